@@ -26,7 +26,7 @@ STUDIES := tests/experiments/studies
 # What other versions of Python and of packages can change: every page's examples, every member of every family, and what touches files,
 # devices and exported programs.
 VERSIONS := tests/test_architecture.py tests/test_contracts.py tests/test_pages.py tests/core tests/training tests/diffusion/test_promises.py \
-  tests/experiments/test_resume.py tests/experiments/test_run_folder.py tests/experiments/test_command_line.py tests/experiments/diffusion/test_digits.py \
+  tests/runs/test_resume.py tests/runs/test_run_folder.py tests/commands/test_command_line.py tests/experiments/test_digits.py \
   $(sort $(shell find tests -name test_every.py -not -path '*/studies/*'))
 
 # Newest first. A name on PATH may be a shim that exists and does not run, so each candidate proves itself.

@@ -1,51 +1,12 @@
-"""`python -m experiments`: checks that the packages are there, then hands over to the command line."""
+"""`python -m experiments`: the command line of `gendiff`, and the studies."""
 
-import importlib.util
-import os
-import signal
 import sys
-from types import FrameType
 
-NEEDED = (
-    *("jax", "flax", "optax", "orbax.checkpoint", "numpy", "scipy", "jaxtyping", "safetensors", "msgspec", "filelock", "jinja2"),
-    *("tyro", "rich", "matplotlib", "PIL", "sklearn", "skimage"),
-)
-
-
-def missing_packages() -> list[str]:
-    """Those of `NEEDED` that this Python cannot find; none of them is imported to see."""
-
-    def present(name: str) -> bool:
-        try:
-            return importlib.util.find_spec(name) is not None
-        except ModuleNotFoundError:
-            return False
-
-    return [name for name in NEEDED if not present(name)]
-
-
-def leave_when_asked() -> None:
-    """From here until the command line takes the signals: one of them ends the process with 42, for packages take seconds to import."""
-    for name in ("SIGTERM", "SIGUSR1", "SIGINT"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _leave)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    os.write(2, f"interrupted by {signal.Signals(number).name}: nothing had begun, run the same command to go on\n".encode())
-    os._exit(42)
+from gendiff.commands import start
 
 
 def main() -> int:
-    if missing := missing_packages():
-        lacking = f"error: this Python ({sys.executable}) lacks {', '.join(missing)}"
-        print(f"{lacking}: run `make setup`, then use .venv/bin/python", file=sys.stderr)
-        return 2
-    leave_when_asked()
-    from experiments import catalogue
-    from experiments.framework import command_line
-
-    return command_line.main(sys.argv[1:], catalogue.EXPERIMENTS, catalogue.TOOLS)
+    return start.main("experiments.catalogue", "run `make setup`, then use .venv/bin/python")
 
 
 if __name__ == "__main__":

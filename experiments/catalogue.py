@@ -1,7 +1,7 @@
-"""Which experiments there are, and which commands without one."""
+"""Which experiments there are."""
 
 EXPERIMENTS = {
-    "images": "experiments.diffusion.images",
+    "images": "gendiff.commands.train",
     "digits": "experiments.diffusion.digits",
     "certify": "experiments.diffusion.certify",
     "forward": "experiments.diffusion.forward",
@@ -47,13 +47,3 @@ EXPERIMENTS = {
     "bench-stable-diffusion": "experiments.benchmarks.bench_stable_diffusion",
 }
 """Name of each experiment -> the module whose `EXPERIMENT` it is. A new experiment is one line here."""
-
-TOOLS = {
-    "copies": "experiments.provenance.copies",
-    "inspect": "experiments.diffusion.text_to_image.folders.inspect_folder",
-    "plan": "experiments.scaling.machine_plan",
-    "serve": "experiments.serve.command",
-    "serve-load": "experiments.serve.load",
-    "verify": "experiments.provenance.verify",
-}
-"""Name of each command that belongs to no experiment -> the module whose `COMMAND` it is."""

@@ -7,8 +7,6 @@ are the caller's to apply. Chapters are imported by their names: `from gendiff i
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from gendiff.core.types import NO_LABEL
-
 if TYPE_CHECKING:
     from gendiff import (
         adversarial,
@@ -21,12 +19,14 @@ if TYPE_CHECKING:
         pipelines,
         preferences,
         provenance,
+        runs,
         scaling,
         training,
         weights,
     )
+    from gendiff.core.types import NO_LABEL
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = [
     "NO_LABEL",
@@ -40,6 +40,7 @@ __all__ = [
     "pipelines",
     "preferences",
     "provenance",
+    "runs",
     "scaling",
     "training",
     "weights",
@@ -47,7 +48,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """A chapter is loaded on first use: flax alone takes as long to import as all the rest."""
+    """A chapter is loaded on first use, and so is JAX: flax alone takes as long to import as all the rest."""
+    if name == "NO_LABEL":
+        return importlib.import_module("gendiff.core.types").NO_LABEL
     if name in __all__:
         return importlib.import_module(f"gendiff.{name}")
     raise AttributeError(f"module 'gendiff' has no attribute {name!r}")

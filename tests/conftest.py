@@ -19,7 +19,7 @@ import jaxtyping
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from experiments.framework import compile_cache
+from gendiff.runs import compile_cache
 from tests import lazy_checks, order
 
 KEPT = os.environ.get("GENDIFF_TEST_PROGRAMS")
@@ -64,7 +64,7 @@ def pytest_collection_finish() -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """The application has a cache of its own, by other rules, and calls oneDNN, which cannot be kept: its tests keep nothing."""
-    keeps = bool(KEPT) and not item.nodeid.startswith("tests/experiments/")
+    keeps = bool(KEPT) and not item.nodeid.startswith(("tests/experiments/", "tests/runs/", "tests/commands/"))
     if keeps != jax.config.jax_enable_compilation_cache:
         compilation_cache.reset_cache()
         jax.config.update("jax_enable_compilation_cache", keeps)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.reporting import processor
+from gendiff.runs.reporting import processor
 from tests.costs import STUDIES, Costs
 
 BEGAN = time.monotonic()

@@ -29,28 +29,25 @@ CHAPTERS = (
     | {chapter: {"core", chapter} for chapter in LOWER}
     | {chapter: {"core", "networks", "metrics", chapter} for chapter in MIDDLE}
     | {chapter: {"core", "networks", "metrics", "training", chapter} for chapter in STEPPING}
+    | {"runs": {"core", "training", "runs"}}
     | {"pipelines": {"core", "pipelines", *LOWER, *MIDDLE}}
+    | {"commands": {"core", "pipelines", *LOWER, *MIDDLE, "runs", "commands"}}
 )
 """Chapter of gendiff -> the chapters that it may import."""
-FRAMEWORK = ("experiments.framework", "experiments.reporting", "gendiff.core", "gendiff.training", "gendiff.data.batches")
-LANGUAGE_TEXTS = ("experiments.language.models", "experiments.language.speculative.tasks")
+APPLICATION = ("runs", "commands")
+"""The floor above the library: the only chapters that print, and programs rather than functions for others."""
+RUNS_ALSO = ("gendiff.data.batches", "gendiff.metrics.bootstrap")
+LANGUAGE_TEXTS = "experiments.language.speculative.tasks"
 """The bench times replies to what an experiment asks."""
 EXPERIMENTS = {
-    "reporting": ("experiments.reporting", "gendiff.core", "gendiff.metrics.bootstrap"),
-    "framework": FRAMEWORK,
     "catalogue.py": (),
-    "__main__.py": ("experiments.catalogue", "experiments.framework"),
-    "language": (*FRAMEWORK, "experiments.language", "experiments.diffusion", "gendiff"),
-    "provenance": (*FRAMEWORK, "experiments.provenance", "experiments.diffusion", "experiments.language", "gendiff"),
-    "adversarial": (*FRAMEWORK, "experiments.adversarial", "experiments.diffusion", "gendiff"),
-    "preferences": (*FRAMEWORK, "experiments.preferences", "experiments.diffusion", "experiments.language", "gendiff"),
-    "scaling": (*FRAMEWORK, "experiments.scaling", "experiments.diffusion", "gendiff"),
-    "serve": (*FRAMEWORK, "experiments.serve", "experiments.diffusion", "gendiff"),
-    "benchmarks": (*FRAMEWORK, "experiments.benchmarks", "experiments.diffusion", "experiments.serve.load", *LANGUAGE_TEXTS, "gendiff"),
-    "documentation": (*FRAMEWORK, "experiments.documentation", "experiments.catalogue", "gendiff"),
-    "examples": ("gendiff",),
+    "__main__.py": ("gendiff.commands.start",),
+    **dict.fromkeys(("adversarial", "language", "scaling"), ("experiments.diffusion",)),
+    **dict.fromkeys(("preferences", "provenance"), ("experiments.diffusion", "experiments.language")),
+    "benchmarks": ("experiments.diffusion", LANGUAGE_TEXTS),
+    "documentation": ("experiments.catalogue",),
 }
-"""Part of experiments -> what of this project it may import; every other folder is a chapter (see `may_import`)."""
+"""Part of experiments -> what it may import beside itself and the library; other parts nothing."""
 EXTRAS = (
     *("torch", "diffusers", "transformers", "tyro", "rich", "matplotlib", "PIL", "sklearn", "skimage", "grain", "orbax", "tensorboardX"),
     *("diffrax", "equinox", "msgspec", "jinja2", "datasets", "array_record", "tokenizers", "gguf"),
@@ -98,16 +95,18 @@ def test_every_folder_of_gendiff_is_a_known_chapter_that_imports_what_lies_below
     def allowed(file: str, names: list[str]) -> bool:
         if names[0] != "gendiff" or file.count("/") == 1:
             return names[0] != "experiments"
-        return len(names) > 1 and names[1] in CHAPTERS[file.split("/")[1]]
+        chapter = file.split("/")[1]
+        beside = chapter == "runs" and ".".join(names).startswith(RUNS_ALSO)
+        return len(names) > 1 and (names[1] in CHAPTERS[chapter] or beside)
 
     assert {path.parent.name for path in ROOT.glob("gendiff/*/*.py")} <= CHAPTERS.keys()
     assert not imports_against(allowed, "gendiff")
 
 
-def test_experiments_import_what_lies_below_them_and_the_framework_no_science():
+def test_experiments_import_what_lies_below_them():
     def allowed(file: str, names: list[str]) -> bool:
         part = file.split("/")[1]
-        below = EXPERIMENTS.get(part, (*FRAMEWORK, f"experiments.{part}", "gendiff"))
+        below = (*EXPERIMENTS.get(part, ()), f"experiments.{part}", "gendiff")
         module = ".".join(names)
         return names[0] not in ("experiments", "gendiff") or any(f"{module}.".startswith(f"{each}.") for each in below)
 
@@ -130,12 +129,17 @@ def test_a_test_outside_the_folder_of_studies_imports_no_study_but_digits():
 
 @pytest.mark.parametrize(
     ("package", "place"),
-    [("flax", "gendiff/networks/"), ("orbax", "gendiff/training/checkpoints.py"), ("filelock", "experiments/framework/")]
-    + [(server, "experiments/serve/") for server in ("fastapi", "starlette", "uvicorn", "prometheus_client")]
+    [("flax", "gendiff/networks/"), ("orbax", "gendiff/training/checkpoints.py"), ("filelock", "gendiff/runs/")]
+    + [(server, "gendiff/commands/serve/") for server in ("fastapi", "starlette", "uvicorn", "prometheus_client")]
     + [(peer, "experiments/") for peer in ("torch", "torchvision", "diffusers", "transformers")],
 )
 def test_a_package_is_imported_in_one_place_only(package: str, place: str):
     assert not imports_against(lambda file, names: names[0] != package or file.startswith(place), "gendiff", "experiments")
+
+
+def test_shapes_are_checked_in_every_chapter_of_the_library():
+    checked = re.search(r"--jaxtyping-packages=(\S+),beartype", (ROOT / "pyproject.toml").read_text()).group(1).split(",")
+    assert sorted(checked) == sorted(f"gendiff.{chapter}" for chapter in CHAPTERS if chapter not in APPLICATION)
 
 
 def test_nothing_private_of_jax_is_used():
@@ -147,8 +151,9 @@ def calls(node: ast.AST, name: str) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
 
 
-def test_gendiff_prints_nothing_and_does_not_assert_what_a_user_passes():
-    assert not nodes_against(lambda node: not calls(node, "print") and not isinstance(node, ast.Assert), "gendiff")
+def test_the_library_prints_nothing_and_does_not_assert_what_a_user_passes():
+    library = [f"gendiff/{chapter}" for chapter in CHAPTERS if chapter not in APPLICATION]
+    assert not nodes_against(lambda node: not calls(node, "print") and not isinstance(node, ast.Assert), *library)
 
 
 def test_no_protocol_is_found_by_hasattr():
@@ -180,7 +185,13 @@ def test_the_top_level_holds_what_the_design_lists():
 
 
 def modules() -> Iterator[ModuleType]:
-    yield from (gendiff, *(importlib.import_module(found.name) for found in pkgutil.walk_packages(gendiff.__path__, "gendiff.")))
+    """Those of the library."""
+    chapters = [f"gendiff.{chapter}" for chapter in CHAPTERS if chapter not in APPLICATION]
+    folders = [str(ROOT / chapter.replace(".", "/")) for chapter in chapters]
+    walked = (
+        found.name for chapter, folder in zip(chapters, folders, strict=True) for found in pkgutil.walk_packages([folder], f"{chapter}.")
+    )
+    yield from map(importlib.import_module, ("gendiff", *chapters, *walked))
 
 
 def public(module: ModuleType) -> Iterator[tuple[str, Any]]:

@@ -22,7 +22,7 @@ def test_every_file_of_the_first_rank_exists_and_studies_are_of_the_last():
     names = {path.stem for path in ROOT.glob("tests/**/test_*.py")}
     assert names >= order.WORTH_MOST
     assert (
-        order.rank("tests/experiments/test_kills.py::test_a[1]")
+        order.rank("tests/runs/test_kills.py::test_a[1]")
         == 1
         == order.rank("tests/experiments/studies/diffusion/test_batch_jobs.py::test_a")
     )

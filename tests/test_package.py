@@ -1,13 +1,17 @@
 """What a user installs and runs: the wheel, the README's example with what it names alone, and the scripts of experiments/examples."""
 
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+import urllib.request
 import venv
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -52,12 +56,12 @@ def wheel(tmp_path_factory):
     return built
 
 
-def test_the_wheel_holds_the_library_and_nothing_else_and_says_version_licence_and_bounded_requirements(wheel):
+def test_the_wheel_holds_the_package_and_nothing_else_and_says_version_licence_and_bounded_requirements(wheel):
     archive, about = zipfile.ZipFile(wheel), f"gendiff-{gendiff.__version__}.dist-info"
     names = archive.namelist()
     assert {name.split("/")[0] for name in names} == {"gendiff", about}
-    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gendiff").rglob("*.py")}
-    assert {name for name in names if name.startswith("gendiff/")} == modules | {"gendiff/py.typed"}
+    kept = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gendiff").rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    assert {name for name in names if name.startswith("gendiff/")} == {name for name in kept if not name.endswith("README.md")}
     metadata = archive.read(f"{about}/METADATA").decode()
     for line in (f"Version: {gendiff.__version__}", "License-Expression: Apache-2.0", "Requires-Python: >=3.11"):
         assert f"\n{line}\n" in metadata
@@ -80,6 +84,86 @@ def test_the_readme_example_runs_in_an_environment_with_the_extra_that_it_names(
     run(python, "-c", f"import importlib.util as u, sys; sys.exit(any(u.find_spec(name) for name in {others}))", folder=tmp_path)
     with Image.open(tmp_path / "digits.png") as picture:
         assert picture.size == (500, 500)
+
+
+@pytest.fixture(scope="module")
+def environment(wheel, tmp_path_factory):
+    """The `bin` of an environment that holds the wheel, what its extras name, and nothing else."""
+    folder = tmp_path_factory.mktemp("installed")
+    venv.create(folder, with_pip=False)
+    pip = (sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet", "--no-compile")
+    run(*pip, f"{wheel}[run,serve]", folder=folder)
+    return folder / "bin"
+
+
+@pytest.fixture
+def gendiff_command(environment, tmp_path):
+    """`gendiff WORDS` as installed, in an empty folder; with a code, ends with it. What it says."""
+
+    def call(*words, code=0):
+        done = subprocess.run(
+            [environment / "gendiff", *map(str, words)],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "JAX_PLATFORMS": "cpu"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    return call
+
+
+@pytest.mark.timeout(900)  # the first one installs everything
+def test_an_installed_command_tells_what_it_does_and_what_it_lacks(gendiff_command, tmp_path):
+    usage = gendiff_command("--help")
+    assert "usage: gendiff COMMAND" in usage and "text-to-image" in usage and "studies" not in usage
+    assert len(usage.splitlines()) <= 40 and "python -m experiments" not in usage
+    assert "text-to-image" in gendiff_command("list")
+    assert "did you mean 'train'?" in gendiff_command("trian", code=2)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.timeout(900)
+def test_weights_that_an_installed_command_lacks_come_by_the_line_that_it_says(environment, gendiff_command, tmp_path):
+    drawing = ("text-to-image", "--prompt", "a red circle", "--model", "shapes", "--steps", "2", "--out", "circle.png")
+    talking = ("chat", "--prompt", "Hello", "--max-tokens", "2")
+    for words in (drawing, talking):
+        line = re.search(r"pip install (--no-deps [^\s;:,]+|--no-deps '[^']+')", gendiff_command(*words, code=2))
+        run(sys.executable, "-m", "pip", "--python", environment / "python", *shlex.split(line[0])[1:], "--quiet", folder=tmp_path)
+    gendiff_command(*drawing)
+    assert gendiff_command(*talking).strip()
+    with Image.open(tmp_path / "circle.png") as picture:
+        assert picture.text["gendiff"]
+    words = [environment / "gendiff", "serve", "--port", "0", "--model", "shapes", "--together", "1", "--compile-cache", "none"]
+    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}) as server:
+        try:
+            place = next(match[0] for line in server.stdout if (match := re.search(r"http://127\.0\.0\.1:\d+", line)))
+            body = json.dumps({"prompt": "a red circle", "steps": 2}).encode()
+            request = urllib.request.Request(f"{place}/v1/images/generations", body, {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                assert json.load(answer)["data"][0]["b64_json"].startswith("iVBOR")
+            server.terminate()
+            assert server.wait(timeout=60) == 42
+        finally:
+            server.kill()
+
+
+@pytest.mark.timeout(900)
+def test_installed_commands_train_and_draw_without_a_clone(gendiff_command, tmp_path):
+    (tmp_path / "photos").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(tmp_path / "photos" / f"{number}.png")
+    assert "runs/images-smoke/report.html" in gendiff_command("train", "photos", "--smoke")
+    gendiff_command("sample", "runs/images-smoke", "--num", "4", "--steps", "2", "--out", "four.png")
+    gendiff_command("video", "--num", "1", "--frames", "2", "--steps", "1", "--out", "clip.webp")
+    gendiff_command("report", "runs/images-smoke")
+    gendiff_command("plan", "--accelerator", "h100", "--network", "dit-s/2", "--batch", "8")
+    for name in ("four.png", "clip.webp"):
+        with Image.open(tmp_path / name) as picture:
+            assert picture.size[0] > 8
 
 
 def test_every_script_is_tested():

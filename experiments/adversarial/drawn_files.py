@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.framework import configuration, ranges
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures
 from gendiff.core import files
 from gendiff.core.errors import ConfigError
+from gendiff.runs import configuration, ranges
+from gendiff.runs.reporting import figures
+from gendiff.runs.run_folder import RunFolder
 
 MOST = 100_000
 

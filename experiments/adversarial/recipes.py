@@ -12,11 +12,11 @@ import optax
 
 from experiments.adversarial import pacing, point_denoiser, waves
 from experiments.adversarial.methods import DIFFUSION, METHODS, Weights
-from experiments.framework import devices, program_costs
 from gendiff import adversarial, diffusion, networks, training
 from gendiff.adversarial import spectral, step
 from gendiff.core import sample_keys
 from gendiff.core.types import Params
+from gendiff.runs import devices, program_costs
 from gendiff.training.fit import INIT
 
 DRAWN = np.uint32(2**32 - 4)

@@ -9,10 +9,10 @@ import numpy as np
 
 from experiments.adversarial import samples_over_training
 from experiments.adversarial.recipes import Recipe
-from experiments.framework import meshes, seeds_together, training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from gendiff.core.types import Params
+from gendiff.runs import meshes, seeds_together, training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 from gendiff.training import Programs
 
 

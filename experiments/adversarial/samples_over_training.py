@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.framework.run_folder import RunFolder
 from gendiff.core import files, npz
+from gendiff.runs.run_folder import RunFolder
 
 
 def train(

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import devices
 from gendiff.data import digits, mixtures, stacked_digits
 from gendiff.metrics import classifier_accuracy, modes
 from gendiff.metrics.modes import ModeReport
+from gendiff.runs import devices
 
 RING, GRID, STACKED = "ring", "grid", "stacked digits"
 POINTS = {RING: mixtures.unit_ring, GRID: mixtures.unit_grid}

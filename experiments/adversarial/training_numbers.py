@@ -8,7 +8,7 @@ import msgspec
 from experiments.adversarial import recipes
 from experiments.adversarial.methods import Weights
 from experiments.adversarial.recipes import Rates, Recipe, Shape
-from experiments.framework.ranges import Count, NonNegative, Positive, Several
+from gendiff.runs.ranges import Count, NonNegative, Positive, Several
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,14 +25,14 @@ from experiments.benchmarks import cases, config, duel, findings
 from experiments.benchmarks.config import AnyConfig, Config, Setting
 from experiments.benchmarks.findings import Findings
 from experiments.benchmarks.side_process import SideError
-from experiments.framework import run_lock, runner
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Command, Experiment, Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import report, results
-from experiments.reporting.environment import environment
-from experiments.reporting.results import Results, Table
 from gendiff.core.errors import ConfigError
+from gendiff.runs import run_lock, runner
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Command, Experiment, Outcome
+from gendiff.runs.reporting import report, results
+from gendiff.runs.reporting.environment import environment
+from gendiff.runs.reporting.results import Results, Table
+from gendiff.runs.run_folder import RunFolder
 
 
 def evaluate(every: tuple[duel.Case, ...], chosen: AnyConfig, folder: RunFolder, progress: Progress) -> Outcome:

@@ -11,12 +11,12 @@ from experiments.benchmarks.duel import OURS, Case
 from experiments.benchmarks.findings import Findings, Ratio
 from experiments.benchmarks.side_process import SideProcess
 from experiments.benchmarks.workloads import Workload
-from experiments.framework import dtypes, errors
-from experiments.reporting import processor
-from experiments.reporting.results import Table
-from experiments.serve import load
 from gendiff import networks
+from gendiff.commands.serve import load
 from gendiff.core.errors import ConfigError
+from gendiff.runs import dtypes, errors
+from gendiff.runs.reporting import processor
+from gendiff.runs.reporting.results import Table
 
 
 def chosen(every: tuple[Case, ...], names: tuple[str, ...], device: str) -> list[Case]:

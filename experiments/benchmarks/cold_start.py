@@ -10,8 +10,8 @@ from experiments.benchmarks.config import Setting
 from experiments.benchmarks.duel import OURS, Case
 from experiments.benchmarks.findings import Findings, Ratio
 from experiments.benchmarks.workloads import LANGUAGE, Workload
-from experiments.framework import interleaving
-from experiments.reporting.results import Table
+from gendiff.runs import interleaving
+from gendiff.runs.reporting.results import Table
 from gendiff.weights import smollm2
 
 EMPTIED = 3

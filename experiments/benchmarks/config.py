@@ -10,10 +10,10 @@ import msgspec
 
 from experiments.benchmarks.side_process import SideProcess
 from experiments.benchmarks.workloads import Workload
-from experiments.framework import ranges
-from experiments.framework.ranges import Natural, Positive, Seed, Several
-from experiments.reporting.environment import PROJECT
 from gendiff.core.errors import ConfigError
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Natural, Positive, Seed, Several
+from gendiff.runs.reporting.environment import PROJECT
 
 
 @dataclass(frozen=True)

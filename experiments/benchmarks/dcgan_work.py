@@ -13,12 +13,12 @@ import optax
 import safetensors.numpy
 
 from experiments.benchmarks.workloads import DCGAN_BETAS, DCGAN_EPSILON, DCGAN_FILE, DCGAN_RATE, NETWORKS, Workload
-from experiments.framework import devices, program_costs
 from gendiff import adversarial, networks
 from gendiff.adversarial import losses
 from gendiff.adversarial.step import Step
 from gendiff.core import trees
 from gendiff.core.types import Params
+from gendiff.runs import devices, program_costs
 from gendiff.training import optimizers
 
 Arrays = Mapping[str, jax.Array]

@@ -16,9 +16,9 @@ from experiments.benchmarks import greedy, ours, workloads
 from experiments.benchmarks.config import Setting
 from experiments.benchmarks.side_process import SideError, SideProcess
 from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, TEXT_MODELS, Workload
-from experiments.framework import interleaving
-from experiments.reporting.verdicts import Number
 from gendiff.metrics import bootstrap
+from gendiff.runs import interleaving
+from gendiff.runs.reporting.verdicts import Number
 
 MODES = ("eager", "channels_last", "static_cache", "compiled")
 OURS, BEFORE, SQUARE = "ours", "before", "matmul"

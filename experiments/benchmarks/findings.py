@@ -11,10 +11,10 @@ from experiments.benchmarks import duel
 from experiments.benchmarks.config import SharedThresholds
 from experiments.benchmarks.duel import BEFORE, MODES, OURS, Duel
 from experiments.benchmarks.workloads import LANGUAGE
-from experiments.reporting import figures as drawing
-from experiments.reporting import verdicts
-from experiments.reporting.results import Cell, Figure, Table
-from experiments.reporting.verdicts import Claim, Number
+from gendiff.runs.reporting import figures as drawing
+from gendiff.runs.reporting import verdicts
+from gendiff.runs.reporting.results import Cell, Figure, Table
+from gendiff.runs.reporting.verdicts import Claim, Number
 
 PEAKS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "A10": 125, "RTX 4090": 165}
 """TFLOP/s of dense bfloat16 products by the vendor's data sheets; the first name that occurs in a device's name counts."""

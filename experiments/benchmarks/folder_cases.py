@@ -18,8 +18,8 @@ from experiments.benchmarks.findings import Findings, Limit, Ratio
 from experiments.benchmarks.sd_settings import FOLDERS
 from experiments.benchmarks.side_process import SideError, SideProcess
 from experiments.benchmarks.workloads import Workload
-from experiments.framework import interleaving
-from experiments.reporting.results import Cell, Table
+from gendiff.runs import interleaving
+from gendiff.runs.reporting.results import Cell, Table
 
 FOLDER, DIFFUSERS = "folder", "diffusers"
 """The sides' names."""

@@ -14,12 +14,12 @@ import safetensors.numpy
 from experiments.benchmarks import sd_settings
 from experiments.benchmarks.folder_works import FolderWorks
 from experiments.benchmarks.sd_settings import FOLDERS, NEGATIVE, PROMPT, SPREAD
-from experiments.framework import compile_cache, devices
 from gendiff import networks
 from gendiff.core.types import Params
 from gendiff.pipelines import stable_diffusion
 from gendiff.pipelines.stable_diffusion import Opened
 from gendiff.pipelines.stable_diffusion.model_parts import READERS
+from gendiff.runs import compile_cache, devices
 from gendiff.weights import rules
 
 

@@ -16,11 +16,11 @@ from experiments.benchmarks.duel import OURS, Case
 from experiments.benchmarks.findings import Findings, Ratio
 from experiments.benchmarks.side_process import SideProcess
 from experiments.benchmarks.workloads import Workload
-from experiments.framework import interleaving
-from experiments.language import models
 from experiments.language.speculative.tasks import TASKS
-from experiments.reporting.results import Cell, Table
+from gendiff.commands.chat import models
 from gendiff.pipelines import Chat
+from gendiff.runs import interleaving
+from gendiff.runs.reporting.results import Cell, Table
 from gendiff.weights import smollm2
 
 LLAMA = "llama_cpp"

@@ -10,9 +10,9 @@ import optax
 
 from experiments.benchmarks import language_work
 from experiments.benchmarks.workloads import ADAMW, Workload
-from experiments.framework import devices
 from gendiff import language, networks, scaling, training
 from gendiff.core.types import Loss, Params
+from gendiff.runs import devices
 from gendiff.training import optimizers
 
 Arrays = Mapping[str, jax.Array]

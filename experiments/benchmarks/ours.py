@@ -22,8 +22,6 @@ import safetensors.numpy
 from experiments.benchmarks import dcgan_work, language_work, next_token_work, ppo_work, rollout_work, video_work, workloads
 from experiments.benchmarks.side_process import Side
 from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, TEXT_MODELS, VIDEO, Workload
-from experiments.framework import compile_cache, devices, program_costs
-from experiments.reporting import environment
 from gendiff import networks, training
 from gendiff.core.types import NO_LABEL, Params
 from gendiff.diffusion import denoiser, grids, guidance, objectives, parameterization, samplers, sampling, schedules, weighting
@@ -31,6 +29,8 @@ from gendiff.diffusion.types import Batch
 from gendiff.networks import attention, convolution
 from gendiff.networks.blocks import ResidualBlock
 from gendiff.provenance import text_watermarks
+from gendiff.runs import compile_cache, devices, program_costs
+from gendiff.runs.reporting import environment
 from gendiff.training import optimizers, sharding
 from gendiff.weights import diffusers_autoencoder, diffusers_dit, diffusers_unet, files, rules, transformers_clip
 

@@ -16,12 +16,12 @@ import optax
 
 from experiments.benchmarks import language_work, rollout_work
 from experiments.benchmarks.workloads import ADAMW, PPO, Workload
-from experiments.framework import devices
 from gendiff import networks, scaling
 from gendiff.core.types import Params
 from gendiff.language import scoring
 from gendiff.preferences import advantage_rules, policy_step, rollouts
 from gendiff.preferences.rollouts import Rollout
+from gendiff.runs import devices
 from gendiff.training import optimizers
 
 Arrays = Mapping[str, jax.Array]

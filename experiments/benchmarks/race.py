@@ -20,8 +20,8 @@ from experiments.benchmarks.race_courses import Course, Make
 from experiments.benchmarks.side_process import SideError, SideProcess
 from experiments.benchmarks.workloads import NETWORKS, Workload
 from experiments.diffusion import image_draws
-from experiments.framework import interleaving
-from experiments.reporting.results import Cell, Table
+from gendiff.runs import interleaving
+from gendiff.runs.reporting.results import Cell, Table
 
 RACE, TORCH_RACE = "race", "torch_race"
 """The sides' names."""

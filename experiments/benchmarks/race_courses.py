@@ -12,17 +12,18 @@ import numpy as np
 from experiments.benchmarks import ours
 from experiments.benchmarks.workloads import Workload
 from experiments.diffusion import digits as digits_experiment
-from experiments.diffusion import emoji_pictures, equivalence, few_evaluations, image_coding, image_features, image_training, latent
+from experiments.diffusion import equivalence, few_evaluations, latent
 from experiments.diffusion.few_step import train as few_step
 from experiments.diffusion.few_step.config import RESOLUTION
-from experiments.diffusion.image_features import FeatureOptions
 from experiments.diffusion.latent import networks
-from experiments.framework import training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.images import emoji_pictures, image_coding, image_features, image_training
+from gendiff.commands.images.image_features import FeatureOptions
 from gendiff.core.types import Params
 from gendiff.data import digits as digits_data
 from gendiff.metrics import features, frechet
+from gendiff.runs import training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 STEPS = 3000
 """Optimizer steps of the network of latents."""

@@ -11,12 +11,12 @@ import numpy as np
 from experiments.benchmarks import ours
 from experiments.benchmarks.side_process import Side
 from experiments.benchmarks.workloads import Workload
-from experiments.diffusion import image_coding
 from experiments.diffusion.few_step import draw
-from experiments.framework import compile_cache, devices
 from gendiff import networks
+from gendiff.commands.images import image_coding
 from gendiff.core.types import Params
 from gendiff.diffusion import denoiser, grids, parameterization, sampling, schedules
+from gendiff.runs import compile_cache, devices
 from gendiff.weights import diffusers_autoencoder, files
 
 LONGEST = 50

@@ -6,10 +6,10 @@ from experiments.benchmarks import duel
 from experiments.benchmarks.config import Setting
 from experiments.benchmarks.duel import Case
 from experiments.benchmarks.findings import Findings, Limit, Ratio
-from experiments.framework.progress import Progress
-from experiments.reporting.results import Table
-from experiments.serve import load
-from experiments.serve.load import LoadOptions
+from gendiff.commands.serve import load
+from gendiff.commands.serve.load import LoadOptions
+from gendiff.runs.progress import Progress
+from gendiff.runs.reporting.results import Table
 
 _TINY: dict[str, Any] = {"model": "shapes", "clients": 4, "seconds": 3, "rounds": 2}
 

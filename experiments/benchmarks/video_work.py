@@ -16,12 +16,12 @@ import safetensors.numpy
 
 from experiments.benchmarks import next_token_work
 from experiments.benchmarks.workloads import NETWORKS, VIDEO_FILE, Workload
-from experiments.framework import devices
 from gendiff import networks
 from gendiff.core import trees
 from gendiff.core.types import Metrics, Params
 from gendiff.diffusion import grids, parameterization, samplers, sampling, schedules, video
 from gendiff.diffusion.types import Level
+from gendiff.runs import devices
 from gendiff.scaling import accounting
 
 Arrays = Mapping[str, jax.Array]

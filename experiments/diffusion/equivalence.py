@@ -15,11 +15,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from experiments.reporting import intervals
-from experiments.reporting.verdicts import Number
 from gendiff.core import checks
 from gendiff.data import digits, scaling
 from gendiff.metrics import features, frechet
+from gendiff.runs.reporting import intervals
+from gendiff.runs.reporting.verdicts import Number
 
 T = TypeVar("T")
 CONFIDENCE = 0.9

@@ -9,14 +9,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.framework import devices, drawing
-from experiments.reporting import figures
-from experiments.reporting.results import Figure, Table
 from gendiff.core.types import Params
 from gendiff.diffusion import distillation, samplers
 from gendiff.diffusion.distillation import Pairs
 from gendiff.diffusion.learned_grid import LEARNED, LearnedGrid
 from gendiff.diffusion.types import Denoiser, Level
+from gendiff.runs import devices, drawing
+from gendiff.runs.reporting import figures
+from gendiff.runs.reporting.results import Figure, Table
 
 Curves = Mapping[str, Mapping[float, Sequence[float]]]
 """Of each method the numbers of the seeds at each number of evaluations."""

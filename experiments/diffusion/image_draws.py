@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.diffusion.image_model import Model
-from experiments.framework import devices, drawing
-from experiments.framework.progress import Progress
+from gendiff.commands.images.image_model import Model
 from gendiff.core.types import NO_LABEL, Params, Scalar
 from gendiff.diffusion import denoiser, grids, guidance, samplers, sampling
 from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level
+from gendiff.runs import devices, drawing
+from gendiff.runs.progress import Progress
 
 Rule: TypeAlias = Callable[[NetworkDenoiser, NetworkDenoiser, NetworkDenoiser, Scalar], Denoiser]
 """(conditional, unconditional, a second network under the same condition, scale) -> the guided denoiser."""

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.reporting.intervals import SEED, difference_of_means, interval, ratio_of_means, share
-from experiments.reporting.verdicts import Number
 from gendiff.data import digits, scaling
 from gendiff.metrics import classifier_accuracy, features, frechet, kernel_distance, near_copies, precision_recall
+from gendiff.runs.reporting.intervals import SEED, difference_of_means, interval, ratio_of_means, share
+from gendiff.runs.reporting.verdicts import Number
 
 
 @dataclasses.dataclass(frozen=True)

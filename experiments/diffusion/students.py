@@ -8,13 +8,9 @@ import jax
 import msgspec
 import optax
 
-from experiments.diffusion import image_training
-from experiments.diffusion.image_model import Model
-from experiments.framework import meshes, training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting.results import Table
 from gendiff import training
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_model import Model
 from gendiff.core import records
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Metrics, Params
@@ -22,6 +18,10 @@ from gendiff.diffusion import denoiser, distillation, grids, samplers, weighting
 from gendiff.diffusion.distillation import two_times
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.types import Denoiser
+from gendiff.runs import meshes, training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.reporting.results import Table
+from gendiff.runs.run_folder import RunFolder
 from gendiff.training import TrainState
 
 PROGRESSIVE, REFLOW, CONSISTENCY, CONSISTENCY_TRAINING = (

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures
-from experiments.reporting.results import Figure
+from gendiff.runs.reporting import figures
+from gendiff.runs.reporting.results import Figure
+from gendiff.runs.run_folder import RunFolder
 
 Rows = Mapping[str, np.ndarray]
 """Of each measure the rows whose mean it is; those of two sets of equal count belong to the same noise, image, prompt or class."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments.documentation.faults import INPUTS, ROWS, RUNS, Fault
-from experiments.reporting import json_files
+from gendiff.runs.reporting import json_files
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = Path(__file__).with_name("pages") / "faults.md"

@@ -11,11 +11,11 @@ from typing import Any
 import jinja2
 
 from experiments import catalogue as experiments
-from experiments.framework import registry
-from experiments.reporting import formatting, json_files, results, verdicts
-from experiments.reporting.results import Cell, Results, Table
-from experiments.reporting.verdicts import Summary
 from gendiff.diffusion.samplers import catalogue
+from gendiff.runs import registry
+from gendiff.runs.reporting import formatting, json_files, results, verdicts
+from gendiff.runs.reporting.results import Cell, Results, Table
+from gendiff.runs.reporting.verdicts import Summary
 
 FOLDER = Path(__file__).resolve().parents[1] / "results"
 READINGS = Path(__file__).with_name("readings")

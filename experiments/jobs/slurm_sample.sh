@@ -6,7 +6,7 @@
 # What follows the script's name is handed to `python -m experiments sample`. A job that is killed draws only what is not complete when it
 # is started again. Submitting the same command twice is harmless. When all jobs are done, make one file of the samples, and measure them:
 #
-#   .venv/bin/python -m experiments finalize samples/photos --to photos.npz
+#   gendiff finalize samples/photos --to photos.npz
 #   .venv/bin/python -m experiments evaluate samples/photos --reference STATISTICS.npz
 #SBATCH --job-name=gendiff-sample
 #SBATCH --array=0-9

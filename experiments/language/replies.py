@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.language import questions
-from experiments.language.models import Answer
+from gendiff.commands.chat.models import Answer
 
 Asked = Sequence[tuple[str, tuple[str, ...]]]
 """Questions with the answers that count, as `questions.questions` has them."""

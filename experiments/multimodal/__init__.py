@@ -12,9 +12,9 @@ colour and shape that no training showed. Captions of other digits and questions
 
 from typing import Any
 
-from experiments.framework.registry import Experiment
 from experiments.multimodal import draw, judge, train
 from experiments.multimodal.config import Config, Thresholds, check
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

@@ -5,9 +5,9 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from experiments.framework.ranges import Count, Decay, Distinct, NonNegative, Positive, Seed, Several, Share
 from gendiff.core.errors import ConfigError
 from gendiff.data import scene_questions
+from gendiff.runs.ranges import Count, Decay, Distinct, NonNegative, Positive, Seed, Several, Share
 
 BOTH, CAPTIONS, PICTURES, SCENES = "both", "captions", "pictures", "scenes"
 NETWORKS = (BOTH, CAPTIONS, PICTURES, SCENES)

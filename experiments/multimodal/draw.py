@@ -7,15 +7,15 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from experiments.framework import compile_cache, configuration, drawing, ranges, seeds_together
-from experiments.framework.progress import Progress
-from experiments.framework.registry import SampleCommand
-from experiments.framework.run_folder import RunFolder
 from experiments.multimodal import findings, tasks, train
 from experiments.multimodal.config import BOTH, Config
-from experiments.reporting import figures
 from gendiff.core.errors import ConfigError
 from gendiff.data import digits
+from gendiff.runs import compile_cache, configuration, drawing, ranges, seeds_together
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import SampleCommand
+from gendiff.runs.reporting import figures
+from gendiff.runs.run_folder import RunFolder
 
 MOST, MOST_STEPS = 1000, 1000
 

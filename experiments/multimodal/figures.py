@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from experiments.framework.run_folder import RunFolder
 from experiments.multimodal import documents, tasks
 from experiments.multimodal.config import BOTH, CAPTIONS, PAIRS, PICTURES, Config
 from experiments.multimodal.findings import SHOWN, Found
-from experiments.reporting import figures, intervals
-from experiments.reporting.formatting import Cell
-from experiments.reporting.results import Figure, Table
 from gendiff.data import digits, scene_questions
+from gendiff.runs.reporting import figures, intervals
+from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.run_folder import RunFolder
 
 NOT_SELECTED = "Not selected."
 

@@ -9,9 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import devices, seeds_together
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.multimodal import documents, tasks, train
 from experiments.multimodal.config import BOTH, CAPTIONS, NETWORKS, PICTURES, SCENES, Config
 from experiments.multimodal.tasks import Task
@@ -22,6 +19,9 @@ from gendiff.diffusion import process
 from gendiff.diffusion.types import Prediction
 from gendiff.language import processors
 from gendiff.metrics import classifier_accuracy
+from gendiff.runs import devices, seeds_together
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 SHOWN = 20
 """Pictures and questions that are shown."""

@@ -4,14 +4,14 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
 from experiments.multimodal import figures, findings
 from experiments.multimodal.config import BOTH, CAPTIONS, PICTURES, Config
 from experiments.multimodal.findings import Found
-from experiments.reporting import intervals, verdicts
-from experiments.reporting.verdicts import Claim
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import intervals, verdicts
+from gendiff.runs.reporting.verdicts import Claim
+from gendiff.runs.run_folder import RunFolder
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:

@@ -6,14 +6,14 @@ from typing import Any
 import jax
 import optax
 
-from experiments.framework import meshes, seeds_together, training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.multimodal import documents, tasks
 from experiments.multimodal.config import NETWORKS, Config
-from experiments.reporting import formatting
 from gendiff import training
 from gendiff.core.types import Params
+from gendiff.runs import meshes, seeds_together, training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.reporting import formatting
+from gendiff.runs.run_folder import RunFolder
 from gendiff.training import Programs, TrainState, optimizers
 from gendiff.training.fit import INIT
 

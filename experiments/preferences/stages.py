@@ -7,12 +7,12 @@ import jax
 import numpy as np
 import optax
 
-from experiments.framework import seeds_together, training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from gendiff import networks, training
 from gendiff.core.types import Params
 from gendiff.data import batches
+from gendiff.runs import seeds_together, training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 from gendiff.training import Programs, TrainState
 
 

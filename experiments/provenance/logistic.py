@@ -6,7 +6,7 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
-from experiments.reporting.verdicts import Claim, Number
+from gendiff.runs.reporting.verdicts import Claim, Number
 
 
 def claims(

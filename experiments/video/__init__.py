@@ -10,16 +10,17 @@ cache, to ten times the length of training, with and without noise on what it lo
 and a clip by frames and by pixels. Clips with shuffled frames, and those of an untrained network, must miss.
 
     python -m experiments sample runs/video --frames 32 --out clips.webp
-    python -m experiments video --label 3
+    gendiff video --label 3
 
 The second command draws with the network that is committed.
 """
 
 from typing import Any
 
-from experiments.framework.registry import Experiment
-from experiments.video import cards, draw, judge, train
-from experiments.video.config import Config, Thresholds, check
+from experiments.video import cards, judge, train
+from gendiff.commands.video import draw
+from gendiff.commands.video.config import Config, Thresholds, check
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
@@ -36,7 +37,6 @@ EXPERIMENT = Experiment(
     train=train.train,
     evaluate=judge.evaluate,
     sample=draw.SAMPLE,
-    command=draw.COMMAND,
     check=check,
     plan=train.plan,
     pages=cards.pages,

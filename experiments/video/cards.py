@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from experiments.reporting import json_files, model_cards, results
-from experiments.reporting.results import Results
-from experiments.video import clip_network, networks
-from experiments.video.config import CAUSAL, Config
+from gendiff.commands.video import clip_network, networks
+from gendiff.commands.video.config import CAUSAL, Config
+from gendiff.runs.reporting import json_files, model_cards, results
+from gendiff.runs.reporting.results import Results
 
 ABOUT_ROLLOUTS = ("long", "context_noise")
 """Thresholds of the claims that are about the causal network alone, beside those of its clips."""

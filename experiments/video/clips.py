@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.video.config import DIGIT, Config
+from gendiff.commands.video.config import DIGIT, Config
 from gendiff.data import digits, moving
 from gendiff.data.moving import Clips
 from gendiff.diffusion.types import Batch

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import interleaving
-from experiments.reporting import intervals
-from experiments.reporting.verdicts import Number
-from experiments.video import draws, networks
-from experiments.video.config import ATTENTIONS, CAUSAL, Config
+from gendiff.commands.video import draws, networks
+from gendiff.commands.video.config import ATTENTIONS, CAUSAL, Config
 from gendiff.core.types import Params
+from gendiff.runs import interleaving
+from gendiff.runs.reporting import intervals
+from gendiff.runs.reporting.verdicts import Number
 
 FRAMES, PIXELS = "frames", "pixels"
 """What grows: the number of frames at one size, or the pixels of a frame at one number of frames."""

@@ -4,14 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures, intervals
-from experiments.reporting.figures import Curve
-from experiments.reporting.results import Axis, Explorer, Figure, Table
-from experiments.video import costs, findings, measures, networks
-from experiments.video.config import ATTENTIONS, CAUSAL, REAL, SHUFFLED, Config
+from experiments.video import costs, findings, measures
 from experiments.video.findings import Found
+from gendiff.commands.video import networks
+from gendiff.commands.video.config import ATTENTIONS, CAUSAL, REAL, SHUFFLED, Config
 from gendiff.data import clip_files
+from gendiff.runs.reporting import figures, intervals
+from gendiff.runs.reporting.figures import Curve
+from gendiff.runs.reporting.results import Axis, Explorer, Figure, Table
+from gendiff.runs.run_folder import RunFolder
 
 SCALE = 3
 """How often pixels are repeated in players and files."""

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
-from experiments.video import costs, draws, measures, train
-from experiments.video.config import ATTENTIONS, CAUSAL, FULL, Config
+from experiments.video import costs, measures
 from experiments.video.costs import Costs
 from experiments.video.measures import Measured
+from gendiff.commands.video import clip_network, draws
+from gendiff.commands.video.config import ATTENTIONS, CAUSAL, FULL, Config
 from gendiff.core.types import Params
 from gendiff.metrics import motion
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ def noises(config: Config) -> tuple[float, float]:
 def of_all(config: Config, folder: RunFolder, progress: Progress) -> Found:
     """From the checkpoints of the folder."""
     judge = measures.ClipJudge(config)
-    params = {attention: {seed: train.restore(config, folder, attention, seed) for seed in config.seeds} for attention in ATTENTIONS}
+    params = {attention: {seed: clip_network.restore(config, folder, attention, seed) for seed in config.seeds} for attention in ATTENTIONS}
     first = {attention: of[config.seeds[0]] for attention, of in params.items()}
     labels = draws.labels(config.samples)
 
@@ -80,6 +81,6 @@ def parts(config: Config, rollout: Rollout) -> np.ndarray:
 def _rollout(config: Config, judge: measures.ClipJudge, params: Params, seed: int, noise: float, progress: Progress) -> Rollout:
     count = config.long_samples
     drawn = draws.long_clips(config, params, count, config.long, noise, f"long, noise {noise:g}, seed {seed}", progress)
-    rounded = measures.seen(drawn)
+    rounded = draws.seen(drawn)
     confidence = motion.identity_kept(judge.probabilities(rounded), draws.labels(count))
     return Rollout(confidence, motion.displacement_error(rounded), rounded[: measures.SHOWN])

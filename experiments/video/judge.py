@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import intervals, verdicts
-from experiments.reporting.verdicts import Claim
-from experiments.video import clip_network, costs, figures, findings, measures
-from experiments.video.config import ATTENTIONS, FACTORISED, FULL, Config
+from experiments.video import costs, figures, findings, measures
 from experiments.video.findings import Found
 from experiments.video.measures import Measured
+from gendiff.commands.video import clip_network
+from gendiff.commands.video.config import ATTENTIONS, FACTORISED, FULL, Config
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import intervals, verdicts
+from gendiff.runs.reporting.verdicts import Claim
+from gendiff.runs.run_folder import RunFolder
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from experiments.reporting import intervals
-from experiments.reporting.intervals import SEED
-from experiments.reporting.verdicts import Number
 from experiments.video import clips
-from experiments.video.config import DIGIT, Config
-from gendiff.data import digits, moving, scaling
+from gendiff.commands.video import draws
+from gendiff.commands.video.config import DIGIT, Config
+from gendiff.data import digits, moving
 from gendiff.metrics import features, frechet, motion
+from gendiff.runs.reporting import intervals
+from gendiff.runs.reporting.intervals import SEED
+from gendiff.runs.reporting.verdicts import Number
 
 COMPONENTS = 300
 """Of the kernel of the classifier."""
@@ -45,13 +46,13 @@ class ClipJudge:
         self._config = config
         self._held_out = clips.held_out(config)
         self._classifier = classifier(config.side)
-        self._features = motion.clip_features(seen(self._held_out.clips))
+        self._features = motion.clip_features(draws.seen(self._held_out.clips))
         self.real = self.measure(self._held_out.clips, self._held_out.labels)
-        self.floor = self._distances(seen(clips.known(config).clips))
+        self.floor = self._distances(draws.seen(clips.known(config).clips))
 
     def measure(self, given: np.ndarray, labels: np.ndarray) -> Measured:
         """Every number of one set of clips (n, f, h, w, 1), of which these digits (n,) were asked for."""
-        rounded = seen(given)
+        rounded = draws.seen(given)
         odds = self.probabilities(rounded)
         moves = np.nan_to_num(np.linalg.norm(motion.displacements(rounded), axis=-1))
         return Measured(
@@ -77,11 +78,6 @@ class ClipJudge:
         rows = motion.clip_features(given)
         size = min(self._config.samples, self._config.real) * 3 // 4
         return frechet.over_subsets(self._features, rows, count=self._config.draws, size=size, seed=SEED)
-
-
-def seen(given: np.ndarray) -> np.ndarray:
-    """Clips as every measure sees them: rounded to the levels of digits, which takes faint noise from a black ground."""
-    return np.asarray(scaling.round_to_levels(given, digits.LEVELS))
 
 
 @functools.lru_cache(maxsize=2)

@@ -8,14 +8,14 @@ from typing import Any
 
 import jax
 
-from experiments.framework import meshes, training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import formatting
-from experiments.video import clips, networks
-from experiments.video.config import ATTENTIONS, Config
+from experiments.video import clips
 from gendiff import training
-from gendiff.core.types import Params
+from gendiff.commands.video import clip_network, networks
+from gendiff.commands.video.config import ATTENTIONS, Config
+from gendiff.runs import meshes, training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.reporting import formatting
+from gendiff.runs.run_folder import RunFolder
 from gendiff.training import Programs, TrainState, optimizers
 from gendiff.training.fit import INIT
 
@@ -32,7 +32,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
                 functools.partial(clips.batch, config, seed),
                 seed=seed,
                 steps=networks.steps(config, attention),
-                folder=place(folder, attention),
+                folder=clip_network.place(folder, attention),
                 progress=progress,
                 mesh=mesh,
                 checkpoint_every=config.checkpoint_every,
@@ -52,18 +52,6 @@ def programs(config: Config, attention: str, mesh: jax.sharding.Mesh) -> Program
 
     step = training.make_step(networks.loss(config, attention), optimizer)
     return training_loop.own_programs(step, fresh, mesh, libraries=networks.libraries())
-
-
-def restore(config: Config, folder: RunFolder, attention: str, seed: int) -> Params:
-    """The averages that samples come from. Raises as `training_loop.restore_ema` does."""
-    return training_loop.restore_ema(
-        functools.partial(networks.init, config, attention), place(folder, attention), seed=seed, decay=config.ema
-    )
-
-
-def place(folder: RunFolder, attention: str) -> RunFolder:
-    """Where a training keeps its checkpoints and metrics."""
-    return folder.inside(attention)
 
 
 def plan(config: Config, progress: Progress) -> None:

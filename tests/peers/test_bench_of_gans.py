@@ -7,10 +7,10 @@ import pytest
 
 pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")
 
-from experiments.benchmarks import duel  # noqa: E402
-from experiments.benchmarks.config import Config, Setting  # noqa: E402
-from experiments.benchmarks.duel import Case  # noqa: E402
-from experiments.benchmarks.workloads import Workload  # noqa: E402
+from experiments.benchmarks import duel
+from experiments.benchmarks.config import Config, Setting
+from experiments.benchmarks.duel import Case
+from experiments.benchmarks.workloads import Workload
 
 pytestmark = pytest.mark.peers
 

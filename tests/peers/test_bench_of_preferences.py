@@ -10,10 +10,10 @@ pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-pe
 
 import torch  # noqa: E402
 
-from experiments.benchmarks import duel, ours, torch_next_token, torch_rollout  # noqa: E402
-from experiments.benchmarks.config import Config, Setting  # noqa: E402
-from experiments.benchmarks.duel import Case  # noqa: E402
-from experiments.benchmarks.workloads import Workload  # noqa: E402
+from experiments.benchmarks import duel, ours, torch_next_token, torch_rollout
+from experiments.benchmarks.config import Config, Setting
+from experiments.benchmarks.duel import Case
+from experiments.benchmarks.workloads import Workload
 
 pytestmark = pytest.mark.peers
 ROLLOUT = Workload("rollout", "tiny_byte_lm", batch=4, tokens=8, steps=12)

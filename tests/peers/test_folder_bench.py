@@ -8,8 +8,8 @@ import pytest
 
 from experiments.benchmarks import bench, bench_stable_diffusion, folder_cases
 from experiments.benchmarks.config import FolderConfig
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 pytest.importorskip("diffusers", reason="needs torch, diffusers and transformers: make test-peers")
 

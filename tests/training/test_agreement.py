@@ -1,4 +1,4 @@
-"""Several processes are in tests/experiments/test_distributed.py; here is what one process may rely on."""
+"""Several processes are in tests/runs/test_distributed.py; here is what one process may rely on."""
 
 import jax
 import numpy as np

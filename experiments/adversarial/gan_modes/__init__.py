@@ -12,7 +12,7 @@ from typing import Any
 
 from experiments.adversarial.gan_modes import draw, judge, train
 from experiments.adversarial.gan_modes.config import Config, Numbers, Thresholds, check
-from experiments.framework.registry import Experiment
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Numbers", "Thresholds"]
 

@@ -9,9 +9,9 @@ from experiments.adversarial.methods import DIFFUSION, METHODS, PENALISED, VANIL
 from experiments.adversarial.recipes import Shape
 from experiments.adversarial.targets import PICTURES, POINTS, RING, TARGETS
 from experiments.adversarial.training_numbers import Numbers
-from experiments.framework import ranges
-from experiments.framework.ranges import Count, Decay, Distinct, Natural, Seed, Several, Share
 from gendiff.core.errors import ConfigError
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Decay, Distinct, Natural, Seed, Several, Share
 
 NEEDED = (VANILLA, PENALISED, DIFFUSION)
 """Methods about which there are claims."""

@@ -10,11 +10,11 @@ from experiments.adversarial.gan_modes.config import EXACT, NOISE, Config, numbe
 from experiments.adversarial.gan_modes.findings import Found
 from experiments.adversarial.methods import title
 from experiments.adversarial.targets import STACKED, known
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures
-from experiments.reporting.figures import Curve, Panel
-from experiments.reporting.results import Axis, Explorer, Figure, Table
 from gendiff.metrics import modes
+from gendiff.runs.reporting import figures
+from gendiff.runs.reporting.figures import Curve, Panel
+from gendiff.runs.reporting.results import Axis, Explorer, Figure, Table
+from gendiff.runs.run_folder import RunFolder
 
 COLUMNS = 5
 

@@ -9,10 +9,10 @@ from experiments.adversarial import targets
 from experiments.adversarial.gan_modes import train
 from experiments.adversarial.gan_modes.config import EXACT, NOISE, Config, numbers
 from experiments.adversarial.gan_modes.train import KEPT, Drawn
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from gendiff.metrics import transport
 from gendiff.metrics.modes import ModeReport
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

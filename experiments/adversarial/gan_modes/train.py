@@ -10,10 +10,10 @@ from experiments.adversarial import recipes, recipes_together, samples_over_trai
 from experiments.adversarial.gan_modes.config import Config, numbers, shape
 from experiments.adversarial.methods import title
 from experiments.adversarial.recipes import Recipe
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import NonFiniteError
 from gendiff.core.types import Params
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 KEPT = 36
 """Pictures of each seed that are kept; of the others the mode is."""

@@ -12,8 +12,8 @@ from typing import Any
 
 from experiments.adversarial.gan_progressive import draw, judge, train
 from experiments.adversarial.gan_progressive.config import Config, PictureNumbers, Thresholds, check
-from experiments.diffusion.image_training import Recipe
-from experiments.framework.registry import Experiment
+from gendiff.commands.images.image_training import Recipe
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "PictureNumbers", "Thresholds"]
 

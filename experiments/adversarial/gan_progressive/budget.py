@@ -16,13 +16,13 @@ import numpy as np
 
 from experiments.adversarial.gan_progressive import networks, pictures
 from experiments.adversarial.gan_progressive.config import DIFFUSION, DIRECT, METHODS, PROGRESSIVE, Config, numbers, shape
-from experiments.framework import interleaving, meshes
-from experiments.framework.progress import Progress
-from experiments.framework.rehearsal import Rehearsal
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import json_files
 from gendiff.adversarial import growing
 from gendiff.adversarial.growing import Growth
+from gendiff.runs import interleaving, meshes
+from gendiff.runs.progress import Progress
+from gendiff.runs.rehearsal import Rehearsal
+from gendiff.runs.reporting import json_files
+from gendiff.runs.run_folder import RunFolder
 from gendiff.training import sharding
 
 FILE = "step_seconds.json"

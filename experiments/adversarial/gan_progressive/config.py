@@ -5,11 +5,11 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from experiments.diffusion import emoji_pictures, image_training
-from experiments.diffusion.image_training import IMAGES, Recipe
-from experiments.framework import ranges
-from experiments.framework.ranges import Count, Decay, Distinct, NonNegative, Positive, Seed, Several
+from gendiff.commands.images import emoji_pictures, image_training
+from gendiff.commands.images.image_training import IMAGES, Recipe
 from gendiff.core.errors import ConfigError
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Decay, Distinct, NonNegative, Positive, Seed, Several
 
 DIGITS, EMOJI = "digits", "emoji"
 SUBJECTS = (DIGITS, EMOJI)

@@ -12,13 +12,13 @@ from experiments.adversarial import drawn_files, mosaics
 from experiments.adversarial.drawn_files import DrawOptions
 from experiments.adversarial.gan_progressive import budget, networks, train
 from experiments.adversarial.gan_progressive.config import DIFFUSION, PROGRESSIVE, Config
-from experiments.framework import devices, drawing, ranges
-from experiments.framework.progress import Progress
-from experiments.framework.registry import SampleCommand
-from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.diffusion import denoiser, grids, samplers, sampling
+from gendiff.runs import devices, drawing, ranges
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import SampleCommand
+from gendiff.runs.run_folder import RunFolder
 
 TOGETHER = 100
 MOST_STEPS = 1000

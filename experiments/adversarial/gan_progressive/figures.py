@@ -10,11 +10,11 @@ from experiments.adversarial.gan_progressive import budget, pictures, sets
 from experiments.adversarial.gan_progressive.budget import StepSeconds
 from experiments.adversarial.gan_progressive.config import DIFFUSION, EMOJI, METHODS, Config, shape
 from experiments.adversarial.gan_progressive.sets import FEW, GENERATOR, MANY, Measured, OfSubject
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures, intervals
-from experiments.reporting.figures import Curve, Panel
-from experiments.reporting.results import Axis, Explorer, Figure, Table
 from gendiff.data import emoji
+from gendiff.runs.reporting import figures, intervals
+from gendiff.runs.reporting.figures import Curve, Panel
+from gendiff.runs.reporting.results import Axis, Explorer, Figure, Table
+from gendiff.runs.run_folder import RunFolder
 
 REAL = "training pictures"
 ACROSS = 12

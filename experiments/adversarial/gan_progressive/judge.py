@@ -7,11 +7,11 @@ from experiments.adversarial.gan_progressive import budget, figures, sets
 from experiments.adversarial.gan_progressive.budget import StepSeconds
 from experiments.adversarial.gan_progressive.config import DIRECT, PROGRESSIVE, Config
 from experiments.adversarial.gan_progressive.sets import FEW, MANY, OfSubject, OfTraining
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import intervals, verdicts
-from experiments.reporting.verdicts import Claim
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import intervals, verdicts
+from gendiff.runs.reporting.verdicts import Claim
+from gendiff.runs.run_folder import RunFolder
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:

@@ -14,17 +14,17 @@ from experiments.adversarial import recipes
 from experiments.adversarial.gan_progressive import pictures
 from experiments.adversarial.gan_progressive.config import Config, PictureNumbers, numbers, shape
 from experiments.adversarial.gan_progressive.pictures import Growing
-from experiments.diffusion import image_training
 from experiments.diffusion.image_draws import Draws
-from experiments.diffusion.image_model import Model
-from experiments.framework import devices, drawing, program_costs, training_loop
-from experiments.framework.progress import Progress
 from gendiff import adversarial, networks
 from gendiff.adversarial import AdversarialState, losses, penalties
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_model import Model
 from gendiff.core import records
 from gendiff.core.types import Metrics, Params
 from gendiff.diffusion import parameterization, schedules
 from gendiff.diffusion.types import Batch
+from gendiff.runs import devices, drawing, program_costs, training_loop
+from gendiff.runs.progress import Progress
 from gendiff.training import Programs, TrainState
 from gendiff.training.fit import INIT
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.adversarial.gan_progressive.config import DIGITS, Config
-from experiments.diffusion import emoji_pictures
 from gendiff.adversarial.growing import Growth, fade_in
+from gendiff.commands.images import emoji_pictures
 from gendiff.core.types import ArrayLike
 from gendiff.data import batches, digits, scaling
 from gendiff.networks.convolution import double, halve

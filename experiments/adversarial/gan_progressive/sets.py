@@ -10,17 +10,17 @@ import numpy as np
 
 from experiments.adversarial.gan_progressive import networks, pictures, train
 from experiments.adversarial.gan_progressive.config import DIFFUSION, DIGITS, METHODS, PROGRESSIVE, Config, numbers
-from experiments.diffusion import image_features
-from experiments.diffusion.image_features import FeatureOptions
-from experiments.framework import interleaving
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import intervals
-from experiments.reporting.intervals import SEED
-from experiments.reporting.verdicts import Number
+from gendiff.commands.images import image_features
+from gendiff.commands.images.image_features import FeatureOptions
 from gendiff.core.types import Params
 from gendiff.data import digits, scaling
 from gendiff.metrics import features, frechet, near_copies, precision_recall
+from gendiff.runs import interleaving
+from gendiff.runs.progress import Progress
+from gendiff.runs.reporting import intervals
+from gendiff.runs.reporting.intervals import SEED
+from gendiff.runs.reporting.verdicts import Number
+from gendiff.runs.run_folder import RunFolder
 
 GENERATOR, FEW, MANY = "GAN", "few steps", "many steps"
 """What is timed: one evaluation, and both numbers of steps of diffusion."""

@@ -11,13 +11,13 @@ from experiments.adversarial import samples_over_training
 from experiments.adversarial.gan_progressive import budget, networks, pictures
 from experiments.adversarial.gan_progressive.budget import StepSeconds
 from experiments.adversarial.gan_progressive.config import DIFFUSION, METHODS, PROGRESSIVE, Config, numbers, shape
-from experiments.diffusion import image_training
 from experiments.diffusion.image_draws import Draws
-from experiments.framework import meshes, training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.images import image_training
 from gendiff.core.errors import DataError
 from gendiff.core.types import Params
+from gendiff.runs import meshes, training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 from experiments.adversarial.gan_stability import draw, judge, train
 from experiments.adversarial.gan_stability.config import Config, Success, Thresholds, check
 from experiments.adversarial.training_numbers import Numbers
-from experiments.framework.registry import Experiment
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Success", "Thresholds"]
 

@@ -7,9 +7,9 @@ import msgspec
 
 from experiments.adversarial.methods import DIFFUSION, METHODS, VANILLA
 from experiments.adversarial.training_numbers import Numbers
-from experiments.framework import ranges
-from experiments.framework.ranges import Count, Decay, Distinct, Positive, Seed, Several, Share
 from gendiff.core.errors import ConfigError
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Decay, Distinct, Positive, Seed, Several, Share
 
 _Part: TypeAlias = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 NEEDED = (VANILLA, DIFFUSION)

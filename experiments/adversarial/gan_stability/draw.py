@@ -11,10 +11,10 @@ from experiments.adversarial.gan_stability import train
 from experiments.adversarial.gan_stability.config import Config
 from experiments.adversarial.methods import VANILLA, title
 from experiments.adversarial.targets import GRID
-from experiments.framework import devices, drawing, ranges, seeds_together
-from experiments.framework.progress import Progress
-from experiments.framework.registry import SampleCommand
-from experiments.framework.run_folder import RunFolder
+from gendiff.runs import devices, drawing, ranges, seeds_together
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import SampleCommand
+from gendiff.runs.run_folder import RunFolder
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,10 +10,10 @@ from experiments.adversarial.gan_stability import findings, train
 from experiments.adversarial.gan_stability.config import EXACT, NOISE, Config
 from experiments.adversarial.gan_stability.findings import Found
 from experiments.adversarial.methods import DIFFUSION, PENALISED, VANILLA, title
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures, intervals
-from experiments.reporting.figures import Curve, Panel
-from experiments.reporting.results import Axis, Explorer, Figure, Table
+from gendiff.runs.reporting import figures, intervals
+from gendiff.runs.reporting.figures import Curve, Panel
+from gendiff.runs.reporting.results import Axis, Explorer, Figure, Table
+from gendiff.runs.run_folder import RunFolder
 
 COLUMNS = 5
 SPECTRA = (VANILLA, PENALISED, "r3gan", DIFFUSION)

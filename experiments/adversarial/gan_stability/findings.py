@@ -11,11 +11,11 @@ from experiments.adversarial.gan_stability.config import EXACT, NOISE, Config
 from experiments.adversarial.gan_stability.oscillation import Spectrum
 from experiments.adversarial.methods import DIFFUSION
 from experiments.adversarial.targets import GRID
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import intervals
-from experiments.reporting.verdicts import Number
 from gendiff.metrics.modes import ModeReport
+from gendiff.runs.progress import Progress
+from gendiff.runs.reporting import intervals
+from gendiff.runs.reporting.verdicts import Number
+from gendiff.runs.run_folder import RunFolder
 
 SHUFFLED_SEED = 0
 

@@ -7,12 +7,12 @@ from experiments.adversarial.gan_stability import figures, findings
 from experiments.adversarial.gan_stability.config import EXACT, NOISE, Config
 from experiments.adversarial.gan_stability.findings import Found
 from experiments.adversarial.methods import DIFFUSION, VANILLA
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import intervals, verdicts
-from experiments.reporting.verdicts import Claim
 from gendiff.metrics import proportions
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import intervals, verdicts
+from gendiff.runs.reporting.verdicts import Claim
+from gendiff.runs.run_folder import RunFolder
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:

@@ -10,9 +10,9 @@ from experiments.adversarial.gan_stability.config import Config
 from experiments.adversarial.methods import title
 from experiments.adversarial.recipes import Recipe
 from experiments.adversarial.targets import GRID
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from gendiff.core.types import Params
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 FAR = 1e6
 """Where a sample stands that is not finite: a run that has left all numbers behind has failed, and the others are judged."""

@@ -20,8 +20,8 @@ from typing import Any
 from experiments.diffusion.autoencoder import judge, networks
 from experiments.diffusion.autoencoder import train as trainings
 from experiments.diffusion.autoencoder.config import Config, Thresholds
-from experiments.diffusion.image_training import Learning
-from experiments.framework.registry import Experiment
+from gendiff.commands.images.image_training import Learning
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

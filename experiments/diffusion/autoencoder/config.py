@@ -5,10 +5,10 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.diffusion import emoji_pictures
-from experiments.diffusion.image_coding import Factor, LatentChannels
-from experiments.diffusion.image_training import Learning
-from experiments.framework.ranges import Count, Distinct, NonNegative, Seed, Several
+from gendiff.commands.images import emoji_pictures
+from gendiff.commands.images.image_coding import Factor, LatentChannels
+from gendiff.commands.images.image_training import Learning
+from gendiff.runs.ranges import Count, Distinct, NonNegative, Seed, Several
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.diffusion import image_training
 from experiments.diffusion.autoencoder import networks, sets, train
 from experiments.diffusion.autoencoder.config import Config
 from experiments.diffusion.autoencoder.measures import Measure
 from experiments.diffusion.autoencoder.pictures import SIDE, SUBJECTS
 from experiments.diffusion.autoencoder.sets import Grid, Softness
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures as draw
-from experiments.reporting.results import Cell, Figure, Table
+from gendiff.commands.images import image_training
+from gendiff.runs.reporting import figures as draw
+from gendiff.runs.reporting.results import Cell, Figure, Table
+from gendiff.runs.run_folder import RunFolder
 
 OF_PICTURE = SIDE * SIDE * 3
 """Numbers of a picture."""

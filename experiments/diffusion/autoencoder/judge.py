@@ -11,12 +11,12 @@ from experiments.diffusion.autoencoder.config import Config
 from experiments.diffusion.autoencoder.measures import Measure
 from experiments.diffusion.autoencoder.pictures import SUBJECTS, Pictures
 from experiments.diffusion.autoencoder.sets import Grid, Softness
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import verdicts
-from experiments.reporting.verdicts import Claim
 from gendiff.metrics import fidelity
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import verdicts
+from gendiff.runs.reporting.verdicts import Claim
+from gendiff.runs.run_folder import RunFolder
 
 Soft = Mapping[int, Mapping[str, Softness]]
 """By seed, then by subject."""

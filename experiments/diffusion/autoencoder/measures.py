@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from experiments.reporting.verdicts import Number
 from gendiff.metrics import bootstrap, spectrum
+from gendiff.runs.reporting.verdicts import Number
 
 SEED = 0
 """Of resamples; training has its own seeds."""

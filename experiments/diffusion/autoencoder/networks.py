@@ -4,16 +4,16 @@ from typing import Any
 
 import numpy as np
 
-from experiments.diffusion import image_coding, image_training
 from experiments.diffusion.autoencoder.config import Config
 from experiments.diffusion.autoencoder.pictures import SIDE, SUBJECTS
-from experiments.diffusion.image_model import Model
-from experiments.framework import ranges, training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.images import image_coding, image_training
+from gendiff.commands.images.image_model import Model
 from gendiff.core.types import Params
 from gendiff.diffusion import parameterization, schedules
 from gendiff.networks import Autoencoder
+from gendiff.runs import ranges, training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 EDGES, LONGER = "decoder_edges", "decoder_longer"
 """Folders of the decoders that train on: with the loss on edges, and without."""

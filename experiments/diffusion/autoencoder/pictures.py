@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.diffusion import emoji_pictures
 from experiments.diffusion.autoencoder.config import Config
+from gendiff.commands.images import emoji_pictures
 from gendiff.data import textures
 
 SUBJECTS = ("emoji", "textures")

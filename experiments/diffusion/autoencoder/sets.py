@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.diffusion import emoji_pictures, image_coding, image_training
 from experiments.diffusion.autoencoder import measures, networks, train
 from experiments.diffusion.autoencoder.config import Config
 from experiments.diffusion.autoencoder.measures import Measure
 from experiments.diffusion.autoencoder.pictures import SUBJECTS, Pictures
 from experiments.diffusion.image_draws import Draws
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.images import emoji_pictures, image_coding, image_training
 from gendiff.core.types import Params
 from gendiff.metrics import fidelity, spectrum
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 ORIGINALS, DECODED, LONGER, EDGES = "originals", "decoded", "decoder trained longer", "decoder trained on edges"
 SAMPLES, SAMPLES_EDGES, PIXELS = "samples of latents", "the same, decoder trained on edges", "samples of pixels"

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from experiments.diffusion import image_coding, image_training
 from experiments.diffusion.autoencoder import edges, networks, pictures
 from experiments.diffusion.autoencoder.config import Config
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from gendiff import networks as gendiff_networks
+from gendiff.commands.images import image_coding, image_training
 from gendiff.core.types import Loss, Params
 from gendiff.diffusion.types import Batch
 from gendiff.networks.autoencoder import LatentAutoencoder
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:

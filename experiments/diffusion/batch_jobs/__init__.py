@@ -10,10 +10,10 @@ in experiments/results/batch-jobs/README.md.
 
 from typing import Any
 
-from experiments.diffusion import image_sampling, image_training
 from experiments.diffusion.batch_jobs import judge
 from experiments.diffusion.batch_jobs.config import Config, Thresholds, check, model
-from experiments.framework.registry import Experiment
+from gendiff.commands.images import image_sampling, image_training
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

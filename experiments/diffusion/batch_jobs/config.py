@@ -5,12 +5,12 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.diffusion import image_training
-from experiments.diffusion.image_model import Model
-from experiments.framework import ranges
-from experiments.framework.ranges import Count, Distinct, Natural, NonNegative, Positive, Seed, Several
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_model import Model
 from gendiff.core.errors import ConfigError
 from gendiff.diffusion import parameterization, schedules
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Distinct, Natural, NonNegative, Positive, Seed, Several
 
 
 @dataclasses.dataclass(frozen=True)

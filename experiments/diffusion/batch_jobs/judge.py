@@ -8,24 +8,25 @@ from collections.abc import Callable
 
 import numpy as np
 
-from experiments.diffusion import image_draws, image_sampling, sample_scores, sharded_sampling
+from experiments.diffusion import image_draws
 from experiments.diffusion.batch_jobs import processes, soak
 from experiments.diffusion.batch_jobs.config import Config, model
 from experiments.diffusion.batch_jobs.processes import Death, Preempted
 from experiments.diffusion.batch_jobs.soak import Survived
-from experiments.diffusion.sample_scores import SCORES, ScoreOptions, Scores
-from experiments.diffusion.sampling_options import SampleOptions
-from experiments.framework import drawing, shards
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.framework.shards import Manifest, Shards
-from experiments.reporting import figures, intervals, json_files, plots, verdicts
-from experiments.reporting.plots import Curve
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim
+from gendiff.commands.images import image_sampling, sample_scores, sharded_sampling
+from gendiff.commands.images.sample_scores import SCORES, ScoreOptions, Scores
+from gendiff.commands.images.sampling_options import SampleOptions
 from gendiff.data import digits, scaling
 from gendiff.metrics import features, frechet, statistics_files
+from gendiff.runs import drawing, shards
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, intervals, json_files, plots, verdicts
+from gendiff.runs.reporting.plots import Curve
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Claim
+from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.shards import Manifest, Shards
 
 FOLDER = "fifty_thousand"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.framework import compile_cache
-from experiments.reporting.environment import PROJECT
+from gendiff.runs import compile_cache
+from gendiff.runs.reporting.environment import PROJECT
 
 
 @contextlib.contextmanager

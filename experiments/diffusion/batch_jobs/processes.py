@@ -15,9 +15,9 @@ import numpy as np
 
 from experiments.diffusion.batch_jobs import lives, soak
 from experiments.diffusion.batch_jobs.config import Config
-from experiments.framework import errors
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from gendiff.runs import errors
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 COUNTS = (1, 2, 4)
 """Processes that go on, each from a copy of one checkpoint; the losses of the first are compared with those of the others."""

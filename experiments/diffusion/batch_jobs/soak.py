@@ -8,9 +8,9 @@ import numpy as np
 
 from experiments.diffusion.batch_jobs import lives
 from experiments.diffusion.batch_jobs.config import Config
-from experiments.framework import shards
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from gendiff.runs import shards
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 from gendiff.training.checkpoints import Checkpoints
 
 KILLED = "killed"

@@ -14,7 +14,7 @@ from typing import Any
 from experiments.diffusion.certify import measure
 from experiments.diffusion.certify.config import Config, Thresholds
 from experiments.diffusion.certify.judge import evaluate
-from experiments.framework.registry import Experiment
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

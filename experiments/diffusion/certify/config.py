@@ -5,9 +5,9 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from experiments.framework import ranges
-from experiments.framework.ranges import Count, Distinct, Positive, Seed, Several, Some
 from gendiff.diffusion.certify import Method
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Distinct, Positive, Seed, Several, Some
 
 Steps: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 """Of a table of 1000 levels."""

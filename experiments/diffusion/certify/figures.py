@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from experiments.diffusion.certify.measure import Measured
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures, plots
-from experiments.reporting.results import Figure
 from gendiff.diffusion.certify import Curve, Method
+from gendiff.runs.reporting import figures, plots
+from gendiff.runs.reporting.results import Figure
+from gendiff.runs.run_folder import RunFolder
 
 COLOURS: dict[float | None, str] = {None: figures.COLOURS[5], **dict(enumerate(figures.COLOURS[:4], 1))}
 """By the order that theory states."""

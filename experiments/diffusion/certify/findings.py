@@ -14,7 +14,6 @@ import numpy as np
 from jaxtyping import Array
 
 from experiments.diffusion.certify import wrong
-from experiments.reporting.verdicts import Number
 from gendiff.core.types import Count
 from gendiff.diffusion import certify, grids, oracles, sampling, schedules
 from gendiff.diffusion.certify import Curve
@@ -24,6 +23,7 @@ from gendiff.diffusion.samplers.dpm_solver_multistep import dpm_solver_multistep
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.types import Level
 from gendiff.metrics import bootstrap
+from gendiff.runs.reporting.verdicts import Number
 
 FORMULAS = {"exact": "dpm_solver_multistep 3", "published": "dpm_solver_multistep 3 published"}
 """Of the second difference, and what the catalogue calls the method."""

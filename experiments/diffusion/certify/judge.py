@@ -6,14 +6,14 @@ import math
 from experiments.diffusion.certify import figures, findings, tables
 from experiments.diffusion.certify.config import Config
 from experiments.diffusion.certify.measure import Measured, chosen, measure
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import verdicts
-from experiments.reporting.results import Table
-from experiments.reporting.verdicts import Claim, Number
 from gendiff.diffusion.certify import Curve
 from gendiff.diffusion.certify.certificate import WIDEST
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import verdicts
+from gendiff.runs.reporting.results import Table
+from gendiff.runs.reporting.verdicts import Claim, Number
+from gendiff.runs.run_folder import RunFolder
 
 GAUSSIANS = 8
 """Over which `gendiff.diffusion.certify` takes a weak error."""

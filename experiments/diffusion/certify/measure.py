@@ -9,8 +9,6 @@ from jaxtyping import Array
 from experiments.diffusion.certify import findings, wrong
 from experiments.diffusion.certify.config import Config
 from experiments.diffusion.certify.findings import Errors, Range
-from experiments.framework import ranges
-from experiments.framework.progress import Progress
 from gendiff.core import records
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Count
@@ -19,6 +17,8 @@ from gendiff.diffusion.certify import Certificate, Curve, Method
 from gendiff.diffusion.samplers import catalogue
 from gendiff.diffusion.sampling import Noise, Sampler, State
 from gendiff.diffusion.types import Denoiser, Level, Prediction
+from gendiff.runs import ranges
+from gendiff.runs.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import numpy as np
 
 from experiments.diffusion.certify import findings
 from experiments.diffusion.certify.findings import LENGTH, Errors, Range
-from experiments.reporting.results import Cell, Table
-from experiments.reporting.verdicts import Number
 from gendiff.diffusion.certify import Certificate, Curve
+from gendiff.runs.reporting.results import Cell, Table
+from gendiff.runs.reporting.verdicts import Number
 
 
 def samplers(measured: Sequence[Certificate], evaluations: Sequence[int], seed: int) -> list[Table]:

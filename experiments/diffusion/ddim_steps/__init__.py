@@ -12,10 +12,10 @@ delete the folder when the results are written. The figures to expect are in exp
 
 from typing import Any
 
-from experiments.diffusion import image_sampling, image_training
 from experiments.diffusion.ddim_steps import draw, judge
 from experiments.diffusion.ddim_steps.config import Config, Thresholds, model
-from experiments.framework.registry import Experiment
+from gendiff.commands.images import image_sampling, image_training
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.diffusion import image_training
-from experiments.diffusion.image_model import Model
-from experiments.framework.dtypes import WithDtype
-from experiments.framework.ranges import Count, Distinct, Several
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_model import Model
 from gendiff.diffusion import parameterization, schedules
+from gendiff.runs.dtypes import WithDtype
+from gendiff.runs.ranges import Count, Distinct, Several
 
 
 @dataclasses.dataclass(frozen=True)

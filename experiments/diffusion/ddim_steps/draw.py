@@ -9,19 +9,19 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from experiments.diffusion import image_training
 from experiments.diffusion.ddim_steps.config import Config
 from experiments.diffusion.image_draws import Draws, Grid
-from experiments.diffusion.image_model import Model
-from experiments.framework import ranges
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import json_files
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_model import Model
 from gendiff.core import npz, trees
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.diffusion import grids, samplers
 from gendiff.diffusion.sampling import Sampler
+from gendiff.runs import ranges
+from gendiff.runs.progress import Progress
+from gendiff.runs.reporting import json_files
+from gendiff.runs.run_folder import RunFolder
 
 SHOWN = (5, 10, 20, 50, 1000)
 """Steps of the rows of the picture, as far as they were drawn."""

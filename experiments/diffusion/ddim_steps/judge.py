@@ -5,18 +5,19 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.diffusion import equivalence, image_draws, image_training
+from experiments.diffusion import equivalence, image_draws
 from experiments.diffusion.ddim_steps import draw
 from experiments.diffusion.ddim_steps.config import Config, model
 from experiments.diffusion.ddim_steps.draw import DDIM, DDPM, FEW, DrawMethod, MethodDraws, Set
 from experiments.diffusion.image_judge import DigitsJudge, MeasuredSet
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures, intervals, verdicts
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim, Kind, Number, Relation
+from gendiff.commands.images import image_training
 from gendiff.core.types import Params
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, intervals, verdicts
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Claim, Kind, Number, Relation
+from gendiff.runs.run_folder import RunFolder
 
 Measured = Mapping[Set, tuple[MeasuredSet, float]]
 """Every set's measures, and the seconds that one call took."""

@@ -11,10 +11,10 @@ experiments/results/digits/README.md.
 
 from typing import Any
 
-from experiments.diffusion import image_sampling, image_training, sampling_options
 from experiments.diffusion.digits import judge
 from experiments.diffusion.digits.config import Config, Thresholds, check, model
-from experiments.framework.registry import Experiment
+from gendiff.commands.images import image_sampling, image_training, sampling_options
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds", "model"]
 

@@ -2,14 +2,14 @@
 
 import dataclasses
 
-from experiments.diffusion import image_training, sampling_options
-from experiments.diffusion.image_model import Model
-from experiments.framework import ranges
-from experiments.framework.dtypes import WithDtype
-from experiments.framework.ranges import Count, Natural, Positive, Several
+from gendiff.commands.images import image_training, sampling_options
+from gendiff.commands.images.image_model import Model
 from gendiff.diffusion import parameterization, schedules
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Level
+from gendiff.runs import ranges
+from gendiff.runs.dtypes import WithDtype
+from gendiff.runs.ranges import Count, Natural, Positive, Several
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,16 +5,17 @@ import functools
 import jax
 import numpy as np
 
-from experiments.diffusion import image_draws, image_judge, image_training, sampling_options
+from experiments.diffusion import image_draws, image_judge
 from experiments.diffusion.digits.config import Config, Thresholds, levels, model
 from experiments.diffusion.image_judge import DigitsJudge, MeasuredSet
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures, intervals, verdicts
-from experiments.reporting.results import Figure, Table
+from gendiff.commands.images import image_training, sampling_options
 from gendiff.data import digits
 from gendiff.metrics import baselines
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, intervals, verdicts
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.run_folder import RunFolder
 
 SHUFFLED = "shuffled_labels"
 """Folder of the control that learns from shuffled labels."""

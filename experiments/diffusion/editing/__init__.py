@@ -12,10 +12,10 @@ back, and img2img by strength. The figures to expect are in experiments/results/
 
 from typing import Any
 
-from experiments.diffusion import image_sampling, image_training
 from experiments.diffusion.editing import judge, problems
 from experiments.diffusion.editing.config import Config, Thresholds, model
-from experiments.framework.registry import Experiment
+from gendiff.commands.images import image_sampling, image_training
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from experiments.diffusion import image_training
-from experiments.diffusion.image_model import Model
-from experiments.framework import ranges
-from experiments.framework.ranges import Count, Distinct, NonNegative, Positive, Share
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_model import Model
 from gendiff.data.digits import HELD_OUT
 from gendiff.diffusion import parameterization, schedules
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Distinct, NonNegative, Positive, Share
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,21 +11,21 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.diffusion import image_training
 from experiments.diffusion.editing import measures
 from experiments.diffusion.editing import problems as editing_problems
 from experiments.diffusion.editing.config import Config, model
 from experiments.diffusion.editing.measures import Edited, Examiner, Restoration
 from experiments.diffusion.editing.problems import Problem
 from experiments.diffusion.editing.programs import EditingPrograms
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures, verdicts
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim
+from gendiff.commands.images import image_training
 from gendiff.core.types import Params
 from gendiff.data import digits
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, verdicts
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Claim
+from gendiff.runs.run_folder import RunFolder
 
 SHARES = 7
 """Images of each row from digit to digit."""

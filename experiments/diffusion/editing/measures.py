@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.diffusion.editing.problems import Problem
-from experiments.reporting import trends
-from experiments.reporting.intervals import interval
-from experiments.reporting.verdicts import Number
 from gendiff.data import digits, scaling
 from gendiff.metrics import classifier_accuracy
+from gendiff.runs.reporting import trends
+from gendiff.runs.reporting.intervals import interval
+from gendiff.runs.reporting.verdicts import Number
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.diffusion import image_training
 from experiments.diffusion.editing.config import Config
-from experiments.framework import ranges
+from gendiff.commands.images import image_training
 from gendiff.data import digits
 from gendiff.diffusion import linear_operators
+from gendiff.runs import ranges
 
 SEED = 0
 """Of the noise on blurred digits."""

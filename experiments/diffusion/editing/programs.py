@@ -8,11 +8,11 @@ import numpy as np
 
 from experiments.diffusion.editing.config import Config
 from experiments.diffusion.editing.problems import Problem
-from experiments.diffusion.image_model import Model
-from experiments.framework import devices, drawing
+from gendiff.commands.images.image_model import Model
 from gendiff.core import sample_keys
 from gendiff.core.types import NO_LABEL, Params
 from gendiff.diffusion import denoiser, editing, grids, inpainting, inversion, posterior, samplers, sampling
+from gendiff.runs import devices, drawing
 
 KEY = 0
 """Of every draw. Digit i of sample k draws from index i + n k, whatever method and network."""

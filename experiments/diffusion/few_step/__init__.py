@@ -13,10 +13,10 @@ A run that was interrupted goes on with the training where it stood; samples are
 
 from typing import Any
 
-from experiments.diffusion import image_sampling, image_training
 from experiments.diffusion.few_step import judge, train
 from experiments.diffusion.few_step.config import Config, Thresholds, check, model
-from experiments.framework.registry import Experiment
+from gendiff.commands.images import image_sampling, image_training
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

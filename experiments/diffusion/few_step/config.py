@@ -2,14 +2,14 @@
 
 import dataclasses
 
-from experiments.diffusion import image_training
-from experiments.diffusion.image_model import Model
 from experiments.diffusion.students import METHODS, Power, check_powers
-from experiments.framework import ranges
-from experiments.framework.ranges import Count, Distinct, NonNegative, Positive, Several
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_model import Model
 from gendiff.core.errors import ConfigError
 from gendiff.data import digits
 from gendiff.diffusion import parameterization, schedules
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Distinct, NonNegative, Positive, Several
 
 RESOLUTION = 2 / (digits.LEVELS - 1)
 """Between two values of a pixel: where the cut grid ends."""

@@ -14,14 +14,14 @@ from experiments.diffusion import students
 from experiments.diffusion.few_step import train
 from experiments.diffusion.few_step.config import Config, model
 from experiments.diffusion.image_draws import Draws, Grid
-from experiments.framework import devices
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from gendiff.core.types import Params
 from gendiff.diffusion import denoiser, grids, learned_grid, samplers
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Level
+from gendiff.runs import devices
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 DDIM, CUT = "DDIM", "UniPC 2, cut levels"
 LEARNED_DDIM = "DDIM, learned levels"

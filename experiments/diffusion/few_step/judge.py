@@ -5,19 +5,20 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.diffusion import equivalence, few_evaluations, image_draws, image_training, students
+from experiments.diffusion import equivalence, few_evaluations, image_draws, students
 from experiments.diffusion.few_step import draw, train
 from experiments.diffusion.few_step.config import Config, model
 from experiments.diffusion.few_step.draw import CUT, DDIM, FIXED, LEARNED, UNTRAINED, MethodDraws, Set
 from experiments.diffusion.image_judge import DigitsJudge, MeasuredSet
 from experiments.diffusion.students import STUDENTS
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures, verdicts
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim
+from gendiff.commands.images import image_training
 from gendiff.diffusion.learned_grid import LearnedGrid
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, verdicts
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Claim
+from gendiff.runs.run_folder import RunFolder
 
 Measured = Mapping[Set, tuple[MeasuredSet, float]]
 """Every set's measures, and the seconds that drawing it took."""

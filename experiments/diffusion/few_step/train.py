@@ -6,17 +6,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.diffusion import few_evaluations, image_training, students
+from experiments.diffusion import few_evaluations, students
 from experiments.diffusion.few_step.config import RESOLUTION, Config, model, two_time_model
 from experiments.diffusion.students import GRADIENT, Teaching
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.images import image_training
 from gendiff.core.types import Params
 from gendiff.data import digits
 from gendiff.diffusion import grids
 from gendiff.diffusion.distillation import Pairs
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Level
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 from gendiff.training import optimizers
 
 _PAIRS = 1

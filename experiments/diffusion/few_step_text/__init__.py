@@ -16,7 +16,7 @@ from typing import Any
 
 from experiments.diffusion.few_step_text import judge, students
 from experiments.diffusion.few_step_text.config import Config, Guiding, Thresholds, check
-from experiments.framework.registry import Experiment
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Guiding", "Thresholds"]
 

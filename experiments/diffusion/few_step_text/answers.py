@@ -10,12 +10,12 @@ from experiments.diffusion.few_step_text.config import Config
 from experiments.diffusion.few_step_text.draw import MethodDraws, Set
 from experiments.diffusion.few_step_text.methods import LEARNED
 from experiments.diffusion.few_step_text.subjects import Subject
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting.intervals import SEED, interval, ratio_of_means
-from experiments.reporting.verdicts import Number
 from gendiff.diffusion.learned_grid import LearnedGrid
 from gendiff.metrics import frechet, precision_recall
+from gendiff.runs.progress import Progress
+from gendiff.runs.reporting.intervals import SEED, interval, ratio_of_means
+from gendiff.runs.reporting.verdicts import Number
+from gendiff.runs.run_folder import RunFolder
 
 
 @dataclass(frozen=True, eq=False)

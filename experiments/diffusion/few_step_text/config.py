@@ -6,10 +6,10 @@ from typing import Annotated
 import msgspec
 
 from experiments.diffusion.students import METHODS, REFLOW, STUDENTS, Power, check_powers
-from experiments.diffusion.text_to_image import texts
-from experiments.framework import ranges
-from experiments.framework.ranges import Count, Distinct, NonNegative, Positive, Seed, Several, Share
+from gendiff.commands.text_to_image import texts
 from gendiff.core.errors import ConfigError
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Distinct, NonNegative, Positive, Seed, Several, Share
 
 SHAPES, EMOJI = "shapes", "emoji"
 NETWORKS = (SHAPES, EMOJI)

@@ -28,14 +28,14 @@ from experiments.diffusion.few_step_text.methods import (
     Tally,
 )
 from experiments.diffusion.few_step_text.subjects import Subject
-from experiments.framework import devices, drawing
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from gendiff.core.types import Params
 from gendiff.diffusion import denoiser, grids, learned_grid, samplers, sampling
 from gendiff.diffusion.distillation import two_times
 from gendiff.diffusion.types import Level
 from gendiff.networks import NO_TEXT
+from gendiff.runs import devices, drawing
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 from gendiff.scaling import accounting
 
 _LEARNING = 2**32 - 1

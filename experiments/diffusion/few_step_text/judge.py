@@ -22,12 +22,12 @@ from experiments.diffusion.few_step_text.methods import (
 from experiments.diffusion.few_step_text.students import teaching
 from experiments.diffusion.few_step_text.subjects import ADHERES
 from experiments.diffusion.students import STUDENTS
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import intervals, verdicts
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim, Number
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import intervals, verdicts
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Claim, Number
+from gendiff.runs.run_folder import RunFolder
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:

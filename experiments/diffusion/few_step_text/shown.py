@@ -10,12 +10,12 @@ from experiments.diffusion.few_step_text.answers import Answer, Answers
 from experiments.diffusion.few_step_text.config import EMOJI, Config
 from experiments.diffusion.few_step_text.methods import DDIM, GUIDED, GUIDED_DDIM, GUIDED_MULTISTEP, LEARNED, SAVING, UNIPC, UNTRAINED
 from experiments.diffusion.few_step_text.subjects import ADHERES
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures as draw
-from experiments.reporting import intervals
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Number
 from gendiff.data import emoji
+from gendiff.runs.reporting import figures as draw
+from gendiff.runs.reporting import intervals
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Number
+from gendiff.runs.run_folder import RunFolder
 
 FILES = {DDIM: "unguided", GUIDED_DDIM: "guided"}
 """The curves of each reference and of what is held against it."""

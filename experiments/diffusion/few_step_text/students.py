@@ -12,21 +12,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.diffusion import few_evaluations, image_training, students
+from experiments.diffusion import few_evaluations, students
 from experiments.diffusion.few_step_text import subjects
 from experiments.diffusion.few_step_text.config import Config
 from experiments.diffusion.few_step_text.subjects import Subject
-from experiments.diffusion.image_training import Learning
 from experiments.diffusion.students import GRADIENT, Teaching
-from experiments.framework import drawing
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from gendiff import networks
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_training import Learning
 from gendiff.core.types import Params
 from gendiff.diffusion import guidance
 from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.distillation import Pairs
 from gendiff.diffusion.types import Batch, Denoiser
+from gendiff.runs import drawing
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 NOISE = 2**32 - 2
 """What the key of the pairs folds in, so that their noise is that of no other picture."""

@@ -15,21 +15,23 @@ import numpy as np
 
 from experiments.diffusion import few_evaluations, text_to_image
 from experiments.diffusion.few_step_text.config import EMOJI, SHAPES, Config, Guiding
-from experiments.diffusion.image_features import SEED
-from experiments.diffusion.image_model import Model
-from experiments.diffusion.text_to_image import networks, scenes, sets, texts
-from experiments.diffusion.text_to_image.drawings import answers, latents, pictures
-from experiments.diffusion.text_to_image.drawings.latents import Normalisation
-from experiments.diffusion.text_to_image.model_files import published
-from experiments.diffusion.text_to_image.prompting.command import RESULTS
-from experiments.diffusion.text_to_image.texts import Encoded
-from experiments.diffusion.text_to_image.trained import Trained
-from experiments.framework.progress import Progress
+from experiments.diffusion.text_to_image import sets
+from experiments.diffusion.text_to_image.drawings import answers
+from gendiff.commands.images.image_features import SEED
+from gendiff.commands.images.image_model import Model
+from gendiff.commands.text_to_image import networks, scenes, texts
+from gendiff.commands.text_to_image.drawings import latents, pictures
+from gendiff.commands.text_to_image.drawings.latents import Normalisation
+from gendiff.commands.text_to_image.model_files import published
+from gendiff.commands.text_to_image.texts import Encoded
+from gendiff.commands.text_to_image.trained import Trained
+from gendiff.commands.trained_networks import FOLDER
 from gendiff.core.types import Params
 from gendiff.data import rendering, scaling, shapes, shapes_oracle
 from gendiff.diffusion import grids
 from gendiff.diffusion.types import Level
 from gendiff.metrics import features
+from gendiff.runs.progress import Progress
 
 REAL = 2
 """The stream of real scenes, apart from those of training and of prompts."""
@@ -78,7 +80,7 @@ class Subject:
 
 def opened(config: Config, name: str, progress: Progress) -> Subject:
     """A network of the configuration, ready to draw. Raises as `published.read` does."""
-    given = _fresh(name) if config.fresh else published.read(RESULTS / f"{name}{published.SUFFIX}")[0]
+    given = _fresh(name) if config.fresh else published.read(FOLDER / f"{name}{published.SUFFIX}")[0]
     return _of_scenes(config, given) if name == SHAPES else _of_drawings(config, given, progress)
 
 

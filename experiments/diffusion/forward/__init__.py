@@ -9,7 +9,7 @@ expect are in experiments/results/forward/README.md.
 
 from experiments.diffusion.forward import judge
 from experiments.diffusion.forward.config import Config, Thresholds, check
-from experiments.framework.registry import Experiment
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

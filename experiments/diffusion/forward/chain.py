@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.diffusion.forward import prior
-from experiments.reporting.results import Cell, Table
 from gendiff.diffusion import process
 from gendiff.diffusion.types import Level
+from gendiff.runs.reporting.results import Cell, Table
 
 SCHEDULES = ("linear", "scaled_linear", "cosine", "sigmoid", "zero_terminal_snr(scaled_linear)")
 """The chains that are run, all of 1,000 steps."""

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from experiments.framework import ranges
-from experiments.framework.ranges import Distinct, Positive, Seed, Several, Some
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Distinct, Positive, Seed, Several, Some
 
 
 @dataclasses.dataclass(frozen=True)

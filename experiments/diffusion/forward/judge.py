@@ -9,12 +9,12 @@ import numpy as np
 from experiments.diffusion.forward import chain as forward_chain
 from experiments.diffusion.forward import prior
 from experiments.diffusion.forward.config import Config
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures, verdicts
-from experiments.reporting.results import Figure
 from gendiff.data import digits
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, verdicts
+from gendiff.runs.reporting.results import Figure
+from gendiff.runs.run_folder import RunFolder
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:

@@ -15,10 +15,10 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from experiments.reporting import figures
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Number
 from gendiff.diffusion import schedules
+from gendiff.runs.reporting import figures
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Number
 
 SCHEDULES: dict[str, Callable[[], schedules.Schedule]] = {
     "linear": schedules.linear,

@@ -15,11 +15,11 @@ experiments/results/guidance/README.md.
 
 from typing import Any
 
-from experiments.diffusion import image_sampling
 from experiments.diffusion.guidance import judge, networks, sets
 from experiments.diffusion.guidance.config import Config, Thresholds
-from experiments.diffusion.image_training import Learning
-from experiments.framework.registry import Experiment
+from gendiff.commands.images import image_sampling
+from gendiff.commands.images.image_training import Learning
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

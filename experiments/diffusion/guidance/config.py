@@ -5,9 +5,9 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from experiments.diffusion.image_training import Learning
-from experiments.framework import ranges
-from experiments.framework.ranges import Count, Distinct, NonNegative, Positive, Seed, Several, Share, Some
+from gendiff.commands.images.image_training import Learning
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Distinct, NonNegative, Positive, Seed, Several, Share, Some
 
 Digits: TypeAlias = Annotated[int, msgspec.Meta(ge=40, le=ranges.LARGEST)]
 """Samples of digits, at least four of each class."""

@@ -7,8 +7,8 @@ import numpy as np
 
 from experiments.diffusion.guidance.measures import MEASURES
 from experiments.diffusion.sweeps import Sweep
-from experiments.reporting.trends import Trend
-from experiments.reporting.verdicts import Number
+from gendiff.runs.reporting.trends import Trend
+from gendiff.runs.reporting.verdicts import Number
 
 SEED = 0
 """Of resamples."""

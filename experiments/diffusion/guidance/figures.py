@@ -12,9 +12,9 @@ from experiments.diffusion.guidance.cures import Comparisons, RuleComparison
 from experiments.diffusion.guidance.measures import MEASURES, NAMES
 from experiments.diffusion.guidance.sets import DrawnSets
 from experiments.diffusion.sweeps import Sweep
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures as draw
-from experiments.reporting.results import Axis, Cell, Explorer, Figure, Table
+from gendiff.runs.reporting import figures as draw
+from gendiff.runs.reporting.results import Axis, Cell, Explorer, Figure, Table
+from gendiff.runs.run_folder import RunFolder
 
 PALETTE = 128
 """Colours of an explorer's file."""

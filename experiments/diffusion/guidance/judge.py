@@ -8,10 +8,10 @@ from experiments.diffusion.guidance import cures, sets
 from experiments.diffusion.guidance import figures as guidance_figures
 from experiments.diffusion.guidance.config import Config
 from experiments.diffusion.sweeps import Sweep
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import trends, verdicts
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import trends, verdicts
+from gendiff.runs.run_folder import RunFolder
 
 ESSAY: Mapping[str, tuple[int, str, str]] = {
     "adherence": (1, "faithful", "more faithful: samples that show the class asked for"),

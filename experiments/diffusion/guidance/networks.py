@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from experiments.diffusion import image_training
 from experiments.diffusion.guidance.config import Config
-from experiments.diffusion.image_model import Model
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_model import Model
 from gendiff.core.types import Params
 from gendiff.data import digits, rendering, shapes
 from gendiff.data.images import Images
 from gendiff.diffusion import parameterization, schedules
 from gendiff.diffusion.types import Batch
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 RECIPE = shapes.Recipe(objects=(1, 1), colours=("red", "green", "blue", "yellow"), classes_by=("colour", "shape", "size"))
 """One object in four colours, four shapes and two sizes, 32 classes; its place is what a class leaves open."""

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.diffusion import image_training, sweeps
+from experiments.diffusion import sweeps
 from experiments.diffusion.guidance import measures, networks
 from experiments.diffusion.guidance.config import Config
 from experiments.diffusion.image_draws import Draws, Rule, classifier_free
 from experiments.diffusion.sweeps import Sweep
-from experiments.framework import ranges
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.images import image_training
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.diffusion import guidance
+from gendiff.runs import ranges
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 LOW, HIGH = 0.2, 3.0
 """Noise levels sigma/alpha between which the rule "interval" guides."""

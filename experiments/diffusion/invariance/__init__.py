@@ -9,10 +9,10 @@ figures to expect are in experiments/results/invariance/README.md.
 
 from typing import Any
 
-from experiments.diffusion import image_sampling, image_training
 from experiments.diffusion.invariance.config import Config, Thresholds, check, model
 from experiments.diffusion.invariance.judge import evaluate
-from experiments.framework.registry import Experiment
+from gendiff.commands.images import image_sampling, image_training
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds", "model"]
 

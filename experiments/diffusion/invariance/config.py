@@ -5,12 +5,13 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.diffusion import digits, image_training
-from experiments.diffusion.image_model import Model
-from experiments.framework import ranges
-from experiments.framework.ranges import Count, Distinct, Natural, NonNegative, Positive, Seed, Share
+from experiments.diffusion import digits
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_model import Model
 from gendiff.core.errors import ConfigError
 from gendiff.diffusion.samplers import catalogue
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Distinct, Natural, NonNegative, Positive, Seed, Share
 
 BATCHES = ("alone", "small batches", "shuffled batches", "crowd", "falling", "shuffled", "padded batch")
 PROGRAMS = ("padded grid", "fixed count", "chunks", "vmap")

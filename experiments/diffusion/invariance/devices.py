@@ -14,10 +14,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments.diffusion import image_training, invariance
+from experiments.diffusion import invariance
 from experiments.diffusion.invariance import draw as invariance_draws
-from experiments.framework import configuration, run_folder
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.images import image_training
+from gendiff.runs import configuration, run_folder
+from gendiff.runs.run_folder import RunFolder
 from gendiff.training import sharding
 
 DEVICES = 8

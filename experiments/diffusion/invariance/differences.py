@@ -12,10 +12,10 @@ from experiments.diffusion.invariance import traces as invariance_traces
 from experiments.diffusion.invariance.config import Config
 from experiments.diffusion.invariance.draw import Case, Way
 from experiments.diffusion.invariance.traces import Traces
-from experiments.framework.progress import Progress
 from gendiff.diffusion import schedules
 from gendiff.diffusion.samplers import catalogue
 from gendiff.diffusion.sampling import Sampler
+from gendiff.runs.progress import Progress
 
 
 @dataclass

@@ -8,9 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.diffusion.image_model import Model
 from experiments.diffusion.invariance.config import Config
-from experiments.framework import devices
+from gendiff.commands.images.image_model import Model
 from gendiff.core import records
 from gendiff.core.types import NO_LABEL, Count, Params
 from gendiff.data import digits
@@ -18,6 +17,7 @@ from gendiff.diffusion import denoiser, grids, guidance, oracles, samplers, samp
 from gendiff.diffusion.sampling import Noise, Sampler, State
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level
+from gendiff.runs import devices
 from gendiff.training import sharding
 
 KEY = 0

@@ -8,18 +8,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.diffusion import image_training
 from experiments.diffusion.invariance import devices, differences, draw, wrong
 from experiments.diffusion.invariance import traces as invariance_traces
 from experiments.diffusion.invariance.config import Config, Thresholds, model
 from experiments.diffusion.invariance.differences import Compared, Judged
 from experiments.diffusion.invariance.traces import Traces
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures, verdicts
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim, Relation
+from gendiff.commands.images import image_training
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, verdicts
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Claim, Relation
+from gendiff.runs.run_folder import RunFolder
 
 ON_DEVICES = f"on {devices.DEVICES} devices"
 NEITHER = "neither of them"

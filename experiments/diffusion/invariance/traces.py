@@ -9,15 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.diffusion.image_model import Model
 from experiments.diffusion.invariance.config import Config
-from experiments.framework import devices
+from gendiff.commands.images.image_model import Model
 from gendiff.core.types import NO_LABEL, Count, Params
 from gendiff.diffusion import denoiser, grids, guidance, parameterization, samplers, sampling, schedules
 from gendiff.diffusion.samplers.catalogue import Method
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Level
+from gendiff.runs import devices
 
 INDEX = np.arange(4, dtype=np.int32)
 SHAPE = (4, 4, 1)

@@ -19,11 +19,11 @@ expect are in experiments/results/latent/README.md.
 
 from typing import Any
 
-from experiments.diffusion.image_training import Learning, Recipe
 from experiments.diffusion.latent import judge, networks
 from experiments.diffusion.latent import train as trainings
 from experiments.diffusion.latent.config import Config, Thresholds
-from experiments.framework.registry import Experiment
+from gendiff.commands.images.image_training import Learning, Recipe
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from experiments.diffusion import image_coding, image_training
-from experiments.diffusion.image_coding import Coder
 from experiments.diffusion.latent import networks
 from experiments.diffusion.latent.config import Config
 from experiments.diffusion.latent.networks import AUTOENCODER, LATENTS, MODELS, PIXELS
-from experiments.framework import interleaving
-from experiments.framework.progress import Progress
-from experiments.framework.rehearsal import Rehearsal
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import json_files
+from gendiff.commands.images import image_coding, image_training
+from gendiff.commands.images.image_coding import Coder
 from gendiff.diffusion.types import Batch
+from gendiff.runs import interleaving
+from gendiff.runs.progress import Progress
+from gendiff.runs.rehearsal import Rehearsal
+from gendiff.runs.reporting import json_files
+from gendiff.runs.run_folder import RunFolder
 
 FILE = "step_times.json"
 ENCODING = "encoding"

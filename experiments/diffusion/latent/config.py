@@ -5,10 +5,10 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from experiments.diffusion import emoji_pictures
-from experiments.diffusion.image_coding import Factor, LatentChannels
-from experiments.diffusion.image_training import Learning, Recipe
-from experiments.framework.ranges import Count, Distinct, NonNegative, Positive, Seed, Several
+from gendiff.commands.images import emoji_pictures
+from gendiff.commands.images.image_coding import Factor, LatentChannels
+from gendiff.commands.images.image_training import Learning, Recipe
+from gendiff.runs.ranges import Count, Distinct, NonNegative, Positive, Seed, Several
 
 _Part: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=1)]
 _Side: TypeAlias = Annotated[int, msgspec.Meta(ge=32, le=2048, multiple_of=32)]

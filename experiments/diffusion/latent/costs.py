@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.diffusion import image_coding
 from experiments.diffusion.latent.config import Config
-from experiments.framework import devices, interleaving, program_costs
-from experiments.reporting import intervals
-from experiments.reporting.verdicts import Number
 from gendiff import networks
+from gendiff.commands.images import image_coding
 from gendiff.core.types import Params
+from gendiff.runs import devices, interleaving, program_costs
+from gendiff.runs.reporting import intervals
+from gendiff.runs.reporting.verdicts import Number
 
 FACTOR, CHANNELS = 8, 4
 """Of the latents: 512² pixels of 3 numbers are 64² positions of 4."""

@@ -9,10 +9,10 @@ from experiments.diffusion.latent import costs
 from experiments.diffusion.latent.accounts import Found
 from experiments.diffusion.latent.config import Config
 from experiments.diffusion.latent.networks import LATENTS, PIXELS
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures as draw
-from experiments.reporting.results import Figure
 from gendiff.data import emoji
+from gendiff.runs.reporting import figures as draw
+from gendiff.runs.reporting.results import Figure
+from gendiff.runs.run_folder import RunFolder
 
 
 def figures(config: Config, folder: RunFolder, found: Found) -> tuple[Figure, ...]:

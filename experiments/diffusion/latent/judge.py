@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from experiments.diffusion import emoji_pictures
 from experiments.diffusion.latent import accounts, budget, costs, tables
 from experiments.diffusion.latent import figures as latent_figures
 from experiments.diffusion.latent.config import Config
@@ -13,11 +12,12 @@ from experiments.diffusion.latent.costs import AGAIN, Cost, Place
 from experiments.diffusion.latent.networks import LATENTS, MODELS, PIXELS
 from experiments.diffusion.latent.sets import Judge, OfSeed, Sampled
 from experiments.diffusion.latent.time_to_quality import Speedup
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import verdicts
-from experiments.reporting.verdicts import Claim
+from gendiff.commands.images import emoji_pictures
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import verdicts
+from gendiff.runs.reporting.verdicts import Claim
+from gendiff.runs.run_folder import RunFolder
 
 _COST, _CURVES = "cost.png", "curves.png"
 

@@ -5,21 +5,21 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.diffusion import image_coding, image_training
-from experiments.diffusion.image_coding import Coder
-from experiments.diffusion.image_model import Model
-from experiments.diffusion.image_training import Recipe
 from experiments.diffusion.latent import costs
 from experiments.diffusion.latent.config import Config
 from experiments.diffusion.part_averages import PartAverages
-from experiments.framework import meshes, ranges, training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.images import image_coding, image_training
+from gendiff.commands.images.image_coding import Coder
+from gendiff.commands.images.image_model import Model
+from gendiff.commands.images.image_training import Recipe
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.diffusion import parameterization, schedules
 from gendiff.diffusion.types import Batch
 from gendiff.networks import Autoencoder
+from gendiff.runs import meshes, ranges, training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 AUTOENCODER, LATENTS, PIXELS = "autoencoder", "latents", "pixels"
 """Folders of the trainings, and names of the networks."""

@@ -5,20 +5,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.diffusion import emoji_pictures, image_features
-from experiments.diffusion.image_coding import Coder
 from experiments.diffusion.image_draws import Draws
-from experiments.diffusion.image_features import FeatureOptions
 from experiments.diffusion.latent import networks
 from experiments.diffusion.latent.config import Config
 from experiments.diffusion.latent.networks import LATENTS, MODELS, PIXELS, averages
-from experiments.framework import interleaving, program_costs
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import intervals
-from experiments.reporting.verdicts import Number
+from gendiff.commands.images import emoji_pictures, image_features
+from gendiff.commands.images.image_coding import Coder
+from gendiff.commands.images.image_features import FeatureOptions
 from gendiff.core.types import Params
 from gendiff.metrics import fidelity, frechet
+from gendiff.runs import interleaving, program_costs
+from gendiff.runs.progress import Progress
+from gendiff.runs.reporting import intervals
+from gendiff.runs.reporting.verdicts import Number
+from gendiff.runs.run_folder import RunFolder
 
 ORIGINALS, DECODED, DECODING = "originals", "decoded", "decoding"
 SEED = 0

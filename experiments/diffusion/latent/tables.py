@@ -3,16 +3,16 @@
 import jax
 import numpy as np
 
-from experiments.diffusion import image_coding
 from experiments.diffusion.latent import costs, networks, time_to_quality
 from experiments.diffusion.latent.accounts import Found
 from experiments.diffusion.latent.config import Config
 from experiments.diffusion.latent.networks import AUTOENCODER, LATENTS, MODELS, PIXELS
 from experiments.diffusion.latent.sets import DECODING
 from experiments.diffusion.latent.time_to_quality import Reached
-from experiments.reporting import formatting
-from experiments.reporting.results import Cell, Table
 from gendiff import networks as library
+from gendiff.commands.images import image_coding
+from gendiff.runs.reporting import formatting
+from gendiff.runs.reporting.results import Cell, Table
 
 MIB = 2**20
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from experiments.reporting.verdicts import Number
 from gendiff.metrics import bootstrap
+from gendiff.runs.reporting.verdicts import Number
 
 SEED = 0
 """Of resamples; training has its own seeds."""

@@ -4,14 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from experiments.diffusion import emoji_pictures, image_coding
 from experiments.diffusion.latent import budget, networks
 from experiments.diffusion.latent.budget import StepTimes
 from experiments.diffusion.latent.config import Config
 from experiments.diffusion.latent.networks import AUTOENCODER, LATENTS, PIXELS
-from experiments.framework import training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.images import emoji_pictures, image_coding
+from gendiff.runs import training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 from gendiff.training import TrainState
 
 

@@ -13,10 +13,10 @@ over the 17 values of a pixel, from a log-SNR that all share, and the Fréchet d
 
 from typing import Any
 
-from experiments.diffusion import image_training
 from experiments.diffusion.schedules import judge, train
 from experiments.diffusion.schedules.config import Config, Thresholds
-from experiments.framework.registry import Experiment
+from gendiff.commands.images import image_training
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

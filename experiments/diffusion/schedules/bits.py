@@ -15,15 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
 
-from experiments.diffusion.image_model import Model
-from experiments.framework import devices
-from experiments.reporting.verdicts import Number
+from gendiff.commands.images.image_model import Model
 from gendiff.core import arrays, sample_keys
 from gendiff.core.types import Params
 from gendiff.data import digits
 from gendiff.diffusion import denoiser, elbo
 from gendiff.diffusion.elbo import Bound
 from gendiff.diffusion.schedules import Schedule
+from gendiff.runs import devices
+from gendiff.runs.reporting.verdicts import Number
 
 SEED = 1
 """Of the noise and levels drawn."""

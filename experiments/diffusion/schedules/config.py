@@ -5,8 +5,8 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.diffusion.image_training import Balanced, JudgedLearning
-from experiments.framework.ranges import Count, Distinct, Natural, Positive, Several
+from gendiff.commands.images.image_training import Balanced, JudgedLearning
+from gendiff.runs.ranges import Count, Distinct, Natural, Positive, Several
 
 
 @dataclasses.dataclass(frozen=True)

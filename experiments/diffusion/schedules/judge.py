@@ -8,23 +8,24 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from experiments.diffusion import image_draws, image_judge, image_training
+from experiments.diffusion import image_draws, image_judge
 from experiments.diffusion.image_draws import Draws
 from experiments.diffusion.image_judge import DigitsJudge, MeasuredSet
 from experiments.diffusion.schedules import bits as schedules_bits
 from experiments.diffusion.schedules import train
 from experiments.diffusion.schedules.config import Config, Thresholds
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures, intervals, verdicts
-from experiments.reporting.results import Cell, Figure, Table
-from experiments.reporting.verdicts import Claim, Number
+from gendiff.commands.images import image_training
 from gendiff.core.types import Params
 from gendiff.diffusion import learned_schedule
 from gendiff.diffusion.elbo import Bound
 from gendiff.diffusion.learned_schedule import LearnedSchedule
 from gendiff.diffusion.schedules import Schedule
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, intervals, verdicts
+from gendiff.runs.reporting.results import Cell, Figure, Table
+from gendiff.runs.reporting.verdicts import Claim, Number
+from gendiff.runs.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

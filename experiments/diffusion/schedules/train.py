@@ -10,12 +10,9 @@ from typing import Any
 import jax
 import optax
 
-from experiments.diffusion import image_training
-from experiments.diffusion.image_model import Model
 from experiments.diffusion.schedules.config import Config
-from experiments.framework import ranges
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_model import Model
 from gendiff.core import records
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Loss, Metrics, Params
@@ -23,6 +20,9 @@ from gendiff.data import digits
 from gendiff.diffusion import denoiser, learned_schedule, objectives, parameterization, schedules, weighting
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Batch, Level
+from gendiff.runs import ranges
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 
 def fixed(config: Config) -> dict[str, Schedule]:

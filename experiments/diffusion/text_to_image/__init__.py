@@ -19,12 +19,12 @@ held-out concepts, whose pictures stand beside the nearest training drawings; an
 
 from typing import Any
 
-from experiments.diffusion.image_training import Learning
 from experiments.diffusion.text_to_image import judge, sets, train
-from experiments.diffusion.text_to_image.config import Config, Drawings, Thresholds
-from experiments.diffusion.text_to_image.model_files import cards
-from experiments.diffusion.text_to_image.prompting import command, sampling
-from experiments.framework.registry import Experiment
+from gendiff.commands.images.image_training import Learning
+from gendiff.commands.text_to_image.config import Config, Drawings, Thresholds
+from gendiff.commands.text_to_image.model_files import cards
+from gendiff.commands.text_to_image.prompting import sampling
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Drawings", "Thresholds"]
 
@@ -67,7 +67,6 @@ EXPERIMENT = Experiment(
     train=train.train,
     evaluate=judge.evaluate,
     sample=sampling.COMMAND,
-    command=command.COMMAND,
     pages=cards.pages,
     check=sets.check,
 )

@@ -7,12 +7,12 @@ import numpy as np
 from experiments.diffusion import sweeps
 from experiments.diffusion.sweeps import Sweep
 from experiments.diffusion.text_to_image import failures
-from experiments.diffusion.text_to_image.config import Config
 from experiments.diffusion.text_to_image.sets import Answers, DrawnSets
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures as draw
-from experiments.reporting import intervals
-from experiments.reporting.results import Axis, Cell, Explorer, Figure, Table
+from gendiff.commands.text_to_image.config import Config
+from gendiff.runs.reporting import figures as draw
+from gendiff.runs.reporting import intervals
+from gendiff.runs.reporting.results import Axis, Cell, Explorer, Figure, Table
+from gendiff.runs.run_folder import RunFolder
 
 NAMES: Mapping[str, str] = {
     "accuracy": "shown exactly",

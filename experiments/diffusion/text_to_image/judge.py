@@ -8,18 +8,18 @@ import numpy as np
 from experiments.diffusion.sweeps import Sweep
 from experiments.diffusion.text_to_image import figures as text_figures
 from experiments.diffusion.text_to_image import sets
-from experiments.diffusion.text_to_image.config import Config
 from experiments.diffusion.text_to_image.drawings import answers as drawing_answers
 from experiments.diffusion.text_to_image.drawings import claims as drawing_claims
 from experiments.diffusion.text_to_image.drawings import shown as drawings_shown
 from experiments.diffusion.text_to_image.model_files import publishing
 from experiments.diffusion.text_to_image.sets import DrawnSets
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import intervals, trends, verdicts
-from experiments.reporting.trends import Trend
-from experiments.reporting.verdicts import Claim, Number
+from gendiff.commands.text_to_image.config import Config
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import intervals, trends, verdicts
+from gendiff.runs.reporting.trends import Trend
+from gendiff.runs.reporting.verdicts import Claim, Number
+from gendiff.runs.run_folder import RunFolder
 
 _CURVES = "curves.png"
 

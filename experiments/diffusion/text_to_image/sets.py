@@ -7,21 +7,22 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from experiments.diffusion import image_coding, image_training, sweeps
+from experiments.diffusion import sweeps
 from experiments.diffusion.sweeps import Rows, Sweep
-from experiments.diffusion.text_to_image import networks, scenes, texts
-from experiments.diffusion.text_to_image.config import Config, Drawings
-from experiments.diffusion.text_to_image.drawings import latents
-from experiments.diffusion.text_to_image.draws import Draws
-from experiments.diffusion.text_to_image.scenes import Prompts
-from experiments.diffusion.text_to_image.texts import Encoded
-from experiments.framework import ranges
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.images import image_coding, image_training
+from gendiff.commands.text_to_image import networks, scenes, texts
+from gendiff.commands.text_to_image.config import Config, Drawings
+from gendiff.commands.text_to_image.drawings import latents
+from gendiff.commands.text_to_image.draws import Draws
+from gendiff.commands.text_to_image.scenes import Prompts
+from gendiff.commands.text_to_image.texts import Encoded
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.data import rendering, shapes_oracle
 from gendiff.metrics import features, saturation, vendi
+from gendiff.runs import ranges
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 
 def check(config: Config) -> None:

@@ -1,10 +1,10 @@
 """The trainings of the text-to-image experiment; each goes on where it was."""
 
-from experiments.diffusion.text_to_image import networks
-from experiments.diffusion.text_to_image.config import Config
-from experiments.diffusion.text_to_image.drawings import latents
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.text_to_image import networks
+from gendiff.commands.text_to_image.config import Config
+from gendiff.commands.text_to_image.drawings import latents
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:

@@ -13,10 +13,10 @@ Plain training with other seeds must not seem to learn sooner, and alignment wit
 
 from typing import Any
 
-from experiments.diffusion import image_training
 from experiments.diffusion.training_recipes import judge, train
 from experiments.diffusion.training_recipes.config import Config, Thresholds, Transformer, check
-from experiments.framework.registry import Experiment
+from gendiff.commands.images import image_training
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds", "Transformer"]
 

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.diffusion import image_training
 from experiments.diffusion.training_recipes.recipes import BASES, RECIPES
-from experiments.framework import ranges
-from experiments.framework.ranges import Count, Distinct, NonNegative, Positive, Seed
+from gendiff.commands.images import image_training
 from gendiff.core.errors import ConfigError
 from gendiff.data import digits
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Distinct, NonNegative, Positive, Seed
 
 
 @dataclasses.dataclass(frozen=True)

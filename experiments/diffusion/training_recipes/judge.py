@@ -8,25 +8,26 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.diffusion import image_draws, sampling_options
+from experiments.diffusion import image_draws
 from experiments.diffusion.few_evaluations import FRECHET, word
 from experiments.diffusion.image_draws import Draws
 from experiments.diffusion.image_judge import DigitsJudge, MeasuredSet
-from experiments.diffusion.image_model import Model
 from experiments.diffusion.training_recipes import networks, train
 from experiments.diffusion.training_recipes.config import Config
 from experiments.diffusion.training_recipes.recipes import ALIGNED, BASES, RECIPES
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures, intervals, verdicts
-from experiments.reporting.results import Cell, Figure, Table
-from experiments.reporting.verdicts import Claim, Number
+from gendiff.commands.images import sampling_options
+from gendiff.commands.images.image_model import Model
 from gendiff.data import digits
 from gendiff.diffusion import samplers
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Level
 from gendiff.networks import count
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, intervals, verdicts
+from gendiff.runs.reporting.results import Cell, Figure, Table
+from gendiff.runs.reporting.verdicts import Claim, Number
+from gendiff.runs.run_folder import RunFolder
 from gendiff.scaling import accounting
 
 Measured = Mapping[str, Mapping[int, Sequence[MeasuredSet]]]

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.diffusion import image_training
-from experiments.diffusion.image_model import Model
 from experiments.diffusion.training_recipes.config import Config, Transformer
 from experiments.diffusion.training_recipes.recipes import DIT, IMMISCIBLE, LOGIT_NORMAL, MIN_SNR, MODERN, RECIPES, UNET
 from gendiff import networks
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_model import Model
 from gendiff.core.types import Loss, Metrics, Params
 from gendiff.data import digits
 from gendiff.diffusion import alignment, immiscible, objectives, parameterization, schedules, weighting

@@ -5,16 +5,17 @@ from typing import Any
 
 import jax
 
-from experiments.diffusion import few_evaluations, image_training
+from experiments.diffusion import few_evaluations
 from experiments.diffusion.part_averages import PartAverages
 from experiments.diffusion.training_recipes import networks
 from experiments.diffusion.training_recipes.config import Config
 from experiments.diffusion.training_recipes.recipes import ALIGNED, BASES, UNTAUGHT
-from experiments.framework import training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.images import image_training
 from gendiff.core.types import Params
 from gendiff.data import digits
+from gendiff.runs import training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 from gendiff.training import TrainState, optimizers
 
 CLASSIFIER = "classifier"

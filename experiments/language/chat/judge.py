@@ -2,14 +2,15 @@
 
 import functools
 
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.language import models, questions, replies
+from experiments.language import questions, replies
 from experiments.language.chat.config import Config
 from experiments.language.replies import Marks
-from experiments.reporting import figures, intervals, verdicts
-from experiments.reporting.results import Table
+from gendiff.commands.chat import models
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, intervals, verdicts
+from gendiff.runs.reporting.results import Table
+from gendiff.runs.run_folder import RunFolder
 
 SHOWN = 12
 """Questions of the table."""

@@ -7,9 +7,9 @@ texts of unequal lengths, chunks, windows, pages, after a rewind. It counts prog
 and counts bytes.
 """
 
-from experiments.framework.registry import Experiment
 from experiments.language.kv_cache import judge
 from experiments.language.kv_cache.config import Config, Thresholds, check
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

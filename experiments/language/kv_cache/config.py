@@ -5,8 +5,8 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.framework.ranges import Count, Distinct, Positive, Seed, Several, Some
 from gendiff.core.errors import ConfigError
+from gendiff.runs.ranges import Count, Distinct, Positive, Seed, Several, Some
 
 SIZES = (8, 4096)
 _Length = Annotated[int, msgspec.Meta(ge=SIZES[0], le=SIZES[1])]

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.language import steps
 from gendiff import language, networks
+from gendiff.commands.chat import steps
 from gendiff.core import records
 from gendiff.core.types import Params
 

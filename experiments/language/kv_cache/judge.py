@@ -6,19 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.language import models, steps
 from experiments.language.kv_cache import timing
 from experiments.language.kv_cache.config import Config
 from experiments.language.kv_cache.exactness import Model, mistaken
-from experiments.reporting import figures, intervals, verdicts
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim
 from gendiff import language
+from gendiff.commands.chat import models, steps
 from gendiff.data import text
 from gendiff.language import cache as caches
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, intervals, verdicts
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Claim
+from gendiff.runs.run_folder import RunFolder
 
 BATCH, AHEAD = 4, 8
 """Texts read together, and tokens that follow each of them."""

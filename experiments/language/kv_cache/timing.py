@@ -7,13 +7,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import interleaving
-from experiments.language import steps
 from experiments.language.kv_cache.exactness import Model
-from experiments.reporting import intervals
-from experiments.reporting.verdicts import Number
 from gendiff import language, networks, scaling
+from gendiff.commands.chat import steps
 from gendiff.core import records
+from gendiff.runs import interleaving
+from gendiff.runs.reporting import intervals
+from gendiff.runs.reporting.verdicts import Number
 
 CACHED, WHOLE = "with a cache", "without"
 

@@ -8,9 +8,9 @@ per token; dense with as many parameters. Experts without a balance loss show wh
 
 from typing import Any
 
-from experiments.framework.registry import Experiment
 from experiments.language.moe import judge, networks
 from experiments.language.moe.config import Config, Thresholds, check
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

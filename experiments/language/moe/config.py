@@ -5,10 +5,10 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.diffusion import image_training
-from experiments.diffusion.image_training import Recipe
-from experiments.framework.ranges import Count, Distinct, NonNegative, Positive, Seed, Several
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_training import Recipe
 from gendiff.core.errors import ConfigError
+from gendiff.runs.ranges import Count, Distinct, NonNegative, Positive, Seed, Several
 
 
 @dataclasses.dataclass(frozen=True)

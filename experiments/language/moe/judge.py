@@ -8,19 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.diffusion import image_training
-from experiments.framework import devices, interleaving
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
 from experiments.language.moe import networks as compared
 from experiments.language.moe.config import Config
 from experiments.language.moe.networks import ACTIVE, BALANCED, FOLDERS, FREE, TOTAL
-from experiments.reporting import figures, intervals, verdicts
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim
 from gendiff import networks
+from gendiff.commands.images import image_training
 from gendiff.networks import routing
+from gendiff.runs import devices, interleaving
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, intervals, verdicts
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Claim
+from gendiff.runs.run_folder import RunFolder
 
 TOGETHER = 32
 """Rows that are judged in one call."""

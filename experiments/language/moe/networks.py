@@ -10,9 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.framework import training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.language.moe.config import Config
 from gendiff import language, networks, scaling
 from gendiff.core import records
@@ -20,6 +17,9 @@ from gendiff.core.types import Metrics, Params
 from gendiff.data import batches, text
 from gendiff.networks import routing
 from gendiff.networks.mixture_of_experts import Experts
+from gendiff.runs import training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 from gendiff.training import optimizers
 
 BALANCED, FREE, ACTIVE, TOTAL = "experts", "experts without balance", "dense, equal computation", "dense, equal parameters"

@@ -9,9 +9,9 @@ its own.
 
 from typing import Any
 
-from experiments.framework.registry import Experiment
 from experiments.language.quantise import images, judge
 from experiments.language.quantise.config import Config, Thresholds, check
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.diffusion import image_training
-from experiments.diffusion.image_training import JudgedLearning
-from experiments.framework.ranges import Count, Several
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_training import JudgedLearning
 from gendiff.core.errors import ConfigError
+from gendiff.runs.ranges import Count, Several
 
 
 @dataclasses.dataclass(frozen=True)

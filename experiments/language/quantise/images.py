@@ -6,17 +6,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.diffusion import image_draws, image_training
+from experiments.diffusion import image_draws
 from experiments.diffusion.image_judge import DigitsJudge
-from experiments.diffusion.image_model import Model
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.language.quantise.config import Config
 from experiments.language.quantise.formats import FLOAT32, INT4, INT8, formats
 from gendiff import networks
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_model import Model
 from gendiff.core.types import Params
 from gendiff.data import digits
 from gendiff.diffusion import parameterization, schedules
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 COMPARED = (FLOAT32, INT8, INT4)
 

@@ -7,18 +7,18 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.language import models
 from experiments.language.quantise import images, text
 from experiments.language.quantise.config import Config
 from experiments.language.quantise.formats import BFLOAT16, FLOAT32, INT4, INT8, UNGROUPED
 from experiments.language.quantise.text import Measured
-from experiments.reporting import figures, intervals, verdicts
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim, Number
+from gendiff.commands.chat import models
 from gendiff.data import text as texts
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, intervals, verdicts
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Claim, Number
+from gendiff.runs.run_folder import RunFolder
 from gendiff.weights import quantised
 
 NOTE = "The file of SmolLM2 holds its weights in 4 bits already, in groups of 32 with a minimum. No format here has that grid."

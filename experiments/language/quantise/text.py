@@ -7,14 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import interleaving
-from experiments.framework.progress import Progress
-from experiments.language import models, questions, steps
+from experiments.language import questions
 from experiments.language.quantise.config import Config
 from experiments.language.quantise.formats import formats
 from gendiff import language, networks
+from gendiff.commands.chat import models, steps
 from gendiff.core import arrays
 from gendiff.pipelines import Chat
+from gendiff.runs import interleaving
+from gendiff.runs.progress import Progress
 from gendiff.weights import quantised
 
 

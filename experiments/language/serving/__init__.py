@@ -8,9 +8,9 @@ could do at best. It also generates texts of unequal lengths, once in batches th
 
 from typing import Any
 
-from experiments.framework.registry import Experiment
 from experiments.language.serving import judge
 from experiments.language.serving.config import Config, Thresholds, check
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

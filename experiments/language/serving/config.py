@@ -5,8 +5,8 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.framework import ranges
-from experiments.framework.ranges import Count, Positive, Several, Some
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Positive, Several, Some
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,19 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from experiments.framework import interleaving
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.language import models
 from experiments.language.serving import timing
 from experiments.language.serving.config import Config
 from experiments.language.serving.timing import Place, Sizes
-from experiments.reporting import figures, intervals, verdicts
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim
 from gendiff import scaling
+from gendiff.commands.chat import models
 from gendiff.data import text
+from gendiff.runs import interleaving
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, intervals, verdicts
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Claim
+from gendiff.runs.run_folder import RunFolder
 
 SHOWN_BATCHES = np.array([1, 8, 64, 512])
 PROMPT = 16

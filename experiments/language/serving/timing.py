@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
 
-from experiments.framework import interleaving
-from experiments.language import steps
 from experiments.language.serving.config import Config
 from gendiff import language, networks, scaling
+from gendiff.commands.chat import steps
 from gendiff.core import records
 from gendiff.language import cache as caches
 from gendiff.pipelines import Chat
+from gendiff.runs import interleaving
 from gendiff.weights import quantised
 
 Place = tuple[int, int]

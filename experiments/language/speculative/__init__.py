@@ -8,9 +8,9 @@ greedy texts token by token, and times them by task: drafts are looked up in the
 
 from typing import Any
 
-from experiments.framework.registry import Experiment
 from experiments.language.speculative import judge
 from experiments.language.speculative.config import Config, Thresholds
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.framework.ranges import Count, Distinct, Positive, Seed, Several
+from gendiff.runs.ranges import Count, Distinct, Positive, Seed, Several
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.language import models
 from experiments.language.speculative import law, writing
 from experiments.language.speculative.config import Config
 from experiments.language.speculative.tasks import REPEATING, TASKS
 from experiments.language.speculative.writing import EARLY, LOOKUP, PLAIN, Written
-from experiments.reporting import figures, intervals, verdicts
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim, Number
+from gendiff.commands.chat import models
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, intervals, verdicts
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Claim, Number
+from gendiff.runs.run_folder import RunFolder
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
-from experiments.language import steps
+from gendiff.commands.chat import steps
 from gendiff.core import records
 from gendiff.language import cache, drafts, processors, speculative
 

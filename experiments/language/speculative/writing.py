@@ -7,14 +7,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.framework import interleaving
-from experiments.framework.progress import Progress
-from experiments.language import models, steps
 from experiments.language.speculative.config import Config
 from experiments.language.speculative.tasks import TASKS
 from gendiff import language, networks
+from gendiff.commands.chat import models, steps
 from gendiff.language import cache, drafts, processors, speculative
 from gendiff.pipelines import Chat
+from gendiff.runs import interleaving
+from gendiff.runs.progress import Progress
 
 PLAIN, LOOKUP, EARLY = "without", "prompt lookup", "early exit"
 PROMPT = 192

@@ -11,9 +11,9 @@ The critic's competence is trained on examples that the rules wrote; it does not
 
 from typing import Any
 
-from experiments.framework.registry import Experiment
 from experiments.preferences.constitution import judge, train
 from experiments.preferences.constitution.config import Config, Thresholds, check
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.framework import ranges
-from experiments.framework.ranges import Count, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
 from experiments.preferences.constitution import grammar
 from gendiff.core.errors import ConfigError
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
 
 Width = Annotated[int, msgspec.Meta(ge=16, le=2048, multiple_of=16)]
 

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import devices
 from experiments.preferences import responses
 from experiments.preferences.constitution.grammar import PRINCIPLES
 from experiments.preferences.constitution.skills import ANSWER, CRITICISM, CRITIQUE, FIRST, JUDGE, PROMPT, RESPONSE, REVISE, SECOND
@@ -15,6 +14,7 @@ from gendiff import networks
 from gendiff.core.types import Params
 from gendiff.preferences import judging, revision
 from gendiff.preferences.revision import Revised, RevisionPolicy
+from gendiff.runs import devices
 
 
 class Judged(NamedTuple):

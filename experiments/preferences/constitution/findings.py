@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from experiments.framework import seeds_together
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.preferences.constitution import feedback, grammar, skills, train
 from experiments.preferences.constitution.config import Config
 from experiments.preferences.constitution.train import BASE, NETWORKS, SUPERVISED, Compared
 from gendiff.core.types import Params
 from gendiff.preferences.revision import Revised
+from gendiff.runs import seeds_together
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 ANSWERING = np.uint32(2**32 - 9)
 """What the key of answers to held-out requests folds into the key of a seed, the same one for all stages."""

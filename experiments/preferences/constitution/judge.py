@@ -5,18 +5,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
 from experiments.preferences.constitution import findings, grammar
 from experiments.preferences.constitution.config import Config
 from experiments.preferences.constitution.findings import Found
 from experiments.preferences.constitution.train import BASE, NETWORKS, PREFERENCE, SHUFFLED, SUPERVISED, UNREVISED
-from experiments.reporting import figures, intervals, verdicts
-from experiments.reporting.formatting import Cell
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim, Number
 from gendiff.metrics import proportions
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, intervals, verdicts
+from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Claim, Number
+from gendiff.runs.run_folder import RunFolder
 
 NAMES = {
     BASE: "base",

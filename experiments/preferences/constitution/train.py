@@ -8,9 +8,6 @@ import jax
 import numpy as np
 import optax
 
-from experiments.framework import meshes, seeds_together
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.preferences import responses, stages
 from experiments.preferences.constitution import feedback, grammar, skills
 from experiments.preferences.constitution.config import Config
@@ -21,6 +18,9 @@ from gendiff.core.types import Loss, Metrics, Params
 from gendiff.language import objective
 from gendiff.preferences import direct, judging
 from gendiff.preferences.revision import Revised
+from gendiff.runs import meshes, seeds_together
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 from gendiff.training import Programs, optimizers
 
 BASE, SUPERVISED, PREFERENCE, UNREVISED, SHUFFLED = "base", "supervised", "preference", "unrevised", "shuffled"

@@ -15,11 +15,11 @@ gains more at the same KL is not to be expected: what it saves is drawing n samp
 
 from typing import Any
 
-from experiments.diffusion import image_training
-from experiments.diffusion.image_training import Learning
-from experiments.framework.registry import Experiment
 from experiments.preferences.ddpo import judge, train
 from experiments.preferences.ddpo.config import Config, Policy, Thresholds, check
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_training import Learning
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Policy", "Thresholds"]
 

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.diffusion import image_training
-from experiments.diffusion.image_training import Learning
-from experiments.diffusion.text_to_image import texts
-from experiments.framework import ranges
-from experiments.framework.ranges import Count, Distinct, Positive, Seed, Several
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_training import Learning
+from gendiff.commands.text_to_image import texts
 from gendiff.core.errors import ConfigError
 from gendiff.data import digits
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Distinct, Positive, Seed, Several
 
 DIGIT, INK, SCENES = "digit", "ink", "scenes"
 """What is rewarded: that a classifier sees a chosen digit, how much is drawn, and that a scene shows exactly what was asked for."""

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from experiments.framework.run_folder import RunFolder
 from experiments.preferences.ddpo import kl_frontier, train
 from experiments.preferences.ddpo.config import ARMS, DDPO, DIGIT, DPO, DRAFT, INK, SCENES, Config, seeds
 from experiments.preferences.ddpo.measured import Found
-from experiments.reporting import figures
-from experiments.reporting.figures import Curve, Panel
-from experiments.reporting.results import Figure
+from gendiff.runs.reporting import figures
+from gendiff.runs.reporting.figures import Curve, Panel
+from gendiff.runs.reporting.results import Figure
+from gendiff.runs.run_folder import RunFolder
 
 SHOWN = 12
 """Samples of each row."""

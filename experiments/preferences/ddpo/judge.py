@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
 from experiments.preferences.ddpo import figures, judges, kl_frontier, measured, tables, train
 from experiments.preferences.ddpo.config import DDPO, DIGIT, DPO, DRAFT, SHUFFLED, Config, policy, updates
 from experiments.preferences.ddpo.measured import Found, PolicySamples
 from experiments.preferences.ddpo.rewarded import MOST
-from experiments.reporting import intervals, verdicts
-from experiments.reporting.verdicts import Claim, Number
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import intervals, verdicts
+from gendiff.runs.reporting.verdicts import Claim, Number
+from gendiff.runs.run_folder import RunFolder
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:

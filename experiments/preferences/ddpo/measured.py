@@ -7,14 +7,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.framework import drawing
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.preferences.ddpo import judges, rewarded, train
 from experiments.preferences.ddpo.config import ARMS, DDPO, DIGIT, SCENES, Config, policy, seeds
 from experiments.preferences.ddpo.rewarded import RewardedTask
 from gendiff.core.types import Params
 from gendiff.metrics import classifier_accuracy, features, vendi
+from gendiff.runs import drawing
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 DISTINCT = 100
 """Samples of each prompt whose Vendi score is taken."""

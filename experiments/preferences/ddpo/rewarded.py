@@ -11,16 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.diffusion import image_training
-from experiments.diffusion.image_model import Model
-from experiments.diffusion.text_to_image import networks, texts
-from experiments.diffusion.text_to_image.model_files import published
-from experiments.diffusion.text_to_image.prompting.command import RESULTS
-from experiments.framework import devices
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.preferences.ddpo import judges
 from experiments.preferences.ddpo.config import DIGIT, INK, SCENES, Config
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_model import Model
+from gendiff.commands.text_to_image import networks, texts
+from gendiff.commands.text_to_image.model_files import published
+from gendiff.commands.trained_networks import FOLDER
 from gendiff.core.types import NO_LABEL, Params
 from gendiff.data import captions, shapes, shapes_oracle
 from gendiff.diffusion import denoiser, grids, parameterization, samplers, sampling, schedules
@@ -31,6 +28,9 @@ from gendiff.networks import lora
 from gendiff.preferences import trajectory
 from gendiff.preferences.bradley_terry import Normaliser
 from gendiff.preferences.trajectory import StepLaw
+from gendiff.runs import devices
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 BASE, BASE_SEED = "base", 0
 """Where the network of digits that is the reference is trained, and its seed."""
@@ -173,7 +173,7 @@ def of_scenes(config: Config) -> RewardedTask:
     """Scenes of two red circles; prompts that no policy learns from follow as many that are learned."""
     asked = two_red_circles(2 * config.prompts)
     if config.networks:
-        given, _ = published.read(RESULTS / "shapes.safetensors")
+        given, _ = published.read(FOLDER / "shapes.safetensors")
         model, reference = given.model, given.params["network"]
         words = texts.frozen(captions.write(asked), Progress(quiet=True)).rows(np.arange(len(asked)))
     else:

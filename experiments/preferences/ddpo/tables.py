@@ -7,9 +7,9 @@ import numpy as np
 from experiments.preferences.ddpo import kl_frontier
 from experiments.preferences.ddpo.config import DIGIT, INK, SCENES, Config
 from experiments.preferences.ddpo.measured import DISTINCT, Found, PolicySamples
-from experiments.reporting import intervals
-from experiments.reporting.formatting import Cell
-from experiments.reporting.results import Table
+from gendiff.runs.reporting import intervals
+from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.results import Table
 
 CHOICES = (4, 16, 64)
 """Of best-of-n."""

@@ -6,13 +6,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.framework import meshes, training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.preferences.ddpo import policy_training, rewarded
 from experiments.preferences.ddpo.config import ARMS, DDPO, SHUFFLED, Config, policy, seeds, updates
 from experiments.preferences.ddpo.rewarded import RewardedTask
 from gendiff.core.types import Params
+from gendiff.runs import meshes, training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 from gendiff.training.checkpoints import Checkpoints
 
 

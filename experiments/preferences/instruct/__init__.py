@@ -10,9 +10,9 @@ trained by one program. It takes about 12 minutes on 2 cores, of which SmolLM2 t
 
 from typing import Any
 
-from experiments.framework.registry import Experiment
 from experiments.preferences.instruct import judge, train
 from experiments.preferences.instruct.config import Config, Thresholds, check
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.framework.ranges import Count, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
 from experiments.preferences.instruct import orders
 from gendiff.core.errors import ConfigError
 from gendiff.data import sums
+from gendiff.runs.ranges import Count, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
 
 Width = Annotated[int, msgspec.Meta(ge=16, le=2048, multiple_of=16)]
 

@@ -8,17 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import devices, seeds_together
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
-from experiments.language import models, questions, replies
+from experiments.language import questions, replies
 from experiments.language.replies import Asked, Marks
 from experiments.preferences import responses
 from experiments.preferences.instruct import orders, train
 from experiments.preferences.instruct.config import Config
 from experiments.preferences.instruct.train import BASE, TUNINGS
 from gendiff import networks
+from gendiff.commands.chat import models
 from gendiff.core.types import Params
+from gendiff.runs import devices, seeds_together
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 LONGEST = orders.ORDER + 1
 """Tokens of a reply, at most: room for a further order."""

@@ -5,20 +5,20 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
 from experiments.language import replies
 from experiments.language.replies import Marks
 from experiments.preferences.instruct import findings, orders, train
 from experiments.preferences.instruct.config import Config
 from experiments.preferences.instruct.findings import FRAME, PLAIN, TEMPLATE, Small
 from experiments.preferences.instruct.train import BASE, ENDLESS, SHUFFLED, TUNED, TUNINGS
-from experiments.reporting import figures, intervals, verdicts
-from experiments.reporting.formatting import Cell
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim
 from gendiff.preferences import instruction
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, intervals, verdicts
+from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Claim
+from gendiff.runs.run_folder import RunFolder
 
 SHOWN = 12
 """Questions of the table."""

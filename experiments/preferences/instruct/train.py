@@ -7,19 +7,19 @@ import jax
 import numpy as np
 import optax
 
-from experiments.framework import meshes
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
-from experiments.language import models
 from experiments.preferences import stages
 from experiments.preferences.instruct import orders
 from experiments.preferences.instruct.config import Config
 from gendiff import language, networks
+from gendiff.commands.chat import models
 from gendiff.core.types import Params
 from gendiff.data import sums
 from gendiff.language import objective
 from gendiff.preferences import instruction
 from gendiff.preferences.instruction import Rows
+from gendiff.runs import meshes
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 from gendiff.training import Programs, optimizers
 
 BASE, TUNED, SHUFFLED, ENDLESS = "base", "tuned", "shuffled", "endless"

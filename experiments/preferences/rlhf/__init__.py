@@ -10,9 +10,9 @@ optimised too far on purpose. Known mistakes are planted, and the checks that sh
 
 from typing import Any
 
-from experiments.framework.registry import Experiment
 from experiments.preferences.rlhf import judge, train
 from experiments.preferences.rlhf.config import Config, Thresholds, check
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

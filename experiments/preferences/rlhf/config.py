@@ -5,10 +5,10 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.framework import ranges
-from experiments.framework.ranges import Count, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
 from experiments.preferences.rlhf import task
 from gendiff.core.errors import ConfigError
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
 
 Width = Annotated[int, msgspec.Meta(ge=4, le=1024, multiple_of=4)]
 

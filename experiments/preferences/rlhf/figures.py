@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from experiments.framework.run_folder import RunFolder
 from experiments.preferences.rlhf import optimum, task
 from experiments.preferences.rlhf.config import Config
 from experiments.preferences.rlhf.findings import Found, Path, Stands
 from experiments.preferences.rlhf.optimum import Reached
-from experiments.reporting import figures
-from experiments.reporting.figures import Curve, Panel
-from experiments.reporting.results import Figure
+from gendiff.runs.reporting import figures
+from gendiff.runs.reporting.figures import Curve, Panel
+from gendiff.runs.reporting.results import Figure
+from gendiff.runs.run_folder import RunFolder
 
 BETAS = np.geomspace(0.02, 20.0, 60)
 """Where the exact curves are drawn."""

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.preferences.rlhf import optimum, task, train
 from experiments.preferences.rlhf.config import Config
 from experiments.preferences.rlhf.optimum import Reached
 from experiments.preferences.rlhf.train import DPO, FEW, GRPO, PPO, RANKED
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

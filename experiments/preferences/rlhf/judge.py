@@ -4,15 +4,15 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
 from experiments.preferences.rlhf import figures, findings, mistakes, tables, task, train
 from experiments.preferences.rlhf.config import Config
 from experiments.preferences.rlhf.findings import Found
 from experiments.preferences.rlhf.mistakes import Checked
-from experiments.reporting import verdicts
-from experiments.reporting.verdicts import Claim
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import verdicts
+from gendiff.runs.reporting.verdicts import Claim
+from gendiff.runs.run_folder import RunFolder
 
 WORDS = {
     "ratio": "largest difference of log-probabilities between rollout and first pass",

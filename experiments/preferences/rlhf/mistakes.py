@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import devices
 from experiments.preferences.rlhf import policies, task
 from experiments.preferences.rlhf.config import Config
 from gendiff import language, networks
 from gendiff.core.types import Params
 from gendiff.language import processors, scoring
 from gendiff.preferences import advantages, instruction, kl_estimates, policy_gradient, rollouts
+from gendiff.runs import devices
 
 Check = Literal["ratio", "gradient", "padding", "findings"]
 RIGHT = "as it should be"

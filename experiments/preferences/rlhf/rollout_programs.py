@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import seeds_together
 from experiments.preferences.rlhf import policies, task
 from experiments.preferences.rlhf.config import Config
 from experiments.preferences.rlhf.policies import CRITIC, POLICY
@@ -15,6 +14,7 @@ from gendiff.core import records
 from gendiff.core.types import Metrics, Params
 from gendiff.preferences import advantage_rules, policy_step
 from gendiff.preferences.policy_step import PolicyState
+from gendiff.runs import seeds_together
 from gendiff.training import optimizers
 from gendiff.training.fit import INIT
 

@@ -8,8 +8,8 @@ from experiments.preferences.rlhf import findings, mistakes, optimum, task
 from experiments.preferences.rlhf.config import Config
 from experiments.preferences.rlhf.findings import Found, Stands
 from experiments.preferences.rlhf.mistakes import Checked
-from experiments.reporting.formatting import Cell
-from experiments.reporting.results import Table
+from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.results import Table
 
 Of = Callable[[Found], Stands]
 

@@ -10,9 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.framework import devices, meshes, seeds_together, training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.preferences.rlhf import pairs, policies, rollout_programs, task
 from experiments.preferences.rlhf.config import Config
 from experiments.preferences.rlhf.pairs import DirectLoss, RankingLoss
@@ -21,6 +18,9 @@ from gendiff import language, networks, training
 from gendiff.core.types import Params
 from gendiff.language import objective
 from gendiff.preferences.bradley_terry import Normaliser
+from gendiff.runs import devices, meshes, seeds_together, training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 from gendiff.training import TrainState, optimizers
 from gendiff.training.checkpoints import Checkpoints
 

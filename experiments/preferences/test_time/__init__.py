@@ -12,10 +12,10 @@ best of n to fall below it as the verifier's noise grows. The controls are fille
 
 from typing import Any
 
-from experiments.diffusion import image_training
-from experiments.framework.registry import Experiment
 from experiments.preferences.test_time import judge, train
 from experiments.preferences.test_time.config import Config, Pictures, Thresholds, check
+from gendiff.commands.images import image_training
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Pictures", "Thresholds"]
 

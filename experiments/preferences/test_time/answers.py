@@ -9,8 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import devices, seeds_together
-from experiments.framework.run_folder import RunFolder
 from experiments.preferences.test_time import train
 from experiments.preferences.test_time.config import Config
 from experiments.preferences.test_time.train import Arm
@@ -19,6 +17,8 @@ from gendiff.core.types import Params
 from gendiff.data import sums
 from gendiff.data.sums import SumFormat
 from gendiff.language import processors
+from gendiff.runs import devices, seeds_together
+from gendiff.runs.run_folder import RunFolder
 
 DRAWN = np.uint32(2**32 - 6)
 """What the key of sampled answers folds into key(0): none of a training does."""

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import scipy.special
 
-from experiments.framework import devices
 from experiments.preferences.test_time.config import Config, counts
 from gendiff import preferences
+from gendiff.runs import devices
 
 COVERAGE, ORACLE, MAJORITY = "coverage", "best of n, oracle", "majority"
 LEARNED, WEIGHTED = "best of n, learned verifier", "weighted vote, learned verifier"

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.diffusion import image_training
-from experiments.framework import ranges
-from experiments.framework.ranges import Count, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
+from gendiff.commands.images import image_training
 from gendiff.core.errors import ConfigError
 from gendiff.data import sums
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
 
 REFERENCE = 64
 """The width whose learning rate the configuration states."""

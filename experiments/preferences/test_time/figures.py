@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from experiments.framework.run_folder import RunFolder
 from experiments.preferences.test_time import answers, choosing, findings, train
 from experiments.preferences.test_time.choosing import COVERAGE, LEARNED, MAJORITY, METHODS, WEIGHTED
 from experiments.preferences.test_time.config import Config, counts
 from experiments.preferences.test_time.findings import Found, Searched
 from experiments.preferences.test_time.pictures import VERIFIERS
-from experiments.reporting import figures, intervals
-from experiments.reporting.figures import Curve, Panel
-from experiments.reporting.results import Figure
-from experiments.reporting.verdicts import Number
+from gendiff.runs.reporting import figures, intervals
+from gendiff.runs.reporting.figures import Curve, Panel
+from gendiff.runs.reporting.results import Figure
+from gendiff.runs.reporting.verdicts import Number
+from gendiff.runs.run_folder import RunFolder
 
 OPERATIONS = "operations per question"
 ACCURACY = "share of right answers"

@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
-from experiments.framework import seeds_together
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.preferences.test_time import answers, choosing, pictures, train, verifier
 from experiments.preferences.test_time.answers import Budget
 from experiments.preferences.test_time.choosing import COVERAGE, MAJORITY, WEIGHTED
 from experiments.preferences.test_time.config import Config, counts
 from experiments.preferences.test_time.pictures import Chosen, Shown
 from experiments.preferences.test_time.train import Arm
-from experiments.reporting.verdicts import Number
 from gendiff.data import sums
 from gendiff.preferences import pass_at_k
+from gendiff.runs import seeds_together
+from gendiff.runs.progress import Progress
+from gendiff.runs.reporting.verdicts import Number
+from gendiff.runs.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,16 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
 from experiments.preferences.test_time import choosing, figures, findings, pictures, tables, train, verifier
 from experiments.preferences.test_time.choosing import COVERAGE, LEARNED, MAJORITY, ORACLE
 from experiments.preferences.test_time.config import Config
 from experiments.preferences.test_time.findings import Found, Searched
 from experiments.preferences.test_time.pictures import GOOD, SHUFFLED, WEAK
-from experiments.reporting import intervals, verdicts
-from experiments.reporting.verdicts import Claim, Number
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import intervals, verdicts
+from gendiff.runs.reporting.verdicts import Claim, Number
+from gendiff.runs.run_folder import RunFolder
 
 Make = Callable[..., Claim]
 

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.diffusion import image_draws, image_training
-from experiments.diffusion.image_model import Model
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from experiments.diffusion import image_draws
 from experiments.preferences.test_time import choosing
 from experiments.preferences.test_time.config import Config, counts
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_model import Model
 from gendiff.core.types import Scalar
 from gendiff.data import digits, scaling
 from gendiff.diffusion import parameterization, schedules
@@ -23,6 +22,8 @@ from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.types import Denoiser
 from gendiff.metrics import classifier_accuracy, features
 from gendiff.metrics.classifier_accuracy import Judge
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 GOOD, WEAK, SHUFFLED, JUDGE = "many digits", "few digits", "shuffled labels", "the judge itself"
 VERIFIERS = (GOOD, WEAK, SHUFFLED)

@@ -7,8 +7,8 @@ from experiments.preferences.test_time.choosing import COVERAGE, LEARNED, MAJORI
 from experiments.preferences.test_time.config import Config, counts
 from experiments.preferences.test_time.findings import Found
 from experiments.preferences.test_time.pictures import JUDGE, VERIFIERS
-from experiments.reporting.formatting import Cell
-from experiments.reporting.results import Table
+from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.results import Table
 
 
 def every(config: Config, found: Found, accuracies: dict[str, float]) -> tuple[Table, ...]:

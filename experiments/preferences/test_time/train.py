@@ -9,9 +9,6 @@ import jax
 import numpy as np
 import optax
 
-from experiments.framework import meshes, seeds_together, training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.preferences.test_time.config import REFERENCE, Config
 from gendiff import networks, scaling, training
 from gendiff.core.types import Params
@@ -19,6 +16,9 @@ from gendiff.data import sums
 from gendiff.data.sums import SumFormat
 from gendiff.language import objective
 from gendiff.language.objective import Texts
+from gendiff.runs import meshes, seeds_together, training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 from gendiff.scaling import cost
 from gendiff.training import Programs, TrainState, optimizers
 

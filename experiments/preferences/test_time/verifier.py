@@ -9,9 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.framework import devices, drawing
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.preferences.test_time import answers, train
 from experiments.preferences.test_time.config import Config
 from experiments.preferences.test_time.train import DIRECT, Arm
@@ -19,6 +16,9 @@ from gendiff import networks
 from gendiff.core.types import Params
 from gendiff.data import batches, sums
 from gendiff.language.objective import Texts
+from gendiff.runs import devices, drawing
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 WRONG, RIGHT = sums.SYMBOLS.index("0"), sums.SYMBOLS.index("1")
 """The labels, as tokens."""

@@ -9,9 +9,9 @@ shuffled membership it finds as many as chance.
 
 from typing import Any
 
-from experiments.framework.registry import Experiment
 from experiments.provenance.membership import judge, train
 from experiments.provenance.membership.config import Config, Thresholds, check
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.diffusion.image_training import IMAGES
-from experiments.framework.ranges import Count, Decay, Distinct, Natural, Positive, Seed, Several, Share
+from gendiff.commands.images.image_training import IMAGES
 from gendiff.core.errors import ConfigError
+from gendiff.runs.ranges import Count, Decay, Distinct, Natural, Positive, Seed, Several, Share
 
 Rate = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 

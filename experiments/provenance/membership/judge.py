@@ -9,21 +9,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import devices
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
 from experiments.provenance import side_by_side
 from experiments.provenance.membership import train
 from experiments.provenance.membership.config import Config
 from experiments.provenance.membership.train import Halves
-from experiments.reporting import figures, intervals, verdicts
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim, Number
 from gendiff import diffusion
 from gendiff.core.types import Params
 from gendiff.data import digits
 from gendiff.provenance import attack_rates, membership
+from gendiff.runs import devices
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, intervals, verdicts
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Claim, Number
+from gendiff.runs.run_folder import RunFolder
 
 LOSS, LIRA, EACH, OFFLINE, OWN, SHUFFLED = "loss", "LiRA", "LiRA, own deviations", "LiRA offline", "LiRA, draws differ", "LiRA, shuffled"
 TOGETHER = 450

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.framework import training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.provenance import side_by_side
 from experiments.provenance.membership.config import Config
 from gendiff.core.types import Params
 from gendiff.data import digits
+from gendiff.runs import training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ what copies everything and what copies nothing.
 
 from typing import Any
 
-from experiments.framework.registry import Experiment
 from experiments.provenance.memorise import judge, train
 from experiments.provenance.memorise.config import Config, Thresholds, check
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.diffusion.image_training import IMAGES
-from experiments.framework import ranges
-from experiments.framework.ranges import Count, Decay, Distinct, Natural, Positive, Seed, Several, Share
+from gendiff.commands.images.image_training import IMAGES
 from gendiff.core.errors import ConfigError
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Decay, Distinct, Natural, Positive, Seed, Several, Share
 
 Size = Annotated[int, msgspec.Meta(ge=8, le=IMAGES)]
 

@@ -4,14 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from experiments.framework.run_folder import RunFolder
 from experiments.provenance.memorise import findings, sets
 from experiments.provenance.memorise.config import Config, grid
 from experiments.provenance.memorise.findings import Found
-from experiments.reporting import figures, intervals
-from experiments.reporting.results import Figure, Table
 from gendiff.data import digits
 from gendiff.metrics import neighbours
+from gendiff.runs.reporting import figures, intervals
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.run_folder import RunFolder
 
 SHOWN = 12
 """Samples in each row of the picture."""

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import devices, drawing
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.provenance import side_by_side
 from experiments.provenance.memorise import measures, network, sets, train
 from experiments.provenance.memorise.config import Config, grid
@@ -17,6 +14,9 @@ from gendiff.data import digits
 from gendiff.diffusion import oracles
 from gendiff.diffusion.types import Denoiser
 from gendiff.metrics import near_copies
+from gendiff.runs import devices, drawing
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
 from experiments.provenance import logistic
 from experiments.provenance.memorise import figures, findings, measures, sets
 from experiments.provenance.memorise.config import Config
 from experiments.provenance.memorise.findings import Found
-from experiments.reporting import intervals, verdicts
-from experiments.reporting.verdicts import Claim
 from gendiff.data import digits
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import intervals, verdicts
+from gendiff.runs.reporting.verdicts import Claim
+from gendiff.runs.run_folder import RunFolder
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:

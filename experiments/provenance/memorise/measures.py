@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.stats
 
-from experiments.reporting.verdicts import Number
 from gendiff.metrics import neighbours
+from gendiff.runs.reporting.verdicts import Number
 
 
 def crossing(steps: Sequence[int], shares: np.ndarray, level: float) -> float:

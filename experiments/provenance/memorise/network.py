@@ -6,7 +6,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from experiments.framework import devices
 from experiments.provenance import side_by_side
 from experiments.provenance.memorise.config import Config
 from experiments.provenance.side_by_side import SCHEDULE, SHAPE
@@ -14,6 +13,7 @@ from gendiff import diffusion
 from gendiff.core.types import Loss, Params
 from gendiff.diffusion import grids, objectives, parameterization, samplers, sampling, weighting
 from gendiff.diffusion.types import Denoiser
+from gendiff.runs import devices
 
 FORM = parameterization.clean()
 predict = functools.partial(side_by_side.predict, pace=0.02, standardised=True)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.diffusion.image_training import IMAGES
 from experiments.provenance.memorise.config import Config
+from gendiff.commands.images.image_training import IMAGES
 
 REPEATED = "some many times"
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import drawing, training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.provenance import side_by_side
 from experiments.provenance.memorise import network, sets
 from experiments.provenance.memorise.config import Config, grid
 from experiments.provenance.side_by_side import SumOfLosses
 from gendiff.core import files, npz
 from gendiff.data import digits
+from gendiff.runs import drawing, training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ trained on are the control.
 
 from typing import Any
 
-from experiments.framework.registry import Experiment
 from experiments.provenance.memorise_text import judge, train
 from experiments.provenance.memorise_text.config import Config, Thresholds, check
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

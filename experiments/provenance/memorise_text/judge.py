@@ -9,19 +9,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import devices
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
 from experiments.provenance import logistic
 from experiments.provenance.memorise_text import train
 from experiments.provenance.memorise_text.config import Config
 from experiments.provenance.memorise_text.train import LARGE, SIZES, SMALL, Corpus
-from experiments.reporting import figures, intervals, verdicts
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim
 from gendiff import networks
 from gendiff.provenance import extraction
+from gendiff.runs import devices
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, intervals, verdicts
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Claim
+from gendiff.runs.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

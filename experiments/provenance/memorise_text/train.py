@@ -9,14 +9,14 @@ import jax
 import numpy as np
 import optax
 
-from experiments.framework import training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.provenance.memorise_text.config import Config
 from gendiff import language, networks
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Loss, Params
 from gendiff.data import text
+from gendiff.runs import training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 from gendiff.training import optimizers
 
 SMALL, LARGE = 0, 1

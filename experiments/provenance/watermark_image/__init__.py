@@ -13,10 +13,10 @@ strong changes are far below theirs. The figures to expect are in experiments/re
 
 from typing import Any
 
-from experiments.diffusion import image_training
-from experiments.framework.registry import Experiment
 from experiments.provenance.watermark_image import config, judge
 from experiments.provenance.watermark_image.config import Config, Thresholds
+from gendiff.commands.images import image_training
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

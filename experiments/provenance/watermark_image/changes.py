@@ -8,8 +8,8 @@ import numpy as np
 import scipy.ndimage
 
 from experiments.provenance.watermark_image.config import Config
-from experiments.reporting.figures import to_pixels
-from experiments.reporting.intervals import SEED
+from gendiff.runs.reporting.figures import to_pixels
+from gendiff.runs.reporting.intervals import SEED
 
 Change = Callable[[np.ndarray], np.ndarray]
 UNCHANGED = "unchanged"

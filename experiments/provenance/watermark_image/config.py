@@ -6,15 +6,15 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 import numpy as np
 
-from experiments.diffusion import emoji_pictures, image_training
-from experiments.diffusion.image_model import Model
-from experiments.framework.progress import Progress
-from experiments.framework.ranges import Count, Distinct, Positive, Several, Share
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.images import emoji_pictures, image_training
+from gendiff.commands.images.image_model import Model
 from gendiff.core.types import NO_LABEL
 from gendiff.data import textures
 from gendiff.diffusion import parameterization, schedules
 from gendiff.diffusion.types import Batch
+from gendiff.runs.progress import Progress
+from gendiff.runs.ranges import Count, Distinct, Positive, Several, Share
+from gendiff.runs.run_folder import RunFolder
 
 SIDE = 16
 """Pixels of a side of the pictures."""

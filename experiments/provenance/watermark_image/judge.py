@@ -5,17 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
 from experiments.provenance.watermark_image import changes, measures
 from experiments.provenance.watermark_image.config import Config, model
 from experiments.provenance.watermark_image.measures import ALIKE, LEVEL, PLAIN, Found
 from experiments.provenance.watermark_image.programs import RING, SHADING, SPREAD
-from experiments.reporting import figures, verdicts
-from experiments.reporting.intervals import interval, share
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, verdicts
+from gendiff.runs.reporting.intervals import interval, share
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Claim
+from gendiff.runs.run_folder import RunFolder
 
 SHOWN = 12
 """Pictures in a row."""

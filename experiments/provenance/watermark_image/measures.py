@@ -8,15 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
-from experiments.diffusion import image_training
-from experiments.diffusion.image_model import Model
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.provenance.watermark_image import changes
 from experiments.provenance.watermark_image.config import Config
 from experiments.provenance.watermark_image.programs import RING, SHADING, SPREAD, WatermarkPrograms, key_of, marks, noise_of
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_model import Model
 from gendiff.metrics import fidelity, frechet
 from gendiff.provenance import image_detection, randomisation
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 LEVEL = 0.01
 """Of false alarms at which pictures count as found."""

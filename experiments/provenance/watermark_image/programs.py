@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.diffusion.image_model import Model
-from experiments.framework import devices, drawing
-from experiments.framework.progress import Progress
 from experiments.provenance.watermark_image.changes import stored
 from experiments.provenance.watermark_image.config import SHAPE, Config
+from gendiff.commands.images.image_model import Model
 from gendiff.core.types import NO_LABEL, Params
 from gendiff.diffusion import denoiser, editing, grids, inversion, samplers, sampling
 from gendiff.provenance import image_watermarks, spread_spectrum
 from gendiff.provenance.image_watermarks import GaussianShading, ImageWatermark
+from gendiff.runs import devices, drawing
+from gendiff.runs.progress import Progress
 
 RING, SHADING, SPREAD = "Tree-Ring", "Gaussian Shading", "spread spectrum"
 SECRET = 0x5EC2E700000000

@@ -9,9 +9,9 @@ written anew. A wrong key, and the common mistake of counting every repeat, are 
 
 from typing import Any
 
-from experiments.framework.registry import Experiment
 from experiments.provenance.watermark_text import judge, texts
 from experiments.provenance.watermark_text.config import Config, Thresholds, check
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

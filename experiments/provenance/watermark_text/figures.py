@@ -4,15 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from experiments.framework.run_folder import RunFolder
 from experiments.provenance.watermark_text import attacks, findings, flat
 from experiments.provenance.watermark_text.config import Config
 from experiments.provenance.watermark_text.findings import Seen
 from experiments.provenance.watermark_text.marks import GREEN, GUMBEL, TOURNAMENT
 from experiments.provenance.watermark_text.null import Null
-from experiments.reporting import figures, intervals
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Number
+from gendiff.runs.reporting import figures, intervals
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Number
+from gendiff.runs.run_folder import RunFolder
 
 GROUPS = 6
 """Of texts by their entropy."""

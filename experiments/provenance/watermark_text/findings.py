@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.stats
 
-from experiments.framework.run_folder import RunFolder
 from experiments.provenance.watermark_text import attacks, marks, texts
 from experiments.provenance.watermark_text.config import Config
 from experiments.provenance.watermark_text.texts import Part
 from gendiff.provenance import text_detection
+from gendiff.runs.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.language import steps
 from experiments.provenance.watermark_text import marks
 from experiments.provenance.watermark_text.config import Config
 from gendiff import language
+from gendiff.commands.chat import steps
 from gendiff.core import records
 from gendiff.language import cache
 from gendiff.provenance import text_detection, text_watermarks

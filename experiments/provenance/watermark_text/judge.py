@@ -5,16 +5,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
 from experiments.provenance.watermark_text import attacks, figures, findings, flat, null, texts
 from experiments.provenance.watermark_text.config import Config
 from experiments.provenance.watermark_text.findings import Seen
 from experiments.provenance.watermark_text.marks import GREEN, KINDS, SLUGS
 from experiments.provenance.watermark_text.null import Null
-from experiments.reporting import intervals, verdicts
-from experiments.reporting.verdicts import Claim
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import intervals, verdicts
+from gendiff.runs.reporting.verdicts import Claim
+from gendiff.runs.run_folder import RunFolder
 
 IN_BYTES = "green list, bytes"
 

@@ -9,15 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
-from experiments.language import models, steps
 from experiments.provenance.watermark_text import attacks, marks, null
 from experiments.provenance.watermark_text.config import Config
 from experiments.provenance.watermark_text.marks import GREEN, GUMBEL, TOURNAMENT
 from gendiff import language, networks
+from gendiff.commands.chat import models, steps
 from gendiff.core import files, npz
 from gendiff.pipelines import Chat
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

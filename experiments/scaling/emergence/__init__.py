@@ -11,9 +11,9 @@ answers of other sums.
 
 from typing import Any
 
-from experiments.framework.registry import Experiment
 from experiments.scaling.emergence import judge, train
 from experiments.scaling.emergence.config import Config, Hypotheses, Thresholds, check
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Hypotheses", "Thresholds"]
 

@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import devices, seeds_together
-from experiments.framework.run_folder import RunFolder
 from experiments.scaling.emergence import train
 from experiments.scaling.emergence.config import Config
 from gendiff import language, networks
 from gendiff.core.types import Params
 from gendiff.data.sums import SumFormat
 from gendiff.language import processors
+from gendiff.runs import devices, seeds_together
+from gendiff.runs.run_folder import RunFolder
 
 DRAWN = np.uint32(2**32 - 5)
 """What the key of sampled answers folds into key(0): none of a training does."""

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.framework import ranges
-from experiments.framework.ranges import Count, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
 from gendiff.core.errors import ConfigError
 from gendiff.data import sums
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
 
 REVERSED, PLAIN, SHUFFLED = "reversed", "plain", "shuffled"
 """How answers stand: units first, as on paper, and reversed answers of other sums, which is the control."""

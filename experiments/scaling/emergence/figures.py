@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures
-from experiments.reporting.figures import Curve, Panel
-from experiments.reporting.results import Axis, Explorer, Figure
 from experiments.scaling.emergence import findings, train
 from experiments.scaling.emergence.config import SHUFFLED, Config
 from experiments.scaling.emergence.findings import Found, Scores
+from gendiff.runs.reporting import figures
+from gendiff.runs.reporting.figures import Curve, Panel
+from gendiff.runs.reporting.results import Axis, Explorer, Figure
+from gendiff.runs.run_folder import RunFolder
 
 SIZE = "parameters without tables"
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import trends
 from experiments.scaling.emergence import answers, train
 from experiments.scaling.emergence.answers import Answers
 from experiments.scaling.emergence.config import KINK_SIZES, Config
 from gendiff.data import sums
+from gendiff.runs.progress import Progress
+from gendiff.runs.reporting import trends
+from gendiff.runs.run_folder import RunFolder
 from gendiff.scaling import emergence
 
 LOW, HALF, HIGH = 0.1, 0.5, 0.9

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import intervals, verdicts
-from experiments.reporting.verdicts import Claim, Number
 from experiments.scaling.emergence import figures, findings, tables, train
 from experiments.scaling.emergence.config import SHUFFLED, Config
 from experiments.scaling.emergence.findings import Found
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import intervals, verdicts
+from gendiff.runs.reporting.verdicts import Claim, Number
+from gendiff.runs.run_folder import RunFolder
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from experiments.reporting.formatting import Cell
-from experiments.reporting.results import Table
 from experiments.scaling.emergence import findings, train
 from experiments.scaling.emergence.config import SHUFFLED, Config
 from experiments.scaling.emergence.figures import METRICS
 from experiments.scaling.emergence.findings import Found
+from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.results import Table
 
 
 def every(config: Config, found: dict[str, Found]) -> tuple[Table, ...]:

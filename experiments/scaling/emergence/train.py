@@ -8,9 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.framework import meshes, seeds_together, training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.scaling.emergence.config import REFERENCE, REVERSED, SHUFFLED, Config
 from gendiff import language, networks, scaling, training
 from gendiff.core import records
@@ -18,6 +15,9 @@ from gendiff.core.types import Metrics, Params
 from gendiff.data import sums
 from gendiff.data.sums import SumFormat
 from gendiff.language.objective import NextTokenLoss
+from gendiff.runs import meshes, seeds_together, training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 from gendiff.scaling import cost
 from gendiff.training import Programs, optimizers
 

@@ -8,9 +8,9 @@ of low rank is trained on a growing share of the facts, whose values are the pro
 where a path leads to it, and nowhere else. The same number of facts within small blocks, and facts with shuffled values, are the controls.
 """
 
-from experiments.framework.registry import Experiment
 from experiments.scaling.percolation import judge
 from experiments.scaling.percolation.config import Config, Thresholds, check
+from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 

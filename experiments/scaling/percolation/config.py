@@ -3,9 +3,9 @@
 import dataclasses
 import math
 
-from experiments.framework import ranges
-from experiments.framework.ranges import Count, Distinct, Positive, Seed, Several
 from gendiff.core.errors import ConfigError
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Distinct, Positive, Seed, Several
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures, intervals, verdicts
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim, Number
 from experiments.scaling.percolation import graphs
 from experiments.scaling.percolation.config import Config
 from experiments.scaling.percolation.measures import Components, Models, measure_components, measure_models
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, intervals, verdicts
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Claim, Number
+from gendiff.runs.run_folder import RunFolder
 from gendiff.scaling import emergence
 
 FACTS_BAND = math.log10(0.9 / 0.1)

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.framework import ranges
-from experiments.framework.ranges import Distinct, Positive, Seed, Several
 from gendiff.core.errors import ConfigError
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Distinct, Positive, Seed, Several
 
 OrdersOfMagnitude = Annotated[float, msgspec.Meta(ge=1e3, le=1e30)]
 

@@ -1,10 +1,10 @@
 """The scaling-fit experiment: claims on fits of made trainings and on published constants, with plots and tables."""
 
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
 from experiments.scaling.scaling_fit import published_laws, recovered
 from experiments.scaling.scaling_fit.config import Config
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.run_folder import RunFolder
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:

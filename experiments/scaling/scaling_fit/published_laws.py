@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from experiments.reporting import figures, verdicts
-from experiments.reporting.plots import Curve
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim
-from experiments.scaling import loss_plots
 from experiments.scaling.scaling_fit.config import Config
+from gendiff.commands.scaling_fit import loss_plots
+from gendiff.runs.reporting import figures, verdicts
+from gendiff.runs.reporting.plots import Curve
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Claim
 from gendiff.scaling import cost, laws, published
 
 LAWS: dict[str, Any] = {

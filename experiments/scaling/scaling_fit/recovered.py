@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from experiments.framework.progress import Progress
-from experiments.reporting import intervals, verdicts
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim
-from experiments.scaling import loss_plots
 from experiments.scaling.scaling_fit import made_sweeps
 from experiments.scaling.scaling_fit.config import Config
+from gendiff.commands.scaling_fit import loss_plots
+from gendiff.runs.progress import Progress
+from gendiff.runs.reporting import intervals, verdicts
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Claim
 from gendiff.scaling import fits, published
 from gendiff.scaling.fits import Coverage, Points
 from gendiff.scaling.laws import Chinchilla

@@ -8,16 +8,16 @@ Small language models of bytes learn Python's manual and sources at budgets over
 until its own end, and each budget has its best size. By Kaplan's protocol one horizon serves all, and losses are read on the way: that
 moves the exponent of the best size. Diffusion transformers of rendered shapes go through the same sweep. Texts of shuffled bytes are the
 control, which no budget may help. Any row is one training of seconds to minutes, is resumed after a kill, and is never trained twice.
-`rows.csv` in the run folder holds every training, and `python -m experiments scaling-fit --data` reads `points_text.csv` beside it.
+`rows.csv` in the run folder holds every training, and `gendiff scaling-fit --data` reads `points_text.csv` beside it.
 """
 
 from typing import Any
 
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Experiment
-from experiments.reporting import formatting
 from experiments.scaling.scaling_train import judge, rows, train
 from experiments.scaling.scaling_train.config import Config, Sweep, Thresholds, check
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Experiment
+from gendiff.runs.reporting import formatting
 
 __all__ = ["EXPERIMENT", "Config", "Sweep", "Thresholds"]
 

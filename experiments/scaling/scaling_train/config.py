@@ -5,9 +5,9 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.framework import ranges
-from experiments.framework.ranges import Count, Distinct, NonNegative, Positive, Seed, Several, Share, Some
 from gendiff.core.errors import ConfigError
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Distinct, NonNegative, Positive, Seed, Several, Share, Some
 
 Width = Annotated[int, msgspec.Meta(ge=8, le=4096, multiple_of=8)]
 Depth = Annotated[int, msgspec.Meta(ge=1, le=64)]

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures
-from experiments.reporting.figures import Curve
-from experiments.reporting.results import Figure, Table
-from experiments.scaling import loss_plots
 from experiments.scaling.scaling_train import measures, rows
 from experiments.scaling.scaling_train.config import Config
 from experiments.scaling.scaling_train.measures import Run
+from gendiff.commands.scaling_fit import loss_plots
+from gendiff.runs.reporting import figures
+from gendiff.runs.reporting.figures import Curve
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.run_folder import RunFolder
 from gendiff.scaling import fits
 from gendiff.scaling.fits import ParametricFit
 from gendiff.scaling.laws import Frontier

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import verdicts
-from experiments.reporting.verdicts import Claim
 from experiments.scaling.scaling_train import figures, measures, rows
 from experiments.scaling.scaling_train.config import Config
 from experiments.scaling.scaling_train.measures import Run
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import verdicts
+from gendiff.runs.reporting.verdicts import Claim
+from gendiff.runs.run_folder import RunFolder
 from gendiff.scaling import fits
 
 

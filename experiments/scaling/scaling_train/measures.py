@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.framework import sweep
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import json_files
-from experiments.reporting.verdicts import Number
 from experiments.scaling.scaling_train import rows
 from experiments.scaling.scaling_train.config import Config
 from experiments.scaling.scaling_train.rows import Cost, Kind, Planned
 from gendiff.core.errors import DataError
+from gendiff.runs import sweep
+from gendiff.runs.reporting import json_files
+from gendiff.runs.reporting.verdicts import Number
+from gendiff.runs.run_folder import RunFolder
 from gendiff.scaling import fits
 from gendiff.scaling.fits import IsoFlopFit, Points
 

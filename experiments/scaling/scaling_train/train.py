@@ -7,11 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import devices, meshes, seeds_together, sweep, training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
-from experiments.framework.sweep import Shard
-from experiments.reporting import json_files
 from experiments.scaling.scaling_train import horizon, pictures, rows, texts
 from experiments.scaling.scaling_train.config import Config
 from experiments.scaling.scaling_train.horizon import Horizon
@@ -19,6 +14,11 @@ from experiments.scaling.scaling_train.rows import PICTURES, SIDE, Row
 from gendiff import networks, training
 from gendiff.core.errors import NonFiniteError
 from gendiff.core.types import Loss, Params
+from gendiff.runs import devices, meshes, seeds_together, sweep, training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.reporting import json_files
+from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.sweep import Shard
 from gendiff.training import Programs
 
 LOG_EVERY = 100

@@ -4,7 +4,7 @@ import json
 
 from experiments import catalogue
 from experiments.diffusion.students import METHODS
-from experiments.framework import command_line
+from gendiff.commands import command_line
 
 LEAVES = {
     "images": ("emoji_real", "emoji_samples", "textures_nearest", "textures_levels", "textures_frechet"),

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from experiments import catalogue
-from experiments.diffusion.text_to_image.model_files import published
 from experiments.documentation import results_pages
-from experiments.framework import network_files, registry
-from experiments.reporting import json_files, results, verdicts
+from gendiff.commands.text_to_image.model_files import published
+from gendiff.runs import network_files, registry
+from gendiff.runs.reporting import json_files, results, verdicts
 from gendiff.weights import files
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -9,8 +9,9 @@ from typing import Literal
 import pytest
 
 from experiments import catalogue
-from experiments.framework import command_line, registry, runner
+from gendiff.commands import command_line
 from gendiff.core.errors import ConfigError
+from gendiff.runs import registry, runner
 
 HOSTILE = {int: (0, -1, 10**30), float: (0.0, -1.0, math.nan, math.inf, -math.inf), str: ("", "nonsense")}
 _ZERO_NUMBERS = (

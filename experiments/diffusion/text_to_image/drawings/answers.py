@@ -8,20 +8,20 @@ import jax
 import numpy as np
 
 from experiments.diffusion import sweeps
-from experiments.diffusion.emoji_pictures import at_equal_distances
 from experiments.diffusion.sweeps import Rows, Sweep
-from experiments.diffusion.text_to_image import texts
-from experiments.diffusion.text_to_image.config import Config
-from experiments.diffusion.text_to_image.drawings import latents, pictures
-from experiments.diffusion.text_to_image.drawings.pictures import GALLERY, Pictures
-from experiments.diffusion.text_to_image.draws import Draws
-from experiments.diffusion.text_to_image.texts import Encoded
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.images.emoji_pictures import at_equal_distances
+from gendiff.commands.text_to_image import texts
+from gendiff.commands.text_to_image.config import Config
+from gendiff.commands.text_to_image.drawings import latents, pictures
+from gendiff.commands.text_to_image.drawings.pictures import GALLERY, Pictures
+from gendiff.commands.text_to_image.draws import Draws
+from gendiff.commands.text_to_image.texts import Encoded
 from gendiff.core.types import Params
 from gendiff.metrics import saturation
 from gendiff.provenance import memorisation
 from gendiff.provenance.memorisation import MemorisationReport
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 SEED = 0
 """Of the candidates."""

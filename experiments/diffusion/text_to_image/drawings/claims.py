@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from experiments.diffusion.text_to_image.config import Config
 from experiments.diffusion.text_to_image.drawings.answers import SEEN, UNSEEN, Answers
-from experiments.reporting import intervals, verdicts
-from experiments.reporting.verdicts import Claim
+from gendiff.commands.text_to_image.config import Config
+from gendiff.runs.reporting import intervals, verdicts
+from gendiff.runs.reporting.verdicts import Claim
 
 _CURVES = "emoji_curves.png"
 

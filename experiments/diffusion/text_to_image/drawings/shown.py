@@ -5,15 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.diffusion import sweeps
-from experiments.diffusion.text_to_image.config import Config
 from experiments.diffusion.text_to_image.drawings import answers as drawn
 from experiments.diffusion.text_to_image.drawings.answers import SEEN, SETS, UNSEEN, Answers
-from experiments.diffusion.text_to_image.drawings.pictures import COLOURS, GALLERY
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures as draw
-from experiments.reporting import intervals
-from experiments.reporting.results import Axis, Cell, Explorer, Figure, Table
+from gendiff.commands.text_to_image.config import Config
+from gendiff.commands.text_to_image.drawings.pictures import COLOURS, GALLERY
 from gendiff.data import emoji
+from gendiff.runs.reporting import figures as draw
+from gendiff.runs.reporting import intervals
+from gendiff.runs.reporting.results import Axis, Cell, Explorer, Figure, Table
+from gendiff.runs.run_folder import RunFolder
 
 NAMES = {"retrieved": "most like own drawing", "clipped": "clipped fraction", "contrast": "RMS contrast"}
 """Every measure, and what figures and tables call it."""

@@ -5,15 +5,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from experiments.diffusion.text_to_image import networks, scenes, sets, texts, trained
-from experiments.diffusion.text_to_image.config import Config
-from experiments.diffusion.text_to_image.drawings import latents, pictures
-from experiments.diffusion.text_to_image.draws import Draws
-from experiments.diffusion.text_to_image.model_files import origins, published
-from experiments.framework import training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from experiments.diffusion.text_to_image import sets
+from gendiff.commands.text_to_image import networks, scenes, texts, trained
+from gendiff.commands.text_to_image.config import Config
+from gendiff.commands.text_to_image.drawings import latents, pictures
+from gendiff.commands.text_to_image.draws import Draws
+from gendiff.commands.text_to_image.model_files import origins, published
 from gendiff.core.types import Params
+from gendiff.runs import training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 
 def shapes(config: Config, folder: RunFolder, scale: float, progress: Progress) -> None:

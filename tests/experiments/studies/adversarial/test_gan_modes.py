@@ -11,10 +11,10 @@ from experiments.adversarial import gan_modes, methods, mosaics, targets, waves
 from experiments.adversarial.gan_modes import config, findings, judge, train
 from experiments.adversarial.gan_modes.config import EXACT, NEEDED, NOISE
 from experiments.adversarial.gan_modes.train import Drawn
-from experiments.framework import devices, program_costs, run_folder
-from experiments.framework.progress import Progress
 from gendiff import networks, training
 from gendiff.adversarial import step
+from gendiff.runs import devices, program_costs, run_folder
+from gendiff.runs.progress import Progress
 
 FULL, SMOKE = gan_modes.EXPERIMENT.presets["full"], gan_modes.EXPERIMENT.smoke
 

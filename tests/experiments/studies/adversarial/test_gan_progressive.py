@@ -13,8 +13,9 @@ from experiments.adversarial.gan_progressive.budget import StepSeconds
 from experiments.adversarial.gan_progressive.config import DIFFUSION, DIGITS, DIRECT, METHODS, PROGRESSIVE, shape
 from experiments.adversarial.gan_progressive.pictures import Growing
 from experiments.adversarial.gan_progressive.sets import FEW, GENERATOR, MANY, Measured, OfSubject, OfTraining
-from experiments.framework import command_line, devices
 from gendiff.adversarial import growing
+from gendiff.commands import command_line
+from gendiff.runs import devices
 from tests.experiments.studies import smoke
 
 FULL, SMOKE = gan_progressive.EXPERIMENT.presets["full"], gan_progressive.EXPERIMENT.smoke

@@ -11,8 +11,9 @@ from experiments import catalogue
 from experiments.adversarial import gan_stability, methods, pacing, targets
 from experiments.adversarial.gan_stability import findings, judge, oscillation, train
 from experiments.adversarial.gan_stability.config import EXACT, NOISE
-from experiments.framework import command_line, seeds_together
 from gendiff import adversarial
+from gendiff.commands import command_line
+from gendiff.runs import seeds_together
 from gendiff.training import sharding
 from tests.adversarial import game
 from tests.experiments.studies import smoke

@@ -3,10 +3,10 @@
 import pytest
 
 from experiments.benchmarks import bench
-from experiments.framework import command_line
-from experiments.reporting import results
+from gendiff.commands import command_line
 from gendiff.core.errors import ConfigError
-from tests.experiments import toy
+from gendiff.runs.reporting import results
+from tests.runs import toy
 
 
 @pytest.mark.fault("occupied output folder")

@@ -13,11 +13,11 @@ from experiments.benchmarks import bench, bench_language, cases, config, duel, l
 from experiments.benchmarks.findings import Findings
 from experiments.benchmarks.workloads import NETWORKS, Workload
 from experiments.diffusion import digits
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import processor, results
-from experiments.reporting.environment import PROJECT
 from gendiff.core.errors import ConfigError
+from gendiff.runs.progress import Progress
+from gendiff.runs.reporting import processor, results
+from gendiff.runs.reporting.environment import PROJECT
+from gendiff.runs.run_folder import RunFolder
 from tests.tables import table
 
 EVERY = (*cases.ALL, *language_cases.ALL)

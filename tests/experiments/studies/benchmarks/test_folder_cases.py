@@ -11,12 +11,12 @@ import pytest
 from experiments.benchmarks import bench, bench_stable_diffusion, findings, folder_cases, sd_settings
 from experiments.benchmarks.config import FolderConfig, FolderThresholds, Setting
 from experiments.benchmarks.sd_settings import FOLDERS
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from gendiff import networks
 from gendiff.data import clip_tokenizer
 from gendiff.pipelines.stable_diffusion import inspect
 from gendiff.pipelines.stable_diffusion.model_parts import READERS
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 
 PUBLISHED = {
     ("sd15", "unet"): 859_520_964,

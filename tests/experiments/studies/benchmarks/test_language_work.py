@@ -9,9 +9,9 @@ import pytest
 from experiments.benchmarks import bench, language_cases, language_work, ours, workloads
 from experiments.benchmarks.config import LanguageConfig, LanguageThresholds, Setting
 from experiments.benchmarks.workloads import Workload
-from experiments.framework import program_costs
 from gendiff import networks
 from gendiff.core import trees
+from gendiff.runs import program_costs
 from gendiff.weights import quantised, smollm2
 from tests.quickly import quickly
 

@@ -8,8 +8,8 @@ import pytest
 
 from experiments.benchmarks import cases, language_work, ours, ppo_work
 from experiments.benchmarks.workloads import PPO, Workload
-from experiments.framework import devices
 from gendiff.preferences import advantage_rules, policy_step, rollouts
+from gendiff.runs import devices
 from gendiff.scaling import accounting, cost
 from tests.quickly import quickly
 

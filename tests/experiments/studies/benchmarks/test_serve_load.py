@@ -7,8 +7,8 @@ import pytest
 from experiments.benchmarks import cases, serve_load
 from experiments.benchmarks.config import Config, Setting
 from experiments.benchmarks.findings import claims
-from experiments.serve import load
-from experiments.serve.load import Load
+from gendiff.commands.serve import load
+from gendiff.commands.serve.load import Load
 from tests.tables import table
 
 CASE = next(case for case in cases.ALL if case.name == "serve_load")

@@ -13,7 +13,7 @@ import pytest
 from experiments.benchmarks import workloads
 from experiments.benchmarks.side_process import Side, SideError, SideProcess
 from experiments.benchmarks.workloads import Workload
-from experiments.reporting.environment import PROJECT
+from gendiff.runs.reporting.environment import PROJECT
 from tests.tables import table
 
 

@@ -8,15 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.diffusion import autoencoder, image_coding
+from experiments.diffusion import autoencoder
 from experiments.diffusion.autoencoder import edges, figures, judge, measures, networks, sets, train
 from experiments.diffusion.autoencoder.measures import Measure
 from experiments.diffusion.autoencoder.pictures import SUBJECTS, Pictures
 from experiments.diffusion.autoencoder.sets import Fidelity, Softness
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.images import image_coding
 from gendiff.diffusion.types import Batch
 from gendiff.networks import pure
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 from tests.networks.rig import drawn
 from tests.quickly import quickly
 

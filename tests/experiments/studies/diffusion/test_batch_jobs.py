@@ -9,8 +9,8 @@ import pytest
 from experiments.diffusion.batch_jobs import lives, processes, soak
 from experiments.diffusion.batch_jobs.config import Config
 from experiments.diffusion.batch_jobs.processes import Preempted
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 from gendiff.training.checkpoints import Checkpoints
 
 

@@ -11,11 +11,11 @@ from PIL import Image
 
 from experiments.diffusion import certify
 from experiments.diffusion.certify import figures, findings, judge, measure, tables, wrong
-from experiments.reporting import results
 from gendiff.core.errors import ConfigError
 from gendiff.diffusion import grids, samplers, sampling
 from gendiff.diffusion.certify import METHODS, Curve
 from gendiff.diffusion.certify.convergence_order import Fit
+from gendiff.runs.reporting import results
 from tests.experiments.studies import smoke
 from tests.tables import table
 

@@ -9,11 +9,11 @@ import pytest
 from experiments.diffusion import ddim_steps, equivalence
 from experiments.diffusion.ddim_steps import draw
 from experiments.diffusion.ddim_steps.draw import DDIM, FEW, Set
-from experiments.diffusion.image_model import Model
-from experiments.framework import run_folder
-from experiments.framework.progress import Progress
+from gendiff.commands.images.image_model import Model
 from gendiff.diffusion import parameterization, schedules
 from gendiff.metrics import frechet
+from gendiff.runs import run_folder
+from gendiff.runs.progress import Progress
 from tests.tables import table
 
 RNG = np.random.default_rng(0)

@@ -6,19 +6,21 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.diffusion import emoji_pictures, sweeps, text_to_image
-from experiments.diffusion.text_to_image import networks, texts
+from experiments.diffusion import sweeps, text_to_image
 from experiments.diffusion.text_to_image.drawings import answers as drawn
-from experiments.diffusion.text_to_image.drawings import claims, latents, pictures, shown
+from experiments.diffusion.text_to_image.drawings import claims, shown
 from experiments.diffusion.text_to_image.drawings.answers import CHOOSING, SEEN, SETS, UNSEEN, Answers
-from experiments.diffusion.text_to_image.drawings.latents import Normalisation
-from experiments.diffusion.text_to_image.drawings.pictures import COLOURS, SIDE, Pictures
-from experiments.diffusion.text_to_image.trained import Trained
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.images import emoji_pictures
+from gendiff.commands.text_to_image import networks, texts
+from gendiff.commands.text_to_image.drawings import latents, pictures
+from gendiff.commands.text_to_image.drawings.latents import Normalisation
+from gendiff.commands.text_to_image.drawings.pictures import COLOURS, SIDE, Pictures
+from gendiff.commands.text_to_image.trained import Trained
 from gendiff.core.errors import DataError
 from gendiff.data import emoji, emoji_names
 from gendiff.diffusion import grids, samplers
 from gendiff.provenance import memorisation
+from gendiff.runs.run_folder import RunFolder
 from tests.tables import table
 
 CONFIG = dataclasses.replace(

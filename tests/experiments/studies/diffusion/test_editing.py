@@ -12,7 +12,7 @@ from experiments.diffusion import editing
 from experiments.diffusion.editing import measures
 from experiments.diffusion.editing import problems as editing_problems
 from experiments.diffusion.editing.programs import EditingPrograms
-from experiments.diffusion.image_model import Model
+from gendiff.commands.images.image_model import Model
 from gendiff.core.types import NO_LABEL
 from gendiff.data import digits
 from gendiff.diffusion import linear_operators, parameterization, schedules

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.diffusion import few_evaluations, few_step_text, sampling_options
+from experiments.diffusion import few_evaluations, few_step_text
 from experiments.diffusion.few_step_text import draw, judge, shown, students, subjects
 from experiments.diffusion.few_step_text.answers import Answer, Answers
 from experiments.diffusion.few_step_text.config import EMOJI, NETWORKS, SHAPES, Guiding
@@ -30,13 +30,14 @@ from experiments.diffusion.few_step_text.methods import (
 )
 from experiments.diffusion.students import MATCHING, REFLOW, SHORTCUT, STUDENTS
 from experiments.diffusion.students import METHODS as METHODS_OF_STUDENTS
-from experiments.diffusion.text_to_image import networks
-from experiments.diffusion.text_to_image.default_sampling import FROM_NOISE, TRAILING
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.images import sampling_options
+from gendiff.commands.text_to_image import networks
+from gendiff.commands.text_to_image.default_sampling import FROM_NOISE, TRAILING
 from gendiff.diffusion import denoiser, grids, guidance, parameterization, samplers, sampling, schedules
 from gendiff.diffusion.learned_grid import LearnedGrid
 from gendiff.networks import NO_TEXT, DeepFeatures
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 from tests.quickly import quickly
 from tests.tables import table
 

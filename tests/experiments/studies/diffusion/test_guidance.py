@@ -11,9 +11,9 @@ from experiments.diffusion.guidance import cures, judge, measures, networks, set
 from experiments.diffusion.guidance import figures as guidance_figures
 from experiments.diffusion.guidance.sets import DrawnSets
 from experiments.diffusion.image_draws import Draws
-from experiments.diffusion.image_model import Model
-from experiments.framework.progress import Progress
+from gendiff.commands.images.image_model import Model
 from gendiff.diffusion import parameterization, schedules
+from gendiff.runs.progress import Progress
 from tests.tables import table
 
 SCALES = (0.0, 1.0, 2.0, 3.0)

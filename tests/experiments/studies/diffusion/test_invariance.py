@@ -10,9 +10,9 @@ import pytest
 from experiments.diffusion import invariance
 from experiments.diffusion.invariance import differences, draw, traces, wrong
 from experiments.diffusion.invariance.config import WAYS, model
-from experiments.framework.progress import Progress
 from gendiff.diffusion import samplers, schedules
 from gendiff.diffusion.samplers.catalogue import METHODS
+from gendiff.runs.progress import Progress
 from tests.experiments.studies import smoke
 from tests.tables import table
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import latent
-from experiments.diffusion.image_model import Model
 from experiments.diffusion.latent import accounts, budget, costs, judge, networks, tables, time_to_quality, train
 from experiments.diffusion.latent.budget import StepTimes
 from experiments.diffusion.latent.costs import Cost
@@ -16,13 +15,14 @@ from experiments.diffusion.latent.networks import AUTOENCODER, LATENTS, MODELS, 
 from experiments.diffusion.latent.sets import Drawing, OfSeed
 from experiments.diffusion.latent.time_to_quality import Reached
 from experiments.diffusion.part_averages import PartAverages
-from experiments.framework import training_loop
-from experiments.framework.progress import Progress
-from experiments.framework.rehearsal import Rehearsal
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.images.image_model import Model
 from gendiff.core import trees
 from gendiff.core.errors import DataError
 from gendiff.diffusion import parameterization, schedules
+from gendiff.runs import training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.rehearsal import Rehearsal
+from gendiff.runs.run_folder import RunFolder
 from tests.tables import table
 
 FULL = latent.EXPERIMENT.presets["full"]

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import sweeps, text_to_image
-from experiments.diffusion.text_to_image import failures, judge, networks, scenes, sets, texts
+from experiments.diffusion.text_to_image import failures, judge, sets
 from experiments.diffusion.text_to_image import figures as text_figures
-from experiments.diffusion.text_to_image.prompting import prompt_reading
-from experiments.diffusion.text_to_image.scenes import Prompts
 from experiments.diffusion.text_to_image.sets import Answers, DrawnSets
-from experiments.framework.run_folder import RunFolder
+from gendiff.commands.text_to_image import networks, scenes, texts
+from gendiff.commands.text_to_image.prompting import prompt_reading
+from gendiff.commands.text_to_image.scenes import Prompts
 from gendiff.core.errors import ConfigError
 from gendiff.data import captions, rendering, shapes
+from gendiff.runs.run_folder import RunFolder
 from gendiff.weights import mini_lm
 from tests.networks import rig
 from tests.quickly import quickly

@@ -21,10 +21,10 @@ from experiments.diffusion.training_recipes.recipes import (
     UNET,
     UNTAUGHT,
 )
-from experiments.framework.run_folder import RunFolder
 from gendiff.diffusion import alignment
 from gendiff.diffusion.types import Batch
 from gendiff.networks import count
+from gendiff.runs.run_folder import RunFolder
 from tests.quickly import quickly
 from tests.tables import table
 

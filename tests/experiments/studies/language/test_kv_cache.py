@@ -5,10 +5,10 @@ import functools
 import numpy as np
 import pytest
 
-from experiments.language import steps
 from experiments.language.kv_cache import timing
 from experiments.language.kv_cache.exactness import Model, mistaken
 from gendiff import networks
+from gendiff.commands.chat import steps
 from gendiff.language import cache as caches
 from tests.networks import rig
 from tests.quickly import quickly

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.framework import ranges
 from experiments.language.moe import EXPERIMENT, judge
 from experiments.language.moe import networks as compared
 from experiments.language.moe.judge import Measured
@@ -16,6 +15,7 @@ from experiments.language.moe.networks import ACTIVE, BALANCED, FREE, TOTAL, Rou
 from gendiff.core.errors import ConfigError
 from gendiff.networks.language_model import Answer
 from gendiff.networks.routing import Routing
+from gendiff.runs import ranges
 
 FULL = EXPERIMENT.presets["full"]
 CONFIG = dataclasses.replace(FULL, width=16, depth=2, experts=4, length=15, resamples=20)

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.language import models
 from experiments.language.serving import EXPERIMENT, judge, timing
 from experiments.language.serving.timing import Sizes
+from gendiff.commands.chat import models
 
 CONFIG = dataclasses.replace(EXPERIMENT.presets["full"], batches=(1, 2, 4, 8, 32), contexts=(128, 1024), rounds=3, resamples=20)
 SIZES = Sizes(parameters=1e8, nbytes=4e8, per_token=2e4)

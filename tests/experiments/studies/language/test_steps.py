@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments.language import steps
 from gendiff import language, networks
+from gendiff.commands.chat import steps
 from tests.networks import rig
 from tests.quickly import quickly
 

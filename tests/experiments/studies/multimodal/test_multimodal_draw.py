@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from experiments import catalogue, multimodal
-from experiments.framework import command_line
 from experiments.multimodal import documents, draw, findings
 from experiments.multimodal.config import BOTH
 from experiments.multimodal.draw import SampleOptions
+from gendiff.commands import command_line
 from gendiff.core.errors import ConfigError
 from tests.experiments.studies import smoke
 from tests.tables import table

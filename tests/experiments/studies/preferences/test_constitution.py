@@ -6,7 +6,6 @@ import itertools
 import jax
 import numpy as np
 
-from experiments.framework import devices
 from experiments.preferences import constitution, responses
 from experiments.preferences.constitution import feedback, findings, grammar, judge, skills, train
 from experiments.preferences.constitution.feedback import Judged
@@ -14,6 +13,7 @@ from experiments.preferences.constitution.findings import Agreement, Found, Mark
 from experiments.preferences.constitution.train import BASE, NETWORKS, PREFERENCE, SHUFFLED, SUPERVISED, UNREVISED, Compared
 from gendiff import networks
 from gendiff.preferences.revision import Revised
+from gendiff.runs import devices
 from tests.quickly import quickly
 from tests.tables import table
 

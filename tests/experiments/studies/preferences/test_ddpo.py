@@ -9,12 +9,12 @@ import pytest
 import scipy.integrate
 import scipy.stats
 
-from experiments.diffusion.image_model import Model
 from experiments.preferences import ddpo
 from experiments.preferences.ddpo import judge, judges, kl_frontier, measured, policy_training, rewarded, tables, train
 from experiments.preferences.ddpo.config import ARMS, DDPO, DIGIT, INK, SCENES, SHUFFLED, Policy, seeds
 from experiments.preferences.ddpo.measured import Found, PolicySamples
 from experiments.preferences.ddpo.rewarded import RewardedTask
+from gendiff.commands.images.image_model import Model
 from gendiff.data import rendering, shapes, shapes_oracle
 from gendiff.diffusion import grids, oracles, parameterization, schedules
 from gendiff.diffusion.types import Level

@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 
 from experiments.language import replies
-from experiments.language.models import Answer
 from experiments.preferences import instruct
 from experiments.preferences.instruct import findings, judge, orders, train
 from experiments.preferences.instruct.findings import FRAME, PLAIN, TEMPLATE, Replies, Small
 from experiments.preferences.instruct.train import BASE, ENDLESS, SHUFFLED, TUNED, TUNINGS
+from gendiff.commands.chat.models import Answer
 from gendiff.data import sums
 from gendiff.preferences import instruction
 from tests.tables import table

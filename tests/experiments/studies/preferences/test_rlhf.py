@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import scipy.special
 
-from experiments.framework import devices
 from experiments.preferences import rlhf
 from experiments.preferences.rlhf import findings, judge, mistakes, optimum, pairs, policies, rollout_programs, tables, task, train
 from experiments.preferences.rlhf.findings import Found, Path
 from experiments.preferences.rlhf.mistakes import RIGHT, Checked
 from gendiff import networks
 from gendiff.preferences.bradley_terry import Normaliser
+from gendiff.runs import devices
 from gendiff.training import sharding
-from tests.experiments.test_resume import PROJECT, assert_same_run
 from tests.quickly import quickly
+from tests.runs.test_resume import PROJECT, assert_same_run
 from tests.variants import some_slow
 
 FULL = rlhf.EXPERIMENT.presets["full"]

@@ -6,7 +6,6 @@ import functools
 import numpy as np
 import pytest
 
-from experiments.framework import devices
 from experiments.preferences import test_time
 from experiments.preferences.test_time import answers, choosing, findings, judge, pictures, tables, train, verifier
 from experiments.preferences.test_time.choosing import COVERAGE, LEARNED, MAJORITY, ORACLE, WEIGHTED
@@ -15,6 +14,7 @@ from experiments.preferences.test_time.findings import Found, Searched
 from experiments.preferences.test_time.pictures import GOOD, JUDGE, SHUFFLED, WEAK, Chosen, Shown
 from gendiff.data import digits, sums
 from gendiff.data.sums import SumFormat
+from gendiff.runs import devices
 
 FULL = dataclasses.replace(test_time.EXPERIMENT.presets["full"], digits=3)
 FEW = dataclasses.replace(FULL, seeds=(0, 1), questions=300, samples=8, doublings=2, noises=(0.25, 1.0, 16.0), resamples=100)

@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.diffusion.image_training import IMAGES
-from experiments.framework import devices, run_folder
-from experiments.framework.progress import Progress
 from experiments.provenance import memorise
 from experiments.provenance.memorise import config, findings, measures, sets, train
+from gendiff.commands.images.image_training import IMAGES
+from gendiff.runs import devices, run_folder
+from gendiff.runs.progress import Progress
 
 SMOKE = memorise.EXPERIMENT.smoke
 FULL = memorise.EXPERIMENT.presets["full"]

@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.framework import devices
 from experiments.scaling import emergence
 from experiments.scaling.emergence import answers, findings, judge, tables, train
 from experiments.scaling.emergence.config import PLAIN, REVERSED, SHUFFLED
@@ -14,6 +13,7 @@ from experiments.scaling.emergence.findings import Scores
 from gendiff import networks
 from gendiff.data import sums
 from gendiff.data.sums import SumFormat
+from gendiff.runs import devices
 
 FULL = emergence.EXPERIMENT.presets["full"]
 FEW = dataclasses.replace(FULL, seeds=(0, 1, 2), judged=400, samples=10, resamples=50)

@@ -6,16 +6,16 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.framework import devices, ranges
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
-from experiments.framework.sweep import id_of
 from experiments.scaling import scaling_train
 from experiments.scaling.scaling_train import judge, measures, pictures, rows, texts, train
 from experiments.scaling.scaling_train.measures import Run
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.data import text
 from gendiff.data.text import Documents
+from gendiff.runs import devices, ranges
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.sweep import id_of
 from gendiff.scaling import accounting
 from gendiff.scaling.laws import Chinchilla
 

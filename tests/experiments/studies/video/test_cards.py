@@ -3,9 +3,10 @@
 import jax
 
 from experiments import video
-from experiments.reporting import results, verdicts
-from experiments.video import cards, clip_network, draw, networks
-from experiments.video.config import CAUSAL
+from experiments.video import cards
+from gendiff.commands.video import clip_network, draw, networks
+from gendiff.commands.video.config import CAUSAL
+from gendiff.runs.reporting import results, verdicts
 
 SMOKE = video.EXPERIMENT.smoke
 

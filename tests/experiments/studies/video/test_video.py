@@ -1,24 +1,25 @@
 """What the video experiment trains on, spends, measures, claims and draws, on clips and numbers that are known."""
 
 import dataclasses
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 from experiments import catalogue, video
-from experiments.framework import command_line
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
-from experiments.video import clip_network, clips, costs, draw, draws, figures, judge, measures, networks
-from experiments.video.config import ATTENTIONS, CAUSAL, FACTORISED, FULL
+from experiments.video import clips, costs, figures, judge, measures
 from experiments.video.costs import Costs
-from experiments.video.draw import ClipOptions
 from experiments.video.findings import Found, Rollout
 from experiments.video.measures import Measured
+from gendiff.commands import command_line
+from gendiff.commands.trained_networks import FOLDER
+from gendiff.commands.video import clip_network, draw, draws, networks
+from gendiff.commands.video.config import ATTENTIONS, CAUSAL, FACTORISED, FULL
+from gendiff.commands.video.draw import ClipOptions
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, ConfigError, DataError
 from gendiff.data import clip_files
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
 from gendiff.scaling import accounting
 from tests.experiments.studies import smoke
 from tests.quickly import quickly
@@ -197,7 +198,7 @@ def test_a_network_survives_its_file_and_changed_bytes_other_files_and_other_net
     with pytest.raises(CheckpointMismatchError, match="parameters"):
         clip_network.read(path)
     with pytest.raises(DataError, match="no network of video, but one of text-to-image"):
-        clip_network.read(Path(__file__).resolve().parents[4] / "experiments/results/text-to-image/shapes.safetensors")
+        clip_network.read(FOLDER / "shapes.safetensors")
 
 
 @table(

@@ -1,5 +1,0 @@
-"""`run images --model DIR --lora RANK`: a Stable Diffusion learns a small change from pictures with captions."""
-
-from experiments.diffusion.images.fine_tuning import jobs, judge, options, train
-
-__all__ = ["jobs", "judge", "options", "train"]

@@ -1,1 +1,0 @@
-"""Runs an experiment: command line, configuration, run folder, training loop, progress. It knows no science."""

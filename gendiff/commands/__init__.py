@@ -1,0 +1,1 @@
+"""What a person types: `gendiff COMMAND`, one file or folder a command, and the command line that they share."""

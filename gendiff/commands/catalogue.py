@@ -1,0 +1,18 @@
+"""The commands of `gendiff`, and the experiment behind `gendiff train`."""
+
+EXPERIMENTS = {"images": "gendiff.commands.train"}
+"""Name of each experiment whose runs the installed package trains and draws from -> the module whose `EXPERIMENT` it is."""
+
+TOOLS = {
+    "chat": "gendiff.commands.chat.command",
+    "copies": "gendiff.commands.copies",
+    "inspect": "gendiff.commands.inspect_folder",
+    "plan": "gendiff.commands.plan",
+    "scaling-fit": "gendiff.commands.scaling_fit.command",
+    "serve": "gendiff.commands.serve.command",
+    "serve-load": "gendiff.commands.serve.load",
+    "text-to-image": "gendiff.commands.text_to_image.prompting.command",
+    "verify": "gendiff.commands.verify",
+    "video": "gendiff.commands.video.draw",
+}
+"""Name of each command that belongs to no experiment -> the module whose `COMMAND` it is."""

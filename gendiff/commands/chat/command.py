@@ -1,0 +1,124 @@
+"""The command `chat`: one answer, or a conversation in the terminal."""
+
+import dataclasses
+import sys
+from typing import Annotated, Any, Literal
+
+import jax
+import tyro
+
+from gendiff.commands.chat import models
+from gendiff.commands.chat.streaming import Writer
+from gendiff.core.errors import ConfigError
+from gendiff.pipelines import Chat
+from gendiff.runs import compile_cache
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Catalogue, Tool
+
+QUESTION = "What is the capital of France?"
+NEW = "/new"
+"""What a person types to begin another conversation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ChatOptions:
+    """Talk to a small language model. Without --prompt it is asked one question in two ways, and then reads what is typed."""
+
+    prompt: str = ""
+    """Answer this and end."""
+    system: str = ""
+    """What the model is told before the conversation; nothing leaves it to the template."""
+    plain: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Go on with the text itself, without the chat template."""
+    temperature: float = 0.0
+    """0 takes the likeliest token each time; 1 draws from the model's own distribution."""
+    top_p: float = 1.0
+    """Draw from the likeliest tokens that hold this share of the probability."""
+    max_tokens: int = 256
+    """Tokens of an answer, at most."""
+    seed: int = 0
+    """Seed of what is drawn, from 0 to 2**32 - 1."""
+    model: Annotated[str, tyro.conf.arg(metavar="smollm2|PATH")] = models.SMOLLM2
+    """smollm2, a .gguf file of the family of Llama, or a folder of transformers (Llama, Qwen 2 and 3, GPT-2)."""
+    weights: Literal["float32", "int8", "packed"] = "float32"
+    """int8 rounds each weight to 8 bits: a quarter of the memory, faster, and answers that may differ a little. packed computes with the 4
+    to 8 bits of a .gguf file as they are, in the least memory."""
+
+
+def call(options: ChatOptions, catalogue: Catalogue, progress: Progress) -> None:
+    """Raises ConfigError for options that do not fit, and without the packages of the model."""
+    _check(options)
+    compile_cache.use(say=progress.line)
+    chat = models.opened(options.model, packed=options.weights == "packed")
+    if options.weights == "int8":
+        chat = models.in_8_bits(chat)
+    if chat.template is None and not options.plain:
+        raise ConfigError(f"--model {options.model} has no chat template: it goes on with texts, so add --plain")
+    writer = Writer(chat.tokenizer)
+    if options.prompt:
+        _turn(chat, options, options.prompt, [], None, writer, progress)
+        return
+    progress.line(f"as plain text: {QUESTION}")
+    _turn(chat, dataclasses.replace(options, plain=True, max_tokens=min(options.max_tokens, 48)), QUESTION, [], None, writer, progress)
+    messages, memory = list[dict[str, str]](), None
+    if not options.plain:
+        progress.line(f"in the chat template: {QUESTION}")
+        messages, memory = _turn(chat, options, QUESTION, [], None, writer, progress)
+    if sys.stdin.isatty():
+        progress.line(f"Type, and end with Ctrl-D. {NEW} begins another conversation.")
+    for line in _typed():
+        if line == NEW:
+            messages, memory = [], None
+            continue
+        try:
+            messages, memory = _turn(chat, options, line, messages, memory, writer, progress)
+        except ConfigError as error:
+            if not sys.stdin.isatty():
+                raise
+            progress.line(f"{error}. Nothing was asked; the conversation goes on.")
+
+
+COMMAND = Tool(ChatOptions, call, "A small language model answers, once or in a conversation.")
+
+
+def _check(options: ChatOptions) -> None:
+    for name, low, high in (("temperature", 0.0, float("inf")), ("top_p", 0.0, 1.0), ("max_tokens", 1, 2**31), ("seed", 0, 2**32 - 1)):
+        value = getattr(options, name)
+        if not low <= value <= high:
+            raise ConfigError(f"--{name.replace('_', '-')} {value} is outside [{low:g}, {high:g}]")
+    if options.plain and options.system:
+        raise ConfigError("--plain has no template that could hold --system: leave out one of them")
+
+
+def _turn(
+    chat: Chat, options: ChatOptions, text: str, messages: list[dict[str, str]], memory: Any, writer: Writer, progress: Progress
+) -> tuple[list[dict[str, str]], Any]:
+    """One question and its answer, which is shown as it comes. The conversation with both, and what the model has read of it."""
+    given: dict[str, Any] = {"temperature": options.temperature, "top_p": options.top_p, "max_tokens": options.max_tokens}
+    key = jax.random.fold_in(jax.random.key(options.seed), len(messages))
+    started = [{"role": "system", "content": options.system}] if options.system and not messages else []
+    messages = [*messages, *started, {"role": "user", "content": text}]
+    writer.begin()
+    try:
+        if options.plain:
+            reply = chat.complete(key, text, memory=None, on_token=writer, **given)
+        else:
+            reply = chat.answer(key, messages, memory, on_token=writer, **given)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    writer.end()
+    how = "" if reply.finished else "; --max-tokens ended it"
+    progress.line(writer.speed(len(reply.tokens), reply.read) + how + ("" if reply.text.strip() else "; the text ends at once"))
+    return [*messages, {"role": "assistant", "content": reply.text}], reply.memory
+
+
+def _typed() -> Any:
+    """The lines that are typed, without empty ones, up to the end of the input."""
+    while True:
+        if sys.stdin.isatty():
+            print("> ", end="", flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            return
+        if line.strip():
+            yield line.strip()

@@ -1,0 +1,119 @@
+"""The language model that experiments and commands work with: the one that pip brings, or a file or folder of one's own."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from gendiff import language, networks, weights
+from gendiff.commands.chat import steps
+from gendiff.core import arrays
+from gendiff.core.errors import ConfigError
+from gendiff.language.tokens import LanguageTokenizer
+from gendiff.pipelines import Chat
+from gendiff.runs.errors import hint
+from gendiff.weights import quantised
+
+SMOLLM2 = "smollm2"
+GGUF = ".gguf"
+
+
+def opened(model: str = SMOLLM2, *, packed: bool = False) -> Chat:
+    """A model with its tokenizer, and its template where it has one, in float32, or packed as its .gguf file has it.
+
+    model: "smollm2", a .gguf file of the family of Llama, or a folder of transformers. ConfigError for anything else, and without the
+    packages that it needs; errors of `weights` and `language` for what is damaged.
+    """
+    try:
+        path = weights.smollm2.path() if model == SMOLLM2 else _path(model)
+        if packed and path.is_dir():
+            raise ConfigError(f"--weights packed is for .gguf files, and --model {model} is a folder: take --weights int8")
+        return _of(path, packed)
+    except ImportError as error:
+        raise ConfigError(str(error)) from error
+
+
+def tokenizer(model: str = SMOLLM2) -> LanguageTokenizer:
+    """The tokenizer of a model alone. Raises as `opened` does."""
+    try:
+        path = weights.smollm2.path() if model == SMOLLM2 else _path(model)
+        return language.tokens.load(path) if path.is_dir() else language.tokens.from_gguf(weights.gguf.load(path).metadata)
+    except ImportError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _path(model: str) -> Path:
+    path = Path(model).expanduser()
+    if not path.exists():
+        raise ConfigError(f"--model {model} is no file or folder; {hint(model, [SMOLLM2])}")
+    if path.is_file() and path.suffix.lower() != GGUF:
+        raise ConfigError(f"--model {model}: a {GGUF} file, a folder of transformers, or {SMOLLM2} is needed")
+    return path
+
+
+def _of(path: Path, packed: bool) -> Chat:
+    stored = weights.language_models.load(path, packed=packed)
+    network = networks.LanguageModel(**stored.fields)
+    like = jax.eval_shape(functools.partial(networks.init, network), jax.random.key(0), np.zeros((1, 2), np.int32))
+    tokenizer = language.tokens.from_gguf(stored.config) if path.is_file() else language.tokens.load(path)
+    return Chat(network, stored.params(like), tokenizer, _template(path, stored.config))
+
+
+def _template(path: Path, metadata: Mapping[str, Any]) -> language.chat_template.ChatTemplate | None:
+    try:
+        return language.chat_template.from_gguf(metadata) if path.is_file() else language.chat_template.load(path)
+    except ConfigError:  # the model completes texts
+        return None
+
+
+def question(chat: Chat, text: str) -> np.ndarray:
+    """The ids (s,) of a conversation that begins with this text. ConfigError for a model without a chat template."""
+    if chat.template is None:
+        raise ConfigError("this model has no chat template, and this is a question to one that answers")
+    return chat.tokenizer.prompt(chat.template([{"role": "user", "content": text}]), chat.network.context, special=True)
+
+
+class Answer(NamedTuple):
+    """text: without special tokens. finished: whether the model ended it."""
+
+    text: str
+    finished: bool
+
+
+def answers(chat: Chat, texts: Sequence[str], max_tokens: int, *, template: bool = True) -> list[Answer]:
+    """The likeliest answers to texts that are asked at once. Each is what `Chat.answer` gives it alone, but for rounding.
+
+    template: False goes on with each text as it is, as `Chat.complete` does. ConfigError for a model without a chat template.
+    """
+    ids = [question(chat, text) if template else chat.tokenizer.prompt(text, chat.network.context) for text in texts]
+    longest = max(map(len, ids))
+    width = max(longest, min(arrays.power_of_two(longest, 64), chat.network.context - max_tokens))  # few shapes compile
+    prompts = np.full((len(ids), width), -1, np.int32)
+    for row, each in zip(prompts, ids, strict=True):
+        row[: len(each)] = each
+    cache = language.cache.full(chat.network, len(ids), width + max_tokens)
+    next_logits = language.from_network(networks.pure(chat.network), chat.params)
+    write = steps.jit(language.generate, static_argnames="max_tokens")
+    options: dict[str, Any] = {"max_tokens": max_tokens, "processor": language.processors.temperature(0.0), "stop": chat.ends()}
+    written = jax.device_get(write(jax.random.key(0), next_logits, cache, prompts, np.arange(len(ids)), **options))  # nothing is drawn
+    return [
+        Answer(chat.tokenizer.decode(row[:length]), bool(finished))
+        for row, length, finished in zip(written.tokens, written.length, written.finished, strict=True)
+    ]
+
+
+def in_8_bits(chat: Chat) -> Chat:
+    """The same model with every linear layer and its table of tokens in 8 bits."""
+    return dataclasses.replace(chat, params=quantised.quantise(chat.params, quantised.linear(quantised.int8(), tables=True)))
+
+
+def tiny(context: int = 256) -> Chat:
+    """A network of bytes with random weights, which shows that everything runs."""
+    tokenizer = language.tokens.plain()
+    network = networks.LanguageModel(vocabulary=tokenizer.size, context=context, width=16, depth=1, heads=2)
+    template = language.chat_template.from_text("{% for message in messages %}{{ message.content }}\n{% endfor %}")
+    return Chat(network, networks.init(network, jax.random.key(0), np.zeros((1, 2), np.int32)), tokenizer, template)

@@ -1,0 +1,40 @@
+"""How the experiments with SmolLM2 compile, and one more token of texts as a work that can be timed again and again."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gendiff.core import records
+from gendiff.runs import devices
+
+
+def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """`jax.jit` as users of `language` compile: the libraries that serve pictures slow down single rows, bfloat16 and 8 bits."""
+    return devices.jit(function, libraries=False, **options)
+
+
+def in_place() -> Callable[[Any, Any, Any], Callable[[], jax.Array]]:
+    """A function of (model, tokens (b, 1), cache) that returns the work, whose answer is the logits.
+
+    The cache is written where it lies, as in the loop of `generate`: a step that kept it as it was would copy all of it. Each call begins
+    behind the same tokens. Works of equal shapes share one program; each has a copy of its cache.
+    """
+    step = jit(_again, donate_argnums=2)
+
+    def bound(next_logits: Any, tokens: Any, cache: Any) -> Callable[[], jax.Array]:
+        held = [jax.tree.map(jnp.copy, cache)]
+
+        def work() -> jax.Array:
+            logits, held[0] = step(next_logits, tokens, held[0])
+            return logits
+
+        return work
+
+    return bound
+
+
+def _again(next_logits: Any, tokens: jax.Array, cache: Any) -> tuple[jax.Array, Any]:
+    logits, after = next_logits(tokens, cache)
+    return logits, records.replace(after, length=cache.length)

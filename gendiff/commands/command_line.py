@@ -1,0 +1,388 @@
+"""The command line: words to frozen dataclasses (by tyro), errors to exit codes."""
+
+import argparse
+import contextlib
+import dataclasses
+import functools
+import io
+import logging
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import tyro
+
+from gendiff.commands import catalogue as own
+from gendiff.commands import mistakes, usage
+from gendiff.core.errors import ConfigError
+from gendiff.runs import (
+    cluster,
+    compile_cache,
+    configuration,
+    devices,
+    distributed,
+    errors,
+    interruption,
+    meshes,
+    profiling,
+    registry,
+    run_folder,
+    runner,
+    shards,
+    sinks,
+    sweep,
+)
+from gendiff.runs.errors import PeerError, Preempted
+from gendiff.runs.meshes import Axes
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Catalogue, Command, Experiment, Tools
+from gendiff.runs.reporting import environment, report
+from gendiff.runs.resumption import STUDIES, program
+from gendiff.runs.run_folder import RunFolder
+
+T = TypeVar("T")
+
+MOST_LINES = 12
+"""Longest error message, in lines."""
+OWN = own.EXPERIMENTS.keys()
+"""Experiments of the installed package. Where there are others, they are studies."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """Options of `run` that are no part of the experiment's configuration."""
+
+    preset: str = "full"
+    """Named configuration to begin with; the options below then change single fields."""
+    smoke: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Run everything in seconds to see that it runs; the verdict is INCONCLUSIVE."""
+    dry_run: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print what would be done and what it costs, and do nothing: no accelerator is touched."""
+    out: str | None = None
+    """Run folder; None is runs/NAME (runs/NAME-smoke with --smoke)."""
+    seed: int | None = None
+    """One seed in place of the preset's, from 0 to 2**32 - 1."""
+    resume: Literal["latest", "latest-valid"] = "latest"
+    """Checkpoint to go on from: latest-valid goes back past damaged ones and says so."""
+    compile_cache: str | None = None
+    """Folder that keeps all compiled programs for the next process, which on a CPU then do without oneDNN; none keeps nothing.
+
+    None takes $GENDIFF_COMPILE_CACHE, or keeps programs without oneDNN in ~/.cache/gendiff."""
+    profile: str | None = None
+    """START:COUNT traces COUNT steps of each training from step START on, for xprof or Perfetto, into profile/ of the run."""
+    log: str = "tensorboard"
+    """Where metrics are shown beside metrics.jsonl: tensorboard, wandb or trackio, several with commas between them, or none."""
+    mesh: str | None = None
+    """Axes over which the devices split batches (data), parameters (fsdp) and layers (tensor), such as data=4,fsdp=2.
+
+    `all` takes the devices that the others leave, as in fsdp=all; None is data=all."""
+    shards: str | None = None
+    """Of a sweep: I/N computes every N-th row from row I on, beside other processes, and judges nothing; `run` without it does the rest."""
+    distributed: cluster.Mode = "auto"
+    """Train with other processes: auto where SLURM, GKE or a TPU pod starts several, on fails where there are none, off never."""
+    coordinator: str | None = None
+    """HOST:PORT of process 0, to start several processes by hand; None takes $JAX_COORDINATOR_ADDRESS, or what the cluster says."""
+    processes: int | None = None
+    """How many processes there are; None takes $JAX_NUM_PROCESSES, or what the cluster says."""
+    process: int | None = None
+    """The number of this process, from 0 on; None takes $JAX_PROCESS_ID, or what the cluster says."""
+
+
+RunArgument = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """Compute the results of a run anew from its checkpoints."""
+
+    run: RunArgument
+    """Run folder, such as runs/digits."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportOptions:
+    """Rewrite report.html and print the claims."""
+
+    run: RunArgument
+    """Folder with a results.json, such as runs/digits or experiments/results/digits."""
+    strict: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Exit 1 unless every claim and control is PASS."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ListOptions:
+    """List the experiments and the questions they ask, and further commands."""
+
+
+def main(arguments: Sequence[str], catalogue: Catalogue, tools: Tools = own.TOOLS) -> int:
+    """Runs one command and returns its exit code. Where other processes take part it ends this process instead of returning.
+
+    tools: the commands that belong to no experiment; those of the package, if no others are given.
+    """
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells of every setting that it derives from another
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # and of each array that a full disk refuses, after the error itself
+    code = _ended(arguments, catalogue, tools)
+    distributed.leave(code)
+    return code
+
+
+def _ended(arguments: Sequence[str], catalogue: Catalogue, tools: Tools) -> int:
+    try:
+        with interruption.watch(at_once=True):
+            return _dispatch(list(arguments), catalogue, tools)
+    except SystemExit as error:  # tyro, after it has said why
+        return error.code if isinstance(error.code, int) else errors.USAGE
+    except BrokenPipeError:  # who reads has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return errors.DONE
+    except BaseException as error:
+        if distributed.lost(error):
+            error = PeerError(f"another process has ended: {next(iter(str(error).splitlines()), '')}; start all of them again")
+        code = errors.exit_code(error)
+        if code is None and distributed.several():
+            traceback.print_exception(error)
+            return errors.FAILED
+        if code is None:
+            raise
+        _complain(_message(error, code))
+        return code
+
+
+def _dispatch(arguments: list[str], catalogue: Catalogue, tools: Tools) -> int:
+    commands: dict[str, Callable[..., int | None]] = {
+        "list": functools.partial(_list, tools),
+        "run": _run,
+        "train": _train,
+        "prepare": _prepare,
+        "sample": _sample,
+        "finalize": _finalize,
+        "evaluate": _evaluate,
+        "report": _report,
+    }
+    progress = Progress(quiet="--quiet" in arguments)
+    for word in arguments:
+        if (shown := word.encode(errors="backslashreplace").decode()) != word:
+            raise ConfigError(f"{shown} is not in UTF-8: rename what it names")
+    name, *rest = [word for word in arguments if word != "--quiet"] or [""]
+    if name == "--version":
+        print(", ".join(f"{package} {version}" for package, version in environment.versions().items()))
+        return errors.DONE
+    if name in ("", "-h", "--help", "help"):
+        print(usage.text(studies=catalogue.keys() != OWN), end="")
+        return errors.DONE if name else errors.USAGE
+    if name in commands:
+        return commands[name](rest, catalogue, progress) or errors.DONE
+    if name in tools:
+        tool = registry.tool(name, tools)
+        tool.call(_parse(tool.options, name, rest), catalogue, progress)
+        return errors.DONE
+    own = registry.load(name, catalogue).command if name in catalogue else None
+    if own is None:
+        hint = f"did you mean 'run {name}'?" if name in catalogue else errors.hint(name, [*commands, *tools])
+        raise ConfigError(f"no command is called {name!r}; {hint}")
+    own.call(_parse(own.options, name, rest), progress)
+    return errors.DONE
+
+
+def _list(tools: Tools, arguments: list[str], catalogue: Catalogue, progress: Progress) -> None:
+    _parse(ListOptions, "list", arguments)
+    for name in catalogue:
+        experiment = registry.load(name, catalogue)
+        presets = [f"presets: {', '.join(experiment.presets)}, and --smoke"] if experiment.runs else []
+        own = [f"command: {name} [options]"] if experiment.command is not None else []
+        print(f"{name:<16} {experiment.question}\n{'':<16} {'; '.join(presets + own)}")
+    for name in tools:
+        print(f"{name:<16} {registry.tool(name, tools).does}\n{'':<16} command: {name} [options]")
+
+
+def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
+    if not arguments or arguments[0].startswith("-"):
+        return _usage(f"run NAME [options]; NAME is one of: {', '.join(catalogue)}", arguments)
+    experiment = registry.load(arguments[0], catalogue)
+    if experiment.typed is not None and "--data" in arguments:
+        progress.line(f"note: this is `{program()} {experiment.typed} DATA` now; `run {experiment.name} --data DATA` will go")
+    return _run_experiment(experiment, arguments[1:], progress)
+
+
+def _run_experiment(experiment: Experiment, arguments: list[str], progress: Progress) -> int:
+    if not experiment.runs:
+        raise ConfigError(f"{experiment.name} has a command of its own: {program()} {experiment.name} --help")
+    options, config = _parse_run(experiment, arguments)
+    if options.seed is not None:
+        config = configuration.with_seed(config, options.seed)
+    runner.check(experiment, config)
+    shown = sinks.parse(options.log)
+    span = None if options.profile is None else profiling.parse(options.profile)
+    if span is not None and experiment.train is None:
+        raise ConfigError(f"--profile {options.profile}: {experiment.name} trains nothing")
+    axes = Axes() if options.mesh is None else meshes.parse(options.mesh)
+    if options.mesh is not None and experiment.train is None:
+        raise ConfigError(f"--mesh {options.mesh}: {experiment.name} trains nothing")
+    if options.dry_run:
+        runner.dry_run(experiment, config, progress)
+        return errors.DONE
+    compile_cache.use(options.compile_cache, progress.line)
+    shard = None if options.shards is None else sweep.shard(options.shards)
+    path = options.out or Path("runs") / (experiment.name + ("-smoke" if options.smoke else ""))
+    named: dict[str, Any] = {"preset": "smoke" if options.smoke else options.preset, "smoke": options.smoke}
+    if shard is not None:  # the processes of a sweep need no connection
+        with devices.compiled_quickly(options.smoke):
+            runner.compute_shard(experiment, config, run_folder.create(path, options.resume), progress, shard, **named)
+        return errors.DONE
+    distributed.join(options.distributed, options.coordinator, options.processes, options.process, served=experiment.processes)
+    if distributed.first():
+        folder = dataclasses.replace(run_folder.create(path, options.resume), profile=span, log=shown, mesh=axes)
+    else:
+        folder, progress = RunFolder(Path(path), options.resume, mesh=axes), Progress(quiet=True)
+    with devices.compiled_quickly(options.smoke):
+        outcome = runner.run(experiment, config, folder, progress, **named)
+    if outcome is not None:
+        print(f"{report.table_text(outcome)}\nreport: {folder.report}", flush=True)
+    return errors.DONE
+
+
+def _train(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
+    """`train PHOTOS` is `run images --data PHOTOS`."""
+    if not arguments:
+        return _usage("train PHOTOS [options]; PHOTOS is a folder of images, or a file as --data of `train --help` explains", arguments)
+    data = [] if arguments[0].startswith("-") else ["--data", arguments.pop(0)]
+    return _run_experiment(registry.load("images", own.EXPERIMENTS), [*data, *arguments], progress)
+
+
+def _parse_run(experiment: Experiment, arguments: list[str]) -> tuple[RunOptions, Any]:
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # these two decide the defaults of all the others
+    first.add_argument("--preset", nargs="?")
+    first.add_argument("--smoke", action="store_true")
+    start = first.parse_known_args(arguments)[0]
+    if start.preset is not None and start.smoke:
+        raise ConfigError(f"--smoke is a configuration of its own: leave out --preset {start.preset}")
+    preset = "full" if start.preset is None else start.preset
+    if preset not in experiment.presets:
+        raise ConfigError(f"--preset {preset}: {experiment.name} has no such preset; {errors.hint(preset, experiment.presets)}")
+    unnamed = tyro.conf.arg(name="")  # leaves the name of the part out of its fields' options
+    parts = [("runner", Annotated[RunOptions, unnamed]), ("config", Annotated[experiment.config, unnamed])]
+    both = dataclasses.make_dataclass("Run", parts, frozen=True)
+    both.__doc__ = f"{experiment.question} Presets: {', '.join(experiment.presets)}."
+    default = both(RunOptions(preset, mesh=experiment.meshes.get(preset)), experiment.smoke if start.smoke else experiment.presets[preset])
+    parsed: Any = _parse(both, experiment.typed or f"run {experiment.name}", arguments, default=default)
+    return parsed.runner, parsed.config
+
+
+def _prepare(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
+    if not arguments or arguments[0].startswith("-"):
+        able = [name for name in catalogue if registry.load(name, catalogue).prepare is not None]
+        return _usage(f"prepare NAME [options]; NAME is one of: {', '.join(able) or 'none'}", arguments)
+    own = registry.load(arguments[0], catalogue).prepare
+    if own is None:
+        raise ConfigError(f"{arguments[0]} has nothing to prepare: run {arguments[0]} begins at once")
+    with interruption.watch(at_once=True):
+        own.call(_parse(own.options, f"prepare {arguments[0]}", arguments[1:]), progress)
+    return errors.DONE
+
+
+def _usage(text: str, arguments: list[str]) -> int:
+    wanted = bool(arguments) and arguments[0] in ("-h", "--help")
+    print(f"usage: {program()} {text}", file=sys.stdout if wanted else sys.stderr)
+    return errors.DONE if wanted else errors.USAGE
+
+
+def _sample(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
+    if not arguments or arguments[0].startswith("-"):
+        runs = sorted(str(path.parent) for path in Path("runs").glob("*/config.json"))
+        own = f", as in: {program()} sample {runs[0]} --help" if runs else "; `run NAME` makes one"
+        return _usage(
+            f"sample RUN [options]; RUN is a run folder, and sample RUN --help explains the options that it takes{own}", arguments
+        )
+    folder = run_folder.existing(arguments[0])
+    stored = configuration.read(folder)
+    experiment = _experiment(stored.experiment, catalogue)
+    if experiment.sample is None:
+        raise ConfigError(f"experiment {experiment.name!r} has nothing to sample from")
+    options: Any = _parse(experiment.sample.options, f"sample {arguments[0]}", arguments[1:])
+    config = configuration.restore(stored, experiment.config, folder)
+    compile_cache.use(say=progress.line)
+    with interruption.watch(at_once=True):
+        experiment.sample.call(config, folder, options, progress)
+    return errors.DONE
+
+
+def _finalize(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
+    return _with_shards("finalize", arguments, catalogue, progress)
+
+
+def _with_shards(command: Literal["finalize", "evaluate"], arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
+    """What the experiment does with the folder of shards that the first argument names."""
+    if not arguments or arguments[0].startswith("-"):
+        return _usage(f"{command} SAMPLES [options]; SAMPLES is a folder that `sample --shard-size` wrote", arguments)
+    place = shards.existing(arguments[0])
+    sample = _experiment(place.manifest.experiment, catalogue).sample
+    own: Command | None = getattr(sample, command, None)
+    if own is None:
+        raise ConfigError(f"experiment {place.manifest.experiment!r} has no {command} for samples")
+    with interruption.watch(at_once=True):
+        own.call(place, _parse(own.options, f"{command} {arguments[0]}", arguments[1:]), progress)
+    return errors.DONE
+
+
+def _evaluate(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
+    if arguments and shards.is_folder(arguments[0]):
+        return _with_shards("evaluate", arguments, catalogue, progress)
+    folder = run_folder.existing(_parse(EvaluateOptions, "evaluate", arguments).run, writable=True)
+    experiment = _experiment(configuration.read(folder).experiment, catalogue)
+    compile_cache.use(say=progress.line)
+    print(f"{report.table_text(runner.evaluate(experiment, folder, progress))}\nreport: {folder.report}", flush=True)
+    return errors.DONE
+
+
+def _report(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
+    options = _parse(ReportOptions, "report", arguments)
+    folder = run_folder.existing(options.run, writable=True)
+    outcome, notice = runner.rewrite_report(folder, catalogue)
+    print(f"{report.table_text(outcome, notice)}\nreport: {folder.report}", flush=True)
+    if options.strict and (reason := runner.shortfall(outcome)):
+        print(f"exit 1 by --strict: {reason}", file=sys.stderr, flush=True)
+        return errors.FAILED
+    return errors.DONE
+
+
+def _experiment(name: str, catalogue: Catalogue) -> Experiment:
+    """That of a run. ConfigError for a study's run where only the package is installed."""
+    if name not in catalogue and catalogue.keys() == OWN:
+        raise ConfigError(f"this is a run of the study {name!r}: in a clone of the repository, type {STUDIES} in place of {program()}")
+    return registry.load(name, catalogue)
+
+
+def _parse(kind: type[T], command: str, arguments: list[str], **options: Any) -> T:
+    message = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(message):
+            return tyro.cli(kind, prog=f"{program()} {command}", args=arguments, **options)
+    finally:
+        _complain(mistakes.line(kind, options.get("default"), arguments, message.getvalue()) or message.getvalue())
+
+
+def _complain(text: str) -> None:
+    """The text on standard error, cut to `MOST_LINES`."""
+    lines = text.splitlines()
+    if len(lines) > MOST_LINES:
+        lines[MOST_LINES - 1 :] = [f"… and {len(lines) - MOST_LINES + 1} more lines"]
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
+
+
+def _message(error: BaseException, code: int) -> str:
+    text = str(error)
+    if code == errors.DISK and isinstance(error, OSError) and isinstance(error.filename, str | os.PathLike):
+        place = os.fspath(error.filename)
+        free = shutil.disk_usage(place if os.path.exists(place) else os.path.dirname(place) or ".").free
+        text = f"{text}; {free} bytes are free there"
+    if code == errors.USAGE and isinstance(error, OSError):
+        text = f"{text}: choose another place"
+    if code == errors.PREEMPTED:
+        kept = error.kept if isinstance(error, Preempted) else "what is finished is saved"
+        return f"interrupted by {text or 'SIGINT'}: {kept}, run the same command to go on"
+    return f"error: {text}"

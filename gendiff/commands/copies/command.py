@@ -1,0 +1,64 @@
+"""The command `copies`: reads the sets, compares them, and leaves a page and a file of figures."""
+
+from pathlib import Path
+
+from gendiff.commands.copies import copies_options, copies_page, findings, picture_sets, run_samples, text_findings
+from gendiff.commands.copies.copies_options import JSON, PAGE, CopiesOptions
+from gendiff.commands.copies.findings import Findings
+from gendiff.commands.copies.picture_sets import PictureSet
+from gendiff.core.errors import DataError
+from gendiff.provenance.memorisation import MemorisationReport
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Catalogue
+from gendiff.runs.reporting import json_files
+
+
+def call(options: CopiesOptions, catalogue: Catalogue, progress: Progress) -> None:
+    """Raises ConfigError for options that do not fit, DataError for pictures that cannot be read or are too few."""
+    out = copies_options.check(options)
+    if options.text:
+        text_findings.report(options, out, progress)
+        return
+    measured = picture_sets.feature_function(options)
+    given = run_samples.place(options, catalogue, progress) if copies_options.is_run(options.samples) else options.samples
+    samples = picture_sets.read_samples(given, options, measured, progress)
+    train = picture_sets.read_data("train", options.train, options, samples.shape, measured, progress)
+    held_out, equal = None, 0
+    if options.held_out is not None:
+        read = picture_sets.read_data("held-out", options.held_out, options, samples.shape, measured, progress)
+        held_out, equal = picture_sets.without(read, train)
+    if equal:
+        progress.line(f"note: {equal} held-out pictures equal a training picture, so they are not held out: they are left out")
+    with progress.phase("compare"):
+        try:
+            report = findings.compare(samples, train, held_out, options)
+        except ValueError as error:
+            raise DataError(f"{options.train}: {error}") from error
+    found = findings.findings(report, samples, train, held_out, equal, options)
+    out.mkdir(parents=True, exist_ok=True)
+    json_files.write(out / JSON, found)
+    _write_page(out, found, report, samples, train)
+    _print(found, out)
+
+
+def _write_page(out: Path, found: Findings, report: MemorisationReport, samples: PictureSet, train: PictureSet) -> None:
+    rows = [(samples.picture(row), *(train.picture(each) for each in report.nearest[row, :2])) for row, _ in report.pairs]
+    copies_page.write(
+        out / PAGE,
+        "picture_copies.html",
+        found=found,
+        sentences=list(findings.sentences(found)),
+        table=copies_page.shares([found.whole, *found.classes], beside=found.held_out is not None),
+        pairs=[(pair, [copies_page.shown(image) for image in images]) for pair, images in zip(found.pairs, rows, strict=True)],
+    )
+
+
+def _print(found: Findings, out: Path) -> None:
+    for sentence in findings.sentences(found):
+        print(sentence)
+    for pair in found.pairs[:5]:
+        if pair.copy:
+            print(f"  {pair.sample}  is a near-copy of  {pair.training}  (ratio {pair.ratio:.3f})")
+    if found.duplicates_n or found.near_duplicates_n:
+        print(f"The training set repeats itself: {found.duplicates_n} pictures equal and {found.near_duplicates_n} nearly equal another.")
+    print(f"page: {out / PAGE}", flush=True)

@@ -1,0 +1,170 @@
+"""The three sets of pictures that `copies` compares: each is read once, for its features; single pictures are read again to be shown."""
+
+import dataclasses
+import functools
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from gendiff.commands.copies.copies_options import CopiesOptions
+from gendiff.commands.images import image_features, picture_options, sample_files
+from gendiff.commands.images.image_features import TOGETHER, FeatureOptions
+from gendiff.commands.images.sample_archives import Examples
+from gendiff.commands.train import measures, opened_pictures
+from gendiff.core.errors import ConfigError, DataError
+from gendiff.core.types import NO_LABEL
+from gendiff.data import image_folder, random_access, sources
+from gendiff.data.random_access import Look, Source
+from gendiff.metrics import features
+from gendiff.metrics.features import Features
+from gendiff.runs import shards
+from gendiff.runs.progress import Progress
+from gendiff.runs.shards import Shards
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PictureSet:
+    """place: where it lies. source: its pictures, without those that cannot be read. rows: (n, d) their features."""
+
+    place: str
+    source: Source
+    rows: np.ndarray
+
+    def picture(self, row: int) -> np.ndarray:
+        """(h, w, c) uint8."""
+        return opened_pictures.as_bytes(self.source.image(int(row)), self.source.levels)
+
+    def name(self, row: int) -> str:
+        """The name within the set."""
+        place = random_access.shown(self.place)
+        return self.source.name(int(row)).removeprefix(f"{place}{os.sep}").removeprefix(f"{place}: ")
+
+    def classes(self) -> list[str | None]:
+        """The name of each picture's class, None where it has none."""
+        known = self.source.classes
+        return [None if label == NO_LABEL else known[label] if label < len(known) else str(label) for label in self.source.labels]
+
+    @functools.cached_property
+    def shape(self) -> tuple[int, ...]:
+        """(h, w, c) of every picture."""
+        return self.source.image(0).shape
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ShardPictures(Source):
+    """The samples of a folder of shards."""
+
+    examples: Examples
+    place: Shards
+
+    def image(self, i: int) -> np.ndarray:
+        """Sample i."""
+        return self.examples[i].image
+
+    def name(self, i: int) -> str:
+        """The folder and the number of the sample."""
+        return f"{random_access.shown(self.place.folder)}{os.sep}sample {i}"
+
+
+def feature_function(options: CopiesOptions) -> Features:
+    """uint8 pictures -> features. ConfigError for weights that are missing or not wanted."""
+    if options.features == "small-pixels":
+        if options.inception_weights is not None:
+            raise ConfigError("--inception-weights belongs to --features inception")
+        return measures.small
+    return image_features.function(FeatureOptions(options.features, options.inception_weights, options.resize))
+
+
+def read_samples(place: str, options: CopiesOptions, measured: Features, progress: Progress) -> PictureSet:
+    """The samples. Raises DataError and ConfigError as `data.sources.open` would, in the words of the command line."""
+    path = Path(place).expanduser()
+    if shards.is_folder(path):
+        found = shards.existing(path)
+        shards.check_complete(found, read=False)
+        return _read("samples", str(found.folder), _of_shards(found), measured, progress)
+    with picture_options.named():
+        listed = path.is_dir() and (path / sample_files.SETTINGS).is_file()
+        source = _of_sample_files(path, options) if listed else _opened(path, options, options.size, options.mode)
+    return _read("samples", place, source, measured, progress)
+
+
+def read_data(title: str, place: str, options: CopiesOptions, like: tuple[int, ...], measured: Features, progress: Progress) -> PictureSet:
+    """Training or held-out pictures at the size and in the colours of the samples. Raises as `read_samples`, and for another size."""
+    height, width, channels = like
+    size = height if height == width else options.size
+    with picture_options.named():
+        source = _opened(Path(place).expanduser(), options, size, "L" if channels == 1 else "RGB")
+    read = _read(title, place, source, measured, progress)
+    if read.shape != like:
+        sizes = [f"{across} × {down}" for down, across, _ in (read.shape, like)]
+        raise DataError(f"{place}: pictures have {sizes[0]} pixels, and the samples {sizes[1]}: make all of one size with --size N")
+    return read
+
+
+def without(held_out: PictureSet, train: PictureSet) -> tuple[PictureSet, int]:
+    """The held-out pictures that equal no training picture, and how many do. DataError where none is left."""
+    known = set(train.source.digests())
+    kept = np.array([row for row, digest in enumerate(held_out.source.digests()) if digest not in known], np.int64)
+    equal = len(held_out.source) - len(kept)
+    if not kept.size:
+        raise DataError(f"{held_out.place}: all {equal} held-out pictures equal training pictures of {train.place}: give others, or none")
+    if not equal:
+        return held_out, 0
+    return dataclasses.replace(held_out, source=random_access.subset(held_out.source, kept), rows=held_out.rows[kept]), equal
+
+
+def _opened(path: Path, options: CopiesOptions, size: int | None, mode: str | None) -> Source:
+    return sources.open(path, size=size, mode=mode, background=options.background, on_bad=options.on_bad_image, scan=False)
+
+
+def _of_sample_files(path: Path, options: CopiesOptions) -> Source:
+    """A folder that `sample` wrote: a picture's label stands in its name, and the file with the settings is no picture."""
+    given = {"size": options.size, "background": options.background, "on_bad": options.on_bad_image}
+    source = image_folder.source(path, mode=options.mode or "RGB", conditional="none", **given)  # type: ignore[arg-type]
+    rows = np.array([row for row, file in enumerate(source.files) if Path(file).name != sample_files.SETTINGS], np.int64)
+    if not rows.size:
+        raise DataError(f"{path}: no samples in it")
+    matches = [re.search(r"_label(\d+)\.png$", source.files[row]) for row in rows]
+    labels = np.array([int(match[1]) if match else NO_LABEL for match in matches], np.int32)
+    return dataclasses.replace(random_access.subset(source, rows), labels=labels)
+
+
+def _of_shards(place: Shards) -> Source:
+    labels = np.concatenate([classes for _, classes in place])
+    print_of = random_access.fingerprint("shards", str(place.folder), place.manifest.num)
+    return ShardPictures(labels=labels, classes=place.manifest.classes, fingerprint=print_of, examples=Examples(place), place=place)
+
+
+def _read(title: str, place: str, source: Source, measured: Features, progress: Progress) -> PictureSet:
+    """Reads every picture once. DataError for pictures that cannot be read, unless they are skipped, and for mixed sizes."""
+    looks: list[Look] = []
+    parts: list[np.ndarray] = []
+    first: tuple[int, ...] | None = None
+    serial = isinstance(source, ShardPictures)  # one shard is in memory at a time
+
+    def look(row: int) -> tuple[Look, np.ndarray | None]:
+        try:
+            image = source.image(row)
+        except DataError as error:
+            return str(error), None
+        return (random_access.digest(image), image.shape), opened_pictures.as_bytes(image, source.levels)
+
+    with progress.task(title, len(source)) as task:
+        for begin in range(0, len(source), TOGETHER):
+            block = range(begin, min(begin + TOGETHER, len(source)))
+            found = list(map(look, block)) if serial else random_access.in_threads(look, block)
+            looks += [seen for seen, _ in found]
+            images = [image for _, image in found if image is not None]
+            first = images[0].shape if first is None and images else first
+            if alike := [image for image in images if image.shape == first]:
+                parts.append(features.extract(measured, np.stack(alike), batch=TOGETHER))
+            task.update(block.stop)
+    with picture_options.named():
+        settled = random_access.settled(source, looks)
+    for message in settled.skipped[:5]:
+        progress.line(f"left out: {picture_options.translated(message)}")
+    if len(settled.skipped) > 5:
+        progress.line(f"left out: {len(settled.skipped)} pictures of {place} in all")
+    return PictureSet(place, settled, np.concatenate(parts))

@@ -1,0 +1,29 @@
+"""The samples of a run: those that `sample RUN` left, or fresh ones."""
+
+from pathlib import Path
+
+from gendiff.commands.copies.copies_options import DRAWN, CopiesOptions
+from gendiff.commands.images.sampling_options import SampleOptions
+from gendiff.core.errors import ConfigError
+from gendiff.runs import compile_cache, configuration, registry, run_folder
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Catalogue
+
+
+def place(options: CopiesOptions, catalogue: Catalogue, progress: Progress) -> str:
+    """The folder of samples. Fresh ones go where `sample RUN` puts them. ConfigError where a sample needs more words than a number."""
+    folder = run_folder.existing(Path(options.samples).expanduser())
+    samples = folder.path / "samples"
+    if options.num is None and any(samples.glob("*.png")):
+        progress.line(f"taking the samples in {samples}; --num N draws more")
+        return str(samples)
+    stored = configuration.read(folder)
+    experiment = registry.load(stored.experiment, catalogue)
+    command = experiment.sample
+    if command is None or not issubclass(command.options, SampleOptions):
+        raise ConfigError(f"{options.samples} is a run of {stored.experiment}: draw its samples yourself, and give their folder")
+    run_folder.existing(folder.path, writable=True)
+    compile_cache.use(say=progress.line)
+    drawn = command.options(num=options.num or DRAWN)
+    command.call(configuration.restore(stored, experiment.config, folder), folder, drawn, progress)
+    return str(samples)

@@ -1,0 +1,34 @@
+"""The parameters of a model in a folder of diffusers, read part by part; each part says its time, and what its storage loses."""
+
+from typing import Any
+
+import jax
+
+from gendiff.core.types import Params
+from gendiff.pipelines import stable_diffusion
+from gendiff.pipelines.stable_diffusion import Opened
+from gendiff.runs.progress import Progress
+from gendiff.weights import packed_reading
+from gendiff.weights.packed_reading import OnPacked, Rounding
+
+
+def by_part(model: Opened, progress: Progress) -> dict[str, Params]:
+    """By the names of the parts. Adapters of single parts, such as LoRA, belong between this and `stable_diffusion.arranged`."""
+    parts = {}
+    for name in model.parts:
+        lost: list[Rounding] = []
+        with progress.phase(f"read {name}"):
+            parts[name] = jax.block_until_ready(model.part_params(name, _into(lost)))
+        if lost:
+            every = packed_reading.together(lost)
+            progress.line(f"{name}: {every.numbers:,} numbers as {model.storage}, off by {every.relative:.2%} of their root mean square")
+    return parts
+
+
+def _into(lost: list[Rounding]) -> OnPacked:
+    return lambda _, rounding: lost.append(rounding)
+
+
+def whole(model: Opened, progress: Progress) -> dict[str, Any]:
+    """As pipelines take them."""
+    return stable_diffusion.arranged(by_part(model, progress))

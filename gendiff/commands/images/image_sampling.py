@@ -1,0 +1,162 @@
+"""The `sample` command of an experiment whose network draws images."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff.commands.images import sample_archives, sample_scores, sampling_options, sharded_sampling
+from gendiff.commands.images.image_model import Model
+from gendiff.commands.images.sample_files import SampleFiles
+from gendiff.commands.images.sampling_options import SampleOptions
+from gendiff.core.errors import ConfigError
+from gendiff.core.types import NO_LABEL, Params
+from gendiff.data import scaling
+from gendiff.diffusion import denoiser, guidance, sampling
+from gendiff.diffusion.types import Prediction
+from gendiff.runs import configuration, devices, distributed, drawing, dtypes, training_loop
+from gendiff.runs.configuration import Config
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import SampleCommand
+from gendiff.runs.reporting import results
+from gendiff.runs.run_folder import RunFolder
+
+
+def command(model: Callable[[Any], Model], described: Callable[[Any, RunFolder], Any] | None = None) -> SampleCommand:
+    """How `sample RUN` draws images.
+
+    model: from the configuration of the run to its network; with `described` from what that makes of the configuration and the run folder.
+    """
+    draw = functools.partial(_sample, model, described)
+    return SampleCommand(SampleOptions, draw, finalize=sample_archives.COMMAND, evaluate=sample_scores.COMMAND)
+
+
+def _sample(
+    model_of: Callable[[Any], Model],
+    described: Callable[[Any, RunFolder], Any] | None,
+    config: Config,
+    folder: RunFolder,
+    options: SampleOptions,
+    progress: Progress,
+) -> None:
+    """Draws the samples that are not on disk yet. Sample i depends on the parameters, the settings and its index only.
+
+    Raises ConfigError for options that do not fit the model, NonFiniteError where samples are not finite (those and the ones drawn beside
+    them are not written), and the errors of `training_loop.restore_ema`.
+    """
+    config = dtypes.settled(config, progress, options.dtype)
+    of = config if described is None else described(config, folder)
+    model = model_of(of)
+    settled = sampling_options.settled(sampling_options.numbered(options, model.names), model)
+    seeds = configuration.seeds(config) or (0,)
+    trained = seeds[0] if options.trained_seed is None else options.trained_seed
+    if trained not in seeds:
+        raise ConfigError(f"--trained-seed {trained} was not trained: there are {', '.join(map(str, seeds))}")
+    if options.out is not None and "://" in options.out:
+        raise ConfigError(f"--out {options.out} is a URL: write to a local file and copy it")
+    settings = {
+        "options": sampling_options.settings(settled),
+        "trained_seed": trained,
+        "checkpoint": training_loop.newest_step(folder, trained),
+        "run": config,
+    }
+
+    if not any((place / results.FILE).exists() for place in (folder.path, folder.path.parent)):  # the latter of one of several sets
+        progress.line(f"note: the run has no results yet; the samples come from its network at step {settings['checkpoint']}")
+    make = functools.partial(drawer, model_of, of, folder, settled, trained, say=progress.line)
+    if sampling_options.sharded(options):
+        sharded_sampling.fill(model, make, folder, settled, settings, progress)
+        return
+    if distributed.share(options.distributed, options.processes, options.process)[1] > 1:
+        raise ConfigError("several processes would draw the same samples: give --shard-size, or --distributed off")
+    index = sampling_options.indices(options)
+    labels = sampling_options.labels(settled, model.num_classes, index)
+    out = folder.path / "samples" if options.out is None else Path(options.out).expanduser().absolute()
+    files = SampleFiles(out, model.shape, settings, options.force)
+    draw = make()
+    missing = files.missing(index, labels)
+    if len(missing) < len(index):
+        progress.line(f"{len(index) - len(missing)} of {len(index)} samples are there already")
+    if missing.size:
+        progress.line("compiling …")
+        todo = index[missing], labels[missing]
+        for place, images in drawing.parts(draw, *todo, together=options.together, title="sample", progress=progress):
+            drawing.check_finite(images, todo[0][place])
+            if model.levels is not None:
+                images = np.asarray(scaling.round_to_levels(images, model.levels))
+            files.write(images, *(each[place] for each in todo))
+    files.finish(index, labels)
+    progress.line(f"{len(index)} samples, {settled.steps} steps of {settled.sampler}, guidance {options.guidance:g}: {out}")
+
+
+def drawer(
+    model_of: Callable[[Any], Model],
+    of: Any,
+    folder: RunFolder,
+    options: SampleOptions,
+    trained: int,
+    *,
+    say: Callable[[str], Any] | None = None,
+) -> Callable[..., Any]:
+    """(index, label) -> images, compiled once. of: what `model_of` takes. trained: the seed of the network. Raises as `_sample` does.
+
+    say: is told of a length that the run did not track.
+    """
+    devices.local()
+    model = model_of(of)
+    guided = model.num_classes > 0 and options.guidance != 1.0
+    # before the checkpoint is read: it may refuse
+    settled, between = sampling_options.settled(options, model), (options.sigma_min, options.sigma_max)
+    draw = program(model_of, of, settled.steps, settled.sampler, settled.eta, guided, settled.grid, between)
+    temperature = model.temperature if settled.temperature is None else settled.temperature
+    numbers = jax.random.key(options.seed), jnp.float32(options.guidance), jnp.float32(temperature)
+    return functools.partial(draw, _params(model, folder, options, trained, say or (lambda line: None)), *numbers)
+
+
+def _params(model: Model, folder: RunFolder, options: SampleOptions, trained: int, say: Callable[[str], Any]) -> Params:
+    """The average that is drawn from: the run's own, or one of the length that is asked for."""
+    if options.ema is None:
+        return training_loop.restore_ema(model.init, folder, seed=trained, decay=model.ema)
+    params, average, missed = training_loop.restore_length(model.init, folder, seed=trained, relative_std=options.ema)
+    say(f"the average of length {average.relative_std:g} at step {average.step}, from snapshots; its profile is missed by {missed:.1%}")
+    return params
+
+
+@functools.lru_cache(maxsize=8)
+def program(
+    model_of: Callable[[Any], Model],
+    of: Any,
+    steps: int,
+    sampler: str,
+    eta: float | None = None,
+    guided: bool = False,
+    grid: str = sampling_options.DEFAULT_GRID,
+    between: tuple[float | None, float | None] = (None, None),
+) -> Callable[..., Any]:
+    """(params, key, scale, temperature, index, label) -> images, compiled once for equal arguments.
+
+    of: what `model_of` takes. grid, between: as `sampling_options.levels` says.
+    """
+    model = model_of(of)
+    levels = sampling_options.levels(grid, between, steps, model)
+    method = sampling_options.sampler(sampler, eta, model.schedule)
+
+    def draw(denoise: Any, key: jax.Array, temperature: jax.Array, index: jax.Array) -> jax.Array:
+        return sampling.sample(key, denoise, method, levels, shape=model.shape, index=index, temperature=temperature)
+
+    try:  # what the sampler refuses, it refuses with any denoiser
+        jax.eval_shape(lambda: draw(lambda x, _: Prediction(x, x), jax.random.key(0), jnp.ones(()), jnp.zeros((1,), jnp.int32)))
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"--sampler {sampler}: {error}") from error
+
+    def draw_from(params: Any, key: jax.Array, scale: jax.Array, temperature: jax.Array, index: jax.Array, label: jax.Array) -> jax.Array:
+        denoise: Any = denoiser.from_network(model.predict, params, model.parameterization, *((label,) if model.num_classes else ()))
+        if guided:
+            denoise = guidance.classifier_free(denoise, denoise.with_condition(NO_LABEL), scale, batched=True)
+        return draw(denoise, key, temperature, index)
+
+    return devices.jit(draw_from)

@@ -1,0 +1,80 @@
+"""`finalize SAMPLES`: one file of the samples that `sample --shard-size` wrote."""
+
+import dataclasses
+import io
+import tarfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gendiff.core import files
+from gendiff.core.errors import ConfigError
+from gendiff.core.types import NO_LABEL
+from gendiff.data import array_records, image_files
+from gendiff.data.random_access import Example
+from gendiff.runs import shards
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Command
+from gendiff.runs.shards import Shards
+
+
+@dataclasses.dataclass(frozen=True)
+class FinalizeOptions:
+    """Make one file of the samples of a folder."""
+
+    to: str
+    """File to write: NAME.npz (arr_0, uint8 NHWC, and the labels arr_1), NAME.tar (one PNG per sample) or NAME.arrayrecord."""
+
+
+def finalize(place: Shards, options: FinalizeOptions, progress: Progress) -> None:
+    """Raises ConfigError for another ending, DataError where a shard is not complete; then nothing is written."""
+    out = Path(options.to).expanduser().absolute()
+    if out.suffix not in _WRITERS:
+        raise ConfigError(f"--to {options.to}: give a name that ends in {', '.join(_WRITERS)}")
+    if not out.parent.is_dir():
+        raise ConfigError(f"--to {options.to}: there is no folder {out.parent}")
+    shards.check_complete(place, read=False)
+    _WRITERS[out.suffix](place, out)
+    progress.line(f"{place.manifest.num} samples: {out}")
+
+
+COMMAND = Command(FinalizeOptions, finalize)
+
+
+class Examples(Sequence[Example]):
+    """The samples one by one, with the shard of the last one in memory."""
+
+    def __init__(self, shards: Shards) -> None:
+        self._shards, self._number = shards, -1
+
+    def __len__(self) -> int:
+        return self._shards.manifest.num
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        number, row = divmod(index, self._shards.manifest.shard_size)
+        if number != self._number:
+            self._number, self._arrays = number, self._shards.read(number)
+        return Example(*(array[row] for array in self._arrays))
+
+
+def _write_tar(place: Shards, out: Path) -> None:
+    with files.replacing(out) as file, tarfile.open(fileobj=file, mode="w") as archive:
+        for index, (image, label) in enumerate(Examples(place)):
+            name = f"{index:06d}" + (f"_label{label}" if label != NO_LABEL else "") + ".png"
+            content = image_files.to_png(name, image)
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+
+def _write_array_record(place: Shards, out: Path) -> None:
+    array_records.write(out, Examples(place), classes=place.manifest.classes)
+
+
+_WRITERS: dict[str, Callable[[Shards, Path], None]] = {
+    ".npz": shards.write_npz,
+    ".tar": _write_tar,
+    array_records.SUFFIX: _write_array_record,
+}

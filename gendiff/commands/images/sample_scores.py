@@ -1,0 +1,102 @@
+"""`evaluate SAMPLES`: the Fréchet distance of a folder of shards to reference statistics, one shard in memory at a time."""
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from gendiff.commands.images import image_features, picture_options
+from gendiff.commands.images.image_features import FeatureOptions
+from gendiff.core.errors import ConfigError
+from gendiff.metrics import frechet, statistics_files
+from gendiff.runs import shards
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Command
+from gendiff.runs.reporting import json_files
+from gendiff.runs.shards import Shards
+
+SCORES = "scores.json"
+ENOUGH = 10_000
+"""Images from which on the bias of a Fréchet distance is small beside what people compare."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreOptions(FeatureOptions):
+    """Measure how far the samples of a folder are from reference images."""
+
+    reference: str | None = None
+    """Pictures (whatever `run images --data` takes), or an .npz of images (arr_0) or of statistics of such features (mu, sigma)."""
+    background: tuple[int, int, int] | None = None
+    """Colour under transparent reference pictures, such as 255 255 255; without one they are an error."""
+    on_bad_image: Literal["raise", "skip"] = "raise"
+    """skip leaves out reference pictures that cannot be read; raise stops and lists them."""
+    save_statistics: str | None = None
+    """Write the samples' own statistics to this .npz, to be the reference of others."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """scores.json. n: samples. reference_n: images of the reference, None where its file does not say. dimensions: of a feature.
+
+    frechet: None without a reference.
+    """
+
+    n: int
+    reference_n: int | None
+    features: str
+    dimensions: int
+    reference: str | None
+    frechet: float | None
+    seconds: float
+
+
+def evaluate(place: Shards, options: ScoreOptions, progress: Progress) -> None:
+    """Prints the scores and writes scores.json beside the shards.
+
+    Raises ConfigError for options that do not fit, DataError where a shard is not complete or the reference is no such file.
+    """
+    if options.reference is None and options.save_statistics is None:
+        raise ConfigError("evaluate SAMPLES needs --reference FILE.npz, --save-statistics FILE.npz, or both")
+    shards.check_complete(place, read=False)
+    measured = image_features.function(options)
+    begin, fitted, count = time.monotonic(), None, None
+    if options.reference is not None:
+        path = Path(options.reference).expanduser()
+        with picture_options.named():
+            fitted, count = image_features.reference(path, measured, place.manifest.shape, options.background, options.on_bad_image)
+    with progress.task("features", place.manifest.count) as task:
+
+        def images() -> Iterator[np.ndarray]:
+            for number, (batch, _) in enumerate(place):
+                yield batch
+                task.update(number + 1)
+
+        own = frechet.finish(image_features.summary(measured, images()))
+    if options.save_statistics is not None:
+        statistics_files.save(options.save_statistics, own)
+    if fitted is not None and fitted.mean.shape != own.mean.shape:
+        raise ConfigError(f"{options.reference} has {len(fitted.mean)} features, and --features {options.features} {len(own.mean)}")
+    scores = Scores(
+        n=place.manifest.num,
+        reference_n=count,
+        features=f"{options.features}, {options.resize}" if options.features == "inception" else options.features,
+        dimensions=len(own.mean),
+        reference=options.reference,
+        frechet=None if fitted is None else frechet.between(fitted, own),
+        seconds=round(time.monotonic() - begin, 3),
+    )
+    json_files.write(place.folder / SCORES, scores)
+    print(f"{scores.n} samples, {scores.dimensions} features ({scores.features})", flush=True)
+    if scores.frechet is not None:
+        behind = "" if count is None else f", {count} images"
+        print(f"Fréchet distance to {options.reference}{behind}: {scores.frechet:.4g}", flush=True)
+        if min(scores.n, count or scores.n) < ENOUGH:
+            print(f"note: with fewer than {ENOUGH} images the distance is biased upwards; compare only sets of equal size", flush=True)
+    if options.save_statistics is not None:
+        print(f"statistics: {options.save_statistics}", flush=True)
+
+
+COMMAND = Command(ScoreOptions, evaluate)

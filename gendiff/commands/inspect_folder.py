@@ -1,0 +1,70 @@
+"""The command `inspect`: what a folder of diffusers holds, its sizes, and what would be refused and why. No weights are loaded.
+
+gendiff inspect DIR
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from gendiff.core.errors import ConfigError, DataError
+from gendiff.pipelines.stable_diffusion import Inspection, inspect
+from gendiff.pipelines.stable_diffusion.inspection import PartReport
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Catalogue, Tool
+
+
+@dataclasses.dataclass(frozen=True)
+class InspectOptions:
+    """Say what a folder of diffusers holds, how large it is, and what of it would be refused and why, without loading it."""
+
+    folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
+    """A folder with a model_index.json."""
+    weights: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """A single .safetensors file of the same model, which takes the place of the folder's weights."""
+    variant: str | None = None
+    """Which files of weights, such as fp16; None takes those without a variant, or the only ones."""
+
+
+def call(options: InspectOptions, catalogue: Catalogue, progress: Progress) -> None:
+    """Raises DataError with the first problem of a folder that would be refused, after all are shown."""
+    path = Path(options.folder).expanduser()
+    if not path.is_dir():
+        raise DataError(f"{path}: {'not a folder' if path.exists() else 'no such folder'}")
+    try:
+        weights = None if options.weights is None else Path(options.weights).expanduser()
+        found = inspect(path, weights=weights, variant=options.variant)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(str(error)) from error
+    for line in lines(found):
+        print(line)
+    if found.problems:
+        raise DataError(found.problems[0] if len(found.problems) == 1 else f"{path}: {len(found.problems)} parts would be refused")
+
+
+def lines(found: Inspection) -> list[str]:
+    """The report."""
+    size = "" if found.size is None else f", pictures of {found.size[0]} × {found.size[1]}"
+    total = f", {_bytes(found.nbytes)} of weights" if found.nbytes else ""
+    report = [f"{found.folder}: {found.pipeline or 'no pipeline that is known'}{size}{total}"]
+    report += [f"  {_part(part)}" for part in found.parts]
+    report += [f"  {name}: left out: {why}" for name, why in found.skipped]
+    report += [f"  note: {note}" for note in found.notes]
+    report += [f"  refused: {problem}" for problem in found.problems]
+    return [*report, "it would be refused" if found.problems else "it can be loaded"]
+
+
+COMMAND = Tool(InspectOptions, call, "What does a folder of diffusers hold, and can it be drawn with?")
+
+
+def _part(part: PartReport) -> str:
+    if not part.files:
+        return f"{part.name}: {part.kind}"
+    held = f"{part.parameters:,} numbers, {_bytes(part.nbytes)}, {' and '.join(part.types)}"
+    return f"{part.name}: {part.kind}, {held}, in {part.files[0] if len(part.files) == 1 else f'{len(part.files)} files'}"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

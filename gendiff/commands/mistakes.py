@@ -1,0 +1,61 @@
+"""What is wrong with the words of a command, in one line: the option, what it takes, and an example."""
+
+import dataclasses
+import re
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+from gendiff.runs import ranges
+
+_FRAME = re.compile("[╭╮╰╯│─]+")
+
+
+def line(kind: type, default: Any, arguments: Sequence[str], message: str) -> str:
+    """The line that takes the place of tyro's message, or "" where that says enough.
+
+    kind: the dataclass of the options, whose parts `runner` and `config`, if any, have options without a prefix. default: an instance of
+    it, or None.
+    """
+    text = " ".join(_FRAME.sub(" ", message).split())
+    if found := re.search(r"(?:Error parsing|Missing value for argument) '?(--[\w.-]+)", text):
+        return _of_value(kind, default, found[1], arguments)
+    if found := re.search(r"Unrecognized options: (.*)", text):
+        rest = found[1].replace(" ", "")
+        words = [word for word in arguments if not word.startswith("-") and rest.startswith(word.replace(" ", ""))]
+        if words and _field(kind, default, ["data"]) is not None:
+            return f"error: {words[0]} belongs to no option; did you mean --data {words[0]}?"
+    return ""
+
+
+def _of_value(kind: type, default: Any, option: str, arguments: Sequence[str]) -> str:
+    field = _field(kind, default, option.removeprefix("--").replace("-", "_").split("."))
+    if field is None:
+        return ""
+    after = list(arguments[arguments.index(option) + 1 :]) if option in arguments else []
+    end = next((place for place, word in enumerate(after) if word.startswith("--")), len(after))
+    given, (of, value) = ranges.shown(tuple(after[:end])), field
+    return f"error: {option} {given}: it must be {ranges.described(of)}, as in {option} {ranges.example(of, value)}"
+
+
+def _field(kind: Any, default: Any, names: list[str]) -> tuple[Any, Any] | None:
+    """(type, default) of the field that an option names."""
+    if not dataclasses.is_dataclass(kind):
+        return None
+    types = typing.get_type_hints(kind, include_extras=True)
+    for part in ("runner", "config"):
+        if part in types and names[0] not in types:
+            found = _field(_bare(types[part]), getattr(default, part, None), names)
+            if found is not None:
+                return found
+    fields = {field.name: field for field in dataclasses.fields(typing.cast(Any, kind))}
+    if names[0] not in fields:
+        return None
+    own = fields[names[0]].default
+    value = getattr(default, names[0], None if own is dataclasses.MISSING else own)
+    return (types[names[0]], value) if len(names) == 1 else _field(_bare(types[names[0]]), value, names[1:])
+
+
+def _bare(kind: Any) -> Any:
+    """The type without its notes."""
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind

@@ -1,0 +1,112 @@
+"""What a training step and an evaluation take on one device: by formulas from shapes alone, and as XLA compiles them for this CPU."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gendiff import training
+from gendiff.commands.images.image_model import Model
+from gendiff.commands.plan.plan_options import Devices, PlanOptions
+from gendiff.commands.train import defaults, facts, named_networks, plan
+from gendiff.commands.train.config import Config
+from gendiff.commands.train.facts import Data, Described
+from gendiff.diffusion.types import Batch
+from gendiff.runs import devices, program_costs
+from gendiff.scaling import accounting
+from gendiff.training import optimizers, sharding
+
+NUMBER = 4
+"""Bytes of a number in float32, as parameters and samples are."""
+FORWARD = {"none": 3, "products": 3, "all": 4}
+"""How often a training step does the products of a forward pass, by --remat."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """One call of a program on one device, which has `batch` of the samples.
+
+    useful: operations of the network's products. flops: with those that are done again. fixed: bytes in memory whatever the batch.
+    each: further bytes for each sample. moved: bytes that pass between memory and arithmetic at least.
+    """
+
+    useful: float
+    flops: float
+    fixed: float
+    each: float
+    batch: int
+    moved: float
+
+    @property
+    def memory(self) -> float:
+        """Bytes."""
+        return self.fixed + self.each * self.batch
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """What XLA says of a program that it compiled for this CPU. memory: bytes at a time. moved: bytes that its operations move."""
+
+    memory: int
+    moved: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A network with its training step and its evaluation.
+
+    counted: operations of the gradient of the samples of one device, as XLA counts them before it optimises.
+    """
+
+    config: Config
+    model: Model
+    parameters: int
+    step: Work
+    evaluation: Work
+    counted: float
+
+
+def planned(options: PlanOptions, of: Devices) -> Planned:
+    """From shapes alone: nothing is computed. ConfigError for a network that is unknown or does not fit the shape."""
+    config = Config(network=options.network, dtype=of.dtype, remat=options.remat)  # type: ignore[arg-type]  # no `auto`
+    data = Data("", "", 0, 0, 0, options.shape, 256, tuple(map(str, range(options.classes))))
+    network = named_networks.build(options.network, data.shape, options.classes, of.dtype, options.remat)
+    model = defaults.at_once(facts.model(Described(config, data)))
+    cost, batch = defaults.cost(config, model), options.batch // of.parts
+    forward = float(accounting.count(network, *_inputs(model, 1), embeddings=True).forward_flops) * batch
+    state, params = (NUMBER * count * cost.parameters / of.shards for count in (plan.STATE + plan.MOMENTS[config.optimizer], 1))
+    step = Work(3 * forward, FORWARD[options.remat] * forward, state, cost.kept, batch, 2 * state)  # all of it is read and written
+    rows = 2 if options.guided else 1
+    sample = 2.0 * NUMBER * rows * math.prod(data.shape)  # what goes in and what comes out
+    evaluation = Work(rows * forward, rows * forward, params, sample, batch, params + sample * batch)
+    return Planned(config, model, cost.parameters, step, evaluation, cost.flops * batch)
+
+
+def compiled_step(of: Planned) -> Compiled:
+    """The training step of one device, with AdamW and one average."""
+    mesh = sharding.mesh(devices=jax.local_devices()[:1])
+    options: dict[str, Any] = {"ema": (of.config.ema,), "compiler_options": devices.compiler_options(libraries=False)}
+    run = training.programs(defaults.loss(of.config, of.model), optimizers.adamw(1e-4, warmup=1, total=2), of.model.init, mesh, **options)
+    inputs: Any = _inputs(of.model, of.step.batch)
+    step: Any = run.step  # jitted
+    return _compiled(step.lower(jax.eval_shape(run.fresh, jax.random.key(0)), Batch(clean=inputs[0], condition=inputs[2:])))
+
+
+def compiled_evaluation(of: Planned, guided: bool) -> Compiled:
+    """The network on the samples of one device."""
+    params = jax.eval_shape(of.model.init, jax.random.key(0))
+    predict: Any = devices.jit(of.model.predict, libraries=False)
+    return _compiled(predict.lower(params, *_inputs(of.model, of.evaluation.batch * (2 if guided else 1))))
+
+
+def _compiled(lowered: Any) -> Compiled:
+    program = lowered.compile()
+    return Compiled(program_costs.peak_bytes(program), program_costs.moved_bytes(program))
+
+
+def _inputs(model: Model, batch: int) -> tuple[jax.ShapeDtypeStruct, ...]:
+    """(x, t, *condition) of the network, as shapes."""
+    x, t = jax.ShapeDtypeStruct((batch, *model.shape), jnp.float32), jax.ShapeDtypeStruct((batch,), jnp.float32)
+    return (x, t, jax.ShapeDtypeStruct((batch,), jnp.int32)) if model.num_classes else (x, t)

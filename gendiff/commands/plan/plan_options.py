@@ -1,0 +1,91 @@
+"""Options of the command `plan`, and which accelerators and dtypes they name."""
+
+import dataclasses
+from typing import Annotated, Literal
+
+import msgspec
+import tyro
+
+from gendiff.commands.plan import this_machine
+from gendiff.core.errors import ConfigError
+from gendiff.runs import dtypes, meshes
+from gendiff.runs.dtypes import Dtype
+from gendiff.runs.ranges import Count, Natural
+from gendiff.scaling import Accelerator, accelerators
+
+CPU = "cpu"
+PUBLISHED = {
+    "tpu-v5e": accelerators.TPU_V5E,
+    "tpu-v5p": accelerators.TPU_V5P,
+    "tpu-v6e": accelerators.TPU_V6E,
+    "a100": accelerators.A100,
+    "h100": accelerators.H100,
+    "h200": accelerators.H200,
+}
+"""What --accelerator says -> the device; their numbers and sources stand in gendiff/scaling/accelerators.py."""
+PartOfPeak = Annotated[float, msgspec.Meta(gt=0, le=1)]
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanOptions:
+    """Say how long a training step and a draw take at best on an accelerator, by the roofline, and what fits into its memory."""
+
+    accelerator: Literal["h100", "h200", "a100", "tpu-v5e", "tpu-v5p", "tpu-v6e", "cpu"]
+    """The device. cpu is this machine, whose rates are measured first."""
+    network: str = "dit-xl/2"
+    """unet-small, unet-base, or dit-WIDTH/PATCH with WIDTH tiny, s, b, l or xl and PATCH 2, 4, 8 or 16."""
+    shape: Annotated[tuple[Count, Count, Count], tyro.conf.arg(metavar="H W C")] = (32, 32, 4)
+    """Height, width and channels of what the network sees. The default is the latents of pictures of 256 × 256 pixels."""
+    classes: Natural = 1000
+    """How many classes there are; 0 for none."""
+    batch: Count = 256
+    """Samples per step, over all devices."""
+    mesh: str = "data=1"
+    """Devices as in `run --mesh`: data=8 splits the batch over 8, fsdp=8 also the parameters and all that belongs to them."""
+    dtype: Dtype = "auto"
+    """Type of activations; auto is bfloat16 on accelerators, and on a CPU what suits it. Parameters are float32."""
+    remat: Literal["none", "products", "all"] = "none"
+    """What the backward pass computes again to save memory: nothing, all but linear layers and convolutions, or all of each block."""
+    steps: Count = 50
+    """Steps of a draw, with one evaluation each."""
+    guided: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Draw with classifier-free guidance, which evaluates each sample twice."""
+    flops_share: PartOfPeak = 1.0
+    """Share of the peak rate of arithmetic that programs reach; below 1 the bounds become estimates."""
+    bandwidth_share: PartOfPeak = 1.0
+    """The same of the bandwidth."""
+    compiled: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Also compile both programs for this CPU, which takes minutes for a large network, and show what XLA says of their memory."""
+    smoke: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Plan a tiny network in place of --network, compiled too, to see that it runs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Devices:
+    """Those that compute. one: the rates of one, at the dtype, before any share. parts: into how many the batch is split.
+
+    shards: over how many the parameters are.
+    """
+
+    one: Accelerator
+    dtype: str
+    parts: int
+    shards: int
+
+
+def devices(options: PlanOptions) -> Devices:
+    """What the options name; it measures this machine where they name it.
+
+    Raises ConfigError for a mesh of other axes or open sizes, and a batch that it does not divide.
+    """
+    axes = meshes.parse(options.mesh)
+    data, fsdp = 1 if axes.data is None and "data=" not in options.mesh else axes.data, axes.fsdp
+    if data is None or fsdp is None or axes.tensor != 1:
+        raise ConfigError(f"--mesh {options.mesh}: give the sizes of data and fsdp as numbers, such as data=4,fsdp=2")
+    if options.batch % (data * fsdp):
+        raise ConfigError(f"--batch {options.batch} is no multiple of the {data * fsdp} devices of --mesh {options.mesh}")
+    here = options.accelerator == CPU
+    dtype = options.dtype if options.dtype != dtypes.AUTO else dtypes.suited().dtype if here else "bfloat16"
+    if here:
+        return Devices(this_machine.measured(dtype, 256 if options.smoke else 2048), dtype, data * fsdp, fsdp)
+    return Devices(PUBLISHED[options.accelerator].at(dtype), dtype, data * fsdp, fsdp)

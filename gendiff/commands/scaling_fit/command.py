@@ -1,0 +1,130 @@
+"""The command `scaling-fit`: anybody's sweep, as a CSV, becomes scaling laws with intervals, plots and a file of figures."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from gendiff.commands.scaling_fit import csv_points, loss_plots, three_fits
+from gendiff.commands.scaling_fit.csv_points import Read
+from gendiff.commands.scaling_fit.three_fits import Fits, Found
+from gendiff.core.errors import ConfigError, DataError
+from gendiff.runs import run_folder
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Catalogue, Tool
+from gendiff.runs.reporting import json_files, report
+from gendiff.runs.reporting.results import Figure
+
+JSON = "fits.json"
+NAMED = 6
+"""Lines of a finding that are named."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FitOptions:
+    """Fit scaling laws to a table of trainings: parameters, tokens or FLOPs, and loss of each."""
+
+    data: Annotated[str, tyro.conf.arg(metavar="FILE.csv")]
+    """The table. Its first line names the columns: N (or parameters, model size, …), D (tokens) or FLOP (flops, compute), and loss."""
+    out: str | None = None
+    """Folder for fits.json and the plots; None is runs/scaling-fit-data. An earlier one there is replaced."""
+    flops: tuple[float, ...] = ()
+    """Budgets whose best number of parameters is shown; none takes ten and a hundred times the largest of the table."""
+    drop_largest: int = 0
+    """How many of the largest losses to leave out, such as the 5 of Besiroglu et al. (2024)."""
+    resamples: int = 200
+    """Bootstrap draws of the trainings behind the intervals."""
+    seed: int = 0
+    """Seed of the draws, from 0 to 2**32 - 1."""
+
+
+def call(options: FitOptions, catalogue: Catalogue, progress: Progress) -> None:
+    """Raises ConfigError for options out of range, DataError for a table that cannot be read or fitted."""
+    out = _check(options)
+    read = csv_points.read(options.data)
+    if options.drop_largest >= len(read.points):
+        raise ConfigError(f"--drop-largest {options.drop_largest} leaves none of {len(read.points)} trainings")
+    top = float(read.points.flops.max())
+    budgets = options.flops or (10 * top, 100 * top)
+    with progress.phase("fit"):
+        try:
+            found = three_fits.fit_all(
+                read.points,
+                budgets,
+                dropped=options.drop_largest,
+                resamples=options.resamples,
+                seed=options.seed,
+                note=progress.line,
+            )
+        except DataError as error:
+            raise DataError(f"{options.data}: {error}") from error
+    content = _content(options, read, budgets, found)
+    out.mkdir(parents=True, exist_ok=True)
+    json_files.write(out / JSON, content)
+    shown = _plots(read, found, out)
+    _print(content, shown, out)
+
+
+COMMAND = Tool(FitOptions, call, "Which scaling laws fit a table of trainings?")
+
+
+def _check(options: FitOptions) -> Path:
+    for name, value, low, high in (
+        ("drop-largest", options.drop_largest, 0, 2**31 - 1),
+        ("resamples", options.resamples, 2, 100_000),
+        ("seed", options.seed, 0, 2**32 - 1),
+    ):
+        if not low <= value <= high:
+            raise ConfigError(f"--{name} {value} is outside [{low}, {high}]")
+    if wrong := [budget for budget in options.flops if not 1e3 <= budget <= 1e30]:
+        raise ConfigError(f"--flops {wrong[0]:g} is outside [1000, 1e+30]")
+    return run_folder.for_findings(Path("runs", "scaling-fit-data") if options.out is None else options.out, JSON)
+
+
+def _content(options: FitOptions, read: Read, budgets: tuple[float, ...], found: Found) -> Fits:
+    points = read.points
+    return Fits(
+        data=options.data,
+        columns=read.columns,
+        points=len(points),
+        parameters=three_fits.reach(points.parameters),
+        tokens=three_fits.reach(points.tokens),
+        flops=three_fits.reach(points.flops),
+        losses=three_fits.reach(points.loss),
+        dropped=options.drop_largest,
+        resamples=options.resamples,
+        seed=options.seed,
+        budgets=budgets,
+        fits=found.fits,
+        findings=three_fits.doubts(found, points, options.drop_largest, read.lines),
+    )
+
+
+def _plots(read: Read, found: Found, out: Path) -> list[Figure]:
+    shown = []
+    if found.isoflop is not None:
+        caption = "Losses of the table, the parabola of each budget, and its minimum."
+        shown.append(loss_plots.isoflop(read.points, found.isoflop, out / "isoflop.png", caption))
+    if found.parametric is not None:
+        law = found.parametric.law
+        laws = {"best sizes": law} if found.isoflop is None else {"approach 3": law, "approach 2": found.isoflop}
+        caption = "Loss as approach 3 predicts it, the trainings of the table, and the best sizes."
+        shown.append(loss_plots.surface(law, out / "surface.png", caption, optima=laws, points=read.points))
+    return shown
+
+
+def _print(content: Fits, shown: list[Figure], out: Path) -> None:
+    names = ", ".join(f"{kind} from {column!r}" for kind, column in content.columns.items())
+    print(f"{content.points} trainings ({names})")
+    for doubt in content.findings:
+        print(f"finding: {doubt.says}{_places(doubt.lines)}")
+    for table in three_fits.tables(content):
+        print("\n" + "\n".join(report.table_lines(table)))
+    print(f"\nfits: {out / JSON}" + "".join(f"\nplot: {out / figure.file}" for figure in shown), flush=True)
+
+
+def _places(lines: tuple[int, ...]) -> str:
+    """The first lines of a finding; nothing where it is of the whole table."""
+    more = f" and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
+    return f" (line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines[:NAMED]))}{more})" if lines else ""

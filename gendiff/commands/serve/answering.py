@@ -1,0 +1,146 @@
+"""From events of a batcher to the answer of a request: one JSON object, or server-sent events while the picture is drawn.
+
+The names in both are those of OpenAI's API. What is ours stands beside them: seed, steps, guidance, notes, and the index of a picture.
+"""
+
+import asyncio
+import base64
+import contextlib
+import io
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from gendiff.commands.serve.batching import BROKEN, NOT_FINITE, STOPPED, Closed, Event, Failed, Finished, Full, Preview, Ticket
+from gendiff.commands.serve.picture_orders import Limits, Order
+from gendiff.commands.serve.refused import BUSY, FAILED, INVALID, Refused
+from gendiff.commands.serve.served_network import ReadTexts
+from gendiff.commands.serve.turning import Turning
+from gendiff.provenance import metadata
+from gendiff.runs.reporting import figures
+
+PARTIAL, COMPLETED, ERROR = "image_generation.partial_image", "image_generation.completed", "error"
+"""Names of server-sent events."""
+
+
+class PictureAnswer:
+    """One order on its way, seen from the event loop that made it. Raises Refused where the server has no room or is stopping.
+
+    left: whether it was left before its end.
+    """
+
+    left = False
+
+    def __init__(self, turning: Turning, limits: Limits, order: Order, words: ReadTexts) -> None:
+        self.order, self._turning, self._limits, self._words = order, turning, limits, words
+        self._loop, self._events = asyncio.get_running_loop(), asyncio.Queue[Event]()
+        try:
+            self._ticket: Ticket = turning.submit(order, words, self._tell)
+        except Full as full:
+            raise Refused(str(full), status=429, kind=BUSY, code="queue_full", headers={"Retry-After": str(full.seconds)}) from full
+        except Closed as closed:
+            raise Refused(str(closed), status=503, kind=FAILED, code=STOPPED) from closed
+
+    async def events(self, gone: Callable[[], Awaitable[object]]) -> AsyncGenerator[Event, None]:
+        """All events of the order. gone: ends when the client has left; then there are no more events, and nothing more is drawn.
+
+        Raises Refused where drawing fails.
+        """
+        leaving, left = asyncio.ensure_future(gone()), self.order.n
+        tasks: set[asyncio.Future[Any]] = {leaving}
+        try:
+            while left:
+                coming = asyncio.ensure_future(self._events.get())
+                tasks = {leaving, coming}
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                if not coming.done():
+                    return
+                event = coming.result()
+                if isinstance(event, Failed):
+                    raise _failed(event)
+                left -= isinstance(event, Finished)
+                yield event
+        finally:
+            for task in tasks:
+                task.cancel()
+            self.leave()
+
+    def leave(self) -> None:
+        """Nothing more is drawn. It changes nothing where all is drawn, and may be called twice."""
+        self.left |= self._turning.cancel(self._ticket)
+
+    async def whole(self, gone: Callable[[], Awaitable[object]]) -> dict[str, Any] | None:
+        """The body of the answer once all pictures are there; None where the client has left."""
+        pictures: dict[int, str] = {}
+        async with contextlib.aclosing(self.events(gone)) as events:
+            async for event in events:
+                if isinstance(event, Finished):
+                    pictures[event.index] = await self._encoded(event)
+        if len(pictures) < self.order.n:
+            return None
+        return self._about() | {"data": [{"b64_json": pictures[index], "index": index} for index in sorted(pictures)]}
+
+    async def streamed(self, gone: Callable[[], Awaitable[object]]) -> AsyncIterator[bytes]:
+        """Server-sent events, the last of which has the picture, or says why there is none."""
+        told = 0
+        try:
+            async with contextlib.aclosing(self.events(gone)) as events:
+                async for event in events:
+                    body = self._about() | {"b64_json": await self._encoded(event)}
+                    if isinstance(event, Finished):
+                        yield sent(COMPLETED, body)
+                    elif isinstance(event, Preview):
+                        yield sent(PARTIAL, body | {"partial_image_index": told, "step": event.step})
+                        told += 1
+        except Refused as refused:
+            yield sent(ERROR, refused.body)
+
+    def _tell(self, event: Event) -> None:
+        """From the thread of the turns."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended with the server
+            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+
+    async def _encoded(self, event: Any) -> str:
+        """The picture of an event in base64, made beside the event loop."""
+        order = self.order
+        settings = {"prompt": order.prompt, "negative": order.negative, "index": event.index, "model": self._limits.model}
+        settings |= {"seed": order.seed, "steps": order.steps, "guidance": order.guidance}
+        return base64.b64encode(await asyncio.to_thread(png, event.picture, settings)).decode()
+
+    def _about(self) -> dict[str, Any]:
+        order = self.order
+        return {
+            "created": int(time.time()),
+            "model": self._limits.model,
+            "size": self._limits.size,
+            "output_format": "png",
+            "seed": order.seed,
+            "steps": order.steps,
+            "guidance": order.guidance,
+            "notes": list(self._words.notes),
+        }
+
+
+def png(picture: np.ndarray, settings: Mapping[str, Any]) -> bytes:
+    """A picture (h, w, 3) in about [-1, 1] as a file that says its settings."""
+    information, file = PngInfo(), io.BytesIO()
+    for name, text in metadata.entries(settings).items():
+        information.add_itxt(name, text)
+    Image.fromarray(figures.to_pixels(picture)).save(file, format="PNG", pnginfo=information)
+    return file.getvalue()
+
+
+def sent(name: str, body: Mapping[str, Any]) -> bytes:
+    """One server-sent event."""
+    return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode({"type": name, **body}) + b"\n\n"
+
+
+def _failed(event: Failed) -> Refused:
+    """Numbers that leave the range are the request's fault, as by much guidance; everything else is the server's."""
+    status, kind = {NOT_FINITE: (422, INVALID), BROKEN: (500, FAILED), STOPPED: (503, FAILED)}[event.cause]
+    return Refused(event.reason, status=status, kind=kind, code=event.cause)

@@ -1,0 +1,153 @@
+"""The command `serve`: pictures of prompts over HTTP, by a network of this repository, or by a model in a folder of diffusers."""
+
+import dataclasses
+import importlib.util
+import ipaddress
+import socket
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from gendiff.commands.images import sampling_options
+from gendiff.commands.serve import folder_networks, own_networks
+from gendiff.commands.serve.picture_orders import Limits
+from gendiff.commands.serve.served_network import ServedNetwork
+from gendiff.commands.text_to_image.default_sampling import FROM_NOISE
+from gendiff.commands.text_to_image.folders import folder_options
+from gendiff.commands.text_to_image.folders.folder_options import FolderOptions
+from gendiff.commands.text_to_image.prompting import command as text_to_image
+from gendiff.core import extras
+from gendiff.core.errors import ConfigError
+from gendiff.runs import compile_cache, devices
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Tool
+
+_OF_FOLDERS = ("height", "width", "variant", "dtype", "storage", "compile_cache")
+_SAMPLERS = f"Which sampler draws: {', '.join(sampling_options.SAMPLERS)}. None is {FROM_NOISE.sampler}, or that of a folder."
+NEEDED = ("fastapi", "uvicorn", "prometheus_client")
+MOST_PICTURES = 10
+"""Of one request, as in OpenAI's API."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ServeOptions:
+    """Draw pictures for others: POST /v1/images/generations in the form of OpenAI's API, and a page to try it at /."""
+
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE|DIR")] = None
+    """emoji, shapes, a .safetensors file that `run text-to-image` left, or a folder of diffusers; None takes the first of the two names."""
+    host: str = "127.0.0.1"
+    """Address to listen at. The default answers this machine alone; another one answers whoever reaches it, without a password."""
+    port: int = 8000
+    """0 takes any that is free."""
+    together: int = 8
+    """Most pictures that are drawn at a time; it is memory and speed, and does not change a picture."""
+    queue: int = 64
+    """Most pictures that wait. A request that finds no room is answered 429 and told when to come again."""
+    most_steps: int = 100
+    """Most steps that a request may ask for."""
+    sampler: Annotated[str | None, tyro.conf.arg(help=_SAMPLERS)] = None
+    height: int | None = None
+    """With a folder: height of a picture in pixels; None is that of the training."""
+    width: int | None = None
+    """With a folder: width of a picture in pixels; None is that of the training."""
+    variant: str | None = None
+    """With a folder: which files of weights, such as fp16; None takes those without a variant, or the only ones."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """With a folder: of parameters and activations; the autoencoder is float32."""
+    storage: Literal["full", "int8", "float8"] = "full"
+    """With a folder: how its kernels are kept in memory; int8 and float8 take one byte for each number. A line says what that loses."""
+    compile_cache: Annotated[str | None, tyro.conf.arg(metavar="FOLDER|none")] = None
+    """Folder that keeps all compiled programs for the next start, which on a CPU then do without oneDNN; none keeps nothing.
+
+    None is ~/.cache/gendiff/programs with a folder of diffusers, and otherwise keeps only programs without oneDNN."""
+
+
+def call(options: ServeOptions, catalogue: object, progress: Progress) -> None:
+    """Raises ConfigError for options that do not fit, for a place that is taken and for packages that are missing.
+
+    Until a signal comes: Ctrl-C is the end that a person wants, and any other is told to whoever started the process.
+    """
+    check(options)
+    from gendiff.commands.serve import signalled_server  # needs the extra
+
+    with listening(options.host, options.port) as place:
+        devices.local()
+        host, port = place.getsockname()[:2]
+        app, batcher = _app(options, host, progress)
+        shown = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        progress.line(f"{shown}/ draws on a page; POST {shown}/v1/images/generations; {shown}/metrics and /healthz. Ctrl-C ends it")
+        if not is_loopback(host):
+            progress.line(f"note: {host} is open to whoever reaches this machine: there is no password, and no encryption")
+        signalled_server.run(app, place, lambda: batcher.close("the server is stopping"))
+
+
+COMMAND = Tool(ServeOptions, call, "Draws pictures of prompts for others over HTTP, requests of all kinds together, with a page to try it.")
+
+
+def check(options: ServeOptions) -> None:
+    """ConfigError for numbers that cannot be, and for packages that are missing."""
+    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        raise ConfigError(extras.needs("serve needs", missing[0].replace("_", "-"), "serve"))
+    for name, low, high in (("port", 0, 65535), ("together", 1, 256), ("queue", 1, 10_000), ("most_steps", 1, 10_000)):
+        value = getattr(options, name)
+        if not low <= value <= high:
+            raise ConfigError(f"--{name.replace('_', '-')} {value} is outside {low} … {high}")
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket at a place. ConfigError where there is none, or it is taken, before anything is compiled."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        place = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(f"--host {host}: {error.strerror or error}: give an address of this machine, such as 127.0.0.1") from error
+    try:
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        place.bind(address)
+        place.listen(128)
+    except OSError as error:
+        place.close()
+        raise ConfigError(f"--host {host} --port {port}: {error.strerror or error}: choose another one, or --port 0") from error
+    return place
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address of a socket answers this machine alone."""
+    return ipaddress.ip_address(host.split("%")[0]).is_loopback
+
+
+def hosts(options: ServeOptions, address: str) -> Collection[str] | None:
+    """The names by which a request may call the server; None for any, where it is open to other machines."""
+    from gendiff.commands.serve import gate
+
+    return {*gate.LOOPBACK, options.host.lower(), address} if is_loopback(address) else None
+
+
+def _served(options: ServeOptions, progress: Progress) -> ServedNetwork:
+    own = {name: getattr(options, name) for name in ("sampler", *_OF_FOLDERS)}
+    folder = FolderOptions(**own)
+    if folder_options.is_folder(options.model):
+        compile_cache.use(folder_options.cache(folder), progress.line)
+        return folder_networks.read(folder, Path(str(options.model)).expanduser(), progress)
+    folder_options.refuse_without_folder(dataclasses.replace(folder, compile_cache=None))
+    compile_cache.use(options.compile_cache, progress.line)
+    return own_networks.read(text_to_image.file_of(options.model), options.sampler)
+
+
+def _app(options: ServeOptions, address: str, progress: Progress) -> tuple[Any, Any]:
+    """(application, batcher), all of whose programs are compiled."""
+    from gendiff.commands.serve import slot_programs, web_app
+    from gendiff.commands.serve.batching import Batcher
+
+    served = _served(options, progress)
+    progress.line(f"{served.name}: {served.about}, {served.width} × {served.height} pixels")
+    most = min(options.most_steps, served.most_steps)
+    programs = slot_programs.SlotPrograms(served, options.together, most)
+    with progress.phase(f"compile for {', '.join(map(str, programs.sizes))} pictures"):
+        programs.warm()
+    pictures = min(MOST_PICTURES, options.queue)
+    limits = Limits(served.name, served.width, served.height, most, min(served.usual_steps, most), pictures)
+    batcher = Batcher(programs, options.queue)
+    return web_app.web_app(served, batcher, limits, hosts(options, address)), batcher

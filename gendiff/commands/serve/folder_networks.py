@@ -1,0 +1,81 @@
+"""A folder of diffusers as what a server draws with: its networks, its tokenizers and its scheduler."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from gendiff.commands.images import folder_params, sampling_options
+from gendiff.commands.serve.own_networks import MOST_STEPS
+from gendiff.commands.serve.refused import Refused
+from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
+from gendiff.commands.text_to_image.default_sampling import EDITED
+from gendiff.commands.text_to_image.folders import folder_drawing
+from gendiff.commands.text_to_image.folders.folder_options import FolderOptions
+from gendiff.core.errors import ConfigError
+from gendiff.core.types import Params
+from gendiff.pipelines.stable_diffusion import Opened, Prompt, PromptPipeline, model_index
+from gendiff.runs import devices
+from gendiff.runs.progress import Progress
+
+SOME = 10
+"""Steps of the grid by which the pipeline is made; the server takes that of each request."""
+
+
+def read(options: FolderOptions, folder: Path, progress: Progress) -> ServedNetwork:
+    """The networks of a folder with their parameters; lines say what is left out, and how long reading takes.
+
+    Raises ConfigError for options that do not fit and for a model that draws no prompts from noise, and DataError and
+    CheckpointMismatchError for the folder.
+    """
+    model = folder_drawing.opened(options, folder, progress)
+    if model.index.kind is model_index.CLASSES or model.paints:
+        what = "paints into a picture" if model.paints else "draws classes"
+        raise ConfigError(f"--model {folder} {what}: serve needs a model that draws prompts")
+    name = options.sampler
+    chosen = None if name is None else sampling_options.sampler(name, None, model.scheduler.schedule)
+    try:
+        pipeline = model.pipeline(SOME, options.height, options.width, sampler=chosen)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return dataclasses.replace(served(model, pipeline), params=folder_params.whole(model, progress))
+
+
+def served(model: Opened, pipeline: PromptPipeline) -> ServedNetwork:
+    """The same without parameters."""
+    latent, table = pipeline.latent, model.scheduler.schedule.table
+
+    def texts(prompt: str, negative: str) -> ReadTexts:
+        return ReadTexts(_read("prompt", model.prompt, prompt), _read("negative_prompt", model.negative, negative))
+
+    def encode(params: Params, prompt: Prompt, negative: Prompt) -> tuple[Any, Any]:
+        told, away = pipeline.conditions(params, prompt, negative)
+        return told, away
+
+    rows, columns, _ = latent.shape
+    return ServedNetwork(
+        name=model.index.folder.resolve().name,
+        about=f"{model.index.kind.name}, {model.index.pipeline}",
+        width=columns * pipeline.factor,
+        height=rows * pipeline.factor,
+        shape=latent.shape,
+        params={},
+        sampler=latent.sampler,
+        grid=model.scheduler.grid,
+        most_steps=MOST_STEPS if table is None else len(table),
+        usual_steps=EDITED.steps,
+        read=texts,
+        encode=encode,
+        guided=latent.denoiser,
+        decode=latent.finished,
+        temperature=float(latent.temperature),
+        libraries=devices.libraries_suit(model.dtype, model.storage),
+    )
+
+
+def _read(field: str, encode: Any, text: str) -> Prompt:
+    """A text of one row of tokens, so that one program serves every request. One that needs more is refused."""
+    try:
+        return encode(text, too_long="error")
+    except ValueError as error:
+        told = str(error).partition(", or take too_long")[0]  # which no request can
+        raise Refused(f"{field}: {told}", field=field) from error

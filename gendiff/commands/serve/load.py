@@ -1,0 +1,178 @@
+"""The command `serve-load`: pictures per second of the server under load, drawn together and one at a time, side by side.
+
+gendiff serve-load --model emoji
+"""
+
+import contextlib
+import dataclasses
+import json
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from gendiff.commands.serve.picture_orders import ROUTE
+from gendiff.core.errors import ConfigError, GendiffError
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Tool
+
+REQUESTS = Path(__file__).with_name("load_requests.lua")
+LONGEST = 120
+"""Seconds that wrk waits for an answer."""
+_ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadOptions:
+    """Pictures per second under load: the server with its slots, and the same with one slot, in turn. It needs wrk."""
+
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE|DIR")] = None
+    """As for `serve`."""
+    together: int = 8
+    """Slots of the server that is compared with one of a single slot."""
+    clients: int = 16
+    """Requests that are always on their way."""
+    seconds: int = 30
+    """Of each measurement."""
+    rounds: int = 3
+    """Measurements of each server."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """One measurement. refused: answers that are no pictures. broken: requests without an answer. steps, turns: of the program in it.
+
+    seconds: from first to last. median, p99: seconds from a request to its answer.
+    """
+
+    answers: int
+    refused: int
+    broken: int
+    seconds: float
+    median: float
+    p99: float
+    steps: float = 0.0
+    turns: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Pictures per second."""
+        return (self.answers - self.refused) / self.seconds
+
+
+def call(options: LoadOptions, catalogue: object, progress: Progress) -> None:
+    """Raises ConfigError for numbers that cannot be, and where wrk is missing or a server does not start."""
+    for name, most in (("together", 256), ("clients", 1000), ("seconds", 3600), ("rounds", 100)):
+        if not 1 <= getattr(options, name) <= most:
+            raise ConfigError(f"--{name} {getattr(options, name)} is outside 1 … {most}")
+    if absent():
+        raise ConfigError(absent())
+    found = measured(options, progress)
+    for line in table(found):
+        print(line)
+
+
+COMMAND = Tool(LoadOptions, call, "How many pictures per second does the server draw, together and one at a time?")
+
+
+def absent() -> str:
+    """What to install before anything can be measured; empty where it is there."""
+    if shutil.which("wrk") is not None:
+        return ""
+    return "serve-load needs wrk, which Debian and Ubuntu have as a package: apt-get install wrk"
+
+
+def measured(options: LoadOptions, progress: Progress) -> dict[int, list[Load]]:
+    """The measurements of both servers, by their numbers of slots, in turn. Raises ConfigError where a server does not start."""
+    sizes = sorted({options.together, 1}, reverse=True)
+    with contextlib.ExitStack() as servers:
+        addresses = {}
+        for size in sizes:
+            with progress.phase(f"start a server that draws {size} at a time"):
+                addresses[size] = servers.enter_context(_server(options, size))
+        found: dict[int, list[Load]] = {size: [] for size in sizes}
+        for number in range(options.rounds):
+            for size in sizes if number % 2 == 0 else sizes[::-1]:
+                found[size].append(_measured(options, addresses[size]))
+                progress.line(f"{size} at a time: {found[size][-1].rate:.2f} pictures per second")
+    return found
+
+
+def read(report: str) -> Load:
+    """The last line of what wrk prints."""
+    lines = report.strip().splitlines()
+    try:
+        return Load(**json.loads(lines[-1]))
+    except (IndexError, ValueError, TypeError) as error:
+        raise GendiffError(f"wrk has reported nothing that can be read: {report[-200:]!r}") from error
+
+
+def totals(metrics: str) -> Mapping[str, float]:
+    """Numbers of `/metrics` by their names, without those that have labels."""
+    rows = (line.split() for line in metrics.splitlines() if line.startswith("gendiff_") and "{" not in line)
+    return {name: float(value) for name, value in rows}
+
+
+COLUMNS = ("at a time", "pictures per second", "least … most", "steps per turn", "median wait", "99 % wait", "refused", "without answer")
+
+
+def rows(found: Mapping[int, Sequence[Load]]) -> Iterator[tuple[str, ...]]:
+    """Of the measurements of each number of slots, the cells of COLUMNS: medians over the rounds; least and most pictures per second."""
+    for size, loads in found.items():
+        rates, turns = [load.rate for load in loads], sum(load.steps for load in loads) / max(1.0, sum(load.turns for load in loads))
+        waits = (f"{statistics.median(getattr(load, name) for load in loads):.2f} s" for name in ("median", "p99"))
+        lost = (str(sum(getattr(load, name) for load in loads)) for name in ("refused", "broken"))
+        spread = f"{min(rates):.2f} … {max(rates):.2f}"
+        yield f"{size}", f"{statistics.median(rates):.2f}", spread, f"{turns:.2f}", *waits, *lost
+
+
+def table(found: Mapping[int, Sequence[Load]]) -> Iterator[str]:
+    """`rows` as Markdown, and the ratio of the pictures per second."""
+    yield f"| {' | '.join(COLUMNS)} |"
+    yield f"|{'---|' * len(COLUMNS)}"
+    yield from (f"| {' | '.join(cells)} |" for cells in rows(found))
+    rates = {size: [load.rate for load in loads] for size, loads in found.items()}
+    if len(rates) == 2 and min(rates[1]) > 0:
+        together = next(size for size in rates if size != 1)
+        ratios = [many / one for many, one in zip(rates[together], rates[1], strict=True)]
+        yield ""
+        spread = f"{min(ratios):.2f} … {max(ratios):.2f} over {len(ratios)} rounds"
+        yield f"{together} at a time over one: {statistics.median(ratios):.2f} ({spread})"
+
+
+@contextlib.contextmanager
+def _server(options: LoadOptions, size: int) -> Iterator[str]:
+    """The address of a server in a process of its own, until the end."""
+    words = [sys.executable, "-u", "-m", "experiments", "serve", "--port", "0", "--together", str(size), "--queue", str(options.clients)]
+    words += [] if options.model is None else ["--model", options.model]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = next((match[0] for line in process.stdout if (match := _ADDRESS.search(line))), None)
+            if address is None:
+                raise ConfigError(f"the server has ended with exit code {process.wait()}; what it said stands above")
+            yield address
+        finally:
+            process.send_signal(signal.SIGINT)
+
+
+def _measured(options: LoadOptions, address: str) -> Load:
+    before = _totals(address)
+    words = ["wrk", "-t1", f"-c{options.clients}", f"-d{options.seconds}s", f"--timeout={LONGEST}s", "-s", str(REQUESTS), address + ROUTE]
+    load = read(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    after = _totals(address)
+    steps, turns = (after[name] - before[name] for name in ("gendiff_steps_total", "gendiff_turns_total"))
+    return dataclasses.replace(load, steps=steps, turns=turns)
+
+
+def _totals(address: str) -> Mapping[str, float]:
+    with urllib.request.urlopen(f"{address}/metrics", timeout=60) as answer:
+        return totals(answer.read().decode())

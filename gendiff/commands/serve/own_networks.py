@@ -1,0 +1,87 @@
+"""A committed network of text-to-image, or one that a run left, as what a server draws with."""
+
+import dataclasses
+import functools
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gendiff import pipelines
+from gendiff.commands.images import sampling_options
+from gendiff.commands.serve.refused import Refused
+from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
+from gendiff.commands.text_to_image import default_sampling, texts
+from gendiff.commands.text_to_image.model_files import published
+from gendiff.commands.text_to_image.prompting import prompt_reading
+from gendiff.commands.text_to_image.trained import Trained
+from gendiff.core.types import Params
+from gendiff.data.tokenizer import Tokens
+from gendiff.diffusion.types import Level
+
+MOST_STEPS = 1000
+"""Of a schedule without a table."""
+
+
+def read(file: Path, sampler: str | None) -> ServedNetwork:
+    """The network of a file. sampler: None is the default of its pictures.
+
+    Raises as `published.read` does, and ConfigError for a sampler that is none.
+    """
+    texts.check()
+    given, about = published.read(file)
+    return served(given, file.stem, about.data, frozenset(about.words), sampler)
+
+
+def served(given: Trained, name: str, about: str, known: Collection[str], sampler: str | None) -> ServedNetwork:
+    """known: the words of the training captions."""
+    schedule, usual = given.model.schedule, default_sampling.settled(sampler, None, None)
+    pipeline = given.pipeline(sampling_options.sampler(usual.sampler, None, schedule))
+
+    def grid(steps: int) -> Level:
+        return default_sampling.levels(given, dataclasses.replace(usual, steps=steps))
+
+    def encode(params: Any, prompt: Tokens, negative: Tokens) -> tuple[Any, Any]:
+        return pipeline.encoded(params, prompt), pipeline.encoded(params, negative)
+
+    def decode(params: Params, latents: Any) -> Any:
+        return latents if pipeline.decode is None else pipeline.decode(params["decoder"], latents)
+
+    return ServedNetwork(
+        name=name,
+        about=about,
+        width=given.side,
+        height=given.side,
+        shape=pipeline.shape,
+        params=given.params,
+        sampler=pipeline.sampler,
+        grid=grid,
+        usual_steps=usual.steps,
+        most_steps=MOST_STEPS if schedule.table is None else len(schedule.table),
+        read=functools.partial(_words, known),
+        encode=encode,
+        guided=pipeline.guided,
+        decode=decode,
+        temperature=given.model.temperature,
+    )
+
+
+def _words(known: Collection[str], prompt: str, negative: str) -> ReadTexts:
+    tokens, notes = _tokens("prompt", prompt, known)
+    if not negative.strip():
+        return ReadTexts(tokens, pipelines.nothing(tokens), notes)
+    away, more = _tokens("negative_prompt", negative, known)
+    return ReadTexts(tokens, away, [*notes, *more])
+
+
+def _tokens(field: str, text: str, known: Collection[str]) -> tuple[Tokens, list[str]]:
+    """(tokens, without what is told of them, whose length differs; notes). A text that does not fit is refused, not cut."""
+    if not texts.fits(text):
+        raise Refused(f"{field} is too long: the network reads {texts.LENGTH} tokens, about as many words; shorten it", field=field)
+    try:
+        tokens = texts.tokens([text])
+    except (ValueError, TypeError) as error:
+        raise Refused(f"{field}: {error}", field=field) from error
+    notes = [f"{field}: {note}" for note in prompt_reading.notes(text, int(tokens.unknown[0]), known)]
+    return tokens._replace(truncated=np.zeros(0, bool), unknown=np.zeros(0, np.int32)), notes

@@ -1,0 +1,148 @@
+"""What a request for pictures may say, in the form of OpenAI's API with fields of ours beside it. Everything else is refused by its name.
+
+No field names a file or an address, and nothing of a request is ever opened.
+"""
+
+import dataclasses
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from gendiff.commands.serve.refused import NOT_FOUND, Refused
+from gendiff.runs import errors
+
+ROUTE = "/v1/images/generations"
+"""Where requests for pictures go, as in OpenAI's API."""
+OURS = ("negative_prompt", "steps", "guidance", "seed")
+"""What OpenAI's API does not have."""
+FIELDS = ("prompt", "n", "size", "response_format", "model", "stream", "partial_images", *OURS)
+LARGEST_SEED = 2**32 - 1
+LARGEST_GUIDANCE = 100.0
+LONGEST = 4000
+"""Characters of a prompt."""
+SHOWN = 60
+"""Characters of what a request says that an error repeats."""
+GUIDANCE = 5.0
+"""Unless a request says otherwise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a server draws. width, height: of its pictures. steps, pictures: most of one request. usual_steps: unless it says otherwise."""
+
+    model: str
+    width: int
+    height: int
+    steps: int
+    usual_steps: int
+    pictures: int = 10
+
+    @property
+    def size(self) -> str:
+        """As a request names it."""
+        return f"{self.width}x{self.height}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """Pictures 0 … n - 1 of a seed. previews: how often each is shown on the way. stream: whether it is told while it goes on."""
+
+    prompt: str
+    negative: str = ""
+    n: int = 1
+    steps: int = 30
+    guidance: float = GUIDANCE
+    seed: int = 0
+    stream: bool = False
+    previews: int = 0
+
+    @property
+    def shown_after(self) -> frozenset[int]:
+        """After which of the steps 1 … steps - 1 a preview is shown: evenly, and the last step, which is the picture, not among them."""
+        return frozenset(round(self.steps * k / (self.previews + 1)) for k in range(1, self.previews + 1)) - {0, self.steps}
+
+
+def read(body: bytes, limits: Limits, fresh_seed: Callable[[], int] = lambda: secrets.randbelow(LARGEST_SEED + 1)) -> Order:
+    """The order of a request's body. fresh_seed: of requests that have none; the answer tells it.
+
+    Raises Refused with the field, its value, what is allowed and what to do.
+    """
+    fields = _fields(body)
+    if unknown := [name[:SHOWN] for name in fields if name not in FIELDS]:
+        raise Refused(f"{unknown[0]!r} is no field of this request; {errors.hint(unknown[0], FIELDS)}", field=unknown[0])
+    fields = {name: value for name, value in fields.items() if value is not None}
+    _check_names(fields, limits)
+    stream = fields.get("stream", False)
+    if not isinstance(stream, bool):
+        raise Refused(f"stream = {_shown(stream)} must be true or false", field="stream")
+    steps = _integer(fields, "steps", 1, limits.steps, limits.usual_steps)
+    previews = _integer(fields, "partial_images", 0, limits.steps, 0)
+    count = _integer(fields, "n", 1, limits.pictures, 1)
+    if previews and not stream:
+        raise Refused("partial_images are told while a picture is drawn: add stream = true, or leave them out", field="partial_images")
+    if stream and count > 1:
+        raise Refused(f"n = {count}: a stream tells of one picture: send n = 1, once for each seed", field="n")
+    return Order(
+        prompt=_text(fields, "prompt", needed=True),
+        negative=_text(fields, "negative_prompt"),
+        n=count,
+        steps=steps,
+        guidance=_guidance(fields),
+        seed=_integer(fields, "seed", 0, LARGEST_SEED, None) if "seed" in fields else fresh_seed(),
+        stream=stream,
+        previews=min(previews, steps - 1),
+    )
+
+
+def _fields(body: bytes) -> Mapping[str, Any]:
+    try:
+        fields = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise Refused(f"the body is not JSON: {str(error)[:200]}") from error
+    if not isinstance(fields, dict):
+        raise Refused(f'the body must be a JSON object, as in {{"prompt": "a red circle"}}, got {_shown(fields)}')
+    return fields
+
+
+def _check_names(fields: Mapping[str, Any], limits: Limits) -> None:
+    model = fields.get("model", limits.model)
+    if model != limits.model:
+        message = f"model = {_shown(model)}: this server has {limits.model!r}; leave the field out, or give that"
+        raise Refused(message, status=404, field="model", kind=NOT_FOUND, code="model_not_found")
+    if fields.get("size", "auto") not in ("auto", limits.size):
+        raise Refused(f"size = {_shown(fields['size'])}: the pictures of this network are {limits.size}; give that, or auto", field="size")
+    if fields.get("response_format", "b64_json") != "b64_json":
+        message = f"response_format = {_shown(fields['response_format'])}: this server keeps no files to link to; give b64_json"
+        raise Refused(message, field="response_format")
+
+
+def _integer(fields: Mapping[str, Any], name: str, low: int, high: int, usual: int | None) -> Any:
+    value = fields.get(name, usual)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise Refused(f"{name} = {_shown(value)} must be an integer from {low} to {high}", field=name)
+    return value
+
+
+def _guidance(fields: Mapping[str, Any]) -> float:
+    value = fields.get("guidance", GUIDANCE)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LARGEST_GUIDANCE:
+        raise Refused(f"guidance = {_shown(value)} must be a number from 0 to {LARGEST_GUIDANCE:g}", field="guidance")
+    return float(value)
+
+
+def _text(fields: Mapping[str, Any], name: str, needed: bool = False) -> str:
+    value = fields.get(name, "")
+    if not isinstance(value, str):
+        raise Refused(f"{name} = {_shown(value)} must be a text", field=name)
+    if needed and not value.strip():
+        raise Refused(f'{name} is empty: say what the pictures show, as in "a small red circle at the top left"', field=name)
+    if len(value) > LONGEST:
+        raise Refused(f"{name} has {len(value)} characters: at most {LONGEST} are read", field=name)
+    return value
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if not isinstance(value, int) or abs(value) < 10**SHOWN else "a number of many digits"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

@@ -1,0 +1,59 @@
+"""The thread that takes turns of a batcher while there is work, and sleeps while there is none."""
+
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from gendiff.commands.serve.batching import Batcher, Event, Ticket
+from gendiff.commands.serve.picture_orders import Order
+
+MOST_ERRORS = 3
+"""Turns in a row that may fail before the thread gives up: then the server is not healthy, and a supervisor starts it again."""
+
+
+class Turning:
+    """Within `with`: the thread runs. Orders are given by `submit`, from any thread."""
+
+    def __init__(self, batcher: Batcher) -> None:
+        self.batcher = batcher
+        self._work, self._ended = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="turns", daemon=True)
+
+    def __enter__(self) -> "Turning":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._work.set()
+        self._thread.join()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether orders are being drawn."""
+        return self._thread.is_alive()
+
+    def submit(self, order: Order, words: Any, tell: Callable[[Event], None]) -> Ticket:
+        """As `Batcher.submit`, and the thread begins with it."""
+        ticket = self.batcher.submit(order, words, tell)
+        self._work.set()
+        return ticket
+
+    def cancel(self, ticket: Ticket) -> bool:
+        """As `Batcher.cancel`."""
+        return self.batcher.cancel(ticket)
+
+    def _run(self) -> None:
+        errors = 0
+        while not self._ended.is_set() and errors < MOST_ERRORS:
+            self._work.clear()  # before the turn, which sees all that came until now
+            try:
+                busy, errors = self.batcher.turn(), 0
+            except Exception:
+                traceback.print_exc(file=sys.stderr)
+                busy, errors = True, errors + 1
+            if not busy and not self._ended.is_set():
+                self._work.wait()
+        self.batcher.close("the server is stopping" if self._ended.is_set() else "the server cannot draw any more: start it again")

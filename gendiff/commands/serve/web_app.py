@@ -1,0 +1,141 @@
+"""The routes of the server. Each is a few lines: reading, drawing and answering are in files of their own."""
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Collection
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from gendiff.commands.serve import picture_orders, service_metrics
+from gendiff.commands.serve.answering import PictureAnswer
+from gendiff.commands.serve.batching import Batcher
+from gendiff.commands.serve.gate import Gate
+from gendiff.commands.serve.picture_orders import Limits
+from gendiff.commands.serve.refused import FAILED, INVALID, NOT_FOUND, Refused
+from gendiff.commands.serve.served_network import ServedNetwork
+from gendiff.commands.serve.service_metrics import ServiceMetrics
+from gendiff.commands.serve.turning import Turning
+
+PAGE = Path(__file__).with_name("page.html")
+LARGEST_BODY = 64 * 1024
+"""Bytes of a request."""
+LEFT = 499
+"""Status of an answer that nobody reads any more, in the metrics."""
+
+
+def web_app(served: ServedNetwork, batcher: Batcher, limits: Limits, hosts: Collection[str] | None) -> FastAPI:
+    """The application. It draws while its lifespan lasts. hosts: as `Gate`."""
+    turning, metrics = Turning(batcher), ServiceMetrics(batcher)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        with turning:
+            yield
+
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)  # their pages load from other hosts
+    app.add_middleware(Gate, hosts=hosts)
+    _answer_errors(app)
+
+    @app.post(picture_orders.ROUTE)
+    async def generations(request: Request) -> Response:
+        begin = time.monotonic()
+
+        def count(status: int) -> None:
+            metrics.seconds.labels(str(status)).observe(time.monotonic() - begin)
+
+        try:
+            order = picture_orders.read(await _body(request), limits)
+            answer = PictureAnswer(turning, limits, order, served.read(order.prompt, order.negative))
+            if order.stream:
+                return _EventStream(answer, request, count)
+            body = await answer.whole(lambda: _gone(request))
+        except Refused as refused:
+            count(refused.status)
+            raise
+        except ClientDisconnect:  # before the end of the body
+            body = None
+        count(LEFT if body is None else 200)
+        return Response(status_code=LEFT) if body is None else JSONResponse(body, headers={"Cache-Control": "no-store"})
+
+    @app.get("/v1/models")
+    async def models() -> Response:
+        ours = {"size": limits.size, "steps": limits.steps, "n": limits.pictures}
+        ours |= {"guidance": picture_orders.LARGEST_GUIDANCE, "seed": picture_orders.LARGEST_SEED}
+        usual = {"steps": limits.usual_steps, "guidance": picture_orders.GUIDANCE}
+        named = {"id": limits.model, "object": "model", "created": 0, "owned_by": "gendiff"}
+        return JSONResponse({"object": "list", "data": [named | {"about": served.about, "most": ours, "usual": usual}]})
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        return JSONResponse({"status": "ok"} if turning.healthy else {"status": "stopped"}, 200 if turning.healthy else 503)
+
+    @app.get("/metrics")
+    async def told() -> Response:
+        return Response(metrics(), media_type=service_metrics.CONTENT_TYPE)
+
+    @app.get("/")
+    async def page() -> Response:
+        return HTMLResponse(PAGE.read_text(encoding="utf-8"))
+
+    return app
+
+
+class _EventStream(StreamingResponse):
+    """An answer in server-sent events. It is left and counted at its end, also where the client has left before the first of them."""
+
+    def __init__(self, answer: PictureAnswer, request: Request, count: Callable[[int], None]) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(answer.streamed(lambda: _gone(request)), media_type="text/event-stream", headers=headers)
+        self._answer, self._count = answer, count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._answer.leave()
+            self._count(LEFT if self._answer.left else 200)
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """Every error is an object in OpenAI's form."""
+
+    def answered(refused: Refused) -> Response:
+        return JSONResponse(refused.body, refused.status, headers=refused.headers)
+
+    @app.exception_handler(Refused)
+    async def refused(_: Request, error: Refused) -> Response:
+        return answered(error)
+
+    @app.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> Response:
+        kind = NOT_FOUND if error.status_code == 404 else INVALID
+        message = f"{request.method} {request.url.path[:60]}: {error.detail}"
+        return answered(Refused(message, status=error.status_code, kind=kind, headers=error.headers))
+
+    @app.exception_handler(Exception)
+    async def unforeseen(_: Request, error: Exception) -> Response:
+        return answered(Refused("the server has failed; its log says how", status=500, kind=FAILED))
+
+
+async def _body(request: Request) -> bytes:
+    """The body of a request, read no further than it may be long."""
+    given = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if given != "application/json":  # so that a browser asks first before a page of another site may send one
+        raise Refused(f"Content-Type = {given[:60]!r} must be application/json", status=415)
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_BODY:
+            raise Refused(f"the body has more than {LARGEST_BODY} bytes: a request is a prompt and a few numbers", status=413)
+    return body
+
+
+async def _gone(request: Request) -> None:
+    """Ends when the client has left. The body must have been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,116 @@
+"""The numbers of the text-to-image experiment."""
+
+import dataclasses
+from typing import Annotated, Literal
+
+import msgspec
+
+from gendiff.commands.images.image_coding import LatentChannels
+from gendiff.commands.images.image_training import Learning
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Distinct, Natural, NonNegative, Seed, Several, Some
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """Written down before the run; rho is Spearman's coefficient with the guidance scale, a mean over the seeds."""
+
+    accurate: float = 0.9
+    """Least share of held-out prompts whose picture shows exactly what was asked for, at the best scale."""
+    rising: float = 0.8
+    """Least rho of that share up to the best scale."""
+    less_diverse: float = -0.8
+    """Largest rho of the Vendi score of the pictures of one prompt."""
+    oversaturated: float = 0.8
+    """Least rho of the clipped fraction and of the contrast."""
+    frozen_less_scratch: float = -0.05
+    """Least accuracy on held-out prompts with the frozen encoder less that with an encoder trained from scratch, each at its best scale."""
+    chance: float = 0.05
+    """A network that knows nothing of its prompts must stay below this accuracy; by chance it is below 0.002."""
+    retrieved: float = 0.6
+    """Least share of pictures of training captions that are most like their own drawing among `candidates`."""
+    retrieved_unseen: float = 0.0625
+    """The same of held-out concepts, whose words and drawings the network has never seen; twice what chance gives among 32."""
+    copies: float = 0.05
+    """Largest rate of near-copies of training drawings among pictures of held-out concepts, above that of the held-out drawings."""
+    colour_follows: float = 0.1
+    """Least share of coloured pixels that take the colour of "a red cat", above the share in the picture of "a cat" from the same noise."""
+    decoded_retrieved: float = 0.9
+    """Least share of decoded drawings that are most like their own: what a perfect network of latents could reach at least."""
+    retrieved_by_chance: float = 0.15
+    """A network that knows nothing of its prompts must stay below this share; by chance it is 0.03."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawings:
+    """The numbers of the second part: a network of the latents of emoji, drawings of 64×64 pixels."""
+
+    seeds: Distinct[Seed] = (0, 1)
+    """Seeds of the network of latents; the first one trains the autoencoder too."""
+    pictures: Annotated[int, msgspec.Meta(ge=32, le=1534)] = 1534
+    """Training drawings."""
+    held_out: Annotated[int, msgspec.Meta(ge=32, le=384)] = 384
+    """Drawings of concepts that no training drawing shows."""
+    autoencoder: Learning = Learning(train_steps=1200, batch=16, channels=(16, 32, 48), drop_condition=0.0)
+    """Of the autoencoder, whose three sizes make latents a quarter as large."""
+    latent_channels: LatentChannels = 4
+    """Channels of a latent."""
+    kl_weight: NonNegative = 1e-6
+    """Weight of the divergence in nats."""
+    latents: Learning = Learning(
+        train_steps=3600, batch=32, channels=(80, 96), optimizer="muon", learning_rate=1e-3, ema=0.998, checkpoint_every=600
+    )
+    """Of the network, whose U-Net sees latents folded 2×2 into channels."""
+    keywords: Natural = 4
+    """CLDR's keywords that follow the name of a drawing in every second text of the training; without the package there are none."""
+    scales: Some[NonNegative] = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)
+    """Guidance scales."""
+    prompts: Annotated[int, msgspec.Meta(ge=4, le=ranges.LARGEST)] = 128
+    """Captions of each of three sets: training captions that choose the scale, others that are judged, and held-out ones."""
+    candidates: Annotated[int, msgspec.Meta(ge=2, le=ranges.LARGEST)] = 32
+    """Drawings among which the right one is looked for, which is one of them."""
+    together: Count = 64
+    """Pictures drawn in one call."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Every number of the experiment; those of its own fields are of the first part, scenes of shapes."""
+
+    seeds: Distinct[Seed] = (0, 1)
+    """Seeds of training; each trains a network that reads the frozen encoder, the first one the others too."""
+    shapes: Learning = Learning(train_steps=2000, channels=(32, 64), optimizer="muon", checkpoint_every=400, ema=0.995)
+    """Of the networks on scenes of shapes, whose U-Net sees pixels folded 2×2 into channels."""
+    reading: Literal["middle", "coarsest"] = "coarsest"
+    """Where the U-Net reads the text: between its two middle blocks, or there and after each block of its coarsest level."""
+    shuffled_steps: Count = 600
+    """Optimizer steps of the control that learns from shuffled captions."""
+    scenes: Annotated[int, msgspec.Meta(ge=16, le=2**20)] = 16384
+    """Training pictures with their captions."""
+    scratch_width: Annotated[int, msgspec.Meta(ge=8, le=4096, multiple_of=8)] = 64
+    """Channels of a token of the encoder that is trained from scratch."""
+    scratch_depth: Annotated[int, msgspec.Meta(ge=1, le=32)] = 2
+    """Its blocks."""
+    scales: Some[NonNegative] = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)
+    """Guidance scales: 0 ignores the prompt, 1 is the conditional network."""
+    sampling_steps: Count = 20
+    """DDIM steps."""
+    prompts: Annotated[int, msgspec.Meta(ge=8, le=ranges.LARGEST)] = 160
+    """Prompts of each set, held out and seen, each with one picture per scale."""
+    repeated: Count = 8
+    """Held-out prompts with several pictures, for their diversity."""
+    repeats: Annotated[int, msgspec.Meta(ge=2, le=ranges.LARGEST)] = 8
+    """Pictures of each of these."""
+    together: Count = 160
+    """Pictures drawn in one call."""
+    shown: Count = 8
+    """Pictures of each scale in the report."""
+    explored_steps: Distinct[Count] = (5, 10, 20)
+    """DDIM steps that the slider chooses among; at most `sampling_steps`."""
+    resamples: Several = 1000
+    """Bootstrap resamples behind each interval."""
+    permutations: Count = 20000
+    """Random orders behind each p-value."""
+    drawings: Drawings = Drawings()
+    """Of the second part."""
+    thresholds: Thresholds = Thresholds()

@@ -1,0 +1,99 @@
+"""What the network of drawings learns from, and what it is asked for: emoji with their names, held out by concept."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gendiff.commands.images import emoji_pictures
+from gendiff.commands.text_to_image import texts
+from gendiff.commands.text_to_image.config import Drawings
+from gendiff.data import emoji
+from gendiff.data.emoji import Emoji
+
+SIDE = 64
+"""Pixels of a side."""
+COLOURS = {"red": (234, 90, 71), "blue": (97, 178, 228), "green": (92, 158, 49), "yellow": (252, 234, 43), "purple": (176, 121, 181)}
+"""Red, green and blue of the drawings' own palette."""
+THINGS = ("cat", "dog", "bird", "house", "tree", "hat", "book", "apple")
+"""Each is in training captions."""
+GALLERY = (
+    "a smiling sun wearing sunglasses",
+    "a red cat",
+    "a blue apple",
+    "a green heart",
+    "a crying face",
+    "a cat with heart eyes",
+    "flag of France",
+    "a purple car",
+)
+"""Prompts of the gallery, none of which is a caption."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Drawings (n, SIDE, SIDE, 3) in [-1, 1], what each is called, and by which words it is found."""
+
+    images: np.ndarray
+    captions: tuple[str, ...]
+    keywords: tuple[tuple[str, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def rows(self, rows: Sequence[int] | np.ndarray) -> "Pictures":
+        """Some of them."""
+        return Pictures(self.images[rows], tuple(self.captions[row] for row in rows), tuple(self.keywords[row] for row in rows))
+
+
+def load(config: Drawings) -> tuple[Pictures, Pictures]:
+    """(training drawings, held-out ones), at equal distances in the order of their code points."""
+    training, held_out = emoji_pictures.split(SIDE)
+    return _spread("drawings.pictures", training, config.pictures), _spread("drawings.held-out", held_out, config.held_out)
+
+
+def written(pictures: Pictures, keywords: int) -> list[str]:
+    """Two texts per drawing, one after the other: its name, and its name with as many of its keywords as fit."""
+    return [
+        text for name, words in zip(pictures.captions, pictures.keywords, strict=True) for text in (name, _longer(name, words, keywords))
+    ]
+
+
+def combinations(captions: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """("a red cat", "a cat", "red"), each a list with one entry per thing and colour that are together in none of the captions."""
+    known = " | ".join(captions).lower()
+    pairs = [(colour, thing) for thing in THINGS for colour in COLOURS if f"{colour} {thing}" not in known]
+    return [f"a {colour} {thing}" for colour, thing in pairs], [f"a {thing}" for _, thing in pairs], [colour for colour, _ in pairs]
+
+
+def coloured(images: np.ndarray, colours: Sequence[str]) -> np.ndarray:
+    """(n,) the share of an image's coloured pixels that are nearer to its own colour than to each other one, in [0, 1].
+
+    A pixel is coloured where its largest channel exceeds its smallest by an eighth of the range; colours are compared by direction from
+    grey, so that light and dark do not matter. An image without a coloured pixel has 0.
+    """
+    palette = np.array(list(COLOURS.values()), np.float64) / 127.5 - 1
+    palette -= palette.mean(axis=1, keepdims=True)
+    palette /= np.linalg.norm(palette, axis=1, keepdims=True)
+    pixels = np.clip(np.asarray(images, np.float64), -1, 1).reshape(len(images), -1, 3)
+    strong = np.ptp(pixels, axis=2) >= 0.25
+    nearest = np.argmax((pixels - pixels.mean(axis=2, keepdims=True)) @ palette.T, axis=2)
+    own = np.array([list(COLOURS).index(colour) for colour in colours])[:, None]
+    return (strong & (nearest == own)).sum(axis=1) / np.maximum(strong.sum(axis=1), 1)
+
+
+def _longer(name: str, words: Sequence[str], most: int) -> str:
+    new = [word for word in words if word not in name.lower()]
+    for count in range(min(most, len(new)), 0, -1):
+        text = f"{name}, {', '.join(new[:count])}"
+        if texts.fits(text):
+            return text
+    return name
+
+
+@functools.lru_cache(maxsize=4)
+def _spread(option: str, drawings: Emoji, count: int) -> Pictures:
+    images = emoji_pictures.images(option, drawings, count)
+    chosen = emoji.select(drawings, emoji_pictures.at_equal_distances(len(drawings), count))
+    return Pictures(images, chosen.captions, chosen.keywords or ((),) * count)

@@ -1,0 +1,1 @@
+"""Trained networks as small files that come with the package, each with its card."""

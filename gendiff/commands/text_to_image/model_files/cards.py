@@ -1,0 +1,103 @@
+"""The card of each committed network: what it is, what it learned from and under which licence, what was measured, what it cannot do."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from gendiff.commands.images.image_training import Learning
+from gendiff.commands.text_to_image import networks, texts
+from gendiff.commands.text_to_image.config import Config
+from gendiff.commands.text_to_image.drawings import latents, pictures
+from gendiff.commands.text_to_image.model_files import published
+from gendiff.commands.text_to_image.model_files.published import About
+from gendiff.runs.reporting import json_files, model_cards, results
+from gendiff.runs.reporting.results import Results
+from gendiff.runs.reporting.verdicts import Claim
+from gendiff.weights import files
+
+MEASURED: Mapping[str, tuple[str, ...]] = {
+    networks.FROZEN: ("accurate", "rising", "less_diverse", "oversaturated"),
+    networks.EMOJI: ("retrieved", "retrieved_unseen", "copies", "colour_follows", "decoded_retrieved"),
+}
+"""Thresholds of the claims that are about each network."""
+LIMITS: Mapping[str, tuple[str, ...]] = {
+    networks.FROZEN: (
+        "It draws one or two shapes of few colours, two sizes and four places, and nothing else.",
+        "It knows the sentences of one grammar. Other words are ignored, or spoil the picture.",
+    ),
+    networks.EMOJI: (
+        "It has learned from few drawings of one style. The figures above say how often concepts are met that it has not seen.",
+        "Its pictures may be close to drawings that it has learned from. Their licence holds for its pictures too.",
+        "Its autoencoder blurs fine lines.",
+    ),
+}
+"""What each cannot do, in words."""
+EXAMPLES: Mapping[str, str] = {networks.FROZEN: "a small red circle at the top left", networks.EMOJI: "a smiling sun wearing sunglasses"}
+_TEMPLATE = Path(__file__).with_name("card.md.jinja")
+
+
+def pages(folder: Path) -> Iterator[tuple[Path, str]]:
+    """(file, text) of the card of each network in a folder of results."""
+    if not (folder / results.FILE).is_file():
+        return
+    outcome = results.read(folder)
+    for called in published.MODELS:
+        file = folder / f"{called}{published.SUFFIX}"
+        if file.is_file():
+            yield folder / f"{called}.md", card(file, outcome)
+
+
+def card(file: Path, outcome: Results) -> str:
+    """The card of one network, as Markdown."""
+    about = published.read_about(file)
+    config = json_files.decode(Config, about.config, f"{file}: config")
+    counts: dict[str, int] = {}
+    for name, array in files.load(file).items():
+        part = name.split("/")[0]
+        counts[part] = counts.get(part, 0) + array.size
+    return model_cards.render(
+        _TEMPLATE,
+        file,
+        about,
+        _about(outcome, about),
+        counts={part: f"{count:,}" for part, count in counts.items()},
+        changed=f"{about.changed:.2g}",
+        bound=f"{published.BOUND:.2g}",
+        length=texts.LENGTH,
+        trainings=list(_trainings(config, about)),
+        limits=LIMITS[about.name],
+        example=EXAMPLES[about.name],
+        draws=_draws(config, about),
+    )
+
+
+def _draws(config: Config, about: About) -> str:
+    if about.name == networks.EMOJI:
+        side, channels = pictures.SIDE // latents.FACTOR, config.drawings.latent_channels
+        return f"pictures of {_squared(pictures.SIDE)} pixels, by way of latents of {_squared(side)} positions and {channels} channels"
+    return f"pictures of {_squared(networks.SHAPE[0])} pixels"
+
+
+def _squared(side: int) -> str:
+    return f"{side}×{side}"
+
+
+def _trainings(config: Config, about: About) -> Iterator[tuple[str, str]]:
+    """(what, its training in words)."""
+    if about.name == networks.EMOJI:
+        yield "autoencoder", _trained(config.drawings.autoencoder)
+        yield "network of latents", _trained(config.drawings.latents)
+    else:
+        yield "network", _trained(config.shapes)
+
+
+def _trained(learning: Learning) -> str:
+    dropped = f", captions dropped {learning.drop_condition:g} of the time" if learning.drop_condition else ""
+    rate = f"learning rate {learning.learning_rate:g}"
+    if learning.optimizer == "muon":
+        rate = f"Muon with learning rate {learning.muon_learning_rate:g} and AdamW with {learning.learning_rate:g}"
+    return f"{learning.train_steps} steps of {learning.batch} pictures, {rate}{dropped}, averaged parameters"
+
+
+def _about(outcome: Results, about: About) -> list[Claim]:
+    """The claims about this network."""
+    return [claim for claim in outcome.claims if claim.threshold_name in MEASURED[about.name]]

@@ -1,0 +1,131 @@
+"""The numbers of `run images`. None stands for what the data and the device suggest; `defaults.py` holds these rules."""
+
+import dataclasses
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+import tyro
+
+from gendiff.commands.images.image_features import FeatureOptions
+from gendiff.commands.images.image_training import Optimizer
+from gendiff.runs.dtypes import WithDtype
+from gendiff.runs.ranges import Count, Decay, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
+
+SETS = ("emoji", "textures")
+"""Names of the data that pip brings."""
+
+
+Side: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=8192)]
+Within: TypeAlias = Annotated[float, msgspec.Meta(gt=0, lt=1)]
+Byte: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=255)]
+Drawn: TypeAlias = Annotated[int, msgspec.Meta(ge=10, le=1_000_000)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """Written down before the run, for the committed sets alone; a user's own pictures get figures and no verdict.
+
+    Fréchet distances are in floors, a floor being the distance of training pictures to held-out ones.
+    """
+
+    textures_frechet: float = 2.5
+    """Largest Fréchet distance of the samples of textures."""
+    emoji_frechet: float = 5.0
+    """Largest Fréchet distance of the samples of emoji: few drawings, each with sharp edges."""
+    copies: float = 0.01
+    """Largest rate of near-copies of training pictures above that of held-out pictures, a share."""
+    untrained_frechet: float = 10.0
+    """An untrained network must stay above this Fréchet distance."""
+    gaussian_frechet: float = 5.0
+    """A Gaussian of the pixels must stay above this Fréchet distance."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(FeatureOptions, WithDtype):
+    """Every number of the experiment."""
+
+    data: Distinct[str] = SETS
+    """What to learn: a folder of pictures, an .npz, .npy or .arrayrecord file, a saved Hugging Face dataset, emoji or textures.
+
+    Several names train a network each, in a sub-folder of the run each."""
+    size: Side | None = None
+    """Side of the square pictures in pixels: the shorter side is resized and the centre cropped.
+
+    None: 32 for emoji and textures, 64 for folders and datasets; arrays keep their own."""
+    mode: Literal["RGB", "L"] | None = None
+    """Colour or grey; None is RGB, and arrays keep their channels."""
+    model: str | None = None
+    """Folder of a Stable Diffusion as diffusers writes it, which learns a change from `--data FOLDER` with captions; goes with --lora.
+
+    None: a network of pixels is trained from scratch."""
+    lora: Count | None = None
+    """Rank of the change that --model learns; 4 to 32 are usual."""
+    network: str = "unet-small"
+    """unet-small, unet-base, or dit-WIDTH/PATCH with WIDTH tiny, s, b, l or xl and PATCH 2, 4, 8 or 16."""
+    remat: Literal["none", "products", "all"] = "none"
+    """What the backward pass computes again to save memory: nothing, all but linear layers and convolutions, or all of each block."""
+    conditional: Literal["auto", "none"] = "auto"
+    """auto: the class is the sub-folder, if there are 2 or more; none: without classes."""
+    background: tuple[Byte, Byte, Byte] | None = None
+    """Colour under transparent pixels, 0 … 255 each, such as 255 255 255; without one they are an error."""
+    on_bad_image: Literal["raise", "skip"] = "raise"
+    """skip leaves out pictures that cannot be read, and counts them; raise stops and lists them."""
+    cache: str | None = None
+    """Folder of decoded pictures that several runs may share, as `prepare images` fills it; None keeps them in the run folder."""
+    held_out: Within | None = None
+    """Share of the pictures that is kept from training and judges, in (0, 1).
+
+    None: 500 pictures, at least 5 % and at most 20 % of all. Textures have held-out regions of their own."""
+    flip: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Mirror half of the training pictures left to right."""
+    seeds: Distinct[Seed] = (0,)
+    """Seeds of training; each trains a network of its own."""
+    steps: Count | None = None
+    """Optimizer steps; None goes by data and device."""
+    batch: Count | None = None
+    """Pictures per step; None goes by data and device."""
+    optimizer: Optimizer = "adamw"
+    """adamw, or muon: Muon on matrices and kernels, and AdamW on the rest. Muon compiles for longer."""
+    learning_rate: Positive | None = None
+    """Peak learning rate of AdamW, which warms up linearly and falls along a cosine; None: 1e-3 for unet-small and dit-tiny, else 2e-4."""
+    muon_learning_rate: Positive = 0.02
+    """The same of Muon."""
+    warmup: Count = 100
+    """Steps until the learning rate peaks, at most a tenth of all."""
+    weight_decay: NonNegative = 0.01
+    """Weight decay of matrices and kernels."""
+    clip: Positive = 1.0
+    """Largest global norm of the gradient."""
+    ema: Decay = 0.999
+    """Decay per step of the parameter average that is sampled from; the average warms up."""
+    ema_snapshots: Natural = 0
+    """Snapshots of two further averages, spread evenly over the training, from which `sample RUN --ema LENGTH` makes one of any length."""
+    drop_condition: Share = 0.1
+    """Share of labels replaced by the null label in training."""
+    checkpoint_every: Count = 500
+    """Steps between checkpoints."""
+    log_every: Count = 10
+    """Steps between lines of metrics."""
+    preview_every: Count | None = None
+    """Steps between the grids of samples of progress.html; None: 20 grids in all."""
+    previews: Count = 16
+    """Samples in such a grid."""
+    sampler: str = "dpm_solver_multistep-2"
+    """Sampler of previews and of what is judged, by its name in `sample --help`."""
+    sampling_steps: Count = 25
+    """Steps of the sampler."""
+    samples: Drawn = 1000
+    """Samples that are judged; their classes are drawn as in the training pictures."""
+    control_samples: Drawn = 500
+    """Samples of each control."""
+    together: Count = 100
+    """Samples drawn in one call."""
+    judged: Drawn = 20_000
+    """Pictures of each side, training and held-out, that are measured at most."""
+    draws: Several = 20
+    """Draws behind each Fréchet distance, precision and recall."""
+    draw_size: Drawn = 400
+    """Pictures in a draw, at most."""
+    level_pictures: Several = 256
+    """Pictures of each side whose denoising error is measured at every noise level."""
+    thresholds: Thresholds = Thresholds()

@@ -1,0 +1,124 @@
+"""Numbers of a training that follow from the data and the device, and what a training costs."""
+
+import dataclasses
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gendiff import networks
+from gendiff.commands.images import image_features, sampling_options
+from gendiff.commands.images.image_model import Model
+from gendiff.commands.train import facts, named_networks, opened_pictures
+from gendiff.commands.train.config import SETS, Config
+from gendiff.commands.train.facts import Data, Numbers
+from gendiff.core.errors import ConfigError, DataError
+from gendiff.data import sources
+from gendiff.diffusion import objectives, schedules, weighting
+from gendiff.diffusion.types import Batch
+from gendiff.runs import ranges
+
+CPU_FLOPS = 7.5e13
+"""Of all steps on a CPU: 12 to 14 minutes on 2 cores, which do about 100 GFLOP per second of these."""
+PASSES = 150
+"""Over the training pictures, at most on a CPU."""
+FEWEST_STEPS, MOST_STEPS = 1000, 200_000
+ACCELERATOR_STEPS = 10_000
+"""At least, on an accelerator."""
+SMALL = ("unet-small", "dit-tiny", "lightning-dit-tiny")
+"""Networks that learn at a higher rate."""
+LARGE = 64
+"""Pixels from which a CPU's batch is 16 in place of 32."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Of one training. flops: of the gradient for one picture, as XLA counts them before it optimises.
+
+    parameters: how many. kept: bytes that the backward pass needs of each picture's forward pass, at most.
+    """
+
+    flops: float
+    parameters: int
+    kept: int
+
+
+def loss(config: Config, network: Model) -> Any:
+    """The squared error of the network's own target with a uniform weight, at levels spread evenly in u."""
+    levels, drop = weighting.stratified_levels(), config.drop_condition
+    return objectives.denoising(network.predict, network.schedule, network.parameterization, levels=levels, drop_condition=drop)
+
+
+def cost(config: Config, network: Model) -> Cost:
+    """From shapes alone: nothing is computed. ConfigError for a network that refuses the pictures."""
+    key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
+    loss_fn = loss(config, at_once(network))
+
+    def batch(size: int) -> Batch:
+        pictures: Any = jax.ShapeDtypeStruct((size, *network.shape), jnp.float32)
+        condition: Any = (jax.ShapeDtypeStruct((size,), jnp.int32),) if network.num_classes else ()
+        return Batch(clean=pictures, condition=condition)
+
+    def backward(params: Any, key: Any, batch: Batch) -> Any:
+        return jax.vjp(lambda free: loss_fn(free, key, batch)[0], params)[1]
+
+    try:
+        params = jax.eval_shape(network.init, key)
+        gradient = jax.jit(jax.grad(lambda *arguments: loss_fn(*arguments)[0])).lower(params, key, batch(1))
+        one, two = (_bytes(jax.eval_shape(backward, params, key, batch(size))) for size in (1, 2))  # parameters are in both
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"--network {config.network}: {error}") from error
+    counted: Any = gradient.cost_analysis() or {}
+    return Cost(float(counted.get("flops", 0.0)), sum(leaf.size for leaf in jax.tree.leaves(params)), two - one)
+
+
+def at_once(network: Model) -> Model:
+    """The same network with attention in no loop, whose body XLA would count once and whose chunks would not grow with the batch."""
+    module: Any = network.predict.module  # type: ignore[attr-defined]  # of `networks.pure`
+    return dataclasses.replace(network, predict=networks.pure(module.clone(attention_implementation="heads_first")))
+
+
+def check(config: Config) -> None:
+    """ConfigError, before any picture is read, for names that are unknown and for options that need each other; DataError for no data."""
+    ranges.known("network", [config.network], named_networks.NAMES)
+    sampling_options.sampler(config.sampler, None, schedules.flow())
+    image_features.function(config)
+    facts.labels(config)
+    for name in config.data:
+        if name not in SETS and not os.path.lexists(place := opened_pictures.place(name)):
+            _refuse_missing(place)
+
+
+def numbers(config: Config, data: Data, of: Cost, platform: str, devices: int = 1) -> Numbers:
+    """What the configuration says, and what it leaves open by rule. ConfigError for a batch that pictures or devices do not allow."""
+    cpu = platform == "cpu"
+    usual = min(data.training, (16 if max(data.shape[:2]) >= LARGE else 32) if cpu else 128)
+    batch = config.batch or max(devices, usual // devices * devices)
+    if batch > data.training:
+        raise ConfigError(f"--batch {batch} is more than the {data.training} training pictures of {data.place}")
+    if batch % devices:
+        raise ConfigError(f"--batch {batch} is no multiple of the {devices} devices")
+    passes = PASSES * data.training / batch
+    affordable = CPU_FLOPS / max(of.flops * batch, 1.0)
+    free = min(affordable, passes) if cpu else min(max(passes, ACCELERATOR_STEPS), MOST_STEPS)
+    steps = config.steps or max(FEWEST_STEPS, int(free) // 100 * 100)
+    rate = config.learning_rate or (1e-3 if config.network.startswith(SMALL) else 2e-4)
+    return Numbers(steps, batch, rate, config.preview_every or max(1, steps // 20))
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.number))
+
+
+def _refuse_missing(place: str) -> None:
+    """The error of the library for a path where nothing is, with what was probably meant."""
+    path = Path(place)
+    beside = [*SETS, *(each.name for each in path.parent.iterdir())] if path.parent.is_dir() else SETS
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    try:
+        sources.open(place)
+    except DataError as error:
+        raise DataError(f"{error}; did you mean {near[0]!r}?" if near else str(error)) from None

@@ -1,0 +1,116 @@
+"""Pictures with captions, and what the parts of a Stable Diffusion make of them: latents and encoded texts, computed once."""
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff import networks
+from gendiff.commands.images import picture_options
+from gendiff.commands.train.config import Config
+from gendiff.core.errors import DataError
+from gendiff.core.types import Params
+from gendiff.data import caption_files, held_out, image_folder, random_access, scaling
+from gendiff.data.random_access import Source
+from gendiff.data.tokenizer import TruncationWarning
+from gendiff.pipelines.stable_diffusion import Opened, Prompt, TextTowers
+from gendiff.runs import devices
+from gendiff.runs.progress import Progress
+
+FEWEST, HELD_OUT, SHARE, SEED = 5, 2, 0.1, 0
+"""Pictures at least, and of them held out; the share that is held out; the seed of the split."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CaptionedPictures:
+    """Some pictures of a folder with their captions."""
+
+    images: Source
+    captions: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def pictures(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """(n, h, w, 3) in [-1, 1]."""
+        return np.asarray(scaling.to_unit(np.stack([self.images.image(int(row)) for row in rows]), self.images.levels), np.float32)
+
+
+def opened(config: Config, size: int, progress: Progress) -> tuple[CaptionedPictures, CaptionedPictures]:
+    """Those that are learned from and those that are held out, `size` pixels square.
+
+    Raises DataError for pictures that cannot be read, captions that are missing, and too few pictures.
+    """
+    place = Path(config.data[0]).expanduser().absolute()
+    with picture_options.named():
+        options: dict[str, Any] = {"background": config.background, "on_bad": config.on_bad_image}
+        listed = image_folder.source(place, size=size, mode="RGB", conditional="none", captions=True, **options)
+        source = random_access.scan(listed)
+        for message in source.skipped:
+            progress.line(f"left out: {picture_options.translated(message)}")
+        files = {listed.name(row): file for row, file in enumerate(listed.files)}
+        captions = caption_files.read([files[source.name(row)] for row in range(len(source))])
+        if len(source) < FEWEST:
+            few = f"{len(source)} pictures are too few: at least {FEWEST} are needed"
+            raise DataError(f"{place}: {few}, to learn from some and judge by others")
+        share = max(SHARE, HELD_OUT / len(source)) if config.held_out is None else config.held_out
+        kept, out = held_out.rows(source.digests(), share, seed=SEED)
+    if not len(kept) or len(out) < HELD_OUT:
+        sides = f"leaves {len(kept)} to learn from and {len(out)} held out"
+        raise DataError(f"{place}: --held-out {share:g} of {len(source)} pictures {sides}: 1 and {HELD_OUT} are needed")
+    first, second = (CaptionedPictures(random_access.subset(source, rows), tuple(captions[row] for row in rows)) for rows in (kept, out))
+    return first, second
+
+
+def fingerprint(*parts: CaptionedPictures) -> str:
+    """Of pictures and captions; equal if and only if a resumed run sees the same."""
+    return random_access.fingerprint(*(value for part in parts for value in (part.images.fingerprint, *part.captions)))
+
+
+def encoded(
+    model: Opened, towers: TextTowers, params: dict[str, Params], part: CaptionedPictures, together: int, progress: Progress, title: str
+) -> dict[str, np.ndarray]:
+    """{"mean", "std"} (n, h, w, c) of the latents, and "tokens" (n, s, e) of the captions."""
+    prompt = prompt_of(model, part.captions, progress)
+    encode, several = networks.pure(model.autoencoder, "encode"), min(together, len(part))
+
+    @devices.jit
+    def run(params: Any, pictures: np.ndarray, prompt: Prompt) -> dict[str, jax.Array]:
+        latent, text = encode(params["autoencoder"], pictures), towers(params["text"], prompt)
+        return {"mean": latent.mean, "std": latent.std(), "tokens": text.tokens.astype(jnp.float32)}
+
+    made: list[dict[str, np.ndarray]] = []
+    with progress.task(title, len(part)) as task:
+        for begin in range(0, len(part), several):
+            rows = np.minimum(np.arange(begin, begin + several), len(part) - 1)  # one shape for all, so that one program serves
+            some = run(params, part.pictures(rows), _of_rows(prompt, rows))
+            made.append({name: np.asarray(value)[: len(part) - begin] for name, value in some.items()})
+            task.update(min(begin + several, len(part)))
+    return {name: np.concatenate([some[name] for some in made]) for name in made[0]}
+
+
+def nothing(model: Opened, towers: TextTowers, params: dict[str, Params]) -> networks.Text:
+    """The empty caption, which stands for every one that training drops."""
+    return jax.block_until_ready(devices.jit(towers)(params["text"], model.negative()))
+
+
+def prompt_of(model: Opened, captions: Sequence[str], progress: Progress) -> Prompt:
+    """The captions, each in one row; a line for those that are longer."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", TruncationWarning)
+        prompt = model.prompt(captions, weighted=False, too_long="warn")
+    if caught:
+        progress.line(f"note: {len(caught)} of {len(captions)} captions are longer than one row of tokens; the first: {caught[0].message}")
+    return prompt
+
+
+def _of_rows(prompt: Prompt, rows: np.ndarray) -> Prompt:
+    def some(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(value[rows] for value in values)
+
+    return Prompt(some(prompt.ids), some(prompt.weights), prompt.empty, prompt.blank[rows])

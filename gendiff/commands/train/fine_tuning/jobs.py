@@ -1,0 +1,142 @@
+"""What training and judging share: the opened model, its parameters, pictures and captions as arrays, and the numbers."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+
+from gendiff import networks
+from gendiff.commands.train import named_networks, plan
+from gendiff.commands.train.config import Config
+from gendiff.commands.train.facts import Numbers
+from gendiff.commands.train.fine_tuning import captioned_pictures, options
+from gendiff.commands.train.fine_tuning.captioned_pictures import CaptionedPictures
+from gendiff.core.errors import ConfigError, DataError
+from gendiff.core.types import Params
+from gendiff.data import random_access
+from gendiff.networks import lora
+from gendiff.pipelines import stable_diffusion
+from gendiff.pipelines.stable_diffusion import Opened, PromptPipeline, adapters, model_index
+from gendiff.runs import devices, distributed
+from gendiff.runs.progress import Progress
+from gendiff.runs.reporting import json_files
+from gendiff.runs.run_folder import RunFolder
+
+FILE = "fine_tuning.json"
+PATHS = r"attention/block_\d+/(qkv|output|cross_query|cross_key_value|cross_output)/kernel$"
+"""The kernels that learn a change: all of attention, which is what most files of LoRA change."""
+
+
+@dataclasses.dataclass(frozen=True)
+class JobFacts:
+    """fine_tuning.json, written when a run begins. fingerprint: of pictures and captions. model: of the settings of its parts."""
+
+    fingerprint: str
+    model: str
+    training: int
+    held_out: int
+    size: int
+    numbers: Numbers
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Job:
+    """One model and the pictures that it learns from.
+
+    pipeline: with the model's own scheduler, for pictures of the size that is learned. like: shapes of the U-Net's parameters.
+    """
+
+    config: Config
+    model: Opened
+    pipeline: PromptPipeline
+    training: CaptionedPictures
+    held_out: CaptionedPictures
+    facts: JobFacts
+    like: Params
+
+    @functools.cached_property
+    def init(self) -> Callable[[jax.Array], Params]:
+        """From a key to a change that changes nothing yet."""
+        rank, like = options.rank_of(self.config), self.like
+        return lambda key: lora.start(key, like, rank, PATHS)
+
+
+def prepared(config: Config, folder: RunFolder | None, progress: Progress) -> Job:
+    """The model without parameters, and the pictures. folder: of the run, which keeps what they are; None keeps nothing.
+
+    Raises ConfigError for options that do not fit, and DataError for the model, pictures and captions, and where they are others than when
+    the run began.
+    """
+    model = _model(config, progress)
+    size = config.size or min(model.size or (512, 512))
+    if size % model.multiple:
+        raise ConfigError(f"--size {size} must be a multiple of {model.multiple}, as {max(1, size // model.multiple) * model.multiple} is")
+    with progress.phase("open pictures"):
+        training, kept_out = captioned_pictures.opened(config, size, progress)
+    progress.line(f"{config.data[0]}: {len(training)} pictures to learn from and {len(kept_out)} held out, {size} × {size}, with captions")
+    numbers = options.numbers(config, len(training), plan.devices()[1])
+    of_model = random_access.fingerprint(*(repr(sorted(part.config.items())) for part in model.parts.values()))
+    facts = JobFacts(captioned_pictures.fingerprint(training, kept_out), of_model, len(training), len(kept_out), size, numbers)
+    like = model.parts[adapters.UNET].shapes(model.dtype)
+    job = Job(config, model, model.pipeline(config.sampling_steps, size, size), training, kept_out, _settled(folder, facts), like)
+    try:
+        jax.eval_shape(job.init, jax.random.key(0))
+    except ValueError as error:
+        raise ConfigError(f"--lora {config.lora}: {error}") from error
+    return job
+
+
+def learned_file(folder: RunFolder, seed: int) -> Path:
+    """Where the change lies that a seed has learned, for diffusers and for `text-to-image --lora`."""
+    return folder.path / f"lora_seed_{seed}.safetensors"
+
+
+def dry_run(config: Config, progress: Progress) -> None:
+    """Says what would be learned from what. It opens the model and the pictures, and computes nothing."""
+    job = prepared(config, None, progress)
+    for line in lines(job):
+        progress.line(line)
+
+
+def lines(job: Job) -> list[str]:
+    """On the training."""
+    change, numbers = jax.eval_shape(job.init, jax.random.key(0)), job.facts.numbers
+    whole, own = networks.count(job.like), networks.count(change)
+    return [
+        f"rank {job.config.lora}: {own / 1e6:.3g} M parameters learn beside the U-Net's {whole / 1e6:.4g} M, which stay",
+        f"{numbers.steps} steps of {numbers.batch} pictures ({numbers.steps * numbers.batch / len(job.training):.3g} passes), "
+        f"learning rate {numbers.learning_rate:g}",
+    ]
+
+
+def _model(config: Config, progress: Progress) -> Opened:
+    devices.local()
+    place = options.folder_of(config)
+    try:
+        model = stable_diffusion.open_model(place, dtype=config.dtype, remat=named_networks.REMAT[config.remat])
+    except ImportError as error:
+        raise ConfigError(str(error)) from error
+    if model.index.kind is not model_index.STABLE or model.paints:
+        kind = f"{model.index.kind.name}{' for inpainting' if model.paints else ''}"
+        raise ConfigError(f"--model {place}: holds {kind}, and --lora trains Stable Diffusion 1 and 2")
+    for note in model.notes:
+        progress.line(f"note: {note}")
+    return model
+
+
+def _settled(folder: RunFolder | None, facts: JobFacts) -> JobFacts:
+    """What a run began with; DataError where pictures, captions or model are others now."""
+    if folder is None:
+        return facts
+    file = folder.path / FILE
+    if not file.exists():
+        if distributed.first():
+            json_files.write(file, facts)
+        return facts
+    stored = json_files.read(file, JobFacts)
+    for name, what in (("fingerprint", "pictures or captions"), ("model", "settings of the model"), ("size", "size of the pictures")):
+        if getattr(stored, name) != getattr(facts, name):
+            raise DataError(f"{file}: the {what} changed since this run began: restore them, or begin anew with --out")
+    return stored

@@ -1,0 +1,119 @@
+"""The training: only the change learns, and the parameters of the model are an argument of the step that stays."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff import networks, training
+from gendiff.commands.images import folder_params, image_training
+from gendiff.commands.images.image_training import Learning
+from gendiff.commands.train.config import Config
+from gendiff.commands.train.fine_tuning import captioned_pictures, jobs
+from gendiff.commands.train.fine_tuning.jobs import Job
+from gendiff.core.types import Metrics, Params
+from gendiff.diffusion import objectives
+from gendiff.diffusion.types import Batch
+from gendiff.networks import lora
+from gendiff.pipelines.stable_diffusion import adapters
+from gendiff.runs import distributed, meshes, training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
+from gendiff.training import Programs, sharding
+from gendiff.training.fit import INIT
+from gendiff.weights import lora_files
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class WithFrozen:
+    """A jitted step, (state, batch, *frozen) -> (state, metrics), as one of (state, batch). What is frozen is no constant of it."""
+
+    step: Any
+    frozen: tuple[Any, ...]
+
+    def __call__(self, state: Any, batch: Any) -> Any:
+        return self.step(state, batch, *self.frozen)
+
+    def lower(self, state: Any, batch: Any) -> Any:
+        """As that of `jax.jit`."""
+        return self.step.lower(state, batch, *self.frozen)
+
+
+def train(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """One change per seed, each in a file of its own."""
+    job = jobs.prepared(config, folder, progress)
+    for line in jobs.lines(job):
+        progress.line(line)
+    params, towers = folder_params.whole(job.model, progress), job.pipeline.towers
+    with progress.phase("encode"):
+        data = captioned_pictures.encoded(job.model, towers, params, job.training, config.together, progress, "pictures and captions")
+        empty = captioned_pictures.nothing(job.model, towers, params)
+    mesh, numbers = meshes.build(folder.mesh, ()), job.facts.numbers
+    run = programs(job, sharding.replicate(params["network"], mesh), sharding.replicate(empty, mesh), mesh)
+    for seed in config.seeds:
+        training_loop.train_programs(
+            run,
+            data,
+            seed=seed,
+            steps=numbers.steps,
+            batch=numbers.batch,
+            folder=folder,
+            progress=progress,
+            mesh=mesh,
+            checkpoint_every=config.checkpoint_every,
+            log_every=config.log_every,
+        )
+        if distributed.first():
+            file = jobs.learned_file(folder, seed)
+            file.unlink(missing_ok=True)
+            lora_files.save(file, {adapters.UNET: averaged(job, folder, seed)}, adapters.adaptable(job.model))
+            progress.line(f"seed {seed}: {file}")
+
+
+def averaged(job: Job, folder: RunFolder, seed: int) -> Params:
+    """The average of the change of a seed."""
+    return training_loop.restore_ema(job.init, folder, seed=seed, decay=job.config.ema)
+
+
+def programs(job: Job, params: Params, empty: networks.Text, mesh: jax.sharding.Mesh) -> Programs:
+    """What `training_loop.train_programs` runs. params: of the U-Net. empty: the empty caption."""
+    config, numbers = job.config, job.facts.numbers
+    learning = Learning(
+        train_steps=numbers.steps,
+        batch=numbers.batch,
+        learning_rate=numbers.learning_rate,
+        warmup=min(config.warmup, numbers.steps // 10),
+        weight_decay=config.weight_decay,
+        clip=config.clip,
+        ema=config.ema,
+        drop_condition=config.drop_condition,
+    )
+    optimizer = image_training.optimizer(learning)
+
+    def fresh(key: jax.Array) -> training.TrainState:
+        return training.start(job.init(jax.random.fold_in(key, INIT)), optimizer, key, (config.ema,))
+
+    run = training_loop.own_programs(training.make_step(loss(job), optimizer), fresh, mesh)
+    return run._replace(step=WithFrozen(run.step, (params, empty)))
+
+
+def loss(job: Job) -> Any:
+    """(change, key, {"mean", "std", "tokens"}, params, empty) -> (scalar, metrics): the squared error of the network's own target."""
+    latent, schedule, drop = job.pipeline.latent, job.model.scheduler.schedule, job.config.drop_condition
+
+    def of_change(
+        change: Params, key: jax.Array, batch: dict[str, jax.Array], params: Params, empty: networks.Text
+    ) -> tuple[jax.Array, Metrics]:
+        own, rest = jax.random.split(key)
+        clean = batch["mean"] + batch["std"] * jax.random.normal(own, batch["mean"].shape, jnp.float32)
+        denoising = objectives.denoising(latent.predict, schedule, latent.parameterization, drop_condition=drop, null=empty)
+        return denoising(lora.apart(params, change), rest, Batch(clean, (text(batch["tokens"]),)))
+
+    return of_change
+
+
+def text(tokens: jax.Array | np.ndarray) -> networks.Text:
+    """Every token counts, padding too, as these models were trained."""
+    return networks.Text(tokens, jnp.ones(tokens.shape[:2], bool))

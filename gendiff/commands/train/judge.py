@@ -1,0 +1,239 @@
+"""How a run is judged without a labelled judge: against held-out pictures, with the floor and two controls beside every number."""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff.commands.images import image_sampling, image_training
+from gendiff.commands.train import facts, noise_levels, opened_pictures
+from gendiff.commands.train.config import SETS, Config
+from gendiff.commands.train.facts import Described
+from gendiff.commands.train.measures import SEED, Measured, Measures
+from gendiff.core.errors import DataError
+from gendiff.core.types import Params
+from gendiff.data import emoji
+from gendiff.metrics import baselines
+from gendiff.runs import drawing, meshes, training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting import figures, verdicts
+from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.verdicts import Number
+from gendiff.runs.run_folder import RunFolder
+
+DISTANCE = "Fréchet distance to held-out pictures, in floors"
+GRID, COPIES = 64, 12
+"""Pictures in a grid, and samples beside their nearest training pictures."""
+LENGTHS = (0.03, 0.05, 0.08, 0.12, 0.2)
+"""Of averages, as shares of the training, where snapshots were kept."""
+FEW = 1000
+"""Held-out pictures below which a Fréchet distance says little."""
+
+
+def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
+    """Figures and tables of every set; claims for the committed ones. DataError where the pictures are gone, or others than then."""
+    several = len(config.data) > 1
+    judged = [
+        OneSet(config, entry, name if several else "", folder, within, progress).judge()
+        for entry, (name, within) in zip(config.data, facts.places(config, folder), strict=True)
+    ]
+    claims, pictures, tables = zip(*judged, strict=True)
+    every = itertools.chain.from_iterable
+    return Outcome(tuple(every(claims)), tuple(every(pictures)), tuple(every(tables)), chosen=facts.chosen(config, folder))
+
+
+class OneSet:
+    """One set of pictures: opened again, and its networks judged. title: in front of names, where there are several sets."""
+
+    def __init__(self, config: Config, entry: str, title: str, run: RunFolder, folder: RunFolder, progress: Progress) -> None:
+        self.config, self.entry, self.title, self.run, self.folder, self.progress = config, entry, title, run, folder, progress
+        self.facts = facts.read(folder)
+        pictures = self._opened()
+        self.training, self.labels, _ = opened_pictures.arrays(pictures.training, config.judged)
+        self.held_out, self.held_out_labels, _ = opened_pictures.arrays(pictures.held_out, config.judged)
+        self.described = Described(config, self.facts.data)
+        self.model = facts.model(self.described)
+
+    def judge(self) -> tuple[list[verdicts.Claim], list[Figure], list[Table]]:
+        config, claims, rows, shown = self.config, list[verdicts.Claim](), dict[str, Measured](), list[Figure]()
+        further: list[Table] = []
+        with self.progress.phase("measure real pictures"):
+            measures = Measures(config, self.training, self.held_out)
+            rows["real training pictures"] = measures.real
+        with self.progress.phase("controls"):
+            gaussian = self._gaussian(config.control_samples)
+            rows["a Gaussian of the pixels"] = measures.measure(gaussian)
+        for seed in config.seeds:
+            params = image_training.averaged(self.model, self.folder, seed)
+            with self.progress.phase("sample", seed=seed):
+                samples = self._draw(params, config.samples, f"seed {seed}")
+                fresh = meshes.placed(self.model.init(jax.random.key(seed)), params)
+                untrained = self._draw(fresh, config.control_samples, "an untrained network")  # there, so that one program serves both
+            with self.progress.phase("judge", seed=seed):
+                rows[f"seed {seed}"] = measures.measure(samples)
+                rows[f"seed {seed}, untrained network"] = measures.measure(untrained)
+                claims += self._claims(seed, rows[f"seed {seed}"], rows[f"seed {seed}, untrained network"])
+                if seed == config.seeds[0]:
+                    shown += self._figures(measures, samples, params)
+            if seed == config.seeds[0] and self.folder.snapshots(seed).is_dir():
+                with self.progress.phase("averages of other lengths", seed=seed):
+                    figure, table = self._lengths(measures, params, seed)
+                shown, further = [*shown, figure], [table]
+        if self.entry in SETS:
+            against = functools.partial(verdicts.against, config.thresholds, None, kind="control")
+            statement, number = f"{self._words}a Gaussian of the pixels: {DISTANCE}", rows["a Gaussian of the pixels"]
+            claims.append(against(self._id("gaussian-frechet"), statement, number.frechet, ">=", "gaussian_frechet", n=number.n))
+        distances = {name: of.frechet for name, of in rows.items()}
+        caption = f"{self._words}Fréchet distance of every set to held-out pictures; the floor, 1, is training pictures."
+        shown.append(figures.bars(distances, self._file("frechet"), caption, x_label="Fréchet distance, in floors", log=True))
+        return claims, shown, [self._facts_table(), *self._tables(rows), *further]
+
+    def _opened(self) -> opened_pictures.Pictures:
+        stored = self.facts.data
+        config = dataclasses.replace(self.config, data=(stored.place,))
+        if stored.place not in SETS and not Path(stored.place).exists():
+            raise DataError(f"{stored.place}: the pictures are gone, and judging needs them; `sample` does not")
+        pictures = opened_pictures.open_pictures(config, stored.place, self.run)
+        facts.check_same(stored, facts.of(config, stored.place, pictures), self.folder)
+        return pictures
+
+    def _draw(self, params: Params, count: int, title: str) -> np.ndarray:
+        """uint8 samples whose classes are drawn as those of the training pictures are."""
+        config = self.config
+        program = image_sampling.program(facts.model, self.described, config.sampling_steps, config.sampler)
+        draw = functools.partial(program, params, jax.random.key(SEED), jnp.float32(1.0), jnp.float32(self.model.temperature))
+        index = np.arange(count, dtype=np.int32)
+        labels = np.random.default_rng(SEED).choice(self.labels, count).astype(np.int32)
+        images = drawing.whole(draw, index, labels, together=config.together, title=f"sample {title}", progress=self.progress)
+        drawing.check_finite(images, index, title)
+        return opened_pictures.as_bytes(images)
+
+    def _gaussian(self, count: int) -> np.ndarray:
+        pixels, labels = self.training.astype(np.float32) / 127.5 - 1, np.zeros(len(self.training), np.int32)
+        drawn = baselines.gaussian_per_class(pixels, labels, np.random.default_rng(SEED), np.zeros(count, np.int32))
+        return opened_pictures.as_bytes(drawn)
+
+    def _claims(self, seed: int, trained: Measured, untrained: Measured) -> list[verdicts.Claim]:
+        if self.entry not in SETS:
+            return []
+        against = functools.partial(verdicts.against, self.config.thresholds, seed)
+        of_blank, of_copies = f"an untrained network: {DISTANCE}", "near-copies above held-out pictures' own rate"
+        control = functools.partial(against, kind="control", n=untrained.n)
+        words, limit = self._words, f"{self.entry}_frechet"
+        return [
+            against(self._id("frechet"), f"{words}{DISTANCE}", trained.frechet, "<=", limit, n=trained.n),
+            against(self._id("copies"), f"{words}{of_copies}", trained.excess, "<=", "copies", n=trained.n),
+            control(self._id("untrained-frechet"), f"{words}{of_blank}", untrained.frechet, ">=", "untrained_frechet"),
+        ]
+
+    def _figures(self, measures: Measures, samples: np.ndarray, params: Params) -> list[Figure]:
+        config, words = self.config, self._words
+        report = measures.memorisation(samples)
+        order = np.argsort(report.ratios, kind="stable")[:COPIES]
+        beside = np.stack([samples[order], *(self.training[report.nearest[order, place]] for place in range(2))], axis=1)
+        rng = np.random.default_rng(SEED)
+        real = self.held_out[np.sort(rng.choice(len(self.held_out), min(GRID, len(self.held_out)), replace=False))]
+        sides = {
+            "training pictures": self._some(self.training, self.labels),
+            "held-out pictures": self._some(self.held_out, self.held_out_labels),
+        }
+        levels = noise_levels.curves(self.model, params, sides, config.together)
+        loss = [image_training.loss_curve(f"seed {seed}", self.folder, seed) for seed in config.seeds]
+        copies = (
+            f"{words}The {len(order)} samples that stand out most as copies; right of each its two nearest training pictures. "
+            f"{len(report.copies)} of {len(samples)} are near-copies."
+        )
+        by_level = f"{words}Denoising error over the noise level (noise at the left). Where the curves part, pictures are known by heart."
+        source = f" {emoji.ATTRIBUTION}." if self.entry == "emoji" else ""
+        lines = image_training.smoothed(len(self.folder.read_metrics(config.seeds[0])))
+        of_loss = f"{words}Training loss" + (f", a mean over {lines} lines of the log." if lines > 1 else ".")
+        error = "mean squared error of the noise"
+        return [
+            figures.grid(real, 8, self._file("real"), f"{words}Held-out pictures.{source}"),
+            figures.grid(samples[:GRID], 8, self._file("samples"), f"{words}Samples, not selected."),
+            figures.grid(beside.reshape(-1, *beside.shape[2:]), 9, self._file("nearest"), copies),
+            figures.curves(levels, self._file("levels"), by_level, x_label="log-SNR", y_label=error, log_y=True),
+            figures.curves(loss, self._file("loss"), of_loss, x_label="step", y_label="loss", log_y=True),
+        ]
+
+    def _lengths(self, measures: Measures, like: Params, seed: int) -> tuple[Figure, Table]:
+        """How near samples come by averages of other lengths, made from the snapshots. like: lies on the devices as they shall."""
+        found, rows = list[Number](), list[tuple[Cell, ...]]()
+        for length in LENGTHS:
+            params, _, missed = training_loop.restore_length(self.model.init, self.folder, seed=seed, relative_std=length)
+            count, params = self.config.control_samples, meshes.placed(params, like)
+            measured = measures.measure(self._draw(params, count, f"seed {seed}, average of length {length:g}"))
+            found.append(measured.frechet)
+            rows.append((length, measured.n, measured.frechet, _cell(measured.recall), missed))
+        caption = (
+            f"{self._words}Fréchet distance of samples by averages of the parameters of any length, made from snapshots, with intervals."
+        )
+        curve = figures.Curve("averages", LENGTHS, *([each[place] for each in found] for place in range(3)))
+        words = "length of the average, as a share of the training"
+        columns = ("length", "n", "Fréchet / floor", "recall", "share of the average that snapshots miss")
+        table = Table(
+            f"{self._words}Averages of other lengths, seed {seed}", columns, tuple(rows), "`sample RUN --ema LENGTH` draws by one."
+        )
+        place = self._file("ema_lengths")
+        return figures.curves([curve], place, caption, x_label=words, y_label="Fréchet distance, in floors", log_x=True), table
+
+    def _some(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows = np.random.default_rng(SEED).permutation(len(images))[: self.config.level_pictures]
+        return images[rows], labels[rows]
+
+    def _tables(self, rows: dict[str, Measured]) -> list[Table]:
+        """What decides, and the rest."""
+        against = f"against {len(self.held_out)} held-out pictures, features {self.config.features}"
+        first = [(name, of.n, of.frechet, _cell(of.precision), _cell(of.recall), _cell(of.excess)) for name, of in rows.items()]
+        rest = [(name, of.distance, of.kernel, of.copies) for name, of in rows.items()]
+        columns = ("set", "n", "Fréchet / floor", "precision", "recall", "near-copies above held-out")
+        return [
+            Table(f"{self._words}How near, {against}", columns, tuple(first), " ".join(self._remarks()), main=True),
+            Table(f"{self._words}More measures, {against}", ("set", "Fréchet", "kernel distance", "near-copies"), tuple(rest)),
+        ]
+
+    def _remarks(self) -> Iterator[str]:
+        """What the numbers can say, and what not."""
+        yield "A Fréchet distance of 1 floor is that of training pictures: samples differ no more from held-out pictures by these features."
+        if self.config.features == "random-convolutions":
+            yield "Features of a network with random weights see colours and textures, not things: samples without shape may come near 1."
+        if len(self.held_out) < FEW:
+            yield f"{len(self.held_out)} held-out pictures are few: the floor is high. Below {FEW} trust large differences only."
+        yield "Look at the samples before you believe a number."
+
+    def _facts_table(self) -> Table:
+        data, numbers = self.facts.data, self.facts.numbers
+        rows: list[tuple[Cell, ...]] = [
+            ("pictures to learn from", data.training),
+            ("held out", data.held_out),
+            ("skipped", data.skipped),
+            ("size", " × ".join(map(str, data.shape))),
+            ("classes", len(data.classes)),
+            ("network", self.config.network),
+            ("steps", numbers.steps),
+            ("pictures per step", numbers.batch),
+            ("passes over the pictures", numbers.steps * numbers.batch / data.training),
+        ]
+        return Table(f"{self._words}What was learned", ("", "number"), tuple(rows))
+
+    @property
+    def _words(self) -> str:
+        return f"{self.title}: " if self.title else ""
+
+    def _id(self, name: str) -> str:
+        return f"{self.entry}-{name}"
+
+    def _file(self, name: str) -> Path:
+        return self.run.figure(f"{self.title}_{name}" if self.title else name)
+
+
+def _cell(number: Number) -> Cell:
+    """The number with its interval, or alone where all draws agree: their spread then says nothing."""
+    return number[0] if number[1] == number[2] else number

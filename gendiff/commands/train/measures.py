@@ -1,0 +1,111 @@
+"""Samples against held-out pictures, without a labelled judge: distances beside their floor, precision and recall, near-copies."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from gendiff.commands.images import image_features
+from gendiff.commands.train.config import Config
+from gendiff.metrics import features, frechet, kernel_distance, near_copies, precision_recall
+from gendiff.provenance import memorisation
+from gendiff.provenance.memorisation import MemorisationReport
+from gendiff.runs.reporting import intervals
+from gendiff.runs.reporting.verdicts import Number
+
+SEED = 0
+"""Of draws and bootstraps."""
+SMALL = 16
+"""Pixels to which pictures are averaged where near-copies are looked for."""
+COVERED = 1000
+"""Held-out pictures at most where every one is compared with every other."""
+BLOCKS = 10
+"""Behind a kernel distance, at most."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One set of `n` pictures.
+
+    frechet: in floors. distance: the same in the unit of the features. copies: the rate of near-copies of training pictures. excess: that
+    rate above the one of held-out pictures.
+    """
+
+    n: int
+    frechet: Number
+    distance: float
+    kernel: Number
+    precision: Number
+    recall: Number
+    copies: Number
+    excess: Number
+
+
+class Measures:
+    """Training and held-out pictures, uint8 (n, h, w, c), and every measure of a set of pictures against them."""
+
+    def __init__(self, config: Config, training: np.ndarray, held_out: np.ndarray) -> None:
+        self._config, self.training, self.held_out = config, training, held_out
+        self._features = image_features.function(config)
+        chosen = some(training, config.samples)
+        rows = self._rows(chosen)
+        self._held_out = self._rows(held_out)
+        self._few_held_out = some(self._held_out, COVERED)
+        self._small = small(training)
+        self._real_copies = self._copied(some(held_out, COVERED))
+        self._floor = frechet.over_subsets(self._held_out, rows, **self._draws())
+        self.real = self._measured(rows, chosen)
+        """Training pictures as if they were samples."""
+
+    def measure(self, images: np.ndarray) -> Measured:
+        """Every number of one set of pictures, uint8."""
+        return self._measured(self._rows(images), images)
+
+    def memorisation(self, images: np.ndarray) -> MemorisationReport:
+        """How near the pictures are to their nearest training pictures."""
+        return memorisation.memorisation_report(images, self.training, some(self.held_out, COVERED), features=small)
+
+    def _measured(self, rows: np.ndarray, images: np.ndarray) -> Measured:
+        rng, options = np.random.default_rng(SEED), self._draws()
+        distances = frechet.over_subsets(self._held_out, rows, **options)
+        cover = precision_recall.over_subsets(self._few_held_out, rows, **options)
+        blocks = max(2, min(BLOCKS, len(rows) // 2, len(self._held_out) // 2))
+        kernel = kernel_distance.over_blocks(rows, self._held_out, blocks=blocks, seed=SEED)
+        spread, copied = 1.96 * kernel.standard_error, self._copied(images)
+        return Measured(
+            n=len(rows),
+            frechet=intervals.interval(intervals.ratio_of_means, distances, self._floor, rng=rng),
+            distance=float(np.mean(distances)),
+            kernel=(kernel.value, kernel.value - spread, kernel.value + spread),
+            precision=intervals.interval(np.mean, [each.precision for each in cover], rng=rng),
+            recall=intervals.interval(np.mean, [each.recall for each in cover], rng=rng),
+            copies=intervals.share(copied),
+            excess=intervals.interval(intervals.difference_of_means, copied, self._real_copies, rng=rng),
+        )
+
+    def _copied(self, images: np.ndarray) -> np.ndarray:
+        return near_copies.ratios(small(images), self._small) < near_copies.THRESHOLD
+
+    def _rows(self, images: np.ndarray) -> np.ndarray:
+        return features.extract(self._features, images, batch=image_features.TOGETHER)
+
+    def _draws(self) -> dict[str, Any]:
+        """Draws of one size for all sets, so that their distances have one bias; below each set, or all draws would be the set itself."""
+        config = self._config
+        smallest = min(len(self.training), config.samples, config.control_samples)
+        size = min(config.draw_size, smallest * 4 // 5)
+        return {"count": config.draws, "size": size, "seed": SEED}
+
+
+def some(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many rows, a random choice where there are more."""
+    return rows if len(rows) <= most else rows[np.random.default_rng(SEED).choice(len(rows), most, replace=False)]
+
+
+def small(images: np.ndarray) -> np.ndarray:
+    """(n, d) the pixels of uint8 pictures, averaged over squares so that the shorter side has SMALL of them or a few more."""
+    count, height, width, channels = images.shape
+    square = max(1, min(height, width) // SMALL)
+    down, across = height // square, width // square
+    kept = images[:, : down * square, : across * square].astype(np.float64)
+    return kept.reshape(count, down, square, across, square, channels).mean(axis=(2, 4)).reshape(count, -1) / 255

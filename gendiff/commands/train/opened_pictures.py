@@ -1,0 +1,180 @@
+"""Opens what `--data` names: training pictures and held-out ones, with errors that name the options of the command line."""
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gendiff.commands.images import picture_options
+from gendiff.commands.train.config import SETS, Config
+from gendiff.core.errors import BadPicturesError, ConfigError, DataError
+from gendiff.data import cache, emoji, held_out, pipeline, random_access, scaling, sources, textures
+from gendiff.data.random_access import Source
+from gendiff.runs import distributed
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
+
+FEWEST, FEWEST_HELD_OUT = 20, 4
+"""Pictures without which nothing can be measured: precision needs the third neighbour of each held-out one."""
+SIZES = {"": 64, ".npy": None, ".npz": None, ".arrayrecord": None}
+"""Default size by suffix; folders have none."""
+COMMITTED_SIZE, SPLIT_SEED = 32, 0
+DECODED = ".pictures"
+"""Folder of decoded pictures within a run that has no `cache`; it may be deleted at any time."""
+NO_LIST = "a run without --dry-run lists them in a file"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """Opened pictures.
+
+    training, held_out: without a common picture. skipped: one message per picture that was left out. listed: the file that holds them
+    all, if there is one. enlarged: (pictures that are smaller than the side they get, that side).
+    """
+
+    training: Source
+    held_out: Source
+    skipped: tuple[str, ...] = ()
+    listed: Path | None = None
+    enlarged: tuple[int, int] = (0, 0)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of both sides; equal if and only if a resumed run sees the same data."""
+        return random_access.fingerprint(self.training.fingerprint, self.held_out.fingerprint)
+
+
+def place(name: str) -> str:
+    """Where the data lie: the name of a committed set, or an absolute path. A URL stays as it is, and no source opens it."""
+    return name if name in SETS or sources.is_url(name) else str(Path(name).expanduser().absolute())
+
+
+def open_pictures(config: Config, path: str, folder: RunFolder | None) -> Pictures:
+    """The pictures at a `place`, all of them decoded once. folder: of the run, which keeps them for the next start unless there is a
+    `cache`, and lists the bad ones; None lists nothing.
+
+    Raises DataError for missing, empty and damaged data and for too few pictures, and ConfigError for options out of range.
+    """
+    with picture_options.named():
+        if path == "textures":
+            pictures = Pictures(*textures.split(config.size or COMMITTED_SIZE))
+        else:
+            pictures = _opened(config, path, folder)
+    channels = pictures.training[0].image.shape[-1]
+    if channels not in (1, 3):
+        raise DataError(f"{path}: pictures have {channels} channels, and 1 or 3 are needed; choose with --mode RGB or --mode L")
+    return pictures
+
+
+def arrays(source: Source, most: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """At most so many pictures (n, h, w, c) uint8, their labels (n,), and their rows; a random choice where there are more."""
+    count = len(source)
+    rows = np.arange(count) if count <= most else np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+    images = np.stack([as_bytes(source.image(int(row)), source.levels) for row in rows])
+    return images, source.labels[rows], rows
+
+
+def as_bytes(images: np.ndarray, levels: int = 256) -> np.ndarray:
+    """uint8 of whole values 0 … levels - 1, or of floats, which are clipped to [-1, 1]."""
+    if images.dtype == np.uint8 and levels == 256:
+        return images
+    whole = np.issubdtype(images.dtype, np.integer)
+    unit = np.asarray(scaling.to_unit(images, levels)) if whole else np.clip(np.asarray(images, np.float32), -1.0, 1.0)
+    return np.asarray(scaling.from_unit(unit, 256))
+
+
+def batches(pictures: Pictures, batch: int, seed: int, flip: bool, share: tuple[int, int] = (0, 1)) -> pipeline.Pipeline:
+    """Batches of the training pictures, read ahead, or the part that `share` names. ConfigError for a batch that they do not fill."""
+    if not 1 <= batch <= len(pictures.training):
+        raise ConfigError(f"--batch {batch} is outside 1 … {len(pictures.training)}, the number of training pictures")
+    with picture_options.named():
+        return pipeline.batches(pictures.training, batch=batch, seed=seed, flip=flip, process=share[0], processes=share[1])
+
+
+def prepare(config: Config, path: str, progress: Progress) -> Source:
+    """Decodes the pictures at a `place` into `config.cache`. Raises as `open_pictures` does."""
+    with picture_options.named():
+        source = _listed(config, path)
+        with progress.task("pictures", len(source)) as task:
+            return _decoded(source, _cache(config, None), lambda done, total: task.update(len(source) * done // total))
+
+
+def _opened(config: Config, path: str, folder: RunFolder | None) -> Pictures:
+    file = None if folder is None else folder.bad_files
+    try:
+        source = _listed(config, path)
+        pictures = _split(config, path, _decoded(source, _cache(config, folder)))
+    except BadPicturesError as error:
+        _write(tuple(map(picture_options.translated, error.messages)), path, file)
+        raise DataError(f"{error}\nall of them: {file or NO_LIST}") from error
+    pictures = dataclasses.replace(pictures, skipped=tuple(map(picture_options.translated, pictures.skipped)))
+    _write(pictures.skipped, path, file)
+    return dataclasses.replace(pictures, listed=file if pictures.skipped else None, enlarged=_enlarged(source, pictures))
+
+
+def _write(messages: Sequence[str], path: str, file: Path | None) -> None:
+    """The list of bad pictures at a path, below those of other sets; no file where there are none."""
+    if file is not None and distributed.first():
+        stored = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        shown = random_access.shown(path)
+        lines = [line for line in stored if not line.startswith((f"{shown}/", f"{shown}: "))] + list(messages)
+        file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        if not lines:
+            file.unlink()
+
+
+def _enlarged(source: Source, pictures: Pictures) -> tuple[int, int]:
+    side = min(pictures.training[0].image.shape[:2])
+    starts = {message[: colon.start()] for message in pictures.skipped for colon in re.finditer(": ", message)}  # a path may hold ": "
+    sides = random_access.in_threads(source.short_side, range(len(source)))
+    return sum(each is not None and each < side and source.name(row) not in starts for row, each in enumerate(sides)), side
+
+
+def _listed(config: Config, path: str) -> Source:
+    if path == "emoji":
+        return emoji.source(config.size or COMMITTED_SIZE)
+    size = config.size if config.size is not None else SIZES.get(Path(path).suffix.lower() if os.path.isfile(path) else "", 64)
+    return sources.open(
+        path,
+        size=size,
+        mode=config.mode,
+        background=config.background,
+        on_bad=config.on_bad_image,
+        conditional=config.conditional,
+        scan=False,
+    )
+
+
+def _cache(config: Config, folder: RunFolder | None) -> Path | None:
+    if config.cache is not None:
+        return Path(config.cache).expanduser().absolute()
+    return None if folder is None else folder.path / DECODED
+
+
+def _decoded(source: Source, folder: Path | None, on_shard: Callable[[int, int], object] | None = None) -> Source:
+    if folder is None:
+        return random_access.scan(source)
+    with distributed.first_alone():
+        return cache.build(source, folder, on_shard=on_shard)
+
+
+def _split(config: Config, path: str, source: Source) -> Pictures:
+    count = len(source)
+    share = min(0.2, max(0.05, 500 / count)) if config.held_out is None else config.held_out
+    if count < FEWEST:
+        raise DataError(
+            f"{path}: {count} {'picture is' if count == 1 else 'pictures are'} too few: at least {FEWEST} are needed, "
+            "to learn from some and judge by the others"
+        )
+    try:
+        training, kept_out = held_out.split(source, share, seed=SPLIT_SEED)
+    except DataError as error:  # it names what the pictures were decoded into
+        raise DataError(path + str(error).removeprefix(source.name(0))) from error
+    if len(kept_out) < FEWEST_HELD_OUT:
+        raise DataError(
+            f"{path}: --held-out {share:g} of {count} pictures keeps out {len(kept_out)}: at least {FEWEST_HELD_OUT} are needed"
+        )
+    return Pictures(training, kept_out, source.skipped)

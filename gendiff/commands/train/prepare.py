@@ -1,0 +1,48 @@
+"""`prepare images`: decode pictures once, so that every run on them reads arrays."""
+
+import dataclasses
+from typing import Literal
+
+from gendiff.commands.train import opened_pictures
+from gendiff.commands.train.config import Byte, Config, Side
+from gendiff.core.errors import ConfigError
+from gendiff.runs import ranges
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Command
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareOptions:
+    """Decode pictures into a folder, which `run images --cache FOLDER` with the same options then reads.
+
+    A job that is killed goes on where it was. Pictures that have changed are decoded again.
+    """
+
+    data: str
+    """A folder of pictures, an .npz, .npy or .arrayrecord file, a saved Hugging Face dataset, or emoji."""
+    cache: str
+    """Folder of the decoded pictures; several sets and sizes may share one."""
+    size: Side | None = None
+    """Side of the square pictures in pixels, as for `run images`."""
+    mode: Literal["RGB", "L"] | None = None
+    """Colour or grey, as for `run images`."""
+    conditional: Literal["auto", "none"] = "auto"
+    """Whether sub-folders are classes, as for `run images`."""
+    background: tuple[Byte, Byte, Byte] | None = None
+    """Colour under transparent pixels, as for `run images`."""
+    on_bad_image: Literal["raise", "skip"] = "raise"
+    """skip leaves out pictures that cannot be read, and counts them; raise stops and lists them."""
+
+
+def prepare(options: PrepareOptions, progress: Progress) -> None:
+    """Raises ConfigError for options out of range, and DataError for pictures that cannot be used."""
+    ranges.check(options)
+    if options.data == "textures":
+        raise ConfigError("--data textures: they are cut from photographs in seconds, so there is nothing to prepare")
+    config = Config(**vars(options) | {"data": (options.data,)})
+    pictures = opened_pictures.prepare(config, opened_pictures.place(options.data), progress)
+    left_out = f", {len(pictures.skipped)} left out" if pictures.skipped else ""
+    progress.line(f"{len(pictures)} pictures{left_out}: {opened_pictures.place(options.cache)}")
+
+
+COMMAND = Command(PrepareOptions, prepare)

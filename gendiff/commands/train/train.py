@@ -1,0 +1,118 @@
+"""Trains a network on each set of pictures, and shows on the way what it draws."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_training import Learning
+from gendiff.commands.train import defaults, facts, opened_pictures, plan
+from gendiff.commands.train.config import Config
+from gendiff.commands.train.defaults import Cost
+from gendiff.commands.train.facts import Data, Described, Facts, Numbers
+from gendiff.commands.train.opened_pictures import Pictures
+from gendiff.commands.train.preview import Previews
+from gendiff.diffusion.types import Batch
+from gendiff.networks import transformer
+from gendiff.runs import meshes
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
+from gendiff.training import post_hoc_ema, sharding
+from gendiff.training.loop import OnStep
+
+SNAPSHOT_LENGTHS = (0.05, 0.1)
+"""Relative standard deviations of the two averages whose snapshots are kept (Karras et al., 2024, section 3.2, from memory)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """One training that can start. place: its run folder."""
+
+    name: str
+    place: RunFolder
+    pictures: Pictures
+    data: Data
+    numbers: Numbers
+    cost: Cost
+
+
+def train(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """One network per set of pictures and seed. All sets are opened before the first training."""
+    platform, devices = plan.devices()
+    planned = []
+    for entry, (name, place) in zip(config.data, facts.places(config, folder), strict=True):
+        path = opened_pictures.place(entry)
+        with progress.phase(f"open {name}"):
+            pictures = opened_pictures.open_pictures(config, path, folder)
+        data = facts.of(config, path, pictures)
+        cost = defaults.cost(config, facts.model(Described(config, data)))
+        planned.append(Planned(name, place, pictures, data, defaults.numbers(config, data, cost, platform, devices), cost))
+    for entry, each in zip(config.data, planned, strict=True):
+        facts.begin(folder, each.place, config, entry)
+        numbers = facts.settle(each.place, Facts(each.data, each.numbers)).numbers
+        for line in plan.of_data(each.data, each.pictures) + plan.of_training(config, each.data, each.cost, numbers, devices):
+            progress.line(line)
+        with progress.phase(f"train {each.name}"):
+            _one_set(config, dataclasses.replace(each, numbers=numbers), progress)
+
+
+def _one_set(config: Config, of: Planned, progress: Progress) -> None:
+    described = Described(config, of.data)
+    network = facts.model(described)
+    rules = transformer.TENSOR_PARALLEL if config.network.startswith("dit-") else ()
+    share = sharding.share(meshes.build(of.place.mesh, rules))
+    for seed in config.seeds:
+        with opened_pictures.batches(of.pictures, of.numbers.batch, seed, config.flip, share) as batches:
+            previews = Previews(config, described, of.numbers, of.pictures, of.place, seed)
+            options: dict[str, Any] = {
+                "batch": None,
+                "fingerprint": of.pictures.fingerprint,
+                "loss": defaults.loss(config, network),
+                "ema_warm_up": True,
+                "on_step": _both(plan.pace(of.numbers.steps, progress), previews.on_step),
+                "on_state": previews.on_state,
+                "rules": rules,
+            } | _snapshots(config, of.numbers)
+            data_of = _as_batch(batches, of.data.classes)
+            image_training.train(_learning(config, of.numbers), network, data_of, of.place, progress, seeds=[seed], **options)
+
+
+def _learning(config: Config, numbers: Numbers) -> Learning:
+    return Learning(
+        train_steps=numbers.steps,
+        batch=numbers.batch,
+        optimizer=config.optimizer,
+        learning_rate=numbers.learning_rate,
+        muon_learning_rate=config.muon_learning_rate,
+        warmup=min(config.warmup, numbers.steps // 10),
+        weight_decay=config.weight_decay,
+        clip=config.clip,
+        ema=config.ema,
+        drop_condition=config.drop_condition,
+        checkpoint_every=config.checkpoint_every,
+        log_every=config.log_every,
+    )
+
+
+def _snapshots(config: Config, numbers: Numbers) -> dict[str, Any]:
+    """Options of the training that keeps snapshots, if it does."""
+    if not config.ema_snapshots:
+        return {}
+    lengths = [post_hoc_ema.power(length) for length in SNAPSHOT_LENGTHS]
+    return {"ema": (config.ema, *lengths), "snapshot_every": max(1, numbers.steps // config.ema_snapshots)}
+
+
+def _both(first: OnStep, second: OnStep) -> OnStep:
+    def on_step(step: int, metrics: Mapping[str, Any]) -> None:
+        first(step, metrics)
+        second(step, metrics)
+
+    return on_step
+
+
+def _as_batch(batches: Callable[[int], Any], classes: tuple[str, ...]) -> Callable[[int], Batch]:
+    def batch(step: int) -> Batch:
+        images = batches(step)
+        return Batch(clean=images.clean, condition=(images.labels,) if classes else ())
+
+    return batch

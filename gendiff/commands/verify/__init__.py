@@ -1,0 +1,16 @@
+"""Who made this file? Its metadata, its content credentials (C2PA), and the watermarks whose keys one has.
+
+    gendiff verify cat.png
+    gendiff verify cat.png --mark mark.json
+    gendiff verify answer.txt --mark mark.json --model smollm2
+
+It takes a second, and up to a minute where a watermark is asked for. What it prints are findings and no verdict.
+"""
+
+from gendiff.commands.verify import command
+from gendiff.commands.verify.command import VerifyOptions
+from gendiff.runs.registry import Tool
+
+__all__ = ["COMMAND", "VerifyOptions"]
+
+COMMAND = Tool(VerifyOptions, command.call, "What does a picture or a text say of who made it?")

@@ -1,0 +1,155 @@
+"""The `sample` command, and the command `video`: a sheet of clips as one file that any viewer plays."""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Annotated, Literal
+
+import jax
+import numpy as np
+import tyro
+
+from gendiff.commands import trained_networks
+from gendiff.commands.video import clip_network, draws, networks
+from gendiff.commands.video.config import CAUSAL, Config
+from gendiff.core.errors import ConfigError
+from gendiff.core.types import Params
+from gendiff.data import clip_files, digits
+from gendiff.runs import compile_cache, configuration, drawing, ranges
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Catalogue, SampleCommand, Tool
+from gendiff.runs.resumption import STUDIES
+from gendiff.runs.run_folder import RunFolder
+
+MOST, MOST_STEPS, MOST_FRAMES = 1000, 1000, 10_000
+SCALE, GAP = 4, 1
+"""How often pixels are repeated in the file, and pixels between clips before that."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipOptions:
+    """What clips are drawn."""
+
+    num: int = 16
+    """Number of clips, 1 to 1,000. Clip 7 is the same whatever the number."""
+    label: int | None = None
+    """The digit that all of them show, 0 to 9; None takes the digits in turn."""
+    frames: int | None = None
+    """Frames of each clip, 1 to 10,000; None takes as many as a training clip has. Only the causal network draws more or fewer."""
+    steps: int | None = None
+    """Steps of the sampler, of a clip or of each frame of a rollout, 1 to 1,000; None takes those of the run."""
+    noise: float | None = None
+    """Context noise of a rollout, from 0 below 1; None takes that of the run."""
+    seed: int = 0
+    """Seed of the noise, from 0 to 2**32 - 1."""
+    columns: int = 8
+    """Clips in a row of the sheet."""
+    force: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Replace the file that is there."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleOptions(ClipOptions):
+    """Draw clips from a network of a run folder."""
+
+    attention: Literal["full", "factorised", "causal"] = "causal"
+    """Which network draws."""
+    trained_seed: int | None = None
+    """Which of the run's training seeds; None takes the first."""
+    out: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """Where to write: .webp, .gif, or .mp4 with the package that it needs; None is a .webp in the run folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CommandOptions(ClipOptions):
+    """Draw clips of moving digits frame by frame, by the network that comes with the package."""
+
+    out: Annotated[str, tyro.conf.arg(metavar="FILE")] = "clips.webp"
+    """Where to write: .webp, .gif, or .mp4 with the package that it needs."""
+    model: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """A .safetensors file that `run video` left; None takes the committed one."""
+
+
+def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
+    """Raises ConfigError for options that do not fit the run, and the errors of `training_loop.restore_ema`."""
+    seed = ranges.trained_seed(options.trained_seed, config.seeds)
+    file = Path(options.out).expanduser() if options.out else folder.path / f"samples_of_{options.attention}.webp"
+    check(config, options.attention, options, file)
+    params = clip_network.restore(config, folder, options.attention, seed)
+    _write(config, options.attention, params, options, file, progress)
+
+
+def call(options: CommandOptions, catalogue: Catalogue, progress: Progress) -> None:
+    """Raises ConfigError for options that do not fit, and as `clip_network.read` does."""
+    file, model = Path(options.out).expanduser(), model_file(options.model)
+    compile_cache.use(say=progress.line)
+    config, params, about = clip_network.read(model)
+    check(config, CAUSAL, options, file)
+    progress.line(f"{model.name}: learned from {about.data}")
+    _write(config, CAUSAL, params, options, file, progress)
+
+
+def model_file(model: str | None) -> Path:
+    """The file of a network. ConfigError, with what to do, where there is none."""
+    path = trained_networks.FOLDER / clip_network.NAME if model is None else Path(model).expanduser()
+    if not path.is_file():
+        train_one = f"train one: {STUDIES} run video, then add --model runs/video/{clip_network.NAME}"
+        raise ConfigError(
+            f"no trained network is committed in {trained_networks.FOLDER}; {train_one}" if model is None else f"--model {model} is no file"
+        )
+    return path
+
+
+def check(config: Config, attention: str, options: ClipOptions, file: Path) -> None:
+    """ConfigError for options out of their range, a length that only the causal network can draw, and a file that cannot be written."""
+    configuration.check_seed(options.seed)
+    limits = {"num": MOST, "frames": MOST_FRAMES, "steps": MOST_STEPS, "columns": MOST}
+    for name, most in limits.items():
+        ranges.counted(name, getattr(options, name), most)
+    if options.label is not None and not 0 <= options.label < digits.CLASSES:
+        raise ConfigError(f"--label {options.label} is outside 0 … {digits.CLASSES - 1}")
+    if options.noise is not None and not 0 <= options.noise < 1:
+        raise ConfigError(f"--noise {options.noise:g} must be at least 0 and below 1")
+    if attention != CAUSAL and options.frames not in (None, config.frames):
+        raise ConfigError(f"--frames {options.frames}: {attention} attention draws {config.frames} at once; take --attention {CAUSAL}")
+    if attention != CAUSAL and options.noise is not None:
+        raise ConfigError(f"--noise {options.noise:g} is of rollouts: take --attention {CAUSAL}, or leave it out")
+    ranges.replaceable(file, options.force)
+    if file.suffix.lower() not in clip_files.SUFFIXES:
+        raise ConfigError(f"--out {file} must be named {', '.join(clip_files.SUFFIXES)}")
+    frames, across = options.frames or config.frames, min(options.columns, options.num)
+    pixels = frames * -(-options.num // across) * across * (SCALE * (config.side + GAP)) ** 2
+    if pixels > clip_files.MOST_PIXELS:
+        raise ConfigError(f"{options.num} clips of {frames} frames are too large for one file: give a smaller --num or --frames")
+
+
+def clips(config: Config, attention: str, params: Params, options: ClipOptions, progress: Progress) -> np.ndarray:
+    """(num, frames, side, side, 1) clips in [-1, 1], rounded to the levels of digits. NonFiniteError where they are not finite."""
+    steps, frames = options.steps or config.sampling_steps, options.frames or config.frames
+    key, index = jax.random.key(options.seed), np.arange(options.num, dtype=np.int32)
+    labels = draws.labels(options.num) if options.label is None else np.full(options.num, options.label, np.int32)
+    if attention == CAUSAL:
+        noise = config.noise if options.noise is None else options.noise
+
+        def rolled(params: Params, key: jax.Array, index: jax.Array, label: jax.Array) -> jax.Array:
+            return draws.rollout(config, steps, frames, params, key, index, label, noise).frames
+
+        draw = networks.jit(rolled)
+    else:
+        draw = networks.jit(functools.partial(draws.whole, config, attention, steps))
+    together = min(config.together, options.num)
+    part = functools.partial(draw, params, key)
+    found = drawing.whole(part, index, labels, together=together, title=f"{attention} attention", progress=progress)
+    drawing.check_finite(found, index)
+    return draws.seen(found)
+
+
+def _write(config: Config, attention: str, params: Params, options: ClipOptions, file: Path, progress: Progress) -> None:
+    drawn = clips(config, attention, params, options, progress)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    clip_files.write_clip(file, clip_files.sheet(drawn, columns=min(options.columns, len(drawn)), gap=GAP), scale=SCALE)
+    progress.line(f"{len(drawn)} clips of {drawn.shape[1]} frames: {file}")
+
+
+SAMPLE = SampleCommand(SampleOptions, _sample)
+COMMAND = Tool(CommandOptions, call, "Clips of moving digits, frame by frame, by the network that comes with the package.")

@@ -1,0 +1,129 @@
+"""Clips of trained networks: whole ones at once, and rollouts of the causal network, frame by frame against its cache."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff.commands.video import networks
+from gendiff.commands.video.config import CAUSAL, Config
+from gendiff.core.types import Params, Scalar
+from gendiff.data import digits, scaling
+from gendiff.diffusion import denoiser, grids, samplers, sampling, video
+from gendiff.networks import frame_cache
+from gendiff.runs import drawing
+from gendiff.runs.progress import Progress
+
+SEED = 1
+"""Of the noise that clips are made from; training has its own seeds."""
+
+
+def labels(count: int) -> np.ndarray:
+    """(count,) the digits of clips: 0, 1, … in turn."""
+    return (np.arange(count) % digits.CLASSES).astype(np.int32)
+
+
+def whole(config: Config, attention: str, steps: int, params: Params, key: jax.Array, index: jax.Array, label: jax.Array) -> jax.Array:
+    """Clips (b, frames, side, side, 1), all frames of which are drawn together."""
+    given = denoiser.from_network(networks.predict(config, attention), params, networks.FORM, label)
+    return sampling.sample(key, given, samplers.ddim(), grids.trailing(networks.SCHEDULE, steps), shape(config), index)
+
+
+def rollout(
+    config: Config,
+    steps: int,
+    frames: int,
+    params: Params,
+    key: jax.Array,
+    index: jax.Array,
+    label: jax.Array,
+    noise: Scalar,
+    cache: Any = None,
+) -> video.DrawnClips:
+    """Clips (b, frames, side, side, 1), frame by frame, and the cache from which they go on.
+
+    noise: the place u on the noise path at which frames are kept in the cache. cache: of the frames before; None begins without any.
+    """
+    return video.rollout(
+        key,
+        networks.predict(config, CAUSAL),
+        params,
+        networks.FORM,
+        empty(config, index.shape[0]) if cache is None else cache,
+        samplers.ddim(),
+        grids.trailing(networks.SCHEDULE, steps),
+        shape(config)[1:],
+        index,
+        block=1,
+        num_blocks=frames,
+        condition=(label,),
+        context=networks.SCHEDULE.at(noise),
+    )
+
+
+def empty(config: Config, batch: int) -> Any:
+    """A cache of the causal network without any frame."""
+    return frame_cache(networks.network(config, CAUSAL), batch, config.frames, config.side, config.side)
+
+
+def next_frame(
+    config: Config, steps: int, params: Params, key: jax.Array, before: jax.Array, index: jax.Array, label: jax.Array
+) -> jax.Array:
+    """The last frame of clips (b, frames, side, side, 1) whose other frames are known, without a cache: each call computes all frames."""
+    given = denoiser.from_network(networks.predict(config, CAUSAL), params, networks.FORM, label)
+    known = jnp.arange(config.frames) < config.frames - 1
+    held = video.known_frames(given, before, known, networks.SCHEDULE.clean)
+    return sampling.sample(key, held, samplers.ddim(), grids.trailing(networks.SCHEDULE, steps), shape(config), index)[:, -1]
+
+
+def shape(config: Config) -> tuple[int, int, int, int]:
+    """Of a training clip."""
+    return config.frames, config.side, config.side, 1
+
+
+def clips(config: Config, attention: str, params: Params, count: int, title: str, progress: Progress) -> np.ndarray:
+    """(count, frames, side, side, 1) clips of the digits in turn, as long as those of training. NonFiniteError as `check_finite` says."""
+    if attention == CAUSAL:
+        return long_clips(config, params, count, 1, 0.0, title, progress)
+    return _drawn(config, functools.partial(_whole(config, attention), params, jax.random.key(SEED)), count, title, progress)
+
+
+def long_clips(config: Config, params: Params, count: int, times: int, noise: float, title: str, progress: Progress) -> np.ndarray:
+    """(count, times · frames, side, side, 1) rollouts of the causal network, each part from the cache of the one before; as `clips`."""
+    program, key = rollouts(config), jax.random.key(SEED)
+
+    def draw(index: jax.Array, label: jax.Array) -> np.ndarray:
+        cache, parts = empty(config, len(index)), []
+        for _ in range(times):
+            drawn = program(params, key, index, label, jnp.float32(noise), cache)
+            cache = drawn.cache
+            parts.append(np.asarray(drawn.frames))
+        return np.concatenate(parts, 1)
+
+    return _drawn(config, draw, count, title, progress)
+
+
+@functools.lru_cache(maxsize=2)
+def rollouts(config: Config) -> Any:
+    """The compiled `rollout` of as many frames as a training clip has: (params, key, index, label, noise, cache) -> frames and cache."""
+    return networks.jit(functools.partial(rollout, config, config.sampling_steps, config.frames))
+
+
+def seen(given: np.ndarray) -> np.ndarray:
+    """Clips as every measure sees them: rounded to the levels of digits, which takes faint noise from a black ground."""
+    return np.asarray(scaling.round_to_levels(given, digits.LEVELS))
+
+
+def _drawn(config: Config, draw: Any, count: int, title: str, progress: Progress) -> np.ndarray:
+    """draw: (index, label) -> clips."""
+    index = np.arange(count, dtype=np.int32)
+    found = drawing.whole(draw, index, labels(count), together=min(config.together, count), title=title, progress=progress)
+    drawing.check_finite(found, index, title)
+    return np.asarray(found)
+
+
+@functools.lru_cache(maxsize=4)
+def _whole(config: Config, attention: str) -> Any:
+    return networks.jit(functools.partial(whole, config, attention, config.sampling_steps))

@@ -1,0 +1,105 @@
+"""The resolved configuration of a run: what config.json holds, and how two of them differ."""
+
+import dataclasses
+from typing import Any, ClassVar, Protocol
+
+from gendiff.core.errors import ConfigError, DataError
+from gendiff.runs.ranges import LARGEST_SEED
+from gendiff.runs.reporting import json_files
+from gendiff.runs.run_folder import RunFolder
+from gendiff.training import compatibility
+
+RENAMED = {"compute": "dtype"}
+"""Older names of the fields of configurations -> the present ones."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+    """config.json. preset: where the numbers began. commit, dirty: the code that began the run; None outside git.
+
+    compilation: `devices.compilation` of the process that began it; empty in the folders of older versions.
+    """
+
+    experiment: str
+    preset: str
+    smoke: bool
+    config: dict[str, Any]
+    commit: str | None = None
+    dirty: bool | None = None
+    compilation: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+class Config(Protocol):
+    """The numbers of one experiment: a frozen dataclass of its own. A field `seeds` is known to the framework."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def __hash__(self) -> int: ...
+
+
+def settle(folder: RunFolder, wanted: Resolved) -> Resolved:
+    """Writes config.json, or returns the one that is there. ConfigError, with a table of differences, where that is another one."""
+    if not folder.config.exists():
+        json_files.write(folder.config, wanted)
+        return wanted
+    stored = read(folder)
+    kept, new = ({"experiment": each.experiment, "--smoke": each.smoke} for each in (stored, wanted))
+    rows = compatibility.in_config(kept, new) + compatibility.in_config(stored.config, json_files.encode(wanted.config))
+    if rows:
+        table = compatibility.table(rows, most=7)
+        raise ConfigError(f"{folder.path} holds a run of another configuration; give this one its own folder with --out DIR\n{table}")
+    return stored
+
+
+def read(folder: RunFolder) -> Resolved:
+    """The config.json of a run folder, its fields by their present names. DataError where there is none, or a broken one."""
+    if not folder.config.exists():
+        raise DataError(f"{folder.path}: holds no config.json, so nothing can be rebuilt from it")
+    stored = json_files.read(folder.config, Resolved)
+    return dataclasses.replace(stored, config=renamed(stored.config))
+
+
+def of_training(folder: RunFolder) -> dict[str, Any] | None:
+    """What the checkpoints of a training hold: the configuration of the run that it belongs to; None outside a run."""
+    run = RunFolder(folder.run or folder.path)
+    return read(run).config if run.config.exists() else None
+
+
+def renamed(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with its fields by their present names."""
+    return {RENAMED.get(name, name): value for name, value in config.items()}
+
+
+def other_compilation(stored: Resolved, wanted: Resolved) -> str:
+    """A sentence on how programs are compiled otherwise than when the run began; "" where they are not, or where that is not known."""
+    pairs = [(name, old, wanted.compilation.get(name, "-")) for name, old in stored.compilation.items()]
+    changed = ", ".join(f"{name} {old}, now {new}" for name, old, new in pairs if old != new)
+    return changed and f"note: this run was started with {changed}; it goes on, but its bits may differ from those of an unbroken run"
+
+
+def restore(resolved: Resolved, kind: type, folder: RunFolder) -> Any:
+    """The experiment's own frozen dataclass from what config.json holds. DataError, naming the field, where the class has changed since."""
+    return json_files.decode(kind, resolved.config, f"{folder.config}: config")
+
+
+def seeds(config: Config) -> tuple[int, ...]:
+    """The seeds of a config, from its field `seeds`; () without one. ConfigError outside 0 … 2**32 - 1, or where one repeats."""
+    chosen = tuple(getattr(config, "seeds", ()))
+    for seed in chosen:
+        check_seed(seed)
+    if len(set(chosen)) < len(chosen):
+        raise ConfigError(f"--seeds {' '.join(map(str, chosen))} names a seed twice")
+    return chosen
+
+
+def check_seed(seed: int) -> None:
+    """ConfigError unless the seed is one of those that give different random keys."""
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ConfigError(f"--seed {seed} is outside 0 … {LARGEST_SEED} (2**32 - 1): other seeds repeat these modulo 2**32")
+
+
+def with_seed(config: Config, seed: int) -> Config:
+    """The config with this one seed. ConfigError where it has no field for it."""
+    if "seeds" not in config.__dataclass_fields__:
+        raise ConfigError(f"--seed: {type(config).__name__} has no field `seeds`, so this experiment has no chance to seed")
+    return dataclasses.replace(config, **{"seeds": (seed,)})

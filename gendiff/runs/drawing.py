@@ -1,0 +1,86 @@
+"""Draws in parts of one size: one compiled program serves all of them, and each part is handed on as soon as it is there."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff.core.errors import NonFiniteError
+from gendiff.runs.progress import Progress
+
+
+def stream(
+    draw: Callable[..., Any], groups: Iterable[tuple[Any, tuple[np.ndarray, ...]]], *, together: int
+) -> Iterator[tuple[Any, slice, Any]]:
+    """(tag, places within the group, what was drawn there), part by part; a part is copied to the host while the next one is computed.
+
+    draw: (index, *aligned) -> a pytree of arrays (together, …); best a function jitted by `devices.jit`, its other arguments bound.
+    groups: (tag, (index, *aligned)), each array (n, …). A part never spans two groups. Every part has min(together, n) samples; the last
+    of a group repeats sample n - 1, and the repeats are cut off.
+    """
+    waiting: Any = None
+    for tag, arrays in groups:
+        total = len(arrays[0])
+        size = min(together, total)
+        for begin in range(0, total, size):
+            rows = np.minimum(np.arange(begin, begin + size), total - 1)
+            started = tag, slice(begin, min(begin + size, total)), draw(*(jnp.asarray(array[rows]) for array in arrays))
+            if waiting is not None:
+                yield _on_host(*waiting)
+            waiting = started
+    if waiting is not None:
+        yield _on_host(*waiting)
+
+
+def parts(
+    draw: Callable[..., Any], index: np.ndarray, *aligned: np.ndarray, together: int, title: str, progress: Progress
+) -> Iterator[tuple[slice, Any]]:
+    """(places within `index`, what was drawn there) of one group, with progress; see `stream`."""
+    with progress.task(title, len(index)) as task:
+        for _, place, drawn in stream(draw, [(None, (index, *aligned))], together=together):
+            yield place, drawn
+            task.update(place.stop)
+
+
+def whole(draw: Callable[..., Any], index: np.ndarray, *aligned: np.ndarray, together: int, title: str, progress: Progress) -> Any:
+    """All parts of `parts` as one: a pytree of arrays (n, …)."""
+    drawn = [part for _, part in parts(draw, index, *aligned, together=together, title=title, progress=progress)]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *drawn)
+
+
+def pictures(parts: Iterable[tuple[Any, slice, Any]], index: np.ndarray, task: Any, steps: int, *, counted: bool) -> np.ndarray:
+    """The parts of `stream` as one array (n, …). steps: of one part, told to the task behind it unless the program is `counted` itself.
+
+    Raises NonFiniteError as `check_finite` does.
+    """
+    drawn = []
+    for number, (_, _, part) in enumerate(parts, 1):
+        drawn.append(part)
+        if not counted:
+            task.update(number * steps)
+    jax.effects_barrier()  # the last steps are told before the bar ends
+    joined = np.concatenate(drawn)
+    check_finite(joined, index)
+    return joined
+
+
+def finite(drawn: Any, title: str) -> np.ndarray:
+    """The samples (n, …) on the host. NonFiniteError as `check_finite` raises it, by their places."""
+    samples = np.asarray(drawn)
+    check_finite(samples, np.arange(len(samples)), title)
+    return samples
+
+
+def check_finite(drawn: np.ndarray, index: np.ndarray, title: str = "") -> None:
+    """NonFiniteError with the indices of the samples that hold a NaN or an infinity, if there are any. title: what was drawn."""
+    bad = index[~np.isfinite(drawn).reshape(len(drawn), -1).all(axis=1)]
+    if bad.size:
+        listed = ", ".join(map(str, bad[:20])) + (f" and {len(bad) - 20} more" if len(bad) > 20 else "")
+        of = f"{title}: " if title else ""
+        raise NonFiniteError(f"{of}{bad.size} of {len(drawn)} samples are not finite and not written; indices: {listed}")
+
+
+def _on_host(tag: Any, place: slice, drawn: Any) -> tuple[Any, slice, Any]:
+    return tag, place, jax.tree.map(lambda leaf: np.asarray(leaf)[: place.stop - place.start], drawn)

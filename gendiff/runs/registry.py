@@ -1,0 +1,143 @@
+"""What an experiment is, and how the command line finds one by its name."""
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from gendiff.core.errors import ConfigError
+from gendiff.runs import errors
+from gendiff.runs.reporting.results import Explorer, Figure, Table
+from gendiff.runs.reporting.verdicts import Claim
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A command that an experiment adds to the command line.
+
+    options: the frozen dataclass of its options. Every field has a default, and below it a docstring, which `--help` shows.
+    call: `sample RUN` calls it as (config, folder, options, progress), with the config and the RunFolder of the run; a signal may stop it
+      at any point, so it writes each finished part at once, whole or not at all. A command with the experiment's own name calls it as
+      (options, progress).
+    """
+
+    options: type
+    call: Callable[..., None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Tool(Command):
+    """A command that belongs to no experiment: it works on what people bring, or on the runs of any experiment.
+
+    call: (options, catalogue, progress). does: one line for `list`.
+    """
+
+    does: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleCommand(Command):
+    """How `sample RUN` draws, and what else there is to do with the folder of shards that it may leave.
+
+    finalize, evaluate: `finalize SAMPLES` and `evaluate SAMPLES` call them as (shards, options, progress), with the `shards.Shards`.
+    """
+
+    finalize: Command | None = None
+    evaluate: Command | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What `evaluate` found: claims (verdicts.claim), figures (results.Figure) that it left in the folder, tables (results.Table).
+
+    explorers (results.Explorer): pictures drawn beforehand, which the report shows with a slider for each of their axes.
+    chosen: what was taken for the fields of the configuration that are None, in words.
+    """
+
+    claims: tuple[Claim, ...]
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+    explorers: tuple[Explorer, ...] = ()
+    chosen: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One question, its numbers, and the two functions that answer it.
+
+    name: the word on the command line. question: one line for `list`.
+    config: the frozen dataclass of all numbers. Every field has a default, and below it a docstring with its unit, which `--help` shows.
+      Its field `seeds: tuple[int, ...]`, each 0 … 2**32 - 1, is what `--seed N` replaces. Fields are numbers, strings, booleans, Literals,
+      None, tuples of these, or such dataclasses, as the optional `thresholds` is. None is named like a field of command_line.RunOptions.
+    presets: configs by name; "full" is the default, others (such as "demo") are chosen by --preset.
+    meshes: what --mesh is by default, by the name of a preset; a preset without one splits batches alone.
+    smoke: the config of --smoke: everything in under 30 s. The runner makes the verdicts of such a run INCONCLUSIVE.
+    train(config, folder, progress): trains every seed with `training_loop.train` and leaves all in the folder. Called again after an
+      interruption, and must then go on where it was. The runner times it as "train". None where nothing is trained.
+    evaluate(config, folder, progress) -> Outcome: computes every number from the folder's checkpoints and writes figures (PNG) into it.
+      `run` calls it after `train`; `evaluate RUN` calls it alone. Stages within `with progress.phase("sample"):` appear in the log and in
+      `seconds`. The runner adds config, seeds, environment and verdict (INCONCLUSIVE for --smoke), and writes results.json and report.html.
+    sample: how `sample RUN` draws from a trained run, and its options; None where there is nothing to sample.
+    plan(config, progress): prints what a run would do and what it costs, for --dry-run; None where there is no plan.
+    check(config): raises ConfigError where numbers do not fit each other; None where each number's own range says everything. Those ranges
+      are the types of the fields (see ranges.py). Both are checked before anything is made or computed.
+    processes: whether several processes may train together. Then each calls `train`, which does the same on all of them, and writes only
+      through `training_loop.train`; process 0 alone calls `evaluate`. False: the runner refuses several processes.
+    sweep: of an experiment whose training is a sweep (see sweep.py): computes the rows of one shard, for --shards, as
+      (config, folder, progress, shard), beside other processes. None for all others.
+    prepare: `prepare NAME`, which computes once what several runs read. It is called as (options, progress). None where there is nothing.
+    command: a command of the experiment's own name, as in `NAME --help`; None where there is none.
+    pages: from the folder of the committed results to (file, text) of each model card beside their page; None where there are none.
+    typed: the command that is short for `run NAME`, where there is one.
+    runs: whether `run NAME` is there; False where the experiment's own command takes its place.
+    """
+
+    name: str
+    question: str
+    config: type
+    presets: Mapping[str, Any]
+    smoke: Any
+    train: Callable[..., None] | None
+    evaluate: Callable[..., Outcome]
+    sample: SampleCommand | None = None
+    processes: bool = False
+    sweep: Callable[..., None] | None = None
+    prepare: Command | None = None
+    command: Command | None = None
+    pages: Callable[[Path], Iterable[tuple[Path, str]]] | None = None
+    typed: str | None = None
+    runs: bool = True
+    check: Callable[[Any], None] | None = None
+    plan: Callable[[Any, Any], None] | None = None
+    meshes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if "full" not in self.presets:
+            raise ConfigError(f"experiment {self.name!r} has no preset 'full', only {', '.join(self.presets)}")
+        if not self.runs and self.command is None:
+            raise ConfigError(f"experiment {self.name!r} has neither a command of its own nor `run {self.name}`")
+        if wrong := [name for name, preset in {**self.presets, "smoke": self.smoke}.items() if not isinstance(preset, self.config)]:
+            raise ConfigError(f"presets {', '.join(wrong)} of experiment {self.name!r} are no {self.config.__name__}")
+
+
+Catalogue: TypeAlias = Mapping[str, str | Experiment]
+"""Name of each experiment -> the experiment, or the module whose `EXPERIMENT` it is, which is loaded when it is needed."""
+
+
+Tools: TypeAlias = Mapping[str, str | Tool]
+"""Name of each command without an experiment -> the command, or the module whose `COMMAND` it is."""
+
+
+def load(name: str, catalogue: Catalogue) -> Experiment:
+    """The experiment called `name`. Raises ConfigError with the nearest name where there is none."""
+    if name not in catalogue:
+        raise ConfigError(f"no experiment is called {name!r}; {errors.hint(name, catalogue)}")
+    entry = catalogue[name]
+    return importlib.import_module(entry).EXPERIMENT if isinstance(entry, str) else entry
+
+
+def tool(name: str, tools: Tools) -> Tool:
+    """The command without an experiment called `name`."""
+    entry = tools[name]
+    return importlib.import_module(entry).COMMAND if isinstance(entry, str) else entry

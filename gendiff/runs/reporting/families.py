@@ -1,0 +1,86 @@
+"""A plot of curves that one number tells apart, such as losses over sizes at several budgets: points, fits and marked minima."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gendiff.runs.reporting import plots
+from gendiff.runs.reporting.results import Figure
+
+TONES = ("#3b82c4", "#9b6bd0", "#d1495b", "#e0822b")
+"""From the smallest number to the largest; all of them read on white and on black."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One curve of the family: points (n,), the fit through them (m,), if any, and a mark on it, if any.
+
+    number: what tells it apart, above 0, which gives it its colour.
+    """
+
+    number: float
+    x: Any
+    y: Any
+    fit_x: Any = ()
+    fit_y: Any = ()
+    mark: tuple[float, float] | None = None
+
+
+def families(
+    members: Sequence[Member],
+    path: Path,
+    caption: str,
+    *,
+    x_label: str,
+    y_label: str,
+    number_label: str,
+    marks: str = "",
+    log_y: bool = False,
+) -> Figure:
+    """PNG of all members over a logarithmic x axis, coloured by their numbers; a line joins the marks, called `marks`.
+
+    Raises ValueError without members, and for a number that is not above 0.
+    """
+    if not members or min(member.number for member in members) <= 0:
+        raise ValueError(f"families for {path.name}: at least one member is needed, and numbers above 0")
+    figure = plots.blank(5.8, 3.8)
+    axes = figure.add_subplot()
+    plots.style(axes)
+    scale = colours([member.number for member in members])
+    for member in sorted(members, key=lambda member: member.number):
+        colour = scale.to_rgba(member.number)
+        axes.plot(member.x, member.y, linestyle="none", marker="o", markersize=3.6, color=colour)
+        axes.plot(member.fit_x, member.fit_y, color=colour, linewidth=1.4)
+    marked = np.array([member.mark for member in sorted(members, key=lambda member: member.number) if member.mark is not None])
+    if len(marked):
+        axes.plot(*marked.T, marker="D", markersize=5, label=plots.plain_text(marks), **plots.DASHED)
+        axes.legend(**plots.LEGEND)
+    plots.make_logarithmic(axes, "x")
+    if log_y:
+        plots.make_logarithmic(axes, "y")
+    axes.set_xlabel(plots.plain_text(x_label), color=plots.INK)
+    axes.set_ylabel(plots.plain_text(y_label), color=plots.INK)
+    colour_bar(figure, axes, scale, number_label)
+    return plots.save(figure, path, caption)
+
+
+def colours(numbers: Sequence[float]) -> Any:
+    """Matplotlib's map from numbers above 0 to colours, by their logarithm."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LinearSegmentedColormap, LogNorm
+
+    low, high = min(numbers), max(numbers)
+    return ScalarMappable(LogNorm(low, high if high > low else 2 * low), LinearSegmentedColormap.from_list("tones", TONES))
+
+
+def colour_bar(figure: Any, axes: Any, scale: Any, label: str) -> None:
+    """Beside the axes, in the look of all plots."""
+    from matplotlib.ticker import FuncFormatter
+
+    bar = figure.colorbar(scale, ax=axes, pad=0.02, aspect=30, format=FuncFormatter(plots.plain_number))
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(which="both", colors=plots.INK, length=0, labelsize=8)
+    bar.set_label(plots.plain_text(label), color=plots.INK, fontsize=9)

@@ -1,0 +1,27 @@
+"""What the card of a committed network says of the results beside it."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from gendiff.runs.reporting import formatting, verdicts
+from gendiff.runs.reporting.verdicts import Claim
+
+
+def render(template: Path, file: Path, about: Any, claims: Iterable[Claim], **fields: Any) -> str:
+    """A card as Markdown. about: what the file of the network says of itself. claims: those about the network. fields: of the template."""
+    loader = jinja2.FileSystemLoader([template.parent, Path(__file__).with_name("templates")])
+    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    shared = {"name": file.stem, "megabytes": f"{file.stat().st_size / 10**6:.1f}", "about": about}
+    rows = list(measured(claims, about.trained_seed))
+    return environment.get_template(template.name).render(rows=rows, **shared, **fields)
+
+
+def measured(claims: Iterable[Claim], trained_seed: int) -> Iterator[tuple[str, str, str, str]]:
+    """(statement, needed, measured, verdict) of each claim, of the seed of a network or of none; the verdict is that of all seeds."""
+    for summary in verdicts.by_id(claims).values():
+        for claim in [claim for claim in summary.claims if claim.seed in (None, trained_seed)][:1]:
+            ((value, interval),) = formatting.measured([(claim.value, *claim.interval)])
+            yield claim.statement, formatting.needed(claim.relation, claim.threshold), f"{value} {interval}", summary.verdict

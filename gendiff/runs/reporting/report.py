@@ -1,0 +1,240 @@
+"""The report of a run: one self-contained HTML file for people, one plain table for the terminal.
+
+A picture with sliders lies in an SVG whose viewBox is the chosen part of its sheet, so that one is seen even where no script runs.
+"""
+
+import base64
+import itertools
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from gendiff.core.errors import DataError
+from gendiff.runs.reporting import formatting, json_files, results
+from gendiff.runs.reporting.results import Explorer, Results, Table
+from gendiff.runs.reporting.verdicts import Claim, Kind, Summary
+
+FILE = "report.html"
+SPRITES = "denoising*.png"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+WIDE = 1400
+"""Pixels across from which a picture needs more room than a column gives it: small multiples in several columns, not one plot."""
+LONGEST_SCALE = 44
+"""Letters for which all values of a slider fit below it on a phone; of a longer scale only the ends are written."""
+SMOKE = "A smoke run: it shows that everything runs. Its numbers mean nothing."
+NOT_JUDGED = "Figures without a verdict: verdicts belong to the presets."
+
+
+def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice: str = "") -> Path:
+    """Makes report.html of a run folder from its results.json, the pictures named there and every other denoising*.png; returns its path.
+
+    outcome: takes the place of results.json. notice: a sentence below the question. The file needs no other file and no network.
+    Raises DataError, naming the file, where results or a figure are missing or broken.
+    """
+    place = Path(folder)
+    outcome = results.read(place) if outcome is None else outcome
+    listed = [each.file for each in outcome.explorers], [each.file for each in outcome.figures]
+    sprites = [path.name for path in sorted(place.glob(SPRITES)) if path.name not in listed[0] + listed[1]]
+    numbers = {file: number for number, file in enumerate(dict.fromkeys(listed[0] + sprites + listed[1]), 1)}  # counted down the page
+    loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    page = environment.get_template(FILE).render(
+        outcome=outcome,
+        notice=notice or _notice(outcome),
+        facts=_facts(outcome),
+        numbers=numbers,
+        explorers=[_explorer(place / each.file, each, numbers[each.file]) for each in outcome.explorers],
+        scrubbers=[_scrubber(place / file, numbers[file]) for file in sprites],
+        figures=[_figure(place / each.file, each.caption, numbers[each.file]) for each in outcome.figures],
+        tables=list(map(_table, outcome.tables)),
+        pairs_of=_flat,
+        config=_config(outcome),
+        rows_of=_rows,
+        formatting=formatting,
+    )
+    return json_files.write_bytes(place / FILE, page.encode())
+
+
+def table_text(outcome: Results, notice: str = "") -> str:
+    """The claims as plain text: a line with verdict, statement and threshold, then a line per seed with its numbers; then main tables."""
+    head = outcome.name if outcome.verdict == "NONE" else f"{outcome.name}: {outcome.verdict}"
+    sentence = notice or _notice(outcome)
+    lines = [f"{head} (a smoke run: its numbers mean nothing)"] if outcome.smoke else [head, sentence] if sentence else [head]
+    lines.append(", ".join(f"{name} {text}" for name, text in _facts(outcome).items()))
+    cells = {
+        summary.id: [(row["seed"] and f"seed {row['seed']}", row["value"], row["interval"], row["samples"]) for row in _rows(summary)]
+        for summary in outcome.summaries("claim", "control")
+    }
+    widths = [max(map(len, column)) for column in zip(*itertools.chain(*cells.values()), strict=True)]
+    kinds: tuple[tuple[str, Kind], ...] = (("Claims", "claim"), ("Controls, each of which must miss a threshold", "control"))
+    for heading, kind in kinds:
+        summaries = outcome.summaries(kind)
+        lines += ["", heading] if summaries else []
+        for summary in summaries:
+            first, verdict = summary.first, summary.verdict if outcome.judged else ""
+            lines.append(f"  {verdict:<12}  {first.statement} ({summary.id}; needed {formatting.needed(first.relation, first.threshold)})")
+            for seed, value, interval, samples in cells[summary.id]:
+                lines.append(f"{'':<16}{seed:<{widths[0]}}  {value:>{widths[1]}}  {interval:<{widths[2]}}  n = {samples}")
+    for table in outcome.tables:
+        lines += ["", *table_lines(table)] if table.main else []
+    return "\n".join(lines) + "\n"
+
+
+def table_lines(table: Table) -> Iterator[str]:
+    """Title, columns side by side, and the note."""
+    shown = _table(table)
+    columns = [
+        [name, *(" ".join(filter(None, cell)) for cell in cells)] for name, *cells in zip(table.columns, *shown["rows"], strict=True)
+    ]
+    widths = [max(map(len, column)) for column in columns]
+    yield table.title
+    for row in zip(*columns, strict=True):
+        yield "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+    if table.note:
+        yield f"  note: {table.note}"
+
+
+def _notice(outcome: Results) -> str:
+    return SMOKE if outcome.smoke else "" if outcome.judged else NOT_JUDGED
+
+
+def _figure(path: Path, caption: str, number: int) -> dict[str, Any]:
+    """A picture by itself. Raises DataError for a file that is missing or no PNG."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if not content.startswith(PNG_SIGNATURE):
+        raise DataError(f"{path}: is no PNG")
+    wide = int.from_bytes(content[16:20], "big") >= WIDE  # the header's first field
+    data = "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+    return {"number": number, "caption": caption, "data": data, "wide": wide}
+
+
+def _explorer(path: Path, shown: Explorer, number: int) -> dict[str, Any]:
+    """A picture with a slider per axis. Raises DataError for a sprite without its layout, or of another size than the axes."""
+    layout = _sprite_layout(path)
+    sizes = [len(axis.values) for axis in shown.axes]
+    if layout["count"] != math.prod(sizes):
+        raise DataError(f"{path}: holds {layout['count']} pictures for axes of {' × '.join(map(str, sizes))} values; one each is needed")
+    axes: list[dict[str, Any]] = []
+    for place, (axis, start) in enumerate(zip(shown.axes, shown.start, strict=True)):
+        texts = [value if isinstance(value, str) else formatting.setting(value) for value in axis.values]
+        axes.append(
+            {
+                "id": f"figure-{number}-axis-{place}",
+                "label": axis.label,
+                "texts": texts,
+                "text": texts[start],
+                "start": start,
+                "stride": math.prod(sizes[place + 1 :]),
+                "all_fit": len(texts) * 2 + sum(map(len, texts)) <= LONGEST_SCALE,
+            }
+        )
+    first = sum(axis["start"] * axis["stride"] for axis in axes)
+    return _part(layout, first) | _figure(path, shown.caption, number) | {"axes": axes}
+
+
+def _scrubber(path: Path, number: int) -> dict[str, Any]:
+    """A slider over the frames of a sprite that figures.denoising_sprite made. Raises DataError for a PNG without its layout."""
+    layout = _sprite_layout(path)
+    last, caption = layout["count"] - 1, "From noise (left) to samples (right). The arrow keys move one step."
+    return _part(layout, last) | _figure(path, caption, number) | {"last": last, "labels": json.dumps(layout["labels"])}
+
+
+def _part(layout: dict[str, Any], shown: int) -> dict[str, Any]:
+    """The layout, with where in the sheet the part with the number `shown` lies."""
+    row, column = divmod(shown, layout["columns"])
+    rows = math.ceil(layout["count"] / layout["columns"])
+    return layout | {"left": column * layout["width"], "top": row * layout["height"], "rows": rows}
+
+
+def _sprite_layout(path: Path) -> dict[str, Any]:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            image.load()  # text entries may stand after the pixels
+            layout = json.loads(image.text["frames"])  # type: ignore[attr-defined]
+            labels = [str(label) for label in layout["labels"]]
+            return {name: int(layout[name]) for name in ("count", "width", "height", "columns")} | {"labels": labels}
+    except (OSError, UnidentifiedImageError, KeyError, AttributeError, TypeError, ValueError) as error:
+        cure = "make it with figures.denoising_sprite or figures.explorer"
+        raise DataError(f"{path}: is no sprite of frames with its layout; {cure} ({error})") from error
+
+
+def _rows(summary: Summary) -> list[dict[str, Any]]:
+    texts = formatting.measured((claim.value, *claim.interval) for claim in summary.claims)
+    return [
+        {
+            "seed": "" if claim.seed is None else str(claim.seed),
+            "value": value,
+            "interval": interval,
+            "samples": formatting.number(claim.n),
+            "verdict": claim.verdict,
+            "strip": _strip(claim, summary.claims),
+        }
+        for claim, (value, interval) in zip(summary.claims, texts, strict=True)
+    ]
+
+
+def _strip(claim: Claim, seeds: Iterable[Claim]) -> dict[str, Any] | None:
+    """The interval against the threshold, on the scale from 0 to 100 that all seeds of the claim share; None for what is not finite."""
+    ends = [end for each in seeds for end in (*each.interval, each.threshold, each.value) if math.isfinite(end)]
+    if not all(map(math.isfinite, (*claim.interval, claim.value, claim.threshold))):
+        return None
+    low, high = min(ends), max(ends)
+    width = (high - low) or abs(high) or 1.0
+    bound, left, right = (4 + 92 * (value - low) / width for value in (claim.threshold, *claim.interval))
+    bar = max(right - left, 1.2)  # an interval of no width must still be seen
+    allowed = (0.0, bound) if claim.relation == "<=" else (bound, 100 - bound)
+    return {"bound": bound, "allowed": allowed, "left": (left + right - bar) / 2, "width": bar}
+
+
+def _table(table: Table) -> dict[str, Any]:
+    columns = [[row[number] for row in table.rows] for number in range(len(table.columns))]
+    return {
+        "title": table.title,
+        "note": table.note,
+        "columns": table.columns,
+        "numeric": [all(map(formatting.is_number, column)) for column in columns],
+        "rows": list(zip(*map(formatting.column, columns), strict=True)),
+    }
+
+
+def _facts(outcome: Results) -> dict[str, str]:
+    verdicts = [summary.verdict for summary in outcome.summaries("claim", "control")]
+    commit = "none" if outcome.commit is None else outcome.commit[:12]
+    passed = {"passed": f"{verdicts.count('PASS')} of {len(verdicts)}"} if outcome.judged else {}
+    return passed | {
+        "seeds": ", ".join(map(str, outcome.seeds)) or "none",
+        "time": formatting.duration(sum(outcome.seconds.values())),
+        "commit": f"{commit} with changes" if outcome.dirty else commit,
+    }
+
+
+def _config(outcome: Results) -> list[tuple[str, str]]:
+    """The configuration, with what was taken where it says None."""
+    chosen = outcome.chosen
+    return [(name, f"{chosen[name]} (by default)" if text == "none" and name in chosen else text) for name, text in _flat(outcome.config)]
+
+
+def _flat(entries: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Names and values, those of nested dicts under dotted names."""
+    pairs = []
+    for name, value in entries.items():
+        pairs += _flat(value, f"{prefix}{name}.") if value and isinstance(value, dict) else [(prefix + name, _shown(value))]
+    return pairs
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None or value == {} else str(value)

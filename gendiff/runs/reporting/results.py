@@ -1,0 +1,196 @@
+"""The outcome of an experiment: results.json, everything a reader needs to believe or repeat it."""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from gendiff.runs.reporting import json_files, verdicts
+from gendiff.runs.reporting.environment import Environment
+from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.verdicts import Claim, Kind, Summary, Verdict
+
+FILE = "results.json"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A PNG of the run folder and what it shows."""
+
+    file: str
+    caption: str
+
+    def __post_init__(self) -> None:
+        _check_png(self.file)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What one slider of an explorer changes, such as the guidance scale, and the values it takes. Raises ValueError without any."""
+
+    label: str
+    values: tuple[str | int | float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise ValueError(f"axis {self.label!r} has no values: at least 1 is needed")
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """Pictures drawn beforehand over some axes, one of which the sliders choose.
+
+    file: the PNG that figures.explorer made of pictures (*axes, n, h, w, c), in the run folder.
+    start: for each axis the index of the value shown first; empty for the first of each. Raises ValueError where it does not fit the axes.
+    """
+
+    file: str
+    caption: str
+    axes: tuple[Axis, ...]
+    start: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_png(self.file)
+        object.__setattr__(self, "start", self.start or (0,) * len(self.axes))
+        sizes = tuple(len(axis.values) for axis in self.axes)
+        if not sizes:
+            raise ValueError(f"explorer {self.file!r} has no axes: at least 1 is needed")
+        if len(self.start) != len(sizes) or not all(0 <= at < size for at, size in zip(self.start, sizes, strict=True)):
+            raise ValueError(f"start = {self.start} of explorer {self.file!r} is no place on axes of {sizes} values")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers that no claim is made of. Raises ValueError for a row that is not as long as the columns.
+
+    note: what the numbers can say and what they cannot. main: whether the terminal shows the table too.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+    main: bool = False
+
+    def __post_init__(self) -> None:
+        for number, row in enumerate(self.rows):
+            if len(row) != len(self.columns):
+                raise ValueError(f"table {self.title!r}: row {number} has {len(row)} cells for {len(self.columns)} columns")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was judged of one training: the last step of this seed, and the digest of all bytes of its folder.
+
+    part: the folder of the training within that of the run; "" for the run's own. Seeds that train side by side are stored as the first.
+    """
+
+    part: str
+    seed: int
+    step: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """What results.json holds.
+
+    verdict: of all claims and controls; always INCONCLUSIVE for a smoke run, whose numbers mean nothing; NONE for a run whose numbers are
+      those of no named preset.
+    commit, dirty: None outside git. config: the resolved configuration as plain JSON. seconds: of each stage.
+    chosen: what was taken for the fields of the configuration that are None, in words.
+    checkpoints: what was judged; none of a run that trained nothing, or of a version that did not record it.
+    Raises ValueError for a verdict that its claims do not give, and for a claim whose figure is none of these figures and explorers.
+    """
+
+    name: str
+    question: str
+    verdict: Verdict | Literal["NONE"]
+    commit: str | None
+    dirty: bool | None
+    smoke: bool
+    config: dict[str, Any]
+    seeds: tuple[int, ...]
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    seconds: dict[str, float]
+    claims: tuple[Claim, ...]
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+    explorers: tuple[Explorer, ...] = ()
+    chosen: dict[str, str] = field(default_factory=dict)
+    checkpoints: tuple[Checkpoint, ...] = ()
+
+    def __post_init__(self) -> None:
+        verdicts.by_id(self.claims)  # raises where the seeds of a claim contradict each other
+        right = _verdict(self.claims, self.smoke)
+        if self.verdict != right and (self.smoke or self.verdict != "NONE"):
+            raise ValueError(f"verdict = {self.verdict!r} contradicts the claims, which give {right}; build results with results.conclude")
+        shown = [each.file for each in self.explorers] + [each.file for each in self.figures]
+        for claim in self.claims:
+            if claim.figure and claim.figure not in shown:
+                raise ValueError(f"figure = {claim.figure!r} of claim {claim.id!r} is none of {', '.join(shown) or 'no figures'}")
+
+    @property
+    def judged(self) -> bool:
+        """Whether the verdicts of single claims mean anything."""
+        return self.verdict != "NONE" and not self.smoke
+
+    def summaries(self, *kinds: Kind) -> list[Summary]:
+        """Of the claims of these kinds, over their seeds."""
+        return [summary for summary in verdicts.by_id(self.claims).values() if summary.first.kind in kinds]
+
+
+def conclude(
+    name: str,
+    question: str,
+    config: object,
+    claims: Iterable[Claim],
+    *,
+    seeds: Iterable[int],
+    seconds: Mapping[str, float],
+    environment: Environment,
+    smoke: bool = False,
+    named: bool = True,
+    chosen: Mapping[str, str] | None = None,
+    **shown: Iterable[Any],
+) -> Results:
+    """Results with the verdict that their claims give; none unless `named`: `config`, a frozen dataclass or a dict, is a named preset.
+
+    shown: figures, tables, explorers, checkpoints.
+    """
+    given = tuple(claims)
+    return Results(
+        name=name,
+        question=question,
+        verdict=_verdict(given, smoke) if smoke or named else "NONE",
+        smoke=smoke,
+        config=json_files.encode(config),
+        seeds=tuple(int(seed) for seed in seeds),
+        seconds={stage: float(spent) for stage, spent in seconds.items()},
+        claims=given,
+        chosen=dict(chosen or {}),
+        **{kind: tuple(each) for kind, each in shown.items()},
+        **environment,
+    )
+
+
+def write(results: Results, folder: str | os.PathLike[str]) -> Path:
+    """Writes results.json into the folder, whole or not at all, and returns its path."""
+    return json_files.write(Path(folder) / FILE, results)
+
+
+def read(path: str | os.PathLike[str]) -> Results:
+    """Results of a run folder, or of a results.json. Raises DataError, naming the file and the field, where anything is not as written."""
+    file = Path(path)
+    return json_files.read(file / FILE if file.is_dir() else file, Results)
+
+
+def _check_png(file: str) -> None:
+    if Path(file).name != file or not file.lower().endswith(".png"):
+        raise ValueError(f"file = {file!r} must be the plain name of a .png in the run folder")
+
+
+def _verdict(claims: Iterable[Claim], smoke: bool) -> Verdict:
+    return "INCONCLUSIVE" if smoke else verdicts.overall(claims)

@@ -1,0 +1,48 @@
+"""The command that goes on with a run, made from its config.json."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from gendiff.runs.configuration import Resolved
+from gendiff.runs.registry import Experiment
+from gendiff.runs.reporting import json_files
+from gendiff.runs.run_folder import RunFolder
+
+STUDIES = "python -m experiments"
+"""What runs studies, from a clone of the repository."""
+
+
+def program() -> str:
+    """What a person typed to start this process, as messages name it."""
+    start = Path(sys.argv[0])
+    if start.name == "__main__.py":
+        return f"python -m {start.parent.name}"
+    return start.stem if start.stem == "gendiff" else f"python {sys.argv[0]}" if start.suffix == ".py" else STUDIES
+
+
+def command(experiment: Experiment, stored: Resolved, folder: RunFolder) -> str:
+    """`run NAME …` with the preset of the run, every field in which its configuration differs from that, and its folder."""
+    begun = experiment.smoke if stored.smoke else experiment.presets.get(stored.preset, experiment.config())
+    start = ["--smoke"] if stored.smoke else ["--preset", stored.preset] if stored.preset != "full" else []
+    words = [
+        *(experiment.typed or f"run {stored.experiment}").split(),
+        *start,
+        *_options(stored.config, json_files.encode(begun)),
+        "--out",
+        str(folder.path),
+    ]
+    return f"{program()} {shlex.join(words)}"
+
+
+def _options(config: dict[str, Any], begun: dict[str, Any], within: str = "") -> list[str]:
+    words = []
+    for name, value in config.items():
+        option, before = within + name.replace("_", "-"), begun.get(name)
+        if isinstance(value, dict):
+            words += _options(value, before or {}, f"{option}.")
+        elif value != before:
+            flag = f"--{within}no-{name.replace('_', '-')}" if value is False else f"--{option}"
+            words += [flag] if isinstance(value, bool) else [flag, *map(str, value if isinstance(value, list) else [value])]
+    return words

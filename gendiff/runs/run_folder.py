@@ -1,0 +1,201 @@
+"""The folder of one run: what lies where, and a metrics file that survives being cut off."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from gendiff.core import files
+from gendiff.core.errors import ConfigError, DataError
+from gendiff.runs.meshes import Axes
+from gendiff.runs.profiling import Span
+from gendiff.runs.reporting import json_files
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """Paths within a run folder.
+
+    config.json, metrics.jsonl, timings.jsonl, checkpoints/seed_N/, results.json, *.png, report.html, profile/seed_N/ and snapshots/seed_N/
+    (of averages) where they are asked for, rows/ of a sweep (see sweep.py), and debug/ after a non-finite stop. bad_files.txt lists data
+    that cannot be used; it alone stays where such data end a run.
+    resume: "latest" goes on from the newest checkpoint and fails where its bytes changed; "latest-valid" then goes back to an older one.
+    profile: the steps of each training that this process traces; None traces nothing.
+    log: where this process shows metrics beside metrics.jsonl (see sinks.py).
+    mesh: how a training uses the devices.
+    made: the folders that `create` made, this one first.
+    run: the folder of the run, where this is that of a further training of it.
+    """
+
+    path: Path
+    resume: Literal["latest", "latest-valid"] = "latest"
+    profile: Span | None = None
+    log: tuple[str, ...] = ("tensorboard",)
+    mesh: Axes = Axes()
+    made: tuple[Path, ...] = ()
+    run: Path | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path).absolute())
+
+    config = property(lambda self: self.path / "config.json")
+    metrics = property(lambda self: self.path / "metrics.jsonl")
+    timings = property(lambda self: self.path / "timings.jsonl")
+    results = property(lambda self: self.path / "results.json")
+    report = property(lambda self: self.path / "report.html")
+    debug = property(lambda self: self.path / "debug")
+    rows = property(lambda self: self.path / "rows")
+    logged_as = property(lambda self: self.path / ".logged_as")
+    bad_files = property(lambda self: self.path / "bad_files.txt")
+
+    def checkpoints(self, seed: int) -> Path:
+        return self.path / "checkpoints" / f"seed_{seed}"
+
+    def snapshots(self, seed: int) -> Path:
+        return self.path / "snapshots" / f"seed_{seed}"
+
+    def traces(self, seed: int) -> Path:
+        return self.path / "profile" / f"seed_{seed}"
+
+    def figure(self, name: str) -> Path:
+        """Where the figure `name`.png belongs."""
+        return self.path / f"{name.removesuffix('.png')}.png"
+
+    def inside(self, name: str) -> "RunFolder":
+        """Where a further training of the run keeps its checkpoints and metrics. An empty name means the run's own folder."""
+        further = dataclasses.replace(self, path=self.path / name, run=self.run or self.path)
+        further.path.mkdir(exist_ok=True)
+        return further
+
+    def tidy(self) -> None:
+        """Removes files that killed processes left half written. Only for the owner of the lock; what lies in a hidden folder stays.
+
+        So does what lies in the folder of rows, which other processes may be writing.
+        """
+        for left in self.path.rglob(files.HALF_WRITTEN):
+            inner = left.parent.relative_to(self.path).parts
+            if left.is_file() and inner[:1] != (self.rows.name,) and not any(part.startswith(".") for part in inner):
+                left.unlink(missing_ok=True)
+
+    def append_metrics(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Adds a line of JSON each, on disk when this returns: a checkpoint saved afterwards never knows of steps that the file lacks."""
+        text = "".join(json.dumps(json_files.encode(dict(line)), allow_nan=False) + "\n" for line in lines)
+        with files.naming(self.metrics), open(self.metrics, "ab") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read_metrics(self, seed: int | None = None) -> list[dict[str, Any]]:
+        """The metrics lines, of one seed or all, in order; numbers that were not finite come back as floats. A torn last line is left out.
+
+        Raises DataError for a broken line that is not the last, and for a step that is not after the one before it of its seed.
+        """
+        of_seed = (line for _, line in self._lines() if seed is None or line.get("seed") == seed)
+        return [{key: float(value) if value in json_files.NON_FINITE else value for key, value in line.items()} for line in of_seed]
+
+    def truncate_metrics(self, seed: int, step: int) -> None:
+        """Leaves out what `seed` logged after `step`, and a torn last line: resuming there writes those lines again."""
+        kept = b"".join(raw for raw, line in self._lines() if line.get("seed") != seed or line["step"] <= step)
+        if self.metrics.exists() and kept != self.metrics.read_bytes():
+            json_files.write_bytes(self.metrics, kept)
+
+    def check_metrics(self, seed: int, step: int, every: int) -> None:
+        """DataError, with the line, unless every step of the seed up to `step` that is a multiple of `every` is there."""
+        lines = [line for _, line in self._lines()]
+        there = {line["step"] for line in lines if line["seed"] == seed}
+        if missing := sorted(set(range(every, step + 1, every)) - there):
+            after = [number for number, line in enumerate(lines, 1) if line["seed"] == seed and line["step"] > missing[0]]
+            place = f"line {min(after, default=len(lines) + 1)}: step {missing[0]} of seed {seed} is missing before it"
+            raise DataError(f"{self.metrics}: {place}, and the checkpoint is that of step {step}; start again in another folder")
+
+    def _lines(self) -> list[tuple[bytes, dict[str, Any]]]:
+        content = self.metrics.read_bytes() if self.metrics.exists() else b""
+        pieces = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
+        read: list[tuple[bytes, dict[str, Any]]] = []
+        newest: dict[int, dict[str, Any]] = {}
+        for number, raw in enumerate(pieces):
+            try:
+                line = _metrics_line(raw)
+                before = newest.get(line["seed"])
+                if before is not None and before.keys() != line.keys():
+                    raise ValueError(f"other names than the lines before it: {', '.join(sorted(before.keys() ^ line.keys()))}")
+            except ValueError as error:
+                if number == len(pieces) - 1:  # torn within: a file system may write the end of a line before its beginning
+                    break
+                raise DataError(f"{self.metrics}: line {number + 1} is broken ({error}); resuming needs every line before it") from error
+            if before is not None and line["step"] <= before["step"]:
+                order = f"step {line['step']} of seed {line['seed']} comes after step {before['step']}"
+                raise DataError(f"{self.metrics}: line {number + 1} is doubled or moved ({order})")
+            newest[line["seed"]] = line
+            read.append((raw, line))
+        return read
+
+
+def _metrics_line(raw: bytes) -> dict[str, Any]:
+    """ValueError unless it is an object with a whole seed and step, and numbers."""
+    line = json.loads(raw)
+    if not isinstance(line, dict):
+        raise ValueError(f"holds {type(line).__name__}, no object")
+    if any(type(line.get(name)) is not int for name in ("seed", "step")):
+        raise ValueError("has no whole numbers seed and step")
+    for name, value in line.items():
+        if not isinstance(value, int | float) and value not in json_files.NON_FINITE:
+            raise ValueError(f"{name} is {value!r}, no number")
+    return line
+
+
+def create(path: str | os.PathLike[str], resume: Literal["latest", "latest-valid"] = "latest") -> RunFolder:
+    """The run folder at `path`, made if absent. ConfigError where it cannot be: a URL, a file, not writable, or full of something else."""
+    if "://" in os.fspath(path):
+        raise ConfigError(f"{os.fspath(path)} is a URL: a run folder is a local folder; copy the run there afterwards")
+    place = Path(path).absolute()
+    folder = RunFolder(place, resume, made=tuple(each for each in (place, *place.parents) if not each.exists()))
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "is a file, not a folder" if isinstance(error, FileExistsError) else f"cannot be made ({error.strerror})"
+        raise ConfigError(f"{folder.path} {reason}: choose another with --out") from error
+    check_writable(folder.path, "choose another with --out")
+    strange = [entry.name for entry in folder.path.iterdir() if not entry.name.startswith(".") and entry != folder.bad_files]
+    if strange and not folder.config.exists():
+        raise ConfigError(f"{folder.path} holds {sorted(strange)[0]} but no config.json, so it is no run folder: choose another with --out")
+    return folder
+
+
+def for_findings(out: str | os.PathLike[str], file: str) -> Path:
+    """The folder of a command that leaves `file` and what belongs to it, which may be absent: nothing is made yet.
+
+    Raises ConfigError for a URL, a file, a place that may not be written, and a folder that holds something else.
+    """
+    if "://" in os.fspath(out):
+        raise ConfigError(f"--out {out} is a URL: write to a local folder and copy it")
+    place = Path(out).expanduser().absolute()
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    if not there.is_dir():
+        raise ConfigError(f"--out {out}: {there} is a file, not a folder: choose another")
+    check_writable(there, "choose another --out")
+    names = os.listdir(place) if there == place else []
+    if file not in names and (strange := sorted(name for name in names if not name.startswith("."))):
+        raise ConfigError(f"--out {out} holds {strange[0]} but no {file}: choose another")
+    return place
+
+
+def check_writable(folder: Path, fix: str) -> None:
+    """ConfigError, with the fix, for a folder in which nothing may be written."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{folder} is not writable: {fix}")
+
+
+def existing(path: str | os.PathLike[str], *, writable: bool = False) -> RunFolder:
+    """The run folder at `path`. ConfigError where there is none, or none that may be written where that is asked for."""
+    folder = RunFolder(Path(path))
+    if not folder.path.is_dir():
+        known = folder.path.parent
+        near = sorted(file.parent.name for file in known.glob("*/config.json"))[:8]
+        what = "is a file, not a run folder" if folder.path.exists() else "is no run folder"
+        raise ConfigError(f"{path} {what}" + (f"; {known} has: {', '.join(near)}" if near else ""))
+    if writable:
+        check_writable(folder.path, "copy it to a place where it may be written")
+    return folder

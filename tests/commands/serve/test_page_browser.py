@@ -1,0 +1,119 @@
+"""The page in a real browser: sliders count, the picture is shown on its way, it can be stopped, and it fits a phone."""
+
+import re
+import threading
+import time
+
+import pytest
+
+for package in ("fastapi", "uvicorn", "prometheus_client"):
+    pytest.importorskip(package, reason="needs the extra [serve]")
+
+import uvicorn  # noqa: E402
+
+from gendiff.commands.serve import command, gate, signalled_server, web_app  # noqa: E402
+from gendiff.commands.serve.batching import Batcher  # noqa: E402
+from gendiff.commands.serve.picture_orders import Limits  # noqa: E402
+from tests.commands.serve.fake_program import SIDE, FakeProgram, served  # noqa: E402
+from tests.runs.test_report_browser import browser  # noqa: E402, F401
+
+pytestmark = pytest.mark.slow
+
+
+class Slow(FakeProgram):
+    """A step takes long enough to be seen."""
+
+    def step(self, slots, done):
+        time.sleep(0.02)
+        return super().step(slots, done)
+
+
+@pytest.fixture(scope="module")
+def server():
+    """(address, batcher) of a server in a thread."""
+    batcher = Batcher(Slow(2), 8)
+    app = web_app.web_app(served(), batcher, Limits("fake", SIDE, SIDE, steps=100, usual_steps=30), {*gate.LOOPBACK})
+    with command.listening("127.0.0.1", 0) as place:
+        running = uvicorn.Server(signalled_server.config(app))  # which takes no signals outside the main thread
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [place]})
+        thread.start()
+        yield f"http://127.0.0.1:{place.getsockname()[1]}", batcher
+        running.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def opened(browser, server):  # noqa: F811
+    """opened(width) -> the page; fails where it complained, or asked another host."""
+    pages, said, asked = [], [], []
+
+    def open_page(width=1280):
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        page.set_default_timeout(60_000)  # a loaded machine must not fail it
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(server[0])
+        page.get_by_text("pictures of one colour").wait_for()
+        pages.append(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert said == [] and all(url.startswith((server[0], "data:")) for url in asked)
+
+
+def drawn(page):
+    page.get_by_role("button", name="Draw").click()
+    page.get_by_text("Drawn in").wait_for()
+    return page.locator("#picture").get_attribute("src")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_picture_is_drawn_shown_on_its_way_and_nothing_is_wider_than_the_screen(opened, width):
+    page = opened(width)
+    page.get_by_label("Prompt", exact=True).fill("a red cat")
+    page.get_by_label("Steps").press("Home")
+    for _ in range(5):
+        page.get_by_label("Steps").press("ArrowRight")
+    last = drawn(page)
+    assert page.locator("#picture").evaluate("each => each.decode().then(() => each.naturalWidth)") == SIDE
+    assert page.get_by_text("no caption has the word cat").is_visible() and page.locator("#steps-shown").inner_text() == "6"
+    look = page.get_by_label("On the way")
+    look.press("Home")
+    assert page.locator("#look-shown").inner_text() == "step 1 of 6" and page.locator("#picture").get_attribute("src") != last
+    look.press("End")
+    assert page.locator("#picture").get_attribute("src") == last == page.get_by_text("Save the picture").get_attribute("href")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    sizes = page.locator("input, button, textarea").evaluate_all("all => all.map(each => each.getBoundingClientRect().height)")
+    assert min(sizes) >= 24, "large enough for a finger (WCAG 2.2, 2.5.8)"
+
+
+def test_the_seed_counts_and_another_one_is_drawn_at_once_where_that_is_wanted(opened):
+    page = opened()
+    page.get_by_label("Prompt", exact=True).fill("a circle")
+    page.get_by_label("Steps").press("Home")
+    first = drawn(page)
+    assert drawn(page) == first
+    page.get_by_label("Draw again whenever something changes").check()
+    page.get_by_label("Seed").fill("5")
+    page.get_by_text("seed 5.").wait_for()
+    assert page.locator("#picture").get_attribute("src") != first
+
+
+def test_stopping_leaves_nothing_to_draw_and_an_empty_prompt_is_not_sent(opened, server):
+    page, batcher = opened(), server[1]
+    orders = batcher.totals.orders
+    page.get_by_role("button", name="Draw").click()
+    assert batcher.totals.orders == orders
+    page.get_by_label("Prompt", exact=True).fill("a circle")
+    page.get_by_label("Steps").press("End")
+    page.get_by_role("button", name="Draw").click()
+    page.get_by_text(re.compile(r"Step \d+ of 100")).wait_for()
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("Stopped.").wait_for()
+    ends = time.monotonic() + 20
+    while batcher.drawing and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert batcher.drawing == batcher.waiting == 0 and batcher.totals.cancelled >= 1

@@ -1,0 +1,150 @@
+"""A picture of the server is that of the pipeline alone, whatever is drawn beside it and whenever it came; nothing is compiled twice."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gendiff import diffusion, networks, pipelines
+from gendiff.commands.serve.batching import NOT_FINITE, Batcher, Failed, Finished
+from gendiff.commands.serve.picture_orders import Order
+from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
+from gendiff.commands.serve.slot_programs import SlotPrograms, batch_sizes
+from gendiff.core.errors import ConfigError
+from gendiff.data.tokenizer import Tokens
+from gendiff.pipelines import TextToImage
+from gendiff.runs import devices
+from tests.quickly import quickly
+from tests.traced import Traced
+
+MOST, SHAPE, LENGTH = 5, (4, 4, 3), 6
+SCHEDULE = diffusion.schedules.flow()
+PARAMS = {"text": np.float32(0.1), "network": {"factor": np.float32(0.9)}, "decoder": np.float32(0.5)}
+SPOILT = "!"
+
+
+def linear(params, x, t, text):
+    """The text moves the picture, and one sign spoils it."""
+    told = jnp.where(text.mask[..., None], text.tokens, 0).astype(x.dtype).sum((1, 2))
+    return x * params["factor"] - jnp.where(text.mask.any(-1), told, -0.2)[:, None, None, None]
+
+
+def encode(params, ids, mask):
+    return networks.Text(jnp.where(ids == ord(SPOILT), jnp.nan, params * ids / 128)[..., None], mask)
+
+
+def decode(params, latents):
+    return jnp.tanh(params * latents)
+
+
+def tokens(text):
+    ids, mask = np.zeros((1, LENGTH), np.int32), np.zeros((1, LENGTH), bool)
+    ids[0, : len(text[:LENGTH])], mask[0, : len(text)] = [ord(letter) for letter in text[:LENGTH]], True
+    return Tokens(ids, mask, np.zeros(0, bool), np.zeros(0, np.int32))
+
+
+def read(prompt, negative):
+    return ReadTexts(tokens(prompt), tokens(negative) if negative else pipelines.nothing(tokens(prompt)))
+
+
+def served(pipeline):
+    def grid(steps):
+        return diffusion.grids.trailing(SCHEDULE, steps)
+
+    def decoded(params, latents):
+        return decode(params["decoder"], latents)
+
+    def encoded(params, *texts):
+        return tuple(pipeline.encoded(params, text) for text in texts)
+
+    own = pipeline.sampler, grid, MOST, MOST, read, encoded, pipeline.guided, decoded
+    return ServedNetwork("fake", "", 4, 4, SHAPE, PARAMS, *own)
+
+
+MIXED = (
+    Order("red", n=2, steps=5, guidance=2.0, seed=3),
+    Order("green", "red", steps=1, guidance=0.0, seed=3),
+    Order("blue", n=2, steps=4, guidance=1.0, seed=2**32 - 1),
+    Order("red", steps=3, guidance=7.5, seed=4),
+)
+
+
+@pytest.mark.parametrize("name", ["dpm solver of eta 1", pytest.param("ddim of eta 1", marks=pytest.mark.slow)])
+def test_a_picture_is_that_of_the_pipeline_alone_and_three_programs_draw_every_mixture(monkeypatch, name):
+    """One sampler remembers steps before, draws noise and counts the steps that are left; the other only draws."""
+    samplers = diffusion.samplers
+    sampler = {
+        "dpm solver of eta 1": samplers.dpm_solver_multistep(3, eta=1.0, lower_order_final=True),
+        "ddim of eta 1": samplers.ddim(1.0),
+    }[name]
+    pipeline = TextToImage(encode, linear, diffusion.parameterization.flow(), sampler, SHAPE, decode)
+    made = []
+
+    def jit(function, libraries=True, **options):
+        made.append(Traced(function, jit=quickly, **options))
+        return made[-1]
+
+    monkeypatch.setattr(devices, "jit", jit)
+    programs = SlotPrograms(served(pipeline), 3, MOST)
+    programs.sizes = (1, 3)  # two pictures fill three places
+    programs.warm()
+    batcher, told = Batcher(programs, 8), []
+    for number, order in enumerate(MIXED):
+        words, events = read(order.prompt, order.negative), []
+        told.append((order, words, events))
+        batcher.submit(order, words, events.append)
+        for _ in range(number):  # so that they come while others are being drawn
+            batcher.turn()
+    while batcher.turn():
+        pass
+
+    @quickly
+    def alone(seed, prompt, negative, scale, levels, index, num_steps):
+        return pipeline(PARAMS, jax.random.key(seed), prompt, negative, scale, levels, index, num_steps=num_steps)
+
+    for order, words, events in told:
+        levels = diffusion.grids.padded(diffusion.grids.trailing(SCHEDULE, order.steps), MOST)
+        numbers = np.float32(order.guidance), levels, np.arange(2, dtype=np.int32), np.int32(order.steps)
+        wanted = np.asarray(alone(np.uint32(order.seed), words.prompt, words.negative, *numbers))
+        assert [(type(event), event.index) for event in events] == [(Finished, index) for index in range(order.n)]
+        for event in events:
+            np.testing.assert_allclose(event.picture, wanted[event.index], atol=1e-5)
+        assert np.abs(wanted[0] - wanted[1]).max() > 0.01
+    assert sum(program.traces for program in made) == 2 + len(programs.sizes)
+
+    spoilt, events = Order("no" + SPOILT, steps=3), []
+    batcher.submit(spoilt, read(spoilt.prompt, ""), events.append)
+    assert batcher.turn() and isinstance(events[0], Failed) and events[0].cause == NOT_FINITE
+
+
+def test_a_network_without_a_grid_of_as_many_steps_is_refused_before_anything_is_compiled():
+    pipeline = TextToImage(encode, linear, diffusion.parameterization.flow(), diffusion.samplers.ddim(), SHAPE, decode)
+    fields = vars(served(pipeline))
+    short = ServedNetwork(**(fields | {"grid": lambda steps: diffusion.grids.trailing(diffusion.schedules.cosine(4), steps)}))
+    with pytest.raises(ConfigError, match="--most-steps 5: fake cannot take 5 steps"):
+        SlotPrograms(short, 2, MOST)
+    other = ServedNetwork(**(fields | {"grid": lambda steps: diffusion.grids.trailing(SCHEDULE, max(1, steps // 2))}))
+    with pytest.raises(ConfigError, match="takes 1 steps where 2 are asked for"):
+        SlotPrograms(other, 2, MOST)
+
+
+def test_the_first_noise_is_as_strong_as_the_temperature_says(monkeypatch):
+    monkeypatch.setattr(devices, "jit", lambda function, libraries=True, **options: quickly(function, **options))
+    pipeline = TextToImage(
+        encode, linear, diffusion.parameterization.flow(), diffusion.samplers.ddim(), SHAPE, lambda params, latents: latents
+    )
+    first = []
+    for temperature in (1.0, 0.5):
+        programs = SlotPrograms(
+            dataclasses.replace(served(pipeline), temperature=temperature, decode=lambda params, latents: latents), 1, 2
+        )
+        programs.enter(0, Order("red", steps=2), read("red", ""), 0)
+        first.append(programs.picture(0))
+    np.testing.assert_allclose(first[1], 0.5 * first[0], rtol=1e-6)
+    assert 0.5 < np.std(first[0]) < 2
+
+
+def test_a_batch_is_filled_up_to_the_next_power_of_two():
+    assert [batch_sizes(slots) for slots in (1, 2, 6, 8)] == [(1,), (1, 2), (1, 2, 4, 6), (1, 2, 4, 8)]

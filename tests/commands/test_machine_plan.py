@@ -1,0 +1,132 @@
+"""`plan`: operations by the formulas of `accounting`, times by the roofline, memory that adds up, and what is refused."""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from gendiff.commands import command_line
+from gendiff.commands.plan import device_work, plan_lines, plan_options, this_machine
+from gendiff.commands.plan.plan_options import Devices, PlanOptions
+from gendiff.commands.train import named_networks
+from gendiff.runs import dtypes
+from gendiff.runs.dtypes import Suited
+from gendiff.scaling import Accelerator, accelerators, accounting, roofline
+from tests.tables import table
+
+OPTIONS = PlanOptions("h100", network="dit-tiny/2", shape=(8, 8, 3), classes=2, batch=8)
+TOY = Devices(Accelerator("a toy", 1e9, 1e8, 2e6, "made up"), "bfloat16", 1, 1)
+
+
+def plan(*words):
+    return command_line.main(["plan", *words], {})
+
+
+@pytest.fixture(scope="module")
+def planned():
+    return device_work.planned(OPTIONS, TOY)
+
+
+def test_products_are_those_of_the_formulas_and_no_more_than_xla_counts(planned):
+    network = named_networks.build("dit-tiny/2", (8, 8, 3), 2)
+    inputs = (jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in (((8, 8, 8, 3), jnp.float32), ((8,), jnp.float32), ((8,), jnp.int32)))
+    counted = accounting.count(network, *inputs, embeddings=True)
+    assert planned.parameters == counted.parameters
+    assert planned.step.useful == planned.step.flops == counted.training_flops
+    assert planned.evaluation.useful == counted.forward_flops < planned.counted
+    assert counted.training_flops < planned.counted < 4 * counted.training_flops
+
+
+def test_the_state_is_five_numbers_per_parameter_and_is_read_and_written_once(planned):
+    assert planned.step.fixed == 20 * planned.parameters and planned.step.moved == 40 * planned.parameters
+    assert planned.evaluation.memory == 4 * planned.parameters + 8 * 2 * 8 * 8 * 3 * 4 == planned.evaluation.moved
+
+
+def test_devices_share_the_batch_and_fsdp_the_state(planned):
+    shared = device_work.planned(OPTIONS, dataclasses.replace(TOY, parts=4, shards=2))
+    for whole, part in ((planned.step, shared.step), (planned.evaluation, shared.evaluation)):
+        assert (part.useful, part.fixed, part.each, part.batch) == (whole.useful / 4, whole.fixed / 2, whole.each, whole.batch / 4)
+
+
+def test_recomputation_and_guidance_cost_what_they_repeat(planned):
+    again = device_work.planned(dataclasses.replace(OPTIONS, remat="all", guided=True), TOY)
+    assert again.step.flops == pytest.approx(4 / 3 * planned.step.flops) and again.step.useful == planned.step.useful
+    assert again.step.each < planned.step.each, "less is kept"
+    assert again.evaluation.flops == 2 * planned.evaluation.flops
+
+
+def test_bfloat16_halves_most_of_what_the_backward_pass_needs(planned):
+    whole = device_work.planned(OPTIONS, dataclasses.replace(TOY, dtype="float32"))
+    assert 1.3 < whole.step.each / planned.step.each < 2.0
+
+
+@table("bandwidth", [1e6, 1e8, 1e12])
+def test_a_time_is_the_longer_one_of_arithmetic_and_memory(bandwidth, planned):
+    device = dataclasses.replace(TOY.one, bandwidth=bandwidth)
+    text = "\n".join(plan_lines.lines(OPTIONS, TOY, planned, device))
+    step, evaluation = planned.step, planned.evaluation
+    for title, work in (("training step", step), ("evaluation", evaluation)):
+        seconds = max(work.flops / device.flops, work.moved / bandwidth)
+        shown = re.search(rf"^{title}: at least (\S+) (\S+), .* utilisation at most (\d+) %", text, re.M)
+        assert float(shown[1]) * {"s": 1, "ms": 1e-3, "µs": 1e-6}[shown[2]] == pytest.approx(seconds, rel=0.01)
+        assert int(shown[3]) == pytest.approx(100 * work.useful / seconds / device.flops, abs=0.51)
+
+
+def test_the_largest_batch_is_the_last_that_fits_and_one_that_does_not_is_told_with_what_helps(planned):
+    text = "\n".join(plan_lines.lines(OPTIONS, TOY, planned, TOY.one))
+    largest = int(re.search(r"for the backward pass; the largest batch per device is (\d+)", text)[1])
+    sizes = [planned.step.fixed + planned.step.each * batch for batch in (largest, largest + 1)]
+    assert sizes[0] <= TOY.one.memory < sizes[1] and largest == roofline.largest_batch(planned.step.fixed, planned.step.each, TOY.one)
+    assert ("note: training does not fit" in text) == (planned.step.memory > TOY.one.memory)
+    small = dataclasses.replace(TOY, one=dataclasses.replace(TOY.one, memory=planned.step.fixed / 2))
+    assert "give --mesh fsdp=N" in "\n".join(plan_lines.lines(OPTIONS, small, planned, small.one))
+    large = dataclasses.replace(TOY, one=dataclasses.replace(TOY.one, memory=1e12))
+    assert "fit" not in "\n".join(plan_lines.lines(OPTIONS, large, planned, large.one))
+
+
+def test_every_named_accelerator_is_a_published_one_at_the_rate_of_the_dtype(monkeypatch):
+    assert set(plan_options.PUBLISHED.values()) == set(accelerators.PUBLISHED)
+    of = plan_options.devices(dataclasses.replace(OPTIONS, dtype="float32", mesh="data=2,fsdp=4"))
+    assert (of.one.flops, of.parts, of.shards) == (accelerators.H100.float32_flops, 8, 4)
+    assert plan_options.devices(OPTIONS).dtype == "bfloat16"
+    monkeypatch.setattr(dtypes, "suited", lambda: Suited("float32", "it is old"))
+    monkeypatch.setattr(this_machine, "measured", lambda dtype, size: Accelerator(dtype, 1.0, 1.0))
+    assert plan_options.devices(dataclasses.replace(OPTIONS, accelerator="cpu")).one.name == "float32"
+
+
+def test_this_machine_is_measured():
+    here = this_machine.measured("float32", 64)
+    assert 1e6 < here.flops < 1e15 and 1e6 < here.bandwidth < 1e15 and here.memory > 1e8 and "measured now" in here.source
+
+
+@pytest.mark.slow
+def test_a_smoke_plan_compiles_a_tiny_network_and_its_state_is_in_what_xla_counts(capsys):
+    assert plan("--accelerator", "h100", "--smoke", "--flops-share", "0.5") == 0
+    shown = capsys.readouterr().out
+    assert "dit-tiny/2 in bfloat16 on H100 SXM" in shown and "estimates with 0.5 of its arithmetic" in shown
+    megabytes = float(re.search(r"training step as compiled for this CPU, an estimate: (\S+) MB of memory", shown)[1])
+    parameters = float(re.search(r"(\S+) M parameters", shown)[1])
+    assert megabytes > 16 * parameters, "parameters, two moments and the average at least"
+    assert "evaluation as compiled for this CPU" in shown
+
+
+@table(
+    ("words", "message"),
+    [
+        (("--accelerator", "h1000"), "Invalid choice"),
+        (("--accelerator", "h100", "--network", "dit-xxl/2"), "did you mean 'dit-xl/2'?"),
+        (("--accelerator", "h100", "--network", "dit-s/16", "--shape", "40", "40", "4"), "patches of 16 pixels do not divide"),
+        (("--accelerator", "h100", "--batch", "0"), "--batch 0: it must be a whole number from 1"),
+        (("--accelerator", "h100", "--batch", "10", "--mesh", "data=4"), "--batch 10 is no multiple of the 4 devices"),
+        (("--accelerator", "h100", "--mesh", "tensor=2"), "give the sizes of data and fsdp as numbers"),
+        (("--accelerator", "h100", "--mesh", "data=all"), "give the sizes of data and fsdp as numbers"),
+        (("--accelerator", "h100", "--flops-share", "1.5"), "--flops-share 1.5: it must be a finite number above 0 to 1"),
+        (("--accelerator", "h100", "--dtype", "int8"), "Invalid choice"),
+    ],
+)
+def test_a_wrong_option_exits_2_before_anything_is_traced(words, message, capsys):
+    assert plan(*words) == 2
+    out, told = capsys.readouterr()
+    assert message in told and "training step" not in out

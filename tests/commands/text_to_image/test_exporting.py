@@ -1,0 +1,133 @@
+"""The exported pipeline runs where gendiff is not, gives the command's picture, and calls nothing that one platform alone has."""
+
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import pytest
+
+from experiments.diffusion import text_to_image
+from gendiff import pipelines
+from gendiff.commands.text_to_image import default_sampling, networks, texts
+from gendiff.commands.text_to_image.drawings.latents import Normalisation
+from gendiff.commands.text_to_image.model_files import origins, published
+from gendiff.commands.text_to_image.prompting import command, exporting, prompt_drawing, prompt_reading
+from gendiff.commands.text_to_image.prompting.command import CommandOptions
+from gendiff.commands.text_to_image.trained import Trained
+from gendiff.runs.progress import Progress
+from gendiff.weights import mini_lm
+
+CONFIG = text_to_image.EXPERIMENT.smoke
+PAGE = Path(command.__file__).resolve().parents[3] / "documentation" / "pages" / "text_to_image.md"
+PROMPT, AWAY = "a smiling sun wearing sunglasses", "a red cat"
+WITHOUT = """
+import sys
+
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("gendiff", "experiments"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Refused())
+for name in ("gendiff", "experiments"):
+    try:
+        __import__(name)
+    except ModuleNotFoundError:
+        continue
+    raise SystemExit(f"{name} can be imported")
+"""
+ABSENT = """
+if loaded := [name for name in sys.modules if name.split(".")[0] in ("gendiff", "experiments", "flax")]:
+    raise SystemExit(f"{loaded} are loaded")
+"""
+
+
+@pytest.fixture(autouse=True)
+def sizes_of_any_kind():
+    """The number of pictures is a symbol in an exported program, and the types of shapes say int."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@pytest.fixture(autouse=True)
+def installed():
+    pytest.importorskip("tokenizers", reason="needs the extra [text]")
+    pytest.importorskip("flatbuffers", reason="needs the extra [experiments]")
+    try:
+        mini_lm.folder()
+    except ImportError as error:
+        pytest.skip(str(error))
+
+
+def network(name):
+    """Of the smoke configuration, every parameter away from its first value, where a network answers 0."""
+    of = Trained(CONFIG, name, {}, Normalisation(0.5, 0.1) if name == networks.EMOJI else None)
+    params = {"network": of.model.init(jax.random.key(0))}
+    if name == networks.EMOJI:
+        params["decoder"] = of.init_autoencoder(jax.random.key(1))
+    rng = np.random.default_rng(0)
+    moved = jax.tree.map(lambda leaf: jnp.asarray(leaf + rng.normal(0, 0.05, leaf.shape), leaf.dtype), params)
+    return dataclasses.replace(of, params={"text": texts.params()} | moved)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [networks.FROZEN, networks.EMOJI], ids=["shapes", "emoji"])
+def test_a_process_without_gendiff_draws_the_picture_of_the_command(name, tmp_path, monkeypatch):
+    of, lines = network(name), []
+    monkeypatch.setattr(Progress, "line", lambda self, text: lines.append(text))
+    file = tmp_path / f"mine{published.SUFFIX}"
+    published.write(file, of, lambda params: np.zeros((1, 2, 2, 3)), origins.origin(name), {"sun"}, trained_seed=0, checkpoint=1)
+    given = CommandOptions(prompt=PROMPT, negative=AWAY, num=3, steps=4, guidance=2.5, seed=5, model=str(file))
+    command.COMMAND.call(dataclasses.replace(given, export=str(tmp_path / "x.jaxexport")), {}, Progress())
+    example = next(line for line in lines if "export.deserialize" in line).partition("\n\n")[2]
+    assert re.search(r"^import jax", example)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT + example + ABSENT],
+        cwd=tmp_path,
+        env={"PATH": "", "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    there, seen = np.load(tmp_path / "x.npy"), []
+    write = command.prompted.prompt_files.write_grid
+    monkeypatch.setattr(
+        command.prompted.prompt_files, "write_grid", lambda pictures, *rest: (seen.append(pictures), write(pictures, *rest))
+    )
+    command.COMMAND.call(dataclasses.replace(given, out=str(tmp_path / "x.png")), {}, Progress())
+    assert seen[0].shape == there.shape == (3, of.side, of.side, 3) and np.ptp(there) > 0.1
+    np.testing.assert_allclose(there, seen[0], atol=1e-5 * max(1.0, np.abs(there).max()))
+
+
+@pytest.mark.slow
+def test_every_platform_is_lowered_for_and_the_program_calls_nothing_of_one_alone():
+    of = network(networks.EMOJI)
+    program = prompt_drawing.program(of, default_sampling.settled(None, None, 2))
+    prompt = prompt_reading.read("--prompt", PROMPT, (), Progress(quiet=True))
+    module = exporting.exported(program, of, prompt.ids.shape[1])
+    assert module.platforms == exporting.PLATFORMS == ("cpu", "cuda", "tpu") and not module.disabled_safety_checks
+    assert exporting.custom_calls(module) <= {"shape_assertion"}  # JAX resolves it before it compiles for any platform
+    for index in (np.arange(1, dtype=np.int32), np.arange(2, dtype=np.int32)):
+        away = pipelines.nothing(prompt)
+        shapes = jax.eval_shape(module.call, *prompt[:2], *away[:2], np.uint32(0), np.float32(1), index)
+        assert shapes.shape == (len(index), of.side, of.side, 3)
+
+
+@pytest.mark.slow
+def test_the_page_shows_how_a_file_is_used_from_python(tmp_path, capsys):
+    file, of = tmp_path / f"shapes{published.SUFFIX}", network(networks.FROZEN)
+    published.write(file, of, lambda params: np.zeros((1, 2, 2, 3)), origins.RENDERED, {"red"}, trained_seed=0, checkpoint=1)
+    (block,) = re.findall(r"^```py\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    assert (wanted := "gendiff/commands/trained_networks/shapes.safetensors") in block
+    with jax.numpy_rank_promotion("allow"):  # as users have it
+        exec(compile(block.replace(wanted, str(file)).replace("schedule, 16)", "schedule, 2)"), "page", "exec"), {"__name__": "page"})
+    assert capsys.readouterr().out == "Apache-2.0 (4, 32, 32, 3)\n"

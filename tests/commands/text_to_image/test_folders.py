@@ -1,0 +1,277 @@
+"""From a folder of diffusers to a picture with its settings, by the commands `text-to-image --model DIR` and `inspect DIR`."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import catalogue
+from gendiff.commands import command_line, inspect_folder
+from gendiff.commands.text_to_image.folders import folder_drawing, folder_options, folder_pictures, folder_programs
+from gendiff.commands.text_to_image.prompting.command import CommandOptions
+from gendiff.core.errors import ConfigError
+from gendiff.pipelines.stable_diffusion import open_model
+from gendiff.provenance import metadata
+from gendiff.runs import devices
+from gendiff.runs.progress import Progress
+from tests.pipelines.stable_diffusion import tiny_folders
+from tests.pipelines.stable_diffusion.single_files import in_one_file, stored
+from tests.pipelines.stable_diffusion.tiny_folders import FOLDERS
+from tests.quickly import quickly
+from tests.tables import table
+
+pytest.importorskip("tokenizers", reason="needs the extra [text]")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return tiny_folders.Folders(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def unread(tmp_path_factory):
+    return tiny_folders.without_weights(tmp_path_factory.mktemp("unread"))
+
+
+@pytest.fixture
+def said(monkeypatch):
+    lines = []
+    monkeypatch.setattr(Progress, "line", lambda self, text: lines.append(text))
+    monkeypatch.setattr(devices, "jit", lambda draw, libraries=True, **options: quickly(draw, **options))
+    return lines
+
+
+@pytest.fixture
+def draw(folders, said, tmp_path):
+    """(pictures (rows of the grid), settings, lines)."""
+
+    def call(name, file="x.png", of=folders, **options):
+        given = {"prompt": "red cat", "num": 1, "steps": 2, "compile_cache": "none", "out": str(tmp_path / file)} | options
+        folder_drawing.draw(CommandOptions(**given), of[name], Progress(quiet=True))
+        with Image.open(tmp_path / file) as image:
+            return np.asarray(image), metadata.read(tmp_path / file).settings, said
+
+    return call
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A picture and masks, by name."""
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    right = np.zeros((16, 16), np.uint8)
+    right[:, 8:] = 255
+    for name, array in {"cat": pixels, "right": right, "black": 0 * right, "wide": np.tile(pixels, (1, 2, 1))}.items():
+        Image.fromarray(array).save(tmp_path / f"{name}.png")
+    return lambda name: str(tmp_path / f"{name}.png")
+
+
+STAGES = ("open", "read text_encoder", "read unet", "read transformer", "read vae", "compile", "draw")
+
+
+@pytest.mark.parametrize("name", [pytest.param("stable", marks=pytest.mark.slow), "dit"])
+def test_a_folder_draws_and_says_its_stages_and_settings(draw, folders, name):
+    asked = {"dit": {"prompt": "", "label": "other name of 3"}, "stable": {"prompt": "red cat"}}[name]
+    image, settings, said = draw(name, **asked)
+    assert image.shape[0] >= 128 and image.std() > 1  # small pictures are enlarged
+    assert (settings["model"], settings["pipeline"]) == (str(folders[name]), FOLDERS[name][0])
+    assert (settings["height"], settings["width"]) == (16, 16) and asked.items() <= settings.items()
+    assert settings["sampler"] == "Ddim" and "compile_cache" not in settings
+    stages = [line.split(":")[0] for line in said]
+    parts = {f"read {part}" for part in FOLDERS[name][2]}
+    assert [stage for stage in stages if stage in STAGES] == [stage for stage in STAGES if stage in parts or "read" not in stage]
+
+
+@pytest.mark.slow
+def test_a_picture_does_not_depend_on_what_is_drawn_beside_it(draw):
+    first, _, _ = draw("stable", num=2, together=2)
+    second, _, _ = draw("stable", "y.png", num=2, together=1)
+    assert np.abs(first.astype(int) - second.astype(int)).max() <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unchecked")  # the number of pictures is a symbol, and the types of shapes say int
+@pytest.mark.parametrize("name", ["stable", "dit", "xl"])
+def test_an_exported_program_draws_what_the_command_draws_from_the_arrays_beside_it(draw, folders, said, tmp_path, name):
+    pytest.importorskip("flatbuffers", reason="needs the extra [experiments]")
+    asked = {"dit": {"prompt": "", "label": "3"}, "xl": {"prompt": "red cat"}, "stable": {"prompt": "cat", "negative": "dog"}}[name]
+    given = CommandOptions(num=2, steps=2, seed=5, compile_cache="none", export=str(tmp_path / "p"), **asked)
+    folder_drawing.draw(given, folders[name], Progress(quiet=True))
+    program = said[-1].split("\n\n")[1]
+    assert "gendiff" not in program
+    exec(compile(program, "the example", "exec"), {})
+    pictures = np.load(tmp_path / "p.npy")
+    image, _, _ = draw(name, num=2, seed=5, **asked)
+    large = np.clip((pictures + 1) * 127.5, 0, 255).repeat(8, 1).repeat(8, 2)
+    assert pictures.shape == (2, 16, 16, 3) and np.abs(image[:, :128] - large[0]).max() < 1
+    with pytest.raises(ConfigError, match="p.safetensors exists: add --force"):
+        (tmp_path / "p").unlink()
+        folder_drawing.draw(given, folders[name], Progress(quiet=True))
+
+
+def test_a_picture_of_another_size_is_fitted_with_a_note(said, pictures):
+    given = folder_pictures.read(CommandOptions(init=pictures("wide")), 16, 16, Progress(quiet=True))
+    assert given.picture.shape == (1, 16, 16, 3) and given.mask is None
+    assert any("32 × 16 pixels: its middle is scaled to 16 × 16" in line for line in said)
+    same = folder_pictures.read(CommandOptions(init=pictures("cat"), mask=pictures("right")), 16, 16, Progress(quiet=True))
+    assert same.mask.shape == (1, 16, 16, 1) and same.mask[0, :, 8:].all() and not same.mask[0, :, :8].any()
+
+
+@pytest.mark.slow
+def test_what_a_mask_keeps_is_in_the_file_to_the_pixel(draw, pictures):
+    kept, settings, _ = draw("stable", init=pictures("cat"), mask=pictures("right"), sampler="ddim")
+    with Image.open(pictures("cat")) as image:
+        expected = np.asarray(image)[:, :8].repeat(8, 0).repeat(8, 1)
+    assert settings["sampler"] == "ddim" and np.array_equal(kept[:, :64], expected)
+
+
+@pytest.mark.slow
+def test_a_network_for_inpainting_draws_and_needs_a_picture_and_a_mask(draw, pictures):
+    assert draw("inpaint", init=pictures("cat"), mask=pictures("right"))[0].any()
+    with pytest.raises(ConfigError, match="give --init PICTURE and --mask PICTURE"):
+        draw("inpaint", "y.png")
+
+
+@pytest.mark.slow
+def test_the_refiner_takes_over_and_moves_the_picture(draw, folders):
+    alone, _, _ = draw("xl", steps=3)
+    both, settings, _ = draw("xl", "y.png", steps=3, refiner=str(folders["refiner"]), refine_from=0.5)
+    assert settings["refiner"] == str(folders["refiner"]) and not np.array_equal(alone, both)
+
+
+@pytest.mark.slow
+def test_a_picture_is_begun_from_by_its_strength(draw, pictures):
+    cat = pictures("cat")
+    little, much = (draw("stable", f"{share}.png", steps=4, init=cat, strength=share)[0].astype(float) for share in (0.25, 1.0))
+    assert not np.array_equal(little, much) and np.array_equal(little, draw("stable", "again.png", steps=4, init=cat, strength=0.25)[0])
+    assert not np.array_equal(draw("stable", "none.png", steps=4)[0], little)
+
+
+@pytest.mark.slow
+def test_a_controlnet_follows_its_hint_by_its_scale(draw, pictures, tmp_path):
+    control, wide = str(tiny_folders.write_control(tmp_path / "control")), pictures("wide")
+    alone, _, _ = draw("stable")
+    followed, settings, said = draw("stable", "followed.png", controlnet=control, hint=wide)
+    unheard, _, _ = draw("stable", "unheard.png", controlnet=control, hint=wide, hint_scale=0.0)
+    assert np.array_equal(unheard, alone) and not np.array_equal(followed, alone)
+    assert settings["hint"] == wide and "read controlnet" in " ".join(said)
+    assert any("--hint" in line and "its middle is scaled to 16 × 16" in line for line in said)
+
+
+@pytest.mark.slow
+def test_a_single_file_of_weights_draws_what_its_folder_draws(draw, unread, tmp_path):
+    file = stored(in_one_file("stable"), tmp_path)
+    whole, (single, settings, _) = draw("stable"), draw("stable", "single.png", of=unread, weights=str(file))
+    assert np.array_equal(whole[0], single) and settings["weights"] == str(file)
+
+
+def test_a_single_file_is_inspected_with_the_settings_of_its_folder(unread, tmp_path, capsys):
+    file = stored(in_one_file("stable"), tmp_path)
+    assert main("inspect", str(unread["stable"]), "--weights", str(file)) == 0
+    assert "in model.safetensors" in capsys.readouterr().out
+    assert main("inspect", str(unread["xl"]), "--weights", str(file)) == 65
+    assert "has no text_encoder" in capsys.readouterr().err
+
+
+def test_a_class_has_names_and_a_number(unread):
+    model = open_model(unread["dit"])
+    labels = ("kind 3", "other name of 3", "3")
+    jobs = [folder_programs.prepared(CommandOptions(label=label), model, None, None, Progress(quiet=True)) for label in labels]
+    assert [job.words.tolist() for job in jobs] == [[3]] * 3
+
+
+MISTAKES = [
+    ("stable", {"prompt": " "}, "--prompt is empty"),
+    ("stable", {"height": 18}, "height = 18 must be a multiple of 4"),
+    ("stable", {"steps": 2000}, "steps = 2000 is outside"),
+    ("stable", {"sampler": "dimm"}, "did you mean"),
+    ("stable", {"label": "3"}, "--label is for a DiT"),
+    ("stable", {"lora": ("style.safetensors:0.8",)}, "--lora style.safetensors:0.8: no such file: style.safetensors"),
+    ("stable", {"lora": ("style:x",)}, "--lora style:x: no such file: style:x"),
+    ("stable", {"export": "x", "storage": "float8"}, "--export does not go with --storage float8"),
+    ("stable", {"refiner": "."}, "--refiner is for Stable Diffusion XL"),
+    ("stable", {"init": "cat", "mask": "black"}, "nothing of it is white"),
+    ("stable", {"init": "cat", "mask": "right", "sampler": "deis-3"}, "--mask does not go with this sampler"),
+    ("stable", {"prompt": "cat " * 9, "too_long": "error"}, "--prompt: a prompt has 9 tokens and 7 are read"),
+    ("stable", {"hint": "cat"}, "--controlnet DIR and --hint PICTURE go together"),
+    ("stable", {"controlnet": ".", "hint": "cat", "hint_scale": -1.0}, "--hint-scale -1 must be at least 0"),
+    ("xl", {"refiner": "refiner", "controlnet": ".", "hint": "cat"}, "--controlnet does not go with --refiner"),
+    ("stable", {"weights": "x.safetensors", "variant": "fp16"}, "leave one of them out"),
+    ("stable", {"grid": "trailing"}, "--grid trailing: a folder has levels of its own"),
+    ("dit", {"label": "1", "prompt": "", "weights": "x.safetensors"}, "--weights does not go with DiT"),
+    ("xl", {"refiner": "xl"}, "is no refiner of Stable Diffusion XL"),
+    ("xl", {"refiner": "refiner", "refine_from": 1.0}, "--refine-from 1 is outside"),
+    ("xl", {"refiner": "refiner", "init": "cat"}, "leave out --init"),
+    ("dit", {"label": None}, "give --label NAME or --label NUMBER"),
+    ("dit", {"label": "zebra", "prompt": ""}, "no class is called so"),
+    ("dit", {"label": "10", "prompt": ""}, "--label 10 is outside 0 … 9"),
+    ("dit", {"label": "1", "prompt": "a cat"}, "--prompt does not go with DiT"),
+]
+
+
+@table(("name", "options", "message"), MISTAKES)
+def test_a_mistake_is_one_error_that_names_the_option(draw, unread, pictures, name, options, message):
+    paths = {"init": pictures, "mask": pictures, "hint": pictures, "refiner": lambda name: name if name == "." else str(unread[name])}
+    given = {key: paths[key](value) if key in paths else value for key, value in options.items()}
+    with pytest.raises(ConfigError, match=message):
+        draw(name, of=unread, **given)
+
+
+def test_a_long_prompt_goes_on_or_loses_its_end_with_a_note(unread, said):
+    model = open_model(unread["stable"])
+    jobs = {
+        how: folder_programs.prepared(CommandOptions(prompt="cat " * 9, too_long=how), model, None, None, Progress(quiet=True))
+        for how in ("warn", "chunks")
+    }
+    assert [job.words[0].rows for job in jobs.values()] == [1, 2] and jobs["chunks"].words[1].rows == 2
+    assert any("note: --prompt: a prompt has 9 tokens and 7 are read: 'cat cat' does not fit" in line for line in said)
+
+
+def test_options_of_folders_are_refused_for_other_models():
+    for name, value in (("height", 64), ("dtype", "bfloat16"), ("like_diffusers", True), ("label", "3")):
+        with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')} is for a folder of diffusers"):
+            folder_options.refuse_without_folder(CommandOptions(**{name: value}))
+    folder_options.refuse_without_folder(CommandOptions(prompt="a cat", model="emoji"))
+
+
+def test_programs_are_kept_in_a_folder_of_the_user_unless_told_otherwise(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert folder_options.cache(CommandOptions()) == "/somewhere/gendiff/programs"
+    assert folder_options.cache(CommandOptions(compile_cache="none")) == "none"
+    assert folder_options.cache(CommandOptions(compile_cache="here")) == "here"
+
+
+def test_a_mask_has_the_size_of_its_picture(pictures):
+    options = CommandOptions(init=pictures("wide"), mask=pictures("right"))
+    with pytest.raises(ConfigError, match="are 16 × 16 and 32 × 16 pixels"):
+        folder_pictures.read(options, 16, 16, Progress(quiet=True))
+
+
+# inspect.
+
+
+def main(*words):
+    return command_line.main(list(words), catalogue.EXPERIMENTS)
+
+
+def test_inspect_says_what_a_folder_holds_and_that_it_can_be_loaded(folders, capsys):
+    assert main("inspect", str(folders["stable"])) == 0
+    shown = capsys.readouterr().out
+    assert "StableDiffusionPipeline, pictures of 16 × 16" in shown and "unet: UNet2DConditionModel" in shown
+    assert shown.rstrip().endswith("it can be loaded")
+
+
+@pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
+def test_bad_folders_end_with_65_and_every_problem_is_shown(tmp_path, capsys):
+    folder = tiny_folders.write(tmp_path / "model", "stable")
+    (folder / "unet" / "config.json").write_text("{")
+    (folder / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"")
+    assert main("inspect", str(folder)) == 65
+    shown = capsys.readouterr()
+    assert shown.out.count("refused: ") == 2 and "2 parts would be refused" in shown.err
+    drawn = ("text-to-image", "--model", str(folder), "--prompt", "cat", "--out", str(tmp_path / "x.png"), "--compile-cache", "none")
+    assert main(*drawn) == 65
+    assert "unet/config.json: not JSON" in capsys.readouterr().err and not (tmp_path / "x.png").exists()
+    assert main("inspect", str(tmp_path / "none")) == 65
+
+
+def test_the_report_has_sizes_people_can_read():
+    assert inspect_folder._bytes(3 * 2**20) == "3.0 MiB" and inspect_folder._bytes(5 * 2**30) == "5.00 GiB"

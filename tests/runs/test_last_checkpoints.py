@@ -1,0 +1,125 @@
+"""A run is judged by the last checkpoint of each of its trainings, or not at all."""
+
+import dataclasses
+import json
+import shutil
+
+import pytest
+
+from gendiff.commands import command_line
+from gendiff.runs.reporting import json_files, results
+from gendiff.runs.run_folder import RunFolder
+from gendiff.training import digests
+from gendiff.training.checkpoints import Checkpoints
+from tests.runs import toy
+
+CONTROL, STEPS = "control", 8
+
+
+def train(config, folder, progress):
+    """The toy's training, and a shorter one in a part of the run's folder."""
+    toy.train(config, folder, progress)
+    toy.train(dataclasses.replace(config, train_steps=STEPS - 2), folder.inside(CONTROL), progress)
+
+
+PARTS = dataclasses.replace(toy.EXPERIMENT, train=train)
+OPTIONS = ("--train-steps", str(STEPS), "--checkpoint-every", "3", "--seeds", "3", "4")
+
+
+def call(*words):
+    return command_line.main(list(map(str, words)), {"toy": PARTS})
+
+
+def run(folder):
+    return call("run", "toy", "--out", folder, *OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    assert run(folder) == 0
+    return folder
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def test_results_hold_step_and_digest_of_every_judged_checkpoint(copy):
+    expected = [
+        results.Checkpoint(part, seed, step, digests.of(copy / part / "checkpoints" / f"seed_{seed}" / str(step)))
+        for part, step in (("", STEPS), (CONTROL, STEPS - 2))
+        for seed in (3, 4)
+    ]
+    assert list(results.read(copy).checkpoints) == expected
+    assert call("evaluate", copy) == 0 and list(results.read(copy).checkpoints) == expected
+
+
+@pytest.mark.parametrize(("part", "newest"), [("", STEPS), (CONTROL, STEPS - 2)])
+def test_evaluate_refuses_an_older_checkpoint_and_names_the_command_that_trains_the_rest(part, newest, copy, capsys):
+    before = json.loads((copy / "results.json").read_text())
+    shutil.rmtree(copy / part / "checkpoints" / "seed_4" / str(newest))
+    older = max(int(each.name) for each in (copy / part / "checkpoints" / "seed_4").iterdir())
+    capsys.readouterr()
+    assert call("evaluate", copy) == 65
+    message = capsys.readouterr().err
+    assert f"step {older}" in message and f"step {newest}" in message and len(message.splitlines()) <= command_line.MOST_LINES
+    assert json.loads((copy / "results.json").read_text()) == before
+    (copy / "results.json").unlink()
+    assert call(*message.split("python -m experiments ")[1].split()) == 0
+    assert [each.step for each in results.read(copy).checkpoints] == [STEPS, STEPS, STEPS - 2, STEPS - 2]
+
+
+@pytest.mark.fault("evaluate without the last checkpoint")
+def test_evaluate_refuses_a_training_whose_checkpoints_or_metrics_are_gone(copy, capsys):
+    shutil.move(copy / CONTROL / "metrics.jsonl", copy / "metrics")
+    assert call("evaluate", copy) == 65 and "metrics.jsonl: " in capsys.readouterr().err
+    shutil.move(copy / "metrics", copy / CONTROL / "metrics.jsonl")
+    shutil.rmtree(copy / CONTROL / "checkpoints")
+    assert call("evaluate", copy) == 65 and "no checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.fault("config.json is changed after training")
+def test_evaluate_refuses_a_configuration_that_was_changed_after_training(copy, capsys):
+    stored = json.loads((copy / "config.json").read_text())
+    stored["config"]["train_steps"] += 4
+    json_files.write(copy / "config.json", stored)
+    assert call("evaluate", copy) == 65
+    message = capsys.readouterr().err
+    assert ["train_steps", str(STEPS), str(STEPS + 4)] in map(str.split, message.splitlines()) and "config.json" in message
+    assert results.read(copy).config["train_steps"] == STEPS
+
+
+def test_the_checkpoints_of_every_part_hold_the_configuration_of_the_run(finished):
+    stored = json.loads((finished / "config.json").read_text())["config"]
+    for part in ("", CONTROL):
+        with Checkpoints(RunFolder(finished / part).checkpoints(3), read_only=True) as store:
+            assert store.settings() == stored
+
+
+def test_a_run_is_not_concluded_by_a_checkpoint_that_is_not_the_last(tmp_path, capsys):
+    def loses(config, folder, progress):
+        train(config, folder, progress)
+        shutil.rmtree(folder.checkpoints(3) / str(STEPS))
+
+    losing = dataclasses.replace(PARTS, train=loses)
+    assert command_line.main(["run", "toy", "--out", str(tmp_path / "run"), *OPTIONS], {"toy": losing}) == 65
+    assert f"step {STEPS}" in capsys.readouterr().err and not (tmp_path / "run" / "results.json").exists()
+
+
+def test_runs_within_the_folder_of_a_run_are_not_judged_with_it(copy):
+    shutil.copytree(copy, copy / "killed")
+    shutil.rmtree(copy / "killed" / "checkpoints" / "seed_3" / str(STEPS))
+    assert call("evaluate", copy) == 0 and len(results.read(copy).checkpoints) == 4
+
+
+def test_parts_of_older_runs_whose_checkpoints_hold_no_configuration_go_on(tmp_path, monkeypatch):
+    """Only with a warning: nothing tells by which configuration they were trained."""
+    with monkeypatch.context() as older:
+        older.setattr("gendiff.runs.configuration.of_training", lambda folder: None)
+        assert run(tmp_path / "run") == 0
+    assert call("evaluate", tmp_path / "run") == 0
+    (tmp_path / "run" / "results.json").unlink()
+    with pytest.warns(UserWarning, match="without a configuration"):
+        assert run(tmp_path / "run") == 0
