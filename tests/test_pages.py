@@ -30,6 +30,10 @@ def test_the_readme_is_short_with_one_example_of_at_most_30_lines():
     assert len(example.splitlines()) <= 30 and len(text_of("README.md").splitlines()) <= 130
 
 
+def test_your_own_experiment_has_at_most_40_lines_of_code():
+    assert len([line for line in blocks_of("gendiff/runs/README.md")[0].splitlines() if line.strip()]) <= 40
+
+
 def test_every_link_and_picture_of_a_page_exists():
     problems = []
     for page in PAGES:
