@@ -37,7 +37,7 @@ CHAPTERS = (
 APPLICATION = ("runs", "commands")
 """The floor above the library: the only chapters that print, and programs rather than functions for others."""
 RUNS_ALSO = ("gendiff.data.batches", "gendiff.metrics.bootstrap")
-LANGUAGE_TEXTS = "experiments.language.speculative.tasks"
+LANGUAGE_TEXTS = "experiments.language.writing_tasks"
 """The bench times replies to what an experiment asks."""
 EXPERIMENTS = {
     "catalogue.py": (),
@@ -109,6 +109,21 @@ def test_experiments_import_what_lies_below_them():
         below = (*EXPERIMENTS.get(part, ()), f"experiments.{part}", "gendiff")
         module = ".".join(names)
         return names[0] not in ("experiments", "gendiff") or any(f"{module}.".startswith(f"{each}.") for each in below)
+
+    assert not imports_against(allowed, "experiments")
+
+
+def test_no_study_imports_another():
+    """What two share is a room beside them, a command, or the library's. The bench may time what a study trains."""
+    studies = {module for module in catalogue.EXPERIMENTS.values() if module.startswith("experiments.")}
+    shared = ("experiments.diffusion.few_step_text.", "experiments.diffusion.text_to_image.")  # its recipes are judged anew
+
+    def study(module: str) -> str:
+        return max((each for each in studies if f"{module}.".startswith(f"{each}.")), key=len, default="")
+
+    def allowed(file: str, names: list[str]) -> bool:
+        own, other = study(file.removesuffix(".py").replace("/", ".")), study(".".join(names))
+        return other in ("", own) or file.startswith("experiments/benchmarks/") or (f"{own}.", f"{other}.") == shared
 
     assert not imports_against(allowed, "experiments")
 

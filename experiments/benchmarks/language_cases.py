@@ -16,7 +16,7 @@ from experiments.benchmarks.duel import OURS, Case
 from experiments.benchmarks.findings import Findings, Ratio
 from experiments.benchmarks.side_process import SideProcess
 from experiments.benchmarks.workloads import Workload
-from experiments.language.speculative.tasks import TASKS
+from experiments.language.writing_tasks import TASKS
 from gendiff.commands.chat import models
 from gendiff.pipelines import Chat
 from gendiff.runs import interleaving

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.diffusion import digits
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_model import Model
 from gendiff.core.errors import ConfigError
+from gendiff.diffusion import parameterization, schedules
 from gendiff.diffusion.samplers import catalogue
 from gendiff.runs import ranges
 from gendiff.runs.ranges import Count, Distinct, Natural, NonNegative, Positive, Seed, Share
@@ -102,4 +102,4 @@ def check(config: Config) -> None:
 
 def model(config: Config) -> Model:
     """The network of the digits experiment, in this size."""
-    return digits.model(digits.Config(channels=config.channels, blocks=config.blocks, ema=config.ema))
+    return image_training.unet(config, schedules.flow(), parameterization.flow(), temperature=1.05)

@@ -8,8 +8,8 @@ import numpy as np
 
 from experiments.language.speculative import law, writing
 from experiments.language.speculative.config import Config
-from experiments.language.speculative.tasks import REPEATING, TASKS
 from experiments.language.speculative.writing import EARLY, LOOKUP, PLAIN, Written
+from experiments.language.writing_tasks import REPEATING, TASKS
 from gendiff.commands.chat import models
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Outcome

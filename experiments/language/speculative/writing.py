@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from experiments.language.speculative.config import Config
-from experiments.language.speculative.tasks import TASKS
+from experiments.language.writing_tasks import TASKS
 from gendiff import language, networks
 from gendiff.commands.chat import models, steps
 from gendiff.language import cache, drafts, processors, speculative
