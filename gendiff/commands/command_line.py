@@ -190,13 +190,18 @@ def _dispatch(arguments: list[str], catalogue: Catalogue, tools: Tools) -> int:
 
 def _list(tools: Tools, arguments: list[str], catalogue: Catalogue, progress: Progress) -> None:
     _parse(ListOptions, "list", arguments)
-    for name in catalogue:
+    groups: dict[str, dict[str, str]] = {}
+    for name, entry in catalogue.items():
         experiment = registry.load(name, catalogue)
-        presets = [f"presets: {', '.join(experiment.presets)}, and --smoke"] if experiment.runs else []
-        own = [f"command: {name} [options]"] if experiment.command is not None else []
-        print(f"{name:<16} {experiment.question}\n{'':<16} {'; '.join(presets + own)}")
-    for name in tools:
-        print(f"{name:<16} {registry.tool(name, tools).does}\n{'':<16} command: {name} [options]")
+        chapter = entry.split(".")[1] if isinstance(entry, str) else ""
+        further = " | ".join(each for each in experiment.presets if each != "full")
+        typed = experiment.typed or f"run {name}" if experiment.runs else name
+        groups.setdefault(chapter, {})[typed] = f"{experiment.question}{further and f' [--preset {further}]'}"
+        if experiment.runs and experiment.command is not None:
+            groups[chapter][name] = f"the same by its own options: {name} --help"
+    groups.setdefault("commands", {}).update({name: registry.tool(name, tools).does for name in tools})
+    for chapter, lines in groups.items():
+        print(*filter(None, [chapter, *(f"  {typed:<22} {question}" for typed, question in lines.items())]), sep="\n")
 
 
 def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
