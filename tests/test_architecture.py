@@ -30,7 +30,7 @@ CHAPTERS = (
     | {chapter: {"core", "networks", "metrics", chapter} for chapter in MIDDLE}
     | {chapter: {"core", "networks", "metrics", "training", chapter} for chapter in STEPPING}
     | {"runs": {"core", "training", "runs"}}
-    | {"pipelines": {"core", "pipelines", *LOWER, *MIDDLE}}
+    | {"pipelines": {"core", "pipelines", *LOWER, *MIDDLE, "runs"}}
     | {"commands": {"core", "pipelines", *LOWER, *MIDDLE, "runs", "commands"}}
 )
 """Chapter of gendiff -> the chapters that it may import."""

@@ -5,15 +5,18 @@ from gendiff.pipelines.chat import Chat
 from gendiff.pipelines.interleaved import Interleaved
 from gendiff.pipelines.multimodal import Multimodal
 from gendiff.pipelines.text_to_image import TextToImage, nothing
+from gendiff.pipelines.trained_run import TrainedRun, open_run
 
 __all__ = [
     "Chat",
     "Interleaved",
     "Multimodal",
     "TextToImage",
+    "TrainedRun",
     "diffusers_schedulers",
     "interleaved",
     "multimodal",
     "nothing",
+    "open_run",
     "stable_diffusion",
 ]

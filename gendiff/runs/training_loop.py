@@ -55,6 +55,7 @@ def train(
     on_state: OnState | None = None,
     fingerprint: str = "",
     snapshot_every: int | None = None,
+    description: Mapping[str, Any] | None = None,
 ) -> training.TrainState:
     """The state after `steps` steps of `batch` samples, resumed from the newest checkpoint of `folder.checkpoints(seed)` if there is one.
 
@@ -69,7 +70,7 @@ def train(
     always saved and logged. keep: how many checkpoints.
     most_nonfinite: a step with a NaN or infinite loss or gradient is skipped and counted; after so many in a row the batch goes to debug/.
     mesh, rules: of `training.fit`; None: all devices of all processes, as --mesh says. The rules split layers where it has "tensor".
-    on_step, on_state, fingerprint, snapshot_every: of `train_programs`, which runs what this builds, and raises what it raises.
+    on_step, on_state, fingerprint, snapshot_every, description: of `train_programs`, which runs what this builds, and raises what it does.
     """
     if mesh is None:
         mesh = meshes.build(folder.mesh, rules)
@@ -91,6 +92,7 @@ def train(
         on_state=on_state,
         fingerprint=fingerprint,
         snapshot_every=snapshot_every,
+        description=description,
     )
 
 
@@ -112,6 +114,7 @@ def train_programs(
     on_state: OnState | None = None,
     fingerprint: str = "",
     snapshot_every: int | None = None,
+    description: Mapping[str, Any] | None = None,
 ) -> Any:
     """The state after `steps` steps of a program of one's own, such as that of a GAN (`own_programs`); other arguments as for `train`.
 
@@ -121,6 +124,7 @@ def train_programs(
     copy of the state; a state that is split over processes is not handed on.
     fingerprint: of the data where they are a function, such as that of a source; processes with another one are refused.
     snapshot_every: steps between snapshots of the averages by power functions, in `folder.snapshots(seed)`; None keeps none.
+    description: what is trained, as JSON, for `pipelines.open_run`; checkpoints hold it.
 
     The loop is `training.loop`; this adds what a run folder keeps. Metrics are lines {"seed", "step", "skipped", …metrics of that step},
     without any time, so that the files of a resumed and an uninterrupted run are equal; where the seconds went is a line of the timings.
@@ -141,7 +145,7 @@ def train_programs(
     stored = configuration.of_training(folder)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(interruption.watch())
-        store = stack.enter_context(Checkpoints(folder.checkpoints(seed), config=stored, keep=keep))
+        store = stack.enter_context(Checkpoints(folder.checkpoints(seed), config=stored, keep=keep, description=description))
         kept = None
         if snapshot_every is not None:
             kept = stack.enter_context(Checkpoints(folder.snapshots(seed), config=stored, keep_every=1))

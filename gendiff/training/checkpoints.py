@@ -66,6 +66,7 @@ class Checkpoints:
         every: `save` acts on multiples of it, at least 1.
         keep_every: multiples of it stay for ever; None for no such steps.
         read_only: nothing is written or cleaned, so that the folder of a running job can be read.
+        description: what the state belongs to, as JSON. It is stored with each step and compared with nothing.
 
     Raises:
         ConfigError: for a path that is a file or a URL, and for settings out of range.
@@ -82,12 +83,14 @@ class Checkpoints:
         every: int = 1,
         keep_every: int | None = None,
         read_only: bool = False,
+        description: Mapping[str, Any] | None = None,
     ) -> None:
         for name, value in (("keep", keep), ("every", every), ("keep_every", keep_every)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ConfigError(f"{name} = {value!r} must be a whole number of at least 1")
         self.path = _folder(path, read_only)
         self._config = None if config is None else compatibility.as_json("config", dict(config))
+        self._description = None if description is None else compatibility.as_json("description", dict(description))
         self._may_differ = tuple(may_differ)
         self._every = every
         self._read_only = read_only
@@ -133,6 +136,7 @@ class Checkpoints:
             raise ConfigError(f"step {step} is older than the newest stored step {newest} of {self.path}: call discard_after({step}) first")
         flat = compatibility.leaves(state)
         about = {"config": self._config, "meta": compatibility.as_json("meta", dict(meta or {})), "leaves": compatibility.outline(flat)}
+        about["description"] = self._description
         # Orbax refuses empty arrays; the outline is all there is to them
         arrays = {path: leaf for path, leaf in flat.items() if np.size(leaf)}
         self._offered = None
@@ -255,6 +259,10 @@ class Checkpoints:
     def settings(self, step: int | None = None) -> Any:
         """Return the `config` that a step (None: the newest) was written with, None without one; raises as `contents` does."""
         return self._about(step)[1]["config"]
+
+    def description(self, step: int | None = None) -> Any:
+        """Return the `description` that a step (None: the newest) was written with, None without one; raises as `contents` does."""
+        return self._about(step)[1].get("description")
 
     def discard_after(self, step: int) -> None:
         """Delete every step newer than `step`, as a run does that goes on from an older one.

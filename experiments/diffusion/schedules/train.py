@@ -68,6 +68,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
         place, seeds = folder.inside(name), config.seeds[: config.loud_seeds] if name == "loud" else config.seeds
         image_training.train(config, dataclasses.replace(network, schedule=schedule), data, place, progress, seeds=seeds)
     joint: dict[str, Any] = {"loss": joint_loss(config, network), "optimizer": optimizer(config), "seeds": config.seeds}
+    joint["description"] = None  # its parameters are those of a network and a schedule
     image_training.train(config, with_schedule(config), data, folder.inside("learned"), progress, **joint)
 
 

@@ -21,6 +21,7 @@ from gendiff.diffusion.distillation import Pairs
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Batch
+from gendiff.pipelines import trained_run
 from gendiff.runs import dtypes, ranges, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.ranges import Count, Decay, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
@@ -221,9 +222,18 @@ def train(
         "checkpoint_every": config.checkpoint_every,
         "log_every": config.log_every,
         "rules": model.rules,
+        "description": _description(model),
     } | options
     for seed in seeds:
         training_loop.train(init=model.init, data=data, seed=seed, folder=folder, progress=progress, **chosen)
+
+
+def _description(model: Model) -> dict[str, Any] | None:
+    """What `pipelines.open_run` reads from a checkpoint."""
+    classes = model.names or tuple(map(str, range(model.num_classes)))
+    what = model.predict, model.schedule, model.parameterization
+    about: dict[str, Any] = {"data_levels": model.levels, "temperature": model.temperature, "ema": model.ema}
+    return trained_run.describe(*what, shape=model.shape, classes=classes, **about)
 
 
 def per_seed(model: Callable[[Any], Model]) -> Callable[..., None]:
