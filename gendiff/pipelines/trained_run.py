@@ -113,7 +113,7 @@ def open_run(path: str | os.PathLike[str], *, seed: int | None = None, ema: floa
     if not folder.checkpoints(seed).is_dir():
         raise ConfigError(f"seed = {seed} was not trained in {folder.path}: there are {', '.join(map(str, _seeds(folder.path)))}")
     with Checkpoints(folder.checkpoints(seed), read_only=True) as store:
-        step, written = store.latest(), store.description()
+        step, written = store.latest(), store.written_with()["description"]
     place = f"step {step} of {folder.checkpoints(seed)}"
     if written is None:
         raise DataError(

@@ -92,8 +92,7 @@ class Checkpoints:
         self._config = None if config is None else compatibility.as_json("config", dict(config))
         self._description = None if description is None else compatibility.as_json("description", dict(description))
         self._may_differ = tuple(may_differ)
-        self._every = every
-        self._read_only = read_only
+        self._every, self._read_only = every, read_only
         self._saving: int | None = None
         self._offered: _Offered | None = None
         self._needed = 0
@@ -137,8 +136,7 @@ class Checkpoints:
         flat = compatibility.leaves(state)
         about = {"config": self._config, "meta": compatibility.as_json("meta", dict(meta or {})), "leaves": compatibility.outline(flat)}
         about["description"] = self._description
-        # Orbax refuses empty arrays; the outline is all there is to them
-        arrays = {path: leaf for path, leaf in flat.items() if np.size(leaf)}
+        arrays = {path: leaf for path, leaf in flat.items() if np.size(leaf)}  # Orbax refuses empty ones; their outline says all
         self._offered = None
         self._saving, self._needed = int(step), sum(getattr(leaf, "nbytes", 8) for leaf in arrays.values())
         self._quiet.begin()
@@ -256,13 +254,9 @@ class Checkpoints:
         """
         return compatibility.from_outline(self._about(step)[1]["leaves"])
 
-    def settings(self, step: int | None = None) -> Any:
-        """Return the `config` that a step (None: the newest) was written with, None without one; raises as `contents` does."""
-        return self._about(step)[1]["config"]
-
-    def description(self, step: int | None = None) -> Any:
-        """Return the `description` that a step (None: the newest) was written with, None without one; raises as `contents` does."""
-        return self._about(step)[1].get("description")
+    def written_with(self, step: int | None = None) -> dict[str, Any]:
+        """Return the `config` and `description` that a step (None: the newest) was written with, by name; raises as `contents` does."""
+        return {"description": None} | {name: value for name, value in self._about(step)[1].items() if name in ("config", "description")}
 
     def discard_after(self, step: int) -> None:
         """Delete every step newer than `step`, as a run does that goes on from an older one.

@@ -95,7 +95,7 @@ def test_the_checkpoints_of_every_part_hold_the_configuration_of_the_run(finishe
     stored = json.loads((finished / "config.json").read_text())["config"]
     for part in ("", CONTROL):
         with Checkpoints(RunFolder(finished / part).checkpoints(3), read_only=True) as store:
-            assert store.settings() == stored
+            assert store.written_with()["config"] == stored
 
 
 def test_a_run_is_not_concluded_by_a_checkpoint_that_is_not_the_last(tmp_path, capsys):

@@ -11,13 +11,11 @@ import time
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from experiments import catalogue
-from gendiff import diffusion, pipelines
 from gendiff.commands import command_line
 from gendiff.commands.images import sampling_options
 from gendiff.commands.images.sampling_options import SampleOptions
@@ -163,18 +161,6 @@ def test_samples_need_no_pictures_and_know_the_names_of_the_classes(trained, pho
     with np.load(tmp_path / "x.npz") as drawn:
         assert drawn["images"].shape == (3, 8, 8, 3) and drawn["labels"].tolist() == [1, 1, 1]
     assert run("report", str(alone)) == 0
-
-
-def test_the_functions_of_an_opened_run_draw_what_sample_draws(trained, tmp_path):
-    options = ("--num", "4", "--steps", "3", "--sampler", "ddim", "--seed", "2", "--out", str(tmp_path / "drawn.npz"))
-    assert run("sample", str(trained), *options) == 0
-    opened, index = pipelines.open_run(trained), jnp.arange(4)
-    levels = diffusion.grids.trailing(opened.schedule, 3)
-    denoise = opened.denoiser(index % opened.num_classes)
-    images = diffusion.sample(jax.random.key(2), denoise, diffusion.samplers.ddim(), levels, opened.shape, index)
-    with np.load(tmp_path / "drawn.npz") as stored:
-        np.testing.assert_allclose(stored["images"], np.clip(images, -1, 1), atol=1.01 / 127.5)  # rounded to a value of a byte
-    assert opened.classes == ("dark", "light")
 
 
 def test_samples_come_from_an_average_of_any_length_and_a_stored_one_is_the_track_itself(trained, tmp_path, capsys):
