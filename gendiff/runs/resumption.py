@@ -17,9 +17,9 @@ STUDIES = "python -m experiments"
 def program() -> str:
     """What a person typed to start this process, as messages name it."""
     start = Path(sys.argv[0])
-    if start.name == "__main__.py":
-        return f"python -m {start.parent.name}"
-    return start.stem if start.stem == "gendiff" else f"python {sys.argv[0]}" if start.suffix == ".py" else STUDIES
+    if start.stem == "gendiff" or (start.name, start.parent.name) == ("__main__.py", "gendiff"):
+        return "gendiff"
+    return f"python {sys.argv[0]}" if start.suffix == ".py" and start.stem != "__main__" else STUDIES
 
 
 def command(experiment: Experiment, stored: Resolved, folder: RunFolder) -> str:

@@ -79,7 +79,7 @@ def _elsewhere(tmp_path, monkeypatch):
 
 def test_list_shows_names_and_questions_and_help_explains_every_option(capsys):
     assert run("list") == 0
-    assert "bare             Is it bare?" in capsys.readouterr().out
+    assert "run bare               Is it bare?" in capsys.readouterr().out
     assert run("run bare --help") == 0
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for text in (

@@ -3,7 +3,8 @@
 import dataclasses
 
 from gendiff.commands import command_line
-from gendiff.runs import registry
+from gendiff.runs import registry, resumption
+from tests.tables import table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,3 +31,18 @@ def test_a_command_without_an_experiment_is_listed_and_hears_of_every_experiment
     assert run("wide", "--help") == 0 and "How wide it is" in capsys.readouterr().out
     assert run("wiide") == 2 and "did you mean 'wide'?" in capsys.readouterr().err
     assert run("wide", "--widht", "9") == 2 and "--width" in capsys.readouterr().err
+
+
+@table(
+    ("started", "named"),
+    [
+        ("/env/bin/gendiff", "gendiff"),
+        ("/site/gendiff/__main__.py", "gendiff"),
+        ("/clone/experiments/__main__.py", "python -m experiments"),
+        ("circle.py", "python circle.py"),
+        ("/env/bin/pytest", "python -m experiments"),
+    ],
+)
+def test_messages_name_what_a_person_typed(started, named, monkeypatch):
+    monkeypatch.setattr("sys.argv", [started])
+    assert resumption.program() == named
