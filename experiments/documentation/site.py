@@ -16,8 +16,9 @@ _FOUND = [path.parent.name for path in ROOT.glob("gendiff/*/README.md")]
 CHAPTERS = sorted(_FOUND, key=lambda name: (name == "core", name != "diffusion", name))
 RESULTS = sorted(path.parent.name for path in (ROOT / "experiments" / "results").glob("*/README.md"))
 GUIDE = [
-    *("start.md", "pictures.md", "concepts.md", "samplers.md", "guidance.md", "text_to_image.md", "stable_diffusion.md", "serve.md"),
-    *("chat.md", "training.md", "copies.md", "from_folder_to_pod.md", "hosts.md", "extending.md"),
+    *("start.md", "pictures.md", "concepts.md", "samplers.md", "guidance.md", "edit.md", "text_to_image.md", "stable_diffusion.md"),
+    *("serve.md", "chat.md", "own_network.md", "fine_tune.md", "training.md", "copies.md", "from_folder_to_pod.md", "hosts.md"),
+    "extending.md",
 ]
 PEERS = {"Coming from diffusers": "peers.md"}
 FACTS = ["precision.md", {"Faults and wrong input": "faults.md"}, "features.md"]
