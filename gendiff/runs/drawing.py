@@ -12,18 +12,18 @@ from gendiff.runs.progress import Progress
 
 
 def stream(
-    draw: Callable[..., Any], groups: Iterable[tuple[Any, tuple[np.ndarray, ...]]], *, together: int
+    draw: Callable[..., Any], groups: Iterable[tuple[Any, tuple[np.ndarray, ...]]], *, together: int, padded: bool = False
 ) -> Iterator[tuple[Any, slice, Any]]:
     """(tag, places within the group, what was drawn there), part by part; a part is copied to the host while the next one is computed.
 
     draw: (index, *aligned) -> a pytree of arrays (together, …); best a function jitted by `devices.jit`, its other arguments bound.
     groups: (tag, (index, *aligned)), each array (n, …). A part never spans two groups. Every part has min(together, n) samples; the last
-    of a group repeats sample n - 1, and the repeats are cut off.
+    of a group repeats sample n - 1, and the repeats are cut off. padded: it has `together` of them in any case.
     """
     waiting: Any = None
     for tag, arrays in groups:
         total = len(arrays[0])
-        size = min(together, total)
+        size = together if padded else min(together, total)
         for begin in range(0, total, size):
             rows = np.minimum(np.arange(begin, begin + size), total - 1)
             started = tag, slice(begin, min(begin + size, total)), draw(*(jnp.asarray(array[rows]) for array in arrays))

@@ -5,6 +5,7 @@ import functools
 import shutil
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -73,13 +74,20 @@ def _draw(config: Config, folder: RunFolder, progress: Progress) -> tuple[Drawn,
     sizes = config.samples, config.shard_size, network.shape
     place, _ = shards.create(folder.path / FOLDER, Manifest("batch-jobs", *sizes, network.names, settings, {}))
 
+    def labels_of(index: np.ndarray) -> np.ndarray:
+        return image_draws.labels_of(index, digits.CLASSES)
+
+    def pixels(images: np.ndarray) -> np.ndarray:
+        return sharded_sampling.as_bytes(images, network.levels)
+
     def without_shards(ids: range) -> None:
         images = drawing.whole(draw, *_asked(ids), together=config.together, title="without shards", progress=progress)
-        np.savez(plain, arr_0=sharded_sampling.as_bytes(images, network.levels))
+        np.savez(plain, arr_0=pixels(images))
 
     def in_shards(ids: range) -> None:
         numbers = list(range(ids.start // config.shard_size, -(-ids.stop // config.shard_size)))
-        sharded_sampling.draw_shards(network, draw, place, numbers, options, progress)
+        to: dict[str, Any] = {"together": config.together, "progress": progress}
+        sharded_sampling.draw_shards(draw, place, numbers, labels=labels_of, pixels=pixels, **to)
 
     def timed(job: Callable[[range], None], ids: range) -> float:
         begin = time.monotonic()
@@ -102,7 +110,7 @@ def _draw(config: Config, folder: RunFolder, progress: Progress) -> tuple[Drawn,
     progress.line(f"samples {rest.start} … {rest.stop - 1}: {timed(in_shards, rest):.1f} s" if rest else "all samples are drawn")
     another = image_sampling.drawer(model, config, folder, dataclasses.replace(options, seed=1), config.seeds[0])
     images = drawing.whole(another, *_asked(place.manifest.ids(0)), together=config.together, title="another seed", progress=progress)
-    other_seed = float(np.mean(sharded_sampling.as_bytes(images, network.levels) != place.read(0)[0]))
+    other_seed = float(np.mean(pixels(images) != place.read(0)[0]))
     return Drawn(seconds, different, other_seed), place
 
 

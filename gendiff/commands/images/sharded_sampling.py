@@ -8,7 +8,7 @@ import numpy as np
 
 from gendiff.commands.images import sampling_options
 from gendiff.commands.images.image_model import Model
-from gendiff.commands.images.sampling_options import SampleOptions, SettledOptions
+from gendiff.commands.images.sampling_options import SettledOptions
 from gendiff.core.errors import ConfigError
 from gendiff.data import scaling
 from gendiff.runs import configuration, distributed, drawing, shards
@@ -48,32 +48,54 @@ def fill(
         f"{len(wanted)} shards of {place.manifest.shard_size} samples, {len(wanted) - len(todo)} complete already: {place.folder}"
     )
     if todo:
-        draw_shards(model, draw(), place, todo, options, progress)
+        draw_shards(
+            draw(),
+            place,
+            todo,
+            labels=lambda index: sampling_options.labels(options, model.num_classes, index),
+            pixels=lambda images: as_bytes(images, model.levels),
+            together=options.together,
+            progress=progress,
+        )
     if place.all_complete(verified=set(wanted)):
         place.tidy()
         progress.line(f"all {place.manifest.num} samples are there; `finalize {options.out} --to NAME.npz` makes one file of them")
 
 
-def draw_shards(model: Model, draw: Callable[..., Any], place: Shards, todo: list[int], options: SampleOptions, progress: Progress) -> None:
-    """Draws these shards and writes each as soon as it is whole. NonFiniteError where samples are not finite."""
+def draw_shards(
+    draw: Callable[..., Any],
+    place: Shards,
+    todo: list[int],
+    *,
+    labels: Callable[[np.ndarray], np.ndarray],
+    pixels: Callable[[np.ndarray], np.ndarray],
+    together: int,
+    progress: Progress,
+    title: str = "",
+) -> None:
+    """Draws these shards and writes each as soon as it is whole. NonFiniteError where samples are not finite.
+
+    draw: (index, labels) -> images, always for `together` samples, or a shard where that has fewer. labels: of an index.
+    pixels: of images, uint8. title: of what is drawn.
+    """
 
     def group(number: int) -> tuple[np.ndarray, np.ndarray]:
         """(index, labels) of one shard."""
         ids = place.manifest.ids(number)
         index = np.arange(ids.start, ids.stop, dtype=np.int32)
-        return index, sampling_options.labels(options, model.num_classes, index)
+        return index, labels(index)
 
-    groups = ((number, group(number)) for number in todo)
-    with progress.task("sample", sum(len(place.manifest.ids(number)) for number in todo)) as task:
-        begin, done, pixels = time.monotonic(), 0, np.empty((0, *model.shape), np.uint8)
-        for number, part, images in drawing.stream(draw, groups, together=min(options.together, place.manifest.shard_size)):
-            index, labels = group(number)
-            drawing.check_finite(images, index[part])
+    groups, size = ((number, group(number)) for number in todo), min(together, place.manifest.shard_size)
+    with progress.task(f"sample {title}".strip(), sum(len(place.manifest.ids(number)) for number in todo)) as task:
+        begin, done, shard = time.monotonic(), 0, np.empty((0, *place.manifest.shape), np.uint8)
+        for number, part, images in drawing.stream(draw, groups, together=size, padded=True):
+            index, classes = group(number)
+            drawing.check_finite(images, index[part], title)
             if part.start == 0:
-                pixels = np.empty((len(index), *model.shape), np.uint8)
-            pixels[part] = as_bytes(images, model.levels)
+                shard = np.empty((len(index), *place.manifest.shape), np.uint8)
+            shard[part] = pixels(images)
             if part.stop == len(index):
-                place.write(number, pixels, labels, time.monotonic() - begin)
+                place.write(number, shard, classes, time.monotonic() - begin)
                 begin = time.monotonic()
             done += len(images)
             task.update(done)

@@ -117,7 +117,7 @@ class Config(FeatureOptions, WithDtype):
     samples: Drawn = 1000
     """Samples that are judged; their classes are drawn as in the training pictures."""
     control_samples: Drawn = 500
-    """Samples of each control."""
+    """Samples of each control, at most `samples`."""
     together: Count = 100
     """Samples drawn in one call."""
     judged: Drawn = 20_000
@@ -129,3 +129,8 @@ class Config(FeatureOptions, WithDtype):
     level_pictures: Several = 256
     """Pictures of each side whose denoising error is measured at every noise level."""
     thresholds: Thresholds = Thresholds()
+
+    @property
+    def controls(self) -> int:
+        """How many samples a control has."""
+        return min(self.control_samples, self.samples)

@@ -2,15 +2,19 @@
 
 import dataclasses
 import functools
+import hashlib
 import itertools
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.commands.images import image_sampling, image_training
+from gendiff.commands.images import image_sampling, image_training, sharded_sampling
 from gendiff.commands.train import facts, noise_levels, opened_pictures
 from gendiff.commands.train.config import SETS, Config
 from gendiff.commands.train.facts import Described
@@ -19,20 +23,25 @@ from gendiff.core.errors import DataError
 from gendiff.core.types import Params
 from gendiff.data import emoji
 from gendiff.metrics import baselines
-from gendiff.runs import drawing, meshes, training_loop
+from gendiff.runs import meshes, shards, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Outcome
-from gendiff.runs.reporting import figures, verdicts
+from gendiff.runs.reporting import figures, json_files, verdicts
+from gendiff.runs.reporting.environment import versions
 from gendiff.runs.reporting.formatting import Cell
 from gendiff.runs.reporting.results import Figure, Table
 from gendiff.runs.reporting.verdicts import Number
 from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.shards import Manifest
+from gendiff.training import digests
 
 DISTANCE = "Fréchet distance to held-out pictures, in floors"
 GRID, COPIES = 64, 12
 """Pictures in a grid, and samples beside their nearest training pictures."""
 LENGTHS = (0.03, 0.05, 0.08, 0.12, 0.2)
 """Of averages, as shares of the training, where snapshots were kept."""
+SAMPLES, SHARDS = ".judged", 50
+"""Folder of the samples that are judged, while they are, and into how many files those of a set are split at most."""
 FEW = 1000
 """Held-out pictures below which a Fréchet distance says little."""
 
@@ -44,6 +53,8 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
         OneSet(config, entry, name if several else "", folder, within, progress).judge()
         for entry, (name, within) in zip(config.data, facts.places(config, folder), strict=True)
     ]
+    for _, within in facts.places(config, folder):
+        shutil.rmtree(within.path / SAMPLES, ignore_errors=True)
     claims, pictures, tables = zip(*judged, strict=True)
     every = itertools.chain.from_iterable
     return Outcome(tuple(every(claims)), tuple(every(pictures)), tuple(every(tables)), chosen=facts.chosen(config, folder))
@@ -68,14 +79,14 @@ class OneSet:
             measures = Measures(config, self.training, self.held_out)
             rows["real training pictures"] = measures.real
         with self.progress.phase("controls"):
-            gaussian = self._gaussian(config.control_samples)
+            gaussian = self._gaussian(config.controls)
             rows["a Gaussian of the pixels"] = measures.measure(gaussian)
         for seed in config.seeds:
             params = image_training.averaged(self.model, self.folder, seed)
             with self.progress.phase("sample", seed=seed):
-                samples = self._draw(params, config.samples, f"seed {seed}")
+                samples = self._draw(params, config.samples, f"seed {seed}", self._checkpoint(seed))
                 fresh = meshes.placed(self.model.init(jax.random.key(seed)), params)
-                untrained = self._draw(fresh, config.control_samples, "an untrained network")  # there, so that one program serves both
+                untrained = self._draw(fresh, config.controls, "an untrained network", seed)  # there, so that one program serves both
             with self.progress.phase("judge", seed=seed):
                 rows[f"seed {seed}"] = measures.measure(samples)
                 rows[f"seed {seed}, untrained network"] = measures.measure(untrained)
@@ -104,16 +115,35 @@ class OneSet:
         facts.check_same(stored, facts.of(config, stored.place, pictures), self.folder)
         return pictures
 
-    def _draw(self, params: Params, count: int, title: str) -> np.ndarray:
-        """uint8 samples whose classes are drawn as those of the training pictures are."""
+    def _draw(self, params: Params, count: int, title: str, of: Any) -> np.ndarray:
+        """uint8 samples whose classes are drawn as those of the training pictures are.
+
+        They are kept in shards until the judge has ended, so that an interrupted one goes on from there. of: what tells the parameters.
+        """
         config = self.config
         program = image_sampling.program(facts.model, self.described, config.sampling_steps, config.sampler)
         draw = functools.partial(program, params, jax.random.key(SEED), jnp.float32(1.0), jnp.float32(self.model.temperature))
-        index = np.arange(count, dtype=np.int32)
         labels = np.random.default_rng(SEED).choice(self.labels, count).astype(np.int32)
-        images = drawing.whole(draw, index, labels, together=config.together, title=f"sample {title}", progress=self.progress)
-        drawing.check_finite(images, index, title)
-        return opened_pictures.as_bytes(images)
+        together = min(config.together, count)
+        size = together * -(-count // (together * SHARDS))
+        settings = json_files.encode({"of": of, "run": config, "pictures": self.facts.data.fingerprint})
+        manifest = Manifest("images", count, min(size, count), self.model.shape, self.model.names, settings, {"versions": versions()})
+        name = hashlib.sha256(json.dumps([settings, count]).encode()).hexdigest()[:16]
+        place, notes = shards.create(self.folder.path / SAMPLES / name, manifest)
+        for note in notes:
+            self.progress.line(note)
+        todo = list(place.incomplete())
+        if done := count - sum(len(manifest.ids(number)) for number in todo):
+            self.progress.line(f"sample {title}: {done} of {count} samples are there already")
+        if todo:
+            options: dict[str, Any] = {"together": together, "progress": self.progress, "title": title}
+            options |= {"labels": lambda index: labels[index], "pixels": opened_pictures.as_bytes}
+            sharded_sampling.draw_shards(draw, place, todo, **options)
+        return np.concatenate([images for images, _ in place])
+
+    def _checkpoint(self, seed: int) -> str:
+        step = training_loop.newest_step(self.folder, seed)
+        return digests.of(self.folder.checkpoints(seed) / str(step))
 
     def _gaussian(self, count: int) -> np.ndarray:
         pixels, labels = self.training.astype(np.float32) / 127.5 - 1, np.zeros(len(self.training), np.int32)
@@ -168,8 +198,9 @@ class OneSet:
         found, rows = list[Number](), list[tuple[Cell, ...]]()
         for length in LENGTHS:
             params, _, missed = training_loop.restore_length(self.model.init, self.folder, seed=seed, relative_std=length)
-            count, params = self.config.control_samples, meshes.placed(params, like)
-            measured = measures.measure(self._draw(params, count, f"seed {seed}, average of length {length:g}"))
+            count, params = self.config.controls, meshes.placed(params, like)
+            of = self._checkpoint(seed), length
+            measured = measures.measure(self._draw(params, count, f"seed {seed}, average of length {length:g}", of))
             found.append(measured.frechet)
             rows.append((length, measured.n, measured.frechet, _cell(measured.recall), missed))
         caption = (

@@ -92,7 +92,7 @@ class Measures:
     def _draws(self) -> dict[str, Any]:
         """Draws of one size for all sets, so that their distances have one bias; below each set, or all draws would be the set itself."""
         config = self._config
-        smallest = min(len(self.training), config.samples, config.control_samples)
+        smallest = min(len(self.training), config.controls)
         size = min(config.draw_size, smallest * 4 // 5)
         return {"count": config.draws, "size": size, "seed": SEED}
 

@@ -1,4 +1,9 @@
-"""What is made of a trained run of images: functions."""
+"""What is made of a trained run of images: functions, and a judgement that goes on where it was interrupted."""
+
+import json
+import os
+import shutil
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -6,15 +11,18 @@ import numpy as np
 import pytest
 
 from gendiff import diffusion, pipelines
+from gendiff.runs.shards import Shards
 from tests.commands.images.test_images import command, photographs, run
 
 pytest.importorskip("grain")
+
+SETS = ("--samples", "30", "--control-samples", "40", "--together", "8")
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     place = tmp_path_factory.mktemp("trained")
-    assert run(*command(photographs(place / "photos", damaged=0), place / "run")) == 0
+    assert run(*command(photographs(place / "photos", damaged=0), place / "run", *SETS)) == 0
     return place / "run"
 
 
@@ -28,3 +36,34 @@ def test_the_functions_of_an_opened_run_draw_what_sample_draws(trained, tmp_path
     with np.load(tmp_path / "drawn.npz") as stored:
         np.testing.assert_allclose(stored["images"], np.clip(images, -1, 1), atol=1.01 / 127.5)  # rounded to a value of a byte
     assert opened.classes == ("dark", "light")
+
+
+def judged(folder):
+    """What a judgement finds, and the bytes of its pictures."""
+    outcome = json.loads((folder / "results.json").read_text())
+    return outcome["tables"][:-1], {path.name: path.read_bytes() for path in folder.glob("*.png")}
+
+
+@pytest.mark.fault("SIGTERM while sampling")
+def test_an_interrupted_judgement_goes_on_with_the_samples_that_it_has(trained, tmp_path, monkeypatch, capsys):
+    place, write, written = tmp_path / "run", Shards.write, []
+    shutil.copytree(trained, place)
+
+    def counted(self, number, *arguments):
+        write(self, number, *arguments)
+        written.append(number)
+        if len(written) == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Shards, "write", counted)
+    assert run("evaluate", str(place)) == 42 and written == [0, 1, 2, 3, 0]
+    (place / "results.json").unlink()  # as if it had been the first
+    assert run("train", *command(tmp_path, place)[2:], *SETS, "--data", str(trained.parent / "photos")) == 0
+    assert written == [0, 1, 2, 3, 0, 1, 2, 3] + 5 * [0, 1, 2, 3]
+    assert "30 of 30 samples are there already" in (said := capsys.readouterr().out) and "8 of 30" in said
+    assert judged(place) == judged(trained) and not (place / ".judged").exists()
+
+
+def test_a_control_has_no_more_samples_than_what_it_controls(trained):
+    sets = {row[0]: row[1] for row in judged(trained)[0][1]["rows"]}
+    assert set(sets.values()) == {30}
