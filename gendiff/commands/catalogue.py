@@ -11,7 +11,7 @@ TOOLS = {
     "scaling-fit": "gendiff.commands.scaling_fit.command",
     "serve": "gendiff.commands.serve.command",
     "serve-load": "gendiff.commands.serve.load",
-    "text-to-image": "gendiff.commands.text_to_image.prompting.command",
+    "text-to-image": "gendiff.commands.text_to_image.command",
     "verify": "gendiff.commands.verify",
     "video": "gendiff.commands.video.draw",
 }

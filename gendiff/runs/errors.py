@@ -2,7 +2,9 @@
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from gendiff.core import errors
 
@@ -43,6 +45,14 @@ def hint(name: str, known: Iterable[str]) -> str:
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
+
+
+def model_hint(model: str, known: Iterable[str]) -> str:
+    """The same of a model, which may be one of the Hugging Face hub: no command loads from there."""
+    if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", model) and Path(model).suffix not in (".safetensors", ".gguf"):
+        folder = model.rpartition("/")[2]
+        return f"for a model of the Hugging Face hub, type: hf download {model} --local-dir {folder}, then give --model {folder}"
+    return hint(model, known)
 
 
 _CODES: dict[type[BaseException], int] = {

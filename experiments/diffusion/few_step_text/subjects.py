@@ -13,18 +13,16 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from experiments.diffusion import few_evaluations, text_to_image
+from experiments.diffusion import captioned_emoji, encoded_captions, few_evaluations, scenes, text_to_image
+from experiments.diffusion.encoded_captions import Encoded
 from experiments.diffusion.few_step_text.config import EMOJI, SHAPES, Config, Guiding
 from experiments.diffusion.text_to_image import sets
 from experiments.diffusion.text_to_image.drawings import answers
+from gendiff.commands.images.image_coding import Coder
 from gendiff.commands.images.image_features import SEED
 from gendiff.commands.images.image_model import Model
-from gendiff.commands.text_to_image import networks, scenes, texts
-from gendiff.commands.text_to_image.drawings import latents, pictures
-from gendiff.commands.text_to_image.drawings.latents import Normalisation
-from gendiff.commands.text_to_image.model_files import published
-from gendiff.commands.text_to_image.texts import Encoded
-from gendiff.commands.text_to_image.trained import Trained
+from gendiff.commands.text_to_image import networks, published
+from gendiff.commands.text_to_image.networks import Normalisation, Trained
 from gendiff.commands.trained_networks import FOLDER
 from gendiff.core.types import Params
 from gendiff.data import rendering, scaling, shapes, shapes_oracle
@@ -93,7 +91,7 @@ def measured(images: np.ndarray) -> np.ndarray:
 @functools.lru_cache(maxsize=16)
 def read(captions: tuple[str, ...]) -> Encoded:
     """Captions as the networks read them."""
-    return texts.frozen(captions, Progress(quiet=True))
+    return encoded_captions.frozen(captions, Progress(quiet=True))
 
 
 def _of_scenes(config: Config, given: Trained) -> Subject:
@@ -108,8 +106,8 @@ def _of_scenes(config: Config, given: Trained) -> Subject:
     return Subject(
         name=SHAPES,
         model=given.model,
-        differentiable=given.model_of(convolution="fast_backward"),
-        two_times=given.model_of(second_time=True),
+        differentiable=networks.model(given.config, given.name, convolution="fast_backward"),
+        two_times=networks.model(given.config, given.name, second_time=True),
         params=given.params["network"],
         guiding=config.shapes,
         captions=asked.captions,
@@ -128,17 +126,17 @@ def _of_drawings(config: Config, given: Trained, progress: Progress) -> Subject:
     drawings, normalisation, params = given.config.drawings, given.normalisation, given.params["decoder"]
     resolution = given.resolution
     assert normalisation is not None and resolution is not None  # of a network of latents that is committed
-    training, held_out = pictures.load(drawings)
+    training, held_out = captioned_emoji.load(drawings)
     others, asked, _ = answers.chosen(training, held_out, config.pictures)
-    coder = latents.coder(given.config, normalisation, progress)
+    coder = Coder(networks.autoencoder(drawings, normalisation), drawings.together, progress)
     first, judged = training.images[: drawings.together], set(asked.captions)
     rest = training.rows([row for row, caption in enumerate(training.captions) if caption not in judged])
-    written = pictures.written(rest, drawings.keywords)
+    written = captioned_emoji.written(rest, drawings.keywords)
     return Subject(
         name=EMOJI,
         model=given.model,
-        differentiable=given.model_of(convolution="fast_backward"),
-        two_times=given.model_of(second_time=True),
+        differentiable=networks.model(given.config, given.name, convolution="fast_backward"),
+        two_times=networks.model(given.config, given.name, second_time=True),
         params=given.params["network"],
         guiding=config.emoji,
         captions=asked.captions,

@@ -19,11 +19,9 @@ held-out concepts, whose pictures stand beside the nearest training drawings; an
 
 from typing import Any
 
-from experiments.diffusion.text_to_image import judge, sets, train
+from experiments.diffusion.text_to_image import cards, judge, sample, sets, train
 from gendiff.commands.images.image_training import Learning
 from gendiff.commands.text_to_image.config import Config, Drawings, Thresholds
-from gendiff.commands.text_to_image.model_files import cards
-from gendiff.commands.text_to_image.prompting import sampling
 from gendiff.runs.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Drawings", "Thresholds"]
@@ -66,7 +64,7 @@ EXPERIMENT = Experiment(
     smoke=Config(**_LEARNED, **_SIZES, **_STEPS, drawings=_DRAWINGS),
     train=train.train,
     evaluate=judge.evaluate,
-    sample=sampling.COMMAND,
+    sample=sample.COMMAND,
     pages=cards.pages,
     check=sets.check,
 )

@@ -7,11 +7,10 @@ import numpy as np
 
 from experiments.diffusion.sweeps import Sweep
 from experiments.diffusion.text_to_image import figures as text_figures
-from experiments.diffusion.text_to_image import sets
+from experiments.diffusion.text_to_image import publishing, sets
 from experiments.diffusion.text_to_image.drawings import answers as drawing_answers
 from experiments.diffusion.text_to_image.drawings import claims as drawing_claims
 from experiments.diffusion.text_to_image.drawings import shown as drawings_shown
-from experiments.diffusion.text_to_image.model_files import publishing
 from experiments.diffusion.text_to_image.sets import DrawnSets
 from gendiff.commands.text_to_image.config import Config
 from gendiff.runs.progress import Progress

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from experiments.diffusion import sweeps
+from experiments.diffusion import scenes, sweeps
+from experiments.diffusion.encoded_captions import Encoded
+from experiments.diffusion.scenes import Prompts
 from experiments.diffusion.sweeps import Rows, Sweep
+from experiments.diffusion.text_to_image import train
+from experiments.diffusion.text_to_image.draws import Draws
 from gendiff.commands.images import image_coding, image_training
-from gendiff.commands.text_to_image import networks, scenes, texts
+from gendiff.commands.text_to_image import networks, texts
 from gendiff.commands.text_to_image.config import Config, Drawings
-from gendiff.commands.text_to_image.drawings import latents
-from gendiff.commands.text_to_image.draws import Draws
-from gendiff.commands.text_to_image.scenes import Prompts
-from gendiff.commands.text_to_image.texts import Encoded
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.data import rendering, shapes_oracle
@@ -43,7 +43,7 @@ def _check_drawings(config: Drawings, shown: int) -> None:
     within = "drawings."
     image_training.check(config.autoencoder, f"{within}autoencoder.", images=config.pictures)
     image_training.check(config.latents, f"{within}latents.", images=2 * config.pictures)
-    image_coding.check(f"{within}autoencoder", config.autoencoder, latents.FACTOR)
+    image_coding.check(f"{within}autoencoder", config.autoencoder, networks.FACTOR)
     ranges.rising(f"{within}scales", config.scales)
     ranges.at_most(f"{within}candidates", config.candidates, f"{within}prompts", config.prompts)
     ranges.at_most(f"{within}prompts", config.prompts, f"{within}held-out", config.held_out)
@@ -89,7 +89,7 @@ def draw(config: Config, folder: RunFolder, progress: Progress) -> DrawnSets:
     first = config.seeds[:1]
 
     def restored(name: str, seeds: Sequence[int]) -> dict[int, Params]:
-        return {seed: networks.restore(config, folder, name, seed) for seed in seeds}
+        return {seed: train.restore(config, folder, name, seed) for seed in seeds}
 
     with progress.phase("sample"):
         draws = SceneDraws(config, networks.FROZEN, progress)
@@ -167,4 +167,4 @@ def distinct(images: np.ndarray, times: int) -> Rows:
 
 @functools.lru_cache(maxsize=8)
 def _encoded(name: str, captions: tuple[str, ...]) -> Encoded:
-    return networks.encoded(name, captions, Progress(quiet=True))
+    return train.encoded(name, captions, Progress(quiet=True))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.commands.text_to_image import scenes
+from experiments.diffusion import scenes
 from gendiff.data import digits, rendering, shapes
 from gendiff.metrics import classifier_accuracy, features
 from gendiff.metrics.classifier_accuracy import Judge

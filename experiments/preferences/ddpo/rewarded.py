@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.diffusion import encoded_captions
 from experiments.preferences.ddpo import judges
 from experiments.preferences.ddpo.config import DIGIT, INK, SCENES, Config
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_model import Model
-from gendiff.commands.text_to_image import networks, texts
-from gendiff.commands.text_to_image.model_files import published
+from gendiff.commands.text_to_image import networks, published
 from gendiff.commands.trained_networks import FOLDER
 from gendiff.core.types import NO_LABEL, Params
 from gendiff.data import captions, shapes, shapes_oracle
@@ -175,7 +175,7 @@ def of_scenes(config: Config) -> RewardedTask:
     if config.networks:
         given, _ = published.read(FOLDER / "shapes.safetensors")
         model, reference = given.model, given.params["network"]
-        words = texts.frozen(captions.write(asked), Progress(quiet=True)).rows(np.arange(len(asked)))
+        words = encoded_captions.frozen(captions.write(asked), Progress(quiet=True)).rows(np.arange(len(asked)))
     else:
         model = _without_network(networks.SHAPE)
         reference, words = model.init(jax.random.key(0)), np.zeros(len(asked), np.float32)

@@ -15,7 +15,7 @@ from gendiff.core import arrays
 from gendiff.core.errors import ConfigError
 from gendiff.language.tokens import LanguageTokenizer
 from gendiff.pipelines import Chat
-from gendiff.runs.errors import hint
+from gendiff.runs.errors import model_hint
 from gendiff.weights import quantised
 
 SMOLLM2 = "smollm2"
@@ -49,7 +49,7 @@ def tokenizer(model: str = SMOLLM2) -> LanguageTokenizer:
 def _path(model: str) -> Path:
     path = Path(model).expanduser()
     if not path.exists():
-        raise ConfigError(f"--model {model} is no file or folder; {hint(model, [SMOLLM2])}")
+        raise ConfigError(f"--model {model} is no file or folder; {model_hint(model, [SMOLLM2])}")
     if path.is_file() and path.suffix.lower() != GGUF:
         raise ConfigError(f"--model {model}: a {GGUF} file, a folder of transformers, or {SMOLLM2} is needed")
     return path

@@ -5,8 +5,7 @@ import importlib.util
 import ipaddress
 import socket
 from collections.abc import Collection
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
@@ -14,17 +13,14 @@ from gendiff.commands.images import sampling_options
 from gendiff.commands.serve import folder_networks, own_networks
 from gendiff.commands.serve.picture_orders import Limits
 from gendiff.commands.serve.served_network import ServedNetwork
-from gendiff.commands.text_to_image.default_sampling import FROM_NOISE
-from gendiff.commands.text_to_image.folders import folder_options
-from gendiff.commands.text_to_image.folders.folder_options import FolderOptions
-from gendiff.commands.text_to_image.prompting import command as text_to_image
+from gendiff.commands.text_to_image import published
+from gendiff.commands.text_to_image.options import FROM_NOISE, ModelOptions
 from gendiff.core import extras
 from gendiff.core.errors import ConfigError
 from gendiff.runs import compile_cache, devices
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Tool
 
-_OF_FOLDERS = ("height", "width", "variant", "dtype", "storage", "compile_cache")
 _SAMPLERS = f"Which sampler draws: {', '.join(sampling_options.SAMPLERS)}. None is {FROM_NOISE.sampler}, or that of a folder."
 NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 MOST_PICTURES = 10
@@ -32,11 +28,9 @@ MOST_PICTURES = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class ServeOptions:
+class ServeOptions(ModelOptions):
     """Draw pictures for others: POST /v1/images/generations in the form of OpenAI's API, and a page to try it at /."""
 
-    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE|DIR")] = None
-    """emoji, shapes, a .safetensors file that `run text-to-image` left, or a folder of diffusers; None takes the first of the two names."""
     host: str = "127.0.0.1"
     """Address to listen at. The default answers this machine alone; another one answers whoever reaches it, without a password."""
     port: int = 8000
@@ -48,20 +42,6 @@ class ServeOptions:
     most_steps: int = 100
     """Most steps that a request may ask for."""
     sampler: Annotated[str | None, tyro.conf.arg(help=_SAMPLERS)] = None
-    height: int | None = None
-    """With a folder: height of a picture in pixels; None is that of the training."""
-    width: int | None = None
-    """With a folder: width of a picture in pixels; None is that of the training."""
-    variant: str | None = None
-    """With a folder: which files of weights, such as fp16; None takes those without a variant, or the only ones."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """With a folder: of parameters and activations; the autoencoder is float32."""
-    storage: Literal["full", "int8", "float8"] = "full"
-    """With a folder: how its kernels are kept in memory; int8 and float8 take one byte for each number. A line says what that loses."""
-    compile_cache: Annotated[str | None, tyro.conf.arg(metavar="FOLDER|none")] = None
-    """Folder that keeps all compiled programs for the next start, which on a CPU then do without oneDNN; none keeps nothing.
-
-    None is ~/.cache/gendiff/programs with a folder of diffusers, and otherwise keeps only programs without oneDNN."""
 
 
 def call(options: ServeOptions, catalogue: object, progress: Progress) -> None:
@@ -126,14 +106,11 @@ def hosts(options: ServeOptions, address: str) -> Collection[str] | None:
 
 
 def _served(options: ServeOptions, progress: Progress) -> ServedNetwork:
-    own = {name: getattr(options, name) for name in ("sampler", *_OF_FOLDERS)}
-    folder = FolderOptions(**own)
-    if folder_options.is_folder(options.model):
-        compile_cache.use(folder_options.cache(folder), progress.line)
-        return folder_networks.read(folder, Path(str(options.model)).expanduser(), progress)
-    folder_options.refuse_without_folder(dataclasses.replace(folder, compile_cache=None))
-    compile_cache.use(options.compile_cache, progress.line)
-    return own_networks.read(text_to_image.file_of(options.model), options.sampler)
+    options.refuse_without_folder()
+    compile_cache.use(options.program_cache, progress.line)
+    if options.folder is not None:
+        return folder_networks.read(options, options.folder, options.sampler, progress)
+    return own_networks.read(published.file_of(options.model), options.sampler)
 
 
 def _app(options: ServeOptions, address: str, progress: Progress) -> tuple[Any, Any]:

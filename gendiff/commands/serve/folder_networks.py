@@ -8,9 +8,8 @@ from gendiff.commands.images import folder_params, sampling_options
 from gendiff.commands.serve.own_networks import MOST_STEPS
 from gendiff.commands.serve.refused import Refused
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
-from gendiff.commands.text_to_image.default_sampling import EDITED
-from gendiff.commands.text_to_image.folders import folder_drawing
-from gendiff.commands.text_to_image.folders.folder_options import FolderOptions
+from gendiff.commands.text_to_image import folder as folders
+from gendiff.commands.text_to_image.options import EDITED, ModelOptions
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.pipelines.stable_diffusion import Opened, Prompt, PromptPipeline, model_index
@@ -21,17 +20,16 @@ SOME = 10
 """Steps of the grid by which the pipeline is made; the server takes that of each request."""
 
 
-def read(options: FolderOptions, folder: Path, progress: Progress) -> ServedNetwork:
-    """The networks of a folder with their parameters; lines say what is left out, and how long reading takes.
+def read(options: ModelOptions, folder: Path, name: str | None, progress: Progress) -> ServedNetwork:
+    """The networks of a folder with their parameters; lines say what is left out, and how long reading takes. name: of a sampler.
 
     Raises ConfigError for options that do not fit and for a model that draws no prompts from noise, and DataError and
     CheckpointMismatchError for the folder.
     """
-    model = folder_drawing.opened(options, folder, progress)
+    model = folders.opened(options, folder, progress)
     if model.index.kind is model_index.CLASSES or model.paints:
         what = "paints into a picture" if model.paints else "draws classes"
         raise ConfigError(f"--model {folder} {what}: serve needs a model that draws prompts")
-    name = options.sampler
     chosen = None if name is None else sampling_options.sampler(name, None, model.scheduler.schedule)
     try:
         pipeline = model.pipeline(SOME, options.height, options.width, sampler=chosen)

@@ -6,16 +6,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gendiff import pipelines
 from gendiff.commands.images import sampling_options
 from gendiff.commands.serve.refused import Refused
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
-from gendiff.commands.text_to_image import default_sampling, texts
-from gendiff.commands.text_to_image.model_files import published
-from gendiff.commands.text_to_image.prompting import prompt_reading
-from gendiff.commands.text_to_image.trained import Trained
+from gendiff.commands.text_to_image import drawing, options, published, texts
+from gendiff.commands.text_to_image.networks import Trained
 from gendiff.core.types import Params
 from gendiff.data.tokenizer import Tokens
 from gendiff.diffusion.types import Level
@@ -36,11 +32,11 @@ def read(file: Path, sampler: str | None) -> ServedNetwork:
 
 def served(given: Trained, name: str, about: str, known: Collection[str], sampler: str | None) -> ServedNetwork:
     """known: the words of the training captions."""
-    schedule, usual = given.model.schedule, default_sampling.settled(sampler, None, None)
+    schedule, usual = given.model.schedule, options.sampling(sampler, None, None)
     pipeline = given.pipeline(sampling_options.sampler(usual.sampler, None, schedule))
 
     def grid(steps: int) -> Level:
-        return default_sampling.levels(given, dataclasses.replace(usual, steps=steps))
+        return drawing.visited_levels(given, dataclasses.replace(usual, steps=steps))
 
     def encode(params: Any, prompt: Tokens, negative: Tokens) -> tuple[Any, Any]:
         return pipeline.encoded(params, prompt), pipeline.encoded(params, negative)
@@ -83,5 +79,5 @@ def _tokens(field: str, text: str, known: Collection[str]) -> tuple[Tokens, list
         tokens = texts.tokens([text])
     except (ValueError, TypeError) as error:
         raise Refused(f"{field}: {error}", field=field) from error
-    notes = [f"{field}: {note}" for note in prompt_reading.notes(text, int(tokens.unknown[0]), known)]
-    return tokens._replace(truncated=np.zeros(0, bool), unknown=np.zeros(0, np.int32)), notes
+    notes = [f"{field}: {note}" for note in texts.notes(text, int(tokens.unknown[0]), known)]
+    return drawing.bare(tokens), notes

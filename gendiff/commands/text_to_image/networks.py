@@ -1,8 +1,10 @@
-"""The networks of the text-to-image experiment: what each reads, where it is kept, and how it is trained and read back."""
+"""The networks of text to image: U-Nets of scenes of shapes and of the latents of emoji, and a trained one with all that drawing needs."""
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+import itertools
+import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,23 +12,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff import networks
-from gendiff.commands.images import image_training
+from gendiff.commands.images import image_coding
 from gendiff.commands.images.image_model import Model
-from gendiff.commands.images.image_training import Learning
-from gendiff.commands.text_to_image import scenes, texts
-from gendiff.commands.text_to_image.config import Config
-from gendiff.commands.text_to_image.texts import Encoded
+from gendiff.commands.text_to_image import texts
+from gendiff.commands.text_to_image.config import Config, Drawings
 from gendiff.core.types import Params
-from gendiff.data import batches
 from gendiff.diffusion import parameterization, schedules
-from gendiff.diffusion.types import Batch
-from gendiff.networks import dit
-from gendiff.runs.progress import Progress
-from gendiff.runs.run_folder import RunFolder
+from gendiff.diffusion.sampling import Sampler
+from gendiff.networks import Autoencoder, dit
+from gendiff.pipelines import TextToImage
 
 FROZEN, SCRATCH, SHUFFLED, EMOJI = "", "scratch", "shuffled", "emoji"
-"""Folders of networks within the run's: those of scenes, the first of which are in the run's own, and those of drawings."""
-SHAPE = (scenes.SIDE, scenes.SIDE, 3)
+"""Networks by the folders of a run that hold them: three of scenes, the first of which is in the run's own folder, and that of emoji."""
+SHAPE = (32, 32, 3)
+"""Of a picture of a scene."""
+SIDE = 64
+"""Pixels of a side of an emoji."""
+FACTOR = 4
+"""How many times smaller than an emoji its latent is."""
 FOLD = 2
 
 
@@ -41,9 +44,9 @@ class Folded:
         rows, columns = x.shape[1] // FOLD, x.shape[2] // FOLD
         squares = dit.patches(jnp.asarray(x), FOLD)
         answer = self.predict(params, squares.reshape(x.shape[0], rows, columns, squares.shape[-1]), t, *condition)
-        output, *kept = answer if isinstance(answer, tuple) else (answer,)
+        output, *features = answer if isinstance(answer, tuple) else (answer,)
         image = dit.image(output.reshape(squares.shape), rows, columns, FOLD)
-        return (image, *kept) if kept else image
+        return (image, *features) if features else image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,74 +65,98 @@ class WithEncoder:
         return networks.Text(self.encoder(params, ids, mask).tokens, mask)
 
 
-def model(config: Config, name: str = FROZEN, **options: Any) -> Model:
-    """The network of scenes in a folder, which learns the flow. options: of `unet`."""
-    width, own = (config.scratch_width, encoder(config)) if name == SCRATCH else (texts.WIDTH, None)
-    return unet(config.shapes, config.reading, SHAPE, width, own, **options)
+@dataclasses.dataclass(frozen=True)
+class Normalisation:
+    """What makes latents of the training drawings of mean 0 and variance 1: (z - shift) · scale.
 
-
-def unet(
-    learning: Learning,
-    reading: str,
-    shape: tuple[int, int, int],
-    width: int,
-    encoder: networks.TextEncoder | None = None,
-    *,
-    pooled: bool = False,
-    convolution: str = "direct",
-    second_time: bool = False,
-) -> Model:
-    """A folded U-Net of one shape that reads tokens of so many channels, of MiniLM or of an encoder of its own.
-
-    pooled: MiniLM's encoding of the whole text joins the time. convolution, second_time: as for `image_training.unet`.
+    spread: root mean square of the standard deviations that the encoder gives these latents; None in files from before it was kept.
     """
-    return _model(learning.channels, learning.blocks, reading, learning.ema, shape, width, encoder, pooled, convolution, second_time)
+
+    scale: float
+    shift: float
+    spread: float | None = None
 
 
-def encoder(config: Config) -> networks.TextEncoder:
-    """The small one that is trained from scratch."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trained:
+    """One trained network. config, name: which it is.
+
+    params: {"text", "network"}, as `TextToImage` takes them, and for a network of latents "decoder", the whole autoencoder.
+    normalisation: of the latents; None where the network draws pixels.
+    """
+
+    config: Config
+    name: str
+    params: dict[str, Params]
+    normalisation: Normalisation | None = None
+
+    @property
+    def model(self) -> Model:
+        """The network without its parameters."""
+        return model(self.config, self.name)
+
+    @property
+    def autoencoder(self) -> Autoencoder | None:
+        """Of the latents; None where the network draws pixels."""
+        return None if self.normalisation is None else autoencoder(self.config.drawings, self.normalisation)
+
+    def init_autoencoder(self, key: jax.Array) -> Params:
+        """Parameters of the autoencoder, as before its training."""
+        coder = self.autoencoder
+        if coder is None:
+            raise ValueError(f"the network {self.name!r} draws pixels and has no autoencoder")
+        return networks.init(coder, key, np.zeros((1, self.side, self.side, coder.in_channels), np.float32))
+
+    @property
+    def side(self) -> int:
+        """Pixels of a side of its pictures, which are square."""
+        return self.model.shape[0] * (1 if self.autoencoder is None else self.autoencoder.factor)
+
+    @property
+    def resolution(self) -> float | None:
+        """Of `grids.resolved`: between two of 256 values of a pixel, or by the noise of latents; None where that is not known."""
+        if self.normalisation is None:
+            return 2 / 255
+        return None if self.normalisation.spread is None else math.sqrt(12) * self.normalisation.spread
+
+    def latents(self, pictures: np.ndarray) -> np.ndarray:
+        """Pictures (b, h, w, 3) in [-1, 1] as what the network draws: their most likely latents, or the pictures themselves."""
+        coder = self.autoencoder
+        if coder is None:
+            return pictures
+        encode = networks.pure(coder, "encode")
+        return np.asarray(jax.jit(lambda params, x: encode(params, x).mode())(self.params["decoder"], pictures))
+
+    def pipeline(self, sampler: Sampler) -> TextToImage:
+        """From prompts to pictures."""
+        network, predict, coder = self.model, self.model.predict, self.autoencoder
+        if isinstance(predict, WithEncoder):
+            return TextToImage(predict.encode, predict.predict, network.parameterization, sampler, network.shape)
+        decode = None if coder is None else _decoder(coder)
+        return TextToImage(networks.pure(texts.ENCODER), predict, network.parameterization, sampler, network.shape, decode)
+
+
+def model(config: Config, name: str = FROZEN, *, convolution: str = "direct", second_time: bool = False) -> Model:
+    """The network of a name, which learns the flow. convolution, second_time: as for `image_training.unet`."""
+    learning, shape, width, encoder = config.shapes, SHAPE, texts.WIDTH, None
+    if name == EMOJI:
+        learning, shape = config.drawings.latents, (SIDE // FACTOR, SIDE // FACTOR, config.drawings.latent_channels)
+    elif name == SCRATCH:
+        width, encoder = config.scratch_width, scratch_encoder(config)
+    options = (learning.ema, shape, width, encoder, name == EMOJI, convolution, second_time)
+    return _model(learning.channels, learning.blocks, config.reading, *options)
+
+
+def scratch_encoder(config: Config) -> networks.TextEncoder:
+    """The small text encoder that is trained from scratch."""
     fields: dict[str, Any] = {"vocabulary": texts.VOCABULARY, "positions": texts.LENGTH, "causal": False, "pooling": "mean"}
     return networks.TextEncoder(width=config.scratch_width, depth=config.scratch_depth, heads=2, **fields)
 
 
-def encoded(name: str, captions: Sequence[str], progress: Progress) -> Encoded:
-    """Captions as the network of a folder reads them."""
-    return texts.ids(captions) if name == SCRATCH else texts.frozen(captions, progress)
-
-
-def train(config: Config, folder: RunFolder, progress: Progress) -> None:
-    """With every seed a network that reads MiniLM; with the first one that learns its encoder, and one from shuffled captions."""
-    images, captions = scenes.training(config.scenes)
-    progress.line(f"{len(images)} scenes")
-    frozen, first = texts.frozen(captions, progress), config.seeds[:1]
-    for name, seeds, read in (
-        (FROZEN, config.seeds, frozen),
-        (SCRATCH, first, texts.ids(captions)),
-        (SHUFFLED, first, frozen.shuffled(first[0])),
-    ):
-        progress.line(f"train {name or 'with the frozen encoder'}")
-        of = model(config, name), _learning(config, name), images, read
-        for seed in seeds:
-            fit(*of, seed, folder.inside(name), progress)
-
-
-def fit(model: Model, learning: Learning, clean: np.ndarray, read: Encoded, seed: int, folder: RunFolder, progress: Progress) -> None:
-    """Train a network on pictures or latents (n, h, w, c) with their texts. read: of n texts, or of 2n, which are two of each in turn."""
-    data = functools.partial(_batch, clean, read, learning.batch, seed)
-    loss = image_training.loss(model, learning.drop_condition, networks.NO_TEXT)
-    image_training.train(learning, model, data, folder, progress, seeds=[seed], loss=loss, batch=None)
-
-
-def restore(config: Config, folder: RunFolder, name: str, seed: int) -> Params:
-    """The averaged parameters of one network of the folder `name`."""
-    return image_training.averaged(model(config, name), folder.inside(name), seed)
-
-
-def _learning(config: Config, name: str) -> Learning:
-    if name != SHUFFLED:
-        return config.shapes
-    steps = min(config.shuffled_steps, config.shapes.train_steps)
-    return dataclasses.replace(config.shapes, train_steps=steps, warmup=min(config.shapes.warmup, steps - 1))
+def autoencoder(config: Drawings, normalisation: Normalisation | None = None) -> Autoencoder:
+    """Of emoji, with latents as its convolutions give them, or normalised."""
+    network = image_coding.network(config.autoencoder, FACTOR, config.latent_channels)
+    return network if normalisation is None else network.clone(scale=normalisation.scale, shift=normalisation.shift)
 
 
 @functools.cache  # one object, so that all trainings and draws of a network share a compiled program
@@ -145,26 +172,39 @@ def _model(
     convolution: str,
     second_time: bool,
 ) -> Model:
+    """A folded U-Net that reads tokens of `width` channels. pooled: MiniLM's encoding of the whole text joins the time."""
     levels = (len(channels) - 1,) if reading == "coarsest" else ()
     fields: dict[str, Any] = {"attention": (), "attention_levels": levels, "heads": 2, "groups": 8, "text_channels": width}
     fields |= {"pooled_channels": width if pooled else None, "convolution": convolution, "second_time": second_time}
     network = networks.UNet(channels=channels, blocks=blocks, **fields)
-    inner = networks.pure(network)
-    folded = (1, shape[0] // FOLD, shape[1] // FOLD, FOLD * FOLD * shape[2])
-    words = np.zeros((1, texts.LENGTH), np.int32)
+    x = np.zeros((1, shape[0] // FOLD, shape[1] // FOLD, FOLD * FOLD * shape[2]), np.float32)
+    words, one = np.zeros((1, texts.LENGTH), np.int32), np.zeros(1, np.float32)
     text = networks.Text(np.zeros((1, texts.LENGTH, width), np.float32), words > -1, np.zeros((1, width), np.float32))
-    told = (text, networks.SecondTime(np.zeros(1, np.float32))) if second_time else (text,)
+    condition = (text, networks.SecondTime(one)) if second_time else (text,)
 
     def init(key: jax.Array) -> Params:
-        own, other = jax.random.split(key)
-        params = networks.init(network, own, np.zeros(folded, np.float32), np.zeros(1, np.float32), *told)
-        return params if encoder is None else {"text": networks.init(encoder, other, words), "network": params}
+        first, second = jax.random.split(key)
+        params = networks.init(network, first, x, one, *condition)
+        return params if encoder is None else {"text": networks.init(encoder, second, words), "network": params}
 
-    predict: Any = Folded(inner) if encoder is None else WithEncoder(networks.pure(encoder), Folded(inner))
+    folded = Folded(networks.pure(network))
+    predict: Any = folded if encoder is None else WithEncoder(networks.pure(encoder), folded)
     return Model(predict, init, schedules.flow(), parameterization.flow(), shape, ema=ema)
 
 
-def _batch(clean: np.ndarray, read: Encoded, count: int, seed: int, step: int) -> Batch:
-    texts_of_each = len(read.row) // len(clean)
-    rows = batches.batch_at(len(read.row), count, seed, step)
-    return Batch(clean=clean[rows // texts_of_each], condition=(read.rows(rows),))
+@functools.lru_cache
+def _decoder(coder: Autoencoder) -> Callable[[Params, Any], jax.Array]:
+    """Latents to pictures, of which each corner is the pixel diagonally inside of it. One function per network: programs are shared.
+
+    Past a corner the convolutions see zeros on two sides, and four pixels of a picture weigh too little in training for that to be learned:
+    the decoder tints them, and them alone. It has learned the zeros past the edges, so a latent with a margin would spoil every edge.
+    """
+    decode = networks.pure(coder, "decode")
+
+    def decoded(params: Params, latents: Any) -> jax.Array:
+        pictures, inside = decode(params, latents), {0: 1, -1: -2}
+        for row, column in itertools.product(inside, repeat=2):
+            pictures = pictures.at[:, row, column].set(pictures[:, inside[row], inside[column]])
+        return pictures
+
+    return decoded

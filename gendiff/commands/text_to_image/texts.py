@@ -1,10 +1,8 @@
-"""Captions as the networks read them: by the frozen MiniLM, encoded once per distinct caption, or as ids for an encoder of our own."""
+"""Prompts as the networks read them: tokens of MiniLM, and what a person should know of a prompt."""
 
 import functools
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -15,8 +13,6 @@ from gendiff.core.types import Params
 from gendiff.data import tokenizer
 from gendiff.data.tokenizer import Tokenizer, Tokens
 from gendiff.networks import text_encoder
-from gendiff.runs import devices, drawing
-from gendiff.runs.progress import Progress
 from gendiff.weights import mini_lm
 
 LENGTH = 24
@@ -27,39 +23,7 @@ VOCABULARY = 30522
 """Ids of its tokenizer, which the encoder from scratch uses too."""
 ENCODER = text_encoder.mini_lm_l6().clone(normalize=False)
 """Its pooled encoding is the mean of the tokens, of their own size."""
-_TOGETHER = 32
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """What a network reads of texts: a pytree of arrays (distinct texts, …), and the row (n,) of each text."""
-
-    distinct: Any
-    row: np.ndarray
-
-    def rows(self, chosen: np.ndarray) -> Any:
-        """The pytree of some of the texts, each array (len(chosen), …)."""
-        return jax.tree.map(lambda leaf: leaf[self.row[chosen]], self.distinct)
-
-    def shuffled(self, seed: int) -> "Encoded":
-        """The same texts in another order: a network that learns from them learns nothing of what they say."""
-        return Encoded(self.distinct, np.random.default_rng(seed).permutation(self.row))
-
-
-def frozen(texts: Sequence[str], progress: Progress) -> Encoded:
-    """Texts as `networks.Text` of MiniLM. Its tokens are kept in half precision, which halves the memory of many captions."""
-    words, row = _distinct(texts)
-    filled = np.arange(max(len(words.ids), _TOGETHER)) % len(words.ids)  # few texts are repeated, so that one program encodes all
-    draw, title = functools.partial(_encode(), params()), f"encode {len(words.ids)} captions"
-    encoded = drawing.whole(draw, words.ids[filled], words.mask[filled], together=_TOGETHER, title=title, progress=progress)
-    tokens_of, pooled = (part[: len(words.ids)] for part in encoded)
-    return Encoded(networks.Text(tokens_of, words.mask, pooled), row)
-
-
-def ids(texts: Sequence[str]) -> Encoded:
-    """Texts as {"ids", "mask"} of their tokens."""
-    words, row = _distinct(texts)
-    return Encoded({"ids": words.ids, "mask": words.mask}, row)
+ARTICLES = ("a", "an", "the")
 
 
 def tokens(texts: Sequence[str]) -> Tokens:
@@ -77,6 +41,19 @@ def words(text: str) -> Sequence[str]:
     return "".join(letter if letter.isalnum() else " " for letter in text.lower()).split()
 
 
+def unknown_words(text: str, known: Collection[str]) -> list[str]:
+    """The words of a text that are not among those known, in their order, but for articles, which say nothing."""
+    return list(dict.fromkeys(word for word in words(text) if word not in known and word not in ARTICLES))
+
+
+def notes(text: str, unknown: int, known: Collection[str]) -> Iterator[str]:
+    """What a person should know of a prompt. unknown: number of its tokens that the encoder cannot write. known: words of the training."""
+    if unknown:
+        yield f"{unknown} of its tokens stand for letters that the encoder, which learned English, does not know"
+    if new := unknown_words(text, known):
+        yield f"no caption of the training has the word{'s' if len(new) > 1 else ''} {', '.join(new)}: the pictures may ignore them"
+
+
 @functools.cache
 def params() -> Params:
     """MiniLM's parameters, read once."""
@@ -92,23 +69,6 @@ def check() -> None:
         raise ConfigError(f"{error}, as in: {sys.executable} -m {mini_lm.INSTALL}") from error
 
 
-def _distinct(texts: Sequence[str]) -> tuple[Tokens, np.ndarray]:
-    """(tokens of the distinct texts, the row of each text among them)."""
-    distinct, row = np.unique(np.array(texts), return_inverse=True)
-    return tokens(distinct.tolist()), row
-
-
 @functools.cache
 def _tokenizer() -> Tokenizer:
     return tokenizer.load(mini_lm.folder(), LENGTH, too_long="warn")
-
-
-@functools.cache
-def _encode() -> Any:
-    encode = networks.pure(ENCODER)
-
-    def draw(params: Params, ids: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-        text = encode(params, ids, mask)
-        return text.tokens.astype(np.float16), text.pooled
-
-    return devices.jit(draw)

@@ -14,7 +14,7 @@ from gendiff.commands.serve.batching import Batcher
 from gendiff.commands.serve.picture_orders import Order
 from gendiff.commands.serve.refused import Refused
 from gendiff.commands.serve.slot_programs import SlotPrograms
-from gendiff.commands.text_to_image.folders.folder_options import FolderOptions
+from gendiff.commands.text_to_image.options import ModelOptions
 from gendiff.core import records
 from gendiff.core.errors import ConfigError
 from gendiff.diffusion import grids
@@ -91,9 +91,9 @@ def test_a_prompt_of_more_than_one_row_is_refused_with_its_field():
 def test_a_folder_that_cannot_be_served_is_refused_before_its_parameters_are_read(monkeypatch, kind, paints, sampler, message):
     found = opened()
     found.index.kind, found.paints = kind, paints
-    monkeypatch.setattr(folder_networks.folder_drawing, "opened", lambda *given: found)
+    monkeypatch.setattr(folder_networks.folders, "opened", lambda *given: found)
     with pytest.raises(ConfigError, match=message):
-        folder_networks.read(FolderOptions(sampler=sampler), Path("/models/tiny"), Progress(quiet=True))
+        folder_networks.read(ModelOptions(), Path("/models/tiny"), sampler, Progress(quiet=True))
 
 
 @pytest.mark.slow
@@ -101,8 +101,8 @@ def test_a_tiny_folder_is_read_and_drawn_but_not_at_a_size_that_it_cannot(lightl
     pytest.importorskip("tokenizers", reason="needs the extra [text]")
     folder = tiny_folders.write(tmp_path / "stable", "stable")
     with pytest.raises(ConfigError, match="height = 18 must be a multiple of 4"):
-        folder_networks.read(FolderOptions(height=18), folder, Progress(quiet=True))
-    served = folder_networks.read(FolderOptions(), folder, Progress(quiet=True))
+        folder_networks.read(ModelOptions(height=18), folder, None, Progress(quiet=True))
+    served = folder_networks.read(ModelOptions(), folder, None, Progress(quiet=True))
     programs = SlotPrograms(served, 1, 3)
     programs.warm()
     first, second = drawn(programs, [Order("red cat", steps=3, seed=1), Order("red dog", steps=2, seed=1)], served)

@@ -22,7 +22,7 @@ from gendiff.commands.serve import command, slot_programs  # noqa: E402
 from gendiff.commands.serve.batching import Full  # noqa: E402
 from gendiff.commands.serve.command import ServeOptions  # noqa: E402
 from gendiff.commands.serve.picture_orders import Order  # noqa: E402
-from gendiff.commands.text_to_image.prompting import command as text_to_image  # noqa: E402
+from gendiff.commands.text_to_image import published  # noqa: E402
 from gendiff.core.errors import ConfigError  # noqa: E402
 from gendiff.runs.progress import Progress  # noqa: E402
 from tests.commands.serve.fake_program import FakeProgram, served  # noqa: E402
@@ -95,7 +95,7 @@ def programs(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 42)])
 def test_a_process_draws_with_the_committed_network_and_ends_by_a_signal(programs, number, code):
-    if not any((text_to_image.FOLDER / f"{name}.safetensors").is_file() for name in text_to_image.published.MODELS):
+    if not any((published.FOLDER / f"{name}.safetensors").is_file() for name in published.MODELS):
         pytest.skip("no network is committed")
     words = [sys.executable, "-u", "-m", "experiments", "serve", "--port", "0", "--together", "2", "--compile-cache", str(programs)]
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}

@@ -10,10 +10,8 @@ import safetensors.numpy
 
 from experiments.diffusion import text_to_image
 from gendiff.commands.images.image_model import Model
-from gendiff.commands.text_to_image import networks, texts
-from gendiff.commands.text_to_image.model_files import published
-from gendiff.commands.text_to_image.model_files.published import Origin
-from gendiff.commands.text_to_image.trained import Trained
+from gendiff.commands.text_to_image import networks, published, texts
+from gendiff.commands.text_to_image.networks import Trained
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, DataError, NonFiniteError
 from gendiff.diffusion import parameterization, schedules
 from gendiff.runs import network_files
@@ -22,7 +20,7 @@ from tests.tables import table
 
 CONFIG = text_to_image.EXPERIMENT.smoke
 MINI_LM = {"of MiniLM": np.zeros(1)}
-ORIGIN = Origin("drawings", "CC0", "by nobody")
+ORIGIN = {"data": "drawings", "licence": "CC0", "attribution": "by nobody"}
 
 
 def linear(names):
@@ -56,7 +54,7 @@ def drawn(params, *, factor=1.0):
 
 
 def write(path, of=None, draw=drawn):
-    return published.write(path, of or given(), draw, ORIGIN, {"red", "a"}, trained_seed=0, checkpoint=7)
+    return published.write(path, of or given(), draw, {"red", "a"}, **ORIGIN, trained_seed=0, checkpoint=7)
 
 
 @pytest.fixture

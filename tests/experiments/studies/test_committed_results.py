@@ -12,7 +12,7 @@ import pytest
 
 from experiments import catalogue
 from experiments.documentation import results_pages
-from gendiff.commands.text_to_image.model_files import published
+from gendiff.commands.text_to_image import published
 from gendiff.runs import network_files, registry
 from gendiff.runs.reporting import json_files, results, verdicts
 from gendiff.weights import files

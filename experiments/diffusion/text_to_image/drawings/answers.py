@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from experiments.diffusion import sweeps
+from experiments.diffusion import captioned_emoji, encoded_captions, sweeps
+from experiments.diffusion.captioned_emoji import GALLERY, Pictures
+from experiments.diffusion.encoded_captions import Encoded
 from experiments.diffusion.sweeps import Rows, Sweep
+from experiments.diffusion.text_to_image import train
+from experiments.diffusion.text_to_image.draws import Draws
 from gendiff.commands.images.emoji_pictures import at_equal_distances
-from gendiff.commands.text_to_image import texts
+from gendiff.commands.images.image_coding import Coder
+from gendiff.commands.text_to_image import networks
 from gendiff.commands.text_to_image.config import Config
-from gendiff.commands.text_to_image.drawings import latents, pictures
-from gendiff.commands.text_to_image.drawings.pictures import GALLERY, Pictures
-from gendiff.commands.text_to_image.draws import Draws
-from gendiff.commands.text_to_image.texts import Encoded
 from gendiff.core.types import Params
 from gendiff.metrics import saturation
 from gendiff.provenance import memorisation
@@ -64,8 +65,9 @@ class DrawingDraws:
 
     def __init__(self, config: Config, folder: RunFolder, progress: Progress) -> None:
         self.config, self._progress = config, progress
-        self._autoencoder, normalisation = latents.restore_autoencoder(config, folder)
-        self._coder, self.model = latents.coder(config, normalisation, progress), latents.model(config)
+        self._autoencoder, normalisation = train.restore_autoencoder(config, folder)
+        network = networks.autoencoder(config.drawings, normalisation)
+        self._coder, self.model = Coder(network, config.drawings.together, progress), networks.model(config, networks.EMOJI)
         self._draw = Draws(self.model, _encoded, config.sampling_steps, config.drawings.together, progress)
 
     def __call__(self, title: str, params: Params, captions: Sequence[str], scale: float, steps: int | None = None) -> np.ndarray:
@@ -79,11 +81,11 @@ class DrawingDraws:
 
 def draw(config: Config, folder: RunFolder, progress: Progress) -> Answers:
     """From the checkpoints of the folder."""
-    drawings, (training, held_out) = config.drawings, pictures.load(config.drawings)
+    drawings, (training, held_out) = config.drawings, captioned_emoji.load(config.drawings)
     asked, first = dict(zip(SETS, chosen(training, held_out, drawings.prompts), strict=True)), drawings.seeds[0]
     with progress.phase("sample drawings"):
         draws = DrawingDraws(config, folder, progress)
-        trained = {seed: latents.restore(config, folder, seed) for seed in drawings.seeds}
+        trained = {seed: train.restore(config, folder, networks.EMOJI, seed) for seed in drawings.seeds}
         swept, first_drawn = {}, {}
         for name, of in asked.items():
             swept[name], first_drawn[name] = _swept(draws, name, trained, of)
@@ -92,7 +94,7 @@ def draw(config: Config, folder: RunFolder, progress: Progress) -> Answers:
         fresh = draws.model.init(jax.random.key(first))
         untrained = measured(draws("untrained", fresh, asked[SEEN].captions, scale), asked[SEEN], drawings.candidates)
         decoded = measured(draws.decoded(asked[SEEN].images), asked[SEEN], drawings.candidates)
-        with_word, without, words = pictures.combinations((*training.captions, *held_out.captions))
+        with_word, without, words = captioned_emoji.combinations((*training.captions, *held_out.captions))
         pairs = [
             np.stack([draws(f"combinations, seed {seed}", of, prompts, scale) for prompts in (without, with_word)])
             for seed, of in trained.items()
@@ -108,7 +110,7 @@ def draw(config: Config, folder: RunFolder, progress: Progress) -> Answers:
         copies=memorisation.memorisation_report(answered, training.images, held_out.images),
         unseen=answered,
         training=training,
-        colours=tuple(pictures.coloured(pair[1], words) - pictures.coloured(pair[0], words) for pair in pairs),
+        colours=tuple(captioned_emoji.coloured(pair[1], words) - captioned_emoji.coloured(pair[0], words) for pair in pairs),
         combinations=pairs[0],
         asked_combinations=with_word,
         explored=np.array(explored),
@@ -171,4 +173,4 @@ def _swept(draws: DrawingDraws, name: str, trained: dict[int, Params], asked: Pi
 
 @functools.lru_cache(maxsize=16)
 def _encoded(captions: tuple[str, ...]) -> Encoded:
-    return texts.frozen(captions, Progress(quiet=True))
+    return encoded_captions.frozen(captions, Progress(quiet=True))

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.diffusion import sweeps
+from experiments.diffusion.captioned_emoji import COLOURS, GALLERY
 from experiments.diffusion.text_to_image.drawings import answers as drawn
 from experiments.diffusion.text_to_image.drawings.answers import SEEN, SETS, UNSEEN, Answers
 from gendiff.commands.text_to_image.config import Config
-from gendiff.commands.text_to_image.drawings.pictures import COLOURS, GALLERY
 from gendiff.data import emoji
 from gendiff.runs.reporting import figures as draw
 from gendiff.runs.reporting import intervals

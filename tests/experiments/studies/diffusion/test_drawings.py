@@ -6,16 +6,15 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.diffusion import sweeps, text_to_image
+from experiments.diffusion import captioned_emoji, encoded_captions, sweeps, text_to_image
+from experiments.diffusion.captioned_emoji import COLOURS, Pictures
+from experiments.diffusion.text_to_image import train
 from experiments.diffusion.text_to_image.drawings import answers as drawn
 from experiments.diffusion.text_to_image.drawings import claims, shown
 from experiments.diffusion.text_to_image.drawings.answers import CHOOSING, SEEN, SETS, UNSEEN, Answers
-from gendiff.commands.images import emoji_pictures
+from gendiff.commands.images import emoji_pictures, image_coding
 from gendiff.commands.text_to_image import networks, texts
-from gendiff.commands.text_to_image.drawings import latents, pictures
-from gendiff.commands.text_to_image.drawings.latents import Normalisation
-from gendiff.commands.text_to_image.drawings.pictures import COLOURS, SIDE, Pictures
-from gendiff.commands.text_to_image.trained import Trained
+from gendiff.commands.text_to_image.networks import SIDE, Normalisation, Trained
 from gendiff.core.errors import DataError
 from gendiff.data import emoji, emoji_names
 from gendiff.diffusion import grids, samplers
@@ -36,7 +35,7 @@ def drawings():
     some = emoji.split(emoji.select(every, range(0, len(every), 8)), emoji_pictures.SHARE, seed=emoji_pictures.SPLIT_SEED)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(emoji_pictures, "split", lambda size: some)
-        return pictures.load(text_to_image.EXPERIMENT.smoke.drawings)
+        return captioned_emoji.load(text_to_image.EXPERIMENT.smoke.drawings)
 
 
 def test_no_concept_of_a_training_drawing_is_held_out(drawings):
@@ -58,23 +57,23 @@ def test_the_three_sets_share_no_drawing(drawings):
 def test_each_drawing_has_its_name_and_its_name_with_the_keywords_that_are_new_and_fit():
     words = ("cat", "animal", "pet", "whiskers", "fur")
     made = Pictures(np.zeros((2, 1, 1, 3)), ("black cat", "dog"), (words, ()))
-    assert pictures.written(made, 3) == ["black cat", "black cat, animal, pet, whiskers", "dog", "dog"]
+    assert captioned_emoji.written(made, 3) == ["black cat", "black cat, animal, pet, whiskers", "dog", "dog"]
     long = ("extraordinarily " * 8).split() and tuple(f"extraordinarily unlikely number {n}" for n in range(6))
-    text = pictures.written(Pictures(np.zeros((1, 1, 1, 3)), ("cat",), (long,)), 6)[1]
+    text = captioned_emoji.written(Pictures(np.zeros((1, 1, 1, 3)), ("cat",), (long,)), 6)[1]
     assert text.startswith("cat, extraordinarily unlikely number 0") and "number 5" not in text and texts.fits(text)
 
 
 def test_a_batch_pairs_each_text_with_its_own_drawing():
     clean = np.arange(6, dtype=np.float32)
-    read = texts.Encoded({"ids": np.arange(12) // 2 * 10}, np.arange(12))
-    batches = [networks._batch(clean, read, 4, 0, step) for step in range(3)]
+    read = encoded_captions.Encoded({"ids": np.arange(12) // 2 * 10}, np.arange(12))
+    batches = [train._batch(clean, read, 4, 0, step) for step in range(3)]
     for batch in batches:
         assert np.array_equal(batch.condition[0]["ids"], 10 * batch.clean)
     assert np.bincount(np.concatenate([batch.clean for batch in batches]).astype(int)).tolist() == [2] * 6
 
 
 def test_combinations_are_those_that_no_caption_has():
-    with_word, without, colours = pictures.combinations(["Red apple", "green apple slice"])
+    with_word, without, colours = captioned_emoji.combinations(["Red apple", "green apple slice"])
     assert "a red apple" not in with_word and "a green apple" not in with_word and "a blue apple" in with_word
     for prompt, plain, colour in zip(with_word, without, colours, strict=True):
         assert prompt.replace(f"{colour} ", "") == plain
@@ -87,8 +86,8 @@ def test_the_share_of_a_colour_is_that_of_coloured_pixels_and_ignores_light_dark
     picture[1, :, :2] = picture[1, :, :2] * 0.8 - 0.2  # darker
     other = next(name for name in COLOURS if name != colour)
     picture[2, :, 4:6] = np.array(COLOURS[other]) / 127.5 - 1
-    np.testing.assert_allclose(pictures.coloured(picture, [colour] * 4), [1.0, 1.0, 0.5, 0.0])
-    np.testing.assert_allclose(pictures.coloured(picture, [other] * 4), [0.0, 0.0, 0.5, 0.0])
+    np.testing.assert_allclose(captioned_emoji.coloured(picture, [colour] * 4), [1.0, 1.0, 0.5, 0.0])
+    np.testing.assert_allclose(captioned_emoji.coloured(picture, [other] * 4), [0.0, 0.0, 0.5, 0.0])
 
 
 def test_a_drawing_is_retrieved_by_itself_and_a_wrong_one_at_chance(drawings):
@@ -163,10 +162,10 @@ def test_figures_and_tables_show_every_set_and_scale(drawings, tmp_path):
 def test_a_trained_network_of_latents_is_a_pipeline_whose_pictures_are_decoded_latents(monkeypatch):
     monkeypatch.setattr(texts, "ENCODER", texts.ENCODER.clone(depth=1))
     normalisation = Normalisation(scale=2.0, shift=0.5)
-    model, coder = latents.model(CONFIG), latents.autoencoder(CONFIG.drawings, normalisation)
+    model, coder = networks.model(CONFIG, networks.EMOJI), networks.autoencoder(CONFIG.drawings, normalisation)
     assert coder.scale == 2.0 and coder.shift == 0.5
     parts = {"network": jax.eval_shape(model.init, jax.random.key(0))}
-    parts["decoder"] = jax.eval_shape(latents.image_coding.init(latents.autoencoder(CONFIG.drawings)), jax.random.key(0))
+    parts["decoder"] = jax.eval_shape(image_coding.init(networks.autoencoder(CONFIG.drawings)), jax.random.key(0))
     example = jax.ShapeDtypeStruct((1, texts.LENGTH), np.int32)
     parts["text"] = jax.eval_shape(lambda: networks.networks.init(texts.ENCODER, jax.random.key(0), example))
     trained = Trained(CONFIG, networks.EMOJI, parts, normalisation)
@@ -177,8 +176,8 @@ def test_a_trained_network_of_latents_is_a_pipeline_whose_pictures_are_decoded_l
 
 
 def test_an_autoencoder_without_its_normalisation_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(latents.image_coding, "restore", lambda *_: {})
+    monkeypatch.setattr(image_coding, "restore", lambda *_: {})
     with pytest.raises((DataError, FileNotFoundError), match="normalisation.json"):
-        latents.restore_autoencoder(CONFIG, RunFolder(tmp_path))
-    (tmp_path / latents.AUTOENCODER / latents.NORMALISATION).write_text('{"scale": 2.0, "shift": 0.5}')
-    assert latents.restore_autoencoder(CONFIG, RunFolder(tmp_path)) == ({}, Normalisation(2.0, 0.5))
+        train.restore_autoencoder(CONFIG, RunFolder(tmp_path))
+    (tmp_path / train.AUTOENCODER / train.NORMALISATION).write_text('{"scale": 2.0, "shift": 0.5}')
+    assert train.restore_autoencoder(CONFIG, RunFolder(tmp_path)) == ({}, Normalisation(2.0, 0.5))

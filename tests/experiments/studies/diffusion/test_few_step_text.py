@@ -32,7 +32,7 @@ from experiments.diffusion.students import MATCHING, REFLOW, SHORTCUT, STUDENTS
 from experiments.diffusion.students import METHODS as METHODS_OF_STUDENTS
 from gendiff.commands.images import sampling_options
 from gendiff.commands.text_to_image import networks
-from gendiff.commands.text_to_image.default_sampling import FROM_NOISE, TRAILING
+from gendiff.commands.text_to_image.options import FROM_NOISE, TRAILING
 from gendiff.diffusion import denoiser, grids, guidance, parameterization, samplers, sampling, schedules
 from gendiff.diffusion.learned_grid import LearnedGrid
 from gendiff.networks import NO_TEXT, DeepFeatures

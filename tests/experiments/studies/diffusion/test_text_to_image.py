@@ -7,13 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.diffusion import sweeps, text_to_image
+from experiments.diffusion import encoded_captions, scenes, sweeps, text_to_image
+from experiments.diffusion.scenes import Prompts
 from experiments.diffusion.text_to_image import failures, judge, sets
 from experiments.diffusion.text_to_image import figures as text_figures
 from experiments.diffusion.text_to_image.sets import Answers, DrawnSets
-from gendiff.commands.text_to_image import networks, scenes, texts
-from gendiff.commands.text_to_image.prompting import prompt_reading
-from gendiff.commands.text_to_image.scenes import Prompts
+from gendiff.commands.text_to_image import networks, texts
 from gendiff.core.errors import ConfigError
 from gendiff.data import captions, rendering, shapes
 from gendiff.runs.run_folder import RunFolder
@@ -45,7 +44,7 @@ def test_training_scenes_and_seen_prompts_show_no_held_out_combination_and_held_
 
 
 def test_every_word_of_captions_is_known():
-    assert not [word for text in scenes.training(300)[1] for word in prompt_reading.unknown_words(text, scenes.words())]
+    assert not [word for text in scenes.training(300)[1] for word in texts.unknown_words(text, scenes.words())]
 
 
 def changed(scene, row, **values):
@@ -133,7 +132,7 @@ def masked(text):
 
 
 def test_shuffled_captions_are_the_same_ones_elsewhere():
-    read = texts.Encoded({"ids": np.arange(4)}, np.repeat(np.arange(4), 25))
+    read = encoded_captions.Encoded({"ids": np.arange(4)}, np.repeat(np.arange(4), 25))
     other = read.shuffled(0)
     rows = np.arange(100)
     assert np.array_equal(np.sort(other.rows(rows)["ids"]), np.sort(read.rows(rows)["ids"]))

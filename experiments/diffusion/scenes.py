@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gendiff.commands.text_to_image import networks
 from gendiff.data import captions, rendering, scaling, shapes
 
 RECIPE = shapes.Recipe(objects=(1, 2), held_out=(("red", "circle"), ("green", "square"), ("blue", "triangle"), ("yellow", "cross")))
 """Scenes whose held-out combinations no training picture shows; each of their colours and shapes is in others."""
-SIDE = 32
+SIDE = networks.SHAPE[0]
 """Pixels of a side."""
 TRAINING, ASKED = 0, 1
 """Streams of scenes."""

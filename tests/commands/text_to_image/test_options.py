@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import text_to_image
-from gendiff.commands.text_to_image import default_sampling, networks
-from gendiff.commands.text_to_image.default_sampling import EDITED, FROM_NOISE, RESOLVED, Sampling
-from gendiff.commands.text_to_image.drawings.latents import Normalisation
-from gendiff.commands.text_to_image.trained import Trained
+from gendiff.commands.text_to_image import drawing, networks, options
+from gendiff.commands.text_to_image.networks import Normalisation, Trained
+from gendiff.commands.text_to_image.options import EDITED, FROM_NOISE, RESOLVED, Sampling
 from gendiff.core.errors import ConfigError
 from gendiff.diffusion import grids
 from tests.tables import table
@@ -22,7 +21,7 @@ UNKNOWN = Trained(CONFIG, networks.EMOJI, {}, Normalisation(0.9, 0.1))
 
 
 @table(
-    ("options", "edited", "wanted"),
+    ("chosen", "edited", "expected"),
     [
         ((None, None, None), False, FROM_NOISE),
         ((None, None, 3), False, dataclasses.replace(FROM_NOISE, steps=3)),
@@ -33,11 +32,11 @@ UNKNOWN = Trained(CONFIG, networks.EMOJI, {}, Normalisation(0.9, 0.1))
         (("unipc-2", RESOLVED, 8), True, Sampling("unipc-2", RESOLVED, 8)),
     ],
 )
-def test_what_is_said_holds_and_the_rest_is_the_default(options, edited, wanted):
-    found = default_sampling.settled(*options, edited=edited)
-    assert found == wanted
+def test_what_is_said_holds_and_the_rest_is_the_default(chosen, edited, expected):
+    found = options.sampling(*chosen, edited=edited)
+    assert found == expected
     # what the settings of a picture say draws it again
-    assert default_sampling.settled(found.sampler, found.grid, found.steps, edited=edited) == found
+    assert options.sampling(found.sampler, found.grid, found.steps, edited=edited) == found
 
 
 def test_the_levels_are_those_of_the_grid_between_the_limits_of_the_data():
@@ -45,14 +44,14 @@ def test_the_levels_are_those_of_the_grid_between_the_limits_of_the_data():
         assert given.resolution == pytest.approx(resolution)
         schedule, norm = given.model.schedule, math.sqrt(math.prod(given.model.shape))
         wanted = grids.resolved(schedule, 8, resolution=resolution, norm=norm)
-        found = default_sampling.levels(given, Sampling("unipc-2", RESOLVED, 8))
+        found = drawing.visited_levels(given, Sampling("unipc-2", RESOLVED, 8))
         np.testing.assert_array_equal(found.alpha, wanted.alpha)
         np.testing.assert_array_equal(found.sigma, wanted.sigma)
     trailing = grids.trailing(UNKNOWN.model.schedule, FROM_NOISE.steps)
-    np.testing.assert_array_equal(default_sampling.levels(UNKNOWN, FROM_NOISE).sigma, trailing.sigma)
+    np.testing.assert_array_equal(drawing.visited_levels(UNKNOWN, FROM_NOISE).sigma, trailing.sigma)
 
 
 @table(("grid", "given", "message"), [("resolvd", PIXELS, "did you mean"), (RESOLVED, UNKNOWN, "use --grid trailing")])
 def test_a_grid_that_is_none_or_that_the_network_does_not_have_is_refused(grid, given, message):
     with pytest.raises(ConfigError, match=message):
-        default_sampling.levels(given, default_sampling.settled(None, grid, 4))
+        drawing.visited_levels(given, options.sampling(None, grid, 4))

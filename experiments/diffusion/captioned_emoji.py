@@ -9,11 +9,10 @@ import numpy as np
 from gendiff.commands.images import emoji_pictures
 from gendiff.commands.text_to_image import texts
 from gendiff.commands.text_to_image.config import Drawings
+from gendiff.commands.text_to_image.networks import SIDE
 from gendiff.data import emoji
 from gendiff.data.emoji import Emoji
 
-SIDE = 64
-"""Pixels of a side."""
 COLOURS = {"red": (234, 90, 71), "blue": (97, 178, 228), "green": (92, 158, 49), "yellow": (252, 234, 43), "purple": (176, 121, 181)}
 """Red, green and blue of the drawings' own palette."""
 THINGS = ("cat", "dog", "bird", "house", "tree", "hat", "book", "apple")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gendiff import networks
-from gendiff.commands.text_to_image.model_files import published
+from gendiff.commands.text_to_image import published
 from gendiff.commands.trained_networks import FOLDER
 from gendiff.diffusion import samplers
 

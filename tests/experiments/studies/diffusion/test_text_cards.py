@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import text_to_image
-from gendiff.commands.text_to_image import networks
+from experiments.diffusion.text_to_image import cards, publishing
+from gendiff.commands.text_to_image import networks, published
 from gendiff.commands.text_to_image.config import Thresholds
-from gendiff.commands.text_to_image.model_files import cards, origins, published
-from gendiff.commands.text_to_image.trained import Trained
+from gendiff.commands.text_to_image.networks import Trained
 from gendiff.runs.reporting import results, verdicts
 
 CONFIG = text_to_image.EXPERIMENT.smoke
@@ -32,8 +32,8 @@ def folder(monkeypatch, tmp_path):
     results.write(outcome, tmp_path)
     for called, name in published.MODELS.items():
         of = Trained(CONFIG, name, {"text": {}, "network": {"a": np.ones(1234, np.float32)}})
-        write = (of, lambda params: np.zeros((1, 1, 1, 3)), origins.origin(name), {"red", "cat"})
-        published.write(tmp_path / f"{called}.safetensors", *write, trained_seed=0, checkpoint=7)
+        write = (of, lambda params: np.zeros((1, 1, 1, 3)), {"red", "cat"})
+        published.write(tmp_path / f"{called}.safetensors", *write, **publishing.origin(name), trained_seed=0, checkpoint=7)
     return tmp_path
 
 

@@ -5,16 +5,37 @@ from collections.abc import Callable
 
 import numpy as np
 
-from experiments.diffusion.text_to_image import sets
-from gendiff.commands.text_to_image import networks, scenes, texts, trained
+from experiments.diffusion import captioned_emoji, encoded_captions, scenes
+from experiments.diffusion.text_to_image import sets, train
+from experiments.diffusion.text_to_image.draws import Draws
+from gendiff.commands.images.image_coding import Coder
+from gendiff.commands.text_to_image import networks, published, texts
 from gendiff.commands.text_to_image.config import Config
-from gendiff.commands.text_to_image.drawings import latents, pictures
-from gendiff.commands.text_to_image.draws import Draws
-from gendiff.commands.text_to_image.model_files import origins, published
 from gendiff.core.types import Params
+from gendiff.data import emoji
 from gendiff.runs import training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
+
+RENDERED = {"data": "scenes of one or two coloured shapes, rendered by this repository, and their captions", "licence": "Apache-2.0"}
+DRAWN = {
+    "data": "drawings of OpenMoji, their Unicode names and CLDR's keywords",
+    "licence": "CC BY-SA 4.0",
+    "attribution": emoji.ATTRIBUTION,
+}
+
+
+def origin(name: str) -> dict[str, str]:
+    """What the network of a name has learned from, with its licence: fields of `published.About`."""
+    return DRAWN if name == networks.EMOJI else RENDERED
+
+
+def words(config: Config, name: str) -> frozenset[str]:
+    """The words of its training captions. Those of drawings need the packages that bring them."""
+    if name != networks.EMOJI:
+        return scenes.words()
+    captions = captioned_emoji.written(captioned_emoji.load(config.drawings)[0], config.drawings.keywords)
+    return frozenset(word for caption in captions for word in texts.words(caption))
 
 
 def shapes(config: Config, folder: RunFolder, scale: float, progress: Progress) -> None:
@@ -30,10 +51,11 @@ def shapes(config: Config, folder: RunFolder, scale: float, progress: Progress) 
 def drawings(config: Config, folder: RunFolder, scale: float, progress: Progress) -> None:
     """The network of drawings, of its first seed, with the autoencoder. scale: of guidance, with which precisions are compared."""
     quiet, numbers = Progress(quiet=True), config.drawings
-    _, normalisation = latents.restore_autoencoder(config, folder)
-    coder, encode = latents.coder(config, normalisation, quiet), functools.partial(texts.frozen, progress=quiet)
-    draws = Draws(latents.model(config), encode, config.sampling_steps, numbers.together, quiet)
-    captions = pictures.load(numbers)[0].captions[: numbers.together]
+    _, normalisation = train.restore_autoencoder(config, folder)
+    coder = Coder(networks.autoencoder(numbers, normalisation), numbers.together, quiet)
+    encode = functools.partial(encoded_captions.frozen, progress=quiet)
+    draws = Draws(networks.model(config, networks.EMOJI), encode, config.sampling_steps, numbers.together, quiet)
+    captions = captioned_emoji.load(numbers)[0].captions[: numbers.together]
 
     def draw(params: dict[str, Params]) -> np.ndarray:
         return coder.decode(params["decoder"], draws("precision", params["network"], captions, scale))
@@ -48,8 +70,8 @@ def publish(
     (called,) = (model for model, network in published.MODELS.items() if network == name)
     path = folder.path / f"{called}{published.SUFFIX}"
     step = training_loop.newest_step(RunFolder(folder.path / name), seed)
-    given, words = trained.from_run(config, folder, name, seed), origins.words(config, name)
-    about = published.write(path, given, draw, origins.origin(name), words, trained_seed=seed, checkpoint=step)
+    trained = train.restore_all(config, folder, name, seed)
+    about = published.write(path, trained, draw, words(config, name), **origin(name), trained_seed=seed, checkpoint=step)
     size = path.stat().st_size
     progress.line(f"{path.name}: {size / 10**6:.1f} MB, {about.dtype}")
     if size > published.LARGEST:

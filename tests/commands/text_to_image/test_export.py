@@ -14,18 +14,16 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import text_to_image
+from experiments.diffusion.text_to_image import publishing
 from gendiff import pipelines
-from gendiff.commands.text_to_image import default_sampling, networks, texts
-from gendiff.commands.text_to_image.drawings.latents import Normalisation
-from gendiff.commands.text_to_image.model_files import origins, published
-from gendiff.commands.text_to_image.prompting import command, exporting, prompt_drawing, prompt_reading
-from gendiff.commands.text_to_image.prompting.command import CommandOptions
-from gendiff.commands.text_to_image.trained import Trained
+from gendiff.commands.text_to_image import command, drawing, export, networks, options, published, texts
+from gendiff.commands.text_to_image.networks import Normalisation, Trained
+from gendiff.commands.text_to_image.options import CommandOptions
 from gendiff.runs.progress import Progress
 from gendiff.weights import mini_lm
 
 CONFIG = text_to_image.EXPERIMENT.smoke
-PAGE = Path(command.__file__).resolve().parents[3] / "documentation" / "pages" / "text_to_image.md"
+PAGE = Path(__file__).resolve().parents[3] / "experiments" / "documentation" / "pages" / "text_to_image.md"
 PROMPT, AWAY = "a smiling sun wearing sunglasses", "a red cat"
 WITHOUT = """
 import sys
@@ -85,7 +83,7 @@ def test_a_process_without_gendiff_draws_the_picture_of_the_command(name, tmp_pa
     of, lines = network(name), []
     monkeypatch.setattr(Progress, "line", lambda self, text: lines.append(text))
     file = tmp_path / f"mine{published.SUFFIX}"
-    published.write(file, of, lambda params: np.zeros((1, 2, 2, 3)), origins.origin(name), {"sun"}, trained_seed=0, checkpoint=1)
+    published.write(file, of, lambda params: np.zeros((1, 2, 2, 3)), {"sun"}, **publishing.origin(name), trained_seed=0, checkpoint=1)
     given = CommandOptions(prompt=PROMPT, negative=AWAY, num=3, steps=4, guidance=2.5, seed=5, model=str(file))
     command.COMMAND.call(dataclasses.replace(given, export=str(tmp_path / "x.jaxexport")), {}, Progress())
     example = next(line for line in lines if "export.deserialize" in line).partition("\n\n")[2]
@@ -99,10 +97,8 @@ def test_a_process_without_gendiff_draws_the_picture_of_the_command(name, tmp_pa
     )
     assert done.returncode == 0, done.stderr
     there, seen = np.load(tmp_path / "x.npy"), []
-    write = command.prompted.prompt_files.write_grid
-    monkeypatch.setattr(
-        command.prompted.prompt_files, "write_grid", lambda pictures, *rest: (seen.append(pictures), write(pictures, *rest))
-    )
+    write = drawing.write
+    monkeypatch.setattr(drawing, "write", lambda pictures, *rest: (seen.append(pictures), write(pictures, *rest)))
     command.COMMAND.call(dataclasses.replace(given, out=str(tmp_path / "x.png")), {}, Progress())
     assert seen[0].shape == there.shape == (3, of.side, of.side, 3) and np.ptp(there) > 0.1
     np.testing.assert_allclose(there, seen[0], atol=1e-5 * max(1.0, np.abs(there).max()))
@@ -111,11 +107,12 @@ def test_a_process_without_gendiff_draws_the_picture_of_the_command(name, tmp_pa
 @pytest.mark.slow
 def test_every_platform_is_lowered_for_and_the_program_calls_nothing_of_one_alone():
     of = network(networks.EMOJI)
-    program = prompt_drawing.program(of, default_sampling.settled(None, None, 2))
-    prompt = prompt_reading.read("--prompt", PROMPT, (), Progress(quiet=True))
-    module = exporting.exported(program, of, prompt.ids.shape[1])
-    assert module.platforms == exporting.PLATFORMS == ("cpu", "cuda", "tpu") and not module.disabled_safety_checks
-    assert exporting.custom_calls(module) <= {"shape_assertion"}  # JAX resolves it before it compiles for any platform
+    program = drawing.make_program(of, options.sampling(None, None, 2))
+    prompt = drawing.read_prompt("--prompt", PROMPT, (), Progress(quiet=True))
+    module = export.network(program, of.params, prompt.ids.shape[1])
+    assert module.platforms == export.PLATFORMS == ("cpu", "cuda", "tpu") and not module.disabled_safety_checks
+    calls = set(re.findall(r"custom_call\s*@([\w.]+)", module.mlir_module()))
+    assert calls <= {"shape_assertion"}  # JAX resolves it before it compiles for any platform
     for index in (np.arange(1, dtype=np.int32), np.arange(2, dtype=np.int32)):
         away = pipelines.nothing(prompt)
         shapes = jax.eval_shape(module.call, *prompt[:2], *away[:2], np.uint32(0), np.float32(1), index)
@@ -125,7 +122,7 @@ def test_every_platform_is_lowered_for_and_the_program_calls_nothing_of_one_alon
 @pytest.mark.slow
 def test_the_page_shows_how_a_file_is_used_from_python(tmp_path, capsys):
     file, of = tmp_path / f"shapes{published.SUFFIX}", network(networks.FROZEN)
-    published.write(file, of, lambda params: np.zeros((1, 2, 2, 3)), origins.RENDERED, {"red"}, trained_seed=0, checkpoint=1)
+    published.write(file, of, lambda params: np.zeros((1, 2, 2, 3)), {"red"}, **publishing.RENDERED, trained_seed=0, checkpoint=1)
     (block,) = re.findall(r"^```py\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
     assert (wanted := "gendiff/commands/trained_networks/shapes.safetensors") in block
     with jax.numpy_rank_promotion("allow"):  # as users have it

@@ -4,11 +4,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gendiff.commands.images.image_training import Learning
-from gendiff.commands.text_to_image import networks, texts
+from gendiff.commands.text_to_image import networks, published, texts
 from gendiff.commands.text_to_image.config import Config
-from gendiff.commands.text_to_image.drawings import latents, pictures
-from gendiff.commands.text_to_image.model_files import published
-from gendiff.commands.text_to_image.model_files.published import About
+from gendiff.commands.text_to_image.published import About
 from gendiff.runs.reporting import json_files, model_cards, results
 from gendiff.runs.reporting.results import Results
 from gendiff.runs.reporting.verdicts import Claim
@@ -72,8 +70,8 @@ def card(file: Path, outcome: Results) -> str:
 
 def _draws(config: Config, about: About) -> str:
     if about.name == networks.EMOJI:
-        side, channels = pictures.SIDE // latents.FACTOR, config.drawings.latent_channels
-        return f"pictures of {_squared(pictures.SIDE)} pixels, by way of latents of {_squared(side)} positions and {channels} channels"
+        side, channels = networks.SIDE // networks.FACTOR, config.drawings.latent_channels
+        return f"pictures of {_squared(networks.SIDE)} pixels, by way of latents of {_squared(side)} positions and {channels} channels"
     return f"pictures of {_squared(networks.SHAPE[0])} pixels"
 
 

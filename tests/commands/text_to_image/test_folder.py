@@ -6,8 +6,8 @@ from PIL import Image
 
 from experiments import catalogue
 from gendiff.commands import command_line, inspect_folder
-from gendiff.commands.text_to_image.folders import folder_drawing, folder_options, folder_pictures, folder_programs
-from gendiff.commands.text_to_image.prompting.command import CommandOptions
+from gendiff.commands.text_to_image import drawing, folder
+from gendiff.commands.text_to_image.options import CommandOptions
 from gendiff.core.errors import ConfigError
 from gendiff.pipelines.stable_diffusion import open_model
 from gendiff.provenance import metadata
@@ -46,7 +46,7 @@ def draw(folders, said, tmp_path):
 
     def call(name, file="x.png", of=folders, **options):
         given = {"prompt": "red cat", "num": 1, "steps": 2, "compile_cache": "none", "out": str(tmp_path / file)} | options
-        folder_drawing.draw(CommandOptions(**given), of[name], Progress(quiet=True))
+        folder.draw(CommandOptions(**given), of[name], Progress(quiet=True))
         with Image.open(tmp_path / file) as image:
             return np.asarray(image), metadata.read(tmp_path / file).settings, said
 
@@ -94,7 +94,7 @@ def test_an_exported_program_draws_what_the_command_draws_from_the_arrays_beside
     pytest.importorskip("flatbuffers", reason="needs the extra [experiments]")
     asked = {"dit": {"prompt": "", "label": "3"}, "xl": {"prompt": "red cat"}, "stable": {"prompt": "cat", "negative": "dog"}}[name]
     given = CommandOptions(num=2, steps=2, seed=5, compile_cache="none", export=str(tmp_path / "p"), **asked)
-    folder_drawing.draw(given, folders[name], Progress(quiet=True))
+    folder.draw(given, folders[name], Progress(quiet=True))
     program = said[-1].split("\n\n")[1]
     assert "gendiff" not in program
     exec(compile(program, "the example", "exec"), {})
@@ -104,15 +104,15 @@ def test_an_exported_program_draws_what_the_command_draws_from_the_arrays_beside
     assert pictures.shape == (2, 16, 16, 3) and np.abs(image[:, :128] - large[0]).max() < 1
     with pytest.raises(ConfigError, match="p.safetensors exists: add --force"):
         (tmp_path / "p").unlink()
-        folder_drawing.draw(given, folders[name], Progress(quiet=True))
+        folder.draw(given, folders[name], Progress(quiet=True))
 
 
 def test_a_picture_of_another_size_is_fitted_with_a_note(said, pictures):
-    given = folder_pictures.read(CommandOptions(init=pictures("wide")), 16, 16, Progress(quiet=True))
-    assert given.picture.shape == (1, 16, 16, 3) and given.mask is None
+    given = drawing.read_start(CommandOptions(init=pictures("wide")), 16, 16, Progress(quiet=True))
+    assert given.picture.shape == (16, 16, 3) and given.mask is None
     assert any("32 × 16 pixels: its middle is scaled to 16 × 16" in line for line in said)
-    same = folder_pictures.read(CommandOptions(init=pictures("cat"), mask=pictures("right")), 16, 16, Progress(quiet=True))
-    assert same.mask.shape == (1, 16, 16, 1) and same.mask[0, :, 8:].all() and not same.mask[0, :, :8].any()
+    same = drawing.read_start(CommandOptions(init=pictures("cat"), mask=pictures("right")), 16, 16, Progress(quiet=True))
+    assert same.mask.shape == (16, 16, 1) and same.mask[:, 8:].all() and not same.mask[:, :8].any()
 
 
 @pytest.mark.slow
@@ -174,7 +174,7 @@ def test_a_single_file_is_inspected_with_the_settings_of_its_folder(unread, tmp_
 def test_a_class_has_names_and_a_number(unread):
     model = open_model(unread["dit"])
     labels = ("kind 3", "other name of 3", "3")
-    jobs = [folder_programs.prepared(CommandOptions(label=label), model, None, None, Progress(quiet=True)) for label in labels]
+    jobs = [folder.prepare(CommandOptions(label=label), model, None, Progress(quiet=True)) for label in labels]
     assert [job.words.tolist() for job in jobs] == [[3]] * 3
 
 
@@ -218,7 +218,7 @@ def test_a_mistake_is_one_error_that_names_the_option(draw, unread, pictures, na
 def test_a_long_prompt_goes_on_or_loses_its_end_with_a_note(unread, said):
     model = open_model(unread["stable"])
     jobs = {
-        how: folder_programs.prepared(CommandOptions(prompt="cat " * 9, too_long=how), model, None, None, Progress(quiet=True))
+        how: folder.prepare(CommandOptions(prompt="cat " * 9, too_long=how), model, None, Progress(quiet=True))
         for how in ("warn", "chunks")
     }
     assert [job.words[0].rows for job in jobs.values()] == [1, 2] and jobs["chunks"].words[1].rows == 2
@@ -228,21 +228,23 @@ def test_a_long_prompt_goes_on_or_loses_its_end_with_a_note(unread, said):
 def test_options_of_folders_are_refused_for_other_models():
     for name, value in (("height", 64), ("dtype", "bfloat16"), ("like_diffusers", True), ("label", "3")):
         with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')} is for a folder of diffusers"):
-            folder_options.refuse_without_folder(CommandOptions(**{name: value}))
-    folder_options.refuse_without_folder(CommandOptions(prompt="a cat", model="emoji"))
+            CommandOptions(**{name: value}).refuse_without_folder()
+    CommandOptions(prompt="a cat", model="emoji", compile_cache="none").refuse_without_folder()
 
 
-def test_programs_are_kept_in_a_folder_of_the_user_unless_told_otherwise(monkeypatch):
+def test_programs_are_kept_in_a_folder_of_the_user_unless_told_otherwise(unread, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert folder_options.cache(CommandOptions()) == "/somewhere/gendiff/programs"
-    assert folder_options.cache(CommandOptions(compile_cache="none")) == "none"
-    assert folder_options.cache(CommandOptions(compile_cache="here")) == "here"
+    model = str(unread["stable"])
+    assert CommandOptions(model=model).program_cache == "/somewhere/gendiff/programs"
+    assert CommandOptions(model=model, compile_cache="none").program_cache == "none"
+    assert CommandOptions(model=model, compile_cache="here").program_cache == "here"
+    assert CommandOptions().program_cache is None
 
 
 def test_a_mask_has_the_size_of_its_picture(pictures):
     options = CommandOptions(init=pictures("wide"), mask=pictures("right"))
     with pytest.raises(ConfigError, match="are 16 × 16 and 32 × 16 pixels"):
-        folder_pictures.read(options, 16, 16, Progress(quiet=True))
+        drawing.read_start(options, 16, 16, Progress(quiet=True))
 
 
 # inspect.
@@ -261,13 +263,13 @@ def test_inspect_says_what_a_folder_holds_and_that_it_can_be_loaded(folders, cap
 
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
 def test_bad_folders_end_with_65_and_every_problem_is_shown(tmp_path, capsys):
-    folder = tiny_folders.write(tmp_path / "model", "stable")
-    (folder / "unet" / "config.json").write_text("{")
-    (folder / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"")
-    assert main("inspect", str(folder)) == 65
+    model = tiny_folders.write(tmp_path / "model", "stable")
+    (model / "unet" / "config.json").write_text("{")
+    (model / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"")
+    assert main("inspect", str(model)) == 65
     shown = capsys.readouterr()
     assert shown.out.count("refused: ") == 2 and "2 parts would be refused" in shown.err
-    drawn = ("text-to-image", "--model", str(folder), "--prompt", "cat", "--out", str(tmp_path / "x.png"), "--compile-cache", "none")
+    drawn = ("text-to-image", "--model", str(model), "--prompt", "cat", "--out", str(tmp_path / "x.png"), "--compile-cache", "none")
     assert main(*drawn) == 65
     assert "unet/config.json: not JSON" in capsys.readouterr().err and not (tmp_path / "x.png").exists()
     assert main("inspect", str(tmp_path / "none")) == 65

@@ -8,13 +8,12 @@ import pytest
 from PIL import Image
 
 from experiments.diffusion import text_to_image
+from experiments.diffusion.text_to_image import sample, train
+from experiments.diffusion.text_to_image.sample import TextOptions
 from gendiff.commands.images.image_model import Model
-from gendiff.commands.text_to_image import default_sampling, networks, texts, trained
-from gendiff.commands.text_to_image.model_files import published
-from gendiff.commands.text_to_image.prompting import command, prompt_drawing, prompt_reading, sampling
-from gendiff.commands.text_to_image.prompting.command import CommandOptions
-from gendiff.commands.text_to_image.prompting.sampling import TextOptions
-from gendiff.commands.text_to_image.trained import Trained
+from gendiff.commands.text_to_image import command, drawing, networks, published, texts
+from gendiff.commands.text_to_image.networks import Trained
+from gendiff.commands.text_to_image.options import FROM_NOISE, CommandOptions
 from gendiff.core.errors import ConfigError, DataError, NonFiniteError
 from gendiff.diffusion import parameterization, schedules
 from gendiff.provenance import metadata
@@ -28,7 +27,7 @@ from tests.tables import table
 CONFIG = dataclasses.replace(text_to_image.EXPERIMENT.smoke, seeds=(0, 1))
 RED_CIRCLE = "a small red circle at the top left"
 TWO = "a small cyan circle at the top left and a large white square at the bottom right"
-KNOWN = command.published.About(
+KNOWN = published.About(
     *(1, "text-to-image", "", {}, {}, 3, 9, tuple(RED_CIRCLE.split()), {}, "float16", 0.0, None, {}, "drawings", "CC0", "", "abc")
 )
 COMPILED = quickly(lambda program, *arguments: program(*arguments))
@@ -72,11 +71,11 @@ def network(monkeypatch):
     monkeypatch.setattr(networks, "model", lambda config, name="": MODEL)
     monkeypatch.setattr(networks.WithEncoder, "encode", encode)
     of = Trained(CONFIG, "", {"text": {}, "network": {"factor": jnp.float32(1.0)}})
-    monkeypatch.setattr(trained, "from_run", lambda config, folder, name, seed: of)
-    monkeypatch.setattr(sampling.training_loop, "newest_step", lambda *_: 7)
+    monkeypatch.setattr(train, "restore_all", lambda config, folder, name, seed: of)
+    monkeypatch.setattr(sample.training_loop, "newest_step", lambda *_: 7)
     monkeypatch.setattr(published, "read", lambda file: (of, KNOWN))
     monkeypatch.setattr(compile_cache, "keeps_all", lambda: True)  # or each draw would be compiled anew
-    monkeypatch.setattr(prompt_drawing, "_compiled", lambda: COMPILED)
+    monkeypatch.setattr(drawing, "_compiled", lambda: COMPILED)
     return of
 
 
@@ -86,7 +85,7 @@ def draw(network, said, tmp_path):
 
     def call(name="x.png", **options):
         given = TextOptions(**({"prompt": RED_CIRCLE, "num": 2, "steps": 2, "out": str(tmp_path / name)} | options))
-        sampling.COMMAND.call(CONFIG, RunFolder(tmp_path), given, Progress(quiet=True))
+        sample.COMMAND.call(CONFIG, RunFolder(tmp_path), given, Progress(quiet=True))
         return *opened(tmp_path / name), said
 
     return call
@@ -136,10 +135,7 @@ def test_the_settings_in_a_picture_draw_it_again_and_say_what_the_defaults_were(
     for change in ({}, {"steps": 9}, {"sampler": "heun", "grid": "resolved", "steps": 3}):
         pictures, settings, said = draw(f"{len(change)}.png", **({"steps": None} | change))
         again = {name: settings[name] for name in ("sampler", "grid", "steps")}
-        assert (
-            again == dataclasses.asdict(default_sampling.FROM_NOISE) | change
-            and f"{again['steps']} steps of {again['sampler']}" in said[-1]
-        )
+        assert again == dataclasses.asdict(FROM_NOISE) | change and f"{again['steps']} steps of {again['sampler']}" in said[-1]
         assert np.array_equal(draw(f"again{len(change)}.png", **again)[0], pictures)
 
 
@@ -166,7 +162,7 @@ def test_the_own_command_draws_the_same_from_a_file_and_says_which(own, draw):
 
 
 def test_the_gallery_has_a_row_for_each_prompt_which_is_what_the_prompt_gives_alone(own, monkeypatch):
-    monkeypatch.setattr(command.gallery, "PROMPTS", {"": (TWO, RED_CIRCLE)})
+    monkeypatch.setattr(command, "GALLERY", {"": (TWO, RED_CIRCLE)})
     rows, settings, _ = own(gallery=True, together=3)
     alone, _, _ = own("y.png", prompt=RED_CIRCLE)
     assert settings["prompt"] == [TWO, RED_CIRCLE]
@@ -196,7 +192,7 @@ def test_with_a_mask_what_is_black_stays_and_what_is_white_is_drawn(draw, pictur
 @pytest.mark.fault("text-to-image: a picture or mask that is none, or of another size")
 def test_what_does_not_have_the_size_of_the_network_is_fitted_and_a_line_says_so(draw, picture):
     _, _, said = draw(init=picture("wide"))
-    assert "note: --init wide.png is 8 × 4 pixels: its middle 4 × 4 is scaled to 4 × 4, the network's size" in said
+    assert f"note: --init {picture('wide')} is 8 × 4 pixels: its middle is scaled to 4 × 4" in said
 
 
 class Halving:
@@ -242,7 +238,7 @@ def test_what_the_encoder_or_the_network_does_not_know_is_said(draw):
 
 def test_words_are_known_whatever_their_letters_and_others_are_named_once():
     known = {"red"}
-    assert prompt_reading.unknown_words("A Red, RED cat; the großer cat!", known) == ["cat", "großer"]
+    assert texts.unknown_words("A Red, RED cat; the großer cat!", known) == ["cat", "großer"]
 
 
 @pytest.mark.fault(
@@ -282,7 +278,7 @@ def test_a_file_that_is_no_picture_and_a_network_that_gives_nan_are_errors(draw,
     with pytest.raises(DataError, match="text.png: not a whole image"):
         draw(init=picture("text"))
     spoilt = dataclasses.replace(network, params={"text": {}, "network": {"factor": jnp.float32(jnp.nan)}})
-    monkeypatch.setattr(trained, "from_run", lambda *_: spoilt)
+    monkeypatch.setattr(train, "restore_all", lambda *_: spoilt)
     with pytest.raises(NonFiniteError, match="indices: 0, 1"):
         draw()
 
@@ -292,13 +288,13 @@ def test_a_file_that_is_no_picture_and_a_network_that_gives_nan_are_errors(draw,
     [
         ({"model": "shapse"}, "did you mean 'shapes'"),
         ({"model": "shapes"}, "run text-to-image"),
-        ({"model": None}, "no trained network is committed"),
+        ({"model": None}, "no network came with the package"),
         ({"model": "."}, "is a folder"),
         ({"gallery": True, "prompt": "a cat"}, "leave out --prompt"),
     ],
 )
 def test_a_network_that_is_not_there_is_named_with_what_makes_one(own, monkeypatch, tmp_path, options, message):
-    monkeypatch.setattr(command, "FOLDER", tmp_path / "results")
+    monkeypatch.setattr(published, "FOLDER", tmp_path / "results")
     with pytest.raises(ConfigError, match=message):
         own(**({"prompt": RED_CIRCLE} | options))
 

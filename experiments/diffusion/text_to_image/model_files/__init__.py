@@ -1,1 +1,0 @@
-"""Trained networks as small files that are committed, each with its card."""

@@ -1,0 +1,263 @@
+"""Pictures of prompts by a network of ours, from options to files: from noise, from a picture, or of a part of a picture."""
+
+import dataclasses
+import functools
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff import pipelines
+from gendiff.commands.images import sampling_options
+from gendiff.commands.text_to_image import export, options, texts
+from gendiff.commands.text_to_image.networks import Trained
+from gendiff.commands.text_to_image.options import PromptOptions, Sampling
+from gendiff.core import records
+from gendiff.core.errors import ConfigError
+from gendiff.data import image_files, scaling
+from gendiff.data.tokenizer import Tokens, TruncationWarning
+from gendiff.diffusion import editing, grids, inpainting
+from gendiff.diffusion.sampling import OnLevel
+from gendiff.diffusion.types import Level
+from gendiff.pipelines import TextToImage
+from gendiff.provenance import metadata
+from gendiff.runs import compile_cache, devices
+from gendiff.runs import drawing as parts
+from gendiff.runs.progress import Progress
+from gendiff.runs.reporting import captioned, figures
+
+RESAMPLES, STRETCHES = 4, 10
+"""Where a part of a picture is drawn anew: times that each stretch of the steps is walked, and stretches of all steps."""
+LEAST_SIDE = 128
+"""Pixels of a side that small pictures are enlarged to."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Start:
+    """The picture (h, w, 3) in [-1, 1] that a draw begins from, and its mask (h, w, 1), 1 where it is drawn anew; None without a mask."""
+
+    picture: np.ndarray
+    mask: np.ndarray | None
+
+
+@records.record
+class StartLatent:
+    """A `Start` as a network takes it. latent: (h, w, c). redrawn: (h, w, 1) of latents; None where all is drawn anew.
+
+    picture, mask: of the `Start`, so that what is kept is returned as it came. first: entry of the grid where the steps begin.
+    """
+
+    latent: Any
+    redrawn: Any
+    picture: Any
+    mask: Any
+    first: int = records.static()
+
+
+@records.record
+class Program:
+    """How one network draws: everything but parameters, prompts and numbers. Calling it is one pure function.
+
+    levels: the grid, on which it goes back where a part of a picture is drawn anew. start: None draws from noise. on_level: as for
+    `diffusion.sample`.
+    """
+
+    pipeline: TextToImage
+    levels: Level
+    start: StartLatent | None = None
+    on_level: OnLevel | None = records.static(default=None)
+
+    def __call__(self, params: Any, key: jax.Array, scale: jax.Array, index: jax.Array, prompt: Tokens, negative: Tokens) -> jax.Array:
+        """(b, h, w, 3) pictures. prompt, negative: of b texts, or of one that holds for all."""
+        pipeline, start = self.pipeline, self.start
+        if start is None:
+            return pipeline(params, key, prompt, negative, scale, self.levels, index, on_level=self.on_level)
+        denoise = pipeline.denoiser(params, prompt, negative, scale)
+        clean = jnp.broadcast_to(start.latent, (*index.shape, *start.latent.shape))
+        sampler = pipeline.sampler if start.redrawn is None else inpainting.repaint(pipeline.sampler, clean, start.redrawn)
+        latents = editing.from_entry(key, denoise, sampler, self.levels, clean, index, first=start.first, on_level=self.on_level)
+        pictures = latents if pipeline.decode is None else pipeline.decode(params["decoder"], latents)
+        return pictures if start.mask is None else jnp.where(start.mask > 0, pictures, start.picture)
+
+    @property
+    def steps(self) -> int:
+        """How many steps a draw takes."""
+        return len(self.levels) - 1 - (0 if self.start is None else self.start.first)
+
+
+def draw(trained: Trained, known: Collection[str], chosen: PromptOptions, out: Path, about: Mapping[str, Any], progress: Progress) -> None:
+    """Write what the options ask for, a file of pictures or an exported pipeline. known: the words of the training captions.
+
+    Raises ConfigError and DataError for options and pictures that do not fit, and NonFiniteError where pictures are not finite.
+    """
+    options.check_prompt(chosen)
+    devices.local()
+    prompt = read_prompt("--prompt", chosen.prompt, known, progress)
+    negative = read_prompt("--negative", chosen.negative, known, progress) if chosen.negative.strip() else pipelines.nothing(prompt)
+    how = options.sampling(chosen.sampler, chosen.grid, chosen.steps, edited=chosen.init is not None)
+    program = make_program(trained, how, read_start(chosen, trained.side, trained.side, progress), options.strength(chosen))
+    if chosen.export is not None:
+        progress.line(f"lowering {how} for {', '.join(export.PLATFORMS)} …")
+        module = export.network(program, trained.params, prompt.ids.shape[1])
+        export.write_network(module, chosen, (prompt, negative), out, progress)
+        return
+    pictures = run(program, trained.params, chosen, prompt, negative, progress)
+    write(pictures, out, options.settings(chosen, **dataclasses.asdict(how), **about))
+    progress.line(f"{chosen.num} pictures, {how}, guidance {chosen.guidance:g}: {out}")
+
+
+def draw_rows(
+    trained: Trained, prompts: Sequence[str], chosen: PromptOptions, out: Path, about: Mapping[str, Any], progress: Progress
+) -> None:
+    """Write a row of --num pictures for each prompt, above its words. A row is what its prompt gives alone."""
+    devices.local()
+    read = [read_prompt("the gallery", text, texts.words(text), progress) for text in prompts]
+    rows = Tokens(*(np.repeat(np.concatenate(field), chosen.num, axis=0) for field in zip(*read, strict=True)))
+    how = options.sampling(chosen.sampler, chosen.grid, chosen.steps)
+    pictures = run(make_program(trained, how), trained.params, chosen, rows, pipelines.nothing(read[0]), progress)
+    entries = metadata.entries(options.settings(chosen, **dataclasses.asdict(how), **about) | {"prompt": list(prompts)})
+    captioned.grid(pictures.reshape(len(prompts), -1, *pictures.shape[1:]), prompts, out, scale=_scale(pictures), entries=entries)
+    progress.line(f"{len(prompts)} prompts, {chosen.num} pictures each, {how}: {out}")
+
+
+def read_prompt(option: str, text: str, known: Collection[str], progress: Progress) -> Tokens:
+    """The tokens of one text; a line says what of it the encoder leaves out, cannot write, or the network never read.
+
+    known: the words of the training captions.
+    """
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", TruncationWarning)
+            tokens = texts.tokens([text])
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{option}: {error}") from error
+    for note in (*(str(each.message) for each in caught), *texts.notes(text, int(tokens.unknown[0]), known)):
+        progress.line(f"note: {option}: {note}")
+    return tokens
+
+
+def read_start(chosen: PromptOptions, height: int, width: int, progress: Progress) -> Start | None:
+    """What --init and --mask name, fitted to the size that is drawn; a line says so. None without --init.
+
+    Raises DataError for files that are no pictures, ConfigError for a mask of another size, or without anything white.
+    """
+    if chosen.init is None:
+        return None
+    pixels = image_files.read(chosen.init, mode="RGB", background=(255, 255, 255))
+    picture = np.asarray(scaling.to_unit(fitted("--init", chosen.init, pixels, height, width, progress), 256), np.float32)
+    if chosen.mask is None:
+        return Start(picture, None)
+    grey = image_files.read(chosen.mask, mode="L", background=(0, 0, 0))
+    if grey.shape[:2] != pixels.shape[:2]:
+        sizes = " and ".join(f"{shape[1]} × {shape[0]}" for shape in (grey.shape, pixels.shape))
+        raise ConfigError(f"--mask {chosen.mask} and --init {chosen.init} are {sizes} pixels: a mask has the size of its picture")
+    mask = (fitted("--mask", chosen.mask, grey, height, width, progress) >= 128).astype(np.float32)
+    if not mask.any():
+        raise ConfigError(f"--mask {chosen.mask}: nothing of it is white, so nothing would be drawn: paint white what is to be drawn anew")
+    return Start(picture, mask)
+
+
+def fitted(option: str, path: str, pixels: np.ndarray, height: int, width: int, progress: Progress) -> np.ndarray:
+    """The middle of a picture (h, w, c), scaled to a size; a line says so where it had another one."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    from PIL import Image, ImageOps
+
+    progress.line(f"note: {option} {path} is {pixels.shape[1]} × {pixels.shape[0]} pixels: its middle is scaled to {width} × {height}")
+    image: Any = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    scaled = np.asarray(ImageOps.fit(image, (width, height), method=Image.Resampling.BICUBIC))
+    return scaled.reshape(height, width, pixels.shape[2])
+
+
+def visited_levels(trained: Trained, how: Sampling) -> Level:
+    """The levels (steps + 1,) that are visited. ConfigError for a grid or a number of steps that the network does not have."""
+    grid: Any = grids.trailing
+    if how.grid == options.RESOLVED:
+        if trained.resolution is None:
+            raise ConfigError(
+                f"--grid {how.grid}: the file of this network does not say how fine its data are: use --grid {options.TRAILING}"
+            )
+        norm = float(np.sqrt(np.prod(trained.model.shape)))
+        grid = functools.partial(grids.resolved, resolution=trained.resolution, norm=norm)
+    try:
+        return grid(trained.model.schedule, how.steps)
+    except ValueError as error:
+        raise ConfigError(f"--steps {how.steps}: {error}") from error
+
+
+def make_program(trained: Trained, how: Sampling, start: Start | None = None, strength: float = 1.0) -> Program:
+    """How a network draws. ConfigError for a sampler that is none, or cannot draw a part of a picture. strength: share of the steps."""
+    pipeline = trained.pipeline(sampling_options.sampler(how.sampler, None, trained.model.schedule))
+    levels = visited_levels(trained, how)
+    if start is None:
+        return Program(pipeline, levels)
+    first, latent, redrawn = int(editing.first_entry(levels, strength)), trained.latents(start.picture[None])[0], start.mask
+    parts.check_finite(latent[None], np.arange(1), "the latents of --init")
+    if redrawn is not None:
+        factor = redrawn.shape[0] // latent.shape[0]
+        blocks = redrawn.reshape(latent.shape[0], factor, latent.shape[1], factor, 1)
+        redrawn = blocks.max(axis=(1, 3))  # a latent is drawn anew where any of its pixels is
+    begin = StartLatent(latent, redrawn, start.picture, start.mask, first)
+    if redrawn is None or first == how.steps:
+        return Program(pipeline, levels, begin)
+    try:
+        inpainting.repaint(pipeline.sampler, latent[None], redrawn)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"--mask does not go with --sampler {how.sampler}: {error}") from error
+    rows = jax.tree.map(np.asarray, levels)
+    rest = jax.tree.map(lambda field: jnp.asarray(field[first:]), rows)
+    walked = inpainting.resampled(rest, RESAMPLES, max(1, how.steps // STRETCHES)) if how.steps > first + 1 else rest
+    return Program(pipeline, jax.tree.map(lambda field, more: jnp.concatenate([field[:first], more]), rows, walked), begin)
+
+
+def run(program: Program, params: Any, chosen: PromptOptions, prompt: Tokens, negative: Tokens, progress: Progress) -> np.ndarray:
+    """(n, h, w, 3) pictures in about [-1, 1]: --num of the prompt, or one for each prompt where there are several, --num of each in turn.
+
+    Raises NonFiniteError with the indices of those that are not finite.
+    """
+    several, counted = (
+        len(prompt.ids) > 1,
+        not compile_cache.keeps_all(),
+    )  # a program that calls the host cannot be kept for another process
+    index = np.tile(np.arange(chosen.num, dtype=np.int32), len(prompt.ids) // chosen.num if several else 1)
+    together, done = min(chosen.together or 16, len(index)), [0]
+
+    def count(step: Any, x: Any) -> None:
+        done[0] += 1
+        task.update(done[0])
+
+    def rows(index: jax.Array, *ids_and_mask: jax.Array) -> jax.Array:
+        words = bare(prompt)
+        return _compiled()(*fixed, index, words._replace(ids=ids_and_mask[0], mask=ids_and_mask[1]) if several else words, bare(negative))
+
+    progress.line("compiling …")
+    with progress.task("draw", -(-len(index) // together) * program.steps) as task:
+        used = records.replace(program, on_level=count) if counted else program
+        fixed = (used, params, jax.random.key(chosen.seed), jnp.float32(chosen.guidance))
+        aligned = (prompt.ids, prompt.mask) if several else ()
+        drawn_parts = parts.stream(rows, [(None, (index, *aligned))], together=together)
+        return parts.pictures(drawn_parts, index, task, program.steps, counted=counted)
+
+
+def bare(tokens: Tokens) -> Any:
+    """Texts without what is told of them, whose length differs."""
+    return tokens._replace(truncated=np.zeros(0, bool), unknown=np.zeros(0, np.int32))
+
+
+def write(pictures: np.ndarray, out: Path, settings: Mapping[str, Any]) -> None:
+    """One file of pictures (n, h, w, 3), in rows of four."""
+    columns, scale = min(4, len(pictures)), _scale(pictures)
+    figures.grid(pictures, columns, out, "", scale=scale, ground=255, entries=metadata.entries(settings))
+
+
+def _scale(pictures: np.ndarray) -> int:
+    return -(-LEAST_SIDE // pictures.shape[1])
+
+
+@functools.cache
+def _compiled() -> Any:
+    return devices.jit(lambda program, *arguments: program(*arguments))

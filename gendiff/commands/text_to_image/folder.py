@@ -1,0 +1,244 @@
+"""Pictures by a model in a folder of diffusers, from options to a file: opened, read, compiled, drawn. Each stage says its time."""
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff import networks
+from gendiff.commands.images import folder_params, sampling_options
+from gendiff.commands.text_to_image import drawing, export, options
+from gendiff.commands.text_to_image.drawing import Start
+from gendiff.commands.text_to_image.options import EDITED, CommandOptions, ModelOptions
+from gendiff.core.errors import ConfigError, DataError
+from gendiff.core.types import NO_LABEL
+from gendiff.data import image_files
+from gendiff.data.tokenizer import TruncationWarning
+from gendiff.diffusion import editing, inpainting
+from gendiff.diffusion.sampling import Sampler
+from gendiff.pipelines import stable_diffusion
+from gendiff.pipelines.stable_diffusion import Edit, LatentPipeline, Opened, Prompt, adapters, model_index
+from gendiff.pipelines.stable_diffusion.model_parts import Part
+from gendiff.runs import compile_cache, devices, errors
+from gendiff.runs import drawing as parts
+from gendiff.runs.progress import Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Everything but parameters and numbers. draw: (pipelines, params, words, change, key, scale, index, on_level) -> pictures.
+
+    pipelines: of the folder, and of its refiner. words: prompts or labels as arrays. change: a picture to begin from. steps: of one draw.
+    """
+
+    draw: Callable[..., jax.Array]
+    pipelines: tuple[Any, ...]
+    words: Any
+    change: Edit | None
+    steps: int
+
+
+def draw(chosen: CommandOptions, folder: Path, progress: Progress) -> None:
+    """Write what the options ask for.
+
+    Raises ConfigError for options that do not fit, DataError and CheckpointMismatchError for the folder and for pictures, and
+    NonFiniteError where pictures are not finite.
+    """
+    out = options.check(chosen, Path())
+    options.check_kind(chosen, model_index.read(folder).kind)
+    if chosen.export is not None:
+        export.file_of_arrays(chosen, out)
+    devices.local()
+    devices.give_back_memory()
+    compile_cache.use(chosen.program_cache, progress.line)
+    with progress.phase("open"):
+        model = opened(chosen, folder, progress, chosen.weights, like_diffusers=chosen.like_diffusers)
+        refiner = None if chosen.refiner is None else opened(chosen, chosen.refiner, progress, like_diffusers=chosen.like_diffusers)
+    control = None if chosen.controlnet is None else adapters.open_control(Path(chosen.controlnet).expanduser(), model)
+    job = prepare(chosen, model, refiner, progress, control)
+    params = (_read(model, chosen, control, progress), *([] if refiner is None else [folder_params.whole(refiner, progress)]))
+    if chosen.export is not None:
+
+        def lean(params: Any, words: Any, key: Any, scale: Any, index: Any) -> jax.Array:
+            return job.draw(job.pipelines, params, words, job.change, key, scale, index, None)
+
+        export.write_folder(lean, params, job.words, chosen, out, progress)
+        return
+    pictures = _run(job, params, chosen, progress)
+    first = job.pipelines[0]
+    sampler = chosen.sampler or type((first if isinstance(first, LatentPipeline) else first.latent).sampler).__name__
+    about = {"model": str(folder), "pipeline": model.index.pipeline, "scheduler": model.index.parts["scheduler"], "sampler": sampler}
+    size = {"height": pictures.shape[1], "width": pictures.shape[2], "steps": chosen.steps or EDITED.steps}
+    drawing.write(pictures, out, options.settings(chosen, **about, **size))
+    progress.line(f"{chosen.num} pictures, {job.steps} steps, guidance {chosen.guidance:g}: {out}")
+
+
+def opened(
+    chosen: ModelOptions, folder: str | Path, progress: Progress, weights: str | None = None, *, like_diffusers: bool = False
+) -> Opened:
+    """The folder without its parameters; lines say what of it is left out or taken in another way. weights: a single file of them."""
+    fields: dict[str, Any] = {"variant": chosen.variant, "dtype": chosen.dtype, "storage": chosen.storage, "like_diffusers": like_diffusers}
+    file = None if weights is None else Path(weights).expanduser()
+    try:
+        model = stable_diffusion.open_model(Path(folder).expanduser(), weights=file, **fields)
+    except ImportError as error:
+        raise ConfigError(str(error)) from error
+    progress.line(f"{folder}: {model.index.kind.name} ({model.index.pipeline})")
+    for note in (*(f"{name} is left out: {model_index.SKIPPED[name]}" for name in model.index.skipped), *model.notes):
+        progress.line(f"note: {note}")
+    return model
+
+
+def prepare(chosen: CommandOptions, model: Opened, refiner: Opened | None, progress: Progress, control: Part | None = None) -> Job:
+    """What the options ask for. control: reads --hint. ConfigError for options that do not fit the model."""
+    count, height, width = chosen.steps or EDITED.steps, chosen.height, chosen.width
+    with _as_options():
+        if not model.tokenizers:
+            latent = model.latent(count, height, width, sampler=_sampler(chosen, model))
+            return Job(_of_classes, (latent,), np.array([_label(chosen, model)], np.int32), None, len(latent.levels) - 1)
+        pipeline = model.pipeline(count, height, width, sampler=_sampler(chosen, model))
+        size = height or (model.size or (0, 0))[0], width or (model.size or (0, 0))[1]
+        words: tuple[Any, ...] = _prompts(chosen, model, progress)
+        if control is not None and chosen.hint is not None:
+            pixels = image_files.read(chosen.hint, mode="RGB", background=(0, 0, 0))
+            hint = drawing.fitted("--hint", chosen.hint, pixels, *size, progress)[None].astype(np.float32) / 255
+            pipeline = adapters.controlled(pipeline, control)
+            words = (*words, networks.Hint(hint, np.float32(chosen.hint_scale)))
+        change = _change(chosen, model, pipeline.latent, drawing.read_start(chosen, *size, progress) if all(size) else None)
+        steps = len(pipeline.latent.levels) - 1
+        if refiner is None:
+            return Job(_of_prompts, (pipeline,), words, change, steps - (0 if change is None else int(change.first)))
+        if refiner.network.image_size != "score":
+            raise ConfigError(f"--refiner {refiner.index.folder}: its U-Net is told no score, so it is no refiner of Stable Diffusion XL")
+        first, second = (each.scheduler.schedule.table for each in (model, refiner))
+        if first is None or second is None or not np.allclose(first.alpha, second.alpha, rtol=1e-5):
+            raise ConfigError(f"--refiner {refiner.index.folder}: has another noise path than {model.index.folder}")
+        later = refiner.pipeline(count, height, width, sampler=_sampler(chosen, refiner))
+        entry = stable_diffusion.handed_over(pipeline, chosen.refine_from)
+        both = tuple(zip(words, _prompts(chosen, refiner, progress), strict=True))
+        return Job(_refined(entry), (pipeline, later), both, None, steps)
+
+
+def _of_prompts(pipelines: Any, params: Any, words: Any, change: Any, key: Any, scale: Any, index: Any, on_level: Any) -> jax.Array:
+    prompt, negative, *hint = words
+    more: dict[str, Any] = {"hint": hint[0]} if hint else {}
+    return pipelines[0](params[0], key, prompt, negative, scale, index, change=change, on_level=on_level, **more)
+
+
+def _of_classes(pipelines: Any, params: Any, words: Any, change: Any, key: Any, scale: Any, index: Any, on_level: Any) -> jax.Array:
+    return pipelines[0](params[0], key, (words,), (jnp.full_like(words, NO_LABEL),), scale, index, on_level=on_level)
+
+
+def _refined(entry: int) -> Callable[..., jax.Array]:
+    def draw(pipelines: Any, params: Any, words: Any, change: Any, key: Any, scale: Any, index: Any, on_level: Any) -> jax.Array:
+        (base, refiner), (prompts, negatives) = pipelines, words
+        away = None if negatives[0] is None else negatives
+        return stable_diffusion.refined(base, refiner, params, key, prompts, away, scale, index, entry=entry, on_level=on_level)
+
+    return draw
+
+
+def _prompts(chosen: CommandOptions, model: Opened, progress: Progress) -> tuple[Prompt, Prompt | None]:
+    """(prompt, negative); no negative where guidance changes nothing, which halves the work."""
+    read: list[Prompt] = []
+    texts: Any = (("--prompt", model.prompt, chosen.prompt), ("--negative", model.negative, chosen.negative))
+    for option, encode, text in texts if chosen.guidance != 1 else texts[:1]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", TruncationWarning)
+            try:
+                read.append(encode(text, too_long=chosen.too_long))
+            except ValueError as error:
+                raise ConfigError(f"{option}: {error}") from error
+        for note in caught:
+            progress.line(f"note: {option}: {note.message}")
+    if len(read) == 1:
+        return read[0], None
+    prompt, negative = stable_diffusion.aligned(*read)
+    return prompt, negative
+
+
+def _sampler(chosen: CommandOptions, model: Opened) -> Sampler | None:
+    return None if chosen.sampler is None else sampling_options.sampler(chosen.sampler, None, model.scheduler.schedule)
+
+
+def _label(chosen: CommandOptions, model: Opened) -> int:
+    """The number of the class. ConfigError for one that is none."""
+    named, count, word = model.index.labels, model.network.num_classes, str(chosen.label).strip()
+    number = named.get(word, int(word) if word.isdecimal() else None)
+    if number is None:
+        raise ConfigError(f"--label {word}: no class is called so; {errors.hint(word, named) if named else f'give 0 … {count - 1}'}")
+    if not 0 <= number < count:
+        raise ConfigError(f"--label {number} is outside 0 … {count - 1}")
+    return number
+
+
+def _change(chosen: CommandOptions, model: Opened, latent: LatentPipeline, start: Start | None) -> Edit | None:
+    """The picture to begin from."""
+    if model.paints and (start is None or start.mask is None):
+        raise ConfigError("this model paints into a picture: give --init PICTURE and --mask PICTURE")
+    if start is None:
+        return None
+    share, steps = options.strength(chosen), len(latent.levels) - 1
+    exact = steps - min(int(steps * share), steps)  # diffusers rounds the number of steps down
+    first = exact if chosen.like_diffusers else int(editing.first_entry(latent.levels, share))
+    if start.mask is not None and not model.paints:
+        try:
+            inpainting.repaint(latent.sampler, np.zeros((1, *latent.shape), np.float32), np.zeros((1, *latent.shape[:2], 1), np.float32))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"--mask does not go with this sampler: {error}; give --sampler ddim") from error
+    mask = None if start.mask is None else start.mask[None]
+    return stable_diffusion.edit(start.picture[None], mask, first=first, paste=not chosen.like_diffusers)
+
+
+def _read(model: Opened, chosen: CommandOptions, control: Part | None, progress: Progress) -> dict[str, Any]:
+    """The parameters, part by part, with what --lora changes of them, and those of the ControlNet."""
+    by_part = folder_params.by_part(model, progress)
+    for file, strength in options.lora_files(chosen):
+        with progress.phase(f"merge {Path(file).name}"):
+            by_part = jax.block_until_ready(adapters.adapted(model, by_part, Path(file).expanduser(), strength))
+    params = stable_diffusion.arranged(by_part)
+    if control is None:
+        return params
+    with progress.phase("read controlnet"):
+        return adapters.with_control(params, jax.block_until_ready(control.params(jnp.dtype(model.dtype))))
+
+
+def _run(job: Job, params: tuple[Any, ...], chosen: CommandOptions, progress: Progress) -> np.ndarray:
+    """(n, h, w, 3) pictures in about [-1, 1]. Picture i is the same whatever is drawn beside it."""
+    index = np.arange(chosen.num, dtype=np.int32)
+    together = min(chosen.together or 1, chosen.num)
+    counted = not compile_cache.keeps_all()  # a program that calls the host cannot be kept for the next process
+    done = [0]
+
+    def program(pipelines: Any, params: Any, words: Any, change: Any, key: Any, scale: Any, index: Any) -> jax.Array:
+        return job.draw(pipelines, params, words, change, key, scale, index, count if counted else None)
+
+    def count(step: Any, x: Any) -> None:
+        done[0] += 1
+        task.update(done[0])
+
+    fixed = (job.pipelines, params, job.words, job.change, jax.random.key(chosen.seed), jnp.float32(chosen.guidance))
+    with progress.phase("compile"):
+        jitted: Any = devices.jit(program, libraries=devices.libraries_suit(chosen.dtype, chosen.storage))
+        compiled = jitted.lower(*fixed, jnp.asarray(index[:together])).compile()
+        devices.give_back_memory()
+    with progress.phase("draw"), progress.task("draw", -(-chosen.num // together) * job.steps) as task:
+        streamed = parts.stream(lambda rows: compiled(*fixed, rows), [(None, (index,))], together=together)
+        return parts.pictures(streamed, index, task, job.steps, counted=counted)
+
+
+@contextlib.contextmanager
+def _as_options() -> Iterator[None]:
+    """What the pipeline refuses is an error of the options."""
+    try:
+        yield
+    except (ConfigError, DataError):
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error

@@ -1,1 +1,0 @@
-"""Pictures by a model in a folder of diffusers, and what such a folder holds."""

@@ -1,0 +1,278 @@
+"""Options of the commands that draw pictures of a prompt, and what is checked of them before anything is computed."""
+
+import dataclasses
+import importlib.util
+import math
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from gendiff.commands.images import sampling_options
+from gendiff.core import extras
+from gendiff.core.errors import ConfigError
+from gendiff.pipelines.stable_diffusion import model_index
+from gendiff.runs import configuration, errors
+
+TRAILING, RESOLVED = "trailing", "resolved"
+GRIDS = (TRAILING, RESOLVED)
+"""Those of `gendiff.diffusion.grids` that any of our networks has."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """sampler: its name in `sampling_options.SAMPLERS`. grid: one of GRIDS."""
+
+    sampler: str
+    grid: str
+    steps: int
+
+    def __str__(self) -> str:
+        return f"{self.steps} steps of {self.sampler}"
+
+
+FROM_NOISE = Sampling("dpm_solver_multistep-2", TRAILING, 16)
+"""How our networks draw from noise. `few-step-text` holds it against DDIM."""
+EDITED = Sampling("ddim", TRAILING, 30)
+"""How a picture is drawn from another one, of which only a share of the steps is run, and what goes with any other sampler or grid."""
+_STEPS = (
+    f"Steps of the sampler. None is {FROM_NOISE.steps} of the default sampler from noise, and {EDITED.steps} of others and with --init."
+)
+_DEFAULT = f"{FROM_NOISE.sampler}, {EDITED.sampler} with --init, or that of a folder"
+_SAMPLERS = f"Which sampler: {', '.join(sampling_options.SAMPLERS)}. None is {_DEFAULT}."
+_GRID = f"Which levels the steps visit: {', '.join(GRIDS)}. None is {EDITED.grid}. A folder has levels of its own."
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptOptions:
+    """Draw pictures of a prompt."""
+
+    prompt: str = ""
+    """What the pictures show, such as "a small red circle at the top left"."""
+    negative: str = ""
+    """What they are led away from; nothing is plain guidance."""
+    num: int = 4
+    """Number of pictures. A picture is the same whatever is drawn beside it."""
+    guidance: float = 5.0
+    """Scale of guidance: 0 ignores the prompt, 1 is the conditional network, more is more faithful and less diverse."""
+    steps: Annotated[int | None, tyro.conf.arg(help=_STEPS)] = None
+    sampler: Annotated[str | None, tyro.conf.arg(help=_SAMPLERS)] = None
+    grid: Annotated[str | None, tyro.conf.arg(help=_GRID)] = None
+    seed: int = 0
+    """Seed of the pictures' noise, from 0 to 2**32 - 1."""
+    init: str | None = None
+    """A picture to begin from: it is noised part of the way (--strength), and drawn anew from there."""
+    strength: float | None = None
+    """With --init: share of the steps that are run, from 0 (the picture as it came) to 1 (nothing of it is left).
+
+    None is 0.7, and 1 with --mask."""
+    mask: str | None = None
+    """With --init: a picture of the same size. What is white in it is drawn anew, and what is black or transparent is kept."""
+    export: str | None = None
+    """Draw nothing, and write the whole pipeline into this file: a program for cpu, cuda and tpu that runs without gendiff.
+
+    With a folder its parameters are in FILE.safetensors beside it."""
+    out: str | None = None
+    """Where to write, a .png; None is samples.png, in the run folder if there is one. The settings are in its text entry "gendiff"."""
+    force: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Replace the file that is there."""
+    together: int | None = None
+    """Pictures drawn at a time, which changes memory and speed only; None is 16, and 1 with a folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelOptions:
+    """Which model draws, and how one of a folder of diffusers is opened."""
+
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE|DIR")] = None
+    """emoji, shapes, a .safetensors file that `run text-to-image` left, or a folder of diffusers; None takes the first of the two names."""
+    height: int | None = None
+    """With a folder: height of a picture in pixels; None is that of the training."""
+    width: int | None = None
+    """With a folder: width of a picture in pixels; None is that of the training."""
+    variant: str | None = None
+    """With a folder: which files of weights, such as fp16; None takes those without a variant, or the only ones."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """With a folder: of parameters and activations; the autoencoder is float32."""
+    storage: Literal["full", "int8", "float8"] = "full"
+    """With a folder: how its kernels are kept in memory; int8 and float8 take one byte for each number. A line says what that loses."""
+    compile_cache: Annotated[str | None, tyro.conf.arg(metavar="FOLDER|none")] = None
+    """Folder that keeps all compiled programs for the next start, which on a CPU then do without oneDNN; none keeps nothing.
+
+    None is ~/.cache/gendiff/programs with a folder of diffusers, and otherwise keeps only programs without oneDNN."""
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of diffusers that --model names, if it names one."""
+        path = None if self.model is None else Path(self.model).expanduser()
+        return None if path is None or not (path / model_index.NAME).is_file() else path
+
+    def refuse_without_folder(self) -> None:
+        """ConfigError for options that need a folder of diffusers, where the model is none."""
+        for field in dataclasses.fields(self):
+            if field.name in _OF_FOLDERS and self.folder is None and getattr(self, field.name) != field.default:
+                raise ConfigError(f"--{field.name.replace('_', '-')} is for a folder of diffusers: name one by --model")
+
+    @property
+    def program_cache(self) -> str | None:
+        """What `compile_cache.use` takes. The programs of a folder take long to compile, so a folder of the user keeps them."""
+        if self.folder is None or self.compile_cache is not None:
+            return self.compile_cache
+        return str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "gendiff" / "programs")
+
+
+@dataclasses.dataclass(frozen=True)
+class CommandOptions(PromptOptions, ModelOptions):
+    """Draw pictures of a prompt, by a network that comes with the package, or by a model in a folder of diffusers."""
+
+    gallery: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Draw the demonstration's prompts in place of --prompt, a row of --num pictures for each, above its words."""
+    weights: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """With a folder: a single .safetensors file of the same model, as model sites have them. The folder then needs no weights."""
+    like_diffusers: tyro.conf.FlagCreatePairsOff[bool] = False
+    """With a folder: levels, steps and prompts as in diffusers where it leaves the published form. For comparison."""
+    too_long: Literal["chunks", "warn", "error"] | None = None
+    """With a folder: a prompt of more than 75 tokens goes on in further rows (chunks), loses its end (warn), or is refused (error).
+
+    None is chunks, and warn with --like-diffusers."""
+    refiner: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """With a folder of Stable Diffusion XL: the folder of its refiner, which draws the last steps."""
+    refine_from: float = 0.8
+    """With --refiner: share of the noise that is gone when the refiner takes over, in (0, 1)."""
+    label: str | None = None
+    """With a folder of a DiT: the class, by its name or its number, in place of --prompt."""
+    lora: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE[:STRENGTH] …")] = ()
+    """With a folder: LoRA files of kohya, peft or diffusers, which change its parameters one after the other.
+
+    Each is FILE or FILE:STRENGTH, as style.safetensors:0.8."""
+    controlnet: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """With a folder: the folder of a ControlNet, which reads --hint."""
+    hint: Annotated[str | None, tyro.conf.arg(metavar="PICTURE")] = None
+    """With --controlnet: the picture that is followed, such as edges, depths or a pose."""
+    hint_scale: float = 1.0
+    """With --controlnet: how closely it is followed, at least 0; 1 is what it was trained with."""
+
+
+_OF_FOLDERS = {field.name for field in dataclasses.fields(CommandOptions)} - {
+    *("model", "compile_cache", "gallery"),
+    *(field.name for field in dataclasses.fields(PromptOptions)),
+}
+
+
+def check(options: PromptOptions, folder: Path) -> Path:
+    """The file to write. folder: where a picture goes by default. ConfigError for options that no model takes."""
+    configuration.check_seed(options.seed)
+    for name in ("num", "steps", "together"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name} {value} must be at least 1")
+    if options.num > sampling_options.MOST_FILES:
+        raise ConfigError(f"--num {options.num} is above {sampling_options.MOST_FILES}: draw fewer at a time")
+    if not 0 <= options.guidance < np.inf:
+        raise ConfigError(f"--guidance {options.guidance:g} is outside [0, inf)")
+    for name in ("strength", "mask"):
+        if options.init is None and getattr(options, name) is not None:
+            raise ConfigError(f"--{name} belongs to --init: name the picture to begin from")
+    if not 0 <= strength(options) <= 1:
+        raise ConfigError(f"--strength {options.strength:g} is outside [0, 1]")
+    for name in ("init", "mask"):
+        path = getattr(options, name)
+        if path is not None and not Path(path).is_file():
+            raise ConfigError(f"--{name} {path}: {'is a folder, not a picture' if Path(path).is_dir() else 'no such file'}")
+    if options.export is None:
+        option, path = "--out", folder / "samples.png" if options.out is None else Path(options.out)
+        if path.suffix != ".png":
+            raise ConfigError(f"--out {path} ends in {path.suffix!r}: give a .png")
+    else:
+        option, path = "--export", Path(options.export)
+        if importlib.util.find_spec("flatbuffers") is None:
+            raise ConfigError(extras.needs("--export needs", "flatbuffers", "experiments"))
+    target = path.expanduser().absolute()
+    if not target.parent.is_dir():
+        raise ConfigError(f"{option}: the folder {target.parent} is absent")
+    if target.is_dir() or (target.exists() and not options.force):
+        raise ConfigError(f"{target} exists: add --force to replace a file, or choose another {option}")
+    return target
+
+
+def check_prompt(options: PromptOptions) -> None:
+    """ConfigError for an empty prompt."""
+    if not options.prompt.strip():
+        raise ConfigError('--prompt is empty: say what the pictures show, as in --prompt "a small red circle at the top left"')
+
+
+def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
+    """ConfigError for options that do not fit the kind of pipeline in a folder."""
+    if options.gallery:
+        raise ConfigError("--gallery is of the networks of the package: give --prompt")
+    if options.grid is not None:
+        raise ConfigError(f"--grid {options.grid}: a folder has levels of its own: leave the option out")
+    if options.weights is not None and options.variant is not None:
+        raise ConfigError(f"--variant {options.variant} is for files of the folder, whose place --weights takes: leave one of them out")
+    if options.export is not None and options.storage == "float8":
+        raise ConfigError("--export does not go with --storage float8, which NumPy has no name for: give int8")
+    if kind is model_index.CLASSES:
+        if options.label is None:
+            raise ConfigError(f"{kind.name} draws classes: give --label NAME or --label NUMBER")
+        for name in ("prompt", "negative", "init", "mask", "refiner", "lora", "controlnet", "weights"):
+            if getattr(options, name):
+                raise ConfigError(f"--{name} does not go with {kind.name}, which draws classes: leave it out")
+        return
+    check_prompt(options)
+    if options.label is not None:
+        raise ConfigError(f"--label is for a DiT, and the folder holds {kind.name}: give --prompt")
+    if options.refiner is not None:
+        if kind is not model_index.XL:
+            raise ConfigError(f"--refiner is for Stable Diffusion XL, and the folder holds {kind.name}")
+        if options.init is not None:
+            raise ConfigError("--refiner takes over from a base that begins from noise: leave out --init, or give the refiner as --model")
+    if (options.controlnet is None) != (options.hint is None):
+        raise ConfigError("--controlnet DIR and --hint PICTURE go together: give both or none")
+    if options.controlnet is not None and options.refiner is not None:
+        raise ConfigError("--controlnet does not go with --refiner, which has no ControlNet: leave one of them out")
+    if not 0 <= options.hint_scale < float("inf"):
+        raise ConfigError(f"--hint-scale {options.hint_scale:g} must be at least 0")
+    if not 0 < options.refine_from < 1:
+        raise ConfigError(f"--refine-from {options.refine_from:g} is outside (0, 1)")
+    lora_files(options)
+
+
+def lora_files(options: CommandOptions) -> list[tuple[str, float]]:
+    """(file, strength) of each --lora. ConfigError for a file that is absent, and a strength that is not finite."""
+    files = []
+    for text in options.lora:
+        file, colon, last = text.rpartition(":")
+        try:
+            file, number = (file, float(last)) if colon else (text, 1.0)
+        except ValueError:  # the colon is one of the path
+            file, number = text, 1.0
+        if not math.isfinite(number):
+            raise ConfigError(f"--lora {text}: the strength must be a finite number")
+        if not Path(file).expanduser().exists():
+            raise ConfigError(f"--lora {text}: no such file: {file}")
+        files.append((file, number))
+    return files
+
+
+def sampling(sampler: str | None, grid: str | None, steps: int | None, *, edited: bool = False) -> Sampling:
+    """How our networks draw: what options say, with the defaults in place of None. ConfigError for a grid that is none.
+
+    edited: whether the draw begins from a picture.
+    """
+    if grid is not None and grid not in GRIDS:
+        raise ConfigError(f"--grid {grid}: no grid of these networks has that name; {errors.hint(grid, GRIDS)}")
+    default = FROM_NOISE if sampler is None and grid is None and not edited else EDITED
+    return Sampling(sampler or default.sampler, grid or default.grid, steps or default.steps)
+
+
+def strength(options: PromptOptions) -> float:
+    """The share of the steps that an edit runs."""
+    return options.strength if options.strength is not None else 0.7 if options.mask is None else 1.0
+
+
+def settings(options: PromptOptions, **about: Any) -> dict[str, Any]:
+    """What the file of pictures says of how they were drawn: all but the options that do not change pictures."""
+    everything = dataclasses.asdict(options) | about | {"experiment": "text-to-image"}
+    return {name: value for name, value in everything.items() if name not in ("out", "export", "force", "together", "compile_cache")}
