@@ -3,11 +3,12 @@
 import sys
 
 from gendiff.commands import start
+from gendiff.core import extras
 
 
 def main() -> int:
     """The exit code of the command that was typed."""
-    return start.main("gendiff.commands.catalogue", "pip install 'gendiff[run]'")
+    return start.main("gendiff.commands.catalogue", extras.install("run"))
 
 
 if __name__ == "__main__":

@@ -207,7 +207,7 @@ def _list(tools: Tools, arguments: list[str], catalogue: Catalogue, progress: Pr
 def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     if not arguments or arguments[0].startswith("-"):
         return _usage(f"run NAME [options]; NAME is one of: {', '.join(catalogue)}", arguments)
-    experiment = registry.load(arguments[0], catalogue)
+    experiment = _experiment(arguments[0], catalogue)
     if experiment.typed is not None and "--data" in arguments:
         progress.line(f"note: this is `{program()} {experiment.typed} DATA` now; `run {experiment.name} --data DATA` will go")
     return _run_experiment(experiment, arguments[1:], progress)
@@ -273,7 +273,7 @@ def _parse_run(experiment: Experiment, arguments: list[str]) -> tuple[RunOptions
     both = dataclasses.make_dataclass("Run", parts, frozen=True)
     both.__doc__ = f"{experiment.question} Presets: {', '.join(experiment.presets)}."
     default = both(RunOptions(preset, mesh=experiment.meshes.get(preset)), experiment.smoke if start.smoke else experiment.presets[preset])
-    parsed: Any = _parse(both, experiment.typed or f"run {experiment.name}", arguments, default=default)
+    parsed: Any = _parse(both, f"{experiment.typed} DATA" if experiment.typed else f"run {experiment.name}", arguments, default=default)
     return parsed.runner, parsed.config
 
 
@@ -298,7 +298,7 @@ def _usage(text: str, arguments: list[str]) -> int:
 def _sample(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     if not arguments or arguments[0].startswith("-"):
         runs = sorted(str(path.parent) for path in Path("runs").glob("*/config.json"))
-        own = f", as in: {program()} sample {runs[0]} --help" if runs else "; `run NAME` makes one"
+        own = f", as in: {program()} sample {runs[0]} --help" if runs else "; `train PHOTOS` makes one"
         return _usage(
             f"sample RUN [options]; RUN is a run folder, and sample RUN --help explains the options that it takes{own}", arguments
         )
@@ -355,9 +355,9 @@ def _report(arguments: list[str], catalogue: Catalogue, progress: Progress) -> i
 
 
 def _experiment(name: str, catalogue: Catalogue) -> Experiment:
-    """That of a run. ConfigError for a study's run where only the package is installed."""
+    """The one of this name. ConfigError, with where studies are, in an installed package."""
     if name not in catalogue and catalogue.keys() == OWN:
-        raise ConfigError(f"this is a run of the study {name!r}: in a clone of the repository, type {STUDIES} in place of {program()}")
+        raise ConfigError(f"{name!r} is no experiment of the package; if it is a study, type {STUDIES} in a clone of the repository")
     return registry.load(name, catalogue)
 
 
