@@ -13,7 +13,7 @@ import jinja2
 from experiments import catalogue as experiments
 from gendiff.diffusion.samplers import catalogue
 from gendiff.runs import registry
-from gendiff.runs.reporting import formatting, json_files, results, verdicts
+from gendiff.runs.reporting import formatting, json_files, results, verdicts, words
 from gendiff.runs.reporting.results import Cell, Results, Table
 from gendiff.runs.reporting.verdicts import Summary
 
@@ -48,7 +48,7 @@ def pages(folder: Path = FOLDER) -> Iterator[tuple[Path, str]]:
         by_machine = _by_machine([outcome, *elsewhere]) if elsewhere else ""
         named = {"summaries": _summaries(outcome), "by_machine": by_machine, "reading": reading, "cards": [card.stem for card in cards]}
         clips = {path.name: path.stem.replace("_", " ") for path in sorted((folder / outcome.name).glob("*.webp"))}
-        page = environment.get_template("result.md.jinja").render(outcome=outcome, clips=clips, **named)
+        page = environment.get_template("result.md.jinja").render(outcome=outcome, clips=clips, words=words.of(outcome), **named)
         yield folder / outcome.name / "README.md", page
         yield from cards.items()
 

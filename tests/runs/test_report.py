@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gendiff.core.errors import DataError
-from gendiff.runs.reporting import figures, report, results, verdicts
+from gendiff.runs.reporting import figures, report, results, verdicts, words
 from tests.tables import table
 
 ENVIRONMENT = results.Environment(
@@ -107,6 +107,13 @@ def test_text_of_the_run_never_becomes_markup(folder, page):
     assert page.attributes("script") == [{}]
     assert page.visible.count("alert('$x')") >= 8
     assert "<script>alert" not in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_words_of_measures_are_explained_where_they_stand(folder, page):
+    """The control of the fixture is in floors; none of its texts has recall."""
+    meaning = words.WORDS["floor"]
+    assert f"floor : {meaning}" in page.visible and f"floor: {meaning}" in report.table_text(results.read(folder))
+    assert words.WORDS["recall"] not in page.visible
 
 
 def test_every_seed_of_every_claim_and_what_the_numbers_depend_on_is_shown(page):

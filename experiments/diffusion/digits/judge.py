@@ -140,8 +140,8 @@ def _plots(config: Config, folder: RunFolder, sets: dict[str, MeasuredSet]) -> l
     distances = {name: of.frechet for name, of in sets.items()}
     label, limit = "Fréchet distance to held-out digits, in floors", ("threshold at guidance 1", config.thresholds.frechet)
     of_sets = "Fréchet distance of every set; the floor, 1, is training digits against held-out ones."
-    of_loss = "Training loss, a mean over 20 lines of the log."
+    of_loss = "Training loss: the squared error of the predicted flow, noise less digit, per pixel; a mean over 20 lines of the log."
     return [
         figures.bars(distances, folder.figure("frechet"), of_sets, x_label=label, log=True, thresholds=[limit]),
-        figures.curves(curves, folder.figure("loss"), of_loss, x_label="step", y_label="loss (flow)", log_y=True),
+        figures.curves(curves, folder.figure("loss"), of_loss, x_label="step", y_label="squared error", log_y=True),
     ]

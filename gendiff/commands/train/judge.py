@@ -183,7 +183,7 @@ class OneSet:
         by_level = f"{words}Denoising error over the noise level (noise at the left). Where the curves part, pictures are known by heart."
         source = f" {emoji.ATTRIBUTION}." if self.entry == "emoji" else ""
         lines = image_training.smoothed(len(self.folder.read_metrics(config.seeds[0])))
-        of_loss = f"{words}Training loss" + (f", a mean over {lines} lines of the log." if lines > 1 else ".")
+        of_loss = f"{words}Training loss: squared error of the predicted flow" + (f", a mean over {lines} lines." if lines > 1 else ".")
         error = "mean squared error of the noise"
         return [
             figures.grid(real, 8, self._file("real"), f"{words}Held-out pictures.{source}"),
@@ -232,7 +232,6 @@ class OneSet:
 
     def _remarks(self) -> Iterator[str]:
         """What the numbers can say, and what not."""
-        yield "A Fréchet distance of 1 floor is that of training pictures: samples differ no more from held-out pictures by these features."
         if self.config.features == "random-convolutions":
             yield "Features of a network with random weights see colours and textures, not things: samples without shape may come near 1."
         if len(self.held_out) < FEW:

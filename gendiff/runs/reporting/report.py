@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 
 from gendiff.core.errors import DataError
-from gendiff.runs.reporting import formatting, json_files, results
+from gendiff.runs.reporting import formatting, json_files, results, words
 from gendiff.runs.reporting.results import Explorer, Results, Table
 from gendiff.runs.reporting.verdicts import Claim, Kind, Summary
 
@@ -55,6 +55,7 @@ def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice
         pairs_of=_flat,
         config=_config(outcome),
         rows_of=_rows,
+        words=words.of(outcome),
         formatting=formatting,
     )
     return json_files.write_bytes(place / FILE, page.encode())
@@ -82,6 +83,8 @@ def table_text(outcome: Results, notice: str = "") -> str:
                 lines.append(f"{'':<16}{seed:<{widths[0]}}  {value:>{widths[1]}}  {interval:<{widths[2]}}  n = {samples}")
     for table in outcome.tables:
         lines += ["", *table_lines(table)] if table.main else []
+    explained = words.among(lines)
+    lines += ["", *(f"{word}: {meaning}" for word, meaning in explained.items())] if explained else []
     return "\n".join(lines) + "\n"
 
 
