@@ -37,63 +37,27 @@ def train(
     init: Callable[[jax.Array], Params],
     data: Any,
     *,
-    seed: int,
-    steps: int,
-    batch: int | None = None,
     folder: RunFolder,
-    progress: Progress,
     ema: Sequence[Track] = (0.999,),
     ema_warm_up: bool = False,
     accumulate: int = 1,
-    checkpoint_every: int = 1000,
-    keep: int = 2,
-    log_every: int = 10,
-    most_nonfinite: int = 10,
     mesh: jax.sharding.Mesh | None = None,
     rules: sharding.Rules = (),
-    on_step: OnStep | None = None,
-    on_state: OnState | None = None,
-    fingerprint: str = "",
-    snapshot_every: int | None = None,
-    description: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> training.TrainState:
-    """The state after `steps` steps of `batch` samples, resumed from the newest checkpoint of `folder.checkpoints(seed)` if there is one.
+    """The state of a training of a loss in a run folder; see `train_programs`, which runs what this builds.
 
     loss: (params, key, batch) -> (scalar, metrics). optimizer: of optax; with the same two, several seeds compile once.
-    init: key -> params, under jit.
-    data: a pytree of NumPy arrays (size, …), all of it in memory, from which `batch` rows per step are gathered on the host as a pure
-    function of (seed, step); or a pure function step -> batch, for steps 0, 1, …, with `batch` left out. A batch is split over the devices
-    along the first axis of its arrays; the devices must divide it. With several processes `batch` counts the rows of all, and a function
-    gives the part of this process (see `sharding.share`).
-    seed: the key of a step is fold_in(key(seed), step); init gets fold_in(key(seed), 2**32 - 1).
-    ema: decays or power functions of the tracks; ema_warm_up as in `training.make_step`. checkpoint_every, log_every: in steps; the last is
-    always saved and logged. keep: how many checkpoints.
-    most_nonfinite: a step with a NaN or infinite loss or gradient is skipped and counted; after so many in a row the batch goes to debug/.
+    init: key -> params, under jit; its key is fold_in(key(seed), 2**32 - 1).
+    ema: decays or power functions of the tracks; ema_warm_up, accumulate as in `training.make_step`.
     mesh, rules: of `training.fit`; None: all devices of all processes, as --mesh says. The rules split layers where it has "tensor".
-    on_step, on_state, fingerprint, snapshot_every, description: of `train_programs`, which runs what this builds, and raises what it does.
+    data, more: of `train_programs`: seed, steps, batch and progress, and what may be left out.
     """
     if mesh is None:
         mesh = meshes.build(folder.mesh, rules)
         rules = rules if mesh.shape["tensor"] > 1 else ()
-    return train_programs(
-        shared_programs(loss, optimizer, init, mesh, rules, tuple(ema), ema_warm_up, accumulate),
-        data,
-        seed=seed,
-        steps=steps,
-        batch=batch,
-        folder=folder,
-        progress=progress,
-        checkpoint_every=checkpoint_every,
-        keep=keep,
-        log_every=log_every,
-        most_nonfinite=most_nonfinite,
-        mesh=mesh,
-        on_step=on_step,
-        on_state=on_state,
-        fingerprint=fingerprint,
-        snapshot_every=snapshot_every,
-        description=description,
-    )
+    run = shared_programs(loss, optimizer, init, mesh, rules, tuple(ema), ema_warm_up, accumulate)
+    return train_programs(run, data, folder=folder, mesh=mesh, **more)
 
 
 def train_programs(
@@ -116,9 +80,17 @@ def train_programs(
     snapshot_every: int | None = None,
     description: Mapping[str, Any] | None = None,
 ) -> Any:
-    """The state after `steps` steps of a program of one's own, such as that of a GAN (`own_programs`); other arguments as for `train`.
+    """The state after `steps` steps of a program of one's own, such as that of a GAN (`own_programs`).
 
+    It goes on from the newest checkpoint of `folder.checkpoints(seed)` if there is one.
     run: what `training.loop` runs; its state has `step` (). Several seeds that are given the same one compile once.
+    data: a pytree of NumPy arrays (size, …), all of it in memory, from which `batch` rows per step are gathered on the host as a pure
+    function of (seed, step); or a pure function step -> batch, for steps 0, 1, …, with `batch` left out. A batch is split over the devices
+    along the first axis of its arrays; the devices must divide it. With several processes `batch` counts the rows of all, and a function
+    gives the part of this process (see `sharding.share`).
+    seed: the key of a step is fold_in(key(seed), step).
+    checkpoint_every, log_every: in steps; the last is always saved and logged. keep: how many checkpoints.
+    most_nonfinite: a step with a NaN or infinite loss or gradient is skipped and counted; after so many in a row the batch goes to debug/.
     mesh: the devices that it was built for; None: all devices of all processes, as --mesh says.
     on_step, on_state: of `training.loop`, beside what this does with each step. Of several processes number 0 calls them, with its own
     copy of the state; a state that is split over processes is not handed on.
