@@ -12,6 +12,7 @@ from gendiff.runs.reporting import figures, results
 from gendiff.runs.reporting.environment import environment
 from gendiff.runs.reporting.results import Figure, Results
 from gendiff.runs.run_folder import RunFolder
+from gendiff.training.checkpoints import Checkpoints
 
 LOSS, SAMPLES = "loss_so_far.png", "samples_so_far.png"
 MOST = 64
@@ -24,7 +25,7 @@ def outcome(experiment: Experiment, stored: Resolved, folder: RunFolder) -> tupl
     for line in folder.read_metrics():
         by_seed.setdefault(line["seed"], []).append(line)
     finished = len(list(folder.rows.glob("*.json")))
-    how_far = ", ".join(f"seed {seed} is at step {lines[-1]['step']}" for seed, lines in by_seed.items())
+    how_far = "; ".join(f"seed {seed} is at step {lines[-1]['step']}{_saved(folder, seed)}" for seed, lines in by_seed.items())
     how_far = how_far or (f"{finished} rows of its sweep are finished" if finished else "no step is logged yet")
     others = sorted(path.name for path in folder.path.glob("*.png") if path.name not in (LOSS, SAMPLES))  # of an interrupted evaluation
     old = [Figure(name, f"{name}, of an evaluation that has not finished") for name in others if not name.startswith("denoising")]
@@ -46,6 +47,15 @@ def discard(folder: RunFolder) -> None:
     """Removes the figures of `outcome`, once the run has its own."""
     for name in (LOSS, SAMPLES):
         (folder.path / name).unlink(missing_ok=True)
+
+
+def _saved(folder: RunFolder, seed: int) -> str:
+    """Where the training goes on from."""
+    if not folder.checkpoints(seed).is_dir():
+        return ""
+    with Checkpoints(folder.checkpoints(seed), read_only=True) as store:
+        step = store.latest()
+    return "" if step is None else f", its newest checkpoint is that of step {step}"
 
 
 def _loss(by_seed: dict[int, list[dict[str, Any]]], folder: RunFolder) -> list[Figure]:

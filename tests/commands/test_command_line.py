@@ -198,7 +198,7 @@ def test_the_report_of_an_unfinished_run_shows_its_loss_and_samples(capsys):
     assert run("report runs/bare") == 0
     assert "has not finished" in (message := capsys.readouterr().out) and "preset" not in message
     page = Path("runs/bare/report.html").read_text()
-    assert "seed 0 is at step 2, seed 1 is at step 2" in page and page.count("<img") == 2
+    assert "seed 0 is at step 2; seed 1 is at step 2" in page and page.count("<img") == 2
     assert run("report runs/bare --strict") == 1
     assert run("run bare") == 0
     assert not list(Path("runs/bare").glob("*_so_far.png"))

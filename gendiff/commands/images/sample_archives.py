@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from gendiff.commands.images import sample_files
 from gendiff.core import files
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import NO_LABEL
 from gendiff.data import array_records, image_files
 from gendiff.data.random_access import Example
 from gendiff.runs import shards
@@ -62,7 +62,7 @@ class Examples(Sequence[Example]):
 def _write_tar(place: Shards, out: Path) -> None:
     with files.replacing(out) as file, tarfile.open(fileobj=file, mode="w") as archive:
         for index, (image, label) in enumerate(Examples(place)):
-            name = f"{index:06d}" + (f"_label{label}" if label != NO_LABEL else "") + ".png"
+            name = f"{sample_files.name(index, int(label), place.manifest.classes)}.png"
             content = image_files.to_png(name, image)
             entry = tarfile.TarInfo(name)
             entry.size = len(content)

@@ -1,7 +1,9 @@
 """Where samples go: each is a file of its own as soon as it is drawn, so that an interrupted command goes on where it stopped."""
 
 import os
+import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,14 @@ class SampleFiles:
     The single samples of one file wait in a hidden folder beside it until all are there.
     """
 
-    def __init__(self, out: Path, shape: tuple[int, ...], settings: dict[str, Any], force: bool) -> None:
+    def __init__(self, out: Path, shape: tuple[int, ...], settings: dict[str, Any], force: bool, classes: Sequence[str] = ()) -> None:
         """settings: what a sample depends on beside its index and label; samples of other settings are never mixed with these.
+
+        classes: the name of each label, which names of files and an archive carry.
 
         Raises ConfigError where nothing of this kind may be written to `out`.
         """
-        self._out, self._settings = out, settings
+        self._out, self._settings, self._classes = out, settings, tuple(classes)
         self._single = out.suffix != ""
         self._folder = out.with_name(f".{out.name}.parts") if self._single else out
         _check(out, shape)
@@ -61,14 +65,14 @@ class SampleFiles:
         images = np.stack([np.load(path) for path in self._paths(index, labels)])
         if self._out.suffix == ".npz":
             with files.replacing(self._out) as file:
-                np.savez(file, images=images, labels=labels, index=index)
+                np.savez(file, images=images, labels=labels, index=index, classes=np.array(self._classes, np.str_))
         else:
             figures.grid(images, min(COLUMNS, len(images)), self._out, "", ground=255)
         shutil.rmtree(self._folder)
 
     def _paths(self, index: np.ndarray, labels: np.ndarray) -> list[Path]:
         suffix, named = ".npy" if self._single else ".png", zip(index, labels, strict=True)
-        return [self._folder / (f"{number:06d}" + (f"_label{label}" if label != NO_LABEL else "") + suffix) for number, label in named]
+        return [self._folder / (name(number, label, self._classes) + suffix) for number, label in named]
 
     def _check_folder(self, force: bool) -> None:
         """Lets samples of the same settings stay, and removes others where that is allowed."""
@@ -83,6 +87,14 @@ class SampleFiles:
         if any(path.is_dir() or path.suffix not in (".png", ".npy") for path in self._folder.iterdir() if path.name != SETTINGS):
             raise ConfigError(f"{self._folder} holds more than samples, so --force does not replace it: choose another --out")
         shutil.rmtree(self._folder)
+
+
+def name(number: int, label: int, classes: Sequence[str]) -> str:
+    """Of the file of a sample, without its suffix: 000003_label1_cat, or 000003_label1 where classes have numbers alone."""
+    if label == NO_LABEL:
+        return f"{number:06d}"
+    word = re.sub(r"[^\w.-]+", "_", classes[label]) if label < len(classes) and classes[label] != str(label) else ""
+    return f"{number:06d}_label{label}" + (f"_{word}" if word else "")
 
 
 def _check(out: Path, shape: tuple[int, ...]) -> None:

@@ -36,8 +36,8 @@ from gendiff.runs.shards import Manifest
 from gendiff.training import digests
 
 DISTANCE = "Fréchet distance to held-out pictures, in floors"
-GRID, COPIES = 64, 12
-"""Pictures in a grid, and samples beside their nearest training pictures."""
+GRID, ACROSS, COPIES, NAMED = 64, 8, 12, 12
+"""Pictures in a grid and in its row, samples beside their nearest training pictures, and classes that a table names at most."""
 LENGTHS = (0.03, 0.05, 0.08, 0.12, 0.2)
 """Of averages, as shares of the training, where snapshots were kept."""
 SAMPLES, SHARDS = ".judged", 50
@@ -123,7 +123,7 @@ class OneSet:
         config = self.config
         program = image_sampling.program(facts.model, self.described, config.sampling_steps, config.sampler)
         draw = functools.partial(program, params, jax.random.key(SEED), jnp.float32(1.0), jnp.float32(self.model.temperature))
-        labels = np.random.default_rng(SEED).choice(self.labels, count).astype(np.int32)
+        labels = self._labels(count)
         together = min(config.together, count)
         size = together * -(-count // (together * SHARDS))
         settings = json_files.encode({"of": of, "run": config, "pictures": self.facts.data.fingerprint})
@@ -140,6 +140,9 @@ class OneSet:
             options |= {"labels": lambda index: labels[index], "pixels": opened_pictures.as_bytes}
             sharded_sampling.draw_shards(draw, place, todo, **options)
         return np.concatenate([images for images, _ in place])
+
+    def _labels(self, count: int) -> np.ndarray:
+        return np.random.default_rng(SEED).choice(self.labels, count).astype(np.int32)
 
     def _checkpoint(self, seed: int) -> str:
         step = training_loop.newest_step(self.folder, seed)
@@ -168,8 +171,7 @@ class OneSet:
         report = measures.memorisation(samples)
         order = np.argsort(report.ratios, kind="stable")[:COPIES]
         beside = np.stack([samples[order], *(self.training[report.nearest[order, place]] for place in range(2))], axis=1)
-        rng = np.random.default_rng(SEED)
-        real = self.held_out[np.sort(rng.choice(len(self.held_out), min(GRID, len(self.held_out)), replace=False))]
+        order = np.random.default_rng(SEED).permutation(len(self.held_out))
         sides = {
             "training pictures": self._some(self.training, self.labels),
             "held-out pictures": self._some(self.held_out, self.held_out_labels),
@@ -186,12 +188,22 @@ class OneSet:
         of_loss = f"{words}Training loss: squared error of the predicted flow" + (f", a mean over {lines} lines." if lines > 1 else ".")
         error = "mean squared error of the noise"
         return [
-            figures.grid(real, 8, self._file("real"), f"{words}Held-out pictures.{source}"),
-            figures.grid(samples[:GRID], 8, self._file("samples"), f"{words}Samples, not selected."),
+            self._grid(self.held_out[order], self.held_out_labels[order], "real", f"Held-out pictures.{source}"),
+            self._grid(samples, self._labels(len(samples)), "samples", "Samples, not selected."),
             figures.grid(beside.reshape(-1, *beside.shape[2:]), 9, self._file("nearest"), copies),
             figures.curves(levels, self._file("levels"), by_level, x_label="log-SNR", y_label=error, log_y=True),
             figures.curves(loss, self._file("loss"), of_loss, x_label="step", y_label="loss", log_y=True),
         ]
+
+    def _grid(self, pictures: np.ndarray, labels: np.ndarray, file: str, caption: str) -> Figure:
+        """The first of the pictures; where there are classes, those of a class in a column."""
+        rows, columns = np.arange(min(GRID, len(pictures))), ACROSS
+        of_class = {name: np.flatnonzero(labels == number) for number, name in enumerate(self.model.names) if number in labels}
+        if shown := dict(itertools.islice(of_class.items(), ACROSS)):
+            down = min(GRID // ACROSS, *map(len, shown.values()))
+            rows, columns = np.stack([each[:down] for each in shown.values()], axis=1).reshape(-1), len(shown)
+            caption = f"{caption} Columns: {', '.join(shown)}."
+        return figures.grid(pictures[rows], columns, self._file(file), f"{self._words}{caption}")
 
     def _lengths(self, measures: Measures, like: Params, seed: int) -> tuple[Figure, Table]:
         """How near samples come by averages of other lengths, made from the snapshots. like: lies on the devices as they shall."""
@@ -245,7 +257,7 @@ class OneSet:
             ("held out", data.held_out),
             ("skipped", data.skipped),
             ("size", " × ".join(map(str, data.shape))),
-            ("classes", len(data.classes)),
+            ("classes", ", ".join(data.classes) if 0 < len(data.classes) <= NAMED else len(data.classes)),
             ("network", self.config.network),
             ("steps", numbers.steps),
             ("pictures per step", numbers.batch),

@@ -69,6 +69,25 @@ def open_pictures(config: Config, path: str, folder: RunFolder | None) -> Pictur
     return pictures
 
 
+def check_apart(path: str, folder: RunFolder | None) -> None:
+    """Refuses a run folder inside of the pictures, the run's own too: its previews and samples would be taken for pictures.
+
+    folder: of the run. Raises ConfigError for its own, and DataError for another one.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        return
+    if folder is not None and root.resolve() in (folder.path.resolve(), *folder.path.resolve().parents):
+        other = root.parent / "runs" / folder.path.name
+        raise ConfigError(
+            f"--out {folder.path} lies inside of the pictures in {root}: its previews would be taken for pictures; give --out {other}"
+        )
+    for here, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if "config.json" in names and ("metrics.jsonl" in names or "checkpoints" in folders):
+            raise DataError(f"{root} holds the run folder {here}, whose pictures would be taken for data: move it out of there")
+
+
 def arrays(source: Source, most: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """At most so many pictures (n, h, w, c) uint8, their labels (n,), and their rows; a random choice where there are more."""
     count = len(source)
@@ -103,6 +122,7 @@ def prepare(config: Config, path: str, progress: Progress) -> Source:
 
 
 def _opened(config: Config, path: str, folder: RunFolder | None) -> Pictures:
+    check_apart(path, folder)
     file = None if folder is None else folder.bad_files
     try:
         source = _listed(config, path)

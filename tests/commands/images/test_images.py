@@ -89,7 +89,7 @@ def test_a_run_on_a_folder_leaves_figures_and_no_verdict(trained):
     }
     learned, measured, more, lengths, times = outcome["tables"]
     assert [row[0] for row in lengths["rows"]] == [0.03, 0.05, 0.08, 0.12, 0.2] and all(row[2][0] > 0 for row in lengths["rows"])
-    assert ["skipped", 2] in learned["rows"] and ["classes", 2] in learned["rows"] and ["steps", 6] in learned["rows"]
+    assert ["skipped", 2] in learned["rows"] and ["classes", "dark, light"] in learned["rows"] and ["steps", 6] in learned["rows"]
     rows = {row[0]: row for row in measured["rows"]}
     assert list(rows) == ["real training pictures", "a Gaussian of the pixels", "seed 0", "seed 0, untrained network"]
     assert rows["real training pictures"][2][0] == 1 and [row[0] for row in more["rows"]] == list(rows)

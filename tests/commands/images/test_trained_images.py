@@ -1,9 +1,11 @@
-"""What is made of a trained run of images: functions, and a judgement that goes on where it was interrupted."""
+"""A trained run of images: its functions, the names of its classes, its judgement that goes on, and where it must not lie."""
 
 import json
 import os
+import re
 import shutil
 import signal
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -67,3 +69,38 @@ def test_an_interrupted_judgement_goes_on_with_the_samples_that_it_has(trained, 
 def test_a_control_has_no_more_samples_than_what_it_controls(trained):
     sets = {row[0]: row[1] for row in judged(trained)[0][1]["rows"]}
     assert set(sets.values()) == {30}
+
+
+def test_files_previews_and_figures_name_the_classes(trained, tmp_path):
+    assert run("sample", str(trained), "--num", "3", "--steps", "2", "--out", str(tmp_path / "drawn")) == 0
+    names = {path.name for path in (tmp_path / "drawn").glob("*.png")}
+    assert names == {"000000_label0_dark.png", "000001_label1_light.png", "000002_label0_dark.png"}
+    assert run("sample", str(trained), "--num", "3", "--steps", "2", "--out", str(tmp_path / "drawn.npz")) == 0
+    with np.load(tmp_path / "drawn.npz") as stored:
+        assert stored["classes"].tolist() == ["dark", "light"]
+    assert "The classes in turn, from the left: dark, light." in (trained / "progress.html").read_text()
+    outcome = json.loads((trained / "results.json").read_text())
+    captions = {Path(figure["file"]).stem: figure["caption"] for figure in outcome["figures"]}
+    assert captions["samples"] == "Samples, not selected. Columns: dark, light."
+    assert captions["real"] == "Held-out pictures. Columns: dark, light."
+    assert ["classes", "dark, light"] in outcome["tables"][0]["rows"]
+
+
+def test_a_run_folder_inside_of_the_pictures_is_refused_before_anything_is_decoded(trained, tmp_path, capsys):
+    photos = photographs(tmp_path / "photos", damaged=0)
+    before = sorted(photos.rglob("*"))
+    assert run(*command(photos, photos / "dark/runs/run")) == 2
+    message = capsys.readouterr().err
+    assert "its previews would be taken for pictures" in message and sorted(photos.rglob("*")) == before
+    assert re.search("--out ([^ ]+)$", message.strip()).group(1) == str(tmp_path / "runs/run")
+    shutil.copytree(trained, photos / "light/run")
+    assert run(*command(photos, tmp_path / "run")) == 65
+    assert f"holds the run folder {photos / 'light/run'}" in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+def test_the_report_of_an_unfinished_run_names_its_newest_checkpoint(trained, tmp_path, capsys):
+    shutil.copytree(trained, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run/checkpoints/seed_0/6")
+    (tmp_path / "run/results.json").unlink()
+    assert run("report", str(tmp_path / "run")) == 0
+    assert "seed 0 is at step 6, its newest checkpoint is that of step 3" in capsys.readouterr().out

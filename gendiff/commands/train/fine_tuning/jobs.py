@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 
 from gendiff import networks
-from gendiff.commands.train import named_networks, plan
+from gendiff.commands.train import named_networks, opened_pictures, plan
 from gendiff.commands.train.config import Config
 from gendiff.commands.train.facts import Numbers
 from gendiff.commands.train.fine_tuning import captioned_pictures, options
@@ -73,6 +73,7 @@ def prepared(config: Config, folder: RunFolder | None, progress: Progress) -> Jo
     size = config.size or min(model.size or (512, 512))
     if size % model.multiple:
         raise ConfigError(f"--size {size} must be a multiple of {model.multiple}, as {max(1, size // model.multiple) * model.multiple} is")
+    opened_pictures.check_apart(opened_pictures.place(config.data[0]), folder)
     with progress.phase("open pictures"):
         training, kept_out = captioned_pictures.opened(config, size, progress)
     progress.line(f"{config.data[0]}: {len(training)} pictures to learn from and {len(kept_out)} held out, {size} × {size}, with captions")
