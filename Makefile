@@ -53,7 +53,7 @@ demo-text: $(FOR_RUNS) $(MINI_LM)  ## draw a sheet of prompts with their words b
 	@mkdir -p runs && $(BIN) -m experiments text-to-image --gallery --out runs/demo-text.png --force $(ARGS)
 
 demo-chat: $(FOR_RUNS) $(SMOLLM2)  ## ask a small language model one question in two ways, then type; ARGS='--prompt "…"' for one answer
-	@$(BIN) -m experiments chat $(ARGS)
+	@$(BIN) -m experiments chat $(or $(ARGS),--demo)
 
 demo-video: $(FOR_RUNS)  ## draw clips of moving digits, frame by frame, at most 2 minutes on 2 cores; leaves runs/demo-video.webp
 	@$(BIN) -m experiments video --frames 32 --out runs/demo-video.webp --force $(ARGS)

@@ -388,6 +388,6 @@ def _message(error: BaseException, code: int) -> str:
     if code == errors.USAGE and isinstance(error, OSError):
         text = f"{text}: choose another place"
     if code == errors.PREEMPTED:
-        kept = error.kept if isinstance(error, Preempted) else "what is finished is saved"
-        return f"interrupted by {text or 'SIGINT'}: {kept}, run the same command to go on"
+        ended = error if isinstance(error, Preempted) else Preempted("SIGINT")
+        return f"interrupted by {text or 'SIGINT'}: {ended.kept}, {ended.again}"
     return f"error: {text}"

@@ -25,12 +25,12 @@ class PeerError(errors.GendiffError):
 class Preempted(BaseException):
     """A signal of `interruption` came. No Exception, so that nothing that handles failures takes it for one.
 
-    kept: what is left of the work, in words.
+    kept: what is left of the work, in words. again: what to do next.
     """
 
-    def __init__(self, signal: str, kept: str = "what is finished is saved") -> None:
+    def __init__(self, signal: str, kept: str = "what is finished is saved", again: str = "run the same command to go on") -> None:
         super().__init__(signal)
-        self.kept = kept
+        self.kept, self.again = kept, again
 
 
 def exit_code(error: BaseException) -> int | None:

@@ -12,6 +12,7 @@ from gendiff.commands.chat.streaming import Writer
 from gendiff.core.errors import ConfigError
 from gendiff.pipelines import Chat
 from gendiff.runs import compile_cache
+from gendiff.runs.errors import Preempted
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue, Tool
 
@@ -22,10 +23,12 @@ NEW = "/new"
 
 @dataclasses.dataclass(frozen=True)
 class ChatOptions:
-    """Talk to a small language model. Without --prompt it is asked one question in two ways, and then reads what is typed."""
+    """Talk to a small language model. Without --prompt it reads what is typed."""
 
     prompt: str = ""
     """Answer this and end."""
+    demo: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Ask it one question first, as plain text and in the chat template."""
     system: str = ""
     """What the model is told before the conversation; nothing leaves it to the template."""
     plain: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -48,22 +51,37 @@ class ChatOptions:
 def call(options: ChatOptions, catalogue: Catalogue, progress: Progress) -> None:
     """Raises ConfigError for options that do not fit, and without the packages of the model."""
     _check(options)
+    try:
+        chat = _opened(options, progress)
+        _talk(chat, options, Writer(chat.tokenizer), progress)
+    except Preempted as error:
+        raise Preempted(str(error), "nothing of the conversation is saved", again="run the same command to begin another") from None
+
+
+COMMAND = Tool(ChatOptions, call, "A small language model answers, once or in a conversation.")
+
+
+def _opened(options: ChatOptions, progress: Progress) -> Chat:
     compile_cache.use(say=progress.line)
     chat = models.opened(options.model, packed=options.weights == "packed")
     if options.weights == "int8":
         chat = models.in_8_bits(chat)
     if chat.template is None and not options.plain:
         raise ConfigError(f"--model {options.model} has no chat template: it goes on with texts, so add --plain")
-    writer = Writer(chat.tokenizer)
+    return chat
+
+
+def _talk(chat: Chat, options: ChatOptions, writer: Writer, progress: Progress) -> None:
     if options.prompt:
         _turn(chat, options, options.prompt, [], None, writer, progress)
         return
-    progress.line(f"as plain text: {QUESTION}")
-    _turn(chat, dataclasses.replace(options, plain=True, max_tokens=min(options.max_tokens, 48)), QUESTION, [], None, writer, progress)
     messages, memory = list[dict[str, str]](), None
-    if not options.plain:
-        progress.line(f"in the chat template: {QUESTION}")
-        messages, memory = _turn(chat, options, QUESTION, [], None, writer, progress)
+    if options.demo:
+        progress.line(f"as plain text: {QUESTION}")
+        _turn(chat, dataclasses.replace(options, plain=True, max_tokens=min(options.max_tokens, 48)), QUESTION, [], None, writer, progress)
+        if not options.plain:
+            progress.line(f"in the chat template: {QUESTION}")
+            messages, memory = _turn(chat, options, QUESTION, [], None, writer, progress)
     if sys.stdin.isatty():
         progress.line(f"Type, and end with Ctrl-D. {NEW} begins another conversation.")
     for line in _typed():
@@ -78,14 +96,13 @@ def call(options: ChatOptions, catalogue: Catalogue, progress: Progress) -> None
             progress.line(f"{error}. Nothing was asked; the conversation goes on.")
 
 
-COMMAND = Tool(ChatOptions, call, "A small language model answers, once or in a conversation.")
-
-
 def _check(options: ChatOptions) -> None:
     for name, low, high in (("temperature", 0.0, float("inf")), ("top_p", 0.0, 1.0), ("max_tokens", 1, 2**31), ("seed", 0, 2**32 - 1)):
         value = getattr(options, name)
         if not low <= value <= high:
             raise ConfigError(f"--{name.replace('_', '-')} {value} is outside [{low:g}, {high:g}]")
+    if options.prompt and options.demo:
+        raise ConfigError("--demo asks a question of its own and then reads what is typed: leave out --prompt")
     if options.plain and options.system:
         raise ConfigError("--plain has no template that could hold --system: leave out one of them")
 

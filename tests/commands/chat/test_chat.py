@@ -3,6 +3,8 @@
 import functools
 import io
 import json
+import os
+import signal
 import sys
 import types
 
@@ -73,9 +75,27 @@ def test_one_prompt_is_answered_in_the_template_or_as_plain_text_and_the_speed_i
     assert " written; " in answered and " s to the first" in answered
 
 
-def test_without_a_prompt_a_question_is_asked_in_two_ways_and_what_is_typed_goes_on_from_there(tiny, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.StringIO("\nand then?\n/new\nand then?\n"))
+def test_without_a_prompt_the_person_begins(tiny, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("hello\n"))
     assert run("--max-tokens", "4") == 0
+    said = capsys.readouterr().out
+    assert said.count("tokens read") == 1 and command.QUESTION not in said
+
+
+def test_an_interrupted_conversation_says_that_nothing_is_saved(tiny, capsys, monkeypatch):
+    class Interrupted(io.StringIO):
+        def readline(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(sys, "stdin", Interrupted())
+    assert run() == 42
+    said = capsys.readouterr().err
+    assert "interrupted by SIGTERM: nothing of the conversation is saved, run the same command to begin another" in said
+
+
+def test_the_demo_asks_a_question_in_two_ways_and_what_is_typed_goes_on_from_there(tiny, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\nand then?\n/new\nand then?\n"))
+    assert run("--demo", "--max-tokens", "4") == 0
     said = capsys.readouterr().out
     assert said.index("as plain text: What is the capital of France?") < said.index("in the chat template: What is the capital of France?")
     read = [int(line.split("[")[1].split()[0]) for line in said.splitlines() if "tokens read" in line]
@@ -94,7 +114,7 @@ def test_in_a_terminal_a_text_that_does_not_fit_is_told_and_the_conversation_goe
     assert run("--max-tokens", "4", "--weights", "int8") == 0
     said = capsys.readouterr().out
     assert "more than the 256 of the model" in said or "leave no room" in said
-    assert "the conversation goes on" in said and said.count("tokens read") == 3
+    assert "the conversation goes on" in said and said.count("tokens read") == 1
     monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
     assert run("--max-tokens", "4", "--weights", "int8") == 2  # a script is told by its exit code
     assert [repr(rules) for rules in rounded] == [repr(quantised.linear(quantised.int8(), tables=True))] * 2
@@ -115,6 +135,7 @@ def test_equal_seeds_answer_equally_and_others_do_not(tiny, capsys):
         (("--top-p", "1.5"), "--top-p 1.5 is outside [0, 1]"),
         (("--max-tokens", "0"), "--max-tokens 0 is outside"),
         (("--plain", "--system", "You are a pirate."), "--plain has no template"),
+        (("--demo", "--prompt", "a"), "--demo asks a question of its own"),
         (("--prompt", "a" * 300), "leave no room for an answer"),
         (("--prompt", "a" * 200, "--max-tokens", "100"), "more than the 256 of the model"),
     ],
