@@ -45,8 +45,9 @@ def run(tmp_path_factory):
     return folder, saved(folder, described())
 
 
-def test_a_run_opens_with_what_it_was_trained_with(run):
+def test_a_run_opens_with_what_it_was_trained_with(run, caplog):
     opened = pipelines.open_run(run[0])
+    assert not caplog.records, "the library prints nothing"
     assert opened.predict == networks.pure(UNET)
     assert (opened.schedule, opened.parameterization) == (schedules.flow(), parameterization.flow())
     assert (opened.shape, opened.classes, opened.num_classes, opened.step) == (SHAPE, CLASSES, 3, 3)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.commands.images import sample_archives, sample_scores, sampling_options, sharded_sampling
+from gendiff.commands.images import image_training, sample_archives, sample_scores, sampling_options, sharded_sampling
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.images.sample_files import SampleFiles
 from gendiff.commands.images.sampling_options import SampleOptions
@@ -24,6 +24,8 @@ from gendiff.runs.progress import Progress
 from gendiff.runs.registry import SampleCommand
 from gendiff.runs.reporting import results
 from gendiff.runs.run_folder import RunFolder
+from gendiff.training import compatibility
+from gendiff.training.checkpoints import Checkpoints
 
 
 def command(model: Callable[[Any], Model], described: Callable[[Any, RunFolder], Any] | None = None) -> SampleCommand:
@@ -108,6 +110,7 @@ def drawer(
     """
     devices.local()
     model = model_of(of)
+    _check_belongs(model, folder, trained)
     guided = model.num_classes > 0 and options.guidance != 1.0
     # before the checkpoint is read: it may refuse
     settled, between = sampling_options.settled(options, model), (options.sigma_min, options.sigma_max)
@@ -115,6 +118,16 @@ def drawer(
     temperature = model.temperature if settled.temperature is None else settled.temperature
     numbers = jax.random.key(options.seed), jnp.float32(options.guidance), jnp.float32(temperature)
     return functools.partial(draw, _params(model, folder, options, trained, say or (lambda line: None)), *numbers)
+
+
+def _check_belongs(model: Model, folder: RunFolder, trained: int) -> None:
+    """CheckpointMismatchError where parameters were trained with another schedule or parameterization than this version takes."""
+    with Checkpoints(folder.checkpoints(trained), read_only=True) as store:
+        written, place = store.written_with()["description"], f"step {store.latest()} of {store.path}"
+    wanted = image_training.description(model)
+    if written and wanted:
+        stored, now = ({name: each[name] for name in ("schedule", "parameterization")} for each in (written, wanted))
+        compatibility.compare_config(place, stored, now, ())
 
 
 def _params(model: Model, folder: RunFolder, options: SampleOptions, trained: int, say: Callable[[str], Any]) -> Params:

@@ -222,13 +222,13 @@ def train(
         "checkpoint_every": config.checkpoint_every,
         "log_every": config.log_every,
         "rules": model.rules,
-        "description": _description(model),
+        "description": description(model),
     } | options
     for seed in seeds:
         training_loop.train(init=model.init, data=data, seed=seed, folder=folder, progress=progress, **chosen)
 
 
-def _description(model: Model) -> dict[str, Any] | None:
+def description(model: Model) -> dict[str, Any] | None:
     """What `pipelines.open_run` reads from a checkpoint."""
     classes = model.names or tuple(map(str, range(model.num_classes)))
     what = model.predict, model.schedule, model.parameterization

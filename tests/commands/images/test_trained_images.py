@@ -1,5 +1,6 @@
 """A trained run of images: its functions, the names of its classes, its judgement that goes on, and where it must not lie."""
 
+import dataclasses
 import json
 import os
 import re
@@ -13,11 +14,14 @@ import numpy as np
 import pytest
 
 from gendiff import diffusion, pipelines
+from gendiff.commands.images import image_training
+from gendiff.diffusion import parameterization, schedules
 from gendiff.runs.shards import Shards
 from tests.commands.images.test_images import command, photographs, run
 
 pytest.importorskip("grain")
 
+described = image_training.description
 SETS = ("--samples", "30", "--control-samples", "40", "--together", "8")
 
 
@@ -38,6 +42,15 @@ def test_the_functions_of_an_opened_run_draw_what_sample_draws(trained, tmp_path
     with np.load(tmp_path / "drawn.npz") as stored:
         np.testing.assert_allclose(stored["images"], np.clip(images, -1, 1), atol=1.01 / 127.5)  # rounded to a value of a byte
     assert opened.classes == ("dark", "light")
+
+
+@pytest.mark.fault("other shape, structure or dtype on restore")
+def test_parameters_of_another_parameterization_are_refused_by_sample(trained, tmp_path, monkeypatch, capsys):
+    other = {"parameterization": parameterization.velocity(), "schedule": schedules.cosine(1000)}
+    monkeypatch.setattr(image_training, "description", lambda of: described(dataclasses.replace(of, **other)))
+    assert run("sample", str(trained), "--num", "1", "--out", str(tmp_path / "drawn.npz")) == 65
+    message = capsys.readouterr().err
+    assert "parameterization.name" in message and "velocity" in message and len(message) < 1000
 
 
 def judged(folder):
