@@ -71,7 +71,7 @@ class Teaching:
 
     def denoiser(self, params: Params, condition: Any) -> denoiser.NetworkDenoiser:
         """A network of one time under a condition."""
-        return denoiser.from_network(self.model.predict, params, self.model.parameterization, condition)
+        return self.model.denoiser(params, condition)
 
     def teacher(self, params: Params, condition: Any) -> Denoiser:
         """The teacher of a batch, which is told its condition."""

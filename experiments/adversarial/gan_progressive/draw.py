@@ -14,7 +14,7 @@ from experiments.adversarial.gan_progressive import budget, networks, train
 from experiments.adversarial.gan_progressive.config import DIFFUSION, PROGRESSIVE, Config
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
-from gendiff.diffusion import denoiser, grids, samplers, sampling
+from gendiff.diffusion import grids, samplers, sampling
 from gendiff.runs import devices, drawing, ranges
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import SampleCommand
@@ -76,7 +76,7 @@ def _diffusion(config: Config, subject: str, options: SampleOptions) -> Draw:
     levels = grids.trailing(model.schedule, steps)
 
     def draw(params: Params, index: jax.Array) -> jax.Array:
-        given = denoiser.from_network(model.predict, params, model.parameterization, jnp.zeros(index.shape, jnp.int32))
+        given = model.denoiser(params, jnp.zeros(index.shape, jnp.int32))
         return sampling.sample(jax.random.key(options.seed), given, samplers.ddim(), levels, model.shape, index)
 
     return draw

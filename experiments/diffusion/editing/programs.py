@@ -11,7 +11,7 @@ from experiments.diffusion.editing.problems import Problem
 from gendiff.commands.images.image_model import Model
 from gendiff.core import sample_keys
 from gendiff.core.types import NO_LABEL, Params
-from gendiff.diffusion import denoiser, editing, grids, inpainting, inversion, posterior, samplers, sampling
+from gendiff.diffusion import editing, grids, inpainting, inversion, posterior, samplers, sampling
 from gendiff.runs import devices, drawing
 
 KEY = 0
@@ -65,7 +65,7 @@ class EditingPrograms:
         return np.stack([drawing.finite(self._forth(params, *pair), "from digit to digit") for pair in turned])
 
     def _denoise(self, params: Params) -> Any:
-        return denoiser.from_network(self._model.predict, params, self._model.parameterization, NO_LABEL)
+        return self._model.denoiser(params, NO_LABEL)
 
     def _sample(self, denoise: Any, sampler: Any, levels: Any, index: Any, **options: Any) -> jax.Array:
         return sampling.sample(jax.random.key(KEY), denoise, sampler, levels, self._model.shape, index, **options)

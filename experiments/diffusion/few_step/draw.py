@@ -15,7 +15,7 @@ from experiments.diffusion.few_step import train
 from experiments.diffusion.few_step.config import Config, model
 from experiments.diffusion.image_draws import Draws, Grid
 from gendiff.core.types import Params
-from gendiff.diffusion import denoiser, grids, learned_grid, samplers
+from gendiff.diffusion import grids, learned_grid, samplers
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Level
@@ -121,7 +121,7 @@ def _learning(config: Config, name: str, steps: int) -> Callable[[Params], learn
     def run(teacher: Params) -> learned_grid.LearnedGrid:
         return learned_grid.learn(
             jax.random.key(1),
-            denoiser.from_network(of.predict, teacher, of.parameterization, jnp.arange(count) % of.num_classes),
+            of.denoiser(teacher, jnp.arange(count) % of.num_classes),
             LEARNED[name],
             of.schedule,
             shape=of.shape,

@@ -11,9 +11,9 @@ import numpy as np
 from experiments.diffusion.invariance.config import Config
 from gendiff.commands.images.image_model import Model
 from gendiff.core import records
-from gendiff.core.types import NO_LABEL, Count, Params
+from gendiff.core.types import Count, Params
 from gendiff.data import digits
-from gendiff.diffusion import denoiser, grids, guidance, oracles, samplers, sampling
+from gendiff.diffusion import grids, oracles, samplers, sampling
 from gendiff.diffusion.sampling import Noise, Sampler, State
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level
@@ -136,8 +136,7 @@ def network_programs(config: Config, model: Model) -> Programs:
 
     def build(numbers: tuple[Params, Any], label: jax.Array) -> Denoiser:
         params, scale = numbers
-        given = denoiser.from_network(model.predict, params, model.parameterization, label)
-        return guidance.classifier_free(given, given.with_condition(NO_LABEL), scale, batched=True)
+        return model.guided(params, label, scale)
 
     return Programs(build, model.schedule, model.shape, model.num_classes, config.sampling_steps)
 

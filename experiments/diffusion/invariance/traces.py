@@ -11,8 +11,8 @@ import numpy as np
 
 from experiments.diffusion.invariance.config import Config
 from gendiff.commands.images.image_model import Model
-from gendiff.core.types import NO_LABEL, Count, Params
-from gendiff.diffusion import denoiser, grids, guidance, parameterization, samplers, sampling, schedules
+from gendiff.core.types import Count, Params
+from gendiff.diffusion import denoiser, grids, parameterization, samplers, sampling, schedules
 from gendiff.diffusion.samplers.catalogue import Method
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.schedules import Schedule
@@ -42,8 +42,7 @@ def of_model(model: Model, params: Iterable[Params], config: Config, *, static: 
 
     def draw(params: Params, numbers: Any, key: Any, index: Any, label: Any, levels: Level, num_steps: Count) -> jax.Array:
         scale, eta = numbers
-        given = denoiser.from_network(model.predict, params, model.parameterization, label)
-        guided = guidance.classifier_free(given, given.with_condition(NO_LABEL), scale, batched=True)
+        guided = model.guided(params, label, scale)
         return sampling.sample(key, guided, samplers.ddim(eta=eta), levels, model.shape, index, num_steps=num_steps)
 
     numbers = list(itertools.product(config.guidance, (0.0, 0.5, 1.0)))

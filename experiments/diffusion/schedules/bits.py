@@ -19,7 +19,7 @@ from gendiff.commands.images.image_model import Model
 from gendiff.core import arrays, sample_keys
 from gendiff.core.types import Params
 from gendiff.data import digits
-from gendiff.diffusion import denoiser, elbo
+from gendiff.diffusion import elbo
 from gendiff.diffusion.elbo import Bound
 from gendiff.diffusion.schedules import Schedule
 from gendiff.runs import devices
@@ -46,12 +46,12 @@ class Meter:
         return np.asarray(self._jitted_rates(params, schedule, *self._digits), np.float64)
 
     def _bound(self, params: Params, schedule: Schedule, images: jax.Array, labels: jax.Array, first: Any) -> Bound:
-        denoise = denoiser.from_network(self._model.predict, params, self._model.parameterization, labels)
+        denoise = self._model.denoiser(params, labels)
         options: dict[str, Any] = {"span": (first, 1.0), "data_levels": digits.LEVELS, "draws": self._draws}
         return elbo.continuous(jax.random.key(SEED), denoise, images, schedule, jnp.arange(len(images)), **options)
 
     def _rates(self, params: Params, schedule: Schedule, images: jax.Array, labels: jax.Array) -> jax.Array:
-        denoise = denoiser.from_network(self._model.predict, params, self._model.parameterization, labels)
+        denoise = self._model.denoiser(params, labels)
         keys = sample_keys.keys_of(jax.random.key(SEED), jnp.arange(len(images)))
 
         def one(draw: jax.Array) -> jax.Array:

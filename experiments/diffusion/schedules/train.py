@@ -17,7 +17,7 @@ from gendiff.core import records
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Loss, Metrics, Params
 from gendiff.data import digits
-from gendiff.diffusion import denoiser, learned_schedule, objectives, parameterization, schedules, weighting
+from gendiff.diffusion import learned_schedule, objectives, parameterization, schedules, weighting
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Batch, Level
 from gendiff.runs import ranges
@@ -85,7 +85,7 @@ def joint_loss(config: Config, network: Model) -> Loss:
         shared = objectives.denoising(network.predict, still, network.parameterization, **options)
         loss, metrics = shared(params["network"], network_key, batch)
         few = jax.tree.map(lambda array: array[: config.schedule_batch], batch)
-        denoise = denoiser.from_network(network.predict, constant, network.parameterization, *few.condition)
+        denoise = network.denoiser(constant, *few.condition)
         of_schedule = params["schedule"], schedule_key, denoise, few.clean
         spread, bound_metrics = learned_schedule.objective(*of_schedule, data_levels=digits.LEVELS)
         return loss + spread, metrics | bound_metrics | {"network_loss": loss}

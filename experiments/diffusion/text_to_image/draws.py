@@ -12,7 +12,7 @@ import numpy as np
 from experiments.diffusion.encoded_captions import Encoded
 from gendiff.commands.images.image_model import Model
 from gendiff.core.types import Params
-from gendiff.diffusion import denoiser, grids, guidance, samplers, sampling
+from gendiff.diffusion import grids, samplers, sampling
 from gendiff.diffusion.types import Level
 from gendiff.networks import NO_TEXT
 from gendiff.runs import devices, drawing
@@ -55,8 +55,7 @@ def _program(model: Model) -> Any:
     def sample(
         params: Params, index: jax.Array, *leaves: jax.Array, structure: Any, scale: jax.Array, levels: Level, num_steps: jax.Array
     ) -> jax.Array:
-        given = denoiser.from_network(model.predict, params, model.parameterization, jax.tree.unflatten(structure, leaves))
-        guided = guidance.classifier_free(given, given.with_condition(NO_TEXT), scale, batched=True)
+        guided = model.guided(params, jax.tree.unflatten(structure, leaves), scale, absent=NO_TEXT)
         return sampling.sample(jax.random.key(0), guided, samplers.ddim(), levels, model.shape, index, num_steps=num_steps)
 
     return devices.jit(sample, static_argnames="structure")

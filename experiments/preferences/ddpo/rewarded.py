@@ -20,7 +20,7 @@ from gendiff.commands.text_to_image import networks, published
 from gendiff.commands.trained_networks import FOLDER
 from gendiff.core.types import NO_LABEL, Params
 from gendiff.data import captions, shapes, shapes_oracle
-from gendiff.diffusion import denoiser, grids, parameterization, samplers, sampling, schedules
+from gendiff.diffusion import grids, parameterization, samplers, sampling, schedules
 from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.types import Denoiser, Level, Prediction
@@ -83,7 +83,7 @@ class RewardedTask:
     def denoiser(self, params: Params, prompt: jax.Array) -> NetworkDenoiser:
         """The policy of these parameters, for one prompt (b,) of each sample."""
         words = jax.tree.map(lambda leaf: jnp.asarray(leaf)[prompt], self.words)
-        return denoiser.from_network(self.model.predict, params, self.model.parameterization, words)
+        return self.model.denoiser(params, words)
 
     def prompt(self, index: Any) -> Any:
         """(b,) of samples by their index."""

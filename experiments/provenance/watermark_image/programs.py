@@ -11,7 +11,7 @@ from experiments.provenance.watermark_image.changes import stored
 from experiments.provenance.watermark_image.config import SHAPE, Config
 from gendiff.commands.images.image_model import Model
 from gendiff.core.types import NO_LABEL, Params
-from gendiff.diffusion import denoiser, editing, grids, inversion, samplers, sampling
+from gendiff.diffusion import editing, grids, inversion, samplers, sampling
 from gendiff.provenance import image_watermarks, spread_spectrum
 from gendiff.provenance.image_watermarks import GaussianShading, ImageWatermark
 from gendiff.runs import devices, drawing
@@ -65,7 +65,7 @@ class WatermarkPrograms:
         return drawing.finite(drawing.whole(program, index, images, **options), title)
 
     def _denoise(self, params: Params) -> Any:
-        return denoiser.from_network(self._model.predict, params, self._model.parameterization, NO_LABEL)
+        return self._model.denoiser(params, NO_LABEL)
 
     def _draw(self, params: Params, index: Any, noise: Any) -> jax.Array:
         key, start = key_of(DRAW, 0), self._levels.sigma[0].astype(np.float32) * noise  # DDIM draws nothing from the key

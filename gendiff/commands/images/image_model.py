@@ -4,6 +4,11 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from gendiff.core.types import NO_LABEL, Params, Scalar
+from gendiff.diffusion import denoiser, guidance
+from gendiff.diffusion.denoiser import NetworkDenoiser
+from gendiff.diffusion.types import Denoiser
+
 
 @dataclasses.dataclass(frozen=True)
 class Model:
@@ -29,3 +34,12 @@ class Model:
     ema: float | None = None
     temperature: float = 1.0
     rules: Any = ()
+
+    def denoiser(self, params: Params, *condition: Any) -> NetworkDenoiser:
+        """The network with these parameters under a condition."""
+        return denoiser.from_network(self.predict, params, self.parameterization, *condition)
+
+    def guided(self, params: Params, condition: Any, scale: Scalar, absent: Any = NO_LABEL) -> Denoiser:
+        """The same, led away from the absent condition: classifier-free guidance, both predictions in one call."""
+        given = self.denoiser(params, condition)
+        return guidance.classifier_free(given, given.with_condition(absent), scale, batched=True)

@@ -14,9 +14,9 @@ from gendiff.commands.images.image_model import Model
 from gendiff.commands.images.sample_files import SampleFiles
 from gendiff.commands.images.sampling_options import SampleOptions
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import NO_LABEL, Params
+from gendiff.core.types import Params
 from gendiff.data import scaling
-from gendiff.diffusion import denoiser, guidance, sampling
+from gendiff.diffusion import sampling
 from gendiff.diffusion.types import Prediction
 from gendiff.runs import configuration, devices, distributed, drawing, dtypes, training_loop
 from gendiff.runs.configuration import Config
@@ -167,9 +167,8 @@ def program(
         raise ConfigError(f"--sampler {sampler}: {error}") from error
 
     def draw_from(params: Any, key: jax.Array, scale: jax.Array, temperature: jax.Array, index: jax.Array, label: jax.Array) -> jax.Array:
-        denoise: Any = denoiser.from_network(model.predict, params, model.parameterization, *((label,) if model.num_classes else ()))
-        if guided:
-            denoise = guidance.classifier_free(denoise, denoise.with_condition(NO_LABEL), scale, batched=True)
+        condition = (label,) if model.num_classes else ()
+        denoise = model.guided(params, label, scale) if guided else model.denoiser(params, *condition)
         return draw(denoise, key, temperature, index)
 
     return devices.jit(draw_from)

@@ -10,7 +10,7 @@ import numpy as np
 from gendiff.commands.images.image_model import Model
 from gendiff.core.types import Params
 from gendiff.data import scaling
-from gendiff.diffusion import denoiser, process
+from gendiff.diffusion import process
 from gendiff.runs import devices, drawing
 from gendiff.runs.reporting.plots import Curve
 
@@ -43,6 +43,6 @@ def _errors(model: Model, params: Params, log_snr: jax.Array, index: jax.Array, 
     noise = jax.vmap(lambda key: jax.random.normal(key, clean.shape[1:]))(keys)
     level = model.schedule.at_log_snr(log_snr)
     condition = (label,) if model.num_classes else ()
-    denoise = denoiser.from_network(model.predict, params, model.parameterization, *condition)
+    denoise = model.denoiser(params, *condition)
     prediction = denoise(process.add_noise(clean, noise, level), level)
     return jnp.mean(jnp.square(prediction.noise - noise), axis=(1, 2, 3))
