@@ -28,7 +28,7 @@ class ScoreOptions(FeatureOptions):
     """Measure how far the samples of a folder are from reference images."""
 
     reference: str | None = None
-    """Pictures (whatever `run images --data` takes), or an .npz of images (arr_0) or of statistics of such features (mu, sigma)."""
+    """Pictures (whatever `train` takes), or an .npz of images (arr_0) or of statistics of such features (mu, sigma)."""
     background: tuple[int, int, int] | None = None
     """Colour under transparent reference pictures, such as 255 255 255; without one they are an error."""
     on_bad_image: Literal["raise", "skip"] = "raise"

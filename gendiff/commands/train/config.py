@@ -1,4 +1,4 @@
-"""The numbers of `run images`. None stands for what the data and the device suggest; `defaults.py` holds these rules."""
+"""The numbers of `train`. None stands for what the data and the device suggest; `defaults.py` holds these rules."""
 
 import dataclasses
 from typing import Annotated, Literal, TypeAlias

@@ -1,4 +1,4 @@
-"""Which of the two trainings of `run images` a configuration asks for: a network of pixels, or a change of a model in a folder."""
+"""Which of the two trainings of `train` a configuration asks for: a network of pixels, or a change of a model in a folder."""
 
 from gendiff.commands.train import defaults, fine_tuning, judge, plan, train
 from gendiff.commands.train.config import Config

@@ -13,7 +13,7 @@ from gendiff.runs.registry import Command
 
 @dataclasses.dataclass(frozen=True)
 class PrepareOptions:
-    """Decode pictures into a folder, which `run images --cache FOLDER` with the same options then reads.
+    """Decode pictures into a folder, which `train PHOTOS --cache FOLDER` with the same options then reads.
 
     A job that is killed goes on where it was. Pictures that have changed are decoded again.
     """
@@ -23,13 +23,13 @@ class PrepareOptions:
     cache: str
     """Folder of the decoded pictures; several sets and sizes may share one."""
     size: Side | None = None
-    """Side of the square pictures in pixels, as for `run images`."""
+    """Side of the square pictures in pixels, as for `train`."""
     mode: Literal["RGB", "L"] | None = None
-    """Colour or grey, as for `run images`."""
+    """Colour or grey, as for `train`."""
     conditional: Literal["auto", "none"] = "auto"
-    """Whether sub-folders are classes, as for `run images`."""
+    """Whether sub-folders are classes, as for `train`."""
     background: tuple[Byte, Byte, Byte] | None = None
-    """Colour under transparent pixels, as for `run images`."""
+    """Colour under transparent pixels, as for `train`."""
     on_bad_image: Literal["raise", "skip"] = "raise"
     """skip leaves out pictures that cannot be read, and counts them; raise stops and lists them."""
 

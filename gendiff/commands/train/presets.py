@@ -1,4 +1,4 @@
-"""Where `run images --preset NAME` begins. The presets for large machines are meant for `--data PHOTOS` of your own."""
+"""Where `train --preset NAME` begins. The presets for large machines are meant for `--data PHOTOS` of your own."""
 
 from typing import Any
 

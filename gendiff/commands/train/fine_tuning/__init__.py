@@ -1,4 +1,4 @@
-"""`run images --model DIR --lora RANK`: a Stable Diffusion learns a small change from pictures with captions."""
+"""`train PHOTOS --model DIR --lora RANK`: a Stable Diffusion learns a small change from pictures with captions."""
 
 from gendiff.commands.train.fine_tuning import jobs, judge, options, train
 

@@ -1,4 +1,4 @@
-"""Which options belong to `run images --model DIR --lora RANK`, and the numbers that follow from the pictures."""
+"""Which options belong to `train PHOTOS --model DIR --lora RANK`, and the numbers that follow from the pictures."""
 
 import dataclasses
 from pathlib import Path
