@@ -1,5 +1,6 @@
 """What the pages show runs, what they point to exists, and the site builds. Pages of results: tests/experiments/studies."""
 
+import json
 import os
 import re
 import subprocess
@@ -9,7 +10,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from experiments.documentation import faults_page
+from experiments.documentation import faults_page, notebooks
+from tests.runs.test_report_browser import browser  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
 TRACKED = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -90,15 +92,82 @@ def test_marks_are_found_on_functions_tables_and_cases_and_one_that_names_no_row
         faults_page.page(tmp_path)
 
 
+GUIDE = [page for page in PAGES if page.startswith("experiments/documentation/pages/") and blocks_of(page)]
+
+
+def code_of(notebook):
+    return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def test_a_notebook_of_a_page_has_its_blocks_as_code_and_the_fields_of_format_4_5():
+    for page in GUIDE:
+        notebook = json.loads(notebooks.notebook(text_of(page)))
+        assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5) and notebook["metadata"]["kernelspec"]["name"] == "python3"
+        assert code_of(notebook) == [block.strip("\n") for block in blocks_of(page)]
+        cells = notebook["cells"]
+        assert len({cell["id"] for cell in cells}) == len(cells) and all(re.fullmatch(r"[\w-]{1,64}", cell["id"]) for cell in cells)
+        for cell in cells:
+            more = {"execution_count", "outputs"} if cell["cell_type"] == "code" else set()
+            assert set(cell) == {"cell_type", "id", "metadata", "source"} | more
+        assert ".md)" not in json.dumps(cells)
+
+
 @pytest.mark.slow
-def test_the_site_builds_without_a_warning_and_nothing_on_it_is_fetched(tmp_path):
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", "experiments/documentation/mkdocs.yml", "-d", str(tmp_path)]
+@pytest.mark.parametrize("page", ["edit"])
+def test_the_code_of_a_notebook_runs_from_top_to_bottom_in_a_process_of_its_own(page, tmp_path):
+    notebook = json.loads(notebooks.notebook(text_of(f"experiments/documentation/pages/{page}.md")))
+    (tmp_path / "cells.py").write_text("\n\n".join(code_of(notebook)), encoding="utf-8")
+    ran = subprocess.run(
+        [sys.executable, "cells.py"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the built site."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", "experiments/documentation/mkdocs.yml", "-d", str(folder)]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert built.returncode == 0 and "WARNING" not in built.stderr, built.stderr
-    pages = [path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.html")]
+    return folder
+
+
+@pytest.mark.slow
+def test_a_search_of_the_site_finds_the_guide_first_and_then_the_function(site, browser):  # noqa: F811
+    page = browser.new_page()
+    page.goto((site / "index.html").as_uri())
+    page.fill("input.md-search__input", "inpainting")
+    page.click("input.md-search__input")
+    page.wait_for_selector(".md-search-result__item")
+    first = page.eval_on_selector_all(".md-search-result__link", "links => links.map(link => link.getAttribute('href'))")
+    pages = list(dict.fromkeys(re.sub(r".*/site\d*/|[?#].*", "", link) for link in first))
+    page.close()
+    assert pages[:2] == ["edit.html", "api/diffusion.inpainting.html"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_page_of_the_site_is_wider_than_the_window(site, browser, width):  # noqa: F811
+    page, wider = browser.new_page(viewport={"width": width, "height": 900}), []
+    for name in ("index", "edit", "chapters/diffusion", "results/index", "results/digits", "results/certify"):
+        page.goto((site / f"{name}.html").as_uri())
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            wider.append(name)
+    page.close()
+    assert not wider
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_nothing_on_it_is_fetched(site):
+    pages = [path.read_text(encoding="utf-8") for path in site.rglob("*.html")]
     assert len(pages) > 100
     assert not [found for text in pages if (found := re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=.?(?:https?:)?//[^ >]+", text))]
-    styles = "".join(path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.css"))
+    styles = "".join(path.read_text(encoding="utf-8") for path in site.rglob("*.css"))
     assert not re.findall(r"(?:@import|url\()\s*[\"']?(?:https?:)?//[^)]*", styles)
     assert 'class="arithmatex"' not in "".join(pages)
+    assert (site / "chapters" / "diffusion.html").read_text(encoding="utf-8").count("<math") > 50
+    names = {Path(page).stem for page in GUIDE}
+    assert {path.stem for path in (site / "notebooks").glob("*.ipynb")} == names
+    assert all(f'href="notebooks/{name}.ipynb"' in (site / f"{name}.html").read_text(encoding="utf-8") for name in names)

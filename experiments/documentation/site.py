@@ -10,6 +10,8 @@ from typing import Any
 import latex2mathml.converter
 from mkdocs.structure.files import File, Files
 
+from experiments.documentation import notebooks
+
 ROOT = Path(__file__).resolve().parents[2]
 OWN = Path(__file__).with_name("pages")
 _FOUND = [path.parent.name for path in ROOT.glob("gendiff/*/README.md")]
@@ -42,12 +44,16 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Adds the pages that lie elsewhere, their pictures, and the page of each module."""
+    """Adds the pages that lie elsewhere, their pictures, notebooks of the guide, and the page of each module."""
     for page, source in _sources().items():
         if not (OWN / page).is_file():
             files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
     for picture in _pictures():
         files.append(File.generated(config, picture, abs_src_path=str(ROOT / "experiments" / picture)))
+    for page in GUIDE:
+        text = (OWN / page).read_text(encoding="utf-8")
+        if notebooks.BLOCK.search(text):
+            files.append(File.generated(config, _notebook(page), content=notebooks.notebook(text)))
     for module in (module for name in CHAPTERS for module in _modules(name)):
         files.append(File.generated(config, f"api/{module}.md", content=f"# {module}\n\n::: gendiff.{module}\n"))
     return files
@@ -58,7 +64,10 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     source = _sources().get(page.file.src_uri)
     if source is None:
         return markdown
-    uris = {path: uri for uri, path in _sources().items()} | {f"experiments/{picture}": picture for picture in _pictures()}
+    if page.file.src_uri.startswith("results/"):
+        page.meta["hide"] = ["toc"]  # tables and pictures take its place
+    own = {path.relative_to(ROOT).as_posix(): path.relative_to(OWN).as_posix() for path in OWN.glob("assets/*.png")}
+    uris = {path: uri for uri, path in _sources().items()} | {f"experiments/{picture}": picture for picture in _pictures()} | own
     here, folder = os.path.dirname(page.file.src_uri), os.path.dirname(source)
 
     def linked(match: re.Match[str]) -> str:
@@ -69,7 +78,13 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         plain = re.sub(r"^!?\[|\]$", "", words)
         return plain if uri is None else f"{words}({os.path.relpath(uri, here or '.')}{anchor or ''})"
 
-    return re.sub(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^)#\s]+)(#[^)\s]*)?\)", linked, markdown)
+    if page.file.src_uri in GUIDE:
+        page.meta["search"] = {"boost": 2}  # a guide before the modules that it uses
+    text = re.sub(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^)#\s]+)(#[^)\s]*)?\)", linked, markdown)
+    if page.file.src_uri not in GUIDE or not notebooks.BLOCK.search(markdown):
+        return text
+    download = f'[Download this page as a notebook]({_notebook(page.file.src_uri)}){{ download="{Path(page.file.src_uri).stem}.ipynb" }}'
+    return re.sub(r"^(# .*)$", rf"\1\n\n{download}", text, count=1, flags=re.M)
 
 
 def on_page_content(content: str, page: Any, **_: Any) -> str:
@@ -77,6 +92,8 @@ def on_page_content(content: str, page: Any, **_: Any) -> str:
     if page.file.src_uri.startswith("api/"):
         content = re.sub(r'(<span class="o">\*</span>) (?=<span class="n">)', r"\1", content)
         content = re.sub(r"(\w) \* (\w+\])", r"\1 *\2", content)
+    if page.file.src_uri.startswith("results/"):
+        content = f'<div class="results">{content}</div>'
     return re.sub(r'<(span|div) class="arithmatex">(.*?)</\1>', lambda match: _formula(html.unescape(match[2])), content, flags=re.S)
 
 
@@ -87,9 +104,10 @@ def _formula(source: str) -> str:
     mathml = latex2mathml.converter.convert(formula, display="block" if block else "inline")
     # a prime is a raised sign already: beside its letter, not above it
     mathml = re.sub(r"<msup>(<mi>[^<]*</mi>)<mi>&#x02032;</mi></msup>", rf"<mrow>\1{PRIME}</mrow>", mathml)
-    return re.sub(
+    mathml = re.sub(
         r"<msup>(<mi>[^<]*</mi>)<mrow><mi>&#x02032;</mi>(<mn>2</mn>)</mrow></msup>", rf"<msup><mrow>\1{PRIME}</mrow>\2</msup>", mathml
     )
+    return f'<div class="formula">{mathml}</div>' if block else mathml
 
 
 def _sources() -> dict[str, str]:
@@ -111,6 +129,10 @@ def _pictures() -> Iterator[str]:
     for name in RESULTS:
         page = (ROOT / "experiments" / "results" / name / "README.md").read_text(encoding="utf-8")
         yield from (f"results/{name}/{file}" for file in dict.fromkeys(re.findall(r"\]\(([^)/]+\.(?:png|webp))\)", page)))
+
+
+def _notebook(page: str) -> str:
+    return f"notebooks/{page.removesuffix('.md')}.ipynb"
 
 
 def _modules(chapter: str) -> list[str]:

@@ -52,7 +52,7 @@ def image_to_image(
     num_steps: Count | None = None,
     trajectory: bool = False,
 ) -> Float[Array, "..."]:
-    """Edit images by `from_entry` at the entry that `first_entry` finds for a strength.
+    """Edit images by `from_entry` at the entry that `first_entry` finds for a strength. Also known as: SDEdit, img2img.
 
     Args:
         key: as for `sample`.

@@ -1,4 +1,6 @@
-"""RePaint (Lugmayr et al., 2022): what is known is put back, noised afresh, after every step, and steps are taken back to make them agree.
+"""Inpainting by RePaint (Lugmayr et al., 2022): what is known is put back, noised afresh, after every step.
+
+Steps are also taken back, so that what is painted and what is known agree.
 
 A mask is 1, or True, where a sample is to be painted and 0 where it is kept. The grid decides where time goes back: `resampled` makes one
 that rises again, and the sampler goes up such an interval by the forward chain.
@@ -88,7 +90,7 @@ class Repaint(Sampler):
 
 
 def repaint(sampler: Sampler, known: Float[ArrayLike, "b *shape"], mask: Shaped[ArrayLike, "..."]) -> Repaint:
-    """Make every step of a sampler end with what is known, noised to the level reached.
+    """Make every step of a sampler end with what is known, noised to the level reached. Also known as: inpainting, outpainting.
 
     Give it a grid from `resampled`; on a plain one nothing is walked twice, and what is painted fits its surroundings less well. Each
     sample draws its noise from its own keys. It takes at most the evaluations of `sampler`, because intervals up need none.

@@ -1,5 +1,7 @@
 """Posterior sampling of linear inverse problems y = A clean + noise: denoisers corrected by a gradient through themselves.
 
+Inverse problems are inpainting, super-resolution, deblurring and whatever else `linear_operators` measures.
+
 The score of x given y is that of x plus the gradient of log p(y | x), which the denoiser's clean prediction approximates. Added to the
 score, a gradient g moves noise by -sigma g and clean by sigma²/alpha g, so that x = alpha * clean + sigma * noise still holds.
 An evaluation is the network's and one pass back through it.
