@@ -188,7 +188,7 @@ def check(options: PromptOptions, folder: Path) -> Path:
     else:
         option, path = "--export", Path(options.export)
         if importlib.util.find_spec("flatbuffers") is None:
-            raise ConfigError(extras.needs("--export needs", "flatbuffers", "experiments"))
+            raise ConfigError(extras.needs("--export needs", "flatbuffers", "run"))
     target = path.expanduser().absolute()
     if not target.parent.is_dir():
         raise ConfigError(f"{option}: the folder {target.parent} is absent")
