@@ -47,11 +47,12 @@ def hint(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
 
 
-def model_hint(model: str, known: Iterable[str]) -> str:
-    """The same of a model, which may be one of the Hugging Face hub: no command loads from there."""
+def model_hint(model: str, known: Iterable[str], kinds: str) -> str:
+    """The same of a model, which may be one of the Hugging Face hub: no command loads from there. kinds: those that can be read."""
     if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", model) and Path(model).suffix not in (".safetensors", ".gguf"):
         folder = model.rpartition("/")[2]
-        return f"for a model of the Hugging Face hub, type: hf download {model} --local-dir {folder}, then give --model {folder}"
+        download = f"hf download {model} --local-dir {folder} (hf comes with pip install huggingface_hub)"
+        return f"for a model of the Hugging Face hub ({kinds}), type: {download}, then give --model {folder}"
     return hint(model, known)
 
 

@@ -29,7 +29,7 @@ LIMITS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """What each cannot do, in words."""
-EXAMPLES: Mapping[str, str] = {networks.FROZEN: "a small red circle at the top left", networks.EMOJI: "a smiling sun wearing sunglasses"}
+EXAMPLES: Mapping[str, str] = {networks.FROZEN: "a small red circle at the top left", networks.EMOJI: "cat face"}
 _TEMPLATE = Path(__file__).with_name("card.md.jinja")
 
 

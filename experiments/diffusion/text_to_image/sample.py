@@ -30,6 +30,7 @@ class TextOptions(PromptOptions):
 
 def _sample(config: Config, folder: RunFolder, chosen: TextOptions, progress: Progress) -> None:
     """Raises ConfigError for options that do not fit, NonFiniteError where pictures are not finite, and as `restore_ema` does."""
+    chosen = options.renamed(chosen, progress)
     texts.check()
     out = options.check(chosen, folder.path)
     if chosen.network not in NETWORKS:

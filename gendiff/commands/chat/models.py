@@ -49,7 +49,7 @@ def tokenizer(model: str = SMOLLM2) -> LanguageTokenizer:
 def _path(model: str) -> Path:
     path = Path(model).expanduser()
     if not path.exists():
-        raise ConfigError(f"--model {model} is no file or folder; {model_hint(model, [SMOLLM2])}")
+        raise ConfigError(f"--model {model} is no file or folder; {model_hint(model, [SMOLLM2], 'Llama, Qwen 2 and 3, GPT-2')}")
     if path.is_file() and path.suffix.lower() != GGUF:
         raise ConfigError(f"--model {model}: a {GGUF} file, a folder of transformers, or {SMOLLM2} is needed")
     return path

@@ -11,14 +11,14 @@ from gendiff.runs.registry import Catalogue, Tool
 
 GALLERY = {
     networks.EMOJI: (
-        "a smiling sun wearing sunglasses",
-        "a red cat",
-        "a blue apple",
-        "a green heart",
-        "a crying face",
-        "a cat with heart eyes",
-        "flag of France",
-        "a purple car",
+        "cat face",
+        "sun",
+        "deciduous tree",
+        "lemon",
+        "doughnut",
+        "purple heart",
+        "smiling face with sunglasses",
+        "flag: France",
     ),
     networks.FROZEN: (
         "a small red circle at the top left",
@@ -29,33 +29,40 @@ GALLERY = {
         "a large cyan square at the top right and a small magenta cross at the bottom left",
     ),
 }
-"""The demonstration's prompts. Red circles, green squares, blue triangles and yellow crosses are in no training picture of scenes."""
+"""The demonstration's prompts: names of emoji, which training has shown, and scenes.
+
+Red circles, green squares, blue triangles and yellow crosses are in no training picture of scenes."""
 
 
 def call(chosen: CommandOptions, catalogue: Catalogue, progress: Progress) -> None:
     """Raises ConfigError for options that do not fit, and as `published.read`, `drawing.draw` and `folder.draw` do."""
+    chosen = options.renamed(chosen, progress)
     if chosen.folder is not None:
         folder.draw(chosen, chosen.folder, progress)
         return
     chosen.refuse_without_folder()
     texts.check()
-    if chosen.gallery:
-        for name in ("prompt", "negative", "init", "export"):
-            if getattr(chosen, name):
-                raise ConfigError(f"--gallery draws prompts of its own from noise: leave out --{name}, or --gallery")
-    else:
+    sheet = "gallery" if chosen.gallery else "sheet" if chosen.sheet is not None else None
+    if not chosen.gallery:
         options.check_prompt(chosen)
-    out, file = options.check(chosen, Path()), published.file_of(chosen.model)
+    elif chosen.prompt:
+        raise ConfigError("--gallery draws prompts of its own: leave out --prompt, or --gallery")
+    if sheet is not None and (chosen.init or chosen.export):
+        raise ConfigError(f"--{sheet} draws from noise: leave out --init and --export, or --{sheet}")
+    out, file = [options.check(column, Path()) for column in options.columns(chosen)][0], published.file_of(chosen.model)
+    if sheet is not None and out.suffix != ".png":
+        raise ConfigError(f"--{sheet} writes one file: give --out NAME.png")
     compile_cache.use(chosen.program_cache, say=progress.line)
     trained, about = published.read(file)
     progress.line(f"{file.name}: {about.data}")
     origin = {"model": file.name, "trained_seed": about.trained_seed, "checkpoint": about.checkpoint, "sha256": about.sha256}
-    if not chosen.gallery:
+    if sheet is None:
         drawing.draw(trained, frozenset(about.words), chosen, out, origin, progress)
-    elif trained.name in GALLERY:
-        drawing.draw_rows(trained, GALLERY[trained.name], chosen, out, origin, progress)
-    else:
-        raise ConfigError(f"--gallery: there are no prompts for the network of {file.name}: give --prompt")
+        return
+    prompts = GALLERY.get(trained.name, ()) if chosen.gallery else [text.strip() for text in chosen.prompt.split("|") if text.strip()]
+    if not prompts:
+        raise ConfigError(f"--{sheet}: there are no prompts for the network of {file.name}: give --prompt")
+    drawing.draw_sheet(trained, prompts, frozenset(about.words), chosen, out, origin, progress)
 
 
 COMMAND = Tool(CommandOptions, call, "Pictures of a prompt, by a network that comes with the package or by a folder of diffusers.")

@@ -15,7 +15,7 @@ from gendiff import pipelines
 from gendiff.commands.images import sampling_options
 from gendiff.commands.text_to_image import export, options, texts
 from gendiff.commands.text_to_image.networks import Trained
-from gendiff.commands.text_to_image.options import PromptOptions, Sampling
+from gendiff.commands.text_to_image.options import CommandOptions, PromptOptions, Sampling
 from gendiff.core import records
 from gendiff.core.errors import ConfigError
 from gendiff.data import image_files, scaling
@@ -98,7 +98,7 @@ def draw(trained: Trained, known: Collection[str], chosen: PromptOptions, out: P
     devices.local()
     prompt = read_prompt("--prompt", chosen.prompt, known, progress)
     negative = read_prompt("--negative", chosen.negative, known, progress) if chosen.negative.strip() else pipelines.nothing(prompt)
-    how = options.sampling(chosen.sampler, chosen.grid, chosen.steps, edited=chosen.init is not None)
+    how = options.sampling(chosen.sampler, chosen.levels, chosen.steps, edited=chosen.init is not None)
     program = make_program(trained, how, read_start(chosen, trained.side, trained.side, progress), options.strength(chosen))
     if chosen.export is not None:
         progress.line(f"lowering {how} for {', '.join(export.PLATFORMS)} …")
@@ -110,18 +110,35 @@ def draw(trained: Trained, known: Collection[str], chosen: PromptOptions, out: P
     progress.line(f"{chosen.num} pictures, {how}, guidance {chosen.guidance:g}: {out}")
 
 
-def draw_rows(
-    trained: Trained, prompts: Sequence[str], chosen: PromptOptions, out: Path, about: Mapping[str, Any], progress: Progress
+def draw_sheet(
+    trained: Trained,
+    prompts: Sequence[str],
+    known: Collection[str],
+    chosen: CommandOptions,
+    out: Path,
+    about: Mapping[str, Any],
+    progress: Progress,
 ) -> None:
-    """Write a row of --num pictures for each prompt, above its words. A row is what its prompt gives alone."""
+    """Write one file with a row for each prompt, above its words: --num pictures, or one for each value of --sheet.
+
+    A row is what its prompt gives alone. Raises as `draw` does.
+    """
     devices.local()
-    read = [read_prompt("the gallery", text, texts.words(text), progress) for text in prompts]
-    rows = Tokens(*(np.repeat(np.concatenate(field), chosen.num, axis=0) for field in zip(*read, strict=True)))
-    how = options.sampling(chosen.sampler, chosen.grid, chosen.steps)
-    pictures = run(make_program(trained, how), trained.params, chosen, rows, pipelines.nothing(read[0]), progress)
-    entries = metadata.entries(options.settings(chosen, **dataclasses.asdict(how), **about) | {"prompt": list(prompts)})
-    captioned.grid(pictures.reshape(len(prompts), -1, *pictures.shape[1:]), prompts, out, scale=_scale(pictures), entries=entries)
-    progress.line(f"{len(prompts)} prompts, {chosen.num} pictures each, {how}: {out}")
+    read = [read_prompt("the gallery" if chosen.gallery else "--prompt", text, known, progress) for text in prompts]
+    negative = read_prompt("--negative", chosen.negative, known, progress) if chosen.negative.strip() else pipelines.nothing(read[0])
+    columns, sheet = options.columns(chosen), []
+    for column in columns:
+        how = options.sampling(column.sampler, column.levels, column.steps)
+        rows = Tokens(*(np.repeat(np.concatenate(field), column.num, axis=0) for field in zip(*read, strict=True)))
+        pictures = run(make_program(trained, how), trained.params, column, rows, negative, progress)
+        sheet.append(pictures.reshape(len(prompts), column.num, *pictures.shape[1:]))
+    joined, settings = np.concatenate(sheet, axis=1), options.settings(columns[0], **dataclasses.asdict(how), **about)
+    if chosen.sheet is not None:
+        name = chosen.sheet.partition("=")[0]
+        settings[name] = [getattr(column, name) for column in columns]
+    captions = [text if chosen.sheet is None else f"{text}: {chosen.sheet.replace('=', ' ').replace(',', ', ')}" for text in prompts]
+    captioned.grid(joined, captions, out, scale=_scale(joined[0]), entries=metadata.entries(settings | {"prompt": list(prompts)}))
+    progress.line(f"{len(prompts)} prompts, {joined.shape[1]} pictures each: {out}")
 
 
 def read_prompt(option: str, text: str, known: Collection[str], progress: Progress) -> Tokens:
@@ -174,13 +191,11 @@ def fitted(option: str, path: str, pixels: np.ndarray, height: int, width: int, 
 
 
 def visited_levels(trained: Trained, how: Sampling) -> Level:
-    """The levels (steps + 1,) that are visited. ConfigError for a grid or a number of steps that the network does not have."""
+    """The levels (steps + 1,) that are visited. ConfigError for levels or a number of steps that the network does not have."""
     grid: Any = grids.trailing
-    if how.grid == options.RESOLVED:
+    if how.levels == options.RESOLVED:
         if trained.resolution is None:
-            raise ConfigError(
-                f"--grid {how.grid}: the file of this network does not say how fine its data are: use --grid {options.TRAILING}"
-            )
+            raise ConfigError(f"--levels {how.levels}: the file of this network does not say how fine its data are: use {options.TRAILING}")
         norm = float(np.sqrt(np.prod(trained.model.shape)))
         grid = functools.partial(grids.resolved, resolution=trained.resolution, norm=norm)
     try:
@@ -249,9 +264,16 @@ def bare(tokens: Tokens) -> Any:
 
 
 def write(pictures: np.ndarray, out: Path, settings: Mapping[str, Any]) -> None:
-    """One file of pictures (n, h, w, 3), in rows of four."""
-    columns, scale = min(4, len(pictures)), _scale(pictures)
-    figures.grid(pictures, columns, out, "", scale=scale, ground=255, entries=metadata.entries(settings))
+    """Pictures (n, h, w, 3) in one file, in rows of four and enlarged where they are small, or as they are in a file each of a folder."""
+    files = options.image_paths(out, len(pictures))
+    if files == [out]:
+        columns, scale = min(4, len(pictures)), _scale(pictures)
+        figures.grid(pictures, columns, out, "", scale=scale, ground=255, entries=metadata.entries(settings))
+        return
+    out.mkdir(exist_ok=True)
+    for index, file in enumerate(files):
+        entries = metadata.entries(dict(settings) | {"index": index})
+        figures.grid(pictures[index : index + 1], 1, file, "", scale=1, gap=0, entries=entries)
 
 
 def _scale(pictures: np.ndarray) -> int:

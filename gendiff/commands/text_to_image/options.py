@@ -5,7 +5,7 @@ import importlib.util
 import math
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import tyro
@@ -15,6 +15,7 @@ from gendiff.core import extras
 from gendiff.core.errors import ConfigError
 from gendiff.pipelines.stable_diffusion import model_index
 from gendiff.runs import configuration, errors
+from gendiff.runs.progress import Progress
 
 TRAILING, RESOLVED = "trailing", "resolved"
 GRIDS = (TRAILING, RESOLVED)
@@ -23,10 +24,10 @@ GRIDS = (TRAILING, RESOLVED)
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-    """sampler: its name in `sampling_options.SAMPLERS`. grid: one of GRIDS."""
+    """sampler: its name in `sampling_options.SAMPLERS`. levels: one of GRIDS, which the steps visit."""
 
     sampler: str
-    grid: str
+    levels: str
     steps: int
 
     def __str__(self) -> str:
@@ -36,13 +37,13 @@ class Sampling:
 FROM_NOISE = Sampling("dpm_solver_multistep-2", TRAILING, 16)
 """How our networks draw from noise. `few-step-text` holds it against DDIM."""
 EDITED = Sampling("ddim", TRAILING, 30)
-"""How a picture is drawn from another one, of which only a share of the steps is run, and what goes with any other sampler or grid."""
+"""How a picture is drawn from another one, of which only a share of the steps is run, and what goes with any other sampler or levels."""
 _STEPS = (
     f"Steps of the sampler. None is {FROM_NOISE.steps} of the default sampler from noise, and {EDITED.steps} of others and with --init."
 )
 _DEFAULT = f"{FROM_NOISE.sampler}, {EDITED.sampler} with --init, or that of a folder"
 _SAMPLERS = f"Which sampler: {', '.join(sampling_options.SAMPLERS)}. None is {_DEFAULT}."
-_GRID = f"Which levels the steps visit: {', '.join(GRIDS)}. None is {EDITED.grid}. A folder has levels of its own."
+_LEVELS = f"Which levels of noise the steps visit: {', '.join(GRIDS)}. None is {EDITED.levels}. A folder has levels of its own."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,7 @@ class PromptOptions:
     """Draw pictures of a prompt."""
 
     prompt: str = ""
-    """What the pictures show, such as "a small red circle at the top left"."""
+    """What the pictures show, such as "cat face", or for --model shapes "a small red circle at the top left"."""
     negative: str = ""
     """What they are led away from; nothing is plain guidance."""
     num: int = 4
@@ -59,7 +60,7 @@ class PromptOptions:
     """Scale of guidance: 0 ignores the prompt, 1 is the conditional network, more is more faithful and less diverse."""
     steps: Annotated[int | None, tyro.conf.arg(help=_STEPS)] = None
     sampler: Annotated[str | None, tyro.conf.arg(help=_SAMPLERS)] = None
-    grid: Annotated[str | None, tyro.conf.arg(help=_GRID)] = None
+    levels: Annotated[str | None, tyro.conf.arg(help=_LEVELS)] = None
     seed: int = 0
     """Seed of the pictures' noise, from 0 to 2**32 - 1."""
     init: str | None = None
@@ -75,11 +76,15 @@ class PromptOptions:
 
     With a folder its parameters are in FILE.safetensors beside it."""
     out: str | None = None
-    """Where to write, a .png; None is samples.png, in the run folder if there is one. The settings are in its text entry "gendiff"."""
+    """Where to write: NAME.png (all pictures in one) or a folder (one file each); None is samples.png, in the run folder if there is one.
+
+    The settings are in the text entry "gendiff" of each file."""
     force: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Replace the file that is there."""
+    """Replace the files that are there."""
     together: int | None = None
-    """Pictures drawn at a time, which changes memory and speed only; None is 16, and 1 with a folder."""
+    """Pictures drawn at a time, which changes memory and speed only; None is 16, and 1 with a folder of diffusers."""
+    grid: str | None = None
+    """The old name of --levels, which will go."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,11 +129,15 @@ class ModelOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class CommandOptions(PromptOptions, ModelOptions):
+class CommandOptions(ModelOptions, PromptOptions):
     """Draw pictures of a prompt, by a network that comes with the package, or by a model in a folder of diffusers."""
 
     gallery: tyro.conf.FlagCreatePairsOff[bool] = False
     """Draw the demonstration's prompts in place of --prompt, a row of --num pictures for each, above its words."""
+    sheet: Annotated[str | None, tyro.conf.arg(metavar="SETTING=VALUE,…")] = None
+    """One sheet of prompts × settings, as in --sheet guidance=1,3,8: a row for each prompt, and a column for each value.
+
+    The prompts are those of --gallery, or of --prompt with "|" between them. SETTING is guidance, steps, seed, sampler or levels."""
     weights: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """With a folder: a single .safetensors file of the same model, as model sites have them. The folder then needs no weights."""
     like_diffusers: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -156,13 +165,44 @@ class CommandOptions(PromptOptions, ModelOptions):
 
 
 _OF_FOLDERS = {field.name for field in dataclasses.fields(CommandOptions)} - {
-    *("model", "compile_cache", "gallery"),
+    *("model", "compile_cache", "gallery", "sheet"),
     *(field.name for field in dataclasses.fields(PromptOptions)),
 }
 
 
+NOT_KEPT = ("out", "export", "force", "together", "compile_cache", "grid")
+"""Options that do not change pictures."""
+SHEETS = {"guidance": float, "steps": int, "seed": int, "sampler": str, "levels": str}
+"""What the columns of a sheet may differ in, and of which type it is."""
+Prompting = TypeVar("Prompting", bound=PromptOptions)
+
+
+def renamed(options: Prompting, progress: Progress) -> Prompting:
+    """The options with old names under their new ones; a line says so. ConfigError where both are there."""
+    if options.grid is None:
+        return options
+    if options.levels is not None:
+        raise ConfigError(f"--grid {options.grid} is the old name of --levels {options.levels}: leave it out")
+    progress.line(f"note: --grid {options.grid} is --levels {options.grid} now; the old name will go")
+    return dataclasses.replace(options, levels=options.grid, grid=None)
+
+
+def columns(options: CommandOptions) -> list[CommandOptions]:
+    """Of each column of a sheet; without --sheet there is one. ConfigError for a setting or a value that is none."""
+    if options.sheet is None:
+        return [options]
+    name, _, values = options.sheet.partition("=")
+    if name not in SHEETS or not values:
+        raise ConfigError(f"--sheet {options.sheet}: give SETTING=VALUE,…, as in guidance=1,3,8; SETTING is one of {', '.join(SHEETS)}")
+    try:
+        changes: list[Any] = [{name: SHEETS[name](value)} for value in values.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--sheet {options.sheet}: {error}: the values of {name} are numbers, as in {name}=1,3,8") from error
+    return [dataclasses.replace(options, num=1, **change) for change in changes]
+
+
 def check(options: PromptOptions, folder: Path) -> Path:
-    """The file to write. folder: where a picture goes by default. ConfigError for options that no model takes."""
+    """The file or folder to write. folder: where a picture goes by default. ConfigError for options that no model takes."""
     configuration.check_seed(options.seed)
     for name in ("num", "steps", "together"):
         value = getattr(options, name)
@@ -181,34 +221,43 @@ def check(options: PromptOptions, folder: Path) -> Path:
         path = getattr(options, name)
         if path is not None and not Path(path).is_file():
             raise ConfigError(f"--{name} {path}: {'is a folder, not a picture' if Path(path).is_dir() else 'no such file'}")
-    if options.export is None:
-        option, path = "--out", folder / "samples.png" if options.out is None else Path(options.out)
-        if path.suffix != ".png":
-            raise ConfigError(f"--out {path} ends in {path.suffix!r}: give a .png")
-    else:
-        option, path = "--export", Path(options.export)
+    out = folder / "samples.png" if options.out is None else Path(options.out)
+    option, path = ("--out", out) if options.export is None else ("--export", Path(options.export))
+    path = path.expanduser().absolute()
+    if options.export is not None:
         if importlib.util.find_spec("flatbuffers") is None:
             raise ConfigError(extras.needs("--export needs", "flatbuffers", "run"))
-    target = path.expanduser().absolute()
-    if not target.parent.is_dir():
-        raise ConfigError(f"{option}: the folder {target.parent} is absent")
-    if target.is_dir() or (target.exists() and not options.force):
-        raise ConfigError(f"{target} exists: add --force to replace a file, or choose another {option}")
-    return target
+    elif path.suffix not in ("", ".png") and not path.is_dir():
+        raise ConfigError(f"--out {path} ends in {path.suffix!r}: give a .png, or a folder")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{option}: the folder {path.parent} is absent")
+    files = [path] if options.export is not None else image_paths(path, options.num)
+    if path.is_file() and files != [path]:
+        raise ConfigError(f"{option} {path} is a file without .png: choose another {option}")
+    for file in files:
+        if file.is_dir() or (file.exists() and not options.force):
+            raise ConfigError(f"{file} exists: add --force to replace a file, or choose another {option}")
+    return path
+
+
+def image_paths(out: Path, num: int) -> list[Path]:
+    """The files of so many pictures: one of all, or one of each in a folder, which has no suffix or is there."""
+    return [out / f"{number:06d}.png" for number in range(num)] if out.is_dir() or out.suffix == "" else [out]
 
 
 def check_prompt(options: PromptOptions) -> None:
     """ConfigError for an empty prompt."""
     if not options.prompt.strip():
-        raise ConfigError('--prompt is empty: say what the pictures show, as in --prompt "a small red circle at the top left"')
+        raise ConfigError('--prompt is empty: say what the pictures show, as in --prompt "cat face"')
 
 
 def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
     """ConfigError for options that do not fit the kind of pipeline in a folder."""
-    if options.gallery:
-        raise ConfigError("--gallery is of the networks of the package: give --prompt")
-    if options.grid is not None:
-        raise ConfigError(f"--grid {options.grid}: a folder has levels of its own: leave the option out")
+    for name in ("gallery", "sheet"):
+        if getattr(options, name):
+            raise ConfigError(f"--{name} is for the networks of the package: leave it out, or give --model emoji")
+    if options.levels is not None:
+        raise ConfigError(f"--levels {options.levels}: a folder has levels of its own: leave the option out")
     if options.weights is not None and options.variant is not None:
         raise ConfigError(f"--variant {options.variant} is for files of the folder, whose place --weights takes: leave one of them out")
     if options.export is not None and options.storage == "float8":
@@ -256,15 +305,15 @@ def lora_files(options: CommandOptions) -> list[tuple[str, float]]:
     return files
 
 
-def sampling(sampler: str | None, grid: str | None, steps: int | None, *, edited: bool = False) -> Sampling:
-    """How our networks draw: what options say, with the defaults in place of None. ConfigError for a grid that is none.
+def sampling(sampler: str | None, levels: str | None, steps: int | None, *, edited: bool = False) -> Sampling:
+    """How our networks draw: what options say, with the defaults in place of None. ConfigError for levels that are none.
 
     edited: whether the draw begins from a picture.
     """
-    if grid is not None and grid not in GRIDS:
-        raise ConfigError(f"--grid {grid}: no grid of these networks has that name; {errors.hint(grid, GRIDS)}")
-    default = FROM_NOISE if sampler is None and grid is None and not edited else EDITED
-    return Sampling(sampler or default.sampler, grid or default.grid, steps or default.steps)
+    if levels is not None and levels not in GRIDS:
+        raise ConfigError(f"--levels {levels}: no levels of these networks have that name; {errors.hint(levels, GRIDS)}")
+    default = FROM_NOISE if sampler is None and levels is None and not edited else EDITED
+    return Sampling(sampler or default.sampler, levels or default.levels, steps or default.steps)
 
 
 def strength(options: PromptOptions) -> float:
@@ -275,4 +324,4 @@ def strength(options: PromptOptions) -> float:
 def settings(options: PromptOptions, **about: Any) -> dict[str, Any]:
     """What the file of pictures says of how they were drawn: all but the options that do not change pictures."""
     everything = dataclasses.asdict(options) | about | {"experiment": "text-to-image"}
-    return {name: value for name, value in everything.items() if name not in ("out", "export", "force", "together", "compile_cache")}
+    return {name: value for name, value in everything.items() if name not in NOT_KEPT}

@@ -20,6 +20,7 @@ from gendiff import language, networks, weights
 from gendiff.commands import command_line
 from gendiff.commands.chat import command, models
 from gendiff.commands.chat.streaming import Writer
+from gendiff.core.errors import ConfigError
 from gendiff.pipelines import Chat
 from gendiff.pipelines import chat as pipeline
 from gendiff.weights import quantised
@@ -224,3 +225,10 @@ def test_right_answers_and_ends_are_counted_and_those_of_other_questions_are_not
     outcome = judge.evaluate(Config(tiny=True, resamples=50), RunFolder(tmp_path), Progress(quiet=True))
     assert {claim.id: claim.verdict for claim in outcome.claims} == dict.fromkeys(("answered", "ended", "gained", "shuffled"), "PASS")
     assert (tmp_path / outcome.figures[0].file).is_file()
+
+
+def test_a_name_of_the_hub_is_told_the_command_that_downloads_it():
+    with pytest.raises(ConfigError, match="hf download HuggingFaceTB/SmolLM2-135M --local-dir SmolLM2-135M"):
+        models._path("HuggingFaceTB/SmolLM2-135M")
+    with pytest.raises(ConfigError, match="no file or folder; there are: smollm2"):
+        models._path("mine/model.gguf")

@@ -106,6 +106,7 @@ def own(network, said, tmp_path):
 
 
 def opened(file):
+    file = file / "000000.png" if file.is_dir() else file
     with Image.open(file) as image:
         return np.asarray(image), metadata.read(file).settings
 
@@ -118,7 +119,8 @@ def picture(tmp_path):
     right[:, 2:] = 255
     for name, array in {"cat": pixels, "right": right, "black": 0 * right, "wide": np.tile(pixels, (1, 2, 1))}.items():
         Image.fromarray(array).save(tmp_path / f"{name}.png")
-    (tmp_path / "text.png").write_text("no picture")
+    for name in ("text.png", "picture"):
+        (tmp_path / name).write_text("no picture")
     return lambda name: str(tmp_path / f"{name}.png")
 
 
@@ -132,9 +134,9 @@ def test_the_file_holds_the_settings_and_every_option_counts(draw):
 
 
 def test_the_settings_in_a_picture_draw_it_again_and_say_what_the_defaults_were(draw):
-    for change in ({}, {"steps": 9}, {"sampler": "heun", "grid": "resolved", "steps": 3}):
+    for change in ({}, {"steps": 9}, {"sampler": "heun", "levels": "resolved", "steps": 3}):
         pictures, settings, said = draw(f"{len(change)}.png", **({"steps": None} | change))
-        again = {name: settings[name] for name in ("sampler", "grid", "steps")}
+        again = {name: settings[name] for name in ("sampler", "levels", "steps")}
         assert again == dataclasses.asdict(FROM_NOISE) | change and f"{again['steps']} steps of {again['sampler']}" in said[-1]
         assert np.array_equal(draw(f"again{len(change)}.png", **again)[0], pictures)
 
@@ -168,6 +170,30 @@ def test_the_gallery_has_a_row_for_each_prompt_which_is_what_the_prompt_gives_al
     assert settings["prompt"] == [TWO, RED_CIRCLE]
     places = [top for top in range(128, len(rows) - 127) if np.array_equal(rows[top : top + 128, 4:264], alone[:128])]
     assert len(places) == 1 and rows.shape[1] == 268
+
+
+def test_a_sheet_has_a_row_for_each_prompt_and_a_column_for_each_value_of_a_setting(own):
+    sheet, settings, _ = own(prompt=f"{TWO} | {RED_CIRCLE}", sheet="guidance=1,3.5")
+    alone = [own(f"{value}.png", prompt=RED_CIRCLE, num=1, guidance=value)[0][:128] for value in (1.0, 3.5)]
+    assert settings["prompt"] == [TWO, RED_CIRCLE] and settings["guidance"] == [1.0, 3.5]
+    row = np.concatenate([alone[0], np.full((128, 4, 3), 255), alone[1]], axis=1)
+    assert [top for top in range(150, len(sheet) - 127) if np.array_equal(sheet[top : top + 128, 4:264], row)] and sheet.shape[1] == 268
+
+
+def test_a_folder_gets_a_file_of_each_picture_with_its_number_and_replaces_only_by_force(draw, tmp_path):
+    together, _, _ = draw()
+    draw("folder")
+    for number in range(2):
+        picture, settings = opened(tmp_path / "folder" / f"{number:06d}.png")
+        assert np.array_equal(picture, together[:128:32, 132 * number : 132 * number + 128 : 32]) and settings["index"] == number
+    with pytest.raises(ConfigError, match="000000.png exists: add --force"):
+        draw("folder")
+
+
+def test_the_old_name_of_levels_goes_on_and_a_line_says_the_new_one(draw):
+    pictures, settings, said = draw(grid="resolved")
+    assert "note: --grid resolved is --levels resolved now; the old name will go" in said and "grid" not in settings
+    assert np.array_equal(draw("y.png", levels="resolved")[0], pictures)
 
 
 def test_a_picture_to_begin_from_counts_by_its_strength_and_the_file_says_so(draw, picture):
@@ -255,8 +281,10 @@ def test_words_are_known_whatever_their_letters_and_others_are_named_once():
         ({"trained_seed": 5}, "--trained-seed 5 was not trained"),
         ({"trained_seed": 1, "network": "scratch"}, "--trained-seed 1 was not trained"),
         ({"sampler": "dimm"}, "did you mean"),
-        ({"grid": "karras"}, "--grid karras: no grid of these networks"),
-        ({"name": "x.jpg"}, "give a .png"),
+        ({"levels": "karras"}, "--levels karras: no levels of these networks"),
+        ({"grid": "trailing", "levels": "trailing"}, "--grid trailing is the old name of --levels"),
+        ({"name": "x.jpg"}, "give a .png, or a folder"),
+        ({"name": "picture"}, "picture is a file without .png"),
         ({"name": "absent/x.png"}, "is absent"),
         ({"strength": 0.5}, "--strength belongs to --init"),
         ({"mask": "right"}, "--mask belongs to --init"),
@@ -290,7 +318,14 @@ def test_a_file_that_is_no_picture_and_a_network_that_gives_nan_are_errors(draw,
         ({"model": "shapes"}, "run text-to-image"),
         ({"model": None}, "no network came with the package"),
         ({"model": "."}, "is a folder"),
+        ({"model": "black-forest-labs/FLUX.1-schnell"}, "hf download black-forest-labs/FLUX.1-schnell --local-dir FLUX.1-schnell"),
+        ({"model": "mine/shapes.safetensors"}, "there are: emoji, shapes"),
         ({"gallery": True, "prompt": "a cat"}, "leave out --prompt"),
+        ({"sheet": "colour=red"}, "SETTING is one of guidance, steps, seed"),
+        ({"sheet": "guidance=red"}, "could not convert string to float: 'red': the values of guidance are numbers"),
+        ({"sheet": "steps=2,0"}, "--steps 0 must be at least 1"),
+        ({"sheet": "steps=2", "name": "folder"}, "--sheet writes one file"),
+        ({"sheet": "steps=2", "export": "x"}, "--sheet draws from noise: leave out --init and --export"),
     ],
 )
 def test_a_network_that_is_not_there_is_named_with_what_makes_one(own, monkeypatch, tmp_path, options, message):

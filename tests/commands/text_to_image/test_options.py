@@ -28,7 +28,7 @@ UNKNOWN = Trained(CONFIG, networks.EMOJI, {}, Normalisation(0.9, 0.1))
         ((None, None, None), True, EDITED),
         ((None, None, 3), True, dataclasses.replace(EDITED, steps=3)),
         (("heun", None, None), False, dataclasses.replace(EDITED, sampler="heun")),
-        ((None, RESOLVED, None), False, dataclasses.replace(EDITED, grid=RESOLVED)),
+        ((None, RESOLVED, None), False, dataclasses.replace(EDITED, levels=RESOLVED)),
         (("unipc-2", RESOLVED, 8), True, Sampling("unipc-2", RESOLVED, 8)),
     ],
 )
@@ -36,7 +36,7 @@ def test_what_is_said_holds_and_the_rest_is_the_default(chosen, edited, expected
     found = options.sampling(*chosen, edited=edited)
     assert found == expected
     # what the settings of a picture say draws it again
-    assert options.sampling(found.sampler, found.grid, found.steps, edited=edited) == found
+    assert options.sampling(found.sampler, found.levels, found.steps, edited=edited) == found
 
 
 def test_the_levels_are_those_of_the_grid_between_the_limits_of_the_data():
@@ -51,7 +51,7 @@ def test_the_levels_are_those_of_the_grid_between_the_limits_of_the_data():
     np.testing.assert_array_equal(drawing.visited_levels(UNKNOWN, FROM_NOISE).sigma, trailing.sigma)
 
 
-@table(("grid", "given", "message"), [("resolvd", PIXELS, "did you mean"), (RESOLVED, UNKNOWN, "use --grid trailing")])
+@table(("grid", "given", "message"), [("resolvd", PIXELS, "did you mean"), (RESOLVED, UNKNOWN, "use trailing")])
 def test_a_grid_that_is_none_or_that_the_network_does_not_have_is_refused(grid, given, message):
     with pytest.raises(ConfigError, match=message):
         drawing.visited_levels(given, options.sampling(None, grid, 4))

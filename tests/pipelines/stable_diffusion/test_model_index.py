@@ -32,6 +32,7 @@ XL = VAE | {
     "tokenizer_2": TOKENIZER,
     "unet": ["diffusers", "UNet2DConditionModel"],
 }
+LATER = ("FluxPipeline", "StableDiffusion3Pipeline", "StableDiffusionPipline")
 REFINER = {"_class_name": "StableDiffusionXLImg2ImgPipeline", "force_zeros_for_empty_prompt": False, "requires_aesthetics_score": True}
 LABELS = {"0": "tench, Tinca tinca", "207": "golden retriever"}
 DIT = {"_class_name": "DiTPipeline", "_diffusers_version": "0.12.0.dev0", "transformer": ["diffusers", "Transformer2DModel"]}
@@ -69,7 +70,7 @@ REFUSED = [
     ("[]", "must hold one JSON object"),
     ({}, "_class_name = None is no class of diffusers"),
     ({"_class_name": ["pipeline", "Own"]}, "code in a folder is never run"),
-    ({"_class_name": "StableDiffusionPipline"}, "did you mean 'StableDiffusionPipeline'"),
+    *(({"_class_name": name}, f"{name} is not supported yet: there are StableDiffusionPipeline") for name in LATER),
     (STABLE | {"unet": None}, "has no unet, which Stable Diffusion needs"),
     (STABLE | {"vae": ["diffusers", "AutoencoderTiny"]}, "vae = 'AutoencoderTiny' is none of AutoencoderKL"),
     (STABLE | {"scheduler": ["diffusers", "LMSDiscreteScheduler"]}, "scheduler = 'LMSDiscreteScheduler' is none of"),

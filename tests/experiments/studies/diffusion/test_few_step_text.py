@@ -127,7 +127,7 @@ def test_every_set_is_drawn_once_and_all_that_is_compared_is_drawn(network):
 def test_the_default_of_prompts_is_the_one_that_is_judged():
     of = METHODS[GUIDED_MULTISTEP]
     assert sampling_options.sampler(FROM_NOISE.sampler, None, FLOW) == of.sampler
-    assert (FROM_NOISE.steps, FROM_NOISE.grid) == (CONFIG.default, TRAILING) and not of.resolved
+    assert (FROM_NOISE.steps, FROM_NOISE.levels) == (CONFIG.default, TRAILING) and not of.resolved
 
 
 def test_both_references_make_as_many_evaluations():
