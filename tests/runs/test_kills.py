@@ -23,8 +23,8 @@ LIVES = """
 import json, os, random, signal, sys, time
 from gendiff.commands import command_line
 from gendiff.runs import training_loop
-from experiments.diffusion import image_sampling
-from tests.experiments import toy
+from gendiff.commands.images import image_sampling
+from tests.runs import toy
 
 words, kills, seed, longest, pause, watched, growth = json.loads(sys.argv[1])
 draw, killed = random.Random(seed), 0
