@@ -3,6 +3,7 @@
 import gc
 import importlib.util
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from tests import lazy_checks, order
 KEPT = os.environ.get("GENDIFF_TEST_PROGRAMS")
 """Folder that keeps compiled programs for the next run of the tests, one folder per kind of processor; none without it."""
 
+sys.argv[0] = "pytest"  # messages name the program that a person typed, and `python -m pytest` is none
 gc.disable()  # until all tests are collected: what is imported stays
 lazy_checks.install()
 jax.config.update("jax_numpy_rank_promotion", "raise")
