@@ -22,6 +22,10 @@ def test_numbers_that_stand_together_share_their_decimals(values, decimals):
     assert formatting.places(values) == decimals
 
 
+def test_one_thing_is_singular():
+    assert [formatting.amount(number, "step") for number in (0, 1, 2)] == ["0 steps", "1 step", "2 steps"]
+
+
 def test_a_measured_number_has_the_digits_of_its_interval():
     assert formatting.measured([(3.469e-18, -0.0123, 0.0117), (0.02, 0.01, 0.03)]) == [
         ("0.0000", "[−0.0123, 0.0117]"),

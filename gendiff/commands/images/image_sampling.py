@@ -22,7 +22,7 @@ from gendiff.runs import configuration, devices, distributed, drawing, dtypes, t
 from gendiff.runs.configuration import Config
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import SampleCommand
-from gendiff.runs.reporting import results
+from gendiff.runs.reporting import formatting, results
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training import compatibility
 from gendiff.training.checkpoints import Checkpoints
@@ -53,7 +53,7 @@ def _sample(
     config = dtypes.settled(config, progress, options.dtype)
     of = config if described is None else described(config, folder)
     model = model_of(of)
-    settled = sampling_options.settled(sampling_options.numbered(options, model.names), model)
+    settled = sampling_options.settled(sampling_options.numbered(options, model.names, model.num_classes), model)
     seeds = configuration.seeds(config) or (0,)
     trained = seeds[0] if options.trained_seed is None else options.trained_seed
     if trained not in seeds:
@@ -92,7 +92,9 @@ def _sample(
                 images = np.asarray(scaling.round_to_levels(images, model.levels))
             files.write(images, *(each[place] for each in todo))
     files.finish(index, labels)
-    progress.line(f"{len(index)} samples, {settled.steps} steps of {settled.sampler}, guidance {options.guidance:g}: {out}")
+    progress.line(
+        f"{formatting.amount(len(index), 'sample')}, {formatting.amount(settled.steps, 'step')} of {settled.sampler}, guidance {options.guidance:g}: {out}"
+    )
 
 
 def drawer(

@@ -15,6 +15,7 @@ from gendiff.data.random_access import Example
 from gendiff.runs import shards
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Command
+from gendiff.runs.reporting import formatting
 from gendiff.runs.shards import Shards
 
 
@@ -35,7 +36,7 @@ def finalize(place: Shards, options: FinalizeOptions, progress: Progress) -> Non
         raise ConfigError(f"--to {options.to}: there is no folder {out.parent}")
     shards.check_complete(place, read=False)
     _WRITERS[out.suffix](place, out)
-    progress.line(f"{place.manifest.num} samples: {out}")
+    progress.line(f"{formatting.amount(place.manifest.num, 'sample')}: {out}")
 
 
 COMMAND = Command(FinalizeOptions, finalize)

@@ -13,7 +13,7 @@ from gendiff.core.errors import ConfigError
 from gendiff.data import scaling
 from gendiff.runs import configuration, distributed, drawing, shards
 from gendiff.runs.progress import Progress
-from gendiff.runs.reporting import json_files
+from gendiff.runs.reporting import formatting, json_files
 from gendiff.runs.reporting.environment import machine, versions
 from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.shards import Manifest, Shards
@@ -45,7 +45,8 @@ def fill(
     wanted = shards.chosen(options.shards, place.manifest.count, process, processes)
     todo = [number for number in wanted if place.problem(number)]
     progress.line(
-        f"{len(wanted)} shards of {place.manifest.shard_size} samples, {len(wanted) - len(todo)} complete already: {place.folder}"
+        f"{formatting.amount(len(wanted), 'shard')} of {formatting.amount(place.manifest.shard_size, 'sample')}, "
+        f"{len(wanted) - len(todo)} complete already: {place.folder}"
     )
     if todo:
         draw_shards(

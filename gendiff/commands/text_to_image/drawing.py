@@ -28,7 +28,7 @@ from gendiff.provenance import metadata
 from gendiff.runs import compile_cache, devices
 from gendiff.runs import drawing as parts
 from gendiff.runs.progress import Progress
-from gendiff.runs.reporting import captioned, figures
+from gendiff.runs.reporting import captioned, figures, formatting
 
 RESAMPLES, STRETCHES = 4, 10
 """Where a part of a picture is drawn anew: times that each stretch of the steps is walked, and stretches of all steps."""
@@ -107,7 +107,7 @@ def draw(trained: Trained, known: Collection[str], chosen: PromptOptions, out: P
         return
     pictures = run(program, trained.params, chosen, prompt, negative, progress)
     write(pictures, out, options.settings(chosen, **dataclasses.asdict(how), **about))
-    progress.line(f"{chosen.num} pictures, {how}, guidance {chosen.guidance:g}: {out}")
+    progress.line(f"{formatting.amount(chosen.num, 'picture')}, {how}, guidance {chosen.guidance:g}: {out}")
 
 
 def draw_sheet(

@@ -28,6 +28,7 @@ from gendiff.pipelines.stable_diffusion.model_parts import Part
 from gendiff.runs import compile_cache, devices, errors
 from gendiff.runs import drawing as parts
 from gendiff.runs.progress import Progress
+from gendiff.runs.reporting import formatting
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,9 @@ def draw(chosen: CommandOptions, folder: Path, progress: Progress) -> None:
     about = {"model": str(folder), "pipeline": model.index.pipeline, "scheduler": model.index.parts["scheduler"], "sampler": sampler}
     size = {"height": pictures.shape[1], "width": pictures.shape[2], "steps": chosen.steps or EDITED.steps}
     drawing.write(pictures, out, options.settings(chosen, **about, **size))
-    progress.line(f"{chosen.num} pictures, {job.steps} steps, guidance {chosen.guidance:g}: {out}")
+    progress.line(
+        f"{formatting.amount(chosen.num, 'picture')}, {formatting.amount(job.steps, 'step')}, guidance {chosen.guidance:g}: {out}"
+    )
 
 
 def opened(

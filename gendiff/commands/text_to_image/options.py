@@ -16,6 +16,7 @@ from gendiff.core.errors import ConfigError
 from gendiff.pipelines.stable_diffusion import model_index
 from gendiff.runs import configuration, errors
 from gendiff.runs.progress import Progress
+from gendiff.runs.reporting import formatting
 
 TRAILING, RESOLVED = "trailing", "resolved"
 GRIDS = (TRAILING, RESOLVED)
@@ -31,7 +32,7 @@ class Sampling:
     steps: int
 
     def __str__(self) -> str:
-        return f"{self.steps} steps of {self.sampler}"
+        return f"{formatting.amount(self.steps, 'step')} of {self.sampler}"
 
 
 FROM_NOISE = Sampling("dpm_solver_multistep-2", TRAILING, 16)

@@ -12,6 +12,11 @@ DIGITS = 4
 """Significant digits of a measured number."""
 
 
+def amount(number: int, thing: str) -> str:
+    """A number of things, as in "1 step" and "2 steps". thing: one of them; its plural ends in s."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def places(values: Iterable[float], sizes: Iterable[float] | None = None) -> int | None:
     """Decimals for numbers that stand together, so that they align: four digits of the largest, less the zeros that all of them end in.
 
