@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib.util
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,12 +13,14 @@ import tyro
 from gendiff.commands import trained_networks
 from gendiff.commands.video import clip_network, draws, networks
 from gendiff.commands.video.config import CAUSAL, Config
+from gendiff.core import extras
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.data import clip_files, digits
 from gendiff.runs import compile_cache, configuration, drawing, ranges
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue, SampleCommand, Tool
+from gendiff.runs.reporting import formatting
 from gendiff.runs.resumption import STUDIES
 from gendiff.runs.run_folder import RunFolder
 
@@ -67,7 +70,7 @@ class CommandOptions(ClipOptions):
     out: Annotated[str, tyro.conf.arg(metavar="FILE")] = "clips.webp"
     """Where to write: .webp, .gif, or .mp4 with the package that it needs."""
     model: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """A .safetensors file that `run video` left; None takes the committed one."""
+    """A .safetensors file that `run video` left; None takes the one that comes along."""
 
 
 def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
@@ -117,6 +120,8 @@ def check(config: Config, attention: str, options: ClipOptions, file: Path) -> N
     ranges.replaceable(file, options.force)
     if file.suffix.lower() not in clip_files.SUFFIXES:
         raise ConfigError(f"--out {file} must be named {', '.join(clip_files.SUFFIXES)}")
+    if file.suffix.lower() == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
+        raise ConfigError(extras.needs(f"--out {file} needs", "imageio-ffmpeg", "video"))
     frames, across = options.frames or config.frames, min(options.columns, options.num)
     pixels = frames * -(-options.num // across) * across * (SCALE * (config.side + GAP)) ** 2
     if pixels > clip_files.MOST_PIXELS:
@@ -148,7 +153,7 @@ def _write(config: Config, attention: str, params: Params, options: ClipOptions,
     drawn = clips(config, attention, params, options, progress)
     file.parent.mkdir(parents=True, exist_ok=True)
     clip_files.write_clip(file, clip_files.sheet(drawn, columns=min(options.columns, len(drawn)), gap=GAP), scale=SCALE)
-    progress.line(f"{len(drawn)} clips of {drawn.shape[1]} frames: {file}")
+    progress.line(f"{formatting.amount(len(drawn), 'clip')} of {formatting.amount(drawn.shape[1], 'frame')}: {file}")
 
 
 SAMPLE = SampleCommand(SampleOptions, _sample)

@@ -1,6 +1,7 @@
 """What the video experiment trains on, spends, measures, claims and draws, on clips and numbers that are known."""
 
 import dataclasses
+import importlib.util
 
 import jax
 import numpy as np
@@ -218,9 +219,12 @@ def test_options_that_do_not_fit_are_refused(attention, changes, message, tmp_pa
         draw.check(FULL_RUN, attention, ClipOptions(**changes), tmp_path / "x.webp")
 
 
-def test_a_file_of_another_kind_and_a_network_that_is_not_there_are_refused(tmp_path):
+def test_a_file_of_another_kind_and_a_network_that_is_not_there_are_refused(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="must be named .gif"):
         draw.check(FULL_RUN, CAUSAL, ClipOptions(), tmp_path / "x.png")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"x.mp4 needs imageio-ffmpeg: install .* \[video\]"):
+        draw.check(FULL_RUN, CAUSAL, ClipOptions(), tmp_path / "x.mp4")
     with pytest.raises(ConfigError, match="is no file"):
         draw.model_file(str(tmp_path / "none"))
     (there := tmp_path / "there.gif").write_bytes(b"old")
