@@ -97,10 +97,13 @@ RunArgument = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateOptions:
-    """Compute the results of a run anew from its checkpoints."""
+    """Compute the results of a run anew from its checkpoints.
+
+    Samples are measured too: evaluate SAMPLES --help explains that for a folder that `sample RUN --shard-size` wrote.
+    """
 
     run: RunArgument
-    """Run folder, such as runs/digits."""
+    """Run folder, such as runs/images."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +111,7 @@ class ReportOptions:
     """Rewrite report.html and print the claims."""
 
     run: RunArgument
-    """Folder with a results.json, such as runs/digits or experiments/results/digits."""
+    """Folder with a results.json, such as runs/images."""
     strict: tyro.conf.FlagCreatePairsOff[bool] = False
     """Exit 1 unless every claim and control is PASS."""
 
@@ -182,7 +185,8 @@ def _dispatch(arguments: list[str], catalogue: Catalogue, tools: Tools) -> int:
         return errors.DONE
     own = registry.load(name, catalogue).command if name in catalogue else None
     if own is None:
-        hint = f"did you mean 'run {name}'?" if name in catalogue else errors.hint(name, [*commands, *tools])
+        typed = [each for each in (*commands, *tools) if catalogue.keys() != OWN or each not in ("list", "run")]  # these are for studies
+        hint = f"did you mean 'run {name}'?" if name in catalogue else errors.hint(name, typed)
         raise ConfigError(f"no command is called {name!r}; {hint}")
     own.call(_parse(own.options, name, rest), progress)
     return errors.DONE
@@ -322,7 +326,8 @@ def _finalize(arguments: list[str], catalogue: Catalogue, progress: Progress) ->
 def _with_shards(command: Literal["finalize", "evaluate"], arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     """What the experiment does with the folder of shards that the first argument names."""
     if not arguments or arguments[0].startswith("-"):
-        return _usage(f"{command} SAMPLES [options]; SAMPLES is a folder that `sample --shard-size` wrote", arguments)
+        made = "a folder that `sample RUN --shard-size` wrote"
+        return _usage(f"{command} SAMPLES [options]; SAMPLES is {made}, and {command} SAMPLES --help explains the options", arguments)
     place = shards.existing(arguments[0])
     sample = _experiment(place.manifest.experiment, catalogue).sample
     own: Command | None = getattr(sample, command, None)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from gendiff.commands import command_line
+from gendiff.commands import catalogue, command_line
 from gendiff.runs import registry, resumption
 from tests.tables import table
 
@@ -30,6 +30,7 @@ def test_a_command_without_an_experiment_is_listed_and_hears_of_every_experiment
     assert "commands\n  wide                   How wide is it?\n" in shown and "width 9 beside bare" in shown
     assert run("wide", "--help") == 0 and "How wide it is" in capsys.readouterr().out
     assert run("wiide") == 2 and "did you mean 'wide'?" in capsys.readouterr().err
+    assert command_line.main(["nothing"], catalogue.EXPERIMENTS) == 2 and "there are: train, " in capsys.readouterr().err  # no studies
     assert run("wide", "--widht", "9") == 2 and "--width" in capsys.readouterr().err
 
 

@@ -59,7 +59,7 @@ def evaluate(place: Shards, options: ScoreOptions, progress: Progress) -> None:
     Raises ConfigError for options that do not fit, DataError where a shard is not complete or the reference is no such file.
     """
     if options.reference is None and options.save_statistics is None:
-        raise ConfigError("evaluate SAMPLES needs --reference FILE.npz, --save-statistics FILE.npz, or both")
+        raise ConfigError("evaluate SAMPLES needs --reference PICTURES, --save-statistics FILE.npz, or both")
     shards.check_complete(place, read=False)
     measured = image_features.function(options)
     begin, fitted, count = time.monotonic(), None, None

@@ -149,12 +149,12 @@ def _check_numbers(options: SampleOptions) -> None:
         raise ConfigError(f"--temperature {options.temperature:g} is outside (0, inf)")
 
 
-def numbered(options: SampleOptions, names: Sequence[str]) -> SampleOptions:
+def numbered(options: SampleOptions, names: Sequence[str], num_classes: int) -> SampleOptions:
     """The options with the number of the class in place of its name. ConfigError for a name that the model does not know."""
     if str(options.label) in names:
         return dataclasses.replace(options, label=list(names).index(str(options.label)))
-    if isinstance(options.label, str):
-        known = f"; {errors.hint(options.label, names)}" if names else ": this model's classes have no names"
+    if isinstance(options.label, str) and num_classes:
+        known = f"; {errors.hint(options.label, names)}" if names else f": this model's classes have no names, give 0 … {num_classes - 1}"
         raise ConfigError(f"--label {options.label}: no class is called so{known}")
     return options
 

@@ -41,7 +41,7 @@ class PlanOptions:
     batch: Count = 256
     """Samples per step, over all devices."""
     mesh: str = "data=1"
-    """Devices as in `run --mesh`: data=8 splits the batch over 8, fsdp=8 also the parameters and all that belongs to them."""
+    """Devices as in `train --mesh`: data=8 splits the batch over 8, fsdp=8 also the parameters and all that belongs to them."""
     dtype: Dtype = "auto"
     """Type of activations; auto is bfloat16 on accelerators, and on a CPU what suits it. Parameters are float32."""
     remat: Literal["none", "products", "all"] = "none"

@@ -81,7 +81,7 @@ def file_of(model: str | None) -> Path:
         raise ConfigError(f"--model {model} is a folder without {model_index.NAME}: name the {SUFFIX} file in it")
     if not path.is_file():
         kinds = ", ".join(dict.fromkeys(kind.name for kind in model_index.KINDS.values()))
-        raise ConfigError(f"--model {model} is no file; {errors.model_hint(model, MODELS, kinds)}")
+        raise ConfigError(f"--model {model} is no file or folder; {errors.model_hint(model, MODELS, kinds)}")
     return path
 
 

@@ -98,7 +98,9 @@ def numbers(config: Config, data: Data, of: Cost, platform: str, devices: int = 
     usual = min(data.training, (16 if max(data.shape[:2]) >= LARGE else 32) if cpu else 128)
     batch = config.batch or max(devices, usual // devices * devices)
     if batch > data.training:
-        raise ConfigError(f"--batch {batch} is more than the {data.training} training pictures of {data.place}")
+        raise ConfigError(
+            f"--batch {batch} is more than the {data.training} training pictures of {data.place}: give --batch {data.training} or less"
+        )
     if batch % devices:
         raise ConfigError(f"--batch {batch} is no multiple of the {devices} devices")
     passes = PASSES * data.training / batch

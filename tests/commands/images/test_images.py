@@ -321,11 +321,15 @@ def test_steps_and_batch_follow_from_data_and_device(platform, steps, batch):
 
 def test_a_class_has_a_name_or_a_number():
     names = ("cats", "1", "dogs")
-    assert sampling_options.numbered(SampleOptions(label="dogs"), names).label == 2
-    assert sampling_options.numbered(SampleOptions(label=1), names).label == 1
-    assert sampling_options.numbered(SampleOptions(label=0), names).label == 0
+    assert sampling_options.numbered(SampleOptions(label="dogs"), names, 3).label == 2
+    assert sampling_options.numbered(SampleOptions(label=1), names, 3).label == 1
+    assert sampling_options.numbered(SampleOptions(label=0), names, 3).label == 0
     with pytest.raises(ConfigError, match="did you mean 'dogs'"):
-        sampling_options.numbered(SampleOptions(label="dog"), names)
+        sampling_options.numbered(SampleOptions(label="dog"), names, 3)
+    with pytest.raises(ConfigError, match="have no names, give 0 … 2"):
+        sampling_options.numbered(SampleOptions(label="dog"), (), 3)
+    with pytest.raises(ConfigError, match="this one has none"):
+        sampling_options.labels(sampling_options.numbered(SampleOptions(label="dog"), (), 0), 0, np.arange(2))
 
 
 def test_a_dry_run_prints_the_plan_and_leaves_nothing(photos, tmp_path, capsys):
