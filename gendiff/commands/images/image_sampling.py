@@ -92,9 +92,8 @@ def _sample(
                 images = np.asarray(scaling.round_to_levels(images, model.levels))
             files.write(images, *(each[place] for each in todo))
     files.finish(index, labels)
-    progress.line(
-        f"{formatting.amount(len(index), 'sample')}, {formatting.amount(settled.steps, 'step')} of {settled.sampler}, guidance {options.guidance:g}: {out}"
-    )
+    steps = formatting.amount(settled.steps, "step")
+    progress.line(f"{formatting.amount(len(index), 'sample')}, {steps} of {settled.sampler}, guidance {options.guidance:g}: {out}")
 
 
 def drawer(
