@@ -339,7 +339,7 @@ def _with_shards(command: Literal["finalize", "evaluate"], arguments: list[str],
 
 
 def _evaluate(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
-    if arguments and shards.is_folder(arguments[0]):
+    if arguments and (shards.is_folder(arguments[0]) or "--reference" in arguments):  # which no run takes
         return _with_shards("evaluate", arguments, catalogue, progress)
     folder = run_folder.existing(_parse(EvaluateOptions, "evaluate", arguments).run, writable=True)
     experiment = _experiment(configuration.read(folder).experiment, catalogue)

@@ -209,6 +209,11 @@ def test_evaluate_refuses_what_does_not_fit(whole, tmp_path, capsys, options, co
     assert message in capsys.readouterr().err
 
 
+def test_evaluate_of_plain_files_against_a_reference_names_shards(tmp_path, capsys):
+    assert command_line.main(["evaluate", str(tmp_path), "--reference", "photos"], {}) == 65
+    assert "no folder of `sample --shard-size`" in capsys.readouterr().err
+
+
 def test_evaluate_names_the_options_that_pictures_of_a_reference_need(whole, tmp_path, capsys):
     clear = tmp_path / "clear"
     clear.mkdir()

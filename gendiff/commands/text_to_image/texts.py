@@ -51,7 +51,8 @@ def notes(text: str, unknown: int, known: Collection[str]) -> Iterator[str]:
     if unknown:
         yield f"{unknown} of its tokens stand for letters that the encoder, which learned English, does not know"
     if new := unknown_words(text, known):
-        yield f"no caption of the training has the word{'s' if len(new) > 1 else ''} {', '.join(new)}: the pictures may ignore them"
+        words, them = ("words", "them") if len(new) > 1 else ("word", "it")
+        yield f"no caption of the training has the {words} {', '.join(new)}: the pictures may ignore {them}"
 
 
 @functools.cache
