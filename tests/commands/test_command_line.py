@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from experiments import __main__
-from gendiff.commands import command_line
+from gendiff.commands import command_line, start
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, ConfigError, DataError, NonFiniteError
 from gendiff.runs import errors, interruption, registry, run_lock
 from gendiff.runs.reporting import figures, report, verdicts
@@ -349,6 +349,17 @@ def test_one_missing_package_is_named(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tyro", None)
     assert __main__.main() == 2
     assert "lacks tyro: run `make setup`" in capsys.readouterr().err
+
+
+def test_an_interrupted_command_ends_without_the_end_of_the_interpreter(monkeypatch):
+    """XLA still computes what was cut short, and crashed there: the exit code was 139 in place of 42."""
+    ended = []
+    monkeypatch.setattr(start, "leave_when_asked", lambda: None)
+    monkeypatch.setattr(start.os, "_exit", ended.append)
+    for code in (0, 42):
+        monkeypatch.setattr(command_line, "main", lambda *_, code=code: code)
+        assert start.main("gendiff.commands.catalogue", "") == code
+    assert ended == [42]
 
 
 @pytest.mark.fault("devices: missing CUDA plug-in")
