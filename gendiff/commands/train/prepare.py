@@ -9,6 +9,7 @@ from gendiff.core.errors import ConfigError
 from gendiff.runs import ranges
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Command
+from gendiff.runs.reporting import formatting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,7 @@ def prepare(options: PrepareOptions, progress: Progress) -> None:
     config = Config(**vars(options) | {"data": (options.data,)})
     pictures = opened_pictures.prepare(config, opened_pictures.place(options.data), progress)
     left_out = f", {len(pictures.skipped)} left out" if pictures.skipped else ""
-    progress.line(f"{len(pictures)} pictures{left_out}: {opened_pictures.place(options.cache)}")
+    progress.line(f"{formatting.amount(len(pictures), 'picture')}{left_out}: {opened_pictures.place(options.cache)}")
 
 
 COMMAND = Command(PrepareOptions, prepare)
