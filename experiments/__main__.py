@@ -6,7 +6,7 @@ from gendiff.commands import start
 
 
 def main() -> int:
-    return start.main("experiments.catalogue", "run `make setup`, then use .venv/bin/python")
+    return start.main("experiments.catalogue", lambda: "run `make setup`, then use .venv/bin/python")
 
 
 if __name__ == "__main__":

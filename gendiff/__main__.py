@@ -8,7 +8,7 @@ from gendiff.core import extras
 
 def main() -> int:
     """The exit code of the command that was typed."""
-    return start.main("gendiff.commands.catalogue", extras.install("run"))
+    return start.main("gendiff.commands.catalogue", lambda: extras.install("run"))
 
 
 if __name__ == "__main__":

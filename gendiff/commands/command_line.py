@@ -326,8 +326,8 @@ def _finalize(arguments: list[str], catalogue: Catalogue, progress: Progress) ->
 def _with_shards(command: Literal["finalize", "evaluate"], arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     """What the experiment does with the folder of shards that the first argument names."""
     if not arguments or arguments[0].startswith("-"):
-        made = "a folder that `sample RUN --shard-size` wrote"
-        return _usage(f"{command} SAMPLES [options]; SAMPLES is {made}, and {command} SAMPLES --help explains the options", arguments)
+        samples = "a folder that `sample RUN --shard-size` wrote"
+        return _usage(f"{command} SAMPLES [options]; SAMPLES is {samples}, and {command} SAMPLES --help explains the options", arguments)
     place = shards.existing(arguments[0])
     sample = _experiment(place.manifest.experiment, catalogue).sample
     own: Command | None = getattr(sample, command, None)

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 NEEDED = (
@@ -38,15 +39,15 @@ def _leave(number: int, frame: FrameType | None) -> None:
     os._exit(42)
 
 
-def main(catalogue: str, remedy: str) -> int:
+def main(catalogue: str, remedy: Callable[[], str]) -> int:
     """The exit code of the command that was typed.
 
     Args:
         catalogue: module with the `EXPERIMENTS` that may be run.
-        remedy: what brings the packages that are missing.
+        remedy: what brings the packages that are missing, in words; called only where some are.
     """
     if missing := missing_packages():
-        print(f"error: this Python ({sys.executable}) lacks {', '.join(missing)}: {remedy}", file=sys.stderr)
+        print(f"error: this Python ({sys.executable}) lacks {', '.join(missing)}: {remedy()}", file=sys.stderr)
         return 2
     leave_when_asked()
     from gendiff.commands import command_line

@@ -358,7 +358,7 @@ def test_an_interrupted_command_ends_without_the_end_of_the_interpreter(monkeypa
     monkeypatch.setattr(start.os, "_exit", ended.append)
     for code in (0, 42):
         monkeypatch.setattr(command_line, "main", lambda *_, code=code: code)
-        assert start.main("gendiff.commands.catalogue", "") == code
+        assert start.main("gendiff.commands.catalogue", str) == code
     assert ended == [42]
 
 

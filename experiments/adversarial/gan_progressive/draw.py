@@ -76,8 +76,8 @@ def _diffusion(config: Config, subject: str, options: SampleOptions) -> Draw:
     levels = grids.trailing(model.schedule, steps)
 
     def draw(params: Params, index: jax.Array) -> jax.Array:
-        given = model.denoiser(params, jnp.zeros(index.shape, jnp.int32))
-        return sampling.sample(jax.random.key(options.seed), given, samplers.ddim(), levels, model.shape, index)
+        denoise = model.denoiser(params, jnp.zeros(index.shape, jnp.int32))
+        return sampling.sample(jax.random.key(options.seed), denoise, samplers.ddim(), levels, model.shape, index)
 
     return draw
 

@@ -35,11 +35,16 @@ class Model:
     temperature: float = 1.0
     rules: Any = ()
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The name of each label, or its number where classes have no names."""
+        return self.names or tuple(map(str, range(self.num_classes)))
+
     def denoiser(self, params: Params, *condition: Any) -> NetworkDenoiser:
         """The network with these parameters under a condition."""
         return denoiser.from_network(self.predict, params, self.parameterization, *condition)
 
     def guided(self, params: Params, condition: Any, scale: Scalar, absent: Any = NO_LABEL) -> Denoiser:
         """The same, led away from the absent condition: classifier-free guidance, both predictions in one call."""
-        given = self.denoiser(params, condition)
-        return guidance.classifier_free(given, given.with_condition(absent), scale, batched=True)
+        conditional = self.denoiser(params, condition)
+        return guidance.classifier_free(conditional, conditional.with_condition(absent), scale, batched=True)

@@ -125,9 +125,9 @@ def _check_belongs(model: Model, folder: RunFolder, trained: int) -> None:
     """CheckpointMismatchError where parameters were trained with another schedule or parameterization than this version takes."""
     with Checkpoints(folder.checkpoints(trained), read_only=True) as store:
         written, place = store.written_with()["description"], f"step {store.latest()} of {store.path}"
-    wanted = image_training.description(model)
-    if written and wanted:
-        stored, now = ({name: each[name] for name in ("schedule", "parameterization")} for each in (written, wanted))
+    expected = image_training.description(model)
+    if written and expected:
+        stored, now = ({name: each[name] for name in ("schedule", "parameterization")} for each in (written, expected))
         compatibility.compare_config(place, stored, now, ())
 
 

@@ -230,10 +230,9 @@ def train(
 
 def description(model: Model) -> dict[str, Any] | None:
     """What `pipelines.open_run` reads from a checkpoint."""
-    classes = model.names or tuple(map(str, range(model.num_classes)))
     what = model.predict, model.schedule, model.parameterization
     about: dict[str, Any] = {"data_levels": model.levels, "temperature": model.temperature, "ema": model.ema}
-    return trained_run.describe(*what, shape=model.shape, classes=classes, **about)
+    return trained_run.describe(*what, shape=model.shape, classes=model.classes, **about)
 
 
 def per_seed(model: Callable[[Any], Model]) -> Callable[..., None]:

@@ -121,7 +121,7 @@ def _manifest(model: Model, folder: RunFolder, options: SettledOptions, settings
         num=options.num or 0,
         shard_size=options.shard_size or 0,
         shape=tuple(model.shape),
-        classes=model.names or tuple(map(str, range(model.num_classes))),
+        classes=model.classes,
         settings=json_files.encode(settings | about),
         environment={"versions": versions(), "machine": machine()},
     )
