@@ -1,4 +1,4 @@
-"""Other people's parameters: rules from their names to ours and back, from safetensors and GGUF, no pickles."""
+"""Other people's parameters, from safetensors, GGUF and files of torch, as ours and back. Nothing of theirs is run."""
 
 from gendiff.weights import (
     diffusers_autoencoder,
@@ -33,6 +33,7 @@ from gendiff.weights import (
     single_file,
     smollm2,
     streamed,
+    torch_archive,
     torchvision_inception,
     transformers_bert,
     transformers_clip,
@@ -76,6 +77,7 @@ __all__ = [
     "single_file",
     "smollm2",
     "streamed",
+    "torch_archive",
     "torchvision_inception",
     "transformers_bert",
     "transformers_clip",

@@ -1,4 +1,4 @@
-"""Foreign weights on disk: safetensors only, since every other format of theirs is a pickle, which can run code when it is opened."""
+"""Models of diffusers and transformers on disk: safetensors only. `torch_archive` reads single files of torch, which are pickles."""
 
 import os
 from collections.abc import Mapping

@@ -37,7 +37,7 @@ class CopiesOptions:
     features: Literal["small-pixels", "pixels", "random-convolutions", "inception"] = "small-pixels"
     """What distances are taken of: pixels averaged to about 16 per side, all pixels, a fixed random network, or Inception's pool."""
     inception_weights: str | None = None
-    """Parameters of Inception-v3 by torchvision's names, a .safetensors file."""
+    """Parameters of Inception-v3 by torchvision's names, a .safetensors or .pth file."""
     resize: Literal["clean-fid", "tf"] = "clean-fid"
     """How Inception's pictures get 299 pixels."""
     threshold: float = near_copies.THRESHOLD

@@ -18,7 +18,7 @@ from gendiff.data.random_access import Source
 from gendiff.metrics import features, frechet, statistics_files
 from gendiff.metrics.features import Features
 from gendiff.metrics.frechet import FittedGaussian, Running
-from gendiff.weights import files, torchvision_inception
+from gendiff.weights import files, torch_archive, torchvision_inception
 
 TOGETHER = 500
 """Images whose features are computed in one call."""
@@ -33,7 +33,7 @@ class FeatureOptions:
     features: Literal["random-convolutions", "pixels", "inception"] = "random-convolutions"
     """A small network with fixed random weights, the pixels themselves, or the pool of Inception-v3, which needs its weights."""
     inception_weights: str | None = None
-    """Parameters of Inception-v3 by torchvision's names, a .safetensors file."""
+    """Parameters of Inception-v3 by torchvision's names, a .safetensors or .pth file, as pytorch-fid's."""
     resize: Literal["clean-fid", "tf"] = "clean-fid"
     """How Inception's pictures get 299 pixels: bicubic with antialiasing, or as TensorFlow 1 did, bilinear without."""
 
@@ -41,13 +41,15 @@ class FeatureOptions:
 def function(options: FeatureOptions) -> Features:
     """uint8 images (n, h, w, c) -> features (n, d). ConfigError for weights that are missing or not wanted."""
     if (options.features == "inception") != (options.inception_weights is not None):
-        raise ConfigError("--features inception and --inception-weights FILE.safetensors need each other")
+        raise ConfigError("--features inception and --inception-weights FILE need each other")
     if options.inception_weights is None:
         plain = features.pixels if options.features == "pixels" else features.random_convolutions(SEED)
         return lambda images: plain(np.asarray(scaling.to_unit(images, 256)))
     network = networks.Inception("fid")
     like = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), jnp.zeros((1, 299, 299, 3))))
-    params = torchvision_inception.params(files.load(options.inception_weights), like)
+    place = Path(options.inception_weights)
+    stored = (torch_archive if place.suffix.lower() in files.PICKLED else files).load(place)
+    params = torchvision_inception.params(stored, like)
     return features.inception(networks.pure(network), params, resize=options.resize)
 
 
