@@ -1,8 +1,10 @@
 """A page for each committed result, made from its results.json: `python -m experiments.documentation.results_pages` writes them all.
 
-No number on these pages is written by hand. What the numbers mean, in words, is in readings/NAME.md beside this file.
+No number on these pages is written by hand. What the numbers mean, in words, is in readings/NAME.md beside this file. The roles of the
+claims and the sentences that answer are the study's; where they have changed since its run, its results.json is written anew.
 """
 
+import dataclasses
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,9 +13,10 @@ from typing import Any
 import jinja2
 
 from experiments import catalogue as experiments
+from experiments.documentation import statements
 from gendiff.diffusion.samplers import catalogue
 from gendiff.runs import registry
-from gendiff.runs.reporting import formatting, json_files, results, verdicts, words
+from gendiff.runs.reporting import answers, formatting, json_files, results, verdicts, words
 from gendiff.runs.reporting.results import Cell, Results, Table
 from gendiff.runs.reporting.verdicts import Summary
 
@@ -28,29 +31,47 @@ FOLDED = 30
 
 def pages(folder: Path = FOLDER) -> Iterator[tuple[Path, str]]:
     """(file, text) of each result's page and its model cards, of the list of results, and of samplers, which has a table between marks."""
-    outcomes = [results.read(path.parent) for path in sorted(folder.glob(f"*/{results.FILE}"))]
+    outcomes = [concluded(path.parent) for path in sorted(folder.glob(f"*/{results.FILE}"))]
     loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     environment.filters["text"] = _text
-    environment.globals |= {"claims": _claims, "cells": _cells, "duration": formatting.duration, "plain": _plain}
+    environment.globals |= {"claims": _claims, "cells": _cells, "duration": formatting.duration, "plain": _plain, "counts": _counts}
+    environment.globals |= {"needed": _needed, "mean": _mean}
     measured = {outcome.name for outcome in outcomes}
     waiting = [registry.load(name, experiments.EXPERIMENTS) for name in experiments.EXPERIMENTS if name not in measured]
+    rows = {chapter: [_row(number, text, outcomes) for number, text in each.items()] for chapter, each in statements.CHAPTERS.items()}
+    promises, aims = ([(out.name, each) for out in outcomes for each in out.sections().get(role, [])] for role in ("promise", "aim"))
     index = environment.get_template("results.md.jinja")
-    yield folder / "README.md", index.render(outcomes=outcomes, summaries_of=_summaries, waiting=waiting)
+    yield folder / "README.md", index.render(outcomes=outcomes, waiting=waiting, chapters=rows, promises=promises, aims=aims)
     before, _, after = re.split(r"(?<=results_pages -->\n)(.*)(?=<!-- end -->)", SAMPLERS.read_text(encoding="utf-8"), flags=re.S)
     yield SAMPLERS, before + sampler_table(results.read(folder / "certify")) + "\n" + after
     for outcome in outcomes:
         file = READINGS / f"{outcome.name}.md"
         reading = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
-        further = registry.load(outcome.name, experiments.EXPERIMENTS).pages if outcome.name in experiments.EXPERIMENTS else None
-        cards = dict(further(folder / outcome.name)) if further is not None else {}
+        experiment = registry.load(outcome.name, experiments.EXPERIMENTS) if outcome.name in experiments.EXPERIMENTS else None
+        cards = dict(experiment.pages(folder / outcome.name)) if experiment is not None and experiment.pages is not None else {}
         elsewhere = [results.read(path.parent) for path in sorted((folder / outcome.name / MACHINES).glob(f"*/{results.FILE}"))]
-        by_machine = _by_machine([outcome, *elsewhere]) if elsewhere else ""
-        named = {"summaries": _summaries(outcome), "by_machine": by_machine, "reading": reading, "cards": [card.stem for card in cards]}
-        clips = {path.name: path.stem.replace("_", " ") for path in sorted((folder / outcome.name).glob("*.webp"))}
-        page = environment.get_template("result.md.jinja").render(outcome=outcome, clips=clips, words=words.of(outcome), **named)
+        sections = [(results.SECTIONS[role], results.NOTES.get(role, ""), each) for role, each in outcome.sections().items()]
+        page = environment.get_template("result.md.jinja").render(
+            outcome=outcome,
+            sections=sections,
+            by_machine=_by_machine([outcome, *elsewhere]) if elsewhere else "",
+            reading=reading,
+            cards=[card.stem for card in cards],
+            before=experiment.answer.before if experiment is not None else (),
+            clips={path.name: path.stem.replace("_", " ") for path in sorted((folder / outcome.name).glob("*.webp"))},
+            words=words.of(outcome),
+        )
         yield folder / outcome.name / "README.md", page
         yield from cards.items()
+
+
+def concluded(folder: Path) -> Results:
+    """The result of a folder with what its study answers today: roles, verdict and sentences."""
+    outcome = results.read(folder)
+    if outcome.name not in experiments.EXPERIMENTS:
+        return outcome
+    return answers.conclude(outcome, registry.load(outcome.name, experiments.EXPERIMENTS).answer)
 
 
 def sampler_table(certified: Results) -> str:
@@ -68,25 +89,57 @@ def sampler_table(certified: Results) -> str:
 
 
 def main() -> None:
-    """Writes every page and prints its path."""
+    """Writes every page and prints its path; before it each results.json whose study answers otherwise than it says."""
+    for path in sorted(FOLDER.glob(f"*/{results.FILE}")):
+        if (outcome := concluded(path.parent)) != results.read(path):
+            print(results.write(outcome, path.parent))
     for file, text in pages():
         print(json_files.write_bytes(file, text.encode()))
 
 
-def _summaries(outcome: Results) -> list[Summary]:
-    return list(verdicts.by_id(outcome.claims).values())
+@dataclasses.dataclass(frozen=True)
+class _Measured:
+    """What one study says of a statement."""
+
+    name: str
+    sentence: str
+
+
+def _row(number: str, text: str, outcomes: Iterable[Results]) -> dict[str, Any]:
+    """A statement of the essay: what all claims on it say together, and the sentence of each study."""
+    summaries, studies = [], []
+    for outcome in outcomes:
+        here = [each for each in outcome.sections().get("essay", []) if each.first.essay == number]
+        summaries += here
+        if here or number in outcome.statements:
+            studies.append(_Measured(outcome.name, outcome.statements.get(number, "")))
+    return {"number": number, "text": text, "word": verdicts.in_words(summaries) if summaries else "", "studies": studies}
+
+
+def _counts(outcome: Results) -> str:
+    return ", ".join(f"{name} {count}" for name, count in outcome.counts().items())
 
 
 def _claims(summaries: Iterable[Summary]) -> str:
     rows = []
     for each in summaries:
-        rows.append([_text(each.first.statement), _needed(each), _measured(each), each.verdict])
+        verdict = each.word if each.first.role != "essay" else f"{each.first.essay} {each.word}"
+        rows.append([_text(each.first.statement), _needed(each), _measured(each), verdict])
     return _folded(("statement", "needed", "measured", "verdict"), rows, ())
 
 
 def _measured(summary: Summary) -> str:
-    texts = formatting.measured((claim.value, *claim.interval) for claim in summary.claims)
-    return "<br>".join(_unbroken(f"{value} {interval}") for value, interval in texts)
+    """The mean over the seeds, then each seed; a number alone is its own mean."""
+    numbers = [(claim.value, *claim.interval) for claim in summary.claims]
+    if len(numbers) == 1:
+        return _mean(summary)
+    (value, interval), *seeds = formatting.measured([summary.number, *numbers])
+    return "<br>".join([f"**{_unbroken(f'{value} {interval}')}**", *(_unbroken(f"{each} {ends}") for each, ends in seeds)])
+
+
+def _mean(summary: Summary) -> str:
+    ((value, interval),) = formatting.measured([summary.number])
+    return _unbroken(f"{value} {interval}")
 
 
 def _needed(summary: Summary) -> str:
@@ -96,7 +149,7 @@ def _needed(summary: Summary) -> str:
 def _by_machine(outcomes: list[Results]) -> str:
     """A row for each claim, those of the first outcome first; a column for each machine."""
     columns = [_text(f"{outcome.machine['cpu']}, {outcome.machine['cores']} cores, jax {outcome.versions['jax']}") for outcome in outcomes]
-    found = [{each.first.id: each for each in _summaries(outcome)} for outcome in outcomes]
+    found = [verdicts.by_id(outcome.claims) for outcome in outcomes]
 
     def cell(there: dict[str, Summary], id: str) -> str:
         return f"{_measured(there[id])}<br>{there[id].verdict} (needed: {_needed(there[id])})" if id in there else ""

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from gendiff.core.errors import ConfigError
 from gendiff.runs import errors
+from gendiff.runs.reporting.answers import Answer
 from gendiff.runs.reporting.results import Explorer, Figure, Table
 from gendiff.runs.reporting.verdicts import Claim
 
@@ -90,6 +91,7 @@ class Experiment:
     command: a command of the experiment's own name, as in `NAME --help`; None where there is none.
     pages: from the folder of the committed results to (file, text) of each model card beside their page; None where there are none.
     typed: the command that is short for `run NAME`, where there is one.
+    answer: the roles of the claims, and the sentences that answer the question.
     runs: whether `run NAME` is there; False where the experiment's own command takes its place.
     """
 
@@ -108,6 +110,7 @@ class Experiment:
     pages: Callable[[Path], Iterable[tuple[Path, str]]] | None = None
     typed: str | None = None
     runs: bool = True
+    answer: Answer = Answer()
     check: Callable[[Any], None] | None = None
     plan: Callable[[Any, Any], None] | None = None
     meshes: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -23,7 +23,7 @@ from gendiff.runs.configuration import Config, Resolved
 from gendiff.runs.errors import DeviceError
 from gendiff.runs.progress import Progress, stage_seconds
 from gendiff.runs.registry import Catalogue, Experiment
-from gendiff.runs.reporting import json_files, report, results
+from gendiff.runs.reporting import answers, json_files, report, results
 from gendiff.runs.reporting.environment import Environment, environment
 from gendiff.runs.reporting.results import Results
 from gendiff.runs.run_folder import RunFolder
@@ -142,8 +142,7 @@ def shortfall(outcome: Results) -> str:
     if not outcome.judged or not outcome.claims:
         return "this is a smoke run, and its numbers mean nothing" if outcome.smoke else "this run has no verdict"
     summaries = outcome.summaries("claim", "control")
-    short = [f"{summary.id} is {summary.verdict}" for summary in summaries if summary.verdict != "PASS"]
-    return ", ".join(short) or ("" if outcome.verdict == "PASS" else f"the verdict is {outcome.verdict}")
+    return ", ".join(f"{summary.id} is {summary.verdict}" for summary in summaries if summary.verdict != "PASS")
 
 
 def conclude(
@@ -157,7 +156,7 @@ def conclude(
         named = json_files.encode(config) in map(json_files.encode, experiment.presets.values())
     evaluation = experiment.evaluate(config, folder, progress)
     trained = {"train": stage_seconds(folder.timings, "train", progress.line)} if experiment.train is not None else {}
-    outcome = results.conclude(
+    measured = results.conclude(
         experiment.name,
         experiment.question,
         config,
@@ -169,6 +168,7 @@ def conclude(
         checkpoints=last_checkpoints.read(experiment, folder),
         **vars(evaluation) | {"tables": (*evaluation.tables, *goodput.tables(folder))},
     )
+    outcome = answers.conclude(measured, experiment.answer)
     unfinished.discard(folder)
     folder.report.unlink(missing_ok=True)  # from here on it would be that of other results
     results.write(outcome, folder.path)

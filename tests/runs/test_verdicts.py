@@ -2,11 +2,13 @@ import dataclasses
 import math
 import types
 
+import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gendiff.runs.reporting import verdicts
+from gendiff.runs.reporting import answers, verdicts
 from tests.tables import table
 
 NUMBERS = st.floats(-1e6, 1e6)
@@ -65,6 +67,8 @@ def test_a_control_passes_when_it_misses_as_it_must():
         ({"kind": "null"}, "kind = 'null'"),
         ({"id": ""}, "id is empty"),
         ({"n": 0}, "n = 0 samples"),
+        ({"role": "essay"}, "an essay claim, and no other, names one"),
+        ({"role": "aim", "essay": "E5"}, "an essay claim, and no other, names one"),
     ],
 )
 def test_a_claim_that_cannot_be_is_refused(change, message):
@@ -80,15 +84,66 @@ PASS, OPEN, FAIL = (0.96, 0.98), (0.94, 0.96), (0.90, 0.94)
     [
         ((PASS,) * 3, "PASS"),
         ((PASS, OPEN, PASS), "INCONCLUSIVE"),
-        ((PASS, PASS, FAIL), "FAIL"),
-        ((OPEN, FAIL, PASS), "FAIL"),
-        ((), "INCONCLUSIVE"),
+        ((PASS, PASS, FAIL), "INCONCLUSIVE"),  # the seeds scatter
+        ((FAIL,) * 3, "FAIL"),
+        ((PASS,) * 30 + (OPEN,), "PASS"),  # one seed of many decides nothing
     ],
 )
-def test_a_claim_passes_in_every_seed_or_not_at_all(intervals, verdict):
-    seeds = [claim(interval=interval, seed=seed) for seed, interval in enumerate(intervals)]
-    assert [each.verdict for each in verdicts.by_id(seeds).values()] == [verdict][: len(seeds)]
-    assert verdicts.overall(seeds) == verdict  # no claims prove nothing
+def test_a_claim_is_judged_by_the_mean_over_its_seeds(intervals, verdict):
+    seeds = [claim(interval=interval, seed=seed, value=sum(interval) / 2) for seed, interval in enumerate(intervals)]
+    (summary,) = verdicts.by_id(seeds).values()
+    assert summary.verdict == summary.mean.verdict == verdict
+
+
+def test_no_claims_prove_nothing():
+    assert verdicts.overall(()) == verdicts.verdict(()) == "INCONCLUSIVE"
+
+
+def test_the_mean_of_seeds_that_scatter_has_students_interval():
+    values = (0.93, 0.97, 0.98, 0.91)
+    value, low, high = verdicts.mean_over_seeds((each, each, each) for each in values)
+    expected = scipy.stats.t.interval(0.95, 3, loc=np.mean(values), scale=scipy.stats.sem(values))
+    np.testing.assert_allclose((value, low, high), (np.mean(values), *expected), rtol=1e-12)
+
+
+def test_the_mean_of_seeds_that_agree_has_the_interval_of_all_their_samples():
+    value, low, high = verdicts.mean_over_seeds([(0.5, 0.4, 0.6)] * 4)
+    np.testing.assert_allclose((value, low, high), (0.5, 0.45, 0.55), rtol=1e-12)
+
+
+@table(("seeds", "spread", "least"), [(2, 0.0, 0.94), (2, 1.0, 0.82), (3, 1.0, 0.86), (8, 1.0, 0.92)])
+def test_the_interval_over_seeds_covers_the_truth_as_often_as_it_says(seeds, spread, least):
+    rng, draws, covered = np.random.default_rng(0), 2000, 0
+    for values in spread * rng.normal(size=(draws, seeds)) + 0.5 * rng.normal(size=(draws, seeds)):
+        _, low, high = verdicts.mean_over_seeds((each, each - 0.98, each + 0.98) for each in values)
+        covered += low <= 0 <= high
+    assert least < covered / draws < 0.99
+
+
+def test_seeds_whose_numbers_are_not_finite_fail_or_have_the_widest_interval():
+    assert all(map(math.isnan, verdicts.mean_over_seeds([(0.5, 0.4, 0.6), (math.nan, 0.4, 0.6)])))
+    assert verdicts.mean_over_seeds([(1.0, 0.5, math.inf), (2.0, 1.5, 3.0)]) == (1.5, 0.5, math.inf)
+
+
+@table(
+    ("roles", "judged", "verdict"),
+    [
+        (("E5", "E5"), (PASS, PASS), "holds"),
+        (("E5", "E7"), (PASS, FAIL), "holds in part"),
+        (("E5", "E7"), (OPEN, FAIL), "does not hold here"),
+        (("E5", "E7"), (OPEN, OPEN), "open"),
+        (("E5", "aim"), (PASS, FAIL), "holds"),  # an aim that is missed is no answer
+        (("promise", "check"), (PASS, FAIL), "PASS"),
+        (("aim", "check"), (FAIL, PASS), "FAIL"),
+        (("check", "check"), (PASS, OPEN), "INCONCLUSIVE"),
+        (("E5", "control"), (PASS, FAIL), "holds in part"),
+    ],
+)
+def test_a_study_answers_its_essay_or_promise_claims(roles, judged, verdict):
+    kinds = ["control" if role == "control" else "claim" for role in roles]
+    claims = [claim(f"c{number}", interval=each, kind=kind) for number, (each, kind) in enumerate(zip(judged, kinds, strict=True))]
+    named = {f"c{number}": "check" if role == "control" else role for number, role in enumerate(roles)}
+    assert verdicts.verdict(answers.give_roles(claims, named)) == verdict
 
 
 def test_claims_of_one_id_stand_together_in_the_order_of_seeds():

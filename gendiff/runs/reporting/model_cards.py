@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from gendiff.runs.reporting import formatting, verdicts
+from gendiff.runs.reporting import formatting
 from gendiff.runs.reporting.verdicts import Claim
 
 
@@ -20,8 +20,8 @@ def render(template: Path, file: Path, about: Any, claims: Iterable[Claim], **fi
 
 
 def measured(claims: Iterable[Claim], trained_seed: int) -> Iterator[tuple[str, str, str, str]]:
-    """(statement, needed, measured, verdict) of each claim, of the seed of a network or of none; the verdict is that of all seeds."""
-    for summary in verdicts.by_id(claims).values():
-        for claim in [claim for claim in summary.claims if claim.seed in (None, trained_seed)][:1]:
+    """(statement, needed, measured, verdict) of each claim of the seed of a network, or of none."""
+    for claim in claims:
+        if claim.seed in (None, trained_seed):
             ((value, interval),) = formatting.measured([(claim.value, *claim.interval)])
-            yield claim.statement, formatting.needed(claim.relation, claim.threshold), f"{value} {interval}", summary.verdict
+            yield claim.statement, formatting.needed(claim.relation, claim.threshold), f"{value} {interval}", claim.verdict

@@ -15,9 +15,9 @@ from typing import Any
 import jinja2
 
 from gendiff.core.errors import DataError
-from gendiff.runs.reporting import formatting, json_files, results, words
+from gendiff.runs.reporting import formatting, json_files, results, verdicts, words
 from gendiff.runs.reporting.results import Explorer, Results, Table
-from gendiff.runs.reporting.verdicts import Claim, Kind, Summary
+from gendiff.runs.reporting.verdicts import Claim, Summary
 
 FILE = "report.html"
 SPRITES = "denoising*.png"
@@ -27,6 +27,10 @@ WIDE = 1400
 LONGEST_SCALE = 44
 """Letters for which all values of a slider fit below it on a phone; of a longer scale only the ends are written."""
 SMOKE = "A smoke run: it shows that everything runs. Its numbers mean nothing."
+RULE = (
+    "The verdict is that of the mean over the seeds: PASS, or holds, if the unfavourable end of its 95 % interval clears the threshold; "
+    "FAIL, or does not hold here, if the favourable end misses it; INCONCLUSIVE, or open, otherwise. The shaded side of a strip is allowed."
+)
 NOT_JUDGED = "Figures without a verdict: verdicts belong to the presets."
 
 
@@ -55,6 +59,9 @@ def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice
         pairs_of=_flat,
         config=_config(outcome),
         rows_of=_rows,
+        sections=[(results.SECTIONS[role], results.NOTES.get(role, ""), each) for role, each in outcome.sections().items()],
+        tone=verdicts.tone,
+        RULE=RULE,
         words=words.of(outcome),
         formatting=formatting,
     )
@@ -62,22 +69,27 @@ def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice
 
 
 def table_text(outcome: Results, notice: str = "") -> str:
-    """The claims as plain text: a line with verdict, statement and threshold, then a line per seed with its numbers; then main tables."""
+    """The answer and the claims as plain text, then main tables.
+
+    Of a claim there is a line with verdict, statement and threshold, then a line per seed with its numbers.
+    """
     head = outcome.name if outcome.verdict == "NONE" else f"{outcome.name}: {outcome.verdict}"
     sentence = notice or _notice(outcome)
     lines = [f"{head} (a smoke run: its numbers mean nothing)"] if outcome.smoke else [head, sentence] if sentence else [head]
+    lines += [outcome.answer] if outcome.answer else []
     lines.append(", ".join(f"{name} {text}" for name, text in _facts(outcome).items()))
     cells = {
-        summary.id: [(row["seed"] and f"seed {row['seed']}", row["value"], row["interval"], row["samples"]) for row in _rows(summary)]
+        summary.id: [
+            (f"seed {row['seed']}" if row["seed"].isdigit() else row["seed"], row["value"], row["interval"], row["samples"])
+            for row in _rows(summary)
+        ]
         for summary in outcome.summaries("claim", "control")
     }
     widths = [max(map(len, column)) for column in zip(*itertools.chain(*cells.values()), strict=True)]
-    kinds: tuple[tuple[str, Kind], ...] = (("Claims", "claim"), ("Controls, each of which must miss a threshold", "control"))
-    for heading, kind in kinds:
-        summaries = outcome.summaries(kind)
-        lines += ["", heading] if summaries else []
+    for role, summaries in outcome.sections().items():
+        lines += ["", results.SECTIONS[role]]
         for summary in summaries:
-            first, verdict = summary.first, summary.verdict if outcome.judged else ""
+            first, verdict = summary.first, summary.word if outcome.judged else ""
             lines.append(f"  {verdict:<12}  {first.statement} ({summary.id}; needed {formatting.needed(first.relation, first.threshold)})")
             for seed, value, interval, samples in cells[summary.id]:
                 lines.append(f"{'':<16}{seed:<{widths[0]}}  {value:>{widths[1]}}  {interval:<{widths[2]}}  n = {samples}")
@@ -172,17 +184,20 @@ def _sprite_layout(path: Path) -> dict[str, Any]:
 
 
 def _rows(summary: Summary) -> list[dict[str, Any]]:
-    texts = formatting.measured((claim.value, *claim.interval) for claim in summary.claims)
+    """A row per seed; before them the mean, where there are several."""
+    means = [summary.mean] if len(summary.claims) > 1 else []
+    claims = [*means, *summary.claims]
+    texts = formatting.measured((claim.value, *claim.interval) for claim in claims)
     return [
         {
-            "seed": "" if claim.seed is None else str(claim.seed),
+            "seed": f"mean of {len(summary.claims)}" if number < len(means) else "" if claim.seed is None else str(claim.seed),
             "value": value,
             "interval": interval,
-            "samples": formatting.number(claim.n),
+            "samples": formatting.number(claim.n if number >= len(means) else sum(each.n for each in summary.claims)),
             "verdict": claim.verdict,
-            "strip": _strip(claim, summary.claims),
+            "strip": _strip(claim, claims),
         }
-        for claim, (value, interval) in zip(summary.claims, texts, strict=True)
+        for number, (claim, (value, interval)) in enumerate(zip(claims, texts, strict=True))
     ]
 
 
@@ -211,10 +226,8 @@ def _table(table: Table) -> dict[str, Any]:
 
 
 def _facts(outcome: Results) -> dict[str, str]:
-    verdicts = [summary.verdict for summary in outcome.summaries("claim", "control")]
     commit = "none" if outcome.commit is None else outcome.commit[:12]
-    passed = {"passed": f"{verdicts.count('PASS')} of {len(verdicts)}"} if outcome.judged else {}
-    return passed | {
+    return (outcome.counts() if outcome.judged else {}) | {
         "seeds": ", ".join(map(str, outcome.seeds)) or "none",
         "time": formatting.duration(sum(outcome.seconds.values())),
         "commit": f"{commit} with changes" if outcome.dirty else commit,

@@ -9,9 +9,23 @@ from typing import Any, Literal
 from gendiff.runs.reporting import json_files, verdicts
 from gendiff.runs.reporting.environment import Environment
 from gendiff.runs.reporting.formatting import Cell
-from gendiff.runs.reporting.verdicts import Claim, Kind, Summary, Verdict
+from gendiff.runs.reporting.verdicts import Claim, Kind, Summary, Verdict, Word
 
 FILE = "results.json"
+SECTIONS: Mapping[str, str] = {
+    "essay": "What the essay says",
+    "promise": "Promises",
+    "aim": "Aims",
+    "check": "Checks",
+    "": "Claims",
+    "control": "Controls",
+}
+"""The headings under which claims stand, by their role; controls stand together."""
+NOTES: Mapping[str, str] = {
+    "aim": "Speed and size that the library wants to reach.",
+    "check": "Identities and sanity tests, without which the other numbers could not be trusted.",
+    "control": "Something bad that the measurement must tell from good. PASS means that it does.",
+}
 
 
 @dataclass(frozen=True)
@@ -96,8 +110,10 @@ class Checkpoint:
 class Results:
     """What results.json holds.
 
-    verdict: of all claims and controls; always INCONCLUSIVE for a smoke run, whose numbers mean nothing; NONE for a run whose numbers are
+    verdict: as `verdicts.verdict` says; always INCONCLUSIVE for a smoke run, whose numbers mean nothing; NONE for a run whose numbers are
       those of no named preset.
+    answer: to the question, in one line with its main number; statements: of each statement of the essay that is tested, such as "E5", what
+      was measured. Both are empty where nothing is judged.
     commit, dirty: None outside git. config: the resolved configuration as plain JSON. seconds: of each stage.
     chosen: what was taken for the fields of the configuration that are None, in words.
     checkpoints: what was judged; none of a run that trained nothing, or of a version that did not record it.
@@ -106,7 +122,7 @@ class Results:
 
     name: str
     question: str
-    verdict: Verdict | Literal["NONE"]
+    verdict: Verdict | Word | Literal["NONE"]
     commit: str | None
     dirty: bool | None
     smoke: bool
@@ -121,11 +137,13 @@ class Results:
     explorers: tuple[Explorer, ...] = ()
     chosen: dict[str, str] = field(default_factory=dict)
     checkpoints: tuple[Checkpoint, ...] = ()
+    answer: str = ""
+    statements: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        verdicts.by_id(self.claims)  # raises where the seeds of a claim contradict each other
-        right = _verdict(self.claims, self.smoke)
-        if self.verdict != right and (self.smoke or self.verdict != "NONE"):
+        right = _verdict(self.claims, self.smoke)  # raises where the seeds of a claim contradict each other
+        older = {verdicts.overall(self.claims)} if not any(claim.role for claim in self.claims) else set()  # which asked for every seed
+        if self.verdict != right and (self.smoke or self.verdict not in {"NONE", *older}):
             raise ValueError(f"verdict = {self.verdict!r} contradicts the claims, which give {right}; build results with results.conclude")
         shown = [each.file for each in self.explorers] + [each.file for each in self.figures]
         for claim in self.claims:
@@ -141,6 +159,20 @@ class Results:
         """Of the claims of these kinds, over their seeds."""
         return [summary for summary in verdicts.by_id(self.claims).values() if summary.first.kind in kinds]
 
+    def sections(self) -> dict[str, list[Summary]]:
+        """The claims by the heading that they stand under; no heading without claims."""
+        groups: dict[str, list[Summary]] = {role: [] for role in SECTIONS}
+        for summary in self.summaries("claim", "control"):
+            groups["control" if summary.first.kind == "control" else summary.first.role].append(summary)
+        return {role: summaries for role, summaries in groups.items() if summaries}
+
+    def counts(self) -> dict[str, str]:
+        """Of each section how many claims hold, as in "3 of 4"."""
+        return {
+            SECTIONS[role].lower(): f"{sum(each.verdict == 'PASS' for each in summaries)} of {len(summaries)}"
+            for role, summaries in self.sections().items()
+        }
+
 
 def conclude(
     name: str,
@@ -154,7 +186,7 @@ def conclude(
     smoke: bool = False,
     named: bool = True,
     chosen: Mapping[str, str] | None = None,
-    **shown: Iterable[Any],
+    **shown: Any,
 ) -> Results:
     """Results with the verdict that their claims give; none unless `named`: `config`, a frozen dataclass or a dict, is a named preset.
 
@@ -171,7 +203,7 @@ def conclude(
         seconds={stage: float(spent) for stage, spent in seconds.items()},
         claims=given,
         chosen=dict(chosen or {}),
-        **{kind: tuple(each) for kind, each in shown.items()},
+        **{kind: tuple(each) for kind, each in shown.items()},  # type: ignore[arg-type]  # of which each is a field
         **environment,
     )
 
@@ -192,5 +224,6 @@ def _check_png(file: str) -> None:
         raise ValueError(f"file = {file!r} must be the plain name of a .png in the run folder")
 
 
-def _verdict(claims: Iterable[Claim], smoke: bool) -> Verdict:
-    return "INCONCLUSIVE" if smoke else verdicts.overall(claims)
+def _verdict(claims: Iterable[Claim], smoke: bool) -> Verdict | Word:
+    judged = verdicts.verdict(claims)
+    return "INCONCLUSIVE" if smoke else judged

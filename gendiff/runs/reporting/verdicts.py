@@ -1,14 +1,22 @@
-"""Claims and what the numbers say of them: PASS, FAIL or INCONCLUSIVE."""
+"""Claims and what the numbers say of them: PASS, FAIL or INCONCLUSIVE; of the essay's statements in words."""
 
+import dataclasses
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import scipy.stats
+
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+Word = Literal["holds", "holds in part", "does not hold here", "open"]
+"""What is answered of a statement of the essay."""
 Relation = Literal["<=", ">="]
 Kind = Literal["claim", "control"]
+Role = Literal["essay", "promise", "aim", "check"]
+"""essay: tests a numbered statement of the essay. promise: of this library. aim: speed or size. check: an identity or a sanity test."""
+WORDS: Mapping[Verdict, Word] = {"PASS": "holds", "FAIL": "does not hold here", "INCONCLUSIVE": "open"}
 Interval = tuple[float, float]
 Number = tuple[float, float, float]
 """A value and its 95 % interval: (value, low, high)."""
@@ -23,7 +31,8 @@ class Claim:
     kind: a "control" states that something bad misses a named threshold, so PASS means that it misses as it must.
     threshold_name: the field of the configuration's `thresholds` that holds the threshold.
     figure: the file of the figure or explorer that shows the number, to which the report links; empty where none does.
-    Raises ValueError for a relation, interval, threshold, n or verdict that cannot be.
+    role: what the claim is for; empty where the study does not say. essay: the statement that a claim of role "essay" tests, such as "E5".
+    Raises ValueError for a relation, interval, threshold, n, verdict or role that cannot be.
     """
 
     id: str
@@ -38,12 +47,18 @@ class Claim:
     kind: Kind = "claim"
     threshold_name: str = ""
     figure: str = ""
+    role: Role | Literal[""] = ""
+    essay: str = ""
 
     def __post_init__(self) -> None:
         if not self.id:
             raise ValueError("id is empty: a claim needs a name")
         if self.kind not in get_args(Kind):
             raise ValueError(f"kind = {self.kind!r} is none of {', '.join(get_args(Kind))}")
+        if (self.role == "essay") != bool(self.essay):
+            raise ValueError(
+                f"claim {self.id!r} has role {self.role!r} and statement {self.essay!r}: an essay claim, and no other, names one"
+            )
         if self.n < 1:
             raise ValueError(f"n = {self.n} samples cannot support claim {self.id!r}: at least 1 is needed")
         right = _judge_number(self.value, self.interval, self.relation, self.threshold)
@@ -58,7 +73,28 @@ class Summary:
 
     id: str
     claims: tuple[Claim, ...]
-    verdict: Verdict
+
+    @property
+    def number(self) -> Number:
+        """The mean over the seeds with its 95 % interval."""
+        return mean_over_seeds((claim.value, *claim.interval) for claim in self.claims)
+
+    @property
+    def mean(self) -> Claim:
+        """The claim of the mean over the seeds."""
+        value, low, high = self.number
+        verdict = _judge_number(value, (low, high), self.first.relation, self.first.threshold)
+        return dataclasses.replace(self.first, value=value, interval=(low, high), seed=None, verdict=verdict)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of the mean over the seeds."""
+        return self.mean.verdict
+
+    @property
+    def word(self) -> Verdict | Word:
+        """The verdict; in words where a statement of the essay is tested."""
+        return WORDS[self.verdict] if self.first.role == "essay" else self.verdict
 
     @property
     def first(self) -> Claim:
@@ -122,14 +158,71 @@ def away(number: Number, target: float = 0.0) -> Number:
     return abs(value), 0.0 if low <= 0 <= high else ends[0], ends[1]
 
 
-def overall(claims: Iterable[Claim]) -> Verdict:
+def mean_over_seeds(numbers: Iterable[Number]) -> Number:
+    """The mean of one measure over seeds and its 95 % interval; that of a single seed is the seed's.
+
+    Its variance is that within seeds, from their intervals, plus what the seeds scatter beyond it (DerSimonian and Laird, 1986, with equal
+    weights; from memory). The interval is Student's t with the degrees of freedom of Welch and Satterthwaite: those of the seeds where
+    seeds scatter, many where they do not. It is the same rule for any number of seeds, and too narrow for few that scatter much: where
+    their spread is twice that within them, 84 % of pairs of seeds, 88 % of threes and 93 % of eights cover the truth. Where an end is not
+    finite, the interval holds those of all seeds.
+    """
+    rows = tuple(numbers)
+    count = len(rows)
+    if count == 1:
+        return rows[0]
+    value = sum(row[0] for row in rows) / count
+    if any(math.isnan(end) for row in rows for end in row):
+        return math.nan, math.nan, math.nan
+    if not all(math.isfinite(end) for row in rows for end in row):
+        return value, min(low for _, low, _ in rows), max(high for _, _, high in rows)
+    normal = float(scipy.stats.norm.ppf(0.975))
+    within = sum(((high - low) / 2 / normal) ** 2 for _, low, high in rows) / count
+    centres = [(low + high) / 2 for _, low, high in rows]
+    centre = sum(centres) / count
+    between = max(0.0, sum((each - centre) ** 2 for each in centres) / (count - 1) - within)
+    freedom = (count - 1) * ((within + between) / between) ** 2 if between > 0 else math.inf
+    half = math.sqrt((within + between) / count) * (normal if math.isinf(freedom) else float(scipy.stats.t.ppf(0.975, freedom)))
+    return value, centre - half, centre + half
+
+
+def overall(judged: Iterable[Claim | Summary]) -> Verdict:
     """PASS if every claim passes, FAIL if any fails, else INCONCLUSIVE (no claims at all included)."""
-    verdicts = {each.verdict for each in claims}
+    verdicts = {each.verdict for each in judged}
     return "FAIL" if "FAIL" in verdicts else "PASS" if verdicts == {"PASS"} else "INCONCLUSIVE"
 
 
+def tone(verdict: str) -> Verdict:
+    """The verdict whose colour a word has."""
+    return "PASS" if verdict in ("PASS", "holds") else "FAIL" if verdict in ("FAIL", "does not hold here") else "INCONCLUSIVE"
+
+
+def in_words(summaries: Iterable[Summary]) -> Word:
+    """What claims on the essay say together; a control beside them must pass for "holds"."""
+    groups = tuple(summaries)
+    verdicts = [each.verdict for each in groups if each.first.kind == "claim"]
+    if "PASS" in verdicts:
+        return "holds" if overall(groups) == "PASS" else "holds in part"
+    return "does not hold here" if "FAIL" in verdicts else "open"
+
+
+def verdict(claims: Iterable[Claim]) -> Verdict | Word:
+    """What all claims of a study say: those of its essay and promise claims with the controls, else those of its aims, else of its checks.
+
+    In words where a statement of the essay is among them.
+    """
+    groups = list(by_id(claims).values())
+    controls = [each for each in groups if each.first.kind == "control"]
+    for roles in (("essay", "promise"), ("aim",), ("check", "")):
+        heads = [each for each in groups if each.first.kind == "claim" and each.first.role in roles]
+        if heads:
+            essay = any(each.first.role == "essay" for each in heads)
+            return in_words(heads + controls) if essay else overall(heads + controls)
+    return overall(controls)
+
+
 def by_id(claims: Iterable[Claim]) -> dict[str, Summary]:
-    """Claims of one id together, in order of first appearance; the verdict is PASS only if every seed passes, FAIL if any fails.
+    """Claims of one id together, in order of first appearance.
 
     Raises ValueError where a seed is given twice, or where the seeds of one id differ in anything but what was measured.
     """
@@ -140,11 +233,11 @@ def by_id(claims: Iterable[Claim]) -> dict[str, Summary]:
         group.sort(key=lambda each: (each.seed is not None, each.seed or 0))
         if twice := [first.seed for first, second in itertools.pairwise(group) if first.seed == second.seed]:
             raise ValueError(f"claim {id!r} is given twice for seed {twice[0]}: one number per seed")
-        for name in ("statement", "relation", "threshold", "kind", "threshold_name", "figure"):
+        for name in ("statement", "relation", "threshold", "kind", "threshold_name", "figure", "role", "essay"):
             values = {getattr(each, name) for each in group}
             if len(values) > 1:
                 raise ValueError(f"claim {id!r} has different values of {name} in its seeds: {', '.join(sorted(map(repr, values)))}")
-    return {id: Summary(id, tuple(group), overall(group)) for id, group in groups.items()}
+    return {id: Summary(id, tuple(group)) for id, group in groups.items()}
 
 
 def _judge_number(value: float, interval: Interval, relation: Relation, threshold: float) -> Verdict:

@@ -1,0 +1,73 @@
+import pytest
+
+from gendiff.core.errors import ConfigError
+from gendiff.runs.reporting import answers, results, verdicts
+from tests.tables import table
+
+ENVIRONMENT = results.Environment(commit="a" * 40, dirty=False, versions={}, machine={})
+
+
+def measured(**more):
+    claims = [verdicts.claim("ddim-20", "s", 0.1702 + seed / 100, (0.1, 0.25), "<=", 0.3, n=9, seed=seed) for seed in (0, 1)]
+    claims.append(verdicts.claim("speed", "s", 1.5, (1.4, 1.6), ">=", 2.0, n=9, seed=None))
+    tables = [results.Table("Means over seeds", ("sampler", "steps", "accuracy"), (("ddim", 20, 0.983), ("ddpm", 1000, (0.99, 0.98, 1.0))))]
+    figures = [results.Figure("curve.png", "a"), results.Figure("best.png", "b")]
+    given = {"seeds": (0, 1), "seconds": {}, "environment": ENVIRONMENT, "tables": tables, "figures": figures}
+    return results.conclude("ddim-steps", "?", {}, claims, **given | more)
+
+
+NUMBERS = {"accuracy": answers.Cell("Means", ("ddim", 20), "accuracy"), "chain": answers.Cell("Means", ("ddpm",), "accuracy")}
+
+
+@table(
+    ("text", "sentence"),
+    [
+        ("{ddim-20} floors", "0.1752 floors"),
+        ("{ddim-20:.2f interval} floors", "0.18 [0.12, 0.23] floors"),
+        ("{accuracy:.1%} and {chain:.0% interval}", "98.3 % and 99 % [98 %, 100 %]"),
+        ("{speed:interval} times", "1.5 [1.4, 1.6] times"),
+        ("no number", "no number"),
+    ],
+)
+def test_a_sentence_has_the_measured_numbers(text, sentence):
+    assert answers.fill(text, measured(), NUMBERS) == sentence
+
+
+@table(
+    ("text", "message"),
+    [
+        ("{speeds}", "names 'speeds', which is neither a claim nor among its numbers"),
+        ("{speed:3}", "format '3' of 'speed'"),
+        ("{lost}", "has 0 rows with"),
+        ("{other}", "has no table whose title begins with 'Medians'"),
+    ],
+)
+def test_a_sentence_without_its_number_is_refused(text, message):
+    numbers = {"lost": answers.Cell("Means", ("heun",), "accuracy"), "other": answers.Cell("Medians", ("ddim",), "accuracy")}
+    with pytest.raises(ConfigError, match=message):
+        answers.fill(text, measured(), numbers)
+
+
+ANSWER = answers.Answer(
+    roles={"ddim-*": "E5", "*": "aim"}, text="yes: {ddim-20:.2f}", statements={"E5": "{ddim-20:.1f} floors"}, picture="best.png"
+)
+
+
+def test_a_study_gives_its_claims_roles_and_its_result_an_answer():
+    outcome = answers.conclude(measured(), ANSWER)
+    assert (outcome.verdict, outcome.answer, outcome.statements) == ("holds", "yes: 0.18", {"E5": "0.2 floors"})
+    assert [(claim.role, claim.essay) for claim in outcome.claims] == [("essay", "E5")] * 2 + [("aim", "")]
+    assert [figure.file for figure in outcome.figures] == ["best.png", "curve.png"]
+    assert outcome.counts() == {"what the essay says": "1 of 1", "aims": "0 of 1"}
+    assert answers.conclude(outcome, ANSWER) == outcome
+
+
+def test_a_run_that_is_not_judged_has_no_answer():
+    for more in ({"smoke": True}, {"named": False}):
+        outcome = answers.conclude(measured(**more), ANSWER)
+        assert not outcome.answer and not outcome.statements and outcome.claims[0].essay == "E5"
+
+
+def test_a_role_that_there_is_not_is_refused():
+    with pytest.raises(ConfigError, match="claim 'speed' has role 'goal'"):
+        answers.give_roles(measured().claims, {"speed": "goal"})
