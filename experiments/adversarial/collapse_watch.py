@@ -7,11 +7,11 @@ from gendiff.adversarial import watch
 from gendiff.adversarial.watch import CollapseReport
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike, Params
-from gendiff.training.loop import OnState
+from gendiff.training.fit import OnState
 
 
 def looking(draw: Callable[[Params], ArrayLike], every: int, tell: Callable[[int, CollapseReport], object], **known: Any) -> OnState:
-    """An `on_state` of `training.loop` or of the experiments' training loop. It changes no step.
+    """An `on_state` of `training.fit` or of `training_loop.train`. It changes no step.
 
     draw: from the generator's average to samples (n, …), best jitted. every: in steps. tell: is called with the step and the report, such
     as `lambda step, report: progress.line(described(step, report))`. known: real data or modes, as `adversarial.watch.report` takes them.

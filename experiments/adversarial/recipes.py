@@ -17,7 +17,7 @@ from gendiff.adversarial import spectral, step
 from gendiff.core import sample_keys
 from gendiff.core.types import Params
 from gendiff.runs import devices, program_costs
-from gendiff.training.fit import INIT
+from gendiff.training.compile_step import INIT
 
 DRAWN = np.uint32(2**32 - 4)
 """What the key of samples folds into key(0): none of a training does."""

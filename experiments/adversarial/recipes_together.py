@@ -13,7 +13,7 @@ from gendiff.core.types import Params
 from gendiff.runs import meshes, seeds_together, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
-from gendiff.training import Programs
+from gendiff.training import CompiledStep
 
 
 def train(
@@ -31,14 +31,14 @@ def train(
 ) -> None:
     """Trains all seeds from each share of `total` steps to the next, and keeps what is drawn there (see `samples_over_training`).
 
-    data, options: of `training_loop.train_programs`. own: as for `seeds_together.programs`.
+    data, options: of `training_loop.train`. own: as for `seeds_together.programs`.
     """
     mesh = meshes.build(folder.mesh, ())
     run = _programs(recipe, seeds, own, mesh)
 
     def advance(share: float) -> Any:
         steps = samples_over_training.steps_at(share, total)
-        return training_loop.train_programs(run, data, seed=seeds[0], steps=steps, folder=folder, progress=progress, mesh=mesh, **options)
+        return training_loop.train(run, data, seed=seeds[0], steps=steps, folder=folder, progress=progress, **options)
 
     samples_over_training.train(folder, shares, advance, draw)
 
@@ -49,5 +49,5 @@ def restore(recipe: Recipe, count: int, folder: RunFolder, seed: int, *own: Any,
 
 
 @functools.lru_cache(maxsize=32)
-def _programs(recipe: Recipe, seeds: tuple[int, ...], own: tuple[tuple[float, ...], ...], mesh: jax.sharding.Mesh) -> Programs:
+def _programs(recipe: Recipe, seeds: tuple[int, ...], own: tuple[tuple[float, ...], ...], mesh: jax.sharding.Mesh) -> CompiledStep:
     return seeds_together.programs(recipe.step, recipe.fresh, seeds, mesh, tuple(np.array(each, np.float32) for each in own))

@@ -99,7 +99,7 @@ def _trained_on_drawings(
     image_coding.train(config.autoencoder, coder, images, place, quiet, seed=0, kl_weight=config.kl_weight)
     unit, params, clean = networks.coder(config, folder, 0, images, quiet)
     every: dict[str, Any] = {"checkpoint_every": of.checkpoint_every, "log_every": of.log_every}
-    arguments = networks.training(config, networks.LATENTS, clean)
+    arguments = networks.training(config, folder, networks.LATENTS, clean)
     state = training_loop.train(**arguments, seed=0, steps=STEPS, folder=folder.inside(networks.LATENTS), progress=quiet, **every)
     scale, shift = (
         np.broadcast_to(np.asarray(value, np.float64), config.channels).tolist() for value in (unit.network.scale, unit.network.shift)

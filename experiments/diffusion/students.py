@@ -197,7 +197,7 @@ def train(
     """A student of the teacher of each seed, from where its training stands; all seeds share a program.
 
     data: (seed, whether pairs of the teacher are wanted) -> a pytree of arrays (size, …), asked for where there is something to learn.
-    every: of `training_loop.train_programs`.
+    every: of `training_loop.train`.
     """
     student = STUDENTS[name]
     for earlier, round in zip((None, *student.rounds), student.rounds or (0,), strict=False):
@@ -210,10 +210,10 @@ def train(
             given, begun = data(seed, student.on_pairs), program._replace(fresh=jax.jit(_fresh(teaching, student, teacher)))
             numbers: dict[str, Any] = {"seed": seed, "steps": steps, "batch": teaching.batch}
             with progress.phase(name, seed=seed):
-                training_loop.train_programs(begun, given, folder=own, progress=progress, **numbers, **every)
+                training_loop.train(begun, given, folder=own, progress=progress, **numbers, **every)
 
 
-def _program(teaching: Teaching, student: Student, round: int, folder: RunFolder) -> training.Programs:
+def _program(teaching: Teaching, student: Student, round: int, folder: RunFolder) -> training.CompiledStep:
     """The step of a student under jit, which serves all seeds; `fresh` is that of each seed."""
     of, total = student.model(teaching), student.steps(teaching)
     step = training.make_step(student.loss(teaching, of, round), teaching.optimizer(total), ema_warm_up=True)
@@ -230,7 +230,7 @@ def _program(teaching: Teaching, student: Student, round: int, folder: RunFolder
         generator, metrics = step(state.generator, batch, *frozen)
         return Lesson(generator, fake, state.teacher), metrics
 
-    return training_loop.own_programs(advance, lambda key: None, meshes.build(folder.mesh, ()))
+    return training_loop.compile_step(advance, lambda key: None, meshes.build(folder.mesh, ()))
 
 
 def _fresh(teaching: Teaching, student: Student, teacher: Params) -> Callable[[jax.Array], Lesson]:

@@ -14,8 +14,8 @@ from gendiff.runs import meshes, seeds_together, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import formatting
 from gendiff.runs.run_folder import RunFolder
-from gendiff.training import Programs, TrainState, optimizers
-from gendiff.training.fit import INIT
+from gendiff.training import CompiledStep, TrainState, optimizers
+from gendiff.training.compile_step import INIT
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
@@ -24,20 +24,19 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     for name in NETWORKS:
         steps = documents.steps(config, name)
         progress.line(f"train {name}: {steps} steps for {len(config.seeds)} seeds")
-        training_loop.train_programs(
+        training_loop.train(
             programs(config, name, mesh),
             functools.partial(tasks.documents, config, name),
             seed=config.seeds[0],
             steps=steps,
             folder=folder.inside(name),
             progress=progress,
-            mesh=mesh,
             checkpoint_every=config.checkpoint_every,
             log_every=config.log_every,
         )
 
 
-def programs(config: Config, name: str, mesh: jax.sharding.Mesh) -> Programs:
+def programs(config: Config, name: str, mesh: jax.sharding.Mesh) -> CompiledStep:
     """What a training runs, for all seeds at once."""
     step = training.make_step(documents.loss(config, name), _optimizer(config, name))
     return seeds_together.programs(step, functools.partial(fresh, config, name), config.seeds, mesh)

@@ -13,7 +13,7 @@ from gendiff.data import batches
 from gendiff.runs import seeds_together, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
-from gendiff.training import Programs, TrainState
+from gendiff.training import CompiledStep, TrainState
 
 
 def fresh(network: networks.LanguageModel, optimizer: optax.GradientTransformation) -> Callable[[jax.Array], TrainState]:
@@ -23,14 +23,14 @@ def fresh(network: networks.LanguageModel, optimizer: optax.GradientTransformati
 
 def first(
     network: networks.LanguageModel, loss: Any, optimizer: optax.GradientTransformation, seeds: Sequence[int], mesh: jax.sharding.Mesh
-) -> Programs:
+) -> CompiledStep:
     """The programs of the first stage."""
     return seeds_together.programs(training.make_step(loss, optimizer), fresh(network, optimizer), seeds, mesh)
 
 
 def following(
     params: Params, loss: Any, optimizer: optax.GradientTransformation, seeds: Sequence[int], mesh: jax.sharding.Mesh
-) -> Programs:
+) -> CompiledStep:
     """The programs of a stage that begins with these parameters, whose leaves have an axis of seeds in front."""
     leaves, structure = jax.tree.flatten(params)
 
@@ -50,7 +50,7 @@ def batch_at(of_seeds: Sequence[Any], seeds: Sequence[int], batch: int, step: in
 
 
 def train(
-    run: Programs,
+    run: CompiledStep,
     batch_at: Callable[[int], Any],
     *,
     steps: int,
@@ -59,9 +59,9 @@ def train(
     progress: Progress,
     **options: Any,
 ) -> None:
-    """Train a stage, or what is left of it, in its own folder. options: mesh, checkpoint_every, log_every of `train_programs`."""
+    """Train a stage, or what is left of it, in its own folder. options: checkpoint_every, log_every of `training_loop.train`."""
     progress.line(f"train {folder.path.name}")
-    training_loop.train_programs(run, batch_at, seed=seeds[0], steps=steps, folder=folder, progress=progress, **options)
+    training_loop.train(run, batch_at, seed=seeds[0], steps=steps, folder=folder, progress=progress, **options)
 
 
 def restore(network: networks.LanguageModel, folder: RunFolder, seeds: Sequence[int]) -> Params:

@@ -16,8 +16,8 @@ from gendiff.runs import meshes, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import formatting
 from gendiff.runs.run_folder import RunFolder
-from gendiff.training import Programs, TrainState, optimizers
-from gendiff.training.fit import INIT
+from gendiff.training import CompiledStep, TrainState, optimizers
+from gendiff.training.compile_step import INIT
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
@@ -27,20 +27,19 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
         run = programs(config, attention, mesh)
         progress.line(f"train {attention} attention")
         for seed in config.seeds:
-            training_loop.train_programs(
+            training_loop.train(
                 run,
                 functools.partial(clips.batch, config, seed),
                 seed=seed,
                 steps=networks.steps(config, attention),
                 folder=clip_network.place(folder, attention),
                 progress=progress,
-                mesh=mesh,
                 checkpoint_every=config.checkpoint_every,
                 log_every=config.log_every,
             )
 
 
-def programs(config: Config, attention: str, mesh: jax.sharding.Mesh) -> Programs:
+def programs(config: Config, attention: str, mesh: jax.sharding.Mesh) -> CompiledStep:
     """What the training of every seed runs."""
     total = networks.steps(config, attention)
     numbers: dict[str, Any] = {"warmup": int(config.warmup * total), "total": total, "weight_decay": config.weight_decay}
@@ -51,7 +50,7 @@ def programs(config: Config, attention: str, mesh: jax.sharding.Mesh) -> Program
         return training.start(params, optimizer, key, ema=(config.ema,))
 
     step = training.make_step(networks.loss(config, attention), optimizer)
-    return training_loop.own_programs(step, fresh, mesh, libraries=networks.libraries())
+    return training_loop.compile_step(step, fresh, mesh, libraries=networks.libraries())
 
 
 def plan(config: Config, progress: Progress) -> None:

@@ -1,15 +1,13 @@
 """The step of a training before the training: what it takes and needs, on a state that nothing keeps."""
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from gendiff.core.types import Loss, Params
-from gendiff.runs import meshes, program_costs, training_loop
-from gendiff.runs.run_folder import RunFolder
-from gendiff.training import sharding
+from gendiff.core.types import Params
+from gendiff.runs import program_costs
+from gendiff.training import CompiledStep, sharding
 
 
 class Rehearsal:
@@ -19,23 +17,10 @@ class Rehearsal:
     peak: its bytes by XLA's analysis.
     """
 
-    def __init__(
-        self,
-        loss: Loss,
-        optimizer: Any,
-        init: Callable[[jax.Array], Params],
-        data: Any,
-        *,
-        batch: int,
-        folder: RunFolder,
-        ema: Sequence[float],
-        ema_warm_up: bool = False,
-    ) -> None:
-        mesh = meshes.build(folder.mesh, ())
-        programs = training_loop.shared_programs(loss, optimizer, init, mesh, (), tuple(ema), ema_warm_up, 1)
-        self._batch = sharding.shard(jax.tree.map(lambda array: np.asarray(array[:batch]), data), mesh)
-        self._state, self._step = sharding.replicate(programs.fresh(jax.random.key(0)), mesh), programs.step
-        step: Any = programs.step  # jitted
+    def __init__(self, program: CompiledStep, data: Any, *, batch: int) -> None:
+        self._batch = sharding.shard(jax.tree.map(lambda array: np.asarray(array[:batch]), data), program.mesh)
+        self._state, self._step = sharding.replicate(program.fresh(jax.random.key(0)), program.mesh), program.step
+        step: Any = program.step  # jitted
         lowered = step.lower(self._state, self._batch)
         self.flops, self.peak = program_costs.flops(lowered), program_costs.peak_bytes(lowered.compile())
 

@@ -13,16 +13,16 @@ from gendiff.core import records
 from gendiff.core.types import Metrics, Params
 from gendiff.runs import training_loop
 from gendiff.runs.run_folder import RunFolder
-from gendiff.training import Programs, TrainState
-from gendiff.training.fit import INIT
+from gendiff.training import CompiledStep, TrainState
+from gendiff.training.compile_step import INIT
 
 Step = Callable[[Any, Any], tuple[Any, Metrics]]
 Fresh = Callable[..., Any]
 """(key, *own) -> the state before the first step."""
 
 
-def programs(step: Step, fresh: Fresh, seeds: Sequence[int], mesh: jax.sharding.Mesh, own: tuple[Any, ...] = ()) -> Programs:
-    """What `training_loop.train_programs` runs for all seeds at once.
+def programs(step: Step, fresh: Fresh, seeds: Sequence[int], mesh: jax.sharding.Mesh, own: tuple[Any, ...] = ()) -> CompiledStep:
+    """What `training_loop.train` runs for all seeds at once.
 
     step, fresh: of one seed. Every leaf of the state has an axis of seeds in front, but for the counts of steps, which all share. A batch
     is (b, seeds, …), so that devices can share its rows. The start and the keys of a seed are those of key(seed); the key that the loop
@@ -44,11 +44,11 @@ def programs(step: Step, fresh: Fresh, seeds: Sequence[int], mesh: jax.sharding.
         following, metrics = jax.vmap(step, in_axes=(axes, 1), out_axes=(axes, 0))(states, batch)
         return following, _merged(metrics)
 
-    return training_loop.own_programs(advance, start, mesh, libraries=False)  # products of many small matrices: up to 1.6 times as fast
+    return training_loop.compile_step(advance, start, mesh, libraries=False)  # products of many small matrices: up to 1.6 times as fast
 
 
 def fresh(init: Callable[[jax.Array], Params], optimizer: optax.GradientTransformation) -> Fresh:
-    """From the key of a seed to its state before the first step, without averages; init gets the key of `fit.INIT`."""
+    """From the key of a seed to its state before the first step, without averages; init gets the key of `compile_step.INIT`."""
 
     def start(key: jax.Array) -> TrainState:
         return training.start(init(jax.random.fold_in(key, INIT)), optimizer, key, ema=())

@@ -4,11 +4,12 @@ import contextlib
 import functools
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import jax
 import numpy as np
+import optax
 
 from gendiff import training
 from gendiff.core import trees
@@ -20,9 +21,9 @@ from gendiff.runs.errors import Preempted
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import formatting
 from gendiff.runs.run_folder import RunFolder
-from gendiff.training import Programs, post_hoc_ema, programs, sharding, snapshots
+from gendiff.training import CompiledStep, post_hoc_ema, sharding, snapshots
 from gendiff.training.checkpoints import Checkpoints
-from gendiff.training.loop import OnState, OnStep, check_counts
+from gendiff.training.fit import OnState, OnStep, check_counts
 from gendiff.training.post_hoc_ema import Snapshot, Track
 
 LONG = 20.0
@@ -32,36 +33,7 @@ GENERATOR = "generator/"
 
 
 def train(
-    loss: Loss,
-    optimizer: Any,
-    init: Callable[[jax.Array], Params],
-    data: Any,
-    *,
-    folder: RunFolder,
-    ema: Sequence[Track] = (0.999,),
-    ema_warm_up: bool = False,
-    accumulate: int = 1,
-    mesh: jax.sharding.Mesh | None = None,
-    rules: sharding.Rules = (),
-    **more: Any,
-) -> training.TrainState:
-    """The state of a training of a loss in a run folder; see `train_programs`, which runs what this builds.
-
-    loss: (params, key, batch) -> (scalar, metrics). optimizer: of optax; with the same two, several seeds compile once.
-    init: key -> params, under jit; its key is fold_in(key(seed), 2**32 - 1).
-    ema: decays or power functions of the tracks; ema_warm_up, accumulate as in `training.make_step`.
-    mesh, rules: of `training.fit`; None: all devices of all processes, as --mesh says. The rules split layers where it has "tensor".
-    data, more: of `train_programs`: seed, steps, batch and progress, and what may be left out.
-    """
-    if mesh is None:
-        mesh = meshes.build(folder.mesh, rules)
-        rules = rules if mesh.shape["tensor"] > 1 else ()
-    run = shared_programs(loss, optimizer, init, mesh, rules, tuple(ema), ema_warm_up, accumulate)
-    return train_programs(run, data, folder=folder, mesh=mesh, **more)
-
-
-def train_programs(
-    run: Programs,
+    program: CompiledStep,
     data: Any,
     *,
     seed: int,
@@ -73,17 +45,16 @@ def train_programs(
     keep: int = 2,
     log_every: int = 10,
     most_nonfinite: int = 10,
-    mesh: jax.sharding.Mesh | None = None,
     on_step: OnStep | None = None,
     on_state: OnState | None = None,
     fingerprint: str = "",
     snapshot_every: int | None = None,
     description: Mapping[str, Any] | None = None,
 ) -> Any:
-    """The state after `steps` steps of a program of one's own, such as that of a GAN (`own_programs`).
+    """The state after `steps` steps of a program in a run folder.
 
     It goes on from the newest checkpoint of `folder.checkpoints(seed)` if there is one.
-    run: what `training.loop` runs; its state has `step` (). Several seeds that are given the same one compile once.
+    program: of `compile_loss` or `compile_step`; its state has `step` (). Several seeds that are given the same one compile once.
     data: a pytree of NumPy arrays (size, …), all of it in memory, from which `batch` rows per step are gathered on the host as a pure
     function of (seed, step); or a pure function step -> batch, for steps 0, 1, …, with `batch` left out. A batch is split over the devices
     along the first axis of its arrays; the devices must divide it. With several processes `batch` counts the rows of all, and a function
@@ -91,19 +62,18 @@ def train_programs(
     seed: the key of a step is fold_in(key(seed), step).
     checkpoint_every, log_every: in steps; the last is always saved and logged. keep: how many checkpoints.
     most_nonfinite: a step with a NaN or infinite loss or gradient is skipped and counted; after so many in a row the batch goes to debug/.
-    mesh: the devices that it was built for; None: all devices of all processes, as --mesh says.
-    on_step, on_state: of `training.loop`, beside what this does with each step. Of several processes number 0 calls them, with its own
+    on_step, on_state: of `training.fit`, beside what this does with each step. Of several processes number 0 calls them, with its own
     copy of the state; a state that is split over processes is not handed on.
     fingerprint: of the data where they are a function, such as that of a source; processes with another one are refused.
     snapshot_every: steps between snapshots of the averages by power functions, in `folder.snapshots(seed)`; None keeps none.
     description: what is trained, as JSON, for `pipelines.open_run`; checkpoints hold it.
 
-    The loop is `training.loop`; this adds what a run folder keeps. Metrics are lines {"seed", "step", "skipped", …metrics of that step},
-    without any time, so that the files of a resumed and an uninterrupted run are equal; where the seconds went is a line of the timings.
+    It is `training.fit` with what a run folder keeps. Metrics are lines {"seed", "step", "skipped", …metrics of that step}, without any
+    time, so that the files of a resumed and an uninterrupted run are equal; where the seconds went is a line of the timings.
     Raises ConfigError (batch > size, devices or accumulation do not divide the batch), NonFiniteError, errors of
     gendiff.training.checkpoints, and Preempted after a signal of `interruption` (the step is finished and saved first).
     """
-    mesh = meshes.build(folder.mesh, ()) if mesh is None else mesh
+    mesh = program.mesh
     configuration.check_seed(seed)
     check_counts(steps=steps, checkpoint_every=checkpoint_every, log_every=log_every, most_nonfinite=most_nonfinite)
     profiling.check(folder.profile, steps)
@@ -118,9 +88,9 @@ def train_programs(
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(interruption.watch())
         store = stack.enter_context(Checkpoints(folder.checkpoints(seed), config=stored, keep=keep, description=description))
-        kept = None
+        averages = None
         if snapshot_every is not None:
-            kept = stack.enter_context(Checkpoints(folder.snapshots(seed), config=stored, keep_every=1))
+            averages = stack.enter_context(Checkpoints(folder.snapshots(seed), config=stored, keep_every=1))
         log = training_log.TrainingLog(folder, seed, steps, log_every)
         traced = stack.enter_context(profiling.traced(folder.profile, folder.traces(seed)))
 
@@ -136,7 +106,7 @@ def train_programs(
             task = stack.enter_context(progress.task(f"train seed {seed}", steps, done))
             log.open(task, stack.enter_context(sinks.opened(sinks.Training(folder, seed, done), progress.line)))
 
-        def seen(step: int, metrics: Mapping[str, Any]) -> None:
+        def report(step: int, metrics: Mapping[str, Any]) -> None:
             log.add(step, metrics)
             if on_step is not None and distributed.first():
                 on_step(step, metrics)
@@ -150,35 +120,61 @@ def train_programs(
                 on_state(step, jax.tree.map(lambda leaf: leaf.addressable_data(0), state))
 
         try:
-            fitted = training.loop(
-                run.step,
-                run.fresh,
+            result = training.fit(
+                program,
                 lambda step: samples(step)[1],
                 steps=steps,
                 seed=seed,
                 store=store,
                 resume=folder.resume,
                 on_start=on_start if distributed.first() else None,
-                on_step=seen,
+                on_step=report,
                 on_state=look,
                 stop=lambda: bool(stop),
                 checkpoint_every=checkpoint_every,
                 most_nonfinite=most_nonfinite,
-                mesh=mesh,
-                shardings=run.shardings,
-                snapshots=kept,
-                snapshot_every=snapshot_every or 1,
+                snapshots=averages,
+                snapshot_every=snapshot_every,
                 compiled=lambda step, state, batch: traced(_compiled(step, state, batch, progress), int(state.step)),
             )
         except NonFiniteError as error:
             raise log.explained(error, *samples(log.step - 1)) from error
-        log.close(fitted.timing)
-        if fitted.stopped:
-            who, step = stop or "another process", int(fitted.state.step)
-            if not fitted.saved:
+        log.close(result.timing)
+        if result.stopped:
+            who, step = stop or "another process", int(result.state.step)
+            if not result.saved:
                 raise Preempted(f"{who} at step {step} of seed {seed}", "none of its steps had been finished")
-            raise Preempted(f"{who} at step {step} of seed {seed}; its newest checkpoint is that of step {fitted.saved}")
-    return fitted.state
+            raise Preempted(f"{who} at step {step} of seed {seed}; its newest checkpoint is that of step {result.saved}")
+    return result.state
+
+
+def compile_loss(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    init: Callable[[jax.Array], Params],
+    folder: RunFolder,
+    *,
+    rules: sharding.Rules = (),
+    ema: Iterable[Track] = (0.999,),
+    ema_warm_up: bool = False,
+    accumulate: int = 1,
+) -> CompiledStep:
+    """`training.compile_loss` for the devices of a run folder: all of all processes, as --mesh says.
+
+    With the same loss, optimizer and init the trainings of a run, which differ in seed or number of steps alone, share it and compile once.
+    rules: they split layers where the mesh has "tensor".
+    """
+    mesh = meshes.build(folder.mesh, rules)
+    rules = rules if mesh.shape["tensor"] > 1 else ()
+    options: dict[str, Any] = {"rules": rules, "ema": tuple(ema), "ema_warm_up": ema_warm_up, "accumulate": accumulate}
+    return _shared(loss, optimizer, init, mesh, **options)
+
+
+def compile_step(
+    step: Callable[..., Any], fresh: Callable[[jax.Array], Any], mesh: jax.sharding.Mesh, *, libraries: bool = True
+) -> CompiledStep:
+    """`training.compile_step` with the compiler options of this backend. libraries: as of `devices.compiler_options`."""
+    return _storable(functools.partial(training.compile_step, step, fresh, mesh), devices.compiler_options(libraries))
 
 
 def restore_ema(init: Callable[[jax.Array], Params], folder: RunFolder, *, seed: int, decay: float | None = None) -> Params:
@@ -247,39 +243,13 @@ def steps_done(folder: RunFolder, seed: int) -> int:
 
 
 @functools.lru_cache(maxsize=4)
-def shared_programs(
-    loss: Loss,
-    optimizer: Any,
-    init: Callable[[jax.Array], Params],
-    mesh: jax.sharding.Mesh,
-    rules: sharding.Rules,
-    ema: tuple[Track, ...],
-    ema_warm_up: bool,
-    accumulate: int,
-) -> Programs:
-    """What `train` runs. The trainings of a run that differ in seed or number of steps alone share it, and compile once."""
-    options = devices.compiler_options()
-    run = programs(
-        *(loss, optimizer, init, mesh),
-        rules=rules,
-        ema=ema,
-        ema_warm_up=ema_warm_up,
-        accumulate=accumulate,
-        compiler_options=options,
-    )
-    return run._replace(step=devices.storable(run.step, options))
+def _shared(*parts: Any, **options: Any) -> CompiledStep:
+    return _storable(functools.partial(training.compile_loss, *parts, **options), devices.compiler_options())
 
 
-def own_programs(
-    step: Callable[..., Any], fresh: Callable[[jax.Array], Any], mesh: jax.sharding.Mesh, *, libraries: bool = True
-) -> Programs:
-    """What `train_programs` runs, from `training.own_programs`, with the compiler options of this backend.
-
-    libraries: as of `devices.compiler_options`.
-    """
-    options = devices.compiler_options(libraries)
-    run = training.own_programs(step, fresh, mesh, compiler_options=options)
-    return run._replace(step=devices.storable(run.step, options))
+def _storable(build: Callable[..., CompiledStep], options: dict[str, Any]) -> CompiledStep:
+    program = build(compiler_options=options)
+    return program._replace(step=devices.storable(program.step, options))
 
 
 def _drawn_from(held: Iterable[str]) -> str:

@@ -95,7 +95,7 @@ Track = float | PowerFunction
 
 
 def power(relative_std: float) -> PowerFunction:
-    """Return a power-function track for the `ema` of `training.start` and `training.fit`.
+    """Return a power-function track for the `ema` of `training.start` and `training.compile_loss`.
 
     Args:
         relative_std: σ_rel in (0, 12^-½]. The two of the paper are 0.05 and 0.10; `relative_error` tells which lengths they reach.

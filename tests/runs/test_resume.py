@@ -257,10 +257,11 @@ def test_data_are_any_pytree_or_a_function_of_the_step(tmp_path):
     for name, given, batch in (("arrays", data, 4), ("function", at, None)):
         folder = create(tmp_path / name)
         more = {"seed": 0, "steps": 3, "folder": folder, "progress": Progress(quiet=True)}
-        states.append(training_loop.train(loss, optimizer, init, given, batch=batch, **more))
+        program = training_loop.compile_loss(loss, optimizer, init, folder)
+        states.append(training_loop.train(program, given, batch=batch, **more))
     assert states[0].params["w"] == states[1].params["w"] != 0
     with pytest.raises(ConfigError, match="function of the step"):
-        training_loop.train(loss, optimizer, init, at, batch=4, **more)
+        training_loop.train(program, at, batch=4, **more)
 
 
 def test_bad_numbers_of_the_loop_are_named(tmp_path):

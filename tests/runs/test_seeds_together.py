@@ -74,7 +74,7 @@ def test_a_gan_that_died_and_went_on_ends_bitwise_as_one_that_did_not_and_its_av
                 raise RuntimeError("died")
 
         more = {"seed": 3, "steps": 5, "folder": folder, "progress": Progress(quiet=True)}
-        return folder, training_loop.train_programs(together, rows, checkpoint_every=2, log_every=1, on_step=on_step, **more)
+        return folder, training_loop.train(together, rows, checkpoint_every=2, log_every=1, on_step=on_step, **more)
 
     whole, state = run("whole")
     with pytest.raises(RuntimeError, match="died"):

@@ -84,9 +84,10 @@ def optimizer(learning_rate):
 
 def train(config, folder, progress):
     every = {"checkpoint_every": config.checkpoint_every, "log_every": config.log_every, "most_nonfinite": 3}
-    run = {"steps": config.train_steps, "batch": config.batch, "folder": folder, "progress": Trap(progress), "ema": (0.9, 0.99)}
+    run = {"steps": config.train_steps, "batch": config.batch, "folder": folder, "progress": Trap(progress)}
+    program = training_loop.compile_loss(loss, optimizer(config.learning_rate), init, folder, ema=(0.9, 0.99))
     for seed in config.seeds:
-        training_loop.train(loss, optimizer(config.learning_rate), init, data(config.poisoned), seed=seed, **run, **every)
+        training_loop.train(program, data(config.poisoned), seed=seed, **run, **every)
 
 
 class Trap:

@@ -39,9 +39,9 @@ def parts(network):
     return loss, lambda key: networks.init(network, key, jnp.zeros((1, *SHAPE)), jnp.zeros(1), jnp.zeros(1, jnp.int32))
 
 
-def train(name, mesh, rules=(), **options):
+def train(name, mesh, rules=()):
     loss, init = parts(NETWORKS[name])
-    return training.fit(loss, OPTIMIZER, init, example, **{"steps": STEPS, "mesh": mesh, "rules": rules, "ema": (0.9,)} | options)
+    return training.fit(training.compile_loss(loss, OPTIMIZER, init, mesh, rules=rules, ema=(0.9,)), example, steps=STEPS)
 
 
 def drawn(name, params, mesh):
@@ -109,7 +109,7 @@ def check_texts():
 
     meshes = sharding.mesh(devices=jax.devices()[:1]), sharding.mesh(data=2, fsdp=2, tensor=2)
     alone, spread = (
-        training.fit(loss, OPTIMIZER, init, told, steps=STEPS, mesh=mesh, rules=rules).state.params
+        training.fit(training.compile_loss(loss, OPTIMIZER, init, mesh, rules=rules), told, steps=STEPS).state.params
         for mesh, rules in zip(meshes, ((), RULES), strict=True)
     )
     assert_close(spread, alone, "texts")
@@ -136,7 +136,7 @@ def check_memory():
     mesh, (loss, init) = sharding.mesh(fsdp=8), parts(network)
     # XLA:CPU joins the sums of all gradients to one; other backends go layer by layer
     options = {"xla_disable_hlo_passes": "cpu-all-reduce-combiner,all-reduce-combiner", "xla_backend_optimization_level": 0}
-    run = training.programs(loss, OPTIMIZER, init, mesh, ema=(0.9,), compiler_options=options)
+    run = training.compile_loss(loss, OPTIMIZER, init, mesh, ema=(0.9,), compiler_options=options)
     shapes = jax.eval_shape(run.fresh, jax.random.key(0))
     large = [leaf for leaf in jax.tree.leaves(shapes) if leaf.size >= sharding.SMALLEST]
     assert sum(leaf.size for leaf in large) > 0.9 * sum(leaf.size for leaf in jax.tree.leaves(shapes))
@@ -171,7 +171,7 @@ def check_checkpoints(folder):
     """A state that eight devices saved is restored on two, and from there on one, without a bit changed."""
     loss, init = parts(NETWORKS["dit"])
     meshes = (sharding.mesh(data=2, fsdp=2, tensor=2), *(sharding.mesh(fsdp=n, devices=jax.devices()[:n]) for n in (2, 1)))
-    fresh = training.programs(loss, OPTIMIZER, init, meshes[0], rules=RULES, ema=(0.9,)).fresh
+    fresh = training.compile_loss(loss, OPTIMIZER, init, meshes[0], rules=RULES, ema=(0.9,)).fresh
     state, shapes = fresh(jax.random.key(0)), jax.eval_shape(fresh, jax.random.key(0))
     wanted = {path: np.asarray(leaf).tobytes() for path, leaf in trees.paths(state.params).items()}
     for number, mesh in enumerate(meshes[1:]):

@@ -1,63 +1,121 @@
-from typing import NamedTuple
+import time
 
 import jax
 import numpy as np
-import optax
 import pytest
 
 from gendiff import training
-from gendiff.core.errors import CheckpointMismatchError
+from gendiff.core.errors import ConfigError, NonFiniteError
 from gendiff.training.checkpoints import Checkpoints
 from tests.refusals import refusals
+from tests.tables import table
 from tests.training import linear
 
-SGD = optax.sgd(0.1)
-GRADIENT = jax.jit(jax.grad(linear.noisy, has_aux=True))
+STEPS = 7
+FRESH = jax.jit(lambda key: training.start(linear.params(), linear.adamw(), key, (0.9, 0.5)))
 
 
-def init(key):
-    return {"dense": {"kernel": jax.random.normal(key, (linear.FEATURES, 2)), "bias": jax.numpy.zeros(2)}}
+def fit(batches=linear.batch, folder=None, step=linear.STEP, **options):
+    options = {"steps": STEPS, "seed": 0, "checkpoint_every": 3, "store": folder} | options
+    return training.fit(training.CompiledStep(step, FRESH, None, training.sharding.mesh()), batches, **options)
 
 
-def fit(**options):
-    return training.fit(linear.noisy, SGD, init, linear.batch, **{"steps": 3, "ema": ()} | options)
+@pytest.fixture(scope="module")
+def whole():
+    """The state of an uninterrupted training, saved nowhere."""
+    return fit().state
 
 
-def test_fit_is_the_loop_that_a_user_would_write_and_resumes_and_refuses_another_training(tmp_path):
-    assert fit(folder=tmp_path, steps=2).resumed_from is None
-    resumed = fit(folder=tmp_path)
-    assert resumed.resumed_from == 2 and resumed.saved == 3
-    params = init(jax.random.fold_in(jax.random.key(0), 2**32 - 1))
-    for number in range(3):
-        gradient, _ = GRADIENT(params, jax.random.fold_in(jax.random.key(0), number), linear.batch(number))
-        params = jax.tree.map(lambda leaf, slope: leaf - 0.1 * slope, params, gradient)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), resumed.state.params, params)
-    with pytest.raises(CheckpointMismatchError, match="seed"):
-        fit(folder=tmp_path, seed=1)
+@table("way", ["died", "stopped"])
+def test_a_training_that_was_interrupted_and_called_again_ends_bitwise_as_one_that_was_not(way, whole, tmp_path):
+    def dies(step, metrics):
+        seen.append(step)
+        if step == 5 and way == "died":
+            raise KeyboardInterrupt
+
+    seen = []
+    try:
+        first = fit(folder=tmp_path, on_step=dies, stop=lambda: way == "stopped" and bool(seen) and seen[-1] == 4)
+    except KeyboardInterrupt:
+        saved = 3
+    else:
+        saved = first.saved
+        assert first.stopped and first.resumed_from is None and int(first.state.step) == saved == 5
+    again = fit(folder=tmp_path, on_step=lambda step, metrics: seen.append(-step))
+    assert again.resumed_from == saved and not again.stopped and again.saved == STEPS
+    assert seen == [*range(1, 6), *range(-saved - 1, -STEPS - 1, -1)]
+    linear.assert_bitwise_equal(again.state, whole)
+    finished = fit(folder=tmp_path, on_step=lambda *_: pytest.fail("no step is left"))
+    assert finished.resumed_from == STEPS
+    linear.assert_bitwise_equal(finished.state, whole)
+    with pytest.raises(ConfigError, match="steps = 6, but .* holds step 7"):
+        fit(folder=tmp_path, steps=6)
 
 
-class Added(NamedTuple):
-    """A state that is no TrainState, and counts its steps."""
-
-    step: jax.Array
-    total: jax.Array
-
-
-def test_a_step_of_ones_own_is_run_by_the_same_loop(tmp_path):
-    def step(state, batch):
-        total = state.total + batch.clean.sum()
-        return Added(state.step + 1, total), {"loss": total, "finite": jax.numpy.isfinite(total)}
-
-    run = training.own_programs(step, lambda key: Added(jax.numpy.int32(0), jax.numpy.zeros(())), training.sharding.mesh())
-    for steps in (2, 3):  # the second goes on from the checkpoint of the first
-        with Checkpoints(tmp_path) as store:
-            fitted = training.loop(run.step, run.fresh, linear.batch, steps=steps, seed=0, store=store)
-    assert fitted.resumed_from == 2 and int(fitted.state.step) == 3
-    np.testing.assert_allclose(fitted.state.total, sum(linear.batch(number).clean.sum() for number in range(3)), rtol=1e-5)
+def test_the_state_of_each_step_is_shown_and_looking_changes_nothing(whole):
+    seen = {}
+    watched = fit(on_state=lambda step, state: seen.update({step: (int(state.step), float(jax.tree.leaves(state.ema)[0].sum()))}))
+    assert [step for step, _ in seen.values()] == list(seen) == list(range(1, STEPS + 1))
+    assert len({total for _, total in seen.values()}) == STEPS
+    linear.assert_bitwise_equal(watched.state, whole)
 
 
-test_mistakes_are_refused_before_a_folder_is_made = refusals(
-    (lambda: fit(steps=0, folder="/nonexistent"), "steps = 0 must be at least 1"),
-    (lambda: fit(keep=0, folder="/nonexistent"), "keep = 0 must be at least 1"),
-    (lambda: fit(clip=0.0, folder="/nonexistent"), "clip = 0.0"),
+def test_metrics_are_plain_numbers_and_come_one_step_late_and_all_of_them():
+    asked, seen = [], []
+
+    def batches(step):
+        asked.append((step, len(seen)))
+        return linear.batch(step)
+
+    fit(batches, on_step=lambda step, metrics: seen.append(metrics), checkpoint_every=100)
+    assert asked == [(0, 0), (1, 0), *((step, step - 1) for step in range(2, STEPS))] and len(seen) == STEPS
+    assert set(seen[0]) == {"loss", "grad_norm", "finite", "largest", "skipped", "data_share"}
+    assert all(type(value) in (float, bool, int) for metrics in seen for value in metrics.values())
+
+
+def test_steps_that_are_not_finite_are_counted_across_a_resume_and_many_in_a_row_end_it(tmp_path):
+    def batches(step):
+        return jax.tree.map(lambda array: array * np.nan, linear.batch()) if step in (1, 4, 5, 6) else linear.batch(step)
+
+    seen = []
+    fit(batches, tmp_path, steps=3)
+    fit(batches, tmp_path, on_step=lambda step, metrics: seen.append(metrics["skipped"]), steps=6)
+    assert seen == [1, 2, 3]
+    with pytest.raises(NonFiniteError, match="3 steps in a row, the last of them step 7"):
+        fit(batches, tmp_path, most_nonfinite=3)
+    with Checkpoints(tmp_path, read_only=True) as store:
+        assert store.steps() == [3, 6]
+
+
+def test_seconds_add_up_to_the_wall_clock_and_a_slow_source_shows_in_them(tmp_path):
+    def slow(step):
+        time.sleep(0.03)
+        return linear.batch(step)
+
+    data = {}
+    with Checkpoints(tmp_path) as store:
+        for source, saved in ((linear.batch, None), (slow, store)):
+            begin = time.perf_counter()
+            timing = fit(source, on_step=lambda *_: time.sleep(0.005), store=saved).timing
+            assert timing.total == pytest.approx(time.perf_counter() - begin, rel=0.01, abs=0.01)
+            assert timing.compile > 0 and timing.step > 0 and (timing.checkpoint > 0) is (saved is not None)
+            assert timing.idle >= 0.005 * STEPS and sum(map(timing.share, training.timing.PHASES)) == pytest.approx(1)
+            data[source] = timing.data
+    assert data[slow] >= 0.03 * STEPS / 2 and data[slow] > data[linear.batch]
+
+
+def test_another_seed_is_another_training(whole):
+    assert not np.array_equal(fit(seed=1).state.params["dense"]["kernel"], whole.params["dense"]["kernel"])
+
+
+def taken(state, batch):
+    return state, {"skipped": jax.numpy.zeros(()), "finite": jax.numpy.ones(())}
+
+
+test_mistakes_are_refused = refusals(
+    (lambda: fit(steps=0), "steps = 0 must be at least 1"),
+    (lambda: fit(most_nonfinite=0), "most_nonfinite = 0 must be at least 1"),
+    (lambda: fit(seed=-1), "seed = -1"),
+    (lambda: fit(resume="newest"), "resume = 'newest' is none of"),
+    (lambda: fit(step=jax.jit(taken), on_step=print), "'skipped'"),
 )

@@ -26,12 +26,10 @@ def test_memory_open_files_and_live_arrays_are_flat_over_10_000_steps(tmp_path):
             seen[step] = (resident(), len(os.listdir("/proc/self/fd")), len(jax.live_arrays()))
 
     fitted = training.fit(
-        linear.noisy,
-        linear.adamw(),
-        lambda key: linear.params(),
+        training.compile_loss(linear.noisy, linear.adamw(), lambda key: linear.params()),
         lambda step: batches[step % 8],
         steps=10_000,
-        folder=tmp_path,
+        store=tmp_path,
         on_step=look,
         checkpoint_every=1_000,
     )

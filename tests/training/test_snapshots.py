@@ -13,18 +13,19 @@ from tests.tables import table
 from tests.training import linear
 
 TRACKS = (power(0.1), 0.9, power(0.2))
-RUN = training.programs(linear.noisy, linear.adamw(), lambda key: linear.params(), training.sharding.mesh(), ema=TRACKS)
+RUN = training.compile_loss(linear.noisy, linear.adamw(), lambda key: linear.params(), ema=TRACKS)
 STEPS, EVERY = 8, 3
 
 
 def loop(folder, **options):
     with Checkpoints(folder) as store, Checkpoints(folder / "snapshots", keep_every=1, keep=1) as kept:
         options = {"steps": STEPS, "seed": 0, "checkpoint_every": 5, "snapshot_every": EVERY, "store": store, "snapshots": kept} | options
-        return training.loop(RUN.step, RUN.fresh, linear.batch, **options)
+        return training.fit(RUN, linear.batch, **options)
 
 
-def fit(folder="/nonexistent", **options):
-    return training.fit(linear.noisy, optax.sgd(0.1), lambda key: linear.params(), linear.batch, steps=3, folder=folder, **options)
+def fit(folder="/nonexistent", ema=(0.9,), **options):
+    program = training.compile_loss(linear.noisy, optax.sgd(0.1), lambda key: linear.params(), ema=ema)
+    return training.fit(program, linear.batch, steps=3, store=folder, **options)
 
 
 def bits(folder):
@@ -85,7 +86,7 @@ def test_fit_keeps_them_beside_its_checkpoints(tmp_path):
 
 test_mistakes_are_refused_before_a_folder_is_made = refusals(
     (lambda: fit(snapshot_every=0, ema=TRACKS), "snapshot_every = 0 must be at least 1", ConfigError),
-    (lambda: fit(snapshot_every=5), "snapshot_every = 5 needs a folder, and an average such as", ConfigError),
+    (lambda: fit(snapshot_every=5), "the state has none: use ema=", ConfigError),
     (lambda: fit(None, snapshot_every=5, ema=TRACKS), "needs a folder", ConfigError),
     (lambda: snapshots.tracks(linear.start()), "the state has none", ConfigError),
 )

@@ -113,7 +113,7 @@ def _works(config: Config, folder: RunFolder, subject: str) -> list[tuple[str, C
     for stage in range(grown.stages):
         batch = pictures.batch(images, of.batch, 0, grown, sum(grown.steps[:stage]))
         works.append((f"{subject} {stage}", _Turn(networks.programs(networks.trained_game(config, subject, stage), mesh), batch, mesh)))
-    works.append((f"{subject} {DIFFUSION}", Rehearsal(**networks.denoising(config, subject, images), folder=folder)))
+    works.append((f"{subject} {DIFFUSION}", Rehearsal(**networks.denoising(config, folder, subject, images))))
     return works
 
 

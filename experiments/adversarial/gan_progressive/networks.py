@@ -25,8 +25,9 @@ from gendiff.diffusion import parameterization, schedules
 from gendiff.diffusion.types import Batch
 from gendiff.runs import devices, drawing, program_costs, training_loop
 from gendiff.runs.progress import Progress
-from gendiff.training import Programs, TrainState
-from gendiff.training.fit import INIT
+from gendiff.runs.run_folder import RunFolder
+from gendiff.training import CompiledStep, TrainState
+from gendiff.training.compile_step import INIT
 
 Shape = tuple[int, int, int]
 SEED = 1
@@ -104,9 +105,9 @@ def flops(config: Config, subject: str, stage: int) -> float:
 
 
 @functools.lru_cache(maxsize=32)
-def programs(of: Game, mesh: jax.sharding.Mesh) -> Programs:
-    """What `training_loop.train_programs` runs."""
-    return training_loop.own_programs(of.step, of.fresh, mesh)
+def programs(of: Game, mesh: jax.sharding.Mesh) -> CompiledStep:
+    """What `training_loop.train` runs."""
+    return training_loop.compile_step(of.step, of.fresh, mesh)
 
 
 @functools.lru_cache(maxsize=32)
@@ -132,17 +133,15 @@ def denoiser(config: Config, subject: str) -> Model:
     return image_training.unet(recipe, schedules.flow(), parameterization.flow(), **fields)
 
 
-def denoising(config: Config, subject: str, images: np.ndarray) -> dict[str, Any]:
+def denoising(config: Config, folder: RunFolder, subject: str, images: np.ndarray) -> dict[str, Any]:
     """The arguments of `training_loop.train`, and of a rehearsal, that name the training of the diffusion model."""
     recipe, model = numbers(config, subject).denoiser, denoiser(config, subject)
     return {
-        "loss": image_training.loss(model),
-        "optimizer": image_training.steady_optimizer(recipe),
-        "init": model.init,
+        "program": training_loop.compile_loss(
+            *(image_training.loss(model), image_training.steady_optimizer(recipe), model.init, folder), ema=(recipe.ema,), ema_warm_up=True
+        ),
         "data": Batch(clean=images, condition=(np.zeros(len(images), np.int32),)),
         "batch": recipe.batch,
-        "ema": (recipe.ema,),
-        "ema_warm_up": True,
     }
 
 

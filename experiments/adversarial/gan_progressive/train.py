@@ -80,7 +80,7 @@ class _One:
     def common(self) -> dict[str, Any]:
         """Arguments of the training loop."""
         where = place(self.folder, self.subject, self.method)
-        return {"seed": self.seed, "folder": where, "progress": self.progress, "mesh": meshes.build(self.folder.mesh, ())}
+        return {"seed": self.seed, "folder": where, "progress": self.progress}
 
     def steps_at(self, share: float) -> int:
         return budget.steps_at(self.config, self.subject, self.method, share, self.times)
@@ -91,7 +91,7 @@ class _Denoising(_One):
         images, _ = pictures.load(self.config, self.subject)
         of = numbers(self.config, self.subject).denoiser
         every: dict[str, Any] = {"checkpoint_every": of.checkpoint_every, "log_every": of.log_every}
-        named = networks.denoising(self.config, self.subject, images)
+        named = networks.denoising(self.config, self.folder, self.subject, images)
         return training_loop.train(**named, **self.common, **every, steps=self.steps_at(share))
 
     def draw(self, state: Any, share: float) -> dict[str, np.ndarray]:
@@ -107,15 +107,15 @@ class _Playing(_One):
         grown = budget.growth(self.config, self.subject) if self.method == PROGRESSIVE else None
         images, _ = pictures.load(self.config, self.subject)
         data = functools.partial(pictures.batch, images, numbers(self.config, self.subject).batch, self.seed, grown)
-        target, common = self.steps_at(share), self.common
+        target, common, mesh = self.steps_at(share), self.common, meshes.build(self.folder.mesh, ())
         stages = [networks.last(self.config, self.subject)] if grown is None else range(grown.stages)
         parts = list(zip(stages, [target] if grown is None else itertools.accumulate(grown.steps), strict=True))
         every: dict[str, Any] = {"checkpoint_every": self.config.checkpoint_every, "log_every": self.config.log_every}
         done = _done(common["folder"], self.seed)
         needed = [(stage, end) for stage, end in parts if end > done or end >= target]
         for stage, end in needed:
-            run = networks.programs(networks.trained_game(self.config, self.subject, stage), common["mesh"])
-            state = training_loop.train_programs(run, data, **common, **every, steps=min(end, target))
+            run = networks.programs(networks.trained_game(self.config, self.subject, stage), mesh)
+            state = training_loop.train(run, data, **common, **every, steps=min(end, target))
             if end >= target:
                 break
         return state

@@ -12,7 +12,7 @@ from experiments.diffusion.latent.networks import AUTOENCODER, LATENTS, MODELS, 
 from gendiff.commands.images import image_coding, image_training
 from gendiff.commands.images.image_coding import Coder
 from gendiff.diffusion.types import Batch
-from gendiff.runs import interleaving
+from gendiff.runs import interleaving, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.rehearsal import Rehearsal
 from gendiff.runs.reporting import json_files
@@ -74,11 +74,11 @@ def _measure(config: Config, folder: RunFolder, images: np.ndarray) -> StepTimes
     network, learning = networks.autoencoder(config), config.autoencoder
     start = image_coding.init(network)
     loss, optimizer = image_coding.autoencoding(network, config.kl_weight), image_training.optimizer(learning)
-    ema: Any = (learning.ema,)
-    rehearsals = {AUTOENCODER: Rehearsal(loss, optimizer, start, Batch(clean=images), batch=learning.batch, folder=folder, ema=ema)}
+    program = training_loop.compile_loss(loss, optimizer, start, folder, ema=(learning.ema,))
+    rehearsals = {AUTOENCODER: Rehearsal(program, Batch(clean=images), batch=learning.batch)}
     noise = np.random.default_rng(0).normal(size=(len(images), *networks.shape(config, LATENTS))).astype(np.float32)
     for name, clean in ((LATENTS, noise), (PIXELS, images)):
-        rehearsals[name] = Rehearsal(**networks.training(config, name, clean), folder=folder)
+        rehearsals[name] = Rehearsal(**networks.training(config, folder, name, clean))
     coder, params = Coder(network, config.together, Progress(quiet=True)), rehearsals[AUTOENCODER].params
     works: dict[str, Any] = rehearsals | {ENCODING: lambda: coder.encode(params, images[: config.together])}
     return StepTimes(

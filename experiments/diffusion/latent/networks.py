@@ -74,17 +74,15 @@ def model(config: Config, name: str) -> Model:
     return image_training.unet(recipe(config, name), schedules.flow(), parameterization.flow(), **fields)
 
 
-def training(config: Config, name: str, clean: np.ndarray) -> dict[str, Any]:
+def training(config: Config, folder: RunFolder, name: str, clean: np.ndarray) -> dict[str, Any]:
     """The arguments of `training_loop.train`, and of a rehearsal, that name the training of a diffusion model."""
     of, network = recipe(config, name), model(config, name)
     return {
-        "loss": image_training.loss(network),
-        "optimizer": image_training.steady_optimizer(of),
-        "init": network.init,
+        "program": training_loop.compile_loss(
+            *(image_training.loss(network), image_training.steady_optimizer(of), network.init, folder), ema=(of.ema,), ema_warm_up=True
+        ),
         "data": Batch(clean=clean, condition=(np.zeros(len(clean), np.int32),)),
         "batch": of.batch,
-        "ema": (of.ema,),
-        "ema_warm_up": True,
     }
 
 
@@ -95,7 +93,5 @@ def averages(config: Config, folder: RunFolder, name: str, seed: int) -> PartAve
 
 def untrained(config: Config, folder: RunFolder, name: str, seed: int, like: Params) -> Params:
     """The parameters that the training of a seed began with, where those of `like` are."""
-    every = training(config, name, np.zeros((1, *shape(config, name)), np.float32))
-    mesh = meshes.build(folder.mesh, ())
-    fresh = training_loop.shared_programs(*(every[of] for of in ("loss", "optimizer", "init")), mesh, (), every["ema"], True, 1).fresh
-    return meshes.placed(fresh(jax.random.key(seed)).params, like)
+    program = training(config, folder, name, np.zeros((1, *shape(config, name)), np.float32))["program"]
+    return meshes.placed(program.fresh(jax.random.key(seed)).params, like)

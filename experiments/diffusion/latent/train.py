@@ -34,7 +34,7 @@ def in_parts(config: Config, name: str, clean: np.ndarray, times: StepTimes, fol
 
     Nothing of a step depends on how many follow, so the parts are one training.
     """
-    of, place, arguments = networks.recipe(config, name), folder.inside(name), networks.training(config, name, clean)
+    of, place, arguments = networks.recipe(config, name), folder.inside(name), networks.training(config, folder, name, clean)
     every: dict[str, Any] = {"checkpoint_every": of.checkpoint_every, "log_every": of.log_every}
     ends = times.steps(config, name)
 

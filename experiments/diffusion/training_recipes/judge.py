@@ -15,7 +15,7 @@ from experiments.diffusion.image_judge import DigitsJudge, MeasuredSet
 from experiments.diffusion.training_recipes import networks, train
 from experiments.diffusion.training_recipes.config import Config
 from experiments.diffusion.training_recipes.recipes import ALIGNED, BASES, RECIPES
-from gendiff.commands.images import sampling_options
+from gendiff.commands.images import image_training, sampling_options
 from gendiff.commands.images.image_model import Model
 from gendiff.data import digits
 from gendiff.diffusion import samplers
@@ -170,10 +170,11 @@ def _costs(config: Config, folder: RunFolder) -> Iterator[tuple[str, int, float]
 
 def _cost(config: Config, folder: RunFolder, name: str) -> tuple[int, float]:
     """(parameters, operations of a gradient)."""
-    arguments = train.training(config, name, train.features(config, folder, name))
-    params = jax.eval_shape(arguments["init"], jax.random.key(0))
-    batch = jax.tree.map(lambda leaf: leaf[: config.batch], arguments["data"])
-    gradient = jax.value_and_grad(arguments["loss"], has_aux=True)
+    model = networks.model(config, name)
+    params = jax.eval_shape(networks.init(config, name, model), jax.random.key(0))
+    batch = jax.tree.map(lambda leaf: leaf[: config.batch], image_training.digits_batch(digits.load()))
+    loss = networks.loss(config, name, model, train.features(config, folder, name))
+    gradient = jax.value_and_grad(loss, has_aux=True)
     return count(networks.drawn_from(name, params)), accounting.xla_flops(gradient, params, jax.random.key(0), batch)
 
 

@@ -29,23 +29,21 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
         _train_classifier(config, folder, progress)
     for name in config.names:
         progress.line(f"train: {name}")
-        arguments = training(config, name, features(config, folder, name))
+        arguments = training(config, folder, name)
         for seed in seeds(config, name):
             with progress.phase(name, seed=seed):
                 _in_parts(config, name, seed, arguments, folder, progress)
 
 
-def training(config: Config, name: str, features: Callable[[Any], jax.Array] | None) -> dict[str, Any]:
+def training(config: Config, folder: RunFolder, name: str) -> dict[str, Any]:
     """The arguments of `training_loop.train` that name the training of a recipe."""
     model = networks.model(config, name)
+    loss = networks.loss(config, name, model, features(config, folder, name))
+    optimizer, init = networks.optimizer(config, name), networks.init(config, name, model)
     return {
-        "loss": networks.loss(config, name, model, features),
-        "optimizer": networks.optimizer(config, name),
-        "init": networks.init(config, name, model),
+        "program": training_loop.compile_loss(loss, optimizer, init, folder, ema=(config.ema,), ema_warm_up=True),
         "data": image_training.digits_batch(digits.load()),
         "batch": config.batch,
-        "ema": (config.ema,),
-        "ema_warm_up": True,
     }
 
 
@@ -92,10 +90,9 @@ def _in_parts(config: Config, name: str, seed: int, arguments: dict[str, Any], f
 def _train_classifier(config: Config, folder: RunFolder, progress: Progress) -> None:
     of = config.transformer
     rate: dict[str, Any] = {"warmup": min(config.warmup, of.classifier_steps - 1), "total": of.classifier_steps}
+    optimizer = optimizers.adamw(of.learning_rate, **rate, weight_decay=config.weight_decay, clip=config.clip)
     training_loop.train(
-        networks.classifying(config),
-        optimizers.adamw(of.learning_rate, **rate, weight_decay=config.weight_decay, clip=config.clip),
-        networks.init_classifier(config),
+        training_loop.compile_loss(networks.classifying(config), optimizer, networks.init_classifier(config), folder),
         image_training.digits_batch(digits.load()),
         batch=config.batch,
         seed=min(config.seeds),

@@ -91,17 +91,15 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     data, optimizer = rows(config), _adamw(config)
     for name in FOLDERS:
         progress.line(f"train {name}")
+        program = training_loop.compile_loss(loss(config, name), optimizer, init(config, name), folder, ema=(config.ema,))
         for seed in config.seeds:
             training_loop.train(
-                loss(config, name),
-                optimizer,
-                init(config, name),
+                program,
                 functools.partial(_batch, data.train, config.batch, seed),
                 seed=seed,
                 steps=config.train_steps,
                 folder=folder.inside(FOLDERS[name]),
                 progress=progress,
-                ema=(config.ema,),
                 checkpoint_every=config.checkpoint_every,
                 log_every=config.log_every,
             )

@@ -21,7 +21,7 @@ from gendiff.preferences.revision import Revised
 from gendiff.runs import meshes, seeds_together
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
-from gendiff.training import Programs, optimizers
+from gendiff.training import CompiledStep, optimizers
 
 BASE, SUPERVISED, PREFERENCE, UNREVISED, SHUFFLED = "base", "supervised", "preference", "unrevised", "shuffled"
 NETWORKS = (BASE, SUPERVISED, PREFERENCE, UNREVISED, SHUFFLED)
@@ -113,7 +113,7 @@ def compared(config: Config, base: Params, tuned: Params, seed: int) -> Compared
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """All stages. What lies between two of them is a function of the first, so that a resumed run computes the same again."""
     mesh, module = meshes.build(folder.mesh, ()), network(config)
-    stage = functools.partial(_stage, config, folder, progress, mesh)
+    stage = functools.partial(_stage, config, folder, progress)
     skilled = stages.first(module, _loss(config, BASE), _adamw(config, BASE), config.seeds, mesh)
     stage(BASE, skilled, functools.partial(skill_rows_at, config))
     base = restore(config, folder, BASE)
@@ -174,10 +174,10 @@ def steps(config: Config, name: str) -> int:
     return by_name.get(name, config.preference_steps)
 
 
-def _stage(config: Config, folder: RunFolder, progress: Progress, mesh: jax.sharding.Mesh, name: str, run: Programs, batch_at: Any) -> None:
+def _stage(config: Config, folder: RunFolder, progress: Progress, name: str, run: CompiledStep, batch_at: Any) -> None:
     counts: dict[str, Any] = {"checkpoint_every": config.checkpoint_every, "log_every": config.log_every}
     given: dict[str, Any] = {"steps": steps(config, name), "seeds": config.seeds, "folder": folder.inside(name)}
-    stages.train(run, batch_at, progress=progress, mesh=mesh, **given, **counts)
+    stages.train(run, batch_at, progress=progress, **given, **counts)
 
 
 def _loss(config: Config, name: str) -> Loss:

@@ -24,19 +24,18 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     steps: dict[tuple[int, str], Any] = {}
     for reward, how in ARMS:
         task, way = task_of[reward], DDPO if how == SHUFFLED else how  # the control differs from what it controls in its batches alone
-        run = training_loop.own_programs(
+        run = training_loop.compile_step(
             steps.setdefault((id(task), way), policy_training.update(config, task, way)), policy_training.fresh(config, task, reward), mesh
         )
         for seed in seeds(config, reward, how):
             progress.line(f"train {reward}, {how}, seed {seed}")
-            training_loop.train_programs(
+            training_loop.train(
                 run,
                 functools.partial(batch_at, policy(config, reward).batch, how, seed),
                 seed=seed,
                 steps=updates(config, reward, how),
                 folder=place(folder, reward, how),
                 progress=progress,
-                mesh=mesh,
                 checkpoint_every=config.checkpoint_every,
                 log_every=1,
             )

@@ -3,7 +3,6 @@
 import functools
 from typing import Any
 
-import jax
 import numpy as np
 import optax
 
@@ -20,7 +19,7 @@ from gendiff.preferences.instruction import Rows
 from gendiff.runs import meshes
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
-from gendiff.training import Programs, optimizers
+from gendiff.training import CompiledStep, optimizers
 
 BASE, TUNED, SHUFFLED, ENDLESS = "base", "tuned", "shuffled", "endless"
 TUNINGS = (TUNED, SHUFFLED, ENDLESS)
@@ -60,7 +59,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
         models.tokenizer()  # nothing is trained where the package of SmolLM2 is missing
     mesh, module = meshes.build(folder.mesh, ()), network(config)
     loss = objective.next_token(networks.pure(module))
-    stage = functools.partial(_stage, config, folder, progress, mesh)
+    stage = functools.partial(_stage, config, folder, progress)
     stage(BASE, stages.first(module, loss, _adamw(config, BASE), config.seeds, mesh), functools.partial(documents_at, config))
     base = restore(config, folder, BASE)
     tuning = stages.following(base, loss, _adamw(config, TUNED), config.seeds, mesh)
@@ -81,10 +80,10 @@ def restore(config: Config, folder: RunFolder, name: str) -> Params:
     return stages.restore(network(config), folder.inside(name), config.seeds)
 
 
-def _stage(config: Config, folder: RunFolder, progress: Progress, mesh: jax.sharding.Mesh, name: str, run: Programs, batch_at: Any) -> None:
+def _stage(config: Config, folder: RunFolder, progress: Progress, name: str, run: CompiledStep, batch_at: Any) -> None:
     steps = config.train_steps if name == BASE else config.tuning_steps
     counts: dict[str, Any] = {"checkpoint_every": config.checkpoint_every, "log_every": config.log_every}
-    stages.train(run, batch_at, steps=steps, seeds=config.seeds, folder=folder.inside(name), progress=progress, mesh=mesh, **counts)
+    stages.train(run, batch_at, steps=steps, seeds=config.seeds, folder=folder.inside(name), progress=progress, **counts)
 
 
 def _adamw(config: Config, name: str) -> optax.GradientTransformation:

@@ -16,7 +16,7 @@ from gendiff.preferences import advantage_rules, policy_step
 from gendiff.preferences.policy_step import PolicyState
 from gendiff.runs import seeds_together
 from gendiff.training import optimizers
-from gendiff.training.fit import INIT
+from gendiff.training.compile_step import INIT
 
 SEEN = ("gold", "told", "kl")
 """What is written down: the means of the gold reward and of the reward that the policy is told, and KL to the reference, all exact."""
@@ -51,7 +51,7 @@ class Run:
         return self.policy.step
 
 
-def build(config: Config, groups: bool, seeds: tuple[int, ...], given: Given, mesh: Any) -> training.Programs:
+def build(config: Config, groups: bool, seeds: tuple[int, ...], given: Given, mesh: Any) -> training.CompiledStep:
     """What a stage runs. groups: GRPO in place of PPO."""
     network = policies.policy(config)
     actor = policies.Actor(network, without_critic=groups)

@@ -54,7 +54,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """Every stage; what is done already is left alone."""
     mesh = meshes.build(folder.mesh, ())
     count = len(config.seeds)
-    run = functools.partial(_run, config, folder, progress, mesh)
+    run = functools.partial(_run, config, folder, progress)
     run(SFT, config.sft_steps, _sft_programs(config, mesh), functools.partial(demonstrations_at, config))
     laws = reference_laws(config, folder)
     models = _reward_programs(config, mesh)
@@ -161,18 +161,15 @@ def _prompts_at(prompts: np.ndarray, step: int) -> np.ndarray:
     return prompts
 
 
-def _run(
-    config: Config, folder: RunFolder, progress: Progress, mesh: Any, kind: str, steps: int, programs: Any, data: Callable[[int], Any]
-) -> None:
+def _run(config: Config, folder: RunFolder, progress: Progress, kind: str, steps: int, programs: Any, data: Callable[[int], Any]) -> None:
     progress.line(f"stage {kind}")
-    training_loop.train_programs(
+    training_loop.train(
         programs,
         data,
         seed=config.seeds[0],
         steps=steps,
         folder=place(folder, kind),
         progress=progress,
-        mesh=mesh,
         checkpoint_every=config.checkpoint_every,
         log_every=config.log_every,
         most_nonfinite=100,
@@ -206,18 +203,18 @@ def _of_members(function: Callable[..., jax.Array], network: networks.LanguageMo
     return devices.jit(jax.vmap(functools.partial(function, network)))
 
 
-def _sft_programs(config: Config, mesh: Any) -> training.Programs:
+def _sft_programs(config: Config, mesh: Any) -> training.CompiledStep:
     loss = objective.next_token(networks.pure(policies.policy(config)))
     step = training.make_step(loss, _adamw(config, config.sft_rate, config.sft_steps))
     return seeds_together.programs(step, _sft_start(config), config.seeds, mesh)
 
 
-def _reward_programs(config: Config, mesh: Any) -> training.Programs:
+def _reward_programs(config: Config, mesh: Any) -> training.CompiledStep:
     step = training.make_step(RankingLoss(policies.scalar(config)), _adamw(config, config.reward_rate, config.reward_steps))
     return seeds_together.programs(step, _reward_start(config), (*config.seeds, config.seeds[0]), mesh)
 
 
-def _dpo_programs(config: Config, sft: Params, mesh: Any) -> training.Programs:
+def _dpo_programs(config: Config, sft: Params, mesh: Any) -> training.CompiledStep:
     step = training.make_step(DirectLoss(policies.policy(config), config.beta), _dpo_optimizer(config))
     twice = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), sft)
     return seeds_together.programs(step, _dpo_start(config), config.seeds * 2, mesh, (twice,))

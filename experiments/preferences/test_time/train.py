@@ -20,7 +20,7 @@ from gendiff.runs import meshes, seeds_together, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
 from gendiff.scaling import cost
-from gendiff.training import Programs, TrainState, optimizers
+from gendiff.training import CompiledStep, TrainState, optimizers
 
 HEAD = 8
 """Channels of a head of attention; there are at least two heads."""
@@ -154,14 +154,13 @@ def run(config: Config, folder: RunFolder, progress: Progress, arms: tuple[Arm, 
     mesh, first = meshes.build(folder.mesh, ()), arms[0]
     seeds = f"{len(config.seeds)} seed{'s' if len(config.seeds) > 1 else ''}"
     progress.line(f"train {' and '.join(arm.name for arm in arms)}: {seeds}")
-    training_loop.train_programs(
+    training_loop.train(
         programs(config, first.width, first.halved, len(arms), mesh),
         texts,
         seed=config.seeds[0],
         steps=steps(config, first),
         folder=folder.inside(first.folder),
         progress=progress,
-        mesh=mesh,
         checkpoint_every=config.checkpoint_every,
         log_every=config.log_every,
     )
@@ -176,7 +175,7 @@ def restore(config: Config, folder: RunFolder, arm: Arm) -> Params:
     return jax.tree.map(lambda leaf: np.asarray(leaf)[place : place + seeds], params)  # in NumPy, which compiles nothing for it
 
 
-def programs(config: Config, width: int, halved: int, arms: int, mesh: jax.sharding.Mesh) -> Programs:
+def programs(config: Config, width: int, halved: int, arms: int, mesh: jax.sharding.Mesh) -> CompiledStep:
     """What a training runs, for all seeds of its arms at once."""
     loss = objective.next_token(networks.pure(network(config, width)))
     step = training.make_step(loss, _adamw(config, width, halved))

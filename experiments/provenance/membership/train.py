@@ -42,16 +42,15 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     images = digits.load().train_images
     for seed in config.seeds:
         rows = [np.flatnonzero(each) for each in halves(config, len(images), seed).every]
+        optimizer = side_by_side.optimizer(config.learning_rate, config.warmup, config.clip)
+        init = side_by_side.starts(config.width, len(rows))
         training_loop.train(
-            side_by_side.SumOfLosses(),
-            side_by_side.optimizer(config.learning_rate, config.warmup, config.clip),
-            side_by_side.starts(config.width, len(rows)),
+            training_loop.compile_loss(side_by_side.SumOfLosses(), optimizer, init, folder, ema=(config.ema,)),
             functools.partial(side_by_side.batch_at, images, rows, config.batch, seed),
             seed=seed,
             steps=config.train_steps,
             folder=folder,
             progress=progress,
-            ema=(config.ema,),
             checkpoint_every=config.checkpoint_every,
             log_every=config.log_every,
         )

@@ -31,22 +31,21 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """From each step of the grid to the next, and draws there: what has been drawn is not drawn again."""
     split, draw, loss = digits.load(), network.draws(config), network.losses()
     objective = SumOfLosses(network.LOSS)
+    optimizer = side_by_side.optimizer(config.learning_rate, config.warmup, config.clip)
     for seed in config.seeds:
         rows = [each.rows for each in sets.of_seed(config, seed)]
+        init = side_by_side.starts(config.width, len(rows))
+        program = training_loop.compile_loss(objective, optimizer, init, folder, ema=(config.ema,), ema_warm_up=True)
         for step in grid(config):
             if _file(folder, seed, step).exists():
                 continue
             state = training_loop.train(
-                objective,
-                side_by_side.optimizer(config.learning_rate, config.warmup, config.clip),
-                side_by_side.starts(config.width, len(rows)),
+                program,
                 functools.partial(side_by_side.batch_at, split.train_images, rows, config.batch, seed),
                 seed=seed,
                 steps=step,
                 folder=folder,
                 progress=progress,
-                ema=(config.ema,),
-                ema_warm_up=True,
                 checkpoint_every=config.checkpoint_every,
                 log_every=config.log_every,
             )

@@ -64,19 +64,18 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """Both models with every seed, on the same rows."""
     for size, name in enumerate(SIZES):
         progress.line(f"train the {name} model")
+        model = network(config, size)
+        averages: dict[str, Any] = {"ema": (config.ema,), "ema_warm_up": True}
+        program = training_loop.compile_loss(_loss(model), _adamw(config), _start(model), folder, **averages)
         for seed in config.seeds:
             training_loop.train(
-                _loss(network(config, size)),
-                _adamw(config),
-                _start(network(config, size)),
+                program,
                 language.Texts(corpus(config, seed).rows),
                 seed=seed,
                 steps=config.train_steps,
                 batch=config.batch,
                 folder=folder.inside(name),
                 progress=progress,
-                ema=(config.ema,),
-                ema_warm_up=True,
                 checkpoint_every=config.checkpoint_every,
                 log_every=config.log_every,
             )

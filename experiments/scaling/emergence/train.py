@@ -19,7 +19,7 @@ from gendiff.runs import meshes, seeds_together, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
 from gendiff.scaling import cost
-from gendiff.training import Programs, optimizers
+from gendiff.training import CompiledStep, optimizers
 
 HEAD = 8
 """Channels of a head of attention; there are at least two heads."""
@@ -108,14 +108,13 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
         for kind in kinds(config):
             seeds = seeds_of(config, kind)
             progress.line(f"train width {width}, {kind} answers, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}")
-            training_loop.train_programs(
+            training_loop.train(
                 programs(config, width, seeds, mesh),
                 functools.partial(rows_at, config, kind, seeds),
                 seed=seeds[0],
                 steps=config.train_steps,
                 folder=place(folder, kind, width),
                 progress=progress,
-                mesh=mesh,
                 checkpoint_every=config.checkpoint_every,
                 log_every=config.log_every,
             )
@@ -133,7 +132,7 @@ def place(folder: RunFolder, kind: str, width: int) -> RunFolder:
 
 
 @functools.lru_cache(maxsize=8)  # one object, so that both formats of a size share a compiled step
-def programs(config: Config, width: int, seeds: tuple[int, ...], mesh: jax.sharding.Mesh) -> Programs:
+def programs(config: Config, width: int, seeds: tuple[int, ...], mesh: jax.sharding.Mesh) -> CompiledStep:
     """What a training runs, for all its seeds at once."""
     loss = AnswerLoss(networks.pure(network(config, width)), SumFormat(config.digits).prompt_length)
     step = training.make_step(loss, _adamw(config, width))

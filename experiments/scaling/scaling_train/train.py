@@ -19,7 +19,7 @@ from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import json_files
 from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.sweep import Shard
-from gendiff.training import Programs
+from gendiff.training import CompiledStep
 
 LOG_EVERY = 100
 """Steps between lines of metrics, which go when the row is finished."""
@@ -43,13 +43,13 @@ def train_row(checkpoint_every: int, row: Row, folder: RunFolder, progress: Prog
     programs, pace = _programs(network, row, mesh), _horizon(row)
     data = pictures if row.kind == PICTURES else texts
     own = programs._replace(fresh=lambda key: horizon.with_horizon(programs.fresh(key), pace))
-    options: dict[str, Any] = {"checkpoint_every": checkpoint_every, "log_every": LOG_EVERY, "keep": 1, "mesh": mesh}
+    options: dict[str, Any] = {"checkpoint_every": checkpoint_every, "log_every": LOG_EVERY, "keep": 1}
     lines: list[dict[str, Any]] = []
     for mark in row.marks:
         kept = folder.path / f"mark_{mark}.json"
         if not kept.exists():
             batch = functools.partial(data.batch, row)
-            state = training_loop.train_programs(own, batch, seed=row.seeds[0], steps=mark, folder=folder, progress=progress, **options)
+            state = training_loop.train(own, batch, seed=row.seeds[0], steps=mark, folder=folder, progress=progress, **options)
             json_files.write(kept, _lines(row, mark, measured(row, network, state.params)))
         lines += json_files.read(kept, list[dict[str, Any]])
     return lines
@@ -90,14 +90,14 @@ def _horizon(row: Row) -> Horizon:
     return Horizon(row.rate, max(1, round(row.warm_up * row.horizon)), row.horizon, row.final)
 
 
-def _programs(network: Any, row: Row, mesh: jax.sharding.Mesh) -> Programs:
+def _programs(network: Any, row: Row, mesh: jax.sharding.Mesh) -> CompiledStep:
     return _shared_programs(network, row.kind == PICTURES, row.seeds, row.weight_decay, row.clip, mesh)
 
 
 @functools.lru_cache(maxsize=64)
 def _shared_programs(
     network: Any, of_pictures: bool, seeds: tuple[int, ...], weight_decay: float, clip: float, mesh: jax.sharding.Mesh
-) -> Programs:
+) -> CompiledStep:
     """What all rows of a network run: their learning rates and numbers of steps are data."""
     optimizer = horizon.adamw(weight_decay, clip)
     example = (np.zeros((1, SIDE, SIDE, 3), np.float32), np.zeros(1, np.float32)) if of_pictures else (np.zeros((1, 2), np.int32),)

@@ -67,10 +67,10 @@ def autoencoding(coder: Autoencoder, kl_weight: float) -> Loss:
 
 def fit(learning: Learning, loss: Loss, start: Any, data: Batch, seed: int, folder: RunFolder, progress: Progress) -> None:
     """Train by any loss with the numbers of a training. start: key -> parameters."""
-    numbers: dict[str, Any] = {"steps": learning.train_steps, "batch": learning.batch, "ema": (learning.ema,)}
+    numbers: dict[str, Any] = {"steps": learning.train_steps, "batch": learning.batch}
     every: dict[str, Any] = {"checkpoint_every": learning.checkpoint_every, "log_every": learning.log_every}
-    optimizer = image_training.optimizer(learning)
-    training_loop.train(loss, optimizer, start, data, seed=seed, folder=folder, progress=progress, **numbers, **every)
+    program = training_loop.compile_loss(loss, image_training.optimizer(learning), start, folder, ema=(learning.ema,))
+    training_loop.train(program, data, seed=seed, folder=folder, progress=progress, **numbers, **every)
 
 
 def restore(learning: Learning, coder: Autoencoder, folder: RunFolder, seed: int) -> Params:

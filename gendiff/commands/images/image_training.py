@@ -210,7 +210,7 @@ def train(
     Pairs need a loss of their own.
 
     The loss is `loss`, the optimizer `optimizer`.
-    options: of `training_loop.train`, in place of these.
+    options: of `training_loop.train` and `compile_loss`, in place of these.
     """
     chosen: dict[str, Any] = {
         "loss": loss(model, config.drop_condition),
@@ -224,8 +224,10 @@ def train(
         "rules": model.rules,
         "description": description(model),
     } | options
+    compiling = {name: chosen.pop(name) for name in ("loss", "optimizer", "ema", "ema_warm_up", "rules")}
+    program = training_loop.compile_loss(init=model.init, folder=folder, **compiling)
     for seed in seeds:
-        training_loop.train(init=model.init, data=data, seed=seed, folder=folder, progress=progress, **chosen)
+        training_loop.train(program, data, seed=seed, folder=folder, progress=progress, **chosen)
 
 
 def description(model: Model) -> dict[str, Any] | None:

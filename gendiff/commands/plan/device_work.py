@@ -88,7 +88,8 @@ def compiled_step(of: Planned) -> Compiled:
     """The training step of one device, with AdamW and one average."""
     mesh = sharding.mesh(devices=jax.local_devices()[:1])
     options: dict[str, Any] = {"ema": (of.config.ema,), "compiler_options": devices.compiler_options(libraries=False)}
-    run = training.programs(defaults.loss(of.config, of.model), optimizers.adamw(1e-4, warmup=1, total=2), of.model.init, mesh, **options)
+    optimizer = optimizers.adamw(1e-4, warmup=1, total=2)
+    run = training.compile_loss(defaults.loss(of.config, of.model), optimizer, of.model.init, mesh, **options)
     inputs: Any = _inputs(of.model, of.step.batch)
     step: Any = run.step  # jitted
     return _compiled(step.lower(jax.eval_shape(run.fresh, jax.random.key(0)), Batch(clean=inputs[0], condition=inputs[2:])))

@@ -30,7 +30,7 @@ SEARCHED = 10_000
 
 
 class Previews:
-    """Grids and the page of one training. `on_step` and `on_state` are those of `training.loop`."""
+    """Grids and the page of one training. `on_step` and `on_state` are those of `training.fit`."""
 
     def __init__(self, config: Config, of: Described, numbers: Numbers, pictures: Pictures, folder: RunFolder, seed: int) -> None:
         self._config, self._of, self._numbers, self._folder, self._seed = config, of, numbers, folder, seed

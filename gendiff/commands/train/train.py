@@ -18,7 +18,7 @@ from gendiff.runs import meshes
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training import post_hoc_ema, sharding
-from gendiff.training.loop import OnStep
+from gendiff.training.fit import OnStep
 
 SNAPSHOT_LENGTHS = (0.05, 0.1)
 """Relative standard deviations of the two averages whose snapshots are kept (Karras et al., 2024, section 3.2, from memory)."""

@@ -21,8 +21,8 @@ from gendiff.pipelines.stable_diffusion import adapters
 from gendiff.runs import distributed, meshes, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
-from gendiff.training import Programs, sharding
-from gendiff.training.fit import INIT
+from gendiff.training import CompiledStep, sharding
+from gendiff.training.compile_step import INIT
 from gendiff.weights import lora_files
 
 
@@ -53,7 +53,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     mesh, numbers = meshes.build(folder.mesh, ()), job.facts.numbers
     run = programs(job, sharding.replicate(params["network"], mesh), sharding.replicate(empty, mesh), mesh)
     for seed in config.seeds:
-        training_loop.train_programs(
+        training_loop.train(
             run,
             data,
             seed=seed,
@@ -61,7 +61,6 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
             batch=numbers.batch,
             folder=folder,
             progress=progress,
-            mesh=mesh,
             checkpoint_every=config.checkpoint_every,
             log_every=config.log_every,
         )
@@ -77,8 +76,8 @@ def averaged(job: Job, folder: RunFolder, seed: int) -> Params:
     return training_loop.restore_ema(job.init, folder, seed=seed, decay=job.config.ema)
 
 
-def programs(job: Job, params: Params, empty: networks.Text, mesh: jax.sharding.Mesh) -> Programs:
-    """What `training_loop.train_programs` runs. params: of the U-Net. empty: the empty caption."""
+def programs(job: Job, params: Params, empty: networks.Text, mesh: jax.sharding.Mesh) -> CompiledStep:
+    """What `training_loop.train` runs. params: of the U-Net. empty: the empty caption."""
     config, numbers = job.config, job.facts.numbers
     learning = Learning(
         train_steps=numbers.steps,
@@ -95,7 +94,7 @@ def programs(job: Job, params: Params, empty: networks.Text, mesh: jax.sharding.
     def fresh(key: jax.Array) -> training.TrainState:
         return training.start(job.init(jax.random.fold_in(key, INIT)), optimizer, key, (config.ema,))
 
-    run = training_loop.own_programs(training.make_step(loss(job), optimizer), fresh, mesh)
+    run = training_loop.compile_step(training.make_step(loss(job), optimizer), fresh, mesh)
     return run._replace(step=WithFrozen(run.step, (params, empty)))
 
 

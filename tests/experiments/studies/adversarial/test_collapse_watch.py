@@ -10,7 +10,6 @@ from experiments.adversarial import collapse_watch
 from gendiff import adversarial, training
 from gendiff.adversarial import losses, watch
 from gendiff.data import mixtures
-from gendiff.training import sharding
 from tests.adversarial import game
 
 LAW = mixtures.unit_ring()
@@ -29,13 +28,12 @@ def test_a_generator_whose_critic_likes_one_point_is_called_collapsed_once_its_s
     index = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
     reference = np.asarray(LAW.draw(jax.random.key(0), 200))
     look = collapse_watch.looking(lambda params: game.generate(params, index), 5, lambda *report: told.append(report), reference=reference)
-    run = training.own_programs(
+    run = training.compile_step(
         adversarial.make_step(game.generate, likes_one_point, losses.wasserstein(), *of, noise=noise),
         lambda key: adversarial.start(*params, *of, key, ema=()),
-        sharding.mesh(),
         compiler_options={"xla_backend_optimization_level": 0},
     )
-    training.loop(run.step, run.fresh, lambda step: game.batch(step, 64), steps=40, seed=0, on_state=look)
+    training.fit(run, lambda step: game.batch(step, 64), steps=40, on_state=look)
     assert [step for step, _ in told] == list(range(5, 45, 5))
     verdicts = [report.verdict for _, report in told]
     assert verdicts[0] == watch.SPREAD and verdicts[-1] == watch.COLLAPSED

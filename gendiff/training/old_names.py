@@ -1,0 +1,57 @@
+"""Earlier names and calls, which go on for one version with a warning."""
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from gendiff.training import fit as fitting
+from gendiff.training import sharding
+from gendiff.training.compile_step import CompiledStep, compile_loss, compile_step
+
+Fit = TypeVar("Fit", bound=Callable[..., Any])
+_LOSS = ("loss", "optimizer", "init")
+_OF_LOSS = (*_LOSS, "mesh", "rules", "ema", "ema_warm_up", "accumulate", "clip")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _RENAMED:
+        raise AttributeError(f"module 'gendiff.training' has no attribute {name!r}")
+    new, value = _RENAMED[name]
+    _warn(f"training.{name}", new)
+    return value
+
+
+def _accepting_loss(fit: Fit) -> Fit:
+    @functools.wraps(fit)
+    def either(*args: Any, **options: Any) -> Any:
+        if "loss" not in options and (not args or isinstance(args[0], CompiledStep)):
+            return fit(*args, **options)
+        _warn("fit(loss, optimizer, init, batches, …)", "fit(compile_loss(loss, optimizer, init, …), batches, …)")
+        options |= dict(zip((*_LOSS, "batches"), args, strict=False))
+        program = compile_loss(**{name: options.pop(name) for name in _OF_LOSS if name in options})
+        return fit(program, options.pop("batches"), store=options.pop("folder", None), **options)
+
+    return cast(Fit, either)
+
+
+def _loop(step: Any, fresh: Any, batches: Any, *, mesh: Any = None, shardings: Any = None, **options: Any) -> Any:
+    if options.get("snapshots") is not None:
+        options.setdefault("snapshot_every", 1000)
+    else:
+        options.pop("snapshot_every", None)
+    return fitting.fit(CompiledStep(step, fresh, shardings, sharding.mesh() if mesh is None else mesh), batches, **options)
+
+
+def _warn(old: str, new: str) -> None:
+    warnings.warn(f"{old} is now {new}; the old form goes in the next version", DeprecationWarning, stacklevel=3)
+
+
+fit = _accepting_loss(fitting.fit)
+_RENAMED = {
+    "Fitted": ("training.FitResult", fitting.FitResult),
+    "Programs": ("training.CompiledStep", CompiledStep),
+    "loop": ("training.fit(training.compile_step(step, fresh, …), batches, …)", _loop),
+    "own_programs": ("training.compile_step", compile_step),
+    "programs": ("training.compile_loss", compile_loss),
+}
