@@ -119,12 +119,17 @@ def floors(shuffled: Found) -> tuple[float, float]:
 def bands(sizes: np.ndarray, digits: np.ndarray, exact: np.ndarray, floor: tuple[float, float]) -> tuple[float, float]:
     """Decades of size over which digit accuracy and exact match (sizes,) go from 0.1 to 0.9 of the way from the control to 1.
 
-    Digit accuracy may begin above 0.1: it then rises over more decades than those from the smallest network on, which are given. NaN where
-    0.9 is not reached, and where exact match begins above 0.1.
+    Digit accuracy may begin above 0.1 (`censored`): it then rises over more decades than those from the smallest network on, which are
+    returned. NaN where 0.9 is not reached, and where exact match begins above 0.1.
     """
     smooth, sharp = ((values - low) / (1 - low) for values, low in zip((digits, exact), floor, strict=True))
-    begun = np.concatenate([np.minimum(smooth[:1], LOW), smooth[1:]])
-    return tuple(emergence.sharpness_decades(sizes, values, LOW, HIGH) for values in (begun, sharp))  # type: ignore[return-value]
+    from_low = np.concatenate([np.minimum(smooth[:1], LOW), smooth[1:]])
+    return tuple(emergence.sharpness_decades(sizes, values, LOW, HIGH) for values in (from_low, sharp))  # type: ignore[return-value]
+
+
+def censored(digits: np.ndarray, floor: tuple[float, float]) -> bool:
+    """Whether digit accuracy (sizes,) is above 0.1 of the way from the control to 1 at the smallest size: its rise begins below it."""
+    return bool((digits[0] - floor[0]) / (1 - floor[0]) > LOW)
 
 
 def spearman(sizes: np.ndarray, nll: np.ndarray) -> float:

@@ -54,6 +54,7 @@ def _of_format(config: Config, kind: str, found: Found, floor: tuple[float, floa
 
 
 def _narrower(config: Config, sizes: np.ndarray, found: Found, seed: int, floor: tuple[float, float]) -> Number | float:
+    """The difference of widths. Where the rise of digit accuracy begins below the smallest size it is a lower bound, with an open end."""
     digits, exact = (np.stack([getattr(of[seed], name) for of in found], 1).astype(np.float64) for name in ("digits", "exact"))
 
     def difference(digits: np.ndarray, exact: np.ndarray) -> float:
@@ -70,7 +71,8 @@ def _narrower(config: Config, sizes: np.ndarray, found: Found, seed: int, floor:
         drawn = difference(digits, exact)
         return drawn if np.isfinite(drawn) else worst
 
-    return intervals.interval(finite, digits, exact, paired=True, resamples=config.resamples)
+    value, low, high = intervals.interval(finite, digits, exact, paired=True, resamples=config.resamples)
+    return value, low, np.inf if findings.censored(digits.mean(0), floor) else high
 
 
 def _control(config: Config, shuffled: Found) -> Claim:

@@ -51,11 +51,14 @@ def _rises(config: Config, found: dict[str, Found]) -> Table:
         digits, exact = (findings.table(found[kind], metric) for metric in (findings.digit_accuracy, findings.exact_match))
         for number, seed in enumerate(config.seeds):
             bands = findings.bands(sizes, digits[:, number], exact[:, number], floor)
-            rows.append((kind, seed, *(_known(each) for each in (findings.middle(sizes, exact[:, number]), *bands))))
-    columns = ("answers", "seed", "parameters at one half", "decades of digit accuracy", "decades of exact match")
+            begins = "below the smallest size" if findings.censored(digits[:, number], floor) else "within"
+            rows.append((kind, seed, *(_known(each) for each in (findings.middle(sizes, exact[:, number]), *bands)), begins))
+    names = ("parameters at one half", "decades of digit accuracy", "decades of exact match", "rise of digit accuracy begins")
+    columns = ("answers", "seed", *names)
     note = (
         f"From 0.1 to 0.9 of the way from the control, which has {floor[0]:.3f} of the digits and {floor[1]:.4f} of the answers, to 1. "
-        "Digit accuracy that begins above 0.1 rises over at least so many decades. No number: the rise has no end within the sizes."
+        "Where the rise begins below the smallest size, digit accuracy rises over at least so many decades. "
+        "No number: the rise has no end within the sizes."
     )
     return Table("Where the rise lies and how wide it is.", columns, tuple(rows), note)
 
