@@ -31,6 +31,8 @@ class Claim:
     kind: a "control" states that something bad misses a named threshold, so PASS means that it misses as it must.
     threshold_name: the field of the configuration's `thresholds` that holds the threshold.
     figure: the file of the figure or explorer that shows the number, to which the report links; empty where none does.
+    against: the id of the treatment that a control is compared with: `value` is then the control's number less the treatment's, and
+    `alone` the control's number by itself.
     role: what the claim is for; empty where the study does not say. essay: the statement that a claim of role "essay" tests, such as "E5".
     Raises ValueError for a relation, interval, threshold, n, verdict or role that cannot be.
     """
@@ -49,6 +51,8 @@ class Claim:
     figure: str = ""
     role: Role | Literal[""] = ""
     essay: str = ""
+    against: str = ""
+    alone: Number | None = None
 
     def __post_init__(self) -> None:
         if not self.id:
@@ -186,6 +190,13 @@ def mean_over_seeds(numbers: Iterable[Number]) -> Number:
     return value, centre - half, centre + half
 
 
+def less(first: Number, second: Number) -> Number:
+    """The difference of two independent numbers, with its interval."""
+    (value, low, high), (other, other_low, other_high) = first, second
+    below, above = math.hypot(value - low, other_high - other), math.hypot(high - value, other - other_low)
+    return value - other, value - other - below, value - other + above
+
+
 def overall(judged: Iterable[Claim | Summary]) -> Verdict:
     """PASS if every claim passes, FAIL if any fails, else INCONCLUSIVE (no claims at all included)."""
     verdicts = {each.verdict for each in judged}
@@ -233,7 +244,7 @@ def by_id(claims: Iterable[Claim]) -> dict[str, Summary]:
         group.sort(key=lambda each: (each.seed is not None, each.seed or 0))
         if twice := [first.seed for first, second in itertools.pairwise(group) if first.seed == second.seed]:
             raise ValueError(f"claim {id!r} is given twice for seed {twice[0]}: one number per seed")
-        for name in ("statement", "relation", "threshold", "kind", "threshold_name", "figure", "role", "essay"):
+        for name in ("statement", "relation", "threshold", "kind", "threshold_name", "figure", "role", "essay", "against"):
             values = {getattr(each, name) for each in group}
             if len(values) > 1:
                 raise ValueError(f"claim {id!r} has different values of {name} in its seeds: {', '.join(sorted(map(repr, values)))}")

@@ -39,6 +39,8 @@ def problems(outcome, experiment, known_commit):
     if stored != {name: now.get(name) for name in stored}:  # one that was added since has no claim here
         found.append(f"its thresholds {stored} are not those of {experiment.config.__name__}, {now}")
     for claim in outcome.claims:
+        if claim.against:
+            continue  # it is compared with its treatment
         if claim.threshold_name not in stored:
             found.append(f"claim {claim.id}: its threshold_name {claim.threshold_name!r} is not among the configured thresholds")
         elif claim.threshold != stored[claim.threshold_name]:
