@@ -10,8 +10,20 @@ hundred questions of general knowledge, greedily, once as text that it goes on w
 from experiments.language.chat import judge
 from experiments.language.chat.config import Config, Thresholds
 from gendiff.runs.registry import Experiment
+from gendiff.runs.reporting.answers import Answer
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
+
+ANSWER = Answer(
+    roles={"answered": "E21", "ended": "E21", "gained": "E21", "shuffled": "check"},
+    text="by {gained:.0%} of 100 questions: in the chat template {answered:.0%} are right, but only {ended:.0%} of "
+    "replies end by themselves",
+    statements={
+        "E21": "In its chat template the share of SmolLM2's right answers that end is {gained:.2f interval} larger "
+        "than behind the bare question"
+    },
+    picture="answers.png",
+)
 
 EXPERIMENT = Experiment(
     name="chat",
@@ -21,4 +33,5 @@ EXPERIMENT = Experiment(
     smoke=Config(questions=4, max_tokens=4, resamples=20, tiny=True),
     train=None,
     evaluate=judge.evaluate,
+    answer=ANSWER,
 )

@@ -11,6 +11,7 @@ from typing import Any
 from experiments.language.moe import judge, networks
 from experiments.language.moe.config import Config, Thresholds, check
 from gendiff.runs.registry import Experiment
+from gendiff.runs.reporting.answers import Answer, Cell
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
@@ -26,6 +27,31 @@ _TINY: dict[str, Any] = {
     "rounds": 2,
 }
 
+_LOSSES = "Networks on held-out text"
+
+ANSWER = Answer(
+    roles={
+        "better": "E39",
+        "operations": "E39",
+        "seconds": "aim",
+        "balance": "check",
+        "busiest": "check",
+        "collapsed": "check",
+    },
+    text="a little: loss of {experts:.3f} nats per byte; {active:.3f} for an MLP of equal computation, {total:.3f} "
+    "for one of equal parameters",
+    statements={
+        "E39": "A mixture needs {operations:.0%} of the operations of a dense network of equal parameters, but "
+        "{seconds:.2f interval} of its time"
+    },
+    numbers={
+        "experts": Cell(_LOSSES, ("experts",), "nats per byte"),
+        "active": Cell(_LOSSES, ("dense, equal computation",), "nats per byte"),
+        "total": Cell(_LOSSES, ("dense, equal parameters",), "nats per byte"),
+    },
+    picture="loss.png",
+)
+
 EXPERIMENT = Experiment(
     name="moe",
     question="What does a mixture of experts gain over one MLP?",
@@ -35,4 +61,5 @@ EXPERIMENT = Experiment(
     train=networks.train,
     evaluate=judge.evaluate,
     check=check,
+    answer=ANSWER,
 )

@@ -18,7 +18,7 @@ class Thresholds:
     bandwidth: Positive = 0.85
     """Share of the measured read bandwidth that a step of one text reaches in float32, at least."""
     gain: Positive = 2.0
-    """Tokens per second of 8 texts over those of one, at least."""
+    """Tokens per second of the largest number of texts over those of one, at least."""
     continuous: Positive = 1.1
     """Tokens per second with refilled places over those of batches that wait for their longest text, at least."""
 
