@@ -11,8 +11,41 @@ where a path leads to it, and nowhere else. The same number of facts within smal
 from experiments.scaling.percolation import judge
 from experiments.scaling.percolation.config import Config, Thresholds, check
 from gendiff.runs.registry import Experiment
+from gendiff.runs.reporting.answers import Answer, Change
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
+
+ANSWER = Answer(
+    roles={
+        "giant*": "check",
+        "threshold*": "check",
+        "dark": "E13",
+        "lit": "E13",
+        "jump": "E13",
+        "band": "E13",
+        "right": "E13",
+        "chance": "E13",
+        "learned": "E13",
+        "band-facts": "check",
+        "learned-*": "check",
+    },
+    text="yes, in a graph of facts: near the threshold pairs that facts link grow {jump:.0f} times as fast as facts, "
+    "and a trained model knows them",
+    statements={
+        "E13": "Around the threshold, linked pairs grow {jump:.0f interval} times as much as facts; a model knows "
+        "{learned:.2f} of all unseen pairs"
+    },
+    picture="skills.png",
+    before=(
+        Change(
+            "2026-11-30",
+            "9fdd4e3",
+            "Claims are judged by the mean over seeds, no longer in each seed: guesses at pairs without a path were "
+            "open before and pass now.",
+            "A rule that does not depend on the number of seeds.",
+        ),
+    ),
+)
 
 EXPERIMENT = Experiment(
     name="percolation",
@@ -23,4 +56,5 @@ EXPERIMENT = Experiment(
     train=None,
     evaluate=judge.evaluate,
     check=check,
+    answer=ANSWER,
 )

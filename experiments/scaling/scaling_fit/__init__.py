@@ -14,8 +14,47 @@ with intervals, and leaves fits.json, isoflop.png and surface.png.
 from experiments.scaling.scaling_fit import judge
 from experiments.scaling.scaling_fit.config import Config, Thresholds, check
 from gendiff.runs.registry import Experiment
+from gendiff.runs.reporting.answers import Answer, Cell
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
+
+_BEST = "The best model of 5.76e23 operations"
+
+ANSWER = Answer(
+    roles={
+        "better-kaplan": "check",
+        "near-hoffmann": "check",
+        "near-kaplan": "check",
+        "better-*": "E18",
+        "cheaper": "E18",
+        "near-epoch": "E17",
+        "shrunk": "E19",
+        "recovered-*": "check",
+        "varpro-*": "check",
+        "slope-*": "check",
+        "offset-*": "check",
+        "biased-*": "check",
+        "told*": "check",
+        "coverage*": "check",
+    },
+    text="yes; for the operations of Chinchilla (70 billion parameters) the refitted law says {epoch:.0f} billion, "
+    "Kaplan's {kaplan:.0f} billion",
+    statements={
+        "E16": "By published constants, Kaplan's best size for Chinchilla's operations is {near-kaplan:.1f} times Chinchilla's 70 billion",
+        "E17": "Approach 3, fitted again to the published data, has an exponent of {exponent:.2f} and a best size of "
+        "{epoch:.0f} billion at Chinchilla's "
+        "operations",
+        "E18": "By the refitted law Chinchilla's loss is {better-epoch:.3f} nats below that of GPT-3; a token costs "
+        "{cheaper:.1f} times less",
+        "E19": "Where ten times its training tokens are served, the cheapest model as good as Chinchilla has {shrunk:.2f} of its size",
+    },
+    numbers={
+        "epoch": Cell(_BEST, ("approach 3 fitted again",), "parameters, billions"),
+        "kaplan": Cell(_BEST, ("Kaplan, frontier",), "parameters, billions"),
+        "exponent": Cell(_BEST, ("approach 3 fitted again",), "exponent"),
+    },
+    picture="surface.png",
+)
 
 EXPERIMENT = Experiment(
     name="scaling-fit",
@@ -26,4 +65,5 @@ EXPERIMENT = Experiment(
     train=None,
     evaluate=judge.evaluate,
     check=check,
+    answer=ANSWER,
 )

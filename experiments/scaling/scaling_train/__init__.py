@@ -18,6 +18,7 @@ from experiments.scaling.scaling_train.config import Config, Sweep, Thresholds, 
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Experiment
 from gendiff.runs.reporting import formatting
+from gendiff.runs.reporting.answers import Answer, Cell, Change
 
 __all__ = ["EXPERIMENT", "Config", "Sweep", "Thresholds"]
 
@@ -43,6 +44,54 @@ _SMOKE: dict[str, Any] = {
     "resamples": 10,
 }
 
+_EXPONENTS, _TEXT, _EXPONENT = "How the best size grows", "text, matched horizons", "exponent of the best size"
+
+ANSWER = Answer(
+    roles={
+        "bend": "E16",
+        "interior*": "check",
+        "r-squared*": "check",
+        "gain": "check",
+        "rate": "check",
+        "gain-shuffled": "check",
+    },
+    text="loss is a power law of operations (R² {r-squared:.3f}); the exponent of the best size is {surface:.2f} to "
+    "{parabolas:.2f}, by method",
+    statements={
+        "E16": "Kaplan's protocol changes the exponent of the best size by {bend:.2f interval}; it should raise it, and lowers it here",
+        "E17": "The best size grows as operations to the power {parabolas:.2f interval} by parabolas, {envelope:.2f} by the envelope, "
+        "{surface:.2f} by a surface (Chinchilla: 0.5)",
+    },
+    numbers={
+        "parabolas": Cell(_EXPONENTS, (_TEXT, "all", "2: parabolas"), _EXPONENT),
+        "envelope": Cell(_EXPONENTS, (_TEXT, "all", "1: envelope"), _EXPONENT),
+        "surface": Cell(_EXPONENTS, (_TEXT, "all", "3: surface"), _EXPONENT),
+    },
+    picture="isoflop.png",
+    before=(
+        Change(
+            "2026-11-27",
+            "aca6b41",
+            "After a first run, not committed: smaller networks of equal depth, batches of 4 in place of 8, a fixed "
+            "horizon of 8,000 steps.",
+            "The best size of the smaller budgets was the smallest network, and one block is another kind of network than two.",
+        ),
+        Change(
+            "2026-11-27",
+            "aca6b41",
+            "R² and gain are those of the least losses that were measured; the bend compares both protocols on the "
+            "same networks and budgets.",
+            "Parabolas of other sizes would differ by themselves.",
+        ),
+        Change(
+            "2026-11-28",
+            "63e2ba8",
+            "The 57 trainings were shared by two processes of one core each and took 23 min 46 s; the time below is that of the judgement.",
+            "The committed run went on with trainings that were finished.",
+        ),
+    ),
+)
+
 EXPERIMENT = Experiment(
     name="scaling-train",
     question="How do loss and the best size grow with the operations of training?",
@@ -59,4 +108,5 @@ EXPERIMENT = Experiment(
     evaluate=judge.evaluate,
     check=check,
     plan=plan,
+    answer=ANSWER,
 )
