@@ -14,6 +14,7 @@ from typing import Any
 from experiments.preferences.constitution import judge, train
 from experiments.preferences.constitution.config import Config, Thresholds, check
 from gendiff.runs.registry import Experiment
+from gendiff.runs.reporting.answers import Answer, Cell, Change
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
@@ -29,6 +30,42 @@ _SIZES: dict[str, Any] = {
 }
 _STEPS: dict[str, Any] = {"train_steps": 4, "warmup": 1, "tuning_steps": 2, "preference_steps": 2, "rounds": 2}
 
+_ANSWERS, _BREAKS = "Answers to 2000 held-out requests", "breaks a principle"
+
+ANSWER = Answer(
+    roles={
+        "halved": "E25",
+        "fell-supervised": "E25",
+        "fell-preference": "E25",
+        "success": "E25",
+        "agreement": "E25",
+        "unrevised": "check",
+        "shuffled": "check",
+    },
+    text="yes: answers that break a principle fall from {base:.0%} to {revised:.0%} by its revisions and to "
+    "{labelled:.0%} by its own labels",
+    statements={
+        "E25": "Tuning on its own revisions leaves {halved:.2f interval} of the answers that break a principle; it "
+        "labels its pairs itself. "
+        "Rules taught its critic"
+    },
+    numbers={
+        "base": Cell(_ANSWERS, ("base",), _BREAKS),
+        "revised": Cell(_ANSWERS, ("tuned on its revisions",), _BREAKS),
+        "labelled": Cell(_ANSWERS, ("and on its own labels",), _BREAKS),
+    },
+    picture="violations.png",
+    before=(
+        Change(
+            "2026-11-27",
+            "b3b758d",
+            "8,000 pairs in place of 3,000, of which surer ones are labelled; 100 steps of preference tuning at 1e-4 "
+            "in place of 150 at 3e-4.",
+            "A pilot with a seed that the run does not have labelled too few pairs and spoiled answers; thresholds stayed.",
+        ),
+    ),
+)
+
 EXPERIMENT = Experiment(
     name="constitution",
     question="Can a network improve its own answers by principles that it was taught to judge?",
@@ -38,4 +75,5 @@ EXPERIMENT = Experiment(
     train=train.train,
     evaluate=judge.evaluate,
     check=check,
+    answer=ANSWER,
 )

@@ -13,10 +13,42 @@ from typing import Any
 from experiments.preferences.instruct import judge, train
 from experiments.preferences.instruct.config import Config, Thresholds, check
 from gendiff.runs.registry import Experiment
+from gendiff.runs.reporting.answers import Answer, Change
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
 _TINY: dict[str, Any] = {"width": 16, "depth": 1, "train_steps": 4, "warmup": 1, "batch": 8, "judged": 30, "pairs": 24}
+
+ANSWER = Answer(
+    roles={
+        "continues": "E20",
+        "before": "E20",
+        "answers": "E21",
+        "right": "E21",
+        "template": "E21",
+        "gained": "E21",
+        "shuffled": "check",
+        "endless": "check",
+        "others": "check",
+    },
+    text="tuning on orders with responses: from {before:.0%} to {answers:.0%} of orders get a reply that ends, and "
+    "{right:.0%} the right one",
+    statements={
+        "E20": "Before tuning, a small model goes on with a further order after {continues:.0%} of orders and answers {before:.0%}",
+        "E21": "Tuned, it answers {right:.0%} of new orders rightly; SmolLM2's share of right answers that end is "
+        "{gained:.2f interval} larger in its template",
+    },
+    picture="orders.png",
+    before=(
+        Change(
+            "2026-11-30",
+            "9fdd4e3",
+            "Claims are judged by the mean over seeds, no longer in each seed: the share of right answers failed in "
+            "one seed and is open now.",
+            "A rule that does not depend on the number of seeds.",
+        ),
+    ),
+)
 
 EXPERIMENT = Experiment(
     name="instruct",
@@ -27,4 +59,5 @@ EXPERIMENT = Experiment(
     train=train.train,
     evaluate=judge.evaluate,
     check=check,
+    answer=ANSWER,
 )
