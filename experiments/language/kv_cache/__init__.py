@@ -43,7 +43,7 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "9fdd4e3",
-            "Claims are judged by the mean over seeds, no longer in each seed: chunks and the ring failed, splits and unequal lengths passed; "
+            "Claims are judged by the mean over seeds, no longer in each: chunks and the ring failed, splits and unequal lengths passed; "
             "all four are open now.",
             "A rule that does not depend on the number of seeds.",
         ),
