@@ -124,7 +124,8 @@ def _claims(summaries: Iterable[Summary]) -> str:
     rows = []
     for each in summaries:
         verdict = each.word if each.first.role != "essay" else f"{each.first.essay} {each.word}"
-        rows.append([_text(each.first.statement), _needed(each), _measured(each), verdict])
+        needed = f"{_needed(each)}<br>{_text(each.first.reason)}" if each.first.reason else _needed(each)
+        rows.append([_text(each.first.statement), needed, _measured(each), verdict])
     return _folded(("statement", "needed", "measured", "verdict"), rows, ())
 
 

@@ -92,6 +92,7 @@ class Experiment:
     pages: from the folder of the committed results to (file, text) of each model card beside their page; None where there are none.
     typed: the command that is short for `run NAME`, where there is one.
     answer: the roles of the claims, and the sentences that answer the question.
+    thresholds: of each claim by its id, where a `study.Study` states them; otherwise they are fields of the config.
     runs: whether `run NAME` is there; False where the experiment's own command takes its place.
     """
 
@@ -111,6 +112,7 @@ class Experiment:
     typed: str | None = None
     runs: bool = True
     answer: Answer = Answer()
+    thresholds: Mapping[str, float] | None = None
     check: Callable[[Any], None] | None = None
     plan: Callable[[Any, Any], None] | None = None
     meshes: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -30,6 +30,7 @@ class Claim:
     n: the samples behind the number. seed: None where the number has none.
     kind: a "control" states that something bad misses a named threshold, so PASS means that it misses as it must.
     threshold_name: the field of the configuration's `thresholds` that holds the threshold.
+    reason: why the threshold is what it is; empty where the configuration says it.
     figure: the file of the figure or explorer that shows the number, to which the report links; empty where none does.
     against: the id of the treatment that a control is compared with: `value` is then the control's number less the treatment's, and
     `alone` the control's number by itself.
@@ -51,6 +52,7 @@ class Claim:
     figure: str = ""
     role: Role | Literal[""] = ""
     essay: str = ""
+    reason: str = ""
     against: str = ""
     alone: Number | None = None
 

@@ -34,6 +34,13 @@ def problems(outcome, experiment, known_commit):
         found.append(f"commit {outcome.commit!r} is no full hash")
     elif not known_commit(outcome.commit):
         found.append(f"commit {outcome.commit} is not in the history")
+    if experiment.thresholds is not None:
+        found += [
+            f"claim {claim.id}: threshold {claim.threshold} is none of {experiment.name}'s rows"
+            for claim in outcome.claims
+            if claim.threshold != experiment.thresholds.get(claim.id)
+        ]
+        return found
     now = json_files.encode(getattr(experiment.presets["full"], "thresholds", {}))
     stored = outcome.config.get("thresholds", {})
     if stored != {name: now.get(name) for name in stored}:  # one that was added since has no claim here
@@ -164,6 +171,13 @@ def test_a_result_that_may_not_stand_is_found():
     ):
         found = problems(example(**changes), EXPERIMENT, lambda commit: commit != "b" * 40)
         assert len(found) == (message is not None) and all(message in each for each in found), changes
+
+
+def test_a_claim_of_a_study_has_the_threshold_of_its_row():
+    rows = dataclasses.replace(EXPERIMENT, thresholds={"accuracy": 0.95})
+    assert not problems(example(), rows, lambda commit: True)
+    (found,) = problems(example(), dataclasses.replace(rows, thresholds={"accuracy": 0.9}), lambda commit: True)
+    assert found == "claim accuracy: threshold 0.95 is none of example's rows"
 
 
 def test_a_threshold_that_was_added_since_needs_no_new_run_and_one_that_is_gone_does():
