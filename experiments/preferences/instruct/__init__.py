@@ -35,8 +35,8 @@ ANSWER = Answer(
     "{right:.0%} the right one",
     statements={
         "E20": "Before tuning, a small model goes on with a further order after {continues:.0%} of orders and answers {before:.0%}",
-        "E21": "Tuned, it answers {right:.0%} of new orders rightly; SmolLM2's share of right answers that end is "
-        "{gained:.2f interval} larger in its template",
+        "E21": "Tuned, a small model answers {right:.0%} of new orders rightly; SmolLM2 gives {gained:.2f interval} "
+        "more right answers that end, by its template",
     },
     picture="orders.png",
     before=(

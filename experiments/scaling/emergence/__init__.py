@@ -40,8 +40,8 @@ ANSWER = Answer(
     statements={
         "E11": "{beginning-plain:.1%} of sums are right at the smallest size, {end-plain:.1% interval} at the largest; "
         "one doubling of computation brings {least:.0%} to {most:.0%}",
-        "E13": "Sums with few and many carries are learned together, beside a kink of the loss, in {plain} seeds "
-        "(plain) and {reversed} (reversed)",
+        "E13": "In sums, the sign of percolation (few and many carries learned together, at a kink of the loss) "
+        "shows in {plain} seeds (plain), {reversed} (reversed)",
         "E14": "A smooth loss explains the rise of right sums in {metric-plain} seeds where answers are plain, and "
         "in {metric-reversed} where they are reversed",
         "E15": "Half of the sums are right at {early:.0f} parameters with one seed and at {late:.0f} with another: "

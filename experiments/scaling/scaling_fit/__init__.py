@@ -40,7 +40,8 @@ ANSWER = Answer(
     text="yes; for the operations of Chinchilla (70 billion parameters) the refitted law says {epoch:.0f} billion, "
     "Kaplan's {kaplan:.0f} billion",
     statements={
-        "E16": "By published constants, Kaplan's best size for Chinchilla's operations is {near-kaplan:.1f} times Chinchilla's 70 billion",
+        "E16": "By its published constants it does: for Chinchilla's operations it asks for {near-kaplan:.1f} times "
+        "Chinchilla's 70 billion parameters",
         "E17": "Approach 3, fitted again to the published data, has an exponent of {exponent:.2f} and a best size of "
         "{epoch:.0f} billion at Chinchilla's "
         "operations",

@@ -58,7 +58,7 @@ ANSWER = Answer(
     text="loss is a power law of operations (R² {r-squared:.3f}); the exponent of the best size is {surface:.2f} to "
     "{parabolas:.2f}, by method",
     statements={
-        "E16": "Kaplan's protocol changes the exponent of the best size by {bend:.2f interval}; it should raise it, and lowers it here",
+        "E16": "In small trainings Kaplan's protocol, which should raise the exponent of the best size, changes it by {bend:.2f interval}",
         "E17": "The best size grows as operations to the power {parabolas:.2f interval} by parabolas, {envelope:.2f} by the envelope, "
         "{surface:.2f} by a surface (Chinchilla: 0.5)",
     },
