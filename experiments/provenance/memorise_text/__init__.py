@@ -12,6 +12,7 @@ from typing import Any
 from experiments.provenance.memorise_text import judge, train
 from experiments.provenance.memorise_text.config import Config, Thresholds, check
 from gendiff.runs.registry import Experiment
+from gendiff.runs.reporting.answers import Answer, Cell, Change
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
@@ -32,6 +33,38 @@ _TINY: dict[str, Any] = {
     "depths": (1, 1),
 }
 
+ANSWER = Answer(
+    roles={
+        "slope": "E32",
+        "likelihood": "E32",
+        "permuted": "E32",
+        "longer": "E33",
+        "larger": "check",
+        "unseen-*": "check",
+    },
+    text="what it reads often: random letters that stand 32 times in the text come back in {often:.0%} of cases, "
+    "those that stand 4 times in {seldom:.0%}",
+    statements={
+        "E32": "Random letters come back in {often:.2f} of cases where they stand 32 times in the text, "
+        "in {some:.2f} where 8 times, in {seldom:.2f} where 4 times",
+        "E33": "Given 16 letters of the beginning instead of 2, the model completes a share "
+        "{longer:.2f interval} more of the texts word for word",
+    },
+    numbers={
+        "often": Cell("Canaries of which 16", (32,), "larger: extracted"),
+        "some": Cell("Canaries of which 16", (8,), "larger: extracted"),
+        "seldom": Cell("Canaries of which 16", (4,), "larger: extracted"),
+    },
+    before=(
+        Change(
+            "2026-11-27",
+            "2ef2479",
+            "A pilot with another seed led to 300 steps instead of 600, and to width 48 instead of 32.",
+            "The pilot extracted every canary of two copies or more, so that nothing was left to grow with copies.",
+        ),
+    ),
+)
+
 EXPERIMENT = Experiment(
     name="memorise-text",
     question="What does a language model remember word for word?",
@@ -41,4 +74,5 @@ EXPERIMENT = Experiment(
     train=train.train,
     evaluate=judge.evaluate,
     check=check,
+    answer=ANSWER,
 )

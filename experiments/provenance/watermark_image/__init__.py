@@ -17,11 +17,45 @@ from experiments.provenance.watermark_image import config, judge
 from experiments.provenance.watermark_image.config import Config, Thresholds
 from gendiff.commands.images import image_training
 from gendiff.runs.registry import Experiment
+from gendiff.runs.reporting.answers import Answer, Cell, Change
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
 _FEW: dict[str, Any] = {"pictures": 64, "sampling_steps": 3, "marked": 8, "set_size": 20, "together": 8, "keys": 19, "permutations": 3}
 _CHANGED: dict[str, Any] = {"noise": (0.1,), "blurs": (0.5,), "crops": (0.75,), "qualities": (90,), "levels": (32,), "strengths": (0.5,)}
+
+ANSWER = Answer(
+    roles={
+        "tree-ring-blank": "check",
+        "tree-ring-wrong*": "check",
+        "gaussian-shading-blank": "check",
+        "gaussian-shading-wrong*": "check",
+        "spread-spectrum-*": "check",
+        "plug-in": "check",
+        "normal": "check",
+        "signs*": "check",
+        "frechet*": "check",
+        "bits": "E34",
+        "tree-ring-*": "E34",
+        "gaussian-shading-*": "E34",
+    },
+    text="in part: Gaussian Shading is found in {gaussian-shading-unchanged:.0%} of pictures as drawn, "
+    "in {gaussian-shading-crop-075:.0%} cropped, in {redrawn:.0%} half redrawn; they pass as unmarked",
+    statements={
+        "E34": "Gaussian Shading is found in {gaussian-shading-unchanged:.2f interval} of pictures as drawn, in "
+        "{gaussian-shading-noise-01:.2f} after noise, in {redrawn:.2f} redrawn by half",
+    },
+    numbers={"redrawn": Cell("Share of marked pictures", ("img2img 0.5",), "Gaussian Shading")},
+    picture="strengths.png",
+    before=(
+        Change(
+            "2026-11-30",
+            "9fdd4e3",
+            "Gaussian Shading passes unchanged and after blur; Tree-Ring is open after noise and JPEG: a seed fails.",
+            "Claims are judged by the mean over seeds, in all studies.",
+        ),
+    ),
+)
 
 EXPERIMENT = Experiment(
     name="watermark-image",
@@ -32,4 +66,5 @@ EXPERIMENT = Experiment(
     train=config.train,
     evaluate=judge.evaluate,
     check=config.check,
+    answer=ANSWER,
 )

@@ -12,10 +12,33 @@ from typing import Any
 from experiments.provenance.watermark_text import judge, texts
 from experiments.provenance.watermark_text.config import Config, Thresholds, check
 from gendiff.runs.registry import Experiment
+from gendiff.runs.reporting.answers import Answer, Cell
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
 _FEW: dict[str, Any] = {"null_texts": 40, "flat_texts": 8, "texts": 4, "few": 4, "together": 4, "tokens": 40, "prompt": 8, "resamples": 20}
+
+ANSWER = Answer(
+    roles={
+        "found": "E34",
+        "false-positives-*": "E34",
+        "null-*": "check",
+        "flat-*": "check",
+        "cost": "check",
+        "entropy": "check",
+        "changed-*": "check",
+        "repeats": "check",
+        "wrong-key": "check",
+    },
+    text="yes: {found:.0%} of texts of 200 tokens are found and {wrong-key:.0%} with a wrong key; "
+    "the strongest mark costs {cost:.2f} nats per token",
+    statements={
+        "E34": "The key finds {found:.2f interval} of marked texts of 200 tokens, "
+        "and {replaced:.2f} after half of their tokens were replaced",
+    },
+    numbers={"replaced": Cell("What changes leave", ("replaced", 0.5), "found")},
+    picture="attacks.png",
+)
 
 EXPERIMENT = Experiment(
     name="watermark-text",
@@ -26,4 +49,5 @@ EXPERIMENT = Experiment(
     train=texts.train,
     evaluate=judge.evaluate,
     check=check,
+    answer=ANSWER,
 )
