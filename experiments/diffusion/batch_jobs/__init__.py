@@ -14,11 +14,31 @@ from experiments.diffusion.batch_jobs import judge
 from experiments.diffusion.batch_jobs.config import Config, Thresholds, check, model
 from gendiff.commands.images import image_sampling, image_training
 from gendiff.runs.registry import Experiment
+from gendiff.runs.reporting.answers import Answer
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
 _FEW: dict[str, Any] = {"samples": 80, "compared": 40, "shard_size": 10, "rounds": 2, "together": 10, "sampling_steps": 4}
 _UNDISTURBED: dict[str, Any] = {"kills": 0, "sample_kills": 0, "killed_samples": 0, "preemptions": 0, "deaths": 0}
+
+ANSWER = Answer(
+    roles={
+        "cost": "aim",
+        "same": "promise",
+        "training": "promise",
+        "sampling": "promise",
+        "preemptions": "promise",
+        "moved": "promise",
+        "steps": "promise",
+        "streamed": "check",
+        "kills": "check",
+        "sample-kills": "check",
+        "deaths": "check",
+        "other-*": "check",
+    },
+    text="no: after {kills:.0f} kills of a training and {sample-kills:.0f} of a sampling job, "
+    "{training:.0f} bytes differ; shards take {cost:.2f} times as long",
+)
 
 EXPERIMENT = Experiment(
     name="batch-jobs",
@@ -30,4 +50,5 @@ EXPERIMENT = Experiment(
     evaluate=judge.evaluate,
     sample=image_sampling.command(model),
     check=check,
+    answer=ANSWER,
 )
