@@ -12,12 +12,23 @@ import dataclasses
 
 from experiments.benchmarks import bench, language_cases
 from experiments.benchmarks.config import LanguageConfig
+from gendiff.runs.reporting.answers import Answer
 
 
 @dataclasses.dataclass(frozen=True)
 class LanguageBenchOptions(bench.Asked, LanguageConfig):
     """Measure how fast language models are. Without a CASE, all of them."""
 
+
+ANSWER = Answer(
+    roles={
+        "*_agrees": "check",
+        "*_ran": "check",
+        "lm_*": "aim",
+    },
+    text="in writing: {lm_decode:.2f} times as fast as torch, in reading {lm_prefill:.2f}; "
+    "llama.cpp with 4 bits writes a text in {lm_llama_cpp_decode:.2f} of our time",
+)
 
 EXPERIMENT = bench.bench(
     "bench-language",
@@ -26,4 +37,5 @@ EXPERIMENT = bench.bench(
     LanguageConfig(cases=("lm_decode",), pairs=2, call_seconds=0.02, tiny=True),
     LanguageBenchOptions,
     language_cases.ALL,
+    ANSWER,
 )
