@@ -168,7 +168,8 @@ def conclude(
         checkpoints=last_checkpoints.read(experiment, folder),
         **vars(evaluation) | {"tables": (*evaluation.tables, *goodput.tables(folder))},
     )
-    outcome = answers.conclude(measured, experiment.answer)
+    full = measured.config == json_files.encode(experiment.presets["full"])
+    outcome = answers.conclude(measured, experiment.answer, sentences=full)  # another preset may lack a number that they name
     unfinished.discard(folder)
     folder.report.unlink(missing_ok=True)  # from here on it would be that of other results
     results.write(outcome, folder.path)

@@ -60,6 +60,8 @@ def test_a_study_gives_its_claims_roles_and_its_result_an_answer():
     assert [figure.file for figure in outcome.figures] == ["best.png", "curve.png"]
     assert outcome.counts() == {"what the essay says": "1 of 1", "aims": "0 of 1"}
     assert answers.conclude(outcome, ANSWER) == outcome
+    silent = answers.conclude(measured(), ANSWER, sentences=False)
+    assert (silent.verdict, silent.answer, silent.statements) == ("holds", "", {})
 
 
 def test_a_run_that_is_not_judged_has_no_answer():

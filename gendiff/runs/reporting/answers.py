@@ -95,18 +95,20 @@ def compare(claims: Sequence[Claim], controls: Iterable[Control]) -> tuple[Claim
     return tuple(_compared(claim, named[claim.id], claims) if claim.id in named else claim for claim in claims)
 
 
-def conclude(outcome: Results, answer: Answer) -> Results:
+def conclude(outcome: Results, answer: Answer, *, sentences: bool = True) -> Results:
     """The results with the roles of their claims, the verdict that follows, and the sentences; the best picture first.
 
-    A run that is not judged (a smoke run, or one of numbers of its own) has no sentences.
+    A run that is not judged (a smoke run, or one of numbers of its own) has no sentences. sentences: whether one that is judged has them.
     """
     claims = give_roles(compare(outcome.claims, answer.controls), answer.roles)
     figures = tuple(sorted(outcome.figures, key=lambda figure: figure.file != answer.picture)) if answer.picture else outcome.figures
     if not outcome.judged:
         return dataclasses.replace(outcome, claims=claims, figures=figures)
     roled = dataclasses.replace(outcome, claims=claims, figures=figures, verdict=verdicts.verdict(claims))
-    sentences = {name: fill(text, roled, answer.numbers) for name, text in answer.statements.items()}
-    return dataclasses.replace(roled, answer=fill(answer.text, roled, answer.numbers), statements=sentences)
+    if not sentences:
+        return roled
+    statements = {name: fill(text, roled, answer.numbers) for name, text in answer.statements.items()}
+    return dataclasses.replace(roled, answer=fill(answer.text, roled, answer.numbers), statements=statements)
 
 
 def fill(text: str, outcome: Results, numbers: Mapping[str, Cell]) -> str:
