@@ -22,6 +22,7 @@ from experiments.diffusion.autoencoder import train as trainings
 from experiments.diffusion.autoencoder.config import Config, Thresholds
 from gendiff.commands.images.image_training import Learning
 from gendiff.runs.registry import Experiment
+from gendiff.runs.reporting.answers import Answer
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
@@ -29,6 +30,22 @@ _SMALL: dict[str, Any] = {"train_steps": 2, "batch": 8, "warmup": 1}
 _SMOKE = Learning(**_SMALL, channels=(8,), drop_condition=0.0)
 _CODES: dict[str, Any] = {"autoencoders": Learning(**_SMALL, channels=(8, 8, 8)), "factors": (2,), "latent_channels": (1,)}
 _FEW: dict[str, Any] = {"pictures": 32, "held_out": 16, "samples": 16, "together": 16, "shown": 4, "sampling_steps": 2, "resamples": 20}
+
+ANSWER = Answer(
+    roles={
+        **dict.fromkeys(("*-samples-soft", "*-decoder-share", "*-pixels-sharper"), "E10"),
+        **dict.fromkeys(("*-psnr", "*-rival", "*-more-channels-*", "*-smaller-factor"), "check"),
+        **dict.fromkeys(("*-mended", "*-mending-cost", "*-null"), "check"),
+    },
+    text="soft edges come from the decoder: it explains {emoji-decoder-share:.0%} of the fine detail that samples of "
+    "drawings "
+    "lack, {textures-decoder-share:.0%} for textures",
+    statements={
+        "E10": "Decoding explains {emoji-decoder-share:.0% interval} of the fine detail that samples of drawings lack, "
+        "{textures-decoder-share:.0%} for textures; a model of pixels lacks far less",
+    },
+    picture="pictures_emoji.png",
+)
 
 EXPERIMENT = Experiment(
     name="autoencoder",
@@ -39,4 +56,5 @@ EXPERIMENT = Experiment(
     train=trainings.train,
     evaluate=judge.evaluate,
     check=networks.check,
+    answer=ANSWER,
 )

@@ -16,11 +16,30 @@ from experiments.diffusion.editing import judge, problems
 from experiments.diffusion.editing.config import Config, Thresholds, model
 from gendiff.commands.images import image_sampling, image_training
 from gendiff.runs.registry import Experiment
+from gendiff.runs.reporting.answers import Answer, Change
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
 _RESTORED: dict[str, Any] = {"digits": 20, "guided_steps": 3, "posterior_samples": 2, "repaint_steps": 4, "resamples": 2, "jump": 2}
 _EDITED: dict[str, Any] = {"round_trips": (2, 4), "reversible_steps": 4, "strengths": (0.0, 0.5, 1.0), "edit_steps": 4}
+
+_ROLES = ("*-judge", "*-psnr", "kept", "round-trip-*", "strength*", "*-untrained", "*-shuffled", "fresh-*")
+
+ANSWER = Answer(
+    roles=dict.fromkeys(_ROLES, "check"),
+    text="in part: PiGDM gains {super-resolution-psnr:.1f} dB on bicubic and {deblurring-psnr:.1f} on Wiener; DPS is "
+    "worse; "
+    "hidden lower halves are open",
+    picture="super_resolution.png",
+    before=(
+        Change(
+            "2026-11-30",
+            "9fdd4e3",
+            "The mean over seeds is judged, not every seed: super-resolution by PiGDM went from open to PASS.",
+            "The rule must not depend on the number of seeds. No number changed.",
+        ),
+    ),
+)
 
 EXPERIMENT = Experiment(
     name="editing",
@@ -32,4 +51,5 @@ EXPERIMENT = Experiment(
     evaluate=judge.evaluate,
     sample=image_sampling.command(model),
     check=problems.check,
+    answer=ANSWER,
 )

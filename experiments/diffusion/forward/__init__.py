@@ -10,8 +10,26 @@ expect are in experiments/results/forward/README.md.
 from experiments.diffusion.forward import judge
 from experiments.diffusion.forward.config import Config, Thresholds, check
 from gendiff.runs.registry import Experiment
+from gendiff.runs.reporting.answers import Answer, Cell
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
+
+ANSWER = Answer(
+    roles={"moments": "E3", **dict.fromkeys(("moments-shifted", "closed-form*", "terminal-*"), "check")},
+    text="yes, within {moments:.1f} standard errors; it ends {linear:.4f} nats per image from noise (linear schedule), "
+    "{diffusion:.2f} by Stable Diffusion's",
+    statements={
+        "E2": "8×8 digits end {linear:.4f interval} nats per image from pure noise by the linear schedule, "
+        "{diffusion:.2f} by that of Stable Diffusion",
+        "E3": "Digits that are noised step by step agree with the closed form: the largest of 180 deviations is "
+        "{moments:.1f interval} standard errors",
+    },
+    numbers={
+        "linear": Cell("How far x_T", ("linear",), "nats per image, at most"),
+        "diffusion": Cell("How far x_T", ("scaled_linear",), "nats per image, at most"),
+    },
+    picture="prior.png",
+)
 
 EXPERIMENT = Experiment(
     name="forward",
@@ -22,4 +40,5 @@ EXPERIMENT = Experiment(
     train=None,
     evaluate=judge.evaluate,
     check=check,
+    answer=ANSWER,
 )

@@ -20,6 +20,7 @@ from experiments.diffusion.guidance.config import Config, Thresholds
 from gendiff.commands.images import image_sampling
 from gendiff.commands.images.image_training import Learning
 from gendiff.runs.registry import Experiment
+from gendiff.runs.reporting.answers import Answer, Cell
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
@@ -31,6 +32,29 @@ _SIZES: dict[str, Any] = {"reference": 200, "together": 50, "shapes_together": 1
 _STEPS: dict[str, Any] = {"scales": (0.0, 1.0, 2.0, 7.5), "sampling_steps": 2, "explored_steps": (1, 2)}
 _CURES: dict[str, Any] = {"cures": ("interval", "rescale", "CFG++"), "cure_scales": (2.0, 7.5), "renoised_scales": (0.5, 1.0)}
 
+_DROPPED = "digits: share of labels dropped"
+
+ANSWER = Answer(
+    roles={
+        **dict.fromkeys(("interval-recall", "rescale-clipped", "*-deaf-*", "*-shuffled-*"), "check"),
+        **dict.fromkeys(("*-adherence", "*-recall", "*-vendi", "*-clipped", "*-contrast", "trends-significant"), "E7"),
+    },
+    text="in part: recall falls with the scale on digits (rank correlation {digits-recall:.2f}), not on shapes "
+    "({shapes-recall:.2f}); an interval keeps {interval-recall:.2f} more",
+    statements={
+        "E6": "Digits at scale 2: a network trained with 10 % of labels dropped clips {clipped:.1% interval} of "
+        "values, "
+        "one with none dropped {undropped:.0%}; both show the label",
+        "E7": "Recall falls as the scale grows on digits (Spearman's rho {digits-recall:.2f interval}), not on shapes "
+        "({shapes-recall:.2f}); more values clip on both",
+    },
+    numbers={
+        "clipped": Cell(_DROPPED, ("0.1", 2.0), "clipped fraction"),
+        "undropped": Cell(_DROPPED, ("0", 2.0), "clipped fraction"),
+    },
+    picture="pictures_digits.png",
+)
+
 EXPERIMENT = Experiment(
     name="guidance",
     question="Is stronger guidance more faithful, less diverse and oversaturated, and which cure keeps what it loses?",
@@ -41,4 +65,5 @@ EXPERIMENT = Experiment(
     evaluate=judge.evaluate,
     sample=image_sampling.command(networks.model),
     check=sets.check,
+    answer=ANSWER,
 )

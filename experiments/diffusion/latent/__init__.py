@@ -24,6 +24,7 @@ from experiments.diffusion.latent import train as trainings
 from experiments.diffusion.latent.config import Config, Thresholds
 from gendiff.commands.images.image_training import Learning, Recipe
 from gendiff.runs.registry import Experiment
+from gendiff.runs.reporting.answers import Answer, Cell, Change
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
@@ -34,6 +35,31 @@ _FEW: dict[str, Any] = {"pictures": 32, "held_out": 16, "samples": 16, "draw_siz
 _SHORT: dict[str, Any] = {"seconds": 0.1, "fractions": (0.5, 1.0), "sampling_steps": 2, "resolutions": (32,), "resamples": 20}
 _ROUNDS: dict[str, Any] = {"step_rounds": 2, "sampling_rounds": 2, "cost_rounds": 2}
 
+ANSWER = Answer(
+    roles={
+        **dict.fromkeys(("evaluation", "equal-time", "equal-quality"), "E9"),
+        **dict.fromkeys(("positions", "numbers", "null", "untrained-*"), "check"),
+    },
+    text="in part: at 512² one evaluation is {evaluation:.0f} times faster, a picture in 50 of them {picture:.0f} "
+    "times; "
+    "quality after equal training is open",
+    statements={
+        "E9": "At 512², 64 times fewer positions make one evaluation {evaluation:.1f interval} times faster, and a "
+        "picture in 50 "
+        "evaluations {picture:.0f} times, decoding included",
+    },
+    numbers={"picture": Cell("A whole picture", (512,), "50 evaluations")},
+    picture="cost.png",
+    before=(
+        Change(
+            "2026-11-30",
+            "9fdd4e3",
+            "The mean over seeds is judged, not every seed: both claims on equal training went from PASS to open.",
+            "The rule must not depend on the number of seeds, and two seeds leave a wide interval. No number changed.",
+        ),
+    ),
+)
+
 EXPERIMENT = Experiment(
     name="latent",
     question="Is 64× compression why latent diffusion is fast: what does it gain at equal time and at equal quality?",
@@ -43,4 +69,5 @@ EXPERIMENT = Experiment(
     train=trainings.train,
     evaluate=judge.evaluate,
     check=networks.check,
+    answer=ANSWER,
 )

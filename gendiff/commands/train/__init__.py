@@ -20,11 +20,28 @@ from gendiff.commands.train import facts, learners, prepare
 from gendiff.commands.train.config import Config, Thresholds
 from gendiff.commands.train.presets import MESHES, PRESETS
 from gendiff.runs.registry import Experiment
+from gendiff.runs.reporting.answers import Answer
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
 _FEW: dict[str, Any] = {"samples": 40, "control_samples": 40, "together": 40, "draws": 3, "draw_size": 30}
 _SMALL: dict[str, Any] = {"size": 8, "conditional": "none", "network": "dit-tiny/2", "level_pictures": 20, "judged": 300, "previews": 4}
+
+ANSWER = Answer(
+    roles={
+        **dict.fromkeys(("*-untrained-frechet", "*-gaussian-frechet"), "check"),
+        **dict.fromkeys(("*-frechet", "*-copies"), "E1"),
+    },
+    text="colours and textures, no things: {emoji-frechet:.1f} (emoji) and {textures-frechet:.1f} (textures) times "
+    "the distance of "
+    "real pictures, no copies",
+    statements={
+        "E1": "Samples are {textures-frechet:.1f interval} times as far from held-out textures as training pictures "
+        "are, "
+        "those of emoji {emoji-frechet:.1f} times; no copies",
+    },
+    picture="emoji_samples.png",
+)
 
 EXPERIMENT = Experiment(
     name="images",
@@ -41,4 +58,5 @@ EXPERIMENT = Experiment(
     prepare=prepare.COMMAND,
     sample=image_sampling.command(facts.model, facts.described),
     processes=True,
+    answer=ANSWER,
 )
