@@ -90,15 +90,16 @@ def test_an_approach_that_the_table_does_not_allow_says_why_and_the_others_stand
     left = json.loads((tmp_path / "out" / "fits.json").read_text(encoding="utf-8"))
     found = {fit["approach"]: fit for fit in left["fits"]}
     assert "train more sizes" in found["envelope"]["refused"] and not found["envelope"]["constants"]
-    assert not found["parametric"]["refused"] and found["envelope"]["refused"] in capsys.readouterr().out
+    assert not found["parametric"]["refused"] and capsys.readouterr().out.count(found["envelope"]["refused"]) == 1
 
 
 @pytest.mark.fault("scaling-fit: trainings that decide no law")
 def test_trainings_that_no_approach_can_fit_are_refused_with_every_reason(tmp_path, capsys):
     parameters = np.geomspace(1e7, 1e9, 12)
     assert run("--data", made(tmp_path / "a.csv", parameters, 20 * parameters), "--out", tmp_path / "out") == 65
-    error = capsys.readouterr().err
+    out, error = capsys.readouterr()
     assert "a.csv: approach 1" in error and "N and D are confounded" in error and not (tmp_path / "out").exists()
+    assert "N and D are confounded" not in out
 
 
 @pytest.mark.fault("scaling-fit: a CSV without its columns, with a bad cell, or none at all")

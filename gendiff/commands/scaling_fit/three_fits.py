@@ -95,7 +95,8 @@ def fit_all(points: Points, budgets: tuple[float, ...], *, dropped: int, resampl
     }
     every = []
     for name, (fitted, refused, table, way) in ways.items():
-        note(f"{LABELS[name]}: {refused or 'fitted, and now resampled'}")
+        if not refused:  # a refusal is named once, below the table or in the error
+            note(f"{LABELS[name]}: fitted, and now resampled")
         every.append(_side(name, fitted, refused, table, way, budgets, resamples, seed))
     if all(fit.refused for fit in every):
         raise DataError("; ".join(f"{LABELS[fit.approach]}: {fit.refused}" for fit in every))
