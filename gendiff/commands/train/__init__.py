@@ -25,7 +25,7 @@ from gendiff.runs.reporting.answers import Answer
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
 _FEW: dict[str, Any] = {"samples": 40, "control_samples": 40, "together": 40, "draws": 3, "draw_size": 30}
-_SMALL: dict[str, Any] = {"size": 8, "conditional": "none", "network": "dit-tiny/2", "level_pictures": 20, "judged": 300, "previews": 4}
+_SMALL: dict[str, Any] = {"size": 8, "network": "dit-tiny/2", "level_pictures": 20, "judged": 300, "previews": 4}
 
 ANSWER = Answer(
     roles={
