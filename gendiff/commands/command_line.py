@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import functools
 import io
-import logging
 import os
 import shutil
 import sys
@@ -126,8 +125,6 @@ def main(arguments: Sequence[str], catalogue: Catalogue, tools: Tools = own.TOOL
 
     tools: the commands that belong to no experiment; those of the package, if no others are given.
     """
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells of every setting that it derives from another
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # and of each array that a full disk refuses, after the error itself
     code = _ended(arguments, catalogue, tools)
     distributed.leave(code)
     return code

@@ -1,4 +1,4 @@
-"""A save that failed: which error of the system it was, what was needed, what is free, and nothing left behind."""
+"""A save that failed: which error of the system it was, what was needed, what is free, and nothing left behind. And Orbax's words."""
 
 import errno
 import logging
@@ -15,22 +15,22 @@ _LOGGERS = ("absl", "asyncio")
 
 
 class Quiet:
-    """Keeps off the terminal what is said of a failed save, up to six lines per array: `save` or `wait` raises it.
+    """Keeps off the terminal what Orbax logs: settings that it derives from others, and of a failed save up to six lines per array.
 
-    It stays after a failure, for some of it is said when Python frees what failed.
+    What fails is raised. During a save, and after one that failed, also what Python says when it frees what failed.
     """
 
     def __init__(self) -> None:
         self._before: Callable[[Any], object] | None = None
         self.failed = False
+        for name in _LOGGERS:  # for good: another folder may be open when this one is closed
+            logging.getLogger(name).addFilter(_is_not_of_orbax)
 
     def begin(self) -> None:
-        """From here on, Orbax logs no errors, and TensorStore's results that nobody waits for any more are dropped."""
+        """From here on, TensorStore's results that nobody waits for any more are dropped."""
         if self._before is None:
             self._before = sys.unraisablehook
             sys.unraisablehook = self._hook
-            for name in _LOGGERS:
-                logging.getLogger(name).addFilter(_is_news)
 
     def end(self) -> None:
         """All is said again, unless a save failed."""
@@ -38,8 +38,6 @@ class Quiet:
             if sys.unraisablehook == self._hook:
                 sys.unraisablehook = self._before
             self._before = None
-            for name in _LOGGERS:
-                logging.getLogger(name).removeFilter(_is_news)
 
     def _hook(self, said: Any) -> None:
         if not (isinstance(said.exc_value, RuntimeError) and str(said.exc_value) == "Event loop is closed"):
@@ -85,7 +83,7 @@ def _room(path: Path) -> str:
     return text
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """False for an error that comes from Orbax, by the file that logs it or by what is told of it."""
-    told = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
-    return record.levelno < logging.ERROR or "orbax" not in f"{record.pathname} {record.getMessage()} {told}"
+def _is_not_of_orbax(record: logging.LogRecord) -> bool:
+    """By the file that logs it, its text and its exception."""
+    trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+    return "orbax" not in f"{record.pathname} {record.getMessage()} {trace}"
