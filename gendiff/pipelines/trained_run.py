@@ -4,11 +4,9 @@ A training of images writes into each checkpoint what its parameters belong to: 
 cover it. So parameters are never paired with another schedule or parameterization than their own.
 """
 
-import contextlib
 import dataclasses
-import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,26 +112,26 @@ def open_run(path: str | os.PathLike[str], *, seed: int | None = None, ema: floa
     seed = _first_seed(folder.path) if seed is None else seed
     if not folder.checkpoints(seed).is_dir():
         raise ConfigError(f"seed = {seed} was not trained in {folder.path}: there are {', '.join(map(str, _seeds(folder.path)))}")
-    with _without_news(), Checkpoints(folder.checkpoints(seed), read_only=True) as store:
-        step, written = store.latest(), store.written_with()["description"]
-    place = f"step {step} of {folder.checkpoints(seed)}"
-    if written is None:
-        raise DataError(
-            f"{place} does not say which network, schedule and parameterization it belongs to: an earlier version of gendiff wrote it, or "
-            "its network is none of images with labels. `sample` draws from it; to open it, train it anew with another --out"
-        )
-    network, schedule, meaning = (_rebuilt(kind, written[kind], place) for kind in _TABLES)
-    shape, classes = tuple(written["shape"]), tuple(written["classes"])
+    with Checkpoints(folder.checkpoints(seed), read_only=True) as store:
+        step = store.latest()
+        written = store.written_with(step)["description"]
+        place = f"step {step} of {store.path}"
+        if written is None:
+            raise DataError(
+                f"{place} does not say which network, schedule and parameterization it belongs to: an earlier version of gendiff wrote it, "
+                "or its network is none of images with labels. `sample` draws from it; to open it, train it anew with another --out"
+            )
+        network, schedule, meaning = (_rebuilt(kind, written[kind], place) for kind in _TABLES)
+        shape, classes = tuple(written["shape"]), tuple(written["classes"])
 
-    def init(key: jax.Array) -> Params:
-        label = (jnp.zeros((1,), jnp.int32),) if classes else ()
-        return networks.init(network, key, jnp.zeros((1, *shape)), jnp.zeros((1,)), *label)
+        def init(key: jax.Array) -> Params:
+            label = (jnp.zeros((1,), jnp.int32),) if classes else ()
+            return networks.init(network, key, jnp.zeros((1, *shape)), jnp.zeros((1,)), *label)
 
-    with _without_news():
         if ema == 0:
-            params = training_loop.restore_params(init, folder, seed=seed)
+            params = training_loop.read_params(init, store, step=step)
         else:
-            params = training_loop.restore_ema(init, folder, seed=seed, decay=written["ema"] if ema is None else ema)
+            params = training_loop.read_ema(init, store, step=step, decay=written["ema"] if ema is None else ema)
     about: dict[str, Any] = {"data_levels": written["data_levels"], "temperature": written["temperature"], "step": step}
     return TrainedRun(networks.pure(network), schedule, meaning, shape, classes, params=params, **about)
 
@@ -169,18 +167,6 @@ def describe(
         return None
     further = {"data_levels": data_levels, "temperature": temperature, "ema": ema}
     return {**written, "shape": list(shape), "classes": list(classes), **further}
-
-
-@contextlib.contextmanager
-def _without_news() -> Iterator[None]:
-    """Within, Orbax does not tell of settings that it derives from others."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _written(kind: str, part: Any) -> dict[str, Any] | None:

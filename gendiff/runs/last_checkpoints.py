@@ -57,6 +57,7 @@ def _check(place: Path, last: int, config: dict[str, Any], file: Path, goes_on: 
         if newest != last:
             there = "no checkpoint is there" if newest is None else f"its newest checkpoint is that of step {newest}"
             raise DataError(f"{place}: {there}, and the training ended at step {last}; {goes_on}")
+        store.verify(last)
         trained = store.written_with()["config"]
     if trained is not None:  # older versions kept none in the parts of a run
         rows = compatibility.in_config(configuration.renamed(trained), config)

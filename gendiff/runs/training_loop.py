@@ -186,23 +186,33 @@ def restore_ema(init: Callable[[jax.Array], Params], folder: RunFolder, *, seed:
     several were.
     """
     with Checkpoints(folder.checkpoints(seed), read_only=True) as store:
-        held = store.contents()
-        of = _drawn_from(held)
-        names = {path.removeprefix(of).split("/")[1] for path in held if path.startswith(f"{of}tracks/")}
-        tracks = sorted(name for name in names if not name.startswith(post_hoc_ema.PREFIX))
-        if decay is None and not names:
-            part = "params"
-        elif decay is None and len(tracks) == 1 or str(decay) in tracks:
-            part = f"tracks/{tracks[0] if decay is None else decay}"
-        else:
-            raise ConfigError(f"EMA decay {decay} was not tracked in {folder.path}: there are {', '.join(sorted(names)) or 'none'}")
-        return store.restore_subtree(None, of + part, jax.eval_shape(init, jax.random.key(0))).state
+        return read_ema(init, store, decay=decay)
+
+
+def read_ema(init: Callable[[jax.Array], Params], store: Checkpoints, *, step: int | None = None, decay: float | None = None) -> Params:
+    """As `restore_ema`, from a step (None: the newest) of checkpoints that are open."""
+    stored = store.contents(step)
+    prefix = _drawn_from(stored)
+    names = {path.removeprefix(prefix).split("/")[1] for path in stored if path.startswith(f"{prefix}tracks/")}
+    tracks = sorted(name for name in names if not name.startswith(post_hoc_ema.PREFIX))
+    if decay is None and not names:
+        part = "params"
+    elif decay is None and len(tracks) == 1 or str(decay) in tracks:
+        part = f"tracks/{tracks[0] if decay is None else decay}"
+    else:
+        raise ConfigError(f"EMA decay {decay} was not tracked in {store.path}: there are {', '.join(sorted(names)) or 'none'}")
+    return store.restore_subtree(step, prefix + part, jax.eval_shape(init, jax.random.key(0))).state
 
 
 def restore_params(init: Callable[[jax.Array], Params], folder: RunFolder, *, seed: int) -> Params:
     """The parameters themselves in place of their average; otherwise as `restore_ema`."""
     with Checkpoints(folder.checkpoints(seed), read_only=True) as store:
-        return store.restore_subtree(None, f"{_drawn_from(store.contents())}params", jax.eval_shape(init, jax.random.key(0))).state
+        return read_params(init, store)
+
+
+def read_params(init: Callable[[jax.Array], Params], store: Checkpoints, *, step: int | None = None) -> Params:
+    """As `restore_params`, from a step (None: the newest) of checkpoints that are open."""
+    return store.restore_subtree(step, f"{_drawn_from(store.contents(step))}params", jax.eval_shape(init, jax.random.key(0))).state
 
 
 def restore_length(

@@ -99,8 +99,8 @@ class Checkpoints:
         policies: list[Any] = [ocp.checkpoint_managers.LatestN(keep)]
         policies += [ocp.checkpoint_managers.EveryNSteps(keep_every)] if keep_every is not None else []
         self._preserve = ocp.checkpoint_managers.AnyPreservationPolicy(policies)
-        self._opened: ocp.CheckpointManager | None = self._open()
         self._quiet = failed_saves.Quiet()
+        self._opened: ocp.CheckpointManager | None = self._open()
 
     def save(self, step: int, state: Any, meta: Mapping[str, Any] | None = None, *, force: bool = False) -> Saving:
         """Start to write a state in the background; the state may be donated at once.
@@ -189,8 +189,8 @@ class Checkpoints:
             raise CheckpointCorruptError(f"none of {len(problems)} steps in {self.path} is intact:\n" + "\n".join(problems))
         return None
 
-    def verify(self, step: int) -> None:
-        """Compare every byte of a step with its digest, and its number with the one that it was written as.
+    def verify(self, step: int, item: str | None = None) -> None:
+        """Compare every byte of a step, or of one item of it, with its digest, and its number with the one that it was written as.
 
         Raises:
             CheckpointCorruptError: naming step and item, unless every byte is the one that was written as this step.
@@ -199,7 +199,7 @@ class Checkpoints:
         self.wait()
         if step not in self.steps():
             raise DataError(f"{self.path}: step {step} is not stored; stored are {self.steps() or 'none'}")
-        digests.verify(self.path / str(step), step)
+        digests.verify(self.path / str(step), step, item)
 
     def restore(self, step: int | None, target: Any, *, cast: bool = False) -> Restored:
         """Read the whole state of a step.
@@ -231,7 +231,7 @@ class Checkpoints:
             CheckpointCorruptError: as `restore` does.
             CheckpointMismatchError: as `restore` does; of the part alone, and of the configuration.
         """
-        step, about = self._about(step)
+        step, about = self._about(step, None)
         if self._config is not None:
             compatibility.compare_config(f"step {step} of {self.path}", about["config"], self._config, self._may_differ)
         prefix = f"{path}/" if path else ""
@@ -248,9 +248,11 @@ class Checkpoints:
     def contents(self, step: int | None = None) -> dict[str, jax.ShapeDtypeStruct]:
         """Return what a step (None: the newest) holds, by path: a target for `restore` that needs no code of the run.
 
+        Arrays are not read, and not verified: `restore` does both.
+
         Raises:
             DataError: where the step is not stored.
-            CheckpointCorruptError: for bytes that changed.
+            CheckpointCorruptError: for bytes of this description that changed.
         """
         return compatibility.from_outline(self._about(step)[1]["leaves"])
 
@@ -351,13 +353,13 @@ class Checkpoints:
             self._opened = None
         return failed_saves.error(error, self.path, self._saving, self._needed, self._unfinished)
 
-    def _about(self, step: int | None) -> tuple[int, dict[str, Any]]:
-        """(step, what is stored beside its arrays), verified."""
+    def _about(self, step: int | None, verified: str | None = "meta") -> tuple[int, dict[str, Any]]:
+        """(step, what is stored beside its arrays). verified: the item whose bytes are compared with their digests; None: all."""
         self.wait()
         step = self.latest() if step is None else step
         if step is None:
             raise DataError(f"{self.path}: no step is stored")
-        self.verify(step)
+        self.verify(step, verified)
         return step, self._read(step, "meta", ocp.args.JsonRestore())
 
     def _read_arrays(self, step: int, wanted: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:

@@ -38,23 +38,24 @@ def of(folder: Path) -> str:
     return _of(listing["files"])
 
 
-def verify(folder: Path, step: int) -> None:
+def verify(folder: Path, step: int, item: str | None = None) -> None:
     """Compare the files of a folder with their digests, and the step that they were written as with the one that is wanted.
 
-    A listing of before steps were recorded is taken with a warning: nothing tells whether its folder was renamed.
+    With an item, such as "meta", its files alone are compared. A listing of before steps were recorded is taken with a warning: nothing
+    tells whether its folder was renamed.
 
     Raises:
         CheckpointCorruptError: naming the step and the item of each bad file, unless the files are byte for byte those of that step.
         CheckpointMismatchError: where a later version of gendiff wrote the listing.
     """
     listing = _listing(folder)
-    found = [(NAME, listing)] if isinstance(listing, str) else _problems(folder, listing, step)
+    found = [(NAME, listing)] if isinstance(listing, str) else _problems(folder, listing, step, item)
     if found:
         problems = [f"item {name.split('/')[0]}: {name} {problem}" for name, problem in found]
         raise CheckpointCorruptError(f"step {step} is corrupt: {'; '.join(problems)} (in {folder})")
 
 
-def _problems(folder: Path, listing: dict[str, Any], step: int) -> list[tuple[str, str]]:
+def _problems(folder: Path, listing: dict[str, Any], step: int, item: str | None) -> list[tuple[str, str]]:
     found = []
     if "format" not in listing:
         warnings.warn(f"{folder} was written before steps were recorded: that it is step {step} cannot be verified", stacklevel=5)
@@ -63,6 +64,8 @@ def _problems(folder: Path, listing: dict[str, Any], step: int) -> list[tuple[st
     elif listing["step"] != step:
         found.append((NAME, f"was written as step {listing['step']}: the folder was renamed, copied or linked"))
     for name, expected in listing["files"].items():
+        if item is not None and name.split("/")[0] != item:
+            continue
         path = folder / name
         if not path.is_file():
             found.append((name, "is missing"))

@@ -13,6 +13,7 @@ from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError,
 from gendiff.core.types import NO_LABEL
 from gendiff.diffusion import parameterization, schedules
 from gendiff.pipelines import trained_run
+from gendiff.training import digests
 from gendiff.training.checkpoints import Checkpoints
 from tests import refusals
 from tests.tables import table
@@ -52,6 +53,14 @@ def test_a_run_opens_with_what_it_was_trained_with(run, caplog):
     assert (opened.schedule, opened.parameterization) == (schedules.flow(), parameterization.flow())
     assert (opened.shape, opened.classes, opened.num_classes, opened.step) == (SHAPE, CLASSES, 3, 3)
     assert (opened.data_levels, opened.temperature) == (17, 1.05)
+
+
+def test_the_bytes_of_each_array_are_compared_with_their_digest_once(run, monkeypatch):
+    entry, read = digests._entry, []
+    monkeypatch.setattr(digests, "_entry", lambda path: (read.append(path), entry(path))[1])
+    pipelines.open_run(run[0])
+    arrays = [path for path in read if "state" in path.parts]
+    assert len(arrays) == len(set(arrays)) > 0
 
 
 @table("ema, above", [(None, 1.0), (0.9, 1.0), (0.99, 2.0), (0, 0.0)])
