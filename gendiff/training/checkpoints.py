@@ -246,9 +246,7 @@ class Checkpoints:
         return Restored(step, jax.tree.unflatten(jax.tree.structure(like), list(flat.values())), about["meta"])
 
     def contents(self, step: int | None = None) -> dict[str, jax.ShapeDtypeStruct]:
-        """Return what a step (None: the newest) holds, by path: a target for `restore` that needs no code of the run.
-
-        Arrays are not read, and not verified: `restore` does both.
+        """Return what a step (None: the newest) holds, by path: a target for `restore`, which alone reads and verifies the arrays.
 
         Raises:
             DataError: where the step is not stored.

@@ -98,11 +98,6 @@ def test_a_run_on_a_folder_leaves_figures_and_no_verdict(trained):
     assert times["title"] == goodput.TITLE and times["rows"][-1][1] > 0
 
 
-def test_a_smoke_run_learns_the_classes(photos, tmp_path, capsys):
-    assert run("train", str(photos), "--smoke", "--on-bad-image", "skip", "--dry-run", "--out", str(tmp_path / "run")) == 0
-    assert "2 classes (dark, light)" in capsys.readouterr().out
-
-
 def test_progress_shows_the_loss_and_every_grid_and_stops_reading_itself_again(trained):
     page = (trained / "progress.html").read_text()
     assert "6 of 6" in page and "<polyline" in page and "http-equiv=" not in page

@@ -40,6 +40,12 @@ def test_the_numbers_of_a_preset_fit_each_other(name):
     runner.check(EXPERIMENT, PRESETS[name])
 
 
+def test_a_smoke_run_learns_the_classes(photos, tmp_path, capsys):
+    words = ("train", str(photos), "--smoke", "--dry-run", "--out", str(tmp_path / "run"))
+    assert command_line.main(words, catalogue.EXPERIMENTS) == 0
+    assert "2 classes (dark, light)" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "options", "parameters"),
