@@ -12,6 +12,7 @@ from gendiff.networks import (
     diagonal_gaussian,
     discriminator,
     dit,
+    efficientnet_lite,
     embeddings,
     generator,
     guidance_scale,
@@ -44,6 +45,7 @@ from gendiff.networks.controlnet import ControlNet
 from gendiff.networks.critic import DCGANCritic, DenseCritic
 from gendiff.networks.discriminator import PatchDiscriminator
 from gendiff.networks.dit import DiT
+from gendiff.networks.efficientnet_lite import EfficientNetLite
 from gendiff.networks.frame_cache import FrameCache, frame_cache
 from gendiff.networks.generator import DCGANGenerator, DenseGenerator
 from gendiff.networks.guidance_scale import GuidanceScale
@@ -77,6 +79,7 @@ __all__ = [
     "DenseCritic",
     "DenseGenerator",
     "DiT",
+    "EfficientNetLite",
     "Experts",
     "FrameCache",
     "GuidanceScale",
@@ -114,6 +117,7 @@ __all__ = [
     "diagonal_gaussian",
     "discriminator",
     "dit",
+    "efficientnet_lite",
     "embeddings",
     "frame_cache",
     "generator",

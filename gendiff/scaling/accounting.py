@@ -18,6 +18,7 @@ from gendiff.networks import (
     attention,
     convolution,
     critic,
+    efficientnet_lite,
     generator,
     inception,
     layers,
@@ -148,6 +149,10 @@ def _unit(call: Call) -> int:
     return 2 * math.prod(call.output) * math.prod(call.fields["size"]) * call.arguments["x"][-1]
 
 
+def _depthwise(call: Call) -> int:
+    return 2 * math.prod(call.output) * call.fields["size"] ** 2
+
+
 def _halving(call: Call) -> int:
     return 2 * math.prod(call.output) * 16 * call.arguments["x"][-1]
 
@@ -214,6 +219,7 @@ FORMULAS: dict[tuple[type, str], Formula] = {
     (convolution.Convolution, "__call__"): _convolution,
     (convolution.GroupedConvolution, "__call__"): _grouped,
     (inception.Unit, "__call__"): _unit,
+    (efficientnet_lite.Depthwise, "__call__"): _depthwise,
     (resampling.HalvingConvolution, "__call__"): _halving,
     (resampling.DoublingConvolution, "__call__"): _doubling,
     (attention.ImageAttention, "__call__"): _image_attention,

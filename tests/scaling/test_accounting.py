@@ -85,6 +85,7 @@ NETWORKS = {
     "r3gan critic": (networks.R3GANCritic(**PICTURE, blocks=1), (DRAWN,), SMALL),
     "progressive generator": (networks.ProgressiveGenerator(**PICTURE), (NOISE, floats(4)), FILLED),
     "progressive critic": (networks.ProgressiveCritic(**PICTURE, stage=2), (floats(4, 16, 16, 3), floats(4)), FILLED),
+    "efficientnet lite": (networks.EfficientNetLite(), (floats(1, 64, 64, 3),), FILLED),
     "inception": (networks.Inception(), (floats(1, 299, 299, 3),), NEAR),
 }
 """Name -> network, inputs, and the share of XLA's operations by which the formulas may miss them."""
