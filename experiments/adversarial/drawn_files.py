@@ -5,34 +5,28 @@ from pathlib import Path
 
 import numpy as np
 
+from gendiff.commands import drawing_options
+from gendiff.commands.drawing_options import DrawingOptions, RunOptions
 from gendiff.core import files
-from gendiff.core.errors import ConfigError
-from gendiff.runs import configuration, ranges
+from gendiff.runs import ranges
 from gendiff.runs.reporting import figures
 from gendiff.runs.run_folder import RunFolder
 
-MOST = 100_000
+MOST_STEPS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
-class DrawOptions:
+class DrawOptions(RunOptions, DrawingOptions):
     """Of every draw from a run of GANs."""
 
     num: int = 1000
-    """Number of samples, from 1 to 100,000. Sample 17 is the same whatever the number."""
-    seed: int = 0
-    """Seed of the samples' noise, from 0 to 2**32 - 1."""
-    trained_seed: int | None = None
-    """Which of the run's training seeds; None takes the first."""
     out: str | None = None
     """Where to write NAME.npz, with a picture NAME.png beside it; None is a file in the run folder."""
 
 
 def trained_seed(options: DrawOptions, seeds: tuple[int, ...]) -> int:
     """The training seed that is drawn from. ConfigError for options that are out of range or do not fit the run."""
-    configuration.check_seed(options.seed)
-    if not 1 <= options.num <= MOST:
-        raise ConfigError(f"--num {options.num} is outside 1 … {MOST}")
+    drawing_options.check(options, steps=MOST_STEPS)
     return ranges.trained_seed(options.trained_seed, seeds)
 
 

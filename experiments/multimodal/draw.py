@@ -9,9 +9,11 @@ import tyro
 
 from experiments.multimodal import findings, tasks, train
 from experiments.multimodal.config import BOTH, Config
+from gendiff.commands import drawing_options
+from gendiff.commands.drawing_options import RunOptions, SteppedOptions, option
 from gendiff.core.errors import ConfigError
 from gendiff.data import digits
-from gendiff.runs import compile_cache, configuration, drawing, ranges, seeds_together
+from gendiff.runs import compile_cache, drawing, ranges, seeds_together
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import SampleCommand
 from gendiff.runs.reporting import figures
@@ -21,25 +23,15 @@ MOST, MOST_STEPS = 1000, 1000
 
 
 @dataclasses.dataclass(frozen=True)
-class SampleOptions:
+class SampleOptions(RunOptions, SteppedOptions):
     """Draw digits from captions with a network of a run folder, which then captions its own pictures."""
 
     caption: str | None = None
     """What to draw, such as "a three" or "an eight"; None takes the digits in turn."""
     num: int = 20
-    """Number of pictures, 1 to 1,000. Picture 7 is the same whatever the number."""
-    guidance: float | None = None
-    """Scale of classifier-free guidance, at least 0, where 1 is none; None takes that of the run."""
-    steps: int | None = None
-    """Steps of the sampler, 1 to 1,000; None takes those of the run."""
-    seed: int = 0
-    """Seed of the noise, from 0 to 2**32 - 1."""
-    trained_seed: int | None = None
-    """Which of the run's training seeds; None takes the first."""
+    guidance: Annotated[float | None, option("guidance", "None takes that of the run.")] = None
     out: Annotated[str | None, tyro.conf.arg(metavar="FILE.png")] = None
     """Where to write; None is samples.png in the run folder."""
-    force: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Replace the file that is there."""
 
 
 def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
@@ -73,11 +65,7 @@ def captions() -> list[str]:
 
 def check(options: SampleOptions, file: Path) -> None:
     """ConfigError for options out of their range, a caption that no training had, and a file that cannot be written."""
-    configuration.check_seed(options.seed)
-    for name, most in (("num", MOST), ("steps", MOST_STEPS)):
-        ranges.counted(name, getattr(options, name), most)
-    if options.guidance is not None and not 0 <= options.guidance < float("inf"):
-        raise ConfigError(f"--guidance {options.guidance:g} must be at least 0 and finite")
+    drawing_options.check(options, num=MOST, steps=MOST_STEPS)
     if options.caption is not None:
         ranges.known("caption", (options.caption,), captions())
     if file.suffix.lower() != ".png":

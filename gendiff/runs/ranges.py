@@ -48,10 +48,10 @@ def check(numbers: Any, within: str = "") -> None:
             )
 
 
-def counted(option: str, value: int | None, most: int) -> None:
-    """ConfigError for a number of an option outside 1 … most; None is left to others."""
-    if value is not None and not 1 <= value <= most:
-        raise ConfigError(f"--{option} {value} is outside 1 … {most:,}")
+def counted(option: str, value: int | None, most: int | None = None) -> None:
+    """ConfigError for a number of an option outside 1 … most, where there is a most; None is left to others."""
+    if value is not None and (value < 1 or (most is not None and value > most)):
+        raise ConfigError(f"--{option} {value} " + ("must be at least 1" if most is None else f"is outside 1 … {most:,}"))
 
 
 def trained_seed(given: int | None, seeds: tuple[int, ...]) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gendiff.commands import command_line
+from gendiff.commands import command_line, drawing_options
 from gendiff.commands.images import image_sampling, sampling_options
 from gendiff.commands.images.sample_files import SampleFiles
 from gendiff.core.errors import ConfigError
@@ -87,9 +87,9 @@ def test_a_grid_is_chosen_by_name_and_resolved_knows_the_values_and_the_size_of_
         ("resolved", (None, None), grids.log_snr(model.schedule, 2, sigma_min=low, sigma_max=high)),
         ("karras", (0.5, None), grids.karras(model.schedule, 2, sigma_min=0.5)),
     ):
-        jax.tree.map(np.testing.assert_array_equal, sampling_options.levels(grid, between, 2, model), wanted)
-    with pytest.raises(ConfigError, match="does not say how many"):
-        sampling_options.levels("resolved", (None, None), 2, toy.model(None, levels=None))
+        jax.tree.map(np.testing.assert_array_equal, drawing_options.levels(grid, between, 2, model), wanted)
+    with pytest.raises(ConfigError, match="does not say how fine"):
+        drawing_options.levels("resolved", (None, None), 2, toy.model(None, levels=None))
     before = {"steps": 50, "guidance": 1.0, "sampler": "ddim", "eta": None, "temperature": None, "seed": 0}
 
     def settings(**given):
@@ -190,7 +190,7 @@ def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(na
         ("--num 3 --index 0:3", "--num 3 is short for --index 0:3"),
         ("--label 2", "the model knows 2 classes"),
         ("--lable 1", "--label"),
-        ("--num 0", "at least one"),
+        ("--num 0", "at least 1"),
         ("--index 5:5", "at least one"),
         ("--index 3:x", "FIRST:END"),
         ("--index=-1", "from 0"),
@@ -208,7 +208,7 @@ def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(na
         ("--temperature 0", "(0, inf)"),
         ("--guidance nan", "[0, inf)"),
         ("--seed 4294967296", "4294967295"),
-        ("--trained-seed 3", "there are 0, 5"),
+        ("--trained-seed 3", "--trained-seed 3 is none of --seeds 0 5"),
         ("--out samples.jpg", ".png"),
         ("--out nowhere/samples.png", "absent or not writable"),
         ("--out s3://bucket/samples.png", "is a URL"),
@@ -224,9 +224,9 @@ def test_a_mistake_exits_2_writes_nothing_and_hints_at_the_cure(trained, options
 
 def test_every_sampler_of_the_library_has_a_name_on_the_command_line():
     wanted = {method.name for method in catalogue.METHODS.values() if method.make and not method.learned_variance}
-    assert {name.replace("-", " ") for name in sampling_options.SAMPLERS} - {"ddpm"} == wanted
-    for name in sampling_options.SAMPLERS:
-        assert sampling_options.sampler(name, None, schedules.cosine(50)).evaluations(10) >= 10
+    assert {name.replace("-", " ") for name in drawing_options.SAMPLERS} - {"ddpm"} == wanted
+    for name in drawing_options.SAMPLERS:
+        assert drawing_options.sampler(name, None, schedules.cosine(50)).evaluations(10) >= 10
 
 
 def test_force_never_replaces_what_is_no_samples(trained, tmp_path, capsys):

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from experiments.adversarial import drawn_files, mosaics
 from experiments.adversarial.drawn_files import DrawOptions
 from experiments.adversarial.gan_progressive import budget, networks, train
 from experiments.adversarial.gan_progressive.config import DIFFUSION, PROGRESSIVE, Config
-from gendiff.core.errors import ConfigError
+from gendiff.commands.drawing_options import option
 from gendiff.core.types import Params
 from gendiff.diffusion import grids, samplers, sampling
 from gendiff.runs import devices, drawing, ranges
@@ -21,7 +21,6 @@ from gendiff.runs.registry import SampleCommand
 from gendiff.runs.run_folder import RunFolder
 
 TOGETHER = 100
-MOST_STEPS = 1000
 Draw = Callable[[Params, jax.Array], jax.Array]
 """(parameters, index (n,)) -> pictures (n, s, s, c)."""
 
@@ -31,13 +30,11 @@ class SampleOptions(DrawOptions):
     """Draw pictures from a network of a run folder."""
 
     num: int = 36
-    """Number of samples, from 1 to 100,000. Sample 17 is the same whatever the number."""
     subject: str | None = None
     """What it draws: one of the run's --subjects; None takes the first."""
     method: Literal["progressive", "direct", "diffusion"] = "progressive"
     """How it has learned it."""
-    steps: int | None = None
-    """Of diffusion's sampler, 1 to 1,000; None takes the run's --many. A GAN takes one evaluation."""
+    steps: Annotated[int | None, option("steps", "None takes the run's --many. A GAN takes one evaluation.")] = None
 
 
 def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
@@ -70,8 +67,6 @@ def _gan(config: Config, subject: str, options: SampleOptions) -> Draw:
 
 def _diffusion(config: Config, subject: str, options: SampleOptions) -> Draw:
     steps = config.many if options.steps is None else options.steps
-    if not 1 <= steps <= MOST_STEPS:
-        raise ConfigError(f"--steps {steps} is outside 1 … {MOST_STEPS}")
     model = networks.denoiser(config, subject)
     levels = grids.trailing(model.schedule, steps)
 

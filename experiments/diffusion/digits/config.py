@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from gendiff.commands.images import image_training, sampling_options
+from gendiff.commands import drawing_options
+from gendiff.commands.images import image_training
 from gendiff.commands.images.image_model import Model
 from gendiff.diffusion import parameterization, schedules
 from gendiff.diffusion.schedules import Schedule
@@ -48,7 +49,7 @@ class Config(image_training.JudgedLearning, WithDtype):
     """Channels of the U-Net at 8×8 and 4×4 pixels."""
     sampler: str = "ddim"
     """What draws: a name of the `sample` command."""
-    grid: str = sampling_options.DEFAULT_GRID
+    grid: str = drawing_options.DEFAULT_GRID
     """Which levels it visits: a name of that command."""
     sampling_steps: Several = 50
     """Its steps, at least the 2 of a control."""
@@ -66,13 +67,13 @@ class Config(image_training.JudgedLearning, WithDtype):
 def check(config: Config) -> None:
     """ConfigError, before anything is trained, for what cannot be trained or drawn."""
     image_training.check(config)
-    ranges.known("sampler", [config.sampler], sampling_options.SAMPLERS)
-    ranges.known("grid", [config.grid], sampling_options.GRIDS)
+    ranges.known("sampler", [config.sampler], drawing_options.SAMPLERS)
+    ranges.known("grid", [config.grid], drawing_options.GRIDS)
 
 
 def levels(config: Config, network: Model, schedule: Schedule, steps: int) -> Level:
     """Those that the sampler visits."""
-    return sampling_options.levels(config.grid, (None, None), steps, dataclasses.replace(network, schedule=schedule))
+    return drawing_options.levels(config.grid, (None, None), steps, dataclasses.replace(network, schedule=schedule))
 
 
 def model(config: Config) -> Model:

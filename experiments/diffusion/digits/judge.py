@@ -8,7 +8,8 @@ import numpy as np
 from experiments.diffusion import image_draws, image_judge
 from experiments.diffusion.digits.config import Config, Thresholds, levels, model
 from experiments.diffusion.image_judge import DigitsJudge, MeasuredSet
-from gendiff.commands.images import image_training, sampling_options
+from gendiff.commands import drawing_options
+from gendiff.commands.images import image_training
 from gendiff.data import digits
 from gendiff.metrics import baselines
 from gendiff.runs.progress import Progress
@@ -33,7 +34,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Claims, figures and the table of every set, from the checkpoints of the folder."""
     judge, network = DigitsJudge(config.draws, config.draw_size), model(config)
-    sampler = sampling_options.sampler(config.sampler, None, network.schedule)
+    sampler = drawing_options.sampler(config.sampler, None, network.schedule)
     visited = functools.partial(levels, config, network)
     draw = image_draws.Draws(network, config.sampling_steps, config.together, progress, sampler, visited)
     claims: list[verdicts.Claim] = []

@@ -6,11 +6,12 @@ from typing import Annotated
 import tyro
 
 from experiments.diffusion.text_to_image import publishing, train
+from gendiff.commands.drawing_options import RunOptions
 from gendiff.commands.text_to_image import drawing, networks, options, published, texts
 from gendiff.commands.text_to_image.config import Config
 from gendiff.commands.text_to_image.options import PromptOptions
 from gendiff.core.errors import ConfigError
-from gendiff.runs import training_loop
+from gendiff.runs import ranges, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import SampleCommand
 from gendiff.runs.run_folder import RunFolder
@@ -20,12 +21,10 @@ NETWORKS = {"shapes": networks.FROZEN, "scratch": networks.SCRATCH, "emoji": net
 
 
 @dataclasses.dataclass(frozen=True)
-class TextOptions(PromptOptions):
+class TextOptions(RunOptions, PromptOptions):
     """Draw pictures of a prompt from the network of a run folder."""
 
     network: Annotated[str, tyro.conf.arg(help="shapes, scratch (of shapes, with an encoder from scratch), or emoji.")] = "shapes"
-    trained_seed: int | None = None
-    """Which of the run's training seeds; None takes the first."""
 
 
 def _sample(config: Config, folder: RunFolder, chosen: TextOptions, progress: Progress) -> None:
@@ -37,10 +36,7 @@ def _sample(config: Config, folder: RunFolder, chosen: TextOptions, progress: Pr
         raise ConfigError(f"--network {chosen.network} is none of {', '.join(NETWORKS)}")
     name = NETWORKS[chosen.network]
     seeds = {"shapes": config.seeds, "scratch": config.seeds[:1], "emoji": config.drawings.seeds}[chosen.network]
-    seed = seeds[0] if chosen.trained_seed is None else chosen.trained_seed
-    if seed not in seeds:
-        listed = ", ".join(map(str, seeds))
-        raise ConfigError(f"--trained-seed {seed} was not trained with --network {chosen.network}: there are {listed}")
+    seed = ranges.trained_seed(chosen.trained_seed, seeds)
     about = {"trained_seed": seed, "checkpoint": training_loop.newest_step(dataclasses.replace(folder, path=folder.path / name), seed)}
     file = folder.path / f"{chosen.network}{published.SUFFIX}"  # an evaluation leaves it, and gathering the words of drawings takes long
     known = frozenset(published.read_about(file).words) if file.is_file() else publishing.words(config, name)

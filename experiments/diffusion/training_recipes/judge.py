@@ -15,7 +15,8 @@ from experiments.diffusion.image_judge import DigitsJudge, MeasuredSet
 from experiments.diffusion.training_recipes import networks, train
 from experiments.diffusion.training_recipes.config import Config
 from experiments.diffusion.training_recipes.recipes import ALIGNED, BASES, RECIPES
-from gendiff.commands.images import image_training, sampling_options
+from gendiff.commands import drawing_options
+from gendiff.commands.images import image_training
 from gendiff.commands.images.image_model import Model
 from gendiff.data import digits
 from gendiff.diffusion import samplers
@@ -98,7 +99,7 @@ def _untrained_claim(config: Config, untrained: MeasuredSet) -> Claim:
 
 def _draws(config: Config, model: Model, progress: Progress) -> Draws:
     def resolved(schedule: Schedule, steps: int) -> Level:
-        return sampling_options.levels("resolved", (None, None), steps, dataclasses.replace(model, schedule=schedule))
+        return drawing_options.levels("resolved", (None, None), steps, dataclasses.replace(model, schedule=schedule))
 
     return Draws(model, config.sampling_steps, config.together, progress, samplers.unipc(2), resolved)
 

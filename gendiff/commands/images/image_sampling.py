@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gendiff.commands import drawing_options
 from gendiff.commands.images import image_training, sample_archives, sample_scores, sampling_options, sharded_sampling
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.images.sample_files import SampleFiles
@@ -18,7 +19,7 @@ from gendiff.core.types import Params
 from gendiff.data import scaling
 from gendiff.diffusion import sampling
 from gendiff.diffusion.types import Prediction
-from gendiff.runs import configuration, devices, distributed, drawing, dtypes, training_loop
+from gendiff.runs import configuration, devices, distributed, drawing, dtypes, ranges, training_loop
 from gendiff.runs.configuration import Config
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import SampleCommand
@@ -50,14 +51,12 @@ def _sample(
     Raises ConfigError for options that do not fit the model, NonFiniteError where samples are not finite (those and the ones drawn beside
     them are not written), and the errors of `training_loop.restore_ema`.
     """
+    sampling_options.check(options)
+    trained = ranges.trained_seed(options.trained_seed, configuration.seeds(config) or (0,))
     config = dtypes.settled(config, progress, options.dtype)
     of = config if described is None else described(config, folder)
     model = model_of(of)
     settled = sampling_options.settled(sampling_options.numbered(options, model.names, model.num_classes), model)
-    seeds = configuration.seeds(config) or (0,)
-    trained = seeds[0] if options.trained_seed is None else options.trained_seed
-    if trained not in seeds:
-        raise ConfigError(f"--trained-seed {trained} was not trained: there are {', '.join(map(str, seeds))}")
     if options.out is not None and "://" in options.out:
         raise ConfigError(f"--out {options.out} is a URL: write to a local file and copy it")
     settings = {
@@ -148,16 +147,16 @@ def program(
     sampler: str,
     eta: float | None = None,
     guided: bool = False,
-    grid: str = sampling_options.DEFAULT_GRID,
+    grid: str = drawing_options.DEFAULT_GRID,
     between: tuple[float | None, float | None] = (None, None),
 ) -> Callable[..., Any]:
     """(params, key, scale, temperature, index, label) -> images, compiled once for equal arguments.
 
-    of: what `model_of` takes. grid, between: as `sampling_options.levels` says.
+    of: what `model_of` takes. grid, between: as `drawing_options.levels` says.
     """
     model = model_of(of)
-    levels = sampling_options.levels(grid, between, steps, model)
-    method = sampling_options.sampler(sampler, eta, model.schedule)
+    levels = drawing_options.levels(grid, between, steps, model)
+    method = drawing_options.sampler(sampler, eta, model.schedule)
 
     def draw(denoise: Any, key: jax.Array, temperature: jax.Array, index: jax.Array) -> jax.Array:
         return sampling.sample(key, denoise, method, levels, shape=model.shape, index=index, temperature=temperature)

@@ -2,60 +2,44 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
+from gendiff.commands import drawing_options
+from gendiff.commands.drawing_options import GRIDS, MOST_FILES, RunOptions, SteppedOptions, option
 from gendiff.commands.images.image_model import Model
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import NO_LABEL
-from gendiff.diffusion import grids
-from gendiff.diffusion.samplers import catalogue
-from gendiff.diffusion.sampling import Sampler
-from gendiff.diffusion.schedules import Schedule
-from gendiff.diffusion.types import Level
-from gendiff.runs import cluster, configuration, errors
+from gendiff.runs import cluster, errors
 from gendiff.runs.dtypes import Dtype
 
 DEFAULT_NUM = 16
 LARGEST_INDEX = 2**31 - 1
-MOST_FILES = 100_000
-"""Samples that are files of their own, or in memory at once; more need shards."""
-_MADE = {name.replace(" ", "-"): method.make for name, method in catalogue.METHODS.items() if method.make and not method.learned_variance}
-SAMPLERS: dict[str, Callable[[Schedule], Sampler]] = _MADE | {"ddpm": _MADE["ddpm-small"]}
-"""Every sampler of the library for a network without learned variances, by its name in the catalogue with "-" for a space."""
-BETWEEN: dict[str, Callable[..., Level]] = {"karras": grids.karras, "log_snr": grids.log_snr}
-"""Grids between two ratios sigma/alpha."""
-GRIDS: dict[str, Callable[..., Level]] = {"trailing": grids.trailing, "cosine": grids.cosine} | BETWEEN | {"resolved": grids.resolved}
-"""Every grid that any schedule has."""
-DEFAULT_GRID = "trailing"
 FEW: dict[str, Any] = {"sampler": "unipc-2", "grid": "resolved", "steps": 8, "temperature": 1.0}
 """How pictures whose values are known are drawn unless options say otherwise: `few-step` and `few-step-text` hold it against `MANY`."""
 LEAST_FEW = 4
 """Steps below which `MANY` is better: the levels of `FEW` are too far apart, as the curves of `few-step` show."""
-MANY: dict[str, Any] = {"sampler": "ddim", "grid": DEFAULT_GRID, "steps": 50}
+MANY: dict[str, Any] = {"sampler": "ddim", "grid": drawing_options.DEFAULT_GRID, "steps": 50}
 """How all else is drawn; the temperature is the model's own."""
 _ELSE = f"in fewer than {LEAST_FEW} steps, or where the values of pixels are not known, ddim on trailing"
+_STEPS = "At most the length of the schedule's table; None is 8 of the default sampler, and 50 of others."
 _DEFAULTS = f"Without --sampler, --grid and --eta: unipc-2 on resolved; {_ELSE}."
 
 
 @dataclasses.dataclass(frozen=True)
-class SampleOptions:
+class SampleOptions(RunOptions, SteppedOptions):
     """Draw samples from the network of a run folder."""
 
     label: int | str | None = None
     """Class of every sample: its name or, where none is called so, its number from 0 on; None takes the classes in turn, by index."""
-    num: int | None = None
-    """Number of samples, the same as --index 0:NUM (16 without either)."""
     index: str | None = None
-    """Which samples: FIRST:END (END excluded) or a list such as 3,17,40. A sample is the same whatever is drawn beside it."""
-    steps: int | None = None
-    """Steps of the sampler, at most the length of the schedule's table; None is 8 of the default sampler, and 50 of others."""
-    guidance: float = 1.0
-    """Scale of classifier-free guidance: 0 ignores the label, 1 is the conditional network, more is more typical and less diverse."""
-    sampler: Annotated[str | None, tyro.conf.arg(help=f"Which sampler: {', '.join(SAMPLERS)}. {_DEFAULTS}")] = None
+    """Which samples: FIRST:END (END excluded) or a list such as 3,17,40. None is 0:NUM, and 0:16 without --num."""
+    steps: Annotated[int | None, option("steps", _STEPS)] = None
+    guidance: Annotated[float, option("guidance")] = 1.0
+    sampler: Annotated[str | None, option("sampler", _DEFAULTS)] = None
     grid: Annotated[str | None, tyro.conf.arg(help=f"Which levels the steps visit: {', '.join(GRIDS)}. {_DEFAULTS}")] = None
     sigma_min: float | None = None
     """With --grid karras or log_snr: the least noise, as a ratio sigma/alpha; None is the schedule's own."""
@@ -67,22 +51,15 @@ class SampleOptions:
     """Factor on the noise that samples start from, above 0; None is 1 with the default sampler, and else the model's own."""
     dtype: Dtype | None = None
     """Type that the network computes in: auto takes bfloat16 where the processor multiplies it, None is that of the run."""
-    seed: int = 0
-    """Seed of the samples' noise, from 0 to 2**32 - 1."""
     ema: float | None = None
     """Length of the average that is drawn from, as a relative standard deviation such as 0.07, of a run with --ema-snapshots.
 
     None takes the run's own average."""
-    trained_seed: int | None = None
-    """Which of the run's training seeds; None takes the first."""
     out: str | None = None
     """Where to write: a folder (one PNG each), NAME.png (one grid) or NAME.npz (arrays in [-1, 1]); None is the folder RUN/samples.
 
-    Samples that are there already are not drawn again."""
-    force: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Replace samples of other settings, or the file that is there."""
-    together: int = 256
-    """Samples drawn at a time, which changes memory and speed only."""
+    Samples that are there already are not drawn again. --force replaces those of other settings."""
+    together: Annotated[int, option("together")] = 256
     shard_size: int | None = None
     """Write --num samples into the folder --out as files of so many each; `finalize` makes one file of them."""
     shards: str | None = None
@@ -114,13 +91,11 @@ def sharded(options: SampleOptions) -> bool:
         return False
     if options.num is None or options.out is None or options.index is not None or options.force:
         raise ConfigError("--shard-size needs --num N and --out FOLDER, and takes neither --index nor --force")
-    _check_numbers(options)
     return True
 
 
 def indices(options: SampleOptions) -> np.ndarray:
     """(n,) int32, which samples to draw. ConfigError for both or nonsensical options."""
-    _check_numbers(options)
     if options.num is not None and options.index is not None:
         raise ConfigError(f"--num {options.num} is short for --index 0:{options.num}: give one of the two, not both")
     text = f"0:{DEFAULT_NUM if options.num is None else options.num}" if options.index is None else options.index
@@ -138,14 +113,10 @@ def indices(options: SampleOptions) -> np.ndarray:
     return np.arange(ends[0], ends[1] + 1, dtype=np.int32) if colon else np.array(ends, np.int32)
 
 
-def _check_numbers(options: SampleOptions) -> None:
-    configuration.check_seed(options.seed)
-    for name in ("together", "steps"):
-        if (number := getattr(options, name)) is not None and number < 1:
-            raise ConfigError(f"--{name} {number} must be at least 1")
-    if not 0 <= options.guidance < np.inf:
-        raise ConfigError(f"--guidance {options.guidance:g} is outside [0, inf)")
-    if options.temperature is not None and not 0 < options.temperature < np.inf:
+def check(options: SampleOptions) -> None:
+    """ConfigError for numbers that no model takes."""
+    drawing_options.check(options, num=None)
+    if options.temperature is not None and not 0 < options.temperature < math.inf:
         raise ConfigError(f"--temperature {options.temperature:g} is outside (0, inf)")
 
 
@@ -186,40 +157,3 @@ def settings(options: SettledOptions) -> dict[str, Any]:
     always, chosen = ("steps", "guidance", "sampler", "eta", "temperature", "seed"), ("grid", "sigma_min", "sigma_max", "ema")
     names = [*always, *(name for name in chosen if getattr(options, name) != getattr(SettledOptions, name))]
     return {name: getattr(options, name) for name in names}
-
-
-def levels(grid: str, between: tuple[float | None, float | None], steps: int, model: Model) -> Level:
-    """The levels (steps + 1,) that are visited. ConfigError for an unknown grid, and for numbers that do not suit it or the model.
-
-    between: the least and the most noise, as ratios sigma/alpha; None is the schedule's own.
-    """
-    if grid not in GRIDS:
-        raise ConfigError(f"--grid {grid}: no grid has that name; {errors.hint(grid, GRIDS)}")
-    given = [f"--{name} {value:g}" for name, value in zip(("sigma-min", "sigma-max"), between, strict=True) if value is not None]
-    if given and grid not in BETWEEN:
-        raise ConfigError(f"{given[0]} belongs to --grid {' or '.join(BETWEEN)}, and --grid {grid} finds its own levels")
-    numbers = dict(zip(("sigma_min", "sigma_max"), between, strict=True)) if grid in BETWEEN else {}
-    if grid == "resolved":
-        if model.levels is None:
-            hint = "use --grid log_snr with --sigma-min and --sigma-max"
-            raise ConfigError(f"--grid resolved needs data whose values are known, and this model does not say how many there are: {hint}")
-        numbers = {"resolution": 2 / (model.levels - 1), "norm": math.sqrt(math.prod(model.shape))}  # the largest norm within [-1, 1]
-    try:
-        return GRIDS[grid](model.schedule, steps, **numbers)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"--steps {steps} of --grid {grid}: {error}") from error
-
-
-def sampler(name: str, eta: float | None, schedule: Schedule) -> Sampler:
-    """The sampler of that name. ConfigError for an unknown one, and for an eta that it does not have or that is out of range."""
-    if name not in SAMPLERS:
-        raise ConfigError(f"--sampler {name}: no sampler has that name; {errors.hint(name, SAMPLERS)}")
-    try:
-        chosen: Any = SAMPLERS[name](schedule)
-        if eta is None:
-            return chosen
-        if "eta" not in (each.name for each in dataclasses.fields(chosen)):
-            raise ConfigError(f"--eta {eta:g}: --sampler {name} has no such number")
-        return dataclasses.replace(chosen, eta=eta)
-    except (ValueError, ImportError) as error:
-        raise ConfigError(f"--sampler {name}: {error}") from error

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gendiff.commands import drawing_options
 from gendiff.commands.images import sampling_options
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.images.sampling_options import SettledOptions
@@ -109,7 +110,7 @@ def as_bytes(images: np.ndarray, levels: int | None) -> np.ndarray:
 
 
 def _manifest(model: Model, folder: RunFolder, options: SettledOptions, settings: dict[str, Any]) -> Manifest:
-    known = sampling_options.sampler(options.sampler, options.eta, model.schedule)
+    known = drawing_options.sampler(options.sampler, options.eta, model.schedule)
     about = {
         "label": "in turn" if options.label is None else options.label,
         "ema": model.ema if options.ema is None else f"length {options.ema:g}",

@@ -7,9 +7,7 @@ import socket
 from collections.abc import Collection
 from typing import Annotated, Any
 
-import tyro
-
-from gendiff.commands.images import sampling_options
+from gendiff.commands.drawing_options import option
 from gendiff.commands.serve import folder_networks, own_networks
 from gendiff.commands.serve.picture_orders import Limits
 from gendiff.commands.serve.served_network import ServedNetwork
@@ -21,7 +19,6 @@ from gendiff.runs import compile_cache, devices
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Tool
 
-_SAMPLERS = f"Which sampler draws: {', '.join(sampling_options.SAMPLERS)}. None is {FROM_NOISE.sampler}, or that of a folder."
 NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 MOST_PICTURES = 10
 """Of one request, as in OpenAI's API."""
@@ -35,13 +32,12 @@ class ServeOptions(ModelOptions):
     """Address to listen at. The default answers this machine alone; another one answers whoever reaches it, without a password."""
     port: int = 8000
     """0 takes any that is free."""
-    together: int = 8
-    """Most pictures that are drawn at a time; it is memory and speed, and does not change a picture."""
+    together: Annotated[int, option("together")] = 8
     queue: int = 64
     """Most pictures that wait. A request that finds no room is answered 429 and told when to come again."""
     most_steps: int = 100
     """Most steps that a request may ask for."""
-    sampler: Annotated[str | None, tyro.conf.arg(help=_SAMPLERS)] = None
+    sampler: Annotated[str | None, option("sampler", f"None is {FROM_NOISE.sampler}, or that of a folder.")] = None
 
 
 def call(options: ServeOptions, catalogue: object, progress: Progress) -> None:

@@ -4,7 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from gendiff.commands.images import folder_params, sampling_options
+from gendiff.commands import drawing_options
+from gendiff.commands.images import folder_params
 from gendiff.commands.serve.own_networks import MOST_STEPS
 from gendiff.commands.serve.refused import Refused
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
@@ -30,7 +31,7 @@ def read(options: ModelOptions, folder: Path, name: str | None, progress: Progre
     if model.index.kind is model_index.CLASSES or model.paints:
         what = "paints into a picture" if model.paints else "draws classes"
         raise ConfigError(f"--model {folder} {what}: serve needs a model that draws prompts")
-    chosen = None if name is None else sampling_options.sampler(name, None, model.scheduler.schedule)
+    chosen = None if name is None else drawing_options.sampler(name, None, model.scheduler.schedule)
     try:
         pipeline = model.pipeline(SOME, options.height, options.width, sampler=chosen)
     except ValueError as error:

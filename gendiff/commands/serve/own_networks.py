@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gendiff import pipelines
-from gendiff.commands.images import sampling_options
+from gendiff.commands import drawing_options
 from gendiff.commands.serve.refused import Refused
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
 from gendiff.commands.text_to_image import drawing, options, published, texts
@@ -33,7 +33,7 @@ def read(file: Path, sampler: str | None) -> ServedNetwork:
 def served(given: Trained, name: str, about: str, known: Collection[str], sampler: str | None) -> ServedNetwork:
     """known: the words of the training captions."""
     schedule, usual = given.model.schedule, options.sampling(sampler, None, None)
-    pipeline = given.pipeline(sampling_options.sampler(usual.sampler, None, schedule))
+    pipeline = given.pipeline(drawing_options.sampler(usual.sampler, None, schedule))
 
     def grid(steps: int) -> Level:
         return drawing.visited_levels(given, dataclasses.replace(usual, steps=steps))

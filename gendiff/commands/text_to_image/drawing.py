@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff import pipelines
-from gendiff.commands.images import sampling_options
+from gendiff.commands import drawing_options
 from gendiff.commands.text_to_image import export, options, texts
 from gendiff.commands.text_to_image.networks import Trained
 from gendiff.commands.text_to_image.options import CommandOptions, PromptOptions, Sampling
@@ -20,7 +20,7 @@ from gendiff.core import records
 from gendiff.core.errors import ConfigError
 from gendiff.data import image_files, scaling
 from gendiff.data.tokenizer import Tokens, TruncationWarning
-from gendiff.diffusion import editing, grids, inpainting
+from gendiff.diffusion import editing, inpainting
 from gendiff.diffusion.sampling import OnLevel
 from gendiff.diffusion.types import Level
 from gendiff.pipelines import TextToImage
@@ -192,21 +192,13 @@ def fitted(option: str, path: str, pixels: np.ndarray, height: int, width: int, 
 
 def visited_levels(trained: Trained, how: Sampling) -> Level:
     """The levels (steps + 1,) that are visited. ConfigError for levels or a number of steps that the network does not have."""
-    grid: Any = grids.trailing
-    if how.levels == options.RESOLVED:
-        if trained.resolution is None:
-            raise ConfigError(f"--levels {how.levels}: the file of this network does not say how fine its data are: use {options.TRAILING}")
-        norm = float(np.sqrt(np.prod(trained.model.shape)))
-        grid = functools.partial(grids.resolved, resolution=trained.resolution, norm=norm)
-    try:
-        return grid(trained.model.schedule, how.steps)
-    except ValueError as error:
-        raise ConfigError(f"--steps {how.steps}: {error}") from error
+    fields: dict[str, Any] = {"resolution": trained.resolution, "option": "--levels"}
+    return drawing_options.levels(how.levels, (None, None), how.steps, trained.model, **fields)
 
 
 def make_program(trained: Trained, how: Sampling, start: Start | None = None, strength: float = 1.0) -> Program:
     """How a network draws. ConfigError for a sampler that is none, or cannot draw a part of a picture. strength: share of the steps."""
-    pipeline = trained.pipeline(sampling_options.sampler(how.sampler, None, trained.model.schedule))
+    pipeline = trained.pipeline(drawing_options.sampler(how.sampler, None, trained.model.schedule))
     levels = visited_levels(trained, how)
     if start is None:
         return Program(pipeline, levels)

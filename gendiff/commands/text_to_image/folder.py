@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff import networks
-from gendiff.commands.images import folder_params, sampling_options
+from gendiff.commands import drawing_options
+from gendiff.commands.images import folder_params
 from gendiff.commands.text_to_image import drawing, export, options
 from gendiff.commands.text_to_image.drawing import Start
 from gendiff.commands.text_to_image.options import EDITED, CommandOptions, ModelOptions
@@ -167,7 +168,7 @@ def _prompts(chosen: CommandOptions, model: Opened, progress: Progress) -> tuple
 
 
 def _sampler(chosen: CommandOptions, model: Opened) -> Sampler | None:
-    return None if chosen.sampler is None else sampling_options.sampler(chosen.sampler, None, model.scheduler.schedule)
+    return None if chosen.sampler is None else drawing_options.sampler(chosen.sampler, None, model.scheduler.schedule)
 
 
 def _label(chosen: CommandOptions, model: Opened) -> int:

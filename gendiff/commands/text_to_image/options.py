@@ -7,14 +7,14 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import numpy as np
 import tyro
 
-from gendiff.commands.images import sampling_options
+from gendiff.commands import drawing_options
+from gendiff.commands.drawing_options import SteppedOptions, option
 from gendiff.core import extras
 from gendiff.core.errors import ConfigError
 from gendiff.pipelines.stable_diffusion import model_index
-from gendiff.runs import configuration, errors
+from gendiff.runs import errors
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import formatting
 
@@ -25,7 +25,7 @@ GRIDS = (TRAILING, RESOLVED)
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-    """sampler: its name in `sampling_options.SAMPLERS`. levels: one of GRIDS, which the steps visit."""
+    """sampler: its name in `drawing_options.SAMPLERS`. levels: one of GRIDS, which the steps visit."""
 
     sampler: str
     levels: str
@@ -39,16 +39,13 @@ FROM_NOISE = Sampling("dpm_solver_multistep-2", TRAILING, 16)
 """How our networks draw from noise. `few-step-text` holds it against DDIM."""
 EDITED = Sampling("ddim", TRAILING, 30)
 """How a picture is drawn from another one, of which only a share of the steps is run, and what goes with any other sampler or levels."""
-_STEPS = (
-    f"Steps of the sampler. None is {FROM_NOISE.steps} of the default sampler from noise, and {EDITED.steps} of others and with --init."
-)
-_DEFAULT = f"{FROM_NOISE.sampler}, {EDITED.sampler} with --init, or that of a folder"
-_SAMPLERS = f"Which sampler: {', '.join(sampling_options.SAMPLERS)}. None is {_DEFAULT}."
+_STEPS = f"None is {FROM_NOISE.steps} of the default sampler from noise, and {EDITED.steps} of others and with --init."
+_SAMPLERS = f"None is {FROM_NOISE.sampler}, {EDITED.sampler} with --init, or that of a folder."
 _LEVELS = f"Which levels of noise the steps visit: {', '.join(GRIDS)}. None is {EDITED.levels}. A folder has levels of its own."
 
 
 @dataclasses.dataclass(frozen=True)
-class PromptOptions:
+class PromptOptions(SteppedOptions):
     """Draw pictures of a prompt."""
 
     prompt: str = ""
@@ -56,14 +53,10 @@ class PromptOptions:
     negative: str = ""
     """What they are led away from; nothing is plain guidance."""
     num: int = 4
-    """Number of pictures. A picture is the same whatever is drawn beside it."""
-    guidance: float = 5.0
-    """Scale of guidance: 0 ignores the prompt, 1 is the conditional network, more is more faithful and less diverse."""
-    steps: Annotated[int | None, tyro.conf.arg(help=_STEPS)] = None
-    sampler: Annotated[str | None, tyro.conf.arg(help=_SAMPLERS)] = None
+    guidance: Annotated[float, option("guidance")] = 5.0
+    steps: Annotated[int | None, option("steps", _STEPS)] = None
+    sampler: Annotated[str | None, option("sampler", _SAMPLERS)] = None
     levels: Annotated[str | None, tyro.conf.arg(help=_LEVELS)] = None
-    seed: int = 0
-    """Seed of the pictures' noise, from 0 to 2**32 - 1."""
     init: str | None = None
     """A picture to begin from: it is noised part of the way (--strength), and drawn anew from there."""
     strength: float | None = None
@@ -80,10 +73,7 @@ class PromptOptions:
     """Where to write: NAME.png (all pictures in one) or a folder (one file each); None is samples.png, in the run folder if there is one.
 
     The settings are in the text entry "gendiff" of each file."""
-    force: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Replace the files that are there."""
-    together: int | None = None
-    """Pictures drawn at a time, which changes memory and speed only; None is 16, and 1 with a folder of diffusers."""
+    together: Annotated[int | None, option("together", "None is 16, and 1 with a folder of diffusers.")] = None
     grid: str | None = None
     """The old name of --levels, which will go."""
 
@@ -204,15 +194,7 @@ def columns(options: CommandOptions) -> list[CommandOptions]:
 
 def check(options: PromptOptions, folder: Path) -> Path:
     """The file or folder to write. folder: where a picture goes by default. ConfigError for options that no model takes."""
-    configuration.check_seed(options.seed)
-    for name in ("num", "steps", "together"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise ConfigError(f"--{name} {value} must be at least 1")
-    if options.num > sampling_options.MOST_FILES:
-        raise ConfigError(f"--num {options.num} is above {sampling_options.MOST_FILES}: draw fewer at a time")
-    if not 0 <= options.guidance < np.inf:
-        raise ConfigError(f"--guidance {options.guidance:g} is outside [0, inf)")
+    drawing_options.check(options)
     for name in ("strength", "mask"):
         if options.init is None and getattr(options, name) is not None:
             raise ConfigError(f"--{name} belongs to --init: name the picture to begin from")

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from gendiff import networks
-from gendiff.commands.images import image_features, sampling_options
+from gendiff.commands import drawing_options
+from gendiff.commands.images import image_features
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.train import facts, named_networks, opened_pictures
 from gendiff.commands.train.config import SETS, Config
@@ -84,7 +85,7 @@ def at_once(network: Model) -> Model:
 def check(config: Config) -> None:
     """ConfigError, before any picture is read, for names that are unknown and for options that need each other; DataError for no data."""
     ranges.known("network", [config.network], named_networks.NAMES)
-    sampling_options.sampler(config.sampler, None, schedules.flow())
+    drawing_options.sampler(config.sampler, None, schedules.flow())
     image_features.function(config)
     facts.labels(config)
     for name in config.data:

@@ -10,14 +10,15 @@ import jax
 import numpy as np
 import tyro
 
-from gendiff.commands import trained_networks
+from gendiff.commands import drawing_options, trained_networks
+from gendiff.commands.drawing_options import RunOptions, SteppedOptions
 from gendiff.commands.video import clip_network, draws, networks
 from gendiff.commands.video.config import CAUSAL, Config
 from gendiff.core import extras
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.data import clip_files, digits
-from gendiff.runs import compile_cache, configuration, drawing, ranges
+from gendiff.runs import compile_cache, drawing, ranges
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue, SampleCommand, Tool
 from gendiff.runs.reporting import formatting
@@ -30,35 +31,26 @@ SCALE, GAP = 4, 1
 
 
 @dataclasses.dataclass(frozen=True)
-class ClipOptions:
+class ClipOptions(SteppedOptions):
     """What clips are drawn."""
 
     num: int = 16
-    """Number of clips, 1 to 1,000. Clip 7 is the same whatever the number."""
     label: int | None = None
     """The digit that all of them show, 0 to 9; None takes the digits in turn."""
     frames: int | None = None
     """Frames of each clip, 1 to 10,000; None takes as many as a training clip has. Only the causal network draws more or fewer."""
-    steps: int | None = None
-    """Steps of the sampler, of a clip or of each frame of a rollout, 1 to 1,000; None takes those of the run."""
     noise: float | None = None
     """Context noise of a rollout, from 0 below 1; None takes that of the run."""
-    seed: int = 0
-    """Seed of the noise, from 0 to 2**32 - 1."""
     columns: int = 8
     """Clips in a row of the sheet."""
-    force: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Replace the file that is there."""
 
 
 @dataclasses.dataclass(frozen=True)
-class SampleOptions(ClipOptions):
+class SampleOptions(RunOptions, ClipOptions):
     """Draw clips from a network of a run folder."""
 
     attention: Literal["full", "factorised", "causal"] = "causal"
     """Which network draws."""
-    trained_seed: int | None = None
-    """Which of the run's training seeds; None takes the first."""
     out: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """Where to write: .webp, .gif, or .mp4 with the package that it needs; None is a .webp in the run folder."""
 
@@ -105,10 +97,9 @@ def model_file(model: str | None) -> Path:
 
 def check(config: Config, attention: str, options: ClipOptions, file: Path) -> None:
     """ConfigError for options out of their range, a length that only the causal network can draw, and a file that cannot be written."""
-    configuration.check_seed(options.seed)
-    limits = {"num": MOST, "frames": MOST_FRAMES, "steps": MOST_STEPS, "columns": MOST}
-    for name, most in limits.items():
-        ranges.counted(name, getattr(options, name), most)
+    drawing_options.check(options, num=MOST, steps=MOST_STEPS)
+    ranges.counted("frames", options.frames, MOST_FRAMES)
+    ranges.counted("columns", options.columns, MOST)
     if options.label is not None and not 0 <= options.label < digits.CLASSES:
         raise ConfigError(f"--label {options.label} is outside 0 … {digits.CLASSES - 1}")
     if options.noise is not None and not 0 <= options.noise < 1:

@@ -30,7 +30,7 @@ from experiments.diffusion.few_step_text.methods import (
 )
 from experiments.diffusion.students import MATCHING, REFLOW, SHORTCUT, STUDENTS
 from experiments.diffusion.students import METHODS as METHODS_OF_STUDENTS
-from gendiff.commands.images import sampling_options
+from gendiff.commands import drawing_options
 from gendiff.commands.text_to_image import networks
 from gendiff.commands.text_to_image.options import FROM_NOISE, TRAILING
 from gendiff.diffusion import denoiser, grids, guidance, parameterization, samplers, sampling, schedules
@@ -126,7 +126,7 @@ def test_every_set_is_drawn_once_and_all_that_is_compared_is_drawn(network):
 
 def test_the_default_of_prompts_is_the_one_that_is_judged():
     of = METHODS[GUIDED_MULTISTEP]
-    assert sampling_options.sampler(FROM_NOISE.sampler, None, FLOW) == of.sampler
+    assert drawing_options.sampler(FROM_NOISE.sampler, None, FLOW) == of.sampler
     assert (FROM_NOISE.steps, FROM_NOISE.levels) == (CONFIG.default, TRAILING) and not of.resolved
 
 

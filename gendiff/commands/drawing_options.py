@@ -1,0 +1,136 @@
+"""Options that all commands which draw have in common, each with one help text and one check; samplers and grids by their names."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import tyro
+
+from gendiff.commands.images.image_model import Model
+from gendiff.core.errors import ConfigError
+from gendiff.diffusion import grids
+from gendiff.diffusion.samplers import catalogue
+from gendiff.diffusion.sampling import Sampler
+from gendiff.diffusion.schedules import Schedule
+from gendiff.diffusion.types import Level
+from gendiff.runs import configuration, errors, ranges
+
+MOST_FILES = 100_000
+"""Samples that are files of their own, or in memory at once."""
+_MADE = {name.replace(" ", "-"): method.make for name, method in catalogue.METHODS.items() if method.make and not method.learned_variance}
+SAMPLERS: dict[str, Callable[[Schedule], Sampler]] = _MADE | {"ddpm": _MADE["ddpm-small"]}
+"""Every sampler of the library for a network without learned variances, by its name in the catalogue with "-" for a space."""
+BETWEEN: dict[str, Callable[..., Level]] = {"karras": grids.karras, "log_snr": grids.log_snr}
+"""Grids between two ratios sigma/alpha."""
+GRIDS: dict[str, Callable[..., Level]] = {"trailing": grids.trailing, "cosine": grids.cosine} | BETWEEN | {"resolved": grids.resolved}
+"""Every grid that any schedule has."""
+DEFAULT_GRID = "trailing"
+HELP = {
+    "steps": "Steps of the sampler, at least 1.",
+    "guidance": "Scale of classifier-free guidance: 0 ignores the condition, 1 adds nothing, more is more typical and less diverse.",
+    "sampler": f"Which sampler: {', '.join(SAMPLERS)}.",
+    "together": "Samples drawn at a time, which changes memory and speed only.",
+}
+"""How the help of an option begins that many commands have, each with another default."""
+
+
+def option(name: str, rest: str = "") -> Any:
+    """What tyro shows of an option in HELP. rest: of one command, such as its default in words."""
+    return tyro.conf.arg(help=f"{HELP[name]} {rest}".strip())
+
+
+@dataclasses.dataclass(frozen=True)
+class DrawingOptions:
+    """Of every command that draws. A command has defaults of its own."""
+
+    num: int | None = None
+    """Number of samples. A sample is the same whatever is drawn beside it."""
+    seed: int = 0
+    """Seed of the samples' noise, from 0 to 2**32 - 1."""
+    out: str | None = None
+    """Where to write."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SteppedOptions(DrawingOptions):
+    """Of every command that draws by a sampler, and replaces no file unless it is told to."""
+
+    steps: Annotated[int | None, option("steps", "None takes those of the run.")] = None
+    force: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Replace the files that are there."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """Of every command that draws from a run."""
+
+    trained_seed: int | None = None
+    """Which of the run's training seeds; None takes the first."""
+
+
+def check(options: Any, *, num: int | None = MOST_FILES, steps: int | None = None) -> None:
+    """ConfigError for a shared option that is out of its range; a command need not have all of them.
+
+    Args:
+        options: of a command.
+        num: the most samples; None for no limit.
+        steps: likewise.
+    """
+    for name, most in (("num", num), ("steps", steps), ("together", None)):
+        ranges.counted(name, getattr(options, name, None), most)
+    configuration.check_seed(options.seed)
+    if (scale := getattr(options, "guidance", None)) is not None and not 0 <= scale < math.inf:
+        raise ConfigError(f"--guidance {scale:g} is outside [0, inf)")
+
+
+def levels(
+    grid: str,
+    between: tuple[float | None, float | None],
+    steps: int,
+    model: Model,
+    *,
+    resolution: float | None = None,
+    option: str = "--grid",
+) -> Level:
+    """The levels (steps + 1,) that are visited. ConfigError for an unknown grid, and for numbers that do not suit it or the model.
+
+    Args:
+        grid: a name in GRIDS.
+        between: the least and the most noise, as ratios sigma/alpha; None is the schedule's own.
+        steps: how many.
+        model: whose schedule and shape they are.
+        resolution: how fine the data are; None takes what the model says.
+        option: how the command calls the grid.
+    """
+    if grid not in GRIDS:
+        raise ConfigError(f"{option} {grid}: no grid has that name; {errors.hint(grid, GRIDS)}")
+    limits = dict(zip(("sigma_min", "sigma_max"), between, strict=True))
+    named = [f"--{name.replace('_', '-')} {value:g}" for name, value in limits.items() if value is not None]
+    if named and grid not in BETWEEN:
+        raise ConfigError(f"{named[0]} belongs to {option} {' or '.join(BETWEEN)}, and {option} {grid} finds its own levels")
+    numbers: dict[str, Any] = limits if grid in BETWEEN else {}
+    if grid == "resolved":
+        fine = 2 / (model.levels - 1) if resolution is None and model.levels is not None else resolution
+        if fine is None:
+            raise ConfigError(f"{option} resolved: this model does not say how fine its data are: use {DEFAULT_GRID}")
+        numbers = {"resolution": fine, "norm": math.sqrt(math.prod(model.shape))}  # the largest norm within [-1, 1]
+    try:
+        return GRIDS[grid](model.schedule, steps, **numbers)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"--steps {steps} of {option} {grid}: {error}") from error
+
+
+def sampler(name: str, eta: float | None, schedule: Schedule) -> Sampler:
+    """The sampler of that name. ConfigError for an unknown one, and for an eta that it does not have or that is out of range."""
+    if name not in SAMPLERS:
+        raise ConfigError(f"--sampler {name}: no sampler has that name; {errors.hint(name, SAMPLERS)}")
+    try:
+        chosen: Any = SAMPLERS[name](schedule)
+        if eta is None:
+            return chosen
+        if "eta" not in (each.name for each in dataclasses.fields(chosen)):
+            raise ConfigError(f"--eta {eta:g}: --sampler {name} has no such number")
+        return dataclasses.replace(chosen, eta=eta)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"--sampler {name}: {error}") from error
