@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gendiff.commands import drawing_options
 from gendiff.commands.images.image_model import Model
 from gendiff.core.types import NO_LABEL, Params, Scalar
 from gendiff.diffusion import denoiser, grids, guidance, samplers, sampling
 from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level
-from gendiff.runs import devices, drawing
+from gendiff.runs import drawing
 from gendiff.runs.progress import Progress
 
 Rule: TypeAlias = Callable[[NetworkDenoiser, NetworkDenoiser, NetworkDenoiser, Scalar], Denoiser]
@@ -41,7 +42,7 @@ class Draws:
     steps: most steps, and how many are taken unless a call says otherwise. together: samples per call of the program.
     sampler: default DDIM. grid: (schedule, steps) -> levels. second: the model of a further network that rules of guidance may use.
     libraries: as of `devices.compiler_options`; False for packed parameters. built: what makes a denoiser of a network, by the arguments of
-    `denoiser.from_network`.
+    `denoiser.from_network`. absent: the condition that guidance leads away from.
     """
 
     model: Model
@@ -53,9 +54,7 @@ class Draws:
     second: Model | None = None
     libraries: bool = True
     built: Callable[..., Any] = denoiser.from_network
-
-    def __post_init__(self) -> None:
-        self._draw = devices.jit(self._sample, libraries=self.libraries, static_argnames="rule")
+    absent: Any = NO_LABEL
 
     def __call__(
         self,
@@ -69,61 +68,82 @@ class Draws:
         steps: int | None = None,
         temperature: float | None = None,
         schedule: Schedule | None = None,
+        condition: Any = None,
     ) -> np.ndarray:
         """`count` images (n, h, w, c), not clipped.
 
         rule: None takes classifier-free guidance, or no guidance at scale 1. second: parameters of the second network.
-        temperature, schedule: None takes the model's. Raises NonFiniteError with the indices of samples that are not finite.
+        temperature, schedule: None takes the model's. condition: a pytree with a row per sample; None takes the classes in
+        turn. Raises NonFiniteError with the indices of samples that are not finite.
         """
-        draw = self._bound(params, second, scale, rule, steps or self.steps, temperature, schedule)
         index = np.arange(count, dtype=np.int32)
-        images = drawing.whole(draw, index, together=self.together, title=f"sample {title}", progress=self.progress)
+        leaves, structure = jax.tree.flatten(labels(count, self.model.num_classes) if condition is None else condition)
+        rule = rule or (unguided if scale == 1.0 else classifier_free)
+        bound = self._bound(rule, params, second, scale, steps, temperature, schedule)
+
+        def draw(index: jax.Array, *leaves: jax.Array) -> jax.Array:
+            images: jax.Array = bound(index, jax.tree.unflatten(structure, leaves))
+            return images
+
+        images = drawing.whole(draw, index, *leaves, together=self.together, title=f"sample {title}", progress=self.progress)
         drawing.check_finite(images, index, title)
         return images
 
     def compiled(self, params: Params) -> Any:
         """The program of an unguided call for `together` samples, as XLA compiled it: what it needs stands in its analyses."""
-        draw, index = self._bound(params, None, 1.0, None, self.steps, None, None), jnp.arange(self.together, dtype=jnp.int32)
-        return draw.func.lower(*draw.args, index, **draw.keywords).compile()  # type: ignore[attr-defined]  # of a jitted function
+        draw, index = self._bound(unguided, params, None, 1.0), jnp.arange(self.together, dtype=jnp.int32)
+        return draw.func.lower(*draw.args, index, index % self.model.num_classes, **draw.keywords).compile()
 
     def trajectory(self, params: Params, count: int, scale: float) -> np.ndarray:
         """(steps + 1, count, h, w, c): the images at every level, at guidance `scale`."""
-        levels = self.grid(self.model.schedule, self.steps)
-        draw = jax.jit(functools.partial(self._sample, levels=levels, rule=classifier_free, trajectory=True))
-        images = draw(params, params, jnp.arange(count), scale=scale, temperature=self.model.temperature)
-        return drawing.finite(images.swapaxes(0, 1), "trajectory").swapaxes(0, 1)
+        index = np.arange(count, dtype=np.int32)
+        draw = self._bound(classifier_free, params, None, scale, trajectory=True)
+        states = draw(index, labels_of(index, self.model.num_classes))
+        return drawing.finite(states.swapaxes(0, 1), "trajectory").swapaxes(0, 1)
 
     def _bound(
         self,
+        rule: Rule,
         params: Params,
         second: Params,
         scale: float,
-        rule: Rule | None,
-        steps: int,
-        temperature: float | None,
-        schedule: Schedule | None,
-    ) -> functools.partial[jax.Array]:
-        """The program with all but the index."""
+        steps: int | None = None,
+        temperature: float | None = None,
+        schedule: Schedule | None = None,
+        **options: Any,
+    ) -> Any:
+        """The program with all but the index and the condition. options: fixed ones of `sampling.sample`."""
+        models, fixed = (self.model, self.second or self.model), tuple(options.items())
+        grid = self.grid(schedule or self.model.schedule, steps or self.steps)
         return functools.partial(
-            self._draw,
-            params,
-            second,
-            scale=jnp.float32(scale),
-            levels=grids.padded(self.grid(schedule or self.model.schedule, steps), self.steps),
-            num_steps=jnp.int32(steps),
-            temperature=jnp.float32(self.model.temperature if temperature is None else temperature),
-            rule=rule or (unguided if scale == 1.0 else classifier_free),
+            _program(models, self.built, rule, self.absent, self.sampler, self.libraries, fixed),
+            (params, second),
+            jax.random.key(0),
+            jnp.float32(scale),
+            jnp.float32(self.model.temperature if temperature is None else temperature),
+            levels=grids.padded(grid, self.steps),
+            num_steps=jnp.int32(steps or self.steps),
         )
 
-    def _sample(
-        self, params: Params, second: Params, index: jax.Array, *, scale: Any, levels: Level, rule: Rule, **options: Any
-    ) -> jax.Array:
-        """options: of `sampling.sample`."""
-        models = ((self.model, params), (self.second or self.model, second))
-        label = index % self.model.num_classes
-        given, other = (self.built(of.predict, values, of.parameterization, label) for of, values in models)
-        guided = rule(given, given.with_condition(NO_LABEL), other, scale)
-        return sampling.sample(jax.random.key(0), guided, self.sampler, levels, self.model.shape, index, **options)
+
+@functools.lru_cache(maxsize=16)
+def _program(
+    models: tuple[Model, Model],
+    built: Callable[..., Any],
+    rule: Rule,
+    absent: Any,
+    sampler: sampling.Sampler,
+    libraries: bool,
+    fixed: tuple[tuple[str, Any], ...],
+) -> Any:
+    """Compiled once for equal arguments."""
+
+    def denoiser(params: tuple[Params, Params], scale: Scalar, condition: Any) -> Denoiser:
+        networks = zip(models, params, strict=True)
+        given, other = (built(each.predict, values, each.parameterization, condition) for each, values in networks)
+        return rule(given, given.with_condition(absent), other, scale)
+
+    return drawing_options.draw_program(denoiser, sampler, models[0].shape, libraries=libraries, **dict(fixed))
 
 
 def labels(count: int, classes: int) -> np.ndarray:

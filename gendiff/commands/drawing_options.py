@@ -1,20 +1,24 @@
-"""Options that all commands which draw have in common, each with one help text and one check; samplers and grids by their names."""
+"""What all commands that draw have in common: options, each with one help text and one check, and the program that they name."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Annotated, Any
 
+import jax
+import jax.numpy as jnp
 import tyro
 
 from gendiff.commands.images.image_model import Model
 from gendiff.core.errors import ConfigError
-from gendiff.diffusion import grids
+from gendiff.core.types import Params
+from gendiff.diffusion import grids, sampling
 from gendiff.diffusion.samplers import catalogue
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.schedules import Schedule
-from gendiff.diffusion.types import Level
-from gendiff.runs import configuration, errors, ranges
+from gendiff.diffusion.types import Denoiser, Level, Prediction
+from gendiff.runs import configuration, devices, errors, ranges
 
 MOST_FILES = 100_000
 """Samples that are files of their own, or in memory at once."""
@@ -28,7 +32,7 @@ GRIDS: dict[str, Callable[..., Level]] = {"trailing": grids.trailing, "cosine": 
 DEFAULT_GRID = "trailing"
 HELP = {
     "steps": "Steps of the sampler, at least 1.",
-    "guidance": "Scale of classifier-free guidance: 0 ignores the condition, 1 adds nothing, more is more typical and less diverse.",
+    "guidance": "Scale of classifier-free guidance: 0 ignores the condition, 1 adds nothing, more is less diverse.",
     "sampler": f"Which sampler: {', '.join(SAMPLERS)}.",
     "together": "Samples drawn at a time, which changes memory and speed only.",
 }
@@ -134,3 +138,68 @@ def sampler(name: str, eta: float | None, schedule: Schedule) -> Sampler:
         return dataclasses.replace(chosen, eta=eta)
     except (ValueError, ImportError) as error:
         raise ConfigError(f"--sampler {name}: {error}") from error
+
+
+def draw_program(
+    denoiser: Callable[..., Denoiser], sampler: Sampler, shape: tuple[int, ...], *, libraries: bool = True, **fixed: Any
+) -> Callable[..., Any]:
+    """A network, its guidance, a sampler and levels as one compiled program.
+
+    It is (params, key, scale, temperature, index, *condition, **options) -> samples, and `runs.drawing` calls it in
+    chunks. All that it takes is data.
+
+    Args:
+        denoiser: (params, scale, *condition) -> the guided network.
+        sampler: a step of it.
+        shape: of one sample.
+        libraries: as for `devices.compiler_options`.
+        **fixed: options of `diffusion.sample` that are part of the program, such as levels. Others come with each call.
+    """
+
+    def draw(
+        params: Params, key: Any, scale: Any, temperature: Any, index: Any, *condition: Any, **options: Any
+    ) -> jax.Array:  # fmt: skip
+        numbers: dict[str, Any] = {"shape": shape, "index": index, "temperature": temperature}
+        return sampling.sample(key, denoiser(params, scale, *condition), sampler, **numbers, **fixed, **options)
+
+    return devices.jit(draw, libraries=libraries)
+
+
+@functools.lru_cache(maxsize=8)
+def label_program(
+    model_of: Callable[[Any], Model],
+    described: Any,
+    steps: int,
+    method: str,
+    eta: float | None = None,
+    guided: bool = False,
+    grid: str = DEFAULT_GRID,
+    between: tuple[float | None, float | None] = (None, None),
+) -> Callable[..., Any]:
+    """The `draw_program` that options name, whose condition is a label, compiled once for equal arguments.
+
+    Args:
+        model_of: makes the model of `described`.
+        described: a configuration, or what it became.
+        steps: how many.
+        method: the name of a sampler.
+        eta: as for `sampler`.
+        guided: whether by classifier-free guidance.
+        grid: as for `levels`.
+        between: as for `levels`.
+    """
+    model = model_of(described)
+    visited, solver = levels(grid, between, steps, model), sampler(method, eta, model.schedule)
+    try:  # what the sampler refuses, it refuses with any denoiser
+        index = jnp.zeros((1,), jnp.int32)
+        none = functools.partial(sampling.sample, jax.random.key(0), lambda x, _: Prediction(x, x))
+        jax.eval_shape(lambda: none(solver, visited, model.shape, index))
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"--sampler {method}: {error}") from error
+
+    def denoiser(params: Params, scale: Any, label: Any) -> Denoiser:
+        if guided:
+            return model.guided(params, label, scale)
+        return model.denoiser(params, *((label,) if model.num_classes else ()))
+
+    return draw_program(denoiser, solver, model.shape, levels=visited)

@@ -29,9 +29,9 @@ class SampleOptions(DrawOptions):
 
 def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
     """Raises ConfigError for options that do not fit the run, and the errors of `training_loop.restore_ema`."""
+    number = config.seeds.index(drawn_files.trained_seed(options, config.seeds))
     ranges.among("target", options.target, "targets", config.targets)
     ranges.known("method", (options.method,), config.methods)
-    number = config.seeds.index(drawn_files.trained_seed(options, config.seeds))
     of = train.recipe(config, options.target, options.method)
     params = seeds_together.of_seed(train.restore(config, folder, options.target, options.method), number)
     draw = devices.jit(lambda index: of.draw(params, jax.random.key(options.seed), index))

@@ -1,6 +1,7 @@
 """The `sample` command: pictures of one method from its stored averages."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Annotated, Literal
 
@@ -12,9 +13,9 @@ from experiments.adversarial import drawn_files, mosaics
 from experiments.adversarial.drawn_files import DrawOptions
 from experiments.adversarial.gan_progressive import budget, networks, train
 from experiments.adversarial.gan_progressive.config import DIFFUSION, PROGRESSIVE, Config
+from gendiff.commands import drawing_options
 from gendiff.commands.drawing_options import option
 from gendiff.core.types import Params
-from gendiff.diffusion import grids, samplers, sampling
 from gendiff.runs import devices, drawing, ranges
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import SampleCommand
@@ -43,7 +44,7 @@ def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress:
     ranges.among("subject", subject, "subjects", config.subjects)
     seed = drawn_files.trained_seed(options, config.seeds)
     params = train.restore(config, folder, subject, options.method, seed)
-    draw = devices.jit(_diffusion(config, subject, options) if options.method == DIFFUSION else _gan(config, subject, options))
+    draw = (_diffusion if options.method == DIFFUSION else _gan)(config, subject, options)
     index = np.arange(options.num, dtype=np.int32)
     parts = drawing.stream(lambda index: draw(params, index), [(None, (index,))], together=TOGETHER)
     samples = drawing.finite(np.concatenate([part for _, _, part in parts]), f"{subject}, {options.method}")
@@ -62,17 +63,17 @@ def _gan(config: Config, subject: str, options: SampleOptions) -> Draw:
     def draw(params: Params, index: jax.Array) -> jax.Array:
         return of.draw(params, jax.random.key(options.seed), index, jnp.float32(weight))
 
-    return draw
+    return devices.jit(draw)
 
 
 def _diffusion(config: Config, subject: str, options: SampleOptions) -> Draw:
     steps = config.many if options.steps is None else options.steps
-    model = networks.denoiser(config, subject)
-    levels = grids.trailing(model.schedule, steps)
+    program = drawing_options.label_program(functools.partial(networks.denoiser, config), subject, steps, "ddim")
 
     def draw(params: Params, index: jax.Array) -> jax.Array:
-        denoise = model.denoiser(params, jnp.zeros(index.shape, jnp.int32))
-        return sampling.sample(jax.random.key(options.seed), denoise, samplers.ddim(), levels, model.shape, index)
+        label, scale, temperature = jnp.zeros(index.shape, jnp.int32), 1.0, 1.0
+        images: jax.Array = program(params, jax.random.key(options.seed), scale, temperature, index, label)
+        return images
 
     return draw
 

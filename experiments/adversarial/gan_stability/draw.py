@@ -29,8 +29,8 @@ class SampleOptions(DrawOptions):
 
 def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
     """Raises ConfigError for options that do not fit the run, and the errors of `training_loop.restore_ema`."""
-    ranges.known("method", (options.method,), config.methods)
     seed = drawn_files.trained_seed(options, config.seeds)
+    ranges.known("method", (options.method,), config.methods)
     pace = config.paces[len(config.paces) // 2] if options.pace is None else options.pace
     ranges.among("pace", pace, "paces", config.paces)
     of, number = train.recipe(config, options.method), train.runs(config).index((pace, seed))

@@ -12,7 +12,7 @@ from experiments.diffusion.encoded_captions import Encoded
 from experiments.diffusion.scenes import Prompts
 from experiments.diffusion.sweeps import Rows, Sweep
 from experiments.diffusion.text_to_image import train
-from experiments.diffusion.text_to_image.draws import Draws
+from experiments.diffusion.text_to_image.draws import CaptionDraws
 from gendiff.commands.images import image_coding, image_training
 from gendiff.commands.text_to_image import networks, texts
 from gendiff.commands.text_to_image.config import Config, Drawings
@@ -115,7 +115,7 @@ class SceneDraws:
 
     def __init__(self, config: Config, name: str, progress: Progress) -> None:
         self._config = config
-        self._draw = Draws(
+        self._draw = CaptionDraws(
             networks.model(config, name), functools.partial(_encoded, name), config.sampling_steps, config.together, progress
         )
 

@@ -17,8 +17,6 @@ from gendiff.commands.images.sampling_options import SampleOptions
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.data import scaling
-from gendiff.diffusion import sampling
-from gendiff.diffusion.types import Prediction
 from gendiff.runs import configuration, devices, distributed, drawing, dtypes, ranges, training_loop
 from gendiff.runs.configuration import Config
 from gendiff.runs.progress import Progress
@@ -114,7 +112,8 @@ def drawer(
     guided = model.num_classes > 0 and options.guidance != 1.0
     # before the checkpoint is read: it may refuse
     settled, between = sampling_options.settled(options, model), (options.sigma_min, options.sigma_max)
-    draw = program(model_of, of, settled.steps, settled.sampler, settled.eta, guided, settled.grid, between)
+    how = settled.steps, settled.sampler, settled.eta, guided, settled.grid, between
+    draw = drawing_options.label_program(model_of, of, *how)
     temperature = model.temperature if settled.temperature is None else settled.temperature
     numbers = jax.random.key(options.seed), jnp.float32(options.guidance), jnp.float32(temperature)
     return functools.partial(draw, _params(model, folder, options, trained, say or (lambda line: None)), *numbers)
@@ -137,38 +136,3 @@ def _params(model: Model, folder: RunFolder, options: SampleOptions, trained: in
     params, average, missed = training_loop.restore_length(model.init, folder, seed=trained, relative_std=options.ema)
     say(f"the average of length {average.relative_std:g} at step {average.step}, from snapshots; its profile is missed by {missed:.1%}")
     return params
-
-
-@functools.lru_cache(maxsize=8)
-def program(
-    model_of: Callable[[Any], Model],
-    of: Any,
-    steps: int,
-    sampler: str,
-    eta: float | None = None,
-    guided: bool = False,
-    grid: str = drawing_options.DEFAULT_GRID,
-    between: tuple[float | None, float | None] = (None, None),
-) -> Callable[..., Any]:
-    """(params, key, scale, temperature, index, label) -> images, compiled once for equal arguments.
-
-    of: what `model_of` takes. grid, between: as `drawing_options.levels` says.
-    """
-    model = model_of(of)
-    levels = drawing_options.levels(grid, between, steps, model)
-    method = drawing_options.sampler(sampler, eta, model.schedule)
-
-    def draw(denoise: Any, key: jax.Array, temperature: jax.Array, index: jax.Array) -> jax.Array:
-        return sampling.sample(key, denoise, method, levels, shape=model.shape, index=index, temperature=temperature)
-
-    try:  # what the sampler refuses, it refuses with any denoiser
-        jax.eval_shape(lambda: draw(lambda x, _: Prediction(x, x), jax.random.key(0), jnp.ones(()), jnp.zeros((1,), jnp.int32)))
-    except (ValueError, ImportError) as error:
-        raise ConfigError(f"--sampler {sampler}: {error}") from error
-
-    def draw_from(params: Any, key: jax.Array, scale: jax.Array, temperature: jax.Array, index: jax.Array, label: jax.Array) -> jax.Array:
-        condition = (label,) if model.num_classes else ()
-        denoise = model.guided(params, label, scale) if guided else model.denoiser(params, *condition)
-        return draw(denoise, key, temperature, index)
-
-    return devices.jit(draw_from)

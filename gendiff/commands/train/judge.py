@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.commands.images import image_sampling, image_training, sharded_sampling
+from gendiff.commands import drawing_options
+from gendiff.commands.images import image_training, sharded_sampling
 from gendiff.commands.train import facts, noise_levels, opened_pictures
 from gendiff.commands.train.config import SETS, Config
 from gendiff.commands.train.facts import Described
@@ -121,7 +122,7 @@ class OneSet:
         They are kept in shards until the judge has ended, so that an interrupted one goes on from there. of: what tells the parameters.
         """
         config = self.config
-        program = image_sampling.program(facts.model, self.described, config.sampling_steps, config.sampler)
+        program = drawing_options.label_program(facts.model, self.described, config.sampling_steps, config.sampler)
         draw = functools.partial(program, params, jax.random.key(SEED), jnp.float32(1.0), jnp.float32(self.model.temperature))
         labels = self._labels(count)
         together = min(config.together, count)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.commands.images import image_sampling
+from gendiff.commands import drawing_options
 from gendiff.commands.train import facts, measures, opened_pictures, progress_page
 from gendiff.commands.train.config import Config
 from gendiff.commands.train.facts import Described, Numbers
@@ -65,7 +65,7 @@ class Previews:
 
     def _draw(self, params: Any) -> np.ndarray:
         config, count = self._config, self._config.previews
-        program = image_sampling.program(facts.model, self._of, config.sampling_steps, config.sampler)
+        program = drawing_options.label_program(facts.model, self._of, config.sampling_steps, config.sampler)
         draw = functools.partial(program, params, jax.random.key(0), jnp.float32(1.0), jnp.float32(1.0))
         index = np.arange(count, dtype=np.int32)
         return np.asarray(draw(index, (index % max(1, len(self._of.data.classes))).astype(np.int32)))

@@ -130,11 +130,10 @@ def clips(config: Config, attention: str, params: Params, options: ClipOptions, 
         def rolled(params: Params, key: jax.Array, index: jax.Array, label: jax.Array) -> jax.Array:
             return draws.rollout(config, steps, frames, params, key, index, label, noise).frames
 
-        draw = networks.jit(rolled)
+        part = functools.partial(networks.jit(rolled), params, key)
     else:
-        draw = networks.jit(functools.partial(draws.whole, config, attention, steps))
+        part = functools.partial(draws.clips_at_once(config, attention, steps), params, key, 1.0, 1.0)
     together = min(config.together, options.num)
-    part = functools.partial(draw, params, key)
     found = drawing.whole(part, index, labels, together=together, title=f"{attention} attention", progress=progress)
     drawing.check_finite(found, index)
     return draws.seen(found)

@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gendiff.commands import drawing_options
 from gendiff.commands.video import networks
 from gendiff.commands.video.config import CAUSAL, Config
 from gendiff.core.types import Params, Scalar
 from gendiff.data import digits, scaling
 from gendiff.diffusion import denoiser, grids, samplers, sampling, video
+from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.networks import frame_cache
 from gendiff.runs import drawing
 from gendiff.runs.progress import Progress
@@ -25,10 +27,16 @@ def labels(count: int) -> np.ndarray:
     return (np.arange(count) % digits.CLASSES).astype(np.int32)
 
 
-def whole(config: Config, attention: str, steps: int, params: Params, key: jax.Array, index: jax.Array, label: jax.Array) -> jax.Array:
-    """Clips (b, frames, side, side, 1), all frames of which are drawn together."""
-    given = denoiser.from_network(networks.predict(config, attention), params, networks.FORM, label)
-    return sampling.sample(key, given, samplers.ddim(), grids.trailing(networks.SCHEDULE, steps), shape(config), index)
+@functools.lru_cache(maxsize=4)
+def clips_at_once(config: Config, attention: str, steps: int) -> Any:
+    """The `draw_program` of clips (b, frames, side, side, 1), all frames of which are drawn together, by their labels."""
+    predict, levels = networks.predict(config, attention), grids.trailing(networks.SCHEDULE, steps)
+
+    def denoise(params: Params, scale: Scalar, label: jax.Array) -> NetworkDenoiser:
+        return denoiser.from_network(predict, params, networks.FORM, label)
+
+    options: dict[str, Any] = {"levels": levels, "libraries": networks.libraries()}
+    return drawing_options.draw_program(denoise, samplers.ddim(), shape(config), **options)
 
 
 def rollout(
@@ -87,7 +95,8 @@ def clips(config: Config, attention: str, params: Params, count: int, title: str
     """(count, frames, side, side, 1) clips of the digits in turn, as long as those of training. NonFiniteError as `check_finite` says."""
     if attention == CAUSAL:
         return long_clips(config, params, count, 1, 0.0, title, progress)
-    return _drawn(config, functools.partial(_whole(config, attention), params, jax.random.key(SEED)), count, title, progress)
+    program = clips_at_once(config, attention, config.sampling_steps)
+    return _drawn(config, functools.partial(program, params, jax.random.key(SEED), 1.0, 1.0), count, title, progress)
 
 
 def long_clips(config: Config, params: Params, count: int, times: int, noise: float, title: str, progress: Progress) -> np.ndarray:
@@ -122,8 +131,3 @@ def _drawn(config: Config, draw: Any, count: int, title: str, progress: Progress
     found = drawing.whole(draw, index, labels(count), together=min(config.together, count), title=title, progress=progress)
     drawing.check_finite(found, index, title)
     return np.asarray(found)
-
-
-@functools.lru_cache(maxsize=4)
-def _whole(config: Config, attention: str) -> Any:
-    return networks.jit(functools.partial(whole, config, attention, config.sampling_steps))

@@ -12,7 +12,7 @@ from experiments.diffusion.captioned_emoji import GALLERY, Pictures
 from experiments.diffusion.encoded_captions import Encoded
 from experiments.diffusion.sweeps import Rows, Sweep
 from experiments.diffusion.text_to_image import train
-from experiments.diffusion.text_to_image.draws import Draws
+from experiments.diffusion.text_to_image.draws import CaptionDraws
 from gendiff.commands.images.emoji_pictures import at_equal_distances
 from gendiff.commands.images.image_coding import Coder
 from gendiff.commands.text_to_image import networks
@@ -68,7 +68,7 @@ class DrawingDraws:
         self._autoencoder, normalisation = train.restore_autoencoder(config, folder)
         network = networks.autoencoder(config.drawings, normalisation)
         self._coder, self.model = Coder(network, config.drawings.together, progress), networks.model(config, networks.EMOJI)
-        self._draw = Draws(self.model, _encoded, config.sampling_steps, config.drawings.together, progress)
+        self._draw = CaptionDraws(self.model, _encoded, config.sampling_steps, config.drawings.together, progress)
 
     def __call__(self, title: str, params: Params, captions: Sequence[str], scale: float, steps: int | None = None) -> np.ndarray:
         """(n, h, w, 3) pictures in [-1, 1]."""

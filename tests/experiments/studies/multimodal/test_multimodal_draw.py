@@ -23,7 +23,7 @@ def test_captions_are_those_of_the_digits_in_turn():
     [
         ({"num": 0}, "--num 0 is outside 1 … 1,000"),
         ({"steps": 0}, "--steps 0"),
-        ({"guidance": -1.0}, "--guidance -1 must be at least 0"),
+        ({"guidance": -1.0}, r"--guidance -1 is outside \[0, inf\)"),
         ({"guidance": float("nan")}, "--guidance nan"),
         ({"caption": "a thre"}, "--caption 'a thre' is unknown; did you mean 'a three'"),
         ({"seed": -1}, "seed"),
