@@ -369,7 +369,8 @@ def _parse(kind: type[T], command: str, arguments: list[str], **options: Any) ->
         with contextlib.redirect_stderr(message):
             return tyro.cli(kind, prog=f"{program()} {command}", args=arguments, **options)
     finally:
-        _complain(mistakes.line(kind, options.get("default"), arguments, message.getvalue()) or message.getvalue())
+        if text := message.getvalue():
+            _complain(mistakes.line(kind, options.get("default"), arguments, text) or text)
 
 
 def _complain(text: str) -> None:

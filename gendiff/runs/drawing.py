@@ -1,5 +1,6 @@
 """Draws in parts of one size: one compiled program serves all of them, and each part is handed on as soon as it is there."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from gendiff.core.errors import NonFiniteError
 from gendiff.runs.progress import Progress
+from gendiff.runs.shards import Shards
 
 
 def stream(
@@ -64,6 +66,45 @@ def pictures(parts: Iterable[tuple[Any, slice, Any]], index: np.ndarray, task: A
     joined = np.concatenate(drawn)
     check_finite(joined, index)
     return joined
+
+
+def into_shards(
+    draw: Callable[..., Any],
+    folder: Shards,
+    todo: list[int],
+    *,
+    labels: Callable[[np.ndarray], np.ndarray],
+    pixels: Callable[[np.ndarray], np.ndarray],
+    together: int,
+    progress: Progress,
+    title: str = "",
+) -> None:
+    """Draws these shards and writes each as soon as it is whole. NonFiniteError where samples are not finite.
+
+    draw: (index, labels) -> images, always for `together` samples, or a shard where that has fewer. labels: of an index.
+    pixels: of images, uint8. title: of what is drawn.
+    """
+
+    def group(number: int) -> tuple[np.ndarray, np.ndarray]:
+        """(index, labels) of one shard."""
+        ids = folder.manifest.ids(number)
+        index = np.arange(ids.start, ids.stop, dtype=np.int32)
+        return index, labels(index)
+
+    groups, size = ((number, group(number)) for number in todo), min(together, folder.manifest.shard_size)
+    with progress.task(f"sample {title}".strip(), sum(len(folder.manifest.ids(number)) for number in todo)) as task:
+        begin, done, shard = time.monotonic(), 0, np.empty((0, *folder.manifest.shape), np.uint8)
+        for number, part, images in stream(draw, groups, together=size, padded=True):
+            index, classes = group(number)
+            check_finite(images, index[part], title)
+            if part.start == 0:
+                shard = np.empty((len(index), *folder.manifest.shape), np.uint8)
+            shard[part] = pixels(images)
+            if part.stop == len(index):
+                folder.write(number, shard, classes, time.monotonic() - begin)
+                begin = time.monotonic()
+            done += len(images)
+            task.update(done)
 
 
 def finite(drawn: Any, title: str) -> np.ndarray:

@@ -14,7 +14,7 @@ from experiments.diffusion.batch_jobs import processes, soak
 from experiments.diffusion.batch_jobs.config import Config, model
 from experiments.diffusion.batch_jobs.processes import Death, Preempted
 from experiments.diffusion.batch_jobs.soak import Survived
-from gendiff.commands.images import image_sampling, sample_scores, sharded_sampling
+from gendiff.commands.images import image_sampling, sample_scores
 from gendiff.commands.images.sample_scores import SCORES, ScoreOptions, Scores
 from gendiff.commands.images.sampling_options import SampleOptions
 from gendiff.data import digits, scaling
@@ -78,7 +78,7 @@ def _draw(config: Config, folder: RunFolder, progress: Progress) -> tuple[Drawn,
         return image_draws.labels_of(index, digits.CLASSES)
 
     def pixels(images: np.ndarray) -> np.ndarray:
-        return sharded_sampling.as_bytes(images, network.levels)
+        return image_sampling.as_bytes(images, network.levels)
 
     def without_shards(ids: range) -> None:
         images = drawing.whole(draw, *_asked(ids), together=config.together, title="without shards", progress=progress)
@@ -87,7 +87,7 @@ def _draw(config: Config, folder: RunFolder, progress: Progress) -> tuple[Drawn,
     def in_shards(ids: range) -> None:
         numbers = list(range(ids.start // config.shard_size, -(-ids.stop // config.shard_size)))
         to: dict[str, Any] = {"together": config.together, "progress": progress}
-        sharded_sampling.draw_shards(draw, place, numbers, labels=labels_of, pixels=pixels, **to)
+        drawing.into_shards(draw, place, numbers, labels=labels_of, pixels=pixels, **to)
 
     def timed(job: Callable[[range], None], ids: range) -> float:
         begin = time.monotonic()

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from gendiff.commands.copies.copies_options import CopiesOptions
-from gendiff.commands.images import image_features, picture_options, sample_files
+from gendiff.commands.images import image_features, sample_files
 from gendiff.commands.images.image_features import TOGETHER, FeatureOptions
 from gendiff.commands.images.sample_archives import Examples
-from gendiff.commands.train import measures, opened_pictures
+from gendiff.commands.train import opened_pictures
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.types import NO_LABEL
 from gendiff.data import image_folder, random_access, sources
@@ -73,7 +73,7 @@ def feature_function(options: CopiesOptions) -> Features:
     if options.features == "small-pixels":
         if options.inception_weights is not None:
             raise ConfigError("--inception-weights belongs to --features inception")
-        return measures.small
+        return opened_pictures.small
     return image_features.function(FeatureOptions(options.features, options.inception_weights, options.resize))
 
 
@@ -84,7 +84,7 @@ def read_samples(place: str, options: CopiesOptions, measured: Features, progres
         found = shards.existing(path)
         shards.check_complete(found, read=False)
         return _read("samples", str(found.folder), _of_shards(found), measured, progress)
-    with picture_options.named():
+    with image_features.option_errors():
         listed = path.is_dir() and (path / sample_files.SETTINGS).is_file()
         source = _of_sample_files(path, options) if listed else _opened(path, options, options.size, options.mode)
     return _read("samples", place, source, measured, progress)
@@ -94,7 +94,7 @@ def read_data(title: str, place: str, options: CopiesOptions, like: tuple[int, .
     """Training or held-out pictures at the size and in the colours of the samples. Raises as `read_samples`, and for another size."""
     height, width, channels = like
     size = height if height == width else options.size
-    with picture_options.named():
+    with image_features.option_errors():
         source = _opened(Path(place).expanduser(), options, size, "L" if channels == 1 else "RGB")
     read = _read(title, place, source, measured, progress)
     if read.shape != like:
@@ -161,10 +161,10 @@ def _read(title: str, place: str, source: Source, measured: Features, progress: 
             if alike := [image for image in images if image.shape == first]:
                 parts.append(features.extract(measured, np.stack(alike), batch=TOGETHER))
             task.update(block.stop)
-    with picture_options.named():
+    with image_features.option_errors():
         settled = random_access.settled(source, looks)
     for message in settled.skipped[:5]:
-        progress.line(f"left out: {picture_options.translated(message)}")
+        progress.line(f"left out: {image_features.translated(message)}")
     if len(settled.skipped) > 5:
         progress.line(f"left out: {len(settled.skipped)} pictures of {place} in all")
     return PictureSet(place, settled, np.concatenate(parts))

@@ -1,6 +1,8 @@
-"""The feature functions that the command line names, with the options that choose one."""
+"""The feature functions that the command line names, with the options that choose one, and errors about pictures in its words."""
 
+import contextlib
 import dataclasses
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +26,15 @@ TOGETHER = 500
 """Images whose features are computed in one call."""
 SEED = 0
 """Of the random convolutions."""
+_OPTIONS = {
+    r'on_bad="skip"': "--on-bad-image skip",
+    r"background=\((\d+), (\d+), (\d+)\)": r"--background \1 \2 \3",
+    r"pass size= ": "pass --size N ",
+    r'conditional="none"': "--conditional none",
+    r"held_out = ": "--held-out ",
+    r"change the share": "change --held-out",
+}
+"""Patterns of the library's messages -> what a user types."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,3 +109,22 @@ def reference(
 def _batches(source: Source) -> Iterator[np.ndarray]:
     for begin in range(0, len(source), TOGETHER):
         yield np.stack([source.image(row) for row in range(begin, min(begin + TOGETHER, len(source)))])
+
+
+@contextlib.contextmanager
+def option_errors() -> Iterator[None]:
+    """Within: errors of the library name options; a value out of range or a missing package is an error of usage."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(translated(error)) from error
+    except (ValueError, ImportError) as error:
+        raise ConfigError(translated(error)) from error
+
+
+def translated(error: Exception | str) -> str:
+    """The message with options in the place of arguments."""
+    text = str(error)
+    for theirs, ours in _OPTIONS.items():
+        text = re.sub(theirs, ours, text)
+    return text

@@ -10,20 +10,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff.commands import drawing_options
-from gendiff.commands.images import image_training, sample_archives, sample_scores, sampling_options, sharded_sampling
+from gendiff.commands.images import image_training, sample_archives, sample_scores, sampling_options
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.images.sample_files import SampleFiles
-from gendiff.commands.images.sampling_options import SampleOptions
+from gendiff.commands.images.sampling_options import SampleOptions, SettledOptions
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.data import scaling
-from gendiff.runs import configuration, devices, distributed, drawing, dtypes, ranges, training_loop
+from gendiff.runs import configuration, devices, distributed, drawing, dtypes, ranges, shards, training_loop
 from gendiff.runs.configuration import Config
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import SampleCommand
-from gendiff.runs.reporting import formatting, results
+from gendiff.runs.reporting import formatting, json_files, results
+from gendiff.runs.reporting.environment import machine, versions
 from gendiff.runs.run_folder import RunFolder
-from gendiff.training import compatibility
+from gendiff.runs.shards import Manifest
+from gendiff.training import compatibility, digests
 from gendiff.training.checkpoints import Checkpoints
 
 
@@ -68,7 +70,7 @@ def _sample(
         progress.line(f"note: the run has no results yet; the samples come from its network at step {settings['checkpoint']}")
     make = functools.partial(drawer, model_of, of, folder, settled, trained, say=progress.line)
     if sampling_options.sharded(options):
-        sharded_sampling.fill(model, make, folder, settled, settings, progress)
+        _fill_shards(model, make, folder, settled, settings, progress)
         return
     if distributed.share(options.distributed, options.processes, options.process)[1] > 1:
         raise ConfigError("several processes would draw the same samples: give --shard-size, or --distributed off")
@@ -136,3 +138,71 @@ def _params(model: Model, folder: RunFolder, options: SampleOptions, trained: in
     params, average, missed = training_loop.restore_length(model.init, folder, seed=trained, relative_std=options.ema)
     say(f"the average of length {average.relative_std:g} at step {average.step}, from snapshots; its profile is missed by {missed:.1%}")
     return params
+
+
+def _fill_shards(
+    model: Model,
+    draw: Callable[[], Callable[..., Any]],
+    folder: RunFolder,
+    options: SettledOptions,
+    settings: dict[str, Any],
+    progress: Progress,
+) -> None:
+    """Draws the shards that are not complete, of those that this process shall draw.
+
+    draw: makes (index, label) -> images. settings: what a sample depends on beside its index.
+    """
+    if len(model.shape) != 3:
+        raise ConfigError(f"--shard-size: samples of shape {model.shape} are no images (h, w, c)")
+    place, notes = shards.create(options.out or "", _manifest(model, folder, options, settings))
+    for note in notes:
+        progress.line(note)
+    if options.verify:
+        shards.check_complete(place)
+        progress.line(f"all {place.manifest.count} shards of {place.folder} are complete: {place.manifest.num} samples")
+        return
+    process, processes = distributed.share(options.distributed, options.processes, options.process)
+    wanted = shards.chosen(options.shards, place.manifest.count, process, processes)
+    todo = [number for number in wanted if place.problem(number)]
+    progress.line(
+        f"{formatting.amount(len(wanted), 'shard')} of {formatting.amount(place.manifest.shard_size, 'sample')}, "
+        f"{len(wanted) - len(todo)} complete already: {place.folder}"
+    )
+    if todo:
+        drawing.into_shards(
+            draw(),
+            place,
+            todo,
+            labels=lambda index: sampling_options.labels(options, model.num_classes, index),
+            pixels=lambda images: as_bytes(images, model.levels),
+            together=options.together,
+            progress=progress,
+        )
+    if place.all_complete(verified=set(wanted)):
+        place.tidy()
+        progress.line(f"all {place.manifest.num} samples are there; `finalize {options.out} --to NAME.npz` makes one file of them")
+
+
+def as_bytes(images: np.ndarray, levels: int | None) -> np.ndarray:
+    """uint8 values of images in [-1, 1], which are first rounded to the data's levels."""
+    seen = images if levels is None else scaling.round_to_levels(images, levels)
+    return np.asarray(scaling.from_unit(np.asarray(seen), 256))
+
+
+def _manifest(model: Model, folder: RunFolder, options: SettledOptions, settings: dict[str, Any]) -> Manifest:
+    known = drawing_options.sampler(options.sampler, options.eta, model.schedule)
+    about = {
+        "label": "in turn" if options.label is None else options.label,
+        "ema": model.ema if options.ema is None else f"length {options.ema:g}",
+        "evaluations": known.evaluations(options.steps),
+        "digest": digests.of(folder.checkpoints(settings["trained_seed"]) / str(settings["checkpoint"])),
+    }
+    return Manifest(
+        experiment=configuration.read(folder).experiment,
+        num=options.num or 0,
+        shard_size=options.shard_size or 0,
+        shape=tuple(model.shape),
+        classes=model.classes,
+        settings=json_files.encode(settings | about),
+        environment={"versions": versions(), "machine": machine()},
+    )

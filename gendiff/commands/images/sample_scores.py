@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from gendiff.commands.images import image_features, picture_options
+from gendiff.commands.images import image_features
 from gendiff.commands.images.image_features import FeatureOptions
 from gendiff.core.errors import ConfigError
 from gendiff.metrics import frechet, statistics_files
@@ -65,7 +65,7 @@ def evaluate(place: Shards, options: ScoreOptions, progress: Progress) -> None:
     begin, fitted, count = time.monotonic(), None, None
     if options.reference is not None:
         path = Path(options.reference).expanduser()
-        with picture_options.named():
+        with image_features.option_errors():
             fitted, count = image_features.reference(path, measured, place.manifest.shape, options.background, options.on_bad_image)
     with progress.task("features", place.manifest.count) as task:
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from gendiff import training
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.plan.plan_options import Devices, PlanOptions
-from gendiff.commands.train import defaults, facts, named_networks, plan
+from gendiff.commands.train import facts, named_networks, plan
 from gendiff.commands.train.config import Config
 from gendiff.commands.train.facts import Data, Described
 from gendiff.diffusion.types import Batch
@@ -73,8 +73,8 @@ def planned(options: PlanOptions, of: Devices) -> Planned:
     config = Config(network=options.network, dtype=of.dtype, remat=options.remat)  # type: ignore[arg-type]  # no `auto`
     data = Data("", "", 0, 0, 0, options.shape, 256, tuple(map(str, range(options.classes))))
     network = named_networks.build(options.network, data.shape, options.classes, of.dtype, options.remat)
-    model = defaults.at_once(facts.model(Described(config, data)))
-    cost, batch = defaults.cost(config, model), options.batch // of.parts
+    model = plan.at_once(facts.model(Described(config, data)))
+    cost, batch = plan.cost(config, model), options.batch // of.parts
     forward = float(accounting.count(network, *_inputs(model, 1), embeddings=True).forward_flops) * batch
     state, params = (NUMBER * count * cost.parameters / of.shards for count in (plan.STATE + plan.MOMENTS[config.optimizer], 1))
     step = Work(3 * forward, FORWARD[options.remat] * forward, state, cost.kept, batch, 2 * state)  # all of it is read and written
@@ -89,7 +89,7 @@ def compiled_step(of: Planned) -> Compiled:
     mesh = sharding.mesh(devices=jax.local_devices()[:1])
     options: dict[str, Any] = {"ema": (of.config.ema,), "compiler_options": devices.compiler_options(libraries=False)}
     optimizer = optimizers.adamw(1e-4, warmup=1, total=2)
-    run = training.compile_loss(defaults.loss(of.config, of.model), optimizer, of.model.init, mesh, **options)
+    run = training.compile_loss(plan.loss(of.config, of.model), optimizer, of.model.init, mesh, **options)
     inputs: Any = _inputs(of.model, of.step.batch)
     step: Any = run.step  # jitted
     return _compiled(step.lower(jax.eval_shape(run.fresh, jax.random.key(0)), Batch(clean=inputs[0], condition=inputs[2:])))

@@ -16,9 +16,8 @@ with captions of other pictures. The change is a file that diffusers loads too.
 from typing import Any
 
 from gendiff.commands.images import image_sampling
-from gendiff.commands.train import facts, learners, prepare
-from gendiff.commands.train.config import Config, Thresholds
-from gendiff.commands.train.presets import MESHES, PRESETS
+from gendiff.commands.train import facts, prepare, train
+from gendiff.commands.train.config import MESHES, PRESETS, Config, Thresholds
 from gendiff.runs.registry import Experiment
 from gendiff.runs.reporting.answers import Answer
 
@@ -51,10 +50,10 @@ EXPERIMENT = Experiment(
     presets=PRESETS,
     meshes=MESHES,
     smoke=Config(**_FEW, **_SMALL, steps=4, batch=8, sampling_steps=3),
-    train=learners.train_config,
-    evaluate=learners.evaluate_config,
-    check=learners.check_config,
-    plan=learners.plan_config,
+    train=train.train_config,
+    evaluate=train.evaluate_config,
+    check=train.check_config,
+    plan=train.plan_config,
     prepare=prepare.COMMAND,
     sample=image_sampling.command(facts.model, facts.described),
     processes=True,

@@ -15,21 +15,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff.commands import drawing_options
-from gendiff.commands.images import image_training, sharded_sampling
-from gendiff.commands.train import facts, noise_levels, opened_pictures
+from gendiff.commands.images import image_training
+from gendiff.commands.images.image_model import Model
+from gendiff.commands.train import facts, opened_pictures
 from gendiff.commands.train.config import SETS, Config
 from gendiff.commands.train.facts import Described
 from gendiff.commands.train.measures import SEED, Measured, Measures
 from gendiff.core.errors import DataError
 from gendiff.core.types import Params
-from gendiff.data import emoji
+from gendiff.data import emoji, scaling
+from gendiff.diffusion import process
 from gendiff.metrics import baselines
-from gendiff.runs import meshes, shards, training_loop
+from gendiff.runs import devices, drawing, meshes, shards, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Outcome
 from gendiff.runs.reporting import figures, json_files, verdicts
 from gendiff.runs.reporting.environment import versions
 from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.plots import Curve
 from gendiff.runs.reporting.results import Figure, Table
 from gendiff.runs.reporting.verdicts import Number
 from gendiff.runs.run_folder import RunFolder
@@ -43,6 +46,8 @@ LENGTHS = (0.03, 0.05, 0.08, 0.12, 0.2)
 """Of averages, as shares of the training, where snapshots were kept."""
 SAMPLES, SHARDS = ".judged", 50
 """Folder of the samples that are judged, while they are, and into how many files those of a set are split at most."""
+LOG_SNR = np.linspace(-8.0, 8.0, 17)
+"""Noise levels of the denoising error."""
 FEW = 1000
 """Held-out pictures below which a Fréchet distance says little."""
 
@@ -139,7 +144,7 @@ class OneSet:
         if todo:
             options: dict[str, Any] = {"together": together, "progress": self.progress, "title": title}
             options |= {"labels": lambda index: labels[index], "pixels": opened_pictures.as_bytes}
-            sharded_sampling.draw_shards(draw, place, todo, **options)
+            drawing.into_shards(draw, place, todo, **options)
         return np.concatenate([images for images, _ in place])
 
     def _labels(self, count: int) -> np.ndarray:
@@ -177,7 +182,7 @@ class OneSet:
             "training pictures": self._some(self.training, self.labels),
             "held-out pictures": self._some(self.held_out, self.held_out_labels),
         }
-        levels = noise_levels.curves(self.model, params, sides, config.together)
+        levels = error_curves(self.model, params, sides, config.together)
         loss = [image_training.loss_curve(f"seed {seed}", self.folder, seed) for seed in config.seeds]
         copies = (
             f"{words}The {len(order)} samples that stand out most as copies; right of each its two nearest training pictures. "
@@ -280,3 +285,33 @@ class OneSet:
 def _cell(number: Number) -> Cell:
     """The number with its interval, or alone where all draws agree: their spread then says nothing."""
     return number[0] if number[1] == number[2] else number
+
+
+def error_curves(model: Model, params: Params, sides: dict[str, tuple[np.ndarray, np.ndarray]], together: int) -> list[Curve]:
+    """A curve for each side, (uint8 pictures, labels): the mean squared error of the noise over log-SNR, with its 95 % interval."""
+    program = devices.jit(functools.partial(_errors, model))
+    return [_curve(name, program, params, images, labels, together) for name, (images, labels) in sides.items()]
+
+
+def _curve(name: str, program: Any, params: Params, images: np.ndarray, labels: np.ndarray, together: int) -> Curve:
+    errors = np.stack([_all(program, params, images, labels, together, value) for value in LOG_SNR])
+    mean, spread = errors.mean(axis=1), 1.96 * errors.std(axis=1) / np.sqrt(errors.shape[1])
+    return Curve(name, LOG_SNR, mean, mean - spread, mean + spread)
+
+
+def _all(program: Any, params: Params, images: np.ndarray, labels: np.ndarray, together: int, log_snr: float) -> np.ndarray:
+    draw = functools.partial(program, params, jnp.float32(log_snr))
+    clean = np.asarray(scaling.to_unit(images, 256))
+    parts = drawing.stream(draw, [(None, (np.arange(len(images), dtype=np.int32), clean, labels))], together=together)
+    return np.concatenate([errors for *_, errors in parts])
+
+
+def _errors(model: Model, params: Params, log_snr: jax.Array, index: jax.Array, clean: jax.Array, label: jax.Array) -> jax.Array:
+    """(n,) the mean squared error of the predicted noise of each picture. The noise of picture i is the same at all levels."""
+    keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(SEED)))(index)
+    noise = jax.vmap(lambda key: jax.random.normal(key, clean.shape[1:]))(keys)
+    level = model.schedule.at_log_snr(log_snr)
+    condition = (label,) if model.num_classes else ()
+    denoise = model.denoiser(params, *condition)
+    prediction = denoise(process.add_noise(clean, noise, level), level)
+    return jnp.mean(jnp.square(prediction.noise - noise), axis=(1, 2, 3))

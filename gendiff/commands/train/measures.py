@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gendiff.commands.images import image_features
+from gendiff.commands.train import opened_pictures
 from gendiff.commands.train.config import Config
 from gendiff.metrics import features, frechet, kernel_distance, near_copies, precision_recall
 from gendiff.provenance import memorisation
@@ -15,8 +16,6 @@ from gendiff.runs.reporting.verdicts import Number
 
 SEED = 0
 """Of draws and bootstraps."""
-SMALL = 16
-"""Pixels to which pictures are averaged where near-copies are looked for."""
 COVERED = 1000
 """Held-out pictures at most where every one is compared with every other."""
 BLOCKS = 10
@@ -51,7 +50,7 @@ class Measures:
         rows = self._rows(chosen)
         self._held_out = self._rows(held_out)
         self._few_held_out = some(self._held_out, COVERED)
-        self._small = small(training)
+        self._small = opened_pictures.small(training)
         self._real_copies = self._copied(some(held_out, COVERED))
         self._floor = frechet.over_subsets(self._held_out, rows, **self._draws())
         self.real = self._measured(rows, chosen)
@@ -63,7 +62,7 @@ class Measures:
 
     def memorisation(self, images: np.ndarray) -> MemorisationReport:
         """How near the pictures are to their nearest training pictures."""
-        return memorisation.memorisation_report(images, self.training, some(self.held_out, COVERED), features=small)
+        return memorisation.memorisation_report(images, self.training, some(self.held_out, COVERED), features=opened_pictures.small)
 
     def _measured(self, rows: np.ndarray, images: np.ndarray) -> Measured:
         rng, options = np.random.default_rng(SEED), self._draws()
@@ -84,7 +83,7 @@ class Measures:
         )
 
     def _copied(self, images: np.ndarray) -> np.ndarray:
-        return near_copies.ratios(small(images), self._small) < near_copies.THRESHOLD
+        return near_copies.ratios(opened_pictures.small(images), self._small) < near_copies.THRESHOLD
 
     def _rows(self, images: np.ndarray) -> np.ndarray:
         return features.extract(self._features, images, batch=image_features.TOGETHER)
@@ -100,12 +99,3 @@ class Measures:
 def some(rows: np.ndarray, most: int) -> np.ndarray:
     """At most so many rows, a random choice where there are more."""
     return rows if len(rows) <= most else rows[np.random.default_rng(SEED).choice(len(rows), most, replace=False)]
-
-
-def small(images: np.ndarray) -> np.ndarray:
-    """(n, d) the pixels of uint8 pictures, averaged over squares so that the shorter side has SMALL of them or a few more."""
-    count, height, width, channels = images.shape
-    square = max(1, min(height, width) // SMALL)
-    down, across = height // square, width // square
-    kept = images[:, : down * square, : across * square].astype(np.float64)
-    return kept.reshape(count, down, square, across, square, channels).mean(axis=(2, 4)).reshape(count, -1) / 255

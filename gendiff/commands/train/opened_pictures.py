@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gendiff.commands.images import picture_options
+from gendiff.commands.images import image_features
 from gendiff.commands.train.config import SETS, Config
 from gendiff.core.errors import BadPicturesError, ConfigError, DataError
 from gendiff.data import cache, emoji, held_out, pipeline, random_access, scaling, sources, textures
@@ -25,6 +25,8 @@ COMMITTED_SIZE, SPLIT_SEED = 32, 0
 DECODED = ".pictures"
 """Folder of decoded pictures within a run that has no `cache`; it may be deleted at any time."""
 NO_LIST = "a run without --dry-run lists them in a file"
+SMALL = 16
+"""Pixels to which pictures are averaged where near-copies are looked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +60,7 @@ def open_pictures(config: Config, path: str, folder: RunFolder | None) -> Pictur
 
     Raises DataError for missing, empty and damaged data and for too few pictures, and ConfigError for options out of range.
     """
-    with picture_options.named():
+    with image_features.option_errors():
         if path == "textures":
             pictures = Pictures(*textures.split(config.size or COMMITTED_SIZE))
         else:
@@ -109,13 +111,13 @@ def batches(pictures: Pictures, batch: int, seed: int, flip: bool, share: tuple[
     """Batches of the training pictures, read ahead, or the part that `share` names. ConfigError for a batch that they do not fill."""
     if not 1 <= batch <= len(pictures.training):
         raise ConfigError(f"--batch {batch} is outside 1 … {len(pictures.training)}, the number of training pictures")
-    with picture_options.named():
+    with image_features.option_errors():
         return pipeline.batches(pictures.training, batch=batch, seed=seed, flip=flip, process=share[0], processes=share[1])
 
 
 def prepare(config: Config, path: str, progress: Progress) -> Source:
     """Decodes the pictures at a `place` into `config.cache`. Raises as `open_pictures` does."""
-    with picture_options.named():
+    with image_features.option_errors():
         source = _listed(config, path)
         with progress.task("pictures", len(source)) as task:
             return _decoded(source, _cache(config, None), lambda done, total: task.update(len(source) * done // total))
@@ -128,9 +130,9 @@ def _opened(config: Config, path: str, folder: RunFolder | None) -> Pictures:
         source = _listed(config, path)
         pictures = _split(config, path, _decoded(source, _cache(config, folder)))
     except BadPicturesError as error:
-        _write(tuple(map(picture_options.translated, error.messages)), path, file)
+        _write(tuple(map(image_features.translated, error.messages)), path, file)
         raise DataError(f"{error}\nall of them: {file or NO_LIST}") from error
-    pictures = dataclasses.replace(pictures, skipped=tuple(map(picture_options.translated, pictures.skipped)))
+    pictures = dataclasses.replace(pictures, skipped=tuple(map(image_features.translated, pictures.skipped)))
     _write(pictures.skipped, path, file)
     return dataclasses.replace(pictures, listed=file if pictures.skipped else None, enlarged=_enlarged(source, pictures))
 
@@ -198,3 +200,12 @@ def _split(config: Config, path: str, source: Source) -> Pictures:
             f"{path}: --held-out {share:g} of {count} pictures keeps out {len(kept_out)}: at least {FEWEST_HELD_OUT} are needed"
         )
     return Pictures(training, kept_out, source.skipped)
+
+
+def small(images: np.ndarray) -> np.ndarray:
+    """(n, d) the pixels of uint8 pictures, averaged over squares so that the shorter side has SMALL of them or a few more."""
+    count, height, width, channels = images.shape
+    square = max(1, min(height, width) // SMALL)
+    down, across = height // square, width // square
+    kept = images[:, : down * square, : across * square].astype(np.float64)
+    return kept.reshape(count, down, square, across, square, channels).mean(axis=(2, 4)).reshape(count, -1) / 255

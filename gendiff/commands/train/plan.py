@@ -1,22 +1,46 @@
-"""What is said before a training starts, and after its first ten steps."""
+"""Numbers of a training that follow from the data and the device, what it costs, and what is said of it before it starts."""
 
+import dataclasses
+import difflib
+import os
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from gendiff.commands.train import defaults, facts, named_networks, opened_pictures
-from gendiff.commands.train.config import Config
-from gendiff.commands.train.defaults import Cost
+import jax
+import jax.numpy as jnp
+
+from gendiff import networks
+from gendiff.commands import drawing_options
+from gendiff.commands.images import image_features
+from gendiff.commands.images.image_model import Model
+from gendiff.commands.train import facts, named_networks, opened_pictures
+from gendiff.commands.train.config import SETS, Config
 from gendiff.commands.train.facts import Data, Described, Numbers
 from gendiff.commands.train.opened_pictures import Pictures
-from gendiff.data import random_access
-from gendiff.runs import distributed
+from gendiff.core.errors import ConfigError, DataError
+from gendiff.data import random_access, sources
+from gendiff.diffusion import objectives, schedules, weighting
+from gendiff.diffusion.types import Batch
+from gendiff.runs import distributed, ranges
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import formatting
 
+CPU_FLOPS = 7.5e13
+"""Of all steps on a CPU: 12 to 14 minutes on 2 cores, which do about 100 GFLOP per second of these."""
+PASSES = 150
+"""Over the training pictures, at most on a CPU."""
+FEWEST_STEPS, MOST_STEPS = 1000, 200_000
+ACCELERATOR_STEPS = 10_000
+"""At least, on an accelerator."""
+SMALL = ("unet-small", "dit-tiny", "lightning-dit-tiny")
+"""Networks that learn at a higher rate."""
+LARGE = 64
+"""Pixels from which a CPU's batch is 16 in place of 32."""
 FEW = 1000
 """Training pictures below which a network of this kind learns pictures by heart rather than what they have in common."""
-PASSES = 5
+SHORT = 5
 """Over the pictures, below which a training is short."""
 SHOWN, NAMED = 3, 8
 """Messages of skipped pictures, and names of classes."""
@@ -30,6 +54,98 @@ STORED = 2
 """Numbers per parameter in a checkpoint beside those: all of these but the gradient."""
 FURTHER = 2
 """Numbers per parameter, beside those, of the averages whose snapshots are kept."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Of one training. flops: of the gradient for one picture, as XLA counts them before it optimises.
+
+    parameters: how many. kept: bytes that the backward pass needs of each picture's forward pass, at most.
+    """
+
+    flops: float
+    parameters: int
+    kept: int
+
+
+def loss(config: Config, network: Model) -> Any:
+    """The squared error of the network's own target with a uniform weight, at levels spread evenly in u."""
+    levels, drop = weighting.stratified_levels(), config.drop_condition
+    return objectives.denoising(network.predict, network.schedule, network.parameterization, levels=levels, drop_condition=drop)
+
+
+def cost(config: Config, network: Model) -> Cost:
+    """From shapes alone: nothing is computed. ConfigError for a network that refuses the pictures."""
+    key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
+    loss_fn = loss(config, at_once(network))
+
+    def batch(size: int) -> Batch:
+        pictures: Any = jax.ShapeDtypeStruct((size, *network.shape), jnp.float32)
+        condition: Any = (jax.ShapeDtypeStruct((size,), jnp.int32),) if network.num_classes else ()
+        return Batch(clean=pictures, condition=condition)
+
+    def backward(params: Any, key: Any, batch: Batch) -> Any:
+        return jax.vjp(lambda free: loss_fn(free, key, batch)[0], params)[1]
+
+    try:
+        params = jax.eval_shape(network.init, key)
+        gradient = jax.jit(jax.grad(lambda *arguments: loss_fn(*arguments)[0])).lower(params, key, batch(1))
+        one, two = (_bytes(jax.eval_shape(backward, params, key, batch(size))) for size in (1, 2))  # parameters are in both
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"--network {config.network}: {error}") from error
+    counted: Any = gradient.cost_analysis() or {}
+    return Cost(float(counted.get("flops", 0.0)), sum(leaf.size for leaf in jax.tree.leaves(params)), two - one)
+
+
+def at_once(network: Model) -> Model:
+    """The same network with attention in no loop, whose body XLA would count once and whose chunks would not grow with the batch."""
+    module: Any = network.predict.module  # type: ignore[attr-defined]  # of `networks.pure`
+    return dataclasses.replace(network, predict=networks.pure(module.clone(attention_implementation="heads_first")))
+
+
+def check(config: Config) -> None:
+    """ConfigError, before any picture is read, for names that are unknown and for options that need each other; DataError for no data."""
+    ranges.known("network", [config.network], named_networks.NAMES)
+    drawing_options.sampler(config.sampler, None, schedules.flow())
+    image_features.function(config)
+    facts.labels(config)
+    for name in config.data:
+        if name not in SETS and not os.path.lexists(place := opened_pictures.place(name)):
+            _refuse_missing(place)
+
+
+def numbers(config: Config, data: Data, of: Cost, platform: str, devices: int = 1) -> Numbers:
+    """What the configuration says, and what it leaves open by rule. ConfigError for a batch that pictures or devices do not allow."""
+    cpu = platform == "cpu"
+    usual = min(data.training, (16 if max(data.shape[:2]) >= LARGE else 32) if cpu else 128)
+    batch = config.batch or max(devices, usual // devices * devices)
+    if batch > data.training:
+        raise ConfigError(
+            f"--batch {batch} is more than the {data.training} training pictures of {data.place}: give --batch {data.training} or less"
+        )
+    if batch % devices:
+        raise ConfigError(f"--batch {batch} is no multiple of the {devices} devices")
+    passes = PASSES * data.training / batch
+    affordable = CPU_FLOPS / max(of.flops * batch, 1.0)
+    free = min(affordable, passes) if cpu else min(max(passes, ACCELERATOR_STEPS), MOST_STEPS)
+    steps = config.steps or max(FEWEST_STEPS, int(free) // 100 * 100)
+    rate = config.learning_rate or (1e-3 if config.network.startswith(SMALL) else 2e-4)
+    return Numbers(steps, batch, rate, config.preview_every or max(1, steps // 20))
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.number))
+
+
+def _refuse_missing(place: str) -> None:
+    """The error of the library for a path where nothing is, with what was probably meant."""
+    path = Path(place)
+    beside = [*SETS, *(each.name for each in path.parent.iterdir())] if path.parent.is_dir() else SETS
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    try:
+        sources.open(place)
+    except DataError as error:
+        raise DataError(f"{error}; did you mean {near[0]!r}?" if near else str(error)) from None
 
 
 def of_data(data: Data, pictures: Pictures) -> list[str]:
@@ -70,9 +186,9 @@ def of_training(config: Config, data: Data, cost: Cost, numbers: Numbers, device
     count = config.ema_snapshots
     snapshots = f"; {count} snapshots: {formatting.scaled(4 * FURTHER * count * cost.parameters, 'B')}" if count else ""
     remarks = [named_networks.remark(config.network, data.shape)]
-    if numbers.steps < defaults.FEWEST_STEPS:
-        remarks.append(f"{numbers.steps} steps are few: samples will look like noise; give at least --steps {defaults.FEWEST_STEPS}")
-    elif passes < PASSES:
+    if numbers.steps < FEWEST_STEPS:
+        remarks.append(f"{numbers.steps} steps are few: samples will look like noise; give at least --steps {FEWEST_STEPS}")
+    elif passes < SHORT:
         remarks.append(f"the network sees each picture only {passes:.2g} times: give more --steps where samples lack shape")
     flops, memory, kept_memory, disk = (
         formatting.scaled(value, unit) for value, unit in ((cost.flops * numbers.batch, "FLOP"), (state, "B"), (kept, "B"), (stored, "B"))
@@ -94,11 +210,11 @@ def dry_run(config: Config, progress: Progress) -> None:
         path = opened_pictures.place(name)
         pictures = opened_pictures.open_pictures(config, path, None)
         data = facts.of(config, path, pictures)
-        cost = defaults.cost(config, facts.model(Described(config, data)))
+        costs = cost(config, facts.model(Described(config, data)))
         lines = of_data(data, pictures)
         for platform in ("cpu", "accelerator") if None in (config.steps, config.batch) else ("cpu",):
             title = f"on {'a CPU' if platform == 'cpu' else 'an accelerator'}: "
-            first, *rest = of_training(config, data, cost, defaults.numbers(config, data, cost, platform), 1)
+            first, *rest = of_training(config, data, costs, numbers(config, data, costs, platform), 1)
             lines += [title + first, *rest]
         for line in lines:
             progress.line(line)

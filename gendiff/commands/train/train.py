@@ -1,4 +1,4 @@
-"""Trains a network on each set of pictures, and shows on the way what it draws."""
+"""Trains a network on each set of pictures, and shows on the way what it draws; or a change of a model in a folder."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -6,9 +6,8 @@ from typing import Any
 
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_training import Learning
-from gendiff.commands.train import defaults, facts, opened_pictures, plan
+from gendiff.commands.train import facts, fine_tuning, judge, opened_pictures, plan
 from gendiff.commands.train.config import Config
-from gendiff.commands.train.defaults import Cost
 from gendiff.commands.train.facts import Data, Described, Facts, Numbers
 from gendiff.commands.train.opened_pictures import Pictures
 from gendiff.commands.train.preview import Previews
@@ -16,6 +15,7 @@ from gendiff.diffusion.types import Batch
 from gendiff.networks import transformer
 from gendiff.runs import meshes
 from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training import post_hoc_ema, sharding
 from gendiff.training.fit import OnStep
@@ -33,7 +33,32 @@ class Planned:
     pictures: Pictures
     data: Data
     numbers: Numbers
-    cost: Cost
+    cost: plan.Cost
+
+
+def of_model(config: Config) -> bool:
+    """Whether it is a change of a model."""
+    return config.model is not None or config.lora is not None
+
+
+def check_config(config: Config) -> None:
+    """ConfigError or DataError before anything is computed, as `plan.check` and `options.check` raise them."""
+    (fine_tuning.options.check if of_model(config) else plan.check)(config)
+
+
+def train_config(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """Trains what the configuration asks for."""
+    (fine_tuning.train.train if of_model(config) else train)(config, folder, progress)
+
+
+def evaluate_config(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
+    """Judges what was trained."""
+    return (fine_tuning.judge.evaluate if of_model(config) else judge.evaluate)(config, folder, progress)
+
+
+def plan_config(config: Config, progress: Progress) -> None:
+    """Says what a run would do."""
+    (fine_tuning.jobs.dry_run if of_model(config) else plan.dry_run)(config, progress)
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
@@ -45,8 +70,8 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
         with progress.phase(f"open {name}"):
             pictures = opened_pictures.open_pictures(config, path, folder)
         data = facts.of(config, path, pictures)
-        cost = defaults.cost(config, facts.model(Described(config, data)))
-        planned.append(Planned(name, place, pictures, data, defaults.numbers(config, data, cost, platform, devices), cost))
+        cost = plan.cost(config, facts.model(Described(config, data)))
+        planned.append(Planned(name, place, pictures, data, plan.numbers(config, data, cost, platform, devices), cost))
     for entry, each in zip(config.data, planned, strict=True):
         facts.begin(folder, each.place, config, entry)
         numbers = facts.settle(each.place, Facts(each.data, each.numbers)).numbers
@@ -67,7 +92,7 @@ def _one_set(config: Config, of: Planned, progress: Progress) -> None:
             options: dict[str, Any] = {
                 "batch": None,
                 "fingerprint": of.pictures.fingerprint,
-                "loss": defaults.loss(config, network),
+                "loss": plan.loss(config, network),
                 "ema_warm_up": True,
                 "on_step": _both(plan.pace(of.numbers.steps, progress), previews.on_step),
                 "on_state": previews.on_state,

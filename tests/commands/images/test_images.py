@@ -19,10 +19,10 @@ from experiments import catalogue
 from gendiff.commands import command_line
 from gendiff.commands.images import sampling_options
 from gendiff.commands.images.sampling_options import SampleOptions
-from gendiff.commands.train import defaults, facts, opened_pictures, plan, preview
+from gendiff.commands.train import facts, opened_pictures, plan, preview
 from gendiff.commands.train.config import Config
-from gendiff.commands.train.defaults import Cost
 from gendiff.commands.train.facts import Data
+from gendiff.commands.train.plan import Cost
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.data import image_files
 from gendiff.runs import configuration, goodput, training_loop
@@ -311,12 +311,12 @@ def test_several_sets_have_run_folders_of_their_own(tmp_path):
 @table(("platform", "steps", "batch"), [("cpu", 2500, 32), ("gpu", 11_700, 128)])
 def test_steps_and_batch_follow_from_data_and_device(platform, steps, batch):
     data = Data("photos", "", 10_000, 500, 0, (32, 32, 3), 256, ())
-    numbers = defaults.numbers(Config(), data, Cost(9.12e8, 880_000, 3_750_000), platform)
+    numbers = plan.numbers(Config(), data, Cost(9.12e8, 880_000, 3_750_000), platform)
     assert (numbers.steps, numbers.batch, numbers.preview_every) == (steps, batch, steps // 20)
     few = dataclasses.replace(data, training=50)
-    assert defaults.numbers(Config(), few, Cost(9.12e8, 880_000, 3_750_000), platform, devices=4).batch in (32, 48)
+    assert plan.numbers(Config(), few, Cost(9.12e8, 880_000, 3_750_000), platform, devices=4).batch in (32, 48)
     with pytest.raises(ConfigError, match="multiple of the 4 devices"):
-        defaults.numbers(Config(batch=6), data, Cost(1.0, 1, 1), platform, devices=4)
+        plan.numbers(Config(batch=6), data, Cost(1.0, 1, 1), platform, devices=4)
 
 
 def test_a_class_has_a_name_or_a_number():

@@ -11,7 +11,7 @@ from PIL import Image
 from experiments import catalogue
 from gendiff.commands import command_line
 from gendiff.commands.images import folder_params
-from gendiff.commands.train import learners
+from gendiff.commands.train import EXPERIMENT
 from gendiff.commands.train.config import Config
 from gendiff.commands.train.fine_tuning import captioned_pictures, jobs, options, train
 from gendiff.core import trees
@@ -124,7 +124,7 @@ def test_a_run_goes_on_with_the_same_pictures_captions_and_model_only(model, tmp
 
 
 def checked(**changes):
-    return lambda: learners.check_config(Config(**{"data": ("photos",), "model": "model", "lora": 4} | changes))
+    return lambda: EXPERIMENT.check(Config(**{"data": ("photos",), "model": "model", "lora": 4} | changes))
 
 
 test_options_that_do_not_belong_together_are_refused = refusals(

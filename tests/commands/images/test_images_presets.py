@@ -15,7 +15,7 @@ from experiments import catalogue
 from gendiff import networks
 from gendiff.commands import command_line
 from gendiff.commands.train import EXPERIMENT, named_networks
-from gendiff.commands.train.presets import PRESETS
+from gendiff.commands.train.config import PRESETS
 from gendiff.runs import runner
 from gendiff.runs.run_folder import RunFolder
 from tests.commands.images.test_images import photographs

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff import networks
-from gendiff.commands.images import picture_options
+from gendiff.commands.images import image_features
 from gendiff.commands.train.config import Config
 from gendiff.core.errors import DataError
 from gendiff.core.types import Params
@@ -47,12 +47,12 @@ def opened(config: Config, size: int, progress: Progress) -> tuple[CaptionedPict
     Raises DataError for pictures that cannot be read, captions that are missing, and too few pictures.
     """
     place = Path(config.data[0]).expanduser().absolute()
-    with picture_options.named():
+    with image_features.option_errors():
         options: dict[str, Any] = {"background": config.background, "on_bad": config.on_bad_image}
         listed = image_folder.source(place, size=size, mode="RGB", conditional="none", captions=True, **options)
         source = random_access.scan(listed)
         for message in source.skipped:
-            progress.line(f"left out: {picture_options.translated(message)}")
+            progress.line(f"left out: {image_features.translated(message)}")
         files = {listed.name(row): file for row, file in enumerate(listed.files)}
         captions = caption_files.read([files[source.name(row)] for row in range(len(source))])
         if len(source) < FEWEST:
