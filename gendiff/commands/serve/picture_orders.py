@@ -12,13 +12,13 @@ import msgspec
 
 from gendiff.commands.serve.refused import NOT_FOUND, Refused
 from gendiff.runs import errors
+from gendiff.runs.ranges import LARGEST_SEED
 
 ROUTE = "/v1/images/generations"
 """Where requests for pictures go, as in OpenAI's API."""
 OURS = ("negative_prompt", "steps", "guidance", "seed")
 """What OpenAI's API does not have."""
 FIELDS = ("prompt", "n", "size", "response_format", "model", "stream", "partial_images", *OURS)
-LARGEST_SEED = 2**32 - 1
 LARGEST_GUIDANCE = 100.0
 LONGEST = 4000
 """Characters of a prompt."""

@@ -20,6 +20,7 @@ from gendiff.commands.serve.refused import FAILED, INVALID, NOT_FOUND, Refused
 from gendiff.commands.serve.served_network import ServedNetwork
 from gendiff.commands.serve.service_metrics import ServiceMetrics
 from gendiff.commands.serve.turning import Turning
+from gendiff.runs import ranges
 
 PAGE = Path(__file__).with_name("page.html")
 LARGEST_BODY = 64 * 1024
@@ -65,7 +66,7 @@ def web_app(served: ServedNetwork, batcher: Batcher, limits: Limits, hosts: Coll
     @app.get("/v1/models")
     async def models() -> Response:
         ours = {"size": limits.size, "steps": limits.steps, "n": limits.pictures}
-        ours |= {"guidance": picture_orders.LARGEST_GUIDANCE, "seed": picture_orders.LARGEST_SEED}
+        ours |= {"guidance": picture_orders.LARGEST_GUIDANCE, "seed": ranges.LARGEST_SEED}
         usual = {"steps": limits.usual_steps, "guidance": picture_orders.GUIDANCE}
         named = {"id": limits.model, "object": "model", "created": 0, "owned_by": "gendiff"}
         return JSONResponse({"object": "list", "data": [named | {"about": served.about, "most": ours, "usual": usual}]})

@@ -205,11 +205,9 @@ def test_a_network_survives_its_file_and_changed_bytes_other_files_and_other_net
 @table(
     ("attention", "changes", "message"),
     [
-        (CAUSAL, {"num": 0}, "--num 0 is outside 1"),
         (CAUSAL, {"label": 10}, "--label 10"),
         (CAUSAL, {"noise": 1.0}, "--noise 1"),
         (CAUSAL, {"frames": 10_000}, "too large for one file"),
-        (CAUSAL, {"steps": 0}, "--steps 0"),
         (FULL, {"frames": 99}, "--frames 99: full attention draws 8 at once"),
         (FACTORISED, {"noise": 0.1}, "is of rollouts"),
     ],
