@@ -169,7 +169,11 @@ def conclude(
         **vars(evaluation) | {"tables": (*evaluation.tables, *goodput.tables(folder))},
     )
     full = measured.config == json_files.encode(experiment.presets["full"])
-    outcome = answers.conclude(measured, experiment.answer, sentences=full)  # another preset may lack a number that they name
+    try:  # another preset may lack a number that the sentences name
+        outcome = answers.conclude(measured, experiment.answer, sentences=full)
+    except answers.NotMeasuredError as error:  # so may a bench of one side, or one in which a case failed
+        progress.line(f"the results have no answer: {error}")
+        outcome = answers.conclude(measured, experiment.answer, sentences=False)
     unfinished.discard(folder)
     folder.report.unlink(missing_ok=True)  # from here on it would be that of other results
     results.write(outcome, folder.path)

@@ -1,7 +1,12 @@
+import dataclasses
+
 import pytest
 
 from gendiff.core.errors import ConfigError
+from gendiff.runs import registry, runner
+from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import answers, results, verdicts
+from gendiff.runs.run_folder import RunFolder
 from tests.tables import table
 
 ENVIRONMENT = results.Environment(commit="a" * 40, dirty=False, versions={}, machine={})
@@ -118,3 +123,19 @@ def test_a_control_without_its_treatment_is_refused():
 def test_the_difference_of_equal_numbers_has_the_interval_of_two():
     value, low, high = verdicts.less((0.5, 0.4, 0.6), (0.5, 0.4, 0.6))
     assert (value, low, high) == pytest.approx((0.0, -(0.02**0.5), 0.02**0.5))
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    seeds: tuple[int, ...] = ()
+
+
+def test_results_are_written_without_an_answer_where_its_number_was_not_measured(tmp_path):
+    """As of a bench that is asked for some of its cases."""
+    measured = registry.Outcome((verdicts.claim("speed", "s", 1.5, (1.4, 1.6), ">=", 1.0, n=9, seed=None),))
+    for text, answer in (("{speed} times", "1.5 times"), ("{memory} GiB", "")):
+        example = registry.Experiment("x", "?", Config, {"full": Config()}, Config(), None, lambda *_: measured)
+        example = dataclasses.replace(example, answer=answers.Answer(roles={"speed": "aim"}, text=text))
+        outcome = runner.conclude(example, Config(), RunFolder(tmp_path), Progress(), ENVIRONMENT, smoke=False)
+        assert (outcome.answer, outcome.verdict, outcome.claims[0].role) == (answer, "PASS", "aim"), text
+        assert results.read(tmp_path) == outcome

@@ -16,6 +16,10 @@ _STATEMENT = re.compile(r"E[1-9]\d?")
 _SPEC = re.compile(r"(\.\d+[fe%]|\.?%)?( ?interval)?")
 
 
+class NotMeasuredError(ConfigError):
+    """A sentence names a number that the results do not hold."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Change:
     """Something that happened to a study before its committed run: an earlier full run, or a change of a threshold, task, metric or budget.
@@ -112,7 +116,12 @@ def conclude(outcome: Results, answer: Answer, *, sentences: bool = True) -> Res
 
 
 def fill(text: str, outcome: Results, numbers: Mapping[str, Cell]) -> str:
-    """The sentence with the measured numbers. ConfigError for an unknown name or format."""
+    """The sentence with the measured numbers.
+
+    Raises:
+        NotMeasuredError: for a name without a number.
+        ConfigError: for an unknown format.
+    """
     means = {id: summary.number for id, summary in verdicts.by_id(outcome.claims).items()}
 
     def shown(match: re.Match[str]) -> str:
@@ -122,7 +131,8 @@ def fill(text: str, outcome: Results, numbers: Mapping[str, Cell]) -> str:
         elif name in means:
             value = means[name]
         else:
-            raise ConfigError(f"the answer of {outcome.name} names {name!r}, which is neither a claim nor among its numbers")
+            names = f"names {name!r}, which is neither a claim nor among its numbers"
+            raise NotMeasuredError(f"the answer of {outcome.name} {names}")
         return _shown(value, spec, name) if isinstance(value, int | float | tuple) else str(value)
 
     return _NUMBER.sub(shown, text)
@@ -155,8 +165,10 @@ def _cell(outcome: Results, cell: Cell) -> Any:
             rows = [row for row in table.rows if all(entry in row for entry in cell.row)]
             if len(rows) == 1 and cell.column in table.columns:
                 return rows[0][table.columns.index(cell.column)]
-            raise ConfigError(f"table {table.title!r} of {outcome.name} has {len(rows)} rows with {cell.row}; columns: {table.columns}")
-    raise ConfigError(f"{outcome.name} has no table whose title begins with {cell.table!r}")
+            raise NotMeasuredError(
+                f"table {table.title!r} of {outcome.name} has {len(rows)} rows with {cell.row}; columns: {table.columns}"
+            )
+    raise NotMeasuredError(f"{outcome.name} has no table whose title begins with {cell.table!r}")
 
 
 def _shown(value: Number | float | int, spec: str, name: str) -> str:
