@@ -113,7 +113,7 @@ def _panels(
     figure.supylabel(y_label, color=figures.INK, fontsize=9)
     if key:
         handles = [Line2D([], [], color=colour, linewidth=2.4, label=name) for name, colour in key.items()]
-        figure.legend(handles=handles, loc="outside upper left", ncols=len(key), **plots.LEGEND)
+        figure.legend(handles=handles, ncols=len(key), **plots.LEGEND)
     return plots.save(figure, path, caption)
 
 

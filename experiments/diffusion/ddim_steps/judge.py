@@ -133,7 +133,7 @@ def _plots(config: Config, folder: RunFolder, measured: Measured) -> list[Figure
             values = [[frechet[each] for each in of_method if each.evaluations == count] for count in evaluations]
             curves.append(figures.Curve(method.name, evaluations, *([reduce(of) for of in values] for reduce in (np.mean, min, max))))
         ends = [min(min(curve.x) for curve in curves), max(max(curve.x) for curve in curves)]
-        curves.append(figures.Curve(name, ends, level, level * (1 - margin), level * (1 + margin)))
+        curves.append(figures.Curve(name, ends, level, level * (1 - margin), level * (1 + margin), reference=True))
         return figures.curves(curves, folder.figure(file), caption, x_label=labels[0], y_label=labels[1], log_x=True, log_y=True)
 
     few = [FEW[name] for name in config.few]

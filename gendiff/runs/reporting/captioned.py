@@ -22,15 +22,15 @@ def grid(rows: np.ndarray, captions: Sequence[str], path: Path, *, scale: int = 
     A caption is broken between words where it is wider than its row. scale: how many times pictures are enlarged. entries: text entries of
     the file by their names. Raises ValueError unless there is a caption for each row.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
     from PIL.PngImagePlugin import PngInfo
 
     if len(rows) != len(captions):
         raise ValueError(f"{len(captions)} captions for {len(rows)} rows: give one each")
     pixels = figures.to_pixels(rows).repeat(scale, axis=2).repeat(scale, axis=3)
     _, count, height, side, _ = pixels.shape
-    width, font = count * (side + GAP) + GAP, ImageFont.load_default(SIZE)
-    texts = [_broken(caption, width - 2 * GAP, font) for caption in captions]
+    width, font = count * (side + GAP) + GAP, figures.letters(SIZE)
+    texts = [figures.broken(caption, width - 2 * GAP, font) for caption in captions]
     line = SIZE + 4
     heights = [GAP + height + GAP + line * text.count("\n") + line + BELOW for text in texts]
     sheet = Image.new("RGB", (width, sum(heights)), "white")
@@ -45,15 +45,3 @@ def grid(rows: np.ndarray, captions: Sequence[str], path: Path, *, scale: int = 
         information.add_itxt(name, text)
     with files.replacing(path) as file:
         sheet.save(file, format="PNG", optimize=True, pnginfo=information)
-
-
-def _broken(text: str, width: int, font: object) -> str:
-    """The words in lines that are at most `width` pixels long, where a word does not exceed it alone."""
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and font.getlength(longer) > width:  # type: ignore[attr-defined]
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return "\n".join(lines)

@@ -38,8 +38,6 @@ def contours(
     figure = plots.blank(5.8, 5.0)
     axes = figure.add_subplot()
     plots.style(axes)
-    for axis in "xy":
-        plots.make_logarithmic(axes, axis)
     scale = families.colours(levels)
     drawn = axes.contour(x, y, surface, levels=list(levels), colors=[scale.to_rgba(level) for level in levels], linewidths=1.1)
     axes.clabel(drawn, fmt="%g", fontsize=7)
@@ -60,8 +58,10 @@ def contours(
         )
     axes.set_xlim(x[0], x[-1])
     axes.set_ylim(y[0], y[-1])
+    for axis in "xy":
+        plots.make_logarithmic(axes, axis)
     axes.set_xlabel(plots.plain_text(x_label), color=plots.INK)
     axes.set_ylabel(plots.plain_text(y_label), color=plots.INK)
     if paths:
-        figure.legend(loc="outside upper left", ncols=2, **plots.LEGEND)  # inside it would lie on a place
+        figure.legend(ncols=2, **plots.LEGEND)  # inside it would lie on a place
     return plots.save(figure, path, caption)

@@ -42,6 +42,8 @@ def families(
 ) -> Figure:
     """PNG of all members over a logarithmic x axis, coloured by their numbers; a line joins the marks, called `marks`.
 
+    Up to six numbers stand in a legend, more of them at a bar of colours.
+
     Raises ValueError without members, and for a number that is not above 0.
     """
     if not members or min(member.number for member in members) <= 0:
@@ -49,21 +51,27 @@ def families(
     figure = plots.blank(5.8, 3.8)
     axes = figure.add_subplot()
     plots.style(axes)
-    scale = colours([member.number for member in members])
-    for member in sorted(members, key=lambda member: member.number):
-        colour = scale.to_rgba(member.number)
-        axes.plot(member.x, member.y, linestyle="none", marker="o", markersize=3.6, color=colour)
-        axes.plot(member.fit_x, member.fit_y, color=colour, linewidth=1.4)
-    marked = np.array([member.mark for member in sorted(members, key=lambda member: member.number) if member.mark is not None])
+    scale, few = colours([member.number for member in members]), len(members) <= plots.SERIES
+    ordered = sorted(members, key=lambda member: member.number)
+    for member in ordered:
+        look: dict[str, Any] = {"color": scale.to_rgba(member.number), "linewidth": 1.6}
+        axes.plot(member.x, member.y, linestyle="none", marker="o", markersize=4, **look)
+        axes.plot(member.fit_x, member.fit_y, label=plots.plain_number(member.number) if few else None, **look)
+    marked = np.array([member.mark for member in ordered if member.mark is not None])
     if len(marked):
         axes.plot(*marked.T, marker="D", markersize=5, label=plots.plain_text(marks), **plots.DASHED)
-        axes.legend(**plots.LEGEND)
+    if few:
+        title = {"title": plots.plain_text(number_label), "title_fontsize": 9, "alignment": "left"}
+        figure.legend(ncols=4, **title, **plots.LEGEND).get_title().set_color(plots.INK)
+    elif len(marked):
+        figure.legend(**plots.LEGEND)
     plots.make_logarithmic(axes, "x")
     if log_y:
         plots.make_logarithmic(axes, "y")
     axes.set_xlabel(plots.plain_text(x_label), color=plots.INK)
     axes.set_ylabel(plots.plain_text(y_label), color=plots.INK)
-    colour_bar(figure, axes, scale, number_label)
+    if not few:
+        colour_bar(figure, axes, scale, number_label)
     return plots.save(figure, path, caption)
 
 
@@ -78,9 +86,8 @@ def colours(numbers: Sequence[float]) -> Any:
 
 def colour_bar(figure: Any, axes: Any, scale: Any, label: str) -> None:
     """Beside the axes, in the look of all plots."""
-    from matplotlib.ticker import FuncFormatter
-
-    bar = figure.colorbar(scale, ax=axes, pad=0.02, aspect=30, format=FuncFormatter(plots.plain_number))
+    bar = figure.colorbar(scale, ax=axes, pad=0.02, aspect=30)
+    plots.make_logarithmic(bar.ax, "y")
     bar.outline.set_visible(False)
     bar.ax.tick_params(which="both", colors=plots.INK, length=0, labelsize=8)
     bar.set_label(plots.plain_text(label), color=plots.INK, fontsize=9)

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +16,10 @@ from gendiff.core.types import ArrayLike
 from gendiff.runs.reporting.plots import COLOURS, INK, Curve, Panel, bars, curves, framed, small_multiples  # noqa: F401
 from gendiff.runs.reporting.results import Axis, Explorer, Figure
 
-TILE = 48
-"""Side in pixels that a small image is enlarged to, by a whole factor."""
+WIDE, TALL = 900, 1400
+"""Pixels that a sheet is at least wide and at most high, as far as whole factors of its images let it."""
+HEADS = 80
+"""Pixels that names above columns may take."""
 
 
 def to_pixels(images: ArrayLike, levels: int = 256) -> np.ndarray:
@@ -52,21 +55,33 @@ def grid(
     scale: int | None = None,
     gap: int = 4,
     ground: int | None = None,
+    rows: Sequence[str] = (),
+    heads: Sequence[str] = (),
     entries: Mapping[str, str] | None = None,
     colours: int | None = None,
 ) -> Figure:
-    """PNG of images (n, h, w), (n, h, w, 1) or (n, h, w, 3) in rows of `columns`, each enlarged `scale` times (None: to about 48 pixels).
+    """PNG of images (n, h, w), (n, h, w, 1) or (n, h, w, 3) in rows of `columns`, each enlarged `scale` times.
 
-    Values as in `to_pixels`. gap: pixels between images; ground: their grey, 0…255, None for transparent ones.
-    entries: text entries of the file by their names. colours: of a palette, as for `explorer`.
+    Values as in `to_pixels`. scale: None for the least that makes the sheet 900 pixels wide, but none that makes it higher than 1,400.
+    gap: pixels between images; ground: their grey, 0…255, None for transparent ones. rows, heads: names beside the rows and above the
+    columns. entries: text entries of the file by their names. colours: of a palette, as for `explorer`.
+    Raises ValueError for names that do not match.
     """
     _check_colours(colours)
     pixels = _with_channels(to_pixels(images, levels))
-    factor = max(1, round(TILE / max(pixels.shape[1:3]))) if scale is None else scale
-    if factor < 1 or columns < 1:
-        raise ValueError(f"scale = {factor} and columns = {columns} must be at least 1")
-    enlarged = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
-    _save(_tiled(enlarged, columns, gap, ground), path, entries, colours)
+    if columns < 1 or (scale is not None and scale < 1):
+        raise ValueError(f"scale = {scale} and columns = {columns} must be at least 1")
+    across, down = min(columns, len(pixels)), math.ceil(len(pixels) / columns)
+    height, width = pixels.shape[1:3]
+    least, room = math.ceil((WIDE - (across - 1) * gap) / (across * width)), TALL - (down - 1) * gap - HEADS * bool(heads)
+    factor = max(1, min(least, room // (down * height))) if scale is None else scale
+    for names, count, what in ((rows, down, "rows"), (heads, across, "columns")):
+        if names and len(names) != count:
+            raise ValueError(f"{len(names)} names for {count} {what}: give one each, or none")
+    sheet = _tiled(pixels.repeat(factor, axis=1).repeat(factor, axis=2), columns, gap, ground)
+    if rows or heads:
+        sheet = _named(sheet, rows, heads, ground)
+    _save(sheet, path, entries, colours)
     return Figure(path.name, caption)
 
 
@@ -113,6 +128,26 @@ def explorer(
     return shown
 
 
+def letters(size: int) -> Any:
+    """PIL's font of that height in pixels: the one of the plots, which has the letters of most languages."""
+    import matplotlib
+    from PIL import ImageFont
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+
+
+def broken(text: str, width: float, font: Any) -> str:
+    """The words in lines that are at most `width` pixels long in PIL's font, where a word does not exceed it alone."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)
+
+
 def _sprite(pixels: np.ndarray, path: Path, columns: int | None, labels: Sequence[str] = (), colours: int | None = None) -> Path:
     """Frames of (t, n, h, w, c) on one sheet, row by row, with the layout that the report reads in the text entry "frames"."""
     count, images = pixels.shape[:2]
@@ -145,6 +180,34 @@ def _tiled(images: np.ndarray, columns: int, gap: int, ground: int | None = None
     return sheet
 
 
+def _named(sheet: np.ndarray, rows: Sequence[str], heads: Sequence[str], ground: int | None) -> np.ndarray:
+    """The sheet (h, w, c + 1) with names to the left of its rows and above its columns, in lines no longer than their place."""
+    from PIL import Image, ImageDraw
+
+    height, width, channels = sheet.shape
+    size = max(18, round(width / 42))
+    font = letters(size)
+    wide, tall = width / max(1, len(heads)), height / max(1, len(rows))
+    beside = [broken(name, 12 * size if tall > 2.4 * size else width, font) for name in rows]
+    above = [broken(name, wide, font) for name in heads]
+    left = max((math.ceil(font.getlength(line)) + size // 2 for name in beside for line in name.split("\n")), default=0)
+    top = max((math.ceil(1.3 * size) * (name.count("\n") + 1) for name in above), default=0)
+    mask = Image.new("L", (left + width, top + height))
+    pen = ImageDraw.Draw(mask)
+    for number, name in enumerate(beside):
+        pen.multiline_text((left - size // 2, top + (number + 0.5) * tall), name, 255, font, anchor="rm", align="right")
+    for number, name in enumerate(above):
+        pen.multiline_text((left + (number + 0.5) * wide, top - 0.2 * size), name, 255, font, anchor="md", align="center")
+    canvas = np.zeros((top + height, left + width, channels), np.uint8)
+    ink = [int(INK[at : at + 2], 16) for at in (1, 3, 5)]
+    canvas[..., :-1], canvas[..., -1] = ink if channels == 4 else round(np.mean(ink)), np.asarray(mask)
+    if ground is not None:
+        share = canvas[..., -1:] / 255
+        canvas[..., :-1], canvas[..., -1] = np.round(share * canvas[..., :-1] + (1 - share) * ground), 255
+    canvas[top:, left:] = sheet
+    return canvas
+
+
 def _check_colours(colours: int | None) -> None:
     if colours is not None and not 2 <= colours <= 256:
         raise ValueError(f"colours = {colours} must lie in [2, 256], or be None")
@@ -166,7 +229,7 @@ def _save(pixels: np.ndarray, path: Path, entries: Mapping[str, str] | None = No
         return path
     nearest = Image.fromarray(pixels).convert("RGB").quantize(colours - 1, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     clear = colours - 1  # the last entry of the palette is no colour but where no image is
-    indexed = Image.fromarray(np.where(pixels[..., -1] > 0, np.asarray(nearest), clear).astype(np.uint8))
+    indexed = Image.fromarray(np.where(pixels[..., -1] > 127, np.asarray(nearest), clear).astype(np.uint8))
     palette = (nearest.getpalette() or [])[: 3 * clear]
     indexed.putpalette(palette + [0] * (3 * colours - len(palette)))
     with files.replacing(path) as file:

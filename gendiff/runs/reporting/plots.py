@@ -1,6 +1,7 @@
 """Plots with intervals: curves, bars, and small multiples of curves that share an axis. Each returns its results.Figure.
 
 Everything is drawn on a transparent ground in tones that read on white and on black, so that one file serves light and dark pages.
+Legends stand above the axes, where they hide no curve. No plot is higher than 1,400 pixels.
 """
 
 import math
@@ -19,10 +20,14 @@ from gendiff.runs.reporting.verdicts import Number
 COLOURS = ("#3b82c4", "#e0822b", "#2a9d6f", "#9b6bd0", "#d1495b", "#8a8f98")
 INK = "#78818f"
 DASHED: Any = {"linewidth": 1.2, "linestyle": (0, (4, 3)), "color": INK}
-LEGEND: Any = {"frameon": False, "labelcolor": INK, "fontsize": 9}
-
-FEW_DECADES = 2.5
-"""Of a logarithmic axis: over no more than these, 2 and 5 have a label too."""
+OTHERS: Any = {"linewidth": 1.0, "color": INK, "alpha": 0.35}
+LEGEND: Any = {"loc": "outside upper left", "frameon": False, "labelcolor": INK, "fontsize": 9}
+TALLEST = 7.0
+"""Inches of the highest plot, at 200 pixels per inch."""
+SERIES = len(COLOURS)
+"""Curves that one plot can show; more of them get a plot each."""
+DIGITS = ((1.0, (1, 2, 3, 4, 5, 7)), (2.5, (1, 2, 5)), (math.inf, (1,)))
+"""Of a logarithmic axis: over no more than so many decades, the first digits of its ticks."""
 
 Limits = Sequence[tuple[str, float]]
 """Thresholds, which are drawn as dashed lines: (label, value)."""
@@ -30,13 +35,17 @@ Limits = Sequence[tuple[str, float]]
 
 @dataclass(frozen=True)
 class Curve:
-    """A line (t,) over x (t,), with an optional interval low…high (t,) around it. NaN leaves a gap."""
+    """A line (t,) over x (t,), with an optional interval low…high (t,) around it. NaN leaves a gap.
+
+    reference: whether it is what others are held against: dashed, in grey.
+    """
 
     label: str
     x: Any
     y: Any
     low: Any = None
     high: Any = None
+    reference: bool = False
 
     @property
     def finite(self) -> np.ndarray:
@@ -65,9 +74,14 @@ def curves(
     log_y: bool = False,
     thresholds: Limits = (),
 ) -> Figure:
-    """PNG line plot of the series, each with its interval as a band. Raises ValueError without a finite point."""
-    figure, axes = _lines(series, path.name, y_label, log_y, thresholds)
-    return _finish(figure, axes, path, caption, x_label, log_x, legend=len(series) + len(thresholds) > 1)
+    """PNG line plot of the series, each with its interval as a band. Raises ValueError without a finite point.
+
+    More than six series get a small plot each, with the others in grey behind it.
+    """
+    if len(series) > SERIES:
+        return _facets(series, path, caption, x_label, y_label, log_x, log_y, thresholds)
+    figure, axes = _lines(series, path.name, x_label, y_label, log_x, log_y, thresholds)
+    return save(figure, path, caption)
 
 
 def framed(
@@ -81,9 +95,9 @@ def framed(
     thresholds: Limits = (),
 ) -> np.ndarray:
     """(442, 702, 3) uint8 of the plot that `curves` draws, on white below a title, for an explorer. Raises as `curves` does."""
-    figure, axes = _lines(series, title, y_label, log_y, thresholds)
-    _end(axes, x_label, log_x, legend=len(series) + len(thresholds) > 1)
+    figure, axes = _lines(series, title, x_label, y_label, log_x, log_y, thresholds)
     style(axes, title)
+    figure.set_size_inches(5.4, 3.4)
     figure.set_dpi(130)
     figure.set_facecolor("white")
     figure.canvas.draw()
@@ -100,11 +114,8 @@ def small_multiples(panels: Sequence[Panel], path: Path, caption: str, *, x_labe
         raise ValueError(f"{len(panels)} panels in {columns} columns: at least one of each is needed")
     if empty := [panel.title for panel in panels if not any(curve.finite.size for curve in panel.series)]:
         raise ValueError(f"small multiples for {path.name}: panel {empty[0]!r} holds no finite point")
-    across, down = min(columns, len(panels)), math.ceil(len(panels) / columns)
     labels = list(dict.fromkeys(curve.label for panel in panels for curve in panel.series))
-    legend_height = 0.3 * math.ceil(len(labels) / (2 * across)) if len(labels) > 1 else 0.0
-    figure = blank(4.6 if across == 1 else 3.6 * across, 0.5 + 1.5 * down + legend_height)
-    grid = figure.subplots(down, across, sharex=True, squeeze=False).ravel()
+    figure, grid = _panels(len(panels), columns, labels if len(labels) > 1 else [])
     for axes, panel in zip(grid, panels, strict=False):
         style(axes, panel.title, size=10)
         for curve in panel.series:
@@ -114,40 +125,66 @@ def small_multiples(panels: Sequence[Panel], path: Path, caption: str, *, x_labe
         named = ", ".join(label for label, _ in panel.thresholds)
         # beside a line it would hide a curve
         axes.set_title(plain_text(f"╌╌ {named}" if named else ""), color=INK, loc="right", fontsize=8)
-    for axes in grid if log_x else ():
-        make_logarithmic(axes, "x")
-    for axes in grid[len(panels) :]:
-        axes.set_visible(False)
-    for axes in grid[len(panels) - across : len(panels)]:  # the lowest of each column, which need not be in the last row
-        axes.tick_params(labelbottom=True)
-        axes.set_xlabel(plain_text(x_label), color=INK)
     if len(labels) > 1:
         lines = {line.get_label(): line for axes in grid for line in axes.get_lines()}
-        figure.legend(handles=[lines[label] for label in labels], loc="outside upper left", ncols=2 * across, **LEGEND)
+        figure.legend(handles=[lines[plain_text(label)] for label in labels], ncols=_columns(labels, figure), **LEGEND)
+    _label_panels(grid[: len(panels)], x_label, log_x)
     return save(figure, path, caption)
 
 
 def bars(
-    numbers: Mapping[str, Number | float], path: Path, caption: str, *, x_label: str, log: bool = False, thresholds: Limits = ()
+    numbers: Mapping[str, Number | float | Mapping[str, Number | float]],
+    path: Path,
+    caption: str,
+    *,
+    x_label: str,
+    log: bool = False,
+    thresholds: Limits = (),
 ) -> Figure:
-    """PNG of one horizontal bar a label, first on top, with its interval, if any, as a whisker. Raises ValueError without a number."""
+    """PNG of one row per label, first on top: a number as a dot with a bar and with its interval, if any, as a whisker.
+
+    A label may have a mapping instead of a number: then each of its series has a dot in the row, in a colour of its own. A logarithmic axis
+    has no zero where a bar could begin, so it shows dots alone. Raises ValueError without a number.
+    """
     if not numbers:
         raise ValueError(f"bars for {path.name}: at least one number is needed")
-    figure, axes = _axes(height=1.1 + 0.34 * len(numbers))
-    rows = np.arange(len(numbers))
-    values = [number[0] if isinstance(number, tuple) else number for number in numbers.values()]
-    axes.barh(rows, values, height=0.62, color=COLOURS[0], alpha=0.5, linewidth=0)
-    for row, number in zip(rows, numbers.values(), strict=True):
-        if isinstance(number, tuple):
-            axes.plot(number[1:], [row, row], color=COLOURS[0], linewidth=2.6, solid_capstyle="butt")
-    for place, (label, value) in enumerate(thresholds, 1):
-        axes.axvline(value, label=label, **DASHED | {"color": COLOURS[place], "linewidth": 1.4})
-    axes.set_yticks(rows, list(map(plain_text, numbers)))
-    axes.set_ylim(len(numbers) - 0.5, -0.5)  # the first on top, and no more room for many bars than for few
-    axes.grid(visible=False, axis="y")
-    if thresholds:
-        figure.legend(loc="outside upper left", ncols=len(thresholds), **LEGEND)  # inside it would lie on a bar
-    return _finish(figure, axes, path, caption, x_label, log, legend=False)
+    rows = [number if isinstance(number, Mapping) else {"": number} for number in numbers.values()]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    labels = [*(names if names != [""] else []), *(label for label, _ in thresholds)]
+    figure = blank(5.4, 1.0)
+    across = _columns(labels, figure)
+    around = 0.6 + 0.26 * math.ceil(len(labels) / across)
+    pitch = min(max(0.34, 0.15 * len(names)), (TALLEST - around) / len(rows))
+    figure.set_size_inches(5.4, around + pitch * len(rows))
+    axes = figure.add_subplot()
+    letters = min(9.0, 44 * pitch)
+    style(axes)
+    for series, name in enumerate(names):
+        away = 0.26 * (series - (len(names) - 1) / 2)  # of the middle of the row
+        look: dict[str, Any] = {"color": COLOURS[series % SERIES], "label": plain_text(name) or None}
+        heights = [index + away for index, row in enumerate(rows) if name in row]
+        ends = [number if isinstance(number, tuple) else (number,) * 3 for number in (row[name] for row in rows if name in row)]
+        values = [value for value, _, _ in ends]
+        for height, (_, low, high) in zip(heights, ends, strict=True):
+            axes.plot([low, high], [height, height], linewidth=1.6, **look | {"label": None})
+        if names == [""] and not log:
+            axes.barh(heights, values, height=0.62, alpha=0.3, linewidth=0, **look | {"label": None})
+        axes.plot(values, heights, "o", markersize=min(5.0, 24 * pitch), clip_on=False, zorder=3, **look)
+    if names == [""]:
+        look = {"color": INK, "fontsize": letters, "va": "center", "transform": axes.get_yaxis_transform()}
+        for index, value in enumerate(values):
+            axes.text(1.03, index, plain_number(float(f"{value:.3g}")), **look)
+    for number, (label, value) in enumerate(thresholds, len(names)):
+        axes.axvline(value, label=plain_text(label), **DASHED | {"color": COLOURS[number % SERIES], "linewidth": 1.4, "zorder": 1})
+    axes.set_yticks(range(len(rows)), list(map(plain_text, numbers)), fontsize=letters)
+    axes.set_ylim(len(rows) - 0.5, -0.5)  # the first on top, and no more room for many rows than for few
+    axes.grid(visible=log or names != [""], axis="y")
+    if log:
+        make_logarithmic(axes, "x")
+    axes.set_xlabel(plain_text(x_label), color=INK)
+    if labels:
+        figure.legend(ncols=across, **LEGEND)
+    return save(figure, path, caption)
 
 
 def blank(width: float, height: float) -> Any:
@@ -182,25 +219,20 @@ def save(figure: Any, path: Path, caption: str) -> Figure:
 
 
 def make_logarithmic(axes: Any, axis: str) -> None:
-    """Makes the x or the y axis logarithmic, with its numbers as people write them: 0.04, 20, 1e21."""
-    from matplotlib.ticker import FuncFormatter
+    """Makes the x or the y axis of what is drawn already logarithmic, with numbers as people write them: 0.04, 20, 1e21."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axes.set(**{f"{axis}scale": "log"})
     line = getattr(axes, f"{axis}axis")
-
-    def between_decades(x: float, _: Any) -> str:
-        low, high = line.get_view_interval()
-        decades = abs(math.log10(high / low))
-        digit = round(x / 10 ** math.floor(math.log10(x) + 1e-9))
-        return plain_number(x) if decades <= 0.5 or (decades <= FEW_DECADES and digit in (2, 5)) else ""
-
+    low, high = line.get_view_interval()
+    line.set_major_locator(LogLocator(subs=next(digits for most, digits in DIGITS if abs(math.log10(high / low)) <= most)))
+    line.set_minor_locator(NullLocator())
     line.set_major_formatter(FuncFormatter(plain_number))
-    line.set_minor_formatter(FuncFormatter(between_decades))
 
 
 def plain_number(x: float, _: Any = None) -> str:
-    """The number of a tick as people write it: 1e21, not 1e+21."""
-    return re.sub(r"e\+0*", "e", f"{x:g}")
+    """The number of a tick as people write it: 1e21 and 1e-7, not 1e+21 and 1e-07."""
+    return re.sub(r"e(-?)\+?0*", r"e\1", f"{x:g}")
 
 
 def plain_text(text: str) -> str:
@@ -208,44 +240,93 @@ def plain_text(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _lines(series: Sequence[Curve], name: str, y_label: str, log_y: bool, thresholds: Limits) -> tuple[Any, Any]:
-    if not any(curve.finite.size for curve in series):
-        raise ValueError(f"curves for {name} hold no finite point")
-    figure, axes = _axes(height=3.4)
+def _lines(series: Sequence[Curve], name: str, x_label: str, y_label: str, log_x: bool, log_y: bool, thresholds: Limits) -> tuple[Any, Any]:
+    _check_finite(series, name)
+    labels = [curve.label for curve in series] + [label for label, _ in thresholds]
+    figure = blank(5.4, 3.4)
+    across = _columns(labels, figure)
+    axes = figure.add_subplot()
+    style(axes)
     for number, curve in enumerate(series):
         _draw(axes, curve, number)
     for label, value in thresholds:
-        axes.axhline(value, label=label, **DASHED)
+        axes.axhline(value, label=plain_text(label), **DASHED)
+    for axis in "x" * log_x + "y" * log_y:
+        make_logarithmic(axes, axis)
+    axes.set_xlabel(plain_text(x_label), color=INK)
+    axes.set_ylabel(plain_text(y_label), color=INK)
+    if len(labels) > 1:
+        figure.legend(ncols=across, **LEGEND)
+        figure.set_size_inches(5.4, 3.4 + 0.24 * math.ceil(len(labels) / across))
+    return figure, axes
+
+
+def _facets(
+    series: Sequence[Curve], path: Path, caption: str, x_label: str, y_label: str, log_x: bool, log_y: bool, thresholds: Limits
+) -> Figure:
+    """A small plot per curve, with the same axes and the other curves in grey."""
+    from matplotlib.lines import Line2D
+
+    _check_finite(series, path.name)
+    labels = ["the others", *(plain_text(label) for label, _ in thresholds)]
+    looks = [OTHERS, *[DASHED] * len(thresholds)]
+    figure, grid = _panels(len(series), 2 if len(series) <= 8 else 3, labels, sharey=True)
+    for axes, curve in zip(grid, series, strict=False):
+        style(axes, curve.label, size=10)
+        for other in series:
+            axes.plot(other.x, other.y, **OTHERS)
+        for _, value in thresholds:
+            axes.axhline(value, **DASHED)
+        _draw(axes, curve, 0)
     if log_y:
-        make_logarithmic(axes, "y")
-    axes.set_ylabel(y_label, color=INK)
-    return figure, axes
-
-
-def _axes(height: float) -> tuple[Any, Any]:
-    figure = blank(5.4, height)
-    axes = figure.add_subplot()
-    style(axes)
-    return figure, axes
-
-
-def _finish(figure: Any, axes: Any, path: Path, caption: str, x_label: str, log_x: bool, legend: bool) -> Figure:
-    _end(axes, x_label, log_x, legend)
+        make_logarithmic(grid[0], "y")
+    _label_panels(grid[: len(series)], x_label, log_x)
+    figure.supylabel(plain_text(y_label), color=INK, fontsize=10)
+    handles = [Line2D([], [], label=label, **look) for label, look in zip(labels, looks, strict=True)]
+    figure.legend(handles=handles, ncols=_columns(labels, figure), **LEGEND)
     return save(figure, path, caption)
 
 
-def _end(axes: Any, x_label: str, log_x: bool, legend: bool) -> None:
+def _check_finite(series: Sequence[Curve], name: str) -> None:
+    if not any(curve.finite.size for curve in series):
+        raise ValueError(f"curves for {name} hold no finite point")
+
+
+def _panels(count: int, columns: int, labels: Sequence[str], *, sharey: bool = False) -> tuple[Any, Any]:
+    """A figure and its axes, row by row, of which those beyond the count are hidden. labels: of the legend above."""
+    across, down = min(columns, count), math.ceil(count / columns)
+    figure = blank({1: 4.6, 2: 6.0}.get(across, 2.5 * across), TALLEST)
+    rows = math.ceil(len(labels) / _columns(labels, figure))
+    figure.set_figheight(min(TALLEST, 0.5 + 1.5 * down + 0.26 * rows))
+    grid = figure.subplots(down, across, sharex=True, sharey=sharey, squeeze=False).ravel()
+    for axes in grid[count:]:
+        axes.set_visible(False)
+    return figure, grid
+
+
+def _label_panels(grid: Sequence[Any], x_label: str, log_x: bool) -> None:
+    """The x axis, with numbers below the lowest panel of each column, which need not be in the last row."""
     if log_x:
-        make_logarithmic(axes, "x")
-    axes.set_xlabel(x_label, color=INK)
-    if legend:
-        axes.legend(**LEGEND)
+        make_logarithmic(grid[0], "x")
+    for axes in grid[-grid[0].get_gridspec().ncols :]:
+        axes.tick_params(labelbottom=True)
+    grid[0].figure.supxlabel(plain_text(x_label), color=INK, fontsize=10)
+
+
+def _columns(labels: Sequence[str], figure: Any) -> int:
+    """Columns of a legend that the figure has room for."""
+    longest = max(map(len, labels), default=0)
+    return max(1, min(len(labels), int(figure.get_figwidth() / (0.55 + 0.075 * longest))))
 
 
 def _draw(axes: Any, curve: Curve, number: int) -> None:
     """number: of the curve, which gives its colour; those beyond the colours are dotted, with square marks."""
-    colour, again = COLOURS[number % len(COLOURS)], number >= len(COLOURS)
-    marks = {"marker": "s" if again else "o", "markersize": 4} if len(np.atleast_1d(curve.x)) <= 24 else {}
-    axes.plot(curve.x, curve.y, color=colour, linewidth=1.8, linestyle=":" if again else "-", label=curve.label, **marks)
+    again = number >= SERIES
+    look: dict[str, Any] = {"color": COLOURS[number % SERIES], "linewidth": 1.8, "linestyle": ":" if again else "-"}
+    if curve.reference:
+        look = DASHED
+    elif len(np.atleast_1d(curve.x)) <= 24:
+        look |= {"marker": "s" if again else "o", "markersize": 4}
+    axes.plot(curve.x, curve.y, label=plain_text(curve.label), **look)
     if curve.low is not None and curve.high is not None:
-        axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
+        axes.fill_between(curve.x, curve.low, curve.high, color=look["color"], alpha=0.2, linewidth=0)
