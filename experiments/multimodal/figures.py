@@ -18,7 +18,8 @@ def every(config: Config, folder: RunFolder, found: list[Found]) -> tuple[Figure
     """All figures."""
     first = found[0]
     caption = f"Pictures of the captions of the digits in turn, seed {config.seeds[0]}, guidance {config.guidance:g}. {NOT_SELECTED}"
-    drawn = figures.grid(first.pictures, digits.CLASSES, folder.figure("drawn"), caption)
+    heads = [str(digit) for digit in range(digits.CLASSES)]
+    drawn = figures.grid(first.pictures, digits.CLASSES, folder.figure("drawn"), caption, heads=heads)
     scenes = tasks.unseen_scenes(config).pictures[:SHOWN]
     caption = f"Scenes with held-out pairs of colour and shape, about which the table has the questions. {NOT_SELECTED}"
     return drawn, figures.grid(scenes, digits.CLASSES, folder.figure("scenes"), caption)

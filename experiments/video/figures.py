@@ -23,7 +23,12 @@ NOT_SELECTED = "Not selected."
 
 def every(config: Config, folder: RunFolder, found: Found) -> tuple[Figure, ...]:
     """All figures."""
-    return (_frames(config, folder, found), _drift(config, folder, found), *(_cost(config, folder, found, axis) for axis in costs.AXES))
+    return (
+        _frames(config, folder, found),
+        _long_frames(config, folder, found),
+        _drift(config, folder, found),
+        *(_cost(config, folder, found, axis) for axis in costs.AXES),
+    )
 
 
 def players(config: Config, folder: RunFolder, found: Found) -> tuple[Explorer, ...]:
@@ -67,7 +72,21 @@ def _frames(config: Config, folder: RunFolder, found: Found) -> Figure:
     rows = [clip for given in _shown(found).values() for clip in given[:2]]
     names = ", ".join(_shown(found))
     caption = f"Frames of clips, two of each: {names}; seed {config.seeds[0]}. {NOT_SELECTED}"
-    return figures.grid(np.concatenate(rows), config.frames, folder.figure("clips"), caption)
+    beside = [name for name in _shown(found) for _ in range(2)]
+    heads = [f"frame {number}" for number in range(1, config.frames + 1)]
+    return figures.grid(np.concatenate(rows), config.frames, folder.figure("clips"), caption, rows=beside, heads=heads)
+
+
+def _long_frames(config: Config, folder: RunFolder, found: Found) -> Figure:
+    """Some frames of the first long rollouts, without context noise and with it."""
+    at = np.unique(np.linspace(0, config.long * config.frames - 1, config.long + 1).round().astype(int))
+    rows = {f"noise {noise:g}: {digit}": found.long[noise][0].shown[digit][at] for noise in findings.noises(config) for digit in range(4)}
+    caption = (
+        f"Rollouts of digits to {config.long} times the length of training, without context noise and with it, seed {config.seeds[0]}. "
+        f"{NOT_SELECTED}"
+    )
+    heads = [f"frame {frame + 1}" for frame in at]
+    return figures.grid(np.concatenate([*rows.values()]), len(at), folder.figure("long"), caption, rows=list(rows), heads=heads)
 
 
 def _drift(config: Config, folder: RunFolder, found: Found) -> Figure:

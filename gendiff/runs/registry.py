@@ -89,6 +89,8 @@ class Experiment:
       (config, folder, progress, shard), beside other processes. None for all others.
     prepare: `prepare NAME`, which computes once what several runs read. It is called as (options, progress). None where there is nothing.
     command: a command of the experiment's own name, as in `NAME --help`; None where there is none.
+    plots(config, folder, tables): the figures that tables of `evaluate` are enough for, drawn into the folder; `evaluate` calls it, and so
+      does `python -m experiments.documentation.redraw`, long after the run. None where there are none.
     pages: from the folder of the committed results to (file, text) of each model card beside their page; None where there are none.
     typed: the command that is short for `run NAME`, where there is one.
     answer: the roles of the claims, and the sentences that answer the question.
@@ -108,6 +110,7 @@ class Experiment:
     sweep: Callable[..., None] | None = None
     prepare: Command | None = None
     command: Command | None = None
+    plots: Callable[..., Iterable[Figure]] | None = None
     pages: Callable[[Path], Iterable[tuple[Path, str]]] | None = None
     typed: str | None = None
     runs: bool = True

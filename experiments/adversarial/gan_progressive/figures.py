@@ -48,7 +48,7 @@ def _samples(config: Config, folder: RunFolder, found: Mapping[str, OfSubject]) 
         rows = [_first(pictures.load(config, subject)[0]), *(_first(of.trainings[method][0].shown[-1]) for method in METHODS)]
         named = ", ".join(METHODS)
         caption = f"{subject}; rows: {REAL}, {named} ({config.few} steps), seed {config.seeds[0]}. Not selected.{_attribution([subject])}"
-        yield figures.grid(np.concatenate(rows), ACROSS, folder.figure(f"samples_{subject}"), caption)
+        yield figures.grid(np.concatenate(rows), ACROSS, folder.figure(f"samples_{subject}"), caption, rows=[REAL, *METHODS])
 
 
 def _distances(config: Config, folder: RunFolder, found: Mapping[str, OfSubject]) -> Figure:

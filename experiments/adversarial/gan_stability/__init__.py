@@ -10,7 +10,7 @@ number from its spectrum, with diffusion's loss and losses in random order besid
 
 from typing import Any
 
-from experiments.adversarial.gan_stability import draw, judge, train
+from experiments.adversarial.gan_stability import draw, figures, judge, train
 from experiments.adversarial.gan_stability.config import Config, Success, Thresholds, check
 from experiments.adversarial.training_numbers import Numbers
 from gendiff.runs.registry import Experiment
@@ -72,6 +72,7 @@ EXPERIMENT = Experiment(
     ),
     train=train.train,
     evaluate=judge.evaluate,
+    plots=figures.plots,
     sample=draw.COMMAND,
     check=check,
     answer=ANSWER,

@@ -1,6 +1,6 @@
 """What the run shows beside its claims: successes by learning rate, spectra and curves of losses, samples of each method side by side."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,17 @@ POINTS = 400
 
 
 def every(config: Config, folder: RunFolder, found: dict[str, Found]) -> tuple[Figure, ...]:
-    """All figures."""
-    drawn = (_successes(config, folder, found), _by_pace(config, folder, found), _losses(config, folder, found))
-    return (*drawn, *_spectra(config, folder, found))
+    """All figures that are more than the tables hold."""
+    return _by_pace(config, folder, found), _losses(config, folder, found), *_spectra(config, folder, found)
+
+
+def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> tuple[Figure, ...]:
+    """The share of runs that succeed, of every method."""
+    share = tables[0].columns.index("share")
+    bars: dict[str, Any] = {str(row[0]): row[share] for row in tables[0].rows if row[1] is not None}  # a control has no steps
+    runs, means = len(config.paces) * len(config.seeds), f"{_means(config)}. Lines are 95 % intervals."
+    caption = f"Share of {runs} runs, {len(config.seeds)} seeds at {len(config.paces)} learning rates, that succeed: {means}"
+    return (figures.bars(bars, folder.figure("successes"), caption, x_label=f"share of {runs} runs that succeed"),)
 
 
 def over_training(config: Config, folder: RunFolder, found: dict[str, Found]) -> Explorer:
@@ -42,13 +50,6 @@ def over_training(config: Config, folder: RunFolder, found: dict[str, Found]) ->
 def tables(config: Config, found: dict[str, Found]) -> tuple[Table, ...]:
     """Successes, and spectra."""
     return _success_table(config, found), _swing_table(config, found)
-
-
-def _successes(config: Config, folder: RunFolder, found: dict[str, Found]) -> Figure:
-    bars: dict[str, Any] = {title(name): intervals.share(found[name].succeeded(config).ravel()) for name in config.methods}
-    runs = len(config.paces) * len(config.seeds)
-    caption = f"Share of {runs} runs, {len(config.seeds)} seeds at {len(config.paces)} learning rates, that succeed: {_means(config)}."
-    return figures.bars(bars, folder.figure("successes"), caption, x_label="share of runs")
 
 
 def _by_pace(config: Config, folder: RunFolder, found: dict[str, Found]) -> Figure:

@@ -19,9 +19,9 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Every claim, from the samples and losses that training left."""
     found = findings.of_all(config, folder, progress)
     with progress.phase("figures"):
-        shown = figures.every(config, folder, found)
+        shown, tables = figures.every(config, folder, found), figures.tables(config, found)
         explorer = figures.over_training(config, folder, found)
-    return Outcome(claims(config, found), shown, figures.tables(config, found), (explorer,))
+    return Outcome(claims(config, found), (*figures.plots(config, folder, tables), *shown), tables, (explorer,))
 
 
 def claims(config: Config, found: dict[str, Found]) -> tuple[Claim, ...]:

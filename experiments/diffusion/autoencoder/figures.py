@@ -65,7 +65,9 @@ def _spectra(config: Config, subject: str, of: Softness, path: Path) -> Figure:
 
 def _pictures(config: Config, subject: str, of: Softness, folder: RunFolder) -> Figure:
     caption = f"{subject.capitalize()}, not selected; a row each of {', '.join(of.shown)}. The first {1 + len(sets.CODED)} are held out."
-    return draw.grid(np.concatenate(list(of.shown.values())), config.shown, folder.figure(f"pictures_{subject}"), caption)
+    return draw.grid(
+        np.concatenate(list(of.shown.values())), config.shown, folder.figure(f"pictures_{subject}"), caption, rows=list(of.shown)
+    )
 
 
 def _lacks(config: Config, first: Mapping[str, Softness], path: Path) -> Figure:

@@ -13,7 +13,7 @@ from gendiff.runs.reporting import figures, plots
 from gendiff.runs.reporting.results import Figure
 from gendiff.runs.run_folder import RunFolder
 
-COLOURS: dict[float | None, str] = {None: figures.COLOURS[5], **dict(enumerate(figures.COLOURS[:4], 1))}
+COLOURS: dict[float | None, str] = {None: figures.INK, **dict(enumerate(figures.COLOURS[:4], 1))}
 """By the order that theory states."""
 FLOOR = 1e-13
 """Errors below it are rounding, and are not drawn."""

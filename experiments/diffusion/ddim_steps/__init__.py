@@ -65,6 +65,7 @@ EXPERIMENT = Experiment(
     smoke=Config(seeds=(0,), **image_training.SMOKE, **_STEPS, **_COMPARED, **_FEW),
     train=image_training.per_seed(model),
     evaluate=judge.evaluate,
+    plots=judge.plots,
     sample=image_sampling.command(model),
     check=draw.check,
     answer=ANSWER,

@@ -1,14 +1,14 @@
 """How the ddim-steps experiment judges: equivalence tests of paired sets, wall-clock of interleaved draws, controls, and what it shows."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from experiments.diffusion import equivalence, image_draws
 from experiments.diffusion.ddim_steps import draw
 from experiments.diffusion.ddim_steps.config import Config, model
-from experiments.diffusion.ddim_steps.draw import DDIM, DDPM, FEW, DrawMethod, MethodDraws, Set
+from experiments.diffusion.ddim_steps.draw import DDIM, DDPM, DrawMethod, MethodDraws, Set
 from experiments.diffusion.image_judge import DigitsJudge, MeasuredSet
 from gendiff.commands.images import image_training
 from gendiff.core.types import Params
@@ -50,8 +50,34 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
             pictures.append(_picture(config, folder, sets, seed))
     with progress.phase("time"):
         of_time, timings = _speed(config, programs, params[config.seeds[0]])
-    pictures += _plots(config, folder, measured)
-    return Outcome((*claims, *of_time), tuple(pictures), (*_tables(config, measured, differences), timings))
+    tables = _tables(config, measured, differences)
+    return Outcome((*claims, *of_time), (*pictures, *plots(config, folder, tables)), (*tables, timings))
+
+
+def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> list[Figure]:
+    """Fréchet distance in floors against evaluations: the two chains, and the samplers of few steps."""
+    all_steps, margin = max(config.steps), config.thresholds.equivalence
+    values: dict[str, dict[int, list[float]]] = {}
+    for name, _, _, evaluations, frechet, *_ in tables[0].rows:
+        method = str(name).removesuffix(" steps").split(", ", 1)[1].rsplit(", ", 1)[0]
+        values.setdefault(method, {}).setdefault(evaluations, []).append(frechet[0])
+    level = np.full(2, np.mean(values[DDIM.name][all_steps]))
+    name = f"DDIM in {all_steps:,} steps ± {100 * margin:g} %"
+    labels = {"x_label": "evaluations of the network per sample", "y_label": "Fréchet distance, in floors"}
+
+    def plot(file: str, caption: str, methods: list[str], most: int) -> Figure:
+        curves = []
+        for method in methods:
+            counts = sorted(count for count in values[method] if count <= most)
+            means, least, largest = ([reduce(values[method][count]) for count in counts] for reduce in (np.mean, min, max))
+            curves.append(figures.Curve(method, counts, means, least, largest))
+        ends = [min(min(curve.x) for curve in curves), max(max(curve.x) for curve in curves)]
+        curves.append(figures.Curve(name, ends, level, level * (1 - margin), level * (1 + margin), reference=True))
+        return figures.curves(curves, folder.figure(file), caption, log_x=True, log_y=True, **labels)
+
+    of_chains = "Fréchet distance of DDPM and DDIM against evaluations; bands reach from the least to the largest seed."
+    of_few = "The same for samplers made for few steps, each at most at its budget of evaluations."
+    return [plot("steps", of_chains, [DDPM.name, DDIM.name], all_steps), plot("few_steps", of_few, [*config.few], max(config.budgets))]
 
 
 def _compare(config: Config, seed: int, drawn: Mapping[Set, np.ndarray], held_out: np.ndarray) -> tuple[list[Claim], dict[str, Number]]:
@@ -110,34 +136,8 @@ def _picture(config: Config, folder: RunFolder, drawn: Mapping[Set, np.ndarray],
     shown = [steps for steps in sorted(config.steps) if steps in draw.SHOWN]
     images = np.concatenate([drawn[Set(seed, DDIM, steps)][:10] for steps in shown])
     caption = f"The same ten samples by DDIM, one row for each number of steps: {', '.join(f'{steps:,}' for steps in shown)}."
-    return figures.grid(images, 10, folder.figure("same_samples"), caption)
-
-
-def _plots(config: Config, folder: RunFolder, measured: Measured) -> list[Figure]:
-    """Fréchet distance in floors against evaluations: the two chains, and the samplers of few steps."""
-    all_steps, margin = max(config.steps), config.thresholds.equivalence
-    frechet = {each: of.frechet[0] for each, (of, _) in measured.items()}
-    level = np.full(2, np.mean([value for each, value in frechet.items() if (each.method, each.steps) == (DDIM, all_steps)]))
-    name, labels = (
-        f"DDIM in {all_steps:,} steps ± {100 * margin:g} %",
-        ("evaluations of the network per sample", "Fréchet distance, in floors"),
-    )
-    of_chains = "Fréchet distance of DDPM and DDIM against evaluations; bands reach from the least to the largest seed."
-    of_few = "The same for samplers made for few steps, each at most at its budget of evaluations."
-
-    def plot(file: str, caption: str, methods: list[DrawMethod], most: int) -> Figure:
-        curves = []
-        for method in methods:
-            of_method = [each for each in frechet if each.method == method and each.evaluations <= most]
-            evaluations = sorted({each.evaluations for each in of_method})
-            values = [[frechet[each] for each in of_method if each.evaluations == count] for count in evaluations]
-            curves.append(figures.Curve(method.name, evaluations, *([reduce(of) for of in values] for reduce in (np.mean, min, max))))
-        ends = [min(min(curve.x) for curve in curves), max(max(curve.x) for curve in curves)]
-        curves.append(figures.Curve(name, ends, level, level * (1 - margin), level * (1 + margin), reference=True))
-        return figures.curves(curves, folder.figure(file), caption, x_label=labels[0], y_label=labels[1], log_x=True, log_y=True)
-
-    few = [FEW[name] for name in config.few]
-    return [plot("steps", of_chains, [DDPM, DDIM], all_steps), plot("few_steps", of_few, few, max(config.budgets))]
+    rows = [f"{steps:,} steps" for steps in shown]
+    return figures.grid(images, 10, folder.figure("same_samples"), caption, rows=rows)
 
 
 def _tables(config: Config, measured: Measured, differences: Mapping[str, Number]) -> tuple[Table, ...]:

@@ -67,6 +67,7 @@ EXPERIMENT = Experiment(
     smoke=Config(**image_training.SMOKE, **_DEMO, **_FEW, sampling_steps=4),
     train=judge.train,
     evaluate=judge.evaluate,
+    plots=judge.plots,
     sample=image_sampling.command(model),
     check=check,
     processes=True,

@@ -1,6 +1,7 @@
 """How the digits experiment trains and judges: every number with its interval, the same for real digits, and controls that must fail."""
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -14,7 +15,7 @@ from gendiff.data import digits
 from gendiff.metrics import baselines
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Outcome
-from gendiff.runs.reporting import figures, intervals, verdicts
+from gendiff.runs.reporting import figures, formatting, intervals, verdicts
 from gendiff.runs.reporting.results import Figure, Table
 from gendiff.runs.run_folder import RunFolder
 
@@ -72,7 +73,15 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     columns = ("set", "n", "Fréchet / floor", "judge", "precision", "recall", "near-copies", "kernel distance")
     rows = [(name, of.n, of.frechet, of.accuracy, of.precision, of.recall, of.copies, of.kernel) for name, of in table.items()]
     every = Table("Every set against the held-out digits, in draws of equal size", columns, tuple(rows))
-    return Outcome(tuple(claims), (*pictures, *_plots(config, folder, table)), (every,))
+    return Outcome(tuple(claims), (*pictures, *plots(config, folder, (every,)), _loss(config, folder)), (every,))
+
+
+def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> tuple[Figure, ...]:
+    """The Fréchet distance of every set."""
+    label, limit = "Fréchet distance to held-out digits, in floors", ("threshold at guidance 1", config.thresholds.frechet)
+    caption = "Fréchet distance of every set; the floor, 1, is training digits against held-out ones."
+    distances = {str(row[0]): row[2] for row in tables[0].rows}
+    return (figures.bars(distances, folder.figure("frechet"), caption, x_label=label, log=True, thresholds=[limit]),)
 
 
 def _claims_of_seed(
@@ -127,22 +136,19 @@ def _pictures(folder: RunFolder, split: digits.Split, plain: np.ndarray, guided:
     index = np.arange(count).reshape(-1, digits.CLASSES).T.ravel()  # one class per row
     across = count // digits.CLASSES
     figures.denoising_sprite(trajectory, folder.figure("denoising"), columns=10)
+    names, steps = [str(digit) for digit in range(digits.CLASSES)], np.linspace(0, len(trajectory) - 1, 6).round().astype(int)
+    frames, of_frames = trajectory[steps, : digits.CLASSES], "Ten samples at guidance 2 on their way from noise, after so many steps."
+    after = [formatting.amount(int(step), "step") for step in steps]
     of_plain = "Samples at guidance 1, one class per row, not selected."
     return [
-        figures.grid(split.held_out_images[by_class], 10, folder.figure("real"), "Held-out digits: ten of each class."),
-        figures.grid(plain[index], across, folder.figure("guidance_1"), of_plain),
-        figures.grid(guided[index], across, folder.figure("guidance_2"), "Samples from the same noise at guidance 2."),
+        figures.grid(split.held_out_images[by_class], 10, folder.figure("real"), "Held-out digits: ten of each class.", rows=names),
+        figures.grid(plain[index], across, folder.figure("guidance_1"), of_plain, rows=names),
+        figures.grid(guided[index], across, folder.figure("guidance_2"), "Samples from the same noise at guidance 2.", rows=names),
+        figures.grid(np.concatenate(frames), digits.CLASSES, folder.figure("denoising_steps"), of_frames, rows=after, heads=names),
     ]
 
 
-def _plots(config: Config, folder: RunFolder, sets: dict[str, MeasuredSet]) -> list[Figure]:
-    """Training loss, and the Fréchet distance of every set."""
+def _loss(config: Config, folder: RunFolder) -> Figure:
     curves = [image_training.loss_curve(f"seed {seed}", folder, seed) for seed in config.seeds]
-    distances = {name: of.frechet for name, of in sets.items()}
-    label, limit = "Fréchet distance to held-out digits, in floors", ("threshold at guidance 1", config.thresholds.frechet)
-    of_sets = "Fréchet distance of every set; the floor, 1, is training digits against held-out ones."
-    of_loss = "Training loss: the squared error of the predicted flow, noise less digit, per pixel; a mean over 20 lines of the log."
-    return [
-        figures.bars(distances, folder.figure("frechet"), of_sets, x_label=label, log=True, thresholds=[limit]),
-        figures.curves(curves, folder.figure("loss"), of_loss, x_label="step", y_label="squared error", log_y=True),
-    ]
+    caption = "Training loss: the squared error of the predicted flow, noise less digit, per pixel; a mean over 20 lines of the log."
+    return figures.curves(curves, folder.figure("loss"), caption, x_label="step", y_label="squared error", log_y=True)

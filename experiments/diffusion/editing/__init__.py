@@ -49,6 +49,7 @@ EXPERIMENT = Experiment(
     smoke=Config(seeds=(0,), **image_training.SMOKE, **_RESTORED, **_EDITED),
     train=image_training.per_seed(model),
     evaluate=judge.evaluate,
+    plots=judge.plots,
     sample=image_sampling.command(model),
     check=problems.check,
     answer=ANSWER,

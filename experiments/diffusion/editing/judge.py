@@ -5,7 +5,7 @@ Restorations are held against rivals that learned no digits; an untrained networ
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -69,7 +69,19 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     partners = np.arange(len(truth))
     partners[chosen[:-1]] = chosen[1:]
     between = programs.between(params[config.seeds[0]], truth, partners, np.linspace(0, 1, SHARES))[:, chosen[:-1]]
-    return Outcome(tuple(claims), (*_pictures(folder, found, chosen, between), *_plots(folder, found)), _tables(found))
+    tables = _tables(found)
+    shown = *_pictures(folder, found, chosen, between), *plots(config, folder, tables), _round_trips(folder, found)
+    return Outcome(tuple(claims), shown, tables)
+
+
+def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> tuple[Figure, ...]:
+    """PSNR of every method of the first seed."""
+    first = config.seeds[0]
+    rows = [(f"{problem}: {method}", psnr) for problem, method, seed, psnr, *_ in tables[0].rows if seed in (None, first)]
+    order = list(dict.fromkeys(name.split(":")[0] for name, _ in rows))
+    numbers = dict(sorted(((name, psnr) for name, psnr in rows if psnr is not None), key=lambda row: order.index(row[0].split(":")[0])))
+    caption = f"PSNR over all digits, of hidden pixels only where there are some; seed {first}, 95 % intervals."
+    return (figures.bars(numbers, folder.figure("psnr"), caption, x_label="PSNR in dB"),)
 
 
 def _rivals(problem: Problem, examine: Examiner, split: digits.Split) -> dict[str, Restoration]:
@@ -150,32 +162,24 @@ def _pictures(folder: RunFolder, found: Found, chosen: np.ndarray, between: np.n
         shown |= {method: by[method].first for method in ("RePaint", "PiGDM", "DPS") if method in by}
         images, file = np.concatenate([images[chosen] for images in shown.values()]), name.replace(" ", "_").replace("-", "_")
         caption = f"{name.capitalize()}, one row each: {', '.join(shown)}. One sample each, not selected."
-        grids.append(figures.grid(images, len(chosen), folder.figure(file), caption))
+        grids.append(figures.grid(images, len(chosen), folder.figure(file), caption, rows=list(shown)))
     edits = found.edited[first].images
     strengths, pairs = (np.concatenate(rows) for rows in ([images[chosen] for images in edits.values()], between.swapaxes(0, 1)))
     of_strengths = f"img2img without a label, one strength per row: {', '.join(f'{strength:g}' for strength in edits)}."
     of_pairs = "From one held-out digit (left) to another (right), by slerp between their noises under reversible Heun."
     return [
         *grids,
-        figures.grid(strengths, len(chosen), folder.figure("strengths"), of_strengths),
+        figures.grid(strengths, len(chosen), folder.figure("strengths"), of_strengths, rows=[f"{strength:g}" for strength in edits]),
         figures.grid(pairs, len(between), folder.figure("between"), of_pairs),  # one pair per row
     ]
 
 
-def _plots(folder: RunFolder, found: Found) -> list[Figure]:
-    """PSNR of every method of the first seed, and the round trip's error of every seed."""
-    first = found.config.seeds[0]
-    rows = [(f"{name}: {method}", of) for name in found.problems for at in (None, first) for method, of in found.restored[at][name].items()]
-    numbers = {name: measures.decibels(of.error) for name, of in rows if not of.exact}
+def _round_trips(folder: RunFolder, found: Found) -> Figure:
     errors = {seed: np.sqrt([each.mean() for each in of.trips.values()]) for seed, of in found.edited.items()}
     curves = [figures.Curve(f"seed {seed}", np.array(found.config.round_trips), error) for seed, error in errors.items()]
     options: Any = {"x_label": "steps there, and as many back", "y_label": "rms error", "log_x": True, "log_y": True}
-    of_psnr = f"PSNR over all digits, of hidden pixels only where there are some; seed {first}, 95 % intervals."
-    of_trips = "DDIM inversion and back: root mean square error of the digits against the number of steps."
-    return [
-        figures.bars(numbers, folder.figure("psnr"), of_psnr, x_label="PSNR in dB"),
-        figures.curves(curves, folder.figure("round_trip"), of_trips, **options),
-    ]
+    caption = "DDIM inversion and back: root mean square error of the digits against the number of steps."
+    return figures.curves(curves, folder.figure("round_trip"), caption, **options)
 
 
 def _tables(found: Found) -> tuple[Table, ...]:

@@ -101,8 +101,8 @@ def _picture(config: Config, folder: RunFolder, drawn: Mapping[Set, np.ndarray],
     shown = [Set(seed, DDIM, config.reference), Set(seed, DDIM, config.judged), Set(seed, CUT, config.judged)]
     shown += [Set(seed, name, min(config.judged, STUDENTS[name].most)) for name in config.students]
     images = np.concatenate([drawn[each][:10] for each in shown])
-    rows = ", ".join(f"{each.method} in {each.evaluations}" for each in shown)
-    return figures.grid(images, 10, folder.figure("same_samples"), f"The same ten samples, a row each: {rows}.")
+    rows = [f"{each.method} in {each.evaluations}" for each in shown]
+    return figures.grid(images, 10, folder.figure("same_samples"), f"The same ten samples, a row each: {', '.join(rows)}.", rows=rows)
 
 
 def _tables(config: Config, measured: Measured, learned: Mapping[Set, LearnedGrid]) -> list[Table]:

@@ -14,7 +14,7 @@ DDIM in as few steps, a network that was never trained, and pictures without gui
 
 from typing import Any
 
-from experiments.diffusion.few_step_text import judge, students
+from experiments.diffusion.few_step_text import judge, shown, students
 from experiments.diffusion.few_step_text.config import Config, Guiding, Thresholds, check
 from gendiff.runs.registry import Experiment
 from gendiff.runs.reporting.answers import Answer, Change
@@ -111,6 +111,7 @@ EXPERIMENT = Experiment(
     smoke=Config(seeds=(0,), networks=("shapes",), fresh=True, **_STEPS, **_LEARN, **_TAUGHT, **_FEW),
     train=students.train,
     evaluate=judge.evaluate,
+    plots=shown.plots,
     check=check,
     answer=ANSWER,
 )

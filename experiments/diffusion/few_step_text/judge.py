@@ -40,12 +40,12 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
         with progress.phase("compare"):
             of_network, differences = compared(config, answered)
         claims += [*of_network, *adhering(config, answered)]
-        figures += shown.figures(config, folder, answered)
+        figures.append(shown.pictures(config, folder, answered))
         losses = {name: loss(answered, name, max(config.saving)) for name in (*SAVING, UNIPC)}
         losses |= {name: loss(answered, name, max(config.saving), steps) for name, steps in config.judged_at().items()}
         tables += shown.tables(config, answered, differences, losses)
         costs = students.costs(teaching(config, answered.subject), config.students)  # alike for all networks
-    return Outcome(tuple(claims), tuple(figures), (*tables, costs))
+    return Outcome(tuple(claims), (*shown.plots(config, folder, tables), *figures), (*tables, costs))
 
 
 def compared(config: Config, answered: Answers) -> tuple[list[Claim], dict[str, Number]]:

@@ -27,9 +27,10 @@ def figures(config: Config, folder: RunFolder, drawn: DrawnSets) -> tuple[Figure
     for subject, plain in drawn.plain.items():
         caption = f"{subject.capitalize()}: every measure against the guidance scale; bands reach from the least to the largest seed."
         shown.append(sweeps.curves(NAMES, folder, f"curves_{subject}", caption, {subject: plain}, "guidance scale w"))
+    names = [f"w = {scale:g}" for scale in config.scales]
     for subject, images in drawn.shown.items():
         caption = f"{subject.capitalize()}: the same {images.shape[1]} samples in each column, one guidance scale per row: w = {scales}."
-        shown.append(draw.grid(np.concatenate(images), images.shape[1], folder.figure(f"pictures_{subject}"), caption))
+        shown.append(draw.grid(np.concatenate(images), images.shape[1], folder.figure(f"pictures_{subject}"), caption, rows=names))
     rules = {"plain": drawn.short.of([scale for scale in drawn.short.scales if 1 <= scale <= config.strong])}
     rules |= {name: of for name, of in drawn.cures.items() if name != "CFG++"}
     caption = "Digits: plain guidance and its cures (CFG++, whose scale ends at 1, is in the tables)."

@@ -10,7 +10,7 @@ figures to expect are in experiments/results/invariance/README.md.
 from typing import Any
 
 from experiments.diffusion.invariance.config import Config, Thresholds, check, model
-from experiments.diffusion.invariance.judge import evaluate
+from experiments.diffusion.invariance.judge import evaluate, plots
 from gendiff.commands.images import image_sampling, image_training
 from gendiff.runs.registry import Experiment
 from gendiff.runs.reporting.answers import Answer, Change
@@ -53,6 +53,7 @@ EXPERIMENT = Experiment(
     smoke=Config(**image_training.SMOKE, **_FEW, sampling_steps=3, guidance=(1.0, 7.5), trace_steps=(2, 3)),
     train=image_training.per_seed(model),
     evaluate=evaluate,
+    plots=plots,
     sample=image_sampling.command(model),
     check=check,
     answer=ANSWER,

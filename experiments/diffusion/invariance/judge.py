@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,17 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     with progress.phase("samplers"):
         every = differences.every_sampler(config, progress)
     claims = *_draw_claims(config, compared, controls, every), *_trace_claims(config.thresholds, traces, static, every)
-    shown = _same(config, folder, compared, controls), *_plots(config.thresholds, folder, compared, controls, every)
-    return Outcome(claims, shown, _tables(compared, controls, every))
+    tables = _tables(compared, controls, every)
+    shown = _same(config, folder, compared, controls), *_of_ways(config.thresholds, folder, compared, controls)
+    return Outcome(claims, (*shown, *plots(config, folder, tables)), tables)
+
+
+def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> list[Figure]:
+    """Every sampler, those of the largest changes first."""
+    rows = [(str(name), float(difference)) for name, _, difference, *_ in tables[1].rows if difference is not None]
+    exact = dict(sorted(rows, key=lambda row: -row[1]))
+    caption = "Every sampler with an exact denoiser: the largest change of any way to draw."
+    return _bars(exact, folder.figure("samplers"), caption, "largest difference / max(1, rms)", config.thresholds.oracle)
 
 
 def _controls(config: Config, compared: list[Compared]) -> dict[str, list[Compared]]:
@@ -112,23 +122,19 @@ def _same(config: Config, folder: RunFolder, compared: list[Compared], controls:
     at_once, small, mixed = (draw.ways(config)[name].how for name in ("reference", "small batches", "shuffled batches"))
     control = controls["one key"][0]
     network = next(of for of in compared if of.case.id == control.case.id)
-    rows = [network.drawn[at_once], network.drawn[ON_DEVICES], control.drawn[small], control.drawn[mixed]]
+    drawn = [network.drawn[at_once], network.drawn[ON_DEVICES], control.drawn[small], control.drawn[mixed]]
+    rows = [at_once, ON_DEVICES, f"one key, {small}", f"one key, {mixed}"]
     caption = f"The same eight samples: {at_once}, {ON_DEVICES}, and, with one key for the whole batch, {small} and {mixed}"
-    images = np.concatenate([images[:8] for images in rows])
-    return figures.grid(images, 8, folder.figure("same"), f"{caption}: the last two rows should be equal and are not.")
+    images, place = np.concatenate([images[:8] for images in drawn]), folder.figure("same")
+    return figures.grid(images, 8, place, f"{caption}: the last two rows should be equal and are not.", rows=rows)
 
 
-def _plots(
-    limits: Thresholds, folder: RunFolder, compared: list[Compared], controls: dict[str, list[Compared]], every: list[Judged]
-) -> list[Figure]:
+def _of_ways(limits: Thresholds, folder: RunFolder, compared: list[Compared], controls: dict[str, list[Compared]]) -> list[Figure]:
     networks = [of for of in compared if of.case.scale is not None and of.case.scale <= MOST_GUIDED]
     ways = {how: max(of.by_way[how] for of in networks) for how in networks[0].by_way}
     ways |= {f"control: {name}": min(of.worst for of in controls[name]) for name in ("one key", "norms of the batch")}
     caption = "Samples of trained networks: what each way to draw them changes, over max(1, rms)."
-    shown = _bars(ways, folder.figure("ways"), caption, f"largest difference, guidance ≤ {MOST_GUIDED:g}", limits.network)
-    exact = {judged.name: judged.difference for judged in every if judged.difference is not None}
-    caption = "Every sampler with an exact denoiser: the largest change of any way."
-    return shown + _bars(exact, folder.figure("samplers"), caption, "largest difference with an oracle", limits.oracle)
+    return _bars(ways, folder.figure("ways"), caption, f"largest difference, guidance ≤ {MOST_GUIDED:g}", limits.network)
 
 
 def _bars(values: dict[str, float], path: Path, caption: str, x_label: str, threshold: float) -> list[Figure]:

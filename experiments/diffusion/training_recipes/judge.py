@@ -129,7 +129,7 @@ def _figures(config: Config, folder: RunFolder, measured: Measured, shown: Mappi
         yield figures.curves(curves, folder.figure(file), caption, x_label="optimizer steps", y_label=FRECHET, log_x=True, log_y=True)
     rows, images = "; ".join(shown), np.concatenate(list(shown.values()))
     caption = f"The same digits after {config.early} steps, a row for each recipe: {rows}."
-    yield figures.grid(images, config.shown, folder.figure("digits"), caption)
+    yield figures.grid(images, config.shown, folder.figure("digits"), caption, rows=list(shown))
 
 
 def _tables(config: Config, folder: RunFolder, measured: Measured, right: Number | None) -> Iterator[Table]:

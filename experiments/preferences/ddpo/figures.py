@@ -76,19 +76,21 @@ def _learning(config: Config, folder: RunFolder) -> Figure:
 
 
 def _digits(config: Config, folder: RunFolder, found: Found) -> Figure:
-    rows = [found.reference[DIGIT].images, *(found.policies[DIGIT, how][config.seeds[0]].images for how in (DDPO, DRAFT, DPO))]
-    rows.append(found.policies[INK, DDPO][config.seeds[0]].images)
+    rows = {"the reference": found.reference[DIGIT].images}
+    rows |= {f"{how} for the digit": found.policies[DIGIT, how][config.seeds[0]].images for how in (DDPO, DRAFT, DPO)}
+    rows["ddpo for ink"] = found.policies[INK, DDPO][config.seeds[0]].images
     return _sheet(folder, "samples_digits", rows, "By row: the reference; ddpo, DRaFT and DPO for the digit; ddpo for ink.")
 
 
 def _scenes(config: Config, folder: RunFolder, found: Found) -> Figure:
-    rows = [found.reference[SCENES].images, found.policies[SCENES, DDPO][config.scenes_seeds[0]].images]
+    rows = {"the reference": found.reference[SCENES].images, "the policy": found.policies[SCENES, DDPO][config.scenes_seeds[0]].images}
     return _sheet(folder, "samples_scenes", rows, "Two red circles, above by the reference, below by the policy, from the same noise.")
 
 
-def _sheet(folder: RunFolder, name: str, rows: list[np.ndarray], caption: str) -> Figure:
-    across = min(SHOWN, *(len(images) for images in rows))
-    return figures.grid(np.concatenate([images[:across] for images in rows]), across, folder.figure(name), caption)
+def _sheet(folder: RunFolder, name: str, rows: dict[str, np.ndarray], caption: str) -> Figure:
+    across = min(SHOWN, *map(len, rows.values()))
+    sheet = np.concatenate([images[:across] for images in rows.values()])
+    return figures.grid(sheet, across, folder.figure(name), caption, rows=list(rows))
 
 
 def _log(folder: RunFolder, reward: str, how: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

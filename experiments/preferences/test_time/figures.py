@@ -110,7 +110,7 @@ def _pictures(config: Config, folder: RunFolder, found: Found) -> Figure:
     rows = found.shown.pictures
     caption = f"Digits 0 to 9, each chosen from the same {config.samples} pictures. Verifiers trained on: {'; '.join(rows)}, one row each."
     images = np.concatenate(list(rows.values()))
-    return figures.grid(images, len(next(iter(rows.values()))), folder.figure("pictures"), caption)
+    return figures.grid(images, len(next(iter(rows.values()))), folder.figure("pictures"), caption, rows=list(rows))
 
 
 def _over_operations(config: Config, of: Searched, method: str, which: np.ndarray | None = None, label: str = "") -> Curve:

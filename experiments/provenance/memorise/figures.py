@@ -123,4 +123,5 @@ def _pictures(config: Config, folder: RunFolder, found: Found, split: digits.Spl
     images = np.concatenate(rows).reshape(-1, 8, 8, 1)
     small, large = config.sizes[0], config.sizes[-1]
     caption = f"Samples and below them the nearest picture of training: networks of {small} and of {large} pictures. Not selected."
-    return figures.grid(images, SHOWN, folder.figure("pictures"), caption)
+    names = [words for size in (small, large) for words in (f"{size} pictures: samples", "nearest in training")]
+    return figures.grid(images, SHOWN, folder.figure("pictures"), caption, rows=names)

@@ -65,6 +65,7 @@ EXPERIMENT = Experiment(
     smoke=Config(seeds=(0,), **image_training.SMOKE, **_FEW, **_CHANGED),
     train=config.train,
     evaluate=judge.evaluate,
+    plots=judge.plots,
     check=config.check,
     answer=ANSWER,
 )

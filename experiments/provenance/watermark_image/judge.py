@@ -1,6 +1,7 @@
 """How the image-watermark experiment judges, and what it shows."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from gendiff.runs.reporting.results import Figure, Table
 from gendiff.runs.reporting.verdicts import Claim
 from gendiff.runs.run_folder import RunFolder
 
+MARKS = RING, SHADING, SPREAD
 SHOWN = 12
 """Pictures in a row."""
 
@@ -26,7 +28,22 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     found = measures.examine(config, model(config), folder, progress)
     with progress.phase("judge"):
         claims = [*_of_sets(config, found), *_of_nulls(config, found), *(c for seed in found for c in _of_seed(config, seed, found[seed]))]
-    return Outcome(tuple(claims), _figures(config, folder, found), _tables(config, found))
+    tables = _tables(config, found)
+    return Outcome(tuple(claims), (*_figures(config, folder, found), *plots(config, folder, tables)), tables)
+
+
+def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> tuple[Figure, ...]:
+    """Shares of each mark after each change, and against the strength of img2img."""
+    by_change = {row[0]: dict(zip(MARKS, row[1:], strict=False)) for row in tables[0].rows}
+    caption = f"Share of marked pictures with p ≤ {LEVEL:g}, all seeds together, with 95 % intervals."
+    alarms = (("false alarms", LEVEL),)
+    changed = figures.bars(by_change, folder.figure("changes"), caption, x_label="share found", thresholds=alarms)
+    names = [changes.UNCHANGED, *(f"img2img {strength:g}" for strength in config.strengths)]
+    strengths = np.array([0.0, *config.strengths])
+    curves = [figures.Curve(mark, strengths, *np.array([by_change[name][mark] for name in names]).T) for mark in MARKS]
+    caption = f"Share of marked pictures with p ≤ {LEVEL:g} after img2img, all seeds together."
+    options: Any = {"x_label": "strength of img2img", "y_label": "share found", "thresholds": alarms}
+    return changed, figures.curves(curves, folder.figure("strengths"), caption, **options)
 
 
 def _of_seed(config: Config, seed: int, found: Found) -> list[Claim]:
@@ -49,7 +66,7 @@ def _of_nulls(config: Config, found: dict[int, Found]) -> list[Claim]:
     count = config.marked * len(found)
     claim = functools.partial(verdicts.against, config.thresholds, None, n=count, figure="p_values.png")
     claims = []
-    for name in (RING, SHADING, SPREAD):
+    for name in MARKS:
         for which, pictures in (("blank", "unmarked pictures"), ("wrong", "marked pictures under wrong keys")):
             p = np.concatenate([getattr(of, which)[name] for of in found.values()])
             statement = f"{name}: Kolmogorov-Smirnov p of the p-values of {pictures}"
@@ -81,64 +98,38 @@ def _figures(config: Config, folder: RunFolder, found: dict[int, Found]) -> tupl
     count = min(SHOWN, config.marked)
     rows = [first.pictures[name][:count] for name in (PLAIN, SPREAD, RING, SHADING)]
     all_changes = changes.changes(config)
-    changed = [all_changes[name](first.pictures[SHADING][:count]) for name in all_changes if name != changes.UNCHANGED]
+    changed = {name: change(first.pictures[SHADING][:count]) for name, change in all_changes.items() if name != changes.UNCHANGED}
     of_marks = f"One row each: {PLAIN}, the same with {SPREAD}, {RING}, {SHADING}; not selected."
-    of_changes = f"The last row above after {', '.join(name for name in all_changes if name != changes.UNCHANGED)}."
+    of_changes = f"The last row above after {', '.join(changed)}."
     return (
-        figures.grid(np.concatenate(rows), count, folder.figure("pictures"), of_marks),
-        figures.grid(np.concatenate(changed), count, folder.figure("changed"), of_changes),
-        _of_changes(folder, found),
+        figures.grid(np.concatenate(rows), count, folder.figure("pictures"), of_marks, rows=[PLAIN, SPREAD, RING, SHADING]),
+        figures.grid(np.concatenate([*changed.values()]), count, folder.figure("changed"), of_changes, rows=list(changed)),
         _of_p(folder, found),
-        _of_strengths(config, folder, found),
     )
-
-
-def _of_changes(folder: RunFolder, found: dict[int, Found]) -> Figure:
-    """Found shares of each mark after each change, all seeds together."""
-    numbers = {
-        f"{change}: {name}": _found(found, name, change)
-        for change in next(iter(found.values())).p[RING]
-        for name in (RING, SHADING, SPREAD)
-    }
-    caption = f"Share of marked pictures with p ≤ {LEVEL:g}, all seeds together, with 95 % intervals."
-    return figures.bars(numbers, folder.figure("changes"), caption, x_label="share found", thresholds=(("false alarms", LEVEL),))
 
 
 def _of_p(folder: RunFolder, found: dict[int, Found]) -> Figure:
     """The distribution of p-values of unmarked pictures, by rank and as published."""
     level = np.linspace(0, 1, 101)
-    of = {name: np.concatenate([each.blank[name] for each in found.values()]) for name in (RING, SHADING, SPREAD)}
+    of = {name: np.concatenate([each.blank[name] for each in found.values()]) for name in MARKS}
     of[f"{RING}, as published"] = np.concatenate([each.plug_in for each in found.values()])
     curves = [figures.Curve(name, level, np.mean(p[:, None] <= level[None], 0)) for name, p in of.items()]
     caption = "Share of unmarked pictures whose p is at most a level: the diagonal, if p-values are what they say."
-    return figures.curves(
-        [*curves, figures.Curve("uniform", level, level)], folder.figure("p_values"), caption, x_label="level", y_label="share"
-    )
-
-
-def _of_strengths(config: Config, folder: RunFolder, found: dict[int, Found]) -> Figure:
-    """Found shares against the strength of img2img."""
-    curves = []
-    for name in (RING, SHADING, SPREAD):
-        names = [changes.UNCHANGED, *(f"img2img {strength:g}" for strength in config.strengths)]
-        value, low, high = np.array([_found(found, name, change) for change in names]).T
-        curves.append(figures.Curve(name, np.array([0.0, *config.strengths]), value, low, high))
-    caption = f"Share of marked pictures with p ≤ {LEVEL:g} after img2img, all seeds together."
-    options: Any = {"x_label": "strength of img2img", "y_label": "share found", "thresholds": (("false alarms", LEVEL),)}
-    return figures.curves(curves, folder.figure("strengths"), caption, **options)
+    diagonal = figures.Curve("uniform", level, level, reference=True)
+    return figures.curves([*curves, diagonal], folder.figure("p_values"), caption, x_label="level", y_label="share")
 
 
 def _tables(config: Config, found: dict[int, Found]) -> tuple[Table, ...]:
     claimed, lines = changes.mildest(config), []
     for change in next(iter(found.values())).p[RING]:
         bits = interval(np.mean, np.concatenate([of.right[change] for of in found.values()]))
-        shares = [_found(found, name, change) for name in (RING, SHADING, SPREAD)]
+        shares = [_found(found, name, change) for name in MARKS]
         lines.append((change, *shares, bits, "yes" if change in claimed else "no"))
     title = f"Share of marked pictures with p ≤ {LEVEL:g}, all seeds together"
     note = "Claims are made of both marks in the noise, each seed alone. The spread spectrum is beside them, weaker and without a model."
     columns = ("change", RING, SHADING, SPREAD, f"bits of {SHADING}", "claimed")
     alarms = []
-    for name in (RING, SHADING, SPREAD):
+    for name in MARKS:
         own, one = (np.concatenate([getattr(of, which)[name] for of in found.values()]) for which in ("blank", "one_key"))
         alarms.append((name, share(own <= LEVEL), share(one <= LEVEL), measures.uniform(own), measures.uniform(one)))
     psnr = float(np.mean([of.psnr.mean() for of in found.values()]))

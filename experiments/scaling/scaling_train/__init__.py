@@ -13,7 +13,7 @@ control, which no budget may help. Any row is one training of seconds to minutes
 
 from typing import Any
 
-from experiments.scaling.scaling_train import judge, rows, train
+from experiments.scaling.scaling_train import figures, judge, rows, train
 from experiments.scaling.scaling_train.config import Config, Sweep, Thresholds, check
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Experiment
@@ -106,6 +106,7 @@ EXPERIMENT = Experiment(
     train=train.train,
     sweep=train.compute,
     evaluate=judge.evaluate,
+    plots=figures.plots,
     check=check,
     plan=plan,
     answer=ANSWER,

@@ -21,22 +21,32 @@ PARAMETERS, OPERATIONS = "parameters", "operations of training"
 
 
 def every(config: Config, folder: RunFolder, found: Sequence[Run]) -> tuple[Figure, ...]:
-    """All figures."""
-    text, pictures = (measures.chosen(found, rows.MATCHED, kind) for kind in (rows.TEXT, rows.PICTURES))
-    fixed = measures.chosen(found, rows.FIXED)
-    of_text = (
-        "Held-out loss of language models at equal operations, a learning rate that falls until the end of each training: means of seeds."
-    )
-    of_fixed = "The same by Kaplan's protocol: one horizon for all, losses read on the way."
-    of_pictures = "Held-out error of diffusion transformers at equal operations: means of seeds."
-    return (
-        _isoflop(text, folder, "isoflop", of_text),
-        _isoflop(fixed, folder, "isoflop_fixed", of_fixed),
-        _frontier(found, folder),
-        _surface(text, folder),
-        _isoflop(pictures, folder, "pictures", of_pictures),
-        _rates(config, found, folder),
-    )
+    """All figures that are more than the tables hold."""
+    return _frontier(found, folder), _surface(measures.chosen(found, rows.MATCHED), folder), _rates(config, found, folder)
+
+
+def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> tuple[Figure, ...]:
+    """Losses at equal operations, with a parabola for each budget: text by both protocols, and pictures."""
+    captions = {
+        ("isoflop", rows.TEXT, rows.MATCHED): (
+            "Held-out loss of language models at equal operations, a learning rate that falls until the end of each training: means of "
+            "seeds."
+        ),
+        ("isoflop_fixed", rows.TEXT, rows.FIXED): "The same by Kaplan's protocol: one horizon for all, losses read on the way.",
+        ("pictures", rows.PICTURES, rows.MATCHED): "Held-out error of diffusion transformers at equal operations: means of seeds.",
+    }
+    trained, shown = next(table for table in tables if table.title.startswith("Every training")), []
+    numbers = [trained.columns.index(name) for name in (PARAMETERS, "tokens", "loss", "operations")]
+    for (file, kind, protocol), caption in captions.items():
+        chosen = [[row[number] for number in numbers] for row in trained.rows if row[0] == f"{kind}, {protocol}"]
+        numbers_of = np.array(chosen, np.float64).reshape(-1, len(numbers))
+        finite = numbers_of[np.isfinite(numbers_of).all(1)].T
+        try:
+            points = fits.points(*finite)
+            shown.append(loss_plots.isoflop(points, fits.fit_isoflop(points), folder.figure(file), caption))
+        except ValueError:
+            shown.append(_plain(finite[0], finite[2], folder, file, caption))
+    return tuple(shown)
 
 
 def tables(config: Config, found: Sequence[Run]) -> tuple[Table, ...]:
@@ -52,30 +62,21 @@ def parametric(of: Sequence[Run]) -> ParametricFit | None:
         return None
 
 
-def _isoflop(of: Sequence[Run], folder: RunFolder, name: str, caption: str) -> Figure:
-    fit = measures.minima(of)
-    if fit is None:
-        return _plain(of, folder, name, caption)
-    return loss_plots.isoflop(measures.table(of), fit, folder.figure(name), caption)
-
-
 def _surface(of: Sequence[Run], folder: RunFolder) -> Figure:
     caption = "The surface E + A / N^α + B / D^β fitted to all runs of matched horizons, dots, and the best size of every budget."
     fit = parametric(of)
     if fit is None:
-        return _plain(of, folder, "surface", caption)
+        sizes, losses = ([run.cost.parameters for run in of], [run.loss for run in of])
+        return _plain(np.array(sizes), np.array(losses), folder, "surface", caption)
     points = measures.table(of)
     return loss_plots.surface(fit.law, folder.figure("surface"), caption, optima={"best size": fit.law}, points=points)
 
 
-def _plain(of: Sequence[Run], folder: RunFolder, name: str, caption: str) -> Figure:
+def _plain(sizes: np.ndarray, losses: np.ndarray, folder: RunFolder, name: str, caption: str) -> Figure:
     """Losses alone, where nothing could be fitted."""
-    curves = []
-    for budget in sorted({run.budget for run in of}):
-        ordered = sorted((run for run in of if run.budget == budget), key=lambda run: run.cost.parameters)
-        curves.append(Curve(f"{budget:g} operations", [run.cost.parameters for run in ordered], [run.loss for run in ordered]))
-    shown = curves or [Curve("no run", [1.0], [1.0])]
-    return figures.curves(shown, folder.figure(name), caption, x_label=PARAMETERS, y_label="loss", log_x=True)
+    order = np.argsort(sizes, kind="stable")
+    curve = Curve("trainings", sizes[order], losses[order]) if order.size else Curve("no run", [1.0], [1.0])
+    return figures.curves([curve], folder.figure(name), caption, x_label=PARAMETERS, y_label="loss", log_x=True)
 
 
 def _frontier(found: Sequence[Run], folder: RunFolder) -> Figure:

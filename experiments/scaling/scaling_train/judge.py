@@ -26,7 +26,7 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     with progress.phase("fit"):
         found, tables = claims(config, every), figures.tables(config, every)
     with progress.phase("figures"):
-        shown = figures.every(config, folder, every)
+        shown = *figures.plots(config, folder, tables), *figures.every(config, folder, every)
     return Outcome(found, shown, tables)
 
 

@@ -56,7 +56,7 @@ def families(
     for member in ordered:
         look: dict[str, Any] = {"color": scale.to_rgba(member.number), "linewidth": 1.6}
         axes.plot(member.x, member.y, linestyle="none", marker="o", markersize=4, **look)
-        axes.plot(member.fit_x, member.fit_y, label=plots.plain_number(member.number) if few else None, **look)
+        axes.plot(member.fit_x, member.fit_y, label=plots.plain_number(float(f"{member.number:.2g}")) if few else None, **look)
     marked = np.array([member.mark for member in ordered if member.mark is not None])
     if len(marked):
         axes.plot(*marked.T, marker="D", markersize=5, label=plots.plain_text(marks), **plots.DASHED)

@@ -18,8 +18,6 @@ from gendiff.runs.reporting.results import Axis, Explorer, Figure
 
 WIDE, TALL = 900, 1400
 """Pixels that a sheet is at least wide and at most high, as far as whole factors of its images let it."""
-HEADS = 80
-"""Pixels that names above columns may take."""
 
 
 def to_pixels(images: ArrayLike, levels: int = 256) -> np.ndarray:
@@ -72,15 +70,15 @@ def grid(
     if columns < 1 or (scale is not None and scale < 1):
         raise ValueError(f"scale = {scale} and columns = {columns} must be at least 1")
     across, down = min(columns, len(pixels)), math.ceil(len(pixels) / columns)
-    height, width = pixels.shape[1:3]
-    least, room = math.ceil((WIDE - (across - 1) * gap) / (across * width)), TALL - (down - 1) * gap - HEADS * bool(heads)
-    factor = max(1, min(least, room // (down * height))) if scale is None else scale
     for names, count, what in ((rows, down, "rows"), (heads, across, "columns")):
         if names and len(names) != count:
             raise ValueError(f"{len(names)} names for {count} {what}: give one each, or none")
-    sheet = _tiled(pixels.repeat(factor, axis=1).repeat(factor, axis=2), columns, gap, ground)
-    if rows or heads:
-        sheet = _named(sheet, rows, heads, ground)
+    for factor in range(scale or math.ceil((WIDE - (across - 1) * gap) / (across * pixels.shape[2])), 0, -1):
+        sheet = _tiled(pixels.repeat(factor, axis=1).repeat(factor, axis=2), columns, gap, ground)
+        if rows or heads:
+            sheet = _named(sheet, rows, heads, ground)
+        if scale or len(sheet) <= TALL:
+            break
     _save(sheet, path, entries, colours)
     return Figure(path.name, caption)
 
@@ -185,7 +183,7 @@ def _named(sheet: np.ndarray, rows: Sequence[str], heads: Sequence[str], ground:
     from PIL import Image, ImageDraw
 
     height, width, channels = sheet.shape
-    size = max(18, round(width / 42))
+    size = min(28, max(18, round(width / 42)))
     font = letters(size)
     wide, tall = width / max(1, len(heads)), height / max(1, len(rows))
     beside = [broken(name, 12 * size if tall > 2.4 * size else width, font) for name in rows]

@@ -17,7 +17,7 @@ from gendiff.core import files
 from gendiff.runs.reporting.results import Figure
 from gendiff.runs.reporting.verdicts import Number
 
-COLOURS = ("#3b82c4", "#e0822b", "#2a9d6f", "#9b6bd0", "#d1495b", "#8a8f98")
+COLOURS = ("#3b82c4", "#e0822b", "#2a9d6f", "#9b6bd0", "#d1495b", "#94714a")
 INK = "#78818f"
 DASHED: Any = {"linewidth": 1.2, "linestyle": (0, (4, 3)), "color": INK}
 OTHERS: Any = {"linewidth": 1.0, "color": INK, "alpha": 0.35}
@@ -76,9 +76,9 @@ def curves(
 ) -> Figure:
     """PNG line plot of the series, each with its interval as a band. Raises ValueError without a finite point.
 
-    More than six series get a small plot each, with the others in grey behind it.
+    More than six series that are no reference get a small plot each, with the others in grey behind it.
     """
-    if len(series) > SERIES:
+    if sum(not curve.reference for curve in series) > SERIES:
         return _facets(series, path, caption, x_label, y_label, log_x, log_y, thresholds)
     figure, axes = _lines(series, path.name, x_label, y_label, log_x, log_y, thresholds)
     return save(figure, path, caption)
@@ -264,23 +264,25 @@ def _lines(series: Sequence[Curve], name: str, x_label: str, y_label: str, log_x
 def _facets(
     series: Sequence[Curve], path: Path, caption: str, x_label: str, y_label: str, log_x: bool, log_y: bool, thresholds: Limits
 ) -> Figure:
-    """A small plot per curve, with the same axes and the other curves in grey."""
+    """A small plot per curve, with the same axes, the references, and the other curves in grey."""
     from matplotlib.lines import Line2D
 
     _check_finite(series, path.name)
-    labels = ["the others", *(plain_text(label) for label, _ in thresholds)]
-    looks = [OTHERS, *[DASHED] * len(thresholds)]
-    figure, grid = _panels(len(series), 2 if len(series) <= 8 else 3, labels, sharey=True)
-    for axes, curve in zip(grid, series, strict=False):
+    references, others = ([curve for curve in series if curve.reference is which] for which in (True, False))
+    labels = ["the others", *(plain_text(label) for label in [curve.label for curve in references] + [name for name, _ in thresholds])]
+    looks = [OTHERS, *[DASHED] * (len(labels) - 1)]
+    figure, grid = _panels(len(others), 2 if len(others) <= 8 else 3, labels, sharey=True)
+    for axes, curve in zip(grid, others, strict=False):
         style(axes, curve.label, size=10)
-        for other in series:
+        for other in others:
             axes.plot(other.x, other.y, **OTHERS)
         for _, value in thresholds:
             axes.axhline(value, **DASHED)
-        _draw(axes, curve, 0)
+        for number, each in enumerate((curve, *references)):
+            _draw(axes, each, number)
     if log_y:
         make_logarithmic(grid[0], "y")
-    _label_panels(grid[: len(series)], x_label, log_x)
+    _label_panels(grid[: len(others)], x_label, log_x)
     figure.supylabel(plain_text(y_label), color=INK, fontsize=10)
     handles = [Line2D([], [], label=label, **look) for label, look in zip(labels, looks, strict=True)]
     figure.legend(handles=handles, ncols=_columns(labels, figure), **LEGEND)
@@ -314,9 +316,12 @@ def _label_panels(grid: Sequence[Any], x_label: str, log_x: bool) -> None:
 
 
 def _columns(labels: Sequence[str], figure: Any) -> int:
-    """Columns of a legend that the figure has room for."""
-    longest = max(map(len, labels), default=0)
-    return max(1, min(len(labels), int(figure.get_figwidth() / (0.55 + 0.075 * longest))))
+    """Columns of a legend that the figure has room for; it is filled column by column."""
+    for rows in range(1, len(labels) + 1):
+        widths = [0.55 + 0.075 * max(map(len, labels[first : first + rows])) for first in range(0, len(labels), rows)]
+        if sum(widths) <= figure.get_figwidth():
+            return len(widths)
+    return 1
 
 
 def _draw(axes: Any, curve: Curve, number: int) -> None:

@@ -62,7 +62,9 @@ def _asked(config: Config, folder: RunFolder, answers: Answers, name: str, file:
     scales = ", ".join(f"{scale:g}" for scale in config.drawings.scales)
     listed = _listed([asked.captions[row] for row in rows])
     caption = f"Emoji, {name}: above the drawings, below one guidance scale per row, w = {scales}. {listed} {emoji.ATTRIBUTION}."
-    return draw.grid(images, len(rows), folder.figure(file), caption)
+    names = ["drawings", *(f"w = {scale:g}" for scale in config.drawings.scales)]
+    heads = [asked.captions[row] for row in rows]
+    return draw.grid(images, len(rows), folder.figure(file), caption, rows=names, heads=heads, colours=256)
 
 
 def _combinations(folder: RunFolder, answers: Answers) -> Figure:
