@@ -80,7 +80,9 @@ def _frames(config: Config, folder: RunFolder, found: Found) -> Figure:
 def _long_frames(config: Config, folder: RunFolder, found: Found) -> Figure:
     """Some frames of the first long rollouts, without context noise and with it."""
     at = np.unique(np.linspace(0, config.long * config.frames - 1, config.long + 1).round().astype(int))
-    rows = {f"noise {noise:g}: {digit}": found.long[noise][0].shown[digit][at] for noise in findings.noises(config) for digit in range(4)}
+    rows = {
+        f"digit {digit}, noise {noise:g}": found.long[noise][0].shown[digit][at] for noise in findings.noises(config) for digit in range(4)
+    }
     caption = (
         f"Rollouts of digits to {config.long} times the length of training, without context noise and with it, seed {config.seeds[0]}. "
         f"{NOT_SELECTED}"

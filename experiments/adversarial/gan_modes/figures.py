@@ -21,7 +21,8 @@ COLUMNS = 5
 
 def every(config: Config, folder: RunFolder, found: dict[str, dict[str, Found]]) -> tuple[Figure, ...]:
     """All figures."""
-    return (_coverage(config, folder, found), *(_samples(config, folder, target, of) for target, of in found.items()))
+    samples = (_samples(config, folder, target, of) for target, of in found.items())
+    return _coverage(config, folder, found), _training(config, folder, found), *samples
 
 
 def over_training(config: Config, folder: RunFolder, found: dict[str, dict[str, Found]]) -> Explorer:
@@ -54,6 +55,15 @@ def _coverage(config: Config, folder: RunFolder, found: dict[str, dict[str, Foun
     return figures.small_multiples(panels, folder.figure("coverage"), caption, x_label="share of the training", columns=2)
 
 
+def _training(config: Config, folder: RunFolder, found: dict[str, dict[str, Found]]) -> Figure:
+    """Samples over training of one target, a row per method."""
+    target, names = config.targets[min(1, len(config.targets) - 1)], (*config.methods, EXACT)
+    tiles = [_square(target, found[target][name], at) for name in names for at in range(len(config.shares))]
+    caption = f"Samples of seed {config.seeds[0]} over training: {target}. Columns: shares of the training. Not selected."
+    rows, heads = [title(name) for name in names], [f"{share:.0%}" for share in config.shares]
+    return figures.grid(np.array(tiles), len(heads), folder.figure("training"), caption, rows=rows, heads=heads, colours=64)
+
+
 def _samples(config: Config, folder: RunFolder, target: str, found: dict[str, Found]) -> Figure:
     tiles = np.array([_tile(target, of, -1) for of in found.values()])
     caption = f"Samples at the end of the training, seed {config.seeds[0]}: {target}. Not selected."
@@ -61,9 +71,13 @@ def _samples(config: Config, folder: RunFolder, target: str, found: dict[str, Fo
 
 
 def _tile(target: str, found: Found, at: int) -> np.ndarray:
+    return mosaics.named(_square(target, found, at), title(found.name))
+
+
+def _square(target: str, found: Found, at: int) -> np.ndarray:
     """Of the first seed at a place; of a control at its only one."""
-    name, drawn = found.name, found.drawn[min(at, len(found.drawn) - 1)].samples[0]
-    return mosaics.named(mosaics.digits(drawn) if target == STACKED else mosaics.cloud(drawn), title(name))
+    samples = found.drawn[min(at, len(found.drawn) - 1)].samples[0]
+    return mosaics.digits(samples) if target == STACKED else mosaics.cloud(samples)
 
 
 def _table(config: Config, target: str, found: dict[str, Found]) -> Table:

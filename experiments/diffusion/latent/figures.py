@@ -30,8 +30,7 @@ def _pictures(config: Config, found: Found, path: Path) -> Figure:
     parts = ", ".join(f"{part:g}" for part in config.fractions)
     samples = f"samples of the pixel model after {parts} of {config.seconds:g} s of training, and those of the latent model"
     caption = f"Rows: held-out pictures, their reconstructions, {samples}; not selected. {emoji.ATTRIBUTION}."
-    names = ["held out", "reconstructed", *(f"pixels, {part * config.seconds:g} s" for part in config.fractions), "latent"]
-    return draw.grid(np.concatenate(list(shown.values())), config.shown, path, caption, rows=names, colours=256)
+    return draw.grid(np.concatenate(list(shown.values())), config.shown, path, caption, rows=list(shown), colours=256)
 
 
 def _curves(config: Config, found: Found, path: Path) -> Figure:

@@ -76,17 +76,17 @@ def _losses(config: Config, folder: RunFolder, found: dict[str, Found]) -> Figur
 
 
 def _carries(config: Config, folder: RunFolder, found: dict[str, Found]) -> tuple[Figure, ...]:
-    panels = []
-    for kind in config.formats:
-        values = np.stack([findings.by_carries(config, found[kind], number) for number in range(len(config.seeds))], 2)
-        labels = findings.carry_counts(config)
-        curves = [
-            Curve(f"{count} carries", train.parameters(config), group.mean(1), group.min(1), group.max(1))
-            for count, group in zip(labels, values.swapaxes(0, 1), strict=True)
-        ]
-        panels.append(Panel(f"{kind} answers", curves))
+    panels, sizes = [], train.parameters(config)
+    of_kind = {
+        kind: np.stack([findings.by_carries(config, found[kind], number) for number in range(len(config.seeds))], 2)
+        for kind in config.formats
+    }
+    for number, count in enumerate(findings.carry_counts(config)):
+        groups = {f"{kind} answers": values[:, number] for kind, values in of_kind.items()}
+        curves = [Curve(label, sizes, group.mean(1), group.min(1), group.max(1)) for label, group in groups.items()]
+        panels.append(Panel(f"{count} carries" if count != 1 else "1 carry", curves))
     caption = "Exact match of sums by how many carries they have: means over seeds, with the least and the largest seed."
-    return (figures.small_multiples(panels, folder.figure("carries"), caption, x_label=SIZE, log_x=True),)
+    return (figures.small_multiples(panels, folder.figure("carries"), caption, x_label=SIZE, columns=2, log_x=True),)
 
 
 def _curve(config: Config, kind: str, found: Found, metric: Shown) -> Curve:

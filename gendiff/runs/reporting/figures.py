@@ -187,7 +187,7 @@ def _named(sheet: np.ndarray, rows: Sequence[str], heads: Sequence[str], ground:
     font = letters(size)
     wide, tall = width / max(1, len(heads)), height / max(1, len(rows))
     beside = [broken(name, 12 * size if tall > 2.4 * size else width, font) for name in rows]
-    above = [broken(name, wide, font) for name in heads]
+    above = [broken(name, 0.94 * wide, font) for name in heads]
     left = max((math.ceil(font.getlength(line)) + size // 2 for name in beside for line in name.split("\n")), default=0)
     top = max((math.ceil(1.3 * size) * (name.count("\n") + 1) for name in above), default=0)
     mask = Image.new("L", (left + width, top + height))

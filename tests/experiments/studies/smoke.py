@@ -8,7 +8,7 @@ from gendiff.commands import command_line
 
 LEAVES = {
     "images": ("emoji_real", "emoji_samples", "textures_nearest", "textures_levels", "textures_frechet"),
-    "digits": ("real", "guidance_1", "guidance_2", "denoising", "loss", "frechet"),
+    "digits": ("real", "guidance_1", "guidance_2", "denoising", "denoising_steps", "loss", "frechet"),
     "ddim-steps": ("steps", "few_steps", "same_samples"),
     "few-step": ("few_step", "students", "same_samples"),
     "few-step-text": ("shapes_unguided", "shapes_guided", "shapes_students", "shapes_adherence", "emoji_pictures"),
@@ -33,7 +33,7 @@ LEAVES = {
     "memorise": ("shares", "losses", "regenerated", "agreement", "pictures"),
     "watermark-text": ("flat", "deltas", "attacks", "entropy"),
     "watermark-image": ("pictures", "changed", "changes", "p_values", "strengths"),
-    "gan-modes": ("coverage", "samples_ring", "samples_grid", "over_training"),
+    "gan-modes": ("coverage", "samples_ring", "samples_grid", "training", "over_training"),
     "gan-stability": ("successes", "by_rate", "losses", "spectra", "over_training"),
     "scaling-train": ("isoflop", "isoflop_fixed", "frontier", "surface", "pictures", "rates"),
     "gan-progressive": ("samples_digits", "frechet", "seconds", "over_training"),
@@ -45,7 +45,7 @@ LEAVES = {
     "constitution": ("violations", "success"),
     "rlhf": ("frontier", "gold", "overoptimised"),
     "multimodal": ("drawn", "scenes"),
-    "video": ("clips", "drift", "cost_frames", "cost_pixels", "player", "rollouts"),
+    "video": ("clips", "long", "drift", "cost_frames", "cost_pixels", "player", "rollouts"),
     "test-time": ("compute", "noise", "difficulty", "doublings", "thinking", "budget", "steered", "pictures"),
 }
 OPTIONS = {

@@ -9,12 +9,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from experiments import catalogue
-from experiments.documentation import results_pages
+from experiments.documentation import redraw, results_pages
 from gendiff.commands.text_to_image import published
+from gendiff.core.errors import ConfigError
 from gendiff.runs import network_files, registry
-from gendiff.runs.reporting import json_files, results, verdicts
+from gendiff.runs.reporting import figures, json_files, results, verdicts
 from gendiff.weights import files
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -185,3 +187,36 @@ def test_a_threshold_that_was_added_since_needs_no_new_run_and_one_that_is_gone_
     assert not problems(example(), later, lambda commit: True)
     (found,) = problems(example(config=LaterConfig()), EXPERIMENT, lambda commit: True)
     assert "are not those of Config" in found
+
+
+PICTURES = sorted(RESULTS.glob("*/*.png"))
+
+
+def test_no_committed_picture_is_higher_than_a_screen():
+    """Sheets of explorers and scrubbers are never seen as a whole: a page shows one frame of them."""
+    too_high = []
+    for path in PICTURES:
+        with Image.open(path) as image:
+            if image.height > figures.TALL and "frames" not in image.info:
+                too_high.append(f"{path.relative_to(RESULTS)}: {image.height}")
+    assert len(PICTURES) > 150 and not too_high
+
+
+REDRAWN = [path for path in FOLDERS if path.name in catalogue.EXPERIMENTS and registry.load(path.name, catalogue.EXPERIMENTS).plots]
+
+
+@pytest.mark.parametrize("folder", REDRAWN, ids=lambda path: path.name)
+def test_plots_are_drawn_again_from_the_tables_alone_and_captions_are_those_of_today(folder, tmp_path):
+    shutil.copy(folder / results.FILE, tmp_path)
+    drawn = redraw.redraw(folder.name, tmp_path)
+    known = {figure.file: figure for figure in results.read(folder).figures}
+    assert drawn and all(known[figure.file] == figure for figure in drawn)
+    for figure in drawn:
+        with Image.open(tmp_path / figure.file) as now, Image.open(folder / figure.file) as committed:
+            assert now.size == committed.size, f"{figure.file} is {committed.size}: run python -m experiments.documentation.redraw"
+
+
+def test_a_study_whose_tables_hold_no_plot_is_refused(tmp_path):
+    shutil.copy(RESULTS / "chat" / results.FILE, tmp_path)
+    with pytest.raises(ConfigError, match="chat has no plots"):
+        redraw.redraw("chat", tmp_path)
