@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -58,12 +59,13 @@ def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> list[Fi
     """Fréchet distance in floors against evaluations: the two chains, and the samplers of few steps."""
     all_steps, margin = max(config.steps), config.thresholds.equivalence
     values: dict[str, dict[int, list[float]]] = {}
-    for name, _, _, evaluations, frechet, *_ in tables[0].rows:
-        method = str(name).removesuffix(" steps").split(", ", 1)[1].rsplit(", ", 1)[0]
+    rows: tuple[Any, ...] = tables[0].rows
+    for name, _, _, evaluations, frechet, *_ in rows:
+        method = name.removesuffix(" steps").split(", ", 1)[1].rsplit(", ", 1)[0]
         values.setdefault(method, {}).setdefault(evaluations, []).append(frechet[0])
     level = np.full(2, np.mean(values[DDIM.name][all_steps]))
     name = f"DDIM in {all_steps:,} steps ± {100 * margin:g} %"
-    labels = {"x_label": "evaluations of the network per sample", "y_label": "Fréchet distance, in floors"}
+    labels: dict[str, Any] = {"x_label": "evaluations of the network per sample", "y_label": "Fréchet distance, in floors"}
 
     def plot(file: str, caption: str, methods: list[str], most: int) -> Figure:
         curves = []

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -80,7 +81,7 @@ def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> tuple[F
     """The Fréchet distance of every set."""
     label, limit = "Fréchet distance to held-out digits, in floors", ("threshold at guidance 1", config.thresholds.frechet)
     caption = "Fréchet distance of every set; the floor, 1, is training digits against held-out ones."
-    distances = {str(row[0]): row[2] for row in tables[0].rows}
+    distances: dict[str, Any] = {str(row[0]): row[2] for row in tables[0].rows}
     return (figures.bars(distances, folder.figure("frechet"), caption, x_label=label, log=True, thresholds=[limit]),)
 
 

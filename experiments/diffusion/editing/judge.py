@@ -76,10 +76,11 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
 
 def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> tuple[Figure, ...]:
     """PSNR of every method of the first seed."""
-    first = config.seeds[0]
-    rows = [(f"{problem}: {method}", psnr) for problem, method, seed, psnr, *_ in tables[0].rows if seed in (None, first)]
-    order = list(dict.fromkeys(name.split(":")[0] for name, _ in rows))
-    numbers = dict(sorted(((name, psnr) for name, psnr in rows if psnr is not None), key=lambda row: order.index(row[0].split(":")[0])))
+    first, by_problem = config.seeds[0], dict[str, dict[str, Any]]()
+    for problem, method, seed, psnr, *_ in tables[0].rows:
+        if seed in (None, first) and psnr is not None:
+            by_problem.setdefault(str(problem), {})[f"{problem}: {method}"] = psnr
+    numbers = {name: psnr for of in by_problem.values() for name, psnr in of.items()}
     caption = f"PSNR over all digits, of hidden pixels only where there are some; seed {first}, 95 % intervals."
     return (figures.bars(numbers, folder.figure("psnr"), caption, x_label="PSNR in dB"),)
 

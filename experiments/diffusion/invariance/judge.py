@@ -57,8 +57,8 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
 
 def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> list[Figure]:
     """Every sampler, those of the largest changes first."""
-    rows = [(str(name), float(difference)) for name, _, difference, *_ in tables[1].rows if difference is not None]
-    exact = dict(sorted(rows, key=lambda row: -row[1]))
+    rows: list[Any] = [row for row in tables[1].rows if row[2] is not None]
+    exact = {row[0]: row[2] for row in sorted(rows, key=lambda row: -row[2])}
     caption = "Every sampler with an exact denoiser: the largest change of any way to draw."
     return _bars(exact, folder.figure("samplers"), caption, "largest difference / max(1, rms)", config.thresholds.oracle)
 

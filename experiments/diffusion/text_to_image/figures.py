@@ -36,8 +36,8 @@ def figures(config: Config, folder: RunFolder, drawn: DrawnSets) -> tuple[Figure
     encoders = sweeps.curves(names, folder, "encoders", "The encoder, and what its captions say; the first seed.", of_encoder, _X)
     count, scales = drawn.shown.shape[1], ", ".join(f"{scale:g}" for scale in config.scales)
     caption = f"One held-out prompt per column, one guidance scale per row: w = {scales}. {_listed(drawn, count)}"
-    names = {"rows": [f"w = {scale:g}" for scale in config.scales], "heads": [str(number + 1) for number in range(count)]}
-    return curves, encoders, draw.grid(np.concatenate(drawn.shown), count, folder.figure("pictures"), caption, **names)
+    rows, heads = [f"w = {scale:g}" for scale in config.scales], [str(number + 1) for number in range(count)]
+    return curves, encoders, draw.grid(np.concatenate(drawn.shown), count, folder.figure("pictures"), caption, rows=rows, heads=heads)
 
 
 def explorers(config: Config, folder: RunFolder, drawn: DrawnSets, best: int) -> tuple[Explorer, ...]:

@@ -34,7 +34,7 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
 
 def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> tuple[Figure, ...]:
     """Shares of each mark after each change, and against the strength of img2img."""
-    by_change = {row[0]: dict(zip(MARKS, row[1:], strict=False)) for row in tables[0].rows}
+    by_change: dict[Any, Any] = {row[0]: dict(zip(MARKS, row[1:], strict=False)) for row in tables[0].rows}
     caption = f"Share of marked pictures with p ≤ {LEVEL:g}, all seeds together, with 95 % intervals."
     alarms = (("false alarms", LEVEL),)
     changed = figures.bars(by_change, folder.figure("changes"), caption, x_label="share found", thresholds=alarms)

@@ -180,7 +180,7 @@ def _band_of(grown: list[dict[str, Components]], name: str, part: str) -> tuple[
     return rows.mean(0), *np.quantile(rows, (0.025, 0.975), axis=0)
 
 
-def _named(band: tuple[np.ndarray, np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
+def _named(band: tuple[np.ndarray, np.ndarray, np.ndarray]) -> dict[str, Any]:
     return dict(zip(("y", "low", "high"), band, strict=True))
 
 

@@ -7,7 +7,7 @@ Legends stand above the axes, where they hide no curve. No plot is higher than 1
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class Curve:
     y: Any
     low: Any = None
     high: Any = None
-    reference: bool = False
+    reference: bool = field(default=False, kw_only=True)
 
     @property
     def finite(self) -> np.ndarray:
