@@ -33,7 +33,8 @@ class Measured:
     """What was measured of one set of samples, or of whatever a study compares.
 
     name: of the set, such as "DDIM, 20 steps". measures: by name a number, or (value, low, high) with its 95 % interval. seed: of the
-    training; None where the numbers belong to no seed. n: the samples behind them. group: the table that shows them.
+    training; None where the numbers belong to no seed. n: the samples behind them. group: the table that shows them. arrays: what figures
+    need beside the numbers, such as curves and images.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Measured:
     seed: int | None = None
     n: int = 1
     group: str = ""
+    arrays: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
 
 class Measurements(tuple[Measured, ...]):

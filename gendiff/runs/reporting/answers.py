@@ -90,12 +90,10 @@ def give_roles(claims: Iterable[Claim], roles: Mapping[str, str]) -> tuple[Claim
 def compare(claims: Sequence[Claim], controls: Iterable[Control]) -> tuple[Claim, ...]:
     """The claims, with each of these controls as a difference from its treatment: that of its seed, or the mean over seeds.
 
-    ConfigError for a control or treatment that there is not.
+    A control that was not measured, as some presets do not, or whose treatment was not, is left as it is.
     """
-    named = {each.id: each for each in controls}
     ids = {claim.id for claim in claims}
-    if lost := [id for each in named.values() for id in (each.id, each.against) if id not in ids]:
-        raise ConfigError(f"a control is compared with its treatment, and there is no claim {lost[0]!r}")
+    named = {each.id: each for each in controls if each.against in ids}
     return tuple(_compared(claim, named[claim.id], claims) if claim.id in named else claim for claim in claims)
 
 

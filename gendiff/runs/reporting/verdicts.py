@@ -167,11 +167,11 @@ def away(number: Number, target: float = 0.0) -> Number:
 def mean_over_seeds(numbers: Iterable[Number]) -> Number:
     """The mean of one measure over seeds and its 95 % interval; that of a single seed is the seed's.
 
-    Its variance is that within seeds, from their intervals, plus what the seeds scatter beyond it (DerSimonian and Laird, 1986, with equal
-    weights; from memory). The interval is Student's t with the degrees of freedom of Welch and Satterthwaite: those of the seeds where
-    seeds scatter, many where they do not. It is the same rule for any number of seeds, and too narrow for few that scatter much: where
-    their spread is twice that within them, 84 % of pairs of seeds, 88 % of threes and 93 % of eights cover the truth. Where an end is not
-    finite, the interval holds those of all seeds.
+    Its variance on either side is that within seeds, from their intervals, plus what the seeds scatter beyond it (DerSimonian and Laird,
+    1986, with equal weights; from memory). The interval is Student's t with the degrees of freedom of Welch and Satterthwaite: those of the
+    seeds where seeds scatter, many where they do not. It is the same rule for any number of seeds, and too narrow for few that scatter
+    much: where their spread is twice that within them, 84 % of pairs of seeds, 88 % of threes and 93 % of eights cover the truth. Where an
+    end is not finite, the interval holds those of all seeds.
     """
     rows = tuple(numbers)
     count = len(rows)
@@ -183,13 +183,14 @@ def mean_over_seeds(numbers: Iterable[Number]) -> Number:
     if not all(math.isfinite(end) for row in rows for end in row):
         return value, min(low for _, low, _ in rows), max(high for _, _, high in rows)
     normal = float(scipy.stats.norm.ppf(0.975))
-    within = sum(((high - low) / 2 / normal) ** 2 for _, low, high in rows) / count
-    centres = [(low + high) / 2 for _, low, high in rows]
-    centre = sum(centres) / count
-    between = max(0.0, sum((each - centre) ** 2 for each in centres) / (count - 1) - within)
+    sides = [number - low for number, low, _ in rows], [high - number for number, _, high in rows]
+    below, above = (sum((max(0.0, end) / normal) ** 2 for end in ends) / count for ends in sides)
+    within, scatter = (below + above) / 2, sum((row[0] - value) ** 2 for row in rows) / (count - 1)
+    between = max(0.0, scatter - within)
     freedom = (count - 1) * ((within + between) / between) ** 2 if between > 0 else math.inf
-    half = math.sqrt((within + between) / count) * (normal if math.isinf(freedom) else float(scipy.stats.t.ppf(0.975, freedom)))
-    return value, centre - half, centre + half
+    times = normal if math.isinf(freedom) else float(scipy.stats.t.ppf(0.975, freedom))
+    low, high = (times * math.sqrt((side + between) / count) for side in (below, above))
+    return value, value - low, value + high
 
 
 def less(first: Number, second: Number) -> Number:
