@@ -34,6 +34,11 @@ def difference_of_means(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.mean(first) - np.mean(second))
 
 
+def median_of_ratios(first: np.ndarray, second: np.ndarray) -> float:
+    """Of two works that were timed in turn: where the machine is slow in one round, it is slow for both."""
+    return float(np.median(first / second))
+
+
 def share(hits: np.ndarray) -> Number:
     """A share with its exact binomial interval: a bootstrap of rows that all agree would have no width."""
     ends = scipy.stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(0.95, method="exact")

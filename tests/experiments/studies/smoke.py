@@ -5,6 +5,7 @@ import json
 from experiments import catalogue
 from experiments.diffusion.students import METHODS
 from gendiff.commands import command_line
+from gendiff.runs import registry
 
 LEAVES = {
     "images": ("emoji_real", "emoji_samples", "textures_nearest", "textures_levels", "textures_frechet"),
@@ -67,7 +68,9 @@ def run(name, folder, capsys):
     assert outcome["verdict"] == "INCONCLUSIVE"
     left = {path.name for path in folder.iterdir()}
     assert {"config.json", "report.html", *(f"{file}.png" for file in LEAVES[name])} <= left
-    assert {claim["threshold_name"] for claim in outcome["claims"]} == set(outcome["config"]["thresholds"])
+    rows = registry.load(name, catalogue.EXPERIMENTS).thresholds
+    claimed = {claim["threshold_name" if rows is None else "id"] for claim in outcome["claims"]}
+    assert claimed == set(outcome["config"]["thresholds"] if rows is None else rows)
     assert command_line.main(words, catalogue.EXPERIMENTS) == 0
     assert json.loads((folder / "results.json").read_text()) == outcome
     assert "is finished already" in capsys.readouterr().out
