@@ -19,7 +19,7 @@ _ZERO_NUMBERS = (
     "digit cut extra ema_snapshots"
 )
 _ZERO_EVENTS = "preemptions deaths keywords warm_up final lam fall low stop"
-_ZERO_WEIGHTS = "alignment scene_weight kl_weight gradient_weight slopes_weight amplitude_weight balance_weight anchor least"
+_ZERO_WEIGHTS = "alignment scene_weight kl_weight gradient_weight slopes_weight amplitude_weight anchor least"
 _ZERO_AMONG = "seeds scenes_seeds scales dropouts strengths guidance etas"
 EXAMPLES = {int | None: 1, float | None: 0.5, Literal["RGB", "L"] | None: "RGB"}
 ALLOWED = {
