@@ -34,8 +34,9 @@ class CopiesOptions:
     """With --text: words in a row from which on a text counts as a copy."""
     unit: Literal["words", "characters"] = "words"
     """With --text: what a span is counted in. Words are what stands between spaces."""
-    features: Literal["small-pixels", "pixels", "random-convolutions", "inception"] = "small-pixels"
-    """What distances are taken of: pixels averaged to about 16 per side, all pixels, a fixed random network, or Inception's pool."""
+    features: Literal["small-pixels", "pixels", "random-convolutions", "classifier", "inception"] = "small-pixels"
+    """What distances are taken of: pixels averaged to about 16 per side, all pixels, a fixed random network, or the pool
+    of a classifier or of Inception."""
     inception_weights: str | None = None
     """Parameters of Inception-v3 by torchvision's names, a .safetensors or .pth file."""
     resize: Literal["clean-fid", "tf"] = "clean-fid"

