@@ -45,13 +45,19 @@ _LEVELS = f"Which levels of noise the steps visit: {', '.join(GRIDS)}. None is {
 
 
 @dataclasses.dataclass(frozen=True)
-class PromptOptions(SteppedOptions):
-    """Draw pictures of a prompt."""
+class PromptWords:
+    """What a picture shows: a base of its own, so that help names it first."""
 
     prompt: str = ""
     """What the pictures show, such as "cat face", or for --model shapes "a small red circle at the top left"."""
     negative: str = ""
     """What they are led away from; nothing is plain guidance."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptOptions(SteppedOptions, PromptWords):
+    """Draw pictures of a prompt."""
+
     num: int = 4
     guidance: Annotated[float, option("guidance")] = 5.0
     steps: Annotated[int | None, option("steps", _STEPS)] = None
