@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from experiments import catalogue
-from experiments.scaling.scaling_fit import made_sweeps, published_laws, recovered
-from experiments.scaling.scaling_fit.config import Config
+from experiments.scaling import scaling_fit
 from gendiff.commands import command_line
 from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.study import Measurements
 from gendiff.scaling import fits, published
 from gendiff.scaling.laws import Chinchilla
 from tests.tables import table
@@ -121,42 +122,47 @@ def test_wrong_options_end_with_a_code_and_one_message(words, code, message, tmp
 
 @table(
     ("law", "factor"),
-    [(published.HOFFMANN, 1.054), (published.EPOCH, 0.984), (Chinchilla(1.0, 1.0, 1.0, 0.46, 0.15), 1.301), (made_sweeps.EVEN, 1.0)],
+    [
+        (published.HOFFMANN, 1.054),
+        (published.EPOCH, 0.984),
+        (Chinchilla(1.0, 1.0, 1.0, 0.46, 0.15), 1.301),
+        (scaling_fit.SURFACES["even"], 1.0),
+    ],
 )
 def test_the_bias_of_a_parabola_in_closed_form_is_that_of_simulations(law, factor):
-    assert made_sweeps.parabola_bias(law, 20, 16.0) == pytest.approx(factor, abs=0.02)
-    assert abs(made_sweeps.parabola_bias(law, 20, 1.01) - 1) < 1e-4
+    assert scaling_fit.parabola_bias(law, 20, 16.0) == pytest.approx(factor, abs=0.02)
+    assert abs(scaling_fit.parabola_bias(law, 20, 1.01) - 1) < 1e-4
 
 
 def test_approach_2_has_the_bias_that_the_closed_form_says_at_every_budget():
-    config, law = Config(sizes=9), made_sweeps.UNEVEN
-    fitted = fits.fit_isoflop(made_sweeps.profiles(law, config.budgets, config.sizes, config.spread))
-    wanted = made_sweeps.parabola_bias(law, config.sizes, config.spread)
+    config, law = scaling_fit.Config(sizes=9), scaling_fit.SURFACES["uneven"]
+    fitted = fits.fit_isoflop(scaling_fit.profiles(law, config.budgets, config.sizes, scaling_fit.SPREAD))
+    wanted = scaling_fit.parabola_bias(law, config.sizes, scaling_fit.SPREAD)
     assert np.allclose(fitted.minima / law.optimum(fitted.budgets).parameters, wanted, rtol=1e-9) and wanted > 1.2
 
 
 def test_profiles_lie_around_the_best_size_at_equal_operations():
-    points = made_sweeps.profiles(published.EPOCH, (1e18, 1e20, 1e22), 5, 4.0)
+    points = scaling_fit.profiles(published.EPOCH, (1e18, 1e20, 1e22), 5, 4.0)
     best = published.EPOCH.optimum(points.flops)
     assert np.allclose(points.parameters / best.parameters, np.tile([1 / 4, 1 / 2, 1, 2, 4], 3))
     assert np.allclose(6 * points.parameters * points.tokens, points.flops) and np.all(points.loss >= best.loss * (1 - 1e-12))
 
 
 def test_published_constants_pass_where_they_must_and_their_controls_miss():
-    claims = {claim.id: claim for claim in published_laws.claims(Config())}
+    measured = Measurements(scaling_fit.of_published())
+    claims = {claim.id: claim for claim in scaling_fit.STUDY.judge(measured)}
     assert {claim.verdict for claim in claims.values()} == {"PASS"}
-    assert {id for id, claim in claims.items() if claim.kind == "control"} == {"better-kaplan", "near-hoffmann", "near-kaplan"}
-    assert claims["cheaper"].value == 2.5
-    best, trained, serving = published_laws.tables()
-    assert len(best.rows) == 6 and len(trained.rows) == len(published.MODELS)
-    sizes = [row[1] for row in serving.rows]
-    assert sizes == sorted(sizes, reverse=True)
+    assert {id for id, claim in claims.items() if claim.kind == "control"} == {"better-kaplan", "near-hoffmann"}
+    tokens = {each.name: each.measures.get("token") for each in measured}
+    assert tokens["GPT-3"] / tokens["Chinchilla"] == 2.5
+    sizes = [each.measures["parameters"] for each in measured if each.group == scaling_fit.SERVING]
+    assert sizes == sorted(sizes, reverse=True) and len(measured.names(scaling_fit.BEST)) == 6
 
 
-def test_claims_on_made_trainings_hold_on_small_sweeps():
-    config = Config(seeds=(0,), sizes=7, replicates=20, resamples=20)
-    claims = {claim.id: claim for claim in recovered.claims(config, Progress(quiet=True))}
-    exact = ("recovered-epoch", "recovered-uneven", "varpro-epoch", "slope-uneven", "offset-uneven", "biased-uneven", "biased-even")
-    for id in (*exact, "told", "told-truth"):
-        assert claims[id].verdict == "PASS", claims[id]
-    assert claims["coverage"].value > claims["coverage-half"].value
+def test_fits_of_made_trainings_are_judged_on_small_sweeps(tmp_path):
+    config = scaling_fit.Config(seeds=(0,), sizes=7, replicates=20, resamples=20, shown_resamples=10)
+    measured = Measurements(scaling_fit.measure(config, RunFolder(tmp_path), Progress(quiet=True)))
+    claims = {claim.id: claim for claim in scaling_fit.STUDY.judge(measured)}
+    assert claims["biased-uneven"].verdict == claims["biased-even"].verdict == "PASS" and claims["coverage-half"].value < 0
+    third = [measured.mean(f"surface {name}", "size by approach 3")[0] for name in scaling_fit.SURFACES]
+    assert third == pytest.approx([1.0] * len(third), rel=1e-3)
