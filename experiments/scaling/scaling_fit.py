@@ -248,7 +248,8 @@ ANSWER = Answer(
         "Chinchilla's 70 billion parameters",
         "E17": "Approach 3, fitted again to the published data, has an exponent of {exponent:.2f} and a best size "
         "of {epoch:.0f} billion at Chinchilla's operations",
-        "E18": "By the refitted law Chinchilla's loss is {better-epoch:.3f} nats below that of GPT-3; a token costs 175/70 = 2.5 times less",
+        "E18": "By the refitted law Chinchilla's loss is {better-epoch:.3f} nats below that of GPT-3; "
+        "a token costs 175/70 = 2.5 times less",
         "E19": "Where ten times its training tokens are served, the cheapest model as good as Chinchilla has {shrunk:.2f} of its size",
     },
     numbers={
