@@ -142,22 +142,27 @@ def of_published() -> Iterator[Measured]:
         }
         yield Measured(model.name, sizes | losses | {"loss by Kaplan": _loss(published.KAPLAN, model)} | price, group=TRAINED)
     best = laws.inference_aware(published.EPOCH, published.CHINCHILLA.parameters, published.CHINCHILLA.tokens, np.array(SERVED))
-    for number, tokens in enumerate(SERVED):
-        size, trained = float(best.parameters[number]), float(best.tokens[number])
+    parameters, trainings = np.asarray(best.parameters), np.asarray(best.tokens)
+    for tokens, size, trained in zip(SERVED, map(float, parameters), map(float, trainings), strict=True):
         sizes = {
             "parameters": size / 1e9,
             "tokens": trained / 1e9,
             "ratio": trained / size,
             "operations": 6 * size * trained + 2 * size * tokens,
         }
-        yield Measured(f"{tokens / 1e9:g} billion tokens served", sizes | {"shrunk": size / float(best.parameters[0])}, group=SERVING)
+        yield Measured(f"{tokens / 1e9:g} billion tokens served", sizes | {"shrunk": size / float(parameters[0])}, group=SERVING)
 
 
 def _parabolas(config: Config, name: str, law: Chinchilla) -> Measured:
     points, best = profiles(law, config.budgets, config.sizes, SPREAD), float(law.optimum(TARGET).parameters)
     second, third = fits.fit_isoflop(points), fits.fit_parametric(points).law
     sizes = {f"size by approach {number}": float(fit.optimum(TARGET).parameters) / best for number, fit in ((2, second), (3, third))}
-    measures = {"alpha": law.alpha, "beta": law.beta, "exponent": float(law.exponent), "exponent by approach 2": float(second.exponent)}
+    measures: dict[str, Any] = {
+        "alpha": law.alpha,
+        "beta": law.beta,
+        "exponent": float(law.exponent),
+        "exponent by approach 2": float(second.exponent),
+    }
     return Measured(f"surface {name}", measures | sizes, n=len(points), group=PARABOLAS)
 
 
