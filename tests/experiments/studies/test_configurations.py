@@ -165,7 +165,6 @@ MISFITS = [
     ("editing", {"masks": ("upper half",)}, "did you mean 'lower half'"),
     ("editing", {"factor": 3}, "--factor 3: it must be one of 2, 4, 8"),
     ("forward", {"levels": (50, 1)}, "--levels 50 1: each number must be above"),
-    ("forward", {"groups": 3}, "--groups 3: it must be one of 1, 2, 4"),
     ("invariance", {"small": 3}, "--small 3 must divide --samples 16"),
     ("invariance", {"alone": 17}, "--alone 17 is above --samples 16"),
     ("invariance", {"crowd": 8}, "--samples 16 is above --crowd 8"),

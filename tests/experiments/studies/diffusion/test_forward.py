@@ -8,7 +8,8 @@ import pytest
 import scipy.integrate
 import scipy.stats
 
-from experiments.diffusion.forward import chain, prior
+from experiments.diffusion import forward
+from gendiff.diffusion import process
 from gendiff.diffusion.types import Level
 from tests.tables import table
 
@@ -20,21 +21,32 @@ def images():
 
 @pytest.mark.float64
 def test_composed_moments_are_the_closed_form_and_no_other():
-    path = chain.path()
-    assert path.shape == (len(chain.SCHEDULES), 1001)
+    """Mean and variance by `forward_step` alone: of a mean without noise, of a standard deviation without noise, and of noise alone."""
+    path = forward.path()
+    assert path.shape == (len(forward.CHAINS), 1001)
     assert np.all(path.alpha[:, 0] == 1) and np.all(path.sigma[:, 0] == 0)
-    assert chain.composed(path) < 1e-12
-    assert chain.composed(path, shift=1) > 1e-3
+    zero, one = np.zeros(len(path)), np.ones(len(path))
+    means, variances = [one], [zero]
+    for j in range(path.shape[1] - 1):
+        steps = path[:, j], path[:, j + 1]
+        means.append(process.forward_step(means[-1], zero, *steps))
+        variances.append(process.forward_step(np.sqrt(variances[-1]), zero, *steps) ** 2 + process.forward_step(zero, one, *steps) ** 2)
+    mean, variance = np.stack(means, 1), np.stack(variances, 1)
+    np.testing.assert_allclose(mean, path.alpha, atol=1e-12)
+    np.testing.assert_allclose(variance, path.sigma**2, atol=1e-12)
+    assert np.abs(mean[:, 1:-1] - path.alpha[:, 2:]).max() > 1e-3
 
 
 @pytest.mark.float64
 def test_scores_of_the_chain_are_standard_normal_and_those_of_a_shifted_form_are_not(images):
-    found = chain.scores(chain.path(), images, (1, 20, 40), 4, 10, 200, seed=0)
-    assert {kind: z.shape for kind, z in found.items()} == dict.fromkeys(chain.KINDS, (3, 3, len(chain.SCHEDULES), 4))
-    for z in (found["chain"], found["closed"]):
+    found = forward.chain_scores(forward.path(), images, (1, 20, 40), 4, 10, 200, seed=0)
+    assert {kind: z.shape for kind, z in found.items()} == dict.fromkeys(
+        (forward.CHAIN, forward.CLOSED, forward.SHIFTED), (3, 3, len(forward.CHAINS), 4)
+    )
+    for z in (found[forward.CHAIN], found[forward.CLOSED]):
         assert np.abs(z).max() < 4
         assert 0.7 < z.std() < 1.3
-    assert np.all(np.abs(found["shifted"]).max(axis=(1, 2, 3)) > 4)
+    assert np.all(np.abs(found[forward.SHIFTED]).max(axis=(1, 2, 3)) > 4)
 
 
 @pytest.mark.float64
@@ -45,7 +57,7 @@ def test_each_score_sees_the_moment_that_it_is_named_after(images, moment, chang
     right = 0.3 * clean + 0.9 * noise
 
     def score(x):
-        return np.abs(chain._scores(jnp.asarray(x)[None], jnp.asarray(clean), level, 2)).max(axis=(1, 2))
+        return np.abs(forward._scores(jnp.asarray(x)[None], jnp.asarray(clean), level, 2)).max(axis=(1, 2))
 
     assert score(right).max() < 4
     wrong = score(change(right, clean))
@@ -60,27 +72,27 @@ def divergence(density, reference):
 def test_the_upper_bounds_are_the_divergences_by_quadrature_and_two_points_lie_between_the_bounds():
     signal, x0, normal = 0.3, 0.8, scipy.stats.norm
     std, start = math.sqrt(1 - signal), normal(math.sqrt(signal) * x0, math.sqrt(1 - signal)).pdf
-    assert prior.upper_bound(x0**2, signal) == pytest.approx(divergence(start, normal.pdf), rel=1e-9)
-    assert prior.from_start(x0**2, signal) == pytest.approx(divergence(start, normal(0, std).pdf), rel=1e-9)
+    assert forward.upper_bound(x0**2, signal) == pytest.approx(divergence(start, normal.pdf), rel=1e-9)
+    assert forward.from_start(x0**2, signal) == pytest.approx(divergence(start, normal(0, std).pdf), rel=1e-9)
     points = [normal(sign * math.sqrt(0.2), math.sqrt(0.8)).pdf for sign in (-1, 1)]  # data at ±1 with equal chance
     exact = divergence(lambda x: (points[0](x) + points[1](x)) / 2, normal.pdf)
-    assert prior.lower_bound(prior.CleanLaw(0.0, np.array([1.0])), 0.2) < exact < prior.upper_bound(1.0, 0.2)
+    assert forward.lower_bound(forward.CleanLaw(0.0, np.array([1.0])), 0.2) < exact < forward.upper_bound(1.0, 0.2)
 
 
 def test_the_lower_bound_is_that_of_a_gaussian_and_below_the_upper_one(images):
     rows = images.reshape(50, -1)
-    law = prior.law(rows)
+    law = forward.law(rows)
     for signal in (1e-9, 1e-3, 0.3):
         mean = math.sqrt(signal) * rows.mean(axis=0)
         covariance = signal * np.cov(rows, rowvar=False, bias=True) + (1 - signal) * np.eye(64)
         exact = (np.trace(covariance) + mean @ mean - 64 - np.linalg.slogdet(covariance)[1]) / 2
-        found = prior.lower_bound(law, signal)
+        found = forward.lower_bound(law, signal)
         assert found == pytest.approx(exact, rel=1e-6, abs=1e-12)
-        assert 0 < found <= 64 * prior.upper_bound(np.mean(rows**2), signal)
+        assert 0 < found <= 64 * forward.upper_bound(np.mean(rows**2), signal)
 
 
 def test_zero_terminal_snr_and_flow_leave_exactly_nothing(images):
-    found = prior.distances(images, resamples=3)
+    found = {name: forward.distance(images, schedule(), 3) for name, schedule in forward.SCHEDULES.items()}
     nothing = {name for name, distance in found.items() if (distance.upper, distance.lower) == ((0.0,) * 3,) * 2}
     assert nothing == {"zero_terminal_snr(linear)", "zero_terminal_snr(scaled_linear)", "flow", "shifted(flow, 3)"}
     assert found["scaled_linear"].signal == pytest.approx(4.6600985e-3, rel=1e-7)
