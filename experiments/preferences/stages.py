@@ -57,11 +57,13 @@ def train(
     seeds: Sequence[int],
     folder: RunFolder,
     progress: Progress,
+    checkpoint_every: int = 200,
     **options: Any,
 ) -> None:
-    """Train a stage, or what is left of it, in its own folder. options: checkpoint_every, log_every of `training_loop.train`."""
+    """Train a stage, or what is left of it, in a folder of its own. options: of `training_loop.train`."""
     progress.line(f"train {folder.path.name}")
-    training_loop.train(run, batch_at, seed=seeds[0], steps=steps, folder=folder, progress=progress, **options)
+    options |= {"seed": seeds[0], "steps": steps, "checkpoint_every": checkpoint_every}
+    training_loop.train(run, batch_at, folder=folder, progress=progress, **options)
 
 
 def restore(network: networks.LanguageModel, folder: RunFolder, seeds: Sequence[int]) -> Params:

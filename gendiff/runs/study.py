@@ -15,7 +15,7 @@ EXPERIMENT = Study("digits", "Does …?", Config, …, measure=measure, claims=C
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from gendiff.core.errors import ConfigError
 from gendiff.runs.progress import Progress
@@ -38,7 +38,7 @@ class Measured:
     """
 
     name: str
-    measures: Mapping[str, Number | float]
+    measures: Mapping[str, Cell]  # a text is for tables alone
     seed: int | None = None
     n: int = 1
     group: str = ""
@@ -241,8 +241,8 @@ class Study:
             yield Table(title, head, tuple(cells), note)
 
 
-def _number(measure: Number | float) -> Number:
-    return measure if isinstance(measure, tuple) else (float(measure),) * 3
+def _number(measure: Cell) -> Number:
+    return measure if isinstance(measure, tuple) else (float(cast(float, measure)),) * 3
 
 
 def _slug(*words: str) -> str:
