@@ -58,6 +58,11 @@ ANSWER = answers.Answer(
 )
 
 
+def test_a_number_of_a_table_with_seeds_is_the_mean_over_them():
+    rows = results.Table("Each", ("set", "seed", "reward"), (("ppo", 0, 0.4), ("ppo", 1, 0.6), ("dpo", 0, 0.1)))
+    assert answers.fill("{ppo:.1f}", measured(tables=[rows]), {"ppo": answers.Cell("Each", ("ppo",), "reward")}) == "0.5"
+
+
 def test_a_study_gives_its_claims_roles_and_its_result_an_answer():
     outcome = answers.conclude(measured(), ANSWER)
     assert (outcome.verdict, outcome.answer, outcome.statements) == ("holds", "yes: 0.18", {"E5": "0.2 floors"})

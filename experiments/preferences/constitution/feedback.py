@@ -1,5 +1,6 @@
 """The network at work on its own answers: it writes them, criticises and revises them, and judges pairs of them."""
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -11,10 +12,14 @@ from experiments.preferences import responses
 from experiments.preferences.constitution.grammar import PRINCIPLES
 from experiments.preferences.constitution.skills import ANSWER, CRITICISM, CRITIQUE, FIRST, JUDGE, PROMPT, RESPONSE, REVISE, SECOND
 from gendiff import networks
-from gendiff.core.types import Params
-from gendiff.preferences import judging, revision
+from gendiff.core import records
+from gendiff.core.types import Metrics, Params
+from gendiff.preferences import direct, judging, revision
 from gendiff.preferences.revision import Revised, RevisionPolicy
 from gendiff.runs import devices
+
+BETA, ANCHOR = 0.1, 0.2
+"""β of DPO, and the weight of −log p per token of the chosen answers beside DPO's loss."""
 
 
 class Judged(NamedTuple):
@@ -28,6 +33,53 @@ class Judged(NamedTuple):
     probability: np.ndarray
     one_order: np.ndarray
     agree: np.ndarray
+
+
+@records.record
+class Preferred:
+    """Pairs as DPO takes them.
+
+    Attributes:
+        chosen: (b, 13) prompts with the preferred answers.
+        rejected: (b, 13) with the others.
+        reference_chosen: (b,) log-probabilities of the former by the network that is tuned, before it is.
+        reference_rejected: (b,) of the latter.
+    """
+
+    chosen: Any
+    rejected: Any
+    reference_chosen: Any
+    reference_rejected: Any
+
+
+@records.record
+class PreferenceLoss:
+    """DPO, and −log p per token of the chosen answers with a weight, which keeps the network from losing what both answers have."""
+
+    predict: Any = records.static()
+
+    def __call__(self, params: Params, key: jax.Array, batch: Preferred) -> tuple[jax.Array, Metrics]:
+        """The scalar and its metrics."""
+        chosen, rejected = (responses.log_probs(self.predict, params, rows, PROMPT) for rows in (batch.chosen, batch.rejected))
+        loss, metrics = direct.dpo(chosen, rejected, batch.reference_chosen, batch.reference_rejected, beta=BETA)
+        nll = -chosen.mean() / RESPONSE
+        return loss + ANCHOR * nll, metrics | {"dpo": loss, "nll": nll}
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """Two answers of the tuned network to each of n requests, and what the base network says of them."""
+
+    numbers: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    judged: Judged
+
+    def labelled(self, least: float, fewest: int) -> np.ndarray:
+        """The pairs whose probability is at least so far from one half, and never fewer than `fewest`: those that are farthest."""
+        decided = np.abs(self.judged.probability - 0.5)
+        count = max(int(np.sum(decided >= least)), min(fewest, len(decided)))
+        return np.sort(np.argsort(-decided, kind="stable")[:count])
 
 
 def answers(network: networks.LanguageModel, params: Params, key: jax.Array, prompt: np.ndarray) -> np.ndarray:

@@ -35,7 +35,10 @@ class Change:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A number of a table: in the row that has these entries, in this column. table: how the table's title begins."""
+    """A number of a table: in the row that has these entries, in this column; of a table with seeds, the mean over the rows of all.
+
+    table: how the table's title begins.
+    """
 
     table: str
     row: tuple[str | int | float, ...]
@@ -161,8 +164,10 @@ def _cell(outcome: Results, cell: Cell) -> Any:
     for table in outcome.tables:
         if table.title.startswith(cell.table):
             rows = [row for row in table.rows if all(entry in row for entry in cell.row)]
-            if len(rows) == 1 and cell.column in table.columns:
-                return rows[0][table.columns.index(cell.column)]
+            if cell.column in table.columns and (len(rows) == 1 or (rows and "seed" in table.columns)):
+                cells: list[Any] = [row[table.columns.index(cell.column)] for row in rows]
+                numbers = (each if isinstance(each, tuple) else (float(each),) * 3 for each in cells)
+                return cells[0] if len(cells) == 1 else verdicts.mean_over_seeds(numbers)
             raise NotMeasuredError(
                 f"table {table.title!r} of {outcome.name} has {len(rows)} rows with {cell.row}; columns: {table.columns}"
             )

@@ -1,4 +1,4 @@
-"""The constitution experiment: its rules on every answer there is, its rows read back, and its claims on runs that are made up."""
+"""The constitution experiment: its rules on every answer there is, its rows read back, and what it measures of runs that are made up."""
 
 import dataclasses
 import itertools
@@ -7,15 +7,12 @@ import jax
 import numpy as np
 
 from experiments.preferences import constitution, responses
-from experiments.preferences.constitution import feedback, findings, grammar, judge, skills, train
+from experiments.preferences.constitution import BASE, PREFERENCE, SHUFFLED, SUPERVISED, UNREVISED, Compared, feedback, grammar, skills
 from experiments.preferences.constitution.feedback import Judged
-from experiments.preferences.constitution.findings import Agreement, Found, Marks, Skilled
-from experiments.preferences.constitution.train import BASE, NETWORKS, PREFERENCE, SHUFFLED, SUPERVISED, UNREVISED, Compared
 from gendiff import networks
 from gendiff.preferences.revision import Revised
 from gendiff.runs import devices
 from tests.quickly import quickly
-from tests.tables import table
 
 FULL = constitution.EXPERIMENT.presets["full"]
 EVERY = np.array(list(itertools.product(range(len(grammar.SIGNS)), repeat=grammar.WORD)))
@@ -88,12 +85,12 @@ def test_rows_read_back_are_what_the_rules_say():
 
 
 def test_requests_of_every_stage_are_not_held_out():
-    kept = set(train.held_out(FULL).tolist())
+    kept = set(constitution.held_out(FULL).tolist())
     assert len(kept) == FULL.judged
-    tokens = train.skill_rows_at(FULL, 3).tokens
+    tokens = constitution.skill_rows_at(FULL, 3).tokens
     assert tokens.shape == (FULL.batch, len(FULL.seeds), skills.LENGTH)
     seen = tokens[..., : grammar.WORD].reshape(-1, grammar.WORD) @ len(grammar.LETTERS) ** np.arange(grammar.WORD)
-    for numbers in (seen, train.drawn_requests(FULL, 1, FULL.revised, 1), train.drawn_requests(FULL, 1, FULL.pairs, 2)):
+    for numbers in (seen, constitution.stage_requests(FULL, 1, FULL.revised, 1), constitution.stage_requests(FULL, 1, FULL.pairs, 2)):
         assert not kept & set(numbers.tolist())
 
 
@@ -111,16 +108,18 @@ def test_agreement_is_counted_on_pairs_that_the_rules_tell_apart_and_undecided_p
     good, bad = pairs(True), pairs(False)
     kept = good.labelled(0.09, 8)
     assert np.abs(good.judged.probability[kept] - 0.5).min() > 0.1 and 100 < len(kept) < 300
-    assert findings.agreement(good, kept).both.all() and not findings.agreement(bad, kept).both.any()
-    every = findings.agreement(good, np.arange(300))
-    assert len(every.both) == len(kept) and every.labelled == 300
+    right, wrong, all_pairs = (
+        constitution.agreement(0, pairs, rows).measures for pairs, rows in ((good, kept), (bad, kept), (good, np.arange(300)))
+    )
+    assert (right["agreement"][0], right["one order"], wrong["agreement"][0], wrong["one order"]) == (1.0, 1.0, 0.0, 0.0)
+    assert all_pairs["decided"] == len(kept) == right["labelled"] and all_pairs["labelled"] == 300
     assert len(good.labelled(0.49, 8)) == 8
 
 
 def test_pairs_for_preference_tuning_have_the_label_in_front_and_a_coin_has_not(monkeypatch):
     monkeypatch.setattr(feedback, "log_probs", lambda network, params, rows: rows.sum(1).astype(np.float32))
     config = dataclasses.replace(FULL, preference_batch=8)
-    of, coin = (train.preferred(config, pairs(True), None, 5, by_coin=by_coin) for by_coin in (False, True))
+    of, coin = (constitution.preferred(config, pairs(True), None, 5, by_coin=by_coin) for by_coin in (False, True))
     fewer = [
         np.subtract(*(skills.violated(rows[:, skills.PROMPT :]).sum(1) for rows in (each.rejected, each.chosen))) for each in (of, coin)
     ]
@@ -135,66 +134,34 @@ def test_a_critic_that_follows_the_rules_is_right_and_drafts_without_signs_are_l
     draft, after = (skills.responses(letters, each) for each in (signs, grammar.revised(signs, principle)))
     draft[:10, 1] = skills.FINE
     said = skills.criticisms(grammar.critiques(signs, principle))
-    of = findings.skilled(Revised(np.stack([draft, after]), said[None], principle[None]))
-    assert len(of.verdict) == 90 and of.verdict.all() and of.place.all() and of.revision.all()
-    wrong = findings.skilled(Revised(np.stack([draft, draft]), said[None, :, [0, 0]], principle[None]))
+    one = constitution.critic(0, Revised(np.stack([draft, after]), said[None], principle[None]))
+    assert one.n == 90 and one.measures == {"verdict": 1.0, "position": 1.0, "revision": 1.0}
+    wrong = constitution.critic(0, Revised(np.stack([draft, draft]), said[None, :, [0, 0]], principle[None])).measures
     offends = grammar.critiques(signs, principle)[10:] >= 0
-    assert wrong.verdict.all() and not wrong.place.any()
-    np.testing.assert_array_equal(wrong.revision, ~offends)
+    assert wrong == {"verdict": 1.0, "position": 0.0, "revision": (~offends).mean()}
 
 
-def found(shares, solved=0.98, agreed=0.97):
-    """Of made-up networks that break a principle in such shares of 1,000 answers."""
-    order = np.random.default_rng(3).permutation(1000)[:, None]
-    marks = {name: Marks((order < 1000 * share) & (np.arange(4) == 1), np.arange(1000) < 1000 * solved) for name, share in shares.items()}
-    right = np.arange(600) < 600 * agreed
-    return Found(marks, Agreement(right, right, 0.9, 700), Skilled(right, right, right), (("abcd", "d_c_b_a!", "d_c_b_a_", "calm"),))
+def test_answers_are_compared_with_those_of_the_network_before_them():
+    numbers = np.arange(1000)
+    letters, calm = grammar.task(grammar.requests(numbers)), np.tile([0, 0, 0, grammar.STOP], (1000, 1))
 
+    def answers(share, lost=0):
+        signs = np.where((numbers < 1000 * share)[:, None], 0, calm)  # these lack the full stop
+        return skills.responses(np.where((numbers < lost)[:, None], (letters + 1) % 10, letters), signs)
 
-GOOD = {BASE: 0.7, SUPERVISED: 0.2, PREFERENCE: 0.1, UNREVISED: 0.68, SHUFFLED: 0.2}
-FEW = dataclasses.replace(FULL, resamples=50)
-
-
-def verdicts_of(shares, **given):
-    return {claim.id: claim.verdict for claim in judge.claims(FEW, 0, found(shares, **given))}
-
-
-def test_a_run_in_which_violations_halve_and_fall_again_passes_every_claim():
-    assert set(verdicts_of(GOOD).values()) == {"PASS"} and len(verdicts_of(GOOD)) == 7
-    assert {claim.threshold_name for claim in judge.claims(FEW, 0, found(GOOD))} == set(dataclasses.asdict(FULL.thresholds))
-
-
-@table(
-    ("changes", "given", "failed"),
-    [
-        ({SUPERVISED: 0.6}, {}, "halved"),
-        ({SUPERVISED: 0.7}, {}, "fell-supervised"),
-        ({PREFERENCE: 0.2}, {}, "fell-preference"),
-        ({}, {"agreed": 0.8}, "agreement"),
-        ({UNREVISED: 0.2}, {}, "unrevised"),
-        ({SHUFFLED: 0.1}, {}, "shuffled"),
-    ],
-)
-def test_each_claim_fails_where_what_it_says_is_not_so(changes, given, failed):
-    assert verdicts_of(GOOD | changes, **given)[failed] == "FAIL"
-
-
-def test_lost_answers_and_a_base_network_that_breaks_nothing_fail():
-    of = found(GOOD)
-    lost = dataclasses.replace(of.marks[PREFERENCE], solved=np.arange(1000) < 900)
-    made = {claim.id: claim.verdict for claim in judge.claims(FEW, 0, dataclasses.replace(of, marks=of.marks | {PREFERENCE: lost}))}
-    assert made["success"] == "FAIL" and made["halved"] == "PASS"
-    assert verdicts_of(dict.fromkeys(NETWORKS, 0.0))["halved"] == "FAIL"
-
-
-def test_tables_have_a_row_per_network_and_seed():
-    config = dataclasses.replace(FULL, seeds=(0, 1), rounds=1)
-    assert [len(table.rows) for table in judge.tables(config, [found(GOOD)] * 2)] == [5, 2, 2, 1]
+    shares = {BASE: 0.7, SUPERVISED: 0.2, PREFERENCE: 0.1, UNREVISED: 0.68, SHUFFLED: 0.2}
+    replies = {name: answers(share, lost=30 * (name == PREFERENCE)) for name, share in shares.items()}
+    rows = {each.name: each.measures for each in constitution.judge(0, numbers, replies)}
+    assert {name: row["broken"][0] for name, row in rows.items()} == shares
+    np.testing.assert_allclose([rows[SUPERVISED]["left"][0], rows[PREFERENCE]["lost"][0]], [2 / 7, 0.03])
+    assert rows[SUPERVISED]["p"] < 1e-9 and rows[PREFERENCE]["p"] < 1e-9 and rows[SHUFFLED]["p"] == 1.0
+    fine = {each.name: each.measures for each in constitution.judge(0, numbers, dict.fromkeys(shares, answers(0)))}
+    assert np.isnan(fine[SUPERVISED]["left"]), "nothing can fall where nothing is broken"
 
 
 def test_a_network_s_answers_have_the_probability_that_tuning_sees_and_its_judgement_knows_no_order():
     config = dataclasses.replace(FULL, width=16, depth=1)
-    module = train.network(config)
+    module = constitution.network(config)
     params = jax.tree.map(lambda leaf: 6 * leaf, networks.init(module, jax.random.key(1), np.zeros((1, 2), np.int32)))
     prompt, key = skills.prompts(np.arange(5) * 77), jax.random.key(2)
 
