@@ -8,38 +8,14 @@ import msgspec
 from experiments.preferences.rlhf import task
 from gendiff.core.errors import ConfigError
 from gendiff.runs import ranges
-from gendiff.runs.ranges import Count, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
+from gendiff.runs.ranges import Count, Distinct, Natural, Positive, Seed, Several
 
 Width = Annotated[int, msgspec.Meta(ge=4, le=1024, multiple_of=4)]
 
 
 @dataclasses.dataclass(frozen=True)
-class Thresholds:
-    """Written down before the run."""
-
-    bayes: Share = 0.02
-    """Bayes rate of pairs less the accuracy of the reward model, at most."""
-    objective: Share = 0.9
-    """(J − J_ref) / (J* − J_ref), at least."""
-    total_variation: Share = 0.1
-    """Total variation between the policy and the optimum, at most."""
-    exceeds: NonNegative = 1e-5
-    """Reward of a policy above the exact frontier at its KL, at most: rounding of float32."""
-    overoptimised: Share = 0.8
-    """Share of seeds in which the gold reward falls below its peak while the proxy still rises, at least."""
-    ratio: Positive = 1e-5
-    """Largest difference of log-probabilities between rollout and first pass."""
-    gradient: Positive = 1e-3
-    """Relative distance of the policy gradient from the exact one, summed over all answers, at most."""
-    padding: Positive = 1e-5
-    """Largest change of advantages and loss when padding holds other numbers."""
-    findings: Positive = 0.5
-    """Findings of the checker of instruction batches, at most: none, or one at least."""
-
-
-@dataclasses.dataclass(frozen=True)
 class Config:
-    """Every number of the experiment."""
+    """The numbers that are turned."""
 
     seeds: Distinct[Seed] = (0, 1, 2, 3, 4)
     """Seeds of everything, all of them trained by one program; the control learns shuffled rankings with the first."""
@@ -53,8 +29,6 @@ class Config:
     """Steps on demonstrations."""
     sft_batch: Count = 256
     """Demonstrations per step, none of them twice."""
-    sft_rate: Positive = 3e-3
-    """Peak learning rate on demonstrations."""
     rankings: Several = 4000
     """Rankings that people give, for the reward model."""
     answers: Annotated[int, msgspec.Meta(ge=2, le=16)] = 4
@@ -63,10 +37,6 @@ class Config:
     """Steps of a reward model."""
     reward_batch: Count = 64
     """Rankings per step."""
-    reward_rate: Positive = 2e-3
-    """Peak learning rate of a reward model."""
-    weight_decay: NonNegative = 0.01
-    """Weight decay of AdamW on matrices, but for policies."""
     comparisons: Several = 100
     """Pairs that people compare, for the reward model that is optimised too far."""
     betas: Distinct[Positive] = (1.0, 0.5, 0.2)
@@ -75,8 +45,6 @@ class Config:
     """The β that methods are compared at."""
     small_beta: Positive = 0.02
     """The β with which the reward model of few comparisons is optimised."""
-    fall: NonNegative = 0.05
-    """How far gold reward must fall below its peak, in standard deviations of the reference, to count."""
     updates: Count = 150
     """Updates of PPO and GRPO."""
     rollouts: Annotated[int, msgspec.Meta(ge=8, le=2**20, multiple_of=task.PROMPTS)] = 512
@@ -85,31 +53,20 @@ class Config:
     """How often each answer is used."""
     minibatches: Count = 4
     """Gradient steps per epoch."""
-    clip: Positive = 0.2
-    """Clip of the ratio of probabilities."""
-    lam: Share = 0.95
-    """λ of generalised advantages."""
     grpo: bool = True
     """Whether GRPO is trained too."""
     group: Several = 16
     """Answers to a prompt that GRPO compares."""
-    policy_rate: Positive = 2e-3
-    """Peak learning rate of PPO and GRPO; it falls to 0."""
     dpo_steps: Count = 1000
     """Steps of DPO."""
     dpo_pairs: Several = 4096
     """Pairs per step of DPO."""
-    dpo_rate: Positive = 2e-3
-    """Peak learning rate of DPO."""
     warmup: Natural = 10
     """Steps until each learning rate peaks."""
-    gradient_clip: Positive = 1.0
-    """Largest global norm of a gradient."""
     checkpoint_every: Count = 100
     """Steps between checkpoints."""
     log_every: Count = 10
     """Steps between lines of metrics."""
-    thresholds: Thresholds = Thresholds()
 
 
 def check(config: Config) -> None:

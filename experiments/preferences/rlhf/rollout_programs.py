@@ -18,6 +18,8 @@ from gendiff.runs import seeds_together
 from gendiff.training import optimizers
 from gendiff.training.compile_step import INIT
 
+CLIP = 0.2
+"""Of the ratio of probabilities."""
 SEEN = ("gold", "told", "kl")
 """What is written down: the means of the gold reward and of the reward that the policy is told, and KL to the reference, all exact."""
 
@@ -56,9 +58,9 @@ def build(config: Config, groups: bool, seeds: tuple[int, ...], given: Given, me
     network = policies.policy(config)
     actor = policies.Actor(network, without_critic=groups)
     total = config.updates * config.epochs * config.minibatches
-    optimizer = optimizers.adamw(config.policy_rate, warmup=config.warmup, total=total)
+    optimizer = optimizers.adamw(2e-3, warmup=config.warmup, total=total)
     # at the optimum every advantage is 0: a scale of 1 for what is left would be noise
-    rule = advantage_rules.within_groups(config.group, scale=False) if groups else advantage_rules.with_critic(lam=config.lam, whiten=False)
+    rule = advantage_rules.within_groups(config.group, scale=False) if groups else advantage_rules.with_critic(lam=0.95, whiten=False)
     update = policy_step.make_step(
         actor.roll,
         actor.evaluate,
@@ -67,9 +69,9 @@ def build(config: Config, groups: bool, seeds: tuple[int, ...], given: Given, me
         advantages=rule,
         epochs=config.epochs,
         minibatches=config.minibatches,
-        clip=config.clip,
+        clip=CLIP,
         value_clip=None,
-        gradient_clip=config.gradient_clip,
+        gradient_clip=1.0,
     )
 
     def fresh(key: jax.Array, start: Params, reward: Any, exact: dict[str, Any], beta: Any) -> Run:

@@ -26,6 +26,8 @@ from gendiff.training.checkpoints import Checkpoints
 
 SFT, RANKED, FEW, PPO, GRPO, DPO = "sft", "reward", "reward_few", "ppo", "grpo", "dpo"
 """The stages, in their order, by the names of their folders."""
+SFT_RATE, REWARD_RATE, DPO_RATE = 3e-3, 2e-3, 2e-3
+"""Peak learning rates."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,6 @@ def members(config: Config, kind: str) -> tuple[Member, ...]:
     return by_beta + tuple(Member(number, config.small_beta, few=True) for number in numbers)
 
 
-def place(folder: RunFolder, kind: str) -> RunFolder:
-    """Where a stage keeps its checkpoints and metrics."""
-    return folder.inside(kind)
-
-
 def demonstrations_at(config: Config, step: int) -> language.Texts:
     """Demonstrations of a step, tokens (batch, seeds, 4); the prompt, which is the first token, is no target."""
     rows = []
@@ -101,11 +98,6 @@ def demonstrations_at(config: Config, step: int) -> language.Texts:
 def reference_laws(config: Config, folder: RunFolder) -> np.ndarray:
     """(seeds, 4, 512) log-probabilities of all answers after demonstrations, float64."""
     return laws_of(config, _restored(config, folder, SFT, len(config.seeds), _sft_start(config)))
-
-
-def first_policy(config: Config, folder: RunFolder) -> Params:
-    """The policy of the first seed after demonstrations."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[0], _restored(config, folder, SFT, len(config.seeds), _sft_start(config)))
 
 
 def laws_of(config: Config, params: Params) -> np.ndarray:
@@ -168,7 +160,7 @@ def _run(config: Config, folder: RunFolder, progress: Progress, kind: str, steps
         data,
         seed=config.seeds[0],
         steps=steps,
-        folder=place(folder, kind),
+        folder=folder.inside(kind),
         progress=progress,
         checkpoint_every=config.checkpoint_every,
         log_every=config.log_every,
@@ -205,12 +197,12 @@ def _of_members(function: Callable[..., jax.Array], network: networks.LanguageMo
 
 def _sft_programs(config: Config, mesh: Any) -> training.CompiledStep:
     loss = objective.next_token(networks.pure(policies.policy(config)))
-    step = training.make_step(loss, _adamw(config, config.sft_rate, config.sft_steps))
+    step = training.make_step(loss, _adamw(config, SFT_RATE, config.sft_steps))
     return seeds_together.programs(step, _sft_start(config), config.seeds, mesh)
 
 
 def _reward_programs(config: Config, mesh: Any) -> training.CompiledStep:
-    step = training.make_step(RankingLoss(policies.scalar(config)), _adamw(config, config.reward_rate, config.reward_steps))
+    step = training.make_step(RankingLoss(policies.scalar(config)), _adamw(config, REWARD_RATE, config.reward_steps))
     return seeds_together.programs(step, _reward_start(config), (*config.seeds, config.seeds[0]), mesh)
 
 
@@ -221,11 +213,11 @@ def _dpo_programs(config: Config, sft: Params, mesh: Any) -> training.CompiledSt
 
 
 def _sft_start(config: Config) -> Any:
-    return _fresh(policies.policy(config), _adamw(config, config.sft_rate, config.sft_steps))
+    return _fresh(policies.policy(config), _adamw(config, SFT_RATE, config.sft_steps))
 
 
 def _reward_start(config: Config) -> Any:
-    return _fresh(policies.scalar(config), _adamw(config, config.reward_rate, config.reward_steps))
+    return _fresh(policies.scalar(config), _adamw(config, REWARD_RATE, config.reward_steps))
 
 
 def _dpo_start(config: Config) -> Any:
@@ -240,18 +232,17 @@ def _fresh(module: networks.LanguageModel, optimizer: optax.GradientTransformati
 
 
 def _adamw(config: Config, rate: float, steps: int) -> optax.GradientTransformation:
-    numbers: dict[str, Any] = {"warmup": config.warmup, "total": steps, "weight_decay": config.weight_decay}
-    return optimizers.adamw(rate, clip=config.gradient_clip, **numbers)
+    return optimizers.adamw(rate, warmup=config.warmup, total=steps, weight_decay=0.01, clip=1.0)
 
 
 def _dpo_optimizer(config: Config) -> optax.GradientTransformation:
-    return optimizers.adamw(config.dpo_rate, warmup=config.warmup, total=config.dpo_steps, clip=config.gradient_clip)
+    return optimizers.adamw(DPO_RATE, warmup=config.warmup, total=config.dpo_steps, clip=1.0)
 
 
 def _restored(config: Config, folder: RunFolder, kind: str, count: int, fresh: Any) -> Params:
-    return seeds_together.restore(fresh, count, place(folder, kind), seed=config.seeds[0])
+    return seeds_together.restore(fresh, count, folder.inside(kind), seed=config.seeds[0])
 
 
 def _subtree(config: Config, folder: RunFolder, kind: str, path: str, like: Any) -> Any:
-    with Checkpoints(place(folder, kind).checkpoints(config.seeds[0]), read_only=True) as store:
+    with Checkpoints(folder.inside(kind).checkpoints(config.seeds[0]), read_only=True) as store:
         return store.restore_subtree(None, path, like).state

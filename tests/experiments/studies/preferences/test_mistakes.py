@@ -1,26 +1,23 @@
-"""Known mistakes of instruction tuning and PPO, planted one by one beside the right code, and the check that must tell them apart.
+"""Known mistakes of instruction tuning and PPO, planted one by one beside the right code, and the check that tells them apart.
 
 Four checks: log-probabilities of rollout and first pass agree; the policy gradient, summed over all answers, is the exact one; nothing
 depends on what padding holds; and the library's checker of instruction batches finds nothing.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from experiments.preferences.rlhf import policies, task
 from experiments.preferences.rlhf.config import Config
 from gendiff import language, networks
-from gendiff.core.types import Params
 from gendiff.language import processors, scoring
 from gendiff.preferences import advantages, instruction, kl_estimates, policy_gradient, rollouts
 from gendiff.runs import devices
+from tests.quickly import quickly
 
-Check = Literal["ratio", "gradient", "padding", "findings"]
+CONFIG = Config(width=8, depth=1, heads=2)
 RIGHT = "as it should be"
 KEY = np.uint32(2**32 - 7)
 """What key(0) is folded with for the rollouts and the critic of the checks."""
@@ -30,93 +27,98 @@ END = task.VOCABULARY
 """A token that ends answers, for the checker of batches."""
 
 
-@dataclass(frozen=True)
-class Checked:
-    """One way to write it, the check, and its number: small where all is well."""
-
-    name: str
-    check: Check
-    number: float
+def caught(numbers, limit):
+    """The right code passes, and no mistake does."""
+    assert numbers.pop(RIGHT) <= limit
+    assert len(numbers) >= 2 and all(number > limit for number in numbers.values()), numbers
 
 
-def every(config: Config, params: Params, told: np.ndarray) -> tuple[Checked, ...]:
-    """All checks of right code and of each mistake. params: of a policy. told: (4, 512) rewards."""
-    network, key = policies.policy(config), jax.random.fold_in(jax.random.key(0), KEY)
-    found = {
-        "ratio": devices.jit(lambda params: _ratios(network, params, key))(params),
-        "gradient": _gradients(config, params, told, key),
-        "padding": _paddings(),
-        "findings": _batches(),
-    }
-    pairs = ((check, name, number) for check, of in found.items() for name, number in of.items())
-    return tuple(Checked(name, check, float(number)) for check, name, number in pairs)  # type: ignore[arg-type]
+@pytest.fixture(scope="module")
+def params():
+    fresh = networks.init(policies.policy(CONFIG), jax.random.key(0), np.zeros((1, 2), np.int32))
+    return jax.tree.map(lambda leaf: 3 * leaf, fresh)
 
 
-def _ratios(network: networks.LanguageModel, params: Params, key: jax.Array) -> dict[str, jax.Array]:
+def test_log_probabilities_of_another_law_than_the_rollout_s_differ_from_its_own(params):
+    network, key = policies.policy(CONFIG), jax.random.fold_in(jax.random.key(0), KEY)
+    caught({name: float(number) for name, number in quickly(lambda params: ratios(network, params, key))(params).items()}, 1e-5)
+
+
+def ratios(network, params, key):
     predict, warm, cut = networks.pure(network), processors.temperature(WARM), processors.top_k(CUT)
     prompts = jnp.asarray(task.SYMBOLS + np.arange(ROLLED) % task.PROMPTS, jnp.int32)[:, None]
     model, cache = language.from_network(predict, params), language.cache.full(network, ROLLED, task.LENGTH + 1)
-    options: dict[str, Any] = {"max_tokens": task.LENGTH, "processor": policies.symbols_only(warm, cut)}
+    options = {"max_tokens": task.LENGTH, "processor": policies.symbols_only(warm, cut)}
     written = language.generate(key, model, cache, prompts, jnp.arange(ROLLED), **options)
     tokens = jnp.concatenate([prompts, written.tokens], 1)
 
-    def apart(*further: processors.Processor) -> jax.Array:
+    def apart(*further):
         again = scoring.sampled_log_probs(predict, params, tokens, 1, policies.symbols_only(*further))
         return jnp.max(jnp.abs(again - written.log_probs))
 
     return {RIGHT: apart(warm, cut), "temperature in the rollout alone": apart(cut), "top-k in the rollout alone": apart(warm)}
 
 
-def _gradients(config: Config, params: Params, told: np.ndarray, key: jax.Array) -> dict[str, float]:
+@pytest.mark.slow
+def test_gradients_of_a_mistaken_loss_are_not_the_exact_ones(params):
+    with devices.compiled_quickly():
+        caught(gradients(params, task.gold(), jax.random.fold_in(jax.random.key(0), KEY)), 1e-3)
+
+
+def gradients(params, rewards, key):
     """Relative distance of each gradient from the exact one. The reference draws every symbol equally often."""
     texts = task.texts(*np.indices((task.PROMPTS, task.ANSWERS))).reshape(-1, task.LENGTH + 1)
-    network, scalar = policies.policy(config), policies.scalar(config)
+    network, scalar = policies.policy(CONFIG), policies.scalar(CONFIG)
     critic = networks.init(scalar, jax.random.fold_in(key, 1), texts)
-    rewards, beta = jnp.asarray(told.reshape(-1), jnp.float32), config.beta
+    rewards, beta = jnp.asarray(rewards.reshape(-1), jnp.float32), CONFIG.beta
     base = jnp.full((len(texts), task.LENGTH), -np.log(task.SYMBOLS), jnp.float32)
 
-    def answered(params: Params) -> jax.Array:
+    def answered(params):
         return scoring.sampled_log_probs(networks.pure(network), params, texts, 1, policies.symbols_only())
 
-    def exact(log_probs: jax.Array) -> jax.Array:
+    def exact(log_probs):
         law = jnp.sum(log_probs, 1)
         return -jnp.sum(jnp.exp(law) * (rewards - beta * (law + np.log(task.ANSWERS)))) / task.PROMPTS
 
-    def surrogate(log_probs: jax.Array, values: jax.Array, shift: jax.Array, place: jax.Array, in_loss: jax.Array) -> jax.Array:
+    def surrogate(log_probs, values, shift, place, in_loss):
         mask, old = jnp.ones_like(log_probs), jax.lax.stop_gradient(log_probs)
         shaped = advantages.shaped_rewards(jnp.zeros(len(texts)), old, base, mask, (1 - in_loss) * beta)
         shaped += rewards[:, None] * (jnp.arange(task.LENGTH)[None] == place)
         found = advantages.gae(shaped, jnp.where(shift > 0, values[:, 1:], values[:, :-1]), mask, gamma=1.0, lam=1.0).advantages
         weight = jnp.exp(jnp.sum(old, 1, keepdims=True)) * (task.LENGTH * task.ANSWERS)  # a mean over all answers becomes one under the law
-        loss, _ = policy_gradient.clipped_policy_gradient(log_probs, old, weight * found, mask, config.clip)
+        loss, _ = policy_gradient.clipped_policy_gradient(log_probs, old, weight * found, mask, 0.2)
         return loss + in_loss * beta * jnp.mean(weight * kl_estimates(log_probs, base, mask).k3)
 
     last = task.LENGTH - 1
     ways = {RIGHT: (0, last, 0), "value index shifted by one": (1, last, 0), "score at the first step": (0, 0, 0)}
     ways["penalty as k3 in the loss"] = (0, last, 1)
 
-    def distances(params: Params) -> jax.Array:
+    def distances(params):
         log_probs, back = jax.vjp(answered, params)
         values = networks.pure(scalar)(critic, texts).logits
         each = jax.vmap(lambda way: jax.grad(surrogate)(log_probs, values, *way))(jnp.array(list(ways.values()), jnp.float32))
-        wanted, *found = jax.vmap(lambda slope: _flat(back(slope)))(jnp.concatenate([jax.grad(exact)(log_probs)[None], each]))
+        wanted, *found = jax.vmap(lambda slope: flat(back(slope)))(jnp.concatenate([jax.grad(exact)(log_probs)[None], each]))
         return jnp.linalg.norm(jnp.stack(found) - wanted[None], axis=1) / jnp.linalg.norm(wanted)
 
     return dict(zip(ways, devices.jit(distances)(params).tolist(), strict=True))
 
 
-def _flat(tree: Params) -> jax.Array:
+def flat(tree):
     return jnp.concatenate([leaf.reshape(-1) for leaf in jax.tree.leaves(tree)])
 
 
-def _paddings() -> dict[str, float]:
+def test_mistakes_that_read_padding_change_with_what_it_holds():
+    caught(paddings(), 1e-5)
+
+
+def paddings():
     """The largest change of advantages where the policy acted, when padding holds 3, 6, 9 and 12 in place of 0."""
     rng = np.random.default_rng(task.SEED)
     lengths = np.array([6, 2, 4, 1, 3, 5])
     mask = jnp.asarray(np.arange(6)[None] < lengths[:, None], jnp.float32)
     drawn = [rng.normal(size=(6, 6)).astype(np.float32) for _ in range(4)]
 
-    def raw(scored: Any, log_probs: Any, reference: Any, values: Any, *, last: bool = False, everywhere: bool = False) -> jax.Array:
+    def raw(scored, log_probs, reference, values, *, last=False, everywhere=False):
         scores = scored[:, -1] if last else rollouts.at_last(scored, mask)
         rewards = advantages.shaped_rewards(scores, log_probs, reference, jnp.ones_like(mask) if everywhere else mask, 0.5)
         # penalties behind the end are charged to the last step, as sums over whole rows do
@@ -124,11 +126,11 @@ def _paddings() -> dict[str, float]:
         rewards = rewards + jnp.where(jnp.arange(6)[None] == lengths[:, None] - 1, behind[:, None], 0)
         return advantages.gae(rewards, values, mask, gamma=1.0, lam=0.95).advantages
 
-    def over_all(*held: Any) -> jax.Array:
+    def over_all(*held):
         found = jnp.where(mask != 0, raw(*held), held[3])
         return (found - jnp.mean(found)) / jnp.std(found)
 
-    def ways(pad: jax.Array) -> list[jax.Array]:
+    def ways(pad):
         held = [jnp.where(mask != 0, values, pad * number) for number, values in enumerate(drawn, 1)]
         whitened, without = advantages.whitened(raw(*held), mask), over_all(*held)
         found = [whitened, without, raw(*held, last=True), raw(*held, everywhere=True)]
@@ -140,14 +142,18 @@ def _paddings() -> dict[str, float]:
     return {name: float(np.abs(np.subtract(a, b)).max()) for name, a, b in zip(names, one, other, strict=True)}
 
 
-def _batches() -> dict[str, float]:
+def test_the_checker_finds_each_mistaken_batch_and_nothing_in_right_ones():
+    caught(batches(), 0.5)
+
+
+def batches():
     """How many findings the checker has of each batch."""
     prompts = [[task.SYMBOLS + number % task.PROMPTS] for number in range(6)]
     answers = [task.strings()[number * 37][: 1 + number % task.LENGTH].tolist() for number in range(6)]
     rows = instruction.rows(prompts, answers, end=END, length=8)
     ended = instruction.rows(prompts, answers, end=END, length=8, pad=END)
 
-    def findings(of: Any, weight: np.ndarray, pad: int = instruction.PADDING) -> float:
+    def findings(of, weight, pad=instruction.PADDING):
         return float(len(instruction.findings(of.tokens, weight, end=END, pad=pad)))
 
     return {
@@ -156,13 +162,3 @@ def _batches() -> dict[str, float]:
         "weights shifted by one": findings(rows, np.roll(rows.weight, 1, axis=1)),
         "loss on padding": findings(rows, np.ones_like(rows.weight)),
     }
-
-
-def right(checked: tuple[Checked, ...]) -> Iterator[Checked]:
-    """Those of right code."""
-    return (each for each in checked if each.name == RIGHT)
-
-
-def planted(checked: tuple[Checked, ...]) -> Iterator[Checked]:
-    """Those of mistakes."""
-    return (each for each in checked if each.name != RIGHT)
