@@ -212,8 +212,6 @@ MISFITS = [
     ("moe", {"top_k": 8}, "--top-k 8 must be below --experts 8"),
     ("moe", {"warmup": 1000}, "--warmup 1000 must be below --train-steps 1000"),
     ("membership", {"warmup": 2000}, "--warmup 2000 must be below --train-steps 2000"),
-    ("membership", {"fine_fpr": 0.1}, "--fine-fpr 0.1 is above --fpr 0.01"),
-    ("membership", {"targets": 2}, "--fine-fpr 0.001 is finer than about 898 non-members of --targets 2 resolve"),
     ("memorise-text", {"copies": (4,)}, "--copies 4 must be two or more"),
     ("memorise-text", {"depths": (2,)}, "--depths 2 must be those of two models"),
     ("memorise-text", {"suffix": 9}, "--prefixes 2 4 8 16 and --suffix 9 are more than --letters 24"),
