@@ -1,69 +1,63 @@
-"""What the experiment compares, on a small network: equalities hold, and planted mistakes are far off."""
+"""What the study compares, on a small network: every way to read a text answers as the whole, and another text does not."""
 
-import functools
+import dataclasses
 
 import numpy as np
 import pytest
 
-from experiments.language.kv_cache import timing
-from experiments.language.kv_cache.exactness import Model, mistaken
-from gendiff import networks
+from experiments.language import kv_cache
+from experiments.language.kv_cache import CACHED, EXPERIMENT, WHOLE
+from gendiff import language, networks
 from gendiff.commands.chat import steps
-from gendiff.language import cache as caches
+from gendiff.pipelines import Chat
 from tests.networks import rig
 from tests.quickly import quickly
 
 NETWORK = networks.LanguageModel(vocabulary=257, context=256, width=16, depth=1, heads=2)
-IDS = np.random.default_rng(0).integers(0, 256, (2, 24)).astype(np.int32)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def model():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steps, "jit", quickly)
-        yield Model(NETWORK, rig.drawn(NETWORK, IDS))
+IDS = np.random.default_rng(0).integers(0, 256, (kv_cache.BATCH, 20 + kv_cache.AHEAD)).astype(np.int32)
 
 
 @pytest.fixture(scope="module")
-def whole(model):
-    return np.asarray(model.whole(IDS))
-
-
-@functools.cache
-def full(batch=1):
-    return caches.full(NETWORK, batch, 32)
+def chat():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "jit", quickly)
+        yield Chat(NETWORK, rig.drawn(NETWORK, IDS), language.tokens.plain(), None)
 
 
 @pytest.mark.slow
-def test_every_split_every_chunk_and_texts_of_unequal_lengths_answer_as_the_whole(model, whole):
-    for split in (1, 7, 23):
-        assert model.walked(full(), IDS[0], whole[0], split) < 1e-4
-    assert model.in_chunks(full(), IDS[0], whole[0], 5) < 1e-4
-    assert model.ragged(full(2), IDS, whole, np.array([3, 16]), 8) < 1e-4
-    assert model.walked(full(), IDS[1], whole[0], 7) > 1e-2  # another text
+def test_every_way_to_read_a_text_answers_as_the_whole(chat):
+    result = dict(kv_cache.differences(dataclasses.replace(EXPERIMENT.smoke, tokens=20), chat, IDS, 0))
+    assert len(result) == 6 and max(result.values()) < 1e-5
 
 
-@pytest.mark.slow
-def test_tokens_that_are_taken_back_leave_nothing_and_those_that_are_not_do(model, whole):
-    assert model.forgetting(full(), IDS[0], whole[0], 9, 4, True) < 1e-4
-    assert model.forgetting(full(), IDS[0], whole[0], 9, 4, False) > 1e-2
+def test_the_largest_difference_is_that_of_any_token_that_is_read():
+    """Of a model whose logits are its tokens, one of which differs."""
+    expected = np.arange(10.0, dtype=np.float32).reshape(2, 5, 1)
+    texts, calls = expected[..., 0].astype(np.int32), []
+
+    def read(tokens, cache):
+        calls.append(tokens.shape[1])
+        return tokens[..., None].astype(np.float32), cache
+
+    ends = np.array([[3, 1], [4, 2], [5, 5]])
+    cache = language.cache.Cache((), np.zeros(2, np.int32), 5)
+    assert kv_cache.largest_difference(read, cache, texts, expected, ends, 4) == 0 and calls == [4, 1, 4]
+    expected[1, 4] += 0.5
+    assert kv_cache.largest_difference(read, cache, texts, expected, ends, 4) == 0.5
+    expected[0, 0] -= 2
+    assert kv_cache.largest_difference(read, cache, texts, expected, ends, 4) == 2
 
 
-@pytest.mark.slow
-def test_a_window_that_shows_the_first_slots_is_far_off(model):
-    narrow = np.asarray(Model(NETWORK.clone(window=4), model.params).whole(IDS[:1]))[0]
-    ring = caches.ring(NETWORK, 1, 32, window=4, slack=24)
-    assert model.walked(ring, IDS[0], narrow, 1) < 1e-4
-    assert model.walked(mistaken(full(), 4), IDS[0], narrow, 1) > 1e-2
-
-
-def test_one_program_serves_all_steps_and_the_bytes_are_those_of_the_formula(model):
-    assert timing.programs(model, IDS[0], 6, 8) == 1
-    assert caches.nbytes(full(2).layers) == timing.formula_bytes(NETWORK, 2, 32)
+def test_one_program_serves_all_steps(chat):
+    assert kv_cache.programs(chat, IDS[0], 6) == 1
 
 
 def test_the_exponent_of_a_power_is_found():
-    lengths, noise = (10, 100, 1000), np.random.default_rng(0).normal(1, 0.01, (3, 20))
-    for power in (0.0, 1.0):
-        value, low, high = timing.exponent(lengths, np.array(lengths, float)[:, None] ** power * noise, 50)
+    config = dataclasses.replace(EXPERIMENT.presets["full"], lengths=(10, 100, 1000), resamples=50)
+    noise = np.random.default_rng(0).normal(1, 0.01, (3, 20))
+    spent = {way: np.array(config.lengths, float)[:, None] ** power * noise for way, power in ((CACHED, 0.0), (WHOLE, 1.0))}
+    *rows, cached, whole = kv_cache.judge_times(config, spent)
+    for each, power in ((cached, 0.0), (whole, 1.0)):
+        value, low, high = each.measures["exponent"]
         assert low <= power <= high or abs(value - power) < 0.01
+    assert rows[1].measures["tokens before"] == 100 and rows[1].measures[WHOLE] == pytest.approx(1e5, rel=0.01)
