@@ -5,8 +5,9 @@ claims and the sentences that answer are the study's; where they have changed si
 """
 
 import dataclasses
+import fnmatch
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,13 @@ def pages(folder: Path = FOLDER) -> Iterator[tuple[Path, str]]:
     outcomes = [concluded(path.parent) for path in sorted(folder.glob(f"*/{results.FILE}"))]
     loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
-    environment.filters["text"] = _text
+    environment.filters |= {"text": _text, "heading": lambda words: _text(words[:1].upper() + words[1:])}
     environment.globals |= {"claims": _claims, "cells": _cells, "duration": formatting.duration, "plain": _plain, "counts": _counts}
-    environment.globals |= {"needed": _needed, "mean": _mean}
     measured = {outcome.name for outcome in outcomes}
     waiting = [registry.load(name, experiments.EXPERIMENTS) for name in experiments.EXPERIMENTS if name not in measured]
     rows = {chapter: [_row(number, text, outcomes) for number, text in each.items()] for chapter, each in statements.CHAPTERS.items()}
-    promises, aims = ([(out.name, each) for out in outcomes for each in out.sections().get(role, [])] for role in ("promise", "aim"))
+    promises = [_counted(outcomes, "promise", text, named) for text, named in statements.PROMISES.items()]
+    aims = [_counted(outcomes, "aim", "", {outcome.name: ("*",)}) for outcome in outcomes if "aim" in outcome.sections()]
     index = environment.get_template("results.md.jinja")
     yield folder / "README.md", index.render(outcomes=outcomes, waiting=waiting, chapters=rows, promises=promises, aims=aims)
     before, _, after = re.split(r"(?<=results_pages -->\n)(.*)(?=<!-- end -->)", SAMPLERS.read_text(encoding="utf-8"), flags=re.S)
@@ -114,6 +115,19 @@ def _row(number: str, text: str, outcomes: Iterable[Results]) -> dict[str, Any]:
         if here or number in outcome.statements:
             studies.append(_Measured(outcome.name, outcome.statements.get(number, "")))
     return {"number": number, "text": text, "word": verdicts.in_words(summaries) if summaries else "", "studies": studies}
+
+
+def _counted(outcomes: Iterable[Results], role: str, text: str, named: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """How many claims of a role hold, and those that do not. named: by study the patterns of their ids."""
+    claims = [
+        each
+        for outcome in outcomes
+        for each in outcome.sections().get(role, [])
+        if any(fnmatch.fnmatchcase(each.id, pattern) for pattern in named.get(outcome.name, ()))
+    ]
+    missed = [each for each in claims if each.verdict != "PASS"]
+    lines = [f"{_text(each.first.statement)}: {_mean(each)}, needed {_unbroken(_needed(each))}, {each.verdict}" for each in missed]
+    return {"text": text, "names": list(named), "held": len(claims) - len(missed), "count": len(claims), "missed": "<br>".join(lines)}
 
 
 def _counts(outcome: Results) -> str:

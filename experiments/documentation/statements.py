@@ -1,4 +1,4 @@
-"""What the essay behind this project states, numbered, in words of this project: the rows of the front page of results."""
+"""What the essay behind this project states, numbered, in words of this project, and what the library promises: rows of the front page."""
 
 from collections.abc import Mapping
 
@@ -70,3 +70,14 @@ CHAPTERS: Mapping[str, Mapping[str, str]] = {
     },
 }
 """Statements by chapter, in the order of the essay."""
+
+PROMISES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "Certified samplers: each has the order of convergence that its theory states.": {"certify": ("*",)},
+    "A sample is a function of (parameters, key, index).": {
+        "invariance": ("noise", "oracle*", "guidance-*"),
+        "batch-jobs": ("same", "sampling"),
+    },
+    "One compile serves a whole grid of settings.": {"invariance": ("traces*",), "kv-cache": ("programs",)},
+    "Exact resume: a run that is killed ends as one that was not.": {"batch-jobs": ("training", "preemptions", "moved", "steps")},
+}
+"""Each promise of the library -> by study the ids of the claims that test it. That every claim is an experiment is what the page shows."""

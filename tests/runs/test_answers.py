@@ -29,7 +29,7 @@ NUMBERS = {"accuracy": answers.Cell("Means", ("ddim", 20), "accuracy"), "chain":
     [
         ("{ddim-20} floors", "0.1752 floors"),
         ("{ddim-20:.2f interval} floors", "0.18 [0.12, 0.23] floors"),
-        ("{accuracy:.1%} and {chain:.0% interval}", "98.3 % and 99 % [98 %, 100 %]"),
+        ("{accuracy:.1%} and {chain:.0% interval}", "98.3\u00a0% and 99\u00a0% [98\u00a0%, 100\u00a0%]"),
         ("{speed:interval} times", "1.5 [1.4, 1.6] times"),
         ("no number", "no number"),
     ],

@@ -184,6 +184,6 @@ def _shown(value: Number | float | int, spec: str, name: str) -> str:
         number, between = formatting.measured([(float(ends[0]), float(ends[1]), float(ends[2]))])[0]
         number = formatting.number(value) if isinstance(value, int) else number
     else:
-        number, low, high = (format(end, digits.replace(".%", ".0%")).replace("-", "−").replace("%", " %") for end in ends)
+        number, low, high = (format(end, digits.replace(".%", ".0%")).replace("-", "−").replace("%", "\u00a0%") for end in ends)
         between = f"[{low}, {high}]"
     return f"{number} {between}" if interval else number
