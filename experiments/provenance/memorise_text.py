@@ -128,7 +128,8 @@ def corpus(config: Config, seed: int) -> Corpus:
         raise ConfigError(f"--rows {config.rows} are more than the {len(rows)} of --length {config.length} that Python's manual has")
     rows = rows[rng.permutation(len(rows))[: config.rows]]
     copies = np.repeat(config.copies, config.canaries)
-    letters = _letters(rng, len(copies) + config.unseen + config.candidates, config.letters)
+    shape = len(copies) + config.unseen + config.candidates, config.letters
+    letters = rng.integers(ord("a"), ord("z") + 1, shape).astype(np.int32)
     seen, unseen, candidates = np.split(letters, [len(copies), len(copies) + config.unseen])
     copied = np.repeat(seen, copies, 0)
     place = rng.permutation(config.rows)[: len(copied), None]
@@ -175,10 +176,6 @@ def manual(config: Config) -> np.ndarray:
     tokenizer = language.tokens.plain()
     ids = [tokenizer.encode(each) for each in text.python_manual().texts]
     return text.rows(ids, config.length + 1, tokenizer.size - 1)
-
-
-def _letters(rng: np.random.Generator, count: int, length: int) -> np.ndarray:
-    return rng.integers(ord("a"), ord("z") + 1, (count, length)).astype(np.int32)
 
 
 @functools.lru_cache  # one object, so that all trainings of a network share a compiled step

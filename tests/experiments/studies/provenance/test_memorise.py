@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.provenance import memorise
+from experiments.provenance.memorise import training
 from gendiff.commands.images.image_training import IMAGES
 from gendiff.runs import devices, run_folder
 from gendiff.runs.progress import Progress
@@ -15,20 +16,20 @@ FULL = memorise.EXPERIMENT.presets["full"]
 
 
 def test_sets_are_nested_halves_are_disjoint_and_copies_stand_as_often_as_they_say():
-    learned = memorise.sets(FULL, 3)
+    learned = training.sets(FULL, 3)
     for small, large in zip(FULL.sizes, FULL.sizes[1:], strict=False):
         assert set(learned[f"{small}"]) < set(learned[f"{large}"]) <= set(range(IMAGES))
     for size in FULL.halves:
         assert len(set(learned[f"{size}"]) | set(learned[f"{size}, second half"])) == 2 * size
-    repeated = learned[memorise.REPEATED]
-    np.testing.assert_array_equal(memorise.distinct(repeated), learned[f"{FULL.inside}"])  # the de-duplicated set
-    found, counts = np.unique(repeated.rows, return_counts=True)
-    np.testing.assert_array_equal(counts[np.argsort(np.argsort(memorise.distinct(repeated)))], memorise.times(FULL))
+    repeated = learned[training.REPEATED]
+    np.testing.assert_array_equal(training.distinct(repeated), learned[f"{FULL.inside}"])  # the de-duplicated set
+    found, counts = np.unique(repeated, return_counts=True)
+    np.testing.assert_array_equal(counts[np.argsort(np.argsort(training.distinct(repeated)))], training.times(FULL))
     assert len(found) == 512 and counts.sum() == 416 + 16 * (1 + 2 + 4 + 8 + 16 + 32)
 
 
 def test_the_grid_ends_at_the_last_step_and_grows_by_half_an_octave():
-    steps = memorise.grid(FULL)
+    steps = training.grid(FULL)
     assert steps[0] == FULL.first and steps[-1] == FULL.train_steps
     np.testing.assert_allclose(np.diff(np.log2(steps[:-1])), 0.5, atol=0.01)
 
@@ -68,12 +69,12 @@ def test_equal_samples_agree_and_independent_ones_do_not():
 def test_a_training_that_was_cut_off_before_its_samples_draws_the_same_and_trains_no_more(tmp_path):
     folder, quiet = run_folder.create(tmp_path / "run"), Progress(quiet=True)
     with devices.compiled_quickly():
-        memorise.train(SMOKE, folder, quiet)
-        before = memorise.read(folder, 0, SMOKE.train_steps)
+        training.train(SMOKE, folder, quiet)
+        before = training.read(folder, 0, SMOKE.train_steps)
         (folder.path / f"samples_seed_0_step_{SMOKE.train_steps}.npz").unlink()
         lines = folder.read_metrics()
-        memorise.train(SMOKE, folder, quiet)
-        after = memorise.read(folder, 0, SMOKE.train_steps)
+        training.train(SMOKE, folder, quiet)
+        after = training.read(folder, 0, SMOKE.train_steps)
         exact = dataclasses.replace(SMOKE, sampling_steps=20)
         hits = memorise.untrained(exact, np.random.default_rng(0).normal(size=(24, 8, 8, 1)).astype(np.float32))
     for first, second in zip(dataclasses.astuple(before), dataclasses.astuple(after), strict=True):

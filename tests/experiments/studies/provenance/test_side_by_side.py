@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.provenance import side_by_side
-from experiments.provenance.memorise import LOSS
+from experiments.provenance.memorise.training import LOSS
 from gendiff import diffusion
 from gendiff.training import optimizers
 from tests.quickly import quickly

@@ -7,32 +7,24 @@ Samples on a grid of steps show which share of them are copies, and since when. 
 what copies everything and what copies nothing.
 """
 
-import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-import jax
 import jax.numpy as jnp
-import msgspec
 import numpy as np
 import scipy.stats
 
 from experiments.provenance import logistic, side_by_side
-from experiments.provenance.side_by_side import SCHEDULE, SHAPE
-from gendiff import diffusion
-from gendiff.commands.images.image_training import IMAGES
-from gendiff.core import files, npz
-from gendiff.core.errors import ConfigError
-from gendiff.core.types import Loss, Params
+from experiments.provenance.memorise import training
+from experiments.provenance.memorise.training import REPEATED, Config
+from experiments.provenance.side_by_side import SHAPE
 from gendiff.data import digits
-from gendiff.diffusion import grids, objectives, oracles, parameterization, samplers, sampling, weighting
+from gendiff.diffusion import oracles
 from gendiff.diffusion.types import Denoiser
 from gendiff.metrics import near_copies, neighbours
-from gendiff.runs import devices, drawing, ranges, training_loop
+from gendiff.runs import devices, drawing
 from gendiff.runs.progress import Progress
-from gendiff.runs.ranges import Count, Distinct, Natural, Positive, Seed, Several
 from gendiff.runs.reporting import figures, intervals
 from gendiff.runs.reporting.answers import Answer, Change
 from gendiff.runs.reporting.results import Figure
@@ -44,186 +36,12 @@ RATIO = 1 / 3
 """A sample is a copy where its nearest training picture is nearer than this share of the distance to the second nearest one."""
 LEVEL = 0.1
 """Share of copies that marks the time of memorisation."""
-EMA = 0.998
-"""Decay per step of the parameters that are sampled from."""
 SHOWN = 12
 """Samples in each row of the picture."""
 SMALLEST, LARGEST, HALVES, SIZES = "smallest set", "largest set", "larger halves", "all sets"
-REPEATED, ONCE, MOST, PLAIN = "set with copies", "pictures that stand once", "pictures with most copies", "de-duplicated set"
+ONCE, MOST, PLAIN = "pictures that stand once", "pictures with most copies", "de-duplicated set"
 MEMORISER, GAUSSIAN = "exact memoriser", "Gaussian"
 BY_SIZE, BY_COPIES, BY_HALVES, P_VALUES = "sizes", "copies", "halves", "p-values"
-Size = Annotated[int, msgspec.Meta(ge=8, le=IMAGES)]
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """The numbers that are turned."""
-
-    seeds: Distinct[Seed] = (0, 1, 2)
-    """Seeds of sets and of training; each trains a network for every set, all of them as one program."""
-    sizes: Distinct[Size] = (64, 128, 256, 512, 1024)
-    """Pictures of each set; the smaller sets lie in the larger ones."""
-    halves: Distinct[Size] = (64, 512)
-    """Sizes that have a second set, disjoint from the first."""
-    inside: Size = 512
-    """Different pictures of the set in which some stand many times; its de-duplicated form is the set of this size."""
-    copies: Distinct[Annotated[int, msgspec.Meta(ge=1, le=1024)]] = (1, 2, 4, 8, 16, 32)
-    """How often they stand there."""
-    copied: Several = 16
-    """How many pictures stand there as often as each of these numbers."""
-    train_steps: Count = 10000
-    """Optimizer steps, the same for all sets."""
-    first: Count = 250
-    """The first step at which samples are drawn; from one such step to the next their number grows by half of an octave."""
-    batch: Count = 64
-    """Pictures per step."""
-    width: Annotated[int, msgspec.Meta(ge=8, le=4096)] = 256
-    """Hidden numbers of a layer."""
-    learning_rate: Positive = 2e-3
-    """Of Adam, constant after the warm-up."""
-    warmup: Natural = 200
-    """Steps until it is reached."""
-    samples: Several = 500
-    """Samples of each network at each step of the grid."""
-    last_samples: Several = 2000
-    """The same at the last step."""
-    sampling_steps: Several = 30
-    """DDPM steps, which are DDIM steps with fresh noise."""
-    resamples: Several = 1000
-    """Bootstrap draws behind intervals."""
-
-
-def grid(config: Config) -> tuple[int, ...]:
-    """The steps at which samples are drawn, the last one included."""
-    steps, at = [], float(config.first)
-    while round(at) < config.train_steps:
-        steps.append(round(at))
-        at *= 2**0.5
-    return (*steps, config.train_steps)
-
-
-def check(config: Config) -> None:
-    """ConfigError where numbers of the configuration do not fit each other."""
-    for name in ("sizes", "halves", "copies"):
-        ranges.rising(name, getattr(config, name))
-        if len(getattr(config, name)) < 2:
-            words = f"--{name} {ranges.shown(getattr(config, name))} must be two or more"
-            raise ConfigError(f"{words}: what grows with them is asked for")
-    for size in (*config.halves, config.inside):
-        ranges.among("inside" if size == config.inside else "halves", size, "sizes", config.sizes)
-    if 2 * config.halves[-1] > IMAGES:
-        words = f"--halves {ranges.shown(config.halves)}: two disjoint sets of the last"
-        raise ConfigError(f"{words} need more than {IMAGES} digits")
-    if len(config.copies) * config.copied > config.inside:
-        raise ConfigError(f"--copied {config.copied} of each of --copies are more than --inside {config.inside}")
-    ranges.at_most("batch", config.batch, "sizes", config.sizes[0])
-    ranges.at_most("first", config.first, "train-steps", config.train_steps)
-    if config.warmup >= config.train_steps:
-        raise ConfigError(f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps")
-
-
-def sets(config: Config, seed: int) -> dict[str, np.ndarray]:
-    """By name the training digits that each network of a seed learns: each size, the second halves, and the set with copies."""
-    order = np.random.default_rng(seed).permutation(IMAGES)
-    first = {f"{size}": order[:size] for size in config.sizes}
-    second = {f"{size}, second half": order[IMAGES - size :] for size in config.halves}
-    return {**first, **second, REPEATED: np.repeat(order[: config.inside], times(config))}
-
-
-def distinct(rows: np.ndarray) -> np.ndarray:
-    """The rows without copies, in their order."""
-    return np.array(list(dict.fromkeys(rows.tolist())))
-
-
-def times(config: Config) -> np.ndarray:
-    """(inside,) how often each picture of the set with copies stands there: `copied` of each number, then those that stand once."""
-    marked = np.repeat(config.copies, config.copied)
-    return np.concatenate([marked, np.ones(config.inside - len(marked), np.int64)])
-
-
-FORM = parameterization.clean()
-predict = functools.partial(side_by_side.predict, pace=0.02, standardised=True)
-"""An MLP that predicts the clean picture. In this form it memorises in far fewer steps than with the flow's own target."""
-LOSS: Loss = objectives.denoising(predict, SCHEDULE, FORM, levels=weighting.stratified_levels(), drop_condition=0.0)
-
-
-def draw(config: Config, denoise: Denoiser, index: jax.Array) -> jax.Array:
-    """Samples (n, 8, 8, 1) of DDPM: sample i takes the same noise with every denoiser, at every step."""
-    levels = grids.trailing(SCHEDULE, config.sampling_steps)
-    return sampling.sample(jax.random.key(1), denoise, samplers.ddim(eta=1.0), levels, SHAPE, index)
-
-
-def draws(config: Config) -> Callable[[Params, jax.Array], jax.Array]:
-    """(parameters, index (n,)) -> samples (networks, n, 8, 8, 1)."""
-
-    def of_one(params: Params, index: jax.Array) -> jax.Array:
-        return draw(config, diffusion.from_network(predict, params, FORM), index)
-
-    return devices.jit(jax.vmap(of_one, in_axes=(0, None)))
-
-
-def losses() -> Callable[[Params, jax.Array, jax.Array], jax.Array]:
-    """(parameters, learned (b, networks, 8, 8, 1), held-out (h, 8, 8, 1)) -> (2, networks) mean losses over 8 draws."""
-
-    def both(params: Params, learned: jax.Array, held_out: jax.Array) -> jax.Array:
-        fresh = jnp.broadcast_to(held_out[:, None], (held_out.shape[0], learned.shape[1], *SHAPE))
-
-        def mean(key: jax.Array) -> jax.Array:
-            pairs = zip(jax.random.split(key), (learned, fresh), strict=True)
-            return jnp.stack([side_by_side.each_loss(params, each, images, LOSS) for each, images in pairs])
-
-        return jnp.mean(jax.lax.map(mean, jax.random.split(jax.random.key(2), 8)), axis=0)
-
-    return devices.jit(both)
-
-
-@dataclasses.dataclass(frozen=True)
-class Drawn:
-    """At one step. samples: (networks, n, 64). seen, held_out: (networks,) losses on training and on held-out pictures."""
-
-    samples: np.ndarray
-    seen: np.ndarray
-    held_out: np.ndarray
-
-
-def train(config: Config, folder: RunFolder, progress: Progress) -> None:
-    """From each step of the grid to the next, and draws there: what has been drawn is not drawn again."""
-    split, drawn_by, loss = digits.load(), draws(config), losses()
-    objective = side_by_side.SumOfLosses(LOSS)
-    optimizer = side_by_side.optimizer(config.learning_rate, config.warmup, 1.0)
-    for seed in config.seeds:
-        rows = list(sets(config, seed).values())
-        init = side_by_side.starts(config.width, len(rows))
-        program = training_loop.compile_loss(objective, optimizer, init, folder, ema=(EMA,), ema_warm_up=True)
-        for step in grid(config):
-            if _file(folder, seed, step).exists():
-                continue
-            state = training_loop.train(
-                program,
-                functools.partial(side_by_side.batch_at, split.train_images, rows, config.batch, seed),
-                seed=seed,
-                steps=step,
-                folder=folder,
-                progress=progress,
-                checkpoint_every=2000,
-                log_every=100,
-            )
-            count = config.last_samples if step == config.train_steps else config.samples
-            samples = drawing.finite(drawn_by(state.ema, jnp.arange(count)), f"seed {seed}, step {step}")
-            learned = np.stack([split.train_images[each[: min(config.sizes)]] for each in rows], 1)
-            both = np.asarray(loss(state.ema, jnp.asarray(learned), jnp.asarray(split.held_out_images)))
-            with files.replacing(_file(folder, seed, step)) as file:
-                np.savez(file, samples=samples.reshape(len(rows), count, -1), seen=both[0], held_out=both[1])
-
-
-def read(folder: RunFolder, seed: int, step: int) -> Drawn:
-    """What was drawn at one step. DataError where it is missing or damaged."""
-    file = npz.existing(_file(folder, seed, step), ".npz")
-    return Drawn(**npz.guarded(file, lambda: npz.read(file, ["samples", "seen", "held_out"])))
-
-
-def _file(folder: RunFolder, seed: int, step: int) -> Path:
-    return folder.path / f"samples_seed_{seed}_step_{step}.npz"
 
 
 def copied(samples: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -281,24 +99,24 @@ def untrained(config: Config, images: np.ndarray) -> dict[str, np.ndarray]:
         MEMORISER: oracles.empirical(images),
         GAUSSIAN: oracles.correlated(rows.mean(0).reshape(SHAPE), np.cov(rows.T)),
     }
-    index, jitted = jnp.arange(config.samples), devices.jit(functools.partial(draw, config))
+    index, jitted = jnp.arange(config.samples), devices.jit(functools.partial(training.draw, config))
     return {name: copied(drawing.finite(jitted(denoise, index), name), rows) for name, denoise in known.items()}
 
 
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
     """Every seed, from the files of its training; then what is measured of all seeds together."""
-    split, steps = digits.load(), grid(config)
+    split, steps = digits.load(), training.grid(config)
     images = split.train_images.reshape(-1, side_by_side.PIXELS)
     crossings, regenerations, agreements = [], [], []
     for seed in config.seeds:
         with progress.phase("judge", seed=seed):
-            learned = sets(config, seed)
-            drawn = [read(folder, seed, step) for step in steps]
+            learned = training.sets(config, seed)
+            drawn = [training.read(folder, seed, step) for step in steps]
             sized = list(_sizes(config, seed, drawn, learned, split))
             yield from sized
             crossings.append([float(each.arrays["time"]) for each in sized])
             last = dict(zip(learned, drawn[-1].samples, strict=True))
-            pictures = images[distinct(learned[REPEATED])]
+            pictures = images[training.distinct(learned[REPEATED])]
             both = np.stack([regenerated(last[name], pictures) for name in (REPEATED, f"{config.inside}")])
             yield from _copies(config, seed, both)
             regenerations.append(both)
@@ -308,13 +126,15 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
             agreements.append(cosines)
     with progress.phase("claims"):
         yield from _pooled(config, np.array(crossings), np.stack(regenerations), np.concatenate(agreements, 1))
-        smallest = split.train_images[sets(config, config.seeds[0])[f"{config.sizes[0]}"]]
+        smallest = split.train_images[training.sets(config, config.seeds[0])[f"{config.sizes[0]}"]]
         for name, hits in untrained(config, smallest).items():
             yield Measured(name, {"copies": intervals.share(hits)}, n=len(hits))
 
 
-def _sizes(config: Config, seed: int, drawn: list[Drawn], learned: dict[str, np.ndarray], split: digits.Split) -> Iterator[Measured]:
-    steps = grid(config)
+def _sizes(
+    config: Config, seed: int, drawn: list[training.Drawn], learned: dict[str, np.ndarray], split: digits.Split
+) -> Iterator[Measured]:
+    steps = training.grid(config)
     images, fresh = (each.reshape(len(each), -1) for each in (split.train_images, split.held_out_images))
     for at, size in enumerate(config.sizes):
         known = images[learned[f"{size}"]]
@@ -335,9 +155,9 @@ def _sizes(config: Config, seed: int, drawn: list[Drawn], learned: dict[str, np.
 def _copies(config: Config, seed: int, hits: np.ndarray) -> Iterator[Measured]:
     """hits: (2, inside) whether each picture is regenerated by the network with copies and by the de-duplicated one."""
     marked = len(config.copies) * config.copied
-    x = np.log2(times(config)[:marked])
+    x = np.log2(training.times(config)[:marked])
     yield Measured(REPEATED, {"slope": logistic.interval(x, hits[0, :marked], config.resamples)}, seed, marked)
-    once = hits[0, times(config) == 1]
+    once = hits[0, training.times(config) == 1]
     yield Measured(ONCE, {"regenerated": intervals.share(once)}, seed, len(once))
     for name, each in ((REPEATED, hits[0]), (PLAIN, hits[1])):
         yield Measured(name, logistic.p_values(x, each[:marked]), seed, marked, P_VALUES)
@@ -353,7 +173,7 @@ def _halves(config: Config, seed: int, cosines: np.ndarray) -> Measured:
 def _pooled(config: Config, crossings: np.ndarray, hits: np.ndarray, cosines: np.ndarray) -> Iterator[Measured]:
     known = int(np.isfinite(crossings).all(0).sum())
     yield Measured(SIZES, {"power": power(config.sizes, crossings)}, n=max(1, known * len(crossings)))
-    counts = times(config)
+    counts = training.times(config)
     for name, each in ((MOST, hits[:, 0]), (PLAIN, hits[:, 1])):
         most = each[:, counts == config.copies[-1]].ravel()
         yield Measured(name, {"regenerated": intervals.share(most)}, n=len(most))
@@ -482,7 +302,7 @@ STUDY = Study(
     config=Config,
     presets={"full": Config()},
     smoke=Config(seeds=(0,), sampling_steps=4, resamples=20, **_SMOKE),
-    train=train,
+    train=training.train,
     measure=measure,
     words={
         "pictures": "pictures",
@@ -515,6 +335,6 @@ STUDY = Study(
         P_VALUES: ("Whether copies matter, by other tests", ""),
     },
     answer=ANSWER,
-    more={"check": check},
+    more={"check": training.check},
 )
 EXPERIMENT = STUDY.experiment()
