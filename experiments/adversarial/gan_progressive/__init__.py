@@ -31,6 +31,7 @@ ANSWER = Answer(
         "many-*": "check",
         "copied-*": "check",
         "untrained-*": "check",
+        "mean-picture-*": "check",
     },
     text="no, not at these sizes: {progressive-digits:.2f} times the Fréchet distance on digits; "
     "but a GAN draws {few-digits:.0f} times as fast as diffusion",

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from gendiff.commands.images import emoji_pictures, image_training
+from gendiff.commands.images.image_features import Judging
 from gendiff.commands.images.image_training import IMAGES, Recipe
 from gendiff.core.errors import ConfigError
 from gendiff.runs import ranges
@@ -37,7 +38,10 @@ class Thresholds:
     copied: float = 0.5
     """Training pictures themselves must have more near-copies than held-out ones by this, at least."""
     untrained: float = 2.0
-    """Least Fréchet distance of an untrained generator over that of the progressive one, as the latent experiment asks of its networks."""
+    """Least Fréchet distance of an untrained generator over that of the progressive one, as in the latent experiment.
+
+    So far must the mean training picture be too.
+    """
     few: float = 5.0
     """Least seconds of a picture in the few steps of diffusion over those of the GAN: half of the evaluations, by default 10. The other
     half is left for networks that cost different amounts."""
@@ -89,6 +93,10 @@ class Config:
     """Emoji to train on."""
     held_out: emoji_pictures.HeldOut = 380
     """Held-out emoji, to which distances are measured."""
+    features: Judging = "classifier"
+    """What distances and recall of emoji are of: features of EfficientNet-Lite0 (extra `judge`), or fixed random ones.
+
+    Digits are compared by their pixels."""
     fading: _Part = 0.5
     """Share of a stage during which its block fades in (Karras et al., 2018, App. A.1)."""
     ema: Decay = 0.99

@@ -46,6 +46,9 @@ def _of_subject(config: Config, times: StepSeconds, subject: str, of: OfSubject)
     statement = f"{subject}: Fréchet distance of an untrained generator over that of the progressive GAN"
     untrained = sets.ratio(of.untrained, of.trainings[PROGRESSIVE][0].last.distances)
     yield claim(f"untrained-{subject}", statement, untrained, ">=", "untrained", n=len(of.untrained), kind="control")
+    statement = f"{subject}: Fréchet distance of the mean training picture over that of the progressive GAN"
+    mean = sets.ratio(of.mean, of.trainings[PROGRESSIVE][0].last.distances)
+    yield claim(f"mean-picture-{subject}", statement, mean, ">=", "untrained", n=len(of.mean), kind="control")
 
 
 def _of_seeds(config: Config, subject: str, of: OfSubject) -> Iterator[Claim]:

@@ -55,13 +55,15 @@ class OfTraining:
 class OfSubject:
     """Everything of one subject. trainings: of each method, by seed. floor, real: training pictures as samples, and held-out near-copies.
 
-    untrained: distances of a generator before its training. seconds: of one picture in each round, by what is timed.
+    untrained: distances of a generator before its training. mean: of the mean training picture.
+    seconds: of one picture in each round, by what is timed.
     """
 
     trainings: Mapping[str, tuple[OfTraining, ...]]
     floor: Measured
     real: np.ndarray
     untrained: np.ndarray
+    mean: np.ndarray
     seconds: Mapping[str, tuple[float, ...]]
 
 
@@ -70,11 +72,12 @@ class PictureJudge:
 
     def __init__(self, config: Config, subject: str) -> None:
         self._draws, self._size, self._digits = config.draws, numbers(config, subject).draw_size, subject == DIGITS
-        self._features = features.pixels if self._digits else image_features.function(FeatureOptions())
+        self._features = features.pixels if self._digits else image_features.function(FeatureOptions(config.features))
         training, held_out = pictures.load(config, subject)
         self._training, self._held_out = self._pixels(training), self._rows(held_out)
         self.real = self._copied(held_out)
         self.floor = self.measure(training)
+        self.mean = self.distances(np.repeat(training.mean(axis=0, keepdims=True), self._size, axis=0))
 
     def measure(self, images: np.ndarray) -> Measured:
         """Every number of one set."""
@@ -121,7 +124,7 @@ def of_subject(config: Config, folder: RunFolder, subject: str, progress: Progre
         untrained = judge.distances(np.clip(blank, -1.0, 1.0))
     with progress.phase(f"time drawing {subject}"):
         seconds = _timed(config, folder, subject)
-    return OfSubject(trainings, judge.floor, judge.real, untrained, seconds)
+    return OfSubject(trainings, judge.floor, judge.real, untrained, judge.mean, seconds)
 
 
 def ratio(first: np.ndarray, second: np.ndarray) -> Number:

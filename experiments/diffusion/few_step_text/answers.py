@@ -69,7 +69,7 @@ def answers(config: Config, network: str, folder: RunFolder, progress: Progress)
             with progress.phase("sample", seed=seed):
                 drawn = programs(each, learned[each.steps].levels if each.method == LEARNED else None)
             with progress.phase("judge", seed=seed):
-                points = subjects.measured(drawn.pictures)
+                points = subjects.measured(config.features, drawn.pictures)
                 every[each] = Answer(
                     frechet=interval(ratio_of_means, frechet.over_subsets(subject.real, points, **options), floor),
                     recall=precision_recall.measure(subject.real, points).recall,

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 
 from experiments.diffusion.students import METHODS, REFLOW, STUDENTS, Power, check_powers
+from gendiff.commands.images.image_features import Judging
 from gendiff.commands.text_to_image import texts
 from gendiff.core.errors import ConfigError
 from gendiff.runs import ranges
@@ -57,6 +58,10 @@ class Config:
     """Of the network of scenes. The numbers were chosen on captions that are not judged."""
     emoji: Guiding = Guiding(scale=5.0, low=2.0, high=8.0, stop=0.98)
     """Of the network of drawings. The numbers were chosen on captions that are not judged."""
+    features: Judging = "classifier"
+    """What Fréchet distances and the likeness of drawings are of: the features of EfficientNet-Lite0 (extra `judge`).
+
+    random-convolutions is a fixed network for distances, and squares of pixels for likeness, which like a blur too."""
     pictures: Annotated[int, msgspec.Meta(ge=8, le=767)] = 224
     """Captions that are judged, each with one picture per set."""
     real: Annotated[int, msgspec.Meta(ge=8, le=1534)] = 1534

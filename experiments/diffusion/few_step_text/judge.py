@@ -3,6 +3,8 @@
 import functools
 from collections.abc import Iterator
 
+import numpy as np
+
 from experiments.diffusion import equivalence, few_evaluations, students
 from experiments.diffusion.few_step_text import answers, shown
 from experiments.diffusion.few_step_text.answers import Answers
@@ -97,7 +99,7 @@ def compared(config: Config, answered: Answers) -> tuple[list[Claim], dict[str, 
 def adhering(config: Config, answered: Answers) -> Iterator[Claim]:
     """What the default of prompts loses, what guidance on an interval loses and saves, what the student loses; over all seeds.
 
-    The control is what no guidance loses.
+    Controls are what no guidance, the fewest steps and the mean of real pictures lose.
     """
     network, steps = answered.subject.name, max(config.saving)
     claim = functools.partial(verdicts.against, config.thresholds, None, figure=f"{network}_adherence.png")
@@ -117,8 +119,19 @@ def adhering(config: Config, answered: Answers) -> Iterator[Claim]:
     about = f"{network}: {student}, {few} steps: {of_share} guidance in {steps} steps"
     number = loss(answered, student, steps, few)
     yield claim(f"{network}-{few_evaluations.word(student)}-adheres", about, number, "<=", "adherence", n=count)
-    number = loss(answered, UNIPC, steps)
-    yield claim(f"{network}-unguided-loses", f"{network}: no guidance: {words}", number, ">=", "adherence", n=count, kind="control")
+    blank = np.broadcast_to(answered.subject.mean, (config.pictures, *answered.subject.mean.shape))
+    least = min(each.steps for each in answered.every if each.method == GUIDED)
+    controls = {
+        "unguided": ("no guidance", loss(answered, UNIPC, steps)),
+        "one-step": (f"guidance in the fewest steps, {least}", lost(answered, (GUIDED, steps), (GUIDED, least))),
+        "mean-picture": (
+            "the mean of real pictures",
+            less(answered.hits(GUIDED, steps), answered.subject.adherence(blank)),
+        ),
+    }
+    for name, (what, number) in controls.items():
+        about = f"{network}: {what}: {words}"
+        yield claim(f"{network}-{name}-loses", about, number, ">=", "adherence", n=count, kind="control")
 
 
 def loss(answered: Answers, method: str, steps: int, few: int | None = None) -> Number:
@@ -131,4 +144,9 @@ def loss(answered: Answers, method: str, steps: int, few: int | None = None) -> 
 
 def lost(answered: Answers, reference: tuple[str, int], other: tuple[str, int]) -> Number:
     """By how much less often the other's pictures show their caption, paired by caption. Both: (method, steps)."""
-    return intervals.interval(intervals.difference_of_means, answered.hits(*reference), answered.hits(*other), paired=True)
+    return less(answered.hits(*reference), answered.hits(*other))
+
+
+def less(hits: np.ndarray, others: np.ndarray) -> Number:
+    """The share of the first less that of the others, paired by caption."""
+    return intervals.interval(intervals.difference_of_means, hits, others, paired=True)

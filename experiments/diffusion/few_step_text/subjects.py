@@ -18,17 +18,17 @@ from experiments.diffusion.encoded_captions import Encoded
 from experiments.diffusion.few_step_text.config import EMOJI, SHAPES, Config, Guiding
 from experiments.diffusion.text_to_image import sets
 from experiments.diffusion.text_to_image.drawings import answers
+from gendiff.commands.images import image_features
 from gendiff.commands.images.image_coding import Coder
-from gendiff.commands.images.image_features import SEED
+from gendiff.commands.images.image_features import FeatureOptions, Judging
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.text_to_image import networks, published
 from gendiff.commands.text_to_image.networks import Normalisation, Trained
 from gendiff.commands.trained_networks import FOLDER
 from gendiff.core.types import Params
-from gendiff.data import rendering, scaling, shapes, shapes_oracle
+from gendiff.data import rendering, shapes, shapes_oracle
 from gendiff.diffusion import grids
 from gendiff.diffusion.types import Level
-from gendiff.metrics import features
 from gendiff.runs.progress import Progress
 
 REAL = 2
@@ -48,6 +48,7 @@ class Subject:
     none of which is judged.
     decode: what the network draws (n, h, w, c) -> pictures (n, h, w, 3). adherence: pictures -> (n,) 1 where the caption is met.
     real, floor: features of real pictures, and of others that are measured as if they were drawn.
+    mean: (h, w, 3) of real pictures, pixel by pixel.
     resolution, norm: of `grids.resolved`.
     """
 
@@ -64,6 +65,7 @@ class Subject:
     adherence: Callable[[np.ndarray], np.ndarray]
     real: np.ndarray
     floor: np.ndarray
+    mean: np.ndarray
     resolution: float
     norm: float
 
@@ -82,10 +84,9 @@ def opened(config: Config, name: str, progress: Progress) -> Subject:
     return _of_scenes(config, given) if name == SHAPES else _of_drawings(config, given, progress)
 
 
-def measured(images: np.ndarray) -> np.ndarray:
-    """(n, d) features of pictures (n, h, w, 3), which are clipped and rounded as a screen would: those of random convolutions."""
-    seen = np.asarray(scaling.round_to_levels(np.clip(images, -1, 1), 256))
-    return features.extract(features.random_convolutions(SEED), seen)
+def measured(features: Judging, images: np.ndarray) -> np.ndarray:
+    """(n, d) features of pictures (n, h, w, 3), which are clipped and rounded as a screen would."""
+    return image_features.of_drawn(image_features.function(FeatureOptions(features)), images)
 
 
 @functools.lru_cache(maxsize=16)
@@ -98,7 +99,7 @@ def _of_scenes(config: Config, given: Trained) -> Subject:
     asked, seen = scenes.prompts(config.pictures, held_out=True), scenes.prompts(config.learn_batch, held_out=False)
     drawn = shapes.draw(scenes.RECIPE, REAL, np.arange(config.real + config.pictures), unseen=True)
     images = rendering.render(drawn, scenes.SIDE)
-    rows = measured(images)
+    rows = measured(config.features, images)
 
     def adherence(images: np.ndarray) -> np.ndarray:
         return sets.measured(images, shapes_oracle.read(images), asked)["accuracy"]
@@ -117,6 +118,7 @@ def _of_scenes(config: Config, given: Trained) -> Subject:
         adherence=adherence,
         real=rows[: config.real],
         floor=rows[config.real :],
+        mean=images[: config.real].mean(axis=0),
         resolution=2 / 255,
         norm=few_evaluations.norm(images),
     )
@@ -129,6 +131,7 @@ def _of_drawings(config: Config, given: Trained, progress: Progress) -> Subject:
     training, held_out = captioned_emoji.load(drawings)
     others, asked, _ = answers.chosen(training, held_out, config.pictures)
     coder = Coder(networks.autoencoder(drawings, normalisation), drawings.together, progress)
+    likeness = answers.likeness("classifier" if config.features == "classifier" else "squares")
     first, judged = training.images[: drawings.together], set(asked.captions)
     rest = training.rows([row for row, caption in enumerate(training.captions) if caption not in judged])
     written = captioned_emoji.written(rest, drawings.keywords)
@@ -143,9 +146,10 @@ def _of_drawings(config: Config, given: Trained, progress: Progress) -> Subject:
         others=others.rows(answers.shown_rows(len(others), config.learn_batch)).captions,
         taught=lambda count: tuple(itertools.islice(itertools.cycle(written), count)),
         decode=functools.partial(coder.decode, params),
-        adherence=lambda images: answers.retrieved(images, asked.images, min(CANDIDATES, len(asked))),
-        real=measured(training.images[: config.real]),
-        floor=measured(held_out.images[: config.pictures]),
+        adherence=lambda images: answers.retrieved(images, asked.images, min(CANDIDATES, len(asked)), likeness),
+        real=measured(config.features, training.images[: config.real]),
+        floor=measured(config.features, held_out.images[: config.pictures]),
+        mean=training.images.mean(axis=0),
         resolution=resolution,
         norm=few_evaluations.norm(coder.encode(params, first)[0]),
     )

@@ -32,7 +32,14 @@ _MODEL = Recipe(batch=8, warmup=1, channels=(8,))
 _CODER = Learning(train_steps=2, batch=8, warmup=1, channels=(8, 8, 8, 8), drop_condition=0.0)
 _NETWORKS: dict[str, Any] = {"side": 32, "factor": 2, "channels": 1, "autoencoder": _CODER, "latents": _MODEL, "pixels": _MODEL}
 _FEW: dict[str, Any] = {"pictures": 32, "held_out": 16, "samples": 16, "draw_size": 8, "draws": 3, "together": 16, "shown": 4}
-_SHORT: dict[str, Any] = {"seconds": 0.1, "fractions": (0.5, 1.0), "sampling_steps": 2, "resolutions": (32,), "resamples": 20}
+_SHORT: dict[str, Any] = {
+    "seconds": 0.1,
+    "fractions": (0.5, 1.0),
+    "sampling_steps": 2,
+    "resolutions": (32,),
+    "resamples": 20,
+    "features": "random-convolutions",
+}
 _ROUNDS: dict[str, Any] = {"step_rounds": 2, "sampling_rounds": 2, "cost_rounds": 2}
 
 ANSWER = Answer(

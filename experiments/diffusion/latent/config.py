@@ -7,6 +7,7 @@ import msgspec
 
 from gendiff.commands.images import emoji_pictures
 from gendiff.commands.images.image_coding import Factor, LatentChannels
+from gendiff.commands.images.image_features import Judging
 from gendiff.commands.images.image_training import Learning, Recipe
 from gendiff.runs.ranges import Count, Distinct, NonNegative, Positive, Seed, Several
 
@@ -33,7 +34,10 @@ class Thresholds:
     equal_quality: float = 2.0
     """Least seconds that the pixel model needs for its last distance over those of the latent model: "fast" should mean twice at least."""
     untrained: float = 2.0
-    """Least Fréchet distance of samples of an untrained network, over that of the same network when it is trained."""
+    """Least Fréchet distance of samples of an untrained network, over that of the same network when it is trained.
+
+    So far must the mean training picture be too.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +72,8 @@ class Config:
     """Rounds in which the steps of all networks are timed in turn."""
     sampling_steps: Count = 15
     """DDIM steps."""
+    features: Judging = "classifier"
+    """What Fréchet distances are of: features of EfficientNet-Lite0 (extra `judge`), or fixed random ones."""
     samples: Annotated[int, msgspec.Meta(ge=8, le=100_000)] = 240
     """Samples of each model after each part; as many reconstructions and training pictures stand beside them."""
     together: Count = 60

@@ -10,7 +10,7 @@ from experiments.diffusion.latent import figures as latent_figures
 from experiments.diffusion.latent.config import Config
 from experiments.diffusion.latent.costs import AGAIN, Cost, Place
 from experiments.diffusion.latent.networks import LATENTS, MODELS, PIXELS
-from experiments.diffusion.latent.sets import Judge, OfSeed, Sampled
+from experiments.diffusion.latent.sets import MEAN, Judge, OfSeed, Sampled
 from experiments.diffusion.latent.time_to_quality import Speedup
 from gendiff.commands.images import emoji_pictures
 from gendiff.runs.progress import Progress
@@ -69,5 +69,8 @@ def quality_claims(
         words = "seconds of training to the pixel model's last distance: those of the pixel model over those of the latent model"
         yield claim("equal-quality", words, speedups[seed][0].ratio, ">=")
         for name, distances in (of.untrained or {}).items():
-            words = f"untrained network of {name}: Fréchet distance over that of the trained one"
-            yield claim(f"untrained-{name}", words, judge.ratio(distances, last[name]), ">=", "untrained", kind="control")
+            words, trained = f"untrained network of {name}: Fréchet distance over that of the trained one", name
+            if name == MEAN:
+                words, trained = f"the {MEAN}: Fréchet distance over that of samples of {LATENTS}", LATENTS
+            ratio = judge.ratio(distances, last[trained])
+            yield claim(f"untrained-{name.replace(' ', '-')}", words, ratio, ">=", "untrained", kind="control")

@@ -21,6 +21,8 @@ from gendiff.runs.reporting.verdicts import Number
 from gendiff.runs.run_folder import RunFolder
 
 ORIGINALS, DECODED, DECODING = "originals", "decoded", "decoding"
+MEAN = "mean picture"
+"""Of the training pictures, pixel by pixel."""
 SEED = 0
 """Of draws; training has its own seeds."""
 
@@ -31,7 +33,7 @@ class OfSeed:
 
     curves: of each model the distances of its samples after each part of its training, (parts, draws). decoded: of reconstructions of
     training pictures, which a perfect model of latents would draw. psnr: (n,) of reconstructed held-out pictures. untrained: of samples of
-    untrained networks; None beyond the first seed. shown: rows of pictures by what they are.
+    untrained networks, and of the MEAN; None beyond the first seed. shown: rows of pictures by what they are.
     """
 
     curves: Mapping[str, np.ndarray]
@@ -53,7 +55,7 @@ class Judge:
     """Held-out pictures, and the Fréchet distance of any set of pictures to them. floor: that of training pictures."""
 
     def __init__(self, config: Config, training: np.ndarray, held_out: np.ndarray) -> None:
-        self._config, self._features = config, image_features.function(FeatureOptions())
+        self._config, self._features = config, image_features.function(FeatureOptions(config.features))
         self._held_out = self._rows(held_out)
         self.floor = self.distances(training)
 
@@ -108,6 +110,7 @@ class Sampled:
             with progress.phase("controls"):
                 fresh = {name: networks.untrained(config, self._folder, name, seed, last[name]) for name in MODELS}
                 blank = {name: self._drawn(name, f"{name}, untrained", fresh[name], coder, params) for name in MODELS}
+            blank[MEAN] = np.repeat(self._training.mean(axis=0, keepdims=True), config.samples, axis=0)
             untrained = {name: self._judge.distances(images) for name, images in blank.items()}
         return OfSeed(curves, self._judge.distances(decoded), fidelity.psnr(unseen, self._held_out), untrained, shown)
 

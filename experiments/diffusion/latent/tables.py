@@ -7,7 +7,7 @@ from experiments.diffusion.latent import costs, networks, time_to_quality
 from experiments.diffusion.latent.accounts import Found
 from experiments.diffusion.latent.config import Config
 from experiments.diffusion.latent.networks import AUTOENCODER, LATENTS, MODELS, PIXELS
-from experiments.diffusion.latent.sets import DECODING
+from experiments.diffusion.latent.sets import DECODING, MEAN
 from experiments.diffusion.latent.time_to_quality import Reached
 from gendiff import networks as library
 from gendiff.commands.images import image_coding
@@ -86,7 +86,10 @@ def _distances(config: Config, found: Found) -> Table:
         for name in (PIXELS, LATENTS):
             numbers = zip(config.fractions, found.times.spent(config, name), found.times.steps(config, name), of.curves[name], strict=True)
             rows += [(seed, name, part, float(spent), steps, judge.in_floors(each), None) for part, spent, steps, each in numbers]
-        rows += [(seed, f"{name}, untrained", 0.0, 0.0, 0, judge.in_floors(each), None) for name, each in (of.untrained or {}).items()]
+        rows += [
+            (seed, name if name == MEAN else f"{name}, untrained", 0.0, 0.0, 0, judge.in_floors(each), None)
+            for name, each in (of.untrained or {}).items()
+        ]
     columns = ("seed", "pictures", "part of the time", "seconds", "steps", "Fréchet distance, in floors", "PSNR of held-out ones, dB")
     note = "Intervals are over draws of the same samples, so they tell nothing of another training; the second seed does."
     return Table("Fréchet distances to held-out pictures", columns, tuple(rows), note=note)

@@ -39,6 +39,8 @@ class Thresholds:
     """Least share of decoded drawings that are most like their own: what a perfect network of latents could reach at least."""
     retrieved_by_chance: float = 0.15
     """A network that knows nothing of its prompts must stay below this share; by chance it is 0.03."""
+    one_step: float = 0.1
+    """Least share of pictures that show their drawing after all steps, less that after one: one step gives a blur."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +71,10 @@ class Drawings:
     """Captions of each of three sets: training captions that choose the scale, others that are judged, and held-out ones."""
     candidates: Annotated[int, msgspec.Meta(ge=2, le=ranges.LARGEST)] = 32
     """Drawings among which the right one is looked for, which is one of them."""
+    features: Literal["classifier", "squares"] = "classifier"
+    """What likeness is taken of: the features of EfficientNet-Lite0 (extra `judge`), or means of squares of 4 × 4 pixels.
+
+    Squares find the right drawing in a blur too."""
     together: Count = 64
     """Pictures drawn in one call."""
 

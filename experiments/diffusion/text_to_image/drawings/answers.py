@@ -1,7 +1,7 @@
 """Every set of drawings that the networks draw, and what is measured of them."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -13,10 +13,11 @@ from experiments.diffusion.encoded_captions import Encoded
 from experiments.diffusion.sweeps import Rows, Sweep
 from experiments.diffusion.text_to_image import train
 from experiments.diffusion.text_to_image.draws import CaptionDraws
+from gendiff.commands.images import image_features
 from gendiff.commands.images.emoji_pictures import at_equal_distances
 from gendiff.commands.images.image_coding import Coder
 from gendiff.commands.text_to_image import networks
-from gendiff.commands.text_to_image.config import Config
+from gendiff.commands.text_to_image.config import Config, Drawings
 from gendiff.core.types import Params
 from gendiff.metrics import saturation
 from gendiff.provenance import memorisation
@@ -31,6 +32,8 @@ SQUARE = 4
 CHOOSING, SEEN, UNSEEN = "training captions that choose the scale", "training captions", "held-out captions"
 SETS = (CHOOSING, SEEN, UNSEEN)
 KINDS = ("retrieved", "clipped", "contrast")
+Likeness = Callable[[np.ndarray], np.ndarray]
+"""Pictures (n, h, w, 3) in [-1, 1] -> features (n, d), whose cosines say how alike two are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +41,8 @@ class Answers:
     """What the networks drew. Pictures are (…, n, h, w, 3) in [-1, 1].
 
     asked: the drawings whose captions were asked for, by set. sweeps: measures of the pictures by set. shown: the first pictures of each
-    set at every scale, of the first seed. untrained, decoded: rows of the control and of the decoded originals. best: the place of the
+    set at every scale, of the first seed. untrained, decoded, mean, one_step: rows of a network that is not trained, of decoded
+    originals, of the mean training drawing, and of pictures in one step. best: the place of the
     scale that is judged. copies: of pictures of held-out captions at this scale, of the first seed. unseen: those pictures.
     colours: by seed the share of the asked colour in pictures of combinations, less that in pictures without the word.
     combinations: (2, n, h, w, 3) without and with it, of the first seed. asked_combinations: their prompts.
@@ -50,6 +54,8 @@ class Answers:
     shown: dict[str, np.ndarray]
     untrained: Rows
     decoded: Rows
+    mean: Rows
+    one_step: Rows
     best: int
     copies: MemorisationReport
     unseen: np.ndarray
@@ -92,8 +98,14 @@ def draw(config: Config, folder: RunFolder, progress: Progress) -> Answers:
         best = int(np.argmax(swept[CHOOSING].means()["retrieved"]))
         scale, answered = drawings.scales[best], first_drawn[UNSEEN][best]
         fresh = draws.model.init(jax.random.key(first))
-        untrained = measured(draws("untrained", fresh, asked[SEEN].captions, scale), asked[SEEN], drawings.candidates)
-        decoded = measured(draws.decoded(asked[SEEN].images), asked[SEEN], drawings.candidates)
+        blank = np.broadcast_to(training.images.mean(axis=0), asked[SEEN].images.shape)
+        controls = {
+            "untrained": draws("untrained", fresh, asked[SEEN].captions, scale),
+            "decoded": draws.decoded(asked[SEEN].images),
+            "mean": blank,
+            "one_step": draws("one step", trained[first], asked[SEEN].captions, scale, 1),
+        }
+        rows = {name: measured(images, asked[SEEN], drawings) for name, images in controls.items()}
         with_word, without, words = captioned_emoji.combinations((*training.captions, *held_out.captions))
         pairs = [
             np.stack([draws(f"combinations, seed {seed}", of, prompts, scale) for prompts in (without, with_word)])
@@ -104,8 +116,7 @@ def draw(config: Config, folder: RunFolder, progress: Progress) -> Answers:
         asked=asked,
         sweeps=swept,
         shown={name: images[:, shown_rows(images.shape[1], config.shown)] for name, images in first_drawn.items()},
-        untrained=untrained,
-        decoded=decoded,
+        **rows,
         best=best,
         copies=memorisation.memorisation_report(answered, training.images, held_out.images),
         unseen=answered,
@@ -129,23 +140,23 @@ def shown_rows(count: int, most: int) -> np.ndarray:
     return at_equal_distances(count, min(count, most))
 
 
-def measured(images: np.ndarray, asked: Pictures, candidates: int) -> Rows:
+def measured(images: np.ndarray, asked: Pictures, config: Drawings) -> Rows:
     """Of each picture whether it is most like its own drawing, among the candidates, and how far it runs to the ends of the range."""
     return {
-        "retrieved": retrieved(images, asked.images, candidates),
+        "retrieved": retrieved(images, asked.images, config.candidates, likeness(config.features)),
         "clipped": saturation.clipped_fraction(images),
         "contrast": saturation.rms_contrast(images),
     }
 
 
-def retrieved(images: np.ndarray, drawings: np.ndarray, candidates: int) -> np.ndarray:
+def retrieved(images: np.ndarray, drawings: np.ndarray, candidates: int, features: Likeness) -> np.ndarray:
     """(n,) 1 where picture i is more like drawing i than like each of `candidates` - 1 other drawings, which are drawn for each i.
 
-    Likeness is the cosine of two pictures less the mean drawing, means of squares of SQUARE pixels: fading and small shifts change little.
+    Likeness is the cosine of two pictures' features less the mean of the drawings'.
     """
-    mean = drawings.mean(axis=0)
-    true, of = (_directions(each - mean) for each in (drawings, images))
-    likeness, rng, count = of @ true.T, np.random.default_rng(SEED), len(drawings)
+    true, of = features(drawings), features(images)
+    mean = true.mean(axis=0)
+    likeness, rng, count = _directions(of - mean) @ _directions(true - mean).T, np.random.default_rng(SEED), len(drawings)
     hits = []
     for row in range(count):
         others = rng.permutation(np.delete(np.arange(count), row))[: candidates - 1]
@@ -153,20 +164,32 @@ def retrieved(images: np.ndarray, drawings: np.ndarray, candidates: int) -> np.n
     return np.array(hits)
 
 
-def _directions(images: np.ndarray) -> np.ndarray:
-    """(n, d) of length 1, or 0."""
+def likeness(features: str) -> Likeness:
+    """The function of a name. ConfigError without the classifier's weights."""
+    if features == "squares":
+        return squares
+    return functools.partial(image_features.of_drawn, image_features.classifier())
+
+
+def squares(images: np.ndarray) -> np.ndarray:
+    """(n, d) means of squares of SQUARE pixels: fading and small shifts change little, and so does a blur."""
     count, height, width, channels = images.shape
-    squares = images.reshape(count, height // SQUARE, SQUARE, width // SQUARE, SQUARE, channels).mean(axis=(2, 4)).reshape(count, -1)
-    return squares / np.maximum(np.linalg.norm(squares, axis=1, keepdims=True), 1e-12)
+    parted = images.reshape(count, height // SQUARE, SQUARE, width // SQUARE, SQUARE, channels)
+    return parted.mean(axis=(2, 4)).reshape(count, -1)
+
+
+def _directions(rows: np.ndarray) -> np.ndarray:
+    """(n, d) of length 1, or 0."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def _swept(draws: DrawingDraws, name: str, trained: dict[int, Params], asked: Pictures) -> tuple[Sweep, np.ndarray]:
     """The measures of all seeds, and the pictures (scales, n, h, w, 3) of the first one."""
-    scales, candidates, rows = draws.config.drawings.scales, draws.config.drawings.candidates, []
+    scales, rows = draws.config.drawings.scales, []
     drawn: list[np.ndarray] = []
     for seed, params in trained.items():
         sets = [draws(f"{name}, seed {seed}", params, asked.captions, scale) for scale in scales]
-        rows.append([measured(images, asked, candidates) for images in sets])
+        rows.append([measured(images, asked, draws.config.drawings) for images in sets])
         drawn = drawn or sets
     return sweeps.sweep(scales, rows), np.stack(drawn)
 

@@ -37,6 +37,13 @@ def claims(config: Config, answers: Answers) -> Iterator[Claim]:
     yield control("emoji-untrained", about, intervals.share(blank), "<=", "retrieved_by_chance", n=len(blank))
     about = f"emoji, decoded drawings: {among}"
     yield control("emoji-decoded", about, intervals.share(decoded), ">=", "decoded_retrieved", n=len(decoded))
+    mean, one_step = answers.mean["retrieved"] > 0, answers.one_step["retrieved"] > 0
+    about = f"emoji, the mean training drawing for every prompt: {among}"
+    yield control("emoji-mean-picture", about, intervals.share(mean), "<=", "retrieved_by_chance", n=len(mean))
+    about = f"emoji, pictures in all steps less those in one: share that is {among}"
+    hits = answers.sweeps[SEEN].tables["retrieved"][0][best]
+    number = intervals.interval(intervals.difference_of_means, hits, one_step.astype(np.float64), paired=True)
+    yield control("emoji-one-step", about, number, ">=", "one_step", n=len(hits))
     if 0.0 in config.drawings.scales:
         hits = answers.sweeps[SEEN].tables["retrieved"][0][config.drawings.scales.index(0.0)] > 0
         about = f"emoji, prompts without effect (guidance 0): {among}"

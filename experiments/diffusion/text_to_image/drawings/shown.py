@@ -49,7 +49,12 @@ def tables(config: Config, answers: Answers) -> tuple[Table, ...]:
         for place, scale in enumerate(of.scales):
             means = {measure: np.mean([table[place] for table in of.tables[measure]], axis=0) for measure in NAMES}
             rows.append((name, scale, *(intervals.interval(np.mean, mean) for mean in means.values())))
-    for name, control in (("not trained", answers.untrained), ("decoded drawings", answers.decoded)):
+    for name, control in (
+        ("not trained", answers.untrained),
+        ("decoded drawings", answers.decoded),
+        ("mean drawing", answers.mean),
+        ("in one step", answers.one_step),
+    ):
         rows.append((name, "", *(intervals.interval(np.mean, control[measure]) for measure in NAMES)))
     return (Table("Emoji, by guidance scale, mean over the seeds", ("of", "w", *NAMES.values()), tuple(rows)),)
 

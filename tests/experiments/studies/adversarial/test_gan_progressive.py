@@ -83,7 +83,7 @@ def claims(known, grown, direct, diffusion_seconds):
     rounds = 1 + 0.01 * np.arange(7)
     seconds = {GENERATOR: tuple(rounds), FEW: tuple(diffusion_seconds * rounds), MANY: tuple(5 * diffusion_seconds * rounds)}
     floor = measured(1.0, 0.9, 1.0)
-    found = {DIGITS: OfSubject(trainings, floor, np.arange(450) < 9, 10 * grown.distances, seconds)}
+    found = {DIGITS: OfSubject(trainings, floor, np.arange(450) < 9, 10 * grown.distances, 5 * grown.distances, seconds)}
     return {f"{claim.id} {claim.seed}": claim for claim in judge.claims(known, TIMES, found)}
 
 

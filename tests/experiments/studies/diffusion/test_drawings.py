@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from experiments.diffusion import captioned_emoji, encoded_captions, sweeps, text_to_image
 from experiments.diffusion.captioned_emoji import COLOURS, Pictures
@@ -92,12 +93,25 @@ def test_the_share_of_a_colour_is_that_of_coloured_pixels_and_ignores_light_dark
 
 def test_a_drawing_is_retrieved_by_itself_and_a_wrong_one_at_chance(drawings):
     images = drawings[0].images
-    assert drawn.retrieved(images, images, 32).mean() == 1.0
-    assert drawn.retrieved(np.roll(images, 1, axis=0), images, 32).mean() == 0.0
+    assert drawn.retrieved(images, images, 32, drawn.squares).mean() == 1.0
+    assert drawn.retrieved(np.roll(images, 1, axis=0), images, 32, drawn.squares).mean() == 0.0
     noise = np.random.default_rng(0).uniform(-1, 1, images.shape)
-    assert drawn.retrieved(noise, images, 4).mean() < 0.6
+    assert drawn.retrieved(noise, images, 4, drawn.squares).mean() < 0.6
     faded = 0.5 * images + 0.5 * images.mean(axis=0)
-    assert drawn.retrieved(faded, images, 32).mean() == 1.0 == drawn.retrieved(np.roll(images, 1, axis=2), images, 32).mean()
+    shifted = np.roll(images, 1, axis=2)
+    assert [drawn.retrieved(each, images, 32, drawn.squares).mean() for each in (faded, shifted)] == [1.0, 1.0]
+
+
+def test_the_classifier_misses_drawings_in_a_blur_where_squares_find_them(drawings):
+    images = drawings[0].images[:32]
+    blurred = np.stack([ndimage.gaussian_filter(image, (4, 4, 0)) for image in images])
+    mean = np.broadcast_to(images.mean(axis=0), images.shape)
+    sets = (images, blurred, mean)
+    squares, classifier = (
+        [drawn.retrieved(each, images, 16, drawn.likeness(name)).mean() for each in sets] for name in ("squares", "classifier")
+    )
+    assert squares[0] == classifier[0] == 1.0 and squares[1] > 0.9 and max(squares[2], classifier[2]) < 0.2
+    assert classifier[1] < squares[1] - 0.2, (squares, classifier)
 
 
 def rows(share, count=100):
@@ -105,7 +119,9 @@ def rows(share, count=100):
     return {"retrieved": hits, "clipped": hits, "contrast": hits}
 
 
-def made(drawings, *, seen=(0.0, 0.5, 0.9), unseen=(0.0, 0.1, 0.3), untrained=0.0, decoded=1.0, gain=0.5, copied=False):
+def made(
+    drawings, *, seen=(0.0, 0.5, 0.9), unseen=(0.0, 0.1, 0.3), untrained=0.0, decoded=1.0, gain=0.5, copied=False, mean=0.0, one_step=0.3
+):
     training, held_out = (of.rows(np.arange(16)) for of in drawings)
     scales = CONFIG.drawings.scales
     swept = {name: sweeps.sweep(scales, [[rows(s) for s in of]] * 2) for name, of in zip(SETS, (seen, seen, unseen), strict=True)}
@@ -118,6 +134,8 @@ def made(drawings, *, seen=(0.0, 0.5, 0.9), unseen=(0.0, 0.1, 0.3), untrained=0.
         shown={name: np.stack([few] * 3) for name in SETS},
         untrained=rows(untrained),
         decoded=rows(decoded),
+        mean=rows(mean),
+        one_step=rows(one_step),
         best=int(np.argmax(swept[CHOOSING].means()["retrieved"])),
         copies=report,
         unseen=noise,
@@ -132,10 +150,13 @@ def made(drawings, *, seen=(0.0, 0.5, 0.9), unseen=(0.0, 0.1, 0.3), untrained=0.
 def test_claims_pass_where_drawings_are_right_and_fail_where_they_are_not(drawings):
     right = list(claims.claims(CONFIG, made(drawings)))
     assert {claim.verdict for claim in right if claim.id != "emoji-copies"} == {"PASS"}
-    bad = made(drawings, seen=(0.5, 0.2, 0.1), unseen=(0.0, 0.0, 0.0), untrained=0.5, decoded=0.3, gain=0.0, copied=True)
+    bad = made(
+        drawings, seen=(0.5, 0.2, 0.1), unseen=(0.0, 0.0, 0.0), untrained=0.5, decoded=0.3, gain=0.0, copied=True, mean=0.5, one_step=1.0
+    )
     wrong = {claim.id: claim.verdict for claim in claims.claims(CONFIG, bad)}
     assert set(wrong) == {claim.id for claim in right} and bad.best == 0
     failing = {"emoji-retrieved-unseen", "emoji-untrained", "emoji-decoded", "emoji-without-prompt", "emoji-colour-follows", "emoji-copies"}
+    failing |= {"emoji-mean-picture", "emoji-one-step"}
     assert {id for id, verdict in wrong.items() if verdict == "FAIL"} >= failing
 
 
@@ -153,8 +174,9 @@ def test_figures_and_tables_show_every_set_and_scale(drawings, tmp_path):
     assert {figure.file for figure in figures} == {f"emoji_{name}.png" for name in ("seen", "unseen", "combinations", "nearest", "curves")}
     assert all((tmp_path / figure.file).stat().st_size > 1000 for figure in figures)
     (table,) = shown.tables(CONFIG, answers)
-    assert len(table.rows) == len(SETS) * 3 + 2 and {row[0] for row in table.rows} == {*SETS, "not trained", "decoded drawings"}
-    assert UNSEEN in table.rows[-3][0]
+    controls = ["not trained", "decoded drawings", "mean drawing", "in one step"]
+    assert len(table.rows) == len(SETS) * 3 + 4 and [row[0] for row in table.rows[-4:]] == controls
+    assert UNSEEN in table.rows[-5][0]
     (explorer,) = shown.explorers(CONFIG, folder, answers)
     assert (tmp_path / explorer.file).is_file()
 

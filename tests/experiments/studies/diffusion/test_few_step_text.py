@@ -149,10 +149,11 @@ def answered(*, bad=(), lost=None, evaluations=19.0):
         for each in draw.sets(SMALL, SHAPES, seed):
             wide = each.method in bad or (each.method in wrong and each.steps <= SMALL.judged)
             rows = shared[seed] * (3.0 if wide else 1.0) + 1e-3 * rng.standard_normal((SMALL.pictures, 3))
-            share = 0.9 - lost.get(each.method, 0.0)
+            share = 0.9 - lost.get(each.method, 0.0) - 0.2 * (each.method == GUIDED and each.steps == 1)
             hits, made = (right < share * SMALL.pictures).astype(float), evaluations if each.method == INTERVAL else 2.0 * each.steps
             every[each] = Answer((1.0, 0.9, 1.1), 0.5, hits, made, 0.1, rows, np.zeros((2, 4, 4, 3)))
-    subject = dataclasses.make_dataclass("Named", ["name", "real", "captions"])(SHAPES, real, ("a", "b"))
+    named = dataclasses.make_dataclass("Named", ["name", "real", "captions", "mean", "adherence"])
+    subject = named(SHAPES, real, ("a", "b"), np.zeros((4, 4, 3)), lambda images: np.zeros(len(images)))
     errors = {"trailing": 2.0, "resolved": 1.0, "learned": 0.5}
     learned = LearnedGrid(None, None, None, None, errors, True)
     return Answers(subject, every, {steps: learned for steps in SMALL.learned})
