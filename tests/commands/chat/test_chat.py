@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 from experiments import catalogue
+from experiments.language import chat as study
 from experiments.language import questions
-from experiments.language.chat import judge
-from experiments.language.chat.config import Config
 from gendiff import language, networks, weights
 from gendiff.commands import command_line
 from gendiff.commands.chat import command, models
@@ -52,7 +51,7 @@ def writer(pieces):
 @pytest.fixture(autouse=True)
 def one_program(monkeypatch):
     """All commands that show the same tokens show them by one writer, so that one program serves them."""
-    monkeypatch.setattr(models, "tiny", smallest)
+    monkeypatch.setattr(models, "tiny", lambda context=256: smallest())
     monkeypatch.setattr(command, "Writer", lambda tokenizer: writer(tokenizer.pieces))
     monkeypatch.setattr(pipeline, "_generate", generate)
 
@@ -147,8 +146,7 @@ def test_a_mistake_is_one_error_that_names_the_option(tiny, capsys, words, messa
 
 
 @table(
-    ("model", "message"),
-    [("smolm2", "did you mean"), ("README.md", "a .gguf file, a folder of transformers"), ("Makefile", "is needed")],
+    ("model", "message"), [("smolm2", "did you mean"), ("README.md", "a .gguf file, a folder of transformers"), ("Makefile", "is needed")]
 )
 def test_a_model_that_is_none_is_named_with_what_would_do(capsys, model, message):
     assert run("--prompt", "a", "--model", model) == 2
@@ -222,7 +220,7 @@ def test_right_answers_and_ends_are_counted_and_those_of_other_questions_are_not
         return [models.Answer(right[text] if template else text, template) for text in texts]
 
     monkeypatch.setattr(models, "answers", rightly_in_the_template)
-    outcome = judge.evaluate(Config(tiny=True, resamples=50), RunFolder(tmp_path), Progress(quiet=True))
+    outcome = study.EXPERIMENT.evaluate(study.Config(tiny=True, resamples=50), RunFolder(tmp_path), Progress(quiet=True))
     assert {claim.id: claim.verdict for claim in outcome.claims} == dict.fromkeys(("answered", "ended", "gained", "shuffled"), "PASS")
     assert (tmp_path / outcome.figures[0].file).is_file()
 
