@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments.provenance.watermark_text.config import Config
+from experiments.provenance.watermark_text.config import GAMMA, Config
 from gendiff.provenance import text_watermarks
 from gendiff.provenance.text_watermarks import TextWatermark
 
@@ -11,14 +11,13 @@ KINDS = (GREEN, GUMBEL, TOURNAMENT)
 SLUGS = {GREEN: "green", GUMBEL: "gumbel", TOURNAMENT: "tournament"}
 
 
-def build(config: Config, kind: str, key: int, vocabulary: int, *, gamma: float | None = None, delta: float | None = None) -> TextWatermark:
-    """A mark of a kind. gamma, delta: of green lists, those of the configuration where they are None."""
+def build(config: Config, kind: str, key: int, vocabulary: int, *, delta: float | None = None) -> TextWatermark:
+    """A mark of a kind. delta: of green lists, that of the configuration where it is None."""
     if kind == GUMBEL:
         return text_watermarks.gumbel(key, vocabulary)
     if kind == TOURNAMENT:
         return text_watermarks.tournament(key, vocabulary)
-    gamma, delta = config.gammas[0] if gamma is None else gamma, config.delta if delta is None else delta
-    return text_watermarks.green_list(key, vocabulary, gamma=gamma, delta=delta)
+    return text_watermarks.green_list(key, vocabulary, gamma=GAMMA, delta=config.delta if delta is None else delta)
 
 
 def keys(count: int, *names: int) -> list[int]:

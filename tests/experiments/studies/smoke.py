@@ -32,7 +32,7 @@ LEAVES = {
     "membership": ("roc",),
     "memorise-text": ("extraction", "exposure"),
     "memorise": ("shares", "losses", "regenerated", "agreement", "pictures"),
-    "watermark-text": ("flat", "deltas", "attacks", "entropy"),
+    "watermark-text": ("deltas", "attacks", "entropy"),
     "watermark-image": ("pictures", "changed", "changes", "p_values", "strengths"),
     "gan-modes": ("coverage", "samples_ring", "samples_grid", "training", "over_training"),
     "gan-stability": ("successes", "by_rate", "losses", "spectra", "over_training"),

@@ -1,6 +1,7 @@
 """What the watermark-text experiment measures, on answers that are known."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +10,47 @@ import pytest
 import scipy.stats
 
 from experiments.provenance import watermark_text
-from experiments.provenance.watermark_text import attacks, findings, flat, marks, null, texts
+from experiments.provenance.watermark_text import attacks, marks, null, texts
 from experiments.provenance.watermark_text.marks import GREEN, GUMBEL, KINDS, TOURNAMENT
+from gendiff import language
+from gendiff.commands.chat import steps
+from gendiff.core import records
+from gendiff.language import cache
 from gendiff.language.processors import Context
-from gendiff.provenance import text_detection
+from gendiff.provenance import text_detection, text_watermarks
 from tests.tables import table
 
-FULL, SMOKE = watermark_text.EXPERIMENT.presets["full"], watermark_text.EXPERIMENT.smoke
+FULL = watermark_text.EXPERIMENT.presets["full"]
 RNG = np.random.default_rng(0)
+
+
+@records.record
+class Flat:
+    """A language model to which all tokens are equally likely."""
+
+    vocabulary: int = records.static()
+
+    def __call__(self, tokens, held, every=False):
+        shape = tokens.shape if every else tokens.shape[:1]
+        return jnp.zeros((*shape, self.vocabulary)), held.advanced((), jnp.sum(tokens >= 0, 1, dtype=jnp.int32))
+
+
+def expected(gamma, delta, count):
+    """The mean of z of so many choices."""
+    excess = text_watermarks.green_share(gamma, delta) - gamma
+    return float(excess * np.sqrt(count / (gamma * (1 - gamma))))
+
+
+@functools.lru_cache  # one object, so that all marks share a compiled program
+def writer(vocabulary, texts, tokens):
+    """(key, mark) -> so many texts of so many tokens."""
+
+    def write(key, mark):
+        held = cache.Cache((), jnp.zeros(texts, jnp.int32), tokens + 1)
+        prompt, index = jnp.zeros((texts, 1), jnp.int32), jnp.arange(texts)
+        return language.generate(key, Flat(vocabulary), held, prompt, index, max_tokens=tokens, processor=mark).tokens
+
+    return steps.jit(write)
 
 
 @table("kind", KINDS)
@@ -47,10 +81,13 @@ def test_pieces_are_the_text_in_order_and_come_again():
 
 def test_texts_from_flat_logits_score_as_the_formula_says():
     """BEYOND the formula: at gamma 0.25, delta 2 a text of 200 choices has a mean z of 15.1, of 25 one of 5.3."""
-    assert flat.expected(0.25, 2.0, 200) == pytest.approx(15.1, abs=0.05) and flat.expected(0.25, 2.0, 25) == pytest.approx(5.3, abs=0.05)
-    config = dataclasses.replace(SMOKE, flat_texts=60, gammas=(0.25,), flat_deltas=(2.0,), vocabulary=256, tokens=50, lengths=(25, 50))
-    for ratios in flat.measured(config).values():
-        assert ratios.mean() == pytest.approx(1.0, abs=0.1)
+    assert expected(0.25, 2.0, 200) == pytest.approx(15.1, abs=0.05) and expected(0.25, 2.0, 25) == pytest.approx(5.3, abs=0.05)
+    for gamma, delta in ((0.25, 1.0), (0.25, 2.0), (0.5, 2.0)):
+        mark = text_watermarks.green_list(7, 256, gamma=gamma, delta=delta)
+        tokens = np.asarray(writer(256, 60, 51)(jax.random.key(0), mark))
+        for length in (25, 50):  # the first token only chooses with the next one
+            z = text_detection.detect(mark, tokens[:, : length + 1]).z
+            assert z.mean() / expected(gamma, delta, length) == pytest.approx(1.0, abs=0.1)
 
 
 def test_changes_touch_the_share_of_tokens_that_they_say():
@@ -69,7 +106,7 @@ def test_changes_touch_the_share_of_tokens_that_they_say():
 def test_changes_leave_what_the_formula_says_of_a_mark():
     """Of texts in which nearly every token is green."""
     mark = marks.build(FULL, GREEN, 5, 256, delta=9.0)
-    tokens = np.asarray(flat.writer(256, 60, 51)(jax.random.key(0), mark))
+    tokens = np.asarray(writer(256, 60, 51)(jax.random.key(0), mark))
     whole = text_detection.detect(mark, tokens).z.mean()
     for way in attacks.WAYS:
         changed = attacks.changed(way, tokens, 0.3, 256, np.random.default_rng(1))
@@ -101,6 +138,6 @@ def test_parts_have_names_of_their_own_paraphrases_follow_and_share_the_key_of_w
 
 
 def test_a_rank_correlation_of_what_never_changes_is_none():
-    assert findings.spearman(np.ones(5), np.arange(5.0)) == 0.0
-    assert findings.spearman(np.arange(5.0), np.arange(5.0) ** 3) == pytest.approx(1.0)
-    assert scipy.stats.spearmanr([1, 2, 3], [3, 2, 1]).statistic == findings.spearman(np.array([1, 2, 3]), np.array([3, 2, 1]))
+    assert watermark_text.spearman(np.ones(5), np.arange(5.0)) == 0.0
+    assert watermark_text.spearman(np.arange(5.0), np.arange(5.0) ** 3) == pytest.approx(1.0)
+    assert scipy.stats.spearmanr([1, 2, 3], [3, 2, 1]).statistic == watermark_text.spearman(np.array([1, 2, 3]), np.array([3, 2, 1]))
