@@ -12,86 +12,155 @@ best of n to fall below it as the verifier's noise grows. The controls are fille
 
 from typing import Any
 
-from experiments.preferences.test_time import judge, train
-from experiments.preferences.test_time.config import Config, Pictures, Thresholds, check
+from experiments.preferences.test_time import figures, findings, pictures, train, verifier
+from experiments.preferences.test_time.choosing import LEARNED, MAJORITY
+from experiments.preferences.test_time.config import Config, Pictures, check
+from experiments.preferences.test_time.findings import BUDGETS, DOUBLINGS, FILLER, FIRST, LEAST, MOST, NOT_FIRST, SCRATCH, SMALL
+from experiments.preferences.test_time.pictures import GOOD, SHUFFLED, WEAK
 from gendiff.commands.images import image_training
-from gendiff.runs.registry import Experiment
+from gendiff.runs.progress import Progress
 from gendiff.runs.reporting.answers import Answer, Cell, Change
+from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.study import Study, claim, control
 
-__all__ = ["EXPERIMENT", "Config", "Pictures", "Thresholds"]
 
-_TINY: dict[str, Any] = {
-    "digits": 2,
-    "small": 8,
-    "large": 12,
-    "depth": 1,
-    "train_steps": 8,
-    "halvings": 1,
-    "warmup": 2,
-    "batch": 8,
-    "log_every": 1,
-}
-_FEW: dict[str, Any] = {"pool": 64, "questions": 40, "samples": 4, "doublings": 1, "noises": (0.5, 2.0), "resamples": 20}
+def train_all(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """Networks of sums, the verifier of their answers, and networks of pictures."""
+    train.train(config, folder, progress)
+    verifier.train_it(config, folder, progress)
+    pictures.train(config, folder, progress)
 
-_SHARES, _BUDGETS, _DIRECT = "Share of right answers by how", "Share of right answers by the budget", "small, direct"
 
-ANSWER = Answer(
-    roles={
-        "scratch-work": "E42",
-        "mcnemar": "E42",
-        "thinking": "E42",
-        "budget-falls": "E42",
-        "learned": "E42",
-        "continues": "E42",
-        "steered": "E42",
-        "falls": "check",
-        "oracle": "check",
-        "mode": "check",
-        "other-mode": "check",
-        "strong": "check",
-        "weak": "check",
-        "gamed": "check",
-        "filler": "check",
-        "shuffled": "check",
-    },
-    text="in part: a vote of 64 lifts right sums from {one:.0%} to {vote:.0%}; the choice of a learned verifier "
-    "lowers them to {verifier:.0%}",
-    statements={
-        "E42": "Scratch-work adds {scratch-work:.1% interval} of sums; a doubling of samples adds less than the last "
-        "doubling of training ({continues:.2f})",
-        "E45": "One place of scratch-work more than ever in training: {beyond:.1%} of sums are right, for "
-        "{trained:.0%} at the trained length "
-        "(first seed)",
-    },
-    numbers={
-        "one": Cell(_SHARES, (_DIRECT, "majority"), "n = 1"),
-        "vote": Cell(_SHARES, (_DIRECT, "majority"), "n = 64"),
-        "verifier": Cell(_SHARES, (_DIRECT, "best of n, learned verifier"), "n = 64"),
-        "beyond": Cell(_BUDGETS, ("10",), "seed 0"),
-        "trained": Cell(_BUDGETS, ("8",), "seed 0"),
-    },
-    picture="compute.png",
-    before=(
-        Change(
-            "2026-11-27",
-            "09e5aa8",
-            "A full run with numbers of five digits and 800 steps was not committed; numbers have four digits and 1,200 steps since.",
-            "The small network learned direct sums in one seed of three, so votes and verifiers had nothing to choose from in the others.",
-        ),
-    ),
+NONE, CHANCE = "no gain is 0", "one in a hundred by chance"
+THINKING, BUDGET, NOISE, COMPUTE, STEERED = (
+    dict[str, Any](figure=f"{name}.png") for name in ("thinking", "budget", "noise", "compute", "steered")
 )
+E42: dict[str, Any] = {"role": "E42"}
+CHECK: dict[str, Any] = {"role": "check", "reason": "a vote is theory: it helps where the right answer leads, and hurts elsewhere"}
+_SHARES, _BUDGETS = "Share of right answers by how", "Share of right answers by the budget"
+_TINY: dict[str, Any] = {"digits": 2, "small": 8, "large": 12, "depth": 1, "train_steps": 8, "halvings": 1, "warmup": 2, "batch": 8}
+_FEW: dict[str, Any] = {"pool": 64, "questions": 40, "samples": 4, "doublings": 1, "noises": (0.5, 2.0)}
+_PICTURES = Pictures(**image_training.SMOKE, sampling_steps=2, sets=4, together=16, few=20, log_every=1)
 
-EXPERIMENT = Experiment(
+EXPERIMENT = Study(
     name="test-time",
     question="What does more computation at test time bring, and when is a verifier worse than a vote?",
     config=Config,
     presets={"full": Config()},
-    smoke=Config(
-        seeds=(0,), pictures=Pictures(**image_training.SMOKE, sampling_steps=2, sets=4, together=16, few=20, log_every=1), **_TINY, **_FEW
+    smoke=Config(seeds=(0,), pictures=_PICTURES, **_TINY, **_FEW),
+    train=train_all,
+    measure=findings.measure,
+    words={
+        "likeliest": "share of right answers by the likeliest token",
+        "over direct": "share of right answers less that of direct ones",
+        "p": "p-value against direct answers, McNemar's exact test",
+        "thinking": "share of right answers with all scratch-work less that without any",
+        "fall": "largest fall from one budget to the next",
+        "formula": "largest difference from the unbiased formula of pass@k",
+        "area": "chance that the verifier scores a right answer above a wrong one",
+        "voted": "gain over one sample where other samples say so",
+        "over vote": "share of right answers less that of the majority",
+        "over one": "share of right choices less that of one sample",
+        "crossover": "deviation of noise from which on best of n is worse than the majority",
+        "answer": "operations of its answer",
+        "plain": "samples of the small one for as many",
+        "verified": "samples that a verifier reads for as many",
+        "training": "operations of its training over the small one's",
+        "per doubling": "gain per doubling",
+        "over training": "gain per doubling less the gain of the last doubling of training",
+        "accuracy": "accuracy on unseen real digits",
+        "claimed": "choices that it calls right",
+        "judged": "choices that the judge calls right",
+        "gamed": "choices that it calls right less those that the judge calls right",
+    },
+    claims=(
+        claim(SCRATCH, "over direct", ">=", 0.0, id="scratch-work", reason=NONE, **E42, **THINKING),
+        claim(SCRATCH, "p", "<=", 0.01, id="mcnemar", reason=CHANCE, **E42, **THINKING),
+        claim(BUDGETS, "thinking", ">=", 0.0, id="thinking", reason=NONE, **E42, **BUDGET),
+        claim(BUDGETS, "fall", "<=", 0.02, id="budget-falls", reason="two deviations of a share near 0.9", **E42, **BUDGET),
+        claim(FIRST, "voted", ">=", 0.0, id="mode", **CHECK),
+        claim(NOT_FIRST, "voted", "<=", 0.0, id="other-mode", **CHECK),
+        claim(LEAST, "over vote", ">=", 0.0, role="check", id="strong", reason="it hardly errs", **NOISE),
+        claim(MOST, "over vote", "<=", 0.0, role="check", id="weak", reason="it chooses nearly by chance", **NOISE),
+        claim(LEARNED, "over one", ">=", 0.0, id="learned", reason=NONE, **E42, **COMPUTE),
+        claim(DOUBLINGS, "over training", ">=", 0.0, id="continues", reason="as much as training", figure="doublings.png", **E42),
+        claim(GOOD, "over one", ">=", 0.5, id="steered", reason="from a tenth to more than half", **E42, **STEERED),
+        claim(WEAK, "gamed", ">=", 0.0, role="check", id="gamed", reason="an honest verifier has no gap", **STEERED),
     ),
-    train=judge.train_all,
-    evaluate=judge.evaluate,
-    check=check,
-    plan=train.plan,
-    answer=ANSWER,
-)
+    controls=(
+        control(FILLER, "likeliest", against=SCRATCH, by="<=", id="filler", **THINKING),
+        control(SHUFFLED, "judged", against=GOOD, by="<=", margin=-0.5, id="shuffled", **STEERED),
+    ),
+    figures=(
+        figures.compute,
+        figures.noise,
+        figures.difficulty,
+        figures.doublings,
+        figures.thinking,
+        figures.budget,
+        figures.steered,
+        figures.pictures,
+    ),
+    tables={
+        "likeliest": ("Likeliest answers.", ""),
+        "forced": ("Forced budgets of scratch-work.", "All of it less none, and the largest fall on the way."),
+        "budgets": (
+            f"{_BUDGETS} of scratch-work.",
+            "The end of scratch-work is suppressed before so many tokens and forced after them. As it likes: forced when all is written.",
+        ),
+        "methods": (
+            f"{_SHARES} one answer is made of n samples.",
+            "Means over seeds and all blocks of n samples. Operations: per question, for all samples.",
+        ),
+        "formula": ("Coverage by pass@k.", ""),
+        "areas": ("The learned verifier.", ""),
+        "votes": ("Votes where half of the samples says which answer leads.", ""),
+        "verifiers": ("Best of all samples.", ""),
+        "costs": ("What one answer of the large network pays for.", "Counts are powers of 2."),
+        "carries": ("A small network with search beside a larger one at equal operations, by difficulty.", "Rows are numbers of carries."),
+        "doublings": ("What doublings of training bring to the small network that answers at once.", "Right answers of one sample."),
+        "per doubling": ("What doublings of samples bring.", ""),
+        "pictures": (
+            "Pictures of a network without labels, steered to digits by choosing among noises.",
+            "Rows say what verifiers learned from. Own: share of choices that the verifier itself calls right. Judge: a support vector "
+            "machine that has seen other digits. What the first has above the second is exploited. Choosing by the judge itself is the "
+            "most that choice can reach.",
+        ),
+        "choices": ("Choices among all pictures.", ""),
+    },
+    answer=Answer(
+        text="in part: a vote of 64 lifts right sums from {one:.0%} to {vote:.0%}; the choice of a learned verifier "
+        "lowers them to {verifier:.0%}",
+        statements={
+            "E42": "Scratch-work adds {scratch-work:.1% interval} of sums; a doubling of samples adds less than the last "
+            "doubling of training ({continues:.2f})",
+            "E45": "One place of scratch-work more than ever in training: {beyond:.1%} of sums are right, for "
+            "{trained:.0%} at the trained length (first seed)",
+        },
+        numbers={
+            "one": Cell(_SHARES, (SMALL, MAJORITY), "n = 1"),
+            "vote": Cell(_SHARES, (SMALL, MAJORITY), "n = 64"),
+            "verifier": Cell(_SHARES, (SMALL, LEARNED), "n = 64"),
+            "beyond": Cell(_BUDGETS, ("10",), "seed 0"),
+            "trained": Cell(_BUDGETS, ("8",), "seed 0"),
+        },
+        picture="compute.png",
+        before=(
+            Change(
+                "2026-11-27",
+                "09e5aa8",
+                "A full run with numbers of five digits and 800 steps was not committed; numbers have four digits and 1,200 steps since.",
+                "The small network learned direct sums in one seed of three, so votes and verifiers had nothing to choose from in the "
+                "others.",
+            ),
+            Change(
+                "2026-11-30",
+                "a402b00",
+                "That coverage never falls and that best of n by the exact checker is coverage are tests, no longer claims; filler tokens "
+                "and shuffled labels are compared with scratch-work and with the verifier of many digits.",
+                "The first two hold by algebra, and a control must fall short of what it controls.",
+            ),
+        ),
+    ),
+    more={"check": check, "plan": train.plan},
+).experiment()

@@ -42,7 +42,7 @@ def whole(config: Config, kind: str) -> Budget:
 
 def budgets(config: Config) -> tuple[int, ...]:
     """Tokens of scratch-work to which it is forced: none, one place, …, all places, and some more."""
-    return tuple(range(0, 2 * (config.digits + config.extra) + 1, 2))
+    return tuple(range(0, 2 * (config.digits + train.EXTRA) + 1, 2))
 
 
 def new_tokens(config: Config, kind: str, thought: int | None = None) -> int:

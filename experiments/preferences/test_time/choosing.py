@@ -16,6 +16,7 @@ COVERAGE, ORACLE, MAJORITY = "coverage", "best of n, oracle", "majority"
 LEARNED, WEIGHTED = "best of n, learned verifier", "weighted vote, learned verifier"
 METHODS = (COVERAGE, MAJORITY, LEARNED, WEIGHTED)
 """Those that figures show; the oracle's curve is that of coverage."""
+NOISY = "best of n, noise "
 NOISE = 7
 """Seed of the noise of verifiers."""
 KEY = 8
@@ -24,7 +25,7 @@ KEY = 8
 
 def noisy(deviation: float) -> str:
     """The name of best of n by a verifier with noise."""
-    return f"best of n, noise {deviation:g}"
+    return f"{NOISY}{deviation:g}"
 
 
 def shares(config: Config, truth: np.ndarray, given: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:

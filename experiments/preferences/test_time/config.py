@@ -9,10 +9,7 @@ from gendiff.commands.images import image_training
 from gendiff.core.errors import ConfigError
 from gendiff.data import sums
 from gendiff.runs import ranges
-from gendiff.runs.ranges import Count, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
-
-REFERENCE = 64
-"""The width whose learning rate the configuration states."""
+from gendiff.runs.ranges import Count, Distinct, Natural, Positive, Seed, Several, Share
 
 Width = Annotated[int, msgspec.Meta(ge=4, le=4096, multiple_of=4)]
 
@@ -36,46 +33,8 @@ class Pictures(image_training.Learning):
 
 
 @dataclasses.dataclass(frozen=True)
-class Thresholds:
-    """Written down before the run. Gains are differences of shares of right answers."""
-
-    scratch_work: float = 0.0
-    """Gain of scratch-work over direct answers of a network of equal size, at least."""
-    mcnemar: Share = 0.01
-    """p-value of that by McNemar's exact test, at most."""
-    filler: float = 0.0
-    """Gain over scratch-work of as many tokens without content, at most."""
-    falls: float = 0.0
-    """Largest fall of coverage from n samples to 2 n, at most."""
-    oracle: float = 0.0
-    """Largest difference between best of n by the oracle and coverage, at most."""
-    mode: float = 0.0
-    """Gain of the majority over one sample where the right answer is clearly the most frequent one of other samples, at least."""
-    other_mode: float = 0.0
-    """The same where another answer clearly is, at most."""
-    strong: float = 0.0
-    """Gain over the majority of best of n by the least noisy verifier, at least."""
-    weak: float = 0.0
-    """Gain over the majority of best of n by the noisiest verifier, at most."""
-    learned: float = 0.0
-    """Gain over one sample of best of n by the learned verifier, at least."""
-    continues: float = 0.0
-    """Gain per doubling of samples less that of the last doubling of training, at least."""
-    thinking: float = 0.0
-    """Gain of whole scratch-work over none, by budget forcing, at least."""
-    budget_falls: float = 0.02
-    """Largest fall of the share of right answers from one budget of scratch-work to the next, at most."""
-    steered: float = 0.5
-    """Gain over one picture of the best of n, by the verifier that saw many digits, in the eyes of the judge, at least."""
-    gamed: float = 0.0
-    """Share of its choices that the weak verifier calls right less the share that the judge does, at least."""
-    shuffled: Share = 0.3
-    """Share of the choices of a verifier trained on shuffled labels that the judge calls right, at most."""
-
-
-@dataclasses.dataclass(frozen=True)
 class Config:
-    """Every number of the experiment."""
+    """The numbers that are turned."""
 
     seeds: Distinct[Seed] = (0, 1, 2)
     """Seeds of training."""
@@ -93,18 +52,8 @@ class Config:
     """The small network is also trained on half, a quarter, … of these steps: so often they are halved."""
     batch: Count = 128
     """Sums per step, none of which is held out."""
-    learning_rate: Positive = 3e-3
-    """Peak learning rate of AdamW at width 64; at another width it is that times the root of 64 / width. It falls along a cosine."""
     warmup: Natural = 100
     """Steps until the learning rate peaks, in a training of --train-steps; shorter ones have as large a share of them."""
-    weight_decay: NonNegative = 0.01
-    """Weight decay of AdamW on matrices."""
-    clip: Positive = 1.0
-    """Largest global norm of the gradient."""
-    cut: Share = 0.5
-    """Share of texts with scratch-work in which it stops early, after a random place, so that every budget is known from training."""
-    extra: Natural = 1
-    """Places beyond the last one for which budgets make a network think."""
     pool: Annotated[int, msgspec.Meta(ge=2, le=2**24)] = 32768
     """Answers of the small network to training sums, from which the verifier learns."""
     questions: Several = 1000
@@ -117,13 +66,6 @@ class Config:
     """Doublings of samples, from one on, whose mean gain is held against the last doubling of training."""
     pictures: Pictures = Pictures()
     """The part with pictures."""
-    checkpoint_every: Count = 500
-    """Steps between checkpoints."""
-    log_every: Count = 20
-    """Steps between lines of metrics."""
-    resamples: Several = 1000
-    """Bootstrap draws behind intervals."""
-    thresholds: Thresholds = Thresholds()
 
 
 def counts(config: Config) -> tuple[int, ...]:

@@ -2,122 +2,113 @@
 
 import numpy as np
 
-from experiments.preferences.test_time import answers, choosing, findings, train
-from experiments.preferences.test_time.choosing import COVERAGE, LEARNED, MAJORITY, METHODS, WEIGHTED
-from experiments.preferences.test_time.config import Config, counts
-from experiments.preferences.test_time.findings import Found, Searched
+from experiments.preferences.test_time.choosing import MAJORITY, METHODS, NOISY
+from experiments.preferences.test_time.findings import SMALL
 from experiments.preferences.test_time.pictures import VERIFIERS
-from gendiff.runs.reporting import figures, intervals
+from gendiff.runs.reporting import figures
 from gendiff.runs.reporting.figures import Curve, Panel
 from gendiff.runs.reporting.results import Figure
-from gendiff.runs.reporting.verdicts import Number
 from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.study import Measured, Measurements
 
-OPERATIONS = "operations per question"
-ACCURACY = "share of right answers"
-
-
-def every(config: Config, folder: RunFolder, found: Found) -> tuple[Figure, ...]:
-    """All figures."""
-    return (
-        _compute(config, folder, found),
-        _noise(config, folder, found),
-        _difficulty(config, folder, found),
-        _doublings(config, folder, found),
-        _thinking(config, folder, found),
-        _budget(config, folder, found),
-        _steered(config, folder, found),
-        _pictures(config, folder, found),
-    )
+OPERATIONS, ACCURACY = "operations per question", "share of right answers"
 
 
-def _compute(config: Config, folder: RunFolder, found: Found) -> Figure:
-    panels = [Panel(name, [_over_operations(config, of, method) for method in METHODS]) for name, of in found.searched.items()]
+def compute(measured: Measurements, folder: RunFolder) -> Figure:
+    """Every network and method."""
+    panels: dict[str, list[Curve]] = {name: [] for name in measured.names("methods")}
+    for each in _group(measured, "methods"):
+        if each.measures["method"] in METHODS:
+            panels[each.name].append(_curve(str(each.measures["method"]), each.arrays["operations"], each.arrays["shares"]))
     caption = (
-        f"Share of right answers to {config.questions} held-out sums over the operations of 1 to {config.samples} samples: means of seeds, "
-        "with the least and the largest. The verifier's operations count where it is asked. Best of n by the exact checker is coverage."
+        "Share of right answers to held-out sums over the operations of 1, 2, 4, … samples: means of seeds, with the least and the "
+        "largest. The verifier's operations count where it is asked. Best of n by the exact checker is coverage."
     )
-    return figures.small_multiples(panels, folder.figure("compute"), caption, x_label=OPERATIONS, log_x=True)
+    shown = [Panel(name, curves) for name, curves in panels.items()]
+    return figures.small_multiples(shown, folder.figure("compute"), caption, x_label=OPERATIONS, log_x=True)
 
 
-def _noise(config: Config, folder: RunFolder, found: Found) -> Figure:
-    of, noises = found.searched[train.direct(config).name], np.array(config.noises)
-    shares = np.stack([of.shares[choosing.noisy(noise)] for noise in config.noises]).mean(3)  # (noises, seeds, counts)
-    shown = [at for at, count in enumerate(counts(config)) if count in (4, 16, config.samples)]
-    curves = [_curve(f"best of {counts(config)[at]}", noises, shares[:, :, at].T) for at in shown]
-    voted = of.shares[MAJORITY][:, -1].mean(1)
-    curves.append(_curve(f"majority of {config.samples}", noises, np.repeat(voted[:, None], len(noises), 1)))
+def noise(measured: Measurements, folder: RunFolder) -> Figure:
+    """Noisy verifiers of the small network."""
+    shares = {str(each.measures["method"]): each.arrays["shares"] for each in _group(measured, "methods") if each.name == SMALL}
+    noises = np.array([float(name.removeprefix(NOISY)) for name in shares if name.startswith(NOISY)])
+    noisy = np.stack([values for name, values in shares.items() if name.startswith(NOISY)], 2)  # (seeds, counts, noises)
+    powers = [power for power in range(noisy.shape[1]) if power in (2, 4, noisy.shape[1] - 1)]
+    curves = [_curve(f"best of {2**power}", noises, noisy[:, power]) for power in powers]
+    curves.append(_curve(f"majority of {2 ** powers[-1]}", noises, np.repeat(shares[MAJORITY][:, -1:], len(noises), 1)))
     caption = "Best of n by a verifier that adds noise to the truth, over the deviation of its noise: a weak one is worse than a vote."
     return figures.curves(curves, folder.figure("noise"), caption, x_label="standard deviation of noise", y_label=ACCURACY, log_x=True)
 
 
-def _difficulty(config: Config, folder: RunFolder, found: Found) -> Figure:
-    small, large = (found.searched[arm.name] for arm in (train.direct(config), train.large(config)))
+def difficulty(measured: Measurements, folder: RunFolder) -> Figure:
+    """A small network with search beside a larger one."""
     panels = []
-    for carries, which in findings.by_carries(config).items():
-        curves = [_over_operations(config, small, method, which, f"small, {method}") for method in (COVERAGE, MAJORITY, LEARNED, WEIGHTED)]
-        curves.append(_over_operations(config, large, MAJORITY, which, f"large, {MAJORITY}"))
-        panels.append(Panel(f"{carries} carr{'y' if carries == 1 else 'ies'}, {int(which.sum())} sums", curves))
+    for each in _group(measured, "carries"):
+        if each.name != "all":
+            title = f"{each.name} carr{'y' if each.name == '1' else 'ies'}, {each.measures['sums']} sums"
+            panels.append(Panel(title, [_curve(name, *values) for name, values in each.arrays.items()]))
     caption = "A small network with search beside a larger one, by how many carries a sum has, over the operations per question."
     return figures.small_multiples(panels, folder.figure("difficulty"), caption, x_label=OPERATIONS, columns=2, log_x=True)
 
 
-def _doublings(config: Config, folder: RunFolder, found: Found) -> Figure:
-    of = found.searched[train.direct(config).name]
-    steps = np.arange(-config.halvings, 1)
-    training = _curve("one sample, by steps of training", steps, found.shorter.mean(2).T)
-    curves = [_curve(f"{method}, by samples", np.arange(len(counts(config))), of.shares[method].mean(2)) for method in METHODS]
+def doublings(measured: Measurements, folder: RunFolder) -> Figure:
+    """Of training and of samples."""
+    right = np.stack([each.arrays["right"] for each in _group(measured, "doublings")], 1)
+    curves = [_curve("one sample, by steps of training", np.arange(1 - right.shape[1], 1), right)]
+    for each in _group(measured, "methods"):
+        if each.name == SMALL and each.measures["method"] in METHODS:
+            shares = each.arrays["shares"]
+            curves.append(_curve(f"{each.measures['method']}, by samples", np.arange(shares.shape[1]), shares))
     caption = (
         "The small network without scratch-work: what doublings of training bring, up to 0, and what doublings of samples bring from there "
         "on. One question is asked here; whoever asks many pays for samples each time and for training once."
     )
-    place = folder.figure("doublings")
-    return figures.curves([training, *curves], place, caption, x_label="doublings of computation", y_label=ACCURACY)
+    return figures.curves(curves, folder.figure("doublings"), caption, x_label="doublings of computation", y_label=ACCURACY)
 
 
-def _thinking(config: Config, folder: RunFolder, found: Found) -> Figure:
-    greedy = {name: of.greedy for name, of in found.searched.items()} | {train.filler(config).name: found.filler}
-    numbers: dict[str, Number | float] = {}
-    for name, of in greedy.items():
-        for number, seed in enumerate(config.seeds):
-            numbers[f"{name}, seed {seed}"] = intervals.share(of[number])
+def thinking(measured: Measurements, folder: RunFolder) -> Figure:
+    """The likeliest answers of each network."""
+    rows = sorted(_group(measured, "likeliest"), key=lambda each: measured.names("likeliest").index(each.name))
+    shares = {f"{each.name}, seed {each.seed}": number for each in rows if isinstance(number := each.measures["likeliest"], tuple)}
     caption = "Share of right answers by always taking the likeliest token, with exact intervals."
-    return figures.bars(numbers, folder.figure("thinking"), caption, x_label=ACCURACY)
+    return figures.bars(shares, folder.figure("thinking"), caption, x_label=ACCURACY)
 
 
-def _budget(config: Config, folder: RunFolder, found: Found) -> Figure:
-    tokens = np.array(answers.budgets(config))
-    curves = [Curve(f"seed {seed}", tokens, of) for seed, of in zip(config.seeds, found.budgets.mean(2).T, strict=True)]
+def budget(measured: Measurements, folder: RunFolder) -> Figure:
+    """Forced scratch-work."""
+    rows = [each for each in _group(measured, "budgets") if each.name.isdigit()]
+    tokens = np.array([int(each.name) for each in rows])
+    curves = [Curve(seed, tokens, np.array([each.measures[seed] for each in rows])) for seed in rows[0].measures]
     caption = (
         "Right answers over the tokens of scratch-work that the network is forced to write before it answers. "
-        f"{2 * config.digits} tokens are all that it has learned; more are beyond its training."
+        f"{tokens[-1] - 2} tokens are all that it has learned; more are beyond its training."
     )
     return figures.curves(curves, folder.figure("budget"), caption, x_label="tokens of scratch-work", y_label=ACCURACY)
 
 
-def _steered(config: Config, folder: RunFolder, found: Found) -> Figure:
-    drawn, panels = np.array(counts(config)), []
-    for name in VERIFIERS:
-        of = [chosen[name] for chosen in found.chosen]
-        claimed, judged = (np.stack([getattr(each, part) for each in of]).mean(2) for part in ("claimed", "judged"))
-        curves = [_curve("the verifier says", drawn, claimed), _curve("the judge says", drawn, judged)]
-        panels.append(Panel(f"verifier trained on {name}", curves))
+def steered(measured: Measurements, folder: RunFolder) -> Figure:
+    """Choices of verifiers in their own eyes and the judge's."""
+    panels = []
+    for each in _group(measured, "pictures"):
+        if each.name in VERIFIERS:
+            claimed, judged = each.arrays["claimed"], each.arrays["judged"]
+            x = 2 ** np.arange(claimed.shape[1])
+            curves = [_curve("the verifier says", x, claimed), _curve("the judge says", x, judged)]
+            panels.append(Panel(f"verifier trained on {each.name}", curves))
     caption = "Share of pictures that show the digit which was asked for, over the number of noises that a verifier chose among."
     return figures.small_multiples(panels, folder.figure("steered"), caption, x_label="pictures to choose from", log_x=True)
 
 
-def _pictures(config: Config, folder: RunFolder, found: Found) -> Figure:
-    rows = found.shown.pictures
-    caption = f"Digits 0 to 9, each chosen from the same {config.samples} pictures. Verifiers trained on: {'; '.join(rows)}, one row each."
+def pictures(measured: Measurements, folder: RunFolder) -> Figure:
+    """The best of the first set."""
+    rows = {each.name: each.arrays["best"] for each in _group(measured, "pictures") if "best" in each.arrays}
+    caption = f"Digits 0 to 9, each chosen from the same pictures. Verifiers trained on: {'; '.join(rows)}, one row each."
     images = np.concatenate(list(rows.values()))
     return figures.grid(images, len(next(iter(rows.values()))), folder.figure("pictures"), caption, rows=list(rows))
 
 
-def _over_operations(config: Config, of: Searched, method: str, which: np.ndarray | None = None, label: str = "") -> Curve:
-    verified = method in (LEARNED, WEIGHTED)
-    spent = np.array([findings.spent(config, of.arm, count, verified) for count in counts(config)])
-    shares = of.shares[method] if which is None else of.shares[method][:, :, which]
-    return _curve(label or method, spent, shares.mean(2))
+def _group(measured: Measurements, name: str) -> list[Measured]:
+    return [each for each in measured if each.group == name]
 
 
 def _curve(label: str, x: np.ndarray, values: np.ndarray) -> Curve:

@@ -25,7 +25,7 @@ from gendiff.metrics.classifier_accuracy import Judge
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
 
-GOOD, WEAK, SHUFFLED, JUDGE = "many digits", "few digits", "shuffled labels", "the judge itself"
+GOOD, WEAK, SHUFFLED, JUDGE, UNCHOSEN = "many digits", "few digits", "shuffled labels", "the judge itself", "not chosen"
 VERIFIERS = (GOOD, WEAK, SHUFFLED)
 """What each verifier has seen; `JUDGE` is the choice that nothing could beat, in whose eyes it is made."""
 SEED = 3
@@ -143,7 +143,7 @@ def choose(config: Config, images: np.ndarray) -> tuple[dict[str, Chosen], Shown
         shown[name] = images[0, best]
     right = (seen[:, None] == np.arange(digits.CLASSES)).astype(np.float32)
     chosen[JUDGE] = _chosen(config, right, seen, seen)
-    return chosen, Shown(shown | {"not chosen": images[0, : digits.CLASSES]})
+    return chosen, Shown(shown | {UNCHOSEN: images[0, : digits.CLASSES]})
 
 
 def _chosen(config: Config, scores: np.ndarray, claimed: np.ndarray, seen: np.ndarray) -> Chosen:

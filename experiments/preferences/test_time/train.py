@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import optax
 
-from experiments.preferences.test_time.config import REFERENCE, Config
+from experiments.preferences.test_time.config import Config
 from gendiff import networks, scaling, training
 from gendiff.core.types import Params
 from gendiff.data import sums
@@ -26,6 +26,12 @@ HEAD = 8
 """Channels of a head of attention; there are at least two heads."""
 ZERO = sums.SYMBOLS.index("0")
 """The token that stands in the place of scratch-work without content."""
+REFERENCE, RATE = 64, 3e-3
+"""A width, and its peak learning rate of AdamW; at another width it is that times the root of 64 / width. It falls along a cosine."""
+CUT = 0.5
+"""Share of texts with scratch-work in which it stops early, after a random place, so that every budget is known from training."""
+EXTRA = 1
+"""Places beyond the last one for which budgets make a network think."""
 LABEL = 1
 """Tokens that the verifier reads behind an answer in training: 1 for a right one, 0 for a wrong one."""
 
@@ -82,7 +88,7 @@ def held_out(config: Config) -> np.ndarray:
 
 def context(config: Config) -> int:
     """Tokens of the longest text: scratch-work of more places than there are, or an answer with the label behind it."""
-    return SumFormat(config.digits, scratch=True).length + 2 * config.extra + LABEL
+    return SumFormat(config.digits, scratch=True).length + 2 * EXTRA + LABEL
 
 
 def size(config: Config, width: int) -> scaling.DecoderSize:
@@ -161,8 +167,8 @@ def run(config: Config, folder: RunFolder, progress: Progress, arms: tuple[Arm, 
         steps=steps(config, first),
         folder=folder.inside(first.folder),
         progress=progress,
-        checkpoint_every=config.checkpoint_every,
-        log_every=config.log_every,
+        checkpoint_every=500,
+        log_every=20,
     )
 
 
@@ -199,8 +205,8 @@ def plan(config: Config, progress: Progress) -> None:
 
 
 def _adamw(config: Config, width: int, halved: int) -> optax.GradientTransformation:
-    numbers: dict[str, Any] = {"warmup": config.warmup >> halved, "total": config.train_steps >> halved, "clip": config.clip}
-    return optimizers.adamw(config.learning_rate * (REFERENCE / width) ** 0.5, weight_decay=config.weight_decay, **numbers)
+    numbers: dict[str, Any] = {"warmup": config.warmup >> halved, "total": config.train_steps >> halved, "clip": 1.0}
+    return optimizers.adamw(RATE * (REFERENCE / width) ** 0.5, weight_decay=0.01, **numbers)
 
 
 def _rows(config: Config, kind: str, seed: int, step: int) -> np.ndarray:
@@ -212,7 +218,7 @@ def _rows(config: Config, kind: str, seed: int, step: int) -> np.ndarray:
             rows[:, of.prompt_length : of.prompt_length + of.scratch_length] = ZERO
         return rows
     rng = np.random.default_rng((seed, step, 1))  # beside that of the pairs
-    early = rng.random(len(pairs)) < config.cut
+    early = rng.random(len(pairs)) < CUT
     return of.rows(pairs, np.where(early, rng.integers(config.digits, size=len(pairs)), config.digits))
 
 
