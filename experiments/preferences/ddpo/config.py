@@ -20,28 +20,6 @@ DDPO, SHUFFLED, DRAFT, DPO = "ddpo", "shuffled", "draft", "dpo"
 
 
 @dataclasses.dataclass(frozen=True)
-class Thresholds:
-    """Written down before the run. Gains are in standard deviations of the reference's reward."""
-
-    ratio: Positive = 1e-5
-    """Largest distance from 1 of a density ratio on the first pass over a rollout."""
-    matched: float = 0.0
-    """Least gain of the policy less that of best-of-n whose KL bound is the policy's KL. Best-of-n is nearly the best at its KL."""
-    drawn: float = 0.0
-    """Least gain of one sample of the policy less that of the best of `few` samples of the reference."""
-    optimum: float = 0.1
-    """Largest gain of the policy less that of the best policy of the same KL: it is at most 0 but for errors of measurement."""
-    agreement: float = 0.9
-    """Least share of the policy's samples on which a judge that took no part in the reward agrees with it."""
-    direct: float = 0.5
-    """Least gain of a policy that follows the gradient of its reward."""
-    preferred: float = 0.2
-    """Least gain of a policy that learns from preferences."""
-    untaught: float = 0.25
-    """Largest gain of a policy that is taught by the rewards of other samples."""
-
-
-@dataclasses.dataclass(frozen=True)
 class Policy:
     """The numbers of one policy gradient training and of its judgement."""
 
@@ -67,7 +45,7 @@ class Policy:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Every number of the experiment."""
+    """The numbers that are turned."""
 
     seeds: Distinct[Seed] = (0, 1, 2)
     """Seeds of the policies of digits; all begin at one network."""
@@ -90,10 +68,6 @@ class Config:
     their places, to see the program run."""
     beta: Positive = 0.4
     """Weight of the KL to the reference, per nat, in standard deviations of the reference's reward."""
-    clip: Positive = 0.2
-    """Ratios further from 1 than this have no gradient."""
-    few: Several = 4
-    """Samples of the reference whose best one is held against one sample of the policy."""
     shuffled_updates: Count = 60
     """Rollouts of the control that is taught by rewards of other samples, with the first seed."""
     draft_updates: Count = 60
@@ -102,15 +76,8 @@ class Config:
     """Denoising steps of the policy that the gradient of the reward passes through, from the end."""
     dpo_updates: Count = 200
     """Updates by preferences between two samples of the reference."""
-    dpo_beta: Positive = 500.0
-    """Weight of the errors of pairs, which are means over pixels."""
     scene_crops: Several = 1200
     """Rendered scenes from whose quarters the judge of scenes learns."""
-    resamples: Several = 300
-    """Bootstrap draws behind intervals."""
-    checkpoint_every: Count = 20
-    """Updates between checkpoints."""
-    thresholds: Thresholds = Thresholds()
 
 
 ARMS = ((DIGIT, DDPO), (DIGIT, SHUFFLED), (DIGIT, DRAFT), (DIGIT, DPO), (INK, DDPO), (SCENES, DDPO))
@@ -144,7 +111,6 @@ def check(config: Config) -> None:
             raise ConfigError(f"--{name}.batch {of.batch} must hold each of --prompts {prompts} equally often, and at least twice")
         if of.acting >= of.steps:
             raise ConfigError(f"--{name}.acting {of.acting} must be below --{name}.steps {of.steps}, whose last one the reference takes")
-        ranges.at_most("few", config.few, f"{name}.reference", of.reference)
     ranges.at_most("last", config.last, "digits.acting", config.digits.acting)
     if config.networks:
         texts.check()

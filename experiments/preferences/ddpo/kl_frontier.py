@@ -76,6 +76,7 @@ def above_best_of(n: float, rewards: np.ndarray, reference: np.ndarray) -> float
     return float((rewards.mean() - expected_best(reference, n)) / deviation(reference))
 
 
-def at_matched_kl(rewards: np.ndarray, kl: np.ndarray, reference: np.ndarray) -> float:
-    """The same for the n whose KL bound is the mean KL, but no more than the samples of the reference tell of."""
-    return above_best_of(min(choices_at(float(kl.mean())), most_choices(reference)), rewards, reference)
+def share_at_matched_kl(rewards: np.ndarray, kl: np.ndarray, reference: np.ndarray) -> float:
+    """The gain over that of the best of the n whose KL bound is the mean KL, but no more than the samples of the reference tell of."""
+    best = expected_best(reference, min(choices_at(float(kl.mean())), most_choices(reference))) - reference.mean()
+    return float((rewards.mean() - reference.mean()) / best) if best > 1e-9 else float("nan")  # but for rounding

@@ -1,23 +1,34 @@
 """Samples of the reference and of every policy, and what is measured of them."""
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.preferences.ddpo import judges, rewarded, train
-from experiments.preferences.ddpo.config import ARMS, DDPO, DIGIT, SCENES, Config, policy, seeds
-from experiments.preferences.ddpo.rewarded import RewardedTask
+from experiments.preferences.ddpo import judges, kl_frontier, rewarded, train
+from experiments.preferences.ddpo.config import ARMS, DDPO, DIGIT, INK, SCENES, Config, policy, seeds, updates
+from experiments.preferences.ddpo.rewarded import MOST, RewardedTask
 from gendiff.core.types import Params
 from gendiff.metrics import classifier_accuracy, features, vendi
 from gendiff.runs import drawing
 from gendiff.runs.progress import Progress
+from gendiff.runs.reporting import intervals
+from gendiff.runs.reporting.verdicts import Number
 from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.study import Measured
 
 DISTINCT = 100
 """Samples of each prompt whose Vendi score is taken."""
+CHOICES, FEW = (4, 16, 64), 4
+"""Of best-of-n in tables, and of what one sample of a policy is held against."""
+WINDOW = 5
+"""Updates that a point of a curve is a mean over."""
+PUSHED = "pictures of other digits, pushed up the reward's gradient"
+
+interval = functools.partial(intervals.interval, resamples=300)
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,91 @@ def of_all(config: Config, folder: RunFolder, progress: Progress) -> Found:
             params = train.restore(scenes, folder, SCENES, DDPO, seed)
             others[seed] = measure(f"other prompts, seed {seed}", SCENES, params, others=True)
     return Found(reference, policies, others)
+
+
+def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
+    """What each policy gained, at which KL, what judges say of it, and what it lost in diversity."""
+    found = of_all(config, folder, progress)
+    with progress.phase("judge"):
+        for reward in (DIGIT, INK, SCENES):
+            yield from policies_of(reward, found, folder)
+        for name, samples in found.others.items():
+            title = name if isinstance(name, str) else f"seed {name}"
+            yield Measured(title, {"exact": interval(np.mean, samples.rewards), **_judges(samples)}, group="others")
+        for (reward, how), by_seed in found.policies.items():
+            for seed, samples in by_seed.items():
+                yield beside(reward, how, seed, samples, found.reference[reward].rewards)
+                if how == DDPO:
+                    passes = updates(config, reward, how) * policy(config, reward).batch
+                    error = max(line["ratio_error"] for line in train.place(folder, reward, how).read_metrics(seed))
+                    yield Measured(f"{reward}: first passes", {"ratio": error}, seed, passes, "ratios")
+        _, agreement = digits_agree(config.digit, judges.pushed(config.digit))
+        yield Measured(PUSHED, {"agreement": intervals.share(agreement)}, n=len(agreement), group="pushed")
+
+
+def policies_of(reward: str, found: Found, folder: RunFolder) -> Iterator[Measured]:
+    """The reference, best-of-n and every policy of a reward, with what figures draw of them."""
+    reference = found.reference[reward]
+    rewards, reach = reference.rewards, kl_frontier.most_choices(reference.rewards)
+    unit = kl_frontier.deviation(rewards)
+    choices = np.geomspace(1, reach, 40)
+    bounds = [kl_frontier.kl_bound(n) for n in choices]
+    of_n = np.array([bounds, [kl_frontier.expected_best(rewards, n) for n in choices]])
+    arrays = {"images": reference.images, "optimum": np.array(kl_frontier.optimum(rewards)), "best of n": of_n}
+    measures: dict[str, Any] = {"reward": interval(np.mean, rewards), "gain": 0.0, "KL": None, "matched": None} | _judges(reference)
+    yield Measured("reference", measures, group=reward, arrays=arrays)
+    for count in CHOICES:
+        if count <= reach:
+            best = kl_frontier.expected_best(rewards, count)
+            measures = {"reward": best, "gain": (best - float(rewards.mean())) / unit, "KL": kl_frontier.kl_bound(count)}
+            yield Measured(f"best of {count}", measures, group=reward)
+    for (name, how), by_seed in found.policies.items():
+        for seed, samples in by_seed.items() if name == reward else ():
+            kl = float(samples.kl.mean())
+            n = kl_frontier.choices_at(kl)
+            matched = (kl_frontier.expected_best(rewards, n) - float(rewards.mean())) / unit if n <= reach else None
+            measures = {"reward": interval(np.mean, samples.rewards), "gain": kl_frontier.gain(samples.rewards, rewards), "KL": kl}
+            arrays = {"images": samples.images, "end": np.array((kl, samples.rewards.mean()))}
+            if how == DDPO:
+                arrays["log"] = smoothed(train.place(folder, reward, how).read_metrics(seed))
+            yield Measured(f"{how}, seed {seed}", measures | {"matched": matched} | _judges(samples), group=reward, arrays=arrays)
+
+
+def beside(reward: str, how: str, seed: int, samples: PolicySamples, reference: np.ndarray) -> Measured:
+    """A policy beside best-of-n of the reference, whose rewards are (m, p): at equal KL, and for as few draws as one."""
+    measures: dict[str, Any] = {"gained": interval(kl_frontier.gain, samples.rewards, reference)}
+    measures["drawn"] = interval(functools.partial(kl_frontier.above_best_of, FEW), samples.rewards, reference)
+    measures["share"] = share_of_best(samples, reference, MOST[reward])
+    if samples.agreement is not None:
+        measures["agreement"] = intervals.share(samples.agreement.ravel())
+    return Measured(f"{reward}: {how}", measures, seed, samples.rewards.size, "beside")
+
+
+def share_of_best(samples: PolicySamples, reference: np.ndarray, most: float) -> Number | float:
+    """`kl_frontier.share_at_matched_kl` with its interval; NaN where best-of-n gains nothing.
+
+    Where the KL is beyond reach, the best of so many may be anything up to the largest reward: the interval then begins there.
+    """
+    rows = samples.rewards, samples.kl, reference
+    if not np.isfinite(kl_frontier.share_at_matched_kl(*rows)):
+        return float("nan")
+    value, low, high = interval(kl_frontier.share_at_matched_kl, *rows)
+    if kl_frontier.choices_at(float(samples.kl.mean())) > kl_frontier.most_choices(reference):
+        low = min(low, float((samples.rewards.mean() - reference.mean()) / (most - reference.mean())))
+    return value, low, high
+
+
+def smoothed(lines: list[dict[str, Any]]) -> np.ndarray:
+    """(3, updates) the step, and reward and KL as means over a window."""
+    step, rewards, kl = (np.array([line[key] for line in lines], np.float64) for key in ("step", "reward", "kl"))
+    width = max(1, min(WINDOW, len(step) // 5))
+    weights = np.ones(width) / width
+    return np.stack([step[width - 1 :], np.convolve(rewards, weights, "valid"), np.convolve(kl, weights, "valid")])
+
+
+def _judges(samples: PolicySamples) -> dict[str, Any]:
+    judged, agreement = (None if hits is None else float(hits.mean()) for hits in (samples.judged, samples.agreement))
+    return {"judged": judged, "agrees": agreement, "vendi": samples.vendi}
 
 
 class _Measure:

@@ -16,6 +16,10 @@ from gendiff.preferences import masked, reward_gradients, trajectory
 from gendiff.preferences.trajectory import StepLaw
 from gendiff.training import TrainState, optimizers
 
+CLIP = 0.2
+"""Ratios further from 1 than this have no gradient."""
+DPO_BETA = 500.0
+"""Weight of the errors of pairs, which are means over pixels."""
 Update = Callable[["DdpoState", Any], tuple["DdpoState", Metrics]]
 
 
@@ -97,7 +101,7 @@ def clipped_loss(config: Config, task: RewardedTask, learned: Params, batch: Den
     states = jnp.moveaxis(batch.states, 1, 0)
     laws = task.laws(task.whole(learned, reference), states, batch.prompt)
     log_ratio, mask = laws.log_ratio(batch.own, trajectory.ends(states)), batch.own.mask
-    loss, metrics = preferences.clipped_policy_gradient(log_ratio, jnp.zeros_like(log_ratio), batch.advantages, mask, config.clip)
+    loss, metrics = preferences.clipped_policy_gradient(log_ratio, jnp.zeros_like(log_ratio), batch.advantages, mask, CLIP)
     away = jnp.max(jnp.abs(jnp.expm1(log_ratio)))
     penalty = config.beta * masked.mean(laws.kl(batch.reference), mask)
     return loss + penalty, {"clip_fraction": metrics["clip_fraction"], "ratio_error": jax.lax.stop_gradient(away)}
@@ -175,7 +179,7 @@ def _dpo_loss(config: Config, task: RewardedTask) -> Callable[..., tuple[jax.Arr
             away = (noise - pair) - (prediction.noise - prediction.clean)  # of the flow, which is what the network answers
             return jnp.mean(arrays.flatten_samples(away**2), axis=1).reshape(2, half)
 
-        value, metrics = preferences.diffusion_dpo(*errors(params), *errors(reference), beta=config.dpo_beta)
+        value, metrics = preferences.diffusion_dpo(*errors(params), *errors(reference), beta=DPO_BETA)
         return value, metrics | {"reward": jnp.mean(scores)}
 
     return loss

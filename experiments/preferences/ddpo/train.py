@@ -36,7 +36,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
                 steps=updates(config, reward, how),
                 folder=place(folder, reward, how),
                 progress=progress,
-                checkpoint_every=config.checkpoint_every,
+                checkpoint_every=20,
                 log_every=1,
             )
 

@@ -293,7 +293,6 @@ MISFITS = [
         "twice --digits.parts 3 must divide --digits.batch 64",
     ),
     ("ddpo", {"prompts": 5}, "--scenes.batch 128 must hold each of --prompts 5 equally often"),
-    ("ddpo", {"few": 251}, "--few 251 is above --scenes.reference 250"),
     ("ddpo", {"last": 10}, "--last 10 is above --digits.acting 9"),
     (
         "ddpo",

@@ -1,6 +1,7 @@
 """The ddpo experiment on rewards whose best policy is known, on a Gaussian policy that learns it, and on made-up samples."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import scipy.integrate
 import scipy.stats
 
 from experiments.preferences import ddpo
-from experiments.preferences.ddpo import judge, judges, kl_frontier, measured, policy_training, rewarded, tables, train
+from experiments.preferences.ddpo import judges, kl_frontier, measured, policy_training, rewarded, train
 from experiments.preferences.ddpo.config import ARMS, DDPO, DIGIT, INK, SCENES, SHUFFLED, Policy, seeds
 from experiments.preferences.ddpo.measured import Found, PolicySamples
 from experiments.preferences.ddpo.rewarded import RewardedTask
@@ -98,7 +99,7 @@ def test_a_policy_gradient_learns_the_mean_that_is_best_for_reward_less_kl_and_b
     best = slope / (float(before.scale.scale) * CONFIG.beta * curvature)
     assert float(after.policy.params["mean"]) - SHIFT == pytest.approx(best, rel=0.2) and best > 0.1
     assert int(after.step) == 60 and int(after.policy.step) == 120
-    assert max(line["ratio_error"] for line in lines) <= FULL.thresholds.ratio
+    assert max(line["ratio_error"] for line in lines) <= 1e-5
     assert lines[-1]["reward"] > lines[0]["reward"] and lines[0]["kl"] == pytest.approx(0, abs=1e-6) and lines[-1]["kl"] > 0.1
     assert float(after.reference["mean"]) == np.float32(SHIFT)
 
@@ -160,8 +161,7 @@ def test_prompts_are_different_scenes_of_two_red_circles_whose_renders_earn_the_
 def test_a_judge_disagrees_about_pictures_that_follow_the_reward_alone():
     pushed = judges.pushed(FULL.digit)
     assert np.all(np.asarray(judges.log_probabilities(jnp.asarray(pushed)).argmax(1)) == FULL.digit)
-    (control,) = judge.pushed_control(FULL)
-    assert control.verdict == "PASS" and control.value < 0.75
+    assert measured.digits_agree(FULL.digit, pushed)[1].mean() < 0.75
     seen, agreement = measured.digits_agree(FULL.digit, judges.split().held_out_images)
     assert agreement.mean() > 0.95 and 0.05 < seen.mean() < 0.15
 
@@ -171,52 +171,41 @@ def samples(rewards, kl, agreement=1.0):
     return PolicySamples(np.zeros((rewards.size, 8, 8, 1), np.float32), rewards, np.full(rewards.shape, kl), agrees, agrees, 3.0)
 
 
-def found(gain, kl, agreement=1.0, others=0.0):
-    """Policies whose reward is normal, the reference's shifted; the control's by `others`."""
-    own = samples(FEWER + gain, kl, agreement)
-    made = {
-        (reward, how): {seed: samples(FEWER + others, 0.1) if how == SHUFFLED else own for seed in seeds(FULL, reward, how)[:1]}
+def found(gain, kl):
+    """Policies whose reward is normal, the reference's shifted; the control's is the reference's."""
+    policy = samples(FEWER + gain, kl, agreement=0.8)
+    policies = {
+        (reward, how): {seed: samples(FEWER, 0.1) if how == SHUFFLED else policy for seed in seeds(FULL, reward, how)[:1]}
         for reward, how in ARMS
     }
-    return Found({reward: samples(FEWER, 0.0) for reward in (DIGIT, INK, SCENES)}, made, {"reference": own, 0: own})
+    return Found({reward: samples(FEWER, 0.0) for reward in (DIGIT, INK, SCENES)}, policies, {"reference": policy, 0: policy})
 
 
-def verdicts_of(case, error=1e-6):
-    few = dataclasses.replace(FULL, resamples=10)
-    errors = {arm: dict.fromkeys(of, error) for arm, of in case.policies.items() if arm[1] == DDPO}
-    made = judge.claims(few, case, errors)
-    return {claim.id: claim.verdict for claim in made}, made
-
-
-def test_a_policy_between_best_of_n_and_the_best_of_its_kl_passes_every_claim():
+def test_a_policy_is_held_against_best_of_n_at_its_kl_and_against_few_draws():
     n = 30
-    least = kl_frontier.expected_best(NORMAL, n)
-    verdicts, made = verdicts_of(found(least + 0.08, kl_frontier.kl_bound(n)))
-    assert set(verdicts.values()) == {"PASS"}, verdicts
-    assert {claim.threshold_name for claim in made} == set(dataclasses.asdict(FULL.thresholds))
-
-
-def test_each_fault_of_a_policy_is_seen_by_its_claim_alone():
-    n = 30
-    gain, kl = kl_frontier.expected_best(NORMAL, n) + 0.08, kl_frontier.kl_bound(n)
-
-    def failed(case, error=1e-6):
-        return {id.split("-")[0] for id, verdict in verdicts_of(case, error)[0].items() if verdict == "FAIL"}
-
-    assert failed(found(gain, kl), error=1e-4) == {"ratio"}
-    assert failed(found(gain - 0.2, kl)) == {"matched"}
-    assert failed(found(gain + 1.0, kl)) == {"optimum"}  # more than any policy can: its KL is measured wrongly
-    assert failed(found(gain, kl, agreement=0.8)) == {"agreement"}
-    assert failed(found(gain, kl, others=0.5)) == {"untaught"}
-    assert {"drawn", "direct", "preferred"} <= failed(found(0.0, kl))
+    best = kl_frontier.expected_best(FEWER, n)
+    row = measured.beside(INK, DDPO, 0, samples(FEWER + best, kl_frontier.kl_bound(n), agreement=0.8), FEWER).measures
+    assert row["share"][0] == pytest.approx(1, abs=0.01) and row["share"][1] < 1 < row["share"][2]
+    assert row["gained"][0] == pytest.approx(best, rel=0.01) and row["agreement"][0] == pytest.approx(0.8, abs=1e-3)
+    assert row["drawn"][0] == pytest.approx(best - kl_frontier.expected_best(FEWER, 4), rel=0.02)
+    half = measured.beside(INK, DDPO, 0, samples(FEWER + best / 2, kl_frontier.kl_bound(n)), FEWER).measures
+    assert half["share"][0] == pytest.approx(0.5, abs=0.01)
+    still = samples(FEWER, 0.0)
+    assert np.isnan(measured.share_of_best(still, FEWER, 1.0)), "a policy that did not move has no share"
 
 
 def test_a_kl_beyond_what_the_reference_tells_leaves_the_comparison_open():
-    case = found(6.0, 30.0)
-    number = judge.matched(dataclasses.replace(FULL, resamples=20), case.policies[INK, DDPO][0], NORMAL, 10.0)
-    assert number[0] > 0 > number[1]
+    value, low, _ = measured.share_of_best(samples(FEWER + 6.0, 30.0), FEWER, 10.0)
+    assert value > 1 > low
 
 
-def test_tables_have_a_row_for_each_policy_of_a_reward():
-    made = tables.every(dataclasses.replace(FULL, resamples=20), found(2.0, 3.0))
-    assert [len(table.rows) for table in made] == [1 + 3 + 4, 1 + 3 + 1, 1 + 3 + 1, 2]
+def test_tables_have_a_row_for_each_policy_of_a_reward(monkeypatch):
+    monkeypatch.setattr(measured, "smoothed", lambda lines: np.zeros((3, 2)))
+    monkeypatch.setattr(train, "place", lambda *_: SimpleNamespace(read_metrics=lambda seed: []))
+    case = found(2.0, 3.0)
+    assert [len(list(measured.policies_of(reward, case, None))) for reward in (DIGIT, INK, SCENES)] == [8, 5, 5]
+
+
+def test_curves_are_means_over_a_window():
+    lines = [{"step": step, "reward": float(step), "kl": 2.0 * step} for step in range(1, 26)]
+    np.testing.assert_allclose(measured.smoothed(lines), [np.arange(5, 26), np.arange(3, 24), 2.0 * np.arange(3, 24)])
