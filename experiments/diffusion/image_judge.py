@@ -10,6 +10,18 @@ from gendiff.metrics import classifier_accuracy, features, frechet, kernel_dista
 from gendiff.runs.reporting.intervals import SEED, difference_of_means, interval, ratio_of_means, share
 from gendiff.runs.reporting.verdicts import Number
 
+WORDS = {
+    "n": "n",
+    "frechet": "Fréchet distance, in floors",
+    "accuracy": "judge accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "copies": "near-copies",
+    "excess": "near-copies above the held-out digits' own rate",
+    "kernel": "kernel distance",
+}
+"""What each measure is."""
+
 
 @dataclasses.dataclass(frozen=True)
 class MeasuredSet:
@@ -24,6 +36,11 @@ class MeasuredSet:
     excess: Number
     kernel: Number
     distances: np.ndarray = dataclasses.field(repr=False)
+
+    @property
+    def measures(self) -> dict[str, Number | float]:
+        """By the names of `WORDS`."""
+        return {name: getattr(self, name) for name in WORDS}
 
 
 class DigitsJudge:
