@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import ddim_steps, equivalence
-from experiments.diffusion.ddim_steps import draw
-from experiments.diffusion.ddim_steps.draw import DDIM, FEW, Set
+from experiments.diffusion.ddim_steps import DDIM, FEW, Set
 from gendiff.commands.images.image_model import Model
 from gendiff.diffusion import parameterization, schedules
 from gendiff.metrics import frechet
@@ -54,7 +53,7 @@ def test_sets_of_different_lengths_are_refused():
 def test_budgets_count_evaluations_and_the_chains_are_not_drawn_twice():
     config = ddim_steps.Config()
     assert [FEW["Heun"].steps_within(budget) for budget in config.budgets] == [3, 5, 10]
-    wanted = draw.sets(config, 0)
+    wanted = ddim_steps.sets(config, 0)
     assert len(set(wanted)) == len(wanted) == 2 * 7 + 5 * 3
     assert all(each.evaluations <= 20 for each in wanted if each.method.name not in ("DDIM", "DDPM"))
 
@@ -68,7 +67,7 @@ def test_a_set_that_lies_in_the_folder_is_read_and_one_of_other_parameters_is_no
 
     config = dataclasses.replace(ddim_steps.Config(), samples=4, together=2)
     programs, folder = types.SimpleNamespace(draw=drawn), run_folder.create(tmp_path / "run")
-    first, again, other = (draw.kept(config, programs, folder, Set(0, DDIM, 5), {"w": np.float32(value)}) for value in (1, 1, 2))
+    first, again, other = (ddim_steps.stored(config, programs, folder, Set(0, DDIM, 5), {"w": np.float32(value)}) for value in (1, 1, 2))
     assert len(calls) == 2
     assert first[1] == again[1] == 1.5  # a call of `together`
     assert (first[0] == again[0]).all() and (other[0] == 2).all()
@@ -78,7 +77,7 @@ def test_samples_are_paired_by_index_whatever_the_steps():
     config = dataclasses.replace(ddim_steps.EXPERIMENT.smoke, together=16)
     process = schedules.linear(config.levels), parameterization.noise()
     model = Model(lambda params, x, t, label: params * x + label[:, None, None, None] / 10, None, *process, (2, 2, 1), num_classes=10)
-    draws = draw.MethodDraws(config, model, Progress(quiet=True))
+    draws = ddim_steps.MethodDraws(config, model, Progress(quiet=True))
     coarse, fine = (draws.draw("", np.float32(0.5), DDIM, steps, 40)[0] for steps in (20, 30))
     apart, others = (np.mean((coarse - of) ** 2, axis=(1, 2, 3)) for of in (fine, np.roll(fine, 10, axis=0)))
     assert (apart < others / 10).all()
@@ -86,5 +85,5 @@ def test_samples_are_paired_by_index_whatever_the_steps():
 
 @table("config", [ddim_steps.EXPERIMENT.presets["full"], ddim_steps.EXPERIMENT.smoke])
 def test_presets_name_steps_that_are_drawn(config):
-    assert {*config.equivalent, config.same, config.coarse, config.coarse_chain, config.fast, config.levels} <= set(config.steps)
+    assert {*ddim_steps.EQUIVALENT, 250, 5, ddim_steps.FAST, config.levels} <= set(config.steps)
     assert config.samples % config.together == 0
