@@ -38,7 +38,7 @@ class MeasuredSet:
     distances: np.ndarray = dataclasses.field(repr=False)
 
     @property
-    def measures(self) -> dict[str, Number | float]:
+    def measures(self) -> dict[str, Any]:
         """By the names of `WORDS`."""
         return {name: getattr(self, name) for name in WORDS}
 

@@ -1,10 +1,8 @@
 """Bits per dimension of held-out digits given their labels, and how much a single draw of them varies.
 
-The continuous variational bound (Kingma et al., 2021), prior and decoder included: each schedule reports an upper bound on
--log2 p(x | label) / 64 for digits of 17 whole values, from its noisiest level to one log-SNR that is the same for all. Where a bound ends
-near the clean digits is free, and to go further costs bits that say nothing of the schedule; the bound of its own ends is beside.
-The decoder's p(x | x_0) is proportional to q(x_0 | x) over those values, so nothing is dequantised and no offset is added. Every schedule
-draws from the same key, one u in each of equally many parts.
+Where a bound ends near the clean digits is free, and to go further costs bits that say nothing of the schedule; the bound of
+its own ends is beside. The decoder's p(x | x_0) is proportional to q(x_0 | x) over the values of a pixel, so nothing is
+dequantised and no offset is added. Every schedule draws from the same key, one u in each of equally many parts.
 """
 
 import math
@@ -25,8 +23,8 @@ from gendiff.diffusion.schedules import Schedule
 from gendiff.runs import devices
 from gendiff.runs.reporting.verdicts import Number
 
-SEED = 1
-"""Of the noise and levels drawn."""
+BOUND_SEED = 1
+"""Of the noise and levels at which bounds are drawn."""
 
 
 class Meter:
@@ -48,22 +46,22 @@ class Meter:
     def _bound(self, params: Params, schedule: Schedule, images: jax.Array, labels: jax.Array, first: Any) -> Bound:
         denoise = self._model.denoiser(params, labels)
         options: dict[str, Any] = {"span": (first, 1.0), "data_levels": digits.LEVELS, "draws": self._draws}
-        return elbo.continuous(jax.random.key(SEED), denoise, images, schedule, jnp.arange(len(images)), **options)
+        return elbo.continuous(jax.random.key(BOUND_SEED), denoise, images, schedule, jnp.arange(len(images)), **options)
 
     def _rates(self, params: Params, schedule: Schedule, images: jax.Array, labels: jax.Array) -> jax.Array:
         denoise = self._model.denoiser(params, labels)
-        keys = sample_keys.keys_of(jax.random.key(SEED), jnp.arange(len(images)))
+        keys = sample_keys.keys_of(jax.random.key(BOUND_SEED), jnp.arange(len(images)))
 
         def one(draw: jax.Array) -> jax.Array:
-            own = arrays.fold_in(keys, draw)
-            within = jax.vmap(lambda key: jax.random.uniform(key, (), images.dtype))(arrays.fold_in(own, 0))
-            noise = arrays.normal(arrays.fold_in(own, 1), like=images)
+            keys_of_draw = arrays.fold_in(keys, draw)
+            within = jax.vmap(lambda key: jax.random.uniform(key, (), images.dtype))(arrays.fold_in(keys_of_draw, 0))
+            noise = arrays.normal(arrays.fold_in(keys_of_draw, 1), like=images)
             return elbo.path_rate(denoise, images, noise, schedule, (draw + within) / self._draws)
 
         return jax.lax.map(one, jnp.arange(self._draws)).T / (math.prod(images.shape[1:]) * math.log(2.0))
 
 
-def interval(bound: Bound) -> Number:
+def bits_of(bound: Bound) -> Number:
     """The mean bits and their 95 % interval over the draws, the digits fixed."""
     value, error = float(np.mean(bound.bits)), float(np.sqrt(np.sum(bound.standard_error**2)) / len(bound.bits))
     return value, value - 1.96 * error, value + 1.96 * error

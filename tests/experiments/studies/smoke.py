@@ -53,7 +53,6 @@ OPTIONS = {
     "digits": ("--shuffled-steps", "2"),
     "few-step": ("--students", *METHODS),
     "few-step-text": ("--networks", "shapes", "emoji"),
-    "schedules": ("--loud-seeds", "1"),
     "forward": ("--chains", "20", "--levels", "1", "30"),
     "autoencoder": ("--factors", "2", "4", "--latent-channels", "1", "2"),
 }

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import schedules
-from experiments.diffusion.schedules import bits, judge, train
 from gendiff.data import digits
 from gendiff.diffusion import denoiser, learned_schedule, objectives, parameterization, weighting
 from gendiff.diffusion.types import Batch
@@ -24,9 +23,9 @@ def predict(params, x, t, label):
 
 @pytest.fixture(scope="module")
 def slopes():
-    start = train.start(SMALL)
-    network = dataclasses.replace(train.model(SMALL), predict=predict)
-    loss = train.joint_loss(dataclasses.replace(SMALL, drop_condition=0.0, schedule_batch=4), network)
+    start = schedules.start(SMALL)
+    network = dataclasses.replace(schedules.model(SMALL), predict=predict)
+    loss = schedules.joint_loss(dataclasses.replace(SMALL, drop_condition=0.0, schedule_batch=4), network)
     shared = objectives.denoising(predict, start, parameterization.velocity(), levels=weighting.stratified_levels(), drop_condition=0.0)
     images = np.random.default_rng(0).choice(np.linspace(-1, 1, digits.LEVELS), size=(8, 8, 8, 1)).astype(np.float32)
     data = Batch(clean=jnp.asarray(images), condition=(jnp.arange(8),))
@@ -53,9 +52,9 @@ def test_network_and_schedule_learn_each_by_its_own_loss_alone(slopes):
 
 
 def test_learned_and_retold_paths_have_the_ends_of_linear_and_tell_the_network_the_noise_alone():
-    linear = train.fixed(CONFIG)["linear"]
-    ends = train.ends(linear)
-    retold, start = train.RetoldSchedule(linear), learned_schedule.frozen(train.start(CONFIG))
+    linear = schedules.FIXED["linear"]
+    ends = schedules.ends(linear)
+    retold, start = schedules.RetoldSchedule(linear), learned_schedule.frozen(schedules.start(CONFIG))
     for path in (retold, start):
         np.testing.assert_allclose(path.at(np.array([0.0, 1.0])).log_snr, ends, rtol=1e-6)
     level = retold.at(np.linspace(0.0, 1.0, 9))
@@ -64,17 +63,17 @@ def test_learned_and_retold_paths_have_the_ends_of_linear_and_tell_the_network_t
 
 
 def test_every_bound_ends_at_the_same_log_snr_and_only_the_bad_schedule_keeps_signal():
-    fixed = train.fixed(CONFIG)
-    for path in (*fixed.values(), learned_schedule.frozen(train.start(CONFIG))):
-        u = bits.position(path, CONFIG.cleanest)
-        assert path.at(np.float64(u)).log_snr == pytest.approx(CONFIG.cleanest, abs=1e-6)
-    assert bits.position(fixed["linear"], 50.0) == 1 / CONFIG.levels  # beyond the cleanest level: that level
+    fixed = schedules.FIXED
+    for path in (*fixed.values(), learned_schedule.frozen(schedules.start(CONFIG))):
+        u = schedules.position(path, schedules.CLEANEST)
+        assert path.at(np.float64(u)).log_snr == pytest.approx(schedules.CLEANEST, abs=1e-6)
+    assert schedules.position(fixed["linear"], 50.0) == 1 / schedules.LEVELS  # beyond the cleanest level: that level
     ends = {name: float(path.noisiest.alpha) ** 2 for name, path in fixed.items()}
     assert 0.3 < ends.pop("loud") < 0.4 and max(ends.values()) < 1e-4
 
 
 def test_variance_ratios_are_of_single_draws():
     draws = np.random.default_rng(0).normal(size=(60, 8))
-    linear, start = judge.variance_ratios(draws, 2 * draws, draws)
+    linear, start = schedules.variance_ratios(draws, 2 * draws, draws)
     assert linear == pytest.approx((0.25, 0.25, 0.25))
     assert start == (1.0, 1.0, 1.0)
