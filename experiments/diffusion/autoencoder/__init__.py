@@ -22,7 +22,7 @@ from experiments.diffusion.autoencoder import train as trainings
 from experiments.diffusion.autoencoder.config import Config, Thresholds
 from gendiff.commands.images.image_training import Learning
 from gendiff.runs.registry import Experiment
-from gendiff.runs.reporting.answers import Answer
+from gendiff.runs.reporting.answers import Answer, Change, Control
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
@@ -37,6 +37,14 @@ ANSWER = Answer(
         **dict.fromkeys(("*-psnr", "*-rival", "*-more-channels-*", "*-smaller-factor"), "check"),
         **dict.fromkeys(("*-mended", "*-mending-cost", "*-null"), "check"),
     },
+    controls=(
+        Control("emoji-mean-psnr", against="emoji-psnr", by="<="),
+        Control("emoji-longer-mended", against="emoji-mended", by="<="),
+        Control("emoji-null", against="emoji-samples-soft", by="<="),
+        Control("textures-mean-psnr", against="textures-psnr", by="<="),
+        Control("textures-longer-mended", against="textures-mended", by="<="),
+        Control("textures-null", against="textures-samples-soft", by="<="),
+    ),
     text="soft edges come from the decoder: it explains {emoji-decoder-share:.0%} of the fine detail that samples of "
     "drawings "
     "lack, {textures-decoder-share:.0%} for textures",
@@ -45,6 +53,14 @@ ANSWER = Answer(
         "{textures-decoder-share:.0%} for textures; a model of pixels lacks far less",
     },
     picture="pictures_emoji.png",
+    before=(
+        Change(
+            "2026-11-30",
+            "670dae5bf",
+            "Controls are compared with a treatment of the same measure, where they shared the threshold of their claim.",
+            "A control that the treatment itself meets says nothing.",
+        ),
+    ),
 )
 
 EXPERIMENT = Experiment(

@@ -17,7 +17,7 @@ from experiments.diffusion.few_step import judge, train
 from experiments.diffusion.few_step.config import Config, Thresholds, check, model
 from gendiff.commands.images import image_sampling, image_training
 from gendiff.runs.registry import Experiment
-from gendiff.runs.reporting.answers import Answer, Change
+from gendiff.runs.reporting.answers import Answer, Change, Control
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
@@ -45,6 +45,10 @@ _STUDENTS = ("progressive-*", "reflow", "consistency-*", "shortcut", "meanflow",
 
 ANSWER = Answer(
     roles={"*-equal": "aim", **dict.fromkeys(_STUDENTS, "aim"), "*-worse": "check"},
+    controls=(
+        Control("ddim-worse", against="reflow", by=">="),
+        Control("untrained-student-worse", against="reflow", by=">="),
+    ),
     text="4 with a student by reflow (Fréchet distance {reflow:.0%} against DDIM in 50), 8 with DDIM on learned levels "
     "({ddim-learned-levels-equal:.0%} off)",
     statements={
@@ -58,6 +62,12 @@ ANSWER = Answer(
             "9fdd4e3",
             "The mean over seeds is judged, not every seed: DDIM on learned levels went from open to PASS.",
             "The rule must not depend on the number of seeds. No number changed.",
+        ),
+        Change(
+            "2026-11-30",
+            "670dae5bf",
+            "Controls are compared with a treatment of the same measure, where they shared the threshold of their claim.",
+            "A control that the treatment itself meets says nothing.",
         ),
     ),
 )

@@ -18,7 +18,7 @@ from typing import Any
 from experiments.diffusion.few_step_text import judge, shown, students
 from experiments.diffusion.few_step_text.config import Config, Guiding, Thresholds, check
 from gendiff.runs.registry import Experiment
-from gendiff.runs.reporting.answers import Answer, Change
+from gendiff.runs.reporting.answers import Answer, Change, Control
 
 __all__ = ["EXPERIMENT", "Config", "Guiding", "Thresholds"]
 
@@ -41,6 +41,22 @@ ANSWER = Answer(
         **dict.fromkeys(("*-no-worse", "*-equal", "*-adheres"), "aim"),
         **dict.fromkeys(("*-worse", "*-evaluations", "*-loses"), "check"),
     },
+    controls=(
+        Control("shapes-ddim-worse", against="shapes-unipc-2-learned-levels-no-worse", by=">="),
+        Control("shapes-ddim-coarse-worse", against="shapes-unipc-2-learned-levels-no-worse", by=">="),
+        Control("shapes-guided-ddim-worse", against="shapes-guided-unipc-2-no-worse", by=">="),
+        Control("shapes-guided-ddim-coarse-worse", against="shapes-guided-unipc-2-no-worse", by=">="),
+        Control("shapes-untrained-network-worse", against="shapes-unipc-2-learned-levels-no-worse", by=">="),
+        Control("shapes-ddim-not-distilled-worse", against="shapes-reflow-no-worse", by=">="),
+        Control("shapes-unguided-loses", against="shapes-interval-adheres", by=">="),
+        Control("emoji-ddim-worse", against="emoji-unipc-2-learned-levels-no-worse", by=">="),
+        Control("emoji-ddim-coarse-worse", against="emoji-unipc-2-learned-levels-no-worse", by=">="),
+        Control("emoji-guided-ddim-worse", against="emoji-guided-unipc-2-no-worse", by=">="),
+        Control("emoji-guided-ddim-coarse-worse", against="emoji-guided-unipc-2-no-worse", by=">="),
+        Control("emoji-untrained-network-worse", against="emoji-unipc-2-learned-levels-no-worse", by=">="),
+        Control("emoji-ddim-not-distilled-worse", against="emoji-reflow-no-worse", by=">="),
+        Control("emoji-unguided-loses", against="emoji-interval-adheres", by=">="),
+    ),
     text="4 with a student by reflow: Fréchet distance {emoji-reflow-no-worse:.0%} (emoji) and "
     "{shapes-reflow-no-worse:.0%} (scenes) against guided DDIM in 50",
     statements={
@@ -100,6 +116,12 @@ ANSWER = Answer(
             "9fdd4e3",
             "The mean over seeds is judged, not every seed: three claims and two controls went from open to PASS.",
             "The rule must not depend on the number of seeds. No number changed.",
+        ),
+        Change(
+            "2026-11-30",
+            "670dae5bf",
+            "Controls are compared with a treatment of the same measure, where they shared the threshold of their claim.",
+            "A control that the treatment itself meets says nothing.",
         ),
     ),
 )

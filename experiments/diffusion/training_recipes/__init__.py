@@ -17,7 +17,7 @@ from experiments.diffusion.training_recipes import judge, train
 from experiments.diffusion.training_recipes.config import Config, Thresholds, Transformer, check
 from gendiff.commands.images import image_training
 from gendiff.runs.registry import Experiment
-from gendiff.runs.reporting.answers import Answer
+from gendiff.runs.reporting.answers import Answer, Change, Control
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds", "Transformer"]
 
@@ -27,6 +27,10 @@ _SMALL = Transformer(width=16, depth=2, projector=8, classifier_steps=2)
 
 ANSWER = Answer(
     roles={"*-sooner": "aim", "*-no-worse": "aim", "*-other-seeds": "check", "untrained-frechet": "check"},
+    controls=(
+        Control("u-net-other-seeds", against="logit-normal-levels-sooner", by=">="),
+        Control("dit-other-seeds", against="alignment-repa-sooner", by=">="),
+    ),
     text="logit-normal levels ({logit-normal-levels-sooner:.2f} times plain training's distance at 250 steps) and "
     "REPA ({alignment-repa-sooner:.2f}); three others do not",
     statements={
@@ -34,6 +38,14 @@ ANSWER = Answer(
         "{logit-normal-levels-sooner:.2f interval} times that of even draws",
     },
     picture="unet.png",
+    before=(
+        Change(
+            "2026-11-30",
+            "670dae5bf",
+            "Controls are compared with a treatment of the same measure, where they shared the threshold of their claim.",
+            "A control that the treatment itself meets says nothing.",
+        ),
+    ),
 )
 
 EXPERIMENT = Experiment(
