@@ -270,3 +270,14 @@ def test_a_curve_of_small_multiples_has_one_colour_in_every_panel(tmp_path):
 def test_plots_of_nothing_are_refused(tmp_path, draw, message):
     with pytest.raises(ValueError, match=message):
         draw(tmp_path / "a.png")
+
+
+def test_numbers_of_a_logarithmic_axis_do_not_touch_in_a_narrow_panel(tmp_path, monkeypatch):
+    """Two columns of panels over two decades of five-digit numbers: only decades have a number there."""
+    curve, canvases = plots.Curve("a", [700, 80_000], [0.0, 1.0]), []
+    monkeypatch.setattr(plots, "save", lambda figure, path, caption: canvases.append(figure))
+    for columns in (1, 2):
+        panels = [plots.Panel("p", [curve])] * 2
+        plots.small_multiples(panels, tmp_path / "a.png", "c", x_label="x", columns=columns, log_x=True)
+    wide, narrow = (np.array(canvas.axes[0].get_xticks()) for canvas in canvases)
+    assert {2000.0, 50_000.0} <= set(wide) and not {2000.0, 50_000.0} & set(narrow) and {1000.0, 10_000.0} <= set(narrow)

@@ -224,10 +224,22 @@ def make_logarithmic(axes: Any, axis: str) -> None:
 
     axes.set(**{f"{axis}scale": "log"})
     line = getattr(axes, f"{axis}axis")
-    low, high = line.get_view_interval()
-    line.set_major_locator(LogLocator(subs=next(digits for most, digits in DIGITS if abs(math.log10(high / low)) <= most)))
+    low, high = sorted(line.get_view_interval())
+    shape = axes.get_gridspec()
+    room = axes.figure.get_figwidth() / shape.ncols if axis == "x" else math.inf
+    line.set_major_locator(LogLocator(subs=next(digits for most, digits in DIGITS if _fits(low, high, most, digits, room))))
     line.set_minor_locator(NullLocator())
     line.set_major_formatter(FuncFormatter(plain_number))
+
+
+def _fits(low: float, high: float, most: float, digits: Sequence[int], room: float) -> bool:
+    """Whether ticks with these first digits suit an axis: it has at most so many decades, and room for the numbers, in inches."""
+    if len(digits) == 1:
+        return True
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    numbers = [digit * 10.0**decade for decade in decades for digit in digits]
+    letters = [len(plain_number(number)) + 1.5 for number in numbers if low <= number <= high]
+    return math.log10(high / low) <= most and 0.08 * sum(letters) <= 0.85 * room
 
 
 def plain_number(x: float, _: Any = None) -> str:
