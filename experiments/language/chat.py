@@ -46,21 +46,21 @@ class Config:
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
     """Ask every question in both ways, and hold replies against the answers of other questions."""
     chat = real_model.opened(config.tiny)
-    asked = questions.questions()[: config.questions]
-    texts, marks = [question for question, _ in asked], {}
+    pairs = questions.questions()[: config.questions]
+    texts, marks = [question for question, _ in pairs], {}
     for kind in (PLAIN, TEMPLATE):
         with progress.phase(kind):
-            marks[kind] = replies.marks(models.answers(chat, texts, config.max_tokens, template=kind == TEMPLATE), asked)
+            marks[kind] = replies.marks(models.answers(chat, texts, config.max_tokens, template=kind == TEMPLATE), pairs)
     useful = [marks[kind].right & marks[kind].ended for kind in (TEMPLATE, PLAIN)]
     gain = intervals.interval(intervals.difference_of_means, *useful, paired=True, resamples=config.resamples)
     for kind, each in marks.items():
         measures: dict[str, Any] = {"right": intervals.share(each.right), "ended": intervals.share(each.ended)}
-        yield Measured(kind, measures | ({"gained": gain} if kind == TEMPLATE else {}), n=len(asked), group="answers")
-    third = len(asked) // 3
-    shuffled = replies.right(marks[TEMPLATE].texts, [answers for _, answers in asked[third:] + asked[:third]])
-    yield Measured(SHUFFLED, {"right": intervals.share(shuffled)}, n=len(asked), group="answers")
-    for question, *pair in list(zip(texts, marks[PLAIN].texts, marks[TEMPLATE].texts, strict=True))[:LISTED]:
-        first, second = (reply.strip()[:120] for reply in pair)
+        yield Measured(kind, measures | ({"gained": gain} if kind == TEMPLATE else {}), n=len(pairs), group="answers")
+    third = len(pairs) // 3
+    shuffled = replies.right(marks[TEMPLATE].texts, [answers for _, answers in pairs[third:] + pairs[:third]])
+    yield Measured(SHUFFLED, {"right": intervals.share(shuffled)}, n=len(pairs), group="answers")
+    for question, *both in list(zip(texts, marks[PLAIN].texts, marks[TEMPLATE].texts, strict=True))[:LISTED]:
+        first, second = (reply.strip()[:120] for reply in both)
         yield Measured(question, {PLAIN: first, TEMPLATE: second}, group="replies")
 
 

@@ -3,8 +3,8 @@
     python -m experiments run kv-cache
 
 compares logits with a cache and without, on the real weights of SmolLM2 and real text: every split of reading and
-generating, texts of unequal lengths, chunks, windows, pages, after a rewind. That they are the same but for rounding is a
-test of each kind of cache. The study counts programs, times one more token by the length of the text, and counts bytes.
+generating, texts of unequal lengths, chunks, windows, pages, after a rewind. That they are the same but for rounding is
+a test of each kind of cache. The study counts programs, times one more token by the length of the text, and counts bytes.
 About 7 minutes on 2 cores.
 """
 
@@ -36,7 +36,7 @@ BATCH, AHEAD = 4, 8
 WRONG = 7
 """What is added to the ids of tokens that are to be forgotten."""
 SIZES = (8, 4096)
-CACHED, WHOLE, STEPWISE, EIGHT_BITS = "with a cache", "without", "tokens one by one", "keys and values in 8 bits"
+CACHED, UNCACHED, STEPWISE, EIGHT_BITS = "with a cache", "without", "tokens one by one", "keys and values in 8 bits"
 _Length = Annotated[int, msgspec.Meta(ge=SIZES[0], le=SIZES[1])]
 
 
@@ -84,8 +84,8 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
             length = config.tokens + AHEAD
             start = int(np.random.default_rng(seed).integers(len(ids) - BATCH * length))
             texts = ids[start : start + BATCH * length].reshape(BATCH, length)
-            for kind, apart in differences(config, chat, texts, seed):
-                by_kind.setdefault(kind, {})[f"seed {seed}"] = apart
+            for kind, difference in differences(config, chat, texts, seed):
+                by_kind.setdefault(kind, {})[f"seed {seed}"] = difference
     for kind, seeds in by_kind.items():
         yield Measured(kind, {**seeds, "largest": max(seeds.values())}, group="logits")
     with progress.phase("programs"):
@@ -96,8 +96,8 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     yield from judge_times(config, spent)
     with progress.phase("8 bits"):
         line, score = ids[None, : config.judged], steps.jit(language.scoring.log_probs)
-        made = [kind(chat.network, 1, config.judged) for kind in (caches.full, caches.int8)]
-        plain, packed = (-np.asarray(score(real_model.next_logits(chat), cache, line))[0] for cache in made)
+        empty = [kind(chat.network, 1, config.judged) for kind in (caches.full, caches.int8)]
+        plain, packed = (-np.asarray(score(real_model.next_logits(chat), cache, line))[0] for cache in empty)
         change = intervals.interval(intervals.difference_of_means, packed, plain, paired=True, resamples=config.resamples)
         yield Measured(EIGHT_BITS, {"change": verdicts.away(change)}, n=config.judged)
     kinds: dict[str, Any] = {
@@ -110,31 +110,31 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
 
 
 def differences(config: Config, chat: Chat, texts: np.ndarray, seed: int) -> Iterator[tuple[str, float]]:
-    """Of every way to read texts (BATCH, tokens + AHEAD): the largest difference of a logit from that of the whole forward pass."""
+    """Of every way to read texts (BATCH, tokens + AHEAD): how far a logit is from that of the whole forward pass."""
     network, n, window, room = chat.network, config.tokens, config.window, texts.shape[1]
-    whole = steps.jit(lambda network, params, ids: networks.pure(network)(params, ids).logits, static_argnums=0)
+    forward = steps.jit(lambda network, params, ids: networks.pure(network)(params, ids).logits, static_argnums=0)
     read = functools.partial(steps.jit(lambda model, tokens, cache: model(tokens, cache, True)), real_model.next_logits(chat))
-    expected = np.asarray(whole(network, chat.params, texts))
+    expected = np.asarray(forward(network, chat.params, texts))
     one, full = texts[:1, :n], caches.full(network, 1, room)
-    apart = functools.partial(largest_difference, read, texts=one, expected=expected)
+    difference = functools.partial(largest_difference, read, texts=one, expected=expected)
 
     def split(cache: Any, *at: int, **options: Any) -> float:
-        return max(apart(cache, ends=np.arange(first, n + 1)[:, None], widest=n, **options) for first in at)
+        return max(difference(cache, ends=np.arange(first, n + 1)[:, None], widest=n, **options) for first in at)
 
     yield "every split into read and generated", split(full, *range(1, n))
     lengths = np.linspace(1, n, BATCH, dtype=np.int32)
     ends, together = lengths + np.arange(AHEAD + 1)[:, None], caches.full(network, BATCH, room)
-    yield f"{BATCH} texts of unequal lengths, and {AHEAD} tokens behind each", apart(together, texts=texts, ends=ends, widest=n)
+    yield f"{BATCH} texts of unequal lengths, and {AHEAD} tokens behind each", difference(together, texts=texts, ends=ends, widest=n)
     pieces = {chunk: np.minimum(np.arange(chunk, n + chunk, chunk), n)[:, None] for chunk in config.chunks}
-    yield "chunks of several sizes", max(apart(full, ends=ends, widest=chunk) for chunk, ends in pieces.items())
+    yield "chunks of several sizes", max(difference(full, ends=ends, widest=chunk) for chunk, ends in pieces.items())
 
-    def forgotten(kept: int) -> float:
-        tokens = np.where(np.arange(n) < kept, one, np.maximum(one - WRONG, 0))
-        cache = read(np.where(np.arange(n) < kept + AHEAD, tokens, -1).astype(np.int32), full)[1]
-        return apart(cache.rewound(kept), ends=np.arange(kept + 1, n + 1)[:, None], widest=n)
+    def forgotten(length: int) -> float:
+        tokens = np.where(np.arange(n) < length, one, np.maximum(one - WRONG, 0))
+        cache = read(np.where(np.arange(n) < length + AHEAD, tokens, -1).astype(np.int32), full)[1]
+        return difference(cache.rewound(length), ends=np.arange(length + 1, n + 1)[:, None], widest=n)
 
     yield f"after {AHEAD} wrong tokens that were taken back", max(map(forgotten, (1, n // 2, n - AHEAD)))
-    narrow = np.asarray(whole(network.clone(window=window), chat.params, one))
+    narrow = np.asarray(forward(network.clone(window=window), chat.params, one))
     ring = caches.ring(network, 1, room, window=window, slack=n)
     yield "a ring, against a network with its window", split(ring, 1, window, n - 1, expected=narrow)
     pages = 2 + -(-room // 8)
@@ -143,7 +143,7 @@ def differences(config: Config, chat: Chat, texts: np.ndarray, seed: int) -> Ite
 
 
 def largest_difference(read: Any, cache: Any, texts: np.ndarray, expected: np.ndarray, ends: np.ndarray, widest: int) -> float:
-    """Of the logits of texts (b, n) that are read up to each of `ends` (calls, b) in turn, at most `widest` tokens of each at once.
+    """Of logits of texts (b, n) that are read up to each of `ends` (calls, b) in turn, `widest` tokens at most at once.
 
     read: (tokens (b, s), cache) -> logits (b, s, v), cache. Calls of one token and wider ones are two programs.
     """
@@ -176,20 +176,20 @@ def programs(chat: Chat, ids: np.ndarray, number: int) -> int:
 def seconds(chat: Chat, ids: np.ndarray, lengths: tuple[int, ...], rounds: int) -> dict[str, np.ndarray]:
     """(lengths, rounds) of one more token. The cache has room for the longest text in every case: it is read whole."""
     step, room = steps.in_place(), min(lengths[-1] + 1, chat.network.context)
-    whole = steps.jit(lambda params, tokens: networks.pure(chat.network)(params, tokens, None, False).logits)
+    forward = steps.jit(lambda params, tokens: networks.pure(chat.network)(params, tokens, None, False).logits)
     works: dict[Any, Any] = {}
     for length in lengths:
         works[CACHED, length] = real_model.one_more(step, chat, 1, room, length)
-        works[WHOLE, length] = functools.partial(whole, chat.params, ids[:length][None])
+        works[UNCACHED, length] = functools.partial(forward, chat.params, ids[:length][None])
     spent: dict[Any, Any] = dict(interleaving.timed(works, rounds))
-    return {way: np.array([spent[way, length] for length in lengths]) for way in (CACHED, WHOLE)}
+    return {way: np.array([spent[way, length] for length in lengths]) for way in (CACHED, UNCACHED)}
 
 
 def judge_times(config: Config, spent: Mapping[str, np.ndarray]) -> Iterator[Measured]:
-    """Milliseconds by length, and the slope of log seconds in log length, through the medians; its interval is over rounds."""
-    for length, *each in zip(config.lengths, spent[CACHED], spent[WHOLE], strict=True):
+    """Milliseconds by length, and the slope of their logarithms through medians, with an interval over rounds."""
+    for length, *each in zip(config.lengths, spent[CACHED], spent[UNCACHED], strict=True):
         cached, without = (float(1e3 * np.median(rounds)) for rounds in each)
-        yield Measured(f"behind {length}", {"tokens before": length, CACHED: cached, WHOLE: without}, n=config.rounds, group="times")
+        yield Measured(f"behind {length}", {"tokens before": length, CACHED: cached, UNCACHED: without}, n=config.rounds, group="times")
 
     def slope(rounds: np.ndarray) -> float:
         return float(np.polyfit(np.log(config.lengths), np.log(np.median(rounds, 0)), 1)[0])
@@ -203,7 +203,7 @@ def plot(measured: Measurements, folder: RunFolder) -> Figure:
     """Milliseconds by length, of each way."""
     rows = [each.measures for each in measured if each.group == "times"]
     lengths = [row["tokens before"] for row in rows]
-    curves = [figures.Curve(way, lengths, [row[way] for row in rows]) for way in (CACHED, WHOLE)]
+    curves = [figures.Curve(way, lengths, [row[way] for row in rows]) for way in (CACHED, UNCACHED)]
     caption = "Milliseconds of one more token, by the number of tokens before it."
     options: Any = {"x_label": "tokens before", "y_label": "ms", "log_x": True, "log_y": True}
     return figures.curves(curves, folder.figure("times"), caption, **options)
@@ -228,7 +228,7 @@ EXPERIMENT = Study(
         claim(STEPWISE, "programs", "<=", 1.0, role="promise", reason="a program for all of them", id="programs"),
         claim(EIGHT_BITS, "change", "<=", 0.01, role="check", reason="as much as weights in 8 bits may change", id="int8"),
     ),
-    controls=(control(WHOLE, "exponent", against=CACHED, by=">=", margin=0.6, id="growing", figure="times.png"),),
+    controls=(control(UNCACHED, "exponent", against=CACHED, by=">=", margin=0.6, id="growing", figure="times.png"),),
     figures=(plot,),
     tables={
         "logits": (f"{_LOGITS} from that of the whole forward pass, in float32.", "Tests hold each kind of cache to a limit."),
@@ -245,7 +245,7 @@ EXPERIMENT = Study(
         },
         numbers={
             "cached": Cell(_TIMES, (1024,), CACHED),
-            "without": Cell(_TIMES, (1024,), WHOLE),
+            "without": Cell(_TIMES, (1024,), UNCACHED),
             "logits": Cell(_LOGITS, ("a ring, against a network with its window",), "largest"),
         },
         picture="times.png",

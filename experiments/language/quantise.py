@@ -2,8 +2,8 @@
 
     python -m experiments run quantise
 
-reads the weights of SmolLM2 in six formats: bytes, likelihood of real text, answers to a hundred questions, time of a step.
-A transformer of digits is trained and sampled in three of them. About 25 minutes on 2 cores.
+reads the weights of SmolLM2 in six formats: bytes, likelihood of real text, answers to a hundred questions, time of a
+step. A transformer of digits is trained and sampled in three of them. About 25 minutes on 2 cores.
 """
 
 import dataclasses
@@ -136,15 +136,15 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     """Python's own manual and a hundred questions in every format, and digits in three."""
     chat = real_model.opened(config.tiny, 1024)
     pieces = real_model.manual(chat)[: config.tokens // config.piece * config.piece].reshape(-1, config.piece)
-    asked = questions.questions()[: config.questions]
+    pairs = questions.questions()[: config.questions]
     read, step, works, readings = steps.jit(reader(chat.network)), steps.in_place(), dict[str, Any](), dict[str, Reading]()
     for name, form in formats(tables=True).items():
         with progress.phase(name):
             packed = Chat(chat.network, form(chat.params), chat.tokenizer, chat.template)
             parts = [read(packed.params, piece[None]) for piece in pieces]
             losses, best = (np.concatenate([np.asarray(part[at]) for part in parts]) for at in range(2))
-            replies = models.answers(packed, [question for question, _ in asked], config.max_tokens)
-            right = np.array([questions.holds(reply.text, each) for reply, (_, each) in zip(replies, asked, strict=True)])
+            replies = models.answers(packed, [question for question, _ in pairs], config.max_tokens)
+            right = np.array([questions.holds(reply.text, each) for reply, (_, each) in zip(replies, pairs, strict=True)])
             readings[name] = Reading(quantised.nbytes(packed.params), losses, best, right)
             works[name] = real_model.one_more(step, packed, 1, min(256, chat.network.context), 0)
     with progress.phase("times"):
@@ -165,7 +165,10 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
 
 
 def judge_text(config: Config, readings: Mapping[str, Reading], seconds: Mapping[str, Sequence[float]]) -> Iterator[Measured]:
-    """What each format costs beside float32. Intervals are over questions, and over pieces of text, whose tokens depend on one another."""
+    """What each format costs beside float32.
+
+    Intervals are over questions, and over pieces of text: tokens of one piece depend on one another.
+    """
     interval = functools.partial(intervals.interval, intervals.difference_of_means, paired=True, resamples=config.resamples)
     plain = readings[FLOAT32]
 
@@ -185,7 +188,7 @@ def judge_text(config: Config, readings: Mapping[str, Reading], seconds: Mapping
 
 
 def judge_digits(config: Config, distances: Mapping[str, Sequence[np.ndarray]]) -> Iterator[Measured]:
-    """Of each format: for each seed the Fréchet distances (draws,) of samples from the same noise to held-out digits, in floors."""
+    """distances: of each format and seed (draws,), of samples from the same noise to held-out digits, in floors."""
     plain = distances[FLOAT32]
     means = [float(np.mean(each)) for each in plain]
     spread = max(means) - min(means) if len(means) > 1 else float(np.ptp(plain[0]))

@@ -107,7 +107,7 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
 
 def judge_steps(config: Config, model: Sizes, seconds: Mapping[tuple[int, int], np.ndarray], read: np.ndarray) -> Iterator[Measured]:
     """Of seconds (rounds,) of a step by (texts at once, tokens of each), and bytes per second (rounds,) of one sum."""
-    medians = {place: float(np.median(each)) for place, each in seconds.items()}
+    medians = {pair: float(np.median(each)) for pair, each in seconds.items()}
     machine, bounds = fitted(model, medians)
     for ((batch, context), spent), bound in zip(medians.items(), bounds, strict=True):
         measures: dict[str, Any] = {"texts at once": batch, "tokens of each": context, "ms": 1e3 * spent, "fitted ms": 1e3 * bound}

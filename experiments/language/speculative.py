@@ -2,7 +2,7 @@
 
     python -m experiments run speculative
 
-On SmolLM2 it compares greedy texts token by token, and times them by task: drafts are looked up in the text so far, or come
+compares greedy texts of SmolLM2 token by token, and times them by task: drafts are looked up in the text so far, or come
 from the model's own first blocks. That drawn tokens have the law of the model is a test. About 31 minutes on 2 cores.
 """
 
@@ -59,7 +59,7 @@ class Config:
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """One text. seconds: of each round. calls: of the model. accepted, judged: guesses. same: as without a draft. tied: by a tie."""
+    """One text, by way. seconds: of each round. accepted, judged: guesses. same: as without a draft. tied: by a tie."""
 
     task: str
     seconds: Mapping[str, np.ndarray]
@@ -117,7 +117,7 @@ def ways(config: Config, chat: Chat) -> dict[str, Any]:
 
 
 def compared(chat: Chat, task: str, prompt: np.ndarray, results: Mapping[str, Any], seconds: Mapping[str, Sequence[float]]) -> Text:
-    """With the text that is written without a draft. Where the two likeliest tokens are closer than rounding, another one is a tie."""
+    """With the text without a draft. Where the two likeliest tokens are closer than rounding, another one is a tie."""
     expected = np.asarray(results[PLAIN].tokens[0])
     same, tied = {}, {}
     for name in (LOOKUP, EARLY):
@@ -138,7 +138,7 @@ def compared(chat: Chat, task: str, prompt: np.ndarray, results: Mapping[str, An
 
 
 def judge(config: Config, texts: Sequence[Text]) -> Iterator[Measured]:
-    """How many texts are the same, and by task how fast they are: seconds without a draft over those with it, by round."""
+    """How many texts are the same, and by task how fast: seconds without a draft over those with it, by round."""
     for way in (LOOKUP, EARLY):
         same, ties = (float(np.mean([getattr(text, part)[way] for text in texts])) for part in ("same", "tied"))
         yield Measured(way, {"same": same, "ties": ties}, n=len(texts), group="same")

@@ -1,4 +1,4 @@
-"""What the study compares, on a small network: every way to read a text answers as the whole, and another text does not."""
+"""On a small network every way to read a text answers as the whole; differences, programs and times of made-up models."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.language import kv_cache
-from experiments.language.kv_cache import CACHED, EXPERIMENT, WHOLE
+from experiments.language.kv_cache import CACHED, EXPERIMENT, UNCACHED
 from gendiff import language, networks
 from gendiff.commands.chat import steps
 from gendiff.pipelines import Chat
@@ -55,9 +55,9 @@ def test_one_program_serves_all_steps(chat):
 def test_the_exponent_of_a_power_is_found():
     config = dataclasses.replace(EXPERIMENT.presets["full"], lengths=(10, 100, 1000), resamples=50)
     noise = np.random.default_rng(0).normal(1, 0.01, (3, 20))
-    spent = {way: np.array(config.lengths, float)[:, None] ** power * noise for way, power in ((CACHED, 0.0), (WHOLE, 1.0))}
-    *rows, cached, whole = kv_cache.judge_times(config, spent)
-    for each, power in ((cached, 0.0), (whole, 1.0)):
+    spent = {way: np.array(config.lengths, float)[:, None] ** power * noise for way, power in ((CACHED, 0.0), (UNCACHED, 1.0))}
+    *rows, cached, without = kv_cache.judge_times(config, spent)
+    for each, power in ((cached, 0.0), (without, 1.0)):
         value, low, high = each.measures["exponent"]
         assert low <= power <= high or abs(value - power) < 0.01
-    assert rows[1].measures["tokens before"] == 100 and rows[1].measures[WHOLE] == pytest.approx(1e5, rel=0.01)
+    assert rows[1].measures["tokens before"] == 100 and rows[1].measures[UNCACHED] == pytest.approx(1e5, rel=0.01)
