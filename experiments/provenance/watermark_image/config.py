@@ -25,27 +25,8 @@ _Levels: TypeAlias = Annotated[int, msgspec.Meta(ge=2, le=255)]
 
 
 @dataclasses.dataclass(frozen=True)
-class Thresholds:
-    """Written down before the first run."""
-
-    bits: float = 0.99
-    """Least share of bits read right in unchanged pictures by Gaussian Shading."""
-    uniform: float = 0.01
-    """Least p of the Kolmogorov-Smirnov test that p-values of pictures without the key are uniform; of all seeds together."""
-    detected: float = 0.9
-    """Least share of marked pictures with p ≤ 0.01 that the papers of Tree-Ring and Gaussian Shading let one expect: unchanged, and after
-    the mildest of each change. Published are 0.9 and more at 512×512 pixels; ours have a thousandth of them."""
-    normal: float = 0.01
-    """Least p of the test that the noise of each picture by Gaussian Shading is normal; of all seeds together."""
-    signs: float = 0.01
-    """Least p of the test that no number of that noise has a sign of its own across the set; of all seeds together."""
-    frechet: float = 0.01
-    """Least p of the permutation test that marked and unmarked pictures are at no Fréchet distance; of all seeds together."""
-
-
-@dataclasses.dataclass(frozen=True)
 class Config(image_training.SeededLearning):
-    """Every number of the experiment."""
+    """The numbers that are turned."""
 
     train_steps: Count = 1500
     """Optimizer steps."""
@@ -85,7 +66,6 @@ class Config(image_training.SeededLearning):
     """Shares of the steps that img2img runs, by DDPM and the same network."""
     checkpoint_every: Count = 500
     """Steps between checkpoints."""
-    thresholds: Thresholds = Thresholds()
 
 
 def model(config: Config) -> Model:
