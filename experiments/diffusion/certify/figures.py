@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from experiments.diffusion.certify.measure import Measured
 from gendiff.diffusion.certify import Curve, Method
 from gendiff.runs.reporting import figures, plots
 from gendiff.runs.reporting.results import Figure
@@ -38,7 +37,7 @@ class Line:
         return np.where(np.isfinite(y) & (y >= FLOOR), y, np.nan)
 
 
-def all_of(folder: RunFolder, first: Measured) -> list[Figure]:
+def all_of(folder: RunFolder, first: Any) -> list[Figure]:
     """Every figure of the experiment, from the measurements of one seed; none for a kind of sampler that was not measured."""
     flow = {each.method: each.curve("flow") for each in first.certificates if not each.stochastic}
     weak = {each.method: curve for each in first.certificates if each.stochastic and (curve := each.curve("weak")).steps}

@@ -7,21 +7,22 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from experiments.diffusion.certify import wrong
+from gendiff.core import records
 from gendiff.core.types import Count
 from gendiff.diffusion import certify, grids, oracles, sampling, schedules
 from gendiff.diffusion.certify import Curve
 from gendiff.diffusion.oracles import Mixture
-from gendiff.diffusion.samplers import ancestral
+from gendiff.diffusion.samplers import ancestral, runge_kutta
 from gendiff.diffusion.samplers.dpm_solver_multistep import dpm_solver_multistep
-from gendiff.diffusion.sampling import Sampler
-from gendiff.diffusion.types import Level
+from gendiff.diffusion.sampling import Noise, Sampler, State
+from gendiff.diffusion.types import Denoiser, Level
 from gendiff.metrics import bootstrap
 from gendiff.runs.reporting.verdicts import Number
 
@@ -109,7 +110,7 @@ def previous_timestep(spacing: str, counts: tuple[int, ...], starts: int, seed: 
     """Errors of DDIM with and without the formula, on grids of a thousand levels that end at the table's first one."""
     squares: list[list[np.ndarray]] = []
     with jax.enable_x64(True):
-        oracle, samplers = two_gaussians(), (ancestral.ddim(), wrong.PreviousTimestep(TABLE.table))
+        oracle, samplers = two_gaussians(), (ancestral.ddim(), PreviousTimestep(TABLE.table))
         for n in counts:
             levels = SPACINGS[spacing](TABLE, n, end="first")
             start = oracles.draw_noised(oracle, jax.random.key(seed), levels[0], starts)
@@ -132,3 +133,36 @@ def _root(squares: np.ndarray) -> float:
 
 def _interval(statistic: Callable[..., float], *rows: np.ndarray) -> Number:
     return bootstrap.interval(np.random.default_rng(0), statistic, *rows).number
+
+
+# Samplers that are wrong on purpose.
+
+
+@records.record
+class WrongHeun(runge_kutta.Heun):
+    """Heun's method with the weights 0.4 and 0.6 in place of a half each: order 1."""
+
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        first = denoise(state.x, level)
+        moved = ancestral.ddim_step(first, level, cleaner)
+        return State(moved + 1.2 * runge_kutta.heun_correction(first, denoise(moved, cleaner), level, cleaner))
+
+
+@records.record
+class PreviousTimestep(Sampler):
+    """DDIM to entry t - T // n of a table of T entries in n steps, as is common, in place of the level that the grid visits next.
+
+    The next step asks the network at the grid's level all the same. An entry below 0 is where the grid ends. The memory counts the steps.
+    table: the Level (T,) of a schedule.
+    """
+
+    table: Any
+
+    def init(self, x: Array) -> State:
+        return State(x, jnp.zeros((), jnp.int32))
+
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        entry = jnp.round(level.t).astype(jnp.int32) - len(self.table) // (state.memory + left + 1)
+        inside, aimed = entry >= 0, self.table[jnp.maximum(entry, 0)]
+        reached = jax.tree.map(lambda own, end: jnp.where(inside, own, end), aimed, cleaner)
+        return State(ancestral.ddim_step(denoise(state.x, level), level, reached), state.memory + 1)

@@ -57,6 +57,8 @@ OPTIONS = {
     "autoencoder": ("--factors", "2", "4", "--latent-channels", "1", "2"),
 }
 """Of a smoke run that makes every claim, or is a little faster."""
+FEWER = ("certify",)
+"""Smoke runs that measure some sets alone: of all samplers three."""
 
 
 def run(name, folder, capsys):
@@ -69,7 +71,8 @@ def run(name, folder, capsys):
     assert {"config.json", "report.html", *(f"{file}.png" for file in LEAVES[name])} <= left
     rows = registry.load(name, catalogue.EXPERIMENTS).thresholds
     claimed = {claim["threshold_name" if rows is None else "id"] for claim in outcome["claims"]}
-    assert claimed == set(outcome["config"]["thresholds"] if rows is None else rows)
+    expected = set(outcome["config"]["thresholds"] if rows is None else rows)
+    assert claimed == expected if name not in FEWER else claimed < expected
     assert command_line.main(words, catalogue.EXPERIMENTS) == 0
     assert json.loads((folder / "results.json").read_text()) == outcome
     assert "is finished already" in capsys.readouterr().out

@@ -160,7 +160,6 @@ MISFITS = [
     ("invariance", {"crowd": 8}, "--samples 16 is above --crowd 8"),
     ("certify", {"steps": (8, 16, 33)}, "twice the one before"),
     ("certify", {"control_counts": (64, 65)}, "--control-counts 65 is none of --counts"),
-    ("certify", {"sigma_min": 3.0}, "--sigma-max 2.0 must be above --sigma-min 3.0"),
     ("certify", {"samplers": ("hune",)}, "hune"),
     ("autoencoder", {"factors": (8, 4)}, "--factors 8 4: each number must be above"),
     ("autoencoder", {"factor": 2}, "--factor 2 is none of --factors 4 8"),

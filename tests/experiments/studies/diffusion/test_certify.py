@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from experiments.diffusion import certify
-from experiments.diffusion.certify import figures, findings, judge, measure, tables, wrong
+from experiments.diffusion.certify import figures, findings, tables
 from gendiff.core.errors import ConfigError
 from gendiff.diffusion import grids, samplers, sampling
 from gendiff.diffusion.certify import METHODS, Curve
@@ -53,9 +53,9 @@ def test_ids_are_unique_words_and_those_of_committed_claims():
 
 
 def test_an_unknown_sampler_is_refused_by_name():
-    assert [entry.id for entry in measure.chosen(certify.Config(samplers=("rk4-schedule", "ddim")))] == ["ddim", "rk4-schedule"]
+    assert [entry.id for entry in certify.chosen(certify.Config(samplers=("rk4-schedule", "ddim")))] == ["ddim", "rk4-schedule"]
     with pytest.raises(ConfigError, match="ddimm is none of ddim, euler"):
-        measure.chosen(certify.Config(samplers=("ddimm",)))
+        certify.chosen(certify.Config(samplers=("ddimm",)))
 
 
 # The previous timestep.
@@ -74,7 +74,7 @@ def test_wrong_targets_are_counted():
 
 @pytest.mark.float64
 def test_by_the_formula_ddim_is_right_with_leading_spacing_and_wrong_with_linspace():
-    oracle, formula = findings.two_gaussians(), wrong.PreviousTimestep(findings.TABLE.table)
+    oracle, formula = findings.two_gaussians(), findings.PreviousTimestep(findings.TABLE.table)
     draw = jax.jit(sampling.sample, static_argnames=("shape",))
     differences = []
     for build in (grids.leading, grids.linspace):
@@ -111,11 +111,11 @@ def curve(stated=2, fit=None, steps=(8, 16, 32), evaluations=(15, 31, 63), error
     ],
 )
 def test_the_distance_from_an_order_keeps_the_interval_of_the_fit(fitted, expected):
-    assert judge.distance(curve(fit=Fit(*fitted))) == pytest.approx(expected)
+    assert certify.distance(curve(fit=Fit(*fitted))) == pytest.approx(expected)
 
 
 def test_an_order_that_was_not_fitted_fails_its_claim():
-    assert all(map(math.isnan, judge.distance(curve())))
+    assert all(map(math.isnan, certify.distance(curve())))
 
 
 def test_an_error_between_two_measured_ones_lies_on_their_line():
