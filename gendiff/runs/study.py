@@ -142,8 +142,8 @@ def control(
 
 Measure: TypeAlias = Callable[[Any, RunFolder, Progress], Iterable[Measured]]
 """(config, folder, progress) -> measurements, from what training left in the folder."""
-Draw: TypeAlias = Callable[[Measurements, RunFolder], Figure]
-"""(measurements, folder) -> a figure that was written into the folder."""
+Draw: TypeAlias = Callable[[Measurements, RunFolder], Figure | None]
+"""(measurements, folder) -> a figure that was written into the folder; None where there is nothing to draw."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,7 +204,7 @@ class Study:
         """Measures, judges the rows, and draws the figures."""
         measured = Measurements(self.measure(config, folder, progress))
         with progress.phase("figures"):
-            figures = tuple(draw(measured, folder) for draw in self.figures)
+            figures = tuple(figure for draw in self.figures if (figure := draw(measured, folder)))
         return Outcome(tuple(self.judge(measured)), figures, tuple(self.show(measured)))
 
     def judge(self, measured: Measurements) -> Iterator[Claim]:
