@@ -228,8 +228,8 @@ class Study:
                 yield from answers.give_roles([judged], {control.id: control.role})
 
     def show(self, measured: Measurements) -> Iterator[Table]:
-        """A table of each group: a row for each set and seed, a column for each measure."""
-        for group in dict.fromkeys(each.group for each in measured):
+        """A table of each group: a row for each set and seed, a column for each measure. The terminal shows the first."""
+        for number, group in enumerate(dict.fromkeys(each.group for each in measured)):
             rows = [each for each in measured if each.group == group]
             names = list(dict.fromkeys(name for each in rows for name in each.measures))
             seeded = any(each.seed is not None for each in rows)
@@ -238,7 +238,7 @@ class Study:
                 (each.name, *((each.seed,) if seeded else ()), *(each.measures.get(name) for name in names)) for each in rows
             ]
             title, note = self.tables.get(group, (group or "Everything that was measured", ""))
-            yield Table(title, head, tuple(cells), note)
+            yield Table(title, head, tuple(cells), note, main=number == 0)
 
 
 def _number(measure: Cell) -> Number:

@@ -14,7 +14,7 @@ from typing import Any
 from experiments.scaling.emergence import judge, train
 from experiments.scaling.emergence.config import Config, Hypotheses, Thresholds, check
 from gendiff.runs.registry import Experiment
-from gendiff.runs.reporting.answers import Answer, Cell, Change
+from gendiff.runs.reporting.answers import Answer, Cell, Change, Control
 
 __all__ = ["EXPERIMENT", "Config", "Hypotheses", "Thresholds"]
 
@@ -35,6 +35,10 @@ ANSWER = Answer(
         "wrong-mask-*": "check",
         "shuffled": "check",
     },
+    controls=(
+        Control("wrong-mask-reversed", against="chain-rule-reversed", by=">="),
+        Control("wrong-mask-plain", against="chain-rule-plain", by=">="),
+    ),
     text="in part: one doubling of computation adds {least:.0%} to {most:.0%} of sums; a smooth loss explains it in "
     "{metric-plain} seeds, {metric-reversed} if reversed",
     statements={
@@ -83,6 +87,12 @@ ANSWER = Answer(
             "63b1d40",
             "Second full run: eight seeds and widths 4 and 6; before, three seeds and widths from 8 on.",
             "Digit accuracy was above a tenth at width 8, so that the width of its rise was a lower bound and was judged as a number.",
+        ),
+        Change(
+            "2026-11-30",
+            "a19e1a3f7",
+            "Controls are compared with a treatment of the same measure, where they shared the threshold of their claim.",
+            "A control that the treatment itself meets says nothing.",
         ),
     ),
 )

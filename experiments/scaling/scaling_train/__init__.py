@@ -18,7 +18,7 @@ from experiments.scaling.scaling_train.config import Config, Sweep, Thresholds, 
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Experiment
 from gendiff.runs.reporting import formatting
-from gendiff.runs.reporting.answers import Answer, Cell, Change
+from gendiff.runs.reporting.answers import Answer, Cell, Change, Control
 
 __all__ = ["EXPERIMENT", "Config", "Sweep", "Thresholds"]
 
@@ -55,6 +55,7 @@ ANSWER = Answer(
         "rate": "check",
         "gain-shuffled": "check",
     },
+    controls=(Control("gain-shuffled", against="gain", by="<="),),
     text="loss is a power law of operations (R² {r-squared:.3f}); the exponent of the best size is {surface:.2f} to "
     "{parabolas:.2f}, by method",
     statements={
@@ -88,6 +89,12 @@ ANSWER = Answer(
             "63e2ba8",
             "The 57 trainings were shared by two processes of one core each and took 23 min 46 s; the time below is that of the judgement.",
             "The committed run went on with trainings that were finished.",
+        ),
+        Change(
+            "2026-11-30",
+            "a19e1a3f7",
+            "Controls are compared with a treatment of the same measure, where they shared the threshold of their claim.",
+            "A control that the treatment itself meets says nothing.",
         ),
     ),
 )

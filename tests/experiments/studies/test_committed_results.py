@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from experiments import catalogue
-from experiments.documentation import redraw, results_pages
+from experiments.documentation import redraw, results_pages, statements
 from gendiff.commands.text_to_image import published
 from gendiff.core.errors import ConfigError
 from gendiff.runs import network_files, registry
@@ -81,6 +81,34 @@ def test_a_committed_result_is_clean_and_whole_and_has_the_thresholds_of_its_cod
         wrong += [f"{path.name} is too large" for path in kept if path.stat().st_size > small.get(path.suffix, 2**20)]
         found += [f"{folder.name}: {problem}" for problem in wrong]
     assert not found, "\n".join(found)
+
+
+def test_every_claim_has_a_role_and_every_study_answers():
+    wrong = []
+    for folder in FOLDERS:
+        outcome = results.read(folder)
+        wrong += [f"{folder.name}: {claim.id} has no role" for claim in outcome.claims if not claim.role]
+        wrong += [] if outcome.answer else [f"{folder.name}: has no answer"]
+        tested = {claim.essay for claim in outcome.claims if claim.essay}
+        wrong += [f"{folder.name}: says nothing of {number}, which it tests" for number in sorted(tested - set(outcome.statements))]
+        known = {number for chapter in statements.CHAPTERS.values() for number in chapter}
+        wrong += [f"{folder.name}: {number} is no statement" for number in sorted({*tested, *outcome.statements} - known)]
+    assert not wrong, "\n".join(wrong)
+
+
+PENDING = {"certify", "editing", "gan-modes", "gan-stability", "guidance", "invariance", "watermark-image"}
+
+
+def test_no_control_is_held_against_the_threshold_of_a_claim():
+    """The treatment itself might meet it: a control is compared with its treatment."""
+    wrong = []
+    for folder in FOLDERS:
+        claims = results.read(folder).claims
+        shared = {claim.threshold_name for claim in claims if claim.kind == "claim" and claim.threshold_name}
+        controls = {claim.id: claim for claim in claims if claim.kind == "control" and not claim.against}
+        wrong += [f"{folder.name}: {id}" for id, claim in controls.items() if claim.threshold_name in shared]
+    wrong = [each for each in wrong if each.partition(":")[0] not in PENDING]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_a_committed_network_has_the_digest_and_the_licence_that_its_file_says():
