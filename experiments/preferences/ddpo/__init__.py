@@ -40,7 +40,7 @@ def gradient(reward: str) -> tuple[ClaimRow, ...]:
 
 def agreement(reward: str) -> ClaimRow:
     """That a judge without a part in the reward agrees with it."""
-    reason = "it agrees about 0.97 of the reference's digits"
+    reason = "one sample of ten may be doubtful"
     return claim(f"{reward}: {DDPO}", "agreement", ">=", 0.9, role="check", id=f"agreement-{reward}", reason=reason, **FIGURES[reward])
 
 
@@ -82,8 +82,8 @@ EXPERIMENT = Study(
     claims=(
         *gradient(DIGIT),
         agreement(DIGIT),
-        claim(f"{DIGIT}: {DRAFT}", "gained", ">=", 0.5, role="E22", id="direct", reason="no gain is 0", **FIGURES[DIGIT]),
-        claim(f"{DIGIT}: {DPO}", "gained", ">=", 0.2, role="E22", id="preferred", reason="no gain is 0", **FIGURES[DIGIT]),
+        claim(f"{DIGIT}: {DRAFT}", "gained", ">=", 0.5, role="E22", id="direct", reason="a medium effect", **FIGURES[DIGIT]),
+        claim(f"{DIGIT}: {DPO}", "gained", ">=", 0.2, role="E22", id="preferred", reason="a small effect", **FIGURES[DIGIT]),
         *gradient(INK),
         *gradient(SCENES),
         agreement(SCENES),

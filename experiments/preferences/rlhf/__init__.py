@@ -27,7 +27,7 @@ from gendiff.runs.study import Measured, Measurements, Study, claim, control
 PPO_HALF, GRPO_HALF, WORST = "PPO, β = 0.5", "GRPO, β = 0.5", "PPO, the worst of all β"
 DPO_RANKED, DPO_TOLD = "DPO, rankings", "DPO, reward model"
 MODEL, FEW_MODEL, SHUFFLED = "reward model of rankings", "reward model of few comparisons", "control: reward model of shuffled rankings"
-TOO_FAR, SEEDS = "PPO on the reward model of few comparisons", "all seeds of it"
+TOO_FAR, SEEDS = "PPO on the reward model of few comparisons", "PPO on reward models of few comparisons, all seeds"
 EXACT = task.PROMPTS * task.ANSWERS
 """Answers behind each number."""
 FALL = 0.05
@@ -196,7 +196,7 @@ EXPERIMENT = Study(
         "best reward": "best policy's reward",
         "best KL": "best policy's KL",
         "share": "share of the way from the reference's objective to the best one",
-        "gold share": "the same share by the gold reward of the people who rank",
+        "gold share": "share of the way to the best objective, by the gold reward of the people who rank",
         "variation": "total variation between policy and optimum",
         "bayes": "Bayes rate",
         "lost": "Bayes rate of pairs less the accuracy of the reward model",

@@ -53,6 +53,7 @@ OPTIONS = {
     "digits": ("--shuffled-steps", "2"),
     "few-step": ("--students", *METHODS),
     "few-step-text": ("--networks", "shapes", "emoji"),
+    "rlhf": ("--grpo",),
     "forward": ("--chains", "20", "--levels", "1", "30"),
     "autoencoder": ("--factors", "2", "4", "--latent-channels", "1", "2"),
 }
