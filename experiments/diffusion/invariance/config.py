@@ -20,28 +20,6 @@ WAYS = BATCHES + PROGRAMS
 
 
 @dataclasses.dataclass(frozen=True)
-class Thresholds:
-    """Written down before the run. Differences are the largest of any pixel; a network's are divided by max(1, rms of the samples)."""
-
-    noise: float = 0.0
-    """Largest share of noise values that differ in any bit."""
-    shared_noise: float = 0.5
-    """Noise drawn from one key for the whole batch must differ in at least this share."""
-    oracle: float = 5e-6
-    """Largest difference after 50 evaluations of an exact denoiser."""
-    network: float = 1e-4
-    """Largest difference after 50 evaluations of a trained network at guidance 1 to 3."""
-    guided: float = 3e-4
-    """Largest difference at guidance above 3; samplers that look at the whole batch must exceed it."""
-    traces: float = 1.0
-    """Most traces of one sampler for all values of its settings."""
-    static_traces: float = 2.0
-    """A step count that is part of the program must need at least so many traces."""
-    settings: float = 1.0
-    """Least share of settings whose samples are their own: a value that is ignored would need no trace either."""
-
-
-@dataclasses.dataclass(frozen=True)
 class Config(image_training.SeededLearning):
     """Every number of the experiment, those of `SeededLearning` among them."""
 
@@ -83,7 +61,6 @@ class Config(image_training.SeededLearning):
     """Samplers of the library, by their names in its catalogue."""
     trace_steps: Distinct[Annotated[int, msgspec.Meta(ge=2, le=1000)]] = (5, 20, 50)
     """Numbers of steps, each 2 or more, that share one trace."""
-    thresholds: Thresholds = Thresholds()
 
 
 def check(config: Config) -> None:
