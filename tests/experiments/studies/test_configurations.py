@@ -152,8 +152,6 @@ MISFITS = [
     ("guidance", {"cure_samples": 2000}, "--cure-samples 2000 is above --samples 1000"),
     ("guidance", {"digits_faithful_to": 0.5}, "--digits-faithful-to 0.5: a trend needs two"),
     ("guidance", {"shapes.batch": 9999}, "--shapes.batch 9999"),
-    ("editing", {"masks": ("upper half",)}, "did you mean 'lower half'"),
-    ("editing", {"factor": 3}, "--factor 3: it must be one of 2, 4, 8"),
     ("forward", {"levels": (50, 1)}, "--levels 50 1: each number must be above"),
     ("invariance", {"small": 3}, "--small 3 must divide --samples 16"),
     ("invariance", {"alone": 17}, "--alone 17 is above --samples 16"),
