@@ -23,7 +23,7 @@ from gendiff.runs.registry import Experiment, Outcome
 from gendiff.runs.reporting import answers, verdicts
 from gendiff.runs.reporting.answers import Answer
 from gendiff.runs.reporting.formatting import Cell
-from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.results import Explorer, Figure, Table
 from gendiff.runs.reporting.verdicts import Claim, Number, Relation
 from gendiff.runs.run_folder import RunFolder
 
@@ -142,8 +142,8 @@ def control(
 
 Measure: TypeAlias = Callable[[Any, RunFolder, Progress], Iterable[Measured]]
 """(config, folder, progress) -> measurements, from what training left in the folder."""
-Draw: TypeAlias = Callable[[Measurements, RunFolder], Figure | None]
-"""(measurements, folder) -> a figure that was written into the folder; None where there is nothing to draw."""
+Draw: TypeAlias = Callable[[Measurements, RunFolder], Figure | Explorer | None]
+"""(measurements, folder) -> a figure or an explorer in the folder; None where there is nothing to draw."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,8 +204,10 @@ class Study:
         """Measures, judges the rows, and draws the figures."""
         measured = Measurements(self.measure(config, folder, progress))
         with progress.phase("figures"):
-            figures = tuple(figure for draw in self.figures if (figure := draw(measured, folder)))
-        return Outcome(tuple(self.judge(measured)), figures, tuple(self.show(measured)))
+            pictures = [draw(measured, folder) for draw in self.figures]
+        figures = tuple(each for each in pictures if isinstance(each, Figure))
+        explorers = tuple(each for each in pictures if isinstance(each, Explorer))
+        return Outcome(tuple(self.judge(measured)), figures, tuple(self.show(measured)), explorers)
 
     def judge(self, measured: Measurements) -> Iterator[Claim]:
         """The claims and controls of all rows whose sets were measured."""

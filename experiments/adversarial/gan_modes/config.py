@@ -11,7 +11,7 @@ from experiments.adversarial.targets import PICTURES, POINTS, RING, TARGETS
 from experiments.adversarial.training_numbers import Numbers
 from gendiff.core.errors import ConfigError
 from gendiff.runs import ranges
-from gendiff.runs.ranges import Count, Decay, Distinct, Natural, Seed, Several, Share
+from gendiff.runs.ranges import Decay, Distinct, Seed, Several
 
 NEEDED = (VANILLA, PENALISED, DIFFUSION)
 """Methods about which there are claims."""
@@ -20,28 +20,8 @@ EXACT, NOISE = "exact sampler", "uniform noise"
 
 
 @dataclasses.dataclass(frozen=True)
-class Thresholds:
-    """Written down before the run."""
-
-    ring_modes: Natural = 8
-    """Modes of the ring that diffusion covers, at least, in every seed."""
-    grid_modes: Natural = 25
-    """The same of the grid."""
-    good: Share = 0.9
-    """Share of its samples within 3 standard deviations of a mode, at least."""
-    penalised_modes: Natural = 24
-    """Modes of the grid that WGAN-GP covers, at least, in every seed."""
-    collapsed: Share = 0.5
-    """Share of seeds in which the plain GAN covers fewer modes of the grid than there are, at least."""
-    p_value: Share = 0.05
-    """Largest p-value of the modes of the plain GAN against those of diffusion on the grid, by Mann and Whitney's test."""
-    noise_modes: Natural = 0
-    """Modes of the grid that uniform noise covers, at most."""
-
-
-@dataclasses.dataclass(frozen=True)
 class Config:
-    """Every number of the experiment."""
+    """The numbers that are turned."""
 
     seeds: Distinct[Seed] = (0, 1, 2, 3, 4)
     """Seeds of training, all of them trained by one program."""
@@ -73,11 +53,6 @@ class Config:
     """Steps of the diffusion model's sampler, each of two evaluations."""
     transported: Annotated[int, msgspec.Meta(ge=2, le=4096)] = 1000
     """Samples whose distance to as many real ones is measured."""
-    checkpoint_every: Count = 2000
-    """Steps between checkpoints."""
-    log_every: Count = 20
-    """Steps between lines of metrics."""
-    thresholds: Thresholds = Thresholds()
 
 
 def numbers(config: Config, target: str) -> Numbers:

@@ -1,32 +1,24 @@
-"""What the run shows beside its claims: modes over training, samples of each method side by side, and a table for each target."""
-
-from typing import Any
+"""Modes over training, and samples of each method side by side."""
 
 import numpy as np
 
 from experiments.adversarial import mosaics
-from experiments.adversarial.gan_modes import train
-from experiments.adversarial.gan_modes.config import EXACT, NOISE, Config, numbers
+from experiments.adversarial.gan_modes.config import EXACT, Config
 from experiments.adversarial.gan_modes.findings import Found
 from experiments.adversarial.methods import title
 from experiments.adversarial.targets import STACKED, known
-from gendiff.metrics import modes
 from gendiff.runs.reporting import figures
 from gendiff.runs.reporting.figures import Curve, Panel
-from gendiff.runs.reporting.results import Axis, Explorer, Figure, Table
+from gendiff.runs.reporting.results import Axis, Explorer, Figure
 from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.study import Draw, Measurements
 
 COLUMNS = 5
 
 
-def every(config: Config, folder: RunFolder, found: dict[str, dict[str, Found]]) -> tuple[Figure, ...]:
-    """All figures."""
-    samples = (_samples(config, folder, target, of) for target, of in found.items())
-    return _coverage(config, folder, found), _training(config, folder, found), *samples
-
-
-def over_training(config: Config, folder: RunFolder, found: dict[str, dict[str, Found]]) -> Explorer:
+def over_training(measured: Measurements, folder: RunFolder) -> Explorer:
     """Samples of the first seed of every method, side by side, by target and place of the training."""
+    config, found = _run(measured)
     names = (*config.methods, EXACT)
     pictures = [
         [[_tile(target, found[target][name], at) for name in names] for at in range(len(config.shares))] for target in config.targets
@@ -37,12 +29,9 @@ def over_training(config: Config, folder: RunFolder, found: dict[str, dict[str, 
     return figures.explorer(np.array(pictures), axes, place, caption, start=start, columns=COLUMNS, colours=64)
 
 
-def tables(config: Config, found: dict[str, dict[str, Found]]) -> tuple[Table, ...]:
-    """A table for each target."""
-    return tuple(_table(config, target, of) for target, of in found.items())
-
-
-def _coverage(config: Config, folder: RunFolder, found: dict[str, dict[str, Found]]) -> Figure:
+def coverage(measured: Measurements, folder: RunFolder) -> Figure:
+    """Share of the modes over training."""
+    config, found = _run(measured)
     panels = []
     for name in config.methods:
         series = []
@@ -55,8 +44,9 @@ def _coverage(config: Config, folder: RunFolder, found: dict[str, dict[str, Foun
     return figures.small_multiples(panels, folder.figure("coverage"), caption, x_label="share of the training", columns=2)
 
 
-def _training(config: Config, folder: RunFolder, found: dict[str, dict[str, Found]]) -> Figure:
+def training(measured: Measurements, folder: RunFolder) -> Figure:
     """Samples over training of one target, a row per method."""
+    config, found = _run(measured)
     target, names = config.targets[min(1, len(config.targets) - 1)], (*config.methods, EXACT)
     tiles = [_square(target, found[target][name], at) for name in names for at in range(len(config.shares))]
     caption = f"Samples of seed {config.seeds[0]} over training: {target}. Columns: shares of the training. Not selected."
@@ -64,10 +54,23 @@ def _training(config: Config, folder: RunFolder, found: dict[str, dict[str, Foun
     return figures.grid(np.array(tiles), len(heads), folder.figure("training"), caption, rows=rows, heads=heads, colours=64)
 
 
-def _samples(config: Config, folder: RunFolder, target: str, found: dict[str, Found]) -> Figure:
-    tiles = np.array([_tile(target, of, -1) for of in found.values()])
-    caption = f"Samples at the end of the training, seed {config.seeds[0]}: {target}. Not selected."
-    return figures.grid(tiles, COLUMNS, folder.figure(f"samples_{target.split()[0]}"), caption, scale=1)
+def samples(target: str) -> Draw:
+    """Of every method at the end of its training."""
+
+    def draw(measured: Measurements, folder: RunFolder) -> Figure | None:
+        config, found = _run(measured)
+        if target not in found:
+            return None
+        tiles = np.array([_tile(target, each, -1) for each in found[target].values()])
+        caption = f"Samples at the end of the training, seed {config.seeds[0]}: {target}. Not selected."
+        return figures.grid(tiles, COLUMNS, folder.figure(f"samples_{target.split()[0]}"), caption, scale=1)
+
+    return draw
+
+
+def _run(measured: Measurements) -> tuple[Config, dict[str, dict[str, Found]]]:
+    """What all figures draw from: it lies with the first measurement."""
+    return measured[0].arrays["config"], measured[0].arrays["found"]
 
 
 def _tile(target: str, found: Found, at: int) -> np.ndarray:
@@ -78,38 +81,3 @@ def _square(target: str, found: Found, at: int) -> np.ndarray:
     """Of the first seed at a place; of a control at its only one."""
     samples = found.drawn[min(at, len(found.drawn) - 1)].samples[0]
     return mosaics.digits(samples) if target == STACKED else mosaics.cloud(samples)
-
-
-def _table(config: Config, target: str, found: dict[str, Found]) -> Table:
-    rows: list[tuple[Any, ...]] = []
-    for name, of in found.items():
-        control = name in (EXACT, NOISE)
-        taken = None if control else train.steps(config, target, name)
-        covered = f"{of.modes.min()} to {of.modes.max()}" if len(set(of.modes)) > 1 else f"{of.modes[0]}"
-        counted = (float(of.modes.mean()), covered, float(np.mean([report.kl for report in of.reports])))
-        near: tuple[Any, ...] = ()
-        if target != STACKED:
-            near = (float(np.mean([report.touched for report in of.reports])), float(of.good.mean()), float(of.distances.mean()))
-            near += tuple(_mean([getattr(report, name) for report in of.unaveraged]) for name in ("modes", "good"))
-        rows.append((title(name), taken, *counted, *near))
-    more = () if target == STACKED else ("touched", "good", "distance", "unaveraged modes", "unaveraged good")
-    last = numbers(config, target).last_samples
-    note = (
-        f"Of {last} samples per seed, means over {len(config.seeds)} seeds. A mode is covered by at least "
-        f"{modes.least_count(last, known(target))} good samples. KL: of the counts of good samples to the uniform law, in nats."
-    )
-    if more:
-        note += f" Touched: modes with a good sample at all. Distance: Wasserstein's, of {config.transported} samples to as many real ones."
-        note += " Samples come from averages of the parameters; unaveraged ones come from the last parameters themselves."
-    columns = ("method", "steps", "modes", "in a seed", "KL", *more)
-    return Table(
-        f"Modes of the {target}, of {known(target)}, after {numbers(config, target).flops:.3g} operations.",
-        columns,
-        tuple(rows),
-        note,
-        True,
-    )
-
-
-def _mean(values: list[float]) -> float | None:
-    return float(np.mean(values)) if values else None

@@ -81,8 +81,8 @@ def _train(config: Config, folder: RunFolder, progress: Progress, target: str, m
         total=total,
         folder=where,
         progress=progress,
-        checkpoint_every=config.checkpoint_every,
-        log_every=config.log_every,
+        checkpoint_every=2000,
+        log_every=20,
         most_nonfinite=100,
     )
 

@@ -8,13 +8,14 @@ import optax
 import pytest
 
 from experiments.adversarial import gan_modes, methods, mosaics, targets, waves
-from experiments.adversarial.gan_modes import config, findings, judge, train
+from experiments.adversarial.gan_modes import config, findings, train
 from experiments.adversarial.gan_modes.config import EXACT, NEEDED, NOISE
 from experiments.adversarial.gan_modes.train import Drawn
 from gendiff import networks, training
 from gendiff.adversarial import step
 from gendiff.runs import devices, program_costs, run_folder
 from gendiff.runs.progress import Progress
+from gendiff.runs.study import Measurements
 
 FULL, SMOKE = gan_modes.EXPERIMENT.presets["full"], gan_modes.EXPERIMENT.smoke
 
@@ -47,15 +48,16 @@ def claims(vanilla):
     every[targets.GRID][methods.VANILLA] = found(few, targets.GRID, methods.VANILLA, vanilla)
     noise = every[targets.GRID][NOISE].reports[0]
     assert noise.touched > 15 and noise.modes == 0 and noise.good < 0.03  # by the rule of one good sample it would pass
-    return {claim.id: claim for claim in judge.claims(few, every)}
+    measured = Measurements(gan_modes.measured(few, every))
+    return {claim.id: claim for claim in gan_modes.STUDY.judge(measured)}
 
 
 def test_a_plain_gan_that_loses_modes_passes_every_claim_and_one_that_does_not_fails_those_about_it():
     lost = claims(exact(targets.GRID, len(SEEDS), COUNT, modes=20))
     assert {id: claim.value for id, claim in lost.items() if claim.verdict != "PASS"} == {}
-    assert lost["collapsed"].value == 1.0 and lost["noise-modes"].value == 0 and lost["p-value"].value < 0.05
+    assert lost["collapsed"].value == 1.0 and lost["noise-modes"].value == -25 and lost["p-value"].value < 0.05
     kept = claims(exact(targets.GRID, len(SEEDS), COUNT))
-    assert {id for id, claim in kept.items() if claim.verdict == "FAIL"} == {"collapsed", "p-value"}
+    assert {id for id, claim in kept.items() if claim.verdict == "FAIL"} == {"collapsed", "p-value", "exact-modes"}
 
 
 def test_stacked_digits_are_read_as_the_digits_that_were_stacked():
