@@ -16,11 +16,14 @@ from jaxtyping import Array, Float
 from gendiff.core.types import Loss, Metrics, Params
 from gendiff.diffusion.types import Batch
 
+CUTOFF = 0.25
+"""The lowest of the high frequencies, in cycles per pixel; 0.5 is the highest along an axis."""
 
-def loss(decode: Callable[..., Any], *, gradient: float, amplitude: float, cutoff: float) -> Loss:
-    """Mean absolute difference of pixels + gradient · that of neighbours' differences + amplitude · that of high Fourier amplitudes.
 
-    decode: (decoder's parameters, latents) -> pictures. cutoff: in cycles per pixel. The condition of a batch is the latents and (b,) a
+def loss(decode: Callable[..., Any]) -> Loss:
+    """Mean absolute difference of pixels + that of neighbours' differences + that of high Fourier amplitudes.
+
+    decode: (decoder's parameters, latents) -> pictures. The condition of a batch is the latents and (b,) a
     weight of each picture's edges, 0 for the first part alone: as data, so that one compiled step trains with edges and without.
     """
 
@@ -28,8 +31,8 @@ def loss(decode: Callable[..., Any], *, gradient: float, amplitude: float, cutof
         latents, weight = batch.condition
         image, clean = decode(params, latents), jnp.asarray(batch.clean)
         pixels = jnp.mean(jnp.abs(image - clean))
-        steps, waves = neighbours(image, clean), amplitudes(image, clean, cutoff)
-        edges = jnp.mean(weight * (gradient * steps + amplitude * waves))
+        steps, waves = neighbours(image, clean), amplitudes(image, clean)
+        edges = jnp.mean(weight * (steps + waves))
         return pixels + edges, {"reconstruction": pixels, "gradient": jnp.mean(steps), "amplitude": jnp.mean(waves)}
 
     return of
@@ -41,11 +44,11 @@ def neighbours(image: Float[Array, "b h w c"], clean: Float[Array, "b h w c"]) -
     return down + across
 
 
-def amplitudes(image: Float[Array, "b h w c"], clean: Float[Array, "b h w c"], cutoff: float) -> Float[Array, "b"]:
-    """Mean absolute difference of Fourier amplitudes from `cutoff` on, per picture; noise of standard deviation s has some near s."""
-    kept = jnp.asarray(_high(*image.shape[1:3], cutoff))[None, :, :, None]
-    difference = jnp.abs(_amplitude(image) - _amplitude(clean)) * kept
-    return jnp.sum(difference, axis=(1, 2, 3)) / (image.shape[-1] * jnp.sum(kept))
+def amplitudes(image: Float[Array, "b h w c"], clean: Float[Array, "b h w c"]) -> Float[Array, "b"]:
+    """Mean absolute difference of Fourier amplitudes from the cutoff on, per picture; noise of standard deviation s has some near s."""
+    high = jnp.asarray(_high(*image.shape[1:3]))[None, :, :, None]
+    difference = jnp.abs(_amplitude(image) - _amplitude(clean)) * high
+    return jnp.sum(difference, axis=(1, 2, 3)) / (image.shape[-1] * jnp.sum(high))
 
 
 def _amplitude(image: jax.Array) -> jax.Array:
@@ -54,6 +57,6 @@ def _amplitude(image: jax.Array) -> jax.Array:
 
 
 @functools.lru_cache
-def _high(height: int, width: int, cutoff: float) -> np.ndarray:
-    """(h, w) 1 where a mode is at `cutoff` or above."""
-    return (np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)) >= cutoff).astype(np.float32)
+def _high(height: int, width: int) -> np.ndarray:
+    """(h, w) 1 where a mode is at the cutoff or above."""
+    return (np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)) >= CUTOFF).astype(np.float32)

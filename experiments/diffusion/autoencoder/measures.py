@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
+from experiments.diffusion.autoencoder.edges import CUTOFF
 from gendiff.metrics import bootstrap, spectrum
 from gendiff.runs.reporting.verdicts import Number
 
@@ -17,17 +18,16 @@ UNMEASURED: Number = (math.nan, math.nan, math.nan)
 
 @dataclass(frozen=True)
 class Measure:
-    """What the lack of high frequencies is measured with. cutoff: in cycles per pixel. resamples: behind each interval.
+    """What the lack of high frequencies is measured with. resamples: behind each interval.
 
     Energies are under a Hann window, so that the jump between opposite borders of a patch is no edge.
     """
 
-    cutoff: float
     resamples: int
 
     def energy(self, images: np.ndarray) -> np.ndarray:
         """(n,) of each picture, from the cutoff on."""
-        return spectrum.radial(images, window="hann").above(self.cutoff)
+        return spectrum.radial(images, window="hann").above(CUTOFF)
 
     def lack(self, originals: np.ndarray, others: np.ndarray, *, paired: bool = False) -> Number:
         """1 - mean energy of `others` / that of `originals`, both (n,); paired: row by row of the same pictures."""

@@ -19,7 +19,7 @@ _ZERO_NUMBERS = (
     "digit cut extra ema_snapshots"
 )
 _ZERO_EVENTS = "preemptions deaths keywords warm_up final lam fall low stop"
-_ZERO_WEIGHTS = "alignment scene_weight kl_weight gradient_weight slopes_weight amplitude_weight anchor least"
+_ZERO_WEIGHTS = "alignment scene_weight kl_weight gradient_weight slopes_weight anchor least"
 _ZERO_AMONG = "seeds scenes_seeds scales dropouts strengths guidance etas"
 EXAMPLES = {int | None: 1, float | None: 0.5, Literal["RGB", "L"] | None: "RGB"}
 ALLOWED = {
@@ -173,7 +173,6 @@ MISFITS = [
         {"factor": 8, "latents.channels": (8, 8, 8, 8)},
         "4×4 cannot be halved so often",
     ),
-    ("autoencoder", {"samples": 16}, "--shown 10 is above"),
     (
         "text-to-image",
         {"drawings.scales": (1.0, 0.0)},

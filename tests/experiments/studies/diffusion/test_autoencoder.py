@@ -1,6 +1,7 @@
 """The autoencoder experiment: the lack of high frequencies is split as it should be, controls can fail, and decoders train alone."""
 
 import dataclasses
+import itertools
 import math
 
 import jax
@@ -9,19 +10,18 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import autoencoder
-from experiments.diffusion.autoencoder import edges, figures, judge, measures, networks, sets, train
+from experiments.diffusion.autoencoder import edges, measures, networks
 from experiments.diffusion.autoencoder.measures import Measure
-from experiments.diffusion.autoencoder.pictures import SUBJECTS, Pictures
-from experiments.diffusion.autoencoder.sets import Fidelity, Softness
+from experiments.diffusion.autoencoder.networks import SUBJECTS, Pictures
 from gendiff.commands.images import image_coding
 from gendiff.diffusion.types import Batch
 from gendiff.networks import pure
 from gendiff.runs.progress import Progress
-from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.study import Measurements
 from tests.networks.rig import drawn
 from tests.quickly import quickly
 
-MEASURE = Measure(cutoff=0.25, resamples=50)
+MEASURE = Measure(resamples=50)
 CONFIG = dataclasses.replace(autoencoder.EXPERIMENT.smoke, factors=(2, 4), latent_channels=(1, 2))
 
 
@@ -70,17 +70,17 @@ def test_bicubic_pictures_keep_a_smooth_picture_and_not_a_checkerboard():
 def test_the_parts_of_the_loss_on_edges_are_blind_to_what_is_no_edge():
     clean = jnp.asarray(noise(0, 2, 8, 8, 3))
     np.testing.assert_allclose(edges.neighbours(clean + 0.5, clean), 0, atol=1e-6)
-    np.testing.assert_allclose(edges.amplitudes(jnp.roll(clean, 3, 1), clean, 0.25), 0, atol=1e-4)  # a shift is of phases alone
+    np.testing.assert_allclose(edges.amplitudes(jnp.roll(clean, 3, 1), clean), 0, atol=1e-4)  # a shift is of phases alone
     np.testing.assert_allclose(edges.neighbours(0.5 * clean, clean), 0.5 * edges.neighbours(0 * clean, clean), rtol=1e-5)
     slow = jnp.cos(2 * jnp.pi * jnp.arange(8) / 8)[None, :, None, None]
-    np.testing.assert_allclose(edges.amplitudes(clean + slow, clean, 0.25), 0, atol=1e-4)  # one cycle in 8 pixels is below the cutoff
-    slope = jax.grad(lambda image: jnp.sum(edges.amplitudes(image, 0 * image, 0.25)))(0 * clean)
+    np.testing.assert_allclose(edges.amplitudes(clean + slow, clean), 0, atol=1e-4)  # one cycle in 8 pixels is below the cutoff
+    slope = jax.grad(lambda image: jnp.sum(edges.amplitudes(image, 0 * image)))(0 * clean)
     assert np.isfinite(slope).all()
 
 
 def test_a_weight_of_zero_leaves_the_distance_of_pixels():
     clean = noise(0, 3, 8, 8, 3)
-    loss = edges.loss(lambda params, latents: params * latents, gradient=1.0, amplitude=2.0, cutoff=0.25)
+    loss = edges.loss(lambda params, latents: params * latents)
 
     @quickly
     def of(weight):
@@ -88,7 +88,7 @@ def test_a_weight_of_zero_leaves_the_distance_of_pixels():
 
     plain, metrics = of(np.zeros(3, np.float32))
     np.testing.assert_allclose(plain, np.abs(0.5 * clean).mean(), rtol=1e-6)
-    expected = float(plain) + float(metrics["gradient"]) + 2 * float(metrics["amplitude"])
+    expected = float(plain) + float(metrics["gradient"]) + float(metrics["amplitude"])
     np.testing.assert_allclose(of(np.ones(3, np.float32))[0], expected, rtol=1e-6)
 
 
@@ -99,7 +99,7 @@ def params():
 
 def test_a_decoder_alone_decodes_as_the_autoencoder_does_and_the_encoder_gets_no_gradient(params):
     network = networks.autoencoder(CONFIG, 2, 1)
-    loss, latents, clean = train.decoding(CONFIG, network), noise(0, 2, 16, 16, 1), noise(1, 2, 32, 32, 3)
+    loss, latents, clean = networks.decoding(network), noise(0, 2, 16, 16, 1), noise(1, 2, 32, 32, 3)
     given = jax.random.key(0), Batch(clean=clean, condition=(latents, np.zeros(2, np.float32)))
     slope, _ = jax.eval_shape(jax.grad(loss, has_aux=True), params["decoder"], *given)
     assert jax.tree.structure(slope) == jax.tree.structure(params["decoder"])
@@ -110,74 +110,63 @@ def test_a_decoder_alone_decodes_as_the_autoencoder_does_and_the_encoder_gets_no
 
 def test_the_first_seed_trains_every_autoencoder_and_the_others_the_chosen_one():
     full = autoencoder.EXPERIMENT.presets["full"]
-    every = list(train.autoencoders(full))
-    assert len(every) == len(full.factors) * len(full.latent_channels)
-    assert [each for each in every if len(each[2]) > 1] == [(full.factor, full.channels, full.seeds)]
+    trainings = list(networks.autoencoders(full))
+    assert len(trainings) == len(full.factors) * len(full.latent_channels)
+    assert [each for each in trainings if len(each[2]) > 1] == [(full.factor, full.channels, full.seeds)]
     network = networks.autoencoder(full, 8, 16)
     assert network.factor == 8 and network.latent_channels == 16
 
 
 def of_scales(decoded, samples, pixels, edged):
-    """A seed of one subject whose energies are these shares of the originals'."""
+    """A seed of each subject, whose energies are these shares of the originals'."""
     energy = np.random.default_rng(0).uniform(0.95, 1.05, 60)
-    training = {sets.ORIGINALS: energy, sets.DECODED: decoded * energy, sets.LONGER: decoded * energy, sets.EDGES: edged * energy}
-    drawn = {sets.SAMPLES: samples * energy, sets.SAMPLES_EDGES: samples * energy, sets.PIXELS: pixels * energy}
-    psnr = {sets.DECODED: energy + 20, sets.LONGER: energy + 20, sets.EDGES: energy + 19.5}
-    shown = {kind: np.zeros((CONFIG.shown, 32, 32, 3), np.float32) for kind in (training | drawn)}
-    frequency = np.arange(5) / 8
-    power = {kind: np.full(5, values.mean()) for kind, values in (training | drawn).items()}
-    return Softness(training | drawn, training, power, frequency, psnr, shown)
+    training = {autoencoder.ORIGINALS: energy, autoencoder.DECODED: decoded * energy, autoencoder.LONGER: decoded * energy}
+    training[autoencoder.EDGES] = edged * energy
+    samples = dict.fromkeys((autoencoder.SAMPLES, autoencoder.SAMPLES_EDGES), samples * energy) | {autoencoder.PIXELS: pixels * energy}
+    psnr = {autoencoder.DECODED: energy + 20, autoencoder.LONGER: energy + 20, autoencoder.EDGES: energy + 19.5}
+    return [row for each in SUBJECTS for row in autoencoder.softness(CONFIG, each, 0, training | samples, training, psnr, {})]
 
 
-def grid(first=20.0, more=3.0):
-    """Each doubling of numbers gains `more`."""
-    places = [(factor, channels) for factor in CONFIG.factors for channels in CONFIG.latent_channels]
-    values = np.random.default_rng(0).uniform(-0.1, 0.1, 16)
-    dbs = {place: first + more * math.log2(figures.numbers(*place) / 64) + values for place in places}
-    return {place: dict.fromkeys(SUBJECTS, Fidelity(db, values, 5 + values)) for place, db in dbs.items()}
+def codes(first=20.0, more=3.0):
+    """PSNR by set, of which each doubling of numbers gains `more`; bicubic pictures have 18 dB."""
+    values, psnr = np.random.default_rng(0).uniform(-0.1, 0.1, 16), {}
+    for subject, factor in itertools.product(SUBJECTS, CONFIG.factors):
+        psnr[autoencoder.bicubic_name(subject, factor)] = np.full(16, 18.0)
+        for channels in CONFIG.latent_channels:
+            numbers = (networks.SIDE // factor) ** 2 * channels
+            psnr[autoencoder.code_name(subject, factor, channels)] = first + more * math.log2(numbers / 64) + values
+    return psnr
 
 
-GIVEN = Pictures(*[{subject: np.random.default_rng(0).uniform(-1, 1, (16, 32, 32, 3)) for subject in SUBJECTS}] * 2)
-RIVALS = {(factor, 3): dict.fromkeys(SUBJECTS, Fidelity(np.full(16, 18.0), np.zeros(16))) for factor in CONFIG.factors}
+PICTURES = Pictures(*[{subject: np.random.default_rng(0).uniform(-1, 1, (16, 32, 32, 3)) for subject in SUBJECTS}] * 2)
 
 
-def claims(soft, coded):
-    soft = {0: dict.fromkeys(SUBJECTS, soft)}
-    every = [*judge.coding_claims(CONFIG, coded, RIVALS, GIVEN), *judge.softness_claims(CONFIG, soft), *judge.null_claims(CONFIG, soft)]
-    return {claim.id: claim for claim in every}
+def claims(soft, psnr, config=CONFIG):
+    measured = Measurements([*autoencoder.gains(config, psnr, PICTURES), *soft])
+    return {claim.id: claim for claim in autoencoder.STUDY.judge(measured)}
 
 
-def test_claims_pass_where_the_essay_is_right_and_name_every_threshold():
-    found = claims(of_scales(0.6, 0.5, 0.9, 0.8), grid())
-    assert {claim.verdict for claim in found.values()} == {"PASS"}
-    assert {claim.threshold_name for claim in found.values()} == {field.name for field in dataclasses.fields(autoencoder.Thresholds)}
-    assert found["emoji-decoder-share"].value == pytest.approx(0.8) and found["emoji-pixels-sharper"].value == pytest.approx(0.4)
-    assert found["textures-mended"].value == pytest.approx(0.5) and found["textures-mending-cost"].value == pytest.approx(0.5)
+def test_claims_pass_where_the_essay_is_right():
+    judged = claims(of_scales(0.6, 0.5, 0.9, 0.8), codes())
+    assert {claim.verdict for claim in judged.values()} == {"PASS"}
+    assert {row.id for row in autoencoder.ROWS} - set(judged) == {f"{subject}-more-channels-f8" for subject in SUBJECTS}
+    assert judged["emoji-decoder-share"].value == pytest.approx(0.8) and judged["emoji-pixels-sharper"].value == pytest.approx(0.4)
+    assert judged["textures-mended"].value == pytest.approx(0.5) and judged["textures-mending-cost"].value == pytest.approx(0.5)
 
 
 def test_claims_fail_where_the_diffusion_model_is_what_is_soft_and_more_numbers_gain_nothing():
-    found = claims(of_scales(0.95, 0.5, 0.5, 0.95), grid(more=0.0))
-    failed = "decoder-share", "pixels-sharper", "mended", "psnr", "smaller-factor", "more-channels-f2"
-    assert {found[f"emoji-{id}"].verdict for id in failed} == {"FAIL"}
-    assert found["emoji-samples-soft"].verdict == "PASS"
-    sharp = claims(of_scales(1.0, 1.0, 1.0, 1.0), grid())
+    judged = claims(of_scales(0.95, 0.5, 0.5, 0.95), codes(more=0.0))
+    failed = "decoder-share", "pixels-sharper", "mended", "psnr", "smaller-factor", "more-channels-f4"
+    assert {judged[f"emoji-{id}"].verdict for id in failed} == {"FAIL"}
+    assert judged["emoji-samples-soft"].verdict == "PASS"
+    sharp = claims(of_scales(1.0, 1.0, 1.0, 1.0), codes())
     assert sharp["emoji-samples-soft"].verdict == "FAIL" and math.isnan(sharp["emoji-decoder-share"].value)
+    assert sharp["emoji-null"].verdict != "PASS"  # samples that lack nothing are as good as the originals
 
 
 def test_one_factor_and_one_number_of_channels_leave_their_comparisons_out():
-    config = autoencoder.EXPERIMENT.smoke
-    ids = {claim.id for claim in judge.coding_claims(config, grid(), RIVALS, GIVEN)}
+    ids = set(claims([], codes(), autoencoder.EXPERIMENT.smoke))
     assert ids == {f"{subject}-{id}" for subject in SUBJECTS for id in ("psnr", "rival", "mean-psnr")}
-
-
-def test_tables_and_pictures_hold_every_code_and_kind(tmp_path):
-    soft, coded = {0: dict.fromkeys(SUBJECTS, of_scales(0.6, 0.5, 0.9, 0.8))}, grid()
-    codes, kinds = figures.tables(CONFIG, coded, RIVALS, soft)
-    assert len(codes.rows) == len(SUBJECTS) * (len(coded) + len(RIVALS))
-    assert len(kinds.rows) == len(SUBJECTS) * len((*sets.CODED, *sets.DRAWN))
-    assert codes.rows[0][4:6] == (256, 12.0)
-    figure = figures._rate(coded, RIVALS, RunFolder(tmp_path).figure("rate"))
-    assert (tmp_path / figure.file).stat().st_size > 1000
 
 
 @pytest.mark.slow
