@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import guidance, sweeps
-from experiments.diffusion.guidance import cures, judge, measures, networks, sets
+from experiments.diffusion.guidance import cures, measures, networks, sets
 from experiments.diffusion.guidance import figures as guidance_figures
 from experiments.diffusion.guidance.sets import DrawnSets
 from experiments.diffusion.image_draws import Draws
 from gendiff.commands.images.image_model import Model
 from gendiff.diffusion import parameterization, schedules
 from gendiff.runs.progress import Progress
+from gendiff.runs.study import Measurements
 from tests.tables import table
 
 SCALES = (0.0, 1.0, 2.0, 3.0)
@@ -118,15 +119,17 @@ def found():
     )
 
 
+def claims(found, judged):
+    return {claim.id: claim for claim in guidance.STUDY.judge(Measurements(guidance.measured_of(CONFIG, found, judged)))}
+
+
 def test_claims_pass_where_the_essay_is_right_and_the_faithful_one_fails_for_a_deaf_network_and_tables_hold_all(found):
-    judged = judge.judge(CONFIG, found)
-    claims = {claim.id: claim for claim in judge.claims(CONFIG, found, judged)}
-    assert all(claims[f"{subject}-{measure}"].verdict == "PASS" for subject in found.plain for measure in judge.ESSAY)
-    assert claims["digits-deaf-trend"].kind == "control" and claims["digits-deaf-trend"].value == 0.0
-    ignoring = judge.judge(CONFIG, dataclasses.replace(found, plain={**found.plain, "digits": of_slopes(0, 0, scales=CONFIG.scales)}))
-    assert judge.claims(CONFIG, found, ignoring)[0].verdict == "FAIL"
-    named = {claim.threshold_name for claim in claims.values()}
-    assert named == {field.name for field in dataclasses.fields(guidance.Thresholds)}
+    judged = guidance.judge(CONFIG, found)
+    right = claims(found, judged)
+    assert all(right[f"{subject}-{measure}"].verdict == "PASS" for subject in found.plain for measure in guidance.ESSAY)
+    assert set(right) == {row.id for row in guidance.STUDY.rows} and judged.ignoring["digits"].rho == (0.0, 0.0, 0.0)
+    deaf = {**found.plain, "digits": of_slopes(0, 0, scales=CONFIG.scales)}
+    assert claims(found, guidance.judge(CONFIG, dataclasses.replace(found, plain=deaf)))["digits-adherence"].verdict == "FAIL"
     tables = guidance_figures.tables(CONFIG, found, judged)
     assert {len(table.rows) for table in tables} >= {len(judged.trends) + 2}
     assert all(column in tables[2].columns for column in measures.NAMES.values())
@@ -134,6 +137,6 @@ def test_claims_pass_where_the_essay_is_right_and_the_faithful_one_fails_for_a_d
 
 @table("config", [guidance.EXPERIMENT.presets["full"], CONFIG])
 def test_scales_of_presets_fit_together(config):
-    assert {0.0, 1.0, config.strong, config.moderate} <= set(config.scales) and config.strong in config.cure_scales
+    assert {0.0, 1.0, 2.0, 7.5} <= set(config.scales) and 7.5 in config.cure_scales
     assert config.digits.drop_condition in config.dropouts and max(config.explored_steps) <= config.sampling_steps
     assert min(config.samples / 10, config.cure_samples / 10, config.control_samples / 10, config.shape_samples / 32) >= 4
