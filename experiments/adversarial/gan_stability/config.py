@@ -9,7 +9,7 @@ from experiments.adversarial.methods import DIFFUSION, METHODS, VANILLA
 from experiments.adversarial.training_numbers import Numbers
 from gendiff.core.errors import ConfigError
 from gendiff.runs import ranges
-from gendiff.runs.ranges import Count, Decay, Distinct, Positive, Seed, Several, Share
+from gendiff.runs.ranges import Count, Decay, Distinct, Positive, Seed, Several
 
 _Part: TypeAlias = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 NEEDED = (VANILLA, DIFFUSION)
@@ -29,32 +29,8 @@ class Success:
 
 
 @dataclasses.dataclass(frozen=True)
-class Thresholds:
-    """Written down before the run. The issue names what a success is and the tests; the numbers of the spectrum are explained here."""
-
-    diffusion: Share = 0.5
-    """Share of all runs of diffusion that succeed, at least: most. Its exact interval must lie above."""
-    p_value: Share = 0.05
-    """Largest p-value of Fisher's exact test, of runs of the plain GAN that succeed against those of diffusion."""
-    difference: float = 0.0
-    """Least share of diffusion's successes minus the plain GAN's, which says which of the two the test favours."""
-    oscillation: Share = 0.5
-    """Share of the variance of the plain GAN's critic loss that lies in slow swings, at least: most.
-
-    Theory lets expect swings: near the equilibrium the game without a penalty turns in circles (Mescheder et al., 2018, section 3).
-    """
-    steady: Share = 0.35
-    """The same share of diffusion's loss, and of losses in random order, at most. White noise has 0.24, as losses of independent batches
-    have whose model no longer changes; half as much again is left for what still changes and for the estimate."""
-    noise_runs: Share = 0.0
-    """Share of successes of uniform noise, at most."""
-    exact_runs: Share = 1.0
-    """Share of successes of an exact sampler, at least."""
-
-
-@dataclasses.dataclass(frozen=True)
 class Config:
-    """Every number of the experiment."""
+    """The numbers that are turned."""
 
     seeds: Distinct[Seed] = (0, 1, 2, 3, 4)
     """Seeds of training."""
@@ -77,9 +53,6 @@ class Config:
     """Longest swing of a loss that counts, in steps. Longer ones are a trend."""
     fastest: Annotated[int, msgspec.Meta(ge=3, le=65536)] = 8
     """Shortest swing of a loss that counts, in steps. Shorter ones are the noise of batches."""
-    checkpoint_every: Count = 2000
-    """Steps between checkpoints."""
-    thresholds: Thresholds = Thresholds()
 
 
 def check(config: Config) -> None:

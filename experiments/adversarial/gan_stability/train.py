@@ -80,7 +80,7 @@ def _train(config: Config, folder: RunFolder, progress: Progress, method: str) -
         folder=where,
         progress=progress,
         own=(paces,),
-        checkpoint_every=config.checkpoint_every,
+        checkpoint_every=2000,
         log_every=1,
         most_nonfinite=1000,
     )
