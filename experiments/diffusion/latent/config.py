@@ -16,33 +16,8 @@ _Side: TypeAlias = Annotated[int, msgspec.Meta(ge=32, le=2048, multiple_of=32)]
 
 
 @dataclasses.dataclass(frozen=True)
-class Thresholds:
-    """Written down before any run."""
-
-    exact: float = 0.0
-    """Largest distance of the ratio of positions from 64, and of numbers from 48: arithmetic, so nothing is allowed."""
-    evaluation: float = 32.0
-    """Least seconds of one evaluation in pixels over those in latents, at the largest resolution.
-
-    All work of the network is per position but that of the time, so 64 is what compression could give. Half of it may be lost to what does
-    not shrink, which is starting some hundred operations, and to small maps that keep two cores less busy than large ones.
-    """
-    null: float = 0.1
-    """Largest distance of a ratio from 1 where the latent network is timed against itself: far less than what is claimed of others."""
-    equal_time: float = 1.0
-    """Largest Fréchet distance of the latent model's samples over that of the pixel model's, after equally long training."""
-    equal_quality: float = 2.0
-    """Least seconds that the pixel model needs for its last distance over those of the latent model: "fast" should mean twice at least."""
-    untrained: float = 2.0
-    """Least Fréchet distance of samples of an untrained network, over that of the same network when it is trained.
-
-    So far must the mean training picture be too.
-    """
-
-
-@dataclasses.dataclass(frozen=True)
 class Config:
-    """Every number of the experiment."""
+    """The numbers that are turned."""
 
     seeds: Distinct[Seed] = (0, 1)
     """Seeds of training; each trains an autoencoder, a model of its latents, and a model of pixels."""
@@ -90,8 +65,5 @@ class Config:
     """Sides in pixels, ascending, at which the cost of one evaluation is measured; latents are 8 times smaller and have 4 channels."""
     cost_rounds: Several = 15
     """Rounds in which these are timed in turn."""
-    picture_steps: Distinct[Count] = (1, 5, 20, 50)
-    """Evaluations per picture, ascending, for which the cost of a whole picture is computed, decoding included."""
     resamples: Several = 1000
     """Bootstrap resamples behind each interval."""
-    thresholds: Thresholds = Thresholds()

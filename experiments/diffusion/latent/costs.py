@@ -26,6 +26,8 @@ FACTOR, CHANNELS = 8, 4
 PIXELS, LATENTS, DECODER, AGAIN = "pixels", "latents", "decoder", "latents again"
 """What is timed; the last is the latent network once more, beside itself."""
 TIMED = (PIXELS, LATENTS, DECODER)
+PICTURE_STEPS = (1, 5, 20, 50)
+"""Evaluations per picture for which the cost of a whole picture is computed, decoding included."""
 Place = tuple[str, int]
 """(what, resolution)."""
 

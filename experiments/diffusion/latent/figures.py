@@ -1,73 +1,80 @@
-"""What the latent experiment shows: pictures of every part of training, curves against seconds, and costs by resolution."""
+"""What the latent study shows: pictures of every part of training, curves against seconds, and costs by resolution."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments.diffusion.latent import costs
-from experiments.diffusion.latent.accounts import Found
-from experiments.diffusion.latent.config import Config
 from experiments.diffusion.latent.networks import LATENTS, PIXELS
+from experiments.diffusion.latent.sets import DECODED, ORIGINALS
 from gendiff.data import emoji
-from gendiff.runs.reporting import figures as draw
+from gendiff.runs.reporting import figures
 from gendiff.runs.reporting.results import Figure
 from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.study import Measured, Measurements
+
+COSTS, WHOLE, DISTANCES = "costs", "whole", "distances"
+"""Tables that figures show."""
+WITHOUT, WITH = "without the autoencoder's training", "with the autoencoder's training"
+"""Accounts of the time."""
 
 
-def figures(config: Config, folder: RunFolder, found: Found) -> tuple[Figure, ...]:
-    """Pictures of the first seed, then curves; left in the folder."""
-    return (
-        _pictures(config, found, folder.figure("pictures")),
-        _curves(config, found, folder.figure("curves")),
-        *_costs(config, found, folder),
-        _whole(config, found, folder.figure("whole_picture")),
-    )
+def after(name: str, part: float) -> str:
+    """The set of samples of a model after a part of its training."""
+    return f"{name}, {part:g}"
 
 
-def _pictures(config: Config, found: Found, path: Path) -> Figure:
-    shown = found.seeds[config.seeds[0]].shown
-    parts = ", ".join(f"{part:g}" for part in config.fractions)
-    samples = f"samples of the pixel model after {parts} of {config.seconds:g} s of training, and those of the latent model"
+def pictures(measured: Measurements, folder: RunFolder) -> Figure:
+    """Of the first seed."""
+    shown: dict[str, Any] = {each.name: each.arrays["shown"] for each in measured if "shown" in each.arrays}
+    samples = "samples of the pixel model after parts of its training, and those of the latent model"
     caption = f"Rows: held-out pictures, their reconstructions, {samples}; not selected. {emoji.ATTRIBUTION}."
-    return draw.grid(np.concatenate(list(shown.values())), config.shown, path, caption, rows=list(shown), colours=256)
+    images, columns = np.concatenate(list(shown.values())), len(shown[ORIGINALS])
+    return figures.grid(images, columns, folder.figure("pictures"), caption, rows=list(shown), colours=256)
 
 
-def _curves(config: Config, found: Found, path: Path) -> Figure:
+def curves(measured: Measurements, folder: RunFolder) -> Figure:
     """Means over the seeds; the bands reach from the least to the largest seed."""
-    owed, curves = found.times.before_latents(config), []
+    owed, lines = measured.mean(WITH, "owed")[0], []
     for label, name, before in ((PIXELS, PIXELS, 0.0), (LATENTS, LATENTS, 0.0), (f"{LATENTS}, autoencoder included", LATENTS, owed)):
-        means = np.stack([of.curves[name].mean(axis=1) for of in found.seeds.values()]) / found.judge.floor.mean()
-        seconds = found.times.spent(config, name) + before
-        curves.append(draw.Curve(label, seconds, means.mean(axis=0), means.min(axis=0), means.max(axis=0)))
-    ends = np.array([min(curve.x[0] for curve in curves), max(curve.x[-1] for curve in curves)])
-    decoded = np.mean([of.decoded.mean() for of in found.seeds.values()]) / found.judge.floor.mean()
-    curves.append(draw.Curve("training pictures, decoded", ends, np.full(2, decoded)))
+        parts = [each for each in measured.names(DISTANCES) if each.startswith(f"{name}, ") and measured.seeds(each, "seconds")]
+        seconds = np.array([measured.mean(each, "seconds")[0] for each in parts]) + before
+        floors = np.array([[number[0] for number in measured.seeds(each, "floors").values()] for each in parts])
+        lines.append(figures.Curve(label, seconds, floors.mean(axis=1), floors.min(axis=1), floors.max(axis=1)))
+    ends = np.array([min(line.x[0] for line in lines), max(line.x[-1] for line in lines)])
+    lines.append(figures.Curve("training pictures, decoded", ends, np.full(2, measured.mean(DECODED, "floors")[0])))
     caption = "Fréchet distance to held-out pictures against seconds of training; bands reach from the least to the largest seed."
     labels: dict[str, Any] = {"x_label": "seconds of training", "y_label": "Fréchet distance, in floors"}
-    return draw.curves(curves, path, caption, log_x=True, log_y=True, thresholds=(("training pictures", 1.0),), **labels)
+    marks = (("training pictures", 1.0),)
+    return figures.curves(lines, folder.figure("curves"), caption, log_x=True, log_y=True, thresholds=marks, **labels)
 
 
-def _costs(config: Config, found: Found, folder: RunFolder) -> tuple[Figure, Figure]:
-    x, seconds, memory = np.array(config.resolutions), [], []
-    for what in costs.TIMED:
-        of = [found.costs[what, resolution] for resolution in config.resolutions]
-        middle = np.array([costs.over_rounds(np.array(each.seconds), config.resamples) for each in of])
-        seconds.append(draw.Curve(what, x, *(1000 * middle.T)))
-        memory.append(draw.Curve(what, x, np.array([each.peak for each in of]) / 2**20))
-    axes: dict[str, Any] = {"log_x": True, "log_y": True}
-    label = "pixels of a side"
+def seconds(measured: Measurements, folder: RunFolder) -> Figure:
+    """Of one evaluation."""
     caption = f"One evaluation for one picture; latents are {costs.FACTOR} times smaller per side. Medians with 95 % intervals."
-    return (
-        draw.curves(seconds, folder.figure("cost"), caption, x_label=label, y_label="milliseconds", **axes),
-        draw.curves(memory, folder.figure("memory"), "Memory of the same calls, by XLA's analysis.", x_label=label, y_label="MiB", **axes),
-    )
+    return _by_side(measured, folder, "cost", "milliseconds", caption)
 
 
-def _whole(config: Config, found: Found, path: Path) -> Figure:
-    curves = []
-    for resolution in config.resolutions:
-        ratios = [costs.whole_picture(found.costs, resolution, steps, config.resamples) for steps in config.picture_steps]
-        curves.append(draw.Curve(f"{resolution} pixels", np.array(config.picture_steps), *np.array(ratios).T))
+def memory(measured: Measurements, folder: RunFolder) -> Figure:
+    """Of one evaluation."""
+    return _by_side(measured, folder, "memory", "MiB", "Memory of the same calls, by XLA's analysis.")
+
+
+def whole(measured: Measurements, folder: RunFolder) -> Figure:
+    """Of a picture."""
+    lines, steps = [], costs.PICTURE_STEPS
+    for each in (each for each in measured if each.group == WHOLE):
+        ratios: Any = [each.measures[f"{count} evaluations"] for count in steps]
+        lines.append(figures.Curve(f"{each.measures['side']} pixels", np.array(steps), *np.array(ratios).T))
     caption = "Seconds of a whole picture in pixels over those in latents, which are decoded once, against the evaluations per picture."
-    return draw.curves(curves, path, caption, x_label="evaluations per picture", y_label="ratio of seconds", log_x=True, log_y=True)
+    labels: dict[str, Any] = {"x_label": "evaluations per picture", "y_label": "ratio of seconds", "log_x": True, "log_y": True}
+    return figures.curves(lines, folder.figure("whole_picture"), caption, **labels)
+
+
+def _by_side(measured: Measurements, folder: RunFolder, file: str, measure: str, caption: str) -> Figure:
+    lines = []
+    for what in costs.TIMED:
+        rows: list[Measured] = [each for each in measured if (each.group, each.name) == (COSTS, what)]
+        numbers: Any = [each.measures[measure] for each in rows]
+        lines.append(figures.Curve(what, np.array([each.measures["side"] for each in rows]), *np.atleast_2d(np.array(numbers).T)))
+    return figures.curves(lines, folder.figure(file), caption, x_label="pixels of a side", y_label=measure, log_x=True, log_y=True)

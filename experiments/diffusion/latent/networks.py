@@ -33,8 +33,8 @@ def check(config: Config) -> None:
     for name in MODELS:
         image_training.check_batch(recipe(config, name), f"{name}.", images=config.pictures)
         image_training.check_side(recipe(config, name), f"{name}.", shape(config, name)[0])
-    for name in ("fractions", "resolutions", "picture_steps"):
-        ranges.rising(name.replace("_", "-"), getattr(config, name))
+    for name in ("fractions", "resolutions"):
+        ranges.rising(name, getattr(config, name))
     image_training.check_side(config.pixels, "pixels.", config.resolutions[0] // costs.FACTOR)
     if config.fractions[-1] != 1:
         raise ConfigError(f"--fractions {ranges.shown(config.fractions)}: the last must be 1, which is all of --seconds")

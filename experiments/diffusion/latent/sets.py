@@ -1,4 +1,4 @@
-"""Every set of pictures of the latent experiment, made from the checkpoints and measured, and how long drawing takes."""
+"""Every set of pictures of the latent study, from the checkpoints, and how long drawing takes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

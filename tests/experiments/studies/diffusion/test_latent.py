@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import latent
-from experiments.diffusion.latent import accounts, budget, costs, judge, networks, tables, time_to_quality, train
+from experiments.diffusion.latent import budget, costs, networks, time_to_quality, train
 from experiments.diffusion.latent.budget import StepTimes
 from experiments.diffusion.latent.costs import Cost
+from experiments.diffusion.latent.figures import WITH, after
 from experiments.diffusion.latent.networks import AUTOENCODER, LATENTS, MODELS, PIXELS, averages
 from experiments.diffusion.latent.sets import Drawing, OfSeed
 from experiments.diffusion.latent.time_to_quality import Reached
@@ -23,6 +24,7 @@ from gendiff.runs import training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.rehearsal import Rehearsal
 from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.study import Measurements
 from tests.tables import table
 
 FULL = latent.EXPERIMENT.presets["full"]
@@ -184,20 +186,21 @@ def priced(pixels=640.0, latents=10.0, again=10.1, decoder=300.0):
     return found | {(costs.AGAIN, 512): cost(costs.LATENTS, 512, again)}
 
 
+def judged(measured):
+    return {claim.id: claim for claim in latent.STUDY.judge(Measurements(measured))}
+
+
 def test_the_network_gets_64_times_fewer_positions_and_48_times_fewer_numbers_of_latents():
-    assert costs.shape(costs.PIXELS, 512) == (512, 512, 3) and costs.shape(costs.LATENTS, 512) == (64, 64, 4)
-    found = {claim.id: claim for claim in judge.cost_claims(CONFIG, priced())}
-    assert {claim.verdict for claim in found.values()} == {"PASS"}
-    assert found["positions"].value == found["numbers"].value == 0
-    assert found["evaluation"].value == pytest.approx(64)
+    pixels, latents = costs.shape(costs.PIXELS, 512), costs.shape(costs.LATENTS, 512)
+    assert pixels == (512, 512, 3) and latents == (64, 64, 4)
+    assert math.prod(pixels[:2]) / math.prod(latents[:2]) == 64 and math.prod(pixels) / math.prod(latents) == 48
 
 
-def test_claims_of_cost_fail_for_other_shapes_slow_latents_and_a_network_that_is_not_as_fast_as_itself():
-    wrong = priced(latents=30.0, again=60.0)
-    wrong[costs.LATENTS, 512] = dataclasses.replace(wrong[costs.LATENTS, 512], shape=(128, 128, 4))
-    assert {claim.id: claim.verdict for claim in judge.cost_claims(CONFIG, wrong)} == dict.fromkeys(
-        ("positions", "numbers", "evaluation", "null"), "FAIL"
-    )
+def test_claims_of_cost_pass_for_a_ratio_of_64_and_fail_for_slow_latents_and_a_network_that_is_not_as_fast_as_itself():
+    claims = judged(latent.at_largest(CONFIG, priced()))
+    assert {claim.verdict for claim in claims.values()} == {"PASS"} and claims["evaluation"].value == pytest.approx(64)
+    wrong = judged(latent.at_largest(CONFIG, priced(latents=30.0, again=60.0)))
+    assert {id: claim.verdict for id, claim in wrong.items()} == dict.fromkeys(("evaluation", "null"), "FAIL")
 
 
 def test_a_whole_picture_pays_for_its_decoder_once():
@@ -223,32 +226,31 @@ def of_seed(latents, untrained=50.0):
 
 
 def quality(of):
-    speedups = {0: accounts.both(CONFIG, times(), of)}
-    return speedups, {claim.id: claim for claim in judge.quality_claims(CONFIG, FlatJudge(), {0: of}, speedups)}
+    measured = [*latent.accounts(CONFIG, times(), FlatJudge(), of, 0), *latent.distances(CONFIG, times(), FlatJudge(), of, 0)]
+    return Measurements(measured), judged(measured)
 
 
-def test_claims_of_quality_pass_for_better_latents_and_name_every_threshold():
-    speedups, found = quality(of_seed(latents=9.0 / 2))
-    assert {claim.verdict for claim in found.values()} == {"PASS"}
-    assert found["equal-time"].value == pytest.approx(0.5) and found["equal-quality"].value == pytest.approx(4)
-    assert speedups[0][1].ratio[0] == pytest.approx(240 / (60 + times().before_latents(CONFIG)))
-    named = {claim.threshold_name for claim in (*found.values(), *judge.cost_claims(CONFIG, priced()))}
-    assert named == {field.name for field in dataclasses.fields(latent.Thresholds)}
+def test_claims_of_quality_pass_for_better_latents():
+    measured, claims = quality(of_seed(latents=9.0 / 2))
+    assert {claim.verdict for claim in claims.values()} == {"PASS"}
+    assert claims["equal-time"].value == pytest.approx(0.5) and claims["equal-quality"].value == pytest.approx(4)
+    assert measured.mean(WITH, "speedup")[0] == pytest.approx(240 / (60 + times().before_latents(CONFIG)))
 
 
 def test_claims_of_quality_fail_where_latents_are_worse_and_where_training_gained_nothing():
-    _, found = quality(of_seed(latents=18.0, untrained=0.6))
-    assert {claim.verdict for claim in found.values()} == {"FAIL"}
+    _, claims = quality(of_seed(latents=18.0, untrained=0.5))
+    assert {claim.verdict for claim in claims.values()} == {"FAIL"}
 
 
 @pytest.mark.slow
 def test_tables_hold_every_seed_part_and_resolution_and_say_what_is_a_bound():
-    of, named = of_seed(latents=1.0), times()
     drawing = Drawing({name: (1.0, 1.0) for name in (*MODELS, "decoding")}, dict.fromkeys(MODELS, 2**20))
-    found = accounts.Found(named, FlatJudge(), {0: of}, drawing, priced(), {0: accounts.both(CONFIG, named, of)})
     small = {name: dataclasses.replace(getattr(CONFIG, name), channels=(8,)) for name in MODELS}
-    paid, costing, by_resolution, distances, pictures = tables.tables(dataclasses.replace(CONFIG, **small), found)
-    assert [row[4] for row in paid.rows] == ["at most 60.00", "at most 235.0"] and paid.rows[0][6] == "at least"
-    assert [row[0] for row in costing.rows] == [AUTOENCODER, PIXELS, LATENTS] and costing.rows[2][5] == 12_000
-    assert len(by_resolution.rows) == 3 * len(CONFIG.resolutions)
-    assert len(distances.rows) == 1 + 1 + 2 * len(CONFIG.fractions) + 2 and len(pictures.rows) == len(CONFIG.resolutions)
+    measured, _ = quality(of_seed(latents=1.0))
+    costing = [*latent.network_costs(dataclasses.replace(CONFIG, **small), times(), drawing), *latent.by_resolution(CONFIG, priced())]
+    paid, distances, step, by_resolution, pictures = latent.STUDY.show(Measurements([*measured, *costing]))
+    latents = paid.columns.index(f"{LATENTS}, s")
+    assert [row[latents] for row in paid.rows] == ["at most 60.00", "at most 235.0"] and "at least" in paid.rows[0]
+    assert [row[0] for row in step.rows] == [AUTOENCODER, PIXELS, LATENTS] and 12_000 in step.rows[2]
+    assert len(by_resolution.rows) == 3 * len(CONFIG.resolutions) and len(pictures.rows) == len(CONFIG.resolutions)
+    assert len(distances.rows) == 1 + 1 + 2 * len(CONFIG.fractions) + 2 and after(PIXELS, 1) in distances.rows[4]
