@@ -140,7 +140,7 @@ def _sizes(
         known = images[learned[f"{size}"]]
         hits = [copied(each.samples[at], known) for each in drawn]
         shares = np.array([each.mean() for each in hits])
-        losses = {name: np.array([getattr(each, name)[at] for each in drawn]) for name in ("seen", "held_out")}
+        losses = {name: np.array([getattr(each, name)[at] for each in drawn], float) for name in ("seen", "held_out")}
         least, time = int(np.argmin(losses["held_out"])), crossing(steps, shares, LEVEL)
         measures: dict[str, Any] = {"pictures": size, "copies": intervals.share(hits[-1]), "fresh": copied(fresh, known).mean()}
         measures |= {"time": time} if np.isfinite(time) else {}
