@@ -44,8 +44,3 @@ def claims(config: Config, answers: Answers) -> Iterator[Claim]:
     hits = answers.sweeps[SEEN].tables["retrieved"][0][best]
     number = intervals.interval(intervals.difference_of_means, hits, one_step.astype(np.float64), paired=True)
     yield control("emoji-one-step", about, number, ">=", "one_step", n=len(hits))
-    if 0.0 in config.drawings.scales:
-        hits = answers.sweeps[SEEN].tables["retrieved"][0][config.drawings.scales.index(0.0)] > 0
-        about = f"emoji, prompts without effect (guidance 0): {among}"
-        number = intervals.share(hits)
-        yield control("emoji-without-prompt", about, number, "<=", "retrieved_by_chance", n=len(hits))
