@@ -138,7 +138,7 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "56ed370",
-            "Minibatch features have a claim, E28, whose numbers the run had: they keep fewer modes of the grid than the plain GAN.",
+            "Minibatch features have a claim, E28. Its threshold was written after the run, whose numbers were known.",
             "Both controls are compared with a treatment: the exact sampler with the plain GAN, uniform noise with diffusion.",
         ),
     ),
