@@ -1,17 +1,16 @@
-"""The networks, losses and parameters of every recipe, and the classifier whose features some are aligned with."""
+"""The recipes: what each changes of plain training, and of which network; the numbers, networks, losses and parameters of all."""
 
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
+import msgspec
 import numpy as np
 import optax
 
-from experiments.diffusion.training_recipes.config import Config, Transformer
-from experiments.diffusion.training_recipes.recipes import DIT, IMMISCIBLE, LOGIT_NORMAL, MIN_SNR, MODERN, RECIPES, UNET
 from gendiff import networks
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_model import Model
@@ -19,7 +18,23 @@ from gendiff.core.types import Loss, Metrics, Params
 from gendiff.data import digits
 from gendiff.diffusion import alignment, immiscible, objectives, parameterization, schedules, weighting
 from gendiff.diffusion.types import Batch
+from gendiff.runs.ranges import Count, Distinct, Positive, Seed
 
+UNET, DIT = "U-Net", "DiT"
+BASES = (UNET, DIT)
+"""Plain training: the squared error of the velocity with a uniform weight, at levels spread evenly in u."""
+LOGIT_NORMAL, MIN_SNR, IMMISCIBLE = "logit-normal levels", "min-SNR weights", "immiscible noise"
+MODERN, ALIGNED, UNTAUGHT = "modern blocks", "alignment (REPA)", "alignment with a network that learned nothing"
+RECIPES = {**dict.fromkeys((UNET, LOGIT_NORMAL, MIN_SNR, IMMISCIBLE), UNET), **dict.fromkeys((DIT, MODERN, ALIGNED, UNTAUGHT), DIT)}
+"""By the name in tables the plain training that each changes."""
+ALIGNING = (ALIGNED, UNTAUGHT)
+"""Those that train a projector too, which does not draw."""
+ALIGNMENT = 0.5
+"""Weight of the alignment."""
+CANDIDATES = 4
+"""Of immiscible noise: draws for each digit, the nearest of which is taken."""
+GAMMA = 5.0
+"""The largest weight of min-SNR."""
 HEAD = 16
 """Channels of a head."""
 _IMAGE = (1, 8, 8, 1)
@@ -32,9 +47,47 @@ _MODERN: dict[str, Any] = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Transformer:
+    """The DiT, of digits and of the classifier whose features others are aligned with."""
+
+    width: Annotated[int, msgspec.Meta(ge=16, le=4096, multiple_of=16)] = 64
+    """Channels of a token; a head has 16."""
+    depth: Annotated[int, msgspec.Meta(ge=2, le=64)] = 4
+    """Blocks. The tokens in the middle are aligned."""
+    learning_rate: Positive = 1e-3
+    """Peak learning rate."""
+    projector: Count = 128
+    """Channels inside of the projector."""
+    classifier_steps: Count = 400
+    """Optimizer steps of the classifier."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(image_training.JudgedLearning):
+    """The numbers that are turned. `channels` and `learning_rate` are of the U-Net; after its warmup the rate stays at its peak."""
+
+    seeds: Distinct[Seed] = (0, 1, 2, 3, 4)
+    """Seeds that every recipe trains with."""
+    control_seeds: Distinct[Seed] = (100, 101, 102, 103, 104)
+    """Others, with which plain training is repeated: what no recipe made."""
+    train_steps: Count = 1000
+    """Optimizer steps at the end, the last of `parts`."""
+    parts: Distinct[Count] = (125, 250, 500, 1000)
+    """Numbers of steps, ascending, after which the average draws."""
+    early: Count = 250
+    """Steps at which recipes are claimed to have learned more, one of `parts`."""
+    transformer: Transformer = Transformer()
+    """Of the recipes that train a DiT."""
+    samples: image_training.Balanced = 2000
+    """Samples of each set, class-balanced."""
+    sampling_steps: Count = 8
+    """Steps of UniPC of order 2 on resolved levels."""
+
+
 def model(config: Config, name: str) -> Model:
     """What a recipe trains and draws with: one object for all recipes of equal networks, so that they share compiled programs."""
-    return _model(config, MODERN if name == MODERN else RECIPES[name].base)
+    return _model(config, MODERN if name == MODERN else RECIPES[name])
 
 
 @functools.lru_cache
@@ -58,7 +111,7 @@ def transformer(of: Transformer, name: str, **fields: Any) -> networks.DiT:
 
 def optimizer(config: Config, name: str) -> optax.GradientTransformation:
     """Of a recipe; the learning rate stays at its peak, so that a short training is the beginning of a longer one."""
-    rate = config.learning_rate if RECIPES[name].base == UNET else config.transformer.learning_rate
+    rate = config.learning_rate if RECIPES[name] == UNET else config.transformer.learning_rate
     return image_training.steady_optimizer(dataclasses.replace(config, learning_rate=rate))
 
 
@@ -67,8 +120,8 @@ def loss(config: Config, name: str, model: Model, features: Callable[[Any], jax.
     options: dict[str, Any] = {"levels": weighting.stratified_levels(), "drop_condition": config.drop_condition}
     changed: dict[str, dict[str, Any]] = {
         LOGIT_NORMAL: {"levels": weighting.logit_normal_levels()},
-        MIN_SNR: {"weight": weighting.min_snr(config.gamma)},
-        IMMISCIBLE: {"noise": immiscible.nearest(config.candidates)},
+        MIN_SNR: {"weight": weighting.min_snr(GAMMA)},
+        IMMISCIBLE: {"noise": immiscible.nearest(CANDIDATES)},
     }
     options |= changed.get(name, {})
     if features is None:
@@ -76,12 +129,12 @@ def loss(config: Config, name: str, model: Model, features: Callable[[Any], jax.
     of = config.transformer
     predict = networks.with_intermediate(transformer(of, name), _middle(of))
     denoising: Any = objectives.denoising(predict, model.schedule, model.parameterization, **options)
-    return alignment.aligned(denoising, networks.pure(_projector(of)), features, scale=of.alignment)
+    return alignment.aligned(denoising, networks.pure(_projector(of)), features, scale=ALIGNMENT)
 
 
 def init(config: Config, name: str, model: Model) -> Callable[[jax.Array], Params]:
     """Key -> what a recipe trains: the network, and beside it the projector of one that aligns."""
-    if not RECIPES[name].aligned:
+    if name not in ALIGNING:
         return model.init
     of = config.transformer
     tokens = np.zeros((1, 16, of.width), np.float32)
@@ -94,7 +147,7 @@ def init(config: Config, name: str, model: Model) -> Callable[[jax.Array], Param
 
 def drawn_from(name: str, params: Params) -> Params:
     """Of what a recipe trains the part that draws."""
-    return params["network"] if RECIPES[name].aligned else params
+    return params["network"] if name in ALIGNING else params
 
 
 def init_classifier(config: Config) -> Callable[[jax.Array], Params]:

@@ -14,7 +14,7 @@ LEAVES = {
     "few-step": ("few_step", "students", "same_samples"),
     "few-step-text": ("shapes_unguided", "shapes_guided", "shapes_students", "shapes_adherence", "emoji_pictures"),
     "schedules": ("log_snr", "bits", "frechet", "loss"),
-    "training-recipes": ("transformer", "digits"),
+    "training-recipes": ("unet", "transformer", "digits"),
     "guidance": ("curves_digits", "curves_shapes", "cures", "dropouts", "explore_digits"),
     "text-to-image": ("curves", "encoders", "pictures", "gallery", "emoji_seen", "emoji_nearest", "emoji_gallery"),
     "editing": ("centre", "deblurring", "psnr", "round_trip", "strengths", "between"),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import training_recipes
-from experiments.diffusion.training_recipes import judge, networks, train
-from experiments.diffusion.training_recipes.recipes import (
+from experiments.diffusion.training_recipes import networks
+from experiments.diffusion.training_recipes.networks import (
     ALIGNED,
     BASES,
     DIT,
@@ -25,6 +25,7 @@ from gendiff.diffusion import alignment
 from gendiff.diffusion.types import Batch
 from gendiff.networks import count
 from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.study import Measurements
 from tests.quickly import quickly
 from tests.tables import table
 
@@ -40,9 +41,9 @@ def shapes(name, config=CONFIG):
 
 @table("base", BASES)
 def test_recipes_change_training_and_leave_the_network_as_it_is(base):
-    same = [name for name, of in RECIPES.items() if of.base == base and name != MODERN]
+    same = [name for name, of in RECIPES.items() if of == base and name != MODERN]
     assert {networks.model(CONFIG, name) for name in same} == {networks.model(CONFIG, base)}
-    assert [train.seeds(CONFIG, name) == CONFIG.seeds for name in same] == [name != base for name in same]
+    assert [training_recipes.seeds(CONFIG, name) == CONFIG.seeds for name in same] == [name != base for name in same]
 
 
 def test_modern_blocks_have_as_many_parameters():
@@ -55,7 +56,7 @@ def affine(params, x, t, label):
     return params["scale"] * x * (1 + t[:, None, None, None])
 
 
-def test_each_loss_of_the_u_net_differs_from_the_plain_one_and_draws_as_it_says():
+def test_each_loss_of_the_u_net_differs_from_the_plain_one_and_draws_as_it_says(monkeypatch):
     model = dataclasses.replace(networks.model(SMALL, UNET), predict=affine)
     params = {"scale": jnp.float32(0.3)}
     values = {
@@ -63,8 +64,8 @@ def test_each_loss_of_the_u_net_differs_from_the_plain_one_and_draws_as_it_says(
         for name in (UNET, LOGIT_NORMAL, MIN_SNR, IMMISCIBLE)
     }
     assert len(set(values.values())) == 4
-    one = dataclasses.replace(SMALL, candidates=1)  # is independent noise
-    independent = float(quickly(networks.loss(one, IMMISCIBLE, model))(params, jax.random.key(0), BATCH)[0])
+    monkeypatch.setattr(networks, "CANDIDATES", 1)  # is independent noise
+    independent = float(quickly(networks.loss(SMALL, IMMISCIBLE, model))(params, jax.random.key(0), BATCH)[0])
     assert independent == pytest.approx(values[UNET], rel=1e-6)
 
 
@@ -83,41 +84,37 @@ def test_alignment_adds_the_cosine_with_the_middle_of_the_classifier_and_trains_
         return value, metrics["alignment"], plain(params["network"], jax.random.key(2), BATCH)[0], slopes["projector"]
 
     value, cosine, without, slopes = jax.device_get(both(params))
-    assert value == pytest.approx(without - SMALL.transformer.alignment * cosine, rel=1e-5) and -1 <= cosine <= 1
+    assert value == pytest.approx(without - networks.ALIGNMENT * cosine, rel=1e-5) and -1 <= cosine <= 1
     assert max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(slopes)) > 0
 
 
 def test_a_network_that_learned_nothing_is_the_classifier_before_its_training(tmp_path):
     start = networks.init_classifier(SMALL)(jax.random.key(min(SMALL.seeds)))
-    found = train.features(SMALL, RunFolder(tmp_path), UNTAUGHT)
+    found = training_recipes.features(SMALL, RunFolder(tmp_path), UNTAUGHT)
     np.testing.assert_allclose(found(BATCH.clean), networks.features(SMALL, start)(BATCH.clean), atol=1e-5)
-    assert train.features(SMALL, RunFolder(tmp_path), MODERN) is None
-
-
-def measured(factors):
-    """Distances of every recipe, which differ by seed and fall with steps. factors: of a recipe after each part."""
-    one = dataclasses.make_dataclass("One", ["distances"])
-    found = {}
-    for name in CONFIG.names:
-        of = factors.get(name, (1.0,) * len(CONFIG.parts))
-        found[name] = {
-            seed: [one(np.full(3, factor * (1 + 0.02 * (seed % 5)) / (1 + part))) for part, factor in enumerate(of)]
-            for seed in train.seeds(CONFIG, name)
-        }
-    return found
+    assert training_recipes.features(SMALL, RunFolder(tmp_path), MODERN) is None
 
 
 def verdicts(factors):
-    return {claim.id: claim.verdict for claim in judge.claimed(CONFIG, measured(factors))}
+    """Of distances which differ by seed and fall with steps. factors: of a recipe after each part."""
+    distances = {}
+    for name in RECIPES:
+        of = factors.get(name, (1.0,) * len(CONFIG.parts))
+        distances[name] = {
+            seed: [np.full(3, factor * (1 + 0.02 * (seed % 5)) / (1 + part)) for part, factor in enumerate(of)]
+            for seed in training_recipes.seeds(CONFIG, name)
+        }
+    measured = Measurements(training_recipes.ratios(CONFIG, distances))
+    return {claim.id: claim.verdict for claim in training_recipes.STUDY.judge(measured)}
 
 
 EARLY = CONFIG.parts.index(CONFIG.early)
-SOONER = {name: tuple(0.8 if part == EARLY else 1.0 for part in range(len(CONFIG.parts))) for name, of in RECIPES.items() if of.claimed}
+SOONER = {name: tuple(0.8 if part == EARLY else 1.0 for part in range(len(CONFIG.parts))) for name in training_recipes.CLAIMED}
 
 
 def test_recipes_that_learn_sooner_pass_and_so_do_the_controls():
-    found = verdicts(SOONER)
-    assert set(found.values()) == {"PASS"} and len(found) == 2 * 5 + len(BASES)
+    verdict = verdicts(SOONER)
+    assert set(verdict.values()) == {"PASS"} and len(verdict) == 2 * 5 + len(BASES)
 
 
 def test_a_recipe_that_changes_nothing_fails_to_learn_sooner_and_one_that_ends_worse_fails_there():
