@@ -13,8 +13,7 @@ from experiments.benchmarks import ours
 from experiments.benchmarks.workloads import Workload
 from experiments.diffusion import digits as digits_experiment
 from experiments.diffusion import equivalence, few_evaluations, latent
-from experiments.diffusion.few_step import train as few_step
-from experiments.diffusion.few_step.config import RESOLUTION
+from experiments.diffusion.few_step import draws
 from experiments.diffusion.latent import networks
 from gendiff.commands.images import emoji_pictures, image_coding, image_features, image_training
 from gendiff.commands.images.image_features import FeatureOptions
@@ -56,7 +55,7 @@ def digits(workload: Workload, place: Path, tiny: bool) -> Course:
     else:
         ours.save(workload, _trained_on_digits(place / "training"), weights)
     held_out = frechet.fit(features.pixels(digits_data.load().held_out_images))
-    told = {"weights": str(weights), "resolution": RESOLUTION, "norm": few_step.norm()}
+    told = {"weights": str(weights), "resolution": draws.RESOLUTION, "norm": draws.norm()}
     return Course(told, 125, workload.batch, lambda drawn: frechet.between(held_out, frechet.fit(equivalence.points_of_digits(drawn))))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from experiments.benchmarks import ours
 from experiments.benchmarks.side_process import Side
 from experiments.benchmarks.workloads import Workload
-from experiments.diffusion.few_step import draw
+from experiments.diffusion.few_step import draws
 from gendiff import networks
 from gendiff.commands.images import image_coding
 from gendiff.core.types import Params
@@ -21,7 +21,7 @@ from gendiff.weights import diffusers_autoencoder, files
 
 LONGEST = 50
 """Most steps of a draw."""
-SAMPLERS = {name: sampler for name, (sampler, _) in draw.FIXED.items()}
+SAMPLERS = {name: sampler for name, (sampler, _) in draws.FIXED.items()}
 """Those of the experiment few-step on fixed levels: DDIM on `grids.trailing`, all others on `grids.resolved`."""
 
 
@@ -63,7 +63,7 @@ class RaceSide(Side):
             self.opened[network, weights, decoder] = jax.tree.map(jnp.asarray, (stored, of_decoder)), module
         params, module = self.opened[network, weights, decoder]
         sampler, flow = SAMPLERS[method], schedules.flow()
-        grid = grids.trailing(flow, steps) if method == draw.DDIM else grids.resolved(flow, steps, resolution=resolution, norm=norm)
+        grid = grids.trailing(flow, steps) if method == draws.DDIM else grids.resolved(flow, steps, resolution=resolution, norm=norm)
         levels = grids.padded(grid, max(steps, LONGEST))
         rows = [slice(first, first + together) for first in range(0, len(given["label"]), together)]
         parts = [(jnp.asarray(levels.sigma[0] * given["noise"][part]), jnp.asarray(given["label"][part])) for part in rows]

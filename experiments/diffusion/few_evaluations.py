@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,14 @@ from gendiff.diffusion.learned_grid import LEARNED, LearnedGrid
 from gendiff.diffusion.types import Denoiser, Level
 from gendiff.runs import devices, drawing
 from gendiff.runs.reporting import figures
-from gendiff.runs.reporting.results import Figure, Table
+from gendiff.runs.reporting.results import Figure
 
 Curves = Mapping[str, Mapping[float, Sequence[float]]]
 """Of each method the numbers of the seeds at each number of evaluations."""
 FRECHET = "Fréchet distance, in floors"
+TITLE = "Learned levels: mean squared distance of end points from those of a fine solution, on noise that was not learned from"
+WORDS = {"fixed": "best fixed grid", "learned": "learned"}
+"""What each of `errors` is."""
 
 
 def word(method: str) -> str:
@@ -71,16 +74,7 @@ def pairs(
     return dataclasses.replace(drawn, condition=(condition,))
 
 
-def learned_levels(found: Iterable[tuple[str, int, LearnedGrid]]) -> Table:
-    """Of each (set, evaluations, learned levels) how far end points are from those of a fine solution."""
-    return Table(
-        "Learned levels: mean squared distance of end points from those of a fine solution, on noise that was not learned from",
-        ("set", "evaluations", "best fixed grid", "learned"),
-        tuple((name, count, *_errors(grid)) for name, count, grid in found),
-    )
-
-
-def _errors(found: LearnedGrid) -> tuple[float, float]:
-    """Of the best fixed grid, and of the learned one."""
+def errors(found: LearnedGrid) -> dict[str, float]:
+    """By the names of `WORDS`: of the best fixed grid, and of the learned one."""
     of = {name: float(error) for name, error in found.errors.items()}
-    return min(error for name, error in of.items() if name != LEARNED), of[LEARNED]
+    return {"fixed": min(error for name, error in of.items() if name != LEARNED), "learned": of[LEARNED]}

@@ -1,18 +1,16 @@
 """Every way to train a student of a network that draws: its loss, what a step of it costs, how it draws, and its training."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from typing import Any
 
 import jax
-import msgspec
 import optax
 
 from gendiff import training
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_model import Model
 from gendiff.core import records
-from gendiff.core.errors import ConfigError
 from gendiff.core.types import Metrics, Params
 from gendiff.diffusion import denoiser, distillation, grids, samplers, weighting
 from gendiff.diffusion.distillation import two_times
@@ -20,8 +18,8 @@ from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.types import Denoiser
 from gendiff.runs import meshes, training_loop
 from gendiff.runs.progress import Progress
-from gendiff.runs.reporting.results import Table
 from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.study import Measured
 from gendiff.training import TrainState
 
 PROGRESSIVE, REFLOW, CONSISTENCY, CONSISTENCY_TRAINING = (
@@ -33,8 +31,9 @@ PROGRESSIVE, REFLOW, CONSISTENCY, CONSISTENCY_TRAINING = (
 SHORTCUT, MEAN_FLOW, MATCHING = "shortcut", "MeanFlow", "distribution matching"
 METHODS = (PROGRESSIVE, REFLOW, CONSISTENCY, CONSISTENCY_TRAINING, SHORTCUT, MEAN_FLOW, MATCHING)
 """Every way to train a student, by the name in tables."""
-Power: TypeAlias = Annotated[int, msgspec.Meta(ge=2, le=2**20)]
-"""A number of parts of the path, which must be a power of 2 (see `check_powers`)."""
+TITLE = "Students: evaluations per sample and optimizer step, and steps"
+WORDS = {"each": "evaluations per step", "optimizer": "steps"}
+"""What each measure of `costs` is."""
 GRADIENT = 3.0
 """Evaluations of the network that a gradient costs: one forward, and twice as much backward."""
 ROUNDS = (8, 4, 2, 1)
@@ -53,7 +52,7 @@ class Teaching:
     budget: evaluations of the network that each training makes. pairs: those of them which drawing pairs has cost; 0 where all students
     learn from what the teacher draws. batch: samples of a step. fake_steps: of the denoiser of generated samples, for each of the
     generator. intervals: of the path at the end of consistency training and distillation. shortest: how many of the shortest steps of a
-    shortcut model the path has. optimizer: of so many steps. ema: decay of the average that draws.
+    shortcut model the path has; both are powers of 2. optimizer: of so many steps. ema: decay of the average that draws.
     """
 
     model: Model
@@ -63,11 +62,11 @@ class Teaching:
     budget: float
     pairs: float
     batch: int
-    fake_steps: int
-    intervals: int
-    shortest: int
     optimizer: Callable[[int], optax.GradientTransformation]
     ema: float
+    fake_steps: int = 2
+    intervals: int = 64
+    shortest: int = 32
 
     def denoiser(self, params: Params, condition: Any) -> denoiser.NetworkDenoiser:
         """A network of one time under a condition."""
@@ -155,13 +154,6 @@ class Lesson:
         return self.generator.step
 
 
-def check_powers(shortest: int, intervals: int) -> None:
-    """ConfigError for numbers of parts of the path that are no powers of 2."""
-    for name, count in (("shortest", shortest), ("intervals", intervals)):
-        if count & (count - 1):
-            raise ConfigError(f"--{name} {count} must be a power of 2, such as {1 << (count.bit_length() - 1)}")
-
-
 def place(folder: RunFolder, name: str, round: int = 0) -> RunFolder:
     """Where the checkpoints and metrics of a student lie."""
     return folder.inside(name.replace(" ", "_") + (f"_{round}" if round else ""))
@@ -174,15 +166,12 @@ def restore(teaching: Teaching, folder: RunFolder, name: str, seed: int, evaluat
     return training_loop.restore_ema(student.model(teaching).init, of, seed=seed, decay=teaching.ema)
 
 
-def costs(teaching: Teaching, names: Iterable[str]) -> Table:
+def costs(teaching: Teaching, names: Iterable[str]) -> Iterator[Measured]:
     """What students of these names are trained by."""
-    rows = []
     for name in names:
         student = STUDENTS[name]
-        rows.append((name, student.evaluations(teaching), student.steps(teaching) * max(1, len(student.rounds))))
-    return Table(
-        "Students: evaluations per sample and optimizer step, and steps", ("student", "evaluations per step", "steps"), tuple(rows)
-    )
+        steps = student.steps(teaching) * max(1, len(student.rounds))
+        yield Measured(name, {"each": student.evaluations(teaching), "optimizer": steps}, group="students")
 
 
 def train(

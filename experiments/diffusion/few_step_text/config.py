@@ -5,29 +5,17 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.diffusion.students import METHODS, REFLOW, STUDENTS, Power, check_powers
+from experiments.diffusion.students import METHODS, STUDENTS
 from gendiff.commands.images.image_features import Judging
 from gendiff.commands.text_to_image import texts
 from gendiff.core.errors import ConfigError
 from gendiff.runs import ranges
-from gendiff.runs.ranges import Count, Distinct, NonNegative, Positive, Seed, Several, Share
+from gendiff.runs.ranges import Count, Distinct, NonNegative, Positive, Seed, Several
 
 SHAPES, EMOJI = "shapes", "emoji"
 NETWORKS = (SHAPES, EMOJI)
 """The committed networks of text-to-image, by the names of their files."""
 Cosine = Annotated[float, msgspec.Meta(ge=-1, le=1)]
-
-
-@dataclasses.dataclass(frozen=True)
-class Thresholds:
-    """Written down before the run."""
-
-    equivalence: Positive = 0.1
-    """Largest relative difference of two Fréchet distances that still counts as none."""
-    adherence: NonNegative = 0.02
-    """Largest loss of the share of pictures that show their caption."""
-    evaluations: Share = 0.6
-    """Largest share of the evaluations that guidance on an interval may make of those that guidance everywhere makes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +34,7 @@ class Guiding:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Every number of the experiment."""
+    """The numbers that are turned."""
 
     seeds: Distinct[Seed] = (0, 1, 2)
     """Seeds of the noise that pictures start from; the first one is that of the students too."""
@@ -78,8 +66,6 @@ class Config:
     """Steps in which `text-to-image` draws by DPM-Solver++ 2M unless its options say otherwise, one of `steps`."""
     saving: Distinct[Count] = (8, 16)
     """Steps of the ways to save evaluations under guidance; those of the last entry are judged."""
-    every: Several = 2
-    """Cached features: steps from one evaluation of the whole network to the next."""
     learned: Distinct[Count] = (4, 8)
     """Steps whose levels are learned, without guidance; `judged` is one of them."""
     fine: Count = 32
@@ -95,25 +81,15 @@ class Config:
     pair_steps: Count = 16
     """Steps of UniPC of order 2 in which it draws them."""
     students: Distinct[str] = METHODS
-    """Which ways to train a student."""
-    judged_student: str = REFLOW
-    """The student that is claimed to lose nothing, one of `students`; the others are shown. Reflow won on digits."""
+    """Which ways to train a student. Reflow, which won on digits, is claimed to lose nothing; the others are shown."""
     student_steps: Several = 800
     """Optimizer steps of a student that asks nobody, such as that of reflow. The others have as many operations, so fewer steps."""
     student_batch: Count = 64
     """Pictures in one of them."""
     student_rate: Positive = 1e-3
     """Peak learning rate of the students."""
-    fake_steps: Count = 2
-    """Steps of the denoiser of generated pictures for each step of the generator of distribution matching."""
-    intervals: Power = 64
-    """Intervals of the path at the end of consistency training and distillation; they double from 4 on."""
-    shortest: Power = 32
-    """How many of the shortest steps of a shortcut model the path has, a power of 2."""
     distilled: Count = 4
     """Evaluations at which students are judged, one of `steps`; distribution matching draws in 1."""
-    checkpoint_every: Count = 200
-    """Steps between checkpoints of the students."""
     together: Count = 64
     """Pictures drawn in one call."""
     subsets: Several = 20
@@ -124,7 +100,6 @@ class Config:
     """Bootstrap resamples of each comparison."""
     shown: Count = 10
     """Pictures of each row of the figures."""
-    thresholds: Thresholds = Thresholds()
 
     def drawn_in(self) -> dict[str, list[int]]:
         """Of each student the numbers of evaluations in which it draws."""
@@ -148,9 +123,7 @@ def check(config: Config) -> None:
     ranges.among("default", config.default, "steps", config.steps)
     ranges.among("distilled", config.distilled, "steps", config.steps)
     ranges.known("students", config.students, METHODS)
-    ranges.known("judged-student", (config.judged_student,), config.students)
     ranges.at_most("student-batch", config.student_batch, "pairs", config.pairs)
-    check_powers(config.shortest, config.intervals)
     for name, counts in config.drawn_in().items():
         if not counts or min(counts) > config.distilled:
             least = min(STUDENTS[name].rounds or (1,))

@@ -132,7 +132,7 @@ class MethodDraws:
             self._programs[of.rule, of.sampler, of.second_time],
             self._params(wanted),
             jax.random.key(wanted.seed),
-            of.numbers(subject.guiding, config.every),
+            of.numbers(subject.guiding),
             grids.padded(grid, self._most),
             jnp.int32(steps),
         )

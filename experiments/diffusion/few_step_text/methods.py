@@ -86,8 +86,8 @@ class Method:
         """Whether its network is told one."""
         return bool(self.student) and STUDENTS[self.student].second_time
 
-    def numbers(self, guiding: Guiding, every: int) -> Numbers:
-        """For one network. every: see `Config.every`."""
+    def numbers(self, guiding: Guiding, every: int = 2) -> Numbers:
+        """For one network. every: of cached features, steps from one evaluation of the whole network to the next."""
         low, high = self.guided or (guiding.low, guiding.high)
         return Numbers(
             scale=jnp.float32(guiding.scale),

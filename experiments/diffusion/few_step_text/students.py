@@ -35,7 +35,7 @@ NOISE = 2**32 - 2
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """All students of each network, with the first seed."""
-    every: dict[str, Any] = {"checkpoint_every": config.checkpoint_every, "log_every": learning(config, 1).log_every}
+    every: dict[str, Any] = {"checkpoint_every": 200, "log_every": learning(config, 1).log_every}
     for name in config.networks:
         subject = subjects.opened(config, name, progress)
         drawn = functools.cache(functools.partial(pairs, config, subject, progress))
@@ -64,9 +64,6 @@ def teaching(config: Config, subject: Subject) -> Teaching:
         budget=config.student_steps * GRADIENT * config.student_batch,
         pairs=0.0,
         batch=config.student_batch,
-        fake_steps=config.fake_steps,
-        intervals=config.intervals,
-        shortest=config.shortest,
         optimizer=lambda total: image_training.optimizer(learning(config, total)),
         ema=learning(config, 1).ema,
     )

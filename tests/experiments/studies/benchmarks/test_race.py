@@ -7,8 +7,7 @@ import pytest
 
 from experiments.benchmarks import cases, config, ours, race, race_courses, race_side
 from experiments.benchmarks.workloads import Workload
-from experiments.diffusion.few_step import draw, train
-from experiments.diffusion.few_step.config import RESOLUTION
+from experiments.diffusion.few_step import draws
 from gendiff import networks
 from gendiff.diffusion import denoiser, grids, parameterization, sampling, schedules
 from tests.tables import table
@@ -29,20 +28,20 @@ def given(tmp_path_factory):
 @pytest.mark.slow
 def test_parts_of_any_size_are_the_samples_of_the_method_on_its_grid(given, tmp_path):
     side = race_side.RaceSide()
-    assert side.methods() == list(draw.FIXED) and side.methods()[0] == draw.DDIM
+    assert side.methods() == list(draws.FIXED) and side.methods()[0] == draws.DDIM
     request = {"network": TINY.network, "arrays": str(given / "noise.npz"), "weights": str(given / "weights"), "steps": 3}
-    request |= {"resolution": RESOLUTION, "norm": train.norm()}
+    request |= {"resolution": draws.RESOLUTION, "norm": draws.norm()}
     found = {}
     for together in (7, 3):
-        name = f"{draw.CUT} {together}"
-        assert side.prepare(**request, together=together, method=draw.CUT, name=name)["first"] > 0
+        name = f"{draws.CUT} {together}"
+        assert side.prepare(**request, together=together, method=draws.CUT, name=name)["first"] > 0
         side.output(str(tmp_path / "out.npz"), name=name)
         with np.load(tmp_path / "out.npz") as stored:
             found[together] = stored["output"]
     network = ours.build(TINY)
     with np.load(given / "noise.npz") as stored:
         noise, label = stored["noise"], stored["label"]
-    sampler, grid = draw.FIXED[draw.CUT]
+    sampler, grid = draws.FIXED[draws.CUT]
     levels = grid(schedules.flow(), 3)
     params = ours.parameters(TINY, network, str(given / "weights"))
     flow = denoiser.from_network(networks.pure(network), params, parameterization.flow(), label)
@@ -67,7 +66,7 @@ def test_noise_is_fixed_by_its_number_and_classes_are_balanced(tmp_path):
 def test_a_race_of_latents_counts_their_pictures(tmp_path):
     course, side = race_courses.latents(LATENTS, tmp_path, True), race_side.RaceSide()
     file = race.noise(LATENTS, tmp_path, 6, 0)
-    request = {"network": LATENTS.network, "arrays": str(file), "together": 4, "method": draw.CUT, "steps": 2, **course.told}
+    request = {"network": LATENTS.network, "arrays": str(file), "together": 4, "method": draws.CUT, "steps": 2, **course.told}
     side.prepare(**request, name="pictures")
     side.prepare(**request | {"decoder": ""}, name="latents")
     for name in ("pictures", "latents"):
@@ -100,5 +99,5 @@ def test_without_a_peer_the_race_says_what_ours_needs(tmp_path, name):
     case = next(case for case in cases.ALL if case.name == name)
     found = case.measure(case, config.Setting(config.Config(tiny=True, pairs=2), tmp_path))
     assert not found.ratios and [limit.name for limit in found.limits] == [f"{name}_ours"]
-    assert {row[0] for row in found.tables[0].rows} == {"ours"} and len(found.tables[0].rows) == len(draw.FIXED)
+    assert {row[0] for row in found.tables[0].rows} == {"ours"} and len(found.tables[0].rows) == len(draws.FIXED)
     assert grids.trailing(schedules.flow(), 3).sigma[0] == 1.0, "so that both sides begin with the same noise"

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import few_step, students
-from experiments.diffusion.few_step import draw, train
-from experiments.diffusion.few_step.config import model
-from experiments.diffusion.few_step.draw import CUT, DDIM, LEARNED, UNTRAINED, Set
+from experiments.diffusion.few_step import draws
+from experiments.diffusion.few_step.draws import CERTIFIED, CUT, DDIM, LEARNED, UNTRAINED, Set, model
 from experiments.diffusion.students import METHODS, REFLOW, STUDENTS
 from gendiff.diffusion import grids
 
@@ -17,26 +16,26 @@ CONFIG = few_step.Config()
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_student_has_as_many_operations_as_its_teacher(name):
-    student, teaching = STUDENTS[name], train.teaching(CONFIG)
+    student, teaching = STUDENTS[name], draws.teaching(CONFIG)
     steps, step = student.steps(teaching) * max(1, len(student.rounds)), student.evaluations(teaching) * CONFIG.batch
     spent, budget = steps * step + student.beside(teaching), CONFIG.train_steps * students.GRADIENT * CONFIG.batch
     assert abs(spent - budget) <= step * max(1, len(student.rounds))
 
 
 def test_a_student_learns_at_least_one_step_however_few_its_teacher_had():
-    few = train.teaching(dataclasses.replace(CONFIG, train_steps=2, warmup=1))
+    few = draws.teaching(dataclasses.replace(CONFIG, train_steps=2, warmup=1))
     assert all(student.steps(few) == 1 for name, student in STUDENTS.items() if student.rounds or name == REFLOW)
 
 
 def test_sets_are_drawn_once_and_students_within_what_they_learned():
-    every = draw.sets(CONFIG, 0)
+    every = draws.sets(CONFIG, 0)
     assert len(set(every)) == len(every) and every[0] == Set(0, DDIM, CONFIG.reference)
     counts = {name: sorted(each.evaluations for each in every if each.method == name) for name in (*METHODS, *LEARNED, UNTRAINED, CUT)}
     assert counts["progressive distillation"] == sorted(students.ROUNDS)
     assert counts["distribution matching"] == [1] and counts[UNTRAINED] == [CONFIG.judged]
     assert counts["MeanFlow"] == [1, 2, 4, 8]
     assert counts["DDIM, learned levels"] == [2, 4, 8] and counts["UniPC 2, learned levels"] == [CONFIG.equal]
-    assert CONFIG.certified in counts[CUT]
+    assert CERTIFIED in counts[CUT]
 
 
 def test_the_grid_of_the_last_round_is_every_other_level_of_the_one_before():
@@ -46,6 +45,6 @@ def test_the_grid_of_the_last_round_is_every_other_level_of_the_one_before():
 
 
 def test_the_cut_levels_are_those_that_digits_resolve():
-    levels = train.cut(model(CONFIG).schedule, CONFIG.certified)
+    levels = draws.cut(model(CONFIG).schedule, CERTIFIED)
     ratio = np.asarray(levels.sigma[:-1] / levels.alpha[:-1])
     assert ratio[0] == pytest.approx(13.55, rel=0.01) and ratio[-1] == pytest.approx(0.036, rel=0.05)
