@@ -1,16 +1,18 @@
 """A study as data: a generator of measurements, and rows that say what is claimed of them.
 
-CLAIMS = (
-claim("guidance 1", "frechet", "<=", 1.75, role="E1", reason="a Gaussian fitted to the data has 1.9"),
-claim("guidance 1", "recall", ">=", 0.8, role="check"),
-)
-CONTROLS = (control("untrained", "frechet", against="guidance 1", by=">=", margin=8.0),)
+Such as:
 
-def measure(config, folder, progress):
-for seed in config.seeds:
-yield Measured("guidance 1", {"frechet": …, "recall": …}, seed=seed, n=config.samples)
+    CLAIMS = (
+        claim("guidance 1", "frechet", "<=", 1.75, role="E1", reason="a Gaussian fitted to the data has 1.9"),
+        claim("guidance 1", "recall", ">=", 0.8, role="check", reason="the same Gaussian has 0.6"),
+    )
+    CONTROLS = (control("untrained", "frechet", against="guidance 1", by=">=", margin=8.0),)
 
-EXPERIMENT = Study("digits", "Does …?", Config, …, measure=measure, claims=CLAIMS, controls=CONTROLS, answer=Answer(…)).experiment()
+    def measure(config, folder, progress):
+        for seed in config.seeds:
+            yield Measured("guidance 1", {"frechet": …, "recall": …}, seed=seed, n=config.samples)
+
+    EXPERIMENT = Study("digits", "Does …?", Config, …, measure=measure, claims=CLAIMS, controls=CONTROLS, answer=Answer(…)).experiment()
 """
 
 import dataclasses
@@ -32,13 +34,14 @@ from gendiff.runs.run_folder import RunFolder
 class Measured:
     """What was measured of one set of samples, or of whatever a study compares.
 
-    name: of the set, such as "DDIM, 20 steps". measures: by name a number, or (value, low, high) with its 95 % interval. seed: of the
-    training; None where the numbers belong to no seed. n: the samples behind them. group: the table that shows them. arrays: what figures
-    need beside the numbers, such as curves and images.
+    name: of the set, such as "DDIM, 20 steps".
+    measures: by name a number, (value, low, high) with its 95 % interval, or a text, which stands in the table alone.
+    seed: of the training; None where the numbers belong to no seed. n: the samples behind them.
+    group: the table that shows them. arrays: what figures need beside the numbers, such as curves and images.
     """
 
     name: str
-    measures: Mapping[str, Cell]  # a text is for tables alone
+    measures: Mapping[str, Cell]
     seed: int | None = None
     n: int = 1
     group: str = ""
