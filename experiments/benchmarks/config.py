@@ -52,16 +52,16 @@ class Thresholds(SharedThresholds):
     """The same of the U-Net and of DiT-S/2 on a processor of Intel."""
     bfloat16: float = 1.25
     """Least ratio of sampling in bfloat16, on a processor that multiplies it."""
-    race: float = 5.0
-    """Least ratio of the time to digits of equal quality."""
+    race: float = 1.0
+    """Least ratio of the time to digits of equal quality: both sides take as many steps, so that more than the ratio of a step is out."""
     near: float = 0.05
     """Largest excess of the Fréchet distance, as a share, that still counts as equal quality."""
     agreement_pictures: float = 2e-3
     """Largest difference of pictures in [-1, 1] of a latent model after 50 steps. One draw of 100 makes rounding larger."""
     lost: Natural = 0
     """Most requests to a server under load that may get no picture."""
-    digits: float = 3.0
-    """Least ratio of sampling and training with the network of digits at batch 16."""
+    digits: float = 1.0
+    """Least ratio of sampling and training with the network of digits at batch 16: the arithmetic of both sides is equal."""
     sweep: float = 5.0
     """Least ratio of a sweep over guidance scales and step counts, compilation included."""
     matmul_share: float = 0.7
