@@ -22,7 +22,7 @@ from gendiff.runs.reporting.verdicts import Claim, Summary
 FILE = "report.html"
 SPRITES = "denoising*.png"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-WIDE = 1400
+WIDE = 1200
 """Pixels across from which a picture needs more room than a column gives it: small multiples in several columns, not one plot."""
 LONGEST_SCALE = 44
 """Letters for which all values of a slider fit below it on a phone; of a longer scale only the ends are written."""
