@@ -32,7 +32,7 @@ FOLDED = 30
 
 def pages(folder: Path = FOLDER) -> Iterator[tuple[Path, str]]:
     """(file, text) of each result's page and its model cards, of the list of results, and of samplers, which has a table between marks."""
-    outcomes = [concluded(path.parent) for path in sorted(folder.glob(f"*/{results.FILE}"))]
+    outcomes = [concluded(results.read(path)) for path in sorted(folder.glob(f"*/{results.FILE}"))]
     loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     environment.filters |= {"text": _text, "heading": lambda words: _text(words[:1].upper() + words[1:])}
@@ -45,7 +45,7 @@ def pages(folder: Path = FOLDER) -> Iterator[tuple[Path, str]]:
     index = environment.get_template("results.md.jinja")
     yield folder / "README.md", index.render(outcomes=outcomes, waiting=waiting, chapters=rows, promises=promises, aims=aims)
     before, _, after = re.split(r"(?<=results_pages -->\n)(.*)(?=<!-- end -->)", SAMPLERS.read_text(encoding="utf-8"), flags=re.S)
-    yield SAMPLERS, before + sampler_table(results.read(folder / "certify")) + "\n" + after
+    yield SAMPLERS, before + sampler_table(next(outcome for outcome in outcomes if outcome.name == "certify")) + "\n" + after
     for outcome in outcomes:
         file = READINGS / f"{outcome.name}.md"
         reading = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
@@ -67,9 +67,8 @@ def pages(folder: Path = FOLDER) -> Iterator[tuple[Path, str]]:
         yield from cards.items()
 
 
-def concluded(folder: Path) -> Results:
-    """The result of a folder with what its study answers today: roles, verdict and sentences."""
-    outcome = results.read(folder)
+def concluded(outcome: Results) -> Results:
+    """A committed result with what its study answers today: roles, verdict and sentences."""
     if outcome.name not in experiments.EXPERIMENTS:
         return outcome
     return answers.conclude(outcome, registry.load(outcome.name, experiments.EXPERIMENTS).answer)
@@ -92,7 +91,8 @@ def sampler_table(certified: Results) -> str:
 def main() -> None:
     """Writes every page and prints its path; before it each results.json whose study answers otherwise than it says."""
     for path in sorted(FOLDER.glob(f"*/{results.FILE}")):
-        if (outcome := concluded(path.parent)) != results.read(path):
+        stored = results.read(path)
+        if (outcome := concluded(stored)) != stored:
             print(results.write(outcome, path.parent))
     for file, text in pages():
         print(json_files.write_bytes(file, text.encode()))

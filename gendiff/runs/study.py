@@ -225,11 +225,9 @@ class Study:
             treatments = measured.seeds(control.against, control.measure)
             for seed, number in measured.seeds(control.set, control.measure).items() if treatments else ():
                 treatment = treatments.get(seed) or measured.mean(control.against, control.measure)
-                value, low, high = verdicts.less(number, treatment)
                 words = control.statement or f"{control.set}, less {control.against}: {self.words[control.measure]}"
-                more = {"n": counts[control.set, seed], "seed": seed, "figure": control.figure}
-                more |= {"kind": "control", "against": control.against, "alone": number}
-                judged = verdicts.claim(control.id, words, value, (low, high), control.by, control.margin, **more)
+                more = {"against": control.against, "n": counts[control.set, seed], "seed": seed, "figure": control.figure}
+                judged = verdicts.control(control.id, words, number, treatment, control.by, control.margin, **more)
                 yield from answers.give_roles([judged], {control.id: control.role})
 
     def show(self, measured: Measurements) -> Iterator[Table]:

@@ -143,12 +143,10 @@ def _compared(claim: Claim, control: Control, claims: Iterable[Claim]) -> Claim:
     treatments = [each for each in claims if each.id == control.against]
     treatment = next((each for each in treatments if each.seed == claim.seed), verdicts.by_id(treatments)[control.against].mean)
     alone = claim.alone or (claim.value, *claim.interval)
-    value, low, high = verdicts.less(alone, (treatment.value, *treatment.interval))
+    other = treatment.value, *treatment.interval
     statement = claim.statement if claim.against else f"{claim.statement}, less that of {control.against}"
-    compared = verdicts.claim(
-        claim.id, statement, value, (low, high), control.by, control.margin, n=claim.n, seed=claim.seed, kind="control", figure=claim.figure
-    )
-    return dataclasses.replace(compared, against=control.against, alone=alone)
+    more: dict[str, Any] = {"against": control.against, "n": claim.n, "seed": claim.seed, "figure": claim.figure}
+    return verdicts.control(claim.id, statement, alone, other, control.by, control.margin, **more)
 
 
 def _role(id: str, roles: Mapping[str, str]) -> dict[str, Any]:

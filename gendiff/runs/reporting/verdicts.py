@@ -200,6 +200,14 @@ def less(first: Number, second: Number) -> Number:
     return value - other, value - other - below, value - other + above
 
 
+def control(
+    id: str, statement: str, alone: Number, treatment: Number, relation: Relation, margin: float, *, against: str, **more: Any
+) -> Claim:
+    """A control that is compared with a treatment: its number `alone` less the treatment's must clear the margin. more: n, seed, figure."""
+    value, low, high = less(alone, treatment)
+    return claim(id, statement, value, (low, high), relation, margin, kind="control", against=against, alone=alone, **more)
+
+
 def overall(judged: Iterable[Claim | Summary]) -> Verdict:
     """PASS if every claim passes, FAIL if any fails, else INCONCLUSIVE (no claims at all included)."""
     verdicts = {each.verdict for each in judged}
