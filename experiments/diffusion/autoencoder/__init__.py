@@ -107,8 +107,8 @@ def code(
     """PSNR and SSIM of images against the originals. numbers: of the code of a picture. rate: further measures."""
     psnr, mean = fidelity.psnr(images, originals), Measure(config.resamples).mean
     numbers_of: dict[str, Cell] = {"numbers": numbers, "compression": NUMBERS / numbers}
-    found = numbers_of | {"psnr": mean(psnr), "ssim": mean(fidelity.ssim(images, originals)), **rate}
-    return Measured(name, found, config.seeds[0], len(originals), CODES, {"psnr": psnr, **arrays})
+    numbers_of |= {"psnr": mean(psnr), "ssim": mean(fidelity.ssim(images, originals)), **rate}
+    return Measured(name, numbers_of, config.seeds[0], len(originals), CODES, {"psnr": psnr, **arrays})
 
 
 def gains(config: Config, psnr: Arrays, pictures: Pictures) -> Iterator[Measured]:
@@ -170,8 +170,8 @@ def of_subject_and_seed(config: Config, subject: str, seed: int, sets: Arrays, h
     unseen = {kind: Measure(config.resamples).energy(images) for kind, images in held_out.items()}
     psnr = {kind: fidelity.psnr(held_out[kind], held_out[ORIGINALS]) for kind in CODED}
     count, grids = min(SHOWN, config.held_out, config.samples // len(SUBJECTS)), {**sets, **held_out}
-    shown = {kind: images[emoji_pictures.at_equal_distances(len(images), count)] for kind, images in grids.items()}
-    arrays = {kind: {"frequency": of.frequency, "power": of.power.mean(axis=0), "shown": shown[kind]} for kind, of in spectra.items()}
+    tiles = {kind: images[emoji_pictures.at_equal_distances(len(images), count)] for kind, images in grids.items()}
+    arrays = {kind: {"frequency": of.frequency, "power": of.power.mean(axis=0), "shown": tiles[kind]} for kind, of in spectra.items()}
     energy = {kind: of.above(CUTOFF) for kind, of in spectra.items()}
     yield from softness(config, subject, seed, energy, unseen, psnr, arrays if seed == config.seeds[0] else {})
 

@@ -169,9 +169,9 @@ class Certified(Study):
         measured = Measurements(self.measure(config, folder, progress))
         first: OfSeed = measured[0].arrays["of"]
         with progress.phase("figures and tables"):
-            shown = all_tables(config, first)
-            (folder.path / "samplers.md").write_text(tables.markdown(shown[0]), encoding="utf-8")
-            return Outcome(tuple(self.judge(measured)), tuple(figures.all_of(folder, first)), tuple(shown))
+            rows = all_tables(config, first)
+            (folder.path / "samplers.md").write_text(tables.markdown(rows[0]), encoding="utf-8")
+            return Outcome(tuple(self.judge(measured)), tuple(figures.all_of(folder, first)), tuple(rows))
 
 
 def all_tables(config: Config, first: OfSeed) -> list[Table]:

@@ -125,12 +125,12 @@ def _restored(
     """By every method that fits, by an untrained network, and from the measurements of other digits."""
     samples = range(1 if problem.mask is not None else config.posterior_samples)
     others = np.roll(problem.measured, 1, axis=0)  # held-out digits come in random order
-    drawn = {"PiGDM": [programs.restore("PiGDM", params, problem, sample=sample) for sample in samples]}
+    restored = {"PiGDM": [programs.restore("PiGDM", params, problem, sample=sample) for sample in samples]}
     for method in ("DPS", "RePaint") if problem.mask is not None else ("DPS",):
-        drawn[method] = [programs.restore(method, params, problem)]
-    drawn[UNTRAINED] = [programs.restore("PiGDM", blank, problem)]
-    drawn[SHUFFLED] = [programs.restore("PiGDM", params, problem, measured=others)]
-    return examine(problem, drawn)
+        restored[method] = [programs.restore(method, params, problem)]
+    restored[UNTRAINED] = [programs.restore("PiGDM", blank, problem)]
+    restored[SHUFFLED] = [programs.restore("PiGDM", params, problem, measured=others)]
+    return examine(problem, restored)
 
 
 def _edited(config: Config, programs: EditingPrograms, params: Params, truth: np.ndarray) -> Edited:
