@@ -9,13 +9,14 @@ Both forms are read: the zip archive of torch 1.6 and later, and the older file 
 """
 
 import io
+import itertools
 import math
 import mmap
 import os
 import pickletools
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -49,6 +50,12 @@ _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _ARGUMENTS = ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE")
 _EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
+_KNOWN = {
+    *("PROTO", "FRAME", "STOP", "MARK", "TUPLE", "APPEND", "APPENDS", "SETITEM", "SETITEMS", "BINPUT", "LONG_BINPUT"),
+    *("MEMOIZE", "BINGET", "LONG_BINGET", "GLOBAL", "STACK_GLOBAL", "BINPERSID", "REDUCE", "BUILD"),
+    *(*_CONSTANTS, *_ARGUMENTS, *_EMPTY, *_TUPLES),
+}
 
 
 class _Name(NamedTuple):
@@ -170,11 +177,7 @@ def _interpret(stream: Any) -> tuple[Any, list[_Storage]]:
         del stack[start:]
         return values
 
-    argument: Any
-    for number, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-        name = opcode.name
-        if number >= MOST_OPCODES:
-            raise ValueError(f"a pickle has more than {MOST_OPCODES} opcodes")
+    for name, argument in itertools.islice(_opcodes(stream), MOST_OPCODES):
         if name in ("PROTO", "FRAME"):
             pass
         elif name == "STOP":
@@ -217,12 +220,24 @@ def _interpret(stream: Any) -> tuple[Any, list[_Storage]]:
             stack.append(storage)
         elif name == "REDUCE":
             stack.append(_call(*pop(2)))
-        elif name == "BUILD":
+        else:  # BUILD
             pop(1)  # the versions of modules, which state dictionaries carry as an attribute
             _last(stack, marks, dict)
-        else:
+    raise ValueError(f"a pickle has more than {MOST_OPCODES} opcodes")
+
+
+def _opcodes(stream: Any) -> Iterator[tuple[str, Any]]:
+    """The opcodes of a pickle and their arguments. One that no tensor needs is refused before its argument is read."""
+    while code := stream.read(1):
+        opcode = _OPCODES.get(code)
+        if opcode is None or opcode.name not in _KNOWN:
+            name = repr(code) if opcode is None else opcode.name
             raise ValueError(f"it has the opcode {name}, which no tensor needs; nothing of it was run")
-    raise ValueError("a pickle does not end")
+        if opcode.name == "GLOBAL":  # pickletools would undo escapes in it, and warns of bad ones
+            yield opcode.name, " ".join(stream.readline().decode("utf-8").removesuffix("\n") for _ in range(2))
+        else:
+            yield opcode.name, None if opcode.arg is None else opcode.arg.reader(stream)
+    raise ValueError("a pickle is exhausted before its end")
 
 
 def _last(stack: list[Any], marks: list[int], kind: type) -> Any:

@@ -137,8 +137,8 @@ HOSTILE = {
     "marks without end": (PROTO + b"(" * 1000 + b".", "needs more values"),
     "too many opcodes": (PROTO + b"N" * 2000, "has more than"),
     "text longer than the file": (PROTO + b"X" + struct.pack("<I", 2**31) + b"x.", "expected 2147483648 bytes"),
-    "no end": (PROTO + b"N", "exhausted before seeing STOP"),
-    "an empty pickle": (b"", "exhausted before seeing STOP"),
+    "no end": (PROTO + b"N", "exhausted before its end"),
+    "an empty pickle": (b"", "exhausted before its end"),
 }
 
 
@@ -204,6 +204,9 @@ DAMAGED = {
         "a storage has two types",
     ),
     "one pickle": (pickle.dumps({"x": 1}, 2), "exhausted"),
+    "an escape in an opcode's text": (b"P\\~\n", "the opcode PERSID"),
+    "an escape in a name": (b"c\\~\n\\~\n", r"it names '\\\\~"),
+    "no opcode": (b"\xff", "the opcode b'.xff'"),
     "nothing": (b"", "empty"),
     "an image": (b"\x89PNG\r\n\x1a\n" + bytes(100), "no file of torch.save"),
 }
