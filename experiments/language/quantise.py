@@ -99,9 +99,14 @@ def formats(tables: bool) -> dict[str, Callable[[Params], Params]]:
     }
 
 
-def model(config: Config) -> Model:
+def digits_network(config: Config) -> networks.DiT:
     """A class-conditional DiT of 16 tokens."""
-    network = networks.DiT(patch=2, width=config.width, depth=config.depth, heads=4, num_classes=digits.CLASSES)
+    return networks.DiT(patch=2, width=config.width, depth=config.depth, heads=4, num_classes=digits.CLASSES)
+
+
+def model(config: Config) -> Model:
+    """What draws digits, and how it is trained."""
+    network = digits_network(config)
     sizes = (8, 8, 1), digits.CLASSES, digits.LEVELS
     return Model(networks.pure(network), _init(network), schedules.flow(), parameterization.flow(), *sizes, ema=config.ema)
 

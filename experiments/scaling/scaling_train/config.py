@@ -63,13 +63,13 @@ class Config:
     )
     """Language models of bytes."""
     pictures: Sweep = Sweep(
-        widths=(8, 16, 24, 32, 48, 64),
-        depths=(2, 2, 2, 2, 2, 3),
-        budgets=(1e10, 3e10, 1e11),
+        widths=(24, 32, 48, 64, 96, 128),
+        depths=(2, 2, 2, 2, 2, 2),
+        budgets=(1e11, 3e11, 1e12, 3e12),
         batch=32,
         rate=0.1,
     )
-    """Diffusion transformers of rendered shapes."""
+    """Diffusion transformers of rendered shapes. A token has 12 numbers, and a width is more than 1.5 times as many."""
     length: Annotated[int, msgspec.Meta(ge=8, le=4096)] = 128
     """Bytes of a row of text."""
     held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.05

@@ -19,8 +19,8 @@ PICTURES: Kind = "pictures"
 MATCHED, FIXED, RATES, CONTROL = "matched horizon", "fixed horizon", "learning rates", "shuffled bytes"
 END, VOCABULARY = 256, 257
 """The token between files; the others are bytes."""
-SIDE, PATCH = 16, 4
-"""Pixels of a picture and of a patch, which is a token."""
+SIDE, PATCH = 16, 2
+"""Pixels of a side of a picture, and of a patch, which is a token."""
 HEAD = 8
 """Channels of a head of attention."""
 

@@ -20,7 +20,7 @@ from gendiff.scaling import accounting
 from gendiff.scaling.laws import Chinchilla
 
 FULL = scaling_train.EXPERIMENT.presets["full"]
-FEW = dataclasses.replace(FULL, pictures=dataclasses.replace(FULL.pictures, widths=(16, 24, 32), depths=(1, 1, 1)))
+FEW = dataclasses.replace(FULL, pictures=dataclasses.replace(FULL.pictures, widths=(24, 32, 48), depths=(1, 1, 1)))
 """With fewer networks of pictures, for each takes a while to be counted."""
 LAW = Chinchilla(floor=1.0, of_parameters=37.0, of_tokens=150.0, alpha=0.3, beta=0.4)
 """Whose best sizes lie within those of the full run."""
