@@ -1,6 +1,7 @@
 """Other people's parameters, from safetensors, GGUF and files of torch, as ours and back. Nothing of theirs is run."""
 
-from gendiff.weights import (
+from gendiff.weights import efficientnet_lite0, files, layouts, quantised, rules, settings, streamed, torch_archive, torchvision_inception
+from gendiff.weights.diffusers import (
     diffusers_autoencoder,
     diffusers_blocks,
     diffusers_controlnet,
@@ -10,32 +11,16 @@ from gendiff.weights import (
     diffusers_sd3,
     diffusers_text_unet,
     diffusers_unet,
-    efficientnet_lite0,
-    files,
-    gguf,
-    gguf_blocks,
-    gguf_llama,
-    integer_products,
-    language_models,
     latent_diffusion,
-    layouts,
-    lora_files,
-    lora_layers,
-    lora_names,
-    lora_settings,
-    low_rank_factors,
+    single_file,
+)
+from gendiff.weights.lora import lora_files, lora_layers, lora_names, lora_settings, low_rank_factors
+from gendiff.weights.quantised import gguf, gguf_blocks, gguf_llama, integer_products, packed_kernels, packed_reading
+from gendiff.weights.transformers import (
+    language_models,
     mini_lm,
     open_clip_text,
-    packed_kernels,
-    packed_reading,
-    quantised,
-    rules,
-    settings,
-    single_file,
     smollm2,
-    streamed,
-    torch_archive,
-    torchvision_inception,
     transformers_bert,
     transformers_clip,
     transformers_gpt2,

@@ -11,7 +11,7 @@ from gendiff.networks import controlnet
 from tests.peers.test_text_unets import SMALL, UNET, XL, inputs
 from tests.peers.test_weights import drawn
 from tests.weights import rig
-from tests.weights.tiny_text_unets import given, shapes
+from tests.weights.diffusers.tiny_text_unets import given, shapes
 
 torch = pytest.importorskip("torch", reason="needs torch and diffusers: make test-peers")
 diffusers = pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")

@@ -8,9 +8,9 @@ import pytest
 
 from gendiff import networks, weights
 from tests.peers.test_weights import drawn
-from tests.weights.published_transformers import JOINT
+from tests.weights.diffusers.published_transformers import JOINT
+from tests.weights.diffusers.tiny_joint_transformers import example, given, module_of, shapes
 from tests.weights.rig import names_and_shapes
-from tests.weights.tiny_joint_transformers import example, given, module_of, shapes
 
 torch = pytest.importorskip("torch", reason="needs torch and diffusers: make test-peers")
 diffusers = pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")

@@ -12,8 +12,8 @@ from gendiff.language import tokens
 from gendiff.networks import language_model
 from gendiff.weights import gguf, language_models, smollm2
 from tests.quickly import quickly
-from tests.weights import tiny_language_models
-from tests.weights.tiny_language_models import CONFIGS, TOKENS
+from tests.weights.transformers import tiny_language_models
+from tests.weights.transformers.tiny_language_models import CONFIGS, TOKENS
 
 torch = pytest.importorskip("torch", reason="needs torch and transformers: make test-peers")
 transformers = pytest.importorskip("transformers", reason="needs torch and transformers: make test-peers")

@@ -10,8 +10,8 @@ from gendiff.networks import lora
 from gendiff.weights import lora_files, lora_layers
 from tests.peers.test_text_unets import SMALL, UNET, XL, inputs
 from tests.peers.test_weights import drawn
-from tests.weights.lora_arrays import factors, of_kohya, of_peft
-from tests.weights.tiny_text_unets import given, shapes
+from tests.weights.diffusers.tiny_text_unets import given, shapes
+from tests.weights.lora.lora_arrays import factors, of_kohya, of_peft
 
 torch = pytest.importorskip("torch", reason="needs torch and diffusers: make test-peers")
 diffusers = pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")

@@ -9,8 +9,8 @@ import pytest
 from gendiff import networks, weights
 from tests.peers.test_weights import drawn
 from tests.weights import rig
-from tests.weights.published_unets import CONFIGS
-from tests.weights.tiny_text_unets import given, shapes
+from tests.weights.diffusers.published_unets import CONFIGS
+from tests.weights.diffusers.tiny_text_unets import given, shapes
 
 torch = pytest.importorskip("torch", reason="needs torch and diffusers: make test-peers")
 diffusers = pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")

@@ -9,7 +9,7 @@ from gendiff.pipelines import stable_diffusion
 from gendiff.pipelines.stable_diffusion import Opened
 from gendiff.runs.progress import Progress
 from gendiff.weights import packed_reading
-from gendiff.weights.packed_reading import OnPacked, Rounding
+from gendiff.weights.quantised.packed_reading import OnPacked, Rounding
 
 
 def by_part(model: Opened, progress: Progress) -> dict[str, Params]:

@@ -17,7 +17,7 @@ from gendiff.pipelines.stable_diffusion.model_parts import Part, Reader
 from gendiff.pipelines.stable_diffusion.opened import Opened
 from gendiff.pipelines.stable_diffusion.prompt_pipeline import PromptPipeline
 from gendiff.weights import diffusers_controlnet, files, lora_files, lora_layers, streamed
-from gendiff.weights.lora_layers import Adaptable
+from gendiff.weights.lora.lora_layers import Adaptable
 
 UNET = "unet"
 PICTURE = 3

@@ -30,8 +30,8 @@ from gendiff.weights import (
     transformers_clip,
 )
 from gendiff.weights import rules as naming_rules
-from gendiff.weights.packed_reading import OnPacked
 from gendiff.weights.quantised import Packing
+from gendiff.weights.quantised.packed_reading import OnPacked
 from gendiff.weights.rules import Rule
 
 CONFIG = "config.json"

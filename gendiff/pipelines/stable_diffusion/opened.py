@@ -22,7 +22,7 @@ from gendiff.pipelines.stable_diffusion.model_parts import Part
 from gendiff.pipelines.stable_diffusion.prompt_pipeline import PromptPipeline
 from gendiff.pipelines.stable_diffusion.prompts import Prompt
 from gendiff.pipelines.stable_diffusion.text_towers import TextTowers
-from gendiff.weights.packed_reading import OnPacked
+from gendiff.weights.quantised.packed_reading import OnPacked
 
 TOWERS = ("text_encoder", "text_encoder_2")
 TOKENIZERS = ("tokenizer", "tokenizer_2")

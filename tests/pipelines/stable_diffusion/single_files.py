@@ -6,7 +6,7 @@ import safetensors.numpy
 from gendiff.weights import latent_diffusion
 from tests.pipelines.stable_diffusion.tiny_folders import FOLDERS, arrays_of
 from tests.weights import rig
-from tests.weights.open_clip_names import open_clip
+from tests.weights.diffusers.open_clip_names import open_clip
 
 ELSE = {
     "model_ema.decay": np.ones(()),

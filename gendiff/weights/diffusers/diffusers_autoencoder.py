@@ -1,0 +1,130 @@
+"""`AutoencoderKL` of diffusers as `networks.Autoencoder`: the fields of the network, and the rules for its parameters."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from gendiff.core.types import Params
+from gendiff.weights import layouts, settings
+from gendiff.weights import rules as naming
+from gendiff.weights.diffusers import diffusers_blocks
+from gendiff.weights.rules import Arrays, Maker, Rule, convolution, linear, norm
+
+KIND = "AutoencoderKL"
+DOWN, UP = "DownEncoderBlock2D", "UpDecoderBlock2D"
+DEFAULTS: dict[str, Any] = {
+    "in_channels": 3,
+    "out_channels": 3,
+    "down_block_types": (DOWN,),
+    "up_block_types": (UP,),
+    "block_out_channels": (64,),
+    "layers_per_block": 1,
+    "act_fn": "silu",
+    "latent_channels": 4,
+    "norm_num_groups": 32,
+    "sample_size": 32,  # of their tiles only
+    "scaling_factor": 0.18215,
+    "shift_factor": None,
+    "latents_mean": None,
+    "latents_std": None,
+    "force_upcast": True,  # float32 where a pipeline computes in float16; ours computes in the dtype that it is given
+    "use_quant_conv": True,
+    "use_post_quant_conv": True,
+    "mid_block_add_attention": True,
+}
+SUPPORTED: dict[str, tuple] = {"act_fn": ("silu", "swish"), "force_upcast": (True, False)}
+OPTIONAL: dict[str, tuple[type, ...]] = {
+    "sample_size": (int, tuple),
+    "shift_factor": (float,),
+    "latents_mean": (float, tuple),
+    "latents_std": (float, tuple),
+}
+
+
+def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of `networks.Autoencoder` that make it equal to the model of a config.json, on pictures of any size.
+
+    Its scale and shift are those that pipelines apply beside the model: there, latents are (z - shift_factor) · scaling_factor, or
+    (z - latents_mean) / latents_std · scaling_factor per channel. The parameters hold neither.
+
+    Raises:
+        ConfigError: that names the setting and value without a match.
+    """
+    found = _settings(config)
+    scale, shift = found["scaling_factor"], found["shift_factor"] or 0.0
+    if found["latents_mean"] is not None:
+        scale, shift = tuple(scale / std for std in found["latents_std"]), tuple(map(float, found["latents_mean"]))
+    return {
+        "channels": found["block_out_channels"],
+        "blocks": found["layers_per_block"],
+        "latent_channels": found["latent_channels"],
+        "in_channels": found["in_channels"],
+        "out_channels": found["out_channels"],
+        "groups": found["norm_num_groups"],
+        "attention": found["mid_block_add_attention"],
+        "encoder_pointwise": found["use_quant_conv"],
+        "decoder_pointwise": found["use_post_quant_conv"],
+        "scale": scale if isinstance(scale, tuple) else float(scale),
+        "shift": shift if isinstance(shift, tuple) else float(shift),
+    }
+
+
+def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+    """Return the rules for every parameter of the model of a config.json.
+
+    Raises:
+        ConfigError: as `network_fields` does.
+    """
+    levels = len(_settings(config)["block_out_channels"])
+    made = [
+        *linear("quant_conv", "encoder/pointwise", layouts.Patches(1)),
+        *linear("post_quant_conv", "decoder/pointwise", layouts.Patches(1)),
+    ]
+    for half in ("encoder", "decoder"):
+        made += convolution(f"{half}.conv_in", f"{half}/input")
+        made += norm(f"{half}.conv_norm_out", f"{half}/output_norm")
+        made += convolution(f"{half}.conv_out", f"{half}/output")
+        made += diffusers_blocks.residual(f"{half}.mid_block.resnets.{{block}}", f"{half}/middle_{{block}}")
+        made += diffusers_blocks.attention(f"{half}.mid_block.attentions.0", f"{half}/middle_attention")
+    for level in range(levels):
+        for theirs, ours, sampler in (
+            (f"encoder.down_blocks.{level}", f"encoder/down_{level}", "downsamplers"),
+            (f"decoder.up_blocks.{levels - 1 - level}", f"decoder/up_{level}", "upsamplers"),
+        ):
+            made += diffusers_blocks.residual(f"{theirs}.resnets.{{block}}", f"{ours}_{{block}}")
+            made += convolution(f"{theirs}.{sampler}.0.conv", f"{ours}_resize/convolution")
+    return tuple(made)
+
+
+def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Maker | None = None) -> Params:
+    """Return the arrays of a model as the parameters of `networks.Autoencoder(**network_fields(config))`.
+
+    Attention layers may have the names of before diffusers 0.13.
+
+    Args:
+        config: its config.json.
+        arrays: its arrays by name.
+        like: parameters of that network, or their shapes.
+        made: as in `rules.to_ours`.
+
+    Raises:
+        ConfigError: as `network_fields` does.
+        CheckpointMismatchError: as `rules.to_ours` does.
+    """
+    return naming.to_ours(diffusers_blocks.renamed(arrays), rules(config), like, made=made)
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    found = settings.of(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
+    levels = len(found["block_out_channels"])
+    for name, kind in (("down_block_types", DOWN), ("up_block_types", UP)):
+        settings.refuse_unless(found[name] == (kind,) * levels, KIND, name, found[name], f"only {kind}, one per level")
+    scale = found["scaling_factor"]
+    settings.refuse_unless(0 < scale < math.inf, KIND, "scaling_factor", scale, "a positive number is needed")
+    mean, std, shift = found["latents_mean"], found["latents_std"], found["shift_factor"]
+    for name, value, other in (("latents_mean", mean, std), ("latents_std", std, mean)):
+        whole = isinstance(value, tuple) and len(value) == found["latent_channels"] and isinstance(other, tuple)
+        settings.refuse_unless(value is None or whole, KIND, name, value, "one number per latent channel, of mean and std, is needed")
+    settings.refuse_unless(std is None or min(std) > 0, KIND, "latents_std", std, "positive numbers are needed")
+    settings.refuse_unless(shift is None or mean is None, KIND, "shift_factor", shift, "where latents_mean is the shift")
+    return found

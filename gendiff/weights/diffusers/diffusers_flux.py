@@ -1,0 +1,109 @@
+"""`FluxTransformer2DModel` of diffusers as `networks.DiT`: FLUX.1 [dev], [schnell] and those made from them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gendiff.core.types import Params
+from gendiff.weights import layouts, settings
+from gendiff.weights import rules as naming
+from gendiff.weights.diffusers import diffusers_joint as joint
+from gendiff.weights.rules import Arrays, Maker, Rule, linear
+
+KIND = "FluxTransformer2DModel"
+PATCH = 2
+"""Side of the squares that their pipeline packs into one token, of which no config.json tells."""
+PACKED = PATCH**2
+DEFAULTS: dict[str, Any] = {
+    "patch_size": 1,
+    "in_channels": 64,
+    "out_channels": None,
+    "num_layers": 19,
+    "num_single_layers": 38,
+    "attention_head_dim": 128,
+    "num_attention_heads": 24,
+    "joint_attention_dim": 4096,
+    "pooled_projection_dim": 768,
+    "guidance_embeds": False,
+    "axes_dims_rope": (16, 56, 56),
+}
+SUPPORTED: dict[str, tuple] = {"patch_size": (1,)}
+OPTIONAL: dict[str, tuple[type, ...]] = {"out_channels": (int,)}
+POSITIVE = ("num_layers", "num_single_layers", "attention_head_dim", "num_attention_heads")
+
+
+def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of `networks.DiT` that make it equal to the model of a config.json, on samples of any size.
+
+    Ours takes latents (b, h, w, c) and packs them itself, so it has in_channels / 4 channels. Its times are those of theirs times 1000, as
+    `schedules.flow` has them. A text is `networks.Text(tokens, mask, pooled)`. Theirs sees every token, padding too, so the mask of an
+    equal call is True everywhere. With guidance_embeds there is a `networks.GuidanceScale`.
+
+    Raises:
+        ConfigError: that names the setting and value without a match.
+    """
+    found = settings.of(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
+    for name in POSITIVE:
+        settings.refuse_unless(found[name] > 0, KIND, name, found[name], "it must be above 0")
+    given = found["in_channels"] if found["out_channels"] is None else found["out_channels"]
+    for name, value in (("in_channels", found["in_channels"]), ("out_channels", given)):
+        fits = value > 0 and value % PACKED == 0
+        settings.refuse_unless(fits, KIND, name, found[name], f"only multiples of {PACKED}, the pixels that one token packs")
+    axes, size = found["axes_dims_rope"], found["attention_head_dim"]
+    fits = len(axes) == 3 and all(number > 0 and number % 2 == 0 for number in axes) and sum(axes) == size
+    settings.refuse_unless(fits, KIND, "axes_dims_rope", axes, f"only three even numbers whose sum is attention_head_dim = {size}")
+    return {
+        "patch": PATCH,
+        "width": found["num_attention_heads"] * size,
+        "depth": found["num_layers"],
+        "heads": found["num_attention_heads"],
+        "out_channels": given // PACKED,
+        "text_channels": found["joint_attention_dim"],
+        "pooled_channels": found["pooled_projection_dim"],
+        "text_attention": "joint",
+        "null_text": False,
+        "guidance": found["guidance_embeds"],
+        "norm_heads": True,
+        "single_depth": found["num_single_layers"],
+        "rotary_channels": axes,
+    }
+
+
+def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+    """Return the rules for every parameter of the model of a config.json.
+
+    Raises:
+        ConfigError: as `network_fields` does.
+    """
+    fields = network_fields(config)
+    order = layouts.NeighbourPairs(fields["width"] // fields["heads"])
+    outputs = layouts.PackedOutputs(PATCH)
+    block, path = "transformer_blocks.{block}", "block_{block}"
+    single, single_path = "single_transformer_blocks.{block}", "single_block_{block}"
+    return (
+        *linear("x_embedder", "input", layouts.PackedInputs(PATCH)),
+        *joint.embeddings(),
+        *joint.streams(block, path, order),
+        *linear(f"{block}.norm1_context.linear", f"{path}/stream_1_modulation"),
+        *linear(f"{single}.norm.linear", f"{single_path}/modulation"),
+        *joint.attention(f"{single}.attn", f"{single_path}/", order),
+        *linear(f"{single}.proj_mlp", f"{single_path}/mlp_0"),
+        *linear(f"{single}.proj_out", f"{single_path}/output"),
+        *joint.scaled_first("norm_out", "output_modulation"),
+        *linear("proj_out", "output", outputs, bias=outputs),
+    )
+
+
+def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Maker | None = None) -> Params:
+    """Return the arrays of a model as the parameters of `networks.DiT(**network_fields(config))`.
+
+    Args:
+        config: its config.json.
+        arrays: its arrays by name.
+        like: parameters of that network, or their shapes.
+        made: as in `rules.to_ours`.
+
+    Raises:
+        ConfigError: as `network_fields` does.
+        CheckpointMismatchError: as `rules.to_ours` does.
+    """
+    return naming.to_ours(arrays, rules(config), like, made=made)

@@ -1,0 +1,124 @@
+"""A single file of Stable Diffusion 1, 2 or XL, as its authors publish it: the arrays of each part, under the names of a folder.
+
+Such a file has no configuration. That of the same model as a folder says what the parts are, and how many blocks of a text encoder are
+used: Stable Diffusion 2 leaves out the last one. Nothing is read here: arrays stay in the file, and parts of one array are parts of it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gendiff.core.errors import CheckpointMismatchError
+from gendiff.weights.diffusers import latent_diffusion
+from gendiff.weights.streamed import StoredArray
+from gendiff.weights.transformers import transformers_clip
+
+Array = StoredArray | np.ndarray
+TRANSFORMERS: Mapping[str, tuple[str, ...]] = {"text_encoder": ("cond_stage_model.transformer.", "conditioner.embedders.0.transformer.")}
+"""How names of a text encoder begin that has those of transformers, by the part of the folder."""
+OPEN_CLIP: Mapping[str, tuple[str, ...]] = {
+    "text_encoder": ("cond_stage_model.model.",),
+    "text_encoder_2": ("conditioner.embedders.1.model.", "conditioner.embedders.0.model."),
+}
+"""Likewise of one that has those of OpenCLIP. The refiner of Stable Diffusion XL has no other encoder before it."""
+_BLOCK = {
+    "ln_1": "layer_norm1",
+    "ln_2": "layer_norm2",
+    "attn.out_proj": "self_attn.out_proj",
+    "mlp.c_fc": "mlp.fc1",
+    "mlp.c_proj": "mlp.fc2",
+}
+_WHOLE = {
+    "token_embedding.weight": "embeddings.token_embedding.weight",
+    "positional_embedding": "embeddings.position_embedding.weight",
+    "ln_final.weight": "final_layer_norm.weight",
+    "ln_final.bias": "final_layer_norm.bias",
+}
+_PROJECTION = "text_projection"
+NO_PARAMETERS = ("logit_scale", "attn_mask")
+"""The temperature and the mask of OpenCLIP."""
+LEFT_OUT = (
+    "model_ema.",
+    *("betas", "alphas_cumprod", "sqrt_", "log_one_minus_alphas_cumprod", "posterior_", "lvlb_weights", "logvar", "scale_factor"),
+    "denoiser.sigmas",
+)
+"""How names begin of what is no parameter of a part: averages beside those that draw, and the numbers of the noise schedule."""
+SHOWN = 3
+
+
+def parts(arrays: Mapping[str, Array], configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Array]]:
+    """Return the arrays of each part under the names that diffusers and transformers give them.
+
+    Args:
+        arrays: those of the file by name, as `streamed.open_file` finds them.
+        configs: the config.json of each part that is wanted, by its name in a folder: "unet", "vae", "text_encoder", "text_encoder_2".
+
+    Raises:
+        ConfigError: as `network_fields` of a part does.
+        CheckpointMismatchError: for a part that the file lacks, and arrays that belong to no part.
+    """
+    found: dict[str, dict[str, Array]] = {}
+    pooled = configs["text_encoder_2"].get("projection_dim") if "text_encoder_2" in configs else None
+    used: list[str] = []
+    for name, config in configs.items():
+        prefix = _prefix(arrays, name)
+        used.append(prefix)
+        if name == "unet":
+            found[name] = latent_diffusion.unet(arrays, config, pooled)
+        elif name == "vae":
+            found[name] = latent_diffusion.autoencoder(arrays, config)
+        else:
+            own = latent_diffusion.renamed(arrays, prefix, {})
+            found[name] = own if prefix in TRANSFORMERS.get(name, ()) else _of_open_clip(own, config)
+    unknown = sorted(key for key in arrays if not key.startswith((*used, *LEFT_OUT)))
+    if unknown:
+        raise CheckpointMismatchError(f"{len(unknown)} arrays belong to none of {', '.join(configs)}: {', '.join(unknown[:SHOWN])}")
+    return found
+
+
+def _prefix(arrays: Mapping[str, Array], part: str) -> str:
+    """How the names of a part begin in this file."""
+    whole = {"unet": (latent_diffusion.UNET,), "vae": (latent_diffusion.AUTOENCODER,)}
+    allowed = whole.get(part, (*TRANSFORMERS.get(part, ()), *OPEN_CLIP.get(part, ())))
+    for prefix in allowed:
+        if any(name.startswith(prefix) for name in arrays):
+            return prefix
+    begins = " or ".join(map(repr, allowed)) or "any name of such a file"
+    raise CheckpointMismatchError(
+        f"has no {part}: no array begins with {begins}; there are {len(arrays)}: {', '.join(sorted(arrays)[:SHOWN])}"
+    )
+
+
+def _of_open_clip(arrays: Mapping[str, Array], config: Mapping[str, Any]) -> dict[str, Array]:
+    """Under the names of transformers. Blocks that the configuration does not have are left out, and so is a projection."""
+    depth = config.get("num_hidden_layers", transformers_clip.DEFAULTS["num_hidden_layers"])
+    projected = config.get("architectures") == [transformers_clip.PROJECTED]
+    model, found = transformers_clip.PREFIX, dict[str, Array]()
+    for name, array in arrays.items():
+        head, _, rest = name.removeprefix("transformer.resblocks.").partition(".")
+        if name in NO_PARAMETERS or (name == _PROJECTION and not projected):
+            continue
+        if name == _PROJECTION:
+            found[f"{_PROJECTION}.weight"] = np.asarray(array).T  # (in, out) there
+        elif name in _WHOLE:
+            found[model + _WHOLE[name]] = array
+        elif name.startswith("transformer.resblocks.") and head.isdecimal():
+            if int(head) < depth:
+                found |= {f"{model}encoder.layers.{head}.{now}": part for now, part in _of_block(rest, array).items()}
+        else:
+            found[name] = array  # for `rules.to_ours` to refuse
+    return found
+
+
+def _of_block(name: str, array: Array) -> dict[str, Array]:
+    """One array of a block, or the three parts of the one that holds queries, keys and values."""
+    if name.startswith("attn.in_proj_"):
+        kind, rows = name.removeprefix("attn.in_proj_"), array.shape[0] // 3
+        return {f"self_attn.{part}_proj.{kind}": _rows(array, number * rows, rows) for number, part in enumerate("qkv")}
+    head, _, kind = name.rpartition(".")
+    return {f"{_BLOCK.get(head, head)}.{kind}": array}
+
+
+def _rows(array: Array, first: int, count: int) -> Array:
+    return array.rows(first, count) if isinstance(array, StoredArray) else array[first : first + count]

@@ -1,0 +1,1 @@
+"""LoRA files of kohya, peft and `diffusers`, in and out."""

@@ -1,0 +1,198 @@
+"""LoRA files of kohya, peft and diffusers: small changes of the layers of Stable Diffusion, as trees of `networks.lora`, and back.
+
+    W' = W + (α / r) · up · down
+
+The factor α / r goes into our second factor, so that `scale` of `networks.lora.apart` and `merged` is the strength that a user chooses,
+usually in [0, 1]. A file without α means α = r.
+
+References:
+    Hu et al., 2021, section 4.1; Kalajdzievski, 2023, Eq. 1, for α / √r (from memory).
+"""
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+
+from gendiff.core import files as whole_files
+from gendiff.core import json_object, trees
+from gendiff.core.errors import ConfigError, DataError
+from gendiff.core.low_rank import LowRank
+from gendiff.core.types import Params
+from gendiff.weights import files
+from gendiff.weights import rules as naming
+from gendiff.weights.lora import lora_layers, lora_names, lora_settings, low_rank_factors
+from gendiff.weights.lora.lora_layers import Adaptable, Layer
+from gendiff.weights.lora.lora_names import ALPHA, DOWN, UP
+from gendiff.weights.lora.low_rank_factors import Factors
+from gendiff.weights.rules import Arrays
+
+STEM, SETTINGS = "adapter_model", "adapter_config.json"
+"""Of the folder that peft writes."""
+
+
+def load(path: str | os.PathLike, models: Mapping[str, Adaptable]) -> dict[str, Params]:
+    """Read a `.safetensors` file, or the folder of an adapter that peft wrote.
+
+    Args:
+        path: of the file or the folder.
+        models: "unet", "text_encoder" or "text_encoder_2" -> the network, from `lora_layers`. A file that changes another one is refused.
+
+    Returns:
+        For each of the models its tree, as `networks.lora` has them; {} where the file does not change it.
+
+    Raises:
+        DataError: path first, for a missing or damaged file.
+        ConfigError: as `from_arrays` does.
+        CheckpointMismatchError: as `from_arrays` does.
+    """
+    place = Path(path)
+    if not place.is_dir():
+        arrays = files.load(place)
+        return from_arrays(arrays, models, lora_settings.of_header(files.header(place)))
+    settings = place / SETTINGS
+    if not settings.is_file():
+        raise DataError(f"{settings}: no such file: the folder of an adapter holds it beside {STEM}.safetensors")
+    return from_arrays(files.load(place / f"{STEM}.safetensors"), models, json_object.read(settings))
+
+
+def from_arrays(arrays: Arrays, models: Mapping[str, Adaptable], settings: Mapping[str, Any] | None = None) -> dict[str, Params]:
+    """Turn the arrays of a file into trees of low-rank changes, in the dtype of the parameters, at least float32.
+
+    A convolution of single pixels may have its factors as matrices, and a linear layer may have them as such convolutions.
+
+    Args:
+        arrays: by their names, in any of the ways that `lora_names` reads.
+        models: as for `load`.
+        settings: of peft, where it wrote them (see `lora_settings`).
+
+    Returns:
+        As `load` does.
+
+    Raises:
+        CheckpointMismatchError: that names every array of no known layer or kind, every layer with one factor alone or given twice, every
+            factor of another shape, and every α that is no positive number. So each array is used once.
+        ConfigError: for settings that are not supported, and for α in arrays and in settings.
+    """
+    layers = {name: lora_layers.of(model) for name, model in models.items()}
+    tables = {name: lora_names.names_of_layers(layers[name], models[name].others) for name in models}
+    told = {name: lora_settings.of_network(settings or {}, name) for name in models}
+    found, wrong = _by_layer(arrays, tables)
+    changes: dict[str, dict[str, dict[int, Factors]]] = {name: {} for name in models}
+    for (network, name), parts in found.items():
+        layer = layers[network][name]
+        missing = [f"{role} of {name}" for role in (DOWN, UP) if role not in parts]
+        mismatch = [] if missing else lora_layers.mismatch(name, layer, parts)
+        wrong["missing"] += missing
+        wrong["wrong"] += mismatch
+        if not missing and not mismatch:
+            changes[network].setdefault(layer.path, {})[layer.number] = _scaled(name, layer, parts, told[network])
+    if not arrays:
+        wrong["missing"].append("every array")
+    naming.refuse("the LoRA does not fit the networks", wrong)
+    return {name: _tree(models[name], changes[name]) for name in models}
+
+
+def to_arrays(loras: Mapping[str, Params], models: Mapping[str, Adaptable]) -> dict[str, np.ndarray]:
+    """Write trees under the names of peft, as diffusers loads them: the inverse of `from_arrays`, with α = r.
+
+    Args:
+        loras: name of a network -> its tree; {} for one that does not change.
+        models: as for `load`.
+
+    Raises:
+        CheckpointMismatchError: for a tree of no such network, or one that changes what is no layer.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    wrong: dict[str, list[str]] = {"unknown": [], "no layers": [], "of another shape": []}
+    for network, tree in loras.items():
+        if network not in models:
+            wrong["unknown"].append(network)
+            continue
+        changes, wanted = trees.paths(tree, is_leaf=_is_change), lora_layers.kernels(models[network])
+        unknown = {path for path, change in changes.items() if path not in wanted or not _is_change(change)}
+        wrong["unknown"] += [f"{network}/{path}" for path in sorted(unknown)]
+        for path, rule, names in naming.matched([path for path in changes if path not in unknown], models[network].rules):
+            kernel, change = tuple(wanted[path].shape), changes[path]
+            if not lora_layers.is_adaptable(path, rule):
+                wrong["no layers"].append(f"{network}/{path}")
+            elif (*change.down.shape[:1], *change.up.shape[1:]) != (math.prod(kernel[:-1]), kernel[-1]):
+                wrong["of another shape"].append(f"{network}/{path} of shape {kernel}: {change.down.shape} and {change.up.shape}")
+            else:
+                for number, factors in low_rank_factors.split(rule, kernel, change).items():
+                    name = f"{network}.{lora_layers.name_of(names, number)}"
+                    arrays |= {f"{name}.lora_A.weight": factors.down, f"{name}.lora_B.weight": factors.up}
+    naming.refuse("the trees are not those of the networks", wrong)
+    return arrays
+
+
+def save(path: str | os.PathLike, loras: Mapping[str, Params], models: Mapping[str, Adaptable]) -> None:
+    """Write a `.safetensors` file that `load_lora_weights` of diffusers reads, whole or not at all.
+
+    Args:
+        path: of the file, which must not be there.
+        loras: as for `to_arrays`.
+        models: as for `load`.
+
+    Raises:
+        CheckpointMismatchError: as `to_arrays` does, and for trees that change nothing.
+        DataError: path first, for a file that is there, and for another ending.
+    """
+    place = Path(path)
+    if place.suffix.lower() != ".safetensors":
+        raise DataError(f"{place}: must be named .safetensors")
+    if place.exists():
+        raise DataError(f"{place}: is there already: name another file")
+    arrays = to_arrays(loras, models)
+    naming.refuse("there is nothing to write", {"trees without a change": [] if arrays else sorted(loras) or ["none was given"]})
+    with whole_files.replaced(place) as temporary:
+        safetensors.numpy.save_file(arrays, temporary, {"format": "pt"})
+
+
+def _is_change(value: Any) -> bool:
+    return isinstance(value, LowRank)
+
+
+def _by_layer(
+    arrays: Arrays, tables: Mapping[str, Mapping[str, str]]
+) -> tuple[dict[tuple[str, str], dict[str, np.ndarray]], dict[str, list[str]]]:
+    """(network, name of a layer) -> role -> array, and what could not be sorted."""
+    found: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    wrong: dict[str, list[str]] = {"unknown": [], "given twice": [], "missing": [], "wrong": []}
+    for name, array in sorted(arrays.items()):
+        read = lora_names.read(name, tables)
+        if read is None:
+            wrong["unknown"].append(f"{name}{lora_names.remark(name, tables)}")
+            continue
+        parts = found.setdefault((read.network, read.layer), {})
+        if read.role in parts:
+            wrong["given twice"].append(f"{read.role} of {read.layer} ({name})")
+        parts[read.role] = np.asarray(array)
+    return found, wrong
+
+
+def _scaled(name: str, layer: Layer, parts: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Factors:
+    """The factors in the shape of the layer, with α / r in the second one."""
+    down, up = (np.asarray(parts[role], np.float32) for role in (DOWN, UP))
+    rank, alpha = len(down), lora_settings.alpha(settings, name)
+    if ALPHA in parts and alpha is not None:
+        raise ConfigError(f"{name} has its alpha in an array and in the settings beside it: one of them is needed")
+    if ALPHA in parts:
+        alpha = float(parts[ALPHA].reshape(()))
+    scale = 1.0 if alpha is None else alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank)
+    return Factors(down.reshape(rank, *layer.shape[1:]), up.reshape(-1, rank) * np.float32(scale))
+
+
+def _tree(model: Adaptable, changes: Mapping[str, Mapping[int, Factors]]) -> Params:
+    """A nested dict of changes at the paths of the kernels."""
+    wanted = lora_layers.kernels(model)
+    joined: dict[str, LowRank] = {}
+    for path, rule, _ in naming.matched(changes, model.rules):
+        dtype = jnp.promote_types(wanted[path].dtype, jnp.float32)
+        joined[path] = low_rank_factors.joined(rule, tuple(wanted[path].shape), changes[path], dtype)
+    return trees.nested(joined)

@@ -1,0 +1,113 @@
+"""What is written beside the arrays of a LoRA of peft: its settings, of which some scale a change and some make it another kind.
+
+diffusers writes them into the header of a file, the name of the network before each. peft writes them into adapter_config.json.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from gendiff.core.errors import ConfigError
+from gendiff.weights.lora import lora_names
+
+HEADER = "lora_adapter_metadata"
+"""The entry of a file's header that holds them, as JSON."""
+NOTES = {
+    *("r", "rank_pattern"),  # the arrays say their rank
+    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "target_parameters"),  # they say their layers
+    *("lora_dropout", "inference_mode", "task_type", "base_model_name_or_path", "revision", "auto_mapping", "peft_version"),
+    *("runtime_config", "eva_config", "megatron_config", "megatron_core", "qalora_group_size", "ensure_weight_tying"),
+}
+"""Settings that change nothing about arrays which are there."""
+SCALES = {"lora_alpha", "alpha_pattern", "use_rslora"}
+FIXED: dict[str, tuple[Any, ...]] = {
+    "peft_type": ("LORA", None),
+    "bias": ("none", None),
+    "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal"),  # others change the base too
+}
+"""The values of those settings that make another kind of change."""
+LONGEST = 1000
+"""Characters of a regular expression in alpha_pattern."""
+
+
+def of_header(header: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings that a file's header holds; none where it has no such entry.
+
+    Raises:
+        ConfigError: for an entry that is no JSON object.
+    """
+    text = header.get(HEADER)
+    if text is None:
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{HEADER} is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{HEADER} must be an object of settings, got {type(found).__name__}")
+    return found
+
+
+def of_network(settings: Mapping[str, Any], network: str) -> dict[str, Any]:
+    """Return the settings of one network, without its name before them. Those that name no network are of all.
+
+    The keys of alpha_pattern are regular expressions, and become patterns of `re`. Their length is bounded, the time that they take is not:
+    a short one can be written to take for ever, here as in peft. Read the settings of strangers before their file.
+
+    Args:
+        settings: as `of_header` returns them, or an adapter_config.json.
+        network: such as "unet".
+
+    Raises:
+        ConfigError: for a setting that makes the change another kind than up · down beside a layer, or that is not known, and for a key
+            of alpha_pattern that is no regular expression or has more than LONGEST characters.
+    """
+    prefix = f"{network}."
+    found = {name.removeprefix(prefix): value for name, value in settings.items() if name.startswith(prefix) or "." not in name}
+    for name, value in found.items():
+        if name in FIXED:
+            if value not in FIXED[name]:
+                raise ConfigError(f"LoRA of {network}: {name} = {value!r} is not supported, only {', '.join(map(repr, FIXED[name]))}")
+        elif value and name not in NOTES | SCALES:
+            raise ConfigError(f"LoRA of {network}: {name} = {value!r} is not supported: such changes are no product beside a layer")
+    pattern = found.get("alpha_pattern") or {}
+    if not isinstance(pattern, Mapping):
+        raise ConfigError(f"alpha_pattern = {pattern!r} must give names of layers a number")
+    return found | {"alpha_pattern": {_compiled(key): value for key, value in pattern.items()}}
+
+
+def alpha(settings: Mapping[str, Any], layer: str) -> float | None:
+    """Return what the settings of a network give a layer as α, or None where they say nothing.
+
+    Of alpha_pattern the first key counts that matches the end of the name, from its beginning or from a point on. A layer of CLIP's text
+    tower has two names, with and without "text_model." before it.
+
+    Args:
+        settings: of `of_network`.
+        layer: its name.
+
+    Raises:
+        ConfigError: for what is no positive number.
+
+    References:
+        get_pattern_key of peft 0.21.
+    """
+    names = {layer, layer.removeprefix(lora_names.TOWER)}
+    key = next((key for key in settings["alpha_pattern"] if any(key.match(name) for name in names)), None)
+    value = settings.get("lora_alpha") if key is None else settings["alpha_pattern"][key]
+    if key is None and value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise ConfigError(f"lora_alpha = {value!r} (of {layer}) must be a positive number")
+    return float(value)
+
+
+def _compiled(key: str) -> re.Pattern[str]:
+    """The pattern that a key of alpha_pattern is in peft."""
+    if len(key) > LONGEST:
+        raise ConfigError(f"alpha_pattern: {key[:40]!r} … of {len(key)} characters is too long: a key has at most {LONGEST}")
+    try:
+        return re.compile(rf"(.*\.)?({key})$")
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ConfigError(f"alpha_pattern: {key!r} is no regular expression: {error}") from error

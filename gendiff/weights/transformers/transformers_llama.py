@@ -1,0 +1,190 @@
+"""`LlamaForCausalLM` of transformers as `networks.LanguageModel`: the fields of the network, and the rules for its parameters.
+
+SmolLM, Llama 2 and 3, TinyLlama and many others are stored so. `files.load_folder(path, stem="model")` reads their folders, also in parts.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gendiff.core.types import Params
+from gendiff.weights import layouts, settings
+from gendiff.weights import rules as naming
+from gendiff.weights.rules import Arrays, Rule
+from gendiff.weights.transformers import transformers_rotary
+
+KIND = "LlamaForCausalLM"
+ACTIVATIONS = {"silu": "silu", "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
+OF_EVERY_DECODER: dict[str, Any] = {
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "hidden_act": "silu",
+    "initializer_range": 0.02,
+    "rms_norm_eps": 1e-6,
+    "use_cache": True,
+    "pad_token_id": None,
+    "bos_token_id": None,
+    "eos_token_id": None,
+    "tie_word_embeddings": False,
+    "attention_dropout": 0.0,  # of training there; the network here has no dropout
+    **transformers_rotary.DEFAULTS,
+    **settings.NOTES_OF_TRANSFORMERS,
+}
+DEFAULTS: dict[str, Any] = {
+    **OF_EVERY_DECODER,
+    "vocab_size": 32000,
+    "intermediate_size": 11008,
+    "num_key_value_heads": None,
+    "max_position_embeddings": 2048,
+    "pretraining_tp": 1,
+    "attention_bias": False,
+    "mlp_bias": False,
+    "head_dim": None,
+    "rope_interleaved": False,
+    "is_llama_config": True,  # a note of SmolLM's
+    "transformers.js_config": None,
+    "architectures": (KIND,),
+    "model_type": "llama",
+}
+SUPPORTED: dict[str, tuple] = {
+    "architectures": ((KIND,), None),
+    "model_type": ("llama",),
+    "hidden_act": tuple(ACTIVATIONS),
+    "rope_interleaved": (False,),
+    "pretraining_tp": (1,),  # other values compute the same sums in another order, and are read as this one would be
+}
+OPTIONAL: dict[str, tuple[type, ...]] = {
+    "pad_token_id": (int,),
+    "bos_token_id": (int,),
+    "eos_token_id": (int, tuple),
+    "num_key_value_heads": (int,),
+    "head_dim": (int,),
+    "transformers.js_config": (dict,),
+    **transformers_rotary.OPTIONAL,
+    **settings.OPTIONAL_NOTES_OF_TRANSFORMERS,
+}
+HEAD, TABLE = "lm_head.weight", "model.embed_tokens.weight"
+BUFFER = ".rotary_emb.inv_freq"
+"""How the names of frequencies end, which older files hold."""
+
+
+def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of `networks.LanguageModel` that make it equal to the model of a config.json.
+
+    Raises:
+        ConfigError: that names the setting and value without a match.
+    """
+    found = settings.of(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
+    return decoder_fields(KIND, found) | {
+        "bias": found["attention_bias"],
+        "mlp_bias": None if found["mlp_bias"] == found["attention_bias"] else found["mlp_bias"],
+    }
+
+
+def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+    """Return the rules for every parameter of the model of a config.json, and no others.
+
+    Raises:
+        ConfigError: as `network_fields` does.
+    """
+    return decoder_rules(network_fields(config))
+
+
+def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
+    """Return the arrays of a model as the parameters of `networks.LanguageModel(**network_fields(config))`.
+
+    Args:
+        config: its config.json.
+        arrays: its arrays by name. The frequencies that older files hold are left out by their names, as is the last layer where it is a
+            copy of a tied table; every other array is used.
+        like: parameters of that network, or their shapes.
+
+    Raises:
+        ConfigError: as `network_fields` does.
+        CheckpointMismatchError: as `rules.to_ours` does.
+    """
+    return naming.to_ours(without_copies(network_fields(config), arrays), rules(config), like)
+
+
+def decoder_fields(kind: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that decoders of the family of Llama share.
+
+    Args:
+        kind: the class, for messages.
+        found: its settings.
+
+    Raises:
+        ConfigError: for numbers that do not fit each other, and rotary positions without a match.
+    """
+    heads, width, shared, size = (found[name] for name in ("num_attention_heads", "hidden_size", "num_key_value_heads", "head_dim"))
+    for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings"):
+        settings.refuse_unless(found[name] > 0, kind, name, found[name], "it must be above 0")
+    fits = shared is None or (shared > 0 and heads % shared == 0)
+    settings.refuse_unless(fits, kind, "num_key_value_heads", shared, f"it must divide num_attention_heads = {heads}")
+    fits = width % heads == 0 if size is None else size > 0 and size % 2 == 0
+    settings.refuse_unless(fits, kind, "head_dim", size, f"an even number is needed, or none and {heads} heads that divide {width}")
+    return {
+        "vocabulary": found["vocab_size"],
+        "context": found["max_position_embeddings"],
+        "width": width,
+        "depth": found["num_hidden_layers"],
+        "heads": heads,
+        "key_value_heads": shared,
+        "head_size": None if size is None or size * heads == width else size,
+        "mlp_width": found["intermediate_size"],
+        "activation": ACTIVATIONS[found["hidden_act"]],
+        "epsilon": found["rms_norm_eps"],
+        "tied": found["tie_word_embeddings"],
+        **transformers_rotary.fields(kind, found),
+    }
+
+
+def decoder_rules(fields: Mapping[str, Any]) -> tuple[Rule, ...]:
+    """Return the rules for every parameter of a decoder of the family of Llama.
+
+    Args:
+        fields: of its network.
+    """
+    heads, bias = fields["heads"], fields.get("bias", False)
+    shares = (heads, *[fields["key_value_heads"] or heads] * 2)
+    block = "model.layers.{block}"
+    attention, mlp = f"{block}.self_attn", f"{block}.mlp"
+    qkv = naming.linear(" ".join(f"{attention}.{part}_proj" for part in "qkv"), "block_{block}/qkv", shares=shares)
+    output = naming.linear(f"{attention}.o_proj", "block_{block}/output")
+    inner = (
+        *naming.linear(f"{mlp}.gate_proj {mlp}.up_proj", "block_{block}/mlp_0"),
+        *naming.linear(f"{mlp}.down_proj", "block_{block}/mlp_1"),
+    )
+    norms = {"norm_0": f"{block}.input_layernorm", "norm_1": f"{block}.post_attention_layernorm"}
+    if fields.get("norm_heads"):
+        norms |= {"norm_query": f"{attention}.q_norm", "norm_key": f"{attention}.k_norm"}
+    return (
+        Rule("token", (TABLE,)),
+        *(Rule(f"block_{{block}}/{ours}/scale", (f"{theirs}.weight",)) for ours, theirs in norms.items()),
+        *_biased(qkv, fields.get("qkv_bias"), bias),
+        *_biased(output, bias, bias),
+        *_biased(inner, fields.get("mlp_bias"), bias),
+        Rule("output_norm/scale", ("model.norm.weight",)),
+        *(() if fields["tied"] else (Rule("output/kernel", (HEAD,), layouts.LINEAR),)),
+    )
+
+
+def without_copies(fields: Mapping[str, Any], arrays: Arrays, table: str = TABLE) -> dict[str, np.ndarray]:
+    """Return the arrays without buffers, and without a last layer that repeats a tied table.
+
+    Args:
+        fields: of the network.
+        arrays: by name.
+        table: the name of the table of tokens.
+    """
+    kept = {name: array for name, array in arrays.items() if not name.endswith(BUFFER)}
+    if fields["tied"] and HEAD in kept and table in kept and np.array_equal(kept[HEAD], kept[table]):
+        del kept[HEAD]
+    return kept
+
+
+def _biased(given: tuple[Rule, ...], own: bool | None, general: bool) -> tuple[Rule, ...]:
+    """The rules, those of biases only where there are some."""
+    return tuple(rule for rule in given if not rule.ours.endswith("/bias") or (general if own is None else own))

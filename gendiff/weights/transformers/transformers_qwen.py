@@ -1,0 +1,115 @@
+"""`Qwen2ForCausalLM` and `Qwen3ForCausalLM` of transformers as `networks.LanguageModel`: fields and rules.
+
+They are decoders as those of Llama. Qwen 2 has biases of queries, keys and values, Qwen 3 normalises queries and keys of each head instead.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gendiff.core.errors import ConfigError
+from gendiff.core.types import Params
+from gendiff.weights import rules as naming
+from gendiff.weights import settings
+from gendiff.weights.rules import Arrays, Rule
+from gendiff.weights.transformers import transformers_llama
+
+SECOND, THIRD = "Qwen2ForCausalLM", "Qwen3ForCausalLM"
+TYPES = {"qwen2": SECOND, "qwen3": THIRD}
+FULL, SLIDING = "full_attention", "sliding_attention"
+_BOTH: dict[str, Any] = {
+    **transformers_llama.OF_EVERY_DECODER,
+    "vocab_size": 151936,
+    "intermediate_size": 22016,
+    "num_key_value_heads": 32,
+    "max_position_embeddings": 32768,
+    "use_sliding_window": False,
+    "sliding_window": 4096,
+    "max_window_layers": 28,
+    "layer_types": None,
+}
+DEFAULTS: dict[str, dict[str, Any]] = {
+    SECOND: _BOTH | {"architectures": (SECOND,), "model_type": "qwen2"},
+    THIRD: _BOTH | {"head_dim": 128, "attention_bias": False, "architectures": (THIRD,), "model_type": "qwen3"},
+}
+OPTIONAL: dict[str, tuple[type, ...]] = {
+    **{name: transformers_llama.OPTIONAL[name] for name in transformers_llama.OPTIONAL if name in _BOTH},
+    "sliding_window": (int,),
+}
+
+
+def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of `networks.LanguageModel` that make it equal to the model of a config.json.
+
+    Raises:
+        ConfigError: that names the setting and value without a match, such as a sliding window of some layers alone.
+    """
+    kind = kind_of(config)
+    supported = {
+        "architectures": ((kind,), None),
+        "model_type": (DEFAULTS[kind]["model_type"],),
+        "hidden_act": tuple(transformers_llama.ACTIVATIONS),
+    }
+    found = settings.of(
+        {name: value for name, value in config.items() if name != "layer_types"}, (kind,), DEFAULTS[kind], supported, OPTIONAL
+    )
+    window = _window(kind, found, config.get("layer_types"))
+    own = {"qkv_bias": True} if kind == SECOND else {"norm_heads": True, "bias": found["attention_bias"]}
+    if own.get("bias"):
+        own["mlp_bias"] = False
+    return transformers_llama.decoder_fields(kind, {"head_dim": None} | found) | {"window": window} | own
+
+
+def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+    """Return the rules for every parameter of the model of a config.json, and no others.
+
+    Raises:
+        ConfigError: as `network_fields` does.
+    """
+    return transformers_llama.decoder_rules(network_fields(config))
+
+
+def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
+    """Return the arrays of a model as the parameters of `networks.LanguageModel(**network_fields(config))`.
+
+    Args:
+        config: its config.json.
+        arrays: its arrays by name, of which the same are left out as for Llama.
+        like: parameters of that network, or their shapes.
+
+    Raises:
+        ConfigError: as `network_fields` does.
+        CheckpointMismatchError: as `rules.to_ours` does.
+    """
+    return naming.to_ours(transformers_llama.without_copies(network_fields(config), arrays), rules(config), like)
+
+
+def kind_of(config: Mapping[str, Any]) -> str:
+    """Return which of the two a configuration is of.
+
+    Raises:
+        ConfigError: for one that says neither.
+    """
+    named = config.get("architectures") if isinstance(config, Mapping) else None
+    if isinstance(named, list | tuple) and len(named) == 1 and named[0] in TYPES.values():
+        return named[0]
+    kind = config.get("model_type") if isinstance(config, Mapping) and named is None else None
+    if kind not in TYPES:
+        raise ConfigError(f"architectures = {named!r} with model_type = {kind!r}: these rules are for {SECOND} and {THIRD}")
+    return TYPES[kind]
+
+
+def _window(kind: str, found: Mapping[str, Any], layers: Any) -> int | None:
+    """The window of every layer; transformers lets the first ones see all."""
+    depth, active = found["num_hidden_layers"], found["use_sliding_window"] and found["sliding_window"] is not None
+    if layers is None:
+        layers = [SLIDING if active and number >= found["max_window_layers"] else FULL for number in range(depth)]
+        culprit, shown = "max_window_layers", found["max_window_layers"]
+    else:
+        culprit, shown = "layer_types", layers
+    fits = isinstance(layers, list | tuple) and len(layers) == depth and set(layers) in ({FULL}, {SLIDING})
+    settings.refuse_unless(fits, kind, culprit, shown, f"all {depth} layers must have one sliding window, or none of them")
+    if set(layers) == {FULL}:
+        return None
+    settings.refuse_unless(bool(active), kind, culprit, shown, "use_sliding_window and sliding_window say that there is none")
+    settings.refuse_unless(found["sliding_window"] > 0, kind, "sliding_window", found["sliding_window"], "it must be above 0")
+    return found["sliding_window"]

@@ -1,0 +1,293 @@
+"""GGUF: the numbers of every kind of block by its formula, and headers that lie."""
+
+import re
+import struct
+import tracemalloc
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from gendiff.core.errors import DataError
+from gendiff.weights import gguf
+from tests.tables import table
+from tests.weights.quantised import gguf_files
+from tests.weights.quantised.gguf_files import made
+
+METADATA = {
+    "general.architecture": "llama",
+    "llama.block_count": 2,
+    "llama.rope.freq_base": 0.5,
+    "tokenizer.ggml.add_bos_token": False,
+    "tokenizer.ggml.tokens": ["a", "é", ""],
+}
+RNG = np.random.default_rng(0)
+TENSORS = {
+    "rows": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "norm": np.ones(5, np.float32),
+    "blocks": gguf_files.blocks(RNG, "Q8_0", (2, 32)),
+}
+WHOLE = made(METADATA, TENSORS)
+
+
+def written(folder, content):
+    file = folder / "x.gguf"
+    file.write_bytes(content)
+    return file
+
+
+def refused(file):
+    with pytest.raises(DataError) as caught:
+        gguf.load(file)
+    assert str(caught.value).startswith(str(file))
+    return str(caught.value)
+
+
+def test_metadata_and_tensors_are_read_by_name(tmp_path):
+    pytest.importorskip("gguf", reason="needs the extra [language]")
+    file = gguf.load(written(tmp_path, made(METADATA | {"types": np.array([1, -3, 1])}, TENSORS)))
+    assert file.metadata.pop("types").tolist() == [1, -3, 1] and file.metadata == METADATA
+    assert {name: tensor.kind for name, tensor in file.tensors.items()} == {"rows": "F32", "norm": "F32", "blocks": "Q8_0"}
+    arrays = file.arrays()
+    np.testing.assert_array_equal(arrays["rows"], TENSORS["rows"])
+    assert arrays["blocks"].shape == (2, 32) and all(array.dtype == np.float32 for array in arrays.values())
+
+
+def test_packed_tensors_are_the_bytes_of_the_file(tmp_path):
+    kind, shape, raw = TENSORS["blocks"]
+    packed = gguf.load(written(tmp_path, WHOLE)).tensors["blocks"]
+    assert packed.shape == shape and packed.blocks.shape == (2, 34) and packed.blocks.tobytes() == raw and not packed.blocks.flags.writeable
+
+
+@table("alignment", [1, 2, 64, 4096])
+def test_any_power_of_two_aligns_tensors_and_up_to_one_byte_less_may_follow_the_last(tmp_path, alignment):
+    metadata = METADATA | {"general.alignment": alignment}
+    for rest in {0, alignment - 1}:
+        file = gguf.load(written(tmp_path, made(metadata, TENSORS, alignment=alignment, rest=b"x" * rest)))
+        kind, shape, raw = TENSORS["blocks"]
+        assert file.tensors["blocks"].blocks.tobytes() == raw and file.tensors["norm"].blocks.tobytes() == TENSORS["norm"].tobytes()
+    assert f"{alignment} bytes behind" in refused(written(tmp_path, made(metadata, TENSORS, alignment=alignment, rest=b"x" * alignment)))
+
+
+def test_a_file_may_end_with_the_last_byte_of_its_metadata(tmp_path):
+    whole = {"general.alignment": 1, "k": struct.pack("<IIQ", 9, 0, 5) + b"abcde"}
+    assert gguf.load(written(tmp_path, made(whole, {}, alignment=1))).metadata["k"].tolist() == list(b"abcde")
+    text = {"general.alignment": 1, "k": "abc"}
+    assert gguf.load(written(tmp_path, made(text, {}, alignment=1))).metadata == text
+
+
+def test_tensors_of_one_to_four_axes_are_read(tmp_path):
+    shapes = [(3,), (2, 3), (1, 2, 3), (2, 1, 1, 3)]
+    tensors = {str(axes): np.arange(np.prod(axes), dtype=np.float32).reshape(axes) for axes in shapes}
+    read = gguf.load(written(tmp_path, made({}, tensors))).tensors
+    assert [read[str(axes)].shape for axes in shapes] == shapes
+
+
+# The numbers of each kind of block, one by one.
+
+
+def half(raw):
+    return float(np.array(raw[:2], np.uint8).view("<f2")[0])
+
+
+def q4_0(b):
+    return [half(b) * (nibble - 8) for nibble in [x & 15 for x in b[2:]] + [x >> 4 for x in b[2:]]]
+
+
+def q4_1(b):
+    return [half(b) * nibble + half(b[2:]) for nibble in [x & 15 for x in b[4:]] + [x >> 4 for x in b[4:]]]
+
+
+def five_bits(high, low):
+    return [x & 15 | (high[j // 8] >> j % 8 & 1) << 4 for j, x in enumerate([*low, *(x >> 4 for x in low)])]
+
+
+def q5_0(b):
+    return [half(b) * (number - 16) for number in five_bits(b[2:6], b[6:])]
+
+
+def q5_1(b):
+    return [half(b) * number + half(b[2:]) for number in five_bits(b[4:8], b[8:])]
+
+
+def q8_0(b):
+    return [half(b) * (x - 256 * (x > 127)) for x in b[2:]]
+
+
+def q4_k(b, low=16, high=None):
+    s, result = b[4:16], []
+    for j in range(8):
+        if j < 4:
+            scale, least = s[j] & 63, s[j + 4] & 63
+        else:
+            scale, least = (s[j + 4] & 15) | (s[j - 4] >> 6) << 4, s[j + 4] >> 4 | (s[j] >> 6) << 4
+        part = b[low + 32 * (j // 2) : low + 32 + 32 * (j // 2)]
+        fifth = [0 if high is None else (b[high + at] >> j & 1) << 4 for at in range(32)]
+        numbers = [(x >> 4 if j % 2 else x & 15) | bit for x, bit in zip(part, fifth, strict=True)]
+        result += [half(b) * scale * number - half(b[2:]) * least for number in numbers]
+    return result
+
+
+def q5_k(b):
+    return q4_k(b, low=48, high=16)
+
+
+def q6_k(b):
+    result = []
+    for place in range(256):
+        part, inside = divmod(place, 128)
+        quarter, at = divmod(inside, 32)
+        low = b[64 * part + 32 * (quarter % 2) + at]
+        high = b[128 + 32 * part + at] >> 2 * quarter & 3
+        scale = b[192 + place // 16]
+        result.append(half(b[208:]) * (scale - 256 * (scale > 127)) * (((low >> 4 if quarter > 1 else low & 15) | high << 4) - 32))
+    return result
+
+
+FORMULAS = {
+    "F32": lambda b: np.array(b, np.uint8).view("<f4"),
+    "F16": lambda b: np.array(b, np.uint8).view("<f2"),
+    "BF16": lambda b: np.array(b, np.uint8).view(ml_dtypes.bfloat16),
+    "Q4_0": q4_0,
+    "Q4_1": q4_1,
+    "Q5_0": q5_0,
+    "Q5_1": q5_1,
+    "Q8_0": q8_0,
+    "Q4_K": q4_k,
+    "Q5_K": q5_k,
+    "Q6_K": q6_k,
+}
+
+
+@table("kind", gguf.KINDS)
+def test_the_numbers_of_a_block_are_those_of_its_formula(tmp_path, kind):
+    pytest.importorskip("gguf", reason="needs the extra [language]")
+    tensor = gguf_files.blocks(RNG, kind, (2, 512))
+    packed = gguf.load(written(tmp_path, made({}, {"x": tensor}))).tensors["x"]
+    rows = np.frombuffer(tensor[2], np.uint8).reshape(-1, gguf.KINDS[kind].size).tolist()
+    expected = np.array([FORMULAS[kind](row) for row in rows], np.float64).reshape(2, 512)
+    np.testing.assert_allclose(packed.numbers(), expected, rtol=1e-6, atol=1e-5)
+
+
+def test_files_of_the_package_are_read_as_the_package_reads_them(tmp_path):
+    package = pytest.importorskip("gguf", reason="needs the extra [language]")
+    writer = package.GGUFWriter(tmp_path / "x.gguf", "llama")
+    writer.add_block_count(3)
+    writer.add_token_list(["x", "yz"])
+    array = RNG.normal(size=(6, 64)).astype(np.float32)
+    writer.add_tensor("one", array)
+    writer.add_tensor("two", package.quants.quantize(array, package.GGMLQuantizationType.Q8_0), raw_dtype=package.GGMLQuantizationType.Q8_0)
+    for write in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file, writer.close):
+        write()
+    ours, theirs = gguf.load(tmp_path / "x.gguf"), package.GGUFReader(tmp_path / "x.gguf")
+    assert ours.metadata == {key: field.contents() for key, field in theirs.fields.items() if not key.startswith("GGUF.")}
+    for tensor in theirs.tensors:
+        expected = package.quants.dequantize(tensor.data, tensor.tensor_type)
+        np.testing.assert_array_equal(ours.tensors[tensor.name].numbers(), expected)
+    np.testing.assert_allclose(ours.arrays()["two"], array, atol=0.02)
+
+
+# Files that lie.
+
+A_STRING, HUGE = struct.pack("<I", 8), 2**60
+LYING = {
+    "empty": (b"", "cannot mmap an empty file"),
+    "another magic": (made(METADATA, TENSORS, magic=b"GGML"), "does not begin with GGUF"),
+    "version 1": (made(METADATA, TENSORS, version=1), "it is version 1"),
+    "big-endian": (made(METADATA, TENSORS, version=3 << 24), "it is big-endian"),
+    "more tensors than bytes": (made(METADATA, TENSORS, counts=(HUGE, 5)), "tensors at 16 do not fit"),
+    "more values than bytes": (made(METADATA, TENSORS, counts=(3, HUGE)), "values of metadata do not fit"),
+    "one tensor less": (made(METADATA, TENSORS, counts=(2, 5)), "not a whole"),
+    "a long key": (made({}, {}, counts=(0, 1), alignment=1, rest=struct.pack("<Q", HUGE) + b"x" * 40), "reach beyond"),
+    "a long string": (made({"k": A_STRING + struct.pack("<Q", HUGE)}, TENSORS), "reach beyond"),
+    "a long array": (made({"k": struct.pack("<IIQ", 9, 5, HUGE)}, TENSORS), "do not fit"),
+    "a long array of strings": (made({"k": struct.pack("<IIQ", 9, 8, HUGE)}, TENSORS), "strings at"),
+    "an array of arrays": (made({"k": struct.pack("<IIQ", 9, 9, 1) + struct.pack("<IQ", 5, 0)}, TENSORS), "array of arrays"),
+    "a key without a name": (made({"": 1}, TENSORS), "a key without a name"),
+    "no text": (made({"k": A_STRING + gguf_files.text(b"\xff\xfe")}, TENSORS), "no UTF-8"),
+    "an unknown type": (made({"k": struct.pack("<I", 99) + b"\0" * 8}, TENSORS), "type 99"),
+    "neither false nor true": (made({"k": struct.pack("<IB", 7, 2)}, TENSORS), "neither false nor true"),
+    "alignment 0": (made({"general.alignment": 0}, TENSORS), "no power of two"),
+    "alignment 48": (made({"general.alignment": 48}, TENSORS), "no power of two"),
+    "alignment as text": (made({"general.alignment": "32"}, TENSORS), "no power of two"),
+    "a tensor twice": (made({}, [("a", np.ones(8, np.float32))] * 2), "'a' comes twice"),
+    "a kind that is not read": (
+        made({}, TENSORS, codes={"rows": 11}),
+        "gguf: rows is of kind Q3_K, which is not read; F32, .*Q5_0, .* are",
+    ),
+    "an unknown kind": (made({}, TENSORS, codes={"rows": 77}), "gguf: rows is of kind 77, which is not read"),
+    "half a block": (made({}, {"x": ("Q8_0", (2, 48), b"\0" * 102)}), "no whole blocks of Q8_0"),
+    "an empty axis": (made({}, {"x": np.ones((0, 4), np.float32)}), "no whole blocks"),
+    "a huge axis": (made({}, {"x": ("F32", (2**40, 2**40), b"\0" * 64)}), "the file is cut off"),
+    "an axis beyond all numbers": (made({}, {"x": ("F32", (2**63, 4), b"\0" * 64)}), "no whole blocks"),
+    "an axis above the largest": (made({}, {"x": ("F32", (2**40 + 1, 1), b"\0" * 64)}), "no whole blocks"),
+    "no axis": (made({}, {"x": ("F32", (), b"\0" * 4)}), "0 axes"),
+    "five axes": (made({}, {"x": ("F32", (1, 1, 1, 1, 1), b"\0" * 4)}), "5 axes"),
+    "trailing bytes": (made({}, TENSORS, rest=b"x" * 64), "belong to none"),
+}
+
+
+@pytest.mark.fault("crafted GGUF header")
+@table("kind", LYING)
+def test_a_header_that_lies_is_refused_without_a_large_allocation(tmp_path, kind):
+    content, message = LYING[kind]
+    file = written(tmp_path, content)
+    tracemalloc.start()
+    try:
+        assert re.search(message, refused(file))
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.fault("GGUF with truncated or overlapping tensors")
+@table(
+    "starts, message",
+    [
+        ({"norm": 0}, "norm starts at 0 and not at 64: it overlaps what is before"),
+        ({"norm": 32}, "norm starts at 32 and not at 64: it overlaps"),
+        ({"norm": 68}, "leaves a gap, or is not aligned"),
+        ({"blocks": 4096}, "leaves a gap"),
+        ({"blocks": 2**64 - 32}, "leaves a gap"),
+        ({"rows": 32}, "leaves a gap"),
+    ],
+)
+def test_tensors_that_overlap_or_leave_gaps_are_refused(tmp_path, starts, message):
+    assert message in refused(written(tmp_path, made(METADATA, TENSORS, starts=starts)))
+
+
+@pytest.mark.fault("GGUF with truncated or overlapping tensors")
+def test_a_file_that_is_cut_off_anywhere_is_refused(tmp_path):
+    for length in [*range(0, len(WHOLE), 4), len(WHOLE) - 1]:
+        refused(written(tmp_path, WHOLE[:length]))
+
+
+@pytest.mark.fault("crafted GGUF header")
+def test_mutated_headers_give_the_same_numbers_or_typed_errors_and_nothing_else(tmp_path):
+    pytest.importorskip("gguf", reason="needs the extra [language]")
+    sound, rng, outcomes = gguf.load(written(tmp_path, WHOLE)), np.random.default_rng(0), {True: 0, False: 0}
+    expected, header = sound.arrays(), WHOLE.index(TENSORS["rows"].tobytes())
+    for number in range(200):
+        damaged = bytearray(WHOLE)
+        for place in rng.integers(header, size=rng.integers(1, 4)):
+            damaged[place] = rng.integers(256) if number % 2 else damaged[place] ^ 1 << rng.integers(8)
+        try:
+            file = gguf.load(written(tmp_path, bytes(damaged)))
+        except DataError as error:
+            assert str(error).startswith(str(tmp_path))
+            outcomes[False] += 1
+            continue
+        assert sum(tensor.blocks.nbytes for tensor in file.tensors.values()) <= len(WHOLE)
+        for (name, tensor), own, array in zip(file.tensors.items(), sound.tensors.values(), expected.values(), strict=True):
+            same = (tensor.kind, tensor.shape) == (
+                own.kind,
+                own.shape,
+            )  # a shape turned around, or another kind of as many bytes, cannot be seen
+            assert tensor.numbers().shape == tensor.shape and (not same or np.array_equal(tensor.numbers(), array)), name
+        outcomes[True] += 1
+    assert min(outcomes.values()) > 10
+
+
+def test_missing_files_and_folders_are_refused(tmp_path):
+    assert "no such file" in refused(tmp_path / "x.gguf")
+    assert "not a regular file" in refused(tmp_path)

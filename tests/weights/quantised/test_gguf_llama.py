@@ -1,0 +1,212 @@
+"""Models of the family of Llama in GGUF files: fields, names, and the order of the rows of queries and keys."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from gendiff import networks
+from gendiff.core import trees
+from gendiff.core.errors import CheckpointMismatchError, ConfigError
+from gendiff.core.packed import is_packed
+from gendiff.networks import rotary
+from gendiff.weights import gguf, gguf_llama, quantised, rules
+from tests.quickly import quickly
+from tests.refusals import changed_rows, refusals
+from tests.tables import table
+from tests.weights import rig
+from tests.weights.quantised import gguf_files
+
+pytest.importorskip("gguf", reason="needs the extra [language]")
+
+METADATA = {
+    "general.architecture": "llama",
+    "general.name": "tiny",
+    "llama.context_length": 16,
+    "llama.embedding_length": 16,
+    "llama.block_count": 2,
+    "llama.feed_forward_length": 24,
+    "llama.attention.head_count": 4,
+    "llama.attention.head_count_kv": 2,
+    "llama.attention.layer_norm_rms_epsilon": 1e-5,
+    "llama.rope.freq_base": 10000.0,
+    "llama.rope.dimension_count": 4,
+    "llama.vocab_size": 20,
+}
+TOKENS = np.random.default_rng(0).integers(0, 20, (2, 8)).astype(np.int32)
+
+
+def packed(array):
+    return gguf.Packed("F32", array.shape, np.ascontiguousarray(array, np.float32).view(np.uint8).reshape(*array.shape[:-1], -1))
+
+
+def opened(metadata, arrays):
+    return gguf.Gguf(metadata, {name: packed(np.asarray(array)) for name, array in arrays.items()})
+
+
+TABLE = {"token_embd.weight": np.zeros((20, 16))}
+TIED = networks.LanguageModel(**gguf_llama.network_fields(opened(METADATA, TABLE)))
+
+
+@functools.cache
+def shapes(network):
+    return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), TOKENS))
+
+
+@functools.cache
+def drawn(tied=True):
+    """(our parameters, the file with them)."""
+    stand_in = opened(METADATA, TABLE if tied else TABLE | {"output.weight": np.zeros((20, 16))})
+    network = networks.LanguageModel(**gguf_llama.network_fields(stand_in))
+    ours, theirs = rig.drawn(shapes(network), gguf_llama.rules(stand_in))
+    return ours, opened(METADATA, theirs)
+
+
+def permuted(weight, heads):
+    """As llama.cpp's converter writes the rows of queries and keys (from memory)."""
+    return weight.reshape(heads, 2, weight.shape[0] // heads // 2, -1).swapaxes(1, 2).reshape(weight.shape)
+
+
+def test_fields_are_those_of_the_metadata_and_numbers_of_32_bits_are_the_short_ones():
+    metadata = METADATA | {"llama.attention.layer_norm_rms_epsilon": float(np.float32(1e-5))}
+    assert networks.LanguageModel(**gguf_llama.network_fields(opened(metadata, TABLE))) == TIED
+    assert (TIED.epsilon, TIED.vocabulary, TIED.key_value_heads, TIED.head_size, TIED.tied) == (1e-5, 20, 2, None, True)
+    wide = METADATA | {f"llama.{name}": 6 for name in ("attention.key_length", "attention.value_length", "rope.dimension_count")}
+    assert gguf_llama.network_fields(opened(wide, TABLE))["head_size"] == 6
+    assert not gguf_llama.network_fields(drawn(tied=False)[1])["tied"]
+
+
+@table("tied", [True, False])
+def test_our_parameters_return_from_a_file_bit_for_bit(tmp_path, tied):
+    ours, file = drawn(tied)
+    path = tmp_path / "x.gguf"
+    path.write_bytes(gguf_files.made(METADATA, file.arrays()))
+    again = gguf.load(path)
+    network = networks.LanguageModel(**gguf_llama.network_fields(again))
+    assert rig.equal(gguf_llama.params(again, shapes(network)), ours)
+    assert sum(array.size for array in again.arrays().values()) == networks.count(ours)
+
+
+def test_names_and_shapes_are_those_of_llama_cpp():
+    found = {name: tensor.shape for name, tensor in drawn(tied=False)[1].tensors.items()}
+    assert len(found) == 3 + 2 * 9
+    assert found["blk.1.attn_k.weight"] == (8, 16) and found["blk.0.ffn_down.weight"] == (16, 24) and found["output.weight"] == (20, 16)
+
+
+def test_rows_of_queries_and_keys_are_put_back_as_llama_cpp_permuted_them():
+    ours, file = drawn()
+    straight = rules.to_theirs({"x": ours["block_1"]["qkv"]}, rules.linear("q k v", "x", shares=(4, 2, 2)))
+    for name, part, heads in (("q", "q.weight", 4), ("k", "k.weight", 2)):
+        np.testing.assert_array_equal(file.tensors[f"blk.1.attn_{name}.weight"].numbers(), permuted(straight[part], heads))
+    np.testing.assert_array_equal(file.tensors["blk.1.attn_v.weight"].numbers(), straight["v.weight"])
+
+
+def test_left_permuted_they_are_another_model():
+    ours, file = drawn()
+    left = {path: leaf for path, leaf in ours.items()}
+    for name in ("block_0", "block_1"):
+        kernel = ours[name]["qkv"]["kernel"]
+        swapped = np.concatenate(
+            [permuted(part.T, heads).T for part, heads in zip(np.split(kernel, (16, 24), -1), (4, 2), strict=False)], -1
+        )
+        left[name] = ours[name] | {"qkv": {"kernel": np.concatenate([swapped, kernel[:, 24:]], -1)}}
+    predict = quickly(lambda params: networks.pure(TIED)(params, TOKENS).logits)
+    right, wrong = predict(gguf_llama.params(file, shapes(TIED))), predict(left)
+    np.testing.assert_allclose(predict(ours), right, rtol=1e-6)
+    assert np.abs(right - wrong).max() > 0.1 * np.abs(right).max()
+
+
+def test_llama_3_s_long_contexts_are_read_from_the_divisors_of_frequencies():
+    stretch = (8.0, 1.0, 4.0, 8192)
+    plain, slow = (rotary.Rotary(500_000.0, stretched).frequencies(8) for stretched in (None, rotary.LongContext(*stretch)))
+    metadata = METADATA | {"llama.rope.freq_base": 500_000.0, "llama.attention.head_count": 1, "llama.attention.head_count_kv": 1}
+    metadata["llama.rope.dimension_count"] = 16
+    fields = gguf_llama.network_fields(opened(metadata, TABLE | {"rope_freqs.weight": plain / slow}))
+    assert fields["rotary_stretch"] == stretch and fields["rotary_base"] == 500_000.0
+    with pytest.raises(ConfigError, match="rope_freqs.weight = 'divisors up to 8' is not supported"):
+        gguf_llama.network_fields(opened(metadata, TABLE | {"rope_freqs.weight": np.linspace(1, 8, 8)}))
+
+
+def fields(metadata):
+    return gguf_llama.network_fields(opened({key: value for key, value in metadata.items() if value is not None}, TABLE))
+
+
+UNMATCHED = [
+    ({"general.architecture": "qwen2"}, "general.architecture = 'qwen2'"),
+    ({"llama.block_count": None}, "llama: block_count is missing"),
+    ({"llama.block_count": 0}, "block_count = 0 is not supported"),
+    ({"llama.rope.scaling.type": "yarn"}, "rope.scaling.type = 'yarn'"),
+    ({"llama.expert_count": 8}, "expert_count = 8"),
+    ({"llama.attention.sliding_window": 4}, "attention.sliding_window = 4 is a setting that these rules do not know"),
+    ({"llama.rope.dimension_count": 2}, "rope.dimension_count = 2 is not supported, only 4"),
+    ({"llama.attention.head_count": 3}, "attention.head_count = 3 is not supported, it must divide 16"),
+    ({"llama.vocab_size": 21}, "vocab_size = 21 is not supported, token_embd.weight has 20 rows"),
+    ({"llama.attention.head_count": "4"}, "attention.head_count = '4'"),
+]
+test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault("weights: a configuration that cannot be followed")(
+    refusals(*changed_rows(fields, METADATA, UNMATCHED, ConfigError))
+)
+
+
+KINDS = {
+    "token_embd": "Q6_K",
+    "attn_q": "Q4_K",
+    "attn_k": "Q4_K",
+    "attn_v": "Q6_K",
+    "ffn_gate": "Q8_0",
+    "ffn_up": "Q8_0",
+    "ffn_down": "Q4_1",
+}
+"""As in a file of mixed kinds, and attn_output as plain numbers."""
+
+
+@functools.cache
+def mixed():
+    """(network, file) of one block of 256 channels."""
+    wide = {"embedding_length": 256, "feed_forward_length": 256, "block_count": 1, "rope.dimension_count": 64}
+    metadata = METADATA | {f"llama.{name}": value for name, value in wide.items()}
+    stand_in = opened(metadata, {"token_embd.weight": np.zeros((20, 256))})
+    network = networks.LanguageModel(**gguf_llama.network_fields(stand_in))
+    plain = opened(metadata, rig.drawn(shapes(network), gguf_llama.rules(stand_in))[1])
+    rng, tensors = np.random.default_rng(0), dict(plain.tensors)
+    for name, tensor in plain.tensors.items():
+        kind = KINDS.get(name.removeprefix("blk.0.").removesuffix(".weight"))
+        if kind is not None:
+            raw = np.frombuffer(gguf_files.blocks(rng, kind, tensor.shape)[2], np.uint8)
+            tensors[name] = gguf.Packed(kind, tensor.shape, raw.reshape(tensor.shape[0], -1))
+    return network, gguf.Gguf(metadata, tensors)
+
+
+def test_packed_matrices_are_those_of_the_file_in_our_order_and_the_rest_is_as_before():
+    network, file = mixed()
+    loose = gguf_llama.params(file, shapes(network))
+    kept = gguf_llama.params(file, shapes(network), packed=True)
+    assert {path for path, leaf in trees.paths(kept, is_leaf=is_packed).items() if is_packed(leaf)} == {
+        "token",
+        *(f"block_0/{name}/kernel" for name in ("qkv", "mlp_0", "mlp_1")),
+    }
+    for path, leaf in trees.paths(quickly(quantised.dequantise)(kept)).items():
+        expected = trees.paths(loose)[path]
+        np.testing.assert_allclose(leaf, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max(), err_msg=path)
+    assert networks.count(kept) == networks.count(loose) and quantised.nbytes(kept) < 0.5 * quantised.nbytes(loose)
+    predict = quickly(lambda params: networks.pure(network)(params, TOKENS).logits)
+    expected = predict(loose)
+    assert np.abs(predict(kept) - expected).max() < 0.02 * expected.std()
+
+
+def test_packed_or_not_the_same_files_are_refused():
+    network, file = mixed()
+    few = gguf.Gguf(file.metadata, {name: tensor for name, tensor in file.tensors.items() if "attn_v" not in name})
+    with pytest.raises(CheckpointMismatchError, match="1 missing: blk.0.attn_v.weight"):
+        gguf_llama.params(few, shapes(network), packed=True)
+
+
+@pytest.mark.fault("weights: names missing or left over")
+def test_every_tensor_is_used_once():
+    file = drawn()[1]
+    more = gguf.Gguf(METADATA, dict(file.tensors) | {"blk.0.attn_q.bias": packed(np.ones(16))})
+    with pytest.raises(CheckpointMismatchError, match="1 left over: blk.0.attn_q.bias"):
+        gguf_llama.params(more, shapes(TIED))
+    with pytest.raises(ConfigError, match="the file has no token_embd.weight"):
+        gguf_llama.network_fields(gguf.Gguf(METADATA, {}))
