@@ -1,28 +1,72 @@
-"""The networks of all sizes, what they are trained on, and their training: all seeds of a size by one program."""
+"""The numbers of the study, its networks of all sizes, what they are trained on, and their training: all seeds of a size by one program."""
 
+import dataclasses
 import functools
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
+import msgspec
 import numpy as np
 import optax
 
-from experiments.scaling.emergence.config import REFERENCE, REVERSED, SHUFFLED, Config
 from gendiff import language, networks, scaling, training
 from gendiff.core import records
+from gendiff.core.errors import ConfigError
 from gendiff.core.types import Metrics, Params
 from gendiff.data import sums
 from gendiff.data.sums import SumFormat
 from gendiff.language.objective import NextTokenLoss
-from gendiff.runs import meshes, seeds_together, training_loop
+from gendiff.runs import meshes, ranges, seeds_together, training_loop
 from gendiff.runs.progress import Progress
+from gendiff.runs.ranges import Count, Distinct, Natural, Positive, Seed, Several
 from gendiff.runs.run_folder import RunFolder
 from gendiff.scaling import cost
 from gendiff.training import CompiledStep, optimizers
 
+REVERSED, PLAIN, SHUFFLED = "reversed", "plain", "shuffled"
+"""How answers stand: units first, as on paper, and reversed answers of other sums, which is the control."""
+FORMATS = (REVERSED, PLAIN)
+KINDS = (*FORMATS, SHUFFLED)
 HEAD = 8
 """Channels of a head of attention; there are at least two heads."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The numbers that are turned."""
+
+    seeds: Distinct[Seed] = (0, 1, 2, 3, 4, 5, 6, 7)
+    """Seeds of training, all of them trained by one program; shuffled answers are learned with the first."""
+    widths: Distinct[Annotated[int, msgspec.Meta(ge=4, le=4096, multiple_of=2)]] = (4, 6, 8, 12, 16, 24, 32, 48, 64)
+    """Channels of a token, from the smallest network to the largest."""
+    depth: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
+    """Blocks of each."""
+    digits: Annotated[int, msgspec.Meta(ge=1, le=sums.MOST_DIGITS)] = 3
+    """Digits of each number of a sum."""
+    train_steps: Count = 400
+    """Optimizer steps, equal for all sizes. Other seeds than these chose it: width 64 needs no more than 500 steps of 2,000."""
+    batch: Count = 128
+    """Sums per step, none of which is held out."""
+    learning_rate: Positive = 3e-3
+    """Peak learning rate of AdamW at width 64; at another width it is that times the root of 64 / width. It falls along a cosine."""
+    warmup: Natural = 100
+    """Steps until the learning rate peaks."""
+    judged: Several = 2000
+    """Held-out pairs, each in one order."""
+    samples: Count = 10
+    """Answers that are sampled for each of them."""
+
+
+def check(config: Config) -> None:
+    """ConfigError where numbers of the configuration do not fit each other."""
+    ranges.rising("widths", config.widths)
+    if len(config.widths) < 2:
+        raise ConfigError(f"--widths {ranges.shown(config.widths)} must be two or more: what grows with them is asked for")
+    if config.warmup >= config.train_steps:
+        raise ConfigError(f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps")
+    if config.judged > (most := sums.unordered(config.digits) // 2):
+        raise ConfigError(f"--judged {config.judged} is above {most}, half of the pairs of --digits {config.digits}")
 
 
 @records.record
@@ -43,19 +87,15 @@ def written(config: Config, kind: str) -> SumFormat:
     return SumFormat(config.digits, reverse=kind in (REVERSED, SHUFFLED))
 
 
-def kinds(config: Config) -> tuple[str, ...]:
-    """The kinds of training."""
-    return (*config.formats, SHUFFLED)
-
-
 def seeds_of(config: Config, kind: str) -> tuple[int, ...]:
     """The seeds that are trained together."""
     return config.seeds[:1] if kind == SHUFFLED else config.seeds
 
 
+@functools.lru_cache(maxsize=4)
 def held_out(config: Config) -> np.ndarray:
     """The pairs (n, 2) that no training sees in either order, the same ones for all seeds."""
-    return _held_out(config.digits, config.judged)
+    return sums.held_out(config.digits, config.judged, seed=0)
 
 
 def network(config: Config, width: int) -> networks.LanguageModel:
@@ -91,21 +131,26 @@ def flops(config: Config) -> np.ndarray:
     return config.train_steps * config.batch * np.array(counted, np.float64)
 
 
-def learning_rate(config: Config, width: int) -> float:
-    """The peak of a size: it falls with the root of the width."""
-    return float(config.learning_rate * (REFERENCE / width) ** 0.5)
-
-
 def rows_at(config: Config, kind: str, seeds: tuple[int, ...], step: int) -> np.ndarray:
     """(batch, seeds, length) texts of a step, int32."""
-    return np.stack([_rows(config, kind, seed, step) for seed in seeds], 1)
+
+    def pairs(seed: int, step: int) -> np.ndarray:
+        return sums.batch_at(config.digits, config.batch, seed, step, without=held_out(config))
+
+    def rows(seed: int) -> np.ndarray:
+        of, questions = written(config, kind), pairs(seed, step)
+        # of sums drawn by themselves: a permutation of the batch would leave one answer in its place, and that much to learn
+        answers = pairs(seed, config.train_steps + step) if kind == SHUFFLED else questions
+        return np.concatenate([of.prompts(questions), of.answers(answers)], 1)
+
+    return np.stack([rows(seed) for seed in seeds], 1)
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """Every size with every kind of answers."""
     mesh = meshes.build(folder.mesh, ())
     for width in config.widths:
-        for kind in kinds(config):
+        for kind in KINDS:
             seeds = seeds_of(config, kind)
             progress.line(f"train width {width}, {kind} answers, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}")
             training_loop.train(
@@ -115,8 +160,6 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
                 steps=config.train_steps,
                 folder=place(folder, kind, width),
                 progress=progress,
-                checkpoint_every=config.checkpoint_every,
-                log_every=config.log_every,
             )
 
 
@@ -141,7 +184,7 @@ def programs(config: Config, width: int, seeds: tuple[int, ...], mesh: jax.shard
 
 def plan(config: Config, progress: Progress) -> None:
     """Prints the sizes and what they cost; computes nothing."""
-    spent, runs = flops(config), sum(len(seeds_of(config, kind)) for kind in kinds(config))
+    spent, runs = flops(config), sum(len(seeds_of(config, kind)) for kind in KINDS)
     for width, number, each in zip(config.widths, parameters(config), spent, strict=True):
         progress.line(f"width {width}: {number:,.0f} parameters without tables, {each:.3g} operations per training")
     progress.line(f"{runs} trainings of each, {config.train_steps} steps of {config.batch} sums: {runs * spent.sum():.3g} operations")
@@ -149,24 +192,10 @@ def plan(config: Config, progress: Progress) -> None:
 
 def _start(config: Config, width: int) -> Any:
     module, optimizer = network(config, width), _adamw(config, width)
-
     return seeds_together.fresh(lambda key: networks.init(module, key, np.zeros((1, 2), np.int32)), optimizer)
 
 
 def _adamw(config: Config, width: int) -> optax.GradientTransformation:
-    numbers: dict[str, Any] = {"warmup": config.warmup, "total": config.train_steps, "weight_decay": config.weight_decay}
-    return optimizers.adamw(learning_rate(config, width), clip=config.clip, **numbers)
-
-
-def _rows(config: Config, kind: str, seed: int, step: int) -> np.ndarray:
-    of, pairs = written(config, kind), sums.batch_at(config.digits, config.batch, seed, step, without=held_out(config))
-    if kind != SHUFFLED:
-        return of.rows(pairs)
-    # of sums drawn by themselves: a permutation of the batch would leave one answer in its place, and that much to learn
-    others = sums.batch_at(config.digits, config.batch, seed, config.train_steps + step, without=held_out(config))
-    return np.concatenate([of.prompts(pairs), of.answers(others)], 1)
-
-
-@functools.lru_cache(maxsize=4)
-def _held_out(digits: int, count: int) -> np.ndarray:
-    return sums.held_out(digits, count, seed=0)
+    """Its peak learning rate falls with the root of the width."""
+    peak = float(config.learning_rate * (64 / width) ** 0.5)
+    return optimizers.adamw(peak, clip=1.0, warmup=config.warmup, total=config.train_steps, weight_decay=0.01)

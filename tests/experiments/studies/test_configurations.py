@@ -236,7 +236,6 @@ MISFITS = [
     ("gan-progressive", {"emoji.widest": 4}, "--emoji.widest 4 is below --emoji.width 8"),
     ("emergence", {"widths": (8, 16, 12)}, "--widths 8 16 12: each number must be above"),
     ("emergence", {"widths": (8,)}, "--widths 8 must be two or more"),
-    ("emergence", {"formats": ("reversd",)}, "did you mean 'reversed'"),
     ("emergence", {"warmup": 400}, "--warmup 400 must be below --train-steps 400"),
     ("emergence", {"digits": 1}, "--judged 2000 is above 27, half of the pairs of --digits 1"),
     ("scaling-fit", {"budgets": (1e19, 1e18, 1e20)}, "--budgets 1e+19 1e+18 1e+20: each number must be above"),

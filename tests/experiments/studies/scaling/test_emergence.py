@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 
 from experiments.scaling import emergence
-from experiments.scaling.emergence import answers, findings, judge, tables, train
-from experiments.scaling.emergence.config import PLAIN, REVERSED, SHUFFLED
-from experiments.scaling.emergence.findings import Scores
+from experiments.scaling.emergence import STUDY, answers, train
+from experiments.scaling.emergence.answers import METRICS, NLL, Scores, Sweep
+from experiments.scaling.emergence.train import PLAIN, REVERSED, SHUFFLED
 from gendiff import networks
 from gendiff.data import sums
 from gendiff.data.sums import SumFormat
 from gendiff.runs import devices
+from gendiff.runs.study import Measured, Measurements
 
-FULL = emergence.EXPERIMENT.presets["full"]
-FEW = dataclasses.replace(FULL, seeds=(0, 1, 2), judged=400, samples=10, resamples=50)
+FULL = STUDY.presets["full"]
+FEW = dataclasses.replace(FULL, seeds=(0, 1), judged=400)
 SIZES = train.parameters(FEW)
 CARRIED = sums.carries(train.held_out(FEW), 3)
 
@@ -53,21 +54,23 @@ SMOOTH = 5.0 * (SIZES / SIZES[0]) ** -2.5
 BENT = (np.minimum(SIZES, SIZES[3]) / SIZES[0]) ** -0.1 * (np.maximum(SIZES, SIZES[3]) / SIZES[3]) ** -4.0
 
 
+def judged(scores):
+    """Claims and controls."""
+    return list(STUDY.judge(Measurements(emergence.measured(Sweep(FEW, scores)))))
+
+
 def test_a_loss_that_falls_steadily_while_exact_match_jumps_passes_every_claim():
-    made = judge.claims(FEW, found(SMOOTH))
+    made = judged(found(SMOOTH))
     assert {claim.verdict for claim in made} == {"PASS"}, [claim for claim in made if claim.verdict != "PASS"]
-    assert {claim.threshold_name for claim in made} == set(dataclasses.asdict(FEW.thresholds))
-    assert len(made) == 2 * 3 * 6 + 1
+    assert {claim.id for claim in made} == {row.id for row in STUDY.rows} and len(made) == 2 * 2 * 6 + 2
 
 
 def test_networks_that_learn_nothing_fail_what_is_claimed_of_size_and_a_control_that_learns_fails():
-    stuck = found(np.full(len(SIZES), 1.2) + 1e-3 * np.arange(len(SIZES)))
-    failed = {
-        claim.id.removesuffix("-plain") for claim in judge.claims(FEW, stuck) if claim.verdict == "FAIL" and claim.id.endswith("-plain")
-    }
+    stuck = judged(found(np.full(len(SIZES), 1.2) + 1e-3 * np.arange(len(SIZES))))
+    failed = {claim.id.removesuffix("-plain") for claim in stuck if claim.verdict == "FAIL" and claim.id.endswith("-plain")}
     assert {"spearman", "end", "narrower"} <= failed and "chain-rule" not in failed
     told = found(SMOOTH) | {SHUFFLED: [[runs[0]] for runs in found(SMOOTH)[REVERSED]]}
-    assert judge.claims(FEW, told)[-1].verdict == "FAIL"
+    assert {claim.id for claim in judged(told) if claim.verdict == "FAIL"} >= {"shuffled", "shuffled-end"}
 
 
 def test_sampled_answers_that_do_not_follow_the_chain_rule_are_seen():
@@ -80,7 +83,8 @@ def test_sampled_answers_that_do_not_follow_the_chain_rule_are_seen():
 
 def test_each_hypothesis_holds_on_the_curve_that_it_describes_and_on_no_other():
     def says(losses, ranks=None):
-        return {each.name: each.says for each in findings.hypotheses(FEW, found(losses, ranks)[REVERSED])}
+        rows = emergence.hypotheses(Sweep(FEW, found(losses, ranks)), REVERSED)
+        return {each.name.removeprefix("reversed answers, "): each.measures["verdict"] for each in rows}
 
     by_carries = np.argsort(np.argsort(CARRIED, kind="stable"))  # sums with few carries are the easy ones
     assert says(SMOOTH, by_carries) == {"metric": "holds", "transition": "does not hold", "percolation": "does not hold"}
@@ -92,23 +96,24 @@ def test_each_hypothesis_holds_on_the_curve_that_it_describes_and_on_no_other():
 def test_digit_accuracy_that_begins_above_a_tenth_rises_from_the_smallest_size_on():
     sizes, floor = 10.0 ** np.arange(5), (0.2, 0.0)
     digits, exact = 0.2 + 0.8 * np.array([0.3, 0.5, 0.7, 0.9, 1.0]), np.array([0.0, 0.0, 0.1, 0.9, 1.0])
-    assert findings.bands(sizes, digits, exact, floor) == pytest.approx((3.0, 1.0))
-    assert np.isnan(findings.bands(sizes, digits, exact + 0.2, floor)[1]) and np.isnan(findings.bands(sizes, digits, exact / 2, floor)[1])
+    assert emergence.bands(sizes, digits, exact, floor) == pytest.approx((3.0, 1.0))
+    assert np.isnan(emergence.bands(sizes, digits, exact + 0.2, floor)[1]) and np.isnan(emergence.bands(sizes, digits, exact / 2, floor)[1])
 
 
 def test_a_rise_that_begins_below_the_smallest_size_has_a_width_with_an_open_end():
     """A lower bound below the threshold decides nothing: INCONCLUSIVE, where a number as if it were known would be FAIL."""
 
     def narrower(runs):
-        return [claim for claim in judge.claims(FEW, runs) if claim.id == "narrower-plain"]
+        measures = emergence.rise(SIZES, [of[0] for of in runs[PLAIN]], Sweep(FEW, runs).floor)
+        return next(row for row in STUDY.judge(Measurements([Measured("plain answers", measures)])) if row.id == "narrower-plain")
 
     above = found(SMOOTH)  # digits that are right by luck are more than the control's
-    assert all(claim.interval[1] == np.inf for claim in narrower(above))
+    assert narrower(above).interval[1] == np.inf
     steep = {kind: [[_by_luck(of, 0.2) for of in runs] for runs in each] for kind, each in above.items()}
-    assert all(np.isfinite(claim.interval).all() for claim in narrower(steep))
+    assert np.isfinite(narrower(steep).interval).all()
     early = {kind: [[_by_luck(of, 0.9) for of in runs] for runs in each] for kind, each in above.items()}
     early[SHUFFLED] = above[SHUFFLED]
-    assert all(claim.value < 0 and claim.verdict == "INCONCLUSIVE" for claim in narrower(early))
+    assert narrower(early).value < 0 and narrower(early).verdict == "INCONCLUSIVE"
 
 
 def _by_luck(of, share):
@@ -118,12 +123,12 @@ def _by_luck(of, share):
 
 def test_the_steepest_doubling_is_that_of_a_step_and_of_a_line():
     flops = 2.0 ** np.array([0, 2, 4, 5, 6, 8])
-    assert findings.steepest_doubling(flops, np.log2(flops) / 8)[0] == pytest.approx(1 / 8)
-    gain, start = findings.steepest_doubling(flops, np.array([0, 0, 0.1, 0.9, 1, 1.0]))
+    assert emergence.steepest_doubling(flops, np.log2(flops) / 8)[0] == pytest.approx(1 / 8)
+    gain, start = emergence.steepest_doubling(flops, np.array([0, 0, 0.1, 0.9, 1, 1.0]))
     assert gain == pytest.approx(0.8) and start == pytest.approx(16)
-    across = findings.steepest_doubling(2.0 ** np.array([0, 2, 2.5, 3, 5]), np.array([0, 0, 0.5, 1, 1]))
+    across = emergence.steepest_doubling(2.0 ** np.array([0, 2, 2.5, 3, 5]), np.array([0, 0, 0.5, 1, 1]))
     assert across == pytest.approx((1.0, 4.0))
-    assert np.isnan(findings.steepest_doubling(flops[3:4] * np.array([1, 1.5]), np.array([0.0, 1.0]))).all()
+    assert np.isnan(emergence.steepest_doubling(flops[3:4] * np.array([1, 1.5]), np.array([0.0, 1.0]))).all()
 
 
 def test_texts_of_a_step_are_right_sums_without_held_out_pairs_and_shuffled_answers_are_those_of_other_sums():
@@ -161,19 +166,11 @@ def test_a_network_s_loss_metrics_and_sampled_answers_agree():
     sharp = jax.tree.map(lambda leaf: 6 * leaf, one)  # fresh networks are nearly sure of nothing
     params = jax.tree.map(lambda *leaves: np.stack(leaves), one, sharp)
     with devices.compiled_quickly():
-        of = answers.ask(module, params, SumFormat(1), pairs, config.samples)
-    fresh, taught = findings.measured(of)
+        fresh, taught = answers.ask(module, params, SumFormat(1), pairs, config.samples)
+        moved = answers.ask(module, params, SumFormat(1, reverse=True), pairs, 0)[1]
     assert abs(fresh.z) < 4 and abs(taught.z) < 4
     rows = np.asarray(SumFormat(1).rows(pairs))
     loss = train.AnswerLoss(networks.pure(module), SumFormat(1).prompt_length)(sharp, jax.random.key(0), rows)[0]
-    np.testing.assert_allclose(loss, findings.nll_per_digit(taught), rtol=1e-4)
-    assert of.likeliest.shape == (2, 27, 2) and np.all(taught.digits >= taught.exact)
-    moved = dataclasses.replace(of, truth=np.asarray(SumFormat(1, reverse=True).answers(pairs)))
-    assert abs(findings.measured(moved)[1].nll.mean() - taught.nll.mean()) > 0.1
-
-
-def test_tables_hold_a_row_for_each_size_and_hypothesis():
-    made = tables.every(FEW, found(SMOOTH))
-    assert [len(table.rows) for table in made] == [6, 3 * len(SIZES), 6, 6]
-    gain = [row[made[3].columns.index("gain")] for row in made[3].rows]
-    assert min(gain) > 0.2
+    np.testing.assert_allclose(loss, METRICS[NLL](taught), rtol=1e-4)
+    assert taught.exact.shape == (27,) and np.all(taught.digits >= taught.exact)
+    assert abs(METRICS[NLL](moved) - METRICS[NLL](taught)) > 0.1
