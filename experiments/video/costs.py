@@ -1,8 +1,7 @@
 """What clips cost: one evaluation, by frames and by pixels, in seconds and operations; a frame of a rollout, with and without a cache."""
 
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -10,28 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff.commands.video import draws, networks
-from gendiff.commands.video.config import ATTENTIONS, CAUSAL, Config
+from gendiff.commands.video.config import ATTENTIONS, CAUSAL, FACTORISED, FULL, Config
 from gendiff.core.types import Params
 from gendiff.runs import interleaving
 from gendiff.runs.reporting import intervals
-from gendiff.runs.reporting.verdicts import Number
+from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.study import Measured
 
 FRAMES, PIXELS = "frames", "pixels"
 """What grows: the number of frames at one size, or the pixels of a frame at one number of frames."""
 AXES = (FRAMES, PIXELS)
-CACHED, WHOLE = "with the cache", "without"
-
-
-@dataclass(frozen=True, eq=False)
-class Costs:
-    """seconds: (places, rounds) of one evaluation of one clip, by what grows and attention. flops: (places,) of the same.
-
-    frame: seconds of a frame of a rollout in each round, with the cache and without.
-    """
-
-    seconds: Mapping[str, Mapping[str, np.ndarray]]
-    flops: Mapping[str, Mapping[str, np.ndarray]]
-    frame: Mapping[str, np.ndarray]
+CACHED, WHOLE = "a frame of a rollout, with the cache", "a frame of a rollout, without the cache"
+Spent = Mapping[str, np.ndarray]
+"""Seconds of each round of an evaluation, called by attention, frames and side, and of a frame of a rollout."""
 
 
 def sizes(config: Config, axis: str) -> list[tuple[int, int]]:
@@ -44,35 +34,59 @@ def values(config: Config, axis: str) -> np.ndarray:
     return np.array([frames if axis == FRAMES else side**2 for frames, side in sizes(config, axis)], np.float64)
 
 
-def measured(config: Config, params: Mapping[str, Params]) -> Costs:
+def timed(config: Config, params: Mapping[str, Params]) -> Spent:
     """By trained networks of one seed, one evaluation after the other."""
     works: dict[str, Callable[[], Any]] = {}
-    every = dict.fromkeys(size for axis in AXES for size in sizes(config, axis))
     for attention in ATTENTIONS:
-        asked = networks.jit(networks.predict(config, attention))
-        for frames, side in every:
+        evaluate = networks.jit(networks.predict(config, attention))
+        for frames, side in dict.fromkeys(size for axis in AXES for size in sizes(config, axis)):
             given = networks.zeros(config, attention, frames=frames, side=side)
-            works[f"{attention} {frames} {side}"] = functools.partial(asked, params[attention], *given)
-    works |= _frames(config, params[CAUSAL])
+            works[f"{attention} {frames} {side}"] = functools.partial(evaluate, params[attention], *given)
+    # Rollouts of as many frames as are seen, and the next frame of clips that are known.
+    together, key = config.together, jax.random.key(draws.SEED)
+    index, label = jnp.arange(together), jnp.asarray(draws.labels(together))
+    before, noise, cache = jnp.zeros((together, *draws.shape(config))), jnp.float32(0.0), draws.empty(config, together)
+    whole = networks.jit(functools.partial(draws.next_frame, config, config.sampling_steps))
+    works[CACHED] = functools.partial(draws.rollouts(config), params[CAUSAL], key, index, label, noise, cache)
+    works[WHOLE] = functools.partial(whole, params[CAUSAL], key, before, index, label)
     spent = interleaving.timed(works, config.rounds, config.call_seconds)
-
-    def along(axis: str, attention: str) -> np.ndarray:
-        return np.array([spent[f"{attention} {frames} {side}"] for frames, side in sizes(config, axis)])
-
-    seconds = {axis: {attention: along(axis, attention) for attention in ATTENTIONS} for axis in AXES}
-    frame = {CACHED: np.array(spent[CACHED]) / config.frames, WHOLE: np.array(spent[WHOLE])}
-    return Costs(seconds, flops(config), frame)
+    return {name: np.array(rounds) / (config.frames if name == CACHED else 1) for name, rounds in spent.items()}
 
 
-def flops(config: Config) -> dict[str, dict[str, np.ndarray]]:
-    """(places,) operations of one evaluation of one clip, by what grows and attention."""
-    return {
-        axis: {
-            attention: np.array([networks.forward_flops(config, attention, frames, side) for frames, side in sizes(config, axis)])
-            for attention in ATTENTIONS
-        }
-        for axis in AXES
-    }
+def measure(config: Config, spent: Spent) -> Iterator[Measured]:
+    """How costs grow, by exponents, and what a frame costs."""
+
+    def seconds(axis: str, attention: str) -> np.ndarray:
+        """(rounds, places) of an evaluation."""
+        return np.array([spent[f"{attention} {frames} {side}"] for frames, side in sizes(config, axis)]).T
+
+    for attention in ATTENTIONS:
+        numbers: dict[str, Cell] = {}
+        for axis in AXES:
+            slope = functools.partial(exponent, values(config, axis))
+            numbers[f"operations by {axis}"] = slope(flops(config, axis, attention))
+            numbers[f"seconds by {axis}"] = intervals.interval(slope, seconds(axis, attention), resamples=config.resamples)
+        if attention == FULL:
+            slope = functools.partial(exponent, values(config, FRAMES))
+            both = seconds(FRAMES, FULL), seconds(FRAMES, FACTORISED)
+            numbers["operations above"] = slope(flops(config, FRAMES, FULL)) - slope(flops(config, FRAMES, FACTORISED))
+            numbers["seconds above"] = intervals.interval(
+                lambda full, factorised, slope=slope: slope(full) - slope(factorised), *both, paired=True, resamples=config.resamples
+            )
+        arrays = {axis: (values(config, axis), seconds(axis, attention)) for axis in AXES}
+        yield Measured(f"{attention} attention", numbers, None, config.rounds, "costs", arrays)
+    operations = frame_flops(config)
+    for way in (CACHED, WHOLE):
+        milliseconds = intervals.interval(np.median, 1000 * spent[way] / config.together, resamples=config.resamples)
+        numbers = {"operations": operations[way], "milliseconds": milliseconds}
+        if way == WHOLE:
+            numbers["times"] = intervals.interval(np.median, spent[WHOLE] / spent[CACHED], resamples=config.resamples)
+        yield Measured(way, numbers, None, config.rounds, "frame")
+
+
+def flops(config: Config, axis: str, attention: str) -> np.ndarray:
+    """(places,) operations of one evaluation of one clip."""
+    return np.array([networks.forward_flops(config, attention, *size) for size in sizes(config, axis)])
 
 
 def frame_flops(config: Config) -> dict[str, float]:
@@ -82,33 +96,6 @@ def frame_flops(config: Config) -> dict[str, float]:
 
 
 def exponent(along: np.ndarray, cost: np.ndarray) -> float:
-    """The slope of log cost in log size, by least squares; cost is (places,), or (places, rounds), whose medians count."""
-    medians = cost if cost.ndim == 1 else np.median(cost, axis=1)
+    """The slope of log cost in log size, by least squares; cost is (places,), or (rounds, places), whose medians count."""
+    medians = cost if cost.ndim == 1 else np.median(cost, axis=0)
     return float(np.polyfit(np.log(along), np.log(medians), 1)[0])
-
-
-def measured_exponent(config: Config, along: np.ndarray, seconds: np.ndarray) -> Number:
-    """That of seconds (places, rounds), with its interval over rounds."""
-    return intervals.interval(lambda rounds: exponent(along, rounds.T), seconds.T, resamples=config.resamples)
-
-
-def difference(config: Config, along: np.ndarray, first: np.ndarray, second: np.ndarray) -> Number:
-    """The exponent of seconds (places, rounds) less that of others, which were measured in the same rounds."""
-
-    def statistic(first: np.ndarray, second: np.ndarray) -> float:
-        return exponent(along, first.T) - exponent(along, second.T)
-
-    return intervals.interval(statistic, first.T, second.T, paired=True, resamples=config.resamples)
-
-
-def _frames(config: Config, params: Params) -> dict[str, Callable[[], Any]]:
-    """Rollouts of as many frames as are seen, and the next frame of clips that are known, of `together` clips."""
-    steps, together = config.sampling_steps, config.together
-    index, key = jnp.arange(together), jax.random.key(draws.SEED)
-    label = jnp.asarray(draws.labels(together))
-    before = jnp.zeros((together, *draws.shape(config)))
-    whole = networks.jit(functools.partial(draws.next_frame, config, steps))
-    return {
-        CACHED: functools.partial(draws.rollouts(config), params, key, index, label, jnp.float32(0.0), draws.empty(config, together)),
-        WHOLE: functools.partial(whole, params, key, before, index, label),
-    }

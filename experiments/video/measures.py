@@ -1,7 +1,6 @@
 """What a set of clips shows: the digit that a classifier sees in each frame, how it moves, and the distance from real clips."""
 
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,8 @@ from gendiff.commands.video import draws
 from gendiff.commands.video.config import DIGIT, Config
 from gendiff.data import digits, moving
 from gendiff.metrics import features, frechet, motion
-from gendiff.runs.reporting import intervals
+from gendiff.runs.reporting import intervals, verdicts
+from gendiff.runs.reporting.formatting import Cell
 from gendiff.runs.reporting.intervals import SEED
 from gendiff.runs.reporting.verdicts import Number
 
@@ -25,7 +25,7 @@ MARGIN = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class Judged:
     """One set of clips. confidence: (n, f) probability of the digit that was asked for. identity: (n, f) whether a frame shows the digit
     that most frames of its clip show. displacement: (n, f - 1) deviation from a constant velocity, in pixels. speed: (n,) mean length of a
     move. distances: (draws,) Fréchet. shown: the first clips.
@@ -43,19 +43,19 @@ class ClipJudge:
     """Held-out clips, a classifier that has seen training digits alone, and every measure of a set of clips against them."""
 
     def __init__(self, config: Config) -> None:
-        self._config = config
-        self._held_out = clips.held_out(config)
+        self._config, held_out = config, clips.held_out(config)
         self._classifier = classifier(config.side)
-        self._features = motion.clip_features(draws.seen(self._held_out.clips))
-        self.real = self.measure(self._held_out.clips, self._held_out.labels)
+        self._features = motion.clip_features(draws.seen(held_out.clips))
+        self.real = self.measure(held_out.clips, held_out.labels)
+        self.shuffled = self.measure(clips.shuffled(held_out.clips), held_out.labels)
         self.floor = self._distances(draws.seen(clips.known(config).clips))
 
-    def measure(self, given: np.ndarray, labels: np.ndarray) -> Measured:
-        """Every number of one set of clips (n, f, h, w, 1), of which these digits (n,) were asked for."""
+    def measure(self, given: np.ndarray, labels: np.ndarray) -> Judged:
+        """One set of clips (n, f, h, w, 1), of which these digits (n,) were asked for."""
         rounded = draws.seen(given)
         odds = self.probabilities(rounded)
         moves = np.nan_to_num(np.linalg.norm(motion.displacements(rounded), axis=-1))
-        return Measured(
+        return Judged(
             confidence=motion.identity_kept(odds, labels),
             identity=motion.identity_kept(np.argmax(odds, -1), _commonest(np.argmax(odds, -1))),
             displacement=motion.displacement_error(rounded),
@@ -68,10 +68,6 @@ class ClipJudge:
         """(n, f, 10) of the digits, for each frame of clips (n, f, h, w, 1) of any length."""
         rows = _rows(given.reshape(-1, *given.shape[2:]))
         return np.asarray(self._classifier.predict_proba(rows), np.float64).reshape(*given.shape[:2], digits.CLASSES)
-
-    def shuffled(self) -> Measured:
-        """Held-out clips with their frames in another order."""
-        return self.measure(clips.shuffled(self._held_out.clips), self._held_out.labels)
 
     def _distances(self, given: np.ndarray) -> np.ndarray:
         """(draws,) Fréchet distances to held-out clips, of draws that are as large for every set."""
@@ -93,34 +89,29 @@ def classifier(side: int) -> Any:
     return make_pipeline(kernel, LogisticRegression(C=10.0, max_iter=2000)).fit(rows, labels)
 
 
-def over(config: Config, first: np.ndarray, second: np.ndarray) -> Number:
-    """The mean of one value per clip over that of others, with its interval."""
-    return intervals.interval(intervals.ratio_of_means, first, second, resamples=config.resamples)
+def numbers(of: Judged, real: Judged, floor: np.ndarray, resamples: int) -> dict[str, Cell]:
+    """Of a set by itself, and beside held-out clips, with intervals over clips."""
 
+    def mean(rows: np.ndarray) -> Number:
+        return intervals.interval(np.mean, rows.reshape(len(rows), -1).mean(1), resamples=resamples)
 
-def mean(config: Config, values: np.ndarray) -> Number:
-    """The mean of values (n, …), with its interval over clips."""
-    return intervals.interval(np.mean, values.reshape(len(values), -1).mean(1), resamples=config.resamples)
+    def over(rows: np.ndarray, others: np.ndarray) -> Number:
+        return intervals.interval(intervals.ratio_of_means, rows, others, resamples=resamples)
 
-
-def above(config: Config, of: Measured, real: Measured) -> Number:
-    """The displacement error above that of real clips, in mean displacements per frame of these."""
-
-    def statistic(first: np.ndarray, second: np.ndarray, speeds: np.ndarray) -> float:
+    def above(first: np.ndarray, second: np.ndarray, speeds: np.ndarray) -> float:
         return float((first.mean() - second.mean()) / speeds.mean())
 
-    each = of.displacement.mean(1), real.displacement.mean(1), real.speed
-    return intervals.interval(statistic, *each, resamples=config.resamples)
-
-
-def numbers(config: Config, of: Measured, real: Measured, floor: np.ndarray) -> Mapping[str, Number]:
-    """What tables tell of a set, by column."""
+    errors = of.displacement.mean(1), real.displacement.mean(1)
     return {
-        "confidence": mean(config, of.confidence),
-        "identity kept": mean(config, of.identity),
-        "displacement error": mean(config, of.displacement),
-        "displacement": mean(config, of.speed[:, None]),
-        "Fréchet distance": over(config, of.distances, floor),
+        "confidence": mean(of.confidence),
+        "identity kept": mean(of.identity),
+        "displacement error": mean(of.displacement),
+        "displacement": mean(of.speed),
+        "Fréchet distance": over(of.distances, floor),
+        "clear": over(of.confidence.mean(1), real.confidence.mean(1)),
+        "astray": intervals.interval(above, *errors, real.speed, resamples=resamples),
+        "speed": verdicts.away(over(of.speed, real.speed), 1.0),
+        "same": over(of.identity.mean(1), real.identity.mean(1)),
     }
 
 

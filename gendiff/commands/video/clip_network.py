@@ -26,7 +26,7 @@ LICENCE = "CC BY 4.0"
 
 @dataclasses.dataclass(frozen=True)
 class AboutClips:
-    """What a file says of itself. config: of its training, without thresholds. sha256: of all else in the file."""
+    """What a file says of itself. config: of its training. sha256: of all else in the file."""
 
     format: int
     experiment: str
@@ -64,9 +64,8 @@ def publish(config: Config, folder: RunFolder, progress: Progress) -> None:
 def write(path: Path, config: Config, params: Params, trained_seed: int, checkpoint: int) -> AboutClips:
     """Write a network, and say what the file tells of itself."""
     arrays = {name: np.asarray(leaf) for name, leaf in trees.paths(params).items()}
-    settings = {name: value for name, value in json_files.encode(config).items() if name != "thresholds"}
     commit, _ = environment.source_state()
-    about = AboutClips(FORMAT, "video", settings, trained_seed, checkpoint, commit, environment.versions())
+    about = AboutClips(FORMAT, "video", json_files.encode(config), trained_seed, checkpoint, commit, environment.versions())
     return network_files.write(path, arrays, about)
 
 

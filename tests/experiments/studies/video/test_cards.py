@@ -3,7 +3,6 @@
 import jax
 
 from experiments import video
-from experiments.video import cards
 from gendiff.commands.video import clip_network, draw, networks
 from gendiff.commands.video.config import CAUSAL
 from gendiff.runs.reporting import results, verdicts
@@ -12,19 +11,19 @@ SMOKE = video.EXPERIMENT.smoke
 
 
 def test_the_card_tells_of_the_file_and_of_the_claims_about_its_network_and_seed(tmp_path):
-    assert not list(cards.pages(tmp_path))
+    assert not list(video.pages(tmp_path))
     params = networks.init(SMOKE, CAUSAL, jax.random.key(0))
     about = clip_network.write(tmp_path / clip_network.NAME, SMOKE, params, 0, 1234)
-    assert not list(cards.pages(tmp_path))
+    assert not list(video.pages(tmp_path))
     made = [
-        verdicts.claim(id, f"the claim {id}", value, (value, value), ">=", 0.5, n=4, seed=seed, threshold_name=name)
-        for id, name in (("confidence-causal", "confidence"), ("confidence-full", "confidence"), ("long", "long"), ("cached", "cached"))
+        verdicts.claim(id, f"the claim {id}", value, (value, value), ">=", 0.5, n=4, seed=seed)
+        for id in ("confidence-causal", "confidence-full", "long", "cached")
         for seed, value in ((0, 0.75), (1, 0.25))
     ]
     environment = results.Environment(commit="a" * 40, dirty=False, versions={}, machine={})
     outcome = results.conclude("video", "?", SMOKE, made, seeds=(0, 1), seconds={}, environment=environment, smoke=False)
     results.write(outcome, tmp_path)
-    ((path, text),) = cards.pages(tmp_path)
+    ((path, text),) = video.pages(tmp_path)
     assert path == tmp_path / "clips.md"
     for told in ("1,234 steps", f"{networks.parameters(SMOKE, CAUSAL):,} parameters", about.sha256, "CC BY 4.0", "video --label 3"):
         assert told in text

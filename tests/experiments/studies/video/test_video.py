@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 
 from experiments import catalogue, video
-from experiments.video import clips, costs, figures, judge, measures
-from experiments.video.costs import Costs
-from experiments.video.findings import Found, Rollout
-from experiments.video.measures import Measured
+from experiments.video import clips, costs, measures
+from experiments.video.measures import Judged
 from gendiff.commands import command_line
 from gendiff.commands.trained_networks import FOLDER
 from gendiff.commands.video import clip_network, draw, draws, networks
@@ -21,6 +19,7 @@ from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError,
 from gendiff.data import clip_files
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.study import Measurements
 from gendiff.scaling import accounting
 from tests.experiments.studies import smoke
 from tests.quickly import quickly
@@ -70,10 +69,8 @@ def test_an_exponent_is_exact_for_a_power_and_a_sum_lies_between():
     along = costs.values(FULL_RUN, costs.FRAMES)
     assert costs.exponent(along, 3 * along**2) == pytest.approx(2) and costs.values(FULL_RUN, costs.PIXELS)[0] == 16**2
     assert 1 < costs.exponent(along, along + along**2 / 16) < 2
-    rounds = (along**2)[:, None] * np.array([1.0, 1.1, 9.0])  # the median round counts
+    rounds = np.array([[1.0], [1.1], [9.0]]) * along**2  # the median round counts
     assert costs.exponent(along, rounds) == pytest.approx(2)
-    value, low, high = costs.difference(KNOWN, along, rounds, along[:, None] * np.ones(3))
-    assert value == pytest.approx(1) and low <= value <= high
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +79,10 @@ def judged():
 
 
 def test_the_judge_knows_real_clips_from_shuffled_ones_from_digits_that_change_and_from_noise(judged):
-    real, shuffled = judged.real, judged.shuffled()
+    real, shuffled = judged.real, judged.shuffled
     assert real.confidence.mean() > 0.8 and real.identity.mean() > 0.95 and real.displacement.max() < 1e-6
-    assert measures.above(KNOWN, shuffled, real)[1] > KNOWN.thresholds.shuffled
-    assert measures.over(KNOWN, shuffled.distances, judged.floor)[1] > KNOWN.thresholds.shuffled_frechet
+    numbers = measures.numbers(shuffled, real, judged.floor, KNOWN.resamples)
+    assert numbers["astray"][1] > 0.5 and numbers["Fréchet distance"][1] > 2
     np.testing.assert_allclose(shuffled.confidence.mean(), real.confidence.mean())  # it sees single frames
     held_out = clips.held_out(KNOWN)
     changing = np.roll(held_out.clips, 1, 0)
@@ -105,7 +102,7 @@ def test_faint_noise_on_clips_changes_no_measure_and_a_digit_at_rest_has_no_spee
     np.testing.assert_allclose(judged.real.speed, np.linalg.norm(held_out.velocities, axis=1), atol=1e-6)
 
 
-def measured(confidence, displacement, speed=2.0, identity=0.99, distance=1.5):
+def clips_with(confidence, displacement, speed=2.0, identity=0.99, distance=1.5):
     """A set of clips with about these numbers."""
     rng = np.random.default_rng(0)
 
@@ -115,36 +112,51 @@ def measured(confidence, displacement, speed=2.0, identity=0.99, distance=1.5):
     shown = np.full((8, KNOWN.frames, 16, 16, 1), -1.0, np.float32)
     distances = distance + 0.01 * rng.standard_normal(20)
     frames = KNOWN.frames
-    return Measured(about(confidence, frames), about(identity, frames), about(displacement, frames - 1), about(speed), distances, shown)
+    return Judged(about(confidence, frames), about(identity, frames), about(displacement, frames - 1), about(speed), distances, shown)
 
 
-def found(of, *, end=(0.5, 0.9), cached=1.0, whole=5.0, power=2.0, shuffled=2.0):
-    """Of sets like this one. end: confidence at the end of long rollouts without and with context noise."""
-    rng = np.random.default_rng(0)
-    frames = KNOWN.long * KNOWN.frames
+class KnownJudge:
+    """Measures of the sets that it is given. end: confidence at the end of long rollouts without and with context noise."""
 
-    def rollout(last):
-        confidence = np.linspace(0.9, last, frames) + 0.01 * rng.standard_normal((KNOWN.long_samples, frames))
-        return Rollout(confidence, np.zeros((KNOWN.long_samples, frames - 1)), np.full((8, frames, 16, 16, 1), -1.0, np.float32))
+    def __init__(self, of, *, end=(0.5, 0.9), shuffled=2.0):
+        self.real, self.shuffled, self.floor = clips_with(0.9, 0.0), clips_with(0.9, shuffled, distance=9.0), np.ones(20)
+        self._sets, self._ends = iter([of] * len(ATTENTIONS) * len(KNOWN.seeds) + [clips_with(0.1, 3.0)]), end
 
-    rounds = 1 + 0.01 * rng.random(KNOWN.rounds)
-    powers = {FULL: power, FACTORISED: 1.0, CAUSAL: power}
-    seconds = {axis: {name: costs.values(KNOWN, axis)[:, None] ** power * rounds for name, power in powers.items()} for axis in costs.AXES}
-    spent = Costs(seconds, costs.flops(KNOWN), {costs.CACHED: cached * rounds, costs.WHOLE: whole * rounds})
-    real, blank = measured(0.9, 0.0), measured(0.1, 3.0)
-    long = {noise: (rollout(last),) * 2 for noise, last in zip((0.0, KNOWN.noise), end, strict=True)}
-    sets = {attention: (of,) * 2 for attention in ATTENTIONS}
-    return Found(real, measured(0.9, shuffled, distance=9.0), blank, np.ones(20), sets, long, spent)
+    def measure(self, given, labels):
+        return next(self._sets)
 
-
-def claims(*args, **options):
-    return {f"{claim.id} {claim.seed}": claim for claim in judge.claims(KNOWN, found(*args, **options))}
+    def probabilities(self, given):
+        frames = given.shape[1]
+        last = self._ends[int(given.max() > -1)]
+        confidence = np.linspace(0.9, last, frames) + 0.01 * np.random.default_rng(0).standard_normal((len(given), frames))
+        right = np.eye(10)[draws.labels(len(given))][:, None, :]
+        return np.where(right, confidence[:, :, None], (1 - confidence[:, :, None]) / 9)
 
 
-def test_clips_like_real_ones_pass_every_claim_and_each_threshold_has_a_claim():
-    made = claims(measured(0.88, 0.05))
-    assert {claim.verdict for claim in made.values()} == {"PASS"}
-    assert {claim.threshold_name for claim in made.values()} == set(dataclasses.asdict(KNOWN.thresholds))
+@pytest.fixture
+def measured(monkeypatch, tmp_path):
+    """What the study measures of known clips, rollouts and seconds."""
+
+    def measure(of, *, cached=1.0, whole=5.0, power=2.0, **options):
+        rounds = 1 + 0.01 * np.random.default_rng(0).random(KNOWN.rounds)
+        powers = {FULL: power, FACTORISED: 1.0, CAUSAL: power}
+        sizes = [size for axis in costs.AXES for size in costs.sizes(KNOWN, axis)]
+        spent = {f"{name} {f} {side}": (f * side**2) ** each * rounds for name, each in powers.items() for f, side in sizes}
+        monkeypatch.setattr(measures, "ClipJudge", lambda config: KnownJudge(of, **options))
+        monkeypatch.setattr(clip_network, "restore", lambda *_: np.zeros(1))
+        monkeypatch.setattr(clip_network, "publish", lambda *_: None)
+        monkeypatch.setattr(draws, "clips", lambda *_: None)
+        shape = (KNOWN.long_samples, KNOWN.long * KNOWN.frames, 16, 16, 1)
+        monkeypatch.setattr(draws, "long_clips", lambda config, params, count, long, noise, *_: np.full(shape, noise or -1.0, np.float32))
+        monkeypatch.setattr(costs, "timed", lambda *_: {**spent, costs.CACHED: cached * rounds, costs.WHOLE: whole * rounds})
+        return Measurements(video.measure(KNOWN, RunFolder(tmp_path), Progress(quiet=True)))
+
+    return measure
+
+
+def test_clips_like_real_ones_pass_every_claim(measured):
+    made = {f"{claim.id} {claim.seed}": claim for claim in video.STUDY.judge(measured(clips_with(0.88, 0.05)))}
+    assert {claim.verdict for claim in made.values()} == {"PASS"} and len({claim.id for claim in made.values()}) == len(video.STUDY.rows)
     assert made["displacement-causal 1"].value == pytest.approx(0.025, abs=0.01)  # 0.05 of 2 pixels per frame
     assert made["cached None"].value == pytest.approx(5) and made["measured None"].value == pytest.approx(1)
 
@@ -152,28 +164,28 @@ def test_clips_like_real_ones_pass_every_claim_and_each_threshold_has_a_claim():
 @table(
     ("of", "options", "failing"),
     [
-        (measured(0.7, 0.05), {}, {f"confidence-{attention}" for attention in ATTENTIONS}),
-        (measured(0.88, 0.5), {}, {f"displacement-{attention}" for attention in ATTENTIONS}),
-        (measured(0.88, 0.0, speed=0.1), {}, {f"speed-{attention}" for attention in ATTENTIONS}),
-        (measured(0.88, 0.0, identity=0.7), {}, {f"identity-{attention}" for attention in ATTENTIONS}),
-        (measured(0.88, 0.05), {"end": (0.9, 0.3)}, {"long", "context-noise"}),
-        (measured(0.88, 0.05), {"whole": 1.2, "power": 1.0}, {"cached", "measured"}),
-        (measured(0.88, 0.05), {"shuffled": 0.2}, {"shuffled"}),
+        (clips_with(0.7, 0.05), {}, {f"confidence-{attention}" for attention in ATTENTIONS}),
+        (clips_with(0.88, 0.5), {}, {f"displacement-{attention}" for attention in ATTENTIONS}),
+        (clips_with(0.88, 0.0, speed=0.1), {}, {f"speed-{attention}" for attention in ATTENTIONS}),
+        (clips_with(0.88, 0.0, identity=0.7), {}, {f"identity-{attention}" for attention in ATTENTIONS}),
+        (clips_with(0.88, 0.05), {"end": (0.9, 0.3)}, {"long", "context-noise"}),
+        (clips_with(0.88, 0.05), {"whole": 1.2, "power": 1.0}, {"cached", "measured"}),
+        (clips_with(0.88, 0.05), {"shuffled": 0.2}, {"shuffled"}),
     ],
 )
-def test_what_is_wrong_fails_the_claims_about_it_alone(of, options, failing):
-    assert {claim.id for claim in claims(of, **options).values() if claim.verdict == "FAIL"} == failing
+def test_what_is_wrong_fails_the_claims_about_it_alone(measured, of, options, failing):
+    judged = video.STUDY.judge(measured(of, **options))
+    assert {claim.id for claim in judged if claim.verdict == "FAIL"} == failing
 
 
-def test_tables_and_players_show_every_set(tmp_path):
-    of = found(measured(0.88, 0.05))
-    shown = figures.tables(KNOWN, of)
-    assert [row[0] for row in shown[0].rows][1:4] == [f"{attention} attention" for attention in ATTENTIONS]
-    player, rollouts = figures.players(KNOWN, RunFolder(tmp_path), of)
+def test_tables_and_players_show_every_set(measured, tmp_path):
+    of = measured(clips_with(0.88, 0.05))
+    rows = next(iter(video.STUDY.show(of))).rows
+    assert [row[0] for row in rows][1:7:2] == [f"{attention} attention" for attention in ATTENTIONS]
+    player, rollouts = (draw(of, RunFolder(tmp_path)) for draw in video.STUDY.figures[-2:])
     assert len(player.axes[1].values) == KNOWN.frames and len(rollouts.axes[1].values) == KNOWN.long * KNOWN.frames
-    figures.write_clips(KNOWN, RunFolder(tmp_path), of)
-    assert {path.stem for path in tmp_path.glob("*.webp")} >= {f"clips_{attention}" for attention in ATTENTIONS}
-    whole = clip_files.read_clip(tmp_path / "rollouts_noise_0.webp", mode="L")
+    assert {path.stem for path in tmp_path.glob("*.webp")} >= {f"clips_{attention}_attention" for attention in ATTENTIONS}
+    whole = clip_files.read_clip(tmp_path / "rollouts_without_context_noise.webp", mode="L")
     assert len(whole) == KNOWN.long * KNOWN.frames
 
 
