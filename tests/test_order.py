@@ -26,7 +26,7 @@ def test_every_file_of_the_first_rank_exists_and_studies_are_of_the_last():
         == 1
         == order.rank("tests/experiments/studies/diffusion/test_batch_jobs.py::test_a")
     )
-    assert order.rank("tests/networks/test_dit.py::test_a") == 2 and order.rank("tests/experiments/studies/test_every.py::test_a") == 3
+    assert order.rank("tests/networks/test_lora.py::test_a") == 2 and order.rank("tests/experiments/studies/test_every.py::test_a") == 3
 
 
 def test_a_record_replaces_the_files_of_its_run_sums_up_what_is_short_and_forgets_files_that_are_gone(tmp_path, monkeypatch):

@@ -27,7 +27,7 @@ from gendiff.core.types import NO_LABEL, Params
 from gendiff.diffusion import denoiser, grids, guidance, objectives, parameterization, samplers, sampling, schedules, weighting
 from gendiff.diffusion.types import Batch
 from gendiff.networks import attention, convolution
-from gendiff.networks.blocks import ResidualBlock
+from gendiff.networks.blocks.residual_block import ResidualBlock
 from gendiff.provenance import text_watermarks
 from gendiff.runs import compile_cache, devices, program_costs
 from gendiff.runs.reporting import environment

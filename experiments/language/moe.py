@@ -25,7 +25,7 @@ from gendiff.core.errors import ConfigError
 from gendiff.core.types import Metrics, Params
 from gendiff.data import batches, text
 from gendiff.networks import routing
-from gendiff.networks.mixture_of_experts import Experts
+from gendiff.networks.blocks.mixture_of_experts import Experts
 from gendiff.runs import devices, interleaving, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.ranges import Count, Distinct, Natural, Positive, Seed, Several

@@ -1,72 +1,51 @@
 """Networks as pure functions of their parameters; the only chapter that imports Flax."""
 
-from gendiff.networks import (
-    attention,
+from gendiff.networks import calls, lora
+from gendiff.networks.adversarial import critic, discriminator, generator, minibatch, progressive, r3gan
+from gendiff.networks.adversarial.critic import DCGANCritic, DenseCritic
+from gendiff.networks.adversarial.discriminator import PatchDiscriminator
+from gendiff.networks.adversarial.generator import DCGANGenerator, DenseGenerator
+from gendiff.networks.adversarial.progressive import ProgressiveCritic, ProgressiveGenerator
+from gendiff.networks.adversarial.r3gan import R3GANCritic, R3GANGenerator
+from gendiff.networks.blocks import mixture_of_experts, routing, transformer
+from gendiff.networks.blocks.mixture_of_experts import Experts
+from gendiff.networks.fast import kept_features, tiles
+from gendiff.networks.fast.frame_cache import FrameCache, frame_cache
+from gendiff.networks.fast.kept_features import BlockChange, DeepFeatures
+from gendiff.networks.images import (
     autoencoder,
-    axial,
-    calls,
-    control,
     controlnet,
-    convolution,
-    critic,
     diagonal_gaussian,
-    discriminator,
     dit,
     efficientnet_lite,
-    embeddings,
-    generator,
-    guidance_scale,
-    image_size,
     inception,
-    kept_features,
-    language_model,
-    lora,
-    minibatch,
-    mixture_of_experts,
-    multimodal_transformer,
-    progressive,
-    r3gan,
-    resampling,
-    rotary,
-    routing,
-    second_time,
-    t5_encoder,
-    text,
-    text_encoder,
-    tiles,
-    transformer,
     unet,
     video_transformer,
     vq_autoencoder,
 )
-from gendiff.networks.autoencoder import Autoencoder
-from gendiff.networks.control import Hint, Residuals
-from gendiff.networks.controlnet import ControlNet
-from gendiff.networks.critic import DCGANCritic, DenseCritic
-from gendiff.networks.discriminator import PatchDiscriminator
-from gendiff.networks.dit import DiT
-from gendiff.networks.efficientnet_lite import EfficientNetLite
-from gendiff.networks.frame_cache import FrameCache, frame_cache
-from gendiff.networks.generator import DCGANGenerator, DenseGenerator
-from gendiff.networks.guidance_scale import GuidanceScale
-from gendiff.networks.image_size import ImageSize
-from gendiff.networks.inception import Inception
+from gendiff.networks.images.autoencoder import Autoencoder
+from gendiff.networks.images.controlnet import ControlNet
+from gendiff.networks.images.dit import DiT
+from gendiff.networks.images.efficientnet_lite import EfficientNetLite
+from gendiff.networks.images.inception import Inception
+from gendiff.networks.images.projector import Projector
+from gendiff.networks.images.unet import UNet
+from gendiff.networks.images.video_transformer import VideoTransformer
+from gendiff.networks.images.vq_autoencoder import VQAutoencoder
+from gendiff.networks.inputs import control, guidance_scale, image_size, second_time, text
+from gendiff.networks.inputs.control import Hint, Residuals
+from gendiff.networks.inputs.guidance_scale import GuidanceScale
+from gendiff.networks.inputs.image_size import ImageSize
+from gendiff.networks.inputs.second_time import SecondTime
+from gendiff.networks.inputs.text import NO_TEXT, Text
 from gendiff.networks.intermediate import WithIntermediate, with_intermediate
-from gendiff.networks.kept_features import BlockChange, DeepFeatures
-from gendiff.networks.language_model import LanguageModel
-from gendiff.networks.mixture_of_experts import Experts
+from gendiff.networks.layers import attention, axial, convolution, embeddings, resampling, rotary
 from gendiff.networks.module import PureFunction, count, init, pure
-from gendiff.networks.multimodal_transformer import MultimodalTransformer, Picture
-from gendiff.networks.progressive import ProgressiveCritic, ProgressiveGenerator
-from gendiff.networks.projector import Projector
-from gendiff.networks.r3gan import R3GANCritic, R3GANGenerator
-from gendiff.networks.second_time import SecondTime
-from gendiff.networks.t5_encoder import T5Encoder
-from gendiff.networks.text import NO_TEXT, Text
-from gendiff.networks.text_encoder import TextEncoder
-from gendiff.networks.unet import UNet
-from gendiff.networks.video_transformer import VideoTransformer
-from gendiff.networks.vq_autoencoder import VQAutoencoder
+from gendiff.networks.texts import language_model, multimodal_transformer, t5_encoder, text_encoder
+from gendiff.networks.texts.language_model import LanguageModel
+from gendiff.networks.texts.multimodal_transformer import MultimodalTransformer, Picture
+from gendiff.networks.texts.t5_encoder import T5Encoder
+from gendiff.networks.texts.text_encoder import TextEncoder
 
 __all__ = [
     "NO_TEXT",

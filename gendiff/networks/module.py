@@ -11,7 +11,7 @@ import numpy as np
 
 from gendiff.core import checks, explicit_axes, packed
 from gendiff.core.types import Params
-from gendiff.networks import initializers
+from gendiff.networks.layers import initializers
 
 
 def init(module: nn.Module, key: jax.Array, *example: Any) -> Params:

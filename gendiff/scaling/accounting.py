@@ -28,9 +28,9 @@ from gendiff.networks import (
     text,
     transformer,
 )
+from gendiff.networks.adversarial.r3gan import R3GANPyramid
 from gendiff.networks.calls import Call, recorded
-from gendiff.networks.embeddings import Embedding
-from gendiff.networks.r3gan import R3GANPyramid
+from gendiff.networks.layers.embeddings import Embedding
 from gendiff.scaling import cost
 
 Formula = Callable[[Call], int]

@@ -11,7 +11,7 @@ import pytest
 
 from gendiff import networks
 from gendiff.core import records
-from gendiff.networks.diagonal_gaussian import DiagonalGaussian
+from gendiff.networks.images.diagonal_gaussian import DiagonalGaussian
 from tests.tables import table
 
 

@@ -10,7 +10,7 @@ from gendiff import networks, training
 from gendiff.diffusion import latent
 from gendiff.diffusion.types import Batch
 from gendiff.networks import diagonal_gaussian
-from gendiff.networks.vq_autoencoder import Quantized
+from gendiff.networks.images.vq_autoencoder import Quantized
 from tests.quickly import quickly
 from tests.refusals import refusals
 

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.networks.image_transformer import ImageTransformer
-from gendiff.networks.transformer import TransformerBlock
+from gendiff.networks.blocks.image_transformer import ImageTransformer
+from gendiff.networks.blocks.transformer import TransformerBlock
 
 torch = pytest.importorskip("torch", reason="needs torch and diffusers: make test-peers")
 diffusers = pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")

@@ -7,7 +7,7 @@ import pytest
 
 from gendiff import networks
 from gendiff.networks import layers
-from gendiff.networks.convolution import Convolution
+from gendiff.networks.layers.convolution import Convolution
 from gendiff.runs import devices
 from gendiff.weights import quantised
 from tests.networks.rig import drawn

@@ -12,7 +12,7 @@ from gendiff.adversarial.growing import Growth, fade_in
 from gendiff.commands.images import emoji_pictures
 from gendiff.core.types import ArrayLike
 from gendiff.data import batches, digits, scaling
-from gendiff.networks.convolution import double, halve
+from gendiff.networks.layers.convolution import double, halve
 
 
 class Growing(NamedTuple):

@@ -19,7 +19,7 @@ from gendiff.data import textures
 from gendiff.diffusion import parameterization, schedules
 from gendiff.diffusion.types import Batch
 from gendiff.networks import Autoencoder
-from gendiff.networks.autoencoder import LatentAutoencoder
+from gendiff.networks.images.autoencoder import LatentAutoencoder
 from gendiff.runs import ranges, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.ranges import Count, Distinct, Seed, Several

@@ -17,7 +17,7 @@ from gendiff.core.types import Loss, Params
 from gendiff.diffusion import latent
 from gendiff.diffusion.types import Batch
 from gendiff.networks import Autoencoder
-from gendiff.networks.autoencoder import LatentAutoencoder
+from gendiff.networks.images.autoencoder import LatentAutoencoder
 from gendiff.runs import devices, drawing, ranges, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder

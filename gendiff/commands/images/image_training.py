@@ -136,7 +136,7 @@ def unet(
 ) -> Model:
     """A class-conditional U-Net of config's `channels` and `blocks`, by default for digits. Its average is the one of config's `ema`.
 
-    convolution: "fast_backward" where samplers take gradients through the network (see gendiff/networks/convolution.py).
+    convolution: "fast_backward" where samplers take gradients through the network (see gendiff/networks/layers/convolution.py).
     dtype: that it computes in. second_time: whether it is told one. fields: of Model.
     """
     of: dict[str, Any] = {"shape": (8, 8, 1), "num_classes": digits.CLASSES, "levels": digits.LEVELS} | fields

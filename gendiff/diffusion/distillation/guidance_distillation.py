@@ -31,7 +31,7 @@ class GuidanceDistillationLoss(objectives.NetworkLoss):
 
     def __call__(self, params: Params, key: jax.Array, batch: Batch, teacher: Denoiser) -> tuple[Float[Array, ""], Metrics]:
         """The scalar and its metrics for one batch."""
-        from gendiff.networks.guidance_scale import GuidanceScale  # here, as it loads flax, which plain networks do without
+        from gendiff.networks.inputs.guidance_scale import GuidanceScale  # here, as it loads flax, which plain networks do without
 
         clean, condition = objectives.parts_of(batch)
         nothing = objectives.without_condition(condition, self.null)

@@ -31,7 +31,7 @@ class ShortcutLoss(objectives.NetworkLoss):
 
     def __call__(self, params: Params, key: jax.Array, batch: Batch, target: Params = None) -> tuple[Float[Array, ""], Metrics]:
         """The scalar and its metrics for one batch."""
-        from gendiff.networks.second_time import SecondTime  # the networks load Flax
+        from gendiff.networks.inputs.second_time import SecondTime  # the networks load Flax
 
         clean, condition = objectives.parts_of(batch)
         samples, own = clean.shape[0], self._own(clean.shape[0])

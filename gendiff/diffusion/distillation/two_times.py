@@ -47,7 +47,7 @@ class TwoTimeNetwork(TwoTimeDenoiser):
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level, cleaner: Level | None = None) -> Prediction:
         """The pair that carries x to `cleaner`, as `TwoTimeDenoiser` says."""
-        from gendiff.networks.second_time import SecondTime  # the networks load Flax
+        from gendiff.networks.inputs.second_time import SecondTime  # the networks load Flax
 
         second = SecondTime((level if cleaner is None else cleaner).t_for(x))
         return NetworkDenoiser(self.predict, self.parameterization, self.params, (*self.condition, second))(x, level)

@@ -14,7 +14,7 @@ from gendiff.diffusion import editing, inpainting
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.sampling import OnLevel, Sampler
 from gendiff.diffusion.types import Denoiser, Level, Predict
-from gendiff.networks.diagonal_gaussian import DiagonalGaussian
+from gendiff.networks.images.diagonal_gaussian import DiagonalGaussian
 from gendiff.pipelines.stable_diffusion import edits
 from gendiff.pipelines.stable_diffusion.edits import Edit
 

@@ -10,7 +10,7 @@ FORMER_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "t
 
 
 def residual(theirs: str, ours: str) -> tuple[Rule, ...]:
-    """Rules for a `ResnetBlock2D`, which is `networks.blocks.ResidualBlock`."""
+    """Rules for a `ResnetBlock2D`, which is `networks.blocks.residual_block.ResidualBlock`."""
     return (
         *norm(f"{theirs}.norm1", f"{ours}/norm_0"),
         *convolution(f"{theirs}.conv1", f"{ours}/convolution_0"),

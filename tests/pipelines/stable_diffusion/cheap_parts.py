@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff import diffusion, networks
-from gendiff.networks.diagonal_gaussian import DiagonalGaussian
+from gendiff.networks.images.diagonal_gaussian import DiagonalGaussian
 from gendiff.pipelines.stable_diffusion import LatentPipeline, Prompt, PromptPipeline, TextTowers
 
 FACTOR, SHAPE, LENGTH = 2, (2, 4, 3), 5

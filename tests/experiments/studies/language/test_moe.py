@@ -11,8 +11,8 @@ import pytest
 from experiments.language import moe
 from experiments.language.moe import ACTIVE, BALANCED, EXPERIMENT, FREE, TOTAL, Judged, RoutedLoss
 from gendiff.core.errors import ConfigError
-from gendiff.networks.language_model import Answer
-from gendiff.networks.routing import Routing
+from gendiff.networks.blocks.routing import Routing
+from gendiff.networks.texts.language_model import Answer
 from gendiff.runs import ranges
 
 FULL = EXPERIMENT.presets["full"]

@@ -9,7 +9,7 @@ import pytest
 from experiments.language import quantise, questions
 from experiments.language.quantise import BFLOAT16, COARSE, EXPERIMENT, FLOAT32, INT4, INT8, UNGROUPED, Reading, formats
 from gendiff.core.errors import ConfigError
-from gendiff.networks.language_model import Answer
+from gendiff.networks.texts.language_model import Answer
 from gendiff.weights import quantised
 
 CONFIG = dataclasses.replace(EXPERIMENT.presets["full"], seeds=(0, 1), piece=5, tokens=15, resamples=20, samples=100)

@@ -1,0 +1,1 @@
+"""Generators and critics, and what critics share."""

@@ -1,0 +1,157 @@
+"""The generator and critic of R3GAN: residual blocks with grouped convolutions, without any norm (Huang et al., 2024)."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gendiff.core import checks, packed
+from gendiff.core.types import ArrayLike
+from gendiff.networks.adversarial.critic import CriticHead
+from gendiff.networks.adversarial.generator import LabelledNoise
+from gendiff.networks.adversarial.pyramid import FIRST, GAIN, Pyramid, checked_classes, leaky
+from gendiff.networks.layers import Compute, dense, image_inputs, initializers, parameter
+from gendiff.networks.layers.convolution import GroupedConvolution
+from gendiff.networks.layers.embeddings import Label
+from gendiff.networks.layers.resampling import bilinear_double, bilinear_halve
+
+
+class R3GANBlock(nn.Module):
+    """x + contract(leaky(grouped(leaky(expand(x))))): two convolutions of single pixels around a grouped one of 3 × 3.
+
+    The last convolution starts at 0, so that a fresh block is its input. The others start smaller the more blocks the network has, by
+    blocks^(−1/4): then one step of the optimizer changes the network by as much whatever its depth is.
+
+    Args:
+        blocks: of the whole network.
+        expansion: channels inside of the block over those of its input.
+        group_width: channels of a group of the grouped convolution; divides the channels inside.
+        compute: how to compute.
+
+    References:
+        Huang et al., 2024, section 4.2; Zhang et al., 2019 (Fixup), section 3, for how it starts (from memory).
+    """
+
+    blocks: int
+    expansion: int
+    group_width: int
+    compute: Compute = Compute()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        """Add to x what the block computes."""
+        inside, gain = self.expansion * x.shape[-1], GAIN * self.blocks**-0.25
+        y = leaky(dense(inside, self.compute, "expand", gain=gain)(x))
+        y = leaky(GroupedConvolution(self.group_width, self.compute, gain, name="grouped")(y))
+        return x + dense(x.shape[-1], self.compute, "contract", zero=True, bias=False)(y)
+
+
+class R3GANPyramid(Pyramid):
+    """The fields that both networks have beside those of `Pyramid`.
+
+    Args:
+        blocks: residual blocks per size of maps.
+        expansion: channels inside of a block over those of its input.
+        group_width: channels of a group of the grouped convolutions; divides the channels inside of every block.
+    """
+
+    width: int = 32
+    blocks: int = 2
+    expansion: int = 2
+    group_width: int = 16
+
+    def _check(self) -> None:
+        super()._check()
+        for name in ("blocks", "expansion", "group_width"):
+            checks.integer(name, getattr(self, name), 1)
+
+    def _block(self, side: int, number: int, compute: Compute) -> R3GANBlock:
+        total = self.blocks * len(self._sides())
+        return R3GANBlock(total, self.expansion, self.group_width, compute, name=f"block_{side}_{number}")
+
+    def _basis(self, std: float, compute: Compute) -> Float[Array, "1 h w c"]:
+        """A learned map of 4 × 4 pixels."""
+        shape = (FIRST, FIRST, self._channels(FIRST))
+        return packed.as_array(parameter(self, "basis", initializers.normal(std), shape), compute.dtype)[None]
+
+
+class R3GANGenerator(R3GANPyramid):
+    """Noise to pictures: a learned map of 4 × 4 pixels, whose channels the noise weighs; blocks and bilinear doublings; a linear layer.
+
+    There is no norm and no function after the last layer. A fresh network is linear, as its blocks add 0. The label's vector stands beside
+    the noise, as in the paper.
+
+    The fields are those of `Pyramid`, and blocks, expansion and group_width as `R3GANPyramid` has them. The paper's network for 32 × 32
+    pixels has width = widest = 768 and 64 numbers of noise.
+
+    References:
+        Huang et al., 2024, section 4 and App. on architectures; their published code for filters and gains.
+    """
+
+    @nn.compact
+    def __call__(self, noise: Float[ArrayLike, "b d"], label: Label = None) -> Float[Array, "b h w c"]:
+        """Return pictures (b, size, size, image_channels) of any value, in the dtype of the noise.
+
+        Args:
+            noise: (b, d), standard normal by custom.
+            label: (b,) or (), for a network with classes.
+
+        Raises:
+            ValueError: for other shapes, labels or fields.
+            TypeError: for inputs of the wrong type.
+        """
+        self._check()
+        image_inputs.check_noise(noise)
+        labels, compute = checked_classes(label, self.num_classes, noise.shape[0]), self._compute(noise)
+        y = LabelledNoise(self.num_classes, compute, name="noise")(noise, labels)
+        y = self._basis(1.0, compute) * dense(self._channels(FIRST), compute, "input", bias=False)(y)[:, None, None, :]
+        for side in self._sides():
+            if side > FIRST:
+                if self._channels(side) != y.shape[-1]:
+                    y = dense(self._channels(side), compute, f"channels_{side}", bias=False)(y)
+                y = bilinear_double(y)
+            for number in range(self.blocks):
+                y = self._block(side, number, compute)(y)
+        return dense(self.image_channels, compute, "output", bias=False)(y).astype(noise.dtype)
+
+
+class R3GANCritic(R3GANPyramid):
+    """Pictures to logits: a linear layer, blocks and bilinear halvings, and a weighted sum over the last 4 × 4 pixels of each channel.
+
+    It is the mirror of `R3GANGenerator`, with no norm either. The paper's answer to a label is v_label · y alone; here w · y + b is added.
+
+    The fields are those of `Pyramid`, and blocks, expansion and group_width as `R3GANPyramid` has them.
+
+    Args:
+        features: what of the batch joins the last features: "none", as in the paper, "deviation" or "discrimination".
+
+    References:
+        Huang et al., 2024, section 4 and App. on architectures; their published code for filters and gains.
+    """
+
+    features: str = "none"
+
+    @nn.compact
+    def __call__(self, x: Float[ArrayLike, "b h w c"], label: Label = None) -> Float[Array, " b"]:
+        """Return a logit per picture, in the dtype of x.
+
+        Args:
+            x: (b, size, size, image_channels) pictures, in [-1, 1] by custom.
+            label: (b,) or (), for a network with classes.
+
+        Raises:
+            ValueError: for other shapes, labels or fields.
+            TypeError: for inputs of the wrong type.
+        """
+        self._check()
+        image_inputs.check_square(x, self.size, self.image_channels)
+        labels, compute = checked_classes(label, self.num_classes, x.shape[0]), self._compute(x)
+        y = dense(self._channels(self.size), compute, "input", bias=False)(jnp.asarray(x))
+        for side in reversed(self._sides()):
+            if side < self.size:
+                y = bilinear_halve(y)
+                if self._channels(side) != y.shape[-1]:
+                    y = dense(self._channels(side), compute, f"channels_{side}", bias=False)(y)
+            for number in range(self.blocks):
+                y = self._block(side, number, compute)(y)
+        y = jnp.sum(self._basis(1 / FIRST, compute) * y, (1, 2))
+        return CriticHead(self.features, self.num_classes, compute, name="head")(y, labels).astype(x.dtype)

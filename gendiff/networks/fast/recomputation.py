@@ -1,0 +1,56 @@
+"""Recomputation, which keeps little for the backward pass, and barriers, which keep XLA from computing one thing many times."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from gendiff.core import checks
+
+MOMENTS = "moments"
+"""The name of what `recomputed` keeps."""
+
+
+def recomputed(function: Callable[..., Any], static: tuple[int, ...] = ()) -> Callable[..., Any]:
+    """Return function(module, *arrays), of whose inside the backward pass keeps the moments of norms and computes the rest again.
+
+    For a norm or an activation and the layer that follows, which are large to keep and cheap to compute.
+
+    Args:
+        function: of a module and arrays.
+        static: which arguments are no arrays but names or settings, the module being 0.
+    """
+    policy = jax.checkpoint_policies.save_only_these_names(MOMENTS)
+    return nn.remat(function, static_argnums=static, policy=policy)  # type: ignore[return-value]
+
+
+def remat(module: Any, wanted: bool | str) -> Any:
+    """Return the class of a module, of whose inside the backward pass keeps what is `wanted` and computes the rest again.
+
+    Args:
+        module: a class.
+        wanted: False keeps all, True nothing, "products" what linear layers and convolutions give.
+
+    Raises:
+        ValueError: for any other text.
+    """
+    if isinstance(wanted, str):
+        checks.choice("remat", wanted, ("products",))
+        return nn.remat(module, policy=_is_product)
+    return nn.remat(module) if wanted else module
+
+
+def _is_product(primitive: Any, *_: Any, **parameters: Any) -> bool:
+    if primitive is jax.lax.dot_general_p:
+        return not any(parameters["dimension_numbers"][1])  # those of attention are as many as pairs of tokens
+    return primitive is jax.lax.conv_general_dilated_p
+
+
+def computed_once(*values: Any) -> tuple[Any, ...]:
+    """Return the values themselves, arrays or packed kernels. Inside of a loop over pixels, XLA would compute them again for each pixel.
+
+    A layer that shows its input and its kernel here touches the kernel only when the input is there. Devices that share kernels would
+    otherwise gather those of all layers at the start, and hold them until their turn comes.
+    """
+    return jax.lax.optimization_barrier(values)

@@ -1,0 +1,259 @@
+"""The diffusion transformer (Peebles & Xie, 2023) and its successors that read text (Esser et al., 2024): patches as tokens, adaLN-zero."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+from gendiff.core import checks, packed
+from gendiff.core.types import ArrayLike
+from gendiff.networks import fast
+from gendiff.networks.blocks.transformer import EPSILON, TransformerBlock
+from gendiff.networks.fast.kept_features import BlockChange
+from gendiff.networks.inputs.conditioning import Condition, check_fields, checked_conditions
+from gendiff.networks.inputs.text import SeenTokens, Text
+from gendiff.networks.layers import NORMS, Compute, dense, dtype_of, image_inputs, parameter
+from gendiff.networks.layers.embeddings import Embedding, grid_positions, grid_table
+from gendiff.networks.layers.rotary import Rotary
+
+
+class DiT(nn.Module):
+    """A network of images (b, h, w, c), whose height and width the patch divides; the output starts at 0.
+
+    `weights` loads the parameters of DiT, Stable Diffusion 3 and FLUX.1, which are settings of it.
+
+    Args:
+        patch: side of a token's square of pixels.
+        width: channels of a token, divisible by 4 and by heads.
+        depth: number of blocks.
+        heads: number of attention heads.
+        expansion: width of the MLPs over that of the tokens.
+        num_classes: the condition is then a label in 0 … num_classes − 1, or NO_LABEL. None: no condition.
+        out_channels: None for those of x.
+        dtype: of activations: "float32", "bfloat16", or None for that of x, at least float32. Parameters stay float32.
+        precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
+        attention_implementation: which of several equal implementations (see attention.py).
+        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear layers and
+            convolutions; both gather parameters that devices share late.
+        mlp_epsilon: what the norms before the MLPs add to a variance; elsewhere it is 1e-6.
+        frequency_shift: of the sinusoidal time, 0 or 1 (see embeddings.py).
+        text_channels: of the tokens of a `Text`, which is then a condition. None: no text.
+        pooled_channels: of its pooled encoding, which joins the time. None: it has none.
+        text_attention: "cross" lets the image look at the text after self-attention; "joint" makes the text a second stream with weights of
+            its own, and has one attention over both.
+        null_text: True: a text of which no token is there (NO_TEXT) is one learned token. False: there is nothing to look at.
+        image_size: whether an `ImageSize` is a condition; it joins the time. "score": one whose score stands in place of its target.
+        guidance: whether a `GuidanceScale` is a condition; it joins the time, and is without effect at first.
+        second_time: whether a `SecondTime` is a condition; it joins the time, and is without effect at first.
+        norm_heads: normalise each head's query and key by their root mean square.
+        own_attention: numbers of the blocks, from 0, in which the image also looks at itself alone; for text_attention = "joint".
+        single_depth: how many blocks follow in which image and text are one sequence with the same weights, and attention and MLP stand
+            side by side; for text_attention = "joint".
+        position_table: side of a square of learned positions, of which each image takes the middle. None: they are fixed sines and cosines.
+        rotary_channels: positions turn queries and keys, and nothing is added to the tokens. These are the channels of a head that each
+            coordinate turns, the last two for row and column. Every token stands at 0 in those before, and those of a text in all.
+        norm: of the tokens: "layer" or "rms".
+        activation: of the MLPs: "gelu_tanh", "gelu", "quick_gelu" or "silu".
+        gated: multiply the activation of one linear layer by another one (SwiGLU with "silu").
+        mlp_width: width of the MLPs. None: `expansion` says it.
+
+    References:
+        Peebles & Xie, 2023. Chen et al., 2023, section 2.3, for "cross"; Esser et al., 2024, section 4, for "joint", and section 5.3.2 for
+        normalised heads; the code of Stable Diffusion 3.5 for `own_attention` and of FLUX.1 for `single_depth`; Yao et al., 2025
+        (arXiv 2501.01423), section 4, for RMS norm, SwiGLU and rotary positions together (all from memory).
+    """
+
+    patch: int = 2
+    width: int = 384
+    depth: int = 12
+    heads: int = 6
+    expansion: int = 4
+    num_classes: int | None = None
+    out_channels: int | None = None
+    dtype: Any = None
+    precision: str | None = None
+    attention_implementation: str = "auto"
+    remat: bool | str = False
+    mlp_epsilon: float = EPSILON
+    frequency_shift: int = 0
+    text_channels: int | None = None
+    pooled_channels: int | None = None
+    text_attention: str = "cross"
+    null_text: bool = True
+    image_size: bool | str = False
+    guidance: bool = False
+    second_time: bool = False
+    norm_heads: bool = False
+    own_attention: tuple[int, ...] = ()
+    single_depth: int = 0
+    position_table: int | None = None
+    rotary_channels: tuple[int, ...] | None = None
+    norm: str = "layer"
+    activation: str = "gelu_tanh"
+    gated: bool = False
+    mlp_width: int | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], *condition: Condition
+    ) -> Float[Array, "b h w d"] | tuple[Float[Array, "b h w d"], BlockChange]:
+        """Predict from x, in the dtype of x. With a `BlockChange`, return what was predicted, and it.
+
+        Args:
+            x: (b, h, w, c) images.
+            t: (b,) one time per sample.
+            *condition: a label (b,) or (), a `Text`, an `ImageSize`, a `GuidanceScale` and a `SecondTime`, those that the fields name, in
+                any order, and a `BlockChange` or not. NO_LABEL and a text of which no token is there stand for nothing.
+
+        Raises:
+            ValueError: for inputs or fields against the rules above, and an image larger than the table of positions.
+            TypeError: for inputs of the wrong type.
+        """
+        self._check()
+        image_inputs.check(x, t, self.patch, "patch")
+        fields = self.num_classes, self.text_channels, self.pooled_channels, self.image_size, self.guidance, self.second_time
+        conditions = checked_conditions(condition, x.shape[0], *fields, takes=("block change",))
+        compute = Compute(dtype_of(self.dtype, x), self.precision, attention=self.attention_implementation, late=bool(self.remat))
+        if conditions.text is not None:
+            conditions = conditions._replace(text=SeenTokens(self.null_text, compute, name="text")(conditions.text))
+        embed = Embedding(256, self.width, self.num_classes, compute, self.frequency_shift, name="embedding")
+        told = conditions.label, conditions.added(compute.dtype), conditions.guidance, conditions.second_time
+        embedding = fast.silu(embed(jnp.asarray(t), *told))
+
+        rows, columns = x.shape[1] // self.patch, x.shape[2] // self.patch
+        y = dense(self.width, compute, "input")(patches(jnp.asarray(x).astype(compute.dtype), self.patch))
+        if self.rotary_channels is None:
+            y = y + self._added_positions(rows, columns, compute)[None]
+        y, change = self._blocks(y, (rows, columns), embedding, conditions.text, compute, conditions.change)
+
+        shift, scale = jnp.split(dense(2 * self.width, compute, "output_modulation", zero=True)(embedding), 2, -1)
+        y = NORMS[self.norm](compute, EPSILON, name="output_norm")(y, scale, shift)
+        y = dense(self.patch**2 * (self.out_channels or x.shape[-1]), compute, "output", zero=True)(y)
+        y = image(y, rows, columns, self.patch).astype(x.dtype)
+        return y if change is None else (y, change)
+
+    def _check(self) -> None:
+        for name in ("patch", "width", "depth", "heads", "expansion"):
+            checks.integer(name, getattr(self, name), 1)
+        for name in ("num_classes", "out_channels", "position_table", "mlp_width"):
+            if getattr(self, name) is not None:
+                checks.integer(name, getattr(self, name), 1)
+        checks.in_range("mlp_epsilon", self.mlp_epsilon, 0.0, float("inf"))
+        checks.choice("text_attention", self.text_attention, ("cross", "joint"))
+        check_fields(self.text_channels, self.pooled_channels)
+        checks.integer("single_depth", self.single_depth, 0)
+        for number in self.own_attention:
+            checks.integer("own_attention", number, 0, self.depth - 1)
+        for name in ("own_attention", "single_depth"):
+            value = getattr(self, name)
+            if value and (self.text_channels is None or self.text_attention != "joint"):
+                raise ValueError(f"{name} = {value} is for a text beside the image: it needs text_attention = 'joint' and text_channels")
+        if self.rotary_channels is not None:
+            if self.position_table is not None:
+                raise ValueError(f"position_table = {self.position_table} would add positions, and rotary_channels turn by them: give one")
+            if len(self.rotary_channels) < 2:
+                raise ValueError(f"rotary_channels = {self.rotary_channels} must be two numbers or more: the last are for row and column")
+
+    def _added_positions(self, rows: int, columns: int, compute: Compute) -> jax.Array:
+        """Those of the tokens (s, d): fixed ones, or the middle of the table."""
+        if self.position_table is None:
+            return jnp.asarray(grid_positions(rows, columns, self.width), compute.dtype)
+        side = self.position_table
+        if max(rows, columns) > side:
+            raise ValueError(f"an image of {rows} × {columns} patches is larger than the table of positions: position_table = {side}")
+        table = packed.as_array(parameter(self, "position", grid_table, (side**2, self.width)), compute.dtype)
+        top, left = (side - rows) // 2, (side - columns) // 2
+        return table.reshape(side, side, -1)[top : top + rows, left : left + columns].reshape(rows * columns, -1)
+
+    def _coordinates(self, batch: int, rows: int, columns: int, words: int) -> jax.Array | None:
+        """Where each token of the image and then of the text stands (b, p, axes), where that turns it."""
+        if self.rotary_channels is None:
+            return None
+        places = np.zeros((rows * columns + words, len(self.rotary_channels)), np.int32)
+        places[: rows * columns, -2:] = np.indices((rows, columns)).reshape(2, -1).T
+        return jnp.broadcast_to(jnp.asarray(places)[None], (batch, *places.shape))
+
+    def _blocks(
+        self, y: jax.Array, size: tuple[int, int], embedding: jax.Array, text: Text | None, compute: Compute, kept: BlockChange | None
+    ) -> tuple[jax.Array, BlockChange | None]:
+        """The tokens of the image after all blocks, and the change by those that are kept."""
+        tokens, total = self._streams(y, text, compute), self.depth + self.single_depth
+        run = self._runner(y, size, embedding, text, compute)
+        if kept is None:
+            for number in range(total):
+                tokens = run(number, tokens)
+        else:
+            kept = kept.checked(total)
+            for number in range(kept.first):
+                tokens = run(number, tokens)
+            before = tokens
+            if kept.change is None or self.is_initializing():
+                for number in range(kept.first, kept.last + 1):
+                    tokens = run(number, tokens)
+                kept = kept.of(self._as_after(kept.last, before), tokens)
+            else:
+                tokens = kept.added(self._as_after(kept.last, before))
+            for number in range(kept.last + 1, total):
+                tokens = run(number, tokens)
+        tokens = tokens[0] if isinstance(tokens, tuple) else tokens
+        return (tokens[:, : y.shape[1]] if self.single_depth else tokens), kept
+
+    def _streams(self, y: jax.Array, text: Text | None, compute: Compute) -> Any:
+        """What the first block is given: the tokens of the image, and for "joint" those of the text beside them."""
+        if text is None or self.text_attention == "cross":
+            return y
+        return y, dense(self.width, compute, "text_0")(text.tokens)
+
+    def _as_after(self, number: int, tokens: Any) -> Any:
+        """The tokens in the form that the block of this number gives them in."""
+        if isinstance(tokens, tuple) and number >= self.depth:
+            return jnp.concatenate(tokens, 1)
+        return tokens[: self._answers(number)] if isinstance(tokens, tuple) else tokens
+
+    def _answers(self, number: int) -> int | None:
+        """How many streams a block gives back: 1 for the last one of all, after which nothing looks at the text, and None for all."""
+        return 1 if number == self.depth - 1 and not self.single_depth else None
+
+    def _runner(self, y: jax.Array, size: tuple[int, int], embedding: jax.Array, text: Text | None, compute: Compute) -> Any:
+        """The function (number of a block, tokens) -> tokens."""
+
+        def block(name: str, number: int, **options: Any) -> Any:
+            build = fast.remat(TransformerBlock, self.remat)
+            own = {field: getattr(self, field) for field in ("norm_heads", "norm", "activation", "gated", "mlp_width")}
+            fields = own | {"rotary": Rotary(channels=self.rotary_channels)} | options
+            return build(self.heads, self.expansion, compute, self.mlp_epsilon, name=f"{name}_{number}", **fields)
+
+        words = text.tokens.shape[1] if text is not None and self.text_attention == "joint" else 0
+        places = self._coordinates(y.shape[0], *size, words)
+        if text is None:
+            return lambda number, y: block("block", number)(y, embedding, places)[0]
+        if self.text_attention == "cross":
+            read = dense(self.width, compute, "text_1")(fast.gelu(dense(self.width, compute, "text_0")(text.tokens)))
+            return lambda number, y: block("block", number)(y, embedding, places, None, None, read, text.mask)[0]
+        seen = jnp.concatenate([jnp.ones(y.shape[:2], bool), text.mask], 1)[:, None, None, :]
+
+        def run(number: int, tokens: Any) -> Any:
+            if number < self.depth:
+                options = {"answers": self._answers(number), "own_attention": number in self.own_attention}
+                return block("block", number, **options)(tokens, embedding, places, seen)[0]
+            both = jnp.concatenate(tokens, 1) if isinstance(tokens, tuple) else tokens
+            return block("single_block", number - self.depth, parallel=True)(both, embedding, places, seen)[0]
+
+        return run
+
+
+def patches(x: Float[Array, "b h w c"], patch: int) -> Float[Array, "b s p"]:
+    """Cut an image into its squares of patch × patch pixels, row by row."""
+    b, h, w, c = x.shape
+    x = x.reshape(b, h // patch, patch, w // patch, patch, c).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(b, (h // patch) * (w // patch), patch * patch * c)
+
+
+def image(tokens: Float[Array, "b s p"], rows: int, columns: int, patch: int) -> Float[Array, "b h w c"]:
+    """Invert `patches`."""
+    b = tokens.shape[0]
+    x = tokens.reshape(b, rows, columns, patch, patch, -1).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(b, rows * patch, columns * patch, x.shape[-1])

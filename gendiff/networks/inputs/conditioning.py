@@ -1,0 +1,139 @@
+"""What a network is told beside x and t. Each condition is recognised by its type, so that their order does not matter."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff.core import checks
+from gendiff.networks.fast.frame_cache import FrameCache
+from gendiff.networks.fast.kept_features import BlockChange, DeepFeatures, Kept
+from gendiff.networks.inputs import guidance_scale, image_size, second_time, text
+from gendiff.networks.inputs.control import Hint, Residuals
+from gendiff.networks.inputs.guidance_scale import GuidanceScale
+from gendiff.networks.inputs.image_size import ImageSize
+from gendiff.networks.inputs.second_time import SecondTime
+from gendiff.networks.inputs.text import Text
+from gendiff.networks.layers.embeddings import Label, checked_label
+
+Condition = Label | Text | ImageSize | GuidanceScale | SecondTime | Hint | Residuals | Kept | FrameCache
+"""A label (b,) or (), a Text, an ImageSize, a GuidanceScale or a SecondTime; a Hint for a ControlNet, and Residuals, its answer; what a
+network keeps for its next call. None is no condition."""
+KINDS: dict[type, str] = {
+    **{Text: "text", ImageSize: "size", GuidanceScale: "guidance scale", SecondTime: "second time"},
+    **{Hint: "hint", Residuals: "residuals", DeepFeatures: "deep features", BlockChange: "block change", FrameCache: "frame cache"},
+}
+REFUSALS = {
+    "hint": "a hint was given to a network that reads none: a ControlNet does, and controlnet.controlled joins it to its U-Net",
+    "residuals": "residuals were given to a network that adds none: a U-Net does",
+    "deep features": "deep features were given to a network that keeps none: a U-Net does",
+    "block change": "a block change was given to a network that keeps none: a DiT does",
+    "frame cache": "a frame cache was given to a network that keeps none: a VideoTransformer with attention='causal' does",
+}
+"""What only some networks are told -> why others refuse it."""
+
+
+class Conditions(NamedTuple):
+    """Those of one call, checked; None where the network has none of a kind."""
+
+    label: jax.Array | None
+    text: Text | None
+    size: ImageSize | None
+    guidance: jax.Array | None = None
+    second_time: jax.Array | None = None
+    hint: Hint | None = None
+    residuals: Residuals | None = None
+    deep: DeepFeatures | None = None
+    change: BlockChange | None = None
+    cache: FrameCache | None = None
+
+    def added(self, dtype: Any) -> jax.Array | None:
+        """What joins the time, (b, a): the pooled text, then the size of the image. None where there is neither."""
+        parts = [] if self.text is None or self.text.pooled is None else [jnp.asarray(self.text.pooled).astype(dtype)]
+        if self.size is not None:
+            parts.append(image_size.embedded(self.size, dtype).astype(dtype))
+        return jnp.concatenate(parts, -1) if parts else None
+
+
+def checked_conditions(
+    condition: tuple[Condition, ...],
+    batch: int,
+    num_classes: int | None,
+    text_channels: int | None,
+    pooled_channels: int | None,
+    wants_size: bool | str,
+    wants_guidance: bool = False,
+    wants_second_time: bool = False,
+    *,
+    takes: tuple[str, ...] = (),
+) -> Conditions:
+    """Sort the conditions by kind, and check them against the fields of the network.
+
+    Args:
+        condition: in any order, at most one of a kind.
+        batch: the number of samples.
+        num_classes: of labels, None for none.
+        text_channels: of the tokens of a text, None for no text.
+        pooled_channels: of its pooled encoding, None for none.
+        wants_size: whether there is a size of the image; "score" for one with a score in place of the target.
+        wants_guidance: whether there is a guidance scale.
+        wants_second_time: whether there is a second time.
+        takes: what else the network may be told, of REFUSALS. Whether that fits is not checked here.
+
+    Raises:
+        TypeError: for a condition of another type, and as `checked_label`, `checked_text`, `checked_scale` and
+            `checked_second_time` do.
+        ValueError: for two of one kind, for what the network does not take, and as `checked_label`, `checked_text`, `checked_size`,
+            `checked_scale` and `checked_second_time` do.
+    """
+    by_kind: dict[str, Any] = {}
+    for value in condition:
+        if value is None:
+            continue
+        kind = _kind(value)
+        if kind in by_kind:
+            raise ValueError(f"two conditions are each a {kind}: a network takes one of a kind")
+        by_kind[kind] = value
+    for kind, refusal in REFUSALS.items():
+        if kind in by_kind and kind not in takes:
+            raise ValueError(refusal)
+    return Conditions(
+        checked_label(by_kind.get("label"), num_classes, batch),
+        text.checked_text(by_kind.get("text"), text_channels, pooled_channels, batch),
+        image_size.checked_size(by_kind.get("size"), wants_size, batch),
+        guidance_scale.checked_scale(by_kind.get("guidance scale"), wants_guidance, batch),
+        second_time.checked_second_time(by_kind.get("second time"), wants_second_time, batch),
+        by_kind.get("hint"),
+        by_kind.get("residuals"),
+        by_kind.get("deep features"),
+        by_kind.get("block change"),
+        by_kind.get("frame cache"),
+    )
+
+
+def check_fields(text_channels: int | None, pooled_channels: int | None) -> None:
+    """Raise ValueError for channels below 1, and for those of a pooled encoding where there is no text."""
+    for name, value in (("text_channels", text_channels), ("pooled_channels", pooled_channels)):
+        if value is not None:
+            checks.integer(name, value, 1)
+    if pooled_channels is not None and text_channels is None:
+        raise ValueError(f"pooled_channels = {pooled_channels} is of a text, and the network has none: give its text_channels too")
+
+
+def _kind(value: Any) -> str:
+    for record, kind in KINDS.items():
+        if isinstance(value, record):
+            return kind
+    if not isinstance(value, jax.Array | np.ndarray | np.generic | int | float):
+        raise TypeError(
+            "a condition is a label, a networks.Text, an ImageSize, a GuidanceScale, a SecondTime or a networks.Hint, "
+            f"got {type(value).__name__}"
+        )
+    if jnp.result_type(value) == jnp.bool_:
+        raise TypeError("a label must hold integers, got booleans; NO_TEXT takes the place of a Text in with_condition, or as a null")
+    if np.ndim(value) > 1:
+        raise ValueError(
+            f"a condition has shape {np.shape(value)}: a label has shape () or (b,), and a text comes as networks.Text(tokens, mask)"
+        )
+    return "label"

