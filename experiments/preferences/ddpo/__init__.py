@@ -30,9 +30,7 @@ def gradient(reward: str) -> tuple[ClaimRow, ...]:
     """The claims of the policy gradient."""
     name, figure = f"{reward}: {DDPO}", FIGURES[reward]
     half = "half of nearly the best that is to be had; the rest is the price of learning from few samples"
-    float32 = "rounding of a density in float32"
     return (
-        claim(f"{reward}: first passes", "ratio", "<=", 1e-5, role="check", id=f"ratio-{reward}", reason=float32),
         claim(name, "share", ">=", 0.5, role="aim", id=f"share-{reward}", reason=half, **figure),
         claim(name, "drawn", ">=", 0.0, role="E22", id=f"drawn-{reward}", reason="one draw is worth four untaught ones", **figure),
     )
@@ -158,6 +156,13 @@ EXPERIMENT = Study(
                 "a402b00",
                 "The control of other rewards and that of pushed pictures are compared with the policy, no longer with thresholds.",
                 "Pushed pictures shared the threshold of the claim.",
+            ),
+            Change(
+                "2026-11-30",
+                "0ddb33b3",
+                "That a ratio on the first pass is 1 within 0.00001 is no claim any more. The numbers stay; the largest was 0.000024.",
+                "It is 1 by algebra, which a test holds in float64. In float32 two programs round a network differently, and 0.00001 had "
+                "no reason.",
             ),
         ),
     ),
