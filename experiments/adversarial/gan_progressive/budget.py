@@ -26,6 +26,8 @@ from gendiff.runs.run_folder import RunFolder
 from gendiff.training import sharding
 
 FILE = "step_seconds.json"
+FADING = 0.5
+"""Share of a stage during which its block fades in (Karras et al., 2018, App. A.1)."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class StepSeconds:
 def growth(config: Config, subject: str) -> Growth:
     """Equally many steps of each stage, as published, that cost as many operations as the direct training."""
     each = max(1, round(numbers(config, subject).flops / sum(stage_flops(config, subject))))
-    return growing.growth([each] * len(stage_flops(config, subject)), config.fading)
+    return growing.growth([each] * len(stage_flops(config, subject)), FADING)
 
 
 @functools.lru_cache(maxsize=4)
@@ -88,7 +90,7 @@ def measured(config: Config, folder: RunFolder, progress: Progress) -> StepSecon
     if not file.exists():
         with progress.phase("time steps"):
             works = dict(itertools.chain.from_iterable(_works(config, folder, subject) for subject in config.subjects))
-            json_files.write(file, StepSeconds(interleaving.timed(works, config.rounds, config.call_seconds)))
+            json_files.write(file, StepSeconds(interleaving.timed(works, config.rounds)))
     return read(folder)
 
 
@@ -112,7 +114,7 @@ def _works(config: Config, folder: RunFolder, subject: str) -> list[tuple[str, C
     works: list[tuple[str, Callable[[], Any]]] = []
     for stage in range(grown.stages):
         batch = pictures.batch(images, of.batch, 0, grown, sum(grown.steps[:stage]))
-        works.append((f"{subject} {stage}", _Turn(networks.programs(networks.trained_game(config, subject, stage), mesh), batch, mesh)))
+        works.append((f"{subject} {stage}", _turn(networks.programs(networks.trained_game(config, subject, stage), mesh), batch, mesh)))
     works.append((f"{subject} {DIFFUSION}", Rehearsal(**networks.denoising(config, folder, subject, images))))
     return works
 
@@ -122,13 +124,13 @@ def _part(config: Config, subject: str, method: str) -> str:
     return str(networks.last(config, subject)) if method == DIRECT else method
 
 
-class _Turn:
-    """One step after the other on a state that nothing keeps; calling it does one, and returns what to wait for."""
+def _turn(run: Any, batch: Any, mesh: jax.sharding.Mesh) -> Callable[[], Any]:
+    """Does one step after the other on a state that nothing keeps, and returns what to wait for."""
+    state, rows = sharding.replicate(run.fresh(jax.random.key(0)), mesh), sharding.shard(batch, mesh)
 
-    def __init__(self, run: Any, batch: Any, mesh: jax.sharding.Mesh) -> None:
-        self._step, self._batch = run.step, sharding.shard(batch, mesh)
-        self._state = sharding.replicate(run.fresh(jax.random.key(0)), mesh)
-
-    def __call__(self) -> Any:
-        self._state, metrics = self._step(self._state, self._batch)
+    def step() -> Any:
+        nonlocal state
+        state, metrics = run.step(state, rows)
         return metrics
+
+    return step

@@ -32,6 +32,8 @@ from gendiff.training.compile_step import INIT
 Shape = tuple[int, int, int]
 SEED = 1
 """Of the noise that samples are made from; training has its own seeds."""
+NOISE, EMA, TOGETHER = 64, 0.99, 50
+"""Numbers that a picture of a GAN is made from; decay of the averages that draw it; samples in one call."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,13 @@ def last(config: Config, subject: str) -> int:
 
 
 @functools.lru_cache(maxsize=32)
-def game(of: PictureNumbers, shape: Shape, ema: float, stage: int, convolution: str) -> Game:
+def game(of: PictureNumbers, shape: Shape, stage: int, convolution: str) -> Game:
     """One object for equal arguments, so that all seeds share its programs."""
     generator, critic = (each.clone(stage=stage, convolution=convolution) for each in _pair(of, shape))
-    generate, criticise, optimizer = networks.pure(generator), networks.pure(critic), _adam(of.learning_rate)
+    generate, criticise, optimizer = networks.pure(generator), networks.pure(critic), _adam()
     played = adversarial.make_step(
         *(generate, criticise, losses.non_saturating(), optimizer, optimizer),
-        noise=adversarial.normal_noise(of.noise),
+        noise=adversarial.normal_noise(NOISE),
         penalties=(penalties.r1(of.slopes_weight),) if of.slopes_weight else (),
     )
 
@@ -80,15 +82,15 @@ def game(of: PictureNumbers, shape: Shape, ema: float, stage: int, convolution: 
         return played(state, Batch(clean=real, condition=(batch.weight,)))
 
     def draw(params: Params, key: jax.Array, index: jax.Array, weight: jax.Array) -> jax.Array:
-        return generate(params, recipes.noise_at(key, index, of.noise), weight)
+        return generate(params, recipes.noise_at(key, index, NOISE), weight)
 
-    return Game(step, _fresh(of, shape, ema), draw)
+    return Game(step, _fresh(of, shape), draw)
 
 
 def trained_game(config: Config, subject: str, stage: int) -> Game:
     """With the convolution whose gradients a CPU computes fast."""
     convolution = "fast_backward" if jax.default_backend() == "cpu" else "direct"
-    return game(numbers(config, subject), shape(config, subject), config.ema, stage, convolution)
+    return game(numbers(config, subject), shape(config, subject), stage, convolution)
 
 
 def whole(config: Config, subject: str) -> Game:
@@ -99,7 +101,7 @@ def whole(config: Config, subject: str) -> Game:
 def flops(config: Config, subject: str, stage: int) -> float:
     """Operations of one step as XLA counts those of plain convolutions."""
     of, full = numbers(config, subject), shape(config, subject)
-    plain = game(of, full, config.ema, stage, "direct")
+    plain = game(of, full, stage, "direct")
     batch = Growing(np.zeros((of.batch, *full), np.float32), np.ones(of.batch, np.float32), np.zeros(of.batch, np.bool_))
     return program_costs.flops(jax.jit(plain.step).lower(jax.eval_shape(plain.fresh, jax.random.key(0)), batch))
 
@@ -116,11 +118,11 @@ def drawn(of: Game) -> Callable[..., jax.Array]:
     return devices.jit(of.draw)
 
 
-def generated(of: Game, params: Params, count: int, together: int, weight: float) -> np.ndarray:
+def generated(of: Game, params: Params, count: int, weight: float) -> np.ndarray:
     """`count` pictures of a stage, whatever the batches are that they are drawn in."""
     draw = functools.partial(drawn(of), params, jax.random.key(SEED), weight=jnp.float32(weight))
     index = np.arange(count, dtype=np.int32)
-    groups = drawing.stream(draw, [(None, (index,))], together=together)
+    groups = drawing.stream(draw, [(None, (index,))], together=min(TOGETHER, count))
     return drawing.finite(np.concatenate([part for _, _, part in groups]), "samples of a GAN")
 
 
@@ -147,8 +149,7 @@ def denoising(config: Config, folder: RunFolder, subject: str, images: np.ndarra
 
 def draws(config: Config, subject: str, progress: Progress) -> Draws:
     """Samples of the diffusion model in any number of steps up to the many."""
-    together = min(config.together, numbers(config, subject).samples)
-    return Draws(denoiser(config, subject), config.many, together, progress)
+    return Draws(denoiser(config, subject), config.many, min(TOGETHER, numbers(config, subject).samples), progress)
 
 
 def _pair(of: PictureNumbers, shape: Shape) -> tuple[networks.ProgressiveGenerator, networks.ProgressiveCritic]:
@@ -156,19 +157,19 @@ def _pair(of: PictureNumbers, shape: Shape) -> tuple[networks.ProgressiveGenerat
     return networks.ProgressiveGenerator(**fields), networks.ProgressiveCritic(**fields, features="deviation")
 
 
-def _adam(rate: float) -> optax.GradientTransformation:
-    """With the decays of Karras et al., 2018, App. A.1 (from memory)."""
-    return optax.adam(rate, b1=0.0, b2=0.99)
+def _adam() -> optax.GradientTransformation:
+    """That of Karras et al., 2018, App. A.1 (from memory)."""
+    return optax.adam(1e-3, b1=0.0, b2=0.99)
 
 
 @functools.lru_cache(maxsize=32)
-def _fresh(of: PictureNumbers, shape: Shape, ema: float) -> Callable[[jax.Array], AdversarialState]:
+def _fresh(of: PictureNumbers, shape: Shape) -> Callable[[jax.Array], AdversarialState]:
     """One object for all stages, so that they share its program."""
-    (generator, critic), optimizer = _pair(of, shape), _adam(of.learning_rate)
+    (generator, critic), optimizer = _pair(of, shape), _adam()
 
     def fresh(key: jax.Array) -> AdversarialState:
         generator_key, critic_key = jax.random.split(jax.random.fold_in(key, INIT))
-        drawn = networks.init(generator, generator_key, jnp.zeros((2, of.noise)))
-        return adversarial.start(drawn, networks.init(critic, critic_key, jnp.zeros((2, *shape))), optimizer, optimizer, key, (ema,))
+        drawn = networks.init(generator, generator_key, jnp.zeros((2, NOISE)))
+        return adversarial.start(drawn, networks.init(critic, critic_key, jnp.zeros((2, *shape))), optimizer, optimizer, key, (EMA,))
 
     return fresh

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,6 @@ import numpy as np
 
 from experiments.adversarial import samples_over_training
 from experiments.adversarial.gan_progressive import budget, networks, pictures
-from experiments.adversarial.gan_progressive.budget import StepSeconds
 from experiments.adversarial.gan_progressive.config import DIFFUSION, METHODS, PROGRESSIVE, Config, numbers, shape
 from experiments.diffusion.image_draws import Draws
 from gendiff.commands.images import image_training
@@ -18,6 +18,10 @@ from gendiff.core.types import Params
 from gendiff.runs import meshes, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
+
+StepsAt = Callable[[float], int]
+Parts = tuple[Callable[[float], Any], Callable[[Any, float], dict[str, np.ndarray]]]
+"""Of a training: to a share of it, and what is drawn there; see `samples_over_training.train`."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +37,17 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     times = budget.measured(config, folder, progress)
     for subject in config.subjects:
         progress.line(budget.planned(config, subject, times))
-        draws = networks.draws(config, subject, progress)
         for seed, method in itertools.product(config.seeds, METHODS):
             where = _drawn_place(folder, subject, method, seed)
             if samples_over_training.missing(where, config.shares):
                 progress.line(f"{subject}, {method}, seed {seed}")
-                kind: type[_Denoising] | type[_Playing] = _Denoising if method == DIFFUSION else _Playing
-                one = kind(config, folder, progress, subject, method, seed, times, draws)
-                samples_over_training.train(where, config.shares, one.advance, one.draw)
+                common = {"seed": seed, "folder": place(folder, subject, method), "progress": progress}
+                steps_at = functools.partial(budget.steps_at, config, subject, method, times=times)
+                if method == DIFFUSION:
+                    parts = _denoising(config, subject, common, steps_at, networks.draws(config, subject, progress))
+                else:
+                    parts = _playing(config, subject, method, common, steps_at)
+                samples_over_training.train(where, config.shares, *parts)
 
 
 def read(folder: RunFolder, subject: str, method: str, seed: int, share: float) -> Drawn:
@@ -55,7 +62,7 @@ def restore(config: Config, folder: RunFolder, subject: str, method: str, seed: 
     if method == DIFFUSION:
         return image_training.averaged(networks.denoiser(config, subject), where, seed)
     fresh = networks.whole(config, subject).fresh
-    return training_loop.restore_ema(lambda key: fresh(key).ema, where, seed=seed, decay=config.ema)
+    return training_loop.restore_ema(lambda key: fresh(key).ema, where, seed=seed, decay=networks.EMA)
 
 
 def place(folder: RunFolder, subject: str, method: str) -> RunFolder:
@@ -63,73 +70,44 @@ def place(folder: RunFolder, subject: str, method: str) -> RunFolder:
     return folder.inside(f"{subject}_{method}")
 
 
-@dataclass(frozen=True)
-class _One:
-    """The training of one seed."""
+def _denoising(config: Config, subject: str, common: dict[str, Any], steps_at: StepsAt, draws: Draws) -> Parts:
+    of, (images, _) = numbers(config, subject), pictures.load(config, subject)
+    common |= {"checkpoint_every": of.denoiser.checkpoint_every, "log_every": of.denoiser.log_every}
 
-    config: Config
-    folder: RunFolder
-    progress: Progress
-    subject: str
-    method: str
-    seed: int
-    times: StepSeconds
-    draws: Draws
+    def advance(share: float) -> Any:
+        return training_loop.train(**networks.denoising(config, common["folder"], subject, images), **common, steps=steps_at(share))
 
-    @property
-    def common(self) -> dict[str, Any]:
-        """Arguments of the training loop."""
-        where = place(self.folder, self.subject, self.method)
-        return {"seed": self.seed, "folder": where, "progress": self.progress}
-
-    def steps_at(self, share: float) -> int:
-        return budget.steps_at(self.config, self.subject, self.method, share, self.times)
-
-
-class _Denoising(_One):
-    def advance(self, share: float) -> Any:
-        images, _ = pictures.load(self.config, self.subject)
-        of = numbers(self.config, self.subject).denoiser
-        every: dict[str, Any] = {"checkpoint_every": of.checkpoint_every, "log_every": of.log_every}
-        named = networks.denoising(self.config, self.folder, self.subject, images)
-        return training_loop.train(**named, **self.common, **every, steps=self.steps_at(share))
-
-    def draw(self, state: Any, share: float) -> dict[str, np.ndarray]:
-        config, count = self.config, numbers(self.config, self.subject).samples
-        few = self.draws(f"{self.subject}, {config.few} steps", state.ema, count, steps=config.few)
-        many = self.draws(f"{self.subject}, {config.many} steps", state.ema, count) if share == 1 else few[:0]
+    def draw(state: Any, share: float) -> dict[str, np.ndarray]:
+        few = draws(f"{subject}, {config.few} steps", state.ema, of.samples, steps=config.few)
+        many = draws(f"{subject}, {config.many} steps", state.ema, of.samples) if share == 1 else few[:0]
         return {"samples": pictures.stored(few), "many": pictures.stored(many)}
 
+    return advance, draw
 
-class _Playing(_One):
-    def advance(self, share: float) -> Any:
+
+def _playing(config: Config, subject: str, method: str, common: dict[str, Any], steps_at: StepsAt) -> Parts:
+    grown = budget.growth(config, subject) if method == PROGRESSIVE else None
+    of, (images, _), last = numbers(config, subject), pictures.load(config, subject), networks.last(config, subject)
+    data = functools.partial(pictures.batch, images, of.batch, common["seed"], grown)
+
+    def advance(share: float) -> Any:
         """Through all stages as far as that share, each by a program of its own, from the newest checkpoint."""
-        grown = budget.growth(self.config, self.subject) if self.method == PROGRESSIVE else None
-        images, _ = pictures.load(self.config, self.subject)
-        data = functools.partial(pictures.batch, images, numbers(self.config, self.subject).batch, self.seed, grown)
-        target, common, mesh = self.steps_at(share), self.common, meshes.build(self.folder.mesh, ())
-        stages = [networks.last(self.config, self.subject)] if grown is None else range(grown.stages)
-        parts = list(zip(stages, [target] if grown is None else itertools.accumulate(grown.steps), strict=True))
-        every: dict[str, Any] = {"checkpoint_every": self.config.checkpoint_every, "log_every": self.config.log_every}
-        done = _done(common["folder"], self.seed)
-        needed = [(stage, end) for stage, end in parts if end > done or end >= target]
-        for stage, end in needed:
-            run = networks.programs(networks.trained_game(self.config, self.subject, stage), mesh)
-            state = training_loop.train(run, data, **common, **every, steps=min(end, target))
+        target, done, mesh = steps_at(share), _done(common["folder"], common["seed"]), meshes.build(common["folder"].mesh, ())
+        parts = [(last, target)] if grown is None else enumerate(itertools.accumulate(grown.steps))
+        for stage, end in parts:
+            if end > done or end >= target:
+                program = networks.programs(networks.trained_game(config, subject, stage), mesh)
+                state = training_loop.train(program, data, **common, steps=min(end, target))
             if end >= target:
-                break
-        return state
+                return state
 
-    def draw(self, state: Any, share: float) -> dict[str, np.ndarray]:
-        config, of = self.config, numbers(self.config, self.subject)
-        stage, weight = networks.last(config, self.subject), 1.0
-        if self.method == PROGRESSIVE:
-            stage, weight = budget.growth(config, self.subject).at(int(state.step) - 1)
-        drawn = networks.generated(
-            networks.trained_game(config, self.subject, stage), state.ema, of.samples, min(config.together, of.samples), weight
-        )
-        images = pictures.stored(pictures.enlarged(drawn, shape(config, self.subject)[0]))
+    def draw(state: Any, share: float) -> dict[str, np.ndarray]:
+        stage, weight = (last, 1.0) if grown is None else grown.at(int(state.step) - 1)
+        images = networks.generated(networks.trained_game(config, subject, stage), state.ema, of.samples, weight)
+        images = pictures.stored(pictures.enlarged(images, shape(config, subject)[0]))
         return {"samples": images, "many": images[:0]}
+
+    return advance, draw
 
 
 def _done(folder: RunFolder, seed: int) -> int:
