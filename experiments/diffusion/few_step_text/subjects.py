@@ -16,8 +16,8 @@ import numpy as np
 from experiments.diffusion import captioned_emoji, encoded_captions, few_evaluations, scenes, text_to_image
 from experiments.diffusion.encoded_captions import Encoded
 from experiments.diffusion.few_step_text.config import EMOJI, SHAPES, Config, Guiding
+from experiments.diffusion.text_to_image import drawings as emoji_sets
 from experiments.diffusion.text_to_image import sets
-from experiments.diffusion.text_to_image.drawings import answers
 from gendiff.commands.images import image_features
 from gendiff.commands.images.image_coding import Coder
 from gendiff.commands.images.image_features import FeatureOptions, Judging
@@ -75,7 +75,7 @@ class Subject:
 
     def shown(self, count: int) -> np.ndarray:
         """Which of the captions figures show."""
-        return answers.shown_rows(len(self.captions), count)
+        return emoji_sets.shown_rows(len(self.captions), count)
 
 
 def opened(config: Config, name: str, progress: Progress) -> Subject:
@@ -129,9 +129,9 @@ def _of_drawings(config: Config, given: Trained, progress: Progress) -> Subject:
     resolution = given.resolution
     assert normalisation is not None and resolution is not None  # of a network of latents that is committed
     training, held_out = captioned_emoji.load(drawings)
-    others, asked, _ = answers.chosen(training, held_out, config.pictures)
+    others, asked, _ = emoji_sets.chosen(training, held_out, config.pictures)
     coder = Coder(networks.autoencoder(drawings, normalisation), drawings.together, progress)
-    likeness = answers.likeness("classifier" if config.features == "classifier" else "squares")
+    likeness = emoji_sets.likeness("classifier" if config.features == "classifier" else "squares")
     first, judged = training.images[: drawings.together], set(asked.captions)
     rest = training.rows([row for row, caption in enumerate(training.captions) if caption not in judged])
     written = captioned_emoji.written(rest, drawings.keywords)
@@ -143,10 +143,10 @@ def _of_drawings(config: Config, given: Trained, progress: Progress) -> Subject:
         params=given.params["network"],
         guiding=config.emoji,
         captions=asked.captions,
-        others=others.rows(answers.shown_rows(len(others), config.learn_batch)).captions,
+        others=others.rows(emoji_sets.shown_rows(len(others), config.learn_batch)).captions,
         taught=lambda count: tuple(itertools.islice(itertools.cycle(written), count)),
         decode=functools.partial(coder.decode, params),
-        adherence=lambda images: answers.retrieved(images, asked.images, min(CANDIDATES, len(asked)), likeness),
+        adherence=lambda images: emoji_sets.retrieved(images, asked.images, min(CANDIDATES, len(asked)), likeness),
         real=measured(config.features, training.images[: config.real]),
         floor=measured(config.features, held_out.images[: config.pictures]),
         mean=training.images.mean(axis=0),

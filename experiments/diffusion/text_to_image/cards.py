@@ -9,14 +9,13 @@ from gendiff.commands.text_to_image.config import Config
 from gendiff.commands.text_to_image.published import About
 from gendiff.runs.reporting import json_files, model_cards, results
 from gendiff.runs.reporting.results import Results
-from gendiff.runs.reporting.verdicts import Claim
 from gendiff.weights import files
 
 MEASURED: Mapping[str, tuple[str, ...]] = {
-    networks.FROZEN: ("accurate", "rising", "less_diverse", "oversaturated"),
-    networks.EMOJI: ("retrieved", "retrieved_unseen", "copies", "colour_follows", "decoded_retrieved"),
+    networks.FROZEN: ("held-out", "held-out-rising", "less-diverse", "oversaturated-clipped", "oversaturated-contrast"),
+    networks.EMOJI: ("emoji-retrieved", "emoji-retrieved-unseen", "emoji-copies", "emoji-colour-follows", "emoji-decoded"),
 }
-"""Thresholds of the claims that are about each network."""
+"""The claims that are about each network."""
 LIMITS: Mapping[str, tuple[str, ...]] = {
     networks.FROZEN: (
         "It draws one or two shapes of few colours, two sizes and four places, and nothing else.",
@@ -56,7 +55,7 @@ def card(file: Path, outcome: Results) -> str:
         _TEMPLATE,
         file,
         about,
-        _about(outcome, about),
+        [claim for claim in outcome.claims if claim.id in MEASURED[about.name]],
         counts={part: f"{count:,}" for part, count in counts.items()},
         changed=f"{about.changed:.2g}",
         bound=f"{published.BOUND:.2g}",
@@ -94,8 +93,3 @@ def _trained(learning: Learning) -> str:
     if learning.optimizer == "muon":
         rate = f"Muon with learning rate {learning.muon_learning_rate:g} and AdamW with {learning.learning_rate:g}"
     return f"{learning.train_steps} steps of {learning.batch} pictures, {rate}{dropped}, averaged parameters"
-
-
-def _about(outcome: Results, about: About) -> list[Claim]:
-    """The claims about this network."""
-    return [claim for claim in outcome.claims if claim.threshold_name in MEASURED[about.name]]

@@ -1,91 +1,137 @@
-"""What the text-to-image experiment shows: curves against the scale, pictures of prompts, a gallery under sliders, and tables."""
+"""What the text-to-image study shows: curves against the scale, pictures of prompts and drawings, and galleries under sliders."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from experiments.diffusion import sweeps
+from experiments.diffusion.captioned_emoji import COLOURS, GALLERY
 from experiments.diffusion.sweeps import Sweep
-from experiments.diffusion.text_to_image import failures
-from experiments.diffusion.text_to_image.sets import Answers, DrawnSets
-from gendiff.commands.text_to_image.config import Config
+from experiments.diffusion.text_to_image import drawings, sets
+from experiments.diffusion.text_to_image.drawings import SEEN, UNSEEN
+from gendiff.data import emoji
 from gendiff.runs.reporting import figures as draw
-from gendiff.runs.reporting import intervals
-from gendiff.runs.reporting.results import Axis, Cell, Explorer, Figure, Table
+from gendiff.runs.reporting.results import Axis, Explorer, Figure
 from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.study import Measurements
 
 NAMES: Mapping[str, str] = {
     "accuracy": "shown exactly",
     "vendi": "Vendi score of one prompt",
+    "retrieved": "most like own drawing",
     "clipped": "clipped fraction",
     "contrast": "RMS contrast",
 }
 """Every measure, and what figures and tables call it."""
+NEAREST = 8
+"""Pictures beside their nearest training drawings."""
 PALETTE = 128
-"""Colours of the gallery's file."""
-_X = "guidance scale w"
+"""Colours of the galleries' files."""
 
 
-def figures(config: Config, folder: RunFolder, drawn: DrawnSets) -> tuple[Figure, ...]:
-    """Curves and pictures, left in the folder."""
-    held_out = Sweep(drawn.held_out.sweep.scales, {**drawn.held_out.sweep.tables, **drawn.diversity.tables})
-    caption = "Every measure against the guidance scale; bands reach from the least to the largest seed."
-    curves = sweeps.curves(NAMES, folder, "curves", caption, {"held out": held_out, "seen": drawn.seen.sweep}, _X)
-    of_encoder = {"frozen": drawn.held_out.sweep.seed(0), "from scratch": drawn.scratch_held_out.sweep, "shuffled": drawn.shuffled.sweep}
-    names = {"accuracy": "held-out prompts shown exactly"}
-    encoders = sweeps.curves(names, folder, "encoders", "The encoder, and what its captions say; the first seed.", of_encoder, _X)
-    count, scales = drawn.shown.shape[1], ", ".join(f"{scale:g}" for scale in config.scales)
-    caption = f"One held-out prompt per column, one guidance scale per row: w = {scales}. {_listed(drawn, count)}"
-    rows, heads = [f"w = {scale:g}" for scale in config.scales], [str(number + 1) for number in range(count)]
-    return curves, encoders, draw.grid(np.concatenate(drawn.shown), count, folder.figure("pictures"), caption, rows=rows, heads=heads)
+def curves(measured: Measurements, folder: RunFolder) -> Figure:
+    """Of scenes, every measure."""
+    arrays = _arrays(measured, "judged")
+    sweep, of_seen = arrays["of"][sets.HELD_OUT].sweep, arrays["of"][sets.SEEN].sweep
+    held_out = Sweep(sweep.scales, {**sweep.tables, **arrays["diversity"].tables})
+    return _curves("curves", "Every measure against the guidance scale", {"held out": held_out, "seen": of_seen}, folder)
 
 
-def explorers(config: Config, folder: RunFolder, drawn: DrawnSets, best: int) -> tuple[Explorer, ...]:
+def encoders(measured: Measurements, folder: RunFolder) -> Figure:
+    """Of scenes, by encoder."""
+    drawn = _arrays(measured, "judged")["of"]
+    of = {"frozen": drawn[sets.HELD_OUT].sweep.seed(0), "from scratch": drawn[sets.SCRATCH].sweep, "shuffled": drawn[sets.SHUFFLED].sweep}
+    names, caption = {"accuracy": "held-out prompts shown exactly"}, "The encoder, and what its captions say; the first seed."
+    return sweeps.curves(names, folder, "encoders", caption, of, "guidance scale w")
+
+
+def pictures(measured: Measurements, folder: RunFolder) -> Figure:
+    """Of scenes, one guidance scale per row."""
+    arrays = _arrays(measured, "judged")
+    held_out, shown = arrays["of"][sets.HELD_OUT], arrays["shown"]
+    count, scales = shown.shape[1], held_out.sweep.scales
+    listed = _listed(held_out.prompts.captions[:count])
+    caption = f"One held-out prompt per column, one guidance scale per row: w = {_scales(scales)}. {listed}"
+    rows, heads = [f"w = {scale:g}" for scale in scales], [str(number + 1) for number in range(count)]
+    return draw.grid(np.concatenate(shown), count, folder.figure("pictures"), caption, rows=rows, heads=heads)
+
+
+def gallery(measured: Measurements, folder: RunFolder) -> Explorer:
     """Held-out prompts under sliders for guidance and steps."""
-    axes = (Axis("guidance", config.scales), Axis("steps", config.explored_steps))
-    caption = f"Held-out prompts from the same noise. {_listed(drawn, drawn.explored.shape[2])}"
-    place, start = folder.figure("gallery"), (best, len(config.explored_steps) - 1)
-    return (draw.explorer(drawn.explored, axes, place, caption, start=start, columns=4, colours=PALETTE),)
+    arrays = _arrays(measured, "judged")
+    held_out, count = arrays["of"][sets.HELD_OUT], arrays["explored"].shape[2]
+    caption = f"Held-out prompts from the same noise. {_listed(held_out.prompts.captions[:count])}"
+    return _gallery("gallery", caption, held_out.sweep.scales, arrays["of"][sets.SEEN].best, arrays, folder)
 
 
-def tables(config: Config, drawn: DrawnSets, best: int) -> tuple[Table, ...]:
-    """Every number that the experiment found."""
-    scale = f"w = {config.scales[best]:g}"
-    same = {"frozen MiniLM, held out": drawn.held_out, "frozen MiniLM, seen": drawn.seen}
-    own = {"from scratch, held out": drawn.scratch_held_out, "from scratch, seen": drawn.scratch_seen}
-    missed = {name: _failures(answers, best) for name, answers in (same | own).items()}
-    missed["shuffled captions, held out"] = _failures(drawn.shuffled, drawn.shuffled.best)
-    title = f"How pictures miss their prompt at {scale}: share of all pictures (shuffled captions at their own best scale)"
-    note = (
-        "A picture may have several of the last three. Those and swapped colours are counted where all objects stand where they were asked."
+def emoji_asked(name: str, file: str, measured: Measurements, folder: RunFolder) -> Figure:
+    """The drawings whose captions were asked for above what was drawn, one guidance scale per row."""
+    arrays = _arrays(measured, "emoji")
+    asked, scales, shown = arrays["asked"][name], arrays["swept"][name].scales, arrays["shown"][name]
+    rows = drawings.shown_rows(len(asked), shown.shape[1])
+    heads = [asked.captions[row] for row in rows]
+    listed = f"{_listed(heads)} {emoji.ATTRIBUTION}."
+    caption = f"Emoji, {name}: above the drawings, below one guidance scale per row, w = {_scales(scales)}. {listed}"
+    names = ["drawings", *(f"w = {scale:g}" for scale in scales)]
+    images = np.concatenate([asked.images[rows], *shown])
+    return draw.grid(images, len(rows), folder.figure(file), caption, rows=names, heads=heads, colours=256)
+
+
+def emoji_combinations(measured: Measurements, folder: RunFolder) -> Figure:
+    """Pairs of pictures from the same noise: without the colour, and with it."""
+    prompts, pairs = _arrays(measured, "emoji")["combinations"]
+    count = min(3 * len(COLOURS), len(prompts))
+    images = pairs[:, :count].swapaxes(0, 1).reshape(-1, *pairs.shape[2:])
+    listed = _listed(prompts[:count])
+    caption = f"Emoji, combinations that no caption has: left without the colour, right with it. {listed}"
+    return draw.grid(images, 2 * len(COLOURS), folder.figure("emoji_combinations"), caption)
+
+
+def emoji_nearest(measured: Measurements, folder: RunFolder) -> Figure:
+    """The pictures of held-out captions that stand out most as copies."""
+    arrays = _arrays(measured, "emoji")
+    report, training = arrays["copies"], arrays["training"].images
+    order = np.argsort(report.ratios, kind="stable")[:NEAREST]
+    beside = np.stack([arrays["unseen"][order], *(training[report.nearest[order, place]] for place in range(2))], axis=1)
+    count, captions = f"{len(report.copies)} of {len(report.ratios)}", arrays["asked"][UNSEEN].captions
+    caption = (
+        "Emoji, held-out captions: the pictures that stand out most as copies; right of each its two nearest training drawings. "
+        f"{count} are near-copies. {_listed([captions[row] for row in order])}"
     )
-    shares = Table(title, ("of", *failures.KINDS), tuple((name, *row) for name, row in missed.items()), note=note)
-    return (_sweeps(same | own | {"shuffled captions": drawn.shuffled, "not trained": drawn.untrained}), _diversity(drawn), shares)
+    return draw.grid(beside.reshape(-1, *beside.shape[2:]), 6, folder.figure("emoji_nearest"), caption)
 
 
-def _sweeps(answers: Mapping[str, Answers]) -> Table:
-    rows: list[tuple[Cell, ...]] = []
-    for name, of in answers.items():
-        for place, scale in enumerate(of.sweep.scales):
-            rows.append((name, scale, *(_mean(of.sweep, measure, place) for measure in ("accuracy", "clipped", "contrast"))))
-    return Table("By guidance scale, mean over the seeds", ("of", "w", NAMES["accuracy"], NAMES["clipped"], NAMES["contrast"]), tuple(rows))
+def emoji_curves(measured: Measurements, folder: RunFolder) -> Figure:
+    """Of emoji, every measure."""
+    of = {name: _arrays(measured, "emoji")["swept"][name] for name in (SEEN, UNSEEN)}
+    return _curves("emoji_curves", "Emoji: every measure against the guidance scale", of, folder)
 
 
-def _diversity(drawn: DrawnSets) -> Table:
-    rows = tuple((scale, _mean(drawn.diversity, "vendi", place)) for place, scale in enumerate(drawn.diversity.scales))
-    return Table("Diversity of the pictures of one held-out prompt", ("w", NAMES["vendi"]), rows)
+def emoji_gallery(measured: Measurements, folder: RunFolder) -> Explorer:
+    """Prompts that are no captions, under sliders for guidance and steps."""
+    arrays = _arrays(measured, "emoji")
+    scales, best = arrays["swept"][SEEN].scales, drawings.place(arrays["swept"])
+    return _gallery("emoji_gallery", f"Emoji from the same noise: {_listed(GALLERY)}", scales, best, arrays, folder)
 
 
-def _mean(sweep: Sweep, measure: str, place: int) -> Cell:
-    """With the interval of a bootstrap of rows, which are the same prompts for every seed."""
-    return intervals.interval(np.mean, np.mean([table[place] for table in sweep.tables[measure]], axis=0))
+def _arrays(measured: Measurements, group: str) -> Mapping[str, Any]:
+    return next(each.arrays for each in measured if each.group == group and each.arrays)
 
 
-def _failures(answers: Answers, place: int) -> list[Cell]:
-    """Of each kind the share, a mean over the seeds."""
-    found = [failures.kinds(readings[place], answers.prompts.attributes) for readings in answers.readings]
-    return [float(np.mean([of[kind].mean() for of in found])) for kind in failures.KINDS]
+def _gallery(file: str, caption: str, scales: tuple[float, ...], best: int, arrays: Mapping[str, Any], folder: RunFolder) -> Explorer:
+    axes, start = (Axis("guidance", scales), Axis("steps", arrays["steps"])), (best, len(arrays["steps"]) - 1)
+    return draw.explorer(arrays["explored"], axes, folder.figure(file), caption, start=start, columns=4, colours=PALETTE)
 
 
-def _listed(drawn: DrawnSets, count: int) -> str:
-    return "; ".join(f"{number}: {text}" for number, text in enumerate(drawn.held_out.prompts.captions[:count], 1)) + "."
+def _curves(file: str, caption: str, of: Mapping[str, Sweep], folder: RunFolder) -> Figure:
+    names = {measure: title for measure, title in NAMES.items() if any(measure in sweep.tables for sweep in of.values())}
+    return sweeps.curves(names, folder, file, f"{caption}; bands reach from the least to the largest seed.", of, "guidance scale w")
+
+
+def _scales(scales: Sequence[float]) -> str:
+    return ", ".join(f"{scale:g}" for scale in scales)
+
+
+def _listed(captions: Sequence[str]) -> str:
+    return "; ".join(f"{number}: {text}" for number, text in enumerate(captions, 1)) + "."

@@ -7,7 +7,6 @@ import numpy as np
 
 from experiments.diffusion import captioned_emoji, encoded_captions, scenes
 from experiments.diffusion.text_to_image import sets, train
-from experiments.diffusion.text_to_image.draws import CaptionDraws
 from gendiff.commands.images.image_coding import Coder
 from gendiff.commands.text_to_image import networks, published, texts
 from gendiff.commands.text_to_image.config import Config
@@ -54,7 +53,7 @@ def drawings(config: Config, folder: RunFolder, scale: float, progress: Progress
     _, normalisation = train.restore_autoencoder(config, folder)
     coder = Coder(networks.autoencoder(numbers, normalisation), numbers.together, quiet)
     encode = functools.partial(encoded_captions.frozen, progress=quiet)
-    draws = CaptionDraws(networks.model(config, networks.EMOJI), encode, config.sampling_steps, numbers.together, quiet)
+    draws = train.draws(networks.model(config, networks.EMOJI), encode, config.sampling_steps, numbers.together, quiet)
     captions = captioned_emoji.load(numbers)[0].captions[: numbers.together]
 
     def draw(params: dict[str, Params]) -> np.ndarray:

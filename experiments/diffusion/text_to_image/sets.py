@@ -1,8 +1,9 @@
-"""Every set of pictures of the text-to-image experiment, drawn and read: what the claims, tables and figures are made of."""
+"""Every set of pictures of scenes, drawn and read, and what is measured of them."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,8 +12,7 @@ from experiments.diffusion import scenes, sweeps
 from experiments.diffusion.encoded_captions import Encoded
 from experiments.diffusion.scenes import Prompts
 from experiments.diffusion.sweeps import Rows, Sweep
-from experiments.diffusion.text_to_image import train
-from experiments.diffusion.text_to_image.draws import CaptionDraws
+from experiments.diffusion.text_to_image import failures, train
 from gendiff.commands.images import image_coding, image_training
 from gendiff.commands.text_to_image import networks, texts
 from gendiff.commands.text_to_image.config import Config, Drawings
@@ -22,7 +22,18 @@ from gendiff.data import rendering, shapes_oracle
 from gendiff.metrics import features, saturation, vendi
 from gendiff.runs import ranges
 from gendiff.runs.progress import Progress
+from gendiff.runs.reporting import intervals, trends
+from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.verdicts import Number
 from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.study import Measured
+
+FROZEN, HELD_OUT, SEEN = "frozen MiniLM", "frozen MiniLM, held out", "frozen MiniLM, seen"
+SCRATCH, SCRATCH_SEEN = "from scratch, held out", "from scratch, seen"
+SHUFFLED, UNTRAINED = "shuffled captions", "not trained"
+RISING, DIVERSITY = "shown exactly, up to the best scale", "Vendi score of one prompt"
+CLIPPED, CONTRAST = "clipped fraction", "RMS contrast"
+"""Measures whose trend with the guidance scale is judged."""
 
 
 def check(config: Config) -> None:
@@ -65,49 +76,77 @@ class Answers:
         return int(np.argmax(self.sweep.means()["accuracy"]))
 
 
-@dataclass(frozen=True)
-class DrawnSets:
-    """held_out, seen: of the networks with the frozen encoder. scratch_held_out, scratch_seen: of the one with its own. shuffled,
-    untrained: controls, of held-out prompts. diversity: Vendi scores of repeated prompts. shown: (scales, n, h, w, c) of the first seed.
-    explored: (scales, steps, n, h, w, c).
-    """
-
-    held_out: Answers
-    seen: Answers
-    scratch_held_out: Answers
-    scratch_seen: Answers
-    shuffled: Answers
-    untrained: Answers
-    diversity: Sweep
-    shown: np.ndarray
-    explored: np.ndarray
-
-
-def draw(config: Config, folder: RunFolder, progress: Progress) -> DrawnSets:
+def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
     """From the checkpoints of the folder."""
     unseen, seen = (scenes.prompts(config.prompts, held_out=held_out) for held_out in (True, False))
-    first = config.seeds[:1]
+    first, strong = config.seeds[:1], config.scales[1:]
 
-    def restored(name: str, seeds: Sequence[int]) -> dict[int, Params]:
+    def restored(name: str, seeds: Sequence[int] = first) -> dict[int, Params]:
         return {seed: train.restore(config, folder, name, seed) for seed in seeds}
 
     with progress.phase("sample"):
         draws = SceneDraws(config, networks.FROZEN, progress)
         frozen = restored(networks.FROZEN, config.seeds)
         held_out, shown = draws.answers("held out", frozen, unseen)
-        of_seen, _ = draws.answers("seen", frozen, seen)
+        of = {HELD_OUT: held_out, SEEN: draws.answers("seen", frozen, seen)[0]}
         diversity = draws.diversity(frozen, unseen.repeated(config.repeated, config.repeats))
-        explored = draws.explored(frozen[first[0]], unseen)
-        strong = config.scales[1:]
-        shuffled, _ = draws.answers("shuffled captions", restored(networks.SHUFFLED, first), unseen, strong)
+        few = unseen.repeated(config.shown, 1)
+        explored = [
+            [draws(f"{steps} steps", frozen[first[0]], few, scale, steps) for steps in config.explored_steps] for scale in config.scales
+        ]
+        shuffled = draws.answers("shuffled captions", restored(networks.SHUFFLED), unseen, strong)[0]
         raw = {first[0]: networks.model(config).init(jax.random.key(first[0]))}
-        untrained, _ = draws.answers("untrained", raw, unseen, strong[:1])
+        untrained = draws.answers("untrained", raw, unseen, strong[:1])[0]
     with progress.phase("sample scratch"):
-        draws = SceneDraws(config, networks.SCRATCH, progress)
-        scratch = restored(networks.SCRATCH, first)
-        scratch_held_out, _ = draws.answers("scratch, held out", scratch, unseen)
-        scratch_seen, _ = draws.answers("scratch, seen", scratch, seen)
-    return DrawnSets(held_out, of_seen, scratch_held_out, scratch_seen, shuffled, untrained, diversity, shown, explored)
+        draws, scratch = SceneDraws(config, networks.SCRATCH, progress), restored(networks.SCRATCH)
+        for name, prompts in ((SCRATCH, unseen), (SCRATCH_SEEN, seen)):
+            of[name] = draws.answers(name, scratch, prompts)[0]
+    arrays = {"shown": shown, "explored": np.array(explored), "steps": config.explored_steps}
+    with progress.phase("judge"):
+        yield from judge(config, of | {SHUFFLED: shuffled, UNTRAINED: untrained}, diversity, arrays)
+
+
+def judge(config: Config, of: Mapping[str, Answers], diversity: Sweep, arrays: Mapping[str, Any]) -> Iterator[Measured]:
+    """Accuracy at the scale that seen prompts choose, so that held-out ones do not; trends over all seeds; and every scale.
+
+    diversity: Vendi scores of repeated prompts. arrays: for figures, beside all that was read.
+    """
+    best, swept, count = of[SEEN].best, of[HELD_OUT].sweep, len(of[HELD_OUT].prompts)
+    arrays = {**arrays, "of": of, "diversity": diversity}
+    for seed, table in zip(config.seeds, swept.tables["accuracy"], strict=True):
+        numbers: dict[str, Cell] = {"w": swept.scales[best], "exact": intervals.share(table[best] > 0)}
+        yield Measured(HELD_OUT, numbers, seed, count, "judged", arrays)
+    for name in (SHUFFLED, UNTRAINED):
+        at, sweep = of[name].best, of[name].sweep
+        numbers = {"w": sweep.scales[at], "exact": intervals.share(sweep.tables["accuracy"][0][at] > 0)}
+        yield Measured(name, numbers, None, count, "judged")
+    own = int(np.argmax(of[SEEN].sweep.seed(0).means()["accuracy"]))
+    pair = swept.tables["accuracy"][0][own], of[SCRATCH].sweep.tables["accuracy"][0][of[SCRATCH_SEEN].best]
+    yield Measured(FROZEN, {"gain": intervals.interval(intervals.difference_of_means, *pair, paired=True)}, None, count, "judged")
+    for name, measure, of_scales, sign, each in (
+        (RISING, "accuracy", swept.of(swept.scales[: max(best, 1) + 1]), 1, count),
+        (DIVERSITY, "vendi", diversity, -1, config.repeated * config.repeats),
+        (CLIPPED, "clipped", swept, 1, count),
+        (CONTRAST, "contrast", swept, 1, count),
+    ):
+        options = {"sign": sign, "resamples": config.resamples, "permutations": config.permutations}
+        rho = trends.measure(of_scales.scales, of_scales.tables[measure], **options).rho
+        yield Measured(name, {"rho": rho}, None, each * len(config.seeds), "trends")
+    for name, answers in of.items():
+        for place, scale in enumerate(answers.sweep.scales):
+            yield Measured(name, {"w": scale, **means(answers.sweep, place)}, None, count, "scales")
+    for place, scale in enumerate(diversity.scales):
+        yield Measured(HELD_OUT, {"w": scale, **means(diversity, place)}, None, config.repeated, "diversity")
+    for name, answers in of.items():
+        place = answers.best if name in (SHUFFLED, UNTRAINED) else best
+        kinds = [failures.kinds(readings[place], answers.prompts.attributes) for readings in answers.readings]
+        shares = {kind: float(np.mean([of_seed[kind].mean() for of_seed in kinds])) for kind in failures.KINDS}
+        yield Measured(name, {"w": answers.sweep.scales[place], **shares}, None, count, "missed")
+
+
+def means(sweep: Sweep, place: int) -> dict[str, Number]:
+    """Of each measure over the seeds, with the interval of a bootstrap of rows, which are the same prompts for every seed."""
+    return {name: intervals.interval(np.mean, np.mean([table[place] for table in of], axis=0)) for name, of in sweep.tables.items()}
 
 
 class SceneDraws:
@@ -115,9 +154,8 @@ class SceneDraws:
 
     def __init__(self, config: Config, name: str, progress: Progress) -> None:
         self._config = config
-        self._draw = CaptionDraws(
-            networks.model(config, name), functools.partial(_encoded, name), config.sampling_steps, config.together, progress
-        )
+        read = functools.partial(_encoded, name)
+        self._draw = train.draws(networks.model(config, name), read, config.sampling_steps, config.together, progress)
 
     def __call__(self, title: str, params: Params, prompts: Prompts, scale: float, steps: int | None = None) -> np.ndarray:
         """(n, h, w, 3) pictures, not clipped."""
@@ -141,13 +179,6 @@ class SceneDraws:
             for seed, of_seed in params.items()
         ]
         return sweeps.sweep(self._config.scales, rows)
-
-    def explored(self, params: Params, prompts: Prompts) -> np.ndarray:
-        """(scales, steps, n, h, w, c)."""
-        few, config = prompts.repeated(self._config.shown, 1), self._config
-        return np.stack(
-            [np.stack([self(f"{steps} steps", params, few, scale, steps) for steps in config.explored_steps]) for scale in config.scales]
-        )
 
 
 def measured(images: np.ndarray, readings: np.ndarray, prompts: Prompts) -> Rows:

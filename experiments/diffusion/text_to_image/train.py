@@ -2,12 +2,12 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from experiments.diffusion import captioned_emoji, encoded_captions, scenes
+from experiments.diffusion import captioned_emoji, encoded_captions, image_draws, scenes
 from experiments.diffusion.encoded_captions import Encoded
 from gendiff.commands.images import image_coding, image_training
 from gendiff.commands.images.image_model import Model
@@ -58,6 +58,25 @@ def restore_all(config: Config, folder: RunFolder, name: str, seed: int) -> Trai
         decoder, normalisation = restore_autoencoder(config, folder)
         return Trained(config, name, {"text": texts.params(), "network": params, "decoder": decoder}, normalisation)
     return Trained(config, name, params if name == SCRATCH else {"text": texts.params(), "network": params})
+
+
+def draws(
+    model: Model, read: Callable[[tuple[str, ...]], Encoded], steps: int, together: int, progress: Progress
+) -> Callable[..., np.ndarray]:
+    """(title, params, captions, scale, steps) -> (n, h, w, c) pictures or latents of one network, not clipped.
+
+    One compiled program serves every scale, number of steps, caption and parameters. Picture i starts from the same noise whatever else
+    differs. read: captions as the network reads them. steps: most steps, and how many are taken unless a call says otherwise. together:
+    pictures per call of the program. A call raises NonFiniteError with the indices of those that are not finite.
+    """
+
+    def draw(title: str, params: Params, captions: Sequence[str], scale: float, taken: int | None = None) -> np.ndarray:
+        words = read(tuple(captions)).rows(np.arange(len(captions)))
+        options: dict[str, Any] = {"scale": scale, "rule": image_draws.classifier_free, "steps": taken}
+        each = image_draws.Draws(model, steps, together, progress, absent=NO_TEXT)
+        return each(f"{title}, scale {scale:g}", params, len(captions), condition=words, **options)
+
+    return draw
 
 
 def _train_emoji(config: Config, folder: RunFolder, progress: Progress) -> None:

@@ -12,38 +12,6 @@ from gendiff.runs.ranges import Count, Distinct, Natural, NonNegative, Seed, Sev
 
 
 @dataclasses.dataclass(frozen=True)
-class Thresholds:
-    """Written down before the run; rho is Spearman's coefficient with the guidance scale, a mean over the seeds."""
-
-    accurate: float = 0.9
-    """Least share of held-out prompts whose picture shows exactly what was asked for, at the best scale."""
-    rising: float = 0.8
-    """Least rho of that share up to the best scale."""
-    less_diverse: float = -0.8
-    """Largest rho of the Vendi score of the pictures of one prompt."""
-    oversaturated: float = 0.8
-    """Least rho of the clipped fraction and of the contrast."""
-    frozen_less_scratch: float = -0.05
-    """Least accuracy on held-out prompts with the frozen encoder less that with an encoder trained from scratch, each at its best scale."""
-    chance: float = 0.05
-    """A network that knows nothing of its prompts must stay below this accuracy; by chance it is below 0.002."""
-    retrieved: float = 0.6
-    """Least share of pictures of training captions that are most like their own drawing among `candidates`."""
-    retrieved_unseen: float = 0.0625
-    """The same of held-out concepts, whose words and drawings the network has never seen; twice what chance gives among 32."""
-    copies: float = 0.05
-    """Largest rate of near-copies of training drawings among pictures of held-out concepts, above that of the held-out drawings."""
-    colour_follows: float = 0.1
-    """Least share of coloured pixels that take the colour of "a red cat", above the share in the picture of "a cat" from the same noise."""
-    decoded_retrieved: float = 0.9
-    """Least share of decoded drawings that are most like their own: what a perfect network of latents could reach at least."""
-    retrieved_by_chance: float = 0.15
-    """A network that knows nothing of its prompts must stay below this share; by chance it is 0.03."""
-    one_step: float = 0.1
-    """Least share of pictures that show their drawing after all steps, less that after one: one step gives a blur."""
-
-
-@dataclasses.dataclass(frozen=True)
 class Drawings:
     """The numbers of the second part: a network of the latents of emoji, drawings of 64×64 pixels."""
 
@@ -119,4 +87,3 @@ class Config:
     """Random orders behind each p-value."""
     drawings: Drawings = Drawings()
     """Of the second part."""
-    thresholds: Thresholds = Thresholds()

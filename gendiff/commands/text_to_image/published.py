@@ -43,7 +43,7 @@ _OTHERS = [field.name for field in dataclasses.fields(Trained) if field.name not
 class About:
     """What a file says of itself.
 
-    config, name: which network, as in `Trained`, without thresholds; of: the other fields of a `Trained`. words: of its training captions.
+    config, name: which network, as in `Trained`; of: the other fields of a `Trained`. words: of its training captions.
     encoder: SHA-256 of each file of MiniLM that it learned with. dtype: how its floating parameters are stored. changed: by how much that
     changes pictures at most, the root mean square of a picture with values in [-1, 1]. sha256: of all else in the file.
     """
@@ -111,7 +111,7 @@ def write(
         format=FORMAT,
         experiment=EXPERIMENT,
         name=trained.name,
-        config={name: value for name, value in json_files.encode(trained.config).items() if name != "thresholds"},
+        config=json_files.encode(trained.config),
         of={name: json_files.encode(getattr(trained, name)) for name in _OTHERS},
         trained_seed=trained_seed,
         checkpoint=checkpoint,

@@ -9,10 +9,9 @@ from scipy import ndimage
 
 from experiments.diffusion import captioned_emoji, encoded_captions, sweeps, text_to_image
 from experiments.diffusion.captioned_emoji import COLOURS, Pictures
+from experiments.diffusion.text_to_image import drawings as drawn
 from experiments.diffusion.text_to_image import train
-from experiments.diffusion.text_to_image.drawings import answers as drawn
-from experiments.diffusion.text_to_image.drawings import claims, shown
-from experiments.diffusion.text_to_image.drawings.answers import CHOOSING, SEEN, SETS, UNSEEN, Answers
+from experiments.diffusion.text_to_image.drawings import CHOOSING, DECODED, MEAN, ONE_STEP, SEEN, SETS, UNTRAINED
 from gendiff.commands.images import emoji_pictures, image_coding
 from gendiff.commands.text_to_image import networks, texts
 from gendiff.commands.text_to_image.networks import SIDE, Normalisation, Trained
@@ -21,8 +20,10 @@ from gendiff.data import emoji, emoji_names
 from gendiff.diffusion import grids, samplers
 from gendiff.provenance import memorisation
 from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.study import Measurements
 from tests.tables import table
 
+STUDY = text_to_image.STUDY
 CONFIG = dataclasses.replace(
     text_to_image.EXPERIMENT.smoke,
     drawings=dataclasses.replace(text_to_image.EXPERIMENT.smoke.drawings, seeds=(0, 1), scales=(0.0, 1.0, 3.0), candidates=8, prompts=100),
@@ -119,66 +120,53 @@ def rows(share, count=100):
     return {"retrieved": hits, "clipped": hits, "contrast": hits}
 
 
-def made(
-    drawings, *, seen=(0.0, 0.5, 0.9), unseen=(0.0, 0.1, 0.3), untrained=0.0, decoded=1.0, gain=0.5, copied=False, mean=0.0, one_step=0.3
-):
+def measured(drawings, *, seen=(0.0, 0.5, 0.9), unseen=(0.0, 0.1, 0.3), judged=None, gain=0.5, copied=False, **shares):
+    """Of networks that are right about these shares at each scale; judged: of the captions that are judged, where they differ."""
     training, held_out = (of.rows(np.arange(16)) for of in drawings)
-    scales = CONFIG.drawings.scales
-    swept = {name: sweeps.sweep(scales, [[rows(s) for s in of]] * 2) for name, of in zip(SETS, (seen, seen, unseen), strict=True)}
+    shown = dict(zip(SETS, (seen, judged or seen, unseen), strict=True))
+    swept = {name: sweeps.sweep(CONFIG.drawings.scales, [[rows(share) for share in of]] * 2) for name, of in shown.items()}
     noise = np.random.default_rng(0).uniform(-1, 1, (16, SIDE, SIDE, 3)).astype(np.float32)
-    asked, few = dict(zip(SETS, (training, training, held_out), strict=True)), noise[:8]
     report = memorisation.memorisation_report(training.images if copied else noise, training.images, held_out.images)
-    return Answers(
-        asked=asked,
-        sweeps=swept,
-        shown={name: np.stack([few] * 3) for name in SETS},
-        untrained=rows(untrained),
-        decoded=rows(decoded),
-        mean=rows(mean),
-        one_step=rows(one_step),
-        best=int(np.argmax(swept[CHOOSING].means()["retrieved"])),
-        copies=report,
-        unseen=noise,
-        training=training,
-        colours=(np.full(20, gain),) * 2,
-        combinations=np.stack([noise[:4]] * 2),
-        asked_combinations=["a red cat"] * 4,
-        explored=np.stack([np.stack([few] * 2)] * 3),
-    )
+    controls = {UNTRAINED: 0.0, DECODED: 1.0, MEAN: 0.0, ONE_STEP: 0.3} | shares
+    arrays = {
+        "asked": dict(zip(SETS, (training, training, held_out), strict=True)),
+        "shown": {name: np.stack([noise[:8]] * 3) for name in SETS},
+        "unseen": noise,
+        "training": training,
+        "combinations": (["a red cat"] * 4, np.stack([noise[:4]] * 2)),
+        "explored": np.stack([np.stack([noise[:8]] * 2)] * 3),
+        "steps": (1, 2),
+    }
+    given = {name: rows(share) for name, share in controls.items()}
+    return Measurements(drawn.judge(CONFIG.drawings, swept, given, [np.full(20, gain)] * 2, report, arrays))
 
 
 def test_claims_pass_where_drawings_are_right_and_fail_where_they_are_not(drawings):
-    right = list(claims.claims(CONFIG, made(drawings)))
+    right = list(STUDY.judge(measured(drawings)))
     assert {claim.verdict for claim in right if claim.id != "emoji-copies"} == {"PASS"}
-    bad = made(
-        drawings, seen=(0.5, 0.2, 0.1), unseen=(0.0, 0.0, 0.0), untrained=0.5, decoded=0.3, gain=0.0, copied=True, mean=0.5, one_step=1.0
-    )
-    wrong = {claim.id: claim.verdict for claim in claims.claims(CONFIG, bad)}
-    assert set(wrong) == {claim.id for claim in right} and bad.best == 0
+    bad = {"seen": (0.5, 0.2, 0.1), "unseen": (0.0, 0.0, 0.0), "gain": 0.0, "copied": True}
+    made = measured(drawings, **bad, **{UNTRAINED: 0.9, DECODED: 0.3, MEAN: 0.9, ONE_STEP: 1.0})
+    wrong = {claim.id: claim.verdict for claim in STUDY.judge(made)}
+    assert set(wrong) == {claim.id for claim in right} and made[0].measures["w"] == CONFIG.drawings.scales[0]
     failing = {"emoji-retrieved-unseen", "emoji-untrained", "emoji-decoded", "emoji-colour-follows", "emoji-copies"}
     failing |= {"emoji-mean-picture", "emoji-one-step"}
     assert {id for id, verdict in wrong.items() if verdict == "FAIL"} >= failing
 
 
 def test_the_scale_is_chosen_by_other_training_captions_than_those_that_are_judged(drawings):
-    answers = made(drawings)
-    answers.sweeps[SEEN] = sweeps.sweep(CONFIG.drawings.scales, [[rows(s) for s in (0.9, 0.1, 0.2)]] * 2)
-    claim = {claim.id: claim for claim in claims.claims(CONFIG, answers)}["emoji-retrieved"]
-    assert answers.best == 2 and claim.value == pytest.approx(0.2)
+    made = measured(drawings, judged=(0.9, 0.1, 0.2))
+    assert made[0].measures["w"] == CONFIG.drawings.scales[2] and made.mean(f"emoji, {SEEN}", "own")[0] == pytest.approx(0.2)
+    assert len([row for row in made if row.group == "emoji scales" and row.name == CHOOSING]) == 3
 
 
 @pytest.mark.slow
-def test_figures_and_tables_show_every_set_and_scale(drawings, tmp_path):
-    answers, folder = made(drawings), RunFolder(tmp_path)
-    figures = shown.figures(CONFIG, folder, answers)
-    assert {figure.file for figure in figures} == {f"emoji_{name}.png" for name in ("seen", "unseen", "combinations", "nearest", "curves")}
-    assert all((tmp_path / figure.file).stat().st_size > 1000 for figure in figures)
-    (table,) = shown.tables(CONFIG, answers)
-    controls = ["not trained", "decoded drawings", "mean drawing", "in one step"]
-    assert len(table.rows) == len(SETS) * 3 + 4 and [row[0] for row in table.rows[-4:]] == controls
-    assert UNSEEN in table.rows[-5][0]
-    (explorer,) = shown.explorers(CONFIG, folder, answers)
-    assert (tmp_path / explorer.file).is_file()
+def test_figures_show_every_set(drawings, tmp_path):
+    made, folder = measured(drawings), RunFolder(tmp_path)
+    figures = [draw(made, folder) for draw in (*STUDY.figures[3:8], STUDY.figures[-1])]
+    assert {each.file for each in figures} == {
+        f"emoji_{name}.png" for name in ("seen", "unseen", "combinations", "nearest", "curves", "gallery")
+    }
+    assert all((tmp_path / each.file).stat().st_size > 1000 for each in figures)
 
 
 def test_a_trained_network_of_latents_is_a_pipeline_whose_pictures_are_decoded_latents(monkeypatch):

@@ -1,6 +1,5 @@
 """A model card says what its file and the results say."""
 
-import dataclasses
 import hashlib
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 from experiments.diffusion import text_to_image
 from experiments.diffusion.text_to_image import cards, publishing
 from gendiff.commands.text_to_image import networks, published
-from gendiff.commands.text_to_image.config import Thresholds
 from gendiff.commands.text_to_image.networks import Trained
 from gendiff.runs.reporting import results, verdicts
 
@@ -18,14 +16,13 @@ CONFIG = text_to_image.EXPERIMENT.smoke
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
-    """Results with one claim per threshold, and the files of both networks, of which each holds two numbers."""
+    """Results with every claim, and the files of both networks, of which each holds two numbers."""
     monkeypatch.setattr(published, "encoder_digests", lambda name: {"tokenizer.json": hashlib.sha256().hexdigest()})
     monkeypatch.setattr(published, "_with", lambda given, arrays: given.params)
-    names = [field.name for field in dataclasses.fields(Thresholds)]
     claims = [
-        verdicts.claim(name, f"the claim {name}", 0.25, (0.125, 0.375), ">=", 0.1, n=4, seed=seed, threshold_name=name)
-        for name in names
-        for seed in ((0, 1) if name == "accurate" else (None,))
+        verdicts.claim(row.id, f"the claim {row.id}", 0.25, (0.125, 0.375), ">=", 0.1, n=4, seed=seed)
+        for row in text_to_image.STUDY.rows
+        for seed in ((0, 1) if row.id == "held-out" else (None,))
     ]
     environment = results.Environment(commit="a" * 40, dirty=False, versions={}, machine={})
     outcome = results.conclude("text-to-image", "?", CONFIG, claims, seeds=(0,), seconds={}, environment=environment, smoke=False)
@@ -44,15 +41,14 @@ def test_each_card_has_its_own_licence_claims_limits_and_example(folder):
     for called, name in published.MODELS.items():
         text = written[f"{called}.md"]
         assert f"--model {called} --prompt" in text and "network 1,234" in text and "2 different words" in text
-        shown = {field.name for field in dataclasses.fields(Thresholds) if f"| the claim {field.name} |" in text}
+        shown = {row.id for row in text_to_image.STUDY.rows if f"| the claim {row.id} |" in text}
         assert shown == set(cards.MEASURED[name])
         assert all(limit in text for limit in cards.LIMITS[name])
 
 
 def test_every_claim_is_on_a_card_but_for_controls_and_comparisons():
     named = {name for names in cards.MEASURED.values() for name in names}
-    every = {field.name for field in dataclasses.fields(Thresholds)}
-    assert every - named == {"frozen_less_scratch", "chance", "retrieved_by_chance", "one_step"} and named <= every
+    assert {row.id for row in text_to_image.STUDY.claims} - named == {"frozen-less-scratch"}
 
 
 def test_a_folder_without_results_or_networks_has_no_card(folder, tmp_path):

@@ -9,13 +9,13 @@ import pytest
 
 from experiments.diffusion import encoded_captions, scenes, sweeps, text_to_image
 from experiments.diffusion.scenes import Prompts
-from experiments.diffusion.text_to_image import failures, judge, sets
-from experiments.diffusion.text_to_image import figures as text_figures
-from experiments.diffusion.text_to_image.sets import Answers, DrawnSets
+from experiments.diffusion.text_to_image import STUDY, failures, sets
+from experiments.diffusion.text_to_image.sets import FROZEN, HELD_OUT, SCRATCH, SCRATCH_SEEN, SEEN, SHUFFLED, UNTRAINED, Answers
 from gendiff.commands.text_to_image import networks, texts
 from gendiff.core.errors import ConfigError
 from gendiff.data import captions, rendering, shapes
 from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.study import Measurements
 from gendiff.weights import mini_lm
 from tests.networks import rig
 from tests.quickly import quickly
@@ -149,50 +149,42 @@ def answers(accuracy, *, seeds=2, scales=CONFIG.scales, count=100):
     return Answers(prompts, (readings,) * seeds, sweeps.sweep(scales, [rows] * seeds))
 
 
-def drawn_sets(**changes):
+def measured(**changes):
     images = np.random.default_rng(0).uniform(-1, 1, (4, 2, 4, 8, 8, 3)).astype(np.float32)
-    right, wrong = answers((0.0, 0.8, 1.0, 0.9)), (0.0, 0.0, 0.0)
+    right, scratch = answers((0.0, 0.8, 1.0, 0.9)), answers((0.0, 0.5, 0.9, 0.9), seeds=1)
     fewer = [[{"vendi": np.full(4, 3.0 - 0.1 * scale)} for scale in CONFIG.scales]] * 2
     of = {
-        "held_out": right,
-        "seen": right,
-        "scratch_held_out": answers((0.0, 0.5, 0.9, 0.9), seeds=1),
-        "scratch_seen": answers((0.0, 0.5, 0.9, 0.9), seeds=1),
-        "shuffled": answers(wrong, seeds=1, scales=CONFIG.scales[1:]),
-        "untrained": answers(wrong[:1], seeds=1, scales=CONFIG.scales[1:2]),
-        "diversity": sweeps.sweep(CONFIG.scales, fewer),
-        "shown": images[:, 0],
-        "explored": images,
+        HELD_OUT: right,
+        SEEN: right,
+        SCRATCH: scratch,
+        SCRATCH_SEEN: scratch,
+        SHUFFLED: answers((0.0,) * 3, seeds=1, scales=CONFIG.scales[1:]),
+        UNTRAINED: answers((0.0,), seeds=1, scales=CONFIG.scales[1:2]),
     }
-    return DrawnSets(**(of | changes))
-
-
-def verdicts(drawn):
-    judged = judge.judge(CONFIG, drawn)
-    claims = judge.claims(CONFIG, drawn, judged)
-    return {claim.id: claim.verdict for claim in claims}, judged
+    arrays = {"shown": images[:, 0], "explored": images, "steps": CONFIG.explored_steps}
+    return Measurements(sets.judge(CONFIG, of | changes, sweeps.sweep(CONFIG.scales, fewer), arrays))
 
 
 def test_claims_pass_where_pictures_are_as_asked_and_fail_where_they_are_not():
-    good, judged = verdicts(drawn_sets())
-    assert set(good.values()) == {"PASS"} and judged.best == 2 and judged.frozen_less_scratch[0] == pytest.approx(0.1)
-    bad, _ = verdicts(drawn_sets(held_out=answers((0.5, 0.4, 0.3, 0.2)), shuffled=answers((0.3,) * 4), untrained=answers((0.2,) * 4)))
+    good = measured()
+    assert {claim.verdict for claim in STUDY.judge(good)} == {"PASS"}
+    assert good[0].measures["w"] == CONFIG.scales[2] and good.mean(FROZEN, "gain")[0] == pytest.approx(0.1)
+    changes = {HELD_OUT: answers((0.5, 0.4, 0.3, 0.2)), SHUFFLED: answers((0.9,) * 4), UNTRAINED: answers((0.9,) * 4)}
+    bad = {claim.id: claim.verdict for claim in STUDY.judge(measured(**changes))}
     assert {bad[id] for id in ("held-out", "held-out-rising", "shuffled-chance", "untrained-chance", "frozen-less-scratch")} == {"FAIL"}
 
 
 def test_the_scale_is_chosen_by_seen_prompts():
-    _, judged = verdicts(drawn_sets(seen=answers((0.0, 0.9, 0.8, 0.7))))
-    assert judged.best == 1
+    assert measured(**{SEEN: answers((0.0, 0.9, 0.8, 0.7))})[0].measures["w"] == CONFIG.scales[1]
 
 
 @pytest.mark.slow
 def test_tables_hold_every_scale_and_kind_of_failure(tmp_path):
-    drawn = drawn_sets()
-    swept, diverse, missed = text_figures.tables(CONFIG, drawn, 2)
-    assert len(swept.rows) == 4 * 4 + 3 + 1 and len(diverse.rows) == 4 and missed.columns[1:] == failures.KINDS
-    assert missed.rows[0][1] == 0.0 and missed.rows[-1][1] == 1.0
-    folder = RunFolder(tmp_path)
-    left = {figure.file for figure in text_figures.figures(CONFIG, folder, drawn)}
+    of = measured()
+    _, _, swept, diverse, missed = STUDY.show(of)
+    assert len(swept.rows) == 4 * 4 + 3 + 1 and len(diverse.rows) == 4 and missed.columns[2:] == failures.KINDS
+    assert missed.rows[0][2] == 0.0 and missed.rows[-1][2] == 1.0
+    left = {draw(of, RunFolder(tmp_path)).file for draw in STUDY.figures[:3]}
     assert left == {"curves.png", "encoders.png", "pictures.png"} == {path.name for path in tmp_path.iterdir()}
 
 

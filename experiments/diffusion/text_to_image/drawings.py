@@ -1,8 +1,8 @@
 """Every set of drawings that the networks draw, and what is measured of them."""
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,8 +11,7 @@ from experiments.diffusion import captioned_emoji, encoded_captions, sweeps
 from experiments.diffusion.captioned_emoji import GALLERY, Pictures
 from experiments.diffusion.encoded_captions import Encoded
 from experiments.diffusion.sweeps import Rows, Sweep
-from experiments.diffusion.text_to_image import train
-from experiments.diffusion.text_to_image.draws import CaptionDraws
+from experiments.diffusion.text_to_image import sets, train
 from gendiff.commands.images import image_features
 from gendiff.commands.images.emoji_pictures import at_equal_distances
 from gendiff.commands.images.image_coding import Coder
@@ -23,7 +22,11 @@ from gendiff.metrics import saturation
 from gendiff.provenance import memorisation
 from gendiff.provenance.memorisation import MemorisationReport
 from gendiff.runs.progress import Progress
+from gendiff.runs.reporting import intervals
+from gendiff.runs.reporting.formatting import Cell
+from gendiff.runs.reporting.verdicts import Number
 from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.study import Measured
 
 SEED = 0
 """Of the candidates."""
@@ -31,39 +34,10 @@ SQUARE = 4
 """Side of the squares of pixels whose means are compared."""
 CHOOSING, SEEN, UNSEEN = "training captions that choose the scale", "training captions", "held-out captions"
 SETS = (CHOOSING, SEEN, UNSEEN)
-KINDS = ("retrieved", "clipped", "contrast")
+COMBINATIONS, UNTRAINED, DECODED = 'emoji, combinations such as "a red cat"', "emoji, not trained", "emoji, decoded drawings"
+MEAN, ONE_STEP = "emoji, the mean drawing", "emoji, in one step"
 Likeness = Callable[[np.ndarray], np.ndarray]
 """Pictures (n, h, w, 3) in [-1, 1] -> features (n, d), whose cosines say how alike two are."""
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """What the networks drew. Pictures are (…, n, h, w, 3) in [-1, 1].
-
-    asked: the drawings whose captions were asked for, by set. sweeps: measures of the pictures by set. shown: the first pictures of each
-    set at every scale, of the first seed. untrained, decoded, mean, one_step: rows of a network that is not trained, of decoded
-    originals, of the mean training drawing, and of pictures in one step. best: the place of the
-    scale that is judged. copies: of pictures of held-out captions at this scale, of the first seed. unseen: those pictures.
-    colours: by seed the share of the asked colour in pictures of combinations, less that in pictures without the word.
-    combinations: (2, n, h, w, 3) without and with it, of the first seed. asked_combinations: their prompts.
-    explored: (scales, steps, n, h, w, 3) of the gallery.
-    """
-
-    asked: dict[str, Pictures]
-    sweeps: dict[str, Sweep]
-    shown: dict[str, np.ndarray]
-    untrained: Rows
-    decoded: Rows
-    mean: Rows
-    one_step: Rows
-    best: int
-    copies: MemorisationReport
-    unseen: np.ndarray
-    training: Pictures
-    colours: tuple[np.ndarray, ...]
-    combinations: np.ndarray
-    asked_combinations: list[str]
-    explored: np.ndarray
 
 
 class DrawingDraws:
@@ -74,7 +48,7 @@ class DrawingDraws:
         self._autoencoder, normalisation = train.restore_autoencoder(config, folder)
         network = networks.autoencoder(config.drawings, normalisation)
         self._coder, self.model = Coder(network, config.drawings.together, progress), networks.model(config, networks.EMOJI)
-        self._draw = CaptionDraws(self.model, _encoded, config.sampling_steps, config.drawings.together, progress)
+        self._draw = train.draws(self.model, _encoded, config.sampling_steps, config.drawings.together, progress)
 
     def __call__(self, title: str, params: Params, captions: Sequence[str], scale: float, steps: int | None = None) -> np.ndarray:
         """(n, h, w, 3) pictures in [-1, 1]."""
@@ -85,47 +59,83 @@ class DrawingDraws:
         return self._coder.decode(self._autoencoder, self._coder.encode(self._autoencoder, images)[0])
 
 
-def draw(config: Config, folder: RunFolder, progress: Progress) -> Answers:
+def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
     """From the checkpoints of the folder."""
-    drawings, (training, held_out) = config.drawings, captioned_emoji.load(config.drawings)
-    asked, first = dict(zip(SETS, chosen(training, held_out, drawings.prompts), strict=True)), drawings.seeds[0]
+    numbers, (training, held_out) = config.drawings, captioned_emoji.load(config.drawings)
+    asked, first = dict(zip(SETS, chosen(training, held_out, numbers.prompts), strict=True)), numbers.seeds[0]
     with progress.phase("sample drawings"):
-        draws = DrawingDraws(config, folder, progress)
-        trained = {seed: train.restore(config, folder, networks.EMOJI, seed) for seed in drawings.seeds}
-        swept, first_drawn = {}, {}
+        draws, swept, drawn = DrawingDraws(config, folder, progress), {}, {}
+        trained = {seed: train.restore(config, folder, networks.EMOJI, seed) for seed in numbers.seeds}
         for name, of in asked.items():
-            swept[name], first_drawn[name] = _swept(draws, name, trained, of)
-        best = int(np.argmax(swept[CHOOSING].means()["retrieved"]))
-        scale, answered = drawings.scales[best], first_drawn[UNSEEN][best]
-        fresh = draws.model.init(jax.random.key(first))
-        blank = np.broadcast_to(training.images.mean(axis=0), asked[SEEN].images.shape)
+            swept[name], drawn[name] = _swept(draws, name, trained, of)
+        best, captions = place(swept), asked[SEEN].captions
+        scale, fresh = numbers.scales[best], draws.model.init(jax.random.key(first))
         controls = {
-            "untrained": draws("untrained", fresh, asked[SEEN].captions, scale),
-            "decoded": draws.decoded(asked[SEEN].images),
-            "mean": blank,
-            "one_step": draws("one step", trained[first], asked[SEEN].captions, scale, 1),
+            UNTRAINED: draws("untrained", fresh, captions, scale),
+            DECODED: draws.decoded(asked[SEEN].images),
+            MEAN: np.broadcast_to(training.images.mean(axis=0), asked[SEEN].images.shape),
+            ONE_STEP: draws("one step", trained[first], captions, scale, 1),
         }
-        rows = {name: measured(images, asked[SEEN], drawings) for name, images in controls.items()}
         with_word, without, words = captioned_emoji.combinations((*training.captions, *held_out.captions))
         pairs = [
             np.stack([draws(f"combinations, seed {seed}", of, prompts, scale) for prompts in (without, with_word)])
             for seed, of in trained.items()
         ]
-        explored = [[draws(f"{n} steps", trained[first], GALLERY, w, n) for n in config.explored_steps] for w in drawings.scales]
-    return Answers(
-        asked=asked,
-        sweeps=swept,
-        shown={name: images[:, shown_rows(images.shape[1], config.shown)] for name, images in first_drawn.items()},
-        **rows,
-        best=best,
-        copies=memorisation.memorisation_report(answered, training.images, held_out.images),
-        unseen=answered,
-        training=training,
-        colours=tuple(captioned_emoji.coloured(pair[1], words) - captioned_emoji.coloured(pair[0], words) for pair in pairs),
-        combinations=pairs[0],
-        asked_combinations=with_word,
-        explored=np.array(explored),
-    )
+        explored = [[draws(f"{n} steps", trained[first], GALLERY, w, n) for n in config.explored_steps] for w in numbers.scales]
+    rows = {name: measured(images, asked[SEEN], numbers) for name, images in controls.items()}
+    gains = [captioned_emoji.coloured(pair[1], words) - captioned_emoji.coloured(pair[0], words) for pair in pairs]
+    arrays = {
+        "asked": asked,
+        "shown": {name: images[:, shown_rows(images.shape[1], config.shown)] for name, images in drawn.items()},
+        "unseen": drawn[UNSEEN][best],
+        "training": training,
+        "combinations": (with_word, pairs[0]),
+        "explored": np.array(explored),
+        "steps": config.explored_steps,
+    }
+    copies = memorisation.memorisation_report(drawn[UNSEEN][best], training.images, held_out.images)
+    with progress.phase("judge"):
+        yield from judge(numbers, swept, rows, gains, copies, arrays)
+
+
+def place(swept: Mapping[str, Sweep]) -> int:
+    """Of the scale that is judged, which other training captions choose than those that are judged."""
+    return int(np.argmax(swept[CHOOSING].means()["retrieved"]))
+
+
+def judge(
+    config: Drawings,
+    swept: Mapping[str, Sweep],
+    controls: Mapping[str, Rows],
+    gains: Sequence[np.ndarray],
+    copies: MemorisationReport,
+    arrays: Mapping[str, Any],
+) -> Iterator[Measured]:
+    """At the scale that is judged, and at every scale.
+
+    swept: measures of the three sets. gains: by seed the share of the asked colour in pictures of combinations, less that in pictures
+    without the word. copies: of pictures of held-out captions, of the first seed. arrays: for figures, beside all of this.
+    """
+    best, arrays = place(swept), {**arrays, "swept": swept, "copies": copies}
+    numbers: dict[str, Cell]
+    for number, (seed, gain) in enumerate(zip(config.seeds, gains, strict=True)):
+        for name in (SEEN, UNSEEN):
+            rows = {measure: tables[number][best] for measure, tables in swept[name].tables.items()}
+            copied = {"copies": copies.excess.number} if name == UNSEEN and number == 0 and copies.excess else {}
+            numbers = {"w": config.scales[best], **shares(rows), **copied}
+            yield Measured(f"emoji, {name}", numbers, seed, len(rows["retrieved"]), "emoji", arrays)
+        yield Measured(COMBINATIONS, {"follows": intervals.interval(np.mean, gain)}, seed, len(gain), "emoji")
+    for name, of in controls.items():
+        yield Measured(name, shares(of), config.seeds[0] if name == ONE_STEP else None, len(of["retrieved"]), "emoji")
+    for name, sweep in swept.items():
+        for number, scale in enumerate(sweep.scales):
+            yield Measured(name, {"w": scale, **sets.means(sweep, number)}, None, config.prompts, "emoji scales")
+
+
+def shares(rows: Rows) -> dict[str, Number]:
+    """The share that is retrieved, with an exact interval, and the means of the rest."""
+    rest = {measure: intervals.interval(np.mean, rows[measure]) for measure in ("clipped", "contrast")}
+    return {"own": intervals.share(rows["retrieved"] > 0), **rest}
 
 
 def chosen(training: Pictures, held_out: Pictures, count: int) -> tuple[Pictures, Pictures, Pictures]:
