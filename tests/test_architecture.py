@@ -39,11 +39,13 @@ APPLICATION = ("runs", "commands")
 RUNS_ALSO = ("gendiff.data.batches", "gendiff.metrics.bootstrap")
 LANGUAGE_TEXTS = "experiments.language.writing_tasks"
 """The bench times replies to what an experiment asks."""
+TASKS = "experiments.tasks"
 EXPERIMENTS = {
     "catalogue.py": (),
     "__main__.py": ("gendiff.commands.start",),
-    **dict.fromkeys(("adversarial", "language", "scaling"), ("experiments.diffusion",)),
-    **dict.fromkeys(("preferences", "provenance"), ("experiments.diffusion", "experiments.language")),
+    **dict.fromkeys(("diffusion", "multimodal", "video"), (TASKS,)),
+    **dict.fromkeys(("adversarial", "language", "scaling"), (TASKS, "experiments.diffusion")),
+    **dict.fromkeys(("preferences", "provenance"), (TASKS, "experiments.diffusion", "experiments.language")),
     "benchmarks": ("experiments.diffusion", LANGUAGE_TEXTS),
     "documentation": ("experiments.catalogue",),
 }

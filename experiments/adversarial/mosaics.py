@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.adversarial.targets import SIDE, WIDE
-from gendiff.data import stacked_digits
+from experiments.tasks import stacked_digits
 
 TILE, NAME = 96, 14
 """Pixels of the square and of the strip with the name above it."""

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.data import digits, mixtures, stacked_digits
+from experiments.tasks import mixtures, stacked_digits
+from gendiff.data import digits
 from gendiff.metrics import classifier_accuracy, modes
 from gendiff.metrics.modes import ModeReport
 from gendiff.runs import devices

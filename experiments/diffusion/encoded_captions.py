@@ -11,7 +11,7 @@ import numpy as np
 from gendiff import networks
 from gendiff.commands.text_to_image import texts
 from gendiff.core.types import Params
-from gendiff.data.tokenizer import Tokens
+from gendiff.data.texts.tokenizer import Tokens
 from gendiff.runs import devices, drawing
 from gendiff.runs.progress import Progress
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from experiments.tasks import captions, rendering, shapes
 from gendiff.commands.text_to_image import networks
-from gendiff.data import captions, rendering, scaling, shapes
+from gendiff.data import scaling
 
 RECIPE = shapes.Recipe(objects=(1, 2), held_out=(("red", "circle"), ("green", "square"), ("blue", "triangle"), ("yellow", "cross")))
 """Scenes whose held-out combinations no training picture shows; each of their colours and shapes is in others."""

@@ -5,8 +5,8 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
+from experiments.tasks import scene_questions
 from gendiff.core.errors import ConfigError
-from gendiff.data import scene_questions
 from gendiff.runs.ranges import Count, Decay, Distinct, NonNegative, Positive, Seed, Several, Share
 
 BOTH, CAPTIONS, PICTURES, SCENES = "both", "captions", "pictures", "scenes"

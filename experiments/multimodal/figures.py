@@ -5,7 +5,8 @@ import numpy as np
 from experiments.multimodal import documents, tasks
 from experiments.multimodal.config import BOTH, CAPTIONS, PAIRS, PICTURES, Config
 from experiments.multimodal.findings import SHOWN, Found
-from gendiff.data import digits, scene_questions
+from experiments.tasks import scene_questions
+from gendiff.data import digits
 from gendiff.runs.reporting import figures, intervals
 from gendiff.runs.reporting.formatting import Cell
 from gendiff.runs.reporting.results import Figure, Table

@@ -12,9 +12,10 @@ import numpy as np
 from experiments.multimodal import documents, tasks, train
 from experiments.multimodal.config import BOTH, CAPTIONS, NETWORKS, PICTURES, SCENES, Config
 from experiments.multimodal.tasks import Task
+from experiments.tasks import scene_questions
 from gendiff import diffusion, networks
 from gendiff.core.types import Params
-from gendiff.data import digits, scaling, scene_questions
+from gendiff.data import digits, scaling
 from gendiff.diffusion import process
 from gendiff.diffusion.types import Prediction
 from gendiff.language import processors

@@ -7,8 +7,9 @@ import jax
 import numpy as np
 
 from experiments.multimodal.config import BOTH, CAPTIONS, DIGIT_PATCH, PAIRS, PICTURES, SCENE_PATCH, SCENES, Config
-from gendiff.data import batches, digits, picture_texts, scene_questions, shapes, word_vocabulary
-from gendiff.data.word_vocabulary import END, WordVocabulary
+from experiments.tasks import picture_texts, scene_questions, shapes, word_vocabulary
+from experiments.tasks.word_vocabulary import END, WordVocabulary
+from gendiff.data import batches, digits
 from gendiff.language import Texts
 from gendiff.pipelines import Interleaved
 

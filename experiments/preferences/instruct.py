@@ -25,11 +25,11 @@ from jaxtyping import Bool, Int, Int32, Int64
 from experiments.language import questions, replies
 from experiments.language.replies import Marks
 from experiments.preferences import responses, stages
+from experiments.tasks import sums
 from gendiff import language, networks
 from gendiff.commands.chat import models
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
-from gendiff.data import sums
 from gendiff.language import objective
 from gendiff.preferences import instruction
 from gendiff.preferences.instruction import Rows

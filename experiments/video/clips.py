@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from experiments.tasks import moving
+from experiments.tasks.moving import Clips
 from gendiff.commands.video.config import DIGIT, Config
-from gendiff.data import digits, moving
-from gendiff.data.moving import Clips
+from gendiff.data import digits
 from gendiff.diffusion.types import Batch
 
 HELD_OUT, KNOWN = 2**32 - 1, 2**32 - 2

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from experiments.tasks import moving
 from experiments.video import clips
 from gendiff.commands.video import draws
 from gendiff.commands.video.config import DIGIT, Config
-from gendiff.data import digits, moving
+from gendiff.data import digits
 from gendiff.metrics import features, frechet, motion
 from gendiff.runs.reporting import intervals, verdicts
 from gendiff.runs.reporting.formatting import Cell

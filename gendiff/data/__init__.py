@@ -1,40 +1,20 @@
-"""Data: real and rendered images as arrays in [-1, 1], texts as tokens, and batches that are a pure function of (seed, step)."""
+"""Data: real images as arrays in [-1, 1], texts as tokens, and batches that are a pure function of (seed, step)."""
 
-from gendiff.data import (
+from gendiff.data import batches, clip_files, digits, emoji, emoji_names, emoji_styles, scaling, textures
+from gendiff.data.images import (
+    Images,
     array_records,
-    batches,
     cache,
     caption_files,
-    captions,
-    clip_files,
-    clip_tokenizer,
-    digits,
-    emoji,
-    emoji_names,
-    emoji_styles,
     held_out,
     image_folder,
-    mixtures,
-    moving,
     numpy_files,
-    picture_texts,
     pipeline,
     random_access,
-    rendering,
     saved_datasets,
-    scaling,
-    scene_questions,
-    shapes,
-    shapes_oracle,
     sources,
-    stacked_digits,
-    sums,
-    text,
-    textures,
-    tokenizer,
-    word_vocabulary,
 )
-from gendiff.data.images import Images
+from gendiff.data.texts import clip_tokenizer, text, tokenizer
 
 __all__ = [
     "Images",
@@ -42,7 +22,6 @@ __all__ = [
     "batches",
     "cache",
     "caption_files",
-    "captions",
     "clip_files",
     "clip_tokenizer",
     "digits",
@@ -52,22 +31,12 @@ __all__ = [
     "random_access",
     "held_out",
     "image_folder",
-    "mixtures",
-    "moving",
     "numpy_files",
-    "picture_texts",
     "pipeline",
-    "rendering",
     "saved_datasets",
     "scaling",
-    "scene_questions",
-    "shapes",
-    "shapes_oracle",
     "sources",
-    "stacked_digits",
-    "sums",
     "text",
     "textures",
     "tokenizer",
-    "word_vocabulary",
 ]

@@ -18,7 +18,8 @@ from jaxtyping import Float, Float32, UInt8
 from gendiff.core import checks, extras, files
 from gendiff.core.errors import DataError
 from gendiff.core.types import ArrayLike
-from gendiff.data import image_files, scaling
+from gendiff.data import scaling
+from gendiff.data.images import image_files
 
 SUFFIXES = (".gif", ".mp4", ".webp")
 FASTEST = 50

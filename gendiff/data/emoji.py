@@ -14,8 +14,9 @@ import numpy as np
 
 from gendiff.core import checks, extras
 from gendiff.core.types import NO_LABEL
-from gendiff.data import emoji_names, emoji_styles, held_out, image_files, random_access
-from gendiff.data.random_access import Source
+from gendiff.data import emoji_names, emoji_styles
+from gendiff.data.images import held_out, image_files, random_access
+from gendiff.data.images.random_access import Source
 
 T = TypeVar("T")
 ATTRIBUTION = "All emojis designed by OpenMoji – the open-source emoji and icon project. License: CC BY-SA 4.0"

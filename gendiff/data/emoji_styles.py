@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from gendiff.core import checks
 from gendiff.core.errors import DataError
-from gendiff.data import random_access
+from gendiff.data.images import random_access
 
 MARK = ", in the style of "
 """Stands in a caption between the name of an emoji and that of its style."""

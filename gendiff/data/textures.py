@@ -9,8 +9,8 @@ import dataclasses
 import numpy as np
 
 from gendiff.core import checks, extras
-from gendiff.data import random_access
-from gendiff.data.random_access import Source
+from gendiff.data.images import random_access
+from gendiff.data.images.random_access import Source
 
 CLASSES = ("brick", "flower", "galaxies", "grass", "gravel", "temple", "tissue")
 """The picture that a patch is cut from; brick, grass and gravel are grey."""

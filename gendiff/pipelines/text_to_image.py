@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Integer, Shaped
 from gendiff import diffusion, networks
 from gendiff.core import checks, records
 from gendiff.core.types import ArrayLike, Count, Params, Scalar
-from gendiff.data.tokenizer import Tokens
+from gendiff.data.texts.tokenizer import Tokens
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.sampling import OnLevel, Sampler
 from gendiff.diffusion.types import Denoiser, Level, Predict

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from experiments.tasks import mixtures
 from gendiff.adversarial import watch
-from gendiff.data import mixtures
 from tests.refusals import refusals
 from tests.tables import table
 

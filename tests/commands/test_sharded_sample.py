@@ -13,7 +13,7 @@ from gendiff.commands import command_line
 from gendiff.commands.images import image_sampling
 from gendiff.commands.images.sample_scores import Scores
 from gendiff.data import array_records, scaling, sources
-from gendiff.data.random_access import Example
+from gendiff.data.images.random_access import Example
 from gendiff.metrics import features, frechet, statistics_files
 from gendiff.runs import errors
 from gendiff.runs.errors import Preempted

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from gendiff.data import digits, scaling, stacked_digits
+from experiments.tasks import stacked_digits
+from gendiff.data import digits, scaling
 from gendiff.metrics import baselines, classifier_accuracy, features, frechet, near_copies, precision_recall
 from tests.metrics.rows import normal, rng
 from tests.refusals import refusals

@@ -9,7 +9,7 @@ import pytest
 
 from gendiff import diffusion, networks, pipelines
 from gendiff.core import records
-from gendiff.data.tokenizer import Tokens
+from gendiff.data.texts.tokenizer import Tokens
 from gendiff.pipelines import TextToImage, nothing
 from tests.networks.rig import drawn
 from tests.quickly import quickly

@@ -18,6 +18,7 @@ from experiments.diffusion.encoded_captions import Encoded
 from experiments.diffusion.few_step_text.config import EMOJI, SHAPES, Config, Guiding
 from experiments.diffusion.text_to_image import drawings as emoji_sets
 from experiments.diffusion.text_to_image import sets
+from experiments.tasks import rendering, shapes, shapes_oracle
 from gendiff.commands.images import image_features
 from gendiff.commands.images.image_coding import Coder
 from gendiff.commands.images.image_features import FeatureOptions, Judging
@@ -26,7 +27,6 @@ from gendiff.commands.text_to_image import networks, published
 from gendiff.commands.text_to_image.networks import Normalisation, Trained
 from gendiff.commands.trained_networks import FOLDER
 from gendiff.core.types import Params
-from gendiff.data import rendering, shapes, shapes_oracle
 from gendiff.diffusion import grids
 from gendiff.diffusion.types import Level
 from gendiff.runs.progress import Progress

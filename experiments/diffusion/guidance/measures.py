@@ -9,7 +9,8 @@ from experiments.diffusion import image_draws
 from experiments.diffusion.guidance import networks
 from experiments.diffusion.guidance.config import Config
 from experiments.diffusion.sweeps import Rows
-from gendiff.data import digits, scaling, shapes, shapes_oracle
+from experiments.tasks import shapes, shapes_oracle
+from gendiff.data import digits, scaling
 from gendiff.metrics import classifier_accuracy, features, precision_recall, saturation, vendi
 
 NAMES: Mapping[str, str] = {

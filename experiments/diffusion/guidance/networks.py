@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from experiments.diffusion.guidance.config import Config
+from experiments.tasks import rendering, shapes
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_model import Model
 from gendiff.core.types import Params
-from gendiff.data import digits, rendering, shapes
+from gendiff.data import digits
 from gendiff.data.images import Images
 from gendiff.diffusion import parameterization, schedules
 from gendiff.diffusion.types import Batch

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gendiff.data import shapes
+from experiments.tasks import shapes
 
 KINDS = ("unclear", "count", "position", "colour swapped", "colour", "shape", "size")
 """unclear: the oracle reads no scene. count: another number of objects. position: the right number elsewhere. The others are of scenes

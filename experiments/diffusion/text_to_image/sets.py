@@ -13,12 +13,12 @@ from experiments.diffusion.encoded_captions import Encoded
 from experiments.diffusion.scenes import Prompts
 from experiments.diffusion.sweeps import Rows, Sweep
 from experiments.diffusion.text_to_image import failures, train
+from experiments.tasks import rendering, shapes_oracle
 from gendiff.commands.images import image_coding, image_training
 from gendiff.commands.text_to_image import networks, texts
 from gendiff.commands.text_to_image.config import Config, Drawings
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
-from gendiff.data import rendering, shapes_oracle
 from gendiff.metrics import features, saturation, vendi
 from gendiff.runs import ranges
 from gendiff.runs.progress import Progress

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.diffusion import scenes
-from gendiff.data import digits, rendering, shapes
+from experiments.tasks import rendering, shapes
+from gendiff.data import digits
 from gendiff.metrics import classifier_accuracy, features
 from gendiff.metrics.classifier_accuracy import Judge
 

@@ -14,12 +14,12 @@ import numpy as np
 from experiments.diffusion import encoded_captions
 from experiments.preferences.ddpo import judges
 from experiments.preferences.ddpo.config import DIGIT, INK, SCENES, Config
+from experiments.tasks import captions, shapes, shapes_oracle
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.text_to_image import networks, published
 from gendiff.commands.trained_networks import FOLDER
 from gendiff.core.types import NO_LABEL, Params
-from gendiff.data import captions, shapes, shapes_oracle
 from gendiff.diffusion import grids, parameterization, samplers, sampling, schedules
 from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.sampling import Sampler

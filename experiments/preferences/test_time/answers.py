@@ -12,10 +12,10 @@ import numpy as np
 from experiments.preferences.test_time import train
 from experiments.preferences.test_time.config import Config
 from experiments.preferences.test_time.train import Arm
+from experiments.tasks import sums
+from experiments.tasks.sums import SumFormat
 from gendiff import language, networks
 from gendiff.core.types import Params
-from gendiff.data import sums
-from gendiff.data.sums import SumFormat
 from gendiff.language import processors
 from gendiff.runs import devices, seeds_together
 from gendiff.runs.run_folder import RunFolder

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import msgspec
 
+from experiments.tasks import sums
 from gendiff.commands.images import image_training
 from gendiff.core.errors import ConfigError
-from gendiff.data import sums
 from gendiff.runs import ranges
 from gendiff.runs.ranges import Count, Distinct, Natural, Positive, Seed, Several, Share
 

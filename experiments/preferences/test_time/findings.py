@@ -13,7 +13,7 @@ from experiments.preferences.test_time.choosing import COVERAGE, LEARNED, MAJORI
 from experiments.preferences.test_time.config import Config, counts
 from experiments.preferences.test_time.pictures import JUDGE, UNCHOSEN, VERIFIERS, Chosen
 from experiments.preferences.test_time.train import Arm
-from gendiff.data import sums
+from experiments.tasks import sums
 from gendiff.preferences import pass_at_k
 from gendiff.runs import seeds_together
 from gendiff.runs.progress import Progress

@@ -10,10 +10,10 @@ import numpy as np
 import optax
 
 from experiments.preferences.test_time.config import Config
+from experiments.tasks import sums
+from experiments.tasks.sums import SumFormat
 from gendiff import networks, scaling, training
 from gendiff.core.types import Params
-from gendiff.data import sums
-from gendiff.data.sums import SumFormat
 from gendiff.language import objective
 from gendiff.language.objective import Texts
 from gendiff.runs import meshes, seeds_together, training_loop

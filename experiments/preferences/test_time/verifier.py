@@ -12,9 +12,10 @@ import numpy as np
 from experiments.preferences.test_time import answers, train
 from experiments.preferences.test_time.config import Config
 from experiments.preferences.test_time.train import DIRECT, Arm
+from experiments.tasks import sums
 from gendiff import networks
 from gendiff.core.types import Params
-from gendiff.data import batches, sums
+from gendiff.data import batches
 from gendiff.language.objective import Texts
 from gendiff.runs import devices, drawing
 from gendiff.runs.progress import Progress

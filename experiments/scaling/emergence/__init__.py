@@ -17,7 +17,7 @@ import numpy as np
 from experiments.scaling.emergence import answers, train
 from experiments.scaling.emergence.answers import CHANCE, DIGITS, EXACT, METRICS, NLL, Scores, Sweep
 from experiments.scaling.emergence.train import FORMATS, KINDS, PLAIN, REVERSED, SHUFFLED, Config
-from gendiff.data import sums
+from experiments.tasks import sums
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import figures, intervals, trends
 from gendiff.runs.reporting.answers import Answer, Cell, Change

@@ -11,9 +11,9 @@ import numpy as np
 
 from experiments.scaling.emergence import train
 from experiments.scaling.emergence.train import Config
+from experiments.tasks.sums import SumFormat
 from gendiff import language, networks
 from gendiff.core.types import Params
-from gendiff.data.sums import SumFormat
 from gendiff.language import processors
 from gendiff.runs import devices, seeds_together
 from gendiff.runs.run_folder import RunFolder

@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 import optax
 
+from experiments.tasks import sums
+from experiments.tasks.sums import SumFormat
 from gendiff import language, networks, scaling, training
 from gendiff.core import records
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Metrics, Params
-from gendiff.data import sums
-from gendiff.data.sums import SumFormat
 from gendiff.language.objective import NextTokenLoss
 from gendiff.runs import meshes, ranges, seeds_together, training_loop
 from gendiff.runs.progress import Progress

@@ -6,9 +6,10 @@ import hashlib
 import numpy as np
 
 from experiments.scaling.scaling_train.rows import SIDE, Row
+from experiments.tasks import rendering, shapes
 from gendiff import diffusion, networks
 from gendiff.core.types import Loss
-from gendiff.data import batches, rendering, shapes
+from gendiff.data import batches
 from gendiff.diffusion import objectives, parameterization, schedules, weighting
 
 RECIPE = shapes.Recipe()

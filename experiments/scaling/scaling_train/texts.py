@@ -11,7 +11,7 @@ from gendiff import language, networks
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.types import Loss
 from gendiff.data import batches, text
-from gendiff.data.text import Documents
+from gendiff.data.texts.text import Documents
 
 SEED = 0
 """Of the files that are held out, and of the order of shuffled bytes."""

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from gendiff.data import image_files
+from gendiff.data.images import image_files
 from gendiff.runs.reporting import formatting, json_files, report
 
 LARGEST = 256

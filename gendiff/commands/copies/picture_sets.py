@@ -16,7 +16,7 @@ from gendiff.commands.train import opened_pictures
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.types import NO_LABEL
 from gendiff.data import image_folder, random_access, sources
-from gendiff.data.random_access import Look, Source
+from gendiff.data.images.random_access import Look, Source
 from gendiff.metrics import features
 from gendiff.metrics.features import Features
 from gendiff.runs import shards

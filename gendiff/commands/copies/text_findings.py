@@ -11,7 +11,7 @@ from gendiff.commands.copies import copies_page, findings
 from gendiff.commands.copies.copies_options import JSON, PAGE, CopiesOptions
 from gendiff.commands.copies.findings import Share
 from gendiff.data import text as texts
-from gendiff.data.text import Documents
+from gendiff.data.texts.text import Documents
 from gendiff.provenance import text_copies
 from gendiff.provenance.text_copies import TextCopies
 from gendiff.runs.progress import Progress

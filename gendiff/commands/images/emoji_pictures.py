@@ -9,7 +9,7 @@ import numpy as np
 from gendiff.core.errors import ConfigError
 from gendiff.data import emoji, random_access, scaling
 from gendiff.data.emoji import Emoji
-from gendiff.data.random_access import Source
+from gendiff.data.images.random_access import Source
 
 SHARE, SPLIT_SEED = 0.2, 0
 """Of the drawings that are held out."""

@@ -17,7 +17,7 @@ from gendiff import networks
 from gendiff.core import npz
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.data import scaling, sources
-from gendiff.data.random_access import Source
+from gendiff.data.images.random_access import Source
 from gendiff.metrics import features, frechet, statistics_files
 from gendiff.metrics.features import Features
 from gendiff.metrics.frechet import FittedGaussian, Running

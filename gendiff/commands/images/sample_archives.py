@@ -10,8 +10,9 @@ from typing import Any
 from gendiff.commands.images import sample_files
 from gendiff.core import files
 from gendiff.core.errors import ConfigError
-from gendiff.data import array_records, image_files
-from gendiff.data.random_access import Example
+from gendiff.data import array_records
+from gendiff.data.images import image_files
+from gendiff.data.images.random_access import Example
 from gendiff.runs import shards
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Command

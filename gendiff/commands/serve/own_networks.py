@@ -13,7 +13,7 @@ from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
 from gendiff.commands.text_to_image import drawing, options, published, texts
 from gendiff.commands.text_to_image.networks import Trained
 from gendiff.core.types import Params
-from gendiff.data.tokenizer import Tokens
+from gendiff.data.texts.tokenizer import Tokens
 from gendiff.diffusion.types import Level
 
 MOST_STEPS = 1000

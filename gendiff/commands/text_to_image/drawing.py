@@ -18,8 +18,9 @@ from gendiff.commands.text_to_image.networks import Trained
 from gendiff.commands.text_to_image.options import CommandOptions, PromptOptions, Sampling
 from gendiff.core import records
 from gendiff.core.errors import ConfigError
-from gendiff.data import image_files, scaling
-from gendiff.data.tokenizer import Tokens, TruncationWarning
+from gendiff.data import scaling
+from gendiff.data.images import image_files
+from gendiff.data.texts.tokenizer import Tokens, TruncationWarning
 from gendiff.diffusion import editing, inpainting
 from gendiff.diffusion.sampling import OnLevel
 from gendiff.diffusion.types import Level

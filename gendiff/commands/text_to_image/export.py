@@ -18,7 +18,7 @@ import safetensors.numpy
 from gendiff.commands.text_to_image.options import PromptOptions
 from gendiff.core import files, trees
 from gendiff.core.errors import ConfigError
-from gendiff.data.tokenizer import Tokens
+from gendiff.data.texts.tokenizer import Tokens
 from gendiff.runs.progress import Progress
 
 PLATFORMS = ("cpu", "cuda", "tpu")

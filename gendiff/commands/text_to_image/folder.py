@@ -19,8 +19,8 @@ from gendiff.commands.text_to_image.drawing import Start
 from gendiff.commands.text_to_image.options import EDITED, CommandOptions, ModelOptions
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.types import NO_LABEL
-from gendiff.data import image_files
-from gendiff.data.tokenizer import TruncationWarning
+from gendiff.data.images import image_files
+from gendiff.data.texts.tokenizer import TruncationWarning
 from gendiff.diffusion import editing, inpainting
 from gendiff.diffusion.sampling import Sampler
 from gendiff.pipelines import stable_diffusion

@@ -11,7 +11,7 @@ from gendiff import networks
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.data import tokenizer
-from gendiff.data.tokenizer import Tokenizer, Tokens
+from gendiff.data.texts.tokenizer import Tokenizer, Tokens
 from gendiff.networks import text_encoder
 from gendiff.weights import mini_lm
 

@@ -12,7 +12,7 @@ from gendiff.commands.images import image_features
 from gendiff.commands.train.config import SETS, Config
 from gendiff.core.errors import BadPicturesError, ConfigError, DataError
 from gendiff.data import cache, emoji, held_out, pipeline, random_access, scaling, sources, textures
-from gendiff.data.random_access import Source
+from gendiff.data.images.random_access import Source
 from gendiff.runs import distributed
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder

@@ -8,7 +8,8 @@ import tyro
 
 from gendiff.commands.verify import picture_evidence, text_evidence
 from gendiff.core.errors import ConfigError, DataError
-from gendiff.data import image_files, text
+from gendiff.data import text
+from gendiff.data.images import image_files
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue
 

@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 from gendiff.core.errors import ConfigError
-from gendiff.data import image_files, scaling
+from gendiff.data import scaling
+from gendiff.data.images import image_files
 from gendiff.provenance import content_credentials, image_detection, metadata, watermark_files
 from gendiff.provenance.image_watermarks import BitMark
 from gendiff.provenance.spread_spectrum import SpreadSpectrum

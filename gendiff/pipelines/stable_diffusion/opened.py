@@ -12,7 +12,7 @@ from gendiff.core import checks
 from gendiff.core.errors import DataError
 from gendiff.core.types import Params
 from gendiff.data import clip_tokenizer
-from gendiff.data.clip_tokenizer import ClipTokenizer
+from gendiff.data.texts.clip_tokenizer import ClipTokenizer
 from gendiff.diffusion.sampling import Sampler
 from gendiff.pipelines.diffusers_schedulers.scheduler import Scheduler
 from gendiff.pipelines.stable_diffusion import folder_scheduler, latent_pipeline, model_index, model_parts, prompts

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from gendiff.core import checks, records
-from gendiff.data.clip_tokenizer import ClipTokenizer
-from gendiff.data.tokenizer import SHOWN, TruncationWarning
+from gendiff.data.texts.clip_tokenizer import ClipTokenizer
+from gendiff.data.texts.tokenizer import SHOWN, TruncationWarning
 from gendiff.pipelines.stable_diffusion import prompt_weights
 
 TOO_LONG = ("chunks", "warn", "error")

@@ -24,7 +24,7 @@ from gendiff.commands.train.config import Config
 from gendiff.commands.train.facts import Data
 from gendiff.commands.train.plan import Cost
 from gendiff.core.errors import ConfigError, DataError
-from gendiff.data import image_files
+from gendiff.data.images import image_files
 from gendiff.runs import configuration, goodput, training_loop
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training.checkpoints import Checkpoints

@@ -13,7 +13,7 @@ from gendiff.commands.serve.picture_orders import Order
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
 from gendiff.commands.serve.slot_programs import SlotPrograms, batch_sizes
 from gendiff.core.errors import ConfigError
-from gendiff.data.tokenizer import Tokens
+from gendiff.data.texts.tokenizer import Tokens
 from gendiff.pipelines import TextToImage
 from gendiff.runs import devices
 from tests.quickly import quickly

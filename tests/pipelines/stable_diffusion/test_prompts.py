@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gendiff.data import clip_tokenizer
-from gendiff.data.tokenizer import TruncationWarning
+from gendiff.data.texts.tokenizer import TruncationWarning
 from gendiff.pipelines.stable_diffusion import aligned, encode, repeated
 from tests.pipelines.stable_diffusion import tiny_folders
 from tests.pipelines.stable_diffusion.tiny_folders import LENGTH, SIZE, VOCABULARY, write_tokenizer

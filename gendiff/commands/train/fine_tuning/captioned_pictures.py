@@ -16,8 +16,8 @@ from gendiff.commands.train.config import Config
 from gendiff.core.errors import DataError
 from gendiff.core.types import Params
 from gendiff.data import caption_files, held_out, image_folder, random_access, scaling
-from gendiff.data.random_access import Source
-from gendiff.data.tokenizer import TruncationWarning
+from gendiff.data.images.random_access import Source
+from gendiff.data.texts.tokenizer import TruncationWarning
 from gendiff.pipelines.stable_diffusion import Opened, Prompt, TextTowers
 from gendiff.runs import devices
 from gendiff.runs.progress import Progress

@@ -7,9 +7,9 @@ import optax
 import pytest
 
 from experiments.adversarial import collapse_watch
+from experiments.tasks import mixtures
 from gendiff import adversarial, training
 from gendiff.adversarial import losses, watch
-from gendiff.data import mixtures
 from tests.adversarial import game
 
 LAW = mixtures.unit_ring()

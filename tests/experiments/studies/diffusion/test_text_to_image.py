@@ -11,9 +11,9 @@ from experiments.diffusion import encoded_captions, scenes, sweeps, text_to_imag
 from experiments.diffusion.scenes import Prompts
 from experiments.diffusion.text_to_image import STUDY, failures, sets
 from experiments.diffusion.text_to_image.sets import FROZEN, HELD_OUT, SCRATCH, SCRATCH_SEEN, SEEN, SHUFFLED, UNTRAINED, Answers
+from experiments.tasks import captions, rendering, shapes
 from gendiff.commands.text_to_image import networks, texts
 from gendiff.core.errors import ConfigError
-from gendiff.data import captions, rendering, shapes
 from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.study import Measurements
 from gendiff.weights import mini_lm

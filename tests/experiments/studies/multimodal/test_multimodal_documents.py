@@ -10,7 +10,7 @@ from experiments import multimodal
 from experiments.multimodal import documents, figures, findings, judge, tasks
 from experiments.multimodal.config import BOTH, CAPTIONS, NETWORKS, PAIRS, PICTURES, SCENES
 from experiments.multimodal.findings import Found
-from gendiff.data import scene_questions
+from experiments.tasks import scene_questions
 from gendiff.language import Texts
 from tests.tables import table
 

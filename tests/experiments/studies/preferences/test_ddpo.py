@@ -15,8 +15,8 @@ from experiments.preferences.ddpo import judges, kl_frontier, measured, policy_t
 from experiments.preferences.ddpo.config import ARMS, DDPO, DIGIT, INK, SCENES, SHUFFLED, Policy, seeds
 from experiments.preferences.ddpo.measured import Found, PolicySamples
 from experiments.preferences.ddpo.rewarded import RewardedTask
+from experiments.tasks import rendering, shapes, shapes_oracle
 from gendiff.commands.images.image_model import Model
-from gendiff.data import rendering, shapes, shapes_oracle
 from gendiff.diffusion import grids, oracles, parameterization, schedules
 from gendiff.diffusion.types import Level
 from gendiff.networks.lora import LowRank

@@ -7,8 +7,8 @@ import numpy as np
 from experiments.language import questions, replies
 from experiments.preferences import instruct
 from experiments.preferences.instruct import ENDLESS, FRAME, OTHERS, PLAIN, SHUFFLED, TEMPLATE, TUNED, TUNINGS
+from experiments.tasks import sums
 from gendiff.commands.chat.models import Answer
-from gendiff.data import sums
 from gendiff.preferences import instruction
 
 FULL = instruct.EXPERIMENT.presets["full"]

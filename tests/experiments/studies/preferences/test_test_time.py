@@ -12,8 +12,9 @@ from experiments.preferences.test_time.choosing import COVERAGE, LEARNED, MAJORI
 from experiments.preferences.test_time.config import counts
 from experiments.preferences.test_time.findings import BUDGETS, DOUBLINGS, FILLER, LARGE, SCRATCH, SMALL, Searched
 from experiments.preferences.test_time.pictures import GOOD, JUDGE, SHUFFLED, UNCHOSEN, WEAK, Chosen
-from gendiff.data import digits, sums
-from gendiff.data.sums import SumFormat
+from experiments.tasks import sums
+from experiments.tasks.sums import SumFormat
+from gendiff.data import digits
 from gendiff.runs import devices
 
 FULL = dataclasses.replace(test_time.EXPERIMENT.presets["full"], digits=3)

@@ -10,9 +10,9 @@ from experiments.scaling import emergence
 from experiments.scaling.emergence import STUDY, answers, train
 from experiments.scaling.emergence.answers import METRICS, NLL, Scores, Sweep
 from experiments.scaling.emergence.train import PLAIN, REVERSED, SHUFFLED
+from experiments.tasks import sums
+from experiments.tasks.sums import SumFormat
 from gendiff import networks
-from gendiff.data import sums
-from gendiff.data.sums import SumFormat
 from gendiff.runs import devices
 from gendiff.runs.study import Measured, Measurements
 

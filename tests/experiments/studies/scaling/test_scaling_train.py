@@ -11,7 +11,7 @@ from experiments.scaling.scaling_train import judge, measures, pictures, rows, t
 from experiments.scaling.scaling_train.measures import Run
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.data import text
-from gendiff.data.text import Documents
+from gendiff.data.texts.text import Documents
 from gendiff.runs import devices, ranges
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder

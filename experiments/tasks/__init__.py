@@ -1,0 +1,1 @@
+"""What studies learn from: scenes, clips, points, sums and stacked digits, which programs draw without end and whose answers are exact."""

@@ -1,0 +1,241 @@
+"""Images from a folder of files: the class is the sub-folder, and every file that is left out is named."""
+
+import dataclasses
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+
+from gendiff.core import checks
+from gendiff.core.errors import DataError
+from gendiff.core.types import NO_LABEL
+from gendiff.data import scaling
+from gendiff.data.images import caption_files, image_files, random_access
+from gendiff.data.images.image_set import Images
+from gendiff.data.images.random_access import Source, shown
+
+SYSTEM_NAMES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx")
+"""Files and folders, in lower case, that Windows and macOS put beside pictures; names that begin with a dot are hidden anyway."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ImageFolder(Source):
+    """The pictures under a folder, each decoded when it is read. `source` builds it."""
+
+    files: tuple[str, ...]
+    mode: str
+    size: int | None
+    background: tuple[int, int, int] | None
+
+    def image(self, i: int) -> np.ndarray:
+        """Decode picture i, uint8 (h, w, c)."""
+        return _read(Path(self.files[i]), self.size, self.mode, self.background)
+
+    def short_side(self, i: int) -> int | None:
+        """The shorter side of picture i, from the header of its file."""
+        return image_files.short_side(self.files[i]) if os.path.isfile(self.files[i]) else None
+
+    def name(self, i: int) -> str:
+        """The path of picture i."""
+        return shown(self.files[i])
+
+
+def source(
+    path: str | os.PathLike,
+    *,
+    size: int | None = None,
+    mode: str = "RGB",
+    background: tuple[int, int, int] | None = None,
+    on_bad: str = "raise",
+    conditional: str = "auto",
+    captions: bool = False,
+) -> ImageFolder:
+    """List every picture under `path`, at any depth, sorted by class and path; a picture is decoded when it is asked for.
+
+    Every file is read once for the fingerprint, and none is decoded. `load` states what belongs to the set and what the options mean.
+
+    Args:
+        path: the folder.
+        size: the side of the square images, 1 … 8192, or None.
+        mode: "RGB" for 3 channels, "L" for 1.
+        background: the colour under transparent pixels, each value 0 … 255.
+        on_bad: "raise" or "skip", for files beside the class folders here, and for bad pictures in `random_access.scan`.
+        conditional: "auto" makes a class of each folder directly under `path` if there are 2 or more; otherwise, and with "none",
+            pictures at any depth have NO_LABEL, and files beside folders belong to the set.
+        captions: whether the files that `caption_files.read` reads lie beside the pictures. They are no part of the set.
+
+    Raises:
+        DataError: path first, for no such folder, no images, a class without images, files beside class folders.
+        ImportError: without Pillow.
+    """
+    image_files.check_options(mode, size, background)
+    image_files.check_installed()
+    checks.choice("on_bad", on_bad, random_access.ON_BAD)
+    checks.choice("conditional", conditional, random_access.CONDITIONAL)
+    root = Path(path)
+    folders, _ = _top(root)
+    by_class = conditional == "auto" and len(folders) >= 2
+    classes, listed, skipped = _scan(root, on_bad) if by_class else ((), [(file, NO_LABEL) for file in _files(root)], [])
+    if captions:
+        beside = caption_files.among([file for file, _ in listed])
+        listed = [(file, label) for file, label in listed if file not in beside]
+    if not listed:
+        raise DataError(f"{shown(root)}: no images in it")
+    contents = random_access.in_threads(_content, [file for file, _ in listed])
+    options = (mode, size, background, classes)
+    names = [os.fsencode(file.relative_to(root)) for file, _ in listed]
+    return ImageFolder(
+        labels=np.array([label for _, label in listed], np.int32),
+        classes=classes,
+        skipped=tuple(skipped),
+        fingerprint=random_access.fingerprint("images", *options, *(part for pair in zip(names, contents, strict=True) for part in pair)),
+        on_bad=on_bad,
+        files=tuple(str(file) for file, _ in listed),
+        mode=mode,
+        size=size,
+        background=background,
+    )
+
+
+def load(
+    path: str | os.PathLike,
+    *,
+    size: int | None = None,
+    mode: str = "RGB",
+    background: tuple[int, int, int] | None = None,
+    on_bad: str = "raise",
+) -> Images:
+    """Load every image under `path`, at any depth, sorted by class and path.
+
+    Classes are the folders directly under `path`, in order of their code points ("10" comes before "2"); without any folder the images
+    have NO_LABEL. Hidden files and folders (.name) and SYSTEM_NAMES are no part of the set; links are
+    followed.
+
+    Args:
+        path: the folder.
+        size: the side of the square images, 1 … 8192; `image_files.read` states how it resizes and crops. None keeps each image as it
+            is, and all must have one size.
+        mode: "RGB" for 3 channels, "L" for 1.
+        background: the colour under transparent pixels, each value 0 … 255; without one they are an error.
+        on_bad: "raise" stops at the first file that cannot be used. "skip" leaves it out and adds its message to `skipped`; files
+            beside the class folders are left out as well.
+
+    Returns:
+        Images with `clean` (n, h, w, c) in [-1, 1].
+
+    Raises:
+        DataError: path first, for no such folder, no images, a class without images, files beside class folders, mixed sizes, a bad file.
+        ImportError: without Pillow.
+    """
+    image_files.check_options(mode, size, background)
+    checks.choice("on_bad", on_bad, random_access.ON_BAD)
+    classes, files, skipped = _scan(Path(path), on_bad)
+    pictures, labels, used = [], [], []
+    for file, label in files:
+        try:
+            pictures.append(_read(file, size, mode, background))
+        except DataError as error:
+            if on_bad == "raise":
+                raise
+            skipped.append(str(error))
+            continue
+        labels.append(label)
+        used.append(file)
+    if not pictures:
+        raise DataError(f"{path}: none of its {len(files)} files can be used; the first: {skipped[0]}")
+    _check_one_size(used, pictures)
+    return Images(
+        clean=np.asarray(scaling.to_unit(np.stack(pictures), 256)),
+        labels=np.array(labels, dtype=np.int32),
+        classes=classes,
+        levels=256,
+        skipped=tuple(skipped),
+    )
+
+
+def _content(file: Path) -> bytes:
+    """The digest of a file; nothing for what `_read` will refuse."""
+    try:
+        return random_access.file_digest(file) if file.is_file() and file.suffix.lower() in image_files.SUFFIXES else b""
+    except OSError:
+        return b""
+
+
+def _read(file: Path, size: int | None, mode: str, background: tuple[int, int, int] | None) -> np.ndarray:
+    if file.suffix.lower() not in image_files.SUFFIXES:
+        raise DataError(
+            f"{shown(file)}: unknown suffix: its name ends in none of {', '.join(image_files.SUFFIXES)}; move it out of the folder"
+        )
+    found = random_access.status(file)
+    if found is None or not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
+        raise DataError(f"{shown(file)}: not a regular file, or a link to nothing")
+    return image_files.read(file, mode=mode, size=size, background=background)
+
+
+def _check_one_size(files: list[Path], pictures: list[np.ndarray]) -> None:
+    first = pictures[0].shape
+    for file, picture in zip(files, pictures, strict=True):
+        if picture.shape != first:
+            raise DataError(
+                f"{shown(file)}: shape {picture.shape}, but {files[0]} has {first}; pass size= to resize and crop all to one size"
+            )
+
+
+def _top(root: Path) -> tuple[list[Path], list[Path]]:
+    """The visible folders and files directly under the root."""
+    found = random_access.status(root)
+    if found is None or not stat.S_ISDIR(found.st_mode):
+        raise DataError(f"{shown(root)}: {'not a folder' if found else 'no such folder'}")
+    try:
+        visible = sorted(entry for entry in root.iterdir() if _belongs(entry.name))
+    except PermissionError as error:
+        raise DataError(random_access.forbidden(root)) from error
+    except OSError as error:
+        raise DataError(f"{shown(root)}: {error.strerror}") from error
+    return [entry for entry in visible if os.path.isdir(entry)], [entry for entry in visible if not os.path.isdir(entry)]
+
+
+def _scan(root: Path, on_bad: str) -> tuple[tuple[str, ...], list[tuple[Path, int]], list[str]]:
+    """Class names, every file with its label, and what is left out."""
+    folders, loose = _top(root)
+    if not folders:
+        if not loose:
+            raise DataError(f"{shown(root)}: no images in it")
+        return (), [(file, NO_LABEL) for file in loose], []
+    skipped = [
+        f"{shown(file)}: has no class: it lies beside the class folders {shown(folders[0].name)}, …; move it into one" for file in loose
+    ]
+    files = []
+    for label, folder in enumerate(folders):
+        inside = _files(folder)
+        if not inside:
+            raise DataError(f"{shown(folder)}: a class without images; remove the folder")
+        files += [(file, label) for file in inside]
+    if skipped and on_bad == "raise":
+        raise random_access.refusal(skipped, len(skipped) + len(files))
+    return tuple(shown(folder.name) for folder in folders), files, skipped
+
+
+def _files(folder: Path) -> list[Path]:
+    listed: list[Path] = []
+    visited: set[str] = set()
+    for here, folders, names in os.walk(folder, followlinks=True, onerror=_unlistable):
+        real = os.path.realpath(here)
+        if real in visited:
+            raise DataError(f"{shown(here)}: a link to a folder that is already part of {shown(folder.name)}")
+        visited.add(real)
+        folders[:] = sorted(filter(_belongs, folders))
+        listed += [Path(here, name) for name in filter(_belongs, names)]
+    return sorted(listed)
+
+
+def _belongs(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in SYSTEM_NAMES
+
+
+def _unlistable(error: OSError) -> None:
+    path, denied = error.filename, isinstance(error, PermissionError)
+    raise DataError(
+        random_access.forbidden(path) if denied else f"{shown(path)}: {error.strerror}"
+    ) from error  # os.walk would pass over it

@@ -1,0 +1,105 @@
+"""One door to a person's own pictures: a folder, arrays, an ArrayRecord or a saved Hugging Face dataset, opened for random access."""
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+from gendiff.core import checks
+from gendiff.core.errors import DataError
+from gendiff.data.images import array_records, image_files, image_folder, numpy_files, random_access, saved_datasets
+from gendiff.data.images.random_access import Source
+
+TAKEN = (
+    "a folder of images",
+    "an .npy or .npz file",
+    f"an {array_records.SUFFIX} file",
+    "a folder that datasets' save_to_disk has written",
+)
+
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+
+
+def open(
+    path: str | os.PathLike,
+    *,
+    size: int | None = None,
+    mode: str | None = None,
+    background: tuple[int, int, int] | None = None,
+    on_bad: str = "raise",
+    conditional: str = "auto",
+    scan: bool = True,
+) -> Source:
+    """Open a set of pictures for random access, whatever its kind.
+
+    The kind is recognised by the path: `image_folder`, `numpy_files`, `array_records` and `saved_datasets` state what each takes. The whole
+    of the data is read once for the fingerprint, 0.4 GB per second and core or more, and with `scan` every picture is decoded once.
+
+    Args:
+        path: the folder or file.
+        size: the side of the square images, 1 … 8192: the shorter side is resized and the centre cropped. None keeps the pictures' own
+            size, and all must have one.
+        mode: "RGB" for 3 channels, "L" for 1. None is "RGB" for image files and keeps the channels of arrays.
+        background: the colour under transparent pixels, each value 0 … 255; without one they are an error.
+        on_bad: "raise" stops with one error that lists the bad pictures; "skip" leaves them out and lists them in `skipped`.
+        conditional: "auto" uses the classes if there are 2 or more; "none" gives every picture NO_LABEL.
+        scan: decode every picture now, so that a bad one is known before any training. Without it, `source[i]` raises at a bad picture;
+            `cache.build` makes up for it.
+
+    Raises:
+        DataError: path first, for what is none of these kinds, and as each kind states.
+        ValueError: for an option outside its range.
+        ImportError: where a kind needs a package of the extra `data`.
+    """
+    checks.choice("on_bad", on_bad, random_access.ON_BAD)
+    file = Path(path)
+    suffix = file.suffix.lower()
+    options: Any = {"size": size, "on_bad": on_bad, "background": background, "conditional": conditional}
+    opened: Source
+    found = random_access.status(file)
+    if found is not None:
+        _check_readable(file, found)
+    if file.is_dir() and saved_datasets.recognises(file):
+        opened = saved_datasets.source(file, mode=mode or "RGB", **options)
+    elif file.is_dir():
+        opened = image_folder.source(file, mode=mode or "RGB", **options)
+    elif found is None and is_url(path):
+        raise DataError(f"{os.fspath(path)}: URLs are not downloaded; fetch the pictures yourself, and give their folder")
+    elif not file.is_file():
+        raise DataError(
+            f"{random_access.shown(file)}: {'not a regular file' if os.path.lexists(file) else 'no such file or folder'}; {_taken()}"
+        )
+    elif suffix in (".npy", ".npz"):
+        opened = numpy_files.source(file, mode=mode, **options)
+    elif suffix == array_records.SUFFIX:
+        opened = array_records.source(file, mode=mode, **options)
+    elif suffix in image_files.SUFFIXES:
+        raise DataError(f"{random_access.shown(file)}: that is one picture; give its folder")
+    elif suffix in ARCHIVES:
+        raise DataError(f"{random_access.shown(file)}: that is an archive; unpack it, and give the folder")
+    else:
+        raise DataError(f"{random_access.shown(file)}: its name ends in no suffix that is known here; {_taken()}")
+    return random_access.scan(opened) if scan else opened
+
+
+def is_url(name: str | os.PathLike) -> bool:
+    """Whether a name is an address such as https://…; a local path is none."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", os.fspath(name)) is not None
+
+
+def _check_readable(file: Path, found: os.stat_result) -> None:
+    try:
+        if stat.S_ISDIR(found.st_mode):
+            os.listdir(file)
+            os.stat(file / "any")  # without the right to search a folder, its names can be listed and nothing else
+        elif stat.S_ISREG(found.st_mode):
+            file.open("rb").close()
+    except PermissionError as error:
+        raise DataError(random_access.forbidden(file)) from error
+    except FileNotFoundError:
+        pass
+
+
+def _taken() -> str:
+    return f"{', '.join(TAKEN[:-1])} or {TAKEN[-1]} is needed"

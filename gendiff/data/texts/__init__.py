@@ -1,0 +1,1 @@
+"""Texts as they are found, and as ids of tokens."""
