@@ -12,7 +12,7 @@ import numpy as np
 from gendiff.core.types import Params
 from gendiff.diffusion import distillation, samplers
 from gendiff.diffusion.distillation import Pairs
-from gendiff.diffusion.learned_grid import LEARNED, LearnedGrid
+from gendiff.diffusion.learned.learned_grid import LEARNED, LearnedGrid
 from gendiff.diffusion.types import Denoiser, Level
 from gendiff.runs import devices, drawing
 from gendiff.runs.reporting import figures

@@ -1,48 +1,38 @@
 """The diffusion chapter.
 
 In reading order: types, schedules, process, parameterization, weighting, conditions, objectives, denoiser, guidance, grids, sampling,
-samplers, remembering, cached_features, parallel. What is built on them: immiscible, alignment, oracles, certify, likelihood, elbo,
-learned_schedule, learned_grid, inversion, adaptive, editing, inpainting, linear_operators, posterior, latent, accept_or_reflect,
-distillation, video.
+samplers. What is built on them: immiscible, flow_coordinates, certify, likelihood, learned, editing, acceleration, distillation, video.
 """
 
 from gendiff.diffusion import (
-    adaptive,
-    alignment,
     certify,
     conditions,
     denoiser,
     distillation,
     editing,
-    elbo,
     flow_coordinates,
     grids,
     guidance,
     immiscible,
-    inpainting,
-    inversion,
-    latent,
-    learned_grid,
-    learned_schedule,
     likelihood,
-    linear_operators,
     objectives,
-    oracles,
-    parallel,
     parameterization,
-    posterior,
     process,
-    remembering,
     samplers,
     sampling,
     schedules,
     video,
     weighting,
 )
-from gendiff.diffusion.accept_or_reflect import accept_or_reflect
-from gendiff.diffusion.cached_features import cached_features
+from gendiff.diffusion.acceleration import parallel, remembering
+from gendiff.diffusion.acceleration.accept_or_reflect import accept_or_reflect
+from gendiff.diffusion.acceleration.cached_features import cached_features
+from gendiff.diffusion.acceleration.remembering import remember
+from gendiff.diffusion.certify import oracles
 from gendiff.diffusion.denoiser import from_network
-from gendiff.diffusion.remembering import remember
+from gendiff.diffusion.editing import inpainting, inversion, linear_operators, posterior
+from gendiff.diffusion.learned import alignment, latent, learned_grid, learned_schedule
+from gendiff.diffusion.likelihood import adaptive, elbo
 from gendiff.diffusion.samplers import ancestral
 from gendiff.diffusion.sampling import in_chunks, sample
 from gendiff.diffusion.types import Batch, Denoiser, Level, Prediction

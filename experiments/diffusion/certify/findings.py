@@ -18,7 +18,7 @@ from gendiff.core import records
 from gendiff.core.types import Count
 from gendiff.diffusion import certify, grids, oracles, sampling, schedules
 from gendiff.diffusion.certify import Curve
-from gendiff.diffusion.oracles import Mixture
+from gendiff.diffusion.certify.oracles import Mixture
 from gendiff.diffusion.samplers import ancestral, runge_kutta
 from gendiff.diffusion.samplers.dpm_solver_multistep import dpm_solver_multistep
 from gendiff.diffusion.sampling import Noise, Sampler, State

@@ -26,7 +26,7 @@ from experiments.diffusion.few_step_text.subjects import ADHERES, Subject
 from experiments.diffusion.students import METHODS as STUDENTS
 from experiments.diffusion.students import REFLOW
 from gendiff.data import emoji
-from gendiff.diffusion.learned_grid import LearnedGrid
+from gendiff.diffusion.learned.learned_grid import LearnedGrid
 from gendiff.metrics import frechet, precision_recall
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import figures, intervals, verdicts

@@ -35,8 +35,8 @@ from gendiff.core import records
 from gendiff.core.types import Loss, Metrics, Params
 from gendiff.data import digits
 from gendiff.diffusion import learned_schedule, objectives, parameterization, schedules, weighting
-from gendiff.diffusion.elbo import Bound
-from gendiff.diffusion.learned_schedule import LearnedSchedule
+from gendiff.diffusion.learned.learned_schedule import LearnedSchedule
+from gendiff.diffusion.likelihood.elbo import Bound
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Batch, Level
 from gendiff.runs import ranges

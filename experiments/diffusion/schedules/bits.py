@@ -18,7 +18,7 @@ from gendiff.core import arrays, sample_keys
 from gendiff.core.types import Params
 from gendiff.data import digits
 from gendiff.diffusion import elbo
-from gendiff.diffusion.elbo import Bound
+from gendiff.diffusion.likelihood.elbo import Bound
 from gendiff.diffusion.schedules import Schedule
 from gendiff.runs import devices
 from gendiff.runs.reporting.verdicts import Number

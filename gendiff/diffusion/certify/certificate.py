@@ -26,10 +26,10 @@ from jaxtyping import Array
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import Count
-from gendiff.diffusion import grids, oracles, sampling, schedules
-from gendiff.diffusion.certify import convergence_order, gaussian_law
+from gendiff.diffusion import grids, sampling, schedules
+from gendiff.diffusion.certify import convergence_order, gaussian_law, oracles
 from gendiff.diffusion.certify.convergence_order import Fit
-from gendiff.diffusion.oracles import Mixture, Oracle
+from gendiff.diffusion.certify.oracles import Mixture, Oracle
 from gendiff.diffusion.samplers.catalogue import FEW_STEPS, LAST_STEP, METHODS, POINT_MASS, PURE_NOISE, TIME, Method, Order
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.schedules import Schedule

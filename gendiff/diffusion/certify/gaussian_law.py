@@ -18,7 +18,8 @@ from jaxtyping import Array, Float, Int
 
 from gendiff.core import arrays, errors, records
 from gendiff.core.types import ArrayLike, Count
-from gendiff.diffusion import oracles, sampling
+from gendiff.diffusion import sampling
+from gendiff.diffusion.certify import oracles
 from gendiff.diffusion.sampling import Part, Sampler
 from gendiff.diffusion.types import Level
 

@@ -9,10 +9,10 @@ from jaxtyping import Array, Bool, Float
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import Scalar
 from gendiff.diffusion import flow_coordinates
+from gendiff.diffusion.acceleration.remembering import Answered, Remembering
 from gendiff.diffusion.guidance.classifier_free import classifier_free
 from gendiff.diffusion.guidance.joint_call import JointCall
 from gendiff.diffusion.guidance.strength import Scale
-from gendiff.diffusion.remembering import Answered, Remembering
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 

@@ -8,7 +8,7 @@ import pytest
 import gendiff as gd
 from gendiff import diffusion
 from gendiff.diffusion import guidance, samplers
-from gendiff.diffusion.remembering import Remembering
+from gendiff.diffusion.acceleration.remembering import Remembering
 from tests.diffusion.reports import Reports
 from tests.quickly import quickly
 from tests.refusals import refusals

@@ -11,8 +11,8 @@ import gendiff as gd
 from gendiff import diffusion
 from gendiff.core import arrays, records
 from gendiff.diffusion import guidance, oracles, parameterization
+from gendiff.diffusion.acceleration.remembering import Remembering
 from gendiff.diffusion.guidance.joint_call import JointCall
-from gendiff.diffusion.remembering import Remembering
 from tests.quickly import quickly
 from tests.refusals import Ends, ends
 

@@ -34,7 +34,7 @@ from gendiff.commands import drawing_options
 from gendiff.commands.text_to_image import networks
 from gendiff.commands.text_to_image.options import FROM_NOISE, TRAILING
 from gendiff.diffusion import denoiser, grids, guidance, parameterization, samplers, sampling, schedules
-from gendiff.diffusion.learned_grid import LearnedGrid
+from gendiff.diffusion.learned.learned_grid import LearnedGrid
 from gendiff.networks import NO_TEXT, DeepFeatures
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder

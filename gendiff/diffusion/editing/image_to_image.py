@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, Int
 
 from gendiff.core import arrays, checks, sample_keys
 from gendiff.core.types import ArrayLike, Count, Scalar
-from gendiff.diffusion import grids, inversion, process, sampling
+from gendiff.diffusion import grids, process, sampling
+from gendiff.diffusion.editing import inversion
 from gendiff.diffusion.samplers.reversible_heun import reversible_heun
 from gendiff.diffusion.sampling import OnLevel, Sampler
 from gendiff.diffusion.types import Denoiser, Level

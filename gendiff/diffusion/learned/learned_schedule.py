@@ -15,7 +15,8 @@ from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import ArrayLike, Metrics, Scalar
-from gendiff.diffusion import elbo, schedules
+from gendiff.diffusion import schedules
+from gendiff.diffusion.likelihood import elbo
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import ArrayLike, Scalar
-from gendiff.diffusion.linear_operators import LinearOperator
+from gendiff.diffusion.editing.linear_operators import LinearOperator
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 

@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import Count, Params
+from gendiff.diffusion.acceleration.remembering import Remembering
 from gendiff.diffusion.denoiser import NetworkDenoiser
-from gendiff.diffusion.remembering import Remembering
 from gendiff.diffusion.types import Level, Prediction
 
 SOME_LEVEL = Level(0.0, 1.0, 0.0)

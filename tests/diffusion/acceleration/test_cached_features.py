@@ -10,7 +10,7 @@ import pytest
 from gendiff import diffusion
 from gendiff.core import records
 from gendiff.diffusion import guidance, remembering, samplers
-from gendiff.diffusion.cached_features import CachedFeatures, cached_features
+from gendiff.diffusion.acceleration.cached_features import CachedFeatures, cached_features
 from tests.diffusion.reports import Reports
 from tests.quickly import in_numpy
 from tests.refusals import refusals

@@ -1,0 +1,1 @@
+"""What is learned beside a denoiser: schedules, grids, aligned tokens, and autoencoders of latents."""
