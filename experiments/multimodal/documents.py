@@ -1,4 +1,4 @@
-"""The networks of documents: what each is, what it is trained by, and the operations of a step."""
+"""The networks of documents: what each is and costs, and the training of each, all seeds of it by one program."""
 
 import dataclasses
 import functools
@@ -6,17 +6,26 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from experiments.multimodal import tasks
-from experiments.multimodal.config import CAPTIONS, SCENES, Config
-from gendiff import networks
+from experiments.multimodal.config import CAPTIONS, NETWORKS, SCENES, Config
+from gendiff import networks, training
 from gendiff.core.types import Loss, Params
 from gendiff.diffusion import parameterization, samplers, schedules, weighting
 from gendiff.pipelines import Multimodal, interleaved
+from gendiff.runs import meshes, seeds_together, training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.reporting import formatting
+from gendiff.runs.run_folder import RunFolder
 from gendiff.scaling import accounting
+from gendiff.training import CompiledStep, TrainState, optimizers
+from gendiff.training.compile_step import INIT
 
 SCHEDULE, FORM = schedules.flow(), parameterization.flow()
 """The noise path, and what the output for a picture means."""
+EMA = 0.995
+"""Decay of the averages that are judged."""
 
 
 def network(config: Config, name: str) -> networks.MultimodalTransformer:
@@ -29,7 +38,8 @@ def network(config: Config, name: str) -> networks.MultimodalTransformer:
 def language(config: Config, name: str) -> networks.LanguageModel:
     """The language model of the same parameters."""
     whole = network(config, name)
-    return networks.LanguageModel(**{each.name: getattr(whole, each.name) for each in _own_fields()})
+    own = [each.name for each in dataclasses.fields(networks.LanguageModel) if each.init and each.name not in ("parent", "name")]
+    return networks.LanguageModel(**{name: getattr(whole, name) for name in own})
 
 
 def model(config: Config, name: str) -> Multimodal:
@@ -53,8 +63,8 @@ def example(config: Config, name: str, count: int) -> tuple[Any, ...]:
 
 def loss(config: Config, name: str) -> Loss:
     """Next tokens and denoising; of the twin that only captions, next tokens alone. Scenes have little noise."""
-    weight = {CAPTIONS: 0.0, SCENES: config.scene_weight}.get(name, config.picture_weight)
-    least = weighting.uniform_levels((0.0, config.scene_noise)) if name == SCENES else None
+    weight = {CAPTIONS: 0.0, SCENES: 1.0}.get(name, config.picture_weight)
+    least = weighting.uniform_levels((0.0, 0.1)) if name == SCENES else None
     predict = networks.pure(network(config, name))
     return interleaved.next_token_and_denoising(predict, SCHEDULE, FORM, picture_weight=weight, levels_before_text=least)
 
@@ -72,5 +82,50 @@ def step_flops(config: Config, name: str) -> float:
     return float(kinds * count.training_flops)
 
 
-def _own_fields() -> tuple[Any, ...]:
-    return tuple(each for each in dataclasses.fields(networks.LanguageModel) if each.init and each.name not in ("parent", "name"))
+def train(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """Each network after the other."""
+    mesh = meshes.build(folder.mesh, ())
+    for name in NETWORKS:
+        progress.line(f"train {name}: {steps(config, name)} steps for {len(config.seeds)} seeds")
+        training_loop.train(
+            programs(config, name, mesh),
+            functools.partial(tasks.documents, config, name),
+            seed=config.seeds[0],
+            steps=steps(config, name),
+            folder=folder.inside(name),
+            progress=progress,
+        )
+
+
+def programs(config: Config, name: str, mesh: jax.sharding.Mesh) -> CompiledStep:
+    """What a training runs, for all seeds at once."""
+    step = training.make_step(loss(config, name), _optimizer(config, name))
+    return seeds_together.programs(step, functools.partial(fresh, config, name), config.seeds, mesh)
+
+
+def fresh(config: Config, name: str, key: jax.Array) -> TrainState:
+    """The state of one seed before its training."""
+    params = init(config, name, jax.random.fold_in(key, INIT))
+    return training.start(params, _optimizer(config, name), key, ema=(EMA,))
+
+
+def restore(config: Config, folder: RunFolder, name: str) -> Params:
+    """The averages that are judged, with an axis of seeds in front. Raises as `training_loop.restore_ema` does."""
+    start = functools.partial(fresh, config, name)
+    return seeds_together.restore(start, len(config.seeds), folder.inside(name), seed=config.seeds[0], decay=EMA)
+
+
+def plan(config: Config, progress: Progress) -> None:
+    """Prints the trainings and what they cost; trains nothing."""
+    total = 0.0
+    for name in NETWORKS:
+        spent = len(config.seeds) * steps(config, name) * step_flops(config, name)
+        total += spent
+        progress.line(f"{name}: {steps(config, name)} steps, {spent:.3g} operations for {len(config.seeds)} seeds")
+    progress.line(f"training takes {total:.3g} operations: {formatting.planned(total)}")
+
+
+def _optimizer(config: Config, name: str) -> optax.GradientTransformation:
+    """Muon for matrices and AdamW for all else."""
+    total, rate = steps(config, name), config.learning_rate
+    return optimizers.muon(rate, adam_learning_rate=rate / 10, clip=1.0, warmup=total // 20, total=total, weight_decay=0.01)

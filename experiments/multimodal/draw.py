@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from experiments.multimodal import findings, tasks, train
+from experiments.multimodal import documents, measures, tasks
 from experiments.multimodal.config import BOTH, Config
 from gendiff.commands import drawing_options
 from gendiff.commands.drawing_options import RunOptions, SteppedOptions, option
@@ -47,10 +47,10 @@ def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress:
         guidance=config.guidance if options.guidance is None else options.guidance,
         sampling_steps=options.steps or config.sampling_steps,
     )
-    params = seeds_together.of_seed(train.restore(config, folder, BOTH), config.seeds.index(seed))
-    pictures = findings.drawn(config, params, labels, options.seed)
+    params = seeds_together.of_seed(documents.restore(config, folder, BOTH), config.seeds.index(seed))
+    pictures = measures.drawn(config, params, labels, options.seed)
     drawing.check_finite(pictures, np.arange(options.num))
-    said = findings.captioned(config, params, pictures)
+    said = measures.captioned(config, params, pictures)
     file.parent.mkdir(parents=True, exist_ok=True)
     figures.grid(pictures, digits.CLASSES, file, "samples")
     same = sum(known[label] == words for label, words in zip(labels, said, strict=True))

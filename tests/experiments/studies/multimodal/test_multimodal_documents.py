@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 
 from experiments import multimodal
-from experiments.multimodal import documents, figures, findings, judge, tasks
+from experiments.multimodal import STUDY, documents, measures, tasks
 from experiments.multimodal.config import BOTH, CAPTIONS, NETWORKS, PAIRS, PICTURES, SCENES
-from experiments.multimodal.findings import Found
+from experiments.multimodal.measures import Judged
 from experiments.tasks import scene_questions
 from gendiff.language import Texts
+from gendiff.runs.study import Measurements
 from tests.tables import table
 
-FULL = multimodal.EXPERIMENT.presets["full"]
-FEW = dataclasses.replace(multimodal.EXPERIMENT.smoke, resamples=50, together=8, asked=400)
+FULL = STUDY.presets["full"]
+FEW = dataclasses.replace(STUDY.smoke, asked=400)
 
 
 def written(task, row):
@@ -48,10 +49,10 @@ def test_answers_alone_are_learned_of_scenes_and_held_out_pairs_are_asked_about_
         learned = known.texts[row][known.weight[row] > 0]
         assert known.words.decode(learned[None])[0] == known.answers[row] and (learned == tasks.END).sum() == 1
         assert tasks.questions(known)[row] + " " + known.answers[row] == written(known, row)
-    pairs = [" ".join(pair) for pair in PAIRS[: FEW.held_out_pairs]]
+    pairs = [" ".join(pair) for pair in PAIRS]
     assert not [pair for pair in pairs for row in range(len(known)) if pair in written(known, row)]
     for question, answer in zip(tasks.questions(unseen), unseen.answers, strict=True):
-        assert any(word in f"{question} {answer}" for pair in PAIRS[: FEW.held_out_pairs] for word in pair)
+        assert any(word in f"{question} {answer}" for pair in PAIRS for word in pair)
     assert known.words == unseen.words and known.texts.shape[1] == unseen.texts.shape[1] and len({pair[0] for pair in PAIRS}) == len(PAIRS)
 
 
@@ -74,7 +75,7 @@ def test_the_language_model_of_a_network_has_its_fields_and_parameters():
 def test_what_networks_find_has_the_right_shapes_and_ids_alone_are_a_language_model():
     config = dataclasses.replace(FEW, samples=10, asked=10)
     params = {name: documents.init(config, name, jax.random.key(0)) for name in NETWORKS}
-    found = findings.of_seed(config, params)
+    found = measures.judge(config, params)
     assert found.language == 0.0 and found.drawn.shape == found.mismatched.shape == (10,)
     assert found.answered.shape == found.blind.shape == found.seen.shape == (10,) and found.captioned.shape == (450,)
     np.testing.assert_allclose(found.text_loss[CAPTIONS], found.text_loss[BOTH], rtol=1e-4)  # from one key
@@ -91,13 +92,16 @@ def made_up(**changes):
     shares = {name: np.arange(400) < 400 * share for name, share in (good | {"seen": 0.9}).items()}
     fields = {"text_loss": losses, "picture_loss": losses, "language": 0.0, "pictures": np.zeros((20, 8, 8, 1))}
     shown = {"captions": ("a one",) * 20, "answers": ("red",) * 20}
-    return Found(**shares | fields | shown | changes)
+    return Judged(**shares | fields | shown | changes)
 
 
-def test_claims_pass_where_all_is_well_and_name_every_threshold():
-    claims = list(judge.of_seed(FEW, 0, made_up()))
-    assert {claim.verdict for claim in claims} == {"PASS"}
-    assert {claim.threshold_name for claim in claims} == set(dataclasses.asdict(FULL.thresholds))
+def judged(**changes):
+    """Claims and controls of one seed."""
+    return list(STUDY.judge(Measurements(multimodal.seed_by_seed(0, made_up(**changes)))))
+
+
+def test_claims_pass_where_all_is_well_and_are_those_of_every_row():
+    assert {claim.verdict for claim in judged()} == {"PASS"} and [claim.id for claim in judged()] == [row.id for row in STUDY.rows]
 
 
 WORSE = {BOTH: np.full(450, 1.2), CAPTIONS: np.ones(450), PICTURES: np.ones(450)}
@@ -112,15 +116,16 @@ WORSE = {BOTH: np.full(450, 1.2), CAPTIONS: np.ones(450), PICTURES: np.ones(450)
         ({"text_loss": WORSE}, "text-loss"),
         ({"picture_loss": WORSE}, "picture-loss"),
         ({"language": 1e-7}, "language"),
-        ({"mismatched": np.arange(400) < 120}, "mismatched"),
-        ({"blind": np.arange(400) < 300}, "blind"),
+        ({"mismatched": np.arange(400) < 399}, "mismatched"),
+        ({"blind": np.arange(400) < 399}, "blind"),
     ],
 )
 def test_each_claim_fails_where_what_it_says_is_not_so(changes, failed):
-    assert [claim.id for claim in judge.of_seed(FEW, 0, made_up(**changes)) if claim.verdict == "FAIL"] == [failed]
+    assert [claim.id for claim in judged(**changes) if claim.verdict == "FAIL"] == [failed]
 
 
 def test_tables_show_losses_of_all_networks_captions_and_questions():
-    for found in ([made_up()], [made_up(), made_up()]):
-        made = figures.tables(FEW, found)
-        assert [len(table.rows) for table in made] == [3, 20, 3, 20]
+    for runs in ({0: made_up()}, {0: made_up(), 1: made_up()}):
+        parts = (multimodal.losses(runs), multimodal.kinds(FEW, runs), multimodal.shown(FEW, runs[0]))
+        rows = Measurements(row for part in parts for row in part)
+        assert [len(table.rows) for table in STUDY.show(rows)] == [3, 3, 20, 20]

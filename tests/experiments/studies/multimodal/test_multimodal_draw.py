@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from experiments import catalogue, multimodal
-from experiments.multimodal import documents, draw, findings
+from experiments.multimodal import documents, draw, measures
 from experiments.multimodal.config import BOTH
 from experiments.multimodal.draw import SampleOptions
 from gendiff.commands import command_line
@@ -38,6 +38,6 @@ def test_a_smoke_run_is_sampled_and_a_picture_depends_on_seed_and_caption_alone(
     config = multimodal.EXPERIMENT.smoke
     params = documents.init(config, BOTH, jax.random.key(0))
     params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), params)
-    threes = findings.drawn(config, params, np.full(5, 3))
-    np.testing.assert_allclose(findings.drawn(config, params, np.full(3, 3)), threes[:3], atol=1e-5)
-    assert np.abs(findings.drawn(config, params, np.full(3, 3), 9) - threes[:3]).max() > 1e-3
+    threes = measures.drawn(config, params, np.full(5, 3))
+    np.testing.assert_allclose(measures.drawn(config, params, np.full(3, 3)), threes[:3], atol=1e-5)
+    assert np.abs(measures.drawn(config, params, np.full(3, 3), 9) - threes[:3]).max() > 1e-3

@@ -1,4 +1,4 @@
-"""Everything that claims, figures and tables are made of: what each network draws, says and answers, and its losses."""
+"""What each network draws, says and answers, and its losses."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -9,20 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.multimodal import documents, tasks, train
-from experiments.multimodal.config import BOTH, CAPTIONS, NETWORKS, PICTURES, SCENES, Config
+from experiments.multimodal import documents, tasks
+from experiments.multimodal.config import BOTH, CAPTIONS, PICTURES, SCENES, TOGETHER, Config
 from experiments.multimodal.tasks import Task
 from experiments.tasks import scene_questions
 from gendiff import diffusion, networks
 from gendiff.core.types import Params
 from gendiff.data import digits, scaling
 from gendiff.diffusion import process
-from gendiff.diffusion.types import Prediction
 from gendiff.language import processors
 from gendiff.metrics import classifier_accuracy
-from gendiff.runs import devices, seeds_together
-from gendiff.runs.progress import Progress
-from gendiff.runs.run_folder import RunFolder
+from gendiff.runs import devices
 
 SHOWN = 20
 """Pictures and questions that are shown."""
@@ -31,7 +28,7 @@ DRAWING = 1
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Judged:
     """Of one seed.
 
     drawn: (n,) whether the classifier sees the digit of the caption. mismatched: that of another caption. captioned: (m,) whether the
@@ -54,17 +51,7 @@ class Found:
     answers: tuple[str, ...]
 
 
-def of_all(config: Config, folder: RunFolder, progress: Progress) -> list[Found]:
-    """Of every seed, from the checkpoints of the folder."""
-    params = {name: train.restore(config, folder, name) for name in NETWORKS}
-    found = []
-    for number, seed in enumerate(config.seeds):
-        with progress.phase("judge", seed=seed):
-            found.append(of_seed(config, {name: seeds_together.of_seed(of, number) for name, of in params.items()}))
-    return found
-
-
-def of_seed(config: Config, params: Mapping[str, Params]) -> Found:
+def judge(config: Config, params: Mapping[str, Params]) -> Judged:
     """Of the networks of one seed, by their names."""
     labels, task = np.arange(config.samples) % digits.CLASSES, tasks.held_out_digits()
     pictures = drawn(config, params[BOTH], labels)
@@ -74,7 +61,7 @@ def of_seed(config: Config, params: Mapping[str, Params]) -> Found:
     captions = captioned(config, params[BOTH], task.pictures)
     scenes, known = tasks.unseen_scenes(config), tasks.seen_scenes(config)
     chosen, blind = (answered(config, params[SCENES], scenes, given) for given in (scenes.pictures, np.roll(scenes.pictures, 1, 0)))
-    return Found(
+    return Judged(
         drawn=shown[0],
         mismatched=shown[1],
         captioned=_equal(captions, task.answers),
@@ -93,12 +80,12 @@ def of_seed(config: Config, params: Mapping[str, Params]) -> Found:
 def drawn(config: Config, params: Params, labels: np.ndarray, seed: int = DRAWING) -> np.ndarray:
     """(n, 8, 8, 1) pictures of the captions of digits (n,). seed: of their noise."""
     texts, index = tasks.captions(labels), np.arange(len(labels))
-    return _in_parts(config, functools.partial(_draw(config), params, jax.random.key(seed)), texts, index)
+    return _in_parts(functools.partial(_draw(config), params, jax.random.key(seed)), texts, index)
 
 
 def captioned(config: Config, params: Params, pictures: np.ndarray) -> list[str]:
     """The likeliest captions of digits (n, 8, 8, 1)."""
-    return tasks.held_out_digits().words.decode(_in_parts(config, functools.partial(_write(config), params), pictures))
+    return tasks.held_out_digits().words.decode(_in_parts(functools.partial(_write(config), params), pictures))
 
 
 def answered(config: Config, params: Params, task: Task, pictures: np.ndarray) -> list[str]:
@@ -107,38 +94,37 @@ def answered(config: Config, params: Params, task: Task, pictures: np.ndarray) -
     most = max(map(len, allowed))
     words = [[*each, *each[:1] * (most - len(each))] for each in allowed]
     answers = np.stack([task.words.encode(each, 2) for each in words])
-    likely = _in_parts(config, functools.partial(_weigh(config), params), pictures, task.asked, answers)
+    likely = _in_parts(functools.partial(_weigh(config), params), pictures, task.asked, answers)
     return [each[at] for each, at in zip(words, likely.argmax(1), strict=True)]
 
 
 def text_loss(config: Config, name: str, params: Params) -> np.ndarray:
     """(m,) nats per token of the captions of held-out digits, behind the clean pictures."""
     task = tasks.held_out_digits()
-    return _in_parts(config, functools.partial(_text_loss(config, name), params), task.pictures, task.texts)
+    return _in_parts(functools.partial(_text_loss(config, name), params), task.pictures, task.texts)
 
 
 def picture_loss(config: Config, name: str, params: Params) -> np.ndarray:
     """(m,) mean squared error of the network's target for held-out digits behind their captions, at levels that cover the path."""
     task = tasks.held_out_digits()
     index = np.arange(len(task))
-    return _in_parts(config, functools.partial(_picture_loss(config, name), params), task.texts, task.pictures, index)
+    return _in_parts(functools.partial(_picture_loss(config, name), params), task.texts, task.pictures, index)
 
 
 def difference(config: Config, params: Params) -> float:
     """The largest difference between logits of texts alone and those of the language model, with the same parameters."""
-    texts = tasks.held_out_digits().texts[: config.together]
+    texts = tasks.held_out_digits().texts[:TOGETHER]
     own, plain = (networks.pure(module(config, BOTH)) for module in (documents.network, documents.language))
     logits = [np.asarray(devices.jit(predict)(params, texts).logits) for predict in (own, plain)]
     return float(np.max(np.abs(logits[0] - logits[1])))
 
 
-def _in_parts(config: Config, function: Callable[..., Any], *rows: np.ndarray) -> np.ndarray:
+def _in_parts(function: Callable[..., Any], *rows: np.ndarray) -> np.ndarray:
     """The function of rows, so many in one call; the last call is filled up, so that one program serves all."""
     results = []
-    for at in range(0, len(rows[0]), config.together):
-        part = [each[at : at + config.together] for each in rows]
-        missing = config.together - len(part[0])
-        filled = [np.concatenate([each, np.repeat(each[-1:], missing, 0)]) for each in part]
+    for at in range(0, len(rows[0]), TOGETHER):
+        part = [each[at : at + TOGETHER] for each in rows]
+        filled = [np.concatenate([each, np.repeat(each[-1:], TOGETHER - len(each), 0)]) for each in part]
         results.append(np.asarray(function(*filled))[: len(part[0])])
     return np.concatenate(results)
 
@@ -197,8 +183,7 @@ def _picture_loss(config: Config, name: str) -> Any:
         noise = jax.vmap(lambda key: jax.random.normal(key, pictures.shape[1:]))(keys)
         x = process.add_noise(pictures, noise, level)
         output = predict(params, (texts, networks.Picture(form.scale_in(x, level), level.t_for(x)))).outputs[1]
-        target = Prediction(pictures, noise)
-        return jnp.mean(jnp.square(output - form.target(target.clean, target.noise, level)), (1, 2, 3))
+        return jnp.mean(jnp.square(output - form.target(pictures, noise, level)), (1, 2, 3))
 
     return devices.jit(loss, libraries=False)
 
