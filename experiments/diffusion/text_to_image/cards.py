@@ -6,7 +6,6 @@ from pathlib import Path
 from gendiff.commands.images.image_training import Learning
 from gendiff.commands.text_to_image import networks, published, texts
 from gendiff.commands.text_to_image.config import Config
-from gendiff.commands.text_to_image.published import About
 from gendiff.runs.reporting import json_files, model_cards, results
 from gendiff.runs.reporting.results import Results
 from gendiff.weights import files
@@ -34,12 +33,10 @@ _TEMPLATE = Path(__file__).with_name("card.md.jinja")
 
 def pages(folder: Path) -> Iterator[tuple[Path, str]]:
     """(file, text) of the card of each network in a folder of results."""
-    if not (folder / results.FILE).is_file():
-        return
-    outcome = results.read(folder)
+    outcome = results.read(folder) if (folder / results.FILE).is_file() else None
     for called in published.MODELS:
         file = folder / f"{called}{published.SUFFIX}"
-        if file.is_file():
+        if outcome and file.is_file():
             yield folder / f"{called}.md", card(file, outcome)
 
 
@@ -51,6 +48,12 @@ def card(file: Path, outcome: Results) -> str:
     for name, array in files.load(file).items():
         part = name.split("/")[0]
         counts[part] = counts.get(part, 0) + array.size
+    draws, trainings = f"pictures of {networks.SHAPE[0]}×{networks.SHAPE[0]} pixels", {"network": config.shapes}
+    if about.name == networks.EMOJI:
+        side = networks.SIDE // networks.FACTOR
+        latents = f"latents of {side}×{side} positions and {config.drawings.latent_channels} channels"
+        draws = f"pictures of {networks.SIDE}×{networks.SIDE} pixels, by way of {latents}"
+        trainings = {"autoencoder": config.drawings.autoencoder, "network of latents": config.drawings.latents}
     return model_cards.render(
         _TEMPLATE,
         file,
@@ -60,31 +63,11 @@ def card(file: Path, outcome: Results) -> str:
         changed=f"{about.changed:.2g}",
         bound=f"{published.BOUND:.2g}",
         length=texts.LENGTH,
-        trainings=list(_trainings(config, about)),
+        trainings=[(what, _trained(learning)) for what, learning in trainings.items()],
         limits=LIMITS[about.name],
         example=EXAMPLES[about.name],
-        draws=_draws(config, about),
+        draws=draws,
     )
-
-
-def _draws(config: Config, about: About) -> str:
-    if about.name == networks.EMOJI:
-        side, channels = networks.SIDE // networks.FACTOR, config.drawings.latent_channels
-        return f"pictures of {_squared(networks.SIDE)} pixels, by way of latents of {_squared(side)} positions and {channels} channels"
-    return f"pictures of {_squared(networks.SHAPE[0])} pixels"
-
-
-def _squared(side: int) -> str:
-    return f"{side}×{side}"
-
-
-def _trainings(config: Config, about: About) -> Iterator[tuple[str, str]]:
-    """(what, its training in words)."""
-    if about.name == networks.EMOJI:
-        yield "autoencoder", _trained(config.drawings.autoencoder)
-        yield "network of latents", _trained(config.drawings.latents)
-    else:
-        yield "network", _trained(config.shapes)
 
 
 def _trained(learning: Learning) -> str:
