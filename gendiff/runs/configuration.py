@@ -1,6 +1,7 @@
 """The resolved configuration of a run: what config.json holds, and how two of them differ."""
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any, ClassVar, Protocol
 
 from gendiff.core.errors import ConfigError, DataError
@@ -11,6 +12,8 @@ from gendiff.training import compatibility
 
 RENAMED = {"compute": "dtype"}
 """Older names of the fields of configurations -> the present ones."""
+CLAIMED = "thresholds"
+"""A field of older configurations on which no training depends: most studies state what they claim as rows."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +47,8 @@ def settle(folder: RunFolder, wanted: Resolved) -> Resolved:
         return wanted
     stored = read(folder)
     kept, new = ({"experiment": each.experiment, "--smoke": each.smoke} for each in (stored, wanted))
-    rows = compatibility.in_config(kept, new) + compatibility.in_config(stored.config, json_files.encode(wanted.config))
+    config = json_files.encode(wanted.config)
+    rows = compatibility.in_config(kept, new) + compatibility.in_config(_present(stored.config, config), config)
     if rows:
         table = compatibility.table(rows, most=7)
         raise ConfigError(f"{folder.path} holds a run of another configuration; give this one its own folder with --out DIR\n{table}")
@@ -79,7 +83,8 @@ def other_compilation(stored: Resolved, wanted: Resolved) -> str:
 
 def restore(resolved: Resolved, kind: type, folder: RunFolder) -> Any:
     """The experiment's own frozen dataclass from what config.json holds. DataError, naming the field, where the class has changed since."""
-    return json_files.decode(kind, resolved.config, f"{folder.config}: config")
+    config = _present(resolved.config, {field.name for field in dataclasses.fields(kind)})
+    return json_files.decode(kind, config, f"{folder.config}: config")
 
 
 def seeds(config: Config) -> tuple[int, ...]:
@@ -103,3 +108,8 @@ def with_seed(config: Config, seed: int) -> Config:
     if "seeds" not in config.__dataclass_fields__:
         raise ConfigError(f"--seed: {type(config).__name__} has no field `seeds`, so this experiment has no chance to seed")
     return dataclasses.replace(config, **{"seeds": (seed,)})
+
+
+def _present(config: dict[str, Any], fields: Collection[str]) -> dict[str, Any]:
+    """The configuration without thresholds that have left it."""
+    return {name: value for name, value in config.items() if name != CLAIMED or name in fields}

@@ -91,6 +91,18 @@ def test_another_configuration_is_refused_with_a_table(folder):
     assert [line.split() for line in lines[1:]] == [["setting", "stored", "wanted"], ["network.depth", "2", "3"], ["steps", "3", "4"]]
 
 
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    steps: int = 3
+
+
+def test_a_run_whose_configuration_had_thresholds_goes_on_without_them(folder):
+    older = configuration.Resolved("toy", "full", False, {"steps": 4, "thresholds": {"error": 0.1}})
+    configuration.settle(folder, older)
+    stored = configuration.settle(folder, dataclasses.replace(older, config={"steps": 4}))
+    assert configuration.restore(stored, Steps, folder) == Steps(4)
+
+
 @pytest.mark.fault("command line: --seed outside 0…2³²−1")
 @table("seeds", [(-1,), (2**32,), (3, 3)])
 def test_seeds_that_alias_are_refused(seeds):

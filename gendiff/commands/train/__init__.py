@@ -6,56 +6,93 @@
 
 The network learns the flow from pictures to noise; samples come from its average. They are judged against pictures that were kept from
 training: Fréchet and kernel distance with the floor beside them, precision and recall, near-copies of training pictures, and the denoising
-error at each noise level. An untrained network and a Gaussian of the pixels must be far off. Emoji are drawings by OpenMoji, CC BY-SA 4.0.
+error at each noise level. An untrained network, a Gaussian of the pixels, samples in one step and the mean picture must be farther off.
+Emoji are drawings by OpenMoji, CC BY-SA 4.0.
 
 With --model, a Stable Diffusion 1 or 2 in the folder DIR learns a change of low rank from pictures with captions: of each picture in a text
 file beside it, or of all in metadata.jsonl. The denoising error of held-out pictures is measured with it, without it, and, as a control,
 with captions of other pictures. The change is a file that diffusers loads too.
 """
 
+import dataclasses
+import itertools
 from typing import Any
 
 from gendiff.commands.images import image_sampling
-from gendiff.commands.train import facts, prepare, train
-from gendiff.commands.train.config import MESHES, PRESETS, Config, Thresholds
-from gendiff.runs.registry import Experiment
-from gendiff.runs.reporting.answers import Answer
+from gendiff.commands.train import facts, fine_tuning, judge, prepare, train
+from gendiff.commands.train.config import MESHES, PRESETS, SETS, Config
+from gendiff.commands.train.judge import GAUSSIAN, MEAN, ONE_STEP, UNTRAINED
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Outcome
+from gendiff.runs.reporting.answers import Answer, Change
+from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.study import Measurements, Study, claim, control
 
-__all__ = ["EXPERIMENT", "Config", "Thresholds"]
+__all__ = ["EXPERIMENT", "Config"]
 
 _FEW: dict[str, Any] = {"samples": 40, "control_samples": 40, "together": 40, "draws": 3, "draw_size": 30}
 _SMALL: dict[str, Any] = {"size": 8, "network": "dit-tiny/2", "level_pictures": 20, "judged": 300, "previews": 4}
 
 ANSWER = Answer(
-    roles={
-        **dict.fromkeys(("*-untrained-frechet", "*-gaussian-frechet"), "check"),
-        **dict.fromkeys(("*-frechet", "*-copies"), "E1"),
-    },
-    text="colours and textures, no things: {emoji-frechet:.1f} (emoji) and {textures-frechet:.1f} (textures) times "
-    "the distance of "
-    "real pictures, no copies",
+    text="colours and textures, no things: {emoji-frechet:.1f} (emoji) and {textures-frechet:.1f} (textures) times the distance of real "
+    "pictures, no copies",
     statements={
-        "E1": "Samples are {textures-frechet:.1f interval} times as far from held-out textures as training pictures "
-        "are, "
-        "those of emoji {emoji-frechet:.1f} times; no copies",
+        "E1": "Samples are {textures-frechet:.1f interval} times as far from held-out textures as training pictures are, those of emoji "
+        "{emoji-frechet:.1f} times; no copies",
     },
     picture="emoji_samples.png",
+    before=(
+        Change(
+            "2026-11-30",
+            "8d91d73",
+            "Claims are rows; numbers unchanged. Controls are compared with the samples. One step and the mean picture, not in this run "
+            "yet, are controls too.",
+            "A control is compared with its treatment.",
+        ),
+    ),
 )
 
-EXPERIMENT = Experiment(
+_COPIES: dict[str, Any] = {"role": "E1", "reason": "held-out pictures copy nothing, and have such a rate too"}
+_DISTANCE = "Fréchet distance to held-out pictures, in floors"
+
+STUDY = Study(
     name="images",
-    typed="train",
     question="What does a diffusion model learn from a folder of pictures, judged without labels?",
     config=Config,
     presets=PRESETS,
-    meshes=MESHES,
     smoke=Config(**_FEW, **_SMALL, steps=4, batch=8, sampling_steps=3),
     train=train.train_config,
-    evaluate=train.evaluate_config,
-    check=train.check_config,
-    plan=train.plan_config,
-    prepare=prepare.COMMAND,
-    sample=image_sampling.command(facts.model, facts.described),
-    processes=True,
+    measure=judge.measure,
+    words={"frechet": _DISTANCE, "excess": "near-copies above held-out pictures' own rate"},
+    claims=(
+        claim("emoji", "frechet", "<=", 5.0, role="E1", reason="few drawings, each with sharp edges", id="emoji-frechet"),
+        claim("textures", "frechet", "<=", 2.5, role="E1", reason="training pictures have 1", id="textures-frechet"),
+        *(claim(name, "excess", "<=", 0.01, id=f"{name}-copies", **_COPIES) for name in SETS),
+    ),
+    controls=tuple(
+        control(
+            *(f"{name}: {of}", "frechet"),
+            against=name,
+            by=">=",
+            statement=f"{name}: {of}, less the samples: {_DISTANCE}",
+            id=f"{name}-{id}-frechet",
+        )
+        for name in SETS
+        for of, id in ((UNTRAINED, "untrained"), (GAUSSIAN, "gaussian"), (ONE_STEP, "one-step"), (MEAN, "mean-picture"))
+    ),
     answer=ANSWER,
+    more={"typed": "train", "meshes": MESHES, "prepare": prepare.COMMAND, "processes": True}
+    | {"check": train.check_config, "plan": train.plan_config, "sample": image_sampling.command(facts.model, facts.described)},
 )
+
+
+def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
+    """Figures and tables; claims of the committed sets alone."""
+    if train.of_model(config):
+        return fine_tuning.judge.evaluate(config, folder, progress)
+    measured = Measurements(judge.measure(config, folder, progress))
+    figures, tables = (tuple(itertools.chain.from_iterable(row.arrays.get(kind, ()) for row in measured)) for kind in ("figures", "tables"))
+    return Outcome(tuple(STUDY.judge(measured)), figures, tables, chosen=facts.chosen(config, folder))
+
+
+EXPERIMENT = dataclasses.replace(STUDY.experiment(), evaluate=evaluate)

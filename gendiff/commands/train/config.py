@@ -22,25 +22,6 @@ Drawn: TypeAlias = Annotated[int, msgspec.Meta(ge=10, le=1_000_000)]
 
 
 @dataclasses.dataclass(frozen=True)
-class Thresholds:
-    """Written down before the run, for the committed sets alone; a user's own pictures get figures and no verdict.
-
-    Fréchet distances are in floors, a floor being the distance of training pictures to held-out ones.
-    """
-
-    textures_frechet: float = 2.5
-    """Largest Fréchet distance of the samples of textures."""
-    emoji_frechet: float = 5.0
-    """Largest Fréchet distance of the samples of emoji: few drawings, each with sharp edges."""
-    copies: float = 0.01
-    """Largest rate of near-copies of training pictures above that of held-out pictures, a share."""
-    untrained_frechet: float = 10.0
-    """An untrained network must stay above this Fréchet distance."""
-    gaussian_frechet: float = 5.0
-    """A Gaussian of the pixels must stay above this Fréchet distance."""
-
-
-@dataclasses.dataclass(frozen=True)
 class Config(FeatureOptions, WithDtype):
     """Every number of the experiment."""
 
@@ -128,7 +109,6 @@ class Config(FeatureOptions, WithDtype):
     """Pictures in a draw, at most."""
     level_pictures: Several = 256
     """Pictures of each side whose denoising error is measured at every noise level."""
-    thresholds: Thresholds = Thresholds()
 
     @property
     def controls(self) -> int:

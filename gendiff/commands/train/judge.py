@@ -1,4 +1,4 @@
-"""How a run is judged without a labelled judge: against held-out pictures, with the floor and two controls beside every number."""
+"""How a run is judged without a labelled judge: against held-out pictures, with the floor and controls beside every number."""
 
 import dataclasses
 import functools
@@ -20,7 +20,7 @@ from gendiff.commands.images.image_model import Model
 from gendiff.commands.train import facts, opened_pictures
 from gendiff.commands.train.config import SETS, Config
 from gendiff.commands.train.facts import Described
-from gendiff.commands.train.measures import SEED, Measured, Measures
+from gendiff.commands.train.measures import SEED, Measures, some
 from gendiff.core.errors import DataError
 from gendiff.core.types import Params
 from gendiff.data import emoji, scaling
@@ -28,8 +28,7 @@ from gendiff.diffusion import process
 from gendiff.metrics import baselines
 from gendiff.runs import devices, drawing, meshes, shards, training_loop
 from gendiff.runs.progress import Progress
-from gendiff.runs.registry import Outcome
-from gendiff.runs.reporting import figures, json_files, verdicts
+from gendiff.runs.reporting import figures, json_files
 from gendiff.runs.reporting.environment import versions
 from gendiff.runs.reporting.formatting import Cell
 from gendiff.runs.reporting.plots import Curve
@@ -37,9 +36,11 @@ from gendiff.runs.reporting.results import Figure, Table
 from gendiff.runs.reporting.verdicts import Number
 from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.shards import Manifest
+from gendiff.runs.study import Measured
 from gendiff.training import digests
 
-DISTANCE = "Fréchet distance to held-out pictures, in floors"
+GAUSSIAN, MEAN, UNTRAINED, ONE_STEP = "a Gaussian of the pixels", "the mean picture", "untrained network", "one step"
+"""Controls: sets of pictures beside the samples."""
 GRID, ACROSS, COPIES, NAMED = 64, 8, 12, 12
 """Pictures in a grid and in its row, samples beside their nearest training pictures, and classes that a table names at most."""
 LENGTHS = (0.03, 0.05, 0.08, 0.12, 0.2)
@@ -52,18 +53,13 @@ FEW = 1000
 """Held-out pictures below which a Fréchet distance says little."""
 
 
-def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
-    """Figures and tables of every set; claims for the committed ones. DataError where the pictures are gone, or others than then."""
+def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
+    """Every set of pictures; its last row has its figures and tables. DataError where the pictures are gone, or others than then."""
     several = len(config.data) > 1
-    judged = [
-        OneSet(config, entry, name if several else "", folder, within, progress).judge()
-        for entry, (name, within) in zip(config.data, facts.places(config, folder), strict=True)
-    ]
+    for entry, (name, within) in zip(config.data, facts.places(config, folder), strict=True):
+        yield from OneSet(config, entry, name if several else "", folder, within, progress).judge()
     for _, within in facts.places(config, folder):
         shutil.rmtree(within.path / SAMPLES, ignore_errors=True)
-    claims, pictures, tables = zip(*judged, strict=True)
-    every = itertools.chain.from_iterable
-    return Outcome(tuple(every(claims)), tuple(every(pictures)), tuple(every(tables)), chosen=facts.chosen(config, folder))
 
 
 class OneSet:
@@ -78,39 +74,49 @@ class OneSet:
         self.described = Described(config, self.facts.data)
         self.model = facts.model(self.described)
 
-    def judge(self) -> tuple[list[verdicts.Claim], list[Figure], list[Table]]:
-        config, claims, rows, shown = self.config, list[verdicts.Claim](), dict[str, Measured](), list[Figure]()
-        further: list[Table] = []
+    def judge(self) -> list[Measured]:
+        """A row of each set of pictures; committed sets have two controls more."""
+        config, committed, shown, further = self.config, self.entry in SETS, list[Figure](), list[Table]()
         with self.progress.phase("measure real pictures"):
             measures = Measures(config, self.training, self.held_out)
-            rows["real training pictures"] = measures.real
+            rows = [self._row("real training pictures", measures.real, len(some(self.training, config.samples)))]
         with self.progress.phase("controls"):
-            gaussian = self._gaussian(config.controls)
-            rows["a Gaussian of the pixels"] = measures.measure(gaussian)
+            rows.append(self._row(GAUSSIAN, measures.measure(self._gaussian(config.controls)), config.controls))
+            if committed:
+                mean = np.repeat(np.rint(self.training.mean(axis=0, keepdims=True)).astype(np.uint8), config.controls, axis=0)
+                rows.append(self._row(MEAN, measures.measure(mean), config.controls))
         for seed in config.seeds:
             params = image_training.averaged(self.model, self.folder, seed)
             with self.progress.phase("sample", seed=seed):
                 samples = self._draw(params, config.samples, f"seed {seed}", self._checkpoint(seed))
                 fresh = meshes.placed(self.model.init(jax.random.key(seed)), params)
-                untrained = self._draw(fresh, config.controls, "an untrained network", seed)  # there, so that one program serves both
+                drawn = {
+                    UNTRAINED: self._draw(fresh, config.controls, "an untrained network", seed)
+                }  # there, so that one program serves both
+                if committed:
+                    of = self._checkpoint(seed), ONE_STEP
+                    drawn[ONE_STEP] = self._draw(params, config.controls, f"seed {seed}, {ONE_STEP}", of, steps=1)
             with self.progress.phase("judge", seed=seed):
-                rows[f"seed {seed}"] = measures.measure(samples)
-                rows[f"seed {seed}, untrained network"] = measures.measure(untrained)
-                claims += self._claims(seed, rows[f"seed {seed}"], rows[f"seed {seed}, untrained network"])
+                rows.append(self._row("", measures.measure(samples), len(samples), seed))
+                rows += [self._row(name, measures.measure(images), len(images), seed) for name, images in drawn.items()]
                 if seed == config.seeds[0]:
                     shown += self._figures(measures, samples, params)
             if seed == config.seeds[0] and self.folder.snapshots(seed).is_dir():
                 with self.progress.phase("averages of other lengths", seed=seed):
                     figure, table = self._lengths(measures, params, seed)
                 shown, further = [*shown, figure], [table]
-        if self.entry in SETS:
-            against = functools.partial(verdicts.against, config.thresholds, None, kind="control")
-            statement, number = f"{self._words}a Gaussian of the pixels: {DISTANCE}", rows["a Gaussian of the pixels"]
-            claims.append(against(self._id("gaussian-frechet"), statement, number.frechet, ">=", "gaussian_frechet", n=number.n))
-        distances = {name: of.frechet for name, of in rows.items()}
+        distances: dict[str, Any] = {self._label(row): row.measures["frechet"] for row in rows}
         caption = f"{self._words}Fréchet distance of every set to held-out pictures; the floor, 1, is training pictures."
         shown.append(figures.bars(distances, self._file("frechet"), caption, x_label="Fréchet distance, in floors", log=True))
-        return claims, shown, [self._facts_table(), *self._tables(rows), *further]
+        arrays = {"figures": shown, "tables": [self._facts_table(), *self._tables(rows), *further]}
+        return [*rows[:-1], dataclasses.replace(rows[-1], arrays=arrays)]
+
+    def _row(self, name: str, numbers: dict[str, Number], n: int, seed: int | None = None) -> Measured:
+        return Measured(f"{self.entry}: {name}" if name else self.entry, numbers, seed, n, self.title)
+
+    def _label(self, row: Measured) -> str:
+        seed, name = "" if row.seed is None else f"seed {row.seed}", row.name.removeprefix(self.entry).removeprefix(": ")
+        return ", ".join(part for part in (seed, name) if part)
 
     def _opened(self) -> opened_pictures.Pictures:
         stored = self.facts.data
@@ -121,13 +127,13 @@ class OneSet:
         facts.check_same(stored, facts.of(config, stored.place, pictures), self.folder)
         return pictures
 
-    def _draw(self, params: Params, count: int, title: str, of: Any) -> np.ndarray:
+    def _draw(self, params: Params, count: int, title: str, of: Any, steps: int | None = None) -> np.ndarray:
         """uint8 samples whose classes are drawn as those of the training pictures are.
 
         They are kept in shards until the judge has ended, so that an interrupted one goes on from there. of: what tells the parameters.
         """
         config = self.config
-        program = drawing_options.label_program(facts.model, self.described, config.sampling_steps, config.sampler)
+        program = drawing_options.label_program(facts.model, self.described, steps or config.sampling_steps, config.sampler)
         draw = functools.partial(program, params, jax.random.key(SEED), jnp.float32(1.0), jnp.float32(self.model.temperature))
         labels = self._labels(count)
         together = min(config.together, count)
@@ -158,19 +164,6 @@ class OneSet:
         pixels, labels = self.training.astype(np.float32) / 127.5 - 1, np.zeros(len(self.training), np.int32)
         drawn = baselines.gaussian_per_class(pixels, labels, np.random.default_rng(SEED), np.zeros(count, np.int32))
         return opened_pictures.as_bytes(drawn)
-
-    def _claims(self, seed: int, trained: Measured, untrained: Measured) -> list[verdicts.Claim]:
-        if self.entry not in SETS:
-            return []
-        against = functools.partial(verdicts.against, self.config.thresholds, seed)
-        of_blank, of_copies = f"an untrained network: {DISTANCE}", "near-copies above held-out pictures' own rate"
-        control = functools.partial(against, kind="control", n=untrained.n)
-        words, limit = self._words, f"{self.entry}_frechet"
-        return [
-            against(self._id("frechet"), f"{words}{DISTANCE}", trained.frechet, "<=", limit, n=trained.n),
-            against(self._id("copies"), f"{words}{of_copies}", trained.excess, "<=", "copies", n=trained.n),
-            control(self._id("untrained-frechet"), f"{words}{of_blank}", untrained.frechet, ">=", "untrained_frechet"),
-        ]
 
     def _figures(self, measures: Measures, samples: np.ndarray, params: Params) -> list[Figure]:
         config, words = self.config, self._words
@@ -218,9 +211,9 @@ class OneSet:
             params, _, missed = training_loop.restore_length(self.model.init, self.folder, seed=seed, relative_std=length)
             count, params = self.config.controls, meshes.placed(params, like)
             of = self._checkpoint(seed), length
-            measured = measures.measure(self._draw(params, count, f"seed {seed}, average of length {length:g}", of))
-            found.append(measured.frechet)
-            rows.append((length, measured.n, measured.frechet, _cell(measured.recall), missed))
+            numbers = measures.measure(self._draw(params, count, f"seed {seed}, average of length {length:g}", of))
+            found.append(numbers["frechet"])
+            rows.append((length, count, numbers["frechet"], _cell(numbers["recall"]), missed))
         caption = (
             f"{self._words}Fréchet distance of samples by averages of the parameters of any length, made from snapshots, with intervals."
         )
@@ -237,11 +230,15 @@ class OneSet:
         rows = np.random.default_rng(SEED).permutation(len(images))[: self.config.level_pictures]
         return images[rows], labels[rows]
 
-    def _tables(self, rows: dict[str, Measured]) -> list[Table]:
+    def _tables(self, rows: list[Measured]) -> list[Table]:
         """What decides, and the rest."""
         against = f"against {len(self.held_out)} held-out pictures, features {self.config.features}"
-        first = [(name, of.n, of.frechet, _cell(of.precision), _cell(of.recall), _cell(of.excess)) for name, of in rows.items()]
-        rest = [(name, of.distance, of.kernel, of.copies) for name, of in rows.items()]
+
+        first, rest = list[tuple[Cell, ...]](), list[tuple[Cell, ...]]()
+        for row in rows:
+            name, numbers = self._label(row), row.measures
+            first.append((name, row.n, numbers["frechet"], *(_cell(numbers[of]) for of in ("precision", "recall", "excess"))))
+            rest.append((name, *(_cell(numbers[of]) for of in ("distance", "kernel", "copies"))))
         columns = ("set", "n", "Fréchet / floor", "precision", "recall", "near-copies above held-out")
         return [
             Table(f"{self._words}How near, {against}", columns, tuple(first), " ".join(self._remarks()), main=True),
@@ -275,16 +272,13 @@ class OneSet:
     def _words(self) -> str:
         return f"{self.title}: " if self.title else ""
 
-    def _id(self, name: str) -> str:
-        return f"{self.entry}-{name}"
-
     def _file(self, name: str) -> Path:
         return self.run.figure(f"{self.title}_{name}" if self.title else name)
 
 
-def _cell(number: Number) -> Cell:
+def _cell(number: Cell) -> Cell:
     """The number with its interval, or alone where all draws agree: their spread then says nothing."""
-    return number[0] if number[1] == number[2] else number
+    return number[0] if isinstance(number, tuple) and number[1] == number[2] else number
 
 
 def error_curves(model: Model, params: Params, sides: dict[str, tuple[np.ndarray, np.ndarray]], together: int) -> list[Curve]:

@@ -1,6 +1,5 @@
 """Samples against held-out pictures, without a labelled judge: distances beside their floor, precision and recall, near-copies."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -22,24 +21,6 @@ BLOCKS = 10
 """Behind a kernel distance, at most."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """One set of `n` pictures.
-
-    frechet: in floors. distance: the same in the unit of the features. copies: the rate of near-copies of training pictures. excess: that
-    rate above the one of held-out pictures.
-    """
-
-    n: int
-    frechet: Number
-    distance: float
-    kernel: Number
-    precision: Number
-    recall: Number
-    copies: Number
-    excess: Number
-
-
 class Measures:
     """Training and held-out pictures, uint8 (n, h, w, c), and every measure of a set of pictures against them."""
 
@@ -56,31 +37,35 @@ class Measures:
         self.real = self._measured(rows, chosen)
         """Training pictures as if they were samples."""
 
-    def measure(self, images: np.ndarray) -> Measured:
-        """Every number of one set of pictures, uint8."""
+    def measure(self, images: np.ndarray) -> dict[str, Number]:
+        """Every number of one set of pictures, uint8.
+
+        frechet: in floors. distance: the same in the unit of the features. copies: the rate of near-copies of training pictures. excess:
+        that rate above the one of held-out pictures.
+        """
         return self._measured(self._rows(images), images)
 
     def memorisation(self, images: np.ndarray) -> MemorisationReport:
         """How near the pictures are to their nearest training pictures."""
         return memorisation.memorisation_report(images, self.training, some(self.held_out, COVERED), features=opened_pictures.small)
 
-    def _measured(self, rows: np.ndarray, images: np.ndarray) -> Measured:
+    def _measured(self, rows: np.ndarray, images: np.ndarray) -> dict[str, Number]:
         rng, options = np.random.default_rng(SEED), self._draws()
         distances = frechet.over_subsets(self._held_out, rows, **options)
         cover = precision_recall.over_subsets(self._few_held_out, rows, **options)
         blocks = max(2, min(BLOCKS, len(rows) // 2, len(self._held_out) // 2))
         kernel = kernel_distance.over_blocks(rows, self._held_out, blocks=blocks, seed=SEED)
         spread, copied = 1.96 * kernel.standard_error, self._copied(images)
-        return Measured(
-            n=len(rows),
-            frechet=intervals.interval(intervals.ratio_of_means, distances, self._floor, rng=rng),
-            distance=float(np.mean(distances)),
-            kernel=(kernel.value, kernel.value - spread, kernel.value + spread),
-            precision=intervals.interval(np.mean, [each.precision for each in cover], rng=rng),
-            recall=intervals.interval(np.mean, [each.recall for each in cover], rng=rng),
-            copies=intervals.share(copied),
-            excess=intervals.interval(intervals.difference_of_means, copied, self._real_copies, rng=rng),
-        )
+        mean = float(np.mean(distances))
+        return {
+            "frechet": intervals.interval(intervals.ratio_of_means, distances, self._floor, rng=rng),
+            "distance": (mean, mean, mean),
+            "kernel": (kernel.value, kernel.value - spread, kernel.value + spread),
+            "precision": intervals.interval(np.mean, [each.precision for each in cover], rng=rng),
+            "recall": intervals.interval(np.mean, [each.recall for each in cover], rng=rng),
+            "copies": intervals.share(copied),
+            "excess": intervals.interval(intervals.difference_of_means, copied, self._real_copies, rng=rng),
+        }
 
     def _copied(self, images: np.ndarray) -> np.ndarray:
         return near_copies.ratios(opened_pictures.small(images), self._small) < near_copies.THRESHOLD

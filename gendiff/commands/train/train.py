@@ -6,7 +6,7 @@ from typing import Any
 
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_training import Learning
-from gendiff.commands.train import facts, fine_tuning, judge, opened_pictures, plan
+from gendiff.commands.train import facts, fine_tuning, opened_pictures, plan
 from gendiff.commands.train.config import Config
 from gendiff.commands.train.facts import Data, Described, Facts, Numbers
 from gendiff.commands.train.opened_pictures import Pictures
@@ -15,7 +15,6 @@ from gendiff.diffusion.types import Batch
 from gendiff.networks import transformer
 from gendiff.runs import meshes
 from gendiff.runs.progress import Progress
-from gendiff.runs.registry import Outcome
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training import post_hoc_ema, sharding
 from gendiff.training.fit import OnStep
@@ -49,11 +48,6 @@ def check_config(config: Config) -> None:
 def train_config(config: Config, folder: RunFolder, progress: Progress) -> None:
     """Trains what the configuration asks for."""
     (fine_tuning.train.train if of_model(config) else train)(config, folder, progress)
-
-
-def evaluate_config(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
-    """Judges what was trained."""
-    return (fine_tuning.judge.evaluate if of_model(config) else judge.evaluate)(config, folder, progress)
 
 
 def plan_config(config: Config, progress: Progress) -> None:

@@ -7,8 +7,10 @@ import numpy as np
 
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_training import Learning
+from gendiff.commands.train import GAUSSIAN, MEAN, ONE_STEP, STUDY, UNTRAINED
 from gendiff.commands.train.config import Config
 from gendiff.commands.train.measures import Measures
+from gendiff.runs.study import Measured, Measurements
 
 
 def test_no_interval_of_precision_and_recall_vanishes_where_a_draw_could_be_the_whole_set():
@@ -16,7 +18,18 @@ def test_no_interval_of_precision_and_recall_vanishes_where_a_draw_could_be_the_
     real = rng.integers(0, 256, (90, 4, 4, 1)).astype(np.uint8)
     measures = Measures(Config(features="pixels", samples=30, control_samples=30, draw_size=400), real[:30], real[30:])
     for of in (measures.real, measures.measure(rng.integers(0, 256, (30, 4, 4, 1)).astype(np.uint8))):
-        assert of.precision[1] < of.precision[2] and of.recall[1] < of.recall[2]
+        assert all(of[name][1] < of[name][2] for name in ("precision", "recall"))
+
+
+def test_claims_are_of_committed_sets_and_a_control_that_is_as_near_as_the_samples_fails():
+    def judged(entry, control):
+        numbers = {"frechet": (2.0, 1.9, 2.1), "excess": (0.0, 0.0, 0.0)}
+        far = {"frechet": (control, control - 0.1, control + 0.1)}
+        controls = [Measured(f"{entry}: {name}", far, 0, 40) for name in (UNTRAINED, GAUSSIAN, ONE_STEP, MEAN)]
+        return [claim.verdict for claim in STUDY.judge(Measurements([Measured(entry, numbers, 0, 40), *controls]))]
+
+    assert judged("emoji", 8.0) == ["PASS"] * 6 and judged("photos/emoji", 8.0) == []
+    assert judged("textures", 1.0) == ["PASS"] * 2 + ["FAIL"] * 4
 
 
 def test_a_short_log_is_averaged_over_few_lines():

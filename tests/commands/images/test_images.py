@@ -246,7 +246,7 @@ def test_what_cannot_be_learned_from_is_said_before_anything_is_compiled(case, t
         (("--background", "white"), "--background white: it must be 3 values .* from 0 to 255, or None, as in --background 255 255 255"),
         (("--size", "big", "--flip"), "--size big: it must be a whole number from 1 to 8192, or None, as in --size 64"),
         (("--size",), "--size (nothing): .*"),
-        (("--thresholds.copies", "few"), "--thresholds.copies few: it must be a finite number, as in --thresholds.copies 0.01"),
+        (("--ema", "much"), "--ema much: it must be a finite number from 0 below 1, as in --ema 0.999"),
         (("--seed", "x"), "--seed x: it must be a whole number, or None, as in --seed 1"),
     ],
 )
