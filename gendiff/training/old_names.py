@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from gendiff.core.renamed import renamed
 from gendiff.training import fit as fitting
 from gendiff.training import sharding
 from gendiff.training.compile_step import CompiledStep, compile_loss, compile_step
@@ -12,14 +13,6 @@ from gendiff.training.compile_step import CompiledStep, compile_loss, compile_st
 Fit = TypeVar("Fit", bound=Callable[..., Any])
 _LOSS = ("loss", "optimizer", "init")
 _OF_LOSS = (*_LOSS, "mesh", "rules", "ema", "ema_warm_up", "accumulate", "clip")
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _RENAMED:
-        raise AttributeError(f"module 'gendiff.training' has no attribute {name!r}")
-    new, value = _RENAMED[name]
-    _warn(f"training.{name}", new)
-    return value
 
 
 def _accepting_loss(fit: Fit) -> Fit:
@@ -55,3 +48,4 @@ _RENAMED = {
     "own_programs": ("training.compile_step", compile_step),
     "programs": ("training.compile_loss", compile_loss),
 }
+__getattr__ = renamed("training", _RENAMED)

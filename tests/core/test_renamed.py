@@ -1,0 +1,13 @@
+"""An old name of a module gives what the new one gives, with a warning."""
+
+import pytest
+
+from gendiff.core.renamed import renamed
+
+
+def test_an_old_name_warns_and_gives_the_value_of_the_new_one():
+    getattr_of_module = renamed("lora", {"whole": ("lora.apply", max)})
+    with pytest.warns(DeprecationWarning, match=r"lora.whole is now lora.apply; the old name goes in the next version"):
+        assert getattr_of_module("whole") is max
+    with pytest.raises(AttributeError, match="module 'lora' has no attribute 'other'"):
+        getattr_of_module("other")
