@@ -1,1 +1,1 @@
-"""What every chapter shares: types, records, arrays, trees, checks, errors. No science."""
+"""What every chapter shares: types, records, conditions, arrays, trees, checks, errors. No science."""

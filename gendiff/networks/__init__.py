@@ -1,5 +1,6 @@
 """Networks as pure functions of their parameters; the only chapter that imports Flax."""
 
+from gendiff.core.condition_records import NO_TEXT, GuidanceScale, Hint, ImageSize, SecondTime, Text
 from gendiff.networks import calls, lora
 from gendiff.networks.adversarial import critic, discriminator, generator, minibatch, progressive, r3gan
 from gendiff.networks.adversarial.critic import DCGANCritic, DenseCritic
@@ -32,12 +33,8 @@ from gendiff.networks.images.projector import Projector
 from gendiff.networks.images.unet import UNet
 from gendiff.networks.images.video_transformer import VideoTransformer
 from gendiff.networks.images.vq_autoencoder import VQAutoencoder
-from gendiff.networks.inputs import control, guidance_scale, image_size, second_time, text
-from gendiff.networks.inputs.control import Hint, Residuals
-from gendiff.networks.inputs.guidance_scale import GuidanceScale
-from gendiff.networks.inputs.image_size import ImageSize
-from gendiff.networks.inputs.second_time import SecondTime
-from gendiff.networks.inputs.text import NO_TEXT, Text
+from gendiff.networks.inputs import control
+from gendiff.networks.inputs.control import Residuals
 from gendiff.networks.intermediate import WithIntermediate, with_intermediate
 from gendiff.networks.layers import attention, axial, convolution, embeddings, resampling, rotary
 from gendiff.networks.module import PureFunction, count, init, pure
@@ -100,8 +97,6 @@ __all__ = [
     "embeddings",
     "frame_cache",
     "generator",
-    "guidance_scale",
-    "image_size",
     "inception",
     "init",
     "kept_features",
@@ -116,9 +111,7 @@ __all__ = [
     "resampling",
     "rotary",
     "routing",
-    "second_time",
     "t5_encoder",
-    "text",
     "text_encoder",
     "tiles",
     "transformer",

@@ -25,11 +25,11 @@ from gendiff.networks import (
     minibatch,
     mixture_of_experts,
     resampling,
-    text,
     transformer,
 )
 from gendiff.networks.adversarial.r3gan import R3GANPyramid
 from gendiff.networks.calls import Call, recorded
+from gendiff.networks.inputs.seen_tokens import SeenTokens
 from gendiff.networks.layers.embeddings import Embedding
 from gendiff.scaling import cost
 
@@ -235,7 +235,7 @@ FORMULAS: dict[tuple[type, str], Formula] = {
 
 WITHOUT_PRODUCTS: tuple[type, ...] = (
     *(layers.LayerNorm, layers.RMSNorm, layers.GroupNorm),
-    *(Embedding, text.SeenTokens, generator.LabelledNoise, critic.CriticHead, networks.TextEncoder, networks.T5Encoder, networks.DiT),
+    *(Embedding, SeenTokens, generator.LabelledNoise, critic.CriticHead, networks.TextEncoder, networks.T5Encoder, networks.DiT),
     *(R3GANPyramid, mixture_of_experts.ExpertLayer),
 )
 """Layers whose own parameters are added, looked up, multiplied entry by entry, or counted by the layer around them."""

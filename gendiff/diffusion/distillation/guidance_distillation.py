@@ -8,6 +8,7 @@ import jax
 from jaxtyping import Array, Float
 
 from gendiff.core import checks, records
+from gendiff.core.condition_records import GuidanceScale
 from gendiff.core.types import NO_LABEL, Metrics, Params
 from gendiff.diffusion import guidance, objectives, process, weighting
 from gendiff.diffusion.distillation.teacher import told
@@ -31,8 +32,6 @@ class GuidanceDistillationLoss(objectives.NetworkLoss):
 
     def __call__(self, params: Params, key: jax.Array, batch: Batch, teacher: Denoiser) -> tuple[Float[Array, ""], Metrics]:
         """The scalar and its metrics for one batch."""
-        from gendiff.networks.inputs.guidance_scale import GuidanceScale  # here, as it loads flax, which plain networks do without
-
         clean, condition = objectives.parts_of(batch)
         nothing = objectives.without_condition(condition, self.null)
         level_key, noise_key, scale_key, network_key = jax.random.split(key, 4)

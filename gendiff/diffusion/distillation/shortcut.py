@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import checks, records
+from gendiff.core.condition_records import SecondTime
 from gendiff.core.types import NO_LABEL, Metrics, Params
 from gendiff.diffusion import conditions, objectives, process, weighting
 from gendiff.diffusion.distillation import two_times
@@ -31,8 +32,6 @@ class ShortcutLoss(objectives.NetworkLoss):
 
     def __call__(self, params: Params, key: jax.Array, batch: Batch, target: Params = None) -> tuple[Float[Array, ""], Metrics]:
         """The scalar and its metrics for one batch."""
-        from gendiff.networks.inputs.second_time import SecondTime  # the networks load Flax
-
         clean, condition = objectives.parts_of(batch)
         samples, own = clean.shape[0], self._own(clean.shape[0])
         time_key, noise_key, drop_key, network_key = jax.random.split(key, 4)

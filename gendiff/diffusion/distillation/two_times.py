@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, records
+from gendiff.core.condition_records import SecondTime
 from gendiff.core.types import ArrayLike, Params
 from gendiff.diffusion import denoiser
 from gendiff.diffusion.denoiser import NetworkDenoiser
@@ -47,8 +48,6 @@ class TwoTimeNetwork(TwoTimeDenoiser):
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level, cleaner: Level | None = None) -> Prediction:
         """The pair that carries x to `cleaner`, as `TwoTimeDenoiser` says."""
-        from gendiff.networks.inputs.second_time import SecondTime  # the networks load Flax
-
         second = SecondTime((level if cleaner is None else cleaner).t_for(x))
         return NetworkDenoiser(self.predict, self.parameterization, self.params, (*self.condition, second))(x, level)
 

@@ -11,11 +11,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from gendiff.core import checks
+from gendiff.core.condition_records import Hint
 from gendiff.core.types import ArrayLike, Params
 from gendiff.networks import fast
 from gendiff.networks.images.unet import UNet
+from gendiff.networks.inputs.condition_checks import checked_hint
 from gendiff.networks.inputs.conditioning import Condition
-from gendiff.networks.inputs.control import Hint, Residuals, checked_hint
+from gendiff.networks.inputs.control import Residuals
 from gendiff.networks.layers import Compute, dense
 from gendiff.networks.layers.convolution import Convolution
 from gendiff.networks.module import PureFunction

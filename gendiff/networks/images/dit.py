@@ -9,12 +9,13 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from gendiff.core import checks, packed
+from gendiff.core.condition_records import Text
 from gendiff.core.types import ArrayLike
 from gendiff.networks import fast
 from gendiff.networks.blocks.transformer import EPSILON, TransformerBlock
 from gendiff.networks.fast.kept_features import BlockChange
 from gendiff.networks.inputs.conditioning import Condition, check_fields, checked_conditions
-from gendiff.networks.inputs.text import SeenTokens, Text
+from gendiff.networks.inputs.seen_tokens import SeenTokens
 from gendiff.networks.layers import NORMS, Compute, dense, dtype_of, image_inputs, parameter
 from gendiff.networks.layers.embeddings import Embedding, grid_positions, grid_table
 from gendiff.networks.layers.rotary import Rotary

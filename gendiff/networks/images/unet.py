@@ -8,13 +8,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from gendiff.core import checks
+from gendiff.core.condition_records import Text
 from gendiff.core.types import ArrayLike
 from gendiff.networks import fast
 from gendiff.networks.blocks.image_transformer import DESIGNS, ImageTransformer
 from gendiff.networks.blocks.residual_block import Downsample, ResidualBlock, Upsample
 from gendiff.networks.fast.kept_features import DeepFeatures
 from gendiff.networks.inputs.conditioning import Condition, Conditions, check_fields, checked_conditions
-from gendiff.networks.inputs.text import SeenTokens, Text
+from gendiff.networks.inputs.seen_tokens import SeenTokens
 from gendiff.networks.layers import Compute, GroupNorm, dtype_of, image_inputs
 from gendiff.networks.layers.attention import ImageAttention
 from gendiff.networks.layers.convolution import Convolution

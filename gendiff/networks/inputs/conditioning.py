@@ -5,18 +5,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from gendiff.core import checks
+from gendiff.core.condition_records import GuidanceScale, Hint, ImageSize, SecondTime, Text
 from gendiff.networks.fast.frame_cache import FrameCache
 from gendiff.networks.fast.kept_features import BlockChange, DeepFeatures, Kept
-from gendiff.networks.inputs import guidance_scale, image_size, second_time, text
-from gendiff.networks.inputs.control import Hint, Residuals
-from gendiff.networks.inputs.guidance_scale import GuidanceScale
-from gendiff.networks.inputs.image_size import ImageSize
-from gendiff.networks.inputs.second_time import SecondTime
-from gendiff.networks.inputs.text import Text
-from gendiff.networks.layers.embeddings import Label, checked_label
+from gendiff.networks.inputs import condition_checks
+from gendiff.networks.inputs.control import Residuals
+from gendiff.networks.layers.embeddings import Label, checked_label, sinusoidal
 
+FREQUENCIES = 256
+"""Size of the sinusoidal embedding of each number of a size."""
 Condition = Label | Text | ImageSize | GuidanceScale | SecondTime | Hint | Residuals | Kept | FrameCache
 """A label (b,) or (), a Text, an ImageSize, a GuidanceScale or a SecondTime; a Hint for a ControlNet, and Residuals, its answer; what a
 network keeps for its next call. None is no condition."""
@@ -52,8 +52,16 @@ class Conditions(NamedTuple):
         """What joins the time, (b, a): the pooled text, then the size of the image. None where there is neither."""
         parts = [] if self.text is None or self.text.pooled is None else [jnp.asarray(self.text.pooled).astype(dtype)]
         if self.size is not None:
-            parts.append(image_size.embedded(self.size, dtype).astype(dtype))
+            parts.append(embedded_size(self.size, dtype).astype(dtype))
         return jnp.concatenate(parts, -1) if parts else None
+
+
+def embedded_size(size: ImageSize, dtype: Any) -> Float[Array, "b e"]:
+    """Return the numbers as sinusoidal embeddings, one after the other, computed in at least float32: six, or five with a score."""
+    last = size.target if size.score is None else jnp.asarray(size.score)[:, None]
+    numbers = jnp.concatenate([jnp.asarray(part) for part in (size.original, size.crop, last)], -1)
+    numbers = numbers.astype(jnp.promote_types(dtype, jnp.float32))
+    return sinusoidal(numbers.reshape(-1), FREQUENCIES).reshape(numbers.shape[0], -1)
 
 
 def checked_conditions(
@@ -100,10 +108,10 @@ def checked_conditions(
             raise ValueError(refusal)
     return Conditions(
         checked_label(by_kind.get("label"), num_classes, batch),
-        text.checked_text(by_kind.get("text"), text_channels, pooled_channels, batch),
-        image_size.checked_size(by_kind.get("size"), wants_size, batch),
-        guidance_scale.checked_scale(by_kind.get("guidance scale"), wants_guidance, batch),
-        second_time.checked_second_time(by_kind.get("second time"), wants_second_time, batch),
+        condition_checks.checked_text(by_kind.get("text"), text_channels, pooled_channels, batch),
+        condition_checks.checked_size(by_kind.get("size"), wants_size, batch),
+        condition_checks.checked_scale(by_kind.get("guidance scale"), wants_guidance, batch),
+        condition_checks.checked_second_time(by_kind.get("second time"), wants_second_time, batch),
         by_kind.get("hint"),
         by_kind.get("residuals"),
         by_kind.get("deep features"),

@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from gendiff.core import arrays, checks, packed
+from gendiff.core.condition_records import Text
 from gendiff.core.types import ArrayLike
 from gendiff.networks import fast
 from gendiff.networks.blocks.transformer import TransformerBlock
-from gendiff.networks.inputs.text import Text
 from gendiff.networks.layers import Compute, LayerNorm, attention, dense, dtype_of, initializers, parameter
 from gendiff.networks.layers.embeddings import token_rows
 

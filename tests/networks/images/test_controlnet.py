@@ -9,11 +9,12 @@ import pytest
 
 from gendiff import diffusion, networks
 from gendiff.core import arrays, records
+from gendiff.core.condition_records import Hint
 from gendiff.core.types import NO_LABEL
 from gendiff.diffusion import parameterization
 from gendiff.diffusion.types import Level
 from gendiff.networks import controlnet
-from gendiff.networks.inputs.control import Hint, Residuals
+from gendiff.networks.inputs.control import Residuals
 from tests.networks.rig import LABEL, T, X, dit, drawn, unet
 from tests.quickly import quickly
 from tests.refusals import refusals

@@ -4,7 +4,8 @@ import numpy as np
 
 from gendiff import networks
 from gendiff.core import records
-from gendiff.networks import embeddings, image_size
+from gendiff.networks import embeddings
+from gendiff.networks.inputs import condition_checks, conditioning
 from tests.networks.rig import LABEL, SIZE, TEXT, T, X, reading_unet
 
 SCORE = np.array([6.0, 2.5, 0.0], np.float32)
@@ -13,7 +14,7 @@ SCORE = np.array([6.0, 2.5, 0.0], np.float32)
 def test_the_six_numbers_are_embedded_one_after_the_other_not_rounded_in_bfloat16():
     rows = np.concatenate([SIZE.original, SIZE.crop, SIZE.target], 1)
     for dtype in (jnp.float32, jnp.bfloat16):
-        embedded = image_size.embedded(SIZE, dtype)
+        embedded = conditioning.embedded_size(SIZE, dtype)
         assert embedded.dtype == jnp.float32 and embedded.shape == (3, 6 * 256)
         for at in range(6):
             wanted = embeddings.sinusoidal(rows[:, at].astype(np.float32), 256)
@@ -22,13 +23,13 @@ def test_the_six_numbers_are_embedded_one_after_the_other_not_rounded_in_bfloat1
 
 def test_a_score_stands_in_place_of_the_target_where_the_network_asks_for_it():
     scored = records.replace(SIZE, score=SCORE)
-    embedded = image_size.embedded(scored, jnp.float32)
+    embedded = conditioning.embedded_size(scored, jnp.float32)
     assert embedded.shape == (3, 5 * 256)
-    np.testing.assert_array_equal(embedded[:, : 4 * 256], image_size.embedded(SIZE, jnp.float32)[:, : 4 * 256])
+    np.testing.assert_array_equal(embedded[:, : 4 * 256], conditioning.embedded_size(SIZE, jnp.float32)[:, : 4 * 256])
     np.testing.assert_array_equal(embedded[:, 4 * 256 :], embeddings.sinusoidal(SCORE, 256))
     for wanted, width in (("score", 5), (True, 6)):  # each ignores what it has no use for
-        checked = image_size.checked_size(scored, wanted, 3)
-        assert image_size.embedded(checked, jnp.float32).shape == (3, width * 256)
+        checked = condition_checks.checked_size(scored, wanted, 3)
+        assert conditioning.embedded_size(checked, jnp.float32).shape == (3, width * 256)
         network = reading_unet(image_size=wanted)
         params = jax.eval_shape(lambda network=network: networks.init(network, jax.random.key(0), X, T, LABEL, TEXT, scored))
         assert params["embedding"]["added_0"]["kernel"].shape[0] == 5 + width * 256

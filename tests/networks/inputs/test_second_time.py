@@ -8,19 +8,11 @@ import numpy as np
 
 from gendiff import networks
 from gendiff.core import trees
-from gendiff.networks import second_time
 from tests.networks.rig import LABEL, T, X, apply, dit, drawn_of, moved, small_unet
 from tests.tables import table
 
 SECOND = networks.SecondTime(np.array([0.0, 250.0, 900.0], np.float32))
 every_network = table("build", [dit, small_unet])
-
-
-def test_a_second_time_is_one_number_for_each_sample_in_at_least_float32():
-    for t, wanted in ((3.5, [3.5] * 2), (-1, [-1.0] * 2), (np.array([1, 7]), [1.0, 7.0]), (np.array([1.5, 2.0], np.float16), [1.5, 2.0])):
-        checked = second_time.checked_second_time(networks.SecondTime(t), True, 2)
-        assert checked.dtype == jnp.float32 and checked.tolist() == wanted
-    assert second_time.checked_second_time(None, False, 2) is None
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import pytest
 
 from gendiff import networks
 from gendiff.core import records, trees
-from gendiff.networks import text
+from gendiff.networks.inputs.seen_tokens import SeenTokens
 from tests.networks.rig import (
     LABEL,
     MASK,
@@ -139,7 +139,7 @@ def test_an_exported_program_takes_a_text_and_a_size():
 
 
 def test_without_a_learned_token_the_text_passes_but_for_its_padding():
-    passed = text.SeenTokens(null=False).apply({}, TEXT)
+    passed = SeenTokens(null=False).apply({}, TEXT)
     np.testing.assert_array_equal(passed.tokens, np.where(PADDING, 0, TEXT.tokens))
     np.testing.assert_array_equal(passed.mask, MASK)
     np.testing.assert_array_equal(passed.pooled, TEXT.pooled)

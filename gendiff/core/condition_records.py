@@ -1,0 +1,89 @@
+"""The conditions that a network is told beside its label: a text, the size of the image, a guidance scale, a second time, a hint."""
+
+from typing import Any
+
+from gendiff.core import records
+
+NO_TEXT = False
+"""Takes the place of a `Text` as NO_LABEL does that of a label, for one value replaces all leaves of a condition: no token is there."""
+
+
+@records.record
+class Text:
+    """A caption per sample, as a text encoder gives it.
+
+    Args:
+        tokens: (b, k, e) floating, the encoding of each token.
+        mask: (b, k) booleans, which tokens are there. The rest is padding, of which nothing reaches an output, not even NaN.
+        pooled: (b, p) floating, one encoding of the whole caption, or None. Networks with `pooled_channels` need it, others ignore it.
+    """
+
+    tokens: Any
+    mask: Any
+    pooled: Any = None
+
+
+@records.record
+class ImageSize:
+    """What was done to a picture before the network saw it; in sampling, what the result shall look like.
+
+    Small or cut training pictures then need not be left out, nor shape what is drawn.
+
+    Args:
+        original: (b, 2) height and width of the picture as it was found, in pixels.
+        crop: (b, 2) how many rows above and columns to the left were cut off; 0 for a centred subject.
+        target: (b, 2) height and width of the picture that the network sees. None for networks with `image_size="score"`.
+        score: (b,) how much people like the picture, of 10, for networks with `image_size="score"`. Others ignore it.
+
+    References:
+        Podell et al., 2023, section 2.2 (from memory).
+    """
+
+    original: Any
+    crop: Any
+    target: Any = None
+    score: Any = None
+
+
+@records.record
+class GuidanceScale:
+    """How strongly the prediction shall follow its other conditions. The network answers at once what guidance makes of two answers.
+
+    Args:
+        scale: (b,) or () numbers, at least 0, one per sample or one for all. FLUX.1 [dev] was trained with scales of about 1 to 10.
+
+    References:
+        Meng et al., 2023, section 3.1 (from memory).
+    """
+
+    scale: Any
+
+
+@records.record
+class SecondTime:
+    """Where a step ends that begins at the network's time. The network answers at once what many small steps would add up to.
+
+    Args:
+        t: (b,) or () numbers on the scale of the network's time, one per sample or one for all.
+
+    References:
+        Frans et al., 2024, section 3; Geng et al., 2025, section 4.1 (from memory).
+    """
+
+    t: Any
+
+
+@records.record
+class Hint:
+    """A picture that a sample shall follow, such as its edges, depths or poses. A ControlNet reads it.
+
+    Args:
+        image: (b, H, W, c) in [0, 1], several times as high and wide as x (see `ControlNet`).
+        scale: () or (b,) how much of what the ControlNet says the U-Net adds; 0 is nothing, and 1 is what it was trained with.
+
+    References:
+        Zhang et al., 2023, section 3 (from memory).
+    """
+
+    image: Any
+    scale: Any = 1.0
