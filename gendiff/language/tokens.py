@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 
-from gendiff.core import extras, json_object
+from gendiff.core import json_object, tokenizing
 from gendiff.core.errors import ConfigError, DataError
 
-NAME = "tokenizer.json"
+EXTRA = "language"
 END_OF_TEXT = "<|endoftext|>"
 _CONTROL, _USER_DEFINED = 3, 4
 """Types of tokens in GGUF."""
@@ -64,12 +64,7 @@ class LanguageTokenizer:
             TypeError: for what is no text.
             ValueError: for a text with a half of a character, or with bytes for which the vocabulary has no token.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"text must be a str, got {type(text).__name__}")
-        try:
-            written = text.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(f"text holds a half of a character at position {error.start}: it was decoded wrongly") from error
+        written = tokenizing.checked("text", text, longest=None)
         if self.unwritable and not self.unwritable.isdisjoint(written):
             unknown = next(letter for letter in text if not self.unwritable.isdisjoint(letter.encode()))
             raise ValueError(f"text holds {unknown!r} at position {text.index(unknown)}, for which the vocabulary has no token")
@@ -161,19 +156,16 @@ def load(path: str | os.PathLike) -> LanguageTokenizer:
         ImportError: without the package of the extra `language`.
         DataError: path first, for a missing file, or one that is no tokenizer.json of byte-level BPE.
     """
-    tokenizers = _package()
-    file = Path(path) / NAME if Path(path).is_dir() else Path(path)
-    stored = _json(file)
+    tokenizers = tokenizing.package(EXTRA)
+    file = Path(path) / tokenizing.NAME if Path(path).is_dir() else Path(path)
+    stored = tokenizing.stored(file)
     model, added = stored.get("model"), stored.get("added_tokens") or []
     if not isinstance(model, dict) or model.get("type") != "BPE" or '"ByteLevel"' not in json.dumps(stored.get("decoder")):
-        raise DataError(f"{file}: not a {NAME} of byte-level BPE, which is the only kind of language models that is read")
-    try:
-        library = tokenizers.Tokenizer.from_str(json.dumps(stored))
-        special = {token["content"]: token["id"] for token in added if token["special"]}
-    except Exception as error:  # the library raises nothing narrower
-        raise DataError(f"{file}: not a {NAME} that this version of tokenizers reads: {error}") from error
+        raise DataError(f"{file}: not a {tokenizing.NAME} of byte-level BPE, which is the only kind of language models that is read")
+    library = tokenizing.opened(tokenizers, file, stored)
+    special = {token["content"]: token["id"] for token in added if token["special"]}
     config = file.with_name("tokenizer_config.json")
-    names = _json(config) if config.is_file() else {}
+    names = json_object.read(config) if config.is_file() else {}
     begin = _named(names.get("bos_token")) if names.get("add_bos_token") or _begins(library, names) else None
     return _built(library, special, special.get(begin or ""), special.get(_named(names.get("eos_token")) or ""))
 
@@ -188,7 +180,7 @@ def from_gguf(metadata: Mapping[str, Any]) -> LanguageTokenizer:
         ImportError: without the package of the extra `language`.
         ConfigError: that names what is missing, or a kind of tokenizer that is not known.
     """
-    tokenizers = _package()
+    tokenizers = tokenizing.package(EXTRA)
     prefix = "tokenizer.ggml"
     kind, split = metadata.get(f"{prefix}.model"), metadata.get(f"{prefix}.pre")
     splits = _splits(tokenizers)
@@ -215,20 +207,12 @@ def from_gguf(metadata: Mapping[str, Any]) -> LanguageTokenizer:
 
 def plain() -> LanguageTokenizer:
     """Bytes as ids 0 … 255, and 256 for the end of a text: for small models that learn from nothing."""
-    tokenizers = _package()
+    tokenizers = tokenizing.package(EXTRA)
     library = tokenizers.Tokenizer(tokenizers.models.BPE({letter: byte for byte, letter in enumerate(_letters())}, []))
     library.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     library.decoder = tokenizers.decoders.ByteLevel()
     library.add_special_tokens([tokenizers.AddedToken(END_OF_TEXT, normalized=False, special=True)])
     return _built(library, {END_OF_TEXT: 256}, None, 256)
-
-
-def _package() -> Any:
-    try:
-        import tokenizers
-    except ImportError as error:
-        raise ImportError(extras.needs("texts as tokens need", "tokenizers", "language")) from error
-    return tokenizers
 
 
 def _splits(tokenizers: Any) -> dict[str, Any]:
@@ -271,12 +255,6 @@ def _letters() -> list[str]:
     seen = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     hidden = iter(range(256, 512))
     return [chr(byte) if byte in seen else chr(next(hidden)) for byte in range(256)]
-
-
-def _json(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise DataError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}; a {NAME} is needed")
-    return json_object.read(file)
 
 
 def _named(token: Any) -> str | None:

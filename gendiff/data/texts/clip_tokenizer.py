@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 
-from gendiff.core import checks, extras, json_object
+from gendiff.core import checks, json_object, tokenizing
 from gendiff.core.errors import DataError
-from gendiff.data.texts.tokenizer import LONGEST
+from gendiff.core.tokenizing import LONGEST
 
-VOCABULARY, MERGES, WHOLE = "vocab.json", "merges.txt", "tokenizer.json"
+VOCABULARY, MERGES = "vocab.json", "merges.txt"
 SETTINGS, SPECIAL = "tokenizer_config.json", "special_tokens_map.json"
 START, END = "<|startoftext|>", "<|endoftext|>"
 SUFFIX = "</w>"
@@ -77,14 +77,7 @@ class ClipTokenizer:
             TypeError: for what is no text.
             ValueError: for more than 8192 characters, or a half of a character.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"text must be a string, got {type(text).__name__}")
-        if len(text) > LONGEST:
-            raise ValueError(f"text has {len(text)} characters, more than {LONGEST}: shorten it")
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(f"text holds a half of a character at position {error.start}: it was decoded wrongly") from error
+        tokenizing.checked("text", text)
         return list(self.library.encode(text, add_special_tokens=False).ids)
 
     def row(self, ids: Sequence[int]) -> Int32[np.ndarray, " s"]:
@@ -116,19 +109,16 @@ def load(path: str | os.PathLike, *, like_transformers: bool = False) -> ClipTok
         ImportError: without the package of the extra `text`.
         DataError: path first, for missing or damaged files, and a setting that cannot be followed.
     """
-    try:
-        import tokenizers
-    except ImportError as error:
-        raise ImportError(extras.needs("texts as tokens need", "tokenizers", "text")) from error
+    tokenizers = tokenizing.package("text")
     folder = Path(path)
     named, length = _settings(folder)
     pieces = folder / VOCABULARY, folder / MERGES
     if all(file.is_file() for file in pieces):
-        library = _from_pieces(*pieces, named["unk_token"])
-    elif (folder / WHOLE).is_file():
-        library = _whole(folder / WHOLE)
+        library = _from_pieces(tokenizers, *pieces, named["unk_token"])
+    elif (whole_file := folder / tokenizing.NAME).is_file():
+        library = tokenizing.opened(tokenizers, whole_file, tokenizing.stored(whole_file))
     else:
-        raise DataError(f"{folder}: no such tokenizer: {VOCABULARY} and {MERGES}, or {WHOLE}, are needed")
+        raise DataError(f"{folder}: no such tokenizer: {VOCABULARY} and {MERGES}, or {tokenizing.NAME}, are needed")
     ids = {name: library.token_to_id(token) for name, token in named.items()}
     for name, number in ids.items():
         if number is None:
@@ -165,10 +155,8 @@ def _settings(folder: Path) -> tuple[dict[str, str], int]:
     return named, length
 
 
-def _from_pieces(vocabulary: Path, merges: Path, unknown: str) -> Any:
-    import tokenizers
-    from tokenizers import decoders, models, normalizers, pre_tokenizers
-
+def _from_pieces(tokenizers: Any, vocabulary: Path, merges: Path, unknown: str) -> Any:
+    normalizers, pre_tokenizers = tokenizers.normalizers, tokenizers.pre_tokenizers
     ids = json_object.read(vocabulary)
     if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in ids.values()):
         raise DataError(f"{vocabulary}: must give each piece its id")
@@ -180,7 +168,9 @@ def _from_pieces(vocabulary: Path, merges: Path, unknown: str) -> Any:
     if wrong := [pair for pair in pairs if len(pair) != 2]:
         raise DataError(f"{merges}: {' '.join(wrong[0])!r} must be two pieces")
     try:
-        model = models.BPE(ids, pairs, continuing_subword_prefix="", end_of_word_suffix=SUFFIX, fuse_unk=False, unk_token=unknown)
+        model = tokenizers.models.BPE(
+            ids, pairs, continuing_subword_prefix="", end_of_word_suffix=SUFFIX, fuse_unk=False, unk_token=unknown
+        )
     except Exception as error:  # the library raises nothing narrower
         raise DataError(f"{merges}: does not fit {vocabulary.name}: {error}") from error
     library = tokenizers.Tokenizer(model)
@@ -189,17 +179,5 @@ def _from_pieces(vocabulary: Path, merges: Path, unknown: str) -> Any:
     )
     words = pre_tokenizers.Split(tokenizers.Regex(WORDS), behavior="removed", invert=True)
     library.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    library.decoder = decoders.ByteLevel()
-    return library
-
-
-def _whole(file: Path) -> Any:
-    import tokenizers
-
-    try:
-        library = tokenizers.Tokenizer.from_str(file.read_text(encoding="utf-8"))
-    except Exception as error:  # the library raises nothing narrower
-        raise DataError(f"{file}: not a {WHOLE} that this version of tokenizers reads: {error}") from error
-    library.no_truncation()
-    library.no_padding()
+    library.decoder = tokenizers.decoders.ByteLevel()
     return library

@@ -1,7 +1,6 @@
 """Texts as ids of tokens, by the `tokenizer.json` that belongs to an encoder; what does not fit is said, never cut in silence."""
 
 import dataclasses
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from gendiff.core import checks, extras
+from gendiff.core import checks, tokenizing
 from gendiff.core.errors import DataError
 
-NAME = "tokenizer.json"
-LONGEST = 8192
-"""Characters of a text. Encoders of prompts read some hundreds."""
 TOO_LONG = ("error", "warn")
 SHOWN = 60
 
@@ -116,34 +112,15 @@ def load(path: str | Path, length: int, *, padding: str | None = None, too_long:
         DataError: path first, for a missing file, or one that is no tokenizer.json.
         ValueError: for a length with room for no word, an unknown padding or `too_long`.
     """
-    try:
-        import tokenizers
-    except ImportError as error:
-        raise ImportError(extras.needs("texts as tokens need", "tokenizers", "text")) from error
+    tokenizers = tokenizing.package("text")
     checks.choice("too_long", too_long, TOO_LONG)
-    file = Path(path) / NAME if Path(path).is_dir() else Path(path)
-    text, stored = _read(file)
-    try:
-        library = tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # the library raises nothing narrower
-        raise DataError(f"{file}: not a tokenizer.json that this version of tokenizers reads: {error}") from error
-    library.no_truncation()
-    library.no_padding()
+    file = Path(path) / tokenizing.NAME if Path(path).is_dir() else Path(path)
+    stored = tokenizing.stored(file)
+    if not isinstance(stored.get("model"), dict):
+        raise DataError(f"{file}: not a {tokenizing.NAME}: it has no model with a vocabulary")
+    library = tokenizing.opened(tokenizers, file, stored)
     checks.integer("length", length, library.num_special_tokens_to_add(False) + 1)
     return Tokenizer(library, length, _padding_id(file, library, stored, padding), _unknown_id(library, stored), too_long)
-
-
-def _read(file: Path) -> tuple[str, dict[str, Any]]:
-    if not file.is_file():
-        raise DataError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}; a {NAME} is needed")
-    try:
-        text = file.read_text(encoding="utf-8")
-        stored = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: not a {NAME}: {error}") from error
-    if not isinstance(stored, dict) or not isinstance(stored.get("model"), dict):
-        raise DataError(f"{file}: not a {NAME}: it has no model with a vocabulary")
-    return text, stored
 
 
 def _padding_id(file: Path, library: Any, stored: dict[str, Any], padding: str | None) -> int:
@@ -168,14 +145,4 @@ def _check(texts: Any, allow_empty: bool) -> None:
     for number, text in enumerate(texts):
         if not allow_empty and not text.strip():
             raise ValueError(f"text {number} is empty: {text!r}; write what it shows, or pass allow_empty=True for no condition")
-        if len(text) > LONGEST:
-            raise ValueError(f"text {number} has {len(text)} characters, more than {LONGEST}: shorten it")
-        if not text.isascii():
-            _check_unicode(number, text)
-
-
-def _check_unicode(number: int, text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"text {number} holds a half of a character at position {error.start}: it was decoded wrongly") from error
+        tokenizing.checked(f"text {number}", text)

@@ -110,7 +110,7 @@ def test_what_cannot_be_read_is_refused_path_first(tmp_path, message, file, cont
 @table(
     "text, message, error",
     [
-        (3, "text must be a string, got int", TypeError),
+        (3, "text must be a str, got int", TypeError),
         ("a" * 8193, "more than 8192", ValueError),
         ("\ud800", "half of a character", ValueError),
     ],

@@ -146,9 +146,9 @@ test_wrong_files_are_refused_by_path = refusals(
         for make, message in (
             (lambda: FOLDER / "absent.json", "absent.json: no such file; a tokenizer.json is needed"),
             (lambda: FOLDER, "tokenizer.json: no such file"),
-            (lambda: written("vocab.txt", "[PAD]\n[UNK]"), "vocab.txt: not a tokenizer.json"),
+            (lambda: written("vocab.txt", "[PAD]\n[UNK]"), "vocab.txt: not JSON"),
             (lambda: written("config.json", json.dumps({"vocab_size": 3})), "config.json: not a tokenizer.json: it has no model"),
-            (lambda: written("cut.json", clip_file().read_text()[:200]), "cut.json: not a tokenizer.json"),
+            (lambda: written("cut.json", clip_file().read_text()[:200]), "cut.json: not JSON"),
             (lambda: written("kind.json", json.dumps({"model": {"type": "Other"}})), "kind.json: .* this version of tokenizers"),
         )
     )

@@ -1,0 +1,69 @@
+"""What every tokenizer shares: the package, the file tokenizer.json, and the check of a text."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gendiff.core import extras, json_object
+from gendiff.core.errors import DataError
+
+NAME = "tokenizer.json"
+LONGEST = 8192
+"""Characters of a prompt. Encoders of prompts read some hundreds."""
+
+
+def package(extra: str) -> Any:
+    """The package `tokenizers`.
+
+    Raises:
+        ImportError: without it, which names the extra.
+    """
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise ImportError(extras.needs("texts as tokens need", "tokenizers", extra)) from error
+    return tokenizers
+
+
+def stored(file: Path) -> dict[str, Any]:
+    """What a tokenizer.json holds.
+
+    Raises:
+        DataError: path first, for a missing file, and what is no JSON object.
+    """
+    if not file.is_file():
+        raise DataError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}; a {NAME} is needed")
+    return json_object.read(file)
+
+
+def opened(tokenizers: Any, file: Path, content: Mapping[str, Any]) -> Any:
+    """The `tokenizers.Tokenizer` of what a tokenizer.json holds, without padding or truncation of its own.
+
+    Raises:
+        DataError: path first, for what the package does not read.
+    """
+    try:
+        tokenizer = tokenizers.Tokenizer.from_str(json.dumps(content))
+    except Exception as error:  # the library raises nothing narrower
+        raise DataError(f"{file}: not a {NAME} that this version of tokenizers reads: {error}") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def checked(name: str, text: Any, longest: int | None = LONGEST) -> bytes:
+    """The text in UTF-8.
+
+    Raises:
+        TypeError: for what is no text.
+        ValueError: for more characters than `longest`, and a half of a character.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be a str, got {type(text).__name__}")
+    if longest is not None and len(text) > longest:
+        raise ValueError(f"{name} has {len(text)} characters, more than {longest}: shorten it")
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} holds a half of a character at position {error.start}: it was decoded wrongly") from error
