@@ -29,12 +29,6 @@ class LinearOperator(Protocol):
         """(signal · A Aᵀ + noise)⁻¹ y."""
 
 
-def pseudo_inverse(operator: LinearOperator, y: Float[ArrayLike, "b *shape"]) -> Float[Array, "b ..."]:
-    """Compute Aᵀ (A Aᵀ)⁺ y, the smallest x that is measured as y, or comes nearest to it."""
-    y = jnp.asarray(y)
-    return operator.adjoint(operator.solve(y, 1.0, 0.0))
-
-
 @records.record
 class Inpaint:
     """A sets masked entries to 0, and A Aᵀ is that again. Measurements have the shape of samples.

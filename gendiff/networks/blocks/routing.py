@@ -65,35 +65,6 @@ def z_loss(layers: Layers) -> Float[Array, " layers"]:
     return _of_each(layers, lambda routing: _mean(routing, lambda given: jnp.square(jax.nn.logsumexp(given.logits, -1))))
 
 
-def importance_loss(layers: Layers) -> Float[Array, " layers"]:
-    """Per block, the squared coefficient of variation of the experts' summed probabilities: 0 where they are equal.
-
-    It is a mean of squares, so its gradient exists at 0, where that of a standard deviation does not.
-
-    Args:
-        layers: of one block or several.
-
-    Raises:
-        ValueError: for no block.
-
-    References:
-        Shazeer et al., 2017, Eq. 6 and 7; Riquelme et al., 2021, appendix A, for probabilities in place of weights (from memory).
-    """
-    return _of_each(layers, lambda routing: _squared_variation(_mean(routing, _probabilities)))
-
-
-def load_variation(layers: Layers) -> Float[Array, " layers"]:
-    """Per block, the squared coefficient of variation of the numbers of tokens that are sent to the experts. It has no gradient.
-
-    Args:
-        layers: of one block or several.
-
-    Raises:
-        ValueError: for no block.
-    """
-    return _of_each(layers, lambda routing: _squared_variation(_shares(routing.chosen)))
-
-
 def load(layers: Layers) -> Float[Array, "layers e"]:
     """Per block and expert, its share of all choices, whether or not it had room. Each row sums to 1, or to 0 without a token.
 
@@ -182,8 +153,3 @@ def _counts(chosen: jax.Array) -> Any:
 def _shares(chosen: jax.Array) -> jax.Array:
     counts = _counts(chosen)
     return counts / jnp.maximum(counts.sum(), 1)
-
-
-def _squared_variation(values: jax.Array) -> jax.Array:
-    mean = jnp.mean(values, keepdims=True)
-    return jnp.mean(jnp.square(values / jnp.where(mean > 0, mean, 1) - 1))
