@@ -42,8 +42,8 @@ EXPERIMENTS = {
     "test-time": "experiments.preferences.test_time",
     "multimodal": "experiments.multimodal",
     "video": "experiments.video",
-    "bench": "experiments.benchmarks.bench",
-    "bench-language": "experiments.benchmarks.bench_language",
-    "bench-stable-diffusion": "experiments.benchmarks.bench_stable_diffusion",
+    "bench": "experiments.bench.bench",
+    "bench-language": "experiments.bench.bench_language",
+    "bench-stable-diffusion": "experiments.bench.bench_stable_diffusion",
 }
 """Name of each experiment -> the module whose `EXPERIMENT` it is. A new experiment is one line here."""

@@ -46,7 +46,7 @@ EXPERIMENTS = {
     **dict.fromkeys(("diffusion", "multimodal", "video"), (TASKS,)),
     **dict.fromkeys(("adversarial", "language", "scaling"), (TASKS, "experiments.diffusion")),
     **dict.fromkeys(("preferences", "provenance"), (TASKS, "experiments.diffusion", "experiments.language")),
-    "benchmarks": ("experiments.diffusion", LANGUAGE_TEXTS),
+    "bench": ("experiments.diffusion", LANGUAGE_TEXTS),
     "documentation": ("experiments.catalogue",),
 }
 """Part of experiments -> what it may import beside itself and the library; other parts nothing."""
@@ -125,7 +125,7 @@ def test_no_study_imports_another():
 
     def allowed(file: str, names: list[str]) -> bool:
         own, other = study(file.removesuffix(".py").replace("/", ".")), study(".".join(names))
-        return other in ("", own) or file.startswith("experiments/benchmarks/") or (f"{own}.", f"{other}.") == shared
+        return other in ("", own) or file.startswith("experiments/bench/") or (f"{own}.", f"{other}.") == shared
 
     assert not imports_against(allowed, "experiments")
 
@@ -133,7 +133,7 @@ def test_no_study_imports_another():
 def test_a_test_outside_the_folder_of_studies_imports_no_study_but_digits():
     """So that `make test` pays for none; `python -m experiments` has the others' tests in `make test-studies`."""
     typed = ("images", "digits", "text-to-image", "chat", "scaling-fit", "batch-jobs")  # what people run, and the rig of processes
-    studies = {module for name, module in catalogue.EXPERIMENTS.items() if name not in typed} | {"experiments.benchmarks"}
+    studies = {module for name, module in catalogue.EXPERIMENTS.items() if name not in typed} | {"experiments.bench"}
 
     def allowed(file: str, names: list[str]) -> bool:
         module = ".".join(names)

@@ -7,10 +7,9 @@ import pytest
 
 pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")
 
-from experiments.benchmarks import duel
-from experiments.benchmarks.config import Config, Setting
-from experiments.benchmarks.duel import Case
-from experiments.benchmarks.workloads import Workload
+from experiments.bench import duel
+from experiments.bench.config import Config, Setting
+from experiments.bench.workloads import Case, Workload
 
 pytestmark = pytest.mark.peers
 

@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")
 
-from experiments.benchmarks import cases
-from experiments.benchmarks.config import Config, Setting
+from experiments.bench import cases
+from experiments.bench.config import Config, Setting
 
 pytestmark = pytest.mark.peers
 

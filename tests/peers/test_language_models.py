@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.benchmarks.workloads import NETWORKS
+from experiments.bench.workloads import NETWORKS
 from gendiff import networks
 from gendiff.language import tokens
 from gendiff.networks import language_model

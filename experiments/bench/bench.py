@@ -1,0 +1,234 @@
+"""Is the library faster than what people would use instead?
+
+    make bench                                     both environments, every case
+    python -m experiments bench dit_sample         ours alone
+    python -m experiments bench --peers --device gpu
+    python -m experiments bench unet32_sample --against ../older    this code and that of another checkout in turn
+
+Each side runs in a process of its own, with the same inputs, weights, precision and number of threads. Outputs are compared first, then
+the sides are timed in turn; the peer's fastest mode counts. The peer is torch with diffusers or transformers, eager, channels-last and
+compiled.
+denoising-diffusion-pytorch and k-diffusion are not among the cases: on the same torch network they differ from diffusers only in a few
+small operations per step, and their own networks are other architectures.
+"""
+
+import dataclasses
+import functools
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from experiments.bench import cases, config, duel, findings
+from experiments.bench.config import AnyConfig, Config, Setting
+from experiments.bench.findings import Findings
+from experiments.bench.side import SideError
+from experiments.bench.workloads import Case
+from gendiff.core.errors import ConfigError
+from gendiff.runs import run_lock, runner
+from gendiff.runs.progress import Progress
+from gendiff.runs.registry import Command, Experiment, Outcome
+from gendiff.runs.reporting import report, results
+from gendiff.runs.reporting.answers import Answer, Change
+from gendiff.runs.reporting.environment import environment
+from gendiff.runs.reporting.results import Results, Table
+from gendiff.runs.run_folder import RunFolder
+
+
+def evaluate(every: tuple[Case, ...], chosen: AnyConfig, folder: RunFolder, progress: Progress) -> Outcome:
+    """Measures every chosen case; one that fails is a claim that fails, and the others go on."""
+    limits, measured, rows = chosen.thresholds, [], []
+    peer = config.peer_python() if chosen.peers else None
+    before = config.other_checkout(chosen.against) if chosen.against else None
+    with tempfile.TemporaryDirectory(prefix="bench-") as place:
+        setting = Setting(chosen, Path(place), peer, before)
+        for side in ("ours", *(["torch"] if peer else []), *(["before"] if before else [])):
+            with setting.start(side) as process:
+                about = process.ask("about")
+            rows += [(side, name, ", ".join(map(str, value)) if isinstance(value, list) else value) for name, value in about.items()]
+        for case in cases.chosen(every, chosen.cases, chosen.device):
+            with progress.phase(case.name):
+                progress.line(f"{case.name}: {case.question}")
+                found = _measured(case, setting)
+                for line in findings.lines(found, limits):
+                    progress.line(line)
+            measured.append(found)
+    tables = (*findings.tables(measured, limits), Table("Both sides", ("side", "what", "value"), tuple(rows)))
+    claims = tuple(claim for each in measured for claim in findings.claims(each, limits))
+    return Outcome(claims, findings.figures(measured, limits, folder.path), tables)
+
+
+def _measured(case: Case, setting: Setting) -> Findings:
+    missing = "" if setting.config.tiny or case.absent is None else case.absent()
+    if missing:
+        return Findings(skipped={case.name: missing})
+    try:
+        return Findings((duel.fight(case, setting),)) if case.measure is None else case.measure(case, setting)
+    except SideError as error:
+        return Findings(failed={case.name: str(error)})
+    except Exception as error:  # an hour of other cases must not be lost with it
+        traceback.print_exc()
+        return Findings(failed={case.name: f"{type(error).__name__}: {error}"})
+
+
+def check(every: tuple[Case, ...], chosen: AnyConfig) -> None:
+    """ConfigError for a case that there is not, and for an environment or a checkout that is absent."""
+    cases.chosen(every, chosen.cases, chosen.device)
+    if chosen.peers:
+        config.peer_python()
+    if chosen.against:
+        config.other_checkout(chosen.against)
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a command asks for beside the numbers."""
+
+    cases: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CASE")] = ()
+    """Names of cases; `list` shows them."""
+    peers: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Compare with torch and diffusers, which need the environment .venv-peers (make bench makes it)."""
+    smoke: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Tiny shapes and short calls, to see that everything runs; the verdict is INCONCLUSIVE."""
+    out: str | None = None
+    """Folder of the results; None is runs/ and the command's name (and -smoke with --smoke). What it holds is measured anew."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchOptions(Asked, Config):
+    """Measure how fast the library is. Without a CASE, all of them."""
+
+
+def bench(
+    name: str,
+    question: str,
+    full: AnyConfig,
+    smoke: AnyConfig,
+    options: type,
+    every: tuple[Case, ...],
+    answer: Answer,
+) -> Experiment:
+    """An experiment that measures these cases, with a command of its own."""
+
+    def call(options: Any, progress: Progress) -> None:
+        if options.cases == ("list",):
+            for case in every:
+                print(f"{case.name:<20} {case.device}  {case.question}")
+            return
+        chosen = type(full)(**{field.name: getattr(options, field.name) for field in dataclasses.fields(full)})
+        if options.smoke:
+            chosen = dataclasses.replace(chosen, call_seconds=0.02, tiny=True)
+        _measure_and_tell(itself, chosen, options, progress)
+
+    itself = Experiment(
+        name=name,
+        question=question,
+        config=type(full),
+        presets={"full": full},
+        smoke=smoke,
+        train=None,
+        evaluate=functools.partial(evaluate, every),
+        command=Command(options, call),
+        runs=False,
+        check=functools.partial(check, every),
+        answer=answer,
+    )
+    return itself
+
+
+def _measure_and_tell(experiment: Experiment, chosen: AnyConfig, options: Asked, progress: Progress) -> None:
+    """Measures the chosen cases and prints the claims."""
+    runner.check(experiment, chosen)
+    name = experiment.name
+    folder = own_folder(options.out or Path("runs") / (f"{name}-smoke" if options.smoke else name), name)
+    with run_lock.held(folder.path, progress.line):
+        outcome = measure(experiment, chosen, folder, progress, smoke=options.smoke)
+    print(report.table_text(outcome) if outcome.claims else "nothing was compared: add --peers for claims", flush=True)
+    print(f"report: {folder.report}", flush=True)
+
+
+def own_folder(path: str | Path, name: str) -> RunFolder:
+    """The folder at `path`, made if absent. ConfigError where it holds anything but results of that name."""
+    folder = RunFolder(Path(path))
+    if folder.path.is_file():
+        raise ConfigError(f"{folder.path} is a file, not a folder: choose another with --out")
+    there = sorted(entry.name for entry in folder.path.iterdir() if not entry.name.startswith(".")) if folder.path.exists() else []
+    if there and not (folder.results.exists() and results.read(folder.path).name == name):
+        raise ConfigError(f"{folder.path} holds {there[0]}, and no results of {name}: choose another with --out")
+    folder.path.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def measure(experiment: Experiment, chosen: AnyConfig, folder: RunFolder, progress: Progress, smoke: bool = False) -> Results:
+    """Measures anew, whatever the folder holds, and writes results.json and report.html."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    # which cases on which sides is what to measure; the numbers must be the preset's for a verdict
+    named = dataclasses.replace(chosen, cases=(), peers=False, against="", device="cpu") == experiment.presets["full"]
+    return runner.conclude(experiment, chosen, folder, progress, environment(), smoke, named)
+
+
+ANSWER = Answer(
+    roles={
+        "*_agrees": "check",
+        "*_race_ours": "check",
+        "*_race_diffusers": "check",
+        "serve_load_lost": "check",
+        "*_ran": "check",
+        "*": "aim",
+    },
+    text="on AMD mostly: a U-Net samples {unet32_sample:.1f} and a DiT {dit_sample:.1f} times as fast as in torch, "
+    "DCGAN trains {dcgan_train:.1f} times as fast",
+    before=(
+        Change(
+            "2026-11-25",
+            "6e8b8cd",
+            "First full run, on Intel: the U-Net sampled 1.16 and trained 0.67 times as fast as in torch; "
+            "22 of 31 claims passed, and every ratio of times but that of a cold start missed its aim.",
+            "It measured the first state of the library.",
+        ),
+        Change(
+            "2026-11-25",
+            "e03b9d8",
+            "Second full run, on Intel: the U-Net trained 0.82 times as fast as in torch; 23 of 31 claims passed.",
+            "Training had become 1.2 times as fast, and small networks 1.4 times.",
+        ),
+        Change(
+            "2026-11-28",
+            "b132bd9",
+            "Aims depend on the maker of the processor. The U-Net samples 1.5 times as fast on AMD and 1.2 times "
+            "on Intel, instead of 1.25. Training is 1.05 times (U-Net) and 1.5 times (DiT) as fast on AMD, and "
+            "as fast on Intel, instead of 1.1 times.",
+            "No reason is recorded. On Intel both former aims had been missed.",
+        ),
+        Change(
+            "2026-11-28",
+            "a97929c",
+            "Full run on Intel, with a race to equal quality and more networks: 33 of 45 claims passed.",
+            "Cases had been added.",
+        ),
+        Change(
+            "2026-11-29",
+            "fcde671",
+            "Pictures of the latent race may differ by 0.002 instead of 0.0001.",
+            "Of 100 draws 99 differed by at most 0.00007, and one by 0.00036: its path makes rounding larger.",
+        ),
+        Change(
+            "2026-11-30",
+            "2c6018de",
+            "Races to equal quality were to be 5 times as fast and the network of digits 3 times; now as fast.",
+            "Both sides compute the same: arithmetic excludes the former aims. The measured ratios did not change.",
+        ),
+    ),
+)
+
+EXPERIMENT = bench(
+    "bench",
+    "Is the library faster than what people would use instead?",
+    Config(),
+    Config(cases=("digits_sample_16",), pairs=2, call_seconds=0.02, tiny=True),
+    BenchOptions,
+    cases.ALL,
+    ANSWER,
+)

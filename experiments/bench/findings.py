@@ -1,0 +1,228 @@
+"""What cases answer, gathered; the claims made of it; and how a terminal, the report's tables and its plot show it."""
+
+import functools
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from experiments.bench import duel
+from experiments.bench.config import SharedThresholds
+from experiments.bench.duel import BEFORE, OURS, Duel
+from experiments.bench.workloads import LANGUAGE, MODES
+from gendiff.runs.reporting import figures as drawing
+from gendiff.runs.reporting import verdicts
+from gendiff.runs.reporting.results import Cell, Figure, Table
+from gendiff.runs.reporting.verdicts import Claim, Number
+
+PEAKS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "A10": 125, "RTX 4090": 165}
+"""TFLOP/s of dense bfloat16 products by the vendor's data sheets; the first name that occurs in a device's name counts."""
+VOID = (math.nan, math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times faster one way is than another; claimed where `threshold` names a field of Thresholds."""
+
+    name: str
+    statement: str
+    value: Number
+    n: int
+    threshold: str = ""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A figure that may not exceed the field `threshold` of Thresholds."""
+
+    name: str
+    statement: str
+    value: float
+    threshold: str
+    n: int = 1
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Of one case. failed: why it could not be measured, by name. skipped: what it lacks, which is no failure."""
+
+    duels: tuple[Duel, ...] = ()
+    ratios: tuple[Ratio, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    tables: tuple[Table, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+
+def claims(found: Findings, limits: SharedThresholds) -> Iterable[Claim]:
+    """One claim for each target. A duel whose outputs disagree is void: its ratio counts as NaN, which fails."""
+    claim = functools.partial(verdicts.against, limits, None)
+    for each in found.duels:
+        case, name, rounds, limit = each.case, each.case.name, len(each.seconds[OURS]), _agreement(each)
+        for id, rival, apart in (("agrees", "sides", each.difference), ("agrees_with_before", "checkouts", each.apart)):
+            if not math.isnan(apart):
+                yield claim(f"{name}_{id}", f"{name}: both {rival} compute the same", apart, "<=", limit, n=1)
+        if each.ratio is not None:
+            void = not each.difference <= getattr(limits, limit)
+            if case.threshold:
+                statement = f"{name}: times faster than torch ({each.mode})"
+                yield claim(name, statement, VOID if void else each.ratio, ">=", case.threshold, n=rounds)
+            if case.memory:
+                statement = f"{name}: peak memory of torch over ours, compilation included"
+                less = next(peak for mode, peak in each.peak_mib.items() if mode in MODES) / each.peak_mib[OURS]
+                yield claim(f"{name}_memory", statement, VOID if void else less, ">=", "memory", n=1)
+        share, rate = each.share, "those of a matrix product"
+        if case.share == "utilisation":
+            share, rate = _utilisation(each), "the GPU’s peak"
+        if case.share and share is not None:
+            yield claim(f"{name}_rate", f"{name}: FLOP/s over {rate}", share, ">=", case.share, n=rounds)
+    for ratio in found.ratios:
+        if ratio.threshold:
+            yield claim(ratio.name, ratio.statement, ratio.value, ">=", ratio.threshold, n=ratio.n)
+    for figure in found.limits:
+        yield claim(figure.name, figure.statement, figure.value, "<=", figure.threshold, n=figure.n)
+    for name, why in found.failed.items():
+        yield claim(f"{name}_ran", f"{name}: could not be measured: {why[:200]}", 1.0, "<=", "failed", n=1)
+
+
+def ratios(found: Findings, limits: SharedThresholds) -> list[Ratio]:
+    """Every ratio that is not to the peer: those of the case itself, and to the other checkout, void where outputs disagree."""
+    every = list(found.ratios)
+    for each in found.duels:
+        if each.gain is not None:
+            name, gain = each.case.name, each.gain if each.apart <= getattr(limits, _agreement(each)) else VOID
+            every.append(Ratio(f"{name}_{BEFORE}", f"{name}: time of the other checkout over ours", gain, len(each.seconds[OURS])))
+    return every
+
+
+def lines(found: Findings, limits: SharedThresholds) -> Iterable[str]:
+    """What one case found, for the terminal."""
+    for each in found.duels:
+        text = f"  ours {statistics.median(each.seconds[OURS]):.4g} s"
+        if each.mode is not None:
+            text += f", torch {each.mode} {statistics.median(each.seconds[each.mode]):.4g} s: {_cell(each.ratio)} times"
+            text += f"; outputs differ by {each.difference:.1e}"
+        if each.gain is not None:
+            text += f"; outputs differ by {each.apart:.1e} from the other checkout"
+        if each.tokens:
+            text += f"; {each.tokens / statistics.median(each.seconds[OURS]):,.0f} tokens per second"
+        if each.share is not None:
+            text += f"; {_cell(each.share)} of the matrix product's rate"
+        yield f"{text}  ({each.case.name})"
+    for ratio in ratios(found, limits):
+        yield f"  {ratio.statement}: {_cell(ratio.value)}"
+    for limit in found.limits:
+        yield f"  {limit.statement}: {_cell(limit.value)}"
+    for table in found.tables:
+        yield from (f"  {'  '.join(map(_cell, row))}" for row in table.rows)
+    for name, why in found.failed.items():
+        yield f"  {name} failed: {why}"
+    for name, why in found.skipped.items():
+        yield f"  {name} is left out: {why}"
+
+
+def tables(outcomes: Sequence[Findings], limits: SharedThresholds) -> tuple[Table, ...]:
+    """Every number behind the claims."""
+    duels = [each for found in outcomes for each in found.duels]
+    every = [
+        Table(
+            "Times of the work done once, in seconds, and how many times faster ours is",
+            ("case", "ours", "torch", "torch's best mode", "ratio", "target", "outputs differ by", "idle side, cores"),
+            tuple(map(_times, duels)),
+        ),
+        Table(
+            "Modes of torch: seconds before the pairs; first time, with compilation",
+            ("case", "mode", "seconds", "first time", "why not"),
+            tuple(row for each in duels for row in _modes(each)),
+        ),
+        Table(
+            "Rates: FLOPs by XLA's count before optimisation, or by formula",
+            ("case", "GFLOP", "GFLOP/s", "share of the matrix product's rate"),
+            tuple(map(_rate, duels)),
+        ),
+        Table(
+            "Tokens per second of a training step or of writing: median (least–most)",
+            ("case", "ours", "torch in its best mode", "share of the matrix product's rate"),
+            tuple(_tokens(each) for each in duels if each.tokens),
+        ),
+        Table(
+            "Peak resident memory in MiB of a process that does this alone",
+            ("case", "ours", "torch eager"),
+            tuple((each.case.name, each.peak_mib.get(OURS), each.peak_mib.get(MODES[0])) for each in duels),
+        ),
+        Table(
+            "Other ratios",
+            ("ratio", "value", "pairs"),
+            tuple((ratio.statement, ratio.value, ratio.n) for found in outcomes for ratio in ratios(found, limits)),
+        ),
+        Table("Left out", ("case", "why"), tuple(item for found in outcomes for item in found.skipped.items())),
+    ]
+    return (*(table for table in every if table.rows), *(table for found in outcomes for table in found.tables))
+
+
+def figures(outcomes: Sequence[Findings], limits: SharedThresholds, folder: Path) -> tuple[Figure, ...]:
+    """One bar per ratio, with its interval; none where nothing was compared."""
+    bars = {each.case.name: each.ratio for found in outcomes for each in found.duels if each.ratio is not None}
+    bars |= {ratio.name: ratio.value for found in outcomes for ratio in ratios(found, limits)}
+    if not bars:
+        return ()
+    caption = "The other side's time over ours, torch in its best mode: medians over interleaved pairs with 95 % intervals."
+    return (drawing.bars(bars, folder / "ratios.png", caption, x_label="times faster", log=True, thresholds=[("equal", 1.0)]),)
+
+
+def spread(seconds: Sequence[float]) -> tuple[float, float, float]:
+    """(median, least, most)."""
+    return statistics.median(seconds), min(seconds), max(seconds)
+
+
+def peak_of(device: str) -> float | None:
+    """FLOP/s of a device by name; None for one that is not in the table."""
+    return next((1e12 * peak for name, peak in PEAKS.items() if name in device), None)
+
+
+def _agreement(each: Duel) -> str:
+    """The threshold of its outputs' difference."""
+    if each.case.workload.dtype == "float32":
+        return "agreement"
+    return "agreement_logits_bfloat16" if each.case.workload.kind in LANGUAGE else "agreement_bfloat16"
+
+
+def _utilisation(each: Duel) -> Number | None:
+    peak = peak_of(each.device)
+    return duel.ratio([each.flops / peak] * len(each.seconds[OURS]), each.seconds[OURS]) if peak and each.flops > 0 else None
+
+
+def _times(each: Duel) -> tuple[Cell, ...]:
+    case, mode = each.case, each.mode
+    ours, theirs = ("{:.4g} ({:.4g}–{:.4g})".format(*spread(each.seconds[name])) if name else None for name in (OURS, mode))
+    apart, busy = (None, None) if mode is None else (f"{each.difference:.1e}", round(each.busy, 2))
+    return case.name, ours, theirs, mode, each.ratio, case.threshold, apart, busy
+
+
+def _modes(each: Duel) -> Iterable[tuple[Cell, ...]]:
+    for mode, seconds in {OURS: statistics.median(each.seconds[OURS]), **each.tried}.items():
+        yield each.case.name, mode, seconds, each.first[mode], None
+    for mode, why in each.failed.items():
+        yield each.case.name, mode, None, None, why
+
+
+def _rate(each: Duel) -> tuple[Cell, ...]:
+    giga = each.flops / 1e9
+    return each.case.name, giga, giga / statistics.median(each.seconds[OURS]), each.share
+
+
+def _tokens(each: Duel) -> tuple[Cell, ...]:
+    def rate(way: str | None) -> str | None:
+        if way is None:
+            return None
+        median, least, most = (each.tokens / seconds for seconds in spread(each.seconds[way]))
+        return f"{median:,.0f} ({most:,.0f}–{least:,.0f})"
+
+    return each.case.name, rate(OURS), rate(each.mode), each.share
+
+
+def _cell(cell: Cell) -> str:
+    if isinstance(cell, tuple):
+        return "{:.3g} [{:.3g}, {:.3g}]".format(*cell)
+    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)

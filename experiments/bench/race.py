@@ -1,0 +1,232 @@
+"""Races to equal quality: the least seconds to samples whose Fréchet distance is that of DDIM in 50 steps, or near it.
+
+Both sides draw with the same trained weights from the same noise. Each tries every method that it offers, with more and more evaluations,
+until the distance is near enough. The method with the fewest evaluations, of equals the nearest, is judged again on other noise, and timed.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.bench import duel, findings, weights
+from experiments.bench.config import Config, Setting
+from experiments.bench.duel import OURS
+from experiments.bench.findings import Findings, Limit, Ratio
+from experiments.bench.race_draws import SCHEDULERS
+from experiments.bench.side import SideError, SideProcess
+from experiments.bench.workloads import MODES, Case, Workload, normal
+from experiments.diffusion import digits as digits_experiment
+from experiments.diffusion import equivalence, few_evaluations, image_draws, latent
+from experiments.diffusion.few_step import draws
+from experiments.diffusion.latent import networks
+from gendiff.commands.images import emoji_pictures, image_coding, image_features, image_training
+from gendiff.commands.images.image_features import FeatureOptions
+from gendiff.core.types import Params
+from gendiff.data import digits as digits_data
+from gendiff.metrics import features, frechet
+from gendiff.runs import interleaving, training_loop
+from gendiff.runs.progress import Progress
+from gendiff.runs.reporting.results import Cell, Table
+from gendiff.runs.run_folder import RunFolder
+
+TRAINED = 3000
+"""Optimizer steps of the network of latents."""
+STEPS = (3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 25, 32, 40, 50)
+"""Numbers of steps that are tried, until one is enough."""
+SIDES = {OURS: (OURS, tuple(draws.FIXED)), "diffusers": ("torch", tuple(SCHEDULERS))}
+"""By name, the side and its methods; the first is the reference."""
+
+
+class Choice(NamedTuple):
+    """A method in so many steps. excess: its Fréchet distance over that of the reference, less 1, on the noise it was chosen by."""
+
+    method: str
+    steps: int
+    excess: float
+
+    @property
+    def evaluations(self) -> int:
+        """Of the network per digit; Heun's method has two per step but the last."""
+        return 2 * self.steps - 1 if "Heun" in self.method else self.steps
+
+
+def measure(make: "Make", case: Case, setting: Setting) -> Findings:
+    """Ratio of the times of the two choices, the reference of both compared first."""
+    assert isinstance(setting.config, Config)
+    place, workload, tiny, near = (
+        setting.place(case.name),
+        setting.fitted(case.workload),
+        setting.config.tiny,
+        setting.config.thresholds.near,
+    )
+    course, count = make(workload, place, tiny), 20 if tiny else workload.batch
+    tried, most = (STEPS[:2], 4) if tiny else (STEPS, workload.steps)
+
+    def told(count: int, number: int) -> dict[str, Any]:
+        return duel.request(workload, noise(workload, count, number), place, f"noise_{number}", course.weights) | dict(course.options)
+
+    def ready(side: SideProcess, name: str, noise: dict[str, Any], method: str, steps: int, **mode: str) -> None:
+        side.ask("prepare", name=name, method=method, **noise | mode | {"workload": noise["workload"] | {"steps": steps}})
+
+    chosen_by, judged_by = (told(count, number) for number in (0, 1))
+    rows, limits, best, references = list[tuple[Cell, ...]](), list[Limit](), dict[str, Choice](), list[Path]()
+    for name, (kind, methods) in SIDES.items() if setting.peer is not None else [(OURS, SIDES[OURS])]:
+        with setting.start(kind) as side:
+
+            def drawn(noise: dict[str, Any], method: str, steps: int, side: SideProcess = side, name: str = name) -> tuple[Path, float]:
+                """(the file of what a side draws, its Fréchet distance)."""
+                file = place / f"{name}_{method}_{steps}_{Path(noise['arrays']).stem}.npz".replace(" ", "_")
+                ready(side, file.stem, noise, method, steps)
+                side.ask("output", name=file.stem, to=str(file))
+                with np.load(file) as stored:
+                    return file, course.distance(stored["output"])
+
+            file, reference = drawn(chosen_by, methods[0], most)
+            fewest = list[Choice]()
+            for method in methods:  # the fewest steps that are enough, or the most that were tried
+                every = (Choice(method, steps, drawn(chosen_by, method, steps)[1] / reference - 1) for steps in tried)
+                fewest.append(next(choice for choice in every if choice.excess <= near or choice.steps == tried[-1]))
+            enough = [each for each in fewest if each.excess <= near] or fewest
+            found = min(enough, key=lambda each: (each.evaluations, each.excess))
+            excess = drawn(judged_by, found.method, found.steps)[1] / drawn(judged_by, methods[0], most)[1] - 1
+        references.append(file)
+        best[name] = found
+        rows += [(name, each.method, each.evaluations, each.excess, excess if each == found else None) for each in fewest]
+        what = f"{name}, {found.method}, {found.evaluations} evaluations: excess of the Fréchet distance on other noise"
+        limits.append(Limit(f"{case.name}_{name}", what, excess, "near"))
+    title = f"{case.name}: fewest evaluations with a Fréchet distance within {near:.0%} of DDIM in {most}, and its excess"
+    columns = ("side", "method", "evaluations", "excess on the noise it was chosen by", "on other noise")
+    table = Table(title, columns, tuple(rows))
+    if setting.peer is None:
+        return Findings(limits=tuple(limits), tables=(table,))
+    apart, few = duel.difference(*references), told(min(course.timed, count), 2)
+    agrees = Limit(f"{case.name}_agrees", f"{case.name}: DDIM in {most} steps of both sides differs by", apart, course.agreement)
+    with setting.start(OURS) as mine, setting.start("torch") as peer:
+        ready(mine, OURS, few, best[OURS].method, best[OURS].steps)
+        before = dict[str, float]()
+        for mode in ("eager",) if tiny else (mode for mode in MODES if mode != "static_cache"):
+            try:
+                ready(peer, mode, few, best["diffusers"].method, best["diffusers"].steps, mode=mode)
+            except SideError:
+                continue  # a mode that fails is none to race with; the table of times tells who took part
+            before[mode] = min(peer.ask("run", name=mode) for _ in range(2))
+        mode = min(before, key=lambda mode: before[mode])
+
+        def call(side: SideProcess, other: SideProcess, name: str) -> float:
+            other.settle()
+            return float(side.ask("run", name=name))
+
+        calls = {OURS: functools.partial(call, mine, peer, OURS), mode: functools.partial(call, peer, mine, mode)}
+        seconds = interleaving.interleave(calls, setting.pairs(case))
+    times: list[tuple[Cell, ...]] = [(OURS, *findings.spread(seconds[OURS])), (f"diffusers, {mode}", *findings.spread(seconds[mode]))]
+    times += [(f"diffusers, {name}, before the pairs", spent, None, None) for name, spent in before.items()]
+    spent = Table(f"{case.name}: seconds to {min(course.timed, count):,} samples", ("side", "median", "least", "most"), tuple(times))
+    statement, value = (
+        f"{case.name}: time of diffusers ({mode}) to samples of equal quality over ours",
+        duel.ratio(seconds[mode], seconds[OURS]),
+    )
+    ratio = Ratio(case.name, statement, value, setting.pairs(case), case.threshold)
+    return Findings(ratios=(ratio,), limits=(agrees, *limits), tables=(table, spent))
+
+
+def noise(workload: Workload, count: int, number: int) -> dict[str, np.ndarray]:
+    """So many noises and labels, as many of each class. number: of the seed."""
+    label = image_draws.labels(count, workload.architecture.num_classes or 1)
+    return {"noise": normal(np.random.default_rng(number), count, *workload.shape), "label": label}
+
+
+@dataclass(frozen=True)
+class Course:
+    """What both sides are given, and how near to held-out pictures is what they draw.
+
+    weights: the folder of the network. options: of `race_draws.ours` and `theirs`; together: drawn in one call.
+    timed: samples that are timed. distance: of samples, the Fréchet distance. agreement: the threshold of how far those of DDIM may differ.
+    """
+
+    weights: Path
+    options: Mapping[str, Any]
+    timed: int
+    distance: Callable[[np.ndarray], float]
+    agreement: str = "agreement"
+
+
+Make = Callable[[Workload, Path, bool], Course]
+"""(workload, folder for its files, whether it is tiny, with random weights) -> what is raced for."""
+
+
+def digits(workload: Workload, place: Path, tiny: bool) -> Course:
+    """Digits, by a network that is trained by the recipe of the digits experiment."""
+    folder = place / "weights"
+    if tiny:
+        weights.write(workload, folder)
+    else:
+        config, training = digits_experiment.Config(seeds=(0,)), RunFolder(place / "training")
+        image_training.per_seed(digits_experiment.model)(config, training, Progress(quiet=True))
+        weights.save(workload, image_training.averaged(digits_experiment.model(config), training, 0), folder)
+    held_out = frechet.fit(features.pixels(digits_data.load().held_out_images))
+    options = {"together": 125, "resolution": draws.RESOLUTION, "norm": draws.norm()}
+    return Course(
+        folder, options, workload.batch, lambda drawn: frechet.between(held_out, frechet.fit(equivalence.points_of_digits(drawn)))
+    )
+
+
+def latents(workload: Workload, place: Path, tiny: bool) -> Course:
+    """Drawings of emoji, by a network of latents and their decoder that are trained by the recipes of the experiment `latent`."""
+    of, folder, decoder = Workload("decode", "tiny_vae" if tiny else "latents_vae"), place / "weights", place / "decoder"
+    options: dict[str, Any] = {"together": 100, "decoder": str(decoder), "resolution": 0.1, "norm": 32.0}
+    config = latent.Config(seeds=(0,), side=32, pictures=24, held_out=24) if tiny else latent.Config(seeds=(0,))
+    images, held_out = emoji_pictures.load(config.side, config.pictures, config.held_out)
+    if tiny:
+        weights.write(workload, folder)
+        weights.write(of, decoder)
+        every = config.side // of.shape[0]
+        held_out = held_out[:, ::every, ::every]
+    else:
+        training = RunFolder(place / "training")
+        training.path.mkdir(exist_ok=True)
+        params, settings, of_latents, measured = _trained_on_drawings(config, images, training)
+        weights.save(workload, of_latents, folder)
+        weights.save(of, params, decoder, **settings)
+        options |= measured
+    rows = functools.partial(image_features.of_drawn, image_features.function(FeatureOptions()))
+    fitted = frechet.fit(rows(held_out))
+    return Course(folder, options, 16, lambda drawn: frechet.between(fitted, frechet.fit(rows(drawn))), "agreement_pictures")
+
+
+def _trained_on_drawings(
+    config: latent.Config, images: np.ndarray, folder: RunFolder
+) -> tuple[Params, dict[str, Any], Params, dict[str, float]]:
+    """(parameters of the autoencoder, its settings, parameters of the network of latents, what of them the grid needs)."""
+    quiet, of = Progress(quiet=True), networks.recipe(config, networks.LATENTS)
+    coder, place = networks.autoencoder(config), folder.inside(networks.AUTOENCODER)
+    image_coding.train(config.autoencoder, coder, images, place, quiet, seed=0, kl_weight=config.kl_weight)
+    unit, params, clean = networks.coder(config, folder, 0, images, quiet)
+    every: dict[str, Any] = {"checkpoint_every": of.checkpoint_every, "log_every": of.log_every}
+    arguments = networks.training(config, folder, networks.LATENTS, clean)
+    state = training_loop.train(**arguments, seed=0, steps=TRAINED, folder=folder.inside(networks.LATENTS), progress=quiet, **every)
+    scale, shift = (
+        np.broadcast_to(np.asarray(value, np.float64), config.channels).tolist() for value in (unit.network.scale, unit.network.shift)
+    )
+    settings = {"latents_mean": shift, "latents_std": [1 / each for each in scale], "scaling_factor": 1.0}
+    resolution = math.sqrt(12) * image_coding.spread(unit.network, params, images[: config.together])
+    return params, settings, state.ema, {"resolution": resolution, "norm": few_evaluations.norm(clean)}
+
+
+RACE = Workload("race", "digits", batch=1000, steps=50)
+OF_LATENTS = Workload("race", "latents", batch=500, steps=50)
+PICTURES = "seconds to 16 pictures of a latent model as good as those of DDIM in 50 steps"
+CASES = (
+    Case(
+        "digits_race",
+        "seconds to 1,000 digits as good as those of DDIM in 50 steps",
+        RACE,
+        "race",
+        measure=functools.partial(measure, digits),
+    ),
+    Case("latents_race", PICTURES, OF_LATENTS, "race", measure=functools.partial(measure, latents)),
+)

@@ -1,0 +1,94 @@
+"""The race to equal quality: what each side draws, in parts of any size, and what counts as an evaluation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.bench import cases, config, duel, image_networks, race, race_draws, single_calls, weights
+from experiments.bench.side import OurSide
+from experiments.bench.workloads import Workload
+from experiments.diffusion.few_step import draws
+from gendiff import networks
+from gendiff.diffusion import denoiser, grids, parameterization, sampling, schedules
+from tests.tables import table
+
+TINY, LATENTS = (Workload("race", f"tiny_{name}", steps=3) for name in ("digits", "latents"))
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """A folder of weights, and noise and labels."""
+    rng = np.random.default_rng(0)
+    arrays = {"noise": rng.normal(size=(7, 8, 8, 1)).astype(np.float32), "label": np.arange(7, dtype=np.int32)}
+    return weights.folder(TINY, tmp_path_factory.mktemp("race")), arrays
+
+
+@pytest.mark.slow
+def test_parts_of_any_size_are_the_samples_of_the_method_on_its_grid(given, tmp_path):
+    folder, arrays = given
+    side, told = OurSide(), duel.request(TINY, arrays, tmp_path, folder=folder) | {"resolution": draws.RESOLUTION, "norm": draws.norm()}
+    found = {}
+    for together in (7, 3):
+        assert side.prepare(**told, together=together, method=draws.CUT, name="ours", to=str(tmp_path / "out.npz"))["first"] > 0
+        with np.load(tmp_path / "out.npz") as stored:
+            found[together] = stored["output"]
+    network, noise, label = image_networks.build(TINY), arrays["noise"], arrays["label"]
+    sampler, grid = draws.FIXED[draws.CUT]
+    levels = grid(schedules.flow(), 3)
+    params = weights.read(TINY, folder)
+    flow = denoiser.from_network(networks.pure(network), params, parameterization.flow(), label)
+    start = np.asarray(levels.sigma)[0] * noise
+    exact = jax.jit(lambda start: sampling.sample(jax.random.key(0), flow, sampler, levels, (8, 8, 1), np.arange(7), start=start))(start)
+    for each in found.values():
+        np.testing.assert_allclose(each, exact, atol=2e-5)
+
+
+@table(("method", "evaluations"), [("DDIM", 6), ("FlowMatchHeun", 11)])
+def test_heun_asks_the_network_twice_but_at_the_last_step(method, evaluations):
+    assert race.Choice(method, 6, 0.0).evaluations == evaluations
+
+
+def test_noise_is_fixed_by_its_number_and_classes_are_balanced():
+    first, second = (race.noise(TINY, 20, number) for number in (0, 1))
+    assert first["noise"].shape == (20, 8, 8, 1) and not np.allclose(first["noise"], second["noise"])
+    assert (np.bincount(first["label"]) == 2).all()
+
+
+@pytest.mark.slow
+def test_a_race_of_latents_counts_their_pictures(tmp_path):
+    course, side = race.latents(LATENTS, tmp_path, True), OurSide()
+    told = duel.request(LATENTS, race.noise(LATENTS, 6, 0), tmp_path, folder=course.weights) | {**course.options, "together": 4}
+    drawn = {}
+    for name, more in (("pictures", {}), ("latents", {"decoder": ""})):
+        side.prepare(**told | more, name=name, method=draws.CUT, to=str(tmp_path / f"{name}.npz"))
+        drawn[name] = np.load(tmp_path / f"{name}.npz")["output"]
+    coder = Workload("decode", "tiny_vae")
+    decode, params = networks.pure(single_calls.build(coder), "decode"), weights.read(coder, tmp_path / "decoder")
+    np.testing.assert_allclose(drawn["pictures"], decode(params, drawn["latents"]), atol=2e-5)
+    assert drawn["pictures"].shape == (6, 8, 8, 3) and 0 < course.distance(drawn["pictures"]) < np.inf
+
+
+@pytest.mark.slow
+def test_settings_of_a_decoder_put_latents_back_into_their_unit(tmp_path):
+    of = Workload("decode", "tiny_vae")
+    params = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.1), weights.shapes(of))
+    settings = {"latents_mean": [1.0, -1.0, 0.5, 2.0], "latents_std": [0.5, 2.0, 1.0, 4.0], "scaling_factor": 1.0}
+    weights.save(of, params, tmp_path / "unit", **settings)
+    network, stored = race_draws.open_decoder(str(tmp_path / "unit"))
+    plain = single_calls.build(of)
+    latents = np.random.default_rng(0).normal(size=(2, 4, 4, 4)).astype(np.float32)
+    raw = latents * np.array(settings["latents_std"]) + np.array(settings["latents_mean"])
+    expected = networks.pure(plain, "decode")(params, raw * plain.scale)
+    found = networks.pure(network, "decode")(stored, latents)
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["digits_race", "latents_race"])
+def test_without_a_peer_the_race_says_what_ours_needs(tmp_path, name):
+    case = next(case for case in cases.ALL if case.name == name)
+    found = case.measure(case, config.Setting(config.Config(tiny=True, pairs=2), tmp_path))
+    assert not found.ratios and [limit.name for limit in found.limits] == [f"{name}_ours"]
+    assert {row[0] for row in found.tables[0].rows} == {"ours"} and len(found.tables[0].rows) == len(draws.FIXED)
+    assert grids.trailing(schedules.flow(), 3).sigma[0] == 1.0, "so that both sides begin with the same noise"

@@ -1,0 +1,110 @@
+"""The bench of Stable Diffusion: its settings are the published ones, its claims fail where sides differ, and each case runs tiny."""
+
+import contextlib
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.bench import bench, bench_stable_diffusion, findings, stable_diffusion_cases, stable_diffusion_folders
+from experiments.bench.config import FolderConfig, FolderThresholds, Setting
+from experiments.bench.stable_diffusion_folders import FOLDERS
+from gendiff.data import clip_tokenizer
+from gendiff.pipelines.stable_diffusion import inspect
+from gendiff.runs.progress import Progress
+from gendiff.runs.run_folder import RunFolder
+
+PUBLISHED = {
+    ("sd15", "unet"): 859_520_964,
+    ("sd15", "vae"): 83_653_863,
+    ("sd15", "text_encoder"): 123_060_480,
+    ("sdxl", "unet"): 2_567_463_684,
+    ("sdxl", "text_encoder_2"): 694_659_840,
+}
+"""Numbers of parameters of the published models, as diffusers and transformers count them."""
+
+
+@pytest.mark.parametrize(
+    ("folder", "part"), [pytest.param(*key, marks=[pytest.mark.slow] if count > 2e8 else []) for key, count in PUBLISHED.items()]
+)
+def test_settings_have_as_many_parameters_as_the_published_models(folder, part):
+    shapes = stable_diffusion_folders.shapes(FOLDERS[folder].parts[part]).values()
+    assert sum(math.prod(shape) for shape in shapes) == PUBLISHED[folder, part]
+
+
+class Fake:
+    """A side that is `slower` times as slow as ours, whose answers are `apart` from ours, and that takes `peak` GiB."""
+
+    def __init__(self, slower=1.0, apart=0.0, peak=1.0):
+        self.slower, self.apart, self.peak = slower, apart, peak
+
+    def ask(self, op, *, limit=0.0, **asked):
+        if "to" in asked:
+            np.savez(asked["to"], output=np.linspace(0.0, 1.0, 5) + self.apart)
+        return {"run": 2.0 * self.slower}.get(op, {"first": 3.0, "peak_mib": 1024 * self.peak})
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeSetting(Setting):
+    """Sides that are fakes."""
+
+    sides: dict = dataclasses.field(default_factory=dict)
+
+    def start(self, side, **variables):
+        return contextlib.nullcontext(self.sides[side])
+
+
+def claims(tmp_path, name, **theirs):
+    """Whether each claim of a case holds, beside diffusers as told."""
+    sides = {stable_diffusion_cases.OURS: Fake(), stable_diffusion_cases.DIFFUSERS: Fake(**theirs)}
+    setting = FakeSetting(FolderConfig(tiny=True), tmp_path, Path("python"), sides=sides)
+    (tmp_path / "tiny_sd15_float32").mkdir(exist_ok=True)
+    case = next(case for case in stable_diffusion_cases.ALL if case.name == name)
+    return {claim.id: claim.verdict == "PASS" for claim in findings.claims(case.measure(case, setting), FolderThresholds())}
+
+
+def test_claims_hold_where_sides_agree_and_fail_where_they_do_not(tmp_path):
+    kinds = {f"sd_parts_{kind}" for kind in stable_diffusion_cases.PARTS}
+    assert claims(tmp_path, "sd_parts") == dict.fromkeys(kinds, True)
+    assert claims(tmp_path, "sd_parts", apart=2e-4) == dict.fromkeys(kinds, False)
+    assert claims(tmp_path, "sd_draw", apart=9e-4) == {"sd_draw": True} and claims(tmp_path, "sd_draw", apart=2e-3) == {"sd_draw": False}
+    assert claims(tmp_path, "sd_step", slower=1.5) == {"sd_step": True, "sd_step_memory": True}
+    assert claims(tmp_path, "sd_step", slower=0.9, peak=0.9) == {"sd_step": False, "sd_step_memory": False}
+
+
+def test_every_threshold_is_one_of_the_bench(tmp_path):
+    fields = {field.name for field in dataclasses.fields(FolderThresholds)}
+    assert {case.threshold for case in stable_diffusion_cases.ALL} - {""} <= fields and FolderConfig().thresholds == FolderThresholds()
+    assert bench_stable_diffusion.EXPERIMENT.presets["full"] == FolderConfig()
+    assert len({case.name for case in stable_diffusion_cases.ALL}) == len(stable_diffusion_cases.ALL)
+    assert {case.workload.small.network for case in stable_diffusion_cases.ALL} == {"tiny_sd15", "tiny_sdxl"} <= set(FOLDERS)
+
+
+def test_the_vocabulary_has_all_ids_and_the_tokenizer_reads_it(tmp_path):
+    pytest.importorskip("tokenizers", reason="needs the extra [text]")
+    stable_diffusion_folders.write_texts(tmp_path, "tiny_sd15")
+    tokenizer = clip_tokenizer.load(tmp_path / "tokenizer")
+    assert sorted(stable_diffusion_folders.vocabulary(100).values()) == list(range(100)) and (tokenizer.start, tokenizer.end) == (98, 99)
+    assert tokenizer.text(tokenizer.ids("a horse, red")).replace(" ", "") == "ahorse,red"
+
+
+@pytest.mark.slow
+def test_each_case_runs_tiny_without_diffusers(tmp_path):
+    pytest.importorskip("tokenizers", reason="needs the extra [text]")
+    config = FolderConfig(pairs=2, call_seconds=0.02, tiny=True)
+    outcome = bench.measure(bench_stable_diffusion.EXPERIMENT, config, RunFolder(tmp_path), Progress(), smoke=True)
+    (left_out,) = (table for table in outcome.tables if table.title == "Left out")
+    assert dict(left_out.rows) == {"sd_parts": "it needs --peers", "sd_draw": "it needs --peers"}
+    assert {claim.id for claim in outcome.claims} == {"sdxl_bfloat16"}
+    assert len([table for table in outcome.tables if table.title.startswith(("A guided step", "Reading", "Seconds from", "Stable"))]) == 4
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_written_without_diffusers_has_no_problem(tmp_path):
+    pytest.importorskip("tokenizers", reason="needs the extra [text]")
+    for name in ("tiny_sd15", "tiny_sdxl"):
+        stable_diffusion_folders.write(tmp_path / name, name)
+        found = inspect(tmp_path / name)
+        assert not found.problems, found.problems
