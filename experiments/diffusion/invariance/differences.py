@@ -1,21 +1,15 @@
-"""What two ways to draw the same samples differ by, for a case, a control, or every sampler of the library."""
+"""What two ways to draw the same samples differ by, for a case or a control."""
 
 import dataclasses
-import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from experiments.diffusion.invariance import draw
-from experiments.diffusion.invariance import traces as invariance_traces
 from experiments.diffusion.invariance.config import Config
 from experiments.diffusion.invariance.draw import Case, Way
-from experiments.diffusion.invariance.traces import Traces
-from gendiff.diffusion import schedules
-from gendiff.diffusion.samplers import catalogue
 from gendiff.diffusion.sampling import Sampler
-from gendiff.runs.progress import Progress
 
 
 @dataclass
@@ -37,16 +31,6 @@ class Compared:
     def worst(self) -> float:
         """Of all ways."""
         return max(self.by_way.values())
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A sampler of the library. difference: the largest of all ways, with an oracle; None where it asks for more than an oracle says."""
-
-    name: str
-    evaluations: int
-    traces: Traces
-    difference: float | None
 
 
 def difference(result: np.ndarray, expected: np.ndarray) -> float:
@@ -75,27 +59,3 @@ def control(case: Case, sampler: Sampler, config: Config) -> Compared:
     """The case with a sampler that must fail: batches of the same size whose samples have other neighbours."""
     ways = draw.ways(config)
     return compare(dataclasses.replace(case, sampler=sampler), [ways["shuffled batches"]], ways["small batches"])
-
-
-def every_sampler(config: Config, progress: Progress) -> list[Judged]:
-    """The samplers that the configuration names: traces with a small network, differences with an oracle, on Stable Diffusion's schedule.
-
-    A sampler that needs a package which is not installed is left out, and a line says so.
-    """
-    ways, schedule = draw.ways(config), schedules.scaled_linear()
-    exact, programs = draw.oracle(), draw.oracle_programs(config, schedule)
-    judged = []
-    with progress.task("samplers", len(config.samplers)) as task:
-        for number, name in enumerate(config.samplers, 1):
-            method = catalogue.METHODS[name]
-            if method.along_path and importlib.util.find_spec("diffrax") is None:
-                progress.line(f"{name} is left out: it needs diffrax")
-                continue
-            sampler, worst = invariance_traces.variants(method)[0], None
-            if not method.learned_variance:
-                case = Case(name, programs, exact, sampler)
-                worst = compare(case, [ways[way] for way in config.sampler_ways], ways["reference"]).worst
-            traces = invariance_traces.of_sampler(method, config)
-            judged.append(Judged(name, sampler.evaluations(config.sampling_steps), traces, worst))
-            task.update(number, name)
-    return judged

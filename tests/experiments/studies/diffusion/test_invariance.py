@@ -8,15 +8,27 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import invariance
-from experiments.diffusion.invariance import differences, draw, traces, wrong
+from experiments.diffusion.invariance import differences, draw, last_bits, traces, wrong
 from experiments.diffusion.invariance.config import WAYS, model
+from gendiff.core import records
 from gendiff.diffusion import samplers, schedules
 from gendiff.diffusion.samplers.catalogue import METHODS
+from gendiff.diffusion.sampling import Sampler, State
 from gendiff.runs.progress import Progress
 from tests.experiments.studies import smoke
 from tests.tables import table
 
 CONFIG = dataclasses.replace(invariance.EXPERIMENT.smoke, samples=8, alone=2, small=4, crowd=10, chunk=3, ways=WAYS, trace_steps=(2, 3))
+
+
+@records.record
+class Scaling(Sampler):
+    """A sampler that multiplies x by a factor in every step."""
+
+    factor: float = 0.0
+
+    def step(self, noise, denoise, state, level, cleaner, left):
+        return State(self.factor * state.x)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +62,19 @@ def test_ways_differ_by_rounding_at_most_and_controls_by_more(programs):
         assert 3e-4 < differences.control(exact, sampler, CONFIG).worst < np.inf
     shared = differences.control(noise, wrong.OneKeyNoise(), CONFIG)
     assert 0.5 < shared.worst <= 3 / 4  # x_T is drawn before the sampler begins
+
+
+def test_last_bits_of_what_is_given_are_the_unit_of_differences(programs):
+    reference = draw.ways(CONFIG)["reference"]
+    for sampler, least, most in ((Scaling(0.0), 1.1e-7, 1.2e-7), (Scaling(1.0), 1e-7, 3e-7), (Scaling(8.0), 2e-7, 3e-5)):
+        assert least < last_bits.largest_change(case(programs, sampler), reference) < most
+    for sampler in (samplers.ddim(), samplers.ddim(1.0)):
+        still = case(programs, last_bits.Nudged(sampler, 0)).draw(reference)
+        moved = case(programs, last_bits.Nudged(sampler, 1)).draw(reference)
+        assert 0 < differences.difference(moved, still) < 1e-5
+        assert differences.difference(still, case(programs, sampler).draw(reference)) < 5e-6
+    noise, moved = (case(programs, of, True).draw(reference) for of in (draw.Recorder(), last_bits.Nudged(draw.Recorder(), 1)))
+    assert np.mean(np.abs(moved[:, 1:].view(np.int32) - noise[:, 1:].view(np.int32)) == 1) > 0.99
 
 
 def test_orders_are_permutations_and_others_are_left_out(programs):
@@ -91,7 +116,7 @@ def test_a_static_count_and_an_ignored_setting_are_seen():
 def test_a_sampler_whose_package_is_absent_is_left_out_aloud(monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     config = dataclasses.replace(CONFIG, samplers=("fixed_path",))
-    assert differences.every_sampler(config, Progress()) == []
+    assert list(invariance.every_sampler(config, Progress())) == []
     assert "it needs diffrax" in capsys.readouterr().out
 
 
