@@ -85,45 +85,6 @@ def test_a_role_that_there_is_not_is_refused():
         answers.give_roles(measured().claims, {"speed": "goal"})
 
 
-def pair(control, treatment, seed=0):
-    """A control and its treatment, which share a threshold as they should not."""
-    share = {"relation": ">=", "threshold": 0.9, "n": 9, "threshold_name": "accuracy"}
-    return [
-        verdicts.claim("accuracy", "s", *treatment, seed=seed, **share),
-        verdicts.claim("blind", "blind: accuracy", *control, seed=None, **share | {"relation": "<=", "kind": "control"}),
-    ]
-
-
-BLIND = answers.Control("blind", against="accuracy", by="<=")
-
-
-@table(
-    ("control", "treatment", "verdict"),
-    [
-        ((0.3, (0.25, 0.35)), (0.8, (0.75, 0.85)), "PASS"),  # though the treatment misses its threshold as well
-        ((0.8, (0.75, 0.85)), (0.8, (0.75, 0.85)), "INCONCLUSIVE"),
-        ((0.95, (0.93, 0.97)), (0.8, (0.75, 0.85)), "FAIL"),
-    ],
-)
-def test_a_control_is_compared_with_its_treatment(control, treatment, verdict):
-    _, compared = answers.compare(pair(control, treatment, seed=None), [BLIND])
-    assert (compared.verdict, compared.threshold, compared.threshold_name, compared.against) == (verdict, 0.0, "", "accuracy")
-    assert compared.alone == (control[0], *control[1]) and compared.statement == "blind: accuracy, less that of accuracy"
-    again = answers.compare([pair(control, treatment, seed=None)[0], compared], [BLIND])
-    assert again[1] == compared
-
-
-def test_a_control_of_no_seed_is_compared_with_the_mean_of_its_treatment():
-    claims = [pair((0.3, (0.2, 0.4)), (accuracy, (accuracy, accuracy)), seed=seed) for seed, accuracy in ((0, 0.7), (1, 0.9))]
-    *_, compared = answers.compare([claims[0][0], *claims[1]], [BLIND])
-    assert compared.value == pytest.approx(0.3 - 0.8)
-
-
-def test_a_control_whose_treatment_was_not_measured_stays_as_it_is():
-    claims = tuple(pair((0.3, (0.2, 0.4)), (0.8, (0.7, 0.9))))
-    assert answers.compare(claims, [answers.Control("blind", "deaf", "<="), answers.Control("deaf", "accuracy", "<=")]) == claims
-
-
 def test_the_difference_of_equal_numbers_has_the_interval_of_two():
     value, low, high = verdicts.less((0.5, 0.4, 0.6), (0.5, 0.4, 0.6))
     assert (value, low, high) == pytest.approx((0.0, -(0.02**0.5), 0.02**0.5))

@@ -64,6 +64,23 @@ def test_rows_become_claims_of_every_seed_with_their_roles():
     assert last.value == pytest.approx(-0.85) and last.n == 100
 
 
+@table(
+    ("number", "verdict"),
+    [
+        ((0.3, 0.25, 0.35), "PASS"),
+        ((0.8, 0.75, 0.85), "INCONCLUSIVE"),
+        ((0.95, 0.93, 0.97), "FAIL"),
+    ],
+)
+def test_a_control_without_a_seed_is_compared_with_the_mean_of_its_treatment(number, verdict):
+    treatments = [Measured("guidance 1", {"accuracy": (mean, mean - 0.05, mean + 0.05)}, seed) for seed, mean in enumerate((0.79, 0.81))]
+    row = control("untrained", "accuracy", against="guidance 1", by="<=")
+    rows = dataclasses.replace(STUDY, claims=(), controls=(row,))
+    (judged,) = rows.judge(study.Measurements([*treatments, Measured("untrained", {"accuracy": number})]))
+    assert (judged.verdict, judged.alone, judged.value) == (verdict, number, pytest.approx(number[0] - 0.8))
+    assert not list(rows.judge(study.Measurements(treatments)))
+
+
 def test_every_number_stands_in_the_table_of_its_group():
     sets, speed = STUDY.show(MEASURED)
     assert sets.columns == ("set", "seed", "share of samples that are as asked for", "Fréchet distance")

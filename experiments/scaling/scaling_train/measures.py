@@ -1,22 +1,21 @@
 """What the finished rows say: losses by protocol, network and budget, and the exponents of the best size, with intervals."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from experiments.scaling.scaling_train import rows
-from experiments.scaling.scaling_train.config import Config
-from experiments.scaling.scaling_train.rows import Cost, Kind, Planned
+from experiments.scaling.scaling_train.rows import Config, Cost, Kind
 from gendiff.core.errors import DataError
 from gendiff.runs import sweep
 from gendiff.runs.reporting import json_files
 from gendiff.runs.reporting.verdicts import Number
 from gendiff.runs.run_folder import RunFolder
 from gendiff.scaling import fits
-from gendiff.scaling.fits import IsoFlopFit, Points
+from gendiff.scaling.fits import IsoFlopFit, ParametricFit, Points
 
 SEED = 0
 """Of resamples."""
@@ -64,17 +63,13 @@ def runs(config: Config, folder: RunFolder) -> list[Run]:
         digests = {line["data"] for row, each in finished.items() if row.kind == kind for line in each.lines}
         if len(digests) > 1:
             raise DataError(f"{folder.rows}: rows of {kind} were trained on different data, as of two versions of Python: remove some")
-    parts: dict[tuple[str, Kind, int, float, float], list[Planned]] = {}
-    for each in rows.planned(config):
-        for budget in each.budgets:
-            parts.setdefault((each.protocol, each.row.kind, each.size, budget, each.factor), []).append(each)
     found = []
-    for (protocol, kind, size, budget, factor), of in parts.items():
-        mark = of[0].row.marks[of[0].budgets.index(budget)]
-        losses = {line["seed"]: line["loss"] for each in of for line in finished[each.row].lines if line["step"] == mark}
-        shared = sum(finished[each.row].seconds * mark / sum(each.row.marks) for each in of)
-        by_seed = tuple(losses.get(seed, np.nan) for seed in config.seeds)
-        found.append(Run(protocol, kind, size, budget, factor, rows.cost_of(of[0].row), mark, by_seed, shared))
+    for each in rows.planned(config):
+        row, (lines, seconds) = each.row, (finished[each.row].lines, finished[each.row].seconds)
+        for mark, budget in zip(row.marks, each.budgets, strict=True):
+            losses = {line["seed"]: line["loss"] for line in lines if line["step"] == mark}
+            by_seed, shared = tuple(losses.get(seed, np.nan) for seed in config.seeds), seconds * mark / sum(row.marks)
+            found.append(Run(each.protocol, row.kind, each.size, budget, each.factor, rows.cost_of(row), mark, by_seed, shared))
     return found
 
 
@@ -188,3 +183,42 @@ def bend(config: Config, every: Sequence[Run]) -> Number:
     matched = [run for run in chosen(every, rows.MATCHED) if (run.size, run.budget) in shared]
     draws = resampled(len(config.text.widths), config.resamples, lambda drawn: exponent(*drawn(fixed)) - exponent(*drawn(matched)))
     return number(exponent(fixed) - exponent(matched), draws)
+
+
+def r_squared(least: Mapping[float, float]) -> float:
+    """Of the line through the logs of budgets and their least losses; NaN with fewer than three, through which a line says nothing."""
+    if len(least) < 3:
+        return math.nan
+    return fits.fit_power_law(np.array(list(least)), np.array(list(least.values()))).r_squared
+
+
+def above_least(config: Config, every: Sequence[Run]) -> float:
+    """Loss at the rule's learning rate above the least of all that were tried, means over seeds: the larger one of the two sizes."""
+    gaps = []
+    for size in config.checked:
+        losses = {run.factor: run.loss for run in chosen(every, rows.RATES) if run.size == size}
+        gaps.append(losses.get(1.0, math.nan) - min(losses.values(), default=math.nan))
+    return float(np.max(gaps))
+
+
+def parametric(of: Sequence[Run]) -> ParametricFit | None:
+    """Approach 3 on means over seeds; None where there are too few runs, or the loss does not fall with both."""
+    try:
+        return fits.fit_parametric(table(of))
+    except ValueError:
+        return None
+
+
+def envelope(of: Sequence[Run]) -> float:
+    """The exponent of approach 1 on means over seeds; NaN where there is none."""
+    try:
+        return float(fits.fit_envelope(table(of)).exponent)
+    except ValueError:
+        return math.nan
+
+
+def tokens_at(of: Sequence[Run], budget: float, size: float) -> float:
+    """Tokens of a size at a budget, between those of the runs: operations per token grow smoothly with the size."""
+    near = sorted((run for run in of if abs(np.log(run.budget / budget)) < 0.2), key=lambda run: run.cost.parameters)
+    sizes, tokens = np.log([run.cost.parameters for run in near]), np.log([run.tokens for run in near])
+    return float(np.exp(np.interp(np.log(size), sizes, tokens)))

@@ -1,15 +1,18 @@
-"""The trainings of the experiment: which network runs for how many steps under which horizon, by protocol, and what each costs."""
+"""The trainings and the numbers behind them: which network runs for how many steps under which horizon, and what it costs."""
 
+import dataclasses
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
+import msgspec
 import numpy as np
 
-from experiments.scaling.scaling_train.config import Config, Sweep
 from gendiff import networks, scaling
+from gendiff.core.errors import ConfigError
+from gendiff.runs import ranges
+from gendiff.runs.ranges import Count, Distinct, Positive, Seed, Several, Some
 from gendiff.scaling import DecoderSize, accounting
 
 Kind = Literal["text", "shuffled text", "pictures"]
@@ -23,14 +26,96 @@ SIDE, PATCH = 16, 2
 """Pixels of a side of a picture, and of a patch, which is a token."""
 HEAD = 8
 """Channels of a head of attention."""
+HELD_OUT = 0.05
+"""Share of the files that is not trained on."""
+WARM_UP, FINAL = 0.05, 0.1
+"""Share of the horizon over which the learning rate rises, and share of its peak that is left at the horizon."""
+FACTORS = (0.5, 2.0)
+"""Learning rates beside the rule's, as factors on it."""
+WEIGHT_DECAY, CLIP = 0.01, 1.0
+"""Of AdamW on matrices, and the largest global norm of the gradient."""
+Width = Annotated[int, msgspec.Meta(ge=8, le=4096, multiple_of=8)]
+Depth = Annotated[int, msgspec.Meta(ge=1, le=64)]
+Budget = Annotated[float, msgspec.Meta(ge=1e3, le=1e30)]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """The networks and the budgets of one kind of data."""
+
+    widths: Some[Width]
+    """Channels of a token in each network, from the smallest network on."""
+    depths: Some[Depth]
+    """Blocks of each."""
+    budgets: Distinct[Budget]
+    """Operations of a training, rising."""
+    batch: Count
+    """Texts or pictures per step."""
+    rate: Positive
+    """Peak learning rate times the width: the rule for all widths."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The numbers that are turned."""
+
+    seeds: Distinct[Seed] = (0, 1)
+    """Seeds of initial parameters and of the order of the data; all of them train side by side in one program, for every network."""
+    text: Sweep = Sweep(
+        widths=(8, 16, 24, 32, 48, 64, 80),
+        depths=(2, 2, 2, 2, 2, 2, 2),
+        budgets=(3e10, 1e11, 3e11, 1e12),
+        batch=4,
+        rate=0.3,
+    )
+    """Language models of bytes."""
+    pictures: Sweep = Sweep(
+        widths=(24, 32, 48, 64, 96, 128),
+        depths=(2, 2, 2, 2, 2, 2),
+        budgets=(1e11, 3e11, 1e12, 3e12),
+        batch=32,
+        rate=0.1,
+    )
+    """Diffusion transformers of rendered shapes. A token has 12 numbers, and a width is more than 1.5 times as many."""
+    length: Annotated[int, msgspec.Meta(ge=8, le=4096)] = 128
+    """Bytes of a row of text."""
+    judged: Annotated[int, msgspec.Meta(ge=8, le=2**20)] = 512
+    """Rows of held-out text, and held-out pictures."""
+    least_steps: Count = 40
+    """A network is left out of a budget that gives it fewer steps."""
+    horizon: Several = 8000
+    """Steps of the fixed horizon of Kaplan's protocol, the same for all sizes."""
+    checked: tuple[int, int] = (1, 4)
+    """Which two networks of text are trained at rates beside that of the rule, too, by number from 0 on, with the second budget."""
+    resamples: Several = 1000
+    """Draws behind each interval of an exponent."""
+
+
+def check(config: Config) -> None:
+    """ConfigError where numbers of the configuration do not fit each other."""
+    for name in ("text", "pictures"):
+        _check_sweep(name, getattr(config, name))
+    last = len(config.text.widths) - 1
+    first, second = config.checked
+    if not 0 <= first < second <= last:
+        raise ConfigError(f"--checked {first} {second}: two rising numbers from 0 to {last} are needed, those of --text.widths")
+
+
+def _check_sweep(name: str, of: Sweep) -> None:
+    ranges.rising(f"{name}.budgets", of.budgets)
+    if len(of.budgets) < 2:
+        raise ConfigError(f"--{name}.budgets {ranges.shown(of.budgets)} must be two or more: what grows with them is asked for")
+    if len(of.widths) != len(of.depths):
+        both = f"--{name}.widths {ranges.shown(of.widths)} and --{name}.depths {ranges.shown(of.depths)}"
+        raise ConfigError(f"{both} must be as many: one of each for every network")
+
+
+@dataclasses.dataclass(frozen=True)
 class Row:
     """One training of one network with one or more seeds side by side: a row of the sweep.
 
     marks: steps after which the held-out loss is measured, rising; the last one ends the training. horizon: steps over which the learning
-    rate falls. The other fields are those of the configuration.
+    rate falls. The other fields are those of the configuration, and constants.
     """
 
     kind: Kind
@@ -122,7 +207,7 @@ def _matched(config: Config, kind: Kind) -> Iterator[Planned]:
         for budget in of.budgets:
             steps = _cost(config, kind, size).steps(budget)
             if steps >= config.least_steps:
-                yield from _each(MATCHED, config, kind, size, {budget: steps}, steps)
+                yield _each(MATCHED, config, kind, size, {budget: steps}, steps)
 
 
 def _fixed(config: Config) -> Iterator[Planned]:
@@ -131,7 +216,7 @@ def _fixed(config: Config) -> Iterator[Planned]:
         steps = {budget: _cost(config, TEXT, size).steps(budget) for budget in config.text.budgets}
         reached = {budget: count for budget, count in steps.items() if config.least_steps <= count <= config.horizon}
         if reached:
-            yield from _each(FIXED, config, TEXT, size, reached, config.horizon)
+            yield _each(FIXED, config, TEXT, size, reached, config.horizon)
 
 
 def _rates(config: Config) -> Iterator[Planned]:
@@ -139,8 +224,8 @@ def _rates(config: Config) -> Iterator[Planned]:
     budget = config.text.budgets[1]
     for size in config.checked:
         steps = max(1, _cost(config, TEXT, size).steps(budget))
-        for factor in (1.0, *config.factors):
-            yield from _each(RATES, config, TEXT, size, {budget: steps}, steps, factor)
+        for factor in (1.0, *FACTORS):
+            yield _each(RATES, config, TEXT, size, {budget: steps}, steps, factor)
 
 
 def _control(config: Config) -> Iterator[Planned]:
@@ -149,7 +234,7 @@ def _control(config: Config) -> Iterator[Planned]:
         able = [size for size in range(len(config.text.widths)) if _cost(config, TEXT, size).steps(budget) >= config.least_steps]
         size = able[len(able) // 2] if able else 0
         steps = max(1, _cost(config, TEXT, size).steps(budget))
-        yield from _each(CONTROL, config, SHUFFLED, size, {budget: steps}, steps)
+        yield _each(CONTROL, config, SHUFFLED, size, {budget: steps}, steps)
 
 
 def sweep(config: Config, kind: Kind) -> Sweep:
@@ -162,27 +247,24 @@ def _cost(config: Config, kind: Kind, size: int) -> Cost:
     return cost(kind, of.widths[size], of.depths[size], of.batch, config.length)
 
 
-def _each(
-    protocol: str, config: Config, kind: Kind, size: int, steps: dict[float, int], horizon: int, factor: float = 1.0
-) -> Iterator[Planned]:
-    """One row for all seeds, or one for each. steps: of each budget. factor: on the learning rate of the rule."""
+def _each(protocol: str, config: Config, kind: Kind, size: int, steps: dict[float, int], horizon: int, factor: float = 1.0) -> Planned:
+    """The row of all seeds. steps: of each budget. factor: on the learning rate of the rule."""
     of = sweep(config, kind)
-    for seeds in (config.seeds,) if config.together else ((seed,) for seed in config.seeds):
-        row = Row(
-            kind=kind,
-            width=of.widths[size],
-            depth=of.depths[size],
-            marks=tuple(steps.values()),
-            horizon=horizon,
-            rate=factor * of.rate / of.widths[size],
-            seeds=seeds,
-            batch=of.batch,
-            length=config.length,
-            warm_up=config.warm_up,
-            final=config.final,
-            weight_decay=config.weight_decay,
-            clip=config.clip,
-            held_out=config.held_out,
-            judged=config.judged,
-        )
-        yield Planned(protocol, size, tuple(steps), factor, row)
+    row = Row(
+        kind=kind,
+        width=of.widths[size],
+        depth=of.depths[size],
+        marks=tuple(steps.values()),
+        horizon=horizon,
+        rate=factor * of.rate / of.widths[size],
+        seeds=config.seeds,
+        batch=of.batch,
+        length=config.length,
+        warm_up=WARM_UP,
+        final=FINAL,
+        weight_decay=WEIGHT_DECAY,
+        clip=CLIP,
+        held_out=HELD_OUT,
+        judged=config.judged,
+    )
+    return Planned(protocol, size, tuple(steps), factor, row)

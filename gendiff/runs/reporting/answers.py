@@ -9,7 +9,7 @@ from typing import Any
 from gendiff.core.errors import ConfigError
 from gendiff.runs.reporting import formatting, verdicts
 from gendiff.runs.reporting.results import Results
-from gendiff.runs.reporting.verdicts import Claim, Number, Relation, Role
+from gendiff.runs.reporting.verdicts import Claim, Number, Role
 
 _NUMBER = re.compile(r"\{([^{}:]+)(?::([^{}]*))?\}")
 _STATEMENT = re.compile(r"E[1-9]\d?")
@@ -46,27 +46,11 @@ class Cell:
 
 
 @dataclasses.dataclass(frozen=True)
-class Control:
-    """A control that is compared with a treatment, seed by seed, and not with the treatment's threshold.
-
-    id: of the control. against: the claim of the treatment, which has the same measure. by: ">=" where the control's number must be larger
-    than the treatment's by at least `margin`, "<=" where it must be smaller. A margin of 0 asks that the interval of the difference
-    excludes a tie.
-    """
-
-    id: str
-    against: str
-    by: Relation
-    margin: float = 0.0
-
-
-@dataclasses.dataclass(frozen=True)
 class Answer:
     """What a study answers, as data.
 
     roles: from a pattern of claim ids (as in file names: * is anything) to the role, or to the statement of the essay that the claim tests,
       such as "E5"; the first pattern that fits counts.
-    controls: those that are compared with a treatment.
     text: the answer to the question in one line, with the main number. statements: of each statement of the essay that the study tests, a
       short sentence with one number.
       In both, {id} is the mean over seeds of the claim with that id, {id:.2f} and {id:.0%} have the digits asked for, and
@@ -77,7 +61,6 @@ class Answer:
     """
 
     roles: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    controls: tuple[Control, ...] = ()
     text: str = ""
     statements: Mapping[str, str] = dataclasses.field(default_factory=dict)
     numbers: Mapping[str, Cell] = dataclasses.field(default_factory=dict)
@@ -90,22 +73,12 @@ def give_roles(claims: Iterable[Claim], roles: Mapping[str, str]) -> tuple[Claim
     return tuple(dataclasses.replace(each, **_role(each.id, roles)) for each in claims)
 
 
-def compare(claims: Sequence[Claim], controls: Iterable[Control]) -> tuple[Claim, ...]:
-    """The claims, with each of these controls as a difference from its treatment: that of its seed, or the mean over seeds.
-
-    A control that was not measured, as some presets do not, or whose treatment was not, is left as it is.
-    """
-    ids = {claim.id for claim in claims}
-    named = {each.id: each for each in controls if each.against in ids}
-    return tuple(_compared(claim, named[claim.id], claims) if claim.id in named else claim for claim in claims)
-
-
 def conclude(outcome: Results, answer: Answer, *, sentences: bool = True) -> Results:
     """The results with the roles of their claims, the verdict that follows, and the sentences; the best picture first.
 
     A run that is not judged (a smoke run, or one of numbers of its own) has no sentences. sentences: whether one that is judged has them.
     """
-    claims = give_roles(compare(outcome.claims, answer.controls), answer.roles)
+    claims = give_roles(outcome.claims, answer.roles)
     figures = tuple(sorted(outcome.figures, key=lambda figure: figure.file != answer.picture)) if answer.picture else outcome.figures
     if not outcome.judged:
         return dataclasses.replace(outcome, claims=claims, figures=figures)
@@ -137,16 +110,6 @@ def fill(text: str, outcome: Results, numbers: Mapping[str, Cell]) -> str:
         return _shown(value, spec, name) if isinstance(value, int | float | tuple) else str(value)
 
     return _NUMBER.sub(shown, text)
-
-
-def _compared(claim: Claim, control: Control, claims: Iterable[Claim]) -> Claim:
-    treatments = [each for each in claims if each.id == control.against]
-    treatment = next((each for each in treatments if each.seed == claim.seed), verdicts.by_id(treatments)[control.against].mean)
-    alone = claim.alone or (claim.value, *claim.interval)
-    other = treatment.value, *treatment.interval
-    statement = claim.statement if claim.against else f"{claim.statement}, less that of {control.against}"
-    more: dict[str, Any] = {"against": control.against, "n": claim.n, "seed": claim.seed, "figure": claim.figure}
-    return verdicts.control(claim.id, statement, alone, other, control.by, control.margin, **more)
 
 
 def _role(id: str, roles: Mapping[str, str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.scaling import scaling_train
-from experiments.scaling.scaling_train import judge, measures, pictures, rows, texts, train
+from experiments.scaling.scaling_train import STUDY, measures, pictures, rows, texts, train
 from experiments.scaling.scaling_train.measures import Run
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.data import text
@@ -15,11 +15,12 @@ from gendiff.data.texts.text import Documents
 from gendiff.runs import devices, ranges
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
+from gendiff.runs.study import Measurements
 from gendiff.runs.sweep import id_of
 from gendiff.scaling import accounting
 from gendiff.scaling.laws import Chinchilla
 
-FULL = scaling_train.EXPERIMENT.presets["full"]
+FULL = STUDY.presets["full"]
 FEW = dataclasses.replace(FULL, pictures=dataclasses.replace(FULL.pictures, widths=(24, 32, 48), depths=(1, 1, 1)))
 """With fewer networks of pictures, for each takes a while to be counted."""
 LAW = Chinchilla(floor=1.0, of_parameters=37.0, of_tokens=150.0, alpha=0.3, beta=0.4)
@@ -81,7 +82,7 @@ def test_networks_of_two_lists_that_do_not_match_are_refused():
         ({"checked": (1, 7)}, "--checked 1 7"),
     ):
         with pytest.raises(ConfigError, match=words):
-            scaling_train.EXPERIMENT.check(dataclasses.replace(FULL, **changes))
+            rows.check(dataclasses.replace(FULL, **changes))
     ranges.check(FULL)
 
 
@@ -136,8 +137,10 @@ def test_a_penalty_on_short_trainings_bends_the_exponent_upwards_and_none_leaves
     assert bent[0] > 0.02 and abs(straight[0]) < 1e-9
 
 
-def by_id(found):
-    return {claim.id: claim for claim in found if claim.seed in (0, None)}
+def judged(config, runs):
+    """Claims and controls of one seed, by their id."""
+    claims = STUDY.judge(Measurements(scaling_train.measured(config, runs)))
+    return {claim.id: claim for claim in claims if claim.seed in (0, None)}
 
 
 def test_claims_are_about_what_was_measured():
@@ -147,14 +150,14 @@ def test_claims_are_about_what_was_measured():
     ]
     control = runs(Chinchilla(3.0, 1e-9, 1e-9, 0.3, 0.3), rows.CONTROL, rows.SHUFFLED)
     every = [*runs(), *runs(protocol=rows.FIXED, penalty=0.1), *rates, *control, *runs(kind=rows.PICTURES)]
-    found = by_id(judge.claims(config, every))
+    found = judged(config, every)
     assert found["r-squared"].verdict == "PASS" and found["gain"].value > 0.2 and found["gain-shuffled"].verdict == "PASS"
     assert found["rate"].value == pytest.approx(0.05) and found["rate"].verdict == "FAIL"
     assert found["bend"].value > 0
     smallest_best = runs(Chinchilla(1.0, 1e-3, 200.0, 0.01, 0.4))
-    assert by_id(judge.claims(config, [*smallest_best, *control]))["interior"].verdict == "FAIL"
-    nothing = by_id(judge.claims(config, []))
-    assert {claim.verdict for claim in nothing.values()} == {"FAIL"}
+    assert judged(config, [*smallest_best, *control])["interior"].verdict == "FAIL"
+    nothing = judged(config, [])
+    assert {claim.verdict for claim in nothing.values()} == {"FAIL"} and set(nothing) == {row.id for row in STUDY.rows}
 
 
 @pytest.fixture
@@ -207,11 +210,12 @@ def test_a_row_that_was_killed_between_two_marks_ends_with_the_losses_of_one_tha
     )
 
     train._shared_programs.cache_clear()
+    monkeypatch.setattr(train, "CHECKPOINT_EVERY", 3)
 
     def run(name, row=row):
         folder = RunFolder(tmp_path / name)
         folder.path.mkdir(exist_ok=True)
-        return train.train_row(3, row, folder, Progress(quiet=True))
+        return train.train_row(row, folder, Progress(quiet=True))
 
     real, died = texts.batch, []
 
