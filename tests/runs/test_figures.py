@@ -184,7 +184,14 @@ def test_a_logarithmic_axis_has_a_line_where_it_has_a_number():
         plots.make_logarithmic(axes, "y")
         ticks = [tick for tick in axes.yaxis.get_majorticklocs() if low <= tick <= high]
         assert set(expected) <= set(np.round(ticks, 6)) and not len(axes.yaxis.get_minorticklocs())
-    assert [plots.plain_number(number) for number in (1e21, 1e-7, 0.04, 20.0)] == ["1e21", "1e-7", "0.04", "20"]
+    assert [plots.plain_number(number) for number in (1e21, 1e-7, 1e-4, 2.5e-4, 0.04, 20.0)] == [
+        "1e21",
+        "1e-7",
+        "1e-4",
+        "2.5e-4",
+        "0.04",
+        "20",
+    ]
 
 
 @table("rows", [3, 40])

@@ -243,8 +243,11 @@ def _fits(low: float, high: float, most: float, digits: Sequence[int], room: flo
 
 
 def plain_number(x: float, _: Any = None) -> str:
-    """The number of a tick as people write it: 1e21 and 1e-7, not 1e+21 and 1e-07."""
-    return re.sub(r"e(-?)\+?0*", r"e\1", f"{x:g}")
+    """The number of a tick as people write it: 1e21, 1e-7 and 2.5e-4, not 1e+21, 1e-07 and 0.00025."""
+    text = f"{x:g}"
+    if text.startswith(("0.000", "-0.000")):
+        text = re.sub(r"\.?0+e", "e", f"{x:e}")
+    return re.sub(r"e(-?)\+?0*", r"e\1", text)
 
 
 def plain_text(text: str) -> str:
