@@ -216,6 +216,13 @@ ANSWER = Answer(
             "GAN, and an untrained generator is a check.",
             "A control is compared with its treatment; a network that learned nothing is a sanity test.",
         ),
+        Change(
+            "2026-11-30",
+            "4cdcba06",
+            "Distances here are those of fixed random features. The next full run, with networks trained anew, judges in features of a "
+            "classifier.",
+            "Features without training take a blur for a drawing.",
+        ),
     ),
 )
 

@@ -182,6 +182,13 @@ ANSWER = Answer(
             "claim of its own. One step and the mean picture, not in this run yet, are compared with guidance on an interval.",
             "The share follows from the levels. A control is compared with its treatment.",
         ),
+        Change(
+            "2026-11-30",
+            "4cdcba06",
+            "Emoji are judged here by squared differences. The next full run, with networks trained anew, judges in features of a "
+            "classifier.",
+            "Features without training take a blur for a drawing.",
+        ),
     ),
 )
 

@@ -203,6 +203,13 @@ ANSWER = Answer(
             "The ratios of positions (64) and of numbers (48) are no claims; an untrained network is compared by a difference in floors.",
             "Arithmetic of shapes cannot fail, and a control is compared with its treatment.",
         ),
+        Change(
+            "2026-11-30",
+            "4cdcba06",
+            "Distances here are those of fixed random features. The next full run, with networks trained anew, judges in features of a "
+            "classifier.",
+            "Features without training take a blur for a drawing.",
+        ),
     ),
 )
 

@@ -121,6 +121,13 @@ ANSWER = Answer(
             "check. The mean drawing and one step are not in this run yet.",
             "A control is compared with its treatment.",
         ),
+        Change(
+            "2026-11-30",
+            "4cdcba06",
+            "Emoji are judged here by squared differences. The next full run, with networks trained anew, judges in features of a "
+            "classifier.",
+            "Features without training take a blur for a drawing.",
+        ),
     ),
 )
 

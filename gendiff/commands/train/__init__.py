@@ -49,6 +49,13 @@ ANSWER = Answer(
             "yet, are controls too.",
             "A control is compared with its treatment.",
         ),
+        Change(
+            "2026-11-30",
+            "4cdcba06",
+            "Distances here are those of fixed random features. The next full run, with networks trained anew, judges in features of a "
+            "classifier.",
+            "Features without training take a blur for a drawing.",
+        ),
     ),
 )
 
