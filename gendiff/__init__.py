@@ -1,7 +1,8 @@
 """Generative modelling as pure functions in JAX.
 
-A forward process, a network, a sampler's step and a guidance rule are functions from arrays to arrays; `jit`, `vmap`, `grad` and sharding
-are the caller's to apply. Chapters are imported by their names: `from gendiff import diffusion, networks, training`.
+A forward process, a network, a sampler's step and a guidance rule are functions from arrays to arrays; `jit`, `vmap`,
+`grad` and sharding are the caller's to apply. Chapters are imported by their names:
+`from gendiff import diffusion, networks, training`.
 """
 
 import importlib

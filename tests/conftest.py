@@ -1,4 +1,6 @@
-"""Strict settings for every test: one CPU thread per worker, warnings and rank promotion are errors, key reuse is checked."""
+"""Strict settings for every test: one CPU thread per worker, warnings and rank promotion are errors, key reuse is
+checked.
+"""
 
 import gc
 import importlib.util
@@ -9,7 +11,8 @@ from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
-os.environ["GENDIFF_COMPILE_CACHE"] = "none"  # also for processes that tests start: none of them touches the folder of the user
+# also for processes that tests start: none of them touches the folder of the user
+os.environ["GENDIFF_COMPILE_CACHE"] = "none"
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores, so each gets one thread
     os.environ.setdefault("NPROC", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -24,7 +27,9 @@ from gendiff.runs import compile_cache
 from tests import lazy_checks, order
 
 KEPT = os.environ.get("GENDIFF_TEST_PROGRAMS")
-"""Folder that keeps compiled programs for the next run of the tests, one folder per kind of processor; none without it."""
+"""Folder that keeps compiled programs for the next run of the tests, one folder per kind of processor; none without
+it.
+"""
 
 sys.argv[0] = "pytest"  # messages name the program that a person typed, and `python -m pytest` is none
 gc.disable()  # until all tests are collected: what is imported stays
@@ -49,8 +54,17 @@ collect_ignore = [] if importlib.util.find_spec("torch") else [str(Path(__file__
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--end-within", type=float, metavar="SECONDS", help="skip a test that would not end by then, by its recorded seconds")
-    parser.addoption("--third-of", metavar="COMMIT", help="of the smoke runs of studies run the third that this commit's hash chooses")
+    parser.addoption(
+        "--end-within",
+        type=float,
+        metavar="SECONDS",
+        help="skip a test that would not end by then, by its recorded seconds",
+    )
+    parser.addoption(
+        "--third-of",
+        metavar="COMMIT",
+        help="of the smoke runs of studies run the third that this commit's hash chooses",
+    )
     parser.addoption("--record-costs", action="store_true", help="write the seconds of each test to tests/costs.json")
 
 
@@ -65,17 +79,22 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """The application has a cache of its own, by other rules, and calls oneDNN, which cannot be kept: its tests keep nothing."""
+    """The application has a cache of its own, by other rules, and calls oneDNN, which cannot be kept: its tests keep
+    nothing.
+    """
     keeps = bool(KEPT) and not item.nodeid.startswith(("tests/experiments/", "tests/runs/", "tests/commands/"))
     if keeps != jax.config.jax_enable_compilation_cache:
         compilation_cache.reset_cache()
         jax.config.update("jax_enable_compilation_cache", keeps)
-        jax.config.update("jax_compilation_cache_dir", str(Path(KEPT).absolute() / compile_cache.of_user().name) if keeps else None)
+        jax.config.update(
+            "jax_compilation_cache_dir", str(Path(KEPT).absolute() / compile_cache.of_user().name) if keeps else None
+        )
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     if nextitem is not None and nextitem.path != item.path:
-        gc.freeze()  # traced programs stay in caches: to look through all of them for garbage took seconds, again and again
+        # traced programs stay in caches: to look through all of them for garbage took seconds, again and again
+        gc.freeze()
 
 
 @pytest.fixture
@@ -87,7 +106,9 @@ def float64() -> Iterator[None]:
 
 @pytest.fixture
 def unchecked() -> Iterator[None]:
-    """Without the shape checks of the test run, as users run the library: what is refused inside is refused by gendiff itself."""
+    """Without the shape checks of the test run, as users run the library: what is refused inside is refused by gendiff
+    itself.
+    """
     before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     yield

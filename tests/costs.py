@@ -1,6 +1,8 @@
-"""What each test costs, as `make test-costs` recorded it in `costs.json`, and what each chapter's share of `make test` is.
+"""What each test costs, as `make test-costs` recorded it in `costs.json`, and what each chapter's share of `make test`
+is.
 
-The seconds are those of a run that found its compiled programs, as every run but the first does. `python -m tests.costs` prints the shares.
+The seconds are those of a run that found its compiled programs, as every run but the first does.
+`python -m tests.costs` prints the shares.
 """
 
 import collections
@@ -44,15 +46,25 @@ class Costs:
         return dict(shares.most_common())
 
     def recorded(self, seconds: dict[str, float], slow: set[str], machine: str) -> "Costs":
-        """With what a run measured: {test: seconds}. The files of that run are known by it alone, and files that are gone are forgotten."""
+        """With what a run measured: {test: seconds}. The files of that run are known by it alone, and files that are
+        gone are forgotten.
+        """
         fresh: dict[bool, dict[str, dict[str, float]]] = {kind: collections.defaultdict(dict) for kind in (False, True)}
         for nodeid, value in sorted(seconds.items()):
             file, _, test = nodeid.partition("::")
             known = fresh[nodeid in slow][file]
             name = test if value >= SHORTEST else ""
             known[name] = round(known.get(name, 0.0) + value, 2)
-        present = [{file: tests for file, tests in known.items() if Path(file).exists()} for known in (self.tests, self.slow)]
-        return Costs(machine, *(dict(sorted({**known, **fresh[kind]}.items())) for kind, known in zip((False, True), present, strict=True)))
+        present = [
+            {file: tests for file, tests in known.items() if Path(file).exists()} for known in (self.tests, self.slow)
+        ]
+        return Costs(
+            machine,
+            *(
+                dict(sorted({**known, **fresh[kind]}.items()))
+                for kind, known in zip((False, True), present, strict=True)
+            ),
+        )
 
     def write(self) -> None:
         """To the committed file."""

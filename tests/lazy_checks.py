@@ -1,7 +1,7 @@
 """Shape checks that are made at a function's first call.
 
-jaxtyping makes two checked functions of each function of the library when its module is imported: 5 s of CPU per process, of which a run of
-tests starts many, and most functions are never called there.
+jaxtyping makes two checked functions of each function of the library when its module is imported: 5 s of CPU per
+process, of which a run of tests starts many, and most functions are never called there.
 """
 
 import functools

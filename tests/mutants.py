@@ -1,8 +1,10 @@
-"""Plants faults in a copy of the tree, one at a time, and says which of them the tests find: python -m tests.mutants [--jobs 2] [WORDS…].
+"""Plants faults in a copy of the tree, one at a time, and says which of them the tests find: python -m tests.mutants
+[--jobs 2] [WORDS…].
 
-tests/mutants.txt lists them. One process imports the libraries and forks for each fault, which then costs seconds. Shapes are not checked
-by a hook as in the test run: what a fault changes must be found by what tests state. The exit status is 1 where fewer than 95 % are found,
-a row fits its file no longer, or a named test fails without a fault. Slow tests are left out, so a row that names one is no use.
+tests/mutants.txt lists them. One process imports the libraries and forks for each fault, which then costs seconds.
+Shapes are not checked by a hook as in the test run: what a fault changes must be found by what tests state. The exit
+status is 1 where fewer than 95 % are found, a row fits its file no longer, or a named test fails without a fault. Slow
+tests are left out, so a row that names one is no use.
 """
 
 import argparse
@@ -25,13 +27,27 @@ ROOT = Path(__file__).absolute().parents[1]
 ENOUGH = 0.95
 LIMIT = 180
 """Seconds for the tests of one fault; one that makes them hang is not found by them."""
-IMPORTED = ("jax.numpy", "flax.linen", "optax", "orbax.checkpoint", "scipy.stats", "pytest", "safetensors", "msgspec", "tyro")
-SETTINGS = dict(JAX_PLATFORMS="cpu", JAX_DISABLE_MOST_OPTIMIZATIONS="1", NPROC="1", OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
+IMPORTED = (
+    "jax.numpy",
+    "flax.linen",
+    "optax",
+    "orbax.checkpoint",
+    "scipy.stats",
+    "pytest",
+    "safetensors",
+    "msgspec",
+    "tyro",
+)
+SETTINGS = dict(
+    JAX_PLATFORMS="cpu", JAX_DISABLE_MOST_OPTIMIZATIONS="1", NPROC="1", OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1"
+)
 PYTEST = (*"-q -x -o addopts= --import-mode=importlib -p no:cacheprovider -m".split(), "not slow and not peers")
 
 
 class Fault(NamedTuple):
-    """A piece of a file that occurs in it once, what stands there in its place, and the tests of which one must fail then."""
+    """A piece of a file that occurs in it once, what stands there in its place, and the tests of which one must fail
+    then.
+    """
 
     file: str
     old: str
@@ -44,7 +60,9 @@ class Fault(NamedTuple):
 
 
 def listed(root: Path) -> list[Fault]:
-    """The faults of tests/mutants.txt: a line of the file and its tests, the old lines behind "- ", the new ones behind "+ "."""
+    """The faults of tests/mutants.txt: a line of the file and its tests, the old lines behind "- ", the new ones behind
+    "+ ".
+    """
     faults = []
     for block in re.split(r"\n{2,}", (root / "tests" / "mutants.txt").read_text(encoding="utf-8").strip()):
         head, *lines = block.splitlines()
@@ -71,7 +89,8 @@ def main(words: Sequence[str], jobs: int, root: Path) -> int:
     unfit = {fault: why for fault in rows if (why := stale(fault, root))}
     for fault, why in unfit.items():
         print(f"STALE {fault}: {why}")
-    waiting: list[Fault | None] = [None, *(fault for fault in rows if fault not in unfit)]  # None: all tests, without a fault
+    # None: all tests, without a fault
+    waiting: list[Fault | None] = [None, *(fault for fault in rows if fault not in unfit)]
     every = dict.fromkeys(test for fault in waiting if fault for test in fault.tests)
     begin, found, whole, running = time.monotonic(), 0, False, dict[int, tuple[Fault | None, Path, float, bytes]]()
     with tempfile.TemporaryDirectory() as place:
@@ -81,8 +100,15 @@ def main(words: Sequence[str], jobs: int, root: Path) -> int:
         while waiting or running:
             while waiting and free:
                 fault, tree = waiting.pop(0), free.pop()
-                tests, sound = (fault.tests, (tree / fault.file).read_bytes()) if fault else ((*every, "--maxfail=1000"), b"")
-                running[_begun(fault, tests, tree, LIMIT if fault else 10 * LIMIT)] = fault, tree, time.monotonic(), sound
+                tests, sound = (
+                    (fault.tests, (tree / fault.file).read_bytes()) if fault else ((*every, "--maxfail=1000"), b"")
+                )
+                running[_begun(fault, tests, tree, LIMIT if fault else 10 * LIMIT)] = (
+                    fault,
+                    tree,
+                    time.monotonic(),
+                    sound,
+                )
             number, status = os.wait()
             fault, tree, since, sound = running.pop(number)
             with contextlib.suppress(ProcessLookupError):
@@ -91,15 +117,24 @@ def main(words: Sequence[str], jobs: int, root: Path) -> int:
             output = (tree.parent / "output").read_text(errors="replace")
             if fault is None:
                 whole = code == 0
-                print(f"{'sound' if whole else 'FAILED'}: {len(every)} tests without a fault" + ("" if whole else f"\n{output[-4000:]}"))
+                print(
+                    f"{'sound' if whole else 'FAILED'}: {len(every)} tests without a fault"
+                    + ("" if whole else f"\n{output[-4000:]}")
+                )
             else:
                 (tree / fault.file).write_bytes(sound)
                 found += code == 1
                 by = re.search(r"^FAILED (\S+)", output, re.MULTILINE)
-                said = {1: f"found by {by[1] if by else tests[0]}", 0: "SURVIVED", -signal.SIGALRM: f"NO END in {LIMIT} s"}.get(
-                    code, f"BROKEN ({code})"
+                said = {
+                    1: f"found by {by[1] if by else tests[0]}",
+                    0: "SURVIVED",
+                    -signal.SIGALRM: f"NO END in {LIMIT} s",
+                }.get(code, f"BROKEN ({code})")
+                print(
+                    f"{said} {time.monotonic() - since:.0f} s {fault}"
+                    + ("" if code in (0, 1) else f"\n{output[-600:]}"),
+                    flush=True,
                 )
-                print(f"{said} {time.monotonic() - since:.0f} s {fault}" + ("" if code in (0, 1) else f"\n{output[-600:]}"), flush=True)
             free.append(tree)
     share = found / (len(rows) or 1)
     print(f"{found} of {len(rows)} faults are found ({share:.0%}), in {time.monotonic() - begin:.0f} s")
@@ -125,10 +160,15 @@ def _begun(fault: Fault | None, tests: Sequence[str], tree: Path, limit: int) ->
             (tree / fault.file).write_text(text.replace(fault.old, fault.new), encoding="utf-8")
         os.chdir(tree)
         sys.path[:] = [str(tree), *(place for place in sys.path if place not in ("", str(ROOT)))]
-        sys.dont_write_bytecode = True  # a fault of the same size and second would be taken from the file of another one
+        # a fault of the same size and second would be taken from the file of another one
+        sys.dont_write_bytecode = True
         for name in [name for name in sys.modules if name.split(".")[0] == "tests"]:
             del sys.modules[name]
-        code = int(importlib.import_module("pytest").main([*PYTEST, f"--rootdir={tree}", f"--basetemp={tree.parent / 'made'}", *tests]))
+        code = int(
+            importlib.import_module("pytest").main(
+                [*PYTEST, f"--rootdir={tree}", f"--basetemp={tree.parent / 'made'}", *tests]
+            )
+        )
     except BaseException:
         traceback.print_exc()
     finally:
@@ -139,7 +179,9 @@ def _begun(fault: Fault | None, tests: Sequence[str], tree: Path, limit: int) ->
 
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("words", nargs="*", metavar="WORDS", help="only faults with one of these in their file or text")
+    arguments.add_argument(
+        "words", nargs="*", metavar="WORDS", help="only faults with one of these in their file or text"
+    )
     arguments.add_argument("--jobs", type=int, default=2, help="how many at once")
     arguments.add_argument("--root", type=Path, default=ROOT, help="the tree")
     given = arguments.parse_args()

@@ -1,7 +1,7 @@
 """Which tests run first, and which are left to another run.
 
-A file is a group that one worker runs: its tests share programs and fixtures. The dearest group comes first, so that the workers end
-together. Slow tests come by their worth before that.
+A file is a group that one worker runs: its tests share programs and fixtures. The dearest group comes first, so that
+the workers end together. Slow tests come by their worth before that.
 """
 
 import collections
@@ -17,14 +17,31 @@ from tests.costs import STUDIES, Costs
 
 BEGAN = time.monotonic()
 FIRST, LAST = 1, 3
-"""Ranks of slow tests: what would lose somebody's work or keep a user out comes first, studies come last, and all others between them."""
+"""Ranks of slow tests: what would lose somebody's work or keep a user out comes first, studies come last, and all
+others between them.
+"""
 DURABILITY = (
-    *("test_kills", "test_disk", "test_interruption", "test_resume", "test_run_lock", "test_last_checkpoints", "test_cache"),
+    *(
+        "test_kills",
+        "test_disk",
+        "test_interruption",
+        "test_resume",
+        "test_run_lock",
+        "test_last_checkpoints",
+        "test_cache",
+    ),
     *("test_checkpoints_processes", "test_sharded_sample", "test_batch_jobs", "test_jobs", "test_serve_command"),
 )
 REAL_WEIGHTS = ("test_smollm2", "test_mini_lm", "test_named_networks", "test_chat")
 INSTALLED = ("test_package", "test_pages", "test_architecture", "test_command_line", "test_from_folder_to_pod")
-MANY_PROCESSES = ("test_distributed", "test_sharding", "test_many_devices", "test_meshes", "test_images_processes", "test_promises")
+MANY_PROCESSES = (
+    "test_distributed",
+    "test_sharding",
+    "test_many_devices",
+    "test_meshes",
+    "test_images_processes",
+    "test_promises",
+)
 BROWSER = ("test_report_browser", "test_page_browser", "test_copies_browser")
 WORTH_MOST = {*DURABILITY, *REAL_WEIGHTS, *INSTALLED, *MANY_PROCESSES, *BROWSER}
 """Names of the test files whose slow tests are of the first rank."""
@@ -49,8 +66,10 @@ def without_group(nodeid: str) -> str:
 class Order:
     """The plugin of one process: of the controller, or of one worker.
 
-    end_within: seconds of this process in which a test must be expected to end, by its recorded costs; it is skipped otherwise. commit: of
-    the slow tests of studies only the third of this commit's hash is run. record: whether the costs of this run are recorded.
+    end_within: seconds of this process in which a test must be expected to end, by its recorded costs; it is skipped
+        otherwise. commit: of
+    the slow tests of studies only the third of this commit's hash is run. record: whether the costs of this run are
+    recorded.
     """
 
     def __init__(self, end_within: float | None, commit: str | None, record: bool) -> None:

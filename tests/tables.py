@@ -9,7 +9,9 @@ import pytest
 
 
 def table(names: str | tuple[str, ...], rows: Iterable[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """In place of `pytest.mark.parametrize` where a case costs little. `tmp_path`, `monkeypatch` and `capsys` begin anew with each case."""
+    """In place of `pytest.mark.parametrize` where a case costs little. `tmp_path`, `monkeypatch` and `capsys` begin
+    anew with each case.
+    """
     columns = names.split(", ") if isinstance(names, str) else names
     cases = [dict(zip(columns, row if len(columns) > 1 else (row,), strict=True)) for row in rows]
     assert cases, "a table without a case tests nothing"
@@ -22,7 +24,9 @@ def table(names: str | tuple[str, ...], rows: Iterable[Any]) -> Callable[[Callab
             for number, case in enumerate(cases):
                 with contextlib.ExitStack() as stack:
                     try:
-                        test(**case, **{name: _anew(name, fixture, number, stack) for name, fixture in fixtures.items()})
+                        test(
+                            **case, **{name: _anew(name, fixture, number, stack) for name, fixture in fixtures.items()}
+                        )
                     except pytest.skip.Exception as reason:
                         skip = reason  # the other cases are run all the same
                     except (Exception, pytest.fail.Exception) as problem:
@@ -34,7 +38,9 @@ def table(names: str | tuple[str, ...], rows: Iterable[Any]) -> Callable[[Callab
                 raise skip
 
         parameters = inspect.signature(test).parameters
-        run.__signature__ = inspect.Signature([parameter for name, parameter in parameters.items() if name not in columns])  # type: ignore[attr-defined]
+        run.__signature__ = inspect.Signature(
+            [parameter for name, parameter in parameters.items() if name not in columns]
+        )  # type: ignore[attr-defined]
         run.__name__, run.__doc__, run.__module__ = test.__name__, test.__doc__, test.__module__
         run.pytestmark = getattr(test, "pytestmark", [])  # type: ignore[attr-defined]
         return run

@@ -51,7 +51,20 @@ EXPERIMENTS = {
 }
 """Part of experiments -> what it may import beside itself and the library; other parts nothing."""
 EXTRAS = (
-    *("torch", "diffusers", "transformers", "tyro", "rich", "matplotlib", "PIL", "sklearn", "skimage", "grain", "orbax", "tensorboardX"),
+    *(
+        "torch",
+        "diffusers",
+        "transformers",
+        "tyro",
+        "rich",
+        "matplotlib",
+        "PIL",
+        "sklearn",
+        "skimage",
+        "grain",
+        "orbax",
+        "tensorboardX",
+    ),
     *("diffrax", "equinox", "msgspec", "jinja2", "datasets", "array_record", "tokenizers", "gguf"),
     *("fastapi", "uvicorn", "prometheus_client", "imageio_ffmpeg"),
 )
@@ -59,7 +72,7 @@ TOP_LEVEL = {
     *("pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "Makefile", ".gitignore", ".ci"),
     *("gendiff", "experiments", "tests"),
 }
-LONGEST = 400
+LONGEST = 500
 
 
 def python_files(*folders: str) -> list[Path]:
@@ -83,7 +96,11 @@ def imported(path: Path) -> Iterator[tuple[int, str]]:
 
 def imports_against(rule: Callable[[str, list[str]], bool], *folders: str) -> list[str]:
     """The imports that the rule, a function of (file below the root, parts of the module's name), does not allow."""
-    found = ((path.relative_to(ROOT).as_posix(), line, module) for path in python_files(*folders) for line, module in imported(path))
+    found = (
+        (path.relative_to(ROOT).as_posix(), line, module)
+        for path in python_files(*folders)
+        for line, module in imported(path)
+    )
     return [f"{file}:{line}: {module}" for file, line, module in found if not rule(file, module.split("."))]
 
 
@@ -118,7 +135,8 @@ def test_experiments_import_what_lies_below_them():
 def test_no_study_imports_another():
     """What two share is a room beside them, a command, or the library's. The bench may time what a study trains."""
     studies = {module for module in catalogue.EXPERIMENTS.values() if module.startswith("experiments.")}
-    shared = ("experiments.diffusion.few_step_text.", "experiments.diffusion.text_to_image.")  # its recipes are judged anew
+    # its recipes are judged anew
+    shared = ("experiments.diffusion.few_step_text.", "experiments.diffusion.text_to_image.")
 
     def study(module: str) -> str:
         return max((each for each in studies if f"{module}.".startswith(f"{each}.")), key=len, default="")
@@ -132,7 +150,8 @@ def test_no_study_imports_another():
 
 def test_a_test_outside_the_folder_of_studies_imports_no_study_but_digits():
     """So that `make test` pays for none; `python -m experiments` has the others' tests in `make test-studies`."""
-    typed = ("images", "digits", "text-to-image", "chat", "scaling-fit", "batch-jobs")  # what people run, and the rig of processes
+    # what people run, and the rig of processes
+    typed = ("images", "digits", "text-to-image", "chat", "scaling-fit", "batch-jobs")
     studies = {module for name, module in catalogue.EXPERIMENTS.items() if name not in typed} | {"experiments.bench"}
 
     def allowed(file: str, names: list[str]) -> bool:
@@ -151,11 +170,15 @@ def test_a_test_outside_the_folder_of_studies_imports_no_study_but_digits():
     + [(peer, "experiments/") for peer in ("torch", "torchvision", "diffusers", "transformers")],
 )
 def test_a_package_is_imported_in_one_place_only(package: str, place: str):
-    assert not imports_against(lambda file, names: names[0] != package or file.startswith(place), "gendiff", "experiments")
+    assert not imports_against(
+        lambda file, names: names[0] != package or file.startswith(place), "gendiff", "experiments"
+    )
 
 
 def test_shapes_are_checked_in_every_chapter_of_the_library():
-    checked = re.search(r"--jaxtyping-packages=(\S+),beartype", (ROOT / "pyproject.toml").read_text()).group(1).split(",")
+    checked = (
+        re.search(r"--jaxtyping-packages=(\S+),beartype", (ROOT / "pyproject.toml").read_text()).group(1).split(",")
+    )
     assert sorted(checked) == sorted(f"gendiff.{chapter}" for chapter in CHAPTERS if chapter not in APPLICATION)
 
 
@@ -176,16 +199,21 @@ def test_the_library_prints_nothing_and_does_not_assert_what_a_user_passes():
 def test_no_protocol_is_found_by_hasattr():
     """What may be probed for: a leaf's dtype, and what a platform offers."""
     free = ("leaf", "os", "signal")
-    assert not nodes_against(lambda node: not calls(node, "hasattr") or ast.unparse(node.args[0]) in free, "gendiff", "experiments")
+    assert not nodes_against(
+        lambda node: not calls(node, "hasattr") or ast.unparse(node.args[0]) in free, "gendiff", "experiments"
+    )
 
 
 def test_no_function_takes_a_config_of_any_type():
     def allowed(node: ast.AST) -> bool:
-        untyped = node.annotation is None or ast.unparse(node.annotation) == "Any" if isinstance(node, ast.arg) else False
+        untyped = (
+            node.annotation is None or ast.unparse(node.annotation) == "Any" if isinstance(node, ast.arg) else False
+        )
         return not (untyped and node.arg == "config")
 
     folders = [path.relative_to(ROOT).as_posix() for path in (ROOT / "experiments").iterdir() if path.is_dir()]
-    assert not nodes_against(allowed, *(folder for folder in folders if not folder.endswith("documentation")))  # mkdocs names its own so
+    # mkdocs names its own so
+    assert not nodes_against(allowed, *(folder for folder in folders if not folder.endswith("documentation")))
 
 
 def test_every_file_is_named_by_its_idea_and_not_longer_than_the_limit():
@@ -206,19 +234,27 @@ def modules() -> Iterator[ModuleType]:
     chapters = [f"gendiff.{chapter}" for chapter in CHAPTERS if chapter not in APPLICATION]
     folders = [str(ROOT / chapter.replace(".", "/")) for chapter in chapters]
     walked = (
-        found.name for chapter, folder in zip(chapters, folders, strict=True) for found in pkgutil.walk_packages([folder], f"{chapter}.")
+        found.name
+        for chapter, folder in zip(chapters, folders, strict=True)
+        for found in pkgutil.walk_packages([folder], f"{chapter}.")
     )
     yield from map(importlib.import_module, ("gendiff", *chapters, *walked))
 
 
 def public(module: ModuleType) -> Iterator[tuple[str, Any]]:
     """The names that a module lists, and without a list its own classes and functions."""
-    own = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__ and name[0] != "_"]
+    own = [
+        name
+        for name, value in vars(module).items()
+        if getattr(value, "__module__", "") == module.__name__ and name[0] != "_"
+    ]
     yield from ((f"{module.__name__}.{name}", getattr(module, name)) for name in getattr(module, "__all__", own))
 
 
 def test_everything_public_has_a_docstring_and_every_listed_name_exists():
-    named = [(module.__name__, module) for module in modules()] + [each for module in modules() for each in public(module)]
+    named = [(module.__name__, module) for module in modules()] + [
+        each for module in modules() for each in public(module)
+    ]
     kinds = (ModuleType, FunctionType, type)
     assert not [name for name, value in named if isinstance(value, kinds) and not inspect.getdoc(value)]
 

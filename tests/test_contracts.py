@@ -1,4 +1,6 @@
-"""What every member of a family keeps: rebuilt records are equal and do not retrace. Samplers have diffusion/samplers/test_every.py."""
+"""What every member of a family keeps: rebuilt records are equal and do not retrace. Samplers have
+diffusion/samplers/test_every.py.
+"""
 
 import functools
 
@@ -8,7 +10,10 @@ from gendiff import diffusion
 from tests.diffusion.families import GRIDS, LEVELS, PARAMETERIZATIONS, SCHEDULES, WEIGHTS, every
 
 
-@every("family", {"schedules": SCHEDULES, "parameterizations": PARAMETERIZATIONS, "weights": WEIGHTS, "level samplers": LEVELS})
+@every(
+    "family",
+    {"schedules": SCHEDULES, "parameterizations": PARAMETERIZATIONS, "weights": WEIGHTS, "level samplers": LEVELS},
+)
 def test_rebuilt_records_are_equal_hash_alike_differ_from_their_siblings_and_do_not_retrace(family):
     traces = []
 
@@ -46,6 +51,10 @@ def test_every_public_member_of_a_family_is_in_its_table():
         diffusion.weighting: {*WEIGHTS, *LEVELS},
     }
     for module, names in listed.items():
-        functions = {name for name, value in vars(module).items() if callable(value) and not isinstance(value, type) and name[0] != "_"}
+        functions = {
+            name
+            for name, value in vars(module).items()
+            if callable(value) and not isinstance(value, type) and name[0] != "_"
+        }
         public = {name for name in functions if getattr(getattr(module, name), "__module__", "") == module.__name__}
         assert public <= names, f"{module.__name__}: {public - names}"

@@ -1,4 +1,6 @@
-"""The planted faults fit the code, and the program that plants them tells what is found, what is not, and what fits no longer."""
+"""The planted faults fit the code, and the program that plants them tells what is found, what is not, and what fits no
+longer.
+"""
 
 import subprocess
 import sys
@@ -8,7 +10,8 @@ from tests import mutants
 
 ROOT = Path(__file__).parents[1]
 TREE = {
-    "counted.py": "def last(values):\n    return values[-1]\n\n\ndef mean(values):\n    return sum(values) / len(values)\n",
+    "counted.py": "def last(values):\n    return values[-1]\n\n\ndef mean(values):\n    return sum(values) / "
+    "len(values)\n",
     "tests/test_counted.py": (
         "import counted\n\n\ndef test_last():\n    assert counted.last([1, 2]) == 2\n\n\n"
         "def test_mean():\n    assert counted.mean([3, 3]) == 3\n"
@@ -46,4 +49,6 @@ def test_a_fault_is_found_or_not_or_fits_no_longer_and_the_tree_stays_as_it_was(
     assert "STALE counted.py: sum(values) → 0: there is no tests/test_counted.py::test_median" in said
     assert planted("values[-1]")[0] == 0
     assert {name: (tmp_path / name).read_text() for name in TREE} == TREE
-    assert not list(tmp_path.rglob("*.pyc")) and len([path for path in tmp_path.rglob("*") if path.is_file()]) == len(TREE)
+    assert not list(tmp_path.rglob("*.pyc")) and len([path for path in tmp_path.rglob("*") if path.is_file()]) == len(
+        TREE
+    )

@@ -26,12 +26,21 @@ def test_every_file_of_the_first_rank_exists_and_studies_are_of_the_last():
         == 1
         == order.rank("tests/experiments/studies/diffusion/test_batch_jobs.py::test_a")
     )
-    assert order.rank("tests/networks/test_lora.py::test_a") == 2 and order.rank("tests/experiments/studies/test_every.py::test_a") == 3
+    assert (
+        order.rank("tests/networks/test_lora.py::test_a") == 2
+        and order.rank("tests/experiments/studies/test_every.py::test_a") == 3
+    )
 
 
-def test_a_record_replaces_the_files_of_its_run_sums_up_what_is_short_and_forgets_files_that_are_gone(tmp_path, monkeypatch):
+def test_a_record_replaces_the_files_of_its_run_sums_up_what_is_short_and_forgets_files_that_are_gone(
+    tmp_path, monkeypatch
+):
     monkeypatch.chdir(ROOT)
-    known = Costs("old", {"tests/test_pages.py": {"a": 5.0}, "tests/test_order.py": {"a": 9.0, "b": 1.0}, "tests/gone.py": {"a": 1.0}}, {})
+    known = Costs(
+        "old",
+        {"tests/test_pages.py": {"a": 5.0}, "tests/test_order.py": {"a": 9.0, "b": 1.0}, "tests/gone.py": {"a": 1.0}},
+        {},
+    )
     seconds = {
         "tests/test_order.py::a": 4.0,
         "tests/test_order.py::b": 0.06,
@@ -40,7 +49,9 @@ def test_a_record_replaces_the_files_of_its_run_sums_up_what_is_short_and_forget
     }
     fresh = known.recorded(seconds, {"tests/test_order.py::s"}, "new")
     assert fresh == Costs(
-        "new", {"tests/test_order.py": {"a": 4.0, "": 0.11}, "tests/test_pages.py": {"a": 5.0}}, {"tests/test_order.py": {"s": 20.0}}
+        "new",
+        {"tests/test_order.py": {"a": 4.0, "": 0.11}, "tests/test_pages.py": {"a": 5.0}},
+        {"tests/test_order.py": {"s": 20.0}},
     )
     assert fresh.of("tests/test_order.py::s") == 20.0 and fresh.of("tests/test_order.py::c") == 0.0
     assert fresh.shares() == {"tests": pytest.approx((4.0 + 0.11 + 5.0) / costs.WORKERS)}
@@ -62,19 +73,28 @@ def run(folder, *options, costs=None, **environment):
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = slow\n  xdist_group\n")
     for name, kind in (("test_kills", "slow"), ("test_other", "slow"), ("test_quick", "filterwarnings")):
         (folder / f"{name}.py").write_text(
-            f"import pytest\n@pytest.mark.{kind}\ndef test_it(): print('ran {name}')\n".replace("filterwarnings", 'filterwarnings("error")')
+            f"import pytest\n@pytest.mark.{kind}\ndef test_it(): print('ran {name}')\n".replace(
+                "filterwarnings", 'filterwarnings("error")'
+            )
         )
     program = RUN.format(options=options, costs=costs or {})
     command = [sys.executable, "-c", program]
     done = subprocess.run(
-        command, cwd=folder, env={"PATH": "", "PYTHONPATH": str(ROOT), **environment}, capture_output=True, text=True, check=False
+        command,
+        cwd=folder,
+        env={"PATH": "", "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.returncode, done.stdout + done.stderr
 
 
 def test_what_would_not_end_in_time_is_skipped_and_fails_a_run_of_ci_where_it_is_of_the_first_rank(tmp_path):
     for dear, ci, code in (("test_kills.py", True, 1), ("test_kills.py", False, 0), ("test_other.py", True, 0)):
-        result, printed = run(tmp_path, 60.0, None, False, costs={dear: {"test_it": 1000.0}}, **({"CI": "true"} if ci else {}))
+        result, printed = run(
+            tmp_path, 60.0, None, False, costs={dear: {"test_it": 1000.0}}, **({"CI": "true"} if ci else {})
+        )
         assert result == code and "2 passed, 1 skipped" in printed and "it takes 1000 s" in printed, printed
         assert ("rank 1: 0 begun, 1 skipped" in printed) == (dear == "test_kills.py")
         assert ("FAILED: in CI no slow test of rank 1 may be skipped" in printed) == (code == 1)

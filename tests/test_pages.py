@@ -1,4 +1,6 @@
-"""What the pages show runs, what they point to exists, and the site builds. Pages of results: tests/experiments/studies."""
+"""What the pages show runs, what they point to exists, and the site builds. Pages of results:
+tests/experiments/studies.
+"""
 
 import json
 import os
@@ -14,7 +16,9 @@ from experiments.documentation import faults_page, notebooks
 from tests.runs.test_report_browser import browser  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
-TRACKED = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=False)
+TRACKED = subprocess.run(
+    ["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=False
+)
 PAGES = sorted(TRACKED.stdout.split()) or [path.relative_to(ROOT).as_posix() for path in ROOT.glob("[a-zA-Z]*/**/*.md")]
 
 
@@ -58,7 +62,9 @@ def test_the_blocks_of_a_page_run_one_after_the_other(page, tmp_path, monkeypatc
 
 def test_every_make_target_is_in_the_list_of_commands():
     targets = re.findall(r"^([a-z-]+):.*## ", text_of("Makefile"), re.M)
-    assert not [target for target in targets if target != "help" and f"make {target}`" not in text_of("experiments/README.md")]
+    assert not [
+        target for target in targets if target != "help" and f"make {target}`" not in text_of("experiments/README.md")
+    ]
 
 
 def test_the_tree_names_every_module_of_the_library_and_nothing_else():
@@ -71,14 +77,17 @@ def test_the_tree_names_every_module_of_the_library_and_nothing_else():
 
 
 def test_the_page_of_faults_names_the_tests_of_each_row():
-    assert faults_page.PAGE.read_text(encoding="utf-8") == faults_page.page(), "run python -m experiments.documentation.faults_page"
+    assert faults_page.PAGE.read_text(encoding="utf-8") == faults_page.page(), (
+        "run python -m experiments.documentation.faults_page"
+    )
 
 
 def test_marks_are_found_on_functions_tables_and_cases_and_one_that_names_no_row_is_refused(tmp_path):
     (tmp_path / "test_a.py").write_text(
         '@pytest.mark.slow\n@pytest.mark.fault("disk full", "peer dies")\ndef test_one(): ...\n'
         'test_two = pytest.mark.fault("disk full")(refusals())\n'
-        '@pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.fault("peer dies"))])\ndef test_three(x): ...\n'
+        '@pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.fault("peer dies"))])\ndef test_three(x): '
+        "...\n"
         "def test_four(): ...\n"
     )
     found = [(test.name, test.slow, test.faults) for test in faults_page.tests(tmp_path)]
@@ -102,10 +111,14 @@ def code_of(notebook):
 def test_a_notebook_of_a_page_has_its_blocks_as_code_and_the_fields_of_format_4_5():
     for page in GUIDE:
         notebook = json.loads(notebooks.notebook(text_of(page)))
-        assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5) and notebook["metadata"]["kernelspec"]["name"] == "python3"
+        assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5) and notebook["metadata"]["kernelspec"][
+            "name"
+        ] == "python3"
         assert code_of(notebook) == [block.strip("\n") for block in blocks_of(page)]
         cells = notebook["cells"]
-        assert len({cell["id"] for cell in cells}) == len(cells) and all(re.fullmatch(r"[\w-]{1,64}", cell["id"]) for cell in cells)
+        assert len({cell["id"] for cell in cells}) == len(cells) and all(
+            re.fullmatch(r"[\w-]{1,64}", cell["id"]) for cell in cells
+        )
         for cell in cells:
             more = {"execution_count", "outputs"} if cell["cell_type"] == "code" else set()
             assert set(cell) == {"cell_type", "id", "metadata", "source"} | more
@@ -118,7 +131,12 @@ def test_the_code_of_a_notebook_runs_from_top_to_bottom_in_a_process_of_its_own(
     notebook = json.loads(notebooks.notebook(text_of(f"experiments/documentation/pages/{page}.md")))
     (tmp_path / "cells.py").write_text("\n\n".join(code_of(notebook)), encoding="utf-8")
     ran = subprocess.run(
-        [sys.executable, "cells.py"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+        [sys.executable, "cells.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert ran.returncode == 0, ran.stderr
 
@@ -127,7 +145,17 @@ def test_the_code_of_a_notebook_runs_from_top_to_bottom_in_a_process_of_its_own(
 def site(tmp_path_factory):
     """The folder of the built site."""
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", "experiments/documentation/mkdocs.yml", "-d", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "-f",
+        "experiments/documentation/mkdocs.yml",
+        "-d",
+        str(folder),
+    ]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert built.returncode == 0 and "WARNING" not in built.stderr, built.stderr
@@ -141,7 +169,9 @@ def test_a_search_of_the_site_finds_the_guide_first_and_then_the_function(site, 
     page.fill("input.md-search__input", "inpainting")
     page.click("input.md-search__input")
     page.wait_for_selector(".md-search-result__item")
-    first = page.eval_on_selector_all(".md-search-result__link", "links => links.map(link => link.getAttribute('href'))")
+    first = page.eval_on_selector_all(
+        ".md-search-result__link", "links => links.map(link => link.getAttribute('href'))"
+    )
     pages = list(dict.fromkeys(re.sub(r".*/site\d*/|[?#].*", "", link) for link in first))
     page.close()
     assert pages[:2] == ["edit.html", "api/diffusion.inpainting.html"]
@@ -163,11 +193,17 @@ def test_no_page_of_the_site_is_wider_than_the_window(site, browser, width):  # 
 def test_the_site_builds_without_a_warning_and_nothing_on_it_is_fetched(site):
     pages = [path.read_text(encoding="utf-8") for path in site.rglob("*.html")]
     assert len(pages) > 100
-    assert not [found for text in pages if (found := re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=.?(?:https?:)?//[^ >]+", text))]
+    assert not [
+        found
+        for text in pages
+        if (found := re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=.?(?:https?:)?//[^ >]+", text))
+    ]
     styles = "".join(path.read_text(encoding="utf-8") for path in site.rglob("*.css"))
     assert not re.findall(r"(?:@import|url\()\s*[\"']?(?:https?:)?//[^)]*", styles)
     assert 'class="arithmatex"' not in "".join(pages)
     assert (site / "chapters" / "diffusion.html").read_text(encoding="utf-8").count("<math") > 50
     names = {Path(page).stem for page in GUIDE}
     assert {path.stem for path in (site / "notebooks").glob("*.ipynb")} == names
-    assert all(f'href="notebooks/{name}.ipynb"' in (site / f"{name}.html").read_text(encoding="utf-8") for name in names)
+    assert all(
+        f'href="notebooks/{name}.ipynb"' in (site / f"{name}.html").read_text(encoding="utf-8") for name in names
+    )

@@ -14,9 +14,15 @@ LAST = json.loads(record.RECORD.read_text(encoding="utf-8"))
 
 @pytest.mark.filterwarnings("default")
 def test_the_last_run_of_the_peers_tests_passed_and_a_warning_says_when_it_is_old():
-    assert LAST["failed"] == 0 < LAST["passed"] and {"torch", "diffusers", "transformers", "peft"} <= LAST["versions"].keys()
+    assert (
+        LAST["failed"] == 0 < LAST["passed"]
+        and {"torch", "diffusers", "transformers", "peft"} <= LAST["versions"].keys()
+    )
     if (count := record.commits_since(LAST, ROOT)) is not None and count > record.MOST_COMMITS:
-        warnings.warn(f"{count} commits to {', '.join(record.CODE)} since the last run of the peers' tests: run .ci/peers", stacklevel=1)
+        warnings.warn(
+            f"{count} commits to {', '.join(record.CODE)} since the last run of the peers' tests: run .ci/peers",
+            stacklevel=1,
+        )
 
 
 def test_commits_since_a_record_are_those_to_the_code_that_peers_check():

@@ -44,6 +44,13 @@ def test_a_case_that_is_skipped_leaves_the_others_to_run_and_is_said_last():
 
 
 def test_a_table_of_refusals_lists_what_is_not_refused_as_it_says():
-    rows = ((lambda: int("a"), "literal"), (lambda: int("1"), "literal"), (lambda: int("a"), "number"), (lambda: int(None), "literal"))
-    with pytest.raises(AssertionError, match="(?s)3 of 4 rows.*nothing is raised.*ValueError says.*TypeError in place of ValueError"):
+    rows = (
+        (lambda: int("a"), "literal"),
+        (lambda: int("1"), "literal"),
+        (lambda: int("a"), "number"),
+        (lambda: int(None), "literal"),
+    )
+    with pytest.raises(
+        AssertionError, match="(?s)3 of 4 rows.*nothing is raised.*ValueError says.*TypeError in place of ValueError"
+    ):
         refusals(*rows)()

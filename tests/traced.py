@@ -1,4 +1,6 @@
-"""A compiled function that counts its traces: JAX's own cache loses entries in a process that compiles many programs."""
+"""A compiled function that counts its traces: JAX's own cache loses entries in a process that compiles many
+programs.
+"""
 
 import functools
 

@@ -1,4 +1,6 @@
-"""A look at the samples of a GAN every so many steps of its training: modes, distances, and whether it has collapsed."""
+"""A look at the samples of a GAN every so many steps of its training: modes, distances, and whether it has
+collapsed.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,11 +12,15 @@ from gendiff.core.types import ArrayLike, Params
 from gendiff.training.fit import OnState
 
 
-def looking(draw: Callable[[Params], ArrayLike], every: int, tell: Callable[[int, CollapseReport], object], **known: Any) -> OnState:
+def looking(
+    draw: Callable[[Params], ArrayLike], every: int, tell: Callable[[int, CollapseReport], object], **known: Any
+) -> OnState:
     """An `on_state` of `training.fit` or of `training_loop.train`. It changes no step.
 
-    draw: from the generator's average to samples (n, …), best jitted. every: in steps. tell: is called with the step and the report, such
-    as `lambda step, report: progress.line(described(step, report))`. known: real data or modes, as `adversarial.watch.report` takes them.
+    draw: from the generator's average to samples (n, …), best jitted. every: in steps. tell: is called with the step
+        and the report, such
+    as `lambda step, report: progress.line(described(step, report))`. known: real data or modes, as
+    `adversarial.watch.report` takes them.
     """
     checks.integer("every", every, 1)
 

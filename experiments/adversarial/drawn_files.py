@@ -31,9 +31,13 @@ def trained_seed(options: DrawOptions, seeds: tuple[int, ...]) -> int:
 
 
 def write(options: DrawOptions, folder: RunFolder, name: str, samples: np.ndarray, tile: np.ndarray) -> Path:
-    """The file of the samples, under `samples`, with the tile (h, w, 3) as a picture beside it. name: in words, of a file in the folder."""
+    """The file of the samples, under `samples`, with the tile (h, w, 3) as a picture beside it. name: in words, of a
+    file in the folder.
+    """
     plain = name.replace(" ", "_").replace("-", "_")
-    file = (folder.path / plain if options.out is None else Path(options.out).expanduser().absolute()).with_suffix(".npz")
+    file = (folder.path / plain if options.out is None else Path(options.out).expanduser().absolute()).with_suffix(
+        ".npz"
+    )
     with files.replacing(file) as stream:
         np.savez(stream, samples=samples)
     figures.grid(tile[None], 1, file.with_suffix(".png"), "samples", scale=4)

@@ -31,9 +31,10 @@ class Weights:
 class Method:
     """One way to train a GAN.
 
-    title: in tables and figures. penalties, constraint: of `adversarial.make_step`, from the weights. critic_steps: per step of the
-    generator. packing: samples that the critic sees as one. features: what of the batch the critic is shown (`networks.DenseCritic`).
-    spectral: whether its kernels are divided by their norms.
+    title: in tables and figures. penalties, constraint: of `adversarial.make_step`, from the weights. critic_steps: per
+        step of the
+    generator. packing: samples that the critic sees as one. features: what of the batch the critic is shown
+    (`networks.DenseCritic`). spectral: whether its kernels are divided by their norms.
     optimizer: of both networks, from a learning rate. pace: the rate of both in units of the experiment's.
     """
 
@@ -67,9 +68,14 @@ METHODS = MappingProxyType(
             pace=0.5,
         ),
         PENALISED: Method(
-            "WGAN-GP", losses.wasserstein(), penalties=lambda weights: (penalties.gradient(weights.gradient),), critic_steps=5
+            "WGAN-GP",
+            losses.wasserstein(),
+            penalties=lambda weights: (penalties.gradient(weights.gradient),),
+            critic_steps=5,
         ),
-        "spectral": Method("hinge, spectral norm", losses.hinge(), constraint=lambda weights: spectral.iterate, spectral=True),
+        "spectral": Method(
+            "hinge, spectral norm", losses.hinge(), constraint=lambda weights: spectral.iterate, spectral=True
+        ),
         "r3gan": Method(
             "R3GAN",
             losses.relativistic(),

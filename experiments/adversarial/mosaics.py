@@ -27,7 +27,8 @@ def digits(rows: np.ndarray) -> np.ndarray:
 
 
 def pictures(images: np.ndarray) -> np.ndarray:
-    """(96, 96, 3) uint8 of the first of images (n, s, s, 1 or 3) in [-1, 1], small ones enlarged to 16 pixels; fewer leave white squares.
+    """(96, 96, 3) uint8 of the first of images (n, s, s, 1 or 3) in [-1, 1], small ones enlarged to 16 pixels; fewer
+    leave white squares.
 
     The side s divides 96, and a side below 16 divides that.
     """
@@ -37,7 +38,9 @@ def pictures(images: np.ndarray) -> np.ndarray:
     shown = np.ones((across**2, side, side, channels))
     rows = np.clip(images[: across**2], -1.0, 1.0)
     shown[: len(rows)] = rows
-    sheet = shown.reshape(across, across, side, side, -1).transpose(0, 2, 1, 3, 4).reshape(across * side, across * side, -1)
+    sheet = (
+        shown.reshape(across, across, side, side, -1).transpose(0, 2, 1, 3, 4).reshape(across * side, across * side, -1)
+    )
     drawn = np.round((sheet + 1) * 127.5).astype(np.uint8).repeat(scale, axis=0).repeat(scale, axis=1)
     return np.broadcast_to(drawn, (*drawn.shape[:2], 3)).copy()
 

@@ -1,7 +1,7 @@
 """A factor of learning rates that is data, so that one program trains side by side what differs in them.
 
-For optimizers whose updates are proportional to their learning rate, such as Adam and RMSProp without weight decay, a factor on the
-updates is one on the rate.
+For optimizers whose updates are proportional to their learning rate, such as Adam and RMSProp without weight decay, a
+factor on the updates is one on the rate.
 """
 
 from typing import Any, NamedTuple

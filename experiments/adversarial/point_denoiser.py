@@ -1,4 +1,6 @@
-"""The diffusion model beside the GANs: linear layers of the same width and depth, which see a point and its noise level."""
+"""The diffusion model beside the GANs: linear layers of the same width and depth, which see a point and its noise
+level.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +11,18 @@ from gendiff.diffusion import denoiser, grids, objectives, parameterization, sam
 from gendiff.networks import embeddings, fast
 
 TIMES, PACE = 32, 100.0
-"""Waves that show the level to the network, and the factor on t: between neighbouring levels the fastest ones differ."""
+"""Waves that show the level to the network, and the factor on t: between neighbouring levels the fastest ones
+differ.
+"""
 SCHEDULE = schedules.edm(sigma_min=0.002, sigma_max=20.0)
 FORM = parameterization.edm(data_std=1.0)
 """Data of unit variance."""
 
 
 def init(size: int, width: int, depth: int, count: int, key: jax.Array) -> Params:
-    """Parameters for points of `size` numbers beside so many waves, with `depth` hidden layers. The output begins at 0."""
+    """Parameters for points of `size` numbers beside so many waves, with `depth` hidden layers. The output begins at
+    0.
+    """
     sizes = [waves.size(size, count) + TIMES, *[width] * depth, size]
     layers = {}
     for number, (rows, columns) in enumerate(zip(sizes, sizes[1:], strict=False)):
@@ -40,7 +46,12 @@ def predict(params: Params, x: jax.Array, t: jax.Array) -> jax.Array:
 
 
 LOSS: Loss = objectives.denoising(
-    predict, SCHEDULE, FORM, weight=weighting.edm(1.0), levels=weighting.log_normal_levels(-2.0, 1.2), drop_condition=0.0
+    predict,
+    SCHEDULE,
+    FORM,
+    weight=weighting.edm(1.0),
+    levels=weighting.log_normal_levels(-2.0, 1.2),
+    drop_condition=0.0,
 )
 
 

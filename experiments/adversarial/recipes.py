@@ -1,4 +1,6 @@
-"""How one network of the comparison is trained and drawn from: a GAN by its method, or the diffusion model, of equal size."""
+"""How one network of the comparison is trained and drawn from: a GAN by its method, or the diffusion model, of equal
+size.
+"""
 
 import dataclasses
 import functools
@@ -25,7 +27,8 @@ DRAWN = np.uint32(2**32 - 4)
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """Numbers of a sample and of a hidden layer, hidden layers, noise, samples that a step of a critic or of the diffusion model sees.
+    """Numbers of a sample and of a hidden layer, hidden layers, noise, samples that a step of a critic or of the
+    diffusion model sees.
 
     waves: how many of each coordinate critics and the diffusion model see (waves.py).
     """
@@ -52,7 +55,8 @@ class Rates:
 class Recipe:
     """Of one seed.
 
-    step: (state, batch (rows, size)) -> (state, metrics). fresh: from the key of a seed, and for a paced recipe a factor of its learning
+    step: (state, batch (rows, size)) -> (state, metrics). fresh: from the key of a seed, and for a paced recipe a
+        factor of its learning
     rates, to the state before the first step.
     draw: (parameters, key, index (n,)) -> samples (n, size). decay: of the average that samples come from.
     flops: of one step, as XLA counts its operations.
@@ -68,7 +72,9 @@ class Recipe:
 
 @functools.lru_cache(maxsize=64)
 def draws(recipe: Recipe) -> Any:
-    """(parameters with an axis of runs, index (n,)) -> samples (runs, n, size): the same noise for all runs, which no training draws."""
+    """(parameters with an axis of runs, index (n,)) -> samples (runs, n, size): the same noise for all runs, which no
+    training draws.
+    """
 
     def one(params: Params, index: jax.Array) -> jax.Array:
         return recipe.draw(params, jax.random.fold_in(jax.random.key(0), DRAWN), index)
@@ -82,7 +88,11 @@ def of(name: str, shape: Shape, rates: Rates, weights: Weights, sampling_steps: 
 
     paced: its states hold a factor of the learning rates, which `fresh` takes beside the key.
     """
-    given = _diffusion(shape, rates, sampling_steps, paced) if name == DIFFUSION else _gan(name, shape, rates, weights, paced)
+    given = (
+        _diffusion(shape, rates, sampling_steps, paced)
+        if name == DIFFUSION
+        else _gan(name, shape, rates, weights, paced)
+    )
     if not paced:
         return given
     return dataclasses.replace(given, fresh=lambda key, pace: pacing.at_pace(given.fresh(key), pace))
@@ -118,12 +128,15 @@ def _gan(name: str, shape: Shape, rates: Rates, weights: Weights, paced: bool) -
     more: dict[str, Any] = {"penalties": method.penalties(weights), "constraint": method.constraint(weights)}
 
     def game(critic_steps: int) -> Callable[..., Any]:
-        return adversarial.make_step(generate, judge, method.loss, optimizer, optimizer, critic_steps=critic_steps, **seen, **more)
+        return adversarial.make_step(
+            generate, judge, method.loss, optimizer, optimizer, critic_steps=critic_steps, **seen, **more
+        )
 
     def draw(params: Params, key: jax.Array, index: jax.Array) -> jax.Array:
         return generate(params, noise_at(key, index, shape.noise))
 
-    # XLA counts the body of a loop once, so a step with one step of the critic is counted, and what that one costs alone
+    # XLA counts the body of a loop once, so a step with one step of the critic is counted, and what that one costs
+    # alone
     both, alone = game(1), training.make_step(step.generator_loss(generate, judge, method.loss, **seen), optimizer)
     state, batch = jax.eval_shape(fresh, jax.random.key(0)), jax.ShapeDtypeStruct((shape.batch, shape.size), np.float32)
     of_generator = _flops(alone, state.generator, (state.critic.params, batch, ()))
@@ -146,7 +159,10 @@ def _diffusion(shape: Shape, rates: Rates, sampling_steps: int, paced: bool) -> 
         return point_denoiser.draw(params, key, index, shape.size, sampling_steps)
 
     build = training.make_step(loss, optimizer)
-    state, batch = jax.eval_shape(fresh, jax.random.key(0)), jax.ShapeDtypeStruct((shape.denoising_batch, shape.size), np.float32)
+    state, batch = (
+        jax.eval_shape(fresh, jax.random.key(0)),
+        jax.ShapeDtypeStruct((shape.denoising_batch, shape.size), np.float32),
+    )
     return Recipe(build, fresh, draw, shape.denoising_batch, rates.ema, _flops(build, state, batch))
 
 

@@ -29,7 +29,8 @@ def train(
     own: tuple[tuple[float, ...], ...] = (),
     **options: Any,
 ) -> None:
-    """Trains all seeds from each share of `total` steps to the next, and keeps what is drawn there (see `samples_over_training`).
+    """Trains all seeds from each share of `total` steps to the next, and keeps what is drawn there (see
+    `samples_over_training`).
 
     data, options: of `training_loop.train`. own: as for `seeds_together.programs`.
     """
@@ -49,5 +50,9 @@ def restore(recipe: Recipe, count: int, folder: RunFolder, seed: int, *own: Any,
 
 
 @functools.lru_cache(maxsize=32)
-def _programs(recipe: Recipe, seeds: tuple[int, ...], own: tuple[tuple[float, ...], ...], mesh: jax.sharding.Mesh) -> CompiledStep:
-    return seeds_together.programs(recipe.step, recipe.fresh, seeds, mesh, tuple(np.array(each, np.float32) for each in own))
+def _programs(
+    recipe: Recipe, seeds: tuple[int, ...], own: tuple[tuple[float, ...], ...], mesh: jax.sharding.Mesh
+) -> CompiledStep:
+    return seeds_together.programs(
+        recipe.step, recipe.fresh, seeds, mesh, tuple(np.array(each, np.float32) for each in own)
+    )

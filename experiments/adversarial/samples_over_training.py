@@ -1,4 +1,6 @@
-"""Samples at places of a training: it goes on from each place to the next, and what has been drawn is not drawn again."""
+"""Samples at places of a training: it goes on from each place to the next, and what has been drawn is not drawn
+again.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -11,11 +13,15 @@ from gendiff.runs.run_folder import RunFolder
 
 
 def train(
-    folder: RunFolder, shares: Iterable[float], advance: Callable[[float], Any], draw: Callable[[Any, float], Mapping[str, np.ndarray]]
+    folder: RunFolder,
+    shares: Iterable[float],
+    advance: Callable[[float], Any],
+    draw: Callable[[Any, float], Mapping[str, np.ndarray]],
 ) -> None:
     """Trains as far as each share of a training whose samples are missing, and keeps what is drawn there.
 
-    advance: from a share to the state after that part of the training, which goes on from a checkpoint. draw: (state, share) -> arrays by
+    advance: from a share to the state after that part of the training, which goes on from a checkpoint. draw: (state,
+        share) -> arrays by
     name.
     """
     for share in missing(folder, shares):

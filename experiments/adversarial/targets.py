@@ -45,7 +45,9 @@ def batches(target: str, seeds: Sequence[int], rows: int) -> Callable[[int], Any
 def stacked(count: int, seed: int, step: int) -> np.ndarray:
     """Pictures (count, 192) of training digits."""
     split = _split()
-    return stacked_digits.batch_at(split.train_images, split.train_labels, count, seed, step).clean.reshape(count, PICTURES)
+    return stacked_digits.batch_at(split.train_images, split.train_labels, count, seed, step).clean.reshape(
+        count, PICTURES
+    )
 
 
 def exact(target: str, count: int, seed: int, part: int = 0) -> np.ndarray:
@@ -84,7 +86,9 @@ def _exact_points(target: str, count: int, seed: int, part: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=32)
 def _points(target: str, seeds: tuple[int, ...], rows: int) -> Callable[[int], np.ndarray]:
-    """From the number of a block of steps to their batches (BLOCK, rows, seeds, 2): one call per step would take as long as the step."""
+    """From the number of a block of steps to their batches (BLOCK, rows, seeds, 2): one call per step would take as
+    long as the step.
+    """
     law = POINTS[target]()
 
     def at(step: jax.Array) -> jax.Array:
@@ -92,7 +96,9 @@ def _points(target: str, seeds: tuple[int, ...], rows: int) -> Callable[[int], n
         return jax.vmap(lambda key: law.draw(jax.random.fold_in(key, step), rows), out_axes=1)(keys)
 
     draw = devices.jit(jax.vmap(at))
-    return functools.lru_cache(maxsize=2)(lambda block: np.asarray(draw(block * BLOCK + np.arange(BLOCK, dtype=np.uint32))))
+    return functools.lru_cache(maxsize=2)(
+        lambda block: np.asarray(draw(block * BLOCK + np.arange(BLOCK, dtype=np.uint32)))
+    )
 
 
 @functools.lru_cache(maxsize=1)

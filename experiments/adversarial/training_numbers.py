@@ -28,7 +28,9 @@ class Numbers:
     denoising_batch: Count = 256
     """Samples of one step of the diffusion model."""
     waves: Annotated[int, msgspec.Meta(ge=0, le=16)] = 4
-    """Waves of each coordinate that critics and the diffusion model see beside it, each twice as fast as the one before."""
+    """Waves of each coordinate that critics and the diffusion model see beside it, each twice as fast as the one
+    before.
+    """
     learning_rate: Positive = 2e-3
     """Of both networks of a GAN; clipping takes half of it."""
     denoising_rate: Positive = 2e-3

@@ -1,7 +1,7 @@
 """Points as critics and the diffusion model see them: with waves of their coordinates beside them.
 
-A mode is forty times as narrow as the space between modes. Small networks that see coordinates alone need far longer trainings than a
-comparison of many methods can pay to find that scale.
+A mode is forty times as narrow as the space between modes. Small networks that see coordinates alone need far longer
+trainings than a comparison of many methods can pay to find that scale.
 """
 
 import jax
@@ -13,7 +13,9 @@ SLOWEST = 0.5
 
 
 def beside(x: jax.Array, count: int) -> jax.Array:
-    """(b, d (1 + 2 count)) of x (b, d): x, then sine and cosine of each coordinate at so many frequencies (Tancik et al., 2020, Eq. 4)."""
+    """(b, d (1 + 2 count)) of x (b, d): x, then sine and cosine of each coordinate at so many frequencies (Tancik et
+    al., 2020, Eq. 4).
+    """
     if not count:
         return x
     speeds = jnp.asarray(2 * np.pi * SLOWEST * 2.0 ** np.arange(count), x.dtype)

@@ -5,11 +5,11 @@
     python -m experiments bench --peers --device gpu
     python -m experiments bench unet32_sample --against ../older    this code and that of another checkout in turn
 
-Each side runs in a process of its own, with the same inputs, weights, precision and number of threads. Outputs are compared first, then
-the sides are timed in turn; the peer's fastest mode counts. The peer is torch with diffusers or transformers, eager, channels-last and
-compiled.
-denoising-diffusion-pytorch and k-diffusion are not among the cases: on the same torch network they differ from diffusers only in a few
-small operations per step, and their own networks are other architectures.
+Each side runs in a process of its own, with the same inputs, weights, precision and number of threads. Outputs are
+compared first, then the sides are timed in turn; the peer's fastest mode counts. The peer is torch with diffusers or
+transformers, eager, channels-last and compiled.
+denoising-diffusion-pytorch and k-diffusion are not among the cases: on the same torch network they differ from
+diffusers only in a few small operations per step, and their own networks are other architectures.
 """
 
 import dataclasses
@@ -47,7 +47,10 @@ def evaluate(every: tuple[Case, ...], chosen: AnyConfig, folder: RunFolder, prog
         for side in ("ours", *(["torch"] if peer else []), *(["before"] if before else [])):
             with setting.start(side) as process:
                 about = process.ask("about")
-            rows += [(side, name, ", ".join(map(str, value)) if isinstance(value, list) else value) for name, value in about.items()]
+            rows += [
+                (side, name, ", ".join(map(str, value)) if isinstance(value, list) else value)
+                for name, value in about.items()
+            ]
         for case in cases.chosen(every, chosen.cases, chosen.device):
             with progress.phase(case.name):
                 progress.line(f"{case.name}: {case.question}")
@@ -93,7 +96,9 @@ class Asked:
     smoke: tyro.conf.FlagCreatePairsOff[bool] = False
     """Tiny shapes and short calls, to see that everything runs; the verdict is INCONCLUSIVE."""
     out: str | None = None
-    """Folder of the results; None is runs/ and the command's name (and -smoke with --smoke). What it holds is measured anew."""
+    """Folder of the results; None is runs/ and the command's name (and -smoke with --smoke). What it holds is measured
+    anew.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,14 +159,20 @@ def own_folder(path: str | Path, name: str) -> RunFolder:
     folder = RunFolder(Path(path))
     if folder.path.is_file():
         raise ConfigError(f"{folder.path} is a file, not a folder: choose another with --out")
-    there = sorted(entry.name for entry in folder.path.iterdir() if not entry.name.startswith(".")) if folder.path.exists() else []
+    there = (
+        sorted(entry.name for entry in folder.path.iterdir() if not entry.name.startswith("."))
+        if folder.path.exists()
+        else []
+    )
     if there and not (folder.results.exists() and results.read(folder.path).name == name):
         raise ConfigError(f"{folder.path} holds {there[0]}, and no results of {name}: choose another with --out")
     folder.path.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def measure(experiment: Experiment, chosen: AnyConfig, folder: RunFolder, progress: Progress, smoke: bool = False) -> Results:
+def measure(
+    experiment: Experiment, chosen: AnyConfig, folder: RunFolder, progress: Progress, smoke: bool = False
+) -> Results:
     """Measures anew, whatever the folder holds, and writes results.json and report.html."""
     folder.path.mkdir(parents=True, exist_ok=True)
     # which cases on which sides is what to measure; the numbers must be the preset's for a verdict

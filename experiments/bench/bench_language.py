@@ -3,9 +3,9 @@
     make bench-language                                 both environments, every case
     python -m experiments bench-language list           the cases
 
-As in bench.py. The peer is transformers, eager, with a static cache and compiled, in float32 and bfloat16. One case has llama.cpp beside
-ours, where the peers' environment holds llama-cpp-python. The cases need the weights of SmolLM2, which `make bench-language` installs;
-without them they are left out.
+As in bench.py. The peer is transformers, eager, with a static cache and compiled, in float32 and bfloat16. One case has
+llama.cpp beside ours, where the peers' environment holds llama-cpp-python. The cases need the weights of SmolLM2, which
+`make bench-language` installs; without them they are left out.
 """
 
 import dataclasses

@@ -3,8 +3,9 @@
     make bench-stable-diffusion                          both environments, every case
     python -m experiments bench-stable-diffusion list    the cases
 
-As in bench.py. Folders have the settings of Stable Diffusion 1.5 and XL, and random weights that diffusers writes; they take 11 GiB of the
-folder for temporary files. Both sides draw from the same latents, with steps, levels and reading of prompts as in diffusers.
+As in bench.py. Folders have the settings of Stable Diffusion 1.5 and XL, and random weights that diffusers writes; they
+take 11 GiB of the folder for temporary files. Both sides draw from the same latents, with steps, levels and reading of
+prompts as in diffusers.
 """
 
 import dataclasses

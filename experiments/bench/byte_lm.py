@@ -1,9 +1,9 @@
 """Language models over bytes, ours beside torch: a training step, and rollouts.
 
-The peer is written for speed: queries, keys and values are one product, as are both halves of a gated MLP, and attention is torch's own.
-"next_token" is a step of AdamW on texts of `tokens` ids, each of which predicts the next. "rollout" reads `tokens` ids of each text and
-draws `steps` more with their log-probabilities; both sides draw noise of their own while they are timed, and for the comparison the peer
-gets ours, so that both must write the same tokens.
+The peer is written for speed: queries, keys and values are one product, as are both halves of a gated MLP, and
+attention is torch's own. "next_token" is a step of AdamW on texts of `tokens` ids, each of which predicts the next.
+"rollout" reads `tokens` ids of each text and draws `steps` more with their log-probabilities; both sides draw noise of
+their own while they are timed, and for the comparison the peer gets ours, so that both must write the same tokens.
 """
 
 import functools
@@ -22,7 +22,9 @@ SEED = 0
 
 
 def inputs(workload: Workload, _: Any = None) -> dict[str, np.ndarray]:
-    """Ids (b, s) and, of a rollout, the "noise" (n, b, v) that is added to logits, by the rule that `language.decoding` states."""
+    """Ids (b, s) and, of a rollout, the "noise" (n, b, v) that is added to logits, by the rule that `language.decoding`
+    states.
+    """
     rng, vocabulary = np.random.default_rng(0), workload.settings["vocab_size"]
     length = workload.tokens + (workload.kind == "next_token")
     given = {"ids": rng.integers(0, vocabulary, (workload.batch, length)).astype(np.int32)}
@@ -42,7 +44,9 @@ def flops(workload: Workload) -> float:
     if workload.kind == "rollout":
         return smollm2.flops(workload)
     size = smollm2.size_of(workload)
-    return float(cost.training_flops(size.active, workload.tokens_done, size.attention_flops(cost.mean_seen(workload.tokens))))
+    return float(
+        cost.training_flops(size.active, workload.tokens_done, size.attention_flops(cost.mean_seen(workload.tokens)))
+    )
 
 
 def ours(workload: Workload, given: dict[str, Any], place: str) -> Way:
@@ -59,7 +63,9 @@ def ours(workload: Workload, given: dict[str, Any], place: str) -> Way:
     write = jax.jit(functools.partial(roll, workload, network))
 
     def written(done: Any) -> dict[str, Any]:
-        """Log-probabilities plus noise (b, n, v): those of the tokens are the rollout's, the others come from reading whole texts."""
+        """Log-probabilities plus noise (b, n, v): those of the tokens are the rollout's, the others come from reading
+        whole texts.
+        """
         text = jnp.concatenate([done.context, done.actions[:, :-1]], 1)
         rows, steps = jnp.indices(done.actions.shape)
         law = jax.nn.log_softmax(forward(params, text)[:, done.context.shape[1] - 1 :], 2)
@@ -70,9 +76,14 @@ def ours(workload: Workload, given: dict[str, Any], place: str) -> Way:
 
 
 def roll(workload: Workload, network: Any, params: Any, prompts: Any, num_tokens: Any = None) -> Any:
-    """An answer to each prompt (b, p), drawn at temperature 1. num_tokens: () or (b,) how many tokens it has; None: all `steps`."""
+    """An answer to each prompt (b, p), drawn at temperature 1. num_tokens: () or (b,) how many tokens it has; None: all
+    `steps`.
+    """
     texts, length = prompts.shape
-    model, cache = language.from_network(networks.pure(network), params), language.cache.full(network, texts, length + workload.steps)
+    model, cache = (
+        language.from_network(networks.pure(network), params),
+        language.cache.full(network, texts, length + workload.steps),
+    )
     options: dict[str, Any] = {"max_tokens": workload.steps, "num_tokens": num_tokens}
     written = language.generate(jax.random.key(SEED), model, cache, prompts, jnp.arange(texts), **options)
     return rollouts.rollout(written.tokens, written.log_probs, written.tokens >= 0, prompts)
@@ -91,7 +102,10 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> 
                 return {"output": torch.cat([model.logits(ids[:1, :-1]).flatten(), loss[None]])}
 
         optimizer = training_steps.torch_adamw(model.weights.values())
-        return Way(training_steps.theirs(lambda: functional.cross_entropy(call(seen).flatten(0, 1), wanted), optimizer), stepped)
+        return Way(
+            training_steps.theirs(lambda: functional.cross_entropy(call(seen).flatten(0, 1), wanted), optimizer),
+            stepped,
+        )
     slots, fixed = empty(workload, model, ids), mode == "compiled"
     step = torch.compile(advanced) if fixed else advanced
     shape = workload.steps, len(ids), workload.settings["vocab_size"]
@@ -103,7 +117,9 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> 
 
     def answer(_: Any) -> dict[str, Any]:
         with torch.inference_mode():
-            tokens, log_probs, laws = written(model, ids, given["noise"], empty(workload, model, ids), advanced, fixed=False)
+            tokens, log_probs, laws = written(
+                model, ids, given["noise"], empty(workload, model, ids), advanced, fixed=False
+            )
             law = laws.scatter(2, tokens[..., None], log_probs[..., None])
         return {"output": law + given["noise"].transpose(0, 1), "tokens": tokens}
 
@@ -119,14 +135,20 @@ class Trunk:
     def __init__(self, workload: Workload, stored: dict[str, Any]) -> None:
         settings, device = workload.settings, stored["token"].device
         self.weights, self.heads, self.depth = stored, settings["num_attention_heads"], settings["num_hidden_layers"]
-        self.width, self.epsilon, half = settings["hidden_size"], settings["rms_norm_eps"], settings["hidden_size"] // self.heads // 2
+        self.width, self.epsilon, half = (
+            settings["hidden_size"],
+            settings["rms_norm_eps"],
+            settings["hidden_size"] // self.heads // 2,
+        )
         frequencies = settings["rope_theta"] ** (-torch.arange(half, dtype=torch.float64) / half)
         angles = torch.arange(settings["max_position_embeddings"], dtype=torch.float64)[:, None] * frequencies
         self.cos = torch.cat([angles.cos(), angles.cos()], -1).float().to(device)
         self.sin = torch.cat([-angles.sin(), angles.sin()], -1).float().to(device)
 
     def vectors(self, ids: Any, places: Any, slots: Sequence[Any] | None = None) -> Any:
-        """(b, s, width) behind the last norm. With slots of each block, which get these tokens, tokens before these are seen too."""
+        """(b, s, width) behind the last norm. With slots of each block, which get these tokens, tokens before these are
+        seen too.
+        """
         weight = self.weights
         x, cos, sin = functional.embedding(ids, weight["token"]), self.cos[places], self.sin[places]
         for number in range(self.depth):
@@ -165,7 +187,9 @@ class Slots:
         self.keys, self.values = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
 
     def updated(self, key: Any, value: Any, places: Any) -> tuple[Any, Any, Any]:
-        """Writes tokens at their places: the keys and values that they may see, and a mask where not each sees all, or all before it."""
+        """Writes tokens at their places: the keys and values that they may see, and a mask where not each sees all, or
+        all before it.
+        """
         if isinstance(places, slice):
             self.keys[:, :, places], self.values[:, :, places] = key, value
             return self.keys[:, :, : places.stop], self.values[:, :, : places.stop], None
@@ -181,9 +205,11 @@ def empty(workload: Workload, model: Trunk, ids: Any) -> list[Slots]:
 
 
 def written(model: Trunk, ids: Any, noise: Any, slots: list[Slots], step: Any, *, fixed: bool) -> tuple[Any, Any, Any]:
-    """An answer to each prompt (b, p), a token for each row of the noise (n, b, v): tokens and their log-probabilities (b, n), all of them.
+    """An answer to each prompt (b, p), a token for each row of the noise (n, b, v): tokens and their log-probabilities
+    (b, n), all of them.
 
-    fixed: all steps have the shapes of one, as compiled ones must; they see all places through a mask, others the tokens so far.
+    fixed: all steps have the shapes of one, as compiled ones must; they see all places through a mask, others the
+        tokens so far.
     """
     every = torch.arange(ids.shape[1] + len(noise), device=ids.device)
     newest, begin, drawn = ids, 0, []
@@ -196,7 +222,9 @@ def written(model: Trunk, ids: Any, noise: Any, slots: list[Slots], step: Any, *
 
 
 def advanced(model: Trunk, newest: Any, places: Any, slots: list[Slots], noise: Any) -> tuple[Any, Any, Any]:
-    """Reads tokens (b, s) at their places: the next one (b,), its log-probability (b,), and those of all tokens (b, v)."""
+    """Reads tokens (b, s) at their places: the next one (b,), its log-probability (b,), and those of all tokens (b,
+    v).
+    """
     logits = functional.linear(model.vectors(newest, places, slots)[:, -1], model.weights["token"])
     law = functional.log_softmax(logits, -1)
     token = (law + noise).argmax(-1)
@@ -210,7 +238,11 @@ def _step(size: str, batch: int) -> Workload:
 ROLLOUT = Workload("rollout", "byte_lm_medium", batch=16, tokens=32, steps=64)
 WRITTEN = "64 tokens sampled behind 16 prompts of 32 by the language model of 3 M parameters"
 CASES = (
-    Case("lm_train_small", "language model over bytes of 0.1 M parameters, training step, 16 texts of 256", _step("small", 16)),
+    Case(
+        "lm_train_small",
+        "language model over bytes of 0.1 M parameters, training step, 16 texts of 256",
+        _step("small", 16),
+    ),
     Case("lm_train_medium", "the same of 3 M parameters, 8 texts", _step("medium", 8)),
     Case("lm_train_large", "the same of 25 M parameters, 4 texts", _step("large", 4)),
     Case("rollout", WRITTEN, ROLLOUT),

@@ -44,7 +44,9 @@ def chosen(every: tuple[Case, ...], names: tuple[str, ...], device: str) -> list
 
 
 def _guidance(case: Case, setting: Setting) -> Findings:
-    """Two duels, one for each way to guide, and the ratio between ours. Torch guides in two passes in its first mode alone."""
+    """Two duels, one for each way to guide, and the ratio between ours. Torch guides in two passes in its first mode
+    alone.
+    """
 
     def fight(passes: str, most: int) -> duel.Duel:
         workload = dataclasses.replace(case.workload, passes=passes)
@@ -52,11 +54,15 @@ def _guidance(case: Case, setting: Setting) -> Findings:
 
     one, two = fight("batched", len(MODES)), fight("two", 1)
     gain, rounds = duel.ratio(two.seconds[OURS], one.seconds[OURS]), len(one.seconds[OURS])
-    return Findings((one, two), (Ratio("guidance_passes", "guidance: one batched pass over two passes, ours", gain, rounds),))
+    return Findings(
+        (one, two), (Ratio("guidance_passes", "guidance: one batched pass over two passes, ours", gain, rounds),)
+    )
 
 
 def _growth(case: Case, setting: Setting) -> Findings:
-    """The exponent of time by each quantity: 1 is linear, 0 is no growth. Every point is 5 timed calls of the digits network."""
+    """The exponent of time by each quantity: 1 is linear, 0 is no growth. Every point is 5 timed calls of the digits
+    network.
+    """
     base = setting.fitted(case.workload)
     by_width = [dataclasses.replace(base, network=f"digits{width}") for width in ("_half", "", "_double", "_fourfold")]
     sweeps: dict[str, dict[int, Workload]] = {
@@ -84,15 +90,26 @@ def _growth(case: Case, setting: Setting) -> Findings:
             workload = dataclasses.replace(base, batch=4 if setting.config.tiny else 64)
             timed["devices of one CPU"][count] = time_of(side, f"devices_{count}", workload)
     timed["layers, compilation"] = _compilations(setting, DEPTHS[:most])
-    points = ((name, size, *findings.spread(seconds)) for name, sizes in timed.items() for size, seconds in sizes.items())
-    slopes = ((name, f"{min(of):g} … {max(of):g}", duel.exponent(list(of), list(of.values()))) for name, of in timed.items())
+    points = (
+        (name, size, *findings.spread(seconds)) for name, sizes in timed.items() for size, seconds in sizes.items()
+    )
+    slopes = (
+        (name, f"{min(of):g} … {max(of):g}", duel.exponent(list(of), list(of.values()))) for name, of in timed.items()
+    )
     title = "Growth of the time to sample with the digits network, and to compile a DiT (1 is linear)"
     exponents = Table(title, ("quantity", "from … to", "exponent"), tuple(slopes))
-    return Findings(tables=(exponents, Table("Points of the growth", ("quantity", "value", "median s", "least", "most"), tuple(points))))
+    return Findings(
+        tables=(
+            exponents,
+            Table("Points of the growth", ("quantity", "value", "median s", "least", "most"), tuple(points)),
+        )
+    )
 
 
 def _compilations(setting: Setting, depths: tuple[int, ...]) -> dict[int, tuple[float, ...]]:
-    """Seconds until a step of DDIM of a DiT of so many layers has run for the first time, in 3 processes that have compiled one before."""
+    """Seconds until a step of DDIM of a DiT of so many layers has run for the first time, in 3 processes that have
+    compiled one before.
+    """
     requests = dict[int, Any]()
     for depth in depths:
         workload = Workload("sample", f"dit_deep{depth}")

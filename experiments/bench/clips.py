@@ -1,10 +1,11 @@
 """Clips by a causal transformer, ours beside torch: rollouts against its cache, and a training step.
 
-"video_rollout" draws clips of `tokens` frames, one after the other in `steps` steps of DDIM on the straight path, against the keys and
-values of frames before; both sides draw their noise while they are timed, and for the comparison the peer gets ours. "video_train" is a
-step of AdamW on clips of `tokens` frames with a time each, with given targets. The peer is written for speed. Keys and values of earlier
-frames stand in slots that are made once; a frame takes the slot of one that is seen no more. Eager steps see the slots that are filled.
-Compiled ones, whose shapes must not change, see all slots through a mask until each is filled.
+"video_rollout" draws clips of `tokens` frames, one after the other in `steps` steps of DDIM on the straight path,
+against the keys and values of frames before; both sides draw their noise while they are timed, and for the comparison
+the peer gets ours. "video_train" is a step of AdamW on clips of `tokens` frames with a time each, with given targets.
+The peer is written for speed. Keys and values of earlier frames stand in slots that are made once; a frame takes the
+slot of one that is seen no more. Eager steps see the slots that are filled. Compiled ones, whose shapes must not
+change, see all slots through a mask until each is filled.
 """
 
 import functools
@@ -40,7 +41,9 @@ EPSILON, WAVES, PERIOD = 1e-6, 256, 10_000.0
 
 
 def inputs(workload: Workload, _: Any = None) -> dict[str, np.ndarray]:
-    """Labels, and the noise (f, b, h, w, c) that frames are made from, by the rule of `diffusion.video.rollout`; or clips and targets."""
+    """Labels, and the noise (f, b, h, w, c) that frames are made from, by the rule of `diffusion.video.rollout`; or
+    clips and targets.
+    """
     rng = np.random.default_rng(0)
     label = {"label": rng.integers(0, workload.architecture.num_classes or 1, workload.batch).astype(np.int32)}
     if workload.kind == "video_train":
@@ -59,13 +62,17 @@ def inputs(workload: Workload, _: Any = None) -> dict[str, np.ndarray]:
 def build(workload: Workload) -> Any:
     """Our network, which works frame by frame."""
     names = ("patch", "width", "depth", "heads", "expansion", "window", "rotary_base")
-    fields: dict[str, Any] = {name: workload.settings[name] for name in names} | {"num_classes": workload.architecture.num_classes}
+    fields: dict[str, Any] = {name: workload.settings[name] for name in names} | {
+        "num_classes": workload.architecture.num_classes
+    }
     return networks.VideoTransformer(attention="causal", block=1, added_positions=True, **fields)
 
 
 def init(workload: Workload, key: Any) -> Any:
     """Its parameters."""
-    return networks.init(build(workload), key, jnp.zeros((1, 1, *workload.shape)), jnp.zeros(1), jnp.zeros(1, jnp.int32))
+    return networks.init(
+        build(workload), key, jnp.zeros((1, 1, *workload.shape)), jnp.zeros(1), jnp.zeros(1, jnp.int32)
+    )
 
 
 def flops(workload: Workload) -> float:
@@ -90,7 +97,9 @@ def flops(workload: Workload) -> float:
 
 
 def ours(workload: Workload, given: dict[str, Any], place: str) -> Way:
-    """The frames (b, f, h, w, c) of a rollout; or a step, compared by what is answered to the first clip after it, and its loss."""
+    """The frames (b, f, h, w, c) of a rollout; or a step, compared by what is answered to the first clip after it, and
+    its loss.
+    """
     network, params = build(workload), weights.read(workload, place)
     predict = networks.pure(network)
     if workload.kind == "video_train":
@@ -109,7 +118,9 @@ def ours(workload: Workload, given: dict[str, Any], place: str) -> Way:
         cache: Any = networks.frame_cache(network, workload.batch, workload.tokens, *workload.shape[:2])
         rest = samplers.ddim(), _levels(workload), workload.shape, jnp.arange(workload.batch)
         blocks: dict[str, Any] = {"block": 1, "num_blocks": workload.tokens, "condition": (label,)}
-        return video.rollout(jax.random.key(SEED), predict, params, parameterization.flow(), cache, *rest, **blocks).frames
+        return video.rollout(
+            jax.random.key(SEED), predict, params, parameterization.flow(), cache, *rest, **blocks
+        ).frames
 
     every = params, given["label"]
     return Way(functools.partial(devices.compiled(devices.jit(roll), *every), *every))
@@ -128,7 +139,9 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> 
 
         def answer(loss: Any) -> dict[str, Any]:
             with torch.inference_mode():
-                return {"output": torch.cat([model.whole(given["x"][:1], given["t"][:1], label[:1]).flatten(), loss[None]])}
+                return {
+                    "output": torch.cat([model.whole(given["x"][:1], given["t"][:1], label[:1]).flatten(), loss[None]])
+                }
 
         optimizer = training_steps.torch_adamw(model.weights.values())
         loss = lambda: functional.mse_loss(call(given["x"], given["t"], label), given["target"])  # noqa: E731
@@ -149,7 +162,11 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> 
 
     def roll(noise: Any = None) -> Any:
         with torch.inference_mode():
-            return again(torch.randn(workload.tokens, len(label), *workload.shape, device=label.device) if noise is None else noise)
+            return again(
+                torch.randn(workload.tokens, len(label), *workload.shape, device=label.device)
+                if noise is None
+                else noise
+            )
 
     return Way(roll, lambda _: {"output": roll(given["noise"]).squeeze(2).transpose(0, 1)})
 
@@ -160,7 +177,9 @@ def advanced(model: "Model", x: Any, begin: Any, end: Any, label: Any, place: "P
 
 
 class Place(NamedTuple):
-    """Where a frame that is drawn stands: the turns of its tokens, its slot, how many slots are seen, and which where not all are."""
+    """Where a frame that is drawn stands: the turns of its tokens, its slot, how many slots are seen, and which where
+    not all are.
+    """
 
     cos: Any
     sin: Any
@@ -185,30 +204,39 @@ class Slots(NamedTuple):
 
 
 class Model:
-    """Clips (b, f, h, w, c) with times (b, f) and labels (b,) to what is predicted of them, by torch. weights: by our paths."""
+    """Clips (b, f, h, w, c) with times (b, f) and labels (b,) to what is predicted of them, by torch. weights: by our
+    paths.
+    """
 
     def __init__(self, workload: Workload, stored: dict[str, Any]) -> None:
         settings, self.weights, device = workload.settings, stored, stored["input/kernel"].device
-        self.patch, self.window, self.depth, self.heads = (settings[name] for name in ("patch", "window", "depth", "heads"))
+        self.patch, self.window, self.depth, self.heads = (
+            settings[name] for name in ("patch", "window", "depth", "heads")
+        )
         self.side, self.width, frames = settings["sample_size"] // self.patch, settings["width"], workload.tokens
         waves = torch.exp(-math.log(PERIOD) * torch.arange(WAVES // 2, dtype=torch.float64) / (WAVES // 2))
         numbers = torch.arange(frames).repeat_interleave(self.side**2)
         mask = (numbers[None] <= numbers[:, None]) & (numbers[None] > numbers[:, None] - self.window)
         angles = self._angles(frames, self.width // self.heads, settings["rotary_base"])
         cos, sin = torch.cat([angles.cos()] * 2, -1), torch.cat([-angles.sin(), angles.sin()], -1)
-        self.waves, self.cos, self.sin, self.added = (each.float().to(device) for each in (waves, cos, sin, self._added()))
+        self.waves, self.cos, self.sin, self.added = (
+            each.float().to(device) for each in (waves, cos, sin, self._added())
+        )
         self.mask = mask.to(device)
 
     def whole(self, x: Any, t: Any, label: Any) -> Any:
         """Of whole clips."""
         embedding, y, frames = self._embedding(t, label), self._patches(x), x.shape[1]
-        place = Place(self.cos[:frames], self.sin[:frames], None, 0, self.mask[: frames * self.side**2, : frames * self.side**2])
+        place = Place(
+            self.cos[:frames], self.sin[:frames], None, 0, self.mask[: frames * self.side**2, : frames * self.side**2]
+        )
         for number in range(self.depth):
             y = self._block(f"block_{number}", y, embedding, place, None)
         return self._image(y, embedding)
 
     def drawn(self, x: Any, t: Any, label: Any, place: Place, slots: list[Slots], kept: bool = False) -> Any:
-        """The prediction of a frame (b, 1, h, w, c), whose time (1, 1) all clips share, behind those in the slots, where it stands then.
+        """The prediction of a frame (b, 1, h, w, c), whose time (1, 1) all clips share, behind those in the slots,
+        where it stands then.
 
         kept: it is put into its slot in each block, and no more is done.
         """
@@ -223,7 +251,9 @@ class Model:
         if not fixed:
             return Place(cos, sin, slot, min(frame + 1, self.window), None)
         filled = torch.arange(self.window, device=cos.device).repeat_interleave(self.side**2)[None] <= frame
-        return Place(cos, sin, torch.tensor([slot], device=cos.device), self.window, filled if frame + 1 < self.window else None)
+        return Place(
+            cos, sin, torch.tensor([slot], device=cos.device), self.window, filled if frame + 1 < self.window else None
+        )
 
     def slots(self, batch: int) -> list[Slots]:
         """For as many frames as one sees, itself included, in each block."""
@@ -240,13 +270,16 @@ class Model:
         return silu(self._linear(silu(time), "embedding/time_1") + self.weights["embedding/label"][label][:, None])
 
     def _block(self, name: str, x: Any, embedding: Any, place: Place, slots: Slots | None, kept: bool = False) -> Any:
-        """Attention and an MLP on tokens (b, f, s, width), each of which the embedding of a frame shifts, scales and gates.
+        """Attention and an MLP on tokens (b, f, s, width), each of which the embedding of a frame shifts, scales and
+        gates.
 
         kept: keys and values alone are computed, and put into the slots.
         """
         width = self.width
         changes = (
-            self._linear(embedding, f"{name}/modulation", slice(2 * width if kept else None)).unsqueeze(-2).chunk(2 if kept else 6, -1)
+            self._linear(embedding, f"{name}/modulation", slice(2 * width if kept else None))
+            .unsqueeze(-2)
+            .chunk(2 if kept else 6, -1)
         )
         joined = self._linear(self._normed(x, *changes[:2]), f"{name}/qkv", slice(width if kept else 0, None))
         *queries, key, value = joined.unflatten(-1, (2 if kept else 3, self.heads, -1)).permute(3, 0, 4, 1, 2, 5)
@@ -256,7 +289,10 @@ class Model:
             key, value = slots.keys[:, :, : place.seen], slots.values[:, :, : place.seen]
         if kept:
             return None
-        query, (_, _, gate_0, shift_1, scale_1, gate_1) = turned(queries[0], place.cos, place.sin).flatten(2, 3), changes
+        query, (_, _, gate_0, shift_1, scale_1, gate_1) = (
+            turned(queries[0], place.cos, place.sin).flatten(2, 3),
+            changes,
+        )
         y = functional.scaled_dot_product_attention(query, key.flatten(2, 3), value.flatten(2, 3), attn_mask=place.mask)
         x = torch.addcmul(x, gate_0, self._linear(y.transpose(1, 2).reshape(x.shape), f"{name}/output"))
         y = functional.gelu(self._linear(self._normed(x, shift_1, scale_1), f"{name}/mlp_0"), approximate="tanh")
@@ -271,7 +307,9 @@ class Model:
         return self._linear(squares.reshape(b, f, self.side**2, self.patch**2 * c), "input") + self.added
 
     def _image(self, y: Any, embedding: Any) -> Any:
-        y = self._linear(self._normed(y, *self._linear(embedding, "output_modulation").unsqueeze(-2).chunk(2, -1)), "output")
+        y = self._linear(
+            self._normed(y, *self._linear(embedding, "output_modulation").unsqueeze(-2).chunk(2, -1)), "output"
+        )
         squares = y.unflatten(-1, (self.patch, self.patch, -1)).unflatten(2, (self.side, self.side))
         return squares.transpose(3, 4).flatten(4, 5).flatten(2, 3)
 
@@ -286,7 +324,9 @@ class Model:
         """(f, s, size / 2) by how much pairs of channels turn: those of the frame, of the row, and of the column."""
         each = (size // 2 + 1) // 3
         places = torch.meshgrid(torch.arange(frames), torch.arange(self.side), torch.arange(self.side), indexing="ij")
-        rates = [base ** (-torch.arange(count, dtype=torch.float64) / count) for count in (size // 2 - 2 * each, each, each)]
+        rates = [
+            base ** (-torch.arange(count, dtype=torch.float64) / count) for count in (size // 2 - 2 * each, each, each)
+        ]
         return torch.cat([at.reshape(frames, -1, 1) * rate for at, rate in zip(places, rates, strict=True)], -1)
 
 

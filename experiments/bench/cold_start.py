@@ -43,7 +43,10 @@ def measure(case: Case, setting: Setting) -> Findings:
     sides = {OURS: "ours, compiled before"} | ({} if setting.peer is None else {THEIRS: "torch, eager"})
     calls = {side: functools.partial(cold, side) for side in sides}
     if workload.network == "smollm2":
-        sides[FILE], calls[FILE] = "ours, compiled before, from its GGUF file", functools.partial(cold, FILE, weights=str(real.path()))
+        sides[FILE], calls[FILE] = (
+            "ours, compiled before, from its GGUF file",
+            functools.partial(cold, FILE, weights=str(real.path())),
+        )
     seconds = interleaving.interleave(calls, pairs)
     rows = [(name, *findings.spread(seconds[side])) for side, name in sides.items()]
     rows.insert(1, ("ours, nothing compiled", *findings.spread(without)))
@@ -64,6 +67,13 @@ def _size(workload: Workload) -> str:
 
 
 FIRST = Workload("generate", "smollm2", tokens=32)
-TOKEN = Case("lm_cold_start", "from a cold process to the first token behind 32", FIRST, measure=measure, pairs=3, absent=smollm2.absent)
+TOKEN = Case(
+    "lm_cold_start",
+    "from a cold process to the first token behind 32",
+    FIRST,
+    measure=measure,
+    pairs=3,
+    absent=smollm2.absent,
+)
 IMAGE = "from a cold process to its first image, U-Net 32×32, 20 steps"
 CASES = (Case("cold_start", IMAGE, Workload("sample", "unet32", steps=20), "cold_start", measure=measure),)

@@ -25,7 +25,9 @@ class SharedThresholds:
     memory: float = 1.0
     """Least ratio of the peer's peak memory over ours."""
     agreement: float = 1e-4
-    """Largest difference of outputs (over their rms where that exceeds 1) or of gradients (relative) with shared weights, float32."""
+    """Largest difference of outputs (over their rms where that exceeds 1) or of gradients (relative) with shared
+    weights, float32.
+    """
     agreement_bfloat16: float = 0.05
     """The same in bfloat16."""
     failed: Natural = 0
@@ -53,15 +55,21 @@ class Thresholds(SharedThresholds):
     bfloat16: float = 1.25
     """Least ratio of sampling in bfloat16, on a processor that multiplies it."""
     race: float = 1.0
-    """Least ratio of the time to digits of equal quality: both sides take as many steps, so that more than the ratio of a step is out."""
+    """Least ratio of the time to digits of equal quality: both sides take as many steps, so that more than the ratio of
+    a step is out.
+    """
     near: float = 0.05
     """Largest excess of the Fréchet distance, as a share, that still counts as equal quality."""
     agreement_pictures: float = 2e-3
-    """Largest difference of pictures in [-1, 1] of a latent model after 50 steps. One draw of 100 makes rounding larger."""
+    """Largest difference of pictures in [-1, 1] of a latent model after 50 steps. One draw of 100 makes rounding
+    larger.
+    """
     lost: Natural = 0
     """Most requests to a server under load that may get no picture."""
     digits: float = 1.0
-    """Least ratio of sampling and training with the network of digits at batch 16: the arithmetic of both sides is equal."""
+    """Least ratio of sampling and training with the network of digits at batch 16: the arithmetic of both sides is
+    equal.
+    """
     sweep: float = 5.0
     """Least ratio of a sweep over guidance scales and step counts, compilation included."""
     matmul_share: float = 0.7
@@ -83,7 +91,9 @@ class SharedConfig:
     peers: bool = False
     """Compare with torch and diffusers, which need the environment .venv-peers (make bench)."""
     against: str = ""
-    """Compare with the code of another checkout of this project, such as that of an older commit: its folder; empty for none."""
+    """Compare with the code of another checkout of this project, such as that of an older commit: its folder; empty for
+    none.
+    """
     device: Literal["cpu", "gpu"] = "cpu"
     """Where both sides run: cpu in float32 at the highest precision, gpu in bfloat16."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 2
@@ -158,7 +168,8 @@ AnyConfig = Config | LanguageConfig | FolderConfig
 class Setting:
     """A running bench.
 
-    folder: for arrays and weights, deleted afterwards. peer: Python of the peers' environment, or None. before: another checkout, or None.
+    folder: for arrays and weights, deleted afterwards. peer: Python of the peers' environment, or None. before: another
+        checkout, or None.
     """
 
     config: AnyConfig
@@ -167,16 +178,25 @@ class Setting:
     before: Path | None = None
 
     def start(self, side: str, **variables: str) -> SideProcess:
-        """A process of "ours", "torch" or "llama_cpp", with more variables in its environment; "before" is ours of the other checkout."""
+        """A process of "ours", "torch" or "llama_cpp", with more variables in its environment; "before" is ours of the
+        other checkout.
+        """
         environment = {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1", "GENDIFF_COMPILE_CACHE": ""}
         if self.config.device == "gpu":
             # only tiny shapes, which show that the path works, may run where there is no GPU
             platform = os.environ.get("JAX_PLATFORMS", "cuda") if self.config.tiny else "cuda"
-            environment |= {"JAX_PLATFORMS": platform, "BENCH_DEVICE": platform, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+            environment |= {
+                "JAX_PLATFORMS": platform,
+                "BENCH_DEVICE": platform,
+                "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+            }
         else:
             environment |= {"JAX_PLATFORMS": "cpu", "BENCH_DEVICE": "cpu", "BENCH_THREADS": str(self.config.threads)}
             environment["JAX_DEFAULT_MATMUL_PRECISION"] = "highest"
-        command, before = ("experiments.bench.side", "ours" if side == "before" else side), self.before if side == "before" else None
+        command, before = (
+            ("experiments.bench.side", "ours" if side == "before" else side),
+            self.before if side == "before" else None,
+        )
         python = self.peer if side in ("torch", "llama_cpp") and self.peer is not None else sys.executable
         return SideProcess(command, before or PROJECT, python, environment | variables)
 
@@ -207,5 +227,7 @@ def other_checkout(folder: str) -> Path:
     """The root of another checkout. Raises ConfigError where its folder holds no bench that could be asked."""
     path = Path(folder).expanduser().absolute()
     if not (path / "experiments" / "bench" / "side.py").is_file():
-        raise ConfigError(f"--against {folder} is no checkout of this project: {path}/experiments/bench/side.py is absent")
+        raise ConfigError(
+            f"--against {folder} is no checkout of this project: {path}/experiments/bench/side.py is absent"
+        )
     return path

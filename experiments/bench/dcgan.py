@@ -1,7 +1,8 @@
-"""DCGAN at 32×32: an optimizer step of a critic, then one of its generator on the same generated pictures, with given noise.
+"""DCGAN at 32×32: an optimizer step of a critic, then one of its generator on the same generated pictures, with given
+noise.
 
-The peer is torch, as its example has the pair. What is compared is pictures after the step, and both losses of it, which depend on every
-weight and gradient.
+The peer is torch, as its example has the pair. What is compared is pictures after the step, and both losses of it,
+which depend on every weight and gradient.
 """
 
 import functools
@@ -11,12 +12,26 @@ import numpy as np
 
 from experiments.bench import weights
 from experiments.bench.image_networks import layout, to_torch
-from experiments.bench.lazily import adversarial, devices, functional, jax, jnp, losses, networks, optax, optimizers, program_costs, torch
+from experiments.bench.lazily import (
+    adversarial,
+    devices,
+    functional,
+    jax,
+    jnp,
+    losses,
+    networks,
+    optax,
+    optimizers,
+    program_costs,
+    torch,
+)
 from experiments.bench.workloads import Case, Way, Workload, normal
 
 RATE, BETAS, EPSILON = 2e-4, (0.5, 0.999), 1e-2
-"""Adam's learning rate and decays (Radford et al., 2016, section 4). ε is larger than there: with 1e-8 the first step is the sign of each
-gradient, so that the rounding of one near 0 moves its weight as far as any, and two right sides differ."""
+"""Adam's learning rate and decays (Radford et al., 2016, section 4). ε is larger than there: with 1e-8 the first step
+is the sign of each gradient, so that the rounding of one near 0 moves its weight as far as any, and two right sides
+differ.
+"""
 FIRST = 4
 """Pixels per side of the coarsest maps."""
 
@@ -128,14 +143,22 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> 
 def generated(sides: list[int], weight: dict[str, Any], noise: Any) -> Any:
     """Noise to pictures by torch; a pixel is divided by the root of the mean square of its channels."""
     part = "generator"
-    x = functional.linear(noise, weight[f"{part}/input/kernel"], weight[f"{part}/input/bias"]).unflatten(1, (-1, FIRST, FIRST))
+    x = functional.linear(noise, weight[f"{part}/input/kernel"], weight[f"{part}/input/bias"]).unflatten(
+        1, (-1, FIRST, FIRST)
+    )
     for side in sides:
         if side > FIRST:
             name = f"{part}/double_{side}"
             x = functional.conv_transpose2d(x, weight[f"{name}/kernel"], weight[f"{name}/bias"], 2, 1)
-        x = x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-6) * weight[f"{part}/norm_{side}/scale"][:, None, None]
+        x = (
+            x
+            * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-6)
+            * weight[f"{part}/norm_{side}/scale"][:, None, None]
+        )
         x = functional.relu(x)
-    return torch.tanh(functional.conv_transpose2d(x, weight[f"{part}/output/kernel"], weight[f"{part}/output/bias"], 2, 1))
+    return torch.tanh(
+        functional.conv_transpose2d(x, weight[f"{part}/output/kernel"], weight[f"{part}/output/bias"], 2, 1)
+    )
 
 
 def criticised(sides: list[int], weight: dict[str, Any], x: Any) -> Any:

@@ -1,4 +1,6 @@
-"""One workload on several sides: outputs compared first, then all ways to do the work timed in turn, and what the times say."""
+"""One workload on several sides: outputs compared first, then all ways to do the work timed in turn, and what the times
+say.
+"""
 
 import contextlib
 import dataclasses
@@ -22,7 +24,9 @@ from gendiff.runs import interleaving
 from gendiff.runs.reporting.verdicts import Number
 
 OURS, BEFORE, SQUARE = "ours", "before", "matmul"
-"""Names of ways that are no mode of the peer: this code, that of the other checkout, and the matrix product that is the machine's rate."""
+"""Names of ways that are no mode of the peer: this code, that of the other checkout, and the matrix product that is the
+machine's rate.
+"""
 MATMUL = 2048
 """Side of the square matrices of `SQUARE`."""
 
@@ -31,11 +35,14 @@ MATMUL = 2048
 class Duel:
     """What was found.
 
-    seconds: of the work done once, one per round: "ours", the peer's modes that took part, "before" (the other checkout), "matmul".
+    seconds: of the work done once, one per round: "ours", the peer's modes that took part, "before" (the other
+        checkout), "matmul".
     first: seconds of each first time, with compilation. tried: seconds of each mode of the peer before the rounds.
-    failed: why a mode could not run. difference: of our outputs (see `difference`) or gradients from the peer's; NaN without a peer.
+    failed: why a mode could not run. difference: of our outputs (see `difference`) or gradients from the peer's; NaN
+        without a peer.
     apart: the same from the other checkout. peak_mib: of the process that did this work alone, by way.
-    flops: of the work done once. busy: largest share of one core that idle sides used during a timed call. device: that ours ran on.
+    flops: of the work done once. busy: largest share of one core that idle sides used during a timed call. device: that
+        ours ran on.
     tokens: that the work done once trains on or writes (see `Workload.tokens_done`).
     """
 
@@ -77,9 +84,11 @@ class Duel:
 
 
 def fight(case: Case, setting: Setting, most: int = len(MODES)) -> Duel:
-    """Runs the workload with our code, with the peer where the setting has one, and with the other checkout where it has one.
+    """Runs the workload with our code, with the peer where the setting has one, and with the other checkout where it
+    has one.
 
-    most: how many of the peer's modes take part. Raises SideError where ours, or every mode of the peer, cannot do the work.
+    most: how many of the peer's modes take part. Raises SideError where ours, or every mode of the peer, cannot do the
+        work.
     """
     workload, place = setting.fitted(case.workload), setting.place(case.name)
     folder = weights.folder(workload, setting.folder)
@@ -114,7 +123,9 @@ def fight(case: Case, setting: Setting, most: int = len(MODES)) -> Duel:
         seconds, tried, busy = _rounds(setting, ways, setting.pairs(case))
     first, peak_mib = ({name: about[what] for name, about in ready.items()} for what in ("first", "peak_mib"))
     flops = workload.family.flops(workload)
-    return Duel(case, seconds, first, tried, failed, apart[0], apart[1], peak_mib, flops, busy, device, workload.tokens_done)
+    return Duel(
+        case, seconds, first, tried, failed, apart[0], apart[1], peak_mib, flops, busy, device, workload.tokens_done
+    )
 
 
 def request(
@@ -136,7 +147,8 @@ def ratio(slower: Sequence[float], faster: Sequence[float]) -> Number:
 
 
 def exponent(x: Sequence[float], seconds: Sequence[Sequence[float]]) -> Number:
-    """The slope of log seconds over log x by least squares, with the 95 % bootstrap interval over the repeats of every x.
+    """The slope of log seconds over log x by least squares, with the 95 % bootstrap interval over the repeats of every
+    x.
 
     seconds: (points, repeats). 1 is linear growth. Raises ValueError for fewer than 2 points or 2 repeats.
     """
@@ -156,10 +168,11 @@ def contenders(seconds: Mapping[str, float], margin: float, most: int) -> list[s
 
 
 def difference(ours: Path, theirs: Path) -> float:
-    """The largest difference of two outputs over max(1, rms of the second); infinite where shapes differ or a value is not finite.
+    """The largest difference of two outputs over max(1, rms of the second); infinite where shapes differ or a value is
+    not finite.
 
-    Of losses and gradients it is the larger of that of the losses and of ‖a − b‖ / ‖b‖, all parameters together. Of greedy texts it is as
-    `of_texts` says.
+    Of losses and gradients it is the larger of that of the losses and of ‖a − b‖ / ‖b‖, all parameters together. Of
+    greedy texts it is as `of_texts` says.
     """
     with np.load(ours) as a, np.load(theirs) as b:
         first, second = ({name: file[name].astype(np.float64) for name in file.files} for file in (a, b))
@@ -176,16 +189,19 @@ def difference(ours: Path, theirs: Path) -> float:
 
 
 def of_texts(ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray]) -> float:
-    """Of greedy texts, tokens (b, n) and the logits (b, n, v) by which each was chosen, as far as the tokens before are equal.
+    """Of greedy texts, tokens (b, n) and the logits (b, n, v) by which each was chosen, as far as the tokens before are
+    equal.
 
-    Rounding may exchange two tokens that are equally likely, behind which the texts have nothing in common. Where a text first has another
-    token, how much less likely ours is by their logits counts as well.
+    Rounding may exchange two tokens that are equally likely, behind which the texts have nothing in common. Where a
+    text first has another token, how much less likely ours is by their logits counts as well.
     """
     (tokens, logits), (others, reference) = ours, theirs
     same = tokens == others
     before = np.cumprod(np.concatenate([np.ones_like(same[:, :1]), same[:, :-1]], 1), 1).astype(bool)
     apart = np.abs(logits - reference).max(-1, where=before[..., None], initial=0.0)
-    chosen, instead = (np.take_along_axis(reference, each[..., None].astype(int), -1)[..., 0] for each in (others, tokens))
+    chosen, instead = (
+        np.take_along_axis(reference, each[..., None].astype(int), -1)[..., 0] for each in (others, tokens)
+    )
     less = np.where(before & ~same, np.abs(chosen - instead), 0.0)
     return float(max(apart.max(), less.max()) / max(1.0, np.sqrt(np.mean(np.square(reference)))))
 
@@ -194,8 +210,12 @@ def _relative(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.abs(first - second).max() / max(1.0, np.sqrt(np.mean(np.square(second)))))
 
 
-def _rounds(setting: Setting, ways: Mapping[str, SideProcess], pairs: int) -> tuple[dict[str, tuple[float, ...]], dict[str, float], float]:
-    """(seconds of the work done once, each mode's seconds before, largest share of a core that the waiting sides used)."""
+def _rounds(
+    setting: Setting, ways: Mapping[str, SideProcess], pairs: int
+) -> tuple[dict[str, tuple[float, ...]], dict[str, float], float]:
+    """(seconds of the work done once, each mode's seconds before, largest share of a core that the waiting sides
+    used).
+    """
     busy: list[float] = []
 
     def call(name: str, repeats: int = 1) -> float:
@@ -208,11 +228,14 @@ def _rounds(setting: Setting, ways: Mapping[str, SideProcess], pairs: int) -> tu
         return spent
 
     warmed = {name: call(name) for name in ways if name != SQUARE}
-    warmed |= {name: min(once, call(name)) for name, once in warmed.items() if once <= 5.0}  # one call ranks longer ones well enough
+    # one call ranks longer ones well enough
+    warmed |= {name: min(once, call(name)) for name, once in warmed.items() if once <= 5.0}
     tried = {name: seconds for name, seconds in warmed.items() if name in MODES}
     repeats = max(1, min(10_000, round(setting.config.call_seconds / min(warmed.values()))))
     most = max(1, int(setting.config.budget / (pairs * repeats * max(warmed.values()))) - 1)
     chosen = [OURS, *contenders(tried, 0.1, most), *(name for name in ways if name == BEFORE)]
     busy.clear()
-    calls = {name: functools.partial(call, name, repeats) for name in chosen} | {SQUARE: functools.partial(call, SQUARE)}
+    calls = {name: functools.partial(call, name, repeats) for name in chosen} | {
+        SQUARE: functools.partial(call, SQUARE)
+    }
     return interleaving.interleave(calls, pairs), tried, max(busy)

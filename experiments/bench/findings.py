@@ -17,7 +17,9 @@ from gendiff.runs.reporting.results import Cell, Figure, Table
 from gendiff.runs.reporting.verdicts import Claim, Number
 
 PEAKS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "A10": 125, "RTX 4090": 165}
-"""TFLOP/s of dense bfloat16 products by the vendor's data sheets; the first name that occurs in a device's name counts."""
+"""TFLOP/s of dense bfloat16 products by the vendor's data sheets; the first name that occurs in a device's name
+counts.
+"""
 VOID = (math.nan, math.nan, math.nan)
 
 
@@ -87,12 +89,18 @@ def claims(found: Findings, limits: SharedThresholds) -> Iterable[Claim]:
 
 
 def ratios(found: Findings, limits: SharedThresholds) -> list[Ratio]:
-    """Every ratio that is not to the peer: those of the case itself, and to the other checkout, void where outputs disagree."""
+    """Every ratio that is not to the peer: those of the case itself, and to the other checkout, void where outputs
+    disagree.
+    """
     every = list(found.ratios)
     for each in found.duels:
         if each.gain is not None:
             name, gain = each.case.name, each.gain if each.apart <= getattr(limits, _agreement(each)) else VOID
-            every.append(Ratio(f"{name}_{BEFORE}", f"{name}: time of the other checkout over ours", gain, len(each.seconds[OURS])))
+            every.append(
+                Ratio(
+                    f"{name}_{BEFORE}", f"{name}: time of the other checkout over ours", gain, len(each.seconds[OURS])
+                )
+            )
     return every
 
 
@@ -167,8 +175,14 @@ def figures(outcomes: Sequence[Findings], limits: SharedThresholds, folder: Path
     bars |= {ratio.name: ratio.value for found in outcomes for ratio in ratios(found, limits)}
     if not bars:
         return ()
-    caption = "The other side's time over ours, torch in its best mode: medians over interleaved pairs with 95 % intervals."
-    return (drawing.bars(bars, folder / "ratios.png", caption, x_label="times faster", log=True, thresholds=[("equal", 1.0)]),)
+    caption = (
+        "The other side's time over ours, torch in its best mode: medians over interleaved pairs with 95 % intervals."
+    )
+    return (
+        drawing.bars(
+            bars, folder / "ratios.png", caption, x_label="times faster", log=True, thresholds=[("equal", 1.0)]
+        ),
+    )
 
 
 def spread(seconds: Sequence[float]) -> tuple[float, float, float]:
@@ -190,12 +204,18 @@ def _agreement(each: Duel) -> str:
 
 def _utilisation(each: Duel) -> Number | None:
     peak = peak_of(each.device)
-    return duel.ratio([each.flops / peak] * len(each.seconds[OURS]), each.seconds[OURS]) if peak and each.flops > 0 else None
+    return (
+        duel.ratio([each.flops / peak] * len(each.seconds[OURS]), each.seconds[OURS])
+        if peak and each.flops > 0
+        else None
+    )
 
 
 def _times(each: Duel) -> tuple[Cell, ...]:
     case, mode = each.case, each.mode
-    ours, theirs = ("{:.4g} ({:.4g}–{:.4g})".format(*spread(each.seconds[name])) if name else None for name in (OURS, mode))
+    ours, theirs = (
+        "{:.4g} ({:.4g}–{:.4g})".format(*spread(each.seconds[name])) if name else None for name in (OURS, mode)
+    )
     apart, busy = (None, None) if mode is None else (f"{each.difference:.1e}", round(each.busy, 2))
     return case.name, ours, theirs, mode, each.ratio, case.threshold, apart, busy
 

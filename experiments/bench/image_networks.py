@@ -1,8 +1,9 @@
 """A U-Net and a DiT: sampling by DDIM, a sweep over guidance and steps, and a training step, ours beside diffusers.
 
-"sample" is a loop of DDIM on the linear 1000-step table (leading spacing, noise prediction) from a given x_T, and "sweep" one for each of
-`scales` × `step_counts`, which pays for every compilation. "train" is an optimizer step of AdamW on fresh noise and levels; what is
-compared is the loss and the gradient on given ones. Neither side imports what the other needs.
+"sample" is a loop of DDIM on the linear 1000-step table (leading spacing, noise prediction) from a given x_T, and
+"sweep" one for each of `scales` × `step_counts`, which pays for every compilation. "train" is an optimizer step of
+AdamW on fresh noise and levels; what is compared is the loss and the gradient on given ones. Neither side imports what
+the other needs.
 """
 
 import functools
@@ -51,7 +52,13 @@ def inputs(workload: Workload, _: Any = None) -> dict[str, np.ndarray]:
     if workload.kind != "train":
         return {"start": normal(rng, *images), **labels}
     t = rng.integers(0, 1000, workload.batch).astype(np.float32)
-    return {"clean": np.tanh(normal(rng, *images)), "x": normal(rng, *images), "target": normal(rng, *images), "t": t, **labels}
+    return {
+        "clean": np.tanh(normal(rng, *images)),
+        "x": normal(rng, *images),
+        "target": normal(rng, *images),
+        "t": t,
+        **labels,
+    }
 
 
 def build(workload: Workload) -> Any:
@@ -70,20 +77,28 @@ def init(workload: Workload, key: Any) -> Any:
 
 
 def flops(workload: Workload) -> float:
-    """Of the network's work by XLA's cost analysis before it optimises: forward, and for training backward as well, without the optimizer.
+    """Of the network's work by XLA's cost analysis before it optimises: forward, and for training backward as well,
+    without the optimizer.
 
-    A training step is counted with the plain convolution, and attention at once, whatever runs: XLA counts the body of a loop once.
+    A training step is counted with the plain convolution, and attention at once, whatever runs: XLA counts the body of
+    a loop once.
     """
     network = build(workload).clone(attention_implementation="heads_first")
     network = network.clone(convolution="direct") if isinstance(network, networks.UNet) else network
-    x, t, label = jnp.zeros((workload.batch, *workload.shape)), jnp.zeros(workload.batch), jnp.zeros(workload.batch, jnp.int32)
+    x, t, label = (
+        jnp.zeros((workload.batch, *workload.shape)),
+        jnp.zeros(workload.batch),
+        jnp.zeros(workload.batch, jnp.int32),
+    )
     error = _error(workload, network, {"x": x, "t": t, "target": 0.0, "label": label})
     function: Any = jax.value_and_grad(error) if workload.kind == "train" else error
     return workload.calls * program_costs.flops(jax.jit(function).lower(weights.shapes(workload)))
 
 
 def ours(workload: Workload, given: dict[str, Any], place: str) -> Way:
-    """DDIM from given["start"], or a step on given["clean"]. What it answers is the pictures, or the loss and the gradient."""
+    """DDIM from given["start"], or a step on given["clean"]. What it answers is the pictures, or the loss and the
+    gradient.
+    """
     network, params = build(workload), weights.read(workload, place)
     if jax.device_count() > 1:
         mesh = sharding.mesh()
@@ -102,7 +117,9 @@ def _sampled(workload: Workload, network: Any, params: Any, given: dict[str, Any
                 denoise, denoise.with_condition(gendiff.NO_LABEL), scale, batched=workload.passes == "batched"
             )
         index, shape = jnp.arange(workload.batch), workload.shape
-        return sampling.sample(jax.random.key(0), denoise, samplers.ddim(), levels, shape, index, num_steps=num_steps, start=start)
+        return sampling.sample(
+            jax.random.key(0), denoise, samplers.ddim(), levels, shape, index, num_steps=num_steps, start=start
+        )
 
     process, fixed = schedules.linear(1000), (params, given["start"], given.get("label"))
     if workload.kind == "sample":
@@ -155,7 +172,10 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> 
     """The same by diffusers in the mode "eager", "channels_last" or "compiled"."""
     module = opened(workload, place)
     if workload.kind == "train":
-        return Way(_trained_by_torch(workload, module, given, mode), lambda _: _gradient_by_torch(opened(workload, place), given))
+        return Way(
+            _trained_by_torch(workload, module, given, mode),
+            lambda _: _gradient_by_torch(opened(workload, place), given),
+        )
     start, predict = to_torch(given["start"], mode), predictor(module.eval(), mode)
 
     def sample() -> Any:
@@ -164,7 +184,9 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> 
             torch.compiler.reset()
             predict = predictor(module, mode)
         with torch.inference_mode(), precision(workload, start):
-            drawn = [_ddim(workload, predict, start, given.get("label"), scale, steps) for scale, steps in workload.loops]
+            drawn = [
+                _ddim(workload, predict, start, given.get("label"), scale, steps) for scale, steps in workload.loops
+            ]
         return torch.stack(drawn) if workload.kind == "sweep" else drawn[0]
 
     return Way(sample, lambda drawn: {"output": drawn.movedim(-3, -1)})
@@ -202,7 +224,9 @@ def _trained_by_torch(workload: Workload, module: Any, given: dict[str, Any], mo
             alpha, sigma, target = kept[t].sqrt(), (1 - kept[t]).sqrt(), noise
         x, seen = alpha[:, None, None, None] * clean + sigma[:, None, None, None] * noise, label
         if label is not None and workload.architecture.kind == "UNet2DModel":  # the DiT drops labels by itself
-            seen = torch.where(torch.rand(len(clean), device=clean.device) < 0.1, workload.architecture.num_classes, label)
+            seen = torch.where(
+                torch.rand(len(clean), device=clean.device) < 0.1, workload.architecture.num_classes, label
+            )
         with precision(workload, clean):
             return functional.mse_loss(predict(x, t, seen).float(), target)
 
@@ -219,7 +243,8 @@ def _trained_by_torch(workload: Workload, module: Any, given: dict[str, Any], mo
 
 
 def _gradient_by_torch(module: Any, given: dict[str, Any]) -> dict[str, Any]:
-    output = predictor(module.eval(), "eager")(to_torch(given["x"]), given["t"], given.get("label"))  # no label is dropped
+    # no label is dropped
+    output = predictor(module.eval(), "eager")(to_torch(given["x"]), given["t"], given.get("label"))
     loss = functional.mse_loss(output, to_torch(given["target"]))
     loss.backward()
     every = module.named_parameters(remove_duplicate=False)
@@ -232,7 +257,8 @@ def opened(workload: Workload, place: str) -> Any:
     if kind == "CLIPTextModel":
         return transformers.CLIPTextModel.from_pretrained(place)
     module = getattr(diffusers, kind).from_pretrained(place, low_cpu_mem_usage=False)
-    # diffusers has an embedder per block, where the paper has one for all; sharing it is less work for the peer, never more
+    # diffusers has an embedder per block, where the paper has one for all; sharing it is less work for the peer, never
+    # more
     for each in getattr(module, "transformer_blocks", ()):
         each.norm1.emb = module.transformer_blocks[0].norm1.emb
     return module.to(os.environ.get("BENCH_DEVICE", "cpu"))
@@ -281,14 +307,23 @@ UNET, DIT = Workload("sample", "unet32", batch=16, steps=2), Workload("sample", 
 UNET_STEP, DIT_STEP = Workload("train", "unet32", batch=16), Workload("train", "dit_s2", batch=8)
 BY_DIGITS = Workload("sample", "digits", batch=16, steps=50)
 FLOW, FLOW_128 = (Workload("train", "digits", batch=batch, objective="flow") for batch in (16, 128))
-SWEEP = Workload("sweep", "digits", batch=64, scales=(0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0), step_counts=(4, 6, 8, 12))
+SWEEP = Workload(
+    "sweep", "digits", batch=64, scales=(0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0), step_counts=(4, 6, 8, 12)
+)
 SAMPLING = {"AMD": "unet_sampling_amd", "Intel": "unet_sampling_intel"}
 TRAINING = {"AMD": "unet_training_amd", "Intel": "training_intel"}
 DIT_TRAINING = TRAINING | {"AMD": "dit_training_amd"}
 GPU: dict[str, Any] = {"threshold": "gpu", "memory": True, "device": "gpu"}
 SLOW: dict[str, Any] = {"threshold": "bfloat16", "absent": halves_are_slow}
 CASES = (
-    Case("unet32_sample", "U-Net 32×32 of 6.5 M parameters, batch 16, DDIM", UNET, "sampling", memory=True, by_vendor=SAMPLING),
+    Case(
+        "unet32_sample",
+        "U-Net 32×32 of 6.5 M parameters, batch 16, DDIM",
+        UNET,
+        "sampling",
+        memory=True,
+        by_vendor=SAMPLING,
+    ),
     Case("unet32_train", "the same, training step", UNET_STEP, "training", memory=True, by_vendor=TRAINING),
     Case("dit_sample", "DiT-S/2, 256 tokens, batch 8, DDIM", DIT, "sampling", "matmul_share", memory=True),
     Case("dit_train", "the same, training step", DIT_STEP, "training", memory=True, by_vendor=DIT_TRAINING),
@@ -302,5 +337,11 @@ CASES = (
     Case("gpu_unet_sample", "U-Net 32×32, batch 128, DDIM, bfloat16", half("sample", "unet32", 128, 50), **GPU),
     Case("gpu_unet_train", "the same, training step at batch 256", half("train", "unet32", 256), **GPU),
     Case("gpu_dit_sample", "DiT-XL/2, batch 32, DDIM, bfloat16", half("sample", "dit_xl2", 32, 20), **GPU),
-    Case("gpu_dit_train", "DiT-XL/2, training step at batch 64, bfloat16", half("train", "dit_xl2", 64), share="utilisation", **GPU),
+    Case(
+        "gpu_dit_train",
+        "DiT-XL/2, training step at batch 64, bfloat16",
+        half("train", "dit_xl2", 64),
+        share="utilisation",
+        **GPU,
+    ),
 )

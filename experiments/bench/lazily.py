@@ -1,4 +1,5 @@
-"""Modules that are imported when they are used first, so that each side imports what it needs, and nothing of the other side.
+"""Modules that are imported when they are used first, so that each side imports what it needs, and nothing of the other
+side.
 
 `from experiments.bench.lazily import jnp, samplers, torch` names them at the head of a file.
 """
@@ -8,7 +9,8 @@ import sys
 from typing import Any
 
 CHAPTERS = {
-    "diffusion": "denoiser grids guidance objectives parameterization samplers sampling schedules types video weighting",
+    "diffusion": "denoiser grids guidance objectives parameterization samplers sampling schedules types video "
+    "weighting",
     "networks.blocks": "residual_block",
     "networks.layers": "attention convolution",
     "language": "drafts processors scoring speculative",
@@ -49,7 +51,9 @@ class Lazily:
         self.module = module
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(sys.modules[self.module] if self.module in sys.modules else pkgutil.resolve_name(self.module), name)
+        return getattr(
+            sys.modules[self.module] if self.module in sys.modules else pkgutil.resolve_name(self.module), name
+        )
 
 
 def __getattr__(name: str) -> Any:

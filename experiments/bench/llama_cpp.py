@@ -1,7 +1,8 @@
-"""SmolLM2 beside llama.cpp, through the plain bindings of llama-cpp-python: the same works with small weights, and whole replies.
+"""SmolLM2 beside llama.cpp, through the plain bindings of llama-cpp-python: the same works with small weights, and
+whole replies.
 
-llama.cpp reads GGUF files alone, and computes with their weights as they are packed, in 4 bits. Both sides round weights in their way, so
-that nothing is compared but times per token: replies may differ.
+llama.cpp reads GGUF files alone, and computes with their weights as they are packed, in 4 bits. Both sides round
+weights in their way, so that nothing is compared but times per token: replies may differ.
 """
 
 import contextlib
@@ -33,7 +34,11 @@ class LlamaSide(Side):
         try:
             import llama_cpp  # noqa: F401
         except (ImportError, OSError, RuntimeError) as error:
-            return f"{error}: llama.cpp needs the package llama-cpp-python in the peers' environment, which pip builds with gcc and cmake"
+            return (
+                f"{error}: llama.cpp needs the package llama-cpp-python in the peers' environment, which pip "
+                "builds "
+                "with gcc and cmake"
+            )
         return ""
 
     def _way(self, workload: Workload, given: dict[str, Any], weights: str, **_: Any) -> Way:
@@ -59,7 +64,9 @@ class LlamaSide(Side):
         batch, stop = llama_cpp.llama_batch_init(options.n_batch, 0, 1), given.get("stop", ())
 
         def following(ids: np.ndarray, start: int) -> np.ndarray:
-            """The likeliest token (b,) behind ids (b, s), which begin at position `start`; several texts are sequences of one context."""
+            """The likeliest token (b,) behind ids (b, s), which begin at position `start`; several texts are sequences
+            of one context.
+            """
             last = ids.shape[1] - 1
             batch.n_tokens = ids.size
             for number, (text, place) in enumerate(np.ndindex(ids.shape)):
@@ -73,7 +80,9 @@ class LlamaSide(Side):
             return np.stack(logits).argmax(-1).astype(np.int32)
 
         def write() -> np.ndarray:
-            """Goes on greedily by `steps` tokens, fewer where a text that is alone has had a stop token. The ids give the first."""
+            """Goes on greedily by `steps` tokens, fewer where a text that is alone has had a stop token. The ids give
+            the first.
+            """
             llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(context), False)
             tokens = [following(given["ids"], 0)]
             for step in range(1, workload.steps):
@@ -89,7 +98,8 @@ class LlamaSide(Side):
 class Packed:
     """What is timed: in words, as works of ours in the form of weights that is its fastest, and the threshold.
 
-    task: of `writing_tasks`, whose messages the replies answer, one work each, whose times count together; none where ids are random.
+    task: of `writing_tasks`, whose messages the replies answer, one work each, whose times count together; none where
+        ids are random.
     """
 
     words: str
@@ -103,7 +113,9 @@ LOOKUP = dataclasses.replace(REPLY, kind="lookup")
 PACKED = {
     "prefill": Packed("512 tokens read", smollm2.in_bfloat16(smollm2.PREFILL), "llama_prefill"),
     "decode": Packed("32 tokens of one text", dataclasses.replace(smollm2.DECODE, dtype="int8"), "llama_decode"),
-    "decode_8": Packed("32 tokens of each of 8 texts", dataclasses.replace(smollm2.DECODE_8, dtype="int8"), "llama_decode_8"),
+    "decode_8": Packed(
+        "32 tokens of each of 8 texts", dataclasses.replace(smollm2.DECODE_8, dtype="int8"), "llama_decode_8"
+    ),
 }
 REPLIES = {
     "rewriting": Packed("a text corrected, with prompt lookup", LOOKUP, "llama_lookup", "editing"),
@@ -123,7 +135,8 @@ def measure(works: Mapping[str, Packed], case: Case, setting: Any) -> Any:
     place, pairs = setting.place(case.name), setting.pairs(case)
     folder = weights.folder(setting.fitted(case.workload), setting.folder)
     requests = {
-        name: [duel.request(*part, place, f"{name}_{n}", folder) for n, part in enumerate(_parts(works[name], setting))] for name in works
+        name: [duel.request(*part, place, f"{name}_{n}", folder) for n, part in enumerate(_parts(works[name], setting))]
+        for name in works
     }
 
     def ready(side: str, name: str) -> int:
@@ -131,11 +144,15 @@ def measure(works: Mapping[str, Packed], case: Case, setting: Any) -> Any:
         count = 0
         for number, part in enumerate(requests[name]):
             own, told = f"{name}_{number}", part["workload"]
-            sides[side].ask("prepare", name=own, **part | ({"weights": str(smollm2_file.path())} if side == LLAMA else {}))
+            sides[side].ask(
+                "prepare", name=own, **part | ({"weights": str(smollm2_file.path())} if side == LLAMA else {})
+            )
             file = place / f"{side}_{own}.npz"
             sides[side].ask("output", name=own, to=str(file))
             with np.load(file) as stored:
-                count += told["batch"] * told["tokens"] if told["kind"] == "prefill" else int((stored["tokens"] >= 0).sum())
+                count += (
+                    told["batch"] * told["tokens"] if told["kind"] == "prefill" else int((stored["tokens"] >= 0).sum())
+                )
         return count
 
     def run(side: str, name: str) -> float:
@@ -149,7 +166,12 @@ def measure(works: Mapping[str, Packed], case: Case, setting: Any) -> Any:
         calls = {name: {side: functools.partial(run, side, name) for side in sides} for name in works}
         seconds = {name: interleaving.interleave(of_sides, pairs) for name, of_sides in calls.items()}
     rows = tuple(
-        (work.words, side.replace("_", "."), work.workload.dtype if side == OURS else "Q4_1, as shipped", *spread(spent))
+        (
+            work.words,
+            side.replace("_", "."),
+            work.workload.dtype if side == OURS else "Q4_1, as shipped",
+            *spread(spent),
+        )
         + (tokens[name][side], tokens[name][side] / spread(spent)[0])
         for name, work in works.items()
         for side, spent in seconds[name].items()
@@ -158,7 +180,10 @@ def measure(works: Mapping[str, Packed], case: Case, setting: Any) -> Any:
     table = Table("Language models with packed weights", columns, rows)
     if why:
         return Findings(tables=(table,), skipped={f"{case.name}: llama.cpp": why})
-    each = {name: [[spent / tokens[name][side] for spent in seconds[name][side]] for side in (LLAMA, OURS)] for name in works}
+    each = {
+        name: [[spent / tokens[name][side] for spent in seconds[name][side]] for side in (LLAMA, OURS)]
+        for name in works
+    }
     words = "time per token of llama.cpp with 4 bits over ours in"
     ratios = (
         Ratio(
@@ -182,13 +207,20 @@ def _parts(work: Packed, setting: Any) -> Iterator[tuple[Workload, dict[str, np.
     chat = chat_models.opened()
     for message in writing_tasks.TASKS[work.task]:
         ids = chat_models.question(chat, message)
-        yield dataclasses.replace(work.workload, tokens=len(ids)), {"ids": ids[None], "stop": np.array([chat.tokenizer.end], np.int32)}
+        yield (
+            dataclasses.replace(work.workload, tokens=len(ids)),
+            {"ids": ids[None], "stop": np.array([chat.tokenizer.end], np.int32)},
+        )
 
 
 def _absent(setting: Any) -> str:
     """Why llama.cpp takes no part."""
     if setting.peer is None or setting.config.tiny:
-        return "it needs --peers" if setting.peer is None else "it reads the real file alone, and takes no part in a smoke run"
+        return (
+            "it needs --peers"
+            if setting.peer is None
+            else "it reads the real file alone, and takes no part in a smoke run"
+        )
     with setting.start(LLAMA) as side:
         return side.ask("missing")
 

@@ -1,8 +1,9 @@
 """An update by PPO of a language model over bytes and its critic, by rollouts that are given, ours beside torch.
 
-A reward model scores the answers, a reference says how likely it holds them, a critic expects rewards; then policy and critic learn by
-AdamW. The peer computes logits for answers alone, and advantages as a product with a triangle of decays. TRL is no peer here: its trainer
-of PPO draws its own rollouts, and its critic learns from one place behind each answer, so that no update of it can be held equal.
+A reward model scores the answers, a reference says how likely it holds them, a critic expects rewards; then policy and
+critic learn by AdamW. The peer computes logits for answers alone, and advantages as a product with a triangle of
+decays. TRL is no peer here: its trainer of PPO draws its own rollouts, and its critic learns from one place behind each
+answer, so that no update of it can be held equal.
 """
 
 import functools
@@ -13,16 +14,37 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.bench import byte_lm, smollm2, training_steps, weights
-from experiments.bench.lazily import advantage_rules, cost, devices, functional, jax, jnp, networks, policy_step, rollouts, scoring, torch
+from experiments.bench.lazily import (
+    advantage_rules,
+    cost,
+    devices,
+    functional,
+    jax,
+    jnp,
+    networks,
+    policy_step,
+    rollouts,
+    scoring,
+    torch,
+)
 from experiments.bench.workloads import Case, Way, Workload
 
 build, init = smollm2.build, smollm2.init
 SEED, ORDERED = 0, 2
 """Of the key of the updates; how many have their orders written down: as many as there are before the comparison."""
-PPO: dict[str, Any] = {"epochs": 2, "minibatches": 2, "clip": 0.2, "value_clip": 0.2, "value_weight": 0.5, "gradient_clip": 1.0}
+PPO: dict[str, Any] = {
+    "epochs": 2,
+    "minibatches": 2,
+    "clip": 0.2,
+    "value_clip": 0.2,
+    "value_weight": 0.5,
+    "gradient_clip": 1.0,
+}
 GAMMA, LAMBDA, BETA = 1.0, 0.95, 0.05
 RATE, EPSILON = 3e-5, 1e-5
-"""Of AdamW, as usual in PPO, where steps are small: with 1e-8 the rounding of a gradient near 0 would move its weight as far as any."""
+"""Of AdamW, as usual in PPO, where steps are small: with 1e-8 the rounding of a gradient near 0 would move its weight
+as far as any.
+"""
 REFERENCE = 0.9
 """What the policy's weights are multiplied by for the reference, so that the two differ."""
 
@@ -30,18 +52,30 @@ REFERENCE = 0.9
 def inputs(workload: Workload, place: Any) -> dict[str, np.ndarray]:
     """Prompts "ids", and what is the same for both sides.
 
-    "tokens" (b, n) are answers of different lengths, behind which -1 stands, with "log_probs" (b, n) in the policy that drew them. "critic"
-    and "reward" (w,) are kernels that make numbers of the network's last vectors. "orders" are those of `orders`.
+    "tokens" (b, n) are answers of different lengths, behind which -1 stands, with "log_probs" (b, n) in the policy that
+    drew them. "critic" and "reward" (w,) are kernels that make numbers of the network's last vectors. "orders" are
+    those of `orders`.
     """
     given, rng, network = byte_lm.inputs(workload), np.random.default_rng(1), build(workload)
-    given |= {name: (rng.normal(size=network.width) / np.sqrt(network.width)).astype(np.float32) for name in ("critic", "reward")}
+    given |= {
+        name: (rng.normal(size=network.width) / np.sqrt(network.width)).astype(np.float32)
+        for name in ("critic", "reward")
+    }
     lengths = rng.integers(max(1, workload.steps // 2), workload.steps + 1, workload.batch).astype(np.int32)
-    done = jax.jit(functools.partial(byte_lm.roll, workload, network))(weights.read(workload, place), given["ids"], lengths)
-    return given | {"tokens": np.asarray(done.actions), "log_probs": np.asarray(done.log_probs), "orders": orders(workload)}
+    done = jax.jit(functools.partial(byte_lm.roll, workload, network))(
+        weights.read(workload, place), given["ids"], lengths
+    )
+    return given | {
+        "tokens": np.asarray(done.actions),
+        "log_probs": np.asarray(done.log_probs),
+        "orders": orders(workload),
+    }
 
 
 def orders(workload: Workload) -> np.ndarray:
-    """(updates, epochs · minibatches, samples): the samples of each gradient step of the first updates, by the rule of `policy_step`."""
+    """(updates, epochs · minibatches, samples): the samples of each gradient step of the first updates, by the rule of
+    `policy_step`.
+    """
     key, samples = jax.random.fold_in(jax.random.key(SEED), 1), jnp.arange(workload.batch)
 
     def drawn(number: Any) -> Any:
@@ -52,9 +86,11 @@ def orders(workload: Workload) -> np.ndarray:
 
 
 def flops(workload: Workload) -> float:
-    """Of an update by formula, with all places of its answers: what padding costs is counted, what `mismatch` costs is not.
+    """Of an update by formula, with all places of its answers: what padding costs is counted, what `mismatch` costs is
+    not.
 
-    Reference and reward model read each text once; policy and critic read it in each epoch and go back, and the critic once more before.
+    Reference and reward model read each text once; policy and critic read it in each epoch and go back, and the critic
+    once more before.
     """
     size, read = smollm2.size_of(workload), workload.tokens + workload.steps - 1
     table = size.vocabulary * size.width
@@ -133,7 +169,8 @@ class Networks(NamedTuple):
 def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> Way:
     """The same update by torch; the answer is its loss, mean score and mean KL."""
     tokens = given["tokens"].long()
-    text = torch.cat([given["ids"].long(), tokens.clamp(min=0)], 1)  # token 0 stands in the place of none; behind an answer no one sees it
+    # token 0 stands in the place of none; behind an answer no one sees it
+    text = torch.cat([given["ids"].long(), tokens.clamp(min=0)], 1)
     answers = text, (tokens >= 0).float(), given["log_probs"]
     policy, reference, *judges = (byte_lm.Trunk(workload, weights.tensors(place, text.device)) for _ in range(4))
     critic, reward = (
@@ -162,7 +199,11 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> 
     def answer(measured: Any) -> dict[str, Any]:
         with torch.inference_mode():
             before = text[:1, :-1]
-            return {"output": torch.cat([policy.logits(before).flatten(), valued(critic, before, before.shape[1])[0], measured])}
+            return {
+                "output": torch.cat(
+                    [policy.logits(before).flatten(), valued(critic, before, before.shape[1])[0], measured]
+                )
+            }
 
     return Way(run, answer)
 

@@ -1,7 +1,8 @@
 """Races to equal quality: the least seconds to samples whose Fréchet distance is that of DDIM in 50 steps, or near it.
 
-Both sides draw with the same trained weights from the same noise. Each tries every method that it offers, with more and more evaluations,
-until the distance is near enough. The method with the fewest evaluations, of equals the nearest, is judged again on other noise, and timed.
+Both sides draw with the same trained weights from the same noise. Each tries every method that it offers, with more and
+more evaluations, until the distance is near enough. The method with the fewest evaluations, of equals the nearest, is
+judged again on other noise, and timed.
 """
 
 import functools
@@ -43,7 +44,9 @@ SIDES = {OURS: (OURS, tuple(draws.FIXED)), "diffusers": ("torch", tuple(SCHEDULE
 
 
 class Choice(NamedTuple):
-    """A method in so many steps. excess: its Fréchet distance over that of the reference, less 1, on the noise it was chosen by."""
+    """A method in so many steps. excess: its Fréchet distance over that of the reference, less 1, on the noise it was
+    chosen by.
+    """
 
     method: str
     steps: int
@@ -68,17 +71,23 @@ def measure(make: "Make", case: Case, setting: Setting) -> Findings:
     tried, most = (STEPS[:2], 4) if tiny else (STEPS, workload.steps)
 
     def told(count: int, number: int) -> dict[str, Any]:
-        return duel.request(workload, noise(workload, count, number), place, f"noise_{number}", course.weights) | dict(course.options)
+        return duel.request(workload, noise(workload, count, number), place, f"noise_{number}", course.weights) | dict(
+            course.options
+        )
 
     def ready(side: SideProcess, name: str, noise: dict[str, Any], method: str, steps: int, **mode: str) -> None:
-        side.ask("prepare", name=name, method=method, **noise | mode | {"workload": noise["workload"] | {"steps": steps}})
+        side.ask(
+            "prepare", name=name, method=method, **noise | mode | {"workload": noise["workload"] | {"steps": steps}}
+        )
 
     chosen_by, judged_by = (told(count, number) for number in (0, 1))
     rows, limits, best, references = list[tuple[Cell, ...]](), list[Limit](), dict[str, Choice](), list[Path]()
     for name, (kind, methods) in SIDES.items() if setting.peer is not None else [(OURS, SIDES[OURS])]:
         with setting.start(kind) as side:
 
-            def drawn(noise: dict[str, Any], method: str, steps: int, side: SideProcess = side, name: str = name) -> tuple[Path, float]:
+            def drawn(
+                noise: dict[str, Any], method: str, steps: int, side: SideProcess = side, name: str = name
+            ) -> tuple[Path, float]:
                 """(the file of what a side draws, its Fréchet distance)."""
                 file = place / f"{name}_{method}_{steps}_{Path(noise['arrays']).stem}.npz".replace(" ", "_")
                 ready(side, file.stem, noise, method, steps)
@@ -96,16 +105,22 @@ def measure(make: "Make", case: Case, setting: Setting) -> Findings:
             excess = drawn(judged_by, found.method, found.steps)[1] / drawn(judged_by, methods[0], most)[1] - 1
         references.append(file)
         best[name] = found
-        rows += [(name, each.method, each.evaluations, each.excess, excess if each == found else None) for each in fewest]
+        rows += [
+            (name, each.method, each.evaluations, each.excess, excess if each == found else None) for each in fewest
+        ]
         what = f"{name}, {found.method}, {found.evaluations} evaluations: excess of the Fréchet distance on other noise"
         limits.append(Limit(f"{case.name}_{name}", what, excess, "near"))
-    title = f"{case.name}: fewest evaluations with a Fréchet distance within {near:.0%} of DDIM in {most}, and its excess"
+    title = (
+        f"{case.name}: fewest evaluations with a Fréchet distance within {near:.0%} of DDIM in {most}, and its excess"
+    )
     columns = ("side", "method", "evaluations", "excess on the noise it was chosen by", "on other noise")
     table = Table(title, columns, tuple(rows))
     if setting.peer is None:
         return Findings(limits=tuple(limits), tables=(table,))
     apart, few = duel.difference(*references), told(min(course.timed, count), 2)
-    agrees = Limit(f"{case.name}_agrees", f"{case.name}: DDIM in {most} steps of both sides differs by", apart, course.agreement)
+    agrees = Limit(
+        f"{case.name}_agrees", f"{case.name}: DDIM in {most} steps of both sides differs by", apart, course.agreement
+    )
     with setting.start(OURS) as mine, setting.start("torch") as peer:
         ready(mine, OURS, few, best[OURS].method, best[OURS].steps)
         before = dict[str, float]()
@@ -123,9 +138,16 @@ def measure(make: "Make", case: Case, setting: Setting) -> Findings:
 
         calls = {OURS: functools.partial(call, mine, peer, OURS), mode: functools.partial(call, peer, mine, mode)}
         seconds = interleaving.interleave(calls, setting.pairs(case))
-    times: list[tuple[Cell, ...]] = [(OURS, *findings.spread(seconds[OURS])), (f"diffusers, {mode}", *findings.spread(seconds[mode]))]
+    times: list[tuple[Cell, ...]] = [
+        (OURS, *findings.spread(seconds[OURS])),
+        (f"diffusers, {mode}", *findings.spread(seconds[mode])),
+    ]
     times += [(f"diffusers, {name}, before the pairs", spent, None, None) for name, spent in before.items()]
-    spent = Table(f"{case.name}: seconds to {min(course.timed, count):,} samples", ("side", "median", "least", "most"), tuple(times))
+    spent = Table(
+        f"{case.name}: seconds to {min(course.timed, count):,} samples",
+        ("side", "median", "least", "most"),
+        tuple(times),
+    )
     statement, value = (
         f"{case.name}: time of diffusers ({mode}) to samples of equal quality over ours",
         duel.ratio(seconds[mode], seconds[OURS]),
@@ -145,7 +167,8 @@ class Course:
     """What both sides are given, and how near to held-out pictures is what they draw.
 
     weights: the folder of the network. options: of `race_draws.ours` and `theirs`; together: drawn in one call.
-    timed: samples that are timed. distance: of samples, the Fréchet distance. agreement: the threshold of how far those of DDIM may differ.
+    timed: samples that are timed. distance: of samples, the Fréchet distance. agreement: the threshold of how far those
+        of DDIM may differ.
     """
 
     weights: Path
@@ -171,13 +194,22 @@ def digits(workload: Workload, place: Path, tiny: bool) -> Course:
     held_out = frechet.fit(features.pixels(digits_data.load().held_out_images))
     options = {"together": 125, "resolution": draws.RESOLUTION, "norm": draws.norm()}
     return Course(
-        folder, options, workload.batch, lambda drawn: frechet.between(held_out, frechet.fit(equivalence.points_of_digits(drawn)))
+        folder,
+        options,
+        workload.batch,
+        lambda drawn: frechet.between(held_out, frechet.fit(equivalence.points_of_digits(drawn))),
     )
 
 
 def latents(workload: Workload, place: Path, tiny: bool) -> Course:
-    """Drawings of emoji, by a network of latents and their decoder that are trained by the recipes of the experiment `latent`."""
-    of, folder, decoder = Workload("decode", "tiny_vae" if tiny else "latents_vae"), place / "weights", place / "decoder"
+    """Drawings of emoji, by a network of latents and their decoder that are trained by the recipes of the experiment
+    `latent`.
+    """
+    of, folder, decoder = (
+        Workload("decode", "tiny_vae" if tiny else "latents_vae"),
+        place / "weights",
+        place / "decoder",
+    )
     options: dict[str, Any] = {"together": 100, "decoder": str(decoder), "resolution": 0.1, "norm": 32.0}
     config = latent.Config(seeds=(0,), side=32, pictures=24, held_out=24) if tiny else latent.Config(seeds=(0,))
     images, held_out = emoji_pictures.load(config.side, config.pictures, config.held_out)
@@ -195,22 +227,29 @@ def latents(workload: Workload, place: Path, tiny: bool) -> Course:
         options |= measured
     rows = functools.partial(image_features.of_drawn, image_features.function(FeatureOptions()))
     fitted = frechet.fit(rows(held_out))
-    return Course(folder, options, 16, lambda drawn: frechet.between(fitted, frechet.fit(rows(drawn))), "agreement_pictures")
+    return Course(
+        folder, options, 16, lambda drawn: frechet.between(fitted, frechet.fit(rows(drawn))), "agreement_pictures"
+    )
 
 
 def _trained_on_drawings(
     config: latent.Config, images: np.ndarray, folder: RunFolder
 ) -> tuple[Params, dict[str, Any], Params, dict[str, float]]:
-    """(parameters of the autoencoder, its settings, parameters of the network of latents, what of them the grid needs)."""
+    """(parameters of the autoencoder, its settings, parameters of the network of latents, what of them the grid
+    needs).
+    """
     quiet, of = Progress(quiet=True), networks.recipe(config, networks.LATENTS)
     coder, place = networks.autoencoder(config), folder.inside(networks.AUTOENCODER)
     image_coding.train(config.autoencoder, coder, images, place, quiet, seed=0, kl_weight=config.kl_weight)
     unit, params, clean = networks.coder(config, folder, 0, images, quiet)
     every: dict[str, Any] = {"checkpoint_every": of.checkpoint_every, "log_every": of.log_every}
     arguments = networks.training(config, folder, networks.LATENTS, clean)
-    state = training_loop.train(**arguments, seed=0, steps=TRAINED, folder=folder.inside(networks.LATENTS), progress=quiet, **every)
+    state = training_loop.train(
+        **arguments, seed=0, steps=TRAINED, folder=folder.inside(networks.LATENTS), progress=quiet, **every
+    )
     scale, shift = (
-        np.broadcast_to(np.asarray(value, np.float64), config.channels).tolist() for value in (unit.network.scale, unit.network.shift)
+        np.broadcast_to(np.asarray(value, np.float64), config.channels).tolist()
+        for value in (unit.network.scale, unit.network.shift)
     )
     settings = {"latents_mean": shift, "latents_std": [1 / each for each in scale], "scaling_factor": 1.0}
     resolution = math.sqrt(12) * image_coding.spread(unit.network, params, images[: config.together])

@@ -1,4 +1,5 @@
-"""Draws of a race to equal quality: samplers of ours and schedulers of diffusers for a flow, by one trained network from the same noise.
+"""Draws of a race to equal quality: samplers of ours and schedulers of diffusers for a flow, by one trained network
+from the same noise.
 
 The network may be one of latents, whose pictures count: then `decoder` is the folder of what decodes them.
 """
@@ -35,26 +36,47 @@ LONGEST = 50
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "FlowMatchEuler": ("FlowMatchEulerDiscreteScheduler", {}),
     "FlowMatchHeun": ("FlowMatchHeunDiscreteScheduler", {}),
-    "DPMSolverMultistep": ("DPMSolverMultistepScheduler", {"prediction_type": "flow_prediction", "use_flow_sigmas": True}),
+    "DPMSolverMultistep": (
+        "DPMSolverMultistepScheduler",
+        {"prediction_type": "flow_prediction", "use_flow_sigmas": True},
+    ),
     "UniPCMultistep": ("UniPCMultistepScheduler", {"prediction_type": "flow_prediction", "use_flow_sigmas": True}),
 }
-SCHEDULERS["UniPCMultistep, Karras' levels"] = "UniPCMultistepScheduler", SCHEDULERS["UniPCMultistep"][1] | {"use_karras_sigmas": True}
-"""Methods of diffusers: a class, and what it is told; the first, Euler on the levels 1, …, 1 / steps, is DDIM on the grid `trailing`.
+SCHEDULERS["UniPCMultistep, Karras' levels"] = (
+    "UniPCMultistepScheduler",
+    SCHEDULERS["UniPCMultistep"][1] | {"use_karras_sigmas": True},
+)
+"""Methods of diffusers: a class, and what it is told; the first, Euler on the levels 1, …, 1 / steps, is DDIM on the
+grid `trailing`.
 
-Where it spaces levels exponentially, and in DPMSolverMultistep also as Karras does, diffusers 0.42 takes σ / α for the σ of a flow: NaN.
+Where it spaces levels exponentially, and in DPMSolverMultistep also as Karras does, diffusers 0.42 takes σ / α for the
+σ of a flow: NaN.
 """
 init = image_networks.init
 
 
 def ours(
-    workload: Workload, given: dict[str, Any], place: str, together: int, method: str, resolution: float, norm: float, decoder: str = ""
+    workload: Workload,
+    given: dict[str, Any],
+    place: str,
+    together: int,
+    method: str,
+    resolution: float,
+    norm: float,
+    decoder: str = "",
 ) -> Way:
-    """The samples of the noise and labels by a method of the experiment few-step, compiled once for every number of steps.
+    """The samples of the noise and labels by a method of the experiment few-step, compiled once for every number of
+    steps.
 
-    together: samples of one call. resolution, norm: of `grids.resolved`, the grid of all methods but DDIM, whose grid is `grids.trailing`.
+    together: samples of one call. resolution, norm: of `grids.resolved`, the grid of all methods but DDIM, whose grid
+        is `grids.trailing`.
     """
     steps, flow = workload.steps, schedules.flow()
-    grid = grids.trailing(flow, steps) if method == draws.DDIM else grids.resolved(flow, steps, resolution=resolution, norm=norm)
+    grid = (
+        grids.trailing(flow, steps)
+        if method == draws.DDIM
+        else grids.resolved(flow, steps, resolution=resolution, norm=norm)
+    )
     levels = grids.padded(grid, max(steps, LONGEST))
     rows = [slice(first, first + together) for first in range(0, len(given["label"]), together)]
     parts = [(levels.sigma[0] * given["noise"][part], given["label"][part]) for part in rows]
@@ -90,7 +112,14 @@ def open_decoder(place: str) -> tuple[Any, Any]:
 
 
 def theirs(
-    workload: Workload, given: dict[str, Any], place: str, mode: str, together: int, method: str, decoder: str = "", **_levels: float
+    workload: Workload,
+    given: dict[str, Any],
+    place: str,
+    mode: str,
+    together: int,
+    method: str,
+    decoder: str = "",
+    **_levels: float,
 ) -> Way:
     """The same by a scheduler of diffusers, on the levels that it chooses."""
     predict, decode = _modules(workload.network, place, decoder, mode)

@@ -15,7 +15,9 @@ _TINY: dict[str, Any] = {"model": "shapes", "clients": 4, "seconds": 3, "rounds"
 
 
 def measure(case: Case, setting: Setting) -> Findings:
-    """Two servers of a committed network in turn: one with as many slots as the batch of the workload, and one that has a single slot."""
+    """Two servers of a committed network in turn: one with as many slots as the batch of the workload, and one that has
+    a single slot.
+    """
     if load.absent():
         return Findings(skipped={case.name: load.absent()})
     size, rounds = setting.fitted(case.workload).batch, setting.pairs(case)
@@ -26,7 +28,9 @@ def measure(case: Case, setting: Setting) -> Findings:
         return Findings(failed={case.name: "a server has drawn nothing"})
     many, one = ([1 / each.rate for each in found[slots]] for slots in (size, 1))
     words = f"{case.name}: pictures per second, up to {size} at a time over one at a time"
-    title = f"{case.name}: the server of the network {options.model!r}, {options.clients} requests on their way at a time"
+    title = (
+        f"{case.name}: the server of the network {options.model!r}, {options.clients} requests on their way at a time"
+    )
     return Findings(
         ratios=(Ratio(case.name, words, duel.ratio(one, many), len(many)),),
         limits=(Limit(f"{case.name}_lost", f"{case.name}: requests that got no picture", lost, "lost"),),

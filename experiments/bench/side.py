@@ -2,9 +2,9 @@
 
 python -m experiments.bench.side ours|torch|llama_cpp    (started by SideProcess)
 
-A request is a line {"op": NAME, …arguments}; an answer is a line {"ok": …} or {"error": TEXT}. Arrays lie in .npz files that the lines
-name. Between requests a process is blocked in a read. A later bench also talks to `ours` of earlier checkouts, so what exists stays.
-Ours imports no torch, and theirs no JAX.
+A request is a line {"op": NAME, …arguments}; an answer is a line {"ok": …} or {"error": TEXT}. Arrays lie in .npz files
+that the lines name. Between requests a process is blocked in a read. A later bench also talks to `ours` of earlier
+checkouts, so what exists stays. Ours imports no torch, and theirs no JAX.
 """
 
 import contextlib
@@ -38,7 +38,9 @@ class Side:
     def __init__(self) -> None:
         self.ways: dict[str, Way] = {}
 
-    def prepare(self, workload: dict[str, Any], arrays: str, weights: str, name: str, to: str = "", **options: Any) -> dict[str, float]:
+    def prepare(
+        self, workload: dict[str, Any], arrays: str, weights: str, name: str, to: str = "", **options: Any
+    ) -> dict[str, float]:
         """Makes a work ready by doing it once: seconds, compilation included, and peak memory until then.
 
         to: where what it answers is written, as `output` does. options: of `ours` or `theirs` of the workload's family.
@@ -137,7 +139,9 @@ class TorchSide(Side):
         device = torch.cuda.get_device_name() if self.device == "cuda" else "cpu"
         return {"python": sys.version.split()[0], **packages, "threads": torch.get_num_threads(), "device": device}
 
-    def _way(self, workload: workloads.Workload, given: dict[str, Any], weights: str, mode: str = "eager", **options: Any) -> Way:
+    def _way(
+        self, workload: workloads.Workload, given: dict[str, Any], weights: str, mode: str = "eager", **options: Any
+    ) -> Way:
         torch.manual_seed(0)
         return workload.family.theirs(workload, given, weights, mode, **options)
 
@@ -161,12 +165,17 @@ class TorchSide(Side):
 class SideProcess:
     """One process in which a `Side` serves. Use it as a context, at whose end it ends.
 
-    command: a module of the checkout `project`, and its arguments. python: its interpreter. variables: added to its environment;
+    command: a module of the checkout `project`, and its arguments. python: its interpreter. variables: added to its
+        environment;
     BENCH_THREADS counts its cores.
     """
 
     def __init__(
-        self, command: Sequence[str], project: Path, python: str | Path = sys.executable, variables: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        project: Path,
+        python: str | Path = sys.executable,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self.name = command[-1].rpartition(".")[2]
         self._errors = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")
@@ -195,7 +204,9 @@ class SideProcess:
         self._errors.close()
 
     def ask(self, op: str, *, limit: float = 600.0, **arguments: Any) -> Any:
-        """The answer to one request. Raises SideError for an operation that failed, a process that ended, or no answer in `limit` s."""
+        """The answer to one request. Raises SideError for an operation that failed, a process that ended, or no answer
+        in `limit` s.
+        """
         process = self._process
         assert process.stdin is not None and process.stdout is not None
         timer = threading.Timer(limit, process.kill)

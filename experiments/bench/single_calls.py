@@ -1,7 +1,9 @@
-"""One call of a network or an operation: halves of an autoencoder, a text encoder, a residual block, attention, products, a watermark.
+"""One call of a network or an operation: halves of an autoencoder, a text encoder, a residual block, attention,
+products, a watermark.
 
-"encode" and "decode" take pictures to their most likely latents, normalised, and back; "text" encodes ids as vectors of tokens. "watermark"
-marks the logits of the next token of each text by a green list of a quarter of the `size` tokens; `tokens` stand before it.
+"encode" and "decode" take pictures to their most likely latents, normalised, and back; "text" encodes ids as vectors of
+tokens. "watermark" marks the logits of the next token of each text by a green list of a quarter of the `size` tokens;
+`tokens` stand before it.
 """
 
 import functools
@@ -46,7 +48,10 @@ def inputs(workload: Workload, _: Any = None) -> dict[str, np.ndarray]:
             side = workload.shape[0] // 2 ** (len(workload.settings["block_out_channels"]) - 1)
             return {"x": normal(rng, batch, side, side, workload.settings["latent_channels"])}
         case "block":
-            return {"x": normal(rng, batch, size, size, channels), "embedding": normal(rng, batch, max(1, workload.embedding))}
+            return {
+                "x": normal(rng, batch, size, size, channels),
+                "embedding": normal(rng, batch, max(1, workload.embedding)),
+            }
         case "attention":
             shape = batch, workload.tokens, workload.heads, workload.head_size
             return {name: normal(rng, *shape) for name in ("query", "key", "value")}
@@ -54,12 +59,17 @@ def inputs(workload: Workload, _: Any = None) -> dict[str, np.ndarray]:
             x = normal(rng, batch, size, size, channels)
             return {"x": x, "kernel": normal(rng, 3, 3, channels, channels) / np.sqrt(9 * channels, dtype=np.float32)}
         case "watermark":
-            return {"logits": normal(rng, batch, size), "ids": rng.integers(0, size, (batch, workload.tokens)).astype(np.int32)}
+            return {
+                "logits": normal(rng, batch, size),
+                "ids": rng.integers(0, size, (batch, workload.tokens)).astype(np.int32),
+            }
     return {"x": normal(rng, size, size) / np.sqrt(size, dtype=np.float32)}
 
 
 def _texts(rng: np.random.Generator, vocabulary: int, batch: int, tokens: int) -> np.ndarray:
-    """Ids (batch, tokens) of texts of different lengths: the first id begins each, and the last ids repeat its end, as CLIP pads them."""
+    """Ids (batch, tokens) of texts of different lengths: the first id begins each, and the last ids repeat its end, as
+    CLIP pads them.
+    """
     ids = rng.integers(0, vocabulary - 2, (batch, tokens)).astype(np.int32)
     ids[:, 0] = vocabulary - 2
     ends = np.arange(tokens) >= rng.integers(2, tokens, (batch, 1))
@@ -68,7 +78,11 @@ def _texts(rng: np.random.Generator, vocabulary: int, batch: int, tokens: int) -
 
 def build(workload: Workload) -> Any:
     """The residual block of Stable Diffusion's U-Net (without an embedding that of its decoder), or the network."""
-    return residual_block.ResidualBlock(workload.channels, 32, "shift") if workload.kind == "block" else network_of(workload)
+    return (
+        residual_block.ResidualBlock(workload.channels, 32, "shift")
+        if workload.kind == "block"
+        else network_of(workload)
+    )
 
 
 def init(workload: Workload, key: Any) -> Any:
@@ -76,21 +90,31 @@ def init(workload: Workload, key: Any) -> Any:
     if workload.kind == "block":
         example: tuple[Any, ...] = jnp.zeros((1, 1, 1, workload.channels)), jnp.zeros((1, max(1, workload.embedding)))
     else:
-        example = (jnp.zeros((1, workload.tokens), jnp.int32) if workload.kind == "text" else jnp.zeros((1, *workload.shape)),)
+        example = (
+            jnp.zeros((1, workload.tokens), jnp.int32) if workload.kind == "text" else jnp.zeros((1, *workload.shape)),
+        )
     return networks.init(build(workload), key, *example)
 
 
 def flops(workload: Workload) -> float:
-    """Of a network by XLA's count before it optimises, of an operation or a block by formula; a multiplication and an addition are 2."""
+    """Of a network by XLA's count before it optimises, of an operation or a block by formula; a multiplication and an
+    addition are 2.
+    """
     if workload.kind == "attention":
         return 4.0 * workload.batch * workload.heads * workload.tokens**2 * workload.head_size
     if workload.kind in ("convolution", "block"):
         each = 18.0 * workload.batch * (workload.size * workload.channels) ** 2
-        return each if workload.kind == "convolution" else 2 * each + 2.0 * workload.batch * workload.embedding * workload.channels
+        return (
+            each
+            if workload.kind == "convolution"
+            else 2 * each + 2.0 * workload.batch * workload.embedding * workload.channels
+        )
     if not workload.network:
         return 2.0 * workload.size**3 if workload.kind == "matmul" else 0.0
     network = build(workload).clone(attention_implementation="heads_first")
-    lowered = jax.jit(functools.partial(_called, workload, network)).lower(weights.shapes(workload), *inputs(workload).values())
+    lowered = jax.jit(functools.partial(_called, workload, network)).lower(
+        weights.shapes(workload), *inputs(workload).values()
+    )
     return program_costs.flops(lowered)
 
 
@@ -115,16 +139,22 @@ def ours(workload: Workload, given: dict[str, Any], place: str) -> Way:
     if workload.kind == "watermark":
         mark, length = text_watermarks.green_list(SECRET, workload.size), jnp.full((workload.batch,), workload.tokens)
         marked = jax.jit(lambda mark, logits, ids: mark(logits, _Text(ids, length)))
-        return Way(functools.partial(marked, mark, *given.values()), lambda after: {"output": marks(given["logits"], after)})
+        return Way(
+            functools.partial(marked, mark, *given.values()), lambda after: {"output": marks(given["logits"], after)}
+        )
     if workload.network or workload.kind == "block":
         call = devices.jit(functools.partial(_called, workload, build(workload)))
         return Way(functools.partial(call, weights.read(workload, place), *given.values()))
-    function: Any = {"attention": attention.attend, "convolution": convolution.convolve}.get(workload.kind, lambda x: jnp.matmul(x, x))
+    function: Any = {"attention": attention.attend, "convolution": convolution.convolve}.get(
+        workload.kind, lambda x: jnp.matmul(x, x)
+    )
     return Way(functools.partial(devices.jit(function), *given.values()))
 
 
 def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> Way:
-    """The call by torch, diffusers or transformers, with the scale of latents that pipelines apply beside an autoencoder."""
+    """The call by torch, diffusers or transformers, with the scale of latents that pipelines apply beside an
+    autoencoder.
+    """
     module, images = opened(workload, place).eval() if workload.network else None, True
     parts: list[Any] = [to_torch(given["x"], mode)] if "x" in given and given["x"].ndim == 4 else list(given.values())
     parts = [given["ids"].long(), *parts[:-1]] if "ids" in given else parts
@@ -140,14 +170,21 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> 
         function, images = calls[workload.kind], workload.kind != "text"
     elif workload.kind == "block":
         width, embedding = workload.channels, workload.embedding or None
-        function = resnet.ResnetBlock2D(in_channels=width, out_channels=width, temb_channels=embedding, groups=32, eps=1e-5)
+        function = resnet.ResnetBlock2D(
+            in_channels=width, out_channels=width, temb_channels=embedding, groups=32, eps=1e-5
+        )
         function.load_state_dict(torch_safetensors.load_file(f"{place}/{weights.OWN}"), strict=embedding is not None)
         function, parts = function.eval(), [*parts, given["embedding"] if embedding else None]
     elif workload.kind == "convolution":
         function = functools.partial(functional.conv2d, padding=1)
         parts.append(given["kernel"].permute(3, 2, 0, 1).contiguous(memory_format=layout(mode)))
     elif workload.kind == "watermark":
-        told: dict[str, Any] = {"greenlist_ratio": 0.25, "bias": 2.0, "hashing_key": SECRET, "seeding_scheme": "lefthash"}
+        told: dict[str, Any] = {
+            "greenlist_ratio": 0.25,
+            "bias": 2.0,
+            "hashing_key": SECRET,
+            "seeding_scheme": "lefthash",
+        }
         function = transformers.WatermarkLogitsProcessor(vocab_size=workload.size, device="cpu", **told)
         images = False
     elif workload.kind == "attention":
@@ -167,13 +204,20 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> 
 
 
 def marks(before: Any, after: Any) -> Any:
-    """(the share of logits that a watermark raised, in hundredths, what it added to the others, and to those), which any key leaves.
+    """(the share of logits that a watermark raised, in hundredths, what it added to the others, and to those), which
+    any key leaves.
 
     Keys choose other tokens on each side, so that the logits themselves cannot be equal.
     """
     added = np.asarray(after, np.float64) - np.asarray(before)
     raised = added > 1e-3
-    return np.array([np.round(raised.mean(), 2), np.abs(added[~raised]).max(initial=0.0), added[raised].sum() / max(1, int(raised.sum()))])
+    return np.array(
+        [
+            np.round(raised.mean(), 2),
+            np.abs(added[~raised]).max(initial=0.0),
+            added[raised].sum() / max(1, int(raised.sum())),
+        ]
+    )
 
 
 BLOCK = Workload("block", batch=2, size=64, channels=320, embedding=1280)
@@ -183,14 +227,26 @@ WIDE, DEEP = (Workload("convolution", batch=16, size=2048 // width, channels=wid
 MARKED = Workload("watermark", batch=8, size=49152, tokens=64)
 CASES = (
     Case("matmul", "product of two 2048 × 2048 matrices", Workload("matmul", size=2048)),
-    Case("vae_encode", "encoder of Stable Diffusion's autoencoder, one picture of 128×128", Workload("encode", "sd_vae")),
+    Case(
+        "vae_encode", "encoder of Stable Diffusion's autoencoder, one picture of 128×128", Workload("encode", "sd_vae")
+    ),
     Case("vae_decode", "its decoder, one picture of 128×128", Workload("decode", "sd_vae")),
-    Case("clip_text", "text encoder of Stable Diffusion 1, 8 texts of 77 tokens", Workload("text", "clip_l", batch=8, tokens=77)),
+    Case(
+        "clip_text",
+        "text encoder of Stable Diffusion 1, 8 texts of 77 tokens",
+        Workload("text", "clip_l", batch=8, tokens=77),
+    ),
     Case("unet_block", "residual block of an SD-1.x-sized U-Net: 64×64, 320 channels, batch 2", BLOCK),
-    Case("decoder_block", "residual block of a decoder at 512×512, 128 channels, batch 1", Workload("block", size=512, channels=128)),
+    Case(
+        "decoder_block",
+        "residual block of a decoder at 512×512, 128 channels, batch 1",
+        Workload("block", size=512, channels=128),
+    ),
     Case("attention", "attention alone: batch 16, 256 tokens, 16 heads of 8", ATTENTION),
     Case("attention_4096", "attention alone: batch 1, 4096 tokens, 8 heads of 40", LONG),
     Case("convolution_64", "3×3 convolution alone: batch 16, 32×32, 64 channels", WIDE),
     Case("convolution_128", "3×3 convolution alone: batch 16, 16×16, 128 channels", DEEP),
 )
-MARKING = Case("text_watermark", "a green list on the logits of 8 texts, 49,152 tokens; the peer's is transformers'", MARKED)
+MARKING = Case(
+    "text_watermark", "a green list on the logits of 8 texts, 49,152 tokens; the peer's is transformers'", MARKED
+)

@@ -1,8 +1,10 @@
-"""SmolLM2-135M-Instruct, whose weights a package brings, ours beside transformers: reading prompts, and going on with them.
+"""SmolLM2-135M-Instruct, whose weights a package brings, ours beside transformers: reading prompts, and going on with
+them.
 
-"prefill" reads `tokens` ids of each text, as far as the logits of the next one; "generate" goes on by `steps` tokens, the likeliest each
-time. "reply" does the same as far as the token `stop` of its arrays, and "lookup" guesses the tokens of a reply by prompt lookup.
-The compiler options of pictures are left out: users of `language` compile without them, and they slow decoding.
+"prefill" reads `tokens` ids of each text, as far as the logits of the next one; "generate" goes on by `steps` tokens,
+the likeliest each time. "reply" does the same as far as the token `stop` of its arrays, and "lookup" guesses the tokens
+of a reply by prompt lookup. The compiler options of pictures are left out: users of `language` compile without them,
+and they slow decoding.
 """
 
 import dataclasses
@@ -40,7 +42,9 @@ def inputs(workload: Workload, _: Any = None) -> dict[str, np.ndarray]:
     """Random ids (b, s), and where a reply stops."""
     vocabulary = workload.settings["vocab_size"]
     ids = np.random.default_rng(0).integers(0, vocabulary, (workload.batch, workload.tokens)).astype(np.int32)
-    return {"ids": ids} | ({"stop": np.array([vocabulary - 1], np.int32)} if workload.kind in ("reply", "lookup") else {})
+    return {"ids": ids} | (
+        {"stop": np.array([vocabulary - 1], np.int32)} if workload.kind in ("reply", "lookup") else {}
+    )
 
 
 def build(workload: Workload) -> Any:
@@ -80,7 +84,8 @@ def absent() -> str:
 
 
 def ours(workload: Workload, given: dict[str, Any], place: str) -> Way:
-    """Logits (b, v) of the token behind the ids, or tokens (b, n), compared with the logits (b, n, v) by which each was chosen.
+    """Logits (b, v) of the token behind the ids, or tokens (b, n), compared with the logits (b, n, v) by which each was
+    chosen.
 
     Weights, and the cache, have the workload's dtype.
     """
@@ -101,7 +106,11 @@ def ours(workload: Workload, given: dict[str, Any], place: str) -> Way:
     @jax.jit
     def write(key: Any, model: Any, prompt: Any, index: Any, temperature: Any, stop: Any) -> Any:
         empty = cache(prompt.shape[0], prompt.shape[1] + workload.steps + GUESSES * looks_up)
-        options: dict[str, Any] = {"max_tokens": workload.steps, "processor": processors.temperature(temperature), "stop": stop}
+        options: dict[str, Any] = {
+            "max_tokens": workload.steps,
+            "processor": processors.temperature(temperature),
+            "stop": stop,
+        }
         if looks_up:
             draft = drafts.prompt_lookup()
             return speculative.generate(key, model, empty, draft, prompt, index, gamma=GUESSES, **options).tokens
@@ -128,10 +137,12 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> 
     if workload.kind == "prefill":
         static = None if mode == "eager" else transformers.StaticCache(config=config, max_cache_len=workload.tokens)
         call = torch.compile(module) if mode == "compiled" else module
-        name = "cache" if "cache" in inspect.signature(module.forward).parameters else "past_key_values"  # before transformers 5.24
+        # before transformers 5.24
+        name = "cache" if "cache" in inspect.signature(module.forward).parameters else "past_key_values"
         if static is not None:
             with torch.inference_mode():
-                module(input_ids=ids, use_cache=True, **{name: static})  # makes its buffers, else they would be compiled twice
+                # makes its buffers, else they would be compiled twice
+                module(input_ids=ids, use_cache=True, **{name: static})
 
         def read() -> Any:
             with torch.inference_mode():
@@ -141,7 +152,12 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str) -> 
                 return call(input_ids=ids, use_cache=True, logits_to_keep=1, **{name: cache}).logits[:, -1]
 
         return Way(read)
-    options: dict[str, Any] = {"max_new_tokens": workload.steps, "min_new_tokens": None, "eos_token_id": None, "pad_token_id": 0}
+    options: dict[str, Any] = {
+        "max_new_tokens": workload.steps,
+        "min_new_tokens": None,
+        "eos_token_id": None,
+        "pad_token_id": 0,
+    }
     if mode != "eager":
         options |= {"cache_implementation": "static", "disable_compile": mode != "compiled"}
     if mode == "compiled":
@@ -171,7 +187,9 @@ PREFILL = Workload("prefill", "smollm2", tokens=512)
 DECODE = Workload("generate", "smollm2", tokens=16, steps=32)
 DECODE_8 = dataclasses.replace(DECODE, batch=8)
 REAL: dict[str, Any] = {"absent": absent, "pairs": 5}
-LONG: dict[str, Any] = REAL | {"left_out": {"compiled": "it compiles for a minute: lm_decode has it, for one text in float32"}}
+LONG: dict[str, Any] = REAL | {
+    "left_out": {"compiled": "it compiles for a minute: lm_decode has it, for one text in float32"}
+}
 CASES = (
     Case("lm_prefill", "SmolLM2-135M, 512 tokens read", PREFILL, "language_prefill", **REAL),
     Case("lm_decode", "the same model, 32 tokens of one text behind 16, greedy", DECODE, "language_decode", **REAL),

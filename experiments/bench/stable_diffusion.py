@@ -1,6 +1,8 @@
-"""Folders of Stable Diffusion: each part and whole draws, ours beside diffusers, with equal steps, levels and reading of prompts.
+"""Folders of Stable Diffusion: each part and whole draws, ours beside diffusers, with equal steps, levels and reading
+of prompts.
 
-part: "load" reads all weights; "text", the encoders; "encode" and "decode", the halves of the autoencoder; "step", the U-Net once, with
+part: "load" reads all weights; "text", the encoders; "encode" and "decode", the halves of the autoencoder; "step", the
+    U-Net once, with
 the latents of both halves of guidance; "draw", a whole picture. Parts are read when a work needs them, once.
 """
 
@@ -41,12 +43,18 @@ def ours(workload: Workload, given: dict[str, Any], place: str, part: str, mode:
     if part == "text":
         pipeline, prompt = model.pipeline(1), model.prompt(PROMPT)
         towers = {name: read(name) for name in pipeline.towers.names}
-        return Way(functools.partial(jit(lambda towers, prompt: pipeline.towers(towers, prompt).tokens), towers, prompt))
+        return Way(
+            functools.partial(jit(lambda towers, prompt: pipeline.towers(towers, prompt).tokens), towers, prompt)
+        )
     if part == "encode":
         encode = networks.pure(model.autoencoder, "encode")
-        return Way(functools.partial(devices.jit(lambda params, x: encode(params, x).mode()), read("vae"), given["picture"]))
+        return Way(
+            functools.partial(devices.jit(lambda params, x: encode(params, x).mode()), read("vae"), given["picture"])
+        )
     if part == "decode":
-        return Way(functools.partial(devices.jit(networks.pure(model.autoencoder, "decode")), read("vae"), given["start"]))
+        return Way(
+            functools.partial(devices.jit(networks.pure(model.autoencoder, "decode")), read("vae"), given["start"])
+        )
     if part == "step":
         text = networks.Text(given["tokens"].astype(dtype), jnp.ones(given["tokens"].shape[:2], bool))
         every: Any = read(model.network_name), given["x"].astype(dtype), given["t"], text
@@ -105,7 +113,13 @@ def theirs(workload: Workload, given: dict[str, Any], place: str, mode: str, par
     else:
         pipe, size, scale = read("pipeline"), FOLDERS[workload.network].size, workload.guidance or 1.0
         texts: dict[str, Any] = {"prompt": PROMPT} | ({"negative_prompt": NEGATIVE} if scale != 1 else {})
-        options = {"height": size, "width": size, "num_inference_steps": workload.steps, "guidance_scale": scale, "output_type": "pt"}
+        options = {
+            "height": size,
+            "width": size,
+            "num_inference_steps": workload.steps,
+            "guidance_scale": scale,
+            "output_type": "pt",
+        }
         work = lambda: pipe(**texts, latents=images["start"], **options).images  # noqa: E731
     return Way(_without_gradients(work), lambda drawn: {"output": drawn.movedim(-3, -1)})
 

@@ -1,4 +1,6 @@
-"""The cases with folders of Stable Diffusion: their parts beside those of diffusers, whole draws, memory, and cold processes."""
+"""The cases with folders of Stable Diffusion: their parts beside those of diffusers, whole draws, memory, and cold
+processes.
+"""
 
 import contextlib
 import dataclasses
@@ -37,7 +39,9 @@ class Opened:
         self.place, self.size = setting.place(case.name), FOLDERS[self.workload.network].size
         self.folder = setting.folder / f"{self.workload.network}_{self.workload.dtype}"
         stable_diffusion_folders.write(self.folder, self.workload.network, self.workload.dtype)
-        self.told = duel.request(self.workload, stable_diffusion.inputs(self.workload), self.place, "inputs", self.folder)
+        self.told = duel.request(
+            self.workload, stable_diffusion.inputs(self.workload), self.place, "inputs", self.folder
+        )
         self.sides = (OURS,) if setting.peer is None else (OURS, DIFFUSERS)
 
     def ready(self, side: SideProcess, part: str, **more: Any) -> dict[str, float]:
@@ -53,7 +57,9 @@ class Opened:
 
 
 def parts(case: Case, setting: Setting) -> Findings:
-    """Each part on the same inputs: outputs compared, then both timed in turn; and what bfloat16 changes in the U-Net of ours."""
+    """Each part on the same inputs: outputs compared, then both timed in turn; and what bfloat16 changes in the U-Net
+    of ours.
+    """
     if setting.peer is None:
         return Findings(skipped={case.name: "it needs --peers"})
     opened, rows, limits, ratios = Opened(case, setting), list[tuple[Cell, ...]](), list[Limit](), list[Ratio]()
@@ -63,18 +69,29 @@ def parts(case: Case, setting: Setting) -> Findings:
             apart = opened.compared(sides, part)
             pairs = 1 if part == "step" else opened.pairs  # it has a case of its own; here it is compared alone
             limits.append(Limit(f"{case.name}_{part}", f"{words}: outputs differ by at most", apart, "agreement"))
-            seconds = interleaving.interleave({name: functools.partial(side.ask, "run", name=part) for name, side in sides.items()}, pairs)
+            seconds = interleaving.interleave(
+                {name: functools.partial(side.ask, "run", name=part) for name, side in sides.items()}, pairs
+            )
             rows += [(words, _called(name), *spread(spent), f"{apart:.1e}") for name, spent in seconds.items()]
             if pairs > 1:
                 ratio = duel.ratio(seconds[DIFFUSERS], seconds[OURS])
-                ratios.append(Ratio(f"{case.name}_{part}_time", f"{words}: time of diffusers, eager, over ours", ratio, pairs))
-    half, workload = opened.place / "half_step.npz", dataclasses.asdict(dataclasses.replace(opened.workload, dtype="bfloat16"))
+                ratios.append(
+                    Ratio(f"{case.name}_{part}_time", f"{words}: time of diffusers, eager, over ours", ratio, pairs)
+                )
+    half, workload = (
+        opened.place / "half_step.npz",
+        dataclasses.asdict(dataclasses.replace(opened.workload, dtype="bfloat16")),
+    )
     with setting.start(OURS) as side:
         opened.ready(side, "step", workload=workload, to=str(half))
     apart = duel.difference(half, opened.place / f"{OURS}_step.npz")
     rows.append((f"{PARTS['step']} in bfloat16, against float32", OURS, None, None, None, f"{apart:.1e}"))
     columns = ("part", "side", "median s", "least", "most", "outputs differ by")
-    return Findings(ratios=tuple(ratios), limits=tuple(limits), tables=(Table("Parts of Stable Diffusion 1.5", columns, tuple(rows)),))
+    return Findings(
+        ratios=tuple(ratios),
+        limits=tuple(limits),
+        tables=(Table("Parts of Stable Diffusion 1.5", columns, tuple(rows)),),
+    )
 
 
 def steps(case: Case, setting: Setting) -> Findings:
@@ -82,7 +99,12 @@ def steps(case: Case, setting: Setting) -> Findings:
 
     Memory is that of processes that do this alone.
     """
-    opened, rows, tried, failed = Opened(case, setting), list[tuple[Cell, ...]](), dict[str, float](), list[tuple[Cell, ...]]()
+    opened, rows, tried, failed = (
+        Opened(case, setting),
+        list[tuple[Cell, ...]](),
+        dict[str, float](),
+        list[tuple[Cell, ...]](),
+    )
     peaks = dict[str, float]()
     for mode in () if setting.peer is None else case.modes[: 1 if setting.config.tiny else None]:
         try:
@@ -146,11 +168,19 @@ def loading(case: Case, setting: Setting) -> Findings:
     seconds = interleaving.interleave({name: functools.partial(load, name) for name in opened.sides}, opened.pairs)
     rows = tuple((_called(name), *spread(spent), peaks[name]) for name, spent in seconds.items())
     size = sum(file.stat().st_size for file in opened.folder.rglob("*.safetensors")) / 2**20
-    return Findings(tables=(Table(f"Reading {size:,.0f} MiB of weights", ("side", "median s", "least", "most", "peak memory MiB"), rows),))
+    return Findings(
+        tables=(
+            Table(
+                f"Reading {size:,.0f} MiB of weights", ("side", "median s", "least", "most", "peak memory MiB"), rows
+            ),
+        )
+    )
 
 
 def cold_start(case: Case, setting: Setting) -> Findings:
-    """Cold processes until they have their first picture: ours with nothing compiled and compiled before, and diffusers, eager."""
+    """Cold processes until they have their first picture: ours with nothing compiled and compiled before, and
+    diffusers, eager.
+    """
     opened = Opened(case, setting)
     cache = opened.place / "compiled"
 
@@ -164,7 +194,10 @@ def cold_start(case: Case, setting: Setting) -> Findings:
         shutil.rmtree(cache, ignore_errors=True)
         return first(OURS)
 
-    calls: dict[str, Callable[[], float]] = {"ours, nothing compiled": empty, "ours, compiled before": functools.partial(first, OURS)}
+    calls: dict[str, Callable[[], float]] = {
+        "ours, nothing compiled": empty,
+        "ours, compiled before": functools.partial(first, OURS),
+    }
     if setting.peer is not None:
         calls["diffusers, eager"] = functools.partial(first, DIFFUSERS)
     seconds = interleaving.interleave(calls, opened.pairs)  # what is compiled in the first call serves the second
@@ -184,7 +217,13 @@ def large(case: Case, setting: Setting) -> Findings:
         if not (np.isfinite(stored["output"]).all() and stored["output"].std() > 0):
             return Findings(failed={case.name: "the picture has no contrast or is not finite"})
     words, peak = f"{case.name}: reads and draws in at most this many GiB", done["peak_mib"] / GIBIBYTE
-    columns = ("reading s", "peak memory then, MiB", "first draw s, compilation included", "second draw s", "peak memory MiB")
+    columns = (
+        "reading s",
+        "peak memory then, MiB",
+        "first draw s, compilation included",
+        "second draw s",
+        "peak memory MiB",
+    )
     title = f"Stable Diffusion XL in bfloat16, {opened.workload.steps} steps at {opened.size} pixels without guidance"
     table = Table(title, columns, ((read["first"], read["peak_mib"], done["first"], again, done["peak_mib"]),))
     return Findings(limits=(Limit(case.name, words, peak, "large_gib"),), tables=(table,))
@@ -200,6 +239,12 @@ ALL = (
     Case("sd_step", "a guided step at 512×512", SD15, "steps", memory=True, pairs=5, measure=steps),
     Case("sd_draw", "10 guided steps at 512×512 from the same latents", SD15, measure=draw),
     Case("sd_load", "all weights read by a fresh process", SD15, pairs=3, measure=loading),
-    Case("sd_cold_start", "from a cold process to the first picture", dataclasses.replace(SD15, steps=2), pairs=2, measure=cold_start),
+    Case(
+        "sd_cold_start",
+        "from a cold process to the first picture",
+        dataclasses.replace(SD15, steps=2),
+        pairs=2,
+        measure=cold_start,
+    ),
     Case("sdxl_bfloat16", "Stable Diffusion XL read and drawn with at 1024×1024", XL, measure=large),
 )

@@ -14,14 +14,17 @@ from experiments.bench.lazily import jax, jnp, model_parts, networks, rules, saf
 START, END = "<|startoftext|>", "<|endoftext|>"
 LETTERS = string.ascii_lowercase + string.digits + "!.,:()-'"
 SPREAD = 0.1
-"""Of random biases, and of the scales of norms around 1; other weights have the variance 1 over the number of inputs."""
+"""Of random biases, and of the scales of norms around 1; other weights have the variance 1 over the number of
+inputs.
+"""
 
 
 @dataclass(frozen=True)
 class FolderSettings:
     """One pipeline of diffusers.
 
-    pipeline: its class. parts: settings of each part with weights. scheduler: its scheduler_config.json. size: of a picture in pixels.
+    pipeline: its class. parts: settings of each part with weights. scheduler: its scheduler_config.json. size: of a
+        picture in pixels.
     entries: further ones of model_index.json.
     """
 
@@ -48,17 +51,34 @@ class FolderSettings:
         return self.parts[self.towers[0]]["max_position_embeddings"], self.parts["unet"]["cross_attention_dim"]
 
 
-def tower(kind: str, width: int, depth: int, heads: int, activation: str, vocabulary: int = 49408, positions: int = 77) -> dict[str, Any]:
+def tower(
+    kind: str, width: int, depth: int, heads: int, activation: str, vocabulary: int = 49408, positions: int = 77
+) -> dict[str, Any]:
     """A text tower of CLIP; its last two ids begin and end a text."""
-    settings: dict[str, Any] = {"architectures": [kind], "model_type": "clip_text_model", "hidden_size": width, "projection_dim": width}
-    settings |= {"intermediate_size": 4 * width, "num_hidden_layers": depth, "num_attention_heads": heads, "hidden_act": activation}
+    settings: dict[str, Any] = {
+        "architectures": [kind],
+        "model_type": "clip_text_model",
+        "hidden_size": width,
+        "projection_dim": width,
+    }
+    settings |= {
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": depth,
+        "num_attention_heads": heads,
+        "hidden_act": activation,
+    }
     settings |= {"vocab_size": vocabulary, "max_position_embeddings": positions, "bos_token_id": vocabulary - 2}
     return settings | {"eos_token_id": vocabulary - 1, "pad_token_id": vocabulary - 1}
 
 
 def unet(size: int, channels: list[int], attends: tuple[bool, ...], **more: Any) -> dict[str, Any]:
     """A U-Net that reads texts. attends: whether each level does, from the largest maps down."""
-    settings: dict[str, Any] = {"_class_name": "UNet2DConditionModel", "sample_size": size, "in_channels": 4, "out_channels": 4}
+    settings: dict[str, Any] = {
+        "_class_name": "UNet2DConditionModel",
+        "sample_size": size,
+        "in_channels": 4,
+        "out_channels": 4,
+    }
     settings["block_out_channels"] = channels
     settings["down_block_types"] = ["CrossAttnDownBlock2D" if each else "DownBlock2D" for each in attends]
     settings["up_block_types"] = ["CrossAttnUpBlock2D" if each else "UpBlock2D" for each in reversed(attends)]
@@ -67,14 +87,29 @@ def unet(size: int, channels: list[int], attends: tuple[bool, ...], **more: Any)
 
 def autoencoder(size: int, channels: list[int], scale: float, **more: Any) -> dict[str, Any]:
     """The autoencoder of latents of four channels."""
-    settings: dict[str, Any] = {"_class_name": "AutoencoderKL", "sample_size": size, "latent_channels": 4, "scaling_factor": scale}
-    settings |= {"block_out_channels": channels, "layers_per_block": 2, "down_block_types": ["DownEncoderBlock2D"] * len(channels)}
+    settings: dict[str, Any] = {
+        "_class_name": "AutoencoderKL",
+        "sample_size": size,
+        "latent_channels": 4,
+        "scaling_factor": scale,
+    }
+    settings |= {
+        "block_out_channels": channels,
+        "layers_per_block": 2,
+        "down_block_types": ["DownEncoderBlock2D"] * len(channels),
+    }
     return settings | {"up_block_types": ["UpDecoderBlock2D"] * len(channels)} | more
 
 
 def scheduler(name: str, **more: Any) -> dict[str, Any]:
     """A scheduler with the noise path of Stable Diffusion."""
-    path = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000, "steps_offset": 1}
+    path = {
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "num_train_timesteps": 1000,
+        "steps_offset": 1,
+    }
     return {"_class_name": name, **path, **more}
 
 
@@ -129,7 +164,9 @@ def write(folder: Path, name: str, dtype: str = "float32") -> None:
             middle = 1.0 if len(shape) == 1 and "norm" in array and array.endswith("weight") else 0.0
             spread = SPREAD if len(shape) == 1 else float(np.prod(shape[1:])) ** -0.5
             arrays[array] = (middle + spread * rng.standard_normal(shape, np.float32)).astype(jnp.dtype(dtype))
-        safetensors.save_file(arrays, folder / part / f"{model_parts.READERS[kind(config)].stem}.safetensors", {"format": "pt"})
+        safetensors.save_file(
+            arrays, folder / part / f"{model_parts.READERS[kind(config)].stem}.safetensors", {"format": "pt"}
+        )
 
 
 def kind(config: Mapping[str, Any]) -> str:
@@ -140,15 +177,23 @@ def kind(config: Mapping[str, Any]) -> str:
 def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Of a part, by the names of its file."""
     reader = model_parts.READERS[kind(config)]
-    pooled = {"pooled_channels": config["projection_class_embeddings_input_dim"] - 6 * 256} if "addition_embed_type" in config else {}
+    pooled = (
+        {"pooled_channels": config["projection_class_embeddings_input_dim"] - 6 * 256}
+        if "addition_embed_type" in config
+        else {}
+    )
     network = reader.network(config, pooled, {})
-    like = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *reader.example(network, config.get("in_channels"))))
+    like = jax.eval_shape(
+        lambda: networks.init(network, jax.random.key(0), *reader.example(network, config.get("in_channels")))
+    )
     hollow = jax.tree.map(lambda leaf: np.broadcast_to(np.int8(0), leaf.shape), like)
     return {name: array.shape for name, array in rules.to_theirs(hollow, reader.rules(config)).items()}
 
 
 def vocabulary(size: int) -> dict[str, int]:
-    """Pieces of a tokenizer: letters alone and at the end of a word, pieces that no text has, and the two that begin and end a text."""
+    """Pieces of a tokenizer: letters alone and at the end of a word, pieces that no text has, and the two that begin
+    and end a text.
+    """
     pieces = [*LETTERS, *(f"{letter}</w>" for letter in LETTERS)]
     filling = [f"<{number}>" for number in range(size - len(pieces) - 2)]
     return {piece: number for number, piece in enumerate((*pieces, *filling, START, END))}
@@ -158,19 +203,31 @@ def write_texts(folder: Path, name: str) -> None:
     """What is no weight: model_index.json, configurations, tokenizers and the scheduler."""
     settings = FOLDERS[name]
     libraries = {
-        part: ["transformers" if part in settings.towers else "diffusers", kind(config)] for part, config in settings.parts.items()
+        part: ["transformers" if part in settings.towers else "diffusers", kind(config)]
+        for part, config in settings.parts.items()
     }
     texts: dict[str, Any] = {f"{part}/config.json": config for part, config in settings.parts.items()}
     texts["scheduler/scheduler_config.json"] = settings.scheduler
     libraries["scheduler"] = ["diffusers", settings.scheduler["_class_name"]]
-    words = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END, "tokenizer_class": "CLIPTokenizer"}
+    words = {
+        "bos_token": START,
+        "eos_token": END,
+        "unk_token": END,
+        "pad_token": END,
+        "tokenizer_class": "CLIPTokenizer",
+    }
     for part in settings.towers:
         place, config = part.replace("text_encoder", "tokenizer"), settings.parts[part]
         libraries[place] = ["transformers", "CLIPTokenizer"]
         texts[f"{place}/vocab.json"] = vocabulary(config["vocab_size"])
         texts[f"{place}/tokenizer_config.json"] = words | {"model_max_length": config["max_position_embeddings"]}
         texts[f"{place}/merges.txt"] = "#version: 0.2\n"
-    texts["model_index.json"] = {"_class_name": settings.pipeline, "_diffusers_version": "0.42.1", **libraries, **settings.entries}
+    texts["model_index.json"] = {
+        "_class_name": settings.pipeline,
+        "_diffusers_version": "0.42.1",
+        **libraries,
+        **settings.entries,
+    }
     for file, content in texts.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")

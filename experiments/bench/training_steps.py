@@ -1,4 +1,6 @@
-"""An optimizer step on a loss, on either side, with AdamW as language models are trained (Touvron et al., 2023, section 2.3)."""
+"""An optimizer step on a loss, on either side, with AdamW as language models are trained (Touvron et al., 2023, section
+2.3).
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -8,8 +10,11 @@ from experiments.bench.lazily import devices, jax, optax, optimizers, torch, tra
 ADAMW: dict[str, Any] = {"rate": 3e-4, "betas": (0.9, 0.95), "decay": 0.1}
 
 
-def ours(loss: Any, params: Any, batch: Any, optimizer: Any = None, averages: tuple[float, ...] = ()) -> Callable[[], Any]:
-    """A step; the answer is (parameters after it, metrics). The state is donated, so that the parameters are copied first.
+def ours(
+    loss: Any, params: Any, batch: Any, optimizer: Any = None, averages: tuple[float, ...] = ()
+) -> Callable[[], Any]:
+    """A step; the answer is (parameters after it, metrics). The state is donated, so that the parameters are copied
+    first.
 
     optimizer: of optax, by default AdamW. averages: decays of moving averages of the parameters.
     """
@@ -31,7 +36,9 @@ def adamw(rate: float = ADAMW["rate"], **options: Any) -> Any:
 
 
 def theirs(loss_of: Callable[[], Any], optimizer: Any, clipped: Iterable[Any] = ()) -> Callable[[], Any]:
-    """A step by torch; the answer is the loss before it. clipped: parameters whose gradients have the norm 1 at most."""
+    """A step by torch; the answer is the loss before it. clipped: parameters whose gradients have the norm 1 at
+    most.
+    """
     clipped = list(clipped)
 
     def run() -> Any:
@@ -48,4 +55,6 @@ def theirs(loss_of: Callable[[], Any], optimizer: Any, clipped: Iterable[Any] = 
 
 def torch_adamw(parameters: Iterable[Any], rate: float = ADAMW["rate"], **options: Any) -> Any:
     """The peer's. options: of `torch.optim.AdamW`."""
-    return torch.optim.AdamW(parameters, lr=rate, betas=ADAMW["betas"], weight_decay=ADAMW["decay"], fused=True, **options)
+    return torch.optim.AdamW(
+        parameters, lr=rate, betas=ADAMW["betas"], weight_decay=ADAMW["decay"], fused=True, **options
+    )

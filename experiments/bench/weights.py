@@ -1,6 +1,7 @@
 """Weights that both sides read from one folder: random ones, but for those of a language model that pip brings.
 
-Networks of diffusers and transformers are kept by their names, others by our paths. Neither JAX nor torch is imported before it is used.
+Networks of diffusers and transformers are kept by their names, others by our paths. Neither JAX nor torch is imported
+before it is used.
 """
 
 import functools
@@ -12,7 +13,18 @@ from typing import Any
 import numpy as np
 
 import gendiff
-from experiments.bench.lazily import files, jax, jnp, language_models, networks, rules, safetensors, smollm2_file, torch_safetensors, trees
+from experiments.bench.lazily import (
+    files,
+    jax,
+    jnp,
+    language_models,
+    networks,
+    rules,
+    safetensors,
+    smollm2_file,
+    torch_safetensors,
+    trees,
+)
 from experiments.bench.workloads import LANGUAGE, NETWORKS, Workload
 
 NAMED = {
@@ -36,7 +48,9 @@ def folder(workload: Workload, place: Path) -> Path | None:
 
 
 def write(workload: Workload, place: Path) -> None:
-    """A new folder of weights. Raises ImportError, with the command that installs it, without the package of real ones."""
+    """A new folder of weights. Raises ImportError, with the command that installs it, without the package of real
+    ones.
+    """
     if workload.network == "smollm2":
         return save(workload, smollm2_file.params(shapes(workload)), place)
     save(workload, drawn(shapes(workload)), place)
@@ -60,7 +74,9 @@ def save(workload: Workload, params: Any, place: Path, **settings: Any) -> None:
 
 
 def read(workload: Workload, place: str | Path | None = None) -> Any:
-    """Our parameters of a folder or, of a language model, a GGUF file; without one fresh ones. All are on the device."""
+    """Our parameters of a folder or, of a language model, a GGUF file; without one fresh ones. All are on the
+    device.
+    """
     if not place:
         return jax.jit(functools.partial(workload.family.init, workload))(jax.random.key(0))
     like, place = shapes(workload), Path(place)
@@ -79,7 +95,9 @@ def read(workload: Workload, place: str | Path | None = None) -> Any:
 def tensors(place: str | Path, device: Any) -> dict[str, Any]:
     """Torch's parameters of a folder of ours, by our paths; matrices are (out, in), as its linear layers take them."""
     stored = {name: value.to(device) for name, value in torch_safetensors.load_file(Path(place) / OWN).items()}
-    turned = {name: value.T.contiguous() for name, value in stored.items() if name.endswith("kernel") and value.ndim == 2}
+    turned = {
+        name: value.T.contiguous() for name, value in stored.items() if name.endswith("kernel") and value.ndim == 2
+    }
     return {name: value.requires_grad_() for name, value in (stored | turned).items()}
 
 

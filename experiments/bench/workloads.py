@@ -1,4 +1,6 @@
-"""What is timed, as data that both sides read: networks, the work done with them, and cases. Imports neither JAX nor torch."""
+"""What is timed, as data that both sides read: networks, the work done with them, and cases. Imports neither JAX nor
+torch.
+"""
 
 import dataclasses
 import importlib
@@ -12,7 +14,9 @@ import numpy as np
 
 FAMILIES = {
     **dict.fromkeys(("sample", "train", "sweep"), "image_networks"),
-    **dict.fromkeys(("encode", "decode", "text", "block", "attention", "convolution", "matmul", "watermark"), "single_calls"),
+    **dict.fromkeys(
+        ("encode", "decode", "text", "block", "attention", "convolution", "matmul", "watermark"), "single_calls"
+    ),
     "adversarial": "dcgan",
     **dict.fromkeys(("next_token", "rollout"), "byte_lm"),
     "ppo_step": "ppo",
@@ -23,8 +27,9 @@ FAMILIES = {
 }
 """Kind of a workload -> the module that does it, on either side.
 
-`inputs(workload, weights)` makes its arrays, `init(workload, key)` its parameters, `flops(workload)` counts its operations.
-`ours(workload, given, weights, **options)` and `theirs(workload, given, weights, mode, **options)` make it ready, each with its imports.
+`inputs(workload, weights)` makes its arrays, `init(workload, key)` its parameters, `flops(workload)` counts its
+operations. `ours(workload, given, weights, **options)` and `theirs(workload, given, weights, mode, **options)` make it
+ready, each with its imports.
 """
 LANGUAGE = ("prefill", "generate", "reply", "lookup")
 """The kinds of work with language models that are trained."""
@@ -39,9 +44,11 @@ class Way(NamedTuple):
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network by the name of its class in diffusers or transformers, and what that is told. num_classes: those of images, or None.
+    """A network by the name of its class in diffusers or transformers, and what that is told. num_classes: those of
+    images, or None.
 
-    "DCGAN" is a generator and its critic, and "VideoTransformer" a causal network of clips, which the peer has as functions.
+    "DCGAN" is a generator and its critic, and "VideoTransformer" a causal network of clips, which the peer has as
+    functions.
     """
 
     kind: str
@@ -50,13 +57,28 @@ class Architecture:
 
 
 def unet(
-    size: int, channels: tuple[int, ...], *, attention: int = 0, groups: int = 32, classes: int | None = None, pixels: int = 3
+    size: int,
+    channels: tuple[int, ...],
+    *,
+    attention: int = 0,
+    groups: int = 32,
+    classes: int | None = None,
+    pixels: int = 3,
 ) -> Architecture:
-    """A U-Net whose feature maps of the size `attention` have it. classes: of a network of our experiments, with one block per level."""
+    """A U-Net whose feature maps of the size `attention` have it. classes: of a network of our experiments, with one
+    block per level.
+    """
     attended, own = [size // 2**level == attention for level in range(len(channels))], classes is not None
     settings = {"sample_size": size, "in_channels": pixels, "out_channels": pixels, "block_out_channels": channels}
-    settings |= {"layers_per_block": 1 if own or size < 32 else 2, "norm_num_groups": groups, "attn_norm_num_groups": groups}
-    settings |= {"attention_head_dim": channels[-1] // 2 if own else 8, "num_class_embeds": None if classes is None else classes + 1}
+    settings |= {
+        "layers_per_block": 1 if own or size < 32 else 2,
+        "norm_num_groups": groups,
+        "attn_norm_num_groups": groups,
+    }
+    settings |= {
+        "attention_head_dim": channels[-1] // 2 if own else 8,
+        "num_class_embeds": None if classes is None else classes + 1,
+    }
     settings["resnet_time_scale_shift"] = "scale_shift" if own else "default"
     settings["down_block_types"] = tuple("AttnDownBlock2D" if there else "DownBlock2D" for there in attended)
     settings["up_block_types"] = tuple("AttnUpBlock2D" if there else "UpBlock2D" for there in reversed(attended))
@@ -70,14 +92,28 @@ def digits(*channels: int, groups: int = 8) -> Architecture:
 
 def dit(size: int, width: int, depth: int, heads: int, *, num_classes: int = 1000) -> Architecture:
     """A diffusion transformer with patches of 2×2 on latents of four channels."""
-    settings = {"sample_size": size, "in_channels": 4, "patch_size": 2, "num_layers": depth, "num_attention_heads": heads}
+    settings = {
+        "sample_size": size,
+        "in_channels": 4,
+        "patch_size": 2,
+        "num_layers": depth,
+        "num_attention_heads": heads,
+    }
     settings |= {"attention_head_dim": width // heads, "num_embeds_ada_norm": num_classes}
     return Architecture("DiTTransformer2DModel", settings, num_classes)
 
 
-def autoencoder(size: int, channels: tuple[int, ...], blocks: int, *, groups: int = 32, attention: bool = True) -> Architecture:
+def autoencoder(
+    size: int, channels: tuple[int, ...], blocks: int, *, groups: int = 32, attention: bool = True
+) -> Architecture:
     """The autoencoder of latent diffusion for pictures of three channels, with latents of four."""
-    settings = {"sample_size": size, "in_channels": 3, "out_channels": 3, "latent_channels": 4, "block_out_channels": channels}
+    settings = {
+        "sample_size": size,
+        "in_channels": 3,
+        "out_channels": 3,
+        "latent_channels": 4,
+        "block_out_channels": channels,
+    }
     settings |= {"layers_per_block": blocks, "norm_num_groups": groups, "mid_block_add_attention": attention}
     settings["down_block_types"] = ("DownEncoderBlock2D",) * len(channels)
     settings["up_block_types"] = ("UpDecoderBlock2D",) * len(channels)
@@ -86,26 +122,42 @@ def autoencoder(size: int, channels: tuple[int, ...], blocks: int, *, groups: in
 
 def clip(width: int, depth: int, heads: int, *, vocabulary: int = 49408) -> Architecture:
     """A text tower of CLIP, whose last two ids begin and end a text."""
-    settings = {"vocab_size": vocabulary, "hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": depth}
+    settings = {
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": depth,
+    }
     settings |= {"num_attention_heads": heads, "max_position_embeddings": 77}
     return Architecture("CLIPTextModel", settings | {"bos_token_id": vocabulary - 2, "eos_token_id": vocabulary - 1})
 
 
-def llama(width: int, depth: int, heads: int, shared: int, *, mlp: int, vocabulary: int, context: int = 256) -> Architecture:
+def llama(
+    width: int, depth: int, heads: int, shared: int, *, mlp: int, vocabulary: int, context: int = 256
+) -> Architecture:
     """A decoder of the family of Llama with `shared` heads of keys and values, tied as the models of SmolLM2 are."""
     settings = {"model_type": "llama", "vocab_size": vocabulary, "hidden_size": width, "intermediate_size": mlp}
     settings |= {"num_hidden_layers": depth, "num_attention_heads": heads, "num_key_value_heads": shared}
-    settings |= {"max_position_embeddings": context, "rms_norm_eps": 1e-5, "rope_theta": 100_000.0, "tie_word_embeddings": True}
+    settings |= {
+        "max_position_embeddings": context,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 100_000.0,
+        "tie_word_embeddings": True,
+    }
     return Architecture("LlamaForCausalLM", settings)
 
 
 def dcgan(size: int, width: int, noise: int) -> Architecture:
-    """A generator and a critic of square pictures, with `width` channels at half of the size and twice as many at each half of that."""
+    """A generator and a critic of square pictures, with `width` channels at half of the size and twice as many at each
+    half of that.
+    """
     return Architecture("DCGAN", {"sample_size": size, "in_channels": 3, "width": width, "widest": 512, "noise": noise})
 
 
 def video(size: int, width: int, depth: int, heads: int, window: int) -> Architecture:
-    """A causal transformer of grey clips with patches of 4×4, a frame of which sees `window` frames, itself included."""
+    """A causal transformer of grey clips with patches of 4×4, a frame of which sees `window` frames, itself
+    included.
+    """
     settings = {"sample_size": size, "in_channels": 1, "patch": 4, "width": width, "depth": depth, "heads": heads}
     return Architecture("VideoTransformer", settings | {"expansion": 4, "window": window, "rotary_base": 10.0}, 10)
 
@@ -121,7 +173,8 @@ NETWORKS: dict[str, Architecture] = {
     "digits_half": digits(16, 32),
     "digits_double": digits(64, 128),
     "digits_fourfold": digits(128, 256),
-    "latents": unet(16, (16, 32, 64), groups=8, classes=1, pixels=4),  # that of experiments.diffusion.latent, which has one class
+    # that of experiments.diffusion.latent, which has one class
+    "latents": unet(16, (16, 32, 64), groups=8, classes=1, pixels=4),
     "latents_vae": autoencoder(64, (16, 32, 64), 1, groups=8, attention=False),  # whose latents they are
     "sd_vae": autoencoder(128, (128, 256, 512, 512), 2),  # that of Stable Diffusion
     "clip_l": clip(768, 12, 12),  # the text encoder of Stable Diffusion 1
@@ -146,13 +199,17 @@ NETWORKS: dict[str, Architecture] = {
 
 @dataclass(frozen=True)
 class Workload:
-    """One piece of work, which the bench repeats as often as it needs. Its fields travel between processes: add some, and rename none.
+    """One piece of work, which the bench repeats as often as it needs. Its fields travel between processes: add some,
+    and rename none.
 
     kind: one of FAMILIES, whose module says what it is. network: one of NETWORKS, or of a folder of Stable Diffusion.
     steps: of DDIM, or tokens that are written. objective: "noise" (DDPM's) or "flow" (that of the digits experiment).
-    guidance: scale of classifier-free guidance, None for none. passes: "batched" evaluates both halves in one call, "two" in two.
-    tokens: that are read, or frames of a clip. size (in pixels), channels, tokens, heads, head_size: of an operation or a block.
-    embedding: channels of a block's embedding. dtype: of activations; of language models also of weights and caches; "int8": of weights.
+    guidance: scale of classifier-free guidance, None for none. passes: "batched" evaluates both halves in one call,
+        "two" in two.
+    tokens: that are read, or frames of a clip. size (in pixels), channels, tokens, heads, head_size: of an operation or
+        a block.
+    embedding: channels of a block's embedding. dtype: of activations; of language models also of weights and caches;
+        "int8": of weights.
     """
 
     kind: str
@@ -182,9 +239,24 @@ class Workload:
         """The same kind of work, tiny."""
         most = {"batch": 2, "steps": 3, "size": 8, "channels": 32, "embedding": 16, "tokens": 16}
         sizes: dict[str, Any] = {name: min(getattr(self, name), limit) for name, limit in most.items()}
-        kinds = ("unet", "digits", "dit", "vae", "latents", "clip", "smollm2", "byte_lm", "dcgan", "video", "sd15", "sdxl")
+        kinds = (
+            "unet",
+            "digits",
+            "dit",
+            "vae",
+            "latents",
+            "clip",
+            "smollm2",
+            "byte_lm",
+            "dcgan",
+            "video",
+            "sd15",
+            "sdxl",
+        )
         network = next((f"tiny_{word}" for word in kinds if word in self.network), "")
-        return dataclasses.replace(self, **sizes, network=network, scales=self.scales[:2], step_counts=self.step_counts[:2])
+        return dataclasses.replace(
+            self, **sizes, network=network, scales=self.scales[:2], step_counts=self.step_counts[:2]
+        )
 
     @property
     def architecture(self) -> Architecture:
@@ -205,7 +277,11 @@ class Workload:
     @property
     def loops(self) -> tuple[tuple[float | None, int], ...]:
         """(guidance scale, steps) of each loop over the network."""
-        return tuple(itertools.product(self.scales, self.step_counts)) if self.kind == "sweep" else ((self.guidance, self.steps),)
+        return (
+            tuple(itertools.product(self.scales, self.step_counts))
+            if self.kind == "sweep"
+            else ((self.guidance, self.steps),)
+        )
 
     @property
     def calls(self) -> int:
@@ -238,10 +314,13 @@ FLAT = ("DiTTransformer2DModel", "CLIPTextModel", "LlamaForCausalLM", "VideoTran
 class Case:
     """One question of the bench.
 
-    name: the word on the command line. device: where it belongs. measure: (case, setting) -> Findings; None for one duel.
-    absent: why it cannot be measured here, what to install included; empty where it can. Tiny works need nothing. pairs: rounds, at most.
+    name: the word on the command line. device: where it belongs. measure: (case, setting) -> Findings; None for one
+        duel.
+    absent: why it cannot be measured here, what to install included; empty where it can. Tiny works need
+        nothing. pairs: rounds, at most.
     left_out: why a mode of the peer takes no part, by mode.
-    threshold, share: fields of Thresholds that its ratio, or its share of a rate, must reach. memory: whether peak memory is a claim.
+    threshold, share: fields of Thresholds that its ratio, or its share of a rate, must reach. memory: whether peak
+        memory is a claim.
     by_vendor: the threshold on processors of a vendor, by `processor.vendor`.
     """
 
@@ -260,8 +339,14 @@ class Case:
 
     @property
     def modes(self) -> tuple[str, ...]:
-        """The peer's modes; "channels_last" only where there are feature maps to lay out, "static_cache" only where there is a cache."""
+        """The peer's modes; "channels_last" only where there are feature maps to lay out, "static_cache" only where
+        there is a cache.
+        """
         network = NETWORKS.get(self.workload.network)
         flat = self.workload.kind in ("attention", "watermark") if network is None else network.kind in FLAT
-        left_out = (["channels_last"] if flat else []) + ([] if self.workload.kind in LANGUAGE else ["static_cache"]) + list(self.left_out)
+        left_out = (
+            (["channels_last"] if flat else [])
+            + ([] if self.workload.kind in LANGUAGE else ["static_cache"])
+            + list(self.left_out)
+        )
         return tuple(mode for mode in MODES if mode not in left_out)

@@ -13,7 +13,13 @@ from gendiff.commands.text_to_image.networks import SIDE
 from gendiff.data import emoji
 from gendiff.data.emoji import Emoji
 
-COLOURS = {"red": (234, 90, 71), "blue": (97, 178, 228), "green": (92, 158, 49), "yellow": (252, 234, 43), "purple": (176, 121, 181)}
+COLOURS = {
+    "red": (234, 90, 71),
+    "blue": (97, 178, 228),
+    "green": (92, 158, 49),
+    "yellow": (252, 234, 43),
+    "purple": (176, 121, 181),
+}
 """Red, green and blue of the drawings' own palette."""
 THINGS = ("cat", "dog", "bird", "house", "tree", "hat", "book", "apple")
 """Each is in training captions."""
@@ -43,34 +49,46 @@ class Pictures:
 
     def rows(self, rows: Sequence[int] | np.ndarray) -> "Pictures":
         """Some of them."""
-        return Pictures(self.images[rows], tuple(self.captions[row] for row in rows), tuple(self.keywords[row] for row in rows))
+        return Pictures(
+            self.images[rows], tuple(self.captions[row] for row in rows), tuple(self.keywords[row] for row in rows)
+        )
 
 
 def load(config: Drawings) -> tuple[Pictures, Pictures]:
     """(training drawings, held-out ones), at equal distances in the order of their code points."""
     training, held_out = emoji_pictures.split(SIDE)
-    return _spread("drawings.pictures", training, config.pictures), _spread("drawings.held-out", held_out, config.held_out)
+    return _spread("drawings.pictures", training, config.pictures), _spread(
+        "drawings.held-out", held_out, config.held_out
+    )
 
 
 def written(pictures: Pictures, keywords: int) -> list[str]:
     """Two texts per drawing, one after the other: its name, and its name with as many of its keywords as fit."""
     return [
-        text for name, words in zip(pictures.captions, pictures.keywords, strict=True) for text in (name, _longer(name, words, keywords))
+        text
+        for name, words in zip(pictures.captions, pictures.keywords, strict=True)
+        for text in (name, _longer(name, words, keywords))
     ]
 
 
 def combinations(captions: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
-    """("a red cat", "a cat", "red"), each a list with one entry per thing and colour that are together in none of the captions."""
+    """("a red cat", "a cat", "red"), each a list with one entry per thing and colour that are together in none of the
+    captions.
+    """
     known = " | ".join(captions).lower()
     pairs = [(colour, thing) for thing in THINGS for colour in COLOURS if f"{colour} {thing}" not in known]
-    return [f"a {colour} {thing}" for colour, thing in pairs], [f"a {thing}" for _, thing in pairs], [colour for colour, _ in pairs]
+    return (
+        [f"a {colour} {thing}" for colour, thing in pairs],
+        [f"a {thing}" for _, thing in pairs],
+        [colour for colour, _ in pairs],
+    )
 
 
 def coloured(images: np.ndarray, colours: Sequence[str]) -> np.ndarray:
     """(n,) the share of an image's coloured pixels that are nearer to its own colour than to each other one, in [0, 1].
 
-    A pixel is coloured where its largest channel exceeds its smallest by an eighth of the range; colours are compared by direction from
-    grey, so that light and dark do not matter. An image without a coloured pixel has 0.
+    A pixel is coloured where its largest channel exceeds its smallest by an eighth of the range; colours are compared
+    by direction from grey, so that light and dark do not matter. An image without a coloured pixel has 0.
     """
     palette = np.array(list(COLOURS.values()), np.float64) / 127.5 - 1
     palette -= palette.mean(axis=1, keepdims=True)

@@ -2,12 +2,13 @@
 
     python -m experiments run ddim-steps
 
-trains one small network per seed on DDPM's own process (1,000 levels, linear variances, noise prediction) and draws the same 5,000 samples,
-that is the same labels and the same x_T, by DDPM and DDIM in 1,000 to 5 steps, and by samplers made for few steps.
+trains one small network per seed on DDPM's own process (1,000 levels, linear variances, noise prediction) and draws the
+same 5,000 samples, that is the same labels and the same x_T, by DDPM and DDIM in 1,000 to 5 steps, and by samplers made
+for few steps.
 
-The network is smaller than that of `digits` because of the budget: 43 million evaluations of it take 40 minutes on 2 idle cores, 76
-beside other work. Finished sets are kept in the folder `samples` of the run, and a run that was interrupted goes on with the next one;
-delete the folder when the results are written.
+The network is smaller than that of `digits` because of the budget: 43 million evaluations of it take 40 minutes on 2
+idle cores, 76 beside other work. Finished sets are kept in the folder `samples` of the run, and a run that was
+interrupted goes on with the next one; delete the folder when the results are written.
 """
 
 import functools
@@ -51,7 +52,11 @@ FAST = 50
 MARGIN = 0.1
 """Largest relative difference of two Fréchet distances that still counts as none."""
 JUDGED = ("frechet", "accuracy", "precision", "recall")
-ALL_TIME, DDIM_TIME, DDPM_TIME = "time of DDPM in all steps", f"time of DDIM in {FAST} steps", f"time of DDPM in {FAST} steps"
+ALL_TIME, DDIM_TIME, DDPM_TIME = (
+    "time of DDPM in all steps",
+    f"time of DDIM in {FAST} steps",
+    f"time of DDPM in {FAST} steps",
+)
 SHOWN = (5, 10, 20, 50, 1000)
 """Steps of the rows of the picture, as far as they were drawn."""
 GRIDS: dict[str, Grid] = {"trailing": grids.trailing, "log_snr": grids.log_snr, "karras": grids.karras}
@@ -83,7 +88,9 @@ FEW = {
         DrawMethod("Heun", samplers.heun(), "karras"),
     )
 }
-"""Samplers of few steps, on the grid of their own papers: even in log-SNR (Lu et al., 2022), in time, and Karras et al.'s for Heun."""
+"""Samplers of few steps, on the grid of their own papers: even in log-SNR (Lu et al., 2022), in time, and Karras et
+al.'s for Heun.
+"""
 
 
 @dataclass(frozen=True)
@@ -142,14 +149,18 @@ class Set:
 
 
 def sets(config: Config, seed: int) -> list[Set]:
-    """Every set of one seed: the two chains at each number of steps, and the samplers of few steps at each budget, none twice."""
+    """Every set of one seed: the two chains at each number of steps, and the samplers of few steps at each budget, none
+    twice.
+    """
     chains = [Set(seed, method, steps) for method in (DDIM, DDPM) for steps in config.steps]
     few = [Set(seed, FEW[name], FEW[name].steps_within(budget)) for name in config.few for budget in config.budgets]
     return list(dict.fromkeys([*chains, *few]))
 
 
 class MethodDraws:
-    """Draws of one model, one compiled program per method. It serves every number of steps and every seed's parameters."""
+    """Draws of one model, one compiled program per method. It serves every number of steps and every seed's
+    parameters.
+    """
 
     def __init__(self, config: Config, model: Model, progress: Progress) -> None:
         self._config, self._model, self._progress = config, model, progress
@@ -158,7 +169,10 @@ class MethodDraws:
     def draw(self, title: str, params: Params, method: DrawMethod, steps: int, count: int) -> tuple[np.ndarray, float]:
         """(count, h, w, c) images, and the seconds that they took without compiling."""
         if method.name not in self._draws:
-            together, most = self._config.together, max(self._config.steps if method in (DDIM, DDPM) else self._config.budgets)
+            together, most = (
+                self._config.together,
+                max(self._config.steps if method in (DDIM, DDPM) else self._config.budgets),
+            )
             draws = Draws(self._model, most, together, self._progress, sampler=method.sampler, grid=GRIDS[method.grid])
             draws(f"compile {method.name}", params, together, steps=1)
             self._draws[method.name] = draws
@@ -167,11 +181,13 @@ class MethodDraws:
         return images, time.perf_counter() - begin
 
 
-def stored(config: Config, programs: MethodDraws, folder: RunFolder, each: Set, params: Params) -> tuple[np.ndarray, float]:
+def stored(
+    config: Config, programs: MethodDraws, folder: RunFolder, each: Set, params: Params
+) -> tuple[np.ndarray, float]:
     """The images of a set, and the seconds that `together` of them took.
 
-    They lie in the folder `samples` of the run under what made them: parameters, method, steps and counts. A set that lies there is read,
-    not drawn again. The folder may be deleted, and is no part of the results.
+    They lie in the folder `samples` of the run under what made them: parameters, method, steps and counts. A set that
+    lies there is read, not drawn again. The folder may be deleted, and is no part of the results.
     """
     method, digest = each.method, hashlib.sha256()
     for path, leaf in trees.paths(jax.device_get(params)).items():
@@ -191,7 +207,9 @@ def stored(config: Config, programs: MethodDraws, folder: RunFolder, each: Set, 
 
 
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
-    """Every set of every seed, differences between sets, and seconds, from the checkpoints of the folder and the sets that it has."""
+    """Every set of every seed, differences between sets, and seconds, from the checkpoints of the folder and the sets
+    that it has.
+    """
     network, digits_judge = model(config), DigitsJudge(config.draws, config.draw_size)
     programs = MethodDraws(config, network, progress)
     params = {seed: image_training.averaged(network, folder, seed) for seed in config.seeds}
@@ -201,12 +219,21 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         with progress.phase("judge", seed=seed), progress.task(f"judge seed {seed}", len(samples)) as task:
             for done, (each, (images, seconds)) in enumerate(samples.items(), 1):
                 of = digits_judge.measure(images, image_draws.labels(len(images), network.num_classes)).measures
-                measures: dict[str, Any] = {"grid": each.method.grid, "steps": each.steps, "evaluations": each.evaluations}
+                measures: dict[str, Any] = {
+                    "grid": each.method.grid,
+                    "steps": each.steps,
+                    "evaluations": each.evaluations,
+                }
                 measures |= {name: of[name] for name in JUDGED} | {"seconds": round(seconds, 3)}
                 yield Measured(each.name, measures, seed, len(images), arrays={"images": images[:10]})
                 task.update(done)
         with progress.phase("equivalence", seed=seed):
-            yield from compare(config, seed, {each: images for each, (images, _) in samples.items()}, digits_judge.split.held_out_images)
+            yield from compare(
+                config,
+                seed,
+                {each: images for each, (images, _) in samples.items()},
+                digits_judge.split.held_out_images,
+            )
     with progress.phase("time"):
         yield from speed(config, programs, params[config.seeds[0]])
 
@@ -215,7 +242,10 @@ def compare(config: Config, seed: int, samples: Mapping[Set, np.ndarray], held_o
     """Relative differences of Fréchet distances, paired by sample, with 90 % intervals: two one-sided tests at 0.05."""
     ddim, ddpm = (Set(seed, method, max(config.steps)) for method in (DDIM, DDPM))
     few = [Set(seed, DDIM, steps) for steps in (*EQUIVALENT, 250, 5) if steps in config.steps]
-    pairs = [*((each, ddim, "of itself") for each in few), *((Set(seed, DDIM, steps), ddpm, "of DDPM") for steps in EQUIVALENT)]
+    pairs = [
+        *((each, ddim, "of itself") for each in few),
+        *((Set(seed, DDIM, steps), ddpm, "of DDPM") for steps in EQUIVALENT),
+    ]
     pairs.append((Set(seed, DDPM, 20), ddpm, "of itself"))
     compared = dict.fromkeys(each for *pair, _ in pairs for each in pair)
     distances = equivalence.of_digits({each: samples[each] for each in compared}, held_out, resamples=config.resamples)
@@ -235,8 +265,15 @@ def speed(config: Config, programs: MethodDraws, params: Params) -> Iterator[Mea
             seconds[method, steps].append(programs.draw(title, params, method, steps, config.together)[1])
     for name, each in zip((ALL_TIME, DDIM_TIME, DDPM_TIME), timed, strict=True):
         of = seconds[each]
-        times = intervals.interval(lambda one, other: float(np.median(one) / np.median(other)), of, seconds[DDIM, FAST], paired=True)
-        measures: dict[str, Any] = {"times": times, "median": float(np.median(of)), "least": min(of), "largest": max(of)}
+        times = intervals.interval(
+            lambda one, other: float(np.median(one) / np.median(other)), of, seconds[DDIM, FAST], paired=True
+        )
+        measures: dict[str, Any] = {
+            "times": times,
+            "median": float(np.median(of)),
+            "least": min(of),
+            "largest": max(of),
+        }
         yield Measured(name, measures, n=config.pairs, group="seconds")
 
 
@@ -252,13 +289,18 @@ def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> list[Fi
     most = max((max(values[name]) for name in few if name != DDIM.name), default=20)
     level = np.full(2, np.mean(values[DDIM.name][all_steps]))
     name = f"DDIM in {all_steps:,} steps ± {100 * MARGIN:g} %"
-    labels: dict[str, Any] = {"x_label": "evaluations of the network per sample", "y_label": "Fréchet distance, in floors"}
+    labels: dict[str, Any] = {
+        "x_label": "evaluations of the network per sample",
+        "y_label": "Fréchet distance, in floors",
+    }
 
     def plot(file: str, caption: str, methods: list[str], most: float) -> Figure:
         curves = []
         for method in methods:
             counts = sorted(count for count in values[method] if count <= most)
-            means, least, largest = ([reduce(values[method][count]) for count in counts] for reduce in (np.mean, min, max))
+            means, least, largest = (
+                [reduce(values[method][count]) for count in counts] for reduce in (np.mean, min, max)
+            )
             curves.append(figures.Curve(method, counts, means, least, largest))
         ends = [min(min(curve.x) for curve in curves), max(max(curve.x) for curve in curves)]
         curves.append(figures.Curve(name, ends, level, level * (1 - MARGIN), level * (1 + MARGIN), reference=True))
@@ -277,9 +319,14 @@ def again(number: int, measured: Measurements, folder: RunFolder) -> Figure:
 def same_samples(measured: Measurements, folder: RunFolder) -> Figure:
     """Samples 0 … 9 of the first seed by DDIM, one number of steps per row."""
     names = {steps: f"{DDIM.name}, {steps} steps" for steps in SHOWN}
-    images = {steps: next((each.arrays["images"] for each in measured if each.name == name), None) for steps, name in names.items()}
+    images = {
+        steps: next((each.arrays["images"] for each in measured if each.name == name), None)
+        for steps, name in names.items()
+    }
     shown = {steps: of for steps, of in images.items() if of is not None}
-    caption = f"The same ten samples by DDIM, one row for each number of steps: {', '.join(f'{steps:,}' for steps in shown)}."
+    caption = (
+        f"The same ten samples by DDIM, one row for each number of steps: {', '.join(f'{steps:,}' for steps in shown)}."
+    )
     rows = [f"{steps:,} steps" for steps in shown]
     return figures.grid(np.concatenate(list(shown.values())), 10, folder.figure("same_samples"), caption, rows=rows)
 
@@ -311,8 +358,9 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "cf4f8085",
-            "That DDPM in 20 steps is worse is a claim of the essay, and no control. DDIM in 250 and in 5 steps, and DDPM in as few steps "
-            "as DDIM, are compared with DDIM and with DDPM in all steps; they had the thresholds of the claims.",
+            "That DDPM in 20 steps is worse is a claim of the essay, and no control. DDIM in 250 and in 5 steps, and "
+            "DDPM in as few steps as DDIM, are compared with DDIM and with DDPM in all steps; they had the thresholds "
+            "of the claims.",
             "A control is compared with its treatment.",
         ),
     ),
@@ -327,7 +375,15 @@ STUDY = Study(
     question="Does DDIM in 20-50 steps lose quality against 1,000 steps, and what do the best few-step samplers add?",
     config=Config,
     presets={"full": Config()},
-    smoke=Config(seeds=(0,), **image_training.SMOKE, **_FEW, levels=260, steps=(260, 250, 50, 20, 5), few=("DDIM", "Heun"), budgets=(2, 5)),
+    smoke=Config(
+        seeds=(0,),
+        **image_training.SMOKE,
+        **_FEW,
+        levels=260,
+        steps=(260, 250, 50, 20, 5),
+        few=("DDIM", "Heun"),
+        budgets=(2, 5),
+    ),
     train=image_training.per_seed(model),
     measure=measure,
     words=image_judge.WORDS
@@ -381,7 +437,9 @@ STUDY = Study(
     ),
     controls=(
         control(_NAME.format(250), "size of itself", against=_NAME.format(20), by="<=", id="ddim-250-equivalent"),
-        control(_NAME.format(5), "size of itself", against=_NAME.format(50), by=">=", margin=0.5, id="ddim-5-different"),
+        control(
+            _NAME.format(5), "size of itself", against=_NAME.format(50), by=">=", margin=0.5, id="ddim-5-different"
+        ),
         control(DDPM_TIME, "times", against=ALL_TIME, by="<=", margin=-10.0, id="speedup-not-of-ddim"),
     ),
     figures=(functools.partial(again, 0), functools.partial(again, 1), same_samples),

@@ -3,9 +3,10 @@
     python -m experiments run digits --preset demo    one seed, few evaluations; 4 minutes
     python -m experiments run digits                  three seeds and every control; 14 minutes
 
-A class-conditional U-Net learns the flow from 1,347 digits of 8×8 pixels to noise; DDIM in 50 steps draws from its average. Each of the two
-contracts the samples towards the mean of their class, so they start from noise of a temperature above 1. What a temperature of 1 gives is
-in the table beside. The demo draws as `sample` does by default, with fewer evaluations.
+A class-conditional U-Net learns the flow from 1,347 digits of 8×8 pixels to noise; DDIM in 50 steps draws from its
+average. Each of the two contracts the samples towards the mean of their class, so they start from noise of a
+temperature above 1. What a temperature of 1 gives is in the table beside. The demo draws as `sample` does by default,
+with fewer evaluations.
 """
 
 import dataclasses
@@ -57,7 +58,9 @@ class Config(image_training.JudgedLearning, WithDtype):
     sampling_steps: Several = 50
     """Its steps, at least the 2 of a control."""
     temperature: Positive = 1.05
-    """Factor on the noise that samples start from: it undoes most of the contraction of DDIM in 50 steps and of the network."""
+    """Factor on the noise that samples start from: it undoes most of the contraction of DDIM in 50 steps and of the
+    network.
+    """
     guided_samples: image_training.Balanced = 2000
     """Samples at guidance 2, class-balanced."""
     control_samples: image_training.Balanced = 2000
@@ -80,7 +83,9 @@ def levels(config: Config, network: Model, schedule: Schedule, steps: int) -> Le
 
 def model(config: Config) -> Model:
     """The network and what its output means, from the configuration alone."""
-    return image_training.unet(config, schedules.flow(), parameterization.flow(), temperature=config.temperature, dtype=config.dtype)
+    return image_training.unet(
+        config, schedules.flow(), parameterization.flow(), temperature=config.temperature, dtype=config.dtype
+    )
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
@@ -126,7 +131,8 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         labels = image_draws.labels(config.control_samples, digits.CLASSES)
         yield of(GAUSSIAN, baselines.gaussian_per_class(images, truth, rng, labels), None, labels)
         yield of(SMOTE, baselines.smote(images, truth, rng, labels), None, labels)
-        yield of(NOISY, baselines.noisy(images, rng, 2 / (digits.LEVELS - 1)), None, truth)  # in the unit of the pixels, 0…16
+        # in the unit of the pixels, 0…16
+        yield of(NOISY, baselines.noisy(images, rng, 2 / (digits.LEVELS - 1)), None, truth)
         if config.shuffled_steps:
             params = image_training.averaged(network, folder.inside(SHUFFLED_FOLDER), config.seeds[0])
             yield of(SHUFFLED, draw(SHUFFLED, params, config.control_samples), config.seeds[0])
@@ -151,7 +157,9 @@ def real(measured: Measurements, folder: RunFolder) -> Figure:
     split = digits.load()
     order = np.argsort(split.held_out_labels, kind="stable")
     by_class = np.concatenate([order[split.held_out_labels[order] == digit][:10] for digit in range(digits.CLASSES)])
-    return figures.grid(split.held_out_images[by_class], 10, folder.figure("real"), "Held-out digits: ten of each class.", rows=_NAMES)
+    return figures.grid(
+        split.held_out_images[by_class], 10, folder.figure("real"), "Held-out digits: ten of each class.", rows=_NAMES
+    )
 
 
 def samples(name: str, file: str, caption: str, measured: Measurements, folder: RunFolder) -> Figure:
@@ -167,22 +175,41 @@ def denoising(measured: Measurements, folder: RunFolder) -> Figure:
     trajectory = next(each.arrays["frames"] for each in measured if each.name == GUIDED)
     figures.denoising_sprite(trajectory, folder.figure("denoising"), columns=10)
     steps = np.linspace(0, len(trajectory) - 1, 6).round().astype(int)
-    after, caption = [formatting.amount(int(step), "step") for step in steps], "Ten samples at guidance 2 on their way from noise, "
+    after, caption = (
+        [formatting.amount(int(step), "step") for step in steps],
+        "Ten samples at guidance 2 on their way from noise, ",
+    )
     frames, file = np.concatenate(trajectory[steps, : digits.CLASSES]), folder.figure("denoising_steps")
     return figures.grid(frames, digits.CLASSES, file, f"{caption}after so many steps.", rows=after, heads=_NAMES)
 
 
 def loss(measured: Measurements, folder: RunFolder) -> Figure:
     """Of every seed's training."""
-    curves = [image_training.loss_curve(f"seed {seed}", folder, seed) for seed in measured.seeds(PLAIN, "frechet") if seed is not None]
-    caption = "Training loss: the squared error of the predicted flow, noise less digit, per pixel; a mean over 20 lines of the log."
+    curves = [
+        image_training.loss_curve(f"seed {seed}", folder, seed)
+        for seed in measured.seeds(PLAIN, "frechet")
+        if seed is not None
+    ]
+    caption = (
+        "Training loss: the squared error of the predicted flow, noise less digit, per pixel; a mean over 20 "
+        "lines of the log."
+    )
     return figures.curves(curves, folder.figure("loss"), caption, x_label="step", y_label="squared error", log_y=True)
 
 
 _NAMES = [str(digit) for digit in range(digits.CLASSES)]
 _DEMO: dict[str, Any] = {"seeds": (0,), "shuffled_steps": 0}
-_QUICK: dict[str, Any] = {"sampling_steps" if name == "steps" else name: value for name, value in sampling_options.FEW.items()}
-_FEW: dict[str, Any] = {"samples": 40, "guided_samples": 40, "control_samples": 40, "together": 40, "draws": 3, "draw_size": 30}
+_QUICK: dict[str, Any] = {
+    "sampling_steps" if name == "steps" else name: value for name, value in sampling_options.FEW.items()
+}
+_FEW: dict[str, Any] = {
+    "samples": 40,
+    "guided_samples": 40,
+    "control_samples": 40,
+    "together": 40,
+    "draws": 3,
+    "draw_size": 30,
+}
 
 ANSWER = Answer(
     text="yes: {frechet:.2f} times real data's Fréchet distance, and {accuracy:.0%} of the digits are those asked for",
@@ -201,8 +228,8 @@ ANSWER = Answer(
         Change(
             "2026-11-24",
             "6c2f936",
-            "The flow took the place of velocity on the cosine schedule, batches of 64 that of 128, 2,000 steps that of 1,600, "
-            "and sampling began from noise of temperature 1.04.",
+            "The flow took the place of velocity on the cosine schedule, batches of 64 that of 128, 2,000 steps that "
+            "of 1,600, and sampling began from noise of temperature 1.04.",
             "DDIM in 50 steps and the network each contract samples by about 3 %.",
         ),
         Change(
@@ -214,8 +241,8 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "057865d",
-            "Sampling in 2 steps, a Gaussian per class, SMOTE, noisy copies and shuffled labels are compared with the samples at "
-            "guidance 1; the Gaussian and the copies had to miss the thresholds of those samples.",
+            "Sampling in 2 steps, a Gaussian per class, SMOTE, noisy copies and shuffled labels are compared with the "
+            "samples at guidance 1; the Gaussian and the copies had to miss the thresholds of those samples.",
             "A control is compared with its treatment.",
         ),
     ),
@@ -231,13 +258,35 @@ STUDY = Study(
     measure=measure,
     words=image_judge.WORDS,
     claims=(
-        claim(PLAIN, "frechet", "<=", 1.75, role="E1", reason="real data have 1, a Gaussian per class 1.9", id="frechet"),
+        claim(
+            PLAIN, "frechet", "<=", 1.75, role="E1", reason="real data have 1, a Gaussian per class 1.9", id="frechet"
+        ),
         claim(PLAIN, "accuracy", ">=", 0.95, role="E1", reason="chance is 0.1", id="accuracy"),
-        claim(PLAIN, "precision", ">=", 0.8, role="E1", reason="real data have 0.91, an untrained network 0", id="precision"),
-        claim(PLAIN, "recall", ">=", 0.8, role="E1", reason="real data have 0.89, a Gaussian per class 0.62", id="recall"),
+        claim(
+            PLAIN,
+            "precision",
+            ">=",
+            0.8,
+            role="E1",
+            reason="real data have 0.91, an untrained network 0",
+            id="precision",
+        ),
+        claim(
+            PLAIN, "recall", ">=", 0.8, role="E1", reason="real data have 0.89, a Gaussian per class 0.62", id="recall"
+        ),
         claim(PLAIN, "excess", "<=", 0.01, role="E1", reason="0 copies nothing", id="copies"),
-        claim(GUIDED, "accuracy", ">=", 0.985, role="check", reason="guidance makes labels clearer", id="guided-accuracy"),
-        claim(UNTRAINED, "frechet", ">=", 10.0, role="check", reason="what has learned nothing is far", id="untrained-frechet"),
+        claim(
+            GUIDED, "accuracy", ">=", 0.985, role="check", reason="guidance makes labels clearer", id="guided-accuracy"
+        ),
+        claim(
+            UNTRAINED,
+            "frechet",
+            ">=",
+            10.0,
+            role="check",
+            reason="what has learned nothing is far",
+            id="untrained-frechet",
+        ),
         claim(UNTRAINED, "accuracy", "<=", 0.3, role="check", reason="chance is 0.1", id="untrained-accuracy"),
     ),
     controls=(

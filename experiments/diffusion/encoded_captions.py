@@ -1,4 +1,6 @@
-"""Captions as networks learn from them: by the frozen MiniLM, encoded once per distinct caption, or as ids for an encoder of our own."""
+"""Captions as networks learn from them: by the frozen MiniLM, encoded once per distinct caption, or as ids for an
+encoder of our own.
+"""
 
 import functools
 from collections.abc import Sequence
@@ -35,11 +37,16 @@ class Encoded:
 
 
 def frozen(captions: Sequence[str], progress: Progress) -> Encoded:
-    """Captions as `networks.Text` of MiniLM. Its tokens are kept in half precision, which halves the memory of many captions."""
+    """Captions as `networks.Text` of MiniLM. Its tokens are kept in half precision, which halves the memory of many
+    captions.
+    """
     words, row = _distinct(captions)
-    filled = np.arange(max(len(words.ids), _TOGETHER)) % len(words.ids)  # few texts are repeated, so that one program encodes all
+    # few texts are repeated, so that one program encodes all
+    filled = np.arange(max(len(words.ids), _TOGETHER)) % len(words.ids)
     draw, title = functools.partial(_encode(), texts.params()), f"encode {len(words.ids)} captions"
-    encoded = drawing.whole(draw, words.ids[filled], words.mask[filled], together=_TOGETHER, title=title, progress=progress)
+    encoded = drawing.whole(
+        draw, words.ids[filled], words.mask[filled], together=_TOGETHER, title=title, progress=progress
+    )
     tokens, pooled = (part[: len(words.ids)] for part in encoded)
     return Encoded(networks.Text(tokens, words.mask, pooled), row)
 

@@ -1,12 +1,13 @@
-"""How far two sets of samples differ in their Fréchet distance, paired sample by sample, with the interval of an equivalence test.
+"""How far two sets of samples differ in their Fréchet distance, paired sample by sample, with the interval of an
+equivalence test.
 
-d = (F_few - F_many) / F_many, F a set's Fréchet distance to the held-out digits. Two one-sided tests at level 0.05 find |d| below a margin
-exactly when d's 90 % interval lies within the margin (Schuirmann, 1987). The interval is a bootstrap: each resample takes the same sample
-indices of every set and the same held-out digits.
+d = (F_few - F_many) / F_many, F a set's Fréchet distance to the held-out digits. Two one-sided tests at level 0.05 find
+|d| below a margin exactly when d's 90 % interval lies within the margin (Schuirmann, 1987). The interval is a
+bootstrap: each resample takes the same sample indices of every set and the same held-out digits.
 
-F grows with fewer distinct rows, and a resample has fewer: the mean of its F lies above the set's own by about as much in both sets. That
-would cancel in the numerator and inflate the denominator, so that sets look more alike than they are. So the resamples of each set are
-first moved back to have the set's own F as their mean.
+F grows with fewer distinct rows, and a resample has fewer: the mean of its F lies above the set's own by about as much
+in both sets. That would cancel in the numerator and inflate the denominator, so that sets look more alike than they
+are. So the resamples of each set are first moved back to have the set's own F as their mean.
 """
 
 from collections.abc import Mapping
@@ -28,7 +29,9 @@ CONFIDENCE = 0.9
 
 @dataclass(frozen=True)
 class Distances:
-    """Of one set: its Fréchet distance, and that of each resample (r,); `centred` are these moved to have `whole` as their mean."""
+    """Of one set: its Fréchet distance, and that of each resample (r,); `centred` are these moved to have `whole` as
+    their mean.
+    """
 
     whole: float
     resamples: np.ndarray
@@ -80,7 +83,9 @@ def _times(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def _fit(rows: np.ndarray, times: np.ndarray) -> frechet.FittedGaussian:
-    """`frechet.fit` of the rows, each `times` over, from their moments: thousands of these are needed, and no factor of n rows."""
+    """`frechet.fit` of the rows, each `times` over, from their moments: thousands of these are needed, and no factor of
+    n rows.
+    """
     count = times.sum()
     mean = times @ rows / count
     covariance = ((rows - mean) * times[:, None]).T @ (rows - mean) / (count - 1)

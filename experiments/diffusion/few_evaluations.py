@@ -1,4 +1,6 @@
-"""What experiments on few evaluations share: ids, curves against evaluations, the norm of samples, learned levels, pairs of a teacher."""
+"""What experiments on few evaluations share: ids, curves against evaluations, the norm of samples, learned levels,
+pairs of a teacher.
+"""
 
 import dataclasses
 import functools
@@ -21,7 +23,10 @@ from gendiff.runs.reporting.results import Figure
 Curves = Mapping[str, Mapping[float, Sequence[float]]]
 """Of each method the numbers of the seeds at each number of evaluations."""
 FRECHET = "Fréchet distance, in floors"
-TITLE = "Learned levels: mean squared distance of end points from those of a fine solution, on noise that was not learned from"
+TITLE = (
+    "Learned levels: mean squared distance of end points from those of a fine solution, on noise that was not "
+    "learned from"
+)
 WORDS = {"fixed": "best fixed grid", "learned": "learned"}
 """What each of `errors` is."""
 
@@ -31,18 +36,31 @@ def word(method: str) -> str:
     return "-".join("".join(letter if letter.isalnum() else " " for letter in method.lower()).split())
 
 
-def curves(values: Curves, reference: tuple[str, float], path: Path, caption: str, *, measure: str = FRECHET, log_y: bool = True) -> Figure:
-    """A measure against evaluations, means over seeds in bands from the least to the largest, with the level of a reference.
+def curves(
+    values: Curves,
+    reference: tuple[str, float],
+    path: Path,
+    caption: str,
+    *,
+    measure: str = FRECHET,
+    log_y: bool = True,
+) -> Figure:
+    """A measure against evaluations, means over seeds in bands from the least to the largest, with the level of a
+    reference.
 
     reference: its name and its number.
     """
     series = []
     for method, of in values.items():
         counts = sorted(of)
-        series.append(figures.Curve(method, counts, *([reduce(of[count]) for count in counts] for reduce in (np.mean, min, max))))
+        series.append(
+            figures.Curve(method, counts, *([reduce(of[count]) for count in counts] for reduce in (np.mean, min, max)))
+        )
     caption = f"{caption}: means over seeds; bands reach from the least to the largest."
     x_label = "evaluations of the network per sample"
-    return figures.curves(series, path, caption, x_label=x_label, y_label=measure, log_x=True, log_y=log_y, thresholds=[reference])
+    return figures.curves(
+        series, path, caption, x_label=x_label, y_label=measure, log_x=True, log_y=log_y, thresholds=[reference]
+    )
 
 
 def norm(samples: np.ndarray) -> float:
@@ -61,7 +79,8 @@ def pairs(
 ) -> Pairs:
     """What a teacher draws by UniPC of order 2, with the noise that it begins from and what it was told.
 
-    told: (params, condition) -> the teacher. condition: a pytree of arrays with a row per pair. options: of `drawing.whole`.
+    told: (params, condition) -> the teacher. condition: a pytree of arrays with a row per pair. options: of
+        `drawing.whole`.
     """
     leaves, structure = jax.tree.flatten(condition)
 

@@ -2,15 +2,17 @@
 
     python -m experiments run forward
 
-draws x_t by a thousand steps of q(x_t | x_{t-1}) from real digits and holds its moments against `add_noise`, then computes the exact
-divergence of x_T from N(0, I) for every schedule. Everything is float64 and nothing is trained. Half a minute on 2 cores.
+draws x_t by a thousand steps of q(x_t | x_{t-1}) from real digits and holds its moments against `add_noise`, then
+computes the exact divergence of x_T from N(0, I) for every schedule. Everything is float64 and nothing is trained. Half
+a minute on 2 cores.
 
 With x_T scaled to alpha² + sigma² = 1, q(x_T | x_0) = N(alpha x_0, sigma² I), and per dimension
 
     KL(q(x_T | x_0) | N(0, I)) = (alpha² (x_0² - 1) - log(1 - alpha²)) / 2,
 
-the prior term of the variational bound (Ho et al., 2020, Eq. 5). Its mean over the digits is an upper bound on the divergence of q(x_T),
-in which x_0 is forgotten; that of the Gaussian with q(x_T)'s mean and covariance is a lower one, as the two differ by a divergence.
+the prior term of the variational bound (Ho et al., 2020, Eq. 5). Its mean over the digits is an upper bound on the
+divergence of q(x_T), in which x_0 is forgotten; that of the Gaussian with q(x_T)'s mean and covariance is a lower one,
+as the two differ by a divergence.
 """
 
 import dataclasses
@@ -55,11 +57,17 @@ SHIFT = 10
 """Steps by which the closed form of the control is ahead."""
 GROUPS = 2
 """Bands of pixels that are tested each by itself."""
-CHAIN, CLOSED, SHIFTED = "chain against closed form", "add_noise against closed form", f"chain against {SHIFT} steps ahead"
+CHAIN, CLOSED, SHIFTED = (
+    "chain against closed form",
+    "add_noise against closed form",
+    f"chain against {SHIFT} steps ahead",
+)
 LATENT = 64 * 64 * 4
 """Entries of a Stable Diffusion latent of 512×512 pixels."""
 Scores: TypeAlias = Mapping[str, np.ndarray]
-"""z of every (level, moment, schedule, group): of the chain, of `add_noise` itself, and of the chain against the shifted form."""
+"""z of every (level, moment, schedule, group): of the chain, of `add_noise` itself, and of the chain against the
+shifted form.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,11 +117,20 @@ def path() -> Level:
     """(schedules, 1 + T): from the clean level along each table."""
     tables: list[Any] = [SCHEDULES[name]().table for name in CHAINS]
     first = {"t": -1.0, "alpha": 1.0, "sigma": 0.0}
-    return Level(**{name: np.stack([np.append(start, getattr(table, name)) for table in tables]) for name, start in first.items()})
+    return Level(
+        **{
+            name: np.stack([np.append(start, getattr(table, name)) for table in tables])
+            for name, start in first.items()
+        }
+    )
 
 
-def chain_scores(path: Level, images: np.ndarray, levels: tuple[int, ...], groups: int, shift: int, chains: int, seed: int) -> Scores:
-    """Of `chains` chains from the images (n, …) in turn, after each number of steps in `levels`; rising, within the path."""
+def chain_scores(
+    path: Level, images: np.ndarray, levels: tuple[int, ...], groups: int, shift: int, chains: int, seed: int
+) -> Scores:
+    """Of `chains` chains from the images (n, …) in turn, after each number of steps in `levels`; rising, within the
+    path.
+    """
     clean = jnp.asarray(images[np.arange(chains) % len(images)])
     walk_key, closed_key = jax.random.split(jax.random.key(seed))
     x, done = jnp.broadcast_to(clean, (path.shape[0], *clean.shape)), 0
@@ -123,7 +140,9 @@ def chain_scores(path: Level, images: np.ndarray, levels: tuple[int, ...], group
         x, done = _walk(x, walk_key, steps_of, done, steps), steps
         level, ahead = path[:, np.array(steps)], path[:, np.minimum(steps + shift, path.shape[1] - 1)]
         closed = _add_noise(clean, jax.random.normal(jax.random.fold_in(closed_key, steps), clean.shape), level)
-        rows.append([np.asarray(_scores(values, clean, at, groups)) for values, at in ((x, level), (closed, level), (x, ahead))])
+        rows.append(
+            [np.asarray(_scores(values, clean, at, groups)) for values, at in ((x, level), (closed, level), (x, ahead))]
+        )
     return dict(zip((CHAIN, CLOSED, SHIFTED), map(np.stack, zip(*rows, strict=True)), strict=True))
 
 
@@ -145,8 +164,8 @@ _add_noise = jax.jit(jax.vmap(process.add_noise, in_axes=(None, None, 0)))
 def _scores(x: jax.Array, clean: jax.Array, level: Level, groups: int) -> jax.Array:
     """(moment, schedules, groups) of x (schedules, n, …): each is N(0, 1) where the closed form holds.
 
-    With z = (x - alpha clean) / sigma over the N entries of a group: sum z / sqrt(N), sum z clean / sqrt(sum clean²), and
-    (sum z² - N) / sqrt(2N), the last one in the limit of large N.
+    With z = (x - alpha clean) / sigma over the N entries of a group: sum z / sqrt(N), sum z clean / sqrt(sum clean²),
+    and (sum z² - N) / sqrt(2N), the last one in the limit of large N.
     """
     zero = jnp.zeros_like(clean)
     mean, std = _add_noise(clean, zero, level), _add_noise(zero, jnp.ones_like(clean), level)
@@ -159,9 +178,11 @@ def _scores(x: jax.Array, clean: jax.Array, level: Level, groups: int) -> jax.Ar
 
 
 class Distance(NamedTuple):
-    """Of x_T from N(0, I) in nats per image. signal: alpha², where alpha² + sigma² = 1. latent: that of a latent of unit second moment.
+    """Of x_T from N(0, I) in nats per image. signal: alpha², where alpha² + sigma² = 1. latent: that of a latent of
+    unit second moment.
 
-    upper: the mean of q(x_T | x_0)'s. lower: at least that of q(x_T). start: as upper, but from N(0, sigma² I), where samplers start.
+    upper: the mean of q(x_T | x_0)'s. lower: at least that of q(x_T). start: as upper, but from N(0, sigma² I), where
+        samplers start.
     """
 
     signal: float
@@ -172,14 +193,18 @@ class Distance(NamedTuple):
 
 
 class CleanLaw(NamedTuple):
-    """What the lower bound asks of clean data: the squared length of its mean, and its variances (d,) along the principal axes."""
+    """What the lower bound asks of clean data: the squared length of its mean, and its variances (d,) along the
+    principal axes.
+    """
 
     square_of_mean: float
     variances: np.ndarray
 
 
 def distance(images: np.ndarray, schedule: schedules.Schedule, resamples: int) -> Distance:
-    """For images (n, …) in [-1, 1]; intervals say how far it would move with other images, the same for every schedule."""
+    """For images (n, …) in [-1, 1]; intervals say how far it would move with other images, the same for every
+    schedule.
+    """
     rows, rng = images.reshape(len(images), -1), np.random.default_rng(0)
     count, dimensions = rows.shape
     squares = np.mean(rows**2, axis=1)
@@ -187,7 +212,9 @@ def distance(images: np.ndarray, schedule: schedules.Schedule, resamples: int) -
     moments = squares.mean() + spread * np.array([0.0, -1.0, 1.0])
     level = schedule.noisiest
     signal = float(level.alpha**2 / (level.alpha**2 + level.sigma**2))
-    upper, start = (tuple(dimensions * float(bound(moment, signal)) for moment in moments) for bound in (upper_bound, from_start))
+    upper, start = (
+        tuple(dimensions * float(bound(moment, signal)) for moment in moments) for bound in (upper_bound, from_start)
+    )
     bounds = [lower_bound(law(rows[rng.integers(count, size=count)]), signal) for _ in range(resamples)]
     low, high = np.quantile(bounds, [0.025, 0.975]).tolist()
     lower = (lower_bound(law(rows), signal), low, high)
@@ -195,7 +222,9 @@ def distance(images: np.ndarray, schedule: schedules.Schedule, resamples: int) -
 
 
 def upper_bound(second_moment: float, signal: float) -> float:
-    """Nats per dimension of q(x_T | x_0) from N(0, I), averaged over any data with this mean square, at alpha² = signal."""
+    """Nats per dimension of q(x_T | x_0) from N(0, I), averaged over any data with this mean square, at
+    alpha² = signal.
+    """
     return (signal * (second_moment - 1) - math.log1p(-signal)) / 2
 
 
@@ -229,15 +258,21 @@ def moments(measured: Measurements, folder: RunFolder) -> Figure:
 
 def prior(measured: Measurements, folder: RunFolder) -> Figure:
     """One bar per schedule. Those at 0 have no place on a logarithmic axis, so the caption names them."""
-    upper, lower = ({name: measured.mean(name, bound) for name in measured.names("prior")} for bound in ("upper", "lower"))
+    upper, lower = (
+        {name: measured.mean(name, bound) for name in measured.names("prior")} for bound in ("upper", "lower")
+    )
     far = {name: (of[0], lower[name][0], of[0]) for name, of in upper.items() if of[0] > 0}
-    caption = "How far x_T of real digits is from pure noise: at least where the dark part of a bar begins, at most where it ends. "
+    caption = (
+        "How far x_T of real digits is from pure noise: at least where the dark part of a bar begins, at most "
+        "where it ends. "
+    )
     caption += f"Exactly 0: {', '.join(name for name in upper if name not in far)}."
     return figures.bars(far, folder.figure("prior"), caption, x_label="KL from N(0, I), nats per image", log=True)
 
 
 ANSWER = Answer(
-    text="yes, within {moments:.1f} standard errors; it ends {near-noise-linear:.4f} nats per image from noise (linear schedule), "
+    text="yes, within {moments:.1f} standard errors; it ends {near-noise-linear:.4f} nats per image from noise (linear "
+    "schedule), "
     "{diffusion:.2f} by Stable Diffusion's",
     statements={
         "E2": "8×8 digits end {near-noise-linear:.4f interval} nats per image from pure noise by the linear schedule, "
@@ -251,13 +286,15 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "057865d",
-            "How near to noise the linear and the cosine schedule end is claimed, at most 0.01 nats; it stood in a table alone.",
+            "How near to noise the linear and the cosine schedule end is claimed, at most 0.01 nats; it stood in a "
+            "table alone.",
             "The essay says it, and Stable Diffusion's schedule had to be farther away than the same number.",
         ),
         Change(
             "2026-11-30",
             "057865d",
-            "The composed chain against its closed form, and three schedules that end in pure noise exactly, are tests and no claims.",
+            "The composed chain against its closed form, and three schedules that end in pure noise exactly, are tests "
+            "and no claims.",
             "They are algebra: nothing is measured.",
         ),
     ),
@@ -281,7 +318,15 @@ STUDY = Study(
         "bits": "bits per dimension, at most",
     },
     claims=(
-        claim(CHAIN, "z", "<=", 4.0, role="E3", reason="a score of N(0, 1) exceeds it with a chance of 6.3e-5", id="moments"),
+        claim(
+            CHAIN,
+            "z",
+            "<=",
+            4.0,
+            role="E3",
+            reason="a score of N(0, 1) exceeds it with a chance of 6.3e-5",
+            id="moments",
+        ),
         *(
             claim(
                 name,
@@ -305,7 +350,8 @@ STUDY = Study(
             against="linear",
             by=">=",
             margin=0.01,
-            statement="scaled_linear (Stable Diffusion) less linear: divergence of x_T from N(0, I), at least, in nats per image",
+            statement="scaled_linear (Stable Diffusion) less linear: divergence of x_T from N(0, I), at least, in nats "
+            "per image",
             id="terminal-scaled-linear",
             figure="prior.png",
         ),

@@ -29,19 +29,24 @@ def unguided(given: NetworkDenoiser, absent: NetworkDenoiser, second: NetworkDen
     return given
 
 
-def classifier_free(given: NetworkDenoiser, absent: NetworkDenoiser, second: NetworkDenoiser, scale: Scalar) -> Denoiser:
+def classifier_free(
+    given: NetworkDenoiser, absent: NetworkDenoiser, second: NetworkDenoiser, scale: Scalar
+) -> Denoiser:
     """Classifier-free guidance, both predictions in one call of the network."""
     return guidance.classifier_free(given, absent, scale, batched=True)
 
 
 @dataclasses.dataclass(eq=False)
 class Draws:
-    """Samples of one network. One compiled program per rule of guidance serves every scale, number of steps and parameters.
+    """Samples of one network. One compiled program per rule of guidance serves every scale, number of steps and
+    parameters.
 
     Sample i starts from the same noise and shows class i mod classes, whatever else differs.
     steps: most steps, and how many are taken unless a call says otherwise. together: samples per call of the program.
-    sampler: default DDIM. grid: (schedule, steps) -> levels. second: the model of a further network that rules of guidance may use.
-    libraries: as of `devices.compiler_options`; False for packed parameters. built: what makes a denoiser of a network, by the arguments of
+    sampler: default DDIM. grid: (schedule, steps) -> levels. second: the model of a further network that rules of
+        guidance may use.
+    libraries: as of `devices.compiler_options`; False for packed parameters. built: what makes a denoiser of a network,
+        by the arguments of
     `denoiser.from_network`. absent: the condition that guidance leads away from.
     """
 
@@ -73,7 +78,8 @@ class Draws:
         """`count` images (n, h, w, c), not clipped.
 
         rule: None takes classifier-free guidance, or no guidance at scale 1. second: parameters of the second network.
-        temperature, schedule: None takes the model's. condition: a pytree with a row per sample; None takes the classes in
+        temperature, schedule: None takes the model's. condition: a pytree with a row per sample; None takes the classes
+            in
         turn. Raises NonFiniteError with the indices of samples that are not finite.
         """
         index = np.arange(count, dtype=np.int32)
@@ -85,12 +91,16 @@ class Draws:
             images: jax.Array = bound(index, jax.tree.unflatten(structure, leaves))
             return images
 
-        images = drawing.whole(draw, index, *leaves, together=self.together, title=f"sample {title}", progress=self.progress)
+        images = drawing.whole(
+            draw, index, *leaves, together=self.together, title=f"sample {title}", progress=self.progress
+        )
         drawing.check_finite(images, index, title)
         return images
 
     def compiled(self, params: Params) -> Any:
-        """The program of an unguided call for `together` samples, as XLA compiled it: what it needs stands in its analyses."""
+        """The program of an unguided call for `together` samples, as XLA compiled it: what it needs stands in its
+        analyses.
+        """
         draw, index = self._bound(unguided, params, None, 1.0), jnp.arange(self.together, dtype=jnp.int32)
         return draw.func.lower(*draw.args, index, index % self.model.num_classes, **draw.keywords).compile()
 

@@ -25,7 +25,9 @@ WORDS = {
 
 @dataclasses.dataclass(frozen=True)
 class MeasuredSet:
-    """One set of `n` images. frechet: in floors, a floor being the distance of training digits. excess: near-copies above held-out ones."""
+    """One set of `n` images. frechet: in floors, a floor being the distance of training digits. excess: near-copies
+    above held-out ones.
+    """
 
     n: int
     frechet: Number

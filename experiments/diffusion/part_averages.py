@@ -1,4 +1,6 @@
-"""The averaged parameters of a network after each part of its training, where a part is no more than a number of steps."""
+"""The averaged parameters of a network after each part of its training, where a part is no more than a number of
+steps.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,9 @@ from gendiff.training.checkpoints import Checkpoints
 
 
 class PartAverages:
-    """Those of one training, in a folder of their own. count: how many parts. init: key -> parameters, as in training."""
+    """Those of one training, in a folder of their own. count: how many parts. init: key -> parameters, as in
+    training.
+    """
 
     def __init__(self, folder: Path, seed: int, count: int, init: Callable[[jax.Array], Params]) -> None:
         self._place, self._count, self._init = folder / "averages" / f"seed_{seed}", count, init
@@ -29,7 +33,8 @@ class PartAverages:
     def fill(self, train: Callable[[int], TrainState]) -> None:
         """Train part by part, from the first that is not done, and keep the average after each.
 
-        train: goes on to the end of part 0, 1, … Where nothing of a step depends on how many follow, the parts are one training.
+        train: goes on to the end of part 0, 1, … Where nothing of a step depends on how many follow, the parts are one
+            training.
         """
         for part in range(self.kept(), self._count):
             self.keep(part, train(part).ema)

@@ -8,7 +8,9 @@ from experiments.tasks import captions, rendering, shapes
 from gendiff.commands.text_to_image import networks
 from gendiff.data import scaling
 
-RECIPE = shapes.Recipe(objects=(1, 2), held_out=(("red", "circle"), ("green", "square"), ("blue", "triangle"), ("yellow", "cross")))
+RECIPE = shapes.Recipe(
+    objects=(1, 2), held_out=(("red", "circle"), ("green", "square"), ("blue", "triangle"), ("yellow", "cross"))
+)
 """Scenes whose held-out combinations no training picture shows; each of their colours and shapes is in others."""
 SIDE = networks.SHAPE[0]
 """Pixels of a side."""
@@ -33,7 +35,9 @@ class Prompts:
 
 
 def prompts(count: int, *, held_out: bool) -> Prompts:
-    """Prompts 0, 1, … of their stream; held out: each shows a combination in one object that no training picture shows."""
+    """Prompts 0, 1, … of their stream; held out: each shows a combination in one object that no training picture
+    shows.
+    """
     attributes = shapes.draw(RECIPE, ASKED, np.arange(count), unseen=held_out).attributes
     return Prompts(tuple(captions.write(attributes)), attributes)
 

@@ -1,4 +1,6 @@
-"""Every way to train a student of a network that draws: its loss, what a step of it costs, how it draws, and its training."""
+"""Every way to train a student of a network that draws: its loss, what a step of it costs, how it draws, and its
+training.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -47,12 +49,16 @@ _START, _FAKE = 2**32 - 1, 2**32 - 2
 class Teaching:
     """What all students of one network share.
 
-    model: the teacher's network, and of all students that are told one time. two_times: of those that are told a second one.
-    guide: the network as a denoiser -> the teacher. teacher_cost: evaluations of the network that one of the teacher makes.
-    budget: evaluations of the network that each training makes. pairs: those of them which drawing pairs has cost; 0 where all students
-    learn from what the teacher draws. batch: samples of a step. fake_steps: of the denoiser of generated samples, for each of the
-    generator. intervals: of the path at the end of consistency training and distillation. shortest: how many of the shortest steps of a
-    shortcut model the path has; both are powers of 2. optimizer: of so many steps. ema: decay of the average that draws.
+    model: the teacher's network, and of all students that are told one time. two_times: of those that are told a second
+        one.
+    guide: the network as a denoiser -> the teacher. teacher_cost: evaluations of the network that one of the teacher
+        makes.
+    budget: evaluations of the network that each training makes. pairs: those of them which drawing pairs has cost; 0
+        where all students
+    learn from what the teacher draws. batch: samples of a step. fake_steps: of the denoiser of generated samples, for
+    each of the generator. intervals: of the path at the end of consistency training and distillation. shortest: how
+    many of the shortest steps of a shortcut model the path has; both are powers of 2. optimizer: of so many steps. ema:
+    decay of the average that draws.
     """
 
     model: Model
@@ -89,10 +95,13 @@ Frozen = Callable[[Teaching, TrainState, Denoiser, int], tuple[Any, ...]]
 class Student:
     """One way to train a student.
 
-    loss: what it descends. frozen: what the loss reads beside the batch. cost: evaluations of the student's networks per sample and step.
-    teacher: of the teacher. on_pairs: whether it learns from pairs that the teacher draws, in place of the data. fake_cost: evaluations of
+    loss: what it descends. frozen: what the loss reads beside the batch. cost: evaluations of the student's networks
+        per sample and step.
+    teacher: of the teacher. on_pairs: whether it learns from pairs that the teacher draws, in place of the
+        data. fake_cost: evaluations of
     each step of a second network, which learns the student's samples beside it; 0 where there is none.
-    sampler: what draws from it, one evaluation per step. second_time: whether its network is told one. rounds: the evaluations of its
+    sampler: what draws from it, one evaluation per step. second_time: whether its network is told one. rounds: the
+        evaluations of its
     networks; () where one network serves all. most: evaluations in which it is drawn at most.
     """
 
@@ -185,7 +194,8 @@ def train(
 ) -> None:
     """A student of the teacher of each seed, from where its training stands; all seeds share a program.
 
-    data: (seed, whether pairs of the teacher are wanted) -> a pytree of arrays (size, …), asked for where there is something to learn.
+    data: (seed, whether pairs of the teacher are wanted) -> a pytree of arrays (size, …), asked for where there is
+        something to learn.
     every: of `training_loop.train`.
     """
     student = STUDENTS[name]
@@ -196,7 +206,10 @@ def train(
             if training_loop.steps_done(own, seed) >= steps:
                 continue
             teacher = first if earlier is None else restore(teaching, folder, name, seed, earlier)
-            given, begun = data(seed, student.on_pairs), program._replace(fresh=jax.jit(_fresh(teaching, student, teacher)))
+            given, begun = (
+                data(seed, student.on_pairs),
+                program._replace(fresh=jax.jit(_fresh(teaching, student, teacher))),
+            )
             numbers: dict[str, Any] = {"seed": seed, "steps": steps, "batch": teaching.batch}
             with progress.phase(name, seed=seed):
                 training_loop.train(begun, given, folder=own, progress=progress, **numbers, **every)
@@ -206,7 +219,9 @@ def _program(teaching: Teaching, student: Student, round: int, folder: RunFolder
     """The step of a student under jit, which serves all seeds; `fresh` is that of each seed."""
     of, total = student.model(teaching), student.steps(teaching)
     step = training.make_step(student.loss(teaching, of, round), teaching.optimizer(total), ema_warm_up=True)
-    fake_step = training.make_step(_fake_loss(teaching), _fake_optimizer(teaching, total)) if student.fake_cost else None
+    fake_step = (
+        training.make_step(_fake_loss(teaching), _fake_optimizer(teaching, total)) if student.fake_cost else None
+    )
 
     def advance(state: Lesson, batch: Any) -> tuple[Lesson, Metrics]:
         fake, condition = state.fake, batch.condition[0]
@@ -255,7 +270,9 @@ def _told(teacher: Denoiser, condition: Any) -> Denoiser:
 
 
 def _progressive(teaching: Teaching, of: Model, steps: int) -> FrozenLoss:
-    return distillation.progressive_distillation(of.predict, of.parameterization, grids.trailing(of.schedule, 2 * steps), tell=_told)
+    return distillation.progressive_distillation(
+        of.predict, of.parameterization, grids.trailing(of.schedule, 2 * steps), tell=_told
+    )
 
 
 def _reflow(teaching: Teaching, of: Model, steps: int) -> FrozenLoss:
@@ -271,7 +288,9 @@ def _consistency_training(teaching: Teaching, of: Model, steps: int) -> FrozenLo
 
 
 def _shortcut(teaching: Teaching, of: Model, steps: int) -> FrozenLoss:
-    return distillation.shortcut(of.predict, of.schedule, of.parameterization, steps=teaching.shortest, drop_condition=0.0)
+    return distillation.shortcut(
+        of.predict, of.schedule, of.parameterization, steps=teaching.shortest, drop_condition=0.0
+    )
 
 
 def _mean_flow(teaching: Teaching, of: Model, steps: int) -> FrozenLoss:
@@ -310,7 +329,9 @@ def _divided_teacher(teaching: Teaching, state: TrainState, teacher: Denoiser, t
 STUDENTS: dict[str, Student] = {
     PROGRESSIVE: Student(_progressive, _teacher, GRADIENT, samplers.ddim(), teacher=2, rounds=ROUNDS),
     REFLOW: Student(_reflow, _nothing, GRADIENT, samplers.ddim(), on_pairs=True),
-    CONSISTENCY: Student(_consistency_distillation, _divided_teacher, GRADIENT + 1, distillation.consistency(), teacher=2),
+    CONSISTENCY: Student(
+        _consistency_distillation, _divided_teacher, GRADIENT + 1, distillation.consistency(), teacher=2
+    ),
     CONSISTENCY_TRAINING: Student(_consistency_training, _divided, GRADIENT + 1, distillation.consistency()),
     SHORTCUT: Student(_shortcut, _average, GRADIENT + 0.5, distillation.jump(), second_time=True),
     MEAN_FLOW: Student(_mean_flow, _nothing, GRADIENT + 1, distillation.jump(), second_time=True),

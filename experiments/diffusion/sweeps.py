@@ -10,12 +10,16 @@ from gendiff.runs.reporting.results import Figure
 from gendiff.runs.run_folder import RunFolder
 
 Rows = Mapping[str, np.ndarray]
-"""Of each measure the rows whose mean it is; those of two sets of equal count belong to the same noise, image, prompt or class."""
+"""Of each measure the rows whose mean it is; those of two sets of equal count belong to the same noise, image, prompt
+or class.
+"""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The rows of one rule. tables: of each measure and seed, (scales, rows), the same rows at every scale and in every rule."""
+    """The rows of one rule. tables: of each measure and seed, (scales, rows), the same rows at every scale and in every
+    rule.
+    """
 
     scales: tuple[float, ...]
     tables: Mapping[str, tuple[np.ndarray, ...]]
@@ -23,7 +27,9 @@ class Sweep:
     def of(self, scales: Sequence[float]) -> "Sweep":
         """The same at some of its scales."""
         chosen = [self.scales.index(scale) for scale in scales]
-        return Sweep(tuple(scales), {name: tuple(table[chosen] for table in tables) for name, tables in self.tables.items()})
+        return Sweep(
+            tuple(scales), {name: tuple(table[chosen] for table in tables) for name, tables in self.tables.items()}
+        )
 
     def seed(self, number: int) -> "Sweep":
         """One seed alone, by its place."""
@@ -32,7 +38,9 @@ class Sweep:
     def followed_by(self, other: "Sweep") -> "Sweep":
         """This one's scales, then the other's."""
         pairs = {name: zip(tables, other.tables[name], strict=True) for name, tables in self.tables.items()}
-        return Sweep((*self.scales, *other.scales), {name: tuple(map(np.concatenate, each)) for name, each in pairs.items()})
+        return Sweep(
+            (*self.scales, *other.scales), {name: tuple(map(np.concatenate, each)) for name, each in pairs.items()}
+        )
 
     def means(self) -> dict[str, np.ndarray]:
         """(scales,) of each measure, a mean over the seeds."""
@@ -45,14 +53,20 @@ def sweep(scales: Sequence[float], sets: Sequence[Sequence[Rows]]) -> Sweep:
     return Sweep(tuple(scales), tables)
 
 
-def curves(names: Mapping[str, str], folder: RunFolder, name: str, caption: str, sweeps: Mapping[str, Sweep], x_label: str) -> Figure:
-    """A panel per measure with a curve per sweep that has it; the bands reach from the least to the largest seed. names: of the panels."""
+def curves(
+    names: Mapping[str, str], folder: RunFolder, name: str, caption: str, sweeps: Mapping[str, Sweep], x_label: str
+) -> Figure:
+    """A panel per measure with a curve per sweep that has it; the bands reach from the least to the largest
+    seed. names: of the panels.
+    """
     panels = []
     for measure, title in names.items():
         lines = []
         for label, of in sweeps.items():
             if measure in of.tables:
                 means = np.stack([table.mean(axis=1) for table in of.tables[measure]])
-                lines.append(figures.Curve(label, np.array(of.scales), means.mean(axis=0), means.min(axis=0), means.max(axis=0)))
+                lines.append(
+                    figures.Curve(label, np.array(of.scales), means.mean(axis=0), means.min(axis=0), means.max(axis=0))
+                )
         panels.append(figures.Panel(title, lines))
     return figures.small_multiples(panels, folder.figure(name), caption, x_label=x_label)

@@ -1,4 +1,6 @@
-"""What can go wrong, and what happens then: one row per fault. A test of it names the row: `@pytest.mark.fault("kill -9 during save")`."""
+"""What can go wrong, and what happens then: one row per fault. A test of it names the row:
+`@pytest.mark.fault("kill -9 during save")`.
+"""
 
 from typing import NamedTuple
 
@@ -11,9 +13,17 @@ class Fault(NamedTuple):
 
 
 RUNS = (
-    Fault("kill -9 during save", "the newest complete step restores; the temporary folder is ignored, and removed at the next start"),
-    Fault("kill -9 anywhere, then resume", "parameters, optimizer, averages, key and metrics file are bitwise those of an unbroken run"),
-    Fault("SIGTERM at a step", "the step is finished and saved, exit 42; the run goes on exactly. Ctrl-C does the same"),
+    Fault(
+        "kill -9 during save",
+        "the newest complete step restores; the temporary folder is ignored, and removed at the next start",
+    ),
+    Fault(
+        "kill -9 anywhere, then resume",
+        "parameters, optimizer, averages, key and metrics file are bitwise those of an unbroken run",
+    ),
+    Fault(
+        "SIGTERM at a step", "the step is finished and saved, exit 42; the run goes on exactly. Ctrl-C does the same"
+    ),
     Fault("SIGTERM while evaluating", "what is done is kept, exit 42; the same command goes on"),
     Fault("SIGTERM while sampling", "what is drawn is on disk, exit 42; the same command draws the rest"),
     Fault("SIGTERM while compiling", "exit 42; the same command goes on"),
@@ -22,25 +32,51 @@ RUNS = (
     Fault("preemption with several processes", "all save the same step and exit 42"),
     Fault("peer dies", "the other processes end within 60 s, not with 0"),
     Fault("configurations of several processes differ", "exit 2"),
-    Fault("disk full", "an error with path, needed and free bytes; the old step is intact, the temporary folder removed; exit 74"),
-    Fault("a checkpoint's folder cannot be made", "an error within seconds, with path, needed and free bytes; the old step is intact"),
+    Fault(
+        "disk full",
+        "an error with path, needed and free bytes; the old step is intact, the temporary folder removed; exit 74",
+    ),
+    Fault(
+        "a checkpoint's folder cannot be made",
+        "an error within seconds, with path, needed and free bytes; the old step is intact",
+    ),
     Fault("script ends right after a save", "the save is complete: leaving the context waits"),
     Fault("truncated file of a checkpoint", "an error naming step and item before any value is used; exit 65"),
     Fault("flipped byte in a checkpoint", "an error naming step and item before any value is used; exit 65"),
-    Fault("missing file or metadata of a checkpoint", "an error naming step and item before any value is used; exit 65"),
-    Fault("swapped, renamed or linked checkpoint", "an error naming the step of the folder and the step that was written"),
-    Fault("newest checkpoint damaged, --resume latest-valid", "the run walks back to the newest intact step, says so, and ends the same"),
+    Fault(
+        "missing file or metadata of a checkpoint", "an error naming step and item before any value is used; exit 65"
+    ),
+    Fault(
+        "swapped, renamed or linked checkpoint", "an error naming the step of the folder and the step that was written"
+    ),
+    Fault(
+        "newest checkpoint damaged, --resume latest-valid",
+        "the run walks back to the newest intact step, says so, and ends the same",
+    ),
     Fault(
         "evaluate without the last checkpoint",
         "refused with the step that is there, the last step, and the command that trains the rest; exit 65",
     ),
     Fault("config.json is changed after training", "evaluate refuses it with a table of what differs; exit 65"),
-    Fault("other config on restore", "a table of every setting that differs; architecture is refused, run settings warn"),
-    Fault("other shape, structure or dtype on restore", "a table of every path that differs; floats change their width only when asked"),
-    Fault("other device or process count on restore", "parameters are bitwise equal, data keep their order, losses agree to 1e-5"),
-    Fault("the folder of compiled programs cannot be written", "one line says so; programs are compiled, and the command goes on"),
+    Fault(
+        "other config on restore", "a table of every setting that differs; architecture is refused, run settings warn"
+    ),
+    Fault(
+        "other shape, structure or dtype on restore",
+        "a table of every path that differs; floats change their width only when asked",
+    ),
+    Fault(
+        "other device or process count on restore",
+        "parameters are bitwise equal, data keep their order, losses agree to 1e-5",
+    ),
+    Fault(
+        "the folder of compiled programs cannot be written",
+        "one line says so; programs are compiled, and the command goes on",
+    ),
     Fault("cached and uncached compilation", "a resume records the setting, and refuses another or says so"),
-    Fault("NaN loss or gradient", "the step is skipped and counted; parameters, optimizer and averages stay as they were"),
+    Fault(
+        "NaN loss or gradient", "the step is skipped and counted; parameters, optimizer and averages stay as they were"
+    ),
     Fault("NaN in many steps in a row", "the run stops, keeps the good steps, writes batch and key to debug/, exit 3"),
     Fault("NaN while sampling", "no file is written; the indices of the samples are named; exit 3"),
     Fault("torn last line of the metrics file", "readers ignore it; a resume truncates to the restored step"),
@@ -48,26 +84,39 @@ RUNS = (
     Fault("damaged file of results", "an error with path and field; exit 65"),
     Fault("kill between results.json and report.html", "the same command writes the report"),
     Fault("evaluate on an unfinished run", "refused: no final results.json is written"),
-    Fault("batch sampling interrupted", "a rerun skips complete shards and redoes partial ones; the result is bitwise equal"),
+    Fault(
+        "batch sampling interrupted",
+        "a rerun skips complete shards and redoes partial ones; the result is bitwise equal",
+    ),
     Fault("a sweep is killed", "finished rows stay; the row where it was goes on from its checkpoint"),
-    Fault("several processes fill one sweep", "each row is computed once, and a row that a process left is taken by another"),
+    Fault(
+        "several processes fill one sweep",
+        "each row is computed once, and a row that a process left is taken by another",
+    ),
     Fault("torn, damaged or foreign row of a sweep", "a note with the path; it is computed again"),
     Fault("a row of a sweep is not finite", "it is finished as failed, with the reason, and the others go on"),
     Fault("a request larger than memory", "refused before anything is allocated"),
     Fault("two jobs, one run folder", "the second one exits 2 with the owner's host and process"),
     Fault("lock of a dead process", "the lock is free"),
-    Fault("lock of a dead machine, or of another namespace", "neither taken over while its owner lives, nor kept for ever"),
+    Fault(
+        "lock of a dead machine, or of another namespace", "neither taken over while its owner lives, nor kept for ever"
+    ),
     Fault("occupied output folder", "refused before compilation, exit 2"),
     Fault("read-only or absent output folder", "refused before compilation, exit 2"),
     Fault("missing data", "an error with the path, exit 65"),
     Fault("unreadable image", "an error with the path of the file; skipped only when asked, and counted"),
     Fault("unexpected file in a folder of images", "an error with its path; skipped only when asked, and counted"),
-    Fault("a build of the cache is killed", "the next one goes on at the shard where it was; the files are those of an unbroken build"),
+    Fault(
+        "a build of the cache is killed",
+        "the next one goes on at the shard where it was; the files are those of an unbroken build",
+    ),
     Fault("damaged shard of the cache", "a warning with its path; it is computed again"),
     Fault("pickle in weights", "refused and never run, whatever the file is called"),
     Fault("crafted safetensors header", "typed errors only, without a large allocation"),
     Fault("crafted GGUF header", "typed errors only, without a large allocation"),
-    Fault("GGUF with truncated or overlapping tensors", "an error with path, tensor and place, before any number is read"),
+    Fault(
+        "GGUF with truncated or overlapping tensors", "an error with path, tensor and place, before any number is read"
+    ),
     Fault("crafted npz header", "typed errors only, without a large allocation"),
     Fault("16 threads sampling at once", "each result equals that of a call alone"),
     Fault("10,000 training steps", "memory and open files stay flat"),
@@ -111,7 +160,8 @@ INPUTS = {
         "no null class": "ValueError: the network is without classes",
     },
     "conditions": {
-        "one that does not fit the network": "an error with shape or type and what is needed, before anything is computed",
+        "one that does not fit the network": "an error with shape or type and what is needed, before anything is "
+        "computed",
         "a null that does not fit a text": "ValueError with both shapes, or that names NO_TEXT",
     },
     "likelihood, metrics": {
@@ -139,20 +189,25 @@ INPUTS = {
     "text": {
         "an empty prompt": "ValueError with its number; taken only when asked, for guidance",
         "a prompt of 10,000 characters": "ValueError with its length and the limit",
-        "a prompt with more tokens than are read": "ValueError with both counts and what does not fit; cut only when asked, with a warning",
+        "a prompt with more tokens than are read": "ValueError with both counts and what does not fit; cut only when "
+        "asked, with a warning",
         "a missing or wrong tokenizer file": "DataError that starts with the path",
-        "captions of pictures that are missing or damaged": "DataError that starts with the path, and how a caption is given",
+        "captions of pictures that are missing or damaged": "DataError that starts with the path, and how a caption is "
+        "given",
     },
     "clips": {
-        "a file that is no whole clip, or holds another number of frames than it says": "DataError that starts with the path",
+        "a file that is no whole clip, or holds another number of frames than it says": "DataError that starts with "
+        "the path",
         "a clip that cannot be written": "an error with shape, value or suffix; the file that is there stays",
         "an MP4 without its package": "ImportError with the extra to install; nothing is written",
-        "a cache of frames that does not fit, or has lost a frame": "ValueError with both sizes; under jit, NaN in those clips alone",
+        "a cache of frames that does not fit, or has lost a frame": "ValueError with both sizes; under jit, NaN in "
+        "those clips alone",
     },
     "weights": {
         "names missing or left over": "an error with every one of them",
         "a configuration that cannot be followed": "an error with setting and value",
-        "a folder of diffusers that cannot be followed": "an error with the path of a file, exit 65; inspect shows every problem",
+        "a folder of diffusers that cannot be followed": "an error with the path of a file, exit 65; inspect shows "
+        "every problem",
     },
     "language models": {
         "a prompt longer than the context": "ValueError with both counts",
@@ -160,13 +215,15 @@ INPUTS = {
         "a token that the vocabulary does not have": "ValueError with the character and its position, or the id",
         "a tokenizer that does not match the vocabulary": "ValueError with both numbers of ids",
         "a message that speaks as another": "ValueError with its number and the token that ends messages",
-        "a chat template that reaches for attributes or never ends": "ConfigError with the attribute or the bound, within seconds",
+        "a chat template that reaches for attributes or never ends": "ConfigError with the attribute or the bound, "
+        "within seconds",
     },
     "watermarks": {
         "tokens of another tokenizer": "ValueError with the ids and the vocabulary of the mark",
         "logits of another vocabulary": "ValueError with both sizes",
         "a file of a mark that lacks a setting, has another or is of another vocabulary": "DataError with path, setting and value",
-        "a mark of pictures out of range, without its nonce, or of another shape": "ValueError or TypeError with the value and the range",
+        "a mark of pictures out of range, without its nonce, or of another shape": "ValueError or TypeError with the "
+        "value and the range",
         "a text that is too short": "p is 1, and nothing is scored",
     },
     "membership": {
@@ -180,30 +237,38 @@ INPUTS = {
     },
     "text-to-image": {
         "an empty prompt, or one of 10,000 characters": "exit 2 with what to write, or the limit",
-        "a picture or mask that is none, or of another size": "exit 2 or 65 with the path; a line says how a picture was fitted",
+        "a picture or mask that is none, or of another size": "exit 2 or 65 with the path; a line says how a picture "
+        "was fitted",
         "a truncated file of a network, or changed bytes": "an error that starts with the path, exit 65",
         "another architecture, name or format of such a file": "an error with every parameter that differs, exit 65",
         "a network with NaN": "exit 3; no picture is written, and the indices are named",
-        "another tokenizer, or none": "an error with its path, exit 65; without the package the command that brings it, exit 2",
+        "another tokenizer, or none": "an error with its path, exit 65; without the package the command that brings "
+        "it, exit 2",
     },
     "serve": {
-        "a request that is none, or asks for what cannot be drawn": "4xx with field, value and what is allowed; nothing of it is opened",
-        "more requests than there is room for": "429, with the seconds to wait in Retry-After; nothing of the request is drawn",
+        "a request that is none, or asks for what cannot be drawn": "4xx with field, value and what is allowed; "
+        "nothing of it is opened",
+        "more requests than there is room for": "429, with the seconds to wait in Retry-After; nothing of the request "
+        "is drawn",
         "a client leaves before its pictures are drawn": "they leave the queue, and their slots before the next step",
         "pictures that are not finite": "422 for their request; pictures beside them are not touched",
         "the program fails": "500 for what was being drawn, the reason in the log; what waits is drawn",
-        "a signal while pictures are drawn": "what ends within 10 s is answered, the rest 503; exit 0 after Ctrl-C, 42 after SIGTERM",
+        "a signal while pictures are drawn": "what ends within 10 s is answered, the rest 503; exit 0 after Ctrl-C, 42 "
+        "after SIGTERM",
         "a place that is taken, or is none": "exit 2 with host and port, before anything is compiled",
     },
     "copies": {
-        "folders without pictures, mixed sizes, too few training pictures": "an error that starts with the path, exit 65",
+        "folders without pictures, mixed sizes, too few training pictures": "an error that starts with the path, exit "
+        "65",
     },
     "scaling-fit": {
         "a CSV without its columns, with a bad cell, or none at all": "an error with path, line and column, exit 65",
-        "trainings that decide no law": "an error with the reason of every approach, exit 65; one that fits says why the others do not",
+        "trainings that decide no law": "an error with the reason of every approach, exit 65; one that fits says why "
+        "the others do not",
     },
     "verify": {
-        "another file, a damaged one, or a mark that does not belong to it": "an error with path and reason, exit 65 or 2",
+        "another file, a damaged one, or a mark that does not belong to it": "an error with path and reason, exit 65 "
+        "or 2",
     },
     "command line": {
         "unknown or misspelt option": "exit 2, the nearest match is shown",
@@ -223,5 +288,8 @@ INPUTS = {
 }
 """Wrong input: place -> mistake -> what happens."""
 
-ROWS = (*RUNS, *(Fault(f"{place}: {mistake}", error) for place, rows in INPUTS.items() for mistake, error in rows.items()))
+ROWS = (
+    *RUNS,
+    *(Fault(f"{place}: {mistake}", error) for place, rows in INPUTS.items() for mistake, error in rows.items()),
+)
 """Every row; its first field is what a test names."""

@@ -1,4 +1,6 @@
-"""The page of faults, made from the rows of `faults` and the tests that name them: `python -m experiments.documentation.faults_page`."""
+"""The page of faults, made from the rows of `faults` and the tests that name them:
+`python -m experiments.documentation.faults_page`.
+"""
 
 import ast
 from collections.abc import Iterable, Iterator
@@ -28,7 +30,9 @@ class Test(NamedTuple):
 
 
 def tests(folder: Path = ROOT / "tests") -> Iterator[Test]:
-    """Every test with a mark `fault`, also on one case of its table, in the order of files and lines. Nothing is imported."""
+    """Every test with a mark `fault`, also on one case of its table, in the order of files and lines. Nothing is
+    imported.
+    """
     for path in sorted(folder.rglob("test_*.py")):
         text = path.read_text(encoding="utf-8")
         if "mark.fault" not in text:
@@ -60,7 +64,8 @@ def page(folder: Path = ROOT / "tests") -> str:
         for fault in test.faults:
             if fault not in by_fault:
                 raise ValueError(
-                    f"{test.file}: {test.name} names {fault!r}, which is no row of {Path(__file__).with_name('faults.py').name}"
+                    f"{test.file}: {test.name} names {fault!r}, which is no row of "
+                    f"{Path(__file__).with_name('faults.py').name}"
                 )
             by_fault[fault].append(test)
     parts = [HEAD, "## Runs\n", _table("fault", RUNS, by_fault)]
@@ -87,7 +92,10 @@ def _table(kind: str, rows: Iterable[Fault], by_fault: dict[str, list[Test]]) ->
 
 def _shown(test: Test) -> str:
     words = test.name.removeprefix("test_").replace("_", " ")
-    return f"[{test.file.removeprefix('tests/').removesuffix('.py')}](../../../{test.file}): {words}{' (*slow*)' if test.slow else ''}"
+    return (
+        f"[{test.file.removeprefix('tests/').removesuffix('.py')}](../../../{test.file}): "
+        f"{words}{' (*slow*)' if test.slow else ''}"
+    )
 
 
 def _literals(places: Iterable[ast.expr]) -> Iterator[str]:

@@ -1,7 +1,8 @@
-"""The picture that the README and the site open with: `python -m experiments.documentation.opening_picture` draws it in 2 minutes.
+"""The picture that the README and the site open with: `python -m experiments.documentation.opening_picture` draws it in
+2 minutes.
 
-Each tile is what `gendiff text-to-image --prompt PROMPT --guidance 3 --steps 24 --num 1` draws. The prompts were chosen by eye, among
-names of drawings that the network has learned from.
+Each tile is what `gendiff text-to-image --prompt PROMPT --guidance 3 --steps 24 --num 1` draws. The prompts were chosen
+by eye, among names of drawings that the network has learned from.
 """
 
 import tempfile
@@ -15,9 +16,27 @@ from gendiff.commands.catalogue import EXPERIMENTS
 
 FILE = Path(__file__).with_name("pages") / "assets" / "opening.png"
 PROMPTS = (
-    *("smiling face with sunglasses", "red apple", "green apple", "watermelon", "tangerine", "lemon", "strawberry", "doughnut"),
+    *(
+        "smiling face with sunglasses",
+        "red apple",
+        "green apple",
+        "watermelon",
+        "tangerine",
+        "lemon",
+        "strawberry",
+        "doughnut",
+    ),
     *("hamburger", "crescent moon", "cupcake", "evergreen tree", "deciduous tree", "mushroom", "maple leaf", "droplet"),
-    *("flag of Sweden", "sailboat", "top hat", "gem stone", "alarm clock", "baseball", "flag of France", "flag of Germany"),
+    *(
+        "flag of Sweden",
+        "sailboat",
+        "top hat",
+        "gem stone",
+        "alarm clock",
+        "baseball",
+        "flag of France",
+        "flag of Germany",
+    ),
 )
 COLUMNS, SIDE, MARGIN, WORDS = 8, 128, 8, 40
 """Tiles per row, and pixels of a tile, of the space around it and of the words below it."""
@@ -36,7 +55,9 @@ def main() -> None:
             if command_line.main(["text-to-image", *options], EXPERIMENTS):
                 raise SystemExit(f"{prompt}: nothing was drawn")
             sheet.paste(Image.open(file).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC), (left, top))
-        words.multiline_text((left + SIDE // 2, top + SIDE + 2), textwrap.fill(prompt, 17), "#555", font, "ma", 2, "center")
+        words.multiline_text(
+            (left + SIDE // 2, top + SIDE + 2), textwrap.fill(prompt, 17), "#555", font, "ma", 2, "center"
+        )
     sheet.save(FILE, optimize=True)
 
 

@@ -1,4 +1,5 @@
-"""Draws plots of committed results again from the numbers that results.json holds: `python -m experiments.documentation.redraw NAME …`.
+"""Draws plots of committed results again from the numbers that results.json holds:
+`python -m experiments.documentation.redraw NAME …`.
 
 Only of studies whose `Experiment.plots` says how. Numbers stay as they are; captions become those of today.
 """

@@ -1,7 +1,9 @@
-"""A page for each committed result, made from its results.json: `python -m experiments.documentation.results_pages` writes them all.
+"""A page for each committed result, made from its results.json: `python -m experiments.documentation.results_pages`
+writes them all.
 
-No number on these pages is written by hand. What the numbers mean, in words, is in readings/NAME.md beside this file. The roles of the
-claims and the sentences that answer are the study's; where they have changed since its run, its results.json is written anew.
+No number on these pages is written by hand. What the numbers mean, in words, is in readings/NAME.md beside this file.
+The roles of the claims and the sentences that answer are the study's; where they have changed since its run, its
+results.json is written anew.
 """
 
 import dataclasses
@@ -31,28 +33,61 @@ FOLDED = 30
 
 
 def pages(folder: Path = FOLDER) -> Iterator[tuple[Path, str]]:
-    """(file, text) of each result's page and its model cards, of the list of results, and of samplers, which has a table between marks."""
+    """(file, text) of each result's page and its model cards, of the list of results, and of samplers, which has a
+    table between marks.
+    """
     outcomes = [concluded(results.read(path)) for path in sorted(folder.glob(f"*/{results.FILE}"))]
     loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
-    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    environment = jinja2.Environment(
+        loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
     environment.filters |= {"text": _text, "heading": lambda words: _text(words[:1].upper() + words[1:])}
-    environment.globals |= {"claims": _claims, "cells": _cells, "duration": formatting.duration, "plain": _plain, "counts": _counts}
+    environment.globals |= {
+        "claims": _claims,
+        "cells": _cells,
+        "duration": formatting.duration,
+        "plain": _plain,
+        "counts": _counts,
+    }
     measured = {outcome.name for outcome in outcomes}
     waiting = [registry.load(name, experiments.EXPERIMENTS) for name in experiments.EXPERIMENTS if name not in measured]
-    rows = {chapter: [_row(number, text, outcomes) for number, text in each.items()] for chapter, each in statements.CHAPTERS.items()}
+    rows = {
+        chapter: [_row(number, text, outcomes) for number, text in each.items()]
+        for chapter, each in statements.CHAPTERS.items()
+    }
     promises = [_counted(outcomes, "promise", text, named) for text, named in statements.PROMISES.items()]
-    aims = [_counted(outcomes, "aim", "", {outcome.name: ("*",)}) for outcome in outcomes if "aim" in outcome.sections()]
+    aims = [
+        _counted(outcomes, "aim", "", {outcome.name: ("*",)}) for outcome in outcomes if "aim" in outcome.sections()
+    ]
     index = environment.get_template("results.md.jinja")
-    yield folder / "README.md", index.render(outcomes=outcomes, waiting=waiting, chapters=rows, promises=promises, aims=aims)
-    before, _, after = re.split(r"(?<=results_pages -->\n)(.*)(?=<!-- end -->)", SAMPLERS.read_text(encoding="utf-8"), flags=re.S)
-    yield SAMPLERS, before + sampler_table(next(outcome for outcome in outcomes if outcome.name == "certify")) + "\n" + after
+    yield (
+        folder / "README.md",
+        index.render(outcomes=outcomes, waiting=waiting, chapters=rows, promises=promises, aims=aims),
+    )
+    before, _, after = re.split(
+        r"(?<=results_pages -->\n)(.*)(?=<!-- end -->)", SAMPLERS.read_text(encoding="utf-8"), flags=re.S
+    )
+    yield (
+        SAMPLERS,
+        before + sampler_table(next(outcome for outcome in outcomes if outcome.name == "certify")) + "\n" + after,
+    )
     for outcome in outcomes:
         file = READINGS / f"{outcome.name}.md"
         reading = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
-        experiment = registry.load(outcome.name, experiments.EXPERIMENTS) if outcome.name in experiments.EXPERIMENTS else None
-        cards = dict(experiment.pages(folder / outcome.name)) if experiment is not None and experiment.pages is not None else {}
-        elsewhere = [results.read(path.parent) for path in sorted((folder / outcome.name / MACHINES).glob(f"*/{results.FILE}"))]
-        sections = [(results.SECTIONS[role], results.NOTES.get(role, ""), each) for role, each in outcome.sections().items()]
+        experiment = (
+            registry.load(outcome.name, experiments.EXPERIMENTS) if outcome.name in experiments.EXPERIMENTS else None
+        )
+        cards = (
+            dict(experiment.pages(folder / outcome.name))
+            if experiment is not None and experiment.pages is not None
+            else {}
+        )
+        elsewhere = [
+            results.read(path.parent) for path in sorted((folder / outcome.name / MACHINES).glob(f"*/{results.FILE}"))
+        ]
+        sections = [
+            (results.SECTIONS[role], results.NOTES.get(role, ""), each) for role, each in outcome.sections().items()
+        ]
         page = environment.get_template("result.md.jinja").render(
             outcome=outcome,
             sections=sections,
@@ -76,16 +111,25 @@ def concluded(outcome: Results) -> Results:
 
 def sampler_table(certified: Results) -> str:
     """Every method of the catalogue, with what the experiment `certify` measured of it, as Markdown."""
-    short, long = ({str(row[0]): dict(zip(table.columns, row, strict=True)) for row in table.rows} for table in certified.tables[:2])
+    short, long = (
+        {str(row[0]): dict(zip(table.columns, row, strict=True)) for row in table.rows}
+        for table in certified.tables[:2]
+    )
     errors = [name for name in certified.tables[1].columns if name.startswith("error at")]
     rows = []
     for method in catalogue.METHODS.values():
         theory = " ".join(f"{kind} {order}".removeprefix("flow ") for kind, order in method.stated.items()) or "—"
         measured = str(short[method.call]["measured"]) if method.call in short else "not measured"
         numbers = [_column([long[method.call][name]])[0] if method.call in long else "" for name in errors]
-        rows.append((f"`{method.call}`", method.evaluations, theory, _unbroken(measured), *numbers, _text(method.source)))
+        rows.append(
+            (f"`{method.call}`", method.evaluations, theory, _unbroken(measured), *numbers, _text(method.source))
+        )
     names = [name.removesuffix(" evaluations") for name in errors]
-    return _rows(("sampler", "evaluations", "order by theory", "measured", *names, "source"), rows, right=range(4, 4 + len(errors)))
+    return _rows(
+        ("sampler", "evaluations", "order by theory", "measured", *names, "source"),
+        rows,
+        right=range(4, 4 + len(errors)),
+    )
 
 
 def main() -> None:
@@ -114,7 +158,12 @@ def _row(number: str, text: str, outcomes: Iterable[Results]) -> dict[str, Any]:
         summaries += here
         if here or number in outcome.statements:
             studies.append(_Measured(outcome.name, outcome.statements.get(number, "")))
-    return {"number": number, "text": text, "word": verdicts.in_words(summaries) if summaries else "", "studies": studies}
+    return {
+        "number": number,
+        "text": text,
+        "word": verdicts.in_words(summaries) if summaries else "",
+        "studies": studies,
+    }
 
 
 def _counted(outcomes: Iterable[Results], role: str, text: str, named: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
@@ -126,8 +175,17 @@ def _counted(outcomes: Iterable[Results], role: str, text: str, named: Mapping[s
         if any(fnmatch.fnmatchcase(each.id, pattern) for pattern in named.get(outcome.name, ()))
     ]
     missed = [each for each in claims if each.verdict != "PASS"]
-    lines = [f"{_text(each.first.statement)}: {_mean(each)}, needed {_unbroken(_needed(each))}, {each.verdict}" for each in missed]
-    return {"text": text, "names": list(named), "held": len(claims) - len(missed), "count": len(claims), "missed": "<br>".join(lines)}
+    lines = [
+        f"{_text(each.first.statement)}: {_mean(each)}, needed {_unbroken(_needed(each))}, {each.verdict}"
+        for each in missed
+    ]
+    return {
+        "text": text,
+        "names": list(named),
+        "held": len(claims) - len(missed),
+        "count": len(claims),
+        "missed": "<br>".join(lines),
+    }
 
 
 def _counts(outcome: Results) -> str:
@@ -149,7 +207,9 @@ def _measured(summary: Summary) -> str:
     if len(numbers) == 1:
         return _mean(summary)
     (value, interval), *seeds = formatting.measured([summary.number, *numbers])
-    return "<br>".join([f"**{_unbroken(f'{value} {interval}')}**", *(_unbroken(f"{each} {ends}") for each, ends in seeds)])
+    return "<br>".join(
+        [f"**{_unbroken(f'{value} {interval}')}**", *(_unbroken(f"{each} {ends}") for each, ends in seeds)]
+    )
 
 
 def _mean(summary: Summary) -> str:
@@ -163,13 +223,17 @@ def _needed(summary: Summary) -> str:
 
 def _by_machine(outcomes: list[Results]) -> str:
     """A row for each claim, those of the first outcome first; a column for each machine."""
-    columns = [_text(f"{outcome.machine['cpu']}, {outcome.machine['cores']} cores, jax {outcome.versions['jax']}") for outcome in outcomes]
+    columns = [
+        _text(f"{outcome.machine['cpu']}, {outcome.machine['cores']} cores, jax {outcome.versions['jax']}")
+        for outcome in outcomes
+    ]
     found = [verdicts.by_id(outcome.claims) for outcome in outcomes]
 
     def cell(there: dict[str, Summary], id: str) -> str:
         return f"{_measured(there[id])}<br>{there[id].verdict} (needed: {_needed(there[id])})" if id in there else ""
 
-    every = {id: each for there in reversed(found) for id, each in there.items()}  # the words of the first outcome that has it
+    # the words of the first outcome that has it
+    every = {id: each for there in reversed(found) for id, each in there.items()}
     ordered = dict.fromkeys(id for there in found for id in there)
     rows = [[_text(every[id].first.statement), *(cell(there, id) for there in found)] for id in ordered]
     return _folded(("statement", *columns), rows, ())

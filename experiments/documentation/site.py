@@ -1,4 +1,6 @@
-"""Hooks of MkDocs: pages that lie elsewhere in the repository, one page per module, the navigation, and formulas as MathML."""
+"""Hooks of MkDocs: pages that lie elsewhere in the repository, one page per module, the navigation, and formulas as
+MathML.
+"""
 
 import html
 import os
@@ -18,13 +20,33 @@ _FOUND = [path.parent.name for path in ROOT.glob("gendiff/*/README.md")]
 CHAPTERS = sorted(_FOUND, key=lambda name: (name == "core", name != "diffusion", name))
 RESULTS = sorted(path.parent.name for path in (ROOT / "experiments" / "results").glob("*/README.md"))
 GUIDE = [
-    *("start.md", "pictures.md", "concepts.md", "samplers.md", "guidance.md", "edit.md", "text_to_image.md", "stable_diffusion.md"),
-    *("serve.md", "chat.md", "own_network.md", "fine_tune.md", "training.md", "copies.md", "from_folder_to_pod.md", "hosts.md"),
+    *(
+        "start.md",
+        "pictures.md",
+        "concepts.md",
+        "samplers.md",
+        "guidance.md",
+        "edit.md",
+        "text_to_image.md",
+        "stable_diffusion.md",
+    ),
+    *(
+        "serve.md",
+        "chat.md",
+        "own_network.md",
+        "fine_tune.md",
+        "training.md",
+        "copies.md",
+        "from_folder_to_pod.md",
+        "hosts.md",
+    ),
     "extending.md",
 ]
 PEERS = {"Coming from diffusers": "peers.md"}
 FACTS = ["precision.md", {"Faults and wrong input": "faults.md"}, "features.md"]
-"""Pages of the guide, called as their headings are; with another name, or a comment above the heading, they need a title."""
+"""Pages of the guide, called as their headings are; with another name, or a comment above the heading, they need a
+title.
+"""
 ALPHABETS = {"N": "𝒩", "L": "ℒ", "E": "𝔼", "R": "ℝ"}
 """Of \\mathcal and \\mathbb: browsers show another alphabet only where the letters are such characters."""
 PRIME = '<mo lspace="0" rspace="0">′</mo>'
@@ -37,7 +59,12 @@ def on_config(config: Any) -> Any:
         {"Guide": [*GUIDE, PEERS, *FACTS]},
         {"Chapters": [{name: f"chapters/{name}.md"} for name in CHAPTERS]},
         {"Results": ["results/index.md", *({name: f"results/{name}.md"} for name in RESULTS)]},
-        {"API": [{name: [{module.split(".", 1)[1]: f"api/{module}.md"} for module in _modules(name)]} for name in CHAPTERS]},
+        {
+            "API": [
+                {name: [{module.split(".", 1)[1]: f"api/{module}.md"} for module in _modules(name)]}
+                for name in CHAPTERS
+            ]
+        },
         {"Project": ["experiments.md", "contributing.md", "changes.md"]},
     ]
     return config
@@ -67,7 +94,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     if page.file.src_uri.startswith("results/"):
         page.meta["hide"] = ["toc"]  # tables and pictures take its place
     own = {path.relative_to(ROOT).as_posix(): path.relative_to(OWN).as_posix() for path in OWN.glob("assets/*.png")}
-    uris = {path: uri for uri, path in _sources().items()} | {f"experiments/{picture}": picture for picture in _pictures()} | own
+    uris = (
+        {path: uri for uri, path in _sources().items()}
+        | {f"experiments/{picture}": picture for picture in _pictures()}
+        | own
+    )
     here, folder = os.path.dirname(page.file.src_uri), os.path.dirname(source)
 
     def linked(match: re.Match[str]) -> str:
@@ -83,18 +114,28 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     text = re.sub(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^)#\s]+)(#[^)\s]*)?\)", linked, markdown)
     if page.file.src_uri not in GUIDE or not notebooks.BLOCK.search(markdown):
         return text
-    download = f'[Download this page as a notebook]({_notebook(page.file.src_uri)}){{ download="{Path(page.file.src_uri).stem}.ipynb" }}'
+    download = (
+        f"[Download this page as a notebook]({_notebook(page.file.src_uri)}){{ "
+        f'download="{Path(page.file.src_uri).stem}.ipynb" }}'
+    )
     return re.sub(r"^(# .*)$", rf"\1\n\n{download}", text, count=1, flags=re.M)
 
 
 def on_page_content(content: str, page: Any, **_: Any) -> str:
-    """Formulas as MathML, which browsers show without a script; axes of a shape as in the source, `b *shape`, which is no product."""
+    """Formulas as MathML, which browsers show without a script; axes of a shape as in the source, `b *shape`, which is
+    no product.
+    """
     if page.file.src_uri.startswith("api/"):
         content = re.sub(r'(<span class="o">\*</span>) (?=<span class="n">)', r"\1", content)
         content = re.sub(r"(\w) \* (\w+\])", r"\1 *\2", content)
     if page.file.src_uri.startswith("results/"):
         content = f'<div class="results">{content}</div>'
-    return re.sub(r'<(span|div) class="arithmatex">(.*?)</\1>', lambda match: _formula(html.unescape(match[2])), content, flags=re.S)
+    return re.sub(
+        r'<(span|div) class="arithmatex">(.*?)</\1>',
+        lambda match: _formula(html.unescape(match[2])),
+        content,
+        flags=re.S,
+    )
 
 
 def _formula(source: str) -> str:
@@ -105,7 +146,9 @@ def _formula(source: str) -> str:
     # a prime is a raised sign already: beside its letter, not above it
     mathml = re.sub(r"<msup>(<mi>[^<]*</mi>)<mi>&#x02032;</mi></msup>", rf"<mrow>\1{PRIME}</mrow>", mathml)
     mathml = re.sub(
-        r"<msup>(<mi>[^<]*</mi>)<mrow><mi>&#x02032;</mi>(<mn>2</mn>)</mrow></msup>", rf"<msup><mrow>\1{PRIME}</mrow>\2</msup>", mathml
+        r"<msup>(<mi>[^<]*</mi>)<mrow><mi>&#x02032;</mi>(<mn>2</mn>)</mrow></msup>",
+        rf"<msup><mrow>\1{PRIME}</mrow>\2</msup>",
+        mathml,
     )
     return f'<div class="formula">{mathml}</div>' if block else mathml
 
@@ -128,7 +171,9 @@ def _pictures() -> Iterator[str]:
     """results/NAME/FILE of every picture that a page of results shows."""
     for name in RESULTS:
         page = (ROOT / "experiments" / "results" / name / "README.md").read_text(encoding="utf-8")
-        yield from (f"results/{name}/{file}" for file in dict.fromkeys(re.findall(r"\]\(([^)/]+\.(?:png|webp))\)", page)))
+        yield from (
+            f"results/{name}/{file}" for file in dict.fromkeys(re.findall(r"\]\(([^)/]+\.(?:png|webp))\)", page))
+        )
 
 
 def _notebook(page: str) -> str:
@@ -140,4 +185,7 @@ def _modules(chapter: str) -> list[str]:
     folder = ROOT / "gendiff" / chapter
     paths = sorted(folder.rglob("[!_]*.py"), key=lambda path: (len(path.parts), path))
     packages = [path for path in sorted(folder.rglob("__init__.py")) if path.parent != folder]
-    return [".".join(path.with_suffix("").relative_to(ROOT / "gendiff").parts).removesuffix(".__init__") for path in (*paths, *packages)]
+    return [
+        ".".join(path.with_suffix("").relative_to(ROOT / "gendiff").parts).removesuffix(".__init__")
+        for path in (*paths, *packages)
+    ]

@@ -1,17 +1,21 @@
-"""What the essay behind this project states, numbered, in words of this project, and what the library promises: rows of the front page."""
+"""What the essay behind this project states, numbered, in words of this project, and what the library promises: rows of
+the front page.
+"""
 
 from collections.abc import Mapping
 
 CHAPTERS: Mapping[str, Mapping[str, str]] = {
     "Diffusion": {
         "E1": "A generative model learns a distribution well enough to draw from it.",
-        "E2": "The forward process adds Gaussian noise by a schedule (linear, cosine, learned) and ends near pure noise.",
+        "E2": "The forward process adds Gaussian noise by a schedule (linear, cosine, learned) and ends near pure "
+        "noise.",
         "E3": "Every step has a closed form, so training draws t at random and predicts the noise.",
         "E4": "DDPM's reverse process needs about 1,000 steps.",
         "E5": "DDIM, the ODE view, needs 20 to 50 steps without a loss of quality that matters.",
     },
     "Guidance": {
-        "E6": "Classifier-free guidance (CFG) drops the condition in 10 to 20 % of training and extrapolates; a scale of 7.5 is usual.",
+        "E6": "Classifier-free guidance (CFG) drops the condition in 10 to 20 % of training and extrapolates; a scale "
+        "of 7.5 is usual.",
         "E7": "A larger scale is more faithful and less diverse, and may oversaturate.",
         "E8": "Text prompts work by it.",
     },
@@ -29,7 +33,8 @@ CHAPTERS: Mapping[str, Mapping[str, str]] = {
     "Scaling laws": {
         "E16": "Kaplan's laws favour parameters over data.",
         "E17": "Chinchilla: parameters and tokens grow about equally.",
-        "E18": "70 billion parameters on 1.4 trillion tokens beat 175 billion on 300 billion and cost 2.5 times less to run.",
+        "E18": "70 billion parameters on 1.4 trillion tokens beat 175 billion on 300 billion and cost 2.5 times less "
+        "to run.",
         "E19": "Since then models are smaller and see more data, so that a token costs less.",
     },
     "Instruction tuning and RLHF": {
@@ -66,7 +71,8 @@ CHAPTERS: Mapping[str, Mapping[str, str]] = {
         "E42": "More computation at test time goes on improving answers where training flattens.",
         "E43": "Law will ask what a model was trained on.",
         "E44": "Licences may push towards synthetic data.",
-        "E45": "Drawing from a distribution is not reasoning about it; the difference shows at the distribution's edge.",
+        "E45": "Drawing from a distribution is not reasoning about it; the difference shows at the distribution's "
+        "edge.",
     },
 }
 """Statements by chapter, in the order of the essay."""
@@ -78,6 +84,10 @@ PROMISES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "batch-jobs": ("same", "sampling"),
     },
     "One compile serves a whole grid of settings.": {"invariance": ("traces*",), "kv-cache": ("programs",)},
-    "Exact resume: a run that is killed ends as one that was not.": {"batch-jobs": ("training", "preemptions", "moved", "steps")},
+    "Exact resume: a run that is killed ends as one that was not.": {
+        "batch-jobs": ("training", "preemptions", "moved", "steps")
+    },
 }
-"""Each promise of the library -> by study the ids of the claims that test it. That every claim is an experiment is what the page shows."""
+"""Each promise of the library -> by study the ids of the claims that test it. That every claim is an experiment is what
+the page shows.
+"""

@@ -2,8 +2,8 @@
 
     python experiments/examples/eight_devices.py
 
-takes about 15 s. On a machine with accelerators it uses them; on a CPU it makes eight devices out of one, which shows that the code is
-right and makes nothing faster.
+takes about 15 s. On a machine with accelerators it uses them; on a CPU it makes eight devices out of one, which shows
+that the code is right and makes nothing faster.
 """
 
 import jax
@@ -31,10 +31,14 @@ def main() -> None:
     schedule, velocity = diffusion.schedules.cosine(1000), diffusion.parameterization.velocity()
     optimizer = optax.adamw(1e-3)
     state = sharding.replicate(training.start(params, optimizer, train_key), mesh)
-    step = jax.jit(training.make_step(diffusion.objectives.denoising(predict, schedule, velocity), optimizer), donate_argnums=0)
+    step = jax.jit(
+        training.make_step(diffusion.objectives.denoising(predict, schedule, velocity), optimizer), donate_argnums=0
+    )
     for number in range(5):
         rows = data.batches.batch_at(len(images), batch, seed=0, step=number)
-        state, metrics = step(state, sharding.shard(diffusion.Batch(clean=images[rows], condition=(labels[rows],)), mesh))
+        state, metrics = step(
+            state, sharding.shard(diffusion.Batch(clean=images[rows], condition=(labels[rows],)), mesh)
+        )
     print(f"loss after {int(state.step)} steps of {batch} images: {metrics['loss']:.3f}")
 
     @jax.jit
@@ -46,7 +50,10 @@ def main() -> None:
     index = jnp.arange(8 * len(devices))
     split = draw(state.ema, *sharding.shard((index, index % 10), mesh))
     alone = draw(jax.device_put(state.ema, devices[0]), index[17:18], index[17:18] % 10)
-    print(f"sample 17 on all devices and alone on one differ by {jnp.abs(jax.device_get(split)[17] - jax.device_get(alone)[0]).max():.1e}")
+    print(
+        "sample 17 on all devices and alone on one differ by "
+        f"{jnp.abs(jax.device_get(split)[17] - jax.device_get(alone)[0]).max():.1e}"
+    )
 
 
 if __name__ == "__main__":

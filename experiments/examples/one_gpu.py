@@ -1,9 +1,10 @@
-"""One GPU: bfloat16 inside the network, float32 for parameters, averages, schedule and solver, and a state that is donated.
+"""One GPU: bfloat16 inside the network, float32 for parameters, averages, schedule and solver, and a state that is
+donated.
 
     python experiments/examples/one_gpu.py
 
-takes the first GPU if there is one (`pip install -e '.[cuda12]'`); without one it says so, runs the same code on the CPU, and proves
-nothing about speed.
+takes the first GPU if there is one (`pip install -e '.[cuda12]'`); without one it says so, runs the same code on the
+CPU, and proves nothing about speed.
 """
 
 import time
@@ -34,7 +35,9 @@ def main() -> None:
     schedule, velocity = diffusion.schedules.cosine(1000), diffusion.parameterization.velocity()
     optimizer = optax.adamw(2e-4)
     state = training.start(params, optimizer, train_key)
-    step = jax.jit(training.make_step(diffusion.objectives.denoising(predict, schedule, velocity), optimizer), donate_argnums=0)
+    step = jax.jit(
+        training.make_step(diffusion.objectives.denoising(predict, schedule, velocity), optimizer), donate_argnums=0
+    )
 
     data = diffusion.Batch(clean=images, condition=(labels,))
     state, metrics = step(state, data)  # compiles

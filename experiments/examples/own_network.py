@@ -1,8 +1,10 @@
-"""A network written by hand, without Flax: a function of (params, x, t, label), trained on real digits and sampled with guidance.
+"""A network written by hand, without Flax: a function of (params, x, t, label), trained on real digits and sampled with
+guidance.
 
     python experiments/examples/own_network.py
 
-takes about 10 s on 2 cores and prints a loss that falls from about 0.7 to below 0.4, and the samples' own statistics beside the data's.
+takes about 10 s on 2 cores and prints a loss that falls from about 0.7 to below 0.4, and the samples' own statistics
+beside the data's.
 """
 
 import jax
@@ -45,7 +47,9 @@ def main() -> None:
     schedule, velocity = diffusion.schedules.cosine(1000), diffusion.parameterization.velocity()
     optimizer = optax.adam(2e-3)
     state = training.start(init(init_key), optimizer, train_key, ema=(0.98,))
-    step = jax.jit(training.make_step(diffusion.objectives.denoising(predict, schedule, velocity), optimizer), donate_argnums=0)
+    step = jax.jit(
+        training.make_step(diffusion.objectives.denoising(predict, schedule, velocity), optimizer), donate_argnums=0
+    )
     losses = []
     for number in range(STEPS):
         rows = data.batches.batch_at(len(images), BATCH, seed=0, step=number)
@@ -59,10 +63,15 @@ def main() -> None:
         given = diffusion.from_network(predict, params, velocity, label)
         guided = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), 2.0, batched=True)
         levels = diffusion.grids.trailing(schedule, 20)
-        return diffusion.sample(draw_key, guided, diffusion.samplers.ddim(), levels, shape=(8, 8, 1), index=jnp.arange(len(label)))
+        return diffusion.sample(
+            draw_key, guided, diffusion.samplers.ddim(), levels, shape=(8, 8, 1), index=jnp.arange(len(label))
+        )
 
     samples = draw(state.ema, jnp.arange(100) % CLASSES)
-    print(f"mean and std of 100 samples: {samples.mean():.2f}, {samples.std():.2f}; of the data: {images.mean():.2f}, {images.std():.2f}")
+    print(
+        f"mean and std of 100 samples: {samples.mean():.2f}, {samples.std():.2f}; of the data: {images.mean():.2f}, "
+        f"{images.std():.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ class Heun(Sampler):
 
     Euler's step, then the slope at its end averaged with the slope at its start (Karras et al., 2022, Alg. 1).
 
-    The correction is written in the noise prediction where alpha >= sigma and in the clean prediction elsewhere: each is finite there.
-    The step to sigma = 0 stays first-order: it returns the denoised prediction.
+    The correction is written in the noise prediction where alpha >= sigma and in the clean prediction elsewhere: each
+    is finite there. The step to sigma = 0 stays first-order: it returns the denoised prediction.
     """
 
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:

@@ -1,9 +1,10 @@
-"""Exact resume: a run that stops at step 20 and goes on from its checkpoint ends bitwise equal to one that did not stop.
+"""Exact resume: a run that stops at step 20 and goes on from its checkpoint ends bitwise equal to one that did not
+stop.
 
     python experiments/examples/resume.py [FOLDER]
 
-takes about 10 s. Two things make it exact: step k draws from fold_in(key, k), and batch k is a function of (seed, k), so that no moving
-state is left out of the checkpoint.
+takes about 10 s. Two things make it exact: step k draws from fold_in(key, k), and batch k is a function of (seed, k),
+so that no moving state is left out of the checkpoint.
 """
 
 import sys
@@ -37,7 +38,9 @@ def main(folder: str) -> None:
     predict = networks.pure(network)
     params = networks.init(network, init_key, digits.train_images[:1], jnp.zeros(1), digits.train_labels[:1])
     optimizer = optax.adamw(1e-3)
-    loss = diffusion.objectives.denoising(predict, diffusion.schedules.cosine(1000), diffusion.parameterization.velocity())
+    loss = diffusion.objectives.denoising(
+        predict, diffusion.schedules.cosine(1000), diffusion.parameterization.velocity()
+    )
     step = jax.jit(training.make_step(loss, optimizer), donate_argnums=0)
 
     through = train(step, training.start(params, optimizer, train_key), digits, until=40)

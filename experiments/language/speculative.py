@@ -2,8 +2,9 @@
 
     python -m experiments run speculative
 
-compares greedy texts of SmolLM2 token by token, and times them by task: drafts are looked up in the text so far, or come
-from the model's own first blocks. That drawn tokens have the law of the model is a test. About 31 minutes on 2 cores.
+compares greedy texts of SmolLM2 token by token, and times them by task: drafts are looked up in the text so far, or
+come from the model's own first blocks. That drawn tokens have the law of the model is a test. About 31 minutes on 2
+cores.
 """
 
 import dataclasses
@@ -85,7 +86,9 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
                 row[0, : len(ids)] = ids
                 works = {name: functools.partial(program, row) for name, program in programs.items()}
                 seconds = interleaving.timed(works, config.rounds)
-                texts.append(compared(chat, task, ids, {name: jax.device_get(work()) for name, work in works.items()}, seconds))
+                texts.append(
+                    compared(chat, task, ids, {name: jax.device_get(work()) for name, work in works.items()}, seconds)
+                )
                 bar.update(number + 1)
     yield from judge(config, texts)
 
@@ -113,10 +116,16 @@ def ways(config: Config, chat: Chat) -> dict[str, Any]:
         return drafted(model, drafts.model(early, cache.full(shallow, 1, room)), prompt, config.early_guesses)
 
     one, two, three = (steps.jit(each) for each in (plain, lookup, leaving))
-    return {PLAIN: functools.partial(one, model), LOOKUP: functools.partial(two, model), EARLY: functools.partial(three, model, early)}
+    return {
+        PLAIN: functools.partial(one, model),
+        LOOKUP: functools.partial(two, model),
+        EARLY: functools.partial(three, model, early),
+    }
 
 
-def compared(chat: Chat, task: str, prompt: np.ndarray, results: Mapping[str, Any], seconds: Mapping[str, Sequence[float]]) -> Text:
+def compared(
+    chat: Chat, task: str, prompt: np.ndarray, results: Mapping[str, Any], seconds: Mapping[str, Sequence[float]]
+) -> Text:
     """With the text without a draft. Where the two likeliest tokens are closer than rounding, another one is a tie."""
     expected = np.asarray(results[PLAIN].tokens[0])
     same, tied = {}, {}
@@ -130,7 +139,8 @@ def compared(chat: Chat, task: str, prompt: np.ndarray, results: Mapping[str, An
             tied[name] = bool(first - second < TIE)
         same[name] = not differ.size or tied[name]
     calls, accepted, rejected = (
-        {name: int(getattr(results[name], part)[0]) for name in (LOOKUP, EARLY)} for part in ("calls", "accepted", "rejected")
+        {name: int(getattr(results[name], part)[0]) for name in (LOOKUP, EARLY)}
+        for part in ("calls", "accepted", "rejected")
     )
     judged = {name: accepted[name] + rejected[name] for name in (LOOKUP, EARLY)}
     spent = {name: np.array(each) for name, each in seconds.items()}
@@ -146,7 +156,9 @@ def judge(config: Config, texts: Sequence[Text]) -> Iterator[Measured]:
         here = [text for text in texts if text.task == task]
         tokens = sum(text.tokens for text in here)
         for way in (LOOKUP, EARLY):
-            calls, accepted, judged = (sum(getattr(text, part)[way] for text in here) for part in ("calls", "accepted", "judged"))
+            calls, accepted, judged = (
+                sum(getattr(text, part)[way] for text in here) for part in ("calls", "accepted", "judged")
+            )
             plain, drafted = (np.sum([text.seconds[name] for text in here], 0) for name in (PLAIN, way))
             faster = intervals.interval(intervals.median_of_ratios, plain, drafted, paired=True)
             measures: dict[str, Any] = {"tokens": tokens, "faster": faster}
@@ -167,8 +179,17 @@ def plot(measured: Measurements, folder: RunFolder) -> Figure:
 
 def _speed(task: str) -> Any:
     twice = task in REPEATING
-    reason = "the essay says 2 to 3; these repeat their prompt" if twice else "1 is as fast; a draft that fails may cost a tenth"
-    options: dict[str, Any] = {"role": "E37", "reason": reason, "id": f"speed-{task.replace(' ', '-')}", "figure": "gains.png"}
+    reason = (
+        "the essay says 2 to 3; these repeat their prompt"
+        if twice
+        else "1 is as fast; a draft that fails may cost a tenth"
+    )
+    options: dict[str, Any] = {
+        "role": "E37",
+        "reason": reason,
+        "id": f"speed-{task.replace(' ', '-')}",
+        "figure": "gains.png",
+    }
     return claim(f"{task}, {LOOKUP}", "faster", ">=", 2.0 if twice else 0.9, **options)
 
 
@@ -195,7 +216,8 @@ EXPERIMENT = Study(
         "same": ("Greedy texts beside those without a draft.", ""),
         "speed": (
             "Greedy texts of a real model.",
-            "Break-even: what a call with its guesses costs, in steps of one token. A draft gains where a call gives more tokens.",
+            "Break-even: what a call with its guesses costs, in steps of one token. A draft gains where a call gives "
+            "more tokens.",
         ),
     },
     answer=Answer(
@@ -210,7 +232,8 @@ EXPERIMENT = Study(
             Change(
                 "2026-11-30",
                 "437fcd4",
-                "The law of drawn tokens, the share of accepted guesses and three planted mistakes are tests, no claims.",
+                "The law of drawn tokens, the share of accepted guesses and three planted mistakes are tests, no "
+                "claims.",
                 "They are identities, known on a tiny vocabulary.",
             ),
         ),

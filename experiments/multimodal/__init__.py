@@ -1,11 +1,13 @@
-"""Can one network draw what a text says, say what a picture shows, and answer questions about it, and does it lose by doing both?
+"""Can one network draw what a text says, say what a picture shows, and answer questions about it, and does it lose by
+doing both?
 
     python -m experiments run multimodal
 
-trains transformers whose sequence holds texts and pictures (Transfusion): next tokens by their likelihood, pictures by denoising. On digits
-one learns both directions, and two twins one direction each. Its drawings are read by a classifier, its captions of held-out digits are
-compared with the labels, and both losses with those of the twins. On scenes of shapes one learns questions, and is asked about pairs of
-colour and shape that no training showed. Captions of other digits and questions about other scenes must miss.
+trains transformers whose sequence holds texts and pictures (Transfusion): next tokens by their likelihood, pictures by
+denoising. On digits one learns both directions, and two twins one direction each. Its drawings are read by a
+classifier, its captions of held-out digits are compared with the labels, and both losses with those of the twins. On
+scenes of shapes one learns questions, and is asked about pairs of colour and shape that no training showed. Captions of
+other digits and questions about other scenes must miss.
 
     python -m experiments sample runs/multimodal --caption "a three" --out threes.png
 """
@@ -29,7 +31,11 @@ from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.study import Measured, Measurements, Study, claim, control
 
 DRAWINGS, OTHER_CAPTION = "drawings of captions", "drawings by another caption"
-CAPTIONED, ASKED, OTHER_SCENE = "captions of held-out digits", "answers about held-out pairs", "answers about another scene"
+CAPTIONED, ASKED, OTHER_SCENE = (
+    "captions of held-out digits",
+    "answers about held-out pairs",
+    "answers about another scene",
+)
 TWINS, TEXTS = "both directions over one", "texts alone"
 LOSSES, KINDS, WORDS, QUESTIONS = "losses", "kinds", "captions", "questions"
 """Groups of sets; the claims have none."""
@@ -40,7 +46,9 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     params, judged = {name: documents.restore(config, folder, name) for name in NETWORKS}, dict[int, Judged]()
     for number, seed in enumerate(config.seeds):
         with progress.phase("judge", seed=seed):
-            judged[seed] = measures.judge(config, {name: seeds_together.of_seed(of, number) for name, of in params.items()})
+            judged[seed] = measures.judge(
+                config, {name: seeds_together.of_seed(of, number) for name, of in params.items()}
+            )
     yield from losses(judged)
     yield from kinds(config, judged)
     for seed, of in judged.items():
@@ -57,7 +65,9 @@ def losses(judged: Mapping[int, Judged]) -> Iterator[Measured]:
         }
         means = {kind: [float(of[name].mean()) for of in each] for kind, each in of_kind.items() if name in each[0]}
         yield Measured(
-            set, {kind: intervals.over_seeds(np.mean, each) if len(each) > 1 else each[0] for kind, each in means.items()}, group=LOSSES
+            set,
+            {kind: intervals.over_seeds(np.mean, each) if len(each) > 1 else each[0] for kind, each in means.items()},
+            group=LOSSES,
         )
 
 
@@ -72,7 +82,9 @@ def kinds(config: Config, judged: Mapping[int, Judged]) -> Iterator[Measured]:
             ("held-out pairs, another scene", unseen, [of.blind for of in judged.values()]),
         ):
             of_kind = np.array([scene_questions.kind(question) == kind for question in questions])
-            columns[name] = intervals.share(np.concatenate([each[of_kind] for each in right])) if of_kind.any() else None
+            columns[name] = (
+                intervals.share(np.concatenate([each[of_kind] for each in right])) if of_kind.any() else None
+            )
         yield Measured(kind, columns, group=KINDS)
 
 
@@ -96,7 +108,11 @@ def seed_by_seed(seed: int, of: Judged) -> Iterator[Measured]:
 
 def shown(config: Config, first: Judged) -> Iterator[Measured]:
     """The first captions and answers of a seed, and its pictures."""
-    known, scenes, arrays = tasks.held_out_digits(), tasks.unseen_scenes(config), {"config": config, "pictures": first.pictures}
+    known, scenes, arrays = (
+        tasks.held_out_digits(),
+        tasks.unseen_scenes(config),
+        {"config": config, "pictures": first.pictures},
+    )
     for label, written in zip(known.answers, first.captions, strict=False):
         yield Measured(label, {"written caption": written}, group=WORDS, arrays=arrays)
     for question, answer, likeliest in zip(tasks.questions(scenes), scenes.answers, first.answers, strict=False):
@@ -106,7 +122,10 @@ def shown(config: Config, first: Judged) -> Iterator[Measured]:
 def drawn(measured: Measurements, folder: RunFolder) -> Figure:
     """Of the first seed, digits in turn."""
     config, pictures = (next(each.arrays for each in measured if each.arrays)[name] for name in ("config", "pictures"))
-    caption = f"Pictures of the captions of the digits in turn, seed {config.seeds[0]}, guidance {config.guidance:g}. Not selected."
+    caption = (
+        f"Pictures of the captions of the digits in turn, seed {config.seeds[0]}, guidance {config.guidance:g}. "
+        "Not selected."
+    )
     heads = [str(digit) for digit in range(digits.CLASSES)]
     return figures.grid(pictures, digits.CLASSES, folder.figure("drawn"), caption, heads=heads)
 
@@ -143,15 +162,26 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "43b80d15",
-            "Claims are rows; numbers are unchanged. Another caption is compared with the right one, and answers about another scene "
-            "with those about the right one, where each had a threshold.",
+            "Claims are rows; numbers are unchanged. Another caption is compared with the right one, and answers about "
+            "another scene with those about the right one, where each had a threshold.",
             "A control is compared with its treatment.",
         ),
     ),
 )
 
-_TINY: dict[str, Any] = {"width": 16, "depth": 1, "heads": 2, "train_steps": 3, "scene_steps": 3, "batch": 4, "side": 16}
-NEARLY, EQUAL = {"role": "E40", "reason": "nine of ten"}, {"role": "E40", "reason": "equal losses, give or take a twentieth"}
+_TINY: dict[str, Any] = {
+    "width": 16,
+    "depth": 1,
+    "heads": 2,
+    "train_steps": 3,
+    "scene_steps": 3,
+    "batch": 4,
+    "side": 16,
+}
+NEARLY, EQUAL = (
+    {"role": "E40", "reason": "nine of ten"},
+    {"role": "E40", "reason": "equal losses, give or take a twentieth"},
+)
 
 STUDY = Study(
     name="multimodal",
@@ -183,8 +213,10 @@ STUDY = Study(
     tables={
         LOSSES: (
             "What both directions cost each other",
-            "Nats per token of captions of held-out digits, and mean squared error of the target of held-out pictures; means over seeds, "
-            "with intervals over them. Each network takes as many steps, of as many documents of each kind that it learns.",
+            "Nats per token of captions of held-out digits, and mean squared error of the target of held-out pictures; "
+            "means over seeds, "
+            "with intervals over them. Each network takes as many steps, of as many documents of each kind that it "
+            "learns.",
         ),
         KINDS: (
             "Right answers by kind of question",
@@ -192,8 +224,8 @@ STUDY = Study(
         ),
         "": (
             "Seed by seed",
-            "A drawing is right where the classifier sees the digit of its caption, a caption where it is that of the held-out digit, an "
-            "answer about a held-out pair of colour and shape where it is the likeliest one.",
+            "A drawing is right where the classifier sees the digit of its caption, a caption where it is that of the "
+            "held-out digit, an answer about a held-out pair of colour and shape where it is the likeliest one.",
         ),
         WORDS: ("Captions of digits", "The first held-out digits, by the captions of their labels. Not selected."),
         QUESTIONS: ("Questions about held-out pairs", "The scenes of the figure, row by row. Not selected."),

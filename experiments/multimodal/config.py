@@ -60,6 +60,6 @@ def check(config: Config) -> None:
     """ConfigError where numbers of the configuration do not fit each other."""
     if config.width % config.heads or (config.width // config.heads) % 2 or config.width // config.heads < 4:
         raise ConfigError(
-            f"--heads {config.heads} must divide --width {config.width} into heads of an even number of channels, at least 4: "
-            "a pair of them for each of row and column"
+            f"--heads {config.heads} must divide --width {config.width} into heads of an even number of channels, at "
+            "least 4: a pair of them for each of row and column"
         )

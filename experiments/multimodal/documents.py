@@ -31,14 +31,23 @@ EMA = 0.995
 def network(config: Config, name: str) -> networks.MultimodalTransformer:
     """The network of this name."""
     task = tasks.of(config, name)
-    sizes: dict[str, Any] = {"width": config.width, "depth": config.depth, "heads": config.heads, "mlp_width": 2 * config.width}
+    sizes: dict[str, Any] = {
+        "width": config.width,
+        "depth": config.depth,
+        "heads": config.heads,
+        "mlp_width": 2 * config.width,
+    }
     return networks.MultimodalTransformer(vocabulary=len(task.words), context=256, patch=task.patch, **sizes)
 
 
 def language(config: Config, name: str) -> networks.LanguageModel:
     """The language model of the same parameters."""
     whole = network(config, name)
-    own = [each.name for each in dataclasses.fields(networks.LanguageModel) if each.init and each.name not in ("parent", "name")]
+    own = [
+        each.name
+        for each in dataclasses.fields(networks.LanguageModel)
+        if each.init and each.name not in ("parent", "name")
+    ]
     return networks.LanguageModel(**{name: getattr(whole, name) for name in own})
 
 
@@ -66,7 +75,9 @@ def loss(config: Config, name: str) -> Loss:
     weight = {CAPTIONS: 0.0, SCENES: 1.0}.get(name, config.picture_weight)
     least = weighting.uniform_levels((0.0, 0.1)) if name == SCENES else None
     predict = networks.pure(network(config, name))
-    return interleaved.next_token_and_denoising(predict, SCHEDULE, FORM, picture_weight=weight, levels_before_text=least)
+    return interleaved.next_token_and_denoising(
+        predict, SCHEDULE, FORM, picture_weight=weight, levels_before_text=least
+    )
 
 
 def steps(config: Config, name: str) -> int:
@@ -128,4 +139,6 @@ def plan(config: Config, progress: Progress) -> None:
 def _optimizer(config: Config, name: str) -> optax.GradientTransformation:
     """Muon for matrices and AdamW for all else."""
     total, rate = steps(config, name), config.learning_rate
-    return optimizers.muon(rate, adam_learning_rate=rate / 10, clip=1.0, warmup=total // 20, total=total, weight_decay=0.01)
+    return optimizers.muon(
+        rate, adam_learning_rate=rate / 10, clip=1.0, warmup=total // 20, total=total, weight_decay=0.01
+    )

@@ -41,7 +41,11 @@ def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress:
     check(options, file)
     compile_cache.use(say=progress.line)
     known = captions()
-    labels = np.arange(options.num) % digits.CLASSES if options.caption is None else np.full(options.num, known.index(options.caption))
+    labels = (
+        np.arange(options.num) % digits.CLASSES
+        if options.caption is None
+        else np.full(options.num, known.index(options.caption))
+    )
     config = dataclasses.replace(
         config,
         guidance=config.guidance if options.guidance is None else options.guidance,

@@ -31,10 +31,11 @@ DRAWING = 1
 class Judged:
     """Of one seed.
 
-    drawn: (n,) whether the classifier sees the digit of the caption. mismatched: that of another caption. captioned: (m,) whether the
-    caption of a held-out digit is right. answered, blind: (q,) whether answers about held-out pairs are right, with the scene and with
-    another one. seen: (q,) the same as answered about other pairs. text_loss, picture_loss: of each held-out digit (m,), by the name of the
-    network. language: the largest difference of logits.
+    drawn: (n,) whether the classifier sees the digit of the caption. mismatched: that of another caption. captioned:
+        (m,) whether the
+    caption of a held-out digit is right. answered, blind: (q,) whether answers about held-out pairs are right, with the
+    scene and with another one. seen: (q,) the same as answered about other pairs. text_loss, picture_loss: of each
+    held-out digit (m,), by the name of the network. language: the largest difference of logits.
     """
 
     drawn: np.ndarray
@@ -57,10 +58,14 @@ def judge(config: Config, params: Mapping[str, Params]) -> Judged:
     pictures = drawn(config, params[BOTH], labels)
     split, rounded = digits.load(), np.asarray(scaling.round_to_levels(pictures, digits.LEVELS))
     classifier = classifier_accuracy.train(split.train_images, split.train_labels)
-    shown = [classifier_accuracy.correct(classifier, rounded, wanted) for wanted in (labels, (labels + 1) % digits.CLASSES)]
+    shown = [
+        classifier_accuracy.correct(classifier, rounded, wanted) for wanted in (labels, (labels + 1) % digits.CLASSES)
+    ]
     captions = captioned(config, params[BOTH], task.pictures)
     scenes, known = tasks.unseen_scenes(config), tasks.seen_scenes(config)
-    chosen, blind = (answered(config, params[SCENES], scenes, given) for given in (scenes.pictures, np.roll(scenes.pictures, 1, 0)))
+    chosen, blind = (
+        answered(config, params[SCENES], scenes, given) for given in (scenes.pictures, np.roll(scenes.pictures, 1, 0))
+    )
     return Judged(
         drawn=shown[0],
         mismatched=shown[1],
@@ -105,14 +110,18 @@ def text_loss(config: Config, name: str, params: Params) -> np.ndarray:
 
 
 def picture_loss(config: Config, name: str, params: Params) -> np.ndarray:
-    """(m,) mean squared error of the network's target for held-out digits behind their captions, at levels that cover the path."""
+    """(m,) mean squared error of the network's target for held-out digits behind their captions, at levels that cover
+    the path.
+    """
     task = tasks.held_out_digits()
     index = np.arange(len(task))
     return _in_parts(functools.partial(_picture_loss(config, name), params), task.texts, task.pictures, index)
 
 
 def difference(config: Config, params: Params) -> float:
-    """The largest difference between logits of texts alone and those of the language model, with the same parameters."""
+    """The largest difference between logits of texts alone and those of the language model, with the same
+    parameters.
+    """
     texts = tasks.held_out_digits().texts[:TOGETHER]
     own, plain = (networks.pure(module(config, BOTH)) for module in (documents.network, documents.language))
     logits = [np.asarray(devices.jit(predict)(params, texts).logits) for predict in (own, plain)]

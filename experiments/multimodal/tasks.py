@@ -92,7 +92,9 @@ def captions(labels: np.ndarray) -> np.ndarray:
 
 
 def documents(config: Config, name: str, step: int) -> tuple[Interleaved, ...]:
-    """(batch, seeds, …) documents of a step: those of a seed are a function of (seed, step). No step repeats a scene of another."""
+    """(batch, seeds, …) documents of a step: those of a seed are a function of (seed, step). No step repeats a scene of
+    another.
+    """
     drawn = [_documents(*_rows(config, name, seed, step), name) for seed in config.seeds]
     return jax.tree.map(lambda *leaves: np.stack(leaves, 1), *drawn)
 
@@ -118,7 +120,9 @@ def _captioned(images: np.ndarray, labels: np.ndarray) -> Task:
     return _task(made.pictures, DIGIT_PATCH, words, np.full((len(labels), 1), BEGIN, np.int32), texts, made.texts)
 
 
-def _task(pictures: np.ndarray, patch: int, words: WordVocabulary, asked: np.ndarray, texts: np.ndarray, answers: list[str]) -> Task:
+def _task(
+    pictures: np.ndarray, patch: int, words: WordVocabulary, asked: np.ndarray, texts: np.ndarray, answers: list[str]
+) -> Task:
     learned = np.arange(texts.shape[1])[None] >= (asked >= 0).sum(1)[:, None]
     return Task(words, patch, pictures, texts, learned.astype(np.float32), asked, answers)
 
@@ -133,7 +137,9 @@ def _recipe(config: Config) -> shapes.Recipe:
 
 @functools.cache
 def _scene_words() -> tuple[WordVocabulary, int]:
-    """All words of questions and answers, which 2,000 scenes use, and the tokens of the longest question with its answer."""
+    """All words of questions and answers, which 2,000 scenes use, and the tokens of the longest question with its
+    answer.
+    """
     recipe, index = shapes.Recipe(), np.arange(2000)
     asked = scene_questions.ask(recipe, shapes.draw(recipe, 0, index).attributes, 0, index)
     words = word_vocabulary.vocabulary([*asked, *scene_questions.NUMBERS, *shapes.COLOURS, *shapes.SHAPES])

@@ -1,1 +1,3 @@
-"""Experiments on preferences: instruction tuning, reward models, policies that learn from them, and search at test time."""
+"""Experiments on preferences: instruction tuning, reward models, policies that learn from them, and search at test
+time.
+"""

@@ -2,13 +2,15 @@
 
     python -m experiments run instruct
 
-trains a small model of bytes on facts and on sheets of orders that nobody answers, and tunes it on orders with responses: before, it goes
-on with the sheet; after, it answers held-out orders and ends. Two tunings go wrong on purpose: on responses of other orders, and without
-loss on the end. SmolLM2-135M-Instruct is asked a hundred questions as plain text, in a frame, and in its chat template. Three seeds are
-trained by one program. It takes about 12 minutes on 2 cores, of which SmolLM2 takes 4.
+trains a small model of bytes on facts and on sheets of orders that nobody answers, and tunes it on orders
+with responses: before, it goes on with the sheet; after, it answers held-out orders and ends. Two tunings go wrong
+on purpose: on responses of other orders, and without loss on the end. SmolLM2-135M-Instruct is asked a hundred
+questions as plain text, in a frame, and in its chat template. Three seeds are trained by one program. It takes about 12
+minutes on 2 cores, of which SmolLM2 takes 4.
 
-An order is "add 12 34?", and its response "046". The first training reads two kinds of documents: facts, as in "add 12 34 is 046.", and
-sheets, on which orders follow each other. So the network has read of results, and has read orders, but never one that was answered.
+An order is "add 12 34?", and its response "046". The first training reads two kinds of documents: facts, as in "add 12
+34 is 046.", and sheets, on which orders follow each other. So the network has read of results, and has read orders, but
+never one that was answered.
 """
 
 import dataclasses
@@ -101,7 +103,9 @@ class Config:
 def check(config: Config) -> None:
     """ConfigError where numbers of the configuration do not fit each other."""
     if config.warmup >= config.train_steps:
-        raise ConfigError(f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps")
+        raise ConfigError(
+            f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps"
+        )
     if config.judged > (most := sums.unordered(DIGITS) // 2):
         raise ConfigError(f"--judged {config.judged} is above {most}, half of the pairs of numbers of {DIGITS} digits")
     if config.tuning_batch > config.pairs:
@@ -127,13 +131,18 @@ def facts(verbs: Int[np.ndarray, "n"], pairs: Int[np.ndarray, "n 2"]) -> Int32[n
 
 
 def documents(count: int, seed: int, step: int, *, without: Int64[np.ndarray, "m 2"]) -> Int32[np.ndarray, "n s"]:
-    """The documents (count, LENGTH) of a step of the first training: one half facts, one half sheets, −1 behind them."""
+    """The documents (count, LENGTH) of a step of the first training: one half facts, one half sheets, −1 behind
+    them.
+    """
     half = count // 2
     lines = half * FACTS + (count - half) * SHEET
     pairs = sums.batch_at(DIGITS, lines, seed, step, without=without)
     verbs = np.random.default_rng((seed, step, 1)).integers(len(VERBS), size=lines)
     stated, listed = (slice(None, half * FACTS), slice(half * FACTS, None))
-    texts = facts(verbs[stated], pairs[stated]).reshape(half, -1), orders(verbs[listed], pairs[listed]).reshape(count - half, -1)
+    texts = (
+        facts(verbs[stated], pairs[stated]).reshape(half, -1),
+        orders(verbs[listed], pairs[listed]).reshape(count - half, -1),
+    )
     ended = [np.concatenate([body, np.full((len(body), 1), END, np.int32)], 1) for body in texts]
     return np.concatenate([np.pad(each, ((0, 0), (0, LENGTH - each.shape[1])), constant_values=-1) for each in ended])
 
@@ -191,7 +200,9 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
 
     def documents_at(step: int) -> language.Texts:
         """(batch, seeds, length) of a step."""
-        return language.Texts(np.stack([documents(config.batch, seed, step, without=held_out(config)[1]) for seed in seeds], 1))
+        return language.Texts(
+            np.stack([documents(config.batch, seed, step, without=held_out(config)[1]) for seed in seeds], 1)
+        )
 
     adamw = optimizers.adamw(config.learning_rate, warmup=config.warmup, total=config.train_steps, **numbers)
     options: dict[str, Any] = {"seeds": seeds, "progress": progress}
@@ -216,7 +227,11 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     order, right = orders(verbs, pairs), right_responses(verbs, pairs)
     end = np.full((len(order), 1), END, np.int32)
     statements = facts(verbs, pairs)[:, :STATED]
-    reply, complete, chance = _writer(network(config), LONGEST), _writer(network(config), RESPONSE), _chances(network(config))
+    reply, complete, chance = (
+        _writer(network(config), LONGEST),
+        _writer(network(config), RESPONSE),
+        _chances(network(config)),
+    )
     with progress.phase("small model"):
         params = {name: restore(config, folder, name) for name in FOLDERS}
         texts = {name: [""] for name in FOLDERS}
@@ -224,7 +239,9 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
             for name, params_of in params.items():
                 one = seeds_together.of_seed(params_of, number)
                 tokens, finished = jax.device_get(reply(one, order))
-                measures: dict[str, Any] = {what: intervals.share(hits) for what, hits in marks(tokens, finished, right).items()}
+                measures: dict[str, Any] = {
+                    what: intervals.share(hits) for what, hits in marks(tokens, finished, right).items()
+                }
                 measures["chance"] = float(np.asarray(chance(one, np.concatenate([order, right, end], 1))).mean())
                 if name == BASE:
                     measures["stated"] = float((np.asarray(complete(one, statements)[0]) == right).all(1).mean())
@@ -232,7 +249,11 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
                 texts[name] = texts[name] if number else [text(row) for row in tokens[:EXAMPLES]]
     for name in TUNINGS:
         rows = examples(config, name, config.seeds[0])
-        yield Measured(name, {"checker": "; ".join(instruction.findings(rows.tokens, rows.weight, end=END)) or "nothing"}, group="sets")
+        yield Measured(
+            name,
+            {"checker": "; ".join(instruction.findings(rows.tokens, rows.weight, end=END)) or "nothing"},
+            group="sets",
+        )
     for number, row in enumerate(order[:EXAMPLES]):
         yield Measured(text(row), {name: texts[name][number] for name in FOLDERS}, group="orders")
     yield from judge(config, smollm2(config, progress))
@@ -252,7 +273,9 @@ def smollm2(config: Config, progress: Progress) -> dict[str, Marks]:
     for frame in (PLAIN, FRAME, TEMPLATE):
         prompts = [f"Question: {each}\nAnswer:" for each in texts] if frame == FRAME else texts
         with progress.phase(frame):
-            result[frame] = replies.marks(models.answers(chat, prompts, config.max_tokens, template=frame == TEMPLATE), quiz)
+            result[frame] = replies.marks(
+                models.answers(chat, prompts, config.max_tokens, template=frame == TEMPLATE), quiz
+            )
     return result
 
 
@@ -263,7 +286,9 @@ def judge(config: Config, marked: dict[str, Marks]) -> Iterator[Measured]:
     for frame, each in marked.items():
         measures: dict[str, Any] = {"holds": intervals.share(each.right), "ends": intervals.share(each.ended)}
         if frame == TEMPLATE:
-            measures["gained"] = intervals.interval(intervals.difference_of_means, useful[TEMPLATE], useful[PLAIN], paired=True)
+            measures["gained"] = intervals.interval(
+                intervals.difference_of_means, useful[TEMPLATE], useful[PLAIN], paired=True
+            )
         yield Measured(frame, measures, n=len(quiz), group="questions")
     chance = intervals.interval(np.mean, replies.of_others(marked[TEMPLATE].texts, quiz))
     yield Measured(OTHERS, {"holds": chance}, n=len(quiz), group="questions")
@@ -293,7 +318,12 @@ def _chances(network: networks.LanguageModel) -> Any:
 
 def _bars(file: str, group: str, measures: dict[str, str], caption: str) -> Callable[[Measurements, RunFolder], Figure]:
     def draw(measured: Measurements, folder: RunFolder) -> Figure:
-        rows = [(name, measure, words) for name in measured.names(group) for measure, words in measures.items() if name != OTHERS]
+        rows = [
+            (name, measure, words)
+            for name in measured.names(group)
+            for measure, words in measures.items()
+            if name != OTHERS
+        ]
         shares = {f"{name}: {words}": measured.mean(name, measure) for name, measure, words in rows}
         return figures.bars(shares, folder.figure(file), caption, x_label="share")
 
@@ -301,11 +331,56 @@ def _bars(file: str, group: str, measures: dict[str, str], caption: str) -> Call
 
 
 CLAIMS = (
-    claim(BASE, "continues", ">=", 0.9, role="E20", id="continues", figure="orders.png", reason="it has read orders on sheets alone"),
-    claim(BASE, "responds", "<=", 0.05, role="E20", id="before", figure="orders.png", reason="it has read no response to an order"),
-    claim(TUNED, "responds", ">=", 0.95, role="E21", id="answers", figure="orders.png", reason="the form is the same for all orders"),
-    claim(TUNED, "right", ">=", 0.8, role="E21", id="right", figure="orders.png", reason="one in a hundred would be right by chance"),
-    claim(TEMPLATE, "holds", ">=", 0.5, role="E21", id="template", figure="questions.png", reason="more often right than wrong"),
+    claim(
+        BASE,
+        "continues",
+        ">=",
+        0.9,
+        role="E20",
+        id="continues",
+        figure="orders.png",
+        reason="it has read orders on sheets alone",
+    ),
+    claim(
+        BASE,
+        "responds",
+        "<=",
+        0.05,
+        role="E20",
+        id="before",
+        figure="orders.png",
+        reason="it has read no response to an order",
+    ),
+    claim(
+        TUNED,
+        "responds",
+        ">=",
+        0.95,
+        role="E21",
+        id="answers",
+        figure="orders.png",
+        reason="the form is the same for all orders",
+    ),
+    claim(
+        TUNED,
+        "right",
+        ">=",
+        0.8,
+        role="E21",
+        id="right",
+        figure="orders.png",
+        reason="one in a hundred would be right by chance",
+    ),
+    claim(
+        TEMPLATE,
+        "holds",
+        ">=",
+        0.5,
+        role="E21",
+        id="template",
+        figure="questions.png",
+        reason="more often right than wrong",
+    ),
     claim(TEMPLATE, "gained", ">=", 0.0, role="E21", id="gained", figure="questions.png", reason="no gain is 0"),
 )
 CONTROLS = (
@@ -349,20 +424,26 @@ EXPERIMENT = Study(
             "questions",
             "questions",
             {"holds": "holds the answer", "ends": "ends by itself"},
-            "Share of the questions whose reply by SmolLM2 holds the answer, and of the replies that end by themselves.",
+            "Share of the questions whose reply by SmolLM2 holds the answer, and of the replies that end by "
+            "themselves.",
         ),
     ),
     tables={
         "replies": (
             "Replies to held-out orders.",
-            "Likeliest replies; the chance is exact, the product of the chances of each token. What the network lacks before tuning it "
-            "learns in tuning. Tuning without loss on the end may begin with the right response, and does not stop there.",
+            "Likeliest replies; the chance is exact, the product of the chances of each token. What the network lacks "
+            "before tuning it "
+            "learns in tuning. Tuning without loss on the end may begin with the right response, and does not stop "
+            "there.",
         ),
         "sets": (
             "What preferences.instruction.findings says of the sets.",
             "It reads weights, not meaning: responses of other orders are no mistake that it could see.",
         ),
-        "orders": ("Replies to the first orders, first seed.", f"↵ is a line's end, ∎ a text's. Replies are cut at {LONGEST} tokens."),
+        "orders": (
+            "Replies to the first orders, first seed.",
+            f"↵ is a line's end, ∎ a text's. Replies are cut at {LONGEST} tokens.",
+        ),
         "questions": ("SmolLM2's replies to all questions.", ""),
         "SmolLM2's replies": (
             "SmolLM2's replies to the first questions, cut at 120 characters.",
@@ -373,8 +454,10 @@ EXPERIMENT = Study(
         text="tuning on orders with responses: from {before:.0%} to {answers:.0%} of orders get a reply that ends, and "
         "{right:.0%} the right one",
         statements={
-            "E20": "Before tuning, a small model goes on with a further order after {continues:.0%} of orders and answers {before:.0%}",
-            "E21": "Tuned, a small model answers {right:.0%} of new orders rightly; SmolLM2 gives {gained:.2f interval} "
+            "E20": "Before tuning, a small model goes on with a further order after {continues:.0%} of orders and "
+            "answers {before:.0%}",
+            "E21": "Tuned, a small model answers {right:.0%} of new orders rightly; SmolLM2 gives {gained:.2f "
+            "interval} "
             "more right answers that end, by its template",
         },
         picture="orders.png",
@@ -382,8 +465,8 @@ EXPERIMENT = Study(
             Change(
                 "2026-11-30",
                 "9fdd4e3",
-                "Claims are judged by the mean over seeds, no longer in each seed: the share of right answers failed in "
-                "one seed and is open now.",
+                "Claims are judged by the mean over seeds, no longer in each seed: the share of right answers failed "
+                "in one seed and is open now.",
                 "A rule that does not depend on the number of seeds.",
             ),
             Change(

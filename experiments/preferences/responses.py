@@ -1,4 +1,6 @@
-"""Responses to prompts of one length: a network writes them, and says how likely it holds given ones. Both belong under jit."""
+"""Responses to prompts of one length: a network writes them, and says how likely it holds given ones. Both belong under
+jit.
+"""
 
 from typing import Any
 
@@ -22,12 +24,18 @@ def write(
     temperature: float,
     stop: tuple[int, ...] = (),
 ) -> Generated:
-    """Write `count` tokens behind each prompt (n, p), or fewer where one of `stop` ends them. Other arguments are those of `generate`."""
+    """Write `count` tokens behind each prompt (n, p), or fewer where one of `stop` ends them. Other arguments are those
+    of `generate`.
+    """
     cache = language.cache.full(network, prompt.shape[0], prompt.shape[1] + count)
     model, warm = language.from_network(networks.pure(network), params), processors.temperature(temperature)
-    return language.generate(key, model, cache, jnp.asarray(prompt, jnp.int32), index, max_tokens=count, processor=warm, stop=stop)
+    return language.generate(
+        key, model, cache, jnp.asarray(prompt, jnp.int32), index, max_tokens=count, processor=warm, stop=stop
+    )
 
 
 def log_probs(predict: Any, params: Params, rows: jax.Array, first: int) -> jax.Array:
-    """(n,) log-probability of the tokens of each row (n, s) from place `first` on, given those before them, with its gradient."""
+    """(n,) log-probability of the tokens of each row (n, s) from place `first` on, given those before them, with its
+    gradient.
+    """
     return jnp.sum(scoring.sampled_log_probs(predict, params, rows, first), 1)

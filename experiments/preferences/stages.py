@@ -1,4 +1,6 @@
-"""Trainings that follow each other in one run, each from the parameters of the one before, all seeds of a stage by one program."""
+"""Trainings that follow each other in one run, each from the parameters of the one before, all seeds of a stage by one
+program.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,13 +18,19 @@ from gendiff.runs.run_folder import RunFolder
 from gendiff.training import CompiledStep, TrainState
 
 
-def fresh(network: networks.LanguageModel, optimizer: optax.GradientTransformation) -> Callable[[jax.Array], TrainState]:
+def fresh(
+    network: networks.LanguageModel, optimizer: optax.GradientTransformation
+) -> Callable[[jax.Array], TrainState]:
     """From the key of a seed to the state of the first stage."""
     return seeds_together.fresh(lambda key: networks.init(network, key, np.zeros((1, 2), np.int32)), optimizer)
 
 
 def first(
-    network: networks.LanguageModel, loss: Any, optimizer: optax.GradientTransformation, seeds: Sequence[int], mesh: jax.sharding.Mesh
+    network: networks.LanguageModel,
+    loss: Any,
+    optimizer: optax.GradientTransformation,
+    seeds: Sequence[int],
+    mesh: jax.sharding.Mesh,
 ) -> CompiledStep:
     """The programs of the first stage."""
     return seeds_together.programs(training.make_step(loss, optimizer), fresh(network, optimizer), seeds, mesh)
@@ -41,7 +49,9 @@ def following(
 
 
 def batch_at(of_seeds: Sequence[Any], seeds: Sequence[int], batch: int, step: int) -> Any:
-    """(batch, seeds, …) rows of a step, from the rows of each seed, which may differ in number: a function of (seed, step)."""
+    """(batch, seeds, …) rows of a step, from the rows of each seed, which may differ in number: a function of (seed,
+    step).
+    """
     drawn = []
     for seed, data in zip(seeds, of_seeds, strict=True):
         rows = batches.batch_at(len(jax.tree.leaves(data)[0]), batch, seed, step)
@@ -67,6 +77,8 @@ def train(
 
 
 def restore(network: networks.LanguageModel, folder: RunFolder, seeds: Sequence[int]) -> Params:
-    """The parameters of a stage; every leaf has an axis of seeds in front. Raises as `training_loop.restore_ema` does."""
+    """The parameters of a stage; every leaf has an axis of seeds in front. Raises as `training_loop.restore_ema`
+    does.
+    """
     start = fresh(network, optax.identity())  # only shapes of parameters count
     return seeds_together.restore(start, len(seeds), folder, seed=seeds[0])

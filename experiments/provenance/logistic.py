@@ -1,4 +1,6 @@
-"""Logistic regression of hits on one number: the slope, its interval, and p-values by likelihood ratio and by permutation."""
+"""Logistic regression of hits on one number: the slope, its interval, and p-values by likelihood ratio and by
+permutation.
+"""
 
 import numpy as np
 import scipy.special
@@ -27,7 +29,9 @@ def slope(x: np.ndarray, hits: np.ndarray) -> tuple[float, float]:
 
 
 def interval(x: np.ndarray, hits: np.ndarray, resamples: int) -> Number:
-    """The slope with its percentile interval over draws of the items; draws in which x is the same everywhere have no slope."""
+    """The slope with its percentile interval over draws of the items; draws in which x is the same everywhere have no
+    slope.
+    """
     rng = np.random.default_rng(0)
     draws = (rng.integers(len(x), size=len(x)) for _ in range(resamples))
     low, high = np.quantile([slope(x[rows], hits[rows])[0] for rows in draws if np.ptp(x[rows]) > 0], (0.025, 0.975))
@@ -42,7 +46,9 @@ def permuted(x: np.ndarray, hits: np.ndarray, permutations: int) -> float:
 
 
 def _firth(design: np.ndarray, y: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, float]:
-    """Maximum of the log-likelihood plus half of the log-determinant of the information, by damped Newton steps over free coefficients."""
+    """Maximum of the log-likelihood plus half of the log-determinant of the information, by damped Newton steps over
+    free coefficients.
+    """
 
     def penalised(beta: np.ndarray) -> float:
         p = scipy.special.expit(design @ beta)

@@ -2,9 +2,9 @@
 
     python -m experiments run membership
 
-Shadow models and targets learn random halves of the digits, all of them as one program. The likelihood-ratio attack, which compares a
-target with the shadow models picture by picture, finds more members at a false positive rate of 1 % than the loss alone does. With
-shuffled membership it finds as many as chance. About 6 minutes on 2 cores.
+Shadow models and targets learn random halves of the digits, all of them as one program. The likelihood-ratio attack,
+which compares a target with the shadow models picture by picture, finds more members at a false positive rate of 1 %
+than the loss alone does. With shuffled membership it finds as many as chance. About 6 minutes on 2 cores.
 """
 
 import dataclasses
@@ -70,7 +70,9 @@ class Config:
 def check(config: Config) -> None:
     """ConfigError where numbers of the configuration do not fit each other."""
     if config.warmup >= config.train_steps:
-        raise ConfigError(f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps")
+        raise ConfigError(
+            f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,10 +133,13 @@ class Scored:
         return attack_rates.auc(self.scores[self.members], self.scores[~self.members])
 
 
-def attacks(config: Config, shared: np.ndarray, own: np.ndarray, learned: Halves, shuffled: Halves) -> dict[str, Scored]:
+def attacks(
+    config: Config, shared: np.ndarray, own: np.ndarray, learned: Halves, shuffled: Halves
+) -> dict[str, Scored]:
     """Every attack on the targets, by its name.
 
-    shared, own: (models, n) losses at shared draws and at draws of their own, shadow models first. shuffled: halves that nobody learned.
+    shared, own: (models, n) losses at shared draws and at draws of their own, shadow models first. shuffled: halves
+        that nobody learned.
     """
 
     def ratio(losses: np.ndarray, of: Halves = learned, **options: Any) -> Scored:
@@ -156,14 +161,20 @@ def attacks(config: Config, shared: np.ndarray, own: np.ndarray, learned: Halves
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
     """Every attack with every seed. Intervals draw pictures with all of their targets."""
     images = digits.load().train_images
-    programs = [devices.jit(jax.vmap(membership.per_example(side_by_side.LOSS), (0, None, None))), devices.jit(_own_draws)]
+    programs = [
+        devices.jit(jax.vmap(membership.per_example(side_by_side.LOSS), (0, None, None))),
+        devices.jit(_own_draws),
+    ]
     for seed in config.seeds:
         with progress.phase("judge", seed=seed):
             init = side_by_side.starts(config.width, config.shadows + config.targets)
             params = training_loop.restore_ema(init, folder, seed=seed, decay=0.99)
             options: dict[str, Any] = {"draws": config.draws, "together": TOGETHER}
             batch = diffusion.Batch(images)
-            losses = [membership.example_losses(jax.random.key(seed), program, params, batch, **options) for program in programs]
+            losses = [
+                membership.example_losses(jax.random.key(seed), program, params, batch, **options)
+                for program in programs
+            ]
             learned, shuffled = (halves(config, len(images), seed, shuffled=shuffled) for shuffled in (False, True))
             yield from judge(config, seed, attacks(config, losses[0], losses[1], learned, shuffled))
 
@@ -177,9 +188,15 @@ def judge(config: Config, seed: int | None, scored: dict[str, Scored]) -> Iterat
 
     loss = scored[LOSS]
     for name, each in scored.items():
-        measures: dict[str, Any] = {"auc": each.auc, "tpr": interval(rate, each.scores, each.members), "fine": each.rate(FINE)}
+        measures: dict[str, Any] = {
+            "auc": each.auc,
+            "tpr": interval(rate, each.scores, each.members),
+            "fine": each.rate(FINE),
+        }
         if name == LIRA:
-            gain = interval(lambda one, other, of: rate(one, of) - rate(other, of), each.scores, loss.scores, each.members)
+            gain = interval(
+                lambda one, other, of: rate(one, of) - rate(other, of), each.scores, loss.scores, each.members
+            )
             measures["gain"] = gain
         if name == SHUFFLED:
             area = interval(lambda scores, of: Scored(scores, of).auc, each.scores, each.members)
@@ -211,7 +228,9 @@ def _own_draws(params: Params, key: jax.Array, batch: diffusion.Batch) -> jax.Ar
         return side_by_side.LOSS(params, key, diffusion.Batch(picture[None]))[0]
 
     models, count = jax.tree.leaves(params)[0].shape[0], batch.clean.shape[0]
-    return jax.vmap(jax.vmap(one, (None, 0, 0)), (0, 0, None))(params, jax.random.split(key, (models, count)), jnp.asarray(batch.clean))
+    return jax.vmap(jax.vmap(one, (None, 0, 0)), (0, 0, None))(
+        params, jax.random.split(key, (models, count)), jnp.asarray(batch.clean)
+    )
 
 
 ANSWER = Answer(
@@ -263,8 +282,19 @@ STUDY = Study(
         "bias": "distance of the area under the ROC curve from 0.5",
     },
     claims=(
-        claim(LIRA, "gain", ">=", 0.0, role="E43", reason="it uses more than the loss does", id="gain", figure="roc.png"),
-        claim(SHUFFLED, "bias", "<=", 0.03, role="check", reason="chance is 0, give or take 0.015", id="chance-auc", figure="roc.png"),
+        claim(
+            LIRA, "gain", ">=", 0.0, role="E43", reason="it uses more than the loss does", id="gain", figure="roc.png"
+        ),
+        claim(
+            SHUFFLED,
+            "bias",
+            "<=",
+            0.03,
+            role="check",
+            reason="chance is 0, give or take 0.015",
+            id="chance-auc",
+            figure="roc.png",
+        ),
     ),
     controls=(control(SHUFFLED, "tpr", against=LIRA, by="<=", id="chance", figure="roc.png"),),
     figures=(roc,),

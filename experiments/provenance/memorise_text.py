@@ -2,9 +2,9 @@
 
     python -m experiments run memorise-text
 
-Random canaries are put into Python's manual 1 to 32 times, and two small models of bytes learn it. Whether greedy decoding after a part of
-a canary gives the rest grows with its copies, with the size of the model and with the length of the part. Canaries that were never
-trained on are the control.
+Random canaries are put into Python's manual 1 to 32 times, and two small models of bytes learn it. Whether greedy
+decoding after a part of a canary gives the rest grows with its copies, with the size of the model and with the length
+of the part. Canaries that were never trained on are the control.
 """
 
 import dataclasses
@@ -103,14 +103,17 @@ def check(config: Config) -> None:
         raise ConfigError(f"{words} of --canaries {config.canaries} by --copies")
     ranges.at_most("batch", config.batch, "rows", config.rows)
     if config.warmup >= config.train_steps:
-        raise ConfigError(f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps")
+        raise ConfigError(
+            f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
     """What a seed trains on, and what its models are asked.
 
-    rows: (rows, length + 1) ids. seen: (n, letters) canaries in them, with their copies (n,). unseen: (m, letters) others.
+    rows: (rows, length + 1) ids. seen: (n, letters) canaries in them, with their copies (n,). unseen: (m, letters)
+        others.
     candidates: (c, letters) random texts of the same form.
     """
 
@@ -125,7 +128,9 @@ def corpus(config: Config, seed: int) -> Corpus:
     """Random rows of Python's manual; each copy of a canary takes the place of some letters in a row of its own."""
     rng, rows = np.random.default_rng(seed), manual(config)
     if len(rows) < config.rows:
-        raise ConfigError(f"--rows {config.rows} are more than the {len(rows)} of --length {config.length} that Python's manual has")
+        raise ConfigError(
+            f"--rows {config.rows} are more than the {len(rows)} of --length {config.length} that Python's manual has"
+        )
     rows = rows[rng.permutation(len(rows))[: config.rows]]
     copies = np.repeat(config.copies, config.canaries)
     shape = len(copies) + config.unseen + config.candidates, config.letters
@@ -198,7 +203,8 @@ def _adamw(config: Config) -> optax.GradientTransformation:
 class Found:
     """Of one model and seed.
 
-    extracted: (prefixes, canaries) whether greedy decoding gives the suffix of each canary in the text; unseen: the same of the others.
+    extracted: (prefixes, canaries) whether greedy decoding gives the suffix of each canary in the text; unseen: the
+        same of the others.
     exposure, unseen_exposure: (canaries,) in bits.
     """
 
@@ -278,7 +284,9 @@ def _rows(config: Config, models: list[list[Found]]) -> Iterator[Measured]:
 
     extracted = np.stack([means([each.extracted for each in model]) for model in models], -1)
     exposure = np.stack([means([each.exposure for each in model]) for model in models], -1)
-    extracted = np.concatenate([[np.mean([[each.unseen.mean(1) for each in model] for model in models], 1).T], extracted])
+    extracted = np.concatenate(
+        [[np.mean([[each.unseen.mean(1) for each in model] for model in models], 1).T], extracted]
+    )
     exposure = np.concatenate([[[np.mean([each.unseen_exposure for each in model]) for model in models]], exposure])
     for copies, letters, bits in zip((0, *config.copies), extracted, exposure, strict=True):
         measures: dict[str, float] = {"copies": copies}
@@ -314,10 +322,23 @@ def exposed(measured: Measurements, folder: RunFolder) -> Figure:
 
 
 CLAIMS = (
-    claim(MODEL, "slope", ">=", 0.0, role="E32", reason="copies change nothing at 0", id="slope", figure="extraction.png"),
+    claim(
+        MODEL, "slope", ">=", 0.0, role="E32", reason="copies change nothing at 0", id="slope", figure="extraction.png"
+    ),
     claim(MODEL, "longer", ">=", 0.01, role="E33", reason="a tie is not enough", id="longer", figure="extraction.png"),
-    claim(MODEL, "larger", ">=", 0.01, role="check", reason="a tie is not enough", id="larger", figure="extraction.png"),
-    claim(UNSEEN, "bias", "<=", 0.5, role="check", reason="its rank is random", id="unseen-exposure", figure="exposure.png"),
+    claim(
+        MODEL, "larger", ">=", 0.01, role="check", reason="a tie is not enough", id="larger", figure="extraction.png"
+    ),
+    claim(
+        UNSEEN,
+        "bias",
+        "<=",
+        0.5,
+        role="check",
+        reason="its rank is random",
+        id="unseen-exposure",
+        figure="exposure.png",
+    ),
 )
 CONTROLS = (control(UNSEEN, "extracted", against=OFTEN, by="<=", id="unseen-extracted", figure="extraction.png"),)
 ANSWER = Answer(
@@ -345,7 +366,8 @@ ANSWER = Answer(
             "2026-11-30",
             "057865d",
             "Unseen canaries are compared with those that have most copies, where they had to stay below 0.05.",
-            "A control is compared with its treatment. p-values repeat what the interval of a slope says: they are in a table.",
+            "A control is compared with its treatment. p-values repeat what the interval of a slope says: they are in "
+            "a table.",
         ),
     ),
 )

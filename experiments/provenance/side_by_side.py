@@ -37,7 +37,8 @@ def init(width: int, key: jax.Array) -> Params:
 def predict(params: Params, x: jax.Array, t: jax.Array, *, pace: float = 1.0, standardised: bool = False) -> jax.Array:
     """What one MLP answers to x (b, 8, 8, 1) at times t (b,).
 
-    pace: factor on times 0 … 1000. At 1 the fastest waves differ between neighbouring levels. standardised: what enters each layer behind
+    pace: factor on times 0 … 1000. At 1 the fastest waves differ between neighbouring levels. standardised: what enters
+        each layer behind
     the first has mean 0 and variance 1.
     """
 
@@ -84,7 +85,9 @@ def each_loss(params: Params, key: jax.Array, images: jax.Array, loss: Loss = LO
 
 
 def batch_at(images: np.ndarray, rows: Sequence[np.ndarray], batch: int, seed: int, step: int) -> np.ndarray:
-    """(batch, networks, 8, 8, 1) of the rows of each network: the networks lie behind, so that devices can share the pictures."""
+    """(batch, networks, 8, 8, 1) of the rows of each network: the networks lie behind, so that devices can share the
+    pictures.
+    """
     return images[np.stack([each[batches.batch_at(len(each), batch, seed, step)] for each in rows], 1)]
 
 

@@ -3,10 +3,10 @@
     python -m experiments run scaling-fit
     gendiff scaling-fit --data FILE.csv
 
-The first command fits trainings that known laws make up: without noise it shows why parabolas (approach 2) miss the best size, and with
-noise it counts how often bootstrap intervals hold the truth. Then it asks the published constants for the best model of Chinchilla's
-budget, for the losses of GPT-3 and Chinchilla, and for what serving them costs. Nothing is trained. That fits recover the constants of
-losses without noise is a test (tests/scaling/fits).
+The first command fits trainings that known laws make up: without noise it shows why parabolas (approach 2) miss the
+best size, and with noise it counts how often bootstrap intervals hold the truth. Then it asks the published constants
+for the best model of Chinchilla's budget, for the losses of GPT-3 and Chinchilla, and for what serving them costs.
+Nothing is trained. That fits recover the constants of losses without noise is a test (tests/scaling/fits).
 
 The second command fits a table of trainings of one's own, with columns N, D or FLOP, and loss.
 """
@@ -52,7 +52,9 @@ SURFACES: Mapping[str, Chinchilla] = {
     "uneven": Chinchilla(1.7, 600.0, 8.0, 0.46, 0.15),
 }
 SERVED = (0.0, 1.4e12, 1.4e13, 1.4e14)
-"""Tokens over the life of a model as good as Chinchilla: none, as many as its training, ten and a hundred times as many."""
+"""Tokens over the life of a model as good as Chinchilla: none, as many as its training, ten and a hundred times as
+many.
+"""
 BEST, TRAINED, SERVING, PARABOLAS, NOISY = "best", "trained", "serving", "parabolas", "noisy"
 
 
@@ -82,7 +84,10 @@ def check(config: Config) -> None:
     if len(config.budgets) < 3:
         raise ConfigError(f"--budgets {ranges.shown(config.budgets)} must be three or more, rising")
     if config.budgets[-1] >= TARGET:
-        raise ConfigError(f"--budgets {ranges.shown(config.budgets)} must stay below {TARGET:g} operations, to which fits are extended")
+        raise ConfigError(
+            f"--budgets {ranges.shown(config.budgets)} must stay below {TARGET:g} operations, to which fits are "
+            "extended"
+        )
 
 
 def profiles(law: Chinchilla, budgets: tuple[float, ...], sizes: int, spread: float) -> Points:
@@ -95,14 +100,16 @@ def profiles(law: Chinchilla, budgets: tuple[float, ...], sizes: int, spread: fl
 
 def noisy(points: Points, noise: float, rng: np.random.Generator) -> Points:
     """The same runs with normal noise in the log of the loss."""
-    return fits.points(points.parameters, points.tokens, points.loss * np.exp(noise * rng.normal(size=len(points.loss))))
+    return fits.points(
+        points.parameters, points.tokens, points.loss * np.exp(noise * rng.normal(size=len(points.loss)))
+    )
 
 
 def parabola_bias(law: Chinchilla, sizes: int, spread: float) -> float:
     """How many times too large the minimum of the parabola through such a profile is.
 
-    At every budget the loss is a constant plus a factor times exp(-α u) / α + exp(β u) / β, with u = ln N - ln N*. So the minimum of the
-    parabola through it misses N* by the same factor everywhere, and the exponent is exact.
+    At every budget the loss is a constant plus a factor times exp(-α u) / α + exp(β u) / β, with u = ln N - ln N*. So
+    the minimum of the parabola through it misses N* by the same factor everywhere, and the exponent is exact.
     """
     u = _offsets(sizes, spread)
     bend, tilt, _ = np.polyfit(u, np.exp(-law.alpha * u) / law.alpha + np.exp(law.beta * u) / law.beta, 2)
@@ -122,7 +129,9 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
 
 
 def of_published() -> Iterator[Measured]:
-    """What follows from published numbers, so without intervals: best models of a budget, trained models, and the cost of serving."""
+    """What follows from published numbers, so without intervals: best models of a budget, trained models, and the cost
+    of serving.
+    """
     for name, law in LAWS.items():
         best = law.optimum(published.CHINCHILLA_FLOPS)
         measures = {"exponent": float(law.exponent), **_billions(best), "ratio": float(best.tokens_per_parameter)}
@@ -133,15 +142,26 @@ def of_published() -> Iterator[Measured]:
         yield Measured(name, measures, group=BEST)
     for model in published.MODELS:
         beside = laws.overtraining(published.EPOCH, model.parameters, model.tokens)
-        losses = {f"loss by {name}": _loss(LAWS[name], model) for name in ("approach 3 as published", "approach 3 fitted again")}
-        sizes = {"parameters": model.parameters / 1e9, "tokens": model.tokens / 1e9, "ratio": float(beside.tokens_per_parameter)}
+        losses = {
+            f"loss by {name}": _loss(LAWS[name], model)
+            for name in ("approach 3 as published", "approach 3 fitted again")
+        }
+        sizes = {
+            "parameters": model.parameters / 1e9,
+            "tokens": model.tokens / 1e9,
+            "ratio": float(beside.tokens_per_parameter),
+        }
         price = {
             "token": float(cost.forward_flops(model.parameters)),
             "over": float(beside.flops_ratio),
             "spared": float(beside.parameters_ratio),
         }
-        yield Measured(model.name, sizes | losses | {"loss by Kaplan": _loss(published.KAPLAN, model)} | price, group=TRAINED)
-    best = laws.inference_aware(published.EPOCH, published.CHINCHILLA.parameters, published.CHINCHILLA.tokens, np.array(SERVED))
+        yield Measured(
+            model.name, sizes | losses | {"loss by Kaplan": _loss(published.KAPLAN, model)} | price, group=TRAINED
+        )
+    best = laws.inference_aware(
+        published.EPOCH, published.CHINCHILLA.parameters, published.CHINCHILLA.tokens, np.array(SERVED)
+    )
     parameters, trainings = np.asarray(best.parameters), np.asarray(best.tokens)
     for tokens, size, trained in zip(SERVED, map(float, parameters), map(float, trainings), strict=True):
         sizes = {
@@ -150,13 +170,18 @@ def of_published() -> Iterator[Measured]:
             "ratio": trained / size,
             "operations": 6 * size * trained + 2 * size * tokens,
         }
-        yield Measured(f"{tokens / 1e9:g} billion tokens served", sizes | {"shrunk": size / float(parameters[0])}, group=SERVING)
+        yield Measured(
+            f"{tokens / 1e9:g} billion tokens served", sizes | {"shrunk": size / float(parameters[0])}, group=SERVING
+        )
 
 
 def _parabolas(config: Config, name: str, law: Chinchilla) -> Measured:
     points, best = profiles(law, config.budgets, config.sizes, SPREAD), float(law.optimum(TARGET).parameters)
     second, third = fits.fit_isoflop(points), fits.fit_parametric(points).law
-    sizes = {f"size by approach {number}": float(fit.optimum(TARGET).parameters) / best for number, fit in ((2, second), (3, third))}
+    sizes = {
+        f"size by approach {number}": float(fit.optimum(TARGET).parameters) / best
+        for number, fit in ((2, second), (3, third))
+    }
     measures: dict[str, Any] = {
         "alpha": law.alpha,
         "beta": law.beta,
@@ -172,10 +197,16 @@ def _coverage(config: Config) -> Iterator[Measured]:
     for level in (0.95, 0.5):
         for seed in config.seeds:
             points = profiles(law, config.budgets, config.sizes, SPREAD)
-            counted = fits.coverage(law, points, config.noise, config.replicates, resamples=config.resamples, level=level, seed=seed)
+            counted = fits.coverage(
+                law, points, config.noise, config.replicates, resamples=config.resamples, level=level, seed=seed
+            )
             hits = intervals.share(np.arange(counted.replicates) < counted.hits)
             yield Measured(
-                f"{level:.0%} intervals", {"coverage": hits, "width": float(counted.width)}, seed, counted.replicates, "coverage"
+                f"{level:.0%} intervals",
+                {"coverage": hits, "width": float(counted.width)},
+                seed,
+                counted.replicates,
+                "coverage",
             )
 
 
@@ -183,7 +214,10 @@ def _approaches(config: Config) -> Iterator[Measured]:
     """All approaches on one noisy sweep."""
     exact = profiles(published.EPOCH, config.budgets, config.sizes, SPREAD)
     points = noisy(exact, config.noise, np.random.default_rng(config.seeds[0]))
-    truth = {"exponent": float(published.EPOCH.exponent), "size": float(published.EPOCH.optimum(TARGET).parameters) / 1e9}
+    truth = {
+        "exponent": float(published.EPOCH.exponent),
+        "size": float(published.EPOCH.optimum(TARGET).parameters) / 1e9,
+    }
     yield Measured("the truth", truth, n=len(points), group=NOISY, arrays={"points": points})
     approaches: dict[str, Any] = {
         "approach 2, parabolas": fits.fit_isoflop,
@@ -205,7 +239,9 @@ def _isoflop(measured: Measurements, folder: RunFolder) -> Figure:
 
 
 def _surface(measured: Measurements, folder: RunFolder) -> Figure:
-    caption = "Loss as approach 3, fitted again, predicts it, models that were trained, and where each law has its optima."
+    caption = (
+        "Loss as approach 3, fitted again, predicts it, models that were trained, and where each law has its optima."
+    )
     optima = {name: law for name, law in LAWS.items() if name != "Kaplan, joint law"}
     places = {model.name: (model.parameters, model.tokens) for model in published.MODELS}
     return loss_plots.surface(published.EPOCH, folder.figure("surface"), caption, optima=optima, places=places)
@@ -225,10 +261,15 @@ def _overtraining(measured: Measurements, folder: RunFolder) -> Figure:
     beside = laws.overtraining(published.EPOCH, model.parameters, tokens)
     series = [
         Curve("operations of training, over the least for its loss", beside.tokens_per_parameter, beside.flops_ratio),
-        Curve("times cheaper to serve than the cheapest training", beside.tokens_per_parameter, beside.parameters_ratio),
+        Curve(
+            "times cheaper to serve than the cheapest training", beside.tokens_per_parameter, beside.parameters_ratio
+        ),
     ]
     marked = f"{model.name} has {model.tokens / model.parameters:.0f} tokens per parameter."
-    caption = f"What a model of 8 billion parameters costs beside the best one of equal loss, by its tokens per parameter. {marked}"
+    caption = (
+        "What a model of 8 billion parameters costs beside the best one of equal loss, by its tokens per "
+        f"parameter. {marked}"
+    )
     options: Any = {"x_label": "tokens per parameter", "y_label": "ratio", "log_x": True, "log_y": True}
     return figures.curves(series, folder.figure("overtraining"), caption, thresholds=[("equal", 1.0)], **options)
 
@@ -255,7 +296,8 @@ ANSWER = Answer(
         "of {epoch:.0f} billion at Chinchilla's operations",
         "E18": "By the refitted law Chinchilla's loss is {better-epoch:.3f} nats below that of GPT-3; "
         "a token costs 175/70 = 2.5 times less",
-        "E19": "Where ten times its training tokens are served, the cheapest model as good as Chinchilla has {shrunk:.2f} of its size",
+        "E19": "Where ten times its training tokens are served, the cheapest model as good as Chinchilla has "
+        "{shrunk:.2f} of its size",
     },
     numbers={
         "epoch": Cell("The best model", ("approach 3 fitted again",), "parameters, billions"),
@@ -273,7 +315,8 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "057865d",
-            "Kaplan's best size is a claim on statement E16. It was a control, which the page of a statement does not count.",
+            "Kaplan's best size is a claim on statement E16. It was a control, which the page of a statement does not "
+            "count.",
             "The essay says what it says of Kaplan's laws.",
         ),
     ),
@@ -307,13 +350,51 @@ STUDY = Study(
         "size": "best size at 1e24 operations, billions",
     },
     claims=(
-        claim("Kaplan, frontier", "factor", ">=", 1.5, role="E16", reason="half as much again is a different advice", id="near-kaplan"),
         claim(
-            "approach 3 fitted again", "factor", "<=", 1.5, role="E17", reason="half as much again is a different advice", id="near-epoch"
+            "Kaplan, frontier",
+            "factor",
+            ">=",
+            1.5,
+            role="E16",
+            reason="half as much again is a different advice",
+            id="near-kaplan",
         ),
-        claim("approach 3 fitted again", "gap", ">=", 0.02, role="E18", reason="about twice what seeds scatter", id="better-epoch"),
-        claim("approach 3 as published", "gap", ">=", 0.02, role="E18", reason="about twice what seeds scatter", id="better-hoffmann"),
-        claim("14000 billion tokens served", "shrunk", "<=", 0.5, role="E19", reason="half of the size, half of the price", id="shrunk"),
+        claim(
+            "approach 3 fitted again",
+            "factor",
+            "<=",
+            1.5,
+            role="E17",
+            reason="half as much again is a different advice",
+            id="near-epoch",
+        ),
+        claim(
+            "approach 3 fitted again",
+            "gap",
+            ">=",
+            0.02,
+            role="E18",
+            reason="about twice what seeds scatter",
+            id="better-epoch",
+        ),
+        claim(
+            "approach 3 as published",
+            "gap",
+            ">=",
+            0.02,
+            role="E18",
+            reason="about twice what seeds scatter",
+            id="better-hoffmann",
+        ),
+        claim(
+            "14000 billion tokens served",
+            "shrunk",
+            "<=",
+            0.5,
+            role="E19",
+            reason="half of the size, half of the price",
+            id="shrunk",
+        ),
         claim(
             "surface uneven",
             "size by approach 2",
@@ -324,7 +405,13 @@ STUDY = Study(
             id="biased-uneven",
         ),
         claim(
-            "95% intervals", "coverage", ">=", 0.8, role="check", reason="nominal 0.95; percentiles of few rows are narrow", id="coverage"
+            "95% intervals",
+            "coverage",
+            ">=",
+            0.8,
+            role="check",
+            reason="nominal 0.95; percentiles of few rows are narrow",
+            id="coverage",
         ),
     ),
     controls=(
@@ -338,13 +425,15 @@ STUDY = Study(
         BEST: (
             "The best model of 5.76e23 operations, by published constants",
             "Chinchilla itself has 70 billion parameters and 1400 billion "
-            "tokens, GPT-3 175 and 300. Kaplan counts parameters without embeddings. Losses of two papers do not compare.",
+            "tokens, GPT-3 175 and 300. Kaplan counts parameters without embeddings. Losses of two papers do not "
+            "compare.",
         ),
         TRAINED: ("Models that were trained", "Models of other data and tokenisers have other losses than predicted."),
         SERVING: ("The cheapest model as good as Chinchilla, training and serving together", ""),
         PARABOLAS: (
             "Approach 2 without noise",
-            "A parabola is symmetric and the profile of unequal exponents is not: the slope is right, and every size is off by one factor.",
+            "A parabola is symmetric and the profile of unequal exponents is not: the slope is right, and every size "
+            "is off by one factor.",
         ),
         "coverage": ("How often intervals hold the truth", "Intervals are percentiles of a bootstrap."),
         NOISY: ("All approaches on one noisy sweep", "Intervals are percentiles of a bootstrap."),

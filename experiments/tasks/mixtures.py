@@ -1,8 +1,9 @@
-"""Points in the plane from equally likely Gaussians, on a ring or a grid: the data on which modes are counted, with their exact law.
+"""Points in the plane from equally likely Gaussians, on a ring or a grid: the data on which modes are counted, with
+their exact law.
 
-Two settings are published for each. Those of PacGAN are the defaults of `ring` and `grid`. Those of improved WGAN training divide both
-data sets by their standard deviation: `unit_ring` and `unit_grid`. A draw is a pure function of its key: the batch of a step is
-`draw(jax.random.fold_in(key, step), batch)`.
+Two settings are published for each. Those of PacGAN are the defaults of `ring` and `grid`. Those of improved WGAN
+training divide both data sets by their standard deviation: `unit_ring` and `unit_grid`. A draw is a pure function of
+its key: the batch of a step is `draw(jax.random.fold_in(key, step), batch)`.
 """
 
 import math
@@ -47,10 +48,14 @@ class EqualGaussians:
 
     def covariance(self) -> Float64[np.ndarray, "d d"]:
         """Compute the exact covariance (d, d) of all points."""
-        return np.cov(self.centres, rowvar=False, ddof=0).reshape(2 * self.centres.shape[1:]) + self.std**2 * np.eye(self.centres.shape[1])
+        return np.cov(self.centres, rowvar=False, ddof=0).reshape(2 * self.centres.shape[1:]) + self.std**2 * np.eye(
+            self.centres.shape[1]
+        )
 
     def good_share(self, good: int | float = 3.0) -> float:
-        """Compute the exact share of points within `good` standard deviations of their own centre: 1 - exp(-good² / 2) in the plane."""
+        """Compute the exact share of points within `good` standard deviations of their own centre: 1 - exp(-good² / 2)
+        in the plane.
+        """
         checks.in_range("good", good, 0.0, math.inf)
         return float(scipy.special.gammainc(self.centres.shape[1] / 2, good**2 / 2))  # the distribution function of chi
 

@@ -1,7 +1,9 @@
-"""Clips of pictures that move, with positions and velocities that are known: on a torus, or between walls and one behind another.
+"""Clips of pictures that move, with positions and velocities that are known: on a torus, or between walls and one
+behind another.
 
-A sprite is a small picture, such as a digit or an emoji, over one colour of background. Where it lies between pixels, each of its pixels
-goes to the four below it by linear interpolation, so that values stay between those of the data and the centre of mass is kept.
+A sprite is a small picture, such as a digit or an emoji, over one colour of background. Where it lies between pixels,
+each of its pixels goes to the four below it by linear interpolation, so that values stay between those of the data and
+the centre of mass is kept.
 """
 
 from typing import NamedTuple
@@ -61,10 +63,11 @@ def moving_clips(
     subpixel: bool = False,
     background: int | float = -1.0,
 ) -> Clips:
-    """Draw clips in which a sprite moves over a torus at constant velocity: clip i is a function of (seed, index[i]) and the settings.
+    """Draw clips in which a sprite moves over a torus at constant velocity: clip i is a function of (seed, index[i])
+    and the settings.
 
-    The sprite and its first place are uniform. So is the velocity: over all pairs of whole numbers -fastest … fastest but (0, 0), and with
-    `subpixel` over the square [-fastest, fastest]²; then the first place lies anywhere, too.
+    The sprite and its first place are uniform. So is the velocity: over all pairs of whole numbers -fastest … fastest
+    but (0, 0), and with `subpixel` over the square [-fastest, fastest]²; then the first place lies anywhere, too.
 
     Args:
         sprites: (k, s, s, c) in [-1, 1], such as `digits.load().train_images`.
@@ -75,7 +78,8 @@ def moving_clips(
         size: of both sides in pixels, more than s.
         fastest: pixels per frame along an axis, 1 … (size - 1) // 2: a faster move could be one in the other direction.
         subpixel: places and velocities are any real numbers. False: they are whole.
-        background: the value of all channels behind the sprites, which is also that of the sprites where they show nothing; -1 for digits.
+        background: the value of all channels behind the sprites, which is also that of the sprites where they show
+            nothing; -1 for digits.
 
     Raises:
         ValueError: for numbers outside these ranges, and for sprites of another shape.
@@ -83,7 +87,11 @@ def moving_clips(
     _check(sprites, labels, seed, index, frames, size, background)
     checks.integer("fastest", fastest, 1, (size - 1) // 2)
     uniform = _uniform(seed, index, 1)[:, 0]
-    row, begin, velocities = _row(uniform, len(sprites)), _between(uniform[:, 1:3], size, subpixel), _velocities(uniform, fastest, subpixel)
+    row, begin, velocities = (
+        _row(uniform, len(sprites)),
+        _between(uniform[:, 1:3], size, subpixel),
+        _velocities(uniform, fastest, subpixel),
+    )
     positions = (begin[:, None] + velocities[:, None] * np.arange(frames)[:, None]) % size
     cover, painted = _placed(sprites[row], positions, size, background)
     return Clips(_over(background, [(cover, painted)]), labels[row].astype(np.int32), positions, velocities)
@@ -106,8 +114,8 @@ def bouncing_clips(
 ) -> BouncingClips:
     """Draw clips in which sprites bounce off the borders, as light does, and hide each other: the last one is in front.
 
-    They do not push each other. Clip i is a function of (seed, index[i]) and the settings; the law of places and velocities is that of
-    `moving_clips`, with places within the borders.
+    They do not push each other. Clip i is a function of (seed, index[i]) and the settings; the law of places and
+    velocities is that of `moving_clips`, with places within the borders.
 
     Args:
         sprites: (k, s, s, c) in [-1, 1].
@@ -142,11 +150,13 @@ def bouncing_clips(
     return BouncingClips(_over(background, layers), labels[row].astype(np.int32), positions, velocities, visible)
 
 
-def centred(pictures: Shaped[np.ndarray, "n h w c"], size: int, *, background: int | float = -1.0) -> Shaped[np.ndarray, "n size size c"]:
+def centred(
+    pictures: Shaped[np.ndarray, "n h w c"], size: int, *, background: int | float = -1.0
+) -> Shaped[np.ndarray, "n size size c"]:
     """Cut the middle out of pictures of a torus, whose centre of mass is moved there by whole pixels.
 
-    So a judge of small pictures sees what a frame shows, wherever it is. It must be trained on pictures from here, too, since the centre
-    of mass is not the centre of a sprite.
+    So a judge of small pictures sees what a frame shows, wherever it is. It must be trained on pictures from here, too,
+    since the centre of mass is not the centre of a sprite.
 
     Args:
         pictures: (n, h, w, c) frames, such as `clips.reshape(-1, *clips.shape[2:])`.
@@ -157,7 +167,9 @@ def centred(pictures: Shaped[np.ndarray, "n h w c"], size: int, *, background: i
         ValueError: for another shape, and a size out of range.
     """
     if np.ndim(pictures) != 4:
-        raise ValueError(f"pictures must be (n, h, w, c), got shape {np.shape(pictures)}; join the frames of clips first")
+        raise ValueError(
+            f"pictures must be (n, h, w, c), got shape {np.shape(pictures)}; join the frames of clips first"
+        )
     checks.integer("size", size, 1, min(pictures.shape[1:3]))
     mass = np.abs(pictures.astype(np.float64) - background).sum(axis=3)
     rows, columns = (_window(_circular_middle(mass.sum(axis=axis)), size, mass.shape[3 - axis]) for axis in (2, 1))
@@ -171,7 +183,9 @@ def _circular_middle(mass: Float64[np.ndarray, "n p"]) -> Float64[np.ndarray, "n
 
 
 def _window(middle: Float64[np.ndarray, "n"], size: int, side: int) -> Int[np.ndarray, "n p"]:
-    """Places on a circle of `side` pixels whose middle is nearest to the one that is given; halves go up, whatever rounding says."""
+    """Places on a circle of `side` pixels whose middle is nearest to the one that is given; halves go up, whatever
+    rounding says.
+    """
     return (np.floor(middle - (size - 1) / 2 + 0.5 + 1e-9).astype(np.int64)[:, None] + np.arange(size)) % side
 
 
@@ -198,8 +212,12 @@ def _velocities(uniform: np.ndarray, fastest: int, subpixel: bool) -> Float64[np
     return np.stack([pair // across, pair % across], -1) - fastest
 
 
-def _placed(sprites: np.ndarray, positions: Float64[np.ndarray, "n f 2"], size: int, background: float) -> tuple[np.ndarray, np.ndarray]:
-    """One sprite per clip where it is in each frame: its share of each pixel (n, f, h, w, 1), and share times value (n, f, h, w, c)."""
+def _placed(
+    sprites: np.ndarray, positions: Float64[np.ndarray, "n f 2"], size: int, background: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """One sprite per clip where it is in each frame: its share of each pixel (n, f, h, w, 1), and share times value (n,
+    f, h, w, c).
+    """
     shown = np.any(sprites != background, axis=3, keepdims=True).astype(np.float64)
     both = np.concatenate([shown, shown * sprites], -1)[:, None]
     corner = np.floor(positions).astype(np.int64)
@@ -210,7 +228,9 @@ def _placed(sprites: np.ndarray, positions: Float64[np.ndarray, "n f 2"], size: 
     for down, right in np.ndindex(2, 2):
         share = (rest[:, :, 0] if down else 1 - rest[:, :, 0]) * (rest[:, :, 1] if right else 1 - rest[:, :, 1])
         if share.any():
-            rows, columns = ((corner[:, :, axis, None] + along + step) % size for axis, step in enumerate((down, right)))
+            rows, columns = (
+                (corner[:, :, axis, None] + along + step) % size for axis, step in enumerate((down, right))
+            )
             canvas[(number * size + rows[..., None]) * size + columns[..., None, :]] += share * both
     canvas = canvas.reshape(clips, frames, size, size, both.shape[-1])
     return canvas[..., :1], canvas[..., 1:]
@@ -242,7 +262,9 @@ def _visible(layers: list[tuple[np.ndarray, np.ndarray]], own: int) -> Float64[n
     return seen.sum(axis=(2, 3, 4)) / np.maximum(cover.sum(axis=(2, 3, 4)), np.finfo(np.float64).tiny)
 
 
-def _check(sprites: np.ndarray, labels: np.ndarray, seed: int, index: np.ndarray, frames: int, size: int, background: float) -> None:
+def _check(
+    sprites: np.ndarray, labels: np.ndarray, seed: int, index: np.ndarray, frames: int, size: int, background: float
+) -> None:
     if np.ndim(sprites) != 4 or sprites.shape[1] != sprites.shape[2] or not len(sprites):
         raise ValueError(f"sprites must be square pictures (k, s, s, c), at least one, got shape {np.shape(sprites)}")
     checks.floating("sprites", sprites)

@@ -63,7 +63,9 @@ def captioned_emoji(drawings: Emoji, rows: Sequence[int] | Int[np.ndarray, "n"])
     """
     if not drawings.captions:
         raise ValueError("drawings have no captions: they are made by emoji.source(size, captions=True)")
-    pixels = np.array([drawings.image(int(row)) for row in rows], np.uint8).reshape(len(rows), drawings.size, drawings.size, 3)
+    pixels = np.array([drawings.image(int(row)) for row in rows], np.uint8).reshape(
+        len(rows), drawings.size, drawings.size, 3
+    )
     names = [drawings.captions[row] for row in rows]
     return PictureTexts(np.asarray(scaling.to_unit(pixels, 256)), names, ["what is this?"] * len(names), list(names))
 
@@ -79,8 +81,9 @@ def captioned_shapes(
 ) -> PictureTexts:
     """Draw scenes of shapes with captions, and questions whose answers follow from the scene.
 
-    Picture i and its texts are a function of (seed, index[i]) and the settings. Combinations are held out by the recipe, such as
-    `shapes.Recipe(held_out=scene_questions.held_out_pairs())`: neither pictures nor texts show them, unless `unseen` asks for them alone.
+    Picture i and its texts are a function of (seed, index[i]) and the settings. Combinations are held out by the
+    recipe, such as `shapes.Recipe(held_out=scene_questions.held_out_pairs())`: neither pictures nor texts show them,
+    unless `unseen` asks for them alone.
 
     Args:
         recipe: which scenes there are.

@@ -1,7 +1,8 @@
 """Scenes as images: each pixel holds the exact share of its square that a shape covers.
 
-Rendering 2n × 2n pixels and averaging 2 × 2 of them is rendering n × n pixels, to rounding. The background is dark grey, -0.6 in each
-channel; colours have channels within ±0.8, so that a sampler's overshoot towards ±1 and beyond can be told from the data.
+Rendering 2n × 2n pixels and averaging 2 × 2 of them is rendering n × n pixels, to rounding. The background is dark
+grey, -0.6 in each channel; colours have channels within ±0.8, so that a sampler's overshoot towards ±1 and beyond can
+be told from the data.
 """
 
 import numpy as np
@@ -15,7 +16,8 @@ from gendiff.data.images import Images
 SMALLEST = 16
 BACKGROUND = -0.6
 PALETTE = 0.8 * np.array(
-    [[1, -1, -1], [-1, 1, -1], [-1, -1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1], [1, 1, 1], [1, -0.125, -1]], dtype=np.float64
+    [[1, -1, -1], [-1, 1, -1], [-1, -1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1], [1, 1, 1], [1, -0.125, -1]],
+    dtype=np.float64,
 )
 """(8, 3) red, green and blue of shapes.COLOURS, in [-1, 1]."""
 
@@ -38,7 +40,9 @@ def render(scenes: shapes.Scenes, size: int) -> Float32[np.ndarray, "b h w 3"]:
     return images.astype(np.float32)
 
 
-def labelled_images(recipe: shapes.Recipe, size: int, seed: int, index: Int[np.ndarray, "b"], *, unseen: bool = False) -> Images:
+def labelled_images(
+    recipe: shapes.Recipe, size: int, seed: int, index: Int[np.ndarray, "b"], *, unseen: bool = False
+) -> Images:
     """Render the scenes `shapes.draw(recipe, seed, index, unseen=unseen)`, rounded to 256 levels, with their classes.
 
     A scene of several objects has NO_LABEL. `classes` holds each class in words.
@@ -82,7 +86,9 @@ def check_size(size: int) -> None:
     """Raise ValueError for a size below 16."""
     checks.integer("size", size)
     if size < SMALLEST:
-        raise ValueError(f"size = {size}: shapes cannot be told apart below {SMALLEST} x {SMALLEST} pixels; use size >= {SMALLEST}")
+        raise ValueError(
+            f"size = {size}: shapes cannot be told apart below {SMALLEST} x {SMALLEST} pixels; use size >= {SMALLEST}"
+        )
 
 
 # Area of a shape of radius 1 about the origin that lies above y and left of x, for x and y in [-1, 1]; y points down.
@@ -90,8 +96,13 @@ def check_size(size: int) -> None:
 
 def _circle(y: Float[np.ndarray, "n h 1"], x: Float[np.ndarray, "n 1 w"]) -> Float[np.ndarray, "n h w"]:
     half = np.sqrt(1 - y * y)  # of the chord at height y
-    cap = -np.abs(y) * (np.clip(x, -half, half) + half) + np.clip(_segment(x), -_segment(half), _segment(half)) + _segment(half)
-    return np.where(y <= 0, cap, 2 * _segment(x) + np.pi / 2 - cap)  # below the middle: all that is left of x, less the lower cap
+    cap = (
+        -np.abs(y) * (np.clip(x, -half, half) + half)
+        + np.clip(_segment(x), -_segment(half), _segment(half))
+        + _segment(half)
+    )
+    # below the middle: all that is left of x, less the lower cap
+    return np.where(y <= 0, cap, 2 * _segment(x) + np.pi / 2 - cap)
 
 
 def _segment(u: np.ndarray) -> np.ndarray:

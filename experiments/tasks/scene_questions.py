@@ -1,4 +1,5 @@
-"""Questions about scenes of coloured shapes, and their answers from the attributes of a scene, its own or those read from its pixels.
+"""Questions about scenes of coloured shapes, and their answers from the attributes of a scene, its own or those read
+from its pixels.
 
 There are three kinds: "how many red circles are there?", "what colour is the square?", "what shape is the red object?".
 """
@@ -38,9 +39,9 @@ def ask(
 ) -> list[str]:
     """Draw one question per scene: each is a function of its scene, seed, its own index and the settings.
 
-    The kind is uniform over those that the scene allows: a colour is asked of a shape that the scene has once, a shape of a colour that it
-    has once. Half of the questions for a number name what an object is; the others name another pair of colour and shape that shares one of
-    the two with it, and the answer may be zero.
+    The kind is uniform over those that the scene allows: a colour is asked of a shape that the scene has once, a shape
+    of a colour that it has once. Half of the questions for a number name what an object is; the others name another
+    pair of colour and shape that shares one of the two with it, and the answer may be zero.
 
     Args:
         recipe: which scenes there are.
@@ -48,12 +49,12 @@ def ask(
         seed: the stream, 0 … 2³² - 1, such as that of `shapes.draw`.
         index: (b,) the numbers 0, 1, … of the questions in that stream.
         kinds: names of KINDS.
-        unseen: False never names a pair of colour and shape that the recipe holds out. True asks about an object that shows a held-out
-            combination; the other pair, if it asks for one, is held out, too, where there is another.
+        unseen: False never names a pair of colour and shape that the recipe holds out. True asks about an object that
+            shows a held-out combination; the other pair, if it asks for one, is held out, too, where there is another.
 
     Raises:
-        ValueError: for unknown kinds, numbers out of range, a scene that allows none of the kinds, and with `unseen` one that shows no
-            held-out combination.
+        ValueError: for unknown kinds, numbers out of range, a scene that allows none of the kinds, and with `unseen`
+            one that shows no held-out combination.
     """
     for kind in kinds:
         checks.choice("kinds", kind, KINDS)
@@ -63,7 +64,8 @@ def ask(
     named = _pairs(recipe, unseen)
     drawn = (np.random.default_rng((int(seed), int(unseen), int(i), 1)).random(4) for i in index)
     return [
-        _question(recipe, scene[scene[:, 0] >= 0], numbers, kinds, named, unseen) for scene, numbers in zip(attributes, drawn, strict=True)
+        _question(recipe, scene[scene[:, 0] >= 0], numbers, kinds, named, unseen)
+        for scene, numbers in zip(attributes, drawn, strict=True)
     ]
 
 
@@ -103,11 +105,14 @@ def choices(question: str) -> tuple[str, ...]:
     return _CHOICES[_parsed(question)[0]]
 
 
-def held_out_pairs(colours: Sequence[str] = shapes.COLOURS, kinds: Sequence[str] = shapes.SHAPES) -> tuple[tuple[str, str], ...]:
-    """Choose pairs of colour and shape to hold out: colour c with shape s where c - s is a multiple of the number of shapes.
+def held_out_pairs(
+    colours: Sequence[str] = shapes.COLOURS, kinds: Sequence[str] = shapes.SHAPES
+) -> tuple[tuple[str, str], ...]:
+    """Choose pairs of colour and shape to hold out: colour c with shape s where c - s is a multiple of the number of
+    shapes.
 
-    So each colour is seen with all shapes but one, and of m shapes 1/m of all pairs are held out: with all 8 colours and 4 shapes, 8 of 32.
-    The recipe is `shapes.Recipe(held_out=held_out_pairs())`.
+    So each colour is seen with all shapes but one, and of m shapes 1/m of all pairs are held out: with all 8 colours
+    and 4 shapes, 8 of 32. The recipe is `shapes.Recipe(held_out=held_out_pairs())`.
 
     Args:
         colours: those of the recipe.
@@ -118,18 +123,27 @@ def held_out_pairs(colours: Sequence[str] = shapes.COLOURS, kinds: Sequence[str]
     """
     if len(kinds) < 2:
         raise ValueError(f"kinds = {tuple(kinds)}: with fewer than 2 shapes, every colour would be held out")
-    return tuple((colour, kind) for c, colour in enumerate(colours) for s, kind in enumerate(kinds) if (c - s) % len(kinds) == 0)
+    return tuple(
+        (colour, kind) for c, colour in enumerate(colours) for s, kind in enumerate(kinds) if (c - s) % len(kinds) == 0
+    )
 
 
 def _question(
-    recipe: shapes.Recipe, objects: np.ndarray, uniform: np.ndarray, kinds: Sequence[str], named: list[tuple[int, int]], unseen: bool
+    recipe: shapes.Recipe,
+    objects: np.ndarray,
+    uniform: np.ndarray,
+    kinds: Sequence[str],
+    named: list[tuple[int, int]],
+    unseen: bool,
 ) -> str:
     meant = np.array([not unseen or _is_held_out(recipe, each) for each in objects], bool)
     once = {column: np.sum(objects[:, column] == objects[:, column, None], axis=1) == 1 for column in (0, 1)}
     possible = {"count": meant, "colour": meant & once[1], "shape": meant & once[0]}
     allowed = [kind for kind in kinds if possible[kind].any()]
     if not allowed:
-        raise ValueError(f"a scene of {len(objects)} objects allows no question of kinds = {tuple(kinds)}: add 'count' to them")
+        raise ValueError(
+            f"a scene of {len(objects)} objects allows no question of kinds = {tuple(kinds)}: add 'count' to them"
+        )
     kind = _pick(allowed, uniform[0])
     colour, shape = objects[_pick(np.flatnonzero(possible[kind]), uniform[1])][:2]
     if kind == "colour":
@@ -158,13 +172,19 @@ def _parsed(question: str) -> tuple[str, tuple[str, ...]]:
     for kind, pattern in _QUESTIONS.items():
         if match := pattern.fullmatch(question):
             return kind, match.groups()
-    raise ValueError(f"question {question!r} is none of 'how many red circles are there?' and its like; `ask` writes them")
+    raise ValueError(
+        f"question {question!r} is none of 'how many red circles are there?' and its like; `ask` writes them"
+    )
 
 
 def _pairs(recipe: shapes.Recipe, unseen: bool) -> list[tuple[int, int]]:
-    """The pairs of colour and shape that the recipe shows (unseen=False) or holds out, in whatever size and position."""
+    """The pairs of colour and shape that the recipe shows (unseen=False) or holds out, in whatever size and
+    position.
+    """
     every = [(colour, shape) for colour in recipe.colours for shape in recipe.shapes]
-    chosen = [pair for pair in every if any(set(pair).issuperset(combination) for combination in recipe.held_out) == unseen]
+    chosen = [
+        pair for pair in every if any(set(pair).issuperset(combination) for combination in recipe.held_out) == unseen
+    ]
     return [(shapes.COLOURS.index(colour), shapes.SHAPES.index(shape)) for colour, shape in chosen]
 
 

@@ -1,7 +1,8 @@
-"""Scenes of one to three coloured shapes: which attributes there are, which scenes a recipe allows, and scene number `index` of a seed.
+"""Scenes of one to three coloured shapes: which attributes there are, which scenes a recipe allows, and scene number
+`index` of a seed.
 
-A scene is resolution-free. Each object lies wholly inside its own quarter of the image, so objects never overlap. `rendering` draws scenes,
-`captions` writes and parses them, `shapes_oracle` reads them back from pixels.
+A scene is resolution-free. Each object lies wholly inside its own quarter of the image, so objects never overlap.
+`rendering` draws scenes, `captions` writes and parses them, `shapes_oracle` reads them back from pixels.
 """
 
 from collections.abc import Iterator
@@ -56,12 +57,13 @@ class Recipe:
         shapes: names.
         sizes: names.
         positions: names.
-        held_out: combinations that no scene shows unless asked for by `unseen`; each is a tuple of names of different attributes, as in
-            ("red", "circle") or ("blue", "large", "top left").
+        held_out: combinations that no scene shows unless asked for by `unseen`; each is a tuple of names of different
+            attributes, as in ("red", "circle") or ("blue", "large", "top left").
         classes_by: the attributes that tell classes of one-object scenes apart.
 
     Raises:
-        ValueError: for an unknown or repeated name, for more objects than positions, and for `held_out` that leaves too few scenes.
+        ValueError: for an unknown or repeated name, for more objects than positions, and for `held_out` that leaves too
+            few scenes.
     """
 
     objects: tuple[int, int] = records.static(default=(1, MOST_OBJECTS))
@@ -84,13 +86,15 @@ class Recipe:
         places = np.unique(_combinations(self, unseen=False)[:, 3]).size
         if places < most:
             raise ValueError(
-                f"held_out = {self.held_out} and positions = {self.positions} leave {places} positions for up to {most} objects; "
-                "hold out fewer combinations or lower objects"
+                f"held_out = {self.held_out} and positions = {self.positions} leave {places} positions for up to "
+                f"{most} objects; hold out fewer combinations or lower objects"
             )
 
     @property
     def num_classes(self) -> int:
-        """How many classes `labels` tells apart; held-out ones count, so that a class means the same in training and in a test."""
+        """How many classes `labels` tells apart; held-out ones count, so that a class means the same in training and in
+        a test.
+        """
         return int(np.prod([len(chosen) for chosen in _class_values(self).values()]))
 
     def _chosen(self) -> tuple[tuple[str, ...], ...]:
@@ -100,15 +104,15 @@ class Recipe:
 def draw(recipe: Recipe, seed: int, index: Int[np.ndarray, "b"], *, unseen: bool = False) -> Scenes:
     """Draw scenes: each is a function of (recipe, seed, its own index, unseen).
 
-    Positions are drawn first, without replacement, then colour, shape and size together, uniformly over what the recipe allows there, and
-    the centre uniformly over its quarter less the object's radius and MARGIN.
+    Positions are drawn first, without replacement, then colour, shape and size together, uniformly over what the recipe
+    allows there, and the centre uniformly over its quarter less the object's radius and MARGIN.
 
     Args:
         recipe: which scenes there are.
         seed: the stream, 0 … 2³² - 1.
         index: (b,) the numbers 0, 1, … of the scenes in that stream.
-        unseen: False never shows a held-out combination. True shows one or more in exactly one object of each scene, and is another
-            stream of random numbers.
+        unseen: False never shows a held-out combination. True shows one or more in exactly one object of each scene,
+            and is another stream of random numbers.
 
     Raises:
         ValueError: for unseen=True of a recipe that holds nothing out, and for numbers outside their ranges.
@@ -135,14 +139,16 @@ def draw(recipe: Recipe, seed: int, index: Int[np.ndarray, "b"], *, unseen: bool
             attributes[rows, slot] = table[np.floor(uniform[rows, 5 + slot] * len(table)).astype(np.int64)]
     centres = _centres(attributes, uniform[:, 8:14].reshape(-1, MOST_OBJECTS, 2))
     order = np.argsort(np.where(attributes[:, :, 3] == ABSENT, len(POSITIONS), attributes[:, :, 3]), axis=1)
-    return Scenes(np.take_along_axis(attributes, order[:, :, None], 1), np.take_along_axis(centres, order[:, :, None], 1))
+    return Scenes(
+        np.take_along_axis(attributes, order[:, :, None], 1), np.take_along_axis(centres, order[:, :, None], 1)
+    )
 
 
 def labels(recipe: Recipe, attributes: Int[np.ndarray, "b 3 4"]) -> Int32[np.ndarray, "b"]:
     """Find the class 0…num_classes-1 of each one-object scene.
 
-    It is a number with one digit for each attribute of `recipe.classes_by`, last fastest. It is NO_LABEL for a scene of any other number of
-    objects, for one that the oracle found unclear, and for values outside the recipe's lists. So
+    It is a number with one digit for each attribute of `recipe.classes_by`, last fastest. It is NO_LABEL for a scene of
+    any other number of objects, for one that the oracle found unclear, and for values outside the recipe's lists. So
     `labels(recipe, shapes_oracle.read(images)) == wanted` is exact adherence to a class.
     """
     single = (attributes[:, 0, 0] >= 0) & np.all(attributes[:, 1:] < 0, axis=(1, 2))
@@ -185,7 +191,9 @@ def _class_values(recipe: Recipe) -> dict[int, np.ndarray]:
 
 def _combinations(recipe: Recipe, *, unseen: bool) -> np.ndarray:
     """(k, 4) attributes of every single object that the recipe shows (unseen=False) or holds out."""
-    lists = [[VOCABULARY[name].index(v) for v in chosen] for name, chosen in zip(ATTRIBUTES, recipe._chosen(), strict=True)]
+    lists = [
+        [VOCABULARY[name].index(v) for v in chosen] for name, chosen in zip(ATTRIBUTES, recipe._chosen(), strict=True)
+    ]
     table = np.stack(np.meshgrid(*lists, indexing="ij"), -1).reshape(-1, 4)
     out = np.zeros(len(table), dtype=bool)
     for combination in recipe.held_out:
@@ -198,9 +206,12 @@ def _by_position(table: np.ndarray) -> list[np.ndarray]:
 
 
 def _places(uniform: np.ndarray, seen: list[np.ndarray], special: list[np.ndarray] | None) -> np.ndarray:
-    """(b, 4) positions in the order in which a scene fills them; the first holds the held-out combination, if there is to be one."""
+    """(b, 4) positions in the order in which a scene fills them; the first holds the held-out combination, if there is
+    to be one.
+    """
     closed = np.array([not len(table) for table in seen])
-    rank = uniform + 2.0 * closed  # closed positions come last, and the recipe has made sure that none of them is needed
+    # closed positions come last, and the recipe has made sure that none of them is needed
+    rank = uniform + 2.0 * closed
     if special is not None:
         first = np.argmin(uniform + 2.0 * np.array([not len(table) for table in special]), axis=1)
         rank[np.arange(len(rank)), first] = -1.0

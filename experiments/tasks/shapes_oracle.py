@@ -1,8 +1,9 @@
 """Which shapes an image shows, read from its pixels with no training: least squares against rendered templates.
 
-Each quarter of the image is read alone. Its pixels, less the background, are fitted by `coverage × colour` for each shape and size, with
-the colour and the centre free; the best fit names shape and size, the direction of its colour the colour, the quarter the position. What no
-template explains is said to be unclear, and an image with one unclear quarter, or with four objects, is unclear as a whole.
+Each quarter of the image is read alone. Its pixels, less the background, are fitted by `coverage × colour` for each
+shape and size, with the colour and the centre free; the best fit names shape and size, the direction of its colour the
+colour, the quarter the position. What no template explains is said to be unclear, and an image with one unclear
+quarter, or with four objects, is unclear as a whole.
 """
 
 import jax
@@ -13,7 +14,9 @@ from experiments.tasks import rendering, shapes
 from gendiff.core import checks, records
 
 UNCLEAR = -2
-"""All attributes of every object of an image that does not show a scene; never equal to an attribute, nor to shapes.ABSENT."""
+"""All attributes of every object of an image that does not show a scene; never equal to an attribute, nor to
+shapes.ABSENT.
+"""
 NOISE = 0.15
 """Root mean square deviation per channel that a quarter may have beyond what its object explains."""
 FORM = 0.12
@@ -21,18 +24,22 @@ FORM = 0.12
 CONTRAST = (0.6, 1.6)
 """A colour's contrast to the background, relative to the palette's."""
 ANGLE = 15.0
-"""Degrees between a colour's contrast to the background and the palette's; the nearest two, orange and yellow, are 25 apart."""
+"""Degrees between a colour's contrast to the background and the palette's; the nearest two, orange and yellow, are 25
+apart.
+"""
 DRIFT = 0.25
 """By how much, per channel, an image's background may differ from the renderer's, as guidance shifts it."""
 LEAD = (0.003, 0.033)
-"""Share of its energy by which the best template must beat every other shape and size: at 16 pixels, and from 32 on; linear between.
-Renders have 0.012 and 0.07 at the least under noise of 0.05."""
+"""Share of its energy by which the best template must beat every other shape and size: at 16 pixels, and from 32 on;
+linear between. Renders have 0.012 and 0.07 at the least under noise of 0.05."""
 STRAY = 0.02
 """Image sides by which a centre may leave the place that scenes give it."""
 STEPS = 2
 """Gauss-Newton steps to the centre; the centroid they start from is off by a fraction of a pixel."""
 BLURS = (0.107, 0.178)
-"""Weights of a neighbour in the blurs that templates are tried with, besides none: Gaussian ones of about 0.5 and 0.7 pixels."""
+"""Weights of a neighbour in the blurs that templates are tried with, besides none: Gaussian ones of about 0.5 and 0.7
+pixels.
+"""
 CHUNK = 2**17
 """Pixels fitted at a time: few enough to stay in the processor's cache."""
 
@@ -55,8 +62,8 @@ class Reading:
 def read(images: Float[np.ndarray, "b h w 3"]) -> Int32[np.ndarray, "b 3 4"]:
     """Read the attributes of each image as in shapes.Scenes: objects in the order of their positions, ABSENT ones last.
 
-    All are UNCLEAR where an image is no clear scene: noise, NaN, an off-palette colour, a broken or fourth object. All are ABSENT for an
-    empty background.
+    All are UNCLEAR where an image is no clear scene: noise, NaN, an off-palette colour, a broken or fourth object. All
+    are ABSENT for an empty background.
 
     Args:
         images: (b, size, size, 3) of 16 pixels or more, in [-1, 1]; values outside are clipped.
@@ -110,16 +117,22 @@ def inspect(images: Float[np.ndarray, "b h w 3"]) -> Reading:
 
 
 def _background(images: Float[np.ndarray, "b h w 3"]) -> Float64[np.ndarray, "b 3"]:
-    """The mean colour of the pixels near the median colour, at most DRIFT from the renderer's: objects cover less than half an image."""
+    """The mean colour of the pixels near the median colour, at most DRIFT from the renderer's: objects cover less than
+    half an image.
+    """
     pixels = images.reshape(len(images), images.shape[1] * images.shape[2], 3)
-    median = np.median(pixels, axis=1, keepdims=True)  # objects pull the median of noisy pixels by some of the noise, hence the mean
+    # objects pull the median of noisy pixels by some of the noise, hence the mean
+    median = np.median(pixels, axis=1, keepdims=True)
     near = np.all(np.abs(pixels - median) < 0.35, axis=2)
     mean = np.einsum("bp,bpc->bc", near, pixels) / np.maximum(near.sum(axis=1), 1)[:, None]
     return np.clip(mean, rendering.BACKGROUND - DRIFT, rendering.BACKGROUND + DRIFT).astype(np.float64)
 
 
-def _read_quarter(contrast: np.ndarray, edges: np.ndarray, corner: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Attributes (n, 4) without the position, centres (n, 2) and residuals (n,) of n quarters (n, h, h, 3) less their background.
+def _read_quarter(
+    contrast: np.ndarray, edges: np.ndarray, corner: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Attributes (n, 4) without the position, centres (n, 2) and residuals (n,) of n quarters (n, h, h, 3) less their
+    background.
 
     `edges` are the borders of the pixels, `corner` the quarter's own corner in that unit.
     """
@@ -146,7 +159,8 @@ def _read_quarter(contrast: np.ndarray, edges: np.ndarray, corner: np.ndarray) -
 class _Fit:
     """A template on each crop.
 
-    explained: mean square per value. rival: the most that any template of another shape or size explains. reach: how far, per axis, the
+    explained: mean square per value. rival: the most that any template of another shape or size explains. reach: how
+        far, per axis, the
     centre may be from the quarter's.
     """
 
@@ -188,7 +202,9 @@ def _where(chosen: Bool[np.ndarray, "n"], new: _Fit, old: _Fit) -> _Fit:
     return jax.tree.map(lambda a, b: np.where(chosen.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, old)
 
 
-def _fit_colour(contrast: Float64[np.ndarray, "n h w 3"], template: Float64[np.ndarray, "n h w"]) -> tuple[np.ndarray, np.ndarray]:
+def _fit_colour(
+    contrast: Float64[np.ndarray, "n h w 3"], template: Float64[np.ndarray, "n h w"]
+) -> tuple[np.ndarray, np.ndarray]:
     """The colour (n, 3) that fits a template best, and the mean square (n,) that it explains."""
     norm = np.maximum(np.sum(template**2, axis=(1, 2)), 1e-12)  # a template may lie outside the crop
     weights = np.einsum("nhw,nhwc->nc", template, contrast)
@@ -196,7 +212,9 @@ def _fit_colour(contrast: Float64[np.ndarray, "n h w 3"], template: Float64[np.n
 
 
 def _blurred(template: Float64[np.ndarray, "n h w"], outer: float) -> Float64[np.ndarray, "n h w"]:
-    """Each pixel mixed with its neighbours, down and right, by (outer, 1 - 2 outer, outer); nothing lies beyond the crop."""
+    """Each pixel mixed with its neighbours, down and right, by (outer, 1 - 2 outer, outer); nothing lies beyond the
+    crop.
+    """
     for axis in (1, 2):
         inner = np.moveaxis(template, axis, 1)
         mixed = (1 - 2 * outer) * inner
@@ -216,7 +234,9 @@ def _main_colour(contrast: Float64[np.ndarray, "n h w 3"]) -> Float64[np.ndarray
 def _fit_centre(
     strength: Float64[np.ndarray, "n h w"], shape: int, radius: float, edges: np.ndarray
 ) -> tuple[Float64[np.ndarray, "n 2"], Float64[np.ndarray, "n h w"]]:
-    """The centre that fits one template best, by Gauss-Newton from the centroid of the bright pixels, and the template there."""
+    """The centre that fits one template best, by Gauss-Newton from the centroid of the bright pixels, and the template
+    there.
+    """
     middles = (edges[1:] + edges[:-1]) / 2
     bright = strength * (strength > 0.35 * strength.max(axis=(1, 2), keepdims=True))
     total = np.maximum(bright.sum(axis=(1, 2)), 1e-12)
@@ -230,7 +250,8 @@ def _fit_centre(
         normal = np.stack([[np.einsum("nhw,nhw->n", a, b) for a in parts] for b in parts]).transpose(2, 0, 1)
         right = np.stack([np.einsum("nhw,nhw->n", a, strength) for a in parts], axis=1)
         solution = np.linalg.solve(normal + 1e-9 * np.eye(3), right[:, :, None])[:, :, 0]
-        move = solution[:, 1:] / np.where(solution[:, :1] > 1e-6, solution[:, :1], np.inf)  # strength = a (template + slopes · move)
+        # strength = a (template + slopes · move)
+        move = solution[:, 1:] / np.where(solution[:, :1] > 1e-6, solution[:, :1], np.inf)
         centre = np.clip(centre + np.clip(move, -0.5 * radius, 0.5 * radius), edges[0], edges[-1])
         template = rendering.coverage(shape, size, centre, edges)
     return centre, template

@@ -1,7 +1,9 @@
-"""Stacked digits: three digits as the channels of one picture, so that there are 1,000 modes which a classifier of digits can count.
+"""Stacked digits: three digits as the channels of one picture, so that there are 1,000 modes which a classifier of
+digits can count.
 
-Digits a, b and c in the channels make mode 100 a + 10 b + c. Each channel is drawn by itself, uniformly over the pictures, with
-replacement. Classes of digits are not quite equally frequent, and `law` has the exact share of each mode.
+Digits a, b and c in the channels make mode 100 a + 10 b + c. Each channel is drawn by itself, uniformly over the
+pictures, with replacement. Classes of digits are not quite equally frequent, and `law` has the exact share of each
+mode.
 """
 
 import jax
@@ -17,7 +19,9 @@ CHANNELS = 3
 MODES = CLASSES**CHANNELS
 
 
-def batch_at(images: Shaped[np.ndarray, "n h w 1"], labels: Shaped[np.ndarray, "n"], batch: int, seed: int, step: int) -> Images:
+def batch_at(
+    images: Shaped[np.ndarray, "n h w 1"], labels: Shaped[np.ndarray, "n"], batch: int, seed: int, step: int
+) -> Images:
     """Make the batch of a step: a function of (seed, step) and its size.
 
     Args:
@@ -96,7 +100,8 @@ def mode_of(labels: Integer[ArrayLike, "b 3"]) -> Integer[ArrayLike, "b"]:
 def channels(images: Shaped[ArrayLike, "b h w 3"]) -> Shaped[ArrayLike, "n h w 1"]:
     """Take pictures apart for a classifier of digits: (3 b, h, w, 1), the channels of the first picture first.
 
-    With a judge of `metrics.classifier_accuracy`, the modes are `mode_of(seen(judge, channels(images)).reshape(-1, 3))`.
+    With a judge of `metrics.classifier_accuracy`, the modes are
+    `mode_of(seen(judge, channels(images)).reshape(-1, 3))`.
 
     Raises:
         ValueError: for another shape.

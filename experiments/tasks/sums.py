@@ -1,8 +1,9 @@
-"""Sums of whole numbers as short texts, such as "123+456=0579": the task on which abilities of small models are measured.
+"""Sums of whole numbers as short texts, such as "123+456=0579": the task on which abilities of small models are
+measured.
 
-Every number is padded with zeros, so that all texts of a format are equally long, and its digits are tokens. The answer stands plainly or
-with its digits in reverse order, in which each digit needs one carry alone. Scratch-work may stand before it: the column sums with their
-carries, from the units up. A pair is held out in both orders.
+Every number is padded with zeros, so that all texts of a format are equally long, and its digits are tokens. The answer
+stands plainly or with its digits in reverse order, in which each digit needs one carry alone. Scratch-work may stand
+before it: the column sums with their carries, from the units up. A pair is held out in both orders.
 """
 
 import dataclasses
@@ -29,8 +30,8 @@ class SumFormat:
     Args:
         digits: of each number, 1 … 9.
         reverse: the units of the answer come first.
-        scratch: scratch-work stands before the answer: "123+479=121006=0602" says 3 + 9 = 12, 2 + 7 + 1 = 10, 1 + 4 + 1 = 06. Each
-            place has two digits, its carry and what stays, the units first.
+        scratch: scratch-work stands before the answer: "123+479=121006=0602" says 3 + 9 = 12, 2 + 7 + 1 = 10,
+            1 + 4 + 1 = 06. Each place has two digits, its carry and what stays, the units first.
 
     Raises:
         ValueError: for digits outside that range.
@@ -83,10 +84,13 @@ class SumFormat:
         return np.concatenate([first, plus, second, equals], 1)
 
     def scratch_work(self, pairs: Integer[np.ndarray, "n 2"]) -> Int32[np.ndarray, "n w"]:
-        """Write the carry and the digit of each place, the units first (n, 2 · digits); arguments and errors are those of `prompts`."""
+        """Write the carry and the digit of each place, the units first (n, 2 · digits); arguments and errors are those
+        of `prompts`.
+        """
         self._check(pairs)
         powers = 10 ** np.arange(1, self.digits + 1, dtype=np.int64)
-        column = (pairs.astype(np.int64)[:, :, None] % powers).sum(1) // (powers // 10)  # of a place: its digits and the carry into it
+        # of a place: its digits and the carry into it
+        column = (pairs.astype(np.int64)[:, :, None] % powers).sum(1) // (powers // 10)
         low = column - 10 * (column // 10)
         return np.stack([column // 10, low], 2).reshape(len(pairs), 2 * self.digits).astype(np.int32)
 
@@ -108,20 +112,24 @@ class SumFormat:
         self._check(pairs)
         return self.digits_of(pairs.sum(1, dtype=np.int64))
 
-    def rows(self, pairs: Integer[np.ndarray, "n 2"], places: Integer[np.ndarray, "n"] | None = None) -> Int32[np.ndarray, "n l"]:
+    def rows(
+        self, pairs: Integer[np.ndarray, "n 2"], places: Integer[np.ndarray, "n"] | None = None
+    ) -> Int32[np.ndarray, "n l"]:
         """Write whole texts.
 
         Args:
             pairs: (n, 2) numbers below 10 ** digits.
-            places: (n,) of how many places the scratch-work is written, 0 … digits, the units first; -1 stands behind texts that are
-                shorter for it. None: of all.
+            places: (n,) of how many places the scratch-work is written, 0 … digits, the units first; -1 stands behind
+                texts that are shorter for it. None: of all.
 
         Raises:
             ValueError: for numbers outside these ranges, and `places` of a format without scratch-work.
         """
         if not self.scratch:
             if places is not None:
-                raise ValueError("places are those of scratch-work, and this format has none: build it with scratch=True")
+                raise ValueError(
+                    "places are those of scratch-work, and this format has none: build it with scratch=True"
+                )
             return np.concatenate([self.prompts(pairs), self.answers(pairs)], 1)
         equals = np.full((len(pairs), 1), EQUALS, np.int32)
         whole = np.concatenate([self.prompts(pairs), self.scratch_work(pairs), equals, self.answers(pairs)], 1)
@@ -131,8 +139,8 @@ class SumFormat:
         """Read the answers of texts from what stands behind their prompts.
 
         Args:
-            continuations: (n, m) tokens, behind which -1 may stand. An answer follows the first "=" of them where there is scratch-work,
-                however much of it, and begins at once where there is none.
+            continuations: (n, m) tokens, behind which -1 may stand. An answer follows the first "=" of them where there
+                is scratch-work, however much of it, and begins at once where there is none.
 
         Returns:
             (n,) the number, or NO_ANSWER (-1) where not all of its digits are there.
@@ -150,7 +158,9 @@ class SumFormat:
         checks.in_range("places", places, 0.0, float(self.digits))
         at, kept = np.arange(self.length), self.prompt_length + 2 * places[:, None]
         source = np.where(at < kept, at, at + self.scratch_length - 2 * places[:, None])
-        return np.where(source < self.length, np.take_along_axis(whole, np.minimum(source, self.length - 1), 1), -1).astype(np.int32)
+        return np.where(
+            source < self.length, np.take_along_axis(whole, np.minimum(source, self.length - 1), 1), -1
+        ).astype(np.int32)
 
     def _check(self, pairs: np.ndarray) -> None:
         checks.in_range("pairs", pairs, 0.0, float(10**self.digits - 1))
@@ -200,8 +210,11 @@ def unordered(digits: int) -> int:
     return numbers * (numbers + 1) // 2
 
 
-def batch_at(digits: int, batch: int, seed: int, step: int, *, without: Integer[np.ndarray, "n 2"]) -> Int64[np.ndarray, "b 2"]:
-    """Draw the pairs of a training step, uniformly over all ordered pairs that are not held out: a function of (seed, step).
+def batch_at(
+    digits: int, batch: int, seed: int, step: int, *, without: Integer[np.ndarray, "n 2"]
+) -> Int64[np.ndarray, "b 2"]:
+    """Draw the pairs of a training step, uniformly over all ordered pairs that are not held out: a function of (seed,
+    step).
 
     Args:
         digits: of each number, 1 … 9.

@@ -1,4 +1,6 @@
-"""A vocabulary of whole words, for texts of few different words: captions, questions and answers. It is made of the texts themselves."""
+"""A vocabulary of whole words, for texts of few different words: captions, questions and answers. It is made of the
+texts themselves.
+"""
 
 import dataclasses
 import functools
@@ -21,7 +23,8 @@ _PIECES = re.compile(r" ?\w+| ?[^\w\s]|\s")
 class WordVocabulary:
     """Texts as rows of tokens and back, exactly. `vocabulary` builds it.
 
-    A text is read as if a space stood before it, and a word has its space before it. So "red" is the same token wherever it stands.
+    A text is read as if a space stood before it, and a word has its space before it. So "red" is the same token
+    wherever it stands.
 
     Args:
         words: of token 1, 2, …; token 0 is the end of a text.
@@ -75,7 +78,10 @@ class WordVocabulary:
 
     def _token(self, number: int, piece: str) -> int:
         if piece not in self._numbers:
-            raise ValueError(f"text {number} holds {piece.strip() or piece!r}, none of the {len(self.words)} words of this vocabulary")
+            raise ValueError(
+                f"text {number} holds {piece.strip() or piece!r}, none of the {len(self.words)} words of this "
+                "vocabulary"
+            )
         return self._numbers[piece]
 
     @functools.cached_property

@@ -2,12 +2,13 @@
 
     python -m experiments run video
 
-trains three transformers by as many operations on digits that move over a torus: every patch of a clip sees all others, or those of its
-frame and those of its place in turn, or those of its own frame and of earlier ones. Their clips are held against held-out ones: the
-confidence of a classifier in the digit that was asked for, the displacement between frames by phase correlation, whether the digit stays
-the same, and a Fréchet distance. The causal network learns with a noise level for each frame, and is rolled out frame by frame against its
-cache, to ten times the length of training, with and without noise on what it looks back at. A frame is timed with the cache and without,
-and a clip by frames and by pixels. Clips with shuffled frames, and those of an untrained network, must miss.
+trains three transformers by as many operations on digits that move over a torus: every patch of a clip sees all others,
+or those of its frame and those of its place in turn, or those of its own frame and of earlier ones. Their clips are
+held against held-out ones: the confidence of a classifier in the digit that was asked for, the displacement between
+frames by phase correlation, whether the digit stays the same, and a Fréchet distance. The causal network learns with a
+noise level for each frame, and is rolled out frame by frame against its cache, to ten times the length of training,
+with and without noise on what it looks back at. A frame is timed with the cache and without, and a clip by frames and
+by pixels. Clips with shuffled frames, and those of an untrained network, must miss.
 
     python -m experiments sample runs/video --frames 32 --out clips.webp
     gendiff video --label 3
@@ -46,7 +47,9 @@ UNTRAINED, QUIET, NOISY = "untrained", "long rollouts without context noise", "l
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
-    """Each network by as many operations, one seed after the other: these networks are wide enough that one keeps all cores busy."""
+    """Each network by as many operations, one seed after the other: these networks are wide enough that one keeps all
+    cores busy.
+    """
     mesh = meshes.build(folder.mesh, ())
     for attention in ATTENTIONS:
         run = programs(config, attention, mesh)
@@ -67,8 +70,14 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
 def programs(config: Config, attention: str, mesh: jax.sharding.Mesh) -> CompiledStep:
     """What the training of every seed runs."""
     total = networks.steps(config, attention)
-    numbers: dict[str, Any] = {"warmup": int(config.warmup * total), "total": total, "weight_decay": config.weight_decay}
-    optimizer = optimizers.muon(config.learning_rate, adam_learning_rate=config.adam_learning_rate, clip=config.clip, **numbers)
+    numbers: dict[str, Any] = {
+        "warmup": int(config.warmup * total),
+        "total": total,
+        "weight_decay": config.weight_decay,
+    }
+    optimizer = optimizers.muon(
+        config.learning_rate, adam_learning_rate=config.adam_learning_rate, clip=config.clip, **numbers
+    )
 
     def fresh(key: jax.Array) -> TrainState:
         params = networks.init(config, attention, jax.random.fold_in(key, INIT))
@@ -87,19 +96,34 @@ def plan(config: Config, progress: Progress) -> None:
         trained += networks.spent(config, attention)
         drawn += config.samples * config.sampling_steps * each
         of = f"{networks.parameters(config, attention):,} parameters, {each:.3g} operations per clip"
-        progress.line(f"{attention} attention: {of}, {networks.steps(config, attention)} steps of {config.batch} clips per seed")
-    rollouts = 2 * config.long_samples * config.long * config.frames * (config.sampling_steps + 1) * networks.cached_flops(config)
+        progress.line(
+            f"{attention} attention: {of}, {networks.steps(config, attention)} steps of {config.batch} clips per seed"
+        )
+    rollouts = (
+        2
+        * config.long_samples
+        * config.long
+        * config.frames
+        * (config.sampling_steps + 1)
+        * networks.cached_flops(config)
+    )
     total = seeds * (trained + drawn + rollouts)
     progress.line(
-        f"{seeds} seeds: training {seeds * trained:.3g} operations, clips {seeds * drawn:.3g}, long rollouts {seeds * rollouts:.3g}"
+        f"{seeds} seeds: training {seeds * trained:.3g} operations, clips {seeds * drawn:.3g}, long rollouts "
+        f"{seeds * rollouts:.3g}"
     )
     progress.line(f"in all {total:.3g} operations: {formatting.planned(total)}, and the costs are timed")
 
 
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
-    """Clips of every network beside held-out ones, long rollouts, and costs; leaves the causal network of the first seed in a file."""
+    """Clips of every network beside held-out ones, long rollouts, and costs; leaves the causal network of the first
+    seed in a file.
+    """
     judge, labels = measures.ClipJudge(config), draws.labels(config.samples)
-    trained = {attention: [clip_network.restore(config, folder, attention, seed) for seed in config.seeds] for attention in ATTENTIONS}
+    trained = {
+        attention: [clip_network.restore(config, folder, attention, seed) for seed in config.seeds]
+        for attention in ATTENTIONS
+    }
 
     def row(name: str, of: measures.Judged, seed: int | None = None, steps: int | None = None) -> Measured:
         numbers = {"steps": steps} | measures.numbers(of, judge.real, judge.floor, config.resamples)
@@ -107,7 +131,9 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         return Measured(name, numbers, seed, len(of.speed), "clips", arrays)
 
     def drawn(attention: str, params: Params, words: str) -> measures.Judged:
-        return judge.measure(draws.clips(config, attention, params, config.samples, f"{attention}, {words}", progress), labels)
+        return judge.measure(
+            draws.clips(config, attention, params, config.samples, f"{attention}, {words}", progress), labels
+        )
 
     with progress.phase("sample"):
         yield row(REAL, judge.real)
@@ -120,7 +146,11 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     with progress.phase("long rollouts"):
         for seed, params in zip(config.seeds, trained[CAUSAL], strict=True):
             quiet, noisy = (
-                draws.seen(draws.long_clips(config, params, config.long_samples, config.long, noise, f"{name}, seed {seed}", progress))
+                draws.seen(
+                    draws.long_clips(
+                        config, params, config.long_samples, config.long, noise, f"{name}, seed {seed}", progress
+                    )
+                )
                 for name, noise in ((QUIET, 0.0), (NOISY, config.noise))
             )
             yield from drift(config, judge, quiet, noisy, seed)
@@ -129,8 +159,12 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     clip_network.publish(config, folder, progress)
 
 
-def drift(config: Config, judge: measures.ClipJudge, quiet: np.ndarray, noisy: np.ndarray, seed: int) -> Iterator[Measured]:
-    """Of long rollouts (n, f, h, w, 1) of one seed without context noise and with it: confidence by parts as long as a training clip."""
+def drift(
+    config: Config, judge: measures.ClipJudge, quiet: np.ndarray, noisy: np.ndarray, seed: int
+) -> Iterator[Measured]:
+    """Of long rollouts (n, f, h, w, 1) of one seed without context noise and with it: confidence by parts as long as a
+    training clip.
+    """
     labels, lost = draws.labels(config.long_samples), []
     for name, noise, of in ((QUIET, 0.0, quiet), (NOISY, config.noise, noisy)):
         confidence = motion.identity_kept(judge.probabilities(of), labels)
@@ -153,9 +187,16 @@ def pages(folder: Path) -> Iterator[tuple[Path, str]]:
     if (folder / results.FILE).is_file() and file.is_file():
         about = clip_network.read_about(file)
         config = json_files.decode(Config, about.config, f"{file}: config")
-        claims = [each for each in results.read(folder).claims if each.id.endswith(f"-{CAUSAL}") or each.id in ("long", "context-noise")]
+        claims = [
+            each
+            for each in results.read(folder).claims
+            if each.id.endswith(f"-{CAUSAL}") or each.id in ("long", "context-noise")
+        ]
         more: dict[str, Any] = {"config": config, "parameters": f"{networks.parameters(config, CAUSAL):,}"}
-        yield file.with_suffix(".md"), model_cards.render(Path(__file__).with_name("card.md.jinja"), file, about, claims, **more)
+        yield (
+            file.with_suffix(".md"),
+            model_cards.render(Path(__file__).with_name("card.md.jinja"), file, about, claims, **more),
+        )
 
 
 ANSWER = Answer(
@@ -184,15 +225,17 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "7e2c9d7",
-            "Claims are rows; numbers unchanged. Shuffled frames are compared with held-out clips, and an untrained network with full "
-            "attention.",
+            "Claims are rows; numbers unchanged. Shuffled frames are compared with held-out clips, and an untrained "
+            "network with full attention.",
             "A control is compared with its treatment.",
         ),
     ),
 )
 
 _TENTH, _STILL = "a tenth may be missing of what held-out clips have", "a digit at rest moves without error too"
-_ASIDE = "real clips move almost without error, so that a share of their error would ask for nothing that can be measured"
+_ASIDE = (
+    "real clips move almost without error, so that a share of their error would ask for nothing that can be measured"
+)
 _OF_CLIPS: tuple[tuple[str, str, Relation, float, str], ...] = (
     ("confidence", "clear", ">=", 0.9, _TENTH),
     ("displacement", "astray", "<=", 0.1, _ASIDE),
@@ -203,7 +246,15 @@ _ROLLOUTS: dict[str, Any] = {"figure": "drift.png"}
 _COSTS: dict[str, Any] = {"figure": "cost_frames.png", "reason": "factorised attention is about linear in frames"}
 
 _TINY: dict[str, Any] = {"frames": 3, "width": 12, "depth": 2, "heads": 2, "flops": 1e7, "batch": 4, "log_every": 1}
-_FEW: dict[str, Any] = {"sampling_steps": 2, "samples": 10, "real": 10, "draws": 3, "together": 10, "long": 2, "long_samples": 10}
+_FEW: dict[str, Any] = {
+    "sampling_steps": 2,
+    "samples": 10,
+    "real": 10,
+    "draws": 3,
+    "together": 10,
+    "long": 2,
+    "long_samples": 10,
+}
 _SHORT: dict[str, Any] = {"lengths": (2, 3), "sides": (16, 20), "rounds": 2, "call_seconds": 0.001, "resamples": 20}
 
 STUDY = Study(
@@ -229,13 +280,39 @@ STUDY = Study(
     },
     claims=(
         *(
-            claim(f"{attention} attention", measure, by, threshold, role="E41", reason=reason, id=f"{id}-{attention}", figure="player.png")
+            claim(
+                f"{attention} attention",
+                measure,
+                by,
+                threshold,
+                role="E41",
+                reason=reason,
+                id=f"{id}-{attention}",
+                figure="player.png",
+            )
             for attention in ATTENTIONS
             for id, measure, by, threshold, reason in _OF_CLIPS
         ),
         claim(NOISY, "lasting", ">=", 0.9, role="E41", reason="a tenth may be lost", id="long", **_ROLLOUTS),
-        claim(NOISY, "saved", ">=", 0.0, role="check", reason="noise should slow the drift", id="context-noise", **_ROLLOUTS),
-        claim(WHOLE, "times", ">=", 2.0, role="E38", reason="without it each call computes all frames that are seen", id="cached"),
+        claim(
+            NOISY,
+            "saved",
+            ">=",
+            0.0,
+            role="check",
+            reason="noise should slow the drift",
+            id="context-noise",
+            **_ROLLOUTS,
+        ),
+        claim(
+            WHOLE,
+            "times",
+            ">=",
+            2.0,
+            role="E38",
+            reason="without it each call computes all frames that are seen",
+            id="cached",
+        ),
         claim(f"{FULL} attention", "operations above", ">=", 0.2, role="check", id="frames", **_COSTS),
         claim(f"{FULL} attention", "seconds above", ">=", 0.1, role="aim", id="measured", **_COSTS),
     ),
@@ -255,9 +332,12 @@ STUDY = Study(
     tables={
         "clips": (
             "What clips show",
-            "Every training takes as many operations. Confidence: the probability of the digit that was asked for. Identity kept: the "
-            "share of frames that show the digit of most frames of their clip. Displacement error: pixels per frame away from a constant "
-            "velocity. Displacement: pixels per frame. The floor is the distance of clips of training digits to held-out ones.",
+            "Every training takes as many operations. Confidence: the probability of the digit that was asked for. "
+            "Identity kept: the "
+            "share of frames that show the digit of most frames of their clip. Displacement error: pixels per frame "
+            "away from a constant "
+            "velocity. Displacement: pixels per frame. The floor is the distance of clips of training digits to "
+            "held-out ones.",
         ),
         "long": (
             "Long rollouts of the causal network",
@@ -265,13 +345,13 @@ STUDY = Study(
         ),
         "costs": (
             "How costs grow",
-            "Exponents of the cost of one evaluation of one clip in its frames, and in the pixels of a frame. Causal attention computes "
-            "what it hides; with a cache its cost per frame does not grow.",
+            "Exponents of the cost of one evaluation of one clip in its frames, and in the pixels of a frame. Causal "
+            "attention computes what it hides; with a cache its cost per frame does not grow.",
         ),
         "frame": (
             "What a frame of a rollout costs",
-            "Per clip. With the cache, frames are computed alone, and once more to be written. Without it, every call computes all frames "
-            "that are seen.",
+            "Per clip. With the cache, frames are computed alone, and once more to be written. Without it, every call "
+            "computes all frames that are seen.",
         ),
     },
     answer=ANSWER,

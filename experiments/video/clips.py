@@ -25,7 +25,9 @@ def batch(config: Config, seed: int, step: int) -> Batch:
 def held_out(config: Config) -> Clips:
     """Clips of held-out digits, which samples are compared to."""
     split = _split()
-    return moving.moving_clips(split.held_out_images, split.held_out_labels, HELD_OUT, np.arange(config.real), **_shape(config))
+    return moving.moving_clips(
+        split.held_out_images, split.held_out_labels, HELD_OUT, np.arange(config.real), **_shape(config)
+    )
 
 
 @functools.lru_cache(maxsize=2)
@@ -35,7 +37,9 @@ def known(config: Config) -> Clips:
 
 
 def still(side: int) -> tuple[np.ndarray, np.ndarray]:
-    """(1347, side, side, 1) training digits in a corner of a frame, with their labels (1347,): what the classifier learns from."""
+    """(1347, side, side, 1) training digits in a corner of a frame, with their labels (1347,): what the classifier
+    learns from.
+    """
     split, room = _split(), side - DIGIT
     return np.pad(split.train_images, ((0, 0), (0, room), (0, room), (0, 0)), constant_values=-1.0), split.train_labels
 

@@ -1,4 +1,6 @@
-"""What clips cost: one evaluation, by frames and by pixels, in seconds and operations; a frame of a rollout, with and without a cache."""
+"""What clips cost: one evaluation, by frames and by pixels, in seconds and operations; a frame of a rollout, with and
+without a cache.
+"""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +28,11 @@ Spent = Mapping[str, np.ndarray]
 
 def sizes(config: Config, axis: str) -> list[tuple[int, int]]:
     """(frames, pixels of a side) of the clips along an axis."""
-    return [(length, config.side) for length in config.lengths] if axis == FRAMES else [(config.frames, side) for side in config.sides]
+    return (
+        [(length, config.side) for length in config.lengths]
+        if axis == FRAMES
+        else [(config.frames, side) for side in config.sides]
+    )
 
 
 def values(config: Config, axis: str) -> np.ndarray:
@@ -65,13 +71,18 @@ def measure(config: Config, spent: Spent) -> Iterator[Measured]:
         for axis in AXES:
             slope = functools.partial(exponent, values(config, axis))
             numbers[f"operations by {axis}"] = slope(flops(config, axis, attention))
-            numbers[f"seconds by {axis}"] = intervals.interval(slope, seconds(axis, attention), resamples=config.resamples)
+            numbers[f"seconds by {axis}"] = intervals.interval(
+                slope, seconds(axis, attention), resamples=config.resamples
+            )
         if attention == FULL:
             slope = functools.partial(exponent, values(config, FRAMES))
             both = seconds(FRAMES, FULL), seconds(FRAMES, FACTORISED)
             numbers["operations above"] = slope(flops(config, FRAMES, FULL)) - slope(flops(config, FRAMES, FACTORISED))
             numbers["seconds above"] = intervals.interval(
-                lambda full, factorised, slope=slope: slope(full) - slope(factorised), *both, paired=True, resamples=config.resamples
+                lambda full, factorised, slope=slope: slope(full) - slope(factorised),
+                *both,
+                paired=True,
+                resamples=config.resamples,
             )
         arrays = {axis: (values(config, axis), seconds(axis, attention)) for axis in AXES}
         yield Measured(f"{attention} attention", numbers, None, config.rounds, "costs", arrays)
@@ -96,6 +107,8 @@ def frame_flops(config: Config) -> dict[str, float]:
 
 
 def exponent(along: np.ndarray, cost: np.ndarray) -> float:
-    """The slope of log cost in log size, by least squares; cost is (places,), or (rounds, places), whose medians count."""
+    """The slope of log cost in log size, by least squares; cost is (places,), or (rounds, places), whose medians
+    count.
+    """
     medians = cost if cost.ndim == 1 else np.median(cost, axis=0)
     return float(np.polyfit(np.log(along), np.log(medians), 1)[0])

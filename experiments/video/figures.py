@@ -19,7 +19,9 @@ ACROSS = 8
 
 def _first(measured: Measurements, group: str) -> dict[str, np.ndarray]:
     """The first clips of every set of a group, of its first seed, as many of each."""
-    sets = {each.name: each.arrays["shown"] for each in reversed(measured) if each.group == group and "shown" in each.arrays}
+    sets = {
+        each.name: each.arrays["shown"] for each in reversed(measured) if each.group == group and "shown" in each.arrays
+    }
     count = min(map(len, sets.values()))
     return {name: sets[name][:count] for name in measured.names(group) if name in sets}
 
@@ -43,10 +45,16 @@ def long(measured: Measurements, folder: RunFolder) -> Figure:
     sets, frames = _first(measured, "long"), _first(measured, "clips")[REAL].shape[1]
     length = next(iter(sets.values())).shape[1]
     at = np.unique(np.linspace(0, length - 1, length // frames + 1).round().astype(int))
-    rows = {f"digit {digit}, {name.removeprefix('long rollouts ')}": of[digit][at] for name, of in sets.items() for digit in range(4)}
+    rows = {
+        f"digit {digit}, {name.removeprefix('long rollouts ')}": of[digit][at]
+        for name, of in sets.items()
+        for digit in range(4)
+    }
     caption = _caption(measured, f"Rollouts of digits to {length // frames} times the length of training")
     heads = [f"frame {frame + 1}" for frame in at]
-    return figures.grid(np.concatenate([*rows.values()]), len(at), folder.figure("long"), caption, rows=list(rows), heads=heads)
+    return figures.grid(
+        np.concatenate([*rows.values()]), len(at), folder.figure("long"), caption, rows=list(rows), heads=heads
+    )
 
 
 def drift(measured: Measurements, folder: RunFolder) -> Figure:
@@ -56,11 +64,13 @@ def drift(measured: Measurements, folder: RunFolder) -> Figure:
         by_seed = np.stack([each.arrays["confidence"] for each in measured if each.name == name])
         curves.append(Curve(name, np.arange(1, by_seed.shape[1] + 1), by_seed.mean(0), by_seed.min(0), by_seed.max(0)))
     caption = (
-        f"Confidence in the digit that was asked for, by frame of rollouts; training clips have {_first(measured, 'clips')[REAL].shape[1]} "
-        "frames. Means of seeds, and the least and the largest."
+        "Confidence in the digit that was asked for, by frame of rollouts; training clips have "
+        f"{_first(measured, 'clips')[REAL].shape[1]} frames. Means of seeds, and the least and the largest."
     )
     limits = [("held-out clips", measured.mean(REAL, "confidence")[0])]
-    return figures.curves(curves, folder.figure("drift"), caption, x_label="frame", y_label="confidence", thresholds=limits)
+    return figures.curves(
+        curves, folder.figure("drift"), caption, x_label="frame", y_label="confidence", thresholds=limits
+    )
 
 
 def cost(axis: str, measured: Measurements, folder: RunFolder) -> Figure:
@@ -71,14 +81,18 @@ def cost(axis: str, measured: Measurements, folder: RunFolder) -> Figure:
         low, high = np.quantile(1000 * seconds, [0.025, 0.975], axis=0)
         curves.append(Curve(each.name, along, np.median(1000 * seconds, 0), low, high))
     frames, side = _first(measured, "clips")[REAL].shape[1:3]
-    fixed, label = (f"{side}×{side} pixels", "frames") if axis == costs.FRAMES else (f"{frames} frames", "pixels of a frame")
+    fixed, label = (
+        (f"{side}×{side} pixels", "frames") if axis == costs.FRAMES else (f"{frames} frames", "pixels of a frame")
+    )
     caption = f"Milliseconds of one evaluation of one clip of {fixed}: medians over rounds, and where 95 % of them lie."
     place = folder.figure(f"cost_{axis}")
     return figures.curves(curves, place, caption, x_label=label, y_label="milliseconds", log_x=True, log_y=True)
 
 
 def player(group: str, file: str, caption: str, label: str, measured: Measurements, folder: RunFolder) -> Explorer:
-    """The first clips of every set of a group under a slider over their frames, and a file of each that any viewer plays."""
+    """The first clips of every set of a group under a slider over their frames, and a file of each that any viewer
+    plays.
+    """
     sets = _first(measured, group)
     for name, of in sets.items():
         place = folder.path / f"{file}_{name.removeprefix('long rollouts ').replace(' ', '_')}.webp"

@@ -1,4 +1,6 @@
-"""What a set of clips shows: the digit that a classifier sees in each frame, how it moves, and the distance from real clips."""
+"""What a set of clips shows: the digit that a classifier sees in each frame, how it moves, and the distance from real
+clips.
+"""
 
 import functools
 from dataclasses import dataclass
@@ -27,9 +29,9 @@ MARGIN = 2
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """One set of clips. confidence: (n, f) probability of the digit that was asked for. identity: (n, f) whether a frame shows the digit
-    that most frames of its clip show. displacement: (n, f - 1) deviation from a constant velocity, in pixels. speed: (n,) mean length of a
-    move. distances: (draws,) Fréchet. shown: the first clips.
+    """One set of clips. confidence: (n, f) probability of the digit that was asked for. identity: (n, f) whether a
+    frame shows the digit that most frames of its clip show. displacement: (n, f - 1) deviation from a constant
+    velocity, in pixels. speed: (n,) mean length of a move. distances: (draws,) Fréchet. shown: the first clips.
     """
 
     confidence: np.ndarray
@@ -41,7 +43,9 @@ class Judged:
 
 
 class ClipJudge:
-    """Held-out clips, a classifier that has seen training digits alone, and every measure of a set of clips against them."""
+    """Held-out clips, a classifier that has seen training digits alone, and every measure of a set of clips against
+    them.
+    """
 
     def __init__(self, config: Config) -> None:
         self._config, held_out = config, clips.held_out(config)
@@ -79,7 +83,9 @@ class ClipJudge:
 
 @functools.lru_cache(maxsize=2)
 def classifier(side: int) -> Any:
-    """Logistic regression on features of a Gaussian kernel, as scikit-learn's classifier. It learns training digits on a black ground."""
+    """Logistic regression on features of a Gaussian kernel, as scikit-learn's classifier. It learns training digits on
+    a black ground.
+    """
     from sklearn.kernel_approximation import Nystroem
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

@@ -1,6 +1,17 @@
 """Two networks against each other: losses, penalties and constraints of GANs, and what is said to keep them from collapsing."""
 
-from gendiff.adversarial import augmentation, catalogue, constraints, growing, losses, packing, penalties, spectral, step, watch
+from gendiff.adversarial import (
+    augmentation,
+    catalogue,
+    constraints,
+    growing,
+    losses,
+    packing,
+    penalties,
+    spectral,
+    step,
+    watch,
+)
 from gendiff.adversarial.losses import AdversarialLoss
 from gendiff.adversarial.penalties import Penalty
 from gendiff.adversarial.step import AdversarialState, make_step, normal_noise, start

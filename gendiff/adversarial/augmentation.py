@@ -1,7 +1,7 @@
 """Differentiable augmentation: what the critic sees, real and generated pictures alike, changed at random.
 
-A critic that learns from few pictures remembers them. Changing the real ones alone would teach the generator the changes; so generated
-pictures are changed by the same law, in both players' steps, and the gradient passes through.
+A critic that learns from few pictures remembers them. Changing the real ones alone would teach the generator the
+changes; so generated pictures are changed by the same law, in both players' steps, and the gradient passes through.
 """
 
 from collections.abc import Sequence
@@ -52,9 +52,9 @@ def differentiable(policies: Sequence[str] = ("colour", "translation", "cutout")
     """The augmentation (key, images) -> images of these policies, one after the other.
 
     Args:
-        policies: some of "colour" (brightness ± 0.5, saturation times 0 … 2, contrast times 0.5 … 1.5), "translation" (by whole pixels, up
-            to an eighth of each side) and "cutout" (a hole of half of each side, anywhere). () changes nothing. Pictures with sides below 8
-            are not moved.
+        policies: some of "colour" (brightness ± 0.5, saturation times 0 … 2, contrast times 0.5 … 1.5), "translation"
+            (by whole pixels, up to an eighth of each side) and "cutout" (a hole of half of each side, anywhere). ()
+            changes nothing. Pictures with sides below 8 are not moved.
 
     Raises:
         ValueError: for an unknown policy.
@@ -82,7 +82,9 @@ def _translation(key: jax.Array, images: jax.Array) -> jax.Array:
     most = jnp.array([2 * down, 2 * right])
     corners = jax.random.randint(key, (b, 2), 0, most[None] + 1)
     padded = jnp.pad(images, ((0, 0), (down, down), (right, right), (0, 0)))
-    return jax.vmap(lambda image, corner: jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), images.shape[1:]))(padded, corners)
+    return jax.vmap(lambda image, corner: jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), images.shape[1:]))(
+        padded, corners
+    )
 
 
 def _cutout(key: jax.Array, images: jax.Array) -> jax.Array:

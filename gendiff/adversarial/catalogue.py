@@ -1,6 +1,7 @@
 """Every loss and every penalty once: how it is made, where it comes from, and what is known of it before anything is trained.
 
-The contract tests, the experiments and the documentation read these tables. A new one is one function and one line here.
+The contract tests, the experiments and the documentation read these tables. A new one is one function and one line
+here.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,9 +29,10 @@ class ListedLoss:
         name: the function that makes it.
         make: builds it with its published settings.
         source: where it is stated.
-        facts: "shift-invariant": a constant added to all logits changes neither loss's gradient. "zero-sum": what the critic loses on
-            generated samples the generator wins. "saturating": the generator's gradient vanishes where the critic is sure. "paired": the
-            generator's loss reads real logits, row by row. What is not listed does not hold.
+        facts: "shift-invariant": a constant added to all logits changes neither loss's gradient. "zero-sum": what the
+            critic loses on generated samples the generator wins. "saturating": the generator's gradient vanishes where
+            the critic is sure. "paired": the generator's loss reads real logits, row by row. What is not listed does
+            not hold.
     """
 
     name: str
@@ -47,7 +49,8 @@ class ListedPenalty:
         name: the function that makes it.
         make: builds it, of a weight.
         source: where it is stated.
-        facts: "random": it draws where it looks. "reads real", "reads fake": it depends on these samples. What is not listed does not hold.
+        facts: "random": it draws where it looks. "reads real", "reads fake": it depends on these samples. What is not
+            listed does not hold.
     """
 
     name: str

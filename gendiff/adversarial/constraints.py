@@ -1,6 +1,7 @@
 """What is done to a critic's parameters after each update, so that it stays smooth: functions from parameters to parameters.
 
-A constraint comes after the update, never before: the optimizer would step out of the bounds again. `spectral.iterate` is one too.
+A constraint comes after the update, never before: the optimizer would step out of the bounds again. `spectral.iterate`
+is one too.
 """
 
 import math
@@ -40,7 +41,8 @@ def weight_clipping(limit: Scalar) -> Constraint:
     """Keep all parameters of the critic within ± limit, which bounds its slope; biases as well, as in the paper.
 
     Args:
-        limit: () above 0, data under jit; 0.01 in the paper. A large one bounds little, a small one lets gradients vanish.
+        limit: () above 0, data under jit; 0.01 in the paper. A large one bounds little, a small one lets gradients
+            vanish.
 
     Raises:
         ValueError: for a limit that is not above 0.

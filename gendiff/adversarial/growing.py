@@ -9,10 +9,13 @@ from gendiff.core import arrays, checks, records
 from gendiff.core.types import ArrayLike, Count, Scalar
 
 
-def fade_in(old: Float[ArrayLike, "b *shape"], new: Float[ArrayLike, "b *shape"], weight: Scalar) -> Float[Array, "b *shape"]:
+def fade_in(
+    old: Float[ArrayLike, "b *shape"], new: Float[ArrayLike, "b *shape"], weight: Scalar
+) -> Float[Array, "b *shape"]:
     """(1 − weight) old + weight new, in the dtype of `old`.
 
-    In a generator, `old` is the picture of the stage before, made twice as large. In a critic it is what the smaller picture gives.
+    In a generator, `old` is the picture of the stage before, made twice as large. In a critic it is what the smaller
+    picture gives.
 
     Args:
         old: (b, …) what is faded out.
@@ -57,9 +60,9 @@ class Growth:
     def at(self, step: Count) -> tuple[int, float]:
         """The stage of a step, and the weight of its newest block for `fade_in`.
 
-        The first stage has nothing to fade in. In the others the weight is 0 at the first step, grows by equal amounts, and is 1 when the
-        share `fading` of the stage is over. After the last step the last stage goes on. It is a function of the step alone, so a run that
-        is resumed goes on with the same weight.
+        The first stage has nothing to fade in. In the others the weight is 0 at the first step, grows by equal amounts,
+        and is 1 when the share `fading` of the stage is over. After the last step the last stage goes on. It is a
+        function of the step alone, so a run that is resumed goes on with the same weight.
 
         Args:
             step: the number of steps done, at least 0. A concrete number: each stage is a program of its own.
@@ -72,7 +75,9 @@ class Growth:
             TypeError: for a step that is no concrete integer.
         """
         if not arrays.is_concrete(step):
-            raise TypeError("step is traced, but the stage chooses the program: call at(int(state.step)) outside of jit")
+            raise TypeError(
+                "step is traced, but the stage chooses the program: call at(int(state.step)) outside of jit"
+            )
         checks.integer("step", step)
         stage, within = 0, int(step)
         while stage + 1 < self.stages and within >= self.steps[stage]:
@@ -86,8 +91,8 @@ def growth(steps: Sequence[int], fading: float = 0.5) -> Growth:
 
     Args:
         steps: of each stage, the smallest pictures first, at least 1 each; `[1000] * 4` for four equal ones.
-        fading: the share of a stage, in [0, 1], during which its block fades in; the rest of it trains with the whole block. 0 does not
-            fade.
+        fading: the share of a stage, in [0, 1], during which its block fades in; the rest of it trains with the whole
+            block. 0 does not fade.
 
     Raises:
         ValueError: for no stage, steps below 1, and a share outside [0, 1].

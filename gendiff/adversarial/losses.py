@@ -1,7 +1,8 @@
 """What critic and generator minimise, as functions of the critic's logits: one record per game.
 
-Logits are (b,), larger where the critic sees real data. Each loss is a mean over the batch, in at least float32, and finite for logits of
-any size that the dtype holds. In the formulas r is a real logit, f a generated one, and softplus(x) = log(1 + exp(x)).
+Logits are (b,), larger where the critic sees real data. Each loss is a mean over the batch, in at least float32, and
+finite for logits of any size that the dtype holds. In the formulas r is a real logit, f a generated one, and
+softplus(x) = log(1 + exp(x)).
 """
 
 import abc
@@ -121,7 +122,10 @@ class Relativistic(AdversarialLoss):
     def generator(self, real: Float[ArrayLike, "b"] | None, fake: Float[ArrayLike, "b"]) -> Float[Array, ""]:
         """The other way round: mean softplus(r − f)."""
         if real is None:
-            raise TypeError("real is None: the generator's relativistic loss compares each sample with a real one, so pass real logits")
+            raise TypeError(
+                "real is None: the generator's relativistic loss compares each sample with a real one, so pass real "
+                "logits"
+            )
         real, fake = _pair(real, fake)
         return jnp.mean(jax.nn.softplus(real - fake))
 
@@ -136,7 +140,9 @@ def non_saturating() -> AdversarialLoss:
 
 
 def minimax() -> AdversarialLoss:
-    """The same game as a zero-sum one: the generator's gradient vanishes where the critic is sure. It is here to show that.
+    """The same game as a zero-sum one: the generator's gradient vanishes where the critic is sure.
+
+    It is here to show that.
 
     References:
         Goodfellow et al., 2014, Eq. 1 (from memory).
@@ -156,8 +162,8 @@ def hinge() -> AdversarialLoss:
 def wasserstein() -> AdversarialLoss:
     """The dual of the Wasserstein-1 distance.
 
-    It means something for a Lipschitz critic only: add a gradient penalty, weight clipping or spectral normalisation. Logits have no zero:
-    a constant that is added to the critic changes nothing.
+    It means something for a Lipschitz critic only: add a gradient penalty, weight clipping or spectral normalisation.
+    Logits have no zero: a constant that is added to the critic changes nothing.
 
     References:
         Arjovsky et al., 2017, Eqs. 2 and 3, Algorithm 1 (from memory).
@@ -169,8 +175,8 @@ def relativistic() -> AdversarialLoss:
     """The critic compares samples in pairs, row by row, and never alone: the loss of R3GAN, which adds `penalties.r1` and `penalties.r2`.
 
     References:
-        Jolicoeur-Martineau, 2018, RSGAN; Huang et al., 2024 (R3GAN), Eq. 2 (both from memory). The generator has the non-saturating form
-        of R3GAN's published code.
+        Jolicoeur-Martineau, 2018, RSGAN; Huang et al., 2024 (R3GAN), Eq. 2 (both from memory). The generator has the
+        non-saturating form of R3GAN's published code.
     """
     return Relativistic()
 
@@ -183,5 +189,7 @@ def _pair(real: ArrayLike, fake: ArrayLike) -> tuple[jax.Array, jax.Array]:
 def _logits(name: str, logits: ArrayLike) -> jax.Array:
     array = jnp.asarray(logits)
     if array.ndim != 1:  # a column and a row would broadcast to all pairs
-        raise ValueError(f"{name} has shape {array.shape}, but logits are (b,), one per sample: (b, 1) needs logits[:, 0]")
+        raise ValueError(
+            f"{name} has shape {array.shape}, but logits are (b,), one per sample: (b, 1) needs logits[:, 0]"
+        )
     return array.astype(jnp.promote_types(array.dtype, jnp.float32))

@@ -1,12 +1,13 @@
 """What keeps a critic smooth: costs of its slope, added to what it minimises.
 
-A penalty is called as `(key, criticise, real, fake) -> ()` with `criticise: x -> logits (b,)`, parameters and conditions bound, and answers
-its cost with the weight in it. The slope of a sample is the gradient of its logit by the sample. All slopes come from one gradient, that
-of the sum of the logits. For a critic that judges rows one by one this is exact. For a critic that looks across the batch (minibatch
-features), row i of it is the change of all logits together with sample i: such a critic is held smooth as a function of its whole batch.
-A packed critic judges m samples at once, and its slope is that of the pack. Where pictures are augmented, it matters by which pictures one
-differentiates: `criticise` of changed pictures gives the slope there; R3GAN's code has the slope by the pictures before their change, which
-is that of `lambda x: criticise(augment(key, x))`, with one key for both uses.
+A penalty is called as `(key, criticise, real, fake) -> ()` with `criticise: x -> logits (b,)`, parameters and
+conditions bound, and answers its cost with the weight in it. The slope of a sample is the gradient of its logit by the
+sample. All slopes come from one gradient, that of the sum of the logits. For a critic that judges rows one by one this
+is exact. For a critic that looks across the batch (minibatch features), row i of it is the change of all logits
+together with sample i: such a critic is held smooth as a function of its whole batch. A packed critic judges m samples
+at once, and its slope is that of the pack. Where pictures are augmented, it matters by which pictures
+one differentiates: `criticise` of changed pictures gives the slope there; R3GAN's code has the slope by the pictures
+before their change, which is that of `lambda x: criticise(augment(key, x))`, with one key for both uses.
 """
 
 import abc
@@ -37,7 +38,11 @@ class Penalty(abc.ABC):
 
     @abc.abstractmethod
     def __call__(
-        self, key: jax.Array, criticise: Criticise, real: Float[ArrayLike, "b *shape"], fake: Float[ArrayLike, "b *shape"]
+        self,
+        key: jax.Array,
+        criticise: Criticise,
+        real: Float[ArrayLike, "b *shape"],
+        fake: Float[ArrayLike, "b *shape"],
     ) -> Float[Array, ""]:
         """The weighted cost.
 
@@ -56,7 +61,11 @@ class GradientPenalty(Penalty):
     target: Scalar
 
     def __call__(
-        self, key: jax.Array, criticise: Criticise, real: Float[ArrayLike, "b *shape"], fake: Float[ArrayLike, "b *shape"]
+        self,
+        key: jax.Array,
+        criticise: Criticise,
+        real: Float[ArrayLike, "b *shape"],
+        fake: Float[ArrayLike, "b *shape"],
     ) -> Float[Array, ""]:
         """The weight times `gradient_penalty`."""
         return _weighted(self.weight, gradient_penalty(key, criticise, real, fake, self.target))
@@ -67,7 +76,11 @@ class R1(Penalty):
     """Built by `r1`."""
 
     def __call__(
-        self, key: jax.Array, criticise: Criticise, real: Float[ArrayLike, "b *shape"], fake: Float[ArrayLike, "b *shape"]
+        self,
+        key: jax.Array,
+        criticise: Criticise,
+        real: Float[ArrayLike, "b *shape"],
+        fake: Float[ArrayLike, "b *shape"],
     ) -> Float[Array, ""]:
         """Half of the weight times the `gradient_square` at real samples."""
         return _weighted(self.weight, gradient_square(criticise, real) / 2)
@@ -78,7 +91,11 @@ class R2(Penalty):
     """Built by `r2`."""
 
     def __call__(
-        self, key: jax.Array, criticise: Criticise, real: Float[ArrayLike, "b *shape"], fake: Float[ArrayLike, "b *shape"]
+        self,
+        key: jax.Array,
+        criticise: Criticise,
+        real: Float[ArrayLike, "b *shape"],
+        fake: Float[ArrayLike, "b *shape"],
     ) -> Float[Array, ""]:
         """Half of the weight times the `gradient_square` at generated samples."""
         return _weighted(self.weight, gradient_square(criticise, fake) / 2)
@@ -135,7 +152,11 @@ def r2(weight: Scalar) -> Penalty:
 
 
 def gradient_penalty(
-    key: jax.Array, criticise: Criticise, real: Float[ArrayLike, "b *shape"], fake: Float[ArrayLike, "b *shape"], target: Scalar = 1.0
+    key: jax.Array,
+    criticise: Criticise,
+    real: Float[ArrayLike, "b *shape"],
+    fake: Float[ArrayLike, "b *shape"],
+    target: Scalar = 1.0,
 ) -> Float[Array, ""]:
     """E(|∇D(x̂)| − target)², where x̂ = u x + (1 − u) G(z) lies anywhere on the segment of row i: u is uniform, one per sample.
 

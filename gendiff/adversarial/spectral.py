@@ -1,14 +1,15 @@
 """Spectral normalisation: each kernel of a critic divided by its largest singular value, which power iteration follows.
 
-There is no hidden state. The critic's parameters become a tree {"network": params, "vectors": one unit vector per kernel}; the optimizer
-sees all of it, and the vectors have the gradient 0. `normalised(criticise)` takes such a tree in the place of params, and `iterate` is the
-constraint that moves the vectors after each update.
+There is no hidden state. The critic's parameters become a tree {"network": params, "vectors": one unit vector per
+kernel}; the optimizer sees all of it, and the vectors have the gradient 0. `normalised(criticise)` takes such a tree in
+the place of params, and `iterate` is the constraint that moves the vectors after each update.
 
-A kernel is every floating leaf with two or more axes, embeddings included. A kernel (…, in, out) counts as the matrix K of shape
-(prod(…, in), out), as in the paper. For a layer that is a product with K the singular value is its Lipschitz constant. For a convolution
-it is not: the layer can stretch its input by more, at most by the root of the number of places that one kernel covers. A grouped
-convolution stretches by less than its matrix says. A kernel that starts at zeros is divided by its norm as soon as it has one, so a layer
-that should begin without effect has norm 1 after one update.
+A kernel is every floating leaf with two or more axes, embeddings included. A kernel (…, in, out) counts as the matrix K
+of shape (prod(…, in), out), as in the paper. For a layer that is a product with K the singular value is its Lipschitz
+constant. For a convolution it is not: the layer can stretch its input by more, at most by the root of the number of
+places that one kernel covers. A grouped convolution stretches by less than its matrix says. A kernel that starts at
+zeros is divided by its norm as soon as it has one, so a layer that should begin without effect has norm 1 after one
+update.
 """
 
 from collections.abc import Callable
@@ -59,19 +60,20 @@ def start(key: jax.Array, params: Params, iterations: Count = 15) -> Params:
     Args:
         key: one typed key, for the directions in which power iteration begins.
         params: of the critic, any pytree of arrays.
-        iterations: () how many power iterations to begin with, at least 0, data under jit. The estimate of a norm is never above it, so a
-            critic with fresh vectors would be steeper than 1 at first.
+        iterations: () how many power iterations to begin with, at least 0, data under jit. The estimate of a norm is
+            never above it, so a critic with fresh vectors would be steeper than 1 at first.
 
     Returns:
-        {"network": params, "vectors": {path of the kernel: (out,)}}. A network within that is called with "network" alone is not
-        normalised.
+        {"network": params, "vectors": {path of the kernel: (out,)}}. A network within that is called with "network"
+        alone is not normalised.
 
     Raises:
         TypeError: for a key that is not typed.
         ValueError: for parameters without a kernel.
 
     References:
-        Miyato et al., 2018, Algorithm 1 (from memory). The stored vector, on the side of the outputs, is the only one that it keeps.
+        Miyato et al., 2018, Algorithm 1 (from memory). The stored vector, on the side of the outputs, is the only one
+        that it keeps.
     """
     checks.one_key("key", key)
     checks.integer("iterations", iterations)
@@ -81,11 +83,16 @@ def start(key: jax.Array, params: Params, iterations: Count = 15) -> Params:
         raise ValueError(f"params have no floating leaf with two axes or more to normalise, only {found}")
 
     def fresh(number: int, kernel: Any) -> jax.Array:
-        drawn = jax.random.normal(jax.random.fold_in(key, number), kernel.shape[-1:], arrays.at_least_float32(kernel.dtype))
+        drawn = jax.random.normal(
+            jax.random.fold_in(key, number), kernel.shape[-1:], arrays.at_least_float32(kernel.dtype)
+        )
         unit = drawn / jnp.linalg.norm(drawn)
         return jax.lax.fori_loop(0, iterations, lambda _, vector: power_iteration(kernel, vector), unit)
 
-    return {"network": params, "vectors": {path: fresh(number, kernel) for number, (path, kernel) in enumerate(kernels.items())}}
+    return {
+        "network": params,
+        "vectors": {path: fresh(number, kernel) for number, (path, kernel) in enumerate(kernels.items())},
+    }
 
 
 def normalised(criticise: Callable[..., jax.Array]) -> NormalisedCritic:
@@ -104,7 +111,9 @@ def normalised(criticise: Callable[..., jax.Array]) -> NormalisedCritic:
 
 
 def iterate(tree: Params) -> Params:
-    """One power iteration of each vector; the network as it is. Call it after each update of the critic, as a constraint of its step.
+    """One power iteration of each vector; the network as it is.
+
+    Call it after each update of the critic, as a constraint of its step.
 
     The vectors are of unit length again, also after an optimizer with weight decay has made them shorter.
 
@@ -116,7 +125,10 @@ def iterate(tree: Params) -> Params:
     """
     network, vectors = _parts(tree)
     kernels = trees.paths(network)
-    return {"network": network, "vectors": {path: power_iteration(kernels[path], vector) for path, vector in vectors.items()}}
+    return {
+        "network": network,
+        "vectors": {path: power_iteration(kernels[path], vector) for path, vector in vectors.items()},
+    }
 
 
 def norms(tree: Params) -> dict[str, Float[Array, ""]]:
@@ -131,7 +143,9 @@ def norms(tree: Params) -> dict[str, Float[Array, ""]]:
 
 
 def norm(kernel: Float[ArrayLike, "*place d e"], vector: Float[ArrayLike, "e"]) -> Float[Array, ""]:
-    """The estimate u'Kv of the largest singular value of K, with u = Kv / |Kv|: |Kv|, never above it. No gradient passes by v.
+    """The estimate u'Kv of the largest singular value of K, with u = Kv / |Kv|: |Kv|, never above it.
+
+    No gradient passes by v.
 
     Args:
         kernel: (…, in, out), the matrix K of shape (prod(…, in), out).
@@ -144,7 +158,9 @@ def norm(kernel: Float[ArrayLike, "*place d e"], vector: Float[ArrayLike, "e"]) 
 
 
 def power_iteration(kernel: Float[ArrayLike, "*place d e"], vector: Float[ArrayLike, "e"]) -> Float[Array, "e"]:
-    """The unit vector along K'Kv: nearer to the right singular vector of the largest singular value. A kernel of zeros leaves v as it is.
+    """The unit vector along K'Kv: nearer to the right singular vector of the largest singular value.
+
+    A kernel of zeros leaves v as it is.
 
     Args:
         kernel: (…, in, out), the matrix K of shape (prod(…, in), out).
@@ -172,5 +188,7 @@ def _is_kernel(leaf: Any) -> bool:
 def _parts(tree: Params) -> tuple[Params, dict[str, jax.Array]]:
     if not isinstance(tree, dict) or set(tree) != set(PARTS):
         found = sorted(map(str, tree)) if isinstance(tree, dict) else type(tree).__name__
-        raise ValueError(f"the parameters of a normalised critic are {{'network': …, 'vectors': …}} of spectral.start, got {found}")
+        raise ValueError(
+            f"the parameters of a normalised critic are {{'network': …, 'vectors': …}} of spectral.start, got {found}"
+        )
     return tree["network"], tree["vectors"]

@@ -1,6 +1,7 @@
 """One step of a GAN under jit: n steps of the critic, then one of the generator, each a training step with its own optimizer.
 
-Both halves go through `training.make_step`, so finite flags, clip and averages are the same code as for any other training.
+Both halves go through `training.make_step`, so finite flags, clip and averages are the same code as for any other
+training.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +27,10 @@ from gendiff.training.step import slices
 Generate = Callable[..., jax.Array]
 """(params, noise, *condition) -> samples (b, …)."""
 Criticise = Callable[..., jax.Array]
-"""(params, x, *condition) -> logits (b,); larger means "real". It may compare the samples of a batch with each other."""
+"""(params, x, *condition) -> logits (b,); larger means "real".
+
+It may compare the samples of a batch with each other.
+"""
 Noise = Callable[[jax.Array, int], Any]
 """(key, count) -> what that many samples are generated from, count first."""
 Augment = Callable[[jax.Array, jax.Array], jax.Array]
@@ -96,14 +100,17 @@ def start(
     key: jax.Array,
     ema: Iterable[Scalar | PowerFunction] = (0.999,),
 ) -> AdversarialState:
-    """Build the state before the first step. Every array is a copy, so donating the state leaves what it was made of usable.
+    """Build the state before the first step.
+
+    Every array is a copy, so donating the state leaves what it was made of usable.
 
     Args:
         generator_params: fresh parameters.
         critic_params: fresh parameters, and what `spectral.start` made of them where the critic is normalised.
         generator_optimizer: any optax transformation.
         critic_optimizer: any optax transformation; it has a state of its own.
-        key: one typed key. The generator's is fold_in(key, 0), the critic's fold_in(key, 1), and each of their steps folds its number in.
+        key: one typed key. The generator's is fold_in(key, 0), the critic's fold_in(key, 1), and each of their steps
+            folds its number in.
         ema: decays or power functions of the generator's averages (see `training.start`).
 
     Raises:
@@ -137,38 +144,43 @@ def make_step(
 ) -> Step:
     """Build `step(state, batch) -> (state, metrics)`: `critic_steps` steps of the critic, then one of the generator.
 
-    A batch is an array of real samples (b, …), or a record with `clean` (b, …) and `condition`, such as `diffusion.Batch`. Step i of the
-    critic sees the rows i, i + n, i + 2n, … of n = critic_steps, and as many generated samples of the same conditions. The generator's
-    step draws as many again; its real rows and conditions are those of the critic's last step.
+    A batch is an array of real samples (b, …), or a record with `clean` (b, …) and `condition`, such as
+    `diffusion.Batch`. Step i of the critic sees the rows i, i + n, i + 2n, … of n = critic_steps, and as many generated
+    samples of the same conditions. The generator's step draws as many again; its real rows and conditions are those of
+    the critic's last step.
 
-    The metrics are loss () of the critic with its penalties, penalty (), real_logit () and fake_logit (), each a mean over the critic's
-    steps, grad_norm () of the critic before the clip, generator_loss (), generator_grad_norm () and finite () bool: whether every one of
-    these steps was finite.
+    The metrics are loss () of the critic with its penalties, penalty (), real_logit () and fake_logit (), each a mean
+    over the critic's steps, grad_norm () of the critic before the clip, generator_loss (), generator_grad_norm () and
+    finite () bool: whether every one of these steps was finite.
 
     Args:
         generate: `(params, noise, *condition) -> samples (b, …)`.
-        criticise: `(params, x, *condition) -> logits (b,)`. Real and generated samples are two calls, so that what compares the samples
-            of a batch never mixes them.
+        criticise: `(params, x, *condition) -> logits (b,)`. Real and generated samples are two calls, so that what
+            compares the samples of a batch never mixes them.
         loss: such as `losses.non_saturating()`.
         generator_optimizer: the one that `start` was given.
         critic_optimizer: the one that `start` was given.
         noise: `(key, count) -> (count, …)`, such as `normal_noise(64)`.
         critic_steps: n, at least 1.
-        penalties: such as `(penalties.gradient(10.0),)`, added to the critic's loss. They see what the critic sees: augmented, packed.
-        constraint: Params -> Params of the critic, applied after each of its updates, such as `constraints.weight_clipping(0.01)`.
+        penalties: such as `(penalties.gradient(10.0),)`, added to the critic's loss. They see what the critic sees:
+            augmented, packed.
+        constraint: Params -> Params of the critic, applied after each of its updates, such as
+            `constraints.weight_clipping(0.01)`.
         packing: how many samples the critic sees as one (see `packing.packed`), at least 1. It divides b / n.
         augment: `(key, samples) -> samples`, applied to real and generated samples alike before the critic sees them.
         clip: largest global norm of each of both gradients, above 0; None for no clip.
-        skip_nonfinite: a step of the critic or of the generator that is not finite changes nothing but its count. The others go on.
+        skip_nonfinite: a step of the critic or of the generator that is not finite changes nothing but its count. The
+            others go on.
         ema_warm_up: see `training.make_step`.
 
     Raises:
-        ConfigError: for critic_steps or packing below 1, critic_steps that do not divide the batch, a clip not above 0, and packing with
-            conditions, of which packed samples would have several.
+        ConfigError: for critic_steps or packing below 1, critic_steps that do not divide the batch, a clip not above 0,
+            and packing with conditions, of which packed samples would have several.
         TypeError: for generated samples of another shape than the real ones, and for logits that are not (b,).
 
     References:
-        Goodfellow et al., 2014, Algorithm 1; Arjovsky et al., 2017, Algorithm 1; Gulrajani et al., 2017, Algorithm 1 (from memory).
+        Goodfellow et al., 2014, Algorithm 1; Arjovsky et al., 2017, Algorithm 1; Gulrajani et al., 2017, Algorithm 1
+        (from memory).
     """
     for name, value in (("critic_steps", critic_steps), ("packing", packing)):
         checks.integer(name, value, low=-(2**31))
@@ -238,7 +250,10 @@ def critic_loss(
 
         on_real, on_fake = logits(real), logits(fake)
         added = sum(
-            (penalty(jax.random.fold_in(penalty_key, number), logits, real, fake) for number, penalty in enumerate(penalties)),
+            (
+                penalty(jax.random.fold_in(penalty_key, number), logits, real, fake)
+                for number, penalty in enumerate(penalties)
+            ),
             start=jnp.zeros(()),
         )
         return loss.critic(on_real, on_fake) + added, {
@@ -288,13 +303,17 @@ def _views(
     noise_key, real_key, fake_key = jax.random.split(key, 3)
     fake = generate(params, noise(noise_key, clean.shape[0]), *condition)
     if fake.shape != clean.shape:
-        raise TypeError(f"the generator answered shape {fake.shape} where the real samples have {clean.shape}: they must be equal")
+        raise TypeError(
+            f"the generator answered shape {fake.shape} where the real samples have {clean.shape}: they must be equal"
+        )
     real = clean
     if augment is not None:
         real, fake = augment(real_key, real), augment(fake_key, fake)
     if packing > 1:
         if condition:
-            raise ConfigError(f"packing = {packing} with conditions: a packed sample would have {packing} of each; use packing=1")
+            raise ConfigError(
+                f"packing = {packing} with conditions: a packed sample would have {packing} of each; use packing=1"
+            )
         real, fake = packs.packed(real, packing), packs.packed(fake, packing)
     return real, fake
 
@@ -302,7 +321,10 @@ def _views(
 def _logits(criticise: Criticise, params: Params, x: jax.Array, condition: tuple[Any, ...]) -> jax.Array:
     answer = criticise(params, x, *condition)
     if answer.shape != x.shape[:1]:
-        raise TypeError(f"the critic answered shape {answer.shape} to x of shape {x.shape}: it must be {x.shape[:1]}, a logit per sample")
+        raise TypeError(
+            f"the critic answered shape {answer.shape} to x of shape {x.shape}: it must be {x.shape[:1]}, a logit per "
+            "sample"
+        )
     return answer
 
 

@@ -1,7 +1,7 @@
 """A watch for collapse: do the samples of a generator still differ as real data do, and reach the known modes?
 
-Losses say nothing about collapse. Two measures do, at any step and without training anything: how far two samples are apart on average,
-beside two real ones, and how many modes the samples reach.
+Losses say nothing about collapse. Two measures do, at any step and without training anything: how far two samples are
+apart on average, beside two real ones, and how many modes the samples reach.
 """
 
 import math
@@ -61,9 +61,10 @@ def report(
 ) -> CollapseReport:
     """Judge whether a generator has collapsed, from samples alone.
 
-    It needs real data, or known modes, or both. Modes are known by their centres, or by the classes that a classifier sees. A generator
-    that lost some of many modes keeps its mean distance, so the ratio alone finds only a strong collapse. A large ratio is no praise:
-    noise is far apart too. It holds n² / 2 and m² / 2 distances, so a thousand rows of each are enough.
+    It needs real data, or known modes, or both. Modes are known by their centres, or by the classes that a classifier
+    sees. A generator that lost some of many modes keeps its mean distance, so the ratio alone finds only a strong
+    collapse. A large ratio is no praise: noise is far apart too. It holds n² / 2 and m² / 2 distances, so a thousand
+    rows of each are enough.
 
     Args:
         samples: (n, …), n >= 2.
@@ -77,15 +78,17 @@ def report(
         fair_share: as of `metrics.modes.mode_report`.
 
     Raises:
-        ValueError: without real data and modes, for half of a pair of arguments, samples of another shape, real data that are not
-            finite or all equal, and numbers out of range.
+        ValueError: without real data and modes, for half of a pair of arguments, samples of another shape, real data
+            that are not finite or all equal, and numbers out of range.
     """
     for name, value in (("least_ratio", least_ratio), ("least_modes", least_modes)):
         checks.in_range(name, value, 0.0, 1.0, open_low=True)
     _check_given(reference, (centres, std), (labels, classes))
     rows = np.asarray(samples)
     if reference is not None and np.shape(reference)[1:] != rows.shape[1:]:
-        raise ValueError(f"samples of shape {rows.shape[1:]} do not compare with a reference of shape {np.shape(reference)[1:]}")
+        raise ValueError(
+            f"samples of shape {rows.shape[1:]} do not compare with a reference of shape {np.shape(reference)[1:]}"
+        )
     if not np.all(np.isfinite(rows)):
         return CollapseReport(NOT_FINITE, None, None, None)
     distance, ratio = _mean_distance("samples", rows), None
@@ -122,10 +125,15 @@ def _check_given(reference: Any, by_centres: tuple[Any, Any], by_labels: tuple[A
     if by_centres[0] is not None and by_labels[0] is not None:
         raise ValueError("modes are known by centres or by labels: give one of them")
     if reference is None and by_centres[0] is None and by_labels[0] is None:
-        raise ValueError("samples alone do not show a collapse: give a reference of real data, centres with std, or labels with classes")
+        raise ValueError(
+            "samples alone do not show a collapse: give a reference of real data, centres with std, or labels with "
+            "classes"
+        )
 
 
-def _modes(rows: np.ndarray, centres: Any, std: Any, labels: Any, classes: Any, fair_share: int | float) -> ModeReport | None:
+def _modes(
+    rows: np.ndarray, centres: Any, std: Any, labels: Any, classes: Any, fair_share: int | float
+) -> ModeReport | None:
     if centres is not None:
         return modes.mode_report(rows, centres, std, fair_share=fair_share)
     if labels is None:
@@ -141,12 +149,18 @@ def _reachable(n: int, counted: ModeReport | None, fair_share: int | float) -> f
 
 
 def _reasons(
-    ratio: float | None, least_ratio: int | float, counted: ModeReport | None, least_modes: int | float, reachable: float
+    ratio: float | None,
+    least_ratio: int | float,
+    counted: ModeReport | None,
+    least_modes: int | float,
+    reachable: float,
 ) -> list[str]:
     found = []
     if ratio is not None and ratio < least_ratio:
         found.append(f"two samples are {ratio:.3g} times as far apart as two real rows, less than {least_ratio:g}")
     if counted is not None and counted.modes < math.ceil(least_modes * reachable - 1e-9):
         reached = f"samples reach {counted.modes} of {counted.known} modes"
-        found.append(f"{reached}, less than a share of {least_modes:g} of the {reachable:.3g} that as many exact samples reach")
+        found.append(
+            f"{reached}, less than a share of {least_modes:g} of the {reachable:.3g} that as many exact samples reach"
+        )
     return found

@@ -1,7 +1,9 @@
 """The commands of `gendiff`, and the experiment behind `gendiff train`."""
 
 EXPERIMENTS = {"images": "gendiff.commands.train"}
-"""Name of each experiment whose runs the installed package trains and draws from -> the module whose `EXPERIMENT` it is."""
+"""Name of each experiment whose runs the installed package trains and draws from -> the module whose `EXPERIMENT` it
+is.
+"""
 
 TOOLS = {
     "chat": "gendiff.commands.chat.command",

@@ -68,23 +68,34 @@ class RunOptions:
     resume: Literal["latest", "latest-valid"] = "latest"
     """Checkpoint to go on from: latest-valid goes back past damaged ones and says so."""
     compile_cache: str | None = None
-    """Folder that keeps all compiled programs for the next process, which on a CPU then do without oneDNN; none keeps nothing.
+    """Folder that keeps all compiled programs for the next process, which on a CPU then do without oneDNN; none keeps
+    nothing.
 
     None takes $GENDIFF_COMPILE_CACHE, or keeps programs without oneDNN in ~/.cache/gendiff."""
     profile: str | None = None
-    """START:COUNT traces COUNT steps of each training from step START on, for xprof or Perfetto, into profile/ of the run."""
+    """START:COUNT traces COUNT steps of each training from step START on, for xprof or Perfetto, into profile/ of the
+    run.
+    """
     log: str = "tensorboard"
-    """Where metrics are shown beside metrics.jsonl: tensorboard, wandb or trackio, several with commas between them, or none."""
+    """Where metrics are shown beside metrics.jsonl: tensorboard, wandb or trackio, several with commas between them, or
+    none.
+    """
     mesh: str | None = None
     """Axes over which the devices split batches (data), parameters (fsdp) and layers (tensor), such as data=4,fsdp=2.
 
     `all` takes the devices that the others leave, as in fsdp=all; None is data=all."""
     shards: str | None = None
-    """Of a sweep: I/N computes every N-th row from row I on, beside other processes, and judges nothing; `run` without it does the rest."""
+    """Of a sweep: I/N computes every N-th row from row I on, beside other processes, and judges nothing; `run` without
+    it does the rest.
+    """
     distributed: cluster.Mode = "auto"
-    """Train with other processes: auto where SLURM, GKE or a TPU pod starts several, on fails where there are none, off never."""
+    """Train with other processes: auto where SLURM, GKE or a TPU pod starts several, on fails where there are none, off
+    never.
+    """
     coordinator: str | None = None
-    """HOST:PORT of process 0, to start several processes by hand; None takes $JAX_COORDINATOR_ADDRESS, or what the cluster says."""
+    """HOST:PORT of process 0, to start several processes by hand; None takes $JAX_COORDINATOR_ADDRESS, or what the
+    cluster says.
+    """
     processes: int | None = None
     """How many processes there are; None takes $JAX_NUM_PROCESSES, or what the cluster says."""
     process: int | None = None
@@ -121,7 +132,8 @@ class ListOptions:
 
 
 def main(arguments: Sequence[str], catalogue: Catalogue, tools: Tools = own.TOOLS) -> int:
-    """Runs one command and returns its exit code. Where other processes take part it ends this process instead of returning.
+    """Runs one command and returns its exit code. Where other processes take part it ends this process instead of
+    returning.
 
     tools: the commands that belong to no experiment; those of the package, if no others are given.
     """
@@ -141,7 +153,9 @@ def _ended(arguments: Sequence[str], catalogue: Catalogue, tools: Tools) -> int:
         return errors.DONE
     except BaseException as error:
         if distributed.lost(error):
-            error = PeerError(f"another process has ended: {next(iter(str(error).splitlines()), '')}; start all of them again")
+            error = PeerError(
+                f"another process has ended: {next(iter(str(error).splitlines()), '')}; start all of them again"
+            )
         code = errors.exit_code(error)
         if code is None and distributed.several():
             traceback.print_exception(error)
@@ -182,7 +196,8 @@ def _dispatch(arguments: list[str], catalogue: Catalogue, tools: Tools) -> int:
         return errors.DONE
     own = registry.load(name, catalogue).command if name in catalogue else None
     if own is None:
-        typed = [each for each in (*commands, *tools) if catalogue.keys() != OWN or each not in ("list", "run")]  # these are for studies
+        # these are for studies
+        typed = [each for each in (*commands, *tools) if catalogue.keys() != OWN or each not in ("list", "run")]
         hint = f"did you mean 'run {name}'?" if name in catalogue else errors.hint(name, typed)
         raise ConfigError(f"no command is called {name!r}; {hint}")
     own.call(_parse(own.options, name, rest), progress)
@@ -210,7 +225,9 @@ def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
         return _usage(f"run NAME [options]; NAME is one of: {', '.join(catalogue)}", arguments)
     experiment = _experiment(arguments[0], catalogue)
     if experiment.typed is not None and "--data" in arguments:
-        progress.line(f"note: this is `{program()} {experiment.typed} DATA` now; `run {experiment.name} --data DATA` will go")
+        progress.line(
+            f"note: this is `{program()} {experiment.typed} DATA` now; `run {experiment.name} --data DATA` will go"
+        )
     return _run_experiment(experiment, arguments[1:], progress)
 
 
@@ -239,7 +256,9 @@ def _run_experiment(experiment: Experiment, arguments: list[str], progress: Prog
         with devices.compiled_quickly(options.smoke):
             runner.compute_shard(experiment, config, run_folder.create(path, options.resume), progress, shard, **named)
         return errors.DONE
-    distributed.join(options.distributed, options.coordinator, options.processes, options.process, served=experiment.processes)
+    distributed.join(
+        options.distributed, options.coordinator, options.processes, options.process, served=experiment.processes
+    )
     if distributed.first():
         folder = dataclasses.replace(run_folder.create(path, options.resume), profile=span, log=shown, mesh=axes)
     else:
@@ -254,13 +273,17 @@ def _run_experiment(experiment: Experiment, arguments: list[str], progress: Prog
 def _train(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     """`train PHOTOS` is `run images --data PHOTOS`."""
     if not arguments:
-        return _usage("train PHOTOS [options]; PHOTOS is a folder of images, or a file as --data of `train --help` explains", arguments)
+        return _usage(
+            "train PHOTOS [options]; PHOTOS is a folder of images, or a file as --data of `train --help` explains",
+            arguments,
+        )
     data = [] if arguments[0].startswith("-") else ["--data", arguments.pop(0)]
     return _run_experiment(registry.load("images", own.EXPERIMENTS), [*data, *arguments], progress)
 
 
 def _parse_run(experiment: Experiment, arguments: list[str]) -> tuple[RunOptions, Any]:
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # these two decide the defaults of all the others
+    # these two decide the defaults of all the others
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", nargs="?")
     first.add_argument("--smoke", action="store_true")
     start = first.parse_known_args(arguments)[0]
@@ -268,13 +291,20 @@ def _parse_run(experiment: Experiment, arguments: list[str]) -> tuple[RunOptions
         raise ConfigError(f"--smoke is a configuration of its own: leave out --preset {start.preset}")
     preset = "full" if start.preset is None else start.preset
     if preset not in experiment.presets:
-        raise ConfigError(f"--preset {preset}: {experiment.name} has no such preset; {errors.hint(preset, experiment.presets)}")
+        raise ConfigError(
+            f"--preset {preset}: {experiment.name} has no such preset; {errors.hint(preset, experiment.presets)}"
+        )
     unnamed = tyro.conf.arg(name="")  # leaves the name of the part out of its fields' options
     parts = [("runner", Annotated[RunOptions, unnamed]), ("config", Annotated[experiment.config, unnamed])]
     both = dataclasses.make_dataclass("Run", parts, frozen=True)
     both.__doc__ = f"{experiment.question} Presets: {', '.join(experiment.presets)}."
-    default = both(RunOptions(preset, mesh=experiment.meshes.get(preset)), experiment.smoke if start.smoke else experiment.presets[preset])
-    parsed: Any = _parse(both, f"{experiment.typed} DATA" if experiment.typed else f"run {experiment.name}", arguments, default=default)
+    default = both(
+        RunOptions(preset, mesh=experiment.meshes.get(preset)),
+        experiment.smoke if start.smoke else experiment.presets[preset],
+    )
+    parsed: Any = _parse(
+        both, f"{experiment.typed} DATA" if experiment.typed else f"run {experiment.name}", arguments, default=default
+    )
     return parsed.runner, parsed.config
 
 
@@ -301,7 +331,8 @@ def _sample(arguments: list[str], catalogue: Catalogue, progress: Progress) -> i
         runs = sorted(str(path.parent) for path in Path("runs").glob("*/config.json"))
         own = f", as in: {program()} sample {runs[0]} --help" if runs else "; `train PHOTOS` makes one"
         return _usage(
-            f"sample RUN [options]; RUN is a run folder, and sample RUN --help explains the options that it takes{own}", arguments
+            f"sample RUN [options]; RUN is a run folder, and sample RUN --help explains the options that it takes{own}",
+            arguments,
         )
     folder = run_folder.existing(arguments[0])
     stored = configuration.read(folder)
@@ -320,11 +351,16 @@ def _finalize(arguments: list[str], catalogue: Catalogue, progress: Progress) ->
     return _with_shards("finalize", arguments, catalogue, progress)
 
 
-def _with_shards(command: Literal["finalize", "evaluate"], arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
+def _with_shards(
+    command: Literal["finalize", "evaluate"], arguments: list[str], catalogue: Catalogue, progress: Progress
+) -> int:
     """What the experiment does with the folder of shards that the first argument names."""
     if not arguments or arguments[0].startswith("-"):
         samples = "a folder that `sample RUN --shard-size` wrote"
-        return _usage(f"{command} SAMPLES [options]; SAMPLES is {samples}, and {command} SAMPLES --help explains the options", arguments)
+        return _usage(
+            f"{command} SAMPLES [options]; SAMPLES is {samples}, and {command} SAMPLES --help explains the options",
+            arguments,
+        )
     place = shards.existing(arguments[0])
     sample = _experiment(place.manifest.experiment, catalogue).sample
     own: Command | None = getattr(sample, command, None)
@@ -359,7 +395,9 @@ def _report(arguments: list[str], catalogue: Catalogue, progress: Progress) -> i
 def _experiment(name: str, catalogue: Catalogue) -> Experiment:
     """The one of this name. ConfigError, with where studies are, in an installed package."""
     if name not in catalogue and catalogue.keys() == OWN:
-        raise ConfigError(f"{name!r} is no experiment of the package; if it is a study, type {STUDIES} in a clone of the repository")
+        raise ConfigError(
+            f"{name!r} is no experiment of the package; if it is a study, type {STUDIES} in a clone of the repository"
+        )
     return registry.load(name, catalogue)
 
 

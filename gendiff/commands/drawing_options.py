@@ -1,4 +1,6 @@
-"""What all commands that draw have in common: options, each with one help text and one check, and the program that they name."""
+"""What all commands that draw have in common: options, each with one help text and one check, and the program that they
+name.
+"""
 
 import dataclasses
 import functools
@@ -22,12 +24,20 @@ from gendiff.runs import configuration, devices, errors, ranges
 
 MOST_FILES = 100_000
 """Samples that are files of their own, or in memory at once."""
-_MADE = {name.replace(" ", "-"): method.make for name, method in catalogue.METHODS.items() if method.make and not method.learned_variance}
+_MADE = {
+    name.replace(" ", "-"): method.make
+    for name, method in catalogue.METHODS.items()
+    if method.make and not method.learned_variance
+}
 SAMPLERS: dict[str, Callable[[Schedule], Sampler]] = _MADE | {"ddpm": _MADE["ddpm-small"]}
-"""Every sampler of the library for a network without learned variances, by its name in the catalogue with "-" for a space."""
+"""Every sampler of the library for a network without learned variances, by its name in the catalogue with "-" for a
+space.
+"""
 BETWEEN: dict[str, Callable[..., Level]] = {"karras": grids.karras, "log_snr": grids.log_snr}
 """Grids between two ratios sigma/alpha."""
-GRIDS: dict[str, Callable[..., Level]] = {"trailing": grids.trailing, "cosine": grids.cosine} | BETWEEN | {"resolved": grids.resolved}
+GRIDS: dict[str, Callable[..., Level]] = (
+    {"trailing": grids.trailing, "cosine": grids.cosine} | BETWEEN | {"resolved": grids.resolved}
+)
 """Every grid that any schedule has."""
 DEFAULT_GRID = "trailing"
 HELP = {
@@ -97,7 +107,8 @@ def levels(
     resolution: float | None = None,
     option: str = "--grid",
 ) -> Level:
-    """The levels (steps + 1,) that are visited. ConfigError for an unknown grid, and for numbers that do not suit it or the model.
+    """The levels (steps + 1,) that are visited. ConfigError for an unknown grid, and for numbers that do not suit it or
+    the model.
 
     Args:
         grid: a name in GRIDS.
@@ -112,7 +123,9 @@ def levels(
     limits = dict(zip(("sigma_min", "sigma_max"), between, strict=True))
     named = [f"--{name.replace('_', '-')} {value:g}" for name, value in limits.items() if value is not None]
     if named and grid not in BETWEEN:
-        raise ConfigError(f"{named[0]} belongs to {option} {' or '.join(BETWEEN)}, and {option} {grid} finds its own levels")
+        raise ConfigError(
+            f"{named[0]} belongs to {option} {' or '.join(BETWEEN)}, and {option} {grid} finds its own levels"
+        )
     numbers: dict[str, Any] = limits if grid in BETWEEN else {}
     if grid == "resolved":
         fine = 2 / (model.levels - 1) if resolution is None and model.levels is not None else resolution
@@ -126,7 +139,9 @@ def levels(
 
 
 def sampler(name: str, eta: float | None, schedule: Schedule) -> Sampler:
-    """The sampler of that name. ConfigError for an unknown one, and for an eta that it does not have or that is out of range."""
+    """The sampler of that name. ConfigError for an unknown one, and for an eta that it does not have or that is out of
+    range.
+    """
     if name not in SAMPLERS:
         raise ConfigError(f"--sampler {name}: no sampler has that name; {errors.hint(name, SAMPLERS)}")
     try:

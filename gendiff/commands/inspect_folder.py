@@ -1,4 +1,5 @@
-"""The command `inspect`: what a folder of diffusers holds, its sizes, and what would be refused and why. No weights are loaded.
+"""The command `inspect`: what a folder of diffusers holds, its sizes, and what would be refused and why. No weights are
+loaded.
 
 gendiff inspect DIR
 """
@@ -18,7 +19,9 @@ from gendiff.runs.registry import Catalogue, Tool
 
 @dataclasses.dataclass(frozen=True)
 class InspectOptions:
-    """Say what a folder of diffusers holds, how large it is, and what of it would be refused and why, without loading it."""
+    """Say what a folder of diffusers holds, how large it is, and what of it would be refused and why, without loading
+    it.
+    """
 
     folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     """A folder with a model_index.json."""
@@ -41,7 +44,9 @@ def call(options: InspectOptions, catalogue: Catalogue, progress: Progress) -> N
     for line in lines(found):
         print(line)
     if found.problems:
-        raise DataError(found.problems[0] if len(found.problems) == 1 else f"{path}: {len(found.problems)} parts would be refused")
+        raise DataError(
+            found.problems[0] if len(found.problems) == 1 else f"{path}: {len(found.problems)} parts would be refused"
+        )
 
 
 def lines(found: Inspection) -> list[str]:
@@ -63,7 +68,9 @@ def _part(part: PartReport) -> str:
     if not part.files:
         return f"{part.name}: {part.kind}"
     held = f"{part.parameters:,} numbers, {_bytes(part.nbytes)}, {' and '.join(part.types)}"
-    return f"{part.name}: {part.kind}, {held}, in {part.files[0] if len(part.files) == 1 else f'{len(part.files)} files'}"
+    return (
+        f"{part.name}: {part.kind}, {held}, in {part.files[0] if len(part.files) == 1 else f'{len(part.files)} files'}"
+    )
 
 
 def _bytes(count: int) -> str:

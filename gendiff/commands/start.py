@@ -10,7 +10,19 @@ from collections.abc import Callable
 from types import FrameType
 
 NEEDED = (
-    *("jax", "flax", "optax", "orbax.checkpoint", "numpy", "scipy", "jaxtyping", "safetensors", "msgspec", "filelock", "jinja2"),
+    *(
+        "jax",
+        "flax",
+        "optax",
+        "orbax.checkpoint",
+        "numpy",
+        "scipy",
+        "jaxtyping",
+        "safetensors",
+        "msgspec",
+        "filelock",
+        "jinja2",
+    ),
     *("tyro", "rich", "matplotlib", "PIL", "sklearn", "skimage"),
 )
 
@@ -28,14 +40,18 @@ def missing_packages() -> list[str]:
 
 
 def leave_when_asked() -> None:
-    """From here until the command line takes the signals: one of them ends the process with 42, for packages take seconds to import."""
+    """From here until the command line takes the signals: one of them ends the process with 42, for packages take
+    seconds to import.
+    """
     for name in ("SIGTERM", "SIGUSR1", "SIGINT"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _leave)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    os.write(2, f"interrupted by {signal.Signals(number).name}: nothing had begun, run the same command to go on\n".encode())
+    os.write(
+        2, f"interrupted by {signal.Signals(number).name}: nothing had begun, run the same command to go on\n".encode()
+    )
     os._exit(42)
 
 

@@ -43,12 +43,14 @@ def expand(value: Scalar, like: ArrayLike) -> jax.Array:
     """
     if not jnp.issubdtype(like.dtype, jnp.floating):
         raise TypeError(f"samples must be floating, got {like.dtype} of shape {like.shape}: use x.astype(jnp.float32)")
-    array = jnp.asarray(value).astype(jax.dtypes.canonicalize_dtype(like.dtype))  # like may be float64 NumPy where JAX has 32 bits
+    # like may be float64 NumPy where JAX has 32 bits
+    array = jnp.asarray(value).astype(jax.dtypes.canonicalize_dtype(like.dtype))
     if array.ndim == 0:
         return array.reshape((1,) * like.ndim)
     if like.ndim == 0 or array.shape != like.shape[:1]:
         raise ValueError(
-            f"a value per batch () or per sample {like.shape[:1]} is needed for an array of shape {like.shape}, got {array.shape}"
+            f"a value per batch () or per sample {like.shape[:1]} is needed for an array of shape {like.shape}, got "
+            f"{array.shape}"
         )
     return array.reshape(like.shape[:1] + (1,) * (like.ndim - 1))
 
@@ -79,7 +81,10 @@ def argmax(values: ArrayLike) -> jax.Array:
 
 
 def at_least_float32(dtype: Any) -> Any:
-    """The floating dtype, but float32 for a narrower one: coefficients are no place for half precision. Works under strict promotion."""
+    """The floating dtype, but float32 for a narrower one: coefficients are no place for half precision.
+
+    Works under strict promotion.
+    """
     return dtype if jnp.finfo(dtype).bits >= 32 else jnp.dtype(jnp.float32)
 
 

@@ -12,7 +12,9 @@ import numpy as np
 from gendiff.core import arrays
 
 
-def in_range(name: str, value: Any, low: float, high: float, *, open_low: bool = False, open_high: bool = False) -> None:
+def in_range(
+    name: str, value: Any, low: float, high: float, *, open_low: bool = False, open_high: bool = False
+) -> None:
     """A concrete value lies between two bounds; NaN never does.
 
     Args:
@@ -32,7 +34,10 @@ def in_range(name: str, value: Any, low: float, high: float, *, open_low: bool =
     above = number > low if open_low else number >= low
     below = number < high if open_high else number <= high
     if not np.all(above & below):
-        bounds = f"{'(' if open_low or math.isinf(low) else '['}{low:g}, {high:g}{')' if open_high or math.isinf(high) else ']'}"
+        bounds = (
+            f"{'(' if open_low or math.isinf(low) else '['}{low:g}, "
+            f"{high:g}{')' if open_high or math.isinf(high) else ']'}"
+        )
         raise ValueError(f"{name} = {_show(number)} is outside {bounds}")
 
 
@@ -60,7 +65,8 @@ def integer(name: str, value: Any, low: int = 0, high: int | None = None) -> Non
             raise TypeError(f"{name} must be an integer, got dtype {value.dtype}")
         return
     if isinstance(value, bool) or not (
-        isinstance(value, numbers.Integral) or (np.ndim(value) == 0 and np.issubdtype(np.asarray(value).dtype, np.integer))
+        isinstance(value, numbers.Integral)
+        or (np.ndim(value) == 0 and np.issubdtype(np.asarray(value).dtype, np.integer))
     ):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     if int(value) < low or (high is not None and int(value) > high):
@@ -92,7 +98,10 @@ def ids(name: str, values: Any, number: int, also: int | None = None) -> None:
 def same_shape(first_name: str, first: Any, second_name: str, second: Any) -> None:
     """Raise ValueError with both shapes unless they are equal."""
     if np.shape(first) != np.shape(second):
-        raise ValueError(f"{first_name} has shape {np.shape(first)} but {second_name} has shape {np.shape(second)}: they must be equal")
+        raise ValueError(
+            f"{first_name} has shape {np.shape(first)} but {second_name} has shape {np.shape(second)}: they must be "
+            "equal"
+        )
 
 
 def floating(name: str, value: Any) -> None:
@@ -112,8 +121,8 @@ def unscaled_pixels(name: str, value: Any) -> None:
     numbers_ = np.asarray(value)
     if numbers_.min() >= 0 and 1 < numbers_.max() <= 255 and np.array_equal(numbers_, np.round(numbers_)):
         raise ValueError(
-            f"{name} of shape {numbers_.shape} holds whole numbers in [{numbers_.min():g}, {numbers_.max():g}], like unscaled pixels; "
-            "scale images to [-1, 1] first (gendiff.data.scaling.to_unit)"
+            f"{name} of shape {numbers_.shape} holds whole numbers in [{numbers_.min():g}, {numbers_.max():g}], like "
+            "unscaled pixels; scale images to [-1, 1] first (gendiff.data.scaling.to_unit)"
         )
 
 
@@ -128,7 +137,9 @@ def one_key(name: str, value: Any) -> None:
             "wrap a legacy key with jax.random.wrap_key_data"
         )
     if value.shape != ():
-        raise ValueError(f"{name} must be one key, got a batch of shape {value.shape}; samples get their own keys from `index`")
+        raise ValueError(
+            f"{name} must be one key, got a batch of shape {value.shape}; samples get their own keys from `index`"
+        )
 
 
 def choice(name: str, value: str, allowed: Iterable[str]) -> None:
@@ -138,7 +149,9 @@ def choice(name: str, value: str, allowed: Iterable[str]) -> None:
     options = list(allowed)
     if value not in options:
         near = difflib.get_close_matches(str(value), options, n=1)
-        raise ValueError(f"{name} = {value!r} is none of {', '.join(options)}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        raise ValueError(
+            f"{name} = {value!r} is none of {', '.join(options)}" + (f"; did you mean {near[0]!r}?" if near else "")
+        )
 
 
 def _show(number: np.ndarray) -> str:

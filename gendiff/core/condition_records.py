@@ -14,8 +14,10 @@ class Text:
 
     Args:
         tokens: (b, k, e) floating, the encoding of each token.
-        mask: (b, k) booleans, which tokens are there. The rest is padding, of which nothing reaches an output, not even NaN.
-        pooled: (b, p) floating, one encoding of the whole caption, or None. Networks with `pooled_channels` need it, others ignore it.
+        mask: (b, k) booleans, which tokens are there. The rest is padding, of which nothing reaches an output, not even
+            NaN.
+        pooled: (b, p) floating, one encoding of the whole caption, or None. Networks with `pooled_channels` need it,
+            others ignore it.
     """
 
     tokens: Any
@@ -32,7 +34,8 @@ class ImageSize:
     Args:
         original: (b, 2) height and width of the picture as it was found, in pixels.
         crop: (b, 2) how many rows above and columns to the left were cut off; 0 for a centred subject.
-        target: (b, 2) height and width of the picture that the network sees. None for networks with `image_size="score"`.
+        target: (b, 2) height and width of the picture that the network sees. None for networks with
+            `image_size="score"`.
         score: (b,) how much people like the picture, of 10, for networks with `image_size="score"`. Others ignore it.
 
     References:
@@ -47,10 +50,13 @@ class ImageSize:
 
 @records.record
 class GuidanceScale:
-    """How strongly the prediction shall follow its other conditions. The network answers at once what guidance makes of two answers.
+    """How strongly the prediction shall follow its other conditions.
+
+    The network answers at once what guidance makes of two answers.
 
     Args:
-        scale: (b,) or () numbers, at least 0, one per sample or one for all. FLUX.1 [dev] was trained with scales of about 1 to 10.
+        scale: (b,) or () numbers, at least 0, one per sample or one for all. FLUX.1 [dev] was trained with scales of
+            about 1 to 10.
 
     References:
         Meng et al., 2023, section 3.1 (from memory).
@@ -61,7 +67,9 @@ class GuidanceScale:
 
 @records.record
 class SecondTime:
-    """Where a step ends that begins at the network's time. The network answers at once what many small steps would add up to.
+    """Where a step ends that begins at the network's time.
+
+    The network answers at once what many small steps would add up to.
 
     Args:
         t: (b,) or () numbers on the scale of the network's time, one per sample or one for all.
@@ -79,7 +87,8 @@ class Hint:
 
     Args:
         image: (b, H, W, c) in [0, 1], several times as high and wide as x (see `ControlNet`).
-        scale: () or (b,) how much of what the ControlNet says the U-Net adds; 0 is nothing, and 1 is what it was trained with.
+        scale: () or (b,) how much of what the ControlNet says the U-Net adds; 0 is nothing, and 1 is what it was
+            trained with.
 
     References:
         Zhang et al., 2023, section 3 (from memory).

@@ -16,7 +16,9 @@ def as_auto(function: Callable[..., Any], arguments: tuple[Any, ...], out: Calla
         out: from the mesh to the shardings of the result, a prefix of its tree.
     """
     mesh = _explicit_mesh(arguments)
-    return function(*arguments) if mesh is None else jax.sharding.auto_axes(function, out_sharding=out(mesh))(*arguments)
+    return (
+        function(*arguments) if mesh is None else jax.sharding.auto_axes(function, out_sharding=out(mesh))(*arguments)
+    )
 
 
 def like(tree: Any, mesh: Any) -> Any:

@@ -20,7 +20,11 @@ def install(extra: str) -> str:
     """The advice alone, for a message that has named the package already: the extra, and a line that brings what it names."""
     advice = f"install this project's extra [{extra}]"
     packages = requirements(extra)
-    return f"{advice}: pip install {shlex.join(packages)}" if packages else f"{advice}, as the README's section Install shows"
+    return (
+        f"{advice}: pip install {shlex.join(packages)}"
+        if packages
+        else f"{advice}, as the README's section Install shows"
+    )
 
 
 def requirements(extra: str) -> list[str]:

@@ -15,8 +15,8 @@ HALF_WRITTEN = ".*.tmp"
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a new file that takes the place of `path` when the block ends.
 
-    Whoever reads the path, or finds it after a crash, sees its old or its new content, never a part. A killed process may leave a hidden
-    file `.NAME.….tmp` beside it.
+    Whoever reads the path, or finds it after a crash, sees its old or its new content, never a part. A killed process
+    may leave a hidden file `.NAME.….tmp` beside it.
 
     Args:
         path: the file; its folder exists.

@@ -59,12 +59,14 @@ def entry(file: Path, archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     members = names(archive)
     if members.count(name) != 1:
         raise DataError(
-            f"{file}: has {members.count(name)} arrays named {name!r}, one is needed; its arrays are {', '.join(members) or 'none'}"
+            f"{file}: has {members.count(name)} arrays named {name!r}, one is needed; its arrays are "
+            f"{', '.join(members) or 'none'}"
         )
     found = archive.getinfo(f"{name}.npy")
     if found.file_size > _LARGE and found.file_size > _MOST_EXPANSION * found.compress_size:
         raise DataError(
-            f"{file}: array {name} grows from {found.compress_size} to {found.file_size} bytes; store it with numpy.savez, uncompressed"
+            f"{file}: array {name} grows from {found.compress_size} to {found.file_size} bytes; store it with "
+            "numpy.savez, uncompressed"
         )
     return found
 

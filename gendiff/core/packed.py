@@ -1,4 +1,7 @@
-"""Parameters that stay packed in memory: what a network may find where it expects an array. `weights.quantised` has the kinds."""
+"""Parameters that stay packed in memory: what a network may find where it expects an array.
+
+`weights.quantised` has the kinds.
+"""
 
 import abc
 import math
@@ -13,7 +16,8 @@ from gendiff.core.types import Params
 class PackedKernel(abc.ABC):
     """A record that stands for an array of parameters: the kernel of a layer (…, in, out), or a table (v, d) with a row per token.
 
-    `dense` gives that array. Kinds that compute with what is packed replace the products, which go through `dense` here.
+    `dense` gives that array. Kinds that compute with what is packed replace the products, which go through `dense`
+    here.
     """
 
     @property
@@ -32,7 +36,9 @@ class PackedKernel(abc.ABC):
 
     def product(self, x: jax.Array, precision: str | None = None) -> jax.Array:
         """Multiply (…, in) by the kernel (in, out), in the dtype of x."""
-        return jnp.matmul(x.reshape(-1, x.shape[-1]), self.dense(x.dtype), precision=precision).reshape(*x.shape[:-1], self.shape[-1])
+        return jnp.matmul(x.reshape(-1, x.shape[-1]), self.dense(x.dtype), precision=precision).reshape(
+            *x.shape[:-1], self.shape[-1]
+        )
 
     def rows(self, ids: jax.Array) -> jax.Array:
         """Return rows of the table: (…, d) for ids (…) from 0 … v − 1."""
@@ -41,7 +47,9 @@ class PackedKernel(abc.ABC):
     def product_with_rows(self, x: jax.Array, precision: str | None = None) -> jax.Array:
         """Multiply (…, d) by each row of the table: (…, v), accumulated and answered in at least float32."""
         dtype = jnp.promote_types(x.dtype, jnp.float32)
-        flat = jnp.matmul(x.reshape(-1, x.shape[-1]), self.dense(x.dtype).T, precision=precision, preferred_element_type=dtype)
+        flat = jnp.matmul(
+            x.reshape(-1, x.shape[-1]), self.dense(x.dtype).T, precision=precision, preferred_element_type=dtype
+        )
         return flat.reshape(*x.shape[:-1], self.shape[0])
 
 

@@ -25,12 +25,13 @@ def static(**options: Any) -> Any:
 def record(cls: type[T]) -> type[T]:
     """Class decorator: a frozen dataclass that is a pytree, whose structure knows its class.
 
-    Fields are leaves unless they are declared `static()`. A plain function in any other field, or in a tuple there, is held in a static
-    record of its own. So a record of functions crosses `jit`, and equal functions do not retrace. A record whose static fields are numbers
-    and texts also crosses a program that `jax.export` writes and reads (see `exported_records`).
+    Fields are leaves unless they are declared `static()`. A plain function in any other field, or in a tuple there, is
+    held in a static record of its own. So a record of functions crosses `jit`, and equal functions do not retrace. A
+    record whose static fields are numbers and texts also crosses a program that `jax.export` writes and reads (see
+    `exported_records`).
 
-    JAX rebuilds records through their constructor, with any object as a leaf. Checks of leaves therefore belong in the function that
-    builds the record.
+    JAX rebuilds records through their constructor, with any object as a leaf. Checks of leaves therefore belong in the
+    function that builds the record.
 
     Raises:
         TypeError: for a class with leaves that has a `__post_init__` of its own.
@@ -65,8 +66,8 @@ def replace(value: T, /, **changes: Any) -> T:
 def _register(cls: type, names: tuple[str, ...]) -> None:
     """As `jax.tree_util.register_dataclass` does, but with the class in the structure.
 
-    JAX compares structures of such dataclasses without their class (0.10 to 0.12). Where the fields were alike, `jit` of jax 0.10 answered
-    about one of 128 pairs of records with the program of the other class.
+    JAX compares structures of such dataclasses without their class (0.10 to 0.12). Where the fields were alike, `jit`
+    of jax 0.10 answered about one of 128 pairs of records with the program of the other class.
     """
     static_names = tuple(field.name for field in dataclasses.fields(cls) if field.name not in names)
     keys = [jax.tree_util.GetAttrKey(name) for name in names]

@@ -17,8 +17,8 @@ def keys_of(key: jax.Array, index: Integer[ArrayLike, "b"]) -> Keys:
         index: (b,) integers 0 … 2**32 - 1 that name the samples.
 
     Raises:
-        TypeError: for a legacy or missing key, for one of a generator whose draws depend on the batch, and for an index that holds no
-            integers.
+        TypeError: for a legacy or missing key, for one of a generator whose draws depend on the batch, and for an index
+            that holds no integers.
         ValueError: for a batch of keys, and a concrete negative index.
     """
     check_key(key)
@@ -30,7 +30,8 @@ def check_key(key: jax.Array) -> None:
     checks.one_key("key", key)
     if str(jax.random.key_impl(key)) in ("rbg", "unsafe_rbg"):
         raise TypeError(
-            f"key uses the generator {jax.random.key_impl(key)}, which draws the same noise for every index of a batch: "
+            f"key uses the generator {jax.random.key_impl(key)}, which draws the same noise for every index of a "
+            "batch: "
             "make it by jax.random.key(seed, impl='threefry2x32')"
         )
 
@@ -38,7 +39,9 @@ def check_key(key: jax.Array) -> None:
 def checked_index(index: ArrayLike) -> Array:
     """The index (b,) as an array that JAX does not wrap around. Raises as `keys_of` does for what is none."""
     if not isinstance(index, jax.Array | np.ndarray):
-        raise TypeError(f"index must be an array of integers that name the samples, such as jnp.arange(4), got {index!r}")
+        raise TypeError(
+            f"index must be an array of integers that name the samples, such as jnp.arange(4), got {index!r}"
+        )
     if index.ndim != 1:
         raise ValueError(f"index must have one axis, an integer for each sample, got shape {index.shape}")
     if not jnp.issubdtype(index.dtype, jnp.integer):

@@ -66,4 +66,6 @@ def checked(name: str, text: Any, longest: int | None = LONGEST) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"{name} holds a half of a character at position {error.start}: it was decoded wrongly") from error
+        raise ValueError(
+            f"{name} holds a half of a character at position {error.start}: it was decoded wrongly"
+        ) from error

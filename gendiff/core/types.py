@@ -1,7 +1,7 @@
 """Types that every chapter shares.
 
-Axis letters in signatures, everywhere: b batch, n samples, t steps of a table, k components, d features, f frames, h height, w width,
-c channels, s tokens (sequence). `*shape` is one sample's own axes.
+Axis letters in signatures, everywhere: b batch, n samples, t steps of a table, k components, d features, f frames, h
+height, w width, c channels, s tokens (sequence). `*shape` is one sample's own axes.
 """
 
 from collections.abc import Callable

@@ -11,8 +11,9 @@ from gendiff.core import checks
 def batch_at(size: int, batch: int, seed: int, step: int) -> Int32[np.ndarray, "b"]:
     """Find the rows of one step, drawn without replacement within an epoch.
 
-    An epoch is size // batch steps through one permutation. The last size % batch rows of the permutation sit that epoch out; in another
-    epoch others do. The first call of an epoch costs one permutation of `size`; those of the last two epochs are kept.
+    An epoch is size // batch steps through one permutation. The last size % batch rows of the permutation sit that
+    epoch out; in another epoch others do. The first call of an epoch costs one permutation of `size`; those of the last
+    two epochs are kept.
 
     Args:
         size: rows of the data, 1 … 2³¹ - 1.
@@ -30,7 +31,9 @@ def batch_at(size: int, batch: int, seed: int, step: int) -> Int32[np.ndarray, "
     checks.integer("seed", seed, 0, 2**32 - 1)
     checks.integer("step", step, 0)
     if batch > size:
-        raise ValueError(f"batch = {batch} is larger than the {size} rows it is drawn from; use a batch of at most {size}")
+        raise ValueError(
+            f"batch = {batch} is larger than the {size} rows it is drawn from; use a batch of at most {size}"
+        )
     epoch, turn = divmod(int(step), size // batch)
     return _order(size, int(seed), epoch)[turn * batch : (turn + 1) * batch].copy()
 

@@ -1,7 +1,7 @@
 """Clips as files that play: GIF and WebP by Pillow, MP4 by FFmpeg; and clips side by side on a sheet, as one clip.
 
-GIF and WebP leave out a frame that equals the one before, and let that one last longer. So a file from here says how many frames it has of
-how many milliseconds, and whoever reads it gets them all back.
+GIF and WebP leave out a frame that equals the one before, and let that one last longer. So a file from here says how
+many frames it has of how many milliseconds, and whoever reads it gets them all back.
 """
 
 import math
@@ -36,11 +36,14 @@ _DESCRIPTION = 0x010E
 """The tag of EXIF in which a WebP file says what it holds."""
 
 
-def write_clip(path: str | os.PathLike, clip: Float[ArrayLike, "f h w c"], *, frames_per_second: int = 8, scale: int = 1) -> None:
+def write_clip(
+    path: str | os.PathLike, clip: Float[ArrayLike, "f h w c"], *, frames_per_second: int = 8, scale: int = 1
+) -> None:
     """Write a clip as a file that plays in a loop, whole or not at all; its suffix says the format.
 
-    Values become the nearest of 256 levels. WebP keeps them all; so does GIF where a frame has at most 256 colours, as all grey ones
-    have, and elsewhere the 256 that Pillow chooses. MP4 (H.264, with half the resolution of colour) loses a little.
+    Values become the nearest of 256 levels. WebP keeps them all; so does GIF where a frame has at most 256 colours, as
+    all grey ones have, and elsewhere the 256 that Pillow chooses. MP4 (H.264, with half the resolution of colour) loses
+    a little.
 
     Args:
         path: `.gif`, `.webp`, or `.mp4`, which needs the extra `video`; its folder exists.
@@ -49,7 +52,8 @@ def write_clip(path: str | os.PathLike, clip: Float[ArrayLike, "f h w c"], *, fr
         scale: each pixel becomes scale × scale, >= 1, so that small pictures are seen.
 
     Raises:
-        ValueError: for another suffix or shape, numbers out of range, a clip that is too large, and an MP4 of odd sides.
+        ValueError: for another suffix or shape, numbers out of range, a clip that is too large, and an MP4 of odd
+            sides.
         NonFiniteError: for NaN and infinity.
         ImportError: without Pillow, and for MP4 without imageio-ffmpeg.
         OSError: with the path, where it cannot be written, and where FFmpeg fails.
@@ -58,10 +62,15 @@ def write_clip(path: str | os.PathLike, clip: Float[ArrayLike, "f h w c"], *, fr
     checks.integer("frames_per_second", frames_per_second, 1, FASTEST)
     checks.integer("scale", scale, 1)
     if clip.ndim != 4 or clip.shape[3] not in image_files.MODES.values() or 0 in clip.shape:
-        raise ValueError(f"clip must be (f, h, w, c) with 1 or 3 channels and at least one frame, got shape {clip.shape}")
+        raise ValueError(
+            f"clip must be (f, h, w, c) with 1 or 3 channels and at least one frame, got shape {clip.shape}"
+        )
     height, width = clip.shape[1] * scale, clip.shape[2] * scale
     if max(height, width) > LONGEST_SIDE or len(clip) * height * width > MOST_PIXELS:
-        raise ValueError(f"{len(clip)} frames of {height} × {width} are too large: sides up to {LONGEST_SIDE}, {MOST_PIXELS} pixels in all")
+        raise ValueError(
+            f"{len(clip)} frames of {height} × {width} are too large: sides up to {LONGEST_SIDE}, {MOST_PIXELS} pixels "
+            "in all"
+        )
     frames = np.asarray(scaling.from_unit(np.asarray(clip), 256)).repeat(scale, axis=1).repeat(scale, axis=2)
     if suffix == ".mp4":
         _write_mp4(path, frames, frames_per_second)
@@ -72,7 +81,9 @@ def write_clip(path: str | os.PathLike, clip: Float[ArrayLike, "f h w c"], *, fr
         (_save_gif if suffix == ".gif" else _save_webp)(file, frames, milliseconds)
 
 
-def read_clip(path: str | os.PathLike, *, mode: str, background: tuple[int, int, int] | None = None) -> Float32[np.ndarray, "f h w c"]:
+def read_clip(
+    path: str | os.PathLike, *, mode: str, background: tuple[int, int, int] | None = None
+) -> Float32[np.ndarray, "f h w c"]:
     """Read a clip: all frames that `write_clip` was given, or, of other files, each frame that is stored, whatever its time.
 
     Args:
@@ -130,7 +141,9 @@ def sheet(
     count, frames, height, width, channels = clips.shape
     rows = -(-count // used)
     padding = ((0, rows * used - count), (0, 0), (0, gap), (0, gap), (0, 0))
-    tiles = np.pad(np.asarray(clips), padding, constant_values=between).reshape(rows, used, frames, height + gap, width + gap, channels)
+    tiles = np.pad(np.asarray(clips), padding, constant_values=between).reshape(
+        rows, used, frames, height + gap, width + gap, channels
+    )
     joined = tiles.transpose(2, 0, 3, 1, 4, 5).reshape(frames, rows * (height + gap), used * (width + gap), channels)
     return joined[:, : rows * (height + gap) - gap, : used * (width + gap) - gap]
 
@@ -145,7 +158,9 @@ def _suffix(path: str | os.PathLike) -> str:
 def _save_gif(file: BinaryIO, frames: UInt8[np.ndarray, "f h w c"], milliseconds: int) -> None:
     first, *rest = (_in_256_colours(frame) for frame in frames)
     note = f"{len(frames)} frames of {milliseconds} ms"
-    first.save(file, format="GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0, comment=note.encode())
+    first.save(
+        file, format="GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0, comment=note.encode()
+    )
 
 
 def _save_webp(file: BinaryIO, frames: UInt8[np.ndarray, "f h w c"], milliseconds: int) -> None:
@@ -154,7 +169,9 @@ def _save_webp(file: BinaryIO, frames: UInt8[np.ndarray, "f h w c"], millisecond
     exif = Image.Exif()
     exif[_DESCRIPTION] = f"{len(frames)} frames of {milliseconds} ms"
     first, *rest = (_picture(frame) for frame in frames)
-    first.save(file, format="WEBP", save_all=True, append_images=rest, duration=milliseconds, loop=0, lossless=True, exif=exif)
+    first.save(
+        file, format="WEBP", save_all=True, append_images=rest, duration=milliseconds, loop=0, lossless=True, exif=exif
+    )
 
 
 def _picture(frame: UInt8[np.ndarray, "h w c"]) -> Any:
@@ -203,7 +220,9 @@ def _repeats(path: str | os.PathLike, count: int, milliseconds: int, durations: 
         return [count]
     repeats = [round(duration / max(milliseconds, 1)) for duration in durations]
     if sum(repeats) != count:
-        raise DataError(f"{path}: says that it has {count} frames of {milliseconds} ms, and lasts {sum(durations):g} ms")
+        raise DataError(
+            f"{path}: says that it has {count} frames of {milliseconds} ms, and lasts {sum(durations):g} ms"
+        )
     return repeats
 
 
@@ -229,7 +248,18 @@ def _write_mp4(path: str | os.PathLike, frames: UInt8[np.ndarray, "f h w c"], fr
     height, width = frames.shape[1:3]
     if height % 2 or width % 2:
         raise ValueError(f"an MP4 has even sides, and this clip is {height} × {width}: choose an even scale")
-    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(frames_per_second), "-i", "pipe:0"]
+    source = [
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+        "-s",
+        f"{width}x{height}",
+        "-r",
+        str(frames_per_second),
+        "-i",
+        "pipe:0",
+    ]
     coded = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", str(MP4_LOSS), "-movflags", "+faststart", "-f", "mp4"]
     with files.replaced(path) as temporary:
         _ffmpeg([*source, *coded, f"file:{temporary}"], np.broadcast_to(frames, (*frames.shape[:3], 3)).tobytes())

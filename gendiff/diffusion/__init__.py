@@ -1,7 +1,8 @@
 """The diffusion chapter.
 
-In reading order: types, schedules, process, parameterization, weighting, conditions, objectives, denoiser, guidance, grids, sampling,
-samplers. What is built on them: immiscible, flow_coordinates, certify, likelihood, learned, editing, acceleration, distillation, video.
+In reading order: types, schedules, process, parameterization, weighting, conditions, objectives, denoiser, guidance,
+grids, sampling, samplers. What is built on them: immiscible, flow_coordinates, certify, likelihood, learned, editing,
+acceleration, distillation, video.
 """
 
 from gendiff.diffusion import (

@@ -1,7 +1,9 @@
-"""Conditions: what a network is told besides x and t. Each is a pytree of arrays aligned with the samples, or of values for all of them.
+"""Conditions: what a network is told besides x and t.
 
-One rule holds everywhere: a leaf (b, …) belongs to the samples one by one; a leaf () or (1, …) holds for all of them. Where a value takes
-the place of a condition (b, …) and has fewer axes, it is what one sample gets, and holds for all.
+Each is a pytree of arrays aligned with the samples, or of values for all of them.
+
+One rule holds everywhere: a leaf (b, …) belongs to the samples one by one; a leaf () or (1, …) holds for all of them.
+Where a value takes the place of a condition (b, …) and has fewer axes, it is what one sample gets, and holds for all.
 """
 
 from typing import Any
@@ -26,8 +28,8 @@ def for_each(condition: Any, count: int) -> Any:
             return jnp.broadcast_to(leaf, (count,))
         if leaf.shape[0] not in (1, count):
             raise ValueError(
-                f"a condition of shape {leaf.shape} does not align with {count} samples: pass ({count}, …) for one per sample, "
-                "or (1, …) for one that holds for all"
+                f"a condition of shape {leaf.shape} does not align with {count} samples: pass ({count}, …) for one per "
+                "sample, or (1, …) for one that holds for all"
             )
         return jnp.broadcast_to(leaf, (count, *leaf.shape[1:]))
 
@@ -39,12 +41,12 @@ def in_place_of(condition: Any, value: Any) -> Any:
 
     Args:
         condition: a pytree of leaves (b, …) or ().
-        value: one leaf for all leaves of the condition, or a pytree of the same structure. A leaf with fewer axes than the one that it
-            replaces is broadcast to one sample's shape, with a leading axis of 1.
+        value: one leaf for all leaves of the condition, or a pytree of the same structure. A leaf with fewer axes than
+            the one that it replaces is broadcast to one sample's shape, with a leading axis of 1.
 
     Raises:
-        ValueError: for a pytree of another structure, for a leaf that cannot be broadcast to one sample's shape, and for numbers other
-            than 0 and 1 where booleans are, such as NO_LABEL for the mask of a text.
+        ValueError: for a pytree of another structure, for a leaf that cannot be broadcast to one sample's shape, and
+            for numbers other than 0 and 1 where booleans are, such as NO_LABEL for the mask of a text.
     """
     leaves = jax.tree.leaves(condition)
     structure: Any = jax.tree.structure(condition)
@@ -54,17 +56,21 @@ def in_place_of(condition: Any, value: Any) -> Any:
         values = jax.tree.leaves(value)
     else:
         raise ValueError(
-            f"{_shown(value)} cannot take the place of the condition {_shown(condition)}: give one value for all its leaves, "
-            "or a tree with the same names"
+            f"{_shown(value)} cannot take the place of the condition {_shown(condition)}: give one value for all its "
+            "leaves, or a tree with the same names"
         )
     return jax.tree.unflatten(structure, [_for_all(leaf, new) for leaf, new in zip(leaves, values, strict=True)])
 
 
 def _for_all(leaf: Any, value: Any) -> Any:
-    if jnp.result_type(leaf) == jnp.bool_ and arrays.is_concrete(value) and not np.all(np.isin(np.asarray(value), (0, 1))):
+    if (
+        jnp.result_type(leaf) == jnp.bool_
+        and arrays.is_concrete(value)
+        and not np.all(np.isin(np.asarray(value), (0, 1)))
+    ):
         raise ValueError(
-            f"{value} cannot stand for booleans of shape {jnp.shape(leaf)}, such as the mask of a text: for a networks.Text give "
-            "networks.NO_TEXT, or the Text of an empty caption"
+            f"{value} cannot stand for booleans of shape {jnp.shape(leaf)}, such as the mask of a text: for a "
+            "networks.Text give networks.NO_TEXT, or the Text of an empty caption"
         )
     if jnp.ndim(leaf) <= 1 or jnp.ndim(value) >= jnp.ndim(leaf):
         return value
@@ -73,7 +79,8 @@ def _for_all(leaf: Any, value: Any) -> Any:
         return jnp.broadcast_to(jnp.asarray(value, jnp.result_type(leaf)), shape)[None]
     except ValueError:
         raise ValueError(
-            f"a value of shape {jnp.shape(value)} cannot stand for a condition of shape {jnp.shape(leaf)}: one sample has {shape}"
+            f"a value of shape {jnp.shape(value)} cannot stand for a condition of shape {jnp.shape(leaf)}: one sample "
+            f"has {shape}"
         ) from None
 
 

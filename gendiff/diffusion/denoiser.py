@@ -36,9 +36,13 @@ class NetworkDenoiser:
         output = self.predict(self.params, self.parameterization.scale_in(x, level), level.t_for(x), *condition)
         if self.learned_variance:
             if output.shape != (*x.shape[:-1], 2 * x.shape[-1]):
-                raise TypeError(f"the network answered shape {output.shape} to x of shape {x.shape}: twice the channels are needed")
+                raise TypeError(
+                    f"the network answered shape {output.shape} to x of shape {x.shape}: twice the channels are needed"
+                )
             output, share = jnp.split(output, 2, axis=-1)
-            return records.replace(self.parameterization.predict(x, output, level), variance_share=share.astype(x.dtype))
+            return records.replace(
+                self.parameterization.predict(x, output, level), variance_share=share.astype(x.dtype)
+            )
         if output.shape != x.shape:
             raise TypeError(f"the network answered shape {output.shape} to x of shape {x.shape}: they must be equal")
         return self.parameterization.predict(x, output, level)
@@ -47,29 +51,38 @@ class NetworkDenoiser:
         """The same network under another condition.
 
         Args:
-            *condition: as many as before, each an array (b, …), a pytree of arrays, or one value for all samples: a value with fewer axes
-                than the condition that it replaces is what one sample gets. One value may replace a whole pytree.
+            *condition: as many as before, each an array (b, …), a pytree of arrays, or one value for all samples: a
+                value with fewer axes than the condition that it replaces is what one sample gets. One value may replace
+                a whole pytree.
 
         Raises:
             ValueError: for a pytree of another structure, or a value that does not fit one sample's condition.
         """
         if len(condition) == len(self.condition):
-            condition = tuple(conditions.in_place_of(old, new) for old, new in zip(self.condition, condition, strict=True))
+            condition = tuple(
+                conditions.in_place_of(old, new) for old, new in zip(self.condition, condition, strict=True)
+            )
         return records.replace(self, condition=condition)
 
 
 def from_network(
-    predict: Predict, params: Params, parameterization: Parameterization, *condition: Any, learned_variance: bool = False
+    predict: Predict,
+    params: Params,
+    parameterization: Parameterization,
+    *condition: Any,
+    learned_variance: bool = False,
 ) -> NetworkDenoiser:
     """A network as a Denoiser.
 
     Args:
-        predict: (params, x, t, *condition) -> output. t arrives as (b,), whatever the level's shape, and never in less than float32.
+        predict: (params, x, t, *condition) -> output. t arrives as (b,), whatever the level's shape, and never in less
+            than float32.
         params: its parameters.
         parameterization: what its output means.
         *condition: each a pytree of arrays (b, …) aligned with the samples, or of values () or (1, …) for all of them.
-        learned_variance: the network answers twice the channels of x (last axis), and the second half is `Prediction.variance_share`,
-            unchanged. Weights whose share runs over [-1, 1] need their last layer halved and shifted.
+        learned_variance: the network answers twice the channels of x (last axis), and the second half is
+            `Prediction.variance_share`, unchanged. Weights whose share runs over [-1, 1] need their last layer halved
+            and shifted.
 
     Raises:
         TypeError: when called, if the network's output has another shape than this.
@@ -88,6 +101,8 @@ def variance_share(prediction: Prediction) -> Float[Array, "b *shape"]:
     """
     share = prediction.variance_share
     if share is None:
-        raise ValueError('variance = "learned" needs a network that answers it: denoiser.from_network(..., learned_variance=True)')
+        raise ValueError(
+            'variance = "learned" needs a network that answers it: denoiser.from_network(..., learned_variance=True)'
+        )
     checks.same_shape("prediction.clean", prediction.clean, "prediction.variance_share", share)
     return share

@@ -1,8 +1,9 @@
 """The probability flow in the angle of the noise path, where every process is finite from the clean end to pure noise.
 
-With length N = sqrt(alpha² + sigma²) and angle a, tan(a) = sigma / alpha, the scaled sample w = x / N = cos(a) clean + sin(a) noise
-follows dw/da = v = (alpha noise - sigma clean) / N. Near the clean end a and w are sigma / alpha and x / alpha, near noise (a quarter turn
-away) alpha / sigma and x / sigma, the two forms of Heun's method; but neither of those, nor their log-determinants, is finite at both ends.
+With length N = sqrt(alpha² + sigma²) and angle a, tan(a) = sigma / alpha, the scaled sample w = x / N = cos(a)
+clean + sin(a) noise follows dw/da = v = (alpha noise - sigma clean) / N. Near the clean end a and w are sigma / alpha
+and x / alpha, near noise (a quarter turn away) alpha / sigma and x / sigma, the two forms of Heun's method; but neither
+of those, nor their log-determinants, is finite at both ends.
 """
 
 import jax.numpy as jnp

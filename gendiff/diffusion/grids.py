@@ -1,7 +1,10 @@
-"""Grids: which levels a sampler visits. Each answers a Level of shape (n + 1,): n starts, and the level where the last step ends.
+"""Grids: which levels a sampler visits.
 
-`end="clean"` ends at alpha 1, sigma 0; `end="first"` at the cleanest level that the schedule has (entry 0 of a table). Entries of a
-table are chosen by index arithmetic and everything is computed in float64, then cast once to the default dtype.
+Each answers a Level of shape (n + 1,): n starts, and the level where the last step ends.
+
+`end="clean"` ends at alpha 1, sigma 0; `end="first"` at the cleanest level that the schedule has (entry 0 of a table).
+Entries of a table are chosen by index arithmetic and everything is computed in float64, then cast once to the default
+dtype.
 """
 
 import math
@@ -38,12 +41,16 @@ def leading(schedule: Schedule, n: int, *, offset: int = 0, end: str = "clean") 
     checks.integer("offset", offset)
     indices = np.arange(n - 1, -1, -1) * (steps // n) + offset
     if indices[0] >= steps:
-        raise ValueError(f"leading spacing of {n} steps with offset {offset} leaves the table: entry {indices[0]} of 0…{steps - 1}")
+        raise ValueError(
+            f"leading spacing of {n} steps with offset {offset} leaves the table: entry {indices[0]} of 0…{steps - 1}"
+        )
     return _entries(schedule, indices, end)
 
 
 def trailing(schedule: Schedule, n: int, *, end: str = "clean") -> Level:
-    """Entries round(T (n-k) / n) - 1, k = 0 … n-1, halves rounded up: it starts at the last entry. Without a table: u = 1 - k/n.
+    """Entries round(T (n-k) / n) - 1, k = 0 … n-1, halves rounded up: it starts at the last entry.
+
+    Without a table: u = 1 - k/n.
 
     Args:
         schedule: any; a table has T >= n entries.
@@ -121,7 +128,9 @@ def karras(
     return _at_ratio(schedule, ratio, end)
 
 
-def log_snr(schedule: Schedule, n: int, *, sigma_min: float | None = None, sigma_max: float | None = None, end: str = "clean") -> Level:
+def log_snr(
+    schedule: Schedule, n: int, *, sigma_min: float | None = None, sigma_max: float | None = None, end: str = "clean"
+) -> Level:
     """Levels with log-SNR evenly spaced.
 
     Args:
@@ -144,8 +153,8 @@ def log_snr(schedule: Schedule, n: int, *, sigma_min: float | None = None, sigma
 def resolved(schedule: Schedule, n: int, *, resolution: float, norm: float, end: str = "clean") -> Level:
     """Levels with log-SNR evenly spaced over the noise that matters to the data, between the limits of `resolved_limits`.
 
-    A schedule often reaches noise that hides no detail of the data, and noise in which nothing of them is left. With few steps, levels
-    there are wasted. For limits of your own use `log_snr`.
+    A schedule often reaches noise that hides no detail of the data, and noise in which nothing of them is left. With
+    few steps, levels there are wasted. For limits of your own use `log_snr`.
 
     Args:
         schedule: any.
@@ -164,23 +173,26 @@ def resolved(schedule: Schedule, n: int, *, resolution: float, norm: float, end:
 def resolved_limits(schedule: Schedule, *, resolution: float, norm: float) -> tuple[float, float]:
     """The least and the largest sigma/alpha that are worth a step, as `sigma_min` and `sigma_max` of `karras` and `log_snr`.
 
-    The least is resolution / √12, the standard deviation of rounding to the resolution: noise below it hides no detail that the data
-    have. From there the last step goes to the clean prediction. That prediction and the end of the exact flow both lie within this ratio
-    of x / alpha, root mean square per number. For Gaussian data they differ by at most 0.301 of it.
+    The least is resolution / √12, the standard deviation of rounding to the resolution: noise below it hides no detail
+    that the data have. From there the last step goes to the clean prediction. That prediction and the end of the exact
+    flow both lie within this ratio of x / alpha, root mean square per number. For Gaussian data they differ by at most
+    0.301 of it.
 
-    The largest is 2 norm, the largest distance that two samples of this norm may have. Sampling starts there from sigma * noise, without
-    alpha * clean. The error is a Kullback-Leibler divergence of at most (norm / ratio)² / 2 = 1/8 nats, whatever the data, and the exact
-    flow carries it to the end unchanged. So total variation is at most 1/4, by Pinsker's inequality. A point mass reaches the 1/8. For a
-    Gaussian of mean 0 with d numbers the divergence is below 1 / (64 d). Pass a larger norm for a smaller one: it falls with the square.
+    The largest is 2 norm, the largest distance that two samples of this norm may have. Sampling starts there from
+    sigma * noise, without alpha * clean. The error is a Kullback-Leibler divergence of at most
+    (norm / ratio)² / 2 = 1/8 nats, whatever the data, and the exact flow carries it to the end unchanged. So total
+    variation is at most 1/4, by Pinsker's inequality. A point mass reaches the 1/8. For a Gaussian of mean 0 with d
+    numbers the divergence is below 1 / (64 d). Pass a larger norm for a smaller one: it falls with the square.
 
     Limits that the schedule does not have are its own: there, nothing is cut.
 
     Args:
         schedule: any.
-        resolution: the least distance of two values of a number that the data tell apart, above 0: 2/255 for pictures of 8 bits in
-            [-1, 1], 2/16 for 17 levels. For values without steps, such as latents, √12 times the standard deviation of their noise.
-        norm: the root mean square of the Euclidean norm of a whole sample, above 0. For d numbers of mean square m it is √(d m), so at
-            most √d for pictures in [-1, 1].
+        resolution: the least distance of two values of a number that the data tell apart, above 0: 2/255 for pictures
+            of 8 bits in [-1, 1], 2/16 for 17 levels. For values without steps, such as latents, √12 times the standard
+            deviation of their noise.
+        norm: the root mean square of the Euclidean norm of a whole sample, above 0. For d numbers of mean square m it
+            is √(d m), so at most √d for pictures in [-1, 1].
 
     Returns:
         The two ratios. For pictures of 8 bits the least is 0.0023, near the 0.002 of Karras et al.
@@ -189,8 +201,9 @@ def resolved_limits(schedule: Schedule, *, resolution: float, norm: float) -> tu
         ValueError: for numbers that are not positive, and where the schedule has no level between the limits.
 
     References:
-        Song & Ermon, 2020, Technique 1, whose largest noise is the largest distance of two samples (from memory). The bounds are derived
-        here: the divergence is convex, and that of N(alpha c, sigma²) from N(0, sigma²) is (alpha c / sigma)² / 2.
+        Song & Ermon, 2020, Technique 1, whose largest noise is the largest distance of two samples (from memory). The
+        bounds are derived here: the divergence is convex, and that of N(alpha c, sigma²) from N(0, sigma²) is (alpha
+        c / sigma)² / 2.
     """
     checks.in_range("resolution", resolution, 0.0, math.inf, open_low=True, open_high=True)
     checks.in_range("norm", norm, 0.0, math.inf, open_low=True, open_high=True)
@@ -198,14 +211,16 @@ def resolved_limits(schedule: Schedule, *, resolution: float, norm: float) -> tu
     low, high = max(ROUNDING * resolution, least), min(START * norm, largest)
     if not low < high:
         raise ValueError(
-            f"a resolution of {resolution:g} and a norm of {norm:g} leave no level: sigma / alpha from {low:g} to {high:g}, "
-            f"where the schedule has {least:g} to {largest:g}; the norm is that of a whole sample"
+            f"a resolution of {resolution:g} and a norm of {norm:g} leave no level: sigma / alpha from {low:g} to "
+            f"{high:g}, where the schedule has {least:g} to {largest:g}; the norm is that of a whole sample"
         )
     return low, high
 
 
 def padded(levels: Level, length: int) -> Level:
-    """The grid with its last level repeated. Grids of different n padded to one length share a compiled sampler: pass n as `num_steps`.
+    """The grid with its last level repeated.
+
+    Grids of different n padded to one length share a compiled sampler: pass n as `num_steps`.
 
     Args:
         levels: (t + 1,).
@@ -238,7 +253,10 @@ def _steps(name: str, n: int) -> None:
 
 def _table_length(name: str, schedule: Schedule, n: int) -> int:
     if schedule.table is None:
-        raise ValueError(f"{name} spacing picks entries of a table, and this schedule has none: use trailing, cosine, karras or log_snr")
+        raise ValueError(
+            f"{name} spacing picks entries of a table, and this schedule has none: use trailing, cosine, karras or "
+            "log_snr"
+        )
     checks.integer(f"{name} n", n, 1, len(schedule.table))
     return len(schedule.table)
 
@@ -272,7 +290,9 @@ def _fractions(name: str, n: int, end: str) -> np.ndarray:
     return np.linspace(0.0, 1.0, points) if points > 1 else np.zeros(1)
 
 
-def _ratio_limits(name: str, schedule: Schedule, sigma_min: float | None, sigma_max: float | None) -> tuple[float, float]:
+def _ratio_limits(
+    name: str, schedule: Schedule, sigma_min: float | None, sigma_max: float | None
+) -> tuple[float, float]:
     least, largest = _own_limits(schedule)
     low, high = least if sigma_min is None else sigma_min, largest if sigma_max is None else sigma_max
     if not 0 < low < high < math.inf:

@@ -1,19 +1,20 @@
 """Immiscible noise: in training, each clean sample is paired with noise that lies near it, so that paths cross less and are learned sooner.
 
-The paper assigns the noises of a batch to its samples, so that their total distance is least. That needs the whole batch on one device, and
-ties each sample to its neighbours. Here each sample takes the nearest of k candidates of its own: it runs under `jit`, on any mesh, and a
-sample depends on no other.
+The paper assigns the noises of a batch to its samples, so that their total distance is least. That needs the whole
+batch on one device, and ties each sample to its neighbours. Here each sample takes the nearest of k candidates of
+its own: it runs under `jit`, on any mesh, and a sample depends on no other.
 
-This changes the law of the noise, which is no longer standard normal nor independent of the sample c. With m_k the mean of the largest of k
-standard normal numbers, for samples of d numbers and to first order in 1/√d,
+This changes the law of the noise, which is no longer standard normal nor independent of the sample c. With m_k the mean
+of the largest of k standard normal numbers, for samples of d numbers and to first order in 1/√d,
 
     E[ε | c] = 2 m_k c / s        E|ε|² / d = 1 - 2 m_k / s        s = √(2 d + 4 |c|²)
 
-For data of unit variance and k = 4, s = √(6 d): the noise has 0.84 / √d less variance. Sampling begins at noise of variance 1 all the same,
-so k is to be small where d is.
+For data of unit variance and k = 4, s = √(6 d): the noise has 0.84 / √d less variance. Sampling begins at noise of
+variance 1 all the same, so k is to be small where d is.
 
 References:
-    Li et al., 2024 (arXiv 2406.12303), for assignment; Li et al., 2025 (arXiv 2505.18521), for the nearest of k (from memory).
+    Li et al., 2024 (arXiv 2406.12303), for assignment; Li et al., 2025 (arXiv 2505.18521), for the nearest of k (from
+    memory).
 """
 
 from collections.abc import Callable

@@ -33,7 +33,13 @@ class NetworkLoss:
     stochastic: bool = records.static()
 
     def error(
-        self, params: Params, key: jax.Array, x: Float[Array, "b *shape"], level: Level, condition: tuple[Any, ...], target: Prediction
+        self,
+        params: Params,
+        key: jax.Array,
+        x: Float[Array, "b *shape"],
+        level: Level,
+        condition: tuple[Any, ...],
+        target: Prediction,
     ) -> tuple[Float[Array, ""], Metrics]:
         """Mean over samples of weight(level) · mean squared error of the network's answer to x, which should say what `target` says.
 
@@ -106,22 +112,25 @@ def denoising(
         parameterization: what the network's output means.
         weight: the factor on each sample's error; default `weighting.uniform()`.
         levels: how levels are drawn; default `weighting.uniform_levels()`.
-        drop_condition: share of samples in [0, 1] whose conditions are replaced by `null`: one number drops all conditions of a sample
-            together, a tuple with one for each drops each on its own. Nothing happens where a batch has no condition.
-        null: one value for all conditions, or a tuple with one for each. Each is one value, such as a label, an embedding or
-            `networks.NO_TEXT`, or a pytree with the structure of its condition, such as the `networks.Text` of an empty caption. None
-            in a tuple: that condition is never dropped.
-        stochastic: whether the network gets a fresh `key=` at every call, for dropout. None asks its attribute `stochastic`, which
-            networks of `networks.pure` have.
-        noise: how noise is drawn, (key, clean) -> noise, such as `immiscible.nearest(4)`; default standard normal, independent of the
-            clean samples.
+        drop_condition: share of samples in [0, 1] whose conditions are replaced by `null`: one number drops all
+            conditions of a sample together, a tuple with one for each drops each on its own. Nothing happens where a
+            batch has no condition.
+        null: one value for all conditions, or a tuple with one for each. Each is one value, such as a label, an
+            embedding or `networks.NO_TEXT`, or a pytree with the structure of its condition, such as the
+            `networks.Text` of an empty caption. None in a tuple: that condition is never dropped.
+        stochastic: whether the network gets a fresh `key=` at every call, for dropout. None asks its attribute
+            `stochastic`, which networks of `networks.pure` have.
+        noise: how noise is drawn, (key, clean) -> noise, such as `immiscible.nearest(4)`; default standard normal,
+            independent of the clean samples.
 
     Returns:
-        The loss (params, key, batch) -> (scalar, metrics), with the unweighted error as metric `mse`. The batch is a `diffusion.Batch`.
+        The loss (params, key, batch) -> (scalar, metrics), with the unweighted error as metric `mse`. The batch is a
+        `diffusion.Batch`.
 
     Raises:
-        ValueError: for shares outside [0, 1], `null=None`, and noise prediction on a schedule that reaches alpha = 0. Where sigma / alpha
-            exceeds 200 it warns: the first sampling step multiplies the network's error by that ratio.
+        ValueError: for shares outside [0, 1], `null=None`, and noise prediction on a schedule that reaches alpha = 0.
+            Where sigma / alpha exceeds 200 it warns: the first sampling step multiplies the network's error by that
+            ratio.
 
     References:
         Ho et al., 2020, Eq. 14, for any parameterization; Ho & Salimans, 2022, Alg. 1, for the dropped conditions.
@@ -159,8 +168,12 @@ def without_condition(condition: tuple[Any, ...], null: Any) -> tuple[Any, ...]:
         ValueError: for no condition, and for a tuple of nulls of another length.
     """
     if not condition:
-        raise ValueError("the batch has no condition, so that guidance changes nothing: pass diffusion.Batch(clean, condition)")
-    return tuple(own if null is None else null for own, null in zip(condition, _nulls_for(condition, null), strict=True))
+        raise ValueError(
+            "the batch has no condition, so that guidance changes nothing: pass diffusion.Batch(clean, condition)"
+        )
+    return tuple(
+        own if null is None else null for own, null in zip(condition, _nulls_for(condition, null), strict=True)
+    )
 
 
 def checked_shares(shares: float | tuple[float, ...], null: Any) -> float | tuple[float, ...]:
@@ -175,14 +188,17 @@ def checked_shares(shares: float | tuple[float, ...], null: Any) -> float | tupl
     return tuple(map(float, shares)) if isinstance(shares, tuple) else float(shares)
 
 
-def dropped(key: jax.Array, condition: tuple[Any, ...], samples: int, shares: float | tuple[float, ...], null: Any) -> tuple[Any, ...]:
+def dropped(
+    key: jax.Array, condition: tuple[Any, ...], samples: int, shares: float | tuple[float, ...], null: Any
+) -> tuple[Any, ...]:
     """The conditions, with those of some samples replaced by their null.
 
     Args:
         key: which samples lose theirs.
         condition: of a number of samples.
         samples: their number.
-        shares: how many of the samples, in [0, 1], lose all their conditions; or one share for each condition, each on its own.
+        shares: how many of the samples, in [0, 1], lose all their conditions; or one share for each condition, each on
+            its own.
         null: what takes their place, as for `denoising`.
 
     Raises:
@@ -208,10 +224,13 @@ def refuse_lost_signal(parameterization: Parameterization, schedule: Schedule) -
         return
     ratio = schedules.max_noise_ratio(schedule)
     if math.isinf(ratio):
-        raise ValueError("noise prediction divides by alpha, which is 0 at the end of this schedule; use parameterization.velocity()")
+        raise ValueError(
+            "noise prediction divides by alpha, which is 0 at the end of this schedule; use parameterization.velocity()"
+        )
     if ratio > 200:
         warnings.warn(
-            f"noise prediction on a schedule whose sigma / alpha reaches {ratio:.0f} (> 200): the first sampling step multiplies the "
+            f"noise prediction on a schedule whose sigma / alpha reaches {ratio:.0f} (> 200): the first sampling step "
+            "multiplies the "
             "network's error by it; use parameterization.velocity()",
             stacklevel=3,
         )
@@ -221,7 +240,9 @@ def _nulls_for(condition: tuple[Any, ...], null: Any) -> tuple[Any, ...]:
     """A null for each condition: those of a tuple, or one value for all. ValueError for a tuple of another length."""
     nulls = null if isinstance(null, tuple) else (null,) * len(condition)
     if len(nulls) != len(condition):
-        raise ValueError(f"{len(nulls)} null conditions for {len(condition)} conditions: give one for all, or one for each")
+        raise ValueError(
+            f"{len(nulls)} null conditions for {len(condition)} conditions: give one for all, or one for each"
+        )
     return nulls
 
 
@@ -230,9 +251,13 @@ def _drops(key: jax.Array, number: int, samples: int, shares: float | tuple[floa
     if not isinstance(shares, tuple):
         return [jax.random.bernoulli(key, shares, (samples,))] * number
     if len(shares) != number:
-        raise ValueError(f"drop_condition has {len(shares)} shares for {number} conditions: give one for all, or one for each")
+        raise ValueError(
+            f"drop_condition has {len(shares)} shares for {number} conditions: give one for all, or one for each"
+        )
     keys = jax.random.split(key, number)
-    return [jax.random.bernoulli(one, share, (samples,)) if share else None for one, share in zip(keys, shares, strict=True)]
+    return [
+        jax.random.bernoulli(one, share, (samples,)) if share else None for one, share in zip(keys, shares, strict=True)
+    ]
 
 
 def _with_null(drop: jax.Array, condition: Any, null: Any) -> Any:
@@ -245,6 +270,8 @@ def _with_null(drop: jax.Array, condition: Any, null: Any) -> Any:
         try:
             return jnp.where(where, jnp.broadcast_to(null, value.shape), value)
         except ValueError:
-            raise ValueError(f"a null of shape {null.shape} cannot stand for a condition of shape {value.shape}") from None
+            raise ValueError(
+                f"a null of shape {null.shape} cannot stand for a condition of shape {value.shape}"
+            ) from None
 
     return jax.tree.map(one, condition, conditions.in_place_of(condition, null))

@@ -1,4 +1,6 @@
-"""What a network's output means. Each parameterization is a record class of formulas in alpha and sigma, with no case per process.
+"""What a network's output means.
+
+Each parameterization is a record class of formulas in alpha and sigma, with no case per process.
 
 With n = alpha² + sigma², s the std of the data, m = sigma² + alpha² s², from x and the output F:
 
@@ -10,7 +12,8 @@ With n = alpha² + sigma², s the std of the data, m = sigma² + alpha² s², fr
 | flow | noise - clean | (x - sigma F) / (alpha + sigma) | (x + alpha F) / (alpha + sigma) |
 | edm | (sigma clean - alpha s² noise) / (s √m) | alpha s² x / m + sigma s F / √m | sigma x / m - alpha s F / √m |
 
-Only `noise` divides by alpha, and is infinite where nothing of the clean sample is left; the others are finite at both ends.
+Only `noise` divides by alpha, and is infinite where nothing of the clean sample is left; the others are finite at both
+ends.
 """
 
 import abc
@@ -38,13 +41,17 @@ class Parameterization(abc.ABC):
         """What the network is shown of x: x itself, except for EDM, which scales it to unit variance."""
         return jnp.asarray(x)
 
-    def target(self, clean: Float[ArrayLike, "b *shape"], noise: Float[ArrayLike, "..."], level: Level) -> Float[Array, "..."]:
+    def target(
+        self, clean: Float[ArrayLike, "b *shape"], noise: Float[ArrayLike, "..."], level: Level
+    ) -> Float[Array, "..."]:
         """What the network should answer at this level."""
         checks.same_shape("clean", clean, "noise", noise)
         clean, noise = jnp.asarray(clean), jnp.asarray(noise)
         return self._target(clean, noise, arrays.expand(level.alpha, clean), arrays.expand(level.sigma, clean))
 
-    def predict(self, x: Float[ArrayLike, "b *shape"], output: Float[ArrayLike, "b *shape"], level: Level) -> Prediction:
+    def predict(
+        self, x: Float[ArrayLike, "b *shape"], output: Float[ArrayLike, "b *shape"], level: Level
+    ) -> Prediction:
         """The network's output in both forms, in x's dtype."""
         checks.same_shape("x", x, "output", output)
         x = jnp.asarray(x)
@@ -83,7 +90,10 @@ def noise() -> Parameterization:
 
 
 def clean() -> Parameterization:
-    """The network answers the clean sample, x_0. At sigma = 0 it is not heard: x itself is clean, and there is no noise."""
+    """The network answers the clean sample, x_0.
+
+    At sigma = 0 it is not heard: x itself is clean, and there is no noise.
+    """
     return CleanParameterization()
 
 

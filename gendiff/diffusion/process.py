@@ -13,7 +13,9 @@ from gendiff.core.types import ArrayLike
 from gendiff.diffusion.types import Level
 
 
-def add_noise(clean: Shaped[ArrayLike, "b *shape"], noise: Shaped[ArrayLike, "..."], level: Level) -> Float[Array, "b *shape"]:
+def add_noise(
+    clean: Shaped[ArrayLike, "b *shape"], noise: Shaped[ArrayLike, "..."], level: Level
+) -> Float[Array, "b *shape"]:
     """The noised sample alpha * clean + sigma * noise, which follows q(x_t | x_0) for standard normal noise.
 
     Args:
@@ -34,7 +36,9 @@ def add_noise(clean: Shaped[ArrayLike, "b *shape"], noise: Shaped[ArrayLike, "..
     return arrays.expand(level.alpha, clean) * clean + arrays.expand(level.sigma, clean) * noise
 
 
-def forward_step(x: Float[ArrayLike, "b *shape"], noise: Float[ArrayLike, "..."], cleaner: Level, level: Level) -> Float[Array, "b *shape"]:
+def forward_step(
+    x: Float[ArrayLike, "b *shape"], noise: Float[ArrayLike, "..."], cleaner: Level, level: Level
+) -> Float[Array, "b *shape"]:
     """One step of the chain, from x at `cleaner` to `level`: a sample of q(x_t | x_s), s < t.
 
     Args:
@@ -100,7 +104,9 @@ def noise_from_score(score: Float[ArrayLike, "b *shape"], level: Level) -> Float
     return -arrays.expand(level.sigma, score) * score
 
 
-def velocity_from(clean: Float[ArrayLike, "b *shape"], noise: Float[ArrayLike, "..."], level: Level) -> Float[Array, "b *shape"]:
+def velocity_from(
+    clean: Float[ArrayLike, "b *shape"], noise: Float[ArrayLike, "..."], level: Level
+) -> Float[Array, "b *shape"]:
     """The velocity alpha * noise - sigma * clean.
 
     References:

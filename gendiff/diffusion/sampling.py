@@ -1,7 +1,8 @@
 """Samplers as records, and the only loop that drives them.
 
-Sample i of a call is a function of (denoiser, key, index[i]): its key is k = fold_in(key, index[i]), its x_T is sigma_0 times noise from
-fold_in(k, 0), and step j draws from fold_in(k, j + 1). Batch, order, padding, chunks and devices do not enter.
+Sample i of a call is a function of (denoiser, key, index[i]): its key is k = fold_in(key, index[i]), its x_T is sigma_0
+times noise from fold_in(k, 0), and step j draws from fold_in(k, j + 1). Batch, order, padding, chunks and devices do
+not enter.
 """
 
 import abc
@@ -30,8 +31,9 @@ OnLevel = Callable[[Any, Any], None]
 class Noise(Protocol):
     """Where the randomness of one step comes from: `noise(like, part=0)` is standard normal noise like x (b, …).
 
-    Different parts are independent; a part is drawn at most once per step, since it would be the same noise again. A step that draws
-    once uses part 0. A step that draws several times uses parts 1, 2, … and never part 0, whose key is the parent of theirs.
+    Different parts are independent; a part is drawn at most once per step, since it would be the same noise again. A
+    step that draws once uses part 0. A step that draws several times uses parts 1, 2, … and never part 0, whose key is
+    the parent of theirs.
     """
 
     def __call__(self, like: Array, part: Part = 0, /) -> Array:
@@ -103,7 +105,10 @@ class Sampler(abc.ABC):
         return steps
 
     def noise_for_step(self, keys: Keys, step: Count, level: Level, cleaner: Level) -> Noise:
-        """Where the randomness of step number `step` comes from, given the samples' keys (b,). A wrapper may supply another source."""
+        """Where the randomness of step number `step` comes from, given the samples' keys (b,).
+
+        A wrapper may supply another source.
+        """
         return KeyNoise(arrays.fold_in(keys, step + 1))
 
 
@@ -115,7 +120,9 @@ def path(part: Part) -> tuple[int, ...]:
 def check_no_noise_source(name: str, sampler: Sampler) -> None:
     """TypeError for a sampler with its own source of noise, which would be lost inside another sampler."""
     if type(sampler).noise_for_step is not Sampler.noise_for_step:
-        raise TypeError(f"{name} = {type(sampler).__name__} brings its own source of noise: it cannot stand inside another sampler")
+        raise TypeError(
+            f"{name} = {type(sampler).__name__} brings its own source of noise: it cannot stand inside another sampler"
+        )
 
 
 def sample(
@@ -132,7 +139,9 @@ def sample(
     trajectory: bool = False,
     on_level: OnLevel | None = None,
 ) -> Float[Array, "..."]:
-    """Draw samples, one for each entry of `index`, along a grid of levels. Call it under `jit`: it compiles anew otherwise.
+    """Draw samples, one for each entry of `index`, along a grid of levels.
+
+    Call it under `jit`: it compiles anew otherwise.
 
     Args:
         key: one typed key.
@@ -141,23 +150,28 @@ def sample(
         levels: the grid (t + 1,), from noise to clean.
         shape: of one sample.
         index: (b,) integers 0 … 2**32 - 1 that name the samples.
-        num_steps: how many intervals to run, 1 … t (default t). An int is a `scan`: reverse-mode differentiable. A traced integer is a
-            `while_loop`: one compile for every count, not differentiable, and under vmap it costs the largest count.
+        num_steps: how many intervals to run, 1 … t (default t). An int is a `scan`: reverse-mode differentiable. A
+            traced integer is a `while_loop`: one compile for every count, not differentiable, and under vmap it costs
+            the largest count.
         start: (b, *shape) in place of x_T = sigma_0 · noise; its dtype is the solver's (default: that of the levels).
-        temperature: () or (b,), > 0, multiplies the noise of x_T. Deterministic samplers of few steps contract: DDIM in 50 ends Gaussian
-            data at about 0.97 of its standard deviation, which a temperature of 1.03 restores, as the flow of a Gaussian is linear.
+        temperature: () or (b,), > 0, multiplies the noise of x_T. Deterministic samplers of few steps contract: DDIM in
+            50 ends Gaussian data at about 0.97 of its standard deviation, which a temperature of 1.03 restores, as the
+            flow of a Gaussian is linear.
         trajectory: whether to return the state at each level instead of the last one only.
-        on_level: is called on the host as `on_level(step, x)` after each step 1 … num_steps, with x (b, *shape) in NumPy, while the
-            program goes on: for previews. Call `jax.effects_barrier()` to wait for the last ones. The samples are those without it, to
-            rounding. Under `vmap` and on several devices it is called for each part, in no fixed order.
+        on_level: is called on the host as `on_level(step, x)` after each step 1 … num_steps, with x (b, *shape) in
+            NumPy, while the program goes on: for previews. Call `jax.effects_barrier()` to wait for the last ones. The
+            samples are those without it, to rounding. Under `vmap` and on several devices it is called for each part,
+            in no fixed order.
 
     Returns:
-        The samples (b, *shape), or the trajectory (t + 1, b, *shape), whose entries after `num_steps` repeat the last state.
+        The samples (b, *shape), or the trajectory (t + 1, b, *shape), whose entries after `num_steps` repeat the last
+        state.
 
     Raises:
-        TypeError: for a legacy or missing key, and for a denoiser whose output has another shape or dtype than x (before the loop).
-        ValueError: for a batch of keys, a concrete negative index, step counts outside 1 … t, a temperature that is not positive or
-            comes with a `start`, fields of `levels` of unequal length, and shapes that do not agree.
+        TypeError: for a legacy or missing key, and for a denoiser whose output has another shape or dtype than x
+            (before the loop).
+        ValueError: for a batch of keys, a concrete negative index, step counts outside 1 … t, a temperature that is not
+            positive or comes with a `start`, fields of `levels` of unequal length, and shapes that do not agree.
     """
     sample_keys.check_key(key)
     _check_sampler(sampler)
@@ -175,8 +189,9 @@ def sample(
 def in_chunks(draw: Callable[..., Samples], size: int) -> Callable[..., Samples]:
     """The same draw, run `size` samples at a time, for draws that do not fit into memory at once.
 
-    The result does not depend on the size, beyond rounding. A last chunk that is not full repeats its last sample, and the copies are
-    left out of the result. The chunks run one after the other inside one `jax.lax.map`, so the draw is compiled once.
+    The result does not depend on the size, beyond rounding. A last chunk that is not full repeats its last sample, and
+    the copies are left out of the result. The chunks run one after the other inside one `jax.lax.map`, so the draw is
+    compiled once.
 
     Example: `in_chunks(lambda index, label: sample(key, given.with_condition(label), …, index), 64)(index, labels)`.
 
@@ -186,11 +201,13 @@ def in_chunks(draw: Callable[..., Samples], size: int) -> Callable[..., Samples]
         size: how many samples a chunk holds, >= 1.
 
     Returns:
-        A function of (index, *aligned). `index` is (b,) integers. Each of `aligned` is a pytree of arrays (b, …), such as labels, starts
-        or guidance scales: whatever belongs to a sample has to be passed here, as `draw` sees the rows of one chunk only.
+        A function of (index, *aligned). `index` is (b,) integers. Each of `aligned` is a pytree of arrays (b, …), such
+        as labels, starts or guidance scales: whatever belongs to a sample has to be passed here, as `draw` sees the
+        rows of one chunk only.
 
     Raises:
-        TypeError or ValueError: for a size that is no integer >= 1, and for arrays whose first axis is not that of `index`.
+        TypeError or ValueError: for a size that is no integer >= 1, and for arrays whose first axis is not that of
+        `index`.
     """
     checks.integer("size", size, 1)
 
@@ -199,7 +216,9 @@ def in_chunks(draw: Callable[..., Samples], size: int) -> Callable[..., Samples]
         count = given[0].shape[0]
         for leaf in jax.tree.leaves(given):
             if leaf.shape[:1] != (count,):
-                raise ValueError(f"an array of shape {leaf.shape} does not align with {count} samples: its first axis must be theirs")
+                raise ValueError(
+                    f"an array of shape {leaf.shape} does not align with {count} samples: its first axis must be theirs"
+                )
         if count <= size:
             return draw(*given)
         chunks = -(-count // size)
@@ -245,15 +264,22 @@ def start_of(
 def steps_of(levels: Level, num_steps: Count | None = None) -> Count:
     """How many intervals of a grid (t + 1,) to walk: all t of them, or `num_steps`, an int where it is concrete.
 
-    Raises ValueError for what is no grid of at least 2 levels and for a count outside 1 … t, TypeError for one that is no integer.
+    Raises ValueError for what is no grid of at least 2 levels and for a count outside 1 … t, TypeError for one that is
+    no integer.
     """
     if not isinstance(levels, Level):
-        raise TypeError(f"levels must be a grid of levels, such as grids.trailing(schedule, 50), got {type(levels).__name__}")
+        raise TypeError(
+            f"levels must be a grid of levels, such as grids.trailing(schedule, 50), got {type(levels).__name__}"
+        )
     shapes = [np.shape(field) for field in (levels.t, levels.alpha, levels.sigma)]
     if len(set(shapes)) > 1:
-        raise ValueError(f"the fields t, alpha and sigma of levels must have one shape, got {', '.join(map(str, shapes))}")
+        raise ValueError(
+            f"the fields t, alpha and sigma of levels must have one shape, got {', '.join(map(str, shapes))}"
+        )
     if len(levels.shape) != 1 or levels.shape[0] < 2:
-        raise ValueError(f"levels must be a grid of shape (steps + 1,) with at least 2 entries, got shape {levels.shape}")
+        raise ValueError(
+            f"levels must be a grid of shape (steps + 1,) with at least 2 entries, got shape {levels.shape}"
+        )
     if num_steps is None:
         return levels.shape[0] - 1
     checks.integer("num_steps", num_steps, 1, levels.shape[0] - 1)
@@ -264,11 +290,14 @@ def check_output(denoise: Denoiser, x: Array, levels: Level) -> None:
     """TypeError for a denoiser whose output has another shape or dtype than x. Nothing is computed."""
     answer = jax.eval_shape(denoise, x, levels[0])
     if not isinstance(answer, Prediction):
-        raise TypeError(f"a denoiser answers a Prediction, got {type(answer).__name__}; wrap a network with denoiser.from_network")
+        raise TypeError(
+            f"a denoiser answers a Prediction, got {type(answer).__name__}; wrap a network with denoiser.from_network"
+        )
     for name, field in (("clean", answer.clean), ("noise", answer.noise)):
         if field.shape != x.shape or field.dtype != x.dtype:
             raise TypeError(
-                f"the denoiser's {name} is {field.dtype}{list(field.shape)}, but x is {x.dtype}{list(x.shape)}: they must agree"
+                f"the denoiser's {name} is {field.dtype}{list(field.shape)}, but x is {x.dtype}{list(x.shape)}: they "
+                "must agree"
             )
 
 
@@ -283,11 +312,20 @@ def _check_sampler(sampler: Sampler) -> None:
 
 
 def _drive(
-    keys: Keys, denoise: Denoiser, sampler: Sampler, levels: Level, steps: Count, x: Array, trajectory: bool, on_level: OnLevel | None
+    keys: Keys,
+    denoise: Denoiser,
+    sampler: Sampler,
+    levels: Level,
+    steps: Count,
+    x: Array,
+    trajectory: bool,
+    on_level: OnLevel | None,
 ) -> Array:
     def advance(j: Count, state: State) -> State:
         level, cleaner = levels[j], levels[j + 1]
-        state = sampler.step(sampler.noise_for_step(keys, j, level, cleaner), denoise, state, level, cleaner, steps - 1 - j)
+        state = sampler.step(
+            sampler.noise_for_step(keys, j, level, cleaner), denoise, state, level, cleaner, steps - 1 - j
+        )
         if on_level is not None:
             jax.debug.callback(on_level, j + 1, state.x)
         return state
@@ -311,6 +349,8 @@ def _drive(
         state = advance(j, carry[0])
         return state, carry[1].at[j + 1].set(state.x)
 
-    last, states = jax.lax.fori_loop(0, steps, recorded, (first, jnp.zeros((len(levels), *x.shape), x.dtype).at[0].set(x)))
+    last, states = jax.lax.fori_loop(
+        0, steps, recorded, (first, jnp.zeros((len(levels), *x.shape), x.dtype).at[0].set(x))
+    )
     after = (jnp.arange(len(levels)) > steps).reshape((-1,) + (1,) * x.ndim)
     return jnp.where(after, last.x[None], states)

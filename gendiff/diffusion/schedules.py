@@ -1,6 +1,7 @@
 """Schedules: how alpha and sigma run from clean (u = 0) to noise (u = 1).
 
-Tables are built once in float64 NumPy. At the noisy end alpha² is a cumulative product of a thousand numbers, which float32 does not hold.
+Tables are built once in float64 NumPy. At the noisy end alpha² is a cumulative product of a thousand numbers, which
+float32 does not hold.
 """
 
 import abc
@@ -22,8 +23,8 @@ from gendiff.diffusion.types import Level
 class Schedule(abc.ABC):
     """A noise path. Each family is a record class with its settings as static fields.
 
-    Two schedules of one family with equal settings are equal and have the same hash, so rebuilding one does not retrace. A new family
-    defines `_at`, `_at_log_snr` and `_clean_t`, for arrays of NumPy and of JAX.
+    Two schedules of one family with equal settings are equal and have the same hash, so rebuilding one does not
+    retrace. A new family defines `_at`, `_at_log_snr` and `_clean_t`, for arrays of NumPy and of JAX.
     """
 
     def at(self, u: Scalar) -> Level:
@@ -44,7 +45,10 @@ class Schedule(abc.ABC):
 
     @property
     def table(self) -> Level | None:
-        """The levels (t,) of a discrete chain, least noise first, float64 NumPy; None for a continuous path. Treat as read-only."""
+        """The levels (t,) of a discrete chain, least noise first, float64 NumPy; None for a continuous path.
+
+        Treat as read-only.
+        """
         return None
 
     @property
@@ -127,7 +131,9 @@ def cosine(steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) ->
     return from_betas(np.minimum(1 - share[1:] / share[:-1], max_beta))
 
 
-def sigmoid(steps: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1.0, max_beta: float = 0.999) -> Schedule:
+def sigmoid(
+    steps: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1.0, max_beta: float = 0.999
+) -> Schedule:
     """The chain whose alpha² falls from 1 to 0 along a sigmoid.
 
     Args:
@@ -170,7 +176,9 @@ def from_alpha_bar(alpha_bar: Sequence[float] | np.ndarray) -> Schedule:
     values = _one_axis("alpha_bar", alpha_bar)
     checks.in_range("alpha_bar", values, 0.0, 1.0, open_high=True)
     if np.any(np.diff(values) >= 0):
-        raise ValueError(f"alpha_bar must fall strictly, but does not at steps {np.flatnonzero(np.diff(values) >= 0)[:5] + 1}")
+        raise ValueError(
+            f"alpha_bar must fall strictly, but does not at steps {np.flatnonzero(np.diff(values) >= 0)[:5] + 1}"
+        )
     return TableSchedule(tuple(values.tolist()))
 
 
@@ -184,7 +192,9 @@ def zero_terminal_snr(schedule: Schedule) -> Schedule:
         Lin et al., 2024, Alg. 1.
     """
     if schedule.table is None or len(schedule.table) < 2:
-        raise ValueError("zero_terminal_snr needs a schedule with a table of at least 2 steps; flow() ends at zero SNR already")
+        raise ValueError(
+            "zero_terminal_snr needs a schedule with a table of at least 2 steps; flow() ends at zero SNR already"
+        )
     alpha = schedule.table.alpha
     rescaled = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
     return from_alpha_bar(rescaled**2)
@@ -219,8 +229,9 @@ def flow() -> Schedule:
 def shifted(schedule: Schedule, shift: float) -> Schedule:
     """The path with sigma / alpha multiplied by `shift` at every u, that is with log-SNR lowered by 2 ln(shift).
 
-    On a flow schedule this is Esser et al. (2024, Eq. 23), with t = 1000 sigma. With `shift` = resolution / reference side it is
-    Hoogeboom et al. (2023, Sec. 3.1). A table keeps its numbering 0…T-1. A continuous path keeps what t means at each noise level.
+    On a flow schedule this is Esser et al. (2024, Eq. 23), with t = 1000 sigma. With `shift` = resolution / reference
+    side it is Hoogeboom et al. (2023, Sec. 3.1). A table keeps its numbering 0…T-1. A continuous path keeps what t
+    means at each noise level.
 
     Args:
         schedule: any schedule.
@@ -243,8 +254,8 @@ def max_noise_ratio(schedule: Schedule) -> float:
 class TableSchedule(Schedule):
     """A chain as a path. Position p = u T - 1 runs from -1 (clean) to T - 1.
 
-    Between two entries alpha and sigma go along the chord and are brought back to alpha² + sigma² = 1. That is exact at the entries,
-    monotone in log-SNR, and finite from clean to zero terminal SNR.
+    Between two entries alpha and sigma go along the chord and are brought back to alpha² + sigma² = 1. That is exact at
+    the entries, monotone in log-SNR, and finite from clean to zero terminal SNR.
     """
 
     alpha_bar: tuple[float, ...] = records.static()

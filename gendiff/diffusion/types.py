@@ -13,7 +13,9 @@ from gendiff.core.types import ArrayLike
 
 @records.record
 class Level:
-    """Where on the noise path a sample is. Each field is (), (b,) for one level per sample, or (t,) for a table or grid.
+    """Where on the noise path a sample is.
+
+    Each field is (), (b,) for one level per sample, or (t,) for a table or grid.
 
     Args:
         t: what the network is told, in the schedule's own scale.
@@ -55,9 +57,9 @@ class Prediction:
     Args:
         clean: (b, …) the clean sample.
         noise: (b, …) the noise.
-        variance_share: (b, …) the share v, for a network that answers it as well; None where it does not. The variance of a reverse step
-            has logarithm v log large + (1 - v) log small, between the two fixed variances of that step. It is the network's answer as it
-            stands: meant for [0, 1], and bound by nothing.
+        variance_share: (b, …) the share v, for a network that answers it as well; None where it does not. The variance
+            of a reverse step has logarithm v log large + (1 - v) log small, between the two fixed variances of that
+            step. It is the network's answer as it stands: meant for [0, 1], and bound by nothing.
 
     References:
         Nichol & Dhariwal, 2021, Eq. 15, for `variance_share`.

@@ -2,8 +2,8 @@
 
 A weight is a function (level, gain) -> (b,), the factor on the squared error of the network's own target; `gain` is the
 parameterization's |target error|² / |clean error|², so a weight stated on the clean error is divided by it.
-A level sampler is a function (key, schedule, count) -> Level of (count,). On a schedule with a table, the samplers of u answer its entries.
-Both are records here: equal settings compare and hash equal, so rebuilding one does not retrace.
+A level sampler is a function (key, schedule, count) -> Level of (count,). On a schedule with a table, the samplers of u
+answer its entries. Both are records here: equal settings compare and hash equal, so rebuilding one does not retrace.
 """
 
 import math

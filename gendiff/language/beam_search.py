@@ -57,7 +57,8 @@ def beam_search(
 ) -> Beams:
     """Search the texts after each prompt whose probability is largest. Call it under `jit`.
 
-    Texts that stop compete with those that grow by log p / ((5 + length) / 6)^penalty. With as many beams as there are texts it is exact.
+    Texts that stop compete with those that grow by log p / ((5 + length) / 6)^penalty. With as many beams as there are
+    texts it is exact.
 
     Args:
         next_logits: the model.
@@ -112,11 +113,18 @@ def beam_search(
         return Growing(held.reordered(chosen), text, best, state.step + 1, _merged(state.ended, stopped, beams))
 
     def going(state: Growing) -> Array:
-        hope = normalised(jnp.max(state.log_probs, 1), jnp.asarray(max_tokens))  # log p only falls, its penalty is then the largest
+        # log p only falls, its penalty is then the largest
+        hope = normalised(jnp.max(state.log_probs, 1), jnp.asarray(max_tokens))
         return (state.step < max_tokens) & jnp.any(hope > jnp.min(state.ended.scores, 1))
 
     alone = jnp.where(jnp.arange(beams)[None] == 0, 0.0, -jnp.inf).astype(dtype)
-    first = Growing(running.cache, running.text, jnp.tile(alone, (b, 1)), jnp.zeros((), jnp.int32), _none(b, beams, max_tokens, dtype))
+    first = Growing(
+        running.cache,
+        running.text,
+        jnp.tile(alone, (b, 1)),
+        jnp.zeros((), jnp.int32),
+        _none(b, beams, max_tokens, dtype),
+    )
     last = jax.lax.while_loop(going, body, first)
     count = jnp.full((b, beams), last.step, jnp.int32)
     tokens = _generated(last.text, length, max_tokens)
@@ -124,7 +132,9 @@ def beam_search(
     return _merged(last.ended, open_, beams)
 
 
-def _best(values: Float[Array, "b k v"], number: int) -> tuple[Int[Array, "b n"], Int[Array, "b n"], Float[Array, "b n"]]:
+def _best(
+    values: Float[Array, "b k v"], number: int
+) -> tuple[Int[Array, "b n"], Int[Array, "b n"], Float[Array, "b n"]]:
     """Beam, token and value of the largest values of each text."""
     top, at = jax.lax.top_k(values.reshape(values.shape[0], -1), number)
     return at // values.shape[2], at % values.shape[2], top
@@ -153,4 +163,6 @@ def _merged(first: Beams, second: Beams, number: int) -> Beams:
     """The best of both, those of the first one before equals."""
     both = jax.tree.map(lambda one, other: jnp.concatenate([one, other], 1), first, second)
     _, at = jax.lax.top_k(both.scores, number)
-    return jax.tree.map(lambda values: jnp.take_along_axis(values, at.reshape(*at.shape, *(1,) * (values.ndim - 2)), 1), both)
+    return jax.tree.map(
+        lambda values: jnp.take_along_axis(values, at.reshape(*at.shape, *(1,) * (values.ndim - 2)), 1), both
+    )

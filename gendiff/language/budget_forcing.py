@@ -55,20 +55,21 @@ class BudgetForcing:
 def budget_forcing(end: Count, *, least: Count = 0, most: Count, wait: Any = ()) -> BudgetForcing:
     """Make a model think at least so many tokens before it ends its thinking, and at most so many.
 
-    Thinking begins with the first generated token and ends with `end`, from which on logits stay as they are. Before `least` tokens the end
-    is suppressed: its probability goes to `wait`, where there is one, so that the model reads it and goes on; else to all other tokens in
-    their proportions. After `most` tokens nothing but the end is possible. The log-probabilities of `generate` are those of what was
-    sampled, forced tokens included, which have 0. With least = most the length of thinking is a number that one sets.
+    Thinking begins with the first generated token and ends with `end`, from which on logits stay as they are. Before
+    `least` tokens the end is suppressed: its probability goes to `wait`, where there is one, so that the model reads it
+    and goes on; else to all other tokens in their proportions. After `most` tokens nothing but the end is possible. The
+    log-probabilities of `generate` are those of what was sampled, forced tokens included, which have 0. With
+    least = most the length of thinking is a number that one sets.
 
-    As other processors it takes data: one compile serves every budget, and each text may have its own. In a chain it stands before a
-    temperature of 0, which leaves one token alone: if that were the end, nothing would be possible.
+    As other processors it takes data: one compile serves every budget, and each text may have its own. In a chain it
+    stands before a temperature of 0, which leaves one token alone: if that were the end, nothing would be possible.
 
     Args:
         end: () the id of the token that ends thinking.
         least: () or (b,) >= 0.
         most: () or (b,) at least `least`.
-        wait: (w,) ids, such as those of "Wait". Before `least` tokens the others follow once the first one has come, whoever chose it. They
-            count as thinking.
+        wait: (w,) ids, such as those of "Wait". Before `least` tokens the others follow once the first one has come,
+            whoever chose it. They count as thinking.
 
     Raises:
         ValueError: for negative numbers, `most` below `least`, an `end` among `wait`, and `wait` of another rank.
@@ -84,7 +85,9 @@ def budget_forcing(end: Count, *, least: Count = 0, most: Count, wait: Any = ())
     if given.ndim != 1:
         raise ValueError(f"wait has shape {given.shape}: (w,) ids of tokens are needed")
     checks.ids("wait", given, 2**31)
-    if not any(isinstance(value, jax.core.Tracer) for value in (least, most)) and np.any(np.asarray(most) < np.asarray(least)):
+    if not any(isinstance(value, jax.core.Tracer) for value in (least, most)) and np.any(
+        np.asarray(most) < np.asarray(least)
+    ):
         raise ValueError(f"most = {most} is below least = {least}: thinking cannot end before it may")
     if not isinstance(end, jax.core.Tracer) and int(end) in given.tolist():
         raise ValueError(f"wait = {given.tolist()} holds the end {int(end)}, which it replaces")

@@ -1,7 +1,7 @@
 """Chat templates: messages as the one text that a model was trained to go on with.
 
-A template comes with the weights, from strangers, and is a program. It runs in jinja2's sandbox, without attributes of Python's own, and
-with bounds on its steps and on the length of its texts.
+A template comes with the weights, from strangers, and is a program. It runs in jinja2's sandbox, without attributes of
+Python's own, and with bounds on its steps and on the length of its texts.
 """
 
 import datetime
@@ -34,7 +34,12 @@ class ChatTemplate:
     control: tuple[str, ...] = records.static(default=())
 
     def __call__(
-        self, messages: Messages, *, answer: bool = True, now: datetime.datetime | None = None, tools: Sequence[Any] | None = None
+        self,
+        messages: Messages,
+        *,
+        answer: bool = True,
+        now: datetime.datetime | None = None,
+        tools: Sequence[Any] | None = None,
     ) -> str:
         """Write messages as one text.
 
@@ -46,12 +51,17 @@ class ChatTemplate:
 
         Raises:
             TypeError: for what is no list of such messages, and for fields that are no JSON.
-            ValueError: for messages that the template refuses (`raise_exception`), and for a token which begins or ends a message in any
-                text of the messages or tools.
+            ValueError: for messages that the template refuses (`raise_exception`), and for a token which begins or ends
+                a message in any text of the messages or tools.
             ConfigError: for a template that is none, reaches for what the sandbox does not give, or runs on and on.
         """
         _check(messages, tools, self.control)
-        given = {"messages": [dict(message) for message in messages], "add_generation_prompt": answer, "tools": tools, "documents": None}
+        given = {
+            "messages": [dict(message) for message in messages],
+            "add_generation_prompt": answer,
+            "tools": tools,
+            "documents": None,
+        }
         return _environment(now).rendered(self.source, dict(self.special) | given)
 
 
@@ -74,7 +84,9 @@ def from_gguf(metadata: Mapping[str, Any]) -> ChatTemplate:
     """
     source = metadata.get("tokenizer.chat_template")
     if not isinstance(source, str):
-        raise ConfigError("the metadata hold no tokenizer.chat_template: the model was trained to complete texts, not to answer")
+        raise ConfigError(
+            "the metadata hold no tokenizer.chat_template: the model was trained to complete texts, not to answer"
+        )
     pieces = metadata.get("tokenizer.ggml.tokens", [])
     numbers = {name: metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos", "unknown", "padding")}
     special = {f"{name}_token": pieces[at] for name, at in numbers.items() if at is not None and at < len(pieces)}
@@ -85,7 +97,8 @@ def from_gguf(metadata: Mapping[str, Any]) -> ChatTemplate:
 def load(path: str | os.PathLike) -> ChatTemplate:
     """The template in a folder of `transformers`: chat_template.jinja, or chat_template in tokenizer_config.json.
 
-    Of several templates it is the one called "default". Special tokens of tokenizer.json, where it is there, may not stand in messages.
+    Of several templates it is the one called "default". Special tokens of tokenizer.json, where it is there, may not
+    stand in messages.
 
     Args:
         path: the folder.
@@ -102,7 +115,9 @@ def load(path: str | os.PathLike) -> ChatTemplate:
     if (folder / FILE).is_file():
         source = _text(folder / FILE)
     if not isinstance(source, str):
-        raise ConfigError(f"{folder}: holds no {FILE}, and its {CONFIG} no chat_template: the model was trained to complete texts")
+        raise ConfigError(
+            f"{folder}: holds no {FILE}, and its {CONFIG} no chat_template: the model was trained to complete texts"
+        )
     named = {name: config.get(name) for name in SPECIAL}
     special = {name: token.get("content") if isinstance(token, dict) else token for name, token in named.items()}
     added = _object(folder / "tokenizer.json").get("added_tokens") or []
@@ -124,9 +139,16 @@ def _text(file: Path) -> str:
 
 def _check(messages: Any, tools: Any, control: tuple[str, ...]) -> None:
     if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence):
-        raise TypeError(f"messages must be a list of messages, got {type(messages).__name__}: write [{{'role': 'user', 'content': text}}]")
+        raise TypeError(
+            f"messages must be a list of messages, got {type(messages).__name__}: write [{{'role': 'user', 'content': "
+            f"text}}]"
+        )
     for number, message in enumerate(messages):
-        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
+        if (
+            not isinstance(message, Mapping)
+            or not isinstance(message.get("role"), str)
+            or not isinstance(message.get("content"), str)
+        ):
             raise TypeError(f"message {number} must have a text as 'role' and one as 'content', got {message!r}")
         for field, value in message.items():
             _check_texts(f"message {number}", f" in its {field!r}", [field, value], control)
@@ -141,10 +163,15 @@ def _check_texts(owner: str, place: str, value: Any, control: tuple[str, ...]) -
         raise ValueError(f"{owner} holds lists{place} that are nested too deeply") from error
     for leaf in leaves:
         if not isinstance(leaf, str | bool | int | float | None):
-            raise TypeError(f"{owner} holds {type(leaf).__name__}{place}; only texts, numbers, lists and objects of them are written")
+            raise TypeError(
+                f"{owner} holds {type(leaf).__name__}{place}; only texts, numbers, lists and objects of them are "
+                "written"
+            )
         inside = [token for token in control if isinstance(leaf, str) and token in leaf]
         if inside:
-            raise ValueError(f"{owner} holds {inside[0]!r}{place}, which begins or ends a message: its writer could speak as another")
+            raise ValueError(
+                f"{owner} holds {inside[0]!r}{place}, which begins or ends a message: its writer could speak as another"
+            )
 
 
 def _leaves(value: Any) -> Iterator[Any]:

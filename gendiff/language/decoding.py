@@ -1,7 +1,8 @@
 """The loop that generates texts, and the rule by which it draws.
 
-Token j of text i is a function of (parameters, key, index[i], j, text so far): it is the largest of processed logits plus Gumbel noise
-drawn from fold_in(fold_in(key, index[i]), j). Batch, order, padding, chunks and other texts do not enter.
+Token j of text i is a function of (parameters, key, index[i], j, text so far): it is the largest of processed logits
+plus Gumbel noise drawn from fold_in(fold_in(key, index[i]), j). Batch, order, padding, chunks and other texts do not
+enter.
 """
 
 from collections.abc import Callable
@@ -29,7 +30,8 @@ class Generated:
         tokens: (b, n) ids, behind which −1 stands. A token that stopped its text is the last one.
         length: (b,) how many there are.
         log_probs: (b, n) logarithm of each one's probability in the distribution that it was drawn from; 0 behind them.
-        finished: (b,) whether the text stopped by itself, and not for want of room, at `num_tokens`, or because nothing was possible.
+        finished: (b,) whether the text stopped by itself, and not for want of room, at `num_tokens`, or because nothing
+            was possible.
         cache: with the prompt and all tokens but the last one, which comes before what follows: see `generate`.
     """
 
@@ -79,8 +81,9 @@ def generate(
 ) -> Generated:
     """Generate a text after each prompt. Call it under `jit`: it compiles anew otherwise.
 
-    One compile serves every length of prompts within their padding, every number in the processor, stop, key, index and `num_tokens`. To
-    go on, call it again with the cache it returned and a prompt that begins with each text's last token.
+    One compile serves every length of prompts within their padding, every number in the processor, stop, key, index and
+    `num_tokens`. To go on, call it again with the cache it returned and a prompt that begins with each text's last
+    token.
 
     Args:
         key: one typed key.
@@ -92,15 +95,16 @@ def generate(
         processor: (logits, context) -> logits, see `processors`. None: the model's own distribution.
         num_tokens: () or (b,) how many tokens to generate at most, 0 … max_tokens, as data. None: max_tokens.
         stop: (k,) ids, or (b, k) for each text, after any of which a text ends; −1 stands for none.
-        chunk: how many tokens of the prompts are read at once. Memory of reading grows with it. As many chunks are read as the longest
-            prompt has.
-        on_token: is called on the host after each token as `on_token(index, number, token)`, all (b,), in order, while the program goes on.
-            Call `jax.effects_barrier()` to wait for the last ones. It is not for `vmap`.
+        chunk: how many tokens of the prompts are read at once. Memory of reading grows with it. As many chunks are read
+            as the longest prompt has.
+        on_token: is called on the host after each token as `on_token(index, number, token)`, all (b,), in order, while
+            the program goes on. Call `jax.effects_barrier()` to wait for the last ones. It is not for `vmap`.
 
     Raises:
         TypeError: for a legacy or missing key, ids that are no integers, and a processor that is no function.
-        ValueError: where p + max_tokens exceeds the cache's capacity, or what is left of it where that is known; for shapes that do not
-            agree, numbers outside the ranges above, and padding before tokens. Nothing is cut off to fit.
+        ValueError: where p + max_tokens exceeds the cache's capacity, or what is left of it where that is known; for
+            shapes that do not agree, numbers outside the ranges above, and padding before tokens. Nothing is cut off to
+            fit.
     """
     keys = sample_keys.keys_of(key, index)
     prompt, length = checked_prompt(prompt)
@@ -149,7 +153,9 @@ def advance(
     grown = state.active & jnp.isfinite(log_prob)  # else nothing is allowed, or the model's answer is no number
     rows = jnp.arange(token.shape[0])
     text = state.text.at[rows, jnp.where(grown, state.length, state.text.shape[1])].set(token, mode="drop")
-    log_probs = state.log_probs.at[rows, jnp.where(grown, state.generated, state.log_probs.shape[1])].set(log_prob, mode="drop")
+    log_probs = state.log_probs.at[rows, jnp.where(grown, state.generated, state.log_probs.shape[1])].set(
+        log_prob, mode="drop"
+    )
     generated = state.generated + grown
     stopped = grown & jnp.any(token[:, None] == ends, 1)
     active = grown & ~stopped & (generated < wanted)
@@ -168,7 +174,9 @@ def processed(processor: Processor | None, logits: Float[Array, "b v"], context:
     wide = logits.astype(arrays.at_least_float32(logits.dtype))
     result = wide if processor is None else processor(wide, context)
     if result.shape != logits.shape:
-        raise ValueError(f"the processor answered shape {result.shape} to logits of shape {logits.shape}: they must be equal")
+        raise ValueError(
+            f"the processor answered shape {result.shape} to logits of shape {logits.shape}: they must be equal"
+        )
     return result
 
 
@@ -184,7 +192,9 @@ class Read(NamedTuple):
     dtype: Any
 
 
-def prefilled(next_logits: Callable[..., Any], cache: Any, prompt: Int[Array, "b p"], length: Int[Array, " b"], chunk: int) -> Read:
+def prefilled(
+    next_logits: Callable[..., Any], cache: Any, prompt: Int[Array, "b p"], length: Int[Array, " b"], chunk: int
+) -> Read:
     """All tokens of the prompts but the last ones, read in chunks, as many as the longest prompt of length (b,) has."""
     size = min(chunk, prompt.shape[1])
     last = jnp.arange(prompt.shape[1])[None] == length[:, None] - 1
@@ -204,7 +214,9 @@ def prefilled(next_logits: Callable[..., Any], cache: Any, prompt: Int[Array, "b
     return Read(after, arrays.at_least_float32(dtypes[0]))
 
 
-def started(read: Read, prompt: Int[Array, "b p"], length: Int[Array, " b"], wanted: Array, max_tokens: int, spare: int = 0) -> Running:
+def started(
+    read: Read, prompt: Int[Array, "b p"], length: Int[Array, " b"], wanted: Array, max_tokens: int, spare: int = 0
+) -> Running:
     """Texts whose prompts are read, without a token so far; `spare` places more stand behind each."""
     text = jnp.pad(prompt, ((0, 0), (0, max_tokens + spare)), constant_values=-1)
     none = jnp.zeros_like(length)

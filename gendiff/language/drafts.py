@@ -22,7 +22,8 @@ class Proposal(NamedTuple):
 
     Attributes:
         tokens: (b, n) ids, behind which −1 stands for no guess.
-        probs: (b, n, v) the distributions that they were drawn from, 0 for no guess. None: they were not drawn, but are certain.
+        probs: (b, n, v) the distributions that they were drawn from, 0 for no guess. None: they were not drawn, but are
+            certain.
         state: of the draft.
     """
 
@@ -40,7 +41,13 @@ class Draft(abc.ABC):
 
     @abc.abstractmethod
     def propose(
-        self, keys: Keys, state: Any, context: Context, active: Bool[Array, " b"], number: int, processor: Processor | None
+        self,
+        keys: Keys,
+        state: Any,
+        context: Context,
+        active: Bool[Array, " b"],
+        number: int,
+        processor: Processor | None,
     ) -> Proposal:
         """Guess the next `number` tokens of the active texts.
 
@@ -50,7 +57,8 @@ class Draft(abc.ABC):
             context: the texts so far, with at least `number` places behind each.
             active: (b,) texts that go on.
             number: how many.
-            processor: what the target's distribution goes through; the draft's must go through it too, or acceptance suffers.
+            processor: what the target's distribution goes through; the draft's must go through it too, or acceptance
+                suffers.
         """
 
     def rewound(self, state: Any, length: Int[Array, " b"]) -> Any:
@@ -71,7 +79,13 @@ class ModelDraft(Draft):
         return decoding.prefilled(self.next_logits, self.cache, prompt, length, chunk).cache
 
     def propose(
-        self, keys: Keys, state: Any, context: Context, active: Bool[Array, " b"], number: int, processor: Processor | None
+        self,
+        keys: Keys,
+        state: Any,
+        context: Context,
+        active: Bool[Array, " b"],
+        number: int,
+        processor: Processor | None,
     ) -> Proposal:
         """Draw one token after the other."""
 
@@ -103,8 +117,8 @@ class ModelDraft(Draft):
 def model(next_logits: Callable[..., Any], cache: Any) -> ModelDraft:
     """A smaller model with the same vocabulary guesses.
 
-    A model that leaves early is `model(from_network(networks.pure(network.clone(depth=k)), params), cache)`: the first k blocks and the
-    last layers of the same parameters.
+    A model that leaves early is `model(from_network(networks.pure(network.clone(depth=k)), params), cache)`: the first
+    k blocks and the last layers of the same parameters.
 
     Args:
         next_logits: the model, such as `from_network` makes.
@@ -123,7 +137,13 @@ class PromptLookup(Draft):
     longest: int = records.static()
 
     def propose(
-        self, keys: Keys, state: Any, context: Context, active: Bool[Array, " b"], number: int, processor: Processor | None
+        self,
+        keys: Keys,
+        state: Any,
+        context: Context,
+        active: Bool[Array, " b"],
+        number: int,
+        processor: Processor | None,
     ) -> Proposal:
         """Copy what stands behind the latest earlier occurrence."""
         text, length = context.tokens, context.length
@@ -143,9 +163,12 @@ class PromptLookup(Draft):
 
 
 def prompt_lookup(longest: int = 3) -> PromptLookup:
-    """Guess that what followed the last tokens earlier in the text, its prompt included, follows them again. It costs nothing.
+    """Guess that what followed the last tokens earlier in the text, its prompt included, follows them again.
 
-    The longest n-gram that occurs earlier decides, and of its occurrences the latest. Where none does, there is no guess.
+    It costs nothing.
+
+    The longest n-gram that occurs earlier decides, and of its occurrences the latest. Where none does, there is no
+    guess.
 
     Args:
         longest: the most tokens that are compared, ≥ 1.
@@ -168,4 +191,7 @@ def fold(keys: Keys, numbers: Int[Array, " b"], part: int) -> Keys:
 def check_reach(cache: Any, number: int) -> None:
     """ValueError for a cache that cannot take back what was guessed."""
     if cache.reach is not None and number + 1 > cache.reach:
-        raise ValueError(f"gamma = {number} needs a cache that takes {number + 1} tokens at once; this one takes {cache.reach} (slack + 1)")
+        raise ValueError(
+            f"gamma = {number} needs a cache that takes {number + 1} tokens at once; this one takes {cache.reach} "
+            "(slack + 1)"
+        )

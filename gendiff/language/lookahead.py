@@ -15,7 +15,10 @@ from gendiff.language.decoding import Running
 from gendiff.language.processors import Processor
 
 Value = Callable[[Any, Any], Any]
-"""(tokens (n, s) with −1 behind each text, length (n,)) -> (n,) scores, higher ones better. What else it knows it closes over."""
+"""(tokens (n, s) with −1 behind each text, length (n,)) -> (n,) scores, higher ones better.
+
+What else it knows it closes over.
+"""
 TIES = np.uint32(2**32 - 1)
 """What the key of a prompt folds in to decide between equal scores: no candidate has this number."""
 
@@ -27,7 +30,8 @@ class Found:
     Attributes:
         tokens: (b, k, n) ids, behind which −1 stands. A token that stopped its text is the last one.
         length: (b, k) how many there are.
-        log_probs: (b, k, n) logarithm of each one's probability in the distribution that it was drawn from; 0 behind them.
+        log_probs: (b, k, n) logarithm of each one's probability in the distribution that it was drawn from; 0 behind
+            them.
         values: (b, k) the verifier's scores of the whole texts.
         finished: (b, k) whether a stop ended the text.
     """
@@ -58,9 +62,10 @@ def lookahead_search(
 ) -> Found:
     """Search the texts after each prompt that a verifier scores highest. Call it under `jit`.
 
-    Each round draws `expand` continuations of `block` tokens from every beam, scores them, and keeps the best `beams` of all. With a look
-    ahead a continuation is scored as the text that greedy decoding makes of it in so many further tokens, which are then forgotten. One
-    beam and one block of `max_tokens` is best of n. The last round's scores are those of the texts themselves.
+    Each round draws `expand` continuations of `block` tokens from every beam, scores them, and keeps the best `beams`
+    of all. With a look ahead a continuation is scored as the text that greedy decoding makes of it in so many further
+    tokens, which are then forgotten. One beam and one block of `max_tokens` is best of n. The last round's scores are
+    those of the texts themselves.
 
     Token j of candidate c is drawn from fold_in(fold_in(fold_in(key, index[i]), c), j), so other prompts do not enter.
 
@@ -82,14 +87,21 @@ def lookahead_search(
 
     Raises:
         TypeError: for a legacy or missing key, a paged cache, and ids that are no integers.
-        ValueError: for a cache without room, numbers outside the ranges above, and a verifier that does not answer one score per text.
+        ValueError: for a cache without room, numbers outside the ranges above, and a verifier that does not answer one
+            score per text.
 
     References:
         Snell et al., 2024, section 5.1 and Figure 2: best-of-n, beam search and lookahead search (from memory).
     """
     keys = sample_keys.keys_of(key, index)
     prompt, length = decoding.checked_prompt(prompt)
-    for name, number in (("beams", beams), ("expand", expand), ("block", block), ("max_tokens", max_tokens), ("chunk", chunk)):
+    for name, number in (
+        ("beams", beams),
+        ("expand", expand),
+        ("block", block),
+        ("max_tokens", max_tokens),
+        ("chunk", chunk),
+    ):
         checks.integer(name, number, 1)
     checks.integer("lookahead", lookahead, 0)
     if keys.shape[0] != prompt.shape[0]:
@@ -117,7 +129,8 @@ def lookahead_search(
     def body(carry: tuple[Running, Array, Array]) -> tuple[Running, Array, Array]:
         state, _, number = carry
         candidates = _taken(state, jnp.repeat(jnp.arange(b * beams), expand))
-        copies = (jnp.arange(each)[None] % expand > 0) & ~candidates.active.reshape(b, each)  # of a text that no longer grows
+        # of a text that no longer grows
+        copies = (jnp.arange(each)[None] % expand > 0) & ~candidates.active.reshape(b, each)
         after = grown(candidates, block, processor)
         values = jnp.where(copies, -jnp.inf, scored(after))
         best = _best(_ties(keys, number, each), values, beams)
@@ -144,7 +157,9 @@ def _taken(state: Running, rows: Int[Array, " n"]) -> Running:
 
 def _streams(keys: Keys, number: int) -> Keys:
     """The keys of each prompt's candidates (b, number), whatever their number is."""
-    return jax.vmap(lambda key: jax.vmap(lambda candidate: jax.random.fold_in(key, candidate))(jnp.arange(number)))(keys)
+    return jax.vmap(lambda key: jax.vmap(lambda candidate: jax.random.fold_in(key, candidate))(jnp.arange(number)))(
+        keys
+    )
 
 
 def _ties(keys: Keys, turn: Array, number: int) -> Float[Array, "b c"]:

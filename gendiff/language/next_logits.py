@@ -20,7 +20,9 @@ class NextLogits:
     predict: Any = records.static()
     params: Params = None
 
-    def __call__(self, tokens: Int[ArrayLike, "b s"], cache: Any, every: bool = False) -> tuple[Float[Array, "b *s v"], Any]:
+    def __call__(
+        self, tokens: Int[ArrayLike, "b s"], cache: Any, every: bool = False
+    ) -> tuple[Float[Array, "b *s v"], Any]:
         """Put tokens behind those of the cache.
 
         Args:

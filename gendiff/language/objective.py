@@ -20,8 +20,8 @@ class Texts:
         tokens: (b, s) ids, behind which −1 may stand.
         weight: (b, s) how much each token counts as a target; the first one of a text is none. None: 1.
         bytes: (b, s) how many bytes of text each token stands for, for the metric `bits_per_byte`. None: not known.
-        segments: (b, s) ids of the texts that are packed into each row, such as those of `preferences.instruction.packed`. The first token
-            of each is no target. None: a row is one text.
+        segments: (b, s) ids of the texts that are packed into each row, such as those of
+            `preferences.instruction.packed`. The first token of each is no target. None: a row is one text.
     """
 
     tokens: Any
@@ -43,12 +43,15 @@ class NextTokenLoss:
         if not isinstance(batch, Texts):
             raise TypeError(f"batch is a {type(batch).__name__}: pass language.Texts(tokens)")
         if batch.tokens.ndim != 2 or batch.tokens.shape[1] < 2:
-            raise ValueError(f"tokens has shape {batch.tokens.shape}: (texts, tokens) with at least two tokens is needed")
+            raise ValueError(
+                f"tokens has shape {batch.tokens.shape}: (texts, tokens) with at least two tokens is needed"
+            )
         for name, values in (("weight", batch.weight), ("bytes", batch.bytes), ("segments", batch.segments)):
             if values is not None:
                 checks.same_shape("tokens", batch.tokens, name, values)
         chance = {"key": key} if self.stochastic else {}
-        packed = () if batch.segments is None else (None, True, jnp.asarray(batch.segments)[:, :-1])  # behind cache and every
+        # behind cache and every
+        packed = () if batch.segments is None else (None, True, jnp.asarray(batch.segments)[:, :-1])
         logits = self.predict(params, batch.tokens[:, :-1], *packed, **chance)[0]
         target = batch.tokens[:, 1:]
         weight = jnp.asarray(target >= 0, arrays.at_least_float32(logits.dtype))
@@ -89,21 +92,25 @@ def next_token(predict: Callable[..., Any], *, z_loss: float = 0.0, stochastic: 
     """Mean over tokens of −log p(token | those before it), in nats.
 
     Args:
-        predict: the network, (params, tokens (b, s)) -> (logits (b, s, v), …), such as `networks.pure(networks.LanguageModel(…))`. For a
-            batch with segments it is called as (params, tokens, None, True, segments).
+        predict: the network, (params, tokens (b, s)) -> (logits (b, s, v), …), such as
+            `networks.pure(networks.LanguageModel(…))`. For a batch with segments it is called as (params, tokens, None,
+            True, segments).
         z_loss: ≥ 0, the factor of the mean of log² Z, which keeps the logits' normaliser Z near 1.
         stochastic: whether the network gets a fresh `key=` at every call. None asks its attribute `stochastic`.
 
     Returns:
-        The loss (params, key, batch) -> (scalar, metrics), for a batch `Texts`. Metrics are `nll` (nats per token), `accuracy`, and
-        `bits_per_byte` where the batch knows its bytes: the sum of nll over that of bytes, which does not depend on the tokenizer.
+        The loss (params, key, batch) -> (scalar, metrics), for a batch `Texts`. Metrics are `nll` (nats per token),
+        `accuracy`, and `bits_per_byte` where the batch knows its bytes: the sum of nll over that of bytes, which does
+        not depend on the tokenizer.
 
     Raises:
         ValueError: for a negative `z_loss`.
 
     References:
-        Radford et al., 2018, Eq. 1; Chowdhery et al., 2022, section 5, for the z-loss; Gao et al., 2020, section 3.1, for bits per byte
-        (from memory).
+        Radford et al., 2018, Eq. 1; Chowdhery et al., 2022, section 5, for the z-loss; Gao et al., 2020, section 3.1,
+        for bits per byte (from memory).
     """
     checks.in_range("z_loss", z_loss, 0.0, math.inf, open_high=True)
-    return NextTokenLoss(predict, float(z_loss), getattr(predict, "stochastic", False) if stochastic is None else stochastic)
+    return NextTokenLoss(
+        predict, float(z_loss), getattr(predict, "stochastic", False) if stochastic is None else stochastic
+    )

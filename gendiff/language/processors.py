@@ -1,7 +1,8 @@
 """Processors of logits: what stands between a model's logits and the distribution that is sampled.
 
-A processor is a record, (logits, context) -> logits. The distribution that is sampled is softmax(processor(logits, context)); −inf is
-probability 0. Their numbers are data, () or one per text (b,), so that one compile serves all settings. No processor sorts the vocabulary.
+A processor is a record, (logits, context) -> logits. The distribution that is sampled is softmax(processor(logits,
+context)); −inf is probability 0. Their numbers are data, () or one per text (b,), so that one compile serves all
+settings. No processor sorts the vocabulary.
 """
 
 import math
@@ -250,7 +251,10 @@ class Allowed:
         """Change the logits."""
         mask: Bool[Array, "b v"] = self.rule(context)
         if mask.shape[1:] != logits.shape[1:] or mask.dtype != bool:
-            raise ValueError(f"the rule of allowed tokens answers {mask.dtype}{list(mask.shape)}, but logits are {list(logits.shape)}")
+            raise ValueError(
+                f"the rule of allowed tokens answers {mask.dtype}{list(mask.shape)}, but logits are "
+                f"{list(logits.shape)}"
+            )
         return jnp.where(mask, logits, -jnp.inf)
 
 
@@ -290,7 +294,8 @@ def _among(ids: Array, logits: Array) -> Bool[Array, "#b v"]:
 def _largest(logits: Array, weights: Array, needed: Array) -> Array:
     """The fewest logits (b, v), the largest first, whose weights sum to what is needed (b, 1); −inf for the rest.
 
-    Floats in their order are integers in theirs, so the smallest logit that is kept is found bit by bit: as many sums as a float has bits.
+    Floats in their order are integers in theirs, so the smallest logit that is kept is found bit by bit: as many sums
+    as a float has bits.
     """
     ordered = _ordered(logits)
     bits = jnp.iinfo(ordered.dtype).bits

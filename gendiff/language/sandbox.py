@@ -1,6 +1,7 @@
 """A place where a stranger's chat template runs: without attributes of Python's own, and with bounds on its steps and on what it makes.
 
-jinja2's own sandbox keeps a template from Python, but not from running for ever. Imported where a template is used, for it needs jinja2.
+jinja2's own sandbox keeps a template from Python, but not from running for ever. Imported where a template is used, for
+it needs jinja2.
 """
 
 import datetime
@@ -20,12 +21,14 @@ LONGEST = 1_000_000
 LARGEST_RANGE = 10_000
 LARGEST_NUMBER = 2**63
 FILTERS = frozenset(
-    "abs attr bool capitalize count d default dictsort e escape first float groupby int items join last length list lower map max min "
-    "reject rejectattr replace reverse round safe select selectattr sort string sum title tojson trim unique upper".split()
+    "abs attr bool capitalize count d default dictsort e escape first float groupby int items join last length list "
+    "lower map max min "
+    "reject rejectattr replace reverse round safe select selectattr sort string sum title tojson trim unique "
+    "upper".split()
 )
 METHODS = frozenset(
-    "capitalize count endswith find index isalnum isalpha isdigit isspace join lower lstrip lower removeprefix removesuffix replace rfind "
-    "rsplit rstrip split splitlines startswith strip title upper".split()
+    "capitalize count endswith find index isalnum isalpha isdigit isspace join lower lstrip lower removeprefix "
+    "removesuffix replace rfind rsplit rstrip split splitlines startswith strip title upper".split()
 )
 """What a template may call of a text. What makes a long text of a short one is left out, or bounded."""
 
@@ -158,7 +161,9 @@ class _Bounded(visitor.NodeTransformer):
         return self._call("concatenated", node, node.nodes)
 
     def _counted(self, node: Any) -> Any:
-        node.body.insert(0, nodes.ExprStmt(self._call("step", node), lineno=node.lineno).set_environment(self.environment))
+        node.body.insert(
+            0, nodes.ExprStmt(self._call("step", node), lineno=node.lineno).set_environment(self.environment)
+        )
         return node
 
     def _call(self, name: str, near: nodes.Node, args: Any = ()) -> nodes.Call:
@@ -206,8 +211,12 @@ def _joined(values: Any, between: str = "", attribute: Any = None) -> str:
     return between.join(texts)
 
 
-def _json(value: Any, ensure_ascii: bool = False, indent: int | None = None, separators: Any = None, sort_keys: bool = False) -> str:
+def _json(
+    value: Any, ensure_ascii: bool = False, indent: int | None = None, separators: Any = None, sort_keys: bool = False
+) -> str:
     """As transformers writes JSON: without jinja2's escapes of HTML."""
     if indent is not None and not 0 <= indent <= 16:
         raise sandbox.SecurityError(f"JSON indented by {indent!r}")
-    return _bound(json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys))
+    return _bound(
+        json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    )

@@ -14,7 +14,9 @@ from gendiff.language import decoding
 from gendiff.language.processors import Context, Processor
 
 
-def log_probs(next_logits: Callable[..., Any], cache: Any, tokens: Int[ArrayLike, "b s"], *, chunk: int = 64) -> Float[Array, "b s-1"]:
+def log_probs(
+    next_logits: Callable[..., Any], cache: Any, tokens: Int[ArrayLike, "b s"], *, chunk: int = 64
+) -> Float[Array, "b s-1"]:
     """Log p of each token but the first one, given those before it. The sum over a text is its log-likelihood.
 
     Args:
@@ -36,7 +38,10 @@ def log_probs(next_logits: Callable[..., Any], cache: Any, tokens: Int[ArrayLike
     before = jnp.where(target >= 0, given[:, :-1], -1)
     size = min(chunk, before.shape[1])
     over = ((0, 0), (0, -before.shape[1] % size))
-    parts = [jnp.pad(values, over, constant_values=-1).reshape(len(values), -1, size).swapaxes(0, 1) for values in (before, target)]
+    parts = [
+        jnp.pad(values, over, constant_values=-1).reshape(len(values), -1, size).swapaxes(0, 1)
+        for values in (before, target)
+    ]
 
     def read(cache: Any, part: tuple[Array, ...]) -> tuple[Any, Array]:
         logits, cache = next_logits(part[0], cache, True)
@@ -57,18 +62,21 @@ def sampled_log_probs(
 ) -> Float[Array, "b s-1"]:
     """Log p of each generated token in the distribution that it was drawn from, in one call of the network and with its gradient.
 
-    They are the `log_probs` of `generate` with the same processor: temperature and truncation are part of the policy, and a policy gradient
-    that leaves them out compares probabilities of two different policies. Column j is about token j + 1.
+    They are the `log_probs` of `generate` with the same processor: temperature and truncation are part of the policy,
+    and a policy gradient that leaves them out compares probabilities of two different policies. Column j is about token
+    j + 1.
 
-    A token that the processor makes impossible has −inf. That happens where params have moved since it was drawn and a truncation, such as
-    top-k, now ends before it.
+    A token that the processor makes impossible has −inf. That happens where params have moved since it was drawn and a
+    truncation, such as top-k, now ends before it.
 
     Args:
-        predict: the network, (params, tokens (b, s)) -> (logits (b, s, v), …), such as `networks.pure(networks.LanguageModel(…))`.
+        predict: the network, (params, tokens (b, s)) -> (logits (b, s, v), …), such as
+            `networks.pure(networks.LanguageModel(…))`.
         params: its parameters.
         tokens: (b, s) ids of each prompt and what was generated after it, s ≥ 2, behind which −1 may stand.
         start: () or (b,) how many tokens each prompt has, ≥ 1. Tokens before that place, and padding, have 0.
-        processor: (logits, context) -> logits, as of `generate`; it sees (s − 1) · b rows of (v,), and (s − 1) · b · s tokens, at once.
+        processor: (logits, context) -> logits, as of `generate`; it sees (s − 1) · b rows of (v,), and (s − 1) · b · s
+            tokens, at once.
 
     Raises:
         TypeError: for ids that are no integers.

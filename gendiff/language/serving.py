@@ -62,7 +62,8 @@ def serve(
 ) -> Served:
     """Generate a text after each prompt, as many at a time as the cache has texts; one that ends makes room for the next prompt.
 
-    Each text is what `generate` makes of its prompt alone. The numbers of the processor are () here, the same for all texts.
+    Each text is what `generate` makes of its prompt alone. The numbers of the processor are () here, the same for all
+    texts.
 
     Args:
         key: one typed key.
@@ -102,7 +103,9 @@ def serve(
         read = decoding.prefilled(next_logits, state.cache.row(slot).cleared(), prompt, length, chunk)
         new = decoding.started(read, prompt, length, wanted[queue.next][None], max_tokens)
         held = state.cache.with_row(slot, read.cache)
-        others = jax.tree.map(lambda old, row: old.at[slot].set(row[0]), records.replace(state, cache=()), records.replace(new, cache=()))
+        others = jax.tree.map(
+            lambda old, row: old.at[slot].set(row[0]), records.replace(state, cache=()), records.replace(new, cache=())
+        )
         return records.replace(others, cache=held), Queue(queue.request.at[slot].set(queue.next), queue.next + 1)
 
     def body(carry: tuple[Running, Queue, Served]) -> tuple[Running, Queue, Served]:

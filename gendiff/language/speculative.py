@@ -1,7 +1,8 @@
 """Speculative decoding: a draft guesses several tokens, the model judges all of them in one call, and the text keeps its distribution.
 
-Guess d, drawn from q, is accepted with probability min(1, p(d) / q(d)); at the first one that is not, the token is drawn from
-max(p − q, 0), normalised; after all of them, one more from p. p and q are the distributions that are sampled, after all processors.
+Guess d, drawn from q, is accepted with probability min(1, p(d) / q(d)); at the first one that is not, the token is
+drawn from max(p − q, 0), normalised; after all of them, one more from p. p and q are the distributions that are
+sampled, after all processors.
 """
 
 from collections.abc import Callable
@@ -73,9 +74,9 @@ def generate(
 ) -> Speculated:
     """Generate a text after each prompt, as `language.generate` does, in fewer calls of the model.
 
-    Every text is drawn from the model's own distribution, whatever the draft. Greedy texts are those of `language.generate`, token by
-    token; sampled ones are others of the same law, a function of (parameters, draft, key, index, prompt). A call costs little more than
-    one token does, as long as reading the parameters takes the time.
+    Every text is drawn from the model's own distribution, whatever the draft. Greedy texts are those of
+    `language.generate`, token by token; sampled ones are others of the same law, a function of (parameters, draft, key,
+    index, prompt). A call costs little more than one token does, as long as reading the parameters takes the time.
 
     Args:
         key: one typed key.
@@ -103,7 +104,9 @@ def generate(
     for name, value in (("max_tokens", max_tokens), ("chunk", chunk), ("gamma", gamma)):
         checks.integer(name, value, 1)
     if not isinstance(draft, drafts.Draft):
-        raise TypeError(f"draft must be one of language.drafts, such as drafts.prompt_lookup(), got {type(draft).__name__}")
+        raise TypeError(
+            f"draft must be one of language.drafts, such as drafts.prompt_lookup(), got {type(draft).__name__}"
+        )
     if keys.shape[0] != prompt.shape[0]:
         raise ValueError(f"index names {keys.shape[0]} texts, but there are {prompt.shape[0]} prompts")
     decoding.check_room(cache, prompt.shape, max_tokens + gamma)
@@ -150,14 +153,18 @@ def advance(
     given = drafted >= 0
     at = jnp.maximum(drafted, 0)[..., None]
     p, q = (jnp.take_along_axis(values[:, :number], at, 2)[..., 0] for values in (probs, guesses))
-    uniform = jax.vmap(lambda i: _uniform(drafts.fold(keys, state.generated + i, ACCEPTED), p.dtype), out_axes=1)(ahead[0, :number])
+    uniform = jax.vmap(lambda i: _uniform(drafts.fold(keys, state.generated + i, ACCEPTED), p.dtype), out_axes=1)(
+        ahead[0, :number]
+    )
     count = jnp.sum(jnp.cumprod(given & accepts(uniform, p, q), axis=1), 1, dtype=jnp.int32)
 
     p_next, q_next = (jnp.take_along_axis(values, count[:, None, None], 1)[:, 0] for values in (probs, guesses))
     other, _ = decoding.draw(drafts.fold(keys, state.generated + count, REPLACED), jnp.log(residual(p_next, q_next)))
     fresh = jnp.where(ahead < count[:, None], jnp.pad(drafted, ((0, 0), (0, 1))), other[:, None])
     log_probs = jnp.take_along_axis(jax.nn.log_softmax(final, 2), fresh[..., None], 2)[..., 0]
-    judged = Counts(*(jnp.where(state.active, values, 0).astype(jnp.int32) for values in (1, count, count < jnp.sum(given, 1))))
+    judged = Counts(
+        *(jnp.where(state.active, values, 0).astype(jnp.int32) for values in (1, count, count < jnp.sum(given, 1)))
+    )
     return _written(state, cache, fresh, log_probs, ahead <= count[:, None], wanted, ends), judged
 
 
@@ -182,7 +189,9 @@ def _asked(next_logits: Callable[..., Any], state: Running, drafted: Int[Array, 
     return next_logits(tokens, state.cache, True)
 
 
-def _processed(processor: Processor | None, logits: Array, state: Running, drafted: Int[Array, "b n"]) -> Float[Array, "b m v"]:
+def _processed(
+    processor: Processor | None, logits: Array, state: Running, drafted: Int[Array, "b n"]
+) -> Float[Array, "b m v"]:
     """Each of the logits with the text that stands before it."""
     ahead = jnp.arange(drafted.shape[1], dtype=jnp.int32)[None]
     rows = jnp.arange(drafted.shape[0])[:, None]
@@ -196,7 +205,9 @@ def _processed(processor: Processor | None, logits: Array, state: Running, draft
     return jax.vmap(one, (1, 0), 1)(logits, jnp.arange(logits.shape[1], dtype=jnp.int32))
 
 
-def _written(state: Running, cache: Any, fresh: Array, log_probs: Array, possible: Array, wanted: Array, ends: Array) -> Running:
+def _written(
+    state: Running, cache: Any, fresh: Array, log_probs: Array, possible: Array, wanted: Array, ends: Array
+) -> Running:
     """The texts with new tokens (b, m), as far as they are possible (b, m), wanted, and not behind a stop."""
     ahead = jnp.arange(fresh.shape[1], dtype=jnp.int32)[None]
     stops = jnp.any(fresh[..., None] == ends[:, None], 2)
@@ -212,7 +223,9 @@ def _written(state: Running, cache: Any, fresh: Array, log_probs: Array, possibl
     stopped = jnp.any(kept & stops, 1)
     length, generated = state.length + count, state.generated + count
     active = state.active & ~stopped & (generated < wanted) & jnp.all(usable, 1)
-    return Running(cache.rewound(jnp.maximum(length - 1, 0)), text, length, generated, active, logs, state.finished | stopped)
+    return Running(
+        cache.rewound(jnp.maximum(length - 1, 0)), text, length, generated, active, logs, state.finished | stopped
+    )
 
 
 def _uniform(keys: Keys, dtype: Any) -> Float[Array, " b"]:

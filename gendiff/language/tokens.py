@@ -1,7 +1,7 @@
 """Texts as ids of tokens and back, for language models: byte-level BPE, as GPT-2, Llama 3, SmolLM and Qwen have it, or plain bytes.
 
-Every token stands for some bytes, so every sequence of ids is a text, and a text that comes token by token is written as soon as its
-characters are whole.
+Every token stands for some bytes, so every sequence of ids is a text, and a text that comes token by token is written
+as soon as its characters are whole.
 """
 
 import codecs
@@ -57,8 +57,8 @@ class LanguageTokenizer:
 
         Args:
             text: any.
-            special: read names of special tokens as those tokens. Only for texts that nobody else wrote a part of: with it, whoever writes
-                "<|im_end|>" ends a message.
+            special: read names of special tokens as those tokens. Only for texts that nobody else wrote a part of: with
+                it, whoever writes "<|im_end|>" ends a message.
 
         Raises:
             TypeError: for what is no text.
@@ -67,7 +67,9 @@ class LanguageTokenizer:
         written = tokenizing.checked("text", text, longest=None)
         if self.unwritable and not self.unwritable.isdisjoint(written):
             unknown = next(letter for letter in text if not self.unwritable.isdisjoint(letter.encode()))
-            raise ValueError(f"text holds {unknown!r} at position {text.index(unknown)}, for which the vocabulary has no token")
+            raise ValueError(
+                f"text holds {unknown!r} at position {text.index(unknown)}, for which the vocabulary has no token"
+            )
         library = self.special_library if special else self.plain_library
         return np.array(library.encode(text, add_special_tokens=False).ids, np.int32)
 
@@ -87,7 +89,9 @@ class LanguageTokenizer:
         begin = [] if self.begin is None or (special and ids[:1].tolist() == [self.begin]) else [self.begin]
         ids = np.concatenate([np.array(begin, np.int32), ids])
         if not 1 <= len(ids) < context:
-            why = "leave no room for an answer: shorten it" if len(ids) else "are nothing to go on with: write some text"
+            why = (
+                "leave no room for an answer: shorten it" if len(ids) else "are nothing to go on with: write some text"
+            )
             raise ValueError(f"the prompt has {len(ids)} tokens, which {why}; the model reads {context} (context)")
         return ids
 
@@ -104,7 +108,9 @@ class LanguageTokenizer:
         return "".join(self.stream(ids, special=special))
 
     def stream(self, ids: Iterable[Any], *, special: bool = False) -> Iterator[str]:
-        """Turn ids into pieces of text as they come. Each piece is of whole characters, and joined they are what `decode` gives.
+        """Turn ids into pieces of text as they come.
+
+        Each piece is of whole characters, and joined they are what `decode` gives.
 
         Args:
             ids: one after another, as a loop that decodes gives them.
@@ -121,7 +127,9 @@ class LanguageTokenizer:
             if not 0 <= at < self.size:
                 raise ValueError(f"ids holds {at}, which is none of 0 … {self.size - 1}")
             name = names.get(at)
-            piece = characters.decode(self.pieces[at], name is not None) + (name if special and name is not None else "")
+            piece = characters.decode(self.pieces[at], name is not None) + (
+                name if special and name is not None else ""
+            )
             if piece:
                 yield piece
         if rest := characters.decode(b"", True):
@@ -140,7 +148,8 @@ class LanguageTokenizer:
         if vocabulary < self.size or (vocabulary > self.size and not padded):
             more = "" if vocabulary < self.size else "; padded=True allows the network more"
             raise ValueError(
-                f"the tokenizer has {self.size} ids and the network {vocabulary} (vocabulary): they do not belong together{more}"
+                f"the tokenizer has {self.size} ids and the network {vocabulary} (vocabulary): they do not belong "
+                f"together{more}"
             )
 
 
@@ -160,8 +169,14 @@ def load(path: str | os.PathLike) -> LanguageTokenizer:
     file = Path(path) / tokenizing.NAME if Path(path).is_dir() else Path(path)
     stored = tokenizing.stored(file)
     model, added = stored.get("model"), stored.get("added_tokens") or []
-    if not isinstance(model, dict) or model.get("type") != "BPE" or '"ByteLevel"' not in json.dumps(stored.get("decoder")):
-        raise DataError(f"{file}: not a {tokenizing.NAME} of byte-level BPE, which is the only kind of language models that is read")
+    if (
+        not isinstance(model, dict)
+        or model.get("type") != "BPE"
+        or '"ByteLevel"' not in json.dumps(stored.get("decoder"))
+    ):
+        raise DataError(
+            f"{file}: not a {tokenizing.NAME} of byte-level BPE, which is the only kind of language models that is read"
+        )
     library = tokenizing.opened(tokenizers, file, stored)
     special = {token["content"]: token["id"] for token in added if token["special"]}
     config = file.with_name("tokenizer_config.json")
@@ -185,23 +200,36 @@ def from_gguf(metadata: Mapping[str, Any]) -> LanguageTokenizer:
     kind, split = metadata.get(f"{prefix}.model"), metadata.get(f"{prefix}.pre")
     splits = _splits(tokenizers)
     if kind != "gpt2" or split not in splits:
-        raise ConfigError(f"{prefix}.model = {kind!r} with {prefix}.pre = {split!r} is not known, only 'gpt2' with {', '.join(splits)}")
+        raise ConfigError(
+            f"{prefix}.model = {kind!r} with {prefix}.pre = {split!r} is not known, only 'gpt2' with "
+            f"{', '.join(splits)}"
+        )
     tokens, merges, types = (metadata.get(f"{prefix}.{name}") for name in ("tokens", "merges", "token_type"))
     if not isinstance(tokens, list) or not isinstance(merges, list) or len(set(tokens)) != len(tokens):
         raise ConfigError(f"{prefix}.tokens and {prefix}.merges must be lists of texts, and no token may come twice")
     types = np.ones(len(tokens), int) if types is None else np.asarray(types)
     if types.shape != (len(tokens),):
-        raise ConfigError(f"{prefix}.token_type has shape {types.shape}: one for each of {len(tokens)} tokens is needed")
+        raise ConfigError(
+            f"{prefix}.token_type has shape {types.shape}: one for each of {len(tokens)} tokens is needed"
+        )
     try:
         pairs = [tuple(merge.split(" ", 1)) for merge in merges]
-        library = tokenizers.Tokenizer(tokenizers.models.BPE({token: number for number, token in enumerate(tokens)}, pairs))
+        library = tokenizers.Tokenizer(
+            tokenizers.models.BPE({token: number for number, token in enumerate(tokens)}, pairs)
+        )
     except Exception as error:  # the library raises nothing narrower
         raise ConfigError(f"{prefix}.merges do not fit {prefix}.tokens: {error}") from error
     library.pre_tokenizer, library.decoder = splits[split], tokenizers.decoders.ByteLevel()
     special = {tokens[at]: int(at) for at in np.flatnonzero(types == _CONTROL)}
     library.add_special_tokens([tokenizers.AddedToken(name, normalized=False, special=True) for name in special])
-    library.add_tokens([tokenizers.AddedToken(tokens[at], normalized=False) for at in np.flatnonzero(types == _USER_DEFINED)])
-    begin = _metadata_id(metadata, f"{prefix}.bos_token_id", len(tokens)) if metadata.get(f"{prefix}.add_bos_token", False) else None
+    library.add_tokens(
+        [tokenizers.AddedToken(tokens[at], normalized=False) for at in np.flatnonzero(types == _USER_DEFINED)]
+    )
+    begin = (
+        _metadata_id(metadata, f"{prefix}.bos_token_id", len(tokens))
+        if metadata.get(f"{prefix}.add_bos_token", False)
+        else None
+    )
     return _built(library, special, begin, _metadata_id(metadata, f"{prefix}.eos_token_id", len(tokens)))
 
 

@@ -10,7 +10,10 @@ from gendiff.metrics import validation
 
 
 def gaussian_per_class(
-    images: Shaped[ArrayLike, "n *shape"], labels: Shaped[ArrayLike, "_"], rng: np.random.Generator, wanted_labels: Shaped[ArrayLike, "m"]
+    images: Shaped[ArrayLike, "n *shape"],
+    labels: Shaped[ArrayLike, "_"],
+    rng: np.random.Generator,
+    wanted_labels: Shaped[ArrayLike, "m"],
 ) -> Float32[np.ndarray, "m *shape"]:
     """Draw an image per wanted label from the Gaussian with the mean and unbiased covariance of that class's images; not clipped.
 
@@ -21,7 +24,8 @@ def gaussian_per_class(
         wanted_labels: (m,) the class of each draw.
 
     Raises:
-        ValueError: for a wanted class of fewer than 2 images, labels that are no integers, and images that are not finite.
+        ValueError: for a wanted class of fewer than 2 images, labels that are no integers, and images that are not
+            finite.
     """
     real, truth, wanted = _checked(images, labels, wanted_labels)
     drawn = np.empty((len(wanted), real.shape[1]))
@@ -68,14 +72,18 @@ def smote(
     return drawn.reshape(len(wanted), *np.shape(images)[1:]).astype(np.float32)
 
 
-def noisy(images: Shaped[ArrayLike, "n *shape"], rng: np.random.Generator, std: int | float) -> Float32[np.ndarray, "n *shape"]:
+def noisy(
+    images: Shaped[ArrayLike, "n *shape"], rng: np.random.Generator, std: int | float
+) -> Float32[np.ndarray, "n *shape"]:
     """Add Gaussian noise of standard deviation `std` >= 0 to images (n, …), in the images' own unit; not clipped."""
     checks.in_range("std", std, 0.0, float("inf"), open_high=True)
     real = validation.as_images("images", images, at_least=1)
     return (real + std * rng.standard_normal(real.shape)).astype(np.float32)
 
 
-def _checked(images: ArrayLike, labels: ArrayLike, wanted_labels: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _checked(
+    images: ArrayLike, labels: ArrayLike, wanted_labels: ArrayLike
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     real = validation.as_images("images", images)
     truth = validation.as_labels("labels", labels, len(real))
     wanted = validation.as_labels("wanted_labels", wanted_labels, len(np.asarray(wanted_labels)))

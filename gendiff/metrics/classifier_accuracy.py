@@ -34,7 +34,8 @@ def train(images: Shaped[ArrayLike, "n *shape"], labels: Shaped[ArrayLike, "_"])
         labels: (n,) integers 0, 1, …
     Raises:
         ImportError: without scikit-learn.
-        ValueError: for labels that are no integers or not one per image, fewer than 2 classes, and images that are not finite.
+        ValueError: for labels that are no integers or not one per image, fewer than 2 classes, and images that are not
+            finite.
     """
     try:
         from sklearn.svm import SVC
@@ -63,7 +64,9 @@ def measure(judge: Judge, images: Shaped[ArrayLike, "n *shape"], labels: Shaped[
     return float(correct(judge, images, labels).mean())
 
 
-def correct(judge: Judge, images: Shaped[ArrayLike, "n *shape"], labels: Shaped[ArrayLike, "_"]) -> Bool[np.ndarray, "n"]:
+def correct(
+    judge: Judge, images: Shaped[ArrayLike, "n *shape"], labels: Shaped[ArrayLike, "_"]
+) -> Bool[np.ndarray, "n"]:
     """Tell per image whether the judge sees the class that was asked for: the rows whose mean is `measure`, for a bootstrap.
 
     Args:
@@ -72,7 +75,8 @@ def correct(judge: Judge, images: Shaped[ArrayLike, "n *shape"], labels: Shaped[
         labels: (n,) the classes that were asked for.
 
     Raises:
-        ValueError: for images of another shape than it was trained on, labels it does not know, and what `train` refuses.
+        ValueError: for images of another shape than it was trained on, labels it does not know, and what `train`
+            refuses.
     """
     rows = _rows(judge, images)
     wanted = validation.as_labels("labels", labels, len(rows))

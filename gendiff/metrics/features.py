@@ -1,7 +1,7 @@
 """Feature functions: images (n, …) -> features (n, d), the space in which two sets are compared.
 
-`pixels` and `random_convolutions` need no training, and `inception` needs parameters that others trained. A distance means something only
-beside its floor in the same features.
+`pixels` and `random_convolutions` need no training, and `inception` needs parameters that others trained. A distance
+means something only beside its floor in the same features.
 """
 
 import functools
@@ -30,12 +30,13 @@ def pixels(images: Shaped[ArrayLike, "n *shape"]) -> Float64[np.ndarray, "n d"]:
 def random_convolutions(seed: int, *, widths: tuple[int, ...] = (16, 32, 64)) -> Features:
     """Build a small convolutional network with random weights, for images of any size (n, h, w, c) in [-1, 1] and any channels.
 
-    Layer i convolves with 3 × 3 kernels, normal with variance 2 / inputs, adds biases that are normal with standard deviation 0.1, applies
-    ReLU, and halves the size by stride 2 from the second layer on (the border is zero). A layer gives the mean and the standard deviation
-    of each channel over the pixels, so there are 2 · sum(widths) features. It sees texture and colour, and little of what is where.
+    Layer i convolves with 3 × 3 kernels, normal with variance 2 / inputs, adds biases that are normal with standard
+    deviation 0.1, applies ReLU, and halves the size by stride 2 from the second layer on (the border is zero). A layer
+    gives the mean and the standard deviation of each channel over the pixels, so there are 2 · sum(widths) features. It
+    sees texture and colour, and little of what is where.
 
-    The weights are NumPy's frozen RandomState(seed) stream, drawn layer by layer, kernel before biases. Products have full float32
-    precision on every device, so that features are equal to 1e-5 everywhere.
+    The weights are NumPy's frozen RandomState(seed) stream, drawn layer by layer, kernel before biases. Products have
+    full float32 precision on every device, so that features are equal to 1e-5 everywhere.
 
     Args:
         seed: 0 … 2³² - 1.
@@ -54,7 +55,9 @@ def random_convolutions(seed: int, *, widths: tuple[int, ...] = (16, 32, 64)) ->
         numbers = np.asarray(images)
         if numbers.ndim != 4:
             raise ValueError(f"images must be (n, h, w, c), got shape {numbers.shape}")
-        return _statistics_of_layers(_random_layers(seed, (numbers.shape[-1], *widths)), jnp.asarray(numbers, jnp.float32))
+        return _statistics_of_layers(
+            _random_layers(seed, (numbers.shape[-1], *widths)), jnp.asarray(numbers, jnp.float32)
+        )
 
     return features
 
@@ -70,21 +73,23 @@ def inception(
 ) -> Features:
     """Build the features of a network of 8-bit pictures, such as FID's Inception, from images (n, h, w, c) with 1 or 3 channels.
 
-    Whole values 0 … 255 are taken as they are. Floats in [-1, 1] first become the nearest of them, as a stored picture would. One channel
-    is repeated to three. The values are resized, (value - centre) / spread is what the network sees, and `predict` is compiled once per
-    shape. Inception's largest map takes 5.5 MB per picture, so pass `batch=50`, say, to `extract`. This chapter imports no network:
-    `predict = networks.pure(networks.Inception("fid"))`.
+    Whole values 0 … 255 are taken as they are. Floats in [-1, 1] first become the nearest of them, as a stored picture
+    would. One channel is repeated to three. The values are resized, (value - centre) / spread is what the network sees,
+    and `predict` is compiled once per shape. Inception's largest map takes 5.5 MB per picture, so pass `batch=50`, say,
+    to `extract`. This chapter imports no network: `predict = networks.pure(networks.Inception("fid"))`.
 
     Args:
         predict: (params, x of shape (b, size, size, 3), float32) -> features (b, d).
         params: its parameters.
-        resize: "clean-fid" (bicubic with antialiasing) or "tf" (bilinear without), see `resizing`. Different rules do not compare.
+        resize: "clean-fid" (bicubic with antialiasing) or "tf" (bilinear without), see `resizing`. Different rules do
+            not compare.
         size: of both sides of x.
         centre: 128 for the network of 2015, 127.5 for pytorch-fid's scaling to [-1, 1].
         spread: 128, or 127.5.
 
     Raises:
-        ValueError: for another rule, and numbers out of range. The function itself raises for images of other shapes, ranges and dtypes.
+        ValueError: for another rule, and numbers out of range. The function itself raises for images of other shapes,
+            ranges and dtypes.
 
     References:
         Heusel et al., 2017, section 3; Parmar et al., 2022, section 3 (both from memory).
@@ -101,7 +106,9 @@ def inception(
     return lambda images: network(params, _eight_bits(images))
 
 
-def extract(function: Features, images: Shaped[ArrayLike, "n *shape"], *, batch: int = 500) -> Float64[np.ndarray, "n d"]:
+def extract(
+    function: Features, images: Shaped[ArrayLike, "n *shape"], *, batch: int = 500
+) -> Float64[np.ndarray, "n d"]:
     """Apply `function` to the images, a batch at a time.
 
     Args:
@@ -137,7 +144,9 @@ def _eight_bits(images: ArrayLike) -> Float32[np.ndarray, "n h w 3"]:
     if jnp.issubdtype(numbers.dtype, jnp.floating):
         low, high = float(numbers.min()), float(numbers.max())
         if not (low >= -1 and high <= 1):
-            raise ValueError(f"images lie in [{low:g}, {high:g}]: floats must lie in [-1, 1], so clip samples first, or pass uint8")
+            raise ValueError(
+                f"images lie in [{low:g}, {high:g}]: floats must lie in [-1, 1], so clip samples first, or pass uint8"
+            )
         numbers = np.floor(127.5 * (numbers.astype(np.float32) + 1) + 0.5)
     elif numbers.dtype != np.uint8:
         raise ValueError(f"images must be uint8, or floats in [-1, 1], got {numbers.dtype}")
@@ -163,7 +172,12 @@ def _statistics_of_layers(layers: tuple[tuple[jax.Array, jax.Array], ...], image
     for number, (kernel, bias) in enumerate(layers):
         strides = (1, 1) if number == 0 else (2, 2)
         y = jax.lax.conv_general_dilated(
-            y, kernel, strides, ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=jax.lax.Precision.HIGHEST
+            y,
+            kernel,
+            strides,
+            ((1, 1), (1, 1)),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision=jax.lax.Precision.HIGHEST,
         )
         y = jnp.maximum(y + bias.reshape(1, 1, 1, -1), 0)
         found += [jnp.mean(y, (1, 2)), jnp.std(y, (1, 2))]

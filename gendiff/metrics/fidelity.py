@@ -1,7 +1,8 @@
 """How near images are to the ones they should be, image by image: PSNR and SSIM.
 
-scikit-image computes one image at a time, and its SSIM takes the width of the Gaussian window from its standard deviation alone (11 for
-1.5), which does not fit into 8×8 digits. Where both define the same window, the numbers are equal.
+scikit-image computes one image at a time, and its SSIM takes the width of the Gaussian window from its standard
+deviation alone (11 for 1.5), which does not fit into 8×8 digits. Where both define the same window, the numbers are
+equal.
 """
 
 import math
@@ -16,7 +17,11 @@ from gendiff.metrics import validation
 
 
 def psnr(
-    images: Shaped[ArrayLike, "n *shape"], truth: Shaped[ArrayLike, "..."], *, low: int | float = -1.0, high: int | float = 1.0
+    images: Shaped[ArrayLike, "n *shape"],
+    truth: Shaped[ArrayLike, "..."],
+    *,
+    low: int | float = -1.0,
+    high: int | float = 1.0,
 ) -> Float64[np.ndarray, "n"]:
     """Compute 10 log10((high - low)² / mean square error) per image, in decibels; infinite for an equal image.
 
@@ -46,14 +51,15 @@ def ssim(
 ) -> Float64[np.ndarray, "n"]:
     """Compute the structural similarity of each image, in [-1, 1], 1 for an equal one.
 
-    Means, variances and covariance are taken under a normalised Gaussian window, at every place where it lies inside the image, and the
-    formula is averaged over those places and over channels, with K1 = 0.01 and K2 = 0.03. Values with other windows do not compare.
+    Means, variances and covariance are taken under a normalised Gaussian window, at every place where it lies inside
+    the image, and the formula is averaged over those places and over channels, with K1 = 0.01 and K2 = 0.03. Values
+    with other windows do not compare.
 
     Args:
         images: (n, h, w, c).
         truth: (n, h, w, c), what the images should be.
-        low: the lower end of the data's range. [low, high] becomes [0, 1], because the formula is made for values that are not negative
-            and changes when all values are shifted.
+        low: the lower end of the data's range. [low, high] becomes [0, 1], because the formula is made for values that
+            are not negative and changes when all values are shifted.
         high: the upper end.
         window: width in pixels, odd, at most h and w.
         std: standard deviation of the window in pixels, > 0.
@@ -75,7 +81,8 @@ def ssim(
     if smallest < window:
         fits = smallest - (smallest % 2 == 0)
         raise ValueError(
-            f"images of {values.shape[1]}×{values.shape[2]} are smaller than the window of {window}: pass window={fits} or less"
+            f"images of {values.shape[1]}×{values.shape[2]} are smaller than the window of {window}: pass "
+            f"window={fits} or less"
         )
     return _similarity(values, wanted, _gaussian(window, std)).mean(axis=(1, 2, 3))
 

@@ -1,7 +1,8 @@
 """Fréchet distance between two sets of features, each summarised as a Gaussian (Heusel et al., 2017, Eq. 6; Dowson & Landau, 1982).
 
-d² = |m₁ - m₂|² + tr(S₁ + S₂ - 2 (S₁S₂)^½). With S = FᵀF the last trace is the nuclear norm of F₁F₂ᵀ, which needs no matrix square root
-and loses nothing when S is rank deficient: taking roots of eigenvalues that rounding made out of zeros would cost half of the digits.
+d² = |m₁ - m₂|² + tr(S₁ + S₂ - 2 (S₁S₂)^½). With S = FᵀF the last trace is the nuclear norm of F₁F₂ᵀ, which needs no
+matrix square root and loses nothing when S is rank deficient: taking roots of eigenvalues that rounding made out of
+zeros would cost half of the digits.
 """
 
 from dataclasses import dataclass
@@ -45,8 +46,9 @@ class Running:
 def distance(features: Shaped[ArrayLike, "n d"], other: Shaped[ArrayLike, "m _"]) -> float:
     """Measure the (squared) Fréchet distance of the two sets' means and unbiased covariances, >= 0.
 
-    It is biased upwards by about d / n: compare only values of equal sample sizes. Fewer rows than features are allowed: a covariance of
-    deficient rank is exact here, but the bias is then most of the value, so a floor from real data of the same size belongs beside it.
+    It is biased upwards by about d / n: compare only values of equal sample sizes. Fewer rows than features
+    are allowed: a covariance of deficient rank is exact here, but the bias is then most of the value, so a floor from
+    real data of the same size belongs beside it.
 
     Args:
         features: (n, d), n >= 2.
@@ -81,7 +83,12 @@ def over_subsets(
     """
     whole, pool = validation.as_feature_pair("real", real, "other", other)
     reference = fit(whole)
-    return np.array([between(reference, fit(rows)) for rows in subsampling.subsets("other", pool, count=count, size=size, seed=seed)])
+    return np.array(
+        [
+            between(reference, fit(rows))
+            for rows in subsampling.subsets("other", pool, count=count, size=size, seed=seed)
+        ]
+    )
 
 
 def between(first: FittedGaussian, second: FittedGaussian) -> float:
@@ -100,7 +107,8 @@ def fit(features: Shaped[ArrayLike, "n d"]) -> FittedGaussian:
 def update(state: Running | None, features: Shaped[ArrayLike, "n d"]) -> Running:
     """Add rows to those seen so far, as `merge` does.
 
-    Batches of any size cost about the same per row, 4 d² multiplications, since rows wait until there are more than 2 d of them.
+    Batches of any size cost about the same per row, 4 d² multiplications, since rows wait until there are more than 2 d
+    of them.
 
     Args:
         state: what the rows before amount to, or None to begin.
@@ -119,8 +127,9 @@ def update(state: Running | None, features: Shaped[ArrayLike, "n d"]) -> Running
 def merge(first: Running, second: Running) -> Running:
     """Join what two sets of rows amount to, in any order and any grouping, to rounding.
 
-    The scatter of both is the sum of the two and of n m / (n + m) δδᵀ, with δ the difference of the means. Here their factors are
-    stacked, and reduced by QR when there are more than 2 d rows. So no covariance is formed, and a singular one loses no digits.
+    The scatter of both is the sum of the two and of n m / (n + m) δδᵀ, with δ the difference of the means. Here their
+    factors are stacked, and reduced by QR when there are more than 2 d rows. So no covariance is formed, and a singular
+    one loses no digits.
 
     Args:
         first: of n rows.
@@ -133,7 +142,9 @@ def merge(first: Running, second: Running) -> Running:
         Chan, Golub & LeVeque, 1979, Eq. 2.1 (from memory), here for its square root.
     """
     if first.mean.shape != second.mean.shape:
-        raise ValueError(f"rows of {len(first.mean)} features cannot be joined with rows of {len(second.mean)}: they must be equal")
+        raise ValueError(
+            f"rows of {len(first.mean)} features cannot be joined with rows of {len(second.mean)}: they must be equal"
+        )
     count, shift = first.count + second.count, second.mean - first.mean
     between_means = np.sqrt(first.count / count * second.count) * shift[None]
     stacked = np.concatenate([first.factor, second.factor, between_means])
@@ -164,7 +175,9 @@ def from_moments(mean: Shaped[ArrayLike, "d"], covariance: Shaped[ArrayLike, "d 
     checks.finite("covariance", matrix)
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
     rounding = len(matrix) * np.finfo(np.float64).eps * np.max(np.abs(values))
-    stored_rounding = rounding * (np.finfo(stored.dtype).eps / np.finfo(np.float64).eps if stored.dtype == np.float32 else 1.0)
+    stored_rounding = rounding * (
+        np.finfo(stored.dtype).eps / np.finfo(np.float64).eps if stored.dtype == np.float32 else 1.0
+    )
     if not np.allclose(matrix, matrix.T, rtol=1e-10, atol=stored_rounding) or np.min(values) < -100 * stored_rounding:
         raise ValueError(f"covariance must be symmetric with no negative eigenvalue, its least is {np.min(values):g}")
     kept = np.where(values > rounding, values, 0.0)  # what rounding left of a zero would come back as its root

@@ -45,7 +45,9 @@ def squared_mmd(features: Shaped[ArrayLike, "n d"], other: Shaped[ArrayLike, "m 
     return _unbiased(first, second)
 
 
-def over_blocks(features: Shaped[ArrayLike, "n d"], other: Shaped[ArrayLike, "m _"], *, blocks: int = 10, seed: int) -> Estimate:
+def over_blocks(
+    features: Shaped[ArrayLike, "n d"], other: Shaped[ArrayLike, "m _"], *, blocks: int = 10, seed: int
+) -> Estimate:
     """Average `squared_mmd` over disjoint blocks of both sets.
 
     Disjoint blocks are independent, so the standard error is an honest one, which that of overlapping subsets is not.
@@ -73,13 +75,17 @@ def over_blocks(features: Shaped[ArrayLike, "n d"], other: Shaped[ArrayLike, "m 
 def _unbiased(first: np.ndarray, second: np.ndarray) -> float:
     n, m = len(first), len(second)
     within_first = (_kernel_sum(first, first) - _kernel(np.sum(first**2, axis=1), first.shape[1]).sum()) / (n * (n - 1))
-    within_second = (_kernel_sum(second, second) - _kernel(np.sum(second**2, axis=1), second.shape[1]).sum()) / (m * (m - 1))
+    within_second = (_kernel_sum(second, second) - _kernel(np.sum(second**2, axis=1), second.shape[1]).sum()) / (
+        m * (m - 1)
+    )
     return float(within_first + within_second - 2 * _kernel_sum(first, second) / (n * m))
 
 
 def _kernel_sum(first: np.ndarray, second: np.ndarray) -> float:
     size = first.shape[1]
-    return sum(float(_kernel(first[start : start + CHUNK] @ second.T, size).sum()) for start in range(0, len(first), CHUNK))
+    return sum(
+        float(_kernel(first[start : start + CHUNK] @ second.T, size).sum()) for start in range(0, len(first), CHUNK)
+    )
 
 
 def _kernel(products: np.ndarray, size: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Modes that samples reach: how many, how evenly, and how many samples lie near one at all.
 
-A rule by which one good sample covers a mode is nearly free: 10,000 uniform points in [-5, 5]² reach nearly all 25 modes of a grid with
-1.8 % good samples. Here a mode counts when it has at least a part of its fair share, n / k, in good samples.
+A rule by which one good sample covers a mode is nearly free: 10,000 uniform points in [-5, 5]² reach nearly all 25
+modes of a grid with 1.8 % good samples. Here a mode counts when it has at least a part of its fair share, n / k, in
+good samples.
 """
 
 import math
@@ -23,8 +24,8 @@ FAIR_SHARE = 0.1
 class ModeReport:
     """How samples spread over known modes.
 
-    The last three are of the counts as shares of the good samples, in nats. Samples that are far from all modes do not enter them, so they
-    belong beside `good`. Without a good sample they are those of samples that all lie in one mode.
+    The last three are of the counts as shares of the good samples, in nats. Samples that are far from all modes do not
+    enter them, so they belong beside `good`. Without a good sample they are those of samples that all lie in one mode.
 
     Args:
         modes: how many modes count, 0 … known.
@@ -64,8 +65,8 @@ def mode_report(
         samples: (n, d).
         centres: (k, d) of the modes; of two that are equally near, the first counts.
         std: standard deviation of a mode along each axis, > 0.
-        good: a sample is good within this many standard deviations of its nearest centre, > 0. In two dimensions 3 hold a share of
-            1 - exp(-4.5) = 0.989 of exact samples.
+        good: a sample is good within this many standard deviations of its nearest centre, > 0. In two dimensions 3 hold
+            a share of 1 - exp(-4.5) = 0.989 of exact samples.
         fair_share: a mode counts with at least this part of n / k good samples, in (0, 1].
 
     Raises:
@@ -90,10 +91,11 @@ def classifier_modes(
     """Count samples by the class that a classifier sees in them: the modes of pictures.
 
     Args:
-        answers: (n,) integer labels 0 … k - 1, with NO_LABEL for a sample that shows no class and is not good. Or (n, k) floating
-            probabilities, of which the largest names the class.
+        answers: (n,) integer labels 0 … k - 1, with NO_LABEL for a sample that shows no class and is not good. Or (n,
+            k) floating probabilities, of which the largest names the class.
         k: how many classes there are, >= 1.
-        confident: a sample is good if its largest probability is at least this, in [0, 1]. Labels have none, and refuse it.
+        confident: a sample is good if its largest probability is at least this, in [0, 1]. Labels have none, and refuse
+            it.
         fair_share: as of `mode_report`.
 
     Raises:
@@ -108,9 +110,14 @@ def classifier_modes(
         return _report(seen[shares.max(axis=1) >= confident], len(shares), k, fair_share)
     labels = np.asarray(answers)
     if labels.ndim != 1 or not labels.size:
-        raise ValueError(f"answers must be labels (n,) or probabilities (n, {k}) of at least one sample, got shape {labels.shape}")
+        raise ValueError(
+            f"answers must be labels (n,) or probabilities (n, {k}) of at least one sample, got shape {labels.shape}"
+        )
     if confident:
-        raise ValueError(f"confident = {confident:g} needs probabilities (n, {k}), but answers are labels; mark such samples by NO_LABEL")
+        raise ValueError(
+            f"confident = {confident:g} needs probabilities (n, {k}), but answers are labels; mark such samples by "
+            "NO_LABEL"
+        )
     checks.ids("answers", labels, k, also=NO_LABEL)
     return _report(labels[labels != NO_LABEL], len(labels), k, fair_share)
 

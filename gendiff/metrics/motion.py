@@ -1,7 +1,8 @@
 """How clips move and what stays: displacement between frames by phase correlation, identity kept, features of clips, drift over time.
 
-The frames are pictures of a torus: what leaves at one border comes back at the opposite one. Then a frame that moves by d has the spectrum
-of the frame before times exp(-i k·d), and the sum of w(k) exp(i k·d') over the frequencies k has its largest value at d' = d.
+The frames are pictures of a torus: what leaves at one border comes back at the opposite one. Then a frame that moves by
+d has the spectrum of the frame before times exp(-i k·d), and the sum of w(k) exp(i k·d') over the frequencies k has its
+largest value at d' = d.
 """
 
 from typing import Any
@@ -14,7 +15,10 @@ from gendiff.core.types import ArrayLike
 from gendiff.metrics import features, validation
 
 FADING = 0.1
-"""Share of the largest power at which a frequency has half of its weight. Frequencies with less power hold more noise than motion."""
+"""Share of the largest power at which a frequency has half of its weight.
+
+Frequencies with less power hold more noise than motion.
+"""
 SMALLEST = 3
 """Pixels of a side: with fewer, no frequency below the highest one tells where anything is."""
 SEARCH = (0.25, 0.0625)
@@ -28,9 +32,10 @@ CHUNK = 2**19
 def displacements(clips: Shaped[ArrayLike, "n f h w c"]) -> Float64[np.ndarray, "n g 2"]:
     """Measure by how much each frame moves to the next, in pixels (down, right), by phase correlation.
 
-    A shift on the torus is found to rounding: any shift by whole pixels, and one by fractions that shifts every wave. A frequency has the
-    weight |p| / (|p| + FADING · max |p|), where p is the product of the two spectra, summed over channels. The highest frequency of an even
-    side has none, since it cannot tell directions apart. Where several displacements fit equally well, the shortest is taken.
+    A shift on the torus is found to rounding: any shift by whole pixels, and one by fractions that shifts every wave. A
+    frequency has the weight |p| / (|p| + FADING · max |p|), where p is the product of the two spectra, summed over
+    channels. The highest frequency of an even side has none, since it cannot tell directions apart. Where several
+    displacements fit equally well, the shortest is taken.
 
     Args:
         clips: (n, f, h, w, c) in any unit, f at least 2, h and w at least 3.
@@ -42,8 +47,8 @@ def displacements(clips: Shaped[ArrayLike, "n f h w c"]) -> Float64[np.ndarray, 
         ValueError: for another shape, and clips that are not finite.
 
     References:
-        Kuglin & Hines, 1975; for the refinement by a Fourier sum at places between pixels, Guizar-Sicairos et al., 2008, section 2 (both
-        from memory).
+        Kuglin & Hines, 1975; for the refinement by a Fourier sum at places between pixels, Guizar-Sicairos et al.,
+        2008, section 2 (both from memory).
     """
     values = _as_clips(clips, frames=2)
     size = max(1, CHUNK // values[0].size)
@@ -57,12 +62,12 @@ def displacement_error(
 
     Args:
         clips: (n, f, h, w, c) as for `displacements`.
-        velocities: (n, 2) pixels per frame (down, right). None: the clip's own mean displacement, a circular mean along each axis, which
-            needs f of at least 3.
+        velocities: (n, 2) pixels per frame (down, right). None: the clip's own mean displacement, a circular mean along
+            each axis, which needs f of at least 3.
 
     Returns:
-        (n, f - 1) lengths of the shortest difference on the torus. A move that has no displacement counts as the largest error that there
-        is, half a diagonal.
+        (n, f - 1) lengths of the shortest difference on the torus. A move that has no displacement counts as the
+        largest error that there is, half a diagonal.
 
     Raises:
         ValueError: as `displacements` does, and for velocities of another shape or that are not finite.
@@ -71,7 +76,10 @@ def displacement_error(
     sides = np.array(np.shape(clips)[2:4], np.float64)
     if velocities is None:
         if found.shape[1] < 2:
-            raise ValueError(f"clips have {found.shape[1] + 1} frames: without velocities, at least 3 are needed to compare their moves")
+            raise ValueError(
+                f"clips have {found.shape[1] + 1} frames: without velocities, at least 3 are needed to compare their "
+                "moves"
+            )
         wanted = _mean_on_torus(found, sides)
     else:
         wanted = np.asarray(velocities, np.float64)
@@ -95,7 +103,8 @@ def identity_kept(
         (n, f): 1 where a frame shows the class and 0 elsewhere, or the probability of that class.
 
     Raises:
-        ValueError: for another shape, labels that are no whole numbers >= 0, rows that are no probabilities, and a class that has none.
+        ValueError: for another shape, labels that are no whole numbers >= 0, rows that are no probabilities, and a
+            class that has none.
     """
     given = np.asarray(seen)
     if given.ndim not in (2, 3) or 0 in given.shape:
@@ -105,7 +114,11 @@ def identity_kept(
         shown: np.ndarray = given[:, 0] if wanted is None else validation.as_labels("wanted", wanted, len(given))
         return (given == shown[:, None]).astype(np.float64)
     share = validation.as_probabilities("seen", given.reshape(-1, given.shape[2])).reshape(given.shape)
-    shown = np.asarray(np.argmax(share[:, 0], axis=1)) if wanted is None else validation.as_labels("wanted", wanted, len(given))
+    shown = (
+        np.asarray(np.argmax(share[:, 0], axis=1))
+        if wanted is None
+        else validation.as_labels("wanted", wanted, len(given))
+    )
     if shown.max() >= given.shape[2]:
         raise ValueError(f"wanted holds {shown.max()}, but seen has the probabilities of {given.shape[2]} classes")
     return np.take_along_axis(share, shown[:, None, None], axis=2)[:, :, 0]
@@ -116,12 +129,13 @@ def clip_features(
 ) -> Float64[np.ndarray, "n d"]:
     """Compute features of whole clips, for a Fréchet distance between sets of clips.
 
-    They are the means over a clip of the features of its frames, then of the features of (next frame - frame) / 2. Frames in another order
-    keep the first half and change the second.
+    They are the means over a clip of the features of its frames, then of the features of (next frame - frame) / 2.
+    Frames in another order keep the first half and change the second.
 
     Args:
         clips: (n, f, h, w, c) in [-1, 1], f at least 2.
-        function: pictures (b, h, w, c) -> (b, d/2). None: `features.random_convolutions(0, widths=(16, 32))`, for which d is 192.
+        function: pictures (b, h, w, c) -> (b, d/2). None: `features.random_convolutions(0, widths=(16, 32))`, for which
+            d is 192.
         batch: pictures per call, >= 1.
 
     Raises:
@@ -129,15 +143,19 @@ def clip_features(
     """
     values = _as_clips(clips, frames=2)
     used = features.random_convolutions(0, widths=(16, 32)) if function is None else function
-    return np.concatenate([_mean_features(used, part, batch) for part in (values, (values[:, 1:] - values[:, :-1]) / 2)], axis=1)
+    return np.concatenate(
+        [_mean_features(used, part, batch) for part in (values, (values[:, 1:] - values[:, :-1]) / 2)], axis=1
+    )
 
 
 def drift(values: Shaped[ArrayLike, "n f"], length: int) -> Float64[np.ndarray, "n k"]:
     """Measure how a value by frame changes with length: its mean over each part of `length` frames, less that over the first part.
 
     Args:
-        values: (n, f) one number per clip and frame, such as `identity_kept`, or one per move, such as `displacement_error`.
-        length: frames of a part, 1 … f, such as those of the clips of a training. What is left behind the last full part is not used.
+        values: (n, f) one number per clip and frame, such as `identity_kept`, or one per move, such as
+            `displacement_error`.
+        length: frames of a part, 1 … f, such as those of the clips of a training. What is left behind the last full
+            part is not used.
 
     Returns:
         (n, ⌊f / length⌋), the first of them 0.
@@ -188,8 +206,13 @@ def _evened(product: np.ndarray) -> np.ndarray:
 def _searched(weights: np.ndarray) -> Float64[np.ndarray, "m 2"]:
     """The best displacement: among whole pixels, then among places between them."""
     height, width = weights.shape[1:]
-    whole = np.stack(np.meshgrid(*(np.rint(np.fft.fftfreq(side) * side) for side in (height, width)), indexing="ij"), -1).reshape(-1, 2)
-    best = _best(np.fft.ifft2(weights, norm="forward").real.reshape(len(weights), -1), np.broadcast_to(whole, (len(weights), *whole.shape)))
+    whole = np.stack(
+        np.meshgrid(*(np.rint(np.fft.fftfreq(side) * side) for side in (height, width)), indexing="ij"), -1
+    ).reshape(-1, 2)
+    best = _best(
+        np.fft.ifft2(weights, norm="forward").real.reshape(len(weights), -1),
+        np.broadcast_to(whole, (len(weights), *whole.shape)),
+    )
     for step in SEARCH:
         places = best[:, None] + step * np.arange(-2, 3)[:, None]  # (m, 5, 2)
         down, right = (_waves(places[:, :, axis], side) for axis, side in enumerate((height, width)))
@@ -214,7 +237,8 @@ def _newton(weights: np.ndarray, start: Float64[np.ndarray, "m 2"]) -> Float64[n
         slope = -np.stack([terms.imag.sum(2) @ down, terms.imag.sum(1) @ right], -1)
         both = np.einsum("mhw,h,w->m", terms.real, down, right)
         bend = -np.stack([terms.real.sum(2) @ down**2, both, both, terms.real.sum(1) @ right**2], -1).reshape(-1, 2, 2)
-        move = np.linalg.pinv(bend, rcond=1e-9, hermitian=True) @ slope[:, :, None]  # a direction without waves stays as it is
+        # a direction without waves stays as it is
+        move = np.linalg.pinv(bend, rcond=1e-9, hermitian=True) @ slope[:, :, None]
         place = place - np.clip(move[:, :, 0], -SEARCH[-1], SEARCH[-1])
     return place
 

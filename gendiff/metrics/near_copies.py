@@ -1,8 +1,8 @@
 """Near-copies of training data: samples much nearer to one training row than to any other.
 
-The ratio of the two distances is that of Yoon et al. (2023), with a wider threshold. A fresh sample has several training rows at about
-one distance; a copy has one that stands out. Real held-out data has a rate of its own, which belongs beside every value:
-`provenance.memorisation_report` puts it there, and shows which rows are copied.
+The ratio of the two distances is that of Yoon et al. (2023), with a wider threshold. A fresh sample has several
+training rows at about one distance; a copy has one that stands out. Real held-out data has a rate of its own, which
+belongs beside every value: `provenance.memorisation_report` puts it there, and shows which rows are copied.
 """
 
 import numpy as np
@@ -15,7 +15,9 @@ from gendiff.metrics import neighbours, validation
 THRESHOLD = 0.6
 
 
-def rate(samples: Shaped[ArrayLike, "n d"], training: Shaped[ArrayLike, "m _"], *, threshold: int | float = THRESHOLD) -> float:
+def rate(
+    samples: Shaped[ArrayLike, "n d"], training: Shaped[ArrayLike, "m _"], *, threshold: int | float = THRESHOLD
+) -> float:
     """Measure the share of samples, in [0, 1], whose ratio is below `threshold`.
 
     Args:
@@ -38,7 +40,8 @@ def ratios(samples: Shaped[ArrayLike, "n d"], training: Shaped[ArrayLike, "m _"]
         training: (m, d), at least 2 distinct rows.
 
     Raises:
-        ValueError: for fewer than 2 distinct training rows, different numbers of features, and features that are not finite.
+        ValueError: for fewer than 2 distinct training rows, different numbers of features, and features that are not
+            finite.
 
     References:
         Yoon et al., 2023 (from memory), with a wider threshold.

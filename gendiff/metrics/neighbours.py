@@ -1,8 +1,8 @@
 """Exact nearest neighbours in Euclidean distance, float64, a chunk of rows at a time.
 
-scikit-learn's brute force forms distances from squares, so that a copy is not exactly 0 away, and its trees break ties by no rule.
-Here distances come from differences and ties go to the smaller index. Squares only choose, with room for their rounding, which points may
-be among the nearest.
+scikit-learn's brute force forms distances from squares, so that a copy is not exactly 0 away, and its trees break ties
+by no rule. Here distances come from differences and ties go to the smaller index. Squares only choose, with room for
+their rounding, which points may be among the nearest.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,9 @@ CHUNK = 500
 """Query rows whose distances are held at a time."""
 
 
-def distances(queries: Float64[np.ndarray, "n d"], points: Float64[np.ndarray, "m d"]) -> Iterator[tuple[slice, np.ndarray]]:
+def distances(
+    queries: Float64[np.ndarray, "n d"], points: Float64[np.ndarray, "m d"]
+) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield slices of the queries with their distances (chunk, m) to all points; equal rows are exactly 0 apart."""
     for start in range(0, len(queries), CHUNK):
         part = slice(start, min(start + CHUNK, len(queries)))
@@ -33,7 +35,8 @@ def nearest(
         queries: (n, d).
         points: (m, d).
         k: 1 … m, or m - 1 with `others`.
-        others: queries and points are one set, and no point is its own neighbour; a duplicate of it is one, at distance 0.
+        others: queries and points are one set, and no point is its own neighbour; a duplicate of it is one, at distance
+            0.
 
     Returns:
         Distances (n, k) and indices of points (n, k), nearest first, ties by index.
@@ -54,7 +57,9 @@ def nearest(
     return length, index
 
 
-def _candidates(queries: np.ndarray, points: np.ndarray, k: int, others: bool) -> Iterator[tuple[slice, list[np.ndarray]]]:
+def _candidates(
+    queries: np.ndarray, points: np.ndarray, k: int, others: bool
+) -> Iterator[tuple[slice, list[np.ndarray]]]:
     """Yield slices of the queries with the points, in order, that may be among the k nearest of each: seldom more than k.
 
     |q - p|² - |q|² = |p|² - 2 q·p is a matrix product. Rounding moves it, the sum of squares behind an exact distance and the root by less

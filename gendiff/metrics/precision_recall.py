@@ -41,11 +41,19 @@ def measure(real: Shaped[ArrayLike, "n d"], samples: Shaped[ArrayLike, "m _"], *
     """
     checks.integer("k", k, 1)
     truth, drawn = validation.as_feature_pair("real", real, "samples", samples, at_least=k + 1)
-    return PrecisionRecall(precision=float(inside(drawn, truth, k=k).mean()), recall=float(inside(truth, drawn, k=k).mean()))
+    return PrecisionRecall(
+        precision=float(inside(drawn, truth, k=k).mean()), recall=float(inside(truth, drawn, k=k).mean())
+    )
 
 
 def over_subsets(
-    real: Shaped[ArrayLike, "n d"], samples: Shaped[ArrayLike, "m _"], *, k: int = 3, count: int = 20, size: int = 1000, seed: int
+    real: Shaped[ArrayLike, "n d"],
+    samples: Shaped[ArrayLike, "m _"],
+    *,
+    k: int = 3,
+    count: int = 20,
+    size: int = 1000,
+    seed: int,
 ) -> list[PrecisionRecall]:
     """Apply `measure` to the whole of `real` and each of `count` random subsets of the samples.
 
@@ -63,7 +71,9 @@ def over_subsets(
         ValueError: when there are fewer than `size` samples, and as `measure` does.
     """
     truth, pool = validation.as_feature_pair("real", real, "samples", samples)
-    return [measure(truth, drawn, k=k) for drawn in subsampling.subsets("samples", pool, count=count, size=size, seed=seed)]
+    return [
+        measure(truth, drawn, k=k) for drawn in subsampling.subsets("samples", pool, count=count, size=size, seed=seed)
+    ]
 
 
 def inside(queries: Shaped[ArrayLike, "n d"], points: Shaped[ArrayLike, "m _"], *, k: int = 3) -> Bool[np.ndarray, "n"]:

@@ -58,7 +58,10 @@ def rule(resize: str) -> Callable[[jax.Array, int], jax.Array]:
 
 
 def _bicubic(given: int, size: int) -> Float32[np.ndarray, "size given"]:
-    """The share of each pixel in each new one. Made in float64: `jax.image.resize` places pixels in float32, which costs two digits."""
+    """The share of each pixel in each new one.
+
+    Made in float64: `jax.image.resize` places pixels in float32, which costs two digits.
+    """
     ratio = given / size
     width = max(ratio, 1.0)
     distance = np.abs(np.arange(given) + 0.5 - (np.arange(size)[:, None] + 0.5) * ratio) / width

@@ -12,7 +12,11 @@ LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
 
 def clipped_fraction(
-    images: Shaped[ArrayLike, "n *shape"], *, low: int | float = -1.0, high: int | float = 1.0, margin: int | float = 0.0
+    images: Shaped[ArrayLike, "n *shape"],
+    *,
+    low: int | float = -1.0,
+    high: int | float = 1.0,
+    margin: int | float = 0.0,
 ) -> Float64[np.ndarray, "n"]:
     """Measure the share of values, in [0, 1], at or beyond `low` or `high`, or nearer to them than `margin`.
 
@@ -32,7 +36,9 @@ def clipped_fraction(
     return np.mean((values <= low + margin) | (values >= high - margin), axis=1)
 
 
-def rms_contrast(images: Shaped[ArrayLike, "n h w c"], *, low: int | float = -1.0, high: int | float = 1.0) -> Float64[np.ndarray, "n"]:
+def rms_contrast(
+    images: Shaped[ArrayLike, "n h w c"], *, low: int | float = -1.0, high: int | float = 1.0
+) -> Float64[np.ndarray, "n"]:
     """Measure the standard deviation of the luminance over an image, with [low, high] as [0, 1]; at most 0.5 within it.
 
     Args:
@@ -51,7 +57,9 @@ def rms_contrast(images: Shaped[ArrayLike, "n h w c"], *, low: int | float = -1.
     return luminance.reshape(len(unit), -1).std(axis=1)
 
 
-def mean_saturation(images: Shaped[ArrayLike, "n h w c"], *, low: int | float = -1.0, high: int | float = 1.0) -> Float64[np.ndarray, "n"]:
+def mean_saturation(
+    images: Shaped[ArrayLike, "n h w c"], *, low: int | float = -1.0, high: int | float = 1.0
+) -> Float64[np.ndarray, "n"]:
     """Average HSV's saturation over an image: (max - min) / max of red, green and blue, 0 for black; in [0, 1].
 
     Args:
@@ -75,5 +83,7 @@ def _unit(images: ArrayLike, low: int | float, high: int | float, channels: tupl
     width = validation.range_width(low, high)
     values = validation.as_images("images", images, at_least=1)
     if values.ndim != 4 or values.shape[-1] not in channels:
-        raise ValueError(f"images must be (n, h, w, c) with {' or '.join(map(str, channels))} channels, got shape {values.shape}")
+        raise ValueError(
+            f"images must be (n, h, w, c) with {' or '.join(map(str, channels))} channels, got shape {values.shape}"
+        )
     return (values - low) / width

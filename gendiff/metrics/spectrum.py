@@ -1,4 +1,7 @@
-"""Radial power spectra: how much of an image lies at each spatial frequency, whatever its direction. Soft edges lack the high ones."""
+"""Radial power spectra: how much of an image lies at each spatial frequency, whatever its direction.
+
+Soft edges lack the high ones.
+"""
 
 import math
 from dataclasses import dataclass
@@ -54,9 +57,10 @@ def radial(images: Shaped[ArrayLike, "n h w c"], *, window: str = "none") -> Rad
 
     Args:
         images: (n, h, w, c), in any unit; h and w at least 2.
-        window: "none" takes the image as one period, so that a jump between opposite borders counts as an edge. "hann" fades the image
-            out to its borders, and divides by the mean square of the window, so that white noise keeps its power; the energy of a
-            frequency then spreads over its neighbours, and that of the mean over the rings 0 and 1.
+        window: "none" takes the image as one period, so that a jump between opposite borders counts as an edge. "hann"
+            fades the image out to its borders, and divides by the mean square of the window, so that white noise keeps
+            its power; the energy of a frequency then spreads over its neighbours, and that of the mean over the rings 0
+            and 1.
 
     Raises:
         ValueError: for an unknown window, for smaller images, and for images that are not finite.

@@ -33,8 +33,8 @@ def load(path: str | os.PathLike, *, mean: str = "mu", covariance: str = "sigma"
         covariance: the name of the covariance (d, d).
 
     Raises:
-        DataError: path first, for a missing or damaged file, a missing array, pickled objects, other shapes, numbers that are not finite,
-            and a covariance that is not symmetric or has a negative eigenvalue.
+        DataError: path first, for a missing or damaged file, a missing array, pickled objects, other shapes, numbers
+            that are not finite, and a covariance that is not symmetric or has a negative eigenvalue.
     """
     file = npz.existing(Path(path), ".npz")
     stored = npz.guarded(file, lambda: npz.read(file, [mean, covariance]))
@@ -73,11 +73,16 @@ def save_batch(path: str | os.PathLike, images: Shaped[np.ndarray, "n *shape"]) 
         ValueError: for another rank or dtype.
     """
     if images.ndim != 4 or images.dtype != np.uint8:
-        raise ValueError(f"images must be uint8 (n, h, w, c), got {images.dtype} {images.shape}; gendiff.data.scaling.from_unit makes them")
+        raise ValueError(
+            f"images must be uint8 (n, h, w, c), got {images.dtype} {images.shape}; gendiff.data.scaling.from_unit "
+            "makes them"
+        )
     _write(path, arr_0=images)
 
 
-def read_batches(path: str | os.PathLike, size: int, *, name: str = "arr_0") -> Iterator[Shaped[np.ndarray, "b *shape"]]:
+def read_batches(
+    path: str | os.PathLike, size: int, *, name: str = "arr_0"
+) -> Iterator[Shaped[np.ndarray, "b *shape"]]:
     """Read the rows of one array, `size` at a time, in memory of two such batches however many rows there are.
 
     Args:
@@ -86,8 +91,8 @@ def read_batches(path: str | os.PathLike, size: int, *, name: str = "arr_0") -> 
         name: "arr_0" for ADM's images, "feats" for clean-fid's features.
 
     Raises:
-        DataError: path first, for a missing or damaged file, a missing array, and for objects, which would have to be unpickled. Damage
-            behind the first batch is noticed when it is reached, and a wrong checksum at the end.
+        DataError: path first, for a missing or damaged file, a missing array, and for objects, which would have to be
+            unpickled. Damage behind the first batch is noticed when it is reached, and a wrong checksum at the end.
     """
     checks.integer("size", size, 1)
     file = npz.existing(Path(path), ".npz")

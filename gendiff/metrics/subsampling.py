@@ -9,7 +9,9 @@ from gendiff.core import checks
 from gendiff.metrics import validation
 
 
-def subsets(name: str, pool: Float64[np.ndarray, "n d"], *, count: int, size: int, seed: int) -> Iterator[Float64[np.ndarray, "size d"]]:
+def subsets(
+    name: str, pool: Float64[np.ndarray, "n d"], *, count: int, size: int, seed: int
+) -> Iterator[Float64[np.ndarray, "size d"]]:
     """Draw `count` random subsets of the rows of `pool`, one after the other.
 
     Args:

@@ -1,8 +1,9 @@
 """How many different samples a generator has: the birthday paradox, from duplicates within batches.
 
-Among s draws from N equally likely outcomes, two are equal with a probability near 1 - exp(-s² / 2N): one half at about 1.2 √N draws. So
-the share of batches that hold a duplicate says how large N is, long before all N have been seen. Where outcomes are not equally likely,
-duplicates are more frequent, so the N that has the same share is at most the number of outcomes.
+Among s draws from N equally likely outcomes, two are equal with a probability near 1 - exp(-s² / 2N): one half at about
+1.2 √N draws. So the share of batches that hold a duplicate says how large N is, long before all N have been seen. Where
+outcomes are not equally likely, duplicates are more frequent, so the N that has the same share is at most the number of
+outcomes.
 """
 
 import math
@@ -27,8 +28,8 @@ class SupportSize:
         batch: samples per batch, s.
         batches: how many there were.
         duplicates: share of batches that hold a duplicate, with Wilson's interval.
-        size: the number N of equally likely outcomes that has this share, with the interval that follows from the share's. It is inf
-            where no batch has a duplicate, and s - 1 where all have: then take another s.
+        size: the number N of equally likely outcomes that has this share, with the interval that follows from the
+            share's. It is inf where no batch has a duplicate, and s - 1 where all have: then take another s.
     """
 
     batch: int
@@ -37,32 +38,38 @@ class SupportSize:
     size: Interval
 
 
-def measure(samples: Shaped[ArrayLike, "n d"], batch: int, *, distance: int | float = 0.0, confidence: int | float = 0.95) -> SupportSize:
+def measure(
+    samples: Shaped[ArrayLike, "n d"], batch: int, *, distance: int | float = 0.0, confidence: int | float = 0.95
+) -> SupportSize:
     """Estimate the number of different samples from the share of batches that hold a duplicate.
 
-    With n samples, the interval is narrowest where a little more than half of the batches hold one. For a curve, measure at several sizes
-    of batches.
+    With n samples, the interval is narrowest where a little more than half of the batches hold one. For a curve,
+    measure at several sizes of batches.
 
     Args:
         samples: (n, d) independent draws, at least 2 batches of them; the last n mod batch are left out.
         batch: samples per batch, >= 2.
-        distance: two samples at most this far apart are duplicates, >= 0; 0 asks for equal rows. Continuous data need a distance at
-            which real data show few: measure those beside, and look at `closest_pairs`.
+        distance: two samples at most this far apart are duplicates, >= 0; 0 asks for equal rows. Continuous data need a
+            distance at which real data show few: measure those beside, and look at `closest_pairs`.
         confidence: of the intervals, in (0, 1).
 
     Raises:
         ValueError: for fewer than 2 batches, rows that are not finite, and numbers out of range.
 
     References:
-        Arora & Zhang, 2017, section 2 (from memory). They look for the batch at which one half of the batches has a duplicate, and take
-        its square. This is the same relation, solved for N exactly at any share.
+        Arora & Zhang, 2017, section 2 (from memory). They look for the batch at which one half of the batches has a
+        duplicate, and take its square. This is the same relation, solved for N exactly at any share.
     """
     hits = with_duplicates(samples, batch, distance=distance)
     share = proportions.share(hits, confidence=confidence)
-    return SupportSize(batch, len(hits), share, Interval(*(uniform_size(p, batch) for p in (share.value, share.high, share.low))))
+    return SupportSize(
+        batch, len(hits), share, Interval(*(uniform_size(p, batch) for p in (share.value, share.high, share.low)))
+    )
 
 
-def with_duplicates(samples: Shaped[ArrayLike, "n d"], batch: int, *, distance: int | float = 0.0) -> Bool[np.ndarray, "batches"]:
+def with_duplicates(
+    samples: Shaped[ArrayLike, "n d"], batch: int, *, distance: int | float = 0.0
+) -> Bool[np.ndarray, "batches"]:
     """Tell which batches, of the first, second, … `batch` rows, hold two rows at most `distance` apart.
 
     Args:
@@ -111,14 +118,17 @@ def uniform_size(probability: int | float, batch: int) -> float:
     checks.integer("batch", batch, 2)
     if probability == 0:
         return math.inf
-    least, most = (batch - 1) * (1 + 1e-9), batch * (batch - 1) / probability  # twice where the union bound has the probability
+    # twice where the union bound has the probability
+    least, most = (batch - 1) * (1 + 1e-9), batch * (batch - 1) / probability
     if probability >= duplicate_probability(least, batch):
         return float(batch - 1)
     wanted = math.log1p(-probability)
     return float(scipy.optimize.brentq(lambda size: _log_all_different(size, batch) - wanted, least, most))
 
 
-def closest_pairs(samples: Shaped[ArrayLike, "n d"], count: int = 20) -> tuple[Int64[np.ndarray, "count 2"], Float64[np.ndarray, "count"]]:
+def closest_pairs(
+    samples: Shaped[ArrayLike, "n d"], count: int = 20
+) -> tuple[Int64[np.ndarray, "count 2"], Float64[np.ndarray, "count"]]:
     """Find the pairs of rows that are most alike, for an eye that judges which are duplicates.
 
     It holds n² / 2 distances with their pairs: 2,000 rows need 0.1 GB.
@@ -134,7 +144,8 @@ def closest_pairs(samples: Shaped[ArrayLike, "n d"], count: int = 20) -> tuple[I
         ValueError: for a count out of range and rows that are not finite.
 
     References:
-        Arora & Zhang, 2017, section 3 (from memory): of the 20 closest pairs in pixels, people say which are duplicates.
+        Arora & Zhang, 2017, section 3 (from memory): of the 20 closest pairs in pixels, people say which are
+        duplicates.
     """
     rows = validation.as_features("samples", samples)
     checks.integer("count", count, 1, len(rows) * (len(rows) - 1) // 2)

@@ -15,7 +15,10 @@ def as_features(name: str, value: Any, at_least: int = 2) -> np.ndarray:
     """
     rows = np.asarray(value)
     if rows.ndim != 2:
-        raise ValueError(f"{name} must be features (n, d), got shape {rows.shape}; flatten images with gendiff.metrics.features.pixels")
+        raise ValueError(
+            f"{name} must be features (n, d), got shape {rows.shape}; flatten images with "
+            "gendiff.metrics.features.pixels"
+        )
     return _numbers(name, rows, at_least)
 
 
@@ -31,7 +34,9 @@ def as_images(name: str, value: Any, at_least: int = 2) -> np.ndarray:
     return _numbers(name, rows, at_least)
 
 
-def as_feature_pair(first_name: str, first: Any, second_name: str, second: Any, at_least: int = 2) -> tuple[np.ndarray, np.ndarray]:
+def as_feature_pair(
+    first_name: str, first: Any, second_name: str, second: Any, at_least: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
     """Return two sets of features as float64 (n, d) and (m, d).
 
     Raises:
@@ -39,7 +44,10 @@ def as_feature_pair(first_name: str, first: Any, second_name: str, second: Any, 
     """
     one, other = as_features(first_name, first, at_least), as_features(second_name, second, at_least)
     if one.shape[1] != other.shape[1]:
-        raise ValueError(f"{first_name} has {one.shape[1]} features per row but {second_name} has {other.shape[1]}: they must be equal")
+        raise ValueError(
+            f"{first_name} has {one.shape[1]} features per row but {second_name} has {other.shape[1]}: they must be "
+            "equal"
+        )
     return one, other
 
 
@@ -58,7 +66,10 @@ def as_probabilities(name: str, value: Any, classes: int | None = None) -> np.nd
     if classes is not None and rows.shape[1] != classes:
         raise ValueError(f"{name} has {rows.shape[1]} probabilities per row, but {classes} classes need as many")
     if rows.min() < 0 or not np.allclose(rows.sum(axis=1), 1.0, atol=1e-3):
-        raise ValueError(f"{name} must be probabilities, at least 0 and adding up to 1 in each row; pass logits through a softmax first")
+        raise ValueError(
+            f"{name} must be probabilities, at least 0 and adding up to 1 in each row; pass logits through a softmax "
+            "first"
+        )
     return rows
 
 
@@ -74,7 +85,9 @@ def as_labels(name: str, value: Any, count: int) -> np.ndarray:
     if numbers.shape != (count,):
         raise ValueError(f"{name} has shape {numbers.shape}, but {count} rows need ({count},)")
     if numbers.size and numbers.min() < 0:
-        raise ValueError(f"{name} holds {int((numbers < 0).sum())} negative labels of {count}; every row needs a class 0, 1, …")
+        raise ValueError(
+            f"{name} holds {int((numbers < 0).sum())} negative labels of {count}; every row needs a class 0, 1, …"
+        )
     return numbers
 
 
@@ -103,5 +116,7 @@ def _numbers(name: str, rows: np.ndarray, at_least: int) -> np.ndarray:
     wide = rows.astype(np.float64)
     bad = ~np.isfinite(wide.reshape(len(wide), -1)).all(axis=1)
     if bad.any():
-        raise ValueError(f"{name}: {int(bad.sum())} of {len(rows)} rows hold NaN or infinity, the first is row {int(np.argmax(bad))}")
+        raise ValueError(
+            f"{name}: {int(bad.sum())} of {len(rows)} rows hold NaN or infinity, the first is row {int(np.argmax(bad))}"
+        )
     return wide

@@ -13,12 +13,14 @@ from gendiff.metrics import subsampling, validation
 def score(features: Shaped[ArrayLike, "n d"], *, order: int | float = 1.0) -> float:
     """Compute exp of the entropy of the eigenvalues of K / n, K the cosines between the rows.
 
-    It is 1 for n equal rows and n for n orthogonal ones. It lies in [1, min(n, d)] and grows with n: compare only values of equal n.
+    It is 1 for n equal rows and n for n orthogonal ones. It lies in [1, min(n, d)] and grows with n: compare only
+    values of equal n.
 
     Args:
-        features: (n, d). Cosines are of the rows as given: pixels of one sign are all alike, so centre them, or use other features.
-        order: q >= 0 of the Rényi entropy, log(sum of eigenvalue^q) / (1 - q). 1 is Shannon's, inf counts the largest eigenvalue only,
-            0 the eigenvalues that are not 0. Large orders see common items, small ones rare items too.
+        features: (n, d). Cosines are of the rows as given: pixels of one sign are all alike, so centre them, or use
+            other features.
+        order: q >= 0 of the Rényi entropy, log(sum of eigenvalue^q) / (1 - q). 1 is Shannon's, inf counts the largest
+            eigenvalue only, 0 the eigenvalues that are not 0. Large orders see common items, small ones rare items too.
 
     Raises:
         ValueError: for a row of zeros, which has no direction, an order below 0, and features that are not finite.
@@ -47,7 +49,9 @@ def over_subsets(
     """
     checks.in_range("order", order, 0.0, math.inf)
     directions = _directions(features)
-    return np.array([_score(rows, order) for rows in subsampling.subsets("features", directions, count=count, size=size, seed=seed)])
+    return np.array(
+        [_score(rows, order) for rows in subsampling.subsets("features", directions, count=count, size=size, seed=seed)]
+    )
 
 
 def _directions(features: ArrayLike) -> np.ndarray:
@@ -55,7 +59,8 @@ def _directions(features: ArrayLike) -> np.ndarray:
     longest = np.abs(rows).max(axis=1, keepdims=True)  # taken out first, so that squares neither overflow nor vanish
     if not longest.all():
         raise ValueError(
-            f"features: {int((longest == 0).sum())} of {len(rows)} rows are all zeros and have no direction; centre them first"
+            f"features: {int((longest == 0).sum())} of {len(rows)} rows are all zeros and have no direction; centre "
+            "them first"
         )
     scaled = rows / longest
     return scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
@@ -65,7 +70,8 @@ def _score(directions: np.ndarray, order: int | float) -> float:
     """From singular values, which are those of K / n squared: of the smaller side, and never negative."""
     singular = np.linalg.svd(directions, compute_uv=False)
     share = singular**2 / np.sum(singular**2)
-    share = share[share > len(share) * np.finfo(np.float64).eps]  # a root of what is left of 0 would count as an item at order 0
+    # a root of what is left of 0 would count as an item at order 0
+    share = share[share > len(share) * np.finfo(np.float64).eps]
     if order == 1:
         return float(np.exp(-np.sum(share * np.log(share))))
     if math.isinf(order):

@@ -1,4 +1,7 @@
-"""Which layers a network calls, and on what shapes. Only shapes are traced: it takes milliseconds, and no memory for parameters."""
+"""Which layers a network calls, and on what shapes.
+
+Only shapes are traced: it takes milliseconds, and no memory for parameters.
+"""
 
 import dataclasses
 import inspect
@@ -56,7 +59,8 @@ def recorded(module: nn.Module, params: Params, *inputs: Any, method: str | None
 
     def note(call: Callable[..., Any], arguments: Any, named: Any, context: Any) -> Any:
         place = "/".join(context.module.path), context.method_name
-        if place in open_calls:  # a layer that is computed again in the backward pass calls its own method once more inside
+        # a layer that is computed again in the backward pass calls its own method once more inside
+        if place in open_calls:
             return call(*arguments, **named)
         open_calls.add(place)
         try:

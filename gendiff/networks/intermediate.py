@@ -12,7 +12,9 @@ from gendiff.networks.module import PureFunction, pure
 
 @dataclasses.dataclass(frozen=True)
 class WithIntermediate(PureFunction):
-    """(params, *inputs) -> (output, intermediate): what `with_intermediate` makes. Equal modules and layers make equal functions.
+    """(params, *inputs) -> (output, intermediate): what `with_intermediate` makes.
+
+    Equal modules and layers make equal functions.
 
     Args:
         layer: the path of the layer's parameters.
@@ -33,7 +35,9 @@ class WithIntermediate(PureFunction):
         answers = jax.tree.leaves(state)
         if not answers:
             known = ", ".join(sorted(params)[:8])
-            raise ValueError(f"layer = {self.layer!r}: {type(self.module).__name__} calls no layer of that path; it has {known}")
+            raise ValueError(
+                f"layer = {self.layer!r}: {type(self.module).__name__} calls no layer of that path; it has {known}"
+            )
         return output, answers[0]
 
 
@@ -44,8 +48,9 @@ def with_intermediate(module: nn.Module, layer: str, method: str | None = None) 
 
     Args:
         module: any Linen module without state.
-        layer: the path of the layer's parameters, as in "block_3" of a `DiT`, whose answer is the tokens (b, s, width) after four blocks.
-            Of several arrays that the layer answers the first counts, and of several calls the first.
+        layer: the path of the layer's parameters, as in "block_3" of a `DiT`, whose answer is the tokens (b, s, width)
+            after four blocks. Of several arrays that the layer answers the first counts, and of several calls the
+            first.
         method: see `pure`.
 
     Raises:

@@ -1,9 +1,10 @@
 """Low-rank adaptation: a few small matrices beside frozen parameters, trained in their place. For any network here.
 
-    y = x (W + scale · A B), with W (in, out) frozen, A (in, r) random and B (r, out) from 0, so that a fresh one changes nothing.
+    y = x (W + scale · A B), with W (in, out) frozen, A (in, r) random and B (r, out) from 0, so that a fresh one
+    changes nothing.
 
-`apart` computes x W + scale · (x A) B: neither A B nor a gradient of W is ever made, so W may be packed too (`weights.quantised`). `merged`
-adds A B to W once, after training.
+`apart` computes x W + scale · (x A) B: neither A B nor a gradient of W is ever made, so W may be packed too
+(`weights.quantised`). `merged` adds A B to W once, after training.
 
 References:
     Hu et al., 2021, section 4.1; Dettmers et al., 2023, section 3, for packed W (from memory).
@@ -88,22 +89,29 @@ def start(key: jax.Array, params: Params, rank: int, paths: str) -> Lora:
         key: one typed key.
         params: of any network, or their shapes; its kernels may be packed.
         rank: r, at least 1.
-        paths: a regular expression, searched for in the path of a kernel, as in "qkv/kernel$" or "(qkv|output|mlp_[01])/kernel$".
+        paths: a regular expression, searched for in the path of a kernel, as in "qkv/kernel$" or
+            "(qkv|output|mlp_[01])/kernel$".
 
     Raises:
-        ValueError: for a rank that is not below both sides of a kernel, for paths that fit nothing, or that fit what has less than 2 axes.
+        ValueError: for a rank that is not below both sides of a kernel, for paths that fit nothing, or that fit what
+            has less than 2 axes.
         TypeError: for a key that is not typed.
     """
     checks.one_key("key", key)
     checks.integer("rank", rank, 1)
-    kernels = {path: leaf for path, leaf in trees.paths(params, is_leaf=packed.is_packed).items() if re.search(paths, path)}
+    kernels = {
+        path: leaf for path, leaf in trees.paths(params, is_leaf=packed.is_packed).items() if re.search(paths, path)
+    }
     if not kernels:
         raise ValueError(f"no parameter fits paths = {paths!r}: they are such as {list(trees.paths(params))[:3]}")
     changes: dict[str, LowRank] = {}
     for own, (path, kernel) in zip(jax.random.split(key, len(kernels)), kernels.items(), strict=True):
         inputs, outputs = math.prod(kernel.shape[:-1]), kernel.shape[-1] if kernel.shape else 0
         if len(kernel.shape) < 2 or rank >= min(inputs, outputs):
-            raise ValueError(f"rank = {rank} does not fit {path} of shape {tuple(kernel.shape)}: it must be below both sides of a kernel")
+            raise ValueError(
+                f"rank = {rank} does not fit {path} of shape {tuple(kernel.shape)}: it must be below both sides of a "
+                "kernel"
+            )
         dtype = jnp.promote_types(kernel.dtype, jnp.float32)
         down = jax.random.normal(own, (inputs, rank), dtype) * inputs**-0.5
         changes[path] = LowRank(down, jnp.zeros((rank, outputs), dtype))
@@ -141,8 +149,9 @@ def merged(params: Params, lora: Lora, scale: Scalar = 1.0) -> Params:
 def loss(whole: Loss, params: Params, scale: Scalar = 1.0) -> Loss:
     """Turn a loss of all parameters into one of the small tree: (lora, key, batch) -> (scalar, metrics).
 
-    Its gradient has the leaves of the tree alone. Where `jit` is around it, pass `params` through as an argument, so that they are no
-    constants of the program: `jit(lambda params, state, batch: training.make_step(lora.loss(whole, params), optimizer)(state, batch))`.
+    Its gradient has the leaves of the tree alone. Where `jit` is around it, pass `params` through as an argument, so
+    that they are no constants of the program:
+    `jit(lambda params, state, batch: training.make_step(lora.loss(whole, params), optimizer)(state, batch))`.
 
     Args:
         whole: (params, key, batch) -> (scalar, metrics).
@@ -158,7 +167,9 @@ def loss(whole: Loss, params: Params, scale: Scalar = 1.0) -> Loss:
 
 def _product(change: LowRank, scale: Scalar, shape: tuple[int, ...]) -> jax.Array:
     """Multiply the factors and the scale, in the shape of the kernel."""
-    return (jnp.matmul(change.down, change.up, precision="highest") * jnp.asarray(scale, change.up.dtype)).reshape(shape)
+    return (jnp.matmul(change.down, change.up, precision="highest") * jnp.asarray(scale, change.up.dtype)).reshape(
+        shape
+    )
 
 
 def _joined(params: Any, lora: Any, join: Callable[[Any, LowRank], Any], path: str = "") -> Any:
@@ -166,5 +177,10 @@ def _joined(params: Any, lora: Any, join: Callable[[Any, LowRank], Any], path: s
         return join(params, lora)
     unknown = sorted(set(lora) - set(params)) if isinstance(params, Mapping) else sorted(lora)
     if unknown:
-        raise ValueError(f"the parameters have no {path}{unknown[0]}, which the tree adapts: was it started for another network?")
-    return {name: _joined(value, lora[name], join, f"{path}{name}/") if name in lora else value for name, value in params.items()}
+        raise ValueError(
+            f"the parameters have no {path}{unknown[0]}, which the tree adapts: was it started for another network?"
+        )
+    return {
+        name: _joined(value, lora[name], join, f"{path}{name}/") if name in lora else value
+        for name, value in params.items()
+    }

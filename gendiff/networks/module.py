@@ -32,7 +32,9 @@ def init(module: nn.Module, key: jax.Array, *example: Any) -> Params:
 
 @dataclasses.dataclass(frozen=True)
 class PureFunction:
-    """(params, *inputs) -> output: what `pure` makes. Equal modules make equal functions: rebuilding one does not retrace.
+    """(params, *inputs) -> output: what `pure` makes.
+
+    Equal modules make equal functions: rebuilding one does not retrace.
 
     Args:
         module: the Linen module.
@@ -60,13 +62,16 @@ class PureFunction:
             *inputs: those of the method.
             key: one key for dropout in training; without one nothing is dropped.
         """
-        flags = {at: value for at, value in enumerate(inputs) if isinstance(value, bool)}  # no data, so nothing may trace them
+        # no data, so nothing may trace them
+        flags = {at: value for at, value in enumerate(inputs) if isinstance(value, bool)}
         data = tuple(None if at in flags else value for at, value in enumerate(inputs))
 
         def apply(params: Params, data: tuple[Any, ...], key: jax.Array | None) -> Any:
             return self._apply(params, tuple(flags.get(at, value) for at, value in enumerate(data)), key)
 
-        return explicit_axes.as_auto(apply, (params, data, key), lambda mesh: explicit_axes.by_sample(jax.tree.leaves(inputs)[0], mesh))
+        return explicit_axes.as_auto(
+            apply, (params, data, key), lambda mesh: explicit_axes.by_sample(jax.tree.leaves(inputs)[0], mesh)
+        )
 
     def _apply(self, params: Params, inputs: tuple[Any, ...], key: jax.Array | None) -> Any:
         rngs = None if key is None else {"dropout": key}
@@ -104,7 +109,8 @@ def _create(module: nn.Module, key: jax.Array, *example: Any) -> Params:
     state = sorted(set(variables) - {"params"})
     if state:
         raise ValueError(
-            f"{type(module).__name__} keeps state in {', '.join(state)}: networks here are functions of their parameters alone"
+            f"{type(module).__name__} keeps state in {', '.join(state)}: networks here are functions of their "
+            "parameters alone"
         )
     return initializers.fill(drawn, variables.get("params", {}))
 
@@ -117,9 +123,13 @@ def _of_its_shape(leaf: Any) -> Any:
 
 def _checked(module: nn.Module) -> nn.Module:
     if not isinstance(module, nn.Module):
-        raise TypeError(f"module must be a flax.linen Module, got {type(module).__name__}; a plain function needs no wrapping")
+        raise TypeError(
+            f"module must be a flax.linen Module, got {type(module).__name__}; a plain function needs no wrapping"
+        )
     try:
         hash(module)
     except TypeError as error:
-        raise TypeError(f"the fields of {type(module).__name__} must be hashable, so write tuples where lists stand ({error})") from error
+        raise TypeError(
+            f"the fields of {type(module).__name__} must be hashable, so write tuples where lists stand ({error})"
+        ) from error
     return module

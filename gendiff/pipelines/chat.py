@@ -61,8 +61,8 @@ class Reply:
 class Chat:
     """A language model with its tokenizer and chat template.
 
-    A reply is a function of (parameters, key, index, messages and settings): a memory saves time and changes nothing else. It compiles once
-    per length of prompt and cache, each rounded up to a power of 2.
+    A reply is a function of (parameters, key, index, messages and settings): a memory saves time and changes nothing
+    else. It compiles once per length of prompt and cache, each rounded up to a power of 2.
 
     Args:
         network: whose cache is kept.
@@ -108,8 +108,9 @@ class Chat:
 
         Raises:
             TypeError: as the template does.
-            ValueError: without a template, as the template does, for a special token of the tokenizer in a message, for settings outside
-                their ranges, and where messages and answer together are longer than the network's context.
+            ValueError: without a template, as the template does, for a special token of the tokenizer in a message, for
+                settings outside their ranges, and where messages and answer together are longer than the network's
+                context.
             ConfigError: as the template does.
         """
         if self.template is None:
@@ -154,15 +155,17 @@ class Chat:
         context = self.network.context
         if len(prompt) + max_tokens > context:
             raise ValueError(
-                f"{len(prompt)} tokens to read and max_tokens = {max_tokens} are more than the {context} of the model (context): "
-                "lower max_tokens, shorten the text, or begin a new conversation"
+                f"{len(prompt)} tokens to read and max_tokens = {max_tokens} are more than the {context} of the model "
+                "(context): lower max_tokens, shorten the text, or begin a new conversation"
             )
         most = min(arrays.power_of_two(max_tokens, SMALLEST), context - len(prompt))
         cache, kept = self._begun(prompt, memory, most)
         fresh = prompt[kept:]
         padded = np.full((1, min(arrays.power_of_two(len(fresh), SMALLEST), cache.capacity - most)), -1, np.int32)
         padded[0, : len(fresh)] = fresh
-        processor = language.processors.chain(language.processors.temperature(temperature), language.processors.top_p(top_p))
+        processor = language.processors.chain(
+            language.processors.temperature(temperature), language.processors.top_p(top_p)
+        )
         generated = _generate(
             key,
             language.from_network(networks.pure(self.network), self.params),
@@ -210,7 +213,13 @@ def _run(
     most: int,
     on_token: OnToken | None,
 ) -> Any:
-    options: dict[str, Any] = {"max_tokens": most, "num_tokens": number, "processor": processor, "stop": stop, "on_token": on_token}
+    options: dict[str, Any] = {
+        "max_tokens": most,
+        "num_tokens": number,
+        "processor": processor,
+        "stop": stop,
+        "on_token": on_token,
+    }
     return language.decoding.generate(key, next_logits, cache, prompt, index, **options)
 
 

@@ -40,7 +40,9 @@ class InterleavedLoss(objectives.NetworkLoss):
     drop_text: float = records.static()
     z_loss: float = records.static()
 
-    def __call__(self, params: Params, key: jax.Array, batch: Interleaved | tuple[Interleaved, ...]) -> tuple[Float[Array, ""], Metrics]:
+    def __call__(
+        self, params: Params, key: jax.Array, batch: Interleaved | tuple[Interleaved, ...]
+    ) -> tuple[Float[Array, ""], Metrics]:
         """The scalar and its metrics for one batch, or for several whose tokens and pictures count alike."""
         documents = batch if isinstance(batch, tuple) else (batch,)
         tokens: list[tuple[jax.Array, ...]] = []
@@ -81,7 +83,9 @@ class InterleavedLoss(objectives.NetworkLoss):
                 targets.append(part.weight)
             else:
                 level_key, noise_key = jax.random.split(own)
-                level = (self.levels_before_text if any(is_text[number:]) else self.levels)(level_key, self.schedule, len(part))
+                level = (self.levels_before_text if any(is_text[number:]) else self.levels)(
+                    level_key, self.schedule, len(part)
+                )
                 noise = jax.random.normal(noise_key, part.shape, part.dtype)
                 x = process.add_noise(part, noise, level)
                 told.append(Picture(self.parameterization.scale_in(x, level), level.t_for(x)))
@@ -107,26 +111,31 @@ def next_token_and_denoising(
     The first token of each text is no target, as it has no text before it. So it should be one that begins texts.
 
     Args:
-        predict: the network, (params, parts) -> an answer with `outputs`, such as `networks.pure(networks.MultimodalTransformer(…))`.
+        predict: the network, (params, parts) -> an answer with `outputs`, such as
+            `networks.pure(networks.MultimodalTransformer(…))`.
         schedule: the noise path.
         parameterization: what the output for a picture means.
         picture_weight: at least 0.
         weight: the factor on each picture's error, as of `denoising`; default `weighting.uniform()`.
         levels: how levels of pictures are drawn; default `weighting.uniform_levels()`.
-        levels_before_text: the same for pictures with a text behind them, which speaks of them; default `uniform_levels((0.0, 0.5))`.
-        drop_text: share of documents in [0, 1] in which texts with a picture behind them are `without_words`, for guidance.
+        levels_before_text: the same for pictures with a text behind them, which speaks of them; default
+            `uniform_levels((0.0, 0.5))`.
+        drop_text: share of documents in [0, 1] in which texts with a picture behind them are `without_words`, for
+            guidance.
         z_loss: at least 0, as of `language.objective.next_token`.
         stochastic: whether the network gets a fresh `key=` at every call. None asks its attribute `stochastic`.
 
     Returns:
-        The loss (params, key, batch) -> (scalar, metrics), for an `Interleaved` or a tuple of these, whose tokens and pictures count alike.
-        Metrics are `nll` (nats per token), `accuracy` and the unweighted `mse`, each where the batch has such parts.
+        The loss (params, key, batch) -> (scalar, metrics), for an `Interleaved` or a tuple of these, whose tokens and
+        pictures count alike. Metrics are `nll` (nats per token), `accuracy` and the unweighted `mse`, each where the
+        batch has such parts.
 
     Raises:
         ValueError: for numbers outside the ranges above, and as `denoising` does for a schedule without signal.
 
     References:
-        Zhou et al., 2024 (Transfusion), Eq. 4 and section 4.1, for the weight 5 and less noise before captions (from memory).
+        Zhou et al., 2024 (Transfusion), Eq. 4 and section 4.1, for the weight 5 and less noise before captions (from
+        memory).
     """
     checks.in_range("picture_weight", picture_weight, 0.0, math.inf, open_high=True)
     checks.in_range("drop_text", drop_text, 0.0, 1.0)
@@ -168,7 +177,9 @@ def _next_tokens(tokens: jax.Array, weight: Any, logits: jax.Array) -> tuple[jax
 def _checked(document: Interleaved) -> tuple[Any, ...]:
     """Its parts. Raises TypeError or ValueError for what is none."""
     if not isinstance(document, Interleaved):
-        raise TypeError(f"batch is a {type(document).__name__}: pass pipelines.Interleaved((texts, pictures)), or a tuple of these")
+        raise TypeError(
+            f"batch is a {type(document).__name__}: pass pipelines.Interleaved((texts, pictures)), or a tuple of these"
+        )
     if not document.parts:
         raise ValueError("the document has no part: pass pipelines.Interleaved((texts, pictures))")
     parts: list[Any] = []
@@ -177,7 +188,10 @@ def _checked(document: Interleaved) -> tuple[Any, ...]:
             checks.floating(f"part {number}", part)
             parts.append(jnp.asarray(part))
         elif part.segments is not None or part.bytes is not None:
-            raise ValueError(f"part {number} has segments or bytes: texts of documents stand alone in their rows, and are told by nats")
+            raise ValueError(
+                f"part {number} has segments or bytes: texts of documents stand alone in their rows, and are told by "
+                "nats"
+            )
         else:
             parts.append(part)
     return tuple(parts)

@@ -20,10 +20,13 @@ from gendiff.pipelines.interleaved import without_words
 
 @records.record
 class Multimodal:
-    """A trained `networks.MultimodalTransformer` at work. Every method is one pure function of arrays: call it under `jit`.
+    """A trained `networks.MultimodalTransformer` at work.
 
-    What a document says so far stands in a cache: `read` puts texts and clean pictures behind it, `draw` and `write` go on with it. The
-    other methods do that from the beginning. Sample i is a function of (parameters, what it is given, key, index[i]), as promise 2 says.
+    Every method is one pure function of arrays: call it under `jit`.
+
+    What a document says so far stands in a cache: `read` puts texts and clean pictures behind it, `draw` and `write` go
+    on with it. The other methods do that from the beginning. Sample i is a function of (parameters, what it is given,
+    key, index[i]), as promise 2 says.
 
     Args:
         network: that was trained by `next_token_and_denoising`.
@@ -89,7 +92,10 @@ class Multimodal:
         return diffusion.sample(key, given, self.sampler, levels, shape, index, **options)
 
     def denoiser(self, params: Params, cache: Any, away: Any, scale: Scalar) -> Denoiser:
-        """The guided denoiser of pictures behind a cache, for `diffusion.editing` and loops of one's own. Arguments are those of `draw`."""
+        """The guided denoiser of pictures behind a cache, for `diffusion.editing` and loops of one's own.
+
+        Arguments are those of `draw`.
+        """
         given = diffusion.from_network(networks.pure(self.network, "denoise"), params, self.parameterization, cache)
         return diffusion.guidance.classifier_free(given, given.with_condition(away), scale, batched=True)
 
@@ -149,12 +155,23 @@ class Multimodal:
         """
         room = self._patches(pictures.shape[1:]) + prompt.shape[1] + max_tokens
         cache = self.read(params, self._empty(len(pictures), room), pictures)
-        return self.write(key, params, cache, prompt, index, max_tokens=max_tokens, processor=processor, stop=stop, **options)
+        return self.write(
+            key, params, cache, prompt, index, max_tokens=max_tokens, processor=processor, stop=stop, **options
+        )
 
     def write(
-        self, key: jax.Array, params: Params, cache: Any, prompt: Int[ArrayLike, "b p"], index: Integer[ArrayLike, "b"], **options: Any
+        self,
+        key: jax.Array,
+        params: Params,
+        cache: Any,
+        prompt: Int[ArrayLike, "b p"],
+        index: Integer[ArrayLike, "b"],
+        **options: Any,
     ) -> Generated:
-        """Write a text behind what each row of a cache holds. Arguments are those of `language.generate`, which it is."""
+        """Write a text behind what each row of a cache holds.
+
+        Arguments are those of `language.generate`, which it is.
+        """
         return language.generate(key, self._next_logits(params), cache, prompt, index, **options)
 
     def log_likelihood(
@@ -170,8 +187,8 @@ class Multimodal:
             params: of the network.
             pictures: (b, h, w, c) clean.
             question: (b, q) ids, at least one per row, behind which −1 may stand.
-            answers: (k, a) ids of the answers that are allowed, or (b, k, a) for each picture, behind which −1 may stand. Those of unequal
-                length compare as training weighed them if each ends with a token that says so.
+            answers: (k, a) ids of the answers that are allowed, or (b, k, a) for each picture, behind which −1 may
+                stand. Those of unequal length compare as training weighed them if each ends with a token that says so.
         """
         prompt, length = decoding.checked_prompt(question)
         allowed = jnp.broadcast_to(jnp.asarray(answers), (len(prompt), *answers.shape[-2:])).astype(prompt.dtype)

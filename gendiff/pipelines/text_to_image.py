@@ -1,4 +1,7 @@
-"""From a prompt to a picture: encode the text, guide a network from noise to a latent, decode. It is one function of arrays."""
+"""From a prompt to a picture: encode the text, guide a network from noise to a latent, decode.
+
+It is one function of arrays.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -32,7 +35,8 @@ class TextToImage:
         parameterization: what the output of `predict` means.
         sampler: such as `samplers.ddim()`.
         shape: of one latent (h, w, c), or of one picture where there is no decoder.
-        decode: (params, latents) -> pictures, as `networks.pure(autoencoder, "decode")`. None: `predict` works on pictures.
+        decode: (params, latents) -> pictures, as `networks.pure(autoencoder, "decode")`. None: `predict` works on
+            pictures.
 
     References:
         Rombach et al., 2022, section 3.3; Ho & Salimans, 2022, Eq. 6.
@@ -62,7 +66,8 @@ class TextToImage:
         """Draw a picture for each entry of `index`.
 
         Args:
-            params: {"text", "network", "decoder"}: the parameters of each part; "decoder" is left out where there is none.
+            params: {"text", "network", "decoder"}: the parameters of each part; "decoder" is left out where there is
+                none.
             key: one typed key.
             prompt: of b texts, or of one that holds for all.
             negative: what the pictures are led away from, likewise; `nothing(prompt)` for plain guidance.
@@ -115,7 +120,9 @@ class TextToImage:
         there = mask | ~mask.any(-1, keepdims=True)  # an encoder refuses a text without a token
         return records.replace(self.encode(params["text"], ids, there), mask=mask)
 
-    def guided(self, params: Mapping[str, Params], given: networks.Text, away: networks.Text, scale: Scalar) -> Denoiser:
+    def guided(
+        self, params: Mapping[str, Params], given: networks.Text, away: networks.Text, scale: Scalar
+    ) -> Denoiser:
         """The guided denoiser of texts that are `encoded`.
 
         Args:
@@ -130,7 +137,9 @@ class TextToImage:
     def _check(self, params: Mapping[str, Params]) -> None:
         needed = PARTS if self.decode is not None else PARTS[:-1]
         if missing := [name for name in needed if name not in params]:
-            raise ValueError(f"params has no {', '.join(missing)}: it holds the parameters of {', '.join(needed)} under these names")
+            raise ValueError(
+                f"params has no {', '.join(missing)}: it holds the parameters of {', '.join(needed)} under these names"
+            )
         checks.integer("the axes of shape", len(self.shape), 1)
 
 

@@ -1,7 +1,7 @@
 """From a run folder to functions: the network, its parameters, and the schedule and parameterization that they were trained with.
 
-A training of images writes into each checkpoint what its parameters belong to: names of this module's tables with their settings. Digests
-cover it. So parameters are never paired with another schedule or parameterization than their own.
+A training of images writes into each checkpoint what its parameters belong to: names of this module's tables with their
+settings. Digests cover it. So parameters are never paired with another schedule or parameterization than their own.
 """
 
 import dataclasses
@@ -82,7 +82,9 @@ class TrainedRun:
         Raises:
             ValueError: for a label that the network does not know.
         """
-        known = f"the classes are {', '.join(self.classes)}" if self.classes else "the network reads no label: leave it out"
+        known = (
+            f"the classes are {', '.join(self.classes)}" if self.classes else "the network reads no label: leave it out"
+        )
         number = self.classes.index(label) if isinstance(label, str) and label in self.classes else label
         outside = isinstance(number, int) and number != NO_LABEL and not 0 <= number < self.num_classes
         if isinstance(number, str) or outside or (number is not None and not self.classes):
@@ -92,7 +94,9 @@ class TrainedRun:
 
 
 def open_run(path: str | os.PathLike[str], *, seed: int | None = None, ema: float | int | None = None) -> TrainedRun:
-    """Read a run of `gendiff train`, or of a study that trains a network of images. Needs the packages of `gendiff[run]`.
+    """Read a run of `gendiff train`, or of a study that trains a network of images.
+
+    Needs the packages of `gendiff[run]`.
 
     Args:
         path: the run folder, or a folder within it that holds checkpoints.
@@ -101,7 +105,8 @@ def open_run(path: str | os.PathLike[str], *, seed: int | None = None, ema: floa
 
     Raises:
         ConfigError: for no run folder, and for a seed or an average that it does not hold.
-        DataError: for a run without a checkpoint, and for one whose checkpoints do not say what their parameters belong to.
+        DataError: for a run without a checkpoint, and for one whose checkpoints do not say what their parameters belong
+            to.
         CheckpointCorruptError: where bytes changed.
         CheckpointMismatchError: where this version of gendiff does not know the network, or it has other parameters.
     """
@@ -111,15 +116,19 @@ def open_run(path: str | os.PathLike[str], *, seed: int | None = None, ema: floa
     folder = run_folder.existing(path)
     seed = _first_seed(folder.path) if seed is None else seed
     if not folder.checkpoints(seed).is_dir():
-        raise ConfigError(f"seed = {seed} was not trained in {folder.path}: there are {', '.join(map(str, _seeds(folder.path)))}")
+        raise ConfigError(
+            f"seed = {seed} was not trained in {folder.path}: there are {', '.join(map(str, _seeds(folder.path)))}"
+        )
     with Checkpoints(folder.checkpoints(seed), read_only=True) as store:
         step = store.latest()
         written = store.written_with(step)["description"]
         place = f"step {step} of {store.path}"
         if written is None:
             raise DataError(
-                f"{place} does not say which network, schedule and parameterization it belongs to: an earlier version of gendiff wrote it, "
-                "or its network is none of images with labels. `sample` draws from it; to open it, train it anew with another --out"
+                f"{place} does not say which network, schedule and parameterization it belongs to: an earlier version "
+                "of gendiff wrote it, "
+                "or its network is none of images with labels. `sample` draws from it; to open it, train it anew with "
+                "another --out"
             )
         network, schedule, meaning = (_rebuilt(kind, written[kind], place) for kind in _TABLES)
         shape, classes = tuple(written["shape"]), tuple(written["classes"])
@@ -147,7 +156,9 @@ def describe(
     temperature: float = 1.0,
     ema: float | None = None,
 ) -> dict[str, Any] | None:
-    """What a training writes for `open_run`, as JSON. None for a network, schedule or parameterization that no table here names.
+    """What a training writes for `open_run`, as JSON.
+
+    None for a network, schedule or parameterization that no table here names.
 
     Args:
         predict: the network, as `networks.pure` makes it; a label is its only condition.
@@ -162,8 +173,14 @@ def describe(
     if not isinstance(predict, networks.PureFunction) or predict.method is not None:
         return None
     module: Any = predict.module
-    written = {name: _written(name, part) for name, part in zip(_TABLES, (module, schedule, parameterization), strict=True)}
-    if None in written.values() or any(getattr(module, name, None) for name in _FURTHER) or (module.num_classes or 0) != len(classes):
+    written = {
+        name: _written(name, part) for name, part in zip(_TABLES, (module, schedule, parameterization), strict=True)
+    }
+    if (
+        None in written.values()
+        or any(getattr(module, name, None) for name in _FURTHER)
+        or (module.num_classes or 0) != len(classes)
+    ):
         return None
     further = {"data_levels": data_levels, "temperature": temperature, "ema": ema}
     return {**written, "shape": list(shape), "classes": list(classes), **further}
@@ -192,8 +209,13 @@ def _rebuilt(kind: str, written: Mapping[str, Any], place: str) -> Any:
     known = _TABLES[kind].get(name)
     if known is None or (strange := sorted(set(settings) - set(_fields(known)))):
         what = f"the {kind} {name}" if known is None else f"{name} with {', '.join(strange)}"
-        raise CheckpointMismatchError(f"{place} belongs to {what}, which this version of gendiff does not know: use a later one")
-    values = {field: _rebuilt(kind, value, place) if isinstance(value, dict) else _tuples(value) for field, value in settings.items()}
+        raise CheckpointMismatchError(
+            f"{place} belongs to {what}, which this version of gendiff does not know: use a later one"
+        )
+    values = {
+        field: _rebuilt(kind, value, place) if isinstance(value, dict) else _tuples(value)
+        for field, value in settings.items()
+    }
     return known(**values)
 
 
@@ -210,7 +232,10 @@ def _seeds(path: Path) -> list[int]:
     if numbers := sorted(int(each.name.removeprefix("seed_")) for each in path.glob("checkpoints/seed_*")):
         return numbers
     inside = ", ".join(str(each.parent) for each in sorted(path.glob("*/checkpoints")))
-    raise DataError(f"{path} holds no checkpoint" + (f"; there are some in {inside}" if inside else ": its training has not saved any yet"))
+    raise DataError(
+        f"{path} holds no checkpoint"
+        + (f"; there are some in {inside}" if inside else ": its training has not saved any yet")
+    )
 
 
 def _first_seed(path: Path) -> int:

@@ -23,10 +23,15 @@ class WithCritic:
     lam: Scalar
     whiten: bool = records.static()
 
-    def __call__(self, scores: Any, rollout: Rollout, reference: Any, values: Any, beta: Any) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, scores: Any, rollout: Rollout, reference: Any, values: Any, beta: Any
+    ) -> tuple[jax.Array, jax.Array]:
         """Advantages and returns (b, s)."""
         if values is None:
-            raise TypeError("evaluate answered no values: this rule needs a critic's; without one take advantage_rules.within_groups")
+            raise TypeError(
+                "evaluate answered no values: this rule needs a critic's; without one take "
+                "advantage_rules.within_groups"
+            )
         rewards = advantages.shaped_rewards(scores, rollout.log_probs, reference, rollout.mask, beta)
         found = advantages.gae(rewards, values, rollout.mask, gamma=self.gamma, lam=self.lam)
         shown = advantages.whitened(found.advantages, rollout.mask) if self.whiten else found.advantages
@@ -39,8 +44,8 @@ def with_critic(*, gamma: Scalar = 1.0, lam: Scalar = 0.95, whiten: bool = True)
     Args:
         gamma: () discount in [0, 1].
         lam: () in [0, 1].
-        whiten: over the batch. At the optimum of a penalised objective every advantage is 0, and whitening makes the noise that is left as
-            large as ever: the learning rate must then fall to 0, or False be chosen.
+        whiten: over the batch. At the optimum of a penalised objective every advantage is 0, and whitening makes the
+            noise that is left as large as ever: the learning rate must then fall to 0, or False be chosen.
 
     Raises:
         ValueError: for concrete numbers outside their ranges.
@@ -73,14 +78,17 @@ class WithinGroups:
 
 
 def within_groups(size: int, *, scale: bool = True, correction: int = 0, epsilon: Scalar = 0.0) -> WithinGroups:
-    """Each sample beside the others of its prompt, as GRPO does: no critic. A batch holds the samples of a prompt one after the other.
+    """Each sample beside the others of its prompt, as GRPO does: no critic.
 
-    The penalty β · KL is part of the reward here, so that the optimum is that of PPO. GRPO's paper adds β · k3 to the loss instead; the
-    gradient of that term is the gradient of KL(reference ‖ policy), which another policy minimises.
+    A batch holds the samples of a prompt one after the other.
+
+    The penalty β · KL is part of the reward here, so that the optimum is that of PPO. GRPO's paper adds β · k3 to the
+    loss instead; the gradient of that term is the gradient of KL(reference ‖ policy), which another policy minimises.
 
     Args:
         size: samples per prompt, at least 2; it divides the batch.
-        scale: divide by the standard deviation of the group (see `group_relative`). As with whitening, noise keeps its size at the optimum.
+        scale: divide by the standard deviation of the group (see `group_relative`). As with whitening, noise keeps its
+            size at the optimum.
         correction: 0 or 1, as for `group_relative`.
         epsilon: () at least 0, as for `group_relative`.
 

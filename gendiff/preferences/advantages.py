@@ -54,7 +54,10 @@ def shaped_rewards(
     log_ratio = masked.zeroed(log_probs, mask) - masked.zeroed(reference, mask)
     still_to_come = jnp.cumsum(acted[:, ::-1].astype(jnp.int32), 1)[:, ::-1]  # steps from here on, this one included
     last = acted & (still_to_come == 1)
-    return jnp.where(last, jnp.asarray(scores, log_ratio.dtype)[:, None], 0) - jnp.asarray(beta, log_ratio.dtype) * log_ratio
+    return (
+        jnp.where(last, jnp.asarray(scores, log_ratio.dtype)[:, None], 0)
+        - jnp.asarray(beta, log_ratio.dtype) * log_ratio
+    )
 
 
 def gae(
@@ -67,13 +70,13 @@ def gae(
 ) -> Advantages:
     """Generalised advantages A_t = Σ_l (γλ)^l δ_{t+l}, with δ_t = r_t + γ V_{t+1} − V_t and V = 0 behind the last step.
 
-    The next step is the next one at which the policy acted, so that gaps, such as another speaker's tokens, cost no discount. No gradient
-    passes through either result.
+    The next step is the next one at which the policy acted, so that gaps, such as another speaker's tokens, cost no
+    discount. No gradient passes through either result.
 
     Args:
         rewards: (b, s) of each action.
-        values: (b, s) what the critic expects **before** each action is seen. A network that answers after each token has it one place
-            earlier: values[:, t] is its answer to token t − 1.
+        values: (b, s) what the critic expects **before** each action is seen. A network that answers after each token
+            has it one place earlier: values[:, t] is its answer to token t − 1.
         mask: (b, s) not 0 where the policy acted.
         gamma: () discount γ in [0, 1], data under jit.
         lam: () λ in [0, 1], data under jit. With 1 the advantage is return − value, with 0 it is δ.
@@ -91,7 +94,9 @@ def gae(
     dtype = jnp.promote_types(reward.dtype, value.dtype)
     discount, decay = jnp.asarray(gamma, dtype), jnp.asarray(gamma, dtype) * jnp.asarray(lam, dtype)
 
-    def backwards(following: tuple[jax.Array, jax.Array], step: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+    def backwards(
+        following: tuple[jax.Array, jax.Array], step: tuple[jax.Array, ...]
+    ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
         next_value, next_advantage = following
         here, reward, value = step
         advantage = reward + discount * next_value - value + decay * next_advantage
@@ -122,24 +127,34 @@ def whitened(values: Float[ArrayLike, "b s"], mask: Shaped[ArrayLike, "b s"]) ->
 
 
 def group_relative(
-    scores: Float[ArrayLike, "b"], groups: Int[ArrayLike, "b"] | int, *, scale: bool = True, correction: int = 0, epsilon: Scalar = 0.0
+    scores: Float[ArrayLike, "b"],
+    groups: Int[ArrayLike, "b"] | int,
+    *,
+    scale: bool = True,
+    correction: int = 0,
+    epsilon: Scalar = 0.0,
 ) -> Float[Array, "b"]:
     """Advantages without a critic: each score beside those of the same prompt, (score − mean) / (standard deviation + ε).
 
-    TRL takes correction = 1 and epsilon = 1e-4. Its advantages of a group of n are smaller by √(1 − 1/n): by 29 % for 2, by 6 % for 8.
-    Give `policy_gradient.clipped_policy_gradient` the column [:, None]: all steps of a sample share its advantage.
+    TRL takes correction = 1 and epsilon = 1e-4. Its advantages of a group of n are smaller by √(1 − 1/n): by 29 % for
+    2, by 6 % for 8. Give `policy_gradient.clipped_policy_gradient` the column [:, None]: all steps of a sample share
+    its advantage.
 
     Args:
         scores: (b,).
-        groups: (b,) ids of the prompts, in any order, or the size of the groups that stand one after the other, at least 2.
-        scale: divide by the standard deviation of the group (GRPO). False leaves the difference (Dr. GRPO), so that prompts on which all
-            samples are almost alike weigh no more than others. A group of equal scores, or of one, has advantage 0 either way.
-        correction: 0 divides the squares by n, so that the advantages of a group have deviation 1; 1 divides them by n − 1.
-        epsilon: () ε at least 0, in the unit of the scores, data under jit. It bounds the advantages of groups that are almost alike.
+        groups: (b,) ids of the prompts, in any order, or the size of the groups that stand one after the other, at
+            least 2.
+        scale: divide by the standard deviation of the group (GRPO). False leaves the difference (Dr. GRPO), so that
+            prompts on which all samples are almost alike weigh no more than others. A group of equal scores, or of one,
+            has advantage 0 either way.
+        correction: 0 divides the squares by n, so that the advantages of a group have deviation 1; 1 divides them by
+            n − 1.
+        epsilon: () ε at least 0, in the unit of the scores, data under jit. It bounds the advantages of groups that are
+            almost alike.
 
     Raises:
-        ValueError: for scores that are not (b,), ids of another shape, a size below 2, one that does not divide b, numbers outside their
-            ranges, and a correction or epsilon without the scale.
+        ValueError: for scores that are not (b,), ids of another shape, a size below 2, one that does not divide b,
+            numbers outside their ranges, and a correction or epsilon without the scale.
         TypeError: for ids that are no integers.
 
     References:

@@ -1,4 +1,7 @@
-"""Best of n: draw several candidates and keep the one that a verifier scores highest. How far that goes from the model is known exactly."""
+"""Best of n: draw several candidates and keep the one that a verifier scores highest.
+
+How far that goes from the model is known exactly.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +18,8 @@ from gendiff.core.types import ArrayLike
 def candidates(key: jax.Array, draw: Callable[[jax.Array], Any], n: int) -> Any:
     """Draw n candidates, one after the other: number j is draw(fold_in(key, j)), however many there are.
 
-    So the first of 64 candidates is the one that is drawn alone, and the best of 64 is the best of the first 8 or one of the others.
+    So the first of 64 candidates is the one that is drawn alone, and the best of 64 is the best of the first 8 or one
+    of the others.
 
     Args:
         key: one typed key.
@@ -37,7 +41,8 @@ def candidates(key: jax.Array, draw: Callable[[jax.Array], Any], n: int) -> Any:
 def best_of_n(key: jax.Array, scores: Float[ArrayLike, "b n"]) -> Int[Array, " b"]:
     """Choose the candidate with the highest score of each row; equal ones are equally likely.
 
-    A further candidate changes the choice only by being chosen itself, for each one's chance is drawn from a key of its own.
+    A further candidate changes the choice only by being chosen itself, for each one's chance is drawn from a key of its
+    own.
 
     Args:
         key: one typed key, which decides between equal scores.
@@ -69,8 +74,8 @@ def best_of_n(key: jax.Array, scores: Float[ArrayLike, "b n"]) -> Int[Array, " b
 def kl_bound(n: int | np.ndarray) -> Any:
     """KL(best of n ‖ model) is at most log n - (n - 1) / n nats, whatever the scores are.
 
-    It is equal where no two candidates can have the same score, as with continuous ones. Ties and candidates of large probability make the
-    true value smaller (see `best_of_n_law`).
+    It is equal where no two candidates can have the same score, as with continuous ones. Ties and candidates of large
+    probability make the true value smaller (see `best_of_n_law`).
 
     Args:
         n: how many candidates, >= 1; an array of several numbers will do.
@@ -89,11 +94,13 @@ def kl_bound(n: int | np.ndarray) -> Any:
     return np.log(count) - (count - 1) / count
 
 
-def best_of_n_law(probabilities: Float[ArrayLike, "*b m"], rewards: Float[ArrayLike, "*b m"], n: int) -> Float[Array, "*b m"]:
+def best_of_n_law(
+    probabilities: Float[ArrayLike, "*b m"], rewards: Float[ArrayLike, "*b m"], n: int
+) -> Float[Array, "*b m"]:
     """Compute the exact law of the best of n draws from m outcomes, where equal rewards are equally likely to be chosen.
 
-    The best reward is r with probability F(r)^n - F(r-)^n, where F is the distribution of rewards under the model, and outcomes of one
-    reward keep their proportions. It takes m² operations per row.
+    The best reward is r with probability F(r)^n - F(r-)^n, where F is the distribution of rewards under the model, and
+    outcomes of one reward keep their proportions. It takes m² operations per row.
 
     Args:
         probabilities: (…, m) of the model, each row adding up to 1.

@@ -14,19 +14,20 @@ from gendiff.core.types import ArrayLike, Metrics
 def bradley_terry(scores: Float[ArrayLike, "b k"], ranking: Int[ArrayLike, "b k"]) -> tuple[Float[Array, ""], Metrics]:
     """Mean of −log logistic(better − worse) over all C(k, 2) pairs of each row.
 
-    All answers to a prompt stand in one row, so that each weighs the same however many pairs it is in. A constant added to a row's scores
-    changes nothing: scores have no zero (see `normaliser`).
+    All answers to a prompt stand in one row, so that each weighs the same however many pairs it is in. A constant added
+    to a row's scores changes nothing: scores have no zero (see `normaliser`).
 
     Args:
         scores: (b, k) of k ≥ 2 answers per prompt.
         ranking: (b, k) places 0 … k − 1 of a row's answers, the best one first.
 
     Returns:
-        The loss (), and metrics `accuracy`: the share of pairs in the order of the ranking, where a tie is half a pair; `margin`: the mean
-        of better − worse.
+        The loss (), and metrics `accuracy`: the share of pairs in the order of the ranking, where a tie is half a pair;
+        `margin`: the mean of better − worse.
 
     Raises:
-        ValueError: for less than two answers, a ranking of another shape, and a concrete one that does not name each answer once.
+        ValueError: for less than two answers, a ranking of another shape, and a concrete one that does not name each
+            answer once.
         TypeError: for a ranking that holds no integers.
 
     References:
@@ -37,7 +38,9 @@ def bradley_terry(scores: Float[ArrayLike, "b k"], ranking: Int[ArrayLike, "b k"
         raise ValueError(f"scores has shape {scores.shape}: (prompts, answers) with at least two answers is needed")
     k = scores.shape[1]
     checks.ids("ranking", ranking, k)
-    if arrays.is_concrete(ranking) and not np.array_equal(np.sort(np.asarray(ranking), 1), np.broadcast_to(np.arange(k), ranking.shape)):
+    if arrays.is_concrete(ranking) and not np.array_equal(
+        np.sort(np.asarray(ranking), 1), np.broadcast_to(np.arange(k), ranking.shape)
+    ):
         raise ValueError(f"ranking must name each of the {k} answers of a row once, the best one first")
     ordered = jnp.take_along_axis(_wide(scores), jnp.asarray(ranking), 1)
     better, worse = np.triu_indices(k, 1)
@@ -81,8 +84,8 @@ class Normaliser:
 def normaliser(scores: Float[ArrayLike, "*shape"]) -> Normaliser:
     """Fit shift and scale, such that these scores get mean 0 and standard deviation 1.
 
-    Preferences leave the zero of the scores open. A penalty β · KL has its meaning only beside scores whose scale is fixed, so fit it once,
-    on answers of the reference policy, and keep it.
+    Preferences leave the zero of the scores open. A penalty β · KL has its meaning only beside scores whose scale is
+    fixed, so fit it once, on answers of the reference policy, and keep it.
 
     Args:
         scores: of answers of the reference policy, at least two of any shape.
@@ -99,7 +102,9 @@ def normaliser(scores: Float[ArrayLike, "*shape"]) -> Normaliser:
     wide = _wide(scores)
     shift, scale = jnp.mean(wide), jnp.std(wide)
     if arrays.is_concrete(scale) and not np.asarray(scale) > 0:
-        raise ValueError(f"scores are all {np.asarray(shift):g}: they have no scale; the reward model tells no answers apart")
+        raise ValueError(
+            f"scores are all {np.asarray(shift):g}: they have no scale; the reward model tells no answers apart"
+        )
     return Normaliser(shift, scale)
 
 
@@ -107,8 +112,8 @@ def disagreement(predictions: Float[ArrayLike, "members *shape"]) -> Float[Array
     """Variance over the members of an ensemble: pairs on which it is large are worth asking people about.
 
     Args:
-        predictions: of at least two members, one per entry of the first axis, such as `preference(first, second)` of each pair. Scores will
-            do where they are normalised alike.
+        predictions: of at least two members, one per entry of the first axis, such as `preference(first, second)` of
+            each pair. Scores will do where they are normalised alike.
 
     Raises:
         ValueError: for less than two members.
@@ -117,7 +122,9 @@ def disagreement(predictions: Float[ArrayLike, "members *shape"]) -> Float[Array
         Christiano et al., 2017, section 2.2.4 (from memory).
     """
     if predictions.shape[0] < 2:
-        raise ValueError(f"predictions has shape {predictions.shape}: at least two members are needed along the first axis")
+        raise ValueError(
+            f"predictions has shape {predictions.shape}: at least two members are needed along the first axis"
+        )
     return jnp.var(_wide(predictions), axis=0)
 
 

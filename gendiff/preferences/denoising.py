@@ -18,20 +18,22 @@ def diffusion_dpo(
 ) -> tuple[Float[Array, ""], Metrics]:
     """Mean of −log sigmoid(β ((reference_winner − winner) − (reference_loser − loser))).
 
-    A denoiser's squared error bounds minus the log-likelihood of a sample up to a constant, so the bracket stands for the log-ratio of
-    winner and loser under the policy less that under the reference. A policy equal to the reference has the loss log 2.
+    A denoiser's squared error bounds minus the log-likelihood of a sample up to a constant, so the bracket stands for
+    the log-ratio of winner and loser under the policy less that under the reference. A policy equal to the reference
+    has the loss log 2.
 
     Args:
-        winner: (b,) squared error of the policy on the preferred sample of each pair, noised to some level. The weight of the level and
-            the number of levels are part of it, or of beta.
+        winner: (b,) squared error of the policy on the preferred sample of each pair, noised to some level. The weight
+            of the level and the number of levels are part of it, or of beta.
         loser: (b,) on the other one, at the same level and with the same noise.
         reference_winner: (b,) of the reference on exactly the same noised samples. No gradient passes through it.
         reference_loser: (b,) the same.
-        beta: () > 0, data under jit: larger keeps the policy nearer to the reference. With errors that are means over coordinates the
-            paper takes 2,000 to 5,000.
+        beta: () > 0, data under jit: larger keeps the policy nearer to the reference. With errors that are means over
+            coordinates the paper takes 2,000 to 5,000.
 
     Returns:
-        The loss, with metrics `margin`, the mean of the bracket, and `accuracy`, the share of pairs in which it is above 0.
+        The loss, with metrics `margin`, the mean of the bracket, and `accuracy`, the share of pairs in which it is
+        above 0.
 
     Raises:
         ValueError: for errors of different shapes, and a concrete beta that is not positive.

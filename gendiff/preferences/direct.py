@@ -1,7 +1,7 @@
 """Policies from preferences without a reward model: a policy's own log-ratio to its reference, times β, is the reward.
 
-The inputs are log-probabilities of whole samples: the policy's, which learn, and those of the frozen reference. `sequence_log_probs` sums
-them over steps.
+The inputs are log-probabilities of whole samples: the policy's, which learn, and those of the frozen reference.
+`sequence_log_probs` sums them over steps.
 """
 
 import jax
@@ -13,12 +13,15 @@ from gendiff.core.types import ArrayLike, Metrics, Scalar
 from gendiff.preferences import masked
 
 
-def sequence_log_probs(log_probs: Float[ArrayLike, "b s"], mask: Shaped[ArrayLike, "b s"], *, per_step: bool = False) -> Float[Array, "b"]:
+def sequence_log_probs(
+    log_probs: Float[ArrayLike, "b s"], mask: Shaped[ArrayLike, "b s"], *, per_step: bool = False
+) -> Float[Array, "b"]:
     """Log-probability of each sample: the sum over the steps at which the policy acted.
 
     Args:
         log_probs: (b, s) of each action, given those before it.
-        mask: (b, s) not 0 where the policy acted: a response, its end included, and not its prompt. What stands elsewhere is never read.
+        mask: (b, s) not 0 where the policy acted: a response, its end included, and not its prompt. What stands
+            elsewhere is never read.
         per_step: divide by the number of steps, so that long responses weigh no more; `ipo` is often used so.
 
     Raises:
@@ -40,8 +43,8 @@ def dpo(
 ) -> tuple[Float[Array, ""], Metrics]:
     """Direct preference optimisation: mean of −log logistic(h), h = β (log π/π_ref of the chosen one − that of the rejected one).
 
-    Where preferences follow Bradley and Terry's law for a reward R, the least loss is at π ~ π_ref exp(R / β), the optimum of
-    E[R] − β KL(π ‖ π_ref).
+    Where preferences follow Bradley and Terry's law for a reward R, the least loss is at π ~ π_ref exp(R / β), the
+    optimum of E[R] − β KL(π ‖ π_ref).
 
     Args:
         chosen: (b,) log-probabilities by the policy that learns.
@@ -87,8 +90,8 @@ def ipo(
         beta: () above 0, data under jit.
 
     Returns:
-        The loss (), and metrics: `chosen_reward` and `rejected_reward`, the means of β log π/π_ref; `margin`, the mean of h; `accuracy`,
-        the share of pairs with h > 0, where h = 0 is half a pair.
+        The loss (), and metrics: `chosen_reward` and `rejected_reward`, the means of β log π/π_ref; `margin`, the mean
+        of h; `accuracy`, the share of pairs with h > 0, where h = 0 is half a pair.
 
     Raises:
         ValueError: for different shapes, and a concrete beta that is not above 0.
@@ -114,8 +117,8 @@ def kto(
 ) -> tuple[Float[Array, ""], Metrics]:
     """Kahneman-Tversky optimisation: answers are good or bad each for itself, and need not come in pairs.
 
-    The loss is the mean over all n + m answers of w (1 − logistic(β (r − z))) for good ones and w (1 − logistic(β (z − r))) for bad ones,
-    where r = log π/π_ref and z is the reference point.
+    The loss is the mean over all n + m answers of w (1 − logistic(β (r − z))) for good ones and w (1 − logistic(β
+    (z − r))) for bad ones, where r = log π/π_ref and z is the reference point.
 
     Args:
         chosen: (n,) log-probabilities of good answers by the policy that learns.
@@ -124,7 +127,8 @@ def kto(
         reference_rejected: (m,) by the reference.
         beta: () above 0, data under jit.
         point: () z, at least 0, as `reference_point` estimates it; no gradient passes.
-        chosen_weight: () w of good answers, at least 0. n · chosen_weight near m · rejected_weight balances unequal numbers.
+        chosen_weight: () w of good answers, at least 0. n · chosen_weight near m · rejected_weight balances unequal
+            numbers.
         rejected_weight: () w of bad answers, at least 0.
 
     Returns:
@@ -141,7 +145,9 @@ def kto(
     checks.in_range("beta", beta, 0.0, float("inf"), open_low=True, open_high=True)
     good = _log_ratio("chosen", chosen, "reference_chosen", reference_chosen)
     bad = _log_ratio("rejected", rejected, "reference_rejected", reference_rejected)
-    weight, shift, *weights = (jnp.asarray(number, good.dtype) for number in (beta, point, chosen_weight, rejected_weight))
+    weight, shift, *weights = (
+        jnp.asarray(number, good.dtype) for number in (beta, point, chosen_weight, rejected_weight)
+    )
     good, bad, shift = weight * good, weight * bad, weight * jax.lax.stop_gradient(shift)
     lost = jnp.concatenate([weights[0] * jax.nn.sigmoid(shift - good), weights[1] * jax.nn.sigmoid(bad - shift)])
     return jnp.mean(lost), jax.lax.stop_gradient({"chosen_reward": _mean(good), "rejected_reward": _mean(bad)})
@@ -151,7 +157,8 @@ def reference_point(log_probs: Float[ArrayLike, "b"], reference: Float[ArrayLike
     """The reference point of `kto`: max(0, mean log π/π_ref) of answers that belong to other prompts, without a gradient.
 
     Args:
-        log_probs: (b,) by the policy of answers beside prompts to which they were not given, such as the batch's answers moved by one.
+        log_probs: (b,) by the policy of answers beside prompts to which they were not given, such as the batch's
+            answers moved by one.
         reference: (b,) of the same by the reference.
 
     Raises:
@@ -163,7 +170,9 @@ def reference_point(log_probs: Float[ArrayLike, "b"], reference: Float[ArrayLike
     return jax.lax.stop_gradient(jnp.maximum(_mean(_log_ratio("log_probs", log_probs, "reference", reference)), 0))
 
 
-def _rewards(beta: Scalar, chosen: ArrayLike, rejected: ArrayLike, *reference: ArrayLike) -> tuple[jax.Array, jax.Array]:
+def _rewards(
+    beta: Scalar, chosen: ArrayLike, rejected: ArrayLike, *reference: ArrayLike
+) -> tuple[jax.Array, jax.Array]:
     checks.in_range("beta", beta, 0.0, float("inf"), open_low=True, open_high=True)
     checks.same_shape("chosen", chosen, "rejected", rejected)
     first = _log_ratio("chosen", chosen, "reference_chosen", reference[0])
@@ -175,7 +184,10 @@ def _rewards(beta: Scalar, chosen: ArrayLike, rejected: ArrayLike, *reference: A
 def _log_ratio(name: str, log_probs: ArrayLike, reference_name: str, reference: ArrayLike) -> jax.Array:
     checks.same_shape(name, log_probs, reference_name, reference)
     if len(log_probs.shape) != 1:  # a column and a row would broadcast to all pairs
-        raise ValueError(f"{name} has shape {log_probs.shape}, but log-probabilities are (b,), one per sample: see sequence_log_probs")
+        raise ValueError(
+            f"{name} has shape {log_probs.shape}, but log-probabilities are (b,), one per sample: see "
+            "sequence_log_probs"
+        )
     dtype = arrays.at_least_float32(jnp.promote_types(log_probs.dtype, reference.dtype))
     return jnp.asarray(log_probs).astype(dtype) - jax.lax.stop_gradient(jnp.asarray(reference).astype(dtype))
 

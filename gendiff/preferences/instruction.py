@@ -35,7 +35,8 @@ class Packed(NamedTuple):
     Attributes:
         tokens: ids, behind which −1 stands.
         weight: as in `Rows`.
-        segments: 0, 1, … the number of the text in its row, −1 on padding: what `networks.LanguageModel` takes as `segments`.
+        segments: 0, 1, … the number of the text in its row, −1 on padding: what `networks.LanguageModel` takes as
+            `segments`.
     """
 
     tokens: Int32[np.ndarray, "b s"]
@@ -46,18 +47,21 @@ class Packed(NamedTuple):
 def rows(prompts: Sequence[Ids], responses: Sequence[Ids], *, end: int, length: int, pad: int = PADDING) -> Rows:
     """Write each prompt, its response and the end as one row.
 
-    The end is a target, so that the model learns to stop. Padding is none by its place and not by its id, so that `pad` may equal `end`.
+    The end is a target, so that the model learns to stop. Padding is none by its place and not by its id, so that `pad`
+    may equal `end`.
 
     Args:
-        prompts: ids of each prompt, at least one: the first token of a text is never predicted, so it cannot be a response's.
+        prompts: ids of each prompt, at least one: the first token of a text is never predicted, so it cannot be a
+            response's.
         responses: ids of each response, without the end; none is an empty one.
         end: id of the token that ends a response.
         length: s, tokens of a row.
         pad: id behind the texts: −1, which no network sees, or any id.
 
     Raises:
-        ValueError: for unequal numbers of prompts and responses, an empty prompt, a negative id, a response that holds `end`, a text that
-            holds another padding id, and one that with its end is longer than `length`: nothing is cut.
+        ValueError: for unequal numbers of prompts and responses, an empty prompt, a negative id, a response that holds
+            `end`, a text that holds another padding id, and one that with its end is longer than `length`: nothing is
+            cut.
         TypeError: for ids that are no integers.
     """
     checks.integer("end", end, 0)
@@ -77,8 +81,9 @@ def rows(prompts: Sequence[Ids], responses: Sequence[Ids], *, end: int, length: 
 def packed(rows: Rows, length: int) -> Packed:
     """Put several texts into each row, first fit, the longest ones first: no text is cut, and none is lost.
 
-    A network that is given the segments answers as it does to each text alone. `language.Texts(tokens, weight, segments=segments)` passes
-    them on, and takes the first token of each text for no target.
+    A network that is given the segments answers as it does to each text alone.
+    `language.Texts(tokens, weight, segments=segments)` passes them on, and takes the first token of each text for no
+    target.
 
     Args:
         rows: as `rows` makes them. A text reaches to its last weight above 0, which is that of its end.
@@ -93,14 +98,24 @@ def packed(rows: Rows, length: int) -> Packed:
     checks.integer("length", length, 2)
     weighted = np.asarray(rows.weight) > 0
     if not weighted.any(1).all():
-        raise ValueError(f"row {int(np.argmin(weighted.any(1)))} has no weight: nothing in it is learned, so leave it out")
+        raise ValueError(
+            f"row {int(np.argmin(weighted.any(1)))} has no weight: nothing in it is learned, so leave it out"
+        )
     lengths = weighted.shape[1] - np.argmax(weighted[:, ::-1], 1)
     if lengths.max(initial=0) > length:
         number = int(np.argmax(lengths))
-        raise ValueError(f"row {number} has a text of {lengths[number]} tokens, and length = {length}: nothing is cut; use a longer one")
+        raise ValueError(
+            f"row {number} has a text of {lengths[number]} tokens, and length = {length}: nothing is cut; use a longer "
+            "one"
+        )
     places = _first_fit(lengths, length)
     count = max((row for row, _, _ in places.values()), default=-1) + 1
-    result = Packed(*(np.full((count, length), fill, dtype) for fill, dtype in ((PADDING, np.int32), (0, np.float32), (-1, np.int32))))
+    result = Packed(
+        *(
+            np.full((count, length), fill, dtype)
+            for fill, dtype in ((PADDING, np.int32), (0, np.float32), (-1, np.int32))
+        )
+    )
     for number, (row, start, segment) in places.items():
         here = slice(start, start + lengths[number])
         result.tokens[row, here] = rows.tokens[number, : lengths[number]]
@@ -137,15 +152,17 @@ def findings(
 
     Args:
         tokens: (b, s) ids.
-        weight: (b, s) how much each token counts as a target, as numbers or bool. Where a library aligns its labels with the tokens, it is
-            `labels != -100`.
+        weight: (b, s) how much each token counts as a target, as numbers or bool. Where a library aligns its labels
+            with the tokens, it is `labels != -100`.
         end: id of the token that ends a response.
         pad: id behind the texts, which may equal `end`: the first one behind a text is then its end.
-        segments: (b, s) ids of the texts of packed rows, a change of which begins a new text, negative on padding. None: a row is a text.
+        segments: (b, s) ids of the texts of packed rows, a change of which begins a new text, negative on
+            padding. None: a row is a text.
 
     Returns:
-        One sentence per kind of mistake, with the number of texts and the first row; () where all is well. They are: an end without weight,
-        weight on padding, a text without weight, weight on the first token, a response without its end, weights that look shifted by one.
+        One sentence per kind of mistake, with the number of texts and the first row; () where all is well. They are: an
+        end without weight, weight on padding, a text without weight, weight on the first token, a response without its
+        end, weights that look shifted by one.
 
     Raises:
         ValueError: for different shapes, and weights that are negative or NaN.
@@ -159,7 +176,8 @@ def findings(
         checks.same_shape("tokens", tokens, "segments", segments)
     texts = _texts(np.asarray(tokens), numbers, end, pad, None if segments is None else np.asarray(segments))
     found = {
-        f"have no weight on their end ({end}): the model never learns to stop. Padding of the same id that is masked by its id does this": [
+        f"have no weight on their end ({end}): the model never learns to stop. Padding of the same id that is masked "
+        "by its id does this": [
             text for text in texts if text.ended and len(text.learned) and not text.weight[text.length - 1] > 0
         ],
         f"have weight on padding ({pad}): the model learns to go on with it": [
@@ -173,8 +191,8 @@ def findings(
         "have weights that look moved by one to the right: they begin and end one token late": [
             text for text in texts if _moved_right(text)
         ],
-        "have weights that look moved by one to the left, as labels of the next token are: they begin with the prompt's last token and "
-        "leave the end out": _moved_left(texts),
+        "have weights that look moved by one to the left, as labels of the next token are: they begin with the "
+        "prompt's last token and leave the end out": _moved_left(texts),
     }
     return tuple(_sentence(what, wrong, len(texts)) for what, wrong in found.items() if wrong)
 
@@ -227,7 +245,9 @@ def _moved_left(texts: list[_Text]) -> list[_Text]:
 def _ids(number: int, values: Ids) -> np.ndarray:
     ids = np.asarray(values)
     if ids.size and (ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer)):
-        raise TypeError(f"text {number} must be a sequence of integers, got {ids.dtype} of shape {ids.shape}: tokenize it first")
+        raise TypeError(
+            f"text {number} must be a sequence of integers, got {ids.dtype} of shape {ids.shape}: tokenize it first"
+        )
     if ids.size and ids.min() < 0:
         raise ValueError(f"text {number} holds {ids.min()}: ids are at least 0")
     return ids
@@ -235,19 +255,25 @@ def _ids(number: int, values: Ids) -> np.ndarray:
 
 def _check_text(number: int, prompt: np.ndarray, response: np.ndarray, end: int, length: int, pad: int) -> None:
     if not prompt.size:
-        raise ValueError(f"prompt {number} is empty: the first token of a text is never predicted; begin with a token for that")
+        raise ValueError(
+            f"prompt {number} is empty: the first token of a text is never predicted; begin with a token for that"
+        )
     if end in response:
         raise ValueError(f"response {number} holds end = {end}: leave it out, it is added")
     if pad != end and (pad in prompt or pad in response):
         raise ValueError(f"text {number} holds pad = {pad}: use another id, such as {PADDING}")
     needed = prompt.size + response.size + 1
     if needed > length:
-        raise ValueError(f"text {number} has {needed} tokens with its end, and length = {length}: nothing is cut; shorten it or use more")
+        raise ValueError(
+            f"text {number} has {needed} tokens with its end, and length = {length}: nothing is cut; shorten it or use "
+            "more"
+        )
 
 
 def _first_fit(lengths: np.ndarray, length: int) -> dict[int, tuple[int, int, int]]:
     """(row, start, segment) of each text."""
-    used, held = np.zeros(len(lengths), int), np.zeros(len(lengths), int)  # tokens and texts of each row, as if there were one per text
+    # tokens and texts of each row, as if there were one per text
+    used, held = np.zeros(len(lengths), int), np.zeros(len(lengths), int)
     places = {}
     for number in np.argsort(-lengths, kind="stable"):
         row = int(np.argmax(used + lengths[number] <= length))

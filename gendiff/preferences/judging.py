@@ -1,8 +1,8 @@
 """Preferences of a judge that reads two answers in both orders, so that standing first is worth nothing.
 
-A language model that is asked which of two answers is better leans to one of the two places. Its log-odds for "the first one" are then
-d + c, where d is by how much the answer is better and c what its place is worth. After a swap they are −d + c, so half of their difference
-is d, and half of their sum is c.
+A language model that is asked which of two answers is better leans to one of the two places. Its log-odds for "the
+first one" are then d + c, where d is by how much the answer is better and c what its place is worth. After a swap they
+are −d + c, so half of their difference is d, and half of their sum is c.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,8 @@ class Labels:
     Attributes:
         log_odds: (b,) that `first` is the better one: the mean of both orders, in which a lean to one place cancels.
         place: (b,) what standing first is worth, in log-odds: 0 for a judge without a lean.
-        agree: (b,) whether both orders prefer the same answer. Where they do not, the lean outweighs the difference; a tie is no agreement.
+        agree: (b,) whether both orders prefer the same answer. Where they do not, the lean outweighs the difference; a
+            tie is no agreement.
     """
 
     log_odds: Any
@@ -57,14 +58,15 @@ def labels(judge: Judge, first: Any, second: Any) -> Labels:
         ValueError: for log-odds that are not one number per pair.
 
     References:
-        Bai et al., 2022, "Constitutional AI", section 4.1, for labels from log-probabilities; Zheng et al., 2023, section 3.4, for the swap
-        (from memory).
+        Bai et al., 2022, "Constitutional AI", section 4.1, for labels from log-probabilities; Zheng et al., 2023,
+        section 3.4, for the swap (from memory).
     """
     _check_alike(first, second)
     forward, backward = (_asked(judge, *pair) for pair in ((first, second), (second, first)))
     if forward.shape != backward.shape:
         raise ValueError(
-            f"judge answers shape {forward.shape} in one order and {backward.shape} in the other: one number per pair is needed"
+            f"judge answers shape {forward.shape} in one order and {backward.shape} in the other: one number per pair "
+            "is needed"
         )
     agree = ((forward > 0) & (backward < 0)) | ((forward < 0) & (backward > 0))
     return Labels((forward - backward) / 2, (forward + backward) / 2, agree)
@@ -89,7 +91,9 @@ def ordered(log_odds: Float[ArrayLike, "b"], first: Any, second: Any) -> tuple[A
     keep = ~(jnp.asarray(log_odds) < 0)
     for leaf in jax.tree.leaves(first):
         if keep.shape != leaf.shape[:1]:
-            raise ValueError(f"log_odds has shape {keep.shape} for answers of shape {leaf.shape}: one number per pair is needed")
+            raise ValueError(
+                f"log_odds has shape {keep.shape} for answers of shape {leaf.shape}: one number per pair is needed"
+            )
 
     def taken(one: Any, other: Any) -> jax.Array:
         return jnp.where(keep.reshape(keep.shape + (1,) * (one.ndim - 1)), one, other)
@@ -100,7 +104,10 @@ def ordered(log_odds: Float[ArrayLike, "b"], first: Any, second: Any) -> tuple[A
 def _asked(judge: Judge, first: Any, second: Any) -> jax.Array:
     answer = jnp.asarray(judge(first, second))
     if not jnp.issubdtype(answer.dtype, jnp.floating):
-        raise TypeError(f"judge answers {answer.dtype}: log-odds are floats, such as the logit of the first place less that of the second")
+        raise TypeError(
+            f"judge answers {answer.dtype}: log-odds are floats, such as the logit of the first place less that of the "
+            "second"
+        )
     count = next((leaf.shape[0] for leaf in jax.tree.leaves(first)), answer.shape[:1])
     if answer.ndim != 1 or (isinstance(count, int) and answer.shape[0] != count):
         raise ValueError(f"judge answers shape {answer.shape} to {count} pairs: one number per pair is needed")

@@ -25,15 +25,19 @@ class KlEstimates(NamedTuple):
     k3: Any
 
 
-def kl_estimates(log_probs: Float[ArrayLike, "b s"], reference: Float[ArrayLike, "b s"], mask: Shaped[ArrayLike, "b s"]) -> KlEstimates:
+def kl_estimates(
+    log_probs: Float[ArrayLike, "b s"], reference: Float[ArrayLike, "b s"], mask: Shaped[ArrayLike, "b s"]
+) -> KlEstimates:
     """Estimate KL(policy ‖ reference) from actions of the policy.
 
-    Sum each over the steps of a sample and average over samples (`masked.total`) for the KL of whole samples. As terms of a loss they
-    differ: the mean gradient of k2 is that of KL(policy ‖ reference), that of k3 is that of KL(reference ‖ policy), and that of k1 is 0.
+    Sum each over the steps of a sample and average over samples (`masked.total`) for the KL of whole samples. As terms
+    of a loss they differ: the mean gradient of k2 is that of KL(policy ‖ reference), that of k3 is that of KL(reference
+    ‖ policy), and that of k1 is 0.
 
     Args:
-        log_probs: (b, s) of the actions by the policy that drew them, temperature and truncation included. A policy that drew from fewer
-            actions than these log-probabilities tell makes every estimate wrong, negative means among them.
+        log_probs: (b, s) of the actions by the policy that drew them, temperature and truncation included. A policy
+            that drew from fewer actions than these log-probabilities tell makes every estimate wrong, negative means
+            among them.
         reference: (b, s) of the same actions.
         mask: (b, s) not 0 where the policy acted; the estimates are 0 elsewhere.
 
@@ -89,7 +93,8 @@ def adaptive_beta(value: Scalar, *, target: Scalar, rate: Scalar = 0.1, limit: S
         limit: () in (0, 1): the relative error that counts as the largest.
 
     Raises:
-        ValueError: for numbers outside these ranges, and a product rate · limit of 1 or more, with which β could fall to 0.
+        ValueError: for numbers outside these ranges, and a product rate · limit of 1 or more, with which β could fall
+            to 0.
 
     References:
         Ziegler et al., 2019, section 2.2, where rate is 0.1 and limit 0.2 (from memory).
@@ -98,5 +103,8 @@ def adaptive_beta(value: Scalar, *, target: Scalar, rate: Scalar = 0.1, limit: S
         checks.in_range(name, number, 0.0, float("inf"), open_low=True, open_high=True)
     checks.in_range("limit", limit, 0.0, 1.0, open_low=True, open_high=True)
     if arrays.is_concrete(rate) and arrays.is_concrete(limit) and not float(rate) * float(limit) < 1:
-        raise ValueError(f"rate = {float(rate):g} times limit = {float(limit):g} must be below 1: one batch could make β 0 or negative")
+        raise ValueError(
+            f"rate = {float(rate):g} times limit = {float(limit):g} must be below 1: one batch could make β 0 or "
+            "negative"
+        )
     return AdaptiveBeta(*(jnp.asarray(number, jnp.result_type(float)) for number in (value, target, rate, limit)))

@@ -1,4 +1,7 @@
-"""Arrays (b, s) of which some entries count: the steps at which a policy acted. What stands at the others is never read, NaN included."""
+"""Arrays (b, s) of which some entries count: the steps at which a policy acted.
+
+What stands at the others is never read, NaN included.
+"""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
@@ -44,8 +47,9 @@ def mean(values: ArrayLike, mask: Shaped[ArrayLike, "b s"], average: str = "step
     Args:
         values: (b, s).
         mask: (b, s) not 0 where a step counts.
-        average: "steps": over all steps of the batch, so that long samples weigh more. "samples": over the steps of each sample, then over
-            the samples that have any. "length": the sum over b · s, padding included, so that a step weighs the same in every batch.
+        average: "steps": over all steps of the batch, so that long samples weigh more. "samples": over the steps of
+            each sample, then over the samples that have any. "length": the sum over b · s, padding included, so that a
+            step weighs the same in every batch.
 
     Raises:
         ValueError: for another average.

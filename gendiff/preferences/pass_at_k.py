@@ -21,7 +21,8 @@ ALMOST = 1 - 1e-16
 def pass_at_k(n: Whole, c: Whole, k: Whole) -> np.ndarray | np.float64:
     """Estimate pass@k as 1 - C(n - c, k) / C(n, k): the share of all sets of k of the n answers in which at least one is right.
 
-    Its mean over questions is the coverage of k answers. 1 - (1 - c / n)^k is too small instead, for it draws with replacement.
+    Its mean over questions is the coverage of k answers. 1 - (1 - c / n)^k is too small instead, for it draws with
+    replacement.
 
     Args:
         n: answers that were drawn, >= 1.
@@ -44,7 +45,9 @@ def pass_at_k(n: Whole, c: Whole, k: Whole) -> np.ndarray | np.float64:
     if np.any(right > drawn):
         raise ValueError(f"c = {_largest(right)} right answers are more than n = {_largest(drawn)} answers")
     if np.any(counted > drawn):
-        raise ValueError(f"k = {_largest(counted)} is above n = {_largest(drawn)}: draw at least as many answers as are counted")
+        raise ValueError(
+            f"k = {_largest(counted)} is above n = {_largest(drawn)}: draw at least as many answers as are counted"
+        )
     drawn, few, many = np.broadcast_arrays(drawn, np.minimum(right, counted), np.maximum(right, counted))
     wrong = drawn - few - many  # with fewer wrong answers than k, every set holds a right one
     missed = np.where(few <= FEW, _by_factors(drawn, few, many), _by_stirling(drawn, few, many))
@@ -64,7 +67,11 @@ def _by_stirling(n: Any, few: Any, many: Any) -> Any:
     wrong = np.maximum(n - few - many, SERIES)  # of fewer and so many right ones the chance is below 1e-25
     first, second = np.maximum(n - few, wrong), np.maximum(n - many, wrong)
     common = np.log1p(-np.minimum(few * many / (first * second), ALMOST))
-    leading = many * np.log1p(-np.minimum(few / n, ALMOST)) + few * np.log1p(-np.minimum(many / n, ALMOST)) - (wrong + 0.5) * common
+    leading = (
+        many * np.log1p(-np.minimum(few / n, ALMOST))
+        + few * np.log1p(-np.minimum(many / n, ALMOST))
+        - (wrong + 0.5) * common
+    )
     return np.minimum(leading + _series(first) + _series(second) - _series(n) - _series(wrong), 0.0)
 
 

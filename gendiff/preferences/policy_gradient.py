@@ -23,8 +23,8 @@ def clipped_policy_gradient(
 ) -> tuple[Float[Array, ""], Metrics]:
     """Mean of −min(ρ A, clip(ρ, 1 − ε, 1 + ε) A), where ρ = exp(log_probs − old).
 
-    On the first pass ρ is 1, and the gradient is that of REINFORCE with the same advantages. Both log-probabilities must be of the
-    distribution that was sampled: the same temperature and truncation on both sides.
+    On the first pass ρ is 1, and the gradient is that of REINFORCE with the same advantages. Both log-probabilities
+    must be of the distribution that was sampled: the same temperature and truncation on both sides.
 
     Args:
         log_probs: (b, s) of the actions by the policy that learns.
@@ -35,8 +35,8 @@ def clipped_policy_gradient(
         average: over "steps", "samples" or "length" (see `masked.mean`): PPO's, GRPO's and Dr. GRPO's.
 
     Returns:
-        The loss (), and metrics over steps: `ratio`, the mean of ρ; `clip_fraction`, the share of steps whose gradient the clip takes away;
-        `kl`, the k3 estimate of KL(old ‖ new) per step.
+        The loss (), and metrics over steps: `ratio`, the mean of ρ; `clip_fraction`, the share of steps whose gradient
+        the clip takes away; `kl`, the k3 estimate of KL(old ‖ new) per step.
 
     Raises:
         ValueError: for different shapes, a concrete clip that is not above 0, and an unknown average.
@@ -48,7 +48,9 @@ def clipped_policy_gradient(
     checks.choice("average", average, masked.AVERAGES)
     masked.acted(mask, log_probs=log_probs, old=old)
     if advantages.shape not in (mask.shape, (mask.shape[0], 1)):
-        raise ValueError(f"advantages has shape {advantages.shape}: {mask.shape} is needed, or ({mask.shape[0]}, 1), one per sample")
+        raise ValueError(
+            f"advantages has shape {advantages.shape}: {mask.shape} is needed, or ({mask.shape[0]}, 1), one per sample"
+        )
     advantage = jax.lax.stop_gradient(masked.zeroed(jnp.broadcast_to(jnp.asarray(advantages), mask.shape), mask))
     log_ratio = masked.zeroed(log_probs, mask) - jax.lax.stop_gradient(masked.zeroed(old, mask))
     log_ratio = jnp.clip(log_ratio, -LARGEST_LOG_RATIO, LARGEST_LOG_RATIO)
@@ -80,8 +82,8 @@ def value_loss(
         clip: () ε above 0, in units of the values, data under jit. None: half the mean of (V − R)².
 
     Returns:
-        The loss (), and metrics over steps: `value_clip_fraction`, the share of steps whose gradient the clip takes away;
-        `explained_variance`, 1 − var(R − V) / var(R), 0 where R does not vary.
+        The loss (), and metrics over steps: `value_clip_fraction`, the share of steps whose gradient the clip takes
+        away; `explained_variance`, 1 − var(R − V) / var(R), 0 where R does not vary.
 
     Raises:
         ValueError: for different shapes, and a concrete clip that is not above 0.
@@ -99,7 +101,10 @@ def value_loss(
         room = jnp.asarray(clip, value.dtype)
         largest = jnp.maximum(error, jnp.square(before + jnp.clip(value - before, -room, room) - target))
     unexplained = arrays.safe_divide(_variance(target - value, mask), _variance(target, mask), 1.0)
-    metrics = {"value_clip_fraction": masked.mean((largest > error).astype(error.dtype), mask), "explained_variance": 1 - unexplained}
+    metrics = {
+        "value_clip_fraction": masked.mean((largest > error).astype(error.dtype), mask),
+        "explained_variance": 1 - unexplained,
+    }
     return masked.mean(largest, mask) / 2, jax.lax.stop_gradient(metrics)
 
 
@@ -107,7 +112,8 @@ def entropy(logits: Float[ArrayLike, "b s v"], mask: Shaped[ArrayLike, "b s"]) -
     """Mean entropy of the policy's distributions over the steps at which it acted, in nats: a bonus against early certainty.
 
     Args:
-        logits: (b, s, v) those that are sampled, temperature and truncation included; −∞ where an action cannot be drawn.
+        logits: (b, s, v) those that are sampled, temperature and truncation included; −∞ where an action cannot be
+            drawn.
         mask: (b, s) not 0 where the policy acted. What stands elsewhere is never read.
 
     Raises:

@@ -1,6 +1,7 @@
 """One update of a policy by PPO or GRPO in one program: roll out, score, find advantages, then epochs of minibatches.
 
-It knows neither tokens nor denoising steps: `roll`, `evaluate` and `score` are the caller's. Every gradient step is a training step.
+It knows neither tokens nor denoising steps: `roll`, `evaluate` and `score` are the caller's. Every gradient step is a
+training step.
 """
 
 from collections.abc import Callable, Iterable
@@ -72,10 +73,13 @@ def start(
     beta: Scalar | AdaptiveBeta,
     ema: Iterable[Scalar | PowerFunction] = (),
 ) -> PolicyState:
-    """Build the state before the first update. Every array is a copy, so donating the state leaves what it was made of usable.
+    """Build the state before the first update.
+
+    Every array is a copy, so donating the state leaves what it was made of usable.
 
     Args:
-        params: whatever `roll` and `evaluate` take: a policy, or policy and critic in one tree. The reference may be the same object.
+        params: whatever `roll` and `evaluate` take: a policy, or policy and critic in one tree. The reference may be
+            the same object.
         optimizer: any optax transformation. It makes epochs · minibatches steps per update.
         key: one typed key. Gradient steps have fold_in(key, 0), rollouts fold_in(key, 1), each folded with its number.
         beta: () at least 0, the weight of the KL penalty as data, or `kl.adaptive_beta(…)`.
@@ -90,7 +94,9 @@ def start(
     if not isinstance(beta, AdaptiveBeta):
         checks.in_range("beta", beta, 0.0, float("inf"), open_high=True)
     own = jax.tree.map(lambda leaf: jnp.array(leaf, jnp.result_type(float), copy=True), beta)
-    return PolicyState(training.start(params, optimizer, jax.random.fold_in(key, 0), ema), own, jax.random.fold_in(key, 1))
+    return PolicyState(
+        training.start(params, optimizer, jax.random.fold_in(key, 0), ema), own, jax.random.fold_in(key, 1)
+    )
 
 
 def make_step(
@@ -112,17 +118,19 @@ def make_step(
 ) -> Step:
     """Build `step(state, batch, reference, reward) -> (state, metrics)`: one update.
 
-    `reference` is a tree like the policy's parameters, the policy that the KL penalty is about; `reward` is the first argument of `score`.
-    Both are data under jit, and get no gradient.
+    `reference` is a tree like the policy's parameters, the policy that the KL penalty is about; `reward` is the first
+    argument of `score`. Both are data under jit, and get no gradient.
 
-    Metrics: score (), mean reward without penalty; kl (), mean of k1 over samples; objective (), score − β kl; beta (); mismatch (), the
-    largest |log-probability by evaluate − that by roll| before any gradient step, which is 0 up to rounding unless the two disagree about
-    temperature, truncation or alignment; and means over the gradient steps: loss, grad_norm, those of `policy_loss`. finite () bool tells
-    whether every gradient step was finite; one that is not is skipped.
+    Metrics: score (), mean reward without penalty; kl (), mean of k1 over samples; objective (), score − β kl; beta ();
+        mismatch (), the
+    largest |log-probability by evaluate − that by roll| before any gradient step, which is 0 up to rounding unless the
+    two disagree about temperature, truncation or alignment; and means over the gradient steps: loss, grad_norm, those
+    of `policy_loss`. finite () bool tells whether every gradient step was finite; one that is not is skipped.
 
     Args:
         roll: `(params, key, batch) -> Rollout`.
-        evaluate: `(params, rollout) -> (log_probs (b, s), values (b, s) or None)`. What it answers where the mask is 0 is never read.
+        evaluate: `(params, rollout) -> (log_probs (b, s), values (b, s) or None)`. What it answers where the mask is 0
+            is never read.
         score: `(reward, rollout) -> (b,)`.
         optimizer: the one that `start` was given.
         advantages: such as `advantage_rules.with_critic()` (PPO) or `advantage_rules.within_groups(8)` (GRPO).
@@ -130,7 +138,8 @@ def make_step(
         minibatches: how many per epoch, at least 1; the number divides the samples of a rollout.
         clip: ε of the ratio of probabilities, above 0 (see `clipped_policy_gradient`).
         value_weight: of the critic's loss, at least 0.
-        value_clip: how far an update may move a value for its loss to fall (see `value_loss`), above 0; None for no clip.
+        value_clip: how far an update may move a value for its loss to fall (see `value_loss`), above 0; None for no
+            clip.
         average: how steps are weighed: "steps", "samples" or "length" (see `clipped_policy_gradient`).
         gradient_clip: largest global norm of a gradient, above 0; None for no clip.
         skip_nonfinite: a gradient step that is not finite changes nothing.
@@ -141,7 +150,8 @@ def make_step(
         TypeError: for scores that are not (b,), and a rule that needs values where there are none.
 
     References:
-        Schulman et al., 2017, Algorithm 1; Ouyang et al., 2022, section 3.5; Shao et al., 2024, Algorithm 1 (from memory).
+        Schulman et al., 2017, Algorithm 1; Ouyang et al., 2022, section 3.5; Shao et al., 2024, Algorithm 1 (from
+        memory).
     """
     for name, value in (("epochs", epochs), ("minibatches", minibatches)):
         checks.integer(name, value, low=-(2**31))
@@ -150,7 +160,9 @@ def make_step(
     if not value_weight >= 0:
         raise ConfigError(f"value_weight = {value_weight} must be at least 0")
     loss = policy_loss(evaluate, clip=clip, value_weight=value_weight, value_clip=value_clip, average=average)
-    update = training.make_step(loss, optimizer, clip=gradient_clip, skip_nonfinite=skip_nonfinite, ema_warm_up=ema_warm_up)
+    update = training.make_step(
+        loss, optimizer, clip=gradient_clip, skip_nonfinite=skip_nonfinite, ema_warm_up=ema_warm_up
+    )
 
     def step(state: PolicyState, batch: Any, reference: Params, reward: Any) -> tuple[PolicyState, Metrics]:
         def out(mesh: Any) -> Any:
@@ -187,7 +199,9 @@ def experience(
     reward: Any,
     beta: Scalar,
 ) -> tuple[Experience, Metrics]:
-    """What a policy learns from a rollout, and the metrics score, kl, objective, beta and mismatch. See `make_step` for the arguments.
+    """What a policy learns from a rollout, and the metrics score, kl, objective, beta and mismatch.
+
+    See `make_step` for the arguments.
 
     Raises:
         TypeError: for scores that are not (b,).
@@ -197,7 +211,9 @@ def experience(
     of_reference, _ = evaluate(reference, rollout)
     scores = score(reward, rollout)
     if scores.shape != rollout.mask.shape[:1]:
-        raise TypeError(f"score answered shape {scores.shape}: it must be {rollout.mask.shape[:1]}, a reward per sample")
+        raise TypeError(
+            f"score answered shape {scores.shape}: it must be {rollout.mask.shape[:1]}, a reward per sample"
+        )
     acted = masked.acted(rollout.mask, log_probs=log_probs, reference=of_reference)
     found, returns = advantages(scores, rollout, of_reference, values, beta)
     estimate = kl.kl_estimates(rollout.log_probs, of_reference, rollout.mask).k1
@@ -214,13 +230,18 @@ def experience(
 
 
 def policy_loss(
-    evaluate: Evaluate, *, clip: float = 0.2, value_weight: float = 0.5, value_clip: float | None = 0.2, average: str = "steps"
+    evaluate: Evaluate,
+    *,
+    clip: float = 0.2,
+    value_weight: float = 0.5,
+    value_clip: float | None = 0.2,
+    average: str = "steps",
 ) -> Loss:
     """The loss of one gradient step, for a loop of your own: `(params, key, Experience) -> (scalar, metrics)`.
 
-    At the parameters that rolled, every ratio is 1 and the gradient is that of REINFORCE with the same advantages. Metrics are ratio,
-    clip_fraction, moved (KL of the policy that rolled from the one that learns, per step), and with a critic value_loss,
-    value_clip_fraction and explained_variance. See `make_step` for the arguments.
+    At the parameters that rolled, every ratio is 1 and the gradient is that of REINFORCE with the same advantages.
+    Metrics are ratio, clip_fraction, moved (KL of the policy that rolled from the one that learns, per step), and with
+    a critic value_loss, value_clip_fraction and explained_variance. See `make_step` for the arguments.
     """
 
     def of(params: Params, key: jax.Array, part: Experience) -> tuple[jax.Array, Metrics]:
@@ -228,7 +249,9 @@ def policy_loss(
         log_probs, values = evaluate(params, part.rollout)
         mask = part.rollout.mask
         old = part.rollout.log_probs
-        loss, metrics = policy_gradient.clipped_policy_gradient(log_probs, old, part.advantages, mask, clip, average=average)
+        loss, metrics = policy_gradient.clipped_policy_gradient(
+            log_probs, old, part.advantages, mask, clip, average=average
+        )
         metrics["moved"] = metrics.pop("kl")  # the step has the name for KL to the reference
         if part.returns is None:
             return loss, metrics

@@ -25,7 +25,8 @@ class RevisionPolicy:
     Attributes:
         answer: (key, prompt, index) -> drafts. None where drafts are given.
         critique: (key, prompt, draft, principle, index) -> critiques.
-        revise: (key, prompt, draft, critique, principle, index) -> the next drafts, of the structure, shapes and dtypes of these.
+        revise: (key, prompt, draft, critique, principle, index) -> the next drafts, of the structure, shapes and dtypes
+            of these.
     """
 
     answer: Callable[..., Any] | None = None
@@ -70,15 +71,17 @@ def critique_and_revise(
 ) -> Revised:
     """Let a policy answer, and then criticise and revise its answers by one principle per round.
 
-    Each sample goes through the principles in a random order of its own, all of them before any comes again. (Bai et al. draw a principle
-    anew in each round.) The order of sample i is a function of (key, index[i]), and so is all else if the policy's draws are functions of
-    (key, index), as those of `language.generate` are. Further rounds change none before them. The rounds are a scan, so that the policy is
-    traced once.
+    Each sample goes through the principles in a random order of its own, all of them before any comes again. (Bai et
+    al. draw a principle anew in each round.) The order of sample i is a function of (key, index[i]), and so is all else
+    if the policy's draws are functions of (key, index), as those of `language.generate` are. Further rounds change none
+    before them. The rounds are a scan, so that the policy is traced once.
 
     Args:
-        key: one typed key. The draft has fold_in(key, 0), the critique of round r fold_in(key, 2r + 1), its revision fold_in(key, 2r + 2).
+        key: one typed key. The draft has fold_in(key, 0), the critique of round r fold_in(key, 2r + 1), its revision
+            fold_in(key, 2r + 2).
         policy: who acts.
-        principles: a tree of arrays (p, …), such as ids of tokens (p, s) or `jnp.arange(p)`. The policy gets the rows (b, …) of a round.
+        principles: a tree of arrays (p, …), such as ids of tokens (p, s) or `jnp.arange(p)`. The policy gets the rows
+            (b, …) of a round.
         prompt: what is asked, a tree of arrays (b, …).
         index: (b,) integers 0 … 2**32 - 1 that name the samples.
         rounds: how many, at least 1.
@@ -86,7 +89,8 @@ def critique_and_revise(
 
     Raises:
         TypeError: for a legacy or missing key, and a revision that is not like its draft.
-        ValueError: for rounds below 1, principles that are none or of different numbers, and a policy that lacks what is needed.
+        ValueError: for rounds below 1, principles that are none or of different numbers, and a policy that lacks what
+            is needed.
 
     References:
         Bai et al., 2022, "Constitutional AI", section 3.1 (from memory).
@@ -96,7 +100,11 @@ def critique_and_revise(
     if policy.critique is None or policy.revise is None or (draft is None and policy.answer is None):
         raise ValueError("policy lacks a function: critique and revise are needed, and answer unless draft is given")
     order = _order(sample_keys.keys_of(jax.random.fold_in(key, ORDER), index), count, rounds)
-    written = policy.answer(jax.random.fold_in(key, 0), prompt, index) if draft is None and policy.answer is not None else draft
+    written = (
+        policy.answer(jax.random.fold_in(key, 0), prompt, index)
+        if draft is None and policy.answer is not None
+        else draft
+    )
     first = jax.tree.map(jnp.asarray, written)
     of_principles = jax.tree.map(jnp.asarray, principles)
 
@@ -119,7 +127,9 @@ def _order(keys: jax.Array, count: int, rounds: int) -> Integer[Array, "rounds b
 
     def of_sample(key: jax.Array) -> jax.Array:
         turns = range(-(-rounds // count))
-        return jnp.concatenate([jax.random.permutation(jax.random.fold_in(key, turn), count) for turn in turns])[:rounds]
+        return jnp.concatenate([jax.random.permutation(jax.random.fold_in(key, turn), count) for turn in turns])[
+            :rounds
+        ]
 
     return jax.vmap(of_sample, out_axes=1)(keys).astype(jnp.int32)
 
@@ -127,7 +137,9 @@ def _order(keys: jax.Array, count: int, rounds: int) -> Integer[Array, "rounds b
 def _count(principles: Any) -> int:
     counts = {np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in jax.tree.leaves(principles)}
     if len(counts) != 1 or 0 in counts:
-        raise ValueError(f"principles has arrays of {sorted(counts) or 'no'} rows: one row per principle is needed, in every array")
+        raise ValueError(
+            f"principles has arrays of {sorted(counts) or 'no'} rows: one row per principle is needed, in every array"
+        )
     return int(counts.pop())
 
 
@@ -135,5 +147,6 @@ def _check_like(after: Any, before: Any) -> None:
     kinds = [jax.tree.map(lambda leaf: (jnp.shape(leaf), str(jnp.result_type(leaf))), tree) for tree in (after, before)]
     if kinds[0] != kinds[1]:
         raise TypeError(
-            f"policy.revise answers {kinds[0]} to drafts {kinds[1]}: a revision has the structure, shapes and dtypes of its draft"
+            f"policy.revise answers {kinds[0]} to drafts {kinds[1]}: a revision has the structure, shapes and dtypes "
+            "of its draft"
         )

@@ -1,7 +1,8 @@
 """Direct reward gradients: a differentiable reward is followed back through the last steps of the sampler that drew the sample.
 
-A reward that is a known function of the sample needs no policy gradient: its own gradient has far less noise. Through all steps it costs
-the memory of all of them and tends to explode; DRaFT-K keeps the last K, and DRaFT-LV averages several endings of one sample (K = 1).
+A reward that is a known function of the sample needs no policy gradient: its own gradient has far less noise. Through
+all steps it costs the memory of all of them and tends to explode; DRaFT-K keeps the last K, and DRaFT-LV averages
+several endings of one sample (K = 1).
 """
 
 from typing import Any, TypeVar
@@ -29,8 +30,8 @@ def truncated_sample(
 ) -> Float[Array, "b *shape"]:
     """Draw the samples of `diffusion.sample(key, …, index, start=start)`, with a gradient through the last `last` steps alone.
 
-    The steps before cost no memory for the backward pass, and no gradient reaches `start` or the denoiser through them. For a denoiser
-    that is a pytree, such as `diffusion.from_network` makes, they cost no derivative either.
+    The steps before cost no memory for the backward pass, and no gradient reaches `start` or the denoiser through them.
+    For a denoiser that is a pytree, such as `diffusion.from_network` makes, they cost no derivative either.
 
     Args:
         key: one typed key.
@@ -40,8 +41,8 @@ def truncated_sample(
         start: (b, …) x_T, such as sigma_0 times standard normal noise.
         index: (b,) integers that name the samples.
         last: K, from 1 to t; t is the whole gradient.
-        unroll: write the last K steps out in place of a loop. It takes longer to compile, and on a CPU the gradients of convolutions
-            within a loop of XLA take many times as long.
+        unroll: write the last K steps out in place of a loop. It takes longer to compile, and on a CPU the gradients of
+            convolutions within a loop of XLA take many times as long.
 
     Raises:
         ValueError: for K outside 1 … t.
@@ -105,14 +106,18 @@ def renoised(
     keys, grid = sample_keys.keys_of(key, index), jax.tree.map(jnp.asarray, levels)
     fixed = jax.lax.stop_gradient(jnp.asarray(clean))
     if jax.tree.leaves(sampler.init(fixed).memory):
-        raise TypeError(f"{type(sampler).__name__} remembers earlier steps, of which a sample that is noised anew has none")
+        raise TypeError(
+            f"{type(sampler).__name__} remembers earlier steps, of which a sample that is noised anew has none"
+        )
     level, cleaner = grid[-2], grid[-1]
 
     def ended(number: jax.Array) -> jax.Array:
         own = arrays.fold_in(keys, number)
         noise = arrays.normal(arrays.fold_in(own, 0), like=fixed)
         x = arrays.expand(level.alpha, fixed) * fixed + arrays.expand(level.sigma, fixed) * noise
-        return sampler.step(sampler.noise_for_step(own, 0, level, cleaner), denoise, sampler.init(x), level, cleaner, 0).x
+        return sampler.step(
+            sampler.noise_for_step(own, 0, level, cleaner), denoise, sampler.init(x), level, cleaner, 0
+        ).x
 
     return jax.vmap(ended)(jnp.arange(draws))
 

@@ -1,4 +1,7 @@
-"""What a policy did, one step after the other: tokens of a text, or the levels of a denoising. Everything else here learns from it."""
+"""What a policy did, one step after the other: tokens of a text, or the levels of a denoising.
+
+Everything else here learns from it.
+"""
 
 from typing import Any
 
@@ -17,8 +20,10 @@ class Rollout:
     """Samples of a policy. Built by `rollout`; every leaf has the axis of samples in front.
 
     Attributes:
-        actions: what was done at each step, a tree of arrays (b, …): tokens (b, s), or the states of a denoising (b, s + 1, …).
-        log_probs: (b, s) logarithm of each action's probability, or density, in the law that it was drawn from; 0 where none was drawn.
+        actions: what was done at each step, a tree of arrays (b, …): tokens (b, s), or the states of a denoising (b,
+            s + 1, …).
+        log_probs: (b, s) logarithm of each action's probability, or density, in the law that it was drawn from; 0 where
+            none was drawn.
         mask: (b, s) 1 where the policy acted, 0 behind the end of a sample.
         context: what the policy answered to, a tree of arrays (b, …): prompts, labels. () for nothing.
     """
@@ -50,8 +55,12 @@ class Experience:
     returns: Any
 
 
-def rollout(actions: Any, log_probs: Float[ArrayLike, "b s"], mask: Shaped[ArrayLike, "b s"], context: Any = ()) -> Rollout:
-    """Build the record of what a policy did. What stands behind the end of a sample may be anything, NaN too; its log-probability is 0.
+def rollout(
+    actions: Any, log_probs: Float[ArrayLike, "b s"], mask: Shaped[ArrayLike, "b s"], context: Any = ()
+) -> Rollout:
+    """Build the record of what a policy did.
+
+    What stands behind the end of a sample may be anything, NaN too; its log-probability is 0.
 
     Args:
         actions: tree of arrays (b, …).
@@ -67,9 +76,14 @@ def rollout(actions: Any, log_probs: Float[ArrayLike, "b s"], mask: Shaped[Array
     for name, tree in (("actions", actions), ("context", context)):
         for leaf in jax.tree.leaves(tree):
             if jnp.shape(leaf)[:1] != acted.shape[:1]:
-                raise ConfigError(f"{name} holds an array of shape {jnp.shape(leaf)}, but log_probs has {acted.shape[0]} samples in front")
+                raise ConfigError(
+                    f"{name} holds an array of shape {jnp.shape(leaf)}, but log_probs has {acted.shape[0]} samples in "
+                    "front"
+                )
     kept = masked.zeroed(log_probs, mask)
-    return Rollout(jax.tree.map(jnp.asarray, actions), kept, acted.astype(kept.dtype), jax.tree.map(jnp.asarray, context))
+    return Rollout(
+        jax.tree.map(jnp.asarray, actions), kept, acted.astype(kept.dtype), jax.tree.map(jnp.asarray, context)
+    )
 
 
 def at_last(values: Float[ArrayLike, "b s"], mask: Shaped[ArrayLike, "b s"]) -> Float[Array, "b"]:

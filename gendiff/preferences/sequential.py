@@ -32,14 +32,17 @@ def revise(
     *,
     score: Callable[[Any], Any] | None = None,
 ) -> Revisions:
-    """Revise answers, one round after the other. Round r has the key fold_in(key, r), so further rounds change none before them.
+    """Revise answers, one round after the other.
 
-    Without a score every revision stands. With one a revision stands where it scores higher than what it revises; then scores never fall.
+    Round r has the key fold_in(key, r), so further rounds change none before them.
+
+    Without a score every revision stands. With one a revision stands where it scores higher than what it revises; then
+    scores never fall.
 
     Args:
         key: one typed key.
-        policy: (key, answer) -> the revised answer, a tree like the one that it gets. What else it knows, such as the question, it closes
-            over. It is traced once.
+        policy: (key, answer) -> the revised answer, a tree like the one that it gets. What else it knows, such as the
+            question, it closes over. It is traced once.
         answer: the first answers, a tree of arrays (b, …).
         rounds: how often, >= 0.
         score: answer -> (b,) floats, of which higher ones are better. NaN is never accepted.
@@ -89,5 +92,8 @@ def _like(revised: Any, before: Any) -> Any:
     result = jax.tree.map(jnp.asarray, revised)
     kinds = [jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), tree) for tree in (result, before)]
     if kinds[0] != kinds[1]:
-        raise TypeError(f"the policy answers {kinds[0]} to {kinds[1]}: a revision has the structure, shapes and dtypes of the answer")
+        raise TypeError(
+            f"the policy answers {kinds[0]} to {kinds[1]}: a revision has the structure, shapes and dtypes of the "
+            "answer"
+        )
     return result

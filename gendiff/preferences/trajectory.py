@@ -1,8 +1,9 @@
 """How likely the trajectory of a stochastic sampler is: the Gaussian law of each step, its log-density, and the KL between two policies.
 
-A sampler that evaluates its denoiser once per step, at x, and draws noise once, moves by x' = mean(x) + std * noise. So denoising is a
-chain of actions: the action of a step is the next x, and its log-probability is a Gaussian log-density. A policy gradient takes these as
-it takes the log-probabilities of tokens. A step that adds no noise, such as the last one to sigma = 0, has no density and is no action.
+A sampler that evaluates its denoiser once per step, at x, and draws noise once, moves by x' = mean(x) + std * noise. So
+denoising is a chain of actions: the action of a step is the next x, and its log-probability is a Gaussian log-density.
+A policy gradient takes these as it takes the log-probabilities of tokens. A step that adds no noise, such as the last
+one to sigma = 0, has no density and is no action.
 """
 
 import math
@@ -18,7 +19,9 @@ from gendiff.core.types import ArrayLike, Count
 
 @records.record
 class StepLaw:
-    """The Gaussian laws of what b samples do in each of t steps. Built by `trajectory_laws`, or for one step by `step_law`.
+    """The Gaussian laws of what b samples do in each of t steps.
+
+    Built by `trajectory_laws`, or for one step by `step_law`.
 
     Args:
         mean: (b, t, …), or (b, …) of one step.
@@ -48,8 +51,9 @@ class StepLaw:
     def log_ratio(self, other: "StepLaw", x: Float[ArrayLike, "b t *shape"]) -> Float[Array, "b t"]:
         """Log-density of each step's end x less that of the other law, in nats; 0 where either has none. x is not read there.
 
-        It is summed from differences of coordinates, so it is as exact as the means are. A difference of two `log_prob` is not: of 3,072
-        coordinates in float32 each is thousands of nats, and so their difference is wrong by up to 5e-4.
+        It is summed from differences of coordinates, so it is as exact as the means are. A difference of two `log_prob`
+        is not: of 3,072 coordinates in float32 each is thousands of nats, and so their difference is wrong by up to
+        5e-4.
 
         Raises:
             ValueError: for x or a law of another shape.
@@ -63,8 +67,9 @@ class StepLaw:
     def kl(self, other: "StepLaw") -> Float[Array, "b t"]:
         """KL(this ‖ other) of each step in nats, in closed form; 0 where either has no density.
 
-        Over trajectories of this policy the sum over steps has the KL of the two laws of trajectories as its mean, which is at least the
-        KL of their samples. Its variance is less than that of log-ratios, since the mean over the noise of a step is exact.
+        Over trajectories of this policy the sum over steps has the KL of the two laws of trajectories as its mean,
+        which is at least the KL of their samples. Its variance is less than that of log-ratios, since the mean over the
+        noise of a step is exact.
 
         Raises:
             ValueError: for laws of another shape.
@@ -80,11 +85,13 @@ class StepLaw:
         return mask, _kept(self.std, mask, 1.0), _kept(other.std, mask, 1.0), _kept(self.mean - other.mean, mask, 0.0)
 
 
-def step_law(sampler: Any, denoise: Any, x: Float[ArrayLike, "b *shape"], level: Any, cleaner: Any, left: Count = 0) -> StepLaw:
+def step_law(
+    sampler: Any, denoise: Any, x: Float[ArrayLike, "b *shape"], level: Any, cleaner: Any, left: Count = 0
+) -> StepLaw:
     """Find the law of one step of a sampler from x: its mean, and its standard deviation in each coordinate.
 
-    The mean is the step with noise 0, and the standard deviation its derivative by the noise, which is exact: the step is affine in it.
-    The denoiser is evaluated once, and gradients pass through it.
+    The mean is the step with noise 0, and the standard deviation its derivative by the noise, which is exact: the step
+    is affine in it. The denoiser is evaluated once, and gradients pass through it.
 
     Args:
         sampler: such as `diffusion.samplers.ddim(eta=1.0)` or `ddpm()`.
@@ -96,8 +103,8 @@ def step_law(sampler: Any, denoise: Any, x: Float[ArrayLike, "b *shape"], level:
 
     Raises:
         ValueError: for a step that draws no noise, as of `ddim(eta=0.0)`: it has no density.
-        TypeError: for a sampler with memory, one that evaluates the denoiser elsewhere than at x, and one that draws several times in a
-            step: their ends are no Gaussian that x alone tells.
+        TypeError: for a sampler with memory, one that evaluates the denoiser elsewhere than at x, and one that draws
+            several times in a step: their ends are no Gaussian that x alone tells.
 
     References:
         Black et al., 2023, section 4.2 (from memory).
@@ -106,7 +113,10 @@ def step_law(sampler: Any, denoise: Any, x: Float[ArrayLike, "b *shape"], level:
     name = type(sampler).__name__
     first = sampler.init(start)
     if jax.tree.leaves(first.memory):
-        raise TypeError(f"{name} remembers earlier steps, so that x alone does not tell the law of the next: use ddim(eta=1.0) or ddpm()")
+        raise TypeError(
+            f"{name} remembers earlier steps, so that x alone does not tell the law of the next: use ddim(eta=1.0) or "
+            "ddpm()"
+        )
     prediction = denoise(start, level)
     draws: list[Any] = []
 
@@ -114,13 +124,16 @@ def step_law(sampler: Any, denoise: Any, x: Float[ArrayLike, "b *shape"], level:
         def drawn(like: jax.Array, part: Any = 0) -> jax.Array:
             draws.append(part)
             if len(draws) > 1 or like.shape != noise.shape:
-                raise TypeError(f"{name} draws noise several times in a step, so it is not Gaussian: use ddim(eta=1.0) or ddpm()")
+                raise TypeError(
+                    f"{name} draws noise several times in a step, so it is not Gaussian: use ddim(eta=1.0) or ddpm()"
+                )
             return noise
 
         def known(at: jax.Array, here: Any) -> Any:
             if at is not start or here is not level:
                 raise TypeError(
-                    f"{name} evaluates the denoiser elsewhere than at x, so its step is not Gaussian: use ddim(eta=1.0) or ddpm()"
+                    f"{name} evaluates the denoiser elsewhere than at x, so its step is not Gaussian: use "
+                    "ddim(eta=1.0) or ddpm()"
                 )
             return prediction
 
@@ -128,7 +141,9 @@ def step_law(sampler: Any, denoise: Any, x: Float[ArrayLike, "b *shape"], level:
 
     mean, std = jax.jvp(ended, (jnp.zeros_like(start),), (jnp.ones_like(start),))
     if not draws:
-        raise ValueError(f"{name} draws no noise, so that its steps have no density: use a stochastic sampler, such as ddim(eta=1.0)")
+        raise ValueError(
+            f"{name} draws no noise, so that its steps have no density: use a stochastic sampler, such as ddim(eta=1.0)"
+        )
     return StepLaw(mean, std)
 
 
@@ -141,8 +156,10 @@ def trajectory_laws(
         sampler: as for `step_law`.
         denoise: the denoiser; conditions align with the samples.
         trajectory: (t + 1, b, …) states at each level, as `diffusion.sample(..., trajectory=True)` returns them.
-        levels: the grid (t + 1,) that it was drawn on. What `num_steps` left out of a padded grid adds no noise, and so is masked.
-        together: one evaluation of the denoiser for all steps, in memory of t · b samples; False takes one step after the other.
+        levels: the grid (t + 1,) that it was drawn on. What `num_steps` left out of a padded grid adds no noise, and so
+            is masked.
+        together: one evaluation of the denoiser for all steps, in memory of t · b samples; False takes one step after
+            the other.
 
     Returns:
         The laws (b, t, …).
@@ -156,7 +173,8 @@ def trajectory_laws(
     if lengths != {states.shape[0]} or states.shape[0] < 2:
         given = ", ".join(map(str, sorted(lengths)))
         raise ValueError(
-            f"trajectory has {states.shape[0]} states for levels of length {given}: one state per level is needed, and at least two"
+            f"trajectory has {states.shape[0]} states for levels of length {given}: one state per level is needed, and "
+            "at least two"
         )
     steps = states.shape[0] - 1
     every = (states[:-1], grid[:-1], grid[1:], jnp.arange(steps)[::-1])
@@ -173,11 +191,11 @@ def trajectory_log_prob(
 ) -> Float[Array, "b _"]:
     """Log-density of each stored next x under a policy, in nats; 0 for a step without noise, which `trajectory_laws(…).mask` tells.
 
-    The density of the first state is left out: no parameter enters it. The sum over d coordinates is meant, not their mean, as some
-    trainers take it: ratios and clips are then those of densities.
+    The density of the first state is left out: no parameter enters it. The sum over d coordinates is meant, not their
+    mean, as some trainers take it: ratios and clips are then those of densities.
 
-    A last step without noise depends on the parameters too, of which no log-probability tells. For an exact policy gradient let the
-    reference take it, or end the grid before it.
+    A last step without noise depends on the parameters too, of which no log-probability tells. For an exact policy
+    gradient let the reference take it, or end the grid before it.
 
     Args:
         sampler: as for `step_law`.

@@ -16,7 +16,8 @@ class TruePositiveRate:
 
     Args:
         value: the share, in [0, 1].
-        low: lower end of its Clopper-Pearson interval. The interval is that of the members; the threshold is taken as given.
+        low: lower end of its Clopper-Pearson interval. The interval is that of the members; the threshold is taken as
+            given.
         high: upper end.
         fpr: the false positive rate that was allowed.
         reached: that of these non-members, at most `fpr`.
@@ -43,8 +44,8 @@ def tpr_at_fpr(
 ) -> TruePositiveRate:
     """Find how many members score above all but a share of the non-members.
 
-    Scores that tie with the threshold are called non-members on both sides, so ties never help. Without any signal, the expected share is
-    (k + 1) / (m + 1) for the k = ⌊fpr · m⌋ allowed alarms, a little above fpr.
+    Scores that tie with the threshold are called non-members on both sides, so ties never help. Without any signal, the
+    expected share is (k + 1) / (m + 1) for the k = ⌊fpr · m⌋ allowed alarms, a little above fpr.
 
     Args:
         members: (n,) scores of members; higher means more like a member.
@@ -74,8 +75,8 @@ def check_resolution(fpr: float, non_members: int) -> None:
     checks.in_range("fpr", fpr, 0.0, 1.0, open_low=True, open_high=True)
     if fpr * non_members < 1 - 1e-9:
         raise ValueError(
-            f"fpr = {fpr:g} is finer than the 1 / {non_members} = {1 / non_members:.3g} that {non_members} non-members resolve: "
-            f"give at least {int(np.ceil(1 / fpr - 1e-9))} of them, or a larger rate"
+            f"fpr = {fpr:g} is finer than the 1 / {non_members} = {1 / non_members:.3g} that {non_members} non-members "
+            f"resolve: give at least {int(np.ceil(1 / fpr - 1e-9))} of them, or a larger rate"
         )
 
 

@@ -1,8 +1,9 @@
 """Content credentials (C2PA): a signed manifest inside a picture's file that says what made it, and whether the file changed since.
 
-The signature shows that the file is as it was signed, and with which certificate. Who owns that certificate is known only where a list of
-trusted issuers is consulted. Anybody can make a certificate of their own, as `self_made_certificate` does, and anybody can remove a
-manifest: its absence proves nothing. The package `c2pa-python` does the work; the extra `c2pa` brings it.
+The signature shows that the file is as it was signed, and with which certificate. Who owns that certificate is known
+only where a list of trusted issuers is consulted. Anybody can make a certificate of their own, as
+`self_made_certificate` does, and anybody can remove a manifest: its absence proves nothing. The package `c2pa-python`
+does the work; the extra `c2pa` brings it.
 """
 
 import datetime
@@ -42,8 +43,8 @@ class Credentials:
     """The newest manifest of a file.
 
     Args:
-        state: "Trusted" (intact, and the issuer is on the list of the library), "Valid" (intact; nobody vouches for the issuer), or
-            "Invalid" (changed since it was signed, or signed wrongly).
+        state: "Trusted" (intact, and the issuer is on the list of the library), "Valid" (intact; nobody vouches for the
+            issuer), or "Invalid" (changed since it was signed, or signed wrongly).
         issuer: the organisation in the certificate: a claim of whoever made it, unless the state is "Trusted".
         generator: the program that made the claim.
         sources: the digital source types of its actions, such as `GENERATED`.
@@ -60,7 +61,12 @@ class Credentials:
 
 
 def sign(
-    source: str | os.PathLike[str], path: str | os.PathLike[str], certificate: Certificate, settings: Mapping[str, Any], *, program: str
+    source: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    certificate: Certificate,
+    settings: Mapping[str, Any],
+    *,
+    program: str,
 ) -> None:
     """Write a copy of a picture with a manifest that says that a trained model made it, and how.
 
@@ -81,7 +87,12 @@ def sign(
         raise ValueError(f"{os.fspath(path)} is of another kind than {os.fspath(source)}: a manifest converts nothing")
     actions = {"actions": [{"action": "c2pa.created", "digitalSourceType": GENERATED}]}
     assertions = [{"label": "c2pa.actions", "data": actions}, {"label": SETTINGS, "data": dict(settings)}]
-    claim = {"claim_generator_info": [{"name": program}], "title": Path(path).name, "format": media, "assertions": assertions}
+    claim = {
+        "claim_generator_info": [{"name": program}],
+        "title": Path(path).name,
+        "format": media,
+        "assertions": assertions,
+    }
     content = io.BytesIO()
     try:
         info = c2pa.C2paSignerInfo(c2pa.C2paSigningAlg.ES256, certificate.chain, certificate.key, None)
@@ -116,7 +127,12 @@ def read(path: str | os.PathLike[str]) -> Credentials | None:
     except (c2pa.C2paError, OSError, ValueError) as error:
         raise DataError(f"{os.fspath(path)}: its manifest cannot be read: {error}") from error
     asserted = {each.get("label", ""): each.get("data") for each in manifest.get("assertions", [])}
-    actions = [action for label, data in asserted.items() if label.startswith("c2pa.actions") for action in (data or {}).get("actions", [])]
+    actions = [
+        action
+        for label, data in asserted.items()
+        if label.startswith("c2pa.actions")
+        for action in (data or {}).get("actions", [])
+    ]
     generators = [str(each.get("name", "")) for each in manifest.get("claim_generator_info", [])]
     settings = asserted.get(SETTINGS)
     return Credentials(
@@ -153,27 +169,45 @@ def self_made_certificate(organisation: str, *, days: int = 365) -> Certificate:
 
     def made(place: int, usage: tuple[bool, ...]) -> Any:
         """The root's (0) or the signer's (1), signed by the root."""
-        builder = x509.CertificateBuilder().subject_name(names[place]).issuer_name(names[0]).public_key(keys[place].public_key())
-        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(minutes=5))
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(names[place])
+            .issuer_name(names[0])
+            .public_key(keys[place].public_key())
+        )
+        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(
+            now - datetime.timedelta(minutes=5)
+        )
         builder = builder.not_valid_after(now + datetime.timedelta(days=days))
         builder = builder.add_extension(x509.BasicConstraints(ca=place == 0, path_length=None), critical=True)
         builder = builder.add_extension(x509.KeyUsage(*usage), critical=True)
-        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(keys[place].public_key()), critical=False)
-        builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[0].public_key()), critical=False)
+        builder = builder.add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(keys[place].public_key()), critical=False
+        )
+        builder = builder.add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[0].public_key()), critical=False
+        )
         if place == 1:
-            builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
+            builder = builder.add_extension(
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False
+            )
         return builder.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
-    root = made(0, (False, False, False, False, False, True, True, False, False))  # it signs certificates and lists of revoked ones
+    # it signs certificates and lists of revoked ones
+    root = made(0, (False, False, False, False, False, True, True, False, False))
     signer = made(1, (True, False, False, False, False, False, False, False, False))  # it signs data
-    own = keys[1].private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    own = keys[1].private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     return Certificate(signer + root, own)
 
 
 def _media(path: str | os.PathLike[str]) -> str:
     suffix = Path(path).suffix.lower()
     if suffix not in MEDIA:
-        raise ValueError(f"{os.fspath(path)} ends in {suffix!r}: manifests of {', '.join(MEDIA)} are read and written here")
+        raise ValueError(
+            f"{os.fspath(path)} ends in {suffix!r}: manifests of {', '.join(MEDIA)} are read and written here"
+        )
     return MEDIA[suffix]
 
 

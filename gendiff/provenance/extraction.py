@@ -1,6 +1,7 @@
 """What can be drawn out of a language model: exposure of canaries, discoverable extraction, k-eidetic counts, and rankings of drawn texts.
 
-A canary is a random text that is put into the training data on purpose, so that whatever the model knows of it, it learned there.
+A canary is a random text that is put into the training data on purpose, so that whatever the model knows of it, it
+learned there.
 """
 
 import zlib
@@ -19,13 +20,15 @@ UNSEEN = float(np.log2(np.e))
 """Mean exposure of a canary that was never trained on, in bits, for many candidates: its rank is uniform."""
 
 
-def exposure(canaries: Shaped[ArrayLike, "n"], candidates: Shaped[ArrayLike, "m"], *, enumerated: bool = False) -> Float64[np.ndarray, "n"]:
+def exposure(
+    canaries: Shaped[ArrayLike, "n"], candidates: Shaped[ArrayLike, "m"], *, enumerated: bool = False
+) -> Float64[np.ndarray, "n"]:
     """How much likelier a model holds canaries than other texts of their form: log2 |R| − log2 rank, in bits.
 
-    With a sample of candidates, the rank is that among the sample and the canary itself, and |R| is m + 1. This estimate never exceeds
-    log2(m + 1): a canary that is likelier than all candidates may have a larger true exposure. It is unbiased for the share of likelier
-    texts, and its logarithm is low for canaries whose true exposure is near this limit or above. An unseen canary averages
-    log2(m + 1) − log2((m + 1)!) / (m + 1), which tends to log2 e = 1.44.
+    With a sample of candidates, the rank is that among the sample and the canary itself, and |R| is m + 1. This
+    estimate never exceeds log2(m + 1): a canary that is likelier than all candidates may have a larger true exposure.
+    It is unbiased for the share of likelier texts, and its logarithm is low for canaries whose true exposure is near
+    this limit or above. An unseen canary averages log2(m + 1) − log2((m + 1)!) / (m + 1), which tends to log2 e = 1.44.
 
     Args:
         canaries: (n,) log-likelihood of each.
@@ -47,7 +50,9 @@ def exposure(canaries: Shaped[ArrayLike, "n"], candidates: Shaped[ArrayLike, "m"
     tied = len(others) - np.searchsorted(ordered, given, side="left") - above
     if enumerated:
         if np.any(tied == 0):
-            raise ValueError("candidates lacks a canary: all texts of R are needed for an exact exposure, or enumerated=False")
+            raise ValueError(
+                "candidates lacks a canary: all texts of R are needed for an exact exposure, or enumerated=False"
+            )
         tied = tied - 1
     size = len(others) + (not enumerated)
     return np.log2(size) - np.log2(1 + above + tied / 2)
@@ -69,8 +74,8 @@ class Extraction:
 def discoverable(predict: Callable[[jax.Array], jax.Array], tokens: Int[ArrayLike, "n s"], prefix: int) -> Extraction:
     """Test whether greedy decoding after a true prefix gives the true suffix.
 
-    It reads the whole text once: greedy decoding follows the suffix exactly if each of its tokens is the likeliest one after those
-    before it. Where two logits nearly tie, a decoder with a cache may round to the other one.
+    It reads the whole text once: greedy decoding follows the suffix exactly if each of its tokens is the likeliest one
+    after those before it. Where two logits nearly tie, a decoder with a cache may round to the other one.
 
     Args:
         predict: tokens (n, s) -> logits (n, s, v) of the token after each one.
@@ -91,14 +96,18 @@ def discoverable(predict: Callable[[jax.Array], jax.Array], tokens: Int[ArrayLik
     given = jnp.asarray(tokens)
     logits = predict(given)
     if logits.ndim != 3 or logits.shape[:2] != shape:
-        raise ValueError(f"predict answered shape {logits.shape} to tokens of shape {shape}: logits {(*shape, 'v')} are needed")
+        raise ValueError(
+            f"predict answered shape {logits.shape} to tokens of shape {shape}: logits {(*shape, 'v')} are needed"
+        )
     checks.ids("tokens", given, logits.shape[2])
     right = np.asarray(jnp.argmax(logits[:, prefix - 1 : -1], -1) == given[:, prefix:])
     matched = np.cumprod(right, 1, dtype=np.int64).sum(1)
     return Extraction(right.all(1), matched)
 
 
-def eidetic(texts: Sequence[str] | Sequence[bytes], documents: Sequence[str] | Sequence[bytes]) -> Int64[np.ndarray, "n"]:
+def eidetic(
+    texts: Sequence[str] | Sequence[bytes], documents: Sequence[str] | Sequence[bytes]
+) -> Int64[np.ndarray, "n"]:
     """Count the documents that hold each text word for word: an extracted text with count k is k-eidetic memorised.
 
     Args:
@@ -132,7 +141,8 @@ def extraction_scores(
         lower_case: (n,) the same of the text in lower case under the model itself.
 
     Returns:
-        "perplexity": −nll. "zlib": compressed bytes / nll. "smaller" and "lower_case", where they are given: their ratio to nll.
+        "perplexity": −nll. "zlib": compressed bytes / nll. "smaller" and "lower_case", where they are given: their
+        ratio to nll.
 
     Raises:
         ValueError: for numbers that are not above 0, and for different counts.
@@ -147,11 +157,15 @@ def extraction_scores(
             checks.same_shape(name, values, "texts", np.empty(len(texts)))
     own = np.asarray(nll, np.float64)
     scores = {"perplexity": -own, "zlib": np.array([len(zlib.compress(text)) for text in texts]) / own}
-    return scores | {name: np.asarray(of, np.float64) / own for name, of in measured.items() if of is not None and name != "nll"}
+    return scores | {
+        name: np.asarray(of, np.float64) / own for name, of in measured.items() if of is not None and name != "nll"
+    }
 
 
 def _likelihoods(name: str, values: ArrayLike) -> np.ndarray:
     likelihoods = np.asarray(values, np.float64)
     if likelihoods.ndim != 1 or not likelihoods.size or np.isnan(likelihoods).any():
-        raise ValueError(f"{name} must be (n,) log-likelihoods, at least one and none of them NaN, got shape {likelihoods.shape}")
+        raise ValueError(
+            f"{name} must be (n,) log-likelihoods, at least one and none of them NaN, got shape {likelihoods.shape}"
+        )
     return likelihoods

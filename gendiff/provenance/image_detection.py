@@ -1,8 +1,9 @@
 """Detection of image watermarks from the recovered noise, or the picture, and the secret key: exact p-values, and the bits.
 
-A p-value is the chance that a picture which was made without the key fits it as well. It is not the chance that a picture is marked, or is
-not. `detect` finds it by randomisation, for every mark and whatever pictures are. `read_bits` counts the bits that agree with the payload,
-whose number in an unmarked picture is binomial, since the key's signs are fair.
+A p-value is the chance that a picture which was made without the key fits it as well. It is not the chance that a
+picture is marked, or is not. `detect` finds it by randomisation, for every mark and whatever pictures are. `read_bits`
+counts the bits that agree with the payload, whose number in an unmarked picture is binomial, since the key's signs are
+fair.
 """
 
 from dataclasses import dataclass
@@ -83,7 +84,10 @@ def detect(
 
 
 def scores_under(
-    words: Integer[ArrayLike, "b k 2"], mark: ImageWatermark, seen: Float[ArrayLike, "b *shape"], nonce: ArrayLike | None = None
+    words: Integer[ArrayLike, "b k 2"],
+    mark: ImageWatermark,
+    seen: Float[ArrayLike, "b *shape"],
+    nonce: ArrayLike | None = None,
 ) -> Float[Array, "b k"]:
     """The score of each picture under keys of its own. A pure function under jit.
 
@@ -99,10 +103,14 @@ def scores_under(
         one = None if number is None else number[None]
         return jax.vmap(lambda other: replace(mark, words=other).score(picture[None], one)[0])(own)
 
-    return jax.lax.map(of_picture, (jnp.asarray(words), jnp.asarray(seen), None if nonce is None else jnp.asarray(nonce)))
+    return jax.lax.map(
+        of_picture, (jnp.asarray(words), jnp.asarray(seen), None if nonce is None else jnp.asarray(nonce))
+    )
 
 
-def read_bits(mark: BitMark, seen: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None) -> ReadBits:
+def read_bits(
+    mark: BitMark, seen: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None
+) -> ReadBits:
     """Read the payload by vote, without knowing it, and then hold it against the mark's own.
 
     Args:
@@ -126,8 +134,8 @@ def read_bits(mark: BitMark, seen: Float[ArrayLike, "b *shape"], nonce: Integer[
 def matches_needed(bits: int, false_alarms: float) -> int:
     """The least number of matches that an unmarked picture reaches with at most this probability; bits + 1 where none is so rare.
 
-    It is the least i with P(X ≥ i) ≤ false_alarms. Where P(X > i) is bounded and i itself counts as a match, as in published code, false
-    alarms come several times as often as is stated.
+    It is the least i with P(X ≥ i) ≤ false_alarms. Where P(X > i) is bounded and i itself counts as a match, as in
+    published code, false alarms come several times as often as is stated.
 
     Args:
         bits: of the payload, at least 1.
@@ -144,7 +152,8 @@ def matches_needed(bits: int, false_alarms: float) -> int:
 def plug_in_p(mark: TreeRing, noise: Float[ArrayLike, "b *shape"]) -> Float64[np.ndarray, "b"]:
     """The p-value published with Tree-Ring, for comparison only: it is not uniform on unmarked pictures.
 
-    It counts each frequency of the disc, where half of them are conjugates of the others, and takes the variance from the noise at hand.
+    It counts each frequency of the disc, where half of them are conjugates of the others, and takes the variance from
+    the noise at hand.
 
     Args:
         mark: by `tree_ring`.
@@ -171,7 +180,9 @@ def _votes(mark: BitMark, seen: ArrayLike, nonce: ArrayLike | None) -> Array:
     return mark.votes(seen, nonce)
 
 
-def _ranked_scores(key: jax.Array, mark: ImageWatermark, seen: ArrayLike, index: ArrayLike, nonce: ArrayLike | None, keys: int) -> Array:
+def _ranked_scores(
+    key: jax.Array, mark: ImageWatermark, seen: ArrayLike, index: ArrayLike, nonce: ArrayLike | None, keys: int
+) -> Array:
     """(b, 1 + keys) the real key first: all of them by the same program."""
     fresh = randomisation.fresh_keys(key, index, keys)
     own = jnp.broadcast_to(jnp.asarray(mark.words, jnp.uint32), (fresh.shape[0], 1, 2))

@@ -1,11 +1,12 @@
 """Watermarks of pictures, in the noise that a draw starts from: a secret key chooses a part of it, and the sampler does the rest.
 
-`write(key, index, …)` gives standard normal noise (b, *shape); times the first sigma it is the `start` of `diffusion.sample`. It is made of
-the noise that a draw by the same key and index starts from anyway. Whoever has a picture, the model and the secret key recovers the noise,
-as `diffusion.inversion.ddim_invert` does, and asks `image_detection`. All of it is pure functions under jit and vmap.
+`write(key, index, …)` gives standard normal noise (b, *shape); times the first sigma it is the `start` of
+`diffusion.sample`. It is made of the noise that a draw by the same key and index starts from anyway. Whoever has a
+picture, the model and the secret key recovers the noise, as `diffusion.inversion.ddim_invert` does, and asks
+`image_detection`. All of it is pure functions under jit and vmap.
 
-`tree_ring` writes one pattern into all noises: it survives much, but pictures by one key have something in common. `gaussian_shading`
-writes bits, and its noise is exactly as unmarked noise is, if each picture has a nonce of its own.
+`tree_ring` writes one pattern into all noises: it survives much, but pictures by one key have something in common.
+`gaussian_shading` writes bits, and its noise is exactly as unmarked noise is, if each picture has a nonce of its own.
 """
 
 import abc
@@ -44,7 +45,9 @@ class ImageWatermark(abc.ABC):
     """Whether each picture has a nonce."""
 
     @abc.abstractmethod
-    def score(self, seen: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None) -> Float[Array, "b"]:
+    def score(
+        self, seen: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None
+    ) -> Float[Array, "b"]:
         """How well each recovered noise, or picture, fits the key: more is better.
 
         Raises:
@@ -63,7 +66,11 @@ class ImageWatermark(abc.ABC):
     def check_nonce(self, nonce: ArrayLike | None, count: int) -> None:
         """TypeError for a nonce that is missing or not taken, ValueError for one of another shape."""
         if (nonce is not None) != self.needs_nonce:
-            how = "needs the nonce of each picture, as of nonces(key, index)" if self.needs_nonce else "takes no nonce: leave it out"
+            how = (
+                "needs the nonce of each picture, as of nonces(key, index)"
+                if self.needs_nonce
+                else "takes no nonce: leave it out"
+            )
             raise TypeError(f"{type(self).__name__} {how}")
         if nonce is not None:
             if np.shape(nonce) != (count, 2):
@@ -88,16 +95,20 @@ class TreeRing(ImageWatermark):
         """
         noise = first_noise(key, index, self.shape)
         spectrum = jnp.where(self.disc, self.pattern()[None], jnp.fft.fft2(noise[..., self.channel]))
-        return noise.at[..., self.channel].set(jnp.fft.ifft2(spectrum).real)  # the spectrum is Hermitian, so nothing is lost
+        # the spectrum is Hermitian, so nothing is lost
+        return noise.at[..., self.channel].set(jnp.fft.ifft2(spectrum).real)
 
-    def score(self, seen: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None) -> Float[Array, "b"]:
+    def score(
+        self, seen: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None
+    ) -> Float[Array, "b"]:
         """Minus the root mean square distance of spectrum and rings, in units of the noise: about −√2 without the mark, 0 at best."""
         rings, upper = _geometry(self.shape[:2], self.radius)
         chosen, which = np.nonzero(((rings > 0) & upper).ravel())[0], rings[(rings > 0) & upper] - 1
         spectrum = jnp.fft.fft2(self.checked(seen, nonce)[..., self.channel]).reshape(seen.shape[0], -1)[:, chosen]
         member = np.eye(self.radius, dtype=np.float32)[which]
         centre = spectrum @ (member / member.sum(0))
-        within = jnp.sum(jnp.abs(spectrum - centre[:, which]) ** 2, 1)  # what no key changes, so that many keys cost little
+        # what no key changes, so that many keys cost little
+        within = jnp.sum(jnp.abs(spectrum - centre[:, which]) ** 2, 1)
         between = jnp.sum(member.sum(0)[None] * jnp.abs(centre - self.values()[None]) ** 2, 1)
         return -jnp.sqrt((within + between) / (len(which) * math.prod(self.shape[:2])))
 
@@ -148,20 +159,31 @@ class BitMark(ImageWatermark):
         """The signs of a marked picture."""
         return self.key_signs(nonce) * (2.0 * jnp.asarray(self.bits, jnp.float32) - 1.0)[None, self.bit_of_place()]
 
-    def score(self, seen: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None) -> Float[Array, "b"]:
+    def score(
+        self, seen: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None
+    ) -> Float[Array, "b"]:
         """The cosine between what is seen and the signs, in [−1, 1], about 0 ± places^−0.5 without the mark."""
         evidence = self.evidence(self.checked(seen, nonce))
         size = jnp.linalg.norm(evidence, axis=1) * self.places**0.5
         return arrays.safe_divide(jnp.sum(evidence * self.signs(nonce), 1), size)
 
-    def votes(self, seen: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None) -> Float[Array, "b bits"]:
-        """For each bit the sum of what its places say, above 0 for a 1. The payload is not looked at. Raises as `score` does."""
+    def votes(
+        self, seen: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None
+    ) -> Float[Array, "b bits"]:
+        """For each bit the sum of what its places say, above 0 for a 1.
+
+        The payload is not looked at. Raises as `score` does.
+        """
         says = self.evidence(self.checked(seen, nonce)) * self.key_signs(nonce)
         return jnp.stack([jnp.sum(says[:, self.bit_of_place() == bit], 1) for bit in range(self.bits.shape[0])], 1)
 
     def bit_of_place(self) -> np.ndarray:
         """(places,) which bit a sign carries: all as often as can be, scattered over the picture."""
-        step = next(step for step in range(max(1, round(0.618 * self.places)), self.places + 2) if math.gcd(step, self.places) == 1)
+        step = next(
+            step
+            for step in range(max(1, round(0.618 * self.places)), self.places + 2)
+            if math.gcd(step, self.places) == 1
+        )
         return np.arange(self.places) * step % self.places % self.bits.shape[0]
 
 
@@ -171,7 +193,9 @@ class GaussianShading(BitMark):
 
     needs_nonce: ClassVar[bool] = True
 
-    def write(self, key: jax.Array, index: Integer[ArrayLike, "b"], nonce: Integer[ArrayLike, "b 2"]) -> Float[Array, "b *shape"]:
+    def write(
+        self, key: jax.Array, index: Integer[ArrayLike, "b"], nonce: Integer[ArrayLike, "b 2"]
+    ) -> Float[Array, "b *shape"]:
         """Standard normal noise whose signs are the encrypted bits, and whose sizes are chance.
 
         Args:
@@ -200,12 +224,13 @@ class GaussianShading(BitMark):
 def tree_ring(key: int, shape: Sequence[int], *, radius: int, channel: int = 0) -> TreeRing:
     """Write rings into a disc of the spectrum of one channel of the noise.
 
-    Ring r holds one complex number at all frequencies whose distance from the centre rounds up to r in the upper half of the plane, and its
-    conjugate in the lower half, as the spectrum of a real picture asks. A pattern that is not Hermitian would lose half of its energy when
-    the real part is taken. The centre, the mean of the noise, stays as it is. All keys give patterns of one energy, so that none of them is
-    nearer to unmarked noise than others.
+    Ring r holds one complex number at all frequencies whose distance from the centre rounds up to r in the upper half
+    of the plane, and its conjugate in the lower half, as the spectrum of a real picture asks. A pattern that is not
+    Hermitian would lose half of its energy when the real part is taken. The centre, the mean of the noise, stays as it
+    is. All keys give patterns of one energy, so that none of them is nearer to unmarked noise than others.
 
-    Every picture by one key has the same rings: pictures are not distributed as unmarked ones, and their mean shows the mark.
+    Every picture by one key has the same rings: pictures are not distributed as unmarked ones, and their mean shows the
+    mark.
 
     Args:
         key: 0 … 2⁶⁴ − 1, the secret.
@@ -228,9 +253,10 @@ def tree_ring(key: int, shape: Sequence[int], *, radius: int, channel: int = 0) 
 def gaussian_shading(key: int, shape: Sequence[int], bits: Sequence[int]) -> GaussianShading:
     """Let encrypted bits choose the sign of each number of the noise, and chance its size.
 
-    Each bit is repeated at places all over the picture. The signs are those of a keyed stream, turned over where the bit is 0. A number
-    with a fair sign and the size of a normal one is normal, so the noise of a picture is exactly standard normal over keys and nonces. Two
-    pictures with one nonce have all signs in common: a set of such pictures shows the mark, however normal each of them looks.
+    Each bit is repeated at places all over the picture. The signs are those of a keyed stream, turned over where the
+    bit is 0. A number with a fair sign and the size of a normal one is normal, so the noise of a picture is exactly
+    standard normal over keys and nonces. Two pictures with one nonce have all signs in common: a set of such pictures
+    shows the mark, however normal each of them looks.
 
     Args:
         key: 0 … 2⁶⁴ − 1, the secret.
@@ -294,6 +320,8 @@ def _sign(word: UInt32[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 def _geometry(sides: tuple[int, ...], radius: int) -> tuple[np.ndarray, np.ndarray]:
     """(h, w) the ring of each frequency, 0 where there is none, and whether it lies in the upper half."""
-    down, across = (np.fft.fftfreq(side, 1 / side)[shape] for side, shape in zip(sides, (np.s_[:, None], np.s_[None]), strict=True))
+    down, across = (
+        np.fft.fftfreq(side, 1 / side)[shape] for side, shape in zip(sides, (np.s_[:, None], np.s_[None]), strict=True)
+    )
     rings = np.ceil(np.hypot(down, across) - 1e-9).astype(int)
     return np.where(rings <= radius, rings, 0), (down > 0) | ((down == 0) & (across > 0))

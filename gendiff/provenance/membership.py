@@ -1,10 +1,11 @@
 """Membership inference: was an example among those that a model was trained on?
 
-A score says how much an example looks like a member: higher means more. The loss attack takes minus the loss. The likelihood-ratio attack
-(LiRA) compares the loss with what shadow models say of the same example, models that are trained like the target with and without it.
+A score says how much an example looks like a member: higher means more. The loss attack takes minus the loss. The
+likelihood-ratio attack (LiRA) compares the loss with what shadow models say of the same example, models that are
+trained like the target with and without it.
 
-A model is a function (params, key, batch) -> (n,), the loss of each example. `per_example` makes it of any loss of this library, so that
-one call serves diffusion models and language models.
+A model is a function (params, key, batch) -> (n,), the loss of each example. `per_example` makes it of any loss of this
+library, so that one call serves diffusion models and language models.
 """
 
 from collections.abc import Callable, Sequence
@@ -84,11 +85,13 @@ def example_losses(
 ) -> Float64[np.ndarray, "*models n"]:
     """Mean loss of each example over shared draws.
 
-    Draws are the same for all examples, all parameters and all calls with this key. That holds for a loss of `per_example`.
+    Draws are the same for all examples, all parameters and all calls with this key. That holds for a loss of
+    `per_example`.
 
     Args:
         key: of the draws.
-        loss: best under `jax.jit`. It may also answer (models, n), such as `jax.vmap(loss, (0, None, None))` for stacked parameters.
+        loss: best under `jax.jit`. It may also answer (models, n), such as `jax.vmap(loss, (0, None, None))` for
+            stacked parameters.
         params: of the model.
         batch: a pytree of arrays (n, …).
         draws: how many keys; 1 is enough for a loss without chance.
@@ -111,7 +114,10 @@ def example_losses(
         parts.append(np.mean(answers, 0)[..., : count - start])
     losses = np.concatenate(parts, -1)
     if not np.all(np.isfinite(losses)):
-        raise NonFiniteError(f"{int(np.sum(~np.isfinite(losses)))} of {losses.size} losses are not finite: nothing can be said of members")
+        raise NonFiniteError(
+            f"{int(np.sum(~np.isfinite(losses)))} of {losses.size} losses are not finite: nothing can be said of "
+            "members"
+        )
     return losses
 
 
@@ -137,21 +143,23 @@ def lira(
 ) -> Float64[np.ndarray, "n"]:
     """Score examples by the likelihood ratio of what a target model says of them, fitted on shadow models.
 
-    The score is log N(φ; mean_in, sd_in) − log N(φ; mean_out, sd_out) for a statistic φ, such as minus the loss at fixed draws. Means
-    are of the shadow models that hold the example, and of those that do not. Each of the two has a deviation of its own, in both modes.
+    The score is log N(φ; mean_in, sd_in) − log N(φ; mean_out, sd_out) for a statistic φ, such as minus the loss at
+    fixed draws. Means are of the shadow models that hold the example, and of those that do not. Each of the two has a
+    deviation of its own, in both modes.
 
     Args:
         observed: (n,) φ of the target model.
         shadows: (models, n) φ of the shadow models, at the same draws.
         inside: (models, n) whether a shadow model was trained on an example.
-        variance: "per_example" needs two models on each side of every example, and many for a good estimate. "global" pools deviations
-            from the examples' own means over all examples.
-        offline: use models without the example alone: −log P(Z > φ) for Z from N(mean_out, sd_out). `inside` may then hold no True.
+        variance: "per_example" needs two models on each side of every example, and many for a good estimate. "global"
+            pools deviations from the examples' own means over all examples.
+        offline: use models without the example alone: −log P(Z > φ) for Z from N(mean_out, sd_out). `inside` may then
+            hold no True.
 
     Raises:
         TypeError: for an `inside` that holds no booleans.
-        ValueError: for shapes that differ, too few models on a side of an example, models that do not differ, and numbers that are not
-            finite.
+        ValueError: for shapes that differ, too few models on a side of an example, models that do not differ, and
+            numbers that are not finite.
 
     References:
         Carlini et al., 2022, Algorithm 1 and Eq. 4 (from memory).
@@ -213,7 +221,10 @@ def membership(
         check_resolution(rate, second)
     shape = () if inside is None else np.shape(inside)
     if shape != ((len(shadows), first + second) if len(shadows) else ()):
-        raise ValueError(f"inside has shape {shape}: {(len(shadows), first + second)} is needed for so many shadow models and examples")
+        raise ValueError(
+            f"inside has shape {shape}: {(len(shadows), first + second)} is needed for so many shadow models and "
+            "examples"
+        )
     batch = jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), members, non_members)
 
     def losses(params: Params) -> np.ndarray:
@@ -224,7 +235,9 @@ def membership(
     if inside is None:
         return MembershipReport(attack, None)
     of_shadows = np.stack([losses(shadow) for shadow in shadows])
-    return MembershipReport(attack, _attack(lira(-target, -of_shadows, inside, variance=variance, offline=offline), first, fpr))
+    return MembershipReport(
+        attack, _attack(lira(-target, -of_shadows, inside, variance=variance, offline=offline), first, fpr)
+    )
 
 
 def _attack(scores: np.ndarray, members: int, fpr: Sequence[float]) -> Attack:
@@ -238,14 +251,16 @@ def _fitted(side: str, table: np.ndarray, mask: np.ndarray, variance: str) -> tu
     least = 2 if variance == "per_example" else 1
     if not counts.size or counts.min() < least or np.sum(counts - 1) < 1:
         raise ValueError(
-            f"{int(np.sum(counts < least))} of {counts.size} examples have less than {least} shadow models {side} them, and a deviation "
-            "needs two of one example: train more, or on random halves"
+            f"{int(np.sum(counts < least))} of {counts.size} examples have less than {least} shadow models {side} "
+            "them, and a deviation needs two of one example: train more, or on random halves"
         )
     mean = np.sum(np.where(mask, table, 0.0), 0) / counts
     squares = np.sum(np.where(mask, table - mean, 0.0) ** 2, 0)
     sd = np.sqrt(squares / (counts - 1) if variance == "per_example" else np.sum(squares) / np.sum(counts - 1))
     if np.any(sd == 0):
-        raise ValueError(f"shadow models {side} an example do not differ in it: the deviation is 0, and no likelihood is finite")
+        raise ValueError(
+            f"shadow models {side} an example do not differ in it: the deviation is 0, and no likelihood is finite"
+        )
     return mean, np.broadcast_to(sd, mean.shape)
 
 
@@ -257,12 +272,17 @@ def _finite(name: str, values: Any) -> np.ndarray:
 def _count(name: str, batch: Any) -> int:
     sizes = {np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in jax.tree.leaves(batch)}
     if len(sizes) != 1 or 0 in sizes:
-        raise ValueError(f"{name} must hold arrays of equally many examples, at least one, got {sorted(sizes) or 'none'}")
+        raise ValueError(
+            f"{name} must hold arrays of equally many examples, at least one, got {sorted(sizes) or 'none'}"
+        )
     return sizes.pop()
 
 
 def _answer(losses: Any, size: int) -> np.ndarray:
     answer = np.asarray(losses, np.float64)
     if not answer.ndim or answer.shape[-1] != size:
-        raise TypeError(f"the loss answered shape {answer.shape} to {size} examples: wrap a loss of batches in membership.per_example")
+        raise TypeError(
+            f"the loss answered shape {answer.shape} to {size} examples: wrap a loss of batches in "
+            "membership.per_example"
+        )
     return answer

@@ -1,8 +1,8 @@
 """Memorisation report: how near samples are to training pictures, which they copy, and whether more often than held-out pictures do.
 
-A copy has one training picture that is much nearer than any other (`metrics.near_copies`). Two training pictures that are equal would both
-be near and hide it, so distances go to the training set without its duplicates. Real pictures that were not trained on have a rate of
-their own: only what lies above it says that a model copies.
+A copy has one training picture that is much nearer than any other (`metrics.near_copies`). Two training pictures that
+are equal would both be near and hide it, so distances go to the training set without its duplicates. Real pictures that
+were not trained on have a rate of their own: only what lies above it says that a model copies.
 """
 
 from dataclasses import dataclass
@@ -25,8 +25,10 @@ class Rates:
     Args:
         n: samples.
         rate: share of samples whose ratio is below the threshold, with Wilson's interval.
-        held_out_rate: the same of held-out pictures, which is what a model that copies nothing would have; None without any.
-        excess: rate minus held_out_rate, with Newcombe's interval: samples copy if its lower end is above 0. None as held_out_rate is.
+        held_out_rate: the same of held-out pictures, which is what a model that copies nothing would have; None without
+            any.
+        excess: rate minus held_out_rate, with Newcombe's interval: samples copy if its lower end is above 0. None as
+            held_out_rate is.
     """
 
     n: int
@@ -40,14 +42,15 @@ class MemorisationReport(Rates):
     """How near samples are to training pictures, beside how near held-out pictures are.
 
     Args:
-        nearest: (n, k) indices of the training pictures nearest to each sample, nearest first, one for each set of equal pictures.
+        nearest: (n, k) indices of the training pictures nearest to each sample, nearest first, one for each set of
+            equal pictures.
         distances: (n, k) to them, Euclidean in the features.
         ratios: (n,) nearest over second-nearest distance, in [0, 1].
-        pairs: (c, 2) samples with their nearest training picture, those that stand out most first: the smallest ratio, then the smallest
-            distance. They may be above the threshold.
+        pairs: (c, 2) samples with their nearest training picture, those that stand out most first: the smallest ratio,
+            then the smallest distance. They may be above the threshold.
         duplicates: (p, 2) training pictures that equal an earlier one, and that one.
-        near_duplicates: (q, 2) training pictures, one for each set of equal ones, whose nearest other one is nearer by the threshold than
-            any third, and that one. They hide copies: a copy of one is near to both.
+        near_duplicates: (q, 2) training pictures, one for each set of equal ones, whose nearest other one is nearer by
+            the threshold than any third, and that one. They hide copies: a copy of one is near to both.
         classes: by label the rates of its samples and of its held-out pictures; empty without labels.
         threshold: of the ratio.
     """
@@ -84,8 +87,9 @@ def memorisation_report(
 ) -> MemorisationReport:
     """Compare samples with their nearest training pictures, and with what held-out pictures show.
 
-    Distances come in blocks. For features (·, d) it holds at most 24 (n + m + h) d bytes of rows and 8,500 m bytes of distances: for
-    50,000 samples and 50,000 training pictures of 224 features 0.6 GB and 0.4 GB, besides the pictures. Time grows with (n + m + h) m d.
+    Distances come in blocks. For features (·, d) it holds at most 24 (n + m + h) d bytes of rows and 8,500 m bytes
+    of distances: for 50,000 samples and 50,000 training pictures of 224 features 0.6 GB and 0.4 GB, besides the
+    pictures. Time grows with (n + m + h) m d.
 
     Args:
         samples: (n, …).
@@ -101,8 +105,8 @@ def memorisation_report(
         batch: images per call of `features`.
 
     Raises:
-        ValueError: with the counts, for fewer than 3 or than k different training pictures, sets whose features differ in number, features
-            that are not finite, labels that do not fit, and numbers out of range.
+        ValueError: with the counts, for fewer than 3 or than k different training pictures, sets whose features differ
+            in number, features that are not finite, labels that do not fit, and numbers out of range.
 
     References:
         Yoon et al., 2023; Wilson, 1927; Newcombe, 1998, method 10 (all from memory).
@@ -154,14 +158,20 @@ def _rates(hits: np.ndarray, held_out: np.ndarray | None, confidence: float) -> 
     return Rates(len(hits), rate, beside, None if beside is None else proportions.difference(rate, beside))
 
 
-def _groups(labels: ArrayLike | None, n: int, held_out: ArrayLike | None, h: int | None) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+def _groups(
+    labels: ArrayLike | None, n: int, held_out: ArrayLike | None, h: int | None
+) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """By label of the samples, in ascending order: which samples and which held-out pictures have it."""
     if labels is None:
         if held_out is not None:
             raise ValueError("held_out_labels needs labels, the classes of the samples")
         return {}
     if (held_out is None) != (h is None):
-        raise ValueError("labels and held-out pictures need held_out_labels, and held_out_labels needs held-out pictures")
+        raise ValueError(
+            "labels and held-out pictures need held_out_labels, and held_out_labels needs held-out pictures"
+        )
     own = validation.as_labels("labels", labels, n)
-    beside = np.zeros(0, np.int64) if held_out is None or h is None else validation.as_labels("held_out_labels", held_out, h)
+    beside = (
+        np.zeros(0, np.int64) if held_out is None or h is None else validation.as_labels("held_out_labels", held_out, h)
+    )
     return {int(label): (np.flatnonzero(own == label), np.flatnonzero(beside == label)) for label in np.unique(own)}

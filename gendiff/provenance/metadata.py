@@ -1,6 +1,7 @@
 """Settings inside the files of pictures: a text entry of a PNG, the comment of a JPEG; and what other programs have written there.
 
-Metadata is the weakest provenance: anybody can write any, and most sites and programs strip it. Its absence proves nothing.
+Metadata is the weakest provenance: anybody can write any, and most sites and programs strip it. Its absence proves
+nothing.
 """
 
 import json
@@ -57,8 +58,12 @@ def entries(settings: Mapping[str, Any]) -> dict[str, str]:
         raise ValueError(f"settings must be what JSON can hold: {error}") from error
 
 
-def save(path: str | os.PathLike[str], image: UInt8[np.ndarray, "h w c"], settings: Mapping[str, Any], *, quality: int = 95) -> None:
-    """Write a picture with its settings, whole or not at all. A `.png` keeps every pixel, and a `.jpg` or `.jpeg` does not.
+def save(
+    path: str | os.PathLike[str], image: UInt8[np.ndarray, "h w c"], settings: Mapping[str, Any], *, quality: int = 95
+) -> None:
+    """Write a picture with its settings, whole or not at all.
+
+    A `.png` keeps every pixel, and a `.jpg` or `.jpeg` does not.
 
     Args:
         path: the file.
@@ -67,7 +72,8 @@ def save(path: str | os.PathLike[str], image: UInt8[np.ndarray, "h w c"], settin
         quality: of a JPEG, 1 … 95.
 
     Raises:
-        ValueError: for another suffix, other channels, settings that JSON cannot hold, and too many for the comment of a JPEG.
+        ValueError: for another suffix, other channels, settings that JSON cannot hold, and too many for the comment of
+            a JPEG.
         ImportError: without Pillow.
     """
     Image, information = _pillow()
@@ -86,7 +92,8 @@ def save(path: str | os.PathLike[str], image: UInt8[np.ndarray, "h w c"], settin
         comment = f"{ENTRY} {json.dumps(dict(settings))}".encode("ascii")
         if len(comment) > LONGEST_COMMENT:
             raise ValueError(
-                f"settings take {len(comment)} bytes, and the comment of a JPEG {LONGEST_COMMENT}: leave some out, or write a .png"
+                f"settings take {len(comment)} bytes, and the comment of a JPEG {LONGEST_COMMENT}: leave some out, or "
+                "write a .png"
             )
         options = {"format": "JPEG", "quality": quality, "comment": comment}
     with files.replacing(path) as file:
@@ -100,7 +107,8 @@ def read(path: str | os.PathLike[str]) -> Metadata:
         path: the file.
 
     Raises:
-        DataError: path first, for what is no whole picture of these kinds, and for an entry of gendiff that is no JSON object.
+        DataError: path first, for what is no whole picture of these kinds, and for an entry of gendiff that is no JSON
+            object.
         ImportError: without Pillow.
     """
     Image, _ = _pillow()
@@ -117,7 +125,12 @@ def read(path: str | os.PathLike[str]) -> Metadata:
     except Exception as error:  # Pillow's parsers raise whatever they trip over
         raise DataError(f"{place}: no whole PNG or JPEG: {error}") from error
     own = texts.pop(ENTRY, None)
-    return Metadata(format, size, None if own is None else _settings(place, own), {name: text for name, text in texts.items() if text})
+    return Metadata(
+        format,
+        size,
+        None if own is None else _settings(place, own),
+        {name: text for name, text in texts.items() if text},
+    )
 
 
 def _settings(place: str, text: str) -> dict[str, Any]:

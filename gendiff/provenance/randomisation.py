@@ -1,8 +1,9 @@
 """P-values by randomisation: the rank of the real key among fresh ones, exact without any law of the pictures.
 
-Where the picture was made without the key, the real key and fresh random ones are exchangeable: each is as likely as another to fit best.
-So the rank of its score is uniform, whatever pictures are, and however the score is made. Exact means over the choice of the key: under
-one key for many pictures, the share of false alarms is that key's own, and its mean over keys is the level.
+Where the picture was made without the key, the real key and fresh random ones are exchangeable: each is as likely as
+another to fit best. So the rank of its score is uniform, whatever pictures are, and however the score is made. Exact
+means over the choice of the key: under one key for many pictures, the share of false alarms is that key's own, and its
+mean over keys is the level.
 """
 
 import jax
@@ -22,8 +23,8 @@ def randomisation_p(
     Args:
         score: (…) under the real key; more fits better.
         others: (…, k) under fresh random keys, of the same pictures.
-        rng: breaks ties by chance, so that p is exactly uniform on 1/(k + 1) … 1 without the mark. Without it ties count against the mark:
-            p ≤ a has at most the probability a.
+        rng: breaks ties by chance, so that p is exactly uniform on 1/(k + 1) … 1 without the mark. Without it ties
+            count against the mark: p ≤ a has at most the probability a.
 
     Raises:
         ValueError: for shapes that do not agree, no other keys, and numbers that are not finite.
@@ -33,7 +34,10 @@ def randomisation_p(
     """
     own, fresh = np.asarray(score, np.float64), np.asarray(others, np.float64)
     if fresh.shape[:-1] != own.shape or fresh.ndim != own.ndim + 1 or fresh.shape[-1] == 0:
-        raise ValueError(f"others has shape {fresh.shape}, but score of shape {own.shape} needs {(*own.shape, 'k')} with k of at least 1")
+        raise ValueError(
+            f"others has shape {fresh.shape}, but score of shape {own.shape} needs {(*own.shape, 'k')} with k of at "
+            "least 1"
+        )
     checks.finite("score", own)
     checks.finite("others", fresh)
     above, ties = np.sum(fresh > own[..., None], -1), np.sum(fresh == own[..., None], -1)

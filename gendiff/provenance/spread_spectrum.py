@@ -1,7 +1,7 @@
 """A watermark in the pixels, for pictures that cannot be inverted: a keyed pattern of a stated strength, found blindly by correlation.
 
-It needs no model, so it also marks photographs and pictures of samplers without an inverse. It is weaker than a mark in the noise, since
-the picture itself hides it, and it changes the picture by its strength.
+It needs no model, so it also marks photographs and pictures of samplers without an inverse. It is weaker than a mark in
+the noise, since the picture itself hides it, and it changes the picture by its strength.
 """
 
 import math
@@ -64,12 +64,18 @@ class SpreadSpectrum(BitMark):
 
 
 def spread_spectrum(
-    key: int, shape: Sequence[int], *, strength: Scalar = 0.06, bits: Sequence[int] = (1,), cell: int = 2, masked: bool = True
+    key: int,
+    shape: Sequence[int],
+    *,
+    strength: Scalar = 0.06,
+    bits: Sequence[int] = (1,),
+    cell: int = 2,
+    masked: bool = True,
 ) -> SpreadSpectrum:
     """Add a pattern of cells of one sign each, which key and bits choose.
 
-    Detection takes from each pixel the mean of its 3×3 neighbours and correlates the rest with the pattern, treated alike. It weighs
-    quiet ground more, where the picture hides less.
+    Detection takes from each pixel the mean of its 3×3 neighbours and correlates the rest with the pattern, treated
+    alike. It weighs quiet ground more, where the picture hides less.
 
     Args:
         key: 0 … 2⁶⁴ − 1, the secret.
@@ -77,7 +83,8 @@ def spread_spectrum(
         strength: () root mean square change of a pixel, > 0, where pixels lie in [−1, 1]: 0.06 is 30.5 dB.
         bits: the payload, 0 or 1 each, at most one per cell; one bit says only that there is a mark.
         cell: side of a cell in pixels. Small ones are seen least, large ones survive blur and JPEG.
-        masked: let the change follow the local activity of the picture, which hides it; the mean square over a picture stays.
+        masked: let the change follow the local activity of the picture, which hides it; the mean square over a picture
+            stays.
 
     Raises:
         TypeError: for `masked` that is no bool.

@@ -1,7 +1,7 @@
 """Text copies: what of each text stands in the training texts word for word, how many of them hold it, and how it is with held-out texts.
 
-Every text shares some span with a large corpus: names, phrases, quotations. Texts that were not trained on show how long such spans are by
-chance; only what lies above that says that a model copies.
+Every text shares some span with a large corpus: names, phrases, quotations. Texts that were not trained on show how
+long such spans are by chance; only what lies above that says that a model copies.
 """
 
 from collections.abc import Sequence
@@ -27,12 +27,13 @@ class TextCopies:
 
     Args:
         spans: the longest span of each text that one training document holds.
-        held_by: (n,) how many training documents hold that span; 0 where it is shorter than `tokens`. An extracted span with count k is
-            k-eidetic memorised: with 1 it can only come from one document.
+        held_by: (n,) how many training documents hold that span; 0 where it is shorter than `tokens`. An extracted span
+            with count k is k-eidetic memorised: with 1 it can only come from one document.
         rate: share of texts with a span of at least `tokens`, with Wilson's interval.
         held_out_spans: those of the held-out texts; None without any.
         held_out_rate: their share. None without held-out texts.
-        excess: rate minus held_out_rate, with Newcombe's interval: texts copy if its lower end is above 0. None without held-out texts.
+        excess: rate minus held_out_rate, with Newcombe's interval: texts copy if its lower end is above 0. None without
+            held-out texts.
         tokens: from how many on a span counts.
     """
 
@@ -52,12 +53,17 @@ class TextCopies:
 
 
 def text_copies(
-    texts: Sequence[Any], train: Sequence[Any], held_out: Sequence[Any] | None, *, tokens: int = TOKENS, confidence: float = 0.95
+    texts: Sequence[Any],
+    train: Sequence[Any],
+    held_out: Sequence[Any] | None,
+    *,
+    tokens: int = TOKENS,
+    confidence: float = 0.95,
 ) -> TextCopies:
     """Compare texts with the training texts, and with what held-out texts show.
 
-    A longer text has more chances of a long span, so held-out texts should be about as long as the texts. Time and memory are those of
-    `verbatim_spans.longest_verbatim_span`.
+    A longer text has more chances of a long span, so held-out texts should be about as long as the texts. Time and
+    memory are those of `verbatim_spans.longest_verbatim_span`.
 
     Args:
         texts: of one kind: `str` (counted in characters), `bytes`, or integer arrays (s,) of ids; at least one.

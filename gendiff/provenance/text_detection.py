@@ -1,8 +1,8 @@
 """Detection of text watermarks from tokens and the key alone: exact p-values, windows of mixed documents, and payloads.
 
-A p-value is the chance that a text which was written without the key scores at least as high. It is not the chance that a text is marked,
-or is not: that needs how often marked texts are met. Only distinct choices count, each once: a text that repeats itself would score the
-same choice many times, and its score would be far more spread than the law says.
+A p-value is the chance that a text which was written without the key scores at least as high. It is not the chance that
+a text is marked, or is not: that needs how often marked texts are met. Only distinct choices count, each once: a text
+that repeats itself would score the same choice many times, and its score would be far more spread than the law says.
 """
 
 from collections.abc import Iterator, Sequence
@@ -44,7 +44,8 @@ class Window:
         start: its first token.
         stop: the token behind its last one.
         z: of this window alone.
-        p: for the whole search: the window's own p-value times the number of windows (Bonferroni), at most 1. It is an upper bound.
+        p: for the whole search: the window's own p-value times the number of windows (Bonferroni), at most 1. It is an
+            upper bound.
     """
 
     start: int
@@ -71,7 +72,9 @@ class Payload:
 def scores(
     mark: TextWatermark, tokens: Int[ArrayLike, "*batch s"]
 ) -> tuple[Shaped[Array, "*batch scored"], UInt32[Array, "*batch scored 2"]]:
-    """What each token from the width-th on counts, and its choice: equal choices are one. A pure function under jit and vmap.
+    """What each token from the width-th on counts, and its choice: equal choices are one.
+
+    A pure function under jit and vmap.
 
     Args:
         mark: built by one of `text_watermarks`.
@@ -85,7 +88,8 @@ def detect(mark: TextWatermark, tokens: Int[ArrayLike, "b s"], *, start: int | I
     """Test texts for a watermark.
 
     Args:
-        mark: the record that marked them, or one made of the same key and settings. A payload that it names is tested too.
+        mark: the record that marked them, or one made of the same key and settings. A payload that it names is tested
+            too.
         tokens: (b, s) ids, behind whose end −1 stands.
         start: () or (b,) tokens that are not scored and only stand before the others, such as a prompt.
 
@@ -128,7 +132,9 @@ def detect_windows(
     return [_best(mark, places, values, sorted(set(lengths))) for places, values, _ in _distinct(mark, tokens, start)]
 
 
-def read_payload(mark: GreenList, tokens: Int[ArrayLike, "b s"], digits: int, *, start: int | Int[ArrayLike, "b"] = 0) -> Payload:
+def read_payload(
+    mark: GreenList, tokens: Int[ArrayLike, "b s"], digits: int, *, start: int | Int[ArrayLike, "b"] = 0
+) -> Payload:
     """Read the digits that a green list with a payload wrote, without knowing them.
 
     Args:

@@ -1,11 +1,12 @@
 """Watermarks of texts, as processors of logits: a secret key and the tokens before choose which tokens become likelier.
 
-Each is a record (logits (b, v), context) -> logits that rides on any decoding loop whose context has `tokens` (b, s) and `length` (b,).
-It comes last, after temperature and truncation. Its key and numbers are data, so one program serves all of them. `text_detection` reads
-the mark from tokens and the record alone, without the model.
+Each is a record (logits (b, v), context) -> logits that rides on any decoding loop whose context has `tokens` (b, s)
+and `length` (b,). It comes last, after temperature and truncation. Its key and numbers are data, so one program serves
+all of them. `text_detection` reads the mark from tokens and the record alone, without the model.
 
-Every choice is a fixed hash (`keyed_hash`) of the key, the `width` tokens before and the token itself. Hashes of different inputs are as
-good as independent, so the law of the score of unmarked text is exact. The first `width` tokens of a text carry no mark.
+Every choice is a fixed hash (`keyed_hash`) of the key, the `width` tokens before and the token itself. Hashes of
+different inputs are as good as independent, so the law of the score of unmarked text is exact. The first `width` tokens
+of a text carry no mark.
 """
 
 import abc
@@ -129,7 +130,9 @@ class Gumbel(TextWatermark):
         state, enough = self.choices(logits, context)
         uniform = (self.values(state).astype(jnp.float32) + 0.5) * 2.0**-23
         best = arrays.argmax(logits - jnp.log(-jnp.log(uniform)))[:, None]
-        drawn = jnp.where(best == jnp.arange(self.vocabulary)[None], logits - jnp.take_along_axis(logits, best, 1), -jnp.inf)
+        drawn = jnp.where(
+            best == jnp.arange(self.vocabulary)[None], logits - jnp.take_along_axis(logits, best, 1), -jnp.inf
+        )
         return jnp.where(enough & ~_repeated(context, self.width), drawn, logits)
 
     def values(self, state: State) -> UInt32[Array, "*shape"]:
@@ -177,19 +180,26 @@ class Tournament(TextWatermark):
 
 
 def green_list(
-    key: int, vocabulary: int, *, gamma: Scalar = 0.25, delta: Scalar = 2.0, width: int = 1, payload: Sequence[int] | None = None
+    key: int,
+    vocabulary: int,
+    *,
+    gamma: Scalar = 0.25,
+    delta: Scalar = 2.0,
+    width: int = 1,
+    payload: Sequence[int] | None = None,
 ) -> GreenList:
     """Make a share gamma of the tokens likelier, chosen anew by the tokens before.
 
-    Each token is green with probability gamma by itself, where the paper takes exactly gamma of the vocabulary; so the law of unmarked text
-    is exactly binomial.
+    Each token is green with probability gamma by itself, where the paper takes exactly gamma of the vocabulary; so the
+    law of unmarked text is exactly binomial.
 
     Args:
         key: 0 … 2⁶⁴ − 1, the secret.
         vocabulary: number of tokens.
         gamma: () in (0, 1), the share.
         delta: () ≥ 0, added to their logits. At 0 logits stay as they are, bit for bit.
-        width: tokens before that choose with the token, 0 … 16. A change of one token of a text costs width + 1 choices.
+        width: tokens before that choose with the token, 0 … 16. A change of one token of a text costs width + 1
+            choices.
         payload: digits from 0 … ⌊1/gamma⌋ − 1, which `text_detection.read_payload` reads back.
 
     Raises:
@@ -256,8 +266,8 @@ def self_hash(key: int, vocabulary: int, *, gamma: Scalar = 0.25, delta: Scalar 
 def gumbel(key: int, vocabulary: int, *, width: int = 4) -> Gumbel:
     """Draw each token by the key in place of chance: over keys, the law of each token is the model's.
 
-    The token is argmax over v of log p(v) − log(−log u(v)). Where the same tokens stood before earlier in the text, the text is drawn by
-    chance, since the key would draw the same again.
+    The token is argmax over v of log p(v) − log(−log u(v)). Where the same tokens stood before earlier in the text, the
+    text is drawn by chance, since the key would draw the same again.
 
     Args:
         key: 0 … 2⁶⁴ − 1, the secret.
@@ -277,8 +287,8 @@ def gumbel(key: int, vocabulary: int, *, width: int = 4) -> Gumbel:
 def tournament(key: int, vocabulary: int, *, layers: int = 30, width: int = 4) -> Tournament:
     """Let tokens win a knock-out of `layers` rounds, where the key says whom a round favours: over keys, their law is the model's.
 
-    A round turns p(v) into p(v) (1 + g(v) − Σ p g): the winner of two draws, of which the one with the larger g wins. Repeated contexts are
-    drawn by chance, as with `gumbel`.
+    A round turns p(v) into p(v) (1 + g(v) − Σ p g): the winner of two draws, of which the one with the larger g wins.
+    Repeated contexts are drawn by chance, as with `gumbel`.
 
     Args:
         key: 0 … 2⁶⁴ − 1, the secret.

@@ -1,8 +1,8 @@
 """The longest part of each text that stands in a corpus word for word.
 
-It is exact: every window of 1, 2, 4, … tokens gets a rank that only equal windows share, from the ranks of its halves (the doubling of
-Manber and Myers). The ranks of the longest windows are a suffix array. The longest match of a place in a text begins at a neighbour of it
-in that array, and its length is read from the ranks.
+It is exact: every window of 1, 2, 4, … tokens gets a rank that only equal windows share, from the ranks of its halves
+(the doubling of Manber and Myers). The ranks of the longest windows are a suffix array. The longest match of a place in
+a text begins at a neighbour of it in that array, and its length is read from the ranks.
 """
 
 from collections.abc import Sequence
@@ -33,8 +33,8 @@ class VerbatimSpans:
 def longest_verbatim_span(texts: Sequence[Any], documents: Sequence[Any]) -> VerbatimSpans:
     """Find the longest span of each text that occurs within one document.
 
-    For N tokens in all texts and documents, and texts of at most s tokens, it takes N log N log s steps and about 9 (log2 s + 8) N bytes:
-    0.17 GB and a few seconds for a corpus of a million bytes and texts of 1,000.
+    For N tokens in all texts and documents, and texts of at most s tokens, it takes N log N log s steps and about 9
+    (log2 s + 8) N bytes: 0.17 GB and a few seconds for a corpus of a million bytes and texts of 1,000.
 
     Args:
         texts: of one kind: `str` (counted in characters), `bytes`, or integer arrays (s,) of ids, at least 0.
@@ -55,7 +55,9 @@ def longest_verbatim_span(texts: Sequence[Any], documents: Sequence[Any]) -> Ver
     levels = _ranks(joined, max(longest, 1))
     begin = int(starts[known]) if len(parts) > known else len(joined)
     length, match = _longest_matches(levels, begin)
-    spans = [_best(length, match, int(starts[number]) - begin, len(parts[number])) for number in range(known, len(parts))]
+    spans = [
+        _best(length, match, int(starts[number]) - begin, len(parts[number])) for number in range(known, len(parts))
+    ]
     found = np.array(spans, np.int64).reshape(-1, 3)
     hit = found[:, 0] > 0
     document = np.where(hit, np.searchsorted(starts, found[:, 2], side="right") - 1, -1)
@@ -65,7 +67,9 @@ def longest_verbatim_span(texts: Sequence[Any], documents: Sequence[Any]) -> Ver
 def _ids(texts: Sequence[Any]) -> list[np.ndarray]:
     kinds = {str if isinstance(text, str) else bytes if isinstance(text, bytes) else np.ndarray for text in texts}
     if len(kinds) > 1:
-        raise TypeError(f"texts and documents are of different kinds: {', '.join(sorted(kind.__name__ for kind in kinds))}")
+        raise TypeError(
+            f"texts and documents are of different kinds: {', '.join(sorted(kind.__name__ for kind in kinds))}"
+        )
     if kinds == {str}:
         return [np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.int64) for text in texts]
     if kinds == {bytes}:

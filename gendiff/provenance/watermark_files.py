@@ -73,7 +73,8 @@ def load(path: str | Path, *, vocabulary: int | None = None) -> TextWatermark:
         vocabulary: tokens of the model or tokenizer at hand, which must be those of the mark.
 
     Raises:
-        DataError: path first, for a file that is no such mark, lacks a setting or has an unknown one, and for another vocabulary.
+        DataError: path first, for a file that is no such mark, lacks a setting or has an unknown one, and for another
+            vocabulary.
     """
     mark: TextWatermark = _read(Path(path), FORMAT)
     if vocabulary is not None and mark.vocabulary != vocabulary:
@@ -89,7 +90,8 @@ def load_image(path: str | Path, *, shape: tuple[int, ...] | None = None) -> Ima
         shape: of the pictures at hand or their noise, which must be that of the mark.
 
     Raises:
-        DataError: path first, for a file that is no such mark, lacks a setting or has an unknown one, and for another shape.
+        DataError: path first, for a file that is no such mark, lacks a setting or has an unknown one, and for another
+            shape.
     """
     mark: ImageWatermark = _read(Path(path), IMAGE_FORMAT)
     if shape is not None and mark.shape != tuple(shape):

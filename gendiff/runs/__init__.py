@@ -1,1 +1,3 @@
-"""A training that survives, for anybody's code: run folder, loop, progress, meshes, several processes. It knows no science."""
+"""A training that survives, for anybody's code: run folder, loop, progress, meshes, several processes. It knows no
+science.
+"""

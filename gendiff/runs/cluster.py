@@ -14,7 +14,8 @@ Mode = Literal["auto", "on", "off"]
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Which of how many processes this is, by what the environment or the command line says; None where only JAX can find out.
+    """Which of how many processes this is, by what the environment or the command line says; None where only JAX can
+    find out.
 
     coordinator: HOST:PORT of process 0. devices: the numbers of this process's GPUs, where JAX would choose wrongly.
     """
@@ -28,11 +29,14 @@ class Place:
 def find(environment: Mapping[str, str]) -> Place | None:
     """The place that variables of a cluster name; None where they speak of one process, or say nothing.
 
-    By hand: JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID. SLURM within `srun`, Open MPI, TPU workers of GKE, an indexed
-    job of Kubernetes with the package `kubernetes`. Raises ConfigError for a variable by hand that is no whole number.
+    By hand: JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID. SLURM within `srun`, Open MPI, TPU workers
+    of GKE, an indexed job of Kubernetes with the package `kubernetes`. Raises ConfigError for a variable by hand that
+    is no whole number.
     """
     by_hand = Place(
-        environment.get("JAX_COORDINATOR_ADDRESS"), _number(environment, "JAX_NUM_PROCESSES"), _number(environment, "JAX_PROCESS_ID")
+        environment.get("JAX_COORDINATOR_ADDRESS"),
+        _number(environment, "JAX_NUM_PROCESSES"),
+        _number(environment, "JAX_PROCESS_ID"),
     )
     cluster = _cluster(environment)
     if by_hand == Place() and cluster is None:
@@ -42,10 +46,13 @@ def find(environment: Mapping[str, str]) -> Place | None:
     return None if place.processes == 1 else place
 
 
-def settle(mode: Mode, coordinator: str | None, processes: int | None, process: int | None, connected: bool = True) -> Place | None:
+def settle(
+    mode: Mode, coordinator: str | None, processes: int | None, process: int | None, connected: bool = True
+) -> Place | None:
     """The place by options, which win, and by the environment; None where this process is alone.
 
-    connected: the processes must find each other. Raises ConfigError where mode "on" is not told enough, and for options that contradict
+    connected: the processes must find each other. Raises ConfigError where mode "on" is not told enough, and for
+        options that contradict
     each other.
     """
     asked = {"coordinator": coordinator, "processes": processes, "process": process}
@@ -57,13 +64,17 @@ def settle(mode: Mode, coordinator: str | None, processes: int | None, process: 
     found = find(os.environ)
     if found is None and not given:
         if mode == "on":
-            raise ConfigError("--distributed on: no cluster is found; give --coordinator HOST:PORT --processes N --process I")
+            raise ConfigError(
+                "--distributed on: no cluster is found; give --coordinator HOST:PORT --processes N --process I"
+            )
         return None
     place = dataclasses.replace(found or Place(), **given)
     by_hand = _cluster(os.environ) is None
     needed = ("coordinator", "processes", "process") if connected else ("processes", "process")
     if by_hand and (missing := [f"--{name}" for name in needed if getattr(place, name) is None]):
-        raise ConfigError(f"{', '.join(missing)} is not given: a start by hand needs {', '.join(f'--{name}' for name in needed)}")
+        raise ConfigError(
+            f"{', '.join(missing)} is not given: a start by hand needs {', '.join(f'--{name}' for name in needed)}"
+        )
     if place.processes is not None and place.processes < 1:
         raise ConfigError(f"--processes {place.processes} must be at least 1")
     if place.processes is not None and place.process is not None and not 0 <= place.process < place.processes:
@@ -77,15 +88,22 @@ def _cluster(environment: Mapping[str, str]) -> Place | None:
     """What a scheduler's variables say, where JAX finds the rest; None for none of them."""
     slurm = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
     if all(name in environment for name in slurm):
-        return Place(None, int(environment["SLURM_NTASKS"]), int(environment["SLURM_PROCID"]), _slurm_devices(environment))
+        return Place(
+            None, int(environment["SLURM_NTASKS"]), int(environment["SLURM_PROCID"]), _slurm_devices(environment)
+        )
     if "OMPI_COMM_WORLD_SIZE" in environment:
         return Place(None, int(environment["OMPI_COMM_WORLD_SIZE"]), int(environment["OMPI_COMM_WORLD_RANK"]))
     workers = environment.get("TPU_PROCESS_ADDRESSES") or environment.get("TPU_WORKER_HOSTNAMES")
     if workers and "TPU_WORKER_ID" in environment:  # GKE
         here = len(workers.split(","))
-        slices, number = int(environment.get("MEGASCALE_NUM_SLICES") or 1), int(environment.get("MEGASCALE_SLICE_ID") or 0)
+        slices, number = (
+            int(environment.get("MEGASCALE_NUM_SLICES") or 1),
+            int(environment.get("MEGASCALE_SLICE_ID") or 0),
+        )
         return Place(None, here * slices, int(environment["TPU_WORKER_ID"]) + here * number)
-    if {"KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"} <= environment.keys() and importlib.util.find_spec("kubernetes"):
+    if {"KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"} <= environment.keys() and importlib.util.find_spec(
+        "kubernetes"
+    ):
         return Place(None, None, int(environment["JOB_COMPLETION_INDEX"]))
     if _on_a_tpu_machine(environment):
         return Place()
@@ -93,7 +111,9 @@ def _cluster(environment: Mapping[str, str]) -> Place | None:
 
 
 def _slurm_devices(environment: Mapping[str, str]) -> tuple[int, ...] | None:
-    """JAX gives each task the GPU of its number on the node. That is wrong where a task sees one GPU alone, or has a node for itself."""
+    """JAX gives each task the GPU of its number on the node. That is wrong where a task sees one GPU alone, or has a
+    node for itself.
+    """
     seen = [each for each in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
     alone = environment.get("SLURM_STEP_NUM_NODES") == environment["SLURM_NTASKS"]
     return tuple(range(len(seen))) if len(seen) == 1 or (alone and seen) else None

@@ -1,8 +1,8 @@
 """Compiled programs that are kept for the next process, by JAX's persistent compile cache.
 
-jaxlib crashes where it stores a program that calls oneDNN. So there are two ways to use the cache. By default such programs are compiled
-anew in each process, and all others are kept in a folder of the user. In a folder that was asked for, all programs are kept, and those for
-a CPU do without oneDNN (see `devices.compiler_options`).
+jaxlib crashes where it stores a program that calls oneDNN. So there are two ways to use the cache. By default such
+programs are compiled anew in each process, and all others are kept in a folder of the user. In a folder that was asked
+for, all programs are kept, and those for a CPU do without oneDNN (see `devices.compiler_options`).
 """
 
 import dataclasses
@@ -26,14 +26,17 @@ NONE = "none"
 MOST_BYTES = 2 * 2**30
 """Of the programs in the folder of the user: the ones that were not read for the longest time make room."""
 SHORTEST = 0.5
-"""Seconds of compiling from which on a program is kept. JAX's default of 1 s leaves out most programs of a small network."""
+"""Seconds of compiling from which on a program is kept. JAX's default of 1 s leaves out most programs of a small
+network.
+"""
 _SECONDS = "jax_persistent_cache_min_compile_time_secs"
 
 
 def use(folder: str | None = None, say: Callable[[str], None] = lambda _: None) -> Path | None:
     """Keeps programs for the next process, and returns where; None where they are not kept.
 
-    folder: keeps all programs there; `none` keeps nothing. None takes $GENDIFF_COMPILE_CACHE, or what JAX was told by its own settings, or
+    folder: keeps all programs there; `none` keeps nothing. None takes $GENDIFF_COMPILE_CACHE, or what JAX was told by
+        its own settings, or
     the folder of the user. say: shows one line where that folder cannot be used.
     """
     config: Any = jax.config  # its fields are made at run time
@@ -56,7 +59,9 @@ def use(folder: str | None = None, say: Callable[[str], None] = lambda _: None) 
 
 
 def of_user() -> Path:
-    """Where programs are kept by default: one folder per kind of processor, for a program may need instructions that others lack."""
+    """Where programs are kept by default: one folder per kind of processor, for a program may need instructions that
+    others lack.
+    """
     home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     kind = hashlib.sha256(" ".join(sorted(processor.flags())).encode()).hexdigest()[:12]
     return home.absolute() / "gendiff" / "programs" / f"{platform.machine()}-{kind}"

@@ -41,7 +41,9 @@ class Config(Protocol):
 
 
 def settle(folder: RunFolder, wanted: Resolved) -> Resolved:
-    """Writes config.json, or returns the one that is there. ConfigError, with a table of differences, where that is another one."""
+    """Writes config.json, or returns the one that is there. ConfigError, with a table of differences, where that is
+    another one.
+    """
     if not folder.config.exists():
         json_files.write(folder.config, wanted)
         return wanted
@@ -51,12 +53,16 @@ def settle(folder: RunFolder, wanted: Resolved) -> Resolved:
     rows = compatibility.in_config(kept, new) + compatibility.in_config(_present(stored.config, config), config)
     if rows:
         table = compatibility.table(rows, most=7)
-        raise ConfigError(f"{folder.path} holds a run of another configuration; give this one its own folder with --out DIR\n{table}")
+        raise ConfigError(
+            f"{folder.path} holds a run of another configuration; give this one its own folder with --out DIR\n{table}"
+        )
     return stored
 
 
 def read(folder: RunFolder) -> Resolved:
-    """The config.json of a run folder, its fields by their present names. DataError where there is none, or a broken one."""
+    """The config.json of a run folder, its fields by their present names. DataError where there is none, or a broken
+    one.
+    """
     if not folder.config.exists():
         raise DataError(f"{folder.path}: holds no config.json, so nothing can be rebuilt from it")
     stored = json_files.read(folder.config, Resolved)
@@ -75,20 +81,30 @@ def renamed(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def other_compilation(stored: Resolved, wanted: Resolved) -> str:
-    """A sentence on how programs are compiled otherwise than when the run began; "" where they are not, or where that is not known."""
+    """A sentence on how programs are compiled otherwise than when the run began; "" where they are not, or where that
+    is not known.
+    """
     pairs = [(name, old, wanted.compilation.get(name, "-")) for name, old in stored.compilation.items()]
     changed = ", ".join(f"{name} {old}, now {new}" for name, old, new in pairs if old != new)
-    return changed and f"note: this run was started with {changed}; it goes on, but its bits may differ from those of an unbroken run"
+    return (
+        changed
+        and f"note: this run was started with {changed}; it goes on, but its bits may differ from those of an unbroken "
+        "run"
+    )
 
 
 def restore(resolved: Resolved, kind: type, folder: RunFolder) -> Any:
-    """The experiment's own frozen dataclass from what config.json holds. DataError, naming the field, where the class has changed since."""
+    """The experiment's own frozen dataclass from what config.json holds. DataError, naming the field, where the class
+    has changed since.
+    """
     config = _present(resolved.config, {field.name for field in dataclasses.fields(kind)})
     return json_files.decode(kind, config, f"{folder.config}: config")
 
 
 def seeds(config: Config) -> tuple[int, ...]:
-    """The seeds of a config, from its field `seeds`; () without one. ConfigError outside 0 … 2**32 - 1, or where one repeats."""
+    """The seeds of a config, from its field `seeds`; () without one. ConfigError outside 0 … 2**32 - 1, or where one
+    repeats.
+    """
     chosen = tuple(getattr(config, "seeds", ()))
     for seed in chosen:
         check_seed(seed)
@@ -100,13 +116,17 @@ def seeds(config: Config) -> tuple[int, ...]:
 def check_seed(seed: int) -> None:
     """ConfigError unless the seed is one of those that give different random keys."""
     if not 0 <= seed <= LARGEST_SEED:
-        raise ConfigError(f"--seed {seed} is outside 0 … {LARGEST_SEED} (2**32 - 1): other seeds repeat these modulo 2**32")
+        raise ConfigError(
+            f"--seed {seed} is outside 0 … {LARGEST_SEED} (2**32 - 1): other seeds repeat these modulo 2**32"
+        )
 
 
 def with_seed(config: Config, seed: int) -> Config:
     """The config with this one seed. ConfigError where it has no field for it."""
     if "seeds" not in config.__dataclass_fields__:
-        raise ConfigError(f"--seed: {type(config).__name__} has no field `seeds`, so this experiment has no chance to seed")
+        raise ConfigError(
+            f"--seed: {type(config).__name__} has no field `seeds`, so this experiment has no chance to seed"
+        )
     return dataclasses.replace(config, **{"seeds": (seed,)})
 
 

@@ -1,4 +1,6 @@
-"""Settings of the backend that a program may choose and a library may not: compiler options, and which devices there are."""
+"""Settings of the backend that a program may choose and a library may not: compiler options, and which devices there
+are.
+"""
 
 import contextlib
 import ctypes
@@ -23,15 +25,19 @@ _YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
 def compiler_options(libraries: bool = True) -> dict[str, str | int]:
     """For the outermost jit, the only one that takes them: `jax.jit(f, compiler_options=devices.compiler_options())`.
 
-    On an x86 CPU they give products and convolutions to oneDNN, which is part of jaxlib, and leave reductions, such as those of a softmax,
-    to YNNPACK. On 2 cores with jax 0.12 that made sampling with a U-Net of 32×32 pixels 1.1 times as fast as XLA's own choice, its
-    training step 1.4 times and that of DiT-S/2 1.1 times. Where all programs are kept for the next process they leave out oneDNN, whose
-    calls jaxlib cannot store (it ends in a segmentation fault); convolutions then go to Eigen, which runs small ones on all cores.
+    On an x86 CPU they give products and convolutions to oneDNN, which is part of jaxlib, and leave reductions, such as
+    those of a softmax, to YNNPACK. On 2 cores with jax 0.12 that made sampling with a U-Net of 32×32 pixels 1.1 times
+    as fast as XLA's own choice, its training step 1.4 times and that of DiT-S/2 1.1 times. Where all programs are kept
+    for the next process they leave out oneDNN, whose calls jaxlib cannot store (it ends in a segmentation fault);
+    convolutions then go to Eigen, which runs small ones on all cores.
 
-    libraries: False leaves the choice of libraries to XLA, as programs with single rows, bfloat16 or 8 bits need it. With jax 0.10 and 0.11
-    it also asks for the schedule of least memory, which is the default since 0.12: theirs unpacks all packed kernels before the first call.
+    libraries: False leaves the choice of libraries to XLA, as programs with single rows, bfloat16 or 8 bits need it.
+        With jax 0.10 and 0.11
+    it also asks for the schedule of least memory, which is the default since 0.12: theirs unpacks all packed kernels
+    before the first call.
 
-    Nothing on other backends, nor outside the versions where this was tried: an option that the compiler does not know is an error.
+    Nothing on other backends, nor outside the versions where this was tried: an option that the compiler does not know
+    is an error.
     """
     release = jax_release()
     x86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -50,13 +56,17 @@ def jax_release() -> tuple[int, ...]:
 
 
 def jit(function: Callable[..., Any], *, libraries: bool = True, **options: Any) -> Callable[..., Any]:
-    """`jax.jit` with the compiler options of this backend. libraries: as of `compiler_options`. options: of `jax.jit`."""
+    """`jax.jit` with the compiler options of this backend. libraries: as of `compiler_options`. options: of
+    `jax.jit`.
+    """
     chosen = compiler_options(libraries)
     return storable(jax.jit(function, compiler_options=chosen, **options), chosen)
 
 
 def storable(jitted: Callable[..., Any], options: dict[str, str | int]) -> Callable[..., Any]:
-    """A jitted function whose programs the compile cache, if there is one, may meet. options: of the compiler, which it was jitted with."""
+    """A jitted function whose programs the compile cache, if there is one, may meet. options: of the compiler, which it
+    was jitted with.
+    """
     return compile_cache.Unkept(jitted) if ONEDNN in options and compile_cache.in_use() else jitted
 
 
@@ -70,10 +80,12 @@ def libraries_suit(dtype: str, storage: str = "full") -> bool:
 
 @contextlib.contextmanager
 def compiled_quickly(on: bool = True) -> Iterator[None]:
-    """Inside, a CPU's programs are compiled in less time and run more slowly, as a smoke run wants: it compiles more than it computes.
+    """Inside, a CPU's programs are compiled in less time and run more slowly, as a smoke run wants: it compiles more
+    than it computes.
 
-    Those of the library and of JAX are among them. Programs that were compiled before stay as they are. Those compiled inside are forgotten
-    at the end: JAX would take them again for the same function, and a whole run after a smoke run would be slow and end in other bits.
+    Those of the library and of JAX are among them. Programs that were compiled before stay as they are. Those compiled
+    inside are forgotten at the end: JAX would take them again for the same function, and a whole run after a smoke run
+    would be slow and end in other bits.
     """
     config: Any = jax.config
     before = config.read("jax_disable_most_optimizations")
@@ -88,7 +100,8 @@ def compiled_quickly(on: bool = True) -> Iterator[None]:
 
 
 def compiled(function: Any, *arguments: Any) -> Any:
-    """The jitted function, compiled for arguments like these, after which the memory that compiling took goes back to the system.
+    """The jitted function, compiled for arguments like these, after which the memory that compiling took goes back to
+    the system.
 
     glibc keeps it for the process otherwise: 500 MiB for the training step of a small U-Net.
     """
@@ -121,7 +134,9 @@ def _trim() -> None:
 
 
 def compilation() -> dict[str, str]:
-    """What the bits of a compiled program depend on beside the program: only under equal settings does a resumed run end bitwise equal."""
+    """What the bits of a compiled program depend on beside the program: only under equal settings does a resumed run
+    end bitwise equal.
+    """
     kinds = sorted({f"{device.platform} {device.device_kind}" for device in jax.devices()})
     return {
         "jax": jax.__version__,
@@ -148,4 +163,6 @@ def local() -> list[jax.Device]:
         first = next(iter(str(error).splitlines()), "JAX has no such platform")
         hint = {"cuda": f"{extras.install('cuda12')} (or cuda13)", "tpu": extras.install("tpu")}
         advice = hint.get(wanted.split(",")[0], "see what JAX_PLATFORMS names")
-        raise DeviceError(f"no device of JAX_PLATFORMS={wanted!r}: {first}; {advice}, or run with JAX_PLATFORMS=cpu") from error
+        raise DeviceError(
+            f"no device of JAX_PLATFORMS={wanted!r}: {first}; {advice}, or run with JAX_PLATFORMS=cpu"
+        ) from error

@@ -1,7 +1,8 @@
 """Several processes that run one command: who they are, how they find each other, what must be equal, and how they end.
 
-Process 0 writes all that a run folder keeps; checkpoints are written by all. JAX's own preemption service stays off, because it takes
-SIGTERM away from `interruption`: the steps of a training agree on where to stop (see `gendiff.training.agreement`).
+Process 0 writes all that a run folder keeps; checkpoints are written by all. JAX's own preemption service stays off,
+because it takes SIGTERM away from `interruption`: the steps of a training agree on where to stop (see
+`gendiff.training.agreement`).
 """
 
 import json
@@ -30,10 +31,13 @@ FAREWELL = 5.0
 """Seconds for which a process that ends waits for the others."""
 
 
-def join(mode: Mode, coordinator: str | None, processes: int | None, process: int | None, *, served: bool = True) -> None:
+def join(
+    mode: Mode, coordinator: str | None, processes: int | None, process: int | None, *, served: bool = True
+) -> None:
     """Connects this process with the others, if there are any. Call it before JAX has a backend.
 
-    served: whether what follows can use several processes. Raises ConfigError where it cannot, and as `cluster.settle` does, and PeerError
+    served: whether what follows can use several processes. Raises ConfigError where it cannot, and as `cluster.settle`
+        does, and PeerError
     where the others do not come.
     """
     place = cluster.settle(mode, coordinator, processes, process)
@@ -41,7 +45,9 @@ def join(mode: Mode, coordinator: str | None, processes: int | None, process: in
         return
     if not served:
         count = place.processes or "several"
-        raise ConfigError(f"{count} processes, and this experiment trains on one: start it once, or give --distributed off")
+        raise ConfigError(
+            f"{count} processes, and this experiment trains on one: start it once, or give --distributed off"
+        )
     config: Any = jax.config
     config.update("jax_enable_preemption_service", False)
     config.update("jax_cpu_collectives_implementation", "gloo")
@@ -62,7 +68,9 @@ def join(mode: Mode, coordinator: str | None, processes: int | None, process: in
 
 
 def share(mode: Mode, processes: int | None, process: int | None) -> tuple[int, int]:
-    """(this process, all processes) for work that needs no connection; (0, 1) without others. Raises as `cluster.settle` does."""
+    """(this process, all processes) for work that needs no connection; (0, 1) without others. Raises as
+    `cluster.settle` does.
+    """
     place = cluster.settle(mode, None, processes, process, connected=False)
     if place is not None and place.process is not None and place.processes is not None:
         return place.process, place.processes
@@ -81,9 +89,14 @@ def all_devices() -> list[jax.Device]:
 
 
 def check_served(served: bool) -> None:
-    """ConfigError where JAX spans processes that what follows cannot use: each would do the same, in the same folder."""
+    """ConfigError where JAX spans processes that what follows cannot use: each would do the same, in the same
+    folder.
+    """
     if jax.process_count() > 1 and not (served and several()):
-        raise ConfigError(f"JAX spans {jax.process_count()} processes, and this command uses one: start it once, without jax.distributed")
+        raise ConfigError(
+            f"JAX spans {jax.process_count()} processes, and this command uses one: start it once, without "
+            "jax.distributed"
+        )
 
 
 def first() -> bool:
@@ -92,19 +105,25 @@ def first() -> bool:
 
 
 def check_equal(what: str, settings: Mapping[str, Any]) -> None:
-    """ConfigError on every process, naming the process and the settings, where one has other ones. Every process must call it."""
+    """ConfigError on every process, naming the process and the settings, where one has other ones. Every process must
+    call it.
+    """
     if not several():
         return
     stated = [json.loads(text) for text in _gather(json.dumps(settings, sort_keys=True))]
     for process, other in enumerate(stated):
         if rows := compatibility.in_config(stated[0], other):
             table = compatibility.table(rows, ("setting", "process 0", f"process {process}"), most=7)
-            raise ConfigError(f"{what} of process {process} differs from that of process 0: give all the same command\n{table}")
+            raise ConfigError(
+                f"{what} of process {process} differs from that of process 0: give all the same command\n{table}"
+            )
 
 
 @contextmanager
 def leading() -> Iterator["Lead"]:
-    """Process 0: within, `go()` lets the others begin; leaving without it ends them, by an error of process 0 if there was one."""
+    """Process 0: within, `go()` lets the others begin; leaving without it ends them, by an error of process 0 if there
+    was one.
+    """
     lead = Lead()
     try:
         yield lead

@@ -1,4 +1,6 @@
-"""Draws in parts of one size: one compiled program serves all of them, and each part is handed on as soon as it is there."""
+"""Draws in parts of one size: one compiled program serves all of them, and each part is handed on as soon as it is
+there.
+"""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,12 +16,19 @@ from gendiff.runs.shards import Shards
 
 
 def stream(
-    draw: Callable[..., Any], groups: Iterable[tuple[Any, tuple[np.ndarray, ...]]], *, together: int, padded: bool = False
+    draw: Callable[..., Any],
+    groups: Iterable[tuple[Any, tuple[np.ndarray, ...]]],
+    *,
+    together: int,
+    padded: bool = False,
 ) -> Iterator[tuple[Any, slice, Any]]:
-    """(tag, places within the group, what was drawn there), part by part; a part is copied to the host while the next one is computed.
+    """(tag, places within the group, what was drawn there), part by part; a part is copied to the host while the next
+    one is computed.
 
-    draw: (index, *aligned) -> a pytree of arrays (together, …); best a function jitted by `devices.jit`, its other arguments bound.
-    groups: (tag, (index, *aligned)), each array (n, …). A part never spans two groups. Every part has min(together, n) samples; the last
+    draw: (index, *aligned) -> a pytree of arrays (together, …); best a function jitted by `devices.jit`, its other
+        arguments bound.
+    groups: (tag, (index, *aligned)), each array (n, …). A part never spans two groups. Every part has min(together, n)
+        samples; the last
     of a group repeats sample n - 1, and the repeats are cut off. padded: it has `together` of them in any case.
     """
     waiting: Any = None
@@ -46,14 +55,19 @@ def parts(
             task.update(place.stop)
 
 
-def whole(draw: Callable[..., Any], index: np.ndarray, *aligned: np.ndarray, together: int, title: str, progress: Progress) -> Any:
+def whole(
+    draw: Callable[..., Any], index: np.ndarray, *aligned: np.ndarray, together: int, title: str, progress: Progress
+) -> Any:
     """All parts of `parts` as one: a pytree of arrays (n, …)."""
     drawn = [part for _, part in parts(draw, index, *aligned, together=together, title=title, progress=progress)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *drawn)
 
 
-def pictures(parts: Iterable[tuple[Any, slice, Any]], index: np.ndarray, task: Any, steps: int, *, counted: bool) -> np.ndarray:
-    """The parts of `stream` as one array (n, …). steps: of one part, told to the task behind it unless the program is `counted` itself.
+def pictures(
+    parts: Iterable[tuple[Any, slice, Any]], index: np.ndarray, task: Any, steps: int, *, counted: bool
+) -> np.ndarray:
+    """The parts of `stream` as one array (n, …). steps: of one part, told to the task behind it unless the program is
+    `counted` itself.
 
     Raises NonFiniteError as `check_finite` does.
     """
@@ -81,7 +95,8 @@ def into_shards(
 ) -> None:
     """Draws these shards and writes each as soon as it is whole. NonFiniteError where samples are not finite.
 
-    draw: (index, labels) -> images, always for `together` samples, or a shard where that has fewer. labels: of an index.
+    draw: (index, labels) -> images, always for `together` samples, or a shard where that has fewer. labels: of an
+        index.
     pixels: of images, uint8. title: of what is drawn.
     """
 
@@ -115,12 +130,16 @@ def finite(drawn: Any, title: str) -> np.ndarray:
 
 
 def check_finite(drawn: np.ndarray, index: np.ndarray, title: str = "") -> None:
-    """NonFiniteError with the indices of the samples that hold a NaN or an infinity, if there are any. title: what was drawn."""
+    """NonFiniteError with the indices of the samples that hold a NaN or an infinity, if there are any. title: what was
+    drawn.
+    """
     bad = index[~np.isfinite(drawn).reshape(len(drawn), -1).all(axis=1)]
     if bad.size:
         listed = ", ".join(map(str, bad[:20])) + (f" and {len(bad) - 20} more" if len(bad) > 20 else "")
         of = f"{title}: " if title else ""
-        raise NonFiniteError(f"{of}{bad.size} of {len(drawn)} samples are not finite and not written; indices: {listed}")
+        raise NonFiniteError(
+            f"{of}{bad.size} of {len(drawn)} samples are not finite and not written; indices: {listed}"
+        )
 
 
 def _on_host(tag: Any, place: slice, drawn: Any) -> tuple[Any, slice, Any]:

@@ -25,7 +25,8 @@ class WithDtype:
     """The part of a configuration that says what its networks compute in."""
 
     dtype: Dtype = "float32"
-    """Type of the network's activations: auto takes bfloat16 where the processor multiplies it, else float32, and says so.
+    """Type of the network's activations: auto takes bfloat16 where the processor multiplies it, else float32, and says
+    so.
 
     Parameters, their average, the optimizer's moments, noise levels and samples stay float32."""
 
@@ -49,11 +50,15 @@ def suited() -> Suited:
         return Suited("bfloat16", f"{device.device_kind} multiplies it")
     found = sorted(HALVES & processor.flags())
     if not found:
-        return Suited("float32", f"this processor has neither {' nor '.join(sorted(HALVES))}, and computes bfloat16 more slowly")
+        return Suited(
+            "float32", f"this processor has neither {' nor '.join(sorted(HALVES))}, and computes bfloat16 more slowly"
+        )
     if devices.jax_release() < (0, 12):
         return Suited("float32", f"jax {jax.__version__} computes bfloat16 more slowly; 0.12 does not")
     if devices.ONEDNN not in devices.compiler_options():
-        return Suited("float32", "programs do without oneDNN here (see --compile-cache), and compute bfloat16 more slowly")
+        return Suited(
+            "float32", "programs do without oneDNN here (see --compile-cache), and compute bfloat16 more slowly"
+        )
     return Suited("bfloat16", f"this processor has {' and '.join(found)}")
 
 
@@ -64,7 +69,9 @@ def settled(config: C, progress: Progress, asked: Dtype | None = None) -> C:
     """
     if not isinstance(config, WithDtype):
         if asked is not None:
-            raise ConfigError(f"--dtype {asked}: the networks of this experiment compute in float32 alone; leave it out")
+            raise ConfigError(
+                f"--dtype {asked}: the networks of this experiment compute in float32 alone; leave it out"
+            )
         return config
     wanted: Any = config.dtype if asked is None else asked
     if wanted == AUTO:

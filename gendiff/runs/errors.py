@@ -19,7 +19,9 @@ class DeviceError(errors.GendiffError):
 
 
 class PeerError(errors.GendiffError):
-    """Another process of the same run has ended, or never came. The code is that of JAX's own runtime where it notices first (SIGABRT)."""
+    """Another process of the same run has ended, or never came. The code is that of JAX's own runtime where it notices
+    first (SIGABRT).
+    """
 
 
 class Preempted(BaseException):
@@ -28,13 +30,17 @@ class Preempted(BaseException):
     kept: what is left of the work, in words. again: what to do next.
     """
 
-    def __init__(self, signal: str, kept: str = "what is finished is saved", again: str = "run the same command to go on") -> None:
+    def __init__(
+        self, signal: str, kept: str = "what is finished is saved", again: str = "run the same command to go on"
+    ) -> None:
         super().__init__(signal)
         self.kept, self.again = kept, again
 
 
 def exit_code(error: BaseException) -> int | None:
-    """The code that a batch system reads (42 and 128 + signal: start me again; the rest: do not), or None for an unforeseen error."""
+    """The code that a batch system reads (42 and 128 + signal: start me again; the rest: do not), or None for an
+    unforeseen error.
+    """
     if isinstance(error, OSError):
         return DISK if error.errno in DISK_ERRORS else USAGE if error.errno in PLACE_ERRORS else None
     return next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
@@ -48,7 +54,9 @@ def hint(name: str, known: Iterable[str]) -> str:
 
 
 def model_hint(model: str, known: Iterable[str], kinds: str) -> str:
-    """The same of a model, which may be one of the Hugging Face hub: no command loads from there. kinds: those that can be read."""
+    """The same of a model, which may be one of the Hugging Face hub: no command loads from there. kinds: those that can
+    be read.
+    """
     if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", model) and Path(model).suffix not in (".safetensors", ".gguf"):
         folder = model.rpartition("/")[2]
         download = f"hf download {model} --local-dir {folder} (hf comes with pip install huggingface_hub)"

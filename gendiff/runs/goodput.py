@@ -1,4 +1,6 @@
-"""Where the wall clock of a run's training went: the seconds of each process of the run, added up from its timings files."""
+"""Where the wall clock of a run's training went: the seconds of each process of the run, added up from its timings
+files.
+"""
 
 import json
 import math
@@ -21,7 +23,8 @@ MEANING = {
 
 
 def tables(folder: RunFolder) -> tuple[Table, ...]:
-    """One table whose parts add up to the seconds of training, resumed processes included; none where no loop has ended.
+    """One table whose parts add up to the seconds of training, resumed processes included; none where no loop has
+    ended.
 
     Of several processes at once it is the time of process 0. A process that was killed left no time behind.
     """
@@ -34,9 +37,17 @@ def tables(folder: RunFolder) -> tuple[Table, ...]:
     if not within:
         return ()
     total = max(stage_seconds(folder.timings, "train"), within)
-    parts = {MEANING[phase]: seconds for phase, seconds in spent.items()} | {"outside the loop, such as reading data": total - within}
+    parts = {MEANING[phase]: seconds for phase, seconds in spent.items()} | {
+        "outside the loop, such as reading data": total - within
+    }
     rows = [(name, seconds, seconds / total) for name, seconds in (parts | {"all": total}).items()]
-    return (Table(TITLE, ("part", "seconds", "share"), tuple((name, round(seconds, 2), round(share, 4)) for name, seconds, share in rows)),)
+    return (
+        Table(
+            TITLE,
+            ("part", "seconds", "share"),
+            tuple((name, round(seconds, 2), round(share, 4)) for name, seconds, share in rows),
+        ),
+    )
 
 
 def _loops(folder: RunFolder) -> Iterator[dict[str, Any]]:
@@ -44,7 +55,9 @@ def _loops(folder: RunFolder) -> Iterator[dict[str, Any]]:
     for text in folder.timings.read_bytes().split(b"\n") if folder.timings.exists() else ():
         try:
             line = json.loads(text) if text else {}
-            if line.get("phase") == "steps" and all(math.isfinite(line[phase]) and line[phase] >= 0 for phase in PHASES):
+            if line.get("phase") == "steps" and all(
+                math.isfinite(line[phase]) and line[phase] >= 0 for phase in PHASES
+            ):
                 yield line
         except (ValueError, KeyError, TypeError, AttributeError):
             continue

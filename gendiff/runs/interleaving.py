@@ -23,7 +23,8 @@ def interleave(calls: Mapping[str, Callable[[], float]], rounds: int) -> dict[st
 def timed(works: Mapping[str, Callable[[], Any]], rounds: int, least: float = 0.1) -> dict[str, tuple[float, ...]]:
     """Seconds of each work done once, in each round; what it answers is waited for.
 
-    Each is done twice before, which compiles it and says how often it must be repeated in a round to take `least` seconds.
+    Each is done twice before, which compiles it and says how often it must be repeated in a round to take `least`
+    seconds.
     """
     for work in works.values():
         _seconds(work, 1)

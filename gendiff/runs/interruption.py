@@ -13,7 +13,9 @@ from gendiff.runs.errors import Preempted
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name))
 ECHO = 0.1
-"""Seconds within which the same signal again is the same request: `timeout` and batch systems signal a process and then its group."""
+"""Seconds within which the same signal again is the same request: `timeout` and batch systems signal a process and then
+its group.
+"""
 DEFERRED, SOON = "finishing this step, then saving", "leaving as soon as what runs now returns"
 
 
@@ -43,9 +45,11 @@ class _Handler:
 
 @contextlib.contextmanager
 def watch(*, at_once: bool = False) -> Iterator[Stop]:
-    """Within: a signal only makes `stop` true, so that a step can be finished and saved; a second one ends the process at once.
+    """Within: a signal only makes `stop` true, so that a step can be finished and saved; a second one ends the process
+    at once.
 
-    at_once: the signal raises Preempted wherever the program is, for code whose every lasting result is on disk already. One such watch
+    at_once: the signal raises Preempted wherever the program is, for code whose every lasting result is on disk
+        already. One such watch
     within another takes the signals again, in case that something has taken them in between, and counts with the other.
     """
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
@@ -69,7 +73,8 @@ def watch(*, at_once: bool = False) -> Iterator[Stop]:
 def _acknowledged(answer: str) -> Iterator[None]:
     """Within: a thread answers the first signal and ends the process at the second.
 
-    Python runs a handler between two of its own instructions only, so none while the main thread compiles or waits for a step.
+    Python runs a handler between two of its own instructions only, so none while the main thread compiles or waits for
+    a step.
     """
     listening, ringing = os.pipe()
     os.set_blocking(ringing, False)

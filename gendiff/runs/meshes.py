@@ -25,11 +25,17 @@ class Axes:
 
 
 def parse(text: str) -> Axes:
-    """The axes that data=D,fsdp=F,tensor=T names, some of the three in any order; one number may be `all`. ConfigError for another text."""
+    """The axes that data=D,fsdp=F,tensor=T names, some of the three in any order; one number may be `all`. ConfigError
+    for another text.
+    """
     pairs = [piece.partition("=")[::2] for piece in text.split(",")]
     names = [name for name, _ in pairs]
     known = len(set(names)) == len(names) and set(names) <= set(sharding.AXES)
-    sizes = {name: None if size == ALL else int(size) for name, size in pairs if re.fullmatch(f"[1-9][0-9]{{0,8}}|{ALL}", size)}
+    sizes = {
+        name: None if size == ALL else int(size)
+        for name, size in pairs
+        if re.fullmatch(f"[1-9][0-9]{{0,8}}|{ALL}", size)
+    }
     if not known or len(sizes) != len(pairs) or list(sizes.values()).count(None) > 1:
         allowed = f"each once and at least 1, or one of them {ALL}"
         raise ConfigError(f"--mesh {text}: give some of data=D,fsdp=F,tensor=T, {allowed}, such as data=4,fsdp=2")
@@ -44,7 +50,8 @@ def placed(tree: Any, like: Any) -> Any:
 def build(axes: Axes, rules: sharding.Rules) -> jax.sharding.Mesh:
     """The mesh over all devices of all processes. rules: those of the network that split its layers along "tensor".
 
-    Raises ConfigError where the axes do not fit the devices, and where a network without rules is asked to split its layers.
+    Raises ConfigError where the axes do not fit the devices, and where a network without rules is asked to split its
+    layers.
     """
     mesh = functools.partial(sharding.mesh, **dataclasses.asdict(axes), devices=distributed.all_devices())
     tensor = mesh().shape["tensor"] if axes.tensor is None else axes.tensor

@@ -1,4 +1,6 @@
-"""A trained network in one .safetensors file, small enough to be committed, which says what it is and is checked when it is read."""
+"""A trained network in one .safetensors file, small enough to be committed, which says what it is and is checked when
+it is read.
+"""
 
 import dataclasses
 import hashlib
@@ -29,7 +31,8 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], about: About) -> About:
     said: Any = about
     said = dataclasses.replace(said, sha256=digest(arrays, said))
     text = json.dumps(json_files.encode(said), ensure_ascii=False, sort_keys=True)
-    content = safetensors.numpy.save(dict(sorted(arrays.items())), metadata={ENTRY: text})  # several entries would come in random order
+    # several entries would come in random order
+    content = safetensors.numpy.save(dict(sorted(arrays.items())), metadata={ENTRY: text})
     with files.replacing(path) as file:
         file.write(content)
     return said
@@ -38,8 +41,8 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], about: About) -> About:
 def read_about(path: Path, kind: type[About], number: int, experiment: str) -> About:
     """What a file says of itself, without its parameters.
 
-    Raises DataError for what is no whole file of a network of this experiment, and CheckpointMismatchError for one whose format has
-    another number.
+    Raises DataError for what is no whole file of a network of this experiment, and CheckpointMismatchError for one
+    whose format has another number.
     """
     try:
         with safetensors.safe_open(path, "np") as file:
@@ -47,7 +50,9 @@ def read_about(path: Path, kind: type[About], number: int, experiment: str) -> A
     except (safetensors.SafetensorError, OSError) as error:
         raise DataError(f"{path}: not a whole safetensors file: {error}") from error
     if text is None:
-        raise DataError(f"{path}: holds no network of {experiment}: it has no text entry {ENTRY!r}, which `run {experiment}` writes")
+        raise DataError(
+            f"{path}: holds no network of {experiment}: it has no text entry {ENTRY!r}, which `run {experiment}` writes"
+        )
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -56,27 +61,37 @@ def read_about(path: Path, kind: type[About], number: int, experiment: str) -> A
         raise DataError(f"{path}: holds no network of {experiment}, but one of {found['experiment']}")
     written = found.get("format") if isinstance(found, dict) else None
     if written != number:
-        raise CheckpointMismatchError(f"{path}: has format {written!r}, and this version of gendiff reads {number}: use a later one")
+        raise CheckpointMismatchError(
+            f"{path}: has format {written!r}, and this version of gendiff reads {number}: use a later one"
+        )
     return json_files.decode(kind, found, f"{path}: {ENTRY}")
 
 
 def check_whole(path: Path, arrays: Mapping[str, np.ndarray], about: Any) -> None:
     """CheckpointCorruptError for other bytes than were written."""
     if about.sha256 != digest(arrays, about):
-        raise CheckpointCorruptError(f"{path}: has other bytes than were written (sha256 differs): copy it again, or check it out anew")
+        raise CheckpointCorruptError(
+            f"{path}: has other bytes than were written (sha256 differs): copy it again, or check it out anew"
+        )
 
 
 def check_parameters(path: Path, arrays: Mapping[str, np.ndarray], wanted: Mapping[str, Any]) -> None:
     """CheckpointMismatchError for other parameters than these, and NonFiniteError for some with NaN."""
     rows = compatibility.in_outline(compatibility.outline(arrays), compatibility.outline(wanted))
-    compatibility.refuse(f"{path}: its parameters are not those of the network that its configuration describes", rows, _HEADINGS)
+    compatibility.refuse(
+        f"{path}: its parameters are not those of the network that its configuration describes", rows, _HEADINGS
+    )
     if bad := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
-        raise NonFiniteError(f"{path}: {len(bad)} parameters are not finite, the first is {bad[0]}: its training has failed")
+        raise NonFiniteError(
+            f"{path}: {len(bad)} parameters are not finite, the first is {bad[0]}: its training has failed"
+        )
 
 
 def digest(arrays: Mapping[str, np.ndarray], about: Any) -> str:
     """SHA-256 of every name, type, shape and byte, and of what the file says of itself."""
-    found = hashlib.sha256(msgspec.json.encode(json_files.encode(dataclasses.replace(about, sha256="")), order="sorted"))
+    found = hashlib.sha256(
+        msgspec.json.encode(json_files.encode(dataclasses.replace(about, sha256="")), order="sorted")
+    )
     for name, array in sorted(arrays.items()):
         found.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
         found.update(np.ascontiguousarray(array).tobytes())

@@ -1,4 +1,6 @@
-"""`run --profile START:COUNT`: what the devices and the host do in some steps of a training, as a trace that xprof and Perfetto open."""
+"""`run --profile START:COUNT`: what the devices and the host do in some steps of a training, as a trace that xprof and
+Perfetto open.
+"""
 
 import contextlib
 import dataclasses
@@ -33,22 +35,28 @@ def parse(text: str) -> Span:
     match = re.fullmatch(r"([0-9]{1,18}):([0-9]{1,18})", text)
     span = Span(*map(int, match.groups())) if match else None
     if span is None or span.start < 1 or span.count < 1:
-        raise ConfigError(f"--profile {text}: give START:COUNT, both at least 1, such as 100:5 for the steps 100 to 104")
+        raise ConfigError(
+            f"--profile {text}: give START:COUNT, both at least 1, such as 100:5 for the steps 100 to 104"
+        )
     return span
 
 
 def check(span: Span | None, steps: int) -> None:
     """Raises ConfigError where a training of so many steps does not have them all."""
     if span is not None and span.last > steps:
-        raise ConfigError(f"--profile {span.start}:{span.count} ends at step {span.last}, and the training has {steps} steps")
+        raise ConfigError(
+            f"--profile {span.start}:{span.count} ends at step {span.last}, and the training has {steps} steps"
+        )
 
 
 @contextlib.contextmanager
 def traced(span: Span | None, place: Path) -> Iterator[Traced]:
-    """Within: a function (step, steps done before) -> the same step, which writes a trace of the span into the folder `place`.
+    """Within: a function (step, steps done before) -> the same step, which writes a trace of the span into the folder
+    `place`.
 
-    What the step returns is not changed. The devices finish their work before the trace begins and before it ends, so that it holds these
-    steps and no others. A training that stops within the span leaves a trace of what there was. Without a span nothing is traced.
+    What the step returns is not changed. The devices finish their work before the trace begins and before it ends, so
+    that it holds these steps and no others. A training that stops within the span leaves a trace of what there was.
+    Without a span nothing is traced.
     """
     with contextlib.ExitStack() as open_trace:
         yield lambda step, done: step if span is None else _around(step, done, span, place, open_trace)

@@ -5,20 +5,25 @@ from typing import Any
 
 
 def flops(lowered: Any) -> float:
-    """FLOPs of one call of a lowered program, `jax.jit(f).lower(…)`, whose arguments may be shapes; NaN where the backend counts none.
+    """FLOPs of one call of a lowered program, `jax.jit(f).lower(…)`, whose arguments may be shapes; NaN where the
+    backend counts none.
 
-    XLA counts the body of a loop once, so a network is counted with attention_implementation="heads_first", which has none.
+    XLA counts the body of a loop once, so a network is counted with attention_implementation="heads_first", which has
+    none.
     """
     return _counted(lowered, "flops")
 
 
 def moved_bytes(compiled: Any) -> float:
-    """Bytes that the operations of a compiled program read and write, fused ones as one; NaN where the backend counts none."""
+    """Bytes that the operations of a compiled program read and write, fused ones as one; NaN where the backend counts
+    none.
+    """
     return _counted(compiled, "bytes accessed")
 
 
 def peak_bytes(compiled: Any) -> int:
-    """Bytes that one call of a compiled program needs: arguments, results that do not take their place, and what lies between.
+    """Bytes that one call of a compiled program needs: arguments, results that do not take their place, and what lies
+    between.
 
     What a library that the program calls takes for itself is not in it. 0 where the backend states nothing.
     """

@@ -1,4 +1,6 @@
-"""What a person sees while a run goes on: a bar on a terminal, plain unbuffered lines elsewhere; and how long each stage took."""
+"""What a person sees while a run goes on: a bar on a terminal, plain unbuffered lines elsewhere; and how long each
+stage took.
+"""
 
 import collections
 import contextlib
@@ -20,7 +22,9 @@ WINDOW = 30.0
 
 
 class Rate:
-    """Units per second over the last seconds, from the first update on, so that a compilation before it does not count."""
+    """Units per second over the last seconds, from the first update on, so that a compilation before it does not
+    count.
+    """
 
     def __init__(self) -> None:
         self._seen: collections.deque[tuple[float, int]] = collections.deque()
@@ -49,7 +53,8 @@ class Progress:
     """Lines, bars and stages of one command.
 
     stream: where to write (default: standard output). quiet: show nothing.
-    timings: a .jsonl file to which each finished stage adds a line {"phase", "seconds", …}; None keeps times on the screen only.
+    timings: a .jsonl file to which each finished stage adds a line {"phase", "seconds", …}; None keeps times on the
+        screen only.
     """
 
     def __init__(self, stream: TextIO | None = None, timings: Path | None = None, quiet: bool = False) -> None:
@@ -72,10 +77,11 @@ class Progress:
 
     @contextlib.contextmanager
     def phase(self, name: str, **about: Any) -> Iterator[None]:
-        """Times a stage ("sample", "judge", …), an interrupted one as well: shows its seconds, and adds them to `seconds`.
+        """Times a stage ("sample", "judge", …), an interrupted one as well: shows its seconds, and adds them to
+        `seconds`.
 
-        The seconds of one that failed are kept and not shown: they would look as if it had done its work. A stage within a stage is shown,
-        and belongs to the outer one. about: what the log says beside the name, such as seed=0.
+        The seconds of one that failed are kept and not shown: they would look as if it had done its work. A stage
+        within a stage is shown, and belongs to the outer one. about: what the log says beside the name, such as seed=0.
         """
         begin, failed = time.monotonic(), False
         self._open.append(name)
@@ -100,13 +106,19 @@ class Progress:
 
     @contextlib.contextmanager
     def task(self, title: str, total: int, done: int = 0) -> Iterator[Task]:
-        """A bar (on a terminal) or a line now and then (elsewhere) for `total` units, of which `done` are done already."""
+        """A bar (on a terminal) or a line now and then (elsewhere) for `total` units, of which `done` are done
+        already.
+        """
         if self._quiet:
             yield Task(lambda *_: None)
         elif self._live is None and self._stream.isatty():
             with self._bar() as bar:
                 row = bar.add_task(title, total=total, completed=done, text="")
-                yield Task(lambda now, text, rate: bar.update(row, completed=now, text=text + (f" {rate:.1f}/s" if rate else "")))
+                yield Task(
+                    lambda now, text, rate: bar.update(
+                        row, completed=now, text=text + (f" {rate:.1f}/s" if rate else "")
+                    )
+                )
         else:
             yield Task(self._lines(title, total))
 
@@ -114,7 +126,12 @@ class Progress:
     def _bar(self) -> Iterator[Any]:
         from rich import console, progress
 
-        columns = ("{task.description}", progress.BarColumn(), "{task.completed}/{task.total}", progress.TimeRemainingColumn())
+        columns = (
+            "{task.description}",
+            progress.BarColumn(),
+            "{task.completed}/{task.total}",
+            progress.TimeRemainingColumn(),
+        )
         with progress.Progress(*columns, "{task.fields[text]}", console=console.Console(file=self._stream)) as bar:
             self._live = bar
             try:
@@ -140,8 +157,8 @@ class Progress:
 def stage_seconds(timings: Path, phase: str, note: Callable[[str], object] = str) -> float:
     """Seconds that a stage took over all processes of a run, as its timings file tells; 0 without one.
 
-    Times are no result: a broken line counts nothing, and `note` is told of it. The last line may be half written by a process that was
-    killed.
+    Times are no result: a broken line counts nothing, and `note` is told of it. The last line may be half written by a
+    process that was killed.
     """
     spent, lines = 0.0, timings.read_bytes().split(b"\n") if timings.exists() else []
     for number, text in enumerate(lines, 1):

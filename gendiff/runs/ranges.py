@@ -1,4 +1,6 @@
-"""Ranges of the numbers of a configuration, which the type of each field states, and the check of a whole configuration before a run."""
+"""Ranges of the numbers of a configuration, which the type of each field states, and the check of a whole configuration
+before a run.
+"""
 
 import dataclasses
 import math
@@ -31,7 +33,8 @@ Distinct = Annotated[tuple[T, ...], msgspec.Meta(min_length=1), DISTINCT]
 
 
 def check(numbers: Any, within: str = "") -> None:
-    """ConfigError, with option, value and range, unless every field of the dataclass lies in the range of its type; a float is finite.
+    """ConfigError, with option, value and range, unless every field of the dataclass lies in the range of its type; a
+    float is finite.
 
     within: what precedes the names of its options, such as "thresholds.".
     """
@@ -44,18 +47,23 @@ def check(numbers: Any, within: str = "") -> None:
             kind, default = types[field.name], None if field.default is dataclasses.MISSING else field.default
             asked = f"it must be {described(kind)}"
             raise ConfigError(
-                f"--{option} {shown(value)}: {asked}" + (f", as in --{option} {example(kind, default)}" if value == () else "")
+                f"--{option} {shown(value)}: {asked}"
+                + (f", as in --{option} {example(kind, default)}" if value == () else "")
             )
 
 
 def counted(option: str, value: int | None, most: int | None = None) -> None:
     """ConfigError for a number of an option outside 1 … most, where there is a most; None is left to others."""
     if value is not None and (value < 1 or (most is not None and value > most)):
-        raise ConfigError(f"--{option} {value} " + ("must be at least 1" if most is None else f"is outside 1 … {most:,}"))
+        raise ConfigError(
+            f"--{option} {value} " + ("must be at least 1" if most is None else f"is outside 1 … {most:,}")
+        )
 
 
 def trained_seed(given: int | None, seeds: tuple[int, ...]) -> int:
-    """The training seed of a run that --trained-seed names, the first one for None. ConfigError for none of the run's."""
+    """The training seed of a run that --trained-seed names, the first one for None. ConfigError for none of the
+    run's.
+    """
     chosen = seeds[0] if given is None else given
     among("trained-seed", chosen, "seeds", seeds)
     return chosen
@@ -124,7 +132,9 @@ def example(kind: Any, default: Any = None) -> str:
     if typing.get_origin(kind) is Annotated:
         base, *notes = typing.get_args(kind)
         meta = next((note for note in notes if isinstance(note, msgspec.Meta)), msgspec.Meta())
-        low, high = (next((end for end in ends if end is not None), None) for ends in ((meta.ge, meta.gt), (meta.le, meta.lt)))
+        low, high = (
+            next((end for end in ends if end is not None), None) for ends in ((meta.ge, meta.gt), (meta.le, meta.lt))
+        )
         if base is int:
             return str(255 if high == 255 else max(low or 0, min(64, LARGEST if high is None else high)))
         if base is float:

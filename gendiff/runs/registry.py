@@ -17,10 +17,12 @@ from gendiff.runs.reporting.verdicts import Claim
 class Command:
     """A command that an experiment adds to the command line.
 
-    options: the frozen dataclass of its options. Every field has a default, and below it a docstring, which `--help` shows.
-    call: `sample RUN` calls it as (config, folder, options, progress), with the config and the RunFolder of the run; a signal may stop it
-      at any point, so it writes each finished part at once, whole or not at all. A command with the experiment's own name calls it as
-      (options, progress).
+    options: the frozen dataclass of its options. Every field has a default, and below it a docstring, which `--help`
+        shows.
+    call: `sample RUN` calls it as (config, folder, options, progress), with the config and the RunFolder of the run; a
+        signal may stop it
+      at any point, so it writes each finished part at once, whole or not at all. A command with the experiment's own
+      name calls it as (options, progress).
     """
 
     options: type
@@ -41,7 +43,8 @@ class Tool(Command):
 class SampleCommand(Command):
     """How `sample RUN` draws, and what else there is to do with the folder of shards that it may leave.
 
-    finalize, evaluate: `finalize SAMPLES` and `evaluate SAMPLES` call them as (shards, options, progress), with the `shards.Shards`.
+    finalize, evaluate: `finalize SAMPLES` and `evaluate SAMPLES` call them as (shards, options, progress), with the
+        `shards.Shards`.
     """
 
     finalize: Command | None = None
@@ -50,9 +53,11 @@ class SampleCommand(Command):
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What `evaluate` found: claims (verdicts.claim), figures (results.Figure) that it left in the folder, tables (results.Table).
+    """What `evaluate` found: claims (verdicts.claim), figures (results.Figure) that it left in the folder, tables
+    (results.Table).
 
-    explorers (results.Explorer): pictures drawn beforehand, which the report shows with a slider for each of their axes.
+    explorers (results.Explorer): pictures drawn beforehand, which the report shows with a slider for each of their
+        axes.
     chosen: what was taken for the fields of the configuration that are None, in words.
     """
 
@@ -68,30 +73,40 @@ class Experiment:
     """One question, its numbers, and the two functions that answer it.
 
     name: the word on the command line. question: one line for `list`.
-    config: the frozen dataclass of all numbers. Every field has a default, and below it a docstring with its unit, which `--help` shows.
-      Its field `seeds: tuple[int, ...]`, each 0 … 2**32 - 1, is what `--seed N` replaces. Fields are numbers, strings, booleans, Literals,
-      None, tuples of these, or such dataclasses, as the optional `thresholds` is. None is named like a field of command_line.RunOptions.
+    config: the frozen dataclass of all numbers. Every field has a default, and below it a docstring with its unit,
+        which `--help` shows.
+      Its field `seeds: tuple[int, ...]`, each 0 … 2**32 - 1, is what `--seed N` replaces. Fields are numbers, strings,
+      booleans, Literals, None, tuples of these, or such dataclasses, as the optional `thresholds` is. None is named
+      like a field of command_line.RunOptions.
     presets: configs by name; "full" is the default, others (such as "demo") are chosen by --preset.
     meshes: what --mesh is by default, by the name of a preset; a preset without one splits batches alone.
     smoke: the config of --smoke: everything in under 30 s. The runner makes the verdicts of such a run INCONCLUSIVE.
-    train(config, folder, progress): trains every seed with `training_loop.train` and leaves all in the folder. Called again after an
+    train(config, folder, progress): trains every seed with `training_loop.train` and leaves all in the folder. Called
+    again after an
       interruption, and must then go on where it was. The runner times it as "train". None where nothing is trained.
-    evaluate(config, folder, progress) -> Outcome: computes every number from the folder's checkpoints and writes figures (PNG) into it.
-      `run` calls it after `train`; `evaluate RUN` calls it alone. Stages within `with progress.phase("sample"):` appear in the log and in
-      `seconds`. The runner adds config, seeds, environment and verdict (INCONCLUSIVE for --smoke), and writes results.json and report.html.
+    evaluate(config, folder, progress) -> Outcome: computes every number from the folder's checkpoints and writes
+    figures (PNG) into it.
+      `run` calls it after `train`; `evaluate RUN` calls it alone. Stages within `with progress.phase("sample"):` appear
+      in the log and in `seconds`. The runner adds config, seeds, environment and verdict (INCONCLUSIVE for --smoke),
+      and writes results.json and report.html.
     sample: how `sample RUN` draws from a trained run, and its options; None where there is nothing to sample.
     plan(config, progress): prints what a run would do and what it costs, for --dry-run; None where there is no plan.
-    check(config): raises ConfigError where numbers do not fit each other; None where each number's own range says everything. Those ranges
+    check(config): raises ConfigError where numbers do not fit each other; None where each number's own range says
+    everything. Those ranges
       are the types of the fields (see ranges.py). Both are checked before anything is made or computed.
-    processes: whether several processes may train together. Then each calls `train`, which does the same on all of them, and writes only
+    processes: whether several processes may train together. Then each calls `train`, which does the same on all of
+        them, and writes only
       through `training_loop.train`; process 0 alone calls `evaluate`. False: the runner refuses several processes.
     sweep: of an experiment whose training is a sweep (see sweep.py): computes the rows of one shard, for --shards, as
       (config, folder, progress, shard), beside other processes. None for all others.
-    prepare: `prepare NAME`, which computes once what several runs read. It is called as (options, progress). None where there is nothing.
+    prepare: `prepare NAME`, which computes once what several runs read. It is called as (options, progress). None where
+        there is nothing.
     command: a command of the experiment's own name, as in `NAME --help`; None where there is none.
-    plots(config, folder, tables): the figures that tables of `evaluate` are enough for, drawn into the folder; `evaluate` calls it, and so
+    plots(config, folder, tables): the figures that tables of `evaluate` are enough for, drawn into the folder;
+    `evaluate` calls it, and so
       does `python -m experiments.documentation.redraw`, long after the run. None where there are none.
-    pages: from the folder of the committed results to (file, text) of each model card beside their page; None where there are none.
+    pages: from the folder of the committed results to (file, text) of each model card beside their page; None where
+        there are none.
     typed: the command that is short for `run NAME`, where there is one.
     answer: the roles of the claims, and the sentences that answer the question.
     thresholds: of each claim by its id, where a `study.Study` states them; otherwise they are fields of the config.
@@ -125,12 +140,18 @@ class Experiment:
             raise ConfigError(f"experiment {self.name!r} has no preset 'full', only {', '.join(self.presets)}")
         if not self.runs and self.command is None:
             raise ConfigError(f"experiment {self.name!r} has neither a command of its own nor `run {self.name}`")
-        if wrong := [name for name, preset in {**self.presets, "smoke": self.smoke}.items() if not isinstance(preset, self.config)]:
+        if wrong := [
+            name
+            for name, preset in {**self.presets, "smoke": self.smoke}.items()
+            if not isinstance(preset, self.config)
+        ]:
             raise ConfigError(f"presets {', '.join(wrong)} of experiment {self.name!r} are no {self.config.__name__}")
 
 
 Catalogue: TypeAlias = Mapping[str, str | Experiment]
-"""Name of each experiment -> the experiment, or the module whose `EXPERIMENT` it is, which is loaded when it is needed."""
+"""Name of each experiment -> the experiment, or the module whose `EXPERIMENT` it is, which is loaded when it is
+needed.
+"""
 
 
 Tools: TypeAlias = Mapping[str, str | Tool]

@@ -13,8 +13,8 @@ from gendiff.training import CompiledStep, sharding
 class Rehearsal:
     """One step of `training_loop.train` with the same arguments, which then compiles nothing more.
 
-    Calling it does the step, on the first `batch` rows of the data, and returns what to wait for. flops: of a step by XLA's count.
-    peak: its bytes by XLA's analysis.
+    Calling it does the step, on the first `batch` rows of the data, and returns what to wait for. flops: of a step by
+    XLA's count. peak: its bytes by XLA's analysis.
     """
 
     def __init__(self, program: CompiledStep, data: Any, *, batch: int) -> None:

@@ -23,7 +23,9 @@ def program() -> str:
 
 
 def command(experiment: Experiment, stored: Resolved, folder: RunFolder) -> str:
-    """`run NAME …` with the preset of the run, every field in which its configuration differs from that, and its folder."""
+    """`run NAME …` with the preset of the run, every field in which its configuration differs from that, and its
+    folder.
+    """
     begun = experiment.smoke if stored.smoke else experiment.presets.get(stored.preset, experiment.config())
     start = ["--smoke"] if stored.smoke else ["--preset", stored.preset] if stored.preset != "full" else []
     words = [
@@ -44,5 +46,7 @@ def _options(config: dict[str, Any], begun: dict[str, Any], within: str = "") ->
             words += _options(value, before or {}, f"{option}.")
         elif value != before:
             flag = f"--{within}no-{name.replace('_', '-')}" if value is False else f"--{option}"
-            words += [flag] if isinstance(value, bool) else [flag, *map(str, value if isinstance(value, list) else [value])]
+            words += (
+                [flag] if isinstance(value, bool) else [flag, *map(str, value if isinstance(value, list) else [value])]
+            )
     return words

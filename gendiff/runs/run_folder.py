@@ -18,10 +18,11 @@ from gendiff.runs.reporting import json_files
 class RunFolder:
     """Paths within a run folder.
 
-    config.json, metrics.jsonl, timings.jsonl, checkpoints/seed_N/, results.json, *.png, report.html, profile/seed_N/ and snapshots/seed_N/
-    (of averages) where they are asked for, rows/ of a sweep (see sweep.py), and debug/ after a non-finite stop. bad_files.txt lists data
-    that cannot be used; it alone stays where such data end a run.
-    resume: "latest" goes on from the newest checkpoint and fails where its bytes changed; "latest-valid" then goes back to an older one.
+    config.json, metrics.jsonl, timings.jsonl, checkpoints/seed_N/, results.json, *.png, report.html, profile/seed_N/
+    and snapshots/seed_N/ (of averages) where they are asked for, rows/ of a sweep (see sweep.py), and debug/ after a
+    non-finite stop. bad_files.txt lists data that cannot be used; it alone stays where such data end a run.
+    resume: "latest" goes on from the newest checkpoint and fails where its bytes changed; "latest-valid" then goes back
+        to an older one.
     profile: the steps of each training that this process traces; None traces nothing.
     log: where this process shows metrics beside metrics.jsonl (see sinks.py).
     mesh: how a training uses the devices.
@@ -64,13 +65,16 @@ class RunFolder:
         return self.path / f"{name.removesuffix('.png')}.png"
 
     def inside(self, name: str) -> "RunFolder":
-        """Where a further training of the run keeps its checkpoints and metrics. An empty name means the run's own folder."""
+        """Where a further training of the run keeps its checkpoints and metrics. An empty name means the run's own
+        folder.
+        """
         further = dataclasses.replace(self, path=self.path / name, run=self.run or self.path)
         further.path.mkdir(exist_ok=True)
         return further
 
     def tidy(self) -> None:
-        """Removes files that killed processes left half written. Only for the owner of the lock; what lies in a hidden folder stays.
+        """Removes files that killed processes left half written. Only for the owner of the lock; what lies in a hidden
+        folder stays.
 
         So does what lies in the folder of rows, which other processes may be writing.
         """
@@ -80,7 +84,9 @@ class RunFolder:
                 left.unlink(missing_ok=True)
 
     def append_metrics(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Adds a line of JSON each, on disk when this returns: a checkpoint saved afterwards never knows of steps that the file lacks."""
+        """Adds a line of JSON each, on disk when this returns: a checkpoint saved afterwards never knows of steps that
+        the file lacks.
+        """
         text = "".join(json.dumps(json_files.encode(dict(line)), allow_nan=False) + "\n" for line in lines)
         with files.naming(self.metrics), open(self.metrics, "ab") as file:
             file.write(text.encode())
@@ -88,12 +94,17 @@ class RunFolder:
             os.fsync(file.fileno())
 
     def read_metrics(self, seed: int | None = None) -> list[dict[str, Any]]:
-        """The metrics lines, of one seed or all, in order; numbers that were not finite come back as floats. A torn last line is left out.
+        """The metrics lines, of one seed or all, in order; numbers that were not finite come back as floats. A torn
+        last line is left out.
 
-        Raises DataError for a broken line that is not the last, and for a step that is not after the one before it of its seed.
+        Raises DataError for a broken line that is not the last, and for a step that is not after the one before it of
+        its seed.
         """
         of_seed = (line for _, line in self._lines() if seed is None or line.get("seed") == seed)
-        return [{key: float(value) if value in json_files.NON_FINITE else value for key, value in line.items()} for line in of_seed]
+        return [
+            {key: float(value) if value in json_files.NON_FINITE else value for key, value in line.items()}
+            for line in of_seed
+        ]
 
     def truncate_metrics(self, seed: int, step: int) -> None:
         """Leaves out what `seed` logged after `step`, and a torn last line: resuming there writes those lines again."""
@@ -102,13 +113,19 @@ class RunFolder:
             json_files.write_bytes(self.metrics, kept)
 
     def check_metrics(self, seed: int, step: int, every: int) -> None:
-        """DataError, with the line, unless every step of the seed up to `step` that is a multiple of `every` is there."""
+        """DataError, with the line, unless every step of the seed up to `step` that is a multiple of `every` is
+        there.
+        """
         lines = [line for _, line in self._lines()]
         there = {line["step"] for line in lines if line["seed"] == seed}
         if missing := sorted(set(range(every, step + 1, every)) - there):
-            after = [number for number, line in enumerate(lines, 1) if line["seed"] == seed and line["step"] > missing[0]]
+            after = [
+                number for number, line in enumerate(lines, 1) if line["seed"] == seed and line["step"] > missing[0]
+            ]
             place = f"line {min(after, default=len(lines) + 1)}: step {missing[0]} of seed {seed} is missing before it"
-            raise DataError(f"{self.metrics}: {place}, and the checkpoint is that of step {step}; start again in another folder")
+            raise DataError(
+                f"{self.metrics}: {place}, and the checkpoint is that of step {step}; start again in another folder"
+            )
 
     def _lines(self) -> list[tuple[bytes, dict[str, Any]]]:
         content = self.metrics.read_bytes() if self.metrics.exists() else b""
@@ -120,11 +137,16 @@ class RunFolder:
                 line = _metrics_line(raw)
                 before = newest.get(line["seed"])
                 if before is not None and before.keys() != line.keys():
-                    raise ValueError(f"other names than the lines before it: {', '.join(sorted(before.keys() ^ line.keys()))}")
+                    raise ValueError(
+                        f"other names than the lines before it: {', '.join(sorted(before.keys() ^ line.keys()))}"
+                    )
             except ValueError as error:
-                if number == len(pieces) - 1:  # torn within: a file system may write the end of a line before its beginning
+                # torn within: a file system may write the end of a line before its beginning
+                if number == len(pieces) - 1:
                     break
-                raise DataError(f"{self.metrics}: line {number + 1} is broken ({error}); resuming needs every line before it") from error
+                raise DataError(
+                    f"{self.metrics}: line {number + 1} is broken ({error}); resuming needs every line before it"
+                ) from error
             if before is not None and line["step"] <= before["step"]:
                 order = f"step {line['step']} of seed {line['seed']} comes after step {before['step']}"
                 raise DataError(f"{self.metrics}: line {number + 1} is doubled or moved ({order})")
@@ -147,7 +169,9 @@ def _metrics_line(raw: bytes) -> dict[str, Any]:
 
 
 def create(path: str | os.PathLike[str], resume: Literal["latest", "latest-valid"] = "latest") -> RunFolder:
-    """The run folder at `path`, made if absent. ConfigError where it cannot be: a URL, a file, not writable, or full of something else."""
+    """The run folder at `path`, made if absent. ConfigError where it cannot be: a URL, a file, not writable, or full of
+    something else.
+    """
     if "://" in os.fspath(path):
         raise ConfigError(f"{os.fspath(path)} is a URL: a run folder is a local folder; copy the run there afterwards")
     place = Path(path).absolute()
@@ -155,12 +179,19 @@ def create(path: str | os.PathLike[str], resume: Literal["latest", "latest-valid
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = "is a file, not a folder" if isinstance(error, FileExistsError) else f"cannot be made ({error.strerror})"
+        reason = (
+            "is a file, not a folder" if isinstance(error, FileExistsError) else f"cannot be made ({error.strerror})"
+        )
         raise ConfigError(f"{folder.path} {reason}: choose another with --out") from error
     check_writable(folder.path, "choose another with --out")
-    strange = [entry.name for entry in folder.path.iterdir() if not entry.name.startswith(".") and entry != folder.bad_files]
+    strange = [
+        entry.name for entry in folder.path.iterdir() if not entry.name.startswith(".") and entry != folder.bad_files
+    ]
     if strange and not folder.config.exists():
-        raise ConfigError(f"{folder.path} holds {sorted(strange)[0]} but no config.json, so it is no run folder: choose another with --out")
+        raise ConfigError(
+            f"{folder.path} holds {sorted(strange)[0]} but no config.json, so it is no run folder: choose another with "
+            "--out"
+        )
     return folder
 
 
@@ -189,7 +220,9 @@ def check_writable(folder: Path, fix: str) -> None:
 
 
 def existing(path: str | os.PathLike[str], *, writable: bool = False) -> RunFolder:
-    """The run folder at `path`. ConfigError where there is none, or none that may be written where that is asked for."""
+    """The run folder at `path`. ConfigError where there is none, or none that may be written where that is asked
+    for.
+    """
     folder = RunFolder(Path(path))
     if not folder.path.is_dir():
         known = folder.path.parent

@@ -1,8 +1,9 @@
 """Which process owns a run folder: on one machine the kernel knows, and between machines a sign of life decides.
 
-The kernel's lock (flock) ends with its process, whatever namespace that lives in. Across machines it is not to be relied on: some network
-file systems keep it to one machine, others keep that of a machine that died. So the owner's file is touched every `RENEWED` seconds. A
-process on another machine watches it, for `STALE` seconds at most: a touch means that the owner lives, none that the folder is free.
+The kernel's lock (flock) ends with its process, whatever namespace that lives in. Across machines it is not to be
+relied on: some network file systems keep it to one machine, others keep that of a machine that died. So the owner's
+file is touched every `RENEWED` seconds. A process on another machine watches it, for `STALE` seconds at most: a touch
+means that the owner lives, none that the folder is free.
 """
 
 import contextlib
@@ -37,13 +38,17 @@ class Owner:
 
 
 @contextlib.contextmanager
-def held(folder: Path, line: Callable[[str], object] = str, *, renewed: float = RENEWED, stale: float = STALE) -> Iterator[None]:
+def held(
+    folder: Path, line: Callable[[str], object] = str, *, renewed: float = RENEWED, stale: float = STALE
+) -> Iterator[None]:
     """Within: this process owns the folder; one that dies loses it. line: is told where this has to wait.
 
-    Raises ConfigError, naming host and process, where another one owns it. A process whose folder was taken over, as it gave no sign of
-    life for `stale` seconds, ends at once.
+    Raises ConfigError, naming host and process, where another one owns it. A process whose folder was taken over, as it
+    gave no sign of life for `stale` seconds, ends at once.
     """
-    mine = Owner(socket.gethostname(), os.getpid(), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), machine())
+    mine = Owner(
+        socket.gethostname(), os.getpid(), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), machine()
+    )
     lock = _acquired(folder, mine, line, stale)
     stop = threading.Event()
     beat = threading.Thread(target=_renew, args=(folder / OWNER, mine, stop, renewed), daemon=True)
@@ -59,7 +64,9 @@ def held(folder: Path, line: Callable[[str], object] = str, *, renewed: float = 
 
 
 def running(folder: Path) -> Owner | None:
-    """The process that owns the folder now; of one on another machine this is known from a sign of life in the last `STALE` seconds."""
+    """The process that owns the folder now; of one on another machine this is known from a sign of life in the last
+    `STALE` seconds.
+    """
     owner = _owner(folder)
     if owner is None:
         return None
@@ -122,7 +129,9 @@ def _by(owner: Owner | None) -> str:
 
 
 def _in_use(folder: Path, owner: Owner | None) -> ConfigError:
-    return ConfigError(f"{folder} is in use {_by(owner)}".rstrip() + ": wait for it, or choose another folder with --out")
+    return ConfigError(
+        f"{folder} is in use {_by(owner)}".rstrip() + ": wait for it, or choose another folder with --out"
+    )
 
 
 def _kernel_locks(path: Path) -> bool:

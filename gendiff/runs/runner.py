@@ -31,14 +31,18 @@ from gendiff.runs.sweep import Shard
 
 
 def check(experiment: Experiment, config: Config) -> None:
-    """ConfigError, with option, value and range, for the first number that is out of its range or does not fit another."""
+    """ConfigError, with option, value and range, for the first number that is out of its range or does not fit
+    another.
+    """
     ranges.check(config)
     configuration.seeds(config)
     if experiment.check is not None:
         experiment.check(config)
 
 
-def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Progress, *, preset: str, smoke: bool) -> Results | None:
+def run(
+    experiment: Experiment, config: Config, folder: RunFolder, progress: Progress, *, preset: str, smoke: bool
+) -> Results | None:
     """Trains and evaluates, going on where an earlier process stopped; a finished run is only read.
 
     Several processes train together; process 0 alone does all the rest, and on the others the result is None.
@@ -50,7 +54,9 @@ def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Pro
         distributed.check_served(experiment.processes)
         config, code = dtypes.settled(config, progress), environment()
         wanted = _wanted(experiment, config, code, preset, smoke)
-        distributed.check_equal("the configuration", {**vars(wanted), "versions": code["versions"], "out": str(folder.path)})
+        distributed.check_equal(
+            "the configuration", {**vars(wanted), "versions": code["versions"], "out": str(folder.path)}
+        )
     if not distributed.first():
         _train_with_the_first(experiment, config, folder, progress)
         return None
@@ -61,11 +67,16 @@ def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Pro
             outcome = results.read(folder.path)
             if not folder.report.exists():  # the process ended before it was written
                 report.write(folder.path, outcome)
-            progress.line(f"{folder.path} is finished already" + (f": {outcome.verdict}" if outcome.verdict != "NONE" else ""))
+            progress.line(
+                f"{folder.path} is finished already" + (f": {outcome.verdict}" if outcome.verdict != "NONE" else "")
+            )
             return outcome
         folder.tidy()
         _tell_of_differences(stored, wanted, progress)
-        progress.line(f"{experiment.name}: {experiment.question}\nseeds {', '.join(map(str, seeds)) or 'none'}, folder {folder.path}")
+        progress.line(
+            f"{experiment.name}: {experiment.question}\nseeds {', '.join(map(str, seeds)) or 'none'}, folder "
+            f"{folder.path}"
+        )
         with interruption.watch(at_once=True):
             lead.go()
             if experiment.train is not None:
@@ -76,22 +87,35 @@ def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Pro
 
 
 def compute_shard(
-    experiment: Experiment, config: Config, folder: RunFolder, progress: Progress, shard: Shard, *, preset: str, smoke: bool
+    experiment: Experiment,
+    config: Config,
+    folder: RunFolder,
+    progress: Progress,
+    shard: Shard,
+    *,
+    preset: str,
+    smoke: bool,
 ) -> None:
     """Computes those rows of a sweep that a shard names, beside processes that compute others; nothing is judged.
 
-    Raises ConfigError where the experiment is no sweep or the folder holds another configuration, and whatever the experiment raises.
+    Raises ConfigError where the experiment is no sweep or the folder holds another configuration, and whatever the
+    experiment raises.
     """
     with _unmade_if_refused(folder):
         if experiment.sweep is None:
-            raise ConfigError(f"--shards {shard.number}/{shard.parts}: {experiment.name} is no sweep of many small trainings")
+            raise ConfigError(
+                f"--shards {shard.number}/{shard.parts}: {experiment.name} is no sweep of many small trainings"
+            )
         config = dtypes.settled(config, progress)
         devices.local()
         wanted = _wanted(experiment, config, environment(), preset, smoke)
         _tell_of_differences(configuration.settle(folder, wanted), wanted, progress)
     with interruption.watch(at_once=True):
         experiment.sweep(config, folder, progress, shard)
-    progress.line(f"when the rows of all shards are finished, this judges them:\n  {resumption.command(experiment, wanted, folder)}")
+    progress.line(
+        "when the rows of all shards are finished, this judges them:\n  "
+        f"{resumption.command(experiment, wanted, folder)}"
+    )
 
 
 def dry_run(experiment: Experiment, config: Config, progress: Progress) -> None:
@@ -105,15 +129,17 @@ def dry_run(experiment: Experiment, config: Config, progress: Progress) -> None:
 def evaluate(experiment: Experiment, folder: RunFolder, progress: Progress) -> Results:
     """Computes the results of a finished run anew from its checkpoints.
 
-    Raises as `run` does, ConfigError with the command that goes on for a run that has not finished, and as `last_checkpoints.read` for one
-    that is not as its trainings left it.
+    Raises as `run` does, ConfigError with the command that goes on for a run that has not finished, and as
+    `last_checkpoints.read` for one that is not as its trainings left it.
     """
     stored = configuration.read(folder)
     if not folder.results.exists() and (owner := run_lock.running(folder.path)) is not None:
         there = f"process {owner.pid} on host {owner.host} has been running it since {owner.start}"
         raise ConfigError(f"{folder.path} has not finished, and {there}: wait for it; `report` shows how far it is")
     if not folder.results.exists():
-        raise ConfigError(f"{folder.path} has not finished; this goes on with it:\n  {resumption.command(experiment, stored, folder)}")
+        raise ConfigError(
+            f"{folder.path} has not finished; this goes on with it:\n  {resumption.command(experiment, stored, folder)}"
+        )
     config = configuration.restore(stored, experiment.config, folder)
     with run_lock.held(folder.path, progress.line), interruption.watch(at_once=True):
         progress.timings = folder.timings
@@ -124,7 +150,8 @@ def evaluate(experiment: Experiment, folder: RunFolder, progress: Progress) -> R
 
 
 def rewrite_report(folder: RunFolder, catalogue: Catalogue) -> tuple[Results, str]:
-    """(results, notice); writes report.html from results.json, which is all that it needs: a committed folder of results will do.
+    """(results, notice); writes report.html from results.json, which is all that it needs: a committed folder of
+    results will do.
 
     Of a run that has not finished it shows what there is. Raises DataError where results or figures are missing.
     """
@@ -146,11 +173,18 @@ def shortfall(outcome: Results) -> str:
 
 
 def conclude(
-    experiment: Experiment, config: Config, folder: RunFolder, progress: Progress, code: Environment, smoke: bool, named: bool | None = None
+    experiment: Experiment,
+    config: Config,
+    folder: RunFolder,
+    progress: Progress,
+    code: Environment,
+    smoke: bool,
+    named: bool | None = None,
 ) -> Results:
     """Evaluates, and writes results.json and report.html. code: what the environment was before the run.
 
-    named: whether there are verdicts; None: where the config is one of the presets. Raises as `last_checkpoints.read` does.
+    named: whether there are verdicts; None: where the config is one of the presets. Raises as `last_checkpoints.read`
+        does.
     """
     if named is None:
         named = json_files.encode(config) in map(json_files.encode, experiment.presets.values())
@@ -203,11 +237,15 @@ def _train_with_the_first(experiment: Experiment, config: Config, folder: RunFol
 
 @contextlib.contextmanager
 def _forgotten_if_empty(folder: RunFolder) -> Iterator[None]:
-    """A configuration or data that turn out to be impossible leave nothing behind that would be in the way of the right ones.
+    """A configuration or data that turn out to be impossible leave nothing behind that would be in the way of the right
+    ones.
 
     The list of bad files stays, because the error names it.
     """
-    new, before = not folder.config.exists(), set(folder.path.iterdir()) - {folder.path / run_lock.LOCK, folder.path / run_lock.OWNER}
+    new, before = (
+        not folder.config.exists(),
+        set(folder.path.iterdir()) - {folder.path / run_lock.LOCK, folder.path / run_lock.OWNER},
+    )
     with _unmade_if_refused(folder):
         try:
             yield

@@ -21,16 +21,20 @@ Fresh = Callable[..., Any]
 """(key, *own) -> the state before the first step."""
 
 
-def programs(step: Step, fresh: Fresh, seeds: Sequence[int], mesh: jax.sharding.Mesh, own: tuple[Any, ...] = ()) -> CompiledStep:
+def programs(
+    step: Step, fresh: Fresh, seeds: Sequence[int], mesh: jax.sharding.Mesh, own: tuple[Any, ...] = ()
+) -> CompiledStep:
     """What `training_loop.train` runs for all seeds at once.
 
-    step, fresh: of one seed. Every leaf of the state has an axis of seeds in front, but for the counts of steps, which all share. A batch
-    is (b, seeds, …), so that devices can share its rows. The start and the keys of a seed are those of key(seed); the key that the loop
-    gives is not used. A seed may be there several times. own: trees of arrays (seeds, …), of which `fresh`
-    gets each seed's row beside its key.
+    step, fresh: of one seed. Every leaf of the state has an axis of seeds in front, but for the counts of steps, which
+        all share. A batch
+    is (b, seeds, …), so that devices can share its rows. The start and the keys of a seed are those of key(seed); the
+    key that the loop gives is not used. A seed may be there several times. own: trees of arrays (seeds, …), of which
+    `fresh` gets each seed's row beside its key.
 
-    Metrics are means over the seeds whose step was finite, and `loss_S` and `generator_loss_S` are those of seed number S = 0, 1, … alone.
-    A seed with a step that is not finite skips it, and the others go on: `stopped` counts such seeds, and `finite` is False where all are.
+    Metrics are means over the seeds whose step was finite, and `loss_S` and `generator_loss_S` are those of seed number
+    S = 0, 1, … alone. A seed with a step that is not finite skips it, and the others go on: `stopped` counts such
+    seeds, and `finite` is False where all are.
     """
     rows = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf)[1:], jnp.result_type(leaf)), own)
     axes = _axes(jax.eval_shape(fresh, jax.random.key(0), *rows))
@@ -44,11 +48,14 @@ def programs(step: Step, fresh: Fresh, seeds: Sequence[int], mesh: jax.sharding.
         following, metrics = jax.vmap(step, in_axes=(axes, 1), out_axes=(axes, 0))(states, batch)
         return following, _merged(metrics)
 
-    return training_loop.compile_step(advance, start, mesh, libraries=False)  # products of many small matrices: up to 1.6 times as fast
+    # products of many small matrices: up to 1.6 times as fast
+    return training_loop.compile_step(advance, start, mesh, libraries=False)
 
 
 def fresh(init: Callable[[jax.Array], Params], optimizer: optax.GradientTransformation) -> Fresh:
-    """From the key of a seed to its state before the first step, without averages; init gets the key of `compile_step.INIT`."""
+    """From the key of a seed to its state before the first step, without averages; init gets the key of
+    `compile_step.INIT`.
+    """
 
     def start(key: jax.Array) -> TrainState:
         return training.start(init(jax.random.fold_in(key, INIT)), optimizer, key, ema=())
@@ -61,10 +68,14 @@ def of_seed(params: Params, number: int) -> Params:
     return jax.tree.map(lambda leaf: leaf[number], params)
 
 
-def restore(fresh: Fresh, count: int, folder: RunFolder, *own: Any, seed: int, decay: float | None = None, averaged: bool = True) -> Params:
-    """The averages of `count` seeds after their training, or the parameters where there are none; every leaf has an axis of seeds in front.
+def restore(
+    fresh: Fresh, count: int, folder: RunFolder, *own: Any, seed: int, decay: float | None = None, averaged: bool = True
+) -> Params:
+    """The averages of `count` seeds after their training, or the parameters where there are none; every leaf has an
+    axis of seeds in front.
 
-    fresh, own: of the training; only shapes count. seed: the first of the training. decay: as for `training_loop.restore_ema`, which says
+    fresh, own: of the training; only shapes count. seed: the first of the training. decay: as for
+        `training_loop.restore_ema`, which says
     what is raised. averaged: False for the parameters themselves in place of their average.
     """
 

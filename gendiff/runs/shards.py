@@ -1,7 +1,9 @@
-"""Many samples in a folder, some thousand per file: a job may be killed at any moment, and several may fill one folder at once.
+"""Many samples in a folder, some thousand per file: a job may be killed at any moment, and several may fill one folder
+at once.
 
-Shard k holds the samples k · size … (k + 1) · size - 1. It is complete when its .npz and a .json with the digest of that file are there.
-Each of the two appears whole or not at all. What is complete is never drawn again; the bytes depend on the manifest alone.
+Shard k holds the samples k · size … (k + 1) · size - 1. It is complete when its .npz and a .json with the digest of
+that file are there. Each of the two appears whole or not at all. What is complete is never drawn again; the bytes
+depend on the manifest alone.
 """
 
 import dataclasses
@@ -31,7 +33,8 @@ class Manifest:
 
     experiment: whose samples they are. num: how many. shard_size: in a shard. shape: of a sample, (h, w, c).
     classes: the name of label 0, 1, …
-    settings: what a sample depends on; other settings are refused. environment: versions and machine of the process that began the folder.
+    settings: what a sample depends on; other settings are refused. environment: versions and machine of the process
+        that began the folder.
     """
 
     experiment: str
@@ -60,7 +63,9 @@ class Manifest:
 
 @dataclasses.dataclass(frozen=True)
 class ShardRecord:
-    """shard_000000.json. first, count: its samples. finite: that every value was finite before it became a whole number."""
+    """shard_000000.json. first, count: its samples. finite: that every value was finite before it became a whole
+    number.
+    """
 
     sha256: str
     first: int
@@ -141,13 +146,16 @@ class Shards:
 
 
 def create(path: str | os.PathLike[str], manifest: Manifest) -> tuple[Shards, list[str]]:
-    """(the shards of the folder, notes on what differs in the environment); the folder and its manifest are made where they are absent.
+    """(the shards of the folder, notes on what differs in the environment); the folder and its manifest are made where
+    they are absent.
 
     Raises ConfigError where the folder holds samples of other settings, or something else.
     """
     folder = Path(path).expanduser().absolute()
     if "://" in os.fspath(path) or folder.suffix or (folder.exists() and not folder.is_dir()):
-        raise ConfigError(f"--out {os.fspath(path)}: --shard-size writes into a folder; `finalize` makes one file of it")
+        raise ConfigError(
+            f"--out {os.fspath(path)}: --shard-size writes into a folder; `finalize` makes one file of it"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         place = folder / MANIFEST
@@ -160,9 +168,14 @@ def create(path: str | os.PathLike[str], manifest: Manifest) -> tuple[Shards, li
     stored = json_files.read(place, Manifest)
     kept, new = (dataclasses.replace(each, environment={}) for each in (stored, manifest))
     if rows := compatibility.in_config(json_files.encode(kept), json_files.encode(new)):
-        raise ConfigError(f"{folder} holds samples of other settings; choose another --out\n{compatibility.table(rows, most=7)}")
+        raise ConfigError(
+            f"{folder} holds samples of other settings; choose another --out\n{compatibility.table(rows, most=7)}"
+        )
     other = compatibility.in_config(json_files.encode(stored.environment), json_files.encode(manifest.environment))
-    notes = [f"note: the folder was begun with {key} {old}, this process has {new}: bits may differ" for key, old, new in other]
+    notes = [
+        f"note: the folder was begun with {key} {old}, this process has {new}: bits may differ"
+        for key, old, new in other
+    ]
     return Shards(folder, stored), notes
 
 
@@ -182,7 +195,8 @@ def existing(path: str | os.PathLike[str]) -> Shards:
 def chosen(text: str | None, count: int, process: int = 0, processes: int = 1) -> list[int]:
     """The shards that `--shards FIRST-LAST` (both included) or `--shards N` names; None: all of them.
 
-    Of these, process p of P takes those that are p modulo P. Raises ConfigError for another text, and for shards that do not exist.
+    Of these, process p of P takes those that are p modulo P. Raises ConfigError for another text, and for shards that
+    do not exist.
     """
     begin, end = 0, count - 1
     if text is not None:
@@ -196,14 +210,18 @@ def chosen(text: str | None, count: int, process: int = 0, processes: int = 1) -
 
 
 def check_complete(shards: Shards, read: bool = True) -> None:
-    """DataError that names the first shards that are not complete, if there are any. read: False where `Shards.read` follows for all."""
+    """DataError that names the first shards that are not complete, if there are any. read: False where `Shards.read`
+    follows for all.
+    """
     if wrong := shards.incomplete(read):
         listed = "; ".join(f"shard {number} {reason}" for number, reason in list(wrong.items())[:5])
         raise DataError(f"{len(wrong)} of {shards.manifest.count} shards of {shards.folder} are not complete: {listed}")
 
 
 def write_npz(shards: Shards, out: Path) -> None:
-    """Writes `arr_0` (n, h, w, c) uint8 and `arr_1` (n,) int32 of all samples as one file, with one shard in memory at a time."""
+    """Writes `arr_0` (n, h, w, c) uint8 and `arr_1` (n,) int32 of all samples as one file, with one shard in memory at
+    a time.
+    """
     with files.replacing(out) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         with archive.open("arr_0.npy", "w", force_zip64=True) as member:
             shape = (shards.manifest.num, *shards.manifest.shape)

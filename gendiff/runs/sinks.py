@@ -1,4 +1,6 @@
-"""`run --log NAME,NAME`: where the metrics of a training are shown beside metrics.jsonl. They are views: nothing reads them back."""
+"""`run --log NAME,NAME`: where the metrics of a training are shown beside metrics.jsonl. They are views: nothing reads
+them back.
+"""
 
 import contextlib
 import dataclasses
@@ -37,7 +39,9 @@ class Training:
 
     @property
     def name(self) -> str:
-        """Of the training among all of its project: the same after a resume, and another one in a folder that was made anew."""
+        """Of the training among all of its project: the same after a resume, and another one in a folder that was made
+        anew.
+        """
         file = self.folder.logged_as
         if not file.exists():
             json_files.write_bytes(file, secrets.token_hex(4).encode())
@@ -45,12 +49,15 @@ class Training:
 
 
 def parse(text: str) -> tuple[str, ...]:
-    """The sinks that the text names. Raises ConfigError for others, for one named twice, and for one whose package is missing."""
+    """The sinks that the text names. Raises ConfigError for others, for one named twice, and for one whose package is
+    missing.
+    """
     names = () if text == "none" else tuple(text.split(","))
     for name in names:
         if name not in _SINKS:
             raise ConfigError(f"--log {text}: no sink is called {name!r}; {errors.hint(name, [*_SINKS, 'none'])}")
-        if name != "tensorboard" and importlib.util.find_spec(name) is None:  # the default one does nothing without its package
+        # the default one does nothing without its package
+        if name != "tensorboard" and importlib.util.find_spec(name) is None:
             raise ConfigError(f"--log {text}: {name} is not installed; {extras.install('log')}")
     if len(set(names)) < len(names):
         raise ConfigError(f"--log {text} names a sink twice")
@@ -59,12 +66,18 @@ def parse(text: str) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def opened(training: Training, note: Note) -> Iterator[Show]:
-    """Within: a function (step, metrics) that shows them in every sink of the folder. A sink that fails is left alone after one note."""
+    """Within: a function (step, metrics) that shows them in every sink of the folder. A sink that fails is left alone
+    after one note.
+    """
     with contextlib.ExitStack() as stack:
         shows = [stack.enter_context(_harmless(name, training, note)) for name in training.folder.log]
 
         def show(step: int, metrics: Mapping[str, float]) -> None:
-            finite = {name: value for name, value in metrics.items() if isinstance(value, int | float) and math.isfinite(value)}
+            finite = {
+                name: value
+                for name, value in metrics.items()
+                if isinstance(value, int | float) and math.isfinite(value)
+            }
             for each in shows:
                 each(step, finite)
 
@@ -115,7 +128,9 @@ def _tensorboard(training: Training, note: Note) -> Iterator[Show]:
 
 @contextlib.contextmanager
 def _wandb(training: Training, note: Note) -> Iterator[Show]:
-    """Weights & Biases: its own environment variables hold. Without a login it writes into wandb/ of the run, and asks nothing."""
+    """Weights & Biases: its own environment variables hold. Without a login it writes into wandb/ of the run, and asks
+    nothing.
+    """
     import wandb
 
     project, config = training.about

@@ -12,7 +12,8 @@ Such as:
         for seed in config.seeds:
             yield Measured("guidance 1", {"frechet": …, "recall": …}, seed=seed, n=config.samples)
 
-    EXPERIMENT = Study("digits", "Does …?", Config, …, measure=measure, claims=CLAIMS, controls=CONTROLS, answer=Answer(…)).experiment()
+    EXPERIMENT = Study("digits", "Does …?", Config, …, measure=measure, claims=CLAIMS, controls=CONTROLS,
+    answer=Answer(…)).experiment()
 """
 
 import dataclasses
@@ -53,7 +54,11 @@ class Measurements(tuple[Measured, ...]):
 
     def seeds(self, name: str, measure: str) -> dict[int | None, Number]:
         """The number of each seed; empty where there is no such set or measure."""
-        return {each.seed: _number(each.measures[measure]) for each in self if each.name == name and measure in each.measures}
+        return {
+            each.seed: _number(each.measures[measure])
+            for each in self
+            if each.name == name and measure in each.measures
+        }
 
     def mean(self, name: str, measure: str) -> Number:
         """The mean over seeds, as `verdicts.mean_over_seeds`. KeyError where nothing was measured."""
@@ -97,7 +102,16 @@ class ControlRow:
 
 
 def claim(
-    set: str, measure: str, by: Relation, threshold: float, *, role: str, reason: str, statement: str = "", id: str = "", figure: str = ""
+    set: str,
+    measure: str,
+    by: Relation,
+    threshold: float,
+    *,
+    role: str,
+    reason: str,
+    statement: str = "",
+    id: str = "",
+    figure: str = "",
 ) -> ClaimRow:
     """A row of `Study.claims`.
 
@@ -226,19 +240,27 @@ class Study:
             for seed, number in measured.seeds(control.set, control.measure).items() if treatments else ():
                 treatment = treatments.get(seed) or measured.mean(control.against, control.measure)
                 words = control.statement or f"{control.set}, less {control.against}: {self.words[control.measure]}"
-                more = {"against": control.against, "n": counts[control.set, seed], "seed": seed, "figure": control.figure}
+                more = {
+                    "against": control.against,
+                    "n": counts[control.set, seed],
+                    "seed": seed,
+                    "figure": control.figure,
+                }
                 judged = verdicts.control(control.id, words, number, treatment, control.by, control.margin, **more)
                 yield from answers.give_roles([judged], {control.id: control.role})
 
     def show(self, measured: Measurements) -> Iterator[Table]:
-        """A table of each group: a row for each set and seed, a column for each measure. The terminal shows the first."""
+        """A table of each group: a row for each set and seed, a column for each measure. The terminal shows the
+        first.
+        """
         for number, group in enumerate(dict.fromkeys(each.group for each in measured)):
             rows = [each for each in measured if each.group == group]
             names = list(dict.fromkeys(name for each in rows for name in each.measures))
             seeded = any(each.seed is not None for each in rows)
             head = ("set", *(("seed",) if seeded else ()), *(self.words.get(name, name) for name in names))
             cells: list[tuple[Cell, ...]] = [
-                (each.name, *((each.seed,) if seeded else ()), *(each.measures.get(name) for name in names)) for each in rows
+                (each.name, *((each.seed,) if seeded else ()), *(each.measures.get(name) for name in names))
+                for each in rows
             ]
             title, note = self.tables.get(group, (group or "Everything that was measured", ""))
             yield Table(title, head, tuple(cells), note, main=number == 0)
@@ -249,4 +271,6 @@ def _number(measure: Cell) -> Number:
 
 
 def _slug(*words: str) -> str:
-    return "-".join("".join(letter if letter.isalnum() or letter == "." else " " for letter in " ".join(words)).lower().split())
+    return "-".join(
+        "".join(letter if letter.isalnum() or letter == "." else " " for letter in " ".join(words)).lower().split()
+    )

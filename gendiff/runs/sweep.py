@@ -1,9 +1,10 @@
 """A sweep: many small trainings, the rows of one table, which several processes and hosts fill together.
 
-A row is the frozen dataclass of all that its training depends on, and its id is a digest of that. While a row trains, the folder `rows/ID`
-of the run holds its checkpoints. When it is finished, `rows/ID.json` appears, whole or not at all, and the checkpoints go. So a finished
-row is never computed again, one that was killed goes on where it was, and one whose configuration changed is another row. Each row has a
-file of its own, because hosts that append to one file on a file system that they share may lose lines. `rows.csv` is made of all of them.
+A row is the frozen dataclass of all that its training depends on, and its id is a digest of that. While a row trains,
+the folder `rows/ID` of the run holds its checkpoints. When it is finished, `rows/ID.json` appears, whole or not at all,
+and the checkpoints go. So a finished row is never computed again, one that was killed goes on where it was, and one
+whose configuration changed is another row. Each row has a file of its own, because hosts that append to one file on a
+file system that they share may lose lines. `rows.csv` is made of all of them.
 """
 
 import contextlib
@@ -28,7 +29,9 @@ RowT = TypeVar("RowT")
 Line: TypeAlias = Mapping[str, int | float | str | bool]
 """What was measured of a row at one place, such as the end of one seed's training, by name."""
 TrainRow: TypeAlias = Callable[[Any, RunFolder, Progress], Sequence[Line]]
-"""(row, its own folder, progress) -> lines. It trains with `training_loop` in that folder, and goes on there after an interruption."""
+"""(row, its own folder, progress) -> lines. It trains with `training_loop` in that folder, and goes on there after an
+interruption.
+"""
 TABLE = "rows.csv"
 WAIT = 5.0
 """Seconds between two looks at rows that other processes compute."""
@@ -70,18 +73,25 @@ def id_of(row: Any) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def run(rows: Sequence[Any], train_row: TrainRow, folder: RunFolder, progress: Progress, part: Shard | None = None) -> None:
+def run(
+    rows: Sequence[Any], train_row: TrainRow, folder: RunFolder, progress: Progress, part: Shard | None = None
+) -> None:
     """Computes the rows that are not finished, in order; equal rows count once.
 
-    part: of which rows; one that another process computes meanwhile is then left to it. None: of all, and it waits for other processes.
-    A row whose loss is not finite is finished as failed. Other errors and signals end the sweep, and the same call goes on with it.
+    part: of which rows; one that another process computes meanwhile is then left to it. None: of all, and it waits for
+        other processes.
+    A row whose loss is not finite is finished as failed. Other errors and signals end the sweep, and the same call goes
+    on with it.
     """
     every = {id_of(row): row for row in rows}
     names = list(every)[part.number :: part.parts] if part else list(every)
     folder.rows.mkdir(exist_ok=True)
     _tell_of_strangers(every, folder, progress)
     left = [name for name in names if _finished(every[name], folder, progress.line) is None]
-    progress.line(f"{len(names)} of {len(every)} rows are wanted here, and {len(names) - len(left)} of them are finished: {folder.rows}")
+    progress.line(
+        f"{len(names)} of {len(every)} rows are wanted here, and {len(names) - len(left)} of them are finished: "
+        f"{folder.rows}"
+    )
     with progress.task("rows", len(names), len(names) - len(left)) as task:
         while left:
             busy = []
@@ -105,16 +115,23 @@ def results(rows: Sequence[RowT], folder: RunFolder) -> list[tuple[RowT, Finishe
     there = [(row, _finished(row, folder)) for row in every.values()]
     found = [(row, finished) for row, finished in there if finished is not None]
     if len(found) < len(every):
-        raise DataError(f"{folder.rows}: {len(every) - len(found)} of {len(every)} rows are not finished; `run` goes on with them")
+        raise DataError(
+            f"{folder.rows}: {len(every) - len(found)} of {len(every)} rows are not finished; `run` goes on with them"
+        )
     return found
 
 
 def write_table(rows: Sequence[Any], folder: RunFolder) -> Path:
-    """Writes rows.csv: a line for each line of each finished row, with its id, the fields of its configuration, and its seconds."""
+    """Writes rows.csv: a line for each line of each finished row, with its id, the fields of its configuration, and its
+    seconds.
+    """
     lines = []
     for name, row in {id_of(row): row for row in rows}.items():
         finished = _finished(row, folder)
-        about = {"row": name, **{key: value for key, value in json_files.encode(row).items() if not isinstance(value, list | dict)}}
+        about = {
+            "row": name,
+            **{key: value for key, value in json_files.encode(row).items() if not isinstance(value, list | dict)},
+        }
         for line in finished.lines if finished else ():
             lines.append(about | line | {"seconds": finished.seconds if finished else 0.0})
     columns = list(dict.fromkeys(column for line in lines for column in line))
@@ -132,7 +149,8 @@ def _done_here(row: Any, train_row: TrainRow, folder: RunFolder, progress: Progr
         if mine and _finished(row, folder) is None:
             _compute(row, train_row, folder, progress)
     finished = _finished(row, folder)
-    if mine and finished is not None and not finished.failed:  # only now, for the lock lies in this folder; who failed may leave a batch
+    # only now, for the lock lies in this folder; who failed may leave a batch
+    if mine and finished is not None and not finished.failed:
         shutil.rmtree(place, ignore_errors=True)
     return mine
 
@@ -147,7 +165,9 @@ def _compute(row: Any, train_row: TrainRow, folder: RunFolder, progress: Progres
         failed = str(error)
     spent = time.monotonic() - begin
     json_files.write(_file(folder, name), Finished(json_files.encode(row), lines, round(spent, 3), failed))
-    shown = failed or ", ".join(f"{key} {formatting.column([value])[0][0]}" for key, value in (lines[-1] if lines else {}).items())
+    shown = failed or ", ".join(
+        f"{key} {formatting.column([value])[0][0]}" for key, value in (lines[-1] if lines else {}).items()
+    )
     progress.line(f"row {name} in {formatting.duration(spent)}: {shown}")
 
 
@@ -160,13 +180,16 @@ def _claimed(place: Path, progress: Progress) -> Iterator[bool]:
             mine = run_lock.running(place) is None
             if mine:
                 stack.enter_context(run_lock.held(place, progress.line))
-        except (ConfigError, FileNotFoundError):  # another process was faster, or has just finished the row and removed its folder
+        # another process was faster, or has just finished the row and removed its folder
+        except (ConfigError, FileNotFoundError):
             mine = False
         yield mine
 
 
 def _finished(row: Any, folder: RunFolder, note: Callable[[str], object] = str) -> Finished | None:
-    """What was measured of a row; None where it is not finished, or its file is not as it was written, of which `note` is told."""
+    """What was measured of a row; None where it is not finished, or its file is not as it was written, of which `note`
+    is told.
+    """
     path = _file(folder, id_of(row))
     if not path.exists():
         return None
@@ -189,7 +212,10 @@ def _with_numbers(line: Mapping[str, Any]) -> dict[str, Any]:
 def _tell_of_strangers(every: Mapping[str, Any], folder: RunFolder, progress: Progress) -> None:
     strange = sorted(path.stem for path in folder.rows.glob("*.json") if path.stem not in every)
     if strange:
-        progress.line(f"note: {folder.rows} holds {len(strange)} rows of other configurations, such as {strange[0]}: they are left out")
+        progress.line(
+            f"note: {folder.rows} holds {len(strange)} rows of other configurations, such as {strange[0]}: they are "
+            "left out"
+        )
 
 
 def _file(folder: RunFolder, name: str) -> Path:

@@ -1,4 +1,6 @@
-"""What a run folder keeps of the steps of a training: metrics, where the seconds went, and the batch at which it stopped being finite."""
+"""What a run folder keeps of the steps of a training: metrics, where the seconds went, and the batch at which it
+stopped being finite.
+"""
 
 import io
 import json
@@ -23,7 +25,9 @@ _NOT_WRITTEN = ("finite", "skipped", "data_share")
 
 
 class TrainingLog:
-    """Writes and shows the metrics of each step that is due: every `every` steps, and the last. Only process 0 writes and shows."""
+    """Writes and shows the metrics of each step that is due: every `every` steps, and the last. Only process 0 writes
+    and shows.
+    """
 
     def __init__(self, folder: RunFolder, seed: int, steps: int, every: int) -> None:
         self._folder, self._seed, self._steps, self._every = folder, seed, steps, every
@@ -51,13 +55,20 @@ class TrainingLog:
                 file.write(json.dumps(line) + "\n")
 
     def explained(self, error: NonFiniteError, rows: np.ndarray | None, batch: Any) -> NonFiniteError:
-        """The error with its seed, and where the batch and the key of its step are now: of process 0, its part of the batch."""
+        """The error with its seed, and where the batch and the key of its step are now: of process 0, its part of the
+        batch.
+        """
         if not distributed.first():
             return NonFiniteError(f"seed {self._seed}: {error}")
         key = jax.random.fold_in(jax.random.key(self._seed), self.step - 1)
-        content = {"key": jax.random.key_data(key), **{path.replace("/", "_"): leaf for path, leaf in trees.paths(batch).items()}}
+        content = {
+            "key": jax.random.key_data(key),
+            **{path.replace("/", "_"): leaf for path, leaf in trees.paths(batch).items()},
+        }
         file = io.BytesIO()
-        np.savez(file, allow_pickle=False, **jax.tree.map(np.asarray, content | ({} if rows is None else {"rows": rows})))
+        np.savez(
+            file, allow_pickle=False, **jax.tree.map(np.asarray, content | ({} if rows is None else {"rows": rows}))
+        )
         self._folder.debug.mkdir(exist_ok=True)
         place = json_files.write_bytes(self._folder.debug / f"seed_{self._seed}_step_{self.step}.npz", file.getvalue())
         return NonFiniteError(f"seed {self._seed}: {error}; its batch and key are in {place}")

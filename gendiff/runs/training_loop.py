@@ -16,7 +16,17 @@ from gendiff.core import trees
 from gendiff.core.errors import ConfigError, DataError, NonFiniteError
 from gendiff.core.types import Loss, Params
 from gendiff.data import batches
-from gendiff.runs import compile_cache, configuration, devices, distributed, interruption, meshes, profiling, sinks, training_log
+from gendiff.runs import (
+    compile_cache,
+    configuration,
+    devices,
+    distributed,
+    interruption,
+    meshes,
+    profiling,
+    sinks,
+    training_log,
+)
 from gendiff.runs.errors import Preempted
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import formatting
@@ -54,24 +64,31 @@ def train(
     """The state after `steps` steps of a program in a run folder.
 
     It goes on from the newest checkpoint of `folder.checkpoints(seed)` if there is one.
-    program: of `compile_loss` or `compile_step`; its state has `step` (). Several seeds that are given the same one compile once.
-    data: a pytree of NumPy arrays (size, …), all of it in memory, from which `batch` rows per step are gathered on the host as a pure
-    function of (seed, step); or a pure function step -> batch, for steps 0, 1, …, with `batch` left out. A batch is split over the devices
-    along the first axis of its arrays; the devices must divide it. With several processes `batch` counts the rows of all, and a function
-    gives the part of this process (see `sharding.share`).
+    program: of `compile_loss` or `compile_step`; its state has `step` (). Several seeds that are given the same one
+        compile once.
+    data: a pytree of NumPy arrays (size, …), all of it in memory, from which `batch` rows per step are gathered on the
+        host as a pure
+    function of (seed, step); or a pure function step -> batch, for steps 0, 1, …, with `batch` left out. A batch is
+    split over the devices along the first axis of its arrays; the devices must divide it. With several processes
+    `batch` counts the rows of all, and a function gives the part of this process (see `sharding.share`).
     seed: the key of a step is fold_in(key(seed), step).
     checkpoint_every, log_every: in steps; the last is always saved and logged. keep: how many checkpoints.
-    most_nonfinite: a step with a NaN or infinite loss or gradient is skipped and counted; after so many in a row the batch goes to debug/.
-    on_step, on_state: of `training.fit`, beside what this does with each step. Of several processes number 0 calls them, with its own
+    most_nonfinite: a step with a NaN or infinite loss or gradient is skipped and counted; after so many in a row the
+        batch goes to debug/.
+    on_step, on_state: of `training.fit`, beside what this does with each step. Of several processes number 0 calls
+        them, with its own
     copy of the state; a state that is split over processes is not handed on.
-    fingerprint: of the data where they are a function, such as that of a source; processes with another one are refused.
-    snapshot_every: steps between snapshots of the averages by power functions, in `folder.snapshots(seed)`; None keeps none.
+    fingerprint: of the data where they are a function, such as that of a source; processes with another one are
+        refused.
+    snapshot_every: steps between snapshots of the averages by power functions, in `folder.snapshots(seed)`; None keeps
+        none.
     description: what is trained, as JSON, for `pipelines.open_run`; checkpoints hold it.
 
-    It is `training.fit` with what a run folder keeps. Metrics are lines {"seed", "step", "skipped", …metrics of that step}, without any
-    time, so that the files of a resumed and an uninterrupted run are equal; where the seconds went is a line of the timings.
-    Raises ConfigError (batch > size, devices or accumulation do not divide the batch), NonFiniteError, errors of
-    gendiff.training.checkpoints, and Preempted after a signal of `interruption` (the step is finished and saved first).
+    It is `training.fit` with what a run folder keeps. Metrics are lines {"seed", "step", "skipped", …metrics of that
+    step}, without any time, so that the files of a resumed and an uninterrupted run are equal; where the seconds went
+    is a line of the timings. Raises ConfigError (batch > size, devices or accumulation do not divide the batch),
+    NonFiniteError, errors of gendiff.training.checkpoints, and Preempted after a signal of `interruption` (the step is
+    finished and saved first).
     """
     mesh = program.mesh
     configuration.check_seed(seed)
@@ -87,7 +104,9 @@ def train(
     stored = configuration.of_training(folder)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(interruption.watch())
-        store = stack.enter_context(Checkpoints(folder.checkpoints(seed), config=stored, keep=keep, description=description))
+        store = stack.enter_context(
+            Checkpoints(folder.checkpoints(seed), config=stored, keep=keep, description=description)
+        )
         averages = None
         if snapshot_every is not None:
             averages = stack.enter_context(Checkpoints(folder.snapshots(seed), config=stored, keep_every=1))
@@ -98,7 +117,9 @@ def train(
             folder.truncate_metrics(seed, done)
             folder.check_metrics(seed, done, log_every)
             over = f"{mesh.size} {mesh.devices.flat[0].platform} device{'s' if mesh.size > 1 else ''}"
-            progress.line(f"seed {seed}: {steps} steps of {size} samples over {over}" + (f", from step {done}" if done else ""))
+            progress.line(
+                f"seed {seed}: {steps} steps of {size} samples over {over}" + (f", from step {done}" if done else "")
+            )
             if folder.profile is not None and done >= folder.profile.start:
                 progress.line(f"note: step {folder.profile.start} is done already, so --profile traces nothing")
             if done < steps:
@@ -144,7 +165,9 @@ def train(
             who, step = stop or "another process", int(result.state.step)
             if not result.saved:
                 raise Preempted(f"{who} at step {step} of seed {seed}", "none of its steps had been finished")
-            raise Preempted(f"{who} at step {step} of seed {seed}; its newest checkpoint is that of step {result.saved}")
+            raise Preempted(
+                f"{who} at step {step} of seed {seed}; its newest checkpoint is that of step {result.saved}"
+            )
     return result.state
 
 
@@ -161,8 +184,8 @@ def compile_loss(
 ) -> CompiledStep:
     """`training.compile_loss` for the devices of a run folder: all of all processes, as --mesh says.
 
-    With the same loss, optimizer and init the trainings of a run, which differ in seed or number of steps alone, share it and compile once.
-    rules: they split layers where the mesh has "tensor".
+    With the same loss, optimizer and init the trainings of a run, which differ in seed or number of steps alone, share
+    it and compile once. rules: they split layers where the mesh has "tensor".
     """
     mesh = meshes.build(folder.mesh, rules)
     rules = rules if mesh.shape["tensor"] > 1 else ()
@@ -173,23 +196,30 @@ def compile_loss(
 def compile_step(
     step: Callable[..., Any], fresh: Callable[[jax.Array], Any], mesh: jax.sharding.Mesh, *, libraries: bool = True
 ) -> CompiledStep:
-    """`training.compile_step` with the compiler options of this backend. libraries: as of `devices.compiler_options`."""
+    """`training.compile_step` with the compiler options of this backend. libraries: as of
+    `devices.compiler_options`.
+    """
     return _storable(functools.partial(training.compile_step, step, fresh, mesh), devices.compiler_options(libraries))
 
 
-def restore_ema(init: Callable[[jax.Array], Params], folder: RunFolder, *, seed: int, decay: float | None = None) -> Params:
-    """The EMA parameters of the newest checkpoint of one seed, digests verified: `decay` names the track, None takes the only decay.
+def restore_ema(
+    init: Callable[[jax.Array], Params], folder: RunFolder, *, seed: int, decay: float | None = None
+) -> Params:
+    """The EMA parameters of the newest checkpoint of one seed, digests verified: `decay` names the track, None takes
+    the only decay.
 
-    Of a GAN they are those of its generator. Without tracks None takes the parameters themselves. init: from a key to such parameters; only
-    their shapes are asked for. Raises DataError where there is no checkpoint, CheckpointCorruptError where bytes changed,
-    CheckpointMismatchError where what is stored has another structure, ConfigError for a decay that was not tracked, and for None where
-    several were.
+    Of a GAN they are those of its generator. Without tracks None takes the parameters themselves. init: from a key to
+    such parameters; only their shapes are asked for. Raises DataError where there is no checkpoint,
+    CheckpointCorruptError where bytes changed, CheckpointMismatchError where what is stored has another structure,
+    ConfigError for a decay that was not tracked, and for None where several were.
     """
     with Checkpoints(folder.checkpoints(seed), read_only=True) as store:
         return read_ema(init, store, decay=decay)
 
 
-def read_ema(init: Callable[[jax.Array], Params], store: Checkpoints, *, step: int | None = None, decay: float | None = None) -> Params:
+def read_ema(
+    init: Callable[[jax.Array], Params], store: Checkpoints, *, step: int | None = None, decay: float | None = None
+) -> Params:
     """As `restore_ema`, from a step (None: the newest) of checkpoints that are open."""
     stored = store.contents(step)
     prefix = _drawn_from(stored)
@@ -200,7 +230,9 @@ def read_ema(init: Callable[[jax.Array], Params], store: Checkpoints, *, step: i
     elif decay is None and len(tracks) == 1 or str(decay) in tracks:
         part = f"tracks/{tracks[0] if decay is None else decay}"
     else:
-        raise ConfigError(f"EMA decay {decay} was not tracked in {store.path}: there are {', '.join(sorted(names)) or 'none'}")
+        raise ConfigError(
+            f"EMA decay {decay} was not tracked in {store.path}: there are {', '.join(sorted(names)) or 'none'}"
+        )
     return store.restore_subtree(step, prefix + part, jax.eval_shape(init, jax.random.key(0))).state
 
 
@@ -212,19 +244,25 @@ def restore_params(init: Callable[[jax.Array], Params], folder: RunFolder, *, se
 
 def read_params(init: Callable[[jax.Array], Params], store: Checkpoints, *, step: int | None = None) -> Params:
     """As `restore_params`, from a step (None: the newest) of checkpoints that are open."""
-    return store.restore_subtree(step, f"{_drawn_from(store.contents(step))}params", jax.eval_shape(init, jax.random.key(0))).state
+    return store.restore_subtree(
+        step, f"{_drawn_from(store.contents(step))}params", jax.eval_shape(init, jax.random.key(0))
+    ).state
 
 
 def restore_length(
     init: Callable[[jax.Array], Params], folder: RunFolder, *, seed: int, relative_std: float
 ) -> tuple[Params, Snapshot, float]:
-    """(parameters, which average, share of its profile that is missed): the average of any length, from the snapshots of one seed.
+    """(parameters, which average, share of its profile that is missed): the average of any length, from the snapshots
+    of one seed.
 
-    init: as for `restore_ema`, whose errors it raises. relative_std: of the average; it ends at the newest snapshot. ConfigError for a run
+    init: as for `restore_ema`, whose errors it raises. relative_std: of the average; it ends at the newest snapshot.
+        ConfigError for a run
     without snapshots, and for a length out of range.
     """
     if not folder.snapshots(seed).is_dir():
-        raise ConfigError(f"--ema {relative_std:g}: {folder.path} kept no snapshots of averages; train with --ema-snapshots 20")
+        raise ConfigError(
+            f"--ema {relative_std:g}: {folder.path} kept no snapshots of averages; train with --ema-snapshots 20"
+        )
     with Checkpoints(folder.snapshots(seed), read_only=True) as kept:
         stored = snapshots.stored(kept)
         wanted = Snapshot(relative_std, stored[-1].step)
@@ -263,7 +301,9 @@ def _storable(build: Callable[..., CompiledStep], options: dict[str, Any]) -> Co
 
 
 def _drawn_from(held: Iterable[str]) -> str:
-    """Where the state that samples come from begins among the paths of a checkpoint: of a GAN it is that of its generator."""
+    """Where the state that samples come from begins among the paths of a checkpoint: of a GAN it is that of its
+    generator.
+    """
     return GENERATOR if any(path.startswith(GENERATOR) for path in held) else ""
 
 
@@ -311,5 +351,7 @@ def _size(tree: Any) -> int:
     """The length that the first axis of all arrays has."""
     sizes = {np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in jax.tree.leaves(tree)}
     if len(sizes) != 1:
-        raise ConfigError(f"the arrays of the data have different lengths: {', '.join(map(str, sorted(sizes))) or 'there are none'}")
+        raise ConfigError(
+            f"the arrays of the data have different lengths: {', '.join(map(str, sorted(sizes))) or 'there are none'}"
+        )
     return sizes.pop()

@@ -25,10 +25,17 @@ def outcome(experiment: Experiment, stored: Resolved, folder: RunFolder) -> tupl
     for line in folder.read_metrics():
         by_seed.setdefault(line["seed"], []).append(line)
     finished = len(list(folder.rows.glob("*.json")))
-    how_far = "; ".join(f"seed {seed} is at step {lines[-1]['step']}{_saved(folder, seed)}" for seed, lines in by_seed.items())
+    how_far = "; ".join(
+        f"seed {seed} is at step {lines[-1]['step']}{_saved(folder, seed)}" for seed, lines in by_seed.items()
+    )
     how_far = how_far or (f"{finished} rows of its sweep are finished" if finished else "no step is logged yet")
-    others = sorted(path.name for path in folder.path.glob("*.png") if path.name not in (LOSS, SAMPLES))  # of an interrupted evaluation
-    old = [Figure(name, f"{name}, of an evaluation that has not finished") for name in others if not name.startswith("denoising")]
+    # of an interrupted evaluation
+    others = sorted(path.name for path in folder.path.glob("*.png") if path.name not in (LOSS, SAMPLES))
+    old = [
+        Figure(name, f"{name}, of an evaluation that has not finished")
+        for name in others
+        if not name.startswith("denoising")
+    ]
     shown = results.conclude(
         stored.experiment,
         experiment.question,
@@ -60,7 +67,8 @@ def _saved(folder: RunFolder, seed: int) -> str:
 
 def _loss(by_seed: dict[int, list[dict[str, Any]]], folder: RunFolder) -> list[Figure]:
     curves = [
-        figures.Curve(f"seed {seed}", [line["step"] for line in lines], [line["loss"] for line in lines]) for seed, lines in by_seed.items()
+        figures.Curve(f"seed {seed}", [line["step"] for line in lines], [line["loss"] for line in lines])
+        for seed, lines in by_seed.items()
     ]
     if not any(curve.finite.size for curve in curves):
         return []

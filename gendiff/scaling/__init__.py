@@ -1,6 +1,17 @@
 """What models cost before one is trained or served, how loss falls with parameters and tokens, and what emerges as they grow."""
 
-from gendiff.scaling import accelerators, accounting, cost, emergence, fits, laws, price, published, quantities, roofline
+from gendiff.scaling import (
+    accelerators,
+    accounting,
+    cost,
+    emergence,
+    fits,
+    laws,
+    price,
+    published,
+    quantities,
+    roofline,
+)
 from gendiff.scaling.accelerators import Accelerator
 from gendiff.scaling.accounting import Accounted
 from gendiff.scaling.cost import DecoderSize

@@ -80,8 +80,12 @@ class Accelerator:
 _BOOK = "Austin et al., How to Scale Your Model, 2025"
 _SHEET = "NVIDIA's data sheet, without sparsity"
 
-TPU_V5E = Accelerator("TPU v5e", 1.97e14, 8.19e11, 16e9, f"{_BOOK}, TPUs, which rounds the bandwidth to 8.1e11 and 8.2e11")
-TPU_V5P = Accelerator("TPU v5p", 4.59e14, 2.765e12, 95e9, f"{_BOOK}, TPUs; bandwidth and memory from Google's page (from memory)")
+TPU_V5E = Accelerator(
+    "TPU v5e", 1.97e14, 8.19e11, 16e9, f"{_BOOK}, TPUs, which rounds the bandwidth to 8.1e11 and 8.2e11"
+)
+TPU_V5P = Accelerator(
+    "TPU v5p", 4.59e14, 2.765e12, 95e9, f"{_BOOK}, TPUs; bandwidth and memory from Google's page (from memory)"
+)
 TPU_V6E = Accelerator("TPU v6e", 9.18e14, 1.64e12, 32e9, f"{_BOOK}, TPUs; last digits from Google's page (from memory)")
 A100 = Accelerator("A100 SXM 80 GB", 3.12e14, 2.039e12, 80e9, f"{_SHEET} (from memory)", 1.56e14)
 H100 = Accelerator("H100 SXM", 9.89e14, 3.35e12, 80e9, f"{_BOOK}, Rooflines; {_SHEET}", 4.95e14)
@@ -90,5 +94,6 @@ H200 = Accelerator("H200 SXM", 9.89e14, 4.8e12, 141e9, f"{_SHEET} (from memory)"
 PUBLISHED = (TPU_V5E, TPU_V5P, TPU_V6E, A100, H100, H200)
 """Rates in bfloat16, as published: what a program reaches is less.
 
-At JAX's default precision, GPUs multiply float32 as TF32, at half the rate, and TPUs as bfloat16, at the whole one (from memory).
+At JAX's default precision, GPUs multiply float32 as TF32, at half the rate, and TPUs as bfloat16, at the whole one
+(from memory).
 """

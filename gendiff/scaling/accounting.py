@@ -1,7 +1,8 @@
 """How many parameters and operations a network has: by a formula per kind of layer, and by what XLA counts in the program.
 
-The formulas count products: 2 operations per multiplication and addition. Norms, activations, softmax, biases, the changes of size without
-a kernel and the look-up of a row are left out, as is usual. XLA counts these too, so its number is larger where layers are narrow.
+The formulas count products: 2 operations per multiplication and addition. Norms, activations, softmax, biases, the
+changes of size without a kernel and the look-up of a row are left out, as is usual. XLA counts these too, so its number
+is larger where layers are narrow.
 """
 
 import math
@@ -46,7 +47,8 @@ class Accounted:
 
     Args:
         parameters: with embeddings or without, as one asked.
-        embedding_parameters: those of the tables of which each id takes a row: tokens, learned positions, kinds of tokens, labels.
+        embedding_parameters: those of the tables of which each id takes a row: tokens, learned positions, kinds of
+            tokens, labels.
         forward_flops: operations of one forward pass of the whole batch.
         layers: operations by path, of those layers that have any.
     """
@@ -72,25 +74,27 @@ def count(
 ) -> Accounted:
     """Count parameters and the operations of a forward pass by formula.
 
-    Nothing is computed and no parameter is made. The operations of a last layer count, whether or not it shares the table of tokens.
-    Attention counts every pair of tokens, hidden by a mask or not: that is what a program multiplies.
+    Nothing is computed and no parameter is made. The operations of a last layer count, whether or not it shares the
+    table of tokens. Attention counts every pair of tokens, hidden by a mask or not: that is what a program multiplies.
 
     Args:
         network: of this library, or any Linen module made of its layers.
         *inputs: of the network, with the batch whose operations are counted; arrays may be `jax.ShapeDtypeStruct`s.
-        embeddings: whether `parameters` has the tables of embeddings. Hoffmann et al. count them; Kaplan et al. do not, and a table that
-            is also the last layer is then left out whole. Laws fitted to one are not those of the other.
+        embeddings: whether `parameters` has the tables of embeddings. Hoffmann et al. count them; Kaplan et al. do not,
+            and a table that is also the last layer is then left out whole. Laws fitted to one are not those of the
+            other.
         method: the name of the method that is called, as in "decode"; None is `__call__`.
         params: of the network, or their shapes. None: those of fresh ones, which `inputs` must then be an example for.
-        formulas: of layers of one's own, by (class, method): from a `calls.Call` to its operations. They come before those of here.
+        formulas: of layers of one's own, by (class, method): from a `calls.Call` to its operations. They come before
+            those of here.
 
     Raises:
         TypeError: for what is no Linen module, a layer that has parameters and no formula, and a call with a cache.
         ValueError: for a method that the module lacks.
 
     References:
-        Kaplan et al., 2020, section 2.1 and Table 1; Hoffmann et al., 2022, App. F; Porian et al., 2024, for what the choice does (from
-        memory).
+        Kaplan et al., 2020, section 2.1 and Table 1; Hoffmann et al., 2022, App. F; Porian et al., 2024, for what the
+        choice does (from memory).
     """
     if params is None:
         params = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *inputs))
@@ -105,20 +109,27 @@ def count(
                 f"{call.layer.__name__} at {call.path or 'the top'!r} has parameters but no formula: give it one by "
                 "formulas={(layer, '__call__'): …}, or count the program by accounting.xla_flops"
             )
-        formula = next((rules[layer, call.method] for layer in call.layer.__mro__ if (layer, call.method) in rules), None)
+        formula = next(
+            (rules[layer, call.method] for layer in call.layer.__mro__ if (layer, call.method) in rules), None
+        )
         if formula is not None:
             flops[call.path] = flops.get(call.path, 0) + formula(call)
     tables = sum(size for path, size in sizes.items() if path.rpartition("/")[2] in TABLES)
     total = sum(sizes.values())
-    return Accounted(total if embeddings else total - tables, tables, sum(flops.values()), {path: n for path, n in flops.items() if n})
+    return Accounted(
+        total if embeddings else total - tables,
+        tables,
+        sum(flops.values()),
+        {path: n for path, n in flops.items() if n},
+    )
 
 
 def xla_flops(function: Callable[..., Any], *arguments: Any) -> float:
     """Return the operations that XLA counts in a program, before it is optimised. Nothing is compiled or computed.
 
-    It counts every operation of every element, exp and its like apart. Where it differs from what runs: the body of a loop (`scan`,
-    `while`) counts once, of a condition the dearest branch; a convolution's products with the zeros around an image do not count; a kernel
-    that is unfolded or padded with zeros counts whole.
+    It counts every operation of every element, exp and its like apart. Where it differs from what runs: the body of a
+    loop (`scan`, `while`) counts once, of a condition the dearest branch; a convolution's products with the zeros
+    around an image do not count; a kernel that is unfolded or padded with zeros counts whole.
 
     Args:
         function: of arrays, as `jax.jit` takes it.
@@ -129,7 +140,9 @@ def xla_flops(function: Callable[..., Any], *arguments: Any) -> float:
     """
     stated: Any = jax.jit(function).lower(*arguments).cost_analysis()
     if not stated or "flops" not in stated:
-        raise NotImplementedError(f"XLA has no cost analysis on {jax.default_backend()}: count on a CPU, with JAX_PLATFORMS=cpu")
+        raise NotImplementedError(
+            f"XLA has no cost analysis on {jax.default_backend()}: count on a CPU, with JAX_PLATFORMS=cpu"
+        )
     return float(stated["flops"])
 
 
@@ -159,7 +172,8 @@ def _halving(call: Call) -> int:
 
 def _doubling(call: Call) -> int:
     batch, height, width, channels = call.arguments["x"]
-    return 2 * batch * (height + 1) * (width + 1) * 4 * channels * 4 * call.output[-1]  # half a square beyond each edge is cut off
+    # half a square beyond each edge is cut off
+    return 2 * batch * (height + 1) * (width + 1) * 4 * channels * 4 * call.output[-1]
 
 
 def _attention(batch: int, queries: int, keys: int, heads: int, size: int) -> int:
@@ -174,7 +188,10 @@ def _image_attention(call: Call) -> int:
 
 def _self_attention(call: Call) -> int:
     if call.arguments.get("cache") is not None:
-        raise TypeError("a cache was given, whose kind decides how many keys are met: count without, and add cost.attention_flops(seen, …)")
+        raise TypeError(
+            "a cache was given, whose kind decides how many keys are met: count without, and add "
+            "cost.attention_flops(seen, …)"
+        )
     x, heads = call.arguments["x"], call.fields["heads"]
     streams = x if isinstance(x[0], tuple) else (x,)
     queries, keys = (sum(stream[1] for stream in part) for part in (streams[: call.fields["answers"]], streams))
@@ -198,7 +215,11 @@ def _cross_attention(call: Call) -> int:
 def _experts(call: Call) -> int:
     batch, tokens, channels = call.arguments["x"]
     experts, width = call.fields["experts"], call.fields["width"]
-    met = tokens * experts.top_k if experts.capacity_factor is None else experts.number * int(experts.capacities(tokens)[-1])
+    met = (
+        tokens * experts.top_k
+        if experts.capacity_factor is None
+        else experts.number * int(experts.capacities(tokens)[-1])
+    )
     return 2 * batch * channels * (tokens * experts.number + met * width * (3 if call.fields["gated"] else 2))
 
 
@@ -235,7 +256,15 @@ FORMULAS: dict[tuple[type, str], Formula] = {
 
 WITHOUT_PRODUCTS: tuple[type, ...] = (
     *(layers.LayerNorm, layers.RMSNorm, layers.GroupNorm),
-    *(Embedding, SeenTokens, generator.LabelledNoise, critic.CriticHead, networks.TextEncoder, networks.T5Encoder, networks.DiT),
+    *(
+        Embedding,
+        SeenTokens,
+        generator.LabelledNoise,
+        critic.CriticHead,
+        networks.TextEncoder,
+        networks.T5Encoder,
+        networks.DiT,
+    ),
     *(R3GANPyramid, mixture_of_experts.ExpertLayer),
 )
 """Layers whose own parameters are added, looked up, multiplied entry by entry, or counted by the layer around them."""

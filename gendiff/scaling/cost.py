@@ -1,7 +1,8 @@
 """Operations and bytes of transformers: what training a token, serving one, or drawing a picture takes.
 
-Every function is plain arithmetic. Arguments may be NumPy arrays, which broadcast. A multiplication and an addition are two operations.
-Norms, activations and softmax are left out, as is usual: they are a small part of the operations, though not always of the time.
+Every function is plain arithmetic. Arguments may be NumPy arrays, which broadcast. A multiplication and an addition are
+two operations. Norms, activations and softmax are left out, as is usual: they are a small part of the operations,
+though not always of the time.
 """
 
 import dataclasses
@@ -117,7 +118,8 @@ def attention_flops(seen: Number, layers: Number, heads: Number, head_size: Numb
         head_size: channels of a head.
 
     References:
-        Austin et al., How to Scale Your Model, 2025, Transformers: 12 B T² N H per layer in training, without the causal mask.
+        Austin et al., How to Scale Your Model, 2025, Transformers: 12 B T² N H per layer in training, without the
+        causal mask.
     """
     not_negative(seen=seen, layers=layers, heads=heads, head_size=head_size)
     return 4 * seen * layers * heads * head_size
@@ -150,7 +152,9 @@ def weight_bytes(parameters: Number, bits: Number = 16.0, group: Number = math.i
     return parameters * (bits + group_bits / group) / 8
 
 
-def cache_bytes(tokens: Number, layers: Number, key_value_heads: Number, head_size: Number, bytes_per_number: Number = 2.0) -> Number:
+def cache_bytes(
+    tokens: Number, layers: Number, key_value_heads: Number, head_size: Number, bytes_per_number: Number = 2.0
+) -> Number:
     """Bytes of the keys and values of one text: 2 · bytes_per_number · head_size · key_value_heads · layers · tokens.
 
     Args:
@@ -163,7 +167,13 @@ def cache_bytes(tokens: Number, layers: Number, key_value_heads: Number, head_si
     References:
         Austin et al., How to Scale Your Model, 2025, Inference.
     """
-    not_negative(tokens=tokens, layers=layers, key_value_heads=key_value_heads, head_size=head_size, bytes_per_number=bytes_per_number)
+    not_negative(
+        tokens=tokens,
+        layers=layers,
+        key_value_heads=key_value_heads,
+        head_size=head_size,
+        bytes_per_number=bytes_per_number,
+    )
     return 2 * bytes_per_number * head_size * key_value_heads * layers * tokens
 
 
@@ -177,7 +187,8 @@ def picture_flops(
         patches: tokens of a picture.
         steps: evaluations of the network, guidance aside: a second-order method takes two per step.
         guided: whether each evaluation is one with the condition and one without (classifier-free guidance).
-        attention: operations per patch that grow with the number of patches, as `attention_flops(patches, …)` gives them.
+        attention: operations per patch that grow with the number of patches, as `attention_flops(patches, …)` gives
+            them.
         decoder: operations that turn the latent into pixels.
     """
     not_negative(steps=steps, decoder=decoder)

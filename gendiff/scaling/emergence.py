@@ -1,7 +1,8 @@
 """Is an ability emergent? Sharp and smooth metrics of one answer, how wide a rise is, whether a curve has a kink, and percolation.
 
-An answer is right as a whole with the product of the chances of its digits, each given the prompt and the right digits before it. So the
-mean of exp(-answer_nll) is the exact match that sampling at temperature 1 gives on average: a smooth likelihood makes a sharp exact match.
+An answer is right as a whole with the product of the chances of its digits, each given the prompt and the right digits
+before it. So the mean of exp(-answer_nll) is the exact match that sampling at temperature 1 gives on average: a smooth
+likelihood makes a sharp exact match.
 
 References:
     Wei et al., 2022; Schaeffer et al., 2023; Lubana et al., 2024, for percolation (all from memory).
@@ -95,16 +96,20 @@ def edit_distance(answers: Sequence[Any] | ArrayLike, truth: Sequence[Any] | Arr
         without = distances + 1
         replaced = distances[:, :-1] + (first[:, i, None] != second)
         best = np.concatenate([without[:, :1], np.minimum(without[:, 1:], replaced)], 1)
-        distances = np.minimum.accumulate(best - places[None], 1) + places[None]  # insertions: each place may follow any one before it
+        # insertions: each place may follow any one before it
+        distances = np.minimum.accumulate(best - places[None], 1) + places[None]
         result = np.where(first_lengths == i + 1, distances[pairs, second_lengths], result)
     return result
 
 
-def answer_nll(log_probs: Float[ArrayLike, "n k"], mask: Bool[ArrayLike, "n k"] | None = None) -> Float[np.ndarray, " n"]:
+def answer_nll(
+    log_probs: Float[ArrayLike, "n k"], mask: Bool[ArrayLike, "n k"] | None = None
+) -> Float[np.ndarray, " n"]:
     """Compute the negative log-likelihood of each answer, in nats: minus the sum over its digits.
 
     Args:
-        log_probs: (n, k) natural logarithms of the chance of each right digit, given the prompt and the right digits before it.
+        log_probs: (n, k) natural logarithms of the chance of each right digit, given the prompt and the right digits
+            before it.
         mask: (n, k) False where there is no digit, such as padding or the prompt. None: all count.
 
     Raises:
@@ -138,10 +143,13 @@ def brier(probabilities: Float[ArrayLike, "n c"], truth: Int[ArrayLike, " n"]) -
     return np.square(rows - np.eye(rows.shape[1])[right]).sum(1)
 
 
-def sharpness_decades(x: Shaped[ArrayLike, " n"], y: Shaped[ArrayLike, " n"], low: int | float = 0.1, high: int | float = 0.9) -> float:
+def sharpness_decades(
+    x: Shaped[ArrayLike, " n"], y: Shaped[ArrayLike, " n"], low: int | float = 0.1, high: int | float = 0.9
+) -> float:
     """Measure how many decades of x lie between the first place where y reaches `low` and the first where it reaches `high`.
 
-    Between points y is a line in log x. The result is NaN where y never reaches `high`, and where it starts above `low`.
+    Between points y is a line in log x. The result is NaN where y never reaches `high`, and where it starts above
+    `low`.
 
     Args:
         x: (n,) sizes, positive and rising; n >= 2.
@@ -150,8 +158,8 @@ def sharpness_decades(x: Shaped[ArrayLike, " n"], y: Shaped[ArrayLike, " n"], lo
         high: where it ends, above `low`.
 
     Raises:
-        ValueError: for different lengths, fewer than 2 points, numbers that are not finite, an x that is not positive or does not rise,
-            and low that is not below high.
+        ValueError: for different lengths, fewer than 2 points, numbers that are not finite, an x that is not positive
+            or does not rise, and low that is not below high.
     """
     checks.in_range("low", low, -math.inf, float(high), open_high=True)
     return math.log10(crossing(x, y, high)) - math.log10(crossing(x, y, low))
@@ -168,7 +176,8 @@ def crossing(x: Shaped[ArrayLike, " n"], y: Shaped[ArrayLike, " n"], level: int 
         level: a finite number.
 
     Raises:
-        ValueError: for different lengths, fewer than 2 points, numbers that are not finite, and an x that is not positive or does not rise.
+        ValueError: for different lengths, fewer than 2 points, numbers that are not finite, and an x that is not
+            positive or does not rise.
     """
     sizes, values = _curve(x, y, 2)
     checks.finite("level", level)
@@ -187,8 +196,9 @@ def crossing(x: Shaped[ArrayLike, " n"], y: Shaped[ArrayLike, " n"], level: int 
 def segmented_vs_straight(x: Shaped[ArrayLike, " n"], y: Shaped[ArrayLike, " n"]) -> Segmented:
     """Fit log y against log x by one line, and by two that meet at a kink, and compare them by BIC.
 
-    The kink is any x between the second and the last but one, not one of the points alone: in each interval the least squares are at its
-    ends or where the lines of both sides meet. The likelihood is normal in log y with a fitted spread.
+    The kink is any x between the second and the last but one, not one of the points alone: in each interval the least
+    squares are at its ends or where the lines of both sides meet. The likelihood is normal in log y with a fitted
+    spread.
 
     Args:
         x: (n,) positive, in any order; several points may share one (seeds). At least 6 points at 4 different ones.
@@ -211,15 +221,19 @@ def segmented_vs_straight(x: Shaped[ArrayLike, " n"], y: Shaped[ArrayLike, " n"]
     best = min(range(len(fits)), key=lambda at: fits[at][1])
     (_, slope, bend), squares = fits[best]
     _, straight = _least_squares(v, np.ones_like(u), u)
-    bic = {number: len(v) * math.log(of / len(v)) + number * math.log(len(v)) for number, of in ((3, straight), (5, squares))}
+    bic = {
+        number: len(v) * math.log(of / len(v)) + number * math.log(len(v))
+        for number, of in ((3, straight), (5, squares))
+    }
     return Segmented(bic[3], bic[5], float(np.exp(kinks[best])), (float(slope), float(slope + bend)))
 
 
 def bipartite_giant_component(seed: int | np.integer | np.random.Generator, n1: int, n2: int, p: int | float) -> float:
     """Draw a random bipartite graph and return the share of its n1 + n2 nodes that lie in the largest component.
 
-    Each of the n1 · n2 edges is there with chance p. A giant component appears at p √(n1 n2) = 1. Above, a share q1 of one side and q2 of
-    the other lie in it, with q1 = 1 - exp(-p n2 q2) and q2 = 1 - exp(-p n1 q1) where n1 and n2 are large.
+    Each of the n1 · n2 edges is there with chance p. A giant component appears at p √(n1 n2) = 1. Above, a share q1 of
+    one side and q2 of the other lie in it, with q1 = 1 - exp(-p n2 q2) and q2 = 1 - exp(-p n1 q1) where n1 and n2 are
+    large.
 
     Args:
         seed: of the draw, or a generator that is drawn from.
@@ -231,7 +245,8 @@ def bipartite_giant_component(seed: int | np.integer | np.random.Generator, n1: 
         ValueError: for numbers out of range.
 
     References:
-        Newman, Strogatz & Watts, 2001, section IV (from memory); Lubana et al., 2024, who compare concepts learnt from examples to it.
+        Newman, Strogatz & Watts, 2001, section IV (from memory); Lubana et al., 2024, who compare concepts learnt from
+        examples to it.
     """
     checks.integer("n1", n1, 1)
     checks.integer("n2", n2, 1)
@@ -256,11 +271,15 @@ def _padded(name: str, sequences: Any) -> tuple[np.ndarray, np.ndarray]:
     """Integers (n, longest) with anything behind the end of each sequence, and the lengths (n,)."""
     if isinstance(sequences, str):
         raise TypeError(f"{name} is one string: pass a list of them, one per pair")
-    rows = [np.array([ord(letter) for letter in row], np.int64) if isinstance(row, str) else np.asarray(row) for row in sequences]
+    rows = [
+        np.array([ord(letter) for letter in row], np.int64) if isinstance(row, str) else np.asarray(row)
+        for row in sequences
+    ]
     for row in rows:
         if row.ndim != 1:
             raise ValueError(
-                f"{name} must hold sequences, of integers or letters, got one of shape {row.shape}; for one pair pass [sequence]"
+                f"{name} must hold sequences, of integers or letters, got one of shape {row.shape}; for one pair pass "
+                "[sequence]"
             )
         if row.size and not np.issubdtype(row.dtype, np.integer):
             raise TypeError(f"{name} must hold strings or integers, got {row.dtype}")
@@ -286,7 +305,9 @@ def _meetings(u: np.ndarray, v: np.ndarray, places: np.ndarray) -> list[float]:
     """Where the line of the points on the left of an interval meets that of those on its right, if that is inside of it."""
     result = []
     for left, right in zip(places[1:-2], places[2:-1], strict=True):
-        (slope, start), (other_slope, other_start) = (np.polyfit(u[side], v[side], 1) for side in (u <= left, u >= right))
+        (slope, start), (other_slope, other_start) = (
+            np.polyfit(u[side], v[side], 1) for side in (u <= left, u >= right)
+        )
         if slope != other_slope and left < (place := (other_start - start) / (slope - other_slope)) < right:
             result.append(float(place))
     return result

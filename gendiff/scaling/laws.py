@@ -1,8 +1,9 @@
 """Laws of loss over parameters and tokens, and what each says of the best model of a budget.
 
-A law answers the loss of a model with so many parameters after so many tokens. `Chinchilla` and `Kaplan` have closed forms of their optima;
-the functions take any object with a method `loss` that falls with both arguments. Training costs `per_token` operations per parameter and
-token, 6 as is usual. Everything is float64 NumPy, and arrays of several cases broadcast.
+A law answers the loss of a model with so many parameters after so many tokens. `Chinchilla` and `Kaplan` have closed
+forms of their optima; the functions take any object with a method `loss` that falls with both arguments. Training costs
+`per_token` operations per parameter and token, 6 as is usual. Everything is float64 NumPy, and arrays of several cases
+broadcast.
 """
 
 import dataclasses
@@ -125,7 +126,9 @@ class Chinchilla:
     def loss(self, parameters: Number, tokens: Number) -> Number:
         """Predict the loss of models with `parameters` after `tokens`, both > 0."""
         positive(parameters=parameters, tokens=tokens)
-        shrinking = self.of_parameters * _floats(parameters) ** -self.alpha + self.of_tokens * _floats(tokens) ** -self.beta
+        shrinking = (
+            self.of_parameters * _floats(parameters) ** -self.alpha + self.of_tokens * _floats(tokens) ** -self.beta
+        )
         return self.floor + shrinking
 
     def frontier(self, per_token: Number = 6.0) -> Frontier:
@@ -250,7 +253,9 @@ def compute_optimal(law: Law, flops: Number, per_token: Number = 6.0) -> Optimum
         return law.optimum(flops, per_token)
     checks.in_range("flops / per_token", _floats(flops) / per_token, 1.0, math.inf, open_low=True)
     total = np.log(_floats(flops) / per_token)
-    parameters = np.exp(_minimum(lambda log_n: law.loss(np.exp(log_n), np.exp(total - log_n)), np.zeros_like(total), total))
+    parameters = np.exp(
+        _minimum(lambda log_n: law.loss(np.exp(log_n), np.exp(total - log_n)), np.zeros_like(total), total)
+    )
     tokens = flops / (per_token * parameters)
     return Optimum(parameters, tokens, law.loss(parameters, tokens))
 
@@ -271,17 +276,21 @@ def tokens_for(law: Law, parameters: Number, loss: Number) -> Number:
     return np.where(law.loss(parameters, math.exp(LARGEST)) < loss, np.exp(logs), np.inf)[()]
 
 
-def inference_aware(law: Law, parameters: Number, tokens: Number, served_tokens: Number, per_token: Number = 6.0) -> Optimum:
+def inference_aware(
+    law: Law, parameters: Number, tokens: Number, served_tokens: Number, per_token: Number = 6.0
+) -> Optimum:
     """Find the model as good as a given one for which training and serving together cost least.
 
-    Among all models with the loss of (parameters, tokens), it has the least `per_token` · N · D + 2 · N · served_tokens. The more tokens
-    are served, the smaller it is and the longer it is trained.
+    Among all models with the loss of (parameters, tokens), it has the least
+    `per_token` · N · D + 2 · N · served_tokens. The more tokens are served, the smaller it is and the longer it is
+    trained.
 
     Args:
         law: any.
         parameters: of the given model, > 0.
         tokens: of its training, > 0.
-        served_tokens: over the life of the model, read and written, >= 0. With 0 it is the cheapest training to this loss.
+        served_tokens: over the life of the model, read and written, >= 0. With 0 it is the cheapest training to this
+            loss.
         per_token: operations of training per parameter and token, > 0.
 
     Raises:

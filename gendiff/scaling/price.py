@@ -1,4 +1,7 @@
-"""From operations and seconds to money, and when serving a model has cost as much as training it. No price is built in."""
+"""From operations and seconds to money, and when serving a model has cost as much as training it.
+
+No price is built in.
+"""
 
 from gendiff.scaling.quantities import Number, not_negative, positive
 
@@ -34,11 +37,14 @@ def per_million_tokens(throughput: Number, per_hour: Number, busy: Number = 1.0)
     return 1e6 / (throughput * busy) * per_hour / HOUR
 
 
-def break_even_tokens(training_tokens: Number, training_utilisation: Number = 1.0, serving_utilisation: Number = 1.0) -> Number:
+def break_even_tokens(
+    training_tokens: Number, training_utilisation: Number = 1.0, serving_utilisation: Number = 1.0
+) -> Number:
     """How many tokens are served until that has cost what training did: 3 · training_tokens · serving_ / training_utilisation.
 
-    Training takes 6 operations per parameter and token, serving 2, on the same machines; attention is left out. Where only operations
-    count, both utilisations are 1. Generation at small batches is bounded by memory, so its utilisation is low and it costs more per token.
+    Training takes 6 operations per parameter and token, serving 2, on the same machines; attention is left out. Where
+    only operations count, both utilisations are 1. Generation at small batches is bounded by memory, so its utilisation
+    is low and it costs more per token.
 
     Args:
         training_tokens: over all epochs.
@@ -51,7 +57,10 @@ def break_even_tokens(training_tokens: Number, training_utilisation: Number = 1.
 
 
 def break_even_days(
-    training_tokens: Number, tokens_per_day: Number, training_utilisation: Number = 1.0, serving_utilisation: Number = 1.0
+    training_tokens: Number,
+    tokens_per_day: Number,
+    training_utilisation: Number = 1.0,
+    serving_utilisation: Number = 1.0,
 ) -> Number:
     """After how many days of serving that has cost what training did.
 

@@ -1,6 +1,7 @@
 """Constants of scaling laws as published, and the sizes of some models that were trained.
 
-Constants hold for the tokeniser, the data and the way of counting parameters of their own paper. Losses of different papers do not compare.
+Constants hold for the tokeniser, the data and the way of counting parameters of their own paper. Losses of different
+papers do not compare.
 """
 
 import dataclasses
@@ -37,7 +38,14 @@ EPOCH = Chinchilla(1.8172, 482.01, 2085.43, 0.3478, 0.3658)
 It is the maximum of a likelihood with a fitted scale, not of the plain Huber objective.
 """
 
-EPOCH_ERRORS = {"floor": 0.026, "of_parameters": 124.5, "of_tokens": 1293.3, "alpha": 0.015, "beta": 0.021, "exponent": 0.020}
+EPOCH_ERRORS = {
+    "floor": 0.026,
+    "of_parameters": 124.5,
+    "of_tokens": 1293.3,
+    "alpha": 0.015,
+    "beta": 0.021,
+    "exponent": 0.020,
+}
 """Standard errors of `EPOCH`, by bootstrap (Besiroglu et al., 2024, Table 1)."""
 
 KAPLAN = Kaplan(6.4e13, 1.8e13, 0.076, 0.103)

@@ -1,6 +1,7 @@
 """How fast a program can run, and a model be served, at best: bounds by the two rates of a device.
 
-Real programs are slower. Give a device its reached shares, `accelerator.times(flops=0.5, bandwidth=0.8)`, to estimate rather than to bound.
+Real programs are slower. Give a device its reached shares, `accelerator.times(flops=0.5, bandwidth=0.8)`, to estimate
+rather than to bound.
 """
 
 import dataclasses
@@ -48,11 +49,13 @@ def program_time(flops: Number, moved: Number, accelerator: Accelerator) -> Numb
     return np.maximum(flops / accelerator.flops, moved / accelerator.bandwidth)
 
 
-def step_time(batch: Number, parameters: Number, parameter_bytes: Number, cache_bytes: Number, accelerator: Accelerator) -> Number:
+def step_time(
+    batch: Number, parameters: Number, parameter_bytes: Number, cache_bytes: Number, accelerator: Accelerator
+) -> Number:
     """Least seconds to generate one token for each text of a batch.
 
-    batch · cache_bytes / bandwidth + max(2 · batch · parameters / flops, parameter_bytes / bandwidth). Attention reads its cache once for
-    few operations, so memory always bounds it.
+    batch · cache_bytes / bandwidth + max(2 · batch · parameters / flops, parameter_bytes / bandwidth). Attention reads
+    its cache once for few operations, so memory always bounds it.
 
     Args:
         batch: texts at once.
@@ -65,10 +68,14 @@ def step_time(batch: Number, parameters: Number, parameter_bytes: Number, cache_
         Austin et al., How to Scale Your Model, 2025, Inference, "Theoretical Step Time (General)".
     """
     not_negative(batch=batch, parameter_bytes=parameter_bytes, cache_bytes=cache_bytes)
-    return batch * cache_bytes / accelerator.bandwidth + program_time(forward_flops(parameters, batch), parameter_bytes, accelerator)
+    return batch * cache_bytes / accelerator.bandwidth + program_time(
+        forward_flops(parameters, batch), parameter_bytes, accelerator
+    )
 
 
-def prefill_time(tokens: Number, parameters: Number, parameter_bytes: Number, accelerator: Accelerator, attention: Number = 0.0) -> Number:
+def prefill_time(
+    tokens: Number, parameters: Number, parameter_bytes: Number, accelerator: Accelerator, attention: Number = 0.0
+) -> Number:
     """Least seconds to read prompts: the longer one of their operations and one pass over the parameters.
 
     Args:

@@ -1,8 +1,8 @@
 """Checkpoints on disk: whole, verified, and refused when they do not fit. Loads Orbax, so it is imported by name only.
 
-A step is one folder, and Orbax commits it by a rename. Our digests are written into it just before that rename, so a step that can be
-seen has them. The state is stored flat, as {path: array}: its structure is compared with the target's before a value is read.
-NumPy arrays stay NumPy arrays of their dtype, whatever JAX's own precision.
+A step is one folder, and Orbax commits it by a rename. Our digests are written into it just before that rename, so a
+step that can be seen has them. The state is stored flat, as {path: array}: its structure is compared with the target's
+before a value is read. NumPy arrays stay NumPy arrays of their dtype, whatever JAX's own precision.
 """
 
 import contextlib
@@ -54,13 +54,14 @@ class _Offered(NamedTuple):
 class Checkpoints:
     """The steps of one run in one folder, as a context manager.
 
-    Leaving the context waits for the save under way. It also saves the newest state that `save` declined because of `every`, unless the
-    arrays of that state have been donated since. Several processes all make the same calls; with read_only each reads by itself.
+    Leaving the context waits for the save under way. It also saves the newest state that `save` declined because of
+    `every`, unless the arrays of that state have been donated since. Several processes all make the same calls; with
+    read_only each reads by itself.
 
     Args:
         path: the folder; it is made where it is missing.
-        config: the settings of the run as JSON. They are stored with each step and compared at restore; None compares nothing. Of a step
-            that was stored without any, restoring warns.
+        config: the settings of the run as JSON. They are stored with each step and compared at restore; None compares
+            nothing. Of a step that was stored without any, restoring warns.
         may_differ: settings, their keys joined by dots, whose difference only warns; a key stands for all below it.
         keep: how many of the newest steps stay, at least 1.
         every: `save` acts on multiples of it, at least 1.
@@ -112,12 +113,13 @@ class Checkpoints:
             force: save a step that `every` leaves out.
 
         Returns:
-            `Saving`, which is False, with the reason, for a step that is stored already and for one that `every` leaves out. The newest of
-            the latter is kept, and saved when the context is left.
+            `Saving`, which is False, with the reason, for a step that is stored already and for one that `every` leaves
+            out. The newest of the latter is kept, and saved when the context is left.
 
         Raises:
             OSError: where the folder of the step cannot be made, or the save before this one failed; see `wait`.
-            ConfigError: for a step before the newest stored one (see `discard_after`), for a leaf without numbers, and with read_only.
+            ConfigError: for a step before the newest stored one (see `discard_after`), for a leaf without numbers, and
+                with read_only.
         """
         checks.integer("step", step)
         if self._read_only:
@@ -129,14 +131,24 @@ class Checkpoints:
         if not (force or step % self._every == 0):
             self._offered = _Offered(int(step), state, meta)
             return Saving(
-                False, f"step {step} is no multiple of every = {self._every}: force=True saves it, and so does leaving the context"
+                False,
+                f"step {step} is no multiple of every = {self._every}: force=True saves it, and so does leaving the "
+                "context",
             )
         if newest is not None and step < newest:
-            raise ConfigError(f"step {step} is older than the newest stored step {newest} of {self.path}: call discard_after({step}) first")
+            raise ConfigError(
+                f"step {step} is older than the newest stored step {newest} of {self.path}: call discard_after({step}) "
+                "first"
+            )
         flat = compatibility.leaves(state)
-        about = {"config": self._config, "meta": compatibility.as_json("meta", dict(meta or {})), "leaves": compatibility.outline(flat)}
+        about = {
+            "config": self._config,
+            "meta": compatibility.as_json("meta", dict(meta or {})),
+            "leaves": compatibility.outline(flat),
+        }
         about["description"] = self._description
-        arrays = {path: leaf for path, leaf in flat.items() if np.size(leaf)}  # Orbax refuses empty ones; their outline says all
+        # Orbax refuses empty ones; their outline says all
+        arrays = {path: leaf for path, leaf in flat.items() if np.size(leaf)}
         self._offered = None
         self._saving, self._needed = int(step), sum(getattr(leaf, "nbytes", 8) for leaf in arrays.values())
         self._quiet.begin()
@@ -151,7 +163,8 @@ class Checkpoints:
         """Wait until the save under way is on disk.
 
         Raises:
-            OSError: with path, needed and free bytes, where it failed. Earlier steps are intact; of the failed one nothing is left.
+            OSError: with path, needed and free bytes, where it failed. Earlier steps are intact; of the failed one
+                nothing is left.
         """
         try:
             if self._opened is not None:
@@ -170,7 +183,9 @@ class Checkpoints:
         return max(self.steps(), default=None)
 
     def latest_valid(self) -> int | None:
-        """Return the newest step whose bytes are intact, or None where no step is stored. Each newer step that is not gets a warning.
+        """Return the newest step whose bytes are intact, or None where no step is stored.
+
+        Each newer step that is not gets a warning.
 
         Raises:
             CheckpointCorruptError: where steps are stored and none is intact.
@@ -186,7 +201,9 @@ class Checkpoints:
             else:
                 return step
         if problems:
-            raise CheckpointCorruptError(f"none of {len(problems)} steps in {self.path} is intact:\n" + "\n".join(problems))
+            raise CheckpointCorruptError(
+                f"none of {len(problems)} steps in {self.path} is intact:\n" + "\n".join(problems)
+            )
         return None
 
     def verify(self, step: int, item: str | None = None) -> None:
@@ -206,14 +223,16 @@ class Checkpoints:
 
         Args:
             step: None for the newest.
-            target: arrays or ShapeDtypeStructs, whose structure, shapes, dtypes and shardings the state gets. Leaves without a sharding go
-                to the first local device. A leaf is a NumPy array where the target's is one, or has a dtype that JAX would narrow.
+            target: arrays or ShapeDtypeStructs, whose structure, shapes, dtypes and shardings the state gets. Leaves
+                without a sharding go to the first local device. A leaf is a NumPy array where the target's is one, or
+                has a dtype that JAX would narrow.
             cast: floats are stored in one width and wanted in another, on purpose.
 
         Raises:
             DataError: where the step is not stored.
             CheckpointCorruptError: for bytes that changed.
-            CheckpointMismatchError: with a table of all settings, or of all paths, that differ. No value has been used by then.
+            CheckpointMismatchError: with a table of all settings, or of all paths, that differ. No value has been used
+                by then.
         """
         return self.restore_subtree(step, "", target, cast=cast)
 
@@ -256,7 +275,9 @@ class Checkpoints:
 
     def written_with(self, step: int | None = None) -> dict[str, Any]:
         """Return the `config` and `description` that a step (None: the newest) was written with, by name; raises as `contents` does."""
-        return {"description": None} | {name: value for name, value in self._about(step)[1].items() if name in ("config", "description")}
+        return {"description": None} | {
+            name: value for name, value in self._about(step)[1].items() if name in ("config", "description")
+        }
 
     def discard_after(self, step: int) -> None:
         """Delete every step newer than `step`, as a run does that goes on from an older one.
@@ -290,8 +311,15 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is not None and not isinstance(error, NonFiniteError) and jax.process_count() > 1 and not self._read_only:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if (
+            error is not None
+            and not isinstance(error, NonFiniteError)
+            and jax.process_count() > 1
+            and not self._read_only
+        ):
             return  # the other processes know nothing of the error, and will not come to a point where to wait for them
         try:
             self.close()
@@ -319,7 +347,8 @@ class Checkpoints:
         return self._opened
 
     def _open(self) -> ocp.CheckpointManager:
-        writer, together = (jax.process_index(), {jax.process_index()}) if self._read_only else (0, None)  # a reader waits for no other
+        # a reader waits for no other
+        writer, together = (jax.process_index(), {jax.process_index()}) if self._read_only else (0, None)
         options = ocp.CheckpointManagerOptions(
             preservation_policy=self._preserve,
             cleanup_tmp_directories=not self._read_only,
@@ -328,14 +357,18 @@ class Checkpoints:
             multiprocessing_options=ocp.options.MultiprocessingOptions(primary_host=writer, active_processes=together),
             save_root_metadata=False,
             enable_async_checkpointing=True,
-            # a folder that cannot be made is an error of `save`; made in the background, Orbax's threads wait for it for 300 s
-            async_options=ocp.options.AsyncOptions(post_finalization_callback=self._write_digests, create_directories_asynchronously=False),
+            # a folder that cannot be made is an error of `save`; made in the background, Orbax's threads wait for it
+            # for 300 s
+            async_options=ocp.options.AsyncOptions(
+                post_finalization_callback=self._write_digests, create_directories_asynchronously=False
+            ),
         )
         handlers = {"state": ocp.PyTreeCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()}
         return ocp.CheckpointManager(self.path, options=options, item_handlers=handlers)
 
     def _write_digests(self) -> None:
-        # Orbax calls this in process 0, when all processes have written their files and the folder still has its temporary name
+        # Orbax calls this in process 0, when all processes have written their files and the folder still has its
+        # temporary name
         for folder in self._unfinished():
             digests.write(folder, int(folder.name.split(".")[0]))
 
@@ -343,7 +376,10 @@ class Checkpoints:
         return sorted(self.path.glob(f"{self._saving}.orbax-checkpoint-tmp*"))
 
     def _failed(self, error: Exception) -> OSError:
-        """What to raise for a save that failed. Nothing of it is left, and what Orbax keeps of the failure is forgotten."""
+        """What to raise for a save that failed.
+
+        Nothing of it is left, and what Orbax keeps of the failure is forgotten.
+        """
         self._quiet.failed = True
         if jax.process_count() == 1:  # several processes would wait for each other
             with contextlib.suppress(Exception):
@@ -377,7 +413,9 @@ class Checkpoints:
 
         target = {path: abstract(path, leaf) for path, leaf in wanted.items() if np.size(leaf)}
         how = ocp.checkpoint_utils.construct_restore_args(target)
-        how |= {path: ocp.RestoreArgs(restore_type=np.ndarray) for path in target if compatibility.is_numpy(wanted[path])}
+        how |= {
+            path: ocp.RestoreArgs(restore_type=np.ndarray) for path in target if compatibility.is_numpy(wanted[path])
+        }
         arguments = ocp.args.PyTreeRestore(target, restore_args=how, partial_restore=True)
         read = self._read(step, "state", arguments) if target else {}
         return {path: value(path, leaf) for path, leaf in wanted.items()}

@@ -49,14 +49,22 @@ def dtype_of(path: str, leaf: Any) -> Any:
         ConfigError: see `outline`.
     """
     try:
-        dtype = leaf.dtype if isinstance(leaf, np.ndarray | np.generic | jax.ShapeDtypeStruct) else jnp.result_type(leaf)
+        dtype = (
+            leaf.dtype if isinstance(leaf, np.ndarray | np.generic | jax.ShapeDtypeStruct) else jnp.result_type(leaf)
+        )
         if isinstance(leaf, int):
             np.asarray(leaf, dtype)
     except (TypeError, ValueError):
-        raise ConfigError(f"leaf {path!r} of the state is {type(leaf).__name__}: it must be an array or a number") from None
+        raise ConfigError(
+            f"leaf {path!r} of the state is {type(leaf).__name__}: it must be an array or a number"
+        ) from None
     except OverflowError:
-        raise ConfigError(f"leaf {path!r} = {leaf} of the state does not fit {dtype}: store numpy.int64({leaf})") from None
-    if not jnp.issubdtype(dtype, jax.dtypes.extended) and not any(jnp.issubdtype(dtype, kind) for kind in (jnp.number, jnp.bool_)):
+        raise ConfigError(
+            f"leaf {path!r} = {leaf} of the state does not fit {dtype}: store numpy.int64({leaf})"
+        ) from None
+    if not jnp.issubdtype(dtype, jax.dtypes.extended) and not any(
+        jnp.issubdtype(dtype, kind) for kind in (jnp.number, jnp.bool_)
+    ):
         raise ConfigError(f"leaf {path!r} of the state has dtype {dtype}: it must hold numbers")
     return dtype
 
@@ -66,12 +74,18 @@ def is_numpy(leaf: Any) -> bool:
     if isinstance(leaf, np.ndarray | np.generic):
         return True
     dtype = getattr(leaf, "dtype", None)
-    return isinstance(leaf, jax.ShapeDtypeStruct) and isinstance(dtype, np.dtype) and jax.dtypes.canonicalize_dtype(dtype) != dtype
+    return (
+        isinstance(leaf, jax.ShapeDtypeStruct)
+        and isinstance(dtype, np.dtype)
+        and jax.dtypes.canonicalize_dtype(dtype) != dtype
+    )
 
 
 def from_outline(outline: Mapping[str, Mapping[str, Any]]) -> dict[str, jax.ShapeDtypeStruct]:
     """The inverse of `outline`, as shapes and dtypes without values."""
-    return {path: jax.ShapeDtypeStruct(tuple(entry["shape"]), _dtype(entry["dtype"])) for path, entry in outline.items()}
+    return {
+        path: jax.ShapeDtypeStruct(tuple(entry["shape"]), _dtype(entry["dtype"])) for path, entry in outline.items()
+    }
 
 
 def in_outline(stored: Mapping[str, Any], wanted: Mapping[str, Any], *, ignore_float_width: bool = False) -> Rows:
@@ -83,7 +97,9 @@ def in_outline(stored: Mapping[str, Any], wanted: Mapping[str, Any], *, ignore_f
     rows = []
     for path in sorted(stored.keys() | wanted.keys()):
         old, new = stored.get(path), wanted.get(path)
-        castable = ignore_float_width and old and new and old["shape"] == new["shape"] and _floats(old["dtype"], new["dtype"])
+        castable = (
+            ignore_float_width and old and new and old["shape"] == new["shape"] and _floats(old["dtype"], new["dtype"])
+        )
         if old != new and not castable:
             rows.append((path, show(old), show(new)))
     return rows
@@ -92,7 +108,11 @@ def in_outline(stored: Mapping[str, Any], wanted: Mapping[str, Any], *, ignore_f
 def in_config(stored: Any, wanted: Any) -> Rows:
     """Keys of two nested configurations, joined by dots, whose values differ once both are JSON."""
     old, new = _flat_config(stored), _flat_config(wanted)
-    return [(key, old.get(key, _ABSENT), new.get(key, _ABSENT)) for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    return [
+        (key, old.get(key, _ABSENT), new.get(key, _ABSENT))
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
 
 
 def split(rows: Rows, may_differ: Iterable[str]) -> tuple[Rows, Rows]:
@@ -117,7 +137,9 @@ def refuse(what: str, rows: Rows, headings: tuple[str, str, str] = CONFIG) -> No
         CheckpointMismatchError: with the table, unless there are no rows.
     """
     if rows:
-        raise CheckpointMismatchError(f"{what} ({len(rows)} difference{'s' if len(rows) > 1 else ''}):\n{table(rows, headings)}")
+        raise CheckpointMismatchError(
+            f"{what} ({len(rows)} difference{'s' if len(rows) > 1 else ''}):\n{table(rows, headings)}"
+        )
 
 
 def compare_config(what: str, stored: Any, wanted: Any, may_differ: Iterable[str]) -> None:
@@ -129,7 +151,9 @@ def compare_config(what: str, stored: Any, wanted: Any, may_differ: Iterable[str
         CheckpointMismatchError: with a table of the settings that differ and may not.
     """
     if stored is None:
-        warnings.warn(f"{what} was written without a configuration: nothing tells whether it is of this one", stacklevel=4)
+        warnings.warn(
+            f"{what} was written without a configuration: nothing tells whether it is of this one", stacklevel=4
+        )
         return
     rows, allowed = split(in_config(stored, wanted), may_differ)
     refuse(f"{what} was written by another configuration", rows)
@@ -146,7 +170,9 @@ def as_json(name: str, value: Any) -> Any:
     try:
         return json.loads(json.dumps(value))
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{name} must be JSON (dicts with string keys, lists, strings, numbers, None): {error}") from None
+        raise ConfigError(
+            f"{name} must be JSON (dicts with string keys, lists, strings, numbers, None): {error}"
+        ) from None
 
 
 def _flat_config(value: Any, prefix: str = "") -> dict[str, str]:

@@ -53,11 +53,13 @@ def compile_loss(
     """Build what `fit` trains from a loss.
 
     Args:
-        loss: `(params, key, batch) -> (scalar, metrics)`, a mean over the batch. The key of step n = 0, 1, … is fold_in(key(seed), n).
+        loss: `(params, key, batch) -> (scalar, metrics)`, a mean over the batch. The key of step n = 0, 1, … is
+            fold_in(key(seed), n).
         optimizer: any optax transformation.
         init: from a key to parameters, under jit. The key is fold_in(key(seed), 2³² - 1).
-        mesh: the devices (see `sharding.mesh`); None: all of this process, each with all parameters. The axes "data" and "fsdp" divide b.
-            `sharding.mesh(devices=jax.devices())` trains on those of all processes, which share the folder.
+        mesh: the devices (see `sharding.mesh`); None: all of this process, each with all parameters. The axes "data"
+            and "fsdp" divide b. `sharding.mesh(devices=jax.devices())` trains on those of all processes, which share
+            the folder.
         rules: which parameters "tensor" splits (see `sharding.shardings`).
         ema: decays of the averages, and power functions (see `start`).
         ema_warm_up: see `make_step`.

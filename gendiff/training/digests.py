@@ -13,8 +13,8 @@ NAME = "digests.json"
 FORMAT = 1
 """Of the listing. Listings of before had no format and no step."""
 
-# It gets the time of the commit after the digests; it must exist and be JSON, no more. The step's own commit_success.txt comes after
-# them too. No value is read from either.
+# It gets the time of the commit after the digests; it must exist and be JSON, no more. The step's own
+# commit_success.txt comes after them too. No value is read from either.
 _REWRITTEN = ("_CHECKPOINT_METADATA",)
 
 
@@ -41,11 +41,12 @@ def of(folder: Path) -> str:
 def verify(folder: Path, step: int, item: str | None = None) -> None:
     """Compare the files of a folder with their digests, and the step that they were written as with the one that is wanted.
 
-    With an item, such as "meta", its files alone are compared. A listing of before steps were recorded is taken with a warning: nothing
-    tells whether its folder was renamed.
+    With an item, such as "meta", its files alone are compared. A listing of before steps were recorded is taken with
+    a warning: nothing tells whether its folder was renamed.
 
     Raises:
-        CheckpointCorruptError: naming the step and the item of each bad file, unless the files are byte for byte those of that step.
+        CheckpointCorruptError: naming the step and the item of each bad file, unless the files are byte for byte those
+            of that step.
         CheckpointMismatchError: where a later version of gendiff wrote the listing.
     """
     listing = _listing(folder)
@@ -58,9 +59,13 @@ def verify(folder: Path, step: int, item: str | None = None) -> None:
 def _problems(folder: Path, listing: dict[str, Any], step: int, item: str | None) -> list[tuple[str, str]]:
     found = []
     if "format" not in listing:
-        warnings.warn(f"{folder} was written before steps were recorded: that it is step {step} cannot be verified", stacklevel=5)
+        warnings.warn(
+            f"{folder} was written before steps were recorded: that it is step {step} cannot be verified", stacklevel=5
+        )
     elif listing["format"] != FORMAT:
-        raise CheckpointMismatchError(f"{folder} has format {listing['format']}, this version of gendiff reads {FORMAT}: use a later one")
+        raise CheckpointMismatchError(
+            f"{folder} has format {listing['format']}, this version of gendiff reads {FORMAT}: use a later one"
+        )
     elif listing["step"] != step:
         found.append((NAME, f"was written as step {listing['step']}: the folder was renamed, copied or linked"))
     for name, expected in listing["files"].items():

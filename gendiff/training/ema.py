@@ -1,6 +1,7 @@
 """Exponential moving average of parameters: average <- average + (1 - decay) (params - average), in float32 or wider.
 
-A bfloat16 average at decay 0.999 never moves: the change is smaller than its rounding. So an average is never narrower than float32.
+A bfloat16 average at decay 0.999 never moves: the change is smaller than its rounding. So an average is never narrower
+than float32.
 """
 
 from typing import Any
@@ -37,8 +38,9 @@ def update(average: Params, params: Params, decay: Scalar, *, count: Count | Non
         average: what `start` or `update` returned.
         params: the parameters after the step.
         decay: in [0, 1).
-        count: () number of updates made before. When given, the decay is min(decay, (1 + count) / (10 + count)): the average then covers
-            the last ninth of the steps until the decay is reached, and its start weighs 1e-5 after 10 steps.
+        count: () number of updates made before. When given, the decay is min(decay, (1 + count) / (10 + count)): the
+            average then covers the last ninth of the steps until the decay is reached, and its start weighs 1e-5 after
+            10 steps.
 
     Raises:
         ConfigError: for a decay out of range.
@@ -66,7 +68,9 @@ def move(average: Params, params: Params, share: Any) -> Params:
         if not jnp.issubdtype(old.dtype, jnp.inexact):
             return jnp.asarray(new)
         if old.dtype != _wide(old):
-            raise TypeError(f"an average in {old.dtype} is too coarse to follow params: make it with ema.start, which keeps float32")
+            raise TypeError(
+                f"an average in {old.dtype} is too coarse to follow params: make it with ema.start, which keeps float32"
+            )
         return old + jnp.asarray(share, old.dtype) * (jnp.asarray(new, old.dtype) - old)
 
     return jax.tree.map(one, average, params)

@@ -1,4 +1,7 @@
-"""A save that failed: which error of the system it was, what was needed, what is free, and nothing left behind. And Orbax's words."""
+"""A save that failed: which error of the system it was, what was needed, what is free, and nothing left behind.
+
+And Orbax's words.
+"""
 
 import errno
 import logging
@@ -61,7 +64,10 @@ def error(cause: Exception, path: Path, step: int | None, needed: int, unfinishe
             shutil.rmtree(folder, ignore_errors=True)
         time.sleep(0.01)
     number = _errno(cause)
-    text = f"{path}: step {step} could not be saved: {os.strerror(number)}. It needs about {needed} bytes; {written} were written"
+    text = (
+        f"{path}: step {step} could not be saved: {os.strerror(number)}. It needs about {needed} bytes; {written} "
+        "were written"
+    )
     return OSError(number, f"{text}, {_room(path)}")
 
 

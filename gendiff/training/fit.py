@@ -67,41 +67,46 @@ def fit(
 ) -> FitResult:
     """Train until `steps` steps are done, from the newest checkpoint of `store` if there is one.
 
-    A run that was killed and is started again by the same call ends bitwise equal to one that was not, on the same devices.
+    A run that was killed and is started again by the same call ends bitwise equal to one that was not, on the same
+    devices.
 
     Args:
         program: what is trained, from `compile_loss` or `compile_step`.
-        batches: a pure function of the step 0, 1, … to its batch, a tree of arrays (b, …), such as `dataset.__getitem__` of a Grain
-            `MapDataset`. It runs on the host while the devices compute the step before. With several processes it gives the part of the
-            batch that `sharding.share(mesh)` names.
+        batches: a pure function of the step 0, 1, … to its batch, a tree of arrays (b, …), such as
+            `dataset.__getitem__` of a Grain `MapDataset`. It runs on the host while the devices compute the step
+            before. With several processes it gives the part of the batch that `sharding.share(mesh)` names.
         steps: how many are done at the end, at least 1.
         seed: 0 … 2³² - 1.
-        store: where states are saved, and where the newest is restored from: a folder, which is made where it is missing, or `Checkpoints`.
-            None saves nothing.
+        store: where states are saved, and where the newest is restored from: a folder, which is made where it is
+            missing, or `Checkpoints`. None saves nothing.
         keep: how many checkpoints stay in a folder, at least 1.
-        resume: "latest" refuses a newest checkpoint whose bytes changed, "latest-valid" goes back to an older one with a warning.
+        resume: "latest" refuses a newest checkpoint whose bytes changed, "latest-valid" goes back to an older one with
+            a warning.
         on_start: is called with the number of steps done, once that is known, before anything is compiled.
-        on_step: is called as `on_step(step, metrics)` with the number of the step, 1 … steps, and its metrics as plain numbers: loss,
-            grad_norm, finite, those of the loss, `skipped` (how many steps were not finite so far) and `data_share` (the share of the time
-            for which the devices waited for data). The call comes one step late, so that the devices never wait for it.
-        on_state: is called as `on_state(step, state)` after each step, such as for a preview every so many steps. It must keep nothing of
-            the state, whose memory the next step takes. What it does changes no step.
-        stop: is asked before each step; True saves the state and returns. A handler of SIGTERM may set it. With several processes, which
-            then all give one, True on any of them stops all after the same step.
+        on_step: is called as `on_step(step, metrics)` with the number of the step, 1 … steps, and its metrics as
+            plain numbers: loss, grad_norm, finite, those of the loss, `skipped` (how many steps were not finite so far)
+            and `data_share` (the share of the time for which the devices waited for data). The call comes one step
+            late, so that the devices never wait for it.
+        on_state: is called as `on_state(step, state)` after each step, such as for a preview every so many steps. It
+            must keep nothing of the state, whose memory the next step takes. What it does changes no step.
+        stop: is asked before each step; True saves the state and returns. A handler of SIGTERM may set it. With several
+            processes, which then all give one, True on any of them stops all after the same step.
         checkpoint_every: in steps, at least 1; the last step is always saved.
-        most_nonfinite: a step with a loss or gradient that is not finite is skipped and counted; so many in a row end the training.
+        most_nonfinite: a step with a loss or gradient that is not finite is skipped and counted; so many in a row end
+            the training.
         compiled: `(step, state, batch) -> step` that compiles; None: `step.lower(state, batch).compile()`.
-        snapshots: where the power-function tracks are saved (see `snapshots`), with `keep_every=1`; None: the folder "snapshots" of the
-            folder `store`. All of them stay, for `snapshots.reconstruct`. What a training that was interrupted saved there after its
-            newest checkpoint is deleted, and comes again.
+        snapshots: where the power-function tracks are saved (see `snapshots`), with `keep_every=1`; None: the folder
+            "snapshots" of the folder `store`. All of them stay, for `snapshots.reconstruct`. What a training that was
+            interrupted saved there after its newest checkpoint is deleted, and comes again.
         snapshot_every: in steps, at least 1; the last step is always saved. None saves no snapshots.
 
     Raises:
-        ConfigError: for numbers out of range, a checkpoint beyond `steps`, a batch that the devices do not divide, and snapshots without a
-            place or without an average by a power function.
+        ConfigError: for numbers out of range, a checkpoint beyond `steps`, a batch that the devices do not divide, and
+            snapshots without a place or without an average by a power function.
         NonFiniteError: after `most_nonfinite` steps in a row.
         CheckpointCorruptError: for a checkpoint whose bytes changed.
-        CheckpointMismatchError: for a checkpoint of another network, optimizer, seed or clip, with a table of what differs.
+        CheckpointMismatchError: for a checkpoint of another network, optimizer, seed or clip, with a table of what
+            differs.
         OSError: where a checkpoint could not be written.
     """
     checks.integer("seed", seed, 0, 2**32 - 1)
@@ -109,16 +114,21 @@ def fit(
     check_counts(steps=steps, checkpoint_every=checkpoint_every, keep=keep, most_nonfinite=most_nonfinite)
     if snapshot_every is not None:
         check_counts(snapshot_every=snapshot_every)
-        averages.tracks(jax.eval_shape(program.fresh, jax.random.key(seed)))  # or a ConfigError, before a folder is made
+        # or a ConfigError, before a folder is made
+        averages.tracks(jax.eval_shape(program.fresh, jax.random.key(seed)))
         if snapshots is None and not isinstance(store, str | Path):
             raise ConfigError(f"snapshot_every = {snapshot_every} needs a folder as the store, or snapshots")
     elif snapshots is not None:
         raise ConfigError("snapshots need snapshot_every, a number of steps")
     with contextlib.ExitStack() as stack:
         if isinstance(store, str | Path):
-            from gendiff.training.checkpoints import Checkpoints  # it loads Orbax, which who saves nothing need not have
+            # it loads Orbax, which who saves nothing need not have
+            from gendiff.training.checkpoints import Checkpoints
 
-            stored: dict[str, Any] = {"config": {"seed": seed, **program.config, "mesh": dict(program.mesh.shape)}, "may_differ": ("mesh",)}
+            stored: dict[str, Any] = {
+                "config": {"seed": seed, **program.config, "mesh": dict(program.mesh.shape)},
+                "may_differ": ("mesh",),
+            }
             store = stack.enter_context(Checkpoints(store, keep=keep, **stored))
             if snapshot_every is not None and snapshots is None:
                 snapshots = stack.enter_context(Checkpoints(store.path / "snapshots", keep_every=1, **stored))
@@ -127,7 +137,9 @@ def fit(
         done = resumed_from or 0
         if done > steps:
             path = getattr(store, "path", "")
-            raise ConfigError(f"steps = {steps}, but {path} holds step {done}: ask for more steps, or use another folder")
+            raise ConfigError(
+                f"steps = {steps}, but {path} holds step {done}: ask for more steps, or use another folder"
+            )
         if snapshots is not None:
             snapshots.discard_after(-1 if resumed_from is None else resumed_from)
         if on_start is not None:
@@ -145,7 +157,8 @@ def fit(
             watch.settle()  # first the metrics and snapshots, then the checkpoint: no step of a resumed run goes unseen
             if snapshots is not None:
                 snapshots.wait()
-            if store is not None and (watch.streak == 0 or last):  # within a streak of bad steps the older checkpoints are the better ones
+            # within a streak of bad steps the older checkpoints are the better ones
+            if store is not None and (watch.streak == 0 or last):
                 store.save(done, state, watch.counts, force=True)
                 clock.lap("checkpoint")
 
@@ -227,13 +240,15 @@ class _Watch:
             if self._on_step is not None:
                 taken = [name for name in _OWN_METRICS if name in values]
                 if taken:
-                    raise ConfigError(f"the step returns metrics named {taken}, which the loop reports itself: rename them")
+                    raise ConfigError(
+                        f"the step returns metrics named {taken}, which the loop reports itself: rename them"
+                    )
                 self._on_step(step, {**values, "skipped": self.skipped, "data_share": self._clock.timing.share("data")})
                 self._clock.lap("idle")
             if self.streak >= self._most:
                 raise NonFiniteError(
-                    f"loss or gradient was NaN or infinite in {self.streak} steps in a row, the last of them step {step}; "
-                    "earlier checkpoints are untouched"
+                    f"loss or gradient was NaN or infinite in {self.streak} steps in a row, the last of them step "
+                    f"{step}; earlier checkpoints are untouched"
                 )
         del self._waiting[:count]
 
@@ -261,7 +276,8 @@ def _begin(
 
 def _placed(program: CompiledStep, key: jax.Array) -> TrainingState:
     _, fresh, shardings, mesh, _ = program
-    if agreement.spans_processes(mesh):  # nothing that one process alone has computed can be moved to devices of another
+    # nothing that one process alone has computed can be moved to devices of another
+    if agreement.spans_processes(mesh):
         data = np.asarray(jax.random.key_data(key))
         where = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()) if shardings is None else shardings
         return jax.jit(lambda data: fresh(jax.random.wrap_key_data(data)), out_shardings=where)(data)

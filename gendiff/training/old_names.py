@@ -33,7 +33,9 @@ def _loop(step: Any, fresh: Any, batches: Any, *, mesh: Any = None, shardings: A
         options.setdefault("snapshot_every", 1000)
     else:
         options.pop("snapshot_every", None)
-    return fitting.fit(CompiledStep(step, fresh, shardings, sharding.mesh() if mesh is None else mesh), batches, **options)
+    return fitting.fit(
+        CompiledStep(step, fresh, shardings, sharding.mesh() if mesh is None else mesh), batches, **options
+    )
 
 
 def _warn(old: str, new: str) -> None:

@@ -21,9 +21,9 @@ _NEWTON_SCHULZ = ((3.4445, -4.7750, 2.0315),) * 5
 class FiniteUpdates(optax.GradientTransformation):
     """A transformation whose updates are finite where gradient, parameters and state are; `adamw` and `muon` are such.
 
-    `make_step` then decides by loss and gradient alone whether a step is skipped, so that it goes over each array once. It looks at all
-    updates first where parameters are float16, in which the epsilon of Adam is 0. Make one of your own optimizer, if you know this of it,
-    by `FiniteUpdates(*optimizer)`.
+    `make_step` then decides by loss and gradient alone whether a step is skipped, so that it goes over each array once.
+    It looks at all updates first where parameters are float16, in which the epsilon of Adam is 0. Make one of your own
+    optimizer, if you know this of it, by `FiniteUpdates(*optimizer)`.
     """
 
 
@@ -81,12 +81,13 @@ def muon(
 ) -> FiniteUpdates:
     """Muon on matrices, whose steps have singular values near 1, and AdamW on all other numbers.
 
-    A matrix has two axes and is no embedding. The kernel (height, width, in, out) of a convolution over images is the matrix
-    (height · width · in, out). Both learning rates follow `warm_up_then`, and weight decay is where `decayed` says.
+    A matrix has two axes and is no embedding. The kernel (height, width, in, out) of a convolution over images is the
+    matrix (height · width · in, out). Both learning rates follow `warm_up_then`, and weight decay is where `decayed`
+    says.
 
     Args:
-        learning_rate: of matrices, the highest, above 0; 0.02 is usual. The steps of a matrix (rows, columns) that has more columns than
-            rows are √(columns / rows) times as long.
+        learning_rate: of matrices, the highest, above 0; 0.02 is usual. The steps of a matrix (rows, columns) that has
+            more columns than rows are √(columns / rows) times as long.
         adam_learning_rate: of all other numbers, the highest, above 0.
         warmup: steps until they are reached, in [0, total).
         total: steps until the decay is done.
@@ -107,13 +108,20 @@ def muon(
     rates: dict[str, Any] = {"warmup": warmup, "total": total, "decay": decay, "final": final}
     steps = warm_up_then(learning_rate, **rates)
     other = adamw(adam_learning_rate, weight_decay=weight_decay, **rates)  # it checks what both share
-    options: dict[str, Any] = {"beta": momentum, "weight_decay": weight_decay, "weight_decay_mask": decayed, "ns_coeffs": _NEWTON_SCHULZ}
+    options: dict[str, Any] = {
+        "beta": momentum,
+        "weight_decay": weight_decay,
+        "weight_decay_mask": decayed,
+        "ns_coeffs": _NEWTON_SCHULZ,
+    }
     matrix = optax.contrib.muon(steps, muon_weight_dimension_numbers=_rows_and_columns, **options)
     optimizer = optax.partition({"matrix": matrix, "other": other}, _kinds)
     return _clipped(optimizer, clip)
 
 
-def warm_up_then(learning_rate: float, *, warmup: int, total: int, decay: str = "cosine", final: float = 0.0) -> Callable[[Any], jax.Array]:
+def warm_up_then(
+    learning_rate: float, *, warmup: int, total: int, decay: str = "cosine", final: float = 0.0
+) -> Callable[[Any], jax.Array]:
     """Learning rate by step: up linearly from learning_rate / warmup over `warmup` steps, then down to final * learning_rate.
 
     The arguments are those of `adamw`.
@@ -130,7 +138,9 @@ def warm_up_then(learning_rate: float, *, warmup: int, total: int, decay: str = 
     _require("final", final, 0 <= final <= 1, "in [0, 1]")
     _require("warmup", warmup, warmup >= 0, "at least 0")
     if warmup >= total:
-        raise ConfigError(f"warmup = {warmup} must be smaller than total = {total}: both count steps, and the decay needs some")
+        raise ConfigError(
+            f"warmup = {warmup} must be smaller than total = {total}: both count steps, and the decay needs some"
+        )
 
     down = {
         "cosine": optax.cosine_decay_schedule(learning_rate, total - warmup, final),
@@ -160,12 +170,16 @@ def _clipped(optimizer: optax.GradientTransformation, clip: float | None) -> Fin
 
 def _kinds(params: Params) -> Any:
     """Say "matrix" of what Muon is for, and "other" of the rest."""
-    return jax.tree.map(lambda leaf, here: "matrix" if here and jnp.ndim(leaf) in (2, 4) else "other", params, decayed(params))
+    return jax.tree.map(
+        lambda leaf, here: "matrix" if here and jnp.ndim(leaf) in (2, 4) else "other", params, decayed(params)
+    )
 
 
 def _rows_and_columns(params: Params) -> Any:
     """Which axes of each matrix are its rows, and which its columns: the last one."""
-    return jax.tree.map(lambda leaf: optax.contrib.MuonDimensionNumbers(tuple(range(jnp.ndim(leaf) - 1)), jnp.ndim(leaf) - 1), params)
+    return jax.tree.map(
+        lambda leaf: optax.contrib.MuonDimensionNumbers(tuple(range(jnp.ndim(leaf) - 1)), jnp.ndim(leaf) - 1), params
+    )
 
 
 def _require(name: str, value: Any, holds: bool, allowed: str) -> None:

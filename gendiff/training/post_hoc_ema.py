@@ -1,15 +1,17 @@
 """Averages of parameters whose length is chosen after the training.
 
-A power-function average weighs the parameters θ_i of step i in the average of step t by the integral of its profile over (i - 1, i]:
+A power-function average weighs the parameters θ_i of step i in the average of step t by the integral of its profile
+over (i - 1, i]:
 
     p(τ) = (γ + 1) τ^γ / t^(γ + 1) on (0, t].
 
-It is kept up step by step with β_t = (1 - 1/t)^(γ + 1), and forgets the random start in its first step. Its length grows with t: the
-relative standard deviation of the profile, σ_rel = std(τ) / t, is a number of γ alone. A few such averages, stored every now and then, span
-the profiles of other lengths and steps. So their sum with the best weights is the average of a length that the training never tracked.
+It is kept up step by step with β_t = (1 - 1/t)^(γ + 1), and forgets the random start in its first step. Its length
+grows with t: the relative standard deviation of the profile, σ_rel = std(τ) / t, is a number of γ alone. A few such
+averages, stored every now and then, span the profiles of other lengths and steps. So their sum with the best weights is
+the average of a length that the training never tracked.
 
-A step that is skipped, as its loss was not finite, counts for t and leaves the average as it is. `weights` ignores that: each such step is
-an error of about (γ + 1) / t of the distance between parameters and average.
+A step that is skipped, as its loss was not finite, counts for t and leaves the average as it is. `weights`
+ignores that: each such step is an error of about (γ + 1) / t of the distance between parameters and average.
 
 References:
     Karras et al., 2024 (EDM2), section 3 and appendix C (from memory).
@@ -98,7 +100,8 @@ def power(relative_std: float) -> PowerFunction:
     """Return a power-function track for the `ema` of `training.start` and `training.compile_loss`.
 
     Args:
-        relative_std: σ_rel in (0, 12^-½]. The two of the paper are 0.05 and 0.10; `relative_error` tells which lengths they reach.
+        relative_std: σ_rel in (0, 12^-½]. The two of the paper are 0.05 and 0.10; `relative_error` tells which lengths
+            they reach.
 
     Raises:
         ConfigError: for a value out of range.
@@ -128,11 +131,13 @@ class Snapshot(NamedTuple):
 def weights(stored: Sequence[Snapshot], wanted: Snapshot) -> np.ndarray:
     """Return the factors of stored averages whose sum has the profile nearest to the wanted one, by least squares over all steps.
 
-    They are computed in float64 from inner products in closed form. A wanted average that is stored gets the factor 1 and no other.
+    They are computed in float64 from inner products in closed form. A wanted average that is stored gets the factor 1
+    and no other.
 
     Args:
         stored: n averages of one training, in any order.
-        wanted: of any length, after any step that is not later than the newest stored one. See `relative_error` for what it misses.
+        wanted: of any length, after any step that is not later than the newest stored one. See `relative_error` for
+            what it misses.
 
     Returns:
         (n,) float64.
@@ -153,7 +158,8 @@ def weights(stored: Sequence[Snapshot], wanted: Snapshot) -> np.ndarray:
 def relative_error(stored: Sequence[Snapshot], wanted: Snapshot) -> float:
     """Return what `weights` misses: the distance of the sum's profile from the wanted one, as a share of the norm of the latter.
 
-    0 is a perfect fit. Where parameters move at random from step to step, the average misses the same share of their spread in it.
+    0 is a perfect fit. Where parameters move at random from step to step, the average misses the same share of their
+    spread in it.
 
     Args:
         stored: see `weights`.
@@ -167,7 +173,8 @@ def relative_error(stored: Sequence[Snapshot], wanted: Snapshot) -> float:
 def reconstruct(read: Callable[[Snapshot], Params], stored: Sequence[Snapshot], wanted: Snapshot) -> Params:
     """Return the average of the wanted length: the sum of stored ones with `weights`.
 
-    They are read one after the other, those of weight 0 not at all. Two trees are in memory: the sum, and the one that was read.
+    They are read one after the other, those of weight 0 not at all. Two trees are in memory: the sum, and the one that
+    was read.
 
     Args:
         read: from one of `stored` to its parameters. Leaves that are no floats are taken from the newest that is read.
@@ -208,10 +215,14 @@ _added = jax.jit(_add, donate_argnums=0)
 def _cosines(first: Sequence[Snapshot], second: Sequence[Snapshot]) -> np.ndarray:
     """The inner products (n, m) of profiles of norm 1.
 
-    Before they are scaled, that of p_a and p_b with t_a ≤ t_b is (γ_a + 1) (γ_b + 1) / (γ_a + γ_b + 1) · (t_a / t_b)^γ_b / t_b.
+    Before they are scaled, that of p_a and p_b with t_a ≤ t_b is (γ_a + 1)
+    (γ_b + 1) / (γ_a + γ_b + 1) · (t_a / t_b)^γ_b / t_b.
     """
     (step_a, gamma_a), (step_b, gamma_b) = (
-        (np.array([float(snapshot.step) for snapshot in side]), np.array([gamma(snapshot.relative_std) for snapshot in side]))
+        (
+            np.array([float(snapshot.step) for snapshot in side]),
+            np.array([gamma(snapshot.relative_std) for snapshot in side]),
+        )
         for side in (first, second)
     )
     step_a, gamma_a = step_a[:, None], gamma_a[:, None]
@@ -235,7 +246,10 @@ def _check(stored: Sequence[Snapshot], wanted: Snapshot) -> None:
         checks.integer("step", snapshot.step, 1)
     newest = max(snapshot.step for snapshot in stored)
     if wanted.step > newest:
-        raise ValueError(f"wanted.step = {wanted.step} is after the newest stored step {newest}: no stored average holds what came later")
+        raise ValueError(
+            f"wanted.step = {wanted.step} is after the newest stored step {newest}: no stored average holds what came "
+            "later"
+        )
 
 
 def _check_relative_std(relative_std: float) -> None:

@@ -1,6 +1,7 @@
 """Precision as a setting: the dtype a network computes in, and how exact the products inside a matrix multiplication are.
 
-On TPU and on GPUs since Ampere, JAX's default multiplies float32 matrices in fewer bits, which costs measurable sample quality.
+On TPU and on GPUs since Ampere, JAX's default multiplies float32 matrices in fewer bits, which costs measurable sample
+quality.
 """
 
 import dataclasses
@@ -55,7 +56,10 @@ def describe(precision: Precision) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class InPrecision:
-    """A network at a precision. Equal networks at equal precisions compare equal, so rebuilding one does not retrace."""
+    """A network at a precision.
+
+    Equal networks at equal precisions compare equal, so rebuilding one does not retrace.
+    """
 
     predict: Callable[..., jax.Array]
     precision: Precision

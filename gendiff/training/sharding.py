@@ -1,8 +1,8 @@
 """One mesh for every kind of parallelism: where batches, parameters and all that belongs to a state lie on the devices.
 
-The batch is split over the axes "data" and "fsdp". Parameters are whole along "data", split along "fsdp" (each device keeps a share, and
-gathers a layer when it computes it), and split along "tensor" where rules say so. XLA derives all else from these, so a step or a draw
-needs no change: `jit(step)(place(state, mesh), shard(batch, mesh))`.
+The batch is split over the axes "data" and "fsdp". Parameters are whole along "data", split along "fsdp" (each device
+keeps a share, and gathers a layer when it computes it), and split along "tensor" where rules say so. XLA derives all
+else from these, so a step or a draw needs no change: `jit(step)(place(state, mesh), shard(batch, mesh))`.
 """
 
 import math
@@ -29,12 +29,17 @@ Rules = tuple[tuple[str, tuple[str | None, ...]], ...]
 """Pairs of a regular expression, searched for in the path of an array, and the mesh axis along each of its axes, None for whole."""
 
 
-def mesh(data: int | None = None, fsdp: int | None = 1, tensor: int | None = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """Build a mesh with the axes "data", "fsdp" and "tensor". Their type is Auto: XLA chooses how to split what is inside.
+def mesh(
+    data: int | None = None, fsdp: int | None = 1, tensor: int | None = 1, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+    """Build a mesh with the axes "data", "fsdp" and "tensor".
+
+    Their type is Auto: XLA chooses how to split what is inside.
 
     Args:
         data: groups of devices that each hold all parameters.
-        fsdp: devices over which each large parameter is split, as are the batch, the averages and the optimizer's state.
+        fsdp: devices over which each large parameter is split, as are the batch, the averages and the optimizer's
+            state.
         tensor: devices over which single layers are split by rules.
         devices: None: all of this process.
 
@@ -53,7 +58,8 @@ def mesh(data: int | None = None, fsdp: int | None = 1, tensor: int | None = 1, 
     rest = [name for name in AXES if name not in stated]
     if len(rest) > 1:
         raise ConfigError(
-            f"{' and '.join(rest)} are None: one axis alone takes what the others leave, so give the others a size, such as 1"
+            f"{' and '.join(rest)} are None: one axis alone takes what the others leave, so give the others a size, "
+            "such as 1"
         )
     product = math.prod(stated.values())
     if not chosen or (len(chosen) % product if rest else len(chosen) != product):
@@ -74,13 +80,16 @@ def check_batch(size: int, mesh: Mesh | AbstractMesh) -> None:
     if size < 1 or size % count:
         below, above = size // count * count, (size // count + 1) * count
         nearest = f"{below} or {above}" if below > 0 else f"{above}"
-        raise ConfigError(f"a batch of {size} samples does not divide over {count} devices: the nearest valid sizes are {nearest}")
+        raise ConfigError(
+            f"a batch of {size} samples does not divide over {count} devices: the nearest valid sizes are {nearest}"
+        )
 
 
 def share(mesh: Mesh) -> tuple[int, int]:
     """Tell which of how many equal parts of each batch this process loads: (0, 1) for a mesh of this process alone.
 
-    These are `process` and `processes` of `data.pipeline.batches`. Processes whose devices hold the same samples load the same part.
+    These are `process` and `processes` of `data.pipeline.batches`. Processes whose devices hold the same samples load
+    the same part.
 
     Raises:
         ConfigError: where the samples of this process are no contiguous part of the batch.
@@ -90,14 +99,18 @@ def share(mesh: Mesh) -> tuple[int, int]:
     mine = sorted({places[0].indices(count)[0] for places in here.values() if places is not None})
     size = len(mine)
     if not mine or mine != list(range(mine[0], mine[0] + size)) or count % size or mine[0] % size:
-        raise ConfigError(f"this process has the parts {mine} of {count} of a batch: give sharding.mesh its devices in order of processes")
+        raise ConfigError(
+            f"this process has the parts {mine} of {count} of a batch: give sharding.mesh its devices in order of "
+            "processes"
+        )
     return mine[0] // size, count // size
 
 
 def shard(batch: T, mesh: Mesh) -> T:
     """Split every array (b, …) of the batch over the axes "data" and "fsdp", along its first axis.
 
-    Where the mesh has devices of several processes, each gives its own part of the batch, as `share` says; the result is the whole.
+    Where the mesh has devices of several processes, each gives its own part of the batch, as `share` says; the result
+    is the whole.
 
     Raises:
         ConfigError: unless the devices divide b, and for an array without axes.
@@ -131,9 +144,9 @@ def place(tree: T, mesh: Mesh, rules: Rules = (), *, smallest: int = SMALLEST) -
 def shardings(tree: Any, mesh: Mesh | AbstractMesh, rules: Rules = (), *, smallest: int = SMALLEST) -> Any:
     """Return where each array of a tree belongs: a tree of shardings, as `jit`, `place` and `Checkpoints.restore` take them.
 
-    The first rule whose pattern is found in the path, and which names as many axes as the array has, splits the array. Then "fsdp" splits
-    the largest axis that it divides and that is still whole, of equals the first. The averages and the optimizer's state have the paths of
-    the parameters inside of their own, so the same rules split them.
+    The first rule whose pattern is found in the path, and which names as many axes as the array has, splits the array.
+    Then "fsdp" splits the largest axis that it divides and that is still whole, of equals the first. The averages and
+    the optimizer's state have the paths of the parameters inside of their own, so the same rules split them.
 
     Args:
         tree: of arrays or their shapes, such as a state, or the result of `jax.eval_shape`.
@@ -142,14 +155,17 @@ def shardings(tree: Any, mesh: Mesh | AbstractMesh, rules: Rules = (), *, smalle
         smallest: arrays with fewer entries stay whole, at least 1.
 
     Raises:
-        ConfigError: for a rule that fits no array, names an axis that the mesh lacks, or whose axis does not divide the array.
+        ConfigError: for a rule that fits no array, names an axis that the mesh lacks, or whose axis does not divide the
+            array.
     """
     checks.integer("smallest", smallest, 1)
     used: set[int] = set()
     specs = [_spec(path, tuple(leaf.shape), mesh, rules, smallest, used) for path, leaf in trees.paths(tree).items()]
     idle = [pattern for number, (pattern, _) in enumerate(rules) if number not in used]
     if idle:
-        raise ConfigError(f"no array of the tree fits the rules {idle}: its paths are such as {list(trees.paths(tree))[:3]}")
+        raise ConfigError(
+            f"no array of the tree fits the rules {idle}: its paths are such as {list(trees.paths(tree))[:3]}"
+        )
     return jax.tree.unflatten(jax.tree.structure(tree), [NamedSharding(mesh, spec) for spec in specs])
 
 
@@ -158,7 +174,9 @@ def describe(mesh: Mesh) -> dict[str, Any]:
     return {"devices": mesh.size, **dict(mesh.shape), "kind": mesh.devices.flat[0].device_kind}
 
 
-def _spec(path: str, shape: tuple[int, ...], mesh: Mesh | AbstractMesh, rules: Rules, smallest: int, used: set[int]) -> PartitionSpec:
+def _spec(
+    path: str, shape: tuple[int, ...], mesh: Mesh | AbstractMesh, rules: Rules, smallest: int, used: set[int]
+) -> PartitionSpec:
     axes: list[str | None] = [None] * len(shape)
     for number, (pattern, wanted) in enumerate(rules):
         if re.search(pattern, path) and len(wanted) == len(shape):
@@ -167,9 +185,13 @@ def _spec(path: str, shape: tuple[int, ...], mesh: Mesh | AbstractMesh, rules: R
             break
     for size, axis in zip(shape, axes, strict=True):
         if axis is not None and axis not in mesh.axis_names:
-            raise ConfigError(f"the rule for {path} names the axis {axis!r}, and the mesh has {', '.join(mesh.axis_names)}")
+            raise ConfigError(
+                f"the rule for {path} names the axis {axis!r}, and the mesh has {', '.join(mesh.axis_names)}"
+            )
         if axis is not None and size % mesh.shape[axis]:
-            raise ConfigError(f"{axis} = {mesh.shape[axis]} does not divide {size}, an axis of {path} {shape}: choose a divisor")
+            raise ConfigError(
+                f"{axis} = {mesh.shape[axis]} does not divide {size}, an axis of {path} {shape}: choose a divisor"
+            )
     share = mesh.shape.get("fsdp", 1)
     if share > 1 and "fsdp" not in axes and np.prod(shape) >= smallest:
         free = [axis for axis, size in enumerate(shape) if axes[axis] is None and size % share == 0]

@@ -1,7 +1,7 @@
 """Power-function averages that a training stores on its way, and the averages of other lengths that follow from them.
 
-`loop` and `fit` write them with `snapshot_every`: one step of a `Checkpoints` folder holds the power-function tracks of the state, and
-nothing else of it. All of them stay.
+`loop` and `fit` write them with `snapshot_every`: one step of a `Checkpoints` folder holds the power-function tracks of
+the state, and nothing else of it. All of them stay.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def tracks(state: Any) -> dict[str, Params]:
     """
     held = {str(of): average for of, average in getattr(state, "tracks", {}).items() if isinstance(of, PowerFunction)}
     if not held:
-        raise ConfigError("snapshots hold averages by power functions, and the state has none: use ema=(post_hoc_ema.power(0.05), …)")
+        raise ConfigError(
+            "snapshots hold averages by power functions, and the state has none: use ema=(post_hoc_ema.power(0.05), …)"
+        )
     return held
 
 
@@ -40,7 +42,8 @@ def stored(store: Checkpoints) -> list[Snapshot]:
         CheckpointCorruptError: for bytes that changed.
     """
     steps = store.steps()
-    names = {path.split("/")[0] for path in store.contents()} if steps else set()  # a training keeps the same tracks to its end
+    # a training keeps the same tracks to its end
+    names = {path.split("/")[0] for path in store.contents()} if steps else set()
     lengths = sorted(float(name.removeprefix(PREFIX)) for name in names if name.startswith(PREFIX))
     if not lengths:
         raise DataError(f"{store.path} holds no snapshots of averages by power functions: train with snapshot_every")

@@ -33,7 +33,8 @@ class TrainState:
     tracks: dict[Track, Params]
     optimizer_state: Any
     key: Any
-    decays: tuple[Track, ...] = records.static(default=())  # a dict that went through jit comes back sorted, so the order is kept here
+    # a dict that went through jit comes back sorted, so the order is kept here
+    decays: tuple[Track, ...] = records.static(default=())
 
     @property
     def ema(self) -> Params:
@@ -45,7 +46,10 @@ class TrainState:
 
 
 def start(
-    params: Params, optimizer: optax.GradientTransformation, key: jax.Array, ema: Iterable[Scalar | PowerFunction] = (0.999,)
+    params: Params,
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    ema: Iterable[Scalar | PowerFunction] = (0.999,),
 ) -> TrainState:
     """Build the state before the first step. Every array is a copy, so donating the state leaves params and key usable.
 
@@ -53,8 +57,8 @@ def start(
         params: fresh parameters. Averages begin at them, and forget them within 10 steps of `make_step`'s default.
         optimizer: any optax transformation.
         key: one typed key, from which each step takes its own.
-        ema: decays in [0, 1), each giving a track `state.tracks[decay]`, and power functions of `post_hoc_ema.power`, whose tracks are
-            `state.tracks[power(…)]`; () for no average.
+        ema: decays in [0, 1), each giving a track `state.tracks[decay]`, and power functions of `post_hoc_ema.power`,
+            whose tracks are `state.tracks[power(…)]`; () for no average.
 
     Raises:
         TypeError: for a key that is not typed, and for packed kernels, whose integers have no gradient.
@@ -65,7 +69,8 @@ def start(
     held = [path for path, leaf in trees.paths(params, is_leaf=packed.is_packed).items() if packed.is_packed(leaf)]
     if held:
         raise TypeError(
-            f"params hold {len(held)} packed kernels, such as {held[0]}: unpack them (weights.quantised), or train a LoRA of them"
+            f"params hold {len(held)} packed kernels, such as {held[0]}: unpack them (weights.quantised), or train a "
+            "LoRA of them"
         )
     decays = tuple(post_hoc_ema.track(one) for one in ema)
     if len(set(decays)) < len(decays):

@@ -33,30 +33,35 @@ def make_step(
 ) -> Step:
     """Build `step(state, batch, *frozen) -> (state, metrics)`. The key of a step is fold_in(state.key, state.step).
 
-    What stands behind the batch is frozen: trees that the loss reads, such as a reference policy, a reward model or a teacher. They are
-    data under jit, lie on a mesh as the caller placed them, and get no gradient. `accumulate` does not slice them. `donate_argnums=0`
-    leaves them usable, unless they are arrays of the state itself; `start` copies, so that the parameters it was given will do.
+    What stands behind the batch is frozen: trees that the loss reads, such as a reference policy, a reward model or a
+    teacher. They are data under jit, lie on a mesh as the caller placed them, and get no gradient. `accumulate` does
+    not slice them. `donate_argnums=0` leaves them usable, unless they are arrays of the state itself; `start` copies,
+    so that the parameters it was given will do.
 
     The metrics are loss (), grad_norm () before the clip, finite () bool, and those of the loss.
 
     Args:
-        loss: `(params, key, batch, *frozen) -> (scalar, metrics)`, a mean over the batch: any `Loss`, if nothing is frozen.
+        loss: `(params, key, batch, *frozen) -> (scalar, metrics)`, a mean over the batch: any `Loss`, if nothing is
+            frozen.
         optimizer: any optax transformation, the one that `start` was given.
-        accumulate: number of equal slices of the batch, at least 1. Their gradients and metrics are averaged, one slice is in memory at a
-            time, and each slice gets a key of its own.
+        accumulate: number of equal slices of the batch, at least 1. Their gradients and metrics are averaged, one slice
+            is in memory at a time, and each slice gets a key of its own.
         clip: largest global norm of the gradient, above 0; None for no clip.
-        skip_nonfinite: where loss, gradient or update has a NaN or an infinity, only `state.step` advances. Updates are looked at unless
-            the optimizer is an `optimizers.FiniteUpdates`, as `optimizers.adamw` is, and they have the range of float32.
-        ema_warm_up: averages begin with small decays (see `ema.update`; the count is `state.step`, skipped steps included). Such an average
-            has forgotten the random parameters after 10 steps, and is worth sampling as soon as the parameters are. False keeps the
-            decay constant: then an average is worth sampling after about 5 / (1 - decay) steps, 5,000 for 0.999, and holds mostly the
-            random parameters before 1 / (1 - decay). Power functions need no warm-up.
-        shardings: where the state belongs, from `sharding.shardings`. Each layer's gradient then goes to the devices that keep its
-            parameters as soon as it is known, and the next state lies where this one does. None leaves both to XLA.
+        skip_nonfinite: where loss, gradient or update has a NaN or an infinity, only `state.step` advances. Updates are
+            looked at unless the optimizer is an `optimizers.FiniteUpdates`, as `optimizers.adamw` is, and they have the
+            range of float32.
+        ema_warm_up: averages begin with small decays (see `ema.update`; the count is `state.step`, skipped steps
+            included). Such an average has forgotten the random parameters after 10 steps, and is worth sampling as soon
+            as the parameters are. False keeps the decay constant: then an average is worth sampling after about
+            5 / (1 - decay) steps, 5,000 for 0.999, and holds mostly the random parameters before 1 / (1 - decay). Power
+            functions need no warm-up.
+        shardings: where the state belongs, from `sharding.shardings`. Each layer's gradient then goes to the devices
+            that keep its parameters as soon as it is known, and the next state lies where this one does. None leaves
+            both to XLA.
 
     Raises:
-        ConfigError: for accumulate below 1 or not dividing the batch, for clip not above 0, and for a metric of the loss that has the name
-            of one of the three above.
+        ConfigError: for accumulate below 1 or not dividing the batch, for clip not above 0, and for a metric of the
+            loss that has the name of one of the three above.
 
     References:
         Pascanu et al., 2013, Algorithm 1 (the clip; from memory).
@@ -111,15 +116,25 @@ def slices(batch: Any, count: int, name: str = "accumulate") -> Any:
     """
     leaves = {path: jnp.shape(leaf) for path, leaf in trees.paths(batch).items()}
     if len({shape[:1] for shape in leaves.values()}) != 1 or () in leaves.values():
-        raise ConfigError(f"{name} = {count} needs one batch axis in front of every array of the batch, got shapes {leaves}")
+        raise ConfigError(
+            f"{name} = {count} needs one batch axis in front of every array of the batch, got shapes {leaves}"
+        )
     size = next(iter(leaves.values()))[0]
     if size % count:
         raise ConfigError(f"{name} = {count} does not divide the batch of {size} samples: choose a divisor of {size}")
-    return jax.tree.map(lambda leaf: jnp.swapaxes(jnp.reshape(leaf, (size // count, count, *jnp.shape(leaf)[1:])), 0, 1), batch)
+    return jax.tree.map(
+        lambda leaf: jnp.swapaxes(jnp.reshape(leaf, (size // count, count, *jnp.shape(leaf)[1:])), 0, 1), batch
+    )
 
 
 def _mean_gradient(
-    loss: Callable[..., Any], params: Params, key: jax.Array, batch: Any, frozen: tuple[Any, ...], accumulate: int, where: Any
+    loss: Callable[..., Any],
+    params: Params,
+    key: jax.Array,
+    batch: Any,
+    frozen: tuple[Any, ...],
+    accumulate: int,
+    where: Any,
 ) -> tuple[jax.Array, Metrics, Params]:
     def differentiate(params: Params, key: jax.Array, batch: Any) -> tuple[tuple[jax.Array, Metrics], Params]:
         aside, gradient = jax.value_and_grad(loss, has_aux=True)(params, key, batch, *frozen)
@@ -134,7 +149,9 @@ def _mean_gradient(
         return jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, gradient), (value, own)
 
     total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)), params)
-    total, (values, own) = jax.lax.scan(add, _constrained(total, where), (jnp.arange(accumulate), slices(batch, accumulate)))
+    total, (values, own) = jax.lax.scan(
+        add, _constrained(total, where), (jnp.arange(accumulate), slices(batch, accumulate))
+    )
     gradient = jax.tree.map(lambda a, leaf: (a / accumulate).astype(leaf.dtype), total, params)
     value, own = jax.tree.map(lambda parts: jnp.mean(parts, axis=0), (values, own))
     return value, own, gradient

@@ -12,7 +12,8 @@ class Timing:
 
     Attributes:
         compile: initial parameters, tracing and compilation.
-        data: batches for which the devices waited. A batch that was ready before the step in front of it had ended cost nothing.
+        data: batches for which the devices waited. A batch that was ready before the step in front of it had ended cost
+            nothing.
         step: the devices computed steps.
         checkpoint: states were restored, handed over for writing, or waited for until they were on disk.
         idle: all else, such as the caller's `on_step`.

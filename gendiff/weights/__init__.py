@@ -1,6 +1,16 @@
 """Other people's parameters, from safetensors, GGUF and files of torch, as ours and back. Nothing of theirs is run."""
 
-from gendiff.weights import efficientnet_lite0, files, layouts, quantised, rules, settings, streamed, torch_archive, torchvision_inception
+from gendiff.weights import (
+    efficientnet_lite0,
+    files,
+    layouts,
+    quantised,
+    rules,
+    settings,
+    streamed,
+    torch_archive,
+    torchvision_inception,
+)
 from gendiff.weights.diffusers import (
     diffusers_autoencoder,
     diffusers_blocks,

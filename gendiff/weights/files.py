@@ -1,4 +1,7 @@
-"""Models of diffusers and transformers on disk: safetensors only. `torch_archive` reads single files of torch, which are pickles."""
+"""Models of diffusers and transformers on disk: safetensors only.
+
+`torch_archive` reads single files of torch, which are pickles.
+"""
 
 import os
 from collections.abc import Mapping
@@ -35,7 +38,8 @@ def load(path: str | os.PathLike) -> dict[str, np.ndarray]:
         return safetensors.numpy.load_file(file)
     except AttributeError as error:  # NumPy has no such type
         raise DataError(
-            f"{file}: holds arrays of a type that cannot be read ({error}): convert them to float16, bfloat16 or float32"
+            f"{file}: holds arrays of a type that cannot be read ({error}): convert them to float16, bfloat16 or "
+            "float32"
         ) from error
     except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise DataError(f"{file}: not a whole safetensors file: {type(error).__name__}: {error}") from error
@@ -111,7 +115,9 @@ def places(index: Path, content: Mapping[str, Any]) -> dict[str, str]:
         DataError: path first, unless each is the name of a file beside the index.
     """
     found = content.get("weight_map")
-    if not isinstance(found, dict) or any(not isinstance(name, str) or Path(name).name != name or "\\" in name for name in found.values()):
+    if not isinstance(found, dict) or any(
+        not isinstance(name, str) or Path(name).name != name or "\\" in name for name in found.values()
+    ):
         raise DataError(f"{index}: its weight_map must give each array the name of a file beside it")
     return found
 

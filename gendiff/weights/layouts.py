@@ -1,6 +1,7 @@
 """How the axes of one array are ordered elsewhere and here; each layout is a bijection.
 
-Torch keeps a linear layer as (out, in) and a convolution as (out, in, height, width); here they are (in, out) and (height, width, in, out).
+Torch keeps a linear layer as (out, in) and a convolution as (out, in, height, width); here they are (in, out) and
+(height, width, in, out).
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Rules from foreign names to our paths, applied to all parameters of a network at once, in both directions.
 
-The network's own tree leads: every path of ours must have one rule, every name that a rule asks for must be there, and no foreign array
-may be left over. So a conversion that returns has used everything once.
+The network's own tree leads: every path of ours must have one rule, every name that a rule asks for must be there, and
+no foreign array may be left over. So a conversion that returns has used everything once.
 """
 
 import dataclasses
@@ -36,8 +36,10 @@ class Rule:
         ours: a path as in "down_0_{block}/convolution_0/kernel"; a word in braces stands for a whole number.
         theirs: the name with the same words in braces; several names are joined along our last axis.
         layout: the order of axes, there and here; a tuple has one for each name.
-        copies: how many equal copies they keep of what is one parameter here; their name then holds {copy}, which counts from 0.
-        shares: of our last axis, one whole number for each name, as (9, 3, 3) for heads of queries, keys and values. Empty: equal shares.
+        copies: how many equal copies they keep of what is one parameter here; their name then holds {copy}, which
+            counts from 0.
+        shares: of our last axis, one whole number for each name, as (9, 3, 3) for heads of queries, keys and
+            values. Empty: equal shares.
 
     Raises:
         ValueError: for another number of layouts or shares than of names, and a share below 1.
@@ -53,7 +55,9 @@ class Rule:
         for name in ("layout", "shares"):
             value = getattr(self, name)
             if isinstance(value, tuple) and value != () and len(value) != len(self.theirs):
-                raise ValueError(f"{name} = {value} has {len(value)} entries for {len(self.theirs)} names ({self.ours})")
+                raise ValueError(
+                    f"{name} = {value} has {len(value)} entries for {len(self.theirs)} names ({self.ours})"
+                )
         if any(share < 1 for share in self.shares):
             raise ValueError(f"shares = {self.shares} must be at least 1 each ({self.ours})")
 
@@ -102,7 +106,10 @@ def linear(
     copies: int = 1,
     shares: tuple[int, ...] = (),
 ) -> tuple[Rule, ...]:
-    """A linear layer: `weight` and `bias` there, `kernel` and `bias` here. Several names in `theirs`, with spaces between, are joined."""
+    """A linear layer: `weight` and `bias` there, `kernel` and `bias` here.
+
+    Several names in `theirs`, with spaces between, are joined.
+    """
     names = theirs.split()
     return (
         Rule(f"{ours}/kernel", tuple(f"{name}.weight" for name in names), layout, copies, shares),
@@ -127,12 +134,12 @@ def to_ours(arrays: Arrays, rules: Iterable[Rule], like: Params, *, made: Maker 
         arrays: by their names.
         rules: one for every parameter.
         like: parameters of that network; only shapes and dtypes matter, so those of jax.eval_shape will do.
-        made: what makes each parameter, once it is known that all fit; without it their parts are joined. An array is read only where
-            it is joined.
+        made: what makes each parameter, once it is known that all fit; without it their parts are joined. An array is
+            read only where it is joined.
 
     Raises:
-        CheckpointMismatchError: that names what is missing, left over, of another shape (both are shown), no floating number, or not equal
-            to its copies.
+        CheckpointMismatchError: that names what is missing, left over, of another shape (both are shown), no floating
+            number, or not equal to its copies.
     """
     wanted = trees.paths(like)
     wrong: dict[str, list[str]] = {"missing": [], "left over": [], "wrong": []}
@@ -196,11 +203,13 @@ def matched(paths: Iterable[str], rules: Iterable[Rule]) -> Iterator[tuple[str, 
     Raises:
         CheckpointMismatchError: for a path with no rule, or with several.
     """
-    alike: dict[str, list[Rule]] = {}  # a path fits only rules of its own form, and a large network may have hundreds of rules
+    # a path fits only rules of its own form, and a large network may have hundreds of rules
+    alike: dict[str, list[Rule]] = {}
     for rule in rules:
         alike.setdefault(_form(rule.ours), []).append(rule)
     found = [
-        (path, [(rule, numbers) for rule in alike.get(_form(path), ()) if (numbers := rule.numbers(path)) is not None]) for path in paths
+        (path, [(rule, numbers) for rule in alike.get(_form(path), ()) if (numbers := rule.numbers(path)) is not None])
+        for path in paths
     ]
     unruled = [path for path, matches in found if len(matches) != 1]
     if unruled:
@@ -222,7 +231,9 @@ def _form(path: str) -> str:
 @functools.cache
 def _pattern(ours: str) -> re.Pattern[str]:
     """The paths that a rule's `ours` stands for, its words as named groups."""
-    parts = (f"(?P<{part[1:-1]}>[0-9]+)" if part.startswith("{") else re.escape(part) for part in re.split(r"({\w+})", ours))
+    parts = (
+        f"(?P<{part[1:-1]}>[0-9]+)" if part.startswith("{") else re.escape(part) for part in re.split(r"({\w+})", ours)
+    )
     return re.compile("".join(parts))
 
 
@@ -230,14 +241,17 @@ def _mismatch(arrays: Arrays, rule: Rule, names: list[list[str]], path: str, our
     """What is wrong with the arrays of one rule."""
     wrong = []
     try:
-        parts = rule.parts(np.broadcast_to(np.zeros((), np.float32), ours.shape))  # takes little memory, whatever the shape
+        # takes little memory, whatever the shape
+        parts = rule.parts(np.broadcast_to(np.zeros((), np.float32), ours.shape))
     except ValueError:
         return [f"{path} of shape {tuple(ours.shape)} cannot hold {names[0][0]} of shape {arrays[names[0][0]].shape}"]
     for copies, part in zip(names, parts, strict=True):
         for name in copies:
             array = arrays[name]
             if array.shape != part.shape:
-                wrong.append(f"{name} has shape {array.shape}, but {path} of shape {tuple(ours.shape)} needs {part.shape}")
+                wrong.append(
+                    f"{name} has shape {array.shape}, but {path} of shape {tuple(ours.shape)} needs {part.shape}"
+                )
             elif not jnp.issubdtype(array.dtype, jnp.floating):
                 wrong.append(f"{name} holds {array.dtype}, but {path} needs floating numbers")
             elif name != copies[0] and not np.array_equal(array, arrays[copies[0]], equal_nan=array.dtype.kind == "f"):

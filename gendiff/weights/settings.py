@@ -9,7 +9,14 @@ NOTES_OF_TRANSFORMERS: dict[str, Any] = {"torch_dtype": None, "dtype": None, "tr
 """What `transformers` writes about a file beside the settings of its model."""
 OPTIONAL_NOTES_OF_TRANSFORMERS: dict[str, tuple[type, ...]] = dict.fromkeys(NOTES_OF_TRANSFORMERS, (str,))
 
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", dict: "an object", type(None): "null"}
+_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    dict: "an object",
+    type(None): "null",
+}
 
 
 def of(
@@ -24,19 +31,27 @@ def of(
     Args:
         config: as it stands in config.json.
         kinds: names of the class, if the configuration tells one.
-        defaults: of every setting there is. Its type is the one that a value must have; so is that of the entries of a list.
+        defaults: of every setting there is. Its type is the one that a value must have; so is that of the entries of a
+            list.
         supported: the values of those settings that have few.
-        optional: types of the settings that may be null. A tuple whose default has no entries holds numbers beside float, else whole ones.
+        optional: types of the settings that may be null. A tuple whose default has no entries holds numbers beside
+            float, else whole ones.
 
     Raises:
         ConfigError: that names the setting and its value.
     """
     if not isinstance(config, Mapping) or not all(isinstance(name, str) for name in config):
-        raise ConfigError(f"config = {config!r} must be a mapping with the settings of {kinds[0]} by name, as in its config.json")
+        raise ConfigError(
+            f"config = {config!r} must be a mapping with the settings of {kinds[0]} by name, as in its config.json"
+        )
     kind = config.get("_class_name", kinds[0])
     if kind not in kinds:
         raise ConfigError(f"_class_name = {kind!r}: these rules are for {' and '.join(kinds)}")
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items() if not name.startswith("_")}
+    given = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in config.items()
+        if not name.startswith("_")
+    }
     unknown = sorted(set(given) - set(defaults))
     if unknown:
         raise ConfigError(f"{kind}: {unknown[0]} = {given[unknown[0]]!r} is a setting that these rules do not know")
@@ -74,7 +89,11 @@ def expansion(kind: str, found: Mapping[str, Any]) -> int:
     """
     inner, width = found["intermediate_size"], found["hidden_size"]
     refuse_unless(
-        width > 0 and inner > 0 and inner % width == 0, kind, "intermediate_size", inner, f"only multiples of hidden_size = {width}"
+        width > 0 and inner > 0 and inner % width == 0,
+        kind,
+        "intermediate_size",
+        inner,
+        f"only multiples of hidden_size = {width}",
     )
     return inner // width
 
@@ -82,7 +101,9 @@ def expansion(kind: str, found: Mapping[str, Any]) -> int:
 def _check_type(kind: str, name: str, value: Any, default: Any, optional: tuple[type, ...] | None) -> None:
     types = (type(default),) if optional is None else (*optional, type(None))
     entry = type(default[0]) if isinstance(default, tuple) and default else float if float in types else int
-    fits = any(_is(value, one) for one in types) and all(_is(part, entry) for part in (value if isinstance(value, tuple) else ()))
+    fits = any(_is(value, one) for one in types) and all(
+        _is(part, entry) for part in (value if isinstance(value, tuple) else ())
+    )
     words = (f"a list of {_WORDS[entry].removeprefix('a ')}s" if one is tuple else _WORDS[one] for one in types)
     refuse_unless(fits, kind, name, value, f"{' or '.join(words)} is needed")
 

@@ -104,11 +104,12 @@ def open_folder(path: str | os.PathLike, stem: str = files.STEM, variant: str | 
     Args:
         path: the folder of one model.
         stem: of the names of its files.
-        variant: as in "fp16", which stands in those names. None: the files without a variant; where there are none, those of the only one.
+        variant: as in "fp16", which stands in those names. None: the files without a variant; where there are none,
+            those of the only one.
 
     Raises:
-        DataError: path first, for missing or damaged files, an index that contradicts them or names a file elsewhere, and several variants
-            of which none was asked for.
+        DataError: path first, for missing or damaged files, an index that contradicts them or names a file elsewhere,
+            and several variants of which none was asked for.
     """
     folder = Path(path)
     found = variants(folder, stem)
@@ -117,7 +118,11 @@ def open_folder(path: str | os.PathLike, stem: str = files.STEM, variant: str | 
         return _of_index(found[chosen]) if found[chosen].suffix == ".json" else open_file(found[chosen])
     if found:
         there = ", ".join("those without a variant" if name is None else repr(name) for name in sorted(found, key=str))
-        lacks = f"has no {stem} of variant {variant!r}" if variant is not None else f"has several variants of {stem}: choose one"
+        lacks = (
+            f"has no {stem} of variant {variant!r}"
+            if variant is not None
+            else f"has several variants of {stem}: choose one"
+        )
         raise DataError(f"{folder}: {lacks}; there are {there}")
     if folder.is_dir():
         files.refuse_without(folder, f"{stem}.safetensors")
@@ -151,5 +156,7 @@ def _of_index(index: Path) -> dict[str, StoredArray]:
 def _stored(file: Path, name: str, entry: Any, begin: int) -> StoredArray:
     kind = entry["dtype"]
     if kind not in TYPES:
-        raise DataError(f"{file}: {name} has the type {kind}, of which only {', '.join(TYPES)} can be read: convert it to float16")
+        raise DataError(
+            f"{file}: {name} has the type {kind}, of which only {', '.join(TYPES)} can be read: convert it to float16"
+        )
     return StoredArray(file, np.dtype(TYPES[kind]), tuple(entry["shape"]), begin + entry["data_offsets"][0])

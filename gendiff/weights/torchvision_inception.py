@@ -35,7 +35,9 @@ COUNTER = ".bn.num_batches_tracked"
 def rules() -> tuple[Rule, ...]:
     """Return the rules for every parameter of `networks.Inception`, of either variant."""
     units = [(name, name.lower()) for name in STEM]
-    units += [(f"{block}.{branch}", f"{block.lower()}/{branch}") for block, branches in BLOCKS.items() for branch in branches]
+    units += [
+        (f"{block}.{branch}", f"{block.lower()}/{branch}") for block, branches in BLOCKS.items() for branch in branches
+    ]
     return tuple(rule for theirs, ours in units for rule in _unit(theirs, ours))
 
 
@@ -43,8 +45,8 @@ def params(arrays: Arrays, like: Params) -> Params:
     """Return the arrays of a model as the parameters of `networks.Inception()`.
 
     Args:
-        arrays: of the whole model by name, such as `files.load` reads. Its classifiers and the counters of its batch norms are left out by
-            their names; every other array is used.
+        arrays: of the whole model by name, such as `files.load` reads. Its classifiers and the counters of its batch
+            norms are left out by their names; every other array is used.
         like: parameters of that network, or their shapes.
 
     Raises:

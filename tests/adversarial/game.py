@@ -33,8 +33,15 @@ def linear(params, x):
 
 def exact(**options):
     """The step of a linear critic on the Wasserstein loss, clipped, against a generator that moves all points."""
-    sizes = {"noise": levels, "critic_steps": STEPS, "constraint": constraints.weight_clipping(LIMIT), "ema_warm_up": False}
-    return adversarial.make_step(shifted, linear, losses.wasserstein(), optax.sgd(RATE), optax.sgd(CRITIC_RATE), **sizes | options)
+    sizes = {
+        "noise": levels,
+        "critic_steps": STEPS,
+        "constraint": constraints.weight_clipping(LIMIT),
+        "ema_warm_up": False,
+    }
+    return adversarial.make_step(
+        shifted, linear, losses.wasserstein(), optax.sgd(RATE), optax.sgd(CRITIC_RATE), **sizes | options
+    )
 
 
 def exact_start():
@@ -43,7 +50,9 @@ def exact_start():
 
 
 def by_hand(state, rows, factor=1.0, skipped=()):
-    """(shift, slope) after one step of `exact`, whose augmentation multiplies by a factor, without some steps of the critic."""
+    """(shift, slope) after one step of `exact`, whose augmentation multiplies by a factor, without some steps of the
+    critic.
+    """
     shift, slope = (np.asarray(leaf, np.float64) for leaf in (state.params["shift"], state.critic.params["slope"]))
     fake = np.asarray(levels(None, len(rows) // STEPS), np.float64) + shift[None]
     for number in range(STEPS):
@@ -87,5 +96,8 @@ def train(state, first, last):
 def leaves(state):
     """As NumPy arrays by path, keys as their data."""
     flat, _ = jax.tree_util.tree_flatten_with_path(state)
-    data = [(path, jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf) for path, leaf in flat]
+    data = [
+        (path, jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf)
+        for path, leaf in flat
+    ]
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in data}

@@ -40,7 +40,9 @@ def test_a_picture_moves_by_one_of_nine_shifts_all_equally_likely_and_zeros_foll
 
 
 @table("size, policies", [(8, ["cutout"]), (6, ["translation", "cutout"])])
-def test_a_hole_is_a_rectangle_of_half_the_side_that_lies_anywhere_and_pictures_below_8_pixels_do_not_move(size, policies):
+def test_a_hole_is_a_rectangle_of_half_the_side_that_lies_anywhere_and_pictures_below_8_pixels_do_not_move(
+    size, policies
+):
     images = MANY[:, :size, :size]
     cut = changed(*policies, images=images)
     gone = (cut == 0).all(3)
@@ -49,7 +51,9 @@ def test_a_hole_is_a_rectangle_of_half_the_side_that_lies_anywhere_and_pictures_
     np.testing.assert_array_equal(gone, rows[:, :, None] & columns[:, None, :])
     half = size // 2
     centres = np.arange(size + 1 - half % 2)
-    covered = np.array([[centre - half // 2 <= place < centre - half // 2 + half for place in range(size)] for centre in centres])
+    covered = np.array(
+        [[centre - half // 2 <= place < centre - half // 2 + half for place in range(size)] for centre in centres]
+    )
     for seen in (rows, columns):
         counts = (seen[:, None] == covered[None]).all(2).sum(0)
         assert counts.sum() == N and scipy.stats.chisquare(counts).pvalue > 0.01
@@ -78,12 +82,25 @@ def test_the_gradient_passes_and_is_exact_since_changes_are_linear_in_the_pictur
 
 
 def test_rebuilt_augmentations_are_equal():
-    assert augmentation.differentiable(["cutout"]) == augmentation.differentiable(("cutout",)) != augmentation.differentiable()
+    assert (
+        augmentation.differentiable(["cutout"])
+        == augmentation.differentiable(("cutout",))
+        != augmentation.differentiable()
+    )
 
 
 test_mistakes_are_refused = refusals(
-    (lambda: augmentation.differentiable(["color"]), "policies = 'color' is none of colour, translation, cutout; did you mean 'colour'"),
-    (lambda: augmentation.differentiable()(jax.random.key(0), ONE), r"images have shape \(8, 8, 3\), but must be \(b, h, w, c\)"),
+    (
+        lambda: augmentation.differentiable(["color"]),
+        "policies = 'color' is none of colour, translation, cutout; did you mean 'colour'",
+    ),
+    (
+        lambda: augmentation.differentiable()(jax.random.key(0), ONE),
+        r"images have shape \(8, 8, 3\), but must be \(b, h, w, c\)",
+    ),
     (lambda: augmentation.differentiable()(jax.random.key(0), np.zeros((1, 8, 8, 1), np.uint8)), "floating", TypeError),
-    (lambda: augmentation.differentiable()(jax.random.key(0), np.full((1, 8, 8, 1), 255.0, np.float32)), "unscaled pixels"),
+    (
+        lambda: augmentation.differentiable()(jax.random.key(0), np.full((1, 8, 8, 1), 255.0, np.float32)),
+        "unscaled pixels",
+    ),
 )

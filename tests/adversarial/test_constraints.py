@@ -11,7 +11,11 @@ from tests.refusals import refusals
 from tests.traced import Traced
 
 DRAW = np.random.default_rng(0)
-PARAMS = {"kernel": DRAW.normal(size=(3, 4)).astype(np.float32), "bias": DRAW.normal(size=4).astype(np.float32), "count": np.arange(3)}
+PARAMS = {
+    "kernel": DRAW.normal(size=(3, 4)).astype(np.float32),
+    "bias": DRAW.normal(size=4).astype(np.float32),
+    "count": np.arange(3),
+}
 
 
 def test_numbers_are_cut_at_the_limit_and_those_within_stay_with_other_leaves():
@@ -34,7 +38,9 @@ def test_weights_are_within_the_limit_after_every_update():
         return (clip(moved), state), (jnp.max(jnp.abs(moved["bias"])), jnp.max(jnp.abs(clip(moved)["bias"])))
 
     data = DRAW.normal(size=(5, 8, 3)).astype(np.float32)
-    (params, _), (wanted, kept) = quickly(lambda *carried: jax.lax.scan(step, carried, data))(params, optimizer.init(params))
+    (params, _), (wanted, kept) = quickly(lambda *carried: jax.lax.scan(step, carried, data))(
+        params, optimizer.init(params)
+    )
     assert np.all(wanted > 0.1) and np.all(kept == np.float32(0.01))
     assert max(np.max(np.abs(leaf)) for leaf in jax.tree.leaves(params)) == np.float32(0.01)
 
@@ -44,7 +50,9 @@ def test_the_limit_is_data_and_rebuilt_constraints_are_equal():
     for limit in (0.25, 0.5):
         cut = run(constraints.weight_clipping(limit), jnp.array([-1.0, 0.125, 1.0]))
         np.testing.assert_array_equal(cut, [-limit, 0.125, limit])
-    assert run.traces == 1 and constraints.weight_clipping(0.1) == constraints.weight_clipping(0.1) != constraints.weight_clipping(0.2)
+    assert run.traces == 1 and constraints.weight_clipping(0.1) == constraints.weight_clipping(
+        0.1
+    ) != constraints.weight_clipping(0.2)
 
 
 test_limits_that_are_not_positive_are_refused = refusals(

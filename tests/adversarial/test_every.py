@@ -1,4 +1,6 @@
-"""What every loss and every penalty keeps: its paper's formula, finite slopes, the facts that the catalogue lists, and no second trace."""
+"""What every loss and every penalty keeps: its paper's formula, finite slopes, the facts that the catalogue lists, and
+no second trace.
+"""
 
 import functools
 import inspect
@@ -8,7 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.adversarial import AdversarialLoss, Penalty, catalogue, constraints, growing, losses, packing, penalties, spectral, watch
+from gendiff.adversarial import (
+    AdversarialLoss,
+    Penalty,
+    catalogue,
+    constraints,
+    growing,
+    losses,
+    packing,
+    penalties,
+    spectral,
+    watch,
+)
 from gendiff.adversarial.catalogue import LOSSES, PENALTIES
 from tests.quickly import quickly
 from tests.refusals import Ends, ends, refusals
@@ -34,7 +47,9 @@ def played(name):
     loss = LOSSES[name].make()
 
     def both(real, fake):
-        return {player: jax.value_and_grad(getattr(loss, player), (0, 1))(real, fake) for player in ("critic", "generator")}
+        return {
+            player: jax.value_and_grad(getattr(loss, player), (0, 1))(real, fake) for player in ("critic", "generator")
+        }
 
     sides = (np.stack(side).astype(np.float32) for side in zip(*GAMES.values(), strict=True))
     answers = jax.tree.map(np.asarray, quickly(jax.vmap(both))(*sides))
@@ -45,10 +60,17 @@ def log_sigmoid(x):
     return np.log(1 / (1 + np.exp(-x.astype(np.float64))))
 
 
-# (critic, generator) as the papers write them, to be minimised; the logarithms of 1 − D use 1 − sigmoid(x) = sigmoid(−x).
+# (critic, generator) as the papers write them, to be minimised; the logarithms of 1 − D use 1 − sigmoid(x) =
+# sigmoid(−x).
 FORMULAS = {
-    "non_saturating": (lambda r, f: -np.mean(log_sigmoid(r)) - np.mean(log_sigmoid(-f)), lambda r, f: -np.mean(log_sigmoid(f))),
-    "minimax": (lambda r, f: -np.mean(log_sigmoid(r)) - np.mean(log_sigmoid(-f)), lambda r, f: np.mean(log_sigmoid(-f))),
+    "non_saturating": (
+        lambda r, f: -np.mean(log_sigmoid(r)) - np.mean(log_sigmoid(-f)),
+        lambda r, f: -np.mean(log_sigmoid(f)),
+    ),
+    "minimax": (
+        lambda r, f: -np.mean(log_sigmoid(r)) - np.mean(log_sigmoid(-f)),
+        lambda r, f: np.mean(log_sigmoid(-f)),
+    ),
     "hinge": (lambda r, f: -np.mean(np.minimum(0, r - 1)) - np.mean(np.minimum(0, -f - 1)), lambda r, f: -np.mean(f)),
     "wasserstein": (lambda r, f: -(np.mean(r) - np.mean(f)), lambda r, f: -np.mean(f)),
     "relativistic": (lambda r, f: -np.mean(log_sigmoid(r - f)), lambda r, f: -np.mean(log_sigmoid(f - r))),
@@ -73,7 +95,9 @@ def test_the_critic_raises_real_logits_and_lowers_generated_ones_which_the_gener
         (_, (real, fake)), (_, (_, raised)) = played(name)[game]["critic"], played(name)[game]["generator"]
         assert np.all(real <= 0) and np.all(fake >= 0) and np.all(raised <= 0)
     usual = played(name)["usual"]
-    assert np.any(usual["critic"][1][0] < 0) and np.any(usual["critic"][1][1] > 0) and np.all(usual["generator"][1][1] < 0)
+    assert (
+        np.any(usual["critic"][1][0] < 0) and np.any(usual["critic"][1][1] > 0) and np.all(usual["generator"][1][1] < 0)
+    )
 
 
 @every_loss
@@ -159,7 +183,11 @@ def test_a_slope_of_zero_costs_what_it_should_and_has_no_gradient_rather_than_na
 @every_penalty
 def test_it_depends_on_the_key_and_on_real_and_generated_samples_exactly_where_the_catalogue_says_so(name):
     usual, facts = measured(name, m=M)[0], PENALTIES[name].facts
-    changes = {catalogue.RANDOM: {"seed": 1}, catalogue.READS_REAL: {"real": X + 1}, catalogue.READS_FAKE: {"fake": Y + 1}}
+    changes = {
+        catalogue.RANDOM: {"seed": 1},
+        catalogue.READS_REAL: {"real": X + 1},
+        catalogue.READS_FAKE: {"fake": Y + 1},
+    }
     assert {fact for fact, change in changes.items() if measured(name, m=M, **change)[0] != usual} == set(facts)
 
 
@@ -173,16 +201,24 @@ def test_its_weight_is_data_and_multiplies(name):
 
 def test_rebuilt_records_are_equal_hash_alike_and_differ_from_their_siblings():
     for members, build in ((LOSSES, lambda listed: listed.make()), (PENALTIES, lambda listed: listed.make(2.0))):
-        assert all(build(listed) == build(listed) and hash(build(listed)) == hash(build(listed)) for listed in members.values())
+        assert all(
+            build(listed) == build(listed) and hash(build(listed)) == hash(build(listed)) for listed in members.values()
+        )
         assert len({build(listed) for listed in members.values()}) == len(members)
     assert all(listed.make(1.0) != listed.make(2.0) for listed in PENALTIES.values())
 
 
 def test_every_public_loss_and_penalty_is_in_its_table():
     for module, kind, members in ((losses, AdversarialLoss, LOSSES), (penalties, Penalty, PENALTIES)):
-        own = {name: value for name, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == module.__name__}
+        own = {
+            name: value
+            for name, value in vars(module).items()
+            if inspect.isfunction(value) and value.__module__ == module.__name__
+        }
         assert {name for name, value in own.items() if value.__annotations__["return"] is kind} == set(members)
-        assert all(isinstance(listed.make(*(() if kind is AdversarialLoss else (1.0,))), kind) for listed in members.values())
+        assert all(
+            isinstance(listed.make(*(() if kind is AdversarialLoss else (1.0,))), kind) for listed in members.values()
+        )
     assert set(FORMULAS) == set(LOSSES)
 
 
@@ -220,9 +256,18 @@ def test_no_gradient_of_a_row_depends_on_another_row(name):
 
 test_logits_that_do_not_fit_are_refused = pytest.mark.fault("adversarial: logits that are not (b,)")(
     refusals(
-        *((lambda name=name: LOSSES[name].make().critic(ROW[:, None], ROW[:, None]), r"real has shape \(4, 1\)") for name in LOSSES),
-        *((lambda name=name: LOSSES[name].make().critic(ROW, ROW[:3]), r"\(4,\) but fake has shape \(3,\)") for name in LOSSES),
-        *((lambda name=name: LOSSES[name].make().generator(ROW[None], ROW[None]), r"has shape \(1, 4\)") for name in LOSSES),
+        *(
+            (lambda name=name: LOSSES[name].make().critic(ROW[:, None], ROW[:, None]), r"real has shape \(4, 1\)")
+            for name in LOSSES
+        ),
+        *(
+            (lambda name=name: LOSSES[name].make().critic(ROW, ROW[:3]), r"\(4,\) but fake has shape \(3,\)")
+            for name in LOSSES
+        ),
+        *(
+            (lambda name=name: LOSSES[name].make().generator(ROW[None], ROW[None]), r"has shape \(1, 4\)")
+            for name in LOSSES
+        ),
         (lambda: losses.relativistic().generator(None, ROW), "real is None", TypeError),
     )
 )

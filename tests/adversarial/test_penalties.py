@@ -20,7 +20,9 @@ def between(criticise, real, fake, target=0.0):
 
 
 def test_places_are_uniform_on_the_segment_between_the_two_samples_of_a_row():
-    """With x²/2 the slope is x, so that the penalty is the mean square of the place; with x³/3 it is that of its square."""
+    """With x²/2 the slope is x, so that the penalty is the mean square of the place; with x³/3 it is that of its
+    square.
+    """
     assert abs(between(lambda x: x[:, 0] ** 2 / 2, [5.0], [7.0]) - (7**3 - 5**3) / 6) < 0.15
     assert abs(between(lambda x: x[:, 0] ** 3 / 3, [0.0], [2.0]) - 2**4 / 5) < 0.1
 
@@ -47,7 +49,9 @@ def test_half_precision_is_squared_in_single_precision():
     assert value.dtype == np.float32 and value == 3 * 300**2  # beyond the largest number of float16
 
 
-test_samples_of_different_shapes_are_refused = pytest.mark.fault("adversarial: real and generated samples of different shapes")(
+test_samples_of_different_shapes_are_refused = pytest.mark.fault(
+    "adversarial: real and generated samples of different shapes"
+)(
     refusals(
         (
             lambda: penalties.gradient_penalty(jax.random.key(SEED), jnp.sum, X, X[:2]),
@@ -61,5 +65,9 @@ test_mistakes_are_refused = refusals(
     (lambda: penalties.gradient(1.0, -1.0), "target = -1 is outside"),
     (lambda: penalties.r1(float("inf")), "weight = inf is outside"),
     (lambda: penalties.r2(float("nan")), "weight = nan is outside"),
-    (lambda: penalties.gradient_penalty(jax.random.key(SEED), jnp.sum, np.ones((2, 3), int), np.ones((2, 3), int)), "floating", TypeError),
+    (
+        lambda: penalties.gradient_penalty(jax.random.key(SEED), jnp.sum, np.ones((2, 3), int), np.ones((2, 3), int)),
+        "floating",
+        TypeError,
+    ),
 )

@@ -1,4 +1,6 @@
-"""Norms are those of the singular value decomposition, a normalised critic is as steep as 1 at most, and its gradient is the paper's."""
+"""Norms are those of the singular value decomposition, a normalised critic is as steep as 1 at most, and its gradient
+is the paper's.
+"""
 
 import functools
 
@@ -21,7 +23,12 @@ PARAMS = {
     "second": {"kernel": 2 * drawn(2, 8, 5), "bias": drawn(3, 5)},
     "last": {"kernel": drawn(4, 5, 1)},
 }
-OTHERS = {"convolution": drawn(5, 3, 3, 2, 4), "zero": np.zeros((3, 2), np.float32), "wide": drawn(6, 2, 6), "bias": drawn(7, 4)}
+OTHERS = {
+    "convolution": drawn(5, 3, 3, 2, 4),
+    "zero": np.zeros((3, 2), np.float32),
+    "wide": drawn(6, 2, 6),
+    "bias": drawn(7, 4),
+}
 
 
 def critic(params, x):
@@ -62,7 +69,10 @@ def normalising():
 @functools.cache
 def divided():
     """The gradient and the logits of a critic whose kernels were divided by their exact norms."""
-    exact = {name: {**layer, "kernel": layer["kernel"] / np.float32(largest(layer["kernel"]))} for name, layer in PARAMS.items()}
+    exact = {
+        name: {**layer, "kernel": layer["kernel"] / np.float32(largest(layer["kernel"]))}
+        for name, layer in PARAMS.items()
+    }
     return jax.device_get(plainly(exact))
 
 
@@ -91,7 +101,9 @@ def test_one_iteration_after_each_update_is_what_the_start_does_many_times():
     tree = start(OTHERS, 0)
     for _ in range(3):
         tree = iterate(tree)
-    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5), tree, start(OTHERS, 3))
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5), tree, start(OTHERS, 3)
+    )
 
 
 def test_a_normalised_critic_of_linear_layers_and_relu_is_1_lipschitz():
@@ -110,7 +122,9 @@ def test_the_gradient_is_the_one_of_the_paper_and_vectors_have_none():
     kernel, found, g = PARAMS["first"]["kernel"], by["network"]["first"]["kernel"], divided()[0]["first"]["kernel"]
     s, v = largest(kernel), np.asarray(tree["vectors"]["first/kernel"])
     u = kernel @ v / np.linalg.norm(kernel @ v)
-    np.testing.assert_allclose(found, (g - np.sum(g * kernel / s) * np.outer(u, v)) / s, rtol=1e-3, atol=1e-3 * np.abs(found).max())
+    np.testing.assert_allclose(
+        found, (g - np.sum(g * kernel / s) * np.outer(u, v)) / s, rtol=1e-3, atol=1e-3 * np.abs(found).max()
+    )
     assert abs(np.sum(found * kernel)) < 1e-3 * abs(np.sum(g * kernel))
 
 
@@ -138,7 +152,10 @@ test_mistakes_are_refused = refusals(
     (lambda: spectral.start(jax.random.key(SEED), PARAMS, -1), "iterations = -1"),
     (lambda: spectral.start(jax.random.split(jax.random.key(0)), PARAMS), "one key"),
     (lambda: spectral.start(None, PARAMS), "key is None", TypeError),
-    (lambda: spectral.normalised(critic)(PARAMS, np.ones((2, 4), np.float32)), r"spectral.start, got \['first', 'last', 'second'\]"),
+    (
+        lambda: spectral.normalised(critic)(PARAMS, np.ones((2, 4), np.float32)),
+        r"spectral.start, got \['first', 'last', 'second'\]",
+    ),
     (lambda: spectral.iterate([1]), "got list"),
     (lambda: spectral.norms(PARAMS), "spectral.start"),
 )

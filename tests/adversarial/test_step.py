@@ -34,7 +34,10 @@ def test_a_step_is_the_steps_of_the_critic_each_clipped_and_then_that_of_the_gen
 def test_metrics_are_means_over_the_steps_of_the_critic():
     state, rows = game.exact_start(), game.batch()
     slopes, reals, fakes = [], [], []
-    slope, fake = np.asarray(state.critic.params["slope"]), np.asarray(game.levels(None, 8) + state.params["shift"][None])
+    slope, fake = (
+        np.asarray(state.critic.params["slope"]),
+        np.asarray(game.levels(None, 8) + state.params["shift"][None]),
+    )
     for number in range(game.STEPS):
         real = rows[number :: game.STEPS].mean(0)
         slopes.append(np.linalg.norm(real - fake.mean(0)))
@@ -43,7 +46,11 @@ def test_metrics_are_means_over_the_steps_of_the_critic():
         slope = np.clip(slope + game.CRITIC_RATE * (real - fake.mean(0)), -game.LIMIT, game.LIMIT)
     _, metrics = game.EXACT(state, rows)
     wanted = {"real_logit": reals, "fake_logit": fakes, "grad_norm": slopes, "penalty": [0.0]}
-    wanted |= {"loss": np.subtract(fakes, reals), "generator_loss": [-fake.mean(0) @ slope], "generator_grad_norm": [np.linalg.norm(slope)]}
+    wanted |= {
+        "loss": np.subtract(fakes, reals),
+        "generator_loss": [-fake.mean(0) @ slope],
+        "generator_grad_norm": [np.linalg.norm(slope)],
+    }
     assert metrics.keys() == {*wanted, "finite"}
     for name, values in wanted.items():
         np.testing.assert_allclose(metrics[name], np.mean(values), rtol=1e-4, err_msg=name)
@@ -61,7 +68,9 @@ def test_a_slice_with_nan_is_skipped_and_all_other_steps_go_on():
     rows[:] = np.nan  # the critic stays, and the generator goes on against it
     after, metrics = game.EXACT(state, rows)
     np.testing.assert_array_equal(after.critic.params["slope"], state.critic.params["slope"])
-    np.testing.assert_allclose(after.params["shift"], state.params["shift"] + game.RATE * state.critic.params["slope"], rtol=1e-6)
+    np.testing.assert_allclose(
+        after.params["shift"], state.params["shift"] + game.RATE * state.critic.params["slope"], rtol=1e-6
+    )
     assert not metrics["finite"] and np.isfinite(metrics["generator_loss"])
 
 
@@ -80,7 +89,9 @@ def test_a_skipped_step_of_the_critic_leaves_what_its_constraint_counts_alone():
         damaged[list(skipped)] = np.nan
         after, _ = program(state, damaged)
         went = np.delete(steps, skipped, axis=0)
-        np.testing.assert_allclose(after.critic.params["slope"], state.critic.params["slope"] + went.sum(0) + len(went), rtol=1e-5)
+        np.testing.assert_allclose(
+            after.critic.params["slope"], state.critic.params["slope"] + went.sum(0) + len(went), rtol=1e-5
+        )
 
 
 def test_both_kinds_of_samples_are_augmented_and_generated_ones_pass_the_gradient():
@@ -117,13 +128,17 @@ def test_the_steps_of_the_critic_are_those_of_its_loss_alone():
     """With noise and penalties: each step has the key of its own number."""
     state, rows = game.noisy_start(), game.batch()
     both = {"noise": step.normal_noise(2), "penalties": (penalties.gradient(1.0),)}
-    alone = training.make_step(step.critic_loss(game.generate, game.criticise, losses.relativistic(), **both), game.MOMENTUM, clip=1.0)
+    alone = training.make_step(
+        step.critic_loss(game.generate, game.criticise, losses.relativistic(), **both), game.MOMENTUM, clip=1.0
+    )
     critic = state.critic
     alone = quickly(alone)
     for number in range(2):
         critic, _ = alone(critic, (state.params, rows[number::2], ()))
     together, metrics = game.NOISY(state, rows)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), together.critic.params, critic.params)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), together.critic.params, critic.params
+    )
     assert not np.array_equal(jax.random.key_data(state.critic.key), jax.random.key_data(state.generator.key))
     value, _ = quickly(step.generator_loss(game.generate, game.criticise, losses.relativistic(), noise=both["noise"]))(
         state.params, jax.random.fold_in(state.generator.key, 0), (critic.params, rows[1::2], ())
@@ -136,7 +151,10 @@ def test_a_step_called_again_with_the_first_state_answers_the_same():
     state, rows = game.noisy_start(), game.batch()
     (first, _), (second, _) = (game.NOISY(state, rows) for _ in range(2))
     (later, _), (again, _) = (game.NOISY(each, rows) for each in (first, second))
-    assert all(np.array_equal(one, other) for one, other in zip(*(game.leaves(each).values() for each in (later, again)), strict=True))
+    assert all(
+        np.array_equal(one, other)
+        for one, other in zip(*(game.leaves(each).values() for each in (later, again)), strict=True)
+    )
     assert int(later.step) == 2 and int(later.critic.step) == 4
     same = {path for path, leaf in game.leaves(first).items() if np.array_equal(leaf, game.leaves(later)[path])}
     assert all(path.endswith(".key") for path in same), same
@@ -170,7 +188,13 @@ def shapes(batch, critic_steps=1, **options):
 
     of = (optax.sgd(0.1), optax.sgd(0.1))
     build = adversarial.make_step(
-        generate, criticise, losses.relativistic(), *of, noise=step.normal_noise(2), critic_steps=critic_steps, **options
+        generate,
+        criticise,
+        losses.relativistic(),
+        *of,
+        noise=step.normal_noise(2),
+        critic_steps=critic_steps,
+        **options,
     )
     params = {"scale": jnp.ones(())}
     jax.eval_shape(build, jax.eval_shape(lambda: adversarial.start(params, params, *of, jax.random.key(0))), batch)
@@ -190,7 +214,10 @@ def test_the_critic_sees_packs_of_its_share_of_the_batch_or_the_conditions_besid
 def test_a_normalised_critic_stays_normalised():
     """The vectors follow the kernels, and the optimizer leaves them alone."""
     draw = np.random.default_rng(0)
-    params = {"inner": jnp.asarray(draw.normal(size=(2, 4)), jnp.float32), "outer": jnp.asarray(draw.normal(size=(4, 1)), jnp.float32)}
+    params = {
+        "inner": jnp.asarray(draw.normal(size=(2, 4)), jnp.float32),
+        "outer": jnp.asarray(draw.normal(size=(4, 1)), jnp.float32),
+    }
     tree = quickly(spectral.start)(jax.random.key(1), params)
 
     def flat(params, x):
@@ -198,7 +225,13 @@ def test_a_normalised_critic_stays_normalised():
 
     of = (optax.sgd(0.1), optax.adam(0.05))
     build = adversarial.make_step(
-        game.shifted, spectral.normalised(flat), losses.hinge(), *of, noise=game.levels, critic_steps=2, constraint=spectral.iterate
+        game.shifted,
+        spectral.normalised(flat),
+        losses.hinge(),
+        *of,
+        noise=game.levels,
+        critic_steps=2,
+        constraint=spectral.iterate,
     )
     state = adversarial.start({"shift": jnp.zeros(2)}, tree, *of, jax.random.key(0))
     build = quickly(build)
@@ -234,7 +267,11 @@ test_mistakes_are_refused = refusals(
         r"answered shape \(9, 2\) where the real samples have \(8, 2\)",
         TypeError,
     ),
-    (lambda: shapes(Batch(game.batch(), (np.zeros(24, np.float32),)), packing=2), "packing = 2 with conditions", ConfigError),
+    (
+        lambda: shapes(Batch(game.batch(), (np.zeros(24, np.float32),)), packing=2),
+        "packing = 2 with conditions",
+        ConfigError,
+    ),
     (lambda: step.normal_noise(0), "size = 0 is outside"),
     (lambda: adversarial.start({}, {}, optax.sgd(1.0), optax.sgd(1.0), jax.random.split(jax.random.key(0))), "key"),
 )
@@ -242,7 +279,9 @@ test_mistakes_are_refused = refusals(
 
 @pytest.mark.usefixtures("unchecked")
 def test_a_critic_that_answers_no_logit_per_sample_is_refused():
-    build = adversarial.make_step(game.shifted, column, losses.hinge(), optax.sgd(1.0), optax.sgd(1.0), noise=game.levels)
+    build = adversarial.make_step(
+        game.shifted, column, losses.hinge(), optax.sgd(1.0), optax.sgd(1.0), noise=game.levels
+    )
     with pytest.raises(TypeError, match=r"answered shape \(24, 1\) to x of shape \(24, 2\)"):
         jax.eval_shape(build, game.exact_start(), game.batch())
 
@@ -276,4 +315,6 @@ print("equal")
 
 @pytest.mark.slow
 def test_a_batch_over_eight_devices_gives_the_step_of_one_device():
-    assert "equal" in linear.finish(linear.python(EIGHT_DEVICES, flags="--xla_force_host_platform_device_count=8"), timeout=300)
+    assert "equal" in linear.finish(
+        linear.python(EIGHT_DEVICES, flags="--xla_force_host_platform_device_count=8"), timeout=300
+    )

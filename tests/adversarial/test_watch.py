@@ -23,7 +23,11 @@ REAL = on(*range(8), seed=1)
 
 def test_exact_samples_are_spread_whatever_is_known():
     samples = on(*range(8))
-    for given in ({"reference": REAL}, {"centres": CENTRES, "std": STD}, {"reference": REAL, "centres": CENTRES, "std": STD}):
+    for given in (
+        {"reference": REAL},
+        {"centres": CENTRES, "std": STD},
+        {"reference": REAL, "centres": CENTRES, "std": STD},
+    ):
         found = watch.report(samples, **given)
         assert found.verdict == "spread" and not found.collapsed and not found.reasons
         assert (found.ratio is None) == ("reference" not in given) and (found.modes is None) == ("centres" not in given)
@@ -84,7 +88,11 @@ def test_samples_that_are_not_finite_are_a_verdict_and_not_an_error():
     samples = on(0)
     samples[7, 1] = np.nan
     found = watch.report(samples, REAL, CENTRES, STD)
-    assert found.verdict == "not finite" and not found.collapsed and found.ratio is found.modes is found.pairwise_distance is None
+    assert (
+        found.verdict == "not finite"
+        and not found.collapsed
+        and found.ratio is found.modes is found.pairwise_distance is None
+    )
 
 
 def test_the_mean_distance_is_over_all_pairs_of_different_rows():
@@ -98,7 +106,10 @@ test_what_cannot_be_judged_is_refused = refusals(
     (lambda: watch.report(REAL, classes=10), "labels and classes belong together"),
     (lambda: watch.report(REAL, None, CENTRES, STD, labels=np.zeros(400, int), classes=8), "by centres or by labels"),
     (lambda: watch.report(REAL, labels=np.zeros(3, int), classes=8), r"labels has shape \(3,\), but 400 samples"),
-    (lambda: watch.report(REAL, REAL[:, :1]), r"samples of shape \(2,\) do not compare with a reference of shape \(1,\)"),
+    (
+        lambda: watch.report(REAL, REAL[:, :1]),
+        r"samples of shape \(2,\) do not compare with a reference of shape \(1,\)",
+    ),
     (lambda: watch.report(REAL, np.zeros((5, 2))), "reference holds equal rows only"),
     (lambda: watch.report(REAL, REAL * np.nan), "reference: 400 of 400 rows hold NaN"),
     (lambda: watch.report(REAL, REAL, least_ratio=0.0), "least_ratio = 0"),

@@ -90,7 +90,11 @@ def test_list_shows_names_and_questions_and_help_explains_every_option(capsys):
         "--augment, --no-augment",
     ):
         assert text in shown
-    assert "Mirror half of the images." in shown and "--preset STR" in shown and "Named configuration to begin with" in shown
+    assert (
+        "Mirror half of the images." in shown
+        and "--preset STR" in shown
+        and "Named configuration to begin with" in shown
+    )
 
 
 def test_a_command_of_an_experiments_own_name_stands_beside_run_or_takes_its_place(capsys):
@@ -98,7 +102,9 @@ def test_a_command_of_an_experiments_own_name_stands_beside_run_or_takes_its_pla
     both = dataclasses.replace(experiment(), command=own)
     assert run("bare --width 9", both) == 0 and run("list", both) == 0
     shown = capsys.readouterr().out
-    assert "width 9" in shown and re.search(r"  run bare +.*\[--preset demo\]\n  bare +the same by its own options", shown), shown
+    assert "width 9" in shown and re.search(
+        r"  run bare +.*\[--preset demo\]\n  bare +the same by its own options", shown
+    ), shown
     assert run("run bare --smoke", both) == 0
     alone = dataclasses.replace(both, runs=False)
     assert run("run bare", alone) == 2 and "has a command of its own" in capsys.readouterr().err
@@ -179,7 +185,12 @@ def test_verdicts_belong_to_named_presets_only(options, capsys, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     assert run(f"run bare {options}") == 0
     message = capsys.readouterr().out
-    assert "few steps do" in message and "verdicts belong to the presets" in message and "PASS" not in message and "FAIL" not in message
+    assert (
+        "few steps do" in message
+        and "verdicts belong to the presets" in message
+        and "PASS" not in message
+        and "FAIL" not in message
+    )
     assert results()["verdict"] == "NONE"
     page = Path("runs/bare/report.html").read_text().split("</style>")[1].split("<script>")[0]
     assert "few steps do" in page and 'class="badge' not in page
@@ -231,7 +242,13 @@ def test_evaluate_computes_the_results_anew(capsys):
 @pytest.mark.fault("evaluate on an unfinished run")
 def test_evaluate_refuses_a_run_that_has_not_finished_and_names_the_command_that_goes_on(capsys):
     options = "--preset demo --train-steps 4 --network.width 9 --no-augment --seeds 5 6"
-    assert run(f"run bare {options} --out 'my-run'".replace("'", ""), experiment(train=raising(errors.Preempted("SIGTERM")))) == 42
+    assert (
+        run(
+            f"run bare {options} --out 'my-run'".replace("'", ""),
+            experiment(train=raising(errors.Preempted("SIGTERM"))),
+        )
+        == 42
+    )
     capsys.readouterr()
     assert run("evaluate my-run") == 2
     message = capsys.readouterr().err
@@ -277,7 +294,14 @@ FAILURES = [
         (KeyboardInterrupt(), 42),
         (errors.DeviceError("no cuda"), 69),
     ),
-    *((error, 65) for error in (DataError("file: broken"), CheckpointCorruptError("step 3"), CheckpointMismatchError("many\n" * 50))),
+    *(
+        (error, 65)
+        for error in (
+            DataError("file: broken"),
+            CheckpointCorruptError("step 3"),
+            CheckpointMismatchError("many\n" * 50),
+        )
+    ),
     (OSError(errno.ENOSPC, "No space left on device", "runs"), 74),
     (OSError(errno.EDQUOT, "Disk quota exceeded", "runs"), 74),
     (OSError(errno.EROFS, "Read-only file system", "runs"), 2),
@@ -342,7 +366,12 @@ def python(*arguments, **environment):
 @pytest.mark.slow
 def test_without_packages_it_says_make_setup():
     bare = python("-S", "-m", "experiments", "list")
-    assert bare.returncode == 2 and len(bare.stderr.splitlines()) == 1 and "make setup" in bare.stderr and "tyro" in bare.stderr
+    assert (
+        bare.returncode == 2
+        and len(bare.stderr.splitlines()) == 1
+        and "make setup" in bare.stderr
+        and "tyro" in bare.stderr
+    )
 
 
 def test_one_missing_package_is_named(monkeypatch, capsys):
@@ -365,7 +394,9 @@ def test_an_interrupted_command_ends_without_the_end_of_the_interpreter(monkeypa
 @pytest.mark.fault("devices: missing CUDA plug-in")
 @pytest.mark.slow
 def test_a_missing_platform_exits_69_with_a_hint(tmp_path):
-    ended = python("-m", "tests.runs.toy", "run", "toy", "--smoke", "--out", str(tmp_path / "run"), JAX_PLATFORMS="cuda")
+    ended = python(
+        "-m", "tests.runs.toy", "run", "toy", "--smoke", "--out", str(tmp_path / "run"), JAX_PLATFORMS="cuda"
+    )
     assert ended.returncode == 69, ended.stderr
     assert "extra [cuda12]" in ended.stderr and "Traceback" not in ended.stderr
 

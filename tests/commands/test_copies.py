@@ -69,9 +69,15 @@ def test_planted_copies_are_found_in_order_with_a_page_and_a_clean_set_has_none(
     assert first == [(f"{place:03d}.png", f"{copied:03d}.png") for place, (copied, _) in PLANTED.items()]
     assert left["pairs"][0]["distance"] == 0 and len(left["pairs"]) == 20
     assert left["whole"]["rate"][0] == 3 / 20 and left["whole"]["excess"][1] > 0 and left["held_out_n"] == 40
-    assert "3 of 20 samples (15.0 %" in shown and "lies above 0" in shown and "003.png  is a near-copy of  017.png" in shown
+    assert (
+        "3 of 20 samples (15.0 %" in shown
+        and "lies above 0" in shown
+        and "003.png  is a near-copy of  017.png" in shown
+    )
     page = (tmp_path / "out" / "copies.html").read_text(encoding="utf-8")
-    assert page.count("<figure") == 20 and page.count('class="near"') == 3 and page.count("data:image/png;base64,") == 60
+    assert (
+        page.count("<figure") == 20 and page.count('class="near"') == 3 and page.count("data:image/png;base64,") == 60
+    )
     assert "PASS" not in shown + page.split("</style>")[1]
 
     assert run(folder(tmp_path / "clean", FRESH), *sets, "--pairs", "2", "--out", tmp_path / "out") == 0
@@ -82,7 +88,11 @@ def test_planted_copies_are_found_in_order_with_a_page_and_a_clean_set_has_none(
 def test_without_held_out_pictures_there_is_no_rate_to_compare_with(data, tmp_path, capsys):
     assert run(folder(tmp_path / "samples", planted()), "--train", data / "train", "--out", tmp_path / "out") == 0
     left, shown = found(tmp_path / "out"), capsys.readouterr().out
-    assert left["whole"]["held_out_rate"] is None and left["held_out_n"] is None and left["pairs"][0]["training"] == "017.png"
+    assert (
+        left["whole"]["held_out_rate"] is None
+        and left["held_out_n"] is None
+        and left["pairs"][0]["training"] == "017.png"
+    )
     assert "There are no held-out pictures" in shown and "interval lies" not in shown
     assert "There are no held-out pictures" in (tmp_path / "out" / "copies.html").read_text(encoding="utf-8")
 
@@ -106,7 +116,10 @@ def test_arrays_shards_and_named_classes_give_the_same_as_folders(data, tmp_path
         assert of[kind]["whole"] == of["samples"]["whole"]
         assert [pair["training"] for pair in of[kind]["pairs"]] == ["017.png", "005.png", "030.png"]
     assert of["shards"]["classes"] == of["samples"]["classes"]
-    assert [(each["name"], each["n"], each["rate"][0]) for each in of["shards"]["classes"]] == [("even", 10, 0.1), ("odd", 10, 0.2)]
+    assert [(each["name"], each["n"], each["rate"][0]) for each in of["shards"]["classes"]] == [
+        ("even", 10, 0.1),
+        ("odd", 10, 0.2),
+    ]
     assert all(each["excess"] is not None for each in of["shards"]["classes"])
     assert [each["name"] for each in of["samples.npz"]["classes"]] == ["0", "1"], "whose names are no held-out class"
     assert of["samples.npz"]["classes"][0]["excess"] is None
@@ -114,13 +127,19 @@ def test_arrays_shards_and_named_classes_give_the_same_as_folders(data, tmp_path
     assert "odd" in (tmp_path / "out" / "copies.html").read_text(encoding="utf-8")
 
 
-def test_training_pictures_of_another_size_get_that_of_the_samples_and_copies_among_held_out_ones_are_left_out(data, tmp_path, capsys):
+def test_training_pictures_of_another_size_get_that_of_the_samples_and_copies_among_held_out_ones_are_left_out(
+    data, tmp_path, capsys
+):
     large = TRAIN.repeat(3, axis=1).repeat(3, axis=2)
     folder(tmp_path / "held_out", np.concatenate([HELD_OUT, TRAIN[:2]]))
     folder(tmp_path / "samples", planted())
     sets = ("--held-out", tmp_path / "held_out", "--out", tmp_path / "out")
     assert run(tmp_path / "samples", "--train", folder(tmp_path / "large", large), *sets) == 0
-    assert {pair["training"] for pair in found(tmp_path / "out")["pairs"] if pair["copy"]} == {"017.png", "005.png", "030.png"}
+    assert {pair["training"] for pair in found(tmp_path / "out")["pairs"] if pair["copy"]} == {
+        "017.png",
+        "005.png",
+        "030.png",
+    }
     assert run(tmp_path / "samples", "--train", data / "train", *sets) == 0
     assert "2 held-out pictures equal a training picture" in capsys.readouterr().out
     left = found(tmp_path / "out")
@@ -134,11 +153,16 @@ def test_a_run_gives_the_samples_that_it_left_or_draws_some(tmp_path, capsys):
 
     whose = dataclasses.replace(toy.EXPERIMENT, sample=registry.SampleCommand(sampling_options.SampleOptions, draw))
     (tmp_path / "run").mkdir()
-    json_files.write(tmp_path / "run" / "config.json", configuration.Resolved("toy", "full", False, json_files.encode(toy.Config())))
+    json_files.write(
+        tmp_path / "run" / "config.json", configuration.Resolved("toy", "full", False, json_files.encode(toy.Config()))
+    )
     np.savez(tmp_path / "train.npz", images=TRAIN)
     given = (tmp_path / "run", "--train", tmp_path / "train.npz", "--out", tmp_path / "out")
     assert run(*given, "--num", "6", of={"toy": whose}) == 0 and found(tmp_path / "out")["whole"]["n"] == 6
-    assert run(*given, of={"toy": dataclasses.replace(whose, sample=None)}) == 0 and "taking the samples in" in capsys.readouterr().out
+    assert (
+        run(*given, of={"toy": dataclasses.replace(whose, sample=None)}) == 0
+        and "taking the samples in" in capsys.readouterr().out
+    )
     left = found(tmp_path / "out")
     assert [each["name"] for each in left["classes"]] == ["1"] and left["pairs"][0]["training"] == "image 17"
     assert (
@@ -147,7 +171,9 @@ def test_a_run_gives_the_samples_that_it_left_or_draws_some(tmp_path, capsys):
     )
 
 
-@pytest.mark.fault("copies: folders without pictures, mixed sizes, too few training pictures", "unreadable image", "missing data")
+@pytest.mark.fault(
+    "copies: folders without pictures, mixed sizes, too few training pictures", "unreadable image", "missing data"
+)
 @table(
     ("samples", "options", "code", "message"),
     [
@@ -166,7 +192,9 @@ def test_a_run_gives_the_samples_that_it_left_or_draws_some(tmp_path, capsys):
         ("good", ("--trian", "x"), 2, "--train"),
     ],
 )
-def test_what_cannot_be_compared_ends_with_a_typed_error_in_few_lines(samples, options, code, message, data, tmp_path, monkeypatch, capsys):
+def test_what_cannot_be_compared_ends_with_a_typed_error_in_few_lines(
+    samples, options, code, message, data, tmp_path, monkeypatch, capsys
+):
     (tmp_path / "empty").mkdir()
     folder(tmp_path / "train", TRAIN[:5])
     folder(tmp_path / "two", TRAIN[[0, 1, 0, 1]])

@@ -41,9 +41,14 @@ def test_a_page_fits_the_screen_and_shows_what_it_compares_side_by_side(browser,
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("[...document.images].every(each => each.complete && each.naturalWidth > 0)")
     if name == "pictures":
-        tops = page.evaluate("[...document.querySelector('.beside').querySelectorAll('img')].map(each => each.getBoundingClientRect().top)")
+        tops = page.evaluate(
+            "[...document.querySelector('.beside').querySelectorAll('img')].map(each => "
+            "each.getBoundingClientRect().top)"
+        )
         assert len(tops) == 3 and len(set(tops)) == 1
     else:
-        lefts = page.evaluate("[...document.querySelector('.texts').children].map(each => each.getBoundingClientRect().left)")
+        lefts = page.evaluate(
+            "[...document.querySelector('.texts').children].map(each => each.getBoundingClientRect().left)"
+        )
         assert (len(set(lefts)) == 2) == (width == 1280), "beside each other, and below each other on a phone"
     page.close()

@@ -45,7 +45,9 @@ def commands():
 
 def sampled(experiment):
     """The call of `sample` for a run of smoke numbers, of which nothing but an empty folder is there."""
-    return lambda options, folder: experiment.sample.call(experiment.smoke, RunFolder(folder), options, Progress(quiet=True))
+    return lambda options, folder: experiment.sample.call(
+        experiment.smoke, RunFolder(folder), options, Progress(quiet=True)
+    )
 
 
 @pytest.fixture
@@ -56,7 +58,9 @@ def helps(monkeypatch, capsys):
     def read(options):
         with pytest.raises(SystemExit):
             tyro.cli(options, args=["--help"])
-        page = " ".join(capsys.readouterr().out.partition("show this help message and exit")[2].replace("│", " ").split())
+        page = " ".join(
+            capsys.readouterr().out.partition("show this help message and exit")[2].replace("│", " ").split()
+        )
         rows = re.findall(r"--([a-z-]+) (?:(?:{None}\|)?[A-Z]{3,}(?:\.png)? )?([^-].*?) \(default", page)
         return {name.replace("-", "_"): text for name, text in rows}
 
@@ -64,7 +68,14 @@ def helps(monkeypatch, capsys):
 
 
 def test_shared_options_have_one_record_and_one_help_text(commands, helps):
-    assert {"sample images", "sample gan-modes", "sample multimodal", "text-to-image", "video", "serve"} <= commands.keys()
+    assert {
+        "sample images",
+        "sample gan-modes",
+        "sample multimodal",
+        "text-to-image",
+        "video",
+        "serve",
+    } <= commands.keys()
     shared = helps(SteppedOptions) | helps(RunOptions) | drawing_options.HELP | {"out": "Where to write"}
     assert shared.keys() == {"num", "seed", "out", "steps", "force", "trained_seed", "guidance", "sampler", "together"}
     for name, (options, _) in commands.items():
@@ -79,7 +90,9 @@ def test_shared_options_are_refused_in_one_way_before_anything_is_read(commands,
     for name, (options, call) in commands.items():
         for option in WRONG.keys() & {field.name for field in dataclasses.fields(options)}:
             value, message = WRONG[option]
-            prompted = {"prompt": "a red circle"} if "prompt" in {field.name for field in dataclasses.fields(options)} else {}
+            prompted = (
+                {"prompt": "a red circle"} if "prompt" in {field.name for field in dataclasses.fields(options)} else {}
+            )
             with pytest.raises(ConfigError, match=message):
                 call(options(**prompted, **{option: value}), tmp_path)
                 pytest.fail(f"{name} takes --{option} {value}")

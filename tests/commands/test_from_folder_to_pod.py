@@ -1,4 +1,6 @@
-"""The commands of the page "From a folder to a pod": the command line and the scripts take each of them, and they run in turn."""
+"""The commands of the page "From a folder to a pod": the command line and the scripts take each of them, and they run
+in turn.
+"""
 
 import re
 import shlex
@@ -45,7 +47,8 @@ def test_a_script_of_the_page_exists_and_what_it_is_handed_is_taken(line):
 
 
 SMALL = {
-    "train": "--size 8 --network dit-tiny/4 --steps 6 --batch 8 --checkpoint-every 3 --sampling-steps 2 --samples 12 --control-samples 12 "
+    "train": "--size 8 --network dit-tiny/4 --steps 6 --batch 8 --checkpoint-every 3 --sampling-steps 2 --samples 12 "
+    "--control-samples 12 "
     "--together 12 --draws 2 --draw-size 10 --level-pictures 6 --features pixels --previews 4",
     "sample": "--steps 2",
 }

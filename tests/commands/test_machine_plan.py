@@ -1,4 +1,6 @@
-"""`plan`: operations by the formulas of `accounting`, times by the roofline, memory that adds up, and what is refused."""
+"""`plan`: operations by the formulas of `accounting`, times by the roofline, memory that adds up, and what is
+refused.
+"""
 
 import dataclasses
 import re
@@ -31,7 +33,10 @@ def planned():
 
 def test_products_are_those_of_the_formulas_and_no_more_than_xla_counts(planned):
     network = named_networks.build("dit-tiny/2", (8, 8, 3), 2)
-    inputs = (jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in (((8, 8, 8, 3), jnp.float32), ((8,), jnp.float32), ((8,), jnp.int32)))
+    inputs = (
+        jax.ShapeDtypeStruct(shape, dtype)
+        for shape, dtype in (((8, 8, 8, 3), jnp.float32), ((8,), jnp.float32), ((8,), jnp.int32))
+    )
     counted = accounting.count(network, *inputs, embeddings=True)
     assert planned.parameters == counted.parameters
     assert planned.step.useful == planned.step.flops == counted.training_flops
@@ -47,7 +52,12 @@ def test_the_state_is_five_numbers_per_parameter_and_is_read_and_written_once(pl
 def test_devices_share_the_batch_and_fsdp_the_state(planned):
     shared = device_work.planned(OPTIONS, dataclasses.replace(TOY, parts=4, shards=2))
     for whole, part in ((planned.step, shared.step), (planned.evaluation, shared.evaluation)):
-        assert (part.useful, part.fixed, part.each, part.batch) == (whole.useful / 4, whole.fixed / 2, whole.each, whole.batch / 4)
+        assert (part.useful, part.fixed, part.each, part.batch) == (
+            whole.useful / 4,
+            whole.fixed / 2,
+            whole.each,
+            whole.batch / 4,
+        )
 
 
 def test_recomputation_and_guidance_cost_what_they_repeat(planned):
@@ -78,7 +88,9 @@ def test_the_largest_batch_is_the_last_that_fits_and_one_that_does_not_is_told_w
     text = "\n".join(plan_lines.lines(OPTIONS, TOY, planned, TOY.one))
     largest = int(re.search(r"for the backward pass; the largest batch per device is (\d+)", text)[1])
     sizes = [planned.step.fixed + planned.step.each * batch for batch in (largest, largest + 1)]
-    assert sizes[0] <= TOY.one.memory < sizes[1] and largest == roofline.largest_batch(planned.step.fixed, planned.step.each, TOY.one)
+    assert sizes[0] <= TOY.one.memory < sizes[1] and largest == roofline.largest_batch(
+        planned.step.fixed, planned.step.each, TOY.one
+    )
     assert ("note: training does not fit" in text) == (planned.step.memory > TOY.one.memory)
     small = dataclasses.replace(TOY, one=dataclasses.replace(TOY.one, memory=planned.step.fixed / 2))
     assert "give --mesh fsdp=N" in "\n".join(plan_lines.lines(OPTIONS, small, planned, small.one))
@@ -98,7 +110,9 @@ def test_every_named_accelerator_is_a_published_one_at_the_rate_of_the_dtype(mon
 
 def test_this_machine_is_measured():
     here = this_machine.measured("float32", 64)
-    assert 1e6 < here.flops < 1e15 and 1e6 < here.bandwidth < 1e15 and here.memory > 1e8 and "measured now" in here.source
+    assert (
+        1e6 < here.flops < 1e15 and 1e6 < here.bandwidth < 1e15 and here.memory > 1e8 and "measured now" in here.source
+    )
 
 
 @pytest.mark.slow
@@ -117,12 +131,18 @@ def test_a_smoke_plan_compiles_a_tiny_network_and_its_state_is_in_what_xla_count
     [
         (("--accelerator", "h1000"), "Invalid choice"),
         (("--accelerator", "h100", "--network", "dit-xxl/2"), "did you mean 'dit-xl/2'?"),
-        (("--accelerator", "h100", "--network", "dit-s/16", "--shape", "40", "40", "4"), "patches of 16 pixels do not divide"),
+        (
+            ("--accelerator", "h100", "--network", "dit-s/16", "--shape", "40", "40", "4"),
+            "patches of 16 pixels do not divide",
+        ),
         (("--accelerator", "h100", "--batch", "0"), "--batch 0: it must be a whole number from 1"),
         (("--accelerator", "h100", "--batch", "10", "--mesh", "data=4"), "--batch 10 is no multiple of the 4 devices"),
         (("--accelerator", "h100", "--mesh", "tensor=2"), "give the sizes of data and fsdp as numbers"),
         (("--accelerator", "h100", "--mesh", "data=all"), "give the sizes of data and fsdp as numbers"),
-        (("--accelerator", "h100", "--flops-share", "1.5"), "--flops-share 1.5: it must be a finite number above 0 to 1"),
+        (
+            ("--accelerator", "h100", "--flops-share", "1.5"),
+            "--flops-share 1.5: it must be a finite number above 0 to 1",
+        ),
         (("--accelerator", "h100", "--dtype", "int8"), "Invalid choice"),
     ],
 )

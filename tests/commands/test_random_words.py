@@ -10,7 +10,22 @@ from gendiff.runs import errors
 from tests.runs import toy
 
 CODES = {errors.DONE, errors.FAILED, errors.USAGE, errors.NON_FINITE, errors.BAD_DATA, errors.NO_DEVICE, errors.DISK}
-COMMANDS = ("run", "sample", "evaluate", "report", "finalize", "list", "toy", "bench", "help", "--version", "-h", "rnu", "", "--quiet")
+COMMANDS = (
+    "run",
+    "sample",
+    "evaluate",
+    "report",
+    "finalize",
+    "list",
+    "toy",
+    "bench",
+    "help",
+    "--version",
+    "-h",
+    "rnu",
+    "",
+    "--quiet",
+)
 PLACES = (
     "runs/toy-smoke",
     "samples",
@@ -26,7 +41,20 @@ PLACES = (
     "~",
 )
 OPTIONS = (
-    *("--smoke", "--help", "--quiet", "--strict", "--force", "--verify", "--preset", "--out", "--seed", "--seeds", "--resume", "--profile"),
+    *(
+        "--smoke",
+        "--help",
+        "--quiet",
+        "--strict",
+        "--force",
+        "--verify",
+        "--preset",
+        "--out",
+        "--seed",
+        "--seeds",
+        "--resume",
+        "--profile",
+    ),
     *(
         "--train-steps",
         "--batch",
@@ -37,12 +65,51 @@ OPTIONS = (
         "--thresholds.loss",
         "--thresholds",
     ),
-    *("--num", "--index", "--steps", "--guidance", "--sampler", "--eta", "--temperature", "--label", "--trained-seed", "--together"),
+    *(
+        "--num",
+        "--index",
+        "--steps",
+        "--guidance",
+        "--sampler",
+        "--eta",
+        "--temperature",
+        "--label",
+        "--trained-seed",
+        "--together",
+    ),
     *("--grid", "--sigma-min"),
-    *("--shard-size", "--shards", "--to", "--compile-cache", "--no-smoke", "--smok", "-x", "--", "--dry-run", "--distributed", "--log"),
+    *(
+        "--shard-size",
+        "--shards",
+        "--to",
+        "--compile-cache",
+        "--no-smoke",
+        "--smok",
+        "-x",
+        "--",
+        "--dry-run",
+        "--distributed",
+        "--log",
+    ),
 )
 VALUES = (
-    *("0", "1", "2", "3", "-1", "1.5", "nan", "inf", "-inf", "1e400", "10**9", "99999999999999999999", "4294967296", "none", "None"),
+    *(
+        "0",
+        "1",
+        "2",
+        "3",
+        "-1",
+        "1.5",
+        "nan",
+        "inf",
+        "-inf",
+        "1e400",
+        "10**9",
+        "99999999999999999999",
+        "4294967296",
+        "none",
+        "None",
+    ),
     *(
         "",
         " ",
@@ -71,10 +138,15 @@ MANY = 330
 
 
 def words(draw):
-    """One command line: a command that is mostly a real one, its argument, options and values, now and then in the wrong place."""
+    """One command line: a command that is mostly a real one, its argument, options and values, now and then in the
+    wrong place.
+    """
     line = [draw.choice(COMMANDS[:5] * 4 + COMMANDS)]
     if line[0] == "run":
-        line += [draw.choice(("toy", "toy", "toy", "tyo", "")), *(("--smoke",) if draw.random() < 0.8 else ("--train-steps", "2"))]
+        line += [
+            draw.choice(("toy", "toy", "toy", "tyo", "")),
+            *(("--smoke",) if draw.random() < 0.8 else ("--train-steps", "2")),
+        ]
     elif draw.random() < 0.9:
         line.append(draw.choice(PLACES[:2] * 4 + PLACES))
     for _ in range(draw.randrange(4)):
@@ -92,7 +164,10 @@ def test_no_command_line_ends_in_a_traceback_or_a_long_message(tmp_path, monkeyp
     known = {"toy": toy.EXPERIMENT}
     assert command_line.main(["run", "toy", "--smoke"], known) == 0
     assert (
-        command_line.main(["sample", "runs/toy-smoke", "--num", "4", "--shard-size", "2", "--steps", "2", "--out", "samples"], known) == 0
+        command_line.main(
+            ["sample", "runs/toy-smoke", "--num", "4", "--shard-size", "2", "--steps", "2", "--out", "samples"], known
+        )
+        == 0
     )
     Path("file").write_text("no folder")
     draw, codes = random.Random(0), {}

@@ -29,14 +29,21 @@ from tests.tables import table
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "toy"
-    assert command_line.main(["run", "toy", "--train-steps", "20", "--seeds", "0", "5", "--out", str(folder)], {"toy": toy.EXPERIMENT}) == 0
+    assert (
+        command_line.main(
+            ["run", "toy", "--train-steps", "20", "--seeds", "0", "5", "--out", str(folder)], {"toy": toy.EXPERIMENT}
+        )
+        == 0
+    )
     return folder
 
 
 def sample(folder, *options, **changes):
     """Exit code of the command. changes: what the model has instead."""
     own = image_sampling.command(functools.partial(toy.model, **changes)) if changes else toy.EXPERIMENT.sample
-    return command_line.main(["sample", str(folder), *options], {"toy": dataclasses.replace(toy.EXPERIMENT, sample=own)})
+    return command_line.main(
+        ["sample", str(folder), *options], {"toy": dataclasses.replace(toy.EXPERIMENT, sample=own)}
+    )
 
 
 def drawn(path):
@@ -58,7 +65,11 @@ def times(folder):
 def test_a_sample_is_the_same_drawn_alone_in_a_list_or_in_parts(trained, tmp_path):
     options = ("--steps", "5", "--eta", "1", "--guidance", "2", "--label", "1")
     whole = arrays(trained, tmp_path / "parts.npz", *options, "--num", "7", "--together", "3")
-    assert whole["images"].shape == (7, 2, 2, 1) and (whole["labels"] == 1).all() and (whole["index"] == np.arange(7)).all()
+    assert (
+        whole["images"].shape == (7, 2, 2, 1)
+        and (whole["labels"] == 1).all()
+        and (whole["index"] == np.arange(7)).all()
+    )
     for index in ([4], [6, 1, 2]):
         some = arrays(trained, tmp_path / f"{len(index)}.npz", *options, "--index", ",".join(map(str, index)))
         assert np.array_equal(some["images"], whole["images"][index])
@@ -78,7 +89,10 @@ def test_settings_are_told_apart_and_samples_rounded_to_the_levels_of_the_data(t
 
 def test_a_grid_is_chosen_by_name_and_resolved_knows_the_values_and_the_size_of_the_pictures(trained, tmp_path):
     base = ("--steps", "2", "--sampler", "ddpm")
-    usual, other = (arrays(trained, tmp_path / f"{i}.npz", *base, *more)["images"] for i, more in enumerate([(), ("--grid", "resolved")]))
+    usual, other = (
+        arrays(trained, tmp_path / f"{i}.npz", *base, *more)["images"]
+        for i, more in enumerate([(), ("--grid", "resolved")])
+    )
     assert not np.array_equal(usual, other)
     model, options = toy.model(None), sampling_options.SampleOptions
     low, high = grids.resolved_limits(model.schedule, resolution=2 / 16, norm=2.0)  # 17 values of 4 pixels
@@ -107,7 +121,11 @@ def test_pictures_whose_values_are_known_are_drawn_in_few_steps_unless_options_s
         ({"steps": 3}, 17, {"steps": 3, "sampler": "ddim", "grid": "trailing", "temperature": None}),
         ({}, None, {"steps": 50, "sampler": "ddim", "grid": "trailing", "temperature": None}),
         ({"sampler": "euler"}, 17, {"steps": 50, "sampler": "euler", "grid": "trailing", "temperature": None}),
-        ({"grid": "resolved", "steps": 9}, 17, {"steps": 9, "sampler": "ddim", "grid": "resolved", "temperature": None}),
+        (
+            {"grid": "resolved", "steps": 9},
+            17,
+            {"steps": 9, "sampler": "ddim", "grid": "resolved", "temperature": None},
+        ),
         ({"eta": 0.5}, 17, {"steps": 50, "sampler": "ddim", "grid": "trailing", "temperature": None}),
     )
     for given, levels, wanted in cases:
@@ -160,7 +178,9 @@ def test_a_folder_holds_one_png_per_sample_and_takes_further_samples_of_the_same
 
 @pytest.mark.fault("SIGTERM while sampling")
 @pytest.mark.parametrize("name", ["folder", "archive.npz"])
-def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(name, trained, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(
+    name, trained, tmp_path, monkeypatch, capsys
+):
     options, write = ("--num", "6", "--together", "2", "--steps", "2", "--out", str(tmp_path / name)), SampleFiles.write
 
     def interrupted(self, *arguments):
@@ -183,7 +203,9 @@ def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(na
         assert drawn(out)["index"].tolist() == [*range(6)] and drawn(out)["images"].shape == (6, 2, 2, 1)
 
 
-@pytest.mark.fault("command line: unknown or misspelt option", "guidance: NaN or negative scale", "guidance: label ≥ classes")
+@pytest.mark.fault(
+    "command line: unknown or misspelt option", "guidance: NaN or negative scale", "guidance: label ≥ classes"
+)
 @table(
     ("options", "hint"),
     [

@@ -1,4 +1,6 @@
-"""The command `scaling-fit` on tables that the repository does not contain, and what the experiment says of published constants."""
+"""The command `scaling-fit` on tables that the repository does not contain, and what the experiment says of published
+constants.
+"""
 
 import contextlib
 import io
@@ -23,8 +25,13 @@ SIZES, BUDGETS = np.geomspace(5e6, 4e10, 12), np.geomspace(1e18, 1e21, 5)
 
 def made(path, parameters, tokens, noise=0.003):
     """A CSV of trainings by the law of Besiroglu et al., as somebody else would have written it."""
-    loss = published.EPOCH.loss(parameters, tokens) * np.exp(noise * np.random.default_rng(0).normal(size=len(parameters)))
-    rows = [f"a run,{size:.6g},{flops:.6g},{each:.5f}" for size, flops, each in zip(parameters, 6 * parameters * tokens, loss, strict=True)]
+    loss = published.EPOCH.loss(parameters, tokens) * np.exp(
+        noise * np.random.default_rng(0).normal(size=len(parameters))
+    )
+    rows = [
+        f"a run,{size:.6g},{flops:.6g},{each:.5f}"
+        for size, flops, each in zip(parameters, 6 * parameters * tokens, loss, strict=True)
+    ]
     path.write_text("\n".join(["name,Model Size,Training FLOP,loss", *rows]) + "\n")
     return path
 
@@ -46,9 +53,14 @@ def fitted(tmp_path_factory):
 
 def test_one_command_fits_a_foreign_table_by_every_approach_with_intervals_and_plots(fitted):
     out, left, _ = fitted
-    assert left["columns"] == {"parameters": "Model Size", "flops": "Training FLOP", "loss": "loss"} and left["points"] == 60
+    assert (
+        left["columns"] == {"parameters": "Model Size", "flops": "Training FLOP", "loss": "loss"}
+        and left["points"] == 60
+    )
     found = {fit["approach"]: fit for fit in left["fits"]}
-    assert list(found) == ["envelope", "isoflop", "parametric", "varpro"] and not any(fit["refused"] for fit in left["fits"])
+    assert list(found) == ["envelope", "isoflop", "parametric", "varpro"] and not any(
+        fit["refused"] for fit in left["fits"]
+    )
     truth = published.EPOCH.constants
     for approach, error in (("envelope", 0.1), ("isoflop", 0.03), ("parametric", 0.03), ("varpro", 0.03)):
         value, low, high = found[approach]["constants"]["exponent"]
@@ -62,7 +74,14 @@ def test_one_command_fits_a_foreign_table_by_every_approach_with_intervals_and_p
 
 def test_the_terminal_shows_every_approach_and_a_folder_with_other_files_is_refused(fitted, tmp_path, capsys):
     out, _, shown = fitted
-    for words in ("approach 1, envelope", "approach 2, parabolas", "approach 3, Huber", "variable projection", "plot: ", "E + A / N^α"):
+    for words in (
+        "approach 1, envelope",
+        "approach 2, parabolas",
+        "approach 3, Huber",
+        "variable projection",
+        "plot: ",
+        "E + A / N^α",
+    ):
         assert words in shown
     (tmp_path / "thesis.pdf").touch()
     assert run("--data", out.parent / "sweep.csv", "--out", tmp_path) == 2
@@ -80,14 +99,22 @@ def test_what_looks_wrong_in_a_table_is_a_line_each_and_stands_in_the_file(fitte
     assert run(*words) == 0
     printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("finding: ")]
     findings = json.loads((tmp_path / "out" / "fits.json").read_text(encoding="utf-8"))["findings"]
-    assert [(each["kind"], each["lines"]) for each in findings[:2]] == [("doubled", [len(lines) + 1]), ("far from the fit", [21])]
+    assert [(each["kind"], each["lines"]) for each in findings[:2]] == [
+        ("doubled", [len(lines) + 1]),
+        ("far from the fit", [21]),
+    ]
     assert len(printed) == len(findings) and "as bits among nats are (line 21)" in printed[1]
 
 
 def test_an_approach_that_the_table_does_not_allow_says_why_and_the_others_stand(tmp_path, capsys):
     rng = np.random.default_rng(1)
-    parameters, tokens = np.exp(rng.uniform(np.log(1e7), np.log(1e10), 60)), np.exp(rng.uniform(np.log(1e9), np.log(1e12), 60))
-    assert run("--data", made(tmp_path / "a.csv", parameters, tokens), "--out", tmp_path / "out", "--resamples", "4") == 0
+    parameters, tokens = (
+        np.exp(rng.uniform(np.log(1e7), np.log(1e10), 60)),
+        np.exp(rng.uniform(np.log(1e9), np.log(1e12), 60)),
+    )
+    assert (
+        run("--data", made(tmp_path / "a.csv", parameters, tokens), "--out", tmp_path / "out", "--resamples", "4") == 0
+    )
     left = json.loads((tmp_path / "out" / "fits.json").read_text(encoding="utf-8"))
     found = {fit["approach"]: fit for fit in left["fits"]}
     assert "train more sizes" in found["envelope"]["refused"] and not found["envelope"]["constants"]
@@ -145,7 +172,9 @@ def test_profiles_lie_around_the_best_size_at_equal_operations():
     points = scaling_fit.profiles(published.EPOCH, (1e18, 1e20, 1e22), 5, 4.0)
     best = published.EPOCH.optimum(points.flops)
     assert np.allclose(points.parameters / best.parameters, np.tile([1 / 4, 1 / 2, 1, 2, 4], 3))
-    assert np.allclose(6 * points.parameters * points.tokens, points.flops) and np.all(points.loss >= best.loss * (1 - 1e-12))
+    assert np.allclose(6 * points.parameters * points.tokens, points.flops) and np.all(
+        points.loss >= best.loss * (1 - 1e-12)
+    )
 
 
 def test_published_constants_pass_where_they_must_and_their_controls_miss():
@@ -163,6 +192,8 @@ def test_fits_of_made_trainings_are_judged_on_small_sweeps(tmp_path):
     config = scaling_fit.Config(seeds=(0,), sizes=7, replicates=20, resamples=20, shown_resamples=10)
     measured = Measurements(scaling_fit.measure(config, RunFolder(tmp_path), Progress(quiet=True)))
     claims = {claim.id: claim for claim in scaling_fit.STUDY.judge(measured)}
-    assert claims["biased-uneven"].verdict == claims["biased-even"].verdict == "PASS" and claims["coverage-half"].value < 0
+    assert (
+        claims["biased-uneven"].verdict == claims["biased-even"].verdict == "PASS" and claims["coverage-half"].value < 0
+    )
     third = [measured.mean(f"surface {name}", "size by approach 3")[0] for name in scaling_fit.SURFACES]
     assert third == pytest.approx([1.0] * len(third), rel=1e-3)

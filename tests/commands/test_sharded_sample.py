@@ -28,7 +28,10 @@ SIZES = ("--num", "10", "--shard-size", "4", "--steps", "3", "--together", "3")
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "toy"
-    assert command_line.main(["run", "toy", "--train-steps", "3", "--out", str(folder)], {"toy": toy.EXPERIMENT}) == errors.DONE
+    assert (
+        command_line.main(["run", "toy", "--train-steps", "3", "--out", str(folder)], {"toy": toy.EXPERIMENT})
+        == errors.DONE
+    )
     return folder
 
 
@@ -66,7 +69,9 @@ def test_jobs_of_an_array_leave_the_same_bytes(trained, whole, tmp_path):
 
 
 @pytest.mark.fault("batch sampling interrupted")
-def test_an_interrupted_command_goes_on_and_redoes_only_what_is_not_complete(trained, whole, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_command_goes_on_and_redoes_only_what_is_not_complete(
+    trained, whole, tmp_path, monkeypatch, capsys
+):
     out = tmp_path / "cut"
     write = Shards.write
 
@@ -154,7 +159,10 @@ def test_finalize_makes_one_file_that_holds_every_sample(whole, tmp_path, capsys
 
 
 def test_an_archive_of_shards_that_are_all_full_ends_at_the_last_one(trained, tmp_path):
-    assert sample(trained, "--num", "8", "--shard-size", "4", "--steps", "2", "--out", str(tmp_path / "full")) == errors.DONE
+    assert (
+        sample(trained, "--num", "8", "--shard-size", "4", "--steps", "2", "--out", str(tmp_path / "full"))
+        == errors.DONE
+    )
     for suffix in (".npz", ".tar", ".arrayrecord"):
         words = ["finalize", str(tmp_path / "full"), "--to", str(tmp_path / f"all{suffix}")]
         assert command_line.main(words, {"toy": toy.EXPERIMENT}) == errors.DONE

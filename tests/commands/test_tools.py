@@ -30,7 +30,10 @@ def test_a_command_without_an_experiment_is_listed_and_hears_of_every_experiment
     assert "commands\n  wide                   How wide is it?\n" in shown and "width 9 beside bare" in shown
     assert run("wide", "--help") == 0 and "How wide it is" in capsys.readouterr().out
     assert run("wiide") == 2 and "did you mean 'wide'?" in capsys.readouterr().err
-    assert command_line.main(["nothing"], catalogue.EXPERIMENTS) == 2 and "there are: train, " in capsys.readouterr().err  # no studies
+    # no studies
+    assert (
+        command_line.main(["nothing"], catalogue.EXPERIMENTS) == 2 and "there are: train, " in capsys.readouterr().err
+    )
     assert run("wide", "--widht", "9") == 2 and "--width" in capsys.readouterr().err
 
 

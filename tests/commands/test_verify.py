@@ -45,8 +45,14 @@ def test_settings_and_other_programs_entries_are_told_apart(tmp_path, capsys, mo
     monkeypatch.setitem(sys.modules, "c2pa", None)
     metadata.save(tmp_path / "a.jpg", PICTURE, {"prompt": "a cat\x1b[2J", "seed": 3})
     shown = verify(capsys, tmp_path / "a.jpg")
-    assert "JPEG, 32 × 32 pixels" in shown and "prompt: a cat?[2J seed: 3" in shown and "which anybody can write" in shown
-    assert "content credentials (C2PA): not read" in shown and "[c2pa]" in shown and "What is absent proves nothing" in shown
+    assert (
+        "JPEG, 32 × 32 pixels" in shown and "prompt: a cat?[2J seed: 3" in shown and "which anybody can write" in shown
+    )
+    assert (
+        "content credentials (C2PA): not read" in shown
+        and "[c2pa]" in shown
+        and "What is absent proves nothing" in shown
+    )
     Image.fromarray(PICTURE).save(tmp_path / "bare.png")
     assert "metadata: no settings of gendiff" in verify(capsys, tmp_path / "bare.png")
     Image.fromarray(PICTURE).save(tmp_path / "a.webp")
@@ -70,19 +76,27 @@ def test_a_watermark_in_pixels_is_found_with_its_key_and_not_with_another(tmp_pa
     monkeypatch.setattr(picture_evidence, "KEYS", 199)
     shape, grey = (16, 16, 1), PICTURE[::2, ::2, :1]
     for name, key in (("mark", KEY), ("other", OTHER)):
-        watermark_files.save(tmp_path / f"{name}.json", spread_spectrum.spread_spectrum(key, shape, bits=(1, 0, 0, 1), strength=0.3))
+        watermark_files.save(
+            tmp_path / f"{name}.json", spread_spectrum.spread_spectrum(key, shape, bits=(1, 0, 0, 1), strength=0.3)
+        )
     mark = watermark_files.load_image(tmp_path / "mark.json")
     marked = quickly(lambda mark, images: mark.write(images))(mark, (grey[None] / 127.5 - 1).astype(np.float32))
     metadata.save(tmp_path / "a.png", np.round((np.clip(marked[0], -1, 1) + 1) * 127.5).astype(np.uint8), {})
     shown = verify(capsys, tmp_path / "a.png", "--mark", tmp_path / "mark.json")
-    assert p_value(shown) <= 0.01 and "4 of 4 bits agree" in shown and "It is not the chance that the file is unmarked" in shown
+    assert (
+        p_value(shown) <= 0.01
+        and "4 of 4 bits agree" in shown
+        and "It is not the chance that the file is unmarked" in shown
+    )
     assert p_value(verify(capsys, tmp_path / "a.png", "--mark", tmp_path / "other.json")) > 0.01
 
 
 def test_a_watermark_in_noise_is_left_to_those_who_have_the_model(tmp_path, capsys):
     watermark_files.save(tmp_path / "ring.json", image_watermarks.tree_ring(KEY, (32, 32, 3), radius=6))
     metadata.save(tmp_path / "a.png", PICTURE, {})
-    assert "the model that drew it must run backwards" in verify(capsys, tmp_path / "a.png", "--mark", tmp_path / "ring.json")
+    assert "the model that drew it must run backwards" in verify(
+        capsys, tmp_path / "a.png", "--mark", tmp_path / "ring.json"
+    )
 
 
 def test_a_watermark_of_a_text_is_found_with_its_key_and_not_with_another(tmp_path, capsys):
@@ -105,7 +119,9 @@ def test_a_watermark_of_a_text_is_found_with_its_key_and_not_with_another(tmp_pa
 
 
 def test_a_text_whose_tokens_read_again_are_not_those_that_were_written_keeps_most_of_its_mark(tmp_path, capsys):
-    """A model may write "th" as two tokens; whoever reads the text sees one, so that choice and the next one are lost."""
+    """A model may write "th" as two tokens; whoever reads the text sees one, so that choice and the next one are
+    lost.
+    """
     library = tokenizers.Tokenizer(tokenizers.models.BPE())
     library.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     library.decoder = tokenizers.decoders.ByteLevel()

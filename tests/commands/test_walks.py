@@ -1,4 +1,6 @@
-"""How many files of gendiff.commands a reader passes between a command line and the first picture: those whose functions ran."""
+"""How many files of gendiff.commands a reader passes between a command line and the first picture: those whose
+functions ran.
+"""
 
 import os
 import subprocess
@@ -46,7 +48,17 @@ def test_a_command_passes_at_most_twelve_files_of_its_floor_on_its_way_to_the_fi
     for number in range(30):
         Image.new("RGB", (16, 16), (8 * number, 100, 255 - 8 * number)).save(photos / f"{number}.png")
     walks = {
-        "text-to-image": ("text-to-image", "--prompt", "sun", "--num", "1", "--steps", "2", "--out", str(tmp_path / "sun.png")),
+        "text-to-image": (
+            "text-to-image",
+            "--prompt",
+            "sun",
+            "--num",
+            "1",
+            "--steps",
+            "2",
+            "--out",
+            str(tmp_path / "sun.png"),
+        ),
         "train": ("train", str(photos), "--smoke", "--out", run),
         "sample": ("sample", run, "--num", "1", "--steps", "2"),
     }

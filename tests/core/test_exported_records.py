@@ -35,7 +35,14 @@ def written(function, *args):
 
 def test_an_exported_encoder_gives_the_same_gaussian_with_its_scale_and_shift():
     network = networks.Autoencoder(
-        channels=(2,), blocks=1, groups=1, in_channels=1, latent_channels=2, attention=False, scale=(0.5, 2.0), shift=0.1
+        channels=(2,),
+        blocks=1,
+        groups=1,
+        in_channels=1,
+        latent_channels=2,
+        attention=False,
+        scale=(0.5, 2.0),
+        shift=0.1,
     )
     x = np.linspace(-1, 1, 16, dtype=np.float32).reshape(1, 4, 4, 1)
     params = networks.init(network, jax.random.key(0), x)
@@ -56,7 +63,9 @@ def test_static_fields_return_as_they_were_and_records_nest(numbers):
     result = call(given)
     assert isinstance(result, Answer) and result.rest is None
     one, two = result.settings[0], result.settings[1]["two"]
-    assert jax.tree.structure(one) == jax.tree.structure(two) == jax.tree.structure(given) and type(one.numbers) is type(numbers)
+    assert jax.tree.structure(one) == jax.tree.structure(two) == jax.tree.structure(given) and type(
+        one.numbers
+    ) is type(numbers)
     np.testing.assert_array_equal(two.value, [0.0, 2.0, 4.0])
     with pytest.raises(ValueError, match="(?s)tree|pytree"):
         call(records.replace(given, name="o"))  # it is the program of one setting
@@ -79,7 +88,9 @@ def test_a_function_in_a_field_for_data_is_named_too():
 
 def test_a_record_may_be_defined_again_and_inside_of_a_function():
     def again():
-        return records.record(type("Setting", (), {"__annotations__": {"value": Any}, "__module__": __name__, "__qualname__": "Setting"}))
+        return records.record(
+            type("Setting", (), {"__annotations__": {"value": Any}, "__module__": __name__, "__qualname__": "Setting"})
+        )
 
     assert jax.tree.leaves(again()(3)) == jax.tree.leaves(again()(3)) == [3]
     assert written(lambda one: one.value, Setting(jnp.ones(1)))(Setting(jnp.ones(1))) == 1  # the first keeps the name

@@ -1,4 +1,6 @@
-"""What every record is to JAX: leaves, structure, the class itself, and the names of its fields on the way to a leaf."""
+"""What every record is to JAX: leaves, structure, the class itself, and the names of its fields on the way to a
+leaf.
+"""
 
 import jax
 from jax.tree_util import keystr, tree_flatten_with_path

@@ -1,4 +1,6 @@
-"""Records and trees: numbers are leaves, functions and settings are structure; copies own their buffers, paths are readable."""
+"""Records and trees: numbers are leaves, functions and settings are structure; copies own their buffers, paths are
+readable.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -106,7 +108,13 @@ def test_a_copy_survives_the_donation_of_its_original():
 
 
 def test_a_cast_changes_floating_leaves_only_and_paths_name_the_way_to_each_leaf():
-    mixed = {"weights": [jnp.ones(2), np.zeros(3, np.float32)], "step": jnp.int32(3), "key": jax.random.key(0), "on": True, "name": "net"}
+    mixed = {
+        "weights": [jnp.ones(2), np.zeros(3, np.float32)],
+        "step": jnp.int32(3),
+        "key": jax.random.key(0),
+        "on": True,
+        "name": "net",
+    }
     cast = trees.cast(mixed, jnp.bfloat16)
     assert [leaf.dtype for leaf in cast["weights"]] == [jnp.bfloat16, jnp.bfloat16]
     assert cast["step"].dtype == jnp.int32 and cast["key"].dtype == jax.random.key(0).dtype
@@ -123,4 +131,8 @@ def test_leaves_by_their_paths_are_a_nested_dict_again():
 @table("bad", [jnp.nan, jnp.inf, -jnp.inf])
 def test_one_bad_number_anywhere_is_found_and_whole_numbers_are_finite(bad):
     assert not jax.jit(trees.all_finite)({"a": jnp.ones(3), "b": (jnp.array([0.0, bad]), 3)})
-    assert trees.all_finite({"a": jnp.ones(3), "count": 3}) and trees.all_finite({"count": jnp.int32(1)}) and trees.all_finite({})
+    assert (
+        trees.all_finite({"a": jnp.ones(3), "count": 3})
+        and trees.all_finite({"count": jnp.int32(1)})
+        and trees.all_finite({})
+    )

@@ -1,4 +1,6 @@
-"""Arrays and checks: safe arithmetic, and at the public door a concrete value is tested and named while a tracer passes."""
+"""Arrays and checks: safe arithmetic, and at the public door a concrete value is tested and named while a tracer
+passes.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +18,26 @@ INF, NAN = float("inf"), float("nan")
 def test_the_logistic_keeps_relative_precision_in_both_tails_and_the_namespace_of_its_value():
     for value in (-700.0, -40.0, 0.0, 3.0):
         result = arrays.logistic(np.float64(value))
-        assert isinstance(result, np.float64) and result == pytest.approx(np.exp(value) / (1 + np.exp(value)), rel=1e-14)
+        assert isinstance(result, np.float64) and result == pytest.approx(
+            np.exp(value) / (1 + np.exp(value)), rel=1e-14
+        )
     assert isinstance(arrays.logistic(jnp.float32(-40.0)), jax.Array)
     np.testing.assert_allclose(arrays.logistic(jnp.float32(-40.0)), np.exp(-40.0), rtol=1e-5)
     assert [arrays.namespace(value) for value in (np.zeros(2), np.float32(1), jnp.zeros(2), 1.0)] == [np, np, jnp, jnp]
 
 
 def test_the_next_power_of_two_is_the_number_itself_where_it_is_one_and_never_below_the_least():
-    assert [arrays.power_of_two(count, 4) for count in (0, 1, 4, 5, 8, 9, 1023, 1024, 1025)] == [4, 4, 4, 8, 8, 16, 1024, 1024, 2048]
+    assert [arrays.power_of_two(count, 4) for count in (0, 1, 4, 5, 8, 9, 1023, 1024, 1025)] == [
+        4,
+        4,
+        4,
+        8,
+        8,
+        16,
+        1024,
+        1024,
+        2048,
+    ]
 
 
 def test_a_safe_root_and_a_safe_quotient_have_no_gradient_where_they_are_replaced():
@@ -37,7 +51,9 @@ def test_a_safe_root_and_a_safe_quotient_have_no_gradient_where_they_are_replace
 def test_the_place_of_the_largest_number_is_the_first_of_equals_and_the_last_place_where_one_is_nan():
     draws = np.random.default_rng(0).integers(0, 9, (2, 30, 20)).astype(np.float32)
     np.testing.assert_array_equal(arrays.argmax(draws), draws.argmax(-1))
-    np.testing.assert_array_equal(arrays.argmax(jnp.array([[NAN, 1.0, 0.0], [-INF, -INF, -INF], [0.0, INF, INF]])), [2, 0, 1])
+    np.testing.assert_array_equal(
+        arrays.argmax(jnp.array([[NAN, 1.0, 0.0], [-INF, -INF, -INF], [0.0, INF, INF]])), [2, 0, 1]
+    )
 
 
 def test_a_number_a_batch_or_a_sample_expands_to_the_rank_and_dtype_of_its_samples():
@@ -61,16 +77,27 @@ test_a_value_out_of_range_is_named_with_its_range_and_one_of_another_kind_with_t
     (lambda: checks.same_shape("x", jnp.ones(2), "y", jnp.ones(3)), r"x has shape \(2,\) but y has shape \(3,\)"),
     (lambda: checks.unscaled_pixels("clean", np.array([0.0, 255.0])), "like unscaled pixels; scale images"),
     (lambda: checks.one_key("key", jax.random.split(jax.random.key(0))), r"one key, got a batch of shape \(2,\)"),
-    (lambda: checks.choice("end", "claen", ("clean", "first")), "end = 'claen' is none of clean, first; did you mean 'clean'"),
+    (
+        lambda: checks.choice("end", "claen", ("clean", "first")),
+        "end = 'claen' is none of clean, first; did you mean 'clean'",
+    ),
     (lambda: checks.choice("end", "zzz", iter(("clean", "first"))), "none of clean, first$"),
     (lambda: checks.integer("steps", 2.0), "steps must be an integer, got 2.0", TypeError),
     (lambda: checks.integer("steps", True), "steps must be an integer, got True", TypeError),
     (lambda: checks.integer("steps", np.arange(2)), "steps must be an integer", TypeError),
     (lambda: jax.jit(lambda n: checks.integer("steps", n))(2.0), "an integer, got dtype float32", TypeError),
-    (lambda: checks.floating("clean", np.zeros(2, np.uint8)), r"floating array, got uint8; scale images to \[-1, 1\]", TypeError),
+    (
+        lambda: checks.floating("clean", np.zeros(2, np.uint8)),
+        r"floating array, got uint8; scale images to \[-1, 1\]",
+        TypeError,
+    ),
     (lambda: checks.floating("clean", [0.5]), "clean must be a floating array, got list", TypeError),
     (lambda: checks.one_key("key", None), r"key is None: pass jax.random.key\(seed\)", TypeError),
-    (lambda: checks.one_key("key", jnp.zeros(2, jnp.uint32)), "wrap a legacy key with jax.random.wrap_key_data", TypeError),
+    (
+        lambda: checks.one_key("key", jnp.zeros(2, jnp.uint32)),
+        "wrap a legacy key with jax.random.wrap_key_data",
+        TypeError,
+    ),
 )
 
 

@@ -30,7 +30,9 @@ def test_a_batch_depends_on_seed_and_step_only_and_is_frozen():
 
 
 def test_epochs_have_orders_of_their_own_and_every_row_is_seen_equally_often_in_the_long_run():
-    counts = np.bincount(np.concatenate([batches.batch_at(10, 4, 0, step) for step in range(10 // 4 * 500)]), minlength=10)
+    counts = np.bincount(
+        np.concatenate([batches.batch_at(10, 4, 0, step) for step in range(10 // 4 * 500)]), minlength=10
+    )
     assert counts.sum() == 4000
     assert np.abs(counts - 400).max() < 5 * np.sqrt(500 * 0.8 * 0.2)
 
@@ -52,7 +54,9 @@ test_what_has_no_batch_is_refused = refusals(
 
 
 def test_arrays_of_images_are_leaves_and_names_are_structure():
-    images = Images(np.zeros((3, 2, 2, 1), np.float32), np.zeros(3, np.int32), classes=("a",), skipped=("b.png: empty",))
+    images = Images(
+        np.zeros((3, 2, 2, 1), np.float32), np.zeros(3, np.int32), classes=("a",), skipped=("b.png: empty",)
+    )
     leaves, structure = jax.tree.flatten(images)
     back = jax.tree.unflatten(structure, leaves)
     assert [leaf.shape for leaf in leaves] == [(3, 2, 2, 1), (3,)]

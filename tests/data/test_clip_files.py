@@ -14,7 +14,9 @@ from tests.refusals import refusals
 from tests.tables import table
 
 RNG = np.random.default_rng(0)
-GREY = scaling.to_unit(RNG.permuted(np.broadcast_to(np.arange(256, dtype=np.uint8), (5, 256)), axis=1).reshape(5, 8, 32, 1), 256)
+GREY = scaling.to_unit(
+    RNG.permuted(np.broadcast_to(np.arange(256, dtype=np.uint8), (5, 256)), axis=1).reshape(5, 8, 32, 1), 256
+)
 """Five frames of all 256 levels."""
 COLOURS = scaling.to_unit(RNG.integers(0, 256, (5, 8, 32, 3)).astype(np.uint8), 256)
 LOSSLESS = table("suffix", [".gif", ".webp", ".WebP"])
@@ -32,7 +34,9 @@ def test_grey_clips_of_256_levels_come_back_exactly(suffix, tmp_path):
     found = there_and_back(tmp_path / f"clip{suffix}", GREY)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, GREY)
-    np.testing.assert_array_equal(clip_files.read_clip(tmp_path / f"clip{suffix}", mode="RGB"), np.repeat(GREY, 3, axis=-1))
+    np.testing.assert_array_equal(
+        clip_files.read_clip(tmp_path / f"clip{suffix}", mode="RGB"), np.repeat(GREY, 3, axis=-1)
+    )
 
 
 @LOSSLESS
@@ -52,7 +56,9 @@ def test_of_more_than_256_colours_webp_keeps_all_and_gif_near_ones(tmp_path):
 @table("frames_per_second", [1, 7, 50])
 def test_frames_that_stand_still_are_all_read(suffix, order, frames_per_second, tmp_path):
     clip = GREY[order]
-    np.testing.assert_array_equal(there_and_back(tmp_path / f"clip{suffix}", clip, frames_per_second=frames_per_second), clip)
+    np.testing.assert_array_equal(
+        there_and_back(tmp_path / f"clip{suffix}", clip, frames_per_second=frames_per_second), clip
+    )
 
 
 @LOSSLESS
@@ -68,7 +74,9 @@ def test_players_are_told_to_loop_and_how_long_a_frame_lasts(suffix, tmp_path):
 def test_the_scale_repeats_pixels_and_levels_are_rounded(tmp_path):
     clip = np.array([-2.0, -1.0, 0.001, 1.5], np.float32).reshape(1, 2, 2, 1)
     found = there_and_back(tmp_path / "clip.webp", clip, scale=3)
-    np.testing.assert_array_equal(found, scaling.round_to_levels(np.clip(clip, -1, 1), 256).repeat(3, axis=1).repeat(3, axis=2))
+    np.testing.assert_array_equal(
+        found, scaling.round_to_levels(np.clip(clip, -1, 1), 256).repeat(3, axis=1).repeat(3, axis=2)
+    )
 
 
 def test_a_file_of_others_has_the_frames_that_it_stores(tmp_path):
@@ -134,7 +142,9 @@ def test_a_sheet_holds_each_clip_at_its_place():
 
 @pytest.mark.skipif(not importlib.util.find_spec("imageio_ffmpeg"), reason="needs the extra [video]")
 def test_an_mp4_comes_back_nearly(tmp_path, monkeypatch):
-    smooth = np.sin(np.linspace(0, 3, 6)[:, None, None, None] + np.linspace(0, 3, 16)[:, None, None] + np.zeros((32, 3)))
+    smooth = np.sin(
+        np.linspace(0, 3, 6)[:, None, None, None] + np.linspace(0, 3, 16)[:, None, None] + np.zeros((32, 3))
+    )
     found = there_and_back(tmp_path / "clip.mp4", smooth, "RGB", scale=2, frames_per_second=3)
     assert found.shape == (6, 32, 64, 3)
     assert np.abs(found - smooth.repeat(2, axis=1).repeat(2, axis=2)).max() < 0.1
@@ -150,7 +160,10 @@ def test_an_mp4_comes_back_nearly(tmp_path, monkeypatch):
 def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     (tmp_path / "clip.mp4").touch()
-    for act in (lambda: clip_files.write_clip(tmp_path / "clip.mp4", GREY), lambda: clip_files.read_clip(tmp_path / "clip.mp4", mode="L")):
+    for act in (
+        lambda: clip_files.write_clip(tmp_path / "clip.mp4", GREY),
+        lambda: clip_files.read_clip(tmp_path / "clip.mp4", mode="L"),
+    ):
         with pytest.raises(ImportError, match=r"MP4 files need imageio-ffmpeg: install this project's extra \[video\]"):
             act()
     monkeypatch.setitem(sys.modules, "PIL", None)
@@ -161,7 +174,10 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
 
 test_mistakes_are_refused = pytest.mark.fault("clips: a clip that cannot be written")(
     refusals(
-        (lambda: clip_files.write_clip("clip.avi", GREY), r"clip\.avi: a clip is a file named \.gif, \.mp4, \.webp, got '\.avi'"),
+        (
+            lambda: clip_files.write_clip("clip.avi", GREY),
+            r"clip\.avi: a clip is a file named \.gif, \.mp4, \.webp, got '\.avi'",
+        ),
         (lambda: clip_files.read_clip("clip", mode="L"), "got 'no suffix'"),
         (lambda: clip_files.read_clip("clip.gif", mode="CMYK"), "mode = 'CMYK'"),
         (lambda: clip_files.write_clip("clip.gif", GREY[0]), r"clip must be \(f, h, w, c\)"),
@@ -170,7 +186,10 @@ test_mistakes_are_refused = pytest.mark.fault("clips: a clip that cannot be writ
         (lambda: clip_files.write_clip("clip.gif", GREY, frames_per_second=51), "frames_per_second = 51"),
         (lambda: clip_files.write_clip("clip.gif", GREY, scale=0), "scale = 0"),
         (lambda: clip_files.write_clip("clip.gif", GREY, scale=600), r"5 frames of 4800 × 19200 are too large"),
-        (lambda: clip_files.write_clip("clip.mp4", GREY[:, :7]), "an MP4 has even sides, and this clip is 7 × 32: choose an even scale"),
+        (
+            lambda: clip_files.write_clip("clip.mp4", GREY[:, :7]),
+            "an MP4 has even sides, and this clip is 7 × 32: choose an even scale",
+        ),
         (lambda: clip_files.write_clip("clip.gif", GREY * np.nan), "1280 of 1280 values are NaN", NonFiniteError),
         (lambda: clip_files.write_clip("none/clip.gif", GREY), "none", OSError),
         (lambda: clip_files.sheet(GREY), r"clips must be \(n, f, h, w, c\)"),

@@ -51,7 +51,8 @@ def test_captions_are_the_names_of_unicode(captioned):
 @pytest.mark.skipif(not importlib.util.find_spec("pymojis_fulldata"), reason="keywords need Python 3.12")
 def test_keywords_say_what_else_a_drawing_is_called(captioned):
     of = dict(zip(captioned.captions, captioned.keywords, strict=True))
-    assert "happy" in of["grinning face"] and np.mean([len(words) > 0 for words in of.values()]) > 0.7  # none for flags and families
+    # none for flags and families
+    assert "happy" in of["grinning face"] and np.mean([len(words) > 0 for words in of.values()]) > 0.7
 
 
 def test_variants_of_one_drawing_are_one_concept():
@@ -78,7 +79,9 @@ def test_no_concept_and_no_near_duplicate_crosses_the_split(captioned, number, m
     monkeypatch.setattr(emoji.Emoji, "image", once)
     captioned = captioned if number is None else emoji.select(captioned, range(number))
     training, held_out = emoji.split(captioned, 0.1, seed=0)
-    assert 0.05 * len(captioned) < len(held_out) <= round(0.1 * len(captioned)) and len(training) + len(held_out) == len(captioned)
+    assert 0.05 * len(captioned) < len(held_out) <= round(0.1 * len(captioned)) and len(training) + len(
+        held_out
+    ) == len(captioned)
     assert not set(training.captions) & set(held_out.captions)
     names = [{emoji_names.concept(caption) for caption in side.captions} for side in (training, held_out)]
     assert not names[0] & names[1]

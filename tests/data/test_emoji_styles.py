@@ -35,7 +35,9 @@ def package(folder, style="twemoji", colour="#c00", changes=None, **files):
     """A folder as npm leaves it. changes: of icons.json; files: whole texts in place of those."""
     place = folder / "node_modules" / emoji_styles.STYLES[style].package
     place.mkdir(parents=True)
-    icons = {name: {"body": body(number, colour)} for number, name in enumerate(NAMES.values()) if name != "pointing-left"}
+    icons = {
+        name: {"body": body(number, colour)} for number, name in enumerate(NAMES.values()) if name != "pointing-left"
+    }
     icons["watermelon"]["height"] = 6
     aliases = {"pointing-left": {"parent": "pointing-right", "hFlip": True}, "unused": {"parent": "dog"}}
     contents = {
@@ -61,7 +63,8 @@ def test_drawings_of_a_style_are_rendered_and_captioned_without_skin_colours_and
     np.testing.assert_allclose(cat, expected, atol=2)
     np.testing.assert_allclose(right[:, ::-1].astype(int), left, atol=2)
     assert not np.array_equal(right, left)
-    assert (watermelon[:7] == 255).all() and (watermelon[7:11, 9:] < 255).any(-1).all()  # half as high as wide, in the middle of a square
+    # half as high as wide, in the middle of a square
+    assert (watermelon[:7] == 255).all() and (watermelon[7:11, 9:] < 255).any(-1).all()
     inside = emoji.source(12, captions=True, style="twemoji", folder=place)  # the package itself
     assert inside.captions == drawings.captions and inside.fingerprint == drawings.fingerprint
     assert len(emoji.source(12, style="twemoji", folder=tmp_path)) == len(drawings)
@@ -78,7 +81,11 @@ def test_no_concept_of_one_style_lies_on_the_other_side_in_another(tmp_path):
         package(tmp_path, style, colour)
     every = [emoji.source(16, captions=True, style=style, folder=tmp_path) for style in ("noto", "fluent", "twemoji")]
     both = emoji.together(*every)
-    assert len(both) == 24 and both.captions[8:16] == every[1].captions and np.array_equal(both.image(9), every[1].image(1))
+    assert (
+        len(both) == 24
+        and both.captions[8:16] == every[1].captions
+        and np.array_equal(both.image(9), every[1].image(1))
+    )
     sides = set()
     for seed in range(4):
         captions = [side.captions for side in emoji.split(both, 0.4, seed=seed)]
@@ -87,7 +94,10 @@ def test_no_concept_of_one_style_lies_on_the_other_side_in_another(tmp_path):
         sides.add(frozenset(concepts[1]))
     assert len(sides) > 1  # the split depends on the seed
     assert emoji.together(every[0]) is every[0]
-    others = (emoji.source(8, captions=True, style="noto", folder=tmp_path), emoji.source(16, style="noto", folder=tmp_path))
+    others = (
+        emoji.source(8, captions=True, style="noto", folder=tmp_path),
+        emoji.source(16, style="noto", folder=tmp_path),
+    )
     for wrong in ((), *((every[0], other) for other in others)):
         with pytest.raises(ValueError, match="drawings of one size, all with captions or all without"):
             emoji.together(*wrong)
@@ -98,7 +108,10 @@ def test_an_absent_package_is_an_error_with_the_command_that_installs_it(tmp_pat
     command = f"npm install --prefix {tmp_path} {emoji_styles.STYLES[style].package}"
     with pytest.raises(DataError, match=f"^{tmp_path}: .*`{command}`"):
         emoji.source(8, style=style, folder=tmp_path)
-    assert emoji_styles.STYLES[style].license == LICENSES[style] and LICENSES[style].split("-")[0] in emoji_styles.STYLES[style].attribution
+    assert (
+        emoji_styles.STYLES[style].license == LICENSES[style]
+        and LICENSES[style].split("-")[0] in emoji_styles.STYLES[style].attribution
+    )
     with pytest.raises(ValueError, match="style = 'twitter' is none of openmoji, noto, twemoji, fluent"):
         emoji.source(8, style="twitter", folder=tmp_path)
 
@@ -108,7 +121,11 @@ def test_an_absent_package_is_an_error_with_the_command_that_installs_it(tmp_pat
     [
         ({"icons": "{"}, {}, r"icons.json: is no JSON .*install the package again"),
         ({"chars": "[]"}, {}, r"chars.json: holds a list where an object"),
-        ({"info": '{"license": {"spdx": "GPL-3.0"}}'}, {}, r"info.json: its license is 'GPL-3.0', where 'CC-BY-4.0' was known"),
+        (
+            {"info": '{"license": {"spdx": "GPL-3.0"}}'},
+            {},
+            r"info.json: its license is 'GPL-3.0', where 'CC-BY-4.0' was known",
+        ),
         ({"info": "{}"}, {}, r"info.json: its license is None"),
         ({}, {"icons": {}}, r"icons.json: the drawing '.*' is absent"),
         ({}, {"width": "wide"}, r"icons.json: the drawing '.*' is absent or not in Iconify's format"),

@@ -110,7 +110,9 @@ def test_each_class_is_held_out_in_its_share_and_no_image_is_on_both_sides_of_th
     assert len(train) == len(held_out) == digits.CLASSES
     assert np.abs(held_out - (train + held_out) * 450 / 1797).max() < 1
     real = ((load_digits().data - 8) / 8).astype(np.float32)
-    train, held_out, real = ({row.tobytes() for row in rows} for rows in (split.train_images, split.held_out_images, real))
+    train, held_out, real = (
+        {row.tobytes() for row in rows} for rows in (split.train_images, split.held_out_images, real)
+    )
     assert not train & held_out and train | held_out == real
     digest = hashlib.sha256(split.held_out_images.tobytes() + split.held_out_labels.tobytes()).hexdigest()
     assert digest == "5a6439520585c821b33c3e58b76362738c9eccc1ae414c9ac9f15eacdb47aa2b"

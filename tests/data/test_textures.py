@@ -32,4 +32,6 @@ def test_patches_are_those_of_the_pictures_and_have_their_class():
     assert train.fingerprint != held_out.fingerprint
 
 
-test_numbers_out_of_range_are_refused = refusals((lambda: textures.split(4), "size"), (lambda: textures.split(32, stride=33), "stride"))
+test_numbers_out_of_range_are_refused = refusals(
+    (lambda: textures.split(4), "size"), (lambda: textures.split(32, stride=33), "stride")
+)

@@ -1,4 +1,6 @@
-"""Every schedule, parameterization, weight, level sampler and grid by name. Tests run over a family; a new member is one entry."""
+"""Every schedule, parameterization, weight, level sampler and grid by name. Tests run over a family; a new member is
+one entry.
+"""
 
 import functools
 
@@ -26,10 +28,18 @@ TABLES = _named(schedules.linear, schedules.scaled_linear, schedules.cosine, sch
 CONTINUOUS = {"edm": schedules.edm, "flow": schedules.flow, "shifted": lambda: schedules.shifted(schedules.flow(), 3.0)}
 SCHEDULES = TABLES | CONTINUOUS
 PARAMETERIZATIONS = _named(
-    parameterization.noise, parameterization.clean, parameterization.velocity, parameterization.flow, parameterization.edm
+    parameterization.noise,
+    parameterization.clean,
+    parameterization.velocity,
+    parameterization.flow,
+    parameterization.edm,
 )
-WEIGHTS = _named(weighting.uniform, weighting.min_snr, weighting.truncated_snr, weighting.p2, weighting.edm, weighting.sigmoid)
-LEVELS = _named(weighting.uniform_levels, weighting.stratified_levels, weighting.log_normal_levels, weighting.logit_normal_levels)
+WEIGHTS = _named(
+    weighting.uniform, weighting.min_snr, weighting.truncated_snr, weighting.p2, weighting.edm, weighting.sigmoid
+)
+LEVELS = _named(
+    weighting.uniform_levels, weighting.stratified_levels, weighting.log_normal_levels, weighting.logit_normal_levels
+)
 GRIDS = _named(grids.leading, grids.trailing, grids.linspace, grids.karras, grids.log_snr, grids.cosine) | {
     "resolved": functools.partial(grids.resolved, resolution=0.01, norm=5.0)
 }

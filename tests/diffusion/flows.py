@@ -1,4 +1,6 @@
-"""Rig for what follows the probability flow: a schedule of every kind, exact and trained denoisers, short grids, orders of convergence."""
+"""Rig for what follows the probability flow: a schedule of every kind, exact and trained denoisers, short grids, orders
+of convergence.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +37,9 @@ def flow(steps):
 def trained(gain, kind=None):
     """A smooth network, told the time."""
     return denoiser.from_network(
-        lambda gain, x, t: jnp.tanh(gain * x) + 1e-3 * t.astype(x.dtype)[:, None], gain, kind or parameterization.velocity()
+        lambda gain, x, t: jnp.tanh(gain * x) + 1e-3 * t.astype(x.dtype)[:, None],
+        gain,
+        kind or parameterization.velocity(),
     )
 
 

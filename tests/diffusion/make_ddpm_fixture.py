@@ -1,9 +1,10 @@
-"""Writes ddpm_fixture.safetensors: ten DDPM steps of diffusers with the noise given to it. Run by hand, in an environment with torch:
+"""Writes ddpm_fixture.safetensors: ten DDPM steps of diffusers with the noise given to it. Run by hand, in an
+environment with torch:
 
     python tests/diffusion/make_ddpm_fixture.py
 
-The model is the one of diffusers' own scheduler tests, output = x * t / (t + 1). Its tables are float32; a float64 table of the same
-betas replaces them, so that the comparison tests the formulas and not the rounding.
+The model is the one of diffusers' own scheduler tests, output = x * t / (t + 1). Its tables are float32; a float64
+table of the same betas replaces them, so that the comparison tests the formulas and not the rounding.
 """
 
 import pathlib
@@ -20,7 +21,9 @@ SHAPE = (2, 3, 2, 2)
 
 def trajectory(variance: str, start: torch.Tensor, noises: torch.Tensor) -> np.ndarray:
     """(STEPS, *SHAPE): the state after each step."""
-    scheduler = diffusers.DDPMScheduler(1000, 1e-4, 0.02, "linear", variance_type=variance, clip_sample=False, timestep_spacing="leading")
+    scheduler = diffusers.DDPMScheduler(
+        1000, 1e-4, 0.02, "linear", variance_type=variance, clip_sample=False, timestep_spacing="leading"
+    )
     betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
     scheduler.betas, scheduler.alphas, scheduler.alphas_cumprod = betas, 1 - betas, torch.cumprod(1 - betas, dim=0)
     scheduler.one = torch.tensor(1.0, dtype=torch.float64)

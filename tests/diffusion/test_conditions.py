@@ -42,7 +42,9 @@ def test_guidance_by_label_and_text_is_u_plus_scale_times_c_minus_u_in_one_call_
         predict = networks.pure(NETWORK)
         given = denoiser.from_network(predict, params, VELOCITY, LABEL, TEXT)
         free = given.with_condition(NO_LABEL, null)
-        guided = [guidance.classifier_free(given, free, 2.5, batched=batched)(x, LEVEL).clean for batched in (True, False)]
+        guided = [
+            guidance.classifier_free(given, free, 2.5, batched=batched)(x, LEVEL).clean for batched in (True, False)
+        ]
         nulls = np.full(3, NO_LABEL), conditions.for_each(conditions.in_place_of(TEXT, null), 3)
         alone = VELOCITY.predict(x, predict(params, x, jnp.full(3, 7.0), *nulls), LEVEL).clean
         return given(x, LEVEL).clean, alone, guided
@@ -58,7 +60,10 @@ def test_one_text_holds_for_all_samples(params):
     every = jax.tree.map(lambda leaf: np.repeat(leaf[:1], 3, 0), TEXT)
 
     def answers(params):
-        return [denoiser.from_network(networks.pure(NETWORK), params, VELOCITY, 1, text)(X, LEVEL).noise for text in (one, every)]
+        return [
+            denoiser.from_network(networks.pure(NETWORK), params, VELOCITY, 1, text)(X, LEVEL).noise
+            for text in (one, every)
+        ]
 
     np.testing.assert_array_equal(*quickly(answers)(params))
 
@@ -100,7 +105,9 @@ def test_one_share_per_condition_drops_each_on_its_own():
     rates = [first.mean(), second.mean(), (first & second).mean()]
     np.testing.assert_allclose(rates, [0.5, 0.2, 0.1], atol=0.04)
     np.testing.assert_array_equal(sides, SIDES)
-    assert objectives.denoising(shown, TEN, VELOCITY, drop_condition=shares) != objectives.denoising(shown, TEN, VELOCITY)
+    assert objectives.denoising(shown, TEN, VELOCITY, drop_condition=shares) != objectives.denoising(
+        shown, TEN, VELOCITY
+    )
 
 
 def guided(null):
@@ -110,13 +117,19 @@ def guided(null):
 
 test_a_null_that_does_not_fit_a_text_is_refused = pytest.mark.fault("conditions: a null that does not fit a text")(
     refusals(
-        (lambda: shown(CAPTIONS), r"-1 cannot stand for booleans of shape \(4000, 3\), such as the mask of a text.*networks.NO_TEXT"),
+        (
+            lambda: shown(CAPTIONS),
+            r"-1 cannot stand for booleans of shape \(4000, 3\), such as the mask of a text.*networks.NO_TEXT",
+        ),
         (lambda: guided(NO_LABEL), "cannot stand for booleans"),
         (
             lambda: shown(CAPTIONS, null=networks.Text(np.ones((2, 2)), np.ones(2, bool))),
             r"shape \(2, 2\) cannot stand for .* \(4000, 3, 2\)",
         ),
-        (lambda: shown(CAPTIONS, null=networks.Text(np.ones((1, 2, 2)), np.ones((1, 3), bool))), r"null of shape \(1, 2, 2\)"),
+        (
+            lambda: shown(CAPTIONS, null=networks.Text(np.ones((1, 2, 2)), np.ones((1, 3), bool))),
+            r"null of shape \(1, 2, 2\)",
+        ),
         (lambda: shown(CAPTIONS, null=EMPTY), "cannot take the place"),
         (lambda: guided(text_of(length=3)), r"one shape, got \(3, 4, 6\) and \(3, 3, 6\): pad texts"),
         (lambda: shown(CLASSES, drop_condition=(0.1, 0.1)), "2 shares for 1 conditions"),

@@ -1,4 +1,6 @@
-"""A network with its parameters and condition is a pytree that answers x at a level, and a condition is one per sample or holds for all."""
+"""A network with its parameters and condition is a pytree that answers x at a level, and a condition is one per sample
+or holds for all.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +51,9 @@ def test_network_gets_t_and_condition_one_a_sample():
     denoise, seen = watched(NO_LABEL)
     denoise(X, LEVEL)
     denoise.with_condition(jnp.array([4, 5]))(X, Level(jnp.array([1.0, 2.0]), jnp.full(2, 0.6), jnp.full(2, 0.8)))
-    for (_, t, label), expected_t, expected_label in zip(seen, ([7.0, 7.0], [1.0, 2.0]), ([NO_LABEL] * 2, [4, 5]), strict=True):
+    for (_, t, label), expected_t, expected_label in zip(
+        seen, ([7.0, 7.0], [1.0, 2.0]), ([NO_LABEL] * 2, [4, 5]), strict=True
+    ):
         np.testing.assert_array_equal(t, expected_t)
         np.testing.assert_array_equal(label, expected_label)
         assert label.dtype == jnp.int32 and jnp.issubdtype(t.dtype, jnp.floating)
@@ -94,7 +98,9 @@ def test_denoiser_is_differentiable_in_parameters_x_and_level(alpha, sigma):
 
 @pytest.mark.fault("denoiser: wrong output shape")
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("wrong", [lambda x: x[:, :1], lambda x: x[:1], lambda x: jnp.tile(x, 2)], ids=["narrow", "one sample", "double"])
+@pytest.mark.parametrize(
+    "wrong", [lambda x: x[:, :1], lambda x: x[:1], lambda x: jnp.tile(x, 2)], ids=["narrow", "one sample", "double"]
+)
 def test_network_output_of_another_shape_is_refused_with_both_shapes(wrong):
     with pytest.raises(TypeError, match=r"\(2, 3\)"):
         denoiser.from_network(lambda params, x, t: wrong(x), {}, VELOCITY)(X, LEVEL)
@@ -126,7 +132,11 @@ def test_a_leaf_belongs_to_each_sample_or_holds_for_all(leaf, expected):
     np.testing.assert_array_equal(conditions.for_each((leaf,), 2)[0], expected)
 
 
-NULLS = [NULL, jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], NULL), jax.tree.map(lambda *leaf: np.stack(leaf), NULL, NULL)]
+NULLS = [
+    NULL,
+    jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], NULL),
+    jax.tree.map(lambda *leaf: np.stack(leaf), NULL, NULL),
+]
 
 
 @pytest.mark.parametrize("null", NULLS, ids=["unbatched", "of one", "of two"])
@@ -140,7 +150,9 @@ def test_one_unbatched_embedding_is_the_same_null_in_one_pass_and_in_two(null, b
     np.testing.assert_allclose(guided(X, LEVEL).clean, free(X, LEVEL).clean, rtol=1e-5)
 
 
-@pytest.mark.parametrize("null", [0, {"embedding": 0.5, "length": 0}, {"embedding": np.full(2, 0.5, np.float32), "length": np.int32(0)}])
+@pytest.mark.parametrize(
+    "null", [0, {"embedding": 0.5, "length": 0}, {"embedding": np.full(2, 0.5, np.float32), "length": np.int32(0)}]
+)
 def test_the_loss_drops_by_the_same_rule(null):
     seen = []
 
@@ -156,12 +168,16 @@ def test_the_loss_drops_by_the_same_rule(null):
 
 def test_a_null_of_another_structure_and_another_number_of_samples_are_refused_in_one_sentence():
     loss = objectives.denoising(lambda params, x, t, label: x, schedules.linear(10), VELOCITY, null={"label": -1})
-    with pytest.raises(ValueError, match=r"\{'label': -1\} cannot take the place of the condition \(2,\): give one value"):
+    with pytest.raises(
+        ValueError, match=r"\{'label': -1\} cannot take the place of the condition \(2,\): give one value"
+    ):
         loss({}, jax.random.key(0), Batch(X, (jnp.zeros(2),)))
     denoise = denoiser.from_network(read, {}, VELOCITY, TEXT, 3)
     with pytest.raises(ValueError, match="cannot take the place"):
         denoise.with_condition({"embedding": 0.0}, 3)
-    with pytest.raises(ValueError, match=r"shape \(5,\) cannot stand for a condition of shape \(2, 3, 2\): one sample has \(3, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"shape \(5,\) cannot stand for a condition of shape \(2, 3, 2\): one sample has \(3, 2\)"
+    ):
         denoise.with_condition({"embedding": jnp.zeros(5), "length": 0}, 3)
     with pytest.raises(ValueError, match=r"shape \(3,\) does not align with 2 samples"):
         conditions.for_each(jnp.zeros(3), 2)

@@ -1,4 +1,6 @@
-"""Flow coordinates: the angle of the noise path, and a scaled sample that turns with it, finite from clean to pure noise."""
+"""Flow coordinates: the angle of the noise path, and a scaled sample that turns with it, finite from clean to pure
+noise.
+"""
 
 import itertools
 
@@ -24,8 +26,15 @@ def test_angles_between_levels_add_up_and_half_tangents_belong_to_them():
         turn = angle(other) - angle(level)
         np.testing.assert_allclose(flow_coordinates.between(level, other), turn, atol=1e-12)
         np.testing.assert_allclose(flow_coordinates.half_tangent(level, other), np.tan(turn / 2), atol=1e-12)
-    assert float(flow_coordinates.half_tangent(CLEAN, NOISE)) == 1 and float(flow_coordinates.half_tangent(NOISE, CLEAN)) == -1
-    assert float(flow_coordinates.between(LEVELS[1], LEVELS[1])) == float(flow_coordinates.half_tangent(LEVELS[1], LEVELS[1])) == 0
+    assert (
+        float(flow_coordinates.half_tangent(CLEAN, NOISE)) == 1
+        and float(flow_coordinates.half_tangent(NOISE, CLEAN)) == -1
+    )
+    assert (
+        float(flow_coordinates.between(LEVELS[1], LEVELS[1]))
+        == float(flow_coordinates.half_tangent(LEVELS[1], LEVELS[1]))
+        == 0
+    )
 
 
 @pytest.mark.float64

@@ -75,7 +75,10 @@ def test_published_spacings_and_35_that_a_rounded_float_range_misses_for_it_roun
     np.testing.assert_array_equal(entries(grids.trailing(table, 10)), np.arange(999, -1, -100))
     np.testing.assert_array_equal(entries(grids.linspace(table, 4)), [999, 666, 333, 0])
     rounded = {n: np.round(np.arange(1000, 0, -1000 / n)).astype(int) - 1 for n in range(1, 1001)}
-    assert sum(len(row) == n and not np.array_equal(row, published("trailing", n, 1000)) for n, row in rounded.items()) == 35
+    assert (
+        sum(len(row) == n and not np.array_equal(row, published("trailing", n, 1000)) for n, row in rounded.items())
+        == 35
+    )
 
 
 @table(("name", "chain", "end"), itertools.product(GRIDS, CHAINS, ("clean", "first")))
@@ -90,10 +93,16 @@ def test_levels_fall_strictly_and_end_as_asked(name, chain, end):
         else:
             assert levels.shape == (n + 1,) and np.all(np.isfinite(levels.t))
             falling_ratio(levels[:-1], n - 1)
-            np.testing.assert_allclose((levels.alpha[-1], levels.sigma[-1]), (schedule.table.alpha[0], schedule.table.sigma[0]), rtol=1e-6)
+            np.testing.assert_allclose(
+                (levels.alpha[-1], levels.sigma[-1]), (schedule.table.alpha[0], schedule.table.sigma[0]), rtol=1e-6
+            )
         if name in ("trailing", "linspace", "cosine"):  # at zero terminal SNR they start without signal
             assert levels.t[0] == 999 and levels.alpha[0] == pytest.approx(schedule.table.alpha[-1], rel=1e-6, abs=0.0)
-        assert levels.alpha[0] >= schedule.table.alpha[-1] * (1 - 1e-6) and np.all(levels.alpha >= 0) and np.all(levels.sigma >= 0)
+        assert (
+            levels.alpha[0] >= schedule.table.alpha[-1] * (1 - 1e-6)
+            and np.all(levels.alpha >= 0)
+            and np.all(levels.sigma >= 0)
+        )
 
 
 @table(("name", "path"), itertools.product(("trailing", "cosine", *BY_RATIO), CONTINUOUS))
@@ -121,7 +130,19 @@ def test_grids_drive_a_sampler_and_have_the_default_dtype(name):
 
 @pytest.mark.float64
 def test_karras_is_equation_5_of_edm_and_so_is_the_edm_path_through_u():
-    expected = [80, 57.585985, 40.785574, 28.374585, 19.352453, 12.910082, 8.400935, 5.315195, 3.256822, 1.92334, 1.088171]
+    expected = [
+        80,
+        57.585985,
+        40.785574,
+        28.374585,
+        19.352453,
+        12.910082,
+        8.400935,
+        5.315195,
+        3.256822,
+        1.92334,
+        1.088171,
+    ]
     expected = np.array([*expected, 0.585348, 0.296442, 0.139516, 0.059947, 0.022935, 0.007528, 0.002, 0.0])
     levels, path = grids.karras(schedules.edm(), 18), schedules.edm().at(jnp.linspace(1, 0, 18))
     for level, sigma in ((levels, expected), (path, expected[:-1])):
@@ -140,7 +161,9 @@ def test_karras_on_a_table_spaces_the_noise_ratio_within_its_limits():
     np.testing.assert_allclose(levels.alpha**2 + levels.sigma**2, 1, rtol=1e-9)
     assert np.all((np.asarray(levels.t)[:-1] >= 0) & (np.asarray(levels.t)[:-1] <= 999))
     narrow = grids.karras(schedule, 5, rho=3.0, sigma_min=0.1, sigma_max=10.0)
-    np.testing.assert_allclose((narrow.sigma / narrow.alpha)[:-1], np.linspace(10 ** (1 / 3), 0.1 ** (1 / 3), 5) ** 3, rtol=1e-9)
+    np.testing.assert_allclose(
+        (narrow.sigma / narrow.alpha)[:-1], np.linspace(10 ** (1 / 3), 0.1 ** (1 / 3), 5) ** 3, rtol=1e-9
+    )
 
 
 @pytest.mark.float64
@@ -175,7 +198,9 @@ def test_resolved_is_even_in_log_snr_between_limits_of_the_data_where_the_schedu
     digits = {"resolution": 2 / 16, "norm": 7.0}
     for schedule in (schedules.linear(), schedules.flow(), schedules.edm()):
         levels = grids.resolved(schedule, 6, **digits)
-        np.testing.assert_allclose(np.exp(-levels.log_snr / 2)[:-1], np.geomspace(14.0, 0.125 / np.sqrt(12), 6), rtol=1e-9)
+        np.testing.assert_allclose(
+            np.exp(-levels.log_snr / 2)[:-1], np.geomspace(14.0, 0.125 / np.sqrt(12), 6), rtol=1e-9
+        )
     own = grids.resolved_limits(schedules.scaled_linear(), resolution=1e-3, norm=100.0)
     np.testing.assert_allclose(own, [0.029167, 14.614641], rtol=1e-4)
 
@@ -221,7 +246,8 @@ def test_the_last_prediction_is_as_near_to_the_flow_as_stated():
 def test_six_resolved_steps_beat_six_steps_over_all_that_the_schedule_has(sampler):
     step = 2 / 16
     means = np.random.default_rng(0).integers(-8, 9, (20, 4)) * step
-    data = oracles.mixture(np.full(20, 1 / 20), means, np.full(20, step / np.sqrt(12)))  # points on a lattice, and their rounding
+    # points on a lattice, and their rounding
+    data = oracles.mixture(np.full(20, 1 / 20), means, np.full(20, step / np.sqrt(12)))
     norm = np.sqrt(np.mean(np.sum(means**2, axis=1)) + 4 * step**2 / 12)
     schedule = schedules.linear()
 

@@ -26,7 +26,11 @@ def largest_of(count):
 def test_one_candidate_is_independent_noise_bit_by_bit():
     @in_numpy
     def drawn(clean):
-        samplers = lambda key, clean: jax.random.normal(key, clean.shape), immiscible.nearest(1), immiscible.IndependentNoise()
+        samplers = (
+            lambda key, clean: jax.random.normal(key, clean.shape),
+            immiscible.nearest(1),
+            immiscible.IndependentNoise(),
+        )
         return [sampler(jax.random.key(0), clean) for sampler in samplers]
 
     plain, *others = drawn(clean())
@@ -85,7 +89,8 @@ def test_the_objective_adds_the_noise_that_the_sampler_draws_and_equal_settings_
         return seen[0]
 
     x, t = shown(np.ones((5, 3), np.float32))
-    np.testing.assert_allclose(x, np.broadcast_to((1 + t / 1000)[:, None], (5, 3)), rtol=1e-5)  # (1 - u) · 1 + u · 2, u = t / 1000
+    # (1 - u) · 1 + u · 2, u = t / 1000
+    np.testing.assert_allclose(x, np.broadcast_to((1 + t / 1000)[:, None], (5, 3)), rtol=1e-5)
     assert loss(immiscible.nearest(4)) == loss(immiscible.nearest(4)) != loss(None)
 
 

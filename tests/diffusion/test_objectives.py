@@ -44,13 +44,19 @@ def samples(count=512, std=1.0):
 
 
 def test_a_silent_network_loses_the_mean_square_of_the_target():
-    """Unit-variance data: the noise, the clean sample and v each have mean square 1, noise - clean has 2. EDM's target always has 1."""
+    """Unit-variance data: the noise, the clean sample and v each have mean square 1, noise - clean has 2. EDM's target
+    always has 1.
+    """
     for name, expected in (("noise", 1.0), ("clean", 1.0), ("velocity", 1.0), ("flow", 2.0)):
-        value, metrics = value_of(objectives.denoising(linear, schedules.scaled_linear(100), PARAMETERIZATIONS[name]()), samples())
+        value, metrics = value_of(
+            objectives.denoising(linear, schedules.scaled_linear(100), PARAMETERIZATIONS[name]()), samples()
+        )
         assert value == pytest.approx(expected, rel=0.05), name
         assert float(metrics["mse"]) == pytest.approx(value, rel=1e-5)
     karras = {"weight": weighting.edm(0.5), "levels": weighting.log_normal_levels()}
-    value, _ = value_of(objectives.denoising(linear, schedules.edm(), parameterization.edm(0.5), **karras), samples(std=0.5))
+    value, _ = value_of(
+        objectives.denoising(linear, schedules.edm(), parameterization.edm(0.5), **karras), samples(std=0.5)
+    )
     assert value == pytest.approx(1.0, rel=0.05)
 
 
@@ -62,7 +68,9 @@ def test_a_network_that_knows_the_point_it_must_draw_has_no_loss():
         level = jax.tree.map(jnp.asarray, schedule.table)[t.astype(int)]
         return (x - level.alpha[:, None] * point) / level.sigma[:, None]
 
-    assert value_of(objectives.denoising(knowing, schedule, parameterization.noise()), jnp.full((64, 4), point))[0] < 1e-6
+    assert (
+        value_of(objectives.denoising(knowing, schedule, parameterization.noise()), jnp.full((64, 4), point))[0] < 1e-6
+    )
 
 
 def test_weights_multiply_the_error_of_each_sample():
@@ -78,7 +86,10 @@ def test_weights_multiply_the_error_of_each_sample():
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 1.0])
 def test_conditions_are_dropped_at_the_stated_rate_whole_sample_by_sample(rate):
     count, label = 4000, jnp.arange(4000, dtype=jnp.int32)
-    shown, other = (np.asarray(value) for value in inputs_of(jnp.ones((count, 2)), label, label + 1, drop_condition=rate, seed=3)[2:])
+    shown, other = (
+        np.asarray(value)
+        for value in inputs_of(jnp.ones((count, 2)), label, label + 1, drop_condition=rate, seed=3)[2:]
+    )
     dropped = shown == NO_LABEL
     assert shown.dtype == np.int32
     np.testing.assert_array_equal(dropped, other == NO_LABEL)
@@ -87,19 +98,27 @@ def test_conditions_are_dropped_at_the_stated_rate_whole_sample_by_sample(rate):
 
 
 def test_network_sees_t_of_the_schedule_one_a_sample_not_rounded_where_x_is():
-    ranges = {schedules.linear(100): (0, 99), schedules.flow(): (0, 1000), schedules.edm(): (np.log(0.002) / 4, np.log(80) / 4)}
+    ranges = {
+        schedules.linear(100): (0, 99),
+        schedules.flow(): (0, 1000),
+        schedules.edm(): (np.log(0.002) / 4, np.log(80) / 4),
+    }
     for schedule, (low, high) in ranges.items():
         t = inputs_of(jnp.ones((32, 2)), schedule=schedule)[1]
         assert t.shape == (32,) and low - 1e-5 <= t.min() and (low + high) / 10 < t.max() <= high + 1e-5
         assert schedule.table is None or np.all(t == np.round(t))
-    rough, fine = (inputs_of(jnp.ones((64, 2), dtype), schedule=schedules.linear(1000))[1] for dtype in (jnp.bfloat16, jnp.float32))
+    rough, fine = (
+        inputs_of(jnp.ones((64, 2), dtype), schedule=schedules.linear(1000))[1] for dtype in (jnp.bfloat16, jnp.float32)
+    )
     assert rough.dtype == fine.dtype == jnp.float32
     np.testing.assert_array_equal(rough, fine)
 
 
 def test_a_network_gets_a_fresh_key_only_where_it_draws_at_random():
     assert len(inputs_of(jnp.ones((4, 2)))) == 2
-    first, again, other = (jax.random.key_data(inputs_of(jnp.ones((4, 2)), stochastic=True, seed=seed)[2]).tolist() for seed in (0, 0, 1))
+    first, again, other = (
+        jax.random.key_data(inputs_of(jnp.ones((4, 2)), stochastic=True, seed=seed)[2]).tolist() for seed in (0, 0, 1)
+    )
     assert first == again != other
 
 
@@ -112,12 +131,17 @@ def test_dropout_of_a_network_is_heard_in_training_without_being_asked_for():
 
     assert loss(build(0.5)).stochastic and not loss(build(0.0)).stochastic
     x = jnp.ones((2, 4, 4, 1))
-    params = jax.tree.map(lambda leaf: leaf + 0.1, networks.init(build(0.5), jax.random.key(0), x, jnp.ones(2)))  # the output begins at 0
-    values = jax.jit(lambda: [loss(build(0.5), **how)(params, jax.random.key(0), Batch(x))[0] for how in ({}, {"stochastic": False})])()
+    # the output begins at 0
+    params = jax.tree.map(lambda leaf: leaf + 0.1, networks.init(build(0.5), jax.random.key(0), x, jnp.ones(2)))
+    values = jax.jit(
+        lambda: [loss(build(0.5), **how)(params, jax.random.key(0), Batch(x))[0] for how in ({}, {"stochastic": False})]
+    )()
     assert values[0] != values[1]
 
 
-@pytest.mark.parametrize("shape", [(8, 3), (8, 5, 3), (8, 4, 4, 2), (8, 2, 2, 2, 1)], ids=["vector", "sequence", "image", "volume"])
+@pytest.mark.parametrize(
+    "shape", [(8, 3), (8, 5, 3), (8, 4, 4, 2), (8, 2, 2, 2, 1)], ids=["vector", "sequence", "image", "volume"]
+)
 def test_value_and_gradient_are_finite_for_any_rank_and_jit_agrees(shape):
     loss = objectives.denoising(linear, schedules.scaled_linear(20), VELOCITY)
     slope = jax.jit(jax.value_and_grad(loss, has_aux=True))
@@ -131,20 +155,32 @@ def test_value_and_gradient_are_finite_for_any_rank_and_jit_agrees(shape):
     [
         *[(build(), VELOCITY, {}) for build in SCHEDULES.values()],
         *[(schedules.flow(), VELOCITY, {"levels": build()}) for build in LEVELS.values()],
-        *[(schedules.scaled_linear(), kind(), {"weight": build()}) for kind in PARAMETERIZATIONS.values() for build in WEIGHTS.values()],
+        *[
+            (schedules.scaled_linear(), kind(), {"weight": build()})
+            for kind in PARAMETERIZATIONS.values()
+            for build in WEIGHTS.values()
+        ],
         # four samples meet the last entry of two
-        (schedules.zero_terminal_snr(schedules.scaled_linear(2)), VELOCITY, {"weight": weighting.min_snr(), "levels": STRATIFIED}),
+        (
+            schedules.zero_terminal_snr(schedules.scaled_linear(2)),
+            VELOCITY,
+            {"weight": weighting.min_snr(), "levels": STRATIFIED},
+        ),
     ],
 )
 def test_the_objective_is_finite_over_schedules_drawn_levels_weights_and_parameterizations(schedule, kind, options):
     loss = objectives.denoising(linear, schedule, kind, **options)
-    (value, metrics), slope = jax.value_and_grad(loss, has_aux=True)(jnp.float32(0.7), jax.random.key(0), Batch(jnp.ones((4, 3))))
+    (value, metrics), slope = jax.value_and_grad(loss, has_aux=True)(
+        jnp.float32(0.7), jax.random.key(0), Batch(jnp.ones((4, 3)))
+    )
     assert value.shape == () and value.dtype == jnp.float32
     assert np.isfinite(value) and np.isfinite(slope) and np.isfinite(metrics["mse"])
 
 
 def test_a_loss_is_a_function_of_its_key_has_the_dtype_of_the_samples_and_equals_its_like():
-    loss, same = (objectives.denoising(linear, schedules.linear(100), VELOCITY, weight=weighting.min_snr()) for _ in range(2))
+    loss, same = (
+        objectives.denoising(linear, schedules.linear(100), VELOCITY, weight=weighting.min_snr()) for _ in range(2)
+    )
     assert loss == same and hash(loss) == hash(same)
     first, again, other = (value_of(loss, samples(8), params=0.5, seed=seed)[0] for seed in (0, 0, 1))
     assert first == again != other

@@ -1,4 +1,6 @@
-"""The forward process and the parameterizations: closed form, chain and posterior agree, and each target gives back both forms."""
+"""The forward process and the parameterizations: closed form, chain and posterior agree, and each target gives back
+both forms.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,8 @@ from gendiff.diffusion.types import Level
 from tests.diffusion.families import PARAMETERIZATIONS, every
 from tests.quickly import quickly
 
-# (level, cleaner) of a variance-preserving, an exploding, a straight and a scaled path, and a step that starts at zero signal
+# (level, cleaner) of a variance-preserving, an exploding, a straight and a scaled path, and a step that starts at zero
+# signal
 PAIRS = {
     "preserving": (Level(500.0, 0.6, 0.8), Level(300.0, 0.8, 0.6)),
     "exploding": (Level(0.4, 1.0, 5.0), Level(0.1, 1.0, 2.0)),
@@ -33,10 +36,14 @@ def rand(seed, *shape):
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("shape", [(3, 5), (3, 4, 2), (3, 4, 4, 2), (3, 2, 2, 2, 2)], ids=["vector", "sequence", "image", "volume"])
+@pytest.mark.parametrize(
+    "shape", [(3, 5), (3, 4, 2), (3, 4, 4, 2), (3, 2, 2, 2, 2)], ids=["vector", "sequence", "image", "volume"]
+)
 def test_add_noise_is_alpha_clean_plus_sigma_noise_for_any_rank(shape):
     clean, noise = rand(0, *shape), rand(1, *shape)
-    np.testing.assert_allclose(process.add_noise(clean, noise, Level(1.0, 0.6, 0.8)), 0.6 * clean + 0.8 * noise, rtol=1e-14)
+    np.testing.assert_allclose(
+        process.add_noise(clean, noise, Level(1.0, 0.6, 0.8)), 0.6 * clean + 0.8 * noise, rtol=1e-14
+    )
     alpha, sigma = np.array([[1.0, 0.6, 0.0], [0.0, 0.8, 1.0]])
     expected = arrays.expand(alpha, clean) * clean + arrays.expand(sigma, noise) * noise
     np.testing.assert_allclose(process.add_noise(clean, noise, Level(np.zeros(3), alpha, sigma)), expected, rtol=1e-14)
@@ -71,13 +78,17 @@ def test_posterior_is_bayes_rule_on_two_gaussians_and_towards_clean_data_the_cle
     added = level.sigma**2 - ratio**2 * cleaner.sigma**2
     precision = 1 / cleaner.sigma**2 + ratio**2 / added
     np.testing.assert_allclose(np.broadcast_to(std, x.shape), precision**-0.5, rtol=1e-12)
-    np.testing.assert_allclose(mean, (cleaner.alpha * clean / cleaner.sigma**2 + ratio * x / added) / precision, rtol=1e-10)
+    np.testing.assert_allclose(
+        mean, (cleaner.alpha * clean / cleaner.sigma**2 + ratio * x / added) / precision, rtol=1e-10
+    )
     mean, std = process.posterior(x, clean, level, Level(-1.0, 1.0, 0.0))
     np.testing.assert_allclose(mean, clean, atol=1e-12)
     np.testing.assert_array_equal(np.broadcast_to(std, x.shape), 0)
     table = schedules.linear().table
     for start, end, published in ((420, 400, 0.14772), (980, 960, 0.32461)):
-        np.testing.assert_allclose(np.square(process.posterior(x, clean, table[start], table[end])[1]), published, atol=5.1e-6)
+        np.testing.assert_allclose(
+            np.square(process.posterior(x, clean, table[start], table[end])[1]), published, atol=5.1e-6
+        )
 
 
 def test_process_functions_run_under_jit_vmap_and_grad_and_keep_the_dtype():
@@ -110,7 +121,9 @@ def test_the_target_gives_back_clean_and_noise_and_any_output_explains_x(build, 
     np.testing.assert_allclose(prediction.clean, clean, rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(prediction.noise, noise, rtol=1e-11, atol=1e-12)
     prediction = kind.predict(x, rand(2, 2, 3, 4), level)
-    np.testing.assert_allclose(level.alpha * prediction.clean + level.sigma * prediction.noise, x, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(
+        level.alpha * prediction.clean + level.sigma * prediction.noise, x, rtol=1e-10, atol=1e-12
+    )
 
 
 @pytest.mark.float64
@@ -120,8 +133,16 @@ def test_targets_are_those_of_their_papers_and_noise_score_and_velocity_are_view
     a, s, d = level.alpha, level.sigma, 0.5
     velocity = a * noise - s * clean
     edm = (s * clean - a * d**2 * noise) / (d * np.sqrt(s**2 + a**2 * d**2))
-    for name, target in {"noise": noise, "clean": clean, "velocity": velocity, "flow": noise - clean, "edm": edm}.items():
-        np.testing.assert_allclose(PARAMETERIZATIONS[name]().target(clean, noise, level), target, rtol=1e-12, atol=1e-14, err_msg=name)
+    for name, target in {
+        "noise": noise,
+        "clean": clean,
+        "velocity": velocity,
+        "flow": noise - clean,
+        "edm": edm,
+    }.items():
+        np.testing.assert_allclose(
+            PARAMETERIZATIONS[name]().target(clean, noise, level), target, rtol=1e-12, atol=1e-14, err_msg=name
+        )
     score = process.score_from_noise(noise, level)
     np.testing.assert_allclose(score, -noise / s, rtol=1e-13)
     np.testing.assert_allclose(process.noise_from_score(score, level), noise, rtol=1e-13)
@@ -151,13 +172,18 @@ def test_gradients_are_finite_at_usable_levels_and_only_edm_scales_the_network_i
 
     pairs = [(0.6, 0.8), (1.0, 0.0)] + [(0.0, 1.0)] * (not kind.divides_by_alpha)
     for alpha, sigma in pairs:
-        assert all(np.all(np.isfinite(slope)) for slope in jax.grad(total, argnums=(0, 1, 2, 3))(x, x, alpha, sigma)), (alpha, sigma)
+        assert all(np.all(np.isfinite(slope)) for slope in jax.grad(total, argnums=(0, 1, 2, 3))(x, x, alpha, sigma)), (
+            alpha,
+            sigma,
+        )
 
 
 @every_kind
 def test_a_grid_padded_at_its_clean_end_draws_the_same_with_a_fixed_count(build):
     denoise = from_network(lambda gain, x, t: jnp.tanh(gain * x), 0.7, build())
-    draw = quickly(lambda levels: sampling.sample(jax.random.key(0), denoise, samplers.ddim(0.5), levels, (3,), jnp.arange(2)))
+    draw = quickly(
+        lambda levels: sampling.sample(jax.random.key(0), denoise, samplers.ddim(0.5), levels, (3,), jnp.arange(2))
+    )
     levels = grids.trailing(schedules.linear(), 3)
     np.testing.assert_allclose(draw(grids.padded(levels, 6)), draw(levels), atol=1e-6)
 
@@ -168,7 +194,9 @@ def test_a_grid_padded_at_its_clean_end_draws_the_same_with_a_fixed_count(build)
 def test_gain_is_the_ratio_of_target_error_to_clean_error(build, level):
     """An error of the clean prediction at x fixed changes the noise by -alpha/sigma times it."""
     kind, clean, noise, error = build(), rand(0, 2, 3), rand(1, 2, 3), rand(2, 2, 3)
-    moved = kind.target(clean + error, noise - level.alpha / level.sigma * error, level) - kind.target(clean, noise, level)
+    moved = kind.target(clean + error, noise - level.alpha / level.sigma * error, level) - kind.target(
+        clean, noise, level
+    )
     np.testing.assert_allclose(kind.gain(level), np.sum(np.square(moved)) / np.sum(np.square(error)), rtol=1e-11)
 
 
@@ -202,7 +230,10 @@ def test_dtype_of_x_is_kept_and_levels_go_one_to_a_sample(build):
     kind = build()
     x, output = jnp.asarray(rand(0, 3, 2, 2), jnp.float32), jnp.asarray(rand(1, 3, 2, 2), jnp.float32)
     level = Level(jnp.zeros(3), jnp.array([0.9, 0.6, 0.1]), jnp.array([0.4, 0.8, 0.99]))
-    whole, rough = kind.predict(x, output, level), kind.predict(x.astype(jnp.bfloat16), output.astype(jnp.bfloat16), level)
+    whole, rough = (
+        kind.predict(x, output, level),
+        kind.predict(x.astype(jnp.bfloat16), output.astype(jnp.bfloat16), level),
+    )
     assert whole.clean.dtype == whole.noise.dtype == x.dtype and rough.clean.dtype == jnp.bfloat16
     for i in range(3):
         row = kind.predict(x[i : i + 1], output[i : i + 1], level[i])

@@ -1,4 +1,6 @@
-"""Two promises of the library: a sample is a function of (parameters, key, index), and one compile serves a whole grid of settings."""
+"""Two promises of the library: a sample is a function of (parameters, key, index), and one compile serves a whole grid
+of settings.
+"""
 
 import concurrent.futures
 import functools
@@ -39,7 +41,11 @@ class Recorder(diffusion.sampling.Sampler):
 
 
 RECORDER = Recorder()
-SAMPLERS = {"ddim one": diffusion.samplers.ddim(1.0), "ddpm": diffusion.samplers.ddpm(), "euler": diffusion.samplers.euler()}
+SAMPLERS = {
+    "ddim one": diffusion.samplers.ddim(1.0),
+    "ddpm": diffusion.samplers.ddpm(),
+    "euler": diffusion.samplers.euler(),
+}
 
 
 def sample(sampler, index, levels, num_steps, trajectory=False):
@@ -100,8 +106,13 @@ def test_sixteen_threads_that_sample_at_once_draw_what_each_draws_alone(alone):
     def run(number):
         sampler = list(SAMPLERS)[number % 3]
         barrier.wait()
-        fresh = jax.jit(functools.partial(sample, num_steps=6)) if number < 2 else fixed  # two of them compile meanwhile
-        return number % POOL, sampler, [fresh(SAMPLERS[sampler], jnp.asarray([number % POOL]), LEVELS, num_steps=6)[0] for _ in range(3)]
+        # two of them compile meanwhile
+        fresh = jax.jit(functools.partial(sample, num_steps=6)) if number < 2 else fixed
+        return (
+            number % POOL,
+            sampler,
+            [fresh(SAMPLERS[sampler], jnp.asarray([number % POOL]), LEVELS, num_steps=6)[0] for _ in range(3)],
+        )
 
     with concurrent.futures.ThreadPoolExecutor(16) as threads:
         for index, sampler, drawn in threads.map(run, range(16)):
@@ -111,9 +122,13 @@ def test_sixteen_threads_that_sample_at_once_draw_what_each_draws_alone(alone):
 
 def test_labels_scales_and_starts_follow_their_samples_into_chunks():
     def guided(index, label, scale, start):
-        given = velocity(lambda gain, x, t, label: gain * x + 0.1 * label.astype(x.dtype)[:, None, None], jnp.float32(0.5), label)
+        given = velocity(
+            lambda gain, x, t, label: gain * x + 0.1 * label.astype(x.dtype)[:, None, None], jnp.float32(0.5), label
+        )
         free = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale, batched=True)
-        return diffusion.sample(jax.random.key(0), free, diffusion.samplers.ddim(1.0), LEVELS, SHAPE, index, start=start)
+        return diffusion.sample(
+            jax.random.key(0), free, diffusion.samplers.ddim(1.0), LEVELS, SHAPE, index, start=start
+        )
 
     start = jnp.asarray(np.random.default_rng(0).normal(size=(7, *SHAPE)), jnp.float32)
     aligned = jnp.arange(7), jnp.arange(7), jnp.linspace(0.0, 3.0, 7), start
@@ -148,7 +163,9 @@ def test_eight_devices_draw_what_one_draws(tmp_path):
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
-    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], env=environment, capture_output=True, text=True, timeout=300)
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], env=environment, capture_output=True, text=True, timeout=300
+    )
     assert ran.returncode == 0, ran.stderr[-3000:]
     eight = np.load(tmp_path / "eight.npz")
     np.testing.assert_array_equal(eight["noise"], draw(RECORDER, range(POOL), trajectory=True))
@@ -166,7 +183,9 @@ def drawing(predict, shape):
     def draw(params, key, index, label, scale, eta, levels, num_steps):
         given = velocity(predict, params, label)
         guided = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale, batched=True)
-        return diffusion.sample(key, guided, diffusion.samplers.ddim(eta=eta), levels, shape, index, num_steps=num_steps)
+        return diffusion.sample(
+            key, guided, diffusion.samplers.ddim(eta=eta), levels, shape, index, num_steps=num_steps
+        )
 
     return draw
 
@@ -181,7 +200,9 @@ def test_one_trace_serves_steps_scales_etas_labels_grids_and_parameters():
 
     draw, shape, key = drawing(predict, (4, 4, 1)), (4, 4, 1), jax.random.key
     results, label = {}, jnp.array([0, 1, 2])
-    for steps, scale, eta, gain in itertools.product((1, 3, 7), (0.0, 1.0, 3.0), (0.0, 0.5, 1.0), (np.float32(0.5), np.float32(0.9))):
+    for steps, scale, eta, gain in itertools.product(
+        (1, 3, 7), (0.0, 1.0, 3.0), (0.0, 0.5, 1.0), (np.float32(0.5), np.float32(0.9))
+    ):
         values = gain, key(steps), jnp.arange(3), label + steps, scale, eta, trailing(steps, 10), steps
         results[steps, scale, eta, float(gain)] = np.asarray(draw(*values))
     distinct = 3 * 2 + 2 * 3 * 3 * 2  # eta says nothing in a single step to clean
@@ -191,7 +212,9 @@ def test_one_trace_serves_steps_scales_etas_labels_grids_and_parameters():
     assert draw.traces == 1
     given = velocity(predict, gain, label + 7)
     guided = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), 3.0)
-    plain = diffusion.sample(key(7), guided, diffusion.samplers.ddim(1.0), diffusion.grids.trailing(SCHEDULE, 7), shape, jnp.arange(3))
+    plain = diffusion.sample(
+        key(7), guided, diffusion.samplers.ddim(1.0), diffusion.grids.trailing(SCHEDULE, 7), shape, jnp.arange(3)
+    )
     np.testing.assert_allclose(results[7, 3.0, 1.0, float(gain)], plain, atol=2e-5)
 
 
@@ -205,7 +228,11 @@ def test_one_trace_serves_a_transformer_and_its_samples_stand_alone():
     def run(values, steps, scale, eta, index=labels):
         return np.asarray(draw(values, jax.random.key(0), index, labels[index], scale, eta, trailing(steps, 8), steps))
 
-    results = [run(values, *setting) for values in (params, trained) for setting in ((2, 1.0, 0.0), (2, 3.0, 1.0), (5, 3.0, 1.0))]
+    results = [
+        run(values, *setting)
+        for values in (params, trained)
+        for setting in ((2, 1.0, 0.0), (2, 3.0, 1.0), (5, 3.0, 1.0))
+    ]
     assert all(np.all(np.isfinite(x)) for x in results)
     order = jnp.array([2, 0, 3, 1], jnp.int32)
     again, usual = run(trained, 5, 3.0, 1.0, order), results[-1]
@@ -214,7 +241,9 @@ def test_one_trace_serves_a_transformer_and_its_samples_stand_alone():
 
 
 def captions(count):
-    """A text of its own per sample, with another number of tokens each, padding that is no number, and a size of the image."""
+    """A text of its own per sample, with another number of tokens each, padding that is no number, and a size of the
+    image.
+    """
     draw = np.random.default_rng(1)
     mask = np.arange(4)[None] < 1 + np.arange(count)[:, None] % 4
     tokens = np.where(mask[..., None], draw.normal(size=(count, 4, 6)), np.nan).astype(np.float32)
@@ -234,7 +263,9 @@ def test_one_trace_serves_texts_and_their_samples_stand_alone_and_in_chunks():
         given = diffusion.from_network(predict, params, diffusion.parameterization.velocity(), text, size)
         free = given.with_condition(networks.NO_TEXT, size)
         guided = diffusion.guidance.classifier_free(given, free, scale, batched=True)
-        return diffusion.sample(jax.random.key(0), guided, diffusion.samplers.ddim(1.0), levels, (8, 8, 1), index, num_steps=steps)
+        return diffusion.sample(
+            jax.random.key(0), guided, diffusion.samplers.ddim(1.0), levels, (8, 8, 1), index, num_steps=steps
+        )
 
     def run(index, scale=3.0, steps=5, values=trained):
         aligned = jax.tree.map(lambda leaf: leaf[index], texts)
@@ -243,10 +274,15 @@ def test_one_trace_serves_texts_and_their_samples_stand_alone_and_in_chunks():
     usual, order = run(jnp.arange(4)), jnp.array([2, 0, 3, 1])
     close = {"rtol": 0, "atol": 1e-4 * max(1.0, float(np.sqrt(np.mean(usual**2))))}
     np.testing.assert_allclose(run(order), usual[order], **close)
-    others = [run(jnp.arange(4), scale, steps, values) for scale, steps, values in ((1.0, 5, trained), (3.0, 2, trained), (3.0, 5, params))]
+    others = [
+        run(jnp.arange(4), scale, steps, values)
+        for scale, steps, values in ((1.0, 5, trained), (3.0, 2, trained), (3.0, 5, params))
+    ]
     assert np.isfinite(usual).all() and len({x.tobytes() for x in (usual, *others)}) == 4
     assert draw.traces == 1
-    in_threes = diffusion.in_chunks(lambda index, text, size: draw(trained, index, text, size, 3.0, trailing(5, 8), 5), 3)
+    in_threes = diffusion.in_chunks(
+        lambda index, text, size: draw(trained, index, text, size, 3.0, trailing(5, 8), 5), 3
+    )
     np.testing.assert_allclose(in_threes(jnp.arange(4), *texts), usual, **close)
 
 

@@ -1,4 +1,6 @@
-"""What is refused at the doors of diffusion: values out of range by name, shapes that do not match, and options that mean nothing."""
+"""What is refused at the doors of diffusion: values out of range by name, shapes that do not match, and options that
+mean nothing.
+"""
 
 from functools import partial
 
@@ -25,7 +27,13 @@ from tests.diffusion.families import GRIDS, PARAMETERIZATIONS
 from tests.tables import table
 
 NAN, INF = float("nan"), float("inf")
-GAUSSIAN, LEVEL, TABLE, FLOW, EDM = oracles.gaussian(0.5), Level(1.0, 0.6, 0.8), schedules.linear(), schedules.flow(), schedules.edm()
+GAUSSIAN, LEVEL, TABLE, FLOW, EDM = (
+    oracles.gaussian(0.5),
+    Level(1.0, 0.6, 0.8),
+    schedules.linear(),
+    schedules.flow(),
+    schedules.edm(),
+)
 ZERO_TERMINAL = schedules.zero_terminal_snr(TABLE)
 ROWS, INDEX, KEY, CHAIN = jnp.ones((2, 3)), jnp.arange(2), jax.random.key(0), grids.trailing(FLOW, 3)
 BATCH, NARROW, PIXELS = Batch(ROWS), ROWS[:, :1], np.array([[0.0, 17.0, 255.0]], np.float32)
@@ -72,10 +80,14 @@ OUT_OF_RANGE = [
     (partial(guidance.classifier_free, GAUSSIAN, GAUSSIAN, 2.0), {"rescale": [1.5]}),
     (partial(guidance.dynamic_threshold, GAUSSIAN), {"percentile": [-0.1, NAN], "bound": [0.0]}),
 ]
-VALUES = [(function, name, value) for function, arguments in OUT_OF_RANGE for name in arguments for value in arguments[name]]
+VALUES = [
+    (function, name, value) for function, arguments in OUT_OF_RANGE for name in arguments for value in arguments[name]
+]
 
 
-@pytest.mark.fault("schedules: steps ≤ 0", "schedules: β outside (0, 1)", "schedules: σ_min ≥ σ_max", "schedules: non-monotone table")
+@pytest.mark.fault(
+    "schedules: steps ≤ 0", "schedules: β outside (0, 1)", "schedules: σ_min ≥ σ_max", "schedules: non-monotone table"
+)
 @pytest.mark.usefixtures("unchecked")
 @table(("function", "argument", "value"), VALUES)
 def test_a_value_out_of_range_is_refused_by_name(function, argument, value):
@@ -117,15 +129,24 @@ MISTAKES = [
     (ValueError, "1001.*1000", lambda: grids.linspace(TABLE, 1001)),
     *[(ValueError, "picks entries of a table", partial(grid, FLOW, 5)) for grid in (grids.leading, grids.linspace)],
     (ValueError, "did you mean 'first'", lambda: grids.trailing(TABLE, 5, end="firts")),
-    *[(ValueError, "karras or log_snr", partial(grid, FLOW, 5, end="first")) for grid in (grids.trailing, grids.cosine)],
+    *[
+        (ValueError, "karras or log_snr", partial(grid, FLOW, 5, end="first"))
+        for grid in (grids.trailing, grids.cosine)
+    ],
     *[(ValueError, "sigma_max", partial(grid, ZERO_TERMINAL, 5)) for grid in (grids.karras, grids.log_snr)],
     *[(ValueError, "sigma_min", partial(grid, FLOW, 5)) for grid in (grids.karras, grids.log_snr)],
     *[(ValueError, SHAPES, partial(function, ROWS, NARROW, LEVEL)) for function in OF_ONE_LEVEL],
-    *[(ValueError, SHAPES, partial(function, ROWS, NARROW, LEVEL, LEVEL)) for function in (process.forward_step, process.posterior)],
+    *[
+        (ValueError, SHAPES, partial(function, ROWS, NARROW, LEVEL, LEVEL))
+        for function in (process.forward_step, process.posterior)
+    ],
     (ValueError, r"\(2, 3\).*\(3,\)", lambda: process.add_noise(ROWS, ROWS[0], LEVEL)),
     (ValueError, r"\(2,\).*\(3,\)", lambda: process.add_noise(ROWS, ROWS, Level(1.0, np.ones(3), np.ones(3)))),
     (ValueError, r"\(2, 1\)", lambda: process.add_noise(ROWS, ROWS, Level(1.0, np.ones((2, 1)), 0.5))),
-    *[(TypeError, kind, partial(process.add_noise, np.zeros((2, 3), kind), ROWS, LEVEL)) for kind in ("uint8", "int32")],
+    *[
+        (TypeError, kind, partial(process.add_noise, np.zeros((2, 3), kind), ROWS, LEVEL))
+        for kind in ("uint8", "int32")
+    ],
     (ValueError, r"255.*\[-1, 1\]", lambda: process.add_noise(PIXELS, np.zeros((1, 3)), LEVEL)),
     (TypeError, "uint8", lambda: objective(batch=Batch(np.zeros((2, 4, 4, 1), np.uint8)))),
     (ValueError, "255", lambda: objective(batch=Batch(PIXELS))),
@@ -140,10 +161,22 @@ MISTAKES = [
     (ValueError, r"\(2,\).*\(3,\)", lambda: guidance.combine(ROWS, ROWS, jnp.ones(3))),
     (ValueError, "2 conditions and 1 weights", lambda: guidance.composed(GAUSSIAN, [GAUSSIAN, GAUSSIAN], [1.0])),
     (ValueError, "0 conditions", lambda: guidance.composed(GAUSSIAN, [], [])),
-    (ValueError, r"weights\[1\] = inf is outside", lambda: guidance.composed(GAUSSIAN, [GAUSSIAN, GAUSSIAN], [1.0, INF])),
-    (ValueError, r"outside \[0, 1\]: it is a share, 0.995 for 99.5 %", lambda: guidance.dynamic_threshold(GAUSSIAN, 99.5)),
+    (
+        ValueError,
+        r"weights\[1\] = inf is outside",
+        lambda: guidance.composed(GAUSSIAN, [GAUSSIAN, GAUSSIAN], [1.0, INF]),
+    ),
+    (
+        ValueError,
+        r"outside \[0, 1\]: it is a share, 0.995 for 99.5 %",
+        lambda: guidance.dynamic_threshold(GAUSSIAN, 99.5),
+    ),
     (ValueError, "single numbers", lambda: guidance.dynamic_threshold(GAUSSIAN, bound=np.ones(4))),
-    (TypeError, r"shape \(\) .* one number per sample", lambda: guidance.classifier(GAUSSIAN, lambda x, _: x.sum(), 1.0)(ROWS, LEVEL)),
+    (
+        TypeError,
+        r"shape \(\) .* one number per sample",
+        lambda: guidance.classifier(GAUSSIAN, lambda x, _: x.sum(), 1.0)(ROWS, LEVEL),
+    ),
 ]
 
 

@@ -26,10 +26,15 @@ def levels(n=4):
 
 def sample(sampler, index, grid, start, num_steps, trajectory=False):
     key = jax.random.key(5)
-    return sampling.sample(key, GAUSSIAN, sampler, grid, SHAPE, index, start=start, num_steps=num_steps, trajectory=trajectory)
+    return sampling.sample(
+        key, GAUSSIAN, sampler, grid, SHAPE, index, start=start, num_steps=num_steps, trajectory=trajectory
+    )
 
 
-fixed, traced = jax.jit(sample, static_argnames=("num_steps", "trajectory")), jax.jit(sample, static_argnames="trajectory")
+fixed, traced = (
+    jax.jit(sample, static_argnames=("num_steps", "trajectory")),
+    jax.jit(sample, static_argnames="trajectory"),
+)
 
 
 def draw(sampler=None, index=range(3), grid=None, start=None, num_steps=None, trajectory=False):
@@ -38,7 +43,9 @@ def draw(sampler=None, index=range(3), grid=None, start=None, num_steps=None, tr
 
 def network(params, x, t, label):
     shape = (-1,) + (1,) * (x.ndim - 1)
-    return jnp.tanh(params["gain"] * x + 0.1 * label.astype(x.dtype).reshape(shape)) + 0.001 * t.astype(x.dtype).reshape(shape)
+    return jnp.tanh(params["gain"] * x + 0.1 * label.astype(x.dtype).reshape(shape)) + 0.001 * t.astype(
+        x.dtype
+    ).reshape(shape)
 
 
 def predicting(label, gain=0.7):
@@ -103,7 +110,9 @@ def test_a_preview_sees_the_state_at_each_level_and_changes_nothing(num_steps):
             seen[int(step)] = np.array(x)
 
         count = 3 if isinstance(num_steps, int) else steps
-        return sampling.sample(jax.random.key(5), GAUSSIAN, ancestral.ddim(1.0), levels(), num_steps=count, on_level=call, **options)
+        return sampling.sample(
+            jax.random.key(5), GAUSSIAN, ancestral.ddim(1.0), levels(), num_steps=count, on_level=call, **options
+        )
 
     last = shown(num_steps)
     jax.effects_barrier()
@@ -124,13 +133,17 @@ def test_a_traced_step_count_gives_what_a_fixed_one_gives():
 @pytest.mark.parametrize("n", [2, np.int64(2), jnp.array(2)], ids=["int", "numpy", "jax"])
 def test_a_concrete_step_count_is_fixed_whatever_its_type(n):
     def total(start):
-        return sampling.sample(jax.random.key(5), GAUSSIAN, ancestral.ddim(), levels(), (1,), jnp.arange(1), num_steps=n, start=start).sum()
+        return sampling.sample(
+            jax.random.key(5), GAUSSIAN, ancestral.ddim(), levels(), (1,), jnp.arange(1), num_steps=n, start=start
+        ).sum()
 
     assert np.isfinite(jax.grad(total)(jnp.ones((1, 1)))).all()
 
 
 def test_padding_changes_nothing():
-    np.testing.assert_allclose(draw(ancestral.ddim(), grid=grids.padded(levels(3), 10)), draw(ancestral.ddim(), grid=levels(3)), atol=1e-6)
+    np.testing.assert_allclose(
+        draw(ancestral.ddim(), grid=grids.padded(levels(3), 10)), draw(ancestral.ddim(), grid=levels(3)), atol=1e-6
+    )
 
 
 def test_start_replaces_the_first_noise_and_sets_the_dtype():
@@ -143,7 +156,9 @@ def test_start_replaces_the_first_noise_and_sets_the_dtype():
 
 def test_levels_of_an_exported_program_are_levels_again():
     pytest.importorskip("flatbuffers")
-    program = jax.jit(lambda levels: sampling.sample(jax.random.key(0), GAUSSIAN, ancestral.ddim(), levels, SHAPE, jnp.arange(2)))
+    program = jax.jit(
+        lambda levels: sampling.sample(jax.random.key(0), GAUSSIAN, ancestral.ddim(), levels, SHAPE, jnp.arange(2))
+    )
     exported = jax.export.export(program)(levels()).serialize()
     np.testing.assert_array_equal(jax.export.deserialize(exported).call(levels()), program(levels()))
 
@@ -184,7 +199,9 @@ def test_keys_steps_and_samples_all_differ():
 
 @records.record
 class Counter(sampling.Sampler):
-    """Its memory is how many steps it has seen and a number that holds each `left` at a place of its own, which is also its x."""
+    """Its memory is how many steps it has seen and a number that holds each `left` at a place of its own, which is also
+    its x.
+    """
 
     def init(self, x):
         return sampling.State(x, (jnp.zeros(()), jnp.zeros(())))
@@ -209,7 +226,9 @@ def test_vmapped_step_counts_cost_their_maximum_and_give_each_its_own_result():
         return GAUSSIAN(x, level)
 
     def run(count):
-        return sampling.sample(jax.random.key(5), counting, ancestral.ddim(1.0), levels(), SHAPE, jnp.arange(2), num_steps=count)
+        return sampling.sample(
+            jax.random.key(5), counting, ancestral.ddim(1.0), levels(), SHAPE, jnp.arange(2), num_steps=count
+        )
 
     counts = jnp.array([1, 4, 2])
     result = jax.block_until_ready(jax.vmap(run)(counts))
@@ -227,10 +246,16 @@ def test_gradients_reach_start_scale_and_every_level_and_are_finite_at_the_ends_
     def total(eta, start, scale, grid, gain):
         denoise = predicting(jnp.array([1, 2]), gain)
         guided = guidance.classifier_free(denoise, denoise.with_condition(-1), scale, batched=True)
-        return jnp.sum(sampling.sample(jax.random.key(0), guided, make(eta), grid, SHAPE, jnp.arange(2), start=start) ** 2)
+        return jnp.sum(
+            sampling.sample(jax.random.key(0), guided, make(eta), grid, SHAPE, jnp.arange(2), start=start) ** 2
+        )
 
     slope = jax.jit(jax.grad(total, argnums=(0, 1, 2, 3, 4)))
-    for schedule in (schedules.cosine(50), schedules.linear(50), schedules.zero_terminal_snr(schedules.scaled_linear(50))):
+    for schedule in (
+        schedules.cosine(50),
+        schedules.linear(50),
+        schedules.zero_terminal_snr(schedules.scaled_linear(50)),
+    ):
         for eta in (0.0, 0.5, 1.0):
             slopes = slope(eta, jnp.ones((2, *SHAPE)), 2.0, grids.trailing(schedule, 3), 0.7)
             assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes)), (schedule, eta, slopes)
@@ -241,7 +266,9 @@ def test_gradients_reach_start_scale_and_every_level_and_are_finite_at_the_ends_
 @pytest.mark.float64
 def test_gradient_through_sampling_is_the_slope_of_the_result():
     def total(eta):
-        return jnp.sum(sampling.sample(jax.random.key(0), predicting(1), ancestral.ddim(eta), levels(), SHAPE, jnp.arange(2)))
+        return jnp.sum(
+            sampling.sample(jax.random.key(0), predicting(1), ancestral.ddim(eta), levels(), SHAPE, jnp.arange(2))
+        )
 
     step = 1e-6
     difference = (total(jnp.float64(0.5 + step)) - total(jnp.float64(0.5 - step))) / (2 * step)
@@ -277,7 +304,11 @@ def attempt(key=None, denoise=GAUSSIAN, sampler=DDIM, grid=None, index=INDEX, **
         (lambda: attempt(key=jax.random.PRNGKey(0)), TypeError, "uint32.*wrap_key_data"),
         (lambda: attempt(key=0), TypeError, r"key.*jax\.random\.key"),
         (lambda: attempt(key=jax.random.split(jax.random.key(0), 3)), ValueError, r"\(3,\)"),
-        (lambda: attempt(key=jax.random.key(0, impl="rbg")), TypeError, "rbg.*same noise for every index.*threefry2x32"),
+        (
+            lambda: attempt(key=jax.random.key(0, impl="rbg")),
+            TypeError,
+            "rbg.*same noise for every index.*threefry2x32",
+        ),
         (lambda: attempt(index=4), TypeError, r"index.*jnp.arange\(4\), got 4"),
         (lambda: attempt(sampler="ddim"), TypeError, r"string 'ddim': pass samplers.ddim\(\)"),
         (lambda: attempt(sampler=ancestral.ddim), TypeError, "function ddim: call it"),
@@ -300,7 +331,11 @@ def attempt(key=None, denoise=GAUSSIAN, sampler=DDIM, grid=None, index=INDEX, **
         (lambda: attempt(temperature=0.0), ValueError, "temperature = 0"),
         (lambda: attempt(temperature=jnp.ones(2)), ValueError, r"per sample \(3,\).*got \(2,\)"),
         (lambda: attempt(temperature=jnp.ones((3, 1))), ValueError, r"per sample \(3,\).*got \(3, 1\)"),
-        (lambda: attempt(grid=records.replace(levels(), sigma=levels().sigma[:3])), ValueError, r"one shape, got \(5,\), \(5,\), \(3,\)"),
+        (
+            lambda: attempt(grid=records.replace(levels(), sigma=levels().sigma[:3])),
+            ValueError,
+            r"one shape, got \(5,\), \(5,\), \(3,\)",
+        ),
         (lambda: attempt(grid=records.replace(levels(), t=0.0)), ValueError, r"one shape, got \(\), \(5,\), \(5,\)"),
         (lambda: attempt(index=np.array([0, 1, 2**32])), ValueError, "index.*outside"),
         (lambda: attempt(temperature=float("nan")), ValueError, "temperature"),

@@ -1,4 +1,6 @@
-"""Schedules against the values of their papers: float64 tables of 1000 steps, the straight path and its shift. test_grids has EDM's."""
+"""Schedules against the values of their papers: float64 tables of 1000 steps, the straight path and its shift.
+test_grids has EDM's.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -42,12 +44,16 @@ def test_scaled_linear_and_linear_run_as_published():
     assert table.log_snr[-1] == pytest.approx(-5.3640, abs=5.1e-5)
     assert schedules.linear().table.log_snr[-1] == pytest.approx(-10.1177, abs=5.1e-5)
     shares = alpha_bar(schedules.scaled_linear(50))
-    np.testing.assert_allclose(np.sqrt(1 - shares[1:] / shares[:-1]), np.linspace(0.00085**0.5, 0.012**0.5, 50)[1:], rtol=1e-10)
+    np.testing.assert_allclose(
+        np.sqrt(1 - shares[1:] / shares[:-1]), np.linspace(0.00085**0.5, 0.012**0.5, 50)[1:], rtol=1e-10
+    )
 
 
 def test_zero_terminal_snr_ends_at_exactly_zero_and_starts_as_before():
     before, after = schedules.scaled_linear(), schedules.zero_terminal_snr(schedules.scaled_linear())
-    assert after.table.alpha[999] == 0.0 and after.table.sigma[999] == 1.0 and schedules.max_noise_ratio(after) == np.inf
+    assert (
+        after.table.alpha[999] == 0.0 and after.table.sigma[999] == 1.0 and schedules.max_noise_ratio(after) == np.inf
+    )
     np.testing.assert_allclose(alpha_bar(after)[[0, 499, 998]], [0.99915, 0.24235917, 1.967888e-7], rtol=5e-7)
     root = before.table.alpha
     np.testing.assert_allclose(after.table.alpha, (root - root[-1]) * root[0] / (root[0] - root[-1]), atol=1e-14)
@@ -61,7 +67,10 @@ def test_cosine_and_sigmoid_follow_their_formulas_until_beta_is_clipped():
         start, middle, end = (1 / (1 + np.exp(-x / 0.7)) for x in (-3.0, 6 * u - 3, 3.0))
         return (end - middle) / (end - start)
 
-    for schedule, formula in ((schedules.cosine(20), squared_cosine), (schedules.sigmoid(1000, -3.0, 3.0, 0.7), sigmoid_of_chen_2023)):
+    for schedule, formula in (
+        (schedules.cosine(20), squared_cosine),
+        (schedules.sigmoid(1000, -3.0, 3.0, 0.7), sigmoid_of_chen_2023),
+    ):
         shares, u = alpha_bar(schedule), np.arange(1, len(schedule.table) + 1) / len(schedule.table)
         np.testing.assert_allclose(shares[:-1], (formula(u) / formula(0.0))[:-1], rtol=1e-11)
         assert shares[-1] / shares[-2] == pytest.approx(1 - 0.999, rel=1e-9)
@@ -115,7 +124,9 @@ def test_noise_grows_with_u_from_a_clean_level_and_log_snr_finds_the_same_level(
 @pytest.mark.float64
 def test_at_passes_through_the_table_and_ends_at_its_last_level(build):
     schedule = build(100)
-    jax.tree.map(lambda end, last: np.testing.assert_allclose(end, last, atol=1e-12), schedule.at(1.0), schedule.table[-1])
+    jax.tree.map(
+        lambda end, last: np.testing.assert_allclose(end, last, atol=1e-12), schedule.at(1.0), schedule.table[-1]
+    )
     levels = schedule.at(jnp.linspace(0.1, 1.0, 901))
     np.testing.assert_allclose(levels.alpha**2 + levels.sigma**2, 1, atol=1e-6)
     nearest = np.abs(np.asarray(levels.t)[:, None] - np.arange(100)).min(axis=0)[10:]
@@ -130,7 +141,10 @@ def test_at_is_a_function_of_data_of_any_shape_under_jit_vmap_and_grad(build):
         level = schedule.at(u)
         return level, schedule.at_log_snr(level.log_snr)
 
-    for (level, again), shape in ((there_and_back(0.5), ()), (jax.eval_shape(there_and_back, jnp.full((2, 3), 0.5)), (2, 3))):
+    for (level, again), shape in (
+        (there_and_back(0.5), ()),
+        (jax.eval_shape(there_and_back, jnp.full((2, 3), 0.5)), (2, 3)),
+    ):
         assert level.shape == again.shape == shape and level.alpha.dtype == level.sigma.dtype == jnp.float32
 
     @in_numpy
@@ -162,7 +176,9 @@ def test_flow_is_the_straight_line_and_shift_multiplies_its_noise_ratio():
 
 def test_shift_lowers_the_log_snr_of_a_table_keeps_its_zero_and_of_one_changes_nothing():
     cosine, linear = schedules.cosine(), schedules.linear()
-    np.testing.assert_allclose(schedules.shifted(cosine, 2.0).table.log_snr, cosine.table.log_snr - 2 * np.log(2), atol=1e-9)
+    np.testing.assert_allclose(
+        schedules.shifted(cosine, 2.0).table.log_snr, cosine.table.log_snr - 2 * np.log(2), atol=1e-9
+    )
     ends = schedules.shifted(schedules.zero_terminal_snr(linear), 2.0).table
     assert ends.alpha[-1] == 0.0 and ends.sigma[-1] == 1.0
     np.testing.assert_allclose(schedules.shifted(linear, 1.0).table.alpha, linear.table.alpha, rtol=1e-12)

@@ -36,7 +36,9 @@ def test_weights_are_the_papers_on_every_target(target):
     gain = PARAMETERIZATIONS[target]().gain(LEVEL)
     np.testing.assert_allclose(gain, GAIN[target], rtol=1e-12)
     for weight, expected in on_clean.items():
-        np.testing.assert_allclose(np.broadcast_to(weight(LEVEL, gain), 7), expected / GAIN[target], rtol=1e-11, err_msg=str(weight))
+        np.testing.assert_allclose(
+            np.broadcast_to(weight(LEVEL, gain), 7), expected / GAIN[target], rtol=1e-11, err_msg=str(weight)
+        )
     assert {type(weight) for weight in on_clean} == {type(build()) for build in WEIGHTS.values()}
 
 
@@ -45,7 +47,9 @@ def test_weights_are_the_papers_on_every_target(target):
 def test_edm_weight_times_output_scale_squared_is_one(sigma, std):
     level = Level(np.log(sigma) / 4, 1.0, sigma)
     out = sigma * std / np.sqrt(sigma**2 + std**2)
-    on_clean, on_target = (weighting.edm(std)(level, kind.gain(level)) for kind in (parameterization.clean(), parameterization.edm(std)))
+    on_clean, on_target = (
+        weighting.edm(std)(level, kind.gain(level)) for kind in (parameterization.clean(), parameterization.edm(std))
+    )
     assert float(on_clean) * out**2 == pytest.approx(1, rel=1e-11) == float(on_target)
 
 
@@ -61,7 +65,9 @@ def test_weights_and_their_gradients_are_finite_at_zero_signal(build, target):
 
 
 @every("build", LEVELS)
-@pytest.mark.parametrize("schedule", [schedules.cosine(100), schedules.flow(), schedules.edm()], ids=["table", "flow", "edm"])
+@pytest.mark.parametrize(
+    "schedule", [schedules.cosine(100), schedules.flow(), schedules.edm()], ids=["table", "flow", "edm"]
+)
 def test_drawn_levels_belong_to_the_schedule_and_depend_on_the_key_only(build, schedule):
     level = draw(build(), jax.random.key(0), schedule, 64)
     assert level.alpha.shape == level.sigma.shape == level.t.shape == (64,)
@@ -103,6 +109,8 @@ def test_log_normal_and_logit_normal_levels_have_their_mean_and_spread():
     assert logs.mean() == pytest.approx(-1.2, abs=0.05) and logs.std() == pytest.approx(1.2, abs=0.05)
     np.testing.assert_allclose(level.t, logs / 4, atol=1e-4)
     np.testing.assert_array_equal(level.alpha, 1)
-    u = np.asarray(weighting.logit_normal_levels(0.3, 0.8)(jax.random.key(0), schedules.flow(), 20000).sigma, np.float64)
+    u = np.asarray(
+        weighting.logit_normal_levels(0.3, 0.8)(jax.random.key(0), schedules.flow(), 20000).sigma, np.float64
+    )
     logits = np.log(u / (1 - u))
     assert logits.mean() == pytest.approx(0.3, abs=0.03) and logits.std() == pytest.approx(0.8, abs=0.03)

@@ -1,4 +1,6 @@
-"""What the tests of language share: a tiny trained-looking network, and a chain whose next token depends on the last one alone."""
+"""What the tests of language share: a tiny trained-looking network, and a chain whose next token depends on the last
+one alone.
+"""
 
 import functools
 
@@ -13,7 +15,9 @@ from tests.networks.rig import drawn
 from tests.quickly import quickly
 
 VOCABULARY, CAPACITY = 20, 24
-DEEP = networks.LanguageModel(vocabulary=VOCABULARY, context=96, width=16, depth=2, heads=4, key_value_heads=2, tied=False)
+DEEP = networks.LanguageModel(
+    vocabulary=VOCABULARY, context=96, width=16, depth=2, heads=4, key_value_heads=2, tied=False
+)
 PARAMS = drawn(DEEP, np.zeros((1, 2), np.int32))
 NETWORK = DEEP.clone(depth=1)  # it compiles in half of the time
 MODEL = language.from_network(networks.pure(NETWORK), PARAMS)
@@ -57,12 +61,16 @@ def _program():
 
 
 def whole(texts):
-    """Logits (s, v) of each of at most 8 texts of s ≤ 16 tokens, at once and without a cache, by one program for all tests."""
+    """Logits (s, v) of each of at most 8 texts of s ≤ 16 tokens, at once and without a cache, by one program for all
+    tests.
+    """
     logits = np.asarray(_program()(padded([*texts, *[[0]] * (8 - len(texts))], 16)))
     return [logits[row, : len(text)] for row, text in enumerate(texts)]
 
 
 def log_probs(texts):
     """Those of each text's tokens (s − 1,) given the ones before."""
-    pairs = [(scipy.special.log_softmax(logits[:-1], 1), text[1:]) for logits, text in zip(whole(texts), texts, strict=True)]
+    pairs = [
+        (scipy.special.log_softmax(logits[:-1], 1), text[1:]) for logits, text in zip(whole(texts), texts, strict=True)
+    ]
     return [logits[np.arange(len(text)), np.asarray(text, int)] for logits, text in pairs]

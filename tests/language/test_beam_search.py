@@ -25,7 +25,13 @@ search = quickly(
 FAR = 8
 narrow = quickly(
     lambda table, penalty: language.beam_search(
-        rig.Markov(table), rig.lengths_only(2), np.array([[2], [1]]), beams=2, max_tokens=FAR, stop=(0,), penalty=penalty
+        rig.Markov(table),
+        rig.lengths_only(2),
+        np.array([[2], [1]]),
+        beams=2,
+        max_tokens=FAR,
+        stop=(0,),
+        penalty=penalty,
     )
 )
 
@@ -68,15 +74,23 @@ def test_a_narrow_search_stops_no_earlier_than_its_beams_can_still_win(penalty):
 
 
 def narrow_by_hand(table, last, penalty):
-    """The scores of the best two texts behind a token. The texts are left out: one with its transitions in another order is as likely."""
+    """The scores of the best two texts behind a token. The texts are left out: one with its transitions in another
+    order is as likely.
+    """
     steps = scipy.special.log_softmax(np.asarray(table, np.float64), 1)
     growing, ended = {(): 0.0}, {}
     for _ in range(FAR):
-        longer = {(*text, token): value + steps[(last, *text)[-1], token] for text, value in growing.items() for token in range(3)}
+        longer = {
+            (*text, token): value + steps[(last, *text)[-1], token]
+            for text, value in growing.items()
+            for token in range(3)
+        }
         best = sorted(longer, key=longer.get, reverse=True)
         growing = {text: longer[text] for text in [text for text in best if text[-1] != 0][:2]}
         ended |= {text: longer[text] for text in [text for text in best if text[-1] == 0][:2]}
-    return sorted((value / ((5 + len(text)) / 6) ** penalty for text, value in (ended | growing).items()), reverse=True)[:2]
+    return sorted(
+        (value / ((5 + len(text)) / 6) ** penalty for text, value in (ended | growing).items()), reverse=True
+    )[:2]
 
 
 def test_the_cache_follows_the_beams():
@@ -90,7 +104,10 @@ def test_the_cache_follows_the_beams():
 
     result = rig.on_host(run(prompt))
     for row, length in enumerate((3, 1)):
-        texts = [[*prompt[row, :length], *tokens[:count]] for tokens, count in zip(result.tokens[row], result.length[row], strict=True)]
+        texts = [
+            [*prompt[row, :length], *tokens[:count]]
+            for tokens, count in zip(result.tokens[row], result.length[row], strict=True)
+        ]
         assert len({tuple(map(int, text)) for text in texts}) == 3
         log_probs = rig.log_probs(texts)
         np.testing.assert_allclose([each[length - 1 :].sum() for each in log_probs], result.log_probs[row], rtol=1e-5)
@@ -106,7 +123,13 @@ def test_one_beam_without_stops_is_greedy():
 
 
 test_what_does_not_fit_is_refused = refusals(
-    (lambda: language.beam_search(CHAIN, rig.lengths_only(1, 4), np.array([[1]]), beams=2, max_tokens=4), "need room for 5"),
+    (
+        lambda: language.beam_search(CHAIN, rig.lengths_only(1, 4), np.array([[1]]), beams=2, max_tokens=4),
+        "need room for 5",
+    ),
     (lambda: language.beam_search(CHAIN, rig.lengths_only(1), np.array([[1]]), beams=0, max_tokens=4), "beams = 0"),
-    (lambda: language.beam_search(CHAIN, rig.lengths_only(1), np.array([[1]]), beams=1, max_tokens=4, penalty=-1.0), "penalty = -1"),
+    (
+        lambda: language.beam_search(CHAIN, rig.lengths_only(1), np.array([[1]]), beams=1, max_tokens=4, penalty=-1.0),
+        "penalty = -1",
+    ),
 )

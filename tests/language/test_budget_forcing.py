@@ -1,4 +1,6 @@
-"""Thinking is as long as the budget says, the end's probability goes where it is said to go, and behind the end nothing changes."""
+"""Thinking is as long as the budget says, the end's probability goes where it is said to go, and behind the end nothing
+changes.
+"""
 
 import functools
 
@@ -24,7 +26,9 @@ TEXTS = 64
 def think(least, most):
     forced = language.budget_forcing(END, least=least, most=most, wait=np.array([WAIT]))
     prompt, index = jnp.full((TEXTS, 1), 2), jnp.arange(TEXTS)
-    return language.generate(jax.random.key(SEED), CHAIN, rig.lengths_only(TEXTS), prompt, index, max_tokens=10, processor=forced)
+    return language.generate(
+        jax.random.key(SEED), CHAIN, rig.lengths_only(TEXTS), prompt, index, max_tokens=10, processor=forced
+    )
 
 
 def thoughts(result):
@@ -46,7 +50,12 @@ def test_each_text_may_have_its_own_budget_and_without_one_nothing_changes():
     np.testing.assert_array_equal(thoughts(think(budgets, budgets)), budgets)
     free = quickly(
         lambda: language.generate(
-            jax.random.key(SEED), CHAIN, rig.lengths_only(TEXTS), jnp.full((TEXTS, 1), 2), jnp.arange(TEXTS), max_tokens=10
+            jax.random.key(SEED),
+            CHAIN,
+            rig.lengths_only(TEXTS),
+            jnp.full((TEXTS, 1), 2),
+            jnp.arange(TEXTS),
+            max_tokens=10,
         )
     )()
     np.testing.assert_array_equal(think(0, 10).tokens, free.tokens)

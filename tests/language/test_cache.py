@@ -151,7 +151,9 @@ def test_pages_in_any_order_hold_bitwise_what_one_buffer_holds():
     for one, other in zip(held.layers, pages.layers, strict=True):
         for buffer, pool in ((one.key, other.key), (one.value, other.value)):
             assert np.all(buffer[:, :, :12] != 0)
-            np.testing.assert_array_equal(buffer[:, :, :12].swapaxes(1, 2), pool[other.table[:, places // 3], :, places % 3])
+            np.testing.assert_array_equal(
+                buffer[:, :, :12].swapaxes(1, 2), pool[other.table[:, places // 3], :, places % 3]
+            )
 
 
 def test_a_text_for_which_no_page_is_left_answers_no_number_and_the_others_theirs():
@@ -174,7 +176,10 @@ def test_what_a_ring_forgot_stays_forgotten_when_the_text_grows_again():
     assert (grown.length, grown.longest) == (8, 10) and grown.rewound(6).length == 6
     with pytest.raises(ValueError, match=r"length = 5 is outside \[6, 8\]"):
         grown.rewound(5)
-    assert records.replace(grown, length=jnp.array([6])).room() == 30 and records.replace(grown, length=jnp.array([5])).room() == 0
+    assert (
+        records.replace(grown, length=jnp.array([6])).room() == 30
+        and records.replace(grown, length=jnp.array([5])).room() == 0
+    )
 
 
 def test_a_ring_that_was_rewound_too_far_answers_no_number_under_jit():
@@ -199,7 +204,9 @@ def test_rows_are_taken_put_back_and_reordered(kind):
 
 
 def test_numbers_in_8_bits_are_within_half_a_step_of_what_they_were():
-    x = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32) * 10.0 ** np.arange(-3, 2)[:, None].astype(np.float32)
+    x = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32) * 10.0 ** np.arange(-3, 2)[:, None].astype(
+        np.float32
+    )
     x[1] = 0
     x[2, 0] = np.abs(x[2]).max()  # a positive maximum is 127, not 128
 
@@ -264,6 +271,9 @@ test_what_does_not_fit_is_refused = refusals(
     (lambda: cache.paged(NETWORK, 1, 8, pages=4).reordered(jnp.array([0])), "cannot be copied", TypeError),
     (lambda: cache.full(NETWORK, 2, 8).rewound(1), r"length = 1 is outside \[0, 0\]"),
     (lambda: cache.full(NETWORK, 2, 8).rewound(-1), "length = -1 is outside"),
-    (lambda: cache.ring(NETWORK, 1, 32, window=2, slack=3).advanced((), jnp.array([9])).rewound(4), r"length = 4 is outside \[5, 9\]"),
+    (
+        lambda: cache.ring(NETWORK, 1, 32, window=2, slack=3).advanced((), jnp.array([9])).rewound(4),
+        r"length = 4 is outside \[5, 9\]",
+    ),
     (lambda: model(NETWORK)(TOKENS, cache.full(NETWORK, 3, 8)), "text 0 would have 12 tokens, but the cache holds 8"),
 )

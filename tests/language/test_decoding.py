@@ -36,7 +36,16 @@ def processor(values):
 
 def run(key, cache, prompt, index, values, stop, num_tokens, chunk):
     return language.generate(
-        key, rig.MODEL, cache, prompt, index, max_tokens=NEW, processor=processor(values), num_tokens=num_tokens, stop=stop, chunk=chunk
+        key,
+        rig.MODEL,
+        cache,
+        prompt,
+        index,
+        max_tokens=NEW,
+        processor=processor(values),
+        num_tokens=num_tokens,
+        stop=stop,
+        chunk=chunk,
     )
 
 
@@ -47,7 +56,9 @@ NO_STOP = np.array([-1, -1, -1])
 def generate(texts, index, *, key=KEY, values=SETTINGS, stop=NO_STOP, num_tokens=NEW, width=6, chunk=64, cache=None):
     stops, number = np.broadcast_to(stop, (len(texts), 3)), np.broadcast_to(num_tokens, len(texts))
     held = language.cache.full(rig.NETWORK, len(texts), rig.CAPACITY) if cache is None else cache
-    return rig.on_host(traced(key, held, rig.padded(texts, width), np.asarray(index), values, stops, number, chunk=chunk))
+    return rig.on_host(
+        traced(key, held, rig.padded(texts, width), np.asarray(index), values, stops, number, chunk=chunk)
+    )
 
 
 def by_the_rule(text, index, values=SETTINGS):
@@ -104,9 +115,22 @@ def test_another_index_is_another_text_and_the_same_one_is_the_same():
 def test_one_compile_serves_every_length_setting_stop_key_and_count(drawn):
     before = traced.traces
     for number in range(1, 4):
-        values = {"temperature": 0.5 * number, "k": number, "p": 1 / number, "low": 0.1 * number, "penalty": 1.0 + number}
+        values = {
+            "temperature": 0.5 * number,
+            "k": number,
+            "p": 1 / number,
+            "low": 0.1 * number,
+            "penalty": 1.0 + number,
+        }
         texts = [text[:number] for text in TEXTS]
-        result = generate(texts, np.arange(6) + number, key=jax.random.key(number), values=values, stop=[number, 3, -1], num_tokens=number)
+        result = generate(
+            texts,
+            np.arange(6) + number,
+            key=jax.random.key(number),
+            values=values,
+            stop=[number, 3, -1],
+            num_tokens=number,
+        )
         assert (result.length <= number).all()
     assert traced.traces == before
 
@@ -146,7 +170,10 @@ def chain_program(temperature, most):
     def before(context):
         return jnp.broadcast_to(context.generated[:, None] < most, (context.generated.shape[0], 5))
 
-    index, change = np.arange(20_000), (processors.Temperature(temperature), processors.top_k(4), processors.allowed(before))
+    index, change = (
+        np.arange(20_000),
+        (processors.Temperature(temperature), processors.top_k(4), processors.allowed(before)),
+    )
     prompt, cache = jnp.full((index.shape[0], 1), 2), rig.lengths_only(index.shape[0])
     return language.generate(KEY, CHAIN, cache, prompt, index, max_tokens=2, processor=processors.chain(*change))
 
@@ -173,7 +200,12 @@ def test_a_text_ends_unfinished_where_nothing_is_allowed_or_the_logits_are_no_nu
     result, broken = chain_of(most=1), chain_of(temperature=np.nan)
     np.testing.assert_array_equal(result.length, 1)
     np.testing.assert_array_equal(broken.length, 0)
-    assert not result.finished.any() and not broken.finished.any() and (broken.tokens == -1).all() and np.isfinite(result.log_probs).all()
+    assert (
+        not result.finished.any()
+        and not broken.finished.any()
+        and (broken.tokens == -1).all()
+        and np.isfinite(result.log_probs).all()
+    )
 
 
 def test_a_text_without_tokens_generates_none_under_jit():
@@ -202,7 +234,9 @@ def test_tokens_stream_in_order_while_they_are_generated(drawn):
     for row, number in ((0, 5), (1, 6)):
         tokens = [step[2][row] for step in seen if step[2][row] >= 0]
         np.testing.assert_array_equal(tokens, result.tokens[row, : result.length[row]])
-        assert all(step[0][row] == number for step in seen) and [step[1][row] for step in seen][: len(tokens)] == list(range(len(tokens)))
+        assert all(step[0][row] == number for step in seen) and [step[1][row] for step in seen][: len(tokens)] == list(
+            range(len(tokens))
+        )
 
 
 def refused(prompt=((1, 2), (3, -1)), index=(0, 1), cache=None, key=KEY, **options):
@@ -210,9 +244,14 @@ def refused(prompt=((1, 2), (3, -1)), index=(0, 1), cache=None, key=KEY, **optio
     return lambda: decoding.generate(key, CHAIN, held, np.array(prompt), np.array(index), **{"max_tokens": 4} | options)
 
 
-test_more_tokens_than_the_cache_holds_are_refused = pytest.mark.fault("language models: more tokens than the cache holds")(
+test_more_tokens_than_the_cache_holds_are_refused = pytest.mark.fault(
+    "language models: more tokens than the cache holds"
+)(
     refusals(
-        (refused(max_tokens=7), "0 tokens in the cache, 2 of the prompt and max_tokens = 7 need room for 9, but the cache holds 8"),
+        (
+            refused(max_tokens=7),
+            "0 tokens in the cache, 2 of the prompt and max_tokens = 7 need room for 9, but the cache holds 8",
+        ),
         (
             refused(cache=rig.lengths_only(2, 8).advanced((), jnp.array([3, 1]))),
             "3 tokens in the cache, 2 of the prompt and max_tokens = 4",

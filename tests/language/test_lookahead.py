@@ -1,4 +1,6 @@
-"""One beam in one block is best of n, a look ahead sees what sight does not, and ended texts stand once among the beams."""
+"""One beam in one block is best of n, a look ahead sees what sight does not, and ended texts stand once among the
+beams.
+"""
 
 import functools
 
@@ -44,7 +46,9 @@ def searching(options):
             return jnp.where(which == NUMBER, number(tokens), other)
 
         cache, index = rig.lengths_only(2), np.arange(2)
-        return language.lookahead_search(jax.random.key(SEED), chain, cache, prompt, index, value, stop=stop, **dict(options))
+        return language.lookahead_search(
+            jax.random.key(SEED), chain, cache, prompt, index, value, stop=stop, **dict(options)
+        )
 
     return quickly(run)
 
@@ -102,7 +106,9 @@ def test_a_text_that_has_ended_does_not_multiply_itself_over_the_rounds():
 def alone(texts, value=None):
     """A search after one prompt whose index names so many."""
     cache, options = rig.lengths_only(1), {"beams": 1, "expand": 1, "block": 1, "max_tokens": 1}
-    run = functools.partial(language.lookahead_search, jax.random.key(SEED), CHAIN, cache, PROMPT[:1], np.arange(texts), value, **options)
+    run = functools.partial(
+        language.lookahead_search, jax.random.key(SEED), CHAIN, cache, PROMPT[:1], np.arange(texts), value, **options
+    )
     return lambda: jax.eval_shape(run)
 
 

@@ -23,7 +23,9 @@ def PREDICT(params, tokens):  # noqa: N802
     return (params[jnp.maximum(tokens, 0)],)
 
 
-program = quickly(lambda loss, params, batch: jax.value_and_grad(loss, has_aux=True)(params, jax.random.key(SEED), batch))
+program = quickly(
+    lambda loss, params, batch: jax.value_and_grad(loss, has_aux=True)(params, jax.random.key(SEED), batch)
+)
 
 
 def run(*arguments):
@@ -54,14 +56,17 @@ def test_loss_and_metrics_are_those_of_the_formula(weight):
 
 def test_packed_texts_cost_what_they_cost_alone():
     kept = TOKENS >= 0
-    segments = np.broadcast_to(np.roll(np.arange(len(TOKENS)), 1)[:, None], TOKENS.shape)[kept][None]  # ids need not rise
+    # ids need not rise
+    segments = np.broadcast_to(np.roll(np.arange(len(TOKENS)), 1)[:, None], TOKENS.shape)[kept][None]
 
     def predict(params, tokens, cache, every, segments):
         assert cache is None and every and segments.shape == tokens.shape
         return PREDICT(params, tokens)
 
     expected = by_formula(np.ones(TOKENS.shape))
-    (_, metrics), _ = run(objective.next_token(predict), TABLE, language.Texts(TOKENS[kept][None], None, BYTES[kept][None], segments))
+    (_, metrics), _ = run(
+        objective.next_token(predict), TABLE, language.Texts(TOKENS[kept][None], None, BYTES[kept][None], segments)
+    )
     for name in ("nll", "accuracy", "bits_per_byte"):
         np.testing.assert_allclose(metrics[name], expected[name], rtol=2e-5)
 
@@ -85,7 +90,16 @@ def test_a_gradient_sees_no_target_without_weight():
 test_what_does_not_fit_is_refused = refusals(
     (lambda: objective.next_token(PREDICT, z_loss=-1.0), "z_loss = -1 is outside"),
     (lambda: objective.next_token(PREDICT)({}, jax.random.key(SEED), TOKENS), "pass language.Texts", TypeError),
-    (lambda: objective.next_token(PREDICT)({}, jax.random.key(SEED), language.Texts(TOKENS[:, :1])), "at least two tokens"),
-    (lambda: objective.next_token(PREDICT)({}, jax.random.key(SEED), language.Texts(TOKENS, WEIGHT[:, 1:])), "weight has shape"),
-    (lambda: objective.next_token(PREDICT)({}, jax.random.key(SEED), language.Texts(TOKENS, segments=TOKENS[:1])), "segments has shape"),
+    (
+        lambda: objective.next_token(PREDICT)({}, jax.random.key(SEED), language.Texts(TOKENS[:, :1])),
+        "at least two tokens",
+    ),
+    (
+        lambda: objective.next_token(PREDICT)({}, jax.random.key(SEED), language.Texts(TOKENS, WEIGHT[:, 1:])),
+        "weight has shape",
+    ),
+    (
+        lambda: objective.next_token(PREDICT)({}, jax.random.key(SEED), language.Texts(TOKENS, segments=TOKENS[:1])),
+        "segments has shape",
+    ),
 )

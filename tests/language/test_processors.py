@@ -34,7 +34,9 @@ def kept(processor, logits):
 @given(logits=rows, number=st.integers(1, 12))
 def test_top_k_keeps_what_is_at_least_the_kth_largest(logits, number):
     floor = np.sort(logits, 1)[:, ::-1][:, min(number, 9) - 1]
-    np.testing.assert_array_equal(kept(processors.top_k(number), logits), (logits >= floor[:, None]) & np.isfinite(logits))
+    np.testing.assert_array_equal(
+        kept(processors.top_k(number), logits), (logits >= floor[:, None]) & np.isfinite(logits)
+    )
 
 
 @given(logits=rows, share=st.floats(0, 1, width=32))
@@ -97,8 +99,12 @@ def test_the_penalty_falls_on_tokens_of_the_text_alone():
 
 def test_banned_ids_and_stops_before_a_number_of_tokens_have_no_probability():
     logits = np.zeros((2, 5), np.float32)
-    np.testing.assert_array_equal(np.isinf(apply(processors.banned(np.array([4, -1, 0])), logits)), [[1, 0, 0, 0, 1]] * 2)
-    np.testing.assert_array_equal(np.isinf(apply(processors.banned(np.array([[1], [-1]])), logits)), [[0, 1, 0, 0, 0], [0] * 5])
+    np.testing.assert_array_equal(
+        np.isinf(apply(processors.banned(np.array([4, -1, 0])), logits)), [[1, 0, 0, 0, 1]] * 2
+    )
+    np.testing.assert_array_equal(
+        np.isinf(apply(processors.banned(np.array([[1], [-1]])), logits)), [[0, 1, 0, 0, 0], [0] * 5]
+    )
     assert not np.isinf(apply(processors.banned(()), logits)).any()
     early = apply(processors.min_tokens(1, np.array([3])), logits)  # the first text has a token, the second none
     np.testing.assert_array_equal(np.isinf(early), [[0] * 5, [0, 0, 0, 1, 0]])
@@ -118,7 +124,9 @@ def test_a_rule_sees_the_text_and_a_chain_goes_from_first_to_last():
 def test_no_processor_sorts_the_vocabulary_and_equal_ones_do_not_retrace():
     def build(value):
         kinds = (processors.temperature, processors.top_p, processors.min_p)
-        return processors.chain(*(kind(value) for kind in kinds), processors.top_k(3), processors.repetition_penalty(1.5))
+        return processors.chain(
+            *(kind(value) for kind in kinds), processors.top_k(3), processors.repetition_penalty(1.5)
+        )
 
     assert " sort[" not in str(jax.make_jaxpr(build(0.5))(jnp.zeros((2, 5)), CONTEXT))
     assert jax.tree.structure(build(0.5)) == jax.tree.structure(build(0.25))
@@ -134,5 +142,8 @@ test_what_is_no_setting_is_refused = refusals(
     (lambda: processors.chain(3), "a processor is a function", TypeError),
     (lambda: processors.allowed(3), "rule must be a function", TypeError),
     (lambda: apply(processors.temperature(np.ones(3)), np.zeros((2, 5), np.float32)), "one per text"),
-    (lambda: apply(processors.allowed(lambda context: jnp.ones((1, 4), bool)), np.zeros((2, 5), np.float32)), "the rule of allowed tokens"),
+    (
+        lambda: apply(processors.allowed(lambda context: jnp.ones((1, 4), bool)), np.zeros((2, 5), np.float32)),
+        "the rule of allowed tokens",
+    ),
 )

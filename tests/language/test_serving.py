@@ -38,7 +38,11 @@ def test_each_text_is_that_of_its_prompt_alone(alone, kind):
     expected, stop = alone
     options = {"max_tokens": NEW, "processor": CHANGE, "num_tokens": NUMBER, "chunk": 2}
     result = rig.on_host(
-        quickly(lambda stop: language.serve(jax.random.key(SEED), rig.MODEL, KINDS[kind](), PROMPTS, INDEX, stop=stop, **options))(stop)
+        quickly(
+            lambda stop: language.serve(
+                jax.random.key(SEED), rig.MODEL, KINDS[kind](), PROMPTS, INDEX, stop=stop, **options
+            )
+        )(stop)
     )
     np.testing.assert_array_equal(result.tokens, expected.tokens)
     np.testing.assert_array_equal(result.length, expected.length)
@@ -50,9 +54,21 @@ def test_each_text_is_that_of_its_prompt_alone(alone, kind):
 
 def test_no_prompts_are_no_texts():
     served = language.serve(
-        jax.random.key(SEED), rig.MODEL, KINDS["full"](), PROMPTS[:0], INDEX[:0], max_tokens=NEW, stop=(1,), num_tokens=NUMBER[:0]
+        jax.random.key(SEED),
+        rig.MODEL,
+        KINDS["full"](),
+        PROMPTS[:0],
+        INDEX[:0],
+        max_tokens=NEW,
+        stop=(1,),
+        num_tokens=NUMBER[:0],
     )
-    assert (served.tokens.shape, served.log_probs.shape, served.length.shape, served.finished.shape) == ((0, NEW), (0, NEW), (0,), (0,))
+    assert (served.tokens.shape, served.log_probs.shape, served.length.shape, served.finished.shape) == (
+        (0, NEW),
+        (0, NEW),
+        (0,),
+        (0,),
+    )
     assert served.calls == 0
 
 
@@ -61,5 +77,8 @@ test_what_does_not_fit_is_refused = refusals(
         lambda: language.serve(jax.random.key(SEED), rig.MODEL, rig.lengths_only(2, 8), PROMPTS, INDEX, max_tokens=4),
         "5 of the prompt and max_tokens = 4 need room for 9",
     ),
-    (lambda: language.serve(jax.random.key(SEED), rig.MODEL, rig.lengths_only(2), PROMPTS, INDEX[:3], max_tokens=4), "index names 3 texts"),
+    (
+        lambda: language.serve(jax.random.key(SEED), rig.MODEL, rig.lengths_only(2), PROMPTS, INDEX[:3], max_tokens=4),
+        "index names 3 texts",
+    ),
 )

@@ -29,7 +29,9 @@ ROOM = 7 + NEW + GAMMA
 
 
 def transformers():
-    """One whose numbers are a little different guesses, so that many guesses are right; each keeps a cache of its own."""
+    """One whose numbers are a little different guesses, so that many guesses are right; each keeps a cache of its
+    own.
+    """
     near = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf) * np.float32(1.15)), rig.PARAMS)
     held, own = (language.cache.full(rig.NETWORK, 4, ROOM) for _ in range(2))
     return rig.MODEL, held, drafts.model(language.from_network(networks.pure(rig.NETWORK), near), own)
@@ -59,7 +61,9 @@ def greedy(kind):
     """The likeliest tokens one after the other, each from the whole text."""
     texts = TEXTS
     for _ in range(NEW):
-        logits = [each[-1] for each in rig.whole(texts)] if kind == "model" else [CHAIN.table[text[-1]] for text in texts]
+        logits = (
+            [each[-1] for each in rig.whole(texts)] if kind == "model" else [CHAIN.table[text[-1]] for text in texts]
+        )
         texts = [[*text, int(np.argmax(row))] for text, row in zip(texts, logits, strict=True)]
     return np.array([text[-NEW:] for text in texts])
 
@@ -76,7 +80,9 @@ def test_greedy_texts_are_those_without_speculation(kind):
     shorter = run(0.0, number=number, stop=stop)
     for row, tokens in enumerate(expected):
         length = min(number[row], 1 + int(np.flatnonzero(tokens == stop[row])[0]))
-        assert shorter.length[row] == length and shorter.finished[row] == (length > 0 and tokens[length - 1] == stop[row])
+        assert shorter.length[row] == length and shorter.finished[row] == (
+            length > 0 and tokens[length - 1] == stop[row]
+        )
         np.testing.assert_array_equal(shorter.tokens[row], [*tokens[:length], *[-1] * (NEW - length)])
 
 
@@ -105,19 +111,27 @@ MISTAKES = (
 
 @record
 class Told:
-    """Reads all that a processor is told: the number of the token, the last one, and how often each stands in the text."""
+    """Reads all that a processor is told: the number of the token, the last one, and how often each stands in the
+    text.
+    """
 
     bias: jax.Array
     penalty: jax.Array
 
     def __call__(self, logits, context):
         last = jnp.take_along_axis(context.tokens, context.length[:, None] - 1, 1)[:, 0]
-        return logits + jnp.asarray(self.bias)[context.generated, last] - self.penalty * jax.nn.one_hot(context.tokens, V).sum(1)
+        return (
+            logits
+            + jnp.asarray(self.bias)[context.generated, last]
+            - self.penalty * jax.nn.one_hot(context.tokens, V).sum(1)
+        )
 
 
 @record
 class Guesses(drafts.Draft):
-    """The guesses of a chain. As a mistake, what it says it drew from is the chain's distribution before the processors."""
+    """The guesses of a chain. As a mistake, what it says it drew from is the chain's distribution before the
+    processors.
+    """
 
     table: jax.Array
     mistake: jax.Array
@@ -152,17 +166,33 @@ def _drawn(target, guess, bias, penalty, mistake, lookup):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(speculative, "residual", other)
-        patch.setattr(speculative, "accepts", lambda uniform, p, q: jnp.where(mistake == 2, uniform * p < q, accepts(uniform, p, q)))
-        patch.setattr(speculative, "Context", lambda text, length, number: context(text, length, jnp.where(mistake == 5, 0, number)))
+        patch.setattr(
+            speculative,
+            "accepts",
+            lambda uniform, p, q: jnp.where(mistake == 2, uniform * p < q, accepts(uniform, p, q)),
+        )
+        patch.setattr(
+            speculative,
+            "Context",
+            lambda text, length, number: context(text, length, jnp.where(mistake == 5, 0, number)),
+        )
         change = processors.chain(processors.temperature(0.8), Told(bias, penalty), processors.min_p(0.05))
         options = {"max_tokens": LONG, "gamma": JUDGED, "processor": change}
         return speculative.generate(
-            jax.random.key(SEED), rig.Markov(target), rig.lengths_only(DRAWS), draft, prompt, jnp.arange(DRAWS), **options
+            jax.random.key(SEED),
+            rig.Markov(target),
+            rig.lengths_only(DRAWS),
+            draft,
+            prompt,
+            jnp.arange(DRAWS),
+            **options,
         )
 
 
 def drawn(mistake=0, lookup=False, target=TARGET.table, guess=GUESS.table, bias=BIAS, penalty=PENALTY):
-    """What is generated after each text. Tables and mistakes are data, so that all of them, and none, are one program."""
+    """What is generated after each text. Tables and mistakes are data, so that all of them, and none, are one
+    program.
+    """
     return rig.on_host(_drawn(target, guess, bias, np.float32(penalty), mistake, lookup=lookup))
 
 
@@ -185,7 +215,9 @@ def law():
 
 def chi_square(tokens):
     """p-values of the first token, of the first two together, and so on to all of them."""
-    return [_chi_square(tokens[:, :count], law().sum(tuple(range(count, LONG))).ravel()) for count in range(1, LONG + 1)]
+    return [
+        _chi_square(tokens[:, :count], law().sum(tuple(range(count, LONG))).ravel()) for count in range(1, LONG + 1)
+    ]
 
 
 def _chi_square(tokens, joint):
@@ -237,12 +269,17 @@ def looked_up(text, longest, number):
 def test_lookup_copies_what_followed_the_longest_latest_n_gram():
     rng = np.random.default_rng(0)
     texts = [rng.integers(0, 3, rng.integers(1, 12)).tolist() for _ in range(60)]
-    context = processors.Context(rig.padded(texts, 16), np.array([len(text) for text in texts], np.int32), np.zeros(60, np.int32))
+    context = processors.Context(
+        rig.padded(texts, 16), np.array([len(text) for text in texts], np.int32), np.zeros(60, np.int32)
+    )
 
     @quickly
     def guesses(context):
         keys = jax.random.split(jax.random.key(0), 60)
-        return [drafts.prompt_lookup(longest).propose(keys, (), context, jnp.arange(60) > 0, 4, None).tokens for longest in (1, 3)]
+        return [
+            drafts.prompt_lookup(longest).propose(keys, (), context, jnp.arange(60) > 0, 4, None).tokens
+            for longest in (1, 3)
+        ]
 
     for longest, tokens in zip((1, 3), rig.on_host(guesses(context)), strict=True):
         assert (tokens[0] == -1).all()  # it does not go on
@@ -253,13 +290,18 @@ def test_lookup_copies_what_followed_the_longest_latest_n_gram():
 def refused(draft=drafts.prompt_lookup(), held=None, **options):  # noqa: B008
     cache = rig.lengths_only(2, 9) if held is None else held
     given = {"max_tokens": 4, "gamma": 3} | options
-    return lambda: speculative.generate(jax.random.key(SEED), TARGET, cache, draft, np.array([[1, 2], [3, -1]]), np.arange(2), **given)
+    return lambda: speculative.generate(
+        jax.random.key(SEED), TARGET, cache, draft, np.array([[1, 2], [3, -1]]), np.arange(2), **given
+    )
 
 
 test_what_does_not_fit_is_refused = refusals(
     (refused(gamma=4), "2 of the prompt and max_tokens = 8 need room for 10, but the cache holds 9"),
     (refused(gamma=0), "gamma = 0"),
     (refused(draft="lookup"), "draft must be one of language.drafts", TypeError),
-    (refused(held=language.cache.ring(rig.NETWORK, 2, 9, window=2, slack=2)), "gamma = 3 needs a cache that takes 4 tokens at once"),
+    (
+        refused(held=language.cache.ring(rig.NETWORK, 2, 9, window=2, slack=2)),
+        "gamma = 3 needs a cache that takes 4 tokens at once",
+    ),
     (lambda: drafts.prompt_lookup(0), "longest = 0"),
 )

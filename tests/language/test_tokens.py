@@ -88,9 +88,18 @@ def test_special_tokens_are_letters_unless_they_are_asked_for():
 
 def test_digits_stand_alone():
     pieces = [tokenizer().pieces[number] for number in tokenizer().encode("of 1998 of")]
-    assert b"".join(pieces) == b"of 1998 of" and [piece for piece in pieces if piece[-1:].isdigit()] == [b"1", b"9", b"9", b"8"]
-    merged = tokens.from_gguf(metadata(pre="gpt-2", tokens=[*metadata()["tokenizer.ggml.tokens"], "19"], token_type=None, merges=["1 9"]))
-    split = tokens.from_gguf(metadata(tokens=[*metadata()["tokenizer.ggml.tokens"], "19"], token_type=None, merges=["1 9"]))
+    assert b"".join(pieces) == b"of 1998 of" and [piece for piece in pieces if piece[-1:].isdigit()] == [
+        b"1",
+        b"9",
+        b"9",
+        b"8",
+    ]
+    merged = tokens.from_gguf(
+        metadata(pre="gpt-2", tokens=[*metadata()["tokenizer.ggml.tokens"], "19"], token_type=None, merges=["1 9"])
+    )
+    split = tokens.from_gguf(
+        metadata(tokens=[*metadata()["tokenizer.ggml.tokens"], "19"], token_type=None, merges=["1 9"])
+    )
     assert len(merged.encode("1998")) == 3 and len(split.encode("1998")) == 4
 
 
@@ -143,7 +152,10 @@ def file(tmp_path):
 
 def test_a_tokenizer_json_is_read_with_the_tokens_that_its_configuration_names(file):
     ours = tokens.load(file)
-    assert ours.encode(WRITTEN).tolist() == tokenizer().encode(WRITTEN).tolist() and (ours.begin, ours.end) == (None, None)
+    assert ours.encode(WRITTEN).tolist() == tokenizer().encode(WRITTEN).tolist() and (ours.begin, ours.end) == (
+        None,
+        None,
+    )
     config = {"add_bos_token": True, "bos_token": {"content": "<|im_start|>"}, "eos_token": "<|im_end|>"}
     file.with_name("tokenizer_config.json").write_text(json.dumps(config))
     assert (tokens.load(file.parent).begin, tokens.load(file.parent).end) == (1, 2)
@@ -154,12 +166,18 @@ def test_a_token_that_the_library_itself_puts_first_begins_texts(file):
         "type": "TemplateProcessing",
         "single": [{"SpecialToken": {"id": "<|im_start|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
     }
-    first |= {"pair": first["single"], "special_tokens": {"<|im_start|>": {"id": "<|im_start|>", "ids": [1], "tokens": ["<|im_start|>"]}}}
+    first |= {
+        "pair": first["single"],
+        "special_tokens": {"<|im_start|>": {"id": "<|im_start|>", "ids": [1], "tokens": ["<|im_start|>"]}},
+    }
     file.write_text(json.dumps(stored() | {"post_processor": first}))
     file.with_name("tokenizer_config.json").write_text(json.dumps({"bos_token": "<|im_start|>"}))
     ours = tokens.load(file)
     assert (
-        ours.begin == 1 and ours.prompt("a", 8).tolist() == [1, *ours.encode("a")] == ours.prompt("<|im_start|>a", 8, special=True).tolist()
+        ours.begin == 1
+        and ours.prompt("a", 8).tolist()
+        == [1, *ours.encode("a")]
+        == ours.prompt("<|im_start|>a", 8, special=True).tolist()
     )
 
 
@@ -169,8 +187,14 @@ def test_a_token_that_the_library_itself_puts_first_begins_texts(file):
         ("{", "not JSON"),
         ("[]", "one JSON object"),
         (json.dumps({"model": {"type": "WordPiece"}}), "not a tokenizer.json of byte-level BPE"),
-        (json.dumps({"model": {"type": "BPE"}, "decoder": {"type": "ByteFallback"}}), "not a tokenizer.json of byte-level BPE"),
-        (json.dumps({"model": {"type": "BPE", "vocab": 3}, "decoder": {"type": "ByteLevel"}}), "that this version of tokenizers reads"),
+        (
+            json.dumps({"model": {"type": "BPE"}, "decoder": {"type": "ByteFallback"}}),
+            "not a tokenizer.json of byte-level BPE",
+        ),
+        (
+            json.dumps({"model": {"type": "BPE", "vocab": 3}, "decoder": {"type": "ByteLevel"}}),
+            "that this version of tokenizers reads",
+        ),
         (None, "no such file"),
     ],
 )
@@ -192,7 +216,10 @@ test_metadata_without_a_tokenizer_of_a_known_kind_are_refused = refusals(
 )
 test_unknown_tokens_are_refused = pytest.mark.fault("language models: a token that the vocabulary does not have")(
     refusals(
-        (lambda: tokens.from_gguf(without("q")).encode("no aquatic"), "holds 'q' at position 4, for which the vocabulary has no token"),
+        (
+            lambda: tokens.from_gguf(without("q")).encode("no aquatic"),
+            "holds 'q' at position 4, for which the vocabulary has no token",
+        ),
         (lambda: tokenizer().decode([3, 320]), "ids holds 320, which is none of 0 … 319"),
         (lambda: tokenizer().decode([-1]), "ids holds -1"),
         (lambda: tokenizer().encode("\ud800"), "half of a character at position 0"),
@@ -205,7 +232,9 @@ test_a_prompt_that_does_not_fit_is_refused = pytest.mark.fault("language models:
         (lambda: PLAIN.prompt("", 4), "the prompt has 0 tokens, which are nothing to go on with"),
     )
 )
-test_another_vocabulary_is_refused = pytest.mark.fault("language models: a tokenizer that does not match the vocabulary")(
+test_another_vocabulary_is_refused = pytest.mark.fault(
+    "language models: a tokenizer that does not match the vocabulary"
+)(
     refusals(
         (lambda: PLAIN.check_vocabulary(256), "has 257 ids and the network 256"),
         (lambda: PLAIN.check_vocabulary(264), "has 257 ids and the network 264.*padded=True"),

@@ -1,4 +1,6 @@
-"""Null controls have the law that they state, and on the real digits they fail what real against real passes; the judge of classes."""
+"""Null controls have the law that they state, and on the real digits they fail what real against real passes; the judge
+of classes.
+"""
 
 import numpy as np
 import pytest
@@ -61,9 +63,18 @@ def test_noise_has_its_standard_deviation_and_none_changes_nothing():
 
 test_bad_images_and_labels_are_refused_with_counts = refusals(
     (lambda: baselines.smote(images(), FEW, rng(), np.array([3])), "class 3 has 5 images, at least 6 are needed"),
-    (lambda: baselines.gaussian_per_class(images(), LABELS, rng(), np.array([7])), "class 7 has 0 images, at least 2 are needed"),
-    (lambda: baselines.gaussian_per_class(images(), LABELS, rng(), np.array([1.0])), "wanted_labels must be whole numbers"),
-    (lambda: baselines.gaussian_per_class(images(), LABELS[1:], rng(), np.array([1])), r"labels has shape \(119,\), but 120 rows need"),
+    (
+        lambda: baselines.gaussian_per_class(images(), LABELS, rng(), np.array([7])),
+        "class 7 has 0 images, at least 2 are needed",
+    ),
+    (
+        lambda: baselines.gaussian_per_class(images(), LABELS, rng(), np.array([1.0])),
+        "wanted_labels must be whole numbers",
+    ),
+    (
+        lambda: baselines.gaussian_per_class(images(), LABELS[1:], rng(), np.array([1])),
+        r"labels has shape \(119,\), but 120 rows need",
+    ),
     (lambda: baselines.smote(images(), LABELS, rng(), np.array([1]), neighbours=0), "neighbours = 0"),
     *((lambda std=std: baselines.noisy(images(), rng(), std), "std = ") for std in (-1.0, float("nan"), float("inf"))),
 )
@@ -102,7 +113,9 @@ def test_smote_is_known_by_its_copies_and_by_what_it_does_not_reach(split, pools
     train, held_out = pools
     samples = control(split, baselines.smote)
     assert near_copies.rate(samples, train) > near_copies.rate(held_out, train) + 0.5
-    reached, real = (precision_recall.over_subsets(held_out, pool, count=1, seed=0)[0].recall for pool in (samples, train))
+    reached, real = (
+        precision_recall.over_subsets(held_out, pool, count=1, seed=0)[0].recall for pool in (samples, train)
+    )
     assert reached < real - 0.15
 
 
@@ -137,7 +150,10 @@ def test_the_judge_reads_the_modes_of_stacked_held_out_digits(split, trained):
 
 
 def test_training_twice_gives_the_same_judge(split, trained):
-    noise, again = rng().uniform(-1, 1, (200, 8, 8, 1)), classifier_accuracy.train(split.train_images, split.train_labels)
+    noise, again = (
+        rng().uniform(-1, 1, (200, 8, 8, 1)),
+        classifier_accuracy.train(split.train_images, split.train_labels),
+    )
     one, other = (classifier_accuracy.correct(judge, noise, np.arange(200) % 10) for judge in (again, trained))
     np.testing.assert_array_equal(one, other)
 

@@ -51,7 +51,9 @@ def test_the_frechet_distance_is_that_of_mean_and_unbiased_covariance_also_with_
     assert frechet.distance(x, y) == pytest.approx(frechet.between(one, other), rel=1e-9)
     assert frechet.distance(x, x) < 1e-12
     assert frechet.distance(x, x + 2.0) == pytest.approx(4 * 34, rel=1e-12)
-    assert frechet.distance(x, 3 * x) == pytest.approx(4 * (np.sum(x.mean(axis=0) ** 2) + x.var(axis=0, ddof=1).sum()), rel=1e-12)
+    assert frechet.distance(x, 3 * x) == pytest.approx(
+        4 * (np.sum(x.mean(axis=0) ** 2) + x.var(axis=0, ddof=1).sum()), rel=1e-12
+    )
 
 
 def test_the_frechet_distance_is_symmetric_and_unchanged_by_rotation_order_and_a_large_offset():
@@ -79,7 +81,9 @@ def test_rows_in_batches_of_any_size_order_and_grouping_amount_to_the_whole_set_
         fitted = frechet.finish(state)
         np.testing.assert_allclose(fitted.mean, x.mean(axis=0), rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(fitted.factor.T @ fitted.factor, np.cov(x.T), rtol=1e-10, atol=1e-10)
-        assert frechet.between(fitted, frechet.fit(y)) == pytest.approx(frechet.between(whole, frechet.fit(y)), rel=1e-10)
+        assert frechet.between(fitted, frechet.fit(y)) == pytest.approx(
+            frechet.between(whole, frechet.fit(y)), rel=1e-10
+        )
         assert frechet.between(fitted, whole) < 1e-12
 
 
@@ -94,7 +98,8 @@ def test_few_held_out_rows_with_many_features_are_measured_beside_a_floor_that_h
     floor, shifted = (frechet.over_subsets(real, rows, count=5, size=30, seed=0) for rows in (train, train + 1))
     assert floor.mean() > 50  # nearly all bias: two samples of one law
     np.testing.assert_allclose(shifted - floor, 100 + 2 * np.sum(train.mean(axis=0) - real.mean(axis=0)), atol=40)
-    rounded = frechet.from_moments(np.zeros(50, np.float32), covariance(50, 20, 0).astype(np.float32))  # as some programs store them
+    # as some programs store them
+    rounded = frechet.from_moments(np.zeros(50, np.float32), covariance(50, 20, 0).astype(np.float32))
     exact = gaussian(np.zeros(50), covariance(50, 20, 0))
     assert frechet.between(rounded, exact) < 1e-3 * np.sum(exact.factor**2)
 
@@ -121,7 +126,10 @@ def test_chunks_of_the_kernel_change_nothing(monkeypatch):
 
 
 def test_block_means_are_unbiased_and_their_standard_error_is_right():
-    estimates = [kernel_distance.over_blocks(normal(2 * i, 100, 4), normal(2 * i + 1, 100, 4), blocks=5, seed=i) for i in range(400)]
+    estimates = [
+        kernel_distance.over_blocks(normal(2 * i, 100, 4), normal(2 * i + 1, 100, 4), blocks=5, seed=i)
+        for i in range(400)
+    ]
     values, claimed = np.array([(estimate.value, estimate.standard_error**2) for estimate in estimates]).T
     spread = values.std(ddof=1)
     assert abs(values.mean()) < 4 * spread / np.sqrt(len(values)) and 0.85 < np.sqrt(np.mean(claimed)) / spread < 1.15
@@ -139,7 +147,9 @@ def test_blocks_are_disjoint_and_their_standard_error_is_that_of_a_mean_of_so_ma
 
 
 def test_a_shift_is_many_standard_errors_away_from_zero_and_blocks_depend_on_the_seed_only():
-    one, same, other = (kernel_distance.over_blocks(normal(0, 500, 4), normal(1, 500, 4) + 0.5, seed=seed) for seed in (0, 0, 3))
+    one, same, other = (
+        kernel_distance.over_blocks(normal(0, 500, 4), normal(1, 500, 4) + 0.5, seed=seed) for seed in (0, 0, 3)
+    )
     assert one.value > 5 * one.standard_error > 0 and one == same != other
 
 
@@ -181,18 +191,27 @@ test_bad_features_and_options_are_refused_with_counts = refusals(
     (lambda: frechet.distance(normal(0, 5, 3), normal(0, 1, 3)), r"other has shape \(1, 3\): at least 2 rows"),
     (lambda: frechet.distance(normal(0, 5, 3), normal(0, 5, 2)), "features has 3 features per row but other has 2"),
     (lambda: frechet.distance(normal(0, 5, 3), np.full((5, 3), np.nan)), "other: 5 of 5 rows hold NaN"),
-    (lambda: frechet.over_subsets(normal(0, 5, 3), normal(0, 5, 3), seed=0), "other has 5 rows, fewer than the 1000 asked for"),
+    (
+        lambda: frechet.over_subsets(normal(0, 5, 3), normal(0, 5, 3), seed=0),
+        "other has 5 rows, fewer than the 1000 asked for",
+    ),
     (lambda: frechet.over_subsets(FIFTY[:1], FIFTY, size=20, seed=0), r"real has shape \(1, 4\): at least 2 rows"),
     (lambda: frechet.finish(streamed(FIFTY[:1])), "at least 2 rows, and 1 were seen"),
     (lambda: streamed(FIFTY, FIFTY[:, :3]), "rows of 4 features cannot be joined with rows of 3"),
     (lambda: streamed(FIFTY, FIFTY[:0]), r"features has shape \(0, 4\): at least 1 rows"),
     (lambda: gaussian([0.0, 0.0], [[1.0, 0.0], [0.5, 1.0]]), "symmetric with no negative eigenvalue"),
     (lambda: gaussian([0.0, 0.0], [[1.0, 2.0], [2.0, 1.0]]), "symmetric with no negative eigenvalue"),
-    (lambda: kernel_distance.over_blocks(FIFTY, FIFTY[:19], blocks=10, seed=0), "other has 19 rows, fewer than the 20 asked for"),
+    (
+        lambda: kernel_distance.over_blocks(FIFTY, FIFTY[:19], blocks=10, seed=0),
+        "other has 19 rows, fewer than the 20 asked for",
+    ),
     (lambda: kernel_distance.over_blocks(FIFTY, FIFTY, blocks=1, seed=0), "blocks = 1 is outside"),
     (lambda: kernel_distance.squared_mmd(FIFTY[:1], FIFTY), "at least 2 rows"),
     (lambda: kernel_distance.squared_mmd(FIFTY, FIFTY[:, :3]), "features has 4 features per row but other has 3"),
-    (lambda: kernel_distance.squared_mmd(np.vstack([FIFTY, np.full((1, 4), np.nan)]), FIFTY), "features: 1 of 51 rows hold NaN"),
+    (
+        lambda: kernel_distance.squared_mmd(np.vstack([FIFTY, np.full((1, 4), np.nan)]), FIFTY),
+        "features: 1 of 51 rows hold NaN",
+    ),
     (lambda: vendi.score(np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])), "features: 1 of 3 rows are all zeros"),
     (lambda: vendi.score(ROWS, order=-1), "order = -1 is outside"),
     (lambda: vendi.over_subsets(ROWS, size=13, seed=0), "features has 12 rows, fewer than the 13 asked for"),

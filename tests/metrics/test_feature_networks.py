@@ -1,4 +1,6 @@
-"""Features from networks: the two rules of resizing, a fixed random network, and what a network of 8-bit pictures sees."""
+"""Features from networks: the two rules of resizing, a fixed random network, and what a network of 8-bit pictures
+sees.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +23,9 @@ SIZES = [1, 5, 9, 13, 31, 40]
 def pillow(pictures, size):
     """clean-fid's own way: each channel as floats, Pillow's bicubic, no rounding."""
     channels = np.moveaxis(pictures, -1, 1).reshape(-1, *pictures.shape[1:3]).astype(np.float32)
-    resized = [np.asarray(Image.fromarray(channel).resize((size, size), Image.Resampling.BICUBIC)) for channel in channels]
+    resized = [
+        np.asarray(Image.fromarray(channel).resize((size, size), Image.Resampling.BICUBIC)) for channel in channels
+    ]
     return np.moveaxis(np.reshape(resized, (len(pictures), -1, size, size)), 1, -1)
 
 
@@ -34,7 +38,9 @@ def pixel_by_pixel(pictures, size):
             y, x = i * height / size, j * width / size
             top, left = int(y), int(x)
             bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
-            upper, lower = ((1 - x + left) * pictures[:, row, left] + (x - left) * pictures[:, row, right] for row in (top, bottom))
+            upper, lower = (
+                (1 - x + left) * pictures[:, row, left] + (x - left) * pictures[:, row, right] for row in (top, bottom)
+            )
             result[:, i, j] = (1 - y + top) * upper + (y - top) * lower
     return result
 
@@ -53,7 +59,9 @@ def test_pillow_agrees_at_the_size_of_inception(shape, size):
 
 
 def test_only_the_clean_rule_keeps_stripes_of_a_pixel_from_becoming_a_flat_picture():
-    stripes = jnp.asarray(np.tile([0.0, 255.0], 32).astype(np.float32)[None, None, :, None] * np.ones((1, 64, 1, 1), np.float32))
+    stripes = jnp.asarray(
+        np.tile([0.0, 255.0], 32).astype(np.float32)[None, None, :, None] * np.ones((1, 64, 1, 1), np.float32)
+    )
     assert np.asarray(resizing.tf(stripes, 32)).max() == 0  # every second pixel
     np.testing.assert_allclose(resizing.clean_fid(stripes, 32)[:, :, 2:-2], 127.5, atol=20)
 
@@ -100,7 +108,8 @@ def test_the_network_sees_eight_bits_resized_and_scaled_whatever_the_images_are_
     expected = (pillow(PICTURES, 20) - 128) / 128
     np.testing.assert_allclose(seen(PICTURES, size=20), expected, atol=1e-5)
     unit = (PICTURES / 127.5 - 1).astype(np.float32)
-    np.testing.assert_allclose(seen(unit + 0.4 / 127.5 * (np.abs(unit) < 0.99), size=20), expected, atol=1e-5)  # the nearest whole values
+    # the nearest whole values
+    np.testing.assert_allclose(seen(unit + 0.4 / 127.5 * (np.abs(unit) < 0.99), size=20), expected, atol=1e-5)
     grey = PICTURES[..., :1]
     np.testing.assert_array_equal(seen(grey, size=20), seen(np.repeat(grey, 3, -1), size=20))
     own = seen(PICTURES, size=20, resize="tf", centre=127.5, spread=127.5)
@@ -133,7 +142,10 @@ def through(images, **options):
 
 
 test_what_features_cannot_be_made_of_is_refused = refusals(
-    (lambda: through(PICTURES, resize="clean_fid"), "resize = 'clean_fid' is none of clean-fid, tf; did you mean 'clean-fid'"),
+    (
+        lambda: through(PICTURES, resize="clean_fid"),
+        "resize = 'clean_fid' is none of clean-fid, tf; did you mean 'clean-fid'",
+    ),
     (lambda: through(PICTURES, size=0), "size = 0"),
     (lambda: through(PICTURES, spread=0.0), "spread = 0 is outside"),
     (lambda: through(PICTURES, centre=float("nan")), "centre is not finite"),

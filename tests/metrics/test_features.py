@@ -36,7 +36,10 @@ def test_the_batch_size_of_extraction_changes_nothing(batch):
 
 
 def test_any_real_numbers_become_float64():
-    for value in (*(np.ones((2, 3), dtype) for dtype in (np.uint8, np.int64, np.float32, jnp.bfloat16)), jnp.ones((2, 3), jnp.bfloat16)):
+    for value in (
+        *(np.ones((2, 3), dtype) for dtype in (np.uint8, np.int64, np.float32, jnp.bfloat16)),
+        jnp.ones((2, 3), jnp.bfloat16),
+    ):
         assert validation.as_features("x", value).dtype == np.float64
 
 
@@ -52,13 +55,20 @@ def test_draws_differ_hold_no_row_twice_and_every_row_equally_often():
     "measure, over_subsets",
     [
         (lambda x: frechet.distance(REAL, x), lambda x, **options: frechet.over_subsets(REAL, x, **options)),
-        (lambda x: precision_recall.measure(REAL, x), lambda x, **options: precision_recall.over_subsets(REAL, x, **options)),
+        (
+            lambda x: precision_recall.measure(REAL, x),
+            lambda x, **options: precision_recall.over_subsets(REAL, x, **options),
+        ),
         (vendi.score, vendi.over_subsets),
     ],
 )
-def test_the_whole_as_a_subset_is_the_measure_itself_and_smaller_ones_differ_and_depend_on_the_seed_only(measure, over_subsets):
+def test_the_whole_as_a_subset_is_the_measure_itself_and_smaller_ones_differ_and_depend_on_the_seed_only(
+    measure, over_subsets
+):
     x = normal(1, 80, 5)
-    np.testing.assert_allclose(_numbers(over_subsets(x, count=4, size=80, seed=0)), [_numbers([measure(x)])[0]] * 4, rtol=1e-10)
+    np.testing.assert_allclose(
+        _numbers(over_subsets(x, count=4, size=80, seed=0)), [_numbers([measure(x)])[0]] * 4, rtol=1e-10
+    )
     one, same, other = (_numbers(over_subsets(x, size=30, seed=seed)) for seed in (3, 3, 4))
     np.testing.assert_array_equal(one, same)
     assert len(one) == 20 and not np.array_equal(one, other) and len(np.unique(one, axis=0)) > 10
@@ -66,7 +76,10 @@ def test_the_whole_as_a_subset_is_the_measure_itself_and_smaller_ones_differ_and
 
 def _numbers(values):
     return np.array(
-        [(value.precision, value.recall) if isinstance(value, precision_recall.PrecisionRecall) else (value,) for value in values]
+        [
+            (value.precision, value.recall) if isinstance(value, precision_recall.PrecisionRecall) else (value,)
+            for value in values
+        ]
     )
 
 
@@ -76,12 +89,16 @@ def difference(a, b):
 
 @table("options", [{}, {"confidence": 0.5}, {"paired": False}])
 def test_the_interval_is_scipys(options):
-    """Its mean has the width of the normal interval as well; batch=1 draws one resample of all arrays after the other, as we do."""
+    """Its mean has the width of the normal interval as well; batch=1 draws one resample of all arrays after the other,
+    as we do.
+    """
     x, y = normal(1, 2, 400)
     confidence, paired = options.get("confidence", 0.95), options.get("paired", True)
     found = bootstrap.interval(rng(), difference, x, y, resamples=2000, **options)
     ours = {"n_resamples": 2000, "batch": 1, "vectorized": False, "method": "percentile", "rng": rng()}
-    expected = scipy.stats.bootstrap((x, y), difference, paired=paired, confidence_level=confidence, **ours).confidence_interval
+    expected = scipy.stats.bootstrap(
+        (x, y), difference, paired=paired, confidence_level=confidence, **ours
+    ).confidence_interval
     assert found.number == pytest.approx((difference(x, y), expected.low, expected.high), rel=1e-12)
     half = scipy.stats.norm.ppf((1 + confidence) / 2) * np.hypot(x.std(), y.std()) / 20
     assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.1)
@@ -89,7 +106,10 @@ def test_the_interval_is_scipys(options):
 
 def test_rows_of_any_shape_are_drawn_whole():
     whole = bootstrap.interval(
-        rng(), lambda rows: float(np.array_equal(rows[:, 0] + 1, rows[:, 1])), np.arange(30).reshape(10, 3), resamples=20
+        rng(),
+        lambda rows: float(np.array_equal(rows[:, 0] + 1, rows[:, 1])),
+        np.arange(30).reshape(10, 3),
+        resamples=20,
     )
     assert whole == bootstrap.Interval(1.0, 1.0, 1.0)
 
@@ -128,7 +148,9 @@ def test_percentile_intervals_are_for_many_rows():
 def test_t_intervals_of_means_are_scipys():
     x, y = normal(1, 4), 2 * normal(2, 7)
     one = scipy.stats.ttest_1samp(x, 0.0).confidence_interval(0.9)
-    assert bootstrap.t_interval(np.mean, x, confidence=0.9).number == pytest.approx((x.mean(), one.low, one.high), rel=1e-12)
+    assert bootstrap.t_interval(np.mean, x, confidence=0.9).number == pytest.approx(
+        (x.mean(), one.low, one.high), rel=1e-12
+    )
     welch = scipy.stats.ttest_ind(y, x, equal_var=False).confidence_interval(0.95)
     found = bootstrap.t_interval(difference, x, y, paired=False)
     assert found.number == pytest.approx((difference(x, y), welch.low, welch.high), rel=1e-9)
@@ -146,11 +168,17 @@ test_what_cannot_be_measured_is_refused_with_counts = refusals(
     (lambda: validation.as_features("x", np.zeros((3, 2, 2))), "flatten images with gendiff.metrics.features.pixels"),
     (lambda: validation.as_features("x", np.zeros((1, 3))), r"shape \(1, 3\): at least 2 rows"),
     (lambda: validation.as_features("x", np.zeros((3, 0))), r"shape \(3, 0\)"),
-    (lambda: validation.as_features("x", np.array([[0, 1], [np.nan, 0], [np.inf, 1]])), "x: 2 of 3 rows hold NaN or infinity.*row 1"),
+    (
+        lambda: validation.as_features("x", np.array([[0, 1], [np.nan, 0], [np.inf, 1]])),
+        "x: 2 of 3 rows hold NaN or infinity.*row 1",
+    ),
     (lambda: validation.as_features("x", np.zeros((3, 2), complex)), "real numbers, got complex128"),
     (lambda: validation.as_features("x", np.zeros((3, 2), bool)), "real numbers, got bool"),
     (lambda: validation.as_features("x", np.array([["a"], ["b"]])), "real numbers"),
-    (lambda: validation.as_feature_pair("a", np.zeros((2, 3)), "b", np.zeros((2, 4))), "a has 3 features per row but b has 4"),
+    (
+        lambda: validation.as_feature_pair("a", np.zeros((2, 3)), "b", np.zeros((2, 4))),
+        "a has 3 features per row but b has 4",
+    ),
     (lambda: validation.as_labels("labels", np.zeros(3), 3), "whole numbers of an integer dtype, got float64"),
     (lambda: validation.as_labels("labels", np.zeros(2, int), 3), r"shape \(2,\), but 3 rows need \(3,\)"),
     (lambda: validation.as_labels("labels", np.array([0, -1, -1]), 3), "2 negative labels of 3"),
@@ -161,13 +189,19 @@ test_what_cannot_be_measured_is_refused_with_counts = refusals(
     (lambda: subsets(seed=2**32), "seed = 4294967296"),
     (lambda: bootstrap.interval(rng(), np.mean), r"at least 2 rows, got \[\]"),
     (lambda: bootstrap.interval(rng(), np.mean, np.ones(1)), r"at least 2 rows, got \[1\]"),
-    (lambda: bootstrap.interval(rng(), difference, np.ones(3), np.ones(4)), r"equally many rows, got \[3, 4\]; pass paired=False"),
+    (
+        lambda: bootstrap.interval(rng(), difference, np.ones(3), np.ones(4)),
+        r"equally many rows, got \[3, 4\]; pass paired=False",
+    ),
     (lambda: bootstrap.interval(rng(), lambda a: a, np.ones(3)), "one finite number"),
     (lambda: bootstrap.interval(rng(), np.mean, np.array([np.nan, 1.0])), "one finite number"),
     (lambda: bootstrap.interval(rng(), np.mean, np.ones(3), resamples=1), "resamples = 1"),
     (lambda: bootstrap.interval(rng(), np.mean, np.ones(3), confidence=1.0), "confidence = 1 "),
     (lambda: bootstrap.t_interval(np.mean, np.ones(1)), r"a t interval needs arrays of at least 2 rows, got \[1\]"),
-    (lambda: bootstrap.t_interval(difference, np.ones(3), np.ones(4)), r"equally many rows, got \[3, 4\]; pass paired=False"),
+    (
+        lambda: bootstrap.t_interval(difference, np.ones(3), np.ones(4)),
+        r"equally many rows, got \[3, 4\]; pass paired=False",
+    ),
     (lambda: bootstrap.t_interval(lambda a: a, np.ones(3)), "one finite number"),
     (lambda: bootstrap.t_interval(np.mean, np.ones(3), confidence=0.0), "confidence = 0 "),
 )

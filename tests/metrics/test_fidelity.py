@@ -41,7 +41,11 @@ def test_ssim_of_an_image_as_wide_as_the_window_is_the_formula_written_out(windo
     pair = np.stack([(x.ravel() + 1) / 2, (y.ravel() + 1) / 2])
     (mean_a, mean_b), moments = np.average(pair, axis=1, weights=weights), np.cov(pair, aweights=weights, ddof=0)
     c1, c2 = 0.01**2, 0.03**2
-    expected = (2 * mean_a * mean_b + c1) * (2 * moments[0, 1] + c2) / ((mean_a**2 + mean_b**2 + c1) * (np.trace(moments) + c2))
+    expected = (
+        (2 * mean_a * mean_b + c1)
+        * (2 * moments[0, 1] + c2)
+        / ((mean_a**2 + mean_b**2 + c1) * (np.trace(moments) + c2))
+    )
     np.testing.assert_allclose(fidelity.ssim(x, y, window=window, std=std), expected, rtol=1e-10)
 
 
@@ -64,7 +68,9 @@ def test_contrast_is_zero_for_a_flat_image_a_half_for_black_and_white_and_does_n
 
 
 def test_saturation_is_that_of_the_standard_librarys_hsv_none_for_grey_and_all_for_pure_colours_beyond_the_range():
-    expected = [np.mean([colorsys.rgb_to_hsv(*pixel)[1] for pixel in (image.reshape(-1, 3) + 1) / 2]) for image in images()]
+    expected = [
+        np.mean([colorsys.rgb_to_hsv(*pixel)[1] for pixel in (image.reshape(-1, 3) + 1) / 2]) for image in images()
+    ]
     np.testing.assert_allclose(saturation.mean_saturation(images()), expected, rtol=1e-12)
     colours = np.array([[0.2, 0.2, 0.2], [-1.0, -1.0, -1.0], [3.0, -2.0, -2.0]])[:, None, None] * np.ones((1, 2, 2, 1))
     np.testing.assert_array_equal(saturation.mean_saturation(colours), [0, 0, 1])
@@ -79,13 +85,19 @@ def test_an_image_does_not_know_its_neighbours():
 
 
 test_mistakes_are_refused_with_the_fix = refusals(
-    (lambda: fidelity.ssim(images()[:, :8, :9], images()[:, :8, :9]), "8×9 are smaller than the window of 11: pass window=7 or less"),
+    (
+        lambda: fidelity.ssim(images()[:, :8, :9], images()[:, :8, :9]),
+        "8×9 are smaller than the window of 11: pass window=7 or less",
+    ),
     (lambda: fidelity.ssim(images(), images(), window=8), "window = 8 must be odd"),
     (lambda: fidelity.ssim(images()[..., 0], images()[..., 0]), r"\(n, h, w, c\)"),
     (lambda: fidelity.psnr(images(), images()[:1]), "images has shape .* but truth has shape"),
     (lambda: fidelity.psnr(images(), images(), low=1.0), "low < high"),
     (lambda: fidelity.psnr(images(), images() * [[[[1]]], [[[np.nan]]]]), "truth: 1 of 2 rows hold NaN"),
-    (lambda: saturation.mean_saturation(uniform(0, 2, 4, 4, 1)), r"\(n, h, w, c\) with 3 channels, got shape \(2, 4, 4, 1\)"),
+    (
+        lambda: saturation.mean_saturation(uniform(0, 2, 4, 4, 1)),
+        r"\(n, h, w, c\) with 3 channels, got shape \(2, 4, 4, 1\)",
+    ),
     (lambda: saturation.rms_contrast(uniform(0, 2, 4, 4, 2)), "1 or 3 channels"),
     (lambda: saturation.clipped_fraction(images(), low=1.0), "low < high"),
     (lambda: saturation.clipped_fraction(images(), margin=1.0), "margin = 1 is outside"),

@@ -1,4 +1,6 @@
-"""Modes that samples reach: exact samples reach all of them, noise reaches none, and the numbers are those of the counts."""
+"""Modes that samples reach: exact samples reach all of them, noise reaches none, and the numbers are those of the
+counts.
+"""
 
 import math
 
@@ -49,7 +51,12 @@ def test_a_mode_counts_from_the_tenth_part_of_its_fair_share_on_and_a_good_sampl
     assert modes.mode_report(edge, FOUR, STD).counts.tolist() == [1, 0, 0, 0]
     assert modes.mode_report(edge, FOUR, STD, good=3.01).counts.tolist() == [2, 0, 0, 0]
     assert modes.mode_report(at(99, 95, 5, 1), FOUR, STD, fair_share=0.02).modes == 4
-    assert [modes.least_count(10_000, 25), modes.least_count(30, 10), modes.least_count(31, 10, 1.0), modes.least_count(2, 10)] == [
+    assert [
+        modes.least_count(10_000, 25),
+        modes.least_count(30, 10),
+        modes.least_count(31, 10, 1.0),
+        modes.least_count(2, 10),
+    ] == [
         40,
         1,
         4,
@@ -60,7 +67,11 @@ def test_a_mode_counts_from_the_tenth_part_of_its_fair_share_on_and_a_good_sampl
 def test_samples_that_are_not_good_count_for_no_mode_but_in_the_number_of_samples():
     far = np.full((100, 2), 4.0)
     found = modes.mode_report(np.vstack([at(10, 2, 10, 10), far]), FOUR, STD)  # least: 0.1 · 132 / 4 = 3.3
-    assert found.modes == 3 and found.good == 32 / 132 and found.entropy == pytest.approx(scipy.stats.entropy([10, 2, 10, 10]))
+    assert (
+        found.modes == 3
+        and found.good == 32 / 132
+        and found.entropy == pytest.approx(scipy.stats.entropy([10, 2, 10, 10]))
+    )
     none = modes.mode_report(far, FOUR, STD)
     assert (none.modes, none.good, none.touched, none.entropy, none.kl) == (0, 0.0, 0, 0.0, math.log(4))
     assert none.jsd == modes.mode_report(at(7, 0, 0, 0), FOUR, STD).jsd
@@ -103,7 +114,9 @@ def test_the_expected_number_of_modes_is_that_of_counting_all_outcomes():
     assert modes.expected_modes(2, 2) == pytest.approx(1.5)
     assert modes.expected_modes(1, 5, good=0.5) == pytest.approx(0.5)
     assert modes.expected_modes(10_000, 25) == pytest.approx(25)
-    mean = np.mean([modes.classifier_modes(rng(i).integers(30, size=200), 30, fair_share=0.5).modes for i in range(200)])
+    mean = np.mean(
+        [modes.classifier_modes(rng(i).integers(30, size=200), 30, fair_share=0.5).modes for i in range(200)]
+    )
     assert mean == pytest.approx(modes.expected_modes(200, 30, fair_share=0.5), abs=0.3)
 
 
@@ -118,7 +131,10 @@ test_what_cannot_be_counted_is_refused = refusals(
     (lambda: modes.classifier_modes(np.array([0.0, 1.0]), 4), "answers must hold integers", TypeError),
     (lambda: modes.classifier_modes(np.zeros(0, int), 4), "at least one sample"),
     (lambda: modes.classifier_modes(np.array([0, 1]), 4, confident=0.5), "confident = 0.5 needs probabilities"),
-    (lambda: modes.classifier_modes(np.full((3, 4), 0.25), 5), "answers has 4 probabilities per row, but 5 classes need as many"),
+    (
+        lambda: modes.classifier_modes(np.full((3, 4), 0.25), 5),
+        "answers has 4 probabilities per row, but 5 classes need as many",
+    ),
     (lambda: modes.classifier_modes(normal(0, 3, 4), 4), "answers must be probabilities"),
     (lambda: modes.expected_modes(10, 0), "k = 0"),
 )

@@ -1,4 +1,6 @@
-"""Motion: exact on shifts of a torus, far off for frames in another order, and no way out for frames without a motion."""
+"""Motion: exact on shifts of a torus, far off for frames in another order, and no way out for frames without a
+motion.
+"""
 
 import numpy as np
 
@@ -11,11 +13,15 @@ from tests.tables import table
 def rolled(first, moves):
     """Clips whose frame t is the first one after the first t moves (n, g, 2), by whole pixels."""
     paths = np.concatenate([np.zeros((len(first), 1, 2), int), np.cumsum(moves, axis=1)], axis=1)
-    return np.stack([[np.roll(frame, tuple(place), (0, 1)) for place in path] for frame, path in zip(first, paths, strict=True)])
+    return np.stack(
+        [[np.roll(frame, tuple(place), (0, 1)) for place in path] for frame, path in zip(first, paths, strict=True)]
+    )
 
 
 def shifted(first, velocities, frames):
-    """Clips whose frame t is the first one, each of its waves moved by t velocities (n, 2); without the highest frequency of even sides."""
+    """Clips whose frame t is the first one, each of its waves moved by t velocities (n, 2); without the highest
+    frequency of even sides.
+    """
     waves = [np.fft.fftfreq(side) for side in first.shape[1:3]]
     kept = [(np.abs(wave) < 0.5).astype(float) for wave in waves]
     phase = np.array([waves[0][:, None] * v[0] + waves[1] * v[1] for v in velocities])
@@ -70,7 +76,12 @@ def test_frames_in_another_order_are_far_off():
     velocities = rng(0).integers(1, 3, (20, 2))
     clips = rolled(uniform(1, 20, 16, 16, 1), constant(velocities, 7))
     shuffled = np.stack([clip[rng(i).permutation(8)] for i, clip in enumerate(clips)])
-    assert motion.displacement_error(clips, velocities).max() < 1e-9 < 2 < motion.displacement_error(shuffled, velocities).mean()
+    assert (
+        motion.displacement_error(clips, velocities).max()
+        < 1e-9
+        < 2
+        < motion.displacement_error(shuffled, velocities).mean()
+    )
     assert motion.displacement_error(shuffled).mean() > 2
 
 
@@ -78,7 +89,8 @@ def test_a_frame_of_one_colour_has_no_displacement_and_the_largest_error():
     clips = np.repeat(uniform(0, 1, 1, 6, 8, 3), 4, axis=1)
     clips[0, 1] = [0.1, 0.2, 0.3]
     np.testing.assert_allclose(motion.displacements(clips)[0], [[np.nan] * 2, [np.nan] * 2, [0, 0]], atol=1e-9)
-    np.testing.assert_allclose(motion.displacement_error(clips, np.zeros((1, 2)))[0], [5, 5, 0], atol=1e-9)  # half of the diagonal
+    # half of the diagonal
+    np.testing.assert_allclose(motion.displacement_error(clips, np.zeros((1, 2)))[0], [5, 5, 0], atol=1e-9)
     np.testing.assert_allclose(motion.displacement_error(clips)[0], [5, 5, 0], atol=1e-9)
 
 
@@ -134,7 +146,10 @@ test_what_is_no_motion_is_refused = refusals(
     (lambda: motion.identity_kept(np.zeros(3, int)), r"seen must be classes \(n, f\)"),
     (lambda: motion.identity_kept(np.zeros((2, 3))), "seen must be whole numbers"),
     (lambda: motion.identity_kept(np.ones((2, 3, 4))), "seen must be probabilities"),
-    (lambda: motion.identity_kept(np.ones((2, 3, 1)), np.array([0, 1])), "wanted holds 1, but seen has the probabilities of 1 classes"),
+    (
+        lambda: motion.identity_kept(np.ones((2, 3, 1)), np.array([0, 1])),
+        "wanted holds 1, but seen has the probabilities of 1 classes",
+    ),
     (lambda: motion.identity_kept(np.zeros((2, 3), int), np.zeros(3, int)), "wanted has shape"),
     (lambda: motion.clip_features(CLIPS[:, :1]), "at least 2 frames"),
     (lambda: motion.drift(np.zeros((2, 3)), 4), "length = 4"),

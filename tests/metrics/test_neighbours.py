@@ -75,9 +75,12 @@ def test_copies_also_slightly_changed_ones_are_found_and_fresh_samples_are_none(
 def test_the_ratio_is_nearest_over_second_nearest_of_distinct_rows():
     samples, training = np.array([[1.0], [5.0], [8.0]]), np.array([[0.0], [10.0]])
     np.testing.assert_allclose(near_copies.ratios(samples, training), [1 / 9, 1, 2 / 8])
-    np.testing.assert_array_equal(near_copies.ratios(samples, np.vstack([training, training])), near_copies.ratios(samples, training))
+    np.testing.assert_array_equal(
+        near_copies.ratios(samples, np.vstack([training, training])), near_copies.ratios(samples, training)
+    )
     assert near_copies.rate(samples, training, threshold=0.2) == pytest.approx(1 / 3)
-    assert near_copies.rate(np.array([[3.0]]), np.array([[0.0], [9.0]]), threshold=0.5) == 0.0  # the threshold itself is no copy
+    # the threshold itself is no copy
+    assert near_copies.rate(np.array([[3.0]]), np.array([[0.0], [9.0]]), threshold=0.5) == 0.0
 
 
 def test_shares_of_sets_that_cover_each_other_wholly_or_not():

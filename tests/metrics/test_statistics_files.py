@@ -1,4 +1,6 @@
-"""Statistics and batches in `.npz` files: what others store is read, what is written they read, and damage is an error with the path."""
+"""Statistics and batches in `.npz` files: what others store is read, what is written they read, and damage is an error
+with the path.
+"""
 
 import io
 import zipfile
@@ -29,7 +31,9 @@ def written(folder, name="reference.npz", compressed=False, **arrays):
 @table("compressed", [False, True])
 def test_a_file_of_others_holds_the_gaussian_of_its_rows(tmp_path, compressed):
     found = statistics_files.load(written(tmp_path, compressed=compressed, **theirs(X)))
-    assert frechet.between(found, frechet.fit(X)) < 1e-10 and frechet.between(found, frechet.fit(X + 1)) == pytest.approx(5, rel=1e-9)
+    assert frechet.between(found, frechet.fit(X)) < 1e-10 and frechet.between(
+        found, frechet.fit(X + 1)
+    ) == pytest.approx(5, rel=1e-9)
 
 
 def test_adms_spatial_statistics_and_single_precision_are_read(tmp_path):
@@ -67,7 +71,9 @@ def test_batches_are_the_images_in_order_whatever_their_size(tmp_path, size):
 
 def test_features_as_clean_fid_stores_them_stream_into_the_distance(tmp_path):
     state = None
-    for rows in statistics_files.read_batches(written(tmp_path, compressed=True, feats=X.astype(np.float32)), 16, name="feats"):
+    for rows in statistics_files.read_batches(
+        written(tmp_path, compressed=True, feats=X.astype(np.float32)), 16, name="feats"
+    ):
         state = frechet.update(state, rows)
     assert frechet.between(frechet.finish(state), frechet.fit(X.astype(np.float32))) < 1e-10
 
@@ -109,10 +115,15 @@ BAD = {
     "cut": (lambda folder: damaged(folder, lambda bytes_: bytes_[: len(bytes_) // 2]), "not a whole NumPy file"),
     "empty": (lambda folder: damaged(folder, lambda bytes_: b""), "not a whole NumPy file"),
     "an array that grows beyond reason": (
-        lambda folder: written(folder, compressed=True, mu=np.zeros(2**20), sigma=np.zeros(2), arr_0=np.zeros((2**20, 1), np.uint8)),
+        lambda folder: written(
+            folder, compressed=True, mu=np.zeros(2**20), sigma=np.zeros(2), arr_0=np.zeros((2**20, 1), np.uint8)
+        ),
         "grows from .* to .* bytes",
     ),
-    "no array of that name": (lambda folder: written(folder, other=X), "0 arrays named '(mu|arr_0)'.*its arrays are other"),
+    "no array of that name": (
+        lambda folder: written(folder, other=X),
+        "0 arrays named '(mu|arr_0)'.*its arrays are other",
+    ),
 }
 
 

@@ -1,6 +1,7 @@
 """What the tests of networks share: tiny networks, parameters away from 0.
 
-Arrays of NumPy become those of JAX by `device_put`, for which nothing is compiled; `jnp.asarray` compiles a program for each shape.
+Arrays of NumPy become those of JAX by `device_put`, for which nothing is compiled; `jnp.asarray` compiles a program for
+each shape.
 """
 
 import functools
@@ -48,7 +49,9 @@ def drawn_of(shapes):
 
 
 def started(network, *inputs):
-    """Parameters of which the last layer is what it starts as: the others are drawn without a program, for it takes long to compile."""
+    """Parameters of which the last layer is what it starts as: the others are drawn without a program, for it takes
+    long to compile.
+    """
     last = quickly(lambda key: networks.init(network, key, *inputs)["output"])(jax.random.key(0))
     return drawn(network, *inputs) | {"output": last}
 
@@ -84,14 +87,17 @@ def small_unet(**changes):
 
 
 class Pointwise:
-    """For autoencoders whose halves are one layer each: they compile fast, and what stands between the halves does not depend on them."""
+    """For autoencoders whose halves are one layer each: they compile fast, and what stands between the halves does not
+    depend on them.
+    """
 
     def _halves(self, moments):
         self._check()
         return nn.Dense(moments * self.latent_channels), nn.Dense(self.out_channels or self.in_channels)
 
 
-# Networks that are told more: a text of which the second sample has two tokens and the third none, and the size of the image.
+# Networks that are told more: a text of which the second sample has two tokens and the third none, and the size of the
+# image.
 
 
 def _drawn(*shape, seed=1):
@@ -100,7 +106,9 @@ def _drawn(*shape, seed=1):
 
 MASK = np.array([[True] * 4, [True, False, True, False], [False] * 4])
 TEXT = networks.Text(_drawn(3, 4, 6), MASK, _drawn(3, 5))
-SIZE = networks.ImageSize(np.array([[64, 48], [9, 9], [640, 480]]), np.array([[0, 3], [1, 0], [0, 0]]), np.array([[8, 4]] * 3))
+SIZE = networks.ImageSize(
+    np.array([[64, 48], [9, 9], [640, 480]]), np.array([[0, 3], [1, 0], [0, 0]]), np.array([[8, 4]] * 3)
+)
 READS = {"text_channels": 6, "pooled_channels": 5, "image_size": True}
 
 

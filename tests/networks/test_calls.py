@@ -27,7 +27,9 @@ def test_every_layer_is_called_once_whatever_the_backward_pass_computes_again(bu
     for call in found:
         if issubclass(call.layer, Dense):
             kernel = trees.paths(shapes)[f"{call.path}/kernel"]
-            assert (call.arguments["x"][-1], call.output[-1]) == kernel.shape == (kernel.shape[0], call.fields["features"])
+            assert (
+                (call.arguments["x"][-1], call.output[-1]) == kernel.shape == (kernel.shape[0], call.fields["features"])
+            )
 
 
 def test_the_same_network_is_recorded_again_and_shapes_do_as_well_as_arrays():

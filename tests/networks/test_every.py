@@ -14,7 +14,9 @@ pytestmark = pytest.mark.parametrize("build", [dit, unet])
 
 
 def output(network, *inputs):
-    return np.asarray(apply(networks.pure(network), moved(fresh(network.clone(dtype=None))), *(inputs or (X, T, LABEL))))
+    return np.asarray(
+        apply(networks.pure(network), moved(fresh(network.clone(dtype=None))), *(inputs or (X, T, LABEL)))
+    )
 
 
 def test_parameters_are_a_plain_float32_dict_and_the_fresh_output_is_zero(build):
@@ -51,7 +53,9 @@ def test_bfloat16_is_close_to_float32_and_the_output_keeps_the_dtype_of_x(build)
     full, half = output(build()), output(build(dtype="bfloat16"))
     assert half.dtype == jnp.float32
     assert np.sqrt(np.mean((half - full) ** 2)) < 0.05 * np.sqrt(np.mean(full**2))
-    assert jax.eval_shape(networks.pure(build()), fresh(build()), X.astype(jnp.bfloat16), T, LABEL).dtype == jnp.bfloat16
+    assert (
+        jax.eval_shape(networks.pure(build()), fresh(build()), X.astype(jnp.bfloat16), T, LABEL).dtype == jnp.bfloat16
+    )
 
 
 @pytest.mark.float64
@@ -100,8 +104,11 @@ def test_remat_of_products_computes_no_product_of_a_layer_again_and_remat_all_of
         return str(slopes).count("dot_general["), str(slopes).count("conv_general_dilated[")
 
     params = drawn(build(**small), X, T, LABEL)
-    (plain, plain_convolutions), (kept, kept_convolutions), (again, again_convolutions) = map(products, (False, "products", True))
-    old = jax.__version__.startswith("0.10.")  # which computes attention's products twice again, and one convolution of the U-Net
+    (plain, plain_convolutions), (kept, kept_convolutions), (again, again_convolutions) = map(
+        products, (False, "products", True)
+    )
+    # which computes attention's products twice again, and one convolution of the U-Net
+    old = jax.__version__.startswith("0.10.")
     assert kept <= plain + (4 if old else 2) < again, "of attention alone, which is computed again"
     assert kept_convolutions <= plain_convolutions + old and plain_convolutions <= again_convolutions
     with pytest.raises(ValueError, match="remat = 'dots' is none of products"):

@@ -66,7 +66,10 @@ def test_the_tokens_of_a_dit_after_a_block_depend_on_that_block_and_none_after_a
 
 
 test_mistakes_are_refused = refusals(
-    (lambda: networks.with_intermediate(Outer(), "inner/none")(*numbers()), "layer = 'inner/none': Outer calls no .*; it has inner, other"),
+    (
+        lambda: networks.with_intermediate(Outer(), "inner/none")(*numbers()),
+        "layer = 'inner/none': Outer calls no .*; it has inner, other",
+    ),
     (lambda: networks.with_intermediate(len, "inner"), r"flax\.linen Module", TypeError),
     (lambda: networks.with_intermediate(Outer(), "inner", "encode"), "Outer has no method of that name"),
 )

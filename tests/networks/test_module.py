@@ -55,7 +55,11 @@ def test_inputs_are_any_trees_and_a_method_is_called_by_its_name():
     call, encode = networks.pure(Twin()), networks.pure(Twin(), "encode")
     np.testing.assert_array_equal(call(params, {"a": a, "b": b})["both"], encode(params, a, b))
     assert np.any(encode(params, a, b, key=jax.random.key(1)) == 0)
-    assert encode.stochastic and encode == networks.pure(Twin(), "encode") != call and hash(encode) == hash(networks.pure(Twin(), "encode"))
+    assert (
+        encode.stochastic
+        and encode == networks.pure(Twin(), "encode") != call
+        and hash(encode) == hash(networks.pure(Twin(), "encode"))
+    )
     with pytest.raises(ValueError, match="method = 'encoder': Twin has no method"):
         networks.pure(Twin(), "encoder")
 
@@ -64,7 +68,9 @@ def test_inputs_are_any_trees_and_a_method_is_called_by_its_name():
     "network",
     [
         networks.DiT(2, 8, 1, 1, num_classes=2),
-        networks.UNet((4, 8), 1, (2,), head_size=4, groups=2, num_classes=2, modulation="shift", middle_attention=False),
+        networks.UNet(
+            (4, 8), 1, (2,), head_size=4, groups=2, num_classes=2, modulation="shift", middle_attention=False
+        ),
     ],
 )
 def test_a_network_runs_on_a_mesh_with_explicit_axes_and_keeps_the_batch_split(network):
@@ -73,7 +79,9 @@ def test_a_network_runs_on_a_mesh_with_explicit_axes_and_keeps_the_batch_split(n
     split = jax.device_put(inputs, jax.NamedSharding(mesh, jax.P("data")))
     with jax.set_mesh(mesh):
         shapes = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *split))
-    whole = jax.tree.map(lambda leaf: jax.device_put(np.zeros(leaf.shape, leaf.dtype), jax.NamedSharding(mesh, jax.P())), shapes)
+    whole = jax.tree.map(
+        lambda leaf: jax.device_put(np.zeros(leaf.shape, leaf.dtype), jax.NamedSharding(mesh, jax.P())), shapes
+    )
     output = jax.eval_shape(networks.pure(network), whole, *split)
     assert output.shape == inputs[0].shape and output.sharding.spec[0] == "data"
 

@@ -1,7 +1,7 @@
 """Rows of the comparison, as tables of text.
 
-Both sides of a row are written as their users write them, `sampler` in the names of gendiff.samplers and `levels` in those of
-gendiff.grids, and evaluated: so the page shows what the tests run.
+Both sides of a row are written as their users write them, `sampler` in the names of gendiff.samplers and `levels` in
+those of gendiff.grids, and evaluated: so the page shows what the tests run.
 """
 
 import dataclasses
@@ -23,15 +23,19 @@ LONG = {
     "PAIRED": "some(log_snr(SD, 11), [0, 2, 4, 6, 8, 10, 11])",
     "TRIPLED": "some(log_snr(SD, 10), [0, 3, 6, 9, 10])",
 }
-"""Short names for a sampler or for levels. PAIRED and TRIPLED: the ends of steps on a grid that lists their stages as well."""
+"""Short names for a sampler or for levels. PAIRED and TRIPLED: the ends of steps on a grid that lists their stages as
+well.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
     """A scheduler of diffusers or a function of k-diffusion, and gendiff's sampler and levels ("own": the scheduler's).
 
-    options: of the scheduler or the function. timesteps, step: those of the scheduler's methods. kinds: prediction types to run it with.
-    path: its steps draw twice, on one path with this eta. whole: with its last step. note: an argument that has no short text.
+    options: of the scheduler or the function. timesteps, step: those of the scheduler's methods. kinds: prediction
+        types to run it with.
+    path: its steps draw twice, on one path with this eta. whole: with its last step. note: an argument that has no
+        short text.
     """
 
     name: str
@@ -62,7 +66,8 @@ class Case:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """size: the largest difference of an entry of x, measured. shipped: in the peer's own precision, where its formula agrees.
+    """size: the largest difference of an entry of x, measured. shipped: in the peer's own precision, where its formula
+    agrees.
 
     proof: a sampler made to do what the cause says, which then agrees with the peer.
     """
@@ -75,7 +80,9 @@ class Difference:
 
 
 def cases(table: str, names: dict[str, Any]) -> list[Case]:
-    """A case of each line "name(arguments) | sampler | levels". Arguments that are no fields of a case are its options."""
+    """A case of each line "name(arguments) | sampler | levels". Arguments that are no fields of a case are its
+    options.
+    """
     return [_case(line.split(" | "), names) for line in table.strip().splitlines()]
 
 
@@ -101,7 +108,8 @@ NAMES: dict[str, Any] = {
     **{each.__name__: each for each in (grids.leading, grids.trailing, grids.linspace, grids.karras, grids.log_snr)},
     **{each.__name__: each for each in (schedules.edm, schedules.shifted, schedules.zero_terminal_snr)},
     "some": lambda levels, entries: levels[np.asarray(entries)],
-    "without_last_start": lambda levels: levels[np.r_[0 : len(levels) - 2, len(levels) - 1]],  # the spacing of the multistep schedulers
+    # the spacing of the multistep schedulers
+    "without_last_start": lambda levels: levels[np.r_[0 : len(levels) - 2, len(levels) - 1]],
     "SD": schedules.scaled_linear(),
     "ZERO_SNR": schedules.zero_terminal_snr(schedules.scaled_linear()),
     "COSINE": schedules.cosine(),

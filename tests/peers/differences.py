@@ -1,7 +1,8 @@
-"""The options of both peers that end elsewhere than a sampler of gendiff: by how much, and why; and what has no counterpart.
+"""The options of both peers that end elsewhere than a sampler of gendiff: by how much, and why; and what has no
+counterpart.
 
-A line is the largest difference of an entry of x | the peer as it is called | gendiff's sampler | gendiff's levels. Below it stands
-the cause | a sampler that does what the cause says, and then agrees.
+A line is the largest difference of an entry of x | the peer as it is called | gendiff's sampler | gendiff's levels.
+Below it stands the cause | a sampler that does what the cause says, and then agrees.
 """
 
 from collections.abc import Callable
@@ -23,14 +24,23 @@ def with_second(rule: Rule, change: Callable[[jax.Array, jax.Array], jax.Array])
 
     def changed(step: jax.Array, rate: Any, others: jax.Array, count: int) -> list[jax.Array]:
         found = rule(step, rate, others, count)
-        return [jnp.where(others == 2, change(moment, step), moment) if k == 2 else moment for k, moment in enumerate(found, 1)]
+        return [
+            jnp.where(others == 2, change(moment, step), moment) if k == 2 else moment
+            for k, moment in enumerate(found, 1)
+        ]
 
     return changed
 
 
-def stepper(rule: Rule, order: int, method: Coefficients | None = None, eta: float | None = None, lower: bool = True) -> Sampler:
-    """A multistep sampler whose moments follow another rule, started plainly and, with `lower`, of lower order at the end."""
-    return Multistep(records.replace(Coefficients() if method is None else method, rule=rule), order, "never", lower, eta)
+def stepper(
+    rule: Rule, order: int, method: Coefficients | None = None, eta: float | None = None, lower: bool = True
+) -> Sampler:
+    """A multistep sampler whose moments follow another rule, started plainly and, with `lower`, of lower order at the
+    end.
+    """
+    return Multistep(
+        records.replace(Coefficients() if method is None else method, rule=rule), order, "never", lower, eta
+    )
 
 
 NAMED = NAMES | {
@@ -152,12 +162,19 @@ DIFFERENCES = {
 
 APART = {
     "diffusers": {
-        "DDIMInverse": "noise prediction agrees with inversion.ddim_invert where alpha >= sigma; 0.18 over all levels, as gendiff keeps "
-        "clean elsewhere. Velocity differs by 0.23 even there: it is read at the cleaner level, for which it was not predicted",
-        "ScoreSdeVe, corrector": "agrees with langevin_step for a batch of one; 0.063 for three, over which it shares its norms",
-        "LCM": "agrees with diffusion.distillation.consistency, which is for distilled networks and not in the catalogue",
+        "DDIMInverse": "noise prediction agrees with inversion.ddim_invert where alpha >= sigma; 0.18 over all levels, "
+        "as gendiff keeps "
+        "clean elsewhere. Velocity differs by 0.23 even there: it is read at the cleaner level, for which it was not "
+        "predicted",
+        "ScoreSdeVe, corrector": "agrees with langevin_step for a batch of one; 0.063 for three, over which it shares "
+        "its norms",
+        "LCM": "agrees with diffusion.distillation.consistency, which is for distilled networks and not in the "
+        "catalogue",
     },
-    "k-diffusion": {"sample_dpm_adaptive": "ends on the exact flow to 1e-5 with small tolerances; its steps depend on the whole batch"},
+    "k-diffusion": {
+        "sample_dpm_adaptive": "ends on the exact flow to 1e-5 with small tolerances; its steps depend on the whole "
+        "batch"
+    },
 }
 """Driven in ways of their own, in test_apart and test_diffusers_schedulers."""
 
@@ -165,17 +182,21 @@ ABSENT = {
     "diffusers": {
         "KDPM2AncestralDiscrete": "DPM-Solver-2 to a level below the aim, then noise",
         "SASolver, tau > 0": "stochastic Adams method whose noise scale depends on t",
-        "TCD, eta > 0": "aims at timestep (1 - eta) t' and adds noise from there: the split follows the numbering of the table",
+        "TCD, eta > 0": "aims at timestep (1 - eta) t' and adds noise from there: the split follows the numbering of "
+        "the table",
         **dict.fromkeys(("FlowMatchLCM", "SCM"), "consistency sampling: all noise is drawn afresh"),
         "CMStochasticIterative": "consistency sampling: noise above a floor is drawn afresh",
         "DPMSolverMultistepInverse": "multistep inversion; gendiff inverts by DDIM, or exactly by reversible Heun",
-        "KarrasVe": "EDM's Algorithm 2 in pieces that its caller puts together: add_noise_to_input, step, step_correct; deprecated",
+        "KarrasVe": "EDM's Algorithm 2 in pieces that its caller puts together: add_noise_to_input, step, "
+        "step_correct; deprecated",
         "RePaint": "inpainting: a known part is put in at every step, and steps go back",
         "Helios": "stages of one video model; within one it steps like Euler or UniPC, which are compared",
         "HeliosDMD": "few-step student of one video model: all noise is drawn afresh",
         "Piflow": "the network answers a policy, which is integrated without it",
         "RFD4Proteina": "temperature, masks and noise scale of one protein model",
-        **dict.fromkeys(("Amused", "BlockRefinement", "DiscreteDDIM", "EntropyBound", "VQDiffusion"), "discrete tokens"),
+        **dict.fromkeys(
+            ("Amused", "BlockRefinement", "DiscreteDDIM", "EntropyBound", "VQDiffusion"), "discrete tokens"
+        ),
     },
     "k-diffusion": {"sample_dpm_2_ancestral": "DPM-Solver-2 to a level below the aim, then noise"},
 }

@@ -22,7 +22,8 @@ TARGETS = {
 class View:
     """visited: the levels of the calls of `step` and of the end, in the scale of the scheduler's sample.
 
-    ends: the entries of those between which it steps. scaled: that scale is clean + ratio · noise, and the network sees x over its length.
+    ends: the entries of those between which it steps. scaled: that scale is clean + ratio · noise, and the network sees
+        x over its length.
     network: the parameterization, where no configuration names it. step: x after a call.
     """
 
@@ -38,7 +39,9 @@ class View:
 def preserving(alpha_bar: Any, t: Any = 0.0) -> Level:
     """The levels of a chain with those alpha²."""
     alpha_bar = np.asarray(alpha_bar, np.float64)
-    return Level(np.broadcast_to(np.asarray(t, np.float64), alpha_bar.shape), np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar))
+    return Level(
+        np.broadcast_to(np.asarray(t, np.float64), alpha_bar.shape), np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar)
+    )
 
 
 def exploding(sigmas: Any) -> Level:
@@ -64,7 +67,11 @@ def ratio(scheduler: Any) -> Level:
 def entries(scheduler: Any) -> Level:
     """Of its table, and the end that its configuration chooses."""
     t, first = scheduler.timesteps.numpy().astype(int), scheduler.alphas_cumprod[0]
-    last = first if hasattr(scheduler.config, "original_inference_steps") else getattr(scheduler, "final_alpha_cumprod", 1.0)
+    last = (
+        first
+        if hasattr(scheduler.config, "original_inference_steps")
+        else getattr(scheduler, "final_alpha_cumprod", 1.0)
+    )
     return preserving(np.append(scheduler.alphas_cumprod[t].numpy(), float(last)), np.append(t, -1))
 
 
@@ -95,7 +102,9 @@ def without_start(scheduler: Any) -> list[int]:
 
 
 def named(scheduler: Any) -> Any:
-    """The parameterization that its configuration names. What the EDM schedulers call "v_prediction" is their output negated."""
+    """The parameterization that its configuration names. What the EDM schedulers call "v_prediction" is their output
+    negated.
+    """
     kind = scheduler.config.prediction_type
     if "sigma_data" not in scheduler.config:
         return TARGETS[kind]
@@ -147,7 +156,9 @@ VIEWS = {
         lambda scheduler: Level(scheduler.betas.numpy(), scheduler.alphas.numpy(), scheduler.betas.numpy()),
         network=parameterization.velocity(),
     ),
-    **dict.fromkeys(("DPMSolverMultistep", "DPMSolverSinglestep", "DEISMultistep", "UniPCMultistep", "SASolver"), View(ratio)),
+    **dict.fromkeys(
+        ("DPMSolverMultistep", "DPMSolverSinglestep", "DEISMultistep", "UniPCMultistep", "SASolver"), View(ratio)
+    ),
     **dict.fromkeys(("EulerDiscrete", "EulerAncestralDiscrete", "LMSDiscrete"), SCALED),
     "HeunDiscrete": dataclasses.replace(SCALED, ends=without_repeats),
     **dict.fromkeys(("KDPM2Discrete", "DPMSolverSDE"), View(with_middles, without_repeats, scaled=True)),

@@ -1,6 +1,8 @@
-"""gendiff's side of a comparison: the exact denoiser that both ask, their common start and noise, and a run of a sampler.
+"""gendiff's side of a comparison: the exact denoiser that both ask, their common start and noise, and a run of a
+sampler.
 
-Whatever scale a peer keeps its sample in, ends are compared as x / sqrt(alpha² + sigma²), which is x at the clean level of any process.
+Whatever scale a peer keeps its sample in, ends are compared as x / sqrt(alpha² + sigma²), which is x at the clean level
+of any process.
 """
 
 import dataclasses
@@ -19,7 +21,9 @@ SHAPE, COUNT, SEED = (2, 4, 4), 3, 7
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """x over its length where a peer started and ended, gendiff's levels for it, how often the peer asked the network."""
+    """x over its length where a peer started and ended, gendiff's levels for it, how often the peer asked the
+    network.
+    """
 
     start: np.ndarray
     end: np.ndarray
@@ -32,7 +36,9 @@ class Run:
 
 
 def oracle():
-    """Three components close enough that the posterior mean is far from linear while sigma/alpha is between 0.3 and 3."""
+    """Three components close enough that the posterior mean is far from linear while sigma/alpha is between 0.3 and
+    3.
+    """
     return oracles.mixture([0.5, 0.3, 0.2], _parts(), [0.3, 0.5, 0.8])
 
 
@@ -64,7 +70,8 @@ def start(alpha, sigma):
 def noise(step, early=False, levels=None, path=None):
     """The noise that gendiff's samplers draw in a step, by the rule of `sampling`.
 
-    path: eta of a sampler that draws twice per step, on one path along the levels. early: that of the first half of the step alone.
+    path: eta of a sampler that draws twice per step, on one path along the levels. early: that of the first half of the
+        step alone.
     """
     if path is None:
         return _normal(step)
@@ -109,7 +116,9 @@ def _normal(step, *halves):
 
 @jax.jit
 def _run(sampler, levels, x):
-    result = sampling.sample(jax.random.key(SEED), WithShare(oracle()), sampler, levels, SHAPE, jnp.arange(COUNT), start=x)
+    result = sampling.sample(
+        jax.random.key(SEED), WithShare(oracle()), sampler, levels, SHAPE, jnp.arange(COUNT), start=x
+    )
     return result / length(levels[-1])
 
 

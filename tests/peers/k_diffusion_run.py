@@ -1,4 +1,5 @@
-"""Drives a function of k_diffusion.sampling with the exact denoiser, in double precision, with our noise in place of its own.
+"""Drives a function of k_diffusion.sampling with the exact denoiser, in double precision, with our noise in place of
+its own.
 
 Importing it raises ImportError where k-diffusion, torchdiffeq or torchsde is missing.
 """
@@ -28,7 +29,10 @@ def _load() -> types.ModuleType:
         raise ImportError("k-diffusion is not installed")
     package = types.ModuleType("k_diffusion")
     package.__path__ = list(spec.submodule_search_locations)
-    unused = {name: types.ModuleType(name) for name in ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")}
+    unused = {
+        name: types.ModuleType(name)
+        for name in ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")
+    }
     unused["torchvision.transforms"].functional = unused["torchvision.transforms.functional"]
     with mock.patch.dict(sys.modules, {**unused, "k_diffusion": package}):
         return importlib.import_module("k_diffusion.sampling")
@@ -38,7 +42,8 @@ sampling = _load()
 
 
 def run(case: Case, kind: str | None = None, *, shipped: bool = False) -> exact.Run:
-    """The function's run along levels with alpha = 1. A function that chooses its own steps gets the ends in place of levels.
+    """The function's run along levels with alpha = 1. A function that chooses its own steps gets the ends in place of
+    levels.
 
     shipped: in single precision.
     """
@@ -53,7 +58,9 @@ def run(case: Case, kind: str | None = None, *, shipped: bool = False) -> exact.
 
     def between(sigma: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
         step = int(torch.argmin((sigmas[:-1] - sigma).abs()))
-        return torch.as_tensor(exact.noise(step, bool(following > sigmas[step + 1] * (1 + 1e-6)), levels, case.path), dtype=dtype)
+        return torch.as_tensor(
+            exact.noise(step, bool(following > sigmas[step + 1] * (1 + 1e-6)), levels, case.path), dtype=dtype
+        )
 
     function = getattr(sampling, case.name)
     takes = inspect.signature(function).parameters

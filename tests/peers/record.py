@@ -26,7 +26,9 @@ def commits_since(record: dict, folder: Path) -> int | None:
 def record_of(report: str) -> dict:
     """The record of a run from its JUnit report."""
     (suite,) = xml.etree.ElementTree.fromstring(report).iter("testsuite")
-    tests, failures, errors, skipped = (int(suite.get(name, "0")) for name in ("tests", "failures", "errors", "skipped"))
+    tests, failures, errors, skipped = (
+        int(suite.get(name, "0")) for name in ("tests", "failures", "errors", "skipped")
+    )
     versions = {package: _version(package) for package in PACKAGES}
     return {
         "date": datetime.date.today().isoformat(),
@@ -53,5 +55,7 @@ def _version(package: str) -> str:
 
 
 if __name__ == "__main__":
-    RECORD.write_text(json.dumps(record_of(Path(sys.argv[1]).read_text(encoding="utf-8")), indent=2) + "\n", encoding="utf-8")
+    RECORD.write_text(
+        json.dumps(record_of(Path(sys.argv[1]).read_text(encoding="utf-8")), indent=2) + "\n", encoding="utf-8"
+    )
     print(f"{RECORD}: {RECORD.read_text(encoding='utf-8')}")

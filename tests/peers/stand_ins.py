@@ -13,7 +13,9 @@ torch.set_num_threads(1)
 
 
 @contextlib.contextmanager
-def standing_in(module: types.ModuleType, draw: Callable[[], np.ndarray] | None = None, double: bool = True) -> Iterator[None]:
+def standing_in(
+    module: types.ModuleType, draw: Callable[[], np.ndarray] | None = None, double: bool = True
+) -> Iterator[None]:
     """What the module draws is `draw()`, and with `double` what it makes float32, it makes float64."""
 
     def drawn(like: Any, dtype: Any = None, **_: Any) -> torch.Tensor:

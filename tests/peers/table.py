@@ -16,7 +16,9 @@ def markdown() -> Iterator[str]:
     yield HEAD.read_text(encoding="utf-8")
     for peer in AGREEMENTS:
         yield from _rows((peer, "gendiff", "levels"), map(_sides, AGREEMENTS[peer]))
-        differing = ((*_sides(entry.case), f"{entry.size:.2g}".replace("inf", "NaN"), entry.cause) for entry in DIFFERENCES[peer])
+        differing = (
+            (*_sides(entry.case), f"{entry.size:.2g}".replace("inf", "NaN"), entry.cause) for entry in DIFFERENCES[peer]
+        )
         yield from _rows((peer, "gendiff", "levels", "difference", "cause"), differing)
         yield from _rows((peer, "driven apart"), APART[peer].items())
         yield from _rows((peer, "without counterpart, as it is"), ABSENT[peer].items())

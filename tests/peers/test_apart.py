@@ -1,4 +1,6 @@
-"""What no table of cases can say: peers that are driven in ways of their own, their tables of noise, and the timesteps they visit."""
+"""What no table of cases can say: peers that are driven in ways of their own, their tables of noise, and the timesteps
+they visit.
+"""
 
 import inspect
 
@@ -18,19 +20,26 @@ from tests.peers.diffusers_run import USUAL  # noqa: E402
 from tests.peers.diffusers_views import TARGETS, preserving  # noqa: E402
 from tests.peers.stand_ins import standing_in  # noqa: E402
 
-pytestmark = [pytest.mark.peers, pytest.mark.float64, pytest.mark.filterwarnings("ignore")]  # their warnings are not ours
+# their warnings are not ours
+pytestmark = [pytest.mark.peers, pytest.mark.float64, pytest.mark.filterwarnings("ignore")]
 
 SAME = 1e-9
 
 
 @pytest.fixture
 def k_diffusion():
-    return pytest.importorskip("tests.peers.k_diffusion_run", reason="needs k-diffusion: make test-peers", exc_type=ImportError)
+    return pytest.importorskip(
+        "tests.peers.k_diffusion_run", reason="needs k-diffusion: make test-peers", exc_type=ImportError
+    )
 
 
-@pytest.mark.parametrize(("calls", "kind", "size"), [(4, "epsilon", None), (10, "epsilon", 0.179), (4, "v_prediction", 0.233)])
+@pytest.mark.parametrize(
+    ("calls", "kind", "size"), [(4, "epsilon", None), (10, "epsilon", 0.179), (4, "v_prediction", 0.233)]
+)
 def test_ddim_inversion_is_the_same_for_noise_prediction_where_alpha_exceeds_sigma(calls, kind, size):
-    """Elsewhere gendiff keeps the clean sample, the scheduler the noise. Velocity is read at a level for which it was not predicted."""
+    """Elsewhere gendiff keeps the clean sample, the scheduler the noise. Velocity is read at a level for which it was
+    not predicted.
+    """
     scheduler_class, target = diffusers.DDIMInverseScheduler, TARGETS[kind]
     levels, x = grids.leading(NAMES["SD"], 10)[10 - calls :], exact.start(1.0, 0.0)
     with standing_in(inspect.getmodule(scheduler_class)):
@@ -40,7 +49,9 @@ def test_ddim_inversion_is_the_same_for_noise_prediction_where_alpha_exceeds_sig
         for call, t in enumerate(scheduler.timesteps[:calls]):
             noisier = levels[calls - 1 - call]
             clean, noise, _ = exact.predicted(jnp.asarray(result.numpy()), noisier.alpha, noisier.sigma)
-            result = scheduler.step(torch.as_tensor(np.asarray(target.target(clean, noise, noisier))), t, result).prev_sample
+            result = scheduler.step(
+                torch.as_tensor(np.asarray(target.target(clean, noise, noisier))), t, result
+            ).prev_sample
     distance = exact.worst(inversion.ddim_invert(exact.oracle(), jnp.asarray(x), levels), result)
     assert distance < SAME if size is None else distance == pytest.approx(size, rel=0.1)
 
@@ -62,7 +73,9 @@ def test_the_corrector_is_a_langevin_step_for_a_batch_of_one_and_shares_its_norm
 def test_heun_is_nearer_to_the_exact_flow_in_gendiff(k_diffusion):
     theirs = k_diffusion.run(Case("sample_heun", "heun()", "karras(EDM, 10)", {}))
     flow = exact.exact(theirs.levels, theirs.start)
-    assert exact.worst(exact.ours(samplers.heun(), theirs.levels, theirs.start), flow) < 0.4 * exact.worst(theirs.end, flow)
+    assert exact.worst(exact.ours(samplers.heun(), theirs.levels, theirs.start), flow) < 0.4 * exact.worst(
+        theirs.end, flow
+    )
 
 
 def test_the_adaptive_solver_ends_on_the_exact_flow(k_diffusion):
@@ -74,7 +87,10 @@ def test_the_adaptive_solver_ends_on_the_exact_flow(k_diffusion):
 @pytest.mark.parametrize("n", [1, 2, 10, 40])
 def test_the_noise_levels_are_those_of_the_grids(k_diffusion, n):
     with standing_in(k_diffusion.sampling):
-        for levels in (k_diffusion.sampling.get_sigmas_karras, grids.karras), (k_diffusion.sampling.get_sigmas_exponential, grids.log_snr):
+        for levels in (
+            (k_diffusion.sampling.get_sigmas_karras, grids.karras),
+            (k_diffusion.sampling.get_sigmas_exponential, grids.log_snr),
+        ):
             np.testing.assert_allclose(levels[0](n, 0.002, 80.0), levels[1](NAMES["EDM"], n).sigma, rtol=1e-12)
 
 
@@ -94,7 +110,9 @@ def test_tables_are_the_same_in_double_precision_and_lose_digits_in_single(sched
     def errors(scheduler):
         level = preserving(scheduler.alphas_cumprod.double().numpy())
         usable = table.alpha > 0
-        return np.max(np.abs(level.alpha / np.where(usable, table.alpha, 1) - 1)[usable]), np.max(np.abs(level.sigma / table.sigma - 1))
+        return np.max(np.abs(level.alpha / np.where(usable, table.alpha, 1) - 1)[usable]), np.max(
+            np.abs(level.sigma / table.sigma - 1)
+        )
 
     with standing_in(inspect.getmodule(kind)):
         assert max(errors(kind(**config))) < 1e-11
@@ -110,7 +128,9 @@ TIMESTEPS = {
 }
 
 
-@pytest.mark.parametrize(("spacing", "first_longer", "longer", "rounded", "straight"), [(key, *row) for key, row in TIMESTEPS.items()])
+@pytest.mark.parametrize(
+    ("spacing", "first_longer", "longer", "rounded", "straight"), [(key, *row) for key, row in TIMESTEPS.items()]
+)
 def test_numbers_of_steps_with_a_timestep_too_many_or_rounded_to_even_or_whose_next_one_is_not_the_target(
     spacing, first_longer, longer, rounded, straight
 ):

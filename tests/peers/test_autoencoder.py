@@ -1,4 +1,6 @@
-"""AutoencoderKL of diffusers, every parameter drawn at random, encodes and decodes as ours does after the rules of gendiff.weights."""
+"""AutoencoderKL of diffusers, every parameter drawn at random, encodes and decodes as ours does after the rules of
+gendiff.weights.
+"""
 
 import inspect
 
@@ -14,7 +16,11 @@ diffusers = pytest.importorskip("diffusers", reason="needs torch and diffusers: 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # their warnings are not ours
 
 SAME = 1e-4
-TWO = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2, "block_out_channels": (32, 64)}
+TWO = {
+    "down_block_types": ("DownEncoderBlock2D",) * 2,
+    "up_block_types": ("UpDecoderBlock2D",) * 2,
+    "block_out_channels": (32, 64),
+}
 FOUR = {
     "down_block_types": ("DownEncoderBlock2D",) * 4,
     "up_block_types": ("UpDecoderBlock2D",) * 4,
@@ -24,15 +30,24 @@ FOUR = {
 MODELS = {
     "of Stable Diffusion, a quarter as wide": FOUR,
     "with a shift and without convolutions of single pixels": TWO
-    | {"latent_channels": 16, "scaling_factor": 0.3611, "shift_factor": 0.1159, "use_quant_conv": False, "use_post_quant_conv": False},
-    "normalised per channel": TWO | {"latents_mean": (0.5, -1.0, 2.0, 0.0), "latents_std": (2.0, 1.0, 0.5, 4.0), "scaling_factor": 0.5},
+    | {
+        "latent_channels": 16,
+        "scaling_factor": 0.3611,
+        "shift_factor": 0.1159,
+        "use_quant_conv": False,
+        "use_post_quant_conv": False,
+    },
+    "normalised per channel": TWO
+    | {"latents_mean": (0.5, -1.0, 2.0, 0.0), "latents_std": (2.0, 1.0, 0.5, 4.0), "scaling_factor": 0.5},
     "without attention, of grey pictures to two channels": TWO
     | {"mid_block_add_attention": False, "in_channels": 1, "out_channels": 2, "norm_num_groups": 8},
 }
 
 
 def drawn(settings, seed=0):
-    """The model with every parameter at random, so that those which start at 0 count too; outputs are near 1 in size."""
+    """The model with every parameter at random, so that those which start at 0 count too; outputs are near 1 in
+    size.
+    """
     model, generator = diffusers.AutoencoderKL(**settings), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in model.named_parameters():

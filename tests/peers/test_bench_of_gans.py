@@ -1,4 +1,6 @@
-"""The bench's peer for a GAN, torch, takes the same step of critic and generator: a tiny pair, in every mode that does not compile."""
+"""The bench's peer for a GAN, torch, takes the same step of critic and generator: a tiny pair, in every mode that does
+not compile.
+"""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""The bench's peer for language models, transformers, computes what ours does: a tiny one, in every mode that does not compile."""
+"""The bench's peer for language models, transformers, computes what ours does: a tiny one, in every mode that does not
+compile.
+"""
 
 import sys
 from pathlib import Path
@@ -19,7 +21,11 @@ def test_both_sides_read_and_write_the_same(tmp_path, kind):
     workload = Workload(kind, "tiny_smollm2", batch=2, tokens=6, steps=8 if kind == "generate" else 1)
     setting = Setting(LanguageConfig(pairs=2, call_seconds=0.001), tmp_path, peer=Path(sys.executable))
     found = duel.fight(Case(kind, "", workload, left_out={"compiled": "it takes long"}), setting)
-    assert found.difference < 1e-5 and set(found.tried) == {"eager", "static_cache"} and found.failed == {"compiled": "it takes long"}
+    assert (
+        found.difference < 1e-5
+        and set(found.tried) == {"eager", "static_cache"}
+        and found.failed == {"compiled": "it takes long"}
+    )
     assert found.mode is not None and found.flops > 1e4
 
 

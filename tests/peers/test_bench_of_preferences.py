@@ -1,4 +1,6 @@
-"""The bench's peer for preferences, torch, writes the same tokens and takes the same update: a tiny model, without compilation."""
+"""The bench's peer for preferences, torch, writes the same tokens and takes the same update: a tiny model, without
+compilation.
+"""
 
 import sys
 from pathlib import Path
@@ -19,7 +21,9 @@ ROLLOUT = Workload("rollout", "tiny_byte_lm", batch=4, tokens=8, steps=12)
 
 
 @pytest.mark.parametrize(("kind", "tokens"), [("rollout", 48), ("ppo_step", 0)])
-def test_both_sides_write_the_same_tokens_and_have_the_same_logits_values_and_loss_after_two_updates(tmp_path, kind, tokens):
+def test_both_sides_write_the_same_tokens_and_have_the_same_logits_values_and_loss_after_two_updates(
+    tmp_path, kind, tokens
+):
     setting = Setting(Config(pairs=2, call_seconds=0.001), tmp_path, peer=Path(sys.executable))
     workload = Workload(kind, "tiny_byte_lm", batch=4, tokens=8, steps=12)
     found = duel.fight(Case(kind, "", workload, left_out={"compiled": "it takes long"}), setting)

@@ -18,5 +18,7 @@ def test_ddim_is_the_same_on_both_sides_and_every_scheduler_that_is_offered_runs
     case = next(case for case in cases.ALL if case.name == name)
     found = case.measure(case, Setting(Config(tiny=True, pairs=2), tmp_path, peer=Path(sys.executable)))
     limits = {limit.name: limit.value for limit in found.limits}
-    assert limits[f"{name}_agrees"] < 1e-4 and set(limits) == {f"{name}_{word}" for word in ("agrees", "ours", "diffusers")}
+    assert limits[f"{name}_agrees"] < 1e-4 and set(limits) == {
+        f"{name}_{word}" for word in ("agrees", "ours", "diffusers")
+    }
     assert len(found.tables[0].rows) == 8 and found.ratios[0].threshold == "race"

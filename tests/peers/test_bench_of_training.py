@@ -1,4 +1,6 @@
-"""The bench's peer for the training of language models, torch, takes the same step: a tiny one, in the mode that does not compile."""
+"""The bench's peer for the training of language models, torch, takes the same step: a tiny one, in the mode that does
+not compile.
+"""
 
 import sys
 from pathlib import Path
@@ -16,6 +18,8 @@ pytestmark = pytest.mark.peers
 
 def test_both_sides_have_the_same_logits_and_loss_after_two_steps(tmp_path):
     setting = Setting(Config(pairs=2, call_seconds=0.001), tmp_path, peer=Path(sys.executable))
-    case = Case("next", "", Workload("next_token", "tiny_byte_lm", batch=4, tokens=32), left_out={"compiled": "it takes long"})
+    case = Case(
+        "next", "", Workload("next_token", "tiny_byte_lm", batch=4, tokens=32), left_out={"compiled": "it takes long"}
+    )
     found = duel.fight(case, setting)
     assert found.difference < 1e-4 and set(found.tried) == {"eager"} and found.flops > 1e5 and found.tokens == 128

@@ -1,4 +1,6 @@
-"""The bench's peer for clips, torch, draws the same frames and takes the same step: a tiny network, without compilation."""
+"""The bench's peer for clips, torch, draws the same frames and takes the same step: a tiny network, without
+compilation.
+"""
 
 import sys
 from pathlib import Path

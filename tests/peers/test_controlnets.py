@@ -1,4 +1,6 @@
-"""ControlNetModel of diffusers, every parameter drawn at random, tells its U-Net the same as ours after the rules of gendiff.weights."""
+"""ControlNetModel of diffusers, every parameter drawn at random, tells its U-Net the same as ours after the rules of
+gendiff.weights.
+"""
 
 import inspect
 
@@ -45,7 +47,9 @@ def test_a_model_of_diffusers_tells_the_same_and_its_unet_answers_the_same(setti
     their_unet, their_control = pair(settings, own)
     made, hint = inputs(settings), np.random.default_rng(3).uniform(size=(2, 64, 96, 3)).astype(np.float32)
     unet = networks.UNet(precision="highest", **weights.diffusers_text_unet.network_fields(dict(their_unet.config)))
-    control = networks.ControlNet(precision="highest", **weights.diffusers_controlnet.network_fields(dict(their_control.config)))
+    control = networks.ControlNet(
+        precision="highest", **weights.diffusers_controlnet.network_fields(dict(their_control.config))
+    )
     given_here = given(**made)
     params = {
         "unet": params_of(weights.diffusers_text_unet, their_unet, unet, *given_here),
@@ -73,7 +77,9 @@ def test_a_model_of_diffusers_tells_the_same_and_its_unet_answers_the_same(setti
 
 def test_every_setting_of_theirs_and_its_default_is_known():
     taken = inspect.signature(CONTROL.__init__).parameters
-    assert {name: parameter.default for name, parameter in taken.items() if name != "self"} == weights.diffusers_controlnet.DEFAULTS
+    assert {
+        name: parameter.default for name, parameter in taken.items() if name != "self"
+    } == weights.diffusers_controlnet.DEFAULTS
 
 
 def test_names_of_a_single_file_are_those_that_diffusers_converts():

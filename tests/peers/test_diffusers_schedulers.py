@@ -24,7 +24,9 @@ def test_fields_and_defaults_are_those_of_the_class(name):
     takes = inspect.signature(getattr(diffusers, name).__init__).parameters
     theirs = {field: given.default for field, given in takes.items() if field != "self"}
     assert {
-        field: tuple(value) if isinstance(value, list) else value for field, value in theirs.items() if field not in UNREAD.get(name, ())
+        field: tuple(value) if isinstance(value, list) else value
+        for field, value in theirs.items()
+        if field not in UNREAD.get(name, ())
     } == dict(configurations.DEFAULTS[name])
 
 

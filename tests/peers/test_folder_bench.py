@@ -21,7 +21,9 @@ def test_every_case_runs_beside_diffusers_and_outputs_agree(tmp_path):
     with mock.patch.dict(os.environ, {"GENDIFF_PEERS_PYTHON": sys.executable}):
         outcome = bench.measure(bench_stable_diffusion.EXPERIMENT, config, RunFolder(tmp_path), Progress(), smoke=True)
     found = {claim.id: claim for claim in outcome.claims}
-    assert not [name for name in found if name.endswith("_ran")], [claim.statement for claim in found.values() if claim.id.endswith("_ran")]
+    assert not [name for name in found if name.endswith("_ran")], [
+        claim.statement for claim in found.values() if claim.id.endswith("_ran")
+    ]
     agreeing = [f"sd_parts_{kind}" for kind in stable_diffusion_cases.PARTS] + ["sd_draw"]
     assert all(found[name].verdict == "PASS" for name in agreeing), {name: found[name].value for name in agreeing}
     assert found.keys() >= {*agreeing, "sd_step", "sd_step_memory", "sdxl_bfloat16"}

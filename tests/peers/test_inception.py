@@ -1,4 +1,6 @@
-"""Inception-v3 of torchvision, and pytorch-fid's change of its pooling, give the same features as ours on random weights."""
+"""Inception-v3 of torchvision, and pytorch-fid's change of its pooling, give the same features as ours on random
+weights.
+"""
 
 import jax
 import numpy as np
@@ -32,7 +34,9 @@ def model():
 
 
 class PoolsOfTheFirstNetwork:
-    """torch.nn.functional, whose averages leave out the padding; the one in the last block, of 2048 channels, is a maximum."""
+    """torch.nn.functional, whose averages leave out the padding; the one in the last block, of 2048 channels, is a
+    maximum.
+    """
 
     def __getattr__(self, name):
         return getattr(torch.nn.functional, name)
@@ -69,8 +73,12 @@ def test_features_are_equal(model, variant, shape, monkeypatch):
 
 def test_our_parameters_return_to_theirs(model):
     theirs = {name: value.numpy() for name, value in model.state_dict().items()}
-    like = jax.eval_shape(lambda: networks.init(networks.Inception(), jax.random.key(0), np.zeros((1, 75, 75, 3), np.float32)))
-    again = weights.rules.to_theirs(weights.torchvision_inception.params(theirs, like), weights.torchvision_inception.rules())
+    like = jax.eval_shape(
+        lambda: networks.init(networks.Inception(), jax.random.key(0), np.zeros((1, 75, 75, 3), np.float32))
+    )
+    again = weights.rules.to_theirs(
+        weights.torchvision_inception.params(theirs, like), weights.torchvision_inception.rules()
+    )
     assert all(np.array_equal(array, theirs[name]) for name, array in again.items())
     left = {name for name in theirs if name not in again}
     assert all(name.startswith("AuxLogits.") or name.endswith("num_batches_tracked") for name in left)

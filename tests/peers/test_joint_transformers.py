@@ -1,4 +1,6 @@
-"""Transformers of Stable Diffusion 3 and FLUX.1 in diffusers, every parameter drawn at random, give the same outputs as ours."""
+"""Transformers of Stable Diffusion 3 and FLUX.1 in diffusers, every parameter drawn at random, give the same outputs as
+ours.
+"""
 
 import inspect
 
@@ -19,8 +21,20 @@ pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # their 
 
 SAME = 1e-4
 SD3, FLUX = diffusers.SD3Transformer2DModel, diffusers.FluxTransformer2DModel
-SMALL = {"num_layers": 3, "attention_head_dim": 16, "num_attention_heads": 2, "joint_attention_dim": 12, "pooled_projection_dim": 10}
-STABLE = SMALL | {"sample_size": 16, "in_channels": 4, "out_channels": 4, "caption_projection_dim": 32, "pos_embed_max_size": 20}
+SMALL = {
+    "num_layers": 3,
+    "attention_head_dim": 16,
+    "num_attention_heads": 2,
+    "joint_attention_dim": 12,
+    "pooled_projection_dim": 10,
+}
+STABLE = SMALL | {
+    "sample_size": 16,
+    "in_channels": 4,
+    "out_channels": 4,
+    "caption_projection_dim": 32,
+    "pos_embed_max_size": 20,
+}
 BLACK_FOREST = SMALL | {"num_layers": 2, "num_single_layers": 3, "in_channels": 16, "axes_dims_rope": (4, 4, 8)}
 MODELS = {
     "of Stable Diffusion 3": (SD3, STABLE),
@@ -51,7 +65,10 @@ def inputs(model, number=2, sides=(16, 24)):
 def answer(model):
     """Their output, channels last."""
     tensors = {name: torch.from_numpy(array) for name, array in inputs(model).items()}
-    x, words = tensors["x"].permute(0, 3, 1, 2), {"encoder_hidden_states": tensors["tokens"], "pooled_projections": tensors["pooled"]}
+    x, words = (
+        tensors["x"].permute(0, 3, 1, 2),
+        {"encoder_hidden_states": tensors["tokens"], "pooled_projections": tensors["pooled"]},
+    )
     with torch.inference_mode():
         if isinstance(model, SD3):
             return model(x, timestep=tensors["t"], **words).sample.permute(0, 2, 3, 1).numpy()
@@ -76,7 +93,9 @@ def assert_same_outputs(model, config=None, arrays=None):
     network, given_here, params = converted(model, config, arrays)
     there = answer(model)
     assert there.std() > 0.1
-    np.testing.assert_allclose(jax.jit(networks.pure(network))(params, *given_here), there, rtol=SAME, atol=SAME * there.std())
+    np.testing.assert_allclose(
+        jax.jit(networks.pure(network))(params, *given_here), there, rtol=SAME, atol=SAME * there.std()
+    )
 
 
 @pytest.mark.parametrize(("build", "settings"), MODELS.values(), ids=MODELS.keys())
@@ -107,7 +126,9 @@ def test_a_saved_folder_of_flux_is_read_and_our_parameters_return(tmp_path):
     assert all(torch.equal(value, second.state_dict()[name]) for name, value in first.state_dict().items())
 
 
-@pytest.mark.parametrize(("build", "module"), [(SD3, weights.diffusers_sd3), (FLUX, weights.diffusers_flux)], ids=["SD3", "FLUX"])
+@pytest.mark.parametrize(
+    ("build", "module"), [(SD3, weights.diffusers_sd3), (FLUX, weights.diffusers_flux)], ids=["SD3", "FLUX"]
+)
 def test_every_setting_of_theirs_and_its_default_is_known(build, module):
     taken = inspect.signature(build.__init__).parameters
     assert {name: parameter.default for name, parameter in taken.items() if name != "self"} == module.DEFAULTS
@@ -117,7 +138,10 @@ def test_every_setting_of_theirs_and_its_default_is_known(build, module):
 def test_every_array_of_a_published_model_has_its_place_and_shape(config):
     module = module_of(config)
     with torch.device("meta"):
-        theirs = {name: tuple(value.shape) for name, value in getattr(diffusers, module.KIND).from_config(config).state_dict().items()}
+        theirs = {
+            name: tuple(value.shape)
+            for name, value in getattr(diffusers, module.KIND).from_config(config).state_dict().items()
+        }
     network = networks.DiT(**module.network_fields(config))
     ours = names_and_shapes(shapes(network, *example(config)), module.rules(config))
     assert ours | (module.unused(config) if module is weights.diffusers_sd3 else {}) == theirs

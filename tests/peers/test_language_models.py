@@ -1,4 +1,6 @@
-"""Language models of transformers, there and back, give equal logits; and the real weights of SmolLM2, also in their greedy answers."""
+"""Language models of transformers, there and back, give equal logits; and the real weights of SmolLM2, also in their
+greedy answers.
+"""
 
 import json
 
@@ -55,7 +57,9 @@ def test_a_folder_of_ours_gives_the_same_logits_there_and_what_they_save_returns
     close(logits(network, ours, TOKENS), there, SAME)
     model.save_pretrained(tmp_path / "theirs", max_shard_size="8KB")
     again = language_models.load(tmp_path / "theirs")
-    assert (tmp_path / "theirs" / "model.safetensors.index.json").is_file() and networks.LanguageModel(**again.fields) == network
+    assert (tmp_path / "theirs" / "model.safetensors.index.json").is_file() and networks.LanguageModel(
+        **again.fields
+    ) == network
     assert jax.tree.all(jax.tree.map(np.array_equal, again.params(shapes), ours))
 
 
@@ -72,7 +76,9 @@ def real(tmp_path_factory):
     config = NETWORKS["smollm2"].settings
     folder = tmp_path_factory.mktemp("smollm2") / "model"
     language_models.save(folder, ours, config)
-    text = json.dumps({name: str(value) for name, value in vars(np.testing).items() if callable(value)}) + str(np.einsum.__doc__)
+    text = json.dumps({name: str(value) for name, value in vars(np.testing).items() if callable(value)}) + str(
+        np.einsum.__doc__
+    )
     return opened(folder), network, ours, tokens.from_gguf(file.metadata).encode(text)[:500]
 
 
@@ -81,10 +87,15 @@ def test_the_real_model_gives_the_same_logits_on_real_text_and_the_same_greedy_a
     assert len(ids) == 500
     with torch.inference_mode():
         there = model(torch.tensor(ids[None]).long()).logits.numpy()
-        answer = model.generate(torch.tensor(ids[None, :40]).long(), max_new_tokens=ANSWERED, do_sample=False, eos_token_id=None)[0, 40:]
+        answer = model.generate(
+            torch.tensor(ids[None, :40]).long(), max_new_tokens=ANSWERED, do_sample=False, eos_token_id=None
+        )[0, 40:]
     here = jax.jit(lambda params, ids: networks.pure(network)(params, ids).logits)(ours, ids[None])
     print(f"differ by at most {np.abs(here - there).max():.2g}")
     np.testing.assert_allclose(here, there, rtol=0, atol=REAL)
     whole = np.concatenate([ids[:40], answer.numpy().astype(np.int32)])[None]
-    greedy = np.asarray(jax.jit(lambda params, ids: networks.pure(network)(params, ids).logits)(ours, whole))[0, 39:-1].argmax(-1)
-    np.testing.assert_array_equal(greedy, whole[0, 40:])  # each token is the likeliest after those before: the greedy answer
+    greedy = np.asarray(jax.jit(lambda params, ids: networks.pure(network)(params, ids).logits)(ours, whole))[
+        0, 39:-1
+    ].argmax(-1)
+    # each token is the likeliest after those before: the greedy answer
+    np.testing.assert_array_equal(greedy, whole[0, 40:])

@@ -1,4 +1,6 @@
-"""LoRA files by diffusers' own functions: which layer a name of kohya means, and that peft adds to a U-Net what we add."""
+"""LoRA files by diffusers' own functions: which layer a name of kohya means, and that peft adds to a U-Net what we
+add.
+"""
 
 import jax
 import numpy as np
@@ -43,7 +45,9 @@ def test_every_layer_is_known_and_its_change_merged_there_gives_the_outputs_that
     assert set(lora_layers.of(models["unet"])) == set(changes)
     changes = {layer: (0.2 * down, up * np.float32(up.shape[0] ** -0.5)) for layer, (down, up) in changes.items()}
     tree = lora_files.from_arrays(of_kohya(changes, alpha=1), models)["unet"]
-    here = jax.jit(lambda params, tree: networks.pure(network)(lora.apart(params, tree, 0.8), *given_here))(params, tree)
+    here = jax.jit(lambda params, tree: networks.pure(network)(lora.apart(params, tree, 0.8), *given_here))(
+        params, tree
+    )
     with torch.no_grad():
         for name, module in model.named_modules():
             if name in changes:
@@ -63,7 +67,9 @@ def test_a_name_of_kohya_means_the_layer_that_diffusers_takes_it_for():
     changes = factors({name: shape for name, shape in layers(UNET(**SMALL)).items() if "time_emb_proj" not in name})
     stored = {name: torch.from_numpy(np.array(array)) for name, array in of_kohya(changes, alpha=2).items()}
     theirs, _ = lora_conversion_utils._convert_non_diffusers_lora_to_diffusers(stored)
-    named = state_dict_utils.convert_unet_state_dict_to_peft({name.removeprefix("unet."): value for name, value in theirs.items()})
+    named = state_dict_utils.convert_unet_state_dict_to_peft(
+        {name.removeprefix("unet."): value for name, value in theirs.items()}
+    )
     wanted = of_peft(changes, "")
     assert set(named) == set(wanted) and all(np.array_equal(named[name].numpy(), wanted[name]) for name in named)
 
@@ -72,14 +78,18 @@ def test_a_file_of_ours_is_loaded_by_diffusers_and_gives_the_same_outputs(tmp_pa
     pytest.importorskip("peft", reason="diffusers loads LoRA files by peft")
     model = drawn(UNET(**SMALL))
     network, given_here, params, models = adaptable(model, SMALL)
-    tree = lora.start(jax.random.key(0), params, 2, r"attention/block_\d+/(qkv|output|cross_\w+)/kernel$|resize/convolution/kernel$")
+    tree = lora.start(
+        jax.random.key(0), params, 2, r"attention/block_\d+/(qkv|output|cross_\w+)/kernel$|resize/convolution/kernel$"
+    )
     rng = np.random.default_rng(0)
     tree = jax.tree.map(lambda leaf: np.asarray(leaf) + 0.2 * rng.normal(size=leaf.shape).astype(np.float32), tree)
     lora_files.save(tmp_path / "ours.safetensors", {"unet": tree}, models)
     model.load_lora_adapter(str(tmp_path), weight_name="ours.safetensors", prefix="unet")
     tensors = {name: torch.from_numpy(array) for name, array in inputs(SMALL).items()}
     with torch.inference_mode():
-        there = model(tensors["x"].permute(0, 3, 1, 2), tensors["t"], tensors["tokens"]).sample.permute(0, 2, 3, 1).numpy()
+        there = (
+            model(tensors["x"].permute(0, 3, 1, 2), tensors["t"], tensors["tokens"]).sample.permute(0, 2, 3, 1).numpy()
+        )
     here = jax.jit(lambda params, tree: networks.pure(network)(lora.merged(params, tree), *given_here))(params, tree)
     np.testing.assert_allclose(here, there, rtol=SAME, atol=SAME * there.std())
 
@@ -88,7 +98,11 @@ def test_a_file_of_ours_is_loaded_by_diffusers_and_gives_the_same_outputs(tmp_pa
 def test_an_adapter_that_peft_saved_changes_each_layer_by_the_alpha_of_its_pattern(tmp_path, pattern):
     peft = pytest.importorskip("peft", reason="it writes the adapter")
     config = peft.LoraConfig(
-        r=2, lora_alpha=3, alpha_pattern=pattern, rank_pattern={"to_v": 4}, target_modules=["to_q", "to_k", "to_v", "proj_in", "conv1"]
+        r=2,
+        lora_alpha=3,
+        alpha_pattern=pattern,
+        rank_pattern={"to_v": 4},
+        target_modules=["to_q", "to_k", "to_v", "proj_in", "conv1"],
     )
     adapter = peft.get_peft_model(drawn(UNET(**SMALL)), config)
     rng = np.random.default_rng(0)

@@ -18,8 +18,13 @@ def test_int8_with_their_divisor_stands_for_the_same_weights_and_ours_is_as_near
     np.testing.assert_array_equal(same.values.T, np.maximum(theirs.qvalue, -127))
     inside = np.asarray(theirs.qvalue) > -128
     assert inside.mean() > 0.99
-    np.testing.assert_allclose(np.asarray(same.dense(jnp.float32))[inside], np.asarray(qwix.dequantize(theirs))[inside], atol=1e-5)
+    np.testing.assert_allclose(
+        np.asarray(same.dense(jnp.float32))[inside], np.asarray(qwix.dequantize(theirs))[inside], atol=1e-5
+    )
 
     ours = quantised.packed_array(weights, quantised.int8())
-    errors = [np.sqrt(np.mean((np.asarray(array) - weights) ** 2)) for array in (ours.dense(jnp.float32), qwix.dequantize(theirs))]
+    errors = [
+        np.sqrt(np.mean((np.asarray(array) - weights) ** 2))
+        for array in (ours.dense(jnp.float32), qwix.dequantize(theirs))
+    ]
     assert errors[0] == pytest.approx(errors[1], rel=0.02)

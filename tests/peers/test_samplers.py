@@ -1,4 +1,6 @@
-"""Every scheduler of diffusers and function of k-diffusion follows gendiff's sampler on one exact denoiser, or differs by a known size."""
+"""Every scheduler of diffusers and function of k-diffusion follows gendiff's sampler on one exact denoiser, or differs
+by a known size.
+"""
 
 import inspect
 
@@ -11,7 +13,8 @@ from tests.peers import diffusers_run, table  # noqa: E402
 from tests.peers.agreements import AGREEMENTS  # noqa: E402
 from tests.peers.differences import ABSENT, APART, DIFFERENCES  # noqa: E402
 
-pytestmark = [pytest.mark.peers, pytest.mark.float64, pytest.mark.filterwarnings("ignore")]  # their warnings are not ours
+# their warnings are not ours
+pytestmark = [pytest.mark.peers, pytest.mark.float64, pytest.mark.filterwarnings("ignore")]
 
 SAME, AS_SHIPPED = 1e-9, 1e-5
 
@@ -20,11 +23,15 @@ def runner(peer):
     """The module that runs its cases."""
     if peer == "diffusers":
         return diffusers_run
-    return pytest.importorskip("tests.peers.k_diffusion_run", reason="needs k-diffusion: make test-peers", exc_type=ImportError)
+    return pytest.importorskip(
+        "tests.peers.k_diffusion_run", reason="needs k-diffusion: make test-peers", exc_type=ImportError
+    )
 
 
 def rows(table):
-    return [pytest.param(peer, row, id=str(getattr(row, "case", row))) for peer, listed in table.items() for row in listed]
+    return [
+        pytest.param(peer, row, id=str(getattr(row, "case", row))) for peer, listed in table.items() for row in listed
+    ]
 
 
 @pytest.mark.parametrize(("peer", "case"), rows(AGREEMENTS))
@@ -57,7 +64,11 @@ def test_whatever_the_peer_offers_is_in_a_table(peer):
     if peer == "diffusers":
         base = diffusers.schedulers.scheduling_utils.SchedulerMixin
         kinds = [getattr(diffusers, name) for name in dir(diffusers) if name.endswith("Scheduler")]
-        names = {kind.__name__.removesuffix("Scheduler") for kind in kinds if inspect.isclass(kind) and issubclass(kind, base)}
+        names = {
+            kind.__name__.removesuffix("Scheduler")
+            for kind in kinds
+            if inspect.isclass(kind) and issubclass(kind, base)
+        }
     else:
         names = {name for name in dir(runner(peer).sampling) if name.startswith("sample_")}
     listed = {case.name for case in AGREEMENTS[peer]} | {difference.case.name for difference in DIFFERENCES[peer]}

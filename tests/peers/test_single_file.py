@@ -20,7 +20,11 @@ WIDTH = 8
 def open_clip(prefix, blocks):
     """Random arrays of an encoder of OpenCLIP under the names of a single file."""
     rng, block = np.random.default_rng(0), "transformer.resblocks.{}."
-    shapes = {"token_embedding.weight": (20, WIDTH), "positional_embedding": (9, WIDTH), "text_projection": (WIDTH, WIDTH)}
+    shapes = {
+        "token_embedding.weight": (20, WIDTH),
+        "positional_embedding": (9, WIDTH),
+        "text_projection": (WIDTH, WIDTH),
+    }
     shapes |= {"ln_final.weight": (WIDTH,), "ln_final.bias": (WIDTH,)}
     for number in range(blocks):
         of = block.format(number)

@@ -1,4 +1,6 @@
-"""Tiny pipelines of diffusers, written by save_pretrained and opened here: the same tokens, the same pictures from the same noise."""
+"""Tiny pipelines of diffusers, written by save_pretrained and opened here: the same tokens, the same pictures from the
+same noise.
+"""
 
 import inspect as python_inspect
 from unittest import mock
@@ -34,7 +36,8 @@ def folders(tmp_path_factory):
     """(pipeline of diffusers, the folder that it wrote, by shards of 20 kB where it can) by name."""
     made = {}
     for name in FOLDERS:
-        pipe, place = built(name, transformer={"num_embeds_ada_norm": 1000}), tmp_path_factory.mktemp(name)  # DiTPipeline expects 1000
+        # DiTPipeline expects 1000
+        pipe, place = built(name, transformer={"num_embeds_ada_norm": 1000}), tmp_path_factory.mktemp(name)
         pipe.save_pretrained(place, max_shard_size="20KB")
         made[name] = pipe, place
     return made
@@ -55,7 +58,11 @@ def test_tokens_are_those_of_transformers(tmp_path, padding):
     settings = tiny_folders.TOKENIZER | {"pad_token": padding, "model_max_length": 40}
     ours = clip_tokenizer.load(tiny_folders.write_tokenizer(tmp_path, settings), like_transformers=True)
     theirs = transformers.CLIPTokenizer(
-        vocab=tiny_folders.VOCABULARY, merges=list(tiny_folders.MERGES), pad_token=padding, unk_token=tiny_folders.END, model_max_length=40
+        vocab=tiny_folders.VOCABULARY,
+        merges=list(tiny_folders.MERGES),
+        pad_token=padding,
+        unk_token=tiny_folders.END,
+        model_max_length=40,
     )
     for text in TEXTS:
         expected = theirs(text, padding="max_length", truncation=True).input_ids
@@ -71,7 +78,9 @@ def test_a_guided_run_ends_where_that_of_diffusers_does(folders, name):
     pipeline = model.pipeline(case.steps)
     prompt, negative = aligned(model.prompt(case.prompts), model.negative([case.negative or ""] * len(case.prompts)))
     index = np.arange(len(case.prompts), dtype=np.int32)
-    ours = quickly(lambda params, start: pipeline(params, KEY, prompt, negative, case.scale, index, start=start))(model.params(), start)
+    ours = quickly(lambda params, start: pipeline(params, KEY, prompt, negative, case.scale, index, start=start))(
+        model.params(), start
+    )
     assert expected.std() > 0.1
     np.testing.assert_allclose(shown(ours), pictures, atol=SAME)
 
@@ -81,7 +90,9 @@ def test_a_folder_that_was_written_here_draws_the_same_in_diffusers(folders, tmp
     case, (pipe, place) = CASES[name], folders[name]
     model = open_model(place)
     save(tmp_path / "again", model, model.params())
-    again = type(pipe).from_pretrained(tmp_path / "again", **({"safety_checker": None} if name == "stable" else {"add_watermarker": False}))
+    again = type(pipe).from_pretrained(
+        tmp_path / "again", **({"safety_checker": None} if name == "stable" else {"add_watermarker": False})
+    )
     again.set_progress_bar_config(disable=True)
     start = latents(case)
     np.testing.assert_allclose(drawn(again, case, start)[1], drawn(pipe, case, start)[1], atol=1e-5)
@@ -104,7 +115,10 @@ def without_chance(pipe, noise):
     """Their pipeline takes the most likely latents, and our noise."""
     return mock.patch.dict(
         vars(python_inspect.getmodule(type(pipe))),
-        {"retrieve_latents": lambda encoded, **_: encoded.latent_dist.mode(), "randn_tensor": lambda *_, **__: theirs(noise)},
+        {
+            "retrieve_latents": lambda encoded, **_: encoded.latent_dist.mode(),
+            "randn_tensor": lambda *_, **__: theirs(noise),
+        },
     )
 
 
@@ -123,7 +137,9 @@ def ours(place, change, steps=STEPS):
     model = open_model(place, like_diffusers=True)
     pipeline = model.pipeline(steps)
     prompt, negative = aligned(model.prompt("red cat"), model.negative("dog"))
-    pictures = quickly(lambda params: pipeline(params, KEY, prompt, negative, 3.0, INDEX, change=change))(model.params())
+    pictures = quickly(lambda params: pipeline(params, KEY, prompt, negative, 3.0, INDEX, change=change))(
+        model.params()
+    )
     return shown(pictures), noise_of(pipeline.latent), float(pipeline.latent.levels.sigma[0])
 
 
@@ -143,7 +159,12 @@ def test_a_network_for_inpainting_ends_where_that_of_diffusers_does(folders):
     image, mask = picture()
     found, noise, sigma = ours(place, edit(image, mask, paste=False))
     with without_chance(pipe, noise), torch.inference_mode():
-        given = {"prompt": "red cat", "negative_prompt": "dog", "image": theirs((image + 1) / 2), "mask_image": theirs(mask)}
+        given = {
+            "prompt": "red cat",
+            "negative_prompt": "dog",
+            "image": theirs((image + 1) / 2),
+            "mask_image": theirs(mask),
+        }
         given |= {"height": 16, "width": 16, "strength": 1.0, "latents": theirs(sigma * noise)}
         expected = pipe(**given, num_inference_steps=STEPS, guidance_scale=3.0, output_type="pt").images
     np.testing.assert_allclose(found, np.moveaxis(expected.numpy(), 1, -1), atol=SAME)
@@ -164,7 +185,10 @@ def test_a_refiner_goes_on_where_that_of_diffusers_does(folders):
     (base, place), (finish, other) = folders["xl"], folders["refiner"]
     models = open_model(place, like_diffusers=True), open_model(other, like_diffusers=True)
     first, second = (model.pipeline(STEPS) for model in models)
-    prompts, negatives = (tuple(getattr(model, kind)(text) for model in models) for kind, text in (("prompt", "red cat"), ("negative", "")))
+    prompts, negatives = (
+        tuple(getattr(model, kind)(text) for model in models)
+        for kind, text in (("prompt", "red cat"), ("negative", ""))
+    )
     entry = handed_over(first, 0.6)
     draw = quickly(lambda params: refined(first, second, params, KEY, prompts, negatives, 3.0, INDEX, entry=entry))
     found = draw(tuple(model.params() for model in models))
@@ -187,7 +211,9 @@ def test_a_controlnet_that_diffusers_wrote_leads_to_the_same_picture(folders, tm
     prompt, negative = aligned(model.prompt("red cat"), model.negative("dog"))
     told = networks.Hint(hint, 0.7)
     found = quickly(lambda params: pipeline(params, KEY, prompt, negative, 3.0, INDEX, hint=told))(params)
-    kind = diffusers.StableDiffusionControlNetPipeline(**pipe.components, controlnet=their_control, requires_safety_checker=False)
+    kind = diffusers.StableDiffusionControlNetPipeline(
+        **pipe.components, controlnet=their_control, requires_safety_checker=False
+    )
     given = {"prompt": "red cat", "negative_prompt": "dog", "image": theirs(hint), "controlnet_conditioning_scale": 0.7}
     with torch.inference_mode():
         given |= {"latents": theirs(noise_of(pipeline.latent)), "num_inference_steps": STEPS, "guidance_scale": 3.0}

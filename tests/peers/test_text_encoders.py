@@ -1,4 +1,6 @@
-"""Text models of transformers and OpenCLIP, every parameter drawn at random, give the same outputs as ours after the rules of weights."""
+"""Text models of transformers and OpenCLIP, every parameter drawn at random, give the same outputs as ours after the
+rules of weights.
+"""
 
 import json
 
@@ -33,7 +35,10 @@ MODELS = {
     "CLIP with its projection": ("CLIPTextModelWithProjection", CLIP | {"hidden_act": "gelu"}),
     "CLIP with GELU by tanh": ("CLIPTextModel", CLIP | {"hidden_act": "gelu_new"}),
     "BERT": ("BertModel", BERT),
-    "BERT with a large epsilon and three kinds of tokens": ("BertModel", BERT | {"layer_norm_eps": 1e-2, "type_vocab_size": 3}),
+    "BERT with a large epsilon and three kinds of tokens": (
+        "BertModel",
+        BERT | {"layer_norm_eps": 1e-2, "type_vocab_size": 3},
+    ),
 }
 T5 = {
     "vocab_size": 60,
@@ -46,7 +51,10 @@ T5 = {
     "tie_word_embeddings": False,
 }
 SILU = {"feed_forward_proj": "gated-silu", "relative_attention_num_buckets": 8, "layer_norm_epsilon": 1e-2}
-IDS = np.array([[50, 3, 17, 40, 8, 59, 59, 59, 59, 59], [50, 40, 59, 0, 0, 0, 0, 0, 0, 0], [50, 1, 2, 3, 4, 40, 6, 7, 9, 59]], np.int32)
+IDS = np.array(
+    [[50, 3, 17, 40, 8, 59, 59, 59, 59, 59], [50, 40, 59, 0, 0, 0, 0, 0, 0, 0], [50, 1, 2, 3, 4, 40, 6, 7, 9, 59]],
+    np.int32,
+)
 SHOWN = np.array([[1] * 6 + [0] * 4, [1] * 3 + [0] * 7, [1] * 10], bool)
 
 
@@ -82,9 +90,18 @@ def test_a_saved_model_of_transformers_gives_the_same_outputs_here(kind, setting
     stored = weights.files.load_folder(tmp_path, stem="model")
     module = weights.transformers_bert if kind == "BertModel" else weights.transformers_clip
     is_bert = module is weights.transformers_bert
-    types = (np.where(np.arange(10)[None] > 2, settings.get("type_vocab_size", 2) - 1, 0).repeat(3, 0),) if is_bert else ()
-    mask = SHOWN if is_bert else None  # of CLIP's causal tokens none sees padding, which Stable Diffusion shows to its U-Net
-    here = ours(module.network_fields(stored.config), lambda like: module.params(stored.config, stored.arrays, like), IDS, mask, *types)
+    types = (
+        (np.where(np.arange(10)[None] > 2, settings.get("type_vocab_size", 2) - 1, 0).repeat(3, 0),) if is_bert else ()
+    )
+    # of CLIP's causal tokens none sees padding, which Stable Diffusion shows to its U-Net
+    mask = SHOWN if is_bert else None
+    here = ours(
+        module.network_fields(stored.config),
+        lambda like: module.params(stored.config, stored.arrays, like),
+        IDS,
+        mask,
+        *types,
+    )
 
     words = {"input_ids": torch.tensor(IDS).long()}
     if is_bert:
@@ -145,7 +162,11 @@ def test_the_encoder_of_t5_gives_the_same_tokens_here_and_reads_padding_where_no
         close(np.asarray(encode(params, ids, mask).tokens)[seen], there[torch.tensor(seen)])
 
 
-MODULES = {"CLIPTextModel": weights.transformers_clip, "BertModel": weights.transformers_bert, "T5EncoderModel": weights.transformers_t5}
+MODULES = {
+    "CLIPTextModel": weights.transformers_clip,
+    "BertModel": weights.transformers_bert,
+    "T5EncoderModel": weights.transformers_t5,
+}
 
 
 @pytest.mark.parametrize("kind", MODULES)

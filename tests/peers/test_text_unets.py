@@ -1,4 +1,6 @@
-"""UNet2DConditionModel of diffusers, every parameter drawn at random, gives the same outputs as ours after the rules of gendiff.weights."""
+"""UNet2DConditionModel of diffusers, every parameter drawn at random, gives the same outputs as ours after the rules of
+gendiff.weights.
+"""
 
 import inspect
 
@@ -47,12 +49,19 @@ REFINER = SMALL | {
 }
 MODELS = {
     "of Stable Diffusion 1": SMALL,
-    "of Stable Diffusion 2": SMALL | {"use_linear_projection": True, "attention_head_dim": (1, 2, 4), "upcast_attention": True},
+    "of Stable Diffusion 2": SMALL
+    | {"use_linear_projection": True, "attention_head_dim": (1, 2, 4), "upcast_attention": True},
     "for inpainting": SMALL | {"in_channels": 9},
     "of XL": XL,
     "of the refiner": REFINER,
     "with scale and shift, sines first and a shifted frequency": SMALL
-    | {"resnet_time_scale_shift": "scale_shift", "flip_sin_to_cos": False, "freq_shift": 1, "downsample_padding": 0, "norm_eps": 1e-2},
+    | {
+        "resnet_time_scale_shift": "scale_shift",
+        "flip_sin_to_cos": False,
+        "freq_shift": 1,
+        "downsample_padding": 0,
+        "norm_eps": 1e-2,
+    },
 }
 IN_BOTH = {name: MODELS[name] for name in ("of Stable Diffusion 1", "of Stable Diffusion 2", "of XL", "of the refiner")}
 
@@ -89,7 +98,9 @@ def assert_same_outputs(model, settings, config=None, arrays=None):
         there = model(tensors["x"].permute(0, 3, 1, 2), tensors["t"], tensors["tokens"], added_cond_kwargs=added).sample
     there = there.permute(0, 2, 3, 1).numpy()
     assert there.std() > 0.1
-    np.testing.assert_allclose(jax.jit(networks.pure(network))(params, *given_here), there, rtol=SAME, atol=SAME * there.std())
+    np.testing.assert_allclose(
+        jax.jit(networks.pure(network))(params, *given_here), there, rtol=SAME, atol=SAME * there.std()
+    )
 
 
 @pytest.mark.parametrize("settings", MODELS.values(), ids=MODELS.keys())
@@ -123,7 +134,10 @@ def test_every_array_of_a_published_model_has_its_place_and_shape(config):
     example = {"x": np.zeros((1, 8, 8, channels), np.float32), "t": np.zeros(1, np.float32), "tokens": tokens}
     if network.pooled_channels is not None:
         numbers = 5 if network.image_size == "score" else 6
-        example |= {"pooled": np.zeros((1, network.pooled_channels), np.float32), "size": np.zeros((1, numbers), np.float32)}
+        example |= {
+            "pooled": np.zeros((1, network.pooled_channels), np.float32),
+            "size": np.zeros((1, numbers), np.float32),
+        }
     like = shapes(network, *given(**example))
     assert rig.names_and_shapes(like, weights.diffusers_text_unet.rules(config)) == theirs
 

@@ -1,4 +1,6 @@
-"""The transformer blocks by which diffusers reads texts, every parameter drawn at random, answer as ours with the same parameters does."""
+"""The transformer blocks by which diffusers reads texts, every parameter drawn at random, answer as ours with the same
+parameters does.
+"""
 
 import flax.linen as nn
 import jax
@@ -17,7 +19,9 @@ pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # their 
 
 WIDTH, HEADS, TEXT = 32, 4, 24
 DRAW = np.random.default_rng(0)
-X, TOKENS, ADA, CONTEXT = (DRAW.normal(size=shape).astype(np.float32) for shape in ((2, 9, WIDTH), (2, 5, WIDTH), (2, WIDTH), (2, 5, TEXT)))
+X, TOKENS, ADA, CONTEXT = (
+    DRAW.normal(size=shape).astype(np.float32) for shape in ((2, 9, WIDTH), (2, 5, WIDTH), (2, WIDTH), (2, 5, TEXT))
+)
 MASK = np.array([[True] * 5, [True, True, False, False, False]])
 
 
@@ -73,7 +77,10 @@ def test_two_streams_are_the_joint_block_of_stable_diffusion_3(last):
     else:
         params["stream_1_qkv"] = linear(model, "attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj")
         params["stream_1_output"] = linear(model, "attn.to_add_out")
-        params["stream_1_mlp_0"], params["stream_1_mlp_1"] = linear(model, "ff_context.net.0.proj"), linear(model, "ff_context.net.2")
+        params["stream_1_mlp_0"], params["stream_1_mlp_1"] = (
+            linear(model, "ff_context.net.0.proj"),
+            linear(model, "ff_context.net.2"),
+        )
     with torch.no_grad():
         tokens, image = model(*(torch.from_numpy(array) for array in (X, TOKENS, ADA)))
     block = TransformerBlock(HEADS, answers=1 if last else None)
@@ -105,7 +112,9 @@ def test_a_context_is_the_cross_attention_of_their_basic_block_masked_tokens_inc
     model = drawn(blocks.BasicTransformerBlock(WIDTH, HEADS, WIDTH // HEADS, norm_eps=1e-6, **SETTINGS))
     unseen = torch.from_numpy(np.where(MASK, 0.0, -10_000.0).astype(np.float32))[:, None]
     with torch.no_grad():
-        theirs = model(torch.from_numpy(X), encoder_hidden_states=torch.from_numpy(CONTEXT), encoder_attention_mask=unseen)
+        theirs = model(
+            torch.from_numpy(X), encoder_hidden_states=torch.from_numpy(CONTEXT), encoder_attention_mask=unseen
+        )
     inputs = jnp.asarray(X), None, None, None, None, jnp.asarray(CONTEXT), jnp.asarray(MASK)
     assert_same(ours(TransformerBlock(HEADS), cross_block(model), *inputs)[0], theirs)
 
@@ -115,7 +124,9 @@ def test_the_layer_of_a_unet_is_their_transformer_2d():
     model = drawn(diffusers.Transformer2DModel(HEADS, WIDTH // HEADS, WIDTH, **fields))
     picture = X.reshape(2, 3, 3, WIDTH)
     with torch.no_grad():
-        theirs = model(torch.from_numpy(picture).permute(0, 3, 1, 2), encoder_hidden_states=torch.from_numpy(CONTEXT)).sample
+        theirs = model(
+            torch.from_numpy(picture).permute(0, 3, 1, 2), encoder_hidden_states=torch.from_numpy(CONTEXT)
+        ).sample
     params = {
         "norm": norm(model, "norm"),
         "input": linear(model, "proj_in"),
@@ -123,5 +134,7 @@ def test_the_layer_of_a_unet_is_their_transformer_2d():
         "output": linear(model, "proj_out"),
     }
     everything = jnp.ones(MASK.shape, bool)
-    result = ours(ImageTransformer(HEADS, 8, epsilon=1e-6), params, jnp.asarray(picture), jnp.asarray(CONTEXT), everything)
+    result = ours(
+        ImageTransformer(HEADS, 8, epsilon=1e-6), params, jnp.asarray(picture), jnp.asarray(CONTEXT), everything
+    )
     assert_same(result, theirs.permute(0, 2, 3, 1))

@@ -1,4 +1,6 @@
-"""Models of diffusers, every parameter drawn at random, give the same outputs as ours after the rules of gendiff.weights."""
+"""Models of diffusers, every parameter drawn at random, give the same outputs as ours after the rules of
+gendiff.weights.
+"""
 
 import inspect
 
@@ -34,7 +36,14 @@ SMALL = {
     "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
     "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
 }
-DDPM = {"downsample_padding": 0, "flip_sin_to_cos": False, "freq_shift": 1, "norm_eps": 1e-2, "attention_head_dim": None, "act_fn": "swish"}
+DDPM = {
+    "downsample_padding": 0,
+    "flip_sin_to_cos": False,
+    "freq_shift": 1,
+    "norm_eps": 1e-2,
+    "attention_head_dim": None,
+    "act_fn": "swish",
+}
 IN_BLOCKS = {
     "down_block_types": ("ResnetDownsampleBlock2D", "AttnDownBlock2D"),
     "up_block_types": ("AttnUpBlock2D", "ResnetUpsampleBlock2D"),
@@ -42,12 +51,29 @@ IN_BLOCKS = {
     "upsample_type": "resnet",
 }
 SCALED = SMALL | {"resnet_time_scale_shift": "scale_shift"}
-DIT_S_2 = {"num_attention_heads": 6, "attention_head_dim": 64, "num_layers": 12, "sample_size": 32, "in_channels": 4, "patch_size": 2}
-TINY = {"num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 2, "in_channels": 3, "num_embeds_ada_norm": 7, "sample_size": 8}
+DIT_S_2 = {
+    "num_attention_heads": 6,
+    "attention_head_dim": 64,
+    "num_layers": 12,
+    "sample_size": 32,
+    "in_channels": 4,
+    "patch_size": 2,
+}
+TINY = {
+    "num_attention_heads": 2,
+    "attention_head_dim": 8,
+    "num_layers": 2,
+    "in_channels": 3,
+    "num_embeds_ada_norm": 7,
+    "sample_size": 8,
+}
 MODELS = {
     "U-Net of the benchmark": (UNET, BENCHMARK),
     "U-Net as of DDPM": (UNET, SMALL | DDPM),
-    "U-Net with classes and another number of channels out": (UNET, SMALL | {"num_class_embeds": 11, "out_channels": 6}),
+    "U-Net with classes and another number of channels out": (
+        UNET,
+        SMALL | {"num_class_embeds": 11, "out_channels": 6},
+    ),
     "U-Net with scale and shift": (UNET, SCALED | {"add_attention": False}),
     "U-Net with scale and shift and attention": (UNET, SCALED | {"attn_norm_num_groups": 8}),
     "U-Net resized in blocks": (UNET, SMALL | IN_BLOCKS),
@@ -59,7 +85,9 @@ MODELS = {
 
 
 def drawn(model, seed=0):
-    """The model with every parameter at random, so that those which start at 0 count too; outputs are near 1 in size."""
+    """The model with every parameter at random, so that those which start at 0 count too; outputs are near 1 in
+    size.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in model.named_parameters():
@@ -110,7 +138,9 @@ def test_a_model_of_diffusers_gives_the_same_outputs_here(build, settings):
 
 
 def test_embedders_that_differ_between_the_blocks_of_a_dit_are_refused():
-    with pytest.raises(core.errors.CheckpointMismatchError, match="transformer_blocks.1.norm1.emb.*differs from transformer_blocks.0"):
+    with pytest.raises(
+        core.errors.CheckpointMismatchError, match="transformer_blocks.1.norm1.emb.*differs from transformer_blocks.0"
+    ):
         converted(drawn(DIT(**TINY)))
 
 

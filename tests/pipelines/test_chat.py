@@ -30,7 +30,8 @@ def on_token(index, number, token):
     SEEN.append(int(token[0]))
 
 
-DRAWN = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 12, "on_token": on_token}  # which is the program of what is streamed
+# which is the program of what is streamed
+DRAWN = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 12, "on_token": on_token}
 generate = quickly(module._run, static_argnames=("most", "on_token"))
 
 
@@ -61,7 +62,8 @@ def test_a_memory_spares_reading_and_changes_nothing_whatever_it_was_about():
     after = CHAT.answer(KEY, longer, first.memory, **DRAWN)
     same(after, fresh)
     assert after.read < fresh.read and fresh.read == len(TEMPLATE(longer))
-    again = CHAT.answer(KEY, USER, first.memory, **DRAWN)  # "regenerate": all of it is in the memory, and its last token is read again
+    # "regenerate": all of it is in the memory, and its last token is read again
+    again = CHAT.answer(KEY, USER, first.memory, **DRAWN)
     same(again, first)
     assert len(again.tokens) and again.read == 1
     same(CHAT.answer(KEY, USER, again.memory, **DRAWN), first)
@@ -92,13 +94,18 @@ def test_settings_and_lengths_up_to_a_power_of_2_share_one_compile_and_tokens_st
     compiled = generate._cache_size()
     for length, temperature in ((18, 0.5), (32, 1.0), (25, 0.0)):
         SEEN.clear()
-        reply = CHAT.complete(jax.random.key(length), "b" * length, temperature=temperature, top_p=0.5, max_tokens=12, on_token=on_token)
+        reply = CHAT.complete(
+            jax.random.key(length), "b" * length, temperature=temperature, top_p=0.5, max_tokens=12, on_token=on_token
+        )
         assert SEEN == reply.tokens.tolist()
     assert generate._cache_size() == compiled
 
 
 test_what_does_not_fit_is_refused = refusals(
-    (lambda: CHAT.complete(KEY, "a" * 290, max_tokens=11), "290 tokens to read and max_tokens = 11 are more than the 300"),
+    (
+        lambda: CHAT.complete(KEY, "a" * 290, max_tokens=11),
+        "290 tokens to read and max_tokens = 11 are more than the 300",
+    ),
     (lambda: CHAT.complete(KEY, "a" * 301), "leave no room for an answer"),
     (lambda: CHAT.complete(KEY, ""), "nothing to go on with"),
     (lambda: CHAT.complete(KEY, "a", max_tokens=0), "max_tokens = 0"),
@@ -108,7 +115,9 @@ test_what_does_not_fit_is_refused = refusals(
     (lambda: CHAT.answer(KEY, "hello"), "must be a list of messages", TypeError),
     (lambda: CHAT.answer(KEY, [{"role": language.tokens.END_OF_TEXT, "content": "a"}]), "begins or ends a message"),
     (
-        lambda: dataclasses.replace(CHAT, template=language.chat_template.from_text("{{ messages.__class__ }}")).answer(KEY, USER),
+        lambda: dataclasses.replace(CHAT, template=language.chat_template.from_text("{{ messages.__class__ }}")).answer(
+            KEY, USER
+        ),
         "__class__",
         ConfigError,
     ),

@@ -1,4 +1,6 @@
-"""The loss of texts and pictures, beside its formulas in NumPy: a plain function in place of the network shows what it was told."""
+"""The loss of texts and pictures, beside its formulas in NumPy: a plain function in place of the network shows what it
+was told.
+"""
 
 from typing import NamedTuple
 
@@ -23,7 +25,10 @@ TEXTS = padded([RNG.integers(0, VOCABULARY, 2 + number % 3) for number in range(
 WEIGHT = RNG.random(TEXTS.shape).astype(np.float32)
 SHAPES = {"drawn": (SAMPLES, 2, 2, 1), "read": (SAMPLES, 2, 4, 1)}
 CLEAN = {name: RNG.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()}
-BATCH = Interleaved((language.Texts(TEXTS), CLEAN["drawn"])), Interleaved((CLEAN["read"], language.Texts(TEXTS, WEIGHT)))
+BATCH = (
+    Interleaved((language.Texts(TEXTS), CLEAN["drawn"])),
+    Interleaved((CLEAN["read"], language.Texts(TEXTS, WEIGHT))),
+)
 TOLD = ("one", "x", "t", "words")
 PARAMS = {
     "table": RNG.normal(size=(VOCABULARY, VOCABULARY)).astype(np.float32),
@@ -36,7 +41,9 @@ class Outputs(NamedTuple):
 
 
 def predict(params, parts):
-    """Logits are a row of a table. A picture's output is 0, but its slopes by these parameters are what the network is told."""
+    """Logits are a row of a table. A picture's output is 0, but its slopes by these parameters are what the network is
+    told.
+    """
     words = sum(jnp.sum(part >= 0, 1) for part in parts if not isinstance(part, networks.Picture))
 
     def output(part):

@@ -1,4 +1,6 @@
-"""Pictures from texts and texts from pictures: what the pipeline does with a cache is what the network answers to whole documents."""
+"""Pictures from texts and texts from pictures: what the pipeline does with a cache is what the network answers to whole
+documents.
+"""
 
 import functools
 
@@ -57,8 +59,12 @@ def test_a_picture_of_a_text_is_drawn_as_from_whole_documents_with_and_without_i
     @quickly
     def whole(params):
         given = diffusion.from_network(predict, params, FLOW, TEXTS)
-        guided = diffusion.guidance.classifier_free(given, given.with_condition(without_words(TEXTS)), 3.0, batched=True)
-        return diffusion.sample(jax.random.key(0), guided, diffusion.samplers.ddim(1.0), LEVELS, SHAPE, INDEX, num_steps=3)
+        guided = diffusion.guidance.classifier_free(
+            given, given.with_condition(without_words(TEXTS)), 3.0, batched=True
+        )
+        return diffusion.sample(
+            jax.random.key(0), guided, diffusion.samplers.ddim(1.0), LEVELS, SHAPE, INDEX, num_steps=3
+        )
 
     assert base().shape == (3, *SHAPE) and base().std() > 0.1
     np.testing.assert_allclose(base(), whole(PARAMS), atol=2e-5)
@@ -96,12 +102,16 @@ QUESTIONS = np.array([[5, 1, 4], [6, -1, -1], [7, 2, -1]], np.int32)
 def logits():
     """A function of texts (3, 6) behind the pictures."""
     program = quickly(lambda params, texts: answer(params, CLEAN, texts)[1])
-    return lambda texts: np.asarray(program(PARAMS, np.pad(texts, ((0, 0), (0, 6 - texts.shape[1])), constant_values=-1)))
+    return lambda texts: np.asarray(
+        program(PARAMS, np.pad(texts, ((0, 0), (0, 6 - texts.shape[1])), constant_values=-1))
+    )
 
 
 def test_a_text_of_a_picture_is_what_whole_documents_make_likely():
     write = quickly(
-        lambda params, index: MODEL.text_from_picture(jax.random.key(0), params, PICTURES, QUESTIONS, index, max_tokens=3, processor=GREEDY)
+        lambda params, index: MODEL.text_from_picture(
+            jax.random.key(0), params, PICTURES, QUESTIONS, index, max_tokens=3, processor=GREEDY
+        )
     )
     generated = write(PARAMS, INDEX)
     tokens = np.asarray(generated.tokens)

@@ -22,7 +22,10 @@ LEVELS = diffusion.grids.padded(diffusion.grids.trailing(SCHEDULE, 4), 6)
 RNG = np.random.default_rng(0)
 PARAMS = {
     "text": RNG.normal(size=(20, 3)).astype(np.float32),
-    "network": {"read": RNG.normal(size=(3, 2)).astype(np.float32), "mixed": RNG.normal(size=(2, 2)).astype(np.float32)},
+    "network": {
+        "read": RNG.normal(size=(3, 2)).astype(np.float32),
+        "mixed": RNG.normal(size=(2, 2)).astype(np.float32),
+    },
     "decoder": RNG.normal(size=(2, 3)).astype(np.float32),
 }
 
@@ -70,7 +73,9 @@ def rows(prompt, chosen):
 
 def pictures(index=range(POOL), *, params=PARAMS, prompt=PROMPTS, negative=None, scale=3.0, steps=4, seed=0):
     away = nothing(prompt) if negative is None else negative
-    return np.asarray(draw(params, jax.random.key(seed), prompt, away, scale, LEVELS, np.asarray(index, np.uint32), steps))
+    return np.asarray(
+        draw(params, jax.random.key(seed), prompt, away, scale, LEVELS, np.asarray(index, np.uint32), steps)
+    )
 
 
 def latents(*given, **options):
@@ -105,7 +110,10 @@ def test_networks_of_ours_are_guided_by_the_text_that_is_encoded():
         text = networks.pure(encoder)(params["text"], prompts.ids, prompts.mask)
         given = diffusion.from_network(networks.pure(network), params["network"], FLOW, text)
         by_hand = diffusion.guidance.classifier_free(given, given.with_condition(networks.NO_TEXT), 3.0)
-        return [each(x, SCHEDULE.at(0.5)).clean for each in (pipeline.denoiser(params, prompts, nothing(prompts), 3.0), by_hand)]
+        return [
+            each(x, SCHEDULE.at(0.5)).clean
+            for each in (pipeline.denoiser(params, prompts, nothing(prompts), 3.0), by_hand)
+        ]
 
     result, expected = map(np.asarray, both(params, x, PROMPTS))
     np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
@@ -122,7 +130,9 @@ def test_a_picture_is_a_function_of_its_own_prompt_and_index():
         return LATENTS(PARAMS, jax.random.key(0), prompt, nothing(prompt), 3.0, LEVELS, index, num_steps=4)
 
     for size in (1, 4):
-        np.testing.assert_allclose(quickly(diffusion.in_chunks(some, size))(jnp.arange(POOL), PROMPTS), whole, atol=1e-5)
+        np.testing.assert_allclose(
+            quickly(diffusion.in_chunks(some, size))(jnp.arange(POOL), PROMPTS), whole, atol=1e-5
+        )
 
 
 def test_padding_of_a_prompt_does_not_enter():
@@ -135,7 +145,9 @@ def watched():
     """Latents of one prompt for all samples, and what was seen of them."""
     prompt, seen = tokens([1, 2, 3]), []
     options = {"num_steps": 2, "on_level": lambda step, x: seen.append((int(step), x))}
-    run = quickly(lambda: LATENTS(PARAMS, jax.random.key(0), prompt, nothing(prompt), 3.0, LEVELS, jnp.arange(POOL), **options))
+    run = quickly(
+        lambda: LATENTS(PARAMS, jax.random.key(0), prompt, nothing(prompt), 3.0, LEVELS, jnp.arange(POOL), **options)
+    )
     result = run()
     jax.effects_barrier()
     return result, seen
@@ -187,7 +199,10 @@ def with_parts(*names):
 test_what_does_not_fit_is_refused = refusals(
     (with_parts("text", "network"), "no decoder"),
     (with_parts(), "text, network, decoder"),
-    (lambda: PIPELINE.denoiser(dict.fromkeys(pipelines.text_to_image.PARTS), PROMPTS, rows_of_four(), 1.0), "5 and 4 tokens"),
+    (
+        lambda: PIPELINE.denoiser(dict.fromkeys(pipelines.text_to_image.PARTS), PROMPTS, rows_of_four(), 1.0),
+        "5 and 4 tokens",
+    ),
 )
 
 

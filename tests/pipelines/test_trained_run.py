@@ -34,7 +34,9 @@ def saved(folder, description, network=UNET, seed=0, step=3):
     label = (jnp.zeros((1,), jnp.int32),) if network.num_classes else ()
     params = networks.init(network, jax.random.key(1), jnp.zeros((1, *SHAPE)), jnp.zeros((1,)), *label)
     state = training.start(params, optax.sgd(0.1), jax.random.key(0), ema=(0.9, 0.99))
-    tracks = {name: jax.tree.map(lambda leaf, add=number: leaf + add, params) for number, name in enumerate(state.tracks, 1)}
+    tracks = {
+        name: jax.tree.map(lambda leaf, add=number: leaf + add, params) for number, name in enumerate(state.tracks, 1)
+    }
     with Checkpoints(folder / f"checkpoints/seed_{seed}", description=description) as store:
         store.save(step, {"params": params, "tracks": {str(name): values for name, values in tracks.items()}})
     return params
@@ -66,7 +68,9 @@ def test_the_bytes_of_each_array_are_compared_with_their_digest_once(run, monkey
 @table("ema, above", [(None, 1.0), (0.9, 1.0), (0.99, 2.0), (0, 0.0)])
 def test_the_parameters_are_the_average_that_is_asked_for(ema, above, run):
     opened = pipelines.open_run(run[0], ema=ema)
-    jax.tree.map(lambda leaf, plain: np.testing.assert_array_equal(leaf, plain + jnp.float32(above)), opened.params, run[1])
+    jax.tree.map(
+        lambda leaf, plain: np.testing.assert_array_equal(leaf, plain + jnp.float32(above)), opened.params, run[1]
+    )
 
 
 @table(
@@ -86,7 +90,12 @@ def test_every_schedule_and_parameterization_comes_back_equal(schedule, meaning,
 
 def test_a_label_is_a_number_a_name_or_nothing(run):
     opened = pipelines.open_run(run[0])
-    assert [opened.denoiser(label).condition for label in (None, NO_LABEL, 1, "sun")] == [(NO_LABEL,), (NO_LABEL,), (1,), (2,)]
+    assert [opened.denoiser(label).condition for label in (None, NO_LABEL, 1, "sun")] == [
+        (NO_LABEL,),
+        (NO_LABEL,),
+        (1,),
+        (2,),
+    ]
     assert opened.denoiser(np.array([0, 2])).condition[0].tolist() == [0, 2]
     assert opened.denoiser("cat").parameterization == parameterization.flow()
 
@@ -122,7 +131,12 @@ def test_what_cannot_be_paired_without_doubt_is_refused(run, tmp_path):
     other, strange, old = described(), described(), tmp_path / "old"
     other["network"] = {"name": "Mamba", "settings": {}}
     strange["schedule"] = {"name": "edm", "settings": {"sigma_min": 0.1, "sigma_max": 2.0, "rho": 7.0, "warp": 1}}
-    for name, description in (("old", None), ("other", other), ("strange", strange), ("wider", described(UNET.clone(channels=(16,))))):
+    for name, description in (
+        ("old", None),
+        ("other", other),
+        ("strange", strange),
+        ("wider", described(UNET.clone(channels=(16,)))),
+    ):
         saved(tmp_path / name, description)
     saved(tmp_path / "several/emoji", described())
     opened = pipelines.open_run(run[0])
@@ -132,7 +146,11 @@ def test_what_cannot_be_paired_without_doubt_is_refused(run, tmp_path):
         (lambda: pipelines.open_run(run[0], seed=4), "seed = 4 was not trained in .*: there are 0", ConfigError),
         (lambda: pipelines.open_run(run[0], ema=0.5), "0.5 was not tracked in .*: there are 0.9, 0.99", ConfigError),
         (lambda: pipelines.open_run(old), "does not say which network.*train it anew with another --out", DataError),
-        (lambda: pipelines.open_run(tmp_path / "other"), "the network Mamba, which this version", CheckpointMismatchError),
+        (
+            lambda: pipelines.open_run(tmp_path / "other"),
+            "the network Mamba, which this version",
+            CheckpointMismatchError,
+        ),
         (lambda: pipelines.open_run(tmp_path / "strange"), "edm with warp", CheckpointMismatchError),
         (lambda: pipelines.open_run(tmp_path / "wider"), "does not fit", CheckpointMismatchError),
         (lambda: opened.denoiser("cow"), "label = 'cow': the classes are cat, dog, sun"),

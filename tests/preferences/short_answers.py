@@ -1,4 +1,6 @@
-"""The smallest task of policies: one of 3 actions, and a second one unless the first was 0. All 7 answers can be summed over."""
+"""The smallest task of policies: one of 3 actions, and a second one unless the first was 0. All 7 answers can be summed
+over.
+"""
 
 import functools
 
@@ -42,7 +44,9 @@ def log_probs(params, actions):
 def evaluate(params, rollout, pad=jnp.nan):
     """Anything may stand behind an end."""
     critic = params["critic"]
-    values = jnp.stack([jnp.broadcast_to(critic["first"], rollout.mask.shape[:1]), critic["second"][rollout.actions[:, 0]]], 1)
+    values = jnp.stack(
+        [jnp.broadcast_to(critic["first"], rollout.mask.shape[:1]), critic["second"][rollout.actions[:, 0]]], 1
+    )
     return tuple(jnp.where(rollout.mask > 0, each, pad) for each in (log_probs(params, rollout.actions), values))
 
 

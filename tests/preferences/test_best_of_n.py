@@ -78,7 +78,10 @@ def test_a_candidate_does_not_know_how_many_there_are():
 
 def test_a_further_candidate_changes_the_choice_only_by_being_chosen():
     scores = np.random.default_rng(1).integers(3, size=(20_000, 4)).astype(np.float32)  # many ties
-    many, few = np.asarray(choose(jax.random.key(SEED), scores)), np.asarray(choose(jax.random.key(SEED), scores[:, :3]))
+    many, few = (
+        np.asarray(choose(jax.random.key(SEED), scores)),
+        np.asarray(choose(jax.random.key(SEED), scores[:, :3])),
+    )
     assert (many == few)[many < 3].all() and (many < 3).any() and (many == 3).any()
 
 
@@ -94,7 +97,11 @@ def test_equal_scores_are_equally_likely_and_a_score_that_is_no_number_is_never_
 
 test_a_mistake_is_refused = refusals(
     (lambda: preferences.best_of_n(None, jnp.zeros((1, 2))), "key is None", TypeError),
-    (lambda: preferences.best_of_n(jax.random.key(SEED), jnp.zeros((1, 2), jnp.int32)), "scores must be a floating", TypeError),
+    (
+        lambda: preferences.best_of_n(jax.random.key(SEED), jnp.zeros((1, 2), jnp.int32)),
+        "scores must be a floating",
+        TypeError,
+    ),
     (lambda: preferences.best_of_n(jax.random.key(SEED), jnp.zeros(2)), r"scores has shape \(2,\)"),
     (lambda: preferences.best_of_n(jax.random.key(SEED), jnp.zeros((2, 0))), r"scores has shape \(2, 0\)"),
     (lambda: preferences.candidates(jax.random.key(SEED), lambda key: key, 0), "n = 0"),

@@ -36,7 +36,9 @@ def test_a_constant_per_prompt_changes_nothing_and_no_gradient_goes_along_it():
 
 
 def test_scores_that_made_the_preferences_have_the_least_expected_loss():
-    """All pairs of five answers, in both orders by their probabilities: the gradient is 0 at the scores that made them."""
+    """All pairs of five answers, in both orders by their probabilities: the gradient is 0 at the scores that made
+    them.
+    """
     made = np.array([-1.0, 0.3, 0.5, 2.0, 0.0], np.float32)
     first, second = np.triu_indices(5, 1)
 
@@ -75,7 +77,9 @@ def test_normalised_scores_of_the_reference_have_mean_0_and_deviation_1_and_keep
     normalised = np.asarray(apply(fitted, of_reference))
     np.testing.assert_allclose([normalised.mean(), normalised.std()], [0, 1], atol=1e-5)
     np.testing.assert_array_equal(np.argsort(normalised), np.argsort(of_reference))
-    np.testing.assert_allclose(apply(fitted, np.full(4, 47.0, np.float32)), (47 - of_reference.mean()) / of_reference.std(), rtol=1e-4)
+    np.testing.assert_allclose(
+        apply(fitted, np.full(4, 47.0, np.float32)), (47 - of_reference.mean()) / of_reference.std(), rtol=1e-4
+    )
     alike = np.full(4, 2.0, np.float32)
     np.testing.assert_array_equal(apply(quickly(preferences.normaliser)(alike), alike), 0)
 

@@ -19,7 +19,9 @@ def test_the_loss_is_that_of_dpo_with_errors_in_the_place_of_minus_log_likelihoo
     np.testing.assert_allclose(loss, same, rtol=1e-6)
     margin = (reference_winner - winner) - (reference_loser - loser)
     np.testing.assert_allclose(loss, np.mean(np.log1p(np.exp(-3.0 * margin))), rtol=1e-6)
-    np.testing.assert_allclose([metrics["margin"], metrics["accuracy"]], [margin.mean(), (margin > 0).mean()], rtol=1e-5)
+    np.testing.assert_allclose(
+        [metrics["margin"], metrics["accuracy"]], [margin.mean(), (margin > 0).mean()], rtol=1e-5
+    )
 
 
 def test_a_policy_that_is_the_reference_has_the_loss_log_2_and_a_gradient_that_lowers_the_winners_error_and_raises_the_losers():
@@ -36,8 +38,12 @@ def test_a_policy_that_is_the_reference_has_the_loss_log_2_and_a_gradient_that_l
 
 def test_what_is_common_to_winner_and_loser_cancels_and_no_gradient_reaches_the_reference():
     shifted = ERRORS + np.array([0.5, 0.5, 0.25, 0.25], np.float32)[:, None]
-    np.testing.assert_allclose(preferences.diffusion_dpo(*shifted, beta=3.0)[0], preferences.diffusion_dpo(*ERRORS, beta=3.0)[0], rtol=1e-5)
-    slopes = jax.grad(lambda *errors: preferences.diffusion_dpo(*errors, beta=3.0)[0], (2, 3))(*map(jnp.asarray, ERRORS))
+    np.testing.assert_allclose(
+        preferences.diffusion_dpo(*shifted, beta=3.0)[0], preferences.diffusion_dpo(*ERRORS, beta=3.0)[0], rtol=1e-5
+    )
+    slopes = jax.grad(lambda *errors: preferences.diffusion_dpo(*errors, beta=3.0)[0], (2, 3))(
+        *map(jnp.asarray, ERRORS)
+    )
     assert not np.any(slopes)
 
 
@@ -45,7 +51,9 @@ def test_what_is_common_to_winner_and_loser_cancels_and_no_gradient_reaches_the_
 def test_the_order_of_pairs_does_not_matter_and_large_numbers_stay_finite(beta):
     order = RNG.permutation(6)
     others = ERRORS[1:] * 50
-    value, slope = jax.value_and_grad(lambda winner: preferences.diffusion_dpo(winner, *others, beta=beta)[0])(jnp.asarray(ERRORS[0]))
+    value, slope = jax.value_and_grad(lambda winner: preferences.diffusion_dpo(winner, *others, beta=beta)[0])(
+        jnp.asarray(ERRORS[0])
+    )
     moved = preferences.diffusion_dpo(ERRORS[0][order], *others[:, order], beta=beta)[0]
     np.testing.assert_allclose(moved, value, rtol=1e-5)
     assert np.isfinite(value) and np.all(np.isfinite(slope))

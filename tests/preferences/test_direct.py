@@ -16,7 +16,8 @@ from tests.tables import table
 PAIRS = tuple(np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32))
 GOOD, BAD = PAIRS[0] - PAIRS[2], PAIRS[1] - PAIRS[3]
 dpo, ipo, kto = (
-    quickly(jax.value_and_grad(loss, (0, 1, 2, 3), has_aux=True)) for loss in (preferences.dpo, preferences.ipo, preferences.kto)
+    quickly(jax.value_and_grad(loss, (0, 1, 2, 3), has_aux=True))
+    for loss in (preferences.dpo, preferences.ipo, preferences.kto)
 )
 
 
@@ -72,14 +73,18 @@ FIRST, SECOND = (places.ravel() for places in np.meshgrid(np.arange(ANSWERS), np
 
 @functools.cache
 def expected_gradient():
-    """Gradient of dpo over all pairs as often as Bradley and Terry's law gives them, by the policy's logits, for each β."""
+    """Gradient of dpo over all pairs as often as Bradley and Terry's law gives them, by the policy's logits, for each
+    β.
+    """
     wins = jnp.asarray(logistic(REWARDS[FIRST] - REWARDS[SECOND]), jnp.float32)
     reference = jnp.asarray(REFERENCE, jnp.float32)
 
     def expected(logits, beta):
         def pair(first, second):
             log_p = jax.nn.log_softmax(logits)
-            return preferences.dpo(log_p[first][None], log_p[second][None], reference[first][None], reference[second][None], beta=beta)[0]
+            return preferences.dpo(
+                log_p[first][None], log_p[second][None], reference[first][None], reference[second][None], beta=beta
+            )[0]
 
         return jnp.mean(wins * jax.vmap(pair)(FIRST, SECOND))
 

@@ -1,4 +1,6 @@
-"""What every function of (samples, steps) keeps: padding is never read, any order of samples, no stray gradient, ranges, and dtypes."""
+"""What every function of (samples, steps) keeps: padding is never read, any order of samples, no stray gradient,
+ranges, and dtypes.
+"""
 
 import functools
 from collections.abc import Callable
@@ -19,9 +21,15 @@ B, S, V = 6, 5, 3
 RNG = np.random.default_rng(0)
 MASK = np.array([[0, 1, 1, 1, 1], [0, 1, 1, 0, 0], [0, 0, 1, 0, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0], [0, 1, 0, 0, 0]])
 ORDER = np.array([3, 5, 0, 1, 4, 2])
-STEPS = {name: RNG.normal(size=(B, S)).astype(np.float32) for name in ("log_probs", "reference", "advantages", "values", "returns")}
+STEPS = {
+    name: RNG.normal(size=(B, S)).astype(np.float32)
+    for name in ("log_probs", "reference", "advantages", "values", "returns")
+}
 STEPS["logits"] = RNG.normal(size=(B, S, V)).astype(np.float32)
-WHOLE = {name: RNG.normal(size=B).astype(np.float32) for name in ("chosen", "rejected", "reference_chosen", "reference_rejected", "scores")}
+WHOLE = {
+    name: RNG.normal(size=B).astype(np.float32)
+    for name in ("chosen", "rejected", "reference_chosen", "reference_rejected", "scores")
+}
 WHOLE["answers"] = RNG.normal(size=(B, 4)).astype(np.float32)
 RANKING = np.stack([RNG.permutation(4) for _ in range(B)]).astype(np.int32)
 STEP_WEIGHT = np.cos(np.arange(S, dtype=np.float32))[None]
@@ -59,13 +67,20 @@ REFERENCES = ("reference_chosen", "reference_rejected")
 PAIRS = ("chosen", "rejected", *REFERENCES)
 MEMBERS = {
     "clipped_policy_gradient": Member(
-        preferences.clipped_policy_gradient, ("log_probs", "reference", "advantages"), numbers=CLIP, still=("reference", "advantages")
+        preferences.clipped_policy_gradient,
+        ("log_probs", "reference", "advantages"),
+        numbers=CLIP,
+        still=("reference", "advantages"),
     ),
-    "value_loss": Member(preferences.value_loss, ("values", "log_probs", "returns"), numbers=CLIP, still=("log_probs", "returns")),
+    "value_loss": Member(
+        preferences.value_loss, ("values", "log_probs", "returns"), numbers=CLIP, still=("log_probs", "returns")
+    ),
     "entropy": Member(policy_gradient.entropy, ("logits",)),
     "kl_estimates": Member(preferences.kl_estimates, ("log_probs", "reference")),
     "shaped_rewards": Member(
-        lambda log_probs, reference, scores, mask, beta: preferences.shaped_rewards(scores, log_probs, reference, mask, beta),
+        lambda log_probs, reference, scores, mask, beta: preferences.shaped_rewards(
+            scores, log_probs, reference, mask, beta
+        ),
         ("log_probs", "reference"),
         ("scores",),
         numbers={"beta": Number(0.3, 0.0, open_high=True)},
@@ -89,15 +104,22 @@ MEMBERS = {
         BETA | {"label_smoothing": Number(0.1, 0.0, 0.5, open_high=True)},
         REFERENCES,
     ),
-    "diffusion_dpo": Member(lambda *pairs: preferences.diffusion_dpo(*pairs[:4], beta=pairs[4]), (), PAIRS, (), BETA, REFERENCES),
+    "diffusion_dpo": Member(
+        lambda *pairs: preferences.diffusion_dpo(*pairs[:4], beta=pairs[4]), (), PAIRS, (), BETA, REFERENCES
+    ),
     "ipo": Member(lambda *pairs: preferences.ipo(*pairs[:4], beta=pairs[4]), (), PAIRS, (), BETA, REFERENCES),
     "kto": Member(
-        lambda *pairs: preferences.kto(*pairs[:4], beta=pairs[4], point=pairs[5], chosen_weight=pairs[6], rejected_weight=pairs[7]),
+        lambda *pairs: preferences.kto(
+            *pairs[:4], beta=pairs[4], point=pairs[5], chosen_weight=pairs[6], rejected_weight=pairs[7]
+        ),
         (),
         PAIRS,
         (),
         BETA
-        | {name: Number(value, 0.0, open_high=True) for name, value in (("point", 0.1), ("chosen_weight", 1.5), ("rejected_weight", 1.0))},
+        | {
+            name: Number(value, 0.0, open_high=True)
+            for name, value in (("point", 0.1), ("chosen_weight", 1.5), ("rejected_weight", 1.0))
+        },
         (*REFERENCES, "point"),
     ),
 }
@@ -111,21 +133,30 @@ def filled(name, content):
 
 
 def given(member, content=0.0, order=slice(None), end=None):
-    """(arrays, arrays of integers, numbers) of one case: of the numbers' values, or of the ends "low" or "high" that belong to them."""
+    """(arrays, arrays of integers, numbers) of one case: of the numbers' values, or of the ends "low" or "high" that
+    belong to them.
+    """
     free = [filled(name, content)[order] for name in member.steps] + [WHOLE[name][order] for name in member.whole]
-    ends = [getattr(number, end) if end and not getattr(number, f"open_{end}") else number.value for number in member.numbers.values()]
+    ends = [
+        getattr(number, end) if end and not getattr(number, f"open_{end}") else number.value
+        for number in member.numbers.values()
+    ]
     return free, [FIXED[name][order] for name in member.fixed], [np.float32(number) for number in ends]
 
 
 @functools.cache
 def measured(name):
-    """By case: what the function answers, and the gradients of a weighted sum of it all. One program maps over the cases."""
+    """By case: what the function answers, and the gradients of a weighted sum of it all. One program maps over the
+    cases.
+    """
     member = MEMBERS[name]
 
     def both(free, fixed, numbers):
         def summed(free, numbers):
             answer = member.function(*free, *fixed, *numbers)
-            return sum(jnp.sum(leaf * STEP_WEIGHT if leaf.ndim == 2 else leaf) for leaf in jax.tree.leaves(answer)), answer
+            return sum(
+                jnp.sum(leaf * STEP_WEIGHT if leaf.ndim == 2 else leaf) for leaf in jax.tree.leaves(answer)
+            ), answer
 
         (_, answer), (gradient, by_number) = jax.value_and_grad(summed, (0, 1), has_aux=True)(free, numbers)
         return answer, gradient, by_number
@@ -162,7 +193,11 @@ def taking(member, name):
 
 
 test_numbers_may_be_the_ends_of_their_ranges_and_nothing_beyond_them = ends(
-    *(Ends(taking(member, name), name, *number[1:]) for member in MEMBERS.values() for name, number in member.numbers.items())
+    *(
+        Ends(taking(member, name), name, *number[1:])
+        for member in MEMBERS.values()
+        for name, number in member.numbers.items()
+    )
 )
 
 
@@ -201,4 +236,7 @@ def test_every_function_of_the_chapter_is_in_the_table_or_takes_no_samples_and_s
     assert {name for name in own if getattr(preferences, name).__module__ in OF_STEPS} <= {*MEMBERS, *other}
 
 
-OF_STEPS = {f"gendiff.preferences.{name}" for name in ("advantages", "bradley_terry", "denoising", "direct", "kl", "policy_gradient")}
+OF_STEPS = {
+    f"gendiff.preferences.{name}"
+    for name in ("advantages", "bradley_terry", "denoising", "direct", "kl", "policy_gradient")
+}

@@ -39,7 +39,10 @@ def test_packed_rows_hold_every_text_once_whole_with_its_weights(length):
             assert np.all(np.diff(places) == 1)
             texts.append((packed.tokens[row, places].tolist(), packed.weight[row, places].tolist()))
     kept = (ROWS.tokens != PAD).sum(1)
-    expected = [(tokens[:n].tolist(), weight[:n].tolist()) for tokens, weight, n in zip(ROWS.tokens, ROWS.weight, kept, strict=True)]
+    expected = [
+        (tokens[:n].tolist(), weight[:n].tolist())
+        for tokens, weight, n in zip(ROWS.tokens, ROWS.weight, kept, strict=True)
+    ]
     assert sorted(texts) == sorted(expected)
     padding = packed.segments < 0
     assert np.all(packed.tokens[padding] == PAD) and not packed.weight[padding].any()
@@ -73,12 +76,20 @@ MISTAKES = {
         "12 of 12.*weight on their end",
     ),
     "weight on padding": (changed(weight=np.where(ROWS.tokens == PAD, 1, ROWS.weight)), "have weight on padding"),
-    "a row without weight": (changed(weight=without(np.arange(12)[:, None] == 3)), "1 of 12 texts .*row 3.* no weight at all"),
+    "a row without weight": (
+        changed(weight=without(np.arange(12)[:, None] == 3)),
+        "1 of 12 texts .*row 3.* no weight at all",
+    ),
     "weight on the first token": (changed(weight=np.where(FIRST, 1, ROWS.weight)), "weight on their first token"),
     "a response without its end": (changed(tokens=CUT, weight=without(ROWS.tokens == END)), "do not end with 9"),
     "weights one late": (changed(weight=moved(1)), "12 of 12.* moved by one to the right"),
     "the end of packed texts lost": (
-        {"tokens": PACKED.tokens, "weight": np.where(PACKED.tokens == END, 0, PACKED.weight), "end": END, "segments": PACKED.segments},
+        {
+            "tokens": PACKED.tokens,
+            "weight": np.where(PACKED.tokens == END, 0, PACKED.weight),
+            "end": END,
+            "segments": PACKED.segments,
+        },
         "12 of 12 texts .* no weight on their end",
     ),
 }

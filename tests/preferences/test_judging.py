@@ -1,4 +1,6 @@
-"""A judge's lean to one place cancels, labels of swapped answers are opposite, and pairs stand in the order of their labels."""
+"""A judge's lean to one place cancels, labels of swapped answers are opposite, and pairs stand in the order of their
+labels.
+"""
 
 import jax
 import jax.numpy as jnp

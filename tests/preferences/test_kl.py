@@ -52,7 +52,11 @@ def test_as_losses_k2_descends_the_kl_of_the_policy_k3_that_of_the_reference_and
         def backward(logits):
             return jnp.sum(jnp.exp(reference) * (reference - jax.nn.log_softmax(logits)))
 
-        return [jax.grad(mean, 1)(number, logits) for number in range(3)], jax.grad(forward)(logits), jax.grad(backward)(logits)
+        return (
+            [jax.grad(mean, 1)(number, logits) for number in range(3)],
+            jax.grad(forward)(logits),
+            jax.grad(backward)(logits),
+        )
 
     (k1, k2, k3), forward, backward = quickly(gradients)(jnp.asarray(POLICY, jnp.float32))
     np.testing.assert_allclose(k1, 0, atol=1e-6)
@@ -64,7 +68,16 @@ def test_as_losses_k2_descends_the_kl_of_the_policy_k3_that_of_the_reference_and
 def test_beta_rises_above_the_target_falls_below_it_at_most_by_a_fiftieth_and_ignores_nan():
     start = preferences.adaptive_beta(0.5, target=4.0)
     update = quickly(lambda controller, kl: controller.update(kl).value)
-    for kl, factor in ((4.0, 1), (4.4, 1.01), (3.8, 0.995), (100.0, 1.02), (0.0, 0.98), (-3.0, 0.98), (np.nan, 1), (np.inf, 1)):
+    for kl, factor in (
+        (4.0, 1),
+        (4.4, 1.01),
+        (3.8, 0.995),
+        (100.0, 1.02),
+        (0.0, 0.98),
+        (-3.0, 0.98),
+        (np.nan, 1),
+        (np.inf, 1),
+    ):
         np.testing.assert_allclose(update(start, kl), 0.5 * factor, rtol=1e-6)
 
 
@@ -74,7 +87,9 @@ def test_beta_finds_the_weight_at_which_kl_is_the_target():
     def batch(controller, _):
         return controller.update(6.0 / controller.value), None
 
-    controller, _ = quickly(lambda start: jax.lax.scan(batch, start, None, 500))(preferences.adaptive_beta(0.1, target=3.0))
+    controller, _ = quickly(lambda start: jax.lax.scan(batch, start, None, 500))(
+        preferences.adaptive_beta(0.1, target=3.0)
+    )
     np.testing.assert_allclose(controller.value, 2.0, rtol=1e-3)
 
 

@@ -42,7 +42,11 @@ def test_it_is_exact_for_any_number_of_answers():
     draw = np.random.default_rng(0)
     rows = [(int(n), *map(int, draw.integers((0, 1), n, endpoint=True))) for n in draw.integers(1, 400, 300)]
     for n in (10**4, 10**9, 2**52):
-        rows += [(n, c, k) for c in (0, 1, 2, 63, 64, 65, 66, 300) for k in (1, 3, 64, 65, 400, n // 1000, n // 2, n - 80, n - 1, n)]
+        rows += [
+            (n, c, k)
+            for c in (0, 1, 2, 63, 64, 65, 66, 300)
+            for k in (1, 3, 64, 65, 400, n // 1000, n // 2, n - 80, n - 1, n)
+        ]
     np.testing.assert_allclose(pass_at_k(*np.transpose(rows)), [exact(*row) for row in rows], rtol=1e-12)
 
 

@@ -77,7 +77,9 @@ def test_the_clip_takes_the_gradient_of_steps_that_went_too_far_the_right_way_an
 
 def test_ratios_of_any_size_have_finite_losses_and_gradients():
     far = np.array([[1e4, -1e4, 1e4, -1e4]], np.float32)
-    (loss, metrics), gradient = clipped(far, 0 * far, np.array([[1, 1, -1, -1]], np.float32), np.ones((1, 4), int), 0.2, average="steps")
+    (loss, metrics), gradient = clipped(
+        far, 0 * far, np.array([[1, 1, -1, -1]], np.float32), np.ones((1, 4), int), 0.2, average="steps"
+    )
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((loss, metrics, gradient)))
 
 
@@ -88,7 +90,8 @@ def test_one_advantage_per_sample_is_that_of_each_of_its_steps():
     np.testing.assert_allclose(one[1], same[1], rtol=1e-6)
 
 
-# All texts of two steps over three symbols, so that every mean is an exact sum: logits of the first symbol, and of the second after each.
+# All texts of two steps over three symbols, so that every mean is an exact sum: logits of the first symbol, and of the
+# second after each.
 
 TEXTS = np.array(list(itertools.product(range(3), repeat=2)))
 REWARDS = RNG.normal(size=9).astype(np.float32)
@@ -135,14 +138,20 @@ def test_the_loss_of_the_critic_is_its_formula(clip):
     (loss, metrics), gradient = valued(NEW, VALUES, RETURNS, MASK, clip)
     np.testing.assert_allclose(loss, np.maximum(error, held)[acted].mean() / 2, rtol=1e-5)
     np.testing.assert_allclose(metrics["value_clip_fraction"], (held > error)[acted].mean())
-    np.testing.assert_allclose(metrics["explained_variance"], 1 - np.var((RETURNS - value)[acted]) / np.var(RETURNS[acted]), rtol=1e-4)
-    np.testing.assert_allclose(gradient, np.where(acted & (held <= error), value - RETURNS, 0) / acted.sum(), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(
+        metrics["explained_variance"], 1 - np.var((RETURNS - value)[acted]) / np.var(RETURNS[acted]), rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        gradient, np.where(acted & (held <= error), value - RETURNS, 0) / acted.sum(), rtol=1e-4, atol=1e-7
+    )
     assert clip is None or 0 < metrics["value_clip_fraction"] < 1
 
 
 def test_an_exact_critic_explains_all_variance_and_a_constant_one_none():
     for values, explained in ((RETURNS, 1), (np.full_like(RETURNS, 0.5), 0)):
-        np.testing.assert_allclose(valued(values, VALUES, RETURNS, MASK, 0.5)[0][1]["explained_variance"], explained, atol=1e-6)
+        np.testing.assert_allclose(
+            valued(values, VALUES, RETURNS, MASK, 0.5)[0][1]["explained_variance"], explained, atol=1e-6
+        )
 
 
 def test_entropy_of_equal_chances_is_their_logarithm_and_impossible_actions_add_none():
@@ -157,10 +166,16 @@ def test_entropy_of_equal_chances_is_their_logarithm_and_impossible_actions_add_
 
 test_what_does_not_fit_is_refused = refusals(
     (lambda: preferences.clipped_policy_gradient(NEW, OLD[:, :1], ADVANTAGES, MASK, 0.2), r"old has shape \(5, 1\)"),
-    (lambda: preferences.clipped_policy_gradient(NEW, OLD, ADVANTAGES[:, 0], MASK, 0.2), r"advantages has shape \(5,\)"),
+    (
+        lambda: preferences.clipped_policy_gradient(NEW, OLD, ADVANTAGES[:, 0], MASK, 0.2),
+        r"advantages has shape \(5,\)",
+    ),
     (lambda: preferences.clipped_policy_gradient(NEW, OLD, ADVANTAGES, MASK, 0.0), "clip = 0 is outside"),
     (lambda: preferences.clipped_policy_gradient(NEW, OLD, ADVANTAGES, MASK[0], 0.2), r"mask has shape \(4,\)"),
-    (lambda: preferences.clipped_policy_gradient(NEW, OLD, ADVANTAGES, MASK, 0.2, average="tokens"), "average = 'tokens' is none of"),
+    (
+        lambda: preferences.clipped_policy_gradient(NEW, OLD, ADVANTAGES, MASK, 0.2, average="tokens"),
+        "average = 'tokens' is none of",
+    ),
     (lambda: preferences.value_loss(VALUES, OLD, RETURNS[:1], MASK, 0.2), r"returns has shape \(1, 4\)"),
     (lambda: preferences.value_loss(VALUES, OLD, RETURNS, MASK, -1.0), "clip = -1 is outside"),
     (lambda: policy_gradient.entropy(LOGITS[:1], MASK), r"logits has shape \(1, 4, 3\)"),

@@ -41,7 +41,9 @@ def by_hand(key):
         gained = jnp.where(done.mask > 0, relative[:, None] * task.log_probs(params, done.actions), 0)
         return jnp.sum(gained) / jnp.sum(done.mask)
 
-    return jax.tree.map(lambda leaf, gradient: leaf + gradient, REFERENCE, jax.grad(reinforce)(REFERENCE)), jnp.mean(own)
+    return jax.tree.map(lambda leaf, gradient: leaf + gradient, REFERENCE, jax.grad(reinforce)(REFERENCE)), jnp.mean(
+        own
+    )
 
 
 def test_one_gradient_step_is_that_of_reinforce_with_the_same_advantages():
@@ -53,8 +55,14 @@ def test_one_gradient_step_is_that_of_reinforce_with_the_same_advantages():
         return step(state, task.BATCH, *given), by_hand(state.key)
 
     (after, metrics), (wanted, mean_kl) = quickly(both)(state, task.fresh(2), task.REWARDS)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), after.params["policy"], wanted["policy"])
-    assert float(metrics["ratio"]) == pytest.approx(1, abs=1e-6) and metrics["clip_fraction"] == 0 and metrics["mismatch"] < 1e-6
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), after.params["policy"], wanted["policy"]
+    )
+    assert (
+        float(metrics["ratio"]) == pytest.approx(1, abs=1e-6)
+        and metrics["clip_fraction"] == 0
+        and metrics["mismatch"] < 1e-6
+    )
     np.testing.assert_allclose(metrics["kl"], mean_kl, rtol=1e-5)
     np.testing.assert_allclose(metrics["objective"], metrics["score"] - task.BETA * metrics["kl"], rtol=1e-5)
 
@@ -69,7 +77,11 @@ def test_one_compile_serves_every_reference_reward_and_beta_and_numbers_behind_a
     """All log-probabilities and values there are NaN."""
     task.step("ppo")(task.start(REFERENCE), task.BATCH, REFERENCE, task.REWARDS)
     before, results = task.score.traces, []
-    for beta, reference, reward in ((0.1, REFERENCE, task.REWARDS), (0.5, task.fresh(3), task.REWARDS), (0.5, REFERENCE, -task.REWARDS)):
+    for beta, reference, reward in (
+        (0.1, REFERENCE, task.REWARDS),
+        (0.5, task.fresh(3), task.REWARDS),
+        (0.5, REFERENCE, -task.REWARDS),
+    ):
         state, metrics = task.step("ppo")(task.start(REFERENCE, beta), task.BATCH, reference, reward)
         results.append(np.asarray(state.params["policy"]["first"]))
         assert metrics["beta"] == np.float32(beta) and bool(metrics["finite"]) and np.isfinite(results[-1]).all()
@@ -83,9 +95,9 @@ def test_mismatch_tells_that_the_first_pass_sees_other_probabilities_than_the_ro
 
     def mismatch(reward):
         done = warm(REFERENCE, jax.random.key(0), task.BATCH)
-        return policy_step.experience(*task.RULES["grpo"][:1], task.score, task.RULES["grpo"][1], REFERENCE, done, REFERENCE, reward, 0.5)[
-            1
-        ]
+        return policy_step.experience(
+            *task.RULES["grpo"][:1], task.score, task.RULES["grpo"][1], REFERENCE, done, REFERENCE, reward, 0.5
+        )[1]
 
     assert quickly(mismatch)(task.REWARDS)["mismatch"] > 0.01
 
@@ -112,10 +124,13 @@ def test_a_resumed_training_ends_bitwise_as_an_unbroken_one(tmp_path):
         store.save(2, half)
         restored = store.restore(2, jax.eval_shape(begin)).state
     resumed, _ = task.train("ppo", restored, REFERENCE, 2, 4)
-    np.testing.assert_allclose(half.beta.value, 0.1 * 0.98 * 1.02, rtol=1e-5)  # KL was 0, below its target, and then above it
+    # KL was 0, below its target, and then above it
+    np.testing.assert_allclose(half.beta.value, 0.1 * 0.98 * 1.02, rtol=1e-5)
     assert int(resumed.step) == 4 and not np.array_equal(whole.ema["policy"]["first"], whole.params["policy"]["first"])
     jax.tree.map(
-        lambda a, b: np.testing.assert_array_equal(a, b), (whole.params, whole.ema, whole.beta), (resumed.params, resumed.ema, resumed.beta)
+        lambda a, b: np.testing.assert_array_equal(a, b),
+        (whole.params, whole.ema, whole.beta),
+        (resumed.params, resumed.ema, resumed.beta),
     )
 
 
@@ -152,7 +167,9 @@ def build(**options):
 
 
 def shapes(step, reward=task.REWARDS):
-    return jax.eval_shape(step, jax.eval_shape(lambda: task.start(REFERENCE, optimizer=PLAIN)), task.BATCH, REFERENCE, reward)
+    return jax.eval_shape(
+        step, jax.eval_shape(lambda: task.start(REFERENCE, optimizer=PLAIN)), task.BATCH, REFERENCE, reward
+    )
 
 
 test_what_does_not_fit_is_refused = refusals(
@@ -162,7 +179,11 @@ test_what_does_not_fit_is_refused = refusals(
     (lambda: build(gradient_clip=0.0), "clip = 0.0 must be positive", ConfigError),
     (lambda: shapes(build(minibatches=7)), "minibatches = 7 does not divide the 256 samples", ConfigError),
     (lambda: shapes(build(advantages=advantage_rules.with_critic())), "evaluate answered no values", TypeError),
-    (lambda: shapes(build(), task.REWARDS[..., None]), r"score answered shape \(256, 1\): it must be \(256,\)", TypeError),
+    (
+        lambda: shapes(build(), task.REWARDS[..., None]),
+        r"score answered shape \(256, 1\): it must be \(256,\)",
+        TypeError,
+    ),
     (lambda: task.start(REFERENCE, -1.0), "beta = -1 is outside"),
     (lambda: policy_step.start(REFERENCE, PLAIN, None, 1.0), "key is None", TypeError),
 )

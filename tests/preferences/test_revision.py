@@ -70,7 +70,9 @@ def test_a_sample_is_a_function_of_key_and_index_and_further_rounds_change_none_
     of = jax.tree.map(lambda leaf: leaf[:, some], together())
     np.testing.assert_array_equal(alone.drafts, of.drafts[:3])
     np.testing.assert_array_equal(alone.principle, of.principle[:2])
-    assert not np.array_equal(run(jax.random.key(4), POLICY, PRINCIPLES, PROMPT, INDEX, rounds=8).drafts, together().drafts)
+    assert not np.array_equal(
+        run(jax.random.key(4), POLICY, PRINCIPLES, PROMPT, INDEX, rounds=8).drafts, together().drafts
+    )
 
 
 def test_a_given_draft_is_the_first_and_principles_may_be_any_rows():
@@ -82,7 +84,15 @@ def test_a_given_draft_is_the_first_and_principles_may_be_any_rows():
     def write(key, prompt, draft, said, principle, index):
         return revise(key, prompt, draft, said, principle["number"], index)
 
-    of = run(jax.random.key(SEED), RevisionPolicy(critique=read, revise=write), principles, PROMPT, INDEX, rounds=2, draft=draft)
+    of = run(
+        jax.random.key(SEED),
+        RevisionPolicy(critique=read, revise=write),
+        principles,
+        PROMPT,
+        INDEX,
+        rounds=2,
+        draft=draft,
+    )
     np.testing.assert_array_equal(of.first, draft)
     np.testing.assert_array_equal(of.critiques["text"], principles["text"][of.principle])
 

@@ -44,7 +44,9 @@ def drawn(mean, last, sampler=ETA, denoise=Shifted, **options):
 
 
 def both(of, mean=0.3):
-    """(samples, slope of a sum of them, each with a weight of its own) of a function of the mean; what stands behind samples is kept."""
+    """(samples, slope of a sum of them, each with a weight of its own) of a function of the mean; what stands behind
+    samples is kept.
+    """
 
     def weighed(mean):
         samples, *rest = of(mean)
@@ -61,13 +63,17 @@ def through_all(sampler):
 
     def of(mean):
         options = {"start": start(), "trajectory": True}
-        states = sampling.sample(jax.random.key(SEED), Shifted(mean), sampler, levels(), (2,), jnp.arange(COUNT), **options)
+        states = sampling.sample(
+            jax.random.key(SEED), Shifted(mean), sampler, levels(), (2,), jnp.arange(COUNT), **options
+        )
         return states[-1], states
 
     return both(of)
 
 
-@pytest.mark.parametrize("sampler", [ETA, pytest.param(samplers.ddim(), marks=pytest.mark.slow)], ids=["ancestral", "deterministic"])
+@pytest.mark.parametrize(
+    "sampler", [ETA, pytest.param(samplers.ddim(), marks=pytest.mark.slow)], ids=["ancestral", "deterministic"]
+)
 def test_the_samples_are_those_of_sample_for_every_number_of_steps_and_all_steps_have_its_gradient(sampler):
     exact, _, slope = through_all(sampler)
     np.testing.assert_allclose(quickly(lambda mean: drawn(mean, 1, sampler))(0.3), exact, rtol=1e-12)
@@ -98,7 +104,14 @@ def test_the_gradient_through_the_last_steps_is_the_chain_rule_from_the_state_be
         x = states[STEPS - last]
         for j in range(STEPS - last, STEPS):
             level, cleaner = levels()[j], levels()[j + 1]
-            x = ETA.step(ETA.noise_for_step(keys, j, level, cleaner), Shifted(mean), sampling.State(x), level, cleaner, STEPS - 1 - j).x
+            x = ETA.step(
+                ETA.noise_for_step(keys, j, level, cleaner),
+                Shifted(mean),
+                sampling.State(x),
+                level,
+                cleaner,
+                STEPS - 1 - j,
+            ).x
         return (x,)
 
     ended, cut = both(lambda mean: (drawn(mean, 2),))
@@ -116,9 +129,13 @@ def test_a_denoiser_that_is_a_plain_function_is_cut_off_too_and_no_gradient_reac
     def plain(mean):
         return lambda x, level: Shifted(mean)(x, level)
 
-    np.testing.assert_allclose(jax.jacobian(drawn)(0.3, 2), jax.jacobian(lambda mean: drawn(mean, 2, denoise=plain))(0.3), rtol=1e-12)
+    np.testing.assert_allclose(
+        jax.jacobian(drawn)(0.3, 2), jax.jacobian(lambda mean: drawn(mean, 2, denoise=plain))(0.3), rtol=1e-12
+    )
     of_start = jax.jacobian(
-        lambda x: reward_gradients.truncated_sample(jax.random.key(SEED), Shifted(0.3), ETA, levels(), x, jnp.arange(COUNT), last=2)
+        lambda x: reward_gradients.truncated_sample(
+            jax.random.key(SEED), Shifted(0.3), ETA, levels(), x, jnp.arange(COUNT), last=2
+        )
     )(start())
     assert not np.any(of_start)
 
@@ -131,7 +148,9 @@ def test_endings_are_ends_of_noised_samples_whose_mean_gradient_is_exact_and_has
         return quickly(jax.jacobian(of))(0.3)
 
     def ended(mean, draws):
-        return reward_gradients.renoised(jax.random.key(9), Shifted(mean), ETA, levels(), clean, jnp.arange(COUNT), draws=draws)
+        return reward_gradients.renoised(
+            jax.random.key(9), Shifted(mean), ETA, levels(), clean, jnp.arange(COUNT), draws=draws
+        )
 
     several = quickly(lambda mean: ended(mean, 3))(0.3)
     assert several.shape == (3, COUNT, 2) and len(np.unique(np.asarray(several))) == 18
@@ -139,7 +158,8 @@ def test_endings_are_ends_of_noised_samples_whose_mean_gradient_is_exact_and_has
         quickly(lambda mean: ended(mean, 2))(0.3), several[:2], rtol=1e-12
     )  # a draw does not depend on how many there are
     slopes = slope(lambda mean: ended(mean, 400))
-    level = levels()[3]  # the last step is its clean prediction, whose slope by the mean is 1 − alpha · gain, whatever the noise
+    # the last step is its clean prediction, whose slope by the mean is 1 − alpha · gain, whatever the noise
+    level = levels()[3]
     exact = 1 - level.alpha * level.alpha * 0.25 / (level.alpha**2 * 0.25 + level.sigma**2)
     np.testing.assert_allclose(slopes, np.full((400, COUNT, 2), exact), rtol=1e-10)
     rewards = slope(lambda mean: jnp.sum(ended(mean, 400) ** 2, 2))  # of a reward that is not linear
@@ -151,7 +171,10 @@ test_what_cannot_be_differentiated_so_is_refused = refusals(
     (lambda: drawn(0.3, 0), r"last = 0 is outside \[1, 4\]"),
     (lambda: drawn(0.3, 5), r"last = 5 is outside \[1, 4\]"),
     (lambda: drawn(0.3, 1.0), "last must be an integer", TypeError),
-    (lambda: reward_gradients.renoised(jax.random.key(SEED), Shifted(0.3), ETA, levels(), start(), INDEX, draws=0), "draws = 0 is outside"),
+    (
+        lambda: reward_gradients.renoised(jax.random.key(SEED), Shifted(0.3), ETA, levels(), start(), INDEX, draws=0),
+        "draws = 0 is outside",
+    ),
     (
         lambda: reward_gradients.renoised(
             jax.random.key(SEED), Shifted(0.3), samplers.churn(schedules.flow()), levels(), start(), INDEX, draws=1

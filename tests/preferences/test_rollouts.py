@@ -52,7 +52,11 @@ def test_the_rule_with_a_critic_is_gae_of_shaped_rewards():
         rewards = advantages.shaped_rewards(scores, done.log_probs, reference, done.mask, 0.3)
         wanted = advantages.gae(rewards, values, done.mask, gamma=0.9, lam=0.7)
         rules = (advantage_rules.with_critic(gamma=0.9, lam=0.7, whiten=whiten) for whiten in (False, True))
-        return wanted, advantages.whitened(wanted.advantages, done.mask), [rule(scores, done, reference, values, 0.3) for rule in rules]
+        return (
+            wanted,
+            advantages.whitened(wanted.advantages, done.mask),
+            [rule(scores, done, reference, values, 0.3) for rule in rules],
+        )
 
     wanted, whitened, ((found, returns), (of_whitening, again)) = quickly(both)(scores, done, reference, values)
     np.testing.assert_allclose(found, wanted.advantages, rtol=1e-5)
@@ -79,12 +83,23 @@ def test_the_rule_within_groups_compares_rewards_less_the_penalty_and_padding_ha
 test_what_does_not_fit_is_refused = refusals(
     (lambda: rollouts.rollout(np.zeros((4, 3)), NUMBERS, MASK[:, :2]), "must be equal"),
     (lambda: rollouts.rollout(np.zeros((3, 3)), NUMBERS, MASK), "actions holds an array of shape", ConfigError),
-    (lambda: rollouts.rollout(np.zeros((4, 3)), NUMBERS, MASK, np.zeros(())), "context holds an array of shape", ConfigError),
+    (
+        lambda: rollouts.rollout(np.zeros((4, 3)), NUMBERS, MASK, np.zeros(())),
+        "context holds an array of shape",
+        ConfigError,
+    ),
     (lambda: rollouts.at_last(NUMBERS, MASK[:, :2]), "must be equal"),
-    (lambda: rollouts.minibatches(jax.random.key(0), np.zeros(4), 1, 3), "minibatches = 3 does not divide the 4 samples", ConfigError),
+    (
+        lambda: rollouts.minibatches(jax.random.key(0), np.zeros(4), 1, 3),
+        "minibatches = 3 does not divide the 4 samples",
+        ConfigError,
+    ),
     (lambda: rollouts.minibatches(jax.random.key(0), np.zeros(4), 0, 2), "epochs = 0 is outside"),
     (lambda: advantage_rules.within_groups(2, correction=-1), "correction = -1 is outside"),
-    (lambda: advantage_rules.within_groups(2, scale=False, epsilon=1.0), "scale = False: correction and epsilon are of the scale"),
+    (
+        lambda: advantage_rules.within_groups(2, scale=False, epsilon=1.0),
+        "scale = False: correction and epsilon are of the scale",
+    ),
     (lambda: advantage_rules.with_critic(lam=1.1), "lam = 1.1 is outside"),
     (lambda: advantage_rules.with_critic(gamma=-0.1), "gamma = -0.1 is outside"),
     (lambda: advantage_rules.within_groups(1), "size = 1 is outside"),

@@ -53,7 +53,9 @@ def test_a_score_that_is_no_number_is_never_accepted():
     def unknown(answer):
         return jnp.where(answer["n"] == 0, -5.0, jnp.nan)
 
-    result = revised(jax.random.key(SEED), lambda key, answer: answer | {"n": answer["n"] * 0 + 7}, FIRST, 2, score=unknown)
+    result = revised(
+        jax.random.key(SEED), lambda key, answer: answer | {"n": answer["n"] * 0 + 7}, FIRST, 2, score=unknown
+    )
     np.testing.assert_array_equal(result.answers["n"][-1], FIRST["n"])
 
 
@@ -66,9 +68,14 @@ test_a_mistake_is_refused = refusals(
         TypeError,
     ),
     (
-        lambda: preferences.revise(jax.random.key(SEED), lambda key, answer: answer | {"x": answer["x"][:, :1]}, FIRST, 1),
+        lambda: preferences.revise(
+            jax.random.key(SEED), lambda key, answer: answer | {"x": answer["x"][:, :1]}, FIRST, 1
+        ),
         "a revision has",
         TypeError,
     ),
-    (lambda: preferences.revise(jax.random.key(SEED), policy, FIRST, 1, score=lambda answer: answer["x"]), r"score answers shape \(3, 2\)"),
+    (
+        lambda: preferences.revise(jax.random.key(SEED), policy, FIRST, 1, score=lambda answer: answer["x"]),
+        r"score answers shape \(3, 2\)",
+    ),
 )

@@ -1,4 +1,6 @@
-"""Laws of trajectories against chains of Gaussians in closed form, against the noise that was drawn, and as the actions of a policy."""
+"""Laws of trajectories against chains of Gaussians in closed form, against the noise that was drawn, and as the actions
+of a policy.
+"""
 
 import functools
 import math
@@ -37,7 +39,9 @@ def drawn(count, levels=None, shape=(1,)):
     levels = grid() if levels is None else levels
 
     def draw(mean):
-        return sampling.sample(jax.random.key(3), policy(mean), ANCESTRAL, levels, shape, jnp.arange(count), trajectory=True)
+        return sampling.sample(
+            jax.random.key(3), policy(mean), ANCESTRAL, levels, shape, jnp.arange(count), trajectory=True
+        )
 
     return quickly(draw)(MEAN)
 
@@ -47,13 +51,16 @@ def log_prob(states, levels, mean=MEAN, sampler=ANCESTRAL, **options):
 
 
 def affine():
-    """(factor, constant, constant per unit of the data's mean, deviation) of each step, from Bayes' rule for the clean sample."""
+    """(factor, constant, constant per unit of the data's mean, deviation) of each step, from Bayes' rule for the clean
+    sample.
+    """
     rows = []
     for alpha, sigma, above, below in zip(ALPHA[:-1], SIGMA[:-1], ALPHA[1:], SIGMA[1:], strict=True):
         gain = alpha * STD**2 / (alpha**2 * STD**2 + sigma**2)  # clean = mean + gain (x − alpha mean)
         ratio = alpha / above
         added = sigma**2 - ratio**2 * below**2
-        of_x, of_clean = ratio * below**2 / sigma**2, above * added / sigma**2  # of q(x' | x, clean), Ho et al., 2020, Eq. 7
+        # of q(x' | x, clean), Ho et al., 2020, Eq. 7
+        of_x, of_clean = ratio * below**2 / sigma**2, above * added / sigma**2
         rows.append((of_x + of_clean * gain, of_clean * (1 - gain * alpha), below * math.sqrt(added) / sigma))
     return rows
 
@@ -87,7 +94,10 @@ def test_a_step_to_a_clean_sample_and_padding_have_no_density_and_no_gradient_bu
     broken[4:] = np.nan  # what no density is asked of is not read
 
     def total(mean, states, broken):
-        of, ended, unread = trajectory.trajectory_laws(ANCESTRAL, policy(mean), states, padded), *map(trajectory.ends, (states, broken))
+        of, ended, unread = (
+            trajectory.trajectory_laws(ANCESTRAL, policy(mean), states, padded),
+            *map(trajectory.ends, (states, broken)),
+        )
         log_probs, fixed = of.log_prob(ended), jax.lax.stop_gradient(of)
         values = of.mask, log_probs, of.log_prob(unread), of.log_ratio(of, unread)
         return jnp.sum(log_probs) + jnp.sum(of.kl(fixed)) + jnp.sum(of.log_ratio(fixed, ended)), values
@@ -167,7 +177,9 @@ def test_in_float32_the_first_pass_has_ratios_of_1_to_1e_5():
         return preferences.trajectory_log_prob(ANCESTRAL, policy(mean), states, levels)
 
     old = quickly(log_probs)(MEAN, states)
-    both = quickly(jax.value_and_grad(lambda mean: (lambda each: (each.sum(), each))(log_probs(mean, states[:, :8])), has_aux=True))
+    both = quickly(
+        jax.value_and_grad(lambda mean: (lambda each: (each.sum(), each))(log_probs(mean, states[:, :8])), has_aux=True)
+    )
     (_, again), slope = both(MEAN)  # another program, of a part of the batch
     assert np.isfinite(slope)
     np.testing.assert_allclose(np.exp(np.asarray(again) - old[:8]), 1.0, atol=1e-5)
@@ -184,7 +196,9 @@ def test_the_policy_gradient_of_a_reward_is_its_derivative_in_closed_form():
     levels, states, count = grid()[:-1], *many()
     rewards = np.asarray(states[-1, :, 0])
     score = quickly(
-        lambda mean: jax.jvp(lambda mean: preferences.trajectory_log_prob(ANCESTRAL, policy(mean), states, levels), (mean,), (1.0,))[1]
+        lambda mean: jax.jvp(
+            lambda mean: preferences.trajectory_log_prob(ANCESTRAL, policy(mean), states, levels), (mean,), (1.0,)
+        )[1]
     )(MEAN)
     each = (rewards - rewards.mean()) * np.asarray(score).sum(1)
     exact = (joint(MEAN + 1)[0] - joint(MEAN)[0])[3]  # the mean of the last noisy state is linear in the data's mean
@@ -248,7 +262,9 @@ def test_a_learned_variance_is_the_deviation_of_the_law_and_gets_a_gradient():
 
         return trajectory.step_law(samplers.ddpm("learned"), denoise, x, level, cleaner)
 
-    np.testing.assert_allclose(law(0.0).std, trajectory.step_law(samplers.ddpm(), policy(), x, level, cleaner).std, rtol=1e-5)
+    np.testing.assert_allclose(
+        law(0.0).std, trajectory.step_law(samplers.ddpm(), policy(), x, level, cleaner).std, rtol=1e-5
+    )
     assert jax.grad(lambda share: jnp.sum(law(share).std))(0.5) > 0
 
 
@@ -257,11 +273,29 @@ STATES = np.zeros((5, 2, 3), np.float32)
 LAW = trajectory.StepLaw(X, np.ones_like(X))
 ONE = (schedules.flow().at(0.6), schedules.flow().at(0.5))
 test_what_has_no_law_is_refused = refusals(
-    (lambda: trajectory.step_law(samplers.ddim(eta=0.0), policy(), X, *ONE), "Ddim draws no noise, so that its steps have no density"),
-    (lambda: trajectory.step_law(samplers.heun(), policy(), X, *ONE), "Heun evaluates the denoiser elsewhere", TypeError),
-    (lambda: trajectory.step_law(samplers.predictor_corrector(), policy(), X, *ONE), "draws noise several times", TypeError),
-    (lambda: trajectory.step_law(samplers.churn(schedules.flow()), policy(), X, *ONE), "Churn remembers earlier steps", TypeError),
-    (lambda: preferences.trajectory_log_prob(ANCESTRAL, policy(), STATES[:4], grid()), "4 states for levels of length 5"),
+    (
+        lambda: trajectory.step_law(samplers.ddim(eta=0.0), policy(), X, *ONE),
+        "Ddim draws no noise, so that its steps have no density",
+    ),
+    (
+        lambda: trajectory.step_law(samplers.heun(), policy(), X, *ONE),
+        "Heun evaluates the denoiser elsewhere",
+        TypeError,
+    ),
+    (
+        lambda: trajectory.step_law(samplers.predictor_corrector(), policy(), X, *ONE),
+        "draws noise several times",
+        TypeError,
+    ),
+    (
+        lambda: trajectory.step_law(samplers.churn(schedules.flow()), policy(), X, *ONE),
+        "Churn remembers earlier steps",
+        TypeError,
+    ),
+    (
+        lambda: preferences.trajectory_log_prob(ANCESTRAL, policy(), STATES[:4], grid()),
+        "4 states for levels of length 5",
+    ),
     (lambda: preferences.trajectory_log_prob(ANCESTRAL, policy(), STATES[:1], grid()[:1]), "at least two"),
     (lambda: LAW.log_ratio(LAW, X[:, :2]), "x has shape"),
     (lambda: LAW.log_ratio(jax.tree.map(lambda leaf: leaf[:1], LAW), X), "other.mean has shape"),

@@ -23,17 +23,23 @@ def test_the_majority_is_that_of_counting():
 
 
 def test_a_weighted_vote_has_the_largest_sum_and_equal_weights_are_a_majority():
-    for row, weights, chosen in zip(ANSWERS, WEIGHTS, np.asarray(weigh(jax.random.key(SEED), ANSWERS, WEIGHTS)), strict=True):
+    for row, weights, chosen in zip(
+        ANSWERS, WEIGHTS, np.asarray(weigh(jax.random.key(SEED), ANSWERS, WEIGHTS)), strict=True
+    ):
         sums = {answer: weights[row == answer].sum() for answer in set(row.tolist()) - {-1}}
         np.testing.assert_allclose(sums[int(chosen)], max(sums.values()), rtol=1e-6)
-    np.testing.assert_array_equal(weigh(jax.random.key(SEED), ANSWERS, np.full_like(WEIGHTS, 0.5)), count(jax.random.key(SEED), ANSWERS))
+    np.testing.assert_array_equal(
+        weigh(jax.random.key(SEED), ANSWERS, np.full_like(WEIGHTS, 0.5)), count(jax.random.key(SEED), ANSWERS)
+    )
 
 
 def test_one_heavy_candidate_outvotes_all_others():
     heavy = WEIGHTS.copy()
     heavy[:, 3] = 100
     expected = np.where(
-        ANSWERS[:, 3] >= 0, ANSWERS[:, 3], weigh(jax.random.key(SEED), ANSWERS, np.where(ANSWERS[:, 3:4] < 0, WEIGHTS, heavy))
+        ANSWERS[:, 3] >= 0,
+        ANSWERS[:, 3],
+        weigh(jax.random.key(SEED), ANSWERS, np.where(ANSWERS[:, 3:4] < 0, WEIGHTS, heavy)),
     )
     np.testing.assert_array_equal(weigh(jax.random.key(SEED), ANSWERS, heavy), expected)
 
@@ -60,6 +66,10 @@ test_a_mistake_is_refused = refusals(
     (lambda: preferences.majority(jax.random.key(SEED), np.array([[-2, 1]])), "answers = .* is outside"),
     (lambda: preferences.majority(jax.random.key(SEED), np.array([1, 2])), r"answers has shape \(2,\)"),
     (lambda: preferences.weighted_vote(jax.random.key(SEED), ANSWERS, WEIGHTS[:3]), "they must be equal"),
-    (lambda: preferences.weighted_vote(jax.random.key(SEED), ANSWERS, ANSWERS), "weights must be a floating", TypeError),
+    (
+        lambda: preferences.weighted_vote(jax.random.key(SEED), ANSWERS, ANSWERS),
+        "weights must be a floating",
+        TypeError,
+    ),
     (lambda: preferences.majority(None, ANSWERS), "key is None", TypeError),
 )

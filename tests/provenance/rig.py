@@ -33,7 +33,9 @@ class Written:
 
 @functools.partial(quickly, static_argnames="number")
 def written(key, mark, logits, number):
-    """(b, number) tokens drawn one after the other from logits (b, v), which are the same at each place, as the mark changes them."""
+    """(b, number) tokens drawn one after the other from logits (b, v), which are the same at each place, as the mark
+    changes them.
+    """
     rows = logits.shape[0]
 
     def step(tokens, place):

@@ -58,9 +58,9 @@ def test_ties_help_no_attack():
     assert attack_rates.tpr_at_fpr(np.ones(50), np.ones(200), 0.01).value == 0.0
 
 
-test_a_rate_that_is_finer_than_the_data_is_refused = pytest.mark.fault("membership: a false positive rate that is finer than the data")(
-    refusals((lambda: attack_rates.tpr_at_fpr(scores(9), scores(500), 0.001), "finer than the 1 / 500.*at least 1000"))
-)
+test_a_rate_that_is_finer_than_the_data_is_refused = pytest.mark.fault(
+    "membership: a false positive rate that is finer than the data"
+)(refusals((lambda: attack_rates.tpr_at_fpr(scores(9), scores(500), 0.001), "finer than the 1 / 500.*at least 1000")))
 test_what_cannot_be_measured_is_refused = refusals(
     (lambda: attack_rates.tpr_at_fpr(scores(9), scores(48), 1 / 49), "finer than the 1 / 48.*at least 49 of"),
     (lambda: attack_rates.tpr_at_fpr(scores(9), scores(500), 1.0), "fpr = 1 is outside"),

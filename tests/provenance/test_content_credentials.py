@@ -14,7 +14,9 @@ from tests.tables import table
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8)
 SETTINGS = {"prompt": "a cat", "steps": 30}
-installed = pytest.mark.skipif(importlib.util.find_spec("c2pa") is None, reason="the package c2pa-python is not installed")
+installed = pytest.mark.skipif(
+    importlib.util.find_spec("c2pa") is None, reason="the package c2pa-python is not installed"
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,9 @@ def signed(place, suffix, certificate):
 def test_a_signed_picture_says_what_made_it_and_keeps_its_pixels(suffix, certificate, tmp_path):
     file = signed(tmp_path, suffix, certificate)
     found = content_credentials.read(file)
-    assert (found.state, found.issuer, found.generator) == ("Valid", "A Test", "gendiff"), "intact, and nobody vouches for the issuer"
+    assert (found.state, found.issuer, found.generator) == ("Valid", "A Test", "gendiff"), (
+        "intact, and nobody vouches for the issuer"
+    )
     assert found.settings == SETTINGS and found.sources == (content_credentials.GENERATED,)
     assert found.problems == ("signingCredential.untrusted",)
     with Image.open(file) as new, Image.open(tmp_path / f"plain{suffix}") as old:
@@ -59,7 +63,9 @@ def test_a_picture_that_was_changed_after_it_was_signed_is_invalid(certificate, 
 def test_foreign_files_and_certificates_that_cannot_sign_are_errors_with_the_path(certificate, tmp_path):
     plain, other = drawn(tmp_path, ".png"), content_credentials.self_made_certificate("B")
     with pytest.raises(DataError, match=r"plain\.png: cannot be signed"):
-        content_credentials.sign(plain, tmp_path / "a.png", Certificate(b"no certificate", certificate.key), {}, program="p")
+        content_credentials.sign(
+            plain, tmp_path / "a.png", Certificate(b"no certificate", certificate.key), {}, program="p"
+        )
     with pytest.raises(DataError, match=r"plain\.png: cannot be signed"):
         content_credentials.sign(plain, tmp_path / "a.png", Certificate(certificate.chain, other.key), {}, program="p")
     with pytest.raises(ValueError, match="a manifest converts nothing"):

@@ -16,7 +16,8 @@ def test_exposure_of_an_enumeration_is_its_definition():
     everything = RNG.permutation(64).astype(float)
     given = extraction.exposure(everything, everything, enumerated=True)
     np.testing.assert_allclose(given, 6 - np.log2(64 - everything))
-    assert np.all(extraction.exposure(np.zeros(5), np.zeros(5), enumerated=True) == np.log2(5) - np.log2(3))  # the middle rank
+    # the middle rank
+    assert np.all(extraction.exposure(np.zeros(5), np.zeros(5), enumerated=True) == np.log2(5) - np.log2(3))
 
 
 def test_exposure_of_unseen_canaries_averages_log2_e():
@@ -33,7 +34,8 @@ def test_a_sample_of_candidates_bounds_exposure():
     found = extraction.exposure(np.array([9.0, -9.0, 0.0]), RNG.uniform(-1, 1, 255))
     assert found[0] == 8 and found[1] == 0 and 0 < found[2] < 8
     np.testing.assert_array_equal(
-        extraction.exposure(np.array([9.0, 0.0]), np.arange(8.0)[::-1]), extraction.exposure(np.array([9.0, 0.0]), np.arange(8.0))
+        extraction.exposure(np.array([9.0, 0.0]), np.arange(8.0)[::-1]),
+        extraction.exposure(np.array([9.0, 0.0]), np.arange(8.0)),
     )
 
 
@@ -61,7 +63,9 @@ def test_rankings_put_what_only_the_model_finds_likely_first():
     scores = extraction.extraction_scores(
         np.array([0.5, 2.0, 0.1]), texts, smaller=np.array([0.5, 2.2, 3.0]), lower_case=np.array([0.5, 2.0, 4.0])
     )
-    assert {name: int(np.argmax(of)) for name, of in scores.items()} == dict.fromkeys(("perplexity", "zlib", "smaller", "lower_case"), 2)
+    assert {name: int(np.argmax(of)) for name, of in scores.items()} == dict.fromkeys(
+        ("perplexity", "zlib", "smaller", "lower_case"), 2
+    )
     assert scores["zlib"][0] == len(zlib.compress(texts[0])) / 0.5 and scores["smaller"][1] == pytest.approx(1.1)
     assert set(extraction.extraction_scores(np.ones(3), texts)) == {"perplexity", "zlib"}
 

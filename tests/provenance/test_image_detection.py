@@ -23,7 +23,8 @@ def uniform(p):
 def test_p_is_uniform_without_the_key_and_least_with_it(name):
     mark = MARKS[name]()
     scores = quickly(image_detection.scores_under)
-    words = randomisation.fresh_keys(jax.random.key(5), INDEX, 1 + KEYS)  # the first of each row asks; it is none that marked
+    # the first of each row asks; it is none that marked
+    words = randomisation.fresh_keys(jax.random.key(5), INDEX, 1 + KEYS)
     for seen in (BLANK[name](COUNT, 3), marked(name, COUNT)):
         rows = np.asarray(scores(words, mark, seen, nonce_of(mark, INDEX)))
         assert uniform(randomisation.randomisation_p(rows[:, 0], rows[:, 1:])) > 0.01
@@ -52,7 +53,11 @@ def test_detection_depends_on_the_picture_its_nonce_and_its_index_alone():
 def test_bits_are_read_with_an_exact_p():
     mark = MARKS["gaussian shading"]()
     right = image_detection.read_bits(mark, marked("gaussian shading", COUNT), nonce_of(mark, INDEX))
-    assert np.array_equal(right.bits, np.tile(BITS, (COUNT, 1))) and np.all(right.matches == 8) and np.all(right.p == 2.0**-8)
+    assert (
+        np.array_equal(right.bits, np.tile(BITS, (COUNT, 1)))
+        and np.all(right.matches == 8)
+        and np.all(right.p == 2.0**-8)
+    )
     blank = image_detection.read_bits(mark, noise(COUNT), nonce_of(mark, INDEX))
     assert scipy.stats.chisquare(blank.bits.sum(0), np.full(8, blank.bits.sum() / 8)).pvalue > 0.01
     assert abs(blank.matches.mean() - 4) < 5 * (2 / COUNT) ** 0.5
@@ -67,7 +72,8 @@ def test_false_alarms_are_at_most_the_stated_share_where_the_published_rule_has_
         needed = image_detection.matches_needed(bits, share)
         assert scipy.stats.binom.sf(needed - 1, bits, 0.5) <= share
         assert needed == 0 or scipy.stats.binom.sf(needed - 2, bits, 0.5) > share
-    published = int(np.argmax(scipy.stats.binom.sf(np.arange(65), 64, 0.5) <= share))  # P(X > i) is bounded, and then i itself is enough
+    # P(X > i) is bounded, and then i itself is enough
+    published = int(np.argmax(scipy.stats.binom.sf(np.arange(65), 64, 0.5) <= share))
     assert scipy.stats.binom.sf(published - 1, 64, 0.5) > 3 * share
     assert image_detection.matches_needed(64, share) == published + 1
     assert image_detection.matches_needed(8, 1.0) == 0 and image_detection.matches_needed(8, 1e-3) == 9
@@ -79,10 +85,15 @@ test_mistakes_are_refused = refusals(
     (lambda: image_detection.detect(jax.random.key(CHANCE), RING, noise(2), INDEX[:2], keys=0), "keys = 0"),
     (lambda: image_detection.detect(jax.random.key(CHANCE), RING, noise(2)[:, 1:], INDEX[:2]), "for the shape"),
     (
-        lambda: image_detection.detect(jax.random.key(CHANCE), SHADED, NOWHERE, INDEX, nonce_of(SHADED, INDEX), keys=KEYS),
+        lambda: image_detection.detect(
+            jax.random.key(CHANCE), SHADED, NOWHERE, INDEX, nonce_of(SHADED, INDEX), keys=KEYS
+        ),
         "score is not finite",
     ),
-    (lambda: image_detection.detect(jax.random.key(CHANCE), RING, noise(3), INDEX[:2], keys=3), "index names 2 pictures, but there are 3"),
+    (
+        lambda: image_detection.detect(jax.random.key(CHANCE), RING, noise(3), INDEX[:2], keys=3),
+        "index names 2 pictures, but there are 3",
+    ),
     (lambda: image_detection.detect(jax.random.key(CHANCE), SHADED, noise(2), INDEX[:2]), "needs the nonce", TypeError),
     (lambda: image_detection.read_bits(RING, noise(2)), "only marks of bits", TypeError),
     (lambda: image_detection.matches_needed(0, 0.5), "bits = 0"),

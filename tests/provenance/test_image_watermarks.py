@@ -47,9 +47,12 @@ def test_one_nonce_for_all_leaves_each_picture_normal_and_fixes_every_sign_of_th
 
 
 def test_what_is_not_marked_is_the_noise_of_a_draw_by_the_same_key_and_index():
-    own = np.asarray(quickly(lambda: sampling.first_noise(sample_keys.keys_of(jax.random.key(DRAW), INDEX), S, jnp.float32))())
+    own = np.asarray(
+        quickly(lambda: sampling.first_noise(sample_keys.keys_of(jax.random.key(DRAW), INDEX), S, jnp.float32))()
+    )
     ring, shaded = MARKS["tree ring"](), marked("gaussian shading", COUNT)
-    np.testing.assert_allclose(np.abs(shaded), np.abs(own), rtol=1e-6)  # two programs may round the last bit in two ways
+    # two programs may round the last bit in two ways
+    np.testing.assert_allclose(np.abs(shaded), np.abs(own), rtol=1e-6)
     outside = ~ring.disc[0]
     spectra = (np.fft.fft2(of[..., 0])[:, outside] for of in (marked("tree ring", COUNT), own))
     np.testing.assert_allclose(*spectra, atol=1e-3)
@@ -64,16 +67,23 @@ def test_rings_are_hermitian_so_that_the_noise_keeps_all_their_energy():
     np.testing.assert_allclose(spectrum[:, inside], np.tile(pattern[inside], (4, 1)), atol=2e-4)
     distance = np.abs(spectrum - pattern)[:, inside]
     np.testing.assert_allclose(
-        -np.sqrt(np.mean(distance**2, 1) / 256), quickly(type(mark).score)(mark, marked("tree ring", COUNT)[:4]), atol=1e-5
+        -np.sqrt(np.mean(distance**2, 1) / 256),
+        quickly(type(mark).score)(mark, marked("tree ring", COUNT)[:4]),
+        atol=1e-5,
     )
 
 
 def test_rings_without_symmetry_lose_half_of_their_energy_with_the_imaginary_part():
     mark = MARKS["tree ring"]()
     words = np.random.default_rng(0).integers(0, 2**32, (100, 2)).astype(np.uint32)
-    patterns, values = quickly(jax.vmap(lambda own: (replace(mark, words=own).pattern(), replace(mark, words=own).values())))(words)
-    naive = np.where(mark.disc[0], np.asarray(values)[:, np.clip(RINGS, 1, 6) - 1], 0)  # one complex number on a whole ring
-    energies = [np.sum(np.abs(np.fft.fft2(np.fft.ifft2(of).real)) ** 2, (1, 2)) / (112 * 256) for of in (patterns, naive)]
+    patterns, values = quickly(
+        jax.vmap(lambda own: (replace(mark, words=own).pattern(), replace(mark, words=own).values()))
+    )(words)
+    # one complex number on a whole ring
+    naive = np.where(mark.disc[0], np.asarray(values)[:, np.clip(RINGS, 1, 6) - 1], 0)
+    energies = [
+        np.sum(np.abs(np.fft.fft2(np.fft.ifft2(of).real)) ** 2, (1, 2)) / (112 * 256) for of in (patterns, naive)
+    ]
     np.testing.assert_allclose(energies[0], 1, atol=1e-4)  # so all keys have the energy of noise
     assert abs(np.mean(energies[1]) - 0.5) < 0.05
 
@@ -104,7 +114,10 @@ def test_nonces_differ():
 
 def test_signs_stay_as_they_are():
     signs = np.asarray(quickly(MARKS["gaussian shading"]().signs)(np.array([[1, 2]], np.uint32)))[0, :32]
-    again = [(1 - 2 * (in_python(KEY, [0x52, 1, 2, place]) >> 31)) * (2 * BITS[place * 159 % 256 % 8] - 1) for place in range(32)]
+    again = [
+        (1 - 2 * (in_python(KEY, [0x52, 1, 2, place]) >> 31)) * (2 * BITS[place * 159 % 256 % 8] - 1)
+        for place in range(32)
+    ]
     assert signs.astype(int).tolist() == again
     assert int("".join("1" if sign > 0 else "0" for sign in again), 2) == FROZEN
 
@@ -124,13 +137,16 @@ test_mistakes_are_refused = refusals(
     (lambda: gaussian_shading(1, S, (2,)), "a bit = 2"),
     (lambda: gaussian_shading(1, S, (0.5,)), "a bit must be an integer", TypeError),
     (lambda: SHADED.write(jax.random.key(DRAW), INDEX, None), "needs the nonce", TypeError),
-    (lambda: SHADED.write(jax.random.key(DRAW), INDEX, np.zeros((3, 2), np.uint32)), r"nonce has shape \(3, 2\), but 300 pictures"),
+    (
+        lambda: SHADED.write(jax.random.key(DRAW), INDEX, np.zeros((3, 2), np.uint32)),
+        r"nonce has shape \(3, 2\), but 300 pictures",
+    ),
     (lambda: SHADED.score(noise(2), np.zeros((2, 2), np.float32)), "nonce must hold integers", TypeError),
     (lambda: SHADED.votes(noise(2)), "needs the nonce", TypeError),
     (lambda: RING.score(noise(2), np.zeros((2, 2), np.uint32)), "takes no nonce", TypeError),
     (lambda: RING.score(noise(2)[:, :8]), r"for the shape \(16, 16, 1\)"),
     (lambda: RING.score(np.zeros((2, *S), np.int32)), "must be a floating array", TypeError),
 )
-test_mistakes_are_refused = pytest.mark.fault("watermarks: a mark of pictures out of range, without its nonce, or of another shape")(
-    test_mistakes_are_refused
-)
+test_mistakes_are_refused = pytest.mark.fault(
+    "watermarks: a mark of pictures out of range, without its nonce, or of another shape"
+)(test_mistakes_are_refused)

@@ -50,7 +50,9 @@ def test_its_numbers_stay_as_they_are():
 
 
 def test_bits_and_neighbouring_numbers_are_independent():
-    words = np.asarray(hashed(keyed_hash.key(7), np.stack(np.meshgrid(np.arange(256), np.arange(256)), -1).reshape(-1, 2)))
+    words = np.asarray(
+        hashed(keyed_hash.key(7), np.stack(np.meshgrid(np.arange(256), np.arange(256)), -1).reshape(-1, 2))
+    )
     bits = (words[:, None] >> np.arange(32, dtype=np.uint32)) & 1
     error = 0.5 * len(words) ** -0.5
     assert np.abs(bits.mean(0) - 0.5).max() < 5 * error
@@ -60,4 +62,6 @@ def test_bits_and_neighbouring_numbers_are_independent():
     assert np.abs(after).max() < 5 * len(words) ** -0.5
 
 
-test_keys_out_of_range_are_refused = refusals((lambda: keyed_hash.key(-1), "key = -1"), (lambda: keyed_hash.key(2**64), "key = "))
+test_keys_out_of_range_are_refused = refusals(
+    (lambda: keyed_hash.key(-1), "key = -1"), (lambda: keyed_hash.key(2**64), "key = ")
+)

@@ -45,4 +45,6 @@ print("equal")
 
 @pytest.mark.slow
 def test_marks_of_texts_and_pictures_are_those_of_one_device():
-    assert "equal" in linear.finish(linear.python(EIGHT_DEVICES, flags="--xla_force_host_platform_device_count=8"), timeout=300)
+    assert "equal" in linear.finish(
+        linear.python(EIGHT_DEVICES, flags="--xla_force_host_platform_device_count=8"), timeout=300
+    )

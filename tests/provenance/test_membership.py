@@ -1,4 +1,6 @@
-"""Attacks on members: optimal where the optimum is known, at chance without a signal, one call for pictures and texts."""
+"""Attacks on members: optimal where the optimum is known, at chance without a signal, one call for pictures and
+texts.
+"""
 
 import functools
 
@@ -27,7 +29,9 @@ def standardised(rng, shape, mean, sd):
 
 @functools.cache
 def toy(sd_in=1.0, sd_out=1.0):
-    """Examples of very different hardness: φ is normal, and membership moves it by 2. Returns φ of the target, its members, shadows."""
+    """Examples of very different hardness: φ is normal, and membership moves it by 2. Returns φ of the target, its
+    members, shadows.
+    """
     rng = np.random.default_rng(0)
     mean = rng.normal(0.0, 5.0, EXAMPLES)
     member = np.arange(EXAMPLES) < EXAMPLES // 2
@@ -46,7 +50,9 @@ def test_lira_is_the_likelihood_ratio_of_neyman_and_pearson(variance):
     """The two deviations differ: with that of one side taken for both, no value would agree."""
     observed, _, shadows, inside, mean = toy(sd_in=0.5, sd_out=2.0)
     optimum = scipy.stats.norm.logpdf(observed, mean + 2, 0.5) - scipy.stats.norm.logpdf(observed, mean, 2.0)
-    np.testing.assert_allclose(membership.lira(observed, shadows, inside, variance=variance), optimum, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        membership.lira(observed, shadows, inside, variance=variance), optimum, rtol=1e-9, atol=1e-9
+    )
 
 
 def test_offline_lira_is_the_tail_of_models_without_the_example_and_orders_far_ones():
@@ -90,9 +96,15 @@ SCHEDULE = diffusion.schedules.cosine(100)
 
 
 def copying(params, x, t):
-    """Velocity whose clean picture is the training picture nearest to x, for a model that has learned nothing but its data."""
+    """Velocity whose clean picture is the training picture nearest to x, for a model that has learned nothing but its
+    data.
+    """
     level = diffusion.Level(
-        t, *(jnp.asarray(of, jnp.float32)[t.astype(int), None, None, None] for of in (SCHEDULE.table.alpha, SCHEDULE.table.sigma))
+        t,
+        *(
+            jnp.asarray(of, jnp.float32)[t.astype(int), None, None, None]
+            for of in (SCHEDULE.table.alpha, SCHEDULE.table.sigma)
+        ),
     )
     distance = jnp.sum((x[:, None] - level.alpha[:, None] * params[None]) ** 2, (2, 3, 4))
     clean = params[jnp.argmin(distance, 1)]
@@ -109,7 +121,10 @@ def test_one_call_finds_the_members_of_a_diffusion_model_that_copies():
     batches = diffusion.Batch(IMAGES[:12]), diffusion.Batch(IMAGES[12:])
     shadow = [jnp.asarray(IMAGES[rows]) for rows in (slice(0, 12), slice(6, 18), slice(12, 24), np.r_[0:6, 18:24])]
     inside = np.array(
-        [np.isin(np.arange(24), np.arange(24)[rows]) for rows in (slice(0, 12), slice(6, 18), slice(12, 24), np.r_[0:6, 18:24])]
+        [
+            np.isin(np.arange(24), np.arange(24)[rows])
+            for rows in (slice(0, 12), slice(6, 18), slice(12, 24), np.r_[0:6, 18:24])
+        ]
     )
     report = membership.membership(
         jax.random.key(0), loss, shadow[0], *batches, shadows=shadow, inside=inside, draws=8, together=9, fpr=(0.1,)
@@ -154,7 +169,9 @@ def test_stacked_models_answer_as_each_alone_and_parts_as_the_whole():
         return jnp.square(params - batch).sum(-1) + jax.random.normal(key)
 
     each, params, batch = quickly(loss), np.arange(3.0, dtype=np.float32), IMAGES.reshape(24, 4)
-    stacked = membership.example_losses(jax.random.key(0), quickly(jax.vmap(loss, (0, None, None))), params, batch, draws=2, together=7)
+    stacked = membership.example_losses(
+        jax.random.key(0), quickly(jax.vmap(loss, (0, None, None))), params, batch, draws=2, together=7
+    )
     alone = [membership.example_losses(jax.random.key(0), each, one, batch, draws=2) for one in params]
     np.testing.assert_allclose(stacked, alone, rtol=1e-6)
 
@@ -173,12 +190,15 @@ def attack(fpr=(0.5,), loss=lambda params, key, batch: batch, **options):
 
 test_shadow_models_that_say_nothing_are_refused = refusals(
     (lambda: membership.lira(OBSERVED, SHADOWS, INSIDE | True), "shadow models without them"),
-    (lambda: membership.lira(OBSERVED, SHADOWS[1:], INSIDE[1:], variance="per_example"), "less than 2 shadow models with them"),
+    (
+        lambda: membership.lira(OBSERVED, SHADOWS[1:], INSIDE[1:], variance="per_example"),
+        "less than 2 shadow models with them",
+    ),
     (lambda: membership.lira(OBSERVED, SHADOWS * 0, INSIDE), "deviation is 0"),
 )
-test_shadow_models_that_say_nothing_are_refused = pytest.mark.fault("membership: shadow models that are too few or all alike")(
-    test_shadow_models_that_say_nothing_are_refused
-)
+test_shadow_models_that_say_nothing_are_refused = pytest.mark.fault(
+    "membership: shadow models that are too few or all alike"
+)(test_shadow_models_that_say_nothing_are_refused)
 test_what_no_attack_can_use_is_refused = refusals(
     (lambda: membership.lira(OBSERVED, SHADOWS, ~INSIDE[:2]), "inside has shape"),
     (lambda: membership.lira(OBSERVED[:1], SHADOWS, INSIDE), r"observed has shape \(1,\)"),
@@ -191,5 +211,8 @@ test_what_no_attack_can_use_is_refused = refusals(
     (lambda: attack(loss=lambda params, key, batch: batch.mean()), "per_example", TypeError),
     (lambda: attack(loss=lambda params, key, batch: batch * np.nan), "5 of 5 losses are not finite", NonFiniteError),
     (lambda: attack(draws=0), "draws = 0"),
-    (lambda: membership.membership(jax.random.key(SEED), attack, (), np.zeros(0), np.zeros(2)), "members must hold arrays"),
+    (
+        lambda: membership.membership(jax.random.key(SEED), attack, (), np.zeros(0), np.zeros(2)),
+        "members must hold arrays",
+    ),
 )

@@ -20,7 +20,8 @@ def pictures(seed, n):
     return uniform(seed, n, 4, 4, 1).astype(np.float32)
 
 
-TRAIN = np.concatenate([pictures(0, 40), pictures(0, 3)[1:], pictures(0, 1) + 1e-3])  # 40 and 41 equal 1 and 2, and 42 is nearly 0
+# 40 and 41 equal 1 and 2, and 42 is nearly 0
+TRAIN = np.concatenate([pictures(0, 40), pictures(0, 3)[1:], pictures(0, 1) + 1e-3])
 COPIED = np.concatenate([TRAIN[[7, 1]] + 1e-4 * pictures(3, 2), pictures(4, 10)]).astype(np.float32)
 
 
@@ -31,7 +32,9 @@ def test_the_report_shows_copies_their_pictures_and_what_the_training_set_repeat
     assert found.nearest[:2, 0].tolist() == [7, 1] and found.nearest.shape == found.distances.shape == (12, 3)
     assert found.duplicates.tolist() == [[40, 1], [41, 2]]
     assert {(0, 42), (42, 0)} <= set(map(tuple, found.near_duplicates.tolist()))
-    assert found.n == 12 and found.rate.value == np.mean(found.ratios < near_copies.THRESHOLD) > found.held_out_rate.value
+    assert (
+        found.n == 12 and found.rate.value == np.mean(found.ratios < near_copies.THRESHOLD) > found.held_out_rate.value
+    )
     known, rows = np.asarray(function(TRAIN)), np.asarray(function(COPIED))
     np.testing.assert_array_equal(found.ratios, near_copies.ratios(rows, known))
     np.testing.assert_allclose(found.distances, np.linalg.norm(rows[:, None] - known[found.nearest], axis=2), rtol=1e-6)
@@ -55,7 +58,8 @@ def test_pairs_are_as_many_as_asked_for_and_those_that_stand_out_most_come_first
 
 
 def test_a_ratio_that_equals_the_threshold_is_no_copy_and_no_near_duplicate():
-    train, samples = np.array([[0.0], [1.0], [2.0], [10.0]]), np.array([[3.0], [2.1]])  # 0 and 2 are half as far from 1 as from each other
+    # 0 and 2 are half as far from 1 as from each other
+    train, samples = np.array([[0.0], [1.0], [2.0], [10.0]]), np.array([[3.0], [2.1]])
     found = memorisation.memorisation_report(samples, train, samples[:1], threshold=0.5)
     assert found.ratios[0] == 0.5 and found.copies.tolist() == [1]
     assert (found.rate.value, found.held_out_rate.value, found.near_duplicates.size) == (0.5, 0.0, 0)
@@ -71,15 +75,24 @@ def test_each_class_has_the_rates_of_its_own_pictures():
     labels, others = np.array([3, 3] + [0] * 10), np.arange(200) % 2
     found = memorisation.memorisation_report(COPIED, TRAIN, pictures(5, 200), labels=labels, held_out_labels=others)
     assert list(found.classes) == [0, 3] and (found.classes[3].n, found.classes[3].rate.value) == (2, 1.0)
-    assert found.classes[3].held_out_rate is None and found.classes[3].excess is None, "no held-out picture is of class 3"
+    assert found.classes[3].held_out_rate is None and found.classes[3].excess is None, (
+        "no held-out picture is of class 3"
+    )
     alone = memorisation.memorisation_report(COPIED[2:], TRAIN, pictures(5, 200)[::2])
     of_class = found.classes[0]
-    assert (of_class.n, of_class.rate, of_class.held_out_rate, of_class.excess) == (10, alone.rate, alone.held_out_rate, alone.excess)
+    assert (of_class.n, of_class.rate, of_class.held_out_rate, of_class.excess) == (
+        10,
+        alone.rate,
+        alone.held_out_rate,
+        alone.excess,
+    )
 
 
 def test_the_order_of_the_training_pictures_changes_nothing_but_their_numbers():
     order = np.random.default_rng(1).permutation(40)
-    one, other = (memorisation.memorisation_report(COPIED, TRAIN[rows], pictures(5, 50)) for rows in (np.arange(40), order))
+    one, other = (
+        memorisation.memorisation_report(COPIED, TRAIN[rows], pictures(5, 50)) for rows in (np.arange(40), order)
+    )
     assert (one.rate, one.held_out_rate, one.excess) == (other.rate, other.held_out_rate, other.excess)
     np.testing.assert_array_equal(one.ratios, other.ratios)
     np.testing.assert_array_equal(one.nearest, order[other.nearest])
@@ -87,7 +100,8 @@ def test_the_order_of_the_training_pictures_changes_nothing_but_their_numbers():
 
 def test_memory_stays_within_what_is_stated_and_far_below_a_matrix_of_all_distances(monkeypatch):
     n, m, h, d = 200, 1500, 50, 4
-    monkeypatch.setattr(neighbours, "CHUNK", 50)  # the statement is of 500, and the block has 17 bytes for each of its entries
+    # the statement is of 500, and the block has 17 bytes for each of its entries
+    monkeypatch.setattr(neighbours, "CHUNK", 50)
     sets = normal(0, n, d), normal(1, m, d), normal(2, h, d)
     tracemalloc.start()
     memorisation.memorisation_report(*sets, copies=0)
@@ -98,8 +112,14 @@ def test_memory_stays_within_what_is_stated_and_far_below_a_matrix_of_all_distan
 
 
 test_too_few_pictures_and_labels_that_do_not_fit_are_refused_with_counts = refusals(
-    (lambda: memorisation.memorisation_report(X, np.ones((4, 8)), X), "train has 1 different pictures of 4: at least 3 are needed"),
-    (lambda: memorisation.memorisation_report(X, X[:4], X, k=5), "train has 4 different pictures of 4: at least 5 are needed"),
+    (
+        lambda: memorisation.memorisation_report(X, np.ones((4, 8)), X),
+        "train has 1 different pictures of 4: at least 3 are needed",
+    ),
+    (
+        lambda: memorisation.memorisation_report(X, X[:4], X, k=5),
+        "train has 4 different pictures of 4: at least 5 are needed",
+    ),
     (lambda: memorisation.memorisation_report(X, X, X[:, :7]), "held_out has 7 features per row but train has 8"),
     (lambda: memorisation.memorisation_report(X[:0], X, X), r"n >= 1, got shape \(0, 8\)"),
     (lambda: memorisation.memorisation_report(X, X, X, k=1), "k = 1"),
@@ -107,8 +127,14 @@ test_too_few_pictures_and_labels_that_do_not_fit_are_refused_with_counts = refus
     (lambda: memorisation.memorisation_report(X, X, X, threshold=0), "threshold = 0"),
     (lambda: memorisation.memorisation_report(X, X, X, confidence=1), "confidence = 1"),
     (lambda: memorisation.memorisation_report(X, X, X, labels=np.zeros(9, int)), "need held_out_labels"),
-    (lambda: memorisation.memorisation_report(X, X, X, held_out_labels=np.zeros(9, int)), "held_out_labels needs labels"),
-    (lambda: memorisation.memorisation_report(X, X, None, labels=np.zeros(8, int)), r"labels has shape \(8,\), but 9 rows"),
+    (
+        lambda: memorisation.memorisation_report(X, X, X, held_out_labels=np.zeros(9, int)),
+        "held_out_labels needs labels",
+    ),
+    (
+        lambda: memorisation.memorisation_report(X, X, None, labels=np.zeros(8, int)),
+        r"labels has shape \(8,\), but 9 rows",
+    ),
 )
 test_too_few_pictures_and_labels_that_do_not_fit_are_refused_with_counts = pytest.mark.fault(
     "likelihood, metrics: feature sizes differ", "likelihood, metrics: fewer samples than asked"

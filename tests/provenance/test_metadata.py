@@ -46,7 +46,12 @@ def test_what_other_programs_wrote_is_reported_and_not_taken_for_settings(tmp_pa
     found = [metadata.read(tmp_path / name) for name in ("a.png", "a.jpg", "bare.png")]
     assert [each.settings for each in found] == [None] * 3 and found[2].others == {}
     assert found[0].others == {"parameters": "a cat, Steps: 20", "Software": "Painter"}
-    assert found[1].others == {"comment": "gendiffusion {}", "Software": "Camera 3", "UserComment": "prompt: ü", "XMP": "<x:xmpmeta/>"}
+    assert found[1].others == {
+        "comment": "gendiffusion {}",
+        "Software": "Camera 3",
+        "UserComment": "prompt: ü",
+        "XMP": "<x:xmpmeta/>",
+    }
 
 
 @table("text", ["{", "[1]", '"a"', '{"a": NaN}', '{"a": -Infinity}', "[" * 100_000])

@@ -17,7 +17,9 @@ def test_p_is_the_rank_and_never_zero():
     others = np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [2.0, 2.0, 2.0]])
     np.testing.assert_array_equal(randomisation_p(np.array([4.0, 2.0, 0.0, 2.0]), others), [0.25, 0.75, 1.0, 1.0])
     assert randomisation_p(np.array(5.0), np.array([1.0])) == 0.5
-    np.testing.assert_array_equal(randomisation_p(np.arange(4.0).reshape(2, 2), np.full((2, 2, 1), 1.5)), [[1, 1], [0.5, 0.5]])
+    np.testing.assert_array_equal(
+        randomisation_p(np.arange(4.0).reshape(2, 2), np.full((2, 2, 1), 1.5)), [[1, 1], [0.5, 0.5]]
+    )
 
 
 def test_p_of_exchangeable_scores_is_uniform_on_its_lattice():
@@ -41,7 +43,11 @@ def test_ties_are_broken_by_chance_or_count_against_the_mark():
 def test_fresh_keys_are_those_of_their_index():
     whole, some = map(
         np.asarray,
-        quickly(lambda: [randomisation.fresh_keys(jax.random.key(SEED), jnp.array(at), 7) for at in ([0, 1, 2, 3, 4], [3, 1])])(),
+        quickly(
+            lambda: [
+                randomisation.fresh_keys(jax.random.key(SEED), jnp.array(at), 7) for at in ([0, 1, 2, 3, 4], [3, 1])
+            ]
+        )(),
     )
     np.testing.assert_array_equal(some, whole[[3, 1]])
     assert len(np.unique(whole.reshape(-1, 2), axis=0)) == 35

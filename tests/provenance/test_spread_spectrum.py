@@ -64,7 +64,9 @@ def test_the_evidence_is_the_correlation_with_the_pattern(masked):
     pictures, pattern = PICTURES.astype(np.float64), cells(signs.astype(np.float64))
     weighted = (pictures - smooth(pictures)) / activity(pictures) ** (1 if masked else 2)
     expected = np.sum(weighted * (pattern - smooth(pattern)), (1, 2, 3))
-    np.testing.assert_allclose(np.asarray(quickly(type(mark).evidence)(mark, PICTURES)) @ signs[0], expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        np.asarray(quickly(type(mark).evidence)(mark, PICTURES)) @ signs[0], expected, rtol=1e-3, atol=1e-3
+    )
 
 
 def test_a_payload_is_read_without_the_original():

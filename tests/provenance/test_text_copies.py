@@ -35,10 +35,15 @@ def test_planted_spans_are_found_where_they_are_and_in_how_many_documents():
 
 def test_ids_letters_and_bytes_of_the_same_texts_give_the_same():
     texts, train = planted()
-    kinds = [[[kind(text) for text in of] for of in (texts, train)] for kind in (np.asarray, lambda text: bytes(text.tolist()))]
+    kinds = [
+        [[kind(text) for text in of] for of in (texts, train)]
+        for kind in (np.asarray, lambda text: bytes(text.tolist()))
+    ]
     kinds.append([["".join(map(chr, text + 40)) for text in of] for of in (texts, train)])
     reports = [text_copies.text_copies(*given, None, tokens=20) for given in kinds]
-    assert all(found.held_by.tolist() == reports[0].held_by.tolist() and found.rate == reports[0].rate for found in reports)
+    assert all(
+        found.held_by.tolist() == reports[0].held_by.tolist() and found.rate == reports[0].rate for found in reports
+    )
     assert reports[0].held_out_rate is None and reports[0].excess is None and reports[0].held_out_spans is None
 
 

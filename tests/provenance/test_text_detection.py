@@ -35,7 +35,10 @@ def nulls(name, kind):
 def scored(name, kind, distinct=True):
     """Scores of the texts, and of how many choices."""
     mark, values, choices = nulls(name, kind)
-    kept = [of[np.unique(made, axis=0, return_index=True)[1]] if distinct else of for of, made in zip(values, choices, strict=True)]
+    kept = [
+        of[np.unique(made, axis=0, return_index=True)[1]] if distinct else of
+        for of, made in zip(values, choices, strict=True)
+    ]
     return np.array([mark.gains(of).sum() for of in kept]), np.array([len(of) for of in kept])
 
 
@@ -74,7 +77,9 @@ def test_the_marked_part_of_a_document_is_found_and_an_unmarked_document_is_not(
     part = np.asarray(written(jax.random.key(1), mark, np.zeros((1, 500), np.float32), 120))[0]
     document = unmarked(1, 900, vocabulary=500)[0]
     document[400:520] = part
-    found, clean = text_detection.detect_windows(mark, np.stack([document, unmarked(1, 900, 8, 500)[0]]), lengths=(60, 120))
+    found, clean = text_detection.detect_windows(
+        mark, np.stack([document, unmarked(1, 900, 8, 500)[0]]), lengths=(60, 120)
+    )
     assert found.p < 1e-6 and abs(found.start - 400) < 15 and abs(found.stop - 520) < 15
     assert clean.p > 0.01
     assert text_detection.detect(mark, document[None]).p[0] > found.p
@@ -83,7 +88,10 @@ def test_the_marked_part_of_a_document_is_found_and_an_unmarked_document_is_not(
 
 def test_the_bound_of_windows_holds_over_random_keys():
     rows = unmarked(1, 150)
-    p = [text_detection.detect_windows(text_watermarks.green_list(int(key), V), rows, lengths=(20, 40))[0].p for key in NULL_KEYS[:200]]
+    p = [
+        text_detection.detect_windows(text_watermarks.green_list(int(key), V), rows, lengths=(20, 40))[0].p
+        for key in NULL_KEYS[:200]
+    ]
     assert np.mean(np.array(p) < 0.1) <= 0.1 + 3 * (0.1 * 0.9 / 200) ** 0.5
 
 
@@ -101,7 +109,9 @@ def test_digits_are_read_back_and_unmarked_texts_have_none():
     np.testing.assert_allclose(
         read.p, np.minimum(1, 4 * scipy.stats.binom.sf(most - 1, count, 0.25))
     )  # as many votes or more, of any digit
-    bounds = text_detection.read_payload(text_watermarks.green_list(KEY, 2000), unmarked(100, 400, vocabulary=2000), 5).p
+    bounds = text_detection.read_payload(
+        text_watermarks.green_list(KEY, 2000), unmarked(100, 400, vocabulary=2000), 5
+    ).p
     assert np.mean(bounds < 0.1) < 0.1 + 3 * (0.09 / bounds.size) ** 0.5
 
 
@@ -115,12 +125,19 @@ def test_tokens_are_scored_from_the_start_on_and_a_window_pays_for_all_that_were
     mark, window = next(pair for pair in both if pair[1].p < 0.5)
     alone = text_detection.detect(mark, row[:, : window.stop], start=window.start)
     assert alone.scored in (5, 8)
-    assert window.p == pytest.approx(min(1, alone.p[0] * (16 - 5 + 1 + 16 - 8 + 1)), rel=1e-12) and window.z == pytest.approx(alone.z[0])
+    assert window.p == pytest.approx(
+        min(1, alone.p[0] * (16 - 5 + 1 + 16 - 8 + 1)), rel=1e-12
+    ) and window.z == pytest.approx(alone.z[0])
 
 
 MARK = MARKS["green list"]()
 test_ids_of_another_tokenizer_are_refused = pytest.mark.fault("watermarks: tokens of another tokenizer")(
-    refusals((lambda: text_detection.detect(MARK, np.array([[1, 64]])), "1 … 64, but the watermark is for ids 0 … 63.*another tokenizer"))
+    refusals(
+        (
+            lambda: text_detection.detect(MARK, np.array([[1, 64]])),
+            "1 … 64, but the watermark is for ids 0 … 63.*another tokenizer",
+        )
+    )
 )
 test_what_is_no_text_is_refused = refusals(
     (lambda: text_detection.detect(MARK, np.zeros((1, 4))), "must be integers", TypeError),

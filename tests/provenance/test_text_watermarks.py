@@ -39,13 +39,18 @@ def marked(name):
 def test_a_marked_text_is_found_and_neither_another_key_nor_an_unmarked_text_is(name):
     found = text_detection.detect(MARKS[name](), marked(name))
     assert np.all(found.z > 1) if name == "unigram" else np.all(found.p < 1e-5)  # a choice per token of 64, and no more
-    for p in (text_detection.detect(MARKS[name](KEY + 1), marked(name)).p, text_detection.detect(MARKS[name](), unmarked(16, 120)).p):
+    for p in (
+        text_detection.detect(MARKS[name](KEY + 1), marked(name)).p,
+        text_detection.detect(MARKS[name](), unmarked(16, 120)).p,
+    ):
         assert 0.05 < np.median(p) < 0.95
 
 
 @every_mark
 def test_both_sides_see_the_same_choices_under_jit_vmap_and_scan(name):
-    longer = np.concatenate([np.repeat(TOKENS[:, None], V, 1), np.broadcast_to(np.arange(V)[None, :, None], (4, V, 1))], -1)
+    longer = np.concatenate(
+        [np.repeat(TOKENS[:, None], V, 1), np.broadcast_to(np.arange(V)[None, :, None], (4, V, 1))], -1
+    )
 
     def both(mark):
         state, enough = mark.choices(jnp.asarray(LOGITS), Written(TOKENS, np.full(4, 6)))
@@ -128,14 +133,20 @@ def test_over_keys_a_token_has_the_law_of_the_model(name):
 
     def drawn(words, seed):
         mark = MARKS[name](vocabulary=5)
-        mark = type(mark)(words, *(getattr(mark, field) for field in ("vocabulary", "width", "layers")[: 3 if name == "tournament" else 2]))
+        mark = type(mark)(
+            words,
+            *(getattr(mark, field) for field in ("vocabulary", "width", "layers")[: 3 if name == "tournament" else 2]),
+        )
         return jax.random.categorical(jax.random.key(seed), mark(logits, Written(FEW, np.array([5]))))[0]
 
     words = np.random.default_rng(5).integers(0, 2**32, (number, 2)).astype(np.uint32)
     tokens = quickly(jax.vmap(drawn))(words, np.arange(number))
     counts = np.bincount(tokens, minlength=5)
     assert counts[4] == 0
-    assert scipy.stats.chisquare(counts[:4], number * scipy.special.softmax(np.asarray(logits[0, :4], np.float64))).pvalue > 1e-3
+    assert (
+        scipy.stats.chisquare(counts[:4], number * scipy.special.softmax(np.asarray(logits[0, :4], np.float64))).pvalue
+        > 1e-3
+    )
 
 
 def test_a_round_of_the_tournament_is_the_winner_of_two_draws():
@@ -214,5 +225,7 @@ test_mistakes_are_refused = refusals(
     (lambda: keyed_hash.key(True), "key", TypeError),
 )
 test_logits_of_another_vocabulary_are_refused = pytest.mark.fault("watermarks: logits of another vocabulary")(
-    refusals((lambda: MARK(jnp.zeros((1, 9)), Written(TOKENS[:1], np.array([6]))), r"for 64 tokens, but logits are \[1, 9\]"))
+    refusals(
+        (lambda: MARK(jnp.zeros((1, 9)), Written(TOKENS[:1], np.array([6]))), r"for 64 tokens, but logits are \[1, 9\]")
+    )
 )

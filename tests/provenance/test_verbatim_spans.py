@@ -39,15 +39,24 @@ def test_spans_are_those_of_a_search_by_hand(letters, seed):
 def test_a_whole_document_is_found_and_no_span_crosses_two():
     documents = [b"the cat", b" sat on", b"the mat"]
     found = longest_verbatim_span([b"the cat sat on", b"the mat", b""], documents)
-    assert found.length.tolist() == [7, 7, 0] and found.document.tolist() == [0, 2, -1] and found.start.tolist() == [0, 0, 0]
+    assert (
+        found.length.tolist() == [7, 7, 0]
+        and found.document.tolist() == [0, 2, -1]
+        and found.start.tolist() == [0, 0, 0]
+    )
 
 
 def test_text_bytes_and_ids_agree_and_characters_count_once():
     documents, texts = ["naïve café 🙂!", "abc"], ["a café 🙂", "zabz"]
     as_text = longest_verbatim_span(texts, documents)
-    as_ids = longest_verbatim_span([np.array([ord(c) for c in t]) for t in texts], [np.array([ord(c) for c in d]) for d in documents])
+    as_ids = longest_verbatim_span(
+        [np.array([ord(c) for c in t]) for t in texts], [np.array([ord(c) for c in d]) for d in documents]
+    )
     assert as_text.length.tolist() == as_ids.length.tolist() == [7, 2]
-    assert longest_verbatim_span([t.encode() for t in texts], [d.encode() for d in documents]).length.tolist() == [11, 2]
+    assert longest_verbatim_span([t.encode() for t in texts], [d.encode() for d in documents]).length.tolist() == [
+        11,
+        2,
+    ]
 
 
 def test_the_order_of_documents_changes_no_length():

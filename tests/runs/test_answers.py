@@ -13,15 +13,26 @@ ENVIRONMENT = results.Environment(commit="a" * 40, dirty=False, versions={}, mac
 
 
 def measured(**more):
-    claims = [verdicts.claim("ddim-20", "s", 0.1702 + seed / 100, (0.1, 0.25), "<=", 0.3, n=9, seed=seed) for seed in (0, 1)]
+    claims = [
+        verdicts.claim("ddim-20", "s", 0.1702 + seed / 100, (0.1, 0.25), "<=", 0.3, n=9, seed=seed) for seed in (0, 1)
+    ]
     claims.append(verdicts.claim("speed", "s", 1.5, (1.4, 1.6), ">=", 2.0, n=9, seed=None))
-    tables = [results.Table("Means over seeds", ("sampler", "steps", "accuracy"), (("ddim", 20, 0.983), ("ddpm", 1000, (0.99, 0.98, 1.0))))]
+    tables = [
+        results.Table(
+            "Means over seeds",
+            ("sampler", "steps", "accuracy"),
+            (("ddim", 20, 0.983), ("ddpm", 1000, (0.99, 0.98, 1.0))),
+        )
+    ]
     figures = [results.Figure("curve.png", "a"), results.Figure("best.png", "b")]
     given = {"seeds": (0, 1), "seconds": {}, "environment": ENVIRONMENT, "tables": tables, "figures": figures}
     return results.conclude("ddim-steps", "?", {}, claims, **given | more)
 
 
-NUMBERS = {"accuracy": answers.Cell("Means", ("ddim", 20), "accuracy"), "chain": answers.Cell("Means", ("ddpm",), "accuracy")}
+NUMBERS = {
+    "accuracy": answers.Cell("Means", ("ddim", 20), "accuracy"),
+    "chain": answers.Cell("Means", ("ddpm",), "accuracy"),
+}
 
 
 @table(
@@ -48,19 +59,27 @@ def test_a_sentence_has_the_measured_numbers(text, sentence):
     ],
 )
 def test_a_sentence_without_its_number_is_refused(text, message):
-    numbers = {"lost": answers.Cell("Means", ("heun",), "accuracy"), "other": answers.Cell("Medians", ("ddim",), "accuracy")}
+    numbers = {
+        "lost": answers.Cell("Means", ("heun",), "accuracy"),
+        "other": answers.Cell("Medians", ("ddim",), "accuracy"),
+    }
     with pytest.raises(ConfigError, match=message):
         answers.fill(text, measured(), numbers)
 
 
 ANSWER = answers.Answer(
-    roles={"ddim-*": "E5", "*": "aim"}, text="yes: {ddim-20:.2f}", statements={"E5": "{ddim-20:.1f} floors"}, picture="best.png"
+    roles={"ddim-*": "E5", "*": "aim"},
+    text="yes: {ddim-20:.2f}",
+    statements={"E5": "{ddim-20:.1f} floors"},
+    picture="best.png",
 )
 
 
 def test_a_number_of_a_table_with_seeds_is_the_mean_over_them():
     rows = results.Table("Each", ("set", "seed", "reward"), (("ppo", 0, 0.4), ("ppo", 1, 0.6), ("dpo", 0, 0.1)))
-    assert answers.fill("{ppo:.1f}", measured(tables=[rows]), {"ppo": answers.Cell("Each", ("ppo",), "reward")}) == "0.5"
+    assert (
+        answers.fill("{ppo:.1f}", measured(tables=[rows]), {"ppo": answers.Cell("Each", ("ppo",), "reward")}) == "0.5"
+    )
 
 
 def test_a_study_gives_its_claims_roles_and_its_result_an_answer():

@@ -16,7 +16,10 @@ NAMES = {"x_label": "parameters", "y_label": "loss"}
 
 
 def members(*numbers):
-    return [Member(number, X, X**-0.1 / number, X, X**-0.1 / number, mark=(X[3], X[3] ** -0.1 / number)) for number in numbers]
+    return [
+        Member(number, X, X**-0.1 / number, X, X**-0.1 / number, mark=(X[3], X[3] ** -0.1 / number))
+        for number in numbers
+    ]
 
 
 def hue(path, colour):
@@ -28,7 +31,9 @@ def hue(path, colour):
 
 
 def test_a_family_has_the_first_tone_for_its_least_number_and_the_last_for_its_largest(tmp_path):
-    drawn = families.families(members(9, 1, 3), tmp_path / "a.png", "Loss", **NAMES, number_label="budget", marks="minima")
+    drawn = families.families(
+        members(9, 1, 3), tmp_path / "a.png", "Loss", **NAMES, number_label="budget", marks="minima"
+    )
     assert drawn == Figure("a.png", "Loss")
     assert hue(tmp_path / "a.png", families.TONES[0]) > 100 and hue(tmp_path / "a.png", families.TONES[-1]) > 100
 
@@ -39,7 +44,15 @@ def test_contours_show_paths_and_places(tmp_path):
         ("full", {"paths": [Curve("best", X, 1e3 * X)], "places": {"mine": (1e7, 1e10)}, "dots": (X, 1e3 * X)}),
     ):
         contours.contours(
-            X, Y, HEIGHTS, tmp_path / f"{name}.png", "", levels=[0.2, 0.3], dashed=[Curve("1e15", X, 1e15 / X)], **NAMES, **more
+            X,
+            Y,
+            HEIGHTS,
+            tmp_path / f"{name}.png",
+            "",
+            levels=[0.2, 0.3],
+            dashed=[Curve("1e15", X, 1e15 / X)],
+            **NAMES,
+            **more,
         )
     blue = [hue(tmp_path / f"{name}.png", figures.COLOURS[0]) for name in ("bare", "full")]
     assert blue[1] > blue[0] + 300
@@ -50,7 +63,10 @@ def test_contours_show_paths_and_places(tmp_path):
     [
         (lambda path: families.families([], path, "", number_label="", **NAMES), "at least one member"),
         (lambda path: families.families(members(-1, 1), path, "", number_label="", **NAMES), "numbers above 0"),
-        (lambda path: contours.contours(Y, X, HEIGHTS, path, "", levels=[0.2], **NAMES), r"heights \(5, 8\) of 8 and 5 places"),
+        (
+            lambda path: contours.contours(Y, X, HEIGHTS, path, "", levels=[0.2], **NAMES),
+            r"heights \(5, 8\) of 8 and 5 places",
+        ),
         (lambda path: contours.contours(X, Y, HEIGHTS, path, "", levels=[], **NAMES), "at 0 levels"),
     ],
 )

@@ -168,7 +168,12 @@ def test_a_cold_process_finds_kept_programs_and_computes_the_same_bits(place, tm
     for name in ("first", "second"):
         words = [str(tmp_path / f"{name}.npz"), *([str(tmp_path / "mine")] if place == "asked for" else [])]
         ended = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(COLD), *words], capture_output=True, text=True, env=variables, timeout=300, check=False
+            [sys.executable, "-c", textwrap.dedent(COLD), *words],
+            capture_output=True,
+            text=True,
+            env=variables,
+            timeout=300,
+            check=False,
         )
         assert ended.returncode == 0, ended.stderr
         counts.append([int(word) for word in ended.stdout.split()])

@@ -20,7 +20,9 @@ QUICKLY = {"xla_backend_optimization_level": 0}
 
 
 # from 16x16 pixels on oneDNN takes the products of the DiT
-@pytest.mark.parametrize(("network", "shape"), [pytest.param(UNET, (2, 8, 8, 3), marks=pytest.mark.slow), (DIT, (2, 16, 16, 3))])
+@pytest.mark.parametrize(
+    ("network", "shape"), [pytest.param(UNET, (2, 8, 8, 3), marks=pytest.mark.slow), (DIT, (2, 16, 16, 3))]
+)
 def test_what_is_compiled_with_the_options_computes_the_same(network, shape):
     x, t = np.random.default_rng(0).normal(size=shape).astype(np.float32), np.array([3.0, 700.0], np.float32)
     params = drawn(network, x, t)
@@ -32,23 +34,32 @@ def test_what_is_compiled_with_the_options_computes_the_same(network, shape):
     both = jax.jit(jax.value_and_grad(value, has_aux=True)).lower(params)
     chosen, plain = (jax.device_get(both.compile(options)(params)) for options in (devices.compiler_options(), QUICKLY))
     assert np.abs(plain[0][1]).max() > 0.1
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * max(1.0, np.abs(b).max())), chosen, plain)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * max(1.0, np.abs(b).max())), chosen, plain
+    )
 
 
 def gradients(activations, kernels, x):
-    """Of each activation of a linear layer, of networks side by side and of one. x: (rows, in). kernels: (networks, in, out) by name."""
+    """Of each activation of a linear layer, of networks side by side and of one. x: (rows, in). kernels: (networks, in,
+    out) by name.
+    """
 
     def of(activation, kernel):
         return jax.grad(lambda kernel: jnp.sum(activation(x @ kernel) ** 2))(kernel)
 
     return {
-        name: (jax.vmap(lambda kernel, of=of, name=name: of(activations[name], kernel))(kernel[:-1]), of(activations[name], kernel[-1]))
+        name: (
+            jax.vmap(lambda kernel, of=of, name=name: of(activations[name], kernel))(kernel[:-1]),
+            of(activations[name], kernel[-1]),
+        )
         for name, kernel in kernels.items()
     }
 
 
 def test_activations_of_linear_layers_that_onednn_takes_have_their_own_gradients():
-    """jaxlib 0.12 hands the activated numbers to whoever reads the product beneath, unless the network keeps the two apart."""
+    """jaxlib 0.12 hands the activated numbers to whoever reads the product beneath, unless the network keeps the two
+    apart.
+    """
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(128, 256)), jnp.float32)
     kernels = {name: jnp.asarray(rng.normal(size=(3, 256, 256)) / 16, jnp.float32) for name in layers.ACTIVATIONS}
@@ -95,7 +106,10 @@ def test_optimisations_are_left_out_inside_of_a_smoke_run_alone(monkeypatch):
 def test_packed_convolutions_are_unpacked_one_after_the_other_also_inside_of_a_loop():
     """Else the compiler unpacks all of them before the loop, and nothing is saved."""
     layers, width = 4, 32
-    params = {f"layer_{number}": {"kernel": np.ones((3, 3, width, width), np.float32), "bias": np.zeros(width)} for number in range(layers)}
+    params = {
+        f"layer_{number}": {"kernel": np.ones((3, 3, width, width), np.float32), "bias": np.zeros(width)}
+        for number in range(layers)
+    }
     packing = quantised.linear(quantised.int8(), convolutions=True)
     shapes = jax.eval_shape(lambda params: quantised.quantise(params, packing), params)
 
@@ -107,8 +121,12 @@ def test_packed_convolutions_are_unpacked_one_after_the_other_also_inside_of_a_l
 
         return jax.lax.scan(step, x, None, length=2)[0]
 
-    program = jax.jit(many, compiler_options=devices.compiler_options(libraries=devices.libraries_suit("float32", "int8")))
-    memory = program.lower(shapes, jax.ShapeDtypeStruct((1, 2, 2, width), np.dtype("float32"))).compile().memory_analysis()
+    program = jax.jit(
+        many, compiler_options=devices.compiler_options(libraries=devices.libraries_suit("float32", "int8"))
+    )
+    memory = (
+        program.lower(shapes, jax.ShapeDtypeStruct((1, 2, 2, width), np.dtype("float32"))).compile().memory_analysis()
+    )
     assert memory.temp_size_in_bytes < 2 * 4 * 9 * width**2
 
 

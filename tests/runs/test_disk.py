@@ -37,7 +37,11 @@ def whole(tmp_path_factory):
 def mounted(folder, *options):
     """Within: a file system of its own at the folder. Needs the right to mount."""
     folder.mkdir(exist_ok=True)
-    made = subprocess.run(["mount", *options, str(folder)], capture_output=True, text=True) if shutil.which("mount") else None
+    made = (
+        subprocess.run(["mount", *options, str(folder)], capture_output=True, text=True)
+        if shutil.which("mount")
+        else None
+    )
     if made is None or made.returncode != 0:
         pytest.skip(f"nothing can be mounted here: {made and made.stderr}")
     try:
@@ -79,14 +83,22 @@ def test_what_may_not_be_written_is_said_at_once(words, read_only, capsys):
     before = sorted(path.name for path in read_only.iterdir())
     assert command_line.main([word.replace("RUN", str(read_only)) for word in words], {"toy": toy.EXPERIMENT}) == 2
     shown = capsys.readouterr()
-    assert any(word in shown.err for word in ("not writable", "cannot be made", "Read-only")) and "compiling" not in shown.out
+    assert (
+        any(word in shown.err for word in ("not writable", "cannot be made", "Read-only"))
+        and "compiling" not in shown.out
+    )
     assert len(shown.err.splitlines()) <= command_line.MOST_LINES
     assert sorted(path.name for path in read_only.iterdir()) == before
 
 
 def test_samples_of_a_run_that_may_not_be_written_go_elsewhere(read_only, tmp_path):
     out = str(tmp_path / "grid.png")
-    assert command_line.main(["sample", str(read_only), "--num", "2", "--steps", "2", "--out", out], {"toy": toy.EXPERIMENT}) == 0
+    assert (
+        command_line.main(
+            ["sample", str(read_only), "--num", "2", "--steps", "2", "--out", out], {"toy": toy.EXPERIMENT}
+        )
+        == 0
+    )
 
 
 @pytest.mark.fault("disk full", "a checkpoint's folder cannot be made")

@@ -66,7 +66,9 @@ def assert_as_alone(folder, alone):
     here, there = (RunFolder(each).read_metrics() for each in (folder, alone))
     assert [line["step"] for line in here] == [*range(1, STEPS + 1)]
     for one, other in zip(here, there, strict=True):
-        assert [one[name] for name in ("data_bits", "noise_bits")] == [other[name] for name in ("data_bits", "noise_bits")]
+        assert [one[name] for name in ("data_bits", "noise_bits")] == [
+            other[name] for name in ("data_bits", "noise_bits")
+        ]
         assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
     stored = leaves(alone)
     for path, leaf in leaves(folder).items():
@@ -124,7 +126,9 @@ def test_processes_with_other_settings_end_with_what_differs_and_leave_no_folder
 def test_two_processes_share_the_shards_and_leave_the_bytes_of_one(alone, tmp_path):
     draw = ["sample", str(alone), "--num", "10", "--shard-size", "2", "--steps", "3", "--out"]
     assert command_line.main([*draw, str(tmp_path / "one")], {"toy": toy.EXPERIMENT}) == errors.DONE
-    shared = [start([*draw, str(tmp_path / "two"), "--processes", "2", "--process", str(number)]) for number in range(2)]
+    shared = [
+        start([*draw, str(tmp_path / "two"), "--processes", "2", "--process", str(number)]) for number in range(2)
+    ]
     codes, said = ended(shared)
     assert codes == [errors.DONE] * 2, said
     assert "3 shards" in said[0] and "2 shards" in said[1]
@@ -132,7 +136,13 @@ def test_two_processes_share_the_shards_and_leave_the_bytes_of_one(alone, tmp_pa
     assert one == two and len(one) == 5
 
 
-SLURM = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "4", "SLURM_PROCID": "3", "SLURM_LOCALID": "1"}
+SLURM = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_STEP_NODELIST": "n[1-2]",
+    "SLURM_NTASKS": "4",
+    "SLURM_PROCID": "3",
+    "SLURM_LOCALID": "1",
+}
 
 
 @table(
@@ -141,13 +151,24 @@ SLURM = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "
         ({}, None),
         (SLURM, Place(None, 4, 3)),
         (SLURM | {"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, None),
-        (SLURM | {"SLURM_NTASKS": "2", "SLURM_STEP_NUM_NODES": "2", "CUDA_VISIBLE_DEVICES": "0,1"}, Place(None, 2, 3, (0, 1))),
+        (
+            SLURM | {"SLURM_NTASKS": "2", "SLURM_STEP_NUM_NODES": "2", "CUDA_VISIBLE_DEVICES": "0,1"},
+            Place(None, 2, 3, (0, 1)),
+        ),
         (SLURM | {"SLURM_STEP_NUM_NODES": "2", "CUDA_VISIBLE_DEVICES": "0"}, Place(None, 4, 3, (0,))),
         (SLURM | {"SLURM_STEP_NUM_NODES": "2", "CUDA_VISIBLE_DEVICES": "0,1"}, Place(None, 4, 3)),
         ({name: SLURM[name] for name in ("SLURM_JOB_ID", "SLURM_NTASKS", "SLURM_PROCID")}, None),
         ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"}, Place(None, 2, 1)),
         ({"TPU_WORKER_HOSTNAMES": "a,b", "TPU_WORKER_ID": "1"}, Place(None, 2, 1)),
-        ({"TPU_WORKER_HOSTNAMES": "a,b", "TPU_WORKER_ID": "1", "MEGASCALE_NUM_SLICES": "2", "MEGASCALE_SLICE_ID": "1"}, Place(None, 4, 3)),
+        (
+            {
+                "TPU_WORKER_HOSTNAMES": "a,b",
+                "TPU_WORKER_ID": "1",
+                "MEGASCALE_NUM_SLICES": "2",
+                "MEGASCALE_SLICE_ID": "1",
+            },
+            Place(None, 4, 3),
+        ),
         ({"TPU_WORKER_HOSTNAMES": "localhost", "TPU_WORKER_ID": "0"}, None),
         ({"JAX_COORDINATOR_ADDRESS": "n:1", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "0"}, Place("n:1", 2, 0)),
         (SLURM | {"JAX_COORDINATOR_ADDRESS": "n:1"}, Place("n:1", 4, 3)),
@@ -208,7 +229,9 @@ def test_what_others_read_is_prepared_by_process_0_alone(monkeypatch):
     monkeypatch.setattr(distributed, "several", lambda: True)
     for number in (0, 1):
         monkeypatch.setattr(distributed, "first", lambda number=number: number == 0)
-        monkeypatch.setattr(distributed, "_gather", lambda text, number=number: order.append(f"{number} tells") or ['[0, ""]', ""])
+        monkeypatch.setattr(
+            distributed, "_gather", lambda text, number=number: order.append(f"{number} tells") or ['[0, ""]', ""]
+        )
         with distributed.first_alone():
             order.append(f"{number} reads")
     assert order == ["0 reads", "0 tells", "1 tells", "1 reads"]

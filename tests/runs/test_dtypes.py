@@ -35,7 +35,9 @@ def cpu(monkeypatch, tmp_path):
 
     def having(*flags, jax_version="0.12.0"):
         file = tmp_path / "cpuinfo"
-        file.write_text(f"processor\t: 0\nmodel name\t: a CPU\nflags\t\t: fpu sse2 avx512f {' '.join(flags)}\n\nprocessor\t: 1\n")
+        file.write_text(
+            f"processor\t: 0\nmodel name\t: a CPU\nflags\t\t: fpu sse2 avx512f {' '.join(flags)}\n\nprocessor\t: 1\n"
+        )
         monkeypatch.setattr(processor, "INFO", file)
         monkeypatch.setattr(jax, "__version__", jax_version)
         monkeypatch.setattr("platform.machine", lambda: "x86_64")
@@ -88,7 +90,9 @@ def test_auto_is_said_once_and_recorded_as_what_it_came_to(cpu, tmp_path, capsys
     cpu("amx_bf16")
     assert run(tmp_path / "run", "--dtype", "auto") == 0
     assert capsys.readouterr().out.count("--dtype auto: bfloat16, because this processor has amx_bf16\n") == 1
-    stored = [json.loads((tmp_path / "run" / f"{name}.json").read_text())["config"]["dtype"] for name in ("config", "results")]
+    stored = [
+        json.loads((tmp_path / "run" / f"{name}.json").read_text())["config"]["dtype"] for name in ("config", "results")
+    ]
     assert stored == ["bfloat16", "bfloat16"]
     cpu()
     assert dtypes.settled(Typed(dtype="auto"), Progress(quiet=True)) == Typed()
@@ -111,13 +115,23 @@ def test_samples_take_another_dtype_than_their_run_which_stays_as_it_is(tmp_path
     assert run(tmp_path / "run") == 0
     for words in ((), ("--dtype", "bfloat16"), ("--dtype", "auto")):
         out = tmp_path / f"{len(words)}{words[-1:]}.npz"
-        assert command_line.main(["sample", str(tmp_path / "run"), "--num", "2", "--steps", "2", *words, "--out", str(out)], own) == 0
-    assert list(dict.fromkeys(networks)) == ["float32", "bfloat16"] and "--dtype auto: bfloat16" in capsys.readouterr().out
+        assert (
+            command_line.main(
+                ["sample", str(tmp_path / "run"), "--num", "2", "--steps", "2", *words, "--out", str(out)], own
+            )
+            == 0
+        )
+    assert (
+        list(dict.fromkeys(networks)) == ["float32", "bfloat16"] and "--dtype auto: bfloat16" in capsys.readouterr().out
+    )
     assert configuration.read(RunFolder(tmp_path / "run")).config["dtype"] == "float32"
 
 
 def test_samples_of_an_experiment_without_a_choice_take_none(tmp_path, capsys):
-    assert command_line.main(["run", "toy", "--train-steps", "3", "--out", str(tmp_path / "run")], {"toy": toy.EXPERIMENT}) == 0
+    assert (
+        command_line.main(["run", "toy", "--train-steps", "3", "--out", str(tmp_path / "run")], {"toy": toy.EXPERIMENT})
+        == 0
+    )
     assert command_line.main(["sample", str(tmp_path / "run"), "--dtype", "bfloat16"], {"toy": toy.EXPERIMENT}) == 2
     assert "--dtype bfloat16: the networks of this experiment compute in float32 alone" in capsys.readouterr().err
 
@@ -140,7 +154,10 @@ def test_bfloat16_is_of_products_alone_and_leaves_parameters_and_output_float32(
     for dtype in ("float32", "bfloat16"):
         model = image_training.unet(recipe, schedules.flow(), parameterization.flow(), dtype=dtype)
         params = jax.eval_shape(model.init, jax.random.key(0))
-        inputs = (jax.ShapeDtypeStruct(*each) for each in (((1, 8, 8, 1), jnp.float32), ((1,), jnp.float32), ((1,), jnp.int32)))
+        inputs = (
+            jax.ShapeDtypeStruct(*each)
+            for each in (((1, 8, 8, 1), jnp.float32), ((1,), jnp.float32), ((1,), jnp.int32))
+        )
         program, output = jax.make_jaxpr(model.predict, return_shape=True)(params, *inputs)
         shapes.append((params, output))
         programs.append(str(program))

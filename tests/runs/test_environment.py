@@ -9,7 +9,16 @@ from tests.tables import table
 
 def git(folder, *arguments):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    identity = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null"]
+    identity = [
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@example.com",
+        "-c",
+        "commit.gpgsign=false",
+        "-c",
+        "core.hooksPath=/dev/null",
+    ]
     command = ["git", "-C", str(folder), *identity, *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True, env=clean).stdout.strip()
 
@@ -26,7 +35,13 @@ def project(tmp_path):
 
 @table(
     ("file", "dirty"),
-    [(None, False), ("code.py", True), ("more.py", True), ("runs/digits/results.json", False), ("experiments/results/digits/a.png", False)],
+    [
+        (None, False),
+        ("code.py", True),
+        ("more.py", True),
+        ("runs/digits/results.json", False),
+        ("experiments/results/digits/a.png", False),
+    ],
 )
 def test_a_changed_or_new_file_is_dirty_and_output_is_not(project, file, dirty):
     if file is not None:
@@ -51,7 +66,17 @@ def test_the_environment_of_a_git_hook_does_not_redirect_the_question(project, t
 
 def test_versions_name_what_numbers_depend_on_and_the_machine_is_nameless():
     versions, machine = environment.versions(), environment.machine()
-    assert {"python", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "scikit-learn"} <= versions.keys()
+    assert {
+        "python",
+        "jax",
+        "jaxlib",
+        "flax",
+        "optax",
+        "orbax-checkpoint",
+        "numpy",
+        "scipy",
+        "scikit-learn",
+    } <= versions.keys()
     assert all(versions.values())
     assert {"cpu", "cores", "memory_gib", "platform", "devices", "matmul_precision", "x64"} == machine.keys()
     assert machine["cores"] >= 1 and any("cpu" in device for device in machine["devices"])

@@ -60,11 +60,20 @@ def test_colour_images_and_jax_arrays_are_drawn(tmp_path):
 
 @table(
     ("count", "columns", "side", "names"),
-    [(1, 1, 8, ""), (100, 10, 8, "ab"), (24, 12, 28, ""), (180, 10, 8, "caption by caption"), (8, 8, 256, ""), (40, 1, 28, "x")],
+    [
+        (1, 1, 8, ""),
+        (100, 10, 8, "ab"),
+        (24, 12, 28, ""),
+        (180, 10, 8, "caption by caption"),
+        (8, 8, 256, ""),
+        (40, 1, 28, "x"),
+    ],
 )
 def test_a_sheet_is_wide_enough_to_be_seen_and_no_higher_than_a_screen(tmp_path, count, columns, side, names):
     down = -(-count // columns)
-    figures.grid(np.zeros((count, side, side)), columns, tmp_path / "a.png", "", heads=[names] * columns if names else ())
+    figures.grid(
+        np.zeros((count, side, side)), columns, tmp_path / "a.png", "", heads=[names] * columns if names else ()
+    )
     height, width = pixels(tmp_path / "a.png")[0].shape[:2]
     assert height <= figures.TALL and (width >= figures.WIDE or height + down * side > figures.TALL - 100)
 
@@ -83,7 +92,11 @@ def test_names_of_rows_and_columns_stand_beside_the_images_which_they_leave_as_t
 
 NAN = np.zeros((4, 8, 8, 1), np.float32)
 NAN[2, 3, 3, 0] = np.nan
-GRID, SPRITE, EXPLORER = functools.partial(figures.grid, caption=""), figures.denoising_sprite, functools.partial(figures.explorer, **AXES)
+GRID, SPRITE, EXPLORER = (
+    functools.partial(figures.grid, caption=""),
+    figures.denoising_sprite,
+    functools.partial(figures.explorer, **AXES),
+)
 
 
 @table(
@@ -119,7 +132,9 @@ def test_a_sprite_holds_every_frame_where_its_layout_says(tmp_path, channels):
     assert layout["count"] == 7 and (layout["height"], layout["width"]) == (17, 26) and layout["labels"][6] == "σ 6"
     for frame in range(7):
         top, left = frame // layout["columns"] * layout["height"], frame % layout["columns"] * layout["width"]
-        assert np.array_equal(sheet[top + 9 : top + 17, left + 9 : left + 17, :channels], figures.to_pixels(trajectory[frame, 4]))
+        assert np.array_equal(
+            sheet[top + 9 : top + 17, left + 9 : left + 17, :channels], figures.to_pixels(trajectory[frame, 4])
+        )
 
 
 def test_a_thousand_frames_make_a_sheet_that_browsers_can_show(tmp_path):
@@ -129,7 +144,10 @@ def test_a_thousand_frames_make_a_sheet_that_browsers_can_show(tmp_path):
 
 def test_plots_are_drawn_without_pyplot_and_twice_to_the_same_bytes(tmp_path):
     x = np.arange(1, 50)
-    lines = [figures.Curve("loss", x, 1 / x), figures.Curve("held out", x, np.where(x == 3, np.nan, 2 / x), 1.5 / x, 2.5 / x)]
+    lines = [
+        figures.Curve("loss", x, 1 / x),
+        figures.Curve("held out", x, np.where(x == 3, np.nan, 2 / x), 1.5 / x, 2.5 / x),
+    ]
 
     loaded_before = "matplotlib.pyplot" in sys.modules
 
@@ -147,7 +165,9 @@ def test_plots_are_drawn_without_pyplot_and_twice_to_the_same_bytes(tmp_path):
 def test_a_framed_plot_is_that_of_a_file_on_white_and_all_have_one_size(tmp_path):
     x = np.array([1.0, 10.0, 100.0])
     one = figures.framed([figures.Curve("a", x, x)], "Exact match", x_label="size", y_label="share", log_x=True)
-    other = figures.framed([figures.Curve("a", x, 1 / x)], "NLL", x_label="size", y_label="nats per digit", log_x=True, log_y=True)
+    other = figures.framed(
+        [figures.Curve("a", x, 1 / x)], "NLL", x_label="size", y_label="nats per digit", log_x=True, log_y=True
+    )
     assert one.shape == other.shape == (442, 702, 3) and one.dtype == np.uint8
     assert np.all(one[0] == 255) and not np.array_equal(one, other)
     blue = [int(figures.COLOURS[0][at : at + 2], 16) for at in (1, 3, 5)]
@@ -158,7 +178,9 @@ def test_a_framed_plot_is_that_of_a_file_on_white_and_all_have_one_size(tmp_path
 
 def test_small_multiples_have_a_logarithmic_axis_where_asked(tmp_path):
     for log_x in (False, True):
-        figures.small_multiples(panels("a", "b", x=(1.0, 10.0, 100.0)), tmp_path / f"{log_x}.png", "", x_label="size", log_x=log_x)
+        figures.small_multiples(
+            panels("a", "b", x=(1.0, 10.0, 100.0)), tmp_path / f"{log_x}.png", "", x_label="size", log_x=log_x
+        )
     even, uneven = (pixels(tmp_path / f"{log_x}.png")[0] for log_x in (True, False))
     assert even.shape == uneven.shape and not np.array_equal(even, uneven)
 
@@ -178,7 +200,11 @@ def test_more_than_six_curves_have_a_small_plot_each(tmp_path, monkeypatch, coun
 
 
 def test_a_logarithmic_axis_has_a_line_where_it_has_a_number():
-    for low, high, expected in ((1.5, 6, [2, 3, 4, 5]), (1, 100, [1, 2, 5, 10, 20, 50, 100]), (1, 1e6, [1, 1e2, 1e4, 1e6])):
+    for low, high, expected in (
+        (1.5, 6, [2, 3, 4, 5]),
+        (1, 100, [1, 2, 5, 10, 20, 50, 100]),
+        (1, 1e6, [1, 1e2, 1e4, 1e6]),
+    ):
         axes = plots.blank(3, 3).add_subplot()
         axes.set_ylim(low, high)
         plots.make_logarithmic(axes, "y")
@@ -198,7 +224,9 @@ def test_a_logarithmic_axis_has_a_line_where_it_has_a_number():
 def test_bars_are_drawn_with_their_intervals_and_never_higher_than_a_screen(tmp_path, rows):
     numbers = {"for $5 and $6": (1.4, 1.3, 1.5)} | {f"{steps} steps": float(steps) for steps in range(1, rows)}
     for log in (False, True):
-        figure = figures.bars(numbers, tmp_path / "a.png", "Distances", x_label="distance", log=log, thresholds=[("goal", 1.75)])
+        figure = figures.bars(
+            numbers, tmp_path / "a.png", "Distances", x_label="distance", log=log, thresholds=[("goal", 1.75)]
+        )
         height, width = pixels(tmp_path / "a.png")[0].shape[:2]
         assert figure == Figure("a.png", "Distances") and width == 1080 and height <= 1400
 
@@ -223,14 +251,18 @@ def test_an_explorer_s_pictures_lie_on_the_sheet_in_the_order_of_its_axes(tmp_pa
         number = place[0] * 3 + place[1]
         left, top = number % layout["columns"] * 17, number // layout["columns"] * 17
         assert np.array_equal(sheet[top : top + 8, left : left + 8, :3], figures.to_pixels(pictures[place][0]))
-        assert np.array_equal(sheet[top + 9 : top + 17, left + 9 : left + 17, :3], figures.to_pixels(pictures[place][3]))
+        assert np.array_equal(
+            sheet[top + 9 : top + 17, left + 9 : left + 17, :3], figures.to_pixels(pictures[place][3])
+        )
 
 
 @table("channels", [1, 3])
 def test_a_palette_keeps_few_colours_exactly_and_the_ground_transparent(tmp_path, channels):
     pictures = np.random.default_rng(0).choice([-1.0, 0.0, 1.0], (2, 3, 4, 8, 8, 1)).repeat(channels, -1)
     axes = (Axis("scale", (0, 1)), Axis("steps", (5, 10, 20)))
-    drawn = [figures.explorer(pictures, axes, tmp_path / f"{colours}.png", "", colours=colours) for colours in (None, 8)]
+    drawn = [
+        figures.explorer(pictures, axes, tmp_path / f"{colours}.png", "", colours=colours) for colours in (None, 8)
+    ]
     full, small = (tmp_path / each.file for each in drawn)
     with Image.open(full) as first, Image.open(small) as second:
         second.load()
@@ -242,7 +274,10 @@ def test_a_palette_keeps_few_colours_exactly_and_the_ground_transparent(tmp_path
 
 
 def panels(*titles, y=(0.1, 0.4, 0.9), x=(0.0, 1.0, 12.0)):
-    series = [figures.Curve("digits", x, y, np.array(y) - 0.1, np.array(y) + 0.1), figures.Curve("shapes", x, np.array(y) / 2)]
+    series = [
+        figures.Curve("digits", x, y, np.array(y) - 0.1, np.array(y) + 0.1),
+        figures.Curve("shapes", x, np.array(y) / 2),
+    ]
     return [figures.Panel(title, series, [("needed ≥ 0.5", 0.5)]) for title in titles]
 
 
@@ -267,11 +302,17 @@ def test_a_curve_of_small_multiples_has_one_colour_in_every_panel(tmp_path):
 @table(
     ("draw", "message"),
     [
-        (lambda path: figures.curves([figures.Curve("a", [1], [np.nan])], path, "", x_label="x", y_label="y"), "hold no finite point"),
+        (
+            lambda path: figures.curves([figures.Curve("a", [1], [np.nan])], path, "", x_label="x", y_label="y"),
+            "hold no finite point",
+        ),
         (lambda path: figures.bars({}, path, "", x_label="x"), "at least one number is needed"),
         (lambda path: figures.small_multiples([], path, "", x_label="x"), "0 panels in 1 columns"),
         (lambda path: figures.small_multiples(panels("a"), path, "", x_label="x", columns=0), "1 panels in 0 columns"),
-        (lambda path: figures.small_multiples(panels("a") + panels("b", y=(np.nan,) * 3), path, "", x_label="x"), "panel 'b' holds"),
+        (
+            lambda path: figures.small_multiples(panels("a") + panels("b", y=(np.nan,) * 3), path, "", x_label="x"),
+            "panel 'b' holds",
+        ),
     ],
 )
 def test_plots_of_nothing_are_refused(tmp_path, draw, message):
@@ -287,4 +328,6 @@ def test_numbers_of_a_logarithmic_axis_do_not_touch_in_a_narrow_panel(tmp_path, 
         panels = [plots.Panel("p", [curve])] * 2
         plots.small_multiples(panels, tmp_path / "a.png", "c", x_label="x", columns=columns, log_x=True)
     wide, narrow = (np.array(canvas.axes[0].get_xticks()) for canvas in canvases)
-    assert {2000.0, 50_000.0} <= set(wide) and not {2000.0, 50_000.0} & set(narrow) and {1000.0, 10_000.0} <= set(narrow)
+    assert (
+        {2000.0, 50_000.0} <= set(wide) and not {2000.0, 50_000.0} & set(narrow) and {1000.0, 10_000.0} <= set(narrow)
+    )

@@ -4,7 +4,15 @@ from tests.tables import table
 
 @table(
     ("value", "text"),
-    [(0.9637, "0.9637"), (1.4142, "1.414"), (212.34, "212.3"), (0.0, "0"), (-0.002, "−0.0020"), (5000, "5000"), (12345, "12\u2009345")]
+    [
+        (0.9637, "0.9637"),
+        (1.4142, "1.414"),
+        (212.34, "212.3"),
+        (0.0, "0"),
+        (-0.002, "−0.0020"),
+        (5000, "5000"),
+        (12345, "12\u2009345"),
+    ]
     + [(1.5e-7, "1.500e−07"), (2.5e8, "2.500e+08"), (float("nan"), "NaN"), (float("inf"), "∞"), (float("-inf"), "−∞")],
 )
 def test_numbers_keep_four_digits_and_say_when_they_are_none(value, text):
@@ -31,9 +39,19 @@ def test_a_measured_number_has_the_digits_of_its_interval():
         ("0.0000", "[−0.0123, 0.0117]"),
         ("0.0200", "[0.0100, 0.0300]"),
     ]
-    assert formatting.measured([(0.5, 0.4, 0.6), (3e-18, 0.0, 3e-18)]) == [("0.5", "[0.4, 0.6]"), ("3.000e−18", "[0, 3.000e−18]")]
+    assert formatting.measured([(0.5, 0.4, 0.6), (3e-18, 0.0, 3e-18)]) == [
+        ("0.5", "[0.4, 0.6]"),
+        ("3.000e−18", "[0, 3.000e−18]"),
+    ]
     column = [(-3.469e-18, -1.0, 1.5), 2.0, None, "text", True, 3]
-    assert formatting.column(column) == [("0.0", "[−1.0, 1.5]"), ("2.0", ""), ("", ""), ("text", ""), ("yes", ""), ("3", "")]
+    assert formatting.column(column) == [
+        ("0.0", "[−1.0, 1.5]"),
+        ("2.0", ""),
+        ("", ""),
+        ("text", ""),
+        ("yes", ""),
+        ("3", ""),
+    ]
 
 
 def test_a_threshold_and_a_setting_are_shown_as_configured_with_a_true_minus_sign():

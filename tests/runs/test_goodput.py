@@ -36,7 +36,10 @@ def test_a_process_that_was_killed_leaves_no_share_above_the_whole(tmp_path):
 
 
 def test_a_run_shows_where_its_time_went(tmp_path):
-    assert command_line.main(["run", "toy", "--train-steps", "3", "--out", str(tmp_path)], {"toy": toy.EXPERIMENT}) == errors.DONE
+    assert (
+        command_line.main(["run", "toy", "--train-steps", "3", "--out", str(tmp_path)], {"toy": toy.EXPERIMENT})
+        == errors.DONE
+    )
     table = results.read(tmp_path).tables[-1]
     assert table.title == goodput.TITLE and table.rows[-1][2] == 1.0
     assert sum(row[1] for row in table.rows[:-1]) == pytest.approx(table.rows[-1][1], abs=0.05)

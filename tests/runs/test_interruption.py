@@ -74,7 +74,9 @@ def test_the_same_signal_to_process_and_group_counts_once():
 @pytest.mark.slow
 def test_a_process_that_runs_no_python_answers_the_first_signal_and_ends_at_the_second():
     words = [sys.executable, "-c", DEAF]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    )
     assert process.stdout.readline() == "deaf\n"
     for _ in range(2):
         time.sleep(0.3)
@@ -108,6 +110,11 @@ def test_a_signal_while_packages_are_imported_asks_for_another_start(name):
     program = "import os, signal, time; from gendiff.commands import start; start.leave_when_asked(); "
     program += f"os.kill(os.getpid(), signal.{name}); time.sleep(20)"
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=20, check=False
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
     )
     assert done.returncode == 42 and done.stderr.startswith(f"interrupted by {name}: nothing had begun")

@@ -1,4 +1,6 @@
-"""The scripts of experiments/jobs: they are sound, hand their words on, and start again what asks for it and nothing else."""
+"""The scripts of experiments/jobs: they are sound, hand their words on, and start again what asks for it and nothing
+else.
+"""
 
 import os
 import re
@@ -22,12 +24,22 @@ PROJECT = Path(__file__).parents[2]
 JOBS = PROJECT / "experiments" / "jobs"
 SCRIPTS = sorted(path.name for path in JOBS.glob("*.sh"))
 AGAIN = [errors.PREEMPTED, 129, 137, 143, 255]
-NOT_AGAIN = [errors.DONE, errors.FAILED, errors.USAGE, errors.NON_FINITE, errors.BAD_DATA, errors.NO_DEVICE, errors.DISK]
+NOT_AGAIN = [
+    errors.DONE,
+    errors.FAILED,
+    errors.USAGE,
+    errors.NON_FINITE,
+    errors.BAD_DATA,
+    errors.NO_DEVICE,
+    errors.DISK,
+]
 
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """A PATH on which the commands of batch systems write down their words; `code` is what the program ends with, start by start."""
+    """A PATH on which the commands of batch systems write down their words; `code` is what the program ends with, start
+    by start.
+    """
     place = tmp_path / "bin"
     place.mkdir()
 
@@ -60,7 +72,9 @@ def start(machine, script, *words, codes=(0,), states=(), **environment):
     (machine / "states").write_text("".join(f"{state}\n" for state in states))
     (machine / "calls").unlink(missing_ok=True)
     command = ["bash", str(JOBS / script), *words]
-    return subprocess.Popen(command, cwd=PROJECT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, cwd=PROJECT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def run(machine, script, *words, **options):
@@ -93,7 +107,9 @@ def test_a_slurm_job_is_requeued_after_42_and_signals_and_nothing_else(script, c
 
 
 def test_a_slurm_job_that_always_dies_ends_at_last(machine):
-    ended, calls = run(machine, "slurm_train.sh", "toy", codes=(137,), SLURM_RESTART_COUNT="3", MAX_RESTARTS="3", **SLURM)
+    ended, calls = run(
+        machine, "slurm_train.sh", "toy", codes=(137,), SLURM_RESTART_COUNT="3", MAX_RESTARTS="3", **SLURM
+    )
     assert ended == 137 and not [call for call in calls if call.startswith("scontrol")]
 
 
@@ -128,14 +144,23 @@ def test_a_slurm_job_may_be_requeued_appends_to_its_log_and_is_warned_before_its
 def test_the_jobs_of_an_array_share_all_shards_and_none_twice(num, jobs, spans, machine):
     found = []
     for task in range(jobs):
-        numbers = {"SLURM_ARRAY_TASK_ID": str(task + 4), "SLURM_ARRAY_TASK_MIN": "4", "SLURM_ARRAY_TASK_COUNT": str(jobs)}
-        ended, calls = run(machine, "slurm_sample.sh", "--steps", "5", RUN="runs/photos", NUM=str(num), **SLURM | numbers)
+        numbers = {
+            "SLURM_ARRAY_TASK_ID": str(task + 4),
+            "SLURM_ARRAY_TASK_MIN": "4",
+            "SLURM_ARRAY_TASK_COUNT": str(jobs),
+        }
+        ended, calls = run(
+            machine, "slurm_sample.sh", "--steps", "5", RUN="runs/photos", NUM=str(num), **SLURM | numbers
+        )
         assert ended == 0
         words = calls[0].split() if isinstance(calls, list) else []
         found.append(words[words.index("--shards") + 1] if words else None)
         if words:
             assert words[:7] == "srun program -u -m experiments sample runs/photos".split()
-            assert words[7:] == f"--num {num} --shard-size 1000 --shards {found[-1]} --out samples/photos --steps 5".split()
+            assert (
+                words[7:]
+                == f"--num {num} --shard-size 1000 --shards {found[-1]} --out samples/photos --steps 5".split()
+            )
     assert found == spans
 
 
@@ -152,7 +177,9 @@ def test_a_command_is_started_again_until_it_has_ended_for_good_or_too_often(mac
 
 def test_a_signal_reaches_the_command_which_is_then_not_started_again(machine):
     program = machine / "bin" / "program"
-    program.write_text(f"#!/usr/bin/env bash\ntrap 'exit 42' TERM\ntouch {machine}/begun\nwhile true; do /bin/sleep 0.05; done\n")
+    program.write_text(
+        f"#!/usr/bin/env bash\ntrap 'exit 42' TERM\ntouch {machine}/begun\nwhile true; do /bin/sleep 0.05; done\n"
+    )
     process = start(machine, "restart.sh", "program")
     while not (machine / "begun").exists():
         time.sleep(0.01)
@@ -175,7 +202,10 @@ def test_a_tpu_slice_that_is_taken_away_is_asked_for_again_and_deleted_at_the_en
     first = ["create", "describe", "describe", "ssh", "describe", "delete"]
     assert verbs(calls) == [*first, "create", "describe", "ssh", "describe", "delete"]
     begun = next(call for call in calls if " ssh " in call)
-    assert "--worker=all" in begun and r"restart.sh .venv/bin/python -u -m experiments run images --data my\ photos" in begun
+    assert (
+        "--worker=all" in begun
+        and r"restart.sh .venv/bin/python -u -m experiments run images --data my\ photos" in begun
+    )
 
 
 @table("code", [1, 2, 65])
@@ -197,7 +227,9 @@ def test_xpk_receives_the_command_the_restarts_and_the_time_to_save(machine):
     for option in ("--workload photos", "--max-restarts 100", "--termination-grace-period-seconds 600"):
         assert option in call
     command = call.split("--command ")[1]
-    assert shlex.split(command.split("&& exec ")[1]) == "python -u -m experiments run images --data".split() + ["/shared/my photos"]
+    assert shlex.split(command.split("&& exec ")[1]) == "python -u -m experiments run images --data".split() + [
+        "/shared/my photos"
+    ]
 
 
 @table(("script", "name"), [("slurm_sample.sh", "RUN"), ("tpu_queued.sh", "PROJECT"), ("gke_xpk.sh", "PROJECT")])
@@ -211,7 +243,9 @@ def strict(**fields):
     return msgspec.defstruct("Part", list(fields.items()), rename="camel", forbid_unknown_fields=True)
 
 
-RESTARTS = Literal["FailJobSet", "RestartJobSet", "RestartJobSetAndIgnoreMaxRestarts", "RestartJob", "RestartJobAndIgnoreMaxRestarts"]
+RESTARTS = Literal[
+    "FailJobSet", "RestartJobSet", "RestartJobSetAndIgnoreMaxRestarts", "RestartJob", "RestartJobAndIgnoreMaxRestarts"
+]
 REASONS = Literal["BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy"]
 CODES = strict(container_name=str, operator=Literal["In", "NotIn"], values=list[int])
 POD_RULE = strict(action=Literal["FailJob", "FailIndex", "Ignore", "Count"], on_exit_codes=CODES)
@@ -232,14 +266,20 @@ POD = strict(
     volumes=list[strict(name=str, persistent_volume_claim=strict(claim_name=str))],
 )
 JOB = strict(
-    parallelism=int, completions=int, backoff_limit=int, pod_failure_policy=strict(rules=list[POD_RULE]), template=strict(spec=POD)
+    parallelism=int,
+    completions=int,
+    backoff_limit=int,
+    pod_failure_policy=strict(rules=list[POD_RULE]),
+    template=strict(spec=POD),
 )
 JOB_SET = strict(
     api_version=Literal["jobset.x-k8s.io/v1alpha2"],
     kind=Literal["JobSet"],
     metadata=strict(name=str, annotations=dict[str, str]),
     spec=strict(
-        failure_policy=strict(max_restarts=int, rules=list[strict(name=str, action=RESTARTS, on_job_failure_reasons=list[REASONS])]),
+        failure_policy=strict(
+            max_restarts=int, rules=list[strict(name=str, action=RESTARTS, on_job_failure_reasons=list[REASONS])]
+        ),
         replicated_jobs=list[strict(name=str, replicas=int, template=strict(spec=JOB))],
     ),
 )
@@ -260,8 +300,12 @@ def test_the_job_set_has_fields_that_kubernetes_knows_and_ends_for_good_where_a_
     assert (pods.on_exit_codes.operator, pods.on_exit_codes.values) == ("In", [code for code in NOT_AGAIN if code])
     pod = job.template.spec
     (container,) = pod.containers
-    assert pod.restart_policy == "Never" and pod.termination_grace_period_seconds >= 300  # else the policy on exit codes is refused
-    assert container.name == pods.on_exit_codes.container_name and container.command == "python -u -m experiments run".split()
+    # else the policy on exit codes is refused
+    assert pod.restart_policy == "Never" and pod.termination_grace_period_seconds >= 300
+    assert (
+        container.name == pods.on_exit_codes.container_name
+        and container.command == "python -u -m experiments run".split()
+    )
     assert {mount.name for mount in container.volume_mounts} == {volume.name for volume in pod.volumes}
 
 
@@ -276,12 +320,16 @@ def test_a_job_set_with_a_field_that_kubernetes_does_not_know_is_refused():
 def toy_for_python(machine):
     """In place of Python: the command line with the toy experiment alone."""
     program = machine / "bin" / "program"
-    program.write_text(f'#!/usr/bin/env bash\nshift 3\nexec {sys.executable} {Path(__file__).with_name("toy.py")} "$@"\n')
+    program.write_text(
+        f'#!/usr/bin/env bash\nshift 3\nexec {sys.executable} {Path(__file__).with_name("toy.py")} "$@"\n'
+    )
     return {"PYTHONPATH": str(PROJECT), "JAX_PLATFORMS": "cpu"}
 
 
 @pytest.mark.slow
-def test_a_run_under_slurm_that_is_interrupted_is_requeued_and_finishes_and_an_array_draws_from_it(machine, toy_for_python):
+def test_a_run_under_slurm_that_is_interrupted_is_requeued_and_finishes_and_an_array_draws_from_it(
+    machine, toy_for_python
+):
     words = ("toy", "--train-steps", "8", "--out", str(machine / "run"))
     ended, calls = run(machine, "slurm_train.sh", *words, TOY_SIGNAL_AT="3", **SLURM, **toy_for_python)
     assert ended == 42 and calls[-1] == "scontrol requeue 7"
@@ -290,11 +338,20 @@ def test_a_run_under_slurm_that_is_interrupted_is_requeued_and_finishes_and_an_a
         assert ended == 0 and len(calls) == 1
     ended, calls = run(machine, "slurm_train.sh", *words, "--learning-rate", "1", **SLURM, **toy_for_python)
     assert ended == 2 and len(calls) == 1
-    more = {"RUN": str(machine / "run"), "NUM": "6", "SHARD_SIZE": "2", "OUT": str(machine / "samples"), **SLURM, **toy_for_python}
+    more = {
+        "RUN": str(machine / "run"),
+        "NUM": "6",
+        "SHARD_SIZE": "2",
+        "OUT": str(machine / "samples"),
+        **SLURM,
+        **toy_for_python,
+    }
     for task in ("0", "1"):
         ended, calls = run(machine, "slurm_sample.sh", "--steps", "2", **more | {"SLURM_ARRAY_TASK_ID": task})
         assert ended == 0, calls
-    assert [path.name for path in sorted((machine / "samples").glob("*.npz"))] == [f"shard_00000{number}.npz" for number in range(3)]
+    assert [path.name for path in sorted((machine / "samples").glob("*.npz"))] == [
+        f"shard_00000{number}.npz" for number in range(3)
+    ]
 
 
 @pytest.mark.slow

@@ -1,4 +1,6 @@
-"""Kill -9 and signals at moments that nobody chose: nothing is lost, and what is left ends bitwise as if nothing had happened."""
+"""Kill -9 and signals at moments that nobody chose: nothing is lost, and what is left ends bitwise as if nothing had
+happened.
+"""
 
 import json
 import os
@@ -83,7 +85,9 @@ def test_a_sharded_draw_that_is_killed_again_and_again_leaves_the_bytes_of_an_un
     words = ("sample", str(run), "--num", "10000", "--shard-size", "50", "--together", "50", "--steps", "20", "--out")
     assert lives([*words, str(tmp_path / "whole")], 0, 1.0) == 0
     assert lives([*words, str(tmp_path / "killed")], 6, 60.0, watched=tmp_path / "killed", growth=60) == 6
-    parts = [{path.name: path.read_bytes() for path in (tmp_path / name).glob("shard_*.npz")} for name in ("whole", "killed")]
+    parts = [
+        {path.name: path.read_bytes() for path in (tmp_path / name).glob("shard_*.npz")} for name in ("whole", "killed")
+    ]
     assert parts[0] == parts[1] and len(parts[0]) == 200
     assert not list((tmp_path / "killed").glob(".*.tmp"))
 
@@ -103,9 +107,16 @@ def test_a_signal_while_compiling_exits_42_and_the_same_command_goes_on(tmp_path
         assert command_line.main(words, {"toy": toy.EXPERIMENT}) == 42
     out, told = capsys.readouterr()
     assert "--compile-cache FOLDER keeps it" in out
-    assert "SIGTERM at step 0 of seed 0: none of its steps had been finished" in told and not (tmp_path / "run" / "results.json").exists()
+    assert (
+        "SIGTERM at step 0 of seed 0: none of its steps had been finished" in told
+        and not (tmp_path / "run" / "results.json").exists()
+    )
     assert command_line.main(words, {"toy": toy.EXPERIMENT}) == 0
-    assert [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3]
+    assert [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()] == [
+        1,
+        2,
+        3,
+    ]
 
 
 def waited(process, condition):
@@ -119,7 +130,12 @@ def waited(process, condition):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("sign", "pause", "codes"),
-    [("config.json", "0.01", {42}), ("metrics.jsonl", "0.01", {42}), ("judging", "0", {42}), ("metrics.jsonl", "60", {143, 138})],
+    [
+        ("config.json", "0.01", {42}),
+        ("metrics.jsonl", "0.01", {42}),
+        ("judging", "0", {42}),
+        ("metrics.jsonl", "60", {143, 138}),
+    ],
     ids=["compiling", "at a step", "evaluating", "twice"],
 )
 def test_a_process_ends_with_a_documented_code_after_signals_and_the_command_goes_on(sign, pause, codes, tmp_path):

@@ -64,7 +64,11 @@ def test_evaluate_refuses_an_older_checkpoint_and_names_the_command_that_trains_
     capsys.readouterr()
     assert call("evaluate", copy) == 65
     message = capsys.readouterr().err
-    assert f"step {older}" in message and f"step {newest}" in message and len(message.splitlines()) <= command_line.MOST_LINES
+    assert (
+        f"step {older}" in message
+        and f"step {newest}" in message
+        and len(message.splitlines()) <= command_line.MOST_LINES
+    )
     assert json.loads((copy / "results.json").read_text()) == before
     (copy / "results.json").unlink()
     assert call(*message.split("python -m experiments ")[1].split()) == 0
@@ -87,7 +91,9 @@ def test_evaluate_refuses_a_configuration_that_was_changed_after_training(copy, 
     json_files.write(copy / "config.json", stored)
     assert call("evaluate", copy) == 65
     message = capsys.readouterr().err
-    assert ["train_steps", str(STEPS), str(STEPS + 4)] in map(str.split, message.splitlines()) and "config.json" in message
+    assert ["train_steps", str(STEPS), str(STEPS + 4)] in map(
+        str.split, message.splitlines()
+    ) and "config.json" in message
     assert results.read(copy).config["train_steps"] == STEPS
 
 

@@ -33,7 +33,20 @@ def test_axes_are_named_in_any_order():
 
 @table(
     "text",
-    ["", "4", "data", "data=0", "data=-1", "data=1.5", "rows=2", "data=1,data=2", "data=1,", "fsdp=two", "data=all,fsdp=all", "fsdp=allx"],
+    [
+        "",
+        "4",
+        "data",
+        "data=0",
+        "data=-1",
+        "data=1.5",
+        "rows=2",
+        "data=1,data=2",
+        "data=1,",
+        "fsdp=two",
+        "data=all,fsdp=all",
+        "fsdp=allx",
+    ],
 )
 def test_another_text_is_refused_before_a_folder_is_made(text, tmp_path, capsys):
     assert run(tmp_path / "run", "--mesh", text) == errors.USAGE
@@ -41,7 +54,9 @@ def test_another_text_is_refused_before_a_folder_is_made(text, tmp_path, capsys)
     assert not (tmp_path / "run").exists()
 
 
-@table(("text", "message"), [("data=64", "number of devices"), ("tensor=1,fsdp=64", "devices"), ("tensor=2", "no rules")])
+@table(
+    ("text", "message"), [("data=64", "number of devices"), ("tensor=1,fsdp=64", "devices"), ("tensor=2", "no rules")]
+)
 def test_axes_that_do_not_fit_leave_nothing_behind(text, message, tmp_path, capsys):
     assert run(tmp_path / "run", "--mesh", text) == errors.USAGE
     assert message in capsys.readouterr().err
@@ -52,8 +67,23 @@ def test_axes_that_do_not_fit_leave_nothing_behind(text, message, tmp_path, caps
 def test_a_training_on_eight_devices_learns_the_same_along_any_axes(tmp_path):
     learned = []
     for axes in ("data=8", "data=4,fsdp=2", "fsdp=8"):
-        command = [sys.executable, toy.__file__, "run", "toy", "--train-steps", "5", "--out", str(tmp_path / axes), "--mesh", axes]
-        everything = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "8", "PYTHONPATH": str(Path(__file__).parents[2])}
+        command = [
+            sys.executable,
+            toy.__file__,
+            "run",
+            "toy",
+            "--train-steps",
+            "5",
+            "--out",
+            str(tmp_path / axes),
+            "--mesh",
+            axes,
+        ]
+        everything = os.environ | {
+            "JAX_PLATFORMS": "cpu",
+            "JAX_NUM_CPU_DEVICES": "8",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }
         done = subprocess.run(command, env=everything, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0 and "over 8 cpu devices" in done.stdout, done.stdout + done.stderr
         learned.append(training_loop.restore_ema(toy.init, RunFolder(tmp_path / axes), seed=0, decay=0.9))
@@ -79,10 +109,17 @@ def test_one_axis_takes_all_devices(axis):
 
 def test_a_preset_may_bring_a_mesh_and_an_option_another(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(command_line.runner, "run", lambda experiment, config, folder, *rest, **more: seen.append(folder.mesh))
-    with_mesh = dataclasses.replace(toy.EXPERIMENT, presets={**toy.EXPERIMENT.presets, "wide": toy.Config()}, meshes={"wide": "fsdp=all"})
+    monkeypatch.setattr(
+        command_line.runner, "run", lambda experiment, config, folder, *rest, **more: seen.append(folder.mesh)
+    )
+    with_mesh = dataclasses.replace(
+        toy.EXPERIMENT, presets={**toy.EXPERIMENT.presets, "wide": toy.Config()}, meshes={"wide": "fsdp=all"}
+    )
     for number, options in enumerate(((), ("--preset", "wide"), ("--preset", "wide", "--mesh", "data=1"))):
-        assert command_line.main(["run", "toy", "--out", str(tmp_path / str(number)), *options], {"toy": with_mesh}) == errors.DONE
+        assert (
+            command_line.main(["run", "toy", "--out", str(tmp_path / str(number)), *options], {"toy": with_mesh})
+            == errors.DONE
+        )
     assert seen == [Axes(), Axes(1, None, 1), Axes(1, 1, 1)]
 
 

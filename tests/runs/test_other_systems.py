@@ -1,4 +1,6 @@
-"""Where the system has no flock of its own, no statvfs, no /proc and no SIGUSR1, as macOS and Windows lack some of them."""
+"""Where the system has no flock of its own, no statvfs, no /proc and no SIGUSR1, as macOS and Windows lack some of
+them.
+"""
 
 import os
 import subprocess
@@ -28,6 +30,8 @@ for line in ("run toy --smoke --out RUN", "sample RUN --num 3 --steps 2 --shard-
 @pytest.mark.slow
 def test_a_run_is_trained_drawn_from_and_judged_without_what_only_linux_has(tmp_path):
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run([sys.executable, "-c", WITHOUT], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "RUN" / "report.html").exists() and len(list((tmp_path / "SHARDS").iterdir())) >= 2

@@ -19,7 +19,12 @@ XEON = "\n".join((*FACTS, "processor\t: 1", ""))
     ("text", "name", "vendor", "flags"),
     [
         (XEON, "A CPU, family 6, model 207", "Intel", {"fpu", "sse2"}),
-        (XEON.replace("GenuineIntel", "AuthenticAMD").replace("model\t", "x\t"), "A CPU, family 6", "AMD", {"fpu", "sse2"}),
+        (
+            XEON.replace("GenuineIntel", "AuthenticAMD").replace("model\t", "x\t"),
+            "A CPU, family 6",
+            "AMD",
+            {"fpu", "sse2"},
+        ),
         ("processor\t: 0\nFeatures\t: fp asimd\n", "", "", {"fp", "asimd"}),
         (None, "", "", set()),
     ],

@@ -1,4 +1,6 @@
-"""What a person sees of a run: rates, the time that is left, lines now and then, and seconds of stages, by a clock that the test moves."""
+"""What a person sees of a run: rates, the time that is left, lines now and then, and seconds of stages, by a clock that
+the test moves.
+"""
 
 import io
 import json
@@ -62,7 +64,12 @@ def test_the_seconds_of_a_stage_add_up_and_those_of_one_that_failed_are_kept_and
 def test_a_broken_line_of_times_is_told_of_and_a_torn_last_one_is_not(tmp_path):
     timings, notes = tmp_path / "timings.jsonl", []
     good = '{"phase": "train", "seconds": 2.0}\n'
-    for broken, wrong in (("", 0), ("{\n", 1), ('{"phase": "train", "seconds": -1}\n', 1), ('{"phase": "train", "seconds": NaN}\n', 1)):
+    for broken, wrong in (
+        ("", 0),
+        ("{\n", 1),
+        ('{"phase": "train", "seconds": -1}\n', 1),
+        ('{"phase": "train", "seconds": NaN}\n', 1),
+    ):
         timings.write_text(good + broken + good + '{"phase": "train", "sec')
         notes.clear()
         assert progress.stage_seconds(timings, "train", notes.append) == 4.0

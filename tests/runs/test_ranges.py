@@ -17,11 +17,25 @@ from tests.refusals import Ends, ends, refusals
 
 @pytest.mark.fault("command line: a number out of its range")
 def test_a_bad_number_exits_2_and_the_corrected_command_has_nothing_in_its_way(tmp_path, capsys):
-    rows = ("--channels 0", "--channels", "--ema 1", "--learning-rate nan", "--seeds", "--seeds 3 3", "--draw-size 1", "--sampling-steps 0")
+    rows = (
+        "--channels 0",
+        "--channels",
+        "--ema 1",
+        "--learning-rate nan",
+        "--seeds",
+        "--seeds 3 3",
+        "--draw-size 1",
+        "--sampling-steps 0",
+    )
     for words in rows:
-        assert command_line.main(["run", "digits", *words.split(), "--out", str(tmp_path / "run")], catalogue.EXPERIMENTS) == 2, words
+        assert (
+            command_line.main(["run", "digits", *words.split(), "--out", str(tmp_path / "run")], catalogue.EXPERIMENTS)
+            == 2
+        ), words
         message = capsys.readouterr().err
-        assert words.split()[0].removesuffix("s") in message and len(message.splitlines()) <= command_line.MOST_LINES, words
+        assert words.split()[0].removesuffix("s") in message and len(message.splitlines()) <= command_line.MOST_LINES, (
+            words
+        )
         assert not (tmp_path / "run").exists()
 
 
@@ -45,7 +59,10 @@ test_a_message_says_what_the_value_must_be = refusals(
             ({"count": 0}, "--count 0: it must be a whole number from 1 to 2147483647"),
             ({"count": True}, "--count True: it must be a whole number"),
             ({"rate": 1.0}, "--rate 1.0: it must be a finite number from 0 below 1"),
-            ({"several": ()}, "--several (nothing): it must be values separated by spaces, each a finite number above 0 (at least 1)"),
+            (
+                {"several": ()},
+                "--several (nothing): it must be values separated by spaces, each a finite number above 0 (at least 1)",
+            ),
             ({"several": (2.0, 2.0)}, "each of them once"),
             ({"how": "slowly"}, "--how slowly: it must be one of fast, slow"),
             ({"maybe": 0.5}, "--maybe 0.5: it must be a whole number, or None"),

@@ -9,7 +9,10 @@ from gendiff.runs.reporting import figures, report, results, verdicts, words
 from tests.tables import table
 
 ENVIRONMENT = results.Environment(
-    commit="0123456789abcdef" * 2 + "01234567", dirty=True, versions={"jax": "0.10.2"}, machine={"cpu": "A & B", "cores": 2}
+    commit="0123456789abcdef" * 2 + "01234567",
+    dirty=True,
+    versions={"jax": "0.10.2"},
+    machine={"cpu": "A & B", "cores": 2},
 )
 ATTACK = "<script>alert('$x')</script> & \"quotes\""
 PICTURE = (1, 8, 8, 1)
@@ -52,7 +55,9 @@ class Page(HTMLParser):
 def claims():
     told = {"n": 5000, "figure": "samples.png"}
     text = "The judge names the class asked for"
-    made = [verdicts.claim("accuracy", text, 0.9637, (0.9512, 0.9741), ">=", 0.95, seed=seed, **told) for seed in (0, 1, 2)]
+    made = [
+        verdicts.claim("accuracy", text, 0.9637, (0.9512, 0.9741), ">=", 0.95, seed=seed, **told) for seed in (0, 1, 2)
+    ]
     made.append(verdicts.claim("copies", ATTACK, -0.002, (-0.006, 0.012), "<=", 0.01, n=450, seed=None))
     control = {"n": 1000, "seed": 0, "kind": "control"}
     return [*made, verdicts.claim("untrained", "Untrained: ≥ 10 × floor", 200.0, (190.0, 210.0), ">=", 10.0, **control)]
@@ -65,11 +70,19 @@ def opened(folder):
 @pytest.fixture
 def folder(tmp_path):
     samples = figures.grid(np.zeros((4, 8, 8, 1)), 2, tmp_path / "samples.png", ATTACK)
-    figures.denoising_sprite(np.random.default_rng(0).normal(size=(6, 4, 8, 8, 1)), tmp_path / "denoising.png", labels=[ATTACK] * 6)
-    axes = (results.Axis("guidance scale", (0, 1.5, 12)), results.Axis(ATTACK, (ATTACK, "ddpm")), results.Axis("seed", (0,)))
+    figures.denoising_sprite(
+        np.random.default_rng(0).normal(size=(6, 4, 8, 8, 1)), tmp_path / "denoising.png", labels=[ATTACK] * 6
+    )
+    axes = (
+        results.Axis("guidance scale", (0, 1.5, 12)),
+        results.Axis(ATTACK, (ATTACK, "ddpm")),
+        results.Axis("seed", (0,)),
+    )
     pictures = np.random.default_rng(0).normal(size=(3, 2, 1, 4, 8, 8, 1))
     explorer = figures.explorer(pictures, axes, tmp_path / "explorer.png", ATTACK, start=(1, 0, 0))
-    tables = [results.Table(ATTACK, ("scale", ATTACK), ((1.0, ATTACK), (2.0, (0.5, 0.4, 0.6)), (3.0, None), (4.0, True)))]
+    tables = [
+        results.Table(ATTACK, ("scale", ATTACK), ((1.0, ATTACK), (2.0, (0.5, 0.4, 0.6)), (3.0, None), (4.0, True)))
+    ]
     outcome = results.conclude(
         ATTACK,
         ATTACK,
@@ -117,7 +130,11 @@ def test_words_of_measures_are_explained_where_they_stand(folder, page):
 
 
 def test_every_seed_of_every_claim_and_what_the_numbers_depend_on_is_shown(page):
-    assert page.visible.count("0.9637") == 4 and page.visible.count("mean of 3") == 1 and page.visible.count("[0.9512, 0.9741]") == 3
+    assert (
+        page.visible.count("0.9637") == 4
+        and page.visible.count("mean of 3") == 1
+        and page.visible.count("[0.9512, 0.9741]") == 3
+    )
     for text in ("≥ 0.95", "≤ 0.01", "−0.002", "[−0.006, 0.012]", "PASS", "INCONCLUSIVE"):
         assert text in page.visible
     for text in ("thresholds.accuracy", "0.95", "jax", "0.10.2", "A & B", "12 min 5 s", "0123456789ab with changes"):
@@ -193,7 +210,11 @@ def test_numbers_that_are_none_are_shown_and_not_drawn(tmp_path):
         ("samples.png", lambda path: path.write_bytes(b""), "is no PNG"),
         ("results.json", lambda path: path.unlink(), "cannot be read"),
         ("denoising.png", lambda path: figures.grid(np.zeros((1, 8, 8)), 1, path, ""), "is no sprite"),
-        ("explorer.png", lambda path: figures.explorer(np.zeros((5, *PICTURE)), FIVE, path, ""), "holds 5 pictures for axes of 3 × 2 × 1"),
+        (
+            "explorer.png",
+            lambda path: figures.explorer(np.zeros((5, *PICTURE)), FIVE, path, ""),
+            "holds 5 pictures for axes of 3 × 2 × 1",
+        ),
     ],
 )
 def test_a_file_that_is_missing_or_another_is_an_error_with_its_path(folder, file, spoil, message):
@@ -211,7 +232,9 @@ def test_a_main_table_and_its_note_are_shown_on_the_terminal_too(tmp_path):
         results.Table("Hidden", ("a",), ((1,),)),
     ]
     told = {"seeds": (), "seconds": {}, "environment": ENVIRONMENT, "named": False}
-    outcome = results.conclude("x", "?", {"steps": None, "batch": None}, [], tables=tables, chosen={"steps": "7"}, **told)
+    outcome = results.conclude(
+        "x", "?", {"steps": None, "batch": None}, [], tables=tables, chosen={"steps": "7"}, **told
+    )
     text = report.table_text(outcome)
     assert "verdicts belong to the presets" in text and "Hidden" not in text
     assert "\n  samples  1.50 [1.25, 1.75]  0.50 [0.25, 0.75]\n  note: few pictures\n" in text
@@ -224,7 +247,10 @@ def test_a_main_table_and_its_note_are_shown_on_the_terminal_too(tmp_path):
 def test_the_table_for_the_terminal_has_a_line_a_seed_with_aligned_numbers(folder):
     lines = report.table_text(results.read(folder)).splitlines()
     assert lines[0].endswith(": INCONCLUSIVE")
-    assert any(re.fullmatch(r"  PASS +The judge names the class asked for \(accuracy; needed ≥ 0\.95\)", line) for line in lines)
+    assert any(
+        re.fullmatch(r"  PASS +The judge names the class asked for \(accuracy; needed ≥ 0\.95\)", line)
+        for line in lines
+    )
     numbers = [line for line in lines if "n = " in line]
     assert len(numbers) == 6  # one of them the mean over seeds
     assert len({line.index("[") for line in numbers}) == len({line.index("n = ") for line in numbers}) == 1

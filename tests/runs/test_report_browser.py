@@ -18,7 +18,9 @@ pytestmark = pytest.mark.slow
 
 CHROMIUM = shutil.which("chromium")
 SCALES, STEPS = (0, 1.5, 12), (10, 50)
-COLOURS = {(scale, step): (80 * i + 20, 200 * j + 20, 130) for i, scale in enumerate(SCALES) for j, step in enumerate(STEPS)}
+COLOURS = {
+    (scale, step): (80 * i + 20, 200 * j + 20, 130) for i, scale in enumerate(SCALES) for j, step in enumerate(STEPS)
+}
 """The one colour of an explorer's picture at each place."""
 FRAMES = 4
 WIDTHS = (375, 1280)
@@ -43,23 +45,34 @@ def browser():
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """Of the report of a small run folder: an explorer, a scrubber, small multiples in one and two columns, a wide table."""
+    """Of the report of a small run folder: an explorer, a scrubber, small multiples in one and two columns, a wide
+    table.
+    """
     folder = tmp_path_factory.mktemp("run")
     plain = np.array([[COLOURS[scale, step] for step in STEPS] for scale in SCALES], np.uint8)
     pictures = np.broadcast_to(plain[:, :, None, None, None], (3, 2, 1, 8, 8, 3))
     axes = (results.Axis("guidance scale", SCALES), results.Axis("steps", STEPS))
     explorer = figures.explorer(pictures, axes, folder / "explorer.png", "One colour a place", start=(1, 0))
     shades = np.linspace(-1, 1, FRAMES)[:, None, None, None, None]
-    figures.denoising_sprite(np.broadcast_to(shades, (FRAMES, 1, 8, 8, 1)), folder / "denoising.png", labels=list("abcd"))
+    figures.denoising_sprite(
+        np.broadcast_to(shades, (FRAMES, 1, 8, 8, 1)), folder / "denoising.png", labels=list("abcd")
+    )
     x = np.array(SCALES, float)
-    panels = [figures.Panel(name, [figures.Curve("shapes", x, x / 12, x / 12 - 0.1, x / 12 + 0.1)]) for name in ("Adherence", "Diversity")]
+    panels = [
+        figures.Panel(name, [figures.Curve("shapes", x, x / 12, x / 12 - 0.1, x / 12 + 0.1)])
+        for name in ("Adherence", "Diversity")
+    ]
     drawn = [
         figures.small_multiples(panels, folder / f"{name}.png", caption, x_label="guidance scale", columns=columns)
         for columns, name, caption in ((1, "narrow", "Below each other"), (2, "wide", "Beside each other"))
     ]
     told = {"n": 100, "seed": 0}
-    rises = verdicts.claim("adherence", "Adherence rises with the scale", 0.9, (0.8, 0.95), ">=", 0.5, figure="narrow.png", **told)
-    deaf = verdicts.claim("unlabelled", "A network that ignores its label", 0.0, (-0.1, 0.1), ">=", 0.05, kind="control", **told)
+    rises = verdicts.claim(
+        "adherence", "Adherence rises with the scale", 0.9, (0.8, 0.95), ">=", 0.5, figure="narrow.png", **told
+    )
+    deaf = verdicts.claim(
+        "unlabelled", "A network that ignores its label", 0.0, (-0.1, 0.1), ">=", 0.05, kind="control", **told
+    )
     outcome = results.conclude(
         "guidance",
         "What does guidance buy, and what does it cost?",
@@ -67,7 +80,9 @@ def address(tmp_path_factory):
         [rises, deaf],
         seeds=(0,),
         seconds={"train": 1.0},
-        environment=results.Environment(commit="a" * 40, dirty=False, versions={"jax": "1"}, machine={"devices": "x" * 90}),
+        environment=results.Environment(
+            commit="a" * 40, dirty=False, versions={"jax": "1"}, machine={"devices": "x" * 90}
+        ),
         figures=drawn,
         tables=[results.Table("Many columns", tuple("abcdefgh"), (("a method with a name", *((0.5, 0.4, 0.6),) * 7),))],
         explorers=[explorer],
@@ -78,7 +93,9 @@ def address(tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, address):
-    """opened(width=…, **options of a browser context) -> the loaded page; fails where a page complained or asked for anything."""
+    """opened(width=…, **options of a browser context) -> the loaded page; fails where a page complained or asked for
+    anything.
+    """
     contexts, message, asked = [], [], []
 
     def open_page(width=1280, **options):
@@ -114,7 +131,12 @@ def test_each_slider_changes_the_picture_and_its_value_by_keyboard(opened):
     box, sprite, sliders = parts(page, "explorer")
     scale, steps = page.get_by_label("guidance scale"), page.get_by_label("steps", exact=True)
     assert sliders.count() == 2 and colour(sprite) == COLOURS[1.5, 10]
-    moves = [(scale, "ArrowRight", (12, 10)), (steps, "ArrowRight", (12, 50)), (scale, "Home", (0, 50)), (scale, "End", (12, 50))]
+    moves = [
+        (scale, "ArrowRight", (12, 10)),
+        (steps, "ArrowRight", (12, 50)),
+        (scale, "Home", (0, 50)),
+        (scale, "End", (12, 50)),
+    ]
     for slider, key, shown in (*moves, (steps, "ArrowLeft", (12, 10))):
         slider.press(key)
         assert colour(sprite) == COLOURS[shown]
@@ -147,7 +169,8 @@ def test_the_scrubber_plays_from_noise_to_the_sample_and_pauses(opened):
     button = box.get_by_role("button")
     assert colour(sprite) == (255, 255, 255) and box.locator("output").inner_text() == "step 3 of 3 · d"
     box.locator("output").evaluate(
-        "output => { window.seen = []; new MutationObserver(() => seen.push(output.textContent)).observe(output, { childList: true }); }"
+        "output => { window.seen = []; new MutationObserver(() => seen.push(output.textContent)).observe(output, { "
+        "childList: true }); }"
     )
     button.press("Enter")
     assert button.inner_text() == "Pause"
@@ -164,7 +187,9 @@ def test_the_scrubber_plays_from_noise_to_the_sample_and_pauses(opened):
 def test_the_page_never_scrolls_sideways_and_what_does_can_be_focused(opened, width):
     page = opened(width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    boxes = page.locator(".scroll, .picture").evaluate_all("all => all.map(box => [box.scrollWidth > box.clientWidth, box.tabIndex === 0])")
+    boxes = page.locator(".scroll, .picture").evaluate_all(
+        "all => all.map(box => [box.scrollWidth > box.clientWidth, box.tabIndex === 0])"
+    )
     assert all(scrolls == focusable for scrolls, focusable in boxes)
     assert any(scrolls for scrolls, _ in boxes) or width > 375
     sizes = page.locator("input, button").evaluate_all("all => all.map(each => each.getBoundingClientRect().height)")
@@ -187,7 +212,9 @@ def test_light_and_dark_differ_and_both_can_be_read(opened):
 def luminance(text):
     """Of a colour as the browser writes it, rgb(r, g, b) (WCAG 2.2)."""
     values = np.array([int(value) for value in text.strip("rgb()").split(",")]) / 255
-    return float(np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])
+    return float(
+        np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+    )
 
 
 def contrast(first, second):
@@ -200,7 +227,8 @@ def test_every_control_is_reached_by_tab_in_order_with_a_visible_focus(opened):
     for _ in range(6):
         page.keyboard.press("Tab")
         name, style, width = page.evaluate(
-            "() => { const e = document.activeElement, s = getComputedStyle(e); return [e.tagName, s.outlineStyle, s.outlineWidth]; }"
+            "() => { const e = document.activeElement, s = getComputedStyle(e); return [e.tagName, s.outlineStyle, "
+            "s.outlineWidth]; }"
         )
         if name == "BODY":
             break
@@ -216,5 +244,7 @@ def test_a_claim_leads_to_its_figure_and_every_picture_is_loaded(opened):
     assert "Below each other" in target.inner_text()
     link.press("Enter")
     assert 0 <= target.bounding_box()["y"] < 100
-    sizes = page.locator("figure img").evaluate_all("all => all.map(image => [image.complete, image.naturalWidth, image.alt])")
+    sizes = page.locator("figure img").evaluate_all(
+        "all => all.map(image => [image.complete, image.naturalWidth, image.alt])"
+    )
     assert len(sizes) == 2 and all(complete and width > 0 and alt for complete, width, alt in sizes)

@@ -48,7 +48,10 @@ def leaves(folder, seed=0):
     """Every stored leaf of the newest checkpoint, by path."""
     with Checkpoints(RunFolder(folder).checkpoints(seed), read_only=True) as store:
         state = store.restore(None, store.contents()).state
-    raw = (jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf for leaf in trees.paths(state).values())
+    raw = (
+        jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+        for leaf in trees.paths(state).values()
+    )
     return dict(zip(trees.paths(state), map(np.asarray, raw), strict=True))
 
 
@@ -75,12 +78,16 @@ def test_a_run_killed_anywhere_and_resumed_equals_an_uninterrupted_one_bitwise(t
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert not (tmp_path / "killed" / "results.json").exists()
-    stored = [int(path.name) for path in (tmp_path / "killed" / "checkpoints" / "seed_0").iterdir() if path.name.isdecimal()]
+    stored = [
+        int(path.name) for path in (tmp_path / "killed" / "checkpoints" / "seed_0").iterdir() if path.name.isdecimal()
+    ]
 
     resumed = finished(start([*command, str(tmp_path / "killed")]))
     finished(whole)
     first = json.loads(metrics.read_text().splitlines()[0])
-    assert first["step"] == 1 and [json.loads(line)["step"] for line in metrics.read_text().splitlines()] == [*range(1, STEPS + 1)]
+    assert first["step"] == 1 and [json.loads(line)["step"] for line in metrics.read_text().splitlines()] == [
+        *range(1, STEPS + 1)
+    ]
     assert (f"from step {max(stored)}" if stored else "over 1 cpu device\n") in resumed
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
 
@@ -102,7 +109,9 @@ def whole(tmp_path_factory):
 
 @pytest.mark.fault("kill -9 anywhere, then resume")
 @pytest.mark.parametrize("step", [1, 4])
-def test_a_run_that_died_without_saving_and_resumed_equals_an_uninterrupted_one_bitwise(step, whole, tmp_path, monkeypatch):
+def test_a_run_that_died_without_saving_and_resumed_equals_an_uninterrupted_one_bitwise(
+    step, whole, tmp_path, monkeypatch
+):
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="died"):
         patched.setenv("TOY_DIES_AT", str(step))
         run(tmp_path / "died", *SHORT)
@@ -112,7 +121,9 @@ def test_a_run_that_died_without_saving_and_resumed_equals_an_uninterrupted_one_
 
 @pytest.mark.fault("SIGTERM at a step")
 @pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGINT"])
-def test_a_signal_finishes_the_step_saves_it_and_the_run_goes_on_exactly(signal_name, whole, tmp_path, monkeypatch, capsys):
+def test_a_signal_finishes_the_step_saves_it_and_the_run_goes_on_exactly(
+    signal_name, whole, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setenv("TOY_SIGNAL_AT", "5")
     monkeypatch.setenv("TOY_SIGNAL", signal_name)
     assert run(tmp_path / "stopped", *SHORT) == 42
@@ -226,7 +237,10 @@ def test_the_batch_is_sharded_over_all_local_devices_which_must_divide_it(tmp_pa
 def test_the_last_step_is_logged_whatever_every_how_many_are(tmp_path):
     shown, folder = [], create(tmp_path / "run")
     log = training_log.TrainingLog(folder, seed=3, steps=5, every=2)
-    log.open(types.SimpleNamespace(update=lambda step, text: shown.append(step)), lambda step, metrics: shown.append(metrics["data_share"]))
+    log.open(
+        types.SimpleNamespace(update=lambda step, text: shown.append(step)),
+        lambda step, metrics: shown.append(metrics["data_share"]),
+    )
     for step in (3, 4, 5):
         log.add(step, {"loss": 1.0, "finite": True, "skipped": 0, "data_share": 0.5})
     assert folder.read_metrics() == [{"seed": 3, "step": step, "skipped": 0, "loss": 1.0} for step in (4, 5)]

@@ -86,9 +86,15 @@ def test_another_configuration_is_refused_with_a_table(folder):
     with pytest.raises(ConfigError, match="--smoke +false +true"):
         configuration.settle(folder, dataclasses.replace(first, smoke=True))
     with pytest.raises(ConfigError, match="--out") as caught:
-        configuration.settle(folder, configuration.Resolved("toy", "demo", False, {"steps": 4, "network": {"width": 8, "depth": 3}}))
+        configuration.settle(
+            folder, configuration.Resolved("toy", "demo", False, {"steps": 4, "network": {"width": 8, "depth": 3}})
+        )
     lines = str(caught.value).splitlines()
-    assert [line.split() for line in lines[1:]] == [["setting", "stored", "wanted"], ["network.depth", "2", "3"], ["steps", "3", "4"]]
+    assert [line.split() for line in lines[1:]] == [
+        ["setting", "stored", "wanted"],
+        ["network.depth", "2", "3"],
+        ["steps", "3", "4"],
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,13 +150,20 @@ def test_a_resume_needs_every_logged_step(tmp_path, kept, line):
         folder.check_metrics(0, 8, 2)
     folder.metrics.unlink()
     folder.append_metrics({"seed": 0, "step": step, "loss": 1.0} for step in kept)
-    with pytest.raises(DataError, match=rf"metrics\.jsonl: line {line}: step . of seed 0 is missing .* checkpoint is that of step 7"):
+    with pytest.raises(
+        DataError, match=rf"metrics\.jsonl: line {line}: step . of seed 0 is missing .* checkpoint is that of step 7"
+    ):
         folder.check_metrics(0, 7, 2)
 
 
 def test_what_killed_processes_left_half_written_is_removed_and_nothing_else(tmp_path):
     left = [tmp_path / ".report.html.0a1b.tmp", tmp_path / "set" / "progress" / ".a.png.0a1b.tmp"]
-    kept = [tmp_path / "report.html", tmp_path / ".lock", tmp_path / ".pictures" / "key" / ".shard.npy.0a1b.tmp", tmp_path / "notes.tmp"]
+    kept = [
+        tmp_path / "report.html",
+        tmp_path / ".lock",
+        tmp_path / ".pictures" / "key" / ".shard.npy.0a1b.tmp",
+        tmp_path / "notes.tmp",
+    ]
     for file in (*left, *kept):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("half")

@@ -119,13 +119,18 @@ def test_of_processes_that_waited_for_a_dead_machine_the_last_to_sign_is_the_own
 
 @pytest.mark.fault("lock of a dead machine, or of another namespace")
 @pytest.mark.parametrize("age", [-60, 3600])
-def test_one_process_alone_takes_over_the_lock_of_a_dead_machine_and_one_that_died_doing_so_is_no_hindrance(tmp_path, age):
+def test_one_process_alone_takes_over_the_lock_of_a_dead_machine_and_one_that_died_doing_so_is_no_hindrance(
+    tmp_path, age
+):
     json_files.write(tmp_path / OWNER, ELSEWHERE)
     guard = tmp_path / run_lock.TAKEOVER
     guard.touch()
     os.utime(guard, (time.time() - age,) * 2)
     with filelock.FileLock(tmp_path / LOCK):
-        with contextlib.nullcontext() if age > 0 else pytest.raises(ConfigError, match="in use"), run_lock.held(tmp_path, **QUICK):
+        with (
+            contextlib.nullcontext() if age > 0 else pytest.raises(ConfigError, match="in use"),
+            run_lock.held(tmp_path, **QUICK),
+        ):
             assert not guard.exists()
 
 

@@ -1,4 +1,6 @@
-"""Seeds that train side by side train as each does alone, and the framework trains, resumes and restores a GAN as any other state."""
+"""Seeds that train side by side train as each does alone, and the framework trains, resumes and restores a GAN as any
+other state.
+"""
 
 import jax
 import numpy as np
@@ -41,12 +43,16 @@ def test_seeds_that_train_together_train_as_each_does_alone(together):
             alone[number], one = game.NOISY(state, rows(step)[:, number])
             ones.append(one)
         for name in ("loss", "generator_loss"):
-            np.testing.assert_allclose([metrics[f"{name}_{number}"] for number in (0, 1)], [one[name] for one in ones], rtol=2e-4)
+            np.testing.assert_allclose(
+                [metrics[f"{name}_{number}"] for number in (0, 1)], [one[name] for one in ones], rtol=2e-4
+            )
         np.testing.assert_allclose(metrics["grad_norm"], np.mean([one["grad_norm"] for one in ones]), rtol=2e-4)
     for number, state in enumerate(alone):
         own = jax.tree.map(lambda leaf, number=number: leaf[number], (states.params, states.ema, states.critic.params))
         jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), own, (state.params, state.ema, state.critic.params)
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),
+            own,
+            (state.params, state.ema, state.critic.params),
         )
     assert bool(metrics["finite"]) and int(metrics["stopped"]) == 0 and int(states.step) == 2
 
@@ -59,7 +65,12 @@ def test_a_seed_with_nan_skips_its_step_and_the_other_goes_on(together):
     states, metrics = together.step(together.fresh(jax.random.key(0)), batch)
     assert not np.array_equal(states.critic.params["inner"][0], before["inner"][0])
     np.testing.assert_array_equal(states.critic.params["inner"][1], before["inner"][1])
-    assert bool(metrics["finite"]) and int(metrics["stopped"]) == 1 and np.isfinite(metrics["loss"]) and np.isnan(metrics["loss_1"])
+    assert (
+        bool(metrics["finite"])
+        and int(metrics["stopped"]) == 1
+        and np.isfinite(metrics["loss"])
+        and np.isnan(metrics["loss_1"])
+    )
     assert not together.step(states, np.full_like(batch, np.nan))[1]["finite"]
 
 

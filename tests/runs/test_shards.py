@@ -1,4 +1,6 @@
-"""Sharded samples: what is complete stays, what is not is redone, and the end result does not depend on who was killed when."""
+"""Sharded samples: what is complete stays, what is not is redone, and the end result does not depend on who was killed
+when.
+"""
 
 import dataclasses
 import json
@@ -47,7 +49,9 @@ def test_equal_arrays_are_equal_bytes(tmp_path):
         lambda path: path.unlink(),
         lambda path: path.with_suffix(".json").unlink(),
         lambda path: path.write_bytes(path.read_bytes()[:-1]),
-        lambda path: path.write_bytes(path.read_bytes()[:99] + bytes([path.read_bytes()[99] ^ 1]) + path.read_bytes()[100:]),
+        lambda path: path.write_bytes(
+            path.read_bytes()[:99] + bytes([path.read_bytes()[99] ^ 1]) + path.read_bytes()[100:]
+        ),
         lambda path: path.with_suffix(".json").write_text("{"),
         lambda path: path.with_suffix(".json").write_text(json.dumps({"sha256": 3})),
     ],
@@ -79,7 +83,9 @@ def test_a_shard_under_another_number_is_not_complete(tmp_path):
     for suffix in (".npz", ".json"):
         made.path(1).with_suffix(suffix).write_bytes(made.path(0).with_suffix(suffix).read_bytes())
     assert "holds samples 0" in made.incomplete()[1]
-    made.path(2).with_suffix(".json").write_text(made.path(2).with_suffix(".json").read_text().replace('"count": 2', '"count": 4'))
+    made.path(2).with_suffix(".json").write_text(
+        made.path(2).with_suffix(".json").read_text().replace('"count": 2', '"count": 4')
+    )
     assert "holds samples 8 … 11, not 8 … 9" in made.incomplete()[2]
 
 
@@ -123,7 +129,8 @@ def test_processes_share_the_shards_and_arrays_name_theirs():
     assert shards.chosen("4", 5) == [4]
     parts = [shards.chosen(None, 5, process, 3) for process in range(3)]
     assert sorted(number for part in parts for number in part) == [0, 1, 2, 3, 4]
-    assert [shards.chosen("1-4", 5, process, 2) for process in (0, 1)] == [[2, 4], [1, 3]]  # whatever others are asked for
+    # whatever others are asked for
+    assert [shards.chosen("1-4", 5, process, 2) for process in (0, 1)] == [[2, 4], [1, 3]]
     for wrong in ("5", "3-1", "0-5", "-1", "a", "1-2-3", "", "1-"):
         with pytest.raises(ConfigError, match="--shards"):
             shards.chosen(wrong, 5)

@@ -75,7 +75,9 @@ def fake(tmp_path, monkeypatch):
 
 
 def run(folder, *options):
-    return command_line.main(["run", "toy", "--train-steps", "3", "--out", str(folder), *options], {"toy": toy.EXPERIMENT})
+    return command_line.main(
+        ["run", "toy", "--train-steps", "3", "--out", str(folder), *options], {"toy": toy.EXPERIMENT}
+    )
 
 
 def steps(module):
@@ -97,13 +99,17 @@ def test_a_sink_whose_package_is_missing_is_a_usage_error_before_the_run(tmp_pat
 
 
 @pytest.mark.parametrize("name", ["wandb", "trackio"])
-def test_a_sink_is_told_of_each_step_and_finds_its_run_again_after_an_interruption(name, tmp_path, fake, monkeypatch, capsys):
+def test_a_sink_is_told_of_each_step_and_finds_its_run_again_after_an_interruption(
+    name, tmp_path, fake, monkeypatch, capsys
+):
     module = fake(name)
     monkeypatch.setenv("TOY_SIGNAL_AT", "1")
     assert run(tmp_path / "run", "--log", f"tensorboard,{name}") == 42
     monkeypatch.delenv("TOY_SIGNAL_AT")
     assert run(tmp_path / "run", "--log", f"tensorboard,{name}") == 0
-    assert sorted(set(steps(module))) == [1, 2, 3] == [line["step"] for line in RunFolder(tmp_path / "run").read_metrics()]
+    assert (
+        sorted(set(steps(module))) == [1, 2, 3] == [line["step"] for line in RunFolder(tmp_path / "run").read_metrics()]
+    )
     first, second = (options for called, _, options in module.calls if called == "init")
     assert first["name"] == second["name"] and first["name"].startswith("run-") and first["name"].endswith("-seed_0")
     assert first["project"] == "gendiff-toy" and first["config"]["train_steps"] == 3 and first["resume"] == "allow"
@@ -131,7 +137,8 @@ def test_a_sink_that_fails_is_told_of_once_and_the_run_is_the_same(where, tmp_pa
 def test_wandb_asks_nothing_and_obeys_its_own_variables(tmp_path, fake, monkeypatch):
     module = fake("wandb")
     assert run(tmp_path / "one", "--log", "wandb") == 0
-    assert [options for called, _, options in module.calls if called == "init"][0]["mode"] == "offline"  # no login, so no network
+    # no login, so no network
+    assert [options for called, _, options in module.calls if called == "init"][0]["mode"] == "offline"
     assert [words for called, words, _ in module.calls if called == "login"] == [(False,)]
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("WANDB_PROJECT", "mine")
@@ -177,8 +184,22 @@ def test_values_that_are_no_finite_numbers_are_not_shown(tmp_path, fake):
 
 
 def lived(tmp_path, *options, **environment):
-    everything = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), *sys.path])} | environment
-    command = [sys.executable, str(HERE / "toy.py"), "run", "toy", "--train-steps", "3", "--out", str(tmp_path / "run"), *options]
+    everything = (
+        os.environ
+        | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), *sys.path])}
+        | environment
+    )
+    command = [
+        sys.executable,
+        str(HERE / "toy.py"),
+        "run",
+        "toy",
+        "--train-steps",
+        "3",
+        "--out",
+        str(tmp_path / "run"),
+        *options,
+    ]
     ended = subprocess.run(command, capture_output=True, text=True, env=everything, timeout=120, check=False)
     assert ended.returncode == 0 and "failed" not in ended.stdout, ended.stdout + ended.stderr
     return ended.stdout

@@ -26,7 +26,16 @@ WORDS = {"accuracy": "share of samples that are as asked for", "frechet": "Fréc
 CLAIMS = (
     claim("guidance 1", "accuracy", ">=", 0.9, role="E6", reason="chance is 0.1"),
     claim("guidance 1", "frechet", "<=", 1.0, role="check", reason="real data have 1"),
-    claim("time", "seconds", "<=", 3.0, role="aim", reason="a user waits so long", statement="seconds for 64 samples", id="wait"),
+    claim(
+        "time",
+        "seconds",
+        "<=",
+        3.0,
+        role="aim",
+        reason="a user waits so long",
+        statement="seconds for 64 samples",
+        id="wait",
+    ),
     claim("guidance 9", "accuracy", ">=", 0.9, role="E7", reason="not measured by this preset"),
 )
 CONTROLS = (control("untrained", "accuracy", against="guidance 1", by="<=", margin=-0.5),)
@@ -58,7 +67,12 @@ def test_rows_become_claims_of_every_seed_with_their_roles():
         *(("untrained-accuracy", seed, "PASS") for seed in (0, 1)),
     ]
     first, wait, last = claims[0], claims[4], claims[-1]
-    assert (first.role, first.essay, first.n, first.statement) == ("essay", "E6", 500, "guidance 1: share of samples that are as asked for")
+    assert (first.role, first.essay, first.n, first.statement) == (
+        "essay",
+        "E6",
+        500,
+        "guidance 1: share of samples that are as asked for",
+    )
     assert (wait.role, wait.statement) == ("aim", "seconds for 64 samples")
     assert (last.kind, last.against, last.alone) == ("control", "guidance 1", (0.1, 0.05, 0.15))
     assert last.value == pytest.approx(-0.85) and last.n == 100
@@ -73,7 +87,10 @@ def test_rows_become_claims_of_every_seed_with_their_roles():
     ],
 )
 def test_a_control_without_a_seed_is_compared_with_the_mean_of_its_treatment(number, verdict):
-    treatments = [Measured("guidance 1", {"accuracy": (mean, mean - 0.05, mean + 0.05)}, seed) for seed, mean in enumerate((0.79, 0.81))]
+    treatments = [
+        Measured("guidance 1", {"accuracy": (mean, mean - 0.05, mean + 0.05)}, seed)
+        for seed, mean in enumerate((0.79, 0.81))
+    ]
     row = control("untrained", "accuracy", against="guidance 1", by="<=")
     rows = dataclasses.replace(STUDY, claims=(), controls=(row,))
     (judged,) = rows.judge(study.Measurements([*treatments, Measured("untrained", {"accuracy": number})]))
@@ -84,8 +101,18 @@ def test_a_control_without_a_seed_is_compared_with_the_mean_of_its_treatment(num
 def test_every_number_stands_in_the_table_of_its_group():
     sets, speed = STUDY.show(MEASURED)
     assert sets.columns == ("set", "seed", "share of samples that are as asked for", "Fréchet distance")
-    assert sets.rows[0] == ("guidance 1", 0, (0.95, 0.94, 0.96), 1.5) and sets.rows[1] == ("untrained", 0, (0.1, 0.05, 0.15), None)
-    assert (speed.title, speed.note, speed.columns, speed.rows) == ("Speed", "Idle.", ("set", "seconds"), (("time", (2.0, 1.9, 2.1)),))
+    assert sets.rows[0] == ("guidance 1", 0, (0.95, 0.94, 0.96), 1.5) and sets.rows[1] == (
+        "untrained",
+        0,
+        (0.1, 0.05, 0.15),
+        None,
+    )
+    assert (speed.title, speed.note, speed.columns, speed.rows) == (
+        "Speed",
+        "Idle.",
+        ("set", "seconds"),
+        (("time", (2.0, 1.9, 2.1)),),
+    )
 
 
 def test_the_experiment_has_the_roles_of_the_rows():

@@ -1,4 +1,6 @@
-"""A sweep computes each row once, whoever is killed when, however many processes fill it, and whatever else lies in its folder."""
+"""A sweep computes each row once, whoever is killed when, however many processes fill it, and whatever else lies in its
+folder.
+"""
 
 import csv
 import dataclasses
@@ -32,7 +34,9 @@ class OtherRow(Row):
 
 
 class Trained:
-    """Answers twice the size of a row for each seed, and remembers which rows it was asked for. dies: the size at which it ends."""
+    """Answers twice the size of a row for each seed, and remembers which rows it was asked for. dies: the size at which
+    it ends.
+    """
 
     def __init__(self, dies=None, pause=0.0):
         self.sizes, self.begun, self._dies, self._pause = [], [], dies, pause
@@ -85,7 +89,10 @@ def test_every_row_is_computed_once_in_order_and_a_finished_one_never_again(fold
 
 
 def test_an_id_changes_with_the_kind_of_a_row_and_with_any_of_its_fields_and_with_nothing_else():
-    others = [OtherRow(), *(dataclasses.replace(Row(), **change) for change in ({"size": 2}, {"rate": 0.25}, {"seeds": (0,)}))]
+    others = [
+        OtherRow(),
+        *(dataclasses.replace(Row(), **change) for change in ({"size": 2}, {"rate": 0.25}, {"seeds": (0,)})),
+    ]
     assert sweep.id_of(Row()) == sweep.id_of(Row(size=1))
     assert len({sweep.id_of(row) for row in (Row(), *others)}) == 5
 
@@ -253,7 +260,10 @@ def test_the_shards_of_a_run_are_computed_by_commands_of_their_own_and_judged_by
     assert json.loads((tmp_path / "run" / "results.json").read_text())["verdict"] == "PASS"
     assert command("swept", "--sizes", "1", "--shards", "0/2", *out)[0] == 2
     assert "another configuration" in capsys.readouterr().err
-    for words, message in ((("plain", "--shards", "0/2"), "plain is no sweep"), (("swept", "--shards", "2/2"), "--shards 2/2")):
+    for words, message in (
+        (("plain", "--shards", "0/2"), "plain is no sweep"),
+        (("swept", "--shards", "2/2"), "--shards 2/2"),
+    ):
         assert command(*words, "--out", str(tmp_path / "new"))[0] == 2
         assert message in capsys.readouterr().err and not (tmp_path / "new").exists()
 

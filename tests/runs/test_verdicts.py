@@ -15,13 +15,20 @@ NUMBERS = st.floats(-1e6, 1e6)
 
 
 def claim(id="accuracy", *, interval=(0.96, 0.98), relation=">=", threshold=0.95, seed=0, value=0.97, **more):
-    return verdicts.claim(id, "The judge names the class asked for", value, interval, relation, threshold, n=5000, seed=seed, **more)
+    return verdicts.claim(
+        id, "The judge names the class asked for", value, interval, relation, threshold, n=5000, seed=seed, **more
+    )
 
 
 @table(
     ("interval", "relation", "verdict"),
     [
-        *(((1.0, 1.7), "<=", "PASS"), ((1.0, 1.75), "<=", "PASS"), ((1.8, 1.9), ">=", "PASS"), ((1.75, 1.9), ">=", "PASS")),
+        *(
+            ((1.0, 1.7), "<=", "PASS"),
+            ((1.0, 1.75), "<=", "PASS"),
+            ((1.8, 1.9), ">=", "PASS"),
+            ((1.75, 1.9), ">=", "PASS"),
+        ),
         *(((1.7, 1.8), relation, "INCONCLUSIVE") for relation in ("<=", ">=")),
         *(((1.75, 1.8), "<=", "INCONCLUSIVE"), ((1.7, 1.75), ">=", "INCONCLUSIVE")),
         *(((1.8, 1.9), "<=", "FAIL"), ((1.0, 1.7), ">=", "FAIL")),
@@ -141,7 +148,10 @@ def test_seeds_whose_numbers_are_not_finite_fail_or_have_the_widest_interval():
 )
 def test_a_study_answers_its_essay_or_promise_claims(roles, judged, verdict):
     kinds = ["control" if role == "control" else "claim" for role in roles]
-    claims = [claim(f"c{number}", interval=each, kind=kind) for number, (each, kind) in enumerate(zip(judged, kinds, strict=True))]
+    claims = [
+        claim(f"c{number}", interval=each, kind=kind)
+        for number, (each, kind) in enumerate(zip(judged, kinds, strict=True))
+    ]
     named = {f"c{number}": "check" if role == "control" else role for number, role in enumerate(roles)}
     assert verdicts.verdict(answers.give_roles(claims, named)) == verdict
 
@@ -165,9 +175,13 @@ def test_a_seed_given_twice_and_a_threshold_that_moves_between_seeds_are_refused
 
 def test_a_claim_against_a_named_threshold_takes_its_value_and_keeps_its_name():
     limits = types.SimpleNamespace(accuracy=0.95, guided_accuracy=0.9)
-    found = verdicts.against(limits, 3, "accuracy", "The judge names the class", (0.97, 0.96, 0.98), ">=", "accuracy", n=5000)
+    found = verdicts.against(
+        limits, 3, "accuracy", "The judge names the class", (0.97, 0.96, 0.98), ">=", "accuracy", n=5000
+    )
     assert found == dataclasses.replace(claim(seed=3), statement="The judge names the class", threshold_name="accuracy")
-    exact = verdicts.against(limits, None, "accuracy", "The judge names the class", 0.5, ">=", "accuracy", n=1, kind="control")
+    exact = verdicts.against(
+        limits, None, "accuracy", "The judge names the class", 0.5, ">=", "accuracy", n=1, kind="control"
+    )
     assert (exact.interval, exact.verdict, exact.kind) == ((0.5, 0.5), "FAIL", "control")
     default = verdicts.against(limits, 3, "guided-accuracy", "The judge names the class", 0.97, ">=", n=1)
     assert (default.threshold, default.threshold_name) == (0.9, "guided_accuracy")

@@ -1,8 +1,8 @@
 """A tiny experiment for the tests of the runner: 2x2 images of two classes, a network of nine numbers, no science.
 
-Run as a script it is the command line with this one experiment. When training shows step N, TOY_SIGNAL_AT=N sends it the signal
-TOY_SIGNAL (default SIGTERM), and TOY_DIES_AT=N raises an error that nobody handles. TOY_PAUSE=S waits S seconds after every step,
-and TOY_PAUSE_JUDGE=S before what is judged, once the file `judging` is there.
+Run as a script it is the command line with this one experiment. When training shows step N, TOY_SIGNAL_AT=N sends it
+the signal TOY_SIGNAL (default SIGTERM), and TOY_DIES_AT=N raises an error that nobody handles. TOY_PAUSE=S waits S
+seconds after every step, and TOY_PAUSE_JUDGE=S before what is judged, once the file `judging` is there.
 """
 
 import contextlib
@@ -72,7 +72,9 @@ def loss(params, key, batch):
 
 
 def bits(values):
-    """A whole number that changes with any bit of the values and with their order, but not with the order in which they are added."""
+    """A whole number that changes with any bit of the values and with their order, but not with the order in which they
+    are added.
+    """
     words = jax.lax.bitcast_convert_type(values, jnp.int32).ravel()
     return (words * (2 * jnp.arange(words.size, dtype=jnp.int32) + 1)).sum(dtype=jnp.int32)
 
@@ -120,7 +122,9 @@ def evaluate(config, folder, progress):
         for seed in config.seeds:
             training_loop.restore_ema(init, folder, seed=seed, decay=0.9)
             last = folder.read_metrics(seed)[-1]["loss"]
-            claims.append(verdicts.claim("loss", "the loss is small", last, (last, last), "<=", limit, n=config.batch, seed=seed))
+            claims.append(
+                verdicts.claim("loss", "the loss is small", last, (last, last), "<=", limit, n=config.batch, seed=seed)
+            )
         real = figures.grid(data().clean[:4], 2, folder.figure("data"), "Real samples")
     return registry.Outcome(tuple(claims), (real,))
 

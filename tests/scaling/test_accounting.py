@@ -1,4 +1,6 @@
-"""Formulas per layer against what XLA counts, against closed forms, and against published counts of well-known models."""
+"""Formulas per layer against what XLA counts, against closed forms, and against published counts of well-known
+models.
+"""
 
 import flax.linen as nn
 import jax
@@ -34,7 +36,14 @@ ENCODER = {"vocabulary": 512, "positions": 64, "width": 128, "depth": 2, "heads"
 DIT = {"patch": 2, "width": 128, "depth": 2, "heads": 4, "num_classes": 10}
 FLUX = {"text_attention": "joint", "rotary_channels": (8, 24), "norm_heads": True, "own_attention": (0,)}
 FLUX |= {"single_depth": 1, "guidance": True}
-LIGHTNING = {"norm": "rms", "gated": True, "activation": "silu", "mlp_width": 344, "rotary_channels": (16, 16), "norm_heads": True}
+LIGHTNING = {
+    "norm": "rms",
+    "gated": True,
+    "activation": "silu",
+    "mlp_width": 344,
+    "rotary_channels": (16, 16),
+    "norm_heads": True,
+}
 LATENT = {"channels": (64, 128), "blocks": 1, "groups": 32}
 PICTURE = {"size": 32, "width": 32, "widest": 128}
 CLIPS = floats(2, 8, 16, 16, 3)
@@ -57,11 +66,23 @@ NETWORKS = {
         NEAR,
     ),
     "gpt2": (language_model.gpt2(**LANGUAGE), (TOKENS,), NEAR),
-    "experts with a capacity": (networks.LanguageModel(**LANGUAGE, experts=networks.Experts(4, 2, 1.25)), (TOKENS,), NEAR),
-    "experts that drop nothing": (networks.LanguageModel(**LANGUAGE, experts=networks.Experts(4, 2)), (TOKENS,), FILLED),
+    "experts with a capacity": (
+        networks.LanguageModel(**LANGUAGE, experts=networks.Experts(4, 2, 1.25)),
+        (TOKENS,),
+        NEAR,
+    ),
+    "experts that drop nothing": (
+        networks.LanguageModel(**LANGUAGE, experts=networks.Experts(4, 2)),
+        (TOKENS,),
+        FILLED,
+    ),
     "multimodal transformer": (networks.MultimodalTransformer(**LANGUAGE), (DOCUMENT,), NEAR),
     "clip": (networks.TextEncoder(**ENCODER, projection=64), (ids(2, 64),), SMALL),
-    "bert": (networks.TextEncoder(**ENCODER, causal=False, norm_first=False, token_types=2, pooling="mean"), (ids(2, 64),), SMALL),
+    "bert": (
+        networks.TextEncoder(**ENCODER, causal=False, norm_first=False, token_types=2, pooling="mean"),
+        (ids(2, 64),),
+        SMALL,
+    ),
     "t5": (networks.T5Encoder(512, 128, 2, 4, 32, 256), (ids(2, 64),), SMALL),
     "dit": (networks.DiT(**DIT), (LATENTS, *TIMED), NEAR),
     "projector": (networks.Projector(32, 128), (jnp.zeros((2, 64, 128)),), NEAR),
@@ -69,11 +90,19 @@ NETWORKS = {
     "mm-dit": (networks.DiT(**DIT, **READS, text_attention="joint"), (LATENTS, *TIMED, TEXT), NEAR),
     "flux": (networks.DiT(**DIT, **READS, **FLUX), (LATENTS, *TIMED, TEXT, networks.GuidanceScale(floats(2))), NEAR),
     "lightning dit": (networks.DiT(**DIT, **LIGHTNING), (LATENTS, *TIMED), NEAR),
-    "video transformer": (networks.VideoTransformer(**DIT, attention="factorised"), (CLIPS, floats(2, 8), ids(2)), NEAR),
+    "video transformer": (
+        networks.VideoTransformer(**DIT, attention="factorised"),
+        (CLIPS, floats(2, 8), ids(2)),
+        NEAR,
+    ),
     "unet": (networks.UNet((64, 128), 1, (32,), num_classes=10), (PICTURES, *TIMED), NEAR),
     "unet of blocks": (networks.UNet((64, 128), 1, (), num_classes=10, resampling="block"), (PICTURES, *TIMED), NEAR),
     "unet that reads": (networks.UNet((64, 128), 1, (), num_classes=10, **READS), (PICTURES, *TIMED, TEXT), NEAR),
-    "controlnet": (networks.ControlNet((64, 128), 1, (32,), num_classes=10, hint_channels=(32, 64)), (PICTURES, *TIMED, HINT), SMALL),
+    "controlnet": (
+        networks.ControlNet((64, 128), 1, (32,), num_classes=10, hint_channels=(32, 64)),
+        (PICTURES, *TIMED, HINT),
+        SMALL,
+    ),
     "autoencoder": (networks.Autoencoder(**LATENT), (PICTURES,), NEAR),
     "vq autoencoder": (networks.VQAutoencoder(**LATENT, entries=512), (PICTURES,), NEAR),
     "discriminator": (networks.PatchDiscriminator((64, 128, 128)), (PICTURES,), SMALL),
@@ -96,7 +125,14 @@ def shapes_of(network, *inputs):
 
 
 SLOW = (
-    *("untied, with biases and normalised heads", "bert", "dit with cross-attention", "unet of blocks", "unet that reads", "controlnet"),
+    *(
+        "untied, with biases and normalised heads",
+        "bert",
+        "dit with cross-attention",
+        "unet of blocks",
+        "unet that reads",
+        "controlnet",
+    ),
     "inception",
 )
 
@@ -104,7 +140,9 @@ SLOW = (
 FAST = [name for name in NETWORKS if name not in SLOW]
 
 
-@pytest.mark.parametrize("names", [FAST[0::3], FAST[1::3], FAST[2::3], *(pytest.param([name], marks=pytest.mark.slow) for name in SLOW)])
+@pytest.mark.parametrize(
+    "names", [FAST[0::3], FAST[1::3], FAST[2::3], *(pytest.param([name], marks=pytest.mark.slow) for name in SLOW)]
+)
 def test_every_parameter_is_counted_and_operations_are_those_of_xla_but_for_a_stated_share(names):
     for name in names:
         network, inputs, share = NETWORKS[name]
@@ -135,17 +173,27 @@ def test_a_language_model_has_the_closed_form_of_its_size_to_the_last_operation(
 
 def test_gpt_2_has_124_million_parameters_and_85_without_embeddings():
     params = shapes_of(language_model.gpt2(), ids(1, 4))
-    whole, without = (accounting.count(language_model.gpt2(), ids(1, 4), embeddings=choice, params=params) for choice in (True, False))
+    whole, without = (
+        accounting.count(language_model.gpt2(), ids(1, 4), embeddings=choice, params=params) for choice in (True, False)
+    )
     assert whole.parameters == 124_439_808
     assert whole.embedding_parameters == without.embedding_parameters == (50257 + 1024) * 768
     assert without.parameters == whole.parameters - whole.embedding_parameters
-    assert without.parameters == pytest.approx(12 * 12 * 768**2, rel=0.002), "Kaplan et al., Table 1: 12 layers · width²"
+    assert without.parameters == pytest.approx(12 * 12 * 768**2, rel=0.002), (
+        "Kaplan et al., Table 1: 12 layers · width²"
+    )
     assert without.forward_flops == whole.forward_flops
 
 
 def test_a_last_layer_of_its_own_is_no_embedding_and_costs_what_a_shared_one_does():
-    tied, untied = (accounting.count(networks.LanguageModel(**LANGUAGE, tied=tied), TOKENS, embeddings=False) for tied in (True, False))
-    assert untied.parameters == tied.parameters + 512 * 128 and untied.embedding_parameters == tied.embedding_parameters == 512 * 128
+    tied, untied = (
+        accounting.count(networks.LanguageModel(**LANGUAGE, tied=tied), TOKENS, embeddings=False)
+        for tied in (True, False)
+    )
+    assert (
+        untied.parameters == tied.parameters + 512 * 128
+        and untied.embedding_parameters == tied.embedding_parameters == 512 * 128
+    )
     assert tied.forward_flops == untied.forward_flops
     every, last = (
         accounting.count(
@@ -215,7 +263,9 @@ class Own(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        return networks.layers.dense(5, networks.layers.Compute(), "dense")(x) @ self.param("kernel", nn.initializers.ones, (5, 7))
+        return networks.layers.dense(5, networks.layers.Compute(), "dense")(x) @ self.param(
+            "kernel", nn.initializers.ones, (5, 7)
+        )
 
 
 def test_a_layer_of_ones_own_needs_a_formula_and_gets_it():
@@ -235,5 +285,8 @@ def with_a_cache():
 test_mistakes_are_refused = refusals(
     (lambda: accounting.count(lambda x: x, floats(2, 3), embeddings=True), "linen Module", TypeError),
     (with_a_cache, "a cache was given", TypeError),
-    (lambda: accounting.count(networks.DenseCritic(), floats(2, 3), embeddings=True, method="draw"), "no method of that name"),
+    (
+        lambda: accounting.count(networks.DenseCritic(), floats(2, 3), embeddings=True, method="draw"),
+        "no method of that name",
+    ),
 )

@@ -1,4 +1,6 @@
-"""Operations and bytes, against the networks themselves, against sums over every token, and against the public scaling book."""
+"""Operations and bytes, against the networks themselves, against sums over every token, and against the public scaling
+book.
+"""
 
 import jax
 import numpy as np

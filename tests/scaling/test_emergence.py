@@ -1,4 +1,6 @@
-"""Metrics of emergence: hand-worked answers, the identities that tie them, curves with known kinks, and the theory of percolation."""
+"""Metrics of emergence: hand-worked answers, the identities that tie them, curves with known kinks, and the theory of
+percolation.
+"""
 
 import math
 
@@ -29,7 +31,9 @@ def by_definition(first, second):
         return max(len(first), len(second))
     *others, last = first
     *rest, end = second
-    return min(by_definition(others, rest) + (last != end), by_definition(others, second) + 1, by_definition(first, rest) + 1)
+    return min(
+        by_definition(others, rest) + (last != end), by_definition(others, second) + 1, by_definition(first, rest) + 1
+    )
 
 
 def test_edit_distances_are_those_of_the_textbook_and_of_the_recursion_side_by_side():
@@ -118,7 +122,9 @@ def test_the_first_crossing_counts_and_one_that_is_missing_is_nan():
 def test_a_level_is_first_reached_where_the_line_in_log_x_meets_it():
     assert emergence.crossing(SIZES, 0.5 + 2 * np.log10(SIZES / 3e4), 0.5) == pytest.approx(3e4)
     assert emergence.crossing(SIZES, np.linspace(0.5, 1, 7), 0.5) == SIZES[0]
-    assert math.isnan(emergence.crossing(SIZES, np.linspace(0.6, 1, 7), 0.5)) and math.isnan(emergence.crossing(SIZES, SIZES, 2e6))
+    assert math.isnan(emergence.crossing(SIZES, np.linspace(0.6, 1, 7), 0.5)) and math.isnan(
+        emergence.crossing(SIZES, SIZES, 2e6)
+    )
 
 
 def bent(x, kink, before, after, start=3.0):
@@ -156,7 +162,9 @@ def test_a_straight_line_is_preferred_where_there_is_no_kink_for_most_draws_of_n
         for noise in rng.normal(0, 0.1, (40, len(x)))
     ]
     assert np.mean(np.array(differences) < 0) > 0.7 and max(differences) < 10
-    assert emergence.segmented_vs_straight(SIZES, bent(SIZES, 1e4, -0.3, -0.3)).difference == pytest.approx(-2 * math.log(7))
+    assert emergence.segmented_vs_straight(SIZES, bent(SIZES, 1e4, -0.3, -0.3)).difference == pytest.approx(
+        -2 * math.log(7)
+    )
 
 
 @table("scale", [1.0, 1e-6])
@@ -180,7 +188,9 @@ def test_the_giant_component_appears_where_p_times_the_root_of_both_sides_is_1()
     simulated = dict(zip((0.8, 1.0, 1.2, 1.5, 2.0), (0.05, 0.07, 0.24, 0.58, 0.79), strict=True))
     draws = {degree: components(400, 400, degree / 400) for degree in simulated}
     for degree, expected in simulated.items():
-        assert abs(draws[degree].mean() - expected) < draws[degree].std(), "another simulation's draw, near the mean of these"
+        assert abs(draws[degree].mean() - expected) < draws[degree].std(), (
+            "another simulation's draw, near the mean of these"
+        )
     assert [draws[degree].mean() for degree in (1.5, 2.0)] == pytest.approx([share(1.5), share(2.0)], abs=0.02)
     assert draws[0.8].mean() < 0.05 and components(1600, 100, 0.5 / 400).mean() < 0.03
     assert components(1600, 100, 2 / 400).mean() > 0.3, "sides may differ"

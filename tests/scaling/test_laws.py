@@ -1,4 +1,6 @@
-"""Optima of laws: closed forms against their defining conditions, numbers for any law against closed forms, and worked examples."""
+"""Optima of laws: closed forms against their defining conditions, numbers for any law against closed forms, and worked
+examples.
+"""
 
 import dataclasses
 
@@ -38,13 +40,17 @@ def test_the_optimum_spends_the_budget_and_every_other_size_is_worse(name):
 def test_at_the_optimum_both_terms_fall_equally_fast(law):
     best = law.optimum(FLOPS)
     np.testing.assert_allclose(
-        law.alpha * law.of_parameters * best.parameters**-law.alpha, law.beta * law.of_tokens * best.tokens**-law.beta, rtol=1e-10
+        law.alpha * law.of_parameters * best.parameters**-law.alpha,
+        law.beta * law.of_tokens * best.tokens**-law.beta,
+        rtol=1e-10,
     )
 
 
 def test_other_units_of_parameters_and_tokens_change_the_factors_and_not_the_exponent():
     law, millions, billions = published.EPOCH, 1e6, 1e9
-    other = dataclasses.replace(law, of_parameters=law.of_parameters * millions**-law.alpha, of_tokens=law.of_tokens * billions**-law.beta)
+    other = dataclasses.replace(
+        law, of_parameters=law.of_parameters * millions**-law.alpha, of_tokens=law.of_tokens * billions**-law.beta
+    )
     assert other.exponent == law.exponent
     here, there = law.optimum(1e21), other.optimum(1e21 / (millions * billions))
     assert there.parameters * millions == pytest.approx(here.parameters) and there.loss == pytest.approx(here.loss)
@@ -57,7 +63,9 @@ def test_numbers_for_any_law_are_those_of_the_closed_forms(name):
     np.testing.assert_allclose(found.parameters, exact.parameters, rtol=1e-6)
     np.testing.assert_allclose(found.loss, exact.loss, rtol=1e-12)
     sizes = np.array([1e7, 7e10])
-    np.testing.assert_allclose(laws.tokens_per_parameter(opaque, sizes), laws.tokens_per_parameter(law, sizes), rtol=1e-6)
+    np.testing.assert_allclose(
+        laws.tokens_per_parameter(opaque, sizes), laws.tokens_per_parameter(law, sizes), rtol=1e-6
+    )
     best = law.optimum(FLOPS)
     np.testing.assert_allclose(law.tokens_per_parameter(best.parameters), best.tokens_per_parameter, rtol=1e-10)
 
@@ -72,7 +80,9 @@ def test_the_tokens_for_a_loss_reach_it_and_are_without_end_where_no_number_does
 
 
 def test_the_cheapest_model_of_a_loss_is_found_for_any_law_as_for_one_with_a_closed_form():
-    known, opaque = (scaling.inference_aware(law, 70e9, 1.4e12, 1e13) for law in (published.EPOCH, Opaque(published.EPOCH)))
+    known, opaque = (
+        scaling.inference_aware(law, 70e9, 1.4e12, 1e13) for law in (published.EPOCH, Opaque(published.EPOCH))
+    )
     assert (opaque.parameters, opaque.tokens) == pytest.approx((known.parameters, known.tokens), rel=1e-6)
 
 
@@ -81,7 +91,9 @@ def test_the_more_is_served_the_smaller_the_model_as_simulated_for_chinchilla():
     best = scaling.inference_aware(published.EPOCH, 70e9, 1.4e12, np.array([0.0, 1.4e12, 1.4e13]))
     np.testing.assert_allclose(best.parameters, [7.3e10, 5.4e10, 3.2e10], rtol=0.01)
     assert best.tokens_per_parameter[2] == pytest.approx(138, rel=0.01)
-    np.testing.assert_allclose(published.EPOCH.loss(best.parameters, best.tokens), published.EPOCH.loss(70e9, 1.4e12), rtol=1e-12)
+    np.testing.assert_allclose(
+        published.EPOCH.loss(best.parameters, best.tokens), published.EPOCH.loss(70e9, 1.4e12), rtol=1e-12
+    )
     served = np.geomspace(1e9, 1e17, 30)
     assert np.all(np.diff(scaling.inference_aware(published.EPOCH, 70e9, 1.4e12, served).parameters) < 0)
 
@@ -89,7 +101,9 @@ def test_the_more_is_served_the_smaller_the_model_as_simulated_for_chinchilla():
 def test_without_serving_the_cheapest_training_to_a_loss_is_the_best_model_of_its_own_budget():
     cheapest = scaling.inference_aware(published.HOFFMANN, 1e9, 1e12, 0.0)
     best = published.HOFFMANN.optimum(6 * cheapest.parameters * cheapest.tokens)
-    assert best.parameters == pytest.approx(cheapest.parameters, rel=1e-5) and best.loss == pytest.approx(cheapest.loss, rel=1e-10)
+    assert best.parameters == pytest.approx(cheapest.parameters, rel=1e-5) and best.loss == pytest.approx(
+        cheapest.loss, rel=1e-10
+    )
 
 
 def test_a_model_on_the_frontier_is_not_overtrained_and_llama_3_8b_pays_in_training_what_it_spares_in_serving():

@@ -1,4 +1,6 @@
-"""Prices are operations or seconds times what the caller states, and serving catches up with training after three times its tokens."""
+"""Prices are operations or seconds times what the caller states, and serving catches up with training after three times
+its tokens.
+"""
 
 import numpy as np
 import pytest
@@ -26,7 +28,9 @@ def test_at_the_break_even_both_bills_are_equal_whatever_the_machines_cost():
 def test_weeks_are_enough_where_a_fifth_of_the_training_tokens_is_served_per_day():
     """The claim "inference cost can exceed training cost within weeks" is one about traffic."""
     assert price.break_even_days(1.4e12, 1.4e12 / 5) == pytest.approx(15)
-    assert price.break_even_days(1.4e12, 1.4e12 / 5, 0.4, 0.08) == pytest.approx(3), "earlier, where generation is bounded by memory"
+    assert price.break_even_days(1.4e12, 1.4e12 / 5, 0.4, 0.08) == pytest.approx(3), (
+        "earlier, where generation is bounded by memory"
+    )
 
 
 def test_a_million_tokens_cost_the_seconds_that_they_take():

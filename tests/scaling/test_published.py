@@ -9,7 +9,9 @@ BUDGET = published.CHINCHILLA_FLOPS
 
 
 def test_the_three_approaches_give_67b_63b_and_40b_parameters_at_chinchillas_budget():
-    sizes = [each.optimum(BUDGET).parameters for each in (published.HOFFMANN_1, published.HOFFMANN_2, published.HOFFMANN)]
+    sizes = [
+        each.optimum(BUDGET).parameters for each in (published.HOFFMANN_1, published.HOFFMANN_2, published.HOFFMANN)
+    ]
     np.testing.assert_allclose(sizes, [67e9, 63e9, 40e9], rtol=0.015)
 
 

@@ -17,7 +17,12 @@ FEATURES = 3
 
 
 def params(dtype=jnp.float32):
-    return {"dense": {"kernel": jnp.linspace(-1, 1, 2 * FEATURES, dtype=dtype).reshape(FEATURES, 2), "bias": jnp.zeros(2, dtype)}}
+    return {
+        "dense": {
+            "kernel": jnp.linspace(-1, 1, 2 * FEATURES, dtype=dtype).reshape(FEATURES, 2),
+            "bias": jnp.zeros(2, dtype),
+        }
+    }
 
 
 def batch(step=0, size=8):

@@ -41,7 +41,9 @@ def parts(network):
 
 def train(name, mesh, rules=()):
     loss, init = parts(NETWORKS[name])
-    return training.fit(training.compile_loss(loss, OPTIMIZER, init, mesh, rules=rules, ema=(0.9,)), example, steps=STEPS)
+    return training.fit(
+        training.compile_loss(loss, OPTIMIZER, init, mesh, rules=rules, ema=(0.9,)), example, steps=STEPS
+    )
 
 
 def drawn(name, params, mesh):
@@ -82,21 +84,33 @@ def check_training_and_samples():
             share = BATCH // (mesh.shape["data"] * mesh.shape["fsdp"])
             assert compiled.output_shardings.shard_shape(samples.shape)[0] == share
             inside = re.findall(r"f32\[(\d+),4,4,1\]", compiled.as_text())
-            assert set(map(int, inside)) == {share}, f"{name} {mesh}: samples of other sizes than {share}: {set(inside)}"
+            assert set(map(int, inside)) == {share}, (
+                f"{name} {mesh}: samples of other sizes than {share}: {set(inside)}"
+            )
             print(name, dict(mesh.shape), "equal", flush=True)
 
 
 def check_texts():
-    """A network that reads texts in a second stream is trained, and guided, on eight devices as on one; on explicit axes too."""
-    network = networks.DiT(2, 32, 2, 2, num_classes=3, text_channels=8, pooled_channels=4, text_attention="joint", image_size=True)
-    predict, levels, null = networks.pure(network), diffusion.grids.trailing(SCHEDULE, 5), (NO_LABEL, networks.NO_TEXT, None)
+    """A network that reads texts in a second stream is trained, and guided, on eight devices as on one; on explicit
+    axes too.
+    """
+    network = networks.DiT(
+        2, 32, 2, 2, num_classes=3, text_channels=8, pooled_channels=4, text_attention="joint", image_size=True
+    )
+    predict, levels, null = (
+        networks.pure(network),
+        diffusion.grids.trailing(SCHEDULE, 5),
+        (NO_LABEL, networks.NO_TEXT, None),
+    )
     loss = diffusion.objectives.denoising(predict, SCHEDULE, VELOCITY, drop_condition=0.3, null=null)
 
     def told(step=0):
         draw, labels = np.random.default_rng(step), example(step)
         tokens, pooled = (draw.normal(size=(BATCH, *shape)).astype(np.float32) for shape in ((4, 8), (4,)))
         size = networks.ImageSize(*draw.integers(4, 64, (3, BATCH, 2)).astype(np.float32))
-        return diffusion.Batch(labels.clean, (*labels.condition, networks.Text(tokens, draw.random((BATCH, 4)) < 0.6, pooled), size))
+        return diffusion.Batch(
+            labels.clean, (*labels.condition, networks.Text(tokens, draw.random((BATCH, 4)) < 0.6, pooled), size)
+        )
 
     def init(key):
         return networks.init(network, key, jnp.zeros((BATCH, *SHAPE)), jnp.zeros(BATCH), *told().condition)
@@ -126,35 +140,50 @@ def check_noise():
     wanted = promises.draw(promises.RECORDER, range(8), trajectory=True)
     for sizes in ({"data": 8}, {"data": 2, "fsdp": 4}, {"data": 2, "fsdp": 2, "tensor": 2}):
         index = sharding.shard(np.arange(8), sharding.mesh(**sizes))
-        np.testing.assert_array_equal(jax.jit(lambda i: promises.draw(promises.RECORDER, i, trajectory=True))(index), wanted)
+        np.testing.assert_array_equal(
+            jax.jit(lambda i: promises.draw(promises.RECORDER, i, trajectory=True))(index), wanted
+        )
     print("noise equal", flush=True)
 
 
 def check_memory():
-    """Of a transformer split over eight devices, each holds an eighth of the state, and gathers a layer where it computes it."""
+    """Of a transformer split over eight devices, each holds an eighth of the state, and gathers a layer where it
+    computes it.
+    """
     network = networks.DiT(patch=2, width=64, depth=2, heads=2, num_classes=3, remat=True)
     mesh, (loss, init) = sharding.mesh(fsdp=8), parts(network)
     # XLA:CPU joins the sums of all gradients to one; other backends go layer by layer
-    options = {"xla_disable_hlo_passes": "cpu-all-reduce-combiner,all-reduce-combiner", "xla_backend_optimization_level": 0}
+    options = {
+        "xla_disable_hlo_passes": "cpu-all-reduce-combiner,all-reduce-combiner",
+        "xla_backend_optimization_level": 0,
+    }
     run = training.compile_loss(loss, OPTIMIZER, init, mesh, ema=(0.9,), compiler_options=options)
     shapes = jax.eval_shape(run.fresh, jax.random.key(0))
     large = [leaf for leaf in jax.tree.leaves(shapes) if leaf.size >= sharding.SMALLEST]
     assert sum(leaf.size for leaf in large) > 0.9 * sum(leaf.size for leaf in jax.tree.leaves(shapes))
     compiled = run.step.lower(jax.tree.map(_shaped, shapes, run.shardings), sharding.shard(example(), mesh)).compile()
-    held, total = compiled.memory_analysis().argument_size_in_bytes, 4 * sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    held, total = (
+        compiled.memory_analysis().argument_size_in_bytes,
+        4 * sum(leaf.size for leaf in jax.tree.leaves(shapes)),
+    )
     assert total / 8 <= held < total / 6, "small arrays are whole, and there is the batch"
     for leaf, where in zip(jax.tree.leaves(shapes), jax.tree.leaves(compiled.output_shardings[0]), strict=True):
         assert leaf.size < sharding.SMALLEST or np.prod(where.shard_shape(leaf.shape)) == leaf.size // 8, leaf
     block = shapes.params["block_0"]
     kernels = [leaf.size for leaf in jax.tree.leaves(block) if leaf.size >= sharding.SMALLEST]
     peak, gathers = gathered(compiled.as_text(), kernels)
-    print(f"{peak} numbers are gathered at once, of {sum(kernels)} of a block, in {gathers} gathers; kernels {kernels}", flush=True)
+    print(
+        f"{peak} numbers are gathered at once, of {sum(kernels)} of a block, in {gathers} gathers; kernels {kernels}",
+        flush=True,
+    )
     assert gathers >= 2 * network.depth, "forward and backward; where activations are smaller, XLA moves them instead"
     assert peak <= sum(kernels)
 
 
 def gathered(program, sizes):
-    """(the most numbers that live at one time in arrays of these sizes that were gathered, how many such arrays) of a scheduled program."""
+    """(the most numbers that live at one time in arrays of these sizes that were gathered, how many such arrays) of a
+    scheduled program.
+    """
     lines = program[program.index("\nENTRY ") :].splitlines()
     spans = []
     for first, line in enumerate(lines):
@@ -164,13 +193,18 @@ def gathered(program, sizes):
             name = re.compile(rf"%{re.escape(found[1])}[,)]")
             last = max((later for later in range(first + 1, len(lines)) if name.search(lines[later])), default=first)
             spans.append((first, last, size))
-    return max(sum(size for first, last, size in spans if first <= time <= last) for time in range(len(lines))), len(spans)
+    return max(sum(size for first, last, size in spans if first <= time <= last) for time in range(len(lines))), len(
+        spans
+    )
 
 
 def check_checkpoints(folder):
     """A state that eight devices saved is restored on two, and from there on one, without a bit changed."""
     loss, init = parts(NETWORKS["dit"])
-    meshes = (sharding.mesh(data=2, fsdp=2, tensor=2), *(sharding.mesh(fsdp=n, devices=jax.devices()[:n]) for n in (2, 1)))
+    meshes = (
+        sharding.mesh(data=2, fsdp=2, tensor=2),
+        *(sharding.mesh(fsdp=n, devices=jax.devices()[:n]) for n in (2, 1)),
+    )
     fresh = training.compile_loss(loss, OPTIMIZER, init, meshes[0], rules=RULES, ema=(0.9,)).fresh
     state, shapes = fresh(jax.random.key(0)), jax.eval_shape(fresh, jax.random.key(0))
     wanted = {path: np.asarray(leaf).tobytes() for path, leaf in trees.paths(state.params).items()}

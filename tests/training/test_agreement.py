@@ -18,7 +18,8 @@ def test_one_process_asks_when_it_is_asked_and_needs_no_other():
 
 
 def test_the_answer_of_several_processes_is_that_of_the_question_before(monkeypatch):
-    monkeypatch.setattr(agreement, "spans_processes", lambda mesh: True)  # the collective runs over this process's devices
+    # the collective runs over this process's devices
+    monkeypatch.setattr(agreement, "spans_processes", lambda mesh: True)
     answers = iter([False, True, True, True])
     stop = agreement.Stop(lambda: next(answers), sharding.mesh())
     assert [stop(), stop(), stop(), stop.last()] == [False, False, True, True]

@@ -1,4 +1,6 @@
-"""Checkpoints that are damaged, in the wrong place or cannot be made: every file in every way, every step under another number."""
+"""Checkpoints that are damaged, in the wrong place or cannot be made: every file in every way, every step under another
+number.
+"""
 
 import hashlib
 import json
@@ -43,10 +45,13 @@ def flipped(content):
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
-REWRITTEN = ("_CHECKPOINT_METADATA", "commit_success.txt")  # Orbax writes these two after the digests: they hold the time of the commit
+# Orbax writes these two after the digests: they hold the time of the commit
+REWRITTEN = ("_CHECKPOINT_METADATA", "commit_success.txt")
 
 
-@pytest.mark.fault("flipped byte in a checkpoint", "truncated file of a checkpoint", "missing file or metadata of a checkpoint")
+@pytest.mark.fault(
+    "flipped byte in a checkpoint", "truncated file of a checkpoint", "missing file or metadata of a checkpoint"
+)
 @table("damage", [flipped, lambda content: content[:-1], lambda content: b"", lambda content: None])
 def test_damage_of_any_file_is_an_error_naming_step_and_item_or_changes_no_value(folder, damage):
     step = folder / "4"
@@ -86,7 +91,10 @@ def test_a_swapped_renamed_or_linked_step_is_refused_with_both_numbers_and_gone_
     (folder / "5").symlink_to(folder / "2")
     shutil.copytree(folder / "2", folder / "3")
     for step, written in ((3, 2), (5, 2), (6, 4)):
-        with pytest.raises(CheckpointCorruptError, match=rf"step {step} is corrupt: item digests.json: .* was written as step {written}"):
+        with pytest.raises(
+            CheckpointCorruptError,
+            match=rf"step {step} is corrupt: item digests.json: .* was written as step {written}",
+        ):
             restore(folder, step)
     with Checkpoints(folder) as checkpoints, pytest.warns(UserWarning, match="going back") as warned:
         assert checkpoints.latest_valid() == 2
@@ -100,7 +108,9 @@ def test_a_listing_of_before_steps_were_recorded_is_taken_with_a_warning_and_one
     def store(**changes):
         stored = {name: value for name, value in (listing | changes).items() if value is not None and name != "sha256"}
         signed = stored if "format" in stored else stored["files"]
-        path.write_text(json.dumps(stored | {"sha256": hashlib.sha256(json.dumps(signed, sort_keys=True).encode()).hexdigest()}))
+        path.write_text(
+            json.dumps(stored | {"sha256": hashlib.sha256(json.dumps(signed, sort_keys=True).encode()).hexdigest()})
+        )
 
     store(format=None, step=None)
     with pytest.warns(UserWarning, match="before steps were recorded"):
@@ -111,15 +121,25 @@ def test_a_listing_of_before_steps_were_recorded_is_taken_with_a_warning_and_one
 
 
 def waits_for_something(thread):
-    """Whether a thread would keep the process from ending: it is no daemon, has not ended, and is no idle worker of a pool."""
+    """Whether a thread would keep the process from ending: it is no daemon, has not ended, and is no idle worker of a
+    pool.
+    """
     frame = sys._current_frames().get(thread.ident)
-    return not thread.daemon and frame is not None and not frame.f_code.co_filename.endswith(os.path.join("futures", "thread.py"))
+    return (
+        not thread.daemon
+        and frame is not None
+        and not frame.f_code.co_filename.endswith(os.path.join("futures", "thread.py"))
+    )
 
 
 def left_waiting(before, seconds=2.0):
-    """Threads that are new and still wait for something after so long: a worker of a pool that has just begun or ended does not."""
+    """Threads that are new and still wait for something after so long: a worker of a pool that has just begun or ended
+    does not.
+    """
     end = time.monotonic() + seconds
-    while (left := [each for each in set(threading.enumerate()) - before if waits_for_something(each)]) and time.monotonic() < end:
+    while (
+        left := [each for each in set(threading.enumerate()) - before if waits_for_something(each)]
+    ) and time.monotonic() < end:
         time.sleep(0.01)
     return left
 
@@ -132,7 +152,9 @@ def test_a_folder_that_cannot_be_made_is_an_error_at_once_and_leaves_no_thread_w
         folder.rename(aside)
         folder.write_text("a file")
         with pytest.raises(
-            OSError, match=r"step 6 could not be saved: Not a directory. It needs about \d\d+ bytes; 0 were written, \d+ are free"
+            OSError,
+            match=r"step 6 could not be saved: Not a directory. It needs about \d\d+ bytes; 0 were written, \d+ are "
+            r"free",
         ):
             checkpoints.save(6, linear.start())
         assert not left_waiting(before)
@@ -190,7 +212,11 @@ def test_latest_valid_walks_back_from_a_truncated_file_and_says_so(folder):
 def test_latest_valid_raises_where_nothing_is_intact_and_is_none_where_nothing_is(folder, tmp_path):
     for step in ("2", "4"):
         (folder / step / digests.NAME).unlink()
-    with Checkpoints(folder) as checkpoints, pytest.warns(UserWarning), pytest.raises(CheckpointCorruptError, match="none of 2 steps"):
+    with (
+        Checkpoints(folder) as checkpoints,
+        pytest.warns(UserWarning),
+        pytest.raises(CheckpointCorruptError, match="none of 2 steps"),
+    ):
         checkpoints.latest_valid()
     with Checkpoints(tmp_path / "new") as checkpoints:
         assert checkpoints.latest_valid() is None and checkpoints.latest() is None

@@ -62,7 +62,10 @@ def test_any_tree_comes_back_odd_names_and_empty_arrays_included(tmp_path):
         checkpoints.save(0, {"tree": [tree[name] for name in tree]})
         back = checkpoints.restore(None, {"tree": [tree[name] for name in tree]}).state["tree"]
     for old, new in zip(jax.tree.leaves(list(tree.values())), jax.tree.leaves(back), strict=True):
-        old, new = (jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf for leaf in (old, new))
+        old, new = (
+            jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+            for leaf in (old, new)
+        )
         assert old.dtype == new.dtype and np.asarray(old).tobytes() == np.asarray(new).tobytes()
 
 
@@ -78,7 +81,10 @@ def test_numpy_arrays_and_scalars_stay_numpy_of_their_dtype_with_or_without_64_b
     }
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, state)
-        for target in (state, jax.tree.map(lambda leaf: np.zeros_like(leaf) if isinstance(leaf, np.ndarray) else leaf, state)):
+        for target in (
+            state,
+            jax.tree.map(lambda leaf: np.zeros_like(leaf) if isinstance(leaf, np.ndarray) else leaf, state),
+        ):
             back = checkpoints.restore(1, target).state
             assert {name: type(leaf) for name, leaf in back.items() if name in ("ids", "count", "jax")} == {
                 "ids": np.ndarray,
@@ -86,7 +92,11 @@ def test_numpy_arrays_and_scalars_stay_numpy_of_their_dtype_with_or_without_64_b
                 "jax": type(state["jax"]),
             }
             for name, leaf in state.items():
-                assert back[name].dtype == jnp.asarray(leaf).dtype if name in ("jax", "number") else back[name].dtype == leaf.dtype, name
+                assert (
+                    back[name].dtype == jnp.asarray(leaf).dtype
+                    if name in ("jax", "number")
+                    else back[name].dtype == leaf.dtype
+                ), name
                 np.testing.assert_array_equal(back[name], leaf)
         flat = checkpoints.restore(1, checkpoints.contents()).state
         assert flat["ids"].tolist() == [2**40, -3] and flat["double"].dtype == np.float64
@@ -94,7 +104,9 @@ def test_numpy_arrays_and_scalars_stay_numpy_of_their_dtype_with_or_without_64_b
             checkpoints.restore(1, state | {"ids": jnp.zeros(2, jnp.int32)})
 
 
-@table("leaf, message", [(2**40, "does not fit int32"), ("words", "str"), (np.array(["a"]), "<U1"), (object(), "object")])
+@table(
+    "leaf, message", [(2**40, "does not fit int32"), ("words", "str"), (np.array(["a"]), "<U1"), (object(), "object")]
+)
 def test_a_leaf_that_cannot_come_back_is_refused_by_name(tmp_path, leaf, message):
     with Checkpoints(tmp_path) as checkpoints, pytest.raises(ConfigError, match=rf"leaf 'a/b'.*{message}"):
         checkpoints.save(1, {"a": {"b": leaf}})
@@ -135,8 +147,12 @@ def test_a_part_of_the_state_is_restored_without_the_rest(written):
         whole = reader.restore(4, linear.start()).state
         part = reader.restore_subtree(None, "tracks/0.5", jax.eval_shape(linear.params))
         flat = reader.restore(2, reader.contents(2)).state
-        with pytest.raises(CheckpointMismatchError, match=r"1 difference\).*\n.*\n +tracks/0.5/dense/bias +float32\(2\) +bfloat16\(2\)"):
-            reader.restore_subtree(4, "tracks/0.5", {"dense": linear.params()["dense"] | {"bias": jnp.zeros(2, jnp.bfloat16)}})
+        with pytest.raises(
+            CheckpointMismatchError, match=r"1 difference\).*\n.*\n +tracks/0.5/dense/bias +float32\(2\) +bfloat16\(2\)"
+        ):
+            reader.restore_subtree(
+                4, "tracks/0.5", {"dense": linear.params()["dense"] | {"bias": jnp.zeros(2, jnp.bfloat16)}}
+            )
         with pytest.raises(DataError, match="nothing at 'tracks/0.99': it begins with key, optimizer_state, params"):
             reader.restore_subtree(4, "tracks/0.99", linear.params())
     assert part.step == 4 and part.meta == {"rows": 4}
@@ -216,7 +232,8 @@ def test_other_configuration_is_a_table_of_every_key(written):
     rows = table_of(written, config={"model": {"width": 16, "heads": (1, 3), "depth": 2}, "run": {"steps": 100}})
     assert list(rows) == ["model.depth", "model.heads", "model.width"]
     assert rows["model.depth"] == ["-", "2"] and rows["model.width"] == ["8", "16"]
-    assert restore(written, 4, config={"run": {"steps": 100}, "model": {"heads": (1, 2), "width": 8}}).step == 4  # a tuple is a list
+    # a tuple is a list
+    assert restore(written, 4, config={"run": {"steps": 100}, "model": {"heads": (1, 2), "width": 8}}).step == 4
 
 
 @pytest.mark.fault("other config on restore")

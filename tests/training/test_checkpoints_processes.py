@@ -1,4 +1,6 @@
-"""Faults that need a process of their own: one with eight devices is resumed here, one is killed while it saves, a disk is full."""
+"""Faults that need a process of their own: one with eight devices is resumed here, one is killed while it saves, a disk
+is full.
+"""
 
 import os
 import random
@@ -148,7 +150,9 @@ def test_newest_complete_step_survives_a_kill_during_a_save(tmp_path, attempt):
     with Checkpoints(tmp_path) as checkpoints:
         newest = checkpoints.latest()
         assert begun - 2 <= newest <= begun
-        restored = checkpoints.restore(None, {str(leaf): jax.ShapeDtypeStruct((64, 1024), jnp.int32) for leaf in range(8)})
+        restored = checkpoints.restore(
+            None, {str(leaf): jax.ShapeDtypeStruct((64, 1024), jnp.int32) for leaf in range(8)}
+        )
         assert all(np.all(np.asarray(leaf) == newest) for leaf in restored.state.values())
         assert checkpoints.save(newest + 1, restored.state)
     assert not [name for name in os.listdir(tmp_path) if not name.isdecimal()]

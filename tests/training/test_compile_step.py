@@ -20,7 +20,9 @@ def init(key):
 
 
 def fit(steps=3, clip=None, **options):
-    return training.fit(training.compile_loss(linear.noisy, SGD, init, ema=(), clip=clip), linear.batch, steps=steps, **options)
+    return training.fit(
+        training.compile_loss(linear.noisy, SGD, init, ema=(), clip=clip), linear.batch, steps=steps, **options
+    )
 
 
 def test_fit_is_the_loop_that_a_user_would_write_and_resumes_and_refuses_another_training(tmp_path):
@@ -53,7 +55,9 @@ def test_a_step_of_ones_own_is_run_by_the_same_loop(tmp_path):
         with Checkpoints(tmp_path) as store:
             fitted = training.fit(program, linear.batch, steps=steps, seed=0, store=store)
     assert fitted.resumed_from == 2 and int(fitted.state.step) == 3
-    np.testing.assert_allclose(fitted.state.total, sum(linear.batch(number).clean.sum() for number in range(3)), rtol=1e-5)
+    np.testing.assert_allclose(
+        fitted.state.total, sum(linear.batch(number).clean.sum() for number in range(3)), rtol=1e-5
+    )
 
 
 test_mistakes_are_refused_before_a_folder_is_made = refusals(

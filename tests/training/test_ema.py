@@ -33,7 +33,9 @@ def follow(average, params, decay, steps, warm_up=False):
 def test_average_of_constant_params_has_its_closed_form(start, target, decay, steps, dtype):
     average = follow(ema.start(jnp.array(start, dtype)), jnp.array(target, dtype), decay, steps)
     start, target = np.array(start), np.array(target)
-    np.testing.assert_allclose(average, target * (1 - decay**steps) + start * decay**steps, rtol=1e-5 if steps > 1 else 1e-6)
+    np.testing.assert_allclose(
+        average, target * (1 - decay**steps) + start * decay**steps, rtol=1e-5 if steps > 1 else 1e-6
+    )
 
 
 @pytest.mark.float64

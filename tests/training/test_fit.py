@@ -54,7 +54,9 @@ def test_a_training_that_was_interrupted_and_called_again_ends_bitwise_as_one_th
 
 def test_the_state_of_each_step_is_shown_and_looking_changes_nothing(whole):
     seen = {}
-    watched = fit(on_state=lambda step, state: seen.update({step: (int(state.step), float(jax.tree.leaves(state.ema)[0].sum()))}))
+    watched = fit(
+        on_state=lambda step, state: seen.update({step: (int(state.step), float(jax.tree.leaves(state.ema)[0].sum()))})
+    )
     assert [step for step, _ in seen.values()] == list(seen) == list(range(1, STEPS + 1))
     assert len({total for _, total in seen.values()}) == STEPS
     linear.assert_bitwise_equal(watched.state, whole)
@@ -75,7 +77,9 @@ def test_metrics_are_plain_numbers_and_come_one_step_late_and_all_of_them():
 
 def test_steps_that_are_not_finite_are_counted_across_a_resume_and_many_in_a_row_end_it(tmp_path):
     def batches(step):
-        return jax.tree.map(lambda array: array * np.nan, linear.batch()) if step in (1, 4, 5, 6) else linear.batch(step)
+        return (
+            jax.tree.map(lambda array: array * np.nan, linear.batch()) if step in (1, 4, 5, 6) else linear.batch(step)
+        )
 
     seen = []
     fit(batches, tmp_path, steps=3)

@@ -25,7 +25,9 @@ pytestmark = pytest.mark.numbers
         ({"warmup": 10, "total": 110, "decay": "constant", "final": 0.1}, [10, 60, 110, 500], [2.0, 2.0, 2.0, 2.0]),
     ],
 )
-def test_rate_warms_up_linearly_and_goes_from_its_peak_through_the_middle_to_its_final_share_and_stays(options, steps, wanted):
+def test_rate_warms_up_linearly_and_goes_from_its_peak_through_the_middle_to_its_final_share_and_stays(
+    options, steps, wanted
+):
     np.testing.assert_allclose([optimizers.warm_up_then(2.0, **options)(step) for step in steps], wanted, rtol=1e-6)
 
 
@@ -39,7 +41,10 @@ def test_weight_decay_spares_biases_norms_and_embeddings():
     }
     optimizer = optimizers.adamw(0.1, warmup=0, total=10, weight_decay=0.5, decay="constant")
     updates, _ = quickly(optimizer.update)(jax.tree.map(np.zeros_like, params), optimizer.init(params), params)
-    assert {path for path, leaf in trees.paths(updates).items() if np.any(leaf)} == {"dense/kernel", "time_embedding/kernel"}
+    assert {path for path, leaf in trees.paths(updates).items() if np.any(leaf)} == {
+        "dense/kernel",
+        "time_embedding/kernel",
+    }
     np.testing.assert_allclose(updates["dense"]["kernel"], -0.1 * 0.5, rtol=1e-6)
 
 
@@ -52,9 +57,17 @@ def test_clip_bounds_the_gradient_that_adam_sees():
 
 def test_muon_steps_by_matrices_of_singular_values_near_1_and_adam_by_all_else():
     rng = np.random.default_rng(0)
-    shapes = {"dense": {"kernel": (4, 6), "bias": (6,)}, "label": {"embedding": (3, 2)}, "conv": {"kernel": (3, 3, 2, 2)}}
+    shapes = {
+        "dense": {"kernel": (4, 6), "bias": (6,)},
+        "label": {"embedding": (3, 2)},
+        "conv": {"kernel": (3, 3, 2, 2)},
+    }
     params, gradient = (
-        jax.tree.map(lambda shape: rng.normal(size=shape).astype(np.float32), shapes, is_leaf=lambda leaf: isinstance(leaf, tuple))
+        jax.tree.map(
+            lambda shape: rng.normal(size=shape).astype(np.float32),
+            shapes,
+            is_leaf=lambda leaf: isinstance(leaf, tuple),
+        )
         for _ in range(2)
     )
     optimizer = optimizers.muon(0.1, adam_learning_rate=0.01, warmup=0, total=10, decay="constant")
@@ -64,7 +77,8 @@ def test_muon_steps_by_matrices_of_singular_values_near_1_and_adam_by_all_else()
         values = np.linalg.svd(update, compute_uv=False) / (0.1 * longer)
         assert 0.6 < values.min() <= values.max() < 1.3
         left, _, right = np.linalg.svd(of, full_matrices=False)
-        assert np.sum(update * (left @ right)) < -0.9 * np.linalg.norm(update) * np.sqrt(min(matrix))  # the direction of steepest descent
+        # the direction of steepest descent
+        assert np.sum(update * (left @ right)) < -0.9 * np.linalg.norm(update) * np.sqrt(min(matrix))
     adam = optimizers.adamw(0.01, warmup=0, total=10, decay="constant")
     expected, _ = quickly(adam.update)(gradient, adam.init(params), params)
     for path in ("dense/bias", "label/embedding"):
@@ -79,9 +93,17 @@ def test_muon_decays_matrices_by_their_own_rate_and_clips_and_refuses():
     np.testing.assert_allclose(updates["kernel"], -0.1 * 0.5, rtol=1e-6)
     np.testing.assert_array_equal(updates["bias"], 0)
     clipped = optimizers.muon(0.1, clip=1.0, **options)
-    _, state = quickly(clipped.update)({"kernel": jnp.zeros((2, 2)), "bias": jnp.array([3.0, 4.0])}, clipped.init(params), params)
+    _, state = quickly(clipped.update)(
+        {"kernel": jnp.zeros((2, 2)), "bias": jnp.array([3.0, 4.0])}, clipped.init(params), params
+    )
     assert any(np.allclose(leaf, [0.06, 0.08]) for leaf in jax.tree.leaves(state) if np.shape(leaf) == (2,))
-    for wrong in ({"momentum": 1.0}, {"clip": 0.0}, {"weight_decay": -1.0}, {"warmup": 10}, {"adam_learning_rate": 0.0}):
+    for wrong in (
+        {"momentum": 1.0},
+        {"clip": 0.0},
+        {"weight_decay": -1.0},
+        {"warmup": 10},
+        {"adam_learning_rate": 0.0},
+    ):
         with pytest.raises(ConfigError, match=next(iter(wrong)).removeprefix("adam_")):
             optimizers.muon(0.1, **(options | wrong))
 

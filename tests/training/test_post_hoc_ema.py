@@ -19,7 +19,9 @@ STORED = [Snapshot(length, step) for step in range(40, STEPS + 1, 40) for length
 
 
 def shares(relative_std, step):
-    """(STEPS,) the weight of the parameters of step i = 1, 2, … in the average of one step: the integral of its profile over (i - 1, i]."""
+    """(STEPS,) the weight of the parameters of step i = 1, 2, … in the average of one step: the integral of its profile
+    over (i - 1, i].
+    """
     edges = np.arange(STEPS + 1) / step
     return np.where(edges[1:] <= 1, np.diff(edges ** (post_hoc_ema.gamma(relative_std) + 1)), 0.0)
 
@@ -46,7 +48,9 @@ def test_the_longest_average_is_the_plain_mean():
 
 @pytest.mark.float64
 @table("relative_std", [SHORT, 0.2])
-def test_a_track_that_is_kept_up_step_by_step_is_the_sum_that_its_profile_says_and_begins_at_the_first_params(relative_std):
+def test_a_track_that_is_kept_up_step_by_step_is_the_sum_that_its_profile_says_and_begins_at_the_first_params(
+    relative_std,
+):
     values = np.random.default_rng(0).normal(size=(STEPS, 2)).cumsum(0)
     track = post_hoc_ema.power(relative_std)
 
@@ -63,7 +67,9 @@ def test_a_track_that_is_kept_up_step_by_step_is_the_sum_that_its_profile_says_a
 def test_float32_keeps_the_digits_of_a_small_share():
     step = 2_000_000
     moved = post_hoc_ema.power(SHORT).update(ema.start(jnp.zeros(1)), jnp.ones(1), jnp.int32(step - 1))
-    assert float(moved[0]) == pytest.approx(-math.expm1((post_hoc_ema.gamma(SHORT) + 1) * math.log1p(-1 / step)), rel=1e-6)
+    assert float(moved[0]) == pytest.approx(
+        -math.expm1((post_hoc_ema.gamma(SHORT) + 1) * math.log1p(-1 / step)), rel=1e-6
+    )
 
 
 @table("relative_std, step", [(0.07, STEPS), (0.15, STEPS), (0.07, 300), (0.04, 360), (0.02, STEPS)])
@@ -74,12 +80,15 @@ def test_the_weights_are_the_least_squares_optimum_over_all_steps_and_its_error_
     ours = profiles @ post_hoc_ema.weights(STORED, wanted) - target
     best = profiles @ np.linalg.lstsq(profiles, target, rcond=None)[0] - target
     size = np.linalg.norm(target)
-    assert np.linalg.norm(ours) / size <= np.linalg.norm(best) / size + 2e-3  # steps are whole here and continuous there
+    # steps are whole here and continuous there
+    assert np.linalg.norm(ours) / size <= np.linalg.norm(best) / size + 2e-3
     assert post_hoc_ema.relative_error(STORED, wanted) == pytest.approx(np.linalg.norm(ours) / size, abs=5e-3)
 
 
 def test_lengths_between_and_beyond_the_stored_ones_fit_well_and_a_length_below_the_spacing_of_snapshots_does_not():
-    errors = {length: post_hoc_ema.relative_error(STORED, Snapshot(length, STEPS)) for length in (0.02, 0.07, 0.15, 0.2)}
+    errors = {
+        length: post_hoc_ema.relative_error(STORED, Snapshot(length, STEPS)) for length in (0.02, 0.07, 0.15, 0.2)
+    }
     assert errors[0.07] < 0.01 < errors[0.2] < 0.06 < 0.2 < errors[0.02]
 
 
@@ -111,7 +120,8 @@ def test_without_the_short_cut_the_weights_of_a_stored_average_are_one_and_zero(
 def test_what_is_read_stays_usable_though_the_sum_is_donated():
     kept = {snapshot: {"w": jnp.float32([1.0, 2.0])} for snapshot in STORED}
     rebuilt = post_hoc_ema.reconstruct(kept.__getitem__, STORED, Snapshot(0.07, STEPS))
-    np.testing.assert_allclose(rebuilt["w"], [1.0, 2.0], rtol=5e-3)  # the weights add up to one as nearly as the profiles fit
+    # the weights add up to one as nearly as the profiles fit
+    np.testing.assert_allclose(rebuilt["w"], [1.0, 2.0], rtol=5e-3)
     assert not any(tree["w"].is_deleted() for tree in kept.values())
 
 
@@ -152,6 +162,9 @@ test_mistakes_are_refused = refusals(
     (lambda: linear.start(ema=[post_hoc_ema.power(0.1)] * 2), "power_0.1, power_0.1. names a track twice", ConfigError),
     (lambda: post_hoc_ema.weights([], Snapshot(0.1, 1)), "stored is empty"),
     (lambda: post_hoc_ema.weights([STORED[0]] * 2, Snapshot(0.1, 1)), "twice"),
-    (lambda: post_hoc_ema.weights(STORED, Snapshot(0.1, STEPS + 1)), f"wanted.step = {STEPS + 1} is after the newest stored step {STEPS}"),
+    (
+        lambda: post_hoc_ema.weights(STORED, Snapshot(0.1, STEPS + 1)),
+        f"wanted.step = {STEPS + 1} is after the newest stored step {STEPS}",
+    ),
     (lambda: post_hoc_ema.weights(STORED, Snapshot(0.1, 0)), "step = 0 is outside"),
 )

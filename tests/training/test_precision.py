@@ -43,7 +43,8 @@ def test_parameters_in_float32_keep_what_a_step_in_bfloat16_is_too_coarse_to_add
     after, metrics = quickly(training.make_step(loss, optimizer))(state, X)
     np.testing.assert_allclose(after.params["w"], PARAMS["w"] - 1e-4, atol=1e-6)
     assert all(
-        leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((after.params, after.ema, after.optimizer_state[0].mu, metrics["loss"]))
+        leaf.dtype == jnp.float32
+        for leaf in jax.tree.leaves((after.params, after.ema, after.optimizer_state[0].mu, metrics["loss"]))
     )
 
 
@@ -53,7 +54,11 @@ def test_float32_changes_no_bit():
 
 @table("matmul", ["default", "high", "highest"])
 def test_matmul_precision_reaches_the_product(matmul):
-    text = str(jax.make_jaxpr(precision.apply(lambda params, x, t: x @ params["w"], precision.Precision(matmul=matmul)))(PARAMS, X, T))
+    text = str(
+        jax.make_jaxpr(precision.apply(lambda params, x, t: x @ params["w"], precision.Precision(matmul=matmul)))(
+            PARAMS, X, T
+        )
+    )
     assert matmul.upper() in text
 
 

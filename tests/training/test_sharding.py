@@ -61,7 +61,10 @@ def test_step_on_eight_devices_has_the_losses_of_one_and_is_compiled_once():
 @pytest.mark.slow
 def test_eight_devices_train_draw_and_restore_what_one_does_and_hold_a_share_each(tmp_path):
     """Noise, checkpoints, memory, and 20 steps of three networks, one of which reads texts (see many_devices.py)."""
-    script = f"import runpy, sys; sys.argv[1:] = [{str(tmp_path)!r}]; runpy.run_module('tests.training.many_devices', run_name='__main__')"
+    script = (
+        f"import runpy, sys; sys.argv[1:] = [{str(tmp_path)!r}]; runpy.run_module('tests.training.many_devices', "
+        "run_name='__main__')"
+    )
     out = linear.finish(linear.python(script, flags="--xla_force_host_platform_device_count=8"), timeout=600)
     assert out.count("equal") == 7, out
 
@@ -87,7 +90,13 @@ def shape(*sizes):
 
 
 def test_fsdp_splits_the_largest_axis_that_it_divides_of_every_large_array():
-    tree = {"conv": shape(3, 3, 64, 96), "odd": shape(5, 4097), "bias": shape(96), "square": shape(64, 64), "step": shape()}
+    tree = {
+        "conv": shape(3, 3, 64, 96),
+        "odd": shape(5, 4097),
+        "bias": shape(96),
+        "square": shape(64, 64),
+        "step": shape(),
+    }
     assert specs(tree, many(data=2, fsdp=8)) == {
         "conv": PartitionSpec(None, None, None, "fsdp"),
         "odd": PartitionSpec(None, None),
@@ -110,8 +119,16 @@ def test_rules_of_a_transformer_split_parameters_averages_and_moments_alike_and_
     split = specs(state, many(data=2, fsdp=2, tensor=2), networks.transformer.TENSOR_PARALLEL, smallest=1024)
     for place in ("params", "tracks/0.9", "optimizer_state/0/mu"):
         for block in ("block_0", "block_1"):
-            assert split[f"{place}/{block}/qkv/kernel"] == split[f"{place}/{block}/mlp_0/kernel"] == PartitionSpec("fsdp", "tensor")
-            assert split[f"{place}/{block}/output/kernel"] == split[f"{place}/{block}/mlp_1/kernel"] == PartitionSpec("tensor", "fsdp")
+            assert (
+                split[f"{place}/{block}/qkv/kernel"]
+                == split[f"{place}/{block}/mlp_0/kernel"]
+                == PartitionSpec("fsdp", "tensor")
+            )
+            assert (
+                split[f"{place}/{block}/output/kernel"]
+                == split[f"{place}/{block}/mlp_1/kernel"]
+                == PartitionSpec("tensor", "fsdp")
+            )
             assert split[f"{place}/{block}/qkv/bias"] == PartitionSpec("tensor")
         assert split[f"{place}/output/kernel"] == PartitionSpec(None, None), "no block's"
     assert split["key"] == split["step"] == PartitionSpec()
@@ -136,7 +153,11 @@ def test_rules_of_a_transformer_fit_every_layer_of_a_block_that_reads_a_text(nam
         wanted |= {f"stream_1_{layer}": spec for layer, spec in wanted.items()} | {"stream_1_key_value": wide}
     else:
         wanted |= {"cross_query": wide, "cross_key_value": wide, "cross_output": narrow}
-    kernels = {path.removesuffix("/kernel"): spec for path, spec in blocks.items() if path.endswith("/kernel") and "modulation" not in path}
+    kernels = {
+        path.removesuffix("/kernel"): spec
+        for path, spec in blocks.items()
+        if path.endswith("/kernel") and "modulation" not in path
+    }
     assert kernels == wanted
     for layer, spec in wanted.items():
         assert blocks[f"{layer}/bias"] == PartitionSpec("tensor" if spec == wide else None)
@@ -157,13 +178,19 @@ def placed(rule, mesh=None):
 
 
 test_meshes_batches_and_rules_that_do_not_fit_are_refused = refusals(
-    (lambda: sharding.mesh(data=3, fsdp=2), "data = 3 times fsdp = 2 times tensor = 1 = 6 is not 1, the number of devices"),
+    (
+        lambda: sharding.mesh(data=3, fsdp=2),
+        "data = 3 times fsdp = 2 times tensor = 1 = 6 is not 1, the number of devices",
+    ),
     (lambda: sharding.mesh(fsdp=2), "fsdp = 2 times tensor = 1 = 2 does not divide 1"),
     (lambda: sharding.mesh(tensor=0), "tensor = 0 must be at least 1"),
     (lambda: sharding.mesh(fsdp=None), "data and fsdp are None: one axis alone takes what the others leave"),
     (lambda: sharding.mesh(data=2, fsdp=None), "data = 2 times tensor = 1 = 2 does not divide 1"),
     (lambda: sharding.shard({"scale": np.float32(3)}, sharding.mesh()), "scale", ConfigError),
-    (lambda: sharding.check_batch(20, many(data=2, fsdp=4, tensor=2)), "over 8 devices: the nearest valid sizes are 16 or 24"),
+    (
+        lambda: sharding.check_batch(20, many(data=2, fsdp=4, tensor=2)),
+        "over 8 devices: the nearest valid sizes are 16 or 24",
+    ),
     (lambda: placed(("kernel", ("tensor", None))), r"tensor = 4 does not divide 6, an axis of kernel \(6, 4\)"),
     (lambda: placed(("kernel", (None, "model"))), "names the axis 'model', and the mesh has data, fsdp, tensor"),
     (lambda: placed(("bias", (None, "tensor"))), "no array of the tree fits the rules"),
@@ -187,7 +214,11 @@ def test_a_step_on_explicit_axes_equals_one_on_auto_axes_with_frozen_parameters_
 
     mesh, teacher = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,)), linear.params()
     step = quickly(training.make_step(loss, linear.adamw(), accumulate=2, clip=1.0))
-    after, metrics = step(sharding.replicate(linear.start(), mesh), sharding.shard(linear.batch(), mesh), sharding.replicate(teacher, mesh))
+    after, metrics = step(
+        sharding.replicate(linear.start(), mesh),
+        sharding.shard(linear.batch(), mesh),
+        sharding.replicate(teacher, mesh),
+    )
     plain, wanted = step(linear.start(), linear.batch(), teacher)
     assert jax.typeof(after.params["dense"]["kernel"]).sharding.mesh.explicit_axes == ("data",)
     np.testing.assert_allclose(metrics["loss"], wanted["loss"], rtol=1e-6)

@@ -19,7 +19,14 @@ STEPS, EVERY = 8, 3
 
 def loop(folder, **options):
     with Checkpoints(folder) as store, Checkpoints(folder / "snapshots", keep_every=1, keep=1) as kept:
-        options = {"steps": STEPS, "seed": 0, "checkpoint_every": 5, "snapshot_every": EVERY, "store": store, "snapshots": kept} | options
+        options = {
+            "steps": STEPS,
+            "seed": 0,
+            "checkpoint_every": 5,
+            "snapshot_every": EVERY,
+            "store": store,
+            "snapshots": kept,
+        } | options
         return training.fit(RUN, linear.batch, **options)
 
 

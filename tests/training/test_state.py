@@ -13,7 +13,8 @@ from tests.training import linear
 def test_donation_leaves_params_key_and_average_of_the_caller_usable():
     params, key = linear.params(), jax.random.key(0)
     state = training.start(params, linear.adamw(), key)
-    after, _ = linear.STEP(state, linear.batch())  # a buffer donated twice, or one that cannot be, is a warning and so an error here
+    # a buffer donated twice, or one that cannot be, is a warning and so an error here
+    after, _ = linear.STEP(state, linear.batch())
     assert state.params["dense"]["kernel"].is_deleted()
     np.testing.assert_array_equal(params["dense"]["kernel"], linear.params()["dense"]["kernel"])
     assert jax.random.key_data(key).shape == (2,)
@@ -25,7 +26,10 @@ def test_no_two_leaves_share_a_buffer_even_where_the_optimizer_keeps_params():
         lambda params: {"params": params, "again": params}, lambda updates, state, params=None: (updates, state)
     )
     state = linear.start(optimizer=optax.chain(keeper, optax.adam(1e-3)), ema=(0.9, 0.99))
-    pointers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves((state.step, state.params, state.tracks, state.optimizer_state))]
+    pointers = [
+        leaf.unsafe_buffer_pointer()
+        for leaf in jax.tree.leaves((state.step, state.params, state.tracks, state.optimizer_state))
+    ]
     assert len(pointers) == len(set(pointers))
 
 
@@ -40,11 +44,15 @@ def test_ema_is_the_first_track_asked_for_also_after_jit_and_params_without_trac
 
 def test_weak_numbers_and_numpy_arrays_become_strong_arrays():
     state = training.start({"scale": 1.0, "table": np.zeros((2, 2), np.float32)}, optax.sgd(0.1), jax.random.key(0))
-    assert all(isinstance(leaf, jax.Array) and not leaf.weak_type for leaf in jax.tree.leaves((state.params, state.tracks)))
+    assert all(
+        isinstance(leaf, jax.Array) and not leaf.weak_type for leaf in jax.tree.leaves((state.params, state.tracks))
+    )
 
 
 def test_start_can_be_evaluated_for_its_shapes_alone_and_averages_of_bfloat16_params_are_float32():
-    state = jax.eval_shape(lambda *a: training.start(a[0], linear.adamw(), a[1]), linear.params(jnp.bfloat16), jax.random.key(0))
+    state = jax.eval_shape(
+        lambda *a: training.start(a[0], linear.adamw(), a[1]), linear.params(jnp.bfloat16), jax.random.key(0)
+    )
     assert state.ema["dense"]["kernel"].shape == (linear.FEATURES, 2)
     assert {leaf.dtype for leaf in jax.tree.leaves(state.ema)} == {jnp.dtype("float32")}
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("bfloat16")}

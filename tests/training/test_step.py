@@ -49,8 +49,12 @@ def test_key_of_a_step_is_the_base_key_folded_with_its_number():
 def test_accumulated_gradient_is_bitwise_the_full_one_where_sums_are_exact():
     rng = np.random.default_rng(0)
     batch = Batch(rng.integers(-4, 5, (8, 3)).astype(np.float32), (rng.integers(-4, 5, (8, 2)).astype(np.float32),))
-    state = training.start({"dense": {"kernel": jnp.ones((3, 2)), "bias": jnp.zeros(2)}}, optax.sgd(1.0), jax.random.key(0))
-    (whole, plain), *others = (quickly(training.make_step(linear.exact, optax.sgd(1.0), accumulate=n))(state, batch) for n in (1, 2, 8))
+    state = training.start(
+        {"dense": {"kernel": jnp.ones((3, 2)), "bias": jnp.zeros(2)}}, optax.sgd(1.0), jax.random.key(0)
+    )
+    (whole, plain), *others = (
+        quickly(training.make_step(linear.exact, optax.sgd(1.0), accumulate=n))(state, batch) for n in (1, 2, 8)
+    )
     for sliced, metrics in others:
         linear.assert_bitwise_equal(whole, sliced)
         np.testing.assert_array_equal(metrics["loss"], plain["loss"])
@@ -78,13 +82,17 @@ def test_slices_of_a_noisy_loss_get_keys_of_their_own_and_agree_in_the_mean():
 def small_step(params, loss, batch, optimizer, **options):
     """A step of parameters of another kind with a loss of them and the batch's mean."""
     state = training.start({"w": params}, optimizer, jax.random.key(0))
-    step = training.make_step(lambda params, key, batch: (loss(params["w"], jnp.mean(batch.clean)), {}), optimizer, **options)
+    step = training.make_step(
+        lambda params, key, batch: (loss(params["w"], jnp.mean(batch.clean)), {}), optimizer, **options
+    )
     return quickly(step)(state, Batch(batch))
 
 
 def test_accumulation_adds_bfloat16_gradients_in_float32():
     zero = jnp.zeros((), jnp.bfloat16)
-    after, _ = small_step(zero, lambda w, mean: w.astype(jnp.float32) * mean, jnp.ones((1024, 1)), optax.sgd(1.0), accumulate=1024)
+    after, _ = small_step(
+        zero, lambda w, mean: w.astype(jnp.float32) * mean, jnp.ones((1024, 1)), optax.sgd(1.0), accumulate=1024
+    )
     assert float(after.params["w"]) == -1.0  # in bfloat16 the sum would stop at 256
 
 
@@ -122,7 +130,8 @@ def test_nonfinite_batch_changes_nothing_but_the_step_and_says_so(bad, accumulat
     "dtype, loss, optimizer",
     [
         ("float32", lambda w, mean: jnp.sqrt(jnp.sum(w * 0)), optax.sgd(0.1)),  # the gradient of a finite loss
-        ("float16", lambda w, mean: jnp.sum(w * 0).astype("float32"), optax.adam(1e-3)),  # zero by an epsilon that rounds to zero
+        # zero by an epsilon that rounds to zero
+        ("float16", lambda w, mean: jnp.sum(w * 0).astype("float32"), optax.adam(1e-3)),
         ("float16", lambda w, mean: jnp.sum(w * 0).astype("float32"), optimizers.adamw(1e-3, warmup=0, total=9)),
         ("float32", lambda w, mean: jnp.sqrt(jnp.sum(w * 0)), optimizers.adamw(1e-3, warmup=0, total=9)),
     ],
@@ -168,14 +177,19 @@ def whole(seed):
 
 def test_frozen_trees_are_data_that_are_not_sliced_have_no_gradient_and_are_not_donated():
     batch, scale = Batch(np.random.default_rng(0).integers(-4, 5, (8, 3)).astype(np.float32), ()), np.float32(2)
-    steps = [Traced(training.make_step(linear.taught, optax.sgd(1.0), accumulate=n), jit=quickly, donate_argnums=0) for n in (1, 2)]
+    steps = [
+        Traced(training.make_step(linear.taught, optax.sgd(1.0), accumulate=n), jit=quickly, donate_argnums=0)
+        for n in (1, 2)
+    ]
     for seed in (1, 2):
         teacher = whole(seed)
         fresh, fixed = (jax.tree.map(np.asarray, tree["dense"]) for tree in (whole(0), teacher))
         error = batch.clean @ (fresh["kernel"] - scale * fixed["kernel"]) + fresh["bias"] - scale * fixed["bias"]
         expected = {"kernel": fresh["kernel"] - batch.clean.T @ error / 8, "bias": fresh["bias"] - error.sum(0) / 8}
         for step in steps:
-            after, metrics = step(training.start(whole(0), optax.sgd(1.0), jax.random.key(0), ()), batch, teacher, scale)
+            after, metrics = step(
+                training.start(whole(0), optax.sgd(1.0), jax.random.key(0), ()), batch, teacher, scale
+            )
             jax.tree.map(np.testing.assert_array_equal, after.params["dense"], expected)
             assert metrics["finite"] and metrics["loss"] > 0 and not teacher["dense"]["kernel"].is_deleted()
     assert [step.traces for step in steps] == [1, 1]
@@ -184,7 +198,10 @@ def test_frozen_trees_are_data_that_are_not_sliced_have_no_gradient_and_are_not_
 @pytest.mark.float64
 @pytest.mark.float64
 def test_step_keeps_every_dtype_when_64_bits_are_allowed():
-    state, step = linear.start(), training.make_step(linear.exact, linear.adamw(), accumulate=2, clip=1.0, ema_warm_up=True)
+    state, step = (
+        linear.start(),
+        training.make_step(linear.exact, linear.adamw(), accumulate=2, clip=1.0, ema_warm_up=True),
+    )
     after, _ = jax.eval_shape(step, state, linear.batch())
     assert jax.tree.map(lambda leaf: leaf.dtype, after) == jax.tree.map(lambda leaf: leaf.dtype, state)
 

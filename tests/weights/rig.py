@@ -39,7 +39,9 @@ def in_single_file(arrays, prefix, names):
 
 
 def names_and_shapes(like, rules_of):
-    """Their names and shapes of parameters with our shapes, of which none is ever made whole, so that models may be large."""
+    """Their names and shapes of parameters with our shapes, of which none is ever made whole, so that models may be
+    large.
+    """
     found, paths = {}, trees.paths(like)
     for path, rule, names in rules.matched(paths, rules_of):
         parts = rule.parts(np.broadcast_to(np.int8(0), paths[path].shape))

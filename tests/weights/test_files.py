@@ -55,7 +55,10 @@ def test_parts_are_put_together(tmp_path):
     [
         ({"a.weight": "../one.safetensors"}, "name of a file beside it"),
         ({"a.weight": "one.safetensors", "b.bias": "one.safetensors"}, "names 2 arrays and its files hold 1"),
-        ({"a.weight": "one.safetensors", "b.bias": "again.safetensors"}, "a.weight is in one.safetensors and in a part before"),
+        (
+            {"a.weight": "one.safetensors", "b.bias": "again.safetensors"},
+            "a.weight is in one.safetensors and in a part before",
+        ),
         ({"a.weight": "none.safetensors"}, "no such file"),
         (None, "weight_map"),
     ],
@@ -173,7 +176,10 @@ def test_other_names_missing_files_and_folders_are_refused(tmp_path):
     assert "config.json: no such file" in refused(files.load_folder, tmp_path)
 
 
-@table("text, message", [("{", "not JSON"), ("[" * 200_000 + "]" * 200_000, "not JSON"), ("[1]", "must hold one JSON object, got list")])
+@table(
+    "text, message",
+    [("{", "not JSON"), ("[" * 200_000 + "]" * 200_000, "not JSON"), ("[1]", "must hold one JSON object, got list")],
+)
 def test_a_configuration_that_is_none_is_refused(tmp_path, text, message):
     (tmp_path / "config.json").write_text(text)
     assert message in refused(files.load_folder, tmp_path)

@@ -36,13 +36,18 @@ def test_linear_layers_and_convolutions_give_the_same_products():
     weight, x = rng.normal(size=(3, 4)), rng.normal(size=(2, 4))
     np.testing.assert_allclose(x @ layouts.LINEAR.ours(weight), np.einsum("oi,bi->bo", weight, x))
     weight, x = rng.normal(size=(3, 4, 5, 7)), rng.normal(size=(4, 5, 7))
-    np.testing.assert_allclose(np.einsum("uvio,iuv->o", layouts.CONVOLUTION.ours(weight), x), np.einsum("oiuv,iuv->o", weight, x))
+    np.testing.assert_allclose(
+        np.einsum("uvio,iuv->o", layouts.CONVOLUTION.ours(weight), x), np.einsum("oiuv,iuv->o", weight, x)
+    )
 
 
 def test_a_strided_convolution_is_a_linear_layer_of_its_patches():
     rng = np.random.default_rng(0)
-    weight, patch = rng.normal(size=(3, 4, 2, 2)), rng.normal(size=(2, 2, 4))  # rows, columns, channels: the order of networks.dit.patches
-    np.testing.assert_allclose(patch.reshape(-1) @ layouts.Patches(2).ours(weight), np.einsum("ocuv,uvc->o", weight, patch))
+    # rows, columns, channels: the order of networks.dit.patches
+    weight, patch = rng.normal(size=(3, 4, 2, 2)), rng.normal(size=(2, 2, 4))
+    np.testing.assert_allclose(
+        patch.reshape(-1) @ layouts.Patches(2).ours(weight), np.einsum("ocuv,uvc->o", weight, patch)
+    )
 
 
 def test_swapped_inputs_take_cosines_for_sines():
@@ -59,7 +64,20 @@ def test_swapped_outputs_put_the_gate_first_in_the_kernel_and_the_bias():
 
 
 def test_neighbours_of_a_rotary_pair_come_half_a_head_apart():
-    assert layouts.NeighbourPairs(6).ours(np.arange(12.0)[:, None])[0].tolist() == [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]
+    assert layouts.NeighbourPairs(6).ours(np.arange(12.0)[:, None])[0].tolist() == [
+        0,
+        2,
+        4,
+        1,
+        3,
+        5,
+        6,
+        8,
+        10,
+        7,
+        9,
+        11,
+    ]
     assert layouts.NeighbourPairs(6).ours(np.arange(12.0)).tolist() == [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]
 
 
@@ -80,7 +98,11 @@ def test_a_scaled_layer_gives_so_many_times_as_much_and_loses_no_digit_of_a_half
     assert ours.dtype == np.float16 and np.array_equal(ours.astype(np.float64), 8 * weight.T.astype(np.float64))
 
 
-KERNELS = {name: (layout, shape) for name, (layout, shape) in LAYOUTS.items() if name not in ("same", "first of one") and len(shape) > 1}
+KERNELS = {
+    name: (layout, shape)
+    for name, (layout, shape) in LAYOUTS.items()
+    if name not in ("same", "first of one") and len(shape) > 1
+}
 
 
 @table("layout, shape", KERNELS.values())
@@ -90,4 +112,6 @@ def test_inputs_and_outputs_of_a_product_of_two_matrices_are_ordered_apart(layou
     whole = layout.ours((up @ down.reshape(rank, -1)).reshape(shape))
     first, second = layouts.of_inputs(layout).ours(down), layouts.of_outputs(layout).ours(up)
     np.testing.assert_allclose((first.reshape(-1, rank) @ second).reshape(whole.shape), whole)
-    assert np.array_equal(layouts.of_inputs(layout).theirs(first), down) and np.array_equal(layouts.of_outputs(layout).theirs(second), up)
+    assert np.array_equal(layouts.of_inputs(layout).theirs(first), down) and np.array_equal(
+        layouts.of_outputs(layout).theirs(second), up
+    )

@@ -19,13 +19,17 @@ RULES = (
 
 
 def dense(rng, *shape):
-    return {"kernel": jnp.asarray(rng.normal(size=shape), jnp.float32), "bias": jnp.asarray(rng.normal(size=shape[-1:]), jnp.float32)}
+    return {
+        "kernel": jnp.asarray(rng.normal(size=shape), jnp.float32),
+        "bias": jnp.asarray(rng.normal(size=shape[-1:]), jnp.float32),
+    }
 
 
 def network():
     rng = np.random.default_rng(0)
     blocks = {
-        f"block_{i}": {"norm": {"scale": jnp.arange(4.0) + i, "bias": jnp.arange(4.0) - i}, "qkv": dense(rng, 4, 12)} for i in range(2)
+        f"block_{i}": {"norm": {"scale": jnp.arange(4.0) + i, "bias": jnp.arange(4.0) - i}, "qkv": dense(rng, 4, 12)}
+        for i in range(2)
     }
     return {"input": dense(rng, 3, 3, 2, 4), "time": dense(rng, 8, 4), **blocks}
 
@@ -55,7 +59,10 @@ def test_parameters_return_from_foreign_names_bit_for_bit_and_only_shapes_of_our
 def test_foreign_names_layouts_parts_and_copies_are_those_of_the_rules():
     ours, theirs = network(), foreign()
     assert len(theirs) == 2 + 2 * (2 + 6 + 2)
-    assert theirs["stem.weight"].shape == (4, 2, 3, 3) and theirs["stem.weight"][3, 1, 0, 2] == ours["input"]["kernel"][0, 2, 1, 3]
+    assert (
+        theirs["stem.weight"].shape == (4, 2, 3, 3)
+        and theirs["stem.weight"][3, 1, 0, 2] == ours["input"]["kernel"][0, 2, 1, 3]
+    )
     np.testing.assert_array_equal(theirs["stages.1.k.weight"], ours["block_1"]["qkv"]["kernel"][:, 4:8].T)
     np.testing.assert_array_equal(theirs["stages.1.v.bias"], ours["block_1"]["qkv"]["bias"][8:])
     np.testing.assert_array_equal(theirs["stages.0.norm.weight"], ours["block_0"]["norm"]["scale"])
@@ -77,7 +84,9 @@ def test_parts_of_unequal_shares_are_split_and_joined_by_them(layout):
     np.testing.assert_array_equal(theirs["v.bias"], ours["qkv"]["bias"][16:])
     assert equal(rules.to_ours(theirs, grouped, ours), ours)
     exchanged = theirs | {"k.weight": theirs["v.weight"], "v.weight": theirs["k.weight"]}
-    with pytest.raises(CheckpointMismatchError, match=r"k.weight has shape \(8, 5\), but qkv/kernel of shape \(5, 24\) needs \(4, 5\)"):
+    with pytest.raises(
+        CheckpointMismatchError, match=r"k.weight has shape \(8, 5\), but qkv/kernel of shape \(5, 24\) needs \(4, 5\)"
+    ):
         rules.to_ours(exchanged, grouped, ours)
 
 
@@ -98,7 +107,9 @@ def test_shares_that_do_not_fit_are_refused():
 def test_other_floating_formats_become_the_dtype_of_the_network(dtype):
     made = rules.to_ours({name: array.astype(dtype) for name, array in foreign().items()}, RULES, network())
     assert made["time"]["kernel"].dtype == jnp.float32
-    np.testing.assert_array_equal(made["time"]["kernel"], np.asarray(network()["time"]["kernel"]).astype(dtype).astype(np.float32))
+    np.testing.assert_array_equal(
+        made["time"]["kernel"], np.asarray(network()["time"]["kernel"]).astype(dtype).astype(np.float32)
+    )
 
 
 @pytest.mark.fault("weights: names missing or left over")
@@ -129,7 +140,9 @@ def test_an_array_of_another_shape_is_named_with_both_shapes(name, shape, messag
 
 
 def test_integers_are_refused():
-    assert "stem.bias holds int8, but input/bias needs floating numbers" in refused(foreign(**{"stem.bias": np.ones(4, np.int8)}))
+    assert "stem.bias holds int8, but input/bias needs floating numbers" in refused(
+        foreign(**{"stem.bias": np.ones(4, np.int8)})
+    )
 
 
 def test_copies_that_are_not_equal_are_named():
@@ -139,15 +152,22 @@ def test_copies_that_are_not_equal_are_named():
 
 def test_a_parameter_of_ours_without_a_rule_or_with_two_is_named_in_both_directions():
     for given in (RULES[2:], (*RULES, *rules.convolution("trunk", "input"))):
-        assert "input/kernel, input/bias" in refused(foreign(), given) or "input/bias, input/kernel" in refused(foreign(), given)
-        with pytest.raises(CheckpointMismatchError, match="2 parameters of the network have no rule, or more than one: input/"):
+        assert "input/kernel, input/bias" in refused(foreign(), given) or "input/bias, input/kernel" in refused(
+            foreign(), given
+        )
+        with pytest.raises(
+            CheckpointMismatchError, match="2 parameters of the network have no rule, or more than one: input/"
+        ):
             rules.to_theirs(network(), given)
 
 
 def test_a_layout_that_cannot_hold_the_parameter_is_named():
     given = (*rules.linear("stem", "input", layouts.Patches(5)), *RULES[2:])
     ours = network() | {"input": dense(np.random.default_rng(0), 18, 4)}
-    with pytest.raises(CheckpointMismatchError, match=r"input/kernel of shape \(18, 4\) cannot hold stem.weight of shape \(4, 2, 3, 3\)"):
+    with pytest.raises(
+        CheckpointMismatchError,
+        match=r"input/kernel of shape \(18, 4\) cannot hold stem.weight of shape \(4, 2, 3, 3\)",
+    ):
         rules.to_ours(foreign(), given, ours)
 
 
@@ -159,4 +179,6 @@ def test_equal_rules_are_equal_and_hash_alike():
 def test_a_number_in_braces_is_whole_and_the_rest_of_a_path_is_literal():
     rule = rules.Rule("down_{block}/a.b", ("x.{block}",))
     assert rule.numbers("down_12/a.b") == {"block": "12"}
-    assert [rule.numbers(path) for path in ("down_resize/a.b", "down_1/a_b", "down_1/a.b/c", "up/down_1/a.b")] == [None] * 4
+    assert [rule.numbers(path) for path in ("down_resize/a.b", "down_1/a_b", "down_1/a.b/c", "up/down_1/a.b")] == [
+        None
+    ] * 4

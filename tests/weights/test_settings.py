@@ -8,12 +8,21 @@ DEFAULTS = {"depth": 2, "sizes": (1, 2), "form": "plain", "size": None, "means":
 
 
 def settled(**given):
-    return settings.of(given, ("Net", "OlderNet"), DEFAULTS, {"form": ("plain", "fancy")}, {"size": (int, tuple), "means": (float, tuple)})
+    return settings.of(
+        given,
+        ("Net", "OlderNet"),
+        DEFAULTS,
+        {"form": ("plain", "fancy")},
+        {"size": (int, tuple), "means": (float, tuple)},
+    )
 
 
 def test_settings_are_the_defaults_but_for_what_is_given_and_lists_are_tuples():
     assert settled() == DEFAULTS
-    assert settled(_class_name="OlderNet", _version="1.0", sizes=[3, 4], form="fancy") == DEFAULTS | {"sizes": (3, 4), "form": "fancy"}
+    assert settled(_class_name="OlderNet", _version="1.0", sizes=[3, 4], form="fancy") == DEFAULTS | {
+        "sizes": (3, 4),
+        "form": "fancy",
+    }
     assert settled(size=[3, 4])["size"] == (3, 4) and settled(size=5)["size"] == 5
     assert settled(means=[0.5, 1])["means"] == (0.5, 1) and settled(means=None)["means"] is None
 
@@ -25,7 +34,10 @@ UNMATCHED = [
     ({"depth": "2"}, "depth = '2' is not supported, a whole number is needed"),
     ({"sizes": [1, 2.5]}, r"sizes = \(1, 2.5\) is not supported, a list of whole numbers is needed"),
     ({"means": ["1"]}, r"means = \('1',\) is not supported, a number or a list of numbers or null is needed"),
-    ({"size": [True]}, r"size = \(True,\) is not supported, a whole number or a list of whole numbers or null is needed"),
+    (
+        {"size": [True]},
+        r"size = \(True,\) is not supported, a whole number or a list of whole numbers or null is needed",
+    ),
 ]
 test_what_cannot_be_followed_is_refused_by_name = pytest.mark.fault("weights: a configuration that cannot be followed")(
     refusals(*changed_rows(lambda config: settled(**config), {}, UNMATCHED, ConfigError))

@@ -1,4 +1,6 @@
-"""Arrays of safetensors files are read where they are used, each alone, and equal what the library of the format reads."""
+"""Arrays of safetensors files are read where they are used, each alone, and equal what the library of the format
+reads.
+"""
 
 import json
 import tracemalloc
@@ -34,7 +36,12 @@ def test_every_array_is_that_of_the_library_of_the_format(tmp_path):
     assert found.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
         stored = found[name]
-        assert (stored.shape, stored.dtype, stored.ndim, stored.nbytes) == (array.shape, array.dtype, array.ndim, array.nbytes)
+        assert (stored.shape, stored.dtype, stored.ndim, stored.nbytes) == (
+            array.shape,
+            array.dtype,
+            array.ndim,
+            array.nbytes,
+        )
         assert np.array_equal(np.asarray(stored), array) and np.asarray(stored).dtype == array.dtype
         assert np.asarray(stored, np.float64).dtype == np.float64
 
@@ -64,14 +71,19 @@ def test_a_model_is_loaded_in_the_memory_of_its_parameters_and_one_array(tmp_pat
 
 
 def test_names_and_shapes_are_checked_without_reading(tmp_path, monkeypatch):
-    found = streamed.open_file(saved(tmp_path, arrays={"w": np.ones((2, 3), np.float32), "rest": np.ones(1, np.float32)}))
+    found = streamed.open_file(
+        saved(tmp_path, arrays={"w": np.ones((2, 3), np.float32), "rest": np.ones(1, np.float32)})
+    )
 
     def unread(self, *_, **__):
         raise AssertionError("read")
 
     monkeypatch.setattr(streamed.StoredArray, "__array__", unread)
     every, like = (Rule("w", ("w",), layouts.LINEAR),), {"w": jax.ShapeDtypeStruct((2, 3), np.dtype("float32"))}
-    with pytest.raises(CheckpointMismatchError, match=r"1 left over: rest; 1 wrong: w has shape \(2, 3\), but w of shape \(2, 3\) needs"):
+    with pytest.raises(
+        CheckpointMismatchError,
+        match=r"1 left over: rest; 1 wrong: w has shape \(2, 3\), but w of shape \(2, 3\) needs",
+    ):
         rules.to_ours(found, every, like)
 
 
@@ -104,7 +116,9 @@ def test_a_whole_file_parts_and_variants_are_found_by_their_names(tmp_path):
     }
     assert streamed.open_folder(tmp_path)["a.weight"].file.name == f"{files.STEM}.safetensors"
     assert list(streamed.open_folder(tmp_path, variant="ema")) == ["x"]
-    with pytest.raises(DataError, match="has no .* of variant 'int8'; there are those without a variant, 'ema', 'fp16'"):
+    with pytest.raises(
+        DataError, match="has no .* of variant 'int8'; there are those without a variant, 'ema', 'fp16'"
+    ):
         streamed.open_folder(tmp_path, variant="int8")
     (tmp_path / f"{files.STEM}.safetensors").unlink()
     with pytest.raises(DataError, match="has several variants of .*: choose one; there are 'ema', 'fp16'"):
@@ -119,7 +133,10 @@ def test_a_whole_file_parts_and_variants_are_found_by_their_names(tmp_path):
         ({"a": "../one.safetensors"}, "name of a file beside it"),
         ({"a": "none.safetensors"}, "none.safetensors: no such file"),
         ({"a": "one.safetensors"}, "names 1 arrays and its files hold 5"),
-        ({name: "one.safetensors" for name in ARRAYS} | {"b.bias": "two.safetensors"}, "is in two.safetensors and in a part before"),
+        (
+            {name: "one.safetensors" for name in ARRAYS} | {"b.bias": "two.safetensors"},
+            "is in two.safetensors and in a part before",
+        ),
         ([], "weight_map"),
     ],
 )

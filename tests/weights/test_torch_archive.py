@@ -126,7 +126,10 @@ HOSTILE = {
         program({"x": tensor(SIXES, (2**32, 2**32), (1, 1))}),
         "does not lie in its storage",
     ),
-    "an empty tensor of long axes": (program({"x": tensor(SIXES, (0, 2**50, 2**50), (1, 1, 1))}), "not lie in its storage"),
+    "an empty tensor of long axes": (
+        program({"x": tensor(SIXES, (0, 2**50, 2**50), (1, 1, 1))}),
+        "not lie in its storage",
+    ),
     "a size of text": (program({"x": tensor(SIXES, ("6",), (1,))}), "does not lie in its storage"),
     "a size of pairs without end": (program({"x": tensor(SIXES, (DOUBLING,), (1,))}), "does not lie in its storage"),
     "a key of pairs without end": (PROTO + b"}" + DOUBLING + b"K\x01s.", "neither text nor a number"),

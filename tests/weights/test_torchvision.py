@@ -41,7 +41,8 @@ def shapes():
 def theirs():
     """Arrays of their names that take no memory, but for one."""
     empty = {
-        name: np.broadcast_to(np.float32(0), shape) for name, shape in names_and_shapes(shapes(), torchvision_inception.rules()).items()
+        name: np.broadcast_to(np.float32(0), shape)
+        for name, shape in names_and_shapes(shapes(), torchvision_inception.rules()).items()
     }
     return empty | {"Mixed_6a.branch3x3.bn.bias": np.arange(384, dtype=np.float32)}
 
@@ -49,7 +50,9 @@ def theirs():
 def test_names_and_shapes_are_those_of_the_model_and_classifiers_and_counters_are_left_out_by_name():
     names = {name: array.shape for name, array in theirs().items()}
     assert NAMES.items() <= names.items() and len(names) == 94 * 5
-    params = torchvision_inception.params(theirs() | {name: np.zeros(shape, np.float32) for name, shape in OTHERS.items()}, shapes())
+    params = torchvision_inception.params(
+        theirs() | {name: np.zeros(shape, np.float32) for name, shape in OTHERS.items()}, shapes()
+    )
     assert jax.tree.structure(params) == jax.tree.structure(shapes())
     np.testing.assert_array_equal(params["mixed_6a"]["branch3x3"]["bias"], np.arange(384))
 

@@ -44,7 +44,9 @@ class Config:
         slopes_weight=1.0,
         last_samples=26000,
     )
-    """For stacked digits. Of 26,000 samples, as papers draw, a tenth of the fair share is 3; of 10,000 it would be a single one."""
+    """For stacked digits. Of 26,000 samples, as papers draw, a tenth of the fair share is 3; of 10,000 it would be a
+    single one.
+    """
     ema: Decay = 0.99
     """Decay of the average of its parameters that every method draws from."""
     shares: Distinct[Annotated[float, msgspec.Meta(gt=0, le=1)]] = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
@@ -72,9 +74,13 @@ def check(config: Config) -> None:
     ranges.known("methods", config.methods, (*METHODS, DIFFUSION))
     ranges.known("targets", config.targets, TARGETS)
     if absent := [name for name in POINTS if name not in config.targets]:
-        raise ConfigError(f"--targets {ranges.shown(config.targets)}: {absent[0]} must be among them, since claims are about it")
+        raise ConfigError(
+            f"--targets {ranges.shown(config.targets)}: {absent[0]} must be among them, since claims are about it"
+        )
     if missing := [name for name in NEEDED if name not in config.methods]:
-        raise ConfigError(f"--methods {ranges.shown(config.methods)}: {missing[0]} must be among them, since claims are about it")
+        raise ConfigError(
+            f"--methods {ranges.shown(config.methods)}: {missing[0]} must be among them, since claims are about it"
+        )
     ranges.rising("shares", config.shares)
     if config.shares[-1] != 1:
         raise ConfigError(f"--shares {ranges.shown(config.shares)}: the last must be 1, the end of a training")

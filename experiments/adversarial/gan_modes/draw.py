@@ -41,7 +41,9 @@ def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress:
     tile = mosaics.pictures(shown) if pictures else mosaics.cloud(samples)
     file = drawn_files.write(options, folder, f"samples of {options.method} on {options.target}", shown, tile)
     report = targets.report(options.target, samples, targets.seen(samples) if pictures else samples[:, 0], len(samples))
-    progress.line(f"{len(samples)} samples of {title(options.method)} cover {report.modes} of {report.known} modes: {file}")
+    progress.line(
+        f"{len(samples)} samples of {title(options.method)} cover {report.modes} of {report.known} modes: {file}"
+    )
 
 
 COMMAND = SampleCommand(SampleOptions, _sample)

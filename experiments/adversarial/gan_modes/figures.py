@@ -21,7 +21,8 @@ def over_training(measured: Measurements, folder: RunFolder) -> Explorer:
     config, found = _run(measured)
     names = (*config.methods, EXACT)
     pictures = [
-        [[_tile(target, found[target][name], at) for name in names] for at in range(len(config.shares))] for target in config.targets
+        [[_tile(target, found[target][name], at) for name in names] for at in range(len(config.shares))]
+        for target in config.targets
     ]
     axes = (Axis("data", config.targets), Axis("share of the training", config.shares))
     caption = f"Samples of seed {config.seeds[0]} over training; every method has done equally many operations."
@@ -40,8 +41,12 @@ def coverage(measured: Measurements, folder: RunFolder) -> Figure:
             series.append(Curve(target, np.array(config.shares), shares.mean(1), shares.min(1), shares.max(1)))
         panels.append(Panel(title(name), series))
     counts = f"{config.points.samples} points or {config.pictures.samples} pictures"
-    caption = f"Share of the modes that {counts} cover, over the training: means of the seeds, and the least and the largest."
-    return figures.small_multiples(panels, folder.figure("coverage"), caption, x_label="share of the training", columns=2)
+    caption = (
+        f"Share of the modes that {counts} cover, over the training: means of the seeds, and the least and the largest."
+    )
+    return figures.small_multiples(
+        panels, folder.figure("coverage"), caption, x_label="share of the training", columns=2
+    )
 
 
 def training(measured: Measurements, folder: RunFolder) -> Figure:
@@ -49,9 +54,13 @@ def training(measured: Measurements, folder: RunFolder) -> Figure:
     config, found = _run(measured)
     target, names = config.targets[min(1, len(config.targets) - 1)], (*config.methods, EXACT)
     tiles = [_square(target, found[target][name], at) for name in names for at in range(len(config.shares))]
-    caption = f"Samples of seed {config.seeds[0]} over training: {target}. Columns: shares of the training. Not selected."
+    caption = (
+        f"Samples of seed {config.seeds[0]} over training: {target}. Columns: shares of the training. Not selected."
+    )
     rows, heads = [title(name) for name in names], [f"{share:.0%}" for share in config.shares]
-    return figures.grid(np.array(tiles), len(heads), folder.figure("training"), caption, rows=rows, heads=heads, colours=64)
+    return figures.grid(
+        np.array(tiles), len(heads), folder.figure("training"), caption, rows=rows, heads=heads, colours=64
+    )
 
 
 def samples(target: str) -> Draw:

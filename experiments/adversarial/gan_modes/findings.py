@@ -19,9 +19,11 @@ from gendiff.runs.run_folder import RunFolder
 class Found:
     """Of one method or control on one target.
 
-    name: of the method or control. reports: of each seed, of the samples at the end. distances: (seeds,) Wasserstein distance of points to
-    as many real ones; NaN of pictures. covered: (places, seeds) modes among the first samples at each place of the training; of a control
-    at one place. drawn: at each place. unaveraged: of each seed, of points that the parameters themselves draw; () for the others.
+    name: of the method or control. reports: of each seed, of the samples at the end. distances: (seeds,) Wasserstein
+        distance of points to
+    as many real ones; NaN of pictures. covered: (places, seeds) modes among the first samples at each place of the
+    training; of a control at one place. drawn: at each place. unaveraged: of each seed, of points that the parameters
+    themselves draw; () for the others.
     """
 
     name: str
@@ -47,7 +49,9 @@ def of_all(config: Config, folder: RunFolder, progress: Progress) -> dict[str, d
     found: dict[str, dict[str, Found]] = {}
     for target in config.targets:
         with progress.phase(f"judge {target}"):
-            drawn = {name: [train.read(folder, target, name, share) for share in config.shares] for name in config.methods}
+            drawn = {
+                name: [train.read(folder, target, name, share) for share in config.shares] for name in config.methods
+            }
             drawn |= {name: [control(config, target, name)] for name in (EXACT, NOISE)}
             found[target] = {name: summed_up(config, target, name, each) for name, each in drawn.items()}
             for name in config.methods if target != targets.STACKED else ():

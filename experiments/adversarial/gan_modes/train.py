@@ -21,7 +21,9 @@ KEPT = 36
 
 @dataclass(frozen=True)
 class Drawn:
-    """At one place of a training. samples: (seeds, n, size) points, or the first pictures. labels: (seeds, n) modes seen in pictures."""
+    """At one place of a training. samples: (seeds, n, size) points, or the first pictures. labels: (seeds, n) modes
+    seen in pictures.
+    """
 
     samples: np.ndarray
     labels: np.ndarray
@@ -50,9 +52,13 @@ def place(folder: RunFolder, target: str, method: str) -> RunFolder:
 
 
 def restore(config: Config, folder: RunFolder, target: str, method: str, *, averaged: bool = True) -> Params:
-    """The parameters that samples are drawn from, with an axis of seeds in front, as `recipes_together.restore` gives them."""
+    """The parameters that samples are drawn from, with an axis of seeds in front, as `recipes_together.restore` gives
+    them.
+    """
     of = recipe(config, target, method)
-    return recipes_together.restore(of, len(config.seeds), place(folder, target, method), config.seeds[0], averaged=averaged)
+    return recipes_together.restore(
+        of, len(config.seeds), place(folder, target, method), config.seeds[0], averaged=averaged
+    )
 
 
 def read(folder: RunFolder, target: str, method: str, share: float) -> Drawn:

@@ -2,10 +2,11 @@
 
     python -m experiments run gan-progressive
 
-Three trainings learn digits of 8×8 pixels and emoji of 32×32. A pair that grows from 4×4 pixels and one that does not are the same networks
-and do equally many operations. A diffusion model trains for the seconds of the pair that does not grow. Fréchet distance, recall and
-near-copies are measured against held-out pictures. A picture of a GAN is one evaluation; one of diffusion is 10 or 50, and both are
-timed in turn. An untrained generator, and training pictures as if they were samples, stand beside them as what must be told apart.
+Three trainings learn digits of 8×8 pixels and emoji of 32×32. A pair that grows from 4×4 pixels and one that does not
+are the same networks and do equally many operations. A diffusion model trains for the seconds of the pair that does not
+grow. Fréchet distance, recall and near-copies are measured against held-out pictures. A picture of a GAN is one
+evaluation; one of diffusion is 10 or 50, and both are timed in turn. An untrained generator, and training pictures as
+if they were samples, stand beside them as what must be told apart.
 """
 
 import functools
@@ -64,7 +65,9 @@ def quality(config: Config, times: StepSeconds, subject: str, of: OfSubject) -> 
         operations, seconds = budget.spent(config, subject, method, times)
         measures: dict[str, Any] = {"steps": budget.steps(config, subject, method, times)}
         measures |= {"operations": None if np.isnan(operations) else operations, "seconds": seconds}
-        yield Measured(f"{subject}, {name}", measures | _means(of, [each.last for each in trainings]), group=subject, arrays=arrays)
+        yield Measured(
+            f"{subject}, {name}", measures | _means(of, [each.last for each in trainings]), group=subject, arrays=arrays
+        )
     yield Measured(f"{subject}, {REAL}", _means(of, [of.floor]), group=subject)
     yield Measured(f"{subject}, held-out pictures", {"near-copies": of.real.mean()}, group=subject)
 
@@ -79,19 +82,26 @@ def seed_by_seed(config: Config, times: StepSeconds, subject: str, of: OfSubject
         }
         measures["copies"] = excess(grown.last.copied, of.real)
         yield Measured(f"{subject}, {PROGRESSIVE}", measures, seed, len(grown.last.copied), SEEDS)
-    yield Measured(f"{subject}, {REAL}", {"copies": excess(of.floor.copied, of.real)}, n=len(of.floor.copied), group=SEEDS)
+    yield Measured(
+        f"{subject}, {REAL}", {"copies": excess(of.floor.copied, of.real)}, n=len(of.floor.copied), group=SEEDS
+    )
     first = of.trainings[PROGRESSIVE][0].last.distances
     for name, distances in ((BLANK, of.untrained), (MEAN, of.mean)):
         yield Measured(f"{subject}, {name}", {"far": _ratio(distances, first)}, n=len(distances), group=SEEDS)
     grown_flops, direct_flops = (budget.spent(config, subject, method, times)[0] for method in (PROGRESSIVE, DIRECT))
-    yield Measured(f"{subject}, operations", {"equal": verdicts.away((grown_flops / direct_flops,) * 3, 1.0)}, group=SEEDS)
+    yield Measured(
+        f"{subject}, operations", {"equal": verdicts.away((grown_flops / direct_flops,) * 3, 1.0)}, group=SEEDS
+    )
 
 
 def costs(config: Config, times: StepSeconds, subject: str, of: OfSubject) -> Iterator[Measured]:
     """Milliseconds of a picture: medians over rounds."""
     for name, evaluations in ((GENERATOR, 1), (FEW, config.few), (MANY, config.many)):
         seconds = np.array(of.seconds[name])
-        measures: dict[str, Any] = {"evaluations": evaluations, "milliseconds": intervals.interval(np.median, 1000 * seconds)}
+        measures: dict[str, Any] = {
+            "evaluations": evaluations,
+            "milliseconds": intervals.interval(np.median, 1000 * seconds),
+        }
         if name != GENERATOR:
             measures["slower"] = intervals.interval(np.median, seconds / np.array(of.seconds[GENERATOR]))
         yield Measured(f"{subject}, a picture by {name}", measures, n=config.rounds, group=COSTS)
@@ -108,7 +118,10 @@ def _means(of: OfSubject, each: list[sets.Quality]) -> dict[str, Any]:
         "precision": [one.precision.mean() for one in each],
         "near-copies": [one.copied.mean() for one in each],
     }
-    return {name: intervals.over_seeds(np.mean, values) if len(values) > 1 else values[0] for name, values in numbers.items()}
+    return {
+        name: intervals.over_seeds(np.mean, values) if len(values) > 1 else values[0]
+        for name, values in numbers.items()
+    }
 
 
 def samples(subject: str, measured: Measurements, folder: RunFolder) -> Figure | None:
@@ -133,7 +146,10 @@ def frechet(measured: Measurements, folder: RunFolder) -> Figure:
             curves = np.stack([each.curve.mean(1) for each in of.trainings[name]]) / of.floor.distances.mean()
             series.append(Curve(method, np.array(config.shares), curves.mean(0), curves.min(0), curves.max(0)))
         panels.append(Panel(subject, series, ((REAL, 1.0),)))
-    caption = f"Fréchet distance in floors, that of {REAL}, over the training: means of the seeds, and the least and the largest."
+    caption = (
+        f"Fréchet distance in floors, that of {REAL}, over the training: means of the seeds, and the least and "
+        "the largest."
+    )
     return figures.small_multiples(panels, folder.figure("frechet"), caption, x_label="share of the training")
 
 
@@ -154,14 +170,17 @@ def over_training(measured: Measurements, folder: RunFolder) -> Explorer:
     config, subjects = _run(measured)
 
     def tiles(subject: str, of: OfSubject, at: int) -> list[np.ndarray]:
-        shown = {method: of.trainings[name][0].shown[at] for method, name in DRAWN.items()} | {REAL: pictures.load(config, subject)[0]}
+        shown = {method: of.trainings[name][0].shown[at] for method, name in DRAWN.items()} | {
+            REAL: pictures.load(config, subject)[0]
+        }
         return [mosaics.named(mosaics.pictures(images), name) for name, images in shown.items()]
 
     frames = [[tiles(subject, of, at) for at in range(len(config.shares))] for subject, of in subjects.items()]
     axes = (Axis("pictures", tuple(subjects)), Axis("share of the training", config.shares))
     caption = (
-        f"Samples of seed {config.seeds[0]} over training. Both GANs have done equally many operations at each share, and diffusion has "
-        f"trained for the seconds of the direct one; it draws in {config.few} steps.{_attribution(subjects)}"
+        f"Samples of seed {config.seeds[0]} over training. Both GANs have done equally many operations at each share, "
+        f"and diffusion has trained for the seconds of the direct one; it draws in {config.few} "
+        f"steps.{_attribution(subjects)}"
     )
     place, start = folder.figure("over_training"), (0, len(config.shares) - 1)
     return figures.explorer(np.array(frames), axes, place, caption, start=start, columns=len(DRAWN) + 1, colours=128)
@@ -176,22 +195,44 @@ def _attribution(subjects: Iterable[str]) -> str:
 
 
 def rows_of(subject: str) -> Iterator[ClaimRow]:
-    """Claims of one subject. Progressive growing should at least not lose, and lose less variation (Karras et al., 2018, section 4.1)."""
+    """Claims of one subject. Progressive growing should at least not lose, and lose less variation (Karras et al.,
+    2018, section 4.1).
+    """
     ours, check = f"{subject}, {PROGRESSIVE}", functools.partial(claim, role="check")
     yield claim(
-        ours, "ratio", "<=", 1.0, role="E29", reason="at equal cost it does not lose", id=f"progressive-{subject}", figure="frechet.png"
+        ours,
+        "ratio",
+        "<=",
+        1.0,
+        role="E29",
+        reason="at equal cost it does not lose",
+        id=f"progressive-{subject}",
+        figure="frechet.png",
     )
-    yield claim(ours, "recall gained", ">=", 0.0, role="E29", reason="it is said to lose less variation", id=f"recall-{subject}")
+    yield claim(
+        ours, "recall gained", ">=", 0.0, role="E29", reason="it is said to lose less variation", id=f"recall-{subject}"
+    )
     yield check(ours, "copies", "<=", 0.05, reason="hundreds of samples tell no less", id=f"copies-{subject}")
     yield check(f"{subject}, operations", "equal", "<=", 0.02, reason="steps are whole numbers", id=f"equal-{subject}")
     for set, id, least in ((FEW, "few", 5.0), (MANY, "many", 25.0)):
         reason = "half of the evaluations: networks differ in cost"
-        yield check(f"{subject}, a picture by {set}", "slower", ">=", least, reason=reason, id=f"{id}-{subject}", figure="seconds.png")
+        yield check(
+            f"{subject}, a picture by {set}",
+            "slower",
+            ">=",
+            least,
+            reason=reason,
+            id=f"{id}-{subject}",
+            figure="seconds.png",
+        )
     for set, id in ((BLANK, "untrained"), (MEAN, "mean-picture")):
         yield check(f"{subject}, {set}", "far", ">=", 2.0, reason="as in the study latent", id=f"{id}-{subject}")
 
 
-QUALITY = "Means over seeds, with intervals over them. Distance: Fréchet's to held-out pictures, in floors, that of training pictures. "
+QUALITY = (
+    "Means over seeds, with intervals over them. Distance: Fréchet's to held-out pictures, in floors, that of "
+    "training pictures. "
+)
 QUALITY += "Near-copies: their share. Seconds: steps times the measured seconds of one."
 ANSWER = Answer(
     text="no, not at these sizes: {progressive-digits:.2f} times the Fréchet distance on digits; "
@@ -212,15 +253,15 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "b0e8c7d1",
-            "Claims are rows; numbers are unchanged. Near-copies of training pictures are compared with those of the progressive "
-            "GAN, and an untrained generator is a check.",
+            "Claims are rows; numbers are unchanged. Near-copies of training pictures are compared with those of the "
+            "progressive GAN, and an untrained generator is a check.",
             "A control is compared with its treatment; a network that learned nothing is a sanity test.",
         ),
         Change(
             "2026-11-30",
             "4cdcba06",
-            "Distances here are those of fixed random features. The next full run, with networks trained anew, judges in features of a "
-            "classifier.",
+            "Distances here are those of fixed random features. The next full run, with networks trained anew, judges "
+            "in features of a classifier.",
             "Features without training take a blur for a drawing.",
         ),
     ),
@@ -230,7 +271,8 @@ _PAIR: dict[str, Any] = {"width": 4, "widest": 8, "batch": 8, "slopes_weight": 0
 
 STUDY = Study(
     name="gan-progressive",
-    question="Does progressive growing give a better GAN at equal cost, and where does a GAN still win against diffusion?",
+    question="Does progressive growing give a better GAN at equal cost, and where does a GAN still win against "
+    "diffusion?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(
@@ -255,7 +297,14 @@ STUDY = Study(
     },
     claims=tuple(row for subject in SUBJECTS for row in rows_of(subject)),
     controls=tuple(
-        control(f"{subject}, {REAL}", "copies", against=f"{subject}, {PROGRESSIVE}", by=">=", margin=0.5, id=f"copied-{subject}")
+        control(
+            f"{subject}, {REAL}",
+            "copies",
+            against=f"{subject}, {PROGRESSIVE}",
+            by=">=",
+            margin=0.5,
+            id=f"copied-{subject}",
+        )
         for subject in SUBJECTS
     ),
     figures=(*(functools.partial(samples, subject) for subject in SUBJECTS), frechet, seconds, over_training),
@@ -265,7 +314,8 @@ STUDY = Study(
         SEEDS: ("The progressive GAN, and what must be told from it", ""),
         COSTS: (
             "What a picture costs",
-            f"{networks.TOGETHER} pictures are drawn at once. Networks of the GAN and of diffusion cost different amounts per evaluation.",
+            f"{networks.TOGETHER} pictures are drawn at once. Networks of the GAN and of diffusion cost different "
+            "amounts per evaluation.",
         ),
     },
     answer=ANSWER,

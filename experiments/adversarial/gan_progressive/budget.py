@@ -1,7 +1,7 @@
 """How many steps each training takes: equal operations for both GANs, and the seconds of the direct one for diffusion.
 
-Operations follow from the configuration. Seconds of a step are measured at the first start of a run and kept, so that a run that goes on
-does as many steps.
+Operations follow from the configuration. Seconds of a step are measured at the first start of a run and kept, so that a
+run that goes on does as many steps.
 """
 
 import functools
@@ -15,7 +15,15 @@ import jax
 import numpy as np
 
 from experiments.adversarial.gan_progressive import networks, pictures
-from experiments.adversarial.gan_progressive.config import DIFFUSION, DIRECT, METHODS, PROGRESSIVE, Config, numbers, shape
+from experiments.adversarial.gan_progressive.config import (
+    DIFFUSION,
+    DIRECT,
+    METHODS,
+    PROGRESSIVE,
+    Config,
+    numbers,
+    shape,
+)
 from gendiff.adversarial import growing
 from gendiff.adversarial.growing import Growth
 from gendiff.runs import interleaving, meshes
@@ -60,7 +68,9 @@ def steps(config: Config, subject: str, method: str, times: StepSeconds) -> int:
     direct = max(1, round(numbers(config, subject).flops / stage_flops(config, subject)[-1]))
     if method == DIRECT:
         return direct
-    return max(1, round(direct * times.median(subject, _part(config, subject, DIRECT)) / times.median(subject, DIFFUSION)))
+    return max(
+        1, round(direct * times.median(subject, _part(config, subject, DIRECT)) / times.median(subject, DIFFUSION))
+    )
 
 
 def steps_at(config: Config, subject: str, method: str, share: float, times: StepSeconds) -> int:
@@ -103,7 +113,10 @@ def planned(config: Config, subject: str, times: StepSeconds) -> str:
     """One line for the terminal."""
     parts = []
     for method in METHODS:
-        parts.append(f"{method} {steps(config, subject, method, times):,} steps in {spent(config, subject, method, times)[1]:.0f} s")
+        parts.append(
+            f"{method} {steps(config, subject, method, times):,} steps in "
+            f"{spent(config, subject, method, times)[1]:.0f} s"
+        )
     return f"{subject}: {', '.join(parts)} per seed"
 
 
@@ -114,7 +127,12 @@ def _works(config: Config, folder: RunFolder, subject: str) -> list[tuple[str, C
     works: list[tuple[str, Callable[[], Any]]] = []
     for stage in range(grown.stages):
         batch = pictures.batch(images, of.batch, 0, grown, sum(grown.steps[:stage]))
-        works.append((f"{subject} {stage}", _turn(networks.programs(networks.trained_game(config, subject, stage), mesh), batch, mesh)))
+        works.append(
+            (
+                f"{subject} {stage}",
+                _turn(networks.programs(networks.trained_game(config, subject, stage), mesh), batch, mesh),
+            )
+        )
     works.append((f"{subject} {DIFFUSION}", Rehearsal(**networks.denoising(config, folder, subject, images))))
     return works
 

@@ -94,7 +94,9 @@ def check(config: Config) -> None:
     if config.shares[-1] != 1:
         raise ConfigError(f"--shares {ranges.shown(config.shares)}: the last must be 1, the end of a training")
     if config.few >= config.many:
-        raise ConfigError(f"--few {config.few} must be below --many {config.many}: both are steps of diffusion's sampler")
+        raise ConfigError(
+            f"--few {config.few} must be below --many {config.many}: both are steps of diffusion's sampler"
+        )
     for subject, there in ((DIGITS, IMAGES), (EMOJI, config.pictures)):
         of = numbers(config, subject)
         ranges.at_most(f"{subject}.draw-size", of.draw_size, f"{subject}.samples", of.samples)
@@ -104,4 +106,7 @@ def check(config: Config) -> None:
             if value > there:
                 raise ConfigError(f"--{subject}.{name} {value} is above {there}, the number of training images")
         if of.widest < of.width:
-            raise ConfigError(f"--{subject}.widest {of.widest} is below --{subject}.width {of.width}: it is the most channels of a map")
+            raise ConfigError(
+                f"--{subject}.widest {of.widest} is below --{subject}.width {of.width}: it is the most channels of a "
+                "map"
+            )

@@ -49,7 +49,9 @@ def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress:
     parts = drawing.stream(lambda index: draw(params, index), [(None, (index,))], together=TOGETHER)
     samples = drawing.finite(np.concatenate([part for _, _, part in parts]), f"{subject}, {options.method}")
     shown = np.clip(samples, -1.0, 1.0)
-    file = drawn_files.write(options, folder, f"samples of {options.method} of {subject}", shown, mosaics.pictures(shown))
+    file = drawn_files.write(
+        options, folder, f"samples of {options.method} of {subject}", shown, mosaics.pictures(shown)
+    )
     progress.line(f"{len(samples)} samples of {options.method}, {subject}: {file}")
 
 

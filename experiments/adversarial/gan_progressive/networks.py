@@ -1,4 +1,6 @@
-"""The networks of the comparison: a pair that grows or does not, and the diffusion model beside it; how each takes a step and draws."""
+"""The networks of the comparison: a pair that grows or does not, and the diffusion model beside it; how each takes a
+step and draws.
+"""
 
 import functools
 from collections.abc import Callable
@@ -40,7 +42,8 @@ NOISE, EMA, TOGETHER = 64, 0.99, 50
 class Game:
     """A pair at one stage of growing; one that does not grow is at its last stage from the start.
 
-    step: (state, batch) -> (state, metrics). fresh: from a key to the state, the same at all stages. draw: (parameters, key, index (n,),
+    step: (state, batch) -> (state, metrics). fresh: from a key to the state, the same at all stages. draw: (parameters,
+        key, index (n,),
     weight ()) -> pictures of the stage.
     """
 
@@ -76,7 +79,8 @@ def game(of: PictureNumbers, shape: Shape, stage: int, convolution: str) -> Game
             kept = jax.tree.map(lambda new, old: jnp.where(batch.first[0], new, old), new, player.optimizer_state)
             return records.replace(player, optimizer_state=kept)
 
-        # moments of parameters that had no gradient are 0: without a new start their first steps would be many times too long
+        # moments of parameters that had no gradient are 0: without a new start their first steps would be many times
+        # too long
         state = AdversarialState(restarted(state.generator), restarted(state.critic))
         real = pictures.seen(batch.clean, generator.side, batch.weight)
         return played(state, Batch(clean=real, condition=(batch.weight,)))
@@ -102,7 +106,9 @@ def flops(config: Config, subject: str, stage: int) -> float:
     """Operations of one step as XLA counts those of plain convolutions."""
     of, full = numbers(config, subject), shape(config, subject)
     plain = game(of, full, stage, "direct")
-    batch = Growing(np.zeros((of.batch, *full), np.float32), np.ones(of.batch, np.float32), np.zeros(of.batch, np.bool_))
+    batch = Growing(
+        np.zeros((of.batch, *full), np.float32), np.ones(of.batch, np.float32), np.zeros(of.batch, np.bool_)
+    )
     return program_costs.flops(jax.jit(plain.step).lower(jax.eval_shape(plain.fresh, jax.random.key(0)), batch))
 
 
@@ -140,7 +146,9 @@ def denoising(config: Config, folder: RunFolder, subject: str, images: np.ndarra
     recipe, model = numbers(config, subject).denoiser, denoiser(config, subject)
     return {
         "program": training_loop.compile_loss(
-            *(image_training.loss(model), image_training.steady_optimizer(recipe), model.init, folder), ema=(recipe.ema,), ema_warm_up=True
+            *(image_training.loss(model), image_training.steady_optimizer(recipe), model.init, folder),
+            ema=(recipe.ema,),
+            ema_warm_up=True,
         ),
         "data": Batch(clean=images, condition=(np.zeros(len(images), np.int32),)),
         "batch": recipe.batch,
@@ -170,6 +178,8 @@ def _fresh(of: PictureNumbers, shape: Shape) -> Callable[[jax.Array], Adversaria
     def fresh(key: jax.Array) -> AdversarialState:
         generator_key, critic_key = jax.random.split(jax.random.fold_in(key, INIT))
         drawn = networks.init(generator, generator_key, jnp.zeros((2, NOISE)))
-        return adversarial.start(drawn, networks.init(critic, critic_key, jnp.zeros((2, *shape))), optimizer, optimizer, key, (EMA,))
+        return adversarial.start(
+            drawn, networks.init(critic, critic_key, jnp.zeros((2, *shape))), optimizer, optimizer, key, (EMA,)
+        )
 
     return fresh

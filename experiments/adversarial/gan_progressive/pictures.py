@@ -18,7 +18,8 @@ from gendiff.networks.layers.convolution import double, halve
 class Growing(NamedTuple):
     """A batch of a growing pair.
 
-    clean: (b, h, w, c) pictures of full size. weight: (b,) of the stage's newest block. first: (b,) whether the step is the first of its
+    clean: (b, h, w, c) pictures of full size. weight: (b,) of the stage's newest block. first: (b,) whether the step is
+        the first of its
     stage. The last two are the same in every row.
     """
 
@@ -37,7 +38,9 @@ def load(config: Config, subject: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def batch(images: np.ndarray, rows: int, seed: int, growth: Growth | None, step: int) -> Growing:
-    """That of a step: a function of (seed, step). Without growth it has the same pictures, and the last stage counts whole at once."""
+    """That of a step: a function of (seed, step). Without growth it has the same pictures, and the last stage counts
+    whole at once.
+    """
     clean = images[batches.batch_at(len(images), rows, seed, step)]
     stage, weight = (0, 1.0) if growth is None else growth.at(step)
     first = growth is not None and step > 0 and growth.at(step - 1)[0] < stage
@@ -48,7 +51,8 @@ def seen(clean: ArrayLike, side: int, weight: ArrayLike) -> jax.Array:
     """Pictures (b, side, side, c) as a stage sees them: means of squares, faded in like the stage itself.
 
     References:
-        Karras et al., 2018, section 2 and Figure 2: real pictures are interpolated between two sizes as the networks are.
+        Karras et al., 2018, section 2 and Figure 2: real pictures are interpolated between two sizes as the networks
+        are.
     """
     now = jnp.asarray(clean)
     while now.shape[1] > side:

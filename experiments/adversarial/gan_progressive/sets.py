@@ -1,4 +1,6 @@
-"""Sets of pictures, measured against held-out ones: Fréchet distance, recall and near-copies; and how long drawing one picture takes."""
+"""Sets of pictures, measured against held-out ones: Fréchet distance, recall and near-copies; and how long drawing one
+picture takes.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,7 +29,9 @@ SHOWN = 36
 
 @dataclass(frozen=True, eq=False)
 class Quality:
-    """One set. distances, recall, precision: of draws, (draws,). copied: (n,) whether a picture is a near-copy of a training picture."""
+    """One set. distances, recall, precision: of draws, (draws,). copied: (n,) whether a picture is a near-copy of a
+    training picture.
+    """
 
     distances: np.ndarray
     recall: np.ndarray
@@ -37,7 +41,9 @@ class Quality:
 
 @dataclass(frozen=True, eq=False)
 class OfTraining:
-    """One seed of one method. curve: distances at each place, (places, draws). last: the set at the end. shown: first pictures by place."""
+    """One seed of one method. curve: distances at each place, (places, draws). last: the set at the end. shown: first
+    pictures by place.
+    """
 
     curve: np.ndarray
     last: Quality
@@ -106,14 +112,18 @@ def of_subject(config: Config, folder: RunFolder, subject: str, progress: Progre
     with progress.phase(f"judge {subject}"):
         judge, trainings = PictureJudge(config, subject), dict[str, tuple[OfTraining, ...]]()
         for method in METHODS:
-            drawn = [[train.read(folder, subject, method, seed, share) for share in config.shares] for seed in config.seeds]
+            drawn = [
+                [train.read(folder, subject, method, seed, share) for share in config.shares] for seed in config.seeds
+            ]
             name = FEW if method == DIFFUSION else method
             trainings[name] = tuple(_of_training(judge, [each.samples for each in places]) for places in drawn)
             if method == DIFFUSION:
                 trainings[MANY] = tuple(_of_training(judge, [places[-1].many]) for places in drawn)
         game = networks.whole(config, subject)
         fresh = jax.jit(game.fresh)(jax.random.key(config.seeds[0])).params
-        untrained = judge.distances(np.clip(networks.generated(game, fresh, numbers(config, subject).samples, 1.0), -1.0, 1.0))
+        untrained = judge.distances(
+            np.clip(networks.generated(game, fresh, numbers(config, subject).samples, 1.0), -1.0, 1.0)
+        )
     with progress.phase(f"time drawing {subject}"):
         seconds = _timed(config, folder, subject)
     return OfSubject(trainings, judge.floor, judge.real, untrained, judge.mean, seconds)

@@ -1,4 +1,6 @@
-"""For each subject and seed a pair that grows, one that does not, and a diffusion model; and their samples at places of the training."""
+"""For each subject and seed a pair that grows, one that does not, and a diffusion model; and their samples at places of
+the training.
+"""
 
 import functools
 import itertools
@@ -26,7 +28,9 @@ Parts = tuple[Callable[[float], Any], Callable[[Any, float], dict[str, np.ndarra
 
 @dataclass(frozen=True)
 class Drawn:
-    """At one place of a training, in [-1, 1]. samples: (n, s, s, c); of diffusion in few steps. many: of diffusion at the end, else ()."""
+    """At one place of a training, in [-1, 1]. samples: (n, s, s, c); of diffusion in few steps. many: of diffusion at
+    the end, else ().
+    """
 
     samples: np.ndarray
     many: np.ndarray
@@ -75,7 +79,9 @@ def _denoising(config: Config, subject: str, common: dict[str, Any], steps_at: S
     common |= {"checkpoint_every": of.denoiser.checkpoint_every, "log_every": of.denoiser.log_every}
 
     def advance(share: float) -> Any:
-        return training_loop.train(**networks.denoising(config, common["folder"], subject, images), **common, steps=steps_at(share))
+        return training_loop.train(
+            **networks.denoising(config, common["folder"], subject, images), **common, steps=steps_at(share)
+        )
 
     def draw(state: Any, share: float) -> dict[str, np.ndarray]:
         few = draws(f"{subject}, {config.few} steps", state.ema, of.samples, steps=config.few)
@@ -92,7 +98,11 @@ def _playing(config: Config, subject: str, method: str, common: dict[str, Any], 
 
     def advance(share: float) -> Any:
         """Through all stages as far as that share, each by a program of its own, from the newest checkpoint."""
-        target, done, mesh = steps_at(share), _done(common["folder"], common["seed"]), meshes.build(common["folder"].mesh, ())
+        target, done, mesh = (
+            steps_at(share),
+            _done(common["folder"], common["seed"]),
+            meshes.build(common["folder"].mesh, ()),
+        )
         parts = [(last, target)] if grown is None else enumerate(itertools.accumulate(grown.steps))
         for stage, end in parts:
             if end > done or end >= target:

@@ -2,10 +2,11 @@
 
     python -m experiments run gan-stability
 
-Seven GANs and the library's diffusion learn the grid of 25 modes, each at three learning rates and with five seeds: its own rate, and a
-quarter and four times of it. All trainings cost the same number of operations. A run succeeds when it covers all modes and more than 80 %
-of its samples are good. Fisher's exact test compares each method with diffusion. What share of a critic's loss swings slowly is a
-number from its spectrum, with diffusion's loss and losses in random order beside it.
+Seven GANs and the library's diffusion learn the grid of 25 modes, each at three learning rates and with five seeds: its
+own rate, and a quarter and four times of it. All trainings cost the same number of operations. A run succeeds when it
+covers all modes and more than 80 % of its samples are good. Fisher's exact test compares each method with diffusion.
+What share of a critic's loss swings slowly is a number from its spectrum, with diffusion's loss and losses in random
+order beside it.
 """
 
 from collections.abc import Iterator
@@ -36,7 +37,9 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
 
 
 def measured(config: Config, found: dict[str, Found]) -> Iterator[Measured]:
-    """Of each method and control the runs that succeed; of each method the spectrum of its loss; the plain GAN against others."""
+    """Of each method and control the runs that succeed; of each method the spectrum of its loss; the plain GAN against
+    others.
+    """
     arrays: dict[str, Any] = {"config": config, "found": found}
     for name in found:
         yield _runs(config, found, name, arrays)
@@ -74,20 +77,37 @@ def _spectrum(config: Config, found: Found) -> Measured:
     return Measured(title(found.name), measures, n=max(1, len(swings)), group=SPECTRUM)
 
 
-SLOW, RATE = "share of the variance of the loss in slow swings", "share of runs that succeed, over learning rates and seeds"
+SLOW, RATE = (
+    "share of the variance of the loss in slow swings",
+    "share of runs that succeed, over learning rates and seeds",
+)
 TURNS = "near its equilibrium the game without a penalty turns in circles (Mescheder et al., 2018)"
 WHITE = "white noise has 0.24; half as much again is for what still changes"
 BARS, SPECTRA = {"figure": "successes.png", "statement": f"diffusion: {RATE}"}, "spectra.png"
 CLAIMS = (
     claim(BEST, "share", ">=", 0.5, role="E30", reason="most runs", id="diffusion", **BARS),
     claim(BEST, "difference", ">=", 0.0, role="E30", reason="both alike at 0", id="difference", figure="successes.png"),
-    claim(PLAIN, "slow", ">=", 0.5, role="E26", reason=TURNS, statement=f"GAN: {SLOW}", id="oscillation", figure=SPECTRA),
-    claim(BEST, "slow", "<=", 0.35, role="E30", reason=WHITE, statement=f"diffusion: {SLOW}", id="steady", figure=SPECTRA),
+    claim(
+        PLAIN, "slow", ">=", 0.5, role="E26", reason=TURNS, statement=f"GAN: {SLOW}", id="oscillation", figure=SPECTRA
+    ),
+    claim(
+        BEST, "slow", "<=", 0.35, role="E30", reason=WHITE, statement=f"diffusion: {SLOW}", id="steady", figure=SPECTRA
+    ),
 )
 CONTROLS = (
-    control(SHUFFLED, "slow", against=PLAIN, by="<=", statement=f"{SHUFFLED}, less those in order: {SLOW}", id="shuffled", figure=SPECTRA),
+    control(
+        SHUFFLED,
+        "slow",
+        against=PLAIN,
+        by="<=",
+        statement=f"{SHUFFLED}, less those in order: {SLOW}",
+        id="shuffled",
+        figure=SPECTRA,
+    ),
     control(NOISE, "share", against=BEST, by="<=", statement=f"uniform noise, less diffusion: {RATE}", id="noise-runs"),
-    control(EXACT, "share", against=PLAIN, by=">=", statement=f"exact sampler, less the plain GAN: {RATE}", id="exact-runs"),
+    control(
+        EXACT, "share", against=PLAIN, by=">=", statement=f"exact sampler, less the plain GAN: {RATE}", id="exact-runs"
+    ),
 )
 ANSWER = Answer(
     text="diffusion in {diffusion:.0%} of 15 runs, the plain GAN in {plain:.0%}; "
@@ -114,8 +134,10 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "6902019",
-            "Losses in random order are compared with the losses themselves; they shared a threshold with those of diffusion.",
-            "A control is compared with its treatment. The p-value beside the difference of shares stands in the table alone.",
+            "Losses in random order are compared with the losses themselves; they shared a threshold with those of "
+            "diffusion.",
+            "A control is compared with its treatment. The p-value beside the difference of shares stands in the table "
+            "alone.",
         ),
     ),
 )
@@ -124,7 +146,8 @@ _FEW: dict[str, Any] = {"width": 16, "depth": 1, "batch": 16, "denoising_batch":
 
 STUDY = Study(
     name="gan-stability",
-    question="How often does a training succeed, whatever its seed and learning rate, and do training curves oscillate?",
+    question="How often does a training succeed, whatever its seed and learning rate, and do training curves "
+    "oscillate?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(
@@ -139,20 +162,26 @@ STUDY = Study(
     ),
     train=train.train,
     measure=measure,
-    words={"difference": "share of runs that succeed, less that of the plain GAN", "share": "share", "slow": "slow swings"},
+    words={
+        "difference": "share of runs that succeed, less that of the plain GAN",
+        "share": "share",
+        "slow": "slow swings",
+    },
     claims=CLAIMS,
     controls=CONTROLS,
     figures=(figures.successes, figures.by_pace, figures.losses, figures.spectra, figures.over_training),
     tables={
         RUNS: (
             RUNS,
-            "A run succeeds with all modes and enough good samples. P-values: Fisher's exact test against diffusion, two-sided, "
-            "not corrected for their number. The controls learn nothing and have no rate.",
+            "A run succeeds with all modes and enough good samples. P-values: Fisher's exact test against diffusion, "
+            "two-sided, not corrected for their number. The controls learn nothing and have no rate.",
         ),
         SPECTRUM: (
             "Spectrum of the loss of the critic, or of diffusion",
-            "Slow swings: the share of the variance of the loss at periods of 8 to 128 steps, a mean over the runs, after half of the "
-            "training. Period: of the strongest swing, in steps, a median over the runs. Deviation: the standard deviation of the loss.",
+            "Slow swings: the share of the variance of the loss at periods of 8 to 128 steps, a mean over the runs, "
+            "after half of the "
+            "training. Period: of the strongest swing, in steps, a median over the runs. Deviation: the standard "
+            "deviation of the loss.",
         ),
         "": ("Further numbers of the claims", ""),
     },

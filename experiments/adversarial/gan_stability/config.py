@@ -59,7 +59,9 @@ def check(config: Config) -> None:
     """ConfigError where numbers of the configuration do not fit each other."""
     ranges.known("methods", config.methods, (*METHODS, DIFFUSION))
     if missing := [name for name in NEEDED if name not in config.methods]:
-        raise ConfigError(f"--methods {ranges.shown(config.methods)}: {missing[0]} must be among them, since claims are about it")
+        raise ConfigError(
+            f"--methods {ranges.shown(config.methods)}: {missing[0]} must be among them, since claims are about it"
+        )
     for name in ("paces", "shares"):
         ranges.rising(name, getattr(config, name))
     if config.shares[-1] != 1:

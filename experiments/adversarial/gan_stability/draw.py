@@ -37,9 +37,13 @@ def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress:
     params = seeds_together.of_seed(train.restore(config, folder, options.method), number)
     draw = devices.jit(lambda index: of.draw(params, jax.random.key(options.seed), index))
     samples = drawing.finite(draw(jnp.arange(options.num)), title(options.method))
-    file = drawn_files.write(options, folder, f"samples of {options.method} at {pace:g}", samples, mosaics.cloud(samples))
+    file = drawn_files.write(
+        options, folder, f"samples of {options.method} at {pace:g}", samples, mosaics.cloud(samples)
+    )
     report = targets.report(GRID, samples, samples[:, 0], len(samples))
-    progress.line(f"{len(samples)} samples of {title(options.method)} cover {report.modes} of {report.known} modes: {file}")
+    progress.line(
+        f"{len(samples)} samples of {title(options.method)} cover {report.modes} of {report.known} modes: {file}"
+    )
 
 
 COMMAND = SampleCommand(SampleOptions, _sample)

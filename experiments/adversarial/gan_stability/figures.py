@@ -29,7 +29,8 @@ def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> tuple[F
     """The share of runs that succeed, of every method, from the table."""
     table = next(table for table in tables if table.title.startswith(RUNS))
     share = table.columns.index("share")
-    return (_bars({str(row[0]): row[share] for row in table.rows if row[1] is not None}, config, folder),)  # controls have no steps
+    # controls have no steps
+    return (_bars({str(row[0]): row[share] for row in table.rows if row[1] is not None}, config, folder),)
 
 
 def successes(measured: Measurements, folder: RunFolder) -> Figure:
@@ -41,7 +42,9 @@ def successes(measured: Measurements, folder: RunFolder) -> Figure:
 
 def _bars(bars: dict[str, Any], config: Config, folder: RunFolder) -> Figure:
     runs, means = len(config.paces) * len(config.seeds), f"{_means(config)}. Lines are 95 % intervals."
-    caption = f"Share of {runs} runs, {len(config.seeds)} seeds at {len(config.paces)} learning rates, that succeed: {means}"
+    caption = (
+        f"Share of {runs} runs, {len(config.seeds)} seeds at {len(config.paces)} learning rates, that succeed: {means}"
+    )
     return figures.bars(bars, folder.figure("successes"), caption, x_label=f"share of {runs} runs that succeed")
 
 
@@ -50,11 +53,18 @@ def over_training(measured: Measurements, folder: RunFolder) -> Explorer:
     config, found = _run(measured)
     names = (*config.methods, EXACT)
     places = range(len(config.shares))
-    pictures = [[[_tile(found[name], pace, at) for name in names] for at in places] for pace in range(len(config.paces))]
+    pictures = [
+        [[_tile(found[name], pace, at) for name in names] for at in places] for pace in range(len(config.paces))
+    ]
     axes = (Axis("factor of the learning rate", config.paces), Axis("share of the training", config.shares))
-    caption = f"Samples of seed {config.seeds[0]} over training, by learning rate; every method has done equally many operations."
+    caption = (
+        f"Samples of seed {config.seeds[0]} over training, by learning rate; every method has done equally many "
+        "operations."
+    )
     start = (len(config.paces) // 2, len(config.shares) - 1)
-    return figures.explorer(np.array(pictures), axes, folder.figure("over_training"), caption, start=start, columns=COLUMNS, colours=64)
+    return figures.explorer(
+        np.array(pictures), axes, folder.figure("over_training"), caption, start=start, columns=COLUMNS, colours=64
+    )
 
 
 def by_pace(measured: Measurements, folder: RunFolder) -> Figure:
@@ -66,8 +76,12 @@ def by_pace(measured: Measurements, folder: RunFolder) -> Figure:
         shown = {"modes": of.modes / config.success.modes, "good samples": of.good}
         series = [Curve(label, paces, values.mean(1), values.min(1), values.max(1)) for label, values in shown.items()]
         panels.append(Panel(title(name), series))
-    caption = "Share of the modes and of good samples by learning rate: means of the seeds, and the least and the largest."
-    return figures.small_multiples(panels, folder.figure("by_rate"), caption, x_label="factor of the learning rate", columns=2)
+    caption = (
+        "Share of the modes and of good samples by learning rate: means of the seeds, and the least and the largest."
+    )
+    return figures.small_multiples(
+        panels, folder.figure("by_rate"), caption, x_label="factor of the learning rate", columns=2
+    )
 
 
 def losses(measured: Measurements, folder: RunFolder) -> Figure:
@@ -78,7 +92,9 @@ def losses(measured: Measurements, folder: RunFolder) -> Figure:
         shown = findings.settled(config, found[name].losses)[middle * len(config.seeds)][-POINTS:]
         if np.isfinite(shown).any():
             panels.append(Panel(title(name), [Curve("loss", np.arange(len(shown)), shown)]))
-    caption = f"Loss of the critic, or of diffusion, in each of the last {POINTS} steps at most; seed {config.seeds[0]}."
+    caption = (
+        f"Loss of the critic, or of diffusion, in each of the last {POINTS} steps at most; seed {config.seeds[0]}."
+    )
     return figures.small_multiples(panels, folder.figure("losses"), caption, x_label="step", columns=2)
 
 

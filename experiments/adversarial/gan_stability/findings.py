@@ -24,7 +24,8 @@ SHUFFLED_SEED = 0
 class Found:
     """Of one method, or of a control, which has one pace.
 
-    reports: (paces, seeds) of the samples at the end. drawn: of each place of the training, samples (paces, seeds, n, 2). losses: (paces,
+    reports: (paces, seeds) of the samples at the end. drawn: of each place of the training, samples (paces, seeds, n,
+        2). losses: (paces,
     seeds, steps). spectra: of their settled part, one per run.
     """
 
@@ -86,7 +87,9 @@ def settled(config: Config, losses: np.ndarray) -> np.ndarray:
 
 
 def shuffled(config: Config, found: Found) -> np.ndarray:
-    """The swings of the same losses in random order, which has none: the spectrum of what is left is that of white noise."""
+    """The swings of the same losses in random order, which has none: the spectrum of what is left is that of white
+    noise.
+    """
     draw = np.random.default_rng(SHUFFLED_SEED)
     spectra = [oscillation.spectrum(draw.permutation(curve), config.slowest) for curve in settled(config, found.losses)]
     return _finite([each.share(config.slowest, config.fastest) for each in spectra])
@@ -94,7 +97,9 @@ def shuffled(config: Config, found: Found) -> np.ndarray:
 
 def against_diffusion(config: Config, found: dict[str, Found], name: str) -> float:
     """The p-value of Fisher's exact test: successes of a method against those of diffusion."""
-    table = [[int(hits.sum()), int((~hits).sum())] for hits in (found[each].succeeded(config) for each in (name, DIFFUSION))]
+    table = [
+        [int(hits.sum()), int((~hits).sum())] for hits in (found[each].succeeded(config) for each in (name, DIFFUSION))
+    ]
     return float(scipy.stats.fisher_exact(table, alternative="two-sided").pvalue)
 
 

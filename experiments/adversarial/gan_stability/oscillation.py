@@ -1,7 +1,8 @@
 """How much a training curve swings: the share of its variance at slow periods, from its power spectrum.
 
-The loss of independent batches under a model that hardly changes is white noise, whose power is the same at all frequencies. Two
-players that chase each other swing with periods of many steps, and that is where the power of their losses then lies.
+The loss of independent batches under a model that hardly changes is white noise, whose power is the same at all
+frequencies. Two players that chase each other swing with periods of many steps, and that is where the power of their
+losses then lies.
 """
 
 import math
@@ -15,7 +16,8 @@ import scipy.signal
 class Spectrum:
     """Of one curve.
 
-    frequency: (k,) in cycles per step, above 0. power: (k,) over their mean, so that white noise has 1 everywhere; NaN for a curve that
+    frequency: (k,) in cycles per step, above 0. power: (k,) over their mean, so that white noise has 1 everywhere; NaN
+        for a curve that
     is too short or constant.
     """
 
@@ -43,9 +45,11 @@ class Spectrum:
 
 
 def spectrum(curve: np.ndarray, slowest: int) -> Spectrum:
-    """That of a curve (n,), a value per step, by Welch's method: means over windows of twice the slowest period, half of each shared.
+    """That of a curve (n,), a value per step, by Welch's method: means over windows of twice the slowest period, half
+    of each shared.
 
-    A straight line is taken out of each window, for a loss that still falls is no swing. Steps without a finite value are left out.
+    A straight line is taken out of each window, for a loss that still falls is no swing. Steps without a finite value
+    are left out.
 
     References:
         Welch, 1967.

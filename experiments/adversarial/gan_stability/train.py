@@ -1,4 +1,6 @@
-"""Every method on the grid: all seeds at all learning rates by one program, and their samples at places of the training."""
+"""Every method on the grid: all seeds at all learning rates by one program, and their samples at places of the
+training.
+"""
 
 from typing import Any
 
@@ -15,7 +17,9 @@ from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
 
 FAR = 1e6
-"""Where a sample stands that is not finite: a run that has left all numbers behind has failed, and the others are judged."""
+"""Where a sample stands that is not finite: a run that has left all numbers behind has failed, and the others are
+judged.
+"""
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
@@ -40,8 +44,12 @@ def steps(config: Config, method: str) -> int:
 
 
 def restore(config: Config, folder: RunFolder, method: str) -> Params:
-    """The parameters that samples are drawn from; every leaf has an axis of runs in front. Raises as `training_loop.restore_ema` does."""
-    return recipes_together.restore(recipe(config, method), len(runs(config)), _place(folder, method), config.seeds[0], 1.0)
+    """The parameters that samples are drawn from; every leaf has an axis of runs in front. Raises as
+    `training_loop.restore_ema` does.
+    """
+    return recipes_together.restore(
+        recipe(config, method), len(runs(config)), _place(folder, method), config.seeds[0], 1.0
+    )
 
 
 def read(config: Config, folder: RunFolder, method: str, share: float) -> np.ndarray:

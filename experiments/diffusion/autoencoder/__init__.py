@@ -2,14 +2,16 @@
 
     python -m experiments run autoencoder
 
-trains small KL autoencoders on drawings (OpenMoji) and on patches of photographs, of 32×32 pixels, for two factors of downsampling and
-three numbers of channels, and measures held-out pictures: PSNR, SSIM and rate against compression, beside bicubic pictures. On the
-latents of one of them stands a small diffusion model of the two subjects, and beside it one of the pixels.
+trains small KL autoencoders on drawings (OpenMoji) and on patches of photographs, of 32×32 pixels, for two factors of
+downsampling and three numbers of channels, and measures held-out pictures: PSNR, SSIM and rate against compression,
+beside bicubic pictures. On the latents of one of them stands a small diffusion model of the two subjects, and beside it
+one of the pixels.
 
-"Soft edges come from the VAE, not from the diffusion model" is read as a sum. Samples of the latent model lack a part of the energy at
-high frequencies that the training pictures have. Reconstructions of the same training pictures, which a perfect diffusion model would
-give, lack the decoder's share of it. A model of pixels has no decoder. A decoder that trains on with a loss on edges shows what can be
-mended, and one that trains on as long without it shows what time alone does.
+"Soft edges come from the VAE, not from the diffusion model" is read as a sum. Samples of the latent model lack a part
+of the energy at high frequencies that the training pictures have. Reconstructions of the same training pictures, which
+a perfect diffusion model would give, lack the decoder's share of it. A model of pixels has no decoder. A decoder that
+trains on with a loss on edges shows what can be mended, and one that trains on as long without it shows what time alone
+does.
 
 By XLA's count the full run computes 200 TFLOP: 45 minutes on 2 cores that do 80 GFLOP/s. The figures to expect are in
 experiments/results/autoencoder/README.md.
@@ -89,7 +91,10 @@ def codes(config: Config, folder: RunFolder, pictures: Pictures, progress: Progr
         for subject, originals in pictures.held_out.items():
             latents, nats = coder.encode(params, originals)
             name, images = code_name(subject, factor, channels), coder.decode(params, latents)
-            rate: dict[str, Cell] = {"nats": Measure(config.resamples).mean(nats), "bits": float(np.mean(nats)) / (math.log(2) * SIDE**2)}
+            rate: dict[str, Cell] = {
+                "nats": Measure(config.resamples).mean(nats),
+                "bits": float(np.mean(nats)) / (math.log(2) * SIDE**2),
+            }
             yield code(config, name, (SIDE // factor) ** 2 * channels, images, originals, rate, loss=loss)
 
 
@@ -102,7 +107,13 @@ def bicubic(config: Config, pictures: Pictures) -> Iterator[Measured]:
 
 
 def code(
-    config: Config, name: str, numbers: int, images: np.ndarray, originals: np.ndarray, rate: Mapping[str, Cell], **arrays: Any
+    config: Config,
+    name: str,
+    numbers: int,
+    images: np.ndarray,
+    originals: np.ndarray,
+    rate: Mapping[str, Cell],
+    **arrays: Any,
 ) -> Measured:
     """PSNR and SSIM of images against the originals. numbers: of the code of a picture. rate: further measures."""
     psnr, mean = fidelity.psnr(images, originals), Measure(config.resamples).mean
@@ -114,9 +125,16 @@ def code(
 def gains(config: Config, psnr: Arrays, pictures: Pictures) -> Iterator[Measured]:
     """What more numbers gain. psnr: by set of `code_name` and `bicubic_name`, of each held-out picture."""
     mean, seed, n = Measure(config.resamples).mean, config.seeds[0], config.held_out
-    fewest, most, smallest, largest = config.latent_channels[0], config.latent_channels[-1], config.factors[0], config.factors[-1]
+    fewest, most, smallest, largest = (
+        config.latent_channels[0],
+        config.latent_channels[-1],
+        config.factors[0],
+        config.factors[-1],
+    )
     for subject in SUBJECTS:
-        yield Measured(f"{subject}, most numbers", {"psnr": mean(psnr[code_name(subject, smallest, most)])}, seed, n, GAINS)
+        yield Measured(
+            f"{subject}, most numbers", {"psnr": mean(psnr[code_name(subject, smallest, most)])}, seed, n, GAINS
+        )
         originals = pictures.held_out[subject]
         blank = fidelity.psnr(np.broadcast_to(pictures.train[subject].mean(axis=0), originals.shape), originals)
         yield Measured(f"{subject}, mean training picture", {"psnr": mean(blank)}, seed, n, GAINS)
@@ -126,7 +144,9 @@ def gains(config: Config, psnr: Arrays, pictures: Pictures) -> Iterator[Measured
             gain = psnr[code_name(subject, factor, most)] - psnr[code_name(subject, factor, fewest)]
             yield Measured(f"{subject}, factor {factor}", {"more channels": mean(gain)}, seed, n, GAINS)
         if largest > smallest:
-            by_channels: Any = [[psnr[code_name(subject, f, each)] for each in config.latent_channels] for f in (smallest, largest)]
+            by_channels: Any = [
+                [psnr[code_name(subject, f, each)] for each in config.latent_channels] for f in (smallest, largest)
+            ]
             gain = np.mean(np.subtract(*by_channels), axis=0)
             yield Measured(f"{subject}, mean over channels", {"smaller factor": mean(gain)}, seed, n, GAINS)
 
@@ -134,7 +154,9 @@ def gains(config: Config, psnr: Arrays, pictures: Pictures) -> Iterator[Measured
 def of_seed(
     config: Config, folder: RunFolder, pictures: Pictures, draws: Mapping[str, Draws], seed: int, progress: Progress
 ) -> Iterator[Measured]:
-    """The chosen autoencoder, its decoders and the diffusion models; each of the latter is compiled once for all seeds."""
+    """The chosen autoencoder, its decoders and the diffusion models; each of the latter is compiled once for all
+    seeds.
+    """
     params = networks.restore(config, folder, config.factor, config.channels, seed)
     with progress.phase("decode", seed=seed):
         coder, latents = networks.normalized(config, params, pictures.training, progress)
@@ -154,7 +176,8 @@ def of_seed(
     with progress.phase("measure", seed=seed):
         for number, subject in enumerate(SUBJECTS):
             trained = {kind: each[pictures.subjects == number] for kind, each in decoded.items()}
-            of_subject = {kind: each[number :: len(SUBJECTS)] for kind, each in samples.items()}  # sample i shows subject i mod 2
+            # sample i shows subject i mod 2
+            of_subject = {kind: each[number :: len(SUBJECTS)] for kind, each in samples.items()}
             sets = {ORIGINALS: pictures.train[subject], **trained, **of_subject}
             yield from of_subject_and_seed(config, subject, seed, sets, held_out[subject])
 
@@ -171,7 +194,10 @@ def of_subject_and_seed(config: Config, subject: str, seed: int, sets: Arrays, h
     psnr = {kind: fidelity.psnr(held_out[kind], held_out[ORIGINALS]) for kind in CODED}
     count, grids = min(SHOWN, config.held_out, config.samples // len(SUBJECTS)), {**sets, **held_out}
     tiles = {kind: images[emoji_pictures.at_equal_distances(len(images), count)] for kind, images in grids.items()}
-    arrays = {kind: {"frequency": of.frequency, "power": of.power.mean(axis=0), "shown": tiles[kind]} for kind, of in spectra.items()}
+    arrays = {
+        kind: {"frequency": of.frequency, "power": of.power.mean(axis=0), "shown": tiles[kind]}
+        for kind, of in spectra.items()
+    }
     energy = {kind: of.above(CUTOFF) for kind, of in spectra.items()}
     yield from softness(config, subject, seed, energy, unseen, psnr, arrays if seed == config.seeds[0] else {})
 
@@ -179,14 +205,19 @@ def of_subject_and_seed(config: Config, subject: str, seed: int, sets: Arrays, h
 def softness(
     config: Config, subject: str, seed: int, energy: Arrays, unseen: Arrays, psnr: Arrays, arrays: Mapping[str, Arrays]
 ) -> Iterator[Measured]:
-    """What pictures lack, by their energies at high frequencies: `unseen` ones are of held-out pictures. arrays: of the first seed."""
+    """What pictures lack, by their energies at high frequencies: `unseen` ones are of held-out pictures. arrays: of the
+    first seed.
+    """
     measure, true = Measure(config.resamples), energy[ORIGINALS]
     if seed == config.seeds[0]:
         null = {"lack": verdicts.away(measure.lack(true[::2], true[1::2]))}
         yield Measured(f"{subject}: {ORIGINALS}", null, None, len(true) // 2, SOFTNESS, arrays.get(ORIGINALS, {}))
     for kind in CODED:
         numbers = {"lack": measure.lack(true, energy[kind], paired=True)}
-        numbers |= {"unseen": measure.lack(unseen[ORIGINALS], unseen[kind], paired=True), "psnr": measure.mean(psnr[kind])}
+        numbers |= {
+            "unseen": measure.lack(unseen[ORIGINALS], unseen[kind], paired=True),
+            "psnr": measure.mean(psnr[kind]),
+        }
         if kind != DECODED:
             numbers["mended"] = measure.mended(unseen[ORIGINALS], unseen[DECODED], unseen[kind])
             numbers["cost"] = measure.mean(psnr[DECODED] - psnr[kind])
@@ -203,18 +234,24 @@ def rate(measured: Measurements, folder: RunFolder) -> Figure:
     """A curve for each subject and factor."""
     curves = []
     coded = [each for each in measured if each.group == CODES]
-    labels = dict.fromkeys(each.name.split(":")[0] for subject in SUBJECTS for each in coded if each.name.startswith(subject))
+    labels = dict.fromkeys(
+        each.name.split(":")[0] for subject in SUBJECTS for each in coded if each.name.startswith(subject)
+    )
     for label in labels:
         rows = [each.measures for each in coded if each.name.startswith(f"{label}:")]
         x, y = np.array([row["compression"] for row in rows]), np.array([row["psnr"] for row in rows])[:, 0]
         curves.append(figures.Curve(label, x, y))
     caption = "PSNR of held-out pictures against compression: numbers of a picture per number of its latent."
-    return figures.curves(curves, folder.figure("rate"), caption, x_label="compression", y_label="PSNR in dB", log_x=True)
+    return figures.curves(
+        curves, folder.figure("rate"), caption, x_label="compression", y_label="PSNR in dB", log_x=True
+    )
 
 
 def _arrays(measured: Measurements, subject: str) -> dict[str, Mapping[str, Any]]:
     """Of the first seed, by kind."""
-    rows = [each for each in measured if each.group == SOFTNESS and each.arrays and each.name.startswith(f"{subject}: ")]
+    rows = [
+        each for each in measured if each.group == SOFTNESS and each.arrays and each.name.startswith(f"{subject}: ")
+    ]
     return {each.name.removeprefix(f"{subject}: "): each.arrays for each in rows}
 
 
@@ -223,7 +260,9 @@ def spectra(subject: str, measured: Measurements, folder: RunFolder) -> Figure:
     arrays = _arrays(measured, subject)
     kinds = (ORIGINALS, DECODED, EDGES, SAMPLES, PIXELS)
     curves = [figures.Curve(kind, arrays[kind]["frequency"][1:], arrays[kind]["power"][1:]) for kind in kinds]
-    caption = f"{subject.capitalize()}: mean power by spatial frequency under a Hann window; high ones begin at {CUTOFF:g}."
+    caption = (
+        f"{subject.capitalize()}: mean power by spatial frequency under a Hann window; high ones begin at {CUTOFF:g}."
+    )
     labels: dict[str, Any] = {"x_label": "cycles per pixel", "y_label": "power", "log_y": True}
     return figures.curves(curves, folder.figure(f"spectra_{subject}"), caption, **labels)
 
@@ -231,7 +270,11 @@ def spectra(subject: str, measured: Measurements, folder: RunFolder) -> Figure:
 def pictures_of(subject: str, measured: Measurements, folder: RunFolder) -> Figure:
     """Pictures of the first seed."""
     shown = {kind: arrays["shown"] for kind, arrays in _arrays(measured, subject).items()}
-    caption = f"{subject.capitalize()}, not selected; a row each of {', '.join(shown)}. The first {1 + len(CODED)} are held out."
+    caption = (
+        f"{subject.capitalize()}, not selected; a row each of {', '.join(shown)}. The first {1 + len(CODED)} "
+        "are "
+        "held out."
+    )
     images, path = np.concatenate(list(shown.values())), folder.figure(f"pictures_{subject}")
     return figures.grid(images, len(shown[ORIGINALS]), path, caption, rows=list(shown))
 
@@ -240,8 +283,14 @@ def lacks(measured: Measurements, folder: RunFolder) -> Figure:
     """Of the first seed."""
     first = measured[0].seed
     bars: Any = {each.name: each.measures["lack"] for each in measured if each.group == SOFTNESS and each.seed == first}
-    caption = "High frequencies that pictures lack: 1 - mean energy / that of the training pictures. Below 0 they have too many."
-    return figures.bars(bars, folder.figure("lacks"), caption, x_label="share that pictures lack", thresholds=[("soft", SOFT)])
+    caption = (
+        "High frequencies that pictures lack: 1 - mean energy / that of the training pictures. Below 0 they "
+        "have "
+        "too many."
+    )
+    return figures.bars(
+        bars, folder.figure("lacks"), caption, x_label="share that pictures lack", thresholds=[("soft", SOFT)]
+    )
 
 
 def loss(measured: Measurements, folder: RunFolder) -> Figure:
@@ -254,40 +303,74 @@ def loss(measured: Measurements, folder: RunFolder) -> Figure:
 def rows(subject: str) -> Iterator[ClaimRow | ControlRow]:
     """The claims and controls of a subject. The essay: soft edges come "from the VAE, not from the diffusion model"."""
     samples, figure = f"{subject}: {SAMPLES}", "rate.png"
-    most, blank, chosen = (f"{subject}, {which}" for which in ("most numbers", "mean training picture", "chosen autoencoder"))
-    yield claim(most, "psnr", ">=", 22, role="check", reason="a visible likeness; 6 % of the range", id=f"{subject}-psnr", figure=figure)
+    most, blank, chosen = (
+        f"{subject}, {which}" for which in ("most numbers", "mean training picture", "chosen autoencoder")
+    )
+    yield claim(
+        most,
+        "psnr",
+        ">=",
+        22,
+        role="check",
+        reason="a visible likeness; 6 % of the range",
+        id=f"{subject}-psnr",
+        figure=figure,
+    )
     reason = "a network that learns codes must beat one that does not learn, by what an eye sees"
     yield claim(chosen, "rival", ">=", 1, role="check", reason=reason, id=f"{subject}-rival", figure=figure)
     for factor in (4, 8):
         id, reason = f"{subject}-more-channels-f{factor}", "four times the numbers must be visible"
-        yield claim(f"{subject}, factor {factor}", "more channels", ">=", 1, role="check", reason=reason, id=id, figure=figure)
+        yield claim(
+            f"{subject}, factor {factor}", "more channels", ">=", 1, role="check", reason=reason, id=id, figure=figure
+        )
     id, reason = f"{subject}-smaller-factor", "four times the numbers must be visible"
-    yield claim(f"{subject}, mean over channels", "smaller factor", ">=", 1, role="check", reason=reason, id=id, figure=figure)
+    yield claim(
+        f"{subject}, mean over channels", "smaller factor", ">=", 1, role="check", reason=reason, id=id, figure=figure
+    )
     yield control(blank, "psnr", against=most, by="<=", id=f"{subject}-mean-psnr")
 
     figure = f"spectra_{subject}.png"
     reason = "edges are soft: two halves of the training pictures differ by 0.02"
     yield claim(samples, "lack", ">=", SOFT, role="E10", reason=reason, id=f"{subject}-samples-soft", figure=figure)
-    yield claim(samples, "share", ">=", 0.5, role="E10", reason="most of it", id=f"{subject}-decoder-share", figure=figure)
+    yield claim(
+        samples, "share", ">=", 0.5, role="E10", reason="most of it", id=f"{subject}-decoder-share", figure=figure
+    )
     reason = "a model without a decoder must be sharper by more than two halves of the training pictures differ"
     yield claim(samples, "excess", ">=", 0.1, role="E10", reason=reason, id=f"{subject}-pixels-sharper", figure=figure)
     edges, longer = f"{subject}: {EDGES}", f"{subject}: {LONGER}"
-    yield claim(edges, "mended", ">=", 0.25, role="check", reason="a quarter is visible", id=f"{subject}-mended", figure=figure)
+    yield claim(
+        edges, "mended", ">=", 0.25, role="check", reason="a quarter is visible", id=f"{subject}-mended", figure=figure
+    )
     reason = "what an eye hardly sees"
     yield claim(edges, "cost", "<=", 1, role="check", reason=reason, id=f"{subject}-mending-cost", figure=figure)
     yield control(longer, "mended", against=edges, by="<=", id=f"{subject}-longer-mended", figure=figure)
-    words = f"{subject}: high frequencies that every second training picture lacks against the others, less what samples lack"
+    words = (
+        f"{subject}: high frequencies that every second training picture lacks against the others, less what "
+        "samples lack"
+    )
     yield control(f"{subject}: {ORIGINALS}", "lack", against=samples, by="<=", id=f"{subject}-null", statement=words)
 
 
 ROWS = tuple(itertools.chain.from_iterable(map(rows, SUBJECTS)))
 _TINY: dict[str, Any] = {"train_steps": 2, "batch": 8, "warmup": 1}
 _MODEL = Learning(**_TINY, channels=(8,), drop_condition=0.0)
-_CODES: dict[str, Any] = {"autoencoders": Learning(**_TINY, channels=(8, 8, 8)), "factors": (2,), "latent_channels": (1,)}
-_FEW: dict[str, Any] = {"pictures": 32, "held_out": 16, "samples": 16, "together": 16, "sampling_steps": 2, "resamples": 20}
+_CODES: dict[str, Any] = {
+    "autoencoders": Learning(**_TINY, channels=(8, 8, 8)),
+    "factors": (2,),
+    "latent_channels": (1,),
+}
+_FEW: dict[str, Any] = {
+    "pictures": 32,
+    "held_out": 16,
+    "samples": 16,
+    "together": 16,
+    "sampling_steps": 2,
+    "resamples": 20,
+}
 
 ANSWER = Answer(
-    text="soft edges come from the decoder: it explains {emoji-decoder-share:.0%} of the fine detail that samples of drawings lack, "
+    text="soft edges come from the decoder: it explains {emoji-decoder-share:.0%} of the fine detail that samples of "
+    "drawings lack, "
     "{textures-decoder-share:.0%} for textures",
     statements={
         "E10": "Decoding explains {emoji-decoder-share:.0% interval} of the fine detail that samples of drawings lack, "
@@ -298,7 +381,8 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "670dae5bf",
-            "Controls are compared with a treatment of the same measure, where they shared the threshold of their claim.",
+            "Controls are compared with a treatment of the same measure, where they shared the threshold of their "
+            "claim.",
             "A control that the treatment itself meets says nothing.",
         ),
     ),
@@ -307,7 +391,8 @@ ANSWER = Answer(
 
 STUDY = Study(
     name="autoencoder",
-    question="What does an autoencoder for latent diffusion lose, and do soft edges come from it or from the diffusion model?",
+    question="What does an autoencoder for latent diffusion lose, and do soft edges come from it or from the diffusion "
+    "model?",
     config=Config,
     presets={"full": Config()},
     smoke=Config(seeds=(0,), factor=2, channels=1, decoders=_MODEL, latents=_MODEL, pixels=_MODEL, **_CODES, **_FEW),
@@ -341,7 +426,8 @@ STUDY = Study(
     tables={
         CODES: (
             "Held-out pictures: fidelity and rate, first seed",
-            "Nats are of the divergence from N(0, 1), which the small weight hardly holds down: they bound the rate of this code, loosely.",
+            "Nats are of the divergence from N(0, 1), which the small weight hardly holds down: they bound the rate of "
+            "this code, loosely.",
         ),
         GAINS: ("What more numbers gain, first seed", ""),
         SOFTNESS: (

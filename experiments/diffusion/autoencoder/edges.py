@@ -1,7 +1,9 @@
-"""The loss that fine-tunes a decoder on edges: differences of neighbouring pixels, and Fourier amplitudes of high frequencies.
+"""The loss that fine-tunes a decoder on edges: differences of neighbouring pixels, and Fourier amplitudes of high
+frequencies.
 
-A decoder that minimises the distance of pixels gives the middle of what it cannot know, which is soft. Differences of neighbours weigh
-edges more; amplitudes ask for the energy at high frequencies wherever it lies, so what no latent knows may be made up.
+A decoder that minimises the distance of pixels gives the middle of what it cannot know, which is soft. Differences of
+neighbours weigh edges more; amplitudes ask for the energy at high frequencies wherever it lies, so what no latent knows
+may be made up.
 """
 
 import functools
@@ -24,7 +26,8 @@ def loss(decode: Callable[..., Any]) -> Loss:
     """Mean absolute difference of pixels + that of neighbours' differences + that of high Fourier amplitudes.
 
     decode: (decoder's parameters, latents) -> pictures. The condition of a batch is the latents and (b,) a
-    weight of each picture's edges, 0 for the first part alone: as data, so that one compiled step trains with edges and without.
+    weight of each picture's edges, 0 for the first part alone: as data, so that one compiled step trains with edges and
+    without.
     """
 
     def of(params: Params, key: jax.Array, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
@@ -45,7 +48,9 @@ def neighbours(image: Float[Array, "b h w c"], clean: Float[Array, "b h w c"]) -
 
 
 def amplitudes(image: Float[Array, "b h w c"], clean: Float[Array, "b h w c"]) -> Float[Array, "b"]:
-    """Mean absolute difference of Fourier amplitudes from the cutoff on, per picture; noise of standard deviation s has some near s."""
+    """Mean absolute difference of Fourier amplitudes from the cutoff on, per picture; noise of standard deviation s has
+    some near s.
+    """
     high = jnp.asarray(_high(*image.shape[1:3]))[None, :, :, None]
     difference = jnp.abs(_amplitude(image) - _amplitude(clean)) * high
     return jnp.sum(difference, axis=(1, 2, 3)) / (image.shape[-1] * jnp.sum(high))

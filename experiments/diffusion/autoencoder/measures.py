@@ -1,4 +1,6 @@
-"""How much of the originals' energy at high frequencies pictures lack, and what explains it; each number with a bootstrap interval."""
+"""How much of the originals' energy at high frequencies pictures lack, and what explains it; each number with a
+bootstrap interval.
+"""
 
 import math
 from collections.abc import Callable
@@ -55,7 +57,9 @@ class Measure:
         return self._interval(statistic, originals, first, second)
 
     def mended(self, originals: np.ndarray, before: np.ndarray, after: np.ndarray) -> Number:
-        """1 - the lack after / the lack before, all of the same pictures; not a number unless there is a lack before beyond doubt."""
+        """1 - the lack after / the lack before, all of the same pictures; not a number unless there is a lack before
+        beyond doubt.
+        """
         if not self.lack(originals, before, paired=True)[1] > 0:
             return UNMEASURED
 
@@ -69,7 +73,9 @@ class Measure:
         return self._interval(np.mean, values)
 
     def _interval(self, statistic: Callable[..., object], *rows: np.ndarray, paired: bool = False) -> Number:
-        return bootstrap.interval(np.random.default_rng(SEED), statistic, *rows, paired=paired, resamples=self.resamples).number
+        return bootstrap.interval(
+            np.random.default_rng(SEED), statistic, *rows, paired=paired, resamples=self.resamples
+        ).number
 
 
 def lack(originals: np.ndarray, others: np.ndarray) -> float:
@@ -78,7 +84,9 @@ def lack(originals: np.ndarray, others: np.ndarray) -> float:
 
 
 def smaller_and_larger(images: np.ndarray, factor: int) -> np.ndarray:
-    """(n, h, w, c) made smaller by the factor and larger again, both bicubic, clipped to [-1, 1]: a code without a network."""
+    """(n, h, w, c) made smaller by the factor and larger again, both bicubic, clipped to [-1, 1]: a code without a
+    network.
+    """
     count, height, width, channels = images.shape
     small = jax.image.resize(images, (count, height // factor, width // factor, channels), "cubic")
     return np.clip(np.asarray(jax.image.resize(small, images.shape, "cubic")), -1, 1)

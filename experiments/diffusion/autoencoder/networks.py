@@ -1,4 +1,6 @@
-"""What the autoencoder study trains: its numbers, pictures, networks, and their trainings, of which later ones stand on earlier ones."""
+"""What the autoencoder study trains: its numbers, pictures, networks, and their trainings, of which later ones stand on
+earlier ones.
+"""
 
 import dataclasses
 import functools
@@ -42,7 +44,9 @@ class Config:
     """The numbers that are turned."""
 
     seeds: Distinct[Seed] = (0, 1)
-    """Seeds of training; the first trains every autoencoder, each further one the chosen autoencoder, and all what stands on that."""
+    """Seeds of training; the first trains every autoencoder, each further one the chosen autoencoder, and all what
+    stands on that.
+    """
     pictures: emoji_pictures.Training = 1500
     """Training pictures of each subject: emoji and textures."""
     held_out: emoji_pictures.HeldOut = 380
@@ -56,9 +60,13 @@ class Config:
     channels: Count = 4
     """Likewise, one of `latent_channels`."""
     autoencoders: Learning = Learning(train_steps=1000, batch=32, channels=(16, 32, 64, 64))
-    """Of each autoencoder; a factor of 2, 4 or 8 takes the first 2, 3 or 4 channels. No condition is dropped, since there is none."""
+    """Of each autoencoder; a factor of 2, 4 or 8 takes the first 2, 3 or 4 channels. No condition is dropped, since
+    there is none.
+    """
     decoders: Learning = Learning(train_steps=400, batch=32, learning_rate=5e-4)
-    """Of the decoder alone, once with the further loss on edges and once without; its channels are those of the autoencoder."""
+    """Of the decoder alone, once with the further loss on edges and once without; its channels are those of the
+    autoencoder.
+    """
     latents: Learning = Learning(train_steps=1500, channels=(48, 96), drop_condition=0.0)
     """Of the diffusion model of latents, whose condition is the subject."""
     pixels: Learning = Learning(train_steps=1500, batch=32, channels=(16, 32, 64), drop_condition=0.0)
@@ -88,7 +96,9 @@ class Pictures:
     @property
     def subjects(self) -> np.ndarray:
         """The number of the subject of each of `training`."""
-        return np.concatenate([np.full(len(self.train[subject]), number, np.int32) for number, subject in enumerate(SUBJECTS)])
+        return np.concatenate(
+            [np.full(len(self.train[subject]), number, np.int32) for number, subject in enumerate(SUBJECTS)]
+        )
 
 
 @functools.lru_cache(maxsize=1)
@@ -99,7 +109,10 @@ def load(count: int, held_out: int) -> Pictures:
     _, patches_held_out = textures.split(SIDE, stride=SIDE)
     return Pictures(
         train={"emoji": drawings, "textures": emoji_pictures.images("pictures", patches, count)},
-        held_out={"emoji": drawings_held_out, "textures": emoji_pictures.images("held-out", patches_held_out, held_out)},
+        held_out={
+            "emoji": drawings_held_out,
+            "textures": emoji_pictures.images("held-out", patches_held_out, held_out),
+        },
     )
 
 
@@ -136,7 +149,10 @@ def restore(config: Config, folder: RunFolder, factor: int, channels: int, seed:
 def restore_decoder(config: Config, folder: RunFolder, of: str, seed: int, params: Params) -> Params:
     """The parameters of the chosen autoencoder `params` with the decoder that trained on, EDGES or LONGER."""
     start = functools.partial(_start, params["decoder"])
-    return {**params, "decoder": training_loop.restore_ema(start, folder.inside(of), seed=seed, decay=config.decoders.ema)}
+    return {
+        **params,
+        "decoder": training_loop.restore_ema(start, folder.inside(of), seed=seed, decay=config.decoders.ema),
+    }
 
 
 def latent_model(config: Config) -> Model:
@@ -155,14 +171,18 @@ def _unet(learning: image_training.Learning, shape: tuple[int, int, int]) -> Mod
     return image_training.unet(learning, schedules.flow(), parameterization.flow(), **fields)
 
 
-def normalized(config: Config, params: Params, images: np.ndarray, progress: Progress) -> tuple[image_coding.Coder, np.ndarray]:
+def normalized(
+    config: Config, params: Params, images: np.ndarray, progress: Progress
+) -> tuple[image_coding.Coder, np.ndarray]:
     """The chosen autoencoder with normalised latents, and those of the training pictures."""
     chosen = autoencoder(config, config.factor, config.channels)
     return image_coding.normalized(chosen, params, images, config.together, progress)
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
-    """Autoencoders first; then for each seed the decoders that train on, and the diffusion models of latents and of pixels."""
+    """Autoencoders first; then for each seed the decoders that train on, and the diffusion models of latents and of
+    pixels.
+    """
     pictures = load(config.pictures, config.held_out)
     clean, subjects = pictures.training, pictures.subjects
     for factor, channels, seeds in autoencoders(config):

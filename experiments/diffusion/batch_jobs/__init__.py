@@ -2,9 +2,10 @@
 
     python -m experiments run batch-jobs
 
-trains the network of `digits`, draws 50,000 samples into shards, some of them once more without, in pairs of rounds, and scores them.
-Then training runs and a sampling job are killed with signal 9 again and again, and compared byte by byte with the same commands left
-alone. Last, two processes train together, and are preempted or lose one of them. About 30 minutes on 2 cores.
+trains the network of `digits`, draws 50,000 samples into shards, some of them once more without, in pairs of rounds,
+and scores them. Then training runs and a sampling job are killed with signal 9 again and again, and compared byte by
+byte with the same commands left alone. Last, two processes train together, and are preempted or lose one of them. About
+30 minutes on 2 cores.
 """
 
 import dataclasses
@@ -38,7 +39,11 @@ __all__ = ["EXPERIMENT", "Config", "model"]
 FOLDER = "fifty_thousand"
 IN_SHARDS, OTHER_SAMPLES, STREAMED = "samples in shards", "samples of another seed", "the streamed score"
 TRAINING, SAMPLING = "training that is killed", "sampling that is killed"
-PREEMPTED, MOVED, OTHER_TRAINING = "two processes, one with SIGTERM", "1, 2 and 4 processes", "training from another seed"
+PREEMPTED, MOVED, OTHER_TRAINING = (
+    "two processes, one with SIGTERM",
+    "1, 2 and 4 processes",
+    "training from another seed",
+)
 DEATHS = "two processes, one of which is killed"
 
 
@@ -72,7 +77,12 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     with progress.phase("score"):
         scores, at_once = _score(place, folder, progress)
     yield Measured(STREAMED, {"relative": abs((scores.frechet or np.nan) / at_once - 1)}, seed, scores.n)
-    measures: dict[str, Any] = {"n": scores.n, "features": scores.features, "frechet": scores.frechet, "seconds": scores.seconds}
+    measures: dict[str, Any] = {
+        "n": scores.n,
+        "features": scores.features,
+        "frechet": scores.frechet,
+        "seconds": scores.seconds,
+    }
     yield Measured("all samples", measures, group="scores")
     with progress.phase("kill"):
         yield from kills(config, folder, progress)
@@ -95,7 +105,10 @@ def kills(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Mea
 
 def several(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
     """Two processes that are preempted or lose one of them, as far as the configuration asks for it."""
-    preempted, (deaths, missing) = processes.preempt(config, folder, progress), processes.lose_one(config, folder, progress)
+    preempted, (deaths, missing) = (
+        processes.preempt(config, folder, progress),
+        processes.lose_one(config, folder, progress),
+    )
     if preempted:
         first, second = (each.losses[1] for each in preempted[:2])
         yield Measured(PREEMPTED, {"agreed": float(np.mean([each.agreed for each in preempted]))}, n=len(preempted))
@@ -108,7 +121,9 @@ def several(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         ends: dict[str, Any] = {"codes": _joined(each.codes), "steps": _joined(each.steps), "moved": each.difference}
         yield Measured("preempted", ends, seed, group="preempted", arrays={"losses": each.losses})
     for turn, death in enumerate(deaths):
-        yield Measured(f"death {turn + 1}", {"killed": turn % 2, "until": death.seconds, "code": death.code}, group="deaths")
+        yield Measured(
+            f"death {turn + 1}", {"killed": turn % 2, "until": death.seconds, "code": death.code}, group="deaths"
+        )
 
 
 def _joined(numbers: list[int]) -> str:
@@ -116,7 +131,9 @@ def _joined(numbers: list[int]) -> str:
 
 
 def _draw(config: Config, folder: RunFolder, progress: Progress) -> tuple[DrawnTwice, Shards]:
-    """The samples twice, in rounds: as one file per round, and into shards. Which of the two comes first changes from round to round."""
+    """The samples twice, in rounds: as one file per round, and into shards. Which of the two comes first changes from
+    round to round.
+    """
     network, plain = model(config), folder.path / "plain.npz"
     options = SampleOptions(steps=config.sampling_steps, sampler="ddim", together=config.together)
     draw = image_sampling.drawer(model, config, folder, options, config.seeds[0])
@@ -131,7 +148,9 @@ def _draw(config: Config, folder: RunFolder, progress: Progress) -> tuple[DrawnT
         return image_sampling.as_bytes(images, network.levels)
 
     def without_shards(ids: range) -> None:
-        images = drawing.whole(draw, *_index_and_labels(ids), together=config.together, title="without shards", progress=progress)
+        images = drawing.whole(
+            draw, *_index_and_labels(ids), together=config.together, title="without shards", progress=progress
+        )
         np.savez(plain, arr_0=pixels(images))
 
     def in_shards(ids: range) -> None:
@@ -157,10 +176,16 @@ def _draw(config: Config, folder: RunFolder, progress: Progress) -> tuple[DrawnT
             different += int(np.sum(stored["arr_0"] != images))
     plain.unlink()
     rest = range(config.compared, config.samples)
-    progress.line(f"samples {rest.start} … {rest.stop - 1}: {timed(in_shards, rest):.1f} s" if rest else "all samples are drawn")
+    progress.line(
+        f"samples {rest.start} … {rest.stop - 1}: {timed(in_shards, rest):.1f} s" if rest else "all samples are drawn"
+    )
     another = image_sampling.drawer(model, config, folder, dataclasses.replace(options, seed=1), config.seeds[0])
     images = drawing.whole(
-        another, *_index_and_labels(place.manifest.ids(0)), together=config.together, title="another seed", progress=progress
+        another,
+        *_index_and_labels(place.manifest.ids(0)),
+        together=config.together,
+        title="another seed",
+        progress=progress,
     )
     other_seed = float(np.mean(pixels(images) != place.read(0)[0]))
     return DrawnTwice(seconds, different, other_seed), place
@@ -178,7 +203,10 @@ def _score(place: Shards, folder: RunFolder, progress: Progress) -> tuple[Scores
     reference = folder.path / "held_out.npz"
     statistics_files.save_batch(reference, held_out)
     sample_scores.evaluate(place, ScoreOptions(features="pixels", reference=str(reference)), progress)
-    rows = [features.pixels(scaling.to_unit(images, 256)) for images in (held_out, np.concatenate([images for images, _ in place]))]
+    rows = [
+        features.pixels(scaling.to_unit(images, 256))
+        for images in (held_out, np.concatenate([images for images, _ in place]))
+    ]
     return json_files.read(place.folder / SCORES, Scores), frechet.distance(*rows)
 
 
@@ -204,7 +232,9 @@ def lifetimes(measured: Measurements, folder: RunFolder) -> Figure | None:
     if not of:
         return None
     named = {f"process {number + 1}": life for number, life in enumerate(of)}
-    return plots.bars(named, folder.figure("lives"), "How long each process lived until it was killed.", x_label="seconds")
+    return plots.bars(
+        named, folder.figure("lives"), "How long each process lived until it was killed.", x_label="seconds"
+    )
 
 
 def moved(measured: Measurements, folder: RunFolder) -> Figure | None:
@@ -217,7 +247,9 @@ def moved(measured: Measurements, folder: RunFolder) -> Figure | None:
                 losses = each.arrays["losses"][count]
                 difference = np.abs(losses - each.arrays["losses"][alone][: len(losses)])
                 steps = np.arange(1, len(losses) + 1)
-                curves.append(Curve(f"{count} processes, seed {each.seed}", steps, np.where(difference > 0, difference, np.nan)))
+                curves.append(
+                    Curve(f"{count} processes, seed {each.seed}", steps, np.where(difference > 0, difference, np.nan))
+                )
     if not any(curve.finite.size for curve in curves):
         return None
     caption = "Difference of the loss to that of one process; none before the checkpoint, from which all go on."
@@ -225,7 +257,14 @@ def moved(measured: Measurements, folder: RunFolder) -> Figure | None:
     return plots.curves(curves, folder.figure("moved"), caption, **options)
 
 
-_FEW: dict[str, Any] = {"samples": 80, "compared": 40, "shard_size": 10, "rounds": 2, "together": 10, "sampling_steps": 4}
+_FEW: dict[str, Any] = {
+    "samples": 80,
+    "compared": 40,
+    "shard_size": 10,
+    "rounds": 2,
+    "together": 10,
+    "sampling_steps": 4,
+}
 _UNDISTURBED: dict[str, Any] = {"kills": 0, "sample_kills": 0, "killed_samples": 0, "preemptions": 0, "deaths": 0}
 
 ANSWER = Answer(
@@ -239,8 +278,8 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "a19e1a3f",
-            "How often jobs were killed is a number of a table and no claim; samples and losses of another seed are compared with those of "
-            "shards and of several processes.",
+            "How often jobs were killed is a number of a table and no claim; samples and losses of another seed are "
+            "compared with those of shards and of several processes.",
             "The configuration says how often, and a control is compared with its treatment.",
         ),
     ),
@@ -274,13 +313,31 @@ STUDY = Study(
         "code": "its exit code",
     },
     claims=(
-        claim(IN_SHARDS, "cost", "<=", 1.03, role="aim", reason="rounds differ by as much", id="cost", figure="seconds.png"),
+        claim(
+            IN_SHARDS,
+            "cost",
+            "<=",
+            1.03,
+            role="aim",
+            reason="rounds differ by as much",
+            id="cost",
+            figure="seconds.png",
+        ),
         claim(IN_SHARDS, "bytes", "<=", 0.0, role="promise", reason="nothing may be lost", id="same"),
         claim(STREAMED, "relative", "<=", 1e-9, role="check", reason="rounding of sums of float64", id="streamed"),
         claim(TRAINING, "bytes", "<=", 0.0, role="promise", reason="nothing may be lost", id="training"),
         claim(SAMPLING, "bytes", "<=", 0.0, role="promise", reason="nothing may be lost", id="sampling"),
         claim(PREEMPTED, "agreed", ">=", 1.0, role="promise", reason="all times", id="preemptions"),
-        claim(MOVED, "moved", "<=", 1e-5, role="promise", reason="rounding of float32 sums", id="moved", figure="moved.png"),
+        claim(
+            MOVED,
+            "moved",
+            "<=",
+            1e-5,
+            role="promise",
+            reason="rounding of float32 sums",
+            id="moved",
+            figure="moved.png",
+        ),
         claim(DEATHS, "slowest", "<=", 60.0, role="check", reason="a scheduler waits longer", id="deaths"),
         claim(DEATHS, "missing", "<=", 0.0, role="promise", reason="nothing may be lost", id="steps"),
     ),

@@ -69,7 +69,10 @@ def check(config: Config) -> None:
     if config.preemptions == 1:
         raise ConfigError("--preemptions 1 has no other seed to compare with: give 0, 2 or more")
     if (config.killed_samples > 0) != (config.sample_kills > 0):
-        raise ConfigError(f"--killed-samples {config.killed_samples} and --sample-kills {config.sample_kills}: both must be 0, or neither")
+        raise ConfigError(
+            f"--killed-samples {config.killed_samples} and --sample-kills {config.sample_kills}: both must be 0, or "
+            "neither"
+        )
 
 
 def model(config: Config) -> Model:

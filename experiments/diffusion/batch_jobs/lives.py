@@ -15,10 +15,15 @@ from gendiff.runs.reporting.environment import PROJECT
 
 @contextlib.contextmanager
 def started(words: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`python -m experiments WORDS`, whose output is added to the log. It is killed where the block ends before it does."""
+    """`python -m experiments WORDS`, whose output is added to the log. It is killed where the block ends before it
+    does.
+    """
     clean = os.environ | {compile_cache.VARIABLE: compile_cache.NONE}
     command = [sys.executable, "-m", "experiments", *words]
-    with open(log, "ab") as file, subprocess.Popen(command, cwd=PROJECT, env=clean, stdout=file, stderr=subprocess.STDOUT) as process:
+    with (
+        open(log, "ab") as file,
+        subprocess.Popen(command, cwd=PROJECT, env=clean, stdout=file, stderr=subprocess.STDOUT) as process,
+    ):
         try:
             yield process
         finally:
@@ -40,7 +45,9 @@ def run(words: Sequence[str], log: Path, life: float | None = None) -> int | Non
     return code
 
 
-def until_done(words: Sequence[str], log: Path, rng: np.random.Generator, most: int, shortest: float, longest: float) -> list[float]:
+def until_done(
+    words: Sequence[str], log: Path, rng: np.random.Generator, most: int, shortest: float, longest: float
+) -> list[float]:
     """The lives of the processes that were killed, in seconds, at most so many; the last process ends by itself."""
     lives: list[float] = []
     while len(lives) < most:

@@ -20,14 +20,17 @@ from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
 
 COUNTS = (1, 2, 4)
-"""Processes that go on, each from a copy of one checkpoint; the losses of the first are compared with those of the others."""
+"""Processes that go on, each from a copy of one checkpoint; the losses of the first are compared with those of the
+others.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Preempted:
     """A training of two processes, of which one got SIGTERM.
 
-    codes: how they ended. steps: the checkpoint that each of them named. losses: of every step, by the number of processes that went on.
+    codes: how they ended. steps: the checkpoint that each of them named. losses: of every step, by the number of
+        processes that went on.
     """
 
     codes: list[int]
@@ -37,7 +40,9 @@ class Preempted:
     @property
     def agreed(self) -> bool:
         """Whether all saved one step and asked to be started again."""
-        return set(self.codes) == {errors.PREEMPTED} and len(self.steps) == len(self.codes) and len(set(self.steps)) == 1
+        return (
+            set(self.codes) == {errors.PREEMPTED} and len(self.steps) == len(self.codes) and len(set(self.steps)) == 1
+        )
 
     @property
     def difference(self) -> float:
@@ -57,7 +62,9 @@ class Death:
 
 
 def preempt(config: Config, folder: RunFolder, progress: Progress) -> list[Preempted]:
-    """Trainings of two processes, each with a seed of its own, preempted at a random step; 1, 2 and 4 processes go on."""
+    """Trainings of two processes, each with a seed of its own, preempted at a random step; 1, 2 and 4 processes go
+    on.
+    """
     rng, found = np.random.default_rng(2), []
     for seed in range(config.preemptions):
         place = _place(folder, f"preempted_{seed}")
@@ -79,13 +86,20 @@ def preempt(config: Config, folder: RunFolder, progress: Progress) -> list[Preem
 
 
 def lose_one(config: Config, folder: RunFolder, progress: Progress) -> tuple[list[Death], int]:
-    """(what happened at each death, steps that are missing or doubled): two processes again and again, until one ends what they began."""
+    """(what happened at each death, steps that are missing or doubled): two processes again and again, until one ends
+    what they began.
+    """
     rng, place, found = np.random.default_rng(3), _place(folder, "lost"), []
     words = _words(config, 0, place)
     for turn in range(config.deaths):
         progress.line(f"two processes: number {turn % 2} is killed ({turn} of {config.deaths} so far)")
         with several(words, 2, place) as (processes, logs):
-            _until(processes, place, _logged(place) + int(rng.integers(2, 2 + config.moved_steps // (2 * config.deaths))), logs)
+            _until(
+                processes,
+                place,
+                _logged(place) + int(rng.integers(2, 2 + config.moved_steps // (2 * config.deaths))),
+                logs,
+            )
             victim, other = processes[turn % 2], processes[1 - turn % 2]
             victim.kill()
             begin = time.monotonic()
@@ -141,7 +155,9 @@ def _until(processes: list[subprocess.Popen[bytes]], place: Path, step: int, log
     """Waits until so many steps are logged."""
     while _logged(place) < step:
         if any(process.poll() is not None for process in processes):
-            raise RuntimeError(f"a process ended with {[process.poll() for process in processes]} before step {step}: see {logs[0]}")
+            raise RuntimeError(
+                f"a process ended with {[process.poll() for process in processes]} before step {step}: see {logs[0]}"
+            )
         time.sleep(0.01)
 
 

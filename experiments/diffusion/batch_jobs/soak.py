@@ -19,7 +19,9 @@ KILLED = "killed"
 
 @dataclasses.dataclass(frozen=True)
 class Survived:
-    """What is left after kills. lives: seconds of each killed process. different: bytes that differ from an undisturbed command."""
+    """What is left after kills. lives: seconds of each killed process. different: bytes that differ from an undisturbed
+    command.
+    """
 
     lives: list[float]
     different: int
@@ -64,8 +66,26 @@ def _train_words(config: Config, seed: int, out: Path) -> list[str]:
 
 
 def _sample_words(config: Config, folder: RunFolder, out: Path) -> list[str]:
-    size = ["--num", str(config.killed_samples), "--shard-size", str(config.killed_shard_size), "--together", str(config.killed_shard_size)]
-    return ["sample", str(folder.path), "--quiet", *size, "--steps", str(config.sampling_steps), "--sampler", "ddim", "--out", str(out)]
+    size = [
+        "--num",
+        str(config.killed_samples),
+        "--shard-size",
+        str(config.killed_shard_size),
+        "--together",
+        str(config.killed_shard_size),
+    ]
+    return [
+        "sample",
+        str(folder.path),
+        "--quiet",
+        *size,
+        "--steps",
+        str(config.sampling_steps),
+        "--sampler",
+        "ddim",
+        "--out",
+        str(out),
+    ]
 
 
 def _trained_differently(seed: int, alone: Path, killed: Path) -> int:
@@ -74,7 +94,9 @@ def _trained_differently(seed: int, alone: Path, killed: Path) -> int:
     for path in (alone, killed):
         with Checkpoints(RunFolder(path).checkpoints(seed), read_only=True) as store:
             restored = store.restore(None, store.contents())
-            states.append({"step": np.array(restored.step)} | {name: _raw(leaf) for name, leaf in restored.state.items()})
+            states.append(
+                {"step": np.array(restored.step)} | {name: _raw(leaf) for name, leaf in restored.state.items()}
+            )
     changed = sum(int(np.sum(left != right)) for left, right in zip(*(state.values() for state in states), strict=True))
     return changed + _bytes_between(alone / "metrics.jsonl", killed / "metrics.jsonl")
 

@@ -3,9 +3,9 @@
     python -m experiments run certify            3 minutes
     python -m experiments run certify --smoke    three samplers, in seconds
 
-Every method of `gendiff.diffusion.samplers.catalogue` is measured. Nothing is trained: samplers run on oracles whose exact flow or law is
-known (`gendiff.diffusion.certify`). Two formulas in common use are measured beside the right ones, and two samplers that are wrong on
-purpose must fail. `samplers.md` in the run folder is the table of all methods.
+Every method of `gendiff.diffusion.samplers.catalogue` is measured. Nothing is trained: samplers run on oracles whose
+exact flow or law is known (`gendiff.diffusion.certify`). Two formulas in common use are measured beside the right ones,
+and two samplers that are wrong on purpose must fail. `samplers.md` in the run folder is the table of all methods.
 """
 
 import dataclasses
@@ -49,7 +49,12 @@ ORDER = 0.15
 """Largest distance of a fitted order from that of the method's theory."""
 GAUSSIANS = 8
 """Over which `gendiff.diffusion.certify` takes a weak error."""
-ALL, GRID, FORMULA, WRONG_HEUN = "all samplers", "DDIM by the grid's levels", "DDIM by t − T//n", "Heun with the weights 0.4 and 0.6"
+ALL, GRID, FORMULA, WRONG_HEUN = (
+    "all samplers",
+    "DDIM by the grid's levels",
+    "DDIM by t − T//n",
+    "Heun with the weights 0.4 and 0.6",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +73,30 @@ class Config:
     """Start points of an error along Brownian paths."""
     evaluations: Distinct[Count] = (32, 128)
     """Numbers of evaluations at which the table of samplers gives errors."""
-    counts: Distinct[Steps] = (5, 10, 15, 20, 25, 30, 40, 50, 64, 75, 100, 128, 150, 200, 256, 300, 400, 512, 600, 800, 999, 1000)
+    counts: Distinct[Steps] = (
+        5,
+        10,
+        15,
+        20,
+        25,
+        30,
+        40,
+        50,
+        64,
+        75,
+        100,
+        128,
+        150,
+        200,
+        256,
+        300,
+        400,
+        512,
+        600,
+        800,
+        999,
+        1000,
+    )
     """Numbers of steps at which t - T//n is measured, with T = 1000."""
     control_counts: Annotated[tuple[Steps, ...], msgspec.Meta(min_length=2), ranges.DISTINCT] = (64, 128, 256, 512)
     """Those of them to which the order of DDIM on a table is fitted."""
@@ -122,7 +150,9 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
 def measured_of(config: Config, of: OfSeed) -> Iterator[Measured]:
     """The numbers of one seed. Weak errors have no seed."""
 
-    def measured(name: str, measure: str, number: Number | float, n: int = config.starts, seed: int | None = of.seed) -> Measured:
+    def measured(
+        name: str, measure: str, number: Number | float, n: int = config.starts, seed: int | None = of.seed
+    ) -> Measured:
         return Measured(name, {measure: number}, seed, n, arrays={"of": of})
 
     for each in of.certificates:
@@ -152,7 +182,9 @@ def third_order(formula: str, between: Range) -> str:
 def distance(curve: Curve) -> Number:
     """|fitted order - stated order| with the interval of the fit mapped likewise; NaN where nothing was fitted."""
     order = tables.fitted(curve)
-    return (math.nan, math.nan, math.nan) if order is None or curve.stated is None else verdicts.away(order, curve.stated)
+    return (
+        (math.nan, math.nan, math.nan) if order is None or curve.stated is None else verdicts.away(order, curve.stated)
+    )
 
 
 def worst(errors: list[float]) -> float:
@@ -184,7 +216,9 @@ def all_tables(config: Config, first: OfSeed) -> list[Table]:
     ]
 
 
-def of_seed(config: Config, methods: tuple[Method, ...], seed: int, spacings: Iterable[str], progress: Progress) -> OfSeed:
+def of_seed(
+    config: Config, methods: tuple[Method, ...], seed: int, spacings: Iterable[str], progress: Progress
+) -> OfSeed:
     """Everything of one seed. spacings: those for which t - T//n is measured."""
     with progress.phase("samplers", seed=seed), progress.task("certify", len(methods)) as task:
         certificates = []
@@ -194,7 +228,9 @@ def of_seed(config: Config, methods: tuple[Method, ...], seed: int, spacings: It
             certificates.append(_certified(config, sampler, method, seed))
             task.update(len(certificates), method.id)
     with progress.phase("findings", seed=seed):
-        third_order = {between: findings.third_order(between, config.steps, config.starts, seed) for between in (NARROW, WIDE)}
+        third_order = {
+            between: findings.third_order(between, config.steps, config.starts, seed) for between in (NARROW, WIDE)
+        }
         timesteps = {name: findings.previous_timestep(name, config.counts, config.starts, seed) for name in spacings}
     with progress.phase("control", seed=seed):
         heun = _certified(config, findings.WrongHeun(), catalogue.METHODS["heun"], seed)
@@ -203,11 +239,15 @@ def of_seed(config: Config, methods: tuple[Method, ...], seed: int, spacings: It
 
 @records.record
 class HalfWay(Sampler):
-    """A sampler that needs a predicted variance, with a network that predicts the middle between both fixed ones, in the logarithm."""
+    """A sampler that needs a predicted variance, with a network that predicts the middle between both fixed ones, in
+    the logarithm.
+    """
 
     sampler: Sampler
 
-    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: StepCount) -> State:
+    def step(
+        self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: StepCount
+    ) -> State:
         def with_share(x: Array, level: Level) -> Prediction:
             prediction = denoise(x, level)
             return records.replace(prediction, variance_share=jnp.full_like(prediction.clean, 0.5))
@@ -252,8 +292,8 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "a19e1a3f",
-            "t − T//n and Heun with wrong weights are compared with DDIM by the grid and with Heun; they had to miss the "
-            "bound of the claims. Orders of methods that draw the curve of another one are checks, no promises.",
+            "t − T//n and Heun with wrong weights are compared with DDIM by the grid and with Heun; they had to miss "
+            "the bound of the claims. Orders of methods that draw the curve of another one are checks, no promises.",
             "A control is compared with its treatment, and one formula is one promise.",
         ),
     ),
@@ -283,7 +323,15 @@ def third_order_rows() -> Iterator[ClaimRow]:
         for name, stated in (("exact", 3), ("published", 2)):
             words, set = f"distance of its order from {stated}", third_order(name, between)
             more: dict[str, Any] = {"role": "check", "reason": "the next order is 1 away", "figure": "third_order.png"}
-            yield claim(set, "distance", "<=", ORDER, statement=f"{set}: {words}", id=f"third-order-{name}-{between.name}", **more)
+            yield claim(
+                set,
+                "distance",
+                "<=",
+                ORDER,
+                statement=f"{set}: {words}",
+                id=f"third-order-{name}-{between.name}",
+                **more,
+            )
 
 
 STUDY = Certified(
@@ -297,7 +345,8 @@ STUDY = Certified(
     words={
         "distance": "distance of its order from that of theory",
         "exact": "every case that theory says is exact: the largest error",
-        "shortfall": f"orders from sigma/alpha {WIDEST:g} to {NARROW.sigma_max:g}: how far any stays below the stated one",
+        "shortfall": f"orders from sigma/alpha {WIDEST:g} to {NARROW.sigma_max:g}: how far any stays below the stated "
+        "one",
         "ratio": "error in multiples of the grid's",
     },
     claims=(
@@ -306,10 +355,27 @@ STUDY = Certified(
         claim(ALL, "shortfall", "<=", ORDER, role="promise", reason="the next order is 1 away", id="wide-orders"),
         *third_order_rows(),
         claim(GRID, "distance", "<=", ORDER, role="check", reason="the next order is 1 away", id="grid-order"),
-        claim(FORMULA, "ratio", ">=", 2.0, role="check", reason="1 is a tie", id="previous-timestep-error", figure="previous_timestep.png"),
+        claim(
+            FORMULA,
+            "ratio",
+            ">=",
+            2.0,
+            role="check",
+            reason="1 is a tie",
+            id="previous-timestep-error",
+            figure="previous_timestep.png",
+        ),
     ),
     controls=(
-        control(FORMULA, "distance", against=GRID, by=">=", margin=0.5, id="previous-timestep", figure="previous_timestep.png"),
+        control(
+            FORMULA,
+            "distance",
+            against=GRID,
+            by=">=",
+            margin=0.5,
+            id="previous-timestep",
+            figure="previous_timestep.png",
+        ),
         control(WRONG_HEUN, "distance", against="heun()", by=">=", margin=0.5, id="wrong-heun"),
     ),
     answer=ANSWER,

@@ -22,7 +22,9 @@ GAP = 0.055
 
 @dataclass(frozen=True)
 class Line:
-    """A curve of y (t,) over x (t,), with the name that stands at its end; without one it is drawn as background. joined: by lines."""
+    """A curve of y (t,) over x (t,), with the name that stands at its end; without one it is drawn as
+    background. joined: by lines.
+    """
 
     name: str
     x: Sequence[float]
@@ -38,11 +40,17 @@ class Line:
 
 
 def all_of(folder: RunFolder, first: Any) -> list[Figure]:
-    """Every figure of the experiment, from the measurements of one seed; none for a kind of sampler that was not measured."""
+    """Every figure of the experiment, from the measurements of one seed; none for a kind of sampler that was not
+    measured.
+    """
     flow = {each.method: each.curve("flow") for each in first.certificates if not each.stochastic}
-    weak = {each.method: curve for each in first.certificates if each.stochastic and (curve := each.curve("weak")).steps}
+    weak = {
+        each.method: curve for each in first.certificates if each.stochastic and (curve := each.curve("weak")).steps
+    }
     third_order = {
-        str(between): [Line(formula, curve.steps, curve.errors, COLOURS[curve.stated]) for formula, curve in curves.items()]
+        str(between): [
+            Line(formula, curve.steps, curve.errors, COLOURS[curve.stated]) for formula, curve in curves.items()
+        ]
         for between, curves in first.third_order.items()
     }
     blue, orange = figures.COLOURS[:2]
@@ -67,7 +75,10 @@ def all_of(folder: RunFolder, first: Any) -> list[Figure]:
     caption = "The third-order multistep method with its second difference right (exact) and as published."
     drawn.append(_panels(third_order, folder.figure("third_order"), caption, x_label="steps", y_label=end_points))
     caption = "DDIM's error where each step aims at the grid's next level, and at entry t − T//n."
-    return [*drawn, _panels(previous_timestep, folder.figure("previous_timestep"), caption, x_label="steps", y_label=end_points)]
+    return [
+        *drawn,
+        _panels(previous_timestep, folder.figure("previous_timestep"), caption, x_label="steps", y_label=end_points),
+    ]
 
 
 def _families(curves: Mapping[Method, Curve], path: Path, caption: str, *, y_label: str) -> Figure:
@@ -84,7 +95,13 @@ def _families(curves: Mapping[Method, Curve], path: Path, caption: str, *, y_lab
 
 
 def _panels(
-    parts: Mapping[str, Sequence[Line]], path: Path, caption: str, *, x_label: str, y_label: str, key: Mapping[str, str] | None = None
+    parts: Mapping[str, Sequence[Line]],
+    path: Path,
+    caption: str,
+    *,
+    x_label: str,
+    y_label: str,
+    key: Mapping[str, str] | None = None,
 ) -> Figure:
     """One log-log plot per title, at most three in a row, all on the same axes. key: what the colours mean, by name."""
     from matplotlib.lines import Line2D  # here, since loading it takes half a second

@@ -1,4 +1,5 @@
-"""Two formulas in common use beside the right ones: the third-order multistep step, and the previous timestep t - T // n.
+"""Two formulas in common use beside the right ones: the third-order multistep step, and the previous timestep t - T //
+n.
 
 Both are judged on a mixture of two Gaussians in one dimension.
 """
@@ -58,10 +59,16 @@ def third_order(between: Range, steps: tuple[int, ...], starts: int, seed: int) 
     """Error curves of the third-order multistep method by each of `FORMULAS`, between two levels."""
     with jax.enable_x64(True):
         measure = functools.partial(
-            certify.certify, schedule=schedules.edm(), oracle=two_gaussians(), sigma_max=between.sigma_max, sigma_min=between.sigma_min
+            certify.certify,
+            schedule=schedules.edm(),
+            oracle=two_gaussians(),
+            sigma_max=between.sigma_max,
+            sigma_min=between.sigma_min,
         )
         return {
-            formula: measure(dpm_solver_multistep(3, formula=formula), theory, steps=steps, starts=starts, seed=seed).curve("flow")
+            formula: measure(
+                dpm_solver_multistep(3, formula=formula), theory, steps=steps, starts=starts, seed=seed
+            ).curve("flow")
             for formula, theory in FORMULAS.items()
         }
 
@@ -70,7 +77,9 @@ def third_order(between: Range, steps: tuple[int, ...], starts: int, seed: int) 
 
 
 def wrong_targets(spacing: str, n: int) -> int:
-    """How many of n steps aim at another entry by t - T // n than the grid does. Entries below 0 are the clean end, t = -1."""
+    """How many of n steps aim at another entry by t - T // n than the grid does. Entries below 0 are the clean end,
+    t = -1.
+    """
     t = np.asarray(SPACINGS[spacing](TABLE, n).t).round().astype(int)
     return int(np.count_nonzero(np.maximum(t[:-1] - LENGTH // n, -1) != t[1:]))
 
@@ -82,7 +91,9 @@ def wrong_counts(spacing: str, most: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Errors:
-    """Squared distances (counts, starts) of DDIM's end points from the exact flow, by the grid's levels and by the formula."""
+    """Squared distances (counts, starts) of DDIM's end points from the exact flow, by the grid's levels and by the
+    formula.
+    """
 
     counts: tuple[int, ...]
     grid: np.ndarray
@@ -94,7 +105,9 @@ class Errors:
 
     def ratio(self, count: int) -> Number:
         """The formula's error in multiples of the grid's."""
-        return _interval(lambda formula, grid: _root(formula) / _root(grid), self._row("formula", count), self._row("grid", count))
+        return _interval(
+            lambda formula, grid: _root(formula) / _root(grid), self._row("formula", count), self._row("grid", count)
+        )
 
     def order(self, way: str, counts: tuple[int, ...]) -> Number:
         """Minus the least-squares slope of log error against log steps, wherever the errors lie."""
@@ -150,10 +163,11 @@ class WrongHeun(runge_kutta.Heun):
 
 @records.record
 class PreviousTimestep(Sampler):
-    """DDIM to entry t - T // n of a table of T entries in n steps, as is common, in place of the level that the grid visits next.
+    """DDIM to entry t - T // n of a table of T entries in n steps, as is common, in place of the level that the grid
+    visits next.
 
-    The next step asks the network at the grid's level all the same. An entry below 0 is where the grid ends. The memory counts the steps.
-    table: the Level (T,) of a schedule.
+    The next step asks the network at the grid's level all the same. An entry below 0 is where the grid ends. The memory
+    counts the steps. table: the Level (T,) of a schedule.
     """
 
     table: Any

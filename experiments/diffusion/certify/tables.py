@@ -17,15 +17,20 @@ def samplers(measured: Sequence[Certificate], evaluations: Sequence[int], seed: 
     short, long = [], []
     for each in measured:
         method = each.method
-        curve = each.curve(next(iter(method.stated), "weak" if each.stochastic else "flow"))  # the error of which theory speaks
+        # the error of which theory speaks
+        curve = each.curve(next(iter(method.stated), "weak" if each.stochastic else "flow"))
         kind = "" if curve.kind == "flow" else f"{curve.kind} "
         theory = "—" if curve.stated is None else f"{curve.stated:g}"
         order = fitted(curve)
         words = "—" if order is None else "{}{:.2f} [{:.2f}, {:.2f}]".format(kind, *order)
         errors = [error_at(curve, count) for count in evaluations]
         exact = ", ".join(case.name for case in each.cases if case.holds)
-        short.append((method.call, method.evaluations, theory if curve.stated is None else kind + theory, words, method.source))
-        long.append((method.call, method.evaluations, method.start_up, curve.kind, theory, order, *errors, exact, method.source))
+        short.append(
+            (method.call, method.evaluations, theory if curve.stated is None else kind + theory, words, method.source)
+        )
+        long.append(
+            (method.call, method.evaluations, method.start_up, curve.kind, theory, order, *errors, exact, method.source)
+        )
     at = [f"error at {count} evaluations" for count in evaluations]
     columns = ("sampler", "evaluations", "start-up", "error", "theory", "measured order", *at, "exact", "source")
     title = f"All samplers, seed {seed}; errors at a number of evaluations lie on the line through the measured ones"
@@ -43,7 +48,12 @@ def markdown(table: Table) -> str:
 
 def unfitted(measured: Sequence[Certificate]) -> list[Table]:
     """The orders that were not fitted, and why; no table where all were."""
-    rows = [(each.method.call, curve.kind, curve.fit.reason) for each in measured for curve in each.curves if curve.fit.order is None]
+    rows = [
+        (each.method.call, curve.kind, curve.fit.reason)
+        for each in measured
+        for curve in each.curves
+        if curve.fit.order is None
+    ]
     return [Table("Not fitted, and why", ("sampler", "error", "reason"), tuple(rows))] if rows else []
 
 
@@ -64,14 +74,18 @@ def error_at(curve: Curve, evaluations: int) -> float | None:
 
 def third_order(between: Range, exact: Curve, published: Curve) -> Table:
     """Error and order of both formulas, and the ratio of their errors, by the number of steps."""
-    rows = zip(exact.steps, exact.errors, (None, *exact.orders), published.errors, (None, *published.orders), strict=True)
+    rows = zip(
+        exact.steps, exact.errors, (None, *exact.orders), published.errors, (None, *published.orders), strict=True
+    )
     columns = ("steps", "exact", "order", "published", "order (published)", "published / exact")
     title = f"Third-order multistep, exact and as published, {between}"
     return Table(title, columns, tuple((*row, row[3] / row[1]) for row in rows))
 
 
 def wrong_counts(spacings: Iterable[str], most: int) -> Table:
-    """For how many numbers of steps the formula aims at another entry than the grid, and for which first ones it does not."""
+    """For how many numbers of steps the formula aims at another entry than the grid, and for which first ones it does
+    not.
+    """
     rows: list[tuple[Cell, ...]] = []
     for spacing in spacings:
         counts = findings.wrong_counts(spacing, most)
@@ -82,10 +96,14 @@ def wrong_counts(spacings: Iterable[str], most: int) -> Table:
 
 
 def previous_timestep(spacing: str, errors: Errors) -> list[Table]:
-    """How many targets are wrong, and the errors by grid and formula, by the number of steps; no table where no target is wrong."""
+    """How many targets are wrong, and the errors by grid and formula, by the number of steps; no table where no target
+    is wrong.
+    """
     wrong = {n: findings.wrong_targets(spacing, n) for n in errors.counts}
     if not any(wrong.values()):
         return []
-    rows = [(n, missed, errors.error("grid", n), errors.error("formula", n), errors.ratio(n)) for n, missed in wrong.items()]
+    rows = [
+        (n, missed, errors.error("grid", n), errors.error("formula", n), errors.ratio(n)) for n, missed in wrong.items()
+    ]
     columns = ("steps", "wrong targets", "error by the grid", "error by t − T//n", "ratio")
     return [Table(f"DDIM with {spacing} spacing, by the grid and by t − T//n", columns, tuple(rows))]

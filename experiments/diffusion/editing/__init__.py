@@ -1,13 +1,14 @@
-"""Can a network that learned digits, and nothing else, restore what a mask, a small sensor or a blur took from unseen ones?
+"""Can a network that learned digits, and nothing else, restore what a mask, a small sensor or a blur took from unseen
+ones?
 
     python -m experiments run editing
 
-trains the class-conditional U-Net on the flow process and gives it, without their labels, the held-out digits: with a part hidden
-(RePaint, PiGDM, DPS), at half the size, and blurred under noise (PiGDM, DPS). Rivals know no digits beyond their first two moments: the
-mean digit, bicubic interpolation, the Wiener filter of the training digits' spectrum. A judge who saw only real digits reads what comes
-out. A posterior sample pays for its sharpness with twice the least mean square error, so PiGDM's errors in dB, where all pixels count,
-are those of the mean of several samples, and the judge reads a single one. Beside it: DDIM inversion and back, reversible Heun and
-back, and img2img by strength.
+trains the class-conditional U-Net on the flow process and gives it, without their labels, the held-out digits: with a
+part hidden (RePaint, PiGDM, DPS), at half the size, and blurred under noise (PiGDM, DPS). Rivals know no digits beyond
+their first two moments: the mean digit, bicubic interpolation, the Wiener filter of the training digits' spectrum. A
+judge who saw only real digits reads what comes out. A posterior sample pays for its sharpness with twice the least mean
+square error, so PiGDM's errors in dB, where all pixels count, are those of the mean of several samples, and the judge
+reads a single one. Beside it: DDIM inversion and back, reversible Heun and back, and img2img by strength.
 """
 
 import dataclasses
@@ -43,7 +44,9 @@ EDIT, EDIT_OTHER = "img2img to its digit", "img2img to another digit"
 
 @dataclasses.dataclass(frozen=True)
 class Outputs:
-    """All about the held-out digits `truth` (n, 8, 8, 1). edited: by seed. restored: by seed, problem and method; None holds the rivals."""
+    """All about the held-out digits `truth` (n, 8, 8, 1). edited: by seed. restored: by seed, problem and method; None
+    holds the rivals.
+    """
 
     config: Config
     truth: np.ndarray
@@ -63,7 +66,9 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     truth, labels = split.held_out_images[: config.digits], split.held_out_labels[: config.digits]
     problems = editing_problems.problems(config, split, truth)
     examine, programs = Examiner(split, truth, labels), EditingPrograms(config, network)
-    outputs = Outputs(config, truth, problems, {None: {name: _rivals(problem, examine, split) for name, problem in problems.items()}})
+    outputs = Outputs(
+        config, truth, problems, {None: {name: _rivals(problem, examine, split) for name, problem in problems.items()}}
+    )
     params = {seed: jax.device_get(image_training.averaged(network, folder, seed)) for seed in config.seeds}
     yield from restored(outputs, None)
     for seed in config.seeds:
@@ -76,7 +81,8 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         with progress.phase("invert and edit", seed=seed):
             outputs.edited[seed] = _edited(config, programs, params[seed], truth)
         yield from (*restored(outputs, seed), *edited(outputs, seed))
-    chosen = np.array([np.flatnonzero(labels == label)[0] for label in np.unique(labels)])  # the first digit of each class
+    # the first digit of each class
+    chosen = np.array([np.flatnonzero(labels == label)[0] for label in np.unique(labels)])
     partners = np.arange(len(truth))
     partners[chosen[:-1]] = chosen[1:]
     between = programs.between(params[config.seeds[0]], truth, partners, np.linspace(0, 1, 7))[:, chosen[:-1]]
@@ -94,7 +100,10 @@ def restored(outputs: Outputs, seed: int | None) -> Iterator[Measured]:
             numbers = {"psnr": psnr, "single": single, "read": measures.share(of.right), "residual": _rms(of.residual)}
             yield Measured(name, numbers, seed, n, group="restored", arrays={"outputs": outputs})
             if seed is not None:
-                over = {"read over rival": measures.share(of.right - rival.right), "gain": measures.gain(of.error, rival.error)}
+                over = {
+                    "read over rival": measures.share(of.right - rival.right),
+                    "gain": measures.gain(of.error, rival.error),
+                }
                 yield Measured(name, over, seed, n)
 
 
@@ -108,7 +117,10 @@ def edited(outputs: Outputs, seed: int) -> Iterator[Measured]:
     for name, distances in ((EDIT, of.own), (EDIT_OTHER, of.others)):
         rank = measures.rank_correlation(tuple(distances), np.stack(list(distances.values())))
         yield Measured(name, {"rank": rank}, seed, n)
-    trips = {f"DDIM, {steps} steps and back": error for steps, error in of.trips.items()} | {REVERSIBLE: of.reversible, FRESH: of.fresh}
+    trips = {f"DDIM, {steps} steps and back": error for steps, error in of.trips.items()} | {
+        REVERSIBLE: of.reversible,
+        FRESH: of.fresh,
+    }
     trips |= {f"img2img of strength {strength:g}": error for strength, error in of.own.items()}
     yield from (Measured(name, {"distance": _rms(error)}, seed, n, group="distances") for name, error in trips.items())
 
@@ -116,7 +128,10 @@ def edited(outputs: Outputs, seed: int) -> Iterator[Measured]:
 def _rivals(problem: Problem, examine: Examiner, split: digits.Split) -> dict[str, Restoration]:
     """What learned no digits first, then the training digit that is measured most alike, then the digits themselves."""
     known = editing_problems.nearest(problem, split.train_images)
-    return examine(problem, {problem.rival_name: [problem.rival], "nearest training digit": [known], "the digit itself": [examine.truth]})
+    return examine(
+        problem,
+        {problem.rival_name: [problem.rival], "nearest training digit": [known], "the digit itself": [examine.truth]},
+    )
 
 
 def _restored(
@@ -170,9 +185,16 @@ def restorations(name: str, measured: Measurements, folder: RunFolder) -> Figure
     outputs: Outputs = measured[0].arrays["outputs"]
     chosen = outputs.pictures["chosen"]
     problem, by = outputs.problems[name], outputs.restored[outputs.config.seeds[0]][name]
-    shown = {"the digit": outputs.truth, "what is measured": problem.picture, problem.rival_name: outputs.rival(name).first}
+    shown = {
+        "the digit": outputs.truth,
+        "what is measured": problem.picture,
+        problem.rival_name: outputs.rival(name).first,
+    }
     shown |= {method: by[method].first for method in ("RePaint", "PiGDM", "DPS") if method in by}
-    images, file = np.concatenate([images[chosen] for images in shown.values()]), name.replace(" ", "_").replace("-", "_")
+    images, file = (
+        np.concatenate([images[chosen] for images in shown.values()]),
+        name.replace(" ", "_").replace("-", "_"),
+    )
     caption = f"{name.capitalize()}, one row each: {', '.join(shown)}. One sample each, not selected."
     return figures.grid(images, len(chosen), folder.figure(file), caption, rows=list(shown))
 
@@ -182,7 +204,10 @@ def strengths(measured: Measurements, folder: RunFolder) -> Figure:
     outputs: Outputs = measured[0].arrays["outputs"]
     chosen = outputs.pictures["chosen"]
     edits = outputs.edited[outputs.config.seeds[0]].images
-    rows, images = [f"{strength:g}" for strength in edits], np.concatenate([images[chosen] for images in edits.values()])
+    rows, images = (
+        [f"{strength:g}" for strength in edits],
+        np.concatenate([images[chosen] for images in edits.values()]),
+    )
     caption = f"img2img without a label, one strength per row: {', '.join(rows)}."
     return figures.grid(images, len(chosen), folder.figure("strengths"), caption, rows=rows)
 
@@ -214,16 +239,27 @@ def rows_of(problem: str) -> Iterator[ClaimRow | ControlRow]:
     more: dict[str, Any] = {"role": "check", "reason": "0 is the rival, which learned no digits"}
     for method in ("PiGDM", "DPS", *(("RePaint",) if problem in MASKS else ())):
         set, words = f"{problem} by {method}", f"the judge's accuracy less that on {rival}"
-        yield claim(set, "read over rival", ">=", 0.0, statement=f"{set}: {words}", id=f"{slug}-{method.lower()}-judge", **more)
+        yield claim(
+            set, "read over rival", ">=", 0.0, statement=f"{set}: {words}", id=f"{slug}-{method.lower()}-judge", **more
+        )
     if problem not in MASKS:
-        yield claim(ours, "gain", ">=", 0.0, statement=f"{ours}: dB above {rival}", id=f"{slug}-psnr", figure="psnr.png", **more)
+        yield claim(
+            ours, "gain", ">=", 0.0, statement=f"{ours}: dB above {rival}", id=f"{slug}-psnr", figure="psnr.png", **more
+        )
     for bad, word in ((UNTRAINED, "untrained"), (SHUFFLED, "shuffled")):
         yield control(f"{problem} by {bad}", "psnr", against=ours, by="<=", id=f"{slug}-{word}", figure="psnr.png")
 
 
 ROWS = [row for problem in RIVALS for row in rows_of(problem)]
 
-_FEW: dict[str, Any] = {"digits": 20, "guided_steps": 3, "posterior_samples": 2, "repaint_steps": 4, "resamples": 2, "jump": 2}
+_FEW: dict[str, Any] = {
+    "digits": 20,
+    "guided_steps": 3,
+    "posterior_samples": 2,
+    "repaint_steps": 4,
+    "resamples": 2,
+    "jump": 2,
+}
 _FEW |= {"round_trips": (2, 4), "reversible_steps": 4, "strengths": (0.0, 0.5, 1.0), "edit_steps": 4}
 
 ANSWER = Answer(
@@ -240,8 +276,9 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "6436e2eb",
-            "An untrained network and other digits' data are compared with PiGDM, fresh noise with reversible Heun, and another digit with "
-            "its own; they had the thresholds of the claims. That RePaint keeps what it must is a test.",
+            "An untrained network and other digits' data are compared with PiGDM, fresh noise with reversible Heun, "
+            "and another digit with its own; they had the thresholds of the claims. That RePaint keeps what it must is "
+            "a test.",
             "A control is compared with its treatment, and what is exact is a test.",
         ),
     ),
@@ -269,10 +306,38 @@ STUDY = Study(
     },
     claims=(
         *(row for row in ROWS if isinstance(row, ClaimRow)),
-        claim(DDIM, "slope", "<=", -0.5, role="check", reason="first order is -1", id="round-trip-slope", figure="round_trip.png"),
-        claim(REVERSIBLE, "extreme", "<=", 1e-4, role="check", reason="rounding of float32 over 100 steps", id="round-trip-reversible"),
-        claim(FRESH, "times", ">=", 3.0, role="check", reason="1 is a round trip that forgot the digit", id="fresh-ratio"),
-        claim(EDIT, "rank", ">=", 0.8, role="check", reason="1 is a rising order, 0 none", id="strength", figure="strengths.png"),
+        claim(
+            DDIM,
+            "slope",
+            "<=",
+            -0.5,
+            role="check",
+            reason="first order is -1",
+            id="round-trip-slope",
+            figure="round_trip.png",
+        ),
+        claim(
+            REVERSIBLE,
+            "extreme",
+            "<=",
+            1e-4,
+            role="check",
+            reason="rounding of float32 over 100 steps",
+            id="round-trip-reversible",
+        ),
+        claim(
+            FRESH, "times", ">=", 3.0, role="check", reason="1 is a round trip that forgot the digit", id="fresh-ratio"
+        ),
+        claim(
+            EDIT,
+            "rank",
+            ">=",
+            0.8,
+            role="check",
+            reason="1 is a rising order, 0 none",
+            id="strength",
+            figure="strengths.png",
+        ),
     ),
     controls=(
         *(row for row in ROWS if isinstance(row, ControlRow)),
@@ -281,7 +346,10 @@ STUDY = Study(
     ),
     figures=(*(functools.partial(restorations, problem) for problem in RIVALS), strengths, between, psnr, round_trips),
     tables={
-        "restored": ("What is restored, in dB of the mean square error over all digits, and how often the judge reads it right", ""),
+        "restored": (
+            "What is restored, in dB of the mean square error over all digits, and how often the judge reads it right",
+            "",
+        ),
         "": ("Compared with rivals, and round trips", ""),
         "distances": ("Root mean square distance to the digit", ""),
     },

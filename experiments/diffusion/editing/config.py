@@ -45,7 +45,14 @@ class Config(image_training.SeededLearning):
     """Steps of DDIM inversion, and as many back."""
     reversible_steps: Count = 50
     """Steps of reversible Heun, and as many back."""
-    strengths: Annotated[tuple[Share, ...], msgspec.Meta(min_length=2), ranges.DISTINCT] = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+    strengths: Annotated[tuple[Share, ...], msgspec.Meta(min_length=2), ranges.DISTINCT] = (
+        0.0,
+        0.1,
+        0.25,
+        0.5,
+        0.75,
+        1.0,
+    )
     """Shares of the steps that img2img runs."""
     edit_steps: Count = 50
     """Steps of DDPM that img2img takes its share of."""
@@ -54,5 +61,7 @@ class Config(image_training.SeededLearning):
 
 
 def model(config: Config) -> Model:
-    """The network of the digits experiment in this size, on the flow process; PiGDM and DPS take gradients through it at every step."""
+    """The network of the digits experiment in this size, on the flow process; PiGDM and DPS take gradients through it
+    at every step.
+    """
     return image_training.unet(config, schedules.flow(), parameterization.flow(), convolution="fast_backward")

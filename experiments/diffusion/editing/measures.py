@@ -15,9 +15,11 @@ from gendiff.runs.reporting.verdicts import Number
 
 @dataclasses.dataclass(frozen=True)
 class Restoration:
-    """One problem by one method: for each digit (n,) the square error, whether the judge reads it right, and the residual's square.
+    """One problem by one method: for each digit (n,) the square error, whether the judge reads it right, and the
+    residual's square.
 
-    first: images (n, 8, 8, 1), a single sample. single: the error of these; error: that of the mean of several. residual: the mean square
+    first: images (n, 8, 8, 1), a single sample. single: the error of these; error: that of the mean of
+        several. residual: the mean square
     of y - A x for the single one, not clipped.
     """
 
@@ -37,8 +39,10 @@ class Restoration:
 class Edited:
     """What one network does to whole digits. Errors and distances (n,) are mean squares.
 
-    trips: steps -> of DDIM's inversion and back. fresh: of samples from fresh noise. reversible: of reversible Heun and back.
-    own, others: strength -> img2img against the digit it began from, and against another one. images: strength -> img2img.
+    trips: steps -> of DDIM's inversion and back. fresh: of samples from fresh noise. reversible: of reversible Heun and
+        back.
+    own, others: strength -> img2img against the digit it began from, and against another one. images: strength ->
+        img2img.
     """
 
     trips: dict[int, np.ndarray]
@@ -70,7 +74,9 @@ class Examiner:
 
 
 def decibels(error: np.ndarray) -> Number:
-    """PSNR of the mean square error (n,) over all digits; one by one it would be infinite for a digit that is met exactly."""
+    """PSNR of the mean square error (n,) over all digits; one by one it would be infinite for a digit that is met
+    exactly.
+    """
     return interval(_psnr, error, paired=True)
 
 
@@ -85,7 +91,9 @@ def share(right: np.ndarray) -> Number:
 
 
 def slope(errors: Mapping[int, np.ndarray]) -> Number:
-    """Of the log of the root mean square error over all digits on the log number of steps, by least squares; errors: steps -> (n,)."""
+    """Of the log of the root mean square error over all digits on the log number of steps, by least squares; errors:
+    steps -> (n,).
+    """
     steps = np.log(list(errors))
 
     def fitted(*squares: np.ndarray) -> float:

@@ -22,8 +22,10 @@ MASKS = {"centre": (slice(2, 6), slice(2, 6)), "lower half": (slice(4, 8), slice
 class Problem:
     """One way to degrade images (n, 8, 8, 1).
 
-    operator: y = A x, `noise_std` of the noise on y. measured: y (n, …). rival: images (n, 8, 8, 1) by the method called `rival_name`.
-    where: (1, 8, 8, 1), True at the pixels whose error counts: the hidden ones, or all. mask: that again where pixels are hidden.
+    operator: y = A x, `noise_std` of the noise on y. measured: y (n, …). rival: images (n, 8, 8, 1) by the method
+        called `rival_name`.
+    where: (1, 8, 8, 1), True at the pixels whose error counts: the hidden ones, or all. mask: that again where pixels
+        are hidden.
     """
 
     operator: Any
@@ -49,21 +51,27 @@ class Problem:
 def problems(config: Config, split: digits.Split, truth: np.ndarray) -> dict[str, Problem]:
     """Every problem of the config for the clean images `truth` (n, 8, 8, 1), by name.
 
-    Masks, which the mean training digit fills; means of boxes, against bicubic interpolation; and a circular Gaussian blur under noise,
-    against the Wiener filter.
+    Masks, which the mean training digit fills; means of boxes, against bicubic interpolation; and a circular Gaussian
+    blur under noise, against the Wiener filter.
     """
     training, everywhere = split.train_images, np.ones((1, 8, 8, 1), bool)
     every: dict[str, Problem] = {}
     for name, rows in MASKS.items():
         mask = np.zeros((1, 8, 8, 1), bool)
         mask[:, *rows] = True
-        hidden, filled = np.where(mask, np.float32(0), truth), np.where(mask, training.mean(axis=0), truth).astype(np.float32)
+        hidden, filled = (
+            np.where(mask, np.float32(0), truth),
+            np.where(mask, training.mean(axis=0), truth).astype(np.float32),
+        )
         every[name] = Problem(linear_operators.inpaint(mask), hidden, 0.0, "mean digit", filled, mask, mask)
     box = linear_operators.downsample(FACTOR)
     small = np.asarray(box.forward(truth))
     every["super-resolution"] = Problem(box, small, 0.0, "bicubic", bicubic(small, FACTOR), everywhere)
     kernel, std = gaussian_kernel(config.blur_std), config.noise_std
-    blur, noise = linear_operators.blur(kernel), np.random.default_rng(SEED).standard_normal(truth.shape).astype(np.float32)
+    blur, noise = (
+        linear_operators.blur(kernel),
+        np.random.default_rng(SEED).standard_normal(truth.shape).astype(np.float32),
+    )
     blurred = np.asarray(blur.forward(truth)) + np.float32(std) * noise
     every["deblurring"] = Problem(blur, blurred, std, "Wiener", wiener(blurred, training, kernel, std), everywhere)
     return every
@@ -76,17 +84,23 @@ def gaussian_kernel(std: float, radius: int = 3) -> np.ndarray:
 
 
 def bicubic(small: np.ndarray, factor: int) -> np.ndarray:
-    """(n, h, w, 1) enlarged by cubic convolution (Keys, 1981, a = -1/2), with each small pixel at the middle of its box."""
+    """(n, h, w, 1) enlarged by cubic convolution (Keys, 1981, a = -1/2), with each small pixel at the middle of its
+    box.
+    """
     from PIL import Image
 
     size = small.shape[2] * factor, small.shape[1] * factor
-    return np.stack([np.asarray(Image.fromarray(image[..., 0]).resize(size, Image.Resampling.BICUBIC)) for image in small])[..., None]
+    return np.stack(
+        [np.asarray(Image.fromarray(image[..., 0]).resize(size, Image.Resampling.BICUBIC)) for image in small]
+    )[..., None]
 
 
 def wiener(blurred: np.ndarray, training: np.ndarray, kernel: np.ndarray, noise_std: float) -> np.ndarray:
-    """The best linear estimate for stationary images: mean + S H* / (S |H|² + noise variance) (y - H mean), frequency by frequency.
+    """The best linear estimate for stationary images: mean + S H* / (S |H|² + noise variance) (y - H mean), frequency
+    by frequency.
 
-    mean, S: the mean of the training images (n, h, w, 1) and the power spectrum of their deviations from it (Wiener, 1949).
+    mean, S: the mean of the training images (n, h, w, 1) and the power spectrum of their deviations from it (Wiener,
+        1949).
     """
     (height, width), (down, across) = blurred.shape[1:3], kernel.shape
     transform = functools.partial(np.fft.fft2, axes=(1, 2))
@@ -101,7 +115,9 @@ def wiener(blurred: np.ndarray, training: np.ndarray, kernel: np.ndarray, noise_
 
 
 def nearest(problem: Problem, training: np.ndarray) -> np.ndarray:
-    """The training image (n, 8, 8, 1) whose measurement is nearest to each measured one: a rival that knows digits by heart."""
+    """The training image (n, 8, 8, 1) whose measurement is nearest to each measured one: a rival that knows digits by
+    heart.
+    """
     kept = np.asarray(problem.operator.forward(training)).reshape(len(training), -1).astype(np.float64)
     seen = problem.measured.reshape(len(problem.measured), -1).astype(np.float64)
     apart = np.sum(kept**2, axis=1)[None] - 2 * seen @ kept.T

@@ -1,4 +1,6 @@
-"""The compiled programs of the editing experiment: one for each method and kind of measurement, with all numbers as data."""
+"""The compiled programs of the editing experiment: one for each method and kind of measurement, with all numbers as
+data.
+"""
 
 from typing import Any
 
@@ -26,10 +28,16 @@ class EditingPrograms:
         self._reversible = grids.trailing(model.schedule, config.reversible_steps)
         self._guided = devices.jit(self._guide, static_argnames="method")
         programs = (self._paint, self._trip, self._invert, self._draw, self._edit)
-        self._painted, self._tripped, self._back, self._forth, self._edited = (devices.jit(program) for program in programs)
+        self._painted, self._tripped, self._back, self._forth, self._edited = (
+            devices.jit(program) for program in programs
+        )
 
-    def restore(self, method: str, params: Params, problem: Problem, *, sample: int = 0, measured: np.ndarray | None = None) -> np.ndarray:
-        """Sample number `sample` (n, 8, 8, 1) of each digit by "PiGDM", "DPS" or "RePaint". measured: in place of the problem's own."""
+    def restore(
+        self, method: str, params: Params, problem: Problem, *, sample: int = 0, measured: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Sample number `sample` (n, 8, 8, 1) of each digit by "PiGDM", "DPS" or "RePaint". measured: in place of the
+        problem's own.
+        """
         seen = jnp.asarray(problem.measured if measured is None else measured)
         index = jnp.arange(len(seen)) + len(seen) * sample
         if method == "RePaint":
@@ -40,7 +48,9 @@ class EditingPrograms:
         return drawing.finite(restored, method)
 
     def round_trips(self, params: Params, images: np.ndarray) -> tuple[dict[int, np.ndarray], np.ndarray]:
-        """(steps -> DDIM's images after inversion and back, what DDIM at most steps draws from fresh noise), each (n, 8, 8, 1)."""
+        """(steps -> DDIM's images after inversion and back, what DDIM at most steps draws from fresh noise), each (n,
+        8, 8, 1).
+        """
         most, index = max(self._config.round_trips), jnp.arange(len(images))
         trips = {}
         for steps in self._config.round_trips:
@@ -59,7 +69,9 @@ class EditingPrograms:
         return drawing.finite(edited, f"img2img of strength {strength:g}")
 
     def between(self, params: Params, images: np.ndarray, partners: np.ndarray, shares: np.ndarray) -> np.ndarray:
-        """(share, n, 8, 8, 1): from each image to images[partners], by slerp of their noises and companions (editing.between_images)."""
+        """(share, n, 8, 8, 1): from each image to images[partners], by slerp of their noises and companions
+        (editing.between_images).
+        """
         pair = self._back(params, images)
         turned = [[editing.slerp(one, one[partners], np.float32(share)) for one in pair] for share in shares]
         return np.stack([drawing.finite(self._forth(params, *pair), "from digit to digit") for pair in turned])
@@ -70,7 +82,9 @@ class EditingPrograms:
     def _sample(self, denoise: Any, sampler: Any, levels: Any, index: Any, **options: Any) -> jax.Array:
         return sampling.sample(jax.random.key(KEY), denoise, sampler, levels, self._model.shape, index, **options)
 
-    def _guide(self, params: Params, index: Any, measured: Any, operator: Any, noise_std: Any, *, method: str) -> jax.Array:
+    def _guide(
+        self, params: Params, index: Any, measured: Any, operator: Any, noise_std: Any, *, method: str
+    ) -> jax.Array:
         config, given = self._config, (self._denoise(params), operator, measured)
         levels = grids.trailing(self._model.schedule, config.guided_steps)
         if method == "PiGDM":
@@ -80,14 +94,17 @@ class EditingPrograms:
 
     def _paint(self, params: Params, index: Any, known: Any, mask: Any) -> jax.Array:
         config = self._config
-        levels = inpainting.resampled(grids.trailing(self._model.schedule, config.repaint_steps), config.resamples, config.jump)
+        levels = inpainting.resampled(
+            grids.trailing(self._model.schedule, config.repaint_steps), config.resamples, config.jump
+        )
         return self._sample(self._denoise(params), inpainting.repaint(samplers.ddim(1.0), known, mask), levels, index)
 
     def _trip(self, params: Params, index: Any, images: Any, levels: Any, steps: Any) -> tuple[jax.Array, jax.Array]:
         denoise, keys = self._denoise(params), sample_keys.keys_of(jax.random.key(KEY), index)
         inverted = inversion.ddim_invert(denoise, images, levels, num_steps=steps)
         fresh = jnp.asarray(levels.sigma)[0] * sampling.first_noise(keys, self._model.shape, images.dtype)
-        start, twice = jnp.concatenate([inverted, fresh]), jnp.concatenate([index, index])  # together, to compile one loop
+        # together, to compile one loop
+        start, twice = jnp.concatenate([inverted, fresh]), jnp.concatenate([index, index])
         drawn = self._sample(denoise, samplers.ddim(), levels, twice, num_steps=steps, start=start)
         return drawn[: len(images)], drawn[len(images) :]
 
@@ -100,4 +117,6 @@ class EditingPrograms:
 
     def _edit(self, params: Params, images: Any, index: Any, strength: Any) -> jax.Array:
         key, levels = jax.random.key(KEY), grids.trailing(self._model.schedule, self._config.edit_steps)
-        return editing.image_to_image(key, self._denoise(params), samplers.ddim(1.0), levels, images, index, strength=strength)
+        return editing.image_to_image(
+            key, self._denoise(params), samplers.ddim(1.0), levels, images, index, strength=strength
+        )

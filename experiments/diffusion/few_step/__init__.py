@@ -2,10 +2,11 @@
 
     python -m experiments run few-step
 
-trains one network of digits per seed, the teacher, and students that learn from it or from the data to draw in 1 to 8 evaluations:
-progressive distillation, reflow, consistency distillation and training, shortcut models, MeanFlow and distribution matching. Each has as
-many operations as the teacher's own training had. Beside them stand samplers of the teacher itself on fixed, cut and learned levels. All
-are held against the teacher's DDIM in many steps, from the same noise and labels.
+trains one network of digits per seed, the teacher, and students that learn from it or from the data to draw in 1 to 8
+evaluations: progressive distillation, reflow, consistency distillation and training, shortcut models, MeanFlow and
+    distribution matching. Each has as
+many operations as the teacher's own training had. Beside them stand samplers of the teacher itself on fixed, cut and
+learned levels. All are held against the teacher's DDIM in many steps, from the same noise and labels.
 
 A run that was interrupted goes on with the training where it stood; samples are drawn again.
 """
@@ -75,18 +76,26 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     every: dict[str, Any] = {"checkpoint_every": config.checkpoint_every, "log_every": config.log_every}
 
     def data(seed: int, on_pairs: bool) -> Any:
-        return _pairs(config, teachers[seed], seed, progress) if on_pairs else image_training.digits_batch(digits.load())
+        return (
+            _pairs(config, teachers[seed], seed, progress) if on_pairs else image_training.digits_batch(digits.load())
+        )
 
     for name in config.students:
         students.train(teaching(config), name, teachers, data, folder, progress, **every)
 
 
 def _pairs(config: Config, teacher: Params, seed: int, progress: Progress) -> Pairs:
-    """What the teacher draws, with the noise that it begins from. Other noise than that of the samples that are judged."""
+    """What the teacher draws, with the noise that it begins from. Other noise than that of the samples that are
+    judged.
+    """
     of = model(config)
     levels, label = cut(of.schedule, config.pair_steps), np.arange(config.pairs, dtype=np.int32) % of.num_classes
     key = jax.random.fold_in(jax.random.key(seed), _PAIRS)
-    options: dict[str, Any] = {"together": config.together, "title": f"draw pairs for seed {seed}", "progress": progress}
+    options: dict[str, Any] = {
+        "together": config.together,
+        "title": f"draw pairs for seed {seed}",
+        "progress": progress,
+    }
     return few_evaluations.pairs(key, teaching(config).teacher, teacher, label, levels, of.shape, **options)
 
 
@@ -96,7 +105,12 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     programs, labels = MethodDraws(config, folder, progress), image_draws.labels(config.samples, network.num_classes)
     for seed in config.seeds:
         teacher, images, levels = image_training.averaged(network, folder, seed), {}, None
-        shown = [Set(seed, DDIM, config.reference), Set(seed, DDIM, config.judged), Set(seed, CUT, config.judged), *judged(config, seed)]
+        shown = [
+            Set(seed, DDIM, config.reference),
+            Set(seed, DDIM, config.judged),
+            Set(seed, CUT, config.judged),
+            *judged(config, seed),
+        ]
         for each in sets(config, seed):
             levels, count = None, each.evaluations
             if each.method in LEARNED:
@@ -108,7 +122,9 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
                 images[each], seconds = programs(each, teacher, levels)
             with progress.phase("judge", seed=seed):
                 of = judge.measure(images[each], labels)
-            measures: dict[str, Any] = {name: of.measures[name] for name in ("frechet", "accuracy", "precision", "recall")}
+            measures: dict[str, Any] = {
+                name: of.measures[name] for name in ("frechet", "accuracy", "precision", "recall")
+            }
             measures = {"evaluations": count} | measures | {"milliseconds": round(1000 * seconds / config.samples, 3)}
             arrays = {"images": images[each][:10], "row": shown.index(each)} if each in shown else {}
             yield Measured(each.name, measures, seed, config.samples, arrays=arrays)
@@ -123,10 +139,16 @@ def compare(config: Config, seed: int, images: Mapping[Set, np.ndarray], held_ou
     reference = of(DDIM, config.reference)
     others = [of(CUT, CERTIFIED), *(of(name, config.equal) for name in LEARNED), *judged(config, seed)]
     others += [of(DDIM, config.judged), of(UNTRAINED, config.judged)]
-    distances = equivalence.of_digits({each: images[each] for each in (reference, *others)}, held_out, resamples=config.resamples)
+    distances = equivalence.of_digits(
+        {each: images[each] for each in (reference, *others)}, held_out, resamples=config.resamples
+    )
     for each in others:
         number = equivalence.difference(distances[each], distances[reference])
-        measures: dict[str, Any] = {"evaluations": each.evaluations, "difference": number, "size": verdicts.away(number)}
+        measures: dict[str, Any] = {
+            "evaluations": each.evaluations,
+            "difference": number,
+            "size": verdicts.away(number),
+        }
         yield Measured(each.method, measures, seed, config.samples, "differences")
 
 
@@ -139,15 +161,22 @@ def curves(file: str, caption: str, methods: tuple[str, ...], measured: Measurem
             values.setdefault(method, {}).setdefault(of["evaluations"], []).append(of["frechet"][0])  # type: ignore[arg-type,index]
     first = next(each.name for each in measured if "frechet" in each.measures)
     reference = first.replace(", ", " in "), measured.mean(first, "frechet")[0]
-    return few_evaluations.curves({name: values[name] for name in methods if name in values}, reference, folder.figure(file), caption)
+    return few_evaluations.curves(
+        {name: values[name] for name in methods if name in values}, reference, folder.figure(file), caption
+    )
 
 
 def same_samples(measured: Measurements, folder: RunFolder) -> Figure:
     """Samples 0 … 9 of the first seed, a row per method."""
-    shown = sorted((each for each in measured if each.arrays and each.seed == measured[0].seed), key=lambda each: each.arrays["row"])
+    shown = sorted(
+        (each for each in measured if each.arrays and each.seed == measured[0].seed),
+        key=lambda each: each.arrays["row"],
+    )
     rows = [" in ".join(each.name.rsplit(", ", 1)) for each in shown]
     caption = f"The same ten samples, a row each: {', '.join(rows)}."
-    return figures.grid(np.concatenate([each.arrays["images"] for each in shown]), 10, folder.figure("same_samples"), caption, rows=rows)
+    return figures.grid(
+        np.concatenate([each.arrays["images"] for each in shown]), 10, folder.figure("same_samples"), caption, rows=rows
+    )
 
 
 def _no_worse(name: str, measure: str, evaluations: int, id: str = "") -> ClaimRow:
@@ -192,7 +221,8 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "670dae5bf",
-            "Controls are compared with a treatment of the same measure, where they shared the threshold of their claim.",
+            "Controls are compared with a treatment of the same measure, where they shared the threshold of their "
+            "claim.",
             "A control that the treatment itself meets says nothing.",
         ),
         Change(
@@ -204,7 +234,15 @@ ANSWER = Answer(
     ),
 )
 
-_SHORT: dict[str, Any] = {"reference": 8, "pairs": 32, "pair_steps": 2, "fine": 4, "evaluations": (1, 2), "judged": 2, "equal": 2}
+_SHORT: dict[str, Any] = {
+    "reference": 8,
+    "pairs": 32,
+    "pair_steps": 2,
+    "fine": 4,
+    "evaluations": (1, 2),
+    "judged": 2,
+    "equal": 2,
+}
 _LEARN: dict[str, Any] = {"learn_iterations": 2, "learn_pairs": 16, "learn_batch": 16}
 _FEW: dict[str, Any] = {"samples": 40, "together": 40, "draws": 3, "draw_size": 30, "resamples": 5}
 
@@ -255,7 +293,10 @@ STUDY = Study(
     ),
     tables={
         "": ("Every set against the held-out digits", ""),
-        "differences": ("Fréchet distances compared with that of DDIM of the teacher, paired by sample, 90 % intervals", ""),
+        "differences": (
+            "Fréchet distances compared with that of DDIM of the teacher, paired by sample, 90 % intervals",
+            "",
+        ),
         "students": (students.TITLE, ""),
         "levels": (few_evaluations.TITLE, ""),
     },

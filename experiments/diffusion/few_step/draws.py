@@ -1,4 +1,6 @@
-"""The numbers of the study, its networks, and draws of the teacher and of its students from the same noise and labels."""
+"""The numbers of the study, its networks, and draws of the teacher and of its students from the same noise and
+labels.
+"""
 
 import dataclasses
 import functools
@@ -63,7 +65,9 @@ class Config(image_training.JudgedLearning):
     """The numbers that are turned. `train_steps` and what stands beside it are of the teacher."""
 
     train_steps: Count = 1600
-    """Optimizer steps of the teacher. Each student has as many operations as these, so fewer steps where a step costs more."""
+    """Optimizer steps of the teacher. Each student has as many operations as these, so fewer steps where a step costs
+    more.
+    """
     channels: image_training.Channels = (32, 64)
     """Channels of the U-Net at 8×8 and 4×4 pixels."""
     reference: Several = 50
@@ -98,16 +102,22 @@ def model(config: Config, convolution: str = "direct") -> Model:
 
 
 def teaching(config: Config) -> Teaching:
-    """What all students have in common: as many operations as the training of their teacher, which no guidance leads."""
+    """What all students have in common: as many operations as the training of their teacher, which no guidance
+    leads.
+    """
 
     def optimizer(total: int) -> Any:
         warmup = min(config.warmup, max(0, total - 1))
-        return optimizers.adamw(STUDENT_RATE, warmup=warmup, total=total, weight_decay=config.weight_decay, clip=config.clip)
+        return optimizers.adamw(
+            STUDENT_RATE, warmup=warmup, total=total, weight_decay=config.weight_decay, clip=config.clip
+        )
 
     of: dict[str, Any] = {"batch": config.batch, "ema": config.ema, "optimizer": optimizer}
     budget, pairs = config.train_steps * GRADIENT * config.batch, float(config.pairs * config.pair_steps)
     two_times = image_training.unet(config, schedules.flow(), parameterization.flow(), second_time=True)
-    return Teaching(model(config), two_times, lambda network: network, teacher_cost=1.0, budget=budget, pairs=pairs, **of)
+    return Teaching(
+        model(config), two_times, lambda network: network, teacher_cost=1.0, budget=budget, pairs=pairs, **of
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +143,8 @@ def sets(config: Config, seed: int) -> list[Set]:
     every = [Set(seed, DDIM, config.reference)]
     every += [Set(seed, name, count) for name in FIXED for count in config.evaluations]
     every.append(Set(seed, CUT, CERTIFIED))
-    every += [Set(seed, LEARNED_DDIM, count) for count in config.evaluations if 1 < count < config.equal]  # a curve of one sampler
+    # a curve of one sampler
+    every += [Set(seed, LEARNED_DDIM, count) for count in config.evaluations if 1 < count < config.equal]
     every += [Set(seed, name, config.equal) for name in LEARNED]
     for name in config.students:
         every += [Set(seed, name, count) for count in STUDENTS[name].counts(config.evaluations)]

@@ -2,15 +2,16 @@
 
     python -m experiments run few-step-text
 
-draws with the two committed networks of `text-to-image`, of scenes and of latents of emoji. Without guidance stand DDIM and UniPC of order
-2 on the levels that the data resolve and on learned ones; under guidance the same two, DPM-Solver++ 2M as `text-to-image` draws, guidance
-on an interval, adaptive guidance and cached features. Students of each network, one for each way to train one, learn what it draws under
-guidance, and need none. All begin at the same noise. They are held against DDIM in many evaluations, by the Fréchet distance in features of
-a classifier of photographs, and against guidance everywhere, by the share of pictures that show their caption. Evaluations
-are counted where the network makes them: a guided step makes two.
+draws with the two committed networks of `text-to-image`, of scenes and of latents of emoji. Without guidance stand DDIM
+and UniPC of order 2 on the levels that the data resolve and on learned ones; under guidance the same two, DPM-Solver++
+2M as `text-to-image` draws, guidance on an interval, adaptive guidance and cached features. Students of each network,
+one for each way to train one, learn what it draws under guidance, and need none. All begin at the same noise. They are
+held against DDIM in many evaluations, by the Fréchet distance in features of a classifier of photographs, and against
+guidance everywhere, by the share of pictures that show their caption. Evaluations are counted where the network
+makes them: a guided step makes two.
 
-DDIM in as few steps must be farther off than the others. Pictures without guidance, pictures in one step, which are a blur, and the mean of
-real pictures must lose more captions.
+DDIM in as few steps must be farther off than the others. Pictures without guidance, pictures in one step, which are a
+blur, and the mean of real pictures must lose more captions.
 """
 
 import functools
@@ -52,7 +53,11 @@ _UNDER = "the Fréchet distance, relative to that of guided DDIM in 50 evaluatio
 def claims(network: str) -> Iterator[ClaimRow]:
     """No sampler of few evaluations and no student by reflow is farther off or loses captions."""
     near: dict[str, Any] = {"role": "aim", "reason": "less than a tenth counts as none, as in ddim-steps"}
-    for name, steps, about, file in ((UNIPC, 8, _WITHOUT, "unguided"), (LEARNED, 8, _WITHOUT, "unguided"), (GUIDED, 8, _UNDER, "guided")):
+    for name, steps, about, file in (
+        (UNIPC, 8, _WITHOUT, "unguided"),
+        (LEARNED, 8, _WITHOUT, "unguided"),
+        (GUIDED, 8, _UNDER, "guided"),
+    ):
         id, who, figure = f"{network}-{word(name)}", f"{network}: {name}, {steps} steps", f"{network}_{file}.png"
         statements = f"{who}: size of the change of {about}", f"{who}: change of {about}"
         of = f"{network}: {name}"
@@ -85,12 +90,22 @@ def controls(network: str) -> Iterator[ControlRow]:
         (COARSE.format(GUIDED_DDIM), f"{GUIDED_DDIM}, 2 steps", GUIDED, _UNDER, "guided-ddim-coarse-worse", "guided"),
         (NOT_DISTILLED, f"{DDIM}, 4 steps", REFLOW, _UNDER, "ddim-not-distilled-worse", "guided"),
     ):
-        of: dict[str, Any] = {"against": f"{network}: {against}", "id": f"{network}-{id}", "figure": f"{network}_{file}.png"}
+        of: dict[str, Any] = {
+            "against": f"{network}: {against}",
+            "id": f"{network}-{id}",
+            "figure": f"{network}_{file}.png",
+        }
         of["statement"] = f"{network}: {who}, less {against}: change of {about}"
         yield control(f"{network}: {name}", "difference", by=">=", **of)
-    for name, who, id in ((UNIPC, "no guidance", "unguided"), (ONE_STEP, ONE_STEP, "one-step"), (MEAN, MEAN, "mean-picture")):
+    for name, who, id in (
+        (UNIPC, "no guidance", "unguided"),
+        (ONE_STEP, ONE_STEP, "one-step"),
+        (MEAN, MEAN, "mean-picture"),
+    ):
         of = {"against": f"{network}: {INTERVAL}", "id": f"{network}-{id}-loses", "figure": f"{network}_adherence.png"}
-        of["statement"] = f"{network}: {who}, less guidance on an interval: loss of the share of pictures that {ADHERES[network]}"
+        of["statement"] = (
+            f"{network}: {who}, less guidance on an interval: loss of the share of pictures that {ADHERES[network]}"
+        )
         yield control(f"{network}: {name}", "loss", by=">=", **of)
 
 
@@ -172,21 +187,24 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "670dae5bf",
-            "Controls are compared with a treatment of the same measure, where they shared the threshold of their claim.",
+            "Controls are compared with a treatment of the same measure, where they shared the threshold of their "
+            "claim.",
             "A control that the treatment itself meets says nothing.",
         ),
         Change(
             "2026-11-30",
             "a19e1a3f",
-            "That guidance on an interval makes 0.594 of the evaluations is a test, and no claim. A network without training is a "
-            "claim of its own. One step and the mean picture, not in this run yet, are compared with guidance on an interval.",
+            "That guidance on an interval makes 0.594 of the evaluations is a test, and no claim. A network without "
+            "training is a "
+            "claim of its own. One step and the mean picture, not in this run yet, are compared with guidance on an "
+            "interval.",
             "The share follows from the levels. A control is compared with its treatment.",
         ),
         Change(
             "2026-11-30",
             "4cdcba06",
-            "Emoji are judged here by squared differences. The next full run, with networks trained anew, judges in features of a "
-            "classifier.",
+            "Emoji are judged here by squared differences. The next full run, with networks trained anew, judges in "
+            "features of a classifier.",
             "Features without training take a blur for a drawing.",
         ),
     ),
@@ -197,7 +215,16 @@ STUDY = Study(
     question="How few evaluations of a network does a picture of a caption need?",
     config=Config,
     presets={"full": Config()},
-    smoke=Config(seeds=(0,), networks=("shapes",), fresh=True, features="random-convolutions", **_STEPS, **_LEARN, **_TAUGHT, **_FEW),
+    smoke=Config(
+        seeds=(0,),
+        networks=("shapes",),
+        fresh=True,
+        features="random-convolutions",
+        **_STEPS,
+        **_LEARN,
+        **_TAUGHT,
+        **_FEW,
+    ),
     train=students.train,
     measure=measures.measure,
     words={

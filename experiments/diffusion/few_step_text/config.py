@@ -83,7 +83,9 @@ class Config:
     students: Distinct[str] = METHODS
     """Which ways to train a student. Reflow, which won on digits, is claimed to lose nothing; the others are shown."""
     student_steps: Several = 800
-    """Optimizer steps of a student that asks nobody, such as that of reflow. The others have as many operations, so fewer steps."""
+    """Optimizer steps of a student that asks nobody, such as that of reflow. The others have as many operations, so
+    fewer steps.
+    """
     student_batch: Count = 64
     """Pictures in one of them."""
     student_rate: Positive = 1e-3
@@ -106,8 +108,12 @@ class Config:
         return {name: STUDENTS[name].counts(self.steps) for name in self.students}
 
     def judged_at(self) -> dict[str, int]:
-        """Of each student the evaluations in which it is judged: `distilled`, or the most below that in which it draws."""
-        return {name: max(count for count in counts if count <= self.distilled) for name, counts in self.drawn_in().items()}
+        """Of each student the evaluations in which it is judged: `distilled`, or the most below that in which it
+        draws.
+        """
+        return {
+            name: max(count for count in counts if count <= self.distilled) for name, counts in self.drawn_in().items()
+        }
 
     def guiding(self, network: str) -> Guiding:
         """Of a network."""
@@ -115,7 +121,9 @@ class Config:
 
 
 def check(config: Config) -> None:
-    """ConfigError where numbers of the configuration do not fit each other, and where the text encoder is not installed."""
+    """ConfigError where numbers of the configuration do not fit each other, and where the text encoder is not
+    installed.
+    """
     ranges.known("networks", config.networks, NETWORKS)
     ranges.among("judged", config.judged, "steps", config.steps)
     ranges.among("judged", config.judged, "learned", config.learned)
@@ -127,15 +135,18 @@ def check(config: Config) -> None:
     for name, counts in config.drawn_in().items():
         if not counts or min(counts) > config.distilled:
             least = min(STUDENTS[name].rounds or (1,))
-            raise ConfigError(f"--students {name!r} draws in none of --steps up to --distilled {config.distilled}: add {least} to --steps")
+            raise ConfigError(
+                f"--students {name!r} draws in none of --steps up to --distilled {config.distilled}: add {least} to "
+                "--steps"
+            )
     if config.coarse >= config.judged:
         raise ConfigError(f"--coarse {config.coarse} must be below --judged {config.judged}")
     if config.learn_pairs % config.learn_batch:
         raise ConfigError(f"--learn-batch {config.learn_batch} must divide --learn-pairs {config.learn_pairs}")
     if 2 * config.judged >= config.reference:
         raise ConfigError(
-            f"--judged {config.judged} steps make {2 * config.judged} evaluations under guidance, which must be below --reference "
-            f"{config.reference}"
+            f"--judged {config.judged} steps make {2 * config.judged} evaluations under guidance, which must be below "
+            f"--reference {config.reference}"
         )
     for name in ("learn_batch", "subset", "shown"):
         ranges.at_most(name.replace("_", "-"), getattr(config, name), "pictures", config.pictures)

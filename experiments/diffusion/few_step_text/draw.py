@@ -1,4 +1,6 @@
-"""Pictures of captions by every method, from the same noise, with the evaluations that they made and the seconds that they took."""
+"""Pictures of captions by every method, from the same noise, with the evaluations that they made and the seconds that
+they took.
+"""
 
 import functools
 import time
@@ -71,7 +73,9 @@ def sets(config: Config, network: str, seed: int) -> list[Set]:
     every = [of(DDIM, config.reference), of(GUIDED_DDIM, config.reference // 2)]
     every += [of(name, steps) for name in (DDIM, UNIPC) for steps in config.steps]
     every += [of(LEARNED, steps) for steps in config.learned]
-    guided = [steps for steps in config.steps if 2 * steps <= max(config.steps) or steps in (config.judged, config.coarse)]
+    guided = [
+        steps for steps in config.steps if 2 * steps <= max(config.steps) or steps in (config.judged, config.coarse)
+    ]
     every += [of(name, steps) for name in (GUIDED_DDIM, GUIDED) for steps in guided]
     every += [of(GUIDED_MULTISTEP, steps) for steps in (*guided, config.default)]
     every += [of(name, steps) for steps in config.saving for name in (UNIPC, GUIDED, *SAVING)]
@@ -98,7 +102,9 @@ class MethodDraws:
         self._programs: dict[tuple[Any, Any, bool], Any] = {}
 
     def __call__(self, wanted: Set, levels: Level | None = None) -> Drawn:
-        """The pictures of a set. levels: learned ones, for a method that has them. Raises NonFiniteError as `drawing.check_finite` does."""
+        """The pictures of a set. levels: learned ones, for a method that has them. Raises NonFiniteError as
+        `drawing.check_finite` does.
+        """
         count, together = len(self._subject.captions), self._config.together
         of = METHODS[wanted.method]
         if (of.rule, of.sampler, of.second_time) not in self._programs:
@@ -138,7 +144,9 @@ class MethodDraws:
         )
         index = np.arange(count, dtype=np.int32)
         words = [leaf[:count] for leaf in self._words[0]]
-        images = drawing.whole(draw, index, *words, together=config.together, title=f"sample {title}", progress=self._progress)
+        images = drawing.whole(
+            draw, index, *words, together=config.together, title=f"sample {title}", progress=self._progress
+        )
         drawing.check_finite(images, index, title)
         return images
 
@@ -148,9 +156,21 @@ class MethodDraws:
         return self._untrained if wanted.method == UNTRAINED else self._subject.params
 
     def _sample(
-        self, of: Method, params: Params, key: jax.Array, numbers: Numbers, levels: Level, steps: jax.Array, index: jax.Array, *words: Any
+        self,
+        of: Method,
+        params: Params,
+        key: jax.Array,
+        numbers: Numbers,
+        levels: Level,
+        steps: jax.Array,
+        index: jax.Array,
+        *words: Any,
     ) -> jax.Array:
-        model, built = (self._subject.two_times, two_times.from_network) if of.second_time else (self._subject.model, denoiser.from_network)
+        model, built = (
+            (self._subject.two_times, two_times.from_network)
+            if of.second_time
+            else (self._subject.model, denoiser.from_network)
+        )
         told = jax.tree.unflatten(self._words[1], words)
         given: Any = built(Counted(model.predict, self._tally), params, model.parameterization, told)
         denoise = of.rule(given, given.with_condition(NO_TEXT), numbers)
@@ -158,7 +178,9 @@ class MethodDraws:
 
 
 def learned(config: Config, subject: Subject, steps: int) -> learned_grid.LearnedGrid:
-    """The levels of so many steps without guidance, learned from the ends of a fine solution on captions that are not judged."""
+    """The levels of so many steps without guidance, learned from the ends of a fine solution on captions that are not
+    judged.
+    """
     model, schedule = subject.model, subject.model.schedule
     words = subjects.read(subject.others).rows(np.arange(len(subject.others)))
 

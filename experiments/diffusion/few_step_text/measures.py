@@ -1,4 +1,6 @@
-"""Every set of pictures of one network, what is measured of it, and what is shown: curves against evaluations, and the same pictures."""
+"""Every set of pictures of one network, what is measured of it, and what is shown: curves against evaluations, and the
+same pictures.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,7 +38,12 @@ from gendiff.runs.reporting.verdicts import Number
 from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.study import Measured, Measurements
 
-COARSE, NOT_DISTILLED, ONE_STEP, MEAN = "{}, coarse", "DDIM, not distilled", "guidance in the fewest steps", "the mean of real pictures"
+COARSE, NOT_DISTILLED, ONE_STEP, MEAN = (
+    "{}, coarse",
+    "DDIM, not distilled",
+    "guidance in the fewest steps",
+    "the mean of real pictures",
+)
 """What is compared beside the methods."""
 FILES = {
     "unguided": (DDIM, UNIPC, LEARNED),
@@ -49,7 +56,8 @@ FILES = {
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """One set. frechet: in floors, a floor being the distance of real pictures. hits: (n,) 1 where a picture shows its caption.
+    """One set. frechet: in floors, a floor being the distance of real pictures. hits: (n,) 1 where a picture shows its
+    caption.
 
     evaluations, seconds: per picture. points: (n, d) features. shown: the pictures in figures.
     """
@@ -135,30 +143,47 @@ def _sets(config: Config, answered: Answers) -> Iterator[Measured]:
     """All numbers of every set; the first seed's sets of the picture with their rows in it."""
     network, steps = answered.subject.name, reference_steps(config)
     rows = [(GUIDED_DDIM, steps[GUIDED_DDIM]), (DDIM, config.judged), (UNIPC, config.judged), (LEARNED, config.judged)]
-    rows += [(GUIDED_MULTISTEP, config.default), (GUIDED, config.judged), *((name, max(config.saving)) for name in (GUIDED, *SAVING))]
+    rows += [
+        (GUIDED_MULTISTEP, config.default),
+        (GUIDED, config.judged),
+        *((name, max(config.saving)) for name in (GUIDED, *SAVING)),
+    ]
     rows += [*config.judged_at().items(), (UNTRAINED, config.judged)]
     captions = [answered.subject.captions[row] for row in answered.subject.shown(config.shown)]
     for each, of in answered.sets.items():
         row, arrays = (each.method, each.steps), {}
         if each.seed == config.seeds[0] and row in rows:
             label = f"{each.method}, {of.evaluations:.3g}"
-            arrays = {"rows": [at for at, other in enumerate(rows) if other == row], "label": label, "images": of.shown, "asked": captions}
+            arrays = {
+                "rows": [at for at, other in enumerate(rows) if other == row],
+                "label": label,
+                "images": of.shown,
+                "asked": captions,
+            }
         measures: dict[str, Any] = {"evaluations": round(of.evaluations, 2), "frechet": of.frechet, "recall": of.recall}
         measures |= {"hits": intervals.share(of.hits), "milliseconds": round(1000 * of.seconds, 2)}
-        yield Measured(f"{network}: {each.method}, {each.steps} steps", measures, each.seed, config.pictures, network, arrays)
+        yield Measured(
+            f"{network}: {each.method}, {each.steps} steps", measures, each.seed, config.pictures, network, arrays
+        )
 
 
 def compare(config: Config, answered: Answers) -> Iterator[Measured]:
     """Fréchet distances of each seed against those of DDIM.
 
-    Without guidance and with it sets are held against a DDIM of their own kind, which makes as many evaluations in both. A set that is
-    closer to the real pictures than DDIM is no worse, and may all the same not be equal. DDIM in as few steps is a control of the sampler,
-    and DDIM in `coarse` steps one of the test, which must be able to fail. Students draw without guidance and are held against guided DDIM,
-    and so is their network without guidance in as many evaluations.
+    Without guidance and with it sets are held against a DDIM of their own kind, which makes as many evaluations in
+    both. A set that is closer to the real pictures than DDIM is no worse, and may all the same not be equal. DDIM in as
+    few steps is a control of the sampler, and DDIM in `coarse` steps one of the test, which must be able to fail.
+    Students draw without guidance and are held against guided DDIM, and so is their network without guidance in as many
+    evaluations.
     """
     network, judged = answered.subject.name, config.judged
     of_kind = {
-        DDIM: {UNIPC: (UNIPC, judged), LEARNED: (LEARNED, judged), DDIM: (DDIM, judged), COARSE.format(DDIM): (DDIM, config.coarse)},
+        DDIM: {
+            UNIPC: (UNIPC, judged),
+            LEARNED: (LEARNED, judged),
+            DDIM: (DDIM, judged),
+            COARSE.format(DDIM): (DDIM, config.coarse),
+        },
         GUIDED_DDIM: {
             GUIDED_MULTISTEP: (GUIDED_MULTISTEP, config.default),
             GUIDED: (GUIDED, judged),
@@ -182,9 +207,11 @@ def compare(config: Config, answered: Answers) -> Iterator[Measured]:
 
 
 def adherence(config: Config, answered: Answers) -> Iterator[Measured]:
-    """Evaluations of every way to save them, and by how much less often its pictures show their caption, over all seeds.
+    """Evaluations of every way to save them, and by how much less often its pictures show their caption, over all
+    seeds.
 
-    Beside it what the default of prompts loses, and what no guidance, the fewest steps and the mean of real pictures do.
+    Beside it what the default of prompts loses, and what no guidance, the fewest steps and the mean of real pictures
+    do.
     """
     network, steps, taught = answered.subject.name, max(config.saving), config.judged_at()
     least, blank = min(each.steps for each in answered.sets if each.method == GUIDED), answered.subject.mean
@@ -223,7 +250,9 @@ def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> Iterato
 
 def curves(network: str, file: str, measured: Measurements, folder: RunFolder) -> Figure | None:
     """One of `plots`."""
-    sets: list[tuple[str, Any]] = [(each.name.split(": ", 1)[1], each.measures) for each in measured if each.group == network]
+    sets: list[tuple[str, Any]] = [
+        (each.name.split(": ", 1)[1], each.measures) for each in measured if each.group == network
+    ]
     rows = [(name, of["evaluations"], of["frechet"][0], of["hits"][0]) for name, of in sets]
     return _curves(network, file, rows, folder) if rows else None
 
@@ -232,9 +261,14 @@ def _curves(network: str, file: str, rows: Iterable[Row], folder: RunFolder) -> 
     values: dict[str, dict[int, list[tuple[float, float]]]] = {}
     for name, evaluations, distance, hits in rows:
         method, steps = re.fullmatch(r"(.+), (\d+) steps", name).groups()  # type: ignore[union-attr]
-        values.setdefault(method, {}).setdefault(int(steps), []).append((evaluations, hits if file == "adherence" else distance))
+        values.setdefault(method, {}).setdefault(int(steps), []).append(
+            (evaluations, hits if file == "adherence" else distance)
+        )
     by_evaluations = {
-        method: {float(np.mean([made for made, _ in of])): [value for _, value in of] for _, of in sorted(values[method].items())}
+        method: {
+            float(np.mean([made for made, _ in of])): [value for _, value in of]
+            for _, of in sorted(values[method].items())
+        }
         for method in FILES[file]
         if method in values
     }
@@ -243,7 +277,9 @@ def _curves(network: str, file: str, rows: Iterable[Row], folder: RunFolder) -> 
     level = f"{reference} in {most:g}", float(np.mean(by_evaluations[reference][most]))
     axis: dict[str, Any] = {"measure": "share of pictures", "log_y": False} if file == "adherence" else {}
     words = (
-        f"share of pictures that {ADHERES[network]}," if axis else f"Fréchet distance of pictures{' of students' * (file == 'students')}"
+        f"share of pictures that {ADHERES[network]},"
+        if axis
+        else f"Fréchet distance of pictures{' of students' * (file == 'students')}"
     )
     caption = f"{network}: {words} against evaluations of the network per picture"
     return few_evaluations.curves(by_evaluations, level, folder.figure(f"{network}_{file}"), caption, **axis)
@@ -251,7 +287,10 @@ def _curves(network: str, file: str, rows: Iterable[Row], folder: RunFolder) -> 
 
 def pictures(network: str, measured: Measurements, folder: RunFolder) -> Figure | None:
     """Some captions of the first seed, a row per method."""
-    shown = sorted(((row, each.arrays) for each in measured if each.group == network for row in each.arrays.get("rows", ())), key=_row)
+    shown = sorted(
+        ((row, each.arrays) for each in measured if each.group == network for row in each.arrays.get("rows", ())),
+        key=_row,
+    )
     if not shown:
         return None
     by_row, asked = [str(of["label"]) for _, of in shown], shown[0][1]["asked"]
@@ -260,7 +299,9 @@ def pictures(network: str, measured: Measurements, folder: RunFolder) -> Figure 
     captions = "; ".join(f"{number}: {caption}" for number, caption in enumerate(asked, 1))
     caption = f"{network}: one caption per column, from the same noise. {described} {captions}.{source}"
     images, heads = np.concatenate([of["images"] for _, of in shown]), [str(number + 1) for number in range(len(asked))]
-    return figures.grid(images, len(asked), folder.figure(f"{network}_pictures"), caption, rows=by_row, heads=heads, colours=256)
+    return figures.grid(
+        images, len(asked), folder.figure(f"{network}_pictures"), caption, rows=by_row, heads=heads, colours=256
+    )
 
 
 def _row(shown: tuple[int, Any]) -> int:
@@ -269,13 +310,19 @@ def _row(shown: tuple[int, Any]) -> int:
 
 TABLES = {
     **{network: (f"{network}: every set of pictures", "") for network in NETWORKS},
-    **{f"{network} compared": (f"{network}: Fréchet distances compared, paired by picture, 90 % intervals", "") for network in NETWORKS},
+    **{
+        f"{network} compared": (f"{network}: Fréchet distances compared, paired by picture, 90 % intervals", "")
+        for network in NETWORKS
+    },
     **{
         f"{network} {group}": (f"{network}: {words}, against guidance everywhere", "")
         for network in NETWORKS
         for group, words in (("saving", "ways to save evaluations under guidance"), ("students", "students"))
     },
-    **{f"{network} default": (f"{network}: the default of prompts, against guided DDIM in many steps", "") for network in NETWORKS},
+    **{
+        f"{network} default": (f"{network}: the default of prompts, against guided DDIM in many steps", "")
+        for network in NETWORKS
+    },
     "levels": (few_evaluations.TITLE, ""),
     "students": (students.TITLE, ""),
 }

@@ -46,7 +46,9 @@ Rule = Callable[[Any, Any, Numbers], Denoiser]
 
 
 def on_interval(given: NetworkDenoiser, absent: NetworkDenoiser, numbers: Numbers) -> Denoiser:
-    """Guidance on an interval, with one evaluation outside of it. One program serves all intervals, with none and with all levels too."""
+    """Guidance on an interval, with one evaluation outside of it. One program serves all intervals, with none and with
+    all levels too.
+    """
     scale = guidance.interval(numbers.scale, numbers.low, numbers.high)
     return guidance.classifier_free(given, absent, scale, batched=True)
 
@@ -71,7 +73,8 @@ def alone(given: Denoiser, absent: Denoiser, numbers: Numbers) -> Denoiser:
 class Method:
     """One way to draw. Those of equal rule and sampler, with a second time or without, share a program.
 
-    resolved: whether its levels are those that the data resolve, else they are `grids.trailing`. guided: where it guides; None is the
+    resolved: whether its levels are those that the data resolve, else they are `grids.trailing`. guided: where it
+        guides; None is the
     interval of the network. student: the one that draws, which needs no guidance; empty where the network does.
     """
 
@@ -112,13 +115,15 @@ METHODS: dict[str, Method] = {
     **{name: Method(alone, of.sampler, resolved=False, guided=NOWHERE, student=name) for name, of in STUDENTS.items()},
     UNTRAINED: Method(on_interval, _UNIPC, resolved=True, guided=EVERYWHERE),
 }
-"""By the name in tables. Those under guidance which save evaluations are held against GUIDED in as many steps. UNTRAINED draws from fresh
-parameters."""
+"""By the name in tables. Those under guidance which save evaluations are held against GUIDED in as many steps.
+UNTRAINED draws from fresh parameters."""
 SAVING = (INTERVAL, ADAPTIVE, CACHED)
 
 
 class Tally:
-    """Evaluations of a network so far, one per sample: of the whole of it, and of what cached features leave to compute."""
+    """Evaluations of a network so far, one per sample: of the whole of it, and of what cached features leave to
+    compute.
+    """
 
     def __init__(self) -> None:
         self.whole, self.shallow = 0, 0

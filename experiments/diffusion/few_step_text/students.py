@@ -1,8 +1,9 @@
-"""Students that draw in few evaluations and without guidance what the guided network draws in many: guidance is distilled too.
+"""Students that draw in few evaluations and without guidance what the guided network draws in many: guidance is
+distilled too.
 
-The network draws a picture of each caption of its training under guidance. These pictures and their captions are the data of every student,
-which begins as the network. Where a student asks its teacher, the teacher is the guided network. Captions that are judged are not among
-them.
+The network draws a picture of each caption of its training under guidance. These pictures and their captions are the
+data of every student, which begins as the network. Where a student asks its teacher, the teacher is the guided network.
+Captions that are judged are not among them.
 """
 
 import functools
@@ -55,7 +56,9 @@ def restore(config: Config, subject: Subject, folder: RunFolder, name: str, eval
 
 
 def teaching(config: Config, subject: Subject) -> Teaching:
-    """What all students of a network have in common: as many operations as `student_steps` of the one that asks nobody."""
+    """What all students of a network have in common: as many operations as `student_steps` of the one that asks
+    nobody.
+    """
     return Teaching(
         subject.model,
         subject.two_times,
@@ -71,14 +74,21 @@ def teaching(config: Config, subject: Subject) -> Teaching:
 
 def guided(subject: Subject, given: NetworkDenoiser) -> Denoiser:
     """The network under guidance everywhere."""
-    return guidance.classifier_free(given, given.with_condition(networks.NO_TEXT), jnp.float32(subject.guiding.scale), batched=True)
+    return guidance.classifier_free(
+        given, given.with_condition(networks.NO_TEXT), jnp.float32(subject.guiding.scale), batched=True
+    )
 
 
 def pairs(config: Config, subject: Subject, progress: Progress) -> Pairs:
     """What the guided network draws of captions of its training, with the noise that it begins from."""
     captions, title = subject.taught(config.pairs), f"draw pairs of {subject.name}"
     index, key = np.arange(len(captions)), jax.random.fold_in(jax.random.key(config.seeds[0]), NOISE)
-    of = teaching(config, subject).teacher, subject.params, subjects.read(captions).rows(index), subject.resolved(config.pair_steps)
+    of = (
+        teaching(config, subject).teacher,
+        subject.params,
+        subjects.read(captions).rows(index),
+        subject.resolved(config.pair_steps),
+    )
     options: dict[str, Any] = {"together": config.together, "title": title, "progress": progress}
     drawn = few_evaluations.pairs(key, *of, subject.model.shape, **options)
     drawing.check_finite(np.asarray(drawn.clean), index, title)

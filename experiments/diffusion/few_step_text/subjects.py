@@ -1,8 +1,9 @@
-"""The committed networks of text-to-image with what judges their pictures: captions, real pictures, and who tells whether a caption is met.
+"""The committed networks of text-to-image with what judges their pictures: captions, real pictures, and who tells
+whether a caption is met.
 
-Scenes are asked for by captions with combinations that no training picture shows. Drawings are asked for by captions of training which
-chose nothing before: of concepts that the network has never seen it meets few captions with guidance or without, so that a loss could not
-be seen.
+Scenes are asked for by captions with combinations that no training picture shows. Drawings are asked for by captions of
+training which chose nothing before: of concepts that the network has never seen it meets few captions with guidance or
+without, so that a loss could not be seen.
 """
 
 import functools
@@ -43,10 +44,13 @@ ADHERES = {SHAPES: "show exactly what was asked for", EMOJI: f"are most like the
 class Subject:
     """One network, what it is asked for, and what is measured of its pictures.
 
-    differentiable: the model with gradients that a CPU computes fast inside of a loop. two_times: the model with a second time.
-    captions: those that are judged. others: those that levels are learned from. taught: so many of the network's training,
+    differentiable: the model with gradients that a CPU computes fast inside of a loop. two_times: the model with a
+        second time.
+    captions: those that are judged. others: those that levels are learned from. taught: so many of the network's
+        training,
     none of which is judged.
-    decode: what the network draws (n, h, w, c) -> pictures (n, h, w, 3). adherence: pictures -> (n,) 1 where the caption is met.
+    decode: what the network draws (n, h, w, c) -> pictures (n, h, w, 3). adherence: pictures -> (n,) 1 where the
+        caption is met.
     real, floor: features of real pictures, and of others that are measured as if they were drawn.
     mean: (h, w, 3) of real pictures, pixel by pixel.
     resolution, norm: of `grids.resolved`.

@@ -2,14 +2,15 @@
 
     python -m experiments run guidance
 
-trains small class-conditional networks on digits and on rendered shapes, three seeds each, and draws the same samples, that is the same
-labels and the same x_T, at eight scales of classifier-free guidance. The essay's "w = 7.5: more faithful, less diverse, oversaturated" is
-read as trends: Spearman's coefficient between the scale and each measure.
+trains small class-conditional networks on digits and on rendered shapes, three seeds each, and draws the same samples,
+that is the same labels and the same x_T, at eight scales of classifier-free guidance. The essay's "w = 7.5: more
+faithful, less diverse, oversaturated" is read as trends: Spearman's coefficient between the scale and each measure.
 
-Faithfulness is what a judge says of digits and what an oracle reads exactly from the pixels of shapes. On digits it is at its ceiling at
-small scales already, so there its trend is only claimed up to 2; on shapes up to 3. Diversity is the share of held-out images that the
-samples of their class reach (recall) and the Vendi score within each class; saturation the share of values beyond the data's range, and
-the contrast. Images are judged as they left the sampler, clipped for all but saturation.
+Faithfulness is what a judge says of digits and what an oracle reads exactly from the pixels of shapes. On digits it is
+at its ceiling at small scales already, so there its trend is only claimed up to 2; on shapes up to 3. Diversity is the
+share of held-out images that the samples of their class reach (recall) and the Vendi score within each class;
+saturation the share of values beyond the data's range, and the contrast. Images are judged as they left the sampler,
+clipped for all but saturation.
 """
 
 import dataclasses
@@ -84,7 +85,11 @@ def judge(config: Config, drawn: sets.DrawnSets) -> cures.Comparisons:
         return trends.measure(sweep.scales, sweep.tables[measure], **options)
 
     plain = drawn.plain.items()
-    rising = {(subject, name): trend(sweep.of(scales_of(config, subject, name)), name) for name in ESSAY for subject, sweep in plain}
+    rising = {
+        (subject, name): trend(sweep.of(scales_of(config, subject, name)), name)
+        for name in ESSAY
+        for subject, sweep in plain
+    }
     compare = functools.partial(cures.at_equal_adherence, resamples=config.resamples)
     moderate, strong = drawn.short.of([MODERATE]), drawn.short.of([STRONG])
     hardest = {name: cure.of([cure.scales[-1] if name == "CFG++" else STRONG]) for name, cure in drawn.cures.items()}
@@ -123,17 +128,44 @@ def trend_rows() -> Iterator[ClaimRow]:
         for subject in FAITHFUL_TO:
             scales = scales_of(Config(), subject, name)
             about = f"{subject}, w = {scales[0]:g} … {scales[-1]:g}, {words}; Spearman's rho with w"
-            more = {"role": "E7", "reason": "1 is a strict order, 0 none", "id": f"{subject}-{name}", "figure": f"curves_{subject}.png"}
+            more = {
+                "role": "E7",
+                "reason": "1 is a strict order, 0 none",
+                "id": f"{subject}-{name}",
+                "figure": f"curves_{subject}.png",
+            }
             yield claim(subject, f"rho of {name}", ">=" if sign > 0 else "<=", 0.8 * sign, statement=about, **more)
 
 
 _SMOKE = Learning(train_steps=2, batch=16, channels=(8,), warmup=1)
-_LEARNED: dict[str, Any] = {"seeds": (0,), **dict.fromkeys(("digits", "shapes", "weaker"), _SMOKE), "dropouts": (0.0, 0.1), "scenes": 400}
-_SAMPLES: dict[str, Any] = {"samples": 50, "shape_samples": 128, "cure_samples": 50, "control_samples": 50, "shown": 5, "explored": 128}
+_LEARNED: dict[str, Any] = {
+    "seeds": (0,),
+    **dict.fromkeys(("digits", "shapes", "weaker"), _SMOKE),
+    "dropouts": (0.0, 0.1),
+    "scenes": 400,
+}
+_SAMPLES: dict[str, Any] = {
+    "samples": 50,
+    "shape_samples": 128,
+    "cure_samples": 50,
+    "control_samples": 50,
+    "shown": 5,
+    "explored": 128,
+}
 # 128 explored samples come from the programs that draw the others: parts of 50 digits, and 128 shapes
-_SIZES: dict[str, Any] = {"reference": 200, "together": 50, "shapes_together": 128, "resamples": 20, "permutations": 100}
+_SIZES: dict[str, Any] = {
+    "reference": 200,
+    "together": 50,
+    "shapes_together": 128,
+    "resamples": 20,
+    "permutations": 100,
+}
 _STEPS: dict[str, Any] = {"scales": (0.0, 1.0, 2.0, 7.5), "sampling_steps": 2, "explored_steps": (1, 2)}
-_CURES: dict[str, Any] = {"cures": ("interval", "rescale", "CFG++"), "cure_scales": (2.0, 7.5), "renoised_scales": (0.5, 1.0)}
+_CURES: dict[str, Any] = {
+    "cures": ("interval", "rescale", "CFG++"),
+    "cure_scales": (2.0, 7.5),
+    "renoised_scales": (0.5, 1.0),
+}
 
 _DROPPED = "digits: share of labels dropped"
 
@@ -155,7 +187,8 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "5f108fe9",
-            "Networks whose label is withheld or shuffled are compared with plain guidance; that the first have no trend is a test.",
+            "Networks whose label is withheld or shuffled are compared with plain guidance; that the first have no "
+            "trend is a test.",
             "A control is compared with its treatment, and one that cannot fail is none.",
         ),
     ),
@@ -178,13 +211,46 @@ STUDY = Guided(
     },
     claims=(
         *trend_rows(),
-        claim(TRENDS, "p", "<=", 0.05, role="E7", reason="chance gives less in one of twenty studies", id="trends-significant"),
-        claim(INTERVAL, "recall over plain", ">=", 0.0, role="check", reason="0 is a tie", id="interval-recall", figure="cures.png"),
-        claim(RESCALED, "clipped over plain", "<=", 0.0, role="check", reason="0 is a tie", id="rescale-clipped", figure="cures.png"),
+        claim(
+            TRENDS,
+            "p",
+            "<=",
+            0.05,
+            role="E7",
+            reason="chance gives less in one of twenty studies",
+            id="trends-significant",
+        ),
+        claim(
+            INTERVAL,
+            "recall over plain",
+            ">=",
+            0.0,
+            role="check",
+            reason="0 is a tie",
+            id="interval-recall",
+            figure="cures.png",
+        ),
+        claim(
+            RESCALED,
+            "clipped over plain",
+            "<=",
+            0.0,
+            role="check",
+            reason="0 is a tie",
+            id="rescale-clipped",
+            figure="cures.png",
+        ),
     ),
     controls=(
         *(
-            control(DEAF.format(subject), "adherence", against=HEARING.format(subject), by="<=", margin=-0.5, id=f"{subject}-deaf-chance")
+            control(
+                DEAF.format(subject),
+                "adherence",
+                against=HEARING.format(subject),
+                by="<=",
+                margin=-0.5,
+                id=f"{subject}-deaf-chance",
+            )
             for subject in FAITHFUL_TO
         ),
         control(SHUFFLED, "adherence", against=GUIDED, by="<=", margin=-0.5, id="digits-shuffled-chance"),

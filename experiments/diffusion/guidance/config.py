@@ -14,7 +14,9 @@ Digits: TypeAlias = Annotated[int, msgspec.Meta(ge=40, le=ranges.LARGEST)]
 FAITHFUL_TO = {"digits": 2.0, "shapes": 3.0}
 """Largest scale at which a subject is claimed to become more faithful."""
 STRONG, MODERATE = 7.5, 2.0
-"""The essay's scale, at which cures are compared too, and that of plain guidance whose adherence cures are brought to."""
+"""The essay's scale, at which cures are compared too, and that of plain guidance whose adherence cures are brought
+to.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Config:
     renoised_scales: Some[Annotated[float, msgspec.Meta(gt=0, le=1)]] = (0.25, 0.5, 1.0)
     """Scales of CFG++, ascending within (0, 1]."""
     dropouts: Distinct[Share] = (0.0, 0.1, 0.2, 0.5)
-    """Shares of labels dropped in training, each with one network on digits; without any, nothing has trained the null label."""
+    """Shares of labels dropped in training, each with one network on digits; without any, nothing has trained the null
+    label.
+    """
     sampling_steps: Count = 30
     """DDIM steps."""
     samples: Digits = 1000

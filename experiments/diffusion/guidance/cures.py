@@ -16,7 +16,9 @@ SEED = 0
 
 @dataclass(frozen=True)
 class RuleComparison:
-    """A rule held against plain guidance. at: each measure. less: the same less plain guidance's. reached: whether as faithful."""
+    """A rule held against plain guidance. at: each measure. less: the same less plain guidance's. reached: whether as
+    faithful.
+    """
 
     scale: Number
     at: Mapping[str, Number]
@@ -26,9 +28,10 @@ class RuleComparison:
 
 @dataclass(frozen=True)
 class Comparisons:
-    """trends: by (subject, measure), the family that Holm's correction is over, and `corrected` their p-values after it. ignoring: of
-    adherence where the label is withheld, by subject. equal: each cure at the adherence of plain guidance at `moderate`. strong: at the
-    scale `strong` itself; CFG++, which has no such scale, at its largest. essay: of each subject, plain guidance at `strong` against 1.
+    """trends: by (subject, measure), the family that Holm's correction is over, and `corrected` their p-values after
+    it. ignoring: of adherence where the label is withheld, by subject. equal: each cure at the adherence of plain
+    guidance at `moderate`. strong: at the scale `strong` itself; CFG++, which has no such scale, at its largest. essay:
+    of each subject, plain guidance at `strong` against 1.
     """
 
     trends: Mapping[tuple[str, str], Trend]
@@ -40,10 +43,11 @@ class Comparisons:
 
 
 def at_equal_adherence(rule: Sweep, plain: Sweep, *, resamples: int) -> RuleComparison:
-    """The rule where its adherence, a mean over the seeds, first is that of `plain`, a sweep of one scale; linear between its scales.
+    """The rule where its adherence, a mean over the seeds, first is that of `plain`, a sweep of one scale; linear
+    between its scales.
 
-    Where none of its scales is as faithful, at the first of the most faithful. Intervals are of a bootstrap of two levels, as in
-    `trends.measure`, that finds the scale anew in each resample.
+    Where none of its scales is as faithful, at the first of the most faithful. Intervals are of a bootstrap of two
+    levels, as in `trends.measure`, that finds the scale anew in each resample.
     """
 
     def compared(rule_means: Mapping[str, np.ndarray], plain_means: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -60,12 +64,18 @@ def at_equal_adherence(rule: Sweep, plain: Sweep, *, resamples: int) -> RuleComp
 
 
 def matching(scales: Sequence[float], adherence: np.ndarray, target: float) -> float:
-    """The least scale at which adherence, linear between the ascending scales, is `target`; that of its first maximum if none is."""
+    """The least scale at which adherence, linear between the ascending scales, is `target`; that of its first maximum
+    if none is.
+    """
     best = np.maximum.accumulate(adherence)
     if target > best[-1]:
         return float(scales[int(np.argmax(adherence))])
     after = int(np.searchsorted(best, target))
-    return float(np.interp(target, best[after - 1 : after + 1], scales[after - 1 : after + 1])) if after else float(scales[0])
+    return (
+        float(np.interp(target, best[after - 1 : after + 1], scales[after - 1 : after + 1]))
+        if after
+        else float(scales[0])
+    )
 
 
 def _resampled(rng: np.random.Generator, *sweeps: Sweep) -> list[dict[str, np.ndarray]]:

@@ -1,4 +1,6 @@
-"""What the guidance experiment shows: trade-off curves, the same samples at every scale, pictures under sliders, and tables."""
+"""What the guidance experiment shows: trade-off curves, the same samples at every scale, pictures under sliders, and
+tables.
+"""
 
 import functools
 from collections.abc import Mapping
@@ -25,12 +27,22 @@ def figures(config: Config, folder: RunFolder, drawn: DrawnSets) -> tuple[Figure
     shown = []
     scales = ", ".join(f"{scale:g}" for scale in config.scales)
     for subject, plain in drawn.plain.items():
-        caption = f"{subject.capitalize()}: every measure against the guidance scale; bands reach from the least to the largest seed."
+        caption = (
+            f"{subject.capitalize()}: every measure against the guidance scale; bands reach from the least to "
+            "the largest seed."
+        )
         shown.append(sweeps.curves(NAMES, folder, f"curves_{subject}", caption, {subject: plain}, "guidance scale w"))
     names = [f"w = {scale:g}" for scale in config.scales]
     for subject, images in drawn.shown.items():
-        caption = f"{subject.capitalize()}: the same {images.shape[1]} samples in each column, one guidance scale per row: w = {scales}."
-        shown.append(draw.grid(np.concatenate(images), images.shape[1], folder.figure(f"pictures_{subject}"), caption, rows=names))
+        caption = (
+            f"{subject.capitalize()}: the same {images.shape[1]} samples in each column, one guidance scale per "
+            f"row: w = {scales}."
+        )
+        shown.append(
+            draw.grid(
+                np.concatenate(images), images.shape[1], folder.figure(f"pictures_{subject}"), caption, rows=names
+            )
+        )
     rules = {"plain": drawn.short.of([scale for scale in drawn.short.scales if 1 <= scale <= STRONG])}
     rules |= {name: of for name, of in drawn.cures.items() if name != "CFG++"}
     caption = "Digits: plain guidance and its cures (CFG++, whose scale ends at 1, is in the tables)."
@@ -44,7 +56,10 @@ def explorers(config: Config, folder: RunFolder, drawn: DrawnSets) -> tuple[Expl
     """Sliders for guidance, steps and seed."""
     axes = (Axis("guidance", config.scales), Axis("steps", config.explored_steps), Axis("seed", config.seeds))
     start = (config.scales.index(MODERATE), len(config.explored_steps) - 1, 0)
-    explorer, caption = functools.partial(draw.explorer, start=start, columns=8, colours=PALETTE), "samples from the same noise."
+    explorer, caption = (
+        functools.partial(draw.explorer, start=start, columns=8, colours=PALETTE),
+        "samples from the same noise.",
+    )
     named = {name: (folder.figure(f"explore_{name}"), f"{name.capitalize()}: {caption}") for name in drawn.explored}
     return tuple(explorer(images, axes, *named[name]) for name, images in drawn.explored.items())
 
@@ -52,16 +67,23 @@ def explorers(config: Config, folder: RunFolder, drawn: DrawnSets) -> tuple[Expl
 def tables(config: Config, drawn: DrawnSets, judged: Comparisons) -> tuple[Table, ...]:
     """Every number that the experiment found."""
     strong, moderate = f"w = {STRONG:g}", f"w = {MODERATE:g}"
-    deaf = {f"{subject}, label withheld": sweep for subject, sweep in drawn.deaf.items()} | {"digits, shuffled labels": drawn.shuffled}
+    deaf = {f"{subject}, label withheld": sweep for subject, sweep in drawn.deaf.items()} | {
+        "digits, shuffled labels": drawn.shuffled
+    }
     dropouts = {f"{share:g}": sweep for share, sweep in drawn.dropouts.items()}
     at_strong = f"Digits: each cure at {strong} (CFG++ at its largest scale), less plain guidance there"
     return (
         _trends(judged),
         _compared(f"The essay's scale: plain guidance at {strong} less that at w = 1", "data", judged.essay),
-        _compared(f"Digits: each cure at the adherence of plain guidance at {moderate}", "rule", judged.equal, absolute=True),
+        _compared(
+            f"Digits: each cure at the adherence of plain guidance at {moderate}", "rule", judged.equal, absolute=True
+        ),
         _compared(f"The same, less plain guidance at {moderate}", "rule", judged.equal),
         _compared(at_strong, "rule", judged.strong),
-        *(_sweeps(config, f"{subject}: plain guidance, mean over the seeds", {"": plain}) for subject, plain in drawn.plain.items()),
+        *(
+            _sweeps(config, f"{subject}: plain guidance, mean over the seeds", {"": plain})
+            for subject, plain in drawn.plain.items()
+        ),
         _sweeps(config, "digits: share of labels dropped in training, one seed each", dropouts),
         _sweeps(config, "digits: cures, mean over the seeds", drawn.cures),
         _sweeps(config, "Networks that ignore their label", deaf),
@@ -69,11 +91,16 @@ def tables(config: Config, drawn: DrawnSets, judged: Comparisons) -> tuple[Table
 
 
 def _trends(judged: Comparisons) -> Table:
-    every = [(subject, measure, trend, judged.corrected[subject, measure]) for (subject, measure), trend in judged.trends.items()]
+    every = [
+        (subject, measure, trend, judged.corrected[subject, measure])
+        for (subject, measure), trend in judged.trends.items()
+    ]
     deaf = [(f"{subject}, label withheld", "adherence", trend, None) for subject, trend in judged.ignoring.items()]
     rows: list[tuple[Cell, ...]] = []
     for subject, measure, trend, corrected in [*every, *deaf]:
-        rows.append((subject, NAMES[measure], trend.rho, ", ".join(f"{rho:.2f}" for rho in trend.each), trend.p, corrected))
+        rows.append(
+            (subject, NAMES[measure], trend.rho, ", ".join(f"{rho:.2f}" for rho in trend.each), trend.p, corrected)
+        )
     columns = ("data", "measure", "Spearman's rho with w", "of each seed", "p, one-sided", "p after Holm")
     return Table("Trends with the guidance scale; adherence as far as it is claimed", columns, tuple(rows))
 

@@ -1,4 +1,6 @@
-"""What the guidance experiment measures of a set of samples, as rows whose mean is the measure: of samples, real images or classes."""
+"""What the guidance experiment measures of a set of samples, as rows whose mean is the measure: of samples, real images
+or classes.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,7 +30,8 @@ MEASURES = tuple(NAMES)
 class Subject:
     """A data set, and how samples of it are judged.
 
-    adherent: (images, labels) -> (n,) whether an image shows what was asked for. reference, reference_labels: real images that no network
+    adherent: (images, labels) -> (n,) whether an image shows what was asked for. reference, reference_labels: real
+        images that no network
     saw. means: (classes, d), of the training images of each class. limit: a value beyond ±limit is clipped.
     """
 
@@ -43,13 +46,16 @@ class Subject:
     def rows(self, images: np.ndarray) -> Rows:
         """Of images (n, h, w, c), whose classes are 0, 1, … in turn; n at least 4 a class.
 
-        Recall counts the held-out images of a class that its samples reach. The Vendi score of a class is that of the deviations from the
-        mean of its training images, so that what all images of the class share is no likeness.
+        Recall counts the held-out images of a class that its samples reach. The Vendi score of a class is that of the
+        deviations from the mean of its training images, so that what all images of the class share is no likeness.
         """
         labels, seen = image_draws.labels(len(images), self.classes), np.clip(images, -1.0, 1.0)
         reached, distinct = [], []
         for label in range(self.classes):
-            drawn, real = features.pixels(seen[labels == label]), features.pixels(self.reference[self.reference_labels == label])
+            drawn, real = (
+                features.pixels(seen[labels == label]),
+                features.pixels(self.reference[self.reference_labels == label]),
+            )
             reached.append(precision_recall.inside(real, drawn))
             distinct.append(vendi.score(drawn - self.means[label]))
         return {
@@ -62,7 +68,9 @@ class Subject:
 
 
 def of_digits() -> Subject:
-    """Real digits and a judge that has seen no sample. Half a level beyond ±1 is what rounding still takes for black or white."""
+    """Real digits and a judge that has seen no sample. Half a level beyond ±1 is what rounding still takes for black or
+    white.
+    """
     split = digits.load()
     judging = classifier_accuracy.train(split.train_images, split.train_labels)
 
@@ -75,7 +83,10 @@ def of_digits() -> Subject:
 
 def of_shapes(config: Config) -> Subject:
     """Rendered shapes, whose colour, shape and size an oracle reads from the pixels. Renders stay within ±0.81."""
-    training, held_out = networks.rendered(networks.TRAINING, config.scenes), networks.rendered(networks.HELD_OUT, config.reference)
+    training, held_out = (
+        networks.rendered(networks.TRAINING, config.scenes),
+        networks.rendered(networks.HELD_OUT, config.reference),
+    )
     means = _means(training.clean, training.labels, networks.RECIPE.num_classes)
     return Subject("shapes", len(means), read_as_asked, held_out.clean, held_out.labels, means, limit=1.0)
 

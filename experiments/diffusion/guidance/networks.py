@@ -17,7 +17,9 @@ from gendiff.diffusion.types import Batch
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
 
-RECIPE = shapes.Recipe(objects=(1, 1), colours=("red", "green", "blue", "yellow"), classes_by=("colour", "shape", "size"))
+RECIPE = shapes.Recipe(
+    objects=(1, 1), colours=("red", "green", "blue", "yellow"), classes_by=("colour", "shape", "size")
+)
 """One object in four colours, four shapes and two sizes, 32 classes; its place is what a class leaves open."""
 SIDE = 16
 """Pixels of a side of the shapes."""
@@ -43,7 +45,9 @@ def rendered(stream: int, count: int) -> Images:
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
-    """Digits and shapes with every seed; with the first, digits at each other dropout and the one that learns from shuffled labels."""
+    """Digits and shapes with every seed; with the first, digits at each other dropout and the one that learns from
+    shuffled labels.
+    """
     split, scenes, first = digits.load(), rendered(TRAINING, config.scenes), config.seeds[:1]
     real, shuffled = (image_training.digits_batch(split, order) for order in (None, first[0]))
     for name, seeds, batch in (
@@ -69,5 +73,7 @@ def dropouts(config: Config) -> dict[float, str]:
 
 
 def _learning(config: Config, name: str) -> image_training.Learning:
-    dropped = {folder: dataclasses.replace(config.digits, drop_condition=share) for share, folder in dropouts(config).items()}
+    dropped = {
+        folder: dataclasses.replace(config.digits, drop_condition=share) for share, folder in dropouts(config).items()
+    }
     return {SHAPES: config.shapes, WEAKER: config.weaker, **dropped}.get(name, config.digits)

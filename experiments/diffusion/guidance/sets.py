@@ -1,4 +1,6 @@
-"""Every set of samples of the guidance experiment, drawn and measured: what the claims, tables and figures are made of."""
+"""Every set of samples of the guidance experiment, drawn and measured: what the claims, tables and figures are made
+of.
+"""
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,16 +26,22 @@ RESCALE = 0.7
 """phi of the rule "rescale", the paper's."""
 
 CURES: Mapping[str, Rule] = {
-    "interval": lambda given, absent, _, scale: guidance.classifier_free(given, absent, guidance.interval(scale, LOW, HIGH), batched=True),
+    "interval": lambda given, absent, _, scale: guidance.classifier_free(
+        given, absent, guidance.interval(scale, LOW, HIGH), batched=True
+    ),
     # guided samples get back most of the conditional one's deviation
-    "rescale": lambda given, absent, _, scale: guidance.classifier_free(given, absent, scale, batched=True, rescale=RESCALE),
+    "rescale": lambda given, absent, _, scale: guidance.classifier_free(
+        given, absent, scale, batched=True, rescale=RESCALE
+    ),
     # its scale lies in [0, 1]
     "CFG++": lambda given, absent, _, scale: guidance.cfg_plus_plus(given, absent, scale, batched=True),
     # without momentum, and without a bound on the norm
     "APG": lambda given, absent, _, scale: guidance.adaptive_projected(given, absent, scale, batched=True),
     # away from a smaller network that was trained for less time
     "autoguidance": lambda given, _, weaker, scale: guidance.autoguidance(given, weaker, scale),
-    "thresholding": lambda given, absent, weaker, scale: guidance.dynamic_threshold(classifier_free(given, absent, weaker, scale)),
+    "thresholding": lambda given, absent, weaker, scale: guidance.dynamic_threshold(
+        classifier_free(given, absent, weaker, scale)
+    ),
 }
 """The cures that are said to keep what guidance loses."""
 RULES: Mapping[str, Rule] = {
@@ -48,7 +56,11 @@ def check(config: Config) -> None:
     """ConfigError where numbers of the configuration do not fit each other."""
     for name, learning in (("digits", config.digits), ("shapes", config.shapes), ("weaker", config.weaker)):
         image_training.check(learning, f"{name}.", images=config.scenes if name == "shapes" else image_training.IMAGES)
-    for option, values in (("scales", config.scales), ("cure-scales", config.cure_scales), ("renoised-scales", config.renoised_scales)):
+    for option, values in (
+        ("scales", config.scales),
+        ("cure-scales", config.cure_scales),
+        ("renoised-scales", config.renoised_scales),
+    ):
         ranges.rising(option, values)
     ranges.known("cures", config.cures, CURES)
     for needed in ("interval", "rescale"):
@@ -64,9 +76,11 @@ def check(config: Config) -> None:
 
 @dataclass(frozen=True)
 class DrawnSets:
-    """plain, deaf: of each subject. cures, short: of digits, by rule; short is plain guidance of as many samples as a cure.
+    """plain, deaf: of each subject. cures, short: of digits, by rule; short is plain guidance of as many samples as a
+    cure.
 
-    dropouts: by the share, one seed each. shuffled: of the network that learned shuffled labels. shown: of each subject the first images of
+    dropouts: by the share, one seed each. shuffled: of the network that learned shuffled labels. shown: of each subject
+        the first images of
     the first seed, (scales, n, h, w, c). explored: of each subject (scales, steps, seeds, n, h, w, c).
     """
 
@@ -110,18 +124,27 @@ def draw(config: Config, folder: RunFolder, progress: Progress) -> DrawnSets:
 class _Drawn:
     """Networks of one data set, the program that draws from them, and the subject that judges."""
 
-    def __init__(self, config: Config, name: str, subject: measures.Subject, together: int, folder: RunFolder, progress: Progress) -> None:
+    def __init__(
+        self, config: Config, name: str, subject: measures.Subject, together: int, folder: RunFolder, progress: Progress
+    ) -> None:
         self._config, self._subject, self._folder = config, subject, folder
-        model, weaker = (networks.model(config, of) for of in (name, networks.WEAKER))  # nothing on shapes uses the weaker network
+        # nothing on shapes uses the weaker network
+        model, weaker = (networks.model(config, of) for of in (name, networks.WEAKER))
         self._draw = Draws(model, config.sampling_steps, together, progress, second=weaker)
         self._params = self._restored(name, config.seeds)
 
     def plain(self, count: int, fewer: int) -> tuple[Sweep, Sweep, np.ndarray]:
-        """The sweep over all scales, that of the first `fewer` samples, and the images of the first seed that are shown."""
+        """The sweep over all scales, that of the first `fewer` samples, and the images of the first seed that are
+        shown.
+        """
         scales, sets = self._config.scales, list(self._images("plain", count, self._config.scales))
         spread = np.arange(self._config.shown) * max(1, self._subject.classes // self._config.shown)  # of all classes
         every = self._sweep(scales, sets)
-        few = every if fewer == count else self._sweep(scales, [[images[:fewer] for images in of_seed] for of_seed in sets])
+        few = (
+            every
+            if fewer == count
+            else self._sweep(scales, [[images[:fewer] for images in of_seed] for of_seed in sets])
+        )
         return every, few, np.stack(sets[0])[:, spread]
 
     def deaf(self, count: int) -> Sweep:
@@ -130,7 +153,9 @@ class _Drawn:
         return self._sweep(scales, self._images("deaf", count, scales))
 
     def cures(self, plain: Sweep) -> dict[str, Sweep]:
-        """Each rule at its own scales, after the one where it does nothing: plain guidance's 1, or 0 for CFG++; thresholding has none."""
+        """Each rule at its own scales, after the one where it does nothing: plain guidance's 1, or 0 for CFG++;
+        thresholding has none.
+        """
         config, sweeps = self._config, {}
         weaker = self._restored(networks.WEAKER, config.seeds)
         for rule in config.cures:
@@ -142,12 +167,16 @@ class _Drawn:
     def other(self, name: str) -> Sweep:
         """The sweep of a network of the first seed that lies in its own folder."""
         seed, scales = self._config.seeds[0], self._config.scales
-        return self._sweep(scales, self._images("plain", self._config.samples, scales, of=name, params=self._restored(name, [seed])))
+        return self._sweep(
+            scales, self._images("plain", self._config.samples, scales, of=name, params=self._restored(name, [seed]))
+        )
 
     def explored(self) -> np.ndarray:
         """(scales, steps, seeds, n, h, w, c): the same noise under every guidance, number of steps and seed."""
         count, scales = self._config.explored, self._config.scales
-        return np.stack([np.stack([*self._images("plain", count, scales, steps=n)], 1) for n in self._config.explored_steps], 1)
+        return np.stack(
+            [np.stack([*self._images("plain", count, scales, steps=n)], 1) for n in self._config.explored_steps], 1
+        )
 
     def _restored(self, name: str, seeds: Sequence[int]) -> dict[int, Params]:
         return {seed: networks.restore(self._config, self._folder, name, seed) for seed in seeds}
@@ -166,9 +195,13 @@ class _Drawn:
         weaker: Mapping[int, Params] | None = None,
         steps: int | None = None,
     ) -> Iterator[list[np.ndarray]]:
-        """For each seed the images at each scale. of: a name for `params`, which are by seed; None takes those of the subject."""
+        """For each seed the images at each scale. of: a name for `params`, which are by seed; None takes those of the
+        subject.
+        """
         for seed, of_seed in (params or self._params).items():
-            title = ", ".join(filter(None, [self._subject.name, of, rule, f"seed {seed}", f"{steps} steps" if steps else ""]))
+            title = ", ".join(
+                filter(None, [self._subject.name, of, rule, f"seed {seed}", f"{steps} steps" if steps else ""])
+            )
             draw = functools.partial(
                 self._draw, params=of_seed, count=count, rule=RULES[rule], second=(weaker or {}).get(seed), steps=steps
             )

@@ -2,8 +2,9 @@
 
     python -m experiments run invariance
 
-trains the network of `digits` for a minute and draws the same samples in many ways: alone, among others, in another order, padded, in
-chunks, on 8 devices. Everything but the index may change, and nothing of a sample may. It takes 15 minutes or less on 2 cores.
+trains the network of `digits` for a minute and draws the same samples in many ways: alone, among others, in another
+order, padded, in chunks, on 8 devices. Everything but the index may change, and nothing of a sample may. It takes 15
+minutes or less on 2 cores.
 """
 
 import importlib.util
@@ -44,8 +45,16 @@ WORDS = {
 }
 MOST_GUIDED = 3.0
 """The largest guidance of the plot of ways."""
-NOISE, ORACLE, NETWORK = "noise of x_T and of every step", "DDIM with an oracle", "DDIM with a trained network at guidance {:g}"
-SETTINGS, REBUILT, STATIC = "the guided draw over steps × guidance × eta × parameters", "any sampler, rebuilt", "a static step count"
+NOISE, ORACLE, NETWORK = (
+    "noise of x_T and of every step",
+    "DDIM with an oracle",
+    "DDIM with a trained network at guidance {:g}",
+)
+SETTINGS, REBUILT, STATIC = (
+    "the guided draw over steps × guidance × eta × parameters",
+    "any sampler, rebuilt",
+    "a static step count",
+)
 ONE_KEY_NOISE, ONE_KEY, NORMS, NEITHER = "noise from one key", "one key", "norms of the batch", "neither of them"
 ALL = "any sampler with an oracle"
 ROUNDING = "what is given is one rounding per step, and a step is several, in an order that the batch decides"
@@ -73,7 +82,9 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     for seed, scale in itertools.product(config.seeds, config.guidance):
         group = [of for of in compared if (of.case.seed, of.case.scale) == (seed, scale)]
         yield of_group(NETWORK.format(scale), "difference", group, change)
-    yield from (Measured(of.case.id, of.by_way, group="ways", arrays={"case": of.case, "samples": of.drawn}) for of in compared)
+    yield from (
+        Measured(of.case.id, of.by_way, group="ways", arrays={"case": of.case, "samples": of.drawn}) for of in compared
+    )
     with progress.phase("controls"):
         yield of_group(ONE_KEY_NOISE, "unequal", [differences.control(compared[0].case, wrong.OneKeyNoise(), config)])
         last = f"eta {config.etas[-1]:g}"
@@ -83,7 +94,10 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     with progress.phase("traces"):
         first = params[config.seeds[0]]
         both = first, jax.tree.map(lambda leaf: 0.9 * leaf, first)
-        for name, traces in ((SETTINGS, invariance_traces.of_model(network, both, config)), (STATIC, invariance_traces.of_static(config))):
+        for name, traces in (
+            (SETTINGS, invariance_traces.of_model(network, both, config)),
+            (STATIC, invariance_traces.of_static(config)),
+        ):
             yield Measured(name, {"traces": traces.traces}, n=traces.calls)
     with progress.phase("samplers"):
         samplers = list(every_sampler(config, progress))
@@ -121,7 +135,9 @@ def every_sampler(config: Config, progress: Progress) -> Iterator[Measured]:
 
 
 def of_group(name: str, measure: str, group: list[Compared], change: Mapping[str, float] | None = None) -> Measured:
-    """The largest difference in a group of one seed. change: of each case, the difference over what last bits change."""
+    """The largest difference in a group of one seed. change: of each case, the difference over what last bits
+    change.
+    """
     arrays = {"case": group[0].case, "samples": group[0].drawn}
     measures = {measure: max(of.worst for of in group)}
     if change is not None:
@@ -136,7 +152,9 @@ def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> list[Fi
     rows: list[Any] = [row for row in table.rows if row[column] is not None]
     exact = {row[0]: row[column] for row in sorted(rows, key=lambda row: -row[column])}
     caption = "Every sampler with an exact denoiser: the largest change of any way to draw, over what last bits change."
-    drawing = _bars(exact, folder.figure("samplers"), caption, "largest difference, in what last bits change", LAST_BITS)
+    drawing = _bars(
+        exact, folder.figure("samplers"), caption, "largest difference, in what last bits change", LAST_BITS
+    )
     return [drawing] if drawing else []
 
 
@@ -152,9 +170,13 @@ def same(measured: Measurements, folder: RunFolder) -> Figure:
     (small, mixed), (at_once, *_) = shared.arrays["samples"], network
     images = [network[at_once], network[ON_DEVICES], *shared.arrays["samples"].values()]
     rows = [at_once, ON_DEVICES, f"one key, {small}", f"one key, {mixed}"]
-    caption = f"The same eight samples: {at_once}, {ON_DEVICES}, and, with one key for the whole batch, {small} and {mixed}"
+    caption = (
+        f"The same eight samples: {at_once}, {ON_DEVICES}, and, with one key for the whole batch, {small} and {mixed}"
+    )
     first = np.concatenate([of[:8] for of in images])
-    return figures.grid(first, 8, folder.figure("same"), f"{caption}: the last two rows should be equal and are not.", rows=rows)
+    return figures.grid(
+        first, 8, folder.figure("same"), f"{caption}: the last two rows should be equal and are not.", rows=rows
+    )
 
 
 def ways(measured: Measurements, folder: RunFolder) -> Figure | None:
@@ -162,16 +184,28 @@ def ways(measured: Measurements, folder: RunFolder) -> Figure | None:
     scaled = [each for each in measured if each.group == "ways" and each.arrays["case"].scale is not None]
     networks: list[Any] = [each.measures for each in scaled if each.arrays["case"].scale <= MOST_GUIDED]
     largest = {how: max(of[how] for of in networks) for how in networks[0]}
-    largest |= {f"control: {name}": min(of[0] for of in measured.seeds(name, "difference").values()) for name in (ONE_KEY, NORMS)}
+    largest |= {
+        f"control: {name}": min(of[0] for of in measured.seeds(name, "difference").values())
+        for name in (ONE_KEY, NORMS)
+    }
     caption = "Samples of trained networks: what each way to draw them changes, over max(1, rms)."
     return _bars(largest, folder.figure("ways"), caption, f"largest difference, guidance ≤ {MOST_GUIDED:g}")
 
 
-def _bars(values: dict[str, float], path: Path, caption: str, x_label: str, threshold: float | None = None) -> Figure | None:
+def _bars(
+    values: dict[str, float], path: Path, caption: str, x_label: str, threshold: float | None = None
+) -> Figure | None:
     """The values that a logarithmic axis can show, and in the caption those that are 0; no figure where all are."""
-    shown, zero = {name: value for name, value in values.items() if value}, [name for name, value in values.items() if not value]
+    shown, zero = (
+        {name: value for name, value in values.items() if value},
+        [name for name, value in values.items() if not value],
+    )
     caption += f" Bitwise equal: {', '.join(zero)}." if zero else ""
-    options: Any = {"x_label": x_label, "log": True, "thresholds": [] if threshold is None else [("threshold", threshold)]}
+    options: Any = {
+        "x_label": x_label,
+        "log": True,
+        "thresholds": [] if threshold is None else [("threshold", threshold)],
+    }
     return figures.bars(shown, path, caption, **options) if shown else None
 
 
@@ -205,9 +239,10 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "0ddb33b3",
-            "A draw may differ by four times what a last bit of x_T and of the noise changes, measured beside it, in place of 0.000005 "
-            "for oracles and 0.0001 to 0.0003 for networks. All was run again: before, 'any sampler with an oracle' failed at 0.000015, "
-            "which is the same today.",
+            "A draw may differ by four times what a last bit of x_T and of the noise changes, measured beside it, in "
+            "place of 0.000005 "
+            "for oracles and 0.0001 to 0.0003 for networks. All was run again: before, 'any sampler with an oracle' "
+            "failed at 0.000015, which is the same today.",
             "A fixed bound has no unit: an oracle of ten modes spreads any rounding, as its exact flow does.",
         ),
     ),
@@ -238,14 +273,21 @@ STUDY = Study(
     ),
     controls=(
         control(ONE_KEY_NOISE, "unequal", against=NOISE, by=">=", margin=0.5, id="one-key-noise"),
-        control(ONE_KEY, "difference", against=NETWORK.format(1), by=">=", margin=1e-3, id="one-key", figure="same.png"),
-        control(NORMS, "difference", against=NETWORK.format(1), by=">=", margin=1e-3, id="shared-norms", figure="ways.png"),
+        control(
+            ONE_KEY, "difference", against=NETWORK.format(1), by=">=", margin=1e-3, id="one-key", figure="same.png"
+        ),
+        control(
+            NORMS, "difference", against=NETWORK.format(1), by=">=", margin=1e-3, id="shared-norms", figure="ways.png"
+        ),
         control(STATIC, "traces", against=SETTINGS, by=">=", margin=1.0, id="static-count"),
     ),
     figures=(same, ways, samplers),
     tables={
         "": ("The largest of all ways", ""),
-        "ways": ("Every way against all samples at once", "Of noise the share that is unequal, of samples the largest difference."),
+        "ways": (
+            "Every way against all samples at once",
+            "Of noise the share that is unequal, of samples the largest difference.",
+        ),
         "samplers": ("Every sampler of the library", ""),
     },
     answer=ANSWER,

@@ -16,7 +16,9 @@ from gendiff.runs.ranges import Count, Distinct, Natural, NonNegative, Positive,
 BATCHES = ("alone", "small batches", "shuffled batches", "crowd", "falling", "shuffled", "padded batch")
 PROGRAMS = ("padded grid", "fixed count", "chunks", "vmap")
 WAYS = BATCHES + PROGRAMS
-"""What is drawn together and in which order, and how the program differs, besides the reference: all samples at once."""
+"""What is drawn together and in which order, and how the program differs, besides the reference: all samples at
+once.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +72,9 @@ def check(config: Config) -> None:
     ranges.known("sampler-ways", config.sampler_ways, WAYS)
     ranges.known("samplers", config.samplers, catalogue.METHODS)
     if all(catalogue.METHODS[name].learned_variance for name in config.samplers):
-        raise ConfigError(f"--samplers {ranges.shown(config.samplers)}: at least one must do without a learned variance")
+        raise ConfigError(
+            f"--samplers {ranges.shown(config.samplers)}: at least one must do without a learned variance"
+        )
     ranges.at_most("alone", config.alone, "samples", config.samples)
     ranges.at_most("samples", config.samples, "crowd", config.crowd)
     if config.samples % config.small:

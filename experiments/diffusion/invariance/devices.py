@@ -1,8 +1,10 @@
-"""The same samples on 8 devices: in a process of its own, since a CPU is as many devices as JAX is configured for when it starts.
+"""The same samples on 8 devices: in a process of its own, since a CPU is as many devices as JAX is configured for when
+it starts.
 
     python -m experiments.diffusion.invariance.devices RUN OUT.npz
 
-draws every case of the run folder, split over all devices and on the first of them. `draw` runs that with 8 devices made of one CPU.
+draws every case of the run folder, split over all devices and on the first of them. `draw` runs that with 8 devices
+made of one CPU.
 """
 
 import os
@@ -25,7 +27,9 @@ DEVICES = 8
 
 
 def draw(folder: RunFolder) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(on 8 devices, on one) of each of `invariance_draws.cases`. RuntimeError with its error output where the process fails."""
+    """(on 8 devices, on one) of each of `invariance_draws.cases`. RuntimeError with its error output where the process
+    fails.
+    """
     environment = {"JAX_NUM_CPU_DEVICES": str(DEVICES), "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(sys.path)}
     with tempfile.TemporaryDirectory() as place:
         out = Path(place) / "drawn.npz"

@@ -14,7 +14,9 @@ from gendiff.diffusion.sampling import Sampler
 
 @dataclass
 class Compared:
-    """One case. by_way: the largest difference of each way, in words. samples: how many were compared. drawn: those of each way."""
+    """One case. by_way: the largest difference of each way, in words. samples: how many were compared. drawn: those of
+    each way.
+    """
 
     case: Case
     by_way: dict[str, float] = field(default_factory=dict)

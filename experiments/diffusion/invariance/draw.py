@@ -1,4 +1,6 @@
-"""Ways to draw the same samples, and the programs that do: batch, order, padding, chunks and devices vary, indices do not."""
+"""Ways to draw the same samples, and the programs that do: batch, order, padding, chunks and devices vary, indices do
+not.
+"""
 
 import itertools
 from collections.abc import Callable
@@ -28,9 +30,10 @@ KEY = 0
 class Way:
     """One way to draw samples 0 … n - 1.
 
-    how: in words. order (n,): the samples in the order of drawing. together: samples in one call (None: all). others: indices that are
-    drawn along. chunk: samples in a chunk of `in_chunks`. padding: intervals that the grid is longer. fixed: the step count is no data.
-    mapped: each sample under `vmap`.
+    how: in words. order (n,): the samples in the order of drawing. together: samples in one call (None: all). others:
+        indices that are
+    drawn along. chunk: samples in a chunk of `in_chunks`. padding: intervals that the grid is longer. fixed: the step
+    count is no data. mapped: each sample under `vmap`.
     """
 
     how: str
@@ -65,7 +68,9 @@ def ways(config: Config) -> dict[str, Way]:
 
 @dataclass(eq=False)
 class Programs:
-    """Draws from the denoisers `build(numbers, label)`, compiled once for each shape and way. label: index modulo `classes`."""
+    """Draws from the denoisers `build(numbers, label)`, compiled once for each shape and way. label: index modulo
+    `classes`.
+    """
 
     build: Callable[[Any, jax.Array], Denoiser]
     schedule: Schedule
@@ -85,7 +90,9 @@ class Programs:
 
         def some(index: jax.Array) -> jax.Array:
             denoise = self.build(numbers, index % self.classes)
-            x = sampling.sample(key, denoise, sampler, levels, self.shape, index, num_steps=count, trajectory=trajectory)
+            x = sampling.sample(
+                key, denoise, sampler, levels, self.shape, index, num_steps=count, trajectory=trajectory
+            )
             return x.swapaxes(0, 1) if trajectory else x
 
         if chunk is not None:
@@ -160,7 +167,14 @@ def cases(config: Config, model: Model, params: dict[int, Params]) -> list[Case]
         Case("noise", exact, gaussians, Recorder(), trajectory=True),
         *(Case(f"oracle, eta {eta:g}", exact, gaussians, samplers.ddim(eta)) for eta in config.etas),
         *(
-            Case(f"seed {seed}, guidance {scale:g}, eta {eta:g}", network, (values, np.float32(scale)), samplers.ddim(eta), seed, scale)
+            Case(
+                f"seed {seed}, guidance {scale:g}, eta {eta:g}",
+                network,
+                (values, np.float32(scale)),
+                samplers.ddim(eta),
+                seed,
+                scale,
+            )
             for (seed, values), scale, eta in itertools.product(params.items(), config.guidance, config.etas)
         ),
     ]

@@ -18,14 +18,20 @@ NUDGES = 8
 
 
 def largest_change(case: Case, reference: Way) -> float:
-    """The largest difference that a last bit of x_T and of the noise of every step makes; a last bit of a sample at least."""
-    still, *moved = (dataclasses.replace(case, sampler=Nudged(case.sampler, nudge)).draw(reference) for nudge in range(NUDGES + 1))
+    """The largest difference that a last bit of x_T and of the noise of every step makes; a last bit of a sample at
+    least.
+    """
+    still, *moved = (
+        dataclasses.replace(case, sampler=Nudged(case.sampler, nudge)).draw(reference) for nudge in range(NUDGES + 1)
+    )
     return max(float(np.finfo(np.float32).eps), *(differences.difference(samples, still) for samples in moved))
 
 
 @records.record
 class Nudged(Sampler):
-    """A sampler whose x_T and noise are moved by one last bit, up or down by chance. nudge: names the directions; 0 moves nothing."""
+    """A sampler whose x_T and noise are moved by one last bit, up or down by chance. nudge: names the directions; 0
+    moves nothing.
+    """
 
     sampler: Sampler
     nudge: int

@@ -38,9 +38,13 @@ class Traces:
 
 
 def of_model(model: Model, params: Iterable[Params], config: Config, *, static: bool = False) -> Traces:
-    """The draw of the design over steps × parameters × guidance scales × etas. static: the step count is part of the program."""
+    """The draw of the design over steps × parameters × guidance scales × etas. static: the step count is part of the
+    program.
+    """
 
-    def draw(params: Params, numbers: Any, key: Any, index: Any, label: Any, levels: Level, num_steps: Count) -> jax.Array:
+    def draw(
+        params: Params, numbers: Any, key: Any, index: Any, label: Any, levels: Level, num_steps: Count
+    ) -> jax.Array:
         scale, eta = numbers
         guided = model.guided(params, label, scale)
         return sampling.sample(key, guided, samplers.ddim(eta=eta), levels, model.shape, index, num_steps=num_steps)
@@ -51,22 +55,36 @@ def of_model(model: Model, params: Iterable[Params], config: Config, *, static: 
 
 def of_static(config: Config) -> Traces:
     """`of_model` with the small network, and the step count as part of the program."""
-    small = Model(small_network, lambda key: small_params()[0], schedules.scaled_linear(), parameterization.velocity(), SHAPE)
+    small = Model(
+        small_network, lambda key: small_params()[0], schedules.scaled_linear(), parameterization.velocity(), SHAPE
+    )
     return of_model(small, small_params(), config, static=True)
 
 
 def of_sampler(method: Method, config: Config) -> Traces:
     """One sampler, rebuilt for every call, over steps × its numbers × parameters, with the small network."""
 
-    def draw(params: Params, sampler: Any, key: Any, index: Any, label: Any, levels: Level, num_steps: Count) -> jax.Array:
-        denoise = denoiser.from_network(_with_variance, params, parameterization.velocity(), label, learned_variance=True)
+    def draw(
+        params: Params, sampler: Any, key: Any, index: Any, label: Any, levels: Level, num_steps: Count
+    ) -> jax.Array:
+        denoise = denoiser.from_network(
+            _with_variance, params, parameterization.velocity(), label, learned_variance=True
+        )
         return sampling.sample(key, denoise, sampler, levels, SHAPE, index, num_steps=num_steps)
 
-    return _counted(draw, lambda: itertools.product(small_params(), variants(method)), schedules.scaled_linear(), config, static=False)
+    return _counted(
+        draw,
+        lambda: itertools.product(small_params(), variants(method)),
+        schedules.scaled_linear(),
+        config,
+        static=False,
+    )
 
 
 def variants(method: Method) -> list[Sampler]:
-    """The method's sampler, built anew for Stable Diffusion's schedule, with the first and the second value of each number it has."""
+    """The method's sampler, built anew for Stable Diffusion's schedule, with the first and the second value of each
+    number it has.
+    """
     sampler = method.make(schedules.scaled_linear())  # type: ignore[misc]  # every method of the catalogue has a sampler
     values = [{name: two[k] for name, two in method.numbers} for k in range(2)] if method.numbers else [{}]
     return [dataclasses.replace(sampler, **numbers) for numbers in values]  # type: ignore[type-var]  # every sampler is a record
@@ -89,9 +107,15 @@ def _with_variance(params: Params, x: jax.Array, t: jax.Array, label: jax.Array)
 
 
 def _counted(
-    draw: Callable[..., jax.Array], settings: Callable[[], Iterable[tuple[Params, Any]]], schedule: Schedule, config: Config, static: bool
+    draw: Callable[..., jax.Array],
+    settings: Callable[[], Iterable[tuple[Params, Any]]],
+    schedule: Schedule,
+    config: Config,
+    static: bool,
 ) -> Traces:
-    """Of draw(params, setting, key, index, label, levels, num_steps), with settings that are built anew for every number of steps."""
+    """Of draw(params, setting, key, index, label, levels, num_steps), with settings that are built anew for every
+    number of steps.
+    """
     traces: list[None] = []
 
     def traced(*arguments: Any, num_steps: Count) -> jax.Array:

@@ -25,8 +25,10 @@ class FirstsNoise:
 class Neighbourly(Sampler):
     """DDIM with eta = 1, then a Langevin step, whose samples look at each other.
 
-    shared_key, shared_norms: 0 or 1, as data, so that one program serves all of them. With shared_key the noise is `FirstsNoise`; with
-    shared_norms the Langevin step is sized by norms averaged over the batch, as published code has it. With neither it is `ddim(1.0)`.
+    shared_key, shared_norms: 0 or 1, as data, so that one program serves all of them. With shared_key the noise is
+        `FirstsNoise`; with
+    shared_norms the Langevin step is sized by norms averaged over the batch, as published code has it. With neither it
+    is `ddim(1.0)`.
     """
 
     shared_key: float
@@ -36,8 +38,11 @@ class Neighbourly(Sampler):
         fresh = noise(state.x, 1)
         x = samplers.ancestral.ddim_step(denoise(state.x, level), level, cleaner, eta=1.0, noise=fresh)
         fresh, predicted = noise(x, 3), denoise(x, cleaner).noise
-        drawn, strength = (jnp.mean(jnp.linalg.norm(arrays.flatten_samples(field), axis=1)) for field in (fresh, predicted))
-        width = self.shared_norms * 2 * (0.16 * arrays.safe_divide(drawn, strength)) ** 2  # an oracle says no noise at sigma = 0
+        drawn, strength = (
+            jnp.mean(jnp.linalg.norm(arrays.flatten_samples(field), axis=1)) for field in (fresh, predicted)
+        )
+        # an oracle says no noise at sigma = 0
+        width = self.shared_norms * 2 * (0.16 * arrays.safe_divide(drawn, strength)) ** 2
         return State(x + cleaner.sigma * (jnp.sqrt(2 * width) * fresh - width * predicted))
 
     def noise_for_step(self, keys: Keys, step: Count, level: Level, cleaner: Level) -> Noise:

@@ -2,19 +2,21 @@
 
     python -m experiments run latent
 
-512² pixels become 64×64×4 latents: 64 times fewer positions, 48 times fewer numbers. What that is worth is measured in two ways.
+512² pixels become 64×64×4 latents: 64 times fewer positions, 48 times fewer numbers. What that is worth is measured in
+two ways.
 
-One evaluation of the same small U-Net is timed at 64 to 512 pixels and at latents 8 times smaller, in turn, beside its FLOPs and memory,
-and beside the decoder, which every picture needs once.
+One evaluation of the same small U-Net is timed at 64 to 512 pixels and at latents 8 times smaller, in turn, beside its
+FLOPs and memory, and beside the decoder, which every picture needs once.
 
-Two diffusion models of the same kind learn drawings (OpenMoji, held out by concept) of 64×64 pixels for the same seconds: one of pixels,
-one of 16×16×4 latents. How many steps that is follows from step times that are measured at the start and kept, so that a run that goes on
-does as many. Fréchet distance against seconds says how good each is after equal time, and how long each takes to be equally good; the
-second account adds the autoencoder's training. The pictures are drawings alone: 380 are held out, and one subject gives one distance.
+Two diffusion models of the same kind learn drawings (OpenMoji, held out by concept) of 64×64 pixels for the
+same seconds: one of pixels, one of 16×16×4 latents. How many steps that is follows from step times that are measured at
+the start and kept, so that a run that goes on does as many. Fréchet distance against seconds says how good each is
+after equal time, and how long each takes to be equally good; the second account adds the autoencoder's training. The
+pictures are drawings alone: 380 are held out, and one subject gives one distance.
 
-By XLA's count the full run computes 70 TFLOP beside the diffusion models' trainings, whose seconds are given (2 seeds × 2 models × 200 s):
-on 2 cores that do 80 GFLOP/s 15 minutes and 13 minutes, and 3 for compiling and reading pictures: 31 minutes in all. The figures to
-expect are in experiments/results/latent/README.md.
+By XLA's count the full run computes 70 TFLOP beside the diffusion models' trainings, whose seconds are given (2 seeds ×
+2 models × 200 s): on 2 cores that do 80 GFLOP/s 15 minutes and 13 minutes, and 3 for compiling and reading pictures: 31
+minutes in all. The figures to expect are in experiments/results/latent/README.md.
 """
 
 from collections.abc import Iterator, Mapping
@@ -71,13 +73,19 @@ def by_resolution(config: Config, by_place: Mapping[Place, Cost]) -> Iterator[Me
         for what in costs.TIMED:
             of = by_place[what, resolution]
             milliseconds = costs.over_rounds(1000 * np.array(of.seconds), config.resamples)
-            numbers: dict[str, Cell] = {"side": resolution, "shape": "×".join(map(str, of.shape)), "milliseconds": milliseconds}
+            numbers: dict[str, Cell] = {
+                "side": resolution,
+                "shape": "×".join(map(str, of.shape)),
+                "milliseconds": milliseconds,
+            }
             numbers |= {"GFLOP": of.flops / 1e9, "MiB": of.peak / MIB}
             if what == costs.PIXELS:
                 numbers |= {"ratio": costs.ratio(of, latents, config.resamples), "operations": of.flops / latents.flops}
             yield Measured(what, numbers, None, config.cost_rounds, COSTS)
         steps = {f"{count} evaluations": count for count in costs.PICTURE_STEPS}
-        ratios = {name: costs.whole_picture(by_place, resolution, count, config.resamples) for name, count in steps.items()}
+        ratios = {
+            name: costs.whole_picture(by_place, resolution, count, config.resamples) for name, count in steps.items()
+        }
         yield Measured("pixels over latents", {"side": resolution, **ratios}, None, config.cost_rounds, WHOLE)
 
 
@@ -93,7 +101,9 @@ def at_largest(config: Config, by_place: Mapping[Place, Cost]) -> Iterator[Measu
 
 
 def accounts(config: Config, times: StepTimes, judge: Judge, of: OfSeed, seed: int) -> Iterator[Measured]:
-    """Time to the last distance of the pixel model, and distance at equal time: without and with the autoencoder's training."""
+    """Time to the last distance of the pixel model, and distance at equal time: without and with the autoencoder's
+    training.
+    """
     curves = {name: (times.spent(config, name), of.curves[name]) for name in MODELS}
     last = {name: of.curves[name][-1] for name in MODELS}
     for account, owed in ((WITHOUT, 0.0), (WITH, times.before_latents(config))):
@@ -102,7 +112,9 @@ def accounts(config: Config, times: StepTimes, judge: Judge, of: OfSeed, seed: i
         there = time_to_quality.at_equal_time(seconds, of.curves[LATENTS].mean(axis=1), curves[PIXELS][0][-1])
         reached = {PIXELS: speedup.slower, LATENTS: speedup.faster}
         numbers: dict[str, Cell] = {"owed": owed}
-        numbers |= {f"{name}, s": f"{each.bound} {formatting.number(each.seconds)}".strip() for name, each in reached.items()}
+        numbers |= {
+            f"{name}, s": f"{each.bound} {formatting.number(each.seconds)}".strip() for name, each in reached.items()
+        }
         numbers |= {"speedup": speedup.ratio, "bound": speedup.bound, "equal time": there / last[PIXELS].mean()}
         if account == WITHOUT:
             numbers["after"] = judge.ratio(last[LATENTS], last[PIXELS])
@@ -114,11 +126,15 @@ def distances(config: Config, times: StepTimes, judge: Judge, of: OfSeed, seed: 
     first, n = seed == config.seeds[0], config.samples
     shown = {label: {"shown": images} for label, images in of.shown.items()} if first else {}
     if first:
-        yield Measured(ORIGINALS, {"floors": judge.in_floors(judge.floor)}, None, n, DISTANCES, shown.get(ORIGINALS, {}))
+        yield Measured(
+            ORIGINALS, {"floors": judge.in_floors(judge.floor)}, None, n, DISTANCES, shown.get(ORIGINALS, {})
+        )
     numbers: dict[str, Cell] = {"floors": judge.in_floors(of.decoded), "psnr": float(np.mean(of.psnr))}
     yield Measured(DECODED, numbers, seed, n, DISTANCES, shown.get(DECODED, {}))
     for name in (PIXELS, LATENTS):
-        parts = zip(config.fractions, times.spent(config, name), times.steps(config, name), of.curves[name], strict=True)
+        parts = zip(
+            config.fractions, times.spent(config, name), times.steps(config, name), of.curves[name], strict=True
+        )
         for part, spent, steps, each in parts:
             numbers = {"floors": judge.in_floors(each), "seconds": float(spent), "steps": steps}
             yield Measured(after(name, part), numbers, seed, n, DISTANCES, shown.get(after(name, part), {}))
@@ -131,10 +147,18 @@ def network_costs(config: Config, times: StepTimes, drawing: Drawing) -> Iterato
     """Of a step of training and of drawing; seconds per picture include decoding."""
     together, calls = min(config.together, config.samples), drawing.seconds
     for name in (AUTOENCODER, PIXELS, LATENTS):
-        init = image_coding.init(networks.autoencoder(config)) if name == AUTOENCODER else networks.model(config, name).init
+        init = (
+            image_coding.init(networks.autoencoder(config))
+            if name == AUTOENCODER
+            else networks.model(config, name).init
+        )
         parameters = library.count(jax.eval_shape(init, jax.random.key(0)))
         step = costs.over_rounds(np.array(times.seconds[name]), config.resamples)
-        numbers: dict[str, Cell] = {"parameters": parameters, "GFLOP of a step": times.flops[name] / 1e9, "seconds of a step": step}
+        numbers: dict[str, Cell] = {
+            "parameters": parameters,
+            "GFLOP of a step": times.flops[name] / 1e9,
+            "seconds of a step": step,
+        }
         numbers["MiB of a step"] = times.peak[name] / MIB
         numbers["steps"] = times.steps(config, name)[-1] if name in MODELS else config.autoencoder.train_steps
         if name in MODELS:
@@ -154,13 +178,36 @@ CLAIMS = (
         id="evaluation",
         figure="cost.png",
     ),
-    claim(TWICE, "away", "<=", 0.1, role="check", reason="far less than what is claimed of others", id="null", figure="cost.png"),
-    claim(*(WITHOUT, "after", "<=", 1), role="E9", reason="1 is a tie after equally long training", id="equal-time", figure="curves.png"),
-    claim(*(WITHOUT, "speedup", ">=", 2), role="E9", reason="fast should mean twice at least", id="equal-quality", figure="curves.png"),
+    claim(
+        TWICE,
+        "away",
+        "<=",
+        0.1,
+        role="check",
+        reason="far less than what is claimed of others",
+        id="null",
+        figure="cost.png",
+    ),
+    claim(
+        *(WITHOUT, "after", "<=", 1),
+        role="E9",
+        reason="1 is a tie after equally long training",
+        id="equal-time",
+        figure="curves.png",
+    ),
+    claim(
+        *(WITHOUT, "speedup", ">=", 2),
+        role="E9",
+        reason="fast should mean twice at least",
+        id="equal-quality",
+        figure="curves.png",
+    ),
 )
 CONTROLS = (
     *(
-        control(f"{name}, untrained", "floors", against=after(name, 1), by=">=", id=f"untrained-{name}", figure="curves.png")
+        control(
+            f"{name}, untrained", "floors", against=after(name, 1), by=">=", id=f"untrained-{name}", figure="curves.png"
+        )
         for name in MODELS
     ),
     control(MEAN, "floors", against=after(LATENTS, 1), by=">=", id="untrained-mean-picture", figure="curves.png"),
@@ -168,8 +215,23 @@ CONTROLS = (
 
 _MODEL = Recipe(batch=8, warmup=1, channels=(8,))
 _CODER = Learning(train_steps=2, batch=8, warmup=1, channels=(8, 8, 8, 8), drop_condition=0.0)
-_NETWORKS: dict[str, Any] = {"side": 32, "factor": 2, "channels": 1, "autoencoder": _CODER, "latents": _MODEL, "pixels": _MODEL}
-_FEW: dict[str, Any] = {"pictures": 32, "held_out": 16, "samples": 16, "draw_size": 8, "draws": 3, "together": 16, "shown": 4}
+_NETWORKS: dict[str, Any] = {
+    "side": 32,
+    "factor": 2,
+    "channels": 1,
+    "autoencoder": _CODER,
+    "latents": _MODEL,
+    "pixels": _MODEL,
+}
+_FEW: dict[str, Any] = {
+    "pictures": 32,
+    "held_out": 16,
+    "samples": 16,
+    "draw_size": 8,
+    "draws": 3,
+    "together": 16,
+    "shown": 4,
+}
 _SHORT: dict[str, Any] = {
     "seconds": 0.1,
     "fractions": (0.5, 1.0),
@@ -181,7 +243,8 @@ _SHORT: dict[str, Any] = {
 _ROUNDS: dict[str, Any] = {"step_rounds": 2, "sampling_rounds": 2, "cost_rounds": 2}
 
 ANSWER = Answer(
-    text="in part: at 512² one evaluation is {evaluation:.0f} times faster, a picture in 50 of them {picture:.0f} times; "
+    text="in part: at 512² one evaluation is {evaluation:.0f} times faster, a picture in 50 of them {picture:.0f} "
+    "times; "
     "quality after equal training is open",
     statements={
         "E9": "At 512², 64 times fewer positions make one evaluation {evaluation:.1f interval} times faster, and a "
@@ -200,14 +263,15 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "14773b05a",
-            "The ratios of positions (64) and of numbers (48) are no claims; an untrained network is compared by a difference in floors.",
+            "The ratios of positions (64) and of numbers (48) are no claims; an untrained network is compared by a "
+            "difference in floors.",
             "Arithmetic of shapes cannot fail, and a control is compared with its treatment.",
         ),
         Change(
             "2026-11-30",
             "4cdcba06",
-            "Distances here are those of fixed random features. The next full run, with networks trained anew, judges in features of a "
-            "classifier.",
+            "Distances here are those of fixed random features. The next full run, with networks trained anew, judges "
+            "in features of a classifier.",
             "Features without training take a blur for a drawing.",
         ),
     ),
@@ -248,17 +312,20 @@ STUDY = Study(
         WHOLE: ("A whole picture: seconds in pixels over seconds in latents, decoding included", ""),
         LARGEST: (
             "One evaluation at the largest resolution",
-            "Self-attention at the coarsest size, as the trained networks have, grows with the square of the positions.",
+            "Self-attention at the coarsest size, as the trained networks have, grows with the square of the "
+            "positions.",
         ),
         ACCOUNTS: (
             "Seconds of training to the pixel model's last distance, and distance of latents over pixels at equal time",
-            "Times lie on straight lines between the points of the curves, in logarithms. A time is bounded where the first point is "
-            "good enough or no point is, and so is the ratio. Encoding the training pictures counts with the autoencoder.",
+            "Times lie on straight lines between the points of the curves, in logarithms. A time is bounded where the "
+            "first point is "
+            "good enough or no point is, and so is the ratio. Encoding the training pictures counts with the "
+            "autoencoder.",
         ),
         DISTANCES: (
             "Fréchet distances to held-out pictures",
-            "Intervals are over draws of the same samples, so they tell nothing of another training; the second seed does. "
-            "Reconstructions are of training pictures.",
+            "Intervals are over draws of the same samples, so they tell nothing of another training; the second seed "
+            "does. Reconstructions are of training pictures.",
         ),
         NETWORKS: (
             "What the networks cost",

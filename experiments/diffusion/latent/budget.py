@@ -1,4 +1,6 @@
-"""From seconds to optimizer steps: how long a step of each network takes, measured once per run, and what a budget then gives."""
+"""From seconds to optimizer steps: how long a step of each network takes, measured once per run, and what a budget then
+gives.
+"""
 
 import statistics
 from dataclasses import dataclass
@@ -27,7 +29,8 @@ ENCODING = "encoding"
 class StepTimes:
     """What one optimizer step of each network costs, by its name.
 
-    seconds: of one step in each round, and of encoding `together` pictures. flops: of a step by XLA's count. peak: bytes of a step by
+    seconds: of one step in each round, and of encoding `together` pictures. flops: of a step by XLA's count. peak:
+        bytes of a step by
     XLA's analysis.
     """
 

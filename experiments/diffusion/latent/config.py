@@ -33,9 +33,15 @@ class Config:
     """Of a latent."""
     kl_weight: NonNegative = 1e-6
     """Weight of the divergence in nats, in the unit of the published one."""
-    autoencoder: Learning = Learning(train_steps=400, batch=16, channels=(16, 32, 64, 64), drop_condition=0.0, checkpoint_every=200)
-    """Of the autoencoder; a factor of 2, 4 or 8 takes the first 2, 3 or 4 channels. No condition is dropped, since there is none."""
-    latents: Recipe = Recipe(batch=16, channels=(16, 32, 64), learning_rate=1e-3, ema=0.999, checkpoint_every=1000, log_every=50)
+    autoencoder: Learning = Learning(
+        train_steps=400, batch=16, channels=(16, 32, 64, 64), drop_condition=0.0, checkpoint_every=200
+    )
+    """Of the autoencoder; a factor of 2, 4 or 8 takes the first 2, 3 or 4 channels. No condition is dropped, since
+    there is none.
+    """
+    latents: Recipe = Recipe(
+        batch=16, channels=(16, 32, 64), learning_rate=1e-3, ema=0.999, checkpoint_every=1000, log_every=50
+    )
     """Of the diffusion model of latents. It does more steps, so its average is longer."""
     pixels: Recipe = Recipe(batch=16, channels=(16, 32, 64), learning_rate=1e-3, warmup=20, checkpoint_every=100)
     """Of the diffusion model of pixels, and of the network whose cost is measured by resolution."""
@@ -62,7 +68,9 @@ class Config:
     shown: Annotated[int, msgspec.Meta(ge=1, le=64)] = 10
     """Pictures of each kind in the grid."""
     resolutions: Distinct[_Side] = (64, 128, 256, 512)
-    """Sides in pixels, ascending, at which the cost of one evaluation is measured; latents are 8 times smaller and have 4 channels."""
+    """Sides in pixels, ascending, at which the cost of one evaluation is measured; latents are 8 times smaller and have
+    4 channels.
+    """
     cost_rounds: Several = 15
     """Rounds in which these are timed in turn."""
     resamples: Several = 1000

@@ -1,7 +1,9 @@
-"""What one evaluation of one small U-Net costs by resolution, in pixels and in latents that are 8 times smaller per side, and decoding.
+"""What one evaluation of one small U-Net costs by resolution, in pixels and in latents that are 8 times smaller per
+side, and decoding.
 
-The network is the one of pixels without self-attention, so that all of its work but that of the time is per position. Self-attention at
-the coarsest size has a part that grows with the square of the positions; its FLOPs are counted and not timed.
+The network is the one of pixels without self-attention, so that all of its work but that of the time is per position.
+Self-attention at the coarsest size has a part that grows with the square of the positions; its FLOPs are counted and
+not timed.
 """
 
 import functools
@@ -34,7 +36,9 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one call for one picture. shape: of what goes in. seconds: by round. flops, peak: by XLA's count and analysis, peak in bytes."""
+    """Of one call for one picture. shape: of what goes in. seconds: by round. flops, peak: by XLA's count and analysis,
+    peak in bytes.
+    """
 
     shape: tuple[int, int, int]
     seconds: tuple[float, ...]
@@ -61,23 +65,33 @@ def shape(what: str, resolution: int) -> tuple[int, int, int]:
 def unet(config: Config, attention: bool = False) -> networks.UNet:
     """The network whose cost is measured. attention: at the coarsest size, as the trained ones have."""
     of = config.pixels
-    return networks.UNet(channels=of.channels, blocks=of.blocks, attention=(), middle_attention=attention, heads=2, groups=8)
+    return networks.UNet(
+        channels=of.channels, blocks=of.blocks, attention=(), middle_attention=attention, heads=2, groups=8
+    )
 
 
 def measure(config: Config) -> dict[Place, Cost]:
     """Every call at every resolution, all of them timed in turn."""
-    programs = {(what, resolution): _program(config, what, resolution) for what in TIMED for resolution in config.resolutions}
+    programs = {
+        (what, resolution): _program(config, what, resolution) for what in TIMED for resolution in config.resolutions
+    }
     largest = config.resolutions[-1]
     programs[AGAIN, largest] = programs[LATENTS, largest]
     names = {f"{what} {resolution}": (what, resolution) for what, resolution in programs}
     works = {name: programs[place].call for name, place in names.items()}
     seconds = interleaving.timed(works, config.cost_rounds)
-    return {place: Cost(programs[place].shape, seconds[name], programs[place].flops, programs[place].peak) for name, place in names.items()}
+    return {
+        place: Cost(programs[place].shape, seconds[name], programs[place].flops, programs[place].peak)
+        for name, place in names.items()
+    }
 
 
 def attention_flops(config: Config) -> dict[str, float]:
-    """FLOPs of one evaluation at the largest resolution with self-attention, in pixels and in latents: from shapes alone."""
-    network = unet(config, attention=True).clone(attention_implementation="heads_first")  # XLA counts the body of a loop once
+    """FLOPs of one evaluation at the largest resolution with self-attention, in pixels and in latents: from shapes
+    alone.
+    """
+    # XLA counts the body of a loop once
+    network = unet(config, attention=True).clone(attention_implementation="heads_first")
     predict, key = networks.pure(network), jax.random.key(0)
     found = {}
     for what in (PIXELS, LATENTS):
@@ -98,7 +112,9 @@ def over_rounds(values: np.ndarray, resamples: int) -> Number:
 
 
 def whole_picture(costs: Mapping[Place, Cost], resolution: int, steps: int, resamples: int) -> Number:
-    """Seconds of a picture in pixels over one in latents, of so many evaluations each, of which the latter is decoded once."""
+    """Seconds of a picture in pixels over one in latents, of so many evaluations each, of which the latter is decoded
+    once.
+    """
     pixels, latents, decoder = (np.array(costs[what, resolution].seconds) for what in TIMED)
     return over_rounds(steps * pixels / (steps * latents + decoder), resamples)
 
@@ -126,6 +142,8 @@ def _started(network: networks.UNet, of: tuple[int, ...], key: jax.Array) -> Par
 
 
 def _drawn(leaf: jax.ShapeDtypeStruct) -> jax.Array:
-    """Normal numbers, whose scale keeps maps finite: seconds depend on no value, and no program has to be compiled for these."""
+    """Normal numbers, whose scale keeps maps finite: seconds depend on no value, and no program has to be compiled for
+    these.
+    """
     scale = np.sqrt(np.prod(leaf.shape[:-1])) if len(leaf.shape) > 1 else 10.0
     return jnp.asarray(np.random.default_rng(0).normal(size=leaf.shape) / scale, leaf.dtype)

@@ -36,14 +36,25 @@ def pictures(measured: Measurements, folder: RunFolder) -> Figure:
 def curves(measured: Measurements, folder: RunFolder) -> Figure:
     """Means over the seeds; the bands reach from the least to the largest seed."""
     owed, lines = measured.mean(WITH, "owed")[0], []
-    for label, name, before in ((PIXELS, PIXELS, 0.0), (LATENTS, LATENTS, 0.0), (f"{LATENTS}, autoencoder included", LATENTS, owed)):
-        parts = [each for each in measured.names(DISTANCES) if each.startswith(f"{name}, ") and measured.seeds(each, "seconds")]
+    for label, name, before in (
+        (PIXELS, PIXELS, 0.0),
+        (LATENTS, LATENTS, 0.0),
+        (f"{LATENTS}, autoencoder included", LATENTS, owed),
+    ):
+        parts = [
+            each
+            for each in measured.names(DISTANCES)
+            if each.startswith(f"{name}, ") and measured.seeds(each, "seconds")
+        ]
         seconds = np.array([measured.mean(each, "seconds")[0] for each in parts]) + before
         floors = np.array([[number[0] for number in measured.seeds(each, "floors").values()] for each in parts])
         lines.append(figures.Curve(label, seconds, floors.mean(axis=1), floors.min(axis=1), floors.max(axis=1)))
     ends = np.array([min(line.x[0] for line in lines), max(line.x[-1] for line in lines)])
     lines.append(figures.Curve("training pictures, decoded", ends, np.full(2, measured.mean(DECODED, "floors")[0])))
-    caption = "Fréchet distance to held-out pictures against seconds of training; bands reach from the least to the largest seed."
+    caption = (
+        "Fréchet distance to held-out pictures against seconds of training; bands reach from the least to the "
+        "largest seed."
+    )
     labels: dict[str, Any] = {"x_label": "seconds of training", "y_label": "Fréchet distance, in floors"}
     marks = (("training pictures", 1.0),)
     return figures.curves(lines, folder.figure("curves"), caption, log_x=True, log_y=True, thresholds=marks, **labels)
@@ -51,7 +62,10 @@ def curves(measured: Measurements, folder: RunFolder) -> Figure:
 
 def seconds(measured: Measurements, folder: RunFolder) -> Figure:
     """Of one evaluation."""
-    caption = f"One evaluation for one picture; latents are {costs.FACTOR} times smaller per side. Medians with 95 % intervals."
+    caption = (
+        f"One evaluation for one picture; latents are {costs.FACTOR} times smaller per side. Medians with 95 % "
+        "intervals."
+    )
     return _by_side(measured, folder, "cost", "milliseconds", caption)
 
 
@@ -66,8 +80,16 @@ def whole(measured: Measurements, folder: RunFolder) -> Figure:
     for each in (each for each in measured if each.group == WHOLE):
         ratios: Any = [each.measures[f"{count} evaluations"] for count in steps]
         lines.append(figures.Curve(f"{each.measures['side']} pixels", np.array(steps), *np.array(ratios).T))
-    caption = "Seconds of a whole picture in pixels over those in latents, which are decoded once, against the evaluations per picture."
-    labels: dict[str, Any] = {"x_label": "evaluations per picture", "y_label": "ratio of seconds", "log_x": True, "log_y": True}
+    caption = (
+        "Seconds of a whole picture in pixels over those in latents, which are decoded once, against the "
+        "evaluations per picture."
+    )
+    labels: dict[str, Any] = {
+        "x_label": "evaluations per picture",
+        "y_label": "ratio of seconds",
+        "log_x": True,
+        "log_y": True,
+    }
     return figures.curves(lines, folder.figure("whole_picture"), caption, **labels)
 
 
@@ -76,5 +98,9 @@ def _by_side(measured: Measurements, folder: RunFolder, file: str, measure: str,
     for what in costs.TIMED:
         rows: list[Measured] = [each for each in measured if (each.group, each.name) == (COSTS, what)]
         numbers: Any = [each.measures[measure] for each in rows]
-        lines.append(figures.Curve(what, np.array([each.measures["side"] for each in rows]), *np.atleast_2d(np.array(numbers).T)))
-    return figures.curves(lines, folder.figure(file), caption, x_label="pixels of a side", y_label=measure, log_x=True, log_y=True)
+        lines.append(
+            figures.Curve(what, np.array([each.measures["side"] for each in rows]), *np.atleast_2d(np.array(numbers).T))
+        )
+    return figures.curves(
+        lines, folder.figure(file), caption, x_label="pixels of a side", y_label=measure, log_x=True, log_y=True
+    )

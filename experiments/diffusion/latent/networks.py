@@ -37,7 +37,9 @@ def check(config: Config) -> None:
         ranges.rising(name, getattr(config, name))
     image_training.check_side(config.pixels, "pixels.", config.resolutions[0] // costs.FACTOR)
     if config.fractions[-1] != 1:
-        raise ConfigError(f"--fractions {ranges.shown(config.fractions)}: the last must be 1, which is all of --seconds")
+        raise ConfigError(
+            f"--fractions {ranges.shown(config.fractions)}: the last must be 1, which is all of --seconds"
+        )
     ranges.at_most("draw-size", config.draw_size, "samples", config.samples)
     ranges.at_most("samples", config.samples, "pictures", config.pictures)
     ranges.at_most("shown", config.shown, "samples", config.samples)
@@ -49,8 +51,12 @@ def autoencoder(config: Config) -> Autoencoder:
     return image_coding.network(config.autoencoder, config.factor, config.channels)
 
 
-def coder(config: Config, folder: RunFolder, seed: int, images: np.ndarray, progress: Progress) -> tuple[Coder, Params, np.ndarray]:
-    """(the trained autoencoder of a seed with normalised latents, its parameters, the latents of the training pictures)."""
+def coder(
+    config: Config, folder: RunFolder, seed: int, images: np.ndarray, progress: Progress
+) -> tuple[Coder, Params, np.ndarray]:
+    """(the trained autoencoder of a seed with normalised latents, its parameters, the latents of the training
+    pictures).
+    """
     place = folder.inside(AUTOENCODER)
     params = image_coding.restore(config.autoencoder, autoencoder(config), place, seed)
     unit, latents = image_coding.normalized(autoencoder(config), params, images, config.together, progress)
@@ -79,7 +85,9 @@ def training(config: Config, folder: RunFolder, name: str, clean: np.ndarray) ->
     of, network = recipe(config, name), model(config, name)
     return {
         "program": training_loop.compile_loss(
-            *(image_training.loss(network), image_training.steady_optimizer(of), network.init, folder), ema=(of.ema,), ema_warm_up=True
+            *(image_training.loss(network), image_training.steady_optimizer(of), network.init, folder),
+            ema=(of.ema,),
+            ema_warm_up=True,
         ),
         "data": Batch(clean=clean, condition=(np.zeros(len(clean), np.int32),)),
         "batch": of.batch,

@@ -31,9 +31,11 @@ SEED = 0
 class OfSeed:
     """What one seed gave. Distances to the held-out pictures are of draws, (draws,).
 
-    curves: of each model the distances of its samples after each part of its training, (parts, draws). decoded: of reconstructions of
-    training pictures, which a perfect model of latents would draw. psnr: (n,) of reconstructed held-out pictures. untrained: of samples of
-    untrained networks, and of the MEAN; None beyond the first seed. shown: rows of pictures by what they are.
+    curves: of each model the distances of its samples after each part of its training, (parts, draws). decoded: of
+        reconstructions of
+    training pictures, which a perfect model of latents would draw. psnr: (n,) of reconstructed held-out
+    pictures. untrained: of samples of untrained networks, and of the MEAN; None beyond the first seed. shown: rows of
+    pictures by what they are.
     """
 
     curves: Mapping[str, np.ndarray]
@@ -45,7 +47,9 @@ class OfSeed:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What drawing costs. seconds: of a call of `together` pictures, by LATENTS, PIXELS and DECODING, by round. peak: bytes of a call."""
+    """What drawing costs. seconds: of a call of `together` pictures, by LATENTS, PIXELS and DECODING, by round. peak:
+    bytes of a call.
+    """
 
     seconds: Mapping[str, tuple[float, ...]]
     peak: Mapping[str, int]
@@ -80,12 +84,16 @@ class Judge:
 class Sampled:
     """Draws of both models and what becomes of them; each is compiled once for all seeds."""
 
-    def __init__(self, config: Config, folder: RunFolder, images: tuple[np.ndarray, np.ndarray], judge: Judge, progress: Progress) -> None:
+    def __init__(
+        self, config: Config, folder: RunFolder, images: tuple[np.ndarray, np.ndarray], judge: Judge, progress: Progress
+    ) -> None:
         self._config, self._folder, self._judge, self._progress = config, folder, judge, progress
         self._training, self._held_out = images
         self._coders: dict[int, tuple[Coder, Params, np.ndarray]] = {}
         together = min(config.together, config.samples)
-        self._draws = {name: Draws(networks.model(config, name), config.sampling_steps, together, progress) for name in MODELS}
+        self._draws = {
+            name: Draws(networks.model(config, name), config.sampling_steps, together, progress) for name in MODELS
+        }
 
     def of(self, seed: int) -> OfSeed:
         """Everything of one seed; the first has the controls."""
@@ -103,7 +111,10 @@ class Sampled:
                     self._drawn(name, f"{name}, {part:g} of the time", each, coder, params)
                     for part, each in zip(config.fractions, every, strict=True)
                 ]
-            shown |= {f"{name}, {part:g}": images[: config.shown] for part, images in zip(config.fractions, drawn, strict=True)}
+            shown |= {
+                f"{name}, {part:g}": images[: config.shown]
+                for part, images in zip(config.fractions, drawn, strict=True)
+            }
             curves[name] = np.stack([self._judge.distances(images) for images in drawn])
         untrained = None
         if seed == config.seeds[0]:
@@ -123,7 +134,9 @@ class Sampled:
         works[DECODING] = lambda: coder.decode(params, latents[: config.together])
         with self._progress.phase("time drawing"):
             seconds = interleaving.timed(works, config.sampling_rounds)
-        return Drawing(seconds, {name: program_costs.peak_bytes(self._draws[name].compiled(trained[name])) for name in MODELS})
+        return Drawing(
+            seconds, {name: program_costs.peak_bytes(self._draws[name].compiled(trained[name])) for name in MODELS}
+        )
 
     def _coder(self, seed: int) -> tuple[Coder, Params, np.ndarray]:
         if seed not in self._coders:

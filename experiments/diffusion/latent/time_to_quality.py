@@ -1,4 +1,6 @@
-"""How long a training takes to a given quality, from a few points of its curve, and how much faster one is than another."""
+"""How long a training takes to a given quality, from a few points of its curve, and how much faster one is than
+another.
+"""
 
 import itertools
 import math
@@ -20,7 +22,8 @@ Bound = Literal["", "at most", "more than"]
 class Reached:
     """After how many seconds a curve is at its target.
 
-    bound: "at most" where its first point is there already, and "more than" where no point is: the seconds are then of the first or the
+    bound: "at most" where its first point is there already, and "more than" where no point is: the seconds are then of
+        the first or the
     last point.
     """
 
@@ -41,14 +44,18 @@ class Speedup:
 
     @property
     def bound(self) -> Literal["", "at least", "at most", "unknown"]:
-        """The slower training is at its own last distance at its end at the latest, so its time is never "more than"."""
+        """The slower training is at its own last distance at its end at the latest, so its time is never "more
+        than".
+        """
         if self.slower.bound:
             return "unknown" if self.faster.bound == "at most" else "at most"
         return "at least" if self.faster.bound == "at most" else "at most" if self.faster.bound else ""
 
 
 def reach(seconds: Sequence[float] | np.ndarray, distances: Sequence[float] | np.ndarray, target: float) -> Reached:
-    """The first time at which the curve is at or below the target, on straight lines between points in log seconds and log distance."""
+    """The first time at which the curve is at or below the target, on straight lines between points in log seconds and
+    log distance.
+    """
     if distances[0] <= target:
         return Reached(float(seconds[0]), "at most")
     for (before, high), (after, low) in itertools.pairwise(zip(seconds, distances, strict=True)):
@@ -58,10 +65,14 @@ def reach(seconds: Sequence[float] | np.ndarray, distances: Sequence[float] | np
     return Reached(float(seconds[-1]), "more than")
 
 
-def speedup(slower: tuple[np.ndarray, np.ndarray], faster: tuple[np.ndarray, np.ndarray], *, resamples: int, owed: float = 0.0) -> Speedup:
-    """Seconds to the last distance of the slower curve: those of the slower over those of the faster, to which `owed` seconds are added.
+def speedup(
+    slower: tuple[np.ndarray, np.ndarray], faster: tuple[np.ndarray, np.ndarray], *, resamples: int, owed: float = 0.0
+) -> Speedup:
+    """Seconds to the last distance of the slower curve: those of the slower over those of the faster, to which `owed`
+    seconds are added.
 
-    slower, faster: (seconds (k,), draws of the distance (k, draws)). The interval is that of a bootstrap of the draws of every point. In
+    slower, faster: (seconds (k,), draws of the distance (k, draws)). The interval is that of a bootstrap of the draws
+        of every point. In
     it, as in the value, a time that is no more than bounded counts as its bound.
     """
     (slow_seconds, slow), (fast_seconds, fast) = slower, faster
@@ -82,7 +93,9 @@ def speedup(slower: tuple[np.ndarray, np.ndarray], faster: tuple[np.ndarray, np.
 
 
 def at_equal_time(seconds: Sequence[float] | np.ndarray, distances: Sequence[float] | np.ndarray, when: float) -> float:
-    """The distance of a curve at a time, on the same lines; NaN before its first point, and that of the last point after it."""
+    """The distance of a curve at a time, on the same lines; NaN before its first point, and that of the last point
+    after it.
+    """
     if when < seconds[0]:
         return math.nan
     return float(np.exp(np.interp(math.log(when), np.log(seconds), np.log(np.maximum(distances, 1e-12)))))

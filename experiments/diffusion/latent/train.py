@@ -1,4 +1,6 @@
-"""The trainings of the latent experiment: for each seed an autoencoder, a model of its latents, and one of pixels for as many seconds."""
+"""The trainings of the latent experiment: for each seed an autoencoder, a model of its latents, and one of pixels for
+as many seconds.
+"""
 
 from typing import Any
 
@@ -29,12 +31,18 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
             in_parts(config, name, clean, times, folder, progress, seed)
 
 
-def in_parts(config: Config, name: str, clean: np.ndarray, times: StepTimes, folder: RunFolder, progress: Progress, seed: int) -> None:
+def in_parts(
+    config: Config, name: str, clean: np.ndarray, times: StepTimes, folder: RunFolder, progress: Progress, seed: int
+) -> None:
     """Train a diffusion model for each part of its budget in turn, and keep its average there.
 
     Nothing of a step depends on how many follow, so the parts are one training.
     """
-    of, place, arguments = networks.recipe(config, name), folder.inside(name), networks.training(config, folder, name, clean)
+    of, place, arguments = (
+        networks.recipe(config, name),
+        folder.inside(name),
+        networks.training(config, folder, name, clean),
+    )
     every: dict[str, Any] = {"checkpoint_every": of.checkpoint_every, "log_every": of.log_every}
     ends = times.steps(config, name)
 

@@ -2,14 +2,16 @@
 
     python -m experiments run schedules
 
-trains the class-conditional U-Net with each schedule from the same seeds, by the same number of steps and the same loss (uniform weight
-on the velocity's squared error, u spread evenly over each schedule's own [0, 1]), and samples each with as many DDIM steps. The learned
-schedule (Kingma et al., 2021) has the ends of the linear one; its own objective costs `schedule_batch` further evaluations per step, which
-move the schedule and not the network. Measured on held-out digits: an upper bound on bits per dimension, with prior and decoder terms
-over the 17 values of a pixel, from a log-SNR that all share, and the Fréchet distance of samples.
+trains the class-conditional U-Net with each schedule from the same seeds, by the same number of steps and the same loss
+(uniform weight on the velocity's squared error, u spread evenly over each schedule's own [0, 1]), and samples each with
+as many DDIM steps. The learned schedule (Kingma et al., 2021) has the ends of the linear one; its own objective costs
+`schedule_batch` further evaluations per step, which move the schedule and not the network. Measured on held-out digits:
+an upper bound on bits per dimension, with prior and decoder terms over the 17 values of a pixel, from a log-SNR that
+all share, and the Fréchet distance of samples.
 
-One loss serves network and learned schedule. The network learns by the loss that all schedules share and does not see the schedule move;
-the schedule descends the variance of the drawn bound (Kingma et al., 2021, App. I.2) and leaves the network alone.
+One loss serves network and learned schedule. The network learns by the loss that all schedules share and does not see
+the schedule move; the schedule descends the variance of the drawn bound (Kingma et al., 2021, App. I.2) and leaves the
+network alone.
 
 24 minutes on 2 cores beside another run.
 """
@@ -52,14 +54,18 @@ from gendiff.runs.study import Measured, Measurements, Study, claim, control
 LEVELS = 1000
 """Entries of the fixed schedules' tables."""
 CLEANEST = 7.0
-"""log-SNR at which every bound ends near the clean digits; sigma / alpha is then half of half a step between pixel values."""
+"""log-SNR at which every bound ends near the clean digits; sigma / alpha is then half of half a step between pixel
+values.
+"""
 FIXED: dict[str, Schedule] = {
     "linear": schedules.linear(LEVELS),
     "cosine": schedules.cosine(LEVELS),
     "sigmoid": schedules.sigmoid(LEVELS),
     "loud": schedules.linear(LEVELS, 1e-5, 0.002),
 }
-"""Those that do not learn. "loud" has linear's betas divided by ten, which leaves the noisy end far from noise: first seed only."""
+"""Those that do not learn. "loud" has linear's betas divided by ten, which leaves the noisy end far from noise: first
+seed only.
+"""
 LINEAR, COSINE, SIGMOID, LOUD = FIXED
 LEARNED, UNTRAINED, SAME = "learned", "untrained", "linear of the next seed"
 
@@ -103,7 +109,9 @@ def model(config: Config) -> Model:
 
 
 def with_schedule(config: Config) -> Model:
-    """The same with parameters {"network", "schedule"}: the network as for any schedule, and the schedule before training."""
+    """The same with parameters {"network", "schedule"}: the network as for any schedule, and the schedule before
+    training.
+    """
     network = model(config)
     return dataclasses.replace(network, init=lambda key: {"network": network.init(key), "schedule": start(config)})
 
@@ -113,16 +121,20 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     data, network = image_training.digits_batch(digits.load()), model(config)
     for name, schedule in FIXED.items():
         inside, seeds = folder.inside(name), config.seeds[:1] if name == LOUD else config.seeds
-        image_training.train(config, dataclasses.replace(network, schedule=schedule), data, inside, progress, seeds=seeds)
+        image_training.train(
+            config, dataclasses.replace(network, schedule=schedule), data, inside, progress, seeds=seeds
+        )
     joint: dict[str, Any] = {"loss": joint_loss(config, network), "optimizer": optimizer(config), "seeds": config.seeds}
     joint["description"] = None  # its parameters are those of a network and a schedule
     image_training.train(config, with_schedule(config), data, folder.inside(LEARNED), progress, **joint)
 
 
 def joint_loss(config: Config, network: Model) -> Loss:
-    """(params {"network", "schedule"}, key, batch) -> the shared loss + `learned_schedule.objective` on the first `schedule_batch` samples.
+    """(params {"network", "schedule"}, key, batch) -> the shared loss + `learned_schedule.objective` on the first
+    `schedule_batch` samples.
 
-    Each part stops the other's gradient. Metrics: those of both; `mse` and `network_loss` are comparable between schedules.
+    Each part stops the other's gradient. Metrics: those of both; `mse` and `network_loss` are comparable between
+    schedules.
     """
     options: dict[str, Any] = {"levels": weighting.stratified_levels(), "drop_condition": config.drop_condition}
 
@@ -147,7 +159,9 @@ def ends(schedule: Schedule) -> tuple[float, float]:
 
 
 def optimizer(config: Config) -> optax.GradientTransformation:
-    """The network's as for any schedule, clipped by its own gradient alone, and Adam at `schedule_rate` for the schedule."""
+    """The network's as for any schedule, clipped by its own gradient alone, and Adam at `schedule_rate` for the
+    schedule.
+    """
     rate = optax.warmup_cosine_decay_schedule(0.0, config.schedule_rate, config.warmup, config.train_steps)
     parts = {"network": image_training.optimizer(config), "schedule": optax.adam(rate)}
     return optax.multi_transform(parts, {"network": "network", "schedule": "schedule"})
@@ -155,7 +169,9 @@ def optimizer(config: Config) -> optax.GradientTransformation:
 
 @records.record
 class RetoldSchedule(Schedule):
-    """A table's log-SNR between its two ends, shown to the network as a learned schedule of the same ends is: by log-SNR alone."""
+    """A table's log-SNR between its two ends, shown to the network as a learned schedule of the same ends is: by
+    log-SNR alone.
+    """
 
     path: Schedule = records.static()
 
@@ -193,12 +209,16 @@ class Assessed:
 
 
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
-    """Every network from the checkpoints of the folder, on the same held-out digits, noise and draws; then what differs, and means."""
+    """Every network from the checkpoints of the folder, on the same held-out digits, noise and draws; then what
+    differs, and means.
+    """
     digits_judge, network, first = DigitsJudge(config.draws, config.draw_size), model(config), start(config)
     split, floor = digits_judge.split, digits_judge.floor
     meter = Meter(network, split.held_out_images, split.held_out_labels, config.bound_draws)
     draw = Draws(network, config.sampling_steps, config.together, progress)
-    assessed: dict[str, dict[int, Assessed]] = {name: {} for name in (LINEAR, COSINE, SIGMOID, LEARNED, LOUD, UNTRAINED)}
+    assessed: dict[str, dict[int, Assessed]] = {
+        name: {} for name in (LINEAR, COSINE, SIGMOID, LEARNED, LOUD, UNTRAINED)
+    }
 
     def assess(name: str, seed: int, params: Params, schedule: Schedule, samples: int) -> Measured:
         params = jax.device_get(params)  # restored or not: one program serves both
@@ -231,7 +251,10 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         yield Measured(SAME, sizes(one, other, floor), seed, one.judged.n, group="differences")
     for name, seeds in assessed.items():
         count: dict[str, Any] = {"seeds": len(seeds)}
-        numbers = {"bits": [bits_of(of.bits)[0] for of in seeds.values()], "frechet": [of.judged.frechet[0] for of in seeds.values()]}
+        numbers = {
+            "bits": [bits_of(of.bits)[0] for of in seeds.values()],
+            "frechet": [of.judged.frechet[0] for of in seeds.values()],
+        }
         reduced = {f"{of} {word}": float(by(each)) for of, each in numbers.items() for word, by in OVER_SEEDS.items()}
         yield Measured(name, count | reduced, group="seeds")
 
@@ -239,7 +262,9 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
 OVER_SEEDS: dict[str, Callable[[Any], Any]] = {"mean": np.mean, "least": min, "largest": max}
 
 
-def differences(seed: int, of: dict[str, Assessed], ratios: tuple[Number, Number], floor: np.ndarray) -> Iterator[Measured]:
+def differences(
+    seed: int, of: dict[str, Assessed], ratios: tuple[Number, Number], floor: np.ndarray
+) -> Iterator[Measured]:
     """Between the networks of one seed. ratios: the two of `variance_ratios`."""
     means = {name: float(np.mean(each.bits.bits)) for name, each in of.items() if name not in (LOUD, UNTRAINED)}
     worst, best = max(means, key=means.__getitem__), min(means.keys() - {LEARNED}, key=means.__getitem__)
@@ -252,7 +277,9 @@ def differences(seed: int, of: dict[str, Assessed], ratios: tuple[Number, Number
     learned = bits_difference(of[LEARNED], of[best]), *ratios
     names = "bits over best", "variance by linear", "variance by start"
     yield Measured(LEARNED, dict(zip(names, learned, strict=True)), seed, n, group="differences")
-    yield Measured(UNTRAINED, {"bits over worst": bits_difference(of[UNTRAINED], of[worst])}, seed, n, group="differences")
+    yield Measured(
+        UNTRAINED, {"bits over worst": bits_difference(of[UNTRAINED], of[worst])}, seed, n, group="differences"
+    )
 
 
 def sizes(one: Assessed, other: Assessed, floor: np.ndarray) -> dict[str, Any]:
@@ -269,11 +296,15 @@ def bits_difference(first: Assessed, second: Assessed) -> Number:
 def frechet_difference(first: Assessed, second: Assessed, floor: np.ndarray) -> Number:
     """In floors. Draw i takes the same samples of both, and sample i starts from the same noise."""
     rows = first.judged.distances, second.judged.distances, floor
-    return intervals.interval(lambda one, other, of: intervals.difference_of_means(one, other) / float(np.mean(of)), *rows, paired=True)
+    return intervals.interval(
+        lambda one, other, of: intervals.difference_of_means(one, other) / float(np.mean(of)), *rows, paired=True
+    )
 
 
 def variance_ratios(shaped: np.ndarray, linear: np.ndarray, start: np.ndarray) -> tuple[Number, Number]:
-    """Of single draws (digits, draws) on the learned path over those on linear's and on the first one; intervals over the digits."""
+    """Of single draws (digits, draws) on the learned path over those on linear's and on the first one; intervals over
+    the digits.
+    """
     ratio = functools.partial(intervals.interval, lambda one, other: float(np.var(one) / np.var(other)), shaped)
     rng = np.random.default_rng(intervals.SEED)
     return ratio(linear, paired=True, rng=rng), ratio(start, paired=True, rng=rng)
@@ -293,7 +324,9 @@ def bars(name: str, measured: Measurements, folder: RunFolder) -> Figure:
     of: dict[str, Any] = {f"{each.name}, seed {each.seed}": each.measures[name] for each in measured if not each.group}
     if name == "frechet":
         caption = "Fréchet distance of samples; the floor, 1, is training digits against held-out ones."
-        return figures.bars(of, folder.figure(name), caption, x_label="Fréchet distance to held-out digits, in floors", log=True)
+        return figures.bars(
+            of, folder.figure(name), caption, x_label="Fréchet distance to held-out digits, in floors", log=True
+        )
     of = {each: number for each, number in of.items() if not each.startswith(UNTRAINED)}
     caption = "Bits per dimension of held-out digits given their label; whiskers are the error of the draws alone."
     return figures.bars(of, folder.figure(name), caption, x_label="bits per dimension, an upper bound")
@@ -302,12 +335,27 @@ def bars(name: str, measured: Measurements, folder: RunFolder) -> Figure:
 def loss(measured: Measurements, folder: RunFolder) -> Figure:
     """Of the first seed."""
     seed = measured[0].seed or 0
-    curves = [image_training.loss_curve(name, folder.inside(name), seed, "mse") for name in measured.names("") if name != UNTRAINED]
-    caption = "Mean squared error of the velocity in training, first seed: each schedule's own mix of levels, so no ranking."
-    return figures.curves(curves, folder.figure("loss"), caption, x_label="step", y_label="squared error of the velocity", log_y=True)
+    curves = [
+        image_training.loss_curve(name, folder.inside(name), seed, "mse")
+        for name in measured.names("")
+        if name != UNTRAINED
+    ]
+    caption = (
+        "Mean squared error of the velocity in training, first seed: each schedule's own mix of levels, so no ranking."
+    )
+    return figures.curves(
+        curves, folder.figure("loss"), caption, x_label="step", y_label="squared error of the velocity", log_y=True
+    )
 
 
-_FEW: dict[str, Any] = {"samples": 40, "control_samples": 40, "together": 40, "draws": 3, "draw_size": 30, "bound_draws": 2}
+_FEW: dict[str, Any] = {
+    "samples": 40,
+    "control_samples": 40,
+    "together": 40,
+    "draws": 3,
+    "draw_size": 30,
+    "bound_draws": 2,
+}
 
 ANSWER = Answer(
     text="cosine: {cosine-bits-mean:.2f} bits per dimension, samples at {cosine-mean:.2f} times real data's distance; "
@@ -333,8 +381,9 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "cf4f8085",
-            "What two seeds of linear differ by is compared with what cosine and linear differ by, where it had to stay "
-            "below fixed numbers; the loud schedule is compared with cosine by a difference, where it was by a ratio.",
+            "What two seeds of linear differ by is compared with what cosine and linear differ by, where it had to "
+            "stay below fixed numbers; the loud schedule is compared with cosine by a difference, where it was by a "
+            "ratio.",
             "A control is compared with its treatment.",
         ),
     ),
@@ -361,19 +410,58 @@ STUDY = Study(
         "size of frechet": "difference of Fréchet distances from linear, in floors",
         "bits over best": "bits, less those of the best fixed schedule",
         "bits over worst": "bits, less those of the worst trained schedule",
-        "variance by linear": "variance of a draw of the bound, in multiples of that on linear's path between the same ends",
+        "variance by linear": "variance of a draw of the bound, in multiples of that on linear's path between the same "
+        "ends",
         "variance by start": "variance of a draw of the bound, in multiples of that on the schedule before training",
         **{f"bits {word}": f"bits, {word}" for word in OVER_SEEDS},
         **{f"frechet {word}": f"Fréchet / floor, {word}" for word in OVER_SEEDS},
     },
     claims=(
-        claim(COSINE, "frechet over linear", "<=", 0.0, role="check", reason="0 is a tie", id="cosine-frechet", figure="frechet.png"),
-        claim(COSINE, "bits over linear", "<=", 0.05, role="check", reason="two seeds differ by less", id="cosine-bits", figure="bits.png"),
-        claim(LEARNED, "bits over best", "<=", 0.05, role="check", reason="two seeds differ by less", id="learned-bits"),
-        claim(UNTRAINED, "bits over worst", ">=", 1.0, role="check", reason="it has learned nothing", id="untrained-bits"),
-        claim(UNTRAINED, "frechet", ">=", 10.0, role="check", reason="what has learned nothing is far", id="untrained-frechet"),
+        claim(
+            COSINE,
+            "frechet over linear",
+            "<=",
+            0.0,
+            role="check",
+            reason="0 is a tie",
+            id="cosine-frechet",
+            figure="frechet.png",
+        ),
+        claim(
+            COSINE,
+            "bits over linear",
+            "<=",
+            0.05,
+            role="check",
+            reason="two seeds differ by less",
+            id="cosine-bits",
+            figure="bits.png",
+        ),
+        claim(
+            LEARNED, "bits over best", "<=", 0.05, role="check", reason="two seeds differ by less", id="learned-bits"
+        ),
+        claim(
+            UNTRAINED, "bits over worst", ">=", 1.0, role="check", reason="it has learned nothing", id="untrained-bits"
+        ),
+        claim(
+            UNTRAINED,
+            "frechet",
+            ">=",
+            10.0,
+            role="check",
+            reason="what has learned nothing is far",
+            id="untrained-frechet",
+        ),
         claim(LEARNED, "variance by linear", "<=", 1.0, role="check", reason="1 is a tie", id="variance-linear"),
-        claim(LEARNED, "variance by start", "<=", 0.8, role="check", reason="1 is no training; a fifth is an effect", id="variance-start"),
+        claim(
+            LEARNED,
+            "variance by start",
+            "<=",
+            0.8,
+            role="check",
+            reason="1 is no training; a fifth is an effect",
+            id="variance-start",
+        ),
     ),
     controls=(
         control(LOUD, "frechet", against=COSINE, by=">=", margin=0.5, id="loud-frechet", figure="frechet.png"),

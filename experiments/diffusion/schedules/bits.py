@@ -1,8 +1,9 @@
 """Bits per dimension of held-out digits given their labels, and how much a single draw of them varies.
 
-Where a bound ends near the clean digits is free, and to go further costs bits that say nothing of the schedule; the bound of
-its own ends is beside. The decoder's p(x | x_0) is proportional to q(x_0 | x) over the values of a pixel, so nothing is
-dequantised and no offset is added. Every schedule draws from the same key, one u in each of equally many parts.
+Where a bound ends near the clean digits is free, and to go further costs bits that say nothing of the schedule; the
+bound of its own ends is beside. The decoder's p(x | x_0) is proportional to q(x_0 | x) over the values of a pixel, so
+nothing is dequantised and no offset is added. Every schedule draws from the same key, one u in each of equally many
+parts.
 """
 
 import math
@@ -28,7 +29,9 @@ BOUND_SEED = 1
 
 
 class Meter:
-    """Both measures for any parameters and schedule of one network; the schedule is (params of) the path that is integrated over."""
+    """Both measures for any parameters and schedule of one network; the schedule is (params of) the path that is
+    integrated over.
+    """
 
     def __init__(self, model: Model, images: np.ndarray, labels: np.ndarray, draws: int) -> None:
         self._model, self._draws, self._digits = model, draws, (jnp.asarray(images), jnp.asarray(labels))
@@ -46,7 +49,9 @@ class Meter:
     def _bound(self, params: Params, schedule: Schedule, images: jax.Array, labels: jax.Array, first: Any) -> Bound:
         denoise = self._model.denoiser(params, labels)
         options: dict[str, Any] = {"span": (first, 1.0), "data_levels": digits.LEVELS, "draws": self._draws}
-        return elbo.continuous(jax.random.key(BOUND_SEED), denoise, images, schedule, jnp.arange(len(images)), **options)
+        return elbo.continuous(
+            jax.random.key(BOUND_SEED), denoise, images, schedule, jnp.arange(len(images)), **options
+        )
 
     def _rates(self, params: Params, schedule: Schedule, images: jax.Array, labels: jax.Array) -> jax.Array:
         denoise = self._model.denoiser(params, labels)

@@ -2,21 +2,23 @@
 
     python -m experiments run text-to-image
 
-trains a U-Net on scenes of one or two coloured shapes and their captions. It reads the tokens of a frozen MiniLM by cross-attention; each
-distinct caption is encoded once. Four pairs of a colour and a shape, such as a red circle, are in no training picture. An oracle reads
-from the pixels what a picture shows, and a prompt counts where number, places, colours, shapes and sizes are all as asked for. The scale
-that is judged is the one that is best on seen prompts.
+trains a U-Net on scenes of one or two coloured shapes and their captions. It reads the tokens of a frozen MiniLM by
+cross-attention; each distinct caption is encoded once. Four pairs of a colour and a shape, such as a red circle, are in
+no training picture. An oracle reads from the pixels what a picture shows, and a prompt counts where number, places,
+colours, shapes and sizes are all as asked for. The scale that is judged is the one that is best on seen prompts.
 
-Beside it stand a network whose text encoder is trained from scratch, one that learns from shuffled captions, and one that is not trained.
-What guidance costs is measured as in the experiment `guidance`: diversity of the pictures of one prompt, clipped values and contrast.
+Beside it stand a network whose text encoder is trained from scratch, one that learns from shuffled captions, and one
+that is not trained. What guidance costs is measured as in the experiment `guidance`: diversity of the pictures of one
+prompt, clipped values and contrast.
 
-A second part asks for real drawings: a network of the latents of OpenMoji's emoji, of 64×64 pixels, that knows their names and keywords.
-A picture counts where it is more like the drawing of its caption than like 31 others, in the features of a classifier of
-photographs; one step of the sampler, which gives a blur, and the mean drawing must miss it. Captions of training are asked
-for, and those of held-out concepts, whose pictures stand beside the nearest training drawings; and combinations that no
-drawing shows, such as a red cat.
+A second part asks for real drawings: a network of the latents of OpenMoji's emoji, of 64×64 pixels, that knows their
+names and keywords. A picture counts where it is more like the drawing of its caption than like 31 others, in the
+features of a classifier of photographs; one step of the sampler, which gives a blur, and the mean drawing must miss it.
+Captions of training are asked for, and those of held-out concepts, whose pictures stand beside the nearest training
+drawings; and combinations that no drawing shows, such as a red cat.
 
-    python -m experiments sample runs/text-to-image --prompt "a small red circle at the top left" --num 4 --guidance 5 --out x.png
+    python -m experiments sample runs/text-to-image --prompt "a small red circle at the top left" --num 4 --guidance 5
+    --out x.png
 """
 
 import functools
@@ -25,7 +27,16 @@ from typing import Any
 
 from experiments.diffusion.text_to_image import cards, drawings, figures, publishing, sample, sets, train
 from experiments.diffusion.text_to_image.drawings import COMBINATIONS, DECODED, MEAN, ONE_STEP, SEEN, UNSEEN
-from experiments.diffusion.text_to_image.sets import CLIPPED, CONTRAST, DIVERSITY, FROZEN, HELD_OUT, RISING, SHUFFLED, UNTRAINED
+from experiments.diffusion.text_to_image.sets import (
+    CLIPPED,
+    CONTRAST,
+    DIVERSITY,
+    FROZEN,
+    HELD_OUT,
+    RISING,
+    SHUFFLED,
+    UNTRAINED,
+)
 from gendiff.commands.images.image_training import Learning
 from gendiff.commands.text_to_image.config import Config, Drawings
 from gendiff.runs.progress import Progress
@@ -60,7 +71,13 @@ _SIZES: dict[str, Any] = {
     "repeats": 2,
     "together": 8,
 }
-_STEPS: dict[str, Any] = {"scales": (0.0, 2.0), "sampling_steps": 2, "explored_steps": (1, 2), "resamples": 20, "permutations": 100}
+_STEPS: dict[str, Any] = {
+    "scales": (0.0, 2.0),
+    "sampling_steps": 2,
+    "explored_steps": (1, 2),
+    "resamples": 20,
+    "permutations": 100,
+}
 
 _TINY: dict[str, Any] = {"train_steps": 2, "batch": 8, "warmup": 1}
 _DRAWINGS = Drawings(
@@ -117,15 +134,15 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "4208f48",
-            "Claims are rows; numbers unchanged. Controls are compared with the networks that they control; decoded drawings are a "
-            "check. The mean drawing and one step are not in this run yet.",
+            "Claims are rows; numbers unchanged. Controls are compared with the networks that they control; decoded "
+            "drawings are a check. The mean drawing and one step are not in this run yet.",
             "A control is compared with its treatment.",
         ),
         Change(
             "2026-11-30",
             "4cdcba06",
-            "Emoji are judged here by squared differences. The next full run, with networks trained anew, judges in features of a "
-            "classifier.",
+            "Emoji are judged here by squared differences. The next full run, with networks trained anew, judges in "
+            "features of a classifier.",
             "Features without training take a blur for a drawing.",
         ),
     ),
@@ -153,14 +170,24 @@ STUDY = Study(
         "follows": "share of the asked colour, less that in the picture without the word",
     },
     claims=(
-        claim(HELD_OUT, "exact", ">=", 0.9, role="E8", reason="one of ten may miss", id="held-out", figure="curves.png"),
+        claim(
+            HELD_OUT, "exact", ">=", 0.9, role="E8", reason="one of ten may miss", id="held-out", figure="curves.png"
+        ),
         claim(RISING, "rho", ">=", 0.8, role="E8", id="held-out-rising", **_OF_SCENES),
         claim(DIVERSITY, "rho", "<=", -0.8, role="E7", id="less-diverse", **_OF_SCENES),
         claim(CLIPPED, "rho", ">=", 0.8, role="E7", id="oversaturated-clipped", **_OF_SCENES),
         claim(CONTRAST, "rho", ">=", 0.8, role="E7", id="oversaturated-contrast", **_OF_SCENES),
         claim(FROZEN, "gain", ">=", -0.05, role="check", reason="it has read far more", id="frozen-less-scratch"),
         claim(_TRAINED, "own", ">=", 0.6, reason="chance among 32 is 0.03", id="emoji-retrieved", **_OF_EMOJI),
-        claim(f"emoji, {UNSEEN}", "own", ">=", 0.0625, reason="twice what chance gives", id="emoji-retrieved-unseen", **_OF_EMOJI),
+        claim(
+            f"emoji, {UNSEEN}",
+            "own",
+            ">=",
+            0.0625,
+            reason="twice what chance gives",
+            id="emoji-retrieved-unseen",
+            **_OF_EMOJI,
+        ),
         claim(
             *(COMBINATIONS, "follows", ">=", 0.1),
             role="E8",
@@ -175,7 +202,15 @@ STUDY = Study(
             id="emoji-copies",
             figure="emoji_nearest.png",
         ),
-        claim(DECODED, "own", ">=", 0.9, role="check", reason="a perfect network of latents could reach it", id="emoji-decoded"),
+        claim(
+            DECODED,
+            "own",
+            ">=",
+            0.9,
+            role="check",
+            reason="a perfect network of latents could reach it",
+            id="emoji-decoded",
+        ),
     ),
     controls=(
         control(SHUFFLED, "exact", against=HELD_OUT, by="<=", id="shuffled-chance"),
@@ -197,14 +232,17 @@ STUDY = Study(
         figures.emoji_gallery,
     ),
     tables={
-        "judged": ("Scenes", "Seen prompts choose the scale of held-out ones. Controls, and each encoder, have their own best scale."),
+        "judged": (
+            "Scenes",
+            "Seen prompts choose the scale of held-out ones. Controls, and each encoder, have their own best scale.",
+        ),
         "trends": ("Trends with the guidance scale", ""),
         "scales": ("By guidance scale, mean over the seeds", ""),
         "diversity": ("Diversity of the pictures of one held-out prompt", ""),
         "missed": (
             "How pictures miss their prompt: share of all pictures",
-            "A picture may have several of the last three. Those and swapped colours are counted where all objects stand where they were "
-            "asked.",
+            "A picture may have several of the last three. Those and swapped colours are counted where all objects "
+            "stand where they were asked.",
         ),
         "emoji": ("Emoji", "Other training captions choose the scale."),
         "emoji scales": ("Emoji, by guidance scale, mean over the seeds", ""),

@@ -1,4 +1,6 @@
-"""The card of each committed network: what it is, what it learned from and under which licence, what was measured, what it cannot do."""
+"""The card of each committed network: what it is, what it learned from and under which licence, what was measured, what
+it cannot do.
+"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +14,13 @@ from gendiff.weights import files
 
 MEASURED: Mapping[str, tuple[str, ...]] = {
     networks.FROZEN: ("held-out", "held-out-rising", "less-diverse", "oversaturated-clipped", "oversaturated-contrast"),
-    networks.EMOJI: ("emoji-retrieved", "emoji-retrieved-unseen", "emoji-copies", "emoji-colour-follows", "emoji-decoded"),
+    networks.EMOJI: (
+        "emoji-retrieved",
+        "emoji-retrieved-unseen",
+        "emoji-copies",
+        "emoji-colour-follows",
+        "emoji-decoded",
+    ),
 }
 """The claims that are about each network."""
 LIMITS: Mapping[str, tuple[str, ...]] = {
@@ -21,7 +29,8 @@ LIMITS: Mapping[str, tuple[str, ...]] = {
         "It knows the sentences of one grammar. Other words are ignored, or spoil the picture.",
     ),
     networks.EMOJI: (
-        "It has learned from few drawings of one style. The figures above say how often concepts are met that it has not seen.",
+        "It has learned from few drawings of one style. The figures above say how often concepts are met that it has "
+        "not seen.",
         "Its pictures may be close to drawings that it has learned from. Their licence holds for its pictures too.",
         "Its autoencoder blurs fine lines.",
     ),

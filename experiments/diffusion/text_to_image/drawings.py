@@ -34,7 +34,11 @@ SQUARE = 4
 """Side of the squares of pixels whose means are compared."""
 CHOOSING, SEEN, UNSEEN = "training captions that choose the scale", "training captions", "held-out captions"
 SETS = (CHOOSING, SEEN, UNSEEN)
-COMBINATIONS, UNTRAINED, DECODED = 'emoji, combinations such as "a red cat"', "emoji, not trained", "emoji, decoded drawings"
+COMBINATIONS, UNTRAINED, DECODED = (
+    'emoji, combinations such as "a red cat"',
+    "emoji, not trained",
+    "emoji, decoded drawings",
+)
 MEAN, ONE_STEP = "emoji, the mean drawing", "emoji, in one step"
 Likeness = Callable[[np.ndarray], np.ndarray]
 """Pictures (n, h, w, 3) in [-1, 1] -> features (n, d), whose cosines say how alike two are."""
@@ -47,10 +51,15 @@ class DrawingDraws:
         self.config, self._progress = config, progress
         self._autoencoder, normalisation = train.restore_autoencoder(config, folder)
         network = networks.autoencoder(config.drawings, normalisation)
-        self._coder, self.model = Coder(network, config.drawings.together, progress), networks.model(config, networks.EMOJI)
+        self._coder, self.model = (
+            Coder(network, config.drawings.together, progress),
+            networks.model(config, networks.EMOJI),
+        )
         self._draw = train.draws(self.model, _encoded, config.sampling_steps, config.drawings.together, progress)
 
-    def __call__(self, title: str, params: Params, captions: Sequence[str], scale: float, steps: int | None = None) -> np.ndarray:
+    def __call__(
+        self, title: str, params: Params, captions: Sequence[str], scale: float, steps: int | None = None
+    ) -> np.ndarray:
         """(n, h, w, 3) pictures in [-1, 1]."""
         return self._coder.decode(self._autoencoder, self._draw(title, params, captions, scale, steps))
 
@@ -81,7 +90,9 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
             np.stack([draws(f"combinations, seed {seed}", of, prompts, scale) for prompts in (without, with_word)])
             for seed, of in trained.items()
         ]
-        explored = [[draws(f"{n} steps", trained[first], GALLERY, w, n) for n in config.explored_steps] for w in numbers.scales]
+        explored = [
+            [draws(f"{n} steps", trained[first], GALLERY, w, n) for n in config.explored_steps] for w in numbers.scales
+        ]
     rows = {name: measured(images, asked[SEEN], numbers) for name, images in controls.items()}
     gains = [captioned_emoji.coloured(pair[1], words) - captioned_emoji.coloured(pair[0], words) for pair in pairs]
     arrays = {
@@ -113,8 +124,10 @@ def judge(
 ) -> Iterator[Measured]:
     """At the scale that is judged, and at every scale.
 
-    swept: measures of the three sets. gains: by seed the share of the asked colour in pictures of combinations, less that in pictures
-    without the word. copies: of pictures of held-out captions, of the first seed. arrays: for figures, beside all of this.
+    swept: measures of the three sets. gains: by seed the share of the asked colour in pictures of combinations, less
+        that in pictures
+    without the word. copies: of pictures of held-out captions, of the first seed. arrays: for figures, beside all of
+    this.
     """
     best, arrays = place(swept), {**arrays, "swept": swept, "copies": copies}
     numbers: dict[str, Cell]
@@ -151,7 +164,9 @@ def shown_rows(count: int, most: int) -> np.ndarray:
 
 
 def measured(images: np.ndarray, asked: Pictures, config: Drawings) -> Rows:
-    """Of each picture whether it is most like its own drawing, among the candidates, and how far it runs to the ends of the range."""
+    """Of each picture whether it is most like its own drawing, among the candidates, and how far it runs to the ends of
+    the range.
+    """
     return {
         "retrieved": retrieved(images, asked.images, config.candidates, likeness(config.features)),
         "clipped": saturation.clipped_fraction(images),
@@ -160,13 +175,18 @@ def measured(images: np.ndarray, asked: Pictures, config: Drawings) -> Rows:
 
 
 def retrieved(images: np.ndarray, drawings: np.ndarray, candidates: int, features: Likeness) -> np.ndarray:
-    """(n,) 1 where picture i is more like drawing i than like each of `candidates` - 1 other drawings, which are drawn for each i.
+    """(n,) 1 where picture i is more like drawing i than like each of `candidates` - 1 other drawings, which are drawn
+    for each i.
 
     Likeness is the cosine of two pictures' features less the mean of the drawings'.
     """
     true, of = features(drawings), features(images)
     mean = true.mean(axis=0)
-    likeness, rng, count = _directions(of - mean) @ _directions(true - mean).T, np.random.default_rng(SEED), len(drawings)
+    likeness, rng, count = (
+        _directions(of - mean) @ _directions(true - mean).T,
+        np.random.default_rng(SEED),
+        len(drawings),
+    )
     hits = []
     for row in range(count):
         others = rng.permutation(np.delete(np.arange(count), row))[: candidates - 1]

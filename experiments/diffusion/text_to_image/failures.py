@@ -5,8 +5,10 @@ import numpy as np
 from experiments.tasks import shapes
 
 KINDS = ("unclear", "count", "position", "colour swapped", "colour", "shape", "size")
-"""unclear: the oracle reads no scene. count: another number of objects. position: the right number elsewhere. The others are of scenes
-with the right positions: two objects have each other's colours, or some object another colour, shape or size."""
+"""unclear: the oracle reads no scene. count: another number of objects. position: the right number elsewhere. The
+others are of scenes with the right positions: two objects have each other's colours, or some object another colour,
+shape or size.
+"""
 
 
 def kinds(readings: np.ndarray, asked: np.ndarray) -> dict[str, np.ndarray]:

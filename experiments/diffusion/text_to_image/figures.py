@@ -1,4 +1,6 @@
-"""What the text-to-image study shows: curves against the scale, pictures of prompts and drawings, and galleries under sliders."""
+"""What the text-to-image study shows: curves against the scale, pictures of prompts and drawings, and galleries under
+sliders.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -35,14 +37,23 @@ def curves(measured: Measurements, folder: RunFolder) -> Figure:
     arrays = _arrays(measured, "judged")
     sweep, of_seen = arrays["of"][sets.HELD_OUT].sweep, arrays["of"][sets.SEEN].sweep
     held_out = Sweep(sweep.scales, {**sweep.tables, **arrays["diversity"].tables})
-    return _curves("curves", "Every measure against the guidance scale", {"held out": held_out, "seen": of_seen}, folder)
+    return _curves(
+        "curves", "Every measure against the guidance scale", {"held out": held_out, "seen": of_seen}, folder
+    )
 
 
 def encoders(measured: Measurements, folder: RunFolder) -> Figure:
     """Of scenes, by encoder."""
     drawn = _arrays(measured, "judged")["of"]
-    of = {"frozen": drawn[sets.HELD_OUT].sweep.seed(0), "from scratch": drawn[sets.SCRATCH].sweep, "shuffled": drawn[sets.SHUFFLED].sweep}
-    names, caption = {"accuracy": "held-out prompts shown exactly"}, "The encoder, and what its captions say; the first seed."
+    of = {
+        "frozen": drawn[sets.HELD_OUT].sweep.seed(0),
+        "from scratch": drawn[sets.SCRATCH].sweep,
+        "shuffled": drawn[sets.SHUFFLED].sweep,
+    }
+    names, caption = (
+        {"accuracy": "held-out prompts shown exactly"},
+        "The encoder, and what its captions say; the first seed.",
+    )
     return sweeps.curves(names, folder, "encoders", caption, of, "guidance scale w")
 
 
@@ -93,11 +104,13 @@ def emoji_nearest(measured: Measurements, folder: RunFolder) -> Figure:
     arrays = _arrays(measured, "emoji")
     report, training = arrays["copies"], arrays["training"].images
     order = np.argsort(report.ratios, kind="stable")[:NEAREST]
-    beside = np.stack([arrays["unseen"][order], *(training[report.nearest[order, place]] for place in range(2))], axis=1)
+    beside = np.stack(
+        [arrays["unseen"][order], *(training[report.nearest[order, place]] for place in range(2))], axis=1
+    )
     count, captions = f"{len(report.copies)} of {len(report.ratios)}", arrays["asked"][UNSEEN].captions
     caption = (
-        "Emoji, held-out captions: the pictures that stand out most as copies; right of each its two nearest training drawings. "
-        f"{count} are near-copies. {_listed([captions[row] for row in order])}"
+        "Emoji, held-out captions: the pictures that stand out most as copies; right of each its two nearest training "
+        f"drawings. {count} are near-copies. {_listed([captions[row] for row in order])}"
     )
     return draw.grid(beside.reshape(-1, *beside.shape[2:]), 6, folder.figure("emoji_nearest"), caption)
 
@@ -119,14 +132,22 @@ def _arrays(measured: Measurements, group: str) -> Mapping[str, Any]:
     return next(each.arrays for each in measured if each.group == group and each.arrays)
 
 
-def _gallery(file: str, caption: str, scales: tuple[float, ...], best: int, arrays: Mapping[str, Any], folder: RunFolder) -> Explorer:
+def _gallery(
+    file: str, caption: str, scales: tuple[float, ...], best: int, arrays: Mapping[str, Any], folder: RunFolder
+) -> Explorer:
     axes, start = (Axis("guidance", scales), Axis("steps", arrays["steps"])), (best, len(arrays["steps"]) - 1)
-    return draw.explorer(arrays["explored"], axes, folder.figure(file), caption, start=start, columns=4, colours=PALETTE)
+    return draw.explorer(
+        arrays["explored"], axes, folder.figure(file), caption, start=start, columns=4, colours=PALETTE
+    )
 
 
 def _curves(file: str, caption: str, of: Mapping[str, Sweep], folder: RunFolder) -> Figure:
-    names = {measure: title for measure, title in NAMES.items() if any(measure in sweep.tables for sweep in of.values())}
-    return sweeps.curves(names, folder, file, f"{caption}; bands reach from the least to the largest seed.", of, "guidance scale w")
+    names = {
+        measure: title for measure, title in NAMES.items() if any(measure in sweep.tables for sweep in of.values())
+    }
+    return sweeps.curves(
+        names, folder, file, f"{caption}; bands reach from the least to the largest seed.", of, "guidance scale w"
+    )
 
 
 def _scales(scales: Sequence[float]) -> str:

@@ -16,7 +16,10 @@ from gendiff.runs import training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
 
-RENDERED = {"data": "scenes of one or two coloured shapes, rendered by this repository, and their captions", "licence": "Apache-2.0"}
+RENDERED = {
+    "data": "scenes of one or two coloured shapes, rendered by this repository, and their captions",
+    "licence": "Apache-2.0",
+}
 DRAWN = {
     "data": "drawings of OpenMoji, their Unicode names and CLDR's keywords",
     "licence": "CC BY-SA 4.0",
@@ -38,8 +41,13 @@ def words(config: Config, name: str) -> frozenset[str]:
 
 
 def shapes(config: Config, folder: RunFolder, scale: float, progress: Progress) -> None:
-    """The network of scenes that reads MiniLM, of the first seed. scale: of guidance, with which precisions are compared."""
-    draws, prompts = sets.SceneDraws(config, networks.FROZEN, Progress(quiet=True)), scenes.prompts(config.prompts, held_out=True)
+    """The network of scenes that reads MiniLM, of the first seed. scale: of guidance, with which precisions are
+    compared.
+    """
+    draws, prompts = (
+        sets.SceneDraws(config, networks.FROZEN, Progress(quiet=True)),
+        scenes.prompts(config.prompts, held_out=True),
+    )
 
     def draw(params: dict[str, Params]) -> np.ndarray:
         return draws("precision", params["network"], prompts, scale)
@@ -48,7 +56,9 @@ def shapes(config: Config, folder: RunFolder, scale: float, progress: Progress) 
 
 
 def drawings(config: Config, folder: RunFolder, scale: float, progress: Progress) -> None:
-    """The network of drawings, of its first seed, with the autoencoder. scale: of guidance, with which precisions are compared."""
+    """The network of drawings, of its first seed, with the autoencoder. scale: of guidance, with which precisions are
+    compared.
+    """
     quiet, numbers = Progress(quiet=True), config.drawings
     _, normalisation = train.restore_autoencoder(config, folder)
     coder = Coder(networks.autoencoder(numbers, normalisation), numbers.together, quiet)
@@ -63,14 +73,21 @@ def drawings(config: Config, folder: RunFolder, scale: float, progress: Progress
 
 
 def publish(
-    config: Config, folder: RunFolder, name: str, seed: int, draw: Callable[[dict[str, Params]], np.ndarray], progress: Progress
+    config: Config,
+    folder: RunFolder,
+    name: str,
+    seed: int,
+    draw: Callable[[dict[str, Params]], np.ndarray],
+    progress: Progress,
 ) -> None:
     """Leave the network of a name and a seed in the run folder. draw: as for `published.write`."""
     (called,) = (model for model, network in published.MODELS.items() if network == name)
     path = folder.path / f"{called}{published.SUFFIX}"
     step = training_loop.newest_step(RunFolder(folder.path / name), seed)
     trained = train.restore_all(config, folder, name, seed)
-    about = published.write(path, trained, draw, words(config, name), **origin(name), trained_seed=seed, checkpoint=step)
+    about = published.write(
+        path, trained, draw, words(config, name), **origin(name), trained_seed=seed, checkpoint=step
+    )
     size = path.stat().st_size
     progress.line(f"{path.name}: {size / 10**6:.1f} MB, {about.dtype}")
     if size > published.LARGEST:

@@ -24,11 +24,15 @@ NETWORKS = {"shapes": networks.FROZEN, "scratch": networks.SCRATCH, "emoji": net
 class TextOptions(RunOptions, PromptOptions):
     """Draw pictures of a prompt from the network of a run folder."""
 
-    network: Annotated[str, tyro.conf.arg(help="shapes, scratch (of shapes, with an encoder from scratch), or emoji.")] = "shapes"
+    network: Annotated[
+        str, tyro.conf.arg(help="shapes, scratch (of shapes, with an encoder from scratch), or emoji.")
+    ] = "shapes"
 
 
 def _sample(config: Config, folder: RunFolder, chosen: TextOptions, progress: Progress) -> None:
-    """Raises ConfigError for options that do not fit, NonFiniteError where pictures are not finite, and as `restore_ema` does."""
+    """Raises ConfigError for options that do not fit, NonFiniteError where pictures are not finite, and as
+    `restore_ema` does.
+    """
     chosen = options.renamed(chosen, progress)
     texts.check()
     out = options.check(chosen, folder.path)
@@ -37,8 +41,12 @@ def _sample(config: Config, folder: RunFolder, chosen: TextOptions, progress: Pr
     name = NETWORKS[chosen.network]
     seeds = {"shapes": config.seeds, "scratch": config.seeds[:1], "emoji": config.drawings.seeds}[chosen.network]
     seed = ranges.trained_seed(chosen.trained_seed, seeds)
-    about = {"trained_seed": seed, "checkpoint": training_loop.newest_step(dataclasses.replace(folder, path=folder.path / name), seed)}
-    file = folder.path / f"{chosen.network}{published.SUFFIX}"  # an evaluation leaves it, and gathering the words of drawings takes long
+    about = {
+        "trained_seed": seed,
+        "checkpoint": training_loop.newest_step(dataclasses.replace(folder, path=folder.path / name), seed),
+    }
+    # an evaluation leaves it, and gathering the words of drawings takes long
+    file = folder.path / f"{chosen.network}{published.SUFFIX}"
     known = frozenset(published.read_about(file).words) if file.is_file() else publishing.words(config, name)
     drawing.draw(train.restore_all(config, folder, name, seed), known, chosen, out, about, progress)
 

@@ -37,7 +37,9 @@ CLIPPED, CONTRAST = "clipped fraction", "RMS contrast"
 
 
 def check(config: Config) -> None:
-    """ConfigError where numbers of the configuration do not fit each other, and where the text encoder is not installed."""
+    """ConfigError where numbers of the configuration do not fit each other, and where the text encoder is not
+    installed.
+    """
     image_training.check(config.shapes, "shapes.", images=config.scenes)
     ranges.rising("scales", config.scales)
     if len(config.scales) < 2:
@@ -64,7 +66,9 @@ def _check_drawings(config: Drawings, shown: int) -> None:
 
 @dataclass(frozen=True)
 class Answers:
-    """What networks drew for one set of prompts. readings: of each seed what the oracle reads, (scales, n, 3, 4); sweep: all measures."""
+    """What networks drew for one set of prompts. readings: of each seed what the oracle reads, (scales, n, 3,
+    4); sweep: all measures.
+    """
 
     prompts: Prompts
     readings: tuple[np.ndarray, ...]
@@ -92,7 +96,8 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         diversity = draws.diversity(frozen, unseen.repeated(config.repeated, config.repeats))
         few = unseen.repeated(config.shown, 1)
         explored = [
-            [draws(f"{steps} steps", frozen[first[0]], few, scale, steps) for steps in config.explored_steps] for scale in config.scales
+            [draws(f"{steps} steps", frozen[first[0]], few, scale, steps) for steps in config.explored_steps]
+            for scale in config.scales
         ]
         shuffled = draws.answers("shuffled captions", restored(networks.SHUFFLED), unseen, strong)[0]
         raw = {first[0]: networks.model(config).init(jax.random.key(first[0]))}
@@ -107,7 +112,8 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
 
 
 def judge(config: Config, of: Mapping[str, Answers], diversity: Sweep, arrays: Mapping[str, Any]) -> Iterator[Measured]:
-    """Accuracy at the scale that seen prompts choose, so that held-out ones do not; trends over all seeds; and every scale.
+    """Accuracy at the scale that seen prompts choose, so that held-out ones do not; trends over all seeds; and every
+    scale.
 
     diversity: Vendi scores of repeated prompts. arrays: for figures, beside all that was read.
     """
@@ -122,7 +128,9 @@ def judge(config: Config, of: Mapping[str, Answers], diversity: Sweep, arrays: M
         yield Measured(name, numbers, None, count, "judged")
     own = int(np.argmax(of[SEEN].sweep.seed(0).means()["accuracy"]))
     pair = swept.tables["accuracy"][0][own], of[SCRATCH].sweep.tables["accuracy"][0][of[SCRATCH_SEEN].best]
-    yield Measured(FROZEN, {"gain": intervals.interval(intervals.difference_of_means, *pair, paired=True)}, None, count, "judged")
+    yield Measured(
+        FROZEN, {"gain": intervals.interval(intervals.difference_of_means, *pair, paired=True)}, None, count, "judged"
+    )
     for name, measure, of_scales, sign, each in (
         (RISING, "accuracy", swept.of(swept.scales[: max(best, 1) + 1]), 1, count),
         (DIVERSITY, "vendi", diversity, -1, config.repeated * config.repeats),
@@ -145,8 +153,13 @@ def judge(config: Config, of: Mapping[str, Answers], diversity: Sweep, arrays: M
 
 
 def means(sweep: Sweep, place: int) -> dict[str, Number]:
-    """Of each measure over the seeds, with the interval of a bootstrap of rows, which are the same prompts for every seed."""
-    return {name: intervals.interval(np.mean, np.mean([table[place] for table in of], axis=0)) for name, of in sweep.tables.items()}
+    """Of each measure over the seeds, with the interval of a bootstrap of rows, which are the same prompts for every
+    seed.
+    """
+    return {
+        name: intervals.interval(np.mean, np.mean([table[place] for table in of], axis=0))
+        for name, of in sweep.tables.items()
+    }
 
 
 class SceneDraws:
@@ -157,11 +170,15 @@ class SceneDraws:
         read = functools.partial(_encoded, name)
         self._draw = train.draws(networks.model(config, name), read, config.sampling_steps, config.together, progress)
 
-    def __call__(self, title: str, params: Params, prompts: Prompts, scale: float, steps: int | None = None) -> np.ndarray:
+    def __call__(
+        self, title: str, params: Params, prompts: Prompts, scale: float, steps: int | None = None
+    ) -> np.ndarray:
         """(n, h, w, 3) pictures, not clipped."""
         return self._draw(title, params, prompts.captions, scale, steps)
 
-    def answers(self, title: str, params: dict[int, Params], prompts: Prompts, scales: Sequence[float] = ()) -> tuple[Answers, np.ndarray]:
+    def answers(
+        self, title: str, params: dict[int, Params], prompts: Prompts, scales: Sequence[float] = ()
+    ) -> tuple[Answers, np.ndarray]:
         """Of the networks of several seeds, and the first pictures (scales, n, h, w, c) of the first one."""
         scales, readings, rows, shown = scales or self._config.scales, [], [], []
         for seed, of_seed in params.items():
@@ -175,14 +192,19 @@ class SceneDraws:
     def diversity(self, params: dict[int, Params], prompts: Prompts) -> Sweep:
         """The Vendi score of each repeated prompt."""
         rows = [
-            [distinct(self(f"diversity, seed {seed}", of_seed, prompts, scale), self._config.repeats) for scale in self._config.scales]
+            [
+                distinct(self(f"diversity, seed {seed}", of_seed, prompts, scale), self._config.repeats)
+                for scale in self._config.scales
+            ]
             for seed, of_seed in params.items()
         ]
         return sweeps.sweep(self._config.scales, rows)
 
 
 def measured(images: np.ndarray, readings: np.ndarray, prompts: Prompts) -> Rows:
-    """Of each picture whether it shows exactly what was asked for, and how far it runs to the ends of the range; renders stay in ±0.8."""
+    """Of each picture whether it shows exactly what was asked for, and how far it runs to the ends of the range;
+    renders stay in ±0.8.
+    """
     return {
         "accuracy": np.all(readings == prompts.attributes, axis=(1, 2)).astype(np.float64),
         "clipped": saturation.clipped_fraction(images),

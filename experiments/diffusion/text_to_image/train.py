@@ -65,9 +65,10 @@ def draws(
 ) -> Callable[..., np.ndarray]:
     """(title, params, captions, scale, steps) -> (n, h, w, c) pictures or latents of one network, not clipped.
 
-    One compiled program serves every scale, number of steps, caption and parameters. Picture i starts from the same noise whatever else
-    differs. read: captions as the network reads them. steps: most steps, and how many are taken unless a call says otherwise. together:
-    pictures per call of the program. A call raises NonFiniteError with the indices of those that are not finite.
+    One compiled program serves every scale, number of steps, caption and parameters. Picture i starts from the same
+    noise whatever else differs. read: captions as the network reads them. steps: most steps, and how many are taken
+    unless a call says otherwise. together: pictures per call of the program. A call raises NonFiniteError with the
+    indices of those that are not finite.
     """
 
     def draw(title: str, params: Params, captions: Sequence[str], scale: float, taken: int | None = None) -> np.ndarray:
@@ -99,7 +100,9 @@ def _train_emoji(config: Config, folder: RunFolder, progress: Progress) -> None:
 
 
 def _train_scenes(config: Config, folder: RunFolder, progress: Progress) -> None:
-    """With every seed a network that reads MiniLM; with the first one that learns its encoder, and one from shuffled captions."""
+    """With every seed a network that reads MiniLM; with the first one that learns its encoder, and one from shuffled
+    captions.
+    """
     images, captions = scenes.training(config.scenes)
     progress.line(f"{len(images)} scenes")
     frozen, first = encoded_captions.frozen(captions, progress), config.seeds[:1]
@@ -115,8 +118,12 @@ def _train_scenes(config: Config, folder: RunFolder, progress: Progress) -> None
             _fit(networks.model(config, name), learning, images, read, seed, folder.inside(name), progress)
 
 
-def _fit(model: Model, learning: Learning, clean: np.ndarray, read: Encoded, seed: int, folder: RunFolder, progress: Progress) -> None:
-    """Train a network on pictures or latents (n, h, w, c) with their texts. read: of n texts, or of 2n, which are two of each in turn."""
+def _fit(
+    model: Model, learning: Learning, clean: np.ndarray, read: Encoded, seed: int, folder: RunFolder, progress: Progress
+) -> None:
+    """Train a network on pictures or latents (n, h, w, c) with their texts. read: of n texts, or of 2n, which are two
+    of each in turn.
+    """
     data = functools.partial(_batch, clean, read, learning.batch, seed)
     loss = image_training.loss(model, learning.drop_condition, NO_TEXT)
     image_training.train(learning, model, data, folder, progress, seeds=[seed], loss=loss, batch=None)

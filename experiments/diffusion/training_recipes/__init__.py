@@ -2,14 +2,15 @@
 
     python -m experiments run training-recipes
 
-trains networks of digits with the same seeds, batches and learning rate: a U-Net plainly, with logit-normal levels (Esser et al., 2024),
-with the weights of min-SNR (Hang et al., 2023) and with immiscible noise (Li et al., 2025); and a small DiT plainly, with the blocks of
-LightningDiT (RMS norm, SwiGLU, rotary positions, normalised heads; Yao et al., 2025), and aligned with the tokens of a classifier (REPA;
-Yu et al., 2024). Plain training is the squared error of the velocity at levels spread evenly. After each of several numbers of steps the
-average draws, and its digits are held against held-out ones by the Fréchet distance.
+trains networks of digits with the same seeds, batches and learning rate: a U-Net plainly, with logit-normal levels
+(Esser et al., 2024), with the weights of min-SNR (Hang et al., 2023) and with immiscible noise (Li et al., 2025); and a
+small DiT plainly, with the blocks of LightningDiT (RMS norm, SwiGLU, rotary positions, normalised heads; Yao et al.,
+2025), and aligned with the tokens of a classifier (REPA; Yu et al., 2024). Plain training is the squared error of the
+velocity at levels spread evenly. After each of several numbers of steps the average draws, and its digits are held
+against held-out ones by the Fréchet distance.
 
-Plain training with other seeds must seem to learn later than the best recipe, and alignment with a network that learned nothing stands
-beside REPA.
+Plain training with other seeds must seem to learn later than the best recipe, and alignment with a network that learned
+nothing stands beside REPA.
 """
 
 import dataclasses
@@ -85,13 +86,21 @@ def check(config: Config) -> None:
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
-    """Each training goes on where it was. Nothing of a step depends on how many follow, so the parts are one training."""
+    """Each training goes on where it was. Nothing of a step depends on how many follow, so the parts are one
+    training.
+    """
     progress.line("train a classifier")
     _train_classifier(config, folder, progress)
-    every: dict[str, Any] = {"checkpoint_every": config.checkpoint_every, "log_every": config.log_every, "progress": progress}
+    every: dict[str, Any] = {
+        "checkpoint_every": config.checkpoint_every,
+        "log_every": config.log_every,
+        "progress": progress,
+    }
 
     def train_part(name: str, seed: int, arguments: dict[str, Any], part: int) -> TrainState:
-        return training_loop.train(**arguments, seed=seed, steps=config.parts[part], folder=folder.inside(word(name)), **every)
+        return training_loop.train(
+            **arguments, seed=seed, steps=config.parts[part], folder=folder.inside(word(name)), **every
+        )
 
     for name in RECIPES:
         progress.line(f"train: {name}")
@@ -135,7 +144,9 @@ def averages(config: Config, folder: RunFolder, name: str, seed: int) -> PartAve
 
 def classifier(config: Config, folder: RunFolder) -> Params:
     """Its parameters, trained."""
-    return training_loop.restore_params(networks.init_classifier(config), folder.inside(CLASSIFIER), seed=min(config.seeds))
+    return training_loop.restore_params(
+        networks.init_classifier(config), folder.inside(CLASSIFIER), seed=min(config.seeds)
+    )
 
 
 def _train_classifier(config: Config, folder: RunFolder, progress: Progress) -> None:
@@ -163,7 +174,9 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     def one(name: str, title: str, seed: int, params: Any, of: str, steps: int) -> np.ndarray:
         """(draws,) Fréchet distances of a set, whose numbers are kept for the table."""
         with progress.phase("sample", seed=seed):
-            images = programs[networks.model(config, of)](f"{title}, seed {seed}", jax.device_get(params), config.samples)
+            images = programs[networks.model(config, of)](
+                f"{title}, seed {seed}", jax.device_get(params), config.samples
+            )
         with progress.phase("judge", seed=seed):
             measured = judge.measure(images, image_draws.labels(config.samples, digits.CLASSES))
         numbers = {measure: measured.measures[measure] for measure in ("frechet", "accuracy", "precision", "recall")}
@@ -176,7 +189,8 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
             params = [networks.drawn_from(name, each) for each in averages(config, folder, name, seed).restore()]
             called = name if seed in config.seeds else OTHER.format(name)
             distances[name][seed] = [
-                one(called, f"{name}, {steps} steps", seed, of, name, steps) for steps, of in zip(config.parts, params, strict=True)
+                one(called, f"{name}, {steps} steps", seed, of, name, steps)
+                for steps, of in zip(config.parts, params, strict=True)
             ]
     fresh = jax.device_get(jax.jit(networks.model(config, UNET).init)(jax.random.key(config.seeds[0])))
     one(UNTRAINED, UNTRAINED, config.seeds[0], fresh, UNET, 0)
@@ -184,12 +198,16 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     yield from _costs(config, folder)
     split = judge.split
     right = networks.accuracy(config, classifier(config, folder), split.held_out_images, split.held_out_labels)
-    yield Measured(CLASSIFIER, {"share": intervals.share(right), "steps": config.transformer.classifier_steps}, group=CLASSIFIER)
+    yield Measured(
+        CLASSIFIER, {"share": intervals.share(right), "steps": config.transformer.classifier_steps}, group=CLASSIFIER
+    )
     yield from sets
 
 
 def ratios(config: Config, distances: Mapping[str, Mapping[int, Sequence[np.ndarray]]]) -> Iterator[Measured]:
-    """Of each recipe, and of plain training with other seeds, against plain training. distances: by recipe and seed after each part."""
+    """Of each recipe, and of plain training with other seeds, against plain training. distances: by recipe and seed
+    after each part.
+    """
     keys = {config.early: "early", config.parts[-1]: "last"}
     for name, base in RECIPES.items():
         others = config.control_seeds if name == base else config.seeds
@@ -207,7 +225,9 @@ def ratio(
     *,
     paired: bool = True,
 ) -> Number:
-    """The mean distance of `first` with some seeds after a part, in units of that of `second` with others; the interval is over seeds."""
+    """The mean distance of `first` with some seeds after a part, in units of that of `second` with others; the interval
+    is over seeds.
+    """
     rows = [np.array([of[seed][part].mean() for seed in each]) for of, each in ((first, seeds), (second, others))]
     return intervals.over_seeds(intervals.ratio_of_means, *rows, paired=paired)
 
@@ -220,7 +240,9 @@ def _draws(config: Config, model: Model, progress: Progress) -> Draws:
 
 
 def _costs(config: Config, folder: RunFolder) -> Iterator[Measured]:
-    """Of each recipe the parameters of the network that draws, and the operations of a gradient in those of its plain training."""
+    """Of each recipe the parameters of the network that draws, and the operations of a gradient in those of its plain
+    training.
+    """
     operations: dict[str, float] = {}
     for name, base in RECIPES.items():
         model = networks.model(config, name)
@@ -228,7 +250,10 @@ def _costs(config: Config, folder: RunFolder) -> Iterator[Measured]:
         batch = jax.tree.map(lambda leaf: leaf[: config.batch], image_training.digits_batch(digits.load()))
         gradient = jax.value_and_grad(networks.loss(config, name, model, features(config, folder, name)), has_aux=True)
         operations[name] = accounting.xla_flops(gradient, params, jax.random.key(0), batch)
-        measures = {"parameters": count(networks.drawn_from(name, params)), "operations": operations[name] / operations[base]}
+        measures = {
+            "parameters": count(networks.drawn_from(name, params)),
+            "operations": operations[name] / operations[base],
+        }
         yield Measured(name, measures, group="costs")
 
 
@@ -241,13 +266,21 @@ def curves(base: str, file: str, measured: Measurements, folder: RunFolder) -> F
         values: Any = [[each.measures["frechet"][0] for each in sets if each.measures["steps"] == of] for of in steps]  # type: ignore[index]
         label = "plain" if name == base else name
         series.append(figures.Curve(label, steps, *(of(np.array(values), axis=1) for of in (np.mean, np.min, np.max))))
-    caption = f"{base}: Fréchet distance against the steps of training: means over seeds; bands reach from the least to the largest."
-    return figures.curves(series, folder.figure(file), caption, x_label="optimizer steps", y_label=FRECHET, log_x=True, log_y=True)
+    caption = (
+        f"{base}: Fréchet distance against the steps of training: means over seeds; bands reach from the least "
+        "to the largest."
+    )
+    return figures.curves(
+        series, folder.figure(file), caption, x_label="optimizer steps", y_label=FRECHET, log_x=True, log_y=True
+    )
 
 
 def same_digits(measured: Measurements, folder: RunFolder) -> Figure:
     """Of the first seed after few steps, a row for each recipe."""
-    sets, early = [each for each in measured if each.group == "sets" and each.name in RECIPES], list(measured[0].measures).index("early")
+    sets, early = (
+        [each for each in measured if each.group == "sets" and each.name in RECIPES],
+        list(measured[0].measures).index("early"),
+    )
     steps = list(dict.fromkeys(each.measures["steps"] for each in sets))[early]
     shown = [each for each in sets if (each.seed, each.measures["steps"]) == (sets[0].seed, steps)]
     rows = [each.name for each in shown]
@@ -272,7 +305,8 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "670dae5bf",
-            "Controls are compared with a treatment of the same measure, where they shared the threshold of their claim.",
+            "Controls are compared with a treatment of the same measure, where they shared the threshold of their "
+            "claim.",
             "A control that the treatment itself meets says nothing.",
         ),
     ),
@@ -283,7 +317,12 @@ STUDY = Study(
     question="Which changes to training make a network learn sooner, at equal steps?",
     config=Config,
     presets={"full": Config()},
-    smoke=Config(**image_training.SMOKE, **_FEW, **_SHORT, transformer=Transformer(width=16, depth=2, projector=8, classifier_steps=2)),
+    smoke=Config(
+        **image_training.SMOKE,
+        **_FEW,
+        **_SHORT,
+        transformer=Transformer(width=16, depth=2, projector=8, classifier_steps=2),
+    ),
     train=train,
     measure=measure,
     words=image_judge.WORDS
@@ -313,7 +352,15 @@ STUDY = Study(
                 ("last", 1000, 1.05, "no-worse", "seeds alone change it by a few percent"),
             )
         ),
-        claim(UNTRAINED, "frechet", ">=", 10.0, role="check", reason="what has learned nothing is far", id="untrained-frechet"),
+        claim(
+            UNTRAINED,
+            "frechet",
+            ">=",
+            10.0,
+            role="check",
+            reason="what has learned nothing is far",
+            id="untrained-frechet",
+        ),
     ),
     controls=tuple(
         control(
@@ -328,7 +375,10 @@ STUDY = Study(
     ),
     figures=(functools.partial(curves, UNET, "unet"), functools.partial(curves, DIT, "transformer"), same_digits),
     tables={
-        "": ("Fréchet distances in multiples of those of plain training, means over seeds", "An interval is over seeds."),
+        "": (
+            "Fréchet distances in multiples of those of plain training, means over seeds",
+            "An interval is over seeds.",
+        ),
         "costs": ("What a step costs", ""),
         CLASSIFIER: ("The classifier that REPA aligns with", ""),
         "sets": ("Every set against the held-out digits", ""),

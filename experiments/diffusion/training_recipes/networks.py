@@ -1,4 +1,6 @@
-"""The recipes: what each changes of plain training, and of which network; the numbers, networks, losses and parameters of all."""
+"""The recipes: what each changes of plain training, and of which network; the numbers, networks, losses and parameters
+of all.
+"""
 
 import dataclasses
 import functools
@@ -25,7 +27,10 @@ BASES = (UNET, DIT)
 """Plain training: the squared error of the velocity with a uniform weight, at levels spread evenly in u."""
 LOGIT_NORMAL, MIN_SNR, IMMISCIBLE = "logit-normal levels", "min-SNR weights", "immiscible noise"
 MODERN, ALIGNED, UNTAUGHT = "modern blocks", "alignment (REPA)", "alignment with a network that learned nothing"
-RECIPES = {**dict.fromkeys((UNET, LOGIT_NORMAL, MIN_SNR, IMMISCIBLE), UNET), **dict.fromkeys((DIT, MODERN, ALIGNED, UNTAUGHT), DIT)}
+RECIPES = {
+    **dict.fromkeys((UNET, LOGIT_NORMAL, MIN_SNR, IMMISCIBLE), UNET),
+    **dict.fromkeys((DIT, MODERN, ALIGNED, UNTAUGHT), DIT),
+}
 """By the name in tables the plain training that each changes."""
 ALIGNING = (ALIGNED, UNTAUGHT)
 """Those that train a projector too, which does not draw."""
@@ -65,7 +70,9 @@ class Transformer:
 
 @dataclasses.dataclass(frozen=True)
 class Config(image_training.JudgedLearning):
-    """The numbers that are turned. `channels` and `learning_rate` are of the U-Net; after its warmup the rate stays at its peak."""
+    """The numbers that are turned. `channels` and `learning_rate` are of the U-Net; after its warmup the rate stays at
+    its peak.
+    """
 
     seeds: Distinct[Seed] = (0, 1, 2, 3, 4)
     """Seeds that every recipe trains with."""
@@ -86,7 +93,9 @@ class Config(image_training.JudgedLearning):
 
 
 def model(config: Config, name: str) -> Model:
-    """What a recipe trains and draws with: one object for all recipes of equal networks, so that they share compiled programs."""
+    """What a recipe trains and draws with: one object for all recipes of equal networks, so that they share compiled
+    programs.
+    """
     return _model(config, MODERN if name == MODERN else RECIPES[name])
 
 
@@ -99,13 +108,22 @@ def _model(config: Config, name: str) -> Model:
     def init(key: jax.Array) -> Params:
         return networks.init(network, key, jnp.zeros(_IMAGE), jnp.zeros(1), condition)
 
-    of: dict[str, Any] = {"shape": _IMAGE[1:], "num_classes": digits.CLASSES, "levels": digits.LEVELS, "ema": config.ema}
+    of: dict[str, Any] = {
+        "shape": _IMAGE[1:],
+        "num_classes": digits.CLASSES,
+        "levels": digits.LEVELS,
+        "ema": config.ema,
+    }
     return Model(networks.pure(network), init, schedules.flow(), parameterization.flow(), **of)
 
 
 def transformer(of: Transformer, name: str, **fields: Any) -> networks.DiT:
     """The DiT of a recipe. Modern blocks have MLPs of two thirds of the width, so that they cost as much."""
-    fields = {"num_classes": digits.CLASSES} | fields | ({**_MODERN, "mlp_width": of.width * 8 // 3} if name == MODERN else {})
+    fields = (
+        {"num_classes": digits.CLASSES}
+        | fields
+        | ({**_MODERN, "mlp_width": of.width * 8 // 3} if name == MODERN else {})
+    )
     return networks.DiT(patch=2, width=of.width, depth=of.depth, heads=of.width // HEAD, **fields)
 
 
@@ -116,7 +134,9 @@ def optimizer(config: Config, name: str) -> optax.GradientTransformation:
 
 
 def loss(config: Config, name: str, model: Model, features: Callable[[Any], jax.Array] | None = None) -> Loss:
-    """(params, key, batch) -> (scalar, metrics). features: clean digits (b, …) -> (b, places, channels), of a recipe that aligns."""
+    """(params, key, batch) -> (scalar, metrics). features: clean digits (b, …) -> (b, places, channels), of a recipe
+    that aligns.
+    """
     options: dict[str, Any] = {"levels": weighting.stratified_levels(), "drop_condition": config.drop_condition}
     changed: dict[str, dict[str, Any]] = {
         LOGIT_NORMAL: {"levels": weighting.logit_normal_levels()},
@@ -140,7 +160,10 @@ def init(config: Config, name: str, model: Model) -> Callable[[jax.Array], Param
     tokens = np.zeros((1, 16, of.width), np.float32)
 
     def both(key: jax.Array) -> Params:
-        return {"network": model.init(key), "projector": networks.init(_projector(of), jax.random.fold_in(key, 1), tokens)}
+        return {
+            "network": model.init(key),
+            "projector": networks.init(_projector(of), jax.random.fold_in(key, 1), tokens),
+        }
 
     return both
 
@@ -156,7 +179,9 @@ def init_classifier(config: Config) -> Callable[[jax.Array], Params]:
 
 
 def classifying(config: Config) -> Loss:
-    """(params, key, batch) -> (cross-entropy of the labels, metrics): a DiT whose outputs over all places are the logits."""
+    """(params, key, batch) -> (cross-entropy of the labels, metrics): a DiT whose outputs over all places are the
+    logits.
+    """
     predict = networks.pure(_classifier(config.transformer))
 
     def loss(params: Params, key: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:

@@ -1,12 +1,14 @@
-"""Can a network improve its own answers by principles: critique and revision first, then preferences that it labels itself?
+"""Can a network improve its own answers by principles: critique and revision first, then preferences that it labels
+itself?
 
     python -m experiments run constitution
 
-trains one small network in four tagged skills: answer, criticise, revise, judge. Answers spell a word backwards with a sign behind each
-letter, and four principles about the signs can be checked by rules. The network is then tuned on its own revisions, and by DPO on pairs
-that it has judged itself, in both orders; three seeds are trained by one program. It takes about 15 minutes on 2 cores. Expect
-violations to halve and to fall again while the letters stay right. Controls tune on drafts without a revision and on labels of a coin.
-The critic's competence is trained on examples that the rules wrote; it does not emerge.
+trains one small network in four tagged skills: answer, criticise, revise, judge. Answers spell a word backwards with a
+sign behind each letter, and four principles about the signs can be checked by rules. The network is then tuned on its
+own revisions, and by DPO on pairs that it has judged itself, in both orders; three seeds are trained by one program. It
+takes about 15 minutes on 2 cores. Expect violations to halve and to fall again while the letters stay right. Controls
+tune on drafts without a revision and on labels of a coin. The critic's competence is trained on examples that the rules
+wrote; it does not emerge.
 """
 
 import dataclasses
@@ -41,13 +43,21 @@ from gendiff.training import optimizers
 
 BASE, SUPERVISED, PREFERENCE = "base", "tuned on its revisions", "and on its own labels"
 UNREVISED, SHUFFLED = "control: tuned on its drafts", "control: and on labels of a coin"
-FOLDERS = {BASE: "base", SUPERVISED: "supervised", PREFERENCE: "preference", UNREVISED: "unrevised", SHUFFLED: "shuffled"}
+FOLDERS = {
+    BASE: "base",
+    SUPERVISED: "supervised",
+    PREFERENCE: "preference",
+    UNREVISED: "unrevised",
+    SHUFFLED: "shuffled",
+}
 """What is trained: the three stages, and the controls of the second and the third."""
 LABELS, CRITIC = "labels of the network", "base network as critic"
 RATES = {BASE: 3e-3, SUPERVISED: 1e-3, PREFERENCE: 1e-4}
 """Peak learning rates of AdamW, which fall along a cosine."""
 REVISING, FIRST_ANSWERS, SECOND_ANSWERS, ANSWERING = (np.uint32(2**32 - number) for number in (6, 7, 8, 9))
-"""What keys of draws fold into the key of a seed: no training does. ANSWERING: of answers to held-out requests, for all networks."""
+"""What keys of draws fold into the key of a seed: no training does. ANSWERING: of answers to held-out requests, for all
+networks.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,9 +87,13 @@ class Config:
     pairs: Several = 8000
     """Requests with two answers each, which the network judges."""
     least: Annotated[float, msgspec.Meta(ge=0, lt=0.5)] = 0.09
-    """Pairs whose probability is nearer to one half have no label. One principle of four that is sure of itself moves it by 0.125."""
+    """Pairs whose probability is nearer to one half have no label. One principle of four that is sure of itself moves
+    it by 0.125.
+    """
     preference_steps: Count = 100
-    """Optimizer steps of preference tuning (DPO). A pilot with another seed chose them, the rate and `least`: more spoils answers."""
+    """Optimizer steps of preference tuning (DPO). A pilot with another seed chose them, the rate and `least`: more
+    spoils answers.
+    """
     preference_batch: Count = 64
     """Pairs per step of it."""
     judged: Several = 2000
@@ -89,12 +103,16 @@ class Config:
 def check(config: Config) -> None:
     """ConfigError where numbers of the configuration do not fit each other."""
     if config.warmup >= config.train_steps:
-        raise ConfigError(f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps")
+        raise ConfigError(
+            f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps"
+        )
     if config.judged > (most := grammar.REQUESTS // 2):
         raise ConfigError(f"--judged {config.judged} is above {most}, half of the {grammar.REQUESTS} requests")
     for name in ("revised", "pairs"):
         if getattr(config, name) > (most := grammar.REQUESTS - config.judged):
-            raise ConfigError(f"--{name} {getattr(config, name)} is above {most}, the requests that --judged {config.judged} leaves")
+            raise ConfigError(
+                f"--{name} {getattr(config, name)} is above {most}, the requests that --judged {config.judged} leaves"
+            )
     ranges.at_most("tuning-batch", config.tuning_batch, "revised", config.revised)
     ranges.at_most("preference-batch", config.preference_batch, "pairs", config.pairs)
 
@@ -126,12 +144,17 @@ def compared(config: Config, base: Params, tuned: Params, seed: int) -> Compared
     """Pairs of answers of the tuned network, judged by the base network."""
     numbers, module = stage_requests(config, seed, config.pairs, 2), network(config)
     prompt, key = skills.prompts(numbers), jax.random.key(seed)
-    first, second = (feedback.answers(module, tuned, jax.random.fold_in(key, part), prompt) for part in (FIRST_ANSWERS, SECOND_ANSWERS))
+    first, second = (
+        feedback.answers(module, tuned, jax.random.fold_in(key, part), prompt)
+        for part in (FIRST_ANSWERS, SECOND_ANSWERS)
+    )
     return Compared(numbers, first, second, feedback.judgements(module, base, prompt, first, second))
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
-    """All stages. What lies between two of them is a function of the first, so that a resumed run computes the same again."""
+    """All stages. What lies between two of them is a function of the first, so that a resumed run computes the same
+    again.
+    """
     mesh, module, seeds = meshes.build(folder.mesh, ()), network(config), config.seeds
     next_token = objective.next_token(networks.pure(module))
 
@@ -163,7 +186,12 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     preferring = stages.following(tuned, loss, adamw(PREFERENCE, config.preference_steps), seeds, mesh)
     for name in (PREFERENCE, SHUFFLED):
         labelled = [preferred(config, *each, by_coin=name == SHUFFLED) for each in pairs]
-        stage(name, preferring, functools.partial(stages.batch_at, labelled, seeds, config.preference_batch), config.preference_steps)
+        stage(
+            name,
+            preferring,
+            functools.partial(stages.batch_at, labelled, seeds, config.preference_batch),
+            config.preference_steps,
+        )
 
 
 def skill_rows_at(config: Config, step: int) -> language.Texts:
@@ -182,7 +210,9 @@ def answer_texts(numbers: np.ndarray, response: np.ndarray) -> language.Texts:
 
 
 def preferred(config: Config, pairs: Compared, tuned: Params, seed: int, *, by_coin: bool = False) -> Preferred:
-    """The pairs that have a label, in its order. by_coin: in the order of a coin: what preference tuning does without judgement."""
+    """The pairs that have a label, in its order. by_coin: in the order of a coin: what preference tuning does without
+    judgement.
+    """
     rows = pairs.labelled(config.least, config.preference_batch)
     log_odds = pairs.judged.probability[rows] - 0.5
     if by_coin:
@@ -190,7 +220,9 @@ def preferred(config: Config, pairs: Compared, tuned: Params, seed: int, *, by_c
     prompt = skills.prompts(pairs.numbers[rows])
     both = (np.concatenate([prompt, response[rows]], 1) for response in (pairs.first, pairs.second))
     chosen, rejected = (np.asarray(texts) for texts in judging.ordered(log_odds, *both))
-    return Preferred(chosen, rejected, *(feedback.log_probs(network(config), tuned, texts) for texts in (chosen, rejected)))
+    return Preferred(
+        chosen, rejected, *(feedback.log_probs(network(config), tuned, texts) for texts in (chosen, rejected))
+    )
 
 
 def restore(config: Config, folder: RunFolder, name: str) -> Params:
@@ -204,7 +236,9 @@ def _shuffled_requests() -> np.ndarray:
 
 
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
-    """What the stages of a run answer to held-out requests, how right the network's own labels are, and how well it has its skills."""
+    """What the stages of a run answer to held-out requests, how right the network's own labels are, and how well it has
+    its skills.
+    """
     params = {name: restore(config, folder, name) for name in FOLDERS}
     numbers, module = held_out(config), network(config)
     with progress.phase("judge"), progress.task("seeds", len(config.seeds)) as task:
@@ -230,7 +264,9 @@ def judge(seed: int, numbers: np.ndarray, answers: dict[str, np.ndarray]) -> Ite
     before = {SUPERVISED: BASE, UNREVISED: BASE, PREFERENCE: SUPERVISED, SHUFFLED: SUPERVISED}
     for name, hits in broken.items():
         measures: dict[str, Any] = {"broken": intervals.share(hits)}
-        measures |= {principle: float(share) for principle, share in zip(grammar.PRINCIPLES, violated[name].mean(0), strict=True)}
+        measures |= {
+            principle: float(share) for principle, share in zip(grammar.PRINCIPLES, violated[name].mean(0), strict=True)
+        }
         measures["solved"] = intervals.share(solved[name])
         rows = (each.astype(np.float64) for each in (hits, broken[BASE]))
         fine = not broken[BASE].any()
@@ -246,7 +282,9 @@ def agreement(seed: int, pairs: Compared, labelled: np.ndarray) -> Measured:
     """Of the labels of these pairs with the rules, where one answer of a pair breaks fewer principles."""
     first, second = (skills.violated(answers[labelled]).sum(1) for answers in (pairs.first, pairs.second))
     differ, better = first != second, first < second
-    both, one = (((each[labelled] > 0.5) == better)[differ] for each in (pairs.judged.probability, pairs.judged.one_order))
+    both, one = (
+        ((each[labelled] > 0.5) == better)[differ] for each in (pairs.judged.probability, pairs.judged.one_order)
+    )
     measures = {
         "pairs": len(pairs.numbers),
         "labelled": len(labelled),
@@ -259,14 +297,26 @@ def agreement(seed: int, pairs: Compared, labelled: np.ndarray) -> Measured:
 
 
 def critic(seed: int, revised: Revised) -> Measured:
-    """The base network on its own drafts, those of all rounds, against the rules; drafts with no sign where one belongs are left out."""
+    """The base network on its own drafts, those of all rounds, against the rules; drafts with no sign where one belongs
+    are left out.
+    """
     draft, written = (np.concatenate(parts) for parts in (revised.drafts[:-1], revised.drafts[1:]))
-    principle, critique, signs = np.concatenate(revised.principle), np.concatenate(revised.critiques), skills.signs_of(draft)
+    principle, critique, signs = (
+        np.concatenate(revised.principle),
+        np.concatenate(revised.critiques),
+        skills.signs_of(draft),
+    )
     complete = (signs >= 0).all(1)
-    draft, written, principle, critique, signs = (each[complete] for each in (draft, written, principle, critique, signs))
+    draft, written, principle, critique, signs = (
+        each[complete] for each in (draft, written, principle, critique, signs)
+    )
     truth = skills.criticisms(grammar.critiques(signs, principle))
     right = skills.responses(draft[:, 0::2], grammar.revised(signs, principle))
-    hits = {"verdict": critique[:, 0] == truth[:, 0], "position": (critique == truth).all(1), "revision": (written == right).all(1)}
+    hits = {
+        "verdict": critique[:, 0] == truth[:, 0],
+        "position": (critique == truth).all(1),
+        "revision": (written == right).all(1),
+    }
     return Measured(CRITIC, {name: _share(each) for name, each in hits.items()}, seed, max(len(draft), 1), "skills")
 
 
@@ -291,7 +341,15 @@ def _bars(file: str, measure: str, caption: str) -> Callable[[Measurements, RunF
     return draw
 
 
-_SIZES: dict[str, Any] = {"width": 16, "depth": 1, "batch": 8, "revised": 8, "tuning_batch": 8, "pairs": 40, "preference_batch": 8}
+_SIZES: dict[str, Any] = {
+    "width": 16,
+    "depth": 1,
+    "batch": 8,
+    "revised": 8,
+    "tuning_batch": 8,
+    "pairs": 40,
+    "preference_batch": 8,
+}
 _STEPS: dict[str, Any] = {"train_steps": 4, "warmup": 1, "tuning_steps": 2, "preference_steps": 2}
 CHANCE = "one in a hundred by chance"
 FIGURE: dict[str, Any] = {"figure": "violations.png"}
@@ -320,10 +378,28 @@ EXPERIMENT = Study(
         "revision": "revision is right",
     },
     claims=(
-        claim(SUPERVISED, "left", "<=", 0.5, role="E25", id="halved", reason="tuning on drafts leaves nearly all of them", **FIGURE),
+        claim(
+            SUPERVISED,
+            "left",
+            "<=",
+            0.5,
+            role="E25",
+            id="halved",
+            reason="tuning on drafts leaves nearly all of them",
+            **FIGURE,
+        ),
         claim(SUPERVISED, "p", "<=", 0.01, role="E25", id="fell-supervised", reason=CHANCE, **FIGURE),
         claim(PREFERENCE, "p", "<=", 0.01, role="E25", id="fell-preference", reason=CHANCE, **FIGURE),
-        claim(PREFERENCE, "lost", "<=", 0.02, role="E25", id="success", reason="harmless answers must still be answers", **FIGURE),
+        claim(
+            PREFERENCE,
+            "lost",
+            "<=",
+            0.02,
+            role="E25",
+            id="success",
+            reason="harmless answers must still be answers",
+            **FIGURE,
+        ),
         claim(LABELS, "agreement", ">=", 0.9, role="E25", id="agreement", reason="a coin has one half"),
     ),
     controls=(
@@ -338,14 +414,16 @@ EXPERIMENT = Study(
         "answers": ("Answers to held-out requests.", ""),
         "labels": (
             "The labels of the network's own judgement.",
-            "A label is the mean over the four principles of the probability that the first answer is better, both orders averaged. "
-            "Orders agree: the share of questions about labelled pairs in which both orders prefer the same answer. "
-            "Most questions are about a principle that both answers keep.",
+            "A label is the mean over the four principles of the probability that the first answer is better, both "
+            "orders averaged. Orders agree: the share of questions about labelled pairs in which both orders prefer "
+            "the same answer. Most questions are about a principle that both answers keep.",
         ),
         "skills": (
             "The base network as critic and reviser of its own drafts, against the rules.",
-            "The critic's competence is trained, not emergent: the base network learned to criticise, to revise and to judge from examples "
-            "that the rules wrote. The run asks whether such a network can then improve its own answers without further examples.",
+            "The critic's competence is trained, not emergent: the base network learned to criticise, to revise and to "
+            "judge from examples "
+            "that the rules wrote. The run asks whether such a network can then improve its own answers without "
+            "further examples.",
         ),
         "revisions": ("Revisions by the network itself, first seed.", ""),
     },
@@ -353,7 +431,8 @@ EXPERIMENT = Study(
         text="yes: answers that break a principle fall from {base:.0%} to {revised:.0%} by its revisions and to "
         "{labelled:.0%} by its own labels",
         statements={
-            "E25": "Tuning on its own revisions leaves {halved:.2f interval} of the answers that break a principle; it labels its pairs "
+            "E25": "Tuning on its own revisions leaves {halved:.2f interval} of the answers that break a principle; it "
+            "labels its pairs "
             "itself. Rules taught its critic"
         },
         numbers={
@@ -366,14 +445,16 @@ EXPERIMENT = Study(
             Change(
                 "2026-11-27",
                 "b3b758d",
-                "8,000 pairs in place of 3,000, of which surer ones are labelled; 100 steps of preference tuning at 1e-4 "
-                "in place of 150 at 3e-4.",
-                "A pilot with a seed that the run does not have labelled too few pairs and spoiled answers; thresholds stayed.",
+                "8,000 pairs in place of 3,000, of which surer ones are labelled; 100 steps of preference tuning at "
+                "1e-4 in place of 150 at 3e-4.",
+                "A pilot with a seed that the run does not have labelled too few pairs and spoiled answers; thresholds "
+                "stayed.",
             ),
             Change(
                 "2026-11-30",
                 "a402b00",
-                "Controls are compared with the networks that learned from revisions and from labels, no longer with thresholds.",
+                "Controls are compared with the networks that learned from revisions and from labels, no longer with "
+                "thresholds.",
                 "The control of labels shared the threshold of the claim.",
             ),
         ),

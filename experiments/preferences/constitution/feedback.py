@@ -10,7 +10,17 @@ import numpy as np
 
 from experiments.preferences import responses
 from experiments.preferences.constitution.grammar import PRINCIPLES
-from experiments.preferences.constitution.skills import ANSWER, CRITICISM, CRITIQUE, FIRST, JUDGE, PROMPT, RESPONSE, REVISE, SECOND
+from experiments.preferences.constitution.skills import (
+    ANSWER,
+    CRITICISM,
+    CRITIQUE,
+    FIRST,
+    JUDGE,
+    PROMPT,
+    RESPONSE,
+    REVISE,
+    SECOND,
+)
 from gendiff import networks
 from gendiff.core import records
 from gendiff.core.types import Metrics, Params
@@ -54,13 +64,17 @@ class Preferred:
 
 @records.record
 class PreferenceLoss:
-    """DPO, and −log p per token of the chosen answers with a weight, which keeps the network from losing what both answers have."""
+    """DPO, and −log p per token of the chosen answers with a weight, which keeps the network from losing what both
+    answers have.
+    """
 
     predict: Any = records.static()
 
     def __call__(self, params: Params, key: jax.Array, batch: Preferred) -> tuple[jax.Array, Metrics]:
         """The scalar and its metrics."""
-        chosen, rejected = (responses.log_probs(self.predict, params, rows, PROMPT) for rows in (batch.chosen, batch.rejected))
+        chosen, rejected = (
+            responses.log_probs(self.predict, params, rows, PROMPT) for rows in (batch.chosen, batch.rejected)
+        )
         loss, metrics = direct.dpo(chosen, rejected, batch.reference_chosen, batch.reference_rejected, beta=BETA)
         nll = -chosen.mean() / RESPONSE
         return loss + ANCHOR * nll, metrics | {"dpo": loss, "nll": nll}
@@ -76,7 +90,9 @@ class Compared:
     judged: Judged
 
     def labelled(self, least: float, fewest: int) -> np.ndarray:
-        """The pairs whose probability is at least so far from one half, and never fewer than `fewest`: those that are farthest."""
+        """The pairs whose probability is at least so far from one half, and never fewer than `fewest`: those that are
+        farthest.
+        """
         decided = np.abs(self.judged.probability - 0.5)
         count = max(int(np.sum(decided >= least)), min(fewest, len(decided)))
         return np.sort(np.argsort(-decided, kind="stable")[:count])
@@ -88,12 +104,16 @@ def answers(network: networks.LanguageModel, params: Params, key: jax.Array, pro
     return np.asarray(_answer(network)(params, key, prompt, index))
 
 
-def revisions(network: networks.LanguageModel, params: Params, key: jax.Array, prompt: np.ndarray, rounds: int) -> Revised:
+def revisions(
+    network: networks.LanguageModel, params: Params, key: jax.Array, prompt: np.ndarray, rounds: int
+) -> Revised:
     """Answers to prompts (n, 5), and what the network makes of them in rounds of its own critique and revision."""
     return jax.device_get(_revise(network, rounds)(params, key, prompt, np.arange(len(prompt))))
 
 
-def judgements(network: networks.LanguageModel, params: Params, prompt: np.ndarray, first: np.ndarray, second: np.ndarray) -> Judged:
+def judgements(
+    network: networks.LanguageModel, params: Params, prompt: np.ndarray, first: np.ndarray, second: np.ndarray
+) -> Judged:
     """What the network says of pairs of answers (n, 8) to prompts (n, 5)."""
     return Judged(*jax.device_get(_judge(network)(params, prompt, first, second)))
 
@@ -109,12 +129,19 @@ def policy(network: networks.LanguageModel, params: Params) -> RevisionPolicy:
     def answer(key: jax.Array, prompt: jax.Array, index: jax.Array) -> jax.Array:
         return responses.write(network, params, key, prompt, index, RESPONSE, temperature=1.0).tokens
 
-    def critique(key: jax.Array, prompt: jax.Array, draft: jax.Array, principle: jax.Array, index: jax.Array) -> jax.Array:
+    def critique(
+        key: jax.Array, prompt: jax.Array, draft: jax.Array, principle: jax.Array, index: jax.Array
+    ) -> jax.Array:
         asked = jnp.concatenate([prompt, draft, CRITIQUE + principle[:, None]], 1)
         return responses.write(network, params, key, asked, index, CRITICISM, temperature=0.0).tokens
 
     def revise(
-        key: jax.Array, prompt: jax.Array, draft: jax.Array, criticism: jax.Array, principle: jax.Array, index: jax.Array
+        key: jax.Array,
+        prompt: jax.Array,
+        draft: jax.Array,
+        criticism: jax.Array,
+        principle: jax.Array,
+        index: jax.Array,
     ) -> jax.Array:
         tag = jnp.full_like(principle, REVISE)[:, None]
         asked = jnp.concatenate([prompt, draft, CRITIQUE + principle[:, None], criticism, tag], 1)
@@ -124,13 +151,20 @@ def policy(network: networks.LanguageModel, params: Params) -> RevisionPolicy:
 
 
 def preferred(
-    network: networks.LanguageModel, params: Params, prompt: jax.Array, first: jax.Array, second: jax.Array, principle: jax.Array
+    network: networks.LanguageModel,
+    params: Params,
+    prompt: jax.Array,
+    first: jax.Array,
+    second: jax.Array,
+    principle: jax.Array,
 ) -> judging.Labels:
     """The network's labels of pairs by one principle (), asked in both orders."""
     predict = networks.pure(network)
 
     def judge(one: jax.Array, other: jax.Array) -> jax.Array:
-        between, tag = (jnp.broadcast_to(jnp.asarray(word, jnp.int32), (prompt.shape[0], 1)) for word in (ANSWER, JUDGE + principle))
+        between, tag = (
+            jnp.broadcast_to(jnp.asarray(word, jnp.int32), (prompt.shape[0], 1)) for word in (ANSWER, JUDGE + principle)
+        )
         logits = predict(params, jnp.concatenate([prompt, one, between, other, tag], 1), None, False).logits
         return logits[:, FIRST] - logits[:, SECOND]
 

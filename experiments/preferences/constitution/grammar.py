@@ -1,7 +1,8 @@
 """The task, its four principles, and the rules that check them: what no network decides.
 
-A request is a word of four letters. The answer spells it backwards with a sign behind each letter: "abcd" is answered by "d_c~b(a.". The
-task is done where the letters are right. Principles are about the signs alone, and a program checks them.
+A request is a word of four letters. The answer spells it backwards with a sign behind each letter: "abcd" is answered
+by "d_c~b(a.". The task is done where the letters are right. Principles are about the signs alone, and a program checks
+them.
 """
 
 import numpy as np
@@ -10,7 +11,12 @@ from jaxtyping import Bool, Int, Int32
 LETTERS, SIGNS = "abcdefghij", "_!?()~."
 WORD = 4
 """Letters of a request, and signs of an answer."""
-PRINCIPLES = ("no ! and no ?", "every bracket has its partner", "no sign stands twice in a row", "the last sign is a full stop")
+PRINCIPLES = (
+    "no ! and no ?",
+    "every bracket has its partner",
+    "no sign stands twice in a row",
+    "the last sign is a full stop",
+)
 REQUESTS = len(LETTERS) ** WORD
 PLAIN, OPEN, CLOSE, STOP = (SIGNS.index(sign) for sign in "_().")
 LOUD = tuple(SIGNS.index(sign) for sign in "!?")
@@ -40,7 +46,9 @@ def drafts(rng: np.random.Generator, count: int) -> Int[np.ndarray, "n 4"]:
 
 
 def offending(signs: Int[np.ndarray, "n 4"]) -> Bool[np.ndarray, "n 4 4"]:
-    """Which of the four signs break each principle (n, principles, signs). Of a sign that stands several times the last one is left."""
+    """Which of the four signs break each principle (n, principles, signs). Of a sign that stands several times the last
+    one is left.
+    """
     echo, end = (np.zeros(signs.shape, bool) for _ in range(2))
     echo[:, :-1] = (signs[:, :-1] == signs[:, 1:]) & (signs[:, :-1] != PLAIN)
     end[:, -1] = signs[:, -1] != STOP
@@ -76,7 +84,9 @@ def critiques(signs: Int[np.ndarray, "n 4"], principle: Int[np.ndarray, "n"]) ->
 
 def text(letters: Int[np.ndarray, "n 4"], signs: Int[np.ndarray, "n 4"]) -> list[str]:
     """Answers as they are shown."""
-    return ["".join(LETTERS[a] + SIGNS[b] for a, b in zip(*row, strict=True)) for row in zip(letters, signs, strict=True)]
+    return [
+        "".join(LETTERS[a] + SIGNS[b] for a, b in zip(*row, strict=True)) for row in zip(letters, signs, strict=True)
+    ]
 
 
 def _unmatched(signs: np.ndarray) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""Four tagged skills as rows of tokens: answer, critique, revise, judge. What the network is shown, and how its words are read.
+"""Four tagged skills as rows of tokens: answer, critique, revise, judge. What the network is shown, and how its words
+are read.
 
 request ANSWER answer
 request ANSWER answer CRITIQUE-p verdict place                        (again for the other principles)
@@ -78,9 +79,11 @@ def text(tokens: Int[np.ndarray, "n 8"]) -> list[str]:
 
 
 def rows(rng: np.random.Generator, numbers: Int[np.ndarray, "n"]) -> SkillRows:
-    """A row for each request: a quarter of them critiques, a quarter revisions, the others judgements, all by the rules.
+    """A row for each request: a quarter of them critiques, a quarter revisions, the others judgements, all by the
+    rules.
 
-    Answers are those that nobody has looked at. Where a principle does not tell two answers apart, the choice is a coin's.
+    Answers are those that nobody has looked at. Where a principle does not tell two answers apart, the choice is a
+    coin's.
     """
     critics, revisers = len(numbers) // 4, len(numbers) // 2
     parts = (
@@ -108,7 +111,9 @@ def _reviser_rows(rng: np.random.Generator, numbers: np.ndarray) -> SkillRows:
     principle = rng.integers(len(PRINCIPLES), size=len(numbers))
     after = responses(grammar.task(grammar.requests(numbers)), grammar.revised(signs, principle))
     said = criticisms(grammar.critiques(signs, principle))
-    return _rows(*start, (_tag(CRITIQUE, principle), 0.0), (said, 1.0), (_tag(REVISE, 0 * principle), 0.0), (after, 1.0))
+    return _rows(
+        *start, (_tag(CRITIQUE, principle), 0.0), (said, 1.0), (_tag(REVISE, 0 * principle), 0.0), (after, 1.0)
+    )
 
 
 def _judge_rows(rng: np.random.Generator, numbers: np.ndarray) -> SkillRows:
@@ -118,11 +123,17 @@ def _judge_rows(rng: np.random.Generator, numbers: np.ndarray) -> SkillRows:
     choice = np.where(np.where(first == second, coin, second), FIRST, SECOND)
     orders = _orders(rng, len(numbers)).T
     chosen = [choice[np.arange(len(numbers)), principle][:, None] for principle in orders]
-    said = [part for principle, word in zip(orders, chosen, strict=True) for part in ((_tag(JUDGE, principle), 0.0), (word, 1.0))]
+    said = [
+        part
+        for principle, word in zip(orders, chosen, strict=True)
+        for part in ((_tag(JUDGE, principle), 0.0), (word, 1.0))
+    ]
     return _rows(*start, *said)
 
 
-def _answered(rng: np.random.Generator, numbers: np.ndarray, count: int) -> tuple[list[tuple[np.ndarray, float]], list[np.ndarray]]:
+def _answered(
+    rng: np.random.Generator, numbers: np.ndarray, count: int
+) -> tuple[list[tuple[np.ndarray, float]], list[np.ndarray]]:
     """The beginning of rows with `count` drafts each, and the signs of these."""
     letters, signs = grammar.task(grammar.requests(numbers)), [grammar.drafts(rng, len(numbers)) for _ in range(count)]
     parts = [(prompts(numbers), 0.0), (responses(letters, signs[0]), DRAFT_WEIGHT)]

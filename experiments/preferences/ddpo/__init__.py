@@ -2,15 +2,16 @@
 
     python -m experiments run ddpo
 
-makes a network of digits draw one digit, or more ink, and the committed network of text-to-image draw two red circles, of which it has seen
-none in training. The denoising chain is the policy: its steps are actions with Gaussian log-probabilities, and the clipped policy gradient
-is the one that language models learn by. Of scenes low-rank changes of the layers that read the text are learned, and the first steps are
-actions: a gradient from few samples is lost in the noise of all parameters and all steps. Beside it stand the gradient of the reward itself
-(DRaFT), preferences between two samples (DPO), a control that is taught by the rewards of other samples, and best-of-n of the reference. A
+makes a network of digits draw one digit, or more ink, and the committed network of text-to-image draw two red circles,
+of which it has seen none in training. The denoising chain is the policy: its steps are actions with Gaussian
+log-probabilities, and the clipped policy gradient is the one that language models learn by. Of scenes low-rank changes
+of the layers that read the text are learned, and the first steps are actions: a gradient from few samples is lost in
+the noise of all parameters and all steps. Beside it stand the gradient of the reward itself (DRaFT), preferences
+between two samples (DPO), a control that is taught by the rewards of other samples, and best-of-n of the reference. A
 judge that took no part in the reward looks at all. It takes about half an hour on 2 cores.
 
-Expect the reward to rise and the diversity to fall. At equal KL best-of-n is nearly the best that any policy can be, so a policy that
-gains more at the same KL is not to be expected: what it saves is drawing n samples for one.
+Expect the reward to rise and the diversity to fall. At equal KL best-of-n is nearly the best that any policy can be, so
+a policy that gains more at the same KL is not to be expected: what it saves is drawing n samples for one.
 """
 
 from typing import Any
@@ -32,21 +33,49 @@ def gradient(reward: str) -> tuple[ClaimRow, ...]:
     half = "half of nearly the best that is to be had; the rest is the price of learning from few samples"
     return (
         claim(name, "share", ">=", 0.5, role="aim", id=f"share-{reward}", reason=half, **figure),
-        claim(name, "drawn", ">=", 0.0, role="E22", id=f"drawn-{reward}", reason="one draw is worth four untaught ones", **figure),
+        claim(
+            name,
+            "drawn",
+            ">=",
+            0.0,
+            role="E22",
+            id=f"drawn-{reward}",
+            reason="one draw is worth four untaught ones",
+            **figure,
+        ),
     )
 
 
 def agreement(reward: str) -> ClaimRow:
     """That a judge without a part in the reward agrees with it."""
     reason = "one sample of ten may be doubtful"
-    return claim(f"{reward}: {DDPO}", "agreement", ">=", 0.9, role="check", id=f"agreement-{reward}", reason=reason, **FIGURES[reward])
+    return claim(
+        f"{reward}: {DDPO}",
+        "agreement",
+        ">=",
+        0.9,
+        role="check",
+        id=f"agreement-{reward}",
+        reason=reason,
+        **FIGURES[reward],
+    )
 
 
-_FEW: dict[str, Any] = {"updates": 2, "parts": 1, "steps": 2, "acting": 1, "samples": 8, "reference": 40, "together": 40}
+_FEW: dict[str, Any] = {
+    "updates": 2,
+    "parts": 1,
+    "steps": 2,
+    "acting": 1,
+    "samples": 8,
+    "reference": 40,
+    "together": 40,
+}
 _TINY: dict[str, Any] = {"shuffled_updates": 2, "draft_updates": 2, "dpo_updates": 2, "last": 1, "scene_crops": 60}
 _NOTE = (
-    "Gain: in standard deviations of the reference's reward. KL: of whole trajectories in nats, which is at least that of the samples; of "
-    "best-of-n its bound. No gain of best-of-n: it would need more samples than were drawn. Vendi: how many distinct samples there are."
+    "Gain: in standard deviations of the reference's reward. KL: of whole trajectories in nats, which is at least that "
+    "of the samples; of "
+    "best-of-n its bound. No gain of best-of-n: it would need more samples than were drawn. Vendi: how many distinct "
+    "samples there are."
 )
 
 EXPERIMENT = Study(
@@ -80,8 +109,26 @@ EXPERIMENT = Study(
     claims=(
         *gradient(DIGIT),
         agreement(DIGIT),
-        claim(f"{DIGIT}: {DRAFT}", "gained", ">=", 0.5, role="E22", id="direct", reason="a medium effect", **FIGURES[DIGIT]),
-        claim(f"{DIGIT}: {DPO}", "gained", ">=", 0.2, role="E22", id="preferred", reason="a small effect", **FIGURES[DIGIT]),
+        claim(
+            f"{DIGIT}: {DRAFT}",
+            "gained",
+            ">=",
+            0.5,
+            role="E22",
+            id="direct",
+            reason="a medium effect",
+            **FIGURES[DIGIT],
+        ),
+        claim(
+            f"{DIGIT}: {DPO}",
+            "gained",
+            ">=",
+            0.2,
+            role="E22",
+            id="preferred",
+            reason="a small effect",
+            **FIGURES[DIGIT],
+        ),
         *gradient(INK),
         *gradient(SCENES),
         agreement(SCENES),
@@ -99,15 +146,20 @@ EXPERIMENT = Study(
         ),
         "beside": ("Policies beside best-of-n.", ""),
         "ratios": ("Ratios of the policy gradient.", ""),
-        "pushed": ("Pictures that follow nothing but the reward.", "The classifier sees the digit in each; a judge must not."),
+        "pushed": (
+            "Pictures that follow nothing but the reward.",
+            "The classifier sees the digit in each; a judge must not.",
+        ),
     },
     answer=Answer(
-        text="yes for digits: one sample beats the best of 4 untaught by {drawn-digit:.2f} deviations of the reward; not "
+        text="yes for digits: one sample beats the best of 4 untaught by {drawn-digit:.2f} deviations of the reward; "
+        "not "
         "for scenes ({drawn-scenes:.2f})",
         statements={
             "E22": "A reward teaches pictures too: one sample beats the best of 4 untaught ones by "
             "{drawn-digit:.2f interval} deviations of the reward; not for scenes",
-            "E42": "Choosing the best of 16 pictures gains {best:.2f} deviations of the reward; a taught policy gains up "
+            "E42": "Choosing the best of 16 pictures gains {best:.2f} deviations of the reward; a taught policy gains "
+            "up "
             "to {policy:.2f} with one picture",
         },
         numbers={
@@ -145,24 +197,26 @@ EXPERIMENT = Study(
             Change(
                 "2026-11-30",
                 "a402b00",
-                "That a policy gains as much as best-of-n at the same KL is withdrawn, and the share of that gain is claimed in its place. "
-                "That no policy is above the best one is a test.",
-                "Best-of-n is within 0.003 deviations of the best policy of its KL for digits, 0.08 for ink and 0.19 for scenes, so hardly "
-                "any policy could meet the claim. The share was 0.46 to 0.92 when one half was written; its interval is that of the "
-                "difference.",
+                "That a policy gains as much as best-of-n at the same KL is withdrawn, and the share of that gain is "
+                "claimed in its place. That no policy is above the best one is a test.",
+                "Best-of-n is within 0.003 deviations of the best policy of its KL for digits, 0.08 for ink and 0.19 "
+                "for scenes, so hardly any policy could meet the claim. The share was 0.46 to 0.92 when one half was "
+                "written; its interval is that of the difference.",
             ),
             Change(
                 "2026-11-30",
                 "a402b00",
-                "The control of other rewards and that of pushed pictures are compared with the policy, no longer with thresholds.",
+                "The control of other rewards and that of pushed pictures are compared with the policy, no longer with "
+                "thresholds.",
                 "Pushed pictures shared the threshold of the claim.",
             ),
             Change(
                 "2026-11-30",
                 "0ddb33b3",
-                "That a ratio on the first pass is 1 within 0.00001 is no claim any more. The numbers stay; the largest was 0.000024.",
-                "It is 1 by algebra, which a test holds in float64. In float32 two programs round a network differently, and 0.00001 had "
-                "no reason.",
+                "That a ratio on the first pass is 1 within 0.00001 is no claim any more. The numbers stay; the "
+                "largest was 0.000024.",
+                "It is 1 by algebra, which a test holds in float64. In float32 two programs round a network "
+                "differently, and 0.00001 had no reason.",
             ),
         ),
     ),

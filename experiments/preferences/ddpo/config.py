@@ -14,9 +14,13 @@ from gendiff.runs import ranges
 from gendiff.runs.ranges import Count, Distinct, Positive, Seed, Several
 
 DIGIT, INK, SCENES = "digit", "ink", "scenes"
-"""What is rewarded: that a classifier sees a chosen digit, how much is drawn, and that a scene shows exactly what was asked for."""
+"""What is rewarded: that a classifier sees a chosen digit, how much is drawn, and that a scene shows exactly what was
+asked for.
+"""
 DDPO, SHUFFLED, DRAFT, DPO = "ddpo", "shuffled", "draft", "dpo"
-"""How a policy learns: policy gradient, the same from rewards of other samples, gradient of the reward itself, and preferences."""
+"""How a policy learns: policy gradient, the same from rewards of other samples, gradient of the reward itself, and
+preferences.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,13 +32,17 @@ class Policy:
     batch: Count = 64
     """Samples of a rollout."""
     parts: Count = 2
-    """Optimizer steps for each rollout, each on its own part of it: the first has ratios of 1, later ones are clipped."""
+    """Optimizer steps for each rollout, each on its own part of it: the first has ratios of 1, later ones are
+    clipped.
+    """
     learning_rate: Positive = 3e-4
     """Of AdamW without decay, constant."""
     steps: Several = 10
     """Ancestral denoising steps of a sample."""
     acting: Count = 9
-    """How many of them are actions of the policy, the noisiest first. The reference takes the rest; the last one, without noise, always."""
+    """How many of them are actions of the policy, the noisiest first. The reference takes the rest; the last one,
+    without noise, always.
+    """
     samples: Count = 1000
     """Samples of each policy that are judged, for each prompt where there are prompts."""
     reference: Count = 10_000
@@ -57,15 +65,19 @@ class Config:
     """Of digits."""
     scenes_seeds: Distinct[Seed] = (0,)
     """Seeds of the policies of scenes, which begin at the committed network of text-to-image."""
-    scenes: Policy = Policy(updates=80, batch=128, parts=1, learning_rate=1e-2, acting=3, samples=80, reference=250, together=80)
+    scenes: Policy = Policy(
+        updates=80, batch=128, parts=1, learning_rate=1e-2, acting=3, samples=80, reference=250, together=80
+    )
     """Of scenes of two red circles, in words."""
     rank: Annotated[int, msgspec.Meta(ge=1, le=32)] = 2
-    """Of the low-rank changes that a policy of scenes learns, in the layers that read the text; all else stays the reference's."""
+    """Of the low-rank changes that a policy of scenes learns, in the layers that read the text; all else stays the
+    reference's.
+    """
     prompts: Annotated[int, msgspec.Meta(ge=1, le=8)] = 4
     """Prompts of scenes that are learned; as many others are asked for at the end."""
     networks: bool = True
-    """Whether there are networks: one of digits, which is trained, and the committed one of scenes. Otherwise functions of one number take
-    their places, to see the program run."""
+    """Whether there are networks: one of digits, which is trained, and the committed one of scenes. Otherwise functions
+    of one number take their places, to see the program run."""
     beta: Positive = 0.4
     """Weight of the KL to the reference, per nat, in standard deviations of the reference's reward."""
     shuffled_updates: Count = 60
@@ -102,15 +114,22 @@ def updates(config: Config, reward: str, how: str) -> int:
 
 
 def check(config: Config) -> None:
-    """ConfigError where numbers of the configuration do not fit each other, and where the text encoder is not installed."""
+    """ConfigError where numbers of the configuration do not fit each other, and where the text encoder is not
+    installed.
+    """
     image_training.check(config.base, "base.")
     for name, of, prompts in (("digits", config.digits, 1), ("scenes", config.scenes, config.prompts)):
         if of.batch % (2 * of.parts):
             raise ConfigError(f"twice --{name}.parts {of.parts} must divide --{name}.batch {of.batch}")
         if of.batch % prompts or of.batch // prompts < 2:
-            raise ConfigError(f"--{name}.batch {of.batch} must hold each of --prompts {prompts} equally often, and at least twice")
+            raise ConfigError(
+                f"--{name}.batch {of.batch} must hold each of --prompts {prompts} equally often, and at least twice"
+            )
         if of.acting >= of.steps:
-            raise ConfigError(f"--{name}.acting {of.acting} must be below --{name}.steps {of.steps}, whose last one the reference takes")
+            raise ConfigError(
+                f"--{name}.acting {of.acting} must be below --{name}.steps {of.steps}, whose last one the reference "
+                "takes"
+            )
     ranges.at_most("last", config.last, "digits.acting", config.digits.acting)
     if config.networks:
         texts.check()

@@ -35,8 +35,8 @@ def frontier(reward: str) -> Callable[[Measurements, RunFolder], Figure]:
             ends = sorted(tuple(each.arrays["end"]) for name, each in policies.items() if name.startswith(f"{how},"))
             lines += [(f"{how}, at the end", *np.array(ends).T)] if ends else []
         caption = (
-            f"{NAMES[reward].capitalize()} against the root of the KL to the reference, in nats. No policy can be above the best one. KL "
-            "of policies is that of whole trajectories; of best-of-n it is its bound."
+            f"{NAMES[reward].capitalize()} against the root of the KL to the reference, in nats. No policy can be "
+            "above the best one. KL of policies is that of whole trajectories; of best-of-n it is its bound."
         )
         curves = [Curve(name, np.sqrt(np.maximum(kl, 0)), rewards) for name, kl, rewards in lines]
         return figures.curves(curves, folder.figure(f"kl_{reward}"), caption, x_label="√KL", y_label=NAMES[reward])
@@ -49,8 +49,14 @@ def learning(measured: Measurements, folder: RunFolder) -> Figure:
     panels = []
     for part, title in ((1, "reward"), (2, "KL")):
         for reward in NAMES:
-            logs = {name: each.arrays["log"] for name, each in _policies(measured, reward).items() if "log" in each.arrays}
-            panels.append(Panel(f"{reward}: {title}", [Curve(name.split(", ")[1], log[0], log[part]) for name, log in logs.items()]))
+            logs = {
+                name: each.arrays["log"] for name, each in _policies(measured, reward).items() if "log" in each.arrays
+            }
+            panels.append(
+                Panel(
+                    f"{reward}: {title}", [Curve(name.split(", ")[1], log[0], log[part]) for name, log in logs.items()]
+                )
+            )
     caption = "Policy gradient: reward and KL over updates."
     return figures.small_multiples(panels, folder.figure("learning"), caption, x_label="update", columns=3)
 
@@ -69,9 +75,14 @@ def scenes(measured: Measurements, folder: RunFolder) -> Figure:
     return _sheet(measured, folder, "samples_scenes", rows, caption)
 
 
-def _sheet(measured: Measurements, folder: RunFolder, file: str, rows: list[tuple[str, str, str]], caption: str) -> Figure:
+def _sheet(
+    measured: Measurements, folder: RunFolder, file: str, rows: list[tuple[str, str, str]], caption: str
+) -> Figure:
     """rows: (title, reward, how); the first seed of each."""
-    policies = [next(each for name, each in _policies(measured, reward).items() if name.split(",")[0] == how) for _, reward, how in rows]
+    policies = [
+        next(each for name, each in _policies(measured, reward).items() if name.split(",")[0] == how)
+        for _, reward, how in rows
+    ]
     images = [each.arrays["images"] for each in policies]
     across = min(SHOWN, *map(len, images))
     sheet = np.concatenate([each[:across] for each in images])

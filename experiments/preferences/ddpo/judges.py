@@ -1,4 +1,6 @@
-"""Who says what pictures show: a classifier that is the reward of digits, and judges that took no part in any reward."""
+"""Who says what pictures show: a classifier that is the reward of digits, and judges that took no part in any
+reward.
+"""
 
 import functools
 
@@ -73,7 +75,9 @@ def log_probabilities(images: jax.Array) -> jax.Array:
 
 def quarters(images: np.ndarray) -> np.ndarray:
     """(n, 4, 16, 16, 3) the quarters of scenes (n, 32, 32, 3), in the order of positions."""
-    parts = [images[:, down : down + QUARTER, right : right + QUARTER] for down in (0, QUARTER) for right in (0, QUARTER)]
+    parts = [
+        images[:, down : down + QUARTER, right : right + QUARTER] for down in (0, QUARTER) for right in (0, QUARTER)
+    ]
     return np.stack(parts, axis=1)
 
 
@@ -95,7 +99,8 @@ def seen_in_scenes(judge: Judge, images: np.ndarray, asked: np.ndarray) -> np.nd
 
 
 def pushed(digit: int) -> np.ndarray:
-    """Held-out pictures of other digits, pushed up the gradient of the reward until the classifier sees the digit in each.
+    """Held-out pictures of other digits, pushed up the gradient of the reward until the classifier sees the digit in
+    each.
 
     Nothing but the reward is followed, so a judge must not agree: they still show what they showed.
     """

@@ -1,7 +1,8 @@
-"""What can be had at a KL from the reference: by the best of n samples, and by the best policy, both told from samples of the reference.
+"""What can be had at a KL from the reference: by the best of n samples, and by the best policy, both told from samples
+of the reference.
 
-Rewards are (m, p): m samples of the reference for each of p prompts. With more n than a tenth of the samples, and with weights that rest on
-fewer than ten of them, they tell nothing: there is the reach.
+Rewards are (m, p): m samples of the reference for each of p prompts. With more n than a tenth of the samples, and with
+weights that rest on fewer than ten of them, they tell nothing: there is the reach.
 """
 
 import math
@@ -17,7 +18,9 @@ STRENGTHS = np.concatenate([[0.0], np.geomspace(0.03, 100.0, 60)])
 
 
 def kl_bound(n: float) -> float:
-    """Ln n − (n − 1)/n in nats: the KL of the best of n, which it has for rewards without ties; n >= 1, and need not be whole."""
+    """Ln n − (n − 1)/n in nats: the KL of the best of n, which it has for rewards without ties; n >= 1, and need not be
+    whole.
+    """
     return math.log(n) - (n - 1) / n
 
 
@@ -40,7 +43,8 @@ def expected_best(rewards: np.ndarray, n: float) -> float:
 
 
 def optimum(rewards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(KL, reward) of the policies proportional to reference · exp(strength · reward), as means over prompts; those within reach.
+    """(KL, reward) of the policies proportional to reference · exp(strength · reward), as means over prompts; those
+    within reach.
 
     No policy of such a KL has a larger mean reward.
     """
@@ -50,7 +54,12 @@ def optimum(rewards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         weights = np.exp(log_weights)
         if 1 / np.square(weights).sum(0).max() < REACH and len(found):
             break
-        found.append((float(np.mean((weights * (log_weights + np.log(len(rewards)))).sum(0))), float(np.mean((weights * rewards).sum(0)))))
+        found.append(
+            (
+                float(np.mean((weights * (log_weights + np.log(len(rewards)))).sum(0))),
+                float(np.mean((weights * rewards).sum(0))),
+            )
+        )
     kl, reward = np.array(found).T
     return kl, reward
 
@@ -77,6 +86,8 @@ def above_best_of(n: float, rewards: np.ndarray, reference: np.ndarray) -> float
 
 
 def share_at_matched_kl(rewards: np.ndarray, kl: np.ndarray, reference: np.ndarray) -> float:
-    """The gain over that of the best of the n whose KL bound is the mean KL, but no more than the samples of the reference tell of."""
+    """The gain over that of the best of the n whose KL bound is the mean KL, but no more than the samples of the
+    reference tell of.
+    """
     best = expected_best(reference, min(choices_at(float(kl.mean())), most_choices(reference))) - reference.mean()
     return float((rewards.mean() - reference.mean()) / best) if best > 1e-9 else float("nan")  # but for rounding

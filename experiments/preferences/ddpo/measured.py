@@ -35,8 +35,10 @@ interval = functools.partial(intervals.interval, resamples=300)
 class PolicySamples:
     """Of one policy, m for each of p prompts; sample i shows prompt i mod p.
 
-    images: (m · p, h, w, c). rewards, kl: (m, p), kl of each trajectory as the sum over its steps of the exact KL; 0 for the reference.
-    judged: (m, p) whether a judge that took no part in the reward sees what was wanted. agreement: (m, p) whether it says what the reward
+    images: (m · p, h, w, c). rewards, kl: (m, p), kl of each trajectory as the sum over its steps of the exact KL; 0
+        for the reference.
+    judged: (m, p) whether a judge that took no part in the reward sees what was wanted. agreement: (m, p) whether it
+        says what the reward
     says. Neither is there for ink. vendi: how many distinct samples 100 of a prompt amount to, a mean over prompts.
     """
 
@@ -50,8 +52,8 @@ class PolicySamples:
 
 @dataclass(frozen=True)
 class Found:
-    """All that was measured. reference: by reward. policies: by (reward, how), of each seed. others: of scenes that no policy has learned,
-    by "reference" and seed.
+    """All that was measured. reference: by reward. policies: by (reward, how), of each seed. others: of scenes that no
+    policy has learned, by "reference" and seed.
     """
 
     reference: dict[str, PolicySamples]
@@ -72,9 +74,13 @@ def of_all(config: Config, folder: RunFolder, progress: Progress) -> Found:
                 reference |= measures[reward].reference()
         for reward, how in ARMS:
             of = {seed: train.restore(every[reward], folder, reward, how, seed) for seed in seeds(config, reward, how)}
-            policies[reward, how] = {seed: measures[reward](f"{how}, seed {seed}", reward, params) for seed, params in of.items()}
+            policies[reward, how] = {
+                seed: measures[reward](f"{how}, seed {seed}", reward, params) for seed, params in of.items()
+            }
         scenes, measure = every[SCENES], measures[SCENES]
-        others: dict[Any, PolicySamples] = {"reference": measure("other prompts, reference", SCENES, scenes.reference, others=True)}
+        others: dict[Any, PolicySamples] = {
+            "reference": measure("other prompts, reference", SCENES, scenes.reference, others=True)
+        }
         for seed in policies[SCENES, DDPO]:
             params = train.restore(scenes, folder, SCENES, DDPO, seed)
             others[seed] = measure(f"other prompts, seed {seed}", SCENES, params, others=True)
@@ -110,27 +116,44 @@ def policies_of(reward: str, found: Found, folder: RunFolder) -> Iterator[Measur
     bounds = [kl_frontier.kl_bound(n) for n in choices]
     of_n = np.array([bounds, [kl_frontier.expected_best(rewards, n) for n in choices]])
     arrays = {"images": reference.images, "optimum": np.array(kl_frontier.optimum(rewards)), "best of n": of_n}
-    measures: dict[str, Any] = {"reward": interval(np.mean, rewards), "gain": 0.0, "KL": None, "matched": None} | _judges(reference)
+    measures: dict[str, Any] = {
+        "reward": interval(np.mean, rewards),
+        "gain": 0.0,
+        "KL": None,
+        "matched": None,
+    } | _judges(reference)
     yield Measured("reference", measures, group=reward, arrays=arrays)
     for count in CHOICES:
         if count <= reach:
             best = kl_frontier.expected_best(rewards, count)
-            measures = {"reward": best, "gain": (best - float(rewards.mean())) / unit, "KL": kl_frontier.kl_bound(count)}
+            measures = {
+                "reward": best,
+                "gain": (best - float(rewards.mean())) / unit,
+                "KL": kl_frontier.kl_bound(count),
+            }
             yield Measured(f"best of {count}", measures, group=reward)
     for (name, how), by_seed in found.policies.items():
         for seed, samples in by_seed.items() if name == reward else ():
             kl = float(samples.kl.mean())
             n = kl_frontier.choices_at(kl)
             matched = (kl_frontier.expected_best(rewards, n) - float(rewards.mean())) / unit if n <= reach else None
-            measures = {"reward": interval(np.mean, samples.rewards), "gain": kl_frontier.gain(samples.rewards, rewards), "KL": kl}
+            measures = {
+                "reward": interval(np.mean, samples.rewards),
+                "gain": kl_frontier.gain(samples.rewards, rewards),
+                "KL": kl,
+            }
             arrays = {"images": samples.images, "end": np.array((kl, samples.rewards.mean()))}
             if how == DDPO:
                 arrays["log"] = smoothed(train.place(folder, reward, how).read_metrics(seed))
-            yield Measured(f"{how}, seed {seed}", measures | {"matched": matched} | _judges(samples), group=reward, arrays=arrays)
+            yield Measured(
+                f"{how}, seed {seed}", measures | {"matched": matched} | _judges(samples), group=reward, arrays=arrays
+            )
 
 
 def beside(reward: str, how: str, seed: int, samples: PolicySamples, reference: np.ndarray) -> Measured:
-    """A policy beside best-of-n of the reference, whose rewards are (m, p): at equal KL, and for as few draws as one."""
+    """A policy beside best-of-n of the reference, whose rewards are (m, p): at equal KL, and for as few draws as
+    one.
+    """
     measures: dict[str, Any] = {"gained": interval(kl_frontier.gain, samples.rewards, reference)}
     measures["drawn"] = interval(functools.partial(kl_frontier.above_best_of, FEW), samples.rewards, reference)
     measures["share"] = share_of_best(samples, reference, MOST[reward])
@@ -142,7 +165,8 @@ def beside(reward: str, how: str, seed: int, samples: PolicySamples, reference: 
 def share_of_best(samples: PolicySamples, reference: np.ndarray, most: float) -> Number | float:
     """`kl_frontier.share_at_matched_kl` with its interval; NaN where best-of-n gains nothing.
 
-    Where the KL is beyond reach, the best of so many may be anything up to the largest reward: the interval then begins there.
+    Where the KL is beyond reach, the best of so many may be anything up to the largest reward: the interval then begins
+    there.
     """
     rows = samples.rewards, samples.kl, reference
     if not np.isfinite(kl_frontier.share_at_matched_kl(*rows)):
@@ -188,7 +212,9 @@ class _Measure:
 
     def _drawn(self, title: str, count: int, draw: Any, others: bool) -> Any:
         index, prompt = self._numbers(count, others)
-        drawn = drawing.whole(draw, index, prompt, together=self._of.together, title=f"sample {title}", progress=self._progress)
+        drawn = drawing.whole(
+            draw, index, prompt, together=self._of.together, title=f"sample {title}", progress=self._progress
+        )
         drawing.check_finite(drawn[0], index, title)
         return drawn
 
@@ -197,7 +223,9 @@ class _Measure:
         index = np.arange(count * self._task.prompts, dtype=np.int32)
         return index, self._task.prompt(index) + np.int32(self._task.prompts if others else 0)
 
-    def _samples(self, reward: str, images: np.ndarray, scores: np.ndarray, kl: np.ndarray, others: bool) -> PolicySamples:
+    def _samples(
+        self, reward: str, images: np.ndarray, scores: np.ndarray, kl: np.ndarray, others: bool
+    ) -> PolicySamples:
         rewards = scores[:, self._task.rewards.index(reward)].astype(np.float64)
         shape = (len(images) // self._task.prompts, self._task.prompts)
         _, prompt = self._numbers(shape[0], others)
@@ -224,7 +252,9 @@ class _Measure:
         pixels = features.pixels(np.clip(images, -1.0, 1.0))
         if self._centre is None:  # the reference comes first, and all are centred by it
             self._centre = pixels.mean(0, keepdims=True)
-        groups = (pixels[prompt :: self._task.prompts][:DISTINCT] - self._centre for prompt in range(self._task.prompts))
+        groups = (
+            pixels[prompt :: self._task.prompts][:DISTINCT] - self._centre for prompt in range(self._task.prompts)
+        )
         return float(np.mean([vendi.score(group) for group in groups]))
 
 

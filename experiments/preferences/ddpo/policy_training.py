@@ -1,4 +1,6 @@
-"""One update of a policy: by a clipped policy gradient, by the gradient of the reward itself, or by preferences between two samples."""
+"""One update of a policy: by a clipped policy gradient, by the gradient of the reward itself, or by preferences between
+two samples.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,8 +29,10 @@ Update = Callable[["DdpoState", Any], tuple["DdpoState", Metrics]]
 class DdpoState:
     """Everything that the next update depends on.
 
-    step: () int32, the updates done. policy: what is learned, which may step several times per update. reference: parameters that stay.
-    chosen: () int32, the place of the reward among those of the task. scale: the reward in standard deviations of the reference's, from its
+    step: () int32, the updates done. policy: what is learned, which may step several times per update. reference:
+        parameters that stay.
+    chosen: () int32, the place of the reward among those of the task. scale: the reward in standard deviations of the
+        reference's, from its
     mean.
     """
 
@@ -43,7 +47,8 @@ class DdpoState:
 class Denoising:
     """What b samples did in t steps, and what it was worth.
 
-    states: (b, t + 1, …). advantages: (b, t). own, reference: the laws of the steps, by the policy that drew them and by the reference.
+    states: (b, t + 1, …). advantages: (b, t). own, reference: the laws of the steps, by the policy that drew them and
+        by the reference.
     prompt: (b,).
     """
 
@@ -79,11 +84,13 @@ def update(config: Config, task: RewardedTask, how: str) -> Update:
     return _policy_gradient(config, task)
 
 
-def rollout(task: RewardedTask, state: DdpoState, index: jax.Array, order: jax.Array, beta: float) -> tuple[Denoising, Metrics]:
+def rollout(
+    task: RewardedTask, state: DdpoState, index: jax.Array, order: jax.Array, beta: float
+) -> tuple[Denoising, Metrics]:
     """Samples of the policy with the advantage of each step.
 
-    The objective is E[reward] − β KL of trajectories. The KL of a step depends on the step itself, whose gradient is exact and part of the
-    loss, and on where the steps before led, which is part of their advantage.
+    The objective is E[reward] − β KL of trajectories. The KL of a step depends on the step itself, whose gradient is
+    exact and part of the loss, and on where the steps before led, which is part of their advantage.
     """
     prompt, params = task.prompt(index), task.whole(state.policy.params, state.reference)
     states, images = task.draw(state.policy.key, params, state.reference, index, prompt)
@@ -96,12 +103,16 @@ def rollout(task: RewardedTask, state: DdpoState, index: jax.Array, order: jax.A
     return Denoising(jnp.moveaxis(states, 0, 1), advantages, own, reference, prompt), metrics
 
 
-def clipped_loss(config: Config, task: RewardedTask, learned: Params, batch: Denoising, reference: Params) -> tuple[jax.Array, Metrics]:
+def clipped_loss(
+    config: Config, task: RewardedTask, learned: Params, batch: Denoising, reference: Params
+) -> tuple[jax.Array, Metrics]:
     """The clipped policy gradient of a part of a rollout, with β times the KL of its steps. Means over steps, both."""
     states = jnp.moveaxis(batch.states, 1, 0)
     laws = task.laws(task.whole(learned, reference), states, batch.prompt)
     log_ratio, mask = laws.log_ratio(batch.own, trajectory.ends(states)), batch.own.mask
-    loss, metrics = preferences.clipped_policy_gradient(log_ratio, jnp.zeros_like(log_ratio), batch.advantages, mask, CLIP)
+    loss, metrics = preferences.clipped_policy_gradient(
+        log_ratio, jnp.zeros_like(log_ratio), batch.advantages, mask, CLIP
+    )
     away = jnp.max(jnp.abs(jnp.expm1(log_ratio)))
     penalty = config.beta * masked.mean(laws.kl(batch.reference), mask)
     return loss + penalty, {"clip_fraction": metrics["clip_fraction"], "ratio_error": jax.lax.stop_gradient(away)}
@@ -119,12 +130,15 @@ def _policy_gradient(config: Config, task: RewardedTask) -> Update:
         drawn, metrics = rollout(task, state, batch["index"], batch["order"], config.beta)
         pieces = jax.tree.map(lambda leaf: leaf.reshape(parts, -1, *leaf.shape[1:]), drawn)
         following, every = state.policy, []
-        for part in range(parts):  # no scan: within a loop of XLA the gradients of convolutions take many times as long on a CPU
+        # no scan: within a loop of XLA the gradients of convolutions take many times as long on a CPU
+        for part in range(parts):
             following, of = step(following, jax.tree.map(lambda leaf, part=part: leaf[part], pieces), state.reference)
             every.append(of)
         of_parts = jax.tree.map(lambda *values: jnp.stack(values), *every)
         metrics |= {"ratio_error": of_parts["ratio_error"][0], "clip_fraction": of_parts["clip_fraction"][-1]}
-        metrics |= {name: jnp.mean(of_parts[name]) for name in ("loss", "grad_norm")} | {"finite": jnp.all(of_parts["finite"])}
+        metrics |= {name: jnp.mean(of_parts[name]) for name in ("loss", "grad_norm")} | {
+            "finite": jnp.all(of_parts["finite"])
+        }
         return records.replace(state, step=state.step + 1, policy=following), metrics
 
     return advance
@@ -146,12 +160,15 @@ def _draft_loss(config: Config, task: RewardedTask) -> Callable[..., tuple[jax.A
     ) -> tuple[jax.Array, Metrics]:
         prompt = task.prompt(index)
         noise = arrays.normal(
-            arrays.fold_in(sample_keys.keys_of(key, index), 0), jax.ShapeDtypeStruct((*index.shape, *task.model.shape), jnp.float32)
+            arrays.fold_in(sample_keys.keys_of(key, index), 0),
+            jax.ShapeDtypeStruct((*index.shape, *task.model.shape), jnp.float32),
         )
         start = task.levels.sigma[0] * noise
         given = task.drawing_denoiser(params, reference, prompt)
         last = config.last + len(task.levels) - 1 - task.acting  # and through the reference's
-        images = reward_gradients.truncated_sample(key, given, task.sampler, task.levels, start, index, last=last, unroll=True)
+        images = reward_gradients.truncated_sample(
+            key, given, task.sampler, task.levels, start, index, last=last, unroll=True
+        )
         scores = task.score(images, prompt)[:, chosen]
         return -jnp.mean(scale(scores)), {"reward": jnp.mean(scores)}
 
@@ -171,12 +188,15 @@ def _dpo_loss(config: Config, task: RewardedTask) -> Callable[..., tuple[jax.Arr
         pair = jnp.concatenate([jnp.where(better == first, images[:half], images[half:]) for first in (True, False)])
         places = jax.random.randint(level_key, (half,), 0, len(task.levels) - 1)
         level = task.levels[jnp.tile(places, 2)]
-        noise = jnp.tile(jax.random.normal(noise_key, images[:half].shape, images.dtype), (2,) + (1,) * (images.ndim - 1))
+        noise = jnp.tile(
+            jax.random.normal(noise_key, images[:half].shape, images.dtype), (2,) + (1,) * (images.ndim - 1)
+        )
 
         def errors(params: Params) -> jax.Array:
             """(2, b) of the winners and of the losers, at the same levels and with the same noise."""
             prediction = task.denoiser(params, prompt)(process.add_noise(pair, noise, level), level)
-            away = (noise - pair) - (prediction.noise - prediction.clean)  # of the flow, which is what the network answers
+            # of the flow, which is what the network answers
+            away = (noise - pair) - (prediction.noise - prediction.clean)
             return jnp.mean(arrays.flatten_samples(away**2), axis=1).reshape(2, half)
 
         value, metrics = preferences.diffusion_dpo(*errors(params), *errors(reference), beta=DPO_BETA)
@@ -186,4 +206,6 @@ def _dpo_loss(config: Config, task: RewardedTask) -> Callable[..., tuple[jax.Arr
 
 
 def _optimizer(config: Config, task: RewardedTask) -> Any:
-    return optimizers.adamw(policy(config, task.rewards[0]).learning_rate, warmup=1, total=2, decay="constant", clip=1.0)
+    return optimizers.adamw(
+        policy(config, task.rewards[0]).learning_rate, warmup=1, total=2, decay="constant", clip=1.0
+    )

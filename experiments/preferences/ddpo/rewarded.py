@@ -1,4 +1,6 @@
-"""What policies draw and what is rewarded: digits by a classifier or by their ink, scenes by what an oracle reads from their pixels."""
+"""What policies draw and what is rewarded: digits by a classifier or by their ink, scenes by what an oracle reads from
+their pixels.
+"""
 
 import dataclasses
 import functools
@@ -49,13 +51,15 @@ MOST = {DIGIT: 0.0, INK: 1.0, SCENES: 1.0}
 class RewardedTask:
     """A reference policy, how it draws, and its rewards. Sample i of a training shows prompt i mod `prompts`.
 
-    The actions of a policy are the first `acting` ancestral steps along `levels`. The reference takes the rest, so the law of a sample
-    given the last action is fixed. Then the policy gradient is exact, and the KL of samples is at most that of the actions. The last step,
-    to the clean sample, adds no noise and has no density, so it is never an action.
+    The actions of a policy are the first `acting` ancestral steps along `levels`. The reference takes the rest, so the
+    law of a sample given the last action is fixed. Then the policy gradient is exact, and the KL of samples is at most
+    that of the actions. The last step, to the clean sample, adds no noise and has no density, so it is never an action.
 
-    rewards: their names. reference: its parameters. words: the condition, a pytree of arrays with one row per prompt: those that are
-    learned come first. score: (images (b, …), prompt (b,)) -> (b, rewards) under jit. asked: (n, 3, 4) the attributes of scenes that the
-    prompts ask for; None for digits. adapted: rank and paths of low-rank changes, which are then all that a policy learns.
+    rewards: their names. reference: its parameters. words: the condition, a pytree of arrays with one row per prompt:
+        those that are
+    learned come first. score: (images (b, …), prompt (b,)) -> (b, rewards) under jit. asked: (n, 3, 4) the attributes
+    of scenes that the prompts ask for; None for digits. adapted: rank and paths of low-rank changes, which are then all
+    that a policy learns.
     """
 
     rewards: tuple[str, ...]
@@ -89,7 +93,9 @@ class RewardedTask:
         """(b,) of samples by their index."""
         return index % self.prompts
 
-    def draw(self, key: jax.Array, params: Params, reference: Params, index: jax.Array, prompt: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def draw(
+        self, key: jax.Array, params: Params, reference: Params, index: jax.Array, prompt: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
         """The states (acting + 1, b, …) of the actions of each sample by its index (b,), and the samples (b, …)."""
         given, shape = self.drawing_denoiser(params, reference, prompt), self.model.shape
         states = sampling.sample(key, given, self.sampler, self.levels, shape, index, trajectory=True)
@@ -97,9 +103,13 @@ class RewardedTask:
 
     def laws(self, params: Params, states: jax.Array, prompt: jax.Array) -> StepLaw:
         """(b, acting, …) of the actions of a policy at states (acting + 1, b, …)."""
-        return trajectory.trajectory_laws(self.sampler, self.denoiser(params, prompt), states, self.levels[: self.acting + 1])
+        return trajectory.trajectory_laws(
+            self.sampler, self.denoiser(params, prompt), states, self.levels[: self.acting + 1]
+        )
 
-    def laws_of_both(self, params: Params, reference: Params, states: jax.Array, prompt: jax.Array) -> tuple[StepLaw, StepLaw]:
+    def laws_of_both(
+        self, params: Params, reference: Params, states: jax.Array, prompt: jax.Array
+    ) -> tuple[StepLaw, StepLaw]:
         """Those of a policy and of the reference."""
         return self.laws(params, states, prompt), self.laws(reference, states, prompt)
 
@@ -125,9 +135,13 @@ class RewardedTask:
 
     @functools.cached_property
     def compared(self) -> Any:
-        """(params, reference, index, prompt) -> (samples of a policy, rewards, KL of each trajectory (b,)), compiled once."""
+        """(params, reference, index, prompt) -> (samples of a policy, rewards, KL of each trajectory (b,)), compiled
+        once.
+        """
 
-        def draw(params: Params, reference: Params, index: jax.Array, prompt: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        def draw(
+            params: Params, reference: Params, index: jax.Array, prompt: jax.Array
+        ) -> tuple[jax.Array, jax.Array, jax.Array]:
             states, images = self.draw(_key(), params, reference, index, prompt)
             own, other = self.laws_of_both(params, reference, states, prompt)
             return images, self.score(images, prompt), own.kl(other).sum(1)
@@ -166,7 +180,9 @@ def of_digits(config: Config, folder: RunFolder) -> RewardedTask:
 
     reference = image_training.averaged(model, folder.inside(BASE), BASE_SEED)
     levels = grids.trailing(model.schedule, config.digits.steps)
-    return RewardedTask((DIGIT, INK), model, reference, np.full((1,), NO_LABEL, np.int32), 1, levels, config.digits.acting, score)
+    return RewardedTask(
+        (DIGIT, INK), model, reference, np.full((1,), NO_LABEL, np.int32), 1, levels, config.digits.acting, score
+    )
 
 
 def of_scenes(config: Config) -> RewardedTask:
@@ -182,7 +198,9 @@ def of_scenes(config: Config) -> RewardedTask:
     levels = grids.trailing(model.schedule, config.scenes.steps)
     adapted = (config.rank, TEXT_PATHS) if config.networks else None
     score = functools.partial(exactly, asked)
-    return RewardedTask((SCENES,), model, reference, words, config.prompts, levels, config.scenes.acting, score, asked, adapted)
+    return RewardedTask(
+        (SCENES,), model, reference, words, config.prompts, levels, config.scenes.acting, score, asked, adapted
+    )
 
 
 @functools.lru_cache(maxsize=1)  # what training compiles serves the judgement too
@@ -192,7 +210,9 @@ def every(config: Config, folder: RunFolder) -> dict[str, RewardedTask]:
 
 
 def two_red_circles(count: int) -> np.ndarray:
-    """(count, 3, 4) attributes of the first of 24 scenes of two red circles, all different; no training picture shows a red circle."""
+    """(count, 3, 4) attributes of the first of 24 scenes of two red circles, all different; no training picture shows a
+    red circle.
+    """
     pairs, sizes = list(itertools.combinations(range(4), 2)), list(itertools.product(range(2), repeat=2))
     every = list(itertools.product(pairs, sizes))
     asked = np.full((count, shapes.MOST_OBJECTS, 4), shapes.ABSENT, np.int32)
@@ -213,7 +233,9 @@ def ink(images: jax.Array) -> jax.Array:
 
 
 def exactly(asked: np.ndarray, images: jax.Array, prompt: jax.Array) -> jax.Array:
-    """(b, 1) 1 where the oracle reads exactly what the prompt asks for, else 0. The oracle is no program of JAX, so it runs on the host."""
+    """(b, 1) 1 where the oracle reads exactly what the prompt asks for, else 0. The oracle is no program of JAX, so it
+    runs on the host.
+    """
 
     def read(images: Any, prompt: Any) -> np.ndarray:
         reading = shapes_oracle.read(np.asarray(images))
@@ -223,7 +245,9 @@ def exactly(asked: np.ndarray, images: jax.Array, prompt: jax.Array) -> jax.Arra
 
 
 def _without_network(shape: tuple[int, ...], **fields: Any) -> Model:
-    return Model(scaled, lambda key: {"scale": jnp.zeros(())}, schedules.flow(), parameterization.flow(), shape, **fields)
+    return Model(
+        scaled, lambda key: {"scale": jnp.zeros(())}, schedules.flow(), parameterization.flow(), shape, **fields
+    )
 
 
 def _key() -> jax.Array:

@@ -23,9 +23,12 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     task_of = rewarded.every(config, folder)
     steps: dict[tuple[int, str], Any] = {}
     for reward, how in ARMS:
-        task, way = task_of[reward], DDPO if how == SHUFFLED else how  # the control differs from what it controls in its batches alone
+        # the control differs from what it controls in its batches alone
+        task, way = task_of[reward], DDPO if how == SHUFFLED else how
         run = training_loop.compile_step(
-            steps.setdefault((id(task), way), policy_training.update(config, task, way)), policy_training.fresh(config, task, reward), mesh
+            steps.setdefault((id(task), way), policy_training.update(config, task, way)),
+            policy_training.fresh(config, task, reward),
+            mesh,
         )
         for seed in seeds(config, reward, how):
             progress.line(f"train {reward}, {how}, seed {seed}")

@@ -77,15 +77,21 @@ def check(config: Config) -> None:
         raise ConfigError(f"--betas {ranges.shown(config.betas)}: each number must be below the one before")
     ranges.among("beta", config.beta, "betas", config.betas)
     if config.small_beta >= config.betas[-1]:
-        raise ConfigError(f"--small-beta {config.small_beta} must be below the last of --betas {ranges.shown(config.betas)}")
+        raise ConfigError(
+            f"--small-beta {config.small_beta} must be below the last of --betas {ranges.shown(config.betas)}"
+        )
     ranges.at_most("reward-batch", config.reward_batch, "rankings", config.rankings)
     for name in ("sft_steps", "reward_steps", "dpo_steps"):
         if config.warmup >= getattr(config, name):
             option = name.replace("_", "-")
-            raise ConfigError(f"--warmup {config.warmup} must be below --{option} {getattr(config, name)}: both count steps")
+            raise ConfigError(
+                f"--warmup {config.warmup} must be below --{option} {getattr(config, name)}: both count steps"
+            )
     if config.warmup >= config.updates * config.epochs * config.minibatches:
         raise ConfigError(f"--warmup {config.warmup} must be below the gradient steps of --updates {config.updates}")
     if config.rollouts % config.minibatches:
         raise ConfigError(f"--minibatches {config.minibatches} must divide --rollouts {config.rollouts}")
     if (config.rollouts // task.PROMPTS) % config.group:
-        raise ConfigError(f"--group {config.group} must divide the {config.rollouts // task.PROMPTS} answers per prompt of --rollouts")
+        raise ConfigError(
+            f"--group {config.group} must divide the {config.rollouts // task.PROMPTS} answers per prompt of --rollouts"
+        )

@@ -1,4 +1,5 @@
-"""Exact sums over all answers: the best policy of each β, its objective, the frontier of reward and KL, and where a policy stands.
+"""Exact sums over all answers: the best policy of each β, its objective, the frontier of reward and KL, and where a
+policy stands.
 
 Laws are logarithms (4, 512), rewards (4, 512), all float64; numbers are means over the prompts, and KL is in nats.
 """
@@ -63,5 +64,7 @@ def frontier(reference: np.ndarray, rewards: np.ndarray, kl: float) -> float:
         beta = float(np.exp(log_beta))
         return beta * kl + best(reference, rewards, beta)
 
-    found = scipy.optimize.minimize_scalar(bound, bounds=tuple(np.log(BETAS)), method="bounded", options={"xatol": 1e-9})
+    found = scipy.optimize.minimize_scalar(
+        bound, bounds=tuple(np.log(BETAS)), method="bounded", options={"xatol": 1e-9}
+    )
     return float(found.fun)

@@ -62,7 +62,9 @@ class DirectLoss:
 
 
 def ranked_at(given: Sequence[Rankings], batch: int, seeds: Sequence[int], step: int) -> Ranked:
-    """Rankings of a step for each member, (batch, members, …); a member beyond the seeds takes the order of the first."""
+    """Rankings of a step for each member, (batch, members, …); a member beyond the seeds takes the order of the
+    first.
+    """
     tokens, order = [], []
     for number, of in enumerate(given):
         rows = batches.batch_at(len(of.prompts), batch, seeds[number % len(seeds)], step)
@@ -79,8 +81,12 @@ def of_rankings(given: Rankings) -> tuple[np.ndarray, np.ndarray]:
     return ordered[:, better].reshape(-1), ordered[:, worse].reshape(-1)
 
 
-def by_a_reward(rng: np.random.Generator, log_law: np.ndarray, liked: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(count,) chosen and rejected answers, drawn from the law and compared by Bradley and Terry's of a reward (4, 512)."""
+def by_a_reward(
+    rng: np.random.Generator, log_law: np.ndarray, liked: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(count,) chosen and rejected answers, drawn from the law and compared by Bradley and Terry's of a reward (4,
+    512).
+    """
     prompts = rng.integers(task.PROMPTS, size=count)
     both = task.drawn(rng, log_law, prompts, 2) + task.ANSWERS * prompts[:, None]
     margin = np.diff(liked.reshape(-1)[both], axis=1)[:, 0]
@@ -89,9 +95,11 @@ def by_a_reward(rng: np.random.Generator, log_law: np.ndarray, liked: np.ndarray
 
 
 def source(config: Config, laws: np.ndarray, given: Sequence[Rankings], told: np.ndarray) -> Callable[[int], Compared]:
-    """From a step to the pairs of DPO, (batch, members): the seeds with their rankings, then the seeds with a reward model's preferences.
+    """From a step to the pairs of DPO, (batch, members): the seeds with their rankings, then the seeds with a reward
+    model's preferences.
 
-    laws: (seeds, 4, 512). given: the rankings of each seed. told: (seeds or more, 4, 512) the rewards of the reward models.
+    laws: (seeds, 4, 512). given: the rankings of each seed. told: (seeds or more, 4, 512) the rewards of the reward
+        models.
     """
     fixed = [of_rankings(each) for each in given[: len(config.seeds)]]
     size = min(config.dpo_pairs, len(fixed[0][0]))
@@ -99,7 +107,12 @@ def source(config: Config, laws: np.ndarray, given: Sequence[Rankings], told: np
 
 
 def _compared_at(
-    seeds: Sequence[int], laws: np.ndarray, fixed: Sequence[tuple[np.ndarray, np.ndarray]], told: np.ndarray, size: int, step: int
+    seeds: Sequence[int],
+    laws: np.ndarray,
+    fixed: Sequence[tuple[np.ndarray, np.ndarray]],
+    told: np.ndarray,
+    size: int,
+    step: int,
 ) -> Compared:
     both = []
     for seed, (chosen, rejected) in zip(seeds, fixed, strict=True):

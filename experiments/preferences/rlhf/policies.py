@@ -1,4 +1,6 @@
-"""The networks: a policy over symbols with its exact law, a critic, a reward model, and what `policy_step` asks of them."""
+"""The networks: a policy over symbols with its exact law, a critic, a reward model, and what `policy_step` asks of
+them.
+"""
 
 import functools
 from dataclasses import dataclass
@@ -22,7 +24,12 @@ PREFIXES = task.SYMBOLS ** (task.LENGTH - 1)
 
 def policy(config: Config) -> networks.LanguageModel:
     """The network that writes. Places are learned, for all answers have one length."""
-    sizes: dict[str, Any] = {"width": config.width, "depth": config.depth, "heads": config.heads, "mlp_width": 2 * config.width}
+    sizes: dict[str, Any] = {
+        "width": config.width,
+        "depth": config.depth,
+        "heads": config.heads,
+        "mlp_width": 2 * config.width,
+    }
     return networks.LanguageModel(vocabulary=task.VOCABULARY, context=task.LENGTH + 1, positions="learned", **sizes)
 
 
@@ -40,7 +47,8 @@ def law(network: networks.LanguageModel, params: Params) -> jax.Array:
     """(4, 512) log-probabilities of all answers, from all 256 texts without a last symbol."""
     logits = networks.pure(network)(params, _prefixes()).logits[..., : task.SYMBOLS]
     steps = jax.nn.log_softmax(logits, 2).reshape(task.PROMPTS, task.SYMBOLS, task.SYMBOLS, task.LENGTH, task.SYMBOLS)
-    whole = steps[:, 0, 0, 0][:, :, None, None] + steps[:, :, 0, 1][..., None] + steps[:, :, :, 2]  # the last axis is what comes next
+    # the last axis is what comes next
+    whole = steps[:, 0, 0, 0][:, :, None, None] + steps[:, :, 0, 1][..., None] + steps[:, :, :, 2]
     return whole.reshape(task.PROMPTS, task.ANSWERS)
 
 
@@ -58,7 +66,9 @@ def all_scores(network: networks.LanguageModel, params: Params) -> jax.Array:
 
 @dataclass(frozen=True)
 class Actor:
-    """The functions of `policy_step` for these networks. without_critic: GRPO's, whose parameters hold a policy alone."""
+    """The functions of `policy_step` for these networks. without_critic: GRPO's, whose parameters hold a policy
+    alone.
+    """
 
     network: networks.LanguageModel
     without_critic: bool = False
@@ -74,13 +84,18 @@ class Actor:
     def roll(self, params: Params, key: jax.Array, prompts: jax.Array) -> Rollout:
         """An answer to each of the prompts (b,), which are tokens."""
         count = prompts.shape[0]
-        model, cache = language.from_network(self._predict, params[POLICY]), language.cache.full(self.network, count, task.LENGTH + 1)
+        model, cache = (
+            language.from_network(self._predict, params[POLICY]),
+            language.cache.full(self.network, count, task.LENGTH + 1),
+        )
         options: dict[str, Any] = {"max_tokens": task.LENGTH, "processor": symbols_only(), "chunk": 1}
         written = language.generate(key, model, cache, prompts[:, None], jnp.arange(count), **options)
         return preferences.rollouts.rollout(written.tokens, written.log_probs, written.tokens >= 0, prompts)
 
     def evaluate(self, params: Params, rollout: Rollout) -> tuple[jax.Array, Any]:
-        """Log-probabilities of the symbols, and what the critic expects before each: its answer to the token in front."""
+        """Log-probabilities of the symbols, and what the critic expects before each: its answer to the token in
+        front.
+        """
         tokens = _tokens(rollout)
         log_probs = scoring.sampled_log_probs(self._predict, params[POLICY], tokens, 1, symbols_only())
         return log_probs, None if self.without_critic else self._number(params[CRITIC], tokens[:, :-1]).logits

@@ -1,4 +1,6 @@
-"""The program of PPO and of GRPO for all members at once, which also writes down where each policy stood before each update."""
+"""The program of PPO and of GRPO for all members at once, which also writes down where each policy stood before each
+update.
+"""
 
 from typing import Any, NamedTuple
 
@@ -21,7 +23,9 @@ from gendiff.training.compile_step import INIT
 CLIP = 0.2
 """Of the ratio of probabilities."""
 SEEN = ("gold", "told", "kl")
-"""What is written down: the means of the gold reward and of the reward that the policy is told, and KL to the reference, all exact."""
+"""What is written down: the means of the gold reward and of the reward that the policy is told, and KL to the
+reference, all exact.
+"""
 
 
 class Given(NamedTuple):
@@ -60,7 +64,11 @@ def build(config: Config, groups: bool, seeds: tuple[int, ...], given: Given, me
     total = config.updates * config.epochs * config.minibatches
     optimizer = optimizers.adamw(2e-3, warmup=config.warmup, total=total)
     # at the optimum every advantage is 0: a scale of 1 for what is left would be noise
-    rule = advantage_rules.within_groups(config.group, scale=False) if groups else advantage_rules.with_critic(lam=0.95, whiten=False)
+    rule = (
+        advantage_rules.within_groups(config.group, scale=False)
+        if groups
+        else advantage_rules.with_critic(lam=0.95, whiten=False)
+    )
     update = policy_step.make_step(
         actor.roll,
         actor.evaluate,
@@ -77,7 +85,9 @@ def build(config: Config, groups: bool, seeds: tuple[int, ...], given: Given, me
     def fresh(key: jax.Array, start: Params, reward: Any, exact: dict[str, Any], beta: Any) -> Run:
         params = {POLICY: start}
         if not groups:
-            params[CRITIC] = networks.init(policies.scalar(config), jax.random.fold_in(key, INIT), np.zeros((1, 2), np.int32))
+            params[CRITIC] = networks.init(
+                policies.scalar(config), jax.random.fold_in(key, INIT), np.zeros((1, 2), np.int32)
+            )
         curve = jnp.zeros((config.updates, len(SEEN)), jnp.float32)
         return Run(policy_step.start(params, optimizer, key, beta), params, reward, exact, {"curve": curve})
 

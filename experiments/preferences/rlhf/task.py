@@ -1,4 +1,6 @@
-"""What is asked and what people like: 4 prompts, all 512 strings of 3 symbols, demonstrations, a gold reward, and rankings by it."""
+"""What is asked and what people like: 4 prompts, all 512 strings of 3 symbols, demonstrations, a gold reward, and
+rankings by it.
+"""
 
 import functools
 from dataclasses import dataclass
@@ -16,7 +18,9 @@ SEED = 19
 
 @dataclass(frozen=True)
 class Rankings:
-    """n rankings of k answers each. prompts: (n,) 0 … 3. answers: (n, k) numbers of strings. ranking: (n, k) places, the best first."""
+    """n rankings of k answers each. prompts: (n,) 0 … 3. answers: (n, k) numbers of strings. ranking: (n, k) places,
+    the best first.
+    """
 
     prompts: np.ndarray
     answers: np.ndarray
@@ -38,7 +42,10 @@ def texts(prompts: np.ndarray, answers: np.ndarray) -> np.ndarray:
 def demonstrated() -> np.ndarray:
     """(4, 512) log-probabilities of the demonstrations: each symbol depends on the prompt and on the one before."""
     rng = np.random.default_rng((SEED, 0))
-    first, steps = (scipy.special.log_softmax(rng.normal(size=size), -1) for size in ((PROMPTS, SYMBOLS), (PROMPTS, SYMBOLS, SYMBOLS)))
+    first, steps = (
+        scipy.special.log_softmax(rng.normal(size=size), -1)
+        for size in ((PROMPTS, SYMBOLS), (PROMPTS, SYMBOLS, SYMBOLS))
+    )
     one, two, three = strings().T
     return first[:, one] + steps[:, one, two] + steps[:, two, three]
 
@@ -52,7 +59,10 @@ def gold() -> np.ndarray:
     rng = np.random.default_rng((SEED, 1))
     alone, follow = rng.normal(size=(PROMPTS, LENGTH, SYMBOLS)), 0.5 * rng.normal(size=(SYMBOLS, SYMBOLS))
     one, two, three = strings().T
-    raw = sum(alone[:, place, symbols] for place, symbols in enumerate((one, two, three))) + (follow[one, two] + follow[two, three])[None]
+    raw = (
+        sum(alone[:, place, symbols] for place, symbols in enumerate((one, two, three)))
+        + (follow[one, two] + follow[two, three])[None]
+    )
     weight = np.exp(demonstrated()) / PROMPTS
     centred = raw - (weight * raw).sum()
     return centred / np.sqrt((weight * centred**2).sum())
@@ -78,7 +88,9 @@ def ranked(rng: np.random.Generator, log_law: np.ndarray, count: int, each: int,
 
 
 def accuracy(log_law: np.ndarray, scores: np.ndarray) -> float:
-    """Share of pairs of answers, drawn from the law and compared by people, on which scores (4, 512) agree; a tie is half a pair."""
+    """Share of pairs of answers, drawn from the law and compared by people, on which scores (4, 512) agree; a tie is
+    half a pair.
+    """
     rates = []
     for law, liked, score in zip(np.exp(log_law), gold(), scores, strict=True):
         wins = scipy.special.expit(liked[:, None] - liked[None])

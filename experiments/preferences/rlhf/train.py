@@ -1,4 +1,6 @@
-"""Every stage of the run, each one program for all seeds: demonstrations, reward models, PPO for every β, GRPO and DPO."""
+"""Every stage of the run, each one program for all seeds: demonstrations, reward models, PPO for every β, GRPO and
+DPO.
+"""
 
 import functools
 from collections.abc import Callable
@@ -34,7 +36,8 @@ SFT_RATE, REWARD_RATE, DPO_RATE = 3e-3, 2e-3, 2e-3
 class Rewards:
     """Reward models after their training, one per member, whose axis stands in front.
 
-    params: of their networks. normalise: what gives their scores mean 0 and standard deviation 1 over answers of the reference.
+    params: of their networks. normalise: what gives their scores mean 0 and standard deviation 1 over answers of the
+        reference.
     tables: (members, 4, 512) normalised scores of all answers.
     """
 
@@ -45,7 +48,9 @@ class Rewards:
 
 @dataclass(frozen=True)
 class Member:
-    """One of the policies that a program trains side by side. number: of its seed. few: its reward model has learned few comparisons."""
+    """One of the policies that a program trains side by side. number: of its seed. few: its reward model has learned
+    few comparisons.
+    """
 
     number: int
     beta: float
@@ -66,9 +71,16 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     sft = _restored(config, folder, SFT, count, _sft_start(config))
     for kind in policy_stages(config):
         of = members(config, kind)
-        programs = rollout_programs.build(config, kind == GRPO, _seeds(config, of), _given(of, sft, laws, told, few), mesh)
+        programs = rollout_programs.build(
+            config, kind == GRPO, _seeds(config, of), _given(of, sft, laws, told, few), mesh
+        )
         run(kind, config.updates, programs, functools.partial(_prompts_at, rollout_programs.prompts(config, len(of))))
-    run(DPO, config.dpo_steps, _dpo_programs(config, sft, mesh), pairs.source(config, laws, rankings(config, laws, RANKED), told.tables))
+    run(
+        DPO,
+        config.dpo_steps,
+        _dpo_programs(config, sft, mesh),
+        pairs.source(config, laws, rankings(config, laws, RANKED), told.tables),
+    )
 
 
 def policy_stages(config: Config) -> tuple[str, ...]:
@@ -133,7 +145,9 @@ def rewards(config: Config, folder: RunFolder, kind: str, laws: np.ndarray) -> R
 
 
 def policy_laws(config: Config, folder: RunFolder, kind: str) -> np.ndarray:
-    """(members, 4, 512) after PPO, GRPO or DPO; DPO's members are the seeds with rankings, then the seeds with the model's preferences."""
+    """(members, 4, 512) after PPO, GRPO or DPO; DPO's members are the seeds with rankings, then the seeds with the
+    model's preferences.
+    """
     count = 2 * len(config.seeds) if kind == DPO else len(members(config, kind))
     path = "params" if kind == DPO else f"policy/learner/params/{policies.POLICY}"
     shapes = jax.eval_shape(_sft_start(config), jax.random.key(0)).params
@@ -153,7 +167,15 @@ def _prompts_at(prompts: np.ndarray, step: int) -> np.ndarray:
     return prompts
 
 
-def _run(config: Config, folder: RunFolder, progress: Progress, kind: str, steps: int, programs: Any, data: Callable[[int], Any]) -> None:
+def _run(
+    config: Config,
+    folder: RunFolder,
+    progress: Progress,
+    kind: str,
+    steps: int,
+    programs: Any,
+    data: Callable[[int], Any],
+) -> None:
     progress.line(f"stage {kind}")
     training_loop.train(
         programs,
@@ -181,11 +203,16 @@ def _given(of: tuple[Member, ...], sft: Params, laws: np.ndarray, told: Rewards,
 
     numbers = np.array([each.number for each in of])
     params, normalise, tables = (
-        jax.tree.map(gathered, *parts) for parts in ((told.params, few.params), (told.normalise, few.normalise), (told.tables, few.tables))
+        jax.tree.map(gathered, *parts)
+        for parts in ((told.params, few.params), (told.normalise, few.normalise), (told.tables, few.tables))
     )
     betas = np.array([each.beta for each in of], np.float32)
     start = jax.tree.map(lambda leaf: np.asarray(leaf)[numbers], sft)
-    exact = {"reference": laws[numbers], "gold": np.broadcast_to(task.gold(), (len(of), *task.gold().shape)), "told": tables}
+    exact = {
+        "reference": laws[numbers],
+        "gold": np.broadcast_to(task.gold(), (len(of), *task.gold().shape)),
+        "told": tables,
+    }
     return Given(start, (params, normalise), {name: table.astype(np.float32) for name, table in exact.items()}, betas)
 
 

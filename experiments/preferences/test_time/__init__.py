@@ -2,12 +2,13 @@
 
     python -m experiments run test-time
 
-trains small networks on sums of numbers of four digits: one answers at once, one writes scratch-work first, one writes as many tokens
-without content, and a larger one answers at once. Up to 64 answers of each are drawn, and made one by votes, by exact, noisy and learned
-verifiers, against the operations that they take. Scratch-work gets budgets. Last, networks of digits that know no labels are steered by
-choosing among the noises that their pictures start from, and a judge tells where a verifier is exploited. It takes about 20 minutes on 2
-cores. Expect coverage to rise steadily, the majority to help where the right answer is the most frequent one and to hurt elsewhere, and
-best of n to fall below it as the verifier's noise grows. The controls are filler tokens and a verifier that learned shuffled labels.
+trains small networks on sums of numbers of four digits: one answers at once, one writes scratch-work first, one writes
+as many tokens without content, and a larger one answers at once. Up to 64 answers of each are drawn, and made one by
+votes, by exact, noisy and learned verifiers, against the operations that they take. Scratch-work gets budgets. Last,
+networks of digits that know no labels are steered by choosing among the noises that their pictures start from, and a
+judge tells where a verifier is exploited. It takes about 20 minutes on 2 cores. Expect coverage to rise steadily, the
+majority to help where the right answer is the most frequent one and to hurt elsewhere, and best of n to fall below it
+as the verifier's noise grows. The controls are filler tokens and a verifier that learned shuffled labels.
 """
 
 from typing import Any
@@ -15,7 +16,17 @@ from typing import Any
 from experiments.preferences.test_time import figures, findings, pictures, train, verifier
 from experiments.preferences.test_time.choosing import LEARNED, MAJORITY
 from experiments.preferences.test_time.config import Config, Pictures, check
-from experiments.preferences.test_time.findings import BUDGETS, DOUBLINGS, FILLER, FIRST, LEAST, MOST, NOT_FIRST, SCRATCH, SMALL
+from experiments.preferences.test_time.findings import (
+    BUDGETS,
+    DOUBLINGS,
+    FILLER,
+    FIRST,
+    LEAST,
+    MOST,
+    NOT_FIRST,
+    SCRATCH,
+    SMALL,
+)
 from experiments.preferences.test_time.pictures import GOOD, SHUFFLED, WEAK
 from gendiff.commands.images import image_training
 from gendiff.runs.progress import Progress
@@ -36,9 +47,21 @@ THINKING, BUDGET, NOISE, COMPUTE, STEERED = (
     dict[str, Any](figure=f"{name}.png") for name in ("thinking", "budget", "noise", "compute", "steered")
 )
 E42: dict[str, Any] = {"role": "E42"}
-CHECK: dict[str, Any] = {"role": "check", "reason": "a vote is theory: it helps where the right answer leads, and hurts elsewhere"}
+CHECK: dict[str, Any] = {
+    "role": "check",
+    "reason": "a vote is theory: it helps where the right answer leads, and hurts elsewhere",
+}
 _SHARES, _BUDGETS = "Share of right answers by how", "Share of right answers by the budget"
-_TINY: dict[str, Any] = {"digits": 2, "small": 8, "large": 12, "depth": 1, "train_steps": 8, "halvings": 1, "warmup": 2, "batch": 8}
+_TINY: dict[str, Any] = {
+    "digits": 2,
+    "small": 8,
+    "large": 12,
+    "depth": 1,
+    "train_steps": 8,
+    "halvings": 1,
+    "warmup": 2,
+    "batch": 8,
+}
 _FEW: dict[str, Any] = {"pool": 64, "questions": 40, "samples": 4, "doublings": 1, "noises": (0.5, 2.0)}
 _PICTURES = Pictures(**image_training.SMOKE, sampling_steps=2, sets=4, together=16, few=20, log_every=1)
 
@@ -77,13 +100,24 @@ EXPERIMENT = Study(
         claim(SCRATCH, "over direct", ">=", 0.0, id="scratch-work", reason=NONE, **E42, **THINKING),
         claim(SCRATCH, "p", "<=", 0.01, id="mcnemar", reason=CHANCE, **E42, **THINKING),
         claim(BUDGETS, "thinking", ">=", 0.0, id="thinking", reason=NONE, **E42, **BUDGET),
-        claim(BUDGETS, "fall", "<=", 0.02, id="budget-falls", reason="two deviations of a share near 0.9", **E42, **BUDGET),
+        claim(
+            BUDGETS, "fall", "<=", 0.02, id="budget-falls", reason="two deviations of a share near 0.9", **E42, **BUDGET
+        ),
         claim(FIRST, "voted", ">=", 0.0, id="mode", **CHECK),
         claim(NOT_FIRST, "voted", "<=", 0.0, id="other-mode", **CHECK),
         claim(LEAST, "over vote", ">=", 0.0, role="check", id="strong", reason="it hardly errs", **NOISE),
         claim(MOST, "over vote", "<=", 0.0, role="check", id="weak", reason="it chooses nearly by chance", **NOISE),
         claim(LEARNED, "over one", ">=", 0.0, id="learned", reason=NONE, **E42, **COMPUTE),
-        claim(DOUBLINGS, "over training", ">=", 0.0, id="continues", reason="as much as training", figure="doublings.png", **E42),
+        claim(
+            DOUBLINGS,
+            "over training",
+            ">=",
+            0.0,
+            id="continues",
+            reason="as much as training",
+            figure="doublings.png",
+            **E42,
+        ),
         claim(GOOD, "over one", ">=", 0.5, id="steered", reason="from a tenth to more than half", **E42, **STEERED),
         claim(WEAK, "gamed", ">=", 0.0, role="check", id="gamed", reason="an honest verifier has no gap", **STEERED),
     ),
@@ -106,7 +140,8 @@ EXPERIMENT = Study(
         "forced": ("Forced budgets of scratch-work.", "All of it less none, and the largest fall on the way."),
         "budgets": (
             f"{_BUDGETS} of scratch-work.",
-            "The end of scratch-work is suppressed before so many tokens and forced after them. As it likes: forced when all is written.",
+            "The end of scratch-work is suppressed before so many tokens and forced after them. As it likes: forced "
+            "when all is written.",
         ),
         "methods": (
             f"{_SHARES} one answer is made of n samples.",
@@ -117,14 +152,20 @@ EXPERIMENT = Study(
         "votes": ("Votes where half of the samples says which answer leads.", ""),
         "verifiers": ("Best of all samples.", ""),
         "costs": ("What one answer of the large network pays for.", "Counts are powers of 2."),
-        "carries": ("A small network with search beside a larger one at equal operations, by difficulty.", "Rows are numbers of carries."),
-        "doublings": ("What doublings of training bring to the small network that answers at once.", "Right answers of one sample."),
+        "carries": (
+            "A small network with search beside a larger one at equal operations, by difficulty.",
+            "Rows are numbers of carries.",
+        ),
+        "doublings": (
+            "What doublings of training bring to the small network that answers at once.",
+            "Right answers of one sample.",
+        ),
         "per doubling": ("What doublings of samples bring.", ""),
         "pictures": (
             "Pictures of a network without labels, steered to digits by choosing among noises.",
-            "Rows say what verifiers learned from. Own: share of choices that the verifier itself calls right. Judge: a support vector "
-            "machine that has seen other digits. What the first has above the second is exploited. Choosing by the judge itself is the "
-            "most that choice can reach.",
+            "Rows say what verifiers learned from. Own: share of choices that the verifier itself calls right. Judge: "
+            "a support vector machine that has seen other digits. What the first has above the second is exploited. "
+            "Choosing by the judge itself is the most that choice can reach.",
         ),
         "choices": ("Choices among all pictures.", ""),
     },
@@ -132,7 +173,8 @@ EXPERIMENT = Study(
         text="in part: a vote of 64 lifts right sums from {one:.0%} to {vote:.0%}; the choice of a learned verifier "
         "lowers them to {verifier:.0%}",
         statements={
-            "E42": "Scratch-work adds {scratch-work:.1% interval} of sums; a doubling of samples adds less than the last "
+            "E42": "Scratch-work adds {scratch-work:.1% interval} of sums; a doubling of samples adds less than the "
+            "last "
             "doubling of training ({continues:.2f})",
             "E45": "One place of scratch-work more than ever in training: {beyond:.1%} of sums are right, for "
             "{trained:.0%} at the trained length (first seed)",
@@ -149,15 +191,17 @@ EXPERIMENT = Study(
             Change(
                 "2026-11-27",
                 "09e5aa8",
-                "A full run with numbers of five digits and 800 steps was not committed; numbers have four digits and 1,200 steps since.",
-                "The small network learned direct sums in one seed of three, so votes and verifiers had nothing to choose from in the "
-                "others.",
+                "A full run with numbers of five digits and 800 steps was not committed; numbers have four digits and "
+                "1,200 steps since.",
+                "The small network learned direct sums in one seed of three, so votes and verifiers had nothing to "
+                "choose from in the others.",
             ),
             Change(
                 "2026-11-30",
                 "a402b00",
-                "That coverage never falls and that best of n by the exact checker is coverage are tests, no longer claims; filler tokens "
-                "and shuffled labels are compared with scratch-work and with the verifier of many digits.",
+                "That coverage never falls and that best of n by the exact checker is coverage are tests, no longer "
+                "claims; filler tokens and shuffled labels are compared with scratch-work and with the verifier of "
+                "many digits.",
                 "The first two hold by algebra, and a control must fall short of what it controls.",
             ),
         ),

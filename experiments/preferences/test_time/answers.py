@@ -1,4 +1,6 @@
-"""What trained networks answer to sums: samples, the likeliest answers, and answers after a forced budget of scratch-work."""
+"""What trained networks answer to sums: samples, the likeliest answers, and answers after a forced budget of
+scratch-work.
+"""
 
 import functools
 from collections.abc import Callable
@@ -52,11 +54,15 @@ def new_tokens(config: Config, kind: str, thought: int | None = None) -> int:
 
 
 def sampled(config: Config, kind: str, width: int, params: Params, pairs: np.ndarray, count: int) -> np.ndarray:
-    """(n, count) numbers that one network's samples at temperature 1 give; sample j of a question is the same whatever the count."""
+    """(n, count) numbers that one network's samples at temperature 1 give; sample j of a question is the same whatever
+    the count.
+    """
     return _asked(config, kind, width, params, pairs, count, 1.0, whole(config, kind))
 
 
-def likeliest(config: Config, kind: str, width: int, params: Params, pairs: np.ndarray, budget: Budget | None = None) -> np.ndarray:
+def likeliest(
+    config: Config, kind: str, width: int, params: Params, pairs: np.ndarray, budget: Budget | None = None
+) -> np.ndarray:
     """(n,) numbers by always taking the likeliest next token."""
     return _asked(config, kind, width, params, pairs, 1, 0.0, budget or whole(config, kind))[:, 0]
 
@@ -68,7 +74,14 @@ def of_seeds(config: Config, folder: RunFolder, arm: Arm, ask: Callable[[Params]
 
 
 def _asked(
-    config: Config, kind: str, width: int, params: Params, pairs: np.ndarray, count: int, temperature: float, budget: Budget
+    config: Config,
+    kind: str,
+    width: int,
+    params: Params,
+    pairs: np.ndarray,
+    count: int,
+    temperature: float,
+    budget: Budget,
 ) -> np.ndarray:
     of = train.written(config, kind)
     new = new_tokens(config, kind, max(budget.most, of.scratch_length) if of.scratch else None)
@@ -81,16 +94,27 @@ def _asked(
 def _program(network: networks.LanguageModel, prompt: int) -> Any:
     """(params, prompts (n, p), number, temperature, least, most, tokens) -> (n, most tokens) of candidate `number`.
 
-    It serves every kind of text and count, and draws candidates as `preferences.candidates` does: each from a key of its own.
+    It serves every kind of text and count, and draws candidates as `preferences.candidates` does: each from a key of
+    its own.
     """
     predict, room = networks.pure(network), network.context - prompt
 
-    def run(params: Params, prompts: jax.Array, number: Any, temperature: Any, least: Any, most: Any, tokens: Any) -> jax.Array:
+    def run(
+        params: Params, prompts: jax.Array, number: Any, temperature: Any, least: Any, most: Any, tokens: Any
+    ) -> jax.Array:
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), DRAWN), number)
-        model, cache = language.from_network(predict, params), language.cache.full(network, prompts.shape[0], network.context)
+        model, cache = (
+            language.from_network(predict, params),
+            language.cache.full(network, prompts.shape[0], network.context),
+        )
         forced = language.budget_forcing(sums.EQUALS, least=least, most=most)
-        options: dict[str, Any] = {"processor": processors.chain(forced, processors.temperature(temperature)), "num_tokens": tokens}
-        return language.generate(key, model, cache, prompts, jnp.arange(prompts.shape[0]), max_tokens=room, **options).tokens
+        options: dict[str, Any] = {
+            "processor": processors.chain(forced, processors.temperature(temperature)),
+            "num_tokens": tokens,
+        }
+        return language.generate(
+            key, model, cache, prompts, jnp.arange(prompts.shape[0]), max_tokens=room, **options
+        ).tokens
 
     return devices.jit(run, libraries=False)
 

@@ -1,4 +1,6 @@
-"""Ways to make one answer of n samples, and how often each is right: coverage, votes, and best of n by several verifiers."""
+"""Ways to make one answer of n samples, and how often each is right: coverage, votes, and best of n by several
+verifiers.
+"""
 
 import functools
 from collections.abc import Iterator
@@ -31,7 +33,8 @@ def noisy(deviation: float) -> str:
 def shares(config: Config, truth: np.ndarray, given: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
     """By method: (counts, n) the share of right answers to each question, over all blocks of 1, 2, 4, … of its samples.
 
-    truth: (n,) numbers. given: (n, samples) numbers, -1 where none could be read. scores: (n, samples) of the learned verifier.
+    truth: (n,) numbers. given: (n, samples) numbers, -1 where none could be read. scores: (n, samples) of the learned
+        verifier.
     """
     noise = np.random.default_rng(NOISE).normal(size=given.shape)
     found: dict[str, list[np.ndarray]] = {}
@@ -71,8 +74,8 @@ def _at(
 def majority_gain(truth: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(n,) the lead of the right answer in half of the samples, and the gain of a vote of the others over one of them.
 
-    The lead is its votes less those of the most frequent other answer, over the root of all votes: about as many standard deviations. The
-    halves are drawn apart, so that no question is chosen by the votes that are counted.
+    The lead is its votes less those of the most frequent other answer, over the root of all votes: about as many
+    standard deviations. The halves are drawn apart, so that no question is chosen by the votes that are counted.
     """
     half = given.shape[1] // 2
     first, second = given[:, :half], given[:, half : 2 * half]

@@ -16,12 +16,16 @@ Width = Annotated[int, msgspec.Meta(ge=4, le=4096, multiple_of=4)]
 
 @dataclasses.dataclass(frozen=True)
 class Pictures(image_training.Learning):
-    """The part with pictures: a network of digits that is told no labels, and verifiers that choose among its pictures."""
+    """The part with pictures: a network of digits that is told no labels, and verifiers that choose among its
+    pictures.
+    """
 
     train_steps: Count = 1000
     """Optimizer steps."""
     drop_condition: Share = 1.0
-    """Share of labels replaced by the null label in training: all, so that nothing but the choice decides which digit a picture shows."""
+    """Share of labels replaced by the null label in training: all, so that nothing but the choice decides which digit a
+    picture shows.
+    """
     sampling_steps: Several = 20
     """DDIM steps per picture."""
     sets: Several = 60
@@ -53,7 +57,9 @@ class Config:
     batch: Count = 128
     """Sums per step, none of which is held out."""
     warmup: Natural = 100
-    """Steps until the learning rate peaks, in a training of --train-steps; shorter ones have as large a share of them."""
+    """Steps until the learning rate peaks, in a training of --train-steps; shorter ones have as large a share of
+    them.
+    """
     pool: Annotated[int, msgspec.Meta(ge=2, le=2**24)] = 32768
     """Answers of the small network to training sums, from which the verifier learns."""
     questions: Several = 1000
@@ -80,14 +86,20 @@ def check(config: Config) -> None:
     shortest = config.train_steps >> config.halvings
     if config.warmup >> config.halvings >= shortest:
         said = f"with --halvings {config.halvings} the shortest training has {shortest} of them"
-        raise ConfigError(f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps, and {said}")
+        raise ConfigError(
+            f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps, and {said}"
+        )
     if config.samples & (config.samples - 1):
         raise ConfigError(f"--samples {config.samples} must be a power of 2: blocks of 1, 2, 4, … samples fill it")
     if 2**config.doublings > config.samples:
         raise ConfigError(f"--doublings {config.doublings} of one sample are more than --samples {config.samples}")
     ranges.rising("noises", config.noises)
     if config.questions > (most := sums.unordered(config.digits) // 2):
-        raise ConfigError(f"--questions {config.questions} is above {most}, half of the pairs of --digits {config.digits}")
+        raise ConfigError(
+            f"--questions {config.questions} is above {most}, half of the pairs of --digits {config.digits}"
+        )
     if config.batch > config.pool:
-        raise ConfigError(f"--batch {config.batch} is above --pool {config.pool}, from which the verifier's batches come")
+        raise ConfigError(
+            f"--batch {config.batch} is above --pool {config.pool}, from which the verifier's batches come"
+        )
     image_training.check(config.pictures, "pictures.")

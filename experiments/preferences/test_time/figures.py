@@ -1,4 +1,6 @@
-"""What the run shows: right answers against operations, noise and budgets, by difficulty, and pictures that were chosen."""
+"""What the run shows: right answers against operations, noise and budgets, by difficulty, and pictures that were
+chosen.
+"""
 
 import numpy as np
 
@@ -19,9 +21,12 @@ def compute(measured: Measurements, folder: RunFolder) -> Figure:
     panels: dict[str, list[Curve]] = {name: [] for name in measured.names("methods")}
     for each in _group(measured, "methods"):
         if each.measures["method"] in METHODS:
-            panels[each.name].append(_curve(str(each.measures["method"]), each.arrays["operations"], each.arrays["shares"]))
+            panels[each.name].append(
+                _curve(str(each.measures["method"]), each.arrays["operations"], each.arrays["shares"])
+            )
     caption = (
-        "Share of right answers to held-out sums over the operations of 1, 2, 4, … samples: means of seeds, with the least and the "
+        "Share of right answers to held-out sums over the operations of 1, 2, 4, … samples: means of seeds, with the "
+        "least and the "
         "largest. The verifier's operations count where it is asked. Best of n by the exact checker is coverage."
     )
     shown = [Panel(name, curves) for name, curves in panels.items()]
@@ -30,14 +35,24 @@ def compute(measured: Measurements, folder: RunFolder) -> Figure:
 
 def noise(measured: Measurements, folder: RunFolder) -> Figure:
     """Noisy verifiers of the small network."""
-    shares = {str(each.measures["method"]): each.arrays["shares"] for each in _group(measured, "methods") if each.name == SMALL}
+    shares = {
+        str(each.measures["method"]): each.arrays["shares"]
+        for each in _group(measured, "methods")
+        if each.name == SMALL
+    }
     noises = np.array([float(name.removeprefix(NOISY)) for name in shares if name.startswith(NOISY)])
-    noisy = np.stack([values for name, values in shares.items() if name.startswith(NOISY)], 2)  # (seeds, counts, noises)
+    # (seeds, counts, noises)
+    noisy = np.stack([values for name, values in shares.items() if name.startswith(NOISY)], 2)
     powers = [power for power in range(noisy.shape[1]) if power in (2, 4, noisy.shape[1] - 1)]
     curves = [_curve(f"best of {2**power}", noises, noisy[:, power]) for power in powers]
     curves.append(_curve(f"majority of {2 ** powers[-1]}", noises, np.repeat(shares[MAJORITY][:, -1:], len(noises), 1)))
-    caption = "Best of n by a verifier that adds noise to the truth, over the deviation of its noise: a weak one is worse than a vote."
-    return figures.curves(curves, folder.figure("noise"), caption, x_label="standard deviation of noise", y_label=ACCURACY, log_x=True)
+    caption = (
+        "Best of n by a verifier that adds noise to the truth, over the deviation of its noise: a weak one is "
+        "worse than a vote."
+    )
+    return figures.curves(
+        curves, folder.figure("noise"), caption, x_label="standard deviation of noise", y_label=ACCURACY, log_x=True
+    )
 
 
 def difficulty(measured: Measurements, folder: RunFolder) -> Figure:
@@ -47,8 +62,14 @@ def difficulty(measured: Measurements, folder: RunFolder) -> Figure:
         if each.name != "all":
             title = f"{each.name} carr{'y' if each.name == '1' else 'ies'}, {each.measures['sums']} sums"
             panels.append(Panel(title, [_curve(name, *values) for name, values in each.arrays.items()]))
-    caption = "A small network with search beside a larger one, by how many carries a sum has, over the operations per question."
-    return figures.small_multiples(panels, folder.figure("difficulty"), caption, x_label=OPERATIONS, columns=2, log_x=True)
+    caption = (
+        "A small network with search beside a larger one, by how many carries a sum has, over the operations "
+        "per "
+        "question."
+    )
+    return figures.small_multiples(
+        panels, folder.figure("difficulty"), caption, x_label=OPERATIONS, columns=2, log_x=True
+    )
 
 
 def doublings(measured: Measurements, folder: RunFolder) -> Figure:
@@ -60,16 +81,23 @@ def doublings(measured: Measurements, folder: RunFolder) -> Figure:
             shares = each.arrays["shares"]
             curves.append(_curve(f"{each.measures['method']}, by samples", np.arange(shares.shape[1]), shares))
     caption = (
-        "The small network without scratch-work: what doublings of training bring, up to 0, and what doublings of samples bring from there "
-        "on. One question is asked here; whoever asks many pays for samples each time and for training once."
+        "The small network without scratch-work: what doublings of training bring, up to 0, and what doublings of "
+        "samples bring from there on. One question is asked here; whoever asks many pays for samples each time and for "
+        "training once."
     )
-    return figures.curves(curves, folder.figure("doublings"), caption, x_label="doublings of computation", y_label=ACCURACY)
+    return figures.curves(
+        curves, folder.figure("doublings"), caption, x_label="doublings of computation", y_label=ACCURACY
+    )
 
 
 def thinking(measured: Measurements, folder: RunFolder) -> Figure:
     """The likeliest answers of each network."""
     rows = sorted(_group(measured, "likeliest"), key=lambda each: measured.names("likeliest").index(each.name))
-    shares = {f"{each.name}, seed {each.seed}": number for each in rows if isinstance(number := each.measures["likeliest"], tuple)}
+    shares = {
+        f"{each.name}, seed {each.seed}": number
+        for each in rows
+        if isinstance(number := each.measures["likeliest"], tuple)
+    }
     caption = "Share of right answers by always taking the likeliest token, with exact intervals."
     return figures.bars(shares, folder.figure("thinking"), caption, x_label=ACCURACY)
 
@@ -95,14 +123,21 @@ def steered(measured: Measurements, folder: RunFolder) -> Figure:
             x = 2 ** np.arange(claimed.shape[1])
             curves = [_curve("the verifier says", x, claimed), _curve("the judge says", x, judged)]
             panels.append(Panel(f"verifier trained on {each.name}", curves))
-    caption = "Share of pictures that show the digit which was asked for, over the number of noises that a verifier chose among."
-    return figures.small_multiples(panels, folder.figure("steered"), caption, x_label="pictures to choose from", log_x=True)
+    caption = (
+        "Share of pictures that show the digit which was asked for, over the number of noises that a verifier "
+        "chose among."
+    )
+    return figures.small_multiples(
+        panels, folder.figure("steered"), caption, x_label="pictures to choose from", log_x=True
+    )
 
 
 def pictures(measured: Measurements, folder: RunFolder) -> Figure:
     """The best of the first set."""
     rows = {each.name: each.arrays["best"] for each in _group(measured, "pictures") if "best" in each.arrays}
-    caption = f"Digits 0 to 9, each chosen from the same pictures. Verifiers trained on: {'; '.join(rows)}, one row each."
+    caption = (
+        f"Digits 0 to 9, each chosen from the same pictures. Verifiers trained on: {'; '.join(rows)}, one row each."
+    )
     images = np.concatenate(list(rows.values()))
     return figures.grid(images, len(next(iter(rows.values()))), folder.figure("pictures"), caption, rows=list(rows))
 

@@ -1,4 +1,6 @@
-"""What is measured of the networks' answers: thinking, votes and verifiers, samples beside size and training, and chosen pictures."""
+"""What is measured of the networks' answers: thinking, votes and verifiers, samples beside size and training, and
+chosen pictures.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,8 +34,10 @@ LEAST, MOST = "best of n, least noise", "best of n, most noise"
 class Searched:
     """Of one arm whose answers are sampled; n questions.
 
-    shares: by method (seeds, counts, n) of right answers over blocks of samples. greedy: (seeds, n) whether the likeliest answer is right.
-    right: (seeds, n) how many of all samples are. lead, voted: (seeds, n) of `choosing.majority_gain`. area: (seeds,) the chance that the
+    shares: by method (seeds, counts, n) of right answers over blocks of samples. greedy: (seeds, n) whether the
+        likeliest answer is right.
+    right: (seeds, n) how many of all samples are. lead, voted: (seeds, n) of `choosing.majority_gain`. area: (seeds,)
+        the chance that the
     verifier scores a right answer above a wrong one.
     """
 
@@ -51,13 +55,20 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     direct, scratch = train.direct(config), train.scratch(config)
     with progress.phase("ask"):
         searched = {arm.name: search(config, folder, arm, progress) for arm in (direct, scratch, train.large(config))}
-        shorter = [_one_sample(config, folder, train.direct(config, halved)) for halved in range(config.halvings, 0, -1)]
+        shorter = [
+            _one_sample(config, folder, train.direct(config, halved)) for halved in range(config.halvings, 0, -1)
+        ]
         shorter.append(searched[direct.name].shares[COVERAGE][:, 0])
-        budgets = np.stack([_likeliest(config, folder, scratch, Budget(tokens, tokens)) for tokens in answers.budgets(config)])
+        budgets = np.stack(
+            [_likeliest(config, folder, scratch, Budget(tokens, tokens)) for tokens in answers.budgets(config)]
+        )
         free = _likeliest(config, folder, scratch, Budget(0, 2 * config.digits))
         filler = _likeliest(config, folder, train.filler(config))
     with progress.phase("pictures"):
-        chosen, best = zip(*(pictures.choose(config, pictures.draw(config, folder, seed, progress)) for seed in config.seeds), strict=True)
+        chosen, best = zip(
+            *(pictures.choose(config, pictures.draw(config, folder, seed, progress)) for seed in config.seeds),
+            strict=True,
+        )
     with progress.phase("bootstrap"):
         greedy = {name: each.greedy for name, each in searched.items()} | {FILLER: filler}
         yield from thinking(config, greedy, budgets, free)
@@ -79,16 +90,23 @@ def search(config: Config, folder: RunFolder, arm: Arm, progress: Progress) -> S
             right = samples == truth[:, None]
             greedy = answers.likeliest(config, arm.kind, arm.width, model, pairs) == truth
             votes = choosing.majority_gain(truth, samples)
-            by_seed.append((choosing.shares(config, truth, samples, scores), greedy, right.sum(1), *votes, area(right, scores)))
+            by_seed.append(
+                (choosing.shares(config, truth, samples, scores), greedy, right.sum(1), *votes, area(right, scores))
+            )
             task.update(number + 1)
     methods, *rest = zip(*by_seed, strict=True)
-    return Searched(arm, {name: np.stack([each[name] for each in methods]) for name in methods[0]}, *map(np.stack, rest))
+    return Searched(
+        arm, {name: np.stack([each[name] for each in methods]) for name in methods[0]}, *map(np.stack, rest)
+    )
 
 
-def thinking(config: Config, greedy: dict[str, np.ndarray], budgets: np.ndarray, free: np.ndarray) -> Iterator[Measured]:
+def thinking(
+    config: Config, greedy: dict[str, np.ndarray], budgets: np.ndarray, free: np.ndarray
+) -> Iterator[Measured]:
     """What scratch-work brings.
 
-    greedy: (seeds, n) by network whether the likeliest answer is right. budgets: (budgets, seeds, n) the same after so much scratch-work.
+    greedy: (seeds, n) by network whether the likeliest answer is right. budgets: (budgets, seeds, n) the same after so
+        much scratch-work.
     free: (seeds, n) where nothing is forced.
     """
     for number, seed in enumerate(config.seeds):
@@ -100,11 +118,16 @@ def thinking(config: Config, greedy: dict[str, np.ndarray], budgets: np.ndarray,
             yield Measured(name, measures, seed, config.questions, "likeliest")
         forced = budgets[:, number]
         worst = int(np.argmax(-np.diff(forced[: config.digits + 1].mean(1))))
-        measures = {"thinking": _difference(forced[config.digits], forced[0]), "fall": _difference(forced[worst], forced[worst + 1])}
+        measures = {
+            "thinking": _difference(forced[config.digits], forced[0]),
+            "fall": _difference(forced[worst], forced[worst + 1]),
+        }
         yield Measured(BUDGETS, measures, seed, config.questions, "forced")
     for name, each in zip((*map(str, answers.budgets(config)), "as it likes"), (*budgets, free), strict=True):
         yield Measured(
-            name, {f"seed {seed}": float(share) for seed, share in zip(config.seeds, each.mean(1), strict=True)}, group="budgets"
+            name,
+            {f"seed {seed}": float(share) for seed, share in zip(config.seeds, each.mean(1), strict=True)},
+            group="budgets",
         )
 
 
@@ -114,7 +137,9 @@ def searching(config: Config, searched: dict[str, Searched]) -> Iterator[Measure
         for method, shares in each.shares.items():
             operations = _operations(config, each.arm, method)
             means = zip(counts(config), shares.mean(axis=(0, 2)), strict=True)
-            measures = {"method": method, "operations": operations[-1]} | {f"n = {count}": float(share) for count, share in means}
+            measures = {"method": method, "operations": operations[-1]} | {
+                f"n = {count}": float(share) for count, share in means
+            }
             arrays = {"operations": operations, "shares": shares.mean(2)}
             yield Measured(name, measures, n=config.questions, group="methods", arrays=arrays)
     small = searched[SMALL]
@@ -147,7 +172,10 @@ def scaling(config: Config, searched: dict[str, Searched], shorter: np.ndarray) 
     measures = {"answer": train.asking_flops(config, config.large, new), "plain": plain, "verified": verified}
     yield Measured(LARGE, measures | {"training": costs[0] / costs[1]}, group="costs")
     columns = {name: counts(config).index(count) for name, count in (("plain", plain), ("verified", verified))}
-    for name, rows in {"all": np.ones(config.questions, bool), **{str(count): rows for count, rows in by_carries(config).items()}}.items():
+    for name, rows in {
+        "all": np.ones(config.questions, bool),
+        **{str(count): rows for count, rows in by_carries(config).items()},
+    }.items():
         measures = {
             "sums": int(rows.sum()),
             **{f"{each.arm.name}, likeliest": float(each.greedy[:, rows].mean()) for each in (small, large)},
@@ -156,7 +184,10 @@ def scaling(config: Config, searched: dict[str, Searched], shorter: np.ndarray) 
             measures[method] = float(small.shares[method][:, columns[column]][:, rows].mean())
         lines = [(small, method) for method in (COVERAGE, MAJORITY, LEARNED, WEIGHTED)] + [(large, MAJORITY)]
         arrays = {
-            f"{each.arm.name.split(',')[0]}, {method}": (_operations(config, each.arm, method), each.shares[method][:, :, rows].mean(2))
+            f"{each.arm.name.split(',')[0]}, {method}": (
+                _operations(config, each.arm, method),
+                each.shares[method][:, :, rows].mean(2),
+            )
             for each, method in lines
         }
         yield Measured(name, measures, n=config.questions, group="carries", arrays=arrays)
@@ -169,7 +200,13 @@ def scaling(config: Config, searched: dict[str, Searched], shorter: np.ndarray) 
         curve = small.shares[WEIGHTED][number]
         gain = (curve[config.doublings] - curve[0]) / config.doublings
         over = _difference(gain, shorter[-1, number] - shorter[-2, number])
-        yield Measured(DOUBLINGS, {"per doubling": float(gain.mean()), "over training": over}, seed, config.questions, "per doubling")
+        yield Measured(
+            DOUBLINGS,
+            {"per doubling": float(gain.mean()), "over training": over},
+            seed,
+            config.questions,
+            "per doubling",
+        )
 
 
 def steering(
@@ -181,10 +218,15 @@ def steering(
     """
     columns = {count: number for number, count in enumerate(counts(config)) if count in (1, 8, config.samples)}
     for name in (*VERIFIERS, JUDGE):
-        claimed, judged = (np.stack([getattr(each[name], part).mean(1) for each in chosen]) for part in ("claimed", "judged"))
+        claimed, judged = (
+            np.stack([getattr(each[name], part).mean(1) for each in chosen]) for part in ("claimed", "judged")
+        )
         measures = {"accuracy": accuracies[name]}
         for count, column in columns.items():
-            measures |= {f"n = {count}: own": float(claimed[:, column].mean()), f"n = {count}: judge": float(judged[:, column].mean())}
+            measures |= {
+                f"n = {count}: own": float(claimed[:, column].mean()),
+                f"n = {count}: judge": float(judged[:, column].mean()),
+            }
         images = {"best": best[name]} if name in best else {}
         yield Measured(name, measures, group="pictures", arrays={"claimed": claimed, "judged": judged} | images)
     for seed, by_verifier in zip(config.seeds, chosen, strict=True):
@@ -198,7 +240,9 @@ def steering(
 
 
 def area(right: np.ndarray, scores: np.ndarray) -> float:
-    """The chance that a right answer is scored above a wrong one of any question, a tie a half; NaN where all are right or none is."""
+    """The chance that a right answer is scored above a wrong one of any question, a tie a half; NaN where all are right
+    or none is.
+    """
     hits, misses = scores[right], scores[~right]
     if not hits.size or not misses.size:
         return float("nan")
@@ -206,7 +250,9 @@ def area(right: np.ndarray, scores: np.ndarray) -> float:
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
-    """The exact two-sided p-value that two networks are right equally often, from the questions (n,) that one of them alone gets right."""
+    """The exact two-sided p-value that two networks are right equally often, from the questions (n,) that one of them
+    alone gets right.
+    """
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     if only_first + only_second == 0:
         return 1.0
@@ -220,7 +266,8 @@ def coverage_by_formula(config: Config, searched: Searched) -> np.ndarray:
 
 
 def matched(config: Config, verified: bool) -> int:
-    """The largest count of samples with which the small network takes at most the operations of one answer of the large one.
+    """The largest count of samples with which the small network takes at most the operations of one answer of the large
+    one.
 
     verified: whether the verifier's reading counts too.
     """
@@ -243,7 +290,8 @@ def by_carries(config: Config) -> dict[int, np.ndarray]:
 
 
 def crossover(config: Config, searched: Searched, number: int) -> float:
-    """The standard deviation of noise at which best of all samples falls to the majority, in one seed; NaN where it does not.
+    """The standard deviation of noise at which best of all samples falls to the majority, in one seed; NaN where it
+    does not.
 
     Between deviations it is a line in their logarithms.
     """
@@ -262,7 +310,12 @@ def _operations(config: Config, arm: Arm, method: str) -> np.ndarray:
 
 def _one_sample(config: Config, folder: RunFolder, arm: Arm) -> np.ndarray:
     """(seeds, n) share of right answers among all samples."""
-    return _right(config, folder, arm, lambda params, pairs: answers.sampled(config, arm.kind, arm.width, params, pairs, config.samples))
+    return _right(
+        config,
+        folder,
+        arm,
+        lambda params, pairs: answers.sampled(config, arm.kind, arm.width, params, pairs, config.samples),
+    )
 
 
 def _likeliest(config: Config, folder: RunFolder, arm: Arm, budget: Budget | None = None) -> np.ndarray:

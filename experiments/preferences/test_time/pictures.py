@@ -1,7 +1,8 @@
-"""Best of n over the noises that pictures start from: a network that knows no labels is steered to a digit by choice alone.
+"""Best of n over the noises that pictures start from: a network that knows no labels is steered to a digit by choice
+alone.
 
-Verifiers choose, and a judge of another kind, trained on other digits, says what the chosen pictures show. Where a verifier calls more of
-its choices right than the judge does, they exploit what it got wrong.
+Verifiers choose, and a judge of another kind, trained on other digits, says what the chosen pictures show. Where a
+verifier calls more of its choices right than the judge does, they exploit what it got wrong.
 """
 
 import functools
@@ -35,7 +36,9 @@ FOLDER = "pictures"
 
 @dataclass(frozen=True)
 class Digits:
-    """Real digits in two halves that share none: for verifiers and for the judge, with the held-out ones, as features (n, d)."""
+    """Real digits in two halves that share none: for verifiers and for the judge, with the held-out ones, as features
+    (n, d).
+    """
 
     verifiers: np.ndarray
     verifiers_labels: np.ndarray
@@ -56,7 +59,9 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Shown:
-    """What figures show of one seed: by verifier, the best picture of all of the first set for each digit (classes, h, w, c)."""
+    """What figures show of one seed: by verifier, the best picture of all of the first set for each digit (classes, h,
+    w, c).
+    """
 
     pictures: dict[str, np.ndarray]
 
@@ -78,7 +83,9 @@ def unconditional(given: NetworkDenoiser, absent: NetworkDenoiser, second: Netwo
 
 
 def draw(config: Config, folder: RunFolder, seed: int, progress: Progress) -> np.ndarray:
-    """(sets, samples, h, w, c) pictures of one seed's network. Picture j of a set starts from the same noise, whatever the count."""
+    """(sets, samples, h, w, c) pictures of one seed's network. Picture j of a set starts from the same noise, whatever
+    the count.
+    """
     of, numbers = model(config), config.pictures
     draws = image_draws.Draws(of, numbers.sampling_steps, numbers.together, progress)
     params = image_training.averaged(of, folder.inside(FOLDER), seed)
@@ -124,7 +131,10 @@ def accuracies(config: Config) -> dict[str, float]:
     """Of verifiers on the judge's digits, and of the judge on theirs."""
     of, shape = real(), (8, 8, 1)
     theirs = features.pixels(of.judge_images)
-    found = {name: float((verifier(config.pictures.few, name).predict(theirs) == of.judge_labels).mean()) for name in VERIFIERS}
+    found = {
+        name: float((verifier(config.pictures.few, name).predict(theirs) == of.judge_labels).mean())
+        for name in VERIFIERS
+    }
     unseen = of.verifiers.reshape(-1, *shape).astype(np.float32)
     return found | {JUDGE: classifier_accuracy.measure(judge(), unseen, of.verifiers_labels)}
 
@@ -147,7 +157,9 @@ def choose(config: Config, images: np.ndarray) -> tuple[dict[str, Chosen], Shown
 
 
 def _chosen(config: Config, scores: np.ndarray, claimed: np.ndarray, seen: np.ndarray) -> Chosen:
-    """scores: (sets · samples, classes), by which pictures are chosen. claimed, seen: (sets · samples,) the class of each."""
+    """scores: (sets · samples, classes), by which pictures are chosen. claimed, seen: (sets · samples,) the class of
+    each.
+    """
     sets = len(scores) // config.samples
     wanted = np.tile(np.arange(digits.CLASSES), sets)
     by = scores.reshape(sets, config.samples, -1).swapaxes(1, 2).reshape(-1, config.samples)  # a row per set and digit
@@ -155,6 +167,8 @@ def _chosen(config: Config, scores: np.ndarray, claimed: np.ndarray, seen: np.nd
     parts = []
     for count in counts(config):
         at = choosing.best(by.reshape(-1, count))[:, None]
-        parts.append([np.take_along_axis(hit.reshape(-1, count), at, 1).reshape(len(wanted), -1).mean(1) for hit in hits])
+        parts.append(
+            [np.take_along_axis(hit.reshape(-1, count), at, 1).reshape(len(wanted), -1).mean(1) for hit in hits]
+        )
     found = np.array(parts)
     return Chosen(found[:, 0], found[:, 1])

@@ -1,4 +1,6 @@
-"""The networks of sums and what each is trained on, all seeds of an arm by one program. Pictures and the verifier have their own files."""
+"""The networks of sums and what each is trained on, all seeds of an arm by one program. Pictures and the verifier have
+their own files.
+"""
 
 import functools
 from collections.abc import Callable
@@ -27,9 +29,13 @@ HEAD = 8
 ZERO = sums.SYMBOLS.index("0")
 """The token that stands in the place of scratch-work without content."""
 REFERENCE, RATE = 64, 3e-3
-"""A width, and its peak learning rate of AdamW; at another width it is that times the root of 64 / width. It falls along a cosine."""
+"""A width, and its peak learning rate of AdamW; at another width it is that times the root of 64 / width. It falls
+along a cosine.
+"""
 CUT = 0.5
-"""Share of texts with scratch-work in which it stops early, after a random place, so that every budget is known from training."""
+"""Share of texts with scratch-work in which it stops early, after a random place, so that every budget is known from
+training.
+"""
 EXTRA = 1
 """Places beyond the last one for which budgets make a network think."""
 LABEL = 1
@@ -55,7 +61,9 @@ class Arm:
 
 def direct(config: Config, halved: int = 0) -> Arm:
     """The small network that answers at once, with all steps or fewer."""
-    return Arm(f"small, direct, 1/{2**halved} of the steps" if halved else "small, direct", DIRECT, config.small, halved)
+    return Arm(
+        f"small, direct, 1/{2**halved} of the steps" if halved else "small, direct", DIRECT, config.small, halved
+    )
 
 
 def scratch(config: Config) -> Arm:
@@ -123,7 +131,9 @@ def training_flops(config: Config, arm: Arm) -> float:
 
 
 def asking_flops(config: Config, width: int, new: int, samples: int = 1) -> float:
-    """Operations of so many samples of `new` tokens behind one question, which is read once. A verifier that reads them takes as many."""
+    """Operations of so many samples of `new` tokens behind one question, which is read once. A verifier that reads them
+    takes as many.
+    """
     of, prompt = size(config, width), SumFormat(config.digits).prompt_length
     reading = cost.forward_flops(of.active, prompt, of.attention_flops(cost.mean_seen(prompt)))
     writing = cost.forward_flops(of.active, new, of.attention_flops(prompt + (new + 1) / 2))
@@ -143,7 +153,9 @@ def texts_of(config: Config, arms: tuple[Arm, ...], step: int) -> Texts:
 
     def padded(texts: Texts) -> tuple[np.ndarray, np.ndarray]:
         behind = ((0, 0), (0, 0), (0, longest - texts.tokens.shape[2]))
-        return np.pad(texts.tokens, behind, constant_values=networks.language_model.PADDING), np.pad(texts.weight, behind)
+        return np.pad(texts.tokens, behind, constant_values=networks.language_model.PADDING), np.pad(
+            texts.weight, behind
+        )
 
     parts = [padded(texts_at(config, arm.kind, config.seeds, step)) for arm in arms]
     return Texts(*(np.concatenate(each, 1) for each in zip(*parts, strict=True)))
@@ -155,8 +167,12 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
         run(config, folder, progress, arms, functools.partial(texts_of, config, arms))
 
 
-def run(config: Config, folder: RunFolder, progress: Progress, arms: tuple[Arm, ...], texts: Callable[[int], Texts]) -> None:
-    """One training of all seeds of arms of one size and length, on texts (batch, arms · seeds, s), a function of the step."""
+def run(
+    config: Config, folder: RunFolder, progress: Progress, arms: tuple[Arm, ...], texts: Callable[[int], Texts]
+) -> None:
+    """One training of all seeds of arms of one size and length, on texts (batch, arms · seeds, s), a function of the
+    step.
+    """
     mesh, first = meshes.build(folder.mesh, ()), arms[0]
     seeds = f"{len(config.seeds)} seed{'s' if len(config.seeds) > 1 else ''}"
     progress.line(f"train {' and '.join(arm.name for arm in arms)}: {seeds}")
@@ -173,12 +189,15 @@ def run(config: Config, folder: RunFolder, progress: Progress, arms: tuple[Arm, 
 
 
 def restore(config: Config, folder: RunFolder, arm: Arm) -> Params:
-    """The parameters after training; every leaf has an axis of seeds in front. Raises as `training_loop.restore_ema` does."""
+    """The parameters after training; every leaf has an axis of seeds in front. Raises as `training_loop.restore_ema`
+    does.
+    """
     arms = next((group for group in groups(config) if arm in group), (arm,))
     seeds, place = len(config.seeds), arms.index(arm) * len(config.seeds)
     start, held = fresh(config, arm.width, arm.halved), folder.inside(arms[0].folder)
     params = seeds_together.restore(start, len(arms) * seeds, held, seed=config.seeds[0])
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[place : place + seeds], params)  # in NumPy, which compiles nothing for it
+    # in NumPy, which compiles nothing for it
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[place : place + seeds], params)
 
 
 def programs(config: Config, width: int, halved: int, arms: int, mesh: jax.sharding.Mesh) -> CompiledStep:

@@ -1,6 +1,7 @@
 """The learned verifier: a network that reads a question with an answer and says how likely the answer is right.
 
-It learns from answers that the small network gives to training sums, each with the label of the exact checker behind it.
+It learns from answers that the small network gives to training sums, each with the label of the exact checker behind
+it.
 """
 
 import functools
@@ -35,7 +36,9 @@ def arm(config: Config) -> Arm:
 
 
 def train_it(config: Config, folder: RunFolder, progress: Progress) -> None:
-    """Trains it, once the small network is there. The pool is drawn anew after an interruption, and is then the same."""
+    """Trains it, once the small network is there. The pool is drawn anew after an interruption, and is then the
+    same.
+    """
     with progress.phase("pool"):
         pool = labelled(config, folder)
     train.run(config, folder, progress, (arm(config),), functools.partial(texts_at, config, pool))
@@ -44,7 +47,10 @@ def train_it(config: Config, folder: RunFolder, progress: Progress) -> None:
 def labelled(config: Config, folder: RunFolder) -> np.ndarray:
     """(seeds, pool, s) texts of sums, an answer of the seed's own network, and the label of the checker."""
     rounds = -(-config.pool // config.questions)  # as many at once as questions, by the same program
-    drawn = [sums.batch_at(config.digits, config.questions, 0, POOL + turn, without=train.held_out(config)) for turn in range(rounds)]
+    drawn = [
+        sums.batch_at(config.digits, config.questions, 0, POOL + turn, without=train.held_out(config))
+        for turn in range(rounds)
+    ]
 
     def ask(params: Params) -> np.ndarray:
         return np.concatenate([_labelled(config, params, pairs) for pairs in drawn])[: config.pool]
@@ -54,7 +60,9 @@ def labelled(config: Config, folder: RunFolder) -> np.ndarray:
 
 def texts_at(config: Config, pool: np.ndarray, step: int) -> Texts:
     """The texts (batch, seeds, s) of a step; the label alone counts."""
-    rows = [of[batches.batch_at(len(of), config.batch, seed, step)] for seed, of in zip(config.seeds, pool, strict=True)]
+    rows = [
+        of[batches.batch_at(len(of), config.batch, seed, step)] for seed, of in zip(config.seeds, pool, strict=True)
+    ]
     tokens = np.stack(rows, 1)
     last = np.arange(tokens.shape[2]) == tokens.shape[2] - 1
     return Texts(tokens, np.broadcast_to(last, tokens.shape).astype(np.float32))
@@ -66,7 +74,9 @@ def scores(config: Config, params: Params, pairs: np.ndarray, given: np.ndarray,
     texts = answers.as_text(config, np.repeat(pairs, count, 0), given.reshape(-1))
     judge = functools.partial(_program(train.network(config, config.small)), params)
     index = np.arange(len(texts))
-    odds = drawing.whole(lambda _, rows: judge(rows), index, texts, together=TOGETHER, title="verify", progress=progress)
+    odds = drawing.whole(
+        lambda _, rows: judge(rows), index, texts, together=TOGETHER, title="verify", progress=progress
+    )
     return np.where(given >= 0, odds.reshape(-1, count), -np.inf)
 
 

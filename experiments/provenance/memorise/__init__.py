@@ -2,9 +2,9 @@
 
     python -m experiments run memorise
 
-Small networks learn nested sets of digits, two disjoint halves, and a set in which some pictures stand many times, all by the same steps.
-Samples on a grid of steps show which share of them are copies, and since when. The exact memoriser and a Gaussian stand beside them as
-what copies everything and what copies nothing.
+Small networks learn nested sets of digits, two disjoint halves, and a set in which some pictures stand many times, all
+by the same steps. Samples on a grid of steps show which share of them are copies, and since when. The exact memoriser
+and a Gaussian stand beside them as what copies everything and what copies nothing.
 """
 
 import functools
@@ -33,7 +33,9 @@ from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.study import Measured, Measurements, Study, claim, control
 
 RATIO = 1 / 3
-"""A sample is a copy where its nearest training picture is nearer than this share of the distance to the second nearest one."""
+"""A sample is a copy where its nearest training picture is nearer than this share of the distance to the second nearest
+one.
+"""
 LEVEL = 0.1
 """Share of copies that marks the time of memorisation."""
 SHOWN = 12
@@ -50,7 +52,9 @@ def copied(samples: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def crossing(steps: Sequence[int], shares: np.ndarray, level: float) -> float:
-    """The first step at which the share reaches the level, interpolated in the logarithm of steps; NaN where it never does."""
+    """The first step at which the share reaches the level, interpolated in the logarithm of steps; NaN where it never
+    does.
+    """
     reached = np.flatnonzero(shares >= level)
     if not len(reached):
         return float("nan")
@@ -64,8 +68,8 @@ def crossing(steps: Sequence[int], shares: np.ndarray, level: float) -> float:
 def power(sizes: Sequence[int], times: np.ndarray) -> Number:
     """Slope of log times (seeds, sizes) on log sizes by least squares, with the t interval of its residuals.
 
-    A size that some seed has not memorised by the last step is left out whole: its time is known to be later, and those of the other
-    seeds alone would be too early. NaN with fewer than two sizes.
+    A size that some seed has not memorised by the last step is left out whole: its time is known to be later, and those
+    of the other seeds alone would be too early. NaN with fewer than two sizes.
     """
     known = np.isfinite(times).all(0)
     if known.sum() < 2:
@@ -86,14 +90,18 @@ def regenerated(samples: np.ndarray, pictures: np.ndarray) -> np.ndarray:
 
 
 def agreement(first: np.ndarray, second: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """(n,) cosines of samples (n, d) of two networks from the same noise, less those of shuffled pairs; both without the mean."""
+    """(n,) cosines of samples (n, d) of two networks from the same noise, less those of shuffled pairs; both without
+    the mean.
+    """
     one, other = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (first - mean, second - mean))
     shuffled = np.roll(other, 1, axis=0)  # pairs of independent noise
     return np.sum(one * other, 1) - np.sum(one * shuffled, 1)
 
 
 def untrained(config: Config, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Of samples (n,) of denoisers that need no training, whether each is a copy: of the exact memoriser, and of a Gaussian."""
+    """Of samples (n,) of denoisers that need no training, whether each is a copy: of the exact memoriser, and of a
+    Gaussian.
+    """
     rows = images.reshape(len(images), -1).astype(np.float64)
     known: dict[str, Denoiser] = {
         MEMORISER: oracles.empirical(images),
@@ -142,11 +150,21 @@ def _sizes(
         shares = np.array([each.mean() for each in hits])
         losses = {name: np.array([getattr(each, name)[at] for each in drawn], float) for name in ("seen", "held_out")}
         least, time = int(np.argmin(losses["held_out"])), crossing(steps, shares, LEVEL)
-        measures: dict[str, Any] = {"pictures": size, "copies": intervals.share(hits[-1]), "fresh": copied(fresh, known).mean()}
+        measures: dict[str, Any] = {
+            "pictures": size,
+            "copies": intervals.share(hits[-1]),
+            "fresh": copied(fresh, known).mean(),
+        }
         measures |= {"time": time} if np.isfinite(time) else {}
         measures |= {"seen": losses["seen"][-1], "held": losses["held_out"][-1], "least": losses["held_out"][least]}
         nearest = neighbours.nearest(drawn[-1].samples[at][:SHOWN].astype(np.float64), known.astype(np.float64), 1)[1]
-        arrays = {"shares": shares, **losses, "time": time, "last": drawn[-1].samples[at][:SHOWN], "near": known[nearest[:, 0]]}
+        arrays = {
+            "shares": shares,
+            **losses,
+            "time": time,
+            "last": drawn[-1].samples[at][:SHOWN],
+            "near": known[nearest[:, 0]],
+        }
         name = {0: SMALLEST, len(config.sizes) - 1: LARGEST}.get(at, f"set of {size}")
         measures["at"] = steps[least]
         yield Measured(name, measures, seed, len(hits[-1]), BY_SIZE, {**arrays, "steps": np.array(steps), "size": size})
@@ -203,7 +221,9 @@ def shares(measured: Measurements, folder: RunFolder) -> Figure:
     curves = [_band(measured, name, "shares", f"{_pictures_of(measured, name)} pictures") for name in names]
     caption = "Share of samples that are copies by training step; the bands reach from the least to the largest seed."
     labels: Any = {"x_label": "step", "y_label": "share of copies", "log_x": True}
-    return figures.curves(curves, folder.figure("shares"), caption, **labels, thresholds=[("time of memorisation", LEVEL)])
+    return figures.curves(
+        curves, folder.figure("shares"), caption, **labels, thresholds=[("time of memorisation", LEVEL)]
+    )
 
 
 def loss(measured: Measurements, folder: RunFolder) -> Figure:
@@ -242,7 +262,10 @@ def pictures(measured: Measurements, folder: RunFolder) -> Figure:
     ends = [next(each for each in measured if each.name == name) for name in (SMALLEST, LARGEST)]
     images = np.concatenate([each.arrays[array] for each in ends for array in ("last", "near")]).reshape(-1, 8, 8, 1)
     small, large = (each.arrays["size"] for each in ends)
-    caption = f"Samples and below them the nearest picture of training: networks of {small} and of {large} pictures. Not selected."
+    caption = (
+        f"Samples and below them the nearest picture of training: networks of {small} and of {large} pictures. "
+        "Not selected."
+    )
     names = [words for size in (small, large) for words in (f"{size} pictures: samples", "nearest in training")]
     return figures.grid(images, SHOWN, folder.figure("pictures"), caption, rows=names)
 
@@ -250,12 +273,50 @@ def pictures(measured: Measurements, folder: RunFolder) -> Figure:
 CLAIMS = (
     claim(SMALLEST, "copies", ">=", 0.9, role="E31", reason="nearly all", id="memorised", figure="shares.png"),
     claim(LARGEST, "copies", "<=", 0.05, role="E31", reason="hardly any", id="generalised", figure="shares.png"),
-    claim(SIZES, "power", ">=", 0.0, role="E31", reason="more pictures take no longer at 0", id="slope", figure="shares.png"),
-    claim(REPEATED, "slope", ">=", 0.0, role="E31", reason="copies change nothing at 0", id="copies-slope", figure="regenerated.png"),
-    claim(MOST, "regenerated", ">=", 0.5, role="E32", reason="more often than not", id="often", figure="regenerated.png"),
+    claim(
+        SIZES,
+        "power",
+        ">=",
+        0.0,
+        role="E31",
+        reason="more pictures take no longer at 0",
+        id="slope",
+        figure="shares.png",
+    ),
+    claim(
+        REPEATED,
+        "slope",
+        ">=",
+        0.0,
+        role="E31",
+        reason="copies change nothing at 0",
+        id="copies-slope",
+        figure="regenerated.png",
+    ),
+    claim(
+        MOST, "regenerated", ">=", 0.5, role="E32", reason="more often than not", id="often", figure="regenerated.png"
+    ),
     claim(ONCE, "regenerated", "<=", 0.05, role="E32", reason="rarely", id="once", figure="regenerated.png"),
-    claim(HALVES, "agreement", ">=", 0.5, role="E31", reason="alike more than unlike", id="agreement", figure="agreement.png"),
-    claim(HALVES, "growth", ">=", 0.1, role="E31", reason="an effect that is seen", id="agreement-growth", figure="agreement.png"),
+    claim(
+        HALVES,
+        "agreement",
+        ">=",
+        0.5,
+        role="E31",
+        reason="alike more than unlike",
+        id="agreement",
+        figure="agreement.png",
+    ),
+    claim(
+        HALVES,
+        "growth",
+        ">=",
+        0.1,
+        role="E31",
+        reason="an effect that is seen",
+        id="agreement-growth",
+        figure="agreement.png",
+    ),
 )
 CONTROLS = (
     control(PLAIN, "regenerated", against=MOST, by="<=", margin=-0.5, id="deduplicated", figure="regenerated.png"),
@@ -288,7 +349,8 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "057865d",
-            "The control without duplicates is a share less that with copies, which was a claim; both had p-values, now in a table.",
+            "The control without duplicates is a share less that with copies, which was a claim; both had p-values, "
+            "now in a table.",
             "A control is compared with its treatment, and a p-value repeats what the interval of its slope says.",
         ),
     ),
@@ -322,14 +384,18 @@ STUDY = Study(
         "without": "de-duplicated",
         "agreement": "cosine of samples by two networks of disjoint sets, less that of shuffled pairs",
         "growth": "the same cosine, less that of the smallest halves",
-        "power": "slope of log time of memorisation on log pictures (1 in proportion), of the sizes memorised by all seeds",
+        "power": "slope of log time of memorisation on log pictures (1 in proportion), of the sizes memorised by all "
+        "seeds",
     },
     claims=CLAIMS,
     controls=CONTROLS,
     figures=(copies, shares, loss, cosines, pictures),
     tables={
         "": ("Numbers of the claims", ""),
-        BY_SIZE: ("By the number of pictures", "Where no step of memorisation stands, it was not reached by the last step."),
+        BY_SIZE: (
+            "By the number of pictures",
+            "Where no step of memorisation stands, it was not reached by the last step.",
+        ),
         BY_COPIES: ("By how often a picture stands in its set, over all seeds", "Regenerated: some sample is a copy."),
         BY_HALVES: ("Two networks of disjoint sets, over all seeds", ""),
         P_VALUES: ("Whether copies matter, by other tests", ""),

@@ -51,7 +51,9 @@ class Config:
     train_steps: Count = 10000
     """Optimizer steps, the same for all sets."""
     first: Count = 250
-    """The first step at which samples are drawn; from one such step to the next their number grows by half of an octave."""
+    """The first step at which samples are drawn; from one such step to the next their number grows by half of an
+    octave.
+    """
     batch: Count = 64
     """Pictures per step."""
     width: Annotated[int, msgspec.Meta(ge=8, le=4096)] = 256
@@ -96,11 +98,15 @@ def check(config: Config) -> None:
     ranges.at_most("batch", config.batch, "sizes", config.sizes[0])
     ranges.at_most("first", config.first, "train-steps", config.train_steps)
     if config.warmup >= config.train_steps:
-        raise ConfigError(f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps")
+        raise ConfigError(
+            f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps"
+        )
 
 
 def sets(config: Config, seed: int) -> dict[str, np.ndarray]:
-    """By name the training digits that each network of a seed learns: each size, the second halves, and the set with copies."""
+    """By name the training digits that each network of a seed learns: each size, the second halves, and the set with
+    copies.
+    """
     order = np.random.default_rng(seed).permutation(IMAGES)
     first = {f"{size}": order[:size] for size in config.sizes}
     second = {f"{size}, second half": order[IMAGES - size :] for size in config.halves}
@@ -113,14 +119,18 @@ def distinct(rows: np.ndarray) -> np.ndarray:
 
 
 def times(config: Config) -> np.ndarray:
-    """(inside,) how often each picture of the set with copies stands there: `copied` of each number, then those that stand once."""
+    """(inside,) how often each picture of the set with copies stands there: `copied` of each number, then those that
+    stand once.
+    """
     marked = np.repeat(config.copies, config.copied)
     return np.concatenate([marked, np.ones(config.inside - len(marked), np.int64)])
 
 
 FORM = parameterization.clean()
 predict = functools.partial(side_by_side.predict, pace=0.02, standardised=True)
-"""An MLP that predicts the clean picture. In this form it memorises in far fewer steps than with the flow's own target."""
+"""An MLP that predicts the clean picture. In this form it memorises in far fewer steps than with the flow's own
+target.
+"""
 LOSS: Loss = objectives.denoising(predict, SCHEDULE, FORM, levels=weighting.stratified_levels(), drop_condition=0.0)
 
 
@@ -156,7 +166,9 @@ def losses() -> Callable[[Params, jax.Array, jax.Array], jax.Array]:
 
 @dataclasses.dataclass(frozen=True)
 class Drawn:
-    """At one step. samples: (networks, n, 64). seen, held_out: (networks,) losses on training and on held-out pictures."""
+    """At one step. samples: (networks, n, 64). seen, held_out: (networks,) losses on training and on held-out
+    pictures.
+    """
 
     samples: np.ndarray
     seen: np.ndarray

@@ -2,13 +2,15 @@
 
     python -m experiments run watermark-image
 
-trains one small U-Net per seed on grey 16×16 patches of photographs and textures, and draws with it: without a mark, with Tree-Ring, and
-with Gaussian Shading in the noise. A spread spectrum in the pixels stands beside them. The pictures are stored with 8 bits, changed by
-noise, blur, crops, JPEG, fewer levels and img2img, inverted by DDIM, and tested against fresh keys, which makes p-values exact.
+trains one small U-Net per seed on grey 16×16 patches of photographs and textures, and draws with it: without a mark,
+with Tree-Ring, and with Gaussian Shading in the noise. A spread spectrum in the pixels stands beside them. The pictures
+are stored with 8 bits, changed by noise, blur, crops, JPEG, fewer levels and img2img, inverted by DDIM, and tested
+against fresh keys, which makes p-values exact.
 
-Patches, and not digits, since a smooth or low-dimensional picture keeps little of the noise that it came from: 8×8 digits have flat
-borders, and an enlarged digit has 64 directions in 256 pixels. The papers' pictures have a thousand times as many pixels, so shares after
-strong changes are far below theirs. The figures to expect are in experiments/results/watermark-image/README.md.
+Patches, and not digits, since a smooth or low-dimensional picture keeps little of the noise that it came from: 8×8
+digits have flat borders, and an enlarged digit has 64 directions in 256 pixels. The papers' pictures have a thousand
+times as many pixels, so shares after strong changes are far below theirs. The figures to expect are in
+experiments/results/watermark-image/README.md.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -83,7 +85,9 @@ def _sets(config: Config, networks: Mapping[int, Found]) -> Iterator[Measured]:
         pairs = [(network.sets[PLAIN], network.sets[name]) for network in networks.values()]
         numbers = {"normal": measures.normal(np.concatenate(noises))} if name == SHADING else {}
         numbers |= {"signs": signs, "frechet": measures.permuted(pairs, config.permutations)[1]}
-        yield Measured(f"set by {SHADING}" if name == SHADING else f"set by {ALIKE}", numbers, None, sum(map(len, noises)), BY_SET)
+        yield Measured(
+            f"set by {SHADING}" if name == SHADING else f"set by {ALIKE}", numbers, None, sum(map(len, noises)), BY_SET
+        )
 
 
 def _by_change(networks: Mapping[int, Found]) -> Iterator[Measured]:
@@ -136,7 +140,9 @@ def p_values(measured: Measurements, folder: RunFolder) -> Figure:
 
 def _bars(by_change: dict[str, Any], folder: RunFolder) -> Figure:
     caption = f"Share of marked pictures with p ≤ {LEVEL:g}, all seeds together, with 95 % intervals."
-    return figures.bars(by_change, folder.figure("changes"), caption, x_label="share found", thresholds=(("false alarms", LEVEL),))
+    return figures.bars(
+        by_change, folder.figure("changes"), caption, x_label="share found", thresholds=(("false alarms", LEVEL),)
+    )
 
 
 def _strengths(by_change: dict[str, Any], folder: RunFolder) -> Figure:
@@ -182,13 +188,29 @@ CLAIMS = (
     claim(f"{SHADING}, {UNCHANGED}", "bits", ">=", 0.99, role="E34", reason="nearly all", id="bits"),
     *(
         claim(
-            f"{mark}, {change}", "detected", ">=", 0.9, role="E34", reason=PAPERS, id=f"{_slug(mark)}-{_slug(change)}", figure="changes.png"
+            f"{mark}, {change}",
+            "detected",
+            ">=",
+            0.9,
+            role="E34",
+            reason=PAPERS,
+            id=f"{_slug(mark)}-{_slug(change)}",
+            figure="changes.png",
         )
         for mark in (RING, SHADING)
         for change in MILDEST
     ),
     *(
-        claim(f"{mark}, {words}", "uniform", ">=", 0.01, role="check", reason="of chance", id=f"{_slug(mark)}-{id}", figure="p_values.png")
+        claim(
+            f"{mark}, {words}",
+            "uniform",
+            ">=",
+            0.01,
+            role="check",
+            reason="of chance",
+            id=f"{_slug(mark)}-{id}",
+            figure="p_values.png",
+        )
         for mark in MARKS
         for id, words in (("blank", "unmarked"), ("wrong", "wrong key"))
     ),
@@ -198,7 +220,12 @@ CONTROLS = (
     control(f"set by {ALIKE}", "signs", against=f"set by {SHADING}", by="<=", id="signs-one-nonce"),
     control(f"set by {ALIKE}", "frechet", against=f"set by {SHADING}", by="<=", id="frechet-one-nonce"),
     control(PUBLISHED, "uniform", against=f"{RING}, unmarked", by="<=", id="plug-in", figure="p_values.png"),
-    *(control(f"{mark}, wrong key", "detected", against=f"{mark}, {UNCHANGED}", by="<=", id=f"{_slug(mark)}-wrong-key") for mark in MARKS),
+    *(
+        control(
+            f"{mark}, wrong key", "detected", against=f"{mark}, {UNCHANGED}", by="<=", id=f"{_slug(mark)}-wrong-key"
+        )
+        for mark in MARKS
+    ),
 )
 ANSWER = Answer(
     text="in part: Gaussian Shading is found in {gaussian-shading-unchanged:.0%} of pictures as drawn, "
@@ -219,14 +246,30 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "0bb75d9",
-            "Wrong keys, one nonce for all and published p-values are compared with the mark; they shared its threshold.",
+            "Wrong keys, one nonce for all and published p-values are compared with the mark; they shared its "
+            "threshold.",
             "A control is compared with its treatment. That the noise is normal and has no signs in common is a test.",
         ),
     ),
 )
 
-_FEW: dict[str, Any] = {"pictures": 64, "sampling_steps": 3, "marked": 8, "set_size": 20, "together": 8, "keys": 19, "permutations": 3}
-_CHANGED: dict[str, Any] = {"noise": (0.1,), "blurs": (0.5,), "crops": (0.75,), "qualities": (90,), "levels": (32,), "strengths": (0.5,)}
+_FEW: dict[str, Any] = {
+    "pictures": 64,
+    "sampling_steps": 3,
+    "marked": 8,
+    "set_size": 20,
+    "together": 8,
+    "keys": 19,
+    "permutations": 3,
+}
+_CHANGED: dict[str, Any] = {
+    "noise": (0.1,),
+    "blurs": (0.5,),
+    "crops": (0.75,),
+    "qualities": (90,),
+    "levels": (32,),
+    "strengths": (0.5,),
+}
 
 STUDY = Study(
     name="watermark-image",
@@ -255,7 +298,10 @@ STUDY = Study(
     tables={
         "": ("Numbers of the claims", ""),
         BY_CHANGE: (BY_CHANGES, "The spread spectrum is beside the marks in the noise, weaker and without a model."),
-        UNMARKED: ("P-values of pictures without the key", "P-values are exact over keys; one key has false alarms of its own."),
+        UNMARKED: (
+            "P-values of pictures without the key",
+            "P-values are exact over keys; one key has false alarms of its own.",
+        ),
         BY_SET: ("Whole sets of pictures", ""),
     },
     answer=ANSWER,

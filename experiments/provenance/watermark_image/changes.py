@@ -1,4 +1,6 @@
-"""What happens to a picture on its way: noise, blur, crops, JPEG and fewer levels. Pictures are stored with 8 bits before and after."""
+"""What happens to a picture on its way: noise, blur, crops, JPEG and fewer levels. Pictures are stored with 8 bits
+before and after.
+"""
 
 import functools
 import io

@@ -57,7 +57,9 @@ class Config(image_training.SeededLearning):
     blurs: Distinct[Positive] = (0.5, 1.0)
     """Standard deviation of a Gaussian blur, in pixels."""
     crops: Distinct[_Kept] = (0.75, 0.5)
-    """Share of the area that is kept, in the middle; the rest turns grey. "Enlarged" fills the frame with it instead."""
+    """Share of the area that is kept, in the middle; the rest turns grey. "Enlarged" fills the frame with it
+    instead.
+    """
     qualities: Distinct[_Quality] = (90, 50, 25)
     """Of JPEG, by Pillow."""
     levels: Distinct[_Levels] = (32, 8)

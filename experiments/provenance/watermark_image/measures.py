@@ -10,7 +10,15 @@ import scipy.stats
 
 from experiments.provenance.watermark_image import changes
 from experiments.provenance.watermark_image.config import Config
-from experiments.provenance.watermark_image.programs import RING, SHADING, SPREAD, WatermarkPrograms, key_of, marks, noise_of
+from experiments.provenance.watermark_image.programs import (
+    RING,
+    SHADING,
+    SPREAD,
+    WatermarkPrograms,
+    key_of,
+    marks,
+    noise_of,
+)
 from gendiff.commands.images import image_training
 from gendiff.commands.images.image_model import Model
 from gendiff.metrics import fidelity, frechet
@@ -29,9 +37,11 @@ _scores = jax.jit(image_detection.scores_under)
 class Found:
     """All of one network. Each array has an entry per picture.
 
-    p: mark -> change -> p-values under the right key. right: share of bits read right, by change. blank, wrong: mark -> p-values under
+    p: mark -> change -> p-values under the right key. right: share of bits read right, by change. blank, wrong: mark ->
+        p-values under
     keys of their own, of unmarked pictures and of marked ones. one_key: mark -> of unmarked pictures under the one key.
-    plug_in: Tree-Ring's published p-values of unmarked pictures. pictures: mark -> stored. sets, noises: of the whole sets, without a
+    plug_in: Tree-Ring's published p-values of unmarked pictures. pictures: mark -> stored. sets, noises: of the whole
+        sets, without a
     mark, by Gaussian Shading, and by it with one nonce.
     """
 
@@ -64,7 +74,9 @@ class Examination:
     def __call__(self) -> Found:
         """Every number of the network."""
         changed = {name: self._changed(name) for name in self._marks}
-        seen = {name: {change: self._seen(name, images) for change, images in of.items()} for name, of in changed.items()}
+        seen = {
+            name: {change: self._seen(name, images) for change, images in of.items()} for name, of in changed.items()
+        }
         inverted = self._seen(RING, self.pictures[PLAIN])
         unmarked = {name: self.pictures[PLAIN] if name == SPREAD else inverted for name in self._marks}
         sets, noises = self._sets()
@@ -84,13 +96,17 @@ class Examination:
     def _changed(self, name: str) -> dict[str, np.ndarray]:
         images, redraw = self.pictures[name], self._programs.redraw
         of = {change: function(images) for change, function in changes.changes(self._config).items()}
-        return of | {f"img2img {share:g}": redraw(self._params, images, self._seed, share) for share in self._config.strengths}
+        return of | {
+            f"img2img {share:g}": redraw(self._params, images, self._seed, share) for share in self._config.strengths
+        }
 
     def _seen(self, name: str, images: np.ndarray) -> np.ndarray:
         return images if name == SPREAD else self._programs.invert(self._params, images)
 
     def _p(self, name: str, seen: np.ndarray, *, own: bool = True) -> np.ndarray:
-        """Under the key that marked, or under one for each picture that marked nothing: the first of those that are drawn for it."""
+        """Under the key that marked, or under one for each picture that marked nothing: the first of those that are
+        drawn for it.
+        """
         words = randomisation.fresh_keys(key_of(_FRESH, self._seed), self._index, 1 + self._config.keys)
         if own:
             words = words.at[:, 0].set(jnp.asarray(self._marks[name].words))
@@ -104,7 +120,11 @@ class Examination:
         """Pictures and noises of whole sets."""
         images, noises = {}, {}
         for number, name in enumerate((PLAIN, SHADING, ALIKE)):
-            index = np.arange(self._config.set_size, dtype=np.int32) + 3 * self._config.marked + number * self._config.set_size
+            index = (
+                np.arange(self._config.set_size, dtype=np.int32)
+                + 3 * self._config.marked
+                + number * self._config.set_size
+            )
             mark = None if name == PLAIN else self._marks[SHADING]
             noises[name] = np.asarray(noise_of(mark, self._seed, index, alike=name == ALIKE)[0])
             images[name] = self._programs.draw(self._params, noises[name], index)
@@ -126,7 +146,9 @@ def uniform(p: np.ndarray) -> float:
 
 
 def normal(noises: np.ndarray) -> float:
-    """The p of the test that each picture's noise is standard normal: whether the tests of all pictures have uniform p-values."""
+    """The p of the test that each picture's noise is standard normal: whether the tests of all pictures have uniform
+    p-values.
+    """
     return uniform(np.array([scipy.stats.kstest(noise.ravel(), "norm").pvalue for noise in noises]))
 
 
@@ -137,7 +159,9 @@ def signs(noises: np.ndarray) -> float:
 
 
 def permuted(pairs: list[tuple[np.ndarray, np.ndarray]], permutations: int) -> tuple[float, float]:
-    """(sum of the Fréchet distances of pairs of sets, the p of the test that within each pair the sets are exchangeable)."""
+    """(sum of the Fréchet distances of pairs of sets, the p of the test that within each pair the sets are
+    exchangeable).
+    """
     rng, rows = np.random.default_rng(0), [tuple(map(_features, pair)) for pair in pairs]
     observed = sum(frechet.distance(*pair) for pair in rows)
     chance = np.zeros(permutations)

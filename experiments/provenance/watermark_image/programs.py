@@ -40,12 +40,16 @@ def key_of(purpose: int, seed: int) -> jax.Array:
 
 
 class WatermarkPrograms:
-    """Draws from given noise by DDIM, goes back by DDIM inversion, and redraws by img2img; no program is told a class or a mark."""
+    """Draws from given noise by DDIM, goes back by DDIM inversion, and redraws by img2img; no program is told a class
+    or a mark.
+    """
 
     def __init__(self, config: Config, model: Model, progress: Progress) -> None:
         self._config, self._model, self._progress = config, model, progress
         self._levels = grids.trailing(model.schedule, config.sampling_steps)
-        self._drawn, self._back, self._again = (devices.jit(program) for program in (self._draw, self._invert, self._redraw))
+        self._drawn, self._back, self._again = (
+            devices.jit(program) for program in (self._draw, self._invert, self._redraw)
+        )
 
     def draw(self, params: Params, noise: Any, index: np.ndarray) -> np.ndarray:
         """Stored pictures (n, 16, 16, 1) from standard normal noise of that shape."""
@@ -68,18 +72,25 @@ class WatermarkPrograms:
         return self._model.denoiser(params, NO_LABEL)
 
     def _draw(self, params: Params, index: Any, noise: Any) -> jax.Array:
-        key, start = key_of(DRAW, 0), self._levels.sigma[0].astype(np.float32) * noise  # DDIM draws nothing from the key
+        # DDIM draws nothing from the key
+        key, start = key_of(DRAW, 0), self._levels.sigma[0].astype(np.float32) * noise
         return sampling.sample(key, self._denoise(params), samplers.ddim(), self._levels, SHAPE, index, start=start)
 
     def _invert(self, params: Params, index: Any, images: Any) -> jax.Array:
-        return inversion.ddim_invert(self._denoise(params), images, self._levels) / self._levels.sigma[0].astype(np.float32)
+        return inversion.ddim_invert(self._denoise(params), images, self._levels) / self._levels.sigma[0].astype(
+            np.float32
+        )
 
     def _redraw(self, params: Params, key: Any, strength: Any, index: Any, images: Any) -> jax.Array:
-        return editing.image_to_image(key, self._denoise(params), samplers.ddim(1.0), self._levels, images, index, strength=strength)
+        return editing.image_to_image(
+            key, self._denoise(params), samplers.ddim(1.0), self._levels, images, index, strength=strength
+        )
 
 
 @functools.partial(jax.jit, static_argnames="alike")
-def noise_of(mark: ImageWatermark | None, seed: Any, index: Any, *, alike: bool = False) -> tuple[jax.Array, jax.Array | None]:
+def noise_of(
+    mark: ImageWatermark | None, seed: Any, index: Any, *, alike: bool = False
+) -> tuple[jax.Array, jax.Array | None]:
     """(the noise of pictures, their nonces where the mark needs them). alike: the known mistake, one nonce for all."""
     key = key_of(DRAW, seed)
     if mark is None:

@@ -2,8 +2,9 @@
 
     python -m experiments run watermark-text
 
-Real text is scored under random keys. SmolLM2 then writes marked texts: how many are found, what they cost in likelihood, and what is left
-after words were changed, deleted, cut off or written anew. A wrong key, and the common mistake of counting every repeat, are the controls.
+Real text is scored under random keys. SmolLM2 then writes marked texts: how many are found, what they cost in
+likelihood, and what is left after words were changed, deleted, cut off or written anew. A wrong key, and the common
+mistake of counting every repeat, are the controls.
 """
 
 import dataclasses
@@ -37,9 +38,11 @@ GROUPS = 6
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """Of the texts of one part, or of several. z, wrong: (b,) with the key that marked them, and with another one. p: of the first.
+    """Of the texts of one part, or of several. z, wrong: (b,) with the key that marked them, and with another one. p:
+    of the first.
 
-    losses, entropies: (b,) means along the text, of the unmarked model, in nats. changed: by way and share, z of the changed texts.
+    losses, entropies: (b,) means along the text, of the unmarked model, in nats. changed: by way and share, z of the
+        changed texts.
     """
 
     part: Part
@@ -61,8 +64,15 @@ def joined(found: list[Seen], kind: str, delta: float, *, anew: float = 0.0, fir
     of = [each for each in found if (each.part.kind, each.part.delta, each.part.anew) == (kind, delta, anew)]
     if first is not None:
         of = [each for each in of if each.part.seed == first.seeds[0] and each.part.start < first.few]
-    numbers = {name: np.concatenate([getattr(each, name) for each in of]) for name in ("z", "p", "wrong", "losses", "entropies")}
-    return Seen(of[0].part, changed={way: np.concatenate([each.changed[way] for each in of]) for way in of[0].changed}, **numbers)
+    numbers = {
+        name: np.concatenate([getattr(each, name) for each in of])
+        for name in ("z", "p", "wrong", "losses", "entropies")
+    }
+    return Seen(
+        of[0].part,
+        changed={way: np.concatenate([each.changed[way] for each in of]) for way in of[0].changed},
+        **numbers,
+    )
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float:
@@ -98,7 +108,8 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
 
 
 def _unmarked(config: Config, lines: dict[int, np.ndarray]) -> tuple[dict[str, Null], np.ndarray]:
-    """Of each kind of mark on text in the model's tokens, of green lists on text in bytes, and those where every repeat counts.
+    """Of each kind of mark on text in the model's tokens, of green lists on text in bytes, and those where every repeat
+    counts.
 
     lines: real text as tokens, by the vocabulary: the model's, then bytes.
     """
@@ -150,8 +161,17 @@ def _by_mark(config: Config, parts: list[Seen]) -> Iterator[Measured]:
         part = joined(parts, kind, delta)
         name = f"{kind} mark" if kind != GREEN else f"{kind}, delta {delta:g}" if delta else "none"
         loss = float(part.losses.mean())
-        measures = {"texts": len(part.z), "mean z": part.z.mean(), "found": np.mean(part.z > LIMIT), "median p": np.median(part.p)}
-        measures |= {"nats per token": loss, "perplexity": np.exp(loss), "entropy along the text": part.entropies.mean()}
+        measures = {
+            "texts": len(part.z),
+            "mean z": part.z.mean(),
+            "found": np.mean(part.z > LIMIT),
+            "median p": np.median(part.p),
+        }
+        measures |= {
+            "nats per token": loss,
+            "perplexity": np.exp(loss),
+            "entropy along the text": part.entropies.mean(),
+        }
         yield Measured(name, measures, n=len(part.z), group=BY_MARK)
 
 
@@ -218,10 +238,26 @@ CLAIMS = (
     ),
     claim(MARKED, "detected", ">=", 0.95, role="E34", reason="nearly all", id="found", figure="attacks.png"),
     claim(STRONGEST, "cost", ">=", 0.0, role="check", reason="a mark is not free", id="cost", figure="deltas.png"),
-    claim(MARKED, "entropy", ">=", 0.0, role="check", reason="a sure text holds no mark", id="entropy", figure="entropy.png"),
+    claim(
+        MARKED,
+        "entropy",
+        ">=",
+        0.0,
+        role="check",
+        reason="a sure text holds no mark",
+        id="entropy",
+        figure="entropy.png",
+    ),
     *(
         claim(
-            f"tokens {way}", "off", "<=", 0.15, role="check", reason="neighbours choose alone", id=f"changed-{slug}", figure="attacks.png"
+            f"tokens {way}",
+            "off",
+            "<=",
+            0.15,
+            role="check",
+            reason="neighbours choose alone",
+            id=f"changed-{slug}",
+            figure="attacks.png",
         )
         for way, slug in zip(attacks.WAYS, ("replaced", "deleted", "cut"), strict=True)
     ),
@@ -242,14 +278,24 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "432542c",
-            "A wrong key and repeats are compared with marked texts and with counting once; they shared a threshold with what they refute.",
-            "A control is compared with its treatment. What a formula gives is a test: the law of unmarked text, and flat logits.",
+            "A wrong key and repeats are compared with marked texts and with counting once; they shared a threshold "
+            "with what they refute.",
+            "A control is compared with its treatment. What a formula gives is a test: the law of unmarked text, and "
+            "flat logits.",
         ),
     ),
 )
 
 
-_FEW: dict[str, Any] = {"null_texts": 40, "texts": 4, "few": 4, "together": 4, "tokens": 40, "prompt": 8, "resamples": 20}
+_FEW: dict[str, Any] = {
+    "null_texts": 40,
+    "texts": 4,
+    "few": 4,
+    "together": 4,
+    "tokens": 40,
+    "prompt": 8,
+    "resamples": 20,
+}
 STUDY = Study(
     name="watermark-text",
     question="Can one tell texts that a key has marked from others, and at what cost?",
@@ -271,7 +317,10 @@ STUDY = Study(
     figures=(changes, cost, entropy),
     tables={
         "": ("Numbers of the claims", ""),
-        BY_MARK: ("Texts of the model by their mark", "Likelihood and entropy are those of the unmarked model along the text."),
+        BY_MARK: (
+            "Texts of the model by their mark",
+            "Likelihood and entropy are those of the unmarked model along the text.",
+        ),
         BY_CHANGE: ("What changes leave of green lists", ""),
         UNMARKED: ("Unmarked text under random keys", ""),
         BY_DELTA: ("The same prompts by the strength of the mark", ""),

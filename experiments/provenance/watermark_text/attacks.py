@@ -13,7 +13,9 @@ WAYS = (REPLACED, DELETED, CUT)
 
 
 def changed(way: str, tokens: np.ndarray, share: float, vocabulary: int, rng: np.random.Generator) -> np.ndarray:
-    """Texts (b, n) of which a share of tokens is replaced by random ones, deleted, or cut off; −1 stands behind shorter ones."""
+    """Texts (b, n) of which a share of tokens is replaced by random ones, deleted, or cut off; −1 stands behind shorter
+    ones.
+    """
     if way == CUT:
         return tokens[:, : round(tokens.shape[1] * (1 - share))]
     hit = rng.random(tokens.shape) < share
@@ -24,7 +26,8 @@ def changed(way: str, tokens: np.ndarray, share: float, vocabulary: int, rng: np
 
 
 def left(way: str, share: float) -> float:
-    """What is left of the mean of z where choices are of two neighbours: a replaced token costs two choices, a deleted one too.
+    """What is left of the mean of z where choices are of two neighbours: a replaced token costs two choices, a deleted
+    one too.
 
     A deletion and a cut leave fewer choices to score, by the root of which z is divided.
     """
@@ -33,7 +36,9 @@ def left(way: str, share: float) -> float:
 
 
 def spans(tokens: int, share: float, span: int) -> np.ndarray:
-    """(tokens,) which tokens are kept where spans of a share of all of them are written anew, evenly spread, the first kept."""
+    """(tokens,) which tokens are kept where spans of a share of all of them are written anew, evenly spread, the first
+    kept.
+    """
     period = round(span / share)
     return np.arange(tokens) % period < period - span
 

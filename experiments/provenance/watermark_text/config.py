@@ -57,7 +57,10 @@ def check(config: Config) -> None:
     for name in ("deltas", "changes"):
         ranges.rising(name, getattr(config, name))
         if len(getattr(config, name)) < 2:
-            raise ConfigError(f"--{name} {ranges.shown(getattr(config, name))} must be two or more: what changes with them is asked for")
+            raise ConfigError(
+                f"--{name} {ranges.shown(getattr(config, name))} must be two or more: what changes with them is asked "
+                "for"
+            )
     ranges.among("delta", config.delta, "deltas", config.deltas)
     ranges.at_most("few", config.few, "texts", config.texts)
     for name in ("texts", "few"):
@@ -65,5 +68,6 @@ def check(config: Config) -> None:
             raise ConfigError(f"--{name} {getattr(config, name)} must be a multiple of --together {config.together}")
     if config.span >= config.tokens * min(config.paraphrased):
         raise ConfigError(
-            f"--span {config.span} is too long: a share {min(config.paraphrased)} of --tokens {config.tokens} is no such span"
+            f"--span {config.span} is too long: a share {min(config.paraphrased)} of --tokens {config.tokens} is no "
+            "such span"
         )

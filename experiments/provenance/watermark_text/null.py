@@ -19,7 +19,9 @@ BYTES = 256
 
 @dataclass(frozen=True)
 class Null:
-    """Of unmarked texts. z: (n,). uniform: (n,) p-values, randomised where the law is discrete: uniform if the law is right."""
+    """Of unmarked texts. z: (n,). uniform: (n,) p-values, randomised where the law is discrete: uniform if the law is
+    right.
+    """
 
     z: np.ndarray
     uniform: np.ndarray
@@ -31,7 +33,9 @@ class Null:
 
 
 def pieces(ids: np.ndarray, length: int, count: int) -> np.ndarray:
-    """(count, length) of a line of tokens; the texts come again where there are fewer, as each will have a key of its own."""
+    """(count, length) of a line of tokens; the texts come again where there are fewer, as each will have a key of its
+    own.
+    """
     rows = ids[: len(ids) // length * length].reshape(-1, length)
     return rows[np.arange(count) % len(rows)]
 
@@ -53,7 +57,9 @@ def measured(config: Config, kind: str, rows: np.ndarray, vocabulary: int, seed:
         mark = marks.build(config, kind, key, vocabulary)
         found = text_detection.detect(mark, row[None])
         z.append(found.z[0])
-        uniform.append(randomised(mark, float(found.z[0]), int(found.scored[0]), float(found.p[0]), float(rng.uniform())))
+        uniform.append(
+            randomised(mark, float(found.z[0]), int(found.scored[0]), float(found.p[0]), float(rng.uniform()))
+        )
     return Null(np.array(z), np.array(uniform))
 
 

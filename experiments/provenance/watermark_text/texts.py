@@ -22,7 +22,9 @@ from gendiff.runs.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Part:
-    """Texts that are written in one call. mark: kind and delta; delta 0 is no mark. anew: which share is written anew without a key."""
+    """Texts that are written in one call. mark: kind and delta; delta 0 is no mark. anew: which share is written anew
+    without a key.
+    """
 
     seed: int
     start: int
@@ -33,7 +35,11 @@ class Part:
     @property
     def name(self) -> str:
         """Of its file."""
-        of = f"anew_{self.anew:g}" if self.anew else marks.SLUGS[self.kind] + (f"_{self.delta:g}" if self.kind == GREEN else "")
+        of = (
+            f"anew_{self.anew:g}"
+            if self.anew
+            else marks.SLUGS[self.kind] + (f"_{self.delta:g}" if self.kind == GREEN else "")
+        )
         return f"texts_{of}_seed_{self.seed}_{self.start}.npz"
 
     @property
@@ -59,8 +65,14 @@ class Written:
 def parts(config: Config) -> list[Part]:
     """All of them: paraphrases stand behind what they paraphrase."""
     starts, first = range(0, config.few, config.together), config.seeds[0]
-    main = [Part(seed, start, GREEN, config.delta) for seed in config.seeds for start in range(0, config.texts, config.together)]
-    deltas = [Part(first, start, GREEN, delta) for delta in (0.0, *config.deltas) if delta != config.delta for start in starts]
+    main = [
+        Part(seed, start, GREEN, config.delta)
+        for seed in config.seeds
+        for start in range(0, config.texts, config.together)
+    ]
+    deltas = [
+        Part(first, start, GREEN, delta) for delta in (0.0, *config.deltas) if delta != config.delta for start in starts
+    ]
     kinds = [Part(first, start, kind, config.delta) for kind in (GUMBEL, TOURNAMENT) for start in starts]
     anew = [Part(first, start, GREEN, config.delta, share) for share in config.paraphrased for start in starts]
     return [*main, *deltas, *kinds, *anew]
@@ -82,12 +94,14 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     with progress.task("write texts", len(todo)) as task:
         for number, part in enumerate(todo):
             index = np.arange(part.start, part.start + config.together) + config.texts * config.seeds.index(part.seed)
-            prompt = null.pieces(line, 4 * size, int(index[-1]) + 1)[index, :size]  # a quarter of each piece, so that prompts differ
+            # a quarter of each piece, so that prompts differ
+            prompt = null.pieces(line, 4 * size, int(index[-1]) + 1)[index, :size]
             processor: Any = marks.build(config, part.kind, part.key, chat.network.vocabulary, delta=part.delta)
             if part.anew:
                 kept = attacks.spans(config.tokens, part.anew, config.span)
                 processor = attacks.Anew(load(folder, part.original).tokens, kept)
-            key = jax.random.key(part.seed + (1 << 20 if part.anew else 0))  # the old noise would write the old words again
+            # the old noise would write the old words again
+            key = jax.random.key(part.seed + (1 << 20 if part.anew else 0))
             tokens = np.asarray(write(key, chat.params, jnp.asarray(prompt), jnp.asarray(index), processor))
             both = [read(chat.params, jnp.asarray(row)) for row in np.concatenate([prompt, tokens], 1)]
             losses, entropies = (np.stack([np.asarray(one[at])[size - 1 :] for one in both]) for at in range(2))

@@ -2,11 +2,11 @@
 
     python -m experiments run emergence
 
-trains networks of nine sizes on sums of three digits, all on the same number of tokens, with answers written units first and as on paper,
-eight seeds each by one program. Held-out sums are judged by sharp metrics (exact match) and smooth ones (digits, edits, NLL, Brier), which
-the chain rule ties to each other. It takes about 25 minutes on 2 idle cores. Expect exact match to jump from 0 to nearly 1 within a factor
-of a few in size, while the loss falls over the whole range; a table says which of three hypotheses about that holds. The control learns
-answers of other sums.
+trains networks of nine sizes on sums of three digits, all on the same number of tokens, with answers written units
+first and as on paper, eight seeds each by one program. Held-out sums are judged by sharp metrics (exact match) and
+smooth ones (digits, edits, NLL, Brier), which the chain rule ties to each other. It takes about 25 minutes on 2 idle
+cores. Expect exact match to jump from 0 to nearly 1 within a factor of a few in size, while the loss falls over the
+whole range; a table says which of three hypotheses about that holds. The control learns answers of other sums.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,9 @@ from gendiff.scaling import emergence
 LOW, HALF, HIGH = 0.1, 0.5, 0.9
 """Where a rise begins, its middle, and where it ends."""
 EXPLAINED, KINK, TOGETHER = 0.9, 10.0, 0.15
-"""What hypotheses ask for: a share of variance, a difference of BIC, and decades between sums with few and with many carries."""
+"""What hypotheses ask for: a share of variance, a difference of BIC, and decades between sums with few and with many
+carries.
+"""
 KINK_SIZES = 6
 """Sizes that two lines which meet can be told from one with."""
 HYPOTHESES, SIZES, RISES, DOUBLINGS, CHECKS = "hypotheses", "sizes", "rises", "doublings", "checks"
@@ -58,14 +60,19 @@ def measured(sweep: Sweep) -> Iterator[Measured]:
     for kind, runs in sweep.scores.items():
         tables = {name: sweep.table(kind, metric) for name, metric in METRICS.items()}
         for at, width in enumerate(config.widths):
-            measures = {"parameters": int(sizes[at]), "operations": flops[at]} | {name: of[at].mean() for name, of in tables.items()}
+            measures = {"parameters": int(sizes[at]), "operations": flops[at]} | {
+                name: of[at].mean() for name, of in tables.items()
+            }
             yield Measured(f"{SETS[kind]}, width {width}", measures, n=config.judged, group=SIZES)
         for number, seed in enumerate(config.seeds if kind != SHUFFLED else ()):
             scores = [of[number] for of in runs]
             yield Measured(SETS[kind], rise(sizes, scores, sweep.floor), seed, config.judged, RISES)
             curves = (tables[name][:, number] for name in (EXACT, DIGITS, NLL))
             yield Measured(SETS[kind], doubling(flops, *curves), seed, config.judged, DOUBLINGS)
-            for name, z in (("sampled", [of.z for of in scores]), ("a digit left out", [of.z_without_a_digit for of in scores])):
+            for name, z in (
+                ("sampled", [of.z for of in scores]),
+                ("a digit left out", [of.z_without_a_digit for of in scores]),
+            ):
                 yield Measured(f"{SETS[kind]}, {name}", {"z": np.abs(z).max()}, seed, scores[0].sampled, CHECKS)
     shuffled = [of[0] for of in sweep.scores[SHUFFLED]]
     digits, exact = sweep.floor
@@ -74,7 +81,9 @@ def measured(sweep: Sweep) -> Iterator[Measured]:
         "mean": exact,
         "mean digits": digits,
     }
-    yield Measured(SETS[SHUFFLED], measures | {"end": intervals.share(shuffled[-1].exact)}, config.seeds[0], config.judged, CHECKS)
+    yield Measured(
+        SETS[SHUFFLED], measures | {"end": intervals.share(shuffled[-1].exact)}, config.seeds[0], config.judged, CHECKS
+    )
 
 
 def hypotheses(sweep: Sweep, kind: str) -> Iterator[Measured]:
@@ -88,7 +97,12 @@ def hypotheses(sweep: Sweep, kind: str) -> Iterator[Measured]:
     groups = np.stack(list(by_carries(sweep, kind).values()), 1)  # (sizes, carries, seeds)
     decades = np.array([apart(sizes, groups[:, :, seed]) for seed in range(len(losses))])
     for name, predicts, numbers, holds in (
-        ("metric", f"a straight line of log NLL explains ≥ {EXPLAINED:g} of the variance of exact match", variance, variance >= EXPLAINED),
+        (
+            "metric",
+            f"a straight line of log NLL explains ≥ {EXPLAINED:g} of the variance of exact match",
+            variance,
+            variance >= EXPLAINED,
+        ),
         ("transition", f"two lines of log NLL beat one by more than {KINK:g} in BIC", kinks, kinks > KINK),
         (
             "percolation",
@@ -99,22 +113,27 @@ def hypotheses(sweep: Sweep, kind: str) -> Iterator[Measured]:
     ):
         known, most = np.isnan(numbers).mean() <= 0.5, holds.mean() > 0.5
         measures = {"predicts": predicts, "measured in each seed": ", ".join(f"{number:.3g}" for number in numbers)}
-        measures |= {"seeds": f"{holds.sum()} of {len(holds)}", "verdict": "open" if not known else "holds" if most else "does not hold"}
+        measures |= {
+            "seeds": f"{holds.sum()} of {len(holds)}",
+            "verdict": "open" if not known else "holds" if most else "does not hold",
+        }
         yield Measured(f"{SETS[kind]}, {name}", measures, group=HYPOTHESES, arrays={"sweep": sweep})
 
 
 def explained(sizes: np.ndarray, nll: np.ndarray, chance: np.ndarray, digits: int) -> float:
     """Share of the variance of the chance of right answers (sizes,) that a smooth loss explains.
 
-    The loss per digit L is a straight line in logarithms, and an answer of k digits is right with exp(−k L) (Schaeffer et al., 2023,
-    section 2; from memory).
+    The loss per digit L is a straight line in logarithms, and an answer of k digits is right with exp(−k L) (Schaeffer
+    et al., 2023, section 2; from memory).
     """
     smooth = np.exp(-digits * _line(sizes, nll))
     return float(1 - np.square(chance - smooth).sum() / np.square(chance - chance.mean()).sum())
 
 
 def apart(sizes: np.ndarray, groups: np.ndarray) -> float:
-    """Decades between the first and the last size at which a group of (sizes, groups) reaches one half; NaN where one does not."""
+    """Decades between the first and the last size at which a group of (sizes, groups) reaches one half; NaN where one
+    does not.
+    """
     middles = [np.log10(emergence.crossing(sizes, group, HALF)) for group in groups.T]
     return float(max(middles) - min(middles)) if np.all(np.isfinite(middles)) else float("nan")
 
@@ -127,11 +146,15 @@ def by_carries(sweep: Sweep, kind: str) -> dict[int, np.ndarray]:
 
 
 def rise(sizes: np.ndarray, scores: list[Scores], floor: tuple[float, float]) -> dict[str, Any]:
-    """Where exact match of one seed reaches one half, over how many decades metrics rise, and their ends; NaN where a rise has no end.
+    """Where exact match of one seed reaches one half, over how many decades metrics rise, and their ends; NaN where a
+    rise has no end.
 
-    Where the rise of digit accuracy begins below the smallest size, the difference of widths is a lower bound, with an open end.
+    Where the rise of digit accuracy begins below the smallest size, the difference of widths is a lower bound, with an
+    open end.
     """
-    digits, exact = (np.stack([getattr(of, name) for of in scores], 1).astype(np.float64) for name in ("digits", "exact"))
+    digits, exact = (
+        np.stack([getattr(of, name) for of in scores], 1).astype(np.float64) for name in ("digits", "exact")
+    )
     below = (digits[:, 0].mean() - floor[0]) / (1 - floor[0]) > LOW
 
     def both(digits: np.ndarray, exact: np.ndarray) -> tuple[float, float]:
@@ -139,7 +162,8 @@ def rise(sizes: np.ndarray, scores: list[Scores], floor: tuple[float, float]) ->
 
     def difference(digits: np.ndarray, exact: np.ndarray) -> float:
         smooth, sharp = both(digits, exact)
-        # a draw in which a rise has no end, or no beginning, says nothing of its width: the worst it can be is the range, as a tie
+        # a draw in which a rise has no end, or no beginning, says nothing of its width: the worst it can be is the
+        # range, as a tie
         return smooth - sharp if np.isfinite(smooth - sharp) else -float(np.log10(sizes[-1] / sizes[0]))
 
     smooth, sharp = both(digits, exact)
@@ -160,10 +184,11 @@ def rise(sizes: np.ndarray, scores: list[Scores], floor: tuple[float, float]) ->
 
 
 def bands(sizes: np.ndarray, digits: np.ndarray, exact: np.ndarray, floor: tuple[float, float]) -> tuple[float, float]:
-    """Decades of size over which digit accuracy and exact match (sizes,) go from 0.1 to 0.9 of the way from the control to 1.
+    """Decades of size over which digit accuracy and exact match (sizes,) go from 0.1 to 0.9 of the way from the control
+    to 1.
 
-    Digit accuracy may begin above 0.1: it then rises over more decades than those from the smallest network on, which are returned.
-    NaN where 0.9 is not reached, and where exact match begins above 0.1.
+    Digit accuracy may begin above 0.1: it then rises over more decades than those from the smallest network on, which
+    are returned. NaN where 0.9 is not reached, and where exact match begins above 0.1.
     """
     smooth, sharp = ((values - low) / (1 - low) for values, low in zip((digits, exact), floor, strict=True))
     from_low = np.concatenate([np.minimum(smooth[:1], LOW), smooth[1:]])
@@ -171,7 +196,9 @@ def bands(sizes: np.ndarray, digits: np.ndarray, exact: np.ndarray, floor: tuple
 
 
 def doubling(flops: np.ndarray, exact: np.ndarray, digits: np.ndarray, losses: np.ndarray) -> dict[str, float]:
-    """The saying "double the computation and it suddenly succeeds", as a measured slope; NaN where there is no doubling."""
+    """The saying "double the computation and it suddenly succeeds", as a measured slope; NaN where there is no
+    doubling.
+    """
     gain, start = steepest_doubling(flops, exact)
     ends = [np.interp(np.log2([start, 2 * start]), np.log2(flops), values) for values in (exact, digits, losses)]
     before, after = ends[0]
@@ -180,7 +207,8 @@ def doubling(flops: np.ndarray, exact: np.ndarray, digits: np.ndarray, losses: n
 
 
 def steepest_doubling(flops: np.ndarray, score: np.ndarray) -> tuple[float, float]:
-    """(gain, operations at its start) of the doubling of computation over which a score (sizes,) gains most; lines in log operations.
+    """(gain, operations at its start) of the doubling of computation over which a score (sizes,) gains most; lines in
+    log operations.
 
     NaN where all sizes together are less than one doubling.
     """
@@ -196,8 +224,14 @@ def steepest_doubling(flops: np.ndarray, score: np.ndarray) -> tuple[float, floa
 def metrics(measured: Measurements, folder: RunFolder) -> Figure:
     """All of them over the sizes."""
     sweep: Sweep = measured[0].arrays["sweep"]
-    panels = [Panel(name, [_curve(sweep, kind, sweep.table(kind, metric)) for kind in KINDS]) for name, metric in METRICS.items()]
-    caption = f"Metrics of {sweep.config.judged} held-out sums over the sizes: means over seeds, with the least and the largest seed."
+    panels = [
+        Panel(name, [_curve(sweep, kind, sweep.table(kind, metric)) for kind in KINDS])
+        for name, metric in METRICS.items()
+    ]
+    caption = (
+        f"Metrics of {sweep.config.judged} held-out sums over the sizes: means over seeds, with the least and "
+        "the largest seed."
+    )
     return figures.small_multiples(panels, folder.figure("metrics"), caption, x_label=SIZE, columns=2, log_x=True)
 
 
@@ -216,10 +250,15 @@ def carries(measured: Measurements, folder: RunFolder) -> Figure:
     sweep: Sweep = measured[0].arrays["sweep"]
     of_kind = {kind: by_carries(sweep, kind) for kind in FORMATS}
     panels = [
-        Panel(f"{count} carries" if count != 1 else "1 carry", [_curve(sweep, kind, of_kind[kind][count]) for kind in FORMATS])
+        Panel(
+            f"{count} carries" if count != 1 else "1 carry",
+            [_curve(sweep, kind, of_kind[kind][count]) for kind in FORMATS],
+        )
         for count in of_kind[PLAIN]
     ]
-    caption = "Exact match of sums by how many carries they have: means over seeds, with the least and the largest seed."
+    caption = (
+        "Exact match of sums by how many carries they have: means over seeds, with the least and the largest seed."
+    )
     return figures.small_multiples(panels, folder.figure("carries"), caption, x_label=SIZE, columns=2, log_x=True)
 
 
@@ -229,8 +268,13 @@ def by_metric(measured: Measurements, folder: RunFolder) -> Explorer:
     sizes = train.parameters(sweep.config)
 
     def frame(name: str, kind: str) -> np.ndarray:
-        curves = [Curve(f"seed {seed}", sizes, of) for seed, of in zip(sweep.config.seeds, sweep.table(kind, METRICS[name]).T, strict=True)]
-        return figures.framed(curves, f"{name}, {kind} answers", x_label=SIZE, y_label=name, log_x=True, log_y=name == NLL)
+        curves = [
+            Curve(f"seed {seed}", sizes, of)
+            for seed, of in zip(sweep.config.seeds, sweep.table(kind, METRICS[name]).T, strict=True)
+        ]
+        return figures.framed(
+            curves, f"{name}, {kind} answers", x_label=SIZE, y_label=name, log_x=True, log_y=name == NLL
+        )
 
     frames = np.array([[frame(name, kind) for kind in FORMATS] for name in METRICS])
     axes = (Axis("metric", tuple(METRICS)), Axis("answers", FORMATS))
@@ -279,7 +323,8 @@ ANSWER = Answer(
             "2026-11-27",
             "39d342d",
             "Training has 400 steps, not 2,000.",
-            "A network of width 64, with other seeds than those of the run, adds after 500 steps; smaller widths were not tried.",
+            "A network of width 64, with other seeds than those of the run, adds after 500 steps; smaller widths were "
+            "not tried.",
         ),
         Change(
             "2026-11-27",
@@ -298,27 +343,42 @@ ANSWER = Answer(
             "2026-11-30",
             "63b1d40",
             "Second full run: eight seeds and widths 4 and 6; before, three seeds and widths from 8 on.",
-            "Digit accuracy was above a tenth at width 8, so that the width of its rise was a lower bound and was judged as a number.",
+            "Digit accuracy was above a tenth at width 8, so that the width of its rise was a lower bound and was "
+            "judged as a number.",
         ),
         Change(
             "2026-11-30",
             "a19e1a3f7",
-            "Controls are compared with a treatment of the same measure, where they shared the threshold of their claim.",
+            "Controls are compared with a treatment of the same measure, where they shared the threshold of their "
+            "claim.",
             "A control that the treatment itself meets says nothing.",
         ),
         Change(
             "2026-11-30",
             "7e2c9d79",
-            "Claims are rows; numbers are unchanged. That shuffled answers teach no more than a guess is a check, and a control compares "
-            "their largest network with that of reversed ones.",
+            "Claims are rows; numbers are unchanged. That shuffled answers teach no more than a guess is a check, and "
+            "a control compares their largest network with that of reversed ones.",
             "A control is compared with its treatment.",
         ),
     ),
 )
 
 PICTURE: Mapping[str, Any] = {"figure": "metrics.png"}
-_TINY: dict[str, Any] = {"widths": (8, 16), "depth": 1, "train_steps": 4, "warmup": 1, "batch": 8, "judged": 40, "samples": 2}
-_LARGE: dict[str, Any] = {"widths": (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512), "digits": 5, "train_steps": 10_000, "batch": 512}
+_TINY: dict[str, Any] = {
+    "widths": (8, 16),
+    "depth": 1,
+    "train_steps": 4,
+    "warmup": 1,
+    "batch": 8,
+    "judged": 40,
+    "samples": 2,
+}
+_LARGE: dict[str, Any] = {
+    "widths": (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512),
+    "digits": 5,
+    "train_steps": 10_000,
+    "batch": 512,
+}
 """For an accelerator: sums of 5 digits, over three decades of sizes."""
 
 STUDY = Study(
@@ -348,18 +408,58 @@ STUDY = Study(
             row
             for kind, set in ((kind, SETS[kind]) for kind in FORMATS)
             for row in (
-                claim(set, "rank", "<=", -0.9, role="E14", reason="-1 is a fall at every size", id=f"spearman-{kind}", **PICTURE),
-                claim(set, "beginning", "<=", 0.05, role="E11", reason="almost none", id=f"beginning-{kind}", **PICTURE),
+                claim(
+                    set,
+                    "rank",
+                    "<=",
+                    -0.9,
+                    role="E14",
+                    reason="-1 is a fall at every size",
+                    id=f"spearman-{kind}",
+                    **PICTURE,
+                ),
+                claim(
+                    set, "beginning", "<=", 0.05, role="E11", reason="almost none", id=f"beginning-{kind}", **PICTURE
+                ),
                 claim(set, "end", ">=", 0.9, role="E11", reason="almost all", id=f"end-{kind}", **PICTURE),
-                claim(set, "narrower", ">=", 0.0, role="E11", reason="0 is a rise as wide", id=f"narrower-{kind}", **PICTURE),
-                claim(f"{set}, sampled", "z", "<=", 4.0, role="check", reason="1 chance in 16,000", id=f"chain-rule-{kind}", **PICTURE),
+                claim(
+                    set,
+                    "narrower",
+                    ">=",
+                    0.0,
+                    role="E11",
+                    reason="0 is a rise as wide",
+                    id=f"narrower-{kind}",
+                    **PICTURE,
+                ),
+                claim(
+                    f"{set}, sampled",
+                    "z",
+                    "<=",
+                    4.0,
+                    role="check",
+                    reason="1 chance in 16,000",
+                    id=f"chain-rule-{kind}",
+                    **PICTURE,
+                ),
             )
         ),
-        claim(SETS[SHUFFLED], "guess", "<=", 0.002, role="check", reason="the commonest answer has 0.001", id="shuffled", **PICTURE),
+        claim(
+            SETS[SHUFFLED],
+            "guess",
+            "<=",
+            0.002,
+            role="check",
+            reason="the commonest answer has 0.001",
+            id="shuffled",
+            **PICTURE,
+        ),
     ),
     controls=(
         *(
-            control(f"{set}, a digit left out", "z", against=f"{set}, sampled", by=">=", id=f"wrong-mask-{kind}", **PICTURE)
+            control(
+                f"{set}, a digit left out", "z", against=f"{set}, sampled", by=">=", id=f"wrong-mask-{kind}", **PICTURE
+            )
             for kind, set in ((kind, SETS[kind]) for kind in FORMATS)
         ),
         control(SETS[SHUFFLED], "end", against=SETS[REVERSED], by="<=", margin=-0.5, id="shuffled-end", **PICTURE),
@@ -368,12 +468,15 @@ STUDY = Study(
     tables={
         HYPOTHESES: (
             _HYPOTHESES,
-            "Each is judged by itself, and more than one may hold. Metric: the loss is smooth, and exact match is a sharp function of it. "
-            "Transition: the loss itself has a kink. Percolation: it has one, and sums of different difficulty are learned at one size.",
+            "Each is judged by itself, and more than one may hold. Metric: the loss is smooth, and exact match is a "
+            "sharp function of it. "
+            "Transition: the loss itself has a kink. Percolation: it has one, and sums of different difficulty are "
+            "learned at one size.",
         ),
         SIZES: (
             "Means over seeds",
-            "Parameters: entries of the matrices of all blocks. Operations: of one training. Shuffled answers are the control.",
+            "Parameters: entries of the matrices of all blocks. Operations: of one training. Shuffled answers are the "
+            "control.",
         ),
         RISES: (
             _RISE + " and how wide it is",
@@ -383,7 +486,8 @@ STUDY = Study(
         ),
         DOUBLINGS: (
             _DOUBLING + " in which exact match gains most",
-            "Sizes differ, tokens do not: twice the operations are about twice the parameters. Between sizes a line in log operations.",
+            "Sizes differ, tokens do not: twice the operations are about twice the parameters. Between sizes a line in "
+            "log operations.",
         ),
         CHECKS: ("Sampled and shuffled answers", ""),
     },

@@ -27,8 +27,10 @@ DRAWN = np.uint32(2**32 - 5)
 class Scores:
     """Of one size and seed. n held-out sums with k digits per answer.
 
-    exact: (n,) whether the likeliest answer is right. digits: (n,) share of its digits that are. edits: (n,) its edit distance.
-    log_probs: (n, k) of each right digit, after the question and the right digits before it. brier: (n,) mean over digits.
+    exact: (n,) whether the likeliest answer is right. digits: (n,) share of its digits that are. edits: (n,) its edit
+        distance.
+    log_probs: (n, k) of each right digit, after the question and the right digits before it. brier: (n,) mean over
+        digits.
     right: sampled answers that are right, of `sampled`.
     """
 
@@ -47,7 +49,9 @@ class Scores:
 
     @property
     def z(self) -> float:
-        """Of sampled answers that are right, against the sum of their chances; 0 where no other number could have come."""
+        """Of sampled answers that are right, against the sum of their chances; 0 where no other number could have
+        come.
+        """
         return self._z(self.chance)
 
     @property
@@ -74,7 +78,9 @@ METRICS: Mapping[str, Callable[[Scores], Any]] = {
     NLL: lambda of: -of.log_probs.mean(),
     "Brier score": lambda of: of.brier.mean(),
 }
-"""From the sharpest to smooth ones. The chance of the whole answer is the exact match that sampled answers have on average."""
+"""From the sharpest to smooth ones. The chance of the whole answer is the exact match that sampled answers have on
+average.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +96,9 @@ class Sweep:
 
     @property
     def floor(self) -> tuple[float, float]:
-        """What answers without a look at the question reach: means of digit accuracy and exact match over the sizes of the control."""
+        """What answers without a look at the question reach: means of digit accuracy and exact match over the sizes of
+        the control.
+        """
         digits, exact = (float(self.table(train.SHUFFLED, METRICS[name]).mean()) for name in (DIGITS, EXACT))
         return digits, exact
 
@@ -98,14 +106,23 @@ class Sweep:
 def read(config: Config, folder: RunFolder, kind: str, width: int) -> list[Scores]:
     """Of the networks that a run has trained, by seed."""
     pairs = train.held_out(config)
-    return ask(train.network(config, width), train.restore(config, folder, kind, width), train.written(config, kind), pairs, config.samples)
+    return ask(
+        train.network(config, width),
+        train.restore(config, folder, kind, width),
+        train.written(config, kind),
+        pairs,
+        config.samples,
+    )
 
 
-def ask(network: networks.LanguageModel, params: Params, written: SumFormat, pairs: np.ndarray, samples: int) -> list[Scores]:
+def ask(
+    network: networks.LanguageModel, params: Params, written: SumFormat, pairs: np.ndarray, samples: int
+) -> list[Scores]:
     """Of networks whose parameters have an axis of seeds in front."""
     programs = _programs(network, written.prompt_length, written.answer_length)
     return [
-        _of_seed(programs, seeds_together.of_seed(params, seed), written, pairs, samples) for seed in range(len(jax.tree.leaves(params)[0]))
+        _of_seed(programs, seeds_together.of_seed(params, seed), written, pairs, samples)
+        for seed in range(len(jax.tree.leaves(params)[0]))
     ]
 
 
@@ -139,6 +156,8 @@ def _programs(network: networks.LanguageModel, prompt: int, answer: int) -> tupl
         cache = language.cache.full(network, prompts.shape[0], prompt + answer)
         key, model = jax.random.fold_in(jax.random.key(0), DRAWN), language.from_network(predict, params)
         warm = processors.temperature(temperature)
-        return language.generate(key, model, cache, jnp.asarray(prompts), index, max_tokens=answer, processor=warm).tokens
+        return language.generate(
+            key, model, cache, jnp.asarray(prompts), index, max_tokens=answer, processor=warm
+        ).tokens
 
     return devices.jit(probabilities), devices.jit(generate)

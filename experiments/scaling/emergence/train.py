@@ -1,4 +1,6 @@
-"""The numbers of the study, its networks of all sizes, what they are trained on, and their training: all seeds of a size by one program."""
+"""The numbers of the study, its networks of all sizes, what they are trained on, and their training: all seeds of a
+size by one program.
+"""
 
 import dataclasses
 import functools
@@ -45,11 +47,15 @@ class Config:
     digits: Annotated[int, msgspec.Meta(ge=1, le=sums.MOST_DIGITS)] = 3
     """Digits of each number of a sum."""
     train_steps: Count = 400
-    """Optimizer steps, equal for all sizes. Other seeds than these chose it: width 64 needs no more than 500 steps of 2,000."""
+    """Optimizer steps, equal for all sizes. Other seeds than these chose it: width 64 needs no more than 500 steps of
+    2,000.
+    """
     batch: Count = 128
     """Sums per step, none of which is held out."""
     learning_rate: Positive = 3e-3
-    """Peak learning rate of AdamW at width 64; at another width it is that times the root of 64 / width. It falls along a cosine."""
+    """Peak learning rate of AdamW at width 64; at another width it is that times the root of 64 / width. It falls along
+    a cosine.
+    """
     warmup: Natural = 100
     """Steps until the learning rate peaks."""
     judged: Several = 2000
@@ -62,16 +68,22 @@ def check(config: Config) -> None:
     """ConfigError where numbers of the configuration do not fit each other."""
     ranges.rising("widths", config.widths)
     if len(config.widths) < 2:
-        raise ConfigError(f"--widths {ranges.shown(config.widths)} must be two or more: what grows with them is asked for")
+        raise ConfigError(
+            f"--widths {ranges.shown(config.widths)} must be two or more: what grows with them is asked for"
+        )
     if config.warmup >= config.train_steps:
-        raise ConfigError(f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps")
+        raise ConfigError(
+            f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps"
+        )
     if config.judged > (most := sums.unordered(config.digits) // 2):
         raise ConfigError(f"--judged {config.judged} is above {most}, half of the pairs of --digits {config.digits}")
 
 
 @records.record
 class AnswerLoss:
-    """Mean of −log p over the digits of answers alone: what stands before them is random, and would drown what is to be learned."""
+    """Mean of −log p over the digits of answers alone: what stands before them is random, and would drown what is to be
+    learned.
+    """
 
     predict: Any = records.static()
     first: int = records.static()
@@ -119,8 +131,12 @@ def size(config: Config, width: int) -> scaling.DecoderSize:
 
 
 def parameters(config: Config) -> np.ndarray:
-    """(widths,) entries of the matrices of all blocks: parameters without the tables of tokens and places, and without norms."""
-    return np.array([of.active - of.vocabulary * of.width for of in (size(config, width) for width in config.widths)], np.float64)
+    """(widths,) entries of the matrices of all blocks: parameters without the tables of tokens and places, and without
+    norms.
+    """
+    return np.array(
+        [of.active - of.vocabulary * of.width for of in (size(config, width) for width in config.widths)], np.float64
+    )
 
 
 def flops(config: Config) -> np.ndarray:
@@ -139,7 +155,8 @@ def rows_at(config: Config, kind: str, seeds: tuple[int, ...], step: int) -> np.
 
     def rows(seed: int) -> np.ndarray:
         of, questions = written(config, kind), pairs(seed, step)
-        # of sums drawn by themselves: a permutation of the batch would leave one answer in its place, and that much to learn
+        # of sums drawn by themselves: a permutation of the batch would leave one answer in its place, and that much to
+        # learn
         answers = pairs(seed, config.train_steps + step) if kind == SHUFFLED else questions
         return np.concatenate([of.prompts(questions), of.answers(answers)], 1)
 
@@ -164,7 +181,9 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
 
 
 def restore(config: Config, folder: RunFolder, kind: str, width: int) -> Params:
-    """The parameters after training; every leaf has an axis of seeds in front. Raises as `training_loop.restore_ema` does."""
+    """The parameters after training; every leaf has an axis of seeds in front. Raises as `training_loop.restore_ema`
+    does.
+    """
     seeds = seeds_of(config, kind)
     return seeds_together.restore(_start(config, width), len(seeds), place(folder, kind, width), seed=seeds[0])
 
@@ -187,7 +206,10 @@ def plan(config: Config, progress: Progress) -> None:
     spent, runs = flops(config), sum(len(seeds_of(config, kind)) for kind in KINDS)
     for width, number, each in zip(config.widths, parameters(config), spent, strict=True):
         progress.line(f"width {width}: {number:,.0f} parameters without tables, {each:.3g} operations per training")
-    progress.line(f"{runs} trainings of each, {config.train_steps} steps of {config.batch} sums: {runs * spent.sum():.3g} operations")
+    progress.line(
+        f"{runs} trainings of each, {config.train_steps} steps of {config.batch} sums: {runs * spent.sum():.3g} "
+        "operations"
+    )
 
 
 def _start(config: Config, width: int) -> Any:

@@ -1,12 +1,13 @@
-"""Do skills appear at once when facts are read one by one? Paths through a random graph of facts, and a model that is trained on it.
+"""Do skills appear at once when facts are read one by one? Paths through a random graph of facts, and a model that is
+trained on it.
 
     python -m experiments run percolation
 
-A fact links one node of each of two sides, and a skill is an unseen pair that some path of facts links. Facts come one by one. The largest
-component is held against its fixed point, and the place of the threshold against p · √(n₁ n₂) = 1, for equal and for unequal sides. A model
-of low rank is trained on a growing share of the facts, whose values are the product of a sign on each side: it can know an unseen pair
-where a path leads to it, and nowhere else. The same number of facts within small blocks, and facts with shuffled values, are the controls.
-About 75 seconds on 2 cores.
+A fact links one node of each of two sides, and a skill is an unseen pair that some path of facts links. Facts come one
+by one. The largest component is held against its fixed point, and the place of the threshold against p · √(n₁ n₂) = 1,
+for equal and for unequal sides. A model of low rank is trained on a growing share of the facts, whose values are the
+product of a sign on each side: it can know an unseen pair where a path leads to it, and nowhere else. The same number
+of facts within small blocks, and facts with shuffled values, are the controls. About 75 seconds on 2 cores.
 """
 
 import dataclasses
@@ -32,14 +33,22 @@ from gendiff.runs.run_folder import RunFolder
 from gendiff.runs.study import Measured, Measurements, Study, claim, control
 from gendiff.scaling import emergence
 
-DEGREES = np.array([0.2, 0.4, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0])
+DEGREES = np.array(
+    [0.2, 0.4, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0]
+)
 """Values of p · √(n₁ n₂); of equal sides, facts per node."""
 BELOW, ABOVE = 0.8, 1.5
 """Of the degrees, the one before the jump and the one after it."""
 AT_BELOW, AT_ABOVE = DEGREES.tolist().index(BELOW), DEGREES.tolist().index(ABOVE)
 DETOURS = (1, 2, 4)
 """Lengths of paths that are shown: a path of d detours has 2 d + 1 facts."""
-LARGE, UNEQUAL, MODEL, BLOCKS, SHUFFLED = "equal sides", "unequal sides", "trained model", "facts in blocks", "shuffled values"
+LARGE, UNEQUAL, MODEL, BLOCKS, SHUFFLED = (
+    "equal sides",
+    "unequal sides",
+    "trained model",
+    "facts in blocks",
+    "shuffled values",
+)
 X = "p · √(n₁ n₂)"
 
 
@@ -78,13 +87,19 @@ def check(config: Config) -> None:
     if config.few >= config.many:
         raise ConfigError(f"--few {config.few} must be below --many {config.many}: the sides are unequal")
     densest = DEGREES[-1]
-    for option, nodes in (("sides", float(config.sides[0])), ("side", float(config.side)), ("few", math.sqrt(config.few * config.many))):
+    for option, nodes in (
+        ("sides", float(config.sides[0])),
+        ("side", float(config.side)),
+        ("few", math.sqrt(config.few * config.many)),
+    ):
         if densest > nodes:
             raise ConfigError(f"--{option} {nodes:g} is below {densest:g}, the most facts per node")
     if config.side % config.block:
         raise ConfigError(f"--block {config.block} must divide --side {config.side}")
     if densest > config.block / 2:
-        raise ConfigError(f"--block {config.block} is too small: it must be at least twice {densest:g}, the most facts per node")
+        raise ConfigError(
+            f"--block {config.block} is too small: it must be at least twice {densest:g}, the most facts per node"
+        )
 
 
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
@@ -102,7 +117,8 @@ def _graphs(config: Config, seed: int) -> Iterator[Measured]:
     for n1, n2 in [*((side, side) for side in config.sides), (config.few, config.many)]:
         whole = graphs.draw(rng, config.graphs, n1, n2, DEGREES[-1] / np.sqrt(n1 * n2))
         columns = [(*each.largest(), each.linked()) for each in _growing(whole)]
-        largest, second, linked = (np.stack(part, axis=1) for part in zip(*columns, strict=True))  # each (graphs, degrees)
+        # each (graphs, degrees)
+        largest, second, linked = (np.stack(part, axis=1) for part in zip(*columns, strict=True))
         name = LARGE if n1 == n2 == config.sides[-1] else UNEQUAL if n1 != n2 else f"{n1} and {n2}"
         expected = np.array([graphs.giant_share(each, n1, n2) for each in DEGREES])
         late, below, above = DEGREES >= ABOVE, linked[:, AT_BELOW], linked[:, AT_ABOVE]
@@ -151,12 +167,18 @@ def _models(config: Config, seed: int) -> Iterator[Measured]:
 
 def _components(measured: Measurements, folder: RunFolder) -> Figure:
     def panel(title: str, names: list[str]) -> figures.Panel:
-        series = [figures.Curve(_joined_array(measured, name, "nodes")[0], DEGREES, *_bands(measured, name, "largest")) for name in names]
+        series = [
+            figures.Curve(_joined_array(measured, name, "nodes")[0], DEGREES, *_bands(measured, name, "largest"))
+            for name in names
+        ]
         theory = next(each.arrays["theory"] for each in measured if each.name == names[-1])
         return figures.Panel(title, [*series, figures.Curve("endless graph", DEGREES, theory)])
 
     equal = [name for name in measured.names("graphs") if name != UNEQUAL]
-    caption = "Share of all nodes in the largest component; bands hold 95 % of the graphs. One formula places both thresholds at 1."
+    caption = (
+        "Share of all nodes in the largest component; bands hold 95 % of the graphs. One formula places both "
+        "thresholds at 1."
+    )
     panels = [panel(LARGE, equal), panel(UNEQUAL, [UNEQUAL])]
     return figures.small_multiples(panels, folder.figure("components"), caption, x_label=X)
 
@@ -170,14 +192,20 @@ def _skills(measured: Measurements, folder: RunFolder) -> Figure:
         figures.Panel("skills: unseen pairs", [curve("pairs that a path links", y=mean, low=low, high=high)]),
         figures.Panel("a trained model on unseen pairs: right less wrong", models),
     ]
-    caption = "Facts grow evenly. Pairs that they link, and what a trained model knows of unseen pairs, stay near 0 and then rise at 1."
+    caption = (
+        "Facts grow evenly. Pairs that they link, and what a trained model knows of unseen pairs, stay near 0 "
+        "and then rise at 1."
+    )
     return figures.small_multiples(panels, folder.figure("skills"), caption, x_label=X)
 
 
 def _paths(measured: Measurements, folder: RunFolder) -> Figure:
     trained = [each.arrays for each in measured if each.name == MODEL]
     within = np.mean([each["within"].mean(1) for each in trained], axis=0)
-    series = [figures.Curve(f"at most {2 * detours + 1} facts", DEGREES, row) for detours, row in zip(DETOURS, within, strict=True)]
+    series = [
+        figures.Curve(f"at most {2 * detours + 1} facts", DEGREES, row)
+        for detours, row in zip(DETOURS, within, strict=True)
+    ]
     any_length = figures.Curve("any length", DEGREES, np.mean([each["linked"].mean(0) for each in trained], axis=0))
     caption = "Share of unseen pairs that a path links, by its length. Only long paths make a sharp threshold."
     options: Any = {"x_label": X, "y_label": "linked pairs"}
@@ -190,7 +218,9 @@ def _growing(whole: Graphs) -> list[Graphs]:
 
 
 def _joined(parts: list[Known]) -> Known:
-    return Known(*(np.stack([getattr(each, field.name) for each in parts], axis=1) for field in dataclasses.fields(Known)))
+    return Known(
+        *(np.stack([getattr(each, field.name) for each in parts], axis=1) for field in dataclasses.fields(Known))
+    )
 
 
 def _intervals(config: Config) -> Callable[..., Number]:
@@ -199,7 +229,9 @@ def _intervals(config: Config) -> Callable[..., Number]:
 
 
 def _band(skills: np.ndarray) -> float:
-    """Decades of p between 10 and 90 % of the skills; endless where they do not reach 90 %: NaN has no place in a bootstrap."""
+    """Decades of p between 10 and 90 % of the skills; endless where they do not reach 90 %: NaN has no place in a
+    bootstrap.
+    """
     return float(np.nan_to_num(emergence.sharpness_decades(DEGREES, skills), nan=1e6))
 
 
@@ -215,7 +247,8 @@ def _bands(measured: Measurements, name: str, part: str) -> tuple[np.ndarray, np
 
 
 ANSWER = Answer(
-    text="yes, in a graph of facts: near the threshold linked pairs grow {jump:.0f} times as fast as facts, and a model knows them",
+    text="yes, in a graph of facts: near the threshold linked pairs grow {jump:.0f} times as fast as facts, and a "
+    "model knows them",
     statements={
         "E13": "Around the threshold, linked pairs grow {jump:.0f interval} times as much as facts; a model knows "
         "{learned:.2f} of all unseen pairs"
@@ -231,7 +264,8 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "9ba46e671",
-            "Blocks and shuffled values are compared with the model itself. Two controls left: log₁₀ 9, and a factor of two means.",
+            "Blocks and shuffled values are compared with the model itself. Two controls left: log₁₀ 9, and a factor "
+            "of two means.",
             "A control is compared with its treatment, and one that is arithmetic cannot fail.",
         ),
     ),
@@ -241,7 +275,9 @@ STUDY = Study(
     question="Do skills appear at once when facts are read one by one?",
     config=Config,
     presets={"full": Config()},
-    smoke=Config(seeds=(0,), sides=(20, 40), graphs=3, few=20, many=80, side=40, block=10, trained=2, rounds=20, resamples=20),
+    smoke=Config(
+        seeds=(0,), sides=(20, 40), graphs=3, few=20, many=80, side=40, block=10, trained=2, rounds=20, resamples=20
+    ),
     train=None,
     measure=measure,
     words={
@@ -258,19 +294,71 @@ STUDY = Study(
         "chance": f"share right less share wrong of the pairs that no path links at {ABOVE:g}, its size",
     },
     claims=(
-        claim(LARGE, "theory", "<=", 0.02, role="check", reason="what 30 graphs leave open", id="giant", figure="components.png"),
-        claim(LARGE, "place", "<=", 0.2, role="check", reason="the fixed point has it at 1 in an endless graph", id="threshold"),
-        claim(UNEQUAL, "theory", "<=", 0.02, role="check", reason="what 30 graphs leave open", id="giant-unequal", figure="components.png"),
-        claim(UNEQUAL, "place", "<=", 0.2, role="check", reason="the fixed point has it at 1 in an endless graph", id="threshold-unequal"),
+        claim(
+            LARGE,
+            "theory",
+            "<=",
+            0.02,
+            role="check",
+            reason="what 30 graphs leave open",
+            id="giant",
+            figure="components.png",
+        ),
+        claim(
+            LARGE,
+            "place",
+            "<=",
+            0.2,
+            role="check",
+            reason="the fixed point has it at 1 in an endless graph",
+            id="threshold",
+        ),
+        claim(
+            UNEQUAL,
+            "theory",
+            "<=",
+            0.02,
+            role="check",
+            reason="what 30 graphs leave open",
+            id="giant-unequal",
+            figure="components.png",
+        ),
+        claim(
+            UNEQUAL,
+            "place",
+            "<=",
+            0.2,
+            role="check",
+            reason="the fixed point has it at 1 in an endless graph",
+            id="threshold-unequal",
+        ),
         claim(LARGE, "dark", "<=", 0.01, role="E13", reason="theory says 0 of endless sides", id="dark"),
-        claim(LARGE, "lit", ">=", 0.25, role="E13", reason="theory says 0.34 of endless sides", id="lit", figure="skills.png"),
+        claim(
+            LARGE,
+            "lit",
+            ">=",
+            0.25,
+            role="E13",
+            reason="theory says 0.34 of endless sides",
+            id="lit",
+            figure="skills.png",
+        ),
         claim(LARGE, "jump", ">=", 20.0, role="E13", reason="even growth would be 1", id="jump", figure="skills.png"),
         claim(
-            LARGE, "band", "<=", 0.6, role="E13", reason="facts, which grow in proportion to p, take 0.95", id="band", figure="skills.png"
+            LARGE,
+            "band",
+            "<=",
+            0.6,
+            role="E13",
+            reason="facts, which grow in proportion to p, take 0.95",
+            id="band",
+            figure="skills.png",
         ),
         claim(MODEL, "right", ">=", 0.95, role="E13", reason="the facts decide every linked pair", id="right"),
         claim(MODEL, "chance", "<=", 0.05, role="E13", reason="no fact says anything of them: 0", id="chance"),
-        claim(MODEL, "gain", ">=", 0.25, role="E13", reason="as of the linked pairs", id="learned", figure="skills.png"),
+        claim(
+            MODEL, "gain", ">=", 0.25, role="E13", reason="as of the linked pairs", id="learned", figure="skills.png"
+        ),
     ),
     controls=(
         control(BLOCKS, "gain", against=MODEL, by="<=", margin=-0.1, id="learned-blocks", figure="skills.png"),

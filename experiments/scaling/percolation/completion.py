@@ -1,10 +1,11 @@
 """A model of low rank that is trained on facts and asked for unseen pairs.
 
-The truth is a matrix of rank 1: each node has a sign, and the value of a pair is the product of both. The model has a unit vector of `rank`
-numbers per node, and predicts the sign of their product. Training maximises the sum of value · ⟨u, v⟩ over the facts, one side at a time,
-from random vectors. What a path does not link is not decided by the facts: there the model is right by chance. What a path links is
-decided, and vectors of three or more numbers find it from almost every start (Markdahl, Thunberg and Gonçalves, 2018; from memory); signs
-alone (rank 1) may stop at a contradiction.
+The truth is a matrix of rank 1: each node has a sign, and the value of a pair is the product of both. The model has a
+unit vector of `rank` numbers per node, and predicts the sign of their product. Training maximises the sum of
+value · ⟨u, v⟩ over the facts, one side at a time, from random vectors. What a path does not link is not decided by
+the facts: there the model is right by chance. What a path links is decided, and vectors of three or more numbers find
+it from almost every start (Markdahl, Thunberg and Gonçalves, 2018; from memory); signs alone (rank 1) may stop at a
+contradiction.
 """
 
 import dataclasses
@@ -32,7 +33,9 @@ class Known:
 
 
 def known(seed: int, graphs: Graphs, rank: int, rounds: int, *, shuffled: bool = False) -> Known:
-    """Trains a model on each graph and asks it for all other pairs. shuffled: each fact has a sign of its own, which means nothing."""
+    """Trains a model on each graph and asks it for all other pairs. shuffled: each fact has a sign of its own, which
+    means nothing.
+    """
     rng = np.random.default_rng(seed)
     first, second = (rng.choice((-1.0, 1.0), (graphs.count, nodes)) for nodes in (graphs.n1, graphs.n2))
     values = first[graphs.graph, graphs.first] * second[graphs.graph, graphs.second]
@@ -48,11 +51,15 @@ def known(seed: int, graphs: Graphs, rank: int, rounds: int, *, shuffled: bool =
         predicted = np.sign(_of(u, number, graphs.n1) @ _of(v, number, graphs.n2).T)
         agreement = predicted * first[number][:, None] * second[number]
         linked = one[number][:, None] == two[number]
-        rows.append((_mean(agreement[unseen]), (1 + _mean(agreement[unseen & linked])) / 2, _mean(agreement[unseen & ~linked])))
+        rows.append(
+            (_mean(agreement[unseen]), (1 + _mean(agreement[unseen & linked])) / 2, _mean(agreement[unseen & ~linked]))
+        )
     return Known(*map(np.array, zip(*rows, strict=True)))
 
 
-def train(rng: np.random.Generator, values: scipy.sparse.csr_array, rank: int, rounds: int) -> tuple[np.ndarray, np.ndarray]:
+def train(
+    rng: np.random.Generator, values: scipy.sparse.csr_array, rank: int, rounds: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors (rows, rank) and (columns, rank), each side in turn the best for the other."""
     across = values.T.tocsr()
     u, v = (_unit(rng.normal(size=(nodes, rank))) for nodes in values.shape)

@@ -1,8 +1,9 @@
-"""Random bipartite graphs that grow fact by fact: their components, the pairs that paths link, and what theory says of endless ones.
+"""Random bipartite graphs that grow fact by fact: their components, the pairs that paths link, and what theory says of
+endless ones.
 
-A pair of nodes, one of each side, is a fact with probability p, and c = p · √(n₁ n₂) is the degree. The shares s₁ and s₂ of both sides that
-lie in the giant component solve s₁ = 1 − exp(−p n₂ s₂) and s₂ = 1 − exp(−p n₁ s₁); there is none for c ≤ 1 (Newman, Strogatz and Watts,
-2001; from memory).
+A pair of nodes, one of each side, is a fact with probability p, and c = p · √(n₁ n₂) is the degree. The shares s₁ and
+s₂ of both sides that lie in the giant component solve s₁ = 1 − exp(−p n₂ s₂) and s₂ = 1 − exp(−p n₁ s₁); there is none
+for c ≤ 1 (Newman, Strogatz and Watts, 2001; from memory).
 """
 
 import dataclasses
@@ -17,7 +18,8 @@ import scipy.sparse.csgraph
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Graphs:
-    """Several graphs of n1 and n2 nodes. A fact i lies in graph `graph[i]`, between the nodes `first[i]` and `second[i]`.
+    """Several graphs of n1 and n2 nodes. A fact i lies in graph `graph[i]`, between the nodes `first[i]` and
+    `second[i]`.
 
     mark: (facts,) in [0, 1), when each fact comes. `until` keeps those that have come.
     """
@@ -33,7 +35,9 @@ class Graphs:
     def until(self, share: float) -> "Graphs":
         """The facts that have come before `share` in [0, 1] of all time: each of them with that probability."""
         kept = self.mark < share
-        return Graphs(self.count, self.n1, self.n2, *(each[kept] for each in (self.graph, self.first, self.second, self.mark)))
+        return Graphs(
+            self.count, self.n1, self.n2, *(each[kept] for each in (self.graph, self.first, self.second, self.mark))
+        )
 
     def matrix(self, values: np.ndarray | None = None) -> scipy.sparse.csr_array:
         """(count · n1, count · n2) with the values of the facts, or 1; the graphs lie along the diagonal."""
@@ -60,7 +64,9 @@ class Graphs:
         """(count,) shares of all nodes in the largest and in the second-largest component of each graph."""
         nodes = np.concatenate(self.components, axis=1)
         sizes = [np.sort(np.unique(of, return_counts=True)[1])[::-1] for of in nodes]
-        return tuple(np.array([size[rank] if rank < len(size) else 0 for size in sizes]) / nodes.shape[1] for rank in (0, 1))
+        return tuple(
+            np.array([size[rank] if rank < len(size) else 0 for size in sizes]) / nodes.shape[1] for rank in (0, 1)
+        )
 
     def linked(self) -> np.ndarray:
         """(count,) share of the pairs without a fact that some path links."""
@@ -72,7 +78,9 @@ class Graphs:
         return (pairs - self.facts) / (self.n1 * self.n2 - self.facts)
 
     def within(self, detours: tuple[int, ...]) -> np.ndarray:
-        """(detours, count) share of the pairs without a fact that a path of at most 2 d + 1 facts links, for each d of `detours`."""
+        """(detours, count) share of the pairs without a fact that a path of at most 2 d + 1 facts links, for each d of
+        `detours`.
+        """
         shares = np.empty((len(detours), self.count))
         for number in range(self.count):
             here = self.graph == number
@@ -96,7 +104,9 @@ def draw(rng: np.random.Generator, count: int, n1: int, n2: int, p: float) -> Gr
 
 
 def in_blocks(rng: np.random.Generator, like: Graphs, block: int) -> Graphs:
-    """As many facts in each graph, all of them within blocks of so many nodes of each side: no component is larger than a block."""
+    """As many facts in each graph, all of them within blocks of so many nodes of each side: no component is larger than
+    a block.
+    """
 
     def pair(place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         first, within = np.divmod(place, block)
@@ -125,7 +135,9 @@ def giant_share(degree: float, n1: int, n2: int) -> float:
 
 
 def _placed(rng, count, n1, n2, facts, places, pair) -> Graphs:
-    """facts: (count,) how many. places: of how many places they are drawn, without repetition. pair: from places to both nodes."""
+    """facts: (count,) how many. places: of how many places they are drawn, without repetition. pair: from places to
+    both nodes.
+    """
     chosen = [rng.choice(places, size=int(each), replace=False, shuffle=False) for each in facts]
     first, second = pair(np.concatenate(chosen).astype(np.int64))
     return Graphs(count, n1, n2, np.repeat(np.arange(count), facts), first, second, rng.random(len(first)))

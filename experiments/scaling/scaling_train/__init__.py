@@ -1,14 +1,15 @@
 """How do loss and the best size grow with the operations of training, and what does a fixed horizon make of that?
 
     python -m experiments run scaling-train
-    python -m experiments run scaling-train --shards 0/4    a quarter of the trainings; `run` without --shards then judges all
-    python -m experiments run scaling-train --dry-run       what is trained and what it costs
+    python -m experiments run scaling-train --shards 0/4    a quarter of the trainings; `run` without --shards then
+    judges all python -m experiments run scaling-train --dry-run       what is trained and what it costs
 
-Small language models of bytes learn Python's manual and sources at budgets over one and a half decades; the learning rate of each falls
-until its own end, and each budget has its best size. By Kaplan's protocol one horizon serves all, and losses are read on the way: that
-moves the exponent of the best size. Diffusion transformers of rendered shapes go through the same sweep. Texts of shuffled bytes are the
-control, which no budget may help. Any row is one training of seconds to minutes, is resumed after a kill, and is never trained twice.
-`rows.csv` in the run folder holds every training, and `gendiff scaling-fit --data` reads `points_text.csv` beside it.
+Small language models of bytes learn Python's manual and sources at budgets over one and a half decades; the learning
+rate of each falls until its own end, and each budget has its best size. By Kaplan's protocol one horizon serves all,
+and losses are read on the way: that moves the exponent of the best size. Diffusion transformers of rendered shapes go
+through the same sweep. Texts of shuffled bytes are the control, which no budget may help. Any row is one training of
+seconds to minutes, is resumed after a kill, and is never trained twice. `rows.csv` in the run folder holds every
+training, and `gendiff scaling-fit --data` reads `points_text.csv` beside it.
 """
 
 import functools
@@ -50,7 +51,9 @@ def plan(config: Config, progress: Progress) -> None:
         spent = f"{row.marks[-1]} steps of {cost.step_tokens} tokens, {rows.flops(row):.2e} operations"
         progress.line(f"{row.kind}: {sizes}; {len(row.seeds)} seeds, learning rate {row.rate:.2g}, {spent}")
     total = sum(map(rows.flops, every))
-    progress.line(f"{len(every)} rows, {total:.2e} operations: {formatting.duration(total / 1e10)} at 10¹⁰ operations per second")
+    progress.line(
+        f"{len(every)} rows, {total:.2e} operations: {formatting.duration(total / 1e10)} at 10¹⁰ operations per second"
+    )
 
 
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
@@ -142,7 +145,9 @@ def minima(runs: Sequence[Run]) -> Iterator[Measured]:
 def isoflop(file: str, name: str, caption: str, measured: Measurements, folder: RunFolder) -> Figure:
     """Losses at equal operations, with a parabola for each budget."""
     trainings = [each.measures for each in measured if each.group == TRAININGS and each.name == name]
-    numbers = np.array([[each[column] for column in (PARAMETERS, TOKENS, LOSS, SPENT)] for each in trainings], np.float64).reshape(-1, 4)
+    numbers = np.array(
+        [[each[column] for column in (PARAMETERS, TOKENS, LOSS, SPENT)] for each in trainings], np.float64
+    ).reshape(-1, 4)
     finite = numbers[np.isfinite(numbers).all(1)].T
     try:
         points = fits.points(*finite)
@@ -154,7 +159,10 @@ def isoflop(file: str, name: str, caption: str, measured: Measurements, folder: 
 def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> tuple[Figure, ...]:
     """Those of losses at equal operations, from the table of all trainings."""
     trained = next(table for table in tables if table.title.startswith(ALL_TRAININGS))
-    trainings = [Measured(str(row[0]), dict(zip(trained.columns[1:], row[1:], strict=True)), group=TRAININGS) for row in trained.rows]
+    trainings = [
+        Measured(str(row[0]), dict(zip(trained.columns[1:], row[1:], strict=True)), group=TRAININGS)
+        for row in trained.rows
+    ]
     return tuple(draw(Measurements(trainings), folder) for draw in ISOFLOPS)
 
 
@@ -176,13 +184,18 @@ def frontier(measured: Measurements, folder: RunFolder) -> Figure:
                 curves.append(Curve(f"{protocol}, {words}", fit.budgets[fit.interior], fit.minima[fit.interior]))
     shown = curves or [Curve("no minimum inside", [1.0], [1.0])]
     caption = "The size of least loss at each budget, by protocol and by what is counted as a parameter."
-    return figures.curves(shown, folder.figure("frontier"), caption, x_label=OPERATIONS, y_label=PARAMETERS, log_x=True, log_y=True)
+    return figures.curves(
+        shown, folder.figure("frontier"), caption, x_label=OPERATIONS, y_label=PARAMETERS, log_x=True, log_y=True
+    )
 
 
 def surface(measured: Measurements, folder: RunFolder) -> Figure:
     """The fitted law with its best sizes."""
     of = measures.chosen(measured[0].arrays["runs"], rows.MATCHED)
-    caption = "The surface E + A / N^α + B / D^β fitted to all runs of matched horizons, dots, and the best size of every budget."
+    caption = (
+        "The surface E + A / N^α + B / D^β fitted to all runs of matched horizons, dots, and the best size of "
+        "every budget."
+    )
     fit = measures.parametric(of)
     if fit is None:
         sizes, losses = ([run.cost.parameters for run in of], [run.loss for run in of])
@@ -199,9 +212,14 @@ def rates(measured: Measurements, folder: RunFolder) -> Figure:
         losses = np.array([run.losses for run in of]).reshape(len(of), -1)
         label = f"width {config.text.widths[size]}, {config.text.depths[size]} blocks"
         curves.append(Curve(label, [run.factor for run in of], losses.mean(1), losses.min(1), losses.max(1)))
-    caption = "Held-out loss against the learning rate over that of the width rule: means of seeds, and the least and the largest."
+    caption = (
+        "Held-out loss against the learning rate over that of the width rule: means of seeds, and the least and "
+        "the largest."
+    )
     shown = curves if any(curve.finite.size for curve in curves) else [Curve("no run", [1.0], [1.0])]
-    return figures.curves(shown, folder.figure("rates"), caption, x_label="learning rate over that of the rule", y_label=LOSS, log_x=True)
+    return figures.curves(
+        shown, folder.figure("rates"), caption, x_label="learning rate over that of the rule", y_label=LOSS, log_x=True
+    )
 
 
 ISOFLOPS = tuple(
@@ -211,11 +229,21 @@ ISOFLOPS = tuple(
             "isoflop",
             rows.TEXT,
             rows.MATCHED,
-            "Held-out loss of language models at equal operations, a learning rate that falls until the end of each training: means of "
-            "seeds.",
+            "Held-out loss of language models at equal operations, a learning rate that falls until the end of each "
+            "training: means of seeds.",
         ),
-        ("isoflop_fixed", rows.TEXT, rows.FIXED, "The same by Kaplan's protocol: one horizon for all, losses read on the way."),
-        ("pictures", rows.PICTURES, rows.MATCHED, "Held-out error of diffusion transformers at equal operations: means of seeds."),
+        (
+            "isoflop_fixed",
+            rows.TEXT,
+            rows.FIXED,
+            "The same by Kaplan's protocol: one horizon for all, losses read on the way.",
+        ),
+        (
+            "pictures",
+            rows.PICTURES,
+            rows.MATCHED,
+            "Held-out error of diffusion transformers at equal operations: means of seeds.",
+        ),
     )
 )
 ALL_TRAININGS, _GROWS = "Every training", "How the best size grows"
@@ -223,8 +251,10 @@ ANSWER = Answer(
     text="loss is a power law of operations (R² {r-squared:.3f}); the exponent of the best size is {surface:.2f} to "
     "{parabolas:.2f}, by method",
     statements={
-        "E16": "In small trainings Kaplan's protocol, which should raise the exponent of the best size, changes it by {bend:.2f interval}",
-        "E17": "The best size grows as operations to the power {parabolas:.2f interval} by parabolas, {envelope:.2f} by the envelope, "
+        "E16": "In small trainings Kaplan's protocol, which should raise the exponent of the best size, changes it by "
+        "{bend:.2f interval}",
+        "E17": "The best size grows as operations to the power {parabolas:.2f interval} by parabolas, {envelope:.2f} "
+        "by the envelope, "
         "{surface:.2f} by a surface (Chinchilla: 0.5)",
     },
     numbers={
@@ -239,7 +269,8 @@ ANSWER = Answer(
             "aca6b41",
             "After a first run, not committed: smaller networks of equal depth, batches of 4 in place of 8, a fixed "
             "horizon of 8,000 steps.",
-            "The best size of the smaller budgets was the smallest network, and one block is another kind of network than two.",
+            "The best size of the smaller budgets was the smallest network, and one block is another kind of network "
+            "than two.",
         ),
         Change(
             "2026-11-27",
@@ -251,13 +282,15 @@ ANSWER = Answer(
         Change(
             "2026-11-28",
             "63e2ba8",
-            "The 57 trainings were shared by two processes of one core each and took 23 min 46 s; the time below is that of the judgement.",
+            "The 57 trainings were shared by two processes of one core each and took 23 min 46 s; the time below is "
+            "that of the judgement.",
             "The committed run went on with trainings that were finished.",
         ),
         Change(
             "2026-11-30",
             "a19e1a3f7",
-            "Controls are compared with a treatment of the same measure, where they shared the threshold of their claim.",
+            "Controls are compared with a treatment of the same measure, where they shared the threshold of their "
+            "claim.",
             "A control that the treatment itself meets says nothing.",
         ),
         Change(
@@ -301,21 +334,51 @@ STUDY = Study(
             row
             for name, ending, figure in _KINDS
             for row in (
-                claim(name, "interior", ">=", 1.0, role="check", reason="of all budgets", id=f"interior{ending}", figure=figure),
-                claim(name, "r-squared", ">=", 0.97, role="check", reason="1 is a power law", id=f"r-squared{ending}", figure=figure),
+                claim(
+                    name,
+                    "interior",
+                    ">=",
+                    1.0,
+                    role="check",
+                    reason="of all budgets",
+                    id=f"interior{ending}",
+                    figure=figure,
+                ),
+                claim(
+                    name,
+                    "r-squared",
+                    ">=",
+                    0.97,
+                    role="check",
+                    reason="1 is a power law",
+                    id=f"r-squared{ending}",
+                    figure=figure,
+                ),
             )
         ),
         claim(LANGUAGE, "gain", ">=", 0.2, role="check", reason="0 is no gain", id="gain", figure="isoflop.png"),
-        claim(EARLY, "bend", ">=", 0.0, role="E16", reason="0 is no effect of the protocol", id="bend", figure="frontier.png"),
-        claim(RULE, "rate", "<=", 0.02, role="check", reason="a tenth of the least gain", id="rate", figure="rates.png"),
+        claim(
+            EARLY,
+            "bend",
+            ">=",
+            0.0,
+            role="E16",
+            reason="0 is no effect of the protocol",
+            id="bend",
+            figure="frontier.png",
+        ),
+        claim(
+            RULE, "rate", "<=", 0.02, role="check", reason="a tenth of the least gain", id="rate", figure="rates.png"
+        ),
     ),
     controls=(control(SHUFFLED, "gain", against=LANGUAGE, by="<=", id="gain-shuffled"),),
     figures=(*ISOFLOPS, frontier, surface, rates),
     tables={
         EXPONENTS: (
             f"{_GROWS} with the operations: N ∝ C^a.",
-            "Intervals are of resamples that take one seed per run and leave out one size. They hold the noise of seeds and the choice of "
-            "sizes, not what a longer sweep would change. Nothing here claims that an exponent is 0.5.",
+            "Intervals are of resamples that take one seed per run and leave out one size. They hold the noise of "
+            "seeds and the choice of sizes, not what a longer sweep would change. Nothing here claims that an exponent "
+            "is 0.5.",
         ),
         CLAIMED: ("Numbers of the claims", ""),
         MINIMA: ("The best size of each budget, by parabolas through means of seeds.", ""),

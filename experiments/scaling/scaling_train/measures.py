@@ -1,4 +1,6 @@
-"""What the finished rows say: losses by protocol, network and budget, and the exponents of the best size, with intervals."""
+"""What the finished rows say: losses by protocol, network and budget, and the exponents of the best size, with
+intervals.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +29,8 @@ KAPLAN = 6.0
 class Run:
     """A network at the end of a budget.
 
-    size, factor: of `rows.Planned`. steps: at the end. losses: (seeds,); NaN where the training failed. seconds: of all seeds.
+    size, factor: of `rows.Planned`. steps: at the end. losses: (seeds,); NaN where the training failed. seconds: of all
+        seeds.
     """
 
     protocol: str
@@ -62,14 +65,19 @@ def runs(config: Config, folder: RunFolder) -> list[Run]:
     for kind in {row.kind for row in finished}:
         digests = {line["data"] for row, each in finished.items() if row.kind == kind for line in each.lines}
         if len(digests) > 1:
-            raise DataError(f"{folder.rows}: rows of {kind} were trained on different data, as of two versions of Python: remove some")
+            raise DataError(
+                f"{folder.rows}: rows of {kind} were trained on different data, as of two versions of Python: remove "
+                "some"
+            )
     found = []
     for each in rows.planned(config):
         row, (lines, seconds) = each.row, (finished[each.row].lines, finished[each.row].seconds)
         for mark, budget in zip(row.marks, each.budgets, strict=True):
             losses = {line["seed"]: line["loss"] for line in lines if line["step"] == mark}
             by_seed, shared = tuple(losses.get(seed, np.nan) for seed in config.seeds), seconds * mark / sum(row.marks)
-            found.append(Run(each.protocol, row.kind, each.size, budget, each.factor, rows.cost_of(row), mark, by_seed, shared))
+            found.append(
+                Run(each.protocol, row.kind, each.size, budget, each.factor, rows.cost_of(row), mark, by_seed, shared)
+            )
     return found
 
 
@@ -81,7 +89,8 @@ def chosen(every: Iterable[Run], protocol: str, kind: Kind = rows.TEXT) -> list[
 def table(of: Sequence[Run], losses: Sequence[float] | None = None, *, embeddings: bool = True) -> Points:
     """The runs as points of a scaling law. losses: one per run; None: means over seeds.
 
-    embeddings: whether parameters and operations are those of all layers. False: those that Kaplan et al. count, C = 6 N D without the last
+    embeddings: whether parameters and operations are those of all layers. False: those that Kaplan et al. count, C = 6
+        N D without the last
     layer.
     """
     size = np.array([run.cost.parameters if embeddings else run.cost.bare for run in of], np.float64)
@@ -112,7 +121,10 @@ def minima(of: Sequence[Run], losses: Sequence[float] | None = None, *, embeddin
 
 def least(of: Sequence[Run], seed: int) -> dict[float, float]:
     """The least loss of each budget over the networks, by rising budget. seed: by its place."""
-    return {budget: min(run.losses[seed] for run in of if run.budget == budget) for budget in sorted({run.budget for run in of})}
+    return {
+        budget: min(run.losses[seed] for run in of if run.budget == budget)
+        for budget in sorted({run.budget for run in of})
+    }
 
 
 def exponent(of: Sequence[Run], losses: Sequence[float] | None = None, *, embeddings: bool = True) -> float:
@@ -122,7 +134,8 @@ def exponent(of: Sequence[Run], losses: Sequence[float] | None = None, *, embedd
 
 
 def at_equal_budgets(points: Points, count: int) -> Points:
-    """Losses of every size at the same budgets, by lines in the logs of operations and loss; none is extended beyond its runs.
+    """Losses of every size at the same budgets, by lines in the logs of operations and loss; none is extended beyond
+    its runs.
 
     count: of budgets, evenly in the log between the medians over sizes of their least and of their largest operations.
     """
@@ -181,19 +194,25 @@ def bend(config: Config, every: Sequence[Run]) -> Number:
     fixed = chosen(every, rows.FIXED)
     shared = {(run.size, run.budget) for run in fixed}
     matched = [run for run in chosen(every, rows.MATCHED) if (run.size, run.budget) in shared]
-    draws = resampled(len(config.text.widths), config.resamples, lambda drawn: exponent(*drawn(fixed)) - exponent(*drawn(matched)))
+    draws = resampled(
+        len(config.text.widths), config.resamples, lambda drawn: exponent(*drawn(fixed)) - exponent(*drawn(matched))
+    )
     return number(exponent(fixed) - exponent(matched), draws)
 
 
 def r_squared(least: Mapping[float, float]) -> float:
-    """Of the line through the logs of budgets and their least losses; NaN with fewer than three, through which a line says nothing."""
+    """Of the line through the logs of budgets and their least losses; NaN with fewer than three, through which a line
+    says nothing.
+    """
     if len(least) < 3:
         return math.nan
     return fits.fit_power_law(np.array(list(least)), np.array(list(least.values()))).r_squared
 
 
 def above_least(config: Config, every: Sequence[Run]) -> float:
-    """Loss at the rule's learning rate above the least of all that were tried, means over seeds: the larger one of the two sizes."""
+    """Loss at the rule's learning rate above the least of all that were tried, means over seeds: the larger one of the
+    two sizes.
+    """
     gaps = []
     for size in config.checked:
         losses = {run.factor: run.loss for run in chosen(every, rows.RATES) if run.size == size}

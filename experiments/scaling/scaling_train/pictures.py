@@ -41,7 +41,9 @@ def digest(row: Row) -> str:
 @functools.lru_cache(maxsize=64)  # one object, so that all trainings of a network share a program
 def loss(network: networks.DiT) -> Loss:
     """The squared error of the flow from pictures to noise, at levels that are evenly spread."""
-    return objectives.denoising(networks.pure(network), schedules.flow(), parameterization.flow(), levels=weighting.stratified_levels())
+    return objectives.denoising(
+        networks.pure(network), schedules.flow(), parameterization.flow(), levels=weighting.stratified_levels()
+    )
 
 
 @functools.lru_cache(maxsize=2)

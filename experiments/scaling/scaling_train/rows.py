@@ -1,4 +1,6 @@
-"""The trainings and the numbers behind them: which network runs for how many steps under which horizon, and what it costs."""
+"""The trainings and the numbers behind them: which network runs for how many steps under which horizon, and what it
+costs.
+"""
 
 import dataclasses
 import functools
@@ -60,7 +62,9 @@ class Config:
     """The numbers that are turned."""
 
     seeds: Distinct[Seed] = (0, 1)
-    """Seeds of initial parameters and of the order of the data; all of them train side by side in one program, for every network."""
+    """Seeds of initial parameters and of the order of the data; all of them train side by side in one program, for
+    every network.
+    """
     text: Sweep = Sweep(
         widths=(8, 16, 24, 32, 48, 64, 80),
         depths=(2, 2, 2, 2, 2, 2, 2),
@@ -86,7 +90,9 @@ class Config:
     horizon: Several = 8000
     """Steps of the fixed horizon of Kaplan's protocol, the same for all sizes."""
     checked: tuple[int, int] = (1, 4)
-    """Which two networks of text are trained at rates beside that of the rule, too, by number from 0 on, with the second budget."""
+    """Which two networks of text are trained at rates beside that of the rule, too, by number from 0 on, with the
+    second budget.
+    """
     resamples: Several = 1000
     """Draws behind each interval of an exponent."""
 
@@ -98,13 +104,17 @@ def check(config: Config) -> None:
     last = len(config.text.widths) - 1
     first, second = config.checked
     if not 0 <= first < second <= last:
-        raise ConfigError(f"--checked {first} {second}: two rising numbers from 0 to {last} are needed, those of --text.widths")
+        raise ConfigError(
+            f"--checked {first} {second}: two rising numbers from 0 to {last} are needed, those of --text.widths"
+        )
 
 
 def _check_sweep(name: str, of: Sweep) -> None:
     ranges.rising(f"{name}.budgets", of.budgets)
     if len(of.budgets) < 2:
-        raise ConfigError(f"--{name}.budgets {ranges.shown(of.budgets)} must be two or more: what grows with them is asked for")
+        raise ConfigError(
+            f"--{name}.budgets {ranges.shown(of.budgets)} must be two or more: what grows with them is asked for"
+        )
     if len(of.widths) != len(of.depths):
         both = f"--{name}.widths {ranges.shown(of.widths)} and --{name}.depths {ranges.shown(of.depths)}"
         raise ConfigError(f"{both} must be as many: one of each for every network")
@@ -114,7 +124,8 @@ def _check_sweep(name: str, of: Sweep) -> None:
 class Row:
     """One training of one network with one or more seeds side by side: a row of the sweep.
 
-    marks: steps after which the held-out loss is measured, rising; the last one ends the training. horizon: steps over which the learning
+    marks: steps after which the held-out loss is measured, rising; the last one ends the training. horizon: steps over
+        which the learning
     rate falls. The other fields are those of the configuration, and constants.
     """
 
@@ -136,7 +147,9 @@ class Row:
 
 
 class Planned(NamedTuple):
-    """A row, what it is for, which network of its sweep it trains, the budget that each of its marks spends, and the factor on its rate."""
+    """A row, what it is for, which network of its sweep it trains, the budget that each of its marks spends, and the
+    factor on its rate.
+    """
 
     protocol: str
     size: int
@@ -146,7 +159,9 @@ class Planned(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Of one network and batch. bare: parameters without embeddings, and so without the last layer that they are, too."""
+    """Of one network and batch. bare: parameters without embeddings, and so without the last layer that they are,
+    too.
+    """
 
     parameters: int
     bare: int
@@ -160,7 +175,9 @@ class Cost(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def cost(kind: Kind, width: int, depth: int, batch: int, length: int) -> Cost:
-    """Parameters and operations by formula; no parameter is made. Attention counts every pair of tokens, as a program multiplies them."""
+    """Parameters and operations by formula; no parameter is made. Attention counts every pair of tokens, as a program
+    multiplies them.
+    """
     if kind == PICTURES:
         inputs = (jax.ShapeDtypeStruct((batch, SIDE, SIDE, 3), np.float32), jax.ShapeDtypeStruct((batch,), np.float32))
         counted = accounting.count(network(kind, width, depth, length), *inputs, embeddings=True)
@@ -231,7 +248,11 @@ def _rates(config: Config) -> Iterator[Planned]:
 def _control(config: Config) -> Iterator[Planned]:
     """Texts without order, by a network of middle size at the smallest and the largest budget."""
     for budget in (config.text.budgets[0], config.text.budgets[-1]):
-        able = [size for size in range(len(config.text.widths)) if _cost(config, TEXT, size).steps(budget) >= config.least_steps]
+        able = [
+            size
+            for size in range(len(config.text.widths))
+            if _cost(config, TEXT, size).steps(budget) >= config.least_steps
+        ]
         size = able[len(able) // 2] if able else 0
         steps = max(1, _cost(config, TEXT, size).steps(budget))
         yield _each(CONTROL, config, SHUFFLED, size, {budget: steps}, steps)
@@ -247,7 +268,9 @@ def _cost(config: Config, kind: Kind, size: int) -> Cost:
     return cost(kind, of.widths[size], of.depths[size], of.batch, config.length)
 
 
-def _each(protocol: str, config: Config, kind: Kind, size: int, steps: dict[float, int], horizon: int, factor: float = 1.0) -> Planned:
+def _each(
+    protocol: str, config: Config, kind: Kind, size: int, steps: dict[float, int], horizon: int, factor: float = 1.0
+) -> Planned:
     """The row of all seeds. steps: of each budget. factor: on the learning rate of the rule."""
     of = sweep(config, kind)
     row = Row(

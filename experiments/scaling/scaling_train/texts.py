@@ -52,9 +52,13 @@ def documents() -> Documents:
 
 @functools.lru_cache(maxsize=2)
 def corpus(length: int, held_out: float, judged: int, shuffled: bool = False) -> Corpus:
-    """Cut the documents. shuffled: all bytes of each side in random order, so that nothing can be learned but how frequent they are."""
+    """Cut the documents. shuffled: all bytes of each side in random order, so that nothing can be learned but how
+    frequent they are.
+    """
     sides = text.split(documents(), held_out, seed=SEED)
-    rows = [text.rows([np.frombuffer(each.encode(), np.uint8) for each in side.texts], length + 1, END) for side in sides]
+    rows = [
+        text.rows([np.frombuffer(each.encode(), np.uint8) for each in side.texts], length + 1, END) for side in sides
+    ]
     if shuffled:
         rng = np.random.default_rng(SEED)
         rows = [rng.permutation(side.ravel()).reshape(side.shape) for side in rows]
@@ -68,14 +72,20 @@ def of(row: Row) -> Corpus:
     """The texts of a row of the sweep. ConfigError for a batch of more rows than there are."""
     found = corpus(row.length, row.held_out, row.judged, row.kind == SHUFFLED)
     if row.batch > len(found.train):
-        raise ConfigError(f"--text.batch {row.batch} is more than the {len(found.train)} rows of --length {row.length} that there are")
+        raise ConfigError(
+            f"--text.batch {row.batch} is more than the {len(found.train)} rows of --length {row.length} that there are"
+        )
     return found
 
 
 def batch(row: Row, step: int) -> language.Texts:
-    """The rows of text (batch, seeds, length + 1) of one step. Each seed has an order of its own, in which an epoch repeats no row."""
+    """The rows of text (batch, seeds, length + 1) of one step. Each seed has an order of its own, in which an epoch
+    repeats no row.
+    """
     train = of(row).train
-    return language.Texts(np.stack([train[batches.batch_at(len(train), row.batch, seed, step)] for seed in row.seeds], 1))
+    return language.Texts(
+        np.stack([train[batches.batch_at(len(train), row.batch, seed, step)] for seed in row.seeds], 1)
+    )
 
 
 def held_out(row: Row) -> language.Texts:

@@ -1,4 +1,6 @@
-"""One row of the sweep: a network trains with all seeds side by side, and its held-out loss is measured at each mark."""
+"""One row of the sweep: a network trains with all seeds side by side, and its held-out loss is measured at each
+mark.
+"""
 
 import functools
 import math
@@ -29,7 +31,9 @@ TOGETHER = 64
 
 
 class Horizon(NamedTuple):
-    """A learning rate that rises over `warmup` steps to `peak`, and falls along a cosine to `final` · peak at step `total`."""
+    """A learning rate that rises over `warmup` steps to `peak`, and falls along a cosine to `final` · peak at step
+    `total`.
+    """
 
     peak: Any
     warmup: Any
@@ -40,7 +44,9 @@ class Horizon(NamedTuple):
         """The rate of step 0, 1, …, as `optimizers.warm_up_then` has it."""
         done = jnp.clip((step - self.warmup) / jnp.maximum(self.total - self.warmup, 1.0), 0.0, 1.0)
         falling = self.final + (1.0 - self.final) * 0.5 * (1.0 + jnp.cos(math.pi * done))
-        return jnp.asarray(self.peak * jnp.where(step < self.warmup, (step + 1.0) / jnp.maximum(self.warmup, 1.0), falling))
+        return jnp.asarray(
+            self.peak * jnp.where(step < self.warmup, (step + 1.0) / jnp.maximum(self.warmup, 1.0), falling)
+        )
 
 
 class Followed(NamedTuple):
@@ -64,7 +70,11 @@ def with_horizon(state: TrainState, horizon: Horizon) -> TrainState:
     """The state of one seed, or of several, whose learning rate follows this horizon."""
 
     def one(part: Any) -> Any:
-        return part._replace(horizon=jax.tree.map(jnp.full_like, part.horizon, horizon)) if isinstance(part, Followed) else part
+        return (
+            part._replace(horizon=jax.tree.map(jnp.full_like, part.horizon, horizon))
+            if isinstance(part, Followed)
+            else part
+        )
 
     parts = jax.tree.map(one, state.optimizer_state, is_leaf=lambda part: isinstance(part, Followed))
     return records.replace(state, optimizer_state=parts)
@@ -103,14 +113,17 @@ def train_row(row: Row, folder: RunFolder, progress: Progress) -> list[dict[str,
         kept = folder.path / f"mark_{mark}.json"
         if not kept.exists():
             batch = functools.partial(data.batch, row)
-            state = training_loop.train(own, batch, seed=row.seeds[0], steps=mark, folder=folder, progress=progress, **options)
+            state = training_loop.train(
+                own, batch, seed=row.seeds[0], steps=mark, folder=folder, progress=progress, **options
+            )
             json_files.write(kept, _lines(row, mark, measured(row, network, state.params)))
         lines += json_files.read(kept, list[dict[str, Any]])
     return lines
 
 
 def measured(row: Row, network: Any, params: Params) -> np.ndarray:
-    """(seeds,) held-out losses of parameters with an axis of seeds in front. The noise of a picture is the same for all networks.
+    """(seeds,) held-out losses of parameters with an axis of seeds in front. The noise of a picture is the same for all
+    networks.
 
     NonFiniteError where one is not finite.
     """
@@ -118,7 +131,8 @@ def measured(row: Row, network: Any, params: Params) -> np.ndarray:
     count = len(jax.tree.leaves(held_out)[0])
     size = min(TOGETHER, count)
     judge, found = _judge(_loss(network)), []
-    for number, start in enumerate(range(0, count - size + 1, size)):  # a last part is left out, so that calls count alike
+    # a last part is left out, so that calls count alike
+    for number, start in enumerate(range(0, count - size + 1, size)):
         part = jax.tree.map(lambda leaf, start=start: leaf[start : start + size], held_out)
         found.append(judge(params, jax.random.key(number), part))
     losses = np.mean(np.asarray(found, np.float64), 0)
@@ -154,7 +168,11 @@ def _shared_programs(
 ) -> CompiledStep:
     """What all rows of a network run: their learning rates and numbers of steps are data."""
     optimizer = adamw(weight_decay, clip)
-    example = (np.zeros((1, SIDE, SIDE, 3), np.float32), np.zeros(1, np.float32)) if of_pictures else (np.zeros((1, 2), np.int32),)
+    example = (
+        (np.zeros((1, SIDE, SIDE, 3), np.float32), np.zeros(1, np.float32))
+        if of_pictures
+        else (np.zeros((1, 2), np.int32),)
+    )
     fresh = seeds_together.fresh(lambda key: networks.init(network, key, *example), optimizer)
     return seeds_together.programs(training.make_step(_loss(network), optimizer), fresh, seeds, mesh)
 

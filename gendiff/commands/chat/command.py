@@ -44,8 +44,8 @@ class ChatOptions:
     model: Annotated[str, tyro.conf.arg(metavar="smollm2|PATH")] = models.SMOLLM2
     """smollm2, a .gguf file of the family of Llama, or a folder of transformers (Llama, Qwen 2 and 3, GPT-2)."""
     weights: Literal["float32", "int8", "packed"] = "float32"
-    """int8 rounds each weight to 8 bits: a quarter of the memory, faster, and answers that may differ a little. packed computes with the 4
-    to 8 bits of a .gguf file as they are, in the least memory."""
+    """int8 rounds each weight to 8 bits: a quarter of the memory, faster, and answers that may differ a little. packed
+    computes with the 4 to 8 bits of a .gguf file as they are, in the least memory."""
 
 
 def call(options: ChatOptions, catalogue: Catalogue, progress: Progress) -> None:
@@ -55,7 +55,9 @@ def call(options: ChatOptions, catalogue: Catalogue, progress: Progress) -> None
         chat = _opened(options, progress)
         _talk(chat, options, Writer(chat.tokenizer), progress)
     except Preempted as error:
-        raise Preempted(str(error), "nothing of the conversation is saved", again="run the same command to begin another") from None
+        raise Preempted(
+            str(error), "nothing of the conversation is saved", again="run the same command to begin another"
+        ) from None
 
 
 COMMAND = Tool(ChatOptions, call, "A small language model answers, once or in a conversation.")
@@ -78,7 +80,15 @@ def _talk(chat: Chat, options: ChatOptions, writer: Writer, progress: Progress) 
     messages, memory = list[dict[str, str]](), None
     if options.demo:
         progress.line(f"as plain text: {QUESTION}")
-        _turn(chat, dataclasses.replace(options, plain=True, max_tokens=min(options.max_tokens, 48)), QUESTION, [], None, writer, progress)
+        _turn(
+            chat,
+            dataclasses.replace(options, plain=True, max_tokens=min(options.max_tokens, 48)),
+            QUESTION,
+            [],
+            None,
+            writer,
+            progress,
+        )
         if not options.plain:
             progress.line(f"in the chat template: {QUESTION}")
             messages, memory = _turn(chat, options, QUESTION, [], None, writer, progress)
@@ -97,7 +107,12 @@ def _talk(chat: Chat, options: ChatOptions, writer: Writer, progress: Progress) 
 
 
 def _check(options: ChatOptions) -> None:
-    for name, low, high in (("temperature", 0.0, float("inf")), ("top_p", 0.0, 1.0), ("max_tokens", 1, 2**31), ("seed", 0, 2**32 - 1)):
+    for name, low, high in (
+        ("temperature", 0.0, float("inf")),
+        ("top_p", 0.0, 1.0),
+        ("max_tokens", 1, 2**31),
+        ("seed", 0, 2**32 - 1),
+    ):
         value = getattr(options, name)
         if not low <= value <= high:
             raise ConfigError(f"--{name.replace('_', '-')} {value} is outside [{low:g}, {high:g}]")
@@ -108,10 +123,22 @@ def _check(options: ChatOptions) -> None:
 
 
 def _turn(
-    chat: Chat, options: ChatOptions, text: str, messages: list[dict[str, str]], memory: Any, writer: Writer, progress: Progress
+    chat: Chat,
+    options: ChatOptions,
+    text: str,
+    messages: list[dict[str, str]],
+    memory: Any,
+    writer: Writer,
+    progress: Progress,
 ) -> tuple[list[dict[str, str]], Any]:
-    """One question and its answer, which is shown as it comes. The conversation with both, and what the model has read of it."""
-    given: dict[str, Any] = {"temperature": options.temperature, "top_p": options.top_p, "max_tokens": options.max_tokens}
+    """One question and its answer, which is shown as it comes. The conversation with both, and what the model has read
+    of it.
+    """
+    given: dict[str, Any] = {
+        "temperature": options.temperature,
+        "top_p": options.top_p,
+        "max_tokens": options.max_tokens,
+    }
     key = jax.random.fold_in(jax.random.key(options.seed), len(messages))
     started = [{"role": "system", "content": options.system}] if options.system and not messages else []
     messages = [*messages, *started, {"role": "user", "content": text}]
@@ -125,7 +152,9 @@ def _turn(
         raise ConfigError(str(error)) from error
     writer.end()
     how = "" if reply.finished else "; --max-tokens ended it"
-    progress.line(writer.speed(len(reply.tokens), reply.read) + how + ("" if reply.text.strip() else "; the text ends at once"))
+    progress.line(
+        writer.speed(len(reply.tokens), reply.read) + how + ("" if reply.text.strip() else "; the text ends at once")
+    )
     return [*messages, {"role": "assistant", "content": reply.text}], reply.memory
 
 

@@ -1,4 +1,6 @@
-"""The language model that experiments and commands work with: the one that pip brings, or a file or folder of one's own."""
+"""The language model that experiments and commands work with: the one that pip brings, or a file or folder of one's
+own.
+"""
 
 import dataclasses
 import functools
@@ -25,13 +27,16 @@ GGUF = ".gguf"
 def opened(model: str = SMOLLM2, *, packed: bool = False) -> Chat:
     """A model with its tokenizer, and its template where it has one, in float32, or packed as its .gguf file has it.
 
-    model: "smollm2", a .gguf file of the family of Llama, or a folder of transformers. ConfigError for anything else, and without the
+    model: "smollm2", a .gguf file of the family of Llama, or a folder of transformers. ConfigError for anything else,
+        and without the
     packages that it needs; errors of `weights` and `language` for what is damaged.
     """
     try:
         path = weights.smollm2.path() if model == SMOLLM2 else _path(model)
         if packed and path.is_dir():
-            raise ConfigError(f"--weights packed is for .gguf files, and --model {model} is a folder: take --weights int8")
+            raise ConfigError(
+                f"--weights packed is for .gguf files, and --model {model} is a folder: take --weights int8"
+            )
         return _of(path, packed)
     except ImportError as error:
         raise ConfigError(str(error)) from error
@@ -41,7 +46,9 @@ def tokenizer(model: str = SMOLLM2) -> LanguageTokenizer:
     """The tokenizer of a model alone. Raises as `opened` does."""
     try:
         path = weights.smollm2.path() if model == SMOLLM2 else _path(model)
-        return language.tokens.load(path) if path.is_dir() else language.tokens.from_gguf(weights.gguf.load(path).metadata)
+        return (
+            language.tokens.load(path) if path.is_dir() else language.tokens.from_gguf(weights.gguf.load(path).metadata)
+        )
     except ImportError as error:
         raise ConfigError(str(error)) from error
 
@@ -49,7 +56,9 @@ def tokenizer(model: str = SMOLLM2) -> LanguageTokenizer:
 def _path(model: str) -> Path:
     path = Path(model).expanduser()
     if not path.exists():
-        raise ConfigError(f"--model {model} is no file or folder; {model_hint(model, [SMOLLM2], 'Llama, Qwen 2 and 3, GPT-2')}")
+        raise ConfigError(
+            f"--model {model} is no file or folder; {model_hint(model, [SMOLLM2], 'Llama, Qwen 2 and 3, GPT-2')}"
+        )
     if path.is_file() and path.suffix.lower() != GGUF:
         raise ConfigError(f"--model {model}: a {GGUF} file, a folder of transformers, or {SMOLLM2} is needed")
     return path
@@ -85,9 +94,11 @@ class Answer(NamedTuple):
 
 
 def answers(chat: Chat, texts: Sequence[str], max_tokens: int, *, template: bool = True) -> list[Answer]:
-    """The likeliest answers to texts that are asked at once. Each is what `Chat.answer` gives it alone, but for rounding.
+    """The likeliest answers to texts that are asked at once. Each is what `Chat.answer` gives it alone, but for
+    rounding.
 
-    template: False goes on with each text as it is, as `Chat.complete` does. ConfigError for a model without a chat template.
+    template: False goes on with each text as it is, as `Chat.complete` does. ConfigError for a model without a chat
+        template.
     """
     ids = [question(chat, text) if template else chat.tokenizer.prompt(text, chat.network.context) for text in texts]
     longest = max(map(len, ids))
@@ -98,8 +109,13 @@ def answers(chat: Chat, texts: Sequence[str], max_tokens: int, *, template: bool
     cache = language.cache.full(chat.network, len(ids), width + max_tokens)
     next_logits = language.from_network(networks.pure(chat.network), chat.params)
     write = steps.jit(language.generate, static_argnames="max_tokens")
-    options: dict[str, Any] = {"max_tokens": max_tokens, "processor": language.processors.temperature(0.0), "stop": chat.ends()}
-    written = jax.device_get(write(jax.random.key(0), next_logits, cache, prompts, np.arange(len(ids)), **options))  # nothing is drawn
+    options: dict[str, Any] = {
+        "max_tokens": max_tokens,
+        "processor": language.processors.temperature(0.0),
+        "stop": chat.ends(),
+    }
+    # nothing is drawn
+    written = jax.device_get(write(jax.random.key(0), next_logits, cache, prompts, np.arange(len(ids)), **options))
     return [
         Answer(chat.tokenizer.decode(row[:length]), bool(finished))
         for row, length, finished in zip(written.tokens, written.length, written.finished, strict=True)
@@ -108,7 +124,9 @@ def answers(chat: Chat, texts: Sequence[str], max_tokens: int, *, template: bool
 
 def in_8_bits(chat: Chat) -> Chat:
     """The same model with every linear layer and its table of tokens in 8 bits."""
-    return dataclasses.replace(chat, params=quantised.quantise(chat.params, quantised.linear(quantised.int8(), tables=True)))
+    return dataclasses.replace(
+        chat, params=quantised.quantise(chat.params, quantised.linear(quantised.int8(), tables=True))
+    )
 
 
 def tiny(context: int = 256) -> Chat:

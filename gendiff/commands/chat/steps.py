@@ -11,15 +11,17 @@ from gendiff.runs import devices
 
 
 def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """`jax.jit` as users of `language` compile: the libraries that serve pictures slow down single rows, bfloat16 and 8 bits."""
+    """`jax.jit` as users of `language` compile: the libraries that serve pictures slow down single rows, bfloat16 and 8
+    bits.
+    """
     return devices.jit(function, libraries=False, **options)
 
 
 def in_place() -> Callable[[Any, Any, Any], Callable[[], jax.Array]]:
     """A function of (model, tokens (b, 1), cache) that returns the work, whose answer is the logits.
 
-    The cache is written where it lies, as in the loop of `generate`: a step that kept it as it was would copy all of it. Each call begins
-    behind the same tokens. Works of equal shapes share one program; each has a copy of its cache.
+    The cache is written where it lies, as in the loop of `generate`: a step that kept it as it was would copy all of
+    it. Each call begins behind the same tokens. Works of equal shapes share one program; each has a copy of its cache.
     """
     step = jit(_again, donate_argnums=2)
 

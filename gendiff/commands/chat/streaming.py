@@ -11,7 +11,9 @@ from gendiff.language.tokens import LanguageTokenizer
 
 
 class Writer:
-    """Shows the text of each token at once. The decoding loop always gets the same one, so that one compile serves all answers."""
+    """Shows the text of each token at once. The decoding loop always gets the same one, so that one compile serves all
+    answers.
+    """
 
     def __init__(self, tokenizer: LanguageTokenizer, stream: TextIO | None = None) -> None:
         self._tokenizer, self._stream = tokenizer, stream

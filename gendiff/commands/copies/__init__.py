@@ -1,11 +1,13 @@
-"""What do samples copy? Pictures beside their nearest training pictures, and whether more of them are near-copies than of held-out ones.
+"""What do samples copy? Pictures beside their nearest training pictures, and whether more of them are near-copies than
+of held-out ones.
 
     gendiff copies SAMPLES --train PHOTOS --held-out OTHERS
     gendiff copies runs/images --train PHOTOS
     gendiff copies WRITTEN --text --train CORPUS
 
-It works on any folders, whoever made the samples. Each picture is decoded once, and the time of the comparison grows with samples times
-training pictures. It leaves copies.html and copies.json. There is no verdict: nobody wrote a threshold for your data.
+It works on any folders, whoever made the samples. Each picture is decoded once, and the time of the comparison grows
+with samples times training pictures. It leaves copies.html and copies.json. There is no verdict: nobody wrote a
+threshold for your data.
 """
 
 from gendiff.commands.copies import command
@@ -14,4 +16,8 @@ from gendiff.runs.registry import Tool
 
 __all__ = ["COMMAND", "CopiesOptions"]
 
-COMMAND = Tool(CopiesOptions, command.call, "Which training pictures or texts do samples copy, and how often do fresh ones look so?")
+COMMAND = Tool(
+    CopiesOptions,
+    command.call,
+    "Which training pictures or texts do samples copy, and how often do fresh ones look so?",
+)

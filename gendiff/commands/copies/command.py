@@ -20,7 +20,9 @@ def call(options: CopiesOptions, catalogue: Catalogue, progress: Progress) -> No
         text_findings.report(options, out, progress)
         return
     measured = picture_sets.feature_function(options)
-    given = run_samples.place(options, catalogue, progress) if copies_options.is_run(options.samples) else options.samples
+    given = (
+        run_samples.place(options, catalogue, progress) if copies_options.is_run(options.samples) else options.samples
+    )
     samples = picture_sets.read_samples(given, options, measured, progress)
     train = picture_sets.read_data("train", options.train, options, samples.shape, measured, progress)
     held_out, equal = None, 0
@@ -28,7 +30,9 @@ def call(options: CopiesOptions, catalogue: Catalogue, progress: Progress) -> No
         read = picture_sets.read_data("held-out", options.held_out, options, samples.shape, measured, progress)
         held_out, equal = picture_sets.without(read, train)
     if equal:
-        progress.line(f"note: {equal} held-out pictures equal a training picture, so they are not held out: they are left out")
+        progress.line(
+            f"note: {equal} held-out pictures equal a training picture, so they are not held out: they are left out"
+        )
     with progress.phase("compare"):
         try:
             report = findings.compare(samples, train, held_out, options)
@@ -42,14 +46,19 @@ def call(options: CopiesOptions, catalogue: Catalogue, progress: Progress) -> No
 
 
 def _write_page(out: Path, found: Findings, report: MemorisationReport, samples: PictureSet, train: PictureSet) -> None:
-    rows = [(samples.picture(row), *(train.picture(each) for each in report.nearest[row, :2])) for row, _ in report.pairs]
+    rows = [
+        (samples.picture(row), *(train.picture(each) for each in report.nearest[row, :2])) for row, _ in report.pairs
+    ]
     copies_page.write(
         out / PAGE,
         "picture_copies.html",
         found=found,
         sentences=list(findings.sentences(found)),
         table=copies_page.shares([found.whole, *found.classes], beside=found.held_out is not None),
-        pairs=[(pair, [copies_page.shown(image) for image in images]) for pair, images in zip(found.pairs, rows, strict=True)],
+        pairs=[
+            (pair, [copies_page.shown(image) for image in images])
+            for pair, images in zip(found.pairs, rows, strict=True)
+        ],
     )
 
 
@@ -60,5 +69,8 @@ def _print(found: Findings, out: Path) -> None:
         if pair.copy:
             print(f"  {pair.sample}  is a near-copy of  {pair.training}  (ratio {pair.ratio:.3f})")
     if found.duplicates_n or found.near_duplicates_n:
-        print(f"The training set repeats itself: {found.duplicates_n} pictures equal and {found.near_duplicates_n} nearly equal another.")
+        print(
+            f"The training set repeats itself: {found.duplicates_n} pictures equal and {found.near_duplicates_n} "
+            "nearly equal another."
+        )
     print(f"page: {out / PAGE}", flush=True)

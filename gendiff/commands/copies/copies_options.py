@@ -14,7 +14,17 @@ JSON, PAGE = "copies.json", "copies.html"
 DRAWN = 256
 """Samples that are drawn of a run that left none."""
 
-OF_PICTURES = ("features", "inception_weights", "resize", "threshold", "num", "size", "mode", "background", "on_bad_image")
+OF_PICTURES = (
+    "features",
+    "inception_weights",
+    "resize",
+    "threshold",
+    "num",
+    "size",
+    "mode",
+    "background",
+    "on_bad_image",
+)
 OF_TEXTS = ("span", "unit")
 
 
@@ -23,26 +33,34 @@ class CopiesOptions:
     """Show which training pictures, or training texts, samples copy, the most striking pairs first."""
 
     samples: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|SAMPLES")]
-    """A run folder, or samples from anywhere: a folder of pictures or of shards, an .npz or .npy; with --text a file or folder of texts."""
+    """A run folder, or samples from anywhere: a folder of pictures or of shards, an .npz or .npy; with --text a file or
+    folder of texts.
+    """
     train: Annotated[str, tyro.conf.arg(metavar="DATA")]
-    """What was trained on: a folder of pictures, an .npz, .npy or .arrayrecord, a saved Hugging Face dataset; or texts."""
+    """What was trained on: a folder of pictures, an .npz, .npy or .arrayrecord, a saved Hugging Face dataset; or
+    texts.
+    """
     held_out: Annotated[str | None, tyro.conf.arg(metavar="DATA")] = None
     """The like of it that was not trained on. It shows how many fresh pictures or texts look like copies by chance."""
     text: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Compare texts (.txt, .md, .rst), one per file, by the longest part that stands in a training text word for word."""
+    """Compare texts (.txt, .md, .rst), one per file, by the longest part that stands in a training text word for
+    word.
+    """
     span: int = 20
     """With --text: words in a row from which on a text counts as a copy."""
     unit: Literal["words", "characters"] = "words"
     """With --text: what a span is counted in. Words are what stands between spaces."""
     features: Literal["small-pixels", "pixels", "random-convolutions", "classifier", "inception"] = "small-pixels"
-    """What distances are taken of: pixels averaged to about 16 per side, all pixels, a fixed random network, or the pool
-    of a classifier or of Inception."""
+    """What distances are taken of: pixels averaged to about 16 per side, all pixels, a fixed random network, or the
+    pool of a classifier or of Inception."""
     inception_weights: str | None = None
     """Parameters of Inception-v3 by torchvision's names, a .safetensors or .pth file."""
     resize: Literal["clean-fid", "tf"] = "clean-fid"
     """How Inception's pictures get 299 pixels."""
     threshold: float = near_copies.THRESHOLD
-    """A sample is a near-copy where its nearest training picture is less than this many times as far away as the second-nearest."""
+    """A sample is a near-copy where its nearest training picture is less than this many times as far away as the
+    second-nearest.
+    """
     pairs: int = 24
     """Pairs to show and list, at most."""
     num: int | None = None
@@ -60,7 +78,9 @@ class CopiesOptions:
 
 
 def check(options: CopiesOptions) -> Path:
-    """The folder to write into, which may be absent. ConfigError for options out of range and places that cannot be written."""
+    """The folder to write into, which may be absent. ConfigError for options out of range and places that cannot be
+    written.
+    """
     if not 0 < options.threshold <= 1:
         raise ConfigError(f"--threshold {options.threshold:g} is outside (0, 1]")
     if options.pairs < 0:
@@ -83,9 +103,15 @@ def is_run(samples: str) -> bool:
 def _check_kind(options: CopiesOptions) -> None:
     """ConfigError for options of pictures beside --text, and of texts without it."""
     if options.text and is_run(options.samples):
-        raise ConfigError(f"--text: {options.samples} is a run folder, and runs draw pictures: give a file or folder of texts")
+        raise ConfigError(
+            f"--text: {options.samples} is a run folder, and runs draw pictures: give a file or folder of texts"
+        )
     for field in dataclasses.fields(options):
         foreign = field.name in OF_PICTURES if options.text else field.name in OF_TEXTS
         if foreign and getattr(options, field.name) != field.default:
             name = f"--{field.name.replace('_', '-')}"
-            raise ConfigError(f"{name} is for pictures: leave it out, or --text" if options.text else f"{name} is for texts: add --text")
+            raise ConfigError(
+                f"{name} is for pictures: leave it out, or --text"
+                if options.text
+                else f"{name} is for texts: add --text"
+            )

@@ -1,4 +1,6 @@
-"""copies.html: the pairs side by side, the shares, and what they do and do not say. The file needs no other file and no network."""
+"""copies.html: the pairs side by side, the shares, and what they do and do not say. The file needs no other file and no
+network.
+"""
 
 import base64
 from collections.abc import Iterable
@@ -21,7 +23,11 @@ def write(file: Path, template: str, **content: Any) -> Path:
     """The page. content: what the template takes."""
     templates = [Path(__file__).parent, Path(report.__file__).with_name("templates")]
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(templates), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(templates),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     page = environment.get_template(template).render(formatting=formatting, **content)
     return json_files.write_bytes(file, page.encode())
@@ -44,7 +50,10 @@ def shares(rows: Iterable[Any], *, beside: bool) -> dict[str, Any]:
     columns = ["", "n", "near-copies, %"] + (["held-out, %", "difference"] if beside else [])
     measured = [(each.rate, each.held_out_rate, each.excess) for each in rows]
     texts = [[_cell(number) for number in each[: 3 if beside else 1]] for each in measured]
-    return {"columns": columns, "rows": [[(each.name, ""), (str(each.n), ""), *cells] for each, cells in zip(rows, texts, strict=True)]}
+    return {
+        "columns": columns,
+        "rows": [[(each.name, ""), (str(each.n), ""), *cells] for each, cells in zip(rows, texts, strict=True)],
+    }
 
 
 def _cell(number: tuple[float, float, float] | None) -> tuple[str, str]:

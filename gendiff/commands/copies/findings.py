@@ -15,15 +15,17 @@ from gendiff.runs.reporting.verdicts import Number
 LISTED = 100
 """Duplicates of the training set that are listed, at most."""
 NO_HELD_OUT = (
-    "There are no held-out pictures, so it is not known how many fresh pictures look like near-copies by chance. Nothing is said of "
-    "whether the samples copy more than that: look at the pairs. A part of the training pictures cannot take their place, since the "
-    "model has seen it."
+    "There are no held-out pictures, so it is not known how many fresh pictures look like near-copies by chance. "
+    "Nothing is said of whether the samples copy more than that: look at the pairs. A part of the training pictures "
+    "cannot take their place, since the model has seen it."
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """A sample with its two nearest training pictures. ratio: of the two distances. copy: whether it is below the threshold."""
+    """A sample with its two nearest training pictures. ratio: of the two distances. copy: whether it is below the
+    threshold.
+    """
 
     sample: str
     training: str
@@ -48,8 +50,10 @@ class Share:
 class Findings:
     """copies.json. All shares lie in [0, 1], with 95 % intervals.
 
-    different: training pictures without their duplicates. equal: held-out pictures that were left out because they equal a training one.
-    pairs: the most striking first. duplicates, near_duplicates: training pictures that equal, or nearly equal, another, as many as are
+    different: training pictures without their duplicates. equal: held-out pictures that were left out because they
+        equal a training one.
+    pairs: the most striking first. duplicates, near_duplicates: training pictures that equal, or nearly equal, another,
+        as many as are
     listed; the numbers count all of them.
     """
 
@@ -71,7 +75,9 @@ class Findings:
     near_duplicates: tuple[tuple[str, str], ...]
 
 
-def compare(samples: PictureSet, train: PictureSet, held_out: PictureSet | None, options: CopiesOptions) -> MemorisationReport:
+def compare(
+    samples: PictureSet, train: PictureSet, held_out: PictureSet | None, options: CopiesOptions
+) -> MemorisationReport:
     """The report of the library. ValueError for fewer than 3 different training pictures."""
     names = _class_names(samples)
     own, beside = (None if each is None or not names else _numbers(each, names) for each in (samples, held_out))
@@ -87,7 +93,12 @@ def compare(samples: PictureSet, train: PictureSet, held_out: PictureSet | None,
 
 
 def findings(
-    report: MemorisationReport, samples: PictureSet, train: PictureSet, held_out: PictureSet | None, equal: int, options: CopiesOptions
+    report: MemorisationReport,
+    samples: PictureSet,
+    train: PictureSet,
+    held_out: PictureSet | None,
+    equal: int,
+    options: CopiesOptions,
 ) -> Findings:
     """The report with the names of pictures in the place of their numbers."""
     names = [*_class_names(samples), "without a class"]
@@ -102,7 +113,10 @@ def findings(
         )
         for row, _ in report.pairs
     ]
-    repeats, nearly = ([(train.name(a), train.name(b)) for a, b in each[:LISTED]] for each in (report.duplicates, report.near_duplicates))
+    repeats, nearly = (
+        [(train.name(a), train.name(b)) for a, b in each[:LISTED]]
+        for each in (report.duplicates, report.near_duplicates)
+    )
     return Findings(
         samples=samples.place,
         train=train.place,
@@ -127,22 +141,24 @@ def sentences(found: Findings) -> Iterator[str]:
     """The rates in plain words."""
     whole = found.whole
     yield (
-        f"{round(whole.rate[0] * whole.n)} of {whole.n} samples ({percent(whole.rate)}) are near-copies: their nearest training picture "
-        f"is less than {found.threshold:g} times as far away as the second-nearest."
+        f"{round(whole.rate[0] * whole.n)} of {whole.n} samples ({percent(whole.rate)}) are near-copies: their nearest "
+        f"training picture is less than {found.threshold:g} times as far away as the second-nearest."
     )
     if whole.held_out_rate is None or whole.excess is None:
         yield NO_HELD_OUT
         return
     n = found.held_out_n or 0
     yield (
-        f"{round(whole.held_out_rate[0] * n)} of {n} held-out pictures ({percent(whole.held_out_rate)}) look like near-copies, though they "
-        f"cannot be copies. The difference is {points(whole.excess)}."
+        f"{round(whole.held_out_rate[0] * n)} of {n} held-out pictures ({percent(whole.held_out_rate)}) look like "
+        f"near-copies, though they cannot be copies. The difference is {points(whole.excess)}."
     )
     yield reading(whole.excess, "samples are near-copies")
 
 
 def reading(excess: Number, what: str) -> str:
-    """Where the interval of a difference lies, as in "samples are near-copies" more often than fresh ones; a figure and no verdict."""
+    """Where the interval of a difference lies, as in "samples are near-copies" more often than fresh ones; a figure and
+    no verdict.
+    """
     _, low, high = excess
     if low > 0:
         return f"The interval lies above 0: {what} more often than fresh ones."
@@ -175,7 +191,9 @@ def _class_names(samples: PictureSet) -> list[str]:
 def _numbers(pictures: PictureSet, names: list[str]) -> np.ndarray:
     """Places of the pictures' classes among the names; the one behind the last for any other, and for none."""
     places = {name: number for number, name in enumerate(names)}
-    return np.array([len(names) if name is None else places.get(name, len(names)) for name in pictures.classes()], np.int64)
+    return np.array(
+        [len(names) if name is None else places.get(name, len(names)) for name in pictures.classes()], np.int64
+    )
 
 
 def _share(name: str, rates: Rates) -> Share:

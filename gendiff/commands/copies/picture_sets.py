@@ -1,4 +1,6 @@
-"""The three sets of pictures that `copies` compares: each is read once, for its features; single pictures are read again to be shown."""
+"""The three sets of pictures that `copies` compares: each is read once, for its features; single pictures are read
+again to be shown.
+"""
 
 import dataclasses
 import functools
@@ -44,7 +46,10 @@ class PictureSet:
     def classes(self) -> list[str | None]:
         """The name of each picture's class, None where it has none."""
         known = self.source.classes
-        return [None if label == NO_LABEL else known[label] if label < len(known) else str(label) for label in self.source.labels]
+        return [
+            None if label == NO_LABEL else known[label] if label < len(known) else str(label)
+            for label in self.source.labels
+        ]
 
     @functools.cached_property
     def shape(self) -> tuple[int, ...]:
@@ -90,8 +95,12 @@ def read_samples(place: str, options: CopiesOptions, measured: Features, progres
     return _read("samples", place, source, measured, progress)
 
 
-def read_data(title: str, place: str, options: CopiesOptions, like: tuple[int, ...], measured: Features, progress: Progress) -> PictureSet:
-    """Training or held-out pictures at the size and in the colours of the samples. Raises as `read_samples`, and for another size."""
+def read_data(
+    title: str, place: str, options: CopiesOptions, like: tuple[int, ...], measured: Features, progress: Progress
+) -> PictureSet:
+    """Training or held-out pictures at the size and in the colours of the samples. Raises as `read_samples`, and for
+    another size.
+    """
     height, width, channels = like
     size = height if height == width else options.size
     with image_features.option_errors():
@@ -99,7 +108,9 @@ def read_data(title: str, place: str, options: CopiesOptions, like: tuple[int, .
     read = _read(title, place, source, measured, progress)
     if read.shape != like:
         sizes = [f"{across} × {down}" for down, across, _ in (read.shape, like)]
-        raise DataError(f"{place}: pictures have {sizes[0]} pixels, and the samples {sizes[1]}: make all of one size with --size N")
+        raise DataError(
+            f"{place}: pictures have {sizes[0]} pixels, and the samples {sizes[1]}: make all of one size with --size N"
+        )
     return read
 
 
@@ -109,21 +120,32 @@ def without(held_out: PictureSet, train: PictureSet) -> tuple[PictureSet, int]:
     kept = np.array([row for row, digest in enumerate(held_out.source.digests()) if digest not in known], np.int64)
     equal = len(held_out.source) - len(kept)
     if not kept.size:
-        raise DataError(f"{held_out.place}: all {equal} held-out pictures equal training pictures of {train.place}: give others, or none")
+        raise DataError(
+            f"{held_out.place}: all {equal} held-out pictures equal training pictures of {train.place}: give others, "
+            "or none"
+        )
     if not equal:
         return held_out, 0
-    return dataclasses.replace(held_out, source=random_access.subset(held_out.source, kept), rows=held_out.rows[kept]), equal
+    return dataclasses.replace(
+        held_out, source=random_access.subset(held_out.source, kept), rows=held_out.rows[kept]
+    ), equal
 
 
 def _opened(path: Path, options: CopiesOptions, size: int | None, mode: str | None) -> Source:
-    return sources.open(path, size=size, mode=mode, background=options.background, on_bad=options.on_bad_image, scan=False)
+    return sources.open(
+        path, size=size, mode=mode, background=options.background, on_bad=options.on_bad_image, scan=False
+    )
 
 
 def _of_sample_files(path: Path, options: CopiesOptions) -> Source:
-    """A folder that `sample` wrote: a picture's label stands in its name, and the file with the settings is no picture."""
+    """A folder that `sample` wrote: a picture's label stands in its name, and the file with the settings is no
+    picture.
+    """
     given = {"size": options.size, "background": options.background, "on_bad": options.on_bad_image}
     source = image_folder.source(path, mode=options.mode or "RGB", conditional="none", **given)  # type: ignore[arg-type]
-    rows = np.array([row for row, file in enumerate(source.files) if Path(file).name != sample_files.SETTINGS], np.int64)
+    rows = np.array(
+        [row for row, file in enumerate(source.files) if Path(file).name != sample_files.SETTINGS], np.int64
+    )
     if not rows.size:
         raise DataError(f"{path}: no samples in it")
     matches = [re.search(r"_label(\d+)\.png$", source.files[row]) for row in rows]
@@ -134,11 +156,15 @@ def _of_sample_files(path: Path, options: CopiesOptions) -> Source:
 def _of_shards(place: Shards) -> Source:
     labels = np.concatenate([classes for _, classes in place])
     print_of = random_access.fingerprint("shards", str(place.folder), place.manifest.num)
-    return ShardPictures(labels=labels, classes=place.manifest.classes, fingerprint=print_of, examples=Examples(place), place=place)
+    return ShardPictures(
+        labels=labels, classes=place.manifest.classes, fingerprint=print_of, examples=Examples(place), place=place
+    )
 
 
 def _read(title: str, place: str, source: Source, measured: Features, progress: Progress) -> PictureSet:
-    """Reads every picture once. DataError for pictures that cannot be read, unless they are skipped, and for mixed sizes."""
+    """Reads every picture once. DataError for pictures that cannot be read, unless they are skipped, and for mixed
+    sizes.
+    """
     looks: list[Look] = []
     parts: list[np.ndarray] = []
     first: tuple[int, ...] | None = None

@@ -11,7 +11,9 @@ from gendiff.runs.registry import Catalogue
 
 
 def place(options: CopiesOptions, catalogue: Catalogue, progress: Progress) -> str:
-    """The folder of samples. Fresh ones go where `sample RUN` puts them. ConfigError where a sample needs more words than a number."""
+    """The folder of samples. Fresh ones go where `sample RUN` puts them. ConfigError where a sample needs more words
+    than a number.
+    """
     folder = run_folder.existing(Path(options.samples).expanduser())
     samples = folder.path / "samples"
     if options.num is None and any(samples.glob("*.png")):
@@ -21,7 +23,9 @@ def place(options: CopiesOptions, catalogue: Catalogue, progress: Progress) -> s
     experiment = registry.load(stored.experiment, catalogue)
     command = experiment.sample
     if command is None or not issubclass(command.options, SampleOptions):
-        raise ConfigError(f"{options.samples} is a run of {stored.experiment}: draw its samples yourself, and give their folder")
+        raise ConfigError(
+            f"{options.samples} is a run of {stored.experiment}: draw its samples yourself, and give their folder"
+        )
     run_folder.existing(folder.path, writable=True)
     compile_cache.use(say=progress.line)
     drawn = command.options(num=options.num or DRAWN)

@@ -23,7 +23,9 @@ AROUND, LONGEST = 120, 2000
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """The longest span of a text that a training text holds. held_by: how many hold it; None where it is too short to be a copy."""
+    """The longest span of a text that a training text holds. held_by: how many hold it; None where it is too short to
+    be a copy.
+    """
 
     sample: str
     training: str
@@ -34,7 +36,8 @@ class Span:
 
 @dataclasses.dataclass(frozen=True)
 class TextFindings:
-    """copies.json of texts. span: from how many words or characters (`unit`) on a text counts as a copy. spans: the longest first.
+    """copies.json of texts. span: from how many words or characters (`unit`) on a text counts as a copy. spans: the
+    longest first.
 
     lengths: the median text and the median held-out text, in the same unit.
     """
@@ -52,22 +55,32 @@ class TextFindings:
 
 
 class Words:
-    """Texts of one set, and their words or characters as numbers. known: the number of each word so far, which grows."""
+    """Texts of one set, and their words or characters as numbers. known: the number of each word so far, which
+    grows.
+    """
 
     def __init__(self, documents: Documents, unit: str, known: dict[str, int]) -> None:
         self.documents, self._places = documents, []
         self.ids: list[np.ndarray] = []
         for text in documents.texts:
-            pieces = [(match.start(), match.end()) for match in re.finditer(r"\S+" if unit == "words" else r"(?s).", text)]
+            pieces = [
+                (match.start(), match.end()) for match in re.finditer(r"\S+" if unit == "words" else r"(?s).", text)
+            ]
             self._places.append(pieces)
-            self.ids.append(np.array([known.setdefault(text[begin:end], len(known)) for begin, end in pieces], np.int64))
+            self.ids.append(
+                np.array([known.setdefault(text[begin:end], len(known)) for begin, end in pieces], np.int64)
+            )
 
     def parts(self, row: int, start: int, length: int) -> tuple[str, str, str]:
         """What stands before a span of a text, the span, and what stands behind it."""
         text, pieces = self.documents.texts[row], self._places[row]
         begin, end = pieces[start][0], pieces[start + length - 1][1]
         before, span, behind = text[max(0, begin - AROUND) : begin], text[begin:end], text[end : end + AROUND]
-        return ("…" * (begin > AROUND) + before, span[:LONGEST] + "…" * (len(span) > LONGEST), behind + "…" * (end + AROUND < len(text)))
+        return (
+            "…" * (begin > AROUND) + before,
+            span[:LONGEST] + "…" * (len(span) > LONGEST),
+            behind + "…" * (end + AROUND < len(text)),
+        )
 
     @property
     def median(self) -> int:
@@ -81,16 +94,25 @@ def report(options: CopiesOptions, out: Path, progress: Progress) -> None:
     samples, train = (_read(place, options, known) for place in (options.samples, options.train))
     held_out = None if options.held_out is None else _read(options.held_out, options, known)
     with progress.phase("compare"):
-        found = text_copies.text_copies(samples.ids, train.ids, None if held_out is None else held_out.ids, tokens=options.span)
+        found = text_copies.text_copies(
+            samples.ids, train.ids, None if held_out is None else held_out.ids, tokens=options.span
+        )
     order = np.argsort(-found.spans.length, kind="stable")[: options.pairs]
     rows = [int(row) for row in order if found.spans.length[row]]
     content = _findings(options, found, samples, train, held_out, rows)
     out.mkdir(parents=True, exist_ok=True)
     json_files.write(out / JSON, content)
-    beside = [(samples.parts(row, *_at(found, row)), train.parts(int(found.spans.document[row]), *_in(found, row))) for row in rows]
+    beside = [
+        (samples.parts(row, *_at(found, row)), train.parts(int(found.spans.document[row]), *_in(found, row)))
+        for row in rows
+    ]
     sentences = list(_sentences(content))
     copies_page.write(
-        out / PAGE, "text_copies.html", found=content, sentences=sentences, pairs=list(zip(content.spans, beside, strict=True))
+        out / PAGE,
+        "text_copies.html",
+        found=content,
+        sentences=sentences,
+        pairs=list(zip(content.spans, beside, strict=True)),
     )
     for sentence in sentences:
         print(sentence)
@@ -134,7 +156,9 @@ def _findings(
         unit=options.unit,
         span=options.span,
         lengths=(samples.median, None if held_out is None else held_out.median),
-        whole=Share("all", len(samples.ids), found.rate.number, *map(findings.number, (found.held_out_rate, found.excess))),
+        whole=Share(
+            "all", len(samples.ids), found.rate.number, *map(findings.number, (found.held_out_rate, found.excess))
+        ),
         spans=tuple(map(span, rows)),
     )
 
@@ -142,24 +166,24 @@ def _findings(
 def _sentences(found: TextFindings) -> Iterator[str]:
     whole = found.whole
     yield (
-        f"{round(whole.rate[0] * whole.n)} of {whole.n} texts ({findings.percent(whole.rate)}) hold at least {found.span} {found.unit} in "
-        "a row that also stand in a training text."
+        f"{round(whole.rate[0] * whole.n)} of {whole.n} texts ({findings.percent(whole.rate)}) hold at least "
+        f"{found.span} {found.unit} in a row that also stand in a training text."
     )
     if whole.held_out_rate is None or whole.excess is None:
         yield (
-            "There are no held-out texts, so it is not known how many fresh texts share so much by chance, such as a quotation. Nothing is "
-            "said of whether the texts copy more than that: look at the spans."
+            "There are no held-out texts, so it is not known how many fresh texts share so much by chance, such as a "
+            "quotation. Nothing is said of whether the texts copy more than that: look at the spans."
         )
         return
     n = found.held_out_n or 0
     yield (
-        f"{round(whole.held_out_rate[0] * n)} of {n} held-out texts ({findings.percent(whole.held_out_rate)}) do. The difference is "
-        f"{findings.points(whole.excess)}."
+        f"{round(whole.held_out_rate[0] * n)} of {n} held-out texts ({findings.percent(whole.held_out_rate)}) do. The "
+        f"difference is {findings.points(whole.excess)}."
     )
     yield findings.reading(whole.excess, "texts share such spans")
     own, beside = found.lengths
     if beside is not None and not 0.5 <= own / max(beside, 1) <= 2:
         yield (
-            f"The median text has {own} {found.unit} and the median held-out text {beside}: longer texts have more chances of a long span, "
-            "so compare texts of one length."
+            f"The median text has {own} {found.unit} and the median held-out text {beside}: longer texts have more "
+            "chances of a long span, so compare texts of one length."
         )

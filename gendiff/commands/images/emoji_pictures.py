@@ -20,7 +20,9 @@ HeldOut: TypeAlias = Annotated[int, msgspec.Meta(ge=4, le=384)]
 
 @functools.lru_cache(maxsize=1)
 def load(size: int, count: int, held_out: int) -> tuple[np.ndarray, np.ndarray]:
-    """(`count` training pictures, `held_out` held-out ones), (n, size, size, 3) float32 in [-1, 1]. ConfigError where there are fewer."""
+    """(`count` training pictures, `held_out` held-out ones), (n, size, size, 3) float32 in [-1, 1]. ConfigError where
+    there are fewer.
+    """
     training, others = split(size)
     return images("pictures", training, count), images("held-out", others, held_out)
 

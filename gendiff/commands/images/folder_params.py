@@ -1,4 +1,6 @@
-"""The parameters of a model in a folder of diffusers, read part by part; each part says its time, and what its storage loses."""
+"""The parameters of a model in a folder of diffusers, read part by part; each part says its time, and what its storage
+loses.
+"""
 
 from typing import Any
 
@@ -13,7 +15,9 @@ from gendiff.weights.quantised.packed_reading import OnPacked, Rounding
 
 
 def by_part(model: Opened, progress: Progress) -> dict[str, Params]:
-    """By the names of the parts. Adapters of single parts, such as LoRA, belong between this and `stable_diffusion.arranged`."""
+    """By the names of the parts. Adapters of single parts, such as LoRA, belong between this and
+    `stable_diffusion.arranged`.
+    """
     parts = {}
     for name in model.parts:
         lost: list[Rounding] = []
@@ -21,7 +25,10 @@ def by_part(model: Opened, progress: Progress) -> dict[str, Params]:
             parts[name] = jax.block_until_ready(model.part_params(name, _into(lost)))
         if lost:
             every = packed_reading.together(lost)
-            progress.line(f"{name}: {every.numbers:,} numbers as {model.storage}, off by {every.relative:.2%} of their root mean square")
+            progress.line(
+                f"{name}: {every.numbers:,} numbers as {model.storage}, off by {every.relative:.2%} of their root mean "
+                "square"
+            )
     return parts
 
 

@@ -1,4 +1,6 @@
-"""Autoencoders of images that experiments train themselves: the network, its training, and its halves for many pictures."""
+"""Autoencoders of images that experiments train themselves: the network, its training, and its halves for many
+pictures.
+"""
 
 import functools
 from collections.abc import Callable
@@ -53,7 +55,14 @@ def init(coder: Autoencoder) -> Callable[[jax.Array], Params]:
 
 
 def train(
-    learning: Learning, coder: Autoencoder, images: np.ndarray, folder: RunFolder, progress: Progress, *, seed: int, kl_weight: float
+    learning: Learning,
+    coder: Autoencoder,
+    images: np.ndarray,
+    folder: RunFolder,
+    progress: Progress,
+    *,
+    seed: int,
+    kl_weight: float,
 ) -> None:
     """Train an autoencoder on images (n, h, w, 3) in [-1, 1], from where the folder's training stands."""
     fit(learning, autoencoding(coder, kl_weight), init(coder), Batch(clean=images), seed, folder, progress)
@@ -65,7 +74,9 @@ def autoencoding(coder: Autoencoder, kl_weight: float) -> Loss:
     return latent.autoencoding(latent.gaussian_bottleneck(*halves, weight=kl_weight))
 
 
-def fit(learning: Learning, loss: Loss, start: Any, data: Batch, seed: int, folder: RunFolder, progress: Progress) -> None:
+def fit(
+    learning: Learning, loss: Loss, start: Any, data: Batch, seed: int, folder: RunFolder, progress: Progress
+) -> None:
     """Train by any loss with the numbers of a training. start: key -> parameters."""
     numbers: dict[str, Any] = {"steps": learning.train_steps, "batch": learning.batch}
     every: dict[str, Any] = {"checkpoint_every": learning.checkpoint_every, "log_every": learning.log_every}
@@ -110,7 +121,9 @@ class Coder:
         return drawing.whole(half, values, together=self._together, title=title, progress=self._progress)
 
 
-def normalized(coder: LatentAutoencoder, params: Params, images: np.ndarray, together: int, progress: Progress) -> tuple[Coder, np.ndarray]:
+def normalized(
+    coder: LatentAutoencoder, params: Params, images: np.ndarray, together: int, progress: Progress
+) -> tuple[Coder, np.ndarray]:
     """The autoencoder with latents of mean 0 and variance 1 over the training pictures, and their latents."""
     latents, _ = Coder(coder, together, progress).encode(params, images)
     unit = Coder(networks.autoencoder.normalized(coder, latents), together, progress)

@@ -1,4 +1,6 @@
-"""The feature functions that the command line names, with the options that choose one, and errors about pictures in its words."""
+"""The feature functions that the command line names, with the options that choose one, and errors about pictures in its
+words.
+"""
 
 import contextlib
 import dataclasses
@@ -88,7 +90,9 @@ def classifier() -> Features:
     except ImportError as error:
         raise ConfigError(f"{error}; --features random-convolutions needs nothing") from error
     predict, lite = networks.pure(network), efficientnet_lite0
-    pooled = features.inception(lambda params, x: predict(params, x).features, params, size=SIDE, centre=lite.CENTRE, spread=lite.SPREAD)
+    pooled = features.inception(
+        lambda params, x: predict(params, x).features, params, size=SIDE, centre=lite.CENTRE, spread=lite.SPREAD
+    )
 
     def measured(images: np.ndarray) -> np.ndarray:
         blank = np.zeros((-len(images) % BATCH, *images.shape[1:]), images.dtype)  # one program for any number
@@ -118,7 +122,8 @@ def reference(
 ) -> tuple[FittedGaussian, int | None]:
     """(the Gaussian of a reference, how many images it stands for).
 
-    path: an .npz of statistics (`mu`, `sigma`), which do not say of how many images, or of images (`arr_0`, uint8); or pictures that
+    path: an .npz of statistics (`mu`, `sigma`), which do not say of how many images, or of images (`arr_0`, uint8); or
+        pictures that
     `data.sources.open` takes, which are resized and cropped to `shape` (h, w, c).
     background, on_bad: of `data.sources.open`.
     """
@@ -132,7 +137,10 @@ def reference(
     else:
         height, width, channels = shape
         if height != width:
-            raise ConfigError(f"--reference {path}: pictures are read as squares, and the samples have {height} × {width}; give an .npz")
+            raise ConfigError(
+                f"--reference {path}: pictures are read as squares, and the samples have {height} × {width}; give an "
+                ".npz"
+            )
         options: dict[str, Any] = {"background": background, "on_bad": on_bad, "conditional": "none"}
         images = _batches(sources.open(path, size=height, mode="L" if channels == 1 else "RGB", **options))
     state = summary(measured, images)

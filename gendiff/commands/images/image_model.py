@@ -14,13 +14,16 @@ from gendiff.diffusion.types import Denoiser
 class Model:
     """What drawing from a trained run needs; made from the run's config alone.
 
-    predict: (params, x, t, *condition) -> output, as `gendiff.networks.pure` makes it. init: key -> params, as in training.
+    predict: (params, x, t, *condition) -> output, as `gendiff.networks.pure` makes it. init: key -> params, as in
+        training.
     schedule, parameterization: of gendiff.diffusion. shape: one sample's axes, such as (8, 8, 1).
     num_classes: labels are 0 … num_classes - 1 and the only condition; 0 for a model without conditions.
     levels: how many values a pixel has (digits: 17), to which samples are rounded; None leaves them as they are.
-    names: a name for each class, shown in messages; may be empty. ema: the EMA track to sample from, by decay; None takes the first.
+    names: a name for each class, shown in messages; may be empty. ema: the EMA track to sample from, by decay; None
+        takes the first.
     temperature: of the noise that samples start from (gendiff.diffusion.sample).
-    rules: how `--mesh tensor=N` splits the layers of the network (gendiff.training.sharding); () for a network without rules.
+    rules: how `--mesh tensor=N` splits the layers of the network (gendiff.training.sharding); () for a network without
+        rules.
     """
 
     predict: Callable[..., Any]

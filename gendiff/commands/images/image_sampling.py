@@ -32,7 +32,8 @@ from gendiff.training.checkpoints import Checkpoints
 def command(model: Callable[[Any], Model], described: Callable[[Any, RunFolder], Any] | None = None) -> SampleCommand:
     """How `sample RUN` draws images.
 
-    model: from the configuration of the run to its network; with `described` from what that makes of the configuration and the run folder.
+    model: from the configuration of the run to its network; with `described` from what that makes of the configuration
+        and the run folder.
     """
     draw = functools.partial(_sample, model, described)
     return SampleCommand(SampleOptions, draw, finalize=sample_archives.COMMAND, evaluate=sample_scores.COMMAND)
@@ -48,8 +49,8 @@ def _sample(
 ) -> None:
     """Draws the samples that are not on disk yet. Sample i depends on the parameters, the settings and its index only.
 
-    Raises ConfigError for options that do not fit the model, NonFiniteError where samples are not finite (those and the ones drawn beside
-    them are not written), and the errors of `training_loop.restore_ema`.
+    Raises ConfigError for options that do not fit the model, NonFiniteError where samples are not finite (those and the
+    ones drawn beside them are not written), and the errors of `training_loop.restore_ema`.
     """
     sampling_options.check(options)
     trained = ranges.trained_seed(options.trained_seed, configuration.seeds(config) or (0,))
@@ -66,8 +67,11 @@ def _sample(
         "run": config,
     }
 
-    if not any((place / results.FILE).exists() for place in (folder.path, folder.path.parent)):  # the latter of one of several sets
-        progress.line(f"note: the run has no results yet; the samples come from its network at step {settings['checkpoint']}")
+    # the latter of one of several sets
+    if not any((place / results.FILE).exists() for place in (folder.path, folder.path.parent)):
+        progress.line(
+            f"note: the run has no results yet; the samples come from its network at step {settings['checkpoint']}"
+        )
     make = functools.partial(drawer, model_of, of, folder, settled, trained, say=progress.line)
     if sampling_options.sharded(options):
         _fill_shards(model, make, folder, settled, settings, progress)
@@ -92,7 +96,9 @@ def _sample(
             files.write(images, *(each[place] for each in todo))
     files.finish(index, labels)
     steps = formatting.amount(settled.steps, "step")
-    progress.line(f"{formatting.amount(len(index), 'sample')}, {steps} of {settled.sampler}, guidance {options.guidance:g}: {out}")
+    progress.line(
+        f"{formatting.amount(len(index), 'sample')}, {steps} of {settled.sampler}, guidance {options.guidance:g}: {out}"
+    )
 
 
 def drawer(
@@ -104,7 +110,8 @@ def drawer(
     *,
     say: Callable[[str], Any] | None = None,
 ) -> Callable[..., Any]:
-    """(index, label) -> images, compiled once. of: what `model_of` takes. trained: the seed of the network. Raises as `_sample` does.
+    """(index, label) -> images, compiled once. of: what `model_of` takes. trained: the seed of the network. Raises as
+    `_sample` does.
 
     say: is told of a length that the run did not track.
     """
@@ -122,7 +129,9 @@ def drawer(
 
 
 def _check_belongs(model: Model, folder: RunFolder, trained: int) -> None:
-    """CheckpointMismatchError where parameters were trained with another schedule or parameterization than this version takes."""
+    """CheckpointMismatchError where parameters were trained with another schedule or parameterization than this version
+    takes.
+    """
     with Checkpoints(folder.checkpoints(trained), read_only=True) as store:
         written, place = store.written_with()["description"], f"step {store.latest()} of {store.path}"
     expected = image_training.description(model)
@@ -136,7 +145,10 @@ def _params(model: Model, folder: RunFolder, options: SampleOptions, trained: in
     if options.ema is None:
         return training_loop.restore_ema(model.init, folder, seed=trained, decay=model.ema)
     params, average, missed = training_loop.restore_length(model.init, folder, seed=trained, relative_std=options.ema)
-    say(f"the average of length {average.relative_std:g} at step {average.step}, from snapshots; its profile is missed by {missed:.1%}")
+    say(
+        f"the average of length {average.relative_std:g} at step {average.step}, from snapshots; its profile is missed "
+        f"by {missed:.1%}"
+    )
     return params
 
 
@@ -180,7 +192,9 @@ def _fill_shards(
         )
     if place.all_complete(verified=set(wanted)):
         place.tidy()
-        progress.line(f"all {place.manifest.num} samples are there; `finalize {options.out} --to NAME.npz` makes one file of them")
+        progress.line(
+            f"all {place.manifest.num} samples are there; `finalize {options.out} --to NAME.npz` makes one file of them"
+        )
 
 
 def as_bytes(images: np.ndarray, levels: int | None) -> np.ndarray:

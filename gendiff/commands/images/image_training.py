@@ -1,4 +1,6 @@
-"""The network, optimizer and training that experiments on digits share; each brings its own schedule, loss and config."""
+"""The network, optimizer and training that experiments on digits share; each brings its own schedule, loss and
+config.
+"""
 
 import dataclasses
 import functools
@@ -52,7 +54,9 @@ class Recipe:
     optimizer: Optimizer = "adamw"
     """adamw, or muon: Muon on matrices and kernels, and AdamW on the rest. Muon compiles for longer."""
     learning_rate: Positive = 2e-3
-    """Peak learning rate of AdamW, to which it warms up linearly. In a training of given length it then falls along a cosine."""
+    """Peak learning rate of AdamW, to which it warms up linearly. In a training of given length it then falls along a
+    cosine.
+    """
     muon_learning_rate: Positive = 0.02
     """The same of Muon."""
     warmup: Natural = 100
@@ -71,7 +75,9 @@ class Recipe:
 
 @dataclasses.dataclass(frozen=True)
 class Learning(Recipe):
-    """The numbers of one training; an experiment's configuration has them as its own fields, or one `Learning` per kind of network."""
+    """The numbers of one training; an experiment's configuration has them as its own fields, or one `Learning` per kind
+    of network.
+    """
 
     train_steps: Count = 1200
     """Optimizer steps."""
@@ -102,9 +108,14 @@ class JudgedLearning(SeededLearning):
 
 
 def check(config: Learning, within: str = "", *, images: int = IMAGES) -> None:
-    """ConfigError where the numbers of a training do not fit each other. within: what precedes their options. images: of the training."""
+    """ConfigError where the numbers of a training do not fit each other. within: what precedes their options. images:
+    of the training.
+    """
     if config.warmup >= config.train_steps:
-        raise ConfigError(f"--{within}warmup {config.warmup} must be below --{within}train-steps {config.train_steps}: both count steps")
+        raise ConfigError(
+            f"--{within}warmup {config.warmup} must be below --{within}train-steps {config.train_steps}: both count "
+            "steps"
+        )
     check_batch(config, within, images=images)
 
 
@@ -117,7 +128,9 @@ def check_batch(config: Recipe, within: str = "", *, images: int = IMAGES) -> No
 def check_side(config: Recipe, within: str, side: int) -> None:
     """ConfigError where images of `side` pixels cannot be halved as often as the U-Net does."""
     if side % 2 ** (len(config.channels) - 1):
-        raise ConfigError(f"--{within}channels {ranges.shown(config.channels)}: {side}×{side} cannot be halved so often; give fewer")
+        raise ConfigError(
+            f"--{within}channels {ranges.shown(config.channels)}: {side}×{side} cannot be halved so often; give fewer"
+        )
 
 
 SMOKE: dict[str, Any] = {"train_steps": 4, "warmup": 1, "batch": 16, "channels": (8,)}
@@ -134,9 +147,11 @@ def unet(
     second_time: bool = False,
     **fields: Any,
 ) -> Model:
-    """A class-conditional U-Net of config's `channels` and `blocks`, by default for digits. Its average is the one of config's `ema`.
+    """A class-conditional U-Net of config's `channels` and `blocks`, by default for digits. Its average is the one of
+    config's `ema`.
 
-    convolution: "fast_backward" where samplers take gradients through the network (see gendiff/networks/layers/convolution.py).
+    convolution: "fast_backward" where samplers take gradients through the network (see
+        gendiff/networks/layers/convolution.py).
     dtype: that it computes in. second_time: whether it is told one. fields: of Model.
     """
     of: dict[str, Any] = {"shape": (8, 8, 1), "num_classes": digits.CLASSES, "levels": digits.LEVELS} | fields
@@ -158,7 +173,10 @@ def unet(
 
 @functools.lru_cache  # one object, so that all trainings of a network share a compiled start
 def _init(network: networks.UNet, shape: tuple[int, ...]) -> Callable[[jax.Array], Params]:
-    condition: list[Any] = [jnp.zeros((1,), jnp.int32), *([networks.SecondTime(jnp.zeros((1,)))] if network.second_time else [])]
+    condition: list[Any] = [
+        jnp.zeros((1,), jnp.int32),
+        *([networks.SecondTime(jnp.zeros((1,)))] if network.second_time else []),
+    ]
     return lambda key: networks.init(network, key, jnp.zeros(shape), jnp.zeros((1,)), *condition)
 
 
@@ -172,7 +190,9 @@ def optimizer(config: Learning) -> optax.GradientTransformation:
 
 
 def steady_optimizer(config: Recipe) -> optax.GradientTransformation:
-    """By config's numbers; the learning rate stays at its peak, so that a short training is the beginning of a longer one."""
+    """By config's numbers; the learning rate stays at its peak, so that a short training is the beginning of a longer
+    one.
+    """
     return _optimizer(config, total=config.warmup + 1, decay="constant")
 
 
@@ -184,14 +204,18 @@ def _optimizer(config: Recipe, **numbers: Any) -> optax.GradientTransformation:
 
 
 def digits_batch(split: digits.Split, shuffled: int | None = None) -> Batch:
-    """The training digits with their labels. shuffled: a seed of the labels' order; a network that learns such labels learns no class."""
+    """The training digits with their labels. shuffled: a seed of the labels' order; a network that learns such labels
+    learns no class.
+    """
     labels = split.train_labels if shuffled is None else np.random.default_rng(shuffled).permutation(split.train_labels)
     return Batch(clean=split.train_images, condition=(labels,))
 
 
 @functools.lru_cache  # one object, so that all trainings of a network share a compiled step
 def loss(model: Model, drop_condition: float = 0.0, null: Any = NO_LABEL) -> Loss:
-    """The squared error of the network's own target with a uniform weight, at levels spread evenly in u. null: of a dropped condition."""
+    """The squared error of the network's own target with a uniform weight, at levels spread evenly in u. null: of a
+    dropped condition.
+    """
     options: Any = {"levels": weighting.stratified_levels(), "drop_condition": drop_condition, "null": null}
     return objectives.denoising(model.predict, model.schedule, model.parameterization, **options)
 
@@ -206,8 +230,8 @@ def train(
     seeds: Iterable[int],
     **options: Any,
 ) -> None:
-    """Trains the model once per seed by config's numbers. data: all of it, or a function of the step, which goes with `batch=None`.
-    Pairs need a loss of their own.
+    """Trains the model once per seed by config's numbers. data: all of it, or a function of the step, which goes with
+    `batch=None`. Pairs need a loss of their own.
 
     The loss is `loss`, the optimizer `optimizer`.
     options: of `training_loop.train` and `compile_loss`, in place of these.
@@ -238,7 +262,9 @@ def description(model: Model) -> dict[str, Any] | None:
 
 
 def per_seed(model: Callable[[Any], Model]) -> Callable[..., None]:
-    """The `train` of an experiment that trains one network of digits per seed. model: from its configuration to its network."""
+    """The `train` of an experiment that trains one network of digits per seed. model: from its configuration to its
+    network.
+    """
 
     def train_each(config: SeededLearning, folder: RunFolder, progress: Progress) -> None:
         train(config, model(config), digits_batch(digits.load()), folder, progress, seeds=config.seeds)
@@ -260,5 +286,7 @@ def loss_curve(label: str, folder: RunFolder, seed: int, name: str = "loss", wid
 
 
 def smoothed(lines: int, most: int = 20) -> int:
-    """How many lines of a log of so many are averaged: at most a fifth, so that a short log is a curve and not a point."""
+    """How many lines of a log of so many are averaged: at most a fifth, so that a short log is a curve and not a
+    point.
+    """
     return max(1, min(most, lines // 5))

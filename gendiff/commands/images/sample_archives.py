@@ -25,7 +25,9 @@ class FinalizeOptions:
     """Make one file of the samples of a folder."""
 
     to: str
-    """File to write: NAME.npz (arr_0, uint8 NHWC, and the labels arr_1), NAME.tar (one PNG per sample) or NAME.arrayrecord."""
+    """File to write: NAME.npz (arr_0, uint8 NHWC, and the labels arr_1), NAME.tar (one PNG per sample) or
+    NAME.arrayrecord.
+    """
 
 
 def finalize(place: Shards, options: FinalizeOptions, progress: Progress) -> None:

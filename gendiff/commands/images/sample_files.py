@@ -1,4 +1,6 @@
-"""Where samples go: each is a file of its own as soon as it is drawn, so that an interrupted command goes on where it stopped."""
+"""Where samples go: each is a file of its own as soon as it is drawn, so that an interrupted command goes on where it
+stopped.
+"""
 
 import os
 import re
@@ -21,13 +23,17 @@ SETTINGS = "samples.json"
 
 
 class SampleFiles:
-    """The samples of one command: a folder with one PNG per sample, or one file (a grid .png or an .npz) made of all of them.
+    """The samples of one command: a folder with one PNG per sample, or one file (a grid .png or an .npz) made of all of
+    them.
 
     The single samples of one file wait in a hidden folder beside it until all are there.
     """
 
-    def __init__(self, out: Path, shape: tuple[int, ...], settings: dict[str, Any], force: bool, classes: Sequence[str] = ()) -> None:
-        """settings: what a sample depends on beside its index and label; samples of other settings are never mixed with these.
+    def __init__(
+        self, out: Path, shape: tuple[int, ...], settings: dict[str, Any], force: bool, classes: Sequence[str] = ()
+    ) -> None:
+        """settings: what a sample depends on beside its index and label; samples of other settings are never mixed with
+        these.
 
         classes: the name of each label, which names of files and an archive carry.
 
@@ -82,15 +88,27 @@ class SampleFiles:
             if not (rows or force):
                 return
         if not (force or self._single) and any(self._folder.iterdir()):
-            reason = f"samples of other settings\n{compatibility.table(rows, most=7)}" if rows else f"files but no {SETTINGS}"
+            reason = (
+                f"samples of other settings\n{compatibility.table(rows, most=7)}"
+                if rows
+                else f"files but no {SETTINGS}"
+            )
             raise ConfigError(f"{self._folder}: add --force to replace it, or choose another --out; it holds {reason}")
-        if any(path.is_dir() or path.suffix not in (".png", ".npy") for path in self._folder.iterdir() if path.name != SETTINGS):
-            raise ConfigError(f"{self._folder} holds more than samples, so --force does not replace it: choose another --out")
+        if any(
+            path.is_dir() or path.suffix not in (".png", ".npy")
+            for path in self._folder.iterdir()
+            if path.name != SETTINGS
+        ):
+            raise ConfigError(
+                f"{self._folder} holds more than samples, so --force does not replace it: choose another --out"
+            )
         shutil.rmtree(self._folder)
 
 
 def name(number: int, label: int, classes: Sequence[str]) -> str:
-    """Of the file of a sample, without its suffix: 000003_label1_cat, or 000003_label1 where classes have numbers alone."""
+    """Of the file of a sample, without its suffix: 000003_label1_cat, or 000003_label1 where classes have numbers
+    alone.
+    """
     if label == NO_LABEL:
         return f"{number:06d}"
     word = re.sub(r"[^\w.-]+", "_", classes[label]) if label < len(classes) and classes[label] != str(label) else ""
@@ -99,12 +117,17 @@ def name(number: int, label: int, classes: Sequence[str]) -> str:
 
 def _check(out: Path, shape: tuple[int, ...]) -> None:
     if out.suffix not in ("", ".png", ".npz"):
-        raise ConfigError(f"--out {out} ends in {out.suffix!r}: give a folder name (one PNG each), a .png (one grid) or an .npz (arrays)")
+        raise ConfigError(
+            f"--out {out} ends in {out.suffix!r}: give a folder name (one PNG each), a .png (one grid) or an .npz "
+            "(arrays)"
+        )
     drawable = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
     if out.suffix != ".npz" and not drawable:
         raise ConfigError(f"samples of shape {shape} are no images: give --out NAME.npz")
     if out.exists() and out.is_dir() != (out.suffix == ""):
-        raise ConfigError(f"{out} is a {'folder' if out.is_dir() else 'file'}, which --force does not replace: choose another --out")
+        raise ConfigError(
+            f"{out} is a {'folder' if out.is_dir() else 'file'}, which --force does not replace: choose another --out"
+        )
     for folder in (out.parent, *([out] if out.is_dir() else [])):
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             raise ConfigError(f"--out: the folder {folder} is absent or not writable")

@@ -1,4 +1,6 @@
-"""`evaluate SAMPLES`: the Fréchet distance of a folder of shards to reference statistics, one shard in memory at a time."""
+"""`evaluate SAMPLES`: the Fréchet distance of a folder of shards to reference statistics, one shard in memory at a
+time.
+"""
 
 import dataclasses
 import time
@@ -39,7 +41,8 @@ class ScoreOptions(FeatureOptions):
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """scores.json. n: samples. reference_n: images of the reference, None where its file does not say. dimensions: of a feature.
+    """scores.json. n: samples. reference_n: images of the reference, None where its file does not say. dimensions: of a
+    feature.
 
     frechet: None without a reference.
     """
@@ -56,7 +59,8 @@ class Scores:
 def evaluate(place: Shards, options: ScoreOptions, progress: Progress) -> None:
     """Prints the scores and writes scores.json beside the shards.
 
-    Raises ConfigError for options that do not fit, DataError where a shard is not complete or the reference is no such file.
+    Raises ConfigError for options that do not fit, DataError where a shard is not complete or the reference is no such
+    file.
     """
     if options.reference is None and options.save_statistics is None:
         raise ConfigError("evaluate SAMPLES needs --reference PICTURES, --save-statistics FILE.npz, or both")
@@ -66,7 +70,9 @@ def evaluate(place: Shards, options: ScoreOptions, progress: Progress) -> None:
     if options.reference is not None:
         path = Path(options.reference).expanduser()
         with image_features.option_errors():
-            fitted, count = image_features.reference(path, measured, place.manifest.shape, options.background, options.on_bad_image)
+            fitted, count = image_features.reference(
+                path, measured, place.manifest.shape, options.background, options.on_bad_image
+            )
     with progress.task("features", place.manifest.count) as task:
 
         def images() -> Iterator[np.ndarray]:
@@ -78,7 +84,9 @@ def evaluate(place: Shards, options: ScoreOptions, progress: Progress) -> None:
     if options.save_statistics is not None:
         statistics_files.save(options.save_statistics, own)
     if fitted is not None and fitted.mean.shape != own.mean.shape:
-        raise ConfigError(f"{options.reference} has {len(fitted.mean)} features, and --features {options.features} {len(own.mean)}")
+        raise ConfigError(
+            f"{options.reference} has {len(fitted.mean)} features, and --features {options.features} {len(own.mean)}"
+        )
     scores = Scores(
         n=place.manifest.num,
         reference_n=count,
@@ -94,7 +102,11 @@ def evaluate(place: Shards, options: ScoreOptions, progress: Progress) -> None:
         behind = "" if count is None else f", {count} images"
         print(f"Fréchet distance to {options.reference}{behind}: {scores.frechet:.4g}", flush=True)
         if min(scores.n, count or scores.n) < ENOUGH:
-            print(f"note: with fewer than {ENOUGH} images the distance is biased upwards; compare only sets of equal size", flush=True)
+            print(
+                f"note: with fewer than {ENOUGH} images the distance is biased upwards; compare only sets of equal "
+                "size",
+                flush=True,
+            )
     if options.save_statistics is not None:
         print(f"statistics: {options.save_statistics}", flush=True)
 

@@ -19,7 +19,9 @@ from gendiff.runs.dtypes import Dtype
 DEFAULT_NUM = 16
 LARGEST_INDEX = 2**31 - 1
 FEW: dict[str, Any] = {"sampler": "unipc-2", "grid": "resolved", "steps": 8, "temperature": 1.0}
-"""How pictures whose values are known are drawn unless options say otherwise: `few-step` and `few-step-text` hold it against `MANY`."""
+"""How pictures whose values are known are drawn unless options say otherwise: `few-step` and `few-step-text` hold it
+against `MANY`.
+"""
 LEAST_FEW = 4
 """Steps below which `MANY` is better: the levels of `FEW` are too far apart, as the curves of `few-step` show."""
 MANY: dict[str, Any] = {"sampler": "ddim", "grid": drawing_options.DEFAULT_GRID, "steps": 50}
@@ -34,13 +36,17 @@ class SampleOptions(RunOptions, SteppedOptions):
     """Draw samples from the network of a run folder."""
 
     label: int | str | None = None
-    """Class of every sample: its name or, where none is called so, its number from 0 on; None takes the classes in turn, by index."""
+    """Class of every sample: its name or, where none is called so, its number from 0 on; None takes the classes in
+    turn, by index.
+    """
     index: str | None = None
     """Which samples: FIRST:END (END excluded) or a list such as 3,17,40. None is 0:NUM, and 0:16 without --num."""
     steps: Annotated[int | None, option("steps", _STEPS)] = None
     guidance: Annotated[float, option("guidance")] = 1.0
     sampler: Annotated[str | None, option("sampler", _DEFAULTS)] = None
-    grid: Annotated[str | None, tyro.conf.arg(help=f"Which levels the steps visit: {', '.join(GRIDS)}. {_DEFAULTS}")] = None
+    grid: Annotated[
+        str | None, tyro.conf.arg(help=f"Which levels the steps visit: {', '.join(GRIDS)}. {_DEFAULTS}")
+    ] = None
     sigma_min: float | None = None
     """With --grid karras or log_snr: the least noise, as a ratio sigma/alpha; None is the schedule's own."""
     sigma_max: float | None = None
@@ -48,30 +54,42 @@ class SampleOptions(RunOptions, SteppedOptions):
     eta: float | None = None
     """Share of fresh noise in the samplers that have one, from 0 (none) to 1 (as ddpm); None is the sampler's own."""
     temperature: float | None = None
-    """Factor on the noise that samples start from, above 0; None is 1 with the default sampler, and else the model's own."""
+    """Factor on the noise that samples start from, above 0; None is 1 with the default sampler, and else the model's
+    own.
+    """
     dtype: Dtype | None = None
-    """Type that the network computes in: auto takes bfloat16 where the processor multiplies it, None is that of the run."""
+    """Type that the network computes in: auto takes bfloat16 where the processor multiplies it, None is that of the
+    run.
+    """
     ema: float | None = None
-    """Length of the average that is drawn from, as a relative standard deviation such as 0.07, of a run with --ema-snapshots.
+    """Length of the average that is drawn from, as a relative standard deviation such as 0.07, of a run with
+    --ema-snapshots.
 
     None takes the run's own average."""
     out: str | None = None
-    """Where to write: a folder (one PNG each), NAME.png (one grid) or NAME.npz (arrays in [-1, 1]); None is the folder RUN/samples.
+    """Where to write: a folder (one PNG each), NAME.png (one grid) or NAME.npz (arrays in [-1, 1]); None is the folder
+    RUN/samples.
 
     Samples that are there already are not drawn again. --force replaces those of other settings."""
     together: Annotated[int, option("together")] = 256
     shard_size: int | None = None
     """Write --num samples into the folder --out as files of so many each; `finalize` makes one file of them."""
     shards: str | None = None
-    """With --shard-size: which shards this process draws, such as 0-9 (both included) or 3, for arrays of jobs; None is all."""
+    """With --shard-size: which shards this process draws, such as 0-9 (both included) or 3, for arrays of jobs; None is
+    all.
+    """
     verify: tyro.conf.FlagCreatePairsOff[bool] = False
     """With --shard-size: draw nothing, and say which shards are not complete."""
     distributed: cluster.Mode = "auto"
-    """With --shard-size: share the shards with other processes: auto where SLURM, GKE or a TPU pod starts several, off never."""
+    """With --shard-size: share the shards with other processes: auto where SLURM, GKE or a TPU pod starts several, off
+    never.
+    """
     processes: int | None = None
     """With --shard-size: how many processes there are; None takes $JAX_NUM_PROCESSES, or what the cluster says."""
     process: int | None = None
-    """With --shard-size: the number of this process, from 0 on; None takes $JAX_PROCESS_ID, or what the cluster says."""
+    """With --shard-size: the number of this process, from 0 on; None takes $JAX_PROCESS_ID, or what the cluster
+    says.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +102,9 @@ class SettledOptions(SampleOptions):
 
 
 def sharded(options: SampleOptions) -> bool:
-    """Whether the samples go into shards. ConfigError where options of shards come without a size, or with options that they exclude."""
+    """Whether the samples go into shards. ConfigError where options of shards come without a size, or with options that
+    they exclude.
+    """
     if options.shard_size is None:
         if given := [f"--{name}" for name in ("shards", "verify") if getattr(options, name)]:
             raise ConfigError(f"{given[0]} belongs to --shard-size: say how many samples a shard holds")
@@ -107,9 +127,13 @@ def indices(options: SampleOptions) -> np.ndarray:
         raise ConfigError(f"--index {text}: give FIRST:END, such as 0:16, or a list, such as 3,17,40") from error
     count = ends[1] - ends[0] + 1 if colon else len(ends)
     if count < 1 or min(ends) < 0 or max(ends) > LARGEST_INDEX:
-        raise ConfigError(f"{named} names {max(count, 0)} samples: at least one is needed, each from 0 to {LARGEST_INDEX}")
+        raise ConfigError(
+            f"{named} names {max(count, 0)} samples: at least one is needed, each from 0 to {LARGEST_INDEX}"
+        )
     if count > MOST_FILES:
-        raise ConfigError(f"{named} names {count} samples, more than {MOST_FILES}: add --shard-size 1000 and --out FOLDER")
+        raise ConfigError(
+            f"{named} names {count} samples, more than {MOST_FILES}: add --shard-size 1000 and --out FOLDER"
+        )
     return np.arange(ends[0], ends[1] + 1, dtype=np.int32) if colon else np.array(ends, np.int32)
 
 
@@ -121,17 +145,25 @@ def check(options: SampleOptions) -> None:
 
 
 def numbered(options: SampleOptions, names: Sequence[str], num_classes: int) -> SampleOptions:
-    """The options with the number of the class in place of its name. ConfigError for a name that the model does not know."""
+    """The options with the number of the class in place of its name. ConfigError for a name that the model does not
+    know.
+    """
     if str(options.label) in names:
         return dataclasses.replace(options, label=list(names).index(str(options.label)))
     if isinstance(options.label, str) and num_classes:
-        known = f"; {errors.hint(options.label, names)}" if names else f": this model's classes have no names, give 0 … {num_classes - 1}"
+        known = (
+            f"; {errors.hint(options.label, names)}"
+            if names
+            else f": this model's classes have no names, give 0 … {num_classes - 1}"
+        )
         raise ConfigError(f"--label {options.label}: no class is called so{known}")
     return options
 
 
 def labels(options: SampleOptions, num_classes: int, index: np.ndarray) -> np.ndarray:
-    """(n,) int32, the class of each sample; NO_LABEL without classes. ConfigError for a label that the model does not know."""
+    """(n,) int32, the class of each sample; NO_LABEL without classes. ConfigError for a label that the model does not
+    know.
+    """
     if num_classes == 0:
         if options.label is not None or options.guidance != 1.0:
             raise ConfigError("--label and --guidance need a model with classes, and this one has none")
@@ -139,7 +171,9 @@ def labels(options: SampleOptions, num_classes: int, index: np.ndarray) -> np.nd
     if options.label is None:
         return (index % num_classes).astype(np.int32)
     if isinstance(options.label, str) or not 0 <= options.label < num_classes:
-        raise ConfigError(f"--label {options.label} is outside 0 … {num_classes - 1}: the model knows {num_classes} classes")
+        raise ConfigError(
+            f"--label {options.label} is outside 0 … {num_classes - 1}: the model knows {num_classes} classes"
+        )
     return np.full(index.shape, options.label, np.int32)
 
 
@@ -153,7 +187,12 @@ def settled(options: SampleOptions, model: Model) -> "SettledOptions":
 
 
 def settings(options: SettledOptions) -> dict[str, Any]:
-    """What a sample depends on beside its index and label. Those of grid and average are left out where nothing was chosen."""
-    always, chosen = ("steps", "guidance", "sampler", "eta", "temperature", "seed"), ("grid", "sigma_min", "sigma_max", "ema")
+    """What a sample depends on beside its index and label. Those of grid and average are left out where nothing was
+    chosen.
+    """
+    always, chosen = (
+        ("steps", "guidance", "sampler", "eta", "temperature", "seed"),
+        ("grid", "sigma_min", "sigma_max", "ema"),
+    )
     names = [*always, *(name for name in chosen if getattr(options, name) != getattr(SettledOptions, name))]
     return {name: getattr(options, name) for name in names}

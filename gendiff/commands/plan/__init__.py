@@ -2,8 +2,9 @@
 
     gendiff plan --accelerator h100 --network dit-xl/2 --batch 256
 
-Times are bounds by the roofline: the longer one of the products of the network over the peak rate, and of the bytes that must pass through
-memory over the bandwidth. A run that takes several times as long has something to find. Nothing runs on an accelerator.
+Times are bounds by the roofline: the longer one of the products of the network over the peak rate, and of the bytes
+that must pass through memory over the bandwidth. A run that takes several times as long has something to find. Nothing
+runs on an accelerator.
 """
 
 from gendiff.commands.plan import plan_lines
@@ -12,4 +13,8 @@ from gendiff.runs.registry import Tool
 
 __all__ = ["COMMAND"]
 
-COMMAND = Tool(PlanOptions, plan_lines.call, "How long do training and sampling take on an accelerator at best, and what fits into it?")
+COMMAND = Tool(
+    PlanOptions,
+    plan_lines.call,
+    "How long do training and sampling take on an accelerator at best, and what fits into it?",
+)

@@ -1,4 +1,6 @@
-"""What a training step and an evaluation take on one device: by formulas from shapes alone, and as XLA compiles them for this CPU."""
+"""What a training step and an evaluation take on one device: by formulas from shapes alone, and as XLA compiles them
+for this CPU.
+"""
 
 import dataclasses
 import math
@@ -28,7 +30,8 @@ FORWARD = {"none": 3, "products": 3, "all": 4}
 class Work:
     """One call of a program on one device, which has `batch` of the samples.
 
-    useful: operations of the network's products. flops: with those that are done again. fixed: bytes in memory whatever the batch.
+    useful: operations of the network's products. flops: with those that are done again. fixed: bytes in memory whatever
+        the batch.
     each: further bytes for each sample. moved: bytes that pass between memory and arithmetic at least.
     """
 
@@ -47,7 +50,9 @@ class Work:
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
-    """What XLA says of a program that it compiled for this CPU. memory: bytes at a time. moved: bytes that its operations move."""
+    """What XLA says of a program that it compiled for this CPU. memory: bytes at a time. moved: bytes that its
+    operations move.
+    """
 
     memory: int
     moved: float
@@ -76,8 +81,11 @@ def planned(options: PlanOptions, of: Devices) -> Planned:
     model = plan.at_once(facts.model(Described(config, data)))
     cost, batch = plan.cost(config, model), options.batch // of.parts
     forward = float(accounting.count(network, *_inputs(model, 1), embeddings=True).forward_flops) * batch
-    state, params = (NUMBER * count * cost.parameters / of.shards for count in (plan.STATE + plan.MOMENTS[config.optimizer], 1))
-    step = Work(3 * forward, FORWARD[options.remat] * forward, state, cost.kept, batch, 2 * state)  # all of it is read and written
+    state, params = (
+        NUMBER * count * cost.parameters / of.shards for count in (plan.STATE + plan.MOMENTS[config.optimizer], 1)
+    )
+    # all of it is read and written
+    step = Work(3 * forward, FORWARD[options.remat] * forward, state, cost.kept, batch, 2 * state)
     rows = 2 if options.guided else 1
     sample = 2.0 * NUMBER * rows * math.prod(data.shape)  # what goes in and what comes out
     evaluation = Work(rows * forward, rows * forward, params, sample, batch, params + sample * batch)
@@ -92,7 +100,9 @@ def compiled_step(of: Planned) -> Compiled:
     run = training.compile_loss(plan.loss(of.config, of.model), optimizer, of.model.init, mesh, **options)
     inputs: Any = _inputs(of.model, of.step.batch)
     step: Any = run.step  # jitted
-    return _compiled(step.lower(jax.eval_shape(run.fresh, jax.random.key(0)), Batch(clean=inputs[0], condition=inputs[2:])))
+    return _compiled(
+        step.lower(jax.eval_shape(run.fresh, jax.random.key(0)), Batch(clean=inputs[0], condition=inputs[2:]))
+    )
 
 
 def compiled_evaluation(of: Planned, guided: bool) -> Compiled:

@@ -13,11 +13,20 @@ from gendiff.runs.registry import Catalogue
 from gendiff.runs.reporting import formatting
 from gendiff.scaling import Accelerator, roofline
 
-SMOKE: dict[str, Any] = {"network": "dit-tiny/2", "shape": (8, 8, 3), "classes": 2, "batch": 8, "mesh": "data=1", "compiled": True}
+SMOKE: dict[str, Any] = {
+    "network": "dit-tiny/2",
+    "shape": (8, 8, 3),
+    "classes": 2,
+    "batch": 8,
+    "mesh": "data=1",
+    "compiled": True,
+}
 
 
 def call(options: PlanOptions, catalogue: Catalogue, progress: Progress) -> None:
-    """Prints the plan. Raises ConfigError for options that are out of range or do not fit each other, before anything is traced."""
+    """Prints the plan. Raises ConfigError for options that are out of range or do not fit each other, before anything
+    is traced.
+    """
     if options.smoke:
         options = dataclasses.replace(options, **SMOKE)
     ranges.check(options)
@@ -45,20 +54,23 @@ def lines(options: PlanOptions, of: Devices, planned: Planned, device: Accelerat
     many = f"{of.parts} × {one.name}" if of.parts > 1 else one.name
     height, width, channels = options.shape
     return [
-        f"{options.network} in {of.dtype} on {many}: {planned.parameters / 1e6:.1f} M parameters, {height} × {width} × {channels}, "
-        f"{options.classes or 'no'} classes, batch {options.batch}" + (f", {step.batch} per device" if of.parts > 1 else ""),
+        f"{options.network} in {of.dtype} on {many}: {planned.parameters / 1e6:.1f} M parameters, {height} × {width} × "
+        f"{channels}, {options.classes or 'no'} classes, batch {options.batch}"
+        + (f", {step.batch} per device" if of.parts > 1 else ""),
         f"one device: {scaled(one.flops, 'FLOP/s')}, {scaled(one.bandwidth, 'B/s')}, {_memory(one)} ({one.source})",
         *([] if device.flops == one.flops and device.bandwidth == one.bandwidth else [_reached(options)]),
         _bound("training step", step, device, options.batch),
         f"  {kept} if what the backward pass needs passes through memory too",
         f"  memory: {scaled(step.fixed, 'B')} for parameters, moments, average and gradient, and at most "
         f"{scaled(step.memory - step.fixed, 'B')} for the backward pass{_largest(step, one)}",
-        f"  XLA counts {scaled(planned.counted, 'FLOP')} in the gradient before it optimises, with all that is no product",
+        f"  XLA counts {scaled(planned.counted, 'FLOP')} in the gradient before it optimises, with all that is no "
+        "product",
         _bound("evaluation", evaluation, device, options.batch),
-        f"  {options.batch} samples of {options.steps} steps{', guided' if options.guided else ''}: at least {_seconds(taken)}, "
-        f"at most {formatting.number(float(options.batch / taken))} samples per second",
-        f"  memory: {scaled(evaluation.fixed, 'B')} for parameters and {scaled(evaluation.memory - evaluation.fixed, 'B')} for samples; "
-        "activations come on top, and --compiled estimates them",
+        f"  {options.batch} samples of {options.steps} steps{', guided' if options.guided else ''}: at least "
+        f"{_seconds(taken)}, at most {formatting.number(float(options.batch / taken))} samples per second",
+        f"  memory: {scaled(evaluation.fixed, 'B')} for parameters and "
+        f"{scaled(evaluation.memory - evaluation.fixed, 'B')} for samples; activations come on top, and --compiled "
+        "estimates them",
         *_notes(of, planned),
     ]
 
@@ -73,7 +85,10 @@ def of_compiled(title: str, program: Compiled, work: Work, device: Accelerator) 
 
 
 def _reached(options: PlanOptions) -> str:
-    return f"estimates with {options.flops_share:g} of its arithmetic and {options.bandwidth_share:g} of its bandwidth, in place of bounds:"
+    return (
+        f"estimates with {options.flops_share:g} of its arithmetic and {options.bandwidth_share:g} of its "
+        "bandwidth, in place of bounds:"
+    )
 
 
 def _bound(title: str, work: Work, device: Accelerator, batch: int) -> str:
@@ -81,8 +96,10 @@ def _bound(title: str, work: Work, device: Accelerator, batch: int) -> str:
     seconds = roofline.program_time(work.flops, work.moved, device)
     used, rate = f"{100 * work.useful / (seconds * device.flops):.0f} %", formatting.number(float(batch / seconds))
     return (
-        f"{title}: at least {_seconds(seconds)}, for {formatting.scaled(work.flops, 'FLOP')} take {_seconds(arithmetic)} and "
-        f"{formatting.scaled(work.moved, 'B')} take {_seconds(memory)}; at most {rate} samples per second, utilisation at most {used}"
+        f"{title}: at least {_seconds(seconds)}, for {formatting.scaled(work.flops, 'FLOP')} take "
+        f"{_seconds(arithmetic)} and "
+        f"{formatting.scaled(work.moved, 'B')} take {_seconds(memory)}; at most {rate} samples per second, utilisation "
+        f"at most {used}"
     )
 
 
@@ -102,7 +119,9 @@ def _notes(of: Devices, planned: Planned) -> list[str]:
         if work.memory > of.one.memory:
             smaller = "a smaller --batch, --remat all or more devices"
             cure = smaller if work.fixed < of.one.memory else "--mesh fsdp=N, which splits the parameters"
-            notes.append(f"{title} does not fit: it needs {formatting.scaled(work.memory, 'B')} per device; give {cure}")
+            notes.append(
+                f"{title} does not fit: it needs {formatting.scaled(work.memory, 'B')} per device; give {cure}"
+            )
     return [f"note: {note}" for note in notes]
 
 

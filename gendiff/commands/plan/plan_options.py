@@ -28,24 +28,32 @@ PartOfPeak = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 @dataclasses.dataclass(frozen=True)
 class PlanOptions:
-    """Say how long a training step and a draw take at best on an accelerator, by the roofline, and what fits into its memory."""
+    """Say how long a training step and a draw take at best on an accelerator, by the roofline, and what fits into its
+    memory.
+    """
 
     accelerator: Literal["h100", "h200", "a100", "tpu-v5e", "tpu-v5p", "tpu-v6e", "cpu"]
     """The device. cpu is this machine, whose rates are measured first."""
     network: str = "dit-xl/2"
     """unet-small, unet-base, or dit-WIDTH/PATCH with WIDTH tiny, s, b, l or xl and PATCH 2, 4, 8 or 16."""
     shape: Annotated[tuple[Count, Count, Count], tyro.conf.arg(metavar="H W C")] = (32, 32, 4)
-    """Height, width and channels of what the network sees. The default is the latents of pictures of 256 × 256 pixels."""
+    """Height, width and channels of what the network sees. The default is the latents of pictures of 256 × 256
+    pixels.
+    """
     classes: Natural = 1000
     """How many classes there are; 0 for none."""
     batch: Count = 256
     """Samples per step, over all devices."""
     mesh: str = "data=1"
-    """Devices as in `train --mesh`: data=8 splits the batch over 8, fsdp=8 also the parameters and all that belongs to them."""
+    """Devices as in `train --mesh`: data=8 splits the batch over 8, fsdp=8 also the parameters and all that belongs to
+    them.
+    """
     dtype: Dtype = "auto"
     """Type of activations; auto is bfloat16 on accelerators, and on a CPU what suits it. Parameters are float32."""
     remat: Literal["none", "products", "all"] = "none"
-    """What the backward pass computes again to save memory: nothing, all but linear layers and convolutions, or all of each block."""
+    """What the backward pass computes again to save memory: nothing, all but linear layers and convolutions, or all of
+    each block.
+    """
     steps: Count = 50
     """Steps of a draw, with one evaluation each."""
     guided: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -55,14 +63,17 @@ class PlanOptions:
     bandwidth_share: PartOfPeak = 1.0
     """The same of the bandwidth."""
     compiled: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Also compile both programs for this CPU, which takes minutes for a large network, and show what XLA says of their memory."""
+    """Also compile both programs for this CPU, which takes minutes for a large network, and show what XLA says of their
+    memory.
+    """
     smoke: tyro.conf.FlagCreatePairsOff[bool] = False
     """Plan a tiny network in place of --network, compiled too, to see that it runs."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-    """Those that compute. one: the rates of one, at the dtype, before any share. parts: into how many the batch is split.
+    """Those that compute. one: the rates of one, at the dtype, before any share. parts: into how many the batch is
+    split.
 
     shards: over how many the parameters are.
     """
@@ -83,7 +94,9 @@ def devices(options: PlanOptions) -> Devices:
     if data is None or fsdp is None or axes.tensor != 1:
         raise ConfigError(f"--mesh {options.mesh}: give the sizes of data and fsdp as numbers, such as data=4,fsdp=2")
     if options.batch % (data * fsdp):
-        raise ConfigError(f"--batch {options.batch} is no multiple of the {data * fsdp} devices of --mesh {options.mesh}")
+        raise ConfigError(
+            f"--batch {options.batch} is no multiple of the {data * fsdp} devices of --mesh {options.mesh}"
+        )
     here = options.accelerator == CPU
     dtype = options.dtype if options.dtype != dtypes.AUTO else dtypes.suited().dtype if here else "bfloat16"
     if here:

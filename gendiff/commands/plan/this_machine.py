@@ -15,7 +15,8 @@ REPEATS = 3
 
 
 def measured(dtype: str, size: int) -> Accelerator:
-    """This CPU: a product of two square matrices of `size` rows for its arithmetic, a sum of two long rows for its bandwidth.
+    """This CPU: a product of two square matrices of `size` rows for its arithmetic, a sum of two long rows for its
+    bandwidth.
 
     What else runs meanwhile slows both. dtype: of the product; the sum is of float32.
     """

@@ -1,4 +1,6 @@
-"""The command `scaling-fit`: anybody's sweep, as a CSV, becomes scaling laws with intervals, plots and a file of figures."""
+"""The command `scaling-fit`: anybody's sweep, as a CSV, becomes scaling laws with intervals, plots and a file of
+figures.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -26,7 +28,9 @@ class FitOptions:
     """Fit scaling laws to a table of trainings: parameters, tokens or FLOPs, and loss of each."""
 
     data: Annotated[str, tyro.conf.arg(metavar="FILE.csv")]
-    """The table. Its first line names the columns: N (or parameters, model size, …), D (tokens) or FLOP (flops, compute), and loss."""
+    """The table. Its first line names the columns: N (or parameters, model size, …), D (tokens) or FLOP (flops,
+    compute), and loss.
+    """
     out: str | None = None
     """Folder for fits.json and the plots; None is runs/scaling-fit-data. An earlier one there is replaced."""
     flops: tuple[float, ...] = ()

@@ -1,4 +1,6 @@
-"""A CSV of somebody's trainings as points of a scaling law: columns by any of their usual names, and errors that name line and column."""
+"""A CSV of somebody's trainings as points of a scaling law: columns by any of their usual names, and errors that name
+line and column.
+"""
 
 import csv
 import dataclasses
@@ -29,7 +31,9 @@ SPELLINGS = {
     "flops": ("c", "flop", "flops", "compute", "training flop", "training flops", "training compute", "total flops"),
     "loss": ("l", "loss", "val loss", "validation loss", "eval loss", "test loss", "final loss", "cross entropy"),
 }
-"""What each column may be called; capitals, spaces, hyphens and underscores do not matter, nor does a unit in brackets."""
+"""What each column may be called; capitals, spaces, hyphens and underscores do not matter, nor does a unit in
+brackets.
+"""
 SUFFIX = re.compile(r"[-+]?[\d.]+ ?[kKmMbBtT]$")
 LARGEST = 2**26
 """Bytes of a file: a million trainings are smaller."""
@@ -47,8 +51,9 @@ class Read:
 def read(path: str | os.PathLike[str]) -> Read:
     """The points of a file that separates by commas, semicolons or tabs, and whose first line names the columns.
 
-    It needs parameters, loss, and tokens or FLOPs; tokens are FLOPs / (6 · parameters) where they are not given. Other columns and empty
-    lines are passed over. Raises DataError, with path, line and column, for anything that is missing, doubled or no number above 0.
+    It needs parameters, loss, and tokens or FLOPs; tokens are FLOPs / (6 · parameters) where they are not given. Other
+    columns and empty lines are passed over. Raises DataError, with path, line and column, for anything that is missing,
+    doubled or no number above 0.
     """
     place = os.fspath(path)
     rows = _rows(place)
@@ -90,7 +95,9 @@ def _rows(place: str) -> list[tuple[int, list[str]]]:
     except csv.Error as error:
         raise DataError(f"{place}: line {reader.line_num} is no CSV ({error})") from error
     if len(rows) < 2:
-        raise DataError(f"{place}: holds {'a header and no line below it' if rows else 'nothing'}: one line per training is needed")
+        raise DataError(
+            f"{place}: holds {'a header and no line below it' if rows else 'nothing'}: one line per training is needed"
+        )
     return rows
 
 

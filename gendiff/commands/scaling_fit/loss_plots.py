@@ -1,4 +1,6 @@
-"""Plots of sweeps over sizes and budgets: loss profiles at equal operations, and the surface of a law with its optima and runs."""
+"""Plots of sweeps over sizes and budgets: loss profiles at equal operations, and the surface of a law with its optima
+and runs.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +29,8 @@ def surface(
 ) -> Figure:
     """PNG of the loss over parameters and tokens.
 
-    optima: laws by name whose best sizes are lines. places: trained models by name, as (parameters, tokens). points: runs of a sweep, which
+    optima: laws by name whose best sizes are lines. places: trained models by name, as (parameters, tokens). points:
+        runs of a sweep, which
     with the places decide how far the axes reach.
     """
     named = dict(places or {})
@@ -60,7 +63,9 @@ def surface(
 
 
 def isoflop(points: Points, fit: IsoFlopFit, path: Path, caption: str) -> Figure:
-    """PNG of the loss over parameters, with the parabola of each budget and a line through the minima. fit: of these points."""
+    """PNG of the loss over parameters, with the parabola of each budget and a line through the minima. fit: of these
+    points.
+    """
     members = []
     for number, profile in enumerate(fit.profiles):
         of = points.take(profile.rows)
@@ -69,7 +74,13 @@ def isoflop(points: Points, fit: IsoFlopFit, path: Path, caption: str) -> Figure
         curve: tuple[Any, Any] = (dense, profile.loss(dense)) if np.isfinite(profile.parabola).all() else ((), ())
         members.append(Member(float(fit.budgets[number]), of.parameters, of.loss, *curve, mark=mark))
     return families.families(
-        members, path, caption, x_label="parameters", y_label="loss", number_label="operations of training", marks="minima"
+        members,
+        path,
+        caption,
+        x_label="parameters",
+        y_label="loss",
+        number_label="operations of training",
+        marks="minima",
     )
 
 

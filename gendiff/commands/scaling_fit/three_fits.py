@@ -1,4 +1,6 @@
-"""All approaches on the points of one sweep, side by side with intervals; an approach that such points do not allow says why."""
+"""All approaches on the points of one sweep, side by side with intervals; an approach that such points do not allow
+says why.
+"""
 
 import dataclasses
 import math
@@ -27,8 +29,10 @@ CONSTANTS = {"floor": "E", "of_parameters": "A", "of_tokens": "B", "alpha": "α"
 class Fit:
     """What one approach found; each number is (value, low, high), the interval being of a bootstrap.
 
-    constants: all fitted numbers by name; N = coefficient · C^exponent. best: the best number of parameters per budget that was asked for.
-    refused: why there is none; the rest is then empty. converged: whether the optimiser is at a proved minimum, None where there is none.
+    constants: all fitted numbers by name; N = coefficient · C^exponent. best: the best number of parameters per budget
+        that was asked for.
+    refused: why there is none; the rest is then empty. converged: whether the optimiser is at a proved minimum, None
+        where there is none.
     resamples: those that could be fitted.
     """
 
@@ -51,9 +55,11 @@ class Doubt:
 
 @dataclasses.dataclass(frozen=True)
 class Fits:
-    """fits.json: the columns that were read, how many points there are, how far they reach, and what every approach found.
+    """fits.json: the columns that were read, how many points there are, how far they reach, and what every approach
+    found.
 
-    parameters, tokens, flops, losses: (smallest, largest). dropped: how many of the largest losses were left out. budgets: at which best
+    parameters, tokens, flops, losses: (smallest, largest). dropped: how many of the largest losses were left
+        out. budgets: at which best
     sizes were asked for. findings: what looks wrong in the table.
     """
 
@@ -74,7 +80,9 @@ class Fits:
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """The fits with the objects that plots need; None where the approach was refused. findings: of the runs that are not left out."""
+    """The fits with the objects that plots need; None where the approach was refused. findings: of the runs that are
+    not left out.
+    """
 
     fits: tuple[Fit, ...]
     isoflop: IsoFlopFit | None
@@ -82,7 +90,15 @@ class Found:
     findings: tuple[Finding, ...] = ()
 
 
-def fit_all(points: Points, budgets: tuple[float, ...], *, dropped: int, resamples: int, seed: int, note: Callable[[str], object]) -> Found:
+def fit_all(
+    points: Points,
+    budgets: tuple[float, ...],
+    *,
+    dropped: int,
+    resamples: int,
+    seed: int,
+    note: Callable[[str], object],
+) -> Found:
     """Every approach by itself. Raises DataError, with each reason, where none of them can fit these points."""
     kept = points.without_largest(dropped)
     isoflop, reason = _tried(fits.fit_isoflop, kept)
@@ -114,12 +130,26 @@ def tables(found: Fits) -> tuple[Table, ...]:
     """The frontiers of all approaches, and the constants of those that fit a surface."""
     fitted = [fit for fit in found.fits if not fit.refused]
     best = tuple(f"best size at {budget:.3g}" for budget in found.budgets)
-    rows = [(LABELS[fit.approach], *map(_cell, (fit.constants["exponent"], *fit.best)), _minimum(fit)) for fit in fitted]
-    note = "N = coefficient · C^exponent. " + " ".join(f"{LABELS[fit.approach]}: {fit.refused}." for fit in found.fits if fit.refused)
-    frontier = Table("The best number of parameters", ("approach", "exponent", *best, "at a minimum"), tuple(rows), note.strip(), main=True)
+    rows = [
+        (LABELS[fit.approach], *map(_cell, (fit.constants["exponent"], *fit.best)), _minimum(fit)) for fit in fitted
+    ]
+    note = "N = coefficient · C^exponent. " + " ".join(
+        f"{LABELS[fit.approach]}: {fit.refused}." for fit in found.fits if fit.refused
+    )
+    frontier = Table(
+        "The best number of parameters",
+        ("approach", "exponent", *best, "at a minimum"),
+        tuple(rows),
+        note.strip(),
+        main=True,
+    )
     surfaces = [fit for fit in fitted if "floor" in fit.constants]
-    rows = [(LABELS[fit.approach], *(_cell(fit.constants[name]) for name in CONSTANTS), _minimum(fit)) for fit in surfaces]
-    constants = Table("L = E + A / N^α + B / D^β", ("approach", *CONSTANTS.values(), "at a minimum"), tuple(rows), main=True)
+    rows = [
+        (LABELS[fit.approach], *(_cell(fit.constants[name]) for name in CONSTANTS), _minimum(fit)) for fit in surfaces
+    ]
+    constants = Table(
+        "L = E + A / N^α + B / D^β", ("approach", *CONSTANTS.values(), "at a minimum"), tuple(rows), main=True
+    )
     return (frontier, constants) if surfaces else (frontier,)
 
 
@@ -136,7 +166,9 @@ def _tried(fit: Callable[[Points], Any], table: Points) -> tuple[Any, str]:
         return None, str(error)
 
 
-def _side(name: str, fitted: Any, refused: str, table: Points, way: Any, budgets: tuple[float, ...], resamples: int, seed: int) -> Fit:
+def _side(
+    name: str, fitted: Any, refused: str, table: Points, way: Any, budgets: tuple[float, ...], resamples: int, seed: int
+) -> Fit:
     if refused:
         return Fit(name, refused, {}, (), None, 0)
     converged = bool(fitted.converged) if isinstance(fitted, SurfaceFit) else None
@@ -145,9 +177,18 @@ def _side(name: str, fitted: Any, refused: str, table: Points, way: Any, budgets
     except ValueError:  # a fit whose resamples cannot be fitted has no interval
         constants = {key: _without(value) for key, value in fitted.constants.items()}
         frontier = fitted if isinstance(fitted, EnvelopeFit | IsoFlopFit) else fitted.frontier
-        return Fit(name, "", constants, tuple(_without(frontier.optimum(budget).parameters) for budget in budgets), converged, 0)
+        return Fit(
+            name,
+            "",
+            constants,
+            tuple(_without(frontier.optimum(budget).parameters) for budget in budgets),
+            converged,
+            0,
+        )
     constants = {key: drawn.interval(key) for key in drawn.whole}
-    return Fit(name, "", constants, tuple(drawn.optimum(budget) for budget in budgets), converged, resamples - drawn.refused)
+    return Fit(
+        name, "", constants, tuple(drawn.optimum(budget) for budget in budgets), converged, resamples - drawn.refused
+    )
 
 
 def _without(value: Any) -> Number:

@@ -1,6 +1,8 @@
-"""From events of a batcher to the answer of a request: one JSON object, or server-sent events while the picture is drawn.
+"""From events of a batcher to the answer of a request: one JSON object, or server-sent events while the picture is
+drawn.
 
-The names in both are those of OpenAI's API. What is ours stands beside them: seed, steps, guidance, notes, and the index of a picture.
+The names in both are those of OpenAI's API. What is ours stands beside them: seed, steps, guidance, notes, and the
+index of a picture.
 """
 
 import asyncio
@@ -16,7 +18,18 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from gendiff.commands.serve.batching import BROKEN, NOT_FINITE, STOPPED, Closed, Event, Failed, Finished, Full, Preview, Ticket
+from gendiff.commands.serve.batching import (
+    BROKEN,
+    NOT_FINITE,
+    STOPPED,
+    Closed,
+    Event,
+    Failed,
+    Finished,
+    Full,
+    Preview,
+    Ticket,
+)
 from gendiff.commands.serve.picture_orders import Limits, Order
 from gendiff.commands.serve.refused import BUSY, FAILED, INVALID, Refused
 from gendiff.commands.serve.served_network import ReadTexts
@@ -29,7 +42,8 @@ PARTIAL, COMPLETED, ERROR = "image_generation.partial_image", "image_generation.
 
 
 class PictureAnswer:
-    """One order on its way, seen from the event loop that made it. Raises Refused where the server has no room or is stopping.
+    """One order on its way, seen from the event loop that made it. Raises Refused where the server has no room or is
+    stopping.
 
     left: whether it was left before its end.
     """
@@ -42,12 +56,15 @@ class PictureAnswer:
         try:
             self._ticket: Ticket = turning.submit(order, words, self._tell)
         except Full as full:
-            raise Refused(str(full), status=429, kind=BUSY, code="queue_full", headers={"Retry-After": str(full.seconds)}) from full
+            raise Refused(
+                str(full), status=429, kind=BUSY, code="queue_full", headers={"Retry-After": str(full.seconds)}
+            ) from full
         except Closed as closed:
             raise Refused(str(closed), status=503, kind=FAILED, code=STOPPED) from closed
 
     async def events(self, gone: Callable[[], Awaitable[object]]) -> AsyncGenerator[Event, None]:
-        """All events of the order. gone: ends when the client has left; then there are no more events, and nothing more is drawn.
+        """All events of the order. gone: ends when the client has left; then there are no more events, and nothing more
+        is drawn.
 
         Raises Refused where drawing fails.
         """
@@ -108,7 +125,12 @@ class PictureAnswer:
     async def _encoded(self, event: Any) -> str:
         """The picture of an event in base64, made beside the event loop."""
         order = self.order
-        settings = {"prompt": order.prompt, "negative": order.negative, "index": event.index, "model": self._limits.model}
+        settings = {
+            "prompt": order.prompt,
+            "negative": order.negative,
+            "index": event.index,
+            "model": self._limits.model,
+        }
         settings |= {"seed": order.seed, "steps": order.steps, "guidance": order.guidance}
         return base64.b64encode(await asyncio.to_thread(png, event.picture, settings)).decode()
 

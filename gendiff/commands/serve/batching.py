@@ -1,7 +1,8 @@
 """Which picture takes its next step when: a queue, the slots of a program, and turns. It knows neither HTTP nor JAX.
 
-A turn fills free slots from the queue, and takes one step of every picture that is being drawn. So pictures of unequal prompts, scales,
-seeds and numbers of steps are drawn together, a picture that is finished makes room at once, and nobody waits for a slower neighbour.
+A turn fills free slots from the queue, and takes one step of every picture that is being drawn. So pictures of unequal
+prompts, scales, seeds and numbers of steps are drawn together, a picture that is finished makes room at once, and
+nobody waits for a slower neighbour.
 """
 
 import dataclasses
@@ -93,7 +94,9 @@ class Ticket:
 
 @dataclasses.dataclass
 class Totals:
-    """Since the start. turns, rows: calls of the step, and steps of single pictures in them. spent: seconds of these calls."""
+    """Since the start. turns, rows: calls of the step, and steps of single pictures in them. spent: seconds of these
+    calls.
+    """
 
     orders: int = 0
     full: int = 0

@@ -1,4 +1,6 @@
-"""The command `serve`: pictures of prompts over HTTP, by a network of this repository, or by a model in a folder of diffusers."""
+"""The command `serve`: pictures of prompts over HTTP, by a network of this repository, or by a model in a folder of
+diffusers.
+"""
 
 import dataclasses
 import importlib.util
@@ -29,7 +31,9 @@ class ServeOptions(ModelOptions):
     """Draw pictures for others: POST /v1/images/generations in the form of OpenAI's API, and a page to try it at /."""
 
     host: str = "127.0.0.1"
-    """Address to listen at. The default answers this machine alone; another one answers whoever reaches it, without a password."""
+    """Address to listen at. The default answers this machine alone; another one answers whoever reaches it, without a
+    password.
+    """
     port: int = 8000
     """0 takes any that is free."""
     together: Annotated[int, option("together")] = 8
@@ -53,13 +57,22 @@ def call(options: ServeOptions, catalogue: object, progress: Progress) -> None:
         host, port = place.getsockname()[:2]
         app, batcher = _app(options, host, progress)
         shown = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        progress.line(f"{shown}/ draws on a page; POST {shown}/v1/images/generations; {shown}/metrics and /healthz. Ctrl-C ends it")
+        progress.line(
+            f"{shown}/ draws on a page; POST {shown}/v1/images/generations; {shown}/metrics and /healthz. Ctrl-C ends "
+            "it"
+        )
         if not is_loopback(host):
-            progress.line(f"note: {host} is open to whoever reaches this machine: there is no password, and no encryption")
+            progress.line(
+                f"note: {host} is open to whoever reaches this machine: there is no password, and no encryption"
+            )
         signalled_server.run(app, place, lambda: batcher.close("the server is stopping"))
 
 
-COMMAND = Tool(ServeOptions, call, "Draws pictures of prompts for others over HTTP, requests of all kinds together, with a page to try it.")
+COMMAND = Tool(
+    ServeOptions,
+    call,
+    "Draws pictures of prompts for others over HTTP, requests of all kinds together, with a page to try it.",
+)
 
 
 def check(options: ServeOptions) -> None:
@@ -75,17 +88,23 @@ def check(options: ServeOptions) -> None:
 def listening(host: str, port: int) -> socket.socket:
     """A socket at a place. ConfigError where there is none, or it is taken, before anything is compiled."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         place = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise ConfigError(f"--host {host}: {error.strerror or error}: give an address of this machine, such as 127.0.0.1") from error
+        raise ConfigError(
+            f"--host {host}: {error.strerror or error}: give an address of this machine, such as 127.0.0.1"
+        ) from error
     try:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         place.bind(address)
         place.listen(128)
     except OSError as error:
         place.close()
-        raise ConfigError(f"--host {host} --port {port}: {error.strerror or error}: choose another one, or --port 0") from error
+        raise ConfigError(
+            f"--host {host} --port {port}: {error.strerror or error}: choose another one, or --port 0"
+        ) from error
     return place
 
 

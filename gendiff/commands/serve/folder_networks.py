@@ -22,7 +22,8 @@ SOME = 10
 
 
 def read(options: ModelOptions, folder: Path, name: str | None, progress: Progress) -> ServedNetwork:
-    """The networks of a folder with their parameters; lines say what is left out, and how long reading takes. name: of a sampler.
+    """The networks of a folder with their parameters; lines say what is left out, and how long reading takes. name: of
+    a sampler.
 
     Raises ConfigError for options that do not fit and for a model that draws no prompts from noise, and DataError and
     CheckpointMismatchError for the folder.

@@ -1,4 +1,6 @@
-"""What every request must be before anything reads it: addressed to this server, so that no page of another site can use it unseen."""
+"""What every request must be before anything reads it: addressed to this server, so that no page of another site can
+use it unseen.
+"""
 
 from collections.abc import Collection
 from typing import Any
@@ -20,7 +22,8 @@ HEADERS = (
 class Gate:
     """ASGI middleware. hosts: names that a request may give this server, without ports; None takes any.
 
-    A site that points its own name at 127.0.0.1 would otherwise make a browser talk to the server as if it were that site's.
+    A site that points its own name at 127.0.0.1 would otherwise make a browser talk to the server as if it were that
+    site's.
     """
 
     def __init__(self, app: Any, hosts: Collection[str] | None) -> None:
@@ -40,7 +43,9 @@ class Gate:
         if self._hosts is None or name in self._hosts:
             await self._app(scope, receive, with_headers)
             return
-        refused = Refused(f"Host = {name[:60]!r}: this server answers to {', '.join(self._hosts)}", status=421, code="host")
+        refused = Refused(
+            f"Host = {name[:60]!r}: this server answers to {', '.join(self._hosts)}", status=421, code="host"
+        )
         await JSONResponse(refused.body, refused.status)(scope, receive, with_headers)
 
 

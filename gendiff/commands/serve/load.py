@@ -1,4 +1,5 @@
-"""The command `serve-load`: pictures per second of the server under load, drawn together and one at a time, side by side.
+"""The command `serve-load`: pictures per second of the server under load, drawn together and one at a time, side by
+side.
 
 gendiff serve-load --model emoji
 """
@@ -48,7 +49,8 @@ class LoadOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Load:
-    """One measurement. refused: answers that are no pictures. broken: requests without an answer. steps, turns: of the program in it.
+    """One measurement. refused: answers that are no pictures. broken: requests without an answer. steps, turns: of the
+    program in it.
 
     seconds: from first to last. median, p99: seconds from a request to its answer.
     """
@@ -91,7 +93,9 @@ def absent() -> str:
 
 
 def measured(options: LoadOptions, progress: Progress) -> dict[int, list[Load]]:
-    """The measurements of both servers, by their numbers of slots, in turn. Raises ConfigError where a server does not start."""
+    """The measurements of both servers, by their numbers of slots, in turn. Raises ConfigError where a server does not
+    start.
+    """
     sizes = sorted({options.together, 1}, reverse=True)
     with contextlib.ExitStack() as servers:
         addresses = {}
@@ -121,13 +125,27 @@ def totals(metrics: str) -> Mapping[str, float]:
     return {name: float(value) for name, value in rows}
 
 
-COLUMNS = ("at a time", "pictures per second", "least … most", "steps per turn", "median wait", "99 % wait", "refused", "without answer")
+COLUMNS = (
+    "at a time",
+    "pictures per second",
+    "least … most",
+    "steps per turn",
+    "median wait",
+    "99 % wait",
+    "refused",
+    "without answer",
+)
 
 
 def rows(found: Mapping[int, Sequence[Load]]) -> Iterator[tuple[str, ...]]:
-    """Of the measurements of each number of slots, the cells of COLUMNS: medians over the rounds; least and most pictures per second."""
+    """Of the measurements of each number of slots, the cells of COLUMNS: medians over the rounds; least and most
+    pictures per second.
+    """
     for size, loads in found.items():
-        rates, turns = [load.rate for load in loads], sum(load.steps for load in loads) / max(1.0, sum(load.turns for load in loads))
+        rates, turns = (
+            [load.rate for load in loads],
+            sum(load.steps for load in loads) / max(1.0, sum(load.turns for load in loads)),
+        )
         waits = (f"{statistics.median(getattr(load, name) for load in loads):.2f} s" for name in ("median", "p99"))
         lost = (str(sum(getattr(load, name) for load in loads)) for name in ("refused", "broken"))
         spread = f"{min(rates):.2f} … {max(rates):.2f}"
@@ -151,7 +169,19 @@ def table(found: Mapping[int, Sequence[Load]]) -> Iterator[str]:
 @contextlib.contextmanager
 def _server(options: LoadOptions, size: int) -> Iterator[str]:
     """The address of a server in a process of its own, until the end."""
-    words = [sys.executable, "-u", "-m", "experiments", "serve", "--port", "0", "--together", str(size), "--queue", str(options.clients)]
+    words = [
+        sys.executable,
+        "-u",
+        "-m",
+        "experiments",
+        "serve",
+        "--port",
+        "0",
+        "--together",
+        str(size),
+        "--queue",
+        str(options.clients),
+    ]
     words += [] if options.model is None else ["--model", options.model]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -166,7 +196,16 @@ def _server(options: LoadOptions, size: int) -> Iterator[str]:
 
 def _measured(options: LoadOptions, address: str) -> Load:
     before = _totals(address)
-    words = ["wrk", "-t1", f"-c{options.clients}", f"-d{options.seconds}s", f"--timeout={LONGEST}s", "-s", str(REQUESTS), address + ROUTE]
+    words = [
+        "wrk",
+        "-t1",
+        f"-c{options.clients}",
+        f"-d{options.seconds}s",
+        f"--timeout={LONGEST}s",
+        "-s",
+        str(REQUESTS),
+        address + ROUTE,
+    ]
     load = read(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
     after = _totals(address)
     steps, turns = (after[name] - before[name] for name in ("gendiff_steps_total", "gendiff_turns_total"))

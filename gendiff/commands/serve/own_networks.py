@@ -72,9 +72,14 @@ def _words(known: Collection[str], prompt: str, negative: str) -> ReadTexts:
 
 
 def _tokens(field: str, text: str, known: Collection[str]) -> tuple[Tokens, list[str]]:
-    """(tokens, without what is told of them, whose length differs; notes). A text that does not fit is refused, not cut."""
+    """(tokens, without what is told of them, whose length differs; notes). A text that does not fit is refused, not
+    cut.
+    """
     if not texts.fits(text):
-        raise Refused(f"{field} is too long: the network reads {texts.LENGTH} tokens, about as many words; shorten it", field=field)
+        raise Refused(
+            f"{field} is too long: the network reads {texts.LENGTH} tokens, about as many words; shorten it",
+            field=field,
+        )
     try:
         tokens = texts.tokens([text])
     except (ValueError, TypeError) as error:

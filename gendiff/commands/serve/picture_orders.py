@@ -1,4 +1,5 @@
-"""What a request for pictures may say, in the form of OpenAI's API with fields of ours beside it. Everything else is refused by its name.
+"""What a request for pictures may say, in the form of OpenAI's API with fields of ours beside it. Everything else is
+refused by its name.
 
 No field names a file or an address, and nothing of a request is ever opened.
 """
@@ -30,7 +31,9 @@ GUIDANCE = 5.0
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a server draws. width, height: of its pictures. steps, pictures: most of one request. usual_steps: unless it says otherwise."""
+    """What a server draws. width, height: of its pictures. steps, pictures: most of one request. usual_steps: unless it
+    says otherwise.
+    """
 
     model: str
     width: int
@@ -47,7 +50,9 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """Pictures 0 … n - 1 of a seed. previews: how often each is shown on the way. stream: whether it is told while it goes on."""
+    """Pictures 0 … n - 1 of a seed. previews: how often each is shown on the way. stream: whether it is told while it
+    goes on.
+    """
 
     prompt: str
     negative: str = ""
@@ -60,18 +65,27 @@ class Order:
 
     @property
     def shown_after(self) -> frozenset[int]:
-        """After which of the steps 1 … steps - 1 a preview is shown: evenly, and the last step, which is the picture, not among them."""
-        return frozenset(round(self.steps * k / (self.previews + 1)) for k in range(1, self.previews + 1)) - {0, self.steps}
+        """After which of the steps 1 … steps - 1 a preview is shown: evenly, and the last step, which is the picture,
+        not among them.
+        """
+        return frozenset(round(self.steps * k / (self.previews + 1)) for k in range(1, self.previews + 1)) - {
+            0,
+            self.steps,
+        }
 
 
-def read(body: bytes, limits: Limits, fresh_seed: Callable[[], int] = lambda: secrets.randbelow(LARGEST_SEED + 1)) -> Order:
+def read(
+    body: bytes, limits: Limits, fresh_seed: Callable[[], int] = lambda: secrets.randbelow(LARGEST_SEED + 1)
+) -> Order:
     """The order of a request's body. fresh_seed: of requests that have none; the answer tells it.
 
     Raises Refused with the field, its value, what is allowed and what to do.
     """
     fields = _fields(body)
     if unknown := [name[:SHOWN] for name in fields if name not in FIELDS]:
-        raise Refused(f"{unknown[0]!r} is no field of this request; {errors.hint(unknown[0], FIELDS)}", field=unknown[0])
+        raise Refused(
+            f"{unknown[0]!r} is no field of this request; {errors.hint(unknown[0], FIELDS)}", field=unknown[0]
+        )
     fields = {name: value for name, value in fields.items() if value is not None}
     _check_names(fields, limits)
     stream = fields.get("stream", False)
@@ -81,7 +95,10 @@ def read(body: bytes, limits: Limits, fresh_seed: Callable[[], int] = lambda: se
     previews = _integer(fields, "partial_images", 0, limits.steps, 0)
     count = _integer(fields, "n", 1, limits.pictures, 1)
     if previews and not stream:
-        raise Refused("partial_images are told while a picture is drawn: add stream = true, or leave them out", field="partial_images")
+        raise Refused(
+            "partial_images are told while a picture is drawn: add stream = true, or leave them out",
+            field="partial_images",
+        )
     if stream and count > 1:
         raise Refused(f"n = {count}: a stream tells of one picture: send n = 1, once for each seed", field="n")
     return Order(
@@ -112,9 +129,16 @@ def _check_names(fields: Mapping[str, Any], limits: Limits) -> None:
         message = f"model = {_shown(model)}: this server has {limits.model!r}; leave the field out, or give that"
         raise Refused(message, status=404, field="model", kind=NOT_FOUND, code="model_not_found")
     if fields.get("size", "auto") not in ("auto", limits.size):
-        raise Refused(f"size = {_shown(fields['size'])}: the pictures of this network are {limits.size}; give that, or auto", field="size")
+        raise Refused(
+            f"size = {_shown(fields['size'])}: the pictures of this network are {limits.size}; give that, or auto",
+            field="size",
+        )
     if fields.get("response_format", "b64_json") != "b64_json":
-        message = f"response_format = {_shown(fields['response_format'])}: this server keeps no files to link to; give b64_json"
+        message = (
+            f"response_format = {_shown(fields['response_format'])}: this server keeps no files to link to; "
+            "give "
+            "b64_json"
+        )
         raise Refused(message, field="response_format")
 
 
@@ -137,7 +161,9 @@ def _text(fields: Mapping[str, Any], name: str, needed: bool = False) -> str:
     if not isinstance(value, str):
         raise Refused(f"{name} = {_shown(value)} must be a text", field=name)
     if needed and not value.strip():
-        raise Refused(f'{name} is empty: say what the pictures show, as in "a small red circle at the top left"', field=name)
+        raise Refused(
+            f'{name} is empty: say what the pictures show, as in "a small red circle at the top left"', field=name
+        )
     if len(value) > LONGEST:
         raise Refused(f"{name} has {len(value)} characters: at most {LONGEST} are read", field=name)
     return value

@@ -7,7 +7,9 @@ INVALID, NOT_FOUND, BUSY, FAILED = "invalid_request_error", "not_found_error", "
 
 
 class Refused(Exception):
-    """status: of HTTP. field: of the request, where one is at fault. kind, code: what programs read; headers: of the answer."""
+    """status: of HTTP. field: of the request, where one is at fault. kind, code: what programs read; headers: of the
+    answer.
+    """
 
     def __init__(
         self,

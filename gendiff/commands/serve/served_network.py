@@ -11,7 +11,8 @@ from gendiff.diffusion.types import Denoiser, Level
 
 @dataclasses.dataclass(frozen=True)
 class ReadTexts:
-    """The texts of one request as a network takes them: pytrees of arrays whose shapes are those of every other request.
+    """The texts of one request as a network takes them: pytrees of arrays whose shapes are those of every other
+    request.
 
     notes: what a person should know of them, such as words that the network never read.
     """
@@ -26,10 +27,13 @@ class ServedNetwork:
     """A network and its own ways, as pure functions but for `read`.
 
     name: what requests call it. about: one line for people. width, height: of its pictures. shape: of one latent.
-    params: of all its parts. sampler: draws. grid: the levels (n + 1,) of n steps. most_steps: most steps of a grid. usual_steps: those
+    params: of all its parts. sampler: draws. grid: the levels (n + 1,) of n steps. most_steps: most steps of a
+        grid. usual_steps: those
     of a request that says nothing.
-    read: (prompt, negative prompt) -> ReadTexts; an empty negative prompt is plain guidance. Raises Refused for texts that do not fit.
-    encode: (params, prompt, negative of ReadTexts) -> (what the network is told, what it is led away from), both of arrays (1, …).
+    read: (prompt, negative prompt) -> ReadTexts; an empty negative prompt is plain guidance. Raises Refused for texts
+        that do not fit.
+    encode: (params, prompt, negative of ReadTexts) -> (what the network is told, what it is led away from), both of
+        arrays (1, …).
     guided: (params, told, away, scale) -> the denoiser.
     decode: (params, latents (b, …)) -> pictures (b, h, w, 3) in about [-1, 1].
     temperature: of the first noise (see `diffusion.sample`). libraries: as for `devices.compiler_options`.

@@ -19,7 +19,9 @@ class ServiceMetrics:
     def __init__(self, batcher: Batcher) -> None:
         self._registry = CollectorRegistry()
         names: Any = {"registry": self._registry, "buckets": SECONDS}
-        self.seconds = Histogram("gendiff_request_seconds", "From a request for pictures to its whole answer", ["status"], **names)
+        self.seconds = Histogram(
+            "gendiff_request_seconds", "From a request for pictures to its whole answer", ["status"], **names
+        )
         self._registry.register(_Totals(batcher))
 
     def __call__(self) -> bytes:

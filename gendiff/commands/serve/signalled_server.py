@@ -20,7 +20,9 @@ SPARE_SECONDS = 5
 
 
 class SignalledServer(uvicorn.Server):
-    """uvicorn raises a signal once more when it has ended, which the command line takes for the second one, that ends at once."""
+    """uvicorn raises a signal once more when it has ended, which the command line takes for the second one, that ends
+    at once.
+    """
 
     ended_by = ""
 
@@ -51,7 +53,8 @@ class SignalledServer(uvicorn.Server):
 def config(app: Any) -> uvicorn.Config:
     """Of a server that says nothing but warnings, and trusts no header about who asks.
 
-    log_config: None, as uvicorn's own closes every handler of the process, whose streams may be others' (absl's closes its own).
+    log_config: None, as uvicorn's own closes every handler of the process, whose streams may be others' (absl's closes
+        its own).
     """
     own: dict[str, Any] = {
         "loop": "asyncio",
@@ -61,11 +64,14 @@ def config(app: Any) -> uvicorn.Config:
         "access_log": False,
         "log_config": None,
     }
-    return uvicorn.Config(app, proxy_headers=False, server_header=False, timeout_graceful_shutdown=LAST_SECONDS + SPARE_SECONDS, **own)
+    return uvicorn.Config(
+        app, proxy_headers=False, server_header=False, timeout_graceful_shutdown=LAST_SECONDS + SPARE_SECONDS, **own
+    )
 
 
 def run(app: Any, place: socket.socket, give_up: Callable[[], None]) -> None:
-    """Serve at a socket that listens, until a signal. SIGINT is the end that a person wants; any other one raises Preempted.
+    """Serve at a socket that listens, until a signal. SIGINT is the end that a person wants; any other one raises
+    Preempted.
 
     give_up: called where requests go on for LAST_SECONDS after the signal. It must end them.
     """

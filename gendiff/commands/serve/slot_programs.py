@@ -1,9 +1,9 @@
 """The compiled programs of a server: one puts a picture into a slot, one takes a step of many slots, one shows a slot.
 
-Prompts, guidance scale, seed, index, levels, number of steps and how many of them are done are data of a slot, so one program takes the
-steps of any mixture. Picture i of a seed is what `diffusion.sample` draws of (parameters, prompt, key(seed), i), to rounding: the same
-noise, the same levels, the same sampler. There is one such program for each power of two up to the number of slots, so that few pictures
-cost little.
+Prompts, guidance scale, seed, index, levels, number of steps and how many of them are done are data of a slot, so one
+program takes the steps of any mixture. Picture i of a seed is what `diffusion.sample` draws of (parameters, prompt,
+key(seed), i), to rounding: the same noise, the same levels, the same sampler. There is one such program for each power
+of two up to the number of slots, so that few pictures cost little.
 """
 
 import functools
@@ -54,7 +54,9 @@ class Fixed:
 
 
 class SlotPrograms:
-    """A `batching.StepProgram`. most_steps: of one picture. Raises ConfigError where the network has no grid of as many steps."""
+    """A `batching.StepProgram`. most_steps: of one picture. Raises ConfigError where the network has no grid of as many
+    steps.
+    """
 
     def __init__(self, served: ServedNetwork, slots: int, most_steps: int) -> None:
         self.slots, self.sizes = slots, batch_sizes(slots)
@@ -89,7 +91,9 @@ class SlotPrograms:
         words = self._served.read(EXAMPLE, "")
         numbers = self._numbers(Order(EXAMPLE, steps=1), 0)
         row = jax.eval_shape(functools.partial(_row, self._served), self._params, words.prompt, words.negative, numbers)
-        self._fixed, self._states = jax.tree.map(lambda leaf: jax.device_put(np.zeros((self.slots, *leaf.shape), leaf.dtype)), row)
+        self._fixed, self._states = jax.tree.map(
+            lambda leaf: jax.device_put(np.zeros((self.slots, *leaf.shape), leaf.dtype)), row
+        )
 
     def warm(self) -> None:
         """Compile all programs, so that nobody waits for it later."""
@@ -116,11 +120,16 @@ def _grid(served: ServedNetwork, steps: int, most: int) -> Level:
     except ValueError as error:
         raise ConfigError(f"--most-steps {most}: {served.name} cannot take {steps} steps: {error}") from error
     if len(levels) != steps + 1:
-        raise ConfigError(f"{served.name} takes {len(levels) - 1} steps where {steps} are asked for, as its scheduler counts otherwise")
+        raise ConfigError(
+            f"{served.name} takes {len(levels) - 1} steps where {steps} are asked for, as its scheduler counts "
+            "otherwise"
+        )
     return jax.tree.map(lambda field: np.pad(field, (0, most - steps), mode="edge"), levels)
 
 
-def _row(served: ServedNetwork, params: Params, prompt: Any, negative: Any, numbers: SlotNumbers) -> tuple[Fixed, State]:
+def _row(
+    served: ServedNetwork, params: Params, prompt: Any, negative: Any, numbers: SlotNumbers
+) -> tuple[Fixed, State]:
     """One picture before its first step, as `diffusion.sample` begins."""
     told, away = served.encode(params, prompt, negative)
     noise = sampling.first_noise(numbers.keys, served.shape, numbers.levels.sigma.dtype)
@@ -129,13 +138,22 @@ def _row(served: ServedNetwork, params: Params, prompt: Any, negative: Any, numb
 
 
 def _entered(
-    served: ServedNetwork, params: Params, fixed: Fixed, states: State, slot: Any, prompt: Any, negative: Any, numbers: SlotNumbers
+    served: ServedNetwork,
+    params: Params,
+    fixed: Fixed,
+    states: State,
+    slot: Any,
+    prompt: Any,
+    negative: Any,
+    numbers: SlotNumbers,
 ) -> tuple[Fixed, State]:
     row = _row(served, params, prompt, negative, numbers)
     return jax.tree.map(lambda every, one: every.at[slot].set(one), (fixed, states), row)
 
 
-def _stepped(served: ServedNetwork, params: Params, fixed: Fixed, states: State, rows: Any, done: Any) -> tuple[State, Any]:
+def _stepped(
+    served: ServedNetwork, params: Params, fixed: Fixed, states: State, rows: Any, done: Any
+) -> tuple[State, Any]:
     """(states, whether each row is finite). A row that stands twice in `rows` is the same twice."""
 
     def one(fixed: Fixed, state: State, j: Any) -> State:

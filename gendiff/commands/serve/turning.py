@@ -10,7 +10,9 @@ from gendiff.commands.serve.batching import Batcher, Event, Ticket
 from gendiff.commands.serve.picture_orders import Order
 
 MOST_ERRORS = 3
-"""Turns in a row that may fail before the thread gives up: then the server is not healthy, and a supervisor starts it again."""
+"""Turns in a row that may fail before the thread gives up: then the server is not healthy, and a supervisor starts it
+again.
+"""
 
 
 class Turning:
@@ -56,4 +58,6 @@ class Turning:
                 busy, errors = True, errors + 1
             if not busy and not self._ended.is_set():
                 self._work.wait()
-        self.batcher.close("the server is stopping" if self._ended.is_set() else "the server cannot draw any more: start it again")
+        self.batcher.close(
+            "the server is stopping" if self._ended.is_set() else "the server cannot draw any more: start it again"
+        )

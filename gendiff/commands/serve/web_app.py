@@ -38,7 +38,8 @@ def web_app(served: ServedNetwork, batcher: Batcher, limits: Limits, hosts: Coll
         with turning:
             yield
 
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)  # their pages load from other hosts
+    # their pages load from other hosts
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Gate, hosts=hosts)
     _answer_errors(app)
 
@@ -73,7 +74,9 @@ def web_app(served: ServedNetwork, batcher: Batcher, limits: Limits, hosts: Coll
 
     @app.get("/healthz")
     async def healthz() -> Response:
-        return JSONResponse({"status": "ok"} if turning.healthy else {"status": "stopped"}, 200 if turning.healthy else 503)
+        return JSONResponse(
+            {"status": "ok"} if turning.healthy else {"status": "stopped"}, 200 if turning.healthy else 503
+        )
 
     @app.get("/metrics")
     async def told() -> Response:
@@ -87,7 +90,9 @@ def web_app(served: ServedNetwork, batcher: Batcher, limits: Limits, hosts: Coll
 
 
 class _EventStream(StreamingResponse):
-    """An answer in server-sent events. It is left and counted at its end, also where the client has left before the first of them."""
+    """An answer in server-sent events. It is left and counted at its end, also where the client has left before the
+    first of them.
+    """
 
     def __init__(self, answer: PictureAnswer, request: Request, count: Callable[[int], None]) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -132,7 +137,9 @@ async def _body(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > LARGEST_BODY:
-            raise Refused(f"the body has more than {LARGEST_BODY} bytes: a request is a prompt and a few numbers", status=413)
+            raise Refused(
+                f"the body has more than {LARGEST_BODY} bytes: a request is a prompt and a few numbers", status=413
+            )
     return body
 
 

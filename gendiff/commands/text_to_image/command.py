@@ -1,4 +1,6 @@
-"""The command `text-to-image`: pictures of a prompt by a network that comes along, in a file of one's own, or in a folder of diffusers."""
+"""The command `text-to-image`: pictures of a prompt by a network that comes along, in a file of one's own, or in a
+folder of diffusers.
+"""
 
 from pathlib import Path
 
@@ -49,20 +51,34 @@ def call(chosen: CommandOptions, catalogue: Catalogue, progress: Progress) -> No
         raise ConfigError("--gallery draws prompts of its own: leave out --prompt, or --gallery")
     if sheet is not None and (chosen.init or chosen.export):
         raise ConfigError(f"--{sheet} draws from noise: leave out --init and --export, or --{sheet}")
-    out, file = [options.check(column, Path()) for column in options.columns(chosen)][0], published.file_of(chosen.model)
+    out, file = (
+        [options.check(column, Path()) for column in options.columns(chosen)][0],
+        published.file_of(chosen.model),
+    )
     if sheet is not None and out.suffix != ".png":
         raise ConfigError(f"--{sheet} writes one file: give --out NAME.png")
     compile_cache.use(chosen.program_cache, say=progress.line)
     trained, about = published.read(file)
     progress.line(f"{file.name}: {about.data}")
-    origin = {"model": file.name, "trained_seed": about.trained_seed, "checkpoint": about.checkpoint, "sha256": about.sha256}
+    origin = {
+        "model": file.name,
+        "trained_seed": about.trained_seed,
+        "checkpoint": about.checkpoint,
+        "sha256": about.sha256,
+    }
     if sheet is None:
         drawing.draw(trained, frozenset(about.words), chosen, out, origin, progress)
         return
-    prompts = GALLERY.get(trained.name, ()) if chosen.gallery else [text.strip() for text in chosen.prompt.split("|") if text.strip()]
+    prompts = (
+        GALLERY.get(trained.name, ())
+        if chosen.gallery
+        else [text.strip() for text in chosen.prompt.split("|") if text.strip()]
+    )
     if not prompts:
         raise ConfigError(f"--{sheet}: there are no prompts for the network of {file.name}: give --prompt")
     drawing.draw_sheet(trained, prompts, frozenset(about.words), chosen, out, origin, progress)
 
 
-COMMAND = Tool(CommandOptions, call, "Pictures of a prompt, by a network that comes with the package or by a folder of diffusers.")
+COMMAND = Tool(
+    CommandOptions, call, "Pictures of a prompt, by a network that comes with the package or by a folder of diffusers."
+)

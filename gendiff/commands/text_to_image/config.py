@@ -28,19 +28,30 @@ class Drawings:
     kl_weight: NonNegative = 1e-6
     """Weight of the divergence in nats."""
     latents: Learning = Learning(
-        train_steps=3600, batch=32, channels=(80, 96), optimizer="muon", learning_rate=1e-3, ema=0.998, checkpoint_every=600
+        train_steps=3600,
+        batch=32,
+        channels=(80, 96),
+        optimizer="muon",
+        learning_rate=1e-3,
+        ema=0.998,
+        checkpoint_every=600,
     )
     """Of the network, whose U-Net sees latents folded 2×2 into channels."""
     keywords: Natural = 4
-    """CLDR's keywords that follow the name of a drawing in every second text of the training; without the package there are none."""
+    """CLDR's keywords that follow the name of a drawing in every second text of the training; without the package there
+    are none.
+    """
     scales: Some[NonNegative] = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)
     """Guidance scales."""
     prompts: Annotated[int, msgspec.Meta(ge=4, le=ranges.LARGEST)] = 128
-    """Captions of each of three sets: training captions that choose the scale, others that are judged, and held-out ones."""
+    """Captions of each of three sets: training captions that choose the scale, others that are judged, and held-out
+    ones.
+    """
     candidates: Annotated[int, msgspec.Meta(ge=2, le=ranges.LARGEST)] = 32
     """Drawings among which the right one is looked for, which is one of them."""
     features: Literal["classifier", "squares"] = "classifier"
-    """What likeness is taken of: the features of EfficientNet-Lite0 (extra `judge`), or means of squares of 4 × 4 pixels.
+    """What likeness is taken of: the features of EfficientNet-Lite0 (extra `judge`), or means of squares of 4 × 4
+    pixels.
 
     Squares find the right drawing in a blur too."""
     together: Count = 64
@@ -56,7 +67,9 @@ class Config:
     shapes: Learning = Learning(train_steps=2000, channels=(32, 64), optimizer="muon", checkpoint_every=400, ema=0.995)
     """Of the networks on scenes of shapes, whose U-Net sees pixels folded 2×2 into channels."""
     reading: Literal["middle", "coarsest"] = "coarsest"
-    """Where the U-Net reads the text: between its two middle blocks, or there and after each block of its coarsest level."""
+    """Where the U-Net reads the text: between its two middle blocks, or there and after each block of its coarsest
+    level.
+    """
     shuffled_steps: Count = 600
     """Optimizer steps of the control that learns from shuffled captions."""
     scenes: Annotated[int, msgspec.Meta(ge=16, le=2**20)] = 16384

@@ -1,4 +1,6 @@
-"""Pictures of prompts by a network of ours, from options to files: from noise, from a picture, or of a part of a picture."""
+"""Pictures of prompts by a network of ours, from options to files: from noise, from a picture, or of a part of a
+picture.
+"""
 
 import dataclasses
 import functools
@@ -32,14 +34,18 @@ from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import captioned, figures, formatting
 
 RESAMPLES, STRETCHES = 4, 10
-"""Where a part of a picture is drawn anew: times that each stretch of the steps is walked, and stretches of all steps."""
+"""Where a part of a picture is drawn anew: times that each stretch of the steps is walked, and stretches of all
+steps.
+"""
 LEAST_SIDE = 128
 """Pixels of a side that small pictures are enlarged to."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Start:
-    """The picture (h, w, 3) in [-1, 1] that a draw begins from, and its mask (h, w, 1), 1 where it is drawn anew; None without a mask."""
+    """The picture (h, w, 3) in [-1, 1] that a draw begins from, and its mask (h, w, 1), 1 where it is drawn anew; None
+    without a mask.
+    """
 
     picture: np.ndarray
     mask: np.ndarray | None
@@ -49,7 +55,8 @@ class Start:
 class StartLatent:
     """A `Start` as a network takes it. latent: (h, w, c). redrawn: (h, w, 1) of latents; None where all is drawn anew.
 
-    picture, mask: of the `Start`, so that what is kept is returned as it came. first: entry of the grid where the steps begin.
+    picture, mask: of the `Start`, so that what is kept is returned as it came. first: entry of the grid where the steps
+        begin.
     """
 
     latent: Any
@@ -63,7 +70,8 @@ class StartLatent:
 class Program:
     """How one network draws: everything but parameters, prompts and numbers. Calling it is one pure function.
 
-    levels: the grid, on which it goes back where a part of a picture is drawn anew. start: None draws from noise. on_level: as for
+    levels: the grid, on which it goes back where a part of a picture is drawn anew. start: None draws from
+        noise. on_level: as for
     `diffusion.sample`.
     """
 
@@ -72,15 +80,21 @@ class Program:
     start: StartLatent | None = None
     on_level: OnLevel | None = records.static(default=None)
 
-    def __call__(self, params: Any, key: jax.Array, scale: jax.Array, index: jax.Array, prompt: Tokens, negative: Tokens) -> jax.Array:
+    def __call__(
+        self, params: Any, key: jax.Array, scale: jax.Array, index: jax.Array, prompt: Tokens, negative: Tokens
+    ) -> jax.Array:
         """(b, h, w, 3) pictures. prompt, negative: of b texts, or of one that holds for all."""
         pipeline, start = self.pipeline, self.start
         if start is None:
             return pipeline(params, key, prompt, negative, scale, self.levels, index, on_level=self.on_level)
         denoise = pipeline.denoiser(params, prompt, negative, scale)
         clean = jnp.broadcast_to(start.latent, (*index.shape, *start.latent.shape))
-        sampler = pipeline.sampler if start.redrawn is None else inpainting.repaint(pipeline.sampler, clean, start.redrawn)
-        latents = editing.from_entry(key, denoise, sampler, self.levels, clean, index, first=start.first, on_level=self.on_level)
+        sampler = (
+            pipeline.sampler if start.redrawn is None else inpainting.repaint(pipeline.sampler, clean, start.redrawn)
+        )
+        latents = editing.from_entry(
+            key, denoise, sampler, self.levels, clean, index, first=start.first, on_level=self.on_level
+        )
         pictures = latents if pipeline.decode is None else pipeline.decode(params["decoder"], latents)
         return pictures if start.mask is None else jnp.where(start.mask > 0, pictures, start.picture)
 
@@ -90,17 +104,32 @@ class Program:
         return len(self.levels) - 1 - (0 if self.start is None else self.start.first)
 
 
-def draw(trained: Trained, known: Collection[str], chosen: PromptOptions, out: Path, about: Mapping[str, Any], progress: Progress) -> None:
-    """Write what the options ask for, a file of pictures or an exported pipeline. known: the words of the training captions.
+def draw(
+    trained: Trained,
+    known: Collection[str],
+    chosen: PromptOptions,
+    out: Path,
+    about: Mapping[str, Any],
+    progress: Progress,
+) -> None:
+    """Write what the options ask for, a file of pictures or an exported pipeline. known: the words of the training
+    captions.
 
-    Raises ConfigError and DataError for options and pictures that do not fit, and NonFiniteError where pictures are not finite.
+    Raises ConfigError and DataError for options and pictures that do not fit, and NonFiniteError where pictures are not
+    finite.
     """
     options.check_prompt(chosen)
     devices.local()
     prompt = read_prompt("--prompt", chosen.prompt, known, progress)
-    negative = read_prompt("--negative", chosen.negative, known, progress) if chosen.negative.strip() else pipelines.nothing(prompt)
+    negative = (
+        read_prompt("--negative", chosen.negative, known, progress)
+        if chosen.negative.strip()
+        else pipelines.nothing(prompt)
+    )
     how = options.sampling(chosen.sampler, chosen.levels, chosen.steps, edited=chosen.init is not None)
-    program = make_program(trained, how, read_start(chosen, trained.side, trained.side, progress), options.strength(chosen))
+    program = make_program(
+        trained, how, read_start(chosen, trained.side, trained.side, progress), options.strength(chosen)
+    )
     if chosen.export is not None:
         progress.line(f"lowering {how} for {', '.join(export.PLATFORMS)} …")
         module = export.network(program, trained.params, prompt.ids.shape[1])
@@ -126,7 +155,11 @@ def draw_sheet(
     """
     devices.local()
     read = [read_prompt("the gallery" if chosen.gallery else "--prompt", text, known, progress) for text in prompts]
-    negative = read_prompt("--negative", chosen.negative, known, progress) if chosen.negative.strip() else pipelines.nothing(read[0])
+    negative = (
+        read_prompt("--negative", chosen.negative, known, progress)
+        if chosen.negative.strip()
+        else pipelines.nothing(read[0])
+    )
     columns, sheet = options.columns(chosen), []
     for column in columns:
         how = options.sampling(column.sampler, column.levels, column.steps)
@@ -137,8 +170,13 @@ def draw_sheet(
     if chosen.sheet is not None:
         name = chosen.sheet.partition("=")[0]
         settings[name] = [getattr(column, name) for column in columns]
-    captions = [text if chosen.sheet is None else f"{text}: {chosen.sheet.replace('=', ' ').replace(',', ', ')}" for text in prompts]
-    captioned.grid(joined, captions, out, scale=_scale(joined[0]), entries=metadata.entries(settings | {"prompt": list(prompts)}))
+    captions = [
+        text if chosen.sheet is None else f"{text}: {chosen.sheet.replace('=', ' ').replace(',', ', ')}"
+        for text in prompts
+    ]
+    captioned.grid(
+        joined, captions, out, scale=_scale(joined[0]), entries=metadata.entries(settings | {"prompt": list(prompts)})
+    )
     progress.line(f"{len(prompts)} prompts, {joined.shape[1]} pictures each: {out}")
 
 
@@ -166,16 +204,23 @@ def read_start(chosen: PromptOptions, height: int, width: int, progress: Progres
     if chosen.init is None:
         return None
     pixels = image_files.read(chosen.init, mode="RGB", background=(255, 255, 255))
-    picture = np.asarray(scaling.to_unit(fitted("--init", chosen.init, pixels, height, width, progress), 256), np.float32)
+    picture = np.asarray(
+        scaling.to_unit(fitted("--init", chosen.init, pixels, height, width, progress), 256), np.float32
+    )
     if chosen.mask is None:
         return Start(picture, None)
     grey = image_files.read(chosen.mask, mode="L", background=(0, 0, 0))
     if grey.shape[:2] != pixels.shape[:2]:
         sizes = " and ".join(f"{shape[1]} × {shape[0]}" for shape in (grey.shape, pixels.shape))
-        raise ConfigError(f"--mask {chosen.mask} and --init {chosen.init} are {sizes} pixels: a mask has the size of its picture")
+        raise ConfigError(
+            f"--mask {chosen.mask} and --init {chosen.init} are {sizes} pixels: a mask has the size of its picture"
+        )
     mask = (fitted("--mask", chosen.mask, grey, height, width, progress) >= 128).astype(np.float32)
     if not mask.any():
-        raise ConfigError(f"--mask {chosen.mask}: nothing of it is white, so nothing would be drawn: paint white what is to be drawn anew")
+        raise ConfigError(
+            f"--mask {chosen.mask}: nothing of it is white, so nothing would be drawn: paint white what is to be drawn "
+            "anew"
+        )
     return Start(picture, mask)
 
 
@@ -185,25 +230,36 @@ def fitted(option: str, path: str, pixels: np.ndarray, height: int, width: int, 
         return pixels
     from PIL import Image, ImageOps
 
-    progress.line(f"note: {option} {path} is {pixels.shape[1]} × {pixels.shape[0]} pixels: its middle is scaled to {width} × {height}")
+    progress.line(
+        f"note: {option} {path} is {pixels.shape[1]} × {pixels.shape[0]} pixels: its middle is scaled to {width} × "
+        f"{height}"
+    )
     image: Any = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     scaled = np.asarray(ImageOps.fit(image, (width, height), method=Image.Resampling.BICUBIC))
     return scaled.reshape(height, width, pixels.shape[2])
 
 
 def visited_levels(trained: Trained, how: Sampling) -> Level:
-    """The levels (steps + 1,) that are visited. ConfigError for levels or a number of steps that the network does not have."""
+    """The levels (steps + 1,) that are visited. ConfigError for levels or a number of steps that the network does not
+    have.
+    """
     fields: dict[str, Any] = {"resolution": trained.resolution, "option": "--levels"}
     return drawing_options.levels(how.levels, (None, None), how.steps, trained.model, **fields)
 
 
 def make_program(trained: Trained, how: Sampling, start: Start | None = None, strength: float = 1.0) -> Program:
-    """How a network draws. ConfigError for a sampler that is none, or cannot draw a part of a picture. strength: share of the steps."""
+    """How a network draws. ConfigError for a sampler that is none, or cannot draw a part of a picture. strength: share
+    of the steps.
+    """
     pipeline = trained.pipeline(drawing_options.sampler(how.sampler, None, trained.model.schedule))
     levels = visited_levels(trained, how)
     if start is None:
         return Program(pipeline, levels)
-    first, latent, redrawn = int(editing.first_entry(levels, strength)), trained.latents(start.picture[None])[0], start.mask
+    first, latent, redrawn = (
+        int(editing.first_entry(levels, strength)),
+        trained.latents(start.picture[None])[0],
+        start.mask,
+    )
     parts.check_finite(latent[None], np.arange(1), "the latents of --init")
     if redrawn is not None:
         factor = redrawn.shape[0] // latent.shape[0]
@@ -219,11 +275,16 @@ def make_program(trained: Trained, how: Sampling, start: Start | None = None, st
     rows = jax.tree.map(np.asarray, levels)
     rest = jax.tree.map(lambda field: jnp.asarray(field[first:]), rows)
     walked = inpainting.resampled(rest, RESAMPLES, max(1, how.steps // STRETCHES)) if how.steps > first + 1 else rest
-    return Program(pipeline, jax.tree.map(lambda field, more: jnp.concatenate([field[:first], more]), rows, walked), begin)
+    return Program(
+        pipeline, jax.tree.map(lambda field, more: jnp.concatenate([field[:first], more]), rows, walked), begin
+    )
 
 
-def run(program: Program, params: Any, chosen: PromptOptions, prompt: Tokens, negative: Tokens, progress: Progress) -> np.ndarray:
-    """(n, h, w, 3) pictures in about [-1, 1]: --num of the prompt, or one for each prompt where there are several, --num of each in turn.
+def run(
+    program: Program, params: Any, chosen: PromptOptions, prompt: Tokens, negative: Tokens, progress: Progress
+) -> np.ndarray:
+    """(n, h, w, 3) pictures in about [-1, 1]: --num of the prompt, or one for each prompt where there are several,
+    --num of each in turn.
 
     Raises NonFiniteError with the indices of those that are not finite.
     """
@@ -240,7 +301,12 @@ def run(program: Program, params: Any, chosen: PromptOptions, prompt: Tokens, ne
 
     def rows(index: jax.Array, *ids_and_mask: jax.Array) -> jax.Array:
         words = bare(prompt)
-        return _compiled()(*fixed, index, words._replace(ids=ids_and_mask[0], mask=ids_and_mask[1]) if several else words, bare(negative))
+        return _compiled()(
+            *fixed,
+            index,
+            words._replace(ids=ids_and_mask[0], mask=ids_and_mask[1]) if several else words,
+            bare(negative),
+        )
 
     progress.line("compiling …")
     with progress.task("draw", -(-len(index) // together) * program.steps) as task:
@@ -257,7 +323,9 @@ def bare(tokens: Tokens) -> Any:
 
 
 def write(pictures: np.ndarray, out: Path, settings: Mapping[str, Any]) -> None:
-    """Pictures (n, h, w, 3) in one file, in rows of four and enlarged where they are small, or as they are in a file each of a folder."""
+    """Pictures (n, h, w, 3) in one file, in rows of four and enlarged where they are small, or as they are in a file
+    each of a folder.
+    """
     files = options.image_paths(out, len(pictures))
     if files == [out]:
         columns, scale = min(4, len(pictures)), _scale(pictures)

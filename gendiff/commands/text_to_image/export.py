@@ -1,9 +1,10 @@
 """A whole pipeline as one file that any process with JAX runs, and the Python program that loads it.
 
-The file is StableHLO, lowered for cpu, cuda and tpu. That of a network of ours holds its parameters, and takes (ids, mask, negative ids,
-negative mask, seed, guidance, index): texts as (1, 24) arrays, two numbers, and index as (b,) of any b. That of a folder of diffusers takes
-(arrays, seed, guidance, index), arrays being the content of the file beside it: `params/…` are the parameters, and `words/…` what was read
-of the prompts, so that other tokens in their place draw another prompt of as many rows. All else is fixed.
+The file is StableHLO, lowered for cpu, cuda and tpu. That of a network of ours holds its parameters, and takes (ids,
+mask, negative ids, negative mask, seed, guidance, index): texts as (1, 24) arrays, two numbers, and index as (b,) of
+any b. That of a folder of diffusers takes (arrays, seed, guidance, index), arrays being the content of the file
+beside it: `params/…` are the parameters, and `words/…` what was read of the prompts, so that other tokens in their
+place draw another prompt of as many rows. All else is fixed.
 """
 
 from collections.abc import Callable
@@ -45,14 +46,20 @@ numpy.save({saved!r}, pictures)"""
 def lowered(pipeline: Callable[..., jax.Array], *inputs: Any) -> jax.export.Exported:
     """The program for every platform. inputs: the shapes of what the pipeline takes before (seed, guidance, index)."""
     (count,) = jax.export.symbolic_shape("b")
-    numbers = jax.ShapeDtypeStruct((), np.uint32), jax.ShapeDtypeStruct((), np.float32), jax.ShapeDtypeStruct((count,), np.int32)
+    numbers = (
+        jax.ShapeDtypeStruct((), np.uint32),
+        jax.ShapeDtypeStruct((), np.float32),
+        jax.ShapeDtypeStruct((count,), np.int32),
+    )
     return jax.export.export(jax.jit(pipeline), platforms=PLATFORMS)(*inputs, *numbers)
 
 
 def network(program: Callable[..., jax.Array], params: Any, length: int) -> jax.export.Exported:
     """A `drawing.Program` with its parameters. length: tokens of a text."""
 
-    def pipeline(ids: Any, mask: Any, negative: Any, negative_mask: Any, seed: Any, guidance: Any, index: Any) -> jax.Array:
+    def pipeline(
+        ids: Any, mask: Any, negative: Any, negative_mask: Any, seed: Any, guidance: Any, index: Any
+    ) -> jax.Array:
         none: Any = Tokens(np.zeros((0, 0), np.int32), np.zeros((0, 0), bool), np.zeros(0, bool), np.zeros(0, np.int32))
         prompt, away = (none._replace(ids=i, mask=there) for i, there in ((ids, mask), (negative, negative_mask)))
         return program(params, jax.random.key(seed), guidance, index, prompt, away)
@@ -66,13 +73,23 @@ def write_network(
 ) -> None:
     """Write the file, and say how it is loaded. texts: the prompt and the negative one."""
     size = _write(module, path)
-    prompt, negative = (tokens.ids[0][tokens.mask[0]].tolist() for tokens in texts)  # the tokenizer's padding has the id 0
+    # the tokenizer's padding has the id 0
+    prompt, negative = (tokens.ids[0][tokens.mask[0]].tolist() for tokens in texts)
     away = f"negative[0, :{len(negative)}] = {negative}  # {options.negative!r}\n" if negative else ""
-    fields = {"length": texts[0].ids.shape[1], "count": len(prompt), "ids": prompt, "prompt": repr(options.prompt), "away": away}
+    fields = {
+        "length": texts[0].ids.shape[1],
+        "count": len(prompt),
+        "ids": prompt,
+        "prompt": repr(options.prompt),
+        "away": away,
+    }
     numbers = {"seed": options.seed, "guidance": options.guidance, "num": options.num}
     example = _NETWORK.format(path=str(path), saved=str(path.with_suffix(".npy")), **fields, **numbers)
     progress.line(f"{path}: {size}, for {', '.join(PLATFORMS)}")
-    needs = "This loads it, with the packages jax and flatbuffers alone (tokens come from the tokenizer.json of MiniLM's package):"
+    needs = (
+        "This loads it, with the packages jax and flatbuffers alone (tokens come from the tokenizer.json of "
+        "MiniLM's package):"
+    )
     progress.line(f"{needs}\n\n{example}\n")
 
 
@@ -84,7 +101,9 @@ def file_of_arrays(options: PromptOptions, path: Path) -> Path:
     return beside
 
 
-def write_folder(draw: Callable[..., jax.Array], params: Any, words: Any, options: PromptOptions, path: Path, progress: Progress) -> None:
+def write_folder(
+    draw: Callable[..., jax.Array], params: Any, words: Any, options: PromptOptions, path: Path, progress: Progress
+) -> None:
     """Write both files, and say how they are loaded. draw: (params, words, key, guidance, index) -> pictures."""
     beside, trees_of = file_of_arrays(options, path), {"params": params, "words": words}
     arrays = {f"{name}/{path}": leaf for name, tree in trees_of.items() for path, leaf in trees.paths(tree).items()}
@@ -92,13 +111,17 @@ def write_folder(draw: Callable[..., jax.Array], params: Any, words: Any, option
 
     def pipeline(arrays: dict[str, Any], seed: Any, guidance: Any, index: Any) -> jax.Array:
         both = (
-            jax.tree.unflatten(jax.tree.structure(tree), [arrays[path] for path in names if path.startswith(f"{name}/")])
+            jax.tree.unflatten(
+                jax.tree.structure(tree), [arrays[path] for path in names if path.startswith(f"{name}/")]
+            )
             for name, tree in trees_of.items()
         )
         return draw(*both, jax.random.key(seed), guidance, index)
 
     with progress.phase(f"lower for {', '.join(PLATFORMS)}"):
-        module = lowered(pipeline, {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in arrays.items()})
+        module = lowered(
+            pipeline, {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in arrays.items()}
+        )
     with progress.phase("write"):
         with files.replaced(beside) as temporary:
             safetensors.numpy.save_file({name: np.asarray(array) for name, array in arrays.items()}, temporary)

@@ -1,4 +1,6 @@
-"""Pictures by a model in a folder of diffusers, from options to a file: opened, read, compiled, drawn. Each stage says its time."""
+"""Pictures by a model in a folder of diffusers, from options to a file: opened, read, compiled, drawn. Each stage says
+its time.
+"""
 
 import contextlib
 import warnings
@@ -34,9 +36,11 @@ from gendiff.runs.reporting import formatting
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Everything but parameters and numbers. draw: (pipelines, params, words, change, key, scale, index, on_level) -> pictures.
+    """Everything but parameters and numbers. draw: (pipelines, params, words, change, key, scale, index, on_level) ->
+    pictures.
 
-    pipelines: of the folder, and of its refiner. words: prompts or labels as arrays. change: a picture to begin from. steps: of one draw.
+    pipelines: of the folder, and of its refiner. words: prompts or labels as arrays. change: a picture to begin
+        from. steps: of one draw.
     """
 
     draw: Callable[..., jax.Array]
@@ -49,8 +53,8 @@ class Job:
 def draw(chosen: CommandOptions, folder: Path, progress: Progress) -> None:
     """Write what the options ask for.
 
-    Raises ConfigError for options that do not fit, DataError and CheckpointMismatchError for the folder and for pictures, and
-    NonFiniteError where pictures are not finite.
+    Raises ConfigError for options that do not fit, DataError and CheckpointMismatchError for the folder and for
+    pictures, and NonFiniteError where pictures are not finite.
     """
     out = options.check(chosen, Path())
     options.check_kind(chosen, model_index.read(folder).kind)
@@ -61,10 +65,17 @@ def draw(chosen: CommandOptions, folder: Path, progress: Progress) -> None:
     compile_cache.use(chosen.program_cache, progress.line)
     with progress.phase("open"):
         model = opened(chosen, folder, progress, chosen.weights, like_diffusers=chosen.like_diffusers)
-        refiner = None if chosen.refiner is None else opened(chosen, chosen.refiner, progress, like_diffusers=chosen.like_diffusers)
+        refiner = (
+            None
+            if chosen.refiner is None
+            else opened(chosen, chosen.refiner, progress, like_diffusers=chosen.like_diffusers)
+        )
     control = None if chosen.controlnet is None else adapters.open_control(Path(chosen.controlnet).expanduser(), model)
     job = prepare(chosen, model, refiner, progress, control)
-    params = (_read(model, chosen, control, progress), *([] if refiner is None else [folder_params.whole(refiner, progress)]))
+    params = (
+        _read(model, chosen, control, progress),
+        *([] if refiner is None else [folder_params.whole(refiner, progress)]),
+    )
     if chosen.export is not None:
 
         def lean(params: Any, words: Any, key: Any, scale: Any, index: Any) -> jax.Array:
@@ -75,19 +86,37 @@ def draw(chosen: CommandOptions, folder: Path, progress: Progress) -> None:
     pictures = _run(job, params, chosen, progress)
     first = job.pipelines[0]
     sampler = chosen.sampler or type((first if isinstance(first, LatentPipeline) else first.latent).sampler).__name__
-    about = {"model": str(folder), "pipeline": model.index.pipeline, "scheduler": model.index.parts["scheduler"], "sampler": sampler}
+    about = {
+        "model": str(folder),
+        "pipeline": model.index.pipeline,
+        "scheduler": model.index.parts["scheduler"],
+        "sampler": sampler,
+    }
     size = {"height": pictures.shape[1], "width": pictures.shape[2], "steps": chosen.steps or EDITED.steps}
     drawing.write(pictures, out, options.settings(chosen, **about, **size))
     progress.line(
-        f"{formatting.amount(chosen.num, 'picture')}, {formatting.amount(job.steps, 'step')}, guidance {chosen.guidance:g}: {out}"
+        f"{formatting.amount(chosen.num, 'picture')}, {formatting.amount(job.steps, 'step')}, guidance "
+        f"{chosen.guidance:g}: {out}"
     )
 
 
 def opened(
-    chosen: ModelOptions, folder: str | Path, progress: Progress, weights: str | None = None, *, like_diffusers: bool = False
+    chosen: ModelOptions,
+    folder: str | Path,
+    progress: Progress,
+    weights: str | None = None,
+    *,
+    like_diffusers: bool = False,
 ) -> Opened:
-    """The folder without its parameters; lines say what of it is left out or taken in another way. weights: a single file of them."""
-    fields: dict[str, Any] = {"variant": chosen.variant, "dtype": chosen.dtype, "storage": chosen.storage, "like_diffusers": like_diffusers}
+    """The folder without its parameters; lines say what of it is left out or taken in another way. weights: a single
+    file of them.
+    """
+    fields: dict[str, Any] = {
+        "variant": chosen.variant,
+        "dtype": chosen.dtype,
+        "storage": chosen.storage,
+        "like_diffusers": like_diffusers,
+    }
     file = None if weights is None else Path(weights).expanduser()
     try:
         model = stable_diffusion.open_model(Path(folder).expanduser(), weights=file, **fields)
@@ -99,13 +128,17 @@ def opened(
     return model
 
 
-def prepare(chosen: CommandOptions, model: Opened, refiner: Opened | None, progress: Progress, control: Part | None = None) -> Job:
+def prepare(
+    chosen: CommandOptions, model: Opened, refiner: Opened | None, progress: Progress, control: Part | None = None
+) -> Job:
     """What the options ask for. control: reads --hint. ConfigError for options that do not fit the model."""
     count, height, width = chosen.steps or EDITED.steps, chosen.height, chosen.width
     with _as_options():
         if not model.tokenizers:
             latent = model.latent(count, height, width, sampler=_sampler(chosen, model))
-            return Job(_of_classes, (latent,), np.array([_label(chosen, model)], np.int32), None, len(latent.levels) - 1)
+            return Job(
+                _of_classes, (latent,), np.array([_label(chosen, model)], np.int32), None, len(latent.levels) - 1
+            )
         pipeline = model.pipeline(count, height, width, sampler=_sampler(chosen, model))
         size = height or (model.size or (0, 0))[0], width or (model.size or (0, 0))[1]
         words: tuple[Any, ...] = _prompts(chosen, model, progress)
@@ -114,12 +147,17 @@ def prepare(chosen: CommandOptions, model: Opened, refiner: Opened | None, progr
             hint = drawing.fitted("--hint", chosen.hint, pixels, *size, progress)[None].astype(np.float32) / 255
             pipeline = adapters.controlled(pipeline, control)
             words = (*words, networks.Hint(hint, np.float32(chosen.hint_scale)))
-        change = _change(chosen, model, pipeline.latent, drawing.read_start(chosen, *size, progress) if all(size) else None)
+        change = _change(
+            chosen, model, pipeline.latent, drawing.read_start(chosen, *size, progress) if all(size) else None
+        )
         steps = len(pipeline.latent.levels) - 1
         if refiner is None:
             return Job(_of_prompts, (pipeline,), words, change, steps - (0 if change is None else int(change.first)))
         if refiner.network.image_size != "score":
-            raise ConfigError(f"--refiner {refiner.index.folder}: its U-Net is told no score, so it is no refiner of Stable Diffusion XL")
+            raise ConfigError(
+                f"--refiner {refiner.index.folder}: its U-Net is told no score, so it is no refiner of Stable "
+                "Diffusion XL"
+            )
         first, second = (each.scheduler.schedule.table for each in (model, refiner))
         if first is None or second is None or not np.allclose(first.alpha, second.alpha, rtol=1e-5):
             raise ConfigError(f"--refiner {refiner.index.folder}: has another noise path than {model.index.folder}")
@@ -129,21 +167,29 @@ def prepare(chosen: CommandOptions, model: Opened, refiner: Opened | None, progr
         return Job(_refined(entry), (pipeline, later), both, None, steps)
 
 
-def _of_prompts(pipelines: Any, params: Any, words: Any, change: Any, key: Any, scale: Any, index: Any, on_level: Any) -> jax.Array:
+def _of_prompts(
+    pipelines: Any, params: Any, words: Any, change: Any, key: Any, scale: Any, index: Any, on_level: Any
+) -> jax.Array:
     prompt, negative, *hint = words
     more: dict[str, Any] = {"hint": hint[0]} if hint else {}
     return pipelines[0](params[0], key, prompt, negative, scale, index, change=change, on_level=on_level, **more)
 
 
-def _of_classes(pipelines: Any, params: Any, words: Any, change: Any, key: Any, scale: Any, index: Any, on_level: Any) -> jax.Array:
+def _of_classes(
+    pipelines: Any, params: Any, words: Any, change: Any, key: Any, scale: Any, index: Any, on_level: Any
+) -> jax.Array:
     return pipelines[0](params[0], key, (words,), (jnp.full_like(words, NO_LABEL),), scale, index, on_level=on_level)
 
 
 def _refined(entry: int) -> Callable[..., jax.Array]:
-    def draw(pipelines: Any, params: Any, words: Any, change: Any, key: Any, scale: Any, index: Any, on_level: Any) -> jax.Array:
+    def draw(
+        pipelines: Any, params: Any, words: Any, change: Any, key: Any, scale: Any, index: Any, on_level: Any
+    ) -> jax.Array:
         (base, refiner), (prompts, negatives) = pipelines, words
         away = None if negatives[0] is None else negatives
-        return stable_diffusion.refined(base, refiner, params, key, prompts, away, scale, index, entry=entry, on_level=on_level)
+        return stable_diffusion.refined(
+            base, refiner, params, key, prompts, away, scale, index, entry=entry, on_level=on_level
+        )
 
     return draw
 
@@ -176,7 +222,9 @@ def _label(chosen: CommandOptions, model: Opened) -> int:
     named, count, word = model.index.labels, model.network.num_classes, str(chosen.label).strip()
     number = named.get(word, int(word) if word.isdecimal() else None)
     if number is None:
-        raise ConfigError(f"--label {word}: no class is called so; {errors.hint(word, named) if named else f'give 0 … {count - 1}'}")
+        raise ConfigError(
+            f"--label {word}: no class is called so; {errors.hint(word, named) if named else f'give 0 … {count - 1}'}"
+        )
     if not 0 <= number < count:
         raise ConfigError(f"--label {number} is outside 0 … {count - 1}")
     return number
@@ -193,7 +241,11 @@ def _change(chosen: CommandOptions, model: Opened, latent: LatentPipeline, start
     first = exact if chosen.like_diffusers else int(editing.first_entry(latent.levels, share))
     if start.mask is not None and not model.paints:
         try:
-            inpainting.repaint(latent.sampler, np.zeros((1, *latent.shape), np.float32), np.zeros((1, *latent.shape[:2], 1), np.float32))
+            inpainting.repaint(
+                latent.sampler,
+                np.zeros((1, *latent.shape), np.float32),
+                np.zeros((1, *latent.shape[:2], 1), np.float32),
+            )
         except (TypeError, ValueError) as error:
             raise ConfigError(f"--mask does not go with this sampler: {error}; give --sampler ddim") from error
     mask = None if start.mask is None else start.mask[None]

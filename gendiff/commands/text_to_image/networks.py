@@ -1,4 +1,6 @@
-"""The networks of text to image: U-Nets of scenes of shapes and of the latents of emoji, and a trained one with all that drawing needs."""
+"""The networks of text to image: U-Nets of scenes of shapes and of the latents of emoji, and a trained one with all
+that drawing needs.
+"""
 
 import dataclasses
 import functools
@@ -23,7 +25,9 @@ from gendiff.networks import Autoencoder, dit
 from gendiff.pipelines import TextToImage
 
 FROZEN, SCRATCH, SHUFFLED, EMOJI = "", "scratch", "shuffled", "emoji"
-"""Networks by the folders of a run that hold them: three of scenes, the first of which is in the run's own folder, and that of emoji."""
+"""Networks by the folders of a run that hold them: three of scenes, the first of which is in the run's own folder, and
+that of emoji.
+"""
 SHAPE = (32, 32, 3)
 """Of a picture of a scene."""
 SIDE = 64
@@ -35,12 +39,16 @@ FOLD = 2
 
 @dataclasses.dataclass(frozen=True)
 class Folded:
-    """A network of images that sees squares of 2×2 pixels as channels: a quarter of the cost, at the resolution of its first level."""
+    """A network of images that sees squares of 2×2 pixels as channels: a quarter of the cost, at the resolution of its
+    first level.
+    """
 
     predict: Callable[..., Any]
 
     def __call__(self, params: Params, x: Any, t: Any, *condition: Any) -> Any:
-        """(b, h, w, c) -> (b, h, w, c), both even; with `DeepFeatures` the network answers them too, and so does this."""
+        """(b, h, w, c) -> (b, h, w, c), both even; with `DeepFeatures` the network answers them too, and so does
+        this.
+        """
         rows, columns = x.shape[1] // FOLD, x.shape[2] // FOLD
         squares = dit.patches(jnp.asarray(x), FOLD)
         answer = self.predict(params, squares.reshape(x.shape[0], rows, columns, squares.shape[-1]), t, *condition)
@@ -51,7 +59,9 @@ class Folded:
 
 @dataclasses.dataclass(frozen=True)
 class WithEncoder:
-    """A network and the encoder of its texts, trained together. params: {"text", "network"}; the condition is {"ids", "mask"}."""
+    """A network and the encoder of its texts, trained together. params: {"text", "network"}; the condition is {"ids",
+    "mask"}.
+    """
 
     encoder: Callable[..., Any]
     predict: Callable[..., Any]
@@ -69,7 +79,8 @@ class WithEncoder:
 class Normalisation:
     """What makes latents of the training drawings of mean 0 and variance 1: (z - shift) · scale.
 
-    spread: root mean square of the standard deviations that the encoder gives these latents; None in files from before it was kept.
+    spread: root mean square of the standard deviations that the encoder gives these latents; None in files from before
+        it was kept.
     """
 
     scale: float
@@ -81,7 +92,8 @@ class Normalisation:
 class Trained:
     """One trained network. config, name: which it is.
 
-    params: {"text", "network"}, as `TextToImage` takes them, and for a network of latents "decoder", the whole autoencoder.
+    params: {"text", "network"}, as `TextToImage` takes them, and for a network of latents "decoder", the whole
+        autoencoder.
     normalisation: of the latents; None where the network draws pixels.
     """
 
@@ -114,13 +126,17 @@ class Trained:
 
     @property
     def resolution(self) -> float | None:
-        """Of `grids.resolved`: between two of 256 values of a pixel, or by the noise of latents; None where that is not known."""
+        """Of `grids.resolved`: between two of 256 values of a pixel, or by the noise of latents; None where that is not
+        known.
+        """
         if self.normalisation is None:
             return 2 / 255
         return None if self.normalisation.spread is None else math.sqrt(12) * self.normalisation.spread
 
     def latents(self, pictures: np.ndarray) -> np.ndarray:
-        """Pictures (b, h, w, 3) in [-1, 1] as what the network draws: their most likely latents, or the pictures themselves."""
+        """Pictures (b, h, w, 3) in [-1, 1] as what the network draws: their most likely latents, or the pictures
+        themselves.
+        """
         coder = self.autoencoder
         if coder is None:
             return pictures
@@ -133,7 +149,9 @@ class Trained:
         if isinstance(predict, WithEncoder):
             return TextToImage(predict.encode, predict.predict, network.parameterization, sampler, network.shape)
         decode = None if coder is None else _decoder(coder)
-        return TextToImage(networks.pure(texts.ENCODER), predict, network.parameterization, sampler, network.shape, decode)
+        return TextToImage(
+            networks.pure(texts.ENCODER), predict, network.parameterization, sampler, network.shape, decode
+        )
 
 
 def model(config: Config, name: str = FROZEN, *, convolution: str = "direct", second_time: bool = False) -> Model:
@@ -149,7 +167,12 @@ def model(config: Config, name: str = FROZEN, *, convolution: str = "direct", se
 
 def scratch_encoder(config: Config) -> networks.TextEncoder:
     """The small text encoder that is trained from scratch."""
-    fields: dict[str, Any] = {"vocabulary": texts.VOCABULARY, "positions": texts.LENGTH, "causal": False, "pooling": "mean"}
+    fields: dict[str, Any] = {
+        "vocabulary": texts.VOCABULARY,
+        "positions": texts.LENGTH,
+        "causal": False,
+        "pooling": "mean",
+    }
     return networks.TextEncoder(width=config.scratch_width, depth=config.scratch_depth, heads=2, **fields)
 
 
@@ -172,9 +195,17 @@ def _model(
     convolution: str,
     second_time: bool,
 ) -> Model:
-    """A folded U-Net that reads tokens of `width` channels. pooled: MiniLM's encoding of the whole text joins the time."""
+    """A folded U-Net that reads tokens of `width` channels. pooled: MiniLM's encoding of the whole text joins the
+    time.
+    """
     levels = (len(channels) - 1,) if reading == "coarsest" else ()
-    fields: dict[str, Any] = {"attention": (), "attention_levels": levels, "heads": 2, "groups": 8, "text_channels": width}
+    fields: dict[str, Any] = {
+        "attention": (),
+        "attention_levels": levels,
+        "heads": 2,
+        "groups": 8,
+        "text_channels": width,
+    }
     fields |= {"pooled_channels": width if pooled else None, "convolution": convolution, "second_time": second_time}
     network = networks.UNet(channels=channels, blocks=blocks, **fields)
     x = np.zeros((1, shape[0] // FOLD, shape[1] // FOLD, FOLD * FOLD * shape[2]), np.float32)
@@ -194,10 +225,12 @@ def _model(
 
 @functools.lru_cache
 def _decoder(coder: Autoencoder) -> Callable[[Params, Any], jax.Array]:
-    """Latents to pictures, of which each corner is the pixel diagonally inside of it. One function per network: programs are shared.
+    """Latents to pictures, of which each corner is the pixel diagonally inside of it. One function per network:
+    programs are shared.
 
-    Past a corner the convolutions see zeros on two sides, and four pixels of a picture weigh too little in training for that to be learned:
-    the decoder tints them, and them alone. It has learned the zeros past the edges, so a latent with a margin would spoil every edge.
+    Past a corner the convolutions see zeros on two sides, and four pixels of a picture weigh too little in training for
+    that to be learned: the decoder tints them, and them alone. It has learned the zeros past the edges, so a latent
+    with a margin would spoil every edge.
     """
     decode = networks.pure(coder, "decode")
 

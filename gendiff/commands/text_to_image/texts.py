@@ -47,7 +47,9 @@ def unknown_words(text: str, known: Collection[str]) -> list[str]:
 
 
 def notes(text: str, unknown: int, known: Collection[str]) -> Iterator[str]:
-    """What a person should know of a prompt. unknown: number of its tokens that the encoder cannot write. known: words of the training."""
+    """What a person should know of a prompt. unknown: number of its tokens that the encoder cannot write. known: words
+    of the training.
+    """
     if unknown:
         yield f"{unknown} of its tokens stand for letters that the encoder, which learned English, does not know"
     if new := unknown_words(text, known):

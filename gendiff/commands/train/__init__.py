@@ -1,17 +1,18 @@
 """What does a diffusion model learn from pictures of your own, or from drawings and photographs that pip brings?
 
     gendiff train PHOTOS    a network on a folder of pictures: figures, no verdict
-    python -m experiments run images                  two networks, on emoji and on textures, with verdicts; 35 minutes on 2 idle cores
-    gendiff train PHOTOS --model DIR --lora 8    a change of a Stable Diffusion, for text-to-image --lora
+    python -m experiments run images                  two networks, on emoji and on textures, with verdicts; 35 minutes
+    on 2 idle cores gendiff train PHOTOS --model DIR --lora 8    a change of a Stable Diffusion, for text-to-image
+    --lora
 
-The network learns the flow from pictures to noise; samples come from its average. They are judged against pictures that were kept from
-training: Fréchet and kernel distance with the floor beside them, precision and recall, near-copies of training pictures, and the denoising
-error at each noise level. An untrained network, a Gaussian of the pixels, samples in one step and the mean picture must be farther off.
-Emoji are drawings by OpenMoji, CC BY-SA 4.0.
+The network learns the flow from pictures to noise; samples come from its average. They are judged against pictures that
+were kept from training: Fréchet and kernel distance with the floor beside them, precision and recall, near-copies of
+training pictures, and the denoising error at each noise level. An untrained network, a Gaussian of the pixels, samples
+in one step and the mean picture must be farther off. Emoji are drawings by OpenMoji, CC BY-SA 4.0.
 
-With --model, a Stable Diffusion 1 or 2 in the folder DIR learns a change of low rank from pictures with captions: of each picture in a text
-file beside it, or of all in metadata.jsonl. The denoising error of held-out pictures is measured with it, without it, and, as a control,
-with captions of other pictures. The change is a file that diffusers loads too.
+With --model, a Stable Diffusion 1 or 2 in the folder DIR learns a change of low rank from pictures with captions: of
+each picture in a text file beside it, or of all in metadata.jsonl. The denoising error of held-out pictures is measured
+with it, without it, and, as a control, with captions of other pictures. The change is a file that diffusers loads too.
 """
 
 import dataclasses
@@ -34,10 +35,12 @@ _FEW: dict[str, Any] = {"samples": 40, "control_samples": 40, "together": 40, "d
 _SMALL: dict[str, Any] = {"size": 8, "network": "dit-tiny/2", "level_pictures": 20, "judged": 300, "previews": 4}
 
 ANSWER = Answer(
-    text="colours and textures, no things: {emoji-frechet:.1f} (emoji) and {textures-frechet:.1f} (textures) times the distance of real "
+    text="colours and textures, no things: {emoji-frechet:.1f} (emoji) and {textures-frechet:.1f} (textures) times the "
+    "distance of real "
     "pictures, no copies",
     statements={
-        "E1": "Samples are {textures-frechet:.1f interval} times as far from held-out textures as training pictures are, those of emoji "
+        "E1": "Samples are {textures-frechet:.1f interval} times as far from held-out textures as training pictures "
+        "are, those of emoji "
         "{emoji-frechet:.1f} times; no copies",
     },
     picture="emoji_samples.png",
@@ -45,15 +48,15 @@ ANSWER = Answer(
         Change(
             "2026-11-30",
             "8d91d73",
-            "Claims are rows; numbers unchanged. Controls are compared with the samples. One step and the mean picture, not in this run "
-            "yet, are controls too.",
+            "Claims are rows; numbers unchanged. Controls are compared with the samples. One step and the mean "
+            "picture, not in this run yet, are controls too.",
             "A control is compared with its treatment.",
         ),
         Change(
             "2026-11-30",
             "4cdcba06",
-            "Distances here are those of fixed random features. The next full run, with networks trained anew, judges in features of a "
-            "classifier.",
+            "Distances here are those of fixed random features. The next full run, with networks trained anew, judges "
+            "in features of a classifier.",
             "Features without training take a blur for a drawing.",
         ),
     ),
@@ -72,7 +75,9 @@ STUDY = Study(
     measure=judge.measure,
     words={"frechet": _DISTANCE, "excess": "near-copies above held-out pictures' own rate"},
     claims=(
-        claim("emoji", "frechet", "<=", 5.0, role="E1", reason="few drawings, each with sharp edges", id="emoji-frechet"),
+        claim(
+            "emoji", "frechet", "<=", 5.0, role="E1", reason="few drawings, each with sharp edges", id="emoji-frechet"
+        ),
         claim("textures", "frechet", "<=", 2.5, role="E1", reason="training pictures have 1", id="textures-frechet"),
         *(claim(name, "excess", "<=", 0.01, id=f"{name}-copies", **_COPIES) for name in SETS),
     ),
@@ -89,7 +94,11 @@ STUDY = Study(
     ),
     answer=ANSWER,
     more={"typed": "train", "meshes": MESHES, "prepare": prepare.COMMAND, "processes": True}
-    | {"check": train.check_config, "plan": train.plan_config, "sample": image_sampling.command(facts.model, facts.described)},
+    | {
+        "check": train.check_config,
+        "plan": train.plan_config,
+        "sample": image_sampling.command(facts.model, facts.described),
+    },
 )
 
 
@@ -98,7 +107,10 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     if train.of_model(config):
         return fine_tuning.judge.evaluate(config, folder, progress)
     measured = Measurements(judge.measure(config, folder, progress))
-    figures, tables = (tuple(itertools.chain.from_iterable(row.arrays.get(kind, ()) for row in measured)) for kind in ("figures", "tables"))
+    figures, tables = (
+        tuple(itertools.chain.from_iterable(row.arrays.get(kind, ()) for row in measured))
+        for kind in ("figures", "tables")
+    )
     return Outcome(tuple(STUDY.judge(measured)), figures, tables, chosen=facts.chosen(config, folder))
 
 

@@ -26,7 +26,8 @@ class Config(FeatureOptions, WithDtype):
     """Every number of the experiment."""
 
     data: Distinct[str] = SETS
-    """What to learn: a folder of pictures, an .npz, .npy or .arrayrecord file, a saved Hugging Face dataset, emoji or textures.
+    """What to learn: a folder of pictures, an .npz, .npy or .arrayrecord file, a saved Hugging Face dataset, emoji or
+    textures.
 
     Several names train a network each, in a sub-folder of the run each."""
     size: Side | None = None
@@ -36,7 +37,8 @@ class Config(FeatureOptions, WithDtype):
     mode: Literal["RGB", "L"] | None = None
     """Colour or grey; None is RGB, and arrays keep their channels."""
     model: str | None = None
-    """Folder of a Stable Diffusion as diffusers writes it, which learns a change from `--data FOLDER` with captions; goes with --lora.
+    """Folder of a Stable Diffusion as diffusers writes it, which learns a change from `--data FOLDER` with captions;
+    goes with --lora.
 
     None: a network of pixels is trained from scratch."""
     lora: Count | None = None
@@ -44,7 +46,9 @@ class Config(FeatureOptions, WithDtype):
     network: str = "unet-small"
     """unet-small, unet-base, or dit-WIDTH/PATCH with WIDTH tiny, s, b, l or xl and PATCH 2, 4, 8 or 16."""
     remat: Literal["none", "products", "all"] = "none"
-    """What the backward pass computes again to save memory: nothing, all but linear layers and convolutions, or all of each block."""
+    """What the backward pass computes again to save memory: nothing, all but linear layers and convolutions, or all of
+    each block.
+    """
     conditional: Literal["auto", "none"] = "auto"
     """auto: the class is the sub-folder, if there are 2 or more; none: without classes."""
     background: tuple[Byte, Byte, Byte] | None = None
@@ -52,7 +56,9 @@ class Config(FeatureOptions, WithDtype):
     on_bad_image: Literal["raise", "skip"] = "raise"
     """skip leaves out pictures that cannot be read, and counts them; raise stops and lists them."""
     cache: str | None = None
-    """Folder of decoded pictures that several runs may share, as `prepare images` fills it; None keeps them in the run folder."""
+    """Folder of decoded pictures that several runs may share, as `prepare images` fills it; None keeps them in the run
+    folder.
+    """
     held_out: Within | None = None
     """Share of the pictures that is kept from training and judges, in (0, 1).
 
@@ -68,7 +74,9 @@ class Config(FeatureOptions, WithDtype):
     optimizer: Optimizer = "adamw"
     """adamw, or muon: Muon on matrices and kernels, and AdamW on the rest. Muon compiles for longer."""
     learning_rate: Positive | None = None
-    """Peak learning rate of AdamW, which warms up linearly and falls along a cosine; None: 1e-3 for unet-small and dit-tiny, else 2e-4."""
+    """Peak learning rate of AdamW, which warms up linearly and falls along a cosine; None: 1e-3 for unet-small and
+    dit-tiny, else 2e-4.
+    """
     muon_learning_rate: Positive = 0.02
     """The same of Muon."""
     warmup: Count = 100
@@ -80,7 +88,9 @@ class Config(FeatureOptions, WithDtype):
     ema: Decay = 0.999
     """Decay per step of the parameter average that is sampled from; the average warms up."""
     ema_snapshots: Natural = 0
-    """Snapshots of two further averages, spread evenly over the training, from which `sample RUN --ema LENGTH` makes one of any length."""
+    """Snapshots of two further averages, spread evenly over the training, from which `sample RUN --ema LENGTH` makes
+    one of any length.
+    """
     drop_condition: Share = 0.1
     """Share of labels replaced by the null label in training."""
     checkpoint_every: Count = 500
@@ -128,16 +138,31 @@ _ACCELERATOR: dict[str, Any] = {
     "together": 250,
     "draw_size": 5000,
 }
-_UNET: dict[str, Any] = {"size": 64, "network": "unet-base", "batch": 128, "steps": 200_000, "learning_rate": 2e-4, "warmup": 5000}
-_DIT: dict[str, Any] = {"size": 256, "network": "dit-b/16", "batch": 256, "steps": 400_000, "learning_rate": 1e-4, "warmup": 1000}
+_UNET: dict[str, Any] = {
+    "size": 64,
+    "network": "unet-base",
+    "batch": 128,
+    "steps": 200_000,
+    "learning_rate": 2e-4,
+    "warmup": 5000,
+}
+_DIT: dict[str, Any] = {
+    "size": 256,
+    "network": "dit-b/16",
+    "batch": 256,
+    "steps": 400_000,
+    "learning_rate": 1e-4,
+    "warmup": 1000,
+}
 
 PRESETS = {
     "full": Config(),
     "emoji": Config(data=("emoji",)),
     "textures": Config(data=("textures",)),
     "unet-64": Config(**_UNET, **_ACCELERATOR),
-    # Batch, steps, rate, flips and average of Peebles & Xie (2023), with a cosine after the warm-up, which they do without. They train on
-    # latents of 32 × 32 in patches of 2. No preset has an autoencoder: these are pixels in patches of 16, which give as many tokens, 256.
+    # Batch, steps, rate, flips and average of Peebles & Xie (2023), with a cosine after the warm-up, which they do
+    # without. They train on latents of 32 × 32 in patches of 2. No preset has an autoencoder: these are pixels in
+    # patches of 16, which give as many tokens, 256.
     "imagenet-folder-256": Config(**_DIT, **_ACCELERATOR, remat="products"),
 }
 """Name -> configuration. `--network dit-l/16` or `dit-xl/16` makes the last one larger."""

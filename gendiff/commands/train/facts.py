@@ -83,24 +83,36 @@ def of(config: Config, path: str, pictures: Pictures) -> Data:
 def places(config: Config, folder: RunFolder) -> Iterator[tuple[str, RunFolder]]:
     """(name, run folder) of each set of pictures: the run's own folder for one, a sub-folder for each of several."""
     names = labels(config)
-    yield from ((name, folder if len(names) == 1 else dataclasses.replace(folder, path=folder.path / name)) for name in names)
+    yield from (
+        (name, folder if len(names) == 1 else dataclasses.replace(folder, path=folder.path / name)) for name in names
+    )
 
 
 def labels(config: Config) -> tuple[str, ...]:
-    """A short name for each entry of `data`: that of the set, or the last part of the path. ConfigError where two are equal."""
-    names = tuple(name if name in SETS else opened_pictures.place(name).rsplit("/", 1)[1] or "pictures" for name in config.data)
+    """A short name for each entry of `data`: that of the set, or the last part of the path. ConfigError where two are
+    equal.
+    """
+    names = tuple(
+        name if name in SETS else opened_pictures.place(name).rsplit("/", 1)[1] or "pictures" for name in config.data
+    )
     if not all(config.data) or len(set(names)) < len(names):
-        raise ConfigError(f"--data {' '.join(config.data)}: give one set of pictures, or several whose last names differ")
+        raise ConfigError(
+            f"--data {' '.join(config.data)}: give one set of pictures, or several whose last names differ"
+        )
     return names
 
 
 def begin(folder: RunFolder, within: RunFolder, config: Config, name: str) -> None:
-    """Makes the sub-folder of one of several sets a run folder of its own, so that `sample` finds there what it needs."""
+    """Makes the sub-folder of one of several sets a run folder of its own, so that `sample` finds there what it
+    needs.
+    """
     if within.path != folder.path:
         within.path.mkdir(exist_ok=True)
         stored = configuration.read(folder)
         if distributed.first():
-            configuration.settle(within, dataclasses.replace(stored, config=json_files.encode(dataclasses.replace(config, data=(name,)))))
+            configuration.settle(
+                within, dataclasses.replace(stored, config=json_files.encode(dataclasses.replace(config, data=(name,))))
+            )
 
 
 def read(folder: RunFolder) -> Facts:
@@ -109,7 +121,9 @@ def read(folder: RunFolder) -> Facts:
 
 
 def settle(folder: RunFolder, facts: Facts) -> Facts:
-    """Writes data.json, or returns the one that is there. DataError where the pictures are others than when the run began."""
+    """Writes data.json, or returns the one that is there. DataError where the pictures are others than when the run
+    began.
+    """
     file = folder.path / FILE
     if not file.exists():
         if distributed.first():
@@ -135,7 +149,9 @@ def chosen(config: Config, folder: RunFolder) -> dict[str, str]:
 
     def text(values: dict[str, str]) -> str:
         several = len(set(values.values())) > 1
-        return ", ".join(f"{name} {value}" for name, value in values.items()) if several else next(iter(values.values()))
+        return (
+            ", ".join(f"{name} {value}" for name, value in values.items()) if several else next(iter(values.values()))
+        )
 
     return {option: text(values) for option, values in texts.items() if getattr(config, option) is None}
 
@@ -145,15 +161,20 @@ def check_same(stored: Data, now: Data, folder: RunFolder) -> None:
     if stored.fingerprint != now.fingerprint:
         raise DataError(
             f"{now.place}: the pictures have changed since the run in {folder.path} began "
-            f"({stored.training} + {stored.held_out} then, {now.training} + {now.held_out} now): restore them, or begin anew with --out"
+            f"({stored.training} + {stored.held_out} then, {now.training} + {now.held_out} now): restore them, or "
+            "begin anew with --out"
         )
 
 
 def described(config: Config, folder: RunFolder) -> Described:
-    """The configuration of a run with its data.json. ConfigError for a run of several sets, which names their folders."""
+    """The configuration of a run with its data.json. ConfigError for a run of several sets, which names their
+    folders.
+    """
     if config.model is not None:
         files = f"{folder.path}/lora_seed_{config.seeds[0]}.safetensors"
-        raise ConfigError(f"the run has a change and no network: draw with text-to-image --model {config.model} --lora {files}")
+        raise ConfigError(
+            f"the run has a change and no network: draw with text-to-image --model {config.model} --lora {files}"
+        )
     if len(config.data) > 1:
         each = ", ".join(str(place.path) for _, place in places(config, folder))
         raise ConfigError(f"{folder.path} holds networks of several sets, each in a run folder of its own: {each}")

@@ -1,4 +1,6 @@
-"""How a run is judged without a labelled judge: against held-out pictures, with the floor and controls beside every number."""
+"""How a run is judged without a labelled judge: against held-out pictures, with the floor and controls beside every
+number.
+"""
 
 import dataclasses
 import functools
@@ -42,7 +44,9 @@ from gendiff.training import digests
 GAUSSIAN, MEAN, UNTRAINED, ONE_STEP = "a Gaussian of the pixels", "the mean picture", "untrained network", "one step"
 """Controls: sets of pictures beside the samples."""
 GRID, ACROSS, COPIES, NAMED = 64, 8, 12, 12
-"""Pictures in a grid and in its row, samples beside their nearest training pictures, and classes that a table names at most."""
+"""Pictures in a grid and in its row, samples beside their nearest training pictures, and classes that a table names at
+most.
+"""
 LENGTHS = (0.03, 0.05, 0.08, 0.12, 0.2)
 """Of averages, as shares of the training, where snapshots were kept."""
 SAMPLES, SHARDS = ".judged", 50
@@ -54,7 +58,9 @@ FEW = 1000
 
 
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
-    """Every set of pictures; its last row has its figures and tables. DataError where the pictures are gone, or others than then."""
+    """Every set of pictures; its last row has its figures and tables. DataError where the pictures are gone, or others
+    than then.
+    """
     several = len(config.data) > 1
     for entry, (name, within) in zip(config.data, facts.places(config, folder), strict=True):
         yield from OneSet(config, entry, name if several else "", folder, within, progress).judge()
@@ -63,10 +69,21 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
 
 
 class OneSet:
-    """One set of pictures: opened again, and its networks judged. title: in front of names, where there are several sets."""
+    """One set of pictures: opened again, and its networks judged. title: in front of names, where there are several
+    sets.
+    """
 
-    def __init__(self, config: Config, entry: str, title: str, run: RunFolder, folder: RunFolder, progress: Progress) -> None:
-        self.config, self.entry, self.title, self.run, self.folder, self.progress = config, entry, title, run, folder, progress
+    def __init__(
+        self, config: Config, entry: str, title: str, run: RunFolder, folder: RunFolder, progress: Progress
+    ) -> None:
+        self.config, self.entry, self.title, self.run, self.folder, self.progress = (
+            config,
+            entry,
+            title,
+            run,
+            folder,
+            progress,
+        )
         self.facts = facts.read(folder)
         pictures = self._opened()
         self.training, self.labels, _ = opened_pictures.arrays(pictures.training, config.judged)
@@ -83,7 +100,9 @@ class OneSet:
         with self.progress.phase("controls"):
             rows.append(self._row(GAUSSIAN, measures.measure(self._gaussian(config.controls)), config.controls))
             if committed:
-                mean = np.repeat(np.rint(self.training.mean(axis=0, keepdims=True)).astype(np.uint8), config.controls, axis=0)
+                mean = np.repeat(
+                    np.rint(self.training.mean(axis=0, keepdims=True)).astype(np.uint8), config.controls, axis=0
+                )
                 rows.append(self._row(MEAN, measures.measure(mean), config.controls))
         for seed in config.seeds:
             params = image_training.averaged(self.model, self.folder, seed)
@@ -106,8 +125,12 @@ class OneSet:
                     figure, table = self._lengths(measures, params, seed)
                 shown, further = [*shown, figure], [table]
         distances: dict[str, Any] = {self._label(row): row.measures["frechet"] for row in rows}
-        caption = f"{self._words}Fréchet distance of every set to held-out pictures; the floor, 1, is training pictures."
-        shown.append(figures.bars(distances, self._file("frechet"), caption, x_label="Fréchet distance, in floors", log=True))
+        caption = (
+            f"{self._words}Fréchet distance of every set to held-out pictures; the floor, 1, is training pictures."
+        )
+        shown.append(
+            figures.bars(distances, self._file("frechet"), caption, x_label="Fréchet distance, in floors", log=True)
+        )
         arrays = {"figures": shown, "tables": [self._facts_table(), *self._tables(rows), *further]}
         return [*rows[:-1], dataclasses.replace(rows[-1], arrays=arrays)]
 
@@ -115,7 +138,10 @@ class OneSet:
         return Measured(f"{self.entry}: {name}" if name else self.entry, numbers, seed, n, self.title)
 
     def _label(self, row: Measured) -> str:
-        seed, name = "" if row.seed is None else f"seed {row.seed}", row.name.removeprefix(self.entry).removeprefix(": ")
+        seed, name = (
+            "" if row.seed is None else f"seed {row.seed}",
+            row.name.removeprefix(self.entry).removeprefix(": "),
+        )
         return ", ".join(part for part in (seed, name) if part)
 
     def _opened(self) -> opened_pictures.Pictures:
@@ -130,16 +156,23 @@ class OneSet:
     def _draw(self, params: Params, count: int, title: str, of: Any, steps: int | None = None) -> np.ndarray:
         """uint8 samples whose classes are drawn as those of the training pictures are.
 
-        They are kept in shards until the judge has ended, so that an interrupted one goes on from there. of: what tells the parameters.
+        They are kept in shards until the judge has ended, so that an interrupted one goes on from there. of: what tells
+        the parameters.
         """
         config = self.config
-        program = drawing_options.label_program(facts.model, self.described, steps or config.sampling_steps, config.sampler)
-        draw = functools.partial(program, params, jax.random.key(SEED), jnp.float32(1.0), jnp.float32(self.model.temperature))
+        program = drawing_options.label_program(
+            facts.model, self.described, steps or config.sampling_steps, config.sampler
+        )
+        draw = functools.partial(
+            program, params, jax.random.key(SEED), jnp.float32(1.0), jnp.float32(self.model.temperature)
+        )
         labels = self._labels(count)
         together = min(config.together, count)
         size = together * -(-count // (together * SHARDS))
         settings = json_files.encode({"of": of, "run": config, "pictures": self.facts.data.fingerprint})
-        manifest = Manifest("images", count, min(size, count), self.model.shape, self.model.names, settings, {"versions": versions()})
+        manifest = Manifest(
+            "images", count, min(size, count), self.model.shape, self.model.names, settings, {"versions": versions()}
+        )
         name = hashlib.sha256(json.dumps([settings, count]).encode()).hexdigest()[:16]
         place, notes = shards.create(self.folder.path / SAMPLES / name, manifest)
         for note in notes:
@@ -169,7 +202,9 @@ class OneSet:
         config, words = self.config, self._words
         report = measures.memorisation(samples)
         order = np.argsort(report.ratios, kind="stable")[:COPIES]
-        beside = np.stack([samples[order], *(self.training[report.nearest[order, place]] for place in range(2))], axis=1)
+        beside = np.stack(
+            [samples[order], *(self.training[report.nearest[order, place]] for place in range(2))], axis=1
+        )
         order = np.random.default_rng(SEED).permutation(len(self.held_out))
         sides = {
             "training pictures": self._some(self.training, self.labels),
@@ -178,13 +213,18 @@ class OneSet:
         levels = error_curves(self.model, params, sides, config.together)
         loss = [image_training.loss_curve(f"seed {seed}", self.folder, seed) for seed in config.seeds]
         copies = (
-            f"{words}The {len(order)} samples that stand out most as copies; right of each its two nearest training pictures. "
-            f"{len(report.copies)} of {len(samples)} are near-copies."
+            f"{words}The {len(order)} samples that stand out most as copies; right of each its two nearest training "
+            f"pictures. {len(report.copies)} of {len(samples)} are near-copies."
         )
-        by_level = f"{words}Denoising error over the noise level (noise at the left). Where the curves part, pictures are known by heart."
+        by_level = (
+            f"{words}Denoising error over the noise level (noise at the left). Where the curves part, pictures "
+            "are known by heart."
+        )
         source = f" {emoji.ATTRIBUTION}." if self.entry == "emoji" else ""
         lines = image_training.smoothed(len(self.folder.read_metrics(config.seeds[0])))
-        of_loss = f"{words}Training loss: squared error of the predicted flow" + (f", a mean over {lines} lines." if lines > 1 else ".")
+        of_loss = f"{words}Training loss: squared error of the predicted flow" + (
+            f", a mean over {lines} lines." if lines > 1 else "."
+        )
         error = "mean squared error of the noise"
         return [
             self._grid(self.held_out[order], self.held_out_labels[order], "real", f"Held-out pictures.{source}"),
@@ -197,7 +237,9 @@ class OneSet:
     def _grid(self, pictures: np.ndarray, labels: np.ndarray, file: str, caption: str) -> Figure:
         """The first of the pictures; where there are classes, those of a class in a column."""
         rows, columns = np.arange(min(GRID, len(pictures))), ACROSS
-        of_class = {name: np.flatnonzero(labels == number) for number, name in enumerate(self.model.names) if number in labels}
+        of_class = {
+            name: np.flatnonzero(labels == number) for number, name in enumerate(self.model.names) if number in labels
+        }
         if shown := dict(itertools.islice(of_class.items(), ACROSS)):
             down = min(GRID // ACROSS, *map(len, shown.values()))
             rows, columns = np.stack([each[:down] for each in shown.values()], axis=1).reshape(-1), len(shown)
@@ -205,26 +247,36 @@ class OneSet:
         return figures.grid(pictures[rows], columns, self._file(file), f"{self._words}{caption}")
 
     def _lengths(self, measures: Measures, like: Params, seed: int) -> tuple[Figure, Table]:
-        """How near samples come by averages of other lengths, made from the snapshots. like: lies on the devices as they shall."""
+        """How near samples come by averages of other lengths, made from the snapshots. like: lies on the devices as
+        they shall.
+        """
         found, rows = list[Number](), list[tuple[Cell, ...]]()
         for length in LENGTHS:
-            params, _, missed = training_loop.restore_length(self.model.init, self.folder, seed=seed, relative_std=length)
+            params, _, missed = training_loop.restore_length(
+                self.model.init, self.folder, seed=seed, relative_std=length
+            )
             count, params = self.config.controls, meshes.placed(params, like)
             of = self._checkpoint(seed), length
             numbers = measures.measure(self._draw(params, count, f"seed {seed}, average of length {length:g}", of))
             found.append(numbers["frechet"])
             rows.append((length, count, numbers["frechet"], _cell(numbers["recall"]), missed))
         caption = (
-            f"{self._words}Fréchet distance of samples by averages of the parameters of any length, made from snapshots, with intervals."
+            f"{self._words}Fréchet distance of samples by averages of the parameters of any length, made from "
+            "snapshots, with intervals."
         )
         curve = figures.Curve("averages", LENGTHS, *([each[place] for each in found] for place in range(3)))
         words = "length of the average, as a share of the training"
         columns = ("length", "n", "Fréchet / floor", "recall", "share of the average that snapshots miss")
         table = Table(
-            f"{self._words}Averages of other lengths, seed {seed}", columns, tuple(rows), "`sample RUN --ema LENGTH` draws by one."
+            f"{self._words}Averages of other lengths, seed {seed}",
+            columns,
+            tuple(rows),
+            "`sample RUN --ema LENGTH` draws by one.",
         )
         place = self._file("ema_lengths")
-        return figures.curves([curve], place, caption, x_label=words, y_label="Fréchet distance, in floors", log_x=True), table
+        return figures.curves(
+            [curve], place, caption, x_label=words, y_label="Fréchet distance, in floors", log_x=True
+        ), table
 
     def _some(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows = np.random.default_rng(SEED).permutation(len(images))[: self.config.level_pictures]
@@ -237,20 +289,32 @@ class OneSet:
         first, rest = list[tuple[Cell, ...]](), list[tuple[Cell, ...]]()
         for row in rows:
             name, numbers = self._label(row), row.measures
-            first.append((name, row.n, numbers["frechet"], *(_cell(numbers[of]) for of in ("precision", "recall", "excess"))))
+            first.append(
+                (name, row.n, numbers["frechet"], *(_cell(numbers[of]) for of in ("precision", "recall", "excess")))
+            )
             rest.append((name, *(_cell(numbers[of]) for of in ("distance", "kernel", "copies"))))
         columns = ("set", "n", "Fréchet / floor", "precision", "recall", "near-copies above held-out")
         return [
             Table(f"{self._words}How near, {against}", columns, tuple(first), " ".join(self._remarks()), main=True),
-            Table(f"{self._words}More measures, {against}", ("set", "Fréchet", "kernel distance", "near-copies"), tuple(rest)),
+            Table(
+                f"{self._words}More measures, {against}",
+                ("set", "Fréchet", "kernel distance", "near-copies"),
+                tuple(rest),
+            ),
         ]
 
     def _remarks(self) -> Iterator[str]:
         """What the numbers can say, and what not."""
         if self.config.features == "random-convolutions":
-            yield "Features of a network with random weights see colours and textures, not things: samples without shape may come near 1."
+            yield (
+                "Features of a network with random weights see colours and textures, not things: samples without "
+                "shape may come near 1."
+            )
         if len(self.held_out) < FEW:
-            yield f"{len(self.held_out)} held-out pictures are few: the floor is high. Below {FEW} trust large differences only."
+            yield (
+                f"{len(self.held_out)} held-out pictures are few: the floor is high. Below {FEW} trust large "
+                "differences only."
+            )
         yield "Look at the samples before you believe a number."
 
     def _facts_table(self) -> Table:
@@ -281,8 +345,12 @@ def _cell(number: Cell) -> Cell:
     return number[0] if isinstance(number, tuple) and number[1] == number[2] else number
 
 
-def error_curves(model: Model, params: Params, sides: dict[str, tuple[np.ndarray, np.ndarray]], together: int) -> list[Curve]:
-    """A curve for each side, (uint8 pictures, labels): the mean squared error of the noise over log-SNR, with its 95 % interval."""
+def error_curves(
+    model: Model, params: Params, sides: dict[str, tuple[np.ndarray, np.ndarray]], together: int
+) -> list[Curve]:
+    """A curve for each side, (uint8 pictures, labels): the mean squared error of the noise over log-SNR, with its 95 %
+    interval.
+    """
     program = devices.jit(functools.partial(_errors, model))
     return [_curve(name, program, params, images, labels, together) for name, (images, labels) in sides.items()]
 
@@ -293,15 +361,21 @@ def _curve(name: str, program: Any, params: Params, images: np.ndarray, labels: 
     return Curve(name, LOG_SNR, mean, mean - spread, mean + spread)
 
 
-def _all(program: Any, params: Params, images: np.ndarray, labels: np.ndarray, together: int, log_snr: float) -> np.ndarray:
+def _all(
+    program: Any, params: Params, images: np.ndarray, labels: np.ndarray, together: int, log_snr: float
+) -> np.ndarray:
     draw = functools.partial(program, params, jnp.float32(log_snr))
     clean = np.asarray(scaling.to_unit(images, 256))
     parts = drawing.stream(draw, [(None, (np.arange(len(images), dtype=np.int32), clean, labels))], together=together)
     return np.concatenate([errors for *_, errors in parts])
 
 
-def _errors(model: Model, params: Params, log_snr: jax.Array, index: jax.Array, clean: jax.Array, label: jax.Array) -> jax.Array:
-    """(n,) the mean squared error of the predicted noise of each picture. The noise of picture i is the same at all levels."""
+def _errors(
+    model: Model, params: Params, log_snr: jax.Array, index: jax.Array, clean: jax.Array, label: jax.Array
+) -> jax.Array:
+    """(n,) the mean squared error of the predicted noise of each picture. The noise of picture i is the same at all
+    levels.
+    """
     keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(SEED)))(index)
     noise = jax.vmap(lambda key: jax.random.normal(key, clean.shape[1:]))(keys)
     level = model.schedule.at_log_snr(log_snr)

@@ -1,4 +1,6 @@
-"""Samples against held-out pictures, without a labelled judge: distances beside their floor, precision and recall, near-copies."""
+"""Samples against held-out pictures, without a labelled judge: distances beside their floor, precision and recall,
+near-copies.
+"""
 
 from typing import Any
 
@@ -40,14 +42,17 @@ class Measures:
     def measure(self, images: np.ndarray) -> dict[str, Number]:
         """Every number of one set of pictures, uint8.
 
-        frechet: in floors. distance: the same in the unit of the features. copies: the rate of near-copies of training pictures. excess:
+        frechet: in floors. distance: the same in the unit of the features. copies: the rate of near-copies of training
+            pictures. excess:
         that rate above the one of held-out pictures.
         """
         return self._measured(self._rows(images), images)
 
     def memorisation(self, images: np.ndarray) -> MemorisationReport:
         """How near the pictures are to their nearest training pictures."""
-        return memorisation.memorisation_report(images, self.training, some(self.held_out, COVERED), features=opened_pictures.small)
+        return memorisation.memorisation_report(
+            images, self.training, some(self.held_out, COVERED), features=opened_pictures.small
+        )
 
     def _measured(self, rows: np.ndarray, images: np.ndarray) -> dict[str, Number]:
         rng, options = np.random.default_rng(SEED), self._draws()
@@ -74,7 +79,9 @@ class Measures:
         return features.extract(self._features, images, batch=image_features.TOGETHER)
 
     def _draws(self) -> dict[str, Any]:
-        """Draws of one size for all sets, so that their distances have one bias; below each set, or all draws would be the set itself."""
+        """Draws of one size for all sets, so that their distances have one bias; below each set, or all draws would be
+        the set itself.
+        """
         config = self._config
         smallest = min(len(self.training), config.controls)
         size = min(config.draw_size, smallest * 4 // 5)

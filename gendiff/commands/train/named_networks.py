@@ -14,7 +14,9 @@ UNETS: dict[str, tuple[tuple[int, ...], int]] = {
 COARSEST = 8
 """Pixels that the shorter side of a U-Net's coarsest level has at most, if it can be halved so often."""
 WIDTHS = {"tiny": (32, 1, 2), "s": (384, 12, 6), "b": (768, 12, 12), "l": (1024, 24, 16), "xl": (1152, 28, 16)}
-"""Width, depth and heads of the diffusion transformers of Peebles & Xie (2023, Table 1), and of one for trying things out."""
+"""Width, depth and heads of the diffusion transformers of Peebles & Xie (2023, Table 1), and of one for trying things
+out.
+"""
 PATCHES = (2, 4, 8, 16)
 DIT, LIGHTNING = "dit", "lightning-dit"
 NAMES = (*UNETS, *(f"{kind}-{width}/{patch}" for kind in (DIT, LIGHTNING) for width in WIDTHS for patch in PATCHES))
@@ -23,7 +25,9 @@ REMAT: dict[str, bool | str] = {"none": False, "products": "products", "all": Tr
 
 
 def build(name: str, shape: tuple[int, ...], classes: int, dtype: str = "float32", remat: str = "none") -> Any:
-    """The network for pictures of this shape (h, w, c). classes: 0 for none. ConfigError where the shape does not fit it."""
+    """The network for pictures of this shape (h, w, c). classes: 0 for none. ConfigError where the shape does not fit
+    it.
+    """
     ranges.known("network", [name], NAMES)
     settings: dict[str, Any] = {
         "num_classes": classes or None,
@@ -35,11 +39,15 @@ def build(name: str, shape: tuple[int, ...], classes: int, dtype: str = "float32
         count = _levels(shape[:2])
         channels = (given + given[-1:] * count)[:count]
         head_size = min(32, channels[-1])
-        return networks.UNet(channels, blocks, (), head_size=head_size, groups=8, attention_levels=(count - 1,), **settings)
+        return networks.UNet(
+            channels, blocks, (), head_size=head_size, groups=8, attention_levels=(count - 1,), **settings
+        )
     kind, _, size_and_patch = name.rpartition("-")
     size, patch = size_and_patch.split("/")
     if any(side % int(patch) for side in shape[:2]):
-        raise ConfigError(f"--network {name}: patches of {patch} pixels do not divide pictures of {shape[0]} × {shape[1]}")
+        raise ConfigError(
+            f"--network {name}: patches of {patch} pixels do not divide pictures of {shape[0]} × {shape[1]}"
+        )
     width, depth, heads = WIDTHS[size]
     if kind == LIGHTNING:
         settings |= _lightning(width, heads)
@@ -54,11 +62,16 @@ def remark(name: str, shape: tuple[int, ...]) -> str:
         return ""
     word = "level" if levels == 1 else "levels"
     odd = " × ".join(str(each // 2 ** (levels - 1)) for each in shape[:2])
-    return f"{odd} pixels cannot be halved: the network has {levels} {word}, and --size {near} would have {_levels((near, near))}"
+    return (
+        f"{odd} pixels cannot be halved: the network has {levels} {word}, and --size {near} would have "
+        f"{_levels((near, near))}"
+    )
 
 
 def _lightning(width: int, heads: int) -> dict[str, Any]:
-    """The blocks of LightningDiT (Yao et al., 2025). An MLP has as many parameters as a plain one of four times the width."""
+    """The blocks of LightningDiT (Yao et al., 2025). An MLP has as many parameters as a plain one of four times the
+    width.
+    """
     turned = (width // heads // 2,) * 2
     gated = {"gated": True, "activation": "silu", "mlp_width": 8 * width // 3}
     return {"norm": "rms", "norm_heads": True, "rotary_channels": turned, **gated}

@@ -1,4 +1,6 @@
-"""Opens what `--data` names: training pictures and held-out ones, with errors that name the options of the command line."""
+"""Opens what `--data` names: training pictures and held-out ones, with errors that name the options of the command
+line.
+"""
 
 import dataclasses
 import os
@@ -33,7 +35,8 @@ SMALL = 16
 class Pictures:
     """Opened pictures.
 
-    training, held_out: without a common picture. skipped: one message per picture that was left out. listed: the file that holds them
+    training, held_out: without a common picture. skipped: one message per picture that was left out. listed: the file
+        that holds them
     all, if there is one. enlarged: (pictures that are smaller than the side they get, that side).
     """
 
@@ -50,15 +53,18 @@ class Pictures:
 
 
 def place(name: str) -> str:
-    """Where the data lie: the name of a committed set, or an absolute path. A URL stays as it is, and no source opens it."""
+    """Where the data lie: the name of a committed set, or an absolute path. A URL stays as it is, and no source opens
+    it.
+    """
     return name if name in SETS or sources.is_url(name) else str(Path(name).expanduser().absolute())
 
 
 def open_pictures(config: Config, path: str, folder: RunFolder | None) -> Pictures:
-    """The pictures at a `place`, all of them decoded once. folder: of the run, which keeps them for the next start unless there is a
-    `cache`, and lists the bad ones; None lists nothing.
+    """The pictures at a `place`, all of them decoded once. folder: of the run, which keeps them for the next start
+    unless there is a `cache`, and lists the bad ones; None lists nothing.
 
-    Raises DataError for missing, empty and damaged data and for too few pictures, and ConfigError for options out of range.
+    Raises DataError for missing, empty and damaged data and for too few pictures, and ConfigError for options out of
+    range.
     """
     with image_features.option_errors():
         if path == "textures":
@@ -67,12 +73,15 @@ def open_pictures(config: Config, path: str, folder: RunFolder | None) -> Pictur
             pictures = _opened(config, path, folder)
     channels = pictures.training[0].image.shape[-1]
     if channels not in (1, 3):
-        raise DataError(f"{path}: pictures have {channels} channels, and 1 or 3 are needed; choose with --mode RGB or --mode L")
+        raise DataError(
+            f"{path}: pictures have {channels} channels, and 1 or 3 are needed; choose with --mode RGB or --mode L"
+        )
     return pictures
 
 
 def check_apart(path: str, folder: RunFolder | None) -> None:
-    """Refuses a run folder inside of the pictures, the run's own too: its previews and samples would be taken for pictures.
+    """Refuses a run folder inside of the pictures, the run's own too: its previews and samples would be taken for
+    pictures.
 
     folder: of the run. Raises ConfigError for its own, and DataError for another one.
     """
@@ -82,18 +91,25 @@ def check_apart(path: str, folder: RunFolder | None) -> None:
     if folder is not None and root.resolve() in (folder.path.resolve(), *folder.path.resolve().parents):
         other = root.parent / "runs" / folder.path.name
         raise ConfigError(
-            f"--out {folder.path} lies inside of the pictures in {root}: its previews would be taken for pictures; give --out {other}"
+            f"--out {folder.path} lies inside of the pictures in {root}: its previews would be taken for pictures; "
+            f"give --out {other}"
         )
     for here, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         if "config.json" in names and ("metrics.jsonl" in names or "checkpoints" in folders):
-            raise DataError(f"{root} holds the run folder {here}, whose pictures would be taken for data: move it out of there")
+            raise DataError(
+                f"{root} holds the run folder {here}, whose pictures would be taken for data: move it out of there"
+            )
 
 
 def arrays(source: Source, most: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """At most so many pictures (n, h, w, c) uint8, their labels (n,), and their rows; a random choice where there are more."""
+    """At most so many pictures (n, h, w, c) uint8, their labels (n,), and their rows; a random choice where there are
+    more.
+    """
     count = len(source)
-    rows = np.arange(count) if count <= most else np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+    rows = (
+        np.arange(count) if count <= most else np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+    )
     images = np.stack([as_bytes(source.image(int(row)), source.levels) for row in rows])
     return images, source.labels[rows], rows
 
@@ -107,12 +123,18 @@ def as_bytes(images: np.ndarray, levels: int = 256) -> np.ndarray:
     return np.asarray(scaling.from_unit(unit, 256))
 
 
-def batches(pictures: Pictures, batch: int, seed: int, flip: bool, share: tuple[int, int] = (0, 1)) -> pipeline.Pipeline:
-    """Batches of the training pictures, read ahead, or the part that `share` names. ConfigError for a batch that they do not fill."""
+def batches(
+    pictures: Pictures, batch: int, seed: int, flip: bool, share: tuple[int, int] = (0, 1)
+) -> pipeline.Pipeline:
+    """Batches of the training pictures, read ahead, or the part that `share` names. ConfigError for a batch that they
+    do not fill.
+    """
     if not 1 <= batch <= len(pictures.training):
         raise ConfigError(f"--batch {batch} is outside 1 … {len(pictures.training)}, the number of training pictures")
     with image_features.option_errors():
-        return pipeline.batches(pictures.training, batch=batch, seed=seed, flip=flip, process=share[0], processes=share[1])
+        return pipeline.batches(
+            pictures.training, batch=batch, seed=seed, flip=flip, process=share[0], processes=share[1]
+        )
 
 
 def prepare(config: Config, path: str, progress: Progress) -> Source:
@@ -134,7 +156,9 @@ def _opened(config: Config, path: str, folder: RunFolder | None) -> Pictures:
         raise DataError(f"{error}\nall of them: {file or NO_LIST}") from error
     pictures = dataclasses.replace(pictures, skipped=tuple(map(image_features.translated, pictures.skipped)))
     _write(pictures.skipped, path, file)
-    return dataclasses.replace(pictures, listed=file if pictures.skipped else None, enlarged=_enlarged(source, pictures))
+    return dataclasses.replace(
+        pictures, listed=file if pictures.skipped else None, enlarged=_enlarged(source, pictures)
+    )
 
 
 def _write(messages: Sequence[str], path: str, file: Path | None) -> None:
@@ -150,15 +174,22 @@ def _write(messages: Sequence[str], path: str, file: Path | None) -> None:
 
 def _enlarged(source: Source, pictures: Pictures) -> tuple[int, int]:
     side = min(pictures.training[0].image.shape[:2])
-    starts = {message[: colon.start()] for message in pictures.skipped for colon in re.finditer(": ", message)}  # a path may hold ": "
+    # a path may hold ": "
+    starts = {message[: colon.start()] for message in pictures.skipped for colon in re.finditer(": ", message)}
     sides = random_access.in_threads(source.short_side, range(len(source)))
-    return sum(each is not None and each < side and source.name(row) not in starts for row, each in enumerate(sides)), side
+    return sum(
+        each is not None and each < side and source.name(row) not in starts for row, each in enumerate(sides)
+    ), side
 
 
 def _listed(config: Config, path: str) -> Source:
     if path == "emoji":
         return emoji.source(config.size or COMMITTED_SIZE)
-    size = config.size if config.size is not None else SIZES.get(Path(path).suffix.lower() if os.path.isfile(path) else "", 64)
+    size = (
+        config.size
+        if config.size is not None
+        else SIZES.get(Path(path).suffix.lower() if os.path.isfile(path) else "", 64)
+    )
     return sources.open(
         path,
         size=size,
@@ -197,13 +228,16 @@ def _split(config: Config, path: str, source: Source) -> Pictures:
         raise DataError(path + str(error).removeprefix(source.name(0))) from error
     if len(kept_out) < FEWEST_HELD_OUT:
         raise DataError(
-            f"{path}: --held-out {share:g} of {count} pictures keeps out {len(kept_out)}: at least {FEWEST_HELD_OUT} are needed"
+            f"{path}: --held-out {share:g} of {count} pictures keeps out {len(kept_out)}: at least {FEWEST_HELD_OUT} "
+            "are needed"
         )
     return Pictures(training, kept_out, source.skipped)
 
 
 def small(images: np.ndarray) -> np.ndarray:
-    """(n, d) the pixels of uint8 pictures, averaged over squares so that the shorter side has SMALL of them or a few more."""
+    """(n, d) the pixels of uint8 pictures, averaged over squares so that the shorter side has SMALL of them or a few
+    more.
+    """
     count, height, width, channels = images.shape
     square = max(1, min(height, width) // SMALL)
     down, across = height // square, width // square

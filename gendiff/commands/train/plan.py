@@ -1,4 +1,6 @@
-"""Numbers of a training that follow from the data and the device, what it costs, and what is said of it before it starts."""
+"""Numbers of a training that follow from the data and the device, what it costs, and what is said of it before it
+starts.
+"""
 
 import dataclasses
 import difflib
@@ -39,7 +41,9 @@ SMALL = ("unet-small", "dit-tiny", "lightning-dit-tiny")
 LARGE = 64
 """Pixels from which a CPU's batch is 16 in place of 32."""
 FEW = 1000
-"""Training pictures below which a network of this kind learns pictures by heart rather than what they have in common."""
+"""Training pictures below which a network of this kind learns pictures by heart rather than what they have in
+common.
+"""
 SHORT = 5
 """Over the pictures, below which a training is short."""
 SHOWN, NAMED = 3, 8
@@ -47,7 +51,9 @@ SHOWN, NAMED = 3, 8
 KEPT = 2
 """Checkpoints that stay."""
 MOMENTS = {"adamw": 2, "muon": 1}
-"""Numbers per parameter that an optimizer keeps. Muon is counted as if all parameters were in matrices, and nearly all are."""
+"""Numbers per parameter that an optimizer keeps. Muon is counted as if all parameters were in matrices, and nearly all
+are.
+"""
 STATE = 3
 """Numbers per parameter in memory beside those: itself, the average and the gradient."""
 STORED = 2
@@ -71,7 +77,9 @@ class Cost:
 def loss(config: Config, network: Model) -> Any:
     """The squared error of the network's own target with a uniform weight, at levels spread evenly in u."""
     levels, drop = weighting.stratified_levels(), config.drop_condition
-    return objectives.denoising(network.predict, network.schedule, network.parameterization, levels=levels, drop_condition=drop)
+    return objectives.denoising(
+        network.predict, network.schedule, network.parameterization, levels=levels, drop_condition=drop
+    )
 
 
 def cost(config: Config, network: Model) -> Cost:
@@ -90,7 +98,8 @@ def cost(config: Config, network: Model) -> Cost:
     try:
         params = jax.eval_shape(network.init, key)
         gradient = jax.jit(jax.grad(lambda *arguments: loss_fn(*arguments)[0])).lower(params, key, batch(1))
-        one, two = (_bytes(jax.eval_shape(backward, params, key, batch(size))) for size in (1, 2))  # parameters are in both
+        # parameters are in both
+        one, two = (_bytes(jax.eval_shape(backward, params, key, batch(size))) for size in (1, 2))
     except (ValueError, TypeError) as error:
         raise ConfigError(f"--network {config.network}: {error}") from error
     counted: Any = gradient.cost_analysis() or {}
@@ -98,13 +107,17 @@ def cost(config: Config, network: Model) -> Cost:
 
 
 def at_once(network: Model) -> Model:
-    """The same network with attention in no loop, whose body XLA would count once and whose chunks would not grow with the batch."""
+    """The same network with attention in no loop, whose body XLA would count once and whose chunks would not grow with
+    the batch.
+    """
     module: Any = network.predict.module  # type: ignore[attr-defined]  # of `networks.pure`
     return dataclasses.replace(network, predict=networks.pure(module.clone(attention_implementation="heads_first")))
 
 
 def check(config: Config) -> None:
-    """ConfigError, before any picture is read, for names that are unknown and for options that need each other; DataError for no data."""
+    """ConfigError, before any picture is read, for names that are unknown and for options that need each other;
+    DataError for no data.
+    """
     ranges.known("network", [config.network], named_networks.NAMES)
     drawing_options.sampler(config.sampler, None, schedules.flow())
     image_features.function(config)
@@ -115,13 +128,16 @@ def check(config: Config) -> None:
 
 
 def numbers(config: Config, data: Data, of: Cost, platform: str, devices: int = 1) -> Numbers:
-    """What the configuration says, and what it leaves open by rule. ConfigError for a batch that pictures or devices do not allow."""
+    """What the configuration says, and what it leaves open by rule. ConfigError for a batch that pictures or devices do
+    not allow.
+    """
     cpu = platform == "cpu"
     usual = min(data.training, (16 if max(data.shape[:2]) >= LARGE else 32) if cpu else 128)
     batch = config.batch or max(devices, usual // devices * devices)
     if batch > data.training:
         raise ConfigError(
-            f"--batch {batch} is more than the {data.training} training pictures of {data.place}: give --batch {data.training} or less"
+            f"--batch {batch} is more than the {data.training} training pictures of {data.place}: give --batch "
+            f"{data.training} or less"
         )
     if batch % devices:
         raise ConfigError(f"--batch {batch} is no multiple of the {devices} devices")
@@ -134,7 +150,9 @@ def numbers(config: Config, data: Data, of: Cost, platform: str, devices: int = 
 
 
 def _bytes(tree: Any) -> int:
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.number))
+    return sum(
+        leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.number)
+    )
 
 
 def _refuse_missing(place: str) -> None:
@@ -157,22 +175,26 @@ def of_data(data: Data, pictures: Pictures) -> list[str]:
         else "no classes"
     )
     lines = [
-        f"{data.place}: {data.training} pictures to learn from and {data.held_out} held out, {height} × {width} × {channels}, {classes}"
+        f"{data.place}: {data.training} pictures to learn from and {data.held_out} held out, {height} × {width} × "
+        f"{channels}, {classes}"
     ]
     skipped, (enlarged, side) = pictures.skipped, pictures.enlarged
     if skipped:
-        lines += [f"{len(skipped)} skipped: {random_access.reasons(skipped)}", *(f"  {message}" for message in skipped[:SHOWN])]
+        lines += [
+            f"{len(skipped)} skipped: {random_access.reasons(skipped)}",
+            *(f"  {message}" for message in skipped[:SHOWN]),
+        ]
     if len(skipped) > SHOWN:
         lines.append(f"  all of them: {pictures.listed or opened_pictures.NO_LIST}")
     if enlarged:
         lines.append(
-            f"note: {enlarged} of {data.training + data.held_out} pictures are smaller than {side} pixels and are enlarged, which blurs "
-            "them; --size sets the side"
+            f"note: {enlarged} of {data.training + data.held_out} pictures are smaller than {side} pixels and are "
+            "enlarged, which blurs them; --size sets the side"
         )
     if data.training < FEW:
         lines.append(
-            f"note: {data.training} pictures are few. Below {FEW} a network tends to learn them by heart: look at the nearest training "
-            "pictures in the report before you believe its samples"
+            f"note: {data.training} pictures are few. Below {FEW} a network tends to learn them by heart: look at the "
+            "nearest training pictures in the report before you believe its samples"
         )
     return lines
 
@@ -187,19 +209,24 @@ def of_training(config: Config, data: Data, cost: Cost, numbers: Numbers, device
     snapshots = f"; {count} snapshots: {formatting.scaled(4 * FURTHER * count * cost.parameters, 'B')}" if count else ""
     remarks = [named_networks.remark(config.network, data.shape)]
     if numbers.steps < FEWEST_STEPS:
-        remarks.append(f"{numbers.steps} steps are few: samples will look like noise; give at least --steps {FEWEST_STEPS}")
+        remarks.append(
+            f"{numbers.steps} steps are few: samples will look like noise; give at least --steps {FEWEST_STEPS}"
+        )
     elif passes < SHORT:
-        remarks.append(f"the network sees each picture only {passes:.2g} times: give more --steps where samples lack shape")
+        remarks.append(
+            f"the network sees each picture only {passes:.2g} times: give more --steps where samples lack shape"
+        )
     flops, memory, kept_memory, disk = (
-        formatting.scaled(value, unit) for value, unit in ((cost.flops * numbers.batch, "FLOP"), (state, "B"), (kept, "B"), (stored, "B"))
+        formatting.scaled(value, unit)
+        for value, unit in ((cost.flops * numbers.batch, "FLOP"), (state, "B"), (kept, "B"), (stored, "B"))
     )
     return [
-        f"{config.network}: {cost.parameters / 1e6:.2f} M parameters, {numbers.steps} steps of {numbers.batch} pictures "
-        f"({passes:.3g} passes over them)",
+        f"{config.network}: {cost.parameters / 1e6:.2f} M parameters, {numbers.steps} steps of {numbers.batch} "
+        f"pictures ({passes:.3g} passes over them)",
         f"{flops} per step (XLA's count of the gradient; optimizer and average not counted), "
         f"{formatting.scaled(cost.flops * numbers.batch * numbers.steps, 'FLOP')} in all",
-        f"memory per device: {memory} for parameters, moments, average and gradient, and at most {kept_memory} for the backward pass; "
-        f"checkpoints: {disk} for {KEPT}{snapshots}",
+        f"memory per device: {memory} for parameters, moments, average and gradient, and at most {kept_memory} for the "
+        f"backward pass; checkpoints: {disk} for {KEPT}{snapshots}",
         *(f"note: {remark}" for remark in remarks if remark),
     ]
 
@@ -221,7 +248,9 @@ def dry_run(config: Config, progress: Progress) -> None:
 
 
 def pace(steps: int, progress: Progress) -> Callable[[int, Mapping[str, Any]], None]:
-    """An `on_step` that says once, after the first ten steps of this process, how long a step takes and how much time is left."""
+    """An `on_step` that says once, after the first ten steps of this process, how long a step takes and how much time
+    is left.
+    """
     seen: list[float] = []
 
     def on_step(step: int, metrics: Mapping[str, Any]) -> None:

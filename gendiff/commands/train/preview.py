@@ -1,7 +1,8 @@
-"""What a training draws on its way: every so many steps a grid of samples, each with its nearest training picture below it.
+"""What a training draws on its way: every so many steps a grid of samples, each with its nearest training picture below
+it.
 
-progress.html shows the grids and the loss, and a browser that shows it reads it again by itself. Looking changes no step, and a resumed
-training draws the same grids again.
+progress.html shows the grids and the loss, and a browser that shows it reads it again by itself. Looking changes no
+step, and a resumed training draws the same grids again.
 """
 
 import functools
@@ -41,7 +42,9 @@ WIDTH, HEIGHT = 640, 220
 class Previews:
     """Grids and the page of one training. `on_step` and `on_state` are those of `training.fit`."""
 
-    def __init__(self, config: Config, of: Described, numbers: Numbers, pictures: Pictures, folder: RunFolder, seed: int) -> None:
+    def __init__(
+        self, config: Config, of: Described, numbers: Numbers, pictures: Pictures, folder: RunFolder, seed: int
+    ) -> None:
         self._config, self._of, self._numbers, self._folder, self._seed = config, of, numbers, folder, seed
         self._pictures = pictures.training
         self._written = self._began = time.monotonic()
@@ -57,13 +60,17 @@ class Previews:
             self._write(step)
 
     def on_state(self, step: int, state: TrainState) -> None:
-        """Draws a grid from the average where one is due, and writes the page. Samples that are not finite give no grid."""
+        """Draws a grid from the average where one is due, and writes the page. Samples that are not finite give no
+        grid.
+        """
         if step % self._numbers.preview_every and step != self._numbers.steps:
             return
         samples = self._draw(state.ema)
         if np.isfinite(samples).all():
             seen = opened_pictures.as_bytes(samples)
-            figures.grid(self._beside(seen), min(ACROSS, len(seen)), file(self._folder, self._seed, step), "", ground=255)
+            figures.grid(
+                self._beside(seen), min(ACROSS, len(seen)), file(self._folder, self._seed, step), "", ground=255
+            )
         self._write(step)
 
     def _write(self, step: int) -> None:
@@ -107,7 +114,11 @@ def file(folder: RunFolder, seed: int, step: int) -> Path:
 def write_page(folder: RunFolder, of: Described, numbers: Numbers, seed: int, step: int, each: float) -> Path:
     """The page after so many steps. each: seconds per step; 0 while that is unknown."""
     lines = folder.read_metrics(seed)
-    loss = [(line["step"], line["loss"]) for line in lines if line["step"] <= step and np.isfinite(line["loss"]) and line["loss"] > 0]
+    loss = [
+        (line["step"], line["loss"])
+        for line in lines
+        if line["step"] <= step and np.isfinite(line["loss"]) and line["loss"] > 0
+    ]
     templates = [Path(__file__).parent, Path(report.__file__).with_name("templates")]
     loader = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
@@ -133,7 +144,9 @@ def write_page(folder: RunFolder, of: Described, numbers: Numbers, seed: int, st
 
 
 def _grids(folder: Path, seed: int, step: int) -> list[tuple[int, str]]:
-    """(step, file) of the grids, the newest first. Those of steps that a resumed training has yet to do are left out."""
+    """(step, file) of the grids, the newest first. Those of steps that a resumed training has yet to do are left
+    out.
+    """
     matches = (re.fullmatch(rf"seed_{seed}_step_(\d+)\.png", path.name) for path in folder.glob("*.png"))
     found = sorted((int(match[1]), match[0]) for match in matches if match)
     return [each for each in reversed(found) if each[0] <= step][:MOST]
@@ -150,4 +163,10 @@ def _curve(loss: list[tuple[int, float]]) -> dict[str, object] | None:
     y = HEIGHT * np.log(high / values) / max(np.log(high / low), 1e-9)
     points = " ".join(f"{across:.1f},{down:.1f}" for across, down in zip(x, y, strict=True))
     first, last = (formatting.number(int(loss[place][0])) for place in (0, -1))
-    return {"points": points, "low": formatting.number(low), "high": formatting.number(high), "first": first, "last": last}
+    return {
+        "points": points,
+        "low": formatting.number(low),
+        "high": formatting.number(high),
+        "first": first,
+        "last": last,
+    }

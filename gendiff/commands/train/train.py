@@ -20,7 +20,9 @@ from gendiff.training import post_hoc_ema, sharding
 from gendiff.training.fit import OnStep
 
 SNAPSHOT_LENGTHS = (0.05, 0.1)
-"""Relative standard deviations of the two averages whose snapshots are kept (Karras et al., 2024, section 3.2, from memory)."""
+"""Relative standard deviations of the two averages whose snapshots are kept (Karras et al., 2024, section 3.2, from
+memory).
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +71,9 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     for entry, each in zip(config.data, planned, strict=True):
         facts.begin(folder, each.place, config, entry)
         numbers = facts.settle(each.place, Facts(each.data, each.numbers)).numbers
-        for line in plan.of_data(each.data, each.pictures) + plan.of_training(config, each.data, each.cost, numbers, devices):
+        for line in plan.of_data(each.data, each.pictures) + plan.of_training(
+            config, each.data, each.cost, numbers, devices
+        ):
             progress.line(line)
         with progress.phase(f"train {each.name}"):
             _one_set(config, dataclasses.replace(each, numbers=numbers), progress)
@@ -93,7 +97,9 @@ def _one_set(config: Config, of: Planned, progress: Progress) -> None:
                 "rules": rules,
             } | _snapshots(config, of.numbers)
             data_of = _as_batch(batches, of.data.classes)
-            image_training.train(_learning(config, of.numbers), network, data_of, of.place, progress, seeds=[seed], **options)
+            image_training.train(
+                _learning(config, of.numbers), network, data_of, of.place, progress, seeds=[seed], **options
+            )
 
 
 def _learning(config: Config, numbers: Numbers) -> Learning:

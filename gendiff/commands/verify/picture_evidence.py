@@ -51,15 +51,20 @@ def watermark(path: Path, file: Path) -> Iterator[str]:
     kind = type(mark).__name__
     if not isinstance(mark, SpreadSpectrum):
         yield (
-            f"watermark {file}: {kind} lies in the noise that the picture was drawn from. To find it the model that drew it must run "
-            "backwards, which this command cannot: see gendiff.diffusion.editing.inversion and gendiff.provenance.image_detection"
+            f"watermark {file}: {kind} lies in the noise that the picture was drawn from. To find it the model that "
+            "drew it must run "
+            "backwards, which this command cannot: see gendiff.diffusion.editing.inversion and "
+            "gendiff.provenance.image_detection"
         )
         return
     pixels = image_files.read(path, mode="L" if mark.shape[-1] == 1 else "RGB")
     watermark_files.load_image(file, shape=pixels.shape)
     seen = np.asarray(scaling.to_unit(pixels, 256), np.float32)[None]
     found = image_detection.detect(jax.random.key(SEED), mark, seen, np.zeros(1, np.int32), keys=KEYS)
-    yield f"watermark {file}: {kind}, p = {found.p[0]:.3g} (its rank among {KEYS} fresh keys, so none is below {1 / (KEYS + 1):g})"
+    yield (
+        f"watermark {file}: {kind}, p = {found.p[0]:.3g} (its rank among {KEYS} fresh keys, so none is below "
+        f"{1 / (KEYS + 1):g})"
+    )
     if isinstance(mark, BitMark) and len(mark.bits) > 1:
         bits = image_detection.read_bits(mark, seen)
         yield f"  {bits.matches[0]} of {len(mark.bits)} bits agree, p = {bits.p[0]:.3g}"

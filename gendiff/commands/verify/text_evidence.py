@@ -27,7 +27,9 @@ class Tokens(NamedTuple):
 def tokenizer(model: str | None) -> Tokens:
     """How texts become tokens. Raises ConfigError without a model, and as `models.tokenizer` does."""
     if model is None:
-        raise ConfigError("--mark of a text needs --model smollm2, bytes or PATH: a watermark lies in the choice of tokens")
+        raise ConfigError(
+            "--mark of a text needs --model smollm2, bytes or PATH: a watermark lies in the choice of tokens"
+        )
     if model == BYTES:
         return Tokens(lambda given: np.frombuffer(given.encode(), np.uint8).astype(np.int32), (256, 257))
     found = models.tokenizer(model)
@@ -39,7 +41,8 @@ def watermark(path: Path, file: Path, tokens: Tokens) -> Iterator[str]:
     mark, (least, most) = watermark_files.load(file), tokens.sizes
     if not least <= mark.vocabulary <= most:
         raise DataError(
-            f"{file}: the mark is for {mark.vocabulary} tokens, but the tokenizer of --model has {least}: give that of the mark"
+            f"{file}: the mark is for {mark.vocabulary} tokens, but the tokenizer of --model has {least}: give that of "
+            "the mark"
         )
     ids = np.asarray(tokens.encode(text.read(path).texts[0]), np.int32)[None]
     found = text_detection.detect(mark, ids)
@@ -52,4 +55,8 @@ def _window(mark: TextWatermark, ids: np.ndarray) -> Iterator[str]:
     """The part that looks most marked, where the text is long enough to have parts."""
     window = text_detection.detect_windows(mark, ids)[0]
     if window is not None and window.stop - window.start < ids.shape[1]:
-        yield f"  the part that fits best: tokens {window.start} … {window.stop - 1}, p = {window.p:.3g} for the whole search"
+        yield (
+            f"  the part that fits best: tokens {window.start} … {window.stop - 1}, p = {window.p:.3g} for the "
+            "whole "
+            "search"
+        )

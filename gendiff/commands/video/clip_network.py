@@ -1,4 +1,6 @@
-"""A trained causal network in one .safetensors file, small enough to be committed, which says what it is and is checked when it is read."""
+"""A trained causal network in one .safetensors file, small enough to be committed, which says what it is and is checked
+when it is read.
+"""
 
 import dataclasses
 import functools
@@ -20,7 +22,10 @@ from gendiff.weights import files
 
 NAME = "clips.safetensors"
 FORMAT = 1
-DATA = "the training digits of scikit-learn in motion, which are Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, 1998)"
+DATA = (
+    "the training digits of scikit-learn in motion, which are Optical Recognition of Handwritten Digits (Alpaydin "
+    "and Kaynak, 1998)"
+)
 LICENCE = "CC BY 4.0"
 
 
@@ -65,15 +70,18 @@ def write(path: Path, config: Config, params: Params, trained_seed: int, checkpo
     """Write a network, and say what the file tells of itself."""
     arrays = {name: np.asarray(leaf) for name, leaf in trees.paths(params).items()}
     commit, _ = environment.source_state()
-    about = AboutClips(FORMAT, "video", json_files.encode(config), trained_seed, checkpoint, commit, environment.versions())
+    about = AboutClips(
+        FORMAT, "video", json_files.encode(config), trained_seed, checkpoint, commit, environment.versions()
+    )
     return network_files.write(path, arrays, about)
 
 
 def read(path: Path) -> tuple[Config, Params, AboutClips]:
     """The configuration, the parameters, and what the file says of itself.
 
-    Raises DataError for what is no whole file of such a network, CheckpointCorruptError for changed bytes, CheckpointMismatchError where
-    its format, configuration or parameters are not those of this code, and NonFiniteError for parameters with NaN.
+    Raises DataError for what is no whole file of such a network, CheckpointCorruptError for changed bytes,
+    CheckpointMismatchError where its format, configuration or parameters are not those of this code, and NonFiniteError
+    for parameters with NaN.
     """
     about, arrays = read_about(path), files.load(path)
     network_files.check_whole(path, arrays, about)
@@ -84,5 +92,7 @@ def read(path: Path) -> tuple[Config, Params, AboutClips]:
 
 
 def read_about(path: Path) -> AboutClips:
-    """What a file says of itself, without its parameters. Raises DataError and CheckpointMismatchError as `read` does."""
+    """What a file says of itself, without its parameters. Raises DataError and CheckpointMismatchError as `read`
+    does.
+    """
     return network_files.read_about(path, AboutClips, FORMAT, "video")

@@ -11,9 +11,13 @@ from gendiff.runs.ranges import Count, Decay, Distinct, NonNegative, Positive, S
 
 FULL, FACTORISED, CAUSAL = "full", "factorised", "causal"
 ATTENTIONS = (FULL, FACTORISED, CAUSAL)
-"""All patches of a clip see each other; those of a frame, and those of a place over time, in turn; a frame sees itself and those before."""
+"""All patches of a clip see each other; those of a frame, and those of a place over time, in turn; a frame sees itself
+and those before.
+"""
 REAL, SHUFFLED = "real clips", "shuffled frames"
-"""Held-out clips, which samples are held against, and the same with their frames in another order, which must be told apart."""
+"""Held-out clips, which samples are held against, and the same with their frames in another order, which must be told
+apart.
+"""
 PATCH = 4
 """Pixels of a side of a token's square."""
 DIGIT = 8
@@ -64,7 +68,9 @@ class Config:
     samples: _Sample = 200
     """Clips of each seed and attention, of each digit in turn."""
     real: _Sample = 1000
-    """Held-out clips, to which samples are compared, and training clips, whose Fréchet distance to them is the floor."""
+    """Held-out clips, to which samples are compared, and training clips, whose Fréchet distance to them is the
+    floor.
+    """
     draws: Several = 20
     """Draws behind each Fréchet distance."""
     together: Count = 50
@@ -74,7 +80,9 @@ class Config:
     long_samples: _Sample = 60
     """Clips of each seed whose rollout is long."""
     noise: _Part = 0.05
-    """Context noise of the rollout with context noise, a place u on the noise path: frames are kept in the cache with so much noise."""
+    """Context noise of the rollout with context noise, a place u on the noise path: frames are kept in the cache with
+    so much noise.
+    """
     lengths: Distinct[Annotated[int, msgspec.Meta(ge=1, le=4096)]] = (4, 8, 16, 32, 64)
     """Frames of the clips whose cost is measured, at `side` pixels."""
     sides: Distinct[_Side] = (16, 24, 32, 48, 64)
@@ -95,8 +103,8 @@ def check(config: Config) -> None:
     """ConfigError where numbers of the configuration do not fit each other."""
     if config.width % config.heads or (config.width // config.heads) % 2 or config.width // config.heads < 6:
         raise ConfigError(
-            f"--heads {config.heads} must divide --width {config.width} into heads of an even number of channels, at least 6: "
-            "a pair of them for each of time, row and column"
+            f"--heads {config.heads} must divide --width {config.width} into heads of an even number of channels, at "
+            "least 6: a pair of them for each of time, row and column"
         )
     for name in ("lengths", "sides"):
         values = getattr(config, name)

@@ -38,7 +38,9 @@ class ClipOptions(SteppedOptions):
     label: int | None = None
     """The digit that all of them show, 0 to 9; None takes the digits in turn."""
     frames: int | None = None
-    """Frames of each clip, 1 to 10,000; None takes as many as a training clip has. Only the causal network draws more or fewer."""
+    """Frames of each clip, 1 to 10,000; None takes as many as a training clip has. Only the causal network draws more
+    or fewer.
+    """
     noise: float | None = None
     """Context noise of a rollout, from 0 below 1; None takes that of the run."""
     columns: int = 8
@@ -90,13 +92,17 @@ def model_file(model: str | None) -> Path:
     if not path.is_file():
         train_one = f"train one: {STUDIES} run video, then add --model runs/video/{clip_network.NAME}"
         raise ConfigError(
-            f"no trained network is committed in {trained_networks.FOLDER}; {train_one}" if model is None else f"--model {model} is no file"
+            f"no trained network is committed in {trained_networks.FOLDER}; {train_one}"
+            if model is None
+            else f"--model {model} is no file"
         )
     return path
 
 
 def check(config: Config, attention: str, options: ClipOptions, file: Path) -> None:
-    """ConfigError for options out of their range, a length that only the causal network can draw, and a file that cannot be written."""
+    """ConfigError for options out of their range, a length that only the causal network can draw, and a file that
+    cannot be written.
+    """
     drawing_options.check(options, num=MOST, steps=MOST_STEPS)
     ranges.counted("frames", options.frames, MOST_FRAMES)
     ranges.counted("columns", options.columns, MOST)
@@ -105,7 +111,9 @@ def check(config: Config, attention: str, options: ClipOptions, file: Path) -> N
     if options.noise is not None and not 0 <= options.noise < 1:
         raise ConfigError(f"--noise {options.noise:g} must be at least 0 and below 1")
     if attention != CAUSAL and options.frames not in (None, config.frames):
-        raise ConfigError(f"--frames {options.frames}: {attention} attention draws {config.frames} at once; take --attention {CAUSAL}")
+        raise ConfigError(
+            f"--frames {options.frames}: {attention} attention draws {config.frames} at once; take --attention {CAUSAL}"
+        )
     if attention != CAUSAL and options.noise is not None:
         raise ConfigError(f"--noise {options.noise:g} is of rollouts: take --attention {CAUSAL}, or leave it out")
     ranges.replaceable(file, options.force)
@@ -116,11 +124,15 @@ def check(config: Config, attention: str, options: ClipOptions, file: Path) -> N
     frames, across = options.frames or config.frames, min(options.columns, options.num)
     pixels = frames * -(-options.num // across) * across * (SCALE * (config.side + GAP)) ** 2
     if pixels > clip_files.MOST_PIXELS:
-        raise ConfigError(f"{options.num} clips of {frames} frames are too large for one file: give a smaller --num or --frames")
+        raise ConfigError(
+            f"{options.num} clips of {frames} frames are too large for one file: give a smaller --num or --frames"
+        )
 
 
 def clips(config: Config, attention: str, params: Params, options: ClipOptions, progress: Progress) -> np.ndarray:
-    """(num, frames, side, side, 1) clips in [-1, 1], rounded to the levels of digits. NonFiniteError where they are not finite."""
+    """(num, frames, side, side, 1) clips in [-1, 1], rounded to the levels of digits. NonFiniteError where they are not
+    finite.
+    """
     steps, frames = options.steps or config.sampling_steps, options.frames or config.frames
     key, index = jax.random.key(options.seed), np.arange(options.num, dtype=np.int32)
     labels = draws.labels(options.num) if options.label is None else np.full(options.num, options.label, np.int32)
@@ -139,7 +151,9 @@ def clips(config: Config, attention: str, params: Params, options: ClipOptions, 
     return draws.seen(found)
 
 
-def _write(config: Config, attention: str, params: Params, options: ClipOptions, file: Path, progress: Progress) -> None:
+def _write(
+    config: Config, attention: str, params: Params, options: ClipOptions, file: Path, progress: Progress
+) -> None:
     drawn = clips(config, attention, params, options, progress)
     file.parent.mkdir(parents=True, exist_ok=True)
     clip_files.write_clip(file, clip_files.sheet(drawn, columns=min(options.columns, len(drawn)), gap=GAP), scale=SCALE)
@@ -147,4 +161,6 @@ def _write(config: Config, attention: str, params: Params, options: ClipOptions,
 
 
 SAMPLE = SampleCommand(SampleOptions, _sample)
-COMMAND = Tool(CommandOptions, call, "Clips of moving digits, frame by frame, by the network that comes with the package.")
+COMMAND = Tool(
+    CommandOptions, call, "Clips of moving digits, frame by frame, by the network that comes with the package."
+)

@@ -1,4 +1,6 @@
-"""Clips of trained networks: whole ones at once, and rollouts of the causal network, frame by frame against its cache."""
+"""Clips of trained networks: whole ones at once, and rollouts of the causal network, frame by frame against its
+cache.
+"""
 
 import functools
 from typing import Any
@@ -29,7 +31,9 @@ def labels(count: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4)
 def clips_at_once(config: Config, attention: str, steps: int) -> Any:
-    """The `draw_program` of clips (b, frames, side, side, 1), all frames of which are drawn together, by their labels."""
+    """The `draw_program` of clips (b, frames, side, side, 1), all frames of which are drawn together, by their
+    labels.
+    """
     predict, levels = networks.predict(config, attention), grids.trailing(networks.SCHEDULE, steps)
 
     def denoise(params: Params, scale: Scalar, label: jax.Array) -> NetworkDenoiser:
@@ -52,7 +56,8 @@ def rollout(
 ) -> video.DrawnClips:
     """Clips (b, frames, side, side, 1), frame by frame, and the cache from which they go on.
 
-    noise: the place u on the noise path at which frames are kept in the cache. cache: of the frames before; None begins without any.
+    noise: the place u on the noise path at which frames are kept in the cache. cache: of the frames before; None begins
+        without any.
     """
     return video.rollout(
         key,
@@ -79,11 +84,15 @@ def empty(config: Config, batch: int) -> Any:
 def next_frame(
     config: Config, steps: int, params: Params, key: jax.Array, before: jax.Array, index: jax.Array, label: jax.Array
 ) -> jax.Array:
-    """The last frame of clips (b, frames, side, side, 1) whose other frames are known, without a cache: each call computes all frames."""
+    """The last frame of clips (b, frames, side, side, 1) whose other frames are known, without a cache: each call
+    computes all frames.
+    """
     given = denoiser.from_network(networks.predict(config, CAUSAL), params, networks.FORM, label)
     known = jnp.arange(config.frames) < config.frames - 1
     held = video.known_frames(given, before, known, networks.SCHEDULE.clean)
-    return sampling.sample(key, held, samplers.ddim(), grids.trailing(networks.SCHEDULE, steps), shape(config), index)[:, -1]
+    return sampling.sample(key, held, samplers.ddim(), grids.trailing(networks.SCHEDULE, steps), shape(config), index)[
+        :, -1
+    ]
 
 
 def shape(config: Config) -> tuple[int, int, int, int]:
@@ -92,15 +101,21 @@ def shape(config: Config) -> tuple[int, int, int, int]:
 
 
 def clips(config: Config, attention: str, params: Params, count: int, title: str, progress: Progress) -> np.ndarray:
-    """(count, frames, side, side, 1) clips of the digits in turn, as long as those of training. NonFiniteError as `check_finite` says."""
+    """(count, frames, side, side, 1) clips of the digits in turn, as long as those of training. NonFiniteError as
+    `check_finite` says.
+    """
     if attention == CAUSAL:
         return long_clips(config, params, count, 1, 0.0, title, progress)
     program = clips_at_once(config, attention, config.sampling_steps)
     return _drawn(config, functools.partial(program, params, jax.random.key(SEED), 1.0, 1.0), count, title, progress)
 
 
-def long_clips(config: Config, params: Params, count: int, times: int, noise: float, title: str, progress: Progress) -> np.ndarray:
-    """(count, times · frames, side, side, 1) rollouts of the causal network, each part from the cache of the one before; as `clips`."""
+def long_clips(
+    config: Config, params: Params, count: int, times: int, noise: float, title: str, progress: Progress
+) -> np.ndarray:
+    """(count, times · frames, side, side, 1) rollouts of the causal network, each part from the cache of the one
+    before; as `clips`.
+    """
     program, key = rollouts(config), jax.random.key(SEED)
 
     def draw(index: jax.Array, label: jax.Array) -> np.ndarray:
@@ -116,18 +131,24 @@ def long_clips(config: Config, params: Params, count: int, times: int, noise: fl
 
 @functools.lru_cache(maxsize=2)
 def rollouts(config: Config) -> Any:
-    """The compiled `rollout` of as many frames as a training clip has: (params, key, index, label, noise, cache) -> frames and cache."""
+    """The compiled `rollout` of as many frames as a training clip has: (params, key, index, label, noise, cache) ->
+    frames and cache.
+    """
     return networks.jit(functools.partial(rollout, config, config.sampling_steps, config.frames))
 
 
 def seen(given: np.ndarray) -> np.ndarray:
-    """Clips as every measure sees them: rounded to the levels of digits, which takes faint noise from a black ground."""
+    """Clips as every measure sees them: rounded to the levels of digits, which takes faint noise from a black
+    ground.
+    """
     return np.asarray(scaling.round_to_levels(given, digits.LEVELS))
 
 
 def _drawn(config: Config, draw: Any, count: int, title: str, progress: Progress) -> np.ndarray:
     """draw: (index, label) -> clips."""
     index = np.arange(count, dtype=np.int32)
-    found = drawing.whole(draw, index, labels(count), together=min(config.together, count), title=title, progress=progress)
+    found = drawing.whole(
+        draw, index, labels(count), together=min(config.together, count), title=title, progress=progress
+    )
     drawing.check_finite(found, index, title)
     return np.asarray(found)

@@ -16,7 +16,9 @@ from gendiff.diffusion import objectives, parameterization, schedules, video, we
 from gendiff.runs import devices
 
 SCHEDULE, FORM = schedules.shifted(schedules.flow(), 2.0), parameterization.flow()
-"""The noise path, and what the output of a network means. Frames of a clip tell the same, so that it takes more noise to hide it."""
+"""The noise path, and what the output of a network means. Frames of a clip tell the same, so that it takes more noise
+to hide it.
+"""
 EXPANSION, FREQUENCIES = 4, 256
 """Width of the MLPs over that of the tokens, and the waves that tell a network the level."""
 ROTARY_BASE = 10.0
@@ -24,7 +26,9 @@ ROTARY_BASE = 10.0
 
 
 def network(config: Config, attention: str) -> networks.VideoTransformer:
-    """The network of an attention. The causal one works frame by frame, and sees as many frames as a training clip has."""
+    """The network of an attention. The causal one works frame by frame, and sees as many frames as a training clip
+    has.
+    """
     seen: dict[str, Any] = {"block": 1, "window": config.frames} if attention == CAUSAL else {}
     return networks.VideoTransformer(
         patch=PATCH,
@@ -46,8 +50,12 @@ def predict(config: Config, attention: str) -> networks.module.PureFunction:
     return networks.pure(network(config, attention))
 
 
-def example(config: Config, attention: str, clips: int = 1, *, frames: int | None = None, side: int | None = None) -> tuple[Any, Any, Any]:
-    """Shapes of clips, of what the network is told of their noise in training, and of labels; None takes those of training clips."""
+def example(
+    config: Config, attention: str, clips: int = 1, *, frames: int | None = None, side: int | None = None
+) -> tuple[Any, Any, Any]:
+    """Shapes of clips, of what the network is told of their noise in training, and of labels; None takes those of
+    training clips.
+    """
     frames, side = frames or config.frames, side or config.side
     told = (clips, frames) if attention == CAUSAL else (clips,)
     x = jax.ShapeDtypeStruct((clips, frames, side, side, 1), np.float32)
@@ -60,7 +68,9 @@ def init(config: Config, attention: str, key: jax.Array) -> Any:
 
 
 def loss(config: Config, attention: str) -> Loss:
-    """The error of the network's own target: at one level per clip, or for the causal network at one per frame (Diffusion Forcing)."""
+    """The error of the network's own target: at one level per clip, or for the causal network at one per frame
+    (Diffusion Forcing).
+    """
     asked = predict(config, attention)
     if attention == CAUSAL:
         return video.diffusion_forcing(asked, SCHEDULE, FORM, drop_condition=0.0)
@@ -68,7 +78,9 @@ def loss(config: Config, attention: str) -> Loss:
 
 
 def libraries() -> bool:
-    """Whether libraries do the work (see `devices.compiler_options`): they are faster and take long to compile, so a smoke run has none."""
+    """Whether libraries do the work (see `devices.compiler_options`): they are faster and take long to compile, so a
+    smoke run has none.
+    """
     config: Any = jax.config
     return not config.read("jax_disable_most_optimizations")
 
@@ -91,7 +103,9 @@ def forward_flops(config: Config, attention: str, frames: int, side: int) -> flo
 
 def steps(config: Config, attention: str) -> int:
     """Of a training: as many as its operations allow, at least two. A step takes three forward passes."""
-    return max(2, round(config.flops / (3 * config.batch * forward_flops(config, attention, config.frames, config.side))))
+    return max(
+        2, round(config.flops / (3 * config.batch * forward_flops(config, attention, config.frames, config.side)))
+    )
 
 
 def spent(config: Config, attention: str) -> float:

@@ -1,8 +1,9 @@
 """Images in an ArrayRecord file, which is made for random access: the layout, a writer and a source.
 
-Record 0 is JSON: {"format": "gendiff images", "version": 1, "count": n, "classes": […], "levels": L}. Record 1 + i is image i: one line of
-JSON, {"label": k, "encoding": "png"} or {"label": k, "encoding": "raw", "dtype": "uint8", "shape": [h, w, c]}, a newline, and then the
-bytes of a PNG file or the array's values in C order, little-endian. ArrayRecord compresses the records and holds a checksum of each block.
+Record 0 is JSON: {"format": "gendiff images", "version": 1, "count": n, "classes": […], "levels": L}. Record 1 + i is
+image i: one line of JSON, {"label": k, "encoding": "png"} or {"label": k, "encoding": "raw", "dtype": "uint8", "shape":
+[h, w, c]}, a newline, and then the bytes of a PNG file or the array's values in C order, little-endian. ArrayRecord
+compresses the records and holds a checksum of each block.
 """
 
 import dataclasses
@@ -47,7 +48,9 @@ class ArrayRecordImages(Source):
             mode = self.mode or ("L" if _is_grey(payload) else "RGB")
             return image_files.decode(name, payload, mode=mode, size=self.size, background=self.background)
         stored = _array(name, header, payload)
-        return image_files.convert_stored(name, stored, self.levels, mode=self.mode, size=self.size, background=self.background)
+        return image_files.convert_stored(
+            name, stored, self.levels, mode=self.mode, size=self.size, background=self.background
+        )
 
     def short_side(self, i: int) -> int | None:
         """The shorter side of image i, from the header of its PNG or the shape of its array."""
@@ -55,7 +58,9 @@ class ArrayRecordImages(Source):
         try:
             header, payload = _split(name, _read(name, self._reader, i + 1))
             return (
-                image_files.short_side(io.BytesIO(payload)) if header["encoding"] == "png" else min(_array(name, header, payload).shape[:2])
+                image_files.short_side(io.BytesIO(payload))
+                if header["encoding"] == "png"
+                else min(_array(name, header, payload).shape[:2])
             )
         except DataError:
             return None
@@ -69,7 +74,8 @@ class ArrayRecordImages(Source):
         return _open(self.path)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_reader"}  # another process opens the file for itself
+        # another process opens the file for itself
+        return {name: value for name, value in self.__dict__.items() if name != "_reader"}
 
 
 def source(
@@ -85,7 +91,8 @@ def source(
 
     Args:
         path: the file.
-        size: the side of the square images, or None; `image_files.read` states how 8-bit images are resized and cropped.
+        size: the side of the square images, or None; `image_files.read` states how 8-bit images are resized and
+            cropped.
         mode: "RGB" or "L", or None to keep the channels.
         background: the colour under transparent pixels.
         on_bad: "raise" or "skip", for bad pictures in `random_access.scan`.
@@ -108,13 +115,17 @@ def source(
         [_split(f"{name}: image {i}", _read(name, reader, i + 1))[0]["label"] for i in range(about["count"])], np.int64
     )
     if labels.max() >= len(about["classes"]):
-        raise DataError(f"{name}: labels lie in {labels.min()}…{labels.max()}, but there are {len(about['classes'])} classes")
+        raise DataError(
+            f"{name}: labels lie in {labels.min()}…{labels.max()}, but there are {len(about['classes'])} classes"
+        )
     kept, classes = random_access.labelled(labels, about["classes"], conditional)
     return ArrayRecordImages(
         labels=kept,
         classes=classes,
         levels=about["levels"],
-        fingerprint=random_access.fingerprint("array_record", random_access.file_digest(file), mode, size, background, classes),
+        fingerprint=random_access.fingerprint(
+            "array_record", random_access.file_digest(file), mode, size, background, classes
+        ),
         on_bad=on_bad,
         path=file,
         mode=mode,
@@ -124,7 +135,12 @@ def source(
 
 
 def write(
-    path: str | os.PathLike, images: Sequence[Example] | Source, *, classes: Sequence[str] = (), levels: int = 256, encoding: str = "png"
+    path: str | os.PathLike,
+    images: Sequence[Example] | Source,
+    *,
+    classes: Sequence[str] = (),
+    levels: int = 256,
+    encoding: str = "png",
 ) -> None:
     """Write images to an ArrayRecord file: first under a temporary name, then renamed, so that a whole file or none is there.
 
@@ -199,10 +215,15 @@ def _about(name: str, reader: Any) -> dict[str, Any]:
         about = None
     if not isinstance(about, dict) or about.get("format") != FORMAT or about.get("version") != VERSION:
         raise DataError(
-            f'{name}: record 0 is not the JSON of "{FORMAT}", version {VERSION}; array_records.write states and writes the layout'
+            f'{name}: record 0 is not the JSON of "{FORMAT}", version {VERSION}; array_records.write states and writes '
+            "the layout"
         )
     classes, count, levels = about.get("classes"), about.get("count"), about.get("levels")
-    if not isinstance(classes, list) or not all(isinstance(each, str) for each in classes) or len(classes) > random_access.MOST_CLASSES:
+    if (
+        not isinstance(classes, list)
+        or not all(isinstance(each, str) for each in classes)
+        or len(classes) > random_access.MOST_CLASSES
+    ):
         raise DataError(f"{name}: record 0 holds no list of classes")
     if not isinstance(levels, int) or not 2 <= levels <= 2**16:
         raise DataError(f"{name}: record 0 says levels {levels!r}; 2 … 65536 are needed")
@@ -217,10 +238,16 @@ def _split(name: str, record: bytes) -> tuple[dict[str, Any], bytes]:
         header = json.loads(record[: max(end, 0)])
     except (ValueError, RecursionError):
         header = None
-    if not isinstance(header, dict) or header.get("encoding") not in ENCODINGS or not isinstance(header.get("label"), int):
+    if (
+        not isinstance(header, dict)
+        or header.get("encoding") not in ENCODINGS
+        or not isinstance(header.get("label"), int)
+    ):
         raise DataError(f"{name}: its record does not begin with a line of JSON with label and encoding")
     if not NO_LABEL <= header["label"] < random_access.MOST_CLASSES:
-        raise DataError(f"{name}: label {header['label']}; 0 … {random_access.MOST_CLASSES - 1} or NO_LABEL = {NO_LABEL} are needed")
+        raise DataError(
+            f"{name}: label {header['label']}; 0 … {random_access.MOST_CLASSES - 1} or NO_LABEL = {NO_LABEL} are needed"
+        )
     return header, record[end + 1 :]
 
 

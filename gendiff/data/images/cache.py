@@ -1,10 +1,11 @@
 """Decoded or encoded pictures on disk: computed once, in shards, and read back by memory map.
 
-A folder holds one folder per key, and that one holds `shard_00000.npy` (the arrays of a run of rows), `shard_00000.json` (its SHA-256, and
-what a look at each picture gave) and so on. Each file is written under a temporary name, synced and renamed, the JSON last; so a shard
-counts if and only if its JSON fits it, and a build that was killed at any moment goes on where it was. The key is SHA-256 over the
-fingerprint of the source (the contents of its files and the options), the name of the encoding, the shard size and the version of this
-layout: a changed file has another key. Folders of keys that are no longer needed may be deleted at any time.
+A folder holds one folder per key, and that one holds `shard_00000.npy` (the arrays of a run of rows),
+`shard_00000.json` (its SHA-256, and what a look at each picture gave) and so on. Each file is written under a temporary
+name, synced and renamed, the JSON last; so a shard counts if and only if its JSON fits it, and a build that was killed
+at any moment goes on where it was. The key is SHA-256 over the fingerprint of the source (the contents of its files and
+the options), the name of the encoding, the shard size and the version of this layout: a changed file has another key.
+Folders of keys that are no longer needed may be deleted at any time.
 """
 
 import dataclasses
@@ -51,7 +52,8 @@ class CachedImages(Source):
         return [np.load(shard, mmap_mode="r") for shard in self.shards]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_mapped"}  # another process maps the files for itself
+        # another process maps the files for itself
+        return {name: value for name, value in self.__dict__.items() if name != "_mapped"}
 
 
 def build(
@@ -66,22 +68,24 @@ def build(
 ) -> CachedImages:
     """Complete the cache of a source, and open it.
 
-    What is there already is verified (its SHA-256 is computed, 0.4 GB per second and core or more) and not computed again. A shard whose
-    bytes changed is computed again, with a warning. Memory holds the pictures of one shard. Several processes may build one cache at a
-    time: they do the same work twice, and the result is right.
+    What is there already is verified (its SHA-256 is computed, 0.4 GB per second and core or more) and not computed
+    again. A shard whose bytes changed is computed again, with a warning. Memory holds the pictures of one shard.
+    Several processes may build one cache at a time: they do the same work twice, and the result is right.
 
     Args:
         source: (n,) pictures of one size; one that was opened with `scan=False` is decoded here only.
         folder: where the cache lies; it is made where it is missing.
-        encode: from pictures (b, h, w, c), b ≤ `batch`, to their arrays (b, …), such as the latents of an autoencoder. It must give the
-            same each time. None keeps the pictures.
-        name: of the encoding, part of the key: it must say which function this is, with its version and its parameters' digest.
+        encode: from pictures (b, h, w, c), b ≤ `batch`, to their arrays (b, …), such as the latents of an autoencoder.
+            It must give the same each time. None keeps the pictures.
+        name: of the encoding, part of the key: it must say which function this is, with its version and its parameters'
+            digest.
         shard_size: pictures per shard, 1 or more.
         batch: the most pictures that `encode` gets at a time.
         on_shard: is called as `on_shard(done, shards)` after each shard.
 
     Returns:
-        The arrays as a source, with the source's labels, classes and digests. `fingerprint` is the source's own without `encode`.
+        The arrays as a source, with the source's labels, classes and digests. `fingerprint` is the source's own without
+        `encode`.
 
     Raises:
         DataError: as `random_access.scan` does, for bad pictures and mixed sizes.
@@ -91,7 +95,9 @@ def build(
     checks.integer("shard_size", shard_size, 1)
     checks.integer("batch", batch, 1)
     if (encode is None) != (name == PIXELS):
-        raise ValueError(f"name = {name!r}: {PIXELS!r} is the name without encode, and an encode function needs one of its own")
+        raise ValueError(
+            f"name = {name!r}: {PIXELS!r} is the name without encode, and an encode function needs one of its own"
+        )
     key = random_access.fingerprint("cache", VERSION, source.fingerprint, name, shard_size)
     place = Path(folder) / key[:32]
     place.mkdir(parents=True, exist_ok=True)
@@ -106,7 +112,10 @@ def build(
         if on_shard is not None:
             on_shard(number + 1, total)
     settled = random_access.settled(source, looks)
-    counts = [sum(not isinstance(look, str) for look in looks[at : at + shard_size]) for at in range(0, len(looks), shard_size)]
+    counts = [
+        sum(not isinstance(look, str) for look in looks[at : at + shard_size])
+        for at in range(0, len(looks), shard_size)
+    ]
     kept = [number for number, count in enumerate(counts) if count]
     return CachedImages(
         labels=settled.labels,
@@ -133,7 +142,11 @@ def _make(
     random_access.check_one_size(source, [*before, *looks])
     if images:
         pictures = np.stack(images)
-        encoded = [_encoded(encode, pictures[at : at + batch]) for at in range(0, len(pictures), batch)] if encode else [pictures]
+        encoded = (
+            [_encoded(encode, pictures[at : at + batch]) for at in range(0, len(pictures), batch)]
+            if encode
+            else [pictures]
+        )
         with files.replacing(path) as stream:
             np.save(stream, np.concatenate(encoded))
     about: dict[str, Any] = {"looks": [look if isinstance(look, str) else [look[0].hex(), look[1]] for look in looks]}
@@ -156,8 +169,8 @@ def _encoded(encode: Callable[[np.ndarray], Any], pictures: np.ndarray) -> np.nd
     result = np.asarray(encode(pictures))
     if result.dtype.kind not in "uif" or result.shape[:1] != pictures.shape[:1]:
         raise ValueError(
-            f"encode gave {result.dtype} {result.shape} for {len(pictures)} pictures; integers or floats ({len(pictures)}, …) that NumPy "
-            "itself has are needed, so cast bfloat16 to float32"
+            f"encode gave {result.dtype} {result.shape} for {len(pictures)} pictures; integers or floats "
+            f"({len(pictures)}, …) that NumPy itself has are needed, so cast bfloat16 to float32"
         )
     return result
 
@@ -169,7 +182,10 @@ def _complete(path: Path, count: int) -> list[Look] | None:
         return None
     try:
         stored = json.loads(about.read_bytes())
-        if random_access.fingerprint(json.dumps(stored["about"])) != stored["sha256"] or len(stored["about"]["looks"]) != count:
+        if (
+            random_access.fingerprint(json.dumps(stored["about"])) != stored["sha256"]
+            or len(stored["about"]["looks"]) != count
+        ):
             raise ValueError("its JSON has other content than was written")
         sha256 = stored["about"]["sha256"]
         if sha256 and random_access.file_digest(path).hex() != sha256:

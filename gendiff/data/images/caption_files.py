@@ -25,8 +25,8 @@ def read(pictures: Sequence[str | os.PathLike]) -> tuple[str, ...]:
         One caption per picture, without white space around it.
 
     Raises:
-        DataError: path first, for pictures without a caption or with two, a caption without a letter, files that are no text in UTF-8, and
-            a damaged metadata.jsonl, or one that names a picture twice.
+        DataError: path first, for pictures without a caption or with two, a caption without a letter, files that are no
+            text in UTF-8, and a damaged metadata.jsonl, or one that names a picture twice.
     """
     files = [Path(picture) for picture in pictures]
     tables = {folder: _table(folder / TABLE) for folder in sorted({file.parent for file in files})}
@@ -44,15 +44,22 @@ def read(pictures: Sequence[str | os.PathLike]) -> tuple[str, ...]:
             captions.append(caption)
     if missing:
         names = ", ".join(shown(file.name) for file in missing[:NAMED]) + (", …" if len(missing) > NAMED else "")
-        how = f"write each into a text file of the same name, as {shown(missing[0].with_suffix(BESIDE).name)}, or all into {TABLE}"
-        raise DataError(f"{shown(missing[0].parent)}: {len(missing)} of {len(files)} pictures have no caption ({names}): {how}")
+        how = (
+            f"write each into a text file of the same name, as {shown(missing[0].with_suffix(BESIDE).name)}, or all "
+            f"into {TABLE}"
+        )
+        raise DataError(
+            f"{shown(missing[0].parent)}: {len(missing)} of {len(files)} pictures have no caption ({names}): {how}"
+        )
     return tuple(captions)
 
 
 def among(files: Sequence[Path]) -> frozenset[Path]:
     """Which of the files hold captions of the others: each metadata.jsonl, and each text file beside a file of its name."""
     others = {file.with_suffix("") for file in files if file.suffix != BESIDE}
-    return frozenset(file for file in files if file.name == TABLE or (file.suffix == BESIDE and file.with_suffix("") in others))
+    return frozenset(
+        file for file in files if file.name == TABLE or (file.suffix == BESIDE and file.with_suffix("") in others)
+    )
 
 
 def _table(file: Path) -> dict[str, str]:

@@ -47,9 +47,9 @@ def rows(groups: Sequence[bytes], held_out: float = 0.1, *, seed: int) -> tuple[
 def split(source: Source, held_out: float = 0.1, *, seed: int) -> tuple[Source, Source]:
     """Split a source into what is trained on and what is held out.
 
-    Pictures are taken in the order of SHA-256(seed, digest of the picture) until round(held_out · n) are held out; at most that many are,
-    because exact copies are taken together or not at all. So the order of the files does not matter, and one more picture moves few others.
-    The split is not stratified by class.
+    Pictures are taken in the order of SHA-256(seed, digest of the picture) until round(held_out · n) are held out; at
+    most that many are, because exact copies are taken together or not at all. So the order of the files does not
+    matter, and one more picture moves few others. The split is not stratified by class.
 
     Args:
         source: (n,) examples. Unless a scan has read it, every picture is decoded.
@@ -67,8 +67,8 @@ def split(source: Source, held_out: float = 0.1, *, seed: int) -> tuple[Source, 
     kept, kept_out = rows(digests, held_out, seed=seed)
     if not 0 < len(kept_out) < len(source):
         raise DataError(
-            f"{source.name(0)}: held_out = {held_out} of {len(source)} pictures, {len(set(digests))} of them different, "
-            f"holds out {len(kept_out)}; add pictures or change the share"
+            f"{source.name(0)}: held_out = {held_out} of {len(source)} pictures, {len(set(digests))} of them "
+            f"different, holds out {len(kept_out)}; add pictures or change the share"
         )
     return random_access.subset(source, kept), random_access.subset(source, kept_out)
 
@@ -79,7 +79,8 @@ def joined(groups: Sequence[bytes], images: Shaped[np.ndarray, "n h w c"], dista
     Args:
         groups: (n,) one per picture.
         images: (n, h, w, c) uint8.
-        distance: groups are joined where the root mean square difference of two of their pictures is at most this many of 255 levels.
+        distance: groups are joined where the root mean square difference of two of their pictures is at most this many
+            of 255 levels.
 
     Returns:
         (n,) the name of the first group that each was joined to.

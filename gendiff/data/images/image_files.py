@@ -23,14 +23,16 @@ def read(
 ) -> UInt8[np.ndarray, "h w c"]:
     """Read the picture of one file.
 
-    - 1-bit, grey, palette and RGB files are converted: palettes by their entries, RGB to grey by 299/587/114 luma, grey to RGB by
-      repetition.
-    - CMYK files become RGB by Pillow's formula, 255 (1 - C) (1 - K) with C, M, Y, K in [0, 1]; the colour profile would say more.
+    - 1-bit, grey, palette and RGB files are converted: palettes by their entries, RGB to grey by 299/587/114 luma, grey
+      to RGB by repetition.
+    - CMYK files become RGB by Pillow's formula, 255 (1 - C) (1 - K) with C, M, Y, K in [0, 1]; the colour profile would
+      say more.
     - PNG files of 16 bits keep the high byte of each channel, floor(v / 256).
     - A camera's rotation (EXIF) is applied; colour profiles are ignored.
-    - An alpha channel that is opaque everywhere is dropped; any other is laid over `background`, and is an error without one.
-    - With `size`, the shorter side is resized to it (bicubic with antialiasing, smaller images are enlarged) and the centre is cropped
-      to size × size, the extra pixel of an odd margin falling at the right and the bottom.
+    - An alpha channel that is opaque everywhere is dropped; any other is laid over `background`, and is an error
+      without one.
+    - With `size`, the shorter side is resized to it (bicubic with antialiasing, smaller images are enlarged) and the
+      centre is cropped to size × size, the extra pixel of an odd margin falling at the right and the bottom.
 
     Args:
         path: the file.
@@ -42,8 +44,8 @@ def read(
         (h, w, c) whole values 0 … 255.
 
     Raises:
-        DataError: for other colour modes, for animated files, for 16 bits with one transparent colour (tRNS), for more than MAX_PIXELS,
-            and for whatever is no whole BMP, GIF, JPEG, PNG or WebP file.
+        DataError: for other colour modes, for animated files, for 16 bits with one transparent colour (tRNS), for more
+            than MAX_PIXELS, and for whatever is no whole BMP, GIF, JPEG, PNG or WebP file.
         ImportError: without Pillow.
     """
     return _decode(random_access.shown(path), path, mode, size, background)
@@ -92,7 +94,8 @@ def convert(
     """
     if pixels.shape[2] not in (1, 3, 4):
         raise DataError(
-            f"{name}: {pixels.shape[2]} channels have no rule for mode {mode} or a size; store 1, 3 or 4, or convert them first"
+            f"{name}: {pixels.shape[2]} channels have no rule for mode {mode} or a size; store 1, 3 or 4, or convert "
+            "them first"
         )
     Image, *_ = _pillow()
     picture = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
@@ -114,7 +117,13 @@ def to_png(name: str, image: np.ndarray) -> bytes:
 
 
 def convert_stored(
-    name: str, stored: np.ndarray, levels: int, *, mode: str | None, size: int | None, background: tuple[int, int, int] | None
+    name: str,
+    stored: np.ndarray,
+    levels: int,
+    *,
+    mode: str | None,
+    size: int | None,
+    background: tuple[int, int, int] | None,
 ) -> Shaped[np.ndarray, "h w c"]:
     """Copy an image out of an array, converted where a mode or a size asks for it.
 
@@ -138,7 +147,9 @@ def convert_stored(
     if (mode is None or MODES[mode] == channels) and (size is None or (height, width) == (size, size)):
         return image
     if floating or levels != 256:
-        raise DataError(f"{name}: only 8-bit images are converted to a mode or a size; this one is {image.shape}, {image.dtype}")
+        raise DataError(
+            f"{name}: only 8-bit images are converted to a mode or a size; this one is {image.shape}, {image.dtype}"
+        )
     kept = mode or ("L" if channels == 1 else "RGB")
     return convert(name, image, mode=kept, size=size, background=background)
 
@@ -162,7 +173,11 @@ def check_installed() -> None:
 
 
 def _decode(
-    name: Any, file: str | os.PathLike | BinaryIO | io.BytesIO, mode: str, size: int | None, background: tuple[int, int, int] | None
+    name: Any,
+    file: str | os.PathLike | BinaryIO | io.BytesIO,
+    mode: str,
+    size: int | None,
+    background: tuple[int, int, int] | None,
 ) -> np.ndarray:
     Image, ImageOps, UnidentifiedImageError = _pillow()
     try:
@@ -180,7 +195,9 @@ def _decode(
         raise DataError(f"{name}: not a whole image: {error}") from error
 
 
-def _finished(name: Any, Image: Any, picture: Any, mode: str, size: int | None, background: tuple[int, int, int] | None) -> np.ndarray:
+def _finished(
+    name: Any, Image: Any, picture: Any, mode: str, size: int | None, background: tuple[int, int, int] | None
+) -> np.ndarray:
     flat = _flat(name, Image, picture, background).convert(mode)
     sized = flat if size is None else _fit(name, Image, flat, size)
     return np.array(sized, dtype=np.uint8).reshape(sized.height, sized.width, MODES[mode])
@@ -200,10 +217,14 @@ def _refuse(path: Any, file: Any) -> None:
         raise DataError(f"{path}: too large: {width} × {height} is more than {MAX_PIXELS} pixels")
     # Pillow cuts colour PNGs of 16 bits to their high bytes, and compares these with all 16 bits of the colour in tRNS
     if "transparency" in file.info and any("16" in str(tile[3]) for tile in file.tile):
-        raise DataError(f"{path}: 16 bits with a transparent colour: no rule covers this; save it with 8 bits or with an alpha channel")
+        raise DataError(
+            f"{path}: 16 bits with a transparent colour: no rule covers this; save it with 8 bits or with an alpha "
+            "channel"
+        )
     if file.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I;16"):
         raise DataError(f"{path}: colour mode {file.mode}: no rule covers it; convert it to RGB first")
-    if getattr(file, "is_animated", False) and file.format != "MPO":  # an MPO is a camera's JPEG with a preview behind it
+    # an MPO is a camera's JPEG with a preview behind it
+    if getattr(file, "is_animated", False) and file.format != "MPO":
         raise DataError(f"{path}: animated: {file.n_frames} frames; extract the frame that is meant")
 
 
@@ -226,7 +247,8 @@ def _fit(path: Any, Image: Any, picture: Any, size: int) -> Any:
     width, height = ((2 * side * size + short) // (2 * short) for side in picture.size)
     if width * height > MAX_PIXELS:
         raise DataError(
-            f"{path}: too large: {picture.width} × {picture.height} resized to a shorter side of {size} is more than {MAX_PIXELS} pixels"
+            f"{path}: too large: {picture.width} × {picture.height} resized to a shorter side of {size} is more than "
+            f"{MAX_PIXELS} pixels"
         )
     scaled = picture if short == size else picture.resize((width, height), Image.Resampling.BICUBIC)
     left, top = (width - size) // 2, (height - size) // 2

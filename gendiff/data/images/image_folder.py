@@ -53,17 +53,20 @@ def source(
 ) -> ImageFolder:
     """List every picture under `path`, at any depth, sorted by class and path; a picture is decoded when it is asked for.
 
-    Every file is read once for the fingerprint, and none is decoded. `load` states what belongs to the set and what the options mean.
+    Every file is read once for the fingerprint, and none is decoded. `load` states what belongs to the set and what the
+    options mean.
 
     Args:
         path: the folder.
         size: the side of the square images, 1 … 8192, or None.
         mode: "RGB" for 3 channels, "L" for 1.
         background: the colour under transparent pixels, each value 0 … 255.
-        on_bad: "raise" or "skip", for files beside the class folders here, and for bad pictures in `random_access.scan`.
-        conditional: "auto" makes a class of each folder directly under `path` if there are 2 or more; otherwise, and with "none",
-            pictures at any depth have NO_LABEL, and files beside folders belong to the set.
-        captions: whether the files that `caption_files.read` reads lie beside the pictures. They are no part of the set.
+        on_bad: "raise" or "skip", for files beside the class folders here, and for bad pictures in
+            `random_access.scan`.
+        conditional: "auto" makes a class of each folder directly under `path` if there are 2 or more; otherwise, and
+            with "none", pictures at any depth have NO_LABEL, and files beside folders belong to the set.
+        captions: whether the files that `caption_files.read` reads lie beside the pictures. They are no part of the
+            set.
 
     Raises:
         DataError: path first, for no such folder, no images, a class without images, files beside class folders.
@@ -76,7 +79,9 @@ def source(
     root = Path(path)
     folders, _ = _top(root)
     by_class = conditional == "auto" and len(folders) >= 2
-    classes, listed, skipped = _scan(root, on_bad) if by_class else ((), [(file, NO_LABEL) for file in _files(root)], [])
+    classes, listed, skipped = (
+        _scan(root, on_bad) if by_class else ((), [(file, NO_LABEL) for file in _files(root)], [])
+    )
     if captions:
         beside = caption_files.among([file for file, _ in listed])
         listed = [(file, label) for file, label in listed if file not in beside]
@@ -89,7 +94,9 @@ def source(
         labels=np.array([label for _, label in listed], np.int32),
         classes=classes,
         skipped=tuple(skipped),
-        fingerprint=random_access.fingerprint("images", *options, *(part for pair in zip(names, contents, strict=True) for part in pair)),
+        fingerprint=random_access.fingerprint(
+            "images", *options, *(part for pair in zip(names, contents, strict=True) for part in pair)
+        ),
         on_bad=on_bad,
         files=tuple(str(file) for file, _ in listed),
         mode=mode,
@@ -108,24 +115,25 @@ def load(
 ) -> Images:
     """Load every image under `path`, at any depth, sorted by class and path.
 
-    Classes are the folders directly under `path`, in order of their code points ("10" comes before "2"); without any folder the images
-    have NO_LABEL. Hidden files and folders (.name) and SYSTEM_NAMES are no part of the set; links are
+    Classes are the folders directly under `path`, in order of their code points ("10" comes before "2"); without any
+    folder the images have NO_LABEL. Hidden files and folders (.name) and SYSTEM_NAMES are no part of the set; links are
     followed.
 
     Args:
         path: the folder.
-        size: the side of the square images, 1 … 8192; `image_files.read` states how it resizes and crops. None keeps each image as it
-            is, and all must have one size.
+        size: the side of the square images, 1 … 8192; `image_files.read` states how it resizes and crops. None keeps
+            each image as it is, and all must have one size.
         mode: "RGB" for 3 channels, "L" for 1.
         background: the colour under transparent pixels, each value 0 … 255; without one they are an error.
-        on_bad: "raise" stops at the first file that cannot be used. "skip" leaves it out and adds its message to `skipped`; files
-            beside the class folders are left out as well.
+        on_bad: "raise" stops at the first file that cannot be used. "skip" leaves it out and adds its message to
+            `skipped`; files beside the class folders are left out as well.
 
     Returns:
         Images with `clean` (n, h, w, c) in [-1, 1].
 
     Raises:
-        DataError: path first, for no such folder, no images, a class without images, files beside class folders, mixed sizes, a bad file.
+        DataError: path first, for no such folder, no images, a class without images, files beside class folders, mixed
+            sizes, a bad file.
         ImportError: without Pillow.
     """
     image_files.check_options(mode, size, background)
@@ -157,7 +165,9 @@ def load(
 def _content(file: Path) -> bytes:
     """The digest of a file; nothing for what `_read` will refuse."""
     try:
-        return random_access.file_digest(file) if file.is_file() and file.suffix.lower() in image_files.SUFFIXES else b""
+        return (
+            random_access.file_digest(file) if file.is_file() and file.suffix.lower() in image_files.SUFFIXES else b""
+        )
     except OSError:
         return b""
 
@@ -165,7 +175,8 @@ def _content(file: Path) -> bytes:
 def _read(file: Path, size: int | None, mode: str, background: tuple[int, int, int] | None) -> np.ndarray:
     if file.suffix.lower() not in image_files.SUFFIXES:
         raise DataError(
-            f"{shown(file)}: unknown suffix: its name ends in none of {', '.join(image_files.SUFFIXES)}; move it out of the folder"
+            f"{shown(file)}: unknown suffix: its name ends in none of {', '.join(image_files.SUFFIXES)}; move it out "
+            "of the folder"
         )
     found = random_access.status(file)
     if found is None or not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
@@ -178,7 +189,8 @@ def _check_one_size(files: list[Path], pictures: list[np.ndarray]) -> None:
     for file, picture in zip(files, pictures, strict=True):
         if picture.shape != first:
             raise DataError(
-                f"{shown(file)}: shape {picture.shape}, but {files[0]} has {first}; pass size= to resize and crop all to one size"
+                f"{shown(file)}: shape {picture.shape}, but {files[0]} has {first}; pass size= to resize and crop all "
+                "to one size"
             )
 
 
@@ -193,7 +205,9 @@ def _top(root: Path) -> tuple[list[Path], list[Path]]:
         raise DataError(random_access.forbidden(root)) from error
     except OSError as error:
         raise DataError(f"{shown(root)}: {error.strerror}") from error
-    return [entry for entry in visible if os.path.isdir(entry)], [entry for entry in visible if not os.path.isdir(entry)]
+    return [entry for entry in visible if os.path.isdir(entry)], [
+        entry for entry in visible if not os.path.isdir(entry)
+    ]
 
 
 def _scan(root: Path, on_bad: str) -> tuple[tuple[str, ...], list[tuple[Path, int]], list[str]]:
@@ -204,7 +218,8 @@ def _scan(root: Path, on_bad: str) -> tuple[tuple[str, ...], list[tuple[Path, in
             raise DataError(f"{shown(root)}: no images in it")
         return (), [(file, NO_LABEL) for file in loose], []
     skipped = [
-        f"{shown(file)}: has no class: it lies beside the class folders {shown(folders[0].name)}, …; move it into one" for file in loose
+        f"{shown(file)}: has no class: it lies beside the class folders {shown(folders[0].name)}, …; move it into one"
+        for file in loose
     ]
     files = []
     for label, folder in enumerate(folders):

@@ -17,12 +17,14 @@ from gendiff.data.images.image_set import Images
 from gendiff.data.images.random_access import Source
 
 
-def load(path: str | os.PathLike, *, levels: int = 256, images: str = "images", labels: str | None = "labels") -> Images:
+def load(
+    path: str | os.PathLike, *, levels: int = 256, images: str = "images", labels: str | None = "labels"
+) -> Images:
     """Load the images of one `.npy` or `.npz` file.
 
-    Images are (n, h, w) or (n, h, w, c): whole values 0…levels-1 of an integer dtype, which are scaled, or floats, which must already
-    lie in [-1, 1]. Labels are integers (n,), NO_LABEL or 0, 1, …; an `.npy` has none, and all are NO_LABEL. An `.npz` that lacks the array
-    named by `labels` is an error, not an unlabelled set.
+    Images are (n, h, w) or (n, h, w, c): whole values 0…levels-1 of an integer dtype, which are scaled, or floats,
+    which must already lie in [-1, 1]. Labels are integers (n,), NO_LABEL or 0, 1, …; an `.npy` has none, and all are
+    NO_LABEL. An `.npz` that lacks the array named by `labels` is an error, not an unlabelled set.
 
     Args:
         path: the file.
@@ -39,7 +41,11 @@ def load(path: str | os.PathLike, *, levels: int = 256, images: str = "images", 
     checks.integer("levels", levels, 2, scaling.MOST_LEVELS)
     file = npz.existing(Path(path), ".npy", ".npz")
     pixels, numbers = _stored(file, levels, images, labels, mapped=False)
-    clean = np.asarray(scaling.to_unit(pixels, levels)) if np.issubdtype(pixels.dtype, np.integer) else pixels.astype(np.float32)
+    clean = (
+        np.asarray(scaling.to_unit(pixels, levels))
+        if np.issubdtype(pixels.dtype, np.integer)
+        else pixels.astype(np.float32)
+    )
     return Images(clean, numbers, classes=_classes(numbers), levels=levels)
 
 
@@ -56,7 +62,9 @@ class ArrayImages(Source):
     def image(self, i: int) -> np.ndarray:
         """Copy image i, (h, w, c)."""
         stored = self.pixels[i] if self.pixels.ndim == 4 else self.pixels[i, ..., None]
-        return image_files.convert_stored(self.name(i), stored, self.levels, mode=self.mode, size=self.size, background=self.background)
+        return image_files.convert_stored(
+            self.name(i), stored, self.levels, mode=self.mode, size=self.size, background=self.background
+        )
 
     def short_side(self, i: int) -> int:
         """The shorter side of the images."""
@@ -87,17 +95,19 @@ def source(
 ) -> ArrayImages:
     """Open one `.npy` or `.npz` file for random access.
 
-    An `.npy` file is mapped into memory and read where it is needed; the arrays of an `.npz` are read whole. Images are the array `images`
-    of an `.npz`, or `arr_0` where there is none of that name; beside `arr_0`, `arr_1` stands for `labels` in the same way. Whole values
-    stay whole; floats in [-1, 1] are float32.
+    An `.npy` file is mapped into memory and read where it is needed; the arrays of an `.npz` are read whole. Images are
+    the array `images` of an `.npz`, or `arr_0` where there is none of that name; beside `arr_0`, `arr_1` stands for
+    `labels` in the same way. Whole values stay whole; floats in [-1, 1] are float32.
 
     Args:
         path: the file.
-        size: the side of the square images; `image_files.read` states how 8-bit images are resized and cropped. None keeps them.
+        size: the side of the square images; `image_files.read` states how 8-bit images are resized and cropped. None
+            keeps them.
         mode: "RGB" or "L", for 8-bit images of 1, 3 or 4 channels; None keeps the channels.
         background: the colour under transparent pixels of images with 4 channels that get a mode.
         on_bad: "raise" or "skip", for images that cannot be converted in `random_access.scan`.
-        conditional: "auto" takes the labels of an `.npz`, if they are there and name 2 classes or more; "none" gives NO_LABEL.
+        conditional: "auto" takes the labels of an `.npz`, if they are there and name 2 classes or more; "none" gives
+            NO_LABEL.
         levels: whole values that a channel has, 2 … 65536.
 
     Raises:
@@ -174,7 +184,8 @@ def _check(file: Path, stored: np.ndarray, levels: int) -> None:
         raise DataError(f"{file}: images must be (n, h, w) or (n, h, w, c) and not empty, got {stored.shape}")
     if stored.ndim == 4 and stored.shape[1] <= 4 < stored.shape[3]:
         raise DataError(
-            f"{file}: images of shape {stored.shape} have their channels first; move them last with array.transpose(0, 2, 3, 1)"
+            f"{file}: images of shape {stored.shape} have their channels first; move them last with array.transpose(0, "
+            "2, 3, 1)"
         )
     if np.issubdtype(stored.dtype, np.integer):
         if stored.dtype == np.uint8 and levels == 256:
@@ -194,10 +205,14 @@ def _check_unit(file: Path, pixels: np.ndarray, levels: int) -> None:
         raise DataError(f"{file}: {bad} of {pixels.size} values are NaN or infinite")
     low, high = float(pixels.min()), float(pixels.max())
     if low < -1 or high > 1:
-        raise DataError(f"{file}: float images must lie in [-1, 1], got [{low:g}, {high:g}]; store whole values as integers 0…{levels - 1}")
+        raise DataError(
+            f"{file}: float images must lie in [-1, 1], got [{low:g}, {high:g}]; store whole values as integers "
+            f"0…{levels - 1}"
+        )
     if low >= 0 and high > low:
         raise DataError(
-            f"{file}: float images must lie in [-1, 1], and these lie in [{low:g}, {high:g}], as those in [0, 1] do; store 2 x - 1"
+            f"{file}: float images must lie in [-1, 1], and these lie in [{low:g}, {high:g}], as those in [0, 1] do; "
+            "store 2 x - 1"
         )
 
 
@@ -210,6 +225,7 @@ def _labels(file: Path, stored: Any, count: int) -> np.ndarray:
         raise DataError(f"{file}: labels have shape {stored.shape}, but there are {count} images; ({count},) is needed")
     if stored.min() < NO_LABEL or stored.max() >= random_access.MOST_CLASSES:
         raise DataError(
-            f"{file}: labels lie in {stored.min()}…{stored.max()}; 0 … {random_access.MOST_CLASSES - 1} or NO_LABEL = {NO_LABEL} are needed"
+            f"{file}: labels lie in {stored.min()}…{stored.max()}; 0 … {random_access.MOST_CLASSES - 1} or NO_LABEL = "
+            f"{NO_LABEL} are needed"
         )
     return stored.astype(np.int32)

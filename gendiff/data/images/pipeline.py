@@ -1,7 +1,8 @@
 """Batches of a source, read ahead in the background by Grain: pure functions of (seed, step, process).
 
-The rows of step s are `batches.batch_at(len(source), batch, seed, s)`, and process p of P has the p-th of P equal slices of them. So the
-global order does not depend on the number of processes, and a resumed run sees the data that it would have seen.
+The rows of step s are `batches.batch_at(len(source), batch, seed, s)`, and process p of P has the p-th of P equal
+slices of them. So the global order does not depend on the number of processes, and a resumed run sees the data that it
+would have seen.
 """
 
 import dataclasses
@@ -54,7 +55,9 @@ class Reader:
         for row, image in zip(rows, images, strict=True):
             if image.shape != images[0].shape:
                 first = f"{self.source.name(int(rows[0]))} has {images[0].shape}"
-                raise DataError(f"{self.source.name(int(row))}: shape {image.shape}, but {first}; pass size= to give all one size")
+                raise DataError(
+                    f"{self.source.name(int(row))}: shape {image.shape}, but {first}; pass size= to give all one size"
+                )
         pixels = np.stack(images)
         if self.flip:
             # one number per position in the batch of all processes, so that who reads it does not matter
@@ -68,8 +71,8 @@ class Reader:
 class Pipeline:
     """Batches by step. `batches` builds it.
 
-    `pipeline(step)` and iteration read ahead in the background; `pipeline[step]` reads now, in this thread. All give the same batch for the
-    same step, whatever was asked before. Use one per thread.
+    `pipeline(step)` and iteration read ahead in the background; `pipeline[step]` reads now, in this thread. All give
+    the same batch for the same step, whatever was asked before. Use one per thread.
 
     Attributes:
         wait_seconds: how long calls and iteration have kept their caller waiting so far.
@@ -87,7 +90,10 @@ class Pipeline:
         return self._images(self._reader(step))
 
     def __call__(self, step: int) -> Images:
-        """The batch of a step. The one after it is being read already when this returns; another order than 0, 1, … costs a new start."""
+        """The batch of a step.
+
+        The one after it is being read already when this returns; another order than 0, 1, … costs a new start.
+        """
         checks.integer("step", step, 0)
         if self._closed:
             raise ValueError("the pipeline is closed: build another with pipeline.batches")
@@ -127,7 +133,8 @@ class Pipeline:
             self._ahead = None
 
     def _images(self, read: tuple[np.ndarray, np.ndarray]) -> Images:
-        clean, labels = read if self._workers == 0 else (np.array(read[0]), np.array(read[1]))  # out of memory that workers share
+        # out of memory that workers share
+        clean, labels = read if self._workers == 0 else (np.array(read[0]), np.array(read[1]))
         return Images(clean, labels, classes=self._reader.source.classes, levels=self._reader.source.levels)
 
 
@@ -145,8 +152,8 @@ def batches(
 ) -> Pipeline:
     """Read batches of a source in the background.
 
-    Each batch is an `Images` with `clean` float32 (batch / processes, h, w, c) in [-1, 1] and `labels` int32. Images that are floats in
-    the source, such as latents, stay as they are.
+    Each batch is an `Images` with `clean` float32 (batch / processes, h, w, c) in [-1, 1] and `labels` int32. Images
+    that are floats in the source, such as latents, stay as they are.
 
     Args:
         source: (n,) examples of one shape.
@@ -156,8 +163,9 @@ def batches(
         process: the number of this process, 0 … processes - 1.
         processes: how many processes share each batch.
         flip: mirror each image left to right with probability 1/2, drawn from (seed, step, position in the batch).
-        workers: 0 reads in threads of this process. Decoding releases Python's lock, so this is fast enough for most. More start so many
-            worker processes, which takes seconds and needs a script that guards its start with `if __name__ == "__main__":`.
+        workers: 0 reads in threads of this process. Decoding releases Python's lock, so this is fast enough for most.
+            More start so many worker processes, which takes seconds and needs a script that guards its start with
+            `if __name__ == "__main__":`.
         prefetch: batches that are read ahead, 1 or more; as many threads read, at most one per core.
 
     Raises:
@@ -174,9 +182,14 @@ def batches(
     checks.integer("batch", batch, 1, len(source))
     if batch % processes:
         below = batch - batch % processes
-        raise ConfigError(f"batch = {batch} is not a multiple of processes = {processes}; use {below or processes} or {below + processes}")
+        raise ConfigError(
+            f"batch = {batch} is not a multiple of processes = {processes}; use {below or processes} or "
+            f"{below + processes}"
+        )
     _grain()
-    return Pipeline(Reader(source, batch, seed, process, processes, flip), start=start, workers=workers, prefetch=prefetch)
+    return Pipeline(
+        Reader(source, batch, seed, process, processes, flip), start=start, workers=workers, prefetch=prefetch
+    )
 
 
 def _grain() -> Any:

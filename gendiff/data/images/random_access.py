@@ -33,7 +33,8 @@ class Example(NamedTuple):
     """One image and its label.
 
     Args:
-        image: (h, w, c) whole values 0 … levels - 1, uint8 up to 256 levels and uint16 above; or float32, which is used as it is.
+        image: (h, w, c) whole values 0 … levels - 1, uint8 up to 256 levels and uint16 above; or float32, which is used
+            as it is.
         label: int32, NO_LABEL where there is no class.
     """
 
@@ -50,7 +51,8 @@ class Source(abc.ABC):
         classes: the name of label 0, 1, …
         levels: whole values that a channel has.
         skipped: one message, path first, per picture that was left out.
-        fingerprint: SHA-256 (hexadecimal) over contents, names and options: equal if and only if a resumed run sees the same data.
+        fingerprint: SHA-256 (hexadecimal) over contents, names and options: equal if and only if a resumed run sees the
+            same data.
         on_bad: "raise" or "skip": what `scan` does with a picture that cannot be read.
         known_digests: what `digests` returns, where it is known already.
     """
@@ -84,7 +86,10 @@ class Source(abc.ABC):
         return None
 
     def digests(self) -> tuple[bytes, ...]:
-        """SHA-256 of each image after decoding: equal for exact copies of a picture. Reads every image, unless a scan has done so."""
+        """SHA-256 of each image after decoding: equal for exact copies of a picture.
+
+        Reads every image, unless a scan has done so.
+        """
         return self.known_digests or tuple(in_threads(lambda i: digest(self.image(i)), range(len(self))))
 
 
@@ -108,7 +113,9 @@ class Subset(Source):
         return self.source.short_side(int(self.rows[i]))
 
 
-def subset(source: Source, rows: np.ndarray, *, skipped: tuple[str, ...] | None = None, digests: Sequence[bytes] | None = None) -> Source:
+def subset(
+    source: Source, rows: np.ndarray, *, skipped: tuple[str, ...] | None = None, digests: Sequence[bytes] | None = None
+) -> Source:
     """Choose rows of a source.
 
     Args:
@@ -126,7 +133,9 @@ def subset(source: Source, rows: np.ndarray, *, skipped: tuple[str, ...] | None 
         classes=source.classes,
         levels=source.levels,
         skipped=source.skipped if skipped is None else skipped,
-        fingerprint=source.fingerprint if np.array_equal(rows, np.arange(len(source))) else fingerprint(source.fingerprint, rows.tobytes()),
+        fingerprint=source.fingerprint
+        if np.array_equal(rows, np.arange(len(source)))
+        else fingerprint(source.fingerprint, rows.tobytes()),
         on_bad=source.on_bad,
         known_digests=tuple(digests) if digests is not None else known and tuple(known[row] for row in rows),
     )
@@ -136,10 +145,12 @@ def scan(source: Source) -> Source:
     """Read every picture once, so that a bad one is known before any training.
 
     Returns:
-        The source with its digests. With `on_bad="skip"` pictures that cannot be read are left out, and their messages are in `skipped`.
+        The source with its digests. With `on_bad="skip"` pictures that cannot be read are left out, and their messages
+        are in `skipped`.
 
     Raises:
-        DataError: one for all bad pictures, a BadPicturesError if there are several; for mixed sizes; when no picture is left.
+        DataError: one for all bad pictures, a BadPicturesError if there are several; for mixed sizes; when no picture
+            is left.
     """
 
     def look(i: int) -> Look:
@@ -190,7 +201,9 @@ def reasons(messages: Sequence[str]) -> str:
 
     A message is `path: reason: details; fix`, where a path may be followed by the number of its image, row or record.
     """
-    counts = Counter(re.split(r"[:;] ", re.sub(r"^.*?: ((image|row|record) \d+: )?", "", message))[0] for message in messages)
+    counts = Counter(
+        re.split(r"[:;] ", re.sub(r"^.*?: ((image|row|record) \d+: )?", "", message))[0] for message in messages
+    )
     return ", ".join(f"{reason} ({count})" for reason, count in counts.most_common())
 
 

@@ -30,8 +30,13 @@ class SavedDataset(Source):
         """Decode image i, uint8 (h, w, c)."""
         content = self.table[i][self.column]
         if not content or content["bytes"] is None:
-            raise DataError(f"{self.name(i)}: the dataset holds no bytes for it, only a path or nothing; save it with its pictures inside")
-        return image_files.decode(self.name(i), content["bytes"], mode=self.mode, size=self.size, background=self.background)
+            raise DataError(
+                f"{self.name(i)}: the dataset holds no bytes for it, only a path or nothing; save it with its pictures "
+                "inside"
+            )
+        return image_files.decode(
+            self.name(i), content["bytes"], mode=self.mode, size=self.size, background=self.background
+        )
 
     def short_side(self, i: int) -> int | None:
         """The shorter side of image i, from the header of its bytes."""
@@ -44,8 +49,14 @@ class SavedDataset(Source):
 
 
 def recognises(folder: Path) -> bool:
-    """Whether a folder was written by `save_to_disk`, of a dataset or of a dictionary of splits. DataError for one that may not be read."""
-    there = {name: random_access.status(folder / name) is not None for name in ("dataset_dict.json", "state.json", "dataset_info.json")}
+    """Whether a folder was written by `save_to_disk`, of a dataset or of a dictionary of splits.
+
+    DataError for one that may not be read.
+    """
+    there = {
+        name: random_access.status(folder / name) is not None
+        for name in ("dataset_dict.json", "state.json", "dataset_info.json")
+    }
     return there["dataset_dict.json"] or (there["state.json"] and there["dataset_info.json"])
 
 
@@ -66,10 +77,12 @@ def source(
         mode: "RGB" for 3 channels, "L" for 1.
         background: the colour under transparent pixels.
         on_bad: "raise" or "skip", for bad pictures in `random_access.scan`.
-        conditional: "auto" uses the one column of class labels, if there is one with 2 classes or more; "none" gives NO_LABEL.
+        conditional: "auto" uses the one column of class labels, if there is one with 2 classes or more; "none" gives
+            NO_LABEL.
 
     Raises:
-        DataError: path first, for a folder of splits, another number of image columns, several columns of labels, a damaged dataset.
+        DataError: path first, for a folder of splits, another number of image columns, several columns of labels, a
+            damaged dataset.
         ImportError: without datasets.
     """
     image_files.check_options(mode, size, background)
@@ -86,12 +99,16 @@ def source(
         table = datasets.load_from_disk(str(folder))
         content = [random_access.file_digest(part["filename"]) for part in table.cache_files]
         column = _column(name, table.features, datasets.Image)
-        labels, classes = _labels(name, table, datasets.ClassLabel) if conditional == "auto" else (np.full(len(table), NO_LABEL), ())
+        labels, classes = (
+            _labels(name, table, datasets.ClassLabel) if conditional == "auto" else (np.full(len(table), NO_LABEL), ())
+        )
         table = table.select_columns([column]).cast_column(column, datasets.Image(decode=False))
     except DataError:
         raise
     except Exception as error:  # pyarrow and datasets raise whatever they trip over
-        raise DataError(f"{name}: not a whole dataset written by save_to_disk: {type(error).__name__}: {error}") from error
+        raise DataError(
+            f"{name}: not a whole dataset written by save_to_disk: {type(error).__name__}: {error}"
+        ) from error
     if not len(table):
         raise DataError(f"{name}: holds no rows")
     kept, classes = random_access.labelled(labels, classes, conditional)
@@ -121,7 +138,8 @@ def _column(name: str, features: Any, kind: type) -> str:
     images = [column for column, feature in features.items() if isinstance(feature, kind)]
     if len(images) != 1:
         raise DataError(
-            f"{name}: has {len(images)} columns of images among {', '.join(features)}; exactly one is needed: cast or remove columns"
+            f"{name}: has {len(images)} columns of images among {', '.join(features)}; exactly one is needed: cast or "
+            "remove columns"
         )
     return images[0]
 
@@ -129,7 +147,9 @@ def _column(name: str, features: Any, kind: type) -> str:
 def _labels(name: str, table: Any, kind: type) -> tuple[np.ndarray, tuple[str, ...]]:
     columns = [column for column, feature in table.features.items() if isinstance(feature, kind)]
     if len(columns) > 1:
-        raise DataError(f'{name}: has class labels in {", ".join(columns)}; remove all but one, or pass conditional="none"')
+        raise DataError(
+            f'{name}: has class labels in {", ".join(columns)}; remove all but one, or pass conditional="none"'
+        )
     if not columns:
         return np.full(len(table), NO_LABEL), ()
     classes = tuple(table.features[columns[0]].names)

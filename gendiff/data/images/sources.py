@@ -33,19 +33,21 @@ def open(
 ) -> Source:
     """Open a set of pictures for random access, whatever its kind.
 
-    The kind is recognised by the path: `image_folder`, `numpy_files`, `array_records` and `saved_datasets` state what each takes. The whole
-    of the data is read once for the fingerprint, 0.4 GB per second and core or more, and with `scan` every picture is decoded once.
+    The kind is recognised by the path: `image_folder`, `numpy_files`, `array_records` and `saved_datasets` state what
+    each takes. The whole of the data is read once for the fingerprint, 0.4 GB per second and core or more, and with
+    `scan` every picture is decoded once.
 
     Args:
         path: the folder or file.
-        size: the side of the square images, 1 … 8192: the shorter side is resized and the centre cropped. None keeps the pictures' own
-            size, and all must have one.
+        size: the side of the square images, 1 … 8192: the shorter side is resized and the centre cropped. None keeps
+            the pictures' own size, and all must have one.
         mode: "RGB" for 3 channels, "L" for 1. None is "RGB" for image files and keeps the channels of arrays.
         background: the colour under transparent pixels, each value 0 … 255; without one they are an error.
-        on_bad: "raise" stops with one error that lists the bad pictures; "skip" leaves them out and lists them in `skipped`.
+        on_bad: "raise" stops with one error that lists the bad pictures; "skip" leaves them out and lists them in
+            `skipped`.
         conditional: "auto" uses the classes if there are 2 or more; "none" gives every picture NO_LABEL.
-        scan: decode every picture now, so that a bad one is known before any training. Without it, `source[i]` raises at a bad picture;
-            `cache.build` makes up for it.
+        scan: decode every picture now, so that a bad one is known before any training. Without it, `source[i]` raises
+            at a bad picture; `cache.build` makes up for it.
 
     Raises:
         DataError: path first, for what is none of these kinds, and as each kind states.
@@ -65,10 +67,13 @@ def open(
     elif file.is_dir():
         opened = image_folder.source(file, mode=mode or "RGB", **options)
     elif found is None and is_url(path):
-        raise DataError(f"{os.fspath(path)}: URLs are not downloaded; fetch the pictures yourself, and give their folder")
+        raise DataError(
+            f"{os.fspath(path)}: URLs are not downloaded; fetch the pictures yourself, and give their folder"
+        )
     elif not file.is_file():
         raise DataError(
-            f"{random_access.shown(file)}: {'not a regular file' if os.path.lexists(file) else 'no such file or folder'}; {_taken()}"
+            f"{random_access.shown(file)}: "
+            f"{'not a regular file' if os.path.lexists(file) else 'no such file or folder'}; {_taken()}"
         )
     elif suffix in (".npy", ".npz"):
         opened = numpy_files.source(file, mode=mode, **options)

@@ -1,6 +1,7 @@
 """The tokenizer of CLIP from its vocab.json and merges.txt, as the folders of Stable Diffusion keep it: texts as ids, and ids as rows.
 
-The file tokenizer.json of newer folders serves as well. `data.tokenizer` makes whole batches of such a file for other encoders.
+The file tokenizer.json of newer folders serves as well. `data.tokenizer` makes whole batches of such a file for other
+encoders.
 """
 
 import dataclasses
@@ -35,9 +36,31 @@ FIXED: Mapping[str, tuple[Any, ...]] = {
 """Settings that can be followed with these values only."""
 TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 NOTES = (
-    *("name_or_path", "special_tokens_map_file", "tokenizer_file", "processor_class", "backend", "is_local", "local_files_only"),
-    *("clean_up_tokenization_spaces", "model_input_names", "added_tokens_decoder", "return_token_type_ids", "return_offsets_mapping"),
-    *("max_length", "stride", "truncation_side", "truncation_strategy", "padding_side", "pad_to_multiple_of", "pad_token_type_id"),
+    *(
+        "name_or_path",
+        "special_tokens_map_file",
+        "tokenizer_file",
+        "processor_class",
+        "backend",
+        "is_local",
+        "local_files_only",
+    ),
+    *(
+        "clean_up_tokenization_spaces",
+        "model_input_names",
+        "added_tokens_decoder",
+        "return_token_type_ids",
+        "return_offsets_mapping",
+    ),
+    *(
+        "max_length",
+        "stride",
+        "truncation_side",
+        "truncation_strategy",
+        "padding_side",
+        "pad_to_multiple_of",
+        "pad_token_type_id",
+    ),
 )
 """Settings that have no part in what the ids of a text are."""
 
@@ -102,8 +125,8 @@ def load(path: str | os.PathLike, *, like_transformers: bool = False) -> ClipTok
 
     Args:
         path: the folder.
-        like_transformers: take the word of the padding for the padding's own id wherever a text has it, as transformers does. In Stable
-            Diffusion 2 and XL it is "!", and the encoder learned another id for that word.
+        like_transformers: take the word of the padding for the padding's own id wherever a text has it, as transformers
+            does. In Stable Diffusion 2 and XL it is "!", and the encoder learned another id for that word.
 
     Raises:
         ImportError: without the package of the extra `text`.
@@ -124,7 +147,9 @@ def load(path: str | os.PathLike, *, like_transformers: bool = False) -> ClipTok
         if number is None:
             raise DataError(f"{folder}: {name} = {named[name]!r} is not in its vocabulary")
     whole = {named["bos_token"], named["eos_token"], *([named["pad_token"]] if like_transformers else [])}
-    library.add_special_tokens([tokenizers.AddedToken(token, normalized=False, special=True) for token in sorted(whole)])
+    library.add_special_tokens(
+        [tokenizers.AddedToken(token, normalized=False, special=True) for token in sorted(whole)]
+    )
     return ClipTokenizer(library, length, ids["bos_token"], ids["eos_token"], ids["pad_token"])
 
 
@@ -139,7 +164,9 @@ def _settings(folder: Path) -> tuple[dict[str, str], int]:
             raise DataError(f"{file}: {name} = {value!r} is not supported, only {', '.join(map(repr, FIXED[name]))}")
         if name not in (*FIXED, *TOKENS, *NOTES, "model_max_length"):
             raise DataError(f"{file}: {name} = {value!r} is a setting that is not known here")
-    named: dict[str, Any] = dict(zip(TOKENS, (START, END, END, END), strict=True)) | {name: found[name] for name in TOKENS if name in found}
+    named: dict[str, Any] = dict(zip(TOKENS, (START, END, END, END), strict=True)) | {
+        name: found[name] for name in TOKENS if name in found
+    }
     special = folder / SPECIAL
     if special.is_file() and "added_tokens_decoder" not in found:  # newer files say all in one place
         named |= {name: value for name, value in json_object.read(special).items() if name in TOKENS}

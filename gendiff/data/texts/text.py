@@ -54,8 +54,8 @@ def python_manual() -> Documents:
 def python_sources() -> Documents:
     """Return the sources of the standard library of the Python that runs, in the order of their names: about 500 files, 10 MB.
 
-    Left out are tests, what pip has installed, the manual, and files that are empty or no UTF-8. Versions and distributions of Python
-    differ in what they bring. Licence: that of Python (PSF).
+    Left out are tests, what pip has installed, the manual, and files that are empty or no UTF-8. Versions and
+    distributions of Python differ in what they bring. Licence: that of Python (PSF).
 
     Raises:
         DataError: where there are none, as where Python was installed compiled.
@@ -68,14 +68,17 @@ def python_sources() -> Documents:
             with contextlib.suppress(DataError):
                 found.append((inner.as_posix(), _text(file)))
     if not found:
-        raise DataError(f"{root}: holds no sources of Python's standard library: take another Python, or your own files")
+        raise DataError(
+            f"{root}: holds no sources of Python's standard library: take another Python, or your own files"
+        )
     return _documents(found)
 
 
 def without_copies(documents: Documents, share: float = 0.5) -> Documents:
     """Leave out texts that mostly repeat others: those with more than a share of their long lines in texts before them.
 
-    The order is that of the documents. Lines count without the space around them, from 20 letters on, each as often as it stands there.
+    The order is that of the documents. Lines count without the space around them, from 20 letters on, each as often as
+    it stands there.
 
     Args:
         documents: any number.
@@ -136,8 +139,8 @@ def split(documents: Documents, held_out: float = 0.1, *, seed: int) -> tuple[Do
 def rows(documents: Sequence[np.ndarray], length: int, end: int) -> Int32[np.ndarray, "rows length"]:
     """Lay documents behind each other, each with the token `end` behind it, and cut the line into rows; a last part is left out.
 
-    A loss of the next token learns the first token of a row from nothing, and the others from the row so far, which may hold the end of
-    another document.
+    A loss of the next token learns the first token of a row from nothing, and the others from the row so far, which may
+    hold the end of another document.
 
     Args:
         documents: (n,) ids of the tokens of each.
@@ -148,7 +151,9 @@ def rows(documents: Sequence[np.ndarray], length: int, end: int) -> Int32[np.nda
         ValueError: for a length below 2, or where all documents together are shorter than one row.
     """
     checks.integer("length", length, 2)
-    line = np.concatenate([part for document in documents for part in (np.asarray(document, np.int32), np.array([end], np.int32))])
+    line = np.concatenate(
+        [part for document in documents for part in (np.asarray(document, np.int32), np.array([end], np.int32))]
+    )
     count = len(line) // length
     if not count:
         raise ValueError(f"{len(line)} tokens are less than one row of length = {length}")

@@ -59,12 +59,13 @@ class Tokenizer:
 
         Args:
             texts: a list of them.
-            allow_empty: take texts without words, as the unconditional half of guidance does; otherwise they are an error.
+            allow_empty: take texts without words, as the unconditional half of guidance does; otherwise they are an
+                error.
 
         Raises:
             TypeError: for what is no list of texts.
-            ValueError: for an empty text, one of more than 8192 characters, and one with more tokens than `length` unless `too_long`
-                is "warn".
+            ValueError: for an empty text, one of more than 8192 characters, and one with more tokens than `length`
+                unless `too_long` is "warn".
 
         Warns:
             TruncationWarning: for each text whose end is left out, which it shows.
@@ -91,9 +92,13 @@ class Tokenizer:
 
     def _say(self, number: int, count: int, room: int, rest: str) -> None:
         shown = rest if len(rest) <= SHOWN else f"{rest[:SHOWN]}…"
-        message = f"text {number} has {count} tokens and {room} are read (length = {self.length}): {shown!r} does not fit"
+        message = (
+            f"text {number} has {count} tokens and {room} are read (length = {self.length}): {shown!r} does not fit"
+        )
         if self.too_long == "error":
-            raise ValueError(f"{message}; shorten the text, or load the tokenizer with too_long='warn' to leave the end out")
+            raise ValueError(
+                f"{message}; shorten the text, or load the tokenizer with too_long='warn' to leave the end out"
+            )
         warnings.warn(f"{message} and is left out", TruncationWarning, stacklevel=4)
 
 
@@ -102,7 +107,8 @@ def load(path: str | Path, length: int, *, padding: str | None = None, too_long:
 
     Args:
         path: the file, or the folder that holds it.
-        length: tokens of each text, those that begin and end it included: at most the positions of the encoder (77 for CLIP).
+        length: tokens of each text, those that begin and end it included: at most the positions of the encoder (77 for
+            CLIP).
         padding: the token that fills up short texts. None: the one that the file names. CLIP's file names none: it is
             "<|endoftext|>" for ViT-L/14 and "!" for OpenCLIP's ViT-H/14.
         too_long: what happens to a text with more tokens: "error" refuses it, "warn" leaves its end out and says so.
@@ -120,13 +126,18 @@ def load(path: str | Path, length: int, *, padding: str | None = None, too_long:
         raise DataError(f"{file}: not a {tokenizing.NAME}: it has no model with a vocabulary")
     library = tokenizing.opened(tokenizers, file, stored)
     checks.integer("length", length, library.num_special_tokens_to_add(False) + 1)
-    return Tokenizer(library, length, _padding_id(file, library, stored, padding), _unknown_id(library, stored), too_long)
+    return Tokenizer(
+        library, length, _padding_id(file, library, stored, padding), _unknown_id(library, stored), too_long
+    )
 
 
 def _padding_id(file: Path, library: Any, stored: dict[str, Any], padding: str | None) -> int:
     token = padding if padding is not None else (stored.get("padding") or {}).get("pad_token")
     if token is None:
-        raise ValueError(f"padding = None, and {file} names no token that fills up short texts: give one, such as '<|endoftext|>' of CLIP")
+        raise ValueError(
+            f"padding = None, and {file} names no token that fills up short texts: give one, such as '<|endoftext|>' "
+            "of CLIP"
+        )
     found = library.token_to_id(token)
     if found is None:
         raise ValueError(f"padding = {token!r} is no token of {file}")
@@ -144,5 +155,7 @@ def _check(texts: Any, allow_empty: bool) -> None:
         raise TypeError(f"texts must be a list of texts, got {type(texts).__name__}: write [text] for one")
     for number, text in enumerate(texts):
         if not allow_empty and not text.strip():
-            raise ValueError(f"text {number} is empty: {text!r}; write what it shows, or pass allow_empty=True for no condition")
+            raise ValueError(
+                f"text {number} is empty: {text!r}; write what it shows, or pass allow_empty=True for no condition"
+            )
         tokenizing.checked(f"text {number}", text)

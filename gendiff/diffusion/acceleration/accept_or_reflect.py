@@ -16,9 +16,10 @@ def accept_or_reflect(
 ) -> tuple[Float[Array, "b *shape"], Bool[Array, " b"]]:
     """Turn draws of N(drawn_mean, std²) into draws of N(mean, std²), most of which stay as they are.
 
-    A draw is accepted with probability min(1, p / q), else it becomes mean + drawn_mean − drawn, whose density under p is the draw's under
-    q. So steps x' = mean(x) + std · noise of ancestral samplers, which a small network drew ahead, are verified by a large one in one
-    batched call. The share that is accepted is 2 Φ(−|mean − drawn_mean| / (2 std)), and no coupling has a larger one.
+    A draw is accepted with probability min(1, p / q), else it becomes mean + drawn_mean − drawn, whose density under p
+    is the draw's under q. So steps x' = mean(x) + std · noise of ancestral samplers, which a small network drew ahead,
+    are verified by a large one in one batched call. The share that is accepted is 2 Φ(−|mean − drawn_mean| / (2 std)),
+    and no coupling has a larger one.
 
     Args:
         uniform: (b,) in [0, 1), independent of the draws.
@@ -34,7 +35,8 @@ def accept_or_reflect(
         ValueError: for a concrete std that is not positive, and shapes that differ.
 
     References:
-        De Bortoli et al., 2025, Alg. 3; Bou-Rabee et al., 2020, section 2.3, reflect along the difference of the means alone (from memory).
+        De Bortoli et al., 2025, Alg. 3; Bou-Rabee et al., 2020, section 2.3, reflect along the difference of the means
+        alone (from memory).
     """
     checks.in_range("std", std, 0.0, float("inf"), open_low=True, open_high=True)
     for name, value in (("drawn_mean", drawn_mean), ("mean", mean)):

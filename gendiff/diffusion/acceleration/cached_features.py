@@ -76,7 +76,10 @@ class CachedFeatures(Remembering):
             return stale
         wanted = jnp.asarray(self.refresh(level))
         if wanted.shape:
-            raise ValueError(f"refresh answered shape {wanted.shape}: one decision () for the whole batch is needed, at levels of shape ()")
+            raise ValueError(
+                f"refresh answered shape {wanted.shape}: one decision () for the whole batch is needed, at levels of "
+                "shape ()"
+            )
         return stale | wanted
 
 
@@ -85,30 +88,37 @@ def cached_features(
 ) -> CachedFeatures:
     """A denoiser whose network computes everything in each `every`-th step, and only what is not kept in the steps between.
 
-    It saves only under `remember(sampler)`, where n steps compute everything ceil(n / every) times (`full_evaluations`). With
-    every = 1 it is the network itself. `scaling.accounting.count` tells how many operations a step has with kept features and without.
+    It saves only under `remember(sampler)`, where n steps compute everything ceil(n / every) times
+    (`full_evaluations`). With every = 1 it is the network itself. `scaling.accounting.count` tells how many operations
+    a step has with kept features and without.
 
     Args:
-        denoise: from `from_network`, with a network that takes what it keeps as one more condition, the last, and then answers
-            (output, kept): `networks.UNet` with `DeepFeatures`, `networks.DiT` with `BlockChange`.
+        denoise: from `from_network`, with a network that takes what it keeps as one more condition, the last, and then
+            answers (output, kept): `networks.UNet` with `DeepFeatures`, `networks.DiT` with `BlockChange`.
         empty: what the network takes where nothing is kept, such as `networks.DeepFeatures(1)`. It has no arrays.
         every: () at least 1, data under jit. What is kept is at most every − 1 steps old.
-        refresh: a function of the level that answers () whether everything is computed there as well: a plain function, or a record whose
-            numbers stay data. Features that change fast at some levels are kept where they do not. None: the steps alone decide.
+        refresh: a function of the level that answers () whether everything is computed there as well: a plain function,
+            or a record whose numbers stay data. Features that change fast at some levels are kept where they do
+            not. None: the steps alone decide.
 
     Raises:
         TypeError: for a denoiser that is not of a network, and for an `every` that is no integer.
-        ValueError: for an `every` below 1, an `empty` with arrays in it, and, when called, for a refresh that answers another shape.
+        ValueError: for an `every` below 1, an `empty` with arrays in it, and, when called, for a refresh that answers
+            another shape.
 
     References:
         Ma et al., 2024 (DeepCache), section 3.2, with every = N; Wimbauer et al., 2024, for blocks (both from memory).
     """
     if not isinstance(denoise, NetworkDenoiser):
-        raise TypeError(f"denoise must be made by denoiser.from_network, got {type(denoise).__name__}: guide afterwards, by guided")
+        raise TypeError(
+            f"denoise must be made by denoiser.from_network, got {type(denoise).__name__}: guide afterwards, by guided"
+        )
     checks.integer("every", every, 1)
     if jax.tree.leaves(empty):
         shapes = jax.tree.map(np.shape, jax.tree.leaves(empty))
-        raise ValueError(f"empty holds arrays of shapes {shapes}: give the record without them, as in networks.DeepFeatures(1)")
+        raise ValueError(
+            f"empty holds arrays of shapes {shapes}: give the record without them, as in networks.DeepFeatures(1)"
+        )
     return CachedFeatures(denoise, empty, every, refresh)
 
 

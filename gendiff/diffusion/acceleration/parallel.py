@@ -19,8 +19,8 @@ class ParallelDraw:
 
     Args:
         x: (b, …) the samples.
-        sweeps: (b,) how many sweeps each sample took, 1 … number of steps. The batch takes the largest number, and each sweep is one
-            evaluation of `window` times as many samples.
+        sweeps: (b,) how many sweeps each sample took, 1 … number of steps. The batch takes the largest number, and each
+            sweep is one evaluation of `window` times as many samples.
     """
 
     x: Float[Array, "b *shape"]
@@ -42,12 +42,13 @@ def picard(
 ) -> ParallelDraw:
     """The samples of `sample(key, denoise, samplers.ddim(eta), levels, …)`, to a tolerance, in fewer evaluations one after the other.
 
-    A sweep moves all points x_j of a window at once, x_(j+1) = x_0 + sum over i <= j of (ddim_i(x_i) - x_i), from those of the sweep
-    before. It makes at least one more point exact. Then the window moves on, past all points that the sweep left where they were. So the
-    work grows, and the time shrinks where a device computes a batch `window` times as large in less than `window` times the time.
+    A sweep moves all points x_j of a window at once, x_(j+1) = x_0 + sum over i <= j of (ddim_i(x_i) - x_i), from those
+    of the sweep before. It makes at least one more point exact. Then the window moves on, past all points that the
+    sweep left where they were. So the work grows, and the time shrinks where a device computes a batch `window` times
+    as large in less than `window` times the time.
 
-    A sample does not depend on its neighbours: each has its own window. Noise for eta > 0 is that of `sample`. The loop ends when the
-    samples do, so that it has no reverse mode. Call it under `jit`.
+    A sample does not depend on its neighbours: each has its own window. Noise for eta > 0 is that of `sample`. The loop
+    ends when the samples do, so that it has no reverse mode. Call it under `jit`.
 
     Args:
         key: one typed key.
@@ -57,14 +58,16 @@ def picard(
         index: (b,) as for `sample`.
         eta: () in [0, 1], data under jit, as for `ddim`.
         window: how many steps a sweep computes, 1 … t, default t. The memory is that of window + 1 copies of x.
-        tolerance: () or (b,) at least 0, data under jit: the largest change by a sweep, root mean square over one sample and over
-            sqrt(alpha² + sigma²), of a point that counts as unmoved. At 0 the result is that of `sample` to rounding.
+        tolerance: () or (b,) at least 0, data under jit: the largest change by a sweep, root mean square over one
+            sample and over sqrt(alpha² + sigma²), of a point that counts as unmoved. At 0 the result is that of
+            `sample` to rounding.
         num_steps: as for `sample`.
         start: as for `sample`.
 
     Raises:
         TypeError: for a legacy or missing key, and for a window or step count that is no integer.
-        ValueError: for an eta, a window or a tolerance out of range, and as `sample` does for key, index, levels, steps and start.
+        ValueError: for an eta, a window or a tolerance out of range, and as `sample` does for key, index, levels, steps
+            and start.
 
     References:
         Shih et al., 2023 (ParaDiGMS), Eq. 5 and Alg. 1, whose tolerance is a share of a step's noise (from memory).

@@ -1,7 +1,8 @@
 """Denoisers that keep something from one step of a draw for the next, such as features of a network, or a decision.
 
-Memory is data of the draw and never lies on an object: `remember(sampler)` carries it in the sampler's state. A `Remembering` denoiser that
-is asked as any other denoiser remembers nothing, so that every sampler and every rule of guidance takes it.
+Memory is data of the draw and never lies on an object: `remember(sampler)` carries it in the sampler's state. A
+`Remembering` denoiser that is asked as any other denoiser remembers nothing, so that every sampler and every rule of
+guidance takes it.
 """
 
 import abc
@@ -52,8 +53,8 @@ class Remember(Sampler):
     def init(self, x: Float[Array, "b *shape"]) -> State:
         """Refused: what is remembered belongs to a denoiser, so a loop calls `begin`."""
         raise TypeError(
-            f"{type(self.sampler).__name__} with a memory begins with its denoiser, and this loop does not give it one: "
-            "use diffusion.sample, or sampler.begin(denoise, x)"
+            f"{type(self.sampler).__name__} with a memory begins with its denoiser, and this loop does not give it "
+            "one: use diffusion.sample, or sampler.begin(denoise, x)"
         )
 
     def begin(self, denoise: Denoiser, x: Float[Array, "b *shape"]) -> State:
@@ -64,8 +65,8 @@ class Remember(Sampler):
         """
         if not isinstance(denoise, Remembering):
             raise TypeError(
-                f"{type(denoise).__name__} remembers nothing, so that it needs no remember(sampler). A rule of guidance loses the memory "
-                "of its denoisers: build it by remembering.guided(rule, denoisers, …)"
+                f"{type(denoise).__name__} remembers nothing, so that it needs no remember(sampler). A rule of "
+                "guidance loses the memory of its denoisers: build it by remembering.guided(rule, denoisers, …)"
             )
         state = self.sampler.begin(denoise, x)
         return State(state.x, (state.memory, first_memory(denoise, state.x)))
@@ -82,7 +83,9 @@ class Remember(Sampler):
 
         moved = self.sampler.step(noise, with_memory, State(state.x, own), level, cleaner, left)
         if len(after) != 1:
-            raise TypeError(f"{type(self.sampler).__name__} asked its denoiser {len(after)} times in a step: memory needs exactly 1")
+            raise TypeError(
+                f"{type(self.sampler).__name__} asked its denoiser {len(after)} times in a step: memory needs exactly 1"
+            )
         return State(moved.x, (moved.memory, after[0]))
 
     def evaluations(self, steps: int) -> int:
@@ -97,8 +100,8 @@ class Remember(Sampler):
 def remember(sampler: Sampler) -> Remember:
     """The same sampler, which gives a `Remembering` denoiser its memory back at each step. Another denoiser is refused.
 
-    It works under `scan`, `while_loop`, `vmap` and reverse mode as the sampler does. Under `vmap` over the number of steps, a decision that
-    saves work is taken for each draw, and then the work is done all the same.
+    It works under `scan`, `while_loop`, `vmap` and reverse mode as the sampler does. Under `vmap` over the number of
+    steps, a decision that saves work is taken for each draw, and then the work is done all the same.
 
     Args:
         sampler: one that asks its denoiser exactly once in a step, such as `ddim()` or `dpm_solver_multistep(2)`.
@@ -110,8 +113,8 @@ def remember(sampler: Sampler) -> Remember:
         raise TypeError(f"sampler must be a record such as samplers.ddim(), got {type(sampler).__name__}")
     if any(sampler.evaluations(steps) != steps for steps in (1, 2, 7)):
         raise TypeError(
-            f"sampler = {type(sampler).__name__} needs {sampler.evaluations(7)} evaluations in 7 steps: memory needs one per step, "
-            "as in ddim() or dpm_solver_multistep(2)"
+            f"sampler = {type(sampler).__name__} needs {sampler.evaluations(7)} evaluations in 7 steps: memory needs "
+            "one per step, as in ddim() or dpm_solver_multistep(2)"
         )
     return Remember(sampler)
 
@@ -154,7 +157,8 @@ class Guided(Remembering):
 def guided(rule: Callable[..., Denoiser], denoisers: Sequence[Denoiser], *numbers: Any, **options: Any) -> Guided:
     """The denoiser `rule(*denoisers, *numbers, **options)`, but each of its denoisers keeps its memory.
 
-    Each denoiser is asked once, at every level, about the x and level of the whole: also outside of the interval of a scale.
+    Each denoiser is asked once, at every level, about the x and level of the whole: also outside of the interval of a
+    scale.
 
     Args:
         rule: a plain function from denoisers to a denoiser, such as `guidance.classifier_free`.
@@ -168,5 +172,6 @@ def guided(rule: Callable[..., Denoiser], denoisers: Sequence[Denoiser], *number
     """
     if not denoisers:
         raise ValueError("denoisers is empty: a rule needs those that it combines")
-    rule(*[Answered(None)] * len(denoisers), *numbers, **options)  # so that the rule checks its numbers here and not in the loop
+    # so that the rule checks its numbers here and not in the loop
+    rule(*[Answered(None)] * len(denoisers), *numbers, **options)
     return Guided(rule, tuple(denoisers), numbers, options)

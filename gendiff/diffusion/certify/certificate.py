@@ -2,16 +2,18 @@
 
     print(certify.certify(MySampler(), certify.Method("midpoint", order=2)))
 
-Everything is measured in float64 between two fixed levels with sigma > 0, on grids even in log-SNR, against an oracle whose exact flow or
-law is known. There are three errors:
+Everything is measured in float64 between two fixed levels with sigma > 0, on grids even in log-SNR, against an oracle
+whose exact flow or law is known. There are three errors:
 
 - flow: of a deterministic sampler, the distance of end points from the exact probability flow;
-- weak: of a stochastic sampler, the Wasserstein-2 distance of its law from the exact one on Gaussian data, by `gaussian_law`, not by draws;
-- strong: of a stochastic sampler, the distance between its end points with n and 2n steps of the same keys. It falls for samplers that
-  follow one Brownian path per sample, to the exact end points if the weak error falls too, and for no others.
+- weak: of a stochastic sampler, the Wasserstein-2 distance of its law from the exact one on Gaussian data, by
+  `gaussian_law`, not by draws;
+- strong: of a stochastic sampler, the distance between its end points with n and 2n steps of the same keys. It falls
+  for samplers that follow one Brownian path per sample, to the exact end points if the weak error falls too, and for no
+  others.
 
-The fit starts at little noise. So the stated order is checked once more above it, from sigma/alpha = 20, and the exact cases once more from
-the noisiest level of the schedule, where alpha may be 0.
+The fit starts at little noise. So the stated order is checked once more above it, from sigma/alpha = 20, and the exact
+cases once more from the noisiest level of the schedule, where alpha may be 0.
 """
 
 import dataclasses
@@ -30,7 +32,16 @@ from gendiff.diffusion import grids, sampling, schedules
 from gendiff.diffusion.certify import convergence_order, gaussian_law, oracles
 from gendiff.diffusion.certify.convergence_order import Fit
 from gendiff.diffusion.certify.oracles import Mixture, Oracle
-from gendiff.diffusion.samplers.catalogue import FEW_STEPS, LAST_STEP, METHODS, POINT_MASS, PURE_NOISE, TIME, Method, Order
+from gendiff.diffusion.samplers.catalogue import (
+    FEW_STEPS,
+    LAST_STEP,
+    METHODS,
+    POINT_MASS,
+    PURE_NOISE,
+    TIME,
+    Method,
+    Order,
+)
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Level, Prediction
@@ -106,9 +117,9 @@ class Certificate:
         stochastic: whether another seed changes its end points.
         curves: the errors that were measured.
         cases: the exact cases that were measured.
-        shortfall: by how much the order from sigma/alpha = 20 to `sigma_max`, between the two finest numbers of steps, stays below the
-            stated one; at most 0 where the error is rounding, None where no flow or weak order is stated,
-            and where `sigma_max` lies above.
+        shortfall: by how much the order from sigma/alpha = 20 to `sigma_max`, between the two finest numbers of steps,
+            stays below the stated one; at most 0 where the error is rounding, None where no flow or weak order is
+            stated, and where `sigma_max` lies above.
         setting: oracle, levels, start points and seed, in words.
     """
 
@@ -122,7 +133,10 @@ class Certificate:
     @property
     def passes(self) -> bool:
         """Whether every stated order agrees, also from much noise, and every stated case is exact; true where nothing is stated."""
-        agreeing, holding = {curve.kind for curve in self.curves if curve.agrees}, {case.name for case in self.cases if case.holds}
+        agreeing, holding = (
+            {curve.kind for curve in self.curves if curve.agrees},
+            {case.name for case in self.cases if case.holds},
+        )
         wide = self.shortfall is None or self.shortfall <= WITHIN
         return wide and set(self.method.stated) <= agreeing and set(self.method.exact) <= holding
 
@@ -143,7 +157,10 @@ class Certificate:
         if self.shortfall is not None:
             lines.append(f"order from sigma/alpha {WIDEST:g}: {max(0.0, self.shortfall):.2f} below the stated one")
         for case in self.cases:
-            lines.append(f"{case.name}: {case.error:.1e}{'' if case.holds else ', not exact'}{'' if case.stated else ' (nothing stated)'}")
+            lines.append(
+                f"{case.name}: "
+                f"{case.error:.1e}{'' if case.holds else ', not exact'}{'' if case.stated else ' (nothing stated)'}"
+            )
         return "\n".join([*lines, self.setting])
 
 
@@ -170,20 +187,22 @@ def certify(
 ) -> Certificate:
     """Measure a sampler against exact answers. It takes its own random numbers and start points from `seed`.
 
-    A sampler counts as deterministic if another seed changes nothing. Its evaluations are those it states, for a last step to sigma = 0.
+    A sampler counts as deterministic if another seed changes nothing. Its evaluations are those it states, for a last
+    step to sigma = 0.
 
     Args:
         sampler: the sampler. One that was made for a schedule must be given that schedule.
-        method: the theory to hold it to, a `Method` or the name of one in the catalogue of samplers. Without it nothing is stated and
-            all is measured.
+        method: the theory to hold it to, a `Method` or the name of one in the catalogue of samplers. Without it nothing
+            is stated and all is measured.
         schedule: the noise path, default `schedules.flow()`.
-        oracle: the data of the flow and strong errors, default three Gaussians in the plane, of spread about 1. Weak errors are taken
-            over eight Gaussians of std 0.25 … 1 instead.
-        sigma_max: where the fit starts, as a ratio sigma / alpha. At the default the noise is as wide as the data: from there the flow
-            bends at once, and a start-up of low order shows.
+        oracle: the data of the flow and strong errors, default three Gaussians in the plane, of spread about 1. Weak
+            errors are taken over eight Gaussians of std 0.25 … 1 instead.
+        sigma_max: where the fit starts, as a ratio sigma / alpha. At the default the noise is as wide as the data: from
+            there the flow bends at once, and a start-up of low order shows.
         sigma_min: where all grids end, as such a ratio.
         steps: numbers of steps, each twice the one before.
-        starts: start points, >= 2, over which intervals are taken. Strong errors are random, so that 256 are better there.
+        starts: start points, >= 2, over which intervals are taken. Strong errors are random, so that 256 are better
+            there.
         seed: of start points and noise.
 
     Raises:
@@ -203,7 +222,10 @@ def certify(
         laws = functools.partial(_law_distance, sampler) if stochastic else None
         curves = (_weak(task, method, laws), _strong(task, method)) if laws else (_flow(task, method),)
         cases, shortfall = _cases(task, method, laws), _shortfall(task, method, laws)
-    setting = f"{oracle.__class__.__name__}, sigma/alpha {sigma_max:g}…{sigma_min:g} even in log-SNR, {starts} start points, seed {seed}"
+    setting = (
+        f"{oracle.__class__.__name__}, sigma/alpha {sigma_max:g}…{sigma_min:g} even in log-SNR, {starts} start "
+        f"points, seed {seed}"
+    )
     return Certificate(dataclasses.replace(method, make=None), stochastic, curves, cases, shortfall, setting)
 
 
@@ -254,7 +276,9 @@ class _Task:
     def from_noisiest(self, steps: int) -> Level:
         """One step from the noisiest level, where alpha may be 0, and then that many more."""
         first = self.schedule.noisiest
-        return self.padded(jax.tree.map(lambda a, rest: np.append(a, rest), first, self.grid(steps, self.sigma_max, self.sigma_min)))
+        return self.padded(
+            jax.tree.map(lambda a, rest: np.append(a, rest), first, self.grid(steps, self.sigma_max, self.sigma_min))
+        )
 
     def grid(self, steps: int, sigma_max: float | None, sigma_min: float) -> Level:
         return grids.log_snr(self.schedule, steps, sigma_min=sigma_min, sigma_max=sigma_max, end="first")
@@ -262,13 +286,17 @@ class _Task:
     def padded(self, levels: Level) -> Level:
         """To twice the longest grid, so that all share one compile. By NumPy: JAX would compile each padding."""
         missing = 2 * max(self.steps) + 1 - len(levels)
-        return jax.tree.map(lambda field: jnp.asarray(np.pad(np.asarray(field, np.float64), (0, missing), mode="edge")), levels)
+        return jax.tree.map(
+            lambda field: jnp.asarray(np.pad(np.asarray(field, np.float64), (0, missing), mode="edge")), levels
+        )
 
     def start(self, oracle: Oracle, level: Level) -> Array:
         """(starts, …) points of the marginal at a level."""
         return _start(oracle, level, jnp.asarray(self.seed), self.starts)
 
-    def end(self, oracle: Oracle, levels: Level, steps: int, *, seed: int | None = None, weight: float = 0.0) -> np.ndarray:
+    def end(
+        self, oracle: Oracle, levels: Level, steps: int, *, seed: int | None = None, weight: float = 0.0
+    ) -> np.ndarray:
         """Where the sampler goes from there."""
         seed, timed = self.seed if seed is None else seed, Timed(oracle, jnp.asarray(weight), self.schedule)
         start = self.start(oracle, levels[0])
@@ -288,7 +316,9 @@ def _denoised(oracle: Oracle, x: Array, level: Level) -> Array:
 @jax.jit
 def _end(sampler: Sampler, denoise: Timed, levels: Level, start: Array, seed: Array, steps: Count) -> Array:
     index = jnp.arange(len(start))
-    return sampling.sample(jax.random.key(seed), denoise, sampler, levels, start.shape[1:], index, num_steps=steps, start=start)
+    return sampling.sample(
+        jax.random.key(seed), denoise, sampler, levels, start.shape[1:], index, num_steps=steps, start=start
+    )
 
 
 def _flow(task: _Task, method: Method) -> Curve:

@@ -45,7 +45,8 @@ class Fit:
 def fit(steps: tuple[int, ...], squares: Float[ArrayLike, "k n"]) -> Fit:
     """The order at which the root of the mean square over rows falls.
 
-    It is fitted by least squares to the finest `DOUBLINGS` doublings whose errors lie in `WINDOW`. With fewer, the result says so.
+    It is fitted by least squares to the finest `DOUBLINGS` doublings whose errors lie in `WINDOW`. With fewer, the
+    result says so.
 
     Args:
         steps: k numbers of steps, each twice the one before.
@@ -61,8 +62,12 @@ def fit(steps: tuple[int, ...], squares: Float[ArrayLike, "k n"]) -> Fit:
         Efron, 1979 (from memory).
     """
     squares = np.asarray(squares, np.float64)
-    if squares.shape[0] != len(steps) or any(after != 2 * before for before, after in zip(steps, steps[1:], strict=False)):
-        raise ValueError(f"an order is fitted to step counts that double, one row of errors each, got {steps} and {squares.shape}")
+    if squares.shape[0] != len(steps) or any(
+        after != 2 * before for before, after in zip(steps, steps[1:], strict=False)
+    ):
+        raise ValueError(
+            f"an order is fitted to step counts that double, one row of errors each, got {steps} and {squares.shape}"
+        )
     checks.integer("rows", squares.shape[1], 2)
     errors = np.sqrt(np.mean(squares, axis=1))
     if not np.all(np.isfinite(errors)):

@@ -1,9 +1,10 @@
 """The exact law of a sampler on Gaussian data, without sampling.
 
-The denoiser of Gaussian data is affine in x. A sampler that is affine in x and in its noise therefore ends at m + M x_T + the sum of C z
-over its draws z. That is Gaussian, with M² times the variance of x_T plus the sum of C² as variance. Impulses give the factors: in each row
-of a batch the noise is 0, except for the one draw (step, part) that the row names. One more row has every draw at once, at values that
-depend on step, part and place. Where the factors do not add up to its end point, the sampler is not affine, and no law is given.
+The denoiser of Gaussian data is affine in x. A sampler that is affine in x and in its noise therefore ends at m + M
+x_T + the sum of C z over its draws z. That is Gaussian, with M² times the variance of x_T plus the sum of C² as
+variance. Impulses give the factors: in each row of a batch the noise is 0, except for the one draw (step, part) that
+the row names. One more row has every draw at once, at values that depend on step, part and place. Where the factors do
+not add up to its end point, the sampler is not affine, and no law is given.
 """
 
 import functools
@@ -59,7 +60,9 @@ class Law:
         return np.hypot(self.mean - self.exact_mean, self.std - self.exact_std)
 
 
-def law(sampler: Sampler, std: Float[ArrayLike, "n"], mean: Float[ArrayLike, "n"], levels: Level, num_steps: int) -> Law:
+def law(
+    sampler: Sampler, std: Float[ArrayLike, "n"], mean: Float[ArrayLike, "n"], levels: Level, num_steps: int
+) -> Law:
     """The law of x after some steps, started in the exact marginal. It needs float64.
 
     Args:
@@ -73,13 +76,16 @@ def law(sampler: Sampler, std: Float[ArrayLike, "n"], mean: Float[ArrayLike, "n"
         The law at `levels[num_steps]`.
 
     Raises:
-        NoLawError: for a sampler that is not affine, or whose noise comes from a source of its own, such as a Brownian path.
+        NoLawError: for a sampler that is not affine, or whose noise comes from a source of its own, such as a Brownian
+            path.
 
     References:
         Givens & Shortt, 1984 (from memory), for the distance.
     """
     std, mean = np.asarray(std, np.float64), np.asarray(mean, np.float64)
-    alpha, sigma, to_alpha, to_sigma = (float(field[j]) for j in (0, num_steps) for field in (levels.alpha, levels.sigma))
+    alpha, sigma, to_alpha, to_sigma = (
+        float(field[j]) for j in (0, num_steps) for field in (levels.alpha, levels.sigma)
+    )
     parts = parts_of(sampler, levels[0])
     step, part = (axis.ravel() for axis in np.meshgrid(np.arange(num_steps), np.arange(len(parts)), indexing="ij"))
     rows = np.concatenate([[_NONE, _NONE, _NONE, _EVERY], step]), np.concatenate([[0, 0, 0, 0], part])
@@ -92,7 +98,9 @@ def law(sampler: Sampler, std: Float[ArrayLike, "n"], mean: Float[ArrayLike, "n"
     if np.any(np.abs(ends[2] - base + 2 * moved) > size):
         raise NoLawError("the sampler is not affine in x on Gaussian data")
     if np.any(np.abs(everything - _together(step, part, np.zeros_like(step)) @ factors) > size):
-        raise NoLawError("the sampler is not affine in its noise: its end point is no sum over one normal draw per step and part")
+        raise NoLawError(
+            "the sampler is not affine in its noise: its end point is no sum over one normal draw per step and part"
+        )
     spread = np.sqrt(moved**2 + np.sum(factors**2, axis=0))
     return Law(base, spread, moved / np.hypot(alpha * std, sigma), to_alpha * mean, np.hypot(to_alpha * std, to_sigma))
 
@@ -141,10 +149,15 @@ class Impulses:
 
 
 def _together(step: Count | np.ndarray, part: int | np.ndarray, place: Array | np.ndarray) -> Array | np.ndarray:
-    """What is drawn at an address when all draws are on: 1 or -2, without a pattern. NumPy's where the steps are: it compiles nothing."""
+    """What is drawn at an address when all draws are on: 1 or -2, without a pattern.
+
+    NumPy's where the steps are: it compiles nothing.
+    """
     xp = arrays.namespace(step)
     factors = (step, 0x85EBCA6B), (part, 0xC2B2AE35), (place, 0x27D4EB2F)
-    mixed = functools.reduce(operator.xor, ((xp.asarray(value).astype(xp.uint32) + 1) * xp.uint32(odd) for value, odd in factors))
+    mixed = functools.reduce(
+        operator.xor, ((xp.asarray(value).astype(xp.uint32) + 1) * xp.uint32(odd) for value, odd in factors)
+    )
     return xp.where((mixed * xp.uint32(0x9E3779B1)) >> 31 == 0, 1.0, -2.0)
 
 
@@ -159,11 +172,20 @@ def _ends(
     parts: tuple[tuple[int, ...], ...],
 ) -> np.ndarray:
     """The end points (r, n) from start (r, n), with the noise of each row."""
-    columns = [np.broadcast_to(column, start.shape).ravel() for column in (start, std, mean, rows[0][:, None], rows[1][:, None])]
+    columns = [
+        np.broadcast_to(column, start.shape).ravel()
+        for column in (start, std, mean, rows[0][:, None], rows[1][:, None])
+    ]
     ends = []
     for k in range(0, start.size, CHUNK):
         chosen = np.minimum(np.arange(k, k + CHUNK), start.size - 1)  # the last part repeats the last row
-        ends.append(np.asarray(_end(sampler, levels, jnp.asarray(num_steps), *(jnp.asarray(column[chosen]) for column in columns), parts)))
+        ends.append(
+            np.asarray(
+                _end(
+                    sampler, levels, jnp.asarray(num_steps), *(jnp.asarray(column[chosen]) for column in columns), parts
+                )
+            )
+        )
     return np.concatenate(ends)[: start.size].reshape(start.shape)
 
 
@@ -175,6 +197,8 @@ def _end(
     gaussian = oracles.Gaussian(std, mean)
 
     def advance(j: Count, state: sampling.State) -> sampling.State:
-        return sampler.step(Impulses(j, step, part, parts), gaussian, state, levels[j], levels[j + 1], num_steps - 1 - j)
+        return sampler.step(
+            Impulses(j, step, part, parts), gaussian, state, levels[j], levels[j + 1], num_steps - 1 - j
+        )
 
     return jax.lax.fori_loop(0, num_steps, advance, sampler.init(start[:, None])).x[:, 0]

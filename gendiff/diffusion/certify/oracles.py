@@ -1,8 +1,8 @@
 """Exact denoisers: distributions whose noised score is closed form, so that samplers are judged without training anything.
 
-A Gaussian mixture noised to (alpha, sigma) is a Gaussian mixture with means alpha mu and variances alpha² s² + sigma². Every oracle is a
-Denoiser that is finite from alpha = 0 to sigma = 0, draws clean samples, and has a probability flow: in closed form for Gaussians, by
-`integrated_flow` for mixtures.
+A Gaussian mixture noised to (alpha, sigma) is a Gaussian mixture with means alpha mu and variances alpha² s² + sigma².
+Every oracle is a Denoiser that is finite from alpha = 0 to sigma = 0, draws clean samples, and has a probability flow:
+in closed form for Gaussians, by `integrated_flow` for mixtures.
 """
 
 import math
@@ -55,7 +55,8 @@ class Gaussian:
         std, mean = arrays.expand(self.std, x), arrays.expand(self.mean, x)
         variance, centred = alpha**2 * std**2 + sigma**2, x - alpha * mean
         return Prediction(
-            clean=mean + arrays.safe_divide(alpha * std**2, variance) * centred, noise=arrays.safe_divide(sigma, variance) * centred
+            clean=mean + arrays.safe_divide(alpha * std**2, variance) * centred,
+            noise=arrays.safe_divide(sigma, variance) * centred,
         )
 
     def marginal_std(self, level: Level) -> Array:
@@ -76,8 +77,8 @@ class Gaussian:
     def endpoint_error(self, sampler: Sampler, steps: int) -> float:
         """Measure the root mean square error of a deterministic sampler's end points against the exact flow.
 
-        There are 65 start points within 2 standard deviations. The grid is even in log-SNR, from sigma/alpha = 20 to 0.05 with
-        alpha² + sigma² = 1.
+        There are 65 start points within 2 standard deviations. The grid is even in log-SNR, from sigma/alpha = 20 to
+        0.05 with alpha² + sigma² = 1.
 
         Args:
             sampler: one that draws no noise.
@@ -108,8 +109,13 @@ class CorrelatedGaussian:
     def __call__(self, x: Float[ArrayLike, "b *shape"], level: Level) -> Prediction:
         """Predict along each principal axis as `Gaussian` does."""
         alpha, sigma, along, variance = self._along_axes(x, level)
-        clean = self._from_axes(x, arrays.safe_divide(alpha * jnp.asarray(self.variances, x.dtype)[None], variance) * along)
-        return Prediction(jnp.asarray(self.mean, x.dtype)[None] + clean, self._from_axes(x, arrays.safe_divide(sigma, variance) * along))
+        clean = self._from_axes(
+            x, arrays.safe_divide(alpha * jnp.asarray(self.variances, x.dtype)[None], variance) * along
+        )
+        return Prediction(
+            jnp.asarray(self.mean, x.dtype)[None] + clean,
+            self._from_axes(x, arrays.safe_divide(sigma, variance) * along),
+        )
 
     def flow(self, x: Float[ArrayLike, "b *shape"], level: Level, cleaner: Level) -> Float[Array, "b *shape"]:
         """Find where the exact flow carries x: along each axis, distances from alpha * mean scale with the standard deviation."""
@@ -179,7 +185,9 @@ class Mixture:
         noise = jax.random.normal(noise_key, (count, *means.shape[1:]), means.dtype)
         return means[which] + arrays.expand(jnp.asarray(self.stds)[which], noise) * noise
 
-    def flow(self, x: Float[ArrayLike, "b *shape"], level: Level, cleaner: Level, *, tolerance: float = 1e-12) -> Float[Array, "b *shape"]:
+    def flow(
+        self, x: Float[ArrayLike, "b *shape"], level: Level, cleaner: Level, *, tolerance: float = 1e-12
+    ) -> Float[Array, "b *shape"]:
         """Find where the probability flow carries x, by `integrated_flow`: outside jit, in float64, with alpha, sigma > 0."""
         return integrated_flow(self, x, level, cleaner, tolerance=tolerance)
 
@@ -201,7 +209,9 @@ class Mixture:
 
 @records.record
 class Empirical:
-    """A point mass at each row of some data, as a Denoiser. For b samples and rows of d entries it holds n (b + d) numbers.
+    """A point mass at each row of some data, as a Denoiser.
+
+    For b samples and rows of d entries it holds n (b + d) numbers.
 
     Args:
         data: (n, *shape). A row that stands there twice weighs twice.
@@ -219,7 +229,8 @@ class Empirical:
         exact = jax.lax.Precision.HIGHEST
         products = jnp.einsum("bd,nd->bn", flat - alpha * mean, rows, precision=exact)
         nearness = alpha * (products - alpha * jnp.sum(rows**2, axis=1)[None] / 2)
-        rounding = 8 * jnp.finfo(flat.dtype).eps * jnp.max(jnp.abs(nearness), axis=1, keepdims=True)  # over less, exp could be infinite
+        # over less, exp could be infinite
+        rounding = 8 * jnp.finfo(flat.dtype).eps * jnp.max(jnp.abs(nearness), axis=1, keepdims=True)
         share = jax.nn.softmax(nearness / jnp.maximum(sigma**2, jax.lax.stop_gradient(rounding) + POINT), axis=1)
         clean = mean + jnp.einsum("bn,nd->bd", share, rows, precision=exact)
         noise = arrays.safe_divide(flat - alpha * clean, sigma)
@@ -230,7 +241,9 @@ class Empirical:
         data = jnp.asarray(self.data)
         return data[jax.random.randint(key, (count,), 0, data.shape[0])]
 
-    def flow(self, x: Float[ArrayLike, "b *shape"], level: Level, cleaner: Level, *, tolerance: float = 1e-12) -> Float[Array, "b *shape"]:
+    def flow(
+        self, x: Float[ArrayLike, "b *shape"], level: Level, cleaner: Level, *, tolerance: float = 1e-12
+    ) -> Float[Array, "b *shape"]:
         """Find where the probability flow carries x, by `integrated_flow`: outside jit, in float64, with alpha, sigma > 0."""
         return integrated_flow(self, x, level, cleaner, tolerance=tolerance)
 
@@ -270,7 +283,9 @@ def correlated(mean: ArrayLike | list, covariance: ArrayLike | list) -> Correlat
     smallest = float(np.min(variances))
     if not smallest >= -rounding:  # a NaN too
         raise ValueError(f"covariance must have no negative variance along any axis, got {smallest:g}")
-    return CorrelatedGaussian(jnp.asarray(mean), jnp.asarray(axes), jnp.asarray(np.where(variances > rounding, variances, 0.0)))
+    return CorrelatedGaussian(
+        jnp.asarray(mean), jnp.asarray(axes), jnp.asarray(np.where(variances > rounding, variances, 0.0))
+    )
 
 
 def mixture(weights: ArrayLike | list[float], means: ArrayLike | list, stds: ArrayLike | list[float]) -> Mixture:
@@ -286,7 +301,10 @@ def mixture(weights: ArrayLike | list[float], means: ArrayLike | list, stds: Arr
     """
     weights, means, stds = (np.asarray(value, np.float64) for value in (weights, means, stds))
     if weights.ndim != 1 or stds.shape != weights.shape or means.ndim < 2 or means.shape[0] != weights.size:
-        raise ValueError(f"a mixture needs weights (k,), means (k, *shape) and stds (k,), got {weights.shape}, {means.shape}, {stds.shape}")
+        raise ValueError(
+            f"a mixture needs weights (k,), means (k, *shape) and stds (k,), got {weights.shape}, {means.shape}, "
+            f"{stds.shape}"
+        )
     checks.in_range("weights", weights, 0.0, 1.0)
     checks.in_range("stds", stds, 0.0, math.inf, open_high=True)
     if not math.isclose(weights.sum(), 1.0, abs_tol=1e-6):
@@ -320,7 +338,8 @@ def ring(count: int, radius: float = 1.0, std: float = 0.0) -> Mixture:
     Args:
         count: how many, >= 1.
         radius: of the circle, >= 0.
-        std: of each component, >= 0. Of point masses (0) the clean prediction is their posterior mean, at sigma = 0 the nearest point.
+        std: of each component, >= 0. Of point masses (0) the clean prediction is their posterior mean, at sigma = 0 the
+            nearest point.
 
     Raises:
         ValueError: for numbers outside these ranges.
@@ -328,7 +347,9 @@ def ring(count: int, radius: float = 1.0, std: float = 0.0) -> Mixture:
     checks.integer("count", count, 1)
     checks.in_range("radius", radius, 0.0, math.inf, open_high=True)
     angle = 2 * np.pi * np.arange(count) / count
-    return mixture(np.full(count, 1 / count), radius * np.stack([np.cos(angle), np.sin(angle)], axis=1), np.full(count, std))
+    return mixture(
+        np.full(count, 1 / count), radius * np.stack([np.cos(angle), np.sin(angle)], axis=1), np.full(count, std)
+    )
 
 
 def draw_noised(oracle: Oracle, key: jax.Array, level: Level, count: int) -> Float[Array, "b *shape"]:
@@ -353,7 +374,8 @@ def integrated_flow(
     The method is DOP853 of SciPy in half the log-SNR, for x / sqrt(alpha² + sigma²). It runs outside jit.
 
     Args:
-        denoise: a pytree, as oracles and network denoisers are; asked at levels with alpha² + sigma² = 1 whose t is half the log-SNR.
+        denoise: a pytree, as oracles and network denoisers are; asked at levels with alpha² + sigma² = 1 whose t is
+            half the log-SNR.
         x: (b, …) float64 at `level`.
         level: () with alpha, sigma > 0.
         cleaner: () with alpha, sigma > 0.
@@ -385,8 +407,10 @@ def integrated_flow(
             raise ArithmeticError(f"the flow is not finite at log alpha / sigma = {half_log_snr:g}")
         return result
 
-    with jax.debug_key_reuse(False):  # none of some hundred calls uses a key, and where keys are watched each would be a slow one
-        result = solve_ivp(slope, (first, last), start, method="DOP853", rtol=tolerance / 20, atol=tolerance / 20)  # errors add up
+    # none of some hundred calls uses a key, and where keys are watched each would be a slow one
+    with jax.debug_key_reuse(False):
+        # errors add up
+        result = solve_ivp(slope, (first, last), start, method="DOP853", rtol=tolerance / 20, atol=tolerance / 20)
     if not result.success:
         raise ArithmeticError(f"the reference flow stops at log alpha / sigma = {result.t[-1]:g}: {result.message}")
     return jnp.asarray(after * result.y[:, -1].reshape(like.shape))

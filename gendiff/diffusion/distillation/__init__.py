@@ -1,9 +1,9 @@
 """Distillation: a student that does in few network calls what its teacher does in many.
 
-In reading order: teacher, guidance_distillation, progressive_distillation, reflow, one_step, distribution_matching, two_times,
-jump, positions, shortcut, mean_flow, boundary, distances, path_intervals, consistency_losses, consistency. Each method is a loss
-(params, key, batch, *frozen) -> (scalar, metrics), where the teacher is a frozen tree behind the batch, as `training.make_step` takes it.
-What comes out is sampled as any other denoiser.
+In reading order: teacher, guidance_distillation, progressive_distillation, reflow, one_step, distribution_matching,
+two_times, jump, positions, shortcut, mean_flow, boundary, distances, path_intervals, consistency_losses, consistency.
+Each method is a loss (params, key, batch, *frozen) -> (scalar, metrics), where the teacher is a frozen tree behind the
+batch, as `training.make_step` takes it. What comes out is sampled as any other denoiser.
 """
 
 from gendiff.diffusion.distillation import positions, two_times

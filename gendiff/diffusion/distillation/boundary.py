@@ -49,8 +49,9 @@ def boundary(data_std: float = 0.5, sigma_min: float = 0.002) -> Parameterizatio
 
     Args:
         data_std: s, above 0.
-        sigma_min: the ratio sigma / alpha at the cleanest level of the schedule, at least 0: 0.002 for `schedules.edm()`. A schedule that
-            begins at sigma = 0, such as `schedules.flow()`, needs none: there `velocity`, `flow` and `edm` answer x themselves.
+        sigma_min: the ratio sigma / alpha at the cleanest level of the schedule, at least 0: 0.002 for
+            `schedules.edm()`. A schedule that begins at sigma = 0, such as `schedules.flow()`, needs none: there
+            `velocity`, `flow` and `edm` answer x themselves.
 
     References:
         Song et al., 2023, App. C (from memory), for any alpha.

@@ -1,7 +1,7 @@
 """Sampling of consistency models: a step predicts the clean sample and noises it afresh.
 
-It is for networks that were distilled to predict the end of the probability flow. With the posterior mean of an ordinary denoiser it draws
-from no stated law, so it is not among the samplers of the catalogue.
+It is for networks that were distilled to predict the end of the probability flow. With the posterior mean of an
+ordinary denoiser it draws from no stated law, so it is not among the samplers of the catalogue.
 """
 
 import jax.numpy as jnp
@@ -36,8 +36,9 @@ def consistency(scaling: Scalar | None = None) -> Consistency:
     """Multistep consistency sampling: x' = alpha' f + sigma' · fresh noise. One evaluation per step.
 
     Args:
-        scaling: () above 0, data under jit: f = c_skip x + c_out clean, c_skip = s² / (t² + s²), c_out = t / sqrt(t² + s²), where
-            s = 0.5 and t is that of the level times `scaling`, 10 in latent consistency models. None: f is the clean prediction.
+        scaling: () above 0, data under jit: f = c_skip x + c_out clean, c_skip = s² / (t² + s²),
+            c_out = t / sqrt(t² + s²), where s = 0.5 and t is that of the level times `scaling`, 10 in latent
+            consistency models. None: f is the clean prediction.
 
     References:
         Song et al., 2023, Alg. 1; Luo et al., 2023, for the skip connection (both from memory).

@@ -1,7 +1,8 @@
 """Consistency models: a network whose clean prediction is the same along each path of the probability flow.
 
-Then it is the clean end of that path, in one evaluation. The path is divided into intervals of u. At the noisier end of an interval the
-network shall answer what it answers at the cleaner end, and at the clean end it answers x itself, by its parameterization.
+Then it is the clean end of that path, in one evaluation. The path is divided into intervals of u. At the noisier end of
+an interval the network shall answer what it answers at the cleaner end, and at the clean end it answers x itself, by
+its parameterization.
 """
 
 import functools
@@ -49,7 +50,9 @@ class ConsistencyLoss:
         number = jnp.clip(jnp.floor(u * intervals), 0, intervals - 1)
         return self.schedule.at((number + 1) / intervals), self.schedule.at(number / intervals)
 
-    def drawn(self, key: jax.Array, batch: Batch, intervals: Count) -> tuple[jax.Array, Float[Array, "b *shape"], tuple[Level, Level]]:
+    def drawn(
+        self, key: jax.Array, batch: Batch, intervals: Count
+    ) -> tuple[jax.Array, Float[Array, "b *shape"], tuple[Level, Level]]:
         """The chance of one batch: a key for the network, noise and the ends of intervals, the noisier one first."""
         clean, _ = objectives.parts_of(batch)
         level_key, noise_key, network_key = jax.random.split(key, 3)
@@ -149,7 +152,8 @@ def consistency_training(
 ) -> ConsistencyTrainingLoss:
     """Mean over samples of weight · distance of the clean predictions at two levels, for the same clean sample and the same noise.
 
-    It needs no teacher. The trained network is a `Denoiser` by `diffusion.from_network`, and is drawn by `consistency()`.
+    It needs no teacher. The trained network is a `Denoiser` by `diffusion.from_network`, and is drawn by
+    `consistency()`.
 
     Args:
         predict: the network, (params, x, t, *condition) -> output.
@@ -157,13 +161,15 @@ def consistency_training(
         parameterization: what the output means. At u = 0 its clean sample must not depend on the output.
         metric: the distance; default `pseudo_huber()`.
         weight: (level, cleaner) -> factor of each sample; default 1. The improved training has `inverse_gap()`.
-        positions: where the intervals are drawn; default `positions.uniform()`. The improved training has `positions.log_normal(schedule)`.
+        positions: where the intervals are drawn; default `positions.uniform()`. The improved training has
+            `positions.log_normal(schedule)`.
         stochastic: as in `objectives.denoising`.
 
     Returns:
-        The loss (params, key, batch, intervals, target=None) -> (scalar, metrics). `intervals` is () integer, data under jit: into how many
-        equal parts of u the path is divided, as `doubling_intervals` gives them. `target` are the parameters that answer at the cleaner
-        level, an average of the network's; None stands for its own. The metric `mse` is the mean squared difference of the answers.
+        The loss (params, key, batch, intervals, target=None) -> (scalar, metrics). `intervals` is () integer, data
+        under jit: into how many equal parts of u the path is divided, as `doubling_intervals` gives them. `target` are
+        the parameters that answer at the cleaner level, an average of the network's; None stands for its own. The
+        metric `mse` is the mean squared difference of the answers.
 
     Raises:
         ValueError: for a parameterization without the boundary, and a weight that is 0 at the noisiest level.
@@ -171,7 +177,9 @@ def consistency_training(
     References:
         Song et al., 2023, Alg. 3; Song & Dhariwal, 2024, Tab. 1 (from memory).
     """
-    return ConsistencyTrainingLoss(**_settings(predict, schedule, parameterization, metric, weight, positions, stochastic))
+    return ConsistencyTrainingLoss(
+        **_settings(predict, schedule, parameterization, metric, weight, positions, stochastic)
+    )
 
 
 def consistency_distillation(
@@ -200,8 +208,8 @@ def consistency_distillation(
         stochastic: likewise.
 
     Returns:
-        The loss (params, key, batch, intervals, teacher, target=None) -> (scalar, metrics), as that of `consistency_training`. The teacher
-        is a denoiser, and gets no gradient.
+        The loss (params, key, batch, intervals, teacher, target=None) -> (scalar, metrics), as that of
+        `consistency_training`. The teacher is a denoiser, and gets no gradient.
 
     Raises:
         ValueError: as `consistency_training`, and when called, for a solver that draws noise.
@@ -225,7 +233,10 @@ def _settings(
     objectives.refuse_lost_signal(parameterization, schedule)
     _check_boundary(schedule, parameterization)
     if isinstance(weight, InverseGap) and not schedule.noisiest.alpha > 0:
-        raise ValueError("inverse_gap() is 0 for the level of pure noise, where drawing begins: for this schedule give another weight")
+        raise ValueError(
+            "inverse_gap() is 0 for the level of pure noise, where drawing begins: for this schedule give another "
+            "weight"
+        )
     return {
         "predict": predict,
         "schedule": schedule,
@@ -250,4 +261,7 @@ def _check_boundary(schedule: Schedule, parameterization: Parameterization) -> N
 
 
 def _no_noise(like: Array, part: Part = 0) -> Array:
-    raise ValueError("the solver of consistency_distillation draws noise, which leaves the path: use samplers.heun() or samplers.ddim()")
+    raise ValueError(
+        "the solver of consistency_distillation draws noise, which leaves the path: use samplers.heun() or "
+        "samplers.ddim()"
+    )

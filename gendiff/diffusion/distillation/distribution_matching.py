@@ -1,7 +1,8 @@
 """Distribution matching: a generator follows the difference of two scores, its teacher's and that of its own samples.
 
-Two networks learn. The generator learns by `distribution_matching`, and the fake denoiser learns its samples by `on_generated`. Each loss
-takes the other network as a frozen tree. The fake denoiser takes several steps for each step of the generator.
+Two networks learn. The generator learns by `distribution_matching`, and the fake denoiser learns its samples by
+`on_generated`. Each loss takes the other network as a frozen tree. The fake denoiser takes several steps for each step
+of the generator.
 """
 
 import math
@@ -61,7 +62,9 @@ class DistributionMatchingLoss:
     ) -> tuple[Float[Array, ""], Metrics]:
         """The same for given noise: `start` (b, …) of the generator, and `noise` (b, …) that brings its samples to `level` (b,)."""
         if (self.adversary is None) != (critic is None):
-            raise ValueError("an adversary and its frozen tree go together: pass adversary=… and the tree behind `fake`, or neither")
+            raise ValueError(
+                "an adversary and its frozen tree go together: pass adversary=… and the tree behind `fake`, or neither"
+            )
         _, condition = objectives.parts_of(batch)
         generated = self.generate(params, start, *condition)
         x = process.add_noise(generated, noise, level)
@@ -90,30 +93,33 @@ def distribution_matching(
 ) -> DistributionMatchingLoss:
     """A generator's loss, whose gradient by its samples is `matching_direction`, divided by how many numbers the batch has.
 
-    The direction estimates the gradient of KL(generator || teacher) over noised samples. The value of the loss is half the mean square of
-    the direction, which is no divergence, but is 0 where the fake denoiser and the teacher agree.
+    The direction estimates the gradient of KL(generator || teacher) over noised samples. The value of the loss is half
+    the mean square of the direction, which is no divergence, but is 0 where the fake denoiser and the teacher agree.
 
     Args:
         generate: (params, noise, *condition) -> samples, such as `one_step(…)`.
         schedule: the noise path.
-        weight: the factor on each sample's direction, stated on the clean prediction; default `weighting.uniform()`. With
-            `weighting.p2(gamma=0.0)`, which is the SNR, and normalise=False the gradient is that of the divergence itself.
+        weight: the factor on each sample's direction, stated on the clean prediction; default `weighting.uniform()`.
+            With `weighting.p2(gamma=0.0)`, which is the SNR, and normalise=False the gradient is that of the divergence
+            itself.
         levels: how levels are drawn; default `weighting.uniform_levels(span=(0.02, 0.98))`.
         normalise: whether each direction is divided by the mean of |sample - the teacher's clean prediction|.
-        tell: (frozen tree, conditions) -> denoiser, as in `progressive_distillation`; for the teacher and for the fake denoiser. A teacher
-            may be guided.
-        adversary: (critic, x, level, conditions) -> (b,), the cost of each noised sample x to the generator. It has a frozen tree of its
-            own, such as the parameters of a critic. The costs of `adversarial.losses` may stand in it.
+        tell: (frozen tree, conditions) -> denoiser, as in `progressive_distillation`; for the teacher and for the fake
+            denoiser. A teacher may be guided.
+        adversary: (critic, x, level, conditions) -> (b,), the cost of each noised sample x to the generator. It has a
+            frozen tree of its own, such as the parameters of a critic. The costs of `adversarial.losses` may stand in
+            it.
         adversary_weight: () at least 0, data under jit; the factor on the mean cost.
 
     Returns:
-        The loss (params, key, batch, real, fake) -> (scalar, metrics), or (params, key, batch, real, fake, critic) with an adversary. Of
-        the `diffusion.Batch` it reads the conditions and the shape of the clean samples. `real` is the teacher and `fake` the denoiser of
-        the generator's samples, both as frozen trees. Metrics are `disagreement`, the mean square difference of their clean predictions,
-        and `adversary`, the mean cost.
+        The loss (params, key, batch, real, fake) -> (scalar, metrics), or (params, key, batch, real, fake, critic) with
+        an adversary. Of the `diffusion.Batch` it reads the conditions and the shape of the clean samples. `real` is the
+        teacher and `fake` the denoiser of the generator's samples, both as frozen trees. Metrics are `disagreement`,
+        the mean square difference of their clean predictions, and `adversary`, the mean cost.
 
     Raises:
-        ValueError: for a negative weight, and when called, for an adversary without its frozen tree or a tree without adversary.
+        ValueError: for a negative weight, and when called, for an adversary without its frozen tree or a tree without
+            adversary.
 
     References:
         Yin et al., 2024a, Eqs. 7 and 8; Yin et al., 2024b, for two time scales and the adversary (both from memory).
@@ -172,7 +178,9 @@ class OnGenerated:
     generate: Generate = records.static()
     loss: Any
 
-    def __call__(self, params: Params, key: jax.Array, batch: Batch, generator: Params) -> tuple[Float[Array, ""], Metrics]:
+    def __call__(
+        self, params: Params, key: jax.Array, batch: Batch, generator: Params
+    ) -> tuple[Float[Array, ""], Metrics]:
         """The scalar and its metrics for one batch."""
         clean, condition = objectives.parts_of(batch)
         start_key, loss_key = jax.random.split(key)
@@ -188,8 +196,8 @@ def on_generated(generate: Generate, loss: Loss) -> OnGenerated:
         loss: (params, key, batch) -> (scalar, metrics).
 
     Returns:
-        The loss (params, key, batch, generator) -> (scalar, metrics). Of the `diffusion.Batch` it reads the conditions and the shape of
-        the clean samples; `generator` are the generator's parameters, as a frozen tree.
+        The loss (params, key, batch, generator) -> (scalar, metrics). Of the `diffusion.Batch` it reads the conditions
+        and the shape of the clean samples; `generator` are the generator's parameters, as a frozen tree.
 
     References:
         Yin et al., 2024a, Eq. 6 (from memory).

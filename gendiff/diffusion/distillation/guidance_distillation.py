@@ -30,7 +30,9 @@ class GuidanceDistillationLoss(objectives.NetworkLoss):
     rule: Rule = records.static()
     null: Any = NO_LABEL
 
-    def __call__(self, params: Params, key: jax.Array, batch: Batch, teacher: Denoiser) -> tuple[Float[Array, ""], Metrics]:
+    def __call__(
+        self, params: Params, key: jax.Array, batch: Batch, teacher: Denoiser
+    ) -> tuple[Float[Array, ""], Metrics]:
         """The scalar and its metrics for one batch."""
         clean, condition = objectives.parts_of(batch)
         nothing = objectives.without_condition(condition, self.null)
@@ -58,8 +60,9 @@ def guidance_distillation(
 ) -> GuidanceDistillationLoss:
     """Mean over samples of weight(level) · mean squared error of the student's target, which is that of the guided teacher.
 
-    The scale of each sample is uniform in `scales`, and is the last condition of the student, a `networks.GuidanceScale`. `networks.UNet`
-    and `networks.DiT` take it where they have `guidance=True`. The student is then sampled in one call per evaluation, at any scale w:
+    The scale of each sample is uniform in `scales`, and is the last condition of the student, a
+    `networks.GuidanceScale`. `networks.UNet` and `networks.DiT` take it where they have `guidance=True`. The student is
+    then sampled in one call per evaluation, at any scale w:
     `diffusion.from_network(predict, params, parameterization, label, networks.GuidanceScale(w))`.
 
     Args:
@@ -69,19 +72,20 @@ def guidance_distillation(
         scales: the smallest and the largest scale, at least 0; 1 is the conditional teacher.
         rule: (conditional, unconditional, scales) -> the guided denoiser, such as
             `functools.partial(guidance.classifier_free, batched=True)` or `guidance.adaptive_projected`.
-        null: what stands for no condition, as in `objectives.denoising`. None in a tuple: guidance keeps that condition on both sides.
+        null: what stands for no condition, as in `objectives.denoising`. None in a tuple: guidance keeps that condition
+            on both sides.
         weight: the factor on each sample's error; default `weighting.uniform()`.
         levels: how levels are drawn; default `weighting.uniform_levels()`.
         stochastic: as in `objectives.denoising`.
 
     Returns:
-        The loss (params, key, batch, teacher) -> (scalar, metrics), with the unweighted error as metric `mse`. The batch is a
-        `diffusion.Batch` with at least one condition. The teacher is a denoiser of `diffusion.from_network`, whatever its condition; it
-        gets no gradient.
+        The loss (params, key, batch, teacher) -> (scalar, metrics), with the unweighted error as metric `mse`. The
+        batch is a `diffusion.Batch` with at least one condition. The teacher is a denoiser of `diffusion.from_network`,
+        whatever its condition; it gets no gradient.
 
     Raises:
-        ValueError: for scales that are not 0 <= low <= high < inf, noise prediction on a schedule that reaches alpha = 0, and when
-            called, for a batch without condition.
+        ValueError: for scales that are not 0 <= low <= high < inf, noise prediction on a schedule that reaches
+            alpha = 0, and when called, for a batch without condition.
         TypeError: when called, for a teacher that is not of `from_network`.
 
     References:

@@ -16,8 +16,8 @@ class Jump(Sampler):
         """One step, as `Sampler.step` says."""
         if not isinstance(denoise, TwoTimeDenoiser):
             raise TypeError(
-                f"jump() draws with a denoiser of two times, such as two_times.from_network(…), and got {type(denoise).__name__}: "
-                "use samplers.ddim() for one that is told a single time"
+                "jump() draws with a denoiser of two times, such as two_times.from_network(…), and got "
+                f"{type(denoise).__name__}: use samplers.ddim() for one that is told a single time"
             )
         return State(ancestral.ddim_step(denoise(state.x, level, cleaner), level, cleaner))
 
@@ -25,8 +25,9 @@ class Jump(Sampler):
 def jump() -> Jump:
     """Steps of any length by a `two_times.TwoTimeDenoiser`: x' = alpha' clean + sigma' noise of the pair that it predicts.
 
-    It draws no noise. It does not draw with a guided denoiser, as the rules of guidance are for ordinary ones: train the guidance in.
-    On `schedules.edm()` the clean level has the t of the least noise: end grids there, as by `grids.karras(schedule, n, end="first")`.
+    It draws no noise. It does not draw with a guided denoiser, as the rules of guidance are for ordinary ones: train
+    the guidance in. On `schedules.edm()` the clean level has the t of the least noise: end grids there, as by
+    `grids.karras(schedule, n, end="first")`.
 
     Raises:
         TypeError: when it draws, for a denoiser of one time.

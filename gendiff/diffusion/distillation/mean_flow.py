@@ -68,7 +68,9 @@ class MeanFlowLoss:
         first_key, second_key, apart_key = jax.random.split(key, 3)
         first, second = self.positions(first_key, count), self.positions(second_key, count)
         start = jnp.maximum(first, second)
-        return start, jnp.where(jax.random.bernoulli(apart_key, self.apart, (count,)), jnp.minimum(first, second), start)
+        return start, jnp.where(
+            jax.random.bernoulli(apart_key, self.apart, (count,)), jnp.minimum(first, second), start
+        )
 
     def guided(self, velocity: Array, network: TwoTimeNetwork, w: Array, u: Array) -> Array:
         """The velocity of the guided field at w (b, …)."""
@@ -95,18 +97,22 @@ def mean_flow(
 ) -> MeanFlowLoss:
     """Mean over samples of w · |U - sg(V - (p - p') dU/dp)|², w = 1 / (|…|² + 0.001)^power without a gradient, V = noise - clean.
 
-    The derivative is one forward-mode pass through the network. The trained network is a `two_times.from_network`, and is drawn by `jump()`
-    in any number of steps.
+    The derivative is one forward-mode pass through the network. The trained network is a `two_times.from_network`, and
+    is drawn by `jump()` in any number of steps.
 
     Args:
-        predict: the network, as `two_times.from_network` takes it, with forward-mode derivatives (`convolution="direct"`).
+        predict: the network, as `two_times.from_network` takes it, with forward-mode derivatives
+            (`convolution="direct"`).
         schedule: the noise path, such as `schedules.flow()`. A table is read between its entries.
-        parameterization: what the output means; U is noise - clean of its pair. `parameterization.flow()` is the paper's.
-        positions: where two positions u are drawn, of which the larger is the start; default `positions.logit_normal()`.
+        parameterization: what the output means; U is noise - clean of its pair. `parameterization.flow()` is the
+            paper's.
+        positions: where two positions u are drawn, of which the larger is the start; default
+            `positions.logit_normal()`.
         apart: the share of samples in [0, 1] whose step has a length. The others train the velocity.
         power: of the weight, at least 0; 0 is the plain square.
-        scale: of guidance that is trained into the network; 1 is none. V is then scale · V + mix · U(c) + (1 - scale - mix) · U(null), with
-            U of steps without length. The guidance scale that this amounts to is scale / (1 - mix).
+        scale: of guidance that is trained into the network; 1 is none. V is then scale · V + mix · U(c) + (1 - scale -
+            mix) · U(null), with U of steps without length. The guidance scale that this amounts to is scale / (1 -
+            mix).
         mix: in [0, 1).
         drop_condition: as in `objectives.denoising`.
         null: likewise.
@@ -116,8 +122,8 @@ def mean_flow(
         The loss (params, key, batch) -> (scalar, metrics), with the unweighted error per number as metric `mse`.
 
     Raises:
-        ValueError: for numbers outside these ranges, a network of `networks.pure` without forward-mode derivatives, noise prediction on a
-            schedule that reaches alpha = 0, and when called, for guidance without a condition.
+        ValueError: for numbers outside these ranges, a network of `networks.pure` without forward-mode derivatives,
+            noise prediction on a schedule that reaches alpha = 0, and when called, for guidance without a condition.
 
     References:
         Geng et al., 2025, Alg. 1, Eqs. 6, 10, 11, 19 to 22 (from memory).
@@ -129,7 +135,8 @@ def mean_flow(
     objectives.refuse_lost_signal(parameterization, schedule)
     if not getattr(predict, "differentiable_forward", True):
         raise ValueError(
-            "mean_flow differentiates the network in forward mode, which its layers do not have: build it with convolution='direct' "
+            "mean_flow differentiates the network in forward mode, which its layers do not have: build it with "
+            "convolution='direct' "
             "(convolution='fast_backward' only goes backward)"
         )
     return MeanFlowLoss(
@@ -148,7 +155,11 @@ def mean_flow(
 
 
 def average_velocity(
-    network: TwoTimeDenoiser, schedule: Schedule, end: Float[Array, "b"], w: Float[Array, "b *shape"], u: Float[Array, "b"]
+    network: TwoTimeDenoiser,
+    schedule: Schedule,
+    end: Float[Array, "b"],
+    w: Float[Array, "b *shape"],
+    u: Float[Array, "b"],
 ) -> Float[Array, "b *shape"]:
     """U = noise - clean of the pair that carries w on the straight path from position u of the schedule to position `end`."""
     level = schedule.at(u)

@@ -32,8 +32,8 @@ class OneStep:
 def one_step(predict: Predict, schedule: Schedule, parameterization: Parameterization) -> OneStep:
     """The generator whose sample is the network's clean prediction at the noisiest level, for x = sigma · noise.
 
-    It is what `samplers.ddim()` draws on `grids.trailing(schedule, 1)`, so a trained generator is sampled by `diffusion.sample` too. As
-    (params, noise, *condition) -> samples it is also a generator of the adversarial chapter.
+    It is what `samplers.ddim()` draws on `grids.trailing(schedule, 1)`, so a trained generator is sampled by
+    `diffusion.sample` too. As (params, noise, *condition) -> samples it is also a generator of the adversarial chapter.
 
     Args:
         predict: the network, (params, x, t, *condition) -> output. It may begin as the teacher.

@@ -16,7 +16,9 @@ PairWeight = Callable[[Level, Level], jax.Array]
 
 
 def inverse_gap() -> PairWeight:
-    """The weight 1 / (sigma/alpha - sigma'/alpha'): short intervals, at little noise, count more. For schedules with alpha > 0.
+    """The weight 1 / (sigma/alpha - sigma'/alpha'): short intervals, at little noise, count more.
+
+    For schedules with alpha > 0.
 
     References:
         Song & Dhariwal, 2024, section 3.1 (from memory).

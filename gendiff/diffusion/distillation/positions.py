@@ -1,7 +1,7 @@
 """Where on the noise path a pair of levels is drawn: positions u in [0, 1] of a schedule, 0 clean and 1 noise.
 
-Losses of pairs of levels need u itself, to go to a level beside it or to differentiate by it. The samplers of `weighting` answer levels.
-Each is a record: equal settings compare and hash equal.
+Losses of pairs of levels need u itself, to go to a level beside it or to differentiate by it. The samplers of
+`weighting` answer levels. Each is a record: equal settings compare and hash equal.
 """
 
 import math
@@ -46,8 +46,8 @@ def logit_normal(mean: float = -0.4, std: float = 1.0) -> Positions:
 def log_normal(schedule: Schedule, mean: float = -1.1, std: float = 2.0) -> Positions:
     """Positions with ln(sigma / alpha) normal, cut to what the schedule has.
 
-    In a grid of n intervals, the interval that holds the position has the probability of Song & Dhariwal: the difference of the normal
-    distribution function at its ends.
+    In a grid of n intervals, the interval that holds the position has the probability of Song & Dhariwal: the
+    difference of the normal distribution function at its ends.
 
     Args:
         schedule: of the loss.

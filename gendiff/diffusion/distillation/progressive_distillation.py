@@ -46,26 +46,27 @@ def progressive_distillation(
 ) -> ProgressiveDistillationLoss:
     """Mean over samples of weight(level) · mean squared error of the student's target, which is that of two DDIM steps of the teacher.
 
-    A sample is noised to the start of one of the student's steps, all equally likely. The student begins as a copy of the teacher. It is
-    sampled by `samplers.ddim()` on `halved(levels)`, and is the teacher of the next round on that grid.
+    A sample is noised to the start of one of the student's steps, all equally likely. The student begins as a copy of
+    the teacher. It is sampled by `samplers.ddim()` on `halved(levels)`, and is the teacher of the next round on that
+    grid.
 
     Args:
         predict: the student, (params, x, t, *condition) -> output.
         parameterization: what the student's output means.
         levels: (2n + 1,) the grid of the teacher's 2n steps, such as `grids.trailing(schedule, 2 * n)`.
-        weight: the factor on each sample's error; default `weighting.uniform()`. The paper has `weighting.truncated_snr()`, or uniform on
-            the target of velocity.
-        tell: (teacher, conditions) -> denoiser. The default takes a denoiser of `diffusion.from_network`, and where the batch has no
-            condition, any. A guided teacher is made here, of a frozen tree of your own.
+        weight: the factor on each sample's error; default `weighting.uniform()`. The paper has
+            `weighting.truncated_snr()`, or uniform on the target of velocity.
+        tell: (teacher, conditions) -> denoiser. The default takes a denoiser of `diffusion.from_network`, and where the
+            batch has no condition, any. A guided teacher is made here, of a frozen tree of your own.
         stochastic: as in `objectives.denoising`.
 
     Returns:
-        The loss (params, key, batch, teacher) -> (scalar, metrics), with the unweighted error as metric `mse`. The batch is a
-        `diffusion.Batch`. The teacher gets no gradient.
+        The loss (params, key, batch, teacher) -> (scalar, metrics), with the unweighted error as metric `mse`. The
+        batch is a `diffusion.Batch`. The teacher gets no gradient.
 
     Raises:
-        ValueError: for a grid with an odd number of steps or with levels that do not get cleaner at each step, and for noise prediction on
-            one that reaches alpha = 0.
+        ValueError: for a grid with an odd number of steps or with levels that do not get cleaner at each step, and for
+            noise prediction on one that reaches alpha = 0.
 
     References:
         Salimans & Ho, 2022, Alg. 2 and App. G (from memory).
@@ -92,16 +93,20 @@ def halved(levels: Level) -> Level:
     """
     steps = sampling.steps_of(levels)
     if steps % 2:
-        raise ValueError(f"levels has {steps} steps, of which two cannot always be made one: take an even number of steps")
+        raise ValueError(
+            f"levels has {steps} steps, of which two cannot always be made one: take an even number of steps"
+        )
     return levels[::2]
 
 
-def two_steps_in_one(denoise: Denoiser, x: Float[Array, "b *shape"], level: Level, middle: Level, cleaner: Level) -> Prediction:
+def two_steps_in_one(
+    denoise: Denoiser, x: Float[Array, "b *shape"], level: Level, middle: Level, cleaner: Level
+) -> Prediction:
     """The prediction whose one DDIM step to `cleaner` ends where two steps of a denoiser end.
 
-    With r = alpha / sigma, and c, c' the clean predictions at `level` and, after one step, at `middle`, it is the mean of c and c' with
-    weights r' - r and r'' - r'. Both are multiplied by sigma'' / alpha'', so that it is finite at sigma'' = 0, where it is c' alone, and
-    at alpha = 0.
+    With r = alpha / sigma, and c, c' the clean predictions at `level` and, after one step, at `middle`, it is the mean
+    of c and c' with weights r' - r and r'' - r'. Both are multiplied by sigma'' / alpha'', so that it is finite at
+    sigma'' = 0, where it is c' alone, and at alpha = 0.
 
     Args:
         denoise: whose predictions keep x = alpha * clean + sigma * noise.
@@ -121,9 +126,14 @@ def two_steps_in_one(denoise: Denoiser, x: Float[Array, "b *shape"], level: Leve
 
 def _check_values(parameterization: Parameterization, alpha: np.ndarray, sigma: np.ndarray) -> None:
     if not np.all(sigma[1:] * alpha[:-1] < sigma[:-1] * alpha[1:]):
-        raise ValueError("levels must have less noise, sigma / alpha, at each step: grids.padded repeats the last level, so pad afterwards")
+        raise ValueError(
+            "levels must have less noise, sigma / alpha, at each step: grids.padded repeats the last level, so pad "
+            "afterwards"
+        )
     if parameterization.divides_by_alpha and np.any(alpha == 0):
-        raise ValueError("noise prediction divides by alpha, which is 0 at the start of this grid; use parameterization.velocity()")
+        raise ValueError(
+            "noise prediction divides by alpha, which is 0 at the start of this grid; use parameterization.velocity()"
+        )
 
 
 def _share_of_first(level: Level, middle: Level, cleaner: Level) -> Array:

@@ -48,7 +48,9 @@ class ReflowLoss(objectives.NetworkLoss):
         level_key, network_key = jax.random.split(key)
         level = self.levels(level_key, self.schedule, batch.clean.shape[0])
         target = Prediction(jnp.asarray(batch.clean), jnp.asarray(batch.noise))
-        return self.error(params, network_key, process.add_noise(target.clean, target.noise, level), level, condition, target)
+        return self.error(
+            params, network_key, process.add_noise(target.clean, target.noise, level), level, condition, target
+        )
 
 
 def reflow(
@@ -62,8 +64,8 @@ def reflow(
 ) -> ReflowLoss:
     """The denoising loss with each sample's own noise in place of fresh noise: mean of weight(level) · mean squared error of the target.
 
-    Pairs are drawn by `draw_pairs`. Paths from noise to sample of the trained flow cross less than those of its teacher, and are
-    straighter, as `straightness` measures.
+    Pairs are drawn by `draw_pairs`. Paths from noise to sample of the trained flow cross less than those of its
+    teacher, and are straighter, as `straightness` measures.
 
     Args:
         predict: the network, (params, x, t, *condition) -> output. It may begin as the teacher.
@@ -104,7 +106,9 @@ def draw_pairs(
     index: Integer[ArrayLike, "b"],
     condition: tuple[Any, ...] = (),
 ) -> Pairs:
-    """Draw samples with the noise that they come from. Call it under `jit`. Pair i is a function of (denoiser, key, index[i]) alone.
+    """Draw samples with the noise that they come from.
+
+    Call it under `jit`. Pair i is a function of (denoiser, key, index[i]) alone.
 
     Args:
         key: one typed key.
@@ -132,9 +136,9 @@ def draw_pairs(
 def straightness(trajectory: Float[ArrayLike, "t b *shape"], levels: Level) -> Float[Array, "b"]:
     """The mean over the way of |mean velocity - velocity|², summed over the coordinates of each sample: 0 for a straight way.
 
-    Every process runs along the straight path w = x / (alpha + sigma) = (1 - u) clean + u noise with u = sigma / (alpha + sigma). There
-    DDIM is Euler's method, so that of its trajectory this is exact; of an exact trajectory it is at most that of the flow, and converges
-    to it at second order in the steps.
+    Every process runs along the straight path w = x / (alpha + sigma) = (1 - u) clean + u noise with
+    u = sigma / (alpha + sigma). There DDIM is Euler's method, so that of its trajectory this is exact; of an exact
+    trajectory it is at most that of the flow, and converges to it at second order in the steps.
 
     Args:
         trajectory: (t, b, …) states at each level, as `diffusion.sample(..., trajectory=True)` returns them.
@@ -152,7 +156,10 @@ def straightness(trajectory: Float[ArrayLike, "t b *shape"], levels: Level) -> F
     """
     sampling.steps_of(levels)
     if trajectory.shape[0] != len(levels):
-        raise ValueError(f"trajectory has {trajectory.shape[0]} states for a grid of {len(levels)} levels: one state per level is needed")
+        raise ValueError(
+            f"trajectory has {trajectory.shape[0]} states for a grid of {len(levels)} levels: one state per level is "
+            "needed"
+        )
     states = jnp.asarray(trajectory)
     length = jnp.asarray(levels.alpha) + levels.sigma
     u, w = levels.sigma / length, states / arrays.expand(length, states)

@@ -30,7 +30,9 @@ class ShortcutLoss(objectives.NetworkLoss):
     drop_condition: float | tuple[float, ...] = records.static()
     null: Any = NO_LABEL
 
-    def __call__(self, params: Params, key: jax.Array, batch: Batch, target: Params = None) -> tuple[Float[Array, ""], Metrics]:
+    def __call__(
+        self, params: Params, key: jax.Array, batch: Batch, target: Params = None
+    ) -> tuple[Float[Array, ""], Metrics]:
         """The scalar and its metrics for one batch."""
         clean, condition = objectives.parts_of(batch)
         samples, own = clean.shape[0], self._own(clean.shape[0])
@@ -45,7 +47,9 @@ class ShortcutLoss(objectives.NetworkLoss):
         wanted = Prediction(clean, noise)
         if own:
             of_own, *step = jax.tree.map(lambda leaf: leaf[:own], (condition, x, u, length))
-            network = two_times.from_network(self.predict, params if target is None else target, self.parameterization, *of_own)
+            network = two_times.from_network(
+                self.predict, params if target is None else target, self.parameterization, *of_own
+            )
             pair = jax.lax.stop_gradient(two_halves_in_one(network, self.schedule, *step, shortest=1 / self.steps))
             wanted = jax.tree.map(lambda first, data: jnp.concatenate([first, data[own:]]), pair, wanted)
         return self.error(params, network_key, x, level, (*condition, SecondTime(end.t_for(x))), wanted)
@@ -55,7 +59,8 @@ class ShortcutLoss(objectives.NetworkLoss):
         own = round(self.share * samples)
         if 0 < self.share < 1 and own in (0, samples):
             raise ValueError(
-                f"share = {self.share:g} of a batch of {samples} samples is {own} of them: take a larger batch, or share 0 or 1"
+                f"share = {self.share:g} of a batch of {samples} samples is {own} of them: take a larger batch, or "
+                "share 0 or 1"
             )
         return own
 
@@ -63,7 +68,8 @@ class ShortcutLoss(objectives.NetworkLoss):
         """Where each step begins and how long it is in u, both (b,): those of the samples that learn from the network's own steps first."""
         length_key, place_key, data_key = jax.random.split(key, 3)
         u = self.positions(data_key, samples - own)
-        parts = (1 << jax.random.randint(length_key, (own,), 0, self.steps.bit_length())).astype(u.dtype)  # such steps in the whole path
+        # such steps in the whole path
+        parts = (1 << jax.random.randint(length_key, (own,), 0, self.steps.bit_length())).astype(u.dtype)
         number = jnp.floor(jax.random.uniform(place_key, (own,), u.dtype) * parts)
         return jnp.concatenate([(number + 1) / parts, u]), jnp.concatenate([1 / parts, jnp.zeros_like(u)])
 
@@ -83,14 +89,15 @@ def shortcut(
 ) -> ShortcutLoss:
     """Mean over samples of weight(level) · mean squared error of the network's target: that of the data, or that of two of its own steps.
 
-    A share of the batch is told a step of 1, 1/2, 1/4, … 1 / steps in u, which begins at a multiple of its length. Its target is the pair
-    whose one step ends where two steps of half the length end. The halves of the shortest step are told to have no length. The rest of the
-    batch is told steps without length, and its target is the data. The trained network is a `two_times.from_network`, and is drawn by
-    `jump()` on `grids.trailing(schedule, n)` with n = 1, 2, 4, … steps.
+    A share of the batch is told a step of 1, 1/2, 1/4, … 1 / steps in u, which begins at a multiple of its length. Its
+    target is the pair whose one step ends where two steps of half the length end. The halves of the shortest step are
+    told to have no length. The rest of the batch is told steps without length, and its target is the data. The trained
+    network is a `two_times.from_network`, and is drawn by `jump()` on `grids.trailing(schedule, n)` with n = 1, 2, 4, …
+    steps.
 
     Args:
-        predict: the network, as `two_times.from_network` takes it. The paper tells the length of the step; the time where it ends says the
-            same.
+        predict: the network, as `two_times.from_network` takes it. The paper tells the length of the step; the time
+            where it ends says the same.
         schedule: the noise path, such as `schedules.flow()`. A table is read between its entries.
         parameterization: what the output means; `parameterization.flow()` is the paper's.
         steps: a power of 2, at least 2: how many of the shortest steps the path has.
@@ -102,19 +109,22 @@ def shortcut(
         stochastic: likewise. The network's own steps drop nothing.
 
     Returns:
-        The loss (params, key, batch, target=None) -> (scalar, metrics), with the unweighted error as metric `mse`. `target` are the
-        parameters that take the two steps, an average of the network's; None stands for its own.
+        The loss (params, key, batch, target=None) -> (scalar, metrics), with the unweighted error as metric `mse`.
+        `target` are the parameters that take the two steps, an average of the network's; None stands for its own.
 
     Raises:
-        ValueError: for numbers outside these ranges, noise prediction on a schedule that reaches alpha = 0, and when called, for a share of
-            the batch that rounds to none of it or to all.
+        ValueError: for numbers outside these ranges, noise prediction on a schedule that reaches alpha = 0, and when
+            called, for a share of the batch that rounds to none of it or to all.
 
     References:
         Frans et al., 2024, Alg. 1, Eqs. 4 and 5 (from memory).
     """
     checks.integer("steps", steps, 2)
     if steps & (steps - 1):
-        raise ValueError(f"steps = {steps} is no power of 2, so that halves of steps are no steps: take {1 << (steps.bit_length() - 1)}")
+        raise ValueError(
+            f"steps = {steps} is no power of 2, so that halves of steps are no steps: take "
+            f"{1 << (steps.bit_length() - 1)}"
+        )
     checks.in_range("share", share, 0.0, 1.0)
     objectives.refuse_lost_signal(parameterization, schedule)
     return ShortcutLoss(

@@ -28,8 +28,8 @@ def told(denoise: Denoiser, condition: tuple[Any, ...]) -> Denoiser:
         return denoise
     if not isinstance(denoise, NetworkDenoiser):
         raise TypeError(
-            f"the batch has {len(condition)} conditions, and a {type(denoise).__name__} takes none: make the teacher by "
-            "diffusion.from_network, or pass tell=(frozen, condition) -> denoiser"
+            f"the batch has {len(condition)} conditions, and a {type(denoise).__name__} takes none: make the teacher "
+            "by diffusion.from_network, or pass tell=(frozen, condition) -> denoiser"
         )
     return denoise.with_condition(*condition)
 
@@ -37,8 +37,8 @@ def told(denoise: Denoiser, condition: tuple[Any, ...]) -> Denoiser:
 def begun(params: Params, teacher: Params) -> Params:
     """Fresh parameters of a student with those of its teacher in them.
 
-    What the student alone has, such as the layers of `DiT(guidance=True)`, stays fresh. Those layers begin without effect, so that the
-    student begins as the teacher.
+    What the student alone has, such as the layers of `DiT(guidance=True)`, stays fresh. Those layers begin without
+    effect, so that the student begins as the teacher.
 
     Args:
         params: of the student, a nested dict.

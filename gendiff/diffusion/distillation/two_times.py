@@ -1,11 +1,12 @@
 """Denoisers of two times: they carry x from a level to a cleaner one in a single evaluation, however far apart the two are.
 
-The probability flow carries x at a level to x' at a cleaner one. Two levels that differ have one pair (clean, noise) with
-alpha clean + sigma noise = x and alpha' clean + sigma' noise = x'. A denoiser of two times predicts this pair, so that a DDIM step with
-it is exact. As the levels meet, the pair becomes the ordinary prediction: told one level, it is an ordinary `Denoiser`.
+The probability flow carries x at a level to x' at a cleaner one. Two levels that differ have one pair (clean, noise)
+with alpha clean + sigma noise = x and alpha' clean + sigma' noise = x'. A denoiser of two times predicts this pair, so
+that a DDIM step with it is exact. As the levels meet, the pair becomes the ordinary prediction: told one level, it is
+an ordinary `Denoiser`.
 
-With p = sigma / (alpha + sigma) and w = x / (alpha + sigma), every process is the straight path w = (1 - p) clean + p noise. There,
-noise - clean of the pair is the average velocity (w - w') / (p - p').
+With p = sigma / (alpha + sigma) and w = x / (alpha + sigma), every process is the straight path w = (1 - p) clean + p
+noise. There, noise - clean of the pair is the average velocity (w - w') / (p - p').
 """
 
 import abc
@@ -24,7 +25,10 @@ from gendiff.diffusion.types import Level, Predict, Prediction
 
 
 class TwoTimeDenoiser(abc.ABC):
-    """What `jump` draws with. An exact one for an oracle, or a rule that wraps another, is a record that derives from this."""
+    """What `jump` draws with.
+
+    An exact one for an oracle, or a rule that wraps another, is a record that derives from this.
+    """
 
     @abc.abstractmethod
     def __call__(self, x: Float[Array, "b *shape"], level: Level, cleaner: Level | None = None) -> Prediction:
@@ -57,14 +61,18 @@ class TwoTimeNetwork(TwoTimeDenoiser):
         return records.replace(self, condition=one_time.with_condition(*condition).condition)
 
 
-def from_network(predict: Predict, params: Params, parameterization: Parameterization, *condition: Any) -> TwoTimeNetwork:
+def from_network(
+    predict: Predict, params: Params, parameterization: Parameterization, *condition: Any
+) -> TwoTimeNetwork:
     """A network of two times as a denoiser.
 
-    Any parameterization will do: F is what turns x into the pair (clean, noise). With `parameterization.flow()` it is the average velocity.
+    Any parameterization will do: F is what turns x into the pair (clean, noise). With `parameterization.flow()` it is
+    the average velocity.
 
     Args:
-        predict: (params, x, t, *condition, second) -> output, where `second` is a `networks.SecondTime` of (b,): the t of the cleaner
-            level. `networks.DiT(second_time=True)` and `networks.UNet(second_time=True)` are such networks.
+        predict: (params, x, t, *condition, second) -> output, where `second` is a `networks.SecondTime` of (b,): the t
+            of the cleaner level. `networks.DiT(second_time=True)` and `networks.UNet(second_time=True)` are such
+            networks.
         params: its parameters.
         parameterization: what its output means.
         *condition: as in `denoiser.from_network`.

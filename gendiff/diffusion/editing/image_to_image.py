@@ -62,7 +62,8 @@ def image_to_image(
         levels: (t + 1,) as for `sample`.
         clean: (b, …) the images.
         index: (b,) as for `sample`.
-        strength: () in [0, 1], the share of the steps to run, rounded to whole steps. 1 is plain sampling, 0 the image as it came.
+        strength: () in [0, 1], the share of the steps to run, rounded to whole steps. 1 is plain sampling, 0 the image
+            as it came.
         num_steps: as for `sample`.
         trajectory: as for `from_entry`.
 
@@ -70,7 +71,9 @@ def image_to_image(
         Meng et al., 2022, Alg. 1 (from memory).
     """
     first = first_entry(levels, strength, num_steps=num_steps)
-    return from_entry(key, denoise, sampler, levels, clean, index, first=first, num_steps=num_steps, trajectory=trajectory)
+    return from_entry(
+        key, denoise, sampler, levels, clean, index, first=first, num_steps=num_steps, trajectory=trajectory
+    )
 
 
 def from_entry(
@@ -88,8 +91,9 @@ def from_entry(
 ) -> Float[Array, "..."]:
     """Noise clean samples to entry `first` of the grid and draw from there: SDEdit, img2img.
 
-    The noise is that of x_T: sample i's own, from fold_in(fold_in(key, index[i]), 0). Steps are counted from the edit's first one. At
-    `first` = 0 nothing of the image is left, and the result is that of `sample`, bit for bit; at the last entry it is the image.
+    The noise is that of x_T: sample i's own, from fold_in(fold_in(key, index[i]), 0). Steps are counted from the edit's
+    first one. At `first` = 0 nothing of the image is left, and the result is that of `sample`, bit for bit; at the last
+    entry it is the image.
 
     Args:
         key: as for `sample`.
@@ -98,7 +102,8 @@ def from_entry(
         levels: (t + 1,) as for `sample`.
         clean: (b, …) floating, scaled to the data's range.
         index: (b,) as for `sample`.
-        first: () in 0 … n, data under jit. A traced one makes the steps a `while_loop`, which is not differentiable in reverse.
+        first: () in 0 … n, data under jit. A traced one makes the steps a `while_loop`, which is not differentiable in
+            reverse.
         num_steps: n, as for `sample`.
         trajectory: return all t + 1 entries: the steps first, and then the result repeated.
         on_level: as for `sample`, with steps counted from the edit's first one.
@@ -125,12 +130,15 @@ def from_entry(
     return sampling.sample(key, denoise, sampler, rest, shape, index, **options)
 
 
-def slerp(first: Float[ArrayLike, "b *shape"], second: Float[ArrayLike, "b *shape"], share: Scalar) -> Float[Array, "b *shape"]:
+def slerp(
+    first: Float[ArrayLike, "b *shape"], second: Float[ArrayLike, "b *shape"], share: Scalar
+) -> Float[Array, "b *shape"]:
     """Find the point at `share` of the great circle from first to second, of each sample by itself.
 
-    The norm runs linearly from one to the other: noises, whose norms are close to sqrt(d), stay noises, which a straight line does not.
-    The straight line is taken where one vector is zero, or both are parallel within the root of the rounding. Between opposite vectors no
-    circle is the shortest, and the line goes through 0. Values and gradients are finite everywhere.
+    The norm runs linearly from one to the other: noises, whose norms are close to sqrt(d), stay noises, which a
+    straight line does not. The straight line is taken where one vector is zero, or both are parallel within the root of
+    the rounding. Between opposite vectors no circle is the shortest, and the line goes through 0. Values and gradients
+    are finite everywhere.
 
     Args:
         first: (b, …).
@@ -144,10 +152,14 @@ def slerp(first: Float[ArrayLike, "b *shape"], second: Float[ArrayLike, "b *shap
     a, b = jnp.asarray(first), jnp.asarray(second)
     wide = jnp.promote_types(a.dtype, jnp.float32)
     sizes = [arrays.safe_sqrt(jnp.sum(arrays.flatten_samples(v).astype(wide) ** 2, axis=1)) for v in (a, b)]
-    units = [arrays.flatten_samples(v).astype(wide) * _column(arrays.safe_divide(1.0, n)) for v, n in zip((a, b), sizes, strict=True)]
+    units = [
+        arrays.flatten_samples(v).astype(wide) * _column(arrays.safe_divide(1.0, n))
+        for v, n in zip((a, b), sizes, strict=True)
+    ]
     apart, together = (arrays.safe_sqrt(jnp.sum((units[0] + sign * units[1]) ** 2, axis=1)) for sign in (-1, 1))
     bent = (jnp.minimum(apart, together) > jnp.sqrt(jnp.finfo(wide).eps)) & (sizes[0] > 0) & (sizes[1] > 0)
-    angle = 2 * jnp.arctan2(jnp.where(bent, apart, 1.0), jnp.where(bent, together, 1.0))  # accurate for small and for flat angles
+    # accurate for small and for flat angles
+    angle = 2 * jnp.arctan2(jnp.where(bent, apart, 1.0), jnp.where(bent, together, 1.0))
     share = jnp.broadcast_to(jnp.asarray(share, wide), angle.shape)
     size = (1 - share) * sizes[0] + share * sizes[1]
     weights = []
@@ -169,9 +181,9 @@ def between_images(
 ) -> Float[Array, "..."]:
     """Draw the image from the noise at `share` of the great circle between those of two images.
 
-    Both are inverted by `inversion.reversible_invert`, and sample and companion are turned alike. So shares 0 and 1 return the images to
-    rounding at any number of steps. The exception is a single step from alpha = 0 to sigma = 0, which keeps nothing of its start: its
-    result is finite and is neither image. n steps take 3 n + 2 evaluations.
+    Both are inverted by `inversion.reversible_invert`, and sample and companion are turned alike. So shares 0 and 1
+    return the images to rounding at any number of steps. The exception is a single step from alpha = 0 to sigma = 0,
+    which keeps nothing of its start: its result is finite and is neither image. n steps take 3 n + 2 evaluations.
 
     Args:
         denoise: the denoiser.
@@ -190,12 +202,19 @@ def between_images(
     steps = sampling.steps_of(levels, num_steps)
     known = isinstance(steps, int) and arrays.is_concrete(levels.alpha) and arrays.is_concrete(levels.sigma)
     if known and steps == 1 and np.asarray(levels.alpha)[0] == 0 and np.asarray(levels.sigma)[1] == 0:
-        raise ValueError("one step from alpha = 0 to sigma = 0 keeps nothing of its start, so nothing lies between: use 2 steps or more")
-    ends = [inversion.reversible_invert(denoise, jnp.asarray(image), levels, num_steps=num_steps) for image in (first, second)]
+        raise ValueError(
+            "one step from alpha = 0 to sigma = 0 keeps nothing of its start, so nothing lies between: use 2 steps or "
+            "more"
+        )
+    ends = [
+        inversion.reversible_invert(denoise, jnp.asarray(image), levels, num_steps=num_steps)
+        for image in (first, second)
+    ]
     start, companion = (slerp(one, other, share) for one, other in zip(*ends, strict=True))
     sampler, index = reversible_heun(companion), jnp.arange(len(start))
     options: dict[str, Any] = {"start": start, "num_steps": num_steps, "trajectory": trajectory}
-    return sampling.sample(jax.random.key(0), denoise, sampler, levels, start.shape[1:], index, **options)  # a key that nothing draws from
+    # a key that nothing draws from
+    return sampling.sample(jax.random.key(0), denoise, sampler, levels, start.shape[1:], index, **options)
 
 
 def _start(key: jax.Array, clean: jax.Array, levels: Level, index: ArrayLike, first: Count, steps: Count) -> jax.Array:

@@ -2,8 +2,8 @@
 
 Steps are also taken back, so that what is painted and what is known agree.
 
-A mask is 1, or True, where a sample is to be painted and 0 where it is kept. The grid decides where time goes back: `resampled` makes one
-that rises again, and the sampler goes up such an interval by the forward chain.
+A mask is 1, or True, where a sample is to be painted and 0 where it is kept. The grid decides where time goes back:
+`resampled` makes one that rises again, and the sampler goes up such an interval by the forward chain.
 """
 
 from collections.abc import Callable
@@ -24,9 +24,9 @@ from gendiff.diffusion.types import Denoiser, Level
 def resampled(levels: Level, resamples: int = 10, jump: int = 10) -> Level:
     """Make the grid on which every stretch of `jump` intervals is walked `resamples` times.
 
-    From entries n - 1 - jump · m of a grid of n intervals, m = 0, 1, …, it goes back `jump` entries, where there are so many, and
-    does so `resamples` - 1 times. One interval up does what `jump` steps of the chain would, and each stretch costs jump · (resamples - 1)
-    more evaluations. With one resample, or a jump of n and more, the grid stays as it was.
+    From entries n - 1 - jump · m of a grid of n intervals, m = 0, 1, …, it goes back `jump` entries, where there are so
+    many, and does so `resamples` - 1 times. One interval up does what `jump` steps of the chain would, and each stretch
+    costs jump · (resamples - 1) more evaluations. With one resample, or a jump of n and more, the grid stays as it was.
 
     Args:
         levels: (n + 1,) a grid.
@@ -57,7 +57,10 @@ def resampled(levels: Level, resamples: int = 10, jump: int = 10) -> Level:
 
 @records.record
 class Repaint(Sampler):
-    """A sampler whose every step ends with what is known. Built by `repaint`. The sampler draws within part 1 of a step."""
+    """A sampler whose every step ends with what is known.
+
+    Built by `repaint`. The sampler draws within part 1 of a step.
+    """
 
     sampler: Sampler
     known: Any
@@ -74,11 +77,14 @@ class Repaint(Sampler):
             x = self.sampler.step(InnerNoise(rebuilt(), 1), denoise, state, level, cleaner, left).x
             known, mask = jnp.asarray(self.known).astype(x.dtype), jnp.asarray(self.mask).astype(x.dtype)
             if known.shape != x.shape:
-                raise ValueError(f"known has shape {known.shape}, but the samples are {x.shape}: give one known sample for each")
+                raise ValueError(
+                    f"known has shape {known.shape}, but the samples are {x.shape}: give one known sample for each"
+                )
             return mask * x + (1 - mask) * process.add_noise(known, fresh, cleaner)
 
         def back() -> Array:
-            # A level without signal is never one to go back from; the 1 keeps what vmap computes and throws away finite.
+            # A level without signal is never one to go back from; the 1 keeps what vmap computes and throws away
+            # finite.
             start = records.replace(level, alpha=jnp.where(up, level.alpha, 1.0))
             return process.forward_step(state.x, fresh, start, cleaner)
 
@@ -90,19 +96,24 @@ class Repaint(Sampler):
 
 
 def repaint(sampler: Sampler, known: Float[ArrayLike, "b *shape"], mask: Shaped[ArrayLike, "..."]) -> Repaint:
-    """Make every step of a sampler end with what is known, noised to the level reached. Also known as: inpainting, outpainting.
+    """Make every step of a sampler end with what is known, noised to the level reached.
 
-    Give it a grid from `resampled`; on a plain one nothing is walked twice, and what is painted fits its surroundings less well. Each
-    sample draws its noise from its own keys. It takes at most the evaluations of `sampler`, because intervals up need none.
+    Also known as: inpainting, outpainting.
+
+    Give it a grid from `resampled`; on a plain one nothing is walked twice, and what is painted fits its surroundings
+    less well. Each sample draws its noise from its own keys. It takes at most the evaluations of `sampler`, because
+    intervals up need none.
 
     Args:
-        sampler: any without memory. The paper's is `ddpm()`; a sampler that draws noise forgets bad starts faster than `ddim()`.
+        sampler: any without memory. The paper's is `ddpm()`; a sampler that draws noise forgets bad starts faster than
+            `ddim()`.
         known: (b, …) clean samples, whose masked entries do not matter if finite.
-        mask: broadcasts against known; 1 or True where it is to be painted, and entries between 0 and 1 blend. Where it is 0 the result
-            is `known`, exactly, on a grid that ends clean.
+        mask: broadcasts against known; 1 or True where it is to be painted, and entries between 0 and 1 blend. Where it
+            is 0 the result is `known`, exactly, on a grid that ends clean.
 
     Raises:
-        ValueError: for a sampler with memory, which would be of another stretch, and for a mask that does not broadcast.
+        ValueError: for a sampler with memory, which would be of another stretch, and for a mask that does not
+            broadcast.
 
     References:
         Lugmayr et al., 2022, Eq. 8 and Alg. 1 (from memory).
@@ -113,7 +124,8 @@ def repaint(sampler: Sampler, known: Float[ArrayLike, "b *shape"], mask: Shaped[
     sampling.check_no_noise_source("sampler", sampler)
     if jax.tree.leaves(jax.eval_shape(sampler.init, known).memory):
         raise ValueError(
-            "repaint needs a sampler without memory, such as ddpm(), ddim(), euler() or heun(): after a jump it would be stale"
+            "repaint needs a sampler without memory, such as ddpm(), ddim(), euler() or heun(): after a jump it would "
+            "be stale"
         )
     try:
         shape = np.broadcast_shapes(np.shape(mask), known.shape)
@@ -127,11 +139,17 @@ def repaint(sampler: Sampler, known: Float[ArrayLike, "b *shape"], mask: Shaped[
 def _without_keys(noise: Noise) -> Callable[[], Noise]:
     """Builds the noise anew from plain bits: under vmap both branches of a `cond` run, and JAX's checker of typed keys sees a reuse."""
     leaves, tree = jax.tree.flatten(noise)
-    kinds = [jax.random.key_impl(leaf) if jnp.issubdtype(getattr(leaf, "dtype", bool), jax.dtypes.prng_key) else None for leaf in leaves]
+    kinds = [
+        jax.random.key_impl(leaf) if jnp.issubdtype(getattr(leaf, "dtype", bool), jax.dtypes.prng_key) else None
+        for leaf in leaves
+    ]
     plain = [leaf if kind is None else jax.random.key_data(leaf) for leaf, kind in zip(leaves, kinds, strict=True)]
 
     def rebuilt() -> Noise:
-        typed = (leaf if kind is None else jax.random.wrap_key_data(leaf, impl=kind) for leaf, kind in zip(plain, kinds, strict=True))
+        typed = (
+            leaf if kind is None else jax.random.wrap_key_data(leaf, impl=kind)
+            for leaf, kind in zip(plain, kinds, strict=True)
+        )
         return jax.tree.unflatten(tree, typed)
 
     return rebuilt

@@ -1,9 +1,10 @@
 """From samples back to their noise: DDIM run backwards, which is approximate, and reversible Heun, which is exact by algebra.
 
-`ddim_invert` followed by DDIM does not return to where it began: each of its steps asks the network at the sample it has, not at the one
-it is about to find. The round trip's error is of first order and falls with the number of steps, once they resolve the narrowest
-direction of the data; `refinements` shrink it, at as many more evaluations. `reversible_heun` carries a companion of the sample, and each
-of its steps is undone without solving anything: the round trip is exact to rounding at any number of steps.
+`ddim_invert` followed by DDIM does not return to where it began: each of its steps asks the network at the sample it
+has, not at the one it is about to find. The round trip's error is of first order and falls with the number of steps,
+once they resolve the narrowest direction of the data; `refinements` shrink it, at as many more evaluations.
+`reversible_heun` carries a companion of the sample, and each of its steps is undone without solving anything: the round
+trip is exact to rounding at any number of steps.
 """
 
 from typing import Any
@@ -19,12 +20,14 @@ from gendiff.diffusion.samplers.reversible_heun import over_samples, trigonometr
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 
-def ddim_inverse_step(x: Float[ArrayLike, "b *shape"], prediction: Prediction, level: Level, noisier: Level) -> Float[Array, "b *shape"]:
+def ddim_inverse_step(
+    x: Float[ArrayLike, "b *shape"], prediction: Prediction, level: Level, noisier: Level
+) -> Float[Array, "b *shape"]:
     """Find the x at `noisier` that a DDIM step with this prediction would bring to x at `level`.
 
-    It is x alpha'/alpha + (sigma' - sigma alpha'/alpha) noise where alpha >= sigma, else x sigma'/sigma + (alpha' - alpha sigma'/sigma)
-    clean, with primes on the noisier level. Both forms are finite at both ends, zero terminal SNR included. The first is the inverse
-    scheduler of diffusers; the two differ, because the prediction was not made at x.
+    It is x alpha'/alpha + (sigma' - sigma alpha'/alpha) noise where alpha >= sigma, else x sigma'/sigma + (alpha' -
+    alpha sigma'/sigma) clean, with primes on the noisier level. Both forms are finite at both ends, zero terminal SNR
+    included. The first is the inverse scheduler of diffusers; the two differ, because the prediction was not made at x.
 
     Args:
         x: (b, …) at `level`.
@@ -44,19 +47,24 @@ def ddim_inverse_step(x: Float[ArrayLike, "b *shape"], prediction: Prediction, l
 
 
 def ddim_invert(
-    denoise: Denoiser, x: Float[ArrayLike, "b *shape"], levels: Level, *, refinements: int = 0, num_steps: Count | None = None
+    denoise: Denoiser,
+    x: Float[ArrayLike, "b *shape"],
+    levels: Level,
+    *,
+    refinements: int = 0,
+    num_steps: Count | None = None,
 ) -> Float[Array, "b *shape"]:
     """Walk x at the last level back to the first, where it can be passed to `sample` as `start`.
 
-    The network is asked at the levels that the sampler visits, never at the clean one. The round trip through DDIM has an error of order 1
-    in the step.
+    The network is asked at the levels that the sampler visits, never at the clean one. The round trip through DDIM has
+    an error of order 1 in the step.
 
     Args:
         denoise: the denoiser.
         x: (b, …) at the last level.
         levels: (t + 1,) a grid as for `sample`.
-        refinements: k >= 0 more evaluations per step, each a fixed-point iteration on the step's own end. The limit is the exact inverse
-            where the step is a contraction.
+        refinements: k >= 0 more evaluations per step, each a fixed-point iteration on the step's own end. The limit is
+            the exact inverse where the step is a contraction.
         num_steps: as for `sample`, 1 … t, may be traced.
 
     Returns:
@@ -76,7 +84,9 @@ def ddim_invert(
         def refined(_: Any, guess: jax.Array) -> jax.Array:
             return ddim_inverse_step(x, denoise(guess, noisier), level, noisier)
 
-        return jax.lax.fori_loop(0, refinements + 1, refined, flow_coordinates.unscaled(flow_coordinates.scaled(x, level), noisier))
+        return jax.lax.fori_loop(
+            0, refinements + 1, refined, flow_coordinates.unscaled(flow_coordinates.scaled(x, level), noisier)
+        )
 
     return jax.lax.fori_loop(0, steps, back, jnp.asarray(x))
 
@@ -91,16 +101,17 @@ def reversible_invert(
 ) -> tuple[Float[Array, "b *shape"], Float[Array, "b *shape"]]:
     """Find the pair at the first level that `reversible_heun` takes to x at the last one, exactly.
 
-    It takes one evaluation per step and one to find the companion, none at the last level. Rounding grows as the flow contracts, by about
-    the largest over the smallest std of the data. A single step from alpha = 0 to sigma = 0 keeps nothing of its start and cannot be
-    undone; the pair is finite there.
+    It takes one evaluation per step and one to find the companion, none at the last level. Rounding grows as the flow
+    contracts, by about the largest over the smallest std of the data. A single step from alpha = 0 to sigma = 0 keeps
+    nothing of its start and cannot be undone; the pair is finite there.
 
     Args:
         denoise: the denoiser.
         x: (b, …) at the last level.
         levels: (t + 1,) a grid as for `sample`.
-        companion: (b, …) at the last level but one, the z that a draw ended with; with it the draw is taken back to its own start.
-            Without it a step of DDIM inversion finds one: the pair is the noise of x to second order, and still returns to x to rounding.
+        companion: (b, …) at the last level but one, the z that a draw ended with; with it the draw is taken back to its
+            own start. Without it a step of DDIM inversion finds one: the pair is the noise of x to second order, and
+            still returns to x to rounding.
         num_steps: as for `sample`, 1 … t, may be traced.
 
     Returns:
@@ -132,7 +143,10 @@ def reversible_invert(
         there = (1 + cosine) * y - z + sine * f
         beyond = velocity(there, noisier)
         stay = over_samples((turn == 0) | (steps - 2 - k >= last), y)
-        return tuple(jnp.where(stay, old, new) for old, new in zip(carry, (y + tangent * (f + beyond), there, beyond), strict=True))
+        return tuple(
+            jnp.where(stay, old, new)
+            for old, new in zip(carry, (y + tangent * (f + beyond), there, beyond), strict=True)
+        )
 
     z = flow_coordinates.scaled(jnp.asarray(companion, x.dtype), before)
     f = velocity(z, before)
@@ -144,6 +158,8 @@ def reversible_invert(
 
 def _last_interval(levels: Level, steps: Count) -> jax.Array:
     """The last interval whose ends differ, so that padding does not enter."""
-    starts, ends = (jax.tree.map(lambda field, part=part: field[part], levels) for part in (slice(None, -1), slice(1, None)))
+    starts, ends = (
+        jax.tree.map(lambda field, part=part: field[part], levels) for part in (slice(None, -1), slice(1, None))
+    )
     number = jnp.arange(len(starts))
     return jnp.max(jnp.where((number < steps) & (flow_coordinates.half_tangent(starts, ends) != 0), number, 0))

@@ -1,7 +1,7 @@
 """Linear measurements y = A x of samples (b, …): what is seen of a masked, a small or a blurred image.
 
-An operator is a record with forward(x) = A x, adjoint(y) = Aᵀ y and solve(y, signal, noise) = (signal · A Aᵀ + noise)⁻¹ y, in closed form.
-Measurements have the rank of samples, and each sample is measured by itself.
+An operator is a record with forward(x) = A x, adjoint(y) = Aᵀ y and solve(y, signal, noise) = (signal · A Aᵀ + noise)⁻¹
+y, in closed form. Measurements have the rank of samples, and each sample is measured by itself.
 """
 
 from typing import Protocol, runtime_checkable
@@ -54,7 +54,10 @@ class Inpaint:
     def _kept(self, like: ArrayLike) -> jax.Array:
         shape = np.shape(self.mask)
         if len(shape) != like.ndim or any(own not in (1, size) for own, size in zip(shape, like.shape, strict=True)):
-            raise ValueError(f"mask has shape {shape}, samples {like.shape}: each axis must be as long or 1, the first the samples' or 1")
+            raise ValueError(
+                f"mask has shape {shape}, samples {like.shape}: each axis must be as long or 1, the first the samples' "
+                "or 1"
+            )
         return jnp.broadcast_to(1 - jnp.asarray(self.mask).astype(like.dtype), like.shape)
 
 
@@ -74,7 +77,9 @@ class Downsample:
         shape: tuple[int, ...] = x.shape[:1]
         for size in x.shape[1:-1]:
             if size % self.factor:
-                raise ValueError(f"an axis of {size} entries does not divide into boxes of factor = {self.factor}: crop or pad it")
+                raise ValueError(
+                    f"an axis of {size} entries does not divide into boxes of factor = {self.factor}: crop or pad it"
+                )
             shape += (size // self.factor, self.factor)
         return jnp.mean(jnp.asarray(x).reshape(*shape, x.shape[-1]), axis=tuple(2 * axis for axis in axes))
 
@@ -115,8 +120,11 @@ class Blur:
         """(signal · A Aᵀ + noise)⁻¹ y."""
         transfer, wide = self._transfer(y), jnp.asarray(y).astype(jnp.promote_types(y.dtype, jnp.float32))
         power = jnp.real(transfer) ** 2 + jnp.imag(transfer) ** 2
-        power = jnp.where(power > 64 * jnp.finfo(power.dtype).eps * jnp.max(power), power, 0.0)  # frequencies that rounding alone fills
-        return self._filtered(y, arrays.safe_divide(1.0, arrays.expand(signal, wide) * power + arrays.expand(noise, wide)))
+        # frequencies that rounding alone fills
+        power = jnp.where(power > 64 * jnp.finfo(power.dtype).eps * jnp.max(power), power, 0.0)
+        return self._filtered(
+            y, arrays.safe_divide(1.0, arrays.expand(signal, wide) * power + arrays.expand(noise, wide))
+        )
 
     def _axes(self) -> tuple[int, ...]:
         return tuple(range(1, 1 + np.ndim(self.kernel)))
@@ -132,7 +140,9 @@ class Blur:
 
     def _filtered(self, x: ArrayLike, transfer: jax.Array) -> jax.Array:
         wide = jnp.asarray(x).astype(jnp.promote_types(x.dtype, jnp.float32))
-        return jnp.real(jnp.fft.ifftn(transfer * jnp.fft.fftn(wide, axes=self._axes()), axes=self._axes())).astype(x.dtype)
+        return jnp.real(jnp.fft.ifftn(transfer * jnp.fft.fftn(wide, axes=self._axes()), axes=self._axes())).astype(
+            x.dtype
+        )
 
 
 def inpaint(mask: Shaped[ArrayLike, "..."]) -> Inpaint:
@@ -146,7 +156,10 @@ def inpaint(mask: Shaped[ArrayLike, "..."]) -> Inpaint:
     """
     checks.in_range("mask", mask, 0.0, 1.0)
     if np.ndim(mask) < 2:
-        raise ValueError(f"mask has shape {np.shape(mask)}: give it the rank of samples, with a first axis of 1 if it is the same for all")
+        raise ValueError(
+            f"mask has shape {np.shape(mask)}: give it the rank of samples, with a first axis of 1 if it is the same "
+            "for all"
+        )
     return Inpaint(mask)
 
 
@@ -164,7 +177,8 @@ def blur(kernel: Float[ArrayLike, "..."]) -> Blur:
     """Measure the circular convolution of the axes after the first, the same for all samples and channels.
 
     Args:
-        kernel: (k,) or (k, l) or more, of any entries and sizes; data under jit. Entry size // 2 of each axis is its centre.
+        kernel: (k,) or (k, l) or more, of any entries and sizes; data under jit. Entry size // 2 of each axis is its
+            centre.
 
     Raises:
         TypeError: for a kernel that is not floating.

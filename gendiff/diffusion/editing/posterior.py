@@ -2,9 +2,9 @@
 
 Inverse problems are inpainting, super-resolution, deblurring and whatever else `linear_operators` measures.
 
-The score of x given y is that of x plus the gradient of log p(y | x), which the denoiser's clean prediction approximates. Added to the
-score, a gradient g moves noise by -sigma g and clean by sigma²/alpha g, so that x = alpha * clean + sigma * noise still holds.
-An evaluation is the network's and one pass back through it.
+The score of x given y is that of x plus the gradient of log p(y | x), which the denoiser's clean prediction
+approximates. Added to the score, a gradient g moves noise by -sigma g and clean by sigma²/alpha g, so that
+x = alpha * clean + sigma * noise still holds. An evaluation is the network's and one pass back through it.
 """
 
 import math
@@ -36,19 +36,22 @@ class _Dps:
         return records.replace(prediction, clean=prediction.clean - sigma * move, noise=prediction.noise + alpha * move)
 
 
-def dps(denoise: Denoiser, operator: LinearOperator, measured: Float[ArrayLike, "b *measured"], scale: Scalar) -> Denoiser:
+def dps(
+    denoise: Denoiser, operator: LinearOperator, measured: Float[ArrayLike, "b *measured"], scale: Scalar
+) -> Denoiser:
     """Correct predictions down the gradient of |y - A clean|, through the network: diffusion posterior sampling.
 
-    With g = scale / |y - A clean| times the gradient of |y - A clean|² by x, norms of each sample by itself, clean moves by -sigma g and
-    noise by alpha g: nothing is divided by alpha or sigma. A DDIM step then moves x by -sin(h) g, h its angle on the path; the paper moves
-    it by the same -g in each of N steps, which is this on the cosine schedule, with a step size of scale · pi / 2N.
+    With g = scale / |y - A clean| times the gradient of |y - A clean|² by x, norms of each sample by itself, clean
+    moves by -sigma g and noise by alpha g: nothing is divided by alpha or sigma. A DDIM step then moves x by -sin(h) g,
+    h its angle on the path; the paper moves it by the same -g in each of N steps, which is this on the cosine schedule,
+    with a step size of scale · pi / 2N.
 
     Args:
         denoise: the denoiser.
         operator: A.
         measured: y (b, …), one for each sample. Noise in y is not modelled.
-        scale: () or (b,), >= 0. A sensible one grows like the norm of y; x chatters by about 2 scale · sigma at the last level before
-            the clean one.
+        scale: () or (b,), >= 0. A sensible one grows like the norm of y; x chatters by about 2 scale · sigma at the
+            last level before the clean one.
 
     Raises:
         ValueError: for a concrete negative scale, and where y has not the shape of A clean.
@@ -92,8 +95,9 @@ def pigdm(
 ) -> Denoiser:
     """Correct predictions by pseudo-inverse guidance: p(clean | x) is taken for a Gaussian of variance r² around the prediction.
 
-    The score gains the gradient Jᵀ Aᵀ (r² A Aᵀ + noise_std²)⁻¹ (y - A clean), J the network's Jacobian; r² is `clean_variance`, the paper's
-    for data_std = 1. For Gaussian data of that std, independent by entry, the result is E[clean | x, y], exactly.
+    The score gains the gradient Jᵀ Aᵀ (r² A Aᵀ + noise_std²)⁻¹ (y - A clean), J the network's Jacobian; r² is
+    `clean_variance`, the paper's for data_std = 1. For Gaussian data of that std, independent by entry, the result is
+    E[clean | x, y], exactly.
 
     Args:
         denoise: the denoiser.
@@ -101,8 +105,9 @@ def pigdm(
         measured: y (b, …), one for each sample.
         noise_std: of y, () or (b,), >= 0.
         data_std: () or (b,), > 0.
-        ratio_max: the sigma/alpha beyond which the prediction is left alone. The correction of clean is sigma²/alpha times a gradient,
-            and so is the network's error in it. With the exact denoiser `math.inf` will do, and only alpha = 0 is left alone.
+        ratio_max: the sigma/alpha beyond which the prediction is left alone. The correction of clean is sigma²/alpha
+            times a gradient, and so is the network's error in it. With the exact denoiser `math.inf` will do, and only
+            alpha = 0 is left alone.
 
     Raises:
         ValueError: for concrete numbers outside these ranges, and where y has not the shape of A clean.
@@ -127,7 +132,9 @@ def clean_variance(level: Level, data_std: Scalar = 1.0) -> Array:
     return arrays.safe_divide(variance * sigma**2, alpha**2 * variance + sigma**2)
 
 
-def _linearized(denoise: Any, operator: Any, measured: Any, x: jax.Array, level: Level) -> tuple[Prediction, jax.Array, Any]:
+def _linearized(
+    denoise: Any, operator: Any, measured: Any, x: jax.Array, level: Level
+) -> tuple[Prediction, jax.Array, Any]:
     """The prediction at x, the residual y - A clean, and the map v -> Jᵀ v of clean's Jacobian by x."""
 
     def clean_of(x: jax.Array) -> tuple[jax.Array, Prediction]:

@@ -1,7 +1,7 @@
 """Guidance: Denoiser -> Denoiser, without memory but for `adaptive_guidance`, one idea per file.
 
-Every rule but `cfg_plus_plus` keeps x = alpha * clean + sigma * noise, so that every sampler may follow it. Rules nest: a guided denoiser
-is a denoiser.
+Every rule but `cfg_plus_plus` keeps x = alpha * clean + sigma * noise, so that every sampler may follow it. Rules nest:
+a guided denoiser is a denoiser.
 """
 
 from gendiff.diffusion.guidance.adaptive_guidance import adaptive_guidance

@@ -27,18 +27,19 @@ def adaptive_guidance(
 ) -> "AdaptiveGuidance":
     """`classifier_free` for each sample until the cosine of its two velocities exceeds the threshold, and c from the next step on.
 
-    The paper compares noise predictions, with thresholds near 0.99. Where alpha is near 0 these are parallel whatever a network learned, so
-    that guidance would stop in the first step. The velocity alpha · noise - sigma · clean is the noise at the clean end and the clean
-    sample at the noisy one.
+    The paper compares noise predictions, with thresholds near 0.99. Where alpha is near 0 these are parallel whatever a
+    network learned, so that guidance would stop in the first step. The velocity alpha · noise - sigma · clean is the
+    noise at the clean end and the clean sample at the noisy one.
 
-    It needs `remember(sampler)`; with any other sampler it is `classifier_free`. Each sample stops on its own, whatever its neighbours do.
-    The unconditional denoiser is no longer asked once all samples of the batch have stopped.
+    It needs `remember(sampler)`; with any other sampler it is `classifier_free`. Each sample stops on its own, whatever
+    its neighbours do. The unconditional denoiser is no longer asked once all samples of the batch have stopped.
 
     Args:
         conditional: c.
         unconditional: u.
         scale: as in `classifier_free`, but both are asked at every level until all have stopped.
-        threshold: in [-1, 1], () or (b,), data under jit. 1 never stops but for rounding, and -1 stops after the first step.
+        threshold: in [-1, 1], () or (b,), data under jit. 1 never stops but for rounding, and -1 stops after the first
+            step.
         batched: as in `classifier_free`.
         rescale: as in `classifier_free`.
 
@@ -52,14 +53,19 @@ def adaptive_guidance(
     checks.in_range("threshold", threshold, -1.0, 1.0)
     for denoise in (conditional, unconditional):
         if isinstance(denoise, Remembering):
-            raise TypeError(f"{type(denoise).__name__} has a memory of its own, which this rule would lose: give it plain denoisers")
+            raise TypeError(
+                f"{type(denoise).__name__} has a memory of its own, which this rule would lose: give it plain denoisers"
+            )
     classifier_free(conditional, unconditional, scale, rescale=rescale)  # which checks its numbers
     return AdaptiveGuidance(JointCall.checked(conditional, unconditional, batched=batched), scale, threshold, rescale)
 
 
 @records.record
 class AdaptiveGuidance(Remembering):
-    """Classifier-free guidance that stops. Its memory is which samples have stopped (b,). Built by `adaptive_guidance`."""
+    """Classifier-free guidance that stops.
+
+    Its memory is which samples have stopped (b,). Built by `adaptive_guidance`.
+    """
 
     pair: JointCall
     scale: Scale
@@ -85,7 +91,9 @@ class AdaptiveGuidance(Remembering):
         return self._guided(conditional, unconditional, x, level)
 
     def _guided(self, conditional: Prediction, unconditional: Prediction, x: Array, level: Level) -> Prediction:
-        return classifier_free(Answered(conditional), Answered(unconditional), self.scale, rescale=self.rescale)(x, level)
+        return classifier_free(Answered(conditional), Answered(unconditional), self.scale, rescale=self.rescale)(
+            x, level
+        )
 
 
 def _cosine(first: Array, second: Array) -> Array:

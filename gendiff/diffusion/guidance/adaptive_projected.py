@@ -23,18 +23,20 @@ def adaptive_projected(
     norm_threshold: Scalar = math.inf,
     batched: bool = False,
 ) -> Denoiser:
-    """The prediction c + (scale - 1) (orthogonal + eta · parallel) of d = c - u, for clean predictions. The noise follows the clean sample.
+    """The prediction c + (scale - 1) (orthogonal + eta · parallel) of d = c - u, for clean predictions.
 
-    Parallel and orthogonal are to c, over each sample by itself. The paper's momentum, a running sum of d over the steps, is left out:
-    guidance here has no memory, and a sample's path depends on its state alone.
+    The noise follows the clean sample.
+
+    Parallel and orthogonal are to c, over each sample by itself. The paper's momentum, a running sum of d over the
+    steps, is left out: guidance here has no memory, and a sample's path depends on its state alone.
 
     Args:
         conditional: c.
         unconditional: u.
         scale: as in `classifier_free`.
         eta: in [0, 1], () or (b,); 1 without a threshold is `classifier_free`.
-        norm_threshold: above 0, () or (b,): the largest Euclidean norm of d over a sample, in the data's unit. A longer d is shortened to
-            it first; inf is no threshold.
+        norm_threshold: above 0, () or (b,): the largest Euclidean norm of d over a sample, in the data's unit. A longer
+            d is shortened to it first; inf is no threshold.
         batched: as in `classifier_free`.
 
     Raises:
@@ -63,7 +65,9 @@ class _AdaptiveProjected:
         plain = combined(unconditional, conditional, scale)
         change = conditional.clean - unconditional.clean
         kept = arrays.expand(_shrinking(change, self.norm_threshold), change)
-        left_out = (1 - kept) * change + (1 - arrays.expand(self.eta, change)) * _parallel(kept * change, conditional.clean)
+        left_out = (1 - kept) * change + (1 - arrays.expand(self.eta, change)) * _parallel(
+            kept * change, conditional.clean
+        )
         return with_clean(plain, plain.clean - (arrays.expand(scale, change) - 1) * left_out, level)
 
 

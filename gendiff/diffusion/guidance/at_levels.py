@@ -23,7 +23,10 @@ def at_levels(levels: Level, scales: ArrayLike) -> Callable[[Level], Any]:
         ValueError: for concrete scales that are negative or not finite, and for fewer levels than scales.
     """
     if np.ndim(scales) != 1 or len(levels.shape) != 1 or levels.shape[0] < np.shape(scales)[0]:
-        raise ValueError(f"one scale for each of the first levels is needed, got {np.shape(scales)} for levels of shape {levels.shape}")
+        raise ValueError(
+            f"one scale for each of the first levels is needed, got {np.shape(scales)} for levels of shape "
+            f"{levels.shape}"
+        )
     checks.in_range("scales", scales, 0.0, np.inf, open_high=True)
     return _AtLevels(_angle(levels)[: np.shape(scales)[0]], scales)
 

@@ -12,14 +12,15 @@ from gendiff.diffusion.types import Denoiser, Level, Prediction
 def cfg_plus_plus(conditional: Denoiser, unconditional: Denoiser, scale: Scale, *, batched: bool = False) -> Denoiser:
     """Prediction(clean = u + scale (c - u), noise = the unconditional one).
 
-    On a DDIM step it is `classifier_free` at scale / (1 - q), q = sigma' alpha / (sigma alpha'). The shorter the step, the stronger it is,
-    so a scale belongs to a number of steps.
+    On a DDIM step it is `classifier_free` at scale / (1 - q), q = sigma' alpha / (sigma alpha'). The shorter the step,
+    the stronger it is, so a scale belongs to a number of steps.
 
-    It breaks x = alpha * clean + sigma * noise on purpose. So it suits the samplers that step to alpha' * clean + sigma' * noise: `ddim`,
-    whatever its eta, and `dpm_solver_multistep(1)`. Higher orders add differences of past predictions to that step and keep no order that
-    they state. Others rebuild one form from x and lose the guidance: `euler` and `euler_ancestral` read the noise alone where
-    alpha >= sigma, and so follow the unconditional prediction there; `ddpm` reads x and clean, and is plain guidance at `scale`.
-    Likelihoods, inversion and the other rules of guidance suppose the identity too.
+    It breaks x = alpha * clean + sigma * noise on purpose. So it suits the samplers that step to
+    alpha' * clean + sigma' * noise: `ddim`, whatever its eta, and `dpm_solver_multistep(1)`. Higher orders add
+    differences of past predictions to that step and keep no order that they state. Others rebuild one form from x and
+    lose the guidance: `euler` and `euler_ancestral` read the noise alone where alpha >= sigma, and so follow the
+    unconditional prediction there; `ddpm` reads x and clean, and is plain guidance at `scale`. Likelihoods, inversion
+    and the other rules of guidance suppose the identity too.
 
     Args:
         conditional: c.
@@ -34,7 +35,9 @@ def cfg_plus_plus(conditional: Denoiser, unconditional: Denoiser, scale: Scale, 
     References:
         Chung et al., 2025, Alg. 2.
     """
-    return _CfgPlusPlus(JointCall.checked(conditional, unconditional, batched=batched), Strength.checked("scale", scale))
+    return _CfgPlusPlus(
+        JointCall.checked(conditional, unconditional, batched=batched), Strength.checked("scale", scale)
+    )
 
 
 @records.record

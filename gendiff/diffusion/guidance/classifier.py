@@ -17,14 +17,14 @@ LogProbability = Callable[[jax.Array, Level], jax.Array]
 def classifier(denoise: Denoiser, log_probability: LogProbability, scale: Scale) -> Denoiser:
     """The prediction with noise - scale · sigma · grad log p(y | x), and clean + scale · sigma²/alpha · grad.
 
-    At alpha = 0, where x says nothing of the class, the gradient is 0 and so is its effect: the clean prediction stays unconditional, and
-    the first step from zero terminal SNR is not guided.
+    At alpha = 0, where x says nothing of the class, the gradient is 0 and so is its effect: the clean prediction stays
+    unconditional, and the first step from zero terminal SNR is not guided.
 
     Args:
         denoise: the unconditional denoiser.
-        log_probability: (x, level) -> (b,) in nats, of a classifier of *noised* samples, for the class that each sample should have. Make
-            it a `records.record` with the parameters and labels as fields, so that they stay data. The gradient is of the sum, which is
-            each sample's own where samples do not look at each other.
+        log_probability: (x, level) -> (b,) in nats, of a classifier of *noised* samples, for the class that each sample
+            should have. Make it a `records.record` with the parameters and labels as fields, so that they stay data.
+            The gradient is of the sum, which is each sample's own where samples do not look at each other.
         scale: at least 0, as in `classifier_free`; with an exact classifier 1 is the conditional score.
 
     Raises:
@@ -49,7 +49,10 @@ class _Classifier:
         def total(x: Array) -> Array:
             answer = self.log_probability(x, level)
             if answer.shape != x.shape[:1]:
-                raise TypeError(f"log_probability answered shape {answer.shape} to x of shape {x.shape}: one number per sample is needed")
+                raise TypeError(
+                    f"log_probability answered shape {answer.shape} to x of shape {x.shape}: one number per sample is "
+                    "needed"
+                )
             return jnp.sum(answer)
 
         push = arrays.expand(self.strength.at(level), x) * jax.grad(total)(x)

@@ -15,8 +15,8 @@ from gendiff.diffusion.types import Denoiser, Level, Prediction
 def dynamic_threshold(denoise: Denoiser, percentile: Scalar = 0.995, *, bound: Scalar = 1.0) -> Denoiser:
     """clip(clean, -s, s) · bound / s with s = max(bound, percentile of |clean| over that sample).
 
-    The noise becomes (x - alpha * clean) / sigma, and is left alone at sigma = 0. A prediction within the bound passes unchanged. The rule
-    is for pixels: latents have no range of their own. Put it around the guidance, not inside.
+    The noise becomes (x - alpha * clean) / sigma, and is left alone at sigma = 0. A prediction within the bound passes
+    unchanged. The rule is for pixels: latents have no range of their own. Put it around the guidance, not inside.
 
     Args:
         denoise: the denoiser whose clean prediction is bounded.
@@ -30,7 +30,9 @@ def dynamic_threshold(denoise: Denoiser, percentile: Scalar = 0.995, *, bound: S
         Saharia et al., 2022, Sec. 2.3.
     """
     if jnp.ndim(percentile) or jnp.ndim(bound):
-        raise ValueError(f"percentile and bound are single numbers, got shapes {jnp.shape(percentile)} and {jnp.shape(bound)}")
+        raise ValueError(
+            f"percentile and bound are single numbers, got shapes {jnp.shape(percentile)} and {jnp.shape(bound)}"
+        )
     if arrays.is_concrete(percentile) and 1 < float(percentile) <= 100:
         raise ValueError(f"percentile = {float(percentile):g} is outside [0, 1]: it is a share, 0.995 for 99.5 %")
     checks.in_range("percentile", percentile, 0.0, 1.0)

@@ -16,9 +16,10 @@ from gendiff.diffusion.types import Level
 def interval(scale: Scalar, low: Scalar, high: Scalar) -> Callable[[Level], Any]:
     """A scale for any rule here: `scale` where low < sigma/alpha <= high, elsewhere 1, which is the conditional prediction itself.
 
-    `classifier_free`, `autoguidance` and `adaptive_projected` ask the conditional denoiser alone at levels outside, at half of the cost.
-    The saving needs one decision for the whole batch: levels of one call that lie on both sides are all asked for both, and so is a call
-    under `vmap` over levels, where batched=True costs 3 evaluations rather than 2. The other rules ask everything at every level.
+    `classifier_free`, `autoguidance` and `adaptive_projected` ask the conditional denoiser alone at levels outside, at
+    half of the cost. The saving needs one decision for the whole batch: levels of one call that lie on both sides are
+    all asked for both, and so is a call under `vmap` over levels, where batched=True costs 3 evaluations rather than 2.
+    The other rules ask everything at every level.
 
     Args:
         scale: () or (b,), at least 0.

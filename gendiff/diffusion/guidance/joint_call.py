@@ -29,20 +29,23 @@ class JointCall:
         """The call, if the denoisers may share it.
 
         Raises:
-            TypeError: for `batched` with denoisers that are not of one network, parameterization and structure of conditions.
+            TypeError: for `batched` with denoisers that are not of one network, parameterization and structure of
+                conditions.
         """
         if batched:
             _refuse_strangers(*denoisers)
         return cls(denoisers, batched)
 
-    def __call__(self, x: Float[Array, "b *shape"], level: Level, first_only: bool | jax.Array = False) -> list[Prediction]:
+    def __call__(
+        self, x: Float[Array, "b *shape"], level: Level, first_only: bool | jax.Array = False
+    ) -> list[Prediction]:
         """The predictions of all denoisers, in their order.
 
         Args:
             x: (b, …).
             level: () or (b,).
-            first_only: () whether the first denoiser alone is asked, whose prediction then stands for all. Under `vmap` over it, and only
-                there, all are asked all the same: `batched` then asks the first one twice.
+            first_only: () whether the first denoiser alone is asked, whose prediction then stands for all. Under `vmap`
+                over it, and only there, all are asked all the same: `batched` then asks the first one twice.
 
         Raises:
             ValueError: for `batched` with conditions of unequal shapes.
@@ -61,7 +64,9 @@ class JointCall:
     def _unless(self, first_only: jax.Array, x: jax.Array, level: Level) -> list[Prediction]:
         first, *others = self.denoisers
         if self.batched:
-            return jax.lax.cond(first_only, lambda: [first(x, level)] * len(self.denoisers), lambda: self._all(x, level))
+            return jax.lax.cond(
+                first_only, lambda: [first(x, level)] * len(self.denoisers), lambda: self._all(x, level)
+            )
         answer = first(x, level)  # outside of the branches, so that vmap asks it once
         return [answer, *(_in_place(answer, first_only, other, x, level) for other in others)]
 
@@ -74,11 +79,13 @@ def _refuse_strangers(*denoisers: Denoiser) -> None:
     structure: Any = jax.tree.structure(first.condition)
     for other in others:
         if first.predict != other.predict or first.parameterization != other.parameterization:
-            raise TypeError("batched=True needs denoisers of one network and parameterization; use batched=False for two networks")
+            raise TypeError(
+                "batched=True needs denoisers of one network and parameterization; use batched=False for two networks"
+            )
         if structure != jax.tree.structure(other.condition):
             raise TypeError(
-                f"batched=True needs conditions of one structure, got {len(first.condition)} and {len(other.condition)} of them, "
-                "or different trees: give one null for each"
+                f"batched=True needs conditions of one structure, got {len(first.condition)} and "
+                f"{len(other.condition)} of them, or different trees: give one null for each"
             )
 
 
@@ -106,5 +113,7 @@ def _stacked(first: jax.Array, *others: jax.Array) -> jax.Array:
     for other in others:
         if other.shape != first.shape:
             shapes = f"got {first.shape} and {other.shape}"
-            raise ValueError(f"batched=True needs conditions of one shape, {shapes}: pad texts to one length, or use batched=False")
+            raise ValueError(
+                f"batched=True needs conditions of one shape, {shapes}: pad texts to one length, or use batched=False"
+            )
     return jnp.concatenate([first, *(leaf.astype(first.dtype) for leaf in others)])

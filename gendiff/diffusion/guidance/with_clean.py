@@ -9,8 +9,9 @@ from gendiff.diffusion.types import Level, Prediction
 def with_clean(prediction: Prediction, clean: Float[Array, "b *shape"], level: Level) -> Prediction:
     """The prediction with another clean sample and the noise that still explains x: what a rule of one's own returns.
 
-    The noise moves by -alpha/sigma times the change of clean, so alpha * clean + sigma * noise stays what it was. That is
-    (x - alpha * clean) / sigma where it was x, without the cancellation at small sigma: no change leaves the noise bit for bit.
+    The noise moves by -alpha/sigma times the change of clean, so alpha * clean + sigma * noise stays what it was. That
+    is (x - alpha * clean) / sigma where it was x, without the cancellation at small sigma: no change leaves the noise
+    bit for bit.
 
     Args:
         prediction: of a denoiser at `level`.

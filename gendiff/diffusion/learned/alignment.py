@@ -2,8 +2,8 @@
 
     loss = denoising loss - scale · mean cos(h(tokens of x_t), f(x_0))
 
-f is any feature function, which stays as it is; h is a small projector, which is trained along and thrown away. A denoiser that is told
-early what the picture shows needs fewer steps until its samples are good.
+f is any feature function, which stays as it is; h is a small projector, which is trained along and thrown away. A
+denoiser that is told early what the picture shows needs fewer steps until its samples are good.
 
 References:
     Yu et al., 2024 (REPA, arXiv 2410.06940), Eq. 7 and 8 (numbers from memory).
@@ -51,25 +51,28 @@ class AlignedLoss:
         return value - self.scale * similarity, metrics | {"alignment": similarity}
 
 
-def aligned(denoising: DenoisingLoss, project: Callable[..., Any], features: Callable[..., Any], *, scale: float = 0.5) -> AlignedLoss:
+def aligned(
+    denoising: DenoisingLoss, project: Callable[..., Any], features: Callable[..., Any], *, scale: float = 0.5
+) -> AlignedLoss:
     """Build a denoising loss with alignment: (params, key, batch, *frozen) -> (scalar, metrics).
 
-    Its parameters are {"network": …, "projector": …}; samples are drawn with those of the network alone. The metric `alignment` is the mean
-    cosine, in [-1, 1].
+    Its parameters are {"network": …, "projector": …}; samples are drawn with those of the network alone. The metric
+    `alignment` is the mean cosine, in [-1, 1].
 
     Args:
-        denoising: of `objectives.denoising`, whose network answers (output, tokens), as `networks.with_intermediate` makes it. The tokens
-            are (b, …, w).
+        denoising: of `objectives.denoising`, whose network answers (output, tokens), as `networks.with_intermediate`
+            makes it. The tokens are (b, …, w).
         project: (projector's parameters, tokens) -> (b, …, c), such as that of `networks.Projector`.
-        features: (*frozen, clean) -> (b, …, c), with as many places per sample as there are tokens, in the same order; a vector per sample
-            (b, c) is aligned with the mean over the projected tokens. No gradient goes through it. What the training step is given behind
-            the batch comes first, so the parameters of a large network need not be constants of the program.
+        features: (*frozen, clean) -> (b, …, c), with as many places per sample as there are tokens, in the same order;
+            a vector per sample (b, c) is aligned with the mean over the projected tokens. No gradient goes through it.
+            What the training step is given behind the batch comes first, so the parameters of a large network need not
+            be constants of the program.
         scale: weight of the alignment, at least 0.
 
     Raises:
         TypeError: for a loss that is none of `objectives.denoising`.
-        ValueError: for a scale out of range. When it is called, for params of other parts, and for features whose places or channels are
-            not those of the projected tokens.
+        ValueError: for a scale out of range. When it is called, for params of other parts, and for features whose
+            places or channels are not those of the projected tokens.
     """
     if not isinstance(denoising, DenoisingLoss):
         raise TypeError(f"denoising is a {type(denoising).__name__}: pass what diffusion.objectives.denoising builds")
@@ -90,8 +93,10 @@ def cosine_similarity(tokens: ArrayLike, features: ArrayLike) -> Float[Array, ""
         first = jnp.mean(first, axis=1, keepdims=True)
     if first.shape != second.shape:
         raise ValueError(
-            f"{first.shape[1]} projected tokens of {first.shape[2]} channels cannot be aligned with {second.shape[1]} features of "
-            f"{second.shape[2]}: they need equal numbers of samples, places and channels, got {tokens.shape} and {features.shape}"
+            f"{first.shape[1]} projected tokens of {first.shape[2]} channels cannot be aligned with {second.shape[1]} "
+            "features of "
+            f"{second.shape[2]}: they need equal numbers of samples, places and channels, got {tokens.shape} and "
+            f"{features.shape}"
         )
     return jnp.mean(jnp.sum(_unit(first) * _unit(second), axis=-1))
 

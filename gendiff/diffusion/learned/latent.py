@@ -1,8 +1,8 @@
 """Losses that train an autoencoder for latent diffusion: reconstruction, divergence or commitment, perceptual, adversarial.
 
-A bottleneck says how a picture goes through the autoencoder and what that costs; a loss compares what comes out. Errors are means over
-the numbers of a picture. The divergence is a sum over the latent, divided by how many those are, so that it stands to the error as where
-both are sums, and published weights keep their meaning.
+A bottleneck says how a picture goes through the autoencoder and what that costs; a loss compares what comes out. Errors
+are means over the numbers of a picture. The divergence is a sum over the latent, divided by how many those are, so that
+it stands to the error as where both are sums, and published weights keep their meaning.
 """
 
 import math
@@ -93,13 +93,16 @@ class CodebookBottleneck:
         image, quantized = self.reconstruct(params, x)
         codebook = jnp.mean(quantized.codebook_loss)
         penalty = codebook + self.commitment * jnp.mean(quantized.commitment_loss)
-        return Reconstruction(image, penalty, {"codebook": codebook, "perplexity": quantized.perplexity(), "usage": quantized.usage()})
+        return Reconstruction(
+            image, penalty, {"codebook": codebook, "perplexity": quantized.perplexity(), "usage": quantized.usage()}
+        )
 
 
 def codebook_bottleneck(reconstruct: Callable[..., Any], *, commitment: Scalar = 0.25) -> Bottleneck:
     """Take the nearest entries of a codebook; the penalty is |sg(z) − e|² + commitment · |z − sg(e)|², averaged.
 
-    Metrics are `codebook`, the squared distance to the entries; `perplexity`, how many entries are in use; and `usage`, their share.
+    Metrics are `codebook`, the squared distance to the entries; `perplexity`, how many entries are in use; and `usage`,
+    their share.
 
     Args:
         reconstruct: (params, x) -> (pictures, `Quantized`), as `networks.pure(vq_autoencoder, "reconstruct")`.
@@ -137,7 +140,9 @@ class AutoencodingLoss:
     def error(self, image: Float[Array, "..."], clean: Float[Array, "..."]) -> tuple[Float[Array, ""], Metrics]:
         """How far pictures are from the clean ones, and the parts of that."""
         if image.shape != clean.shape:
-            raise TypeError(f"the autoencoder gave shape {image.shape} for pictures of shape {clean.shape}: they must be equal")
+            raise TypeError(
+                f"the autoencoder gave shape {image.shape} for pictures of shape {clean.shape}: they must be equal"
+            )
         pixels = jnp.mean(DISTANCES[self.distance](image - clean))
         if self.maps is None:
             return pixels, {"reconstruction": pixels}
@@ -145,7 +150,9 @@ class AutoencodingLoss:
         return pixels + self.perceptual_weight * seen, {"reconstruction": pixels, "perceptual": seen}
 
 
-def autoencoding(bottleneck: Bottleneck, *, distance: str = "l1", maps: Maps | None = None, perceptual_weight: Scalar = 1.0) -> Loss:
+def autoencoding(
+    bottleneck: Bottleneck, *, distance: str = "l1", maps: Maps | None = None, perceptual_weight: Scalar = 1.0
+) -> Loss:
     """Mean distance of pixels, plus the perceptual distance, plus the penalty of the bottleneck.
 
     Args:
@@ -155,8 +162,8 @@ def autoencoding(bottleneck: Bottleneck, *, distance: str = "l1", maps: Maps | N
         perceptual_weight: () at least 0.
 
     Returns:
-        The loss (params, key, batch) -> (scalar, metrics), with metrics `reconstruction`, `perceptual` and those of the bottleneck. The
-        batch is a `diffusion.Batch`, of whose conditions an autoencoder knows nothing.
+        The loss (params, key, batch) -> (scalar, metrics), with metrics `reconstruction`, `perceptual` and those of the
+        bottleneck. The batch is a `diffusion.Batch`, of whose conditions an autoencoder knows nothing.
 
     Raises:
         ValueError: for an unknown distance or a negative weight.
@@ -169,7 +176,9 @@ def autoencoding(bottleneck: Bottleneck, *, distance: str = "l1", maps: Maps | N
     return AutoencodingLoss(bottleneck, distance, maps, perceptual_weight)
 
 
-def perceptual(maps: Maps, image: Float[ArrayLike, "b *shape"], clean: Float[ArrayLike, "b *shape"]) -> Float[Array, ""]:
+def perceptual(
+    maps: Maps, image: Float[ArrayLike, "b *shape"], clean: Float[ArrayLike, "b *shape"]
+) -> Float[Array, ""]:
     """Squared distance of unit feature vectors, summed over maps, averaged over positions and pictures.
 
     Args:
@@ -208,8 +217,12 @@ def hinge_fooling(fake: Float[Array, "..."]) -> Float[Array, ""]:
     return -jnp.mean(fake)
 
 
-def adaptive_weight(error_slope: Any, fooling_slope: Any, *, delta: Scalar = 1e-6, most: Scalar = 1e4) -> Float[Array, ""]:
-    """|error_slope| / (|fooling_slope| + delta), at most `most`: then both losses move the last layer alike. No gradient passes.
+def adaptive_weight(
+    error_slope: Any, fooling_slope: Any, *, delta: Scalar = 1e-6, most: Scalar = 1e4
+) -> Float[Array, ""]:
+    """|error_slope| / (|fooling_slope| + delta), at most `most`: then both losses move the last layer alike.
+
+    No gradient passes.
 
     Args:
         error_slope: gradient of the error by the decoder's last layer, any pytree.
@@ -245,7 +258,9 @@ class AdversarialAutoencoding:
         own, judge = (_part(params, name) for name in PARTS)
         kernels = trees.paths(own)
         if self.last_layer not in kernels:
-            raise ValueError(f"last_layer = {self.last_layer!r} is no parameter of the autoencoder, which has {', '.join(kernels)}")
+            raise ValueError(
+                f"last_layer = {self.last_layer!r} is no parameter of the autoencoder, which has {', '.join(kernels)}"
+            )
 
         def decoded(kernel: jax.Array) -> tuple[jax.Array, tuple[Any, Metrics]]:
             result = self.loss.bottleneck(_replaced(own, self.last_layer.split("/"), kernel), key, clean)
@@ -253,7 +268,9 @@ class AdversarialAutoencoding:
 
         image, to_kernel, (penalty, passed) = jax.vjp(decoded, kernels[self.last_layer], has_aux=True)
         (error, errors), error_slope = jax.value_and_grad(self.loss.error, has_aux=True)(image, clean)
-        fooling, fooling_slope = jax.value_and_grad(lambda image: hinge_fooling(self.discriminate(_fixed(judge), image)))(image)
+        fooling, fooling_slope = jax.value_and_grad(
+            lambda image: hinge_fooling(self.discriminate(_fixed(judge), image))
+        )(image)
         factor = adaptive_weight(to_kernel(error_slope), to_kernel(fooling_slope), delta=self.delta, most=self.most)
         real, fake = self.discriminate(judge, clean), self.discriminate(judge, _fixed(image))
         judging = hinge_judging(real, fake)
@@ -273,9 +290,9 @@ def adversarial(
 ) -> Loss:
     """Train an autoencoder and its discriminator at once: one loss of {"autoencoder": params, "discriminator": params}.
 
-    The autoencoder gets the gradient of error + penalty + weight · adaptive weight · fooling, the discriminator that of judging, both at
-    the same parameters. The scalar is the sum of all, so it need not fall. Begin without this loss, or with weight 0, until pictures look
-    right: the paper's code starts the adversary late.
+    The autoencoder gets the gradient of error + penalty + weight · adaptive weight · fooling, the discriminator that of
+    judging, both at the same parameters. The scalar is the sum of all, so it need not fall. Begin without this loss, or
+    with weight 0, until pictures look right: the paper's code starts the adversary late.
 
     Args:
         loss: of `autoencoding`. The adaptive weight looks at its error, perceptual part included, without the penalty.
@@ -286,8 +303,8 @@ def adversarial(
         last_layer: path of the kernel of the decoder's last layer in the parameters of the autoencoder.
 
     Returns:
-        The loss (params, key, batch) -> (scalar, metrics). To the metrics of `loss` it adds `adversarial`, `adaptive_weight`,
-        `discriminator`, and the mean answers `real` and `fake`.
+        The loss (params, key, batch) -> (scalar, metrics). To the metrics of `loss` it adds `adversarial`,
+        `adaptive_weight`, `discriminator`, and the mean answers `real` and `fake`.
 
     Raises:
         TypeError: for another loss.

@@ -1,7 +1,8 @@
 """Learned grids: few levels, chosen by gradients through the sampling loop so that samples end where many levels lead.
 
-A fine solution says where the flow carries each x_T. The positions of the few levels, and where wanted one guidance scale and one gain per
-step, descend the distance of the end points. A judge on other noise then decides between the learned grid and the best fixed one.
+A fine solution says where the flow carries each x_T. The positions of the few levels, and where wanted one guidance
+scale and one gain per step, descend the distance of the end points. A judge on other noise then decides between the
+learned grid and the best fixed one.
 """
 
 import dataclasses
@@ -83,50 +84,57 @@ def learn(
     scale: Scalar | None = None,
     gains: bool = False,
 ) -> LearnedGrid:
-    """Learn the levels of n steps of a deterministic sampler. Call it under `jit`: it is one program, and compiles in parts otherwise.
+    """Learn the levels of n steps of a deterministic sampler.
 
-    Learning begins at the candidate with the least error, moved inside the schedule's ends. The n levels stay strictly decreasing in noise
-    and within the schedule; the level where the last step ends is kept. Where the schedule has no end of its own, they stay within a
-    sigma/alpha of FARTHEST or its inverse. The network is evaluated anew in the backward pass (`jax.checkpoint`), so that memory holds x at
-    every step, and the inside of one evaluation only.
+    Call it under `jit`: it is one program, and compiles in parts otherwise.
 
-    How a prediction changes with t is told by two more evaluations, REACH to both sides, not by its derivative. Networks embed t by sines
-    of many frequencies. The derivative follows the fastest, whose small ripples say nothing about a level nearby.
+    Learning begins at the candidate with the least error, moved inside the schedule's ends. The n levels stay strictly
+    decreasing in noise and within the schedule; the level where the last step ends is kept. Where the schedule has no
+    end of its own, they stay within a sigma/alpha of FARTHEST or its inverse. The network is evaluated anew in the
+    backward pass (`jax.checkpoint`), so that memory holds x at every step, and the inside of one evaluation only.
 
-    Held-out noise is drawn by the same key for other samples: what is learned never saw it. The result is never worse there than the best
-    candidate, because that one is returned otherwise.
+    How a prediction changes with t is told by two more evaluations, REACH to both sides, not by its derivative.
+    Networks embed t by sines of many frequencies. The derivative follows the fastest, whose small ripples say nothing
+    about a level nearby.
 
-    It costs about 6 · iterations · batch · n evaluations of one sample, and one fine solution for each of pairs + held_out samples.
+    Held-out noise is drawn by the same key for other samples: what is learned never saw it. The result is never worse
+    there than the best candidate, because that one is returned otherwise.
+
+    It costs about 6 · iterations · batch · n evaluations of one sample, and one fine solution for each of
+    pairs + held_out samples.
 
     Args:
         key: one typed key, of the noise.
-        denoise: the denoiser. Conditions are aligned with a batch: sample i has entry i mod `batch`. With `scale`, a function from a scale
-            to the denoiser, such as `lambda scale: guidance.classifier_free(given, absent, scale, batched=True)`.
-            Gradients go through it: on a CPU, build a U-Net with `convolution="fast_backward"`.
+        denoise: the denoiser. Conditions are aligned with a batch: sample i has entry i mod `batch`. With `scale`, a
+            function from a scale to the denoiser, such as
+            `lambda scale: guidance.classifier_free(given, absent, scale, batched=True)`. Gradients go through it: on a
+            CPU, build a U-Net with `convolution="fast_backward"`.
         sampler: deterministic, such as `samplers.ddim()`.
         schedule: of the process, with concrete numbers.
         shape: of one sample.
         candidates: fixed grids by name, all of (n + 1,) with the same last level, such as
             `{"trailing": grids.trailing(schedule, n), "resolved": grids.resolved(schedule, n, resolution=2 / 255, norm=30.0)}`.
-        reference: a deterministic sampler and a fine grid with the same last level, whose end points are the aim. x_T has the same noise
-            for every grid, times that grid's first sigma.
+        reference: a deterministic sampler and a fine grid with the same last level, whose end points are the aim. x_T
+            has the same noise for every grid, times that grid's first sigma.
         pairs: how many x_T to learn from, a multiple of `batch`. Batches take turns.
         held_out: how many x_T to judge by, a multiple of `batch`.
         batch: samples in one gradient, at least 1.
         iterations: gradient steps, at least 1.
         optimizer: any optax transformation; None is Adam whose rate falls from RATE to 0 along a cosine.
         distance: of samples to their aim, differentiable.
-        scale: () above 0, the guidance scale of the reference and of the candidates: one per step is learned, from this one.
-            None: `denoise` is as it is.
+        scale: () above 0, the guidance scale of the reference and of the candidates: one per step is learned, from this
+            one. None: `denoise` is as it is.
         gains: whether a gain per step is learned as well, from 1.
 
     Raises:
         TypeError: for a sampler that draws noise.
-        ValueError: for counts that are no multiples of `batch`, candidates that are not alike, and a distance of another shape.
+        ValueError: for counts that are no multiples of `batch`, candidates that are not alike, and a distance of
+            another shape.
 
     References:
-        Watson et al., 2022, for gradients through the loop; Tong et al., 2024, for the distance of end points; Sabour et al., 2024, and
-        Chen et al., 2024, who choose levels by other aims; Shaul et al., 2023, for coefficients (all from memory).
+        Watson et al., 2022, for gradients through the loop; Tong et al., 2024, for the distance of end points; Sabour
+        et al., 2024, and Chen et al., 2024, who choose levels by other aims; Shaul et al., 2023, for coefficients (all
+        from memory).
     """
     checks.one_key("key", key)
     checks.integer("batch", batch, 1)
@@ -134,7 +142,9 @@ def learn(
     for name, count in (("pairs", pairs), ("held_out", held_out)):
         checks.integer(name, count, 1)
         if count % batch:
-            raise ValueError(f"{name} = {count} must be a multiple of batch = {batch}: give {-(-count // batch) * batch}")
+            raise ValueError(
+                f"{name} = {count} must be a multiple of batch = {batch}: give {-(-count // batch) * batch}"
+            )
     if scale is not None:
         checks.in_range("scale", scale, 0.0, math.inf, open_low=True, open_high=True)
     grids = _alike(candidates, reference[1])
@@ -223,7 +233,10 @@ class _Draws:
         """TypeError for a sampler that draws noise."""
 
         def no_noise(like: Array, part: Any = 0) -> Array:
-            raise TypeError(f"{name} draws noise: end points can be compared only of a deterministic sampler, such as samplers.ddim()")
+            raise TypeError(
+                f"{name} draws noise: end points can be compared only of a deterministic sampler, such as "
+                "samplers.ddim()"
+            )
 
         denoise = self.denoiser(1.0 if self.guided else None)
         x = jax.ShapeDtypeStruct((self.batch, *self.shape), jnp.result_type(levels.sigma))
@@ -260,15 +273,25 @@ class _Span:
 
 
 def _descend(
-    draws: _Draws, span: _Span, begin: _Choice, targets: Array, iterations: int, optimizer: "optax.GradientTransformation"
+    draws: _Draws,
+    span: _Span,
+    begin: _Choice,
+    targets: Array,
+    iterations: int,
+    optimizer: "optax.GradientTransformation",
 ) -> tuple[_Choice, Array]:
     """The choice after all iterations, and the loss before each of them."""
     import optax
 
     def choice(numbers: Any) -> _Choice:
         gaps, scales, gains = numbers
-        levels = jax.tree.map(lambda field, last: jnp.append(field, last).astype(last.dtype), span.starts(gaps), begin.levels[-1])
-        return _Choice(levels, *(None if x is None else start * jnp.exp(x) for x, start in ((scales, begin.scales), (gains, begin.gains))))
+        levels = jax.tree.map(
+            lambda field, last: jnp.append(field, last).astype(last.dtype), span.starts(gaps), begin.levels[-1]
+        )
+        return _Choice(
+            levels,
+            *(None if x is None else start * jnp.exp(x) for x, start in ((scales, begin.scales), (gains, begin.gains))),
+        )
 
     def loss_of(numbers: Any, number: Array) -> Array:
         return draws.error(choice(numbers), targets[number], number, differentiable=True)
@@ -287,7 +310,8 @@ def _descend(
 
 def _differentiable(denoise: Denoiser, schedule: Schedule) -> Denoiser:
     """The same denoiser for a backward pass: its inside is computed anew, and its derivative by t is a secant of `REACH` to both sides."""
-    inner = jax.checkpoint(lambda x, level: denoise(x, level), prevent_cse=False)  # the loop of steps is a barrier already
+    # the loop of steps is a barrier already
+    inner = jax.checkpoint(lambda x, level: denoise(x, level), prevent_cse=False)
 
     def with_secant(x: Array, level: Level) -> Prediction:
         held, here = jax.lax.stop_gradient((x, level))
@@ -295,7 +319,9 @@ def _differentiable(denoise: Denoiser, schedule: Schedule) -> Denoiser:
         first, last = (denoise(held, records.replace(here, t=t)) for t in (noisier, cleaner))
         moved = arrays.safe_divide(level.t - here.t, cleaner - noisier)  # 0, with a derivative
         told = inner(x, records.replace(level, t=here.t))
-        return jax.tree.map(lambda value, a, b: value + arrays.expand(moved, value) * jax.lax.stop_gradient(b - a), told, first, last)
+        return jax.tree.map(
+            lambda value, a, b: value + arrays.expand(moved, value) * jax.lax.stop_gradient(b - a), told, first, last
+        )
 
     return with_secant
 
@@ -309,18 +335,27 @@ def _adam(iterations: int) -> "optax.GradientTransformation":
 def _alike(candidates: Mapping[str, Level], reference: Level) -> list[Level]:
     """The candidates, if there are some, none is called "learned", all have one length, and they and the reference one last level."""
     if not candidates or LEARNED in candidates:
-        raise ValueError(f'candidates must be fixed grids by name, at least one and none called "{LEARNED}", got {list(candidates)}')
+        raise ValueError(
+            f'candidates must be fixed grids by name, at least one and none called "{LEARNED}", got {list(candidates)}'
+        )
     grids = list(candidates.values())
     for name, levels in candidates.items():
         sampling.steps_of(levels)
         if levels.shape != grids[0].shape:
-            raise ValueError(f"candidates must have one number of levels, got {levels.shape} for {name!r} and {grids[0].shape} before it")
+            raise ValueError(
+                f"candidates must have one number of levels, got {levels.shape} for {name!r} and {grids[0].shape} "
+                "before it"
+            )
     last = grids[0][-1]
-    for name, levels in ({repr(name): levels for name, levels in candidates.items()} | {"the reference": reference}).items():
+    for name, levels in (
+        {repr(name): levels for name, levels in candidates.items()} | {"the reference": reference}
+    ).items():
         ends = (levels[-1].alpha, last.alpha), (levels[-1].sigma, last.sigma)
         concrete = all(map(arrays.is_concrete, jax.tree.leaves(ends)))
         if concrete and not all(math.isclose(end, wanted, rel_tol=1e-6) for end, wanted in ends):
-            raise ValueError(f"{name} ends at another level than the first candidate: end points can be compared at one level only")
+            raise ValueError(
+                f"{name} ends at another level than the first candidate: end points can be compared at one level only"
+            )
     return grids
 
 

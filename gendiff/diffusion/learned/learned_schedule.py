@@ -1,8 +1,9 @@
 """A learned noise schedule: a monotone log-SNR whose numbers are leaves, trained to lower the variance of the bound's own estimate.
 
-log-SNR falls from `high` at u = 0 to `low` at u = 1 as high - (high - low) f(u), where f is a line plus sigmoids with positive weights,
-scaled to run from 0 to 1 (Kingma et al., 2021, App. H). The continuous bound depends on the two ends only, so the shape of f is free:
-it is chosen where the drawn bound varies least (their Sec. 5.1 and App. I.2); the ends, if they are learned, follow the bound itself.
+log-SNR falls from `high` at u = 0 to `low` at u = 1 as high - (high - low) f(u), where f is a line plus sigmoids with
+positive weights, scaled to run from 0 to 1 (Kingma et al., 2021, App. H). The continuous bound depends on the two ends
+only, so the shape of f is free: it is chosen where the drawn bound varies least (their Sec. 5.1 and App. I.2); the
+ends, if they are learned, follow the bound itself.
 """
 
 import math
@@ -45,7 +46,9 @@ class Curve:
         )
 
         def rise(u: Any) -> Any:
-            height, steep, centre = (value.reshape((1,) * u.ndim + value.shape) for value in (heights, steepness, centres))
+            height, steep, centre = (
+                value.reshape((1,) * u.ndim + value.shape) for value in (heights, steepness, centres)
+            )
             steps = arrays.logistic(xp.logaddexp(0.0, steep) * (u[..., None] - centre))
             return xp.logaddexp(0.0, slope) * u + xp.sum(xp.logaddexp(0.0, height) * steps, axis=-1)
 
@@ -66,11 +69,13 @@ class Ends:
     log_range: ArrayLike
 
 
-def monotone(log_snr: tuple[float, float] = (13.3, -5.0), *, hidden: int = 32, learn_ends: bool = False) -> "LearnedSchedule":
+def monotone(
+    log_snr: tuple[float, float] = (13.3, -5.0), *, hidden: int = 32, learn_ends: bool = False
+) -> "LearnedSchedule":
     """A variance-preserving schedule whose log-SNR is nearly linear in u to begin with.
 
-    t runs from 0 to 1000 linearly in log-SNR, whatever the shape. So what the network is told depends on the noise alone, and the bound
-    depends on the ends alone.
+    t runs from 0 to 1000 linearly in log-SNR, whatever the shape. So what the network is told depends on the noise
+    alone, and the bound depends on the ends alone.
 
     Args:
         log_snr: its values at u = 0 and at u = 1, falling; the default is that of Kingma et al. (2021).
@@ -161,12 +166,17 @@ def frozen(schedule: LearnedSchedule) -> Schedule:
 
 
 def objective(
-    schedule: LearnedSchedule, key: jax.Array, denoise: Denoiser, clean: Float[Array, "b *shape"], *, data_levels: int | None = None
+    schedule: LearnedSchedule,
+    key: jax.Array,
+    denoise: Denoiser,
+    clean: Float[Array, "b *shape"],
+    *,
+    data_levels: int | None = None,
 ) -> tuple[Float[Array, ""], Metrics]:
     """What the schedule descends: the mean square of the drawn diffusion loss for its shape, and the bound for its ends.
 
-    The mean of that loss does not depend on the shape, so the gradient of its second moment is that of its variance. Each part stops the
-    other's gradient, and the scalar is their sum.
+    The mean of that loss does not depend on the shape, so the gradient of its second moment is that of its variance.
+    Each part stops the other's gradient, and the scalar is their sum.
 
     Args:
         schedule: differentiate by it.
@@ -176,7 +186,8 @@ def objective(
         data_levels: as for `elbo.continuous`.
 
     Returns:
-        The scalar, and metrics per dimension: `bits`, the bound without offset, and `variance`, of the drawn loss in bits².
+        The scalar, and metrics per dimension: `bits`, the bound without offset, and `variance`, of the drawn loss in
+        bits².
 
     References:
         Kingma et al., 2021, Apps. I.1 and I.2.
@@ -185,7 +196,8 @@ def objective(
     checks.floating("clean", clean)
     time_key, noise_key, last_key = jax.random.split(key, 3)
     count, unit = clean.shape[0], math.prod(clean.shape[1:]) * math.log(2.0)
-    u = (jax.random.uniform(time_key, (), clean.dtype) + jnp.arange(count, dtype=clean.dtype) / count) % 1  # evenly: their App. I.1
+    # evenly: their App. I.1
+    u = (jax.random.uniform(time_key, (), clean.dtype) + jnp.arange(count, dtype=clean.dtype) / count) % 1
     noise = jax.random.normal(noise_key, clean.shape, clean.dtype)
     still = records.replace(schedule, ends=jax.tree.map(jax.lax.stop_gradient, schedule.ends))
     drawn = elbo.path_rate(denoise, clean, noise, still, u) / unit

@@ -1,7 +1,7 @@
 """The probability flow by an adaptive method: steps as long as a tolerance allows, each sample at its own pace.
 
-The flow is solved in the angle of the noise path (`flow_coordinates`), from pi/2 where nothing is left of the clean sample to 0 where
-nothing else is: time and state are finite from end to end, for any process.
+The flow is solved in the angle of the noise path (`flow_coordinates`), from pi/2 where nothing is left of the clean
+sample to 0 where nothing else is: time and state are finite from end to end, for any process.
 """
 
 import math
@@ -53,20 +53,21 @@ def solve(
 ) -> Solution:
     """Carry x along the flow from one level to a cleaner one, or back if it is noisier, by the method of Tsitouras.
 
-    A sample does not depend on its neighbours, beyond rounding within its tolerance, but all wait for the slowest. It takes 1 evaluation
-    to start and 6 for each step tried; a first step that is refused costs one more, which is not counted. An end at sigma = 0 is asked at
-    sigma/alpha = sqrt(machine epsilon) instead. Differentiable in reverse mode.
+    A sample does not depend on its neighbours, beyond rounding within its tolerance, but all wait for the slowest. It
+    takes 1 evaluation to start and 6 for each step tried; a first step that is refused costs one more, which is not
+    counted. An end at sigma = 0 is asked at sigma/alpha = sqrt(machine epsilon) instead. Differentiable in reverse
+    mode.
 
     Args:
-        denoise: the denoiser, which is asked about one sample at a time. Where conditions differ from sample to sample, map the call
-            itself, for example
+        denoise: the denoiser, which is asked about one sample at a time. Where conditions differ from sample to sample,
+            map the call itself, for example
             `jax.vmap(lambda x, label: solve(given.with_condition(label), schedule, x[None], level, cleaner))(x, labels)`.
         schedule: of the process, for the levels between.
         x: (b, …) at `level`.
         level: () where to begin.
         cleaner: () where to end.
-        rtol: in (0, 1], data under jit. The error of a step in w = x / sqrt(alpha² + sigma²), root mean square over one sample, is held
-            below atol + rtol · |w|.
+        rtol: in (0, 1], data under jit. The error of a step in w = x / sqrt(alpha² + sigma²), root mean square over one
+            sample, is held below atol + rtol · |w|.
         atol: in (0, 1], data under jit.
         max_steps: that a sample may try, >= 1; where they do not suffice, success is False and x is no sample.
 
@@ -86,7 +87,9 @@ def solve(
     if level.shape or cleaner.shape:
         raise ValueError(f"solve runs between two levels of shape (), got {level.shape} and {cleaner.shape}")
     x = jnp.asarray(x)
-    start, end = (jnp.arctan2(*(jnp.asarray(field, x.dtype) for field in (at.sigma, at.alpha))) for at in (level, cleaner))
+    start, end = (
+        jnp.arctan2(*(jnp.asarray(field, x.dtype) for field in (at.sigma, at.alpha))) for at in (level, cleaner)
+    )
     first = jnp.where(end > start, FIRST_TURN, -FIRST_TURN).astype(x.dtype)
     controller = diffrax.PIDController(rtol=rtol, atol=atol)
 
@@ -95,7 +98,15 @@ def solve(
 
     def one(w: Array) -> tuple[Array, Array, Array]:
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(slope), diffrax.Tsit5(), start, end, first, w, stepsize_controller=controller, max_steps=max_steps, throw=False
+            diffrax.ODETerm(slope),
+            diffrax.Tsit5(),
+            start,
+            end,
+            first,
+            w,
+            stepsize_controller=controller,
+            max_steps=max_steps,
+            throw=False,
         )
         return solution.ys[0], solution.result == diffrax.RESULTS.successful, 1 + 6 * solution.stats["num_steps"]
 
@@ -119,7 +130,8 @@ def sample(
 ) -> Solution:
     """Draw samples by `solve` from the x_T that `sampling.sample` starts at.
 
-    The result is the denoised prediction at the end of the flow, which costs one more evaluation, as on a grid that ends clean.
+    The result is the denoised prediction at the end of the flow, which costs one more evaluation, as on a grid that
+    ends clean.
 
     Args:
         key: as for `sampling.sample`.
@@ -172,7 +184,8 @@ def _velocity(denoise: Denoiser, schedule: Schedule, turned: Array, w: Array) ->
     signal = alpha > jnp.finfo(w.dtype).eps  # rounded, the cosine of pi/2 is some such number of either sign
     between = schedule.at_log_snr(2 * jnp.log(jnp.where(signal, alpha, 1) / sigma))
     level = jax.tree.map(lambda inside, end: jnp.where(signal, inside, end), between, schedule.noisiest)
-    level = records.replace(level, alpha=level.alpha.astype(w.dtype), sigma=level.sigma.astype(w.dtype))  # t is not rounded to x's dtype
+    # t is not rounded to x's dtype
+    level = records.replace(level, alpha=level.alpha.astype(w.dtype), sigma=level.sigma.astype(w.dtype))
     return flow_coordinates.velocity(denoise(flow_coordinates.unscaled(w[None], level), level), level)[0]
 
 

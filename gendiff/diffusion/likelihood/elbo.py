@@ -1,12 +1,14 @@
 """The variational bound on -log p(x), in bits per dimension: of the discrete chain, and of the continuous-time model.
 
-bound = KL(q(x_T | x) || prior) + the sum over steps of KL(q(x_s | x_t, x) || p(x_s | x_t)) + E[-log p(x | x_0)]   (Ho et al., 2020, Eq. 5),
-each KL closed form, the expectations over q by drawing. The prior is N(0, prior_std²), by default sigma² of the noisiest level, from which
-`sampling.sample` starts. What the last term assumes of x is stated by each bound.
+bound = KL(q(x_T | x) || prior) + the sum over steps of KL(q(x_s | x_t, x) || p(x_s | x_t)) + E[-log p(x | x_0)]   (Ho
+et al., 2020, Eq. 5), each KL closed form, the expectations over q by drawing. The prior is N(0, prior_std²), by default
+sigma² of the noisiest level, from which `sampling.sample` starts. What the last term assumes of x is stated by each
+bound.
 
-Exact cases: with fixed "large" variance, unit-Gaussian data and its exact denoiser, the discrete bound is -log p(x) for every x and any
-number of steps; with "small", a point mass costs nothing but its prior. For any data the continuous bound of the exact denoiser exceeds
--log p(x) only by what prior and last term miss, KL-like terms that vanish as the log-SNR runs from +inf to -inf.
+Exact cases: with fixed "large" variance, unit-Gaussian data and its exact denoiser, the discrete bound is -log p(x) for
+every x and any number of steps; with "small", a point mass costs nothing but its prior. For any data the continuous
+bound of the exact denoiser exceeds -log p(x) only by what prior and last term miss, KL-like terms that vanish as the
+log-SNR runs from +inf to -inf.
 """
 
 import math
@@ -33,8 +35,8 @@ class Bound:
         prior: the divergence at the noisy end.
         diffusion: the sum over steps, or the integral.
         reconstruction: the last term.
-        standard_error: of `bits` over the draws, infinite for one draw. For the continuous bound it is an upper estimate, as its draws are
-            stratified.
+        standard_error: of `bits` over the draws, infinite for one draw. For the continuous bound it is an upper
+            estimate, as its draws are stratified.
     """
 
     bits: Array
@@ -67,10 +69,10 @@ def discrete(
         x: (b, …) data.
         levels: (t + 1,) a grid that ends at alpha 1 and sigma 0.
         index: (b,) the number of each sample.
-        variance: of p(x_s | x_t), as for `samplers.ddpm`; "learned" reads `Prediction.variance_share`. At the last step "small" would be
-            0, so it is the small one of the step before, and "large" where there is none.
-        data_levels: how many whole values lie evenly on [-1, 1], ends included: the last term is -log of the mass of x's own value under
-            the last Gaussian. Default: its density, for continuous data.
+        variance: of p(x_s | x_t), as for `samplers.ddpm`; "learned" reads `Prediction.variance_share`. At the last step
+            "small" would be 0, so it is the small one of the step before, and "large" where there is none.
+        data_levels: how many whole values lie evenly on [-1, 1], ends included: the last term is -log of the mass of
+            x's own value under the last Gaussian. Default: its density, for continuous data.
         prior_std: () of the prior; default sigma of the noisiest level.
         offset: bits per dimension that are added, such as those of dequantised values.
         draws: at least 1.
@@ -85,7 +87,8 @@ def discrete(
     checks.floating("x", x)
     checks.choice("variance", variance, ancestral.VARIANCES)
     steps = sampling.steps_of(levels)
-    if arrays.is_concrete(levels.sigma) and (last := np.asarray(levels.sigma)[-1]) != 0:  # under jit an entry of JAX's array is a tracer
+    # under jit an entry of JAX's array is a tracer
+    if arrays.is_concrete(levels.sigma) and (last := np.asarray(levels.sigma)[-1]) != 0:
         raise ValueError(f'the chain must end at sigma = 0, got {last:g}: make the grid with end="clean"')
     x, levels = jnp.asarray(x), jax.tree.map(jnp.asarray, levels)
     keys = sample_keys.keys_of(key, index)
@@ -130,14 +133,15 @@ def continuous(
         schedule: the noise path.
         index: (b,) the number of each sample.
         span: u at the clean and at the noisy end, in [0, 1].
-        data_levels: x has that many whole values evenly on [-1, 1], and p(x | x_0) is proportional to q(x_0 | x) over them. Default: over
-            all numbers, so that it is N(x_0 / alpha, (sigma / alpha)²), for continuous data.
+        data_levels: x has that many whole values evenly on [-1, 1], and p(x | x_0) is proportional to q(x_0 | x) over
+            them. Default: over all numbers, so that it is N(x_0 / alpha, (sigma / alpha)²), for continuous data.
         prior_std: as for `discrete`.
         offset: as for `discrete`.
         draws: of u and noise, one in each of that many equal parts of the span; as many evaluations.
 
     Raises:
-        ValueError: where a concrete span starts at sigma = 0. The bound is infinite there: give it a start such as 1e-3.
+        ValueError: where a concrete span starts at sigma = 0. The bound is infinite there: give it a start such as
+            1e-3.
 
     References:
         Kingma et al., 2021, Eq. 11 and Secs. 3.3, 5 and 5.1.
@@ -150,7 +154,10 @@ def continuous(
     low, high = (jnp.asarray(end, x.dtype) for end in span)
     cleanest, noisiest = schedule.at(low), schedule.at(high)
     if arrays.is_concrete(cleanest.sigma) and not cleanest.sigma > 0:
-        raise ValueError(f"span starts at sigma = {float(cleanest.sigma):g}, where the bound is infinite: start later, as span=(1e-3, 1.0)")
+        raise ValueError(
+            f"span starts at sigma = {float(cleanest.sigma):g}, where the bound is infinite: start later, as "
+            "span=(1e-3, 1.0)"
+        )
     keys = sample_keys.keys_of(key, index)
     count = _draws(draws)
 
@@ -160,7 +167,9 @@ def continuous(
         u = low + (high - low) * (draw + within) / count
         noise = arrays.normal(arrays.fold_in(own, 1), like=x)
         fresh = arrays.normal(arrays.fold_in(own, 2), like=x)
-        return (high - low) * path_rate(denoise, x, noise, schedule, u), flat_decoder_term(x, fresh, cleanest, data_levels)
+        return (high - low) * path_rate(denoise, x, noise, schedule, u), flat_decoder_term(
+            x, fresh, cleanest, data_levels
+        )
 
     between, last = jax.lax.map(one, jnp.arange(count))
     return _bound(x, noisiest, prior_std, between, last, offset)
@@ -207,7 +216,11 @@ def chain_term(
 
 
 def path_rate(
-    denoise: Denoiser, x: Float[ArrayLike, "b *shape"], noise: Float[ArrayLike, "..."], schedule: Schedule, u: Float[Array, "b"]
+    denoise: Denoiser,
+    x: Float[ArrayLike, "b *shape"],
+    noise: Float[ArrayLike, "..."],
+    schedule: Schedule,
+    u: Float[Array, "b"],
 ) -> Float[Array, "b"]:
     """Nats per unit of u: -1/2 dSNR/du |x - clean|², and in the noise where alpha >= sigma.
 
@@ -253,8 +266,8 @@ def flat_decoder_term(
         x: (b, …) data.
         noise: (b, …) standard normal.
         cleanest: () where the path begins.
-        data_levels: over that many whole values evenly on [-1, 1], or by default over all numbers: then its expectation,
-            (1 + log(2 pi sigma²/alpha²)) / 2 each.
+        data_levels: over that many whole values evenly on [-1, 1], or by default over all numbers: then its
+            expectation, (1 + log(2 pi sigma²/alpha²)) / 2 each.
 
     References:
         Kingma et al., 2021, Sec. 3.3.
@@ -262,14 +275,18 @@ def flat_decoder_term(
     x = jnp.asarray(x)
     ratio = jnp.asarray(cleanest.sigma / cleanest.alpha, x.dtype)
     if data_levels is None:
-        return jnp.broadcast_to(math.prod(x.shape[1:]) * (jnp.log(ratio) + math.log(2 * math.pi) / 2 + 0.5), x.shape[:1])
+        return jnp.broadcast_to(
+            math.prod(x.shape[1:]) * (jnp.log(ratio) + math.log(2 * math.pi) / 2 + 0.5), x.shape[:1]
+        )
     checks.integer("data_levels", data_levels, 2)
     values = jnp.linspace(-1.0, 1.0, data_levels, dtype=x.dtype).reshape((1,) * x.ndim + (-1,))
     distance = ((x + ratio * noise)[..., None] - values) / ratio
     return jnp.sum(arrays.flatten_samples(noise**2 / 2 + jax.nn.logsumexp(-(distance**2) / 2, axis=-1)), axis=1)
 
 
-def reverse_log_variance(prediction: Prediction, log_small: Scalar, log_large: Scalar, variance: str) -> Float[Array, "..."]:
+def reverse_log_variance(
+    prediction: Prediction, log_small: Scalar, log_large: Scalar, variance: str
+) -> Float[Array, "..."]:
     """The logarithm of the reverse step's variance, broadcasting against x (b, …).
 
     Args:
@@ -313,15 +330,23 @@ def _log_mass(x: jax.Array, mean: jax.Array, std: jax.Array, data_levels: int) -
     return jnp.where(x < half - 1, lowest, jnp.where(x > 1 - half, highest, inside))
 
 
-def _bound(x: jax.Array, noisiest: Level, prior_std: Scalar | None, between: jax.Array, last: jax.Array, offset: Scalar) -> Bound:
+def _bound(
+    x: jax.Array, noisiest: Level, prior_std: Scalar | None, between: jax.Array, last: jax.Array, offset: Scalar
+) -> Bound:
     """From (m, b) draws in nats."""
     unit = math.prod(x.shape[1:]) * math.log(2.0)
     prior = prior_term(x, noisiest, prior_std) / unit
     diffusion, reconstruction = jnp.mean(between, axis=0) / unit, jnp.mean(last, axis=0) / unit
     total, count = (between + last) / unit, between.shape[0]
     centred = total - jnp.mean(total, axis=0, keepdims=True)
-    error = arrays.safe_sqrt(jnp.sum(centred**2, axis=0) / max(count - 1, 1) / count) if count > 1 else jnp.full_like(prior, jnp.inf)
-    return Bound(prior + diffusion + reconstruction + jnp.asarray(offset, x.dtype), prior, diffusion, reconstruction, error)
+    error = (
+        arrays.safe_sqrt(jnp.sum(centred**2, axis=0) / max(count - 1, 1) / count)
+        if count > 1
+        else jnp.full_like(prior, jnp.inf)
+    )
+    return Bound(
+        prior + diffusion + reconstruction + jnp.asarray(offset, x.dtype), prior, diffusion, reconstruction, error
+    )
 
 
 def _draws(draws: int) -> int:

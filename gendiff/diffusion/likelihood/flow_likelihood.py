@@ -1,12 +1,13 @@
 """Likelihood along the probability flow, in bits per dimension.
 
-log p(x) = log prior(x_T) + d log(N_T / N) + integral of tr(dv/dw) over the angle (Chen et al., 2018, Eq. 8; Song et al., 2021b, Eq. 39;
-both from memory), by Heun's method in the coordinates of `flow_coordinates`: order 2 in value and log-determinant, finite at both ends of
-a single step.
+log p(x) = log prior(x_T) + d log(N_T / N) + integral of tr(dv/dw) over the angle (Chen et al., 2018, Eq. 8; Song et
+al., 2021b, Eq. 39; both from memory), by Heun's method in the coordinates of `flow_coordinates`: order 2 in value and
+log-determinant, finite at both ends of a single step.
 
-Two things are assumed. `x` is a sample at the last level of the grid, the data itself where alpha = 1 and sigma = 0. x_T is
-N(0, prior_std²), by default with the sigma of the first level, at which `sampling.sample` starts. So the value is the density of what the
-sampler draws in the limit of many steps. Where alpha_T > 0 this is not the density of the data, even for an exact denoiser.
+Two things are assumed. `x` is a sample at the last level of the grid, the data itself where alpha = 1 and sigma = 0.
+x_T is N(0, prior_std²), by default with the sigma of the first level, at which `sampling.sample` starts. So the value
+is the density of what the sampler draws in the limit of many steps. Where alpha_T > 0 this is not the density of the
+data, even for an exact denoiser.
 """
 
 import math
@@ -40,7 +41,8 @@ class Likelihood:
     Args:
         bits: -log2 p(x) / d + offset.
         standard_error: of `bits` over the probes; 0 for the exact trace, infinite for a single probe.
-        step_error: |difference to every second level| / 3, the leading error of the steps on a smooth grid; infinite for a single step.
+        step_error: |difference to every second level| / 3, the leading error of the steps on a smooth grid; infinite
+            for a single step.
     """
 
     bits: Any
@@ -86,11 +88,15 @@ class _Hutchinson:
 
     def directions(self, x: jax.Array) -> jax.Array:
         if self.keys.shape != x.shape[:1]:
-            raise ValueError(f"the divergence has an index of shape {self.keys.shape}, but x holds {x.shape[0]} samples")
+            raise ValueError(
+                f"the divergence has an index of shape {self.keys.shape}, but x holds {x.shape[0]} samples"
+            )
         draw = jax.random.rademacher if self.distribution == "rademacher" else jax.random.normal
 
         def one(key: jax.Array) -> jax.Array:
-            return jax.vmap(lambda probe: draw(jax.random.fold_in(key, probe), x.shape[1:], x.dtype))(jnp.arange(self.probes))
+            return jax.vmap(lambda probe: draw(jax.random.fold_in(key, probe), x.shape[1:], x.dtype))(
+                jnp.arange(self.probes)
+            )
 
         return jax.vmap(one, out_axes=1)(self.keys)
 
@@ -109,11 +115,13 @@ def exact() -> Divergence:
     return _Exact()
 
 
-def hutchinson(key: jax.Array, index: Integer[ArrayLike, "b"], probes: int = 8, distribution: str = "rademacher") -> Divergence:
+def hutchinson(
+    key: jax.Array, index: Integer[ArrayLike, "b"], probes: int = 8, distribution: str = "rademacher"
+) -> Divergence:
     """Estimate the trace by the mean of v·J v over random directions v: unbiased in log p.
 
-    Each sample keeps its probes along the whole path, so that the integrand is smooth. They share nothing with the noise of `sample` with
-    the same key.
+    Each sample keeps its probes along the whole path, so that the integrand is smooth. They share nothing with the
+    noise of `sample` with the same key.
 
     Args:
         key: one typed key.
@@ -142,11 +150,12 @@ def bits_per_dimension(
 ) -> Likelihood:
     """Compute bits per dimension along a grid, walked from its last level to its first.
 
-    It takes 2 evaluations per step, and half as many for the step error, each with one forward-mode derivative per direction.
+    It takes 2 evaluations per step, and half as many for the step error, each with one forward-mode derivative per
+    direction.
 
     Args:
-        denoise: finite at every level of the grid: a network that predicts clean needs a grid that ends before sigma = 0, one that
-            predicts noise needs a grid that starts after alpha = 0.
+        denoise: finite at every level of the grid: a network that predicts clean needs a grid that ends before
+            sigma = 0, one that predicts noise needs a grid that starts after alpha = 0.
         x: (b, …) samples at the last level.
         levels: (t + 1,) a grid as for `sample`.
         divergence: how the trace is taken; default `exact()`, up to 256 dimensions.
@@ -164,7 +173,8 @@ def bits_per_dimension(
     if divergence is None:
         if size > MOST_EXACT:
             raise ValueError(
-                f"x has {size} dimensions: above {MOST_EXACT} name the divergence, likelihood.hutchinson(key, index) or likelihood.exact()"
+                f"x has {size} dimensions: above {MOST_EXACT} name the divergence, likelihood.hutchinson(key, index) "
+                "or likelihood.exact()"
             )
         divergence = exact()
     levels = jax.tree.map(lambda field: jnp.asarray(field, x.dtype), levels)
@@ -176,7 +186,8 @@ def bits_per_dimension(
         return _log_density(denoise, x, levels, steps, stride, directions, divergence, std)
 
     fine, coarse = total(1), total(2)
-    error = jnp.abs(jnp.mean(fine, axis=0) - jnp.mean(coarse, axis=0)) / 3  # (2^order - 1) times the error of the finer one
+    # (2^order - 1) times the error of the finer one
+    error = jnp.abs(jnp.mean(fine, axis=0) - jnp.mean(coarse, axis=0)) / 3
     return Likelihood(
         bits=-jnp.mean(fine, axis=0) / unit + jnp.asarray(offset, x.dtype),
         standard_error=divergence.standard_error(fine) / unit,
@@ -184,12 +195,14 @@ def bits_per_dimension(
     )
 
 
-def dequantize(key: jax.Array, x: Float[ArrayLike, "b *shape"], index: Integer[ArrayLike, "b"], width: Scalar) -> Float[Array, "b *shape"]:
+def dequantize(
+    key: jax.Array, x: Float[ArrayLike, "b *shape"], index: Integer[ArrayLike, "b"], width: Scalar
+) -> Float[Array, "b *shape"]:
     """Add uniform noise as wide as the distance of neighbouring values.
 
-    The mean of the bits of the result, with offset log2(1 / width), bounds -log2 P(value) / d from above. L values evenly on [-1, 1], ends
-    included (`data.scaling.to_unit`), have width 2 / (L - 1) and offset log2((L - 1) / 2). L values that fill [-1, 1] side by side have
-    width 2 / L and offset log2(L / 2).
+    The mean of the bits of the result, with offset log2(1 / width), bounds -log2 P(value) / d from above. L values
+    evenly on [-1, 1], ends included (`data.scaling.to_unit`), have width 2 / (L - 1) and offset log2((L - 1) / 2). L
+    values that fill [-1, 1] side by side have width 2 / L and offset log2(L / 2).
 
     Args:
         key: one typed key; the noise shares nothing with that of `sample` and `hutchinson` with the same key.
@@ -223,7 +236,9 @@ def _log_density(
 
     def field(w: jax.Array, level: Level) -> tuple[jax.Array, jax.Array]:
         moved, rates = _with_rates(
-            lambda w: flow_coordinates.velocity(denoise(flow_coordinates.unscaled(w, level), level), level), w, directions
+            lambda w: flow_coordinates.velocity(denoise(flow_coordinates.unscaled(w, level), level), level),
+            w,
+            directions,
         )
         return moved, divergence.estimates(rates)
 
@@ -245,7 +260,9 @@ def _log_density(
     return prior[None] + stretch + gathered
 
 
-def _with_rates(function: Callable[[jax.Array], jax.Array], w: jax.Array, directions: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _with_rates(
+    function: Callable[[jax.Array], jax.Array], w: jax.Array, directions: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """function(w) and, for each direction (m, b or 1, …), its product with the derivative along it: (m, b)."""
     value, push = jax.linearize(function, w)
 

@@ -33,7 +33,12 @@ def split_noise(level: Level, cleaner: Level, eta: Scalar) -> tuple[Array, Array
 
 
 def ddim_step(
-    prediction: Prediction, level: Level, cleaner: Level, *, eta: Scalar = 0.0, noise: Float[ArrayLike, "..."] | None = None
+    prediction: Prediction,
+    level: Level,
+    cleaner: Level,
+    *,
+    eta: Scalar = 0.0,
+    noise: Float[ArrayLike, "..."] | None = None,
 ) -> Float[Array, "b *shape"]:
     """Alpha' · clean + sigma' sqrt(1 - eta² (1 - q²)) · predicted noise + eta · ancestral_std · noise.
 
@@ -61,7 +66,8 @@ def ddim_step(
     checks.same_shape("prediction.clean", clean, "noise", noise)
     q, share = arrays.expand(_quotient(level, cleaner), clean), arrays.expand(_fresh_share(level, cleaner), clean)
     eta = arrays.expand(eta, clean)
-    kept = arrays.safe_sqrt((1 - eta) * (1 + eta) + (eta * q) ** 2) * prediction.noise  # 1 - eta² (1 - q²), without its cancellation
+    # 1 - eta² (1 - q²), without its cancellation
+    kept = arrays.safe_sqrt((1 - eta) * (1 + eta) + (eta * q) ** 2) * prediction.noise
     return arrays.expand(cleaner.alpha, clean) * clean + arrays.expand(cleaner.sigma, clean) * (
         kept + eta * arrays.safe_sqrt(share) * noise
     )
@@ -76,7 +82,9 @@ def ddpm_step(
     noise: Float[ArrayLike, "..."],
     variance: str = "small",
 ) -> Float[Array, "b *shape"]:
-    """A draw from q(x_s | x_t, x_0 = predicted clean), on any sub-grid of the chain. A step to sigma' = 0 adds no noise.
+    """A draw from q(x_s | x_t, x_0 = predicted clean), on any sub-grid of the chain.
+
+    A step to sigma' = 0 adds no noise.
 
     Args:
         x: (b, …) at `level`.
@@ -84,8 +92,9 @@ def ddpm_step(
         level: where the step begins, () or (b,).
         cleaner: where it ends.
         noise: standard normal (b, …).
-        variance: "small" is the posterior's, exact for a point mass; "large" is the chain's own sigma² - r² sigma'², exact for
-            unit-Gaussian data; "learned" lies between the logarithms of both where the network says, in `prediction.variance_share`.
+        variance: "small" is the posterior's, exact for a point mass; "large" is the chain's own sigma² - r² sigma'²,
+            exact for unit-Gaussian data; "learned" lies between the logarithms of both where the network says, in
+            `prediction.variance_share`.
 
     Raises:
         ValueError: for another variance, or "learned" without that share.
@@ -106,8 +115,9 @@ def ddpm_step(
 def learned_std(prediction: Prediction, level: Level, cleaner: Level) -> Float[Array, "b *shape"]:
     """exp((v log large + (1 - v) log small) / 2) with v = `prediction.variance_share` (b, …) (Nichol & Dhariwal, 2021, Eq. 15).
 
-    "small" and "large" are those of `ddpm_step` for this very step, so it holds on any sub-grid; small = large · (sigma'/sigma)². 0 where
-    sigma' = 0. Raises ValueError if the prediction has no share or one of another shape.
+    "small" and "large" are those of `ddpm_step` for this very step, so it holds on any sub-grid;
+    small = large · (sigma'/sigma)². 0 where sigma' = 0. Raises ValueError if the prediction has no share or one of
+    another shape.
     """
     share, clean = denoiser.variance_share(prediction), prediction.clean
     ratio = arrays.safe_divide(arrays.expand(cleaner.sigma, clean), arrays.expand(level.sigma, clean))
@@ -163,7 +173,8 @@ def ddpm(variance: str = "small") -> Ddpm:
     """Ancestral sampling of the reverse chain, on any sub-grid. One evaluation per step.
 
     Args:
-        variance: "small", "large" or "learned", as in `ddpm_step`; the last needs a denoiser built with `learned_variance=True`.
+        variance: "small", "large" or "learned", as in `ddpm_step`; the last needs a denoiser built with
+            `learned_variance=True`.
 
     Raises:
         ValueError: for another variance.
@@ -177,7 +188,8 @@ def ddpm(variance: str = "small") -> Ddpm:
 
 def is_zero(eta: Scalar) -> bool:
     """Whether the value is known to be 0, so that a step need not draw noise."""
-    return arrays.is_concrete(eta) and bool(np.all(np.asarray(eta) == 0))  # by NumPy, as under a trace JAX would answer a tracer
+    # by NumPy, as under a trace JAX would answer a tracer
+    return arrays.is_concrete(eta) and bool(np.all(np.asarray(eta) == 0))
 
 
 def _noisy(std: Array, cleaner: Level) -> Array:

@@ -1,10 +1,10 @@
 """Every sampling method once: how it is made, and what is known of it before anything is measured.
 
-The contract tests, certification, the experiments, the command line and the documentation read this table. A new sampler is one file and
-one line here.
+The contract tests, certification, the experiments, the command line and the documentation read this table. A new
+sampler is one file and one line here.
 
-An order is stated where a theorem or a proof of a few lines gives it, for smooth data and equal steps in log-SNR. Elsewhere it is None,
-and nothing is asserted.
+An order is stated where a theorem or a proof of a few lines gives it, for smooth data and equal steps in log-SNR.
+Elsewhere it is None, and nothing is asserted.
 """
 
 from collections.abc import Callable, Mapping
@@ -47,10 +47,10 @@ class Method:
         start_up: how a method that needs history begins.
         evaluations: of the network in n steps, for people; `Sampler.evaluations` is the same for programs.
         source: where the method and its order are stated.
-        exact: the cases that it must answer exactly. "point mass": data at one point, in any number of steps. "last step": a step to
-            sigma = 0 returns the denoised prediction. "few steps": finite for 1 … 3 steps of the whole schedule. "time": the network is
-            told the t of its level. "pure noise": point mass and last step, as far as they are in this list, hold from the noisiest
-            level of the schedule as well.
+        exact: the cases that it must answer exactly. "point mass": data at one point, in any number of steps. "last
+            step": a step to sigma = 0 returns the denoised prediction. "few steps": finite for 1 … 3 steps of the whole
+            schedule. "time": the network is told the t of its level. "pure noise": point mass and last step, as far as
+            they are in this list, hold from the noisiest level of the schedule as well.
         call: how a user writes it, with `schedule` where it needs one.
         make: the sampler for a schedule. None for a method that is not the library's own.
         family: the methods that are shown together.
@@ -108,7 +108,13 @@ _PNDM = "Liu et al., 2022, Property 3.2"
 
 
 def _own(
-    name: str, make: Callable[[Schedule], Sampler], label: str, *, exact: tuple[str, ...] = _ALL, call: str = "", **theory: Any
+    name: str,
+    make: Callable[[Schedule], Sampler],
+    label: str,
+    *,
+    exact: tuple[str, ...] = _ALL,
+    call: str = "",
+    **theory: Any,
 ) -> Method:
     function, *words = name.split()
     plain = f"{function}({', '.join(word for word in words if word.isdigit())})"  # "unipc 2" is called as unipc(2)
@@ -119,7 +125,14 @@ _FAMILIES: dict[str, tuple[Method, ...]] = {
     "Runge-Kutta": (
         _own("ddim", lambda _: ddim(), "DDIM, Euler", order=1, source=f"Song et al., 2021, Eq. 12; {_SINGLE}"),
         _own("euler", lambda _: euler(), "", order=1, source=f"Karras et al., 2022, Eq. 4; {_RUNGE}"),
-        _own("heun", lambda _: heun(), "Heun", order=2, evaluations="2n - 1", source=f"Karras et al., 2022, Alg. 1; {_RUNGE}"),
+        _own(
+            "heun",
+            lambda _: heun(),
+            "Heun",
+            order=2,
+            evaluations="2n - 1",
+            source=f"Karras et al., 2022, Alg. 1; {_RUNGE}",
+        ),
         _own("rk4", rk4, "RK4", call="rk4(schedule)", order=4, evaluations="4n - 3", source=_RUNGE, exact=_ENDS),
     ),
     "DPM-Solver++ multistep": (
@@ -148,7 +161,12 @@ _FAMILIES: dict[str, tuple[Method, ...]] = {
     ),
     "DPM-Solver++ single step": (
         _own(
-            "dpm_solver_single 1", lambda schedule: single(schedule, 1), "", call="dpm_solver_single(schedule, 1)", order=1, source=_SINGLE
+            "dpm_solver_single 1",
+            lambda schedule: single(schedule, 1),
+            "",
+            call="dpm_solver_single(schedule, 1)",
+            order=1,
+            source=_SINGLE,
         ),
         _own(
             "dpm_solver_single 2",
@@ -240,7 +258,15 @@ _FAMILIES: dict[str, tuple[Method, ...]] = {
             numbers=_ETA,
         ),
         _own("ddpm small", lambda _: ddpm(), "DDPM", weak=1, source=_ANCESTRAL),
-        _own("ddpm large", lambda _: ddpm("large"), "DDPM large", call='ddpm("large")', weak=1, source=_ANCESTRAL, exact=_ENDS),
+        _own(
+            "ddpm large",
+            lambda _: ddpm("large"),
+            "DDPM large",
+            call='ddpm("large")',
+            weak=1,
+            source=_ANCESTRAL,
+            exact=_ENDS,
+        ),
         _own(
             "ddpm learned",
             lambda _: ddpm("learned"),

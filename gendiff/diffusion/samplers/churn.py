@@ -18,20 +18,32 @@ MOST = math.sqrt(2) - 1
 
 
 def churned(
-    x: Float[Array, "b *shape"], level: Level, gamma: Scalar, schedule: Schedule, *, noise: Float[ArrayLike, "..."], churn_noise: Scalar
+    x: Float[Array, "b *shape"],
+    level: Level,
+    gamma: Scalar,
+    schedule: Schedule,
+    *,
+    noise: Float[ArrayLike, "..."],
+    churn_noise: Scalar,
 ) -> tuple[Float[Array, "b *shape"], Level]:
     """X and its level after noise has raised sigma/alpha by a factor 1 + gamma (Karras et al., 2022, Alg. 2, lines 4-6).
 
-    gamma: of the level's shape, >= 0; where it is 0, x and level come back bit for bit. It must be 0 at alpha = 0 and at sigma = 0.
+    gamma: of the level's shape, >= 0; where it is 0, x and level come back bit for bit. It must be 0 at alpha = 0 and
+        at sigma = 0.
     noise: standard normal (b, …), multiplied by `churn_noise` beyond what the level asks for.
     """
     gamma = jnp.asarray(gamma)
     moves = gamma > 0
     alpha, sigma = (jnp.where(moves, field, 1) for field in (jnp.asarray(level.alpha), jnp.asarray(level.sigma)))
     raised = schedule.at_log_snr(2 * (jnp.log(alpha / sigma) - jnp.log1p(gamma)))
-    noisier = jax.tree.map(lambda there, here: jnp.where(moves, there, here).astype(jnp.asarray(here).dtype), raised, level)
-    added = noisier.sigma * arrays.safe_sqrt(gamma * (2 + gamma)) / (1 + gamma)  # its square is sigma² - (alpha/alpha_before sigma_before)²
-    grown = arrays.expand(noisier.alpha / alpha, x) * x + arrays.expand(churn_noise, x) * arrays.expand(added, x) * noise
+    noisier = jax.tree.map(
+        lambda there, here: jnp.where(moves, there, here).astype(jnp.asarray(here).dtype), raised, level
+    )
+    # its square is sigma² - (alpha/alpha_before sigma_before)²
+    added = noisier.sigma * arrays.safe_sqrt(gamma * (2 + gamma)) / (1 + gamma)
+    grown = (
+        arrays.expand(noisier.alpha / alpha, x) * x + arrays.expand(churn_noise, x) * arrays.expand(added, x) * noise
+    )
     return jnp.where(arrays.expand(moves, x) > 0, grown, x), noisier
 
 
@@ -70,7 +82,9 @@ class Churn(Sampler):
 
     def _gamma(self, level: Level, steps: Array, like: Array) -> Array:
         """min(churn / steps, sqrt(2) - 1) where the level lies in the range and neither alpha nor sigma is 0."""
-        alpha, sigma = (jnp.asarray(field).astype(arrays.at_least_float32(like.dtype)) for field in (level.alpha, level.sigma))
+        alpha, sigma = (
+            jnp.asarray(field).astype(arrays.at_least_float32(like.dtype)) for field in (level.alpha, level.sigma)
+        )
         amount, low, high = (jnp.asarray(value, alpha.dtype) for value in (self.churn, self.churn_min, self.churn_max))
         inside = (alpha > 0) & (sigma > 0) & (sigma >= low * alpha) & (sigma <= high * alpha)
         gamma = jnp.minimum(amount / steps.astype(alpha.dtype), MOST)
@@ -78,13 +92,19 @@ class Churn(Sampler):
 
 
 def churn(
-    schedule: Schedule, churn: Scalar = 40.0, *, churn_min: Scalar = 0.0, churn_max: Scalar = math.inf, churn_noise: Scalar = 1.0
+    schedule: Schedule,
+    churn: Scalar = 40.0,
+    *,
+    churn_min: Scalar = 0.0,
+    churn_max: Scalar = math.inf,
+    churn_noise: Scalar = 1.0,
 ) -> Churn:
     """Heun's method after a step back towards noise, for any process. Churn 0 is `heun`, bit for bit.
 
-    A step first raises sigma/alpha by a factor 1 + min(churn / n, sqrt(2) - 1), n the number of steps, where sigma/alpha lies between
-    churn_min and churn_max and alpha > 0. All numbers are () >= 0, data under jit. The noise of a step grows like sqrt(churn), so that
-    its derivative at churn = 0 is infinite; 0 is reported there. Evaluations as for `heun`: 2n - 1 on a grid that ends clean.
+    A step first raises sigma/alpha by a factor 1 + min(churn / n, sqrt(2) - 1), n the number of steps, where
+    sigma/alpha lies between churn_min and churn_max and alpha > 0. All numbers are () >= 0, data under jit. The noise
+    of a step grows like sqrt(churn), so that its derivative at churn = 0 is infinite; 0 is reported there. Evaluations
+    as for `heun`: 2n - 1 on a grid that ends clean.
 
     Args:
         schedule: of the process, for the noisier level; it may lie beyond the schedule's noisy end, where t stays.
@@ -99,7 +119,12 @@ def churn(
     References:
         Karras et al., 2022, Alg. 2.
     """
-    for name, value in (("churn", churn), ("churn_min", churn_min), ("churn_max", churn_max), ("churn_noise", churn_noise)):
+    for name, value in (
+        ("churn", churn),
+        ("churn_min", churn_min),
+        ("churn_max", churn_max),
+        ("churn_noise", churn_noise),
+    ):
         checks.in_range(name, value, 0.0, math.inf)
     checks.finite("churn", churn)
     return Churn(schedule, churn, churn_min, churn_max, churn_noise)

@@ -10,17 +10,19 @@ from gendiff.diffusion.samplers.dpm_solver_multistep import STARTS, Coefficients
 from gendiff.diffusion.types import Level, Prediction
 
 
-def deis(order: int = 3, *, variable: str = "log_ratio", start: str = "corrected", lower_order_final: bool = False) -> Multistep:
+def deis(
+    order: int = 3, *, variable: str = "log_ratio", start: str = "corrected", lower_order_final: bool = False
+) -> Multistep:
     """DEIS, the exponential Adams-Bashforth method for the noise prediction. One evaluation per step.
 
     The paper's t-AB, a polynomial in the time of one schedule, is not offered.
 
     Args:
         order: 1 (DDIM) … 4, the number of predictions in use once there is history.
-        variable: what the polynomial runs in. "log_ratio" is log(sigma/alpha), as in diffusers; "ratio" is sigma/alpha, the paper's
-            rho-AB, also known as LMS.
-        start: for orders above 2. "plain" is DDIM, as published, and the error ends at order 2; "corrected" lets the second evaluation
-            correct the first step, by clean predictions, and the error ends at order 3.
+        variable: what the polynomial runs in. "log_ratio" is log(sigma/alpha), as in diffusers; "ratio" is sigma/alpha,
+            the paper's rho-AB, also known as LMS.
+        start: for orders above 2. "plain" is DDIM, as published, and the error ends at order 2; "corrected" lets the
+            second evaluation correct the first step, by clean predictions, and the error ends at order 3.
         lower_order_final: whether the k-th last step has at most order k.
 
     Raises:
@@ -56,7 +58,9 @@ def ratio(position: Float[Array, "b"], here: Float[Array, "b"]) -> Float[Array, 
     return jnp.exp(-here) * jnp.expm1(here - position)
 
 
-def powers(step: Float[Array, "*b"], rate: exponential_integrators.Rate, others: Int[Array, "*b"], count: int) -> list[Array]:
+def powers(
+    step: Float[Array, "*b"], rate: exponential_integrators.Rate, others: Int[Array, "*b"], count: int
+) -> list[Array]:
     """M_k = ∫_0^h s^k ds = h^(k+1) / (k+1): in x/alpha and sigma/alpha the kernel is constant."""
     return [step ** (k + 1) / (k + 1) for k in range(1, count + 1)]
 

@@ -1,9 +1,11 @@
 """Multistep exponential integrators: one stepper, and a method is its coefficients.
 
-A step is DDIM (or its stochastic form) plus sum_j w_j (p_j - p_0) over the past predictions p_j (`exponential`). With a corrector, the
-evaluation at a new level first improves the step that led there, and is then used for the next one: one evaluation a step.
+A step is DDIM (or its stochastic form) plus sum_j w_j (p_j - p_0) over the past predictions p_j (`exponential`). With a
+corrector, the evaluation at a new level first improves the step that led there, and is then used for the next one: one
+evaluation a step.
 
-DDIM alone is taken where no history is known, and on a step from alpha = 0 or to sigma = 0, which then returns the denoised prediction.
+DDIM alone is taken where no history is known, and on a step from alpha = 0 or to sigma = 0, which then returns the
+denoised prediction.
 """
 
 import math
@@ -61,7 +63,8 @@ class Coefficients:
         scale: what multiplies the integral at the end of a step.
         rule: the moments of the integral (`exponential_integrators`).
         rate: the rate of its kernel.
-        change: how x moves at a fixed level, for one unit of the prediction, when only its clean part alpha · clean does.
+        change: how x moves at a fixed level, for one unit of the prediction, when only its clean part alpha · clean
+            does.
     """
 
     prediction: Callable[[Prediction], Array] = records.static(default=clean)
@@ -87,11 +90,16 @@ class Multistep(Sampler):
     eta: Scalar | None = None
 
     def init(self, x: Float[Array, "b *shape"]) -> State:
-        """An empty history. A corrector looks one prediction further back, and "first" has to tell the first from later steps."""
+        """An empty history.
+
+        A corrector looks one prediction further back, and "first" has to tell the first from later steps.
+        """
         length = {"never": self.order - 1, "first": max(self.order - 1, 2), "always": self.order}[self.correct]
         count = arrays.zero_per_sample(x, jnp.int32)
         position = arrays.zero_per_sample(x, arrays.at_least_float32(x.dtype))
-        predictions, positions = (jnp.broadcast_to(zero, (length, *zero.shape)) for zero in (jnp.zeros_like(x), position))
+        predictions, positions = (
+            jnp.broadcast_to(zero, (length, *zero.shape)) for zero in (jnp.zeros_like(x), position)
+        )
         return State(x, History(predictions, positions, known=count, used=count))
 
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
@@ -111,7 +119,9 @@ class Multistep(Sampler):
             allowed = jnp.minimum(allowed, jnp.asarray(left + 1).astype(jnp.int32))
         used = jnp.where(usable & ends, allowed, 1).astype(jnp.int32)
         moved = exponential_integrators.first_order_step(told, level, cleaner, eta=self.eta, noise=fresh)
-        moved += arrays.expand(self.coefficients.scale(cleaner), x) * self._extrapolated(present, here, there, past, used)
+        moved += arrays.expand(self.coefficients.scale(cleaner), x) * self._extrapolated(
+            present, here, there, past, used
+        )
         known = jnp.where(usable, jnp.minimum(past.known + 1, len(past.positions)), 0).astype(jnp.int32)
         return State(moved, History(_pushed(present, past.predictions), _pushed(here, past.positions), known, used))
 
@@ -131,7 +141,9 @@ class Multistep(Sampler):
         older = [self.coefficients.distance(position, origin) for position in past.positions[1:]]
         in_use = [known & (past.used > j + 1) for j in range(len(older))]
         before = exponential_integrators.weights(older, in_use, self._moments(step, past.used - 1, len(older)))
-        now, *after = exponential_integrators.weights([step, *older], [known, *in_use], self._moments(step, past.used, len(older) + 1))
+        now, *after = exponential_integrators.weights(
+            [step, *older], [known, *in_use], self._moments(step, past.used, len(older) + 1)
+        )
         change = [b - a for a, b in zip(before, after, strict=True)]
         return _combined([now], present[None], base) + _combined(change, past.predictions[1:], base)
 
@@ -148,7 +160,12 @@ class Multistep(Sampler):
 
 
 def dpm_solver_multistep(
-    order: int = 2, *, eta: Scalar = 0.0, formula: str | None = None, start: str | None = None, lower_order_final: bool = False
+    order: int = 2,
+    *,
+    eta: Scalar = 0.0,
+    formula: str | None = None,
+    start: str | None = None,
+    lower_order_final: bool = False,
 ) -> Multistep:
     """DPM-Solver++(2M), (3M) and their SDE forms. One evaluation per step.
 
@@ -156,12 +173,14 @@ def dpm_solver_multistep(
 
     Args:
         order: 1 (DDIM), 2 or 3, the number of predictions in use once there is history.
-        eta: () >= 0, data under jit; 0 follows the probability flow, 1 the reverse SDE, others the SDE whose noise is eta times as
-            strong: `ddim(eta)` in the limit of small steps (some libraries call eta² eta). The SDE forms have weak order 2 at most.
-        formula: "exact" integrates the polynomial exactly, the default of order 3; "midpoint" is Alg. 2, the default of order 2;
-            "published" is the third order of the usual code, whose second difference lacks a factor 2 and which tends to order 2.
-        start: "plain" is DDIM, the default; "corrected" lets the second evaluation correct the first step, the default of order 3 with
-            the exact formula, since a method of order 3 needs a start of order 2.
+        eta: () >= 0, data under jit; 0 follows the probability flow, 1 the reverse SDE, others the SDE whose noise is
+            eta times as strong: `ddim(eta)` in the limit of small steps (some libraries call eta² eta). The SDE forms
+            have weak order 2 at most.
+        formula: "exact" integrates the polynomial exactly, the default of order 3; "midpoint" is Alg. 2, the default of
+            order 2; "published" is the third order of the usual code, whose second difference lacks a factor 2 and
+            which tends to order 2.
+        start: "plain" is DDIM, the default; "corrected" lets the second evaluation correct the first step, the default
+            of order 3 with the exact formula, since a method of order 3 needs a start of order 2.
         lower_order_final: the k-th last step has at most order k.
 
     Raises:
@@ -175,7 +194,9 @@ def dpm_solver_multistep(
     formula = ("midpoint" if order == 2 else "exact") if formula is None else formula
     checks.choice("formula", formula, FORMULAS)
     if formula != "exact" and order != (2 if formula == "midpoint" else 3):
-        raise ValueError(f'formula = {formula!r} has order {2 if formula == "midpoint" else 3}, not {order}: use "exact"')
+        raise ValueError(
+            f'formula = {formula!r} has order {2 if formula == "midpoint" else 3}, not {order}: use "exact"'
+        )
     start = ("corrected" if order == 3 and formula == "exact" else "plain") if start is None else start
     checks.choice("start", start, STARTS)
     scale = None if ancestral.is_zero(eta) else eta

@@ -57,7 +57,9 @@ class DpmSolverSingle(Sampler):
         prediction = denoise(state.x, level)
         if self.order == 1:
             fresh = None if self.eta is None else noise(state.x)
-            return State(exponential_integrators.first_order_step(prediction, level, cleaner, eta=self.eta, noise=fresh))
+            return State(
+                exponential_integrators.first_order_step(prediction, level, cleaner, eta=self.eta, noise=fresh)
+            )
         here, usable = exponential_integrators.half_log_snr(level, state.x)
         there, ends = exponential_integrators.half_log_snr(cleaner, state.x)
         span = _Span(self.schedule, here, jnp.where(usable & ends, there - here, 0))
@@ -80,14 +82,14 @@ class DpmSolverSingle(Sampler):
 def dpm_solver_single(schedule: Schedule, order: int = 2, *, eta: Scalar = 0.0) -> DpmSolverSingle:
     """DPM-Solver++(2S), (3S) and the SDE form of 2S. `order` evaluations per step.
 
-    n steps cost order · (n - 1) + 1 evaluations where the last one ends at sigma = 0, order · n where it does not; a step from alpha = 0
-    costs one. Under a vmapped step count every step costs `order`.
+    n steps cost order · (n - 1) + 1 evaluations where the last one ends at sigma = 0, order · n where it does not; a
+    step from alpha = 0 costs one. Under a vmapped step count every step costs `order`.
 
     Args:
         schedule: of the process, for the levels between.
         order: 1 (DDIM), 2 (the middle in log-SNR) or 3 (the thirds, in data form).
-        eta: () >= 0, data under jit: the noise scale of the reverse SDE as in `dpm_solver_multistep`. The two noises of a step lie on
-            one path.
+        eta: () >= 0, data under jit: the noise scale of the reverse SDE as in `dpm_solver_multistep`. The two noises of
+            a step lie on one path.
 
     Raises:
         ValueError: for another order, a concrete eta that is negative, or order 3 with an eta that is not 0.
@@ -110,11 +112,15 @@ def _path(noise: Noise, eta: Scalar, span: _Span, x: Float[Array, "b *shape"]) -
     return early, (kept * early + late) / jnp.sqrt(1 + kept**2)
 
 
-def _second(denoise: Denoiser, told: Prediction, level: Level, span: _Span, eta: Scalar | None, noise: Array | None) -> Array:
+def _second(
+    denoise: Denoiser, told: Prediction, level: Level, span: _Span, eta: Scalar | None, noise: Array | None
+) -> Array:
     """With r = 1/2 (Lu et al., 2022b, Alg. 1)."""
     half = span.level(1 / 2)
     middle = denoise(exponential_integrators.first_order_step(told, level, half, eta=eta, noise=noise), half)
-    return span.correction(told, middle, 1 / 2, 1.0, exponential_integrators.midpoint, exponential_integrators.rate(eta, span.step))
+    return span.correction(
+        told, middle, 1 / 2, 1.0, exponential_integrators.midpoint, exponential_integrators.rate(eta, span.step)
+    )
 
 
 def _third(denoise: Denoiser, told: Prediction, level: Level, span: _Span) -> Array:

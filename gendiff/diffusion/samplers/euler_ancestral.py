@@ -36,7 +36,10 @@ def euler_ancestral_step(
     """
     checks.same_shape("x", x, "noise", noise)
     kept, fresh = ancestral.split_noise(level, cleaner, eta)
-    return runge_kutta.euler_step(x, prediction, level, records.replace(cleaner, sigma=kept)) + arrays.expand(fresh, x) * noise
+    return (
+        runge_kutta.euler_step(x, prediction, level, records.replace(cleaner, sigma=kept))
+        + arrays.expand(fresh, x) * noise
+    )
 
 
 @records.record
@@ -56,7 +59,8 @@ class EulerAncestral(Sampler):
 def euler_ancestral(eta: Scalar = 1.0) -> EulerAncestral:
     """Euler's method with fresh noise: eta = 0 is `euler`, bit for bit, eta = 1 draws what the reverse chain does.
 
-    It differs from `ddim(eta)` only for denoisers that break x = alpha * clean + sigma * noise. One evaluation per step.
+    It differs from `ddim(eta)` only for denoisers that break x = alpha * clean + sigma * noise. One evaluation per
+    step.
 
     Args:
         eta: () in [0, 1], data under jit.

@@ -1,14 +1,16 @@
 """The arithmetic of exponential integrators: what a polynomial through a few predictions adds to a DDIM step.
 
-With lam = half the log-SNR and h = lam' - lam, the probability flow is a linear equation driven by the prediction alone:
+With lam = half the log-SNR and h = lam' - lam, the probability flow is a linear equation driven by the prediction
+alone:
 
     x' = (sigma'/sigma) x + alpha' ∫_0^h e^(s-h) clean(lam + s) ds        (Lu et al., 2022b, Prop. 4.1)
     x' = (alpha'/alpha) x - sigma' ∫_0^h e^(h-s) noise(lam + s) ds        (Lu et al., 2022a, Prop. 3.1)
 
-Both are ∫_0^h r e^(-r(h-s)) prediction ds, with rate r = 1 for clean and -1 for noise; the reverse SDE with noise scale eta has
-r = 1 + eta² for clean. A constant prediction gives DDIM. A polynomial through the present prediction p_0 and others p_j at distances s_j
-adds sum_j w_j (p_j - p_0), where w_j is the integral of the Lagrange polynomial of s_j: a combination of the moments
-M_k = ∫_0^h r e^(-r(h-s)) s^k ds. A rule answers the moments M_1 … M_count; the exact one is `moments`, others approximate it.
+Both are ∫_0^h r e^(-r(h-s)) prediction ds, with rate r = 1 for clean and -1 for noise; the reverse SDE with noise scale
+eta has r = 1 + eta² for clean. A constant prediction gives DDIM. A polynomial through the present prediction p_0 and
+others p_j at distances s_j adds sum_j w_j (p_j - p_0), where w_j is the integral of the Lagrange polynomial of s_j: a
+combination of the moments M_k = ∫_0^h r e^(-r(h-s)) s^k ds. A rule answers the moments M_1 … M_count; the exact one is
+`moments`, others approximate it.
 """
 
 import math
@@ -30,8 +32,8 @@ Rule = Callable[[Array, Rate, Array, int], list[Array]]
 def phis(last: int, z: Float[ArrayLike, "*b"]) -> list[Float[Array, "*b"]]:
     """[phi_1(z), …, phi_last(z)], phi_k(z) = ∫_0^1 e^((1-s)z) s^(k-1) / (k-1)! ds (Hochbruck & Ostermann, 2010, Sec. 2.1).
 
-    They obey phi_k = z phi_(k+1) + 1/k!, which is run upwards for large z and downwards, from the series of the last one, near 0: no
-    digits cancel. z above 60 is taken as 60, so that single precision stays finite.
+    They obey phi_k = z phi_(k+1) + 1/k!, which is run upwards for large z and downwards, from the series of the last
+    one, near 0: no digits cancel. z above 60 is taken as 60, so that single precision stays finite.
     """
     z = jnp.asarray(z)
     near = jnp.abs(z) < 1
@@ -74,7 +76,9 @@ def halved(step: Float[Array, "*b"], rate: Rate, others: Int[Array, "*b"], count
     return [jnp.where(others == 2, m / 2, m) if k == 2 else m for k, m in enumerate(found, 1)]
 
 
-def weights(nodes: Sequence[Float[Array, "*b"]], in_use: Sequence[Bool[Array, "*b"]], moments: Sequence[Float[Array, "*b"]]) -> list[Array]:
+def weights(
+    nodes: Sequence[Float[Array, "*b"]], in_use: Sequence[Bool[Array, "*b"]], moments: Sequence[Float[Array, "*b"]]
+) -> list[Array]:
     """w_j of the polynomial that is 0 at distance 0 and p_j - p_0 at each node in use; 0 for a node that is not, or that lies at 0.
 
     As many moments as nodes. Solves sum_j w_j s_j^k = M_k in closed form.
@@ -92,7 +96,9 @@ def half_log_snr(level: Level, like: ArrayLike) -> tuple[Float[Array, "*b"], Boo
 
     In the dtype of `like` but at least float32: coefficients are no place for half precision.
     """
-    alpha, sigma = (jnp.asarray(field).astype(arrays.at_least_float32(like.dtype)) for field in (level.alpha, level.sigma))
+    alpha, sigma = (
+        jnp.asarray(field).astype(arrays.at_least_float32(like.dtype)) for field in (level.alpha, level.sigma)
+    )
     finite = (alpha > 0) & (sigma > 0)
     return jnp.log(jnp.where(finite, alpha, 1) / jnp.where(finite, sigma, 1)), finite
 
@@ -102,8 +108,9 @@ def first_order_step(
 ) -> Float[Array, "b *shape"]:
     """The reverse SDE with noise scale eta >= 0, exact for a constant clean prediction (Lu et al., 2022b, SDE-DPM-Solver++ 1).
 
-    alpha' · clean + sigma' (q^e · predicted noise + sqrt(1 - q^2e) · noise), e = eta², q = exp(-h): DDIM where eta is 0, DDIM with
-    eta = 1, that is DDPM, where it is 1. eta: (), noise: standard normal (b, …); None is DDIM without either.
+    alpha' · clean + sigma' (q^e · predicted noise + sqrt(1 - q^2e) · noise), e = eta², q = exp(-h): DDIM where eta is
+    0, DDIM with eta = 1, that is DDPM, where it is 1. eta: (), noise: standard normal (b, …); None is DDIM without
+    either.
     """
     if eta is None or noise is None:
         return ancestral.ddim_step(prediction, level, cleaner)
@@ -112,7 +119,8 @@ def first_order_step(
     strength, step = jnp.asarray(eta).astype(here.dtype), jnp.where(usable & ends, there - here, 0)
     decay, noisy = strength**2 * step, strength > 0
     kept = jnp.where(usable, jnp.exp(-decay), jnp.where(noisy, 0.0, 1.0))  # from alpha = 0 the step is infinitely long
-    spread = strength * arrays.safe_sqrt(2 * step * phis(1, -2 * decay)[0])  # sqrt(1 - q^2e), whose slope at eta = 0 is right too
+    # sqrt(1 - q^2e), whose slope at eta = 0 is right too
+    spread = strength * arrays.safe_sqrt(2 * step * phis(1, -2 * decay)[0])
     fresh = jnp.where(usable, spread, jnp.where(noisy, 1.0, 0.0))
     mixed = arrays.expand(kept, noise) * prediction.noise + arrays.expand(fresh, noise) * noise
     return ancestral.ddim_step(records.replace(prediction, noise=mixed), level, cleaner)

@@ -1,9 +1,10 @@
 """Stochastic samplers along one Brownian path a sample: more steps refine one image instead of drawing another.
 
-The path belongs to the sample's key, not to the grid. Its time is log(1 + (alpha/sigma)²), 0 where nothing is left of the clean sample,
-and the noise of a step is what the path does over it, scaled to unit variance. Were the clean prediction constant, the noises of two
-steps would add up to that of the whole step exactly in the time (alpha/sigma)². The logarithm is the same at the noisy end; towards the
-clean end it keeps the time in bounds, for a correlation of 0.98 over a step that halves sigma/alpha.
+The path belongs to the sample's key, not to the grid. Its time is log(1 + (alpha/sigma)²), 0 where nothing is left of
+the clean sample, and the noise of a step is what the path does over it, scaled to unit variance. Were the clean
+prediction constant, the noises of two steps would add up to that of the whole step exactly in the time (alpha/sigma)².
+The logarithm is the same at the noisy end; towards the clean end it keeps the time in bounds, for a correlation of 0.98
+over a step that halves sigma/alpha.
 """
 
 import math
@@ -29,7 +30,8 @@ _PATH = np.uint32(2**32 - 1)  # folded into a sample's key it names the path: no
 def paths(keys: Keys) -> UInt32[Array, "b word"]:
     """The Brownian path of each sample's key (b,), as plain key data.
 
-    diffrax draws in a loop in which JAX's checker of typed keys believes to see a reuse. Drawn as bits, any kind of key will do.
+    diffrax draws in a loop in which JAX's checker of typed keys believes to see a reuse. Drawn as bits, any kind of key
+    will do.
     """
     words = jax.random.key_data(jax.random.key(0)).shape
     return jax.vmap(lambda key: jax.random.bits(key, words, jnp.uint32))(arrays.fold_in(keys, _PATH))
@@ -37,12 +39,19 @@ def paths(keys: Keys) -> UInt32[Array, "b word"]:
 
 def time(level: Level, like: Array) -> Array:
     """log(1 + (alpha/sigma)²), at most LATEST, of the level's shape; in the dtype of `like` but at least float32."""
-    alpha, sigma = (jnp.asarray(field).astype(arrays.at_least_float32(like.dtype)) for field in (level.alpha, level.sigma))
+    alpha, sigma = (
+        jnp.asarray(field).astype(arrays.at_least_float32(like.dtype)) for field in (level.alpha, level.sigma)
+    )
     return jnp.minimum(jnp.log1p((alpha / jnp.maximum(sigma, CLEANEST * alpha)) ** 2), LATEST)
 
 
 def increments(
-    paths: UInt32[Array, "b word"], level: Level, cleaner: Level, like: Float[Array, "b *shape"], *, tolerance: float = 1e-5
+    paths: UInt32[Array, "b word"],
+    level: Level,
+    cleaner: Level,
+    like: Float[Array, "b *shape"],
+    *,
+    tolerance: float = 1e-5,
 ) -> Float[Array, "b *shape"]:
     """Standard normal noise like x (b, …): what each path does between two levels, scaled to unit variance; 0 between equal times.
 
@@ -53,18 +62,25 @@ def increments(
         level: where the step begins, () or (b,).
         cleaner: where it ends.
         like: an array (b, …) of the shape and dtype of the noise.
-        tolerance: steps shorter than this in time are not resolved; log2(LATEST / tolerance) draws of noise, 22, find the path at a time.
+        tolerance: steps shorter than this in time are not resolved; log2(LATEST / tolerance) draws of noise, 22, find
+            the path at a time.
 
     Raises:
         TypeError: inside `shard_map` with its check of varying axes, which diffrax does not support.
     """
-    if "{V:" in str(jax.typeof(like)):  # it varies over a mesh; the attribute that says so has another name in every version of JAX
-        raise TypeError("a Brownian path inside shard_map needs jax.shard_map(..., check_vma=False): diffrax does not support that check")
+    # it varies over a mesh; the attribute that says so has another name in every version of JAX
+    if "{V:" in str(jax.typeof(like)):
+        raise TypeError(
+            "a Brownian path inside shard_map needs jax.shard_map(..., check_vma=False): diffrax does not support that "
+            "check"
+        )
     virtual_tree, dtype = _diffrax().VirtualBrownianTree, arrays.at_least_float32(like.dtype)
     start, end = (jnp.broadcast_to(jax.lax.stop_gradient(time(at, like)), like.shape[:1]) for at in (level, cleaner))
 
     def moved(path: Array, start: Array, end: Array) -> Array:
-        return virtual_tree(0.0, LATEST, tolerance, jax.ShapeDtypeStruct(like.shape[1:], dtype), path).evaluate(start, end)
+        return virtual_tree(0.0, LATEST, tolerance, jax.ShapeDtypeStruct(like.shape[1:], dtype), path).evaluate(
+            start, end
+        )
 
     scale = arrays.safe_divide(jnp.ones_like(start), arrays.safe_sqrt(end - start))
     walked = jax.vmap(moved)(paths, start, end)
@@ -84,8 +100,8 @@ class PathNoise:
         """The noise (b, …) of the only part of the step."""
         if part:
             raise TypeError(
-                "fixed_path needs a sampler whose steps draw noise once (part 0), such as ddpm(), ddim(1.0) or euler_ancestral(); "
-                "this one draws several times per step"
+                "fixed_path needs a sampler whose steps draw noise once (part 0), such as ddpm(), ddim(1.0) or "
+                "euler_ancestral(); this one draws several times per step"
             )
         return increments(self.paths, self.level, self.cleaner, like, tolerance=self.tolerance)
 
@@ -117,8 +133,9 @@ class FixedPath(Sampler):
 def fixed_path(sampler: Sampler, *, tolerance: float = 1e-5) -> FixedPath:
     """The same sampler, but a sample's noise comes from one Brownian path, whatever the grid and the number of steps.
 
-    As steps get shorter, samples converge to the solution of their stochastic equation along the path, at order 1 where the noise does
-    not depend on x. Evaluations as before; a sampler that draws nothing stays as it is. Paths are virtual trees, never stored.
+    As steps get shorter, samples converge to the solution of their stochastic equation along the path, at order 1 where
+    the noise does not depend on x. Evaluations as before; a sampler that draws nothing stays as it is. Paths are
+    virtual trees, never stored.
 
     Args:
         sampler: one whose steps draw once, such as `ddpm()`, `ddim(1.0)` or `euler_ancestral()`.
@@ -126,7 +143,8 @@ def fixed_path(sampler: Sampler, *, tolerance: float = 1e-5) -> FixedPath:
 
     Raises:
         ImportError: without diffrax.
-        TypeError: for a sampler that already brings its own source of noise, and, in its first step, for one that draws several times.
+        TypeError: for a sampler that already brings its own source of noise, and, in its first step, for one that draws
+            several times.
         ValueError: for a tolerance outside (0, 1].
 
     References:

@@ -1,8 +1,8 @@
 """PNDM: linear multistep methods on the noise prediction, put into DDIM's formula (Liu et al., 2022).
 
-A step is phi(e) = (alpha'/alpha) x + (sigma' - alpha' sigma/alpha) e, which is DDIM where e is the noise prediction, with a mean of noise
-predictions for e. Their differences are amplified by sigma/alpha: it is for schedules where that stays moderate, such as Stable
-Diffusion's 14.6. A step from alpha = 0 or to sigma = 0 is DDIM.
+A step is phi(e) = (alpha'/alpha) x + (sigma' - alpha' sigma/alpha) e, which is DDIM where e is the noise prediction,
+with a mean of noise predictions for e. Their differences are amplified by sigma/alpha: it is for schedules where that
+stays moderate, such as Stable Diffusion's 14.6. A step from alpha = 0 or to sigma = 0 is DDIM.
 """
 
 import jax
@@ -16,7 +16,12 @@ from gendiff.diffusion.sampling import Noise, Sampler, State
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
-ADAMS_BASHFORTH = ((1.0, 0.0, 0.0, 0.0), (3 / 2, -1 / 2, 0.0, 0.0), (23 / 12, -16 / 12, 5 / 12, 0.0), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
+ADAMS_BASHFORTH = (
+    (1.0, 0.0, 0.0, 0.0),
+    (3 / 2, -1 / 2, 0.0, 0.0),
+    (23 / 12, -16 / 12, 5 / 12, 0.0),
+    (55 / 24, -59 / 24, 37 / 24, -9 / 24),
+)
 """Weights of the present and the past noise predictions, by how many past ones are known."""
 
 
@@ -45,7 +50,8 @@ class Pndm(Sampler):
         told = denoise(x, level)
         usable = (jnp.asarray(level.alpha) > 0) & (jnp.asarray(cleaner.sigma) > 0)
         starting = usable & (past.known < (1 if self.schedule is None else 3))
-        target = jax.tree.map(lambda ends, begins: jnp.where(usable, ends, begins), cleaner, level)  # where the network may be asked
+        # where the network may be asked
+        target = jax.tree.map(lambda ends, begins: jnp.where(usable, ends, begins), cleaner, level)
 
         def start() -> Array:
             if self.schedule is None:
@@ -66,13 +72,15 @@ class Pndm(Sampler):
 def pndm(schedule: Schedule | None = None) -> Pndm:
     """PNDM: the fourth-order Adams-Bashforth mean of noise predictions in DDIM's formula. Order 2.
 
-    Its weights suppose steps of one size. One evaluation per step, in PLMS one more for the first, in F-PNDM three more for each of the
-    first three. A step to sigma = 0 starts nothing and costs one. Under a vmapped step count every step costs as much as the first.
+    Its weights suppose steps of one size. One evaluation per step, in PLMS one more for the first, in F-PNDM three more
+    for each of the first three. A step to sigma = 0 starts nothing and costs one. Under a vmapped step count every step
+    costs as much as the first.
 
     Args:
-        schedule: None is PLMS, as Stable Diffusion's samplers and `skip_prk_steps` have it: the first step takes the mean of the noise
-            predictions at both its ends, and the order of the Adams-Bashforth mean grows from 2 to 4. A schedule is F-PNDM: the first
-            three steps are pseudo Runge-Kutta steps through the middle of the step, in the index of a table, or else in log-SNR.
+        schedule: None is PLMS, as Stable Diffusion's samplers and `skip_prk_steps` have it: the first step takes the
+            mean of the noise predictions at both its ends, and the order of the Adams-Bashforth mean grows from 2 to 4.
+            A schedule is F-PNDM: the first three steps are pseudo Runge-Kutta steps through the middle of the step, in
+            the index of a table, or else in log-SNR.
 
     References:
         Liu et al., 2022, Alg. 1.
@@ -82,7 +90,9 @@ def pndm(schedule: Schedule | None = None) -> Pndm:
 
 def _transfer(told: Prediction, changed: Array, level: Level, cleaner: Level) -> Array:
     """Phi of the noise prediction plus `changed`; DDIM from alpha = 0 and to sigma = 0."""
-    alpha, sigma, to_alpha, to_sigma = (arrays.expand(field, changed) for field in (level.alpha, level.sigma, cleaner.alpha, cleaner.sigma))
+    alpha, sigma, to_alpha, to_sigma = (
+        arrays.expand(field, changed) for field in (level.alpha, level.sigma, cleaner.alpha, cleaner.sigma)
+    )
     slope = jnp.where((alpha > 0) & (to_sigma > 0), to_sigma - to_alpha * arrays.safe_divide(sigma, alpha), 0)
     return ancestral.ddim_step(told, level, cleaner) + slope * changed
 
@@ -91,7 +101,8 @@ def _multistep(told: Prediction, past: Noises) -> Array:
     """The Adams-Bashforth mean of as many predictions as are known, minus the present one."""
     weights = jnp.asarray(ADAMS_BASHFORTH, told.noise.dtype)[past.known]
     return sum(
-        (arrays.expand(weights[:, j + 1], told.noise) * (past.predictions[j] - told.noise) for j in range(3)), jnp.zeros_like(told.noise)
+        (arrays.expand(weights[:, j + 1], told.noise) * (past.predictions[j] - told.noise) for j in range(3)),
+        jnp.zeros_like(told.noise),
     )
 
 

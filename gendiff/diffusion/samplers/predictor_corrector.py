@@ -15,14 +15,21 @@ from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 
 def langevin_step(
-    x: Float[ArrayLike, "b *shape"], prediction: Prediction, level: Level, *, noise: Float[ArrayLike, "..."], snr: Scalar
+    x: Float[ArrayLike, "b *shape"],
+    prediction: Prediction,
+    level: Level,
+    *,
+    noise: Float[ArrayLike, "..."],
+    snr: Scalar,
 ) -> Float[Array, "b *shape"]:
     """X + e · score + sqrt(2e) · noise with e = 2 (snr · |noise| / |score|)², norms of each sample by itself.
 
-    With score = -prediction.noise / sigma that is x - d sigma · prediction.noise + sigma sqrt(2d) · noise, d = 2 (snr · |noise| /
+    With score = -prediction.noise / sigma that is x - d sigma · prediction.noise + sigma sqrt(2d) · noise, d = 2
+    (snr · |noise| /
     |prediction.noise|)²: nothing divides by sigma, and x stays where sigma = 0. It means the same for every process, since x, noise and
-    score scale together; Alg. 5 for the variance-preserving chain differs by a factor 1 - beta_t on d. d is held at 1 at most, where a
-    step on pure noise forgets x: that matters for samples of a few dimensions only, in which the quotient of the norms has no mean.
+    score scale together; Alg. 5 for the variance-preserving chain differs by a factor 1 - beta_t on d. d is held at 1
+    at most, where a step on pure noise forgets x: that matters for samples of a few dimensions only, in which the
+    quotient of the norms has no mean.
 
     Args:
         x: (b, …) at `level`.
@@ -44,7 +51,10 @@ def langevin_step(
 
 @records.record
 class PredictorCorrector(Sampler):
-    """A step of a predictor, then Langevin steps. Built by `predictor_corrector`. The predictor draws within part 1 of a step."""
+    """A step of a predictor, then Langevin steps.
+
+    Built by `predictor_corrector`. The predictor draws within part 1 of a step.
+    """
 
     predictor: Sampler
     snr: Scalar
@@ -61,7 +71,8 @@ class PredictorCorrector(Sampler):
         noisy = jnp.asarray(cleaner.sigma) > 0
 
         def settled() -> Array:
-            at = jax.tree.map(lambda there, here: jnp.where(noisy, there, here), cleaner, level)  # finite where vmap runs this anyway
+            # finite where vmap runs this anyway
+            at = jax.tree.map(lambda there, here: jnp.where(noisy, there, here), cleaner, level)
 
             def correct(x: Array, fresh: Array) -> tuple[Array, None]:
                 return langevin_step(x, denoise(x, at), at, noise=fresh, snr=self.snr), None
@@ -78,19 +89,24 @@ class PredictorCorrector(Sampler):
         return self.predictor.evaluations(steps) + self.corrector_steps * (steps - 1)
 
 
-def predictor_corrector(predictor: Sampler | None = None, *, corrector_steps: int = 1, snr: Scalar = 0.16) -> PredictorCorrector:
+def predictor_corrector(
+    predictor: Sampler | None = None, *, corrector_steps: int = 1, snr: Scalar = 0.16
+) -> PredictorCorrector:
     """Each step of a predictor, followed by Langevin steps at the level that it reached.
 
-    The algorithms' corrector has no effect at sigma = 0, so that n steps cost those of the predictor and corrector_steps · (n - 1)
-    evaluations on a grid that ends clean, corrector_steps · n on one that does not, and under a vmapped count.
+    The algorithms' corrector has no effect at sigma = 0, so that n steps cost those of the predictor and
+    corrector_steps · (n - 1) evaluations on a grid that ends clean, corrector_steps · n on one that does not, and under
+    a vmapped count.
 
     Args:
-        predictor: any sampler that draws from its keys, default `ddpm()`, the ancestral one; `euler()` follows the flow.
+        predictor: any sampler that draws from its keys, default `ddpm()`, the ancestral one; `euler()` follows the
+            flow.
         corrector_steps: a fixed int >= 0.
         snr: () >= 0, data under jit: r of Alg. 4, the size of a Langevin step against its noise.
 
     Raises:
-        TypeError: for corrector_steps that are no count, and for a predictor with another source of noise, such as `fixed_path`.
+        TypeError: for corrector_steps that are no count, and for a predictor with another source of noise, such as
+            `fixed_path`.
         ValueError: for negative corrector_steps, and for a concrete snr that is negative or infinite.
 
     References:

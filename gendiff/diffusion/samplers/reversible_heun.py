@@ -4,10 +4,10 @@ It keeps y, the solution, and z, at which the network is asked. With f = v(z):
 
     z' = (1 + cos h) y - z + sin h f,    y' = y + tan(h/2) (f + f'),
 
-which is 2y - z + h f and y + h/2 (f + f') fitted to the angle h: exact while clean and noise stay what they are, as for a point mass. With
--h it undoes itself, since (1 + cos h) tan(h/2) = sin h. To need one evaluation per step and none at the clean end, a step reports, and a
-draw ends with, w' = cos h y + sin h f: DDIM with the network's answer at z. The step to y' = (y + w') (1 + tan²(h/2)) / 2 + tan(h/2) f' is
-completed at the next evaluation.
+which is 2y - z + h f and y + h/2 (f + f') fitted to the angle h: exact while clean and noise stay what they are, as for
+a point mass. With -h it undoes itself, since (1 + cos h) tan(h/2) = sin h. To need one evaluation per step and none at
+the clean end, a step reports, and a draw ends with, w' = cos h y + sin h f: DDIM with the network's answer at z. The
+step to y' = (y + w') (1 + tan²(h/2)) / 2 + tan(h/2) f' is completed at the next evaluation.
 
 References:
     Kidger et al., 2021, Alg. 1 without noise; Gautschi, 1961, for the trigonometric fitting (both from memory).
@@ -56,25 +56,28 @@ class ReversibleHeun(Sampler):
         turn = turn_to(level, cleaner, past.half_tangent)
         cosine, sine, _ = trigonometry(turn, w)
         ahead = State(flow_coordinates.unscaled(cosine * y + sine * f, cleaner), Past(y, z, turn))
-        return jax.tree.map(lambda new, old: jnp.where(over_samples(turn == 0, new), old, new), ahead, state)  # equal levels: no step
+        # equal levels: no step
+        return jax.tree.map(lambda new, old: jnp.where(over_samples(turn == 0, new), old, new), ahead, state)
 
     def _companion(self, x: jax.Array, w: jax.Array, level: Level) -> jax.Array:
         if self.companion is None:
             return w
         if jnp.shape(self.companion) != x.shape:
-            raise ValueError(f"the companion has shape {jnp.shape(self.companion)}, but x is {x.shape}: give one for each sample")
+            raise ValueError(
+                f"the companion has shape {jnp.shape(self.companion)}, but x is {x.shape}: give one for each sample"
+            )
         return flow_coordinates.scaled(jnp.asarray(self.companion, x.dtype), level)
 
 
 def reversible_heun(companion: Float[ArrayLike, "b *shape"] | None = None) -> ReversibleHeun:
     """The algebraically reversible Heun method in the angle of the path: order 2, one evaluation per step.
 
-    The network is never asked at the level where the grid ends. A trajectory holds, between its ends, samples that are a DDIM step beyond
-    the solution.
+    The network is never asked at the level where the grid ends. A trajectory holds, between its ends, samples that are
+    a DDIM step beyond the solution.
 
     Args:
-        companion: (b, …) what `inversion.reversible_invert` found beside the start, with which the very sample comes out that went in;
-            default the start itself.
+        companion: (b, …) what `inversion.reversible_invert` found beside the start, with which the very sample comes
+            out that went in; default the start itself.
 
     Raises:
         ValueError: when it is run, if the companion has not the shape of x.

@@ -1,9 +1,11 @@
 """Runge-Kutta methods for the probability flow.
 
 Each step uses the form that stays finite and accurate on its side of alpha = sigma:
-d(x/alpha) = noise d(sigma/alpha) where alpha >= sigma, d(x/sigma) = clean d(alpha/sigma) elsewhere. Both are exact for a point mass.
+d(x/alpha) = noise d(sigma/alpha) where alpha >= sigma, d(x/sigma) = clean d(alpha/sigma) elsewhere. Both are exact for
+a point mass.
 
-A step to sigma' = 0 is DDIM with one evaluation and returns the denoised prediction: nothing can be asked of a network there.
+A step to sigma' = 0 is DDIM with one evaluation and returns the denoised prediction: nothing can be asked of a network
+there.
 """
 
 from collections.abc import Callable
@@ -20,10 +22,13 @@ from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 
-def euler_step(x: Float[ArrayLike, "b *shape"], prediction: Prediction, level: Level, cleaner: Level) -> Float[Array, "b *shape"]:
+def euler_step(
+    x: Float[ArrayLike, "b *shape"], prediction: Prediction, level: Level, cleaner: Level
+) -> Float[Array, "b *shape"]:
     """X alpha'/alpha + (sigma' - alpha' sigma/alpha) noise, or x sigma'/sigma + (alpha' - sigma' alpha/sigma) clean where alpha < sigma.
 
-    Euler's step on dx/d(sigma/alpha) = noise in x/alpha. Equal to DDIM with eta = 0 wherever x = alpha * clean + sigma * noise holds.
+    Euler's step on dx/d(sigma/alpha) = noise in x/alpha. Equal to DDIM with eta = 0 wherever
+    x = alpha * clean + sigma * noise holds.
 
     Args:
         x: (b, …) at `level`.
@@ -46,8 +51,8 @@ def euler_step(x: Float[ArrayLike, "b *shape"], prediction: Prediction, level: L
 def heun_correction(first: Prediction, second: Prediction, level: Level, cleaner: Level) -> Float[Array, "b *shape"]:
     """What the trapezoid adds to a DDIM step, from the predictions at its two ends (Karras et al., 2022, Alg. 1, lines 6-8).
 
-    (sigma' - alpha' sigma/alpha) / 2 · change of noise where alpha >= sigma, (alpha' - sigma' alpha/sigma) / 2 · change of clean
-    elsewhere. The usual form in x/alpha alone is NaN at alpha = 0 and inaccurate near it.
+    (sigma' - alpha' sigma/alpha) / 2 · change of noise where alpha >= sigma, (alpha' - sigma' alpha/sigma) / 2 · change
+    of clean elsewhere. The usual form in x/alpha alone is NaN at alpha = 0 and inaccurate near it.
     """
     clean = first.clean
     alpha, sigma = arrays.expand(level.alpha, clean), arrays.expand(level.sigma, clean)
@@ -61,10 +66,14 @@ def heun_step(denoise: Denoiser, x: Float[Array, "b *shape"], level: Level, clea
     """Heun's step from x at a level to a cleaner one: two evaluations, one where sigma' = 0."""
     told = denoise(x, level)
     moved = ancestral.ddim_step(told, level, cleaner)
-    return _unless_clean(cleaner, moved, lambda end: moved + heun_correction(told, denoise(moved, end), level, cleaner), level)
+    return _unless_clean(
+        cleaner, moved, lambda end: moved + heun_correction(told, denoise(moved, end), level, cleaner), level
+    )
 
 
-def rk4_step(denoise: Denoiser, x: Float[Array, "b *shape"], level: Level, cleaner: Level, schedule: Schedule) -> Float[Array, "b *shape"]:
+def rk4_step(
+    denoise: Denoiser, x: Float[Array, "b *shape"], level: Level, cleaner: Level, schedule: Schedule
+) -> Float[Array, "b *shape"]:
     """The classical Runge-Kutta step (Kutta, 1901): four evaluations, two of them half-way; one where sigma' = 0.
 
     Half-way is the mean of sigma/alpha where alpha >= sigma, of alpha/sigma elsewhere.
@@ -119,9 +128,9 @@ class Heun(Sampler):
 def heun() -> Heun:
     """Heun's method on the probability flow: order 2.
 
-    n steps cost 2n - 1 evaluations on a grid that ends clean, also when the count is traced, and 2n on one whose last level has
-    sigma > 0: the end of the grid decides, not the end of the count. Under a vmapped count, or vmapped levels, the evaluation that a
-    step to sigma' = 0 needs no answer of is made all the same, so that n steps cost 2n.
+    n steps cost 2n - 1 evaluations on a grid that ends clean, also when the count is traced, and 2n on one whose last
+    level has sigma > 0: the end of the grid decides, not the end of the count. Under a vmapped count, or vmapped
+    levels, the evaluation that a step to sigma' = 0 needs no answer of is made all the same, so that n steps cost 2n.
 
     References:
         Karras et al., 2022, Alg. 1.
@@ -147,8 +156,8 @@ class Rk4(Sampler):
 def rk4(schedule: Schedule) -> Rk4:
     """The classical Runge-Kutta method on the probability flow: order 4.
 
-    n steps cost 4n - 3 evaluations on a grid that ends clean and 4n on one whose last level has sigma > 0; under a vmapped count or
-    vmapped levels always 4n. It starts at alpha = 0 like anywhere else.
+    n steps cost 4n - 3 evaluations on a grid that ends clean and 4n on one whose last level has sigma > 0; under a
+    vmapped count or vmapped levels always 4n. It starts at alpha = 0 like anywhere else.
 
     Args:
         schedule: of the process, for the level half-way.
@@ -162,7 +171,8 @@ def rk4(schedule: Schedule) -> Rk4:
 def _unless_clean(cleaner: Level, moved: Array, better: Callable[[Level], Array], level: Level) -> Array:
     """`moved` for samples whose step ends at sigma' = 0, else `better(cleaner)`, which is not run if there is no such sample.
 
-    Where the branch cannot be skipped, under vmap, it runs with the start of the step in place of a clean end, and stays finite.
+    Where the branch cannot be skipped, under vmap, it runs with the start of the step in place of a clean end, and
+    stays finite.
     """
     noisy = jnp.asarray(cleaner.sigma) > 0
 
@@ -173,8 +183,8 @@ def _unless_clean(cleaner: Level, moved: Array, better: Callable[[Level], Array]
     return jax.lax.cond(jnp.any(noisy), chosen, lambda: moved)
 
 
-# The two forms: y = x / unit moves by `slope` times the change of `time`, with unit alpha, slope noise and time sigma/alpha, or with unit
-# sigma, slope clean and time alpha/sigma.
+# The two forms: y = x / unit moves by `slope` times the change of `time`, with unit alpha, slope noise and time
+# sigma/alpha, or with unit sigma, slope clean and time alpha/sigma.
 
 
 def _alpha_sigma(level: Level, like: Array) -> tuple[Array, Array]:

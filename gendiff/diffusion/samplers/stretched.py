@@ -41,15 +41,17 @@ class Stretched(Sampler):
 
 
 def stretched(sampler: Sampler, gains: ArrayLike) -> Stretched:
-    """The same sampler, but step j changes w = x / sqrt(alpha² + sigma²) by gains[j] times as much. Evaluations as before.
+    """The same sampler, but step j changes w = x / sqrt(alpha² + sigma²) by gains[j] times as much.
 
-    In w the exact flow is finite from end to end (`flow_coordinates`). Samplers of few steps contract samples, so that gains above 1 are of
-    use. `learned_grid.learn` finds them.
+    Evaluations as before.
+
+    In w the exact flow is finite from end to end (`flow_coordinates`). Samplers of few steps contract samples, so that
+    gains above 1 are of use. `learned_grid.learn` finds them.
 
     Args:
         sampler: any.
-        gains: (t,) one per step, data under jit; 1 leaves a step as it is. The last is that of the last step: give as many as steps are
-            run.
+        gains: (t,) one per step, data under jit; 1 leaves a step as it is. The last is that of the last step: give as
+            many as steps are run.
 
     Raises:
         ValueError: for gains that are no single axis, or concrete ones that are not finite.

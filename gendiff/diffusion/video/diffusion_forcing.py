@@ -25,7 +25,9 @@ class DiffusionForcing(DenoisingLoss):
         """The scalar and its metrics for one batch of clips."""
         clean, condition = objectives.parts_of(batch)
         if clean.ndim < 3:
-            raise ValueError(f"batch.clean has shape {clean.shape}: clips are (batch, frames, …), such as (b, f, h, w, c)")
+            raise ValueError(
+                f"batch.clean has shape {clean.shape}: clips are (batch, frames, …), such as (b, f, h, w, c)"
+            )
         b, f = clean.shape[:2]
         level_key, noise_key, drop_key, network_key = jax.random.split(key, 4)
         level = self._levels(level_key, b, f)
@@ -39,7 +41,8 @@ class DiffusionForcing(DenoisingLoss):
     def _levels(self, key: jax.Array, b: int, f: int) -> Level:
         """Those of all frames (b · f,), clip by clip."""
         draw_key, order_key, shared_key = jax.random.split(key, 3)
-        order = jax.random.permutation(order_key, b * f).reshape(b, f)  # stratified levels come in order, and frames must not
+        # stratified levels come in order, and frames must not
+        order = jax.random.permutation(order_key, b * f).reshape(b, f)
         if self.shared:
             order = jnp.where(jax.random.bernoulli(shared_key, self.shared, (b, 1)), order[:, :1], order)
         return self.levels(draw_key, self.schedule, b * f)[order.ravel()]
@@ -72,26 +75,29 @@ def diffusion_forcing(
 ) -> Loss:
     """The denoising loss of clips whose frames have a level each: a network that has learned from it can be told which frames are clean.
 
-    It is the mean over frames of weight(level) · mean squared error of the network's target. `known_frames` and `rollout` draw with such
-    a network.
+    It is the mean over frames of weight(level) · mean squared error of the network's target. `known_frames` and
+    `rollout` draw with such a network.
 
     Args:
-        predict: the network, (params, x, t, *condition) -> output, with x (b, f, …) and t (b, f), such as `networks.VideoTransformer`.
+        predict: the network, (params, x, t, *condition) -> output, with x (b, f, …) and t (b, f), such as
+            `networks.VideoTransformer`.
         schedule: as in `objectives.denoising`.
         parameterization: as there.
         weight: as there, of each frame.
-        levels: how the levels of all frames are drawn; default `weighting.uniform_levels()`. Those of one clip are independent.
+        levels: how the levels of all frames are drawn; default `weighting.uniform_levels()`. Those of one clip are
+            independent.
         drop_condition: as there, of whole clips.
         null: as there.
         stochastic: as there.
         shared: share of clips in [0, 1] whose frames have one level, as when whole clips are drawn.
 
     Returns:
-        The loss (params, key, batch) -> (scalar, metrics), with the unweighted error as metric `mse`. The batch is a `diffusion.Batch` of
-        clips (b, f, …).
+        The loss (params, key, batch) -> (scalar, metrics), with the unweighted error as metric `mse`. The batch is a
+        `diffusion.Batch` of clips (b, f, …).
 
     Raises:
-        ValueError: for a share outside [0, 1], for samples without an axis of frames, and as `objectives.denoising` does.
+        ValueError: for a share outside [0, 1], for samples without an axis of frames, and as `objectives.denoising`
+            does.
 
     References:
         Chen et al., 2024 (diffusion forcing), Alg. 1 (from memory).

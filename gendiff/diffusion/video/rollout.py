@@ -66,23 +66,26 @@ def rollout(
     guide: Callable[[NetworkDenoiser], Denoiser] | None = None,
     num_steps: Count | None = None,
 ) -> DrawnClips:
-    """Draw clips block by block: each block of frames along all levels, against a cache of the frames before it. Call it under `jit`.
+    """Draw clips block by block: each block of frames along all levels, against a cache of the frames before it.
 
-    A block costs the evaluations of the sampler, which only read the cache, and one more that writes the finished frames into it. With a
-    cache of a window, memory does not grow with the number of blocks but for the frames themselves.
+    Call it under `jit`.
 
-    Block n of a clip, counted from its first frame, is a function of (params, key, index[i], n) and of the frames before it. Neither the
-    number of blocks, nor batch, order and devices enter: a clip that goes on from a cache, or from its own frames as `given`, is the clip
-    that was drawn at once.
+    A block costs the evaluations of the sampler, which only read the cache, and one more that writes the finished
+    frames into it. With a cache of a window, memory does not grow with the number of blocks but for the frames
+    themselves.
+
+    Block n of a clip, counted from its first frame, is a function of (params, key, index[i], n) and of the frames
+    before it. Neither the number of blocks, nor batch, order and devices enter: a clip that goes on from a cache, or
+    from its own frames as `given`, is the clip that was drawn at once.
 
     Args:
         key: one typed key.
-        predict: the network, (params, x, t, *condition, cache) -> (output, cache), with x (b, block, …) and t (b,), such as
-            `networks.VideoTransformer` with attention = "causal".
+        predict: the network, (params, x, t, *condition, cache) -> (output, cache), with x (b, block, …) and t (b,),
+            such as `networks.VideoTransformer` with attention = "causal".
         params: its parameters.
         parameterization: what its output means.
-        cache: of `networks.frame_cache`, empty or with as many frames of each clip. Without a window it needs room for all frames but those
-            of the last block; a clip that it has no room for is NaN.
+        cache: of `networks.frame_cache`, empty or with as many frames of each clip. Without a window it needs room for
+            all frames but those of the last block; a clip that it has no room for is NaN.
         sampler: a record such as `samplers.ddim()`.
         levels: the grid (t + 1,), from noise to clean.
         frame_shape: of one frame.
@@ -90,22 +93,25 @@ def rollout(
         block: frames that are drawn at once: those of a block of the network.
         num_blocks: how many blocks to draw.
         condition: what the network is told, as `from_network` takes it, but in a tuple.
-        context: () the level at which finished frames are written: noise of it is added to what is written, not to what is returned, and
-            the network is told of it. Errors of the frames then drown in that noise, as in training, and drift less. None: where the grid
-            ends, without noise.
-        given: (b, g, *frame_shape) clean first frames, whole blocks, which are written before any is drawn. None: there are none.
-        guide: makes the denoiser of a block, such as `lambda given: guidance.classifier_free(given, given.with_condition(NO_LABEL,
-            given.condition[-1]), 2.0)`: the last condition is the cache, which is shared here. None: the network alone.
+        context: () the level at which finished frames are written: noise of it is added to what is written, not to what
+            is returned, and the network is told of it. Errors of the frames then drown in that noise, as in training,
+            and drift less. None: where the grid ends, without noise.
+        given: (b, g, *frame_shape) clean first frames, whole blocks, which are written before any is drawn. None: there
+            are none.
+        guide: makes the denoiser of a block, such as
+            `lambda given: guidance.classifier_free(given, given.with_condition(NO_LABEL, given.condition[-1]), 2.0)`:
+            the last condition is the cache, which is shared here. None: the network alone.
         num_steps: as in `sample`.
 
     Raises:
         TypeError: as `sample` does.
-        ValueError: for counts below 1, given frames of another shape or that are no whole blocks, concrete caches of clips of different
-            lengths or of parts of blocks, and as `sample` does. Under jit, a clip that is not as long as the first one is NaN.
+        ValueError: for counts below 1, given frames of another shape or that are no whole blocks, concrete caches of
+            clips of different lengths or of parts of blocks, and as `sample` does. Under jit, a clip that is not as
+            long as the first one is NaN.
 
     References:
-        Huang et al., 2025 (Self Forcing), Alg. 2, for the loop with a cache; Chen et al., 2024 (diffusion forcing), section 3.3, for noise
-        on the context (from memory).
+        Huang et al., 2025 (Self Forcing), Alg. 2, for the loop with a cache; Chen et al., 2024 (diffusion forcing),
+        section 3.3, for noise on the context (from memory).
     """
     sample_keys.check_key(key)
     checks.integer("block", block, 1)
@@ -151,7 +157,9 @@ def _check_lengths(number: Any, block: int) -> None:
         return
     lengths = np.asarray(number)
     if np.any(lengths != lengths[0]) or lengths[0] % block:
-        raise ValueError(f"the cache holds clips of {lengths} frames: all must be of one length, in whole blocks of {block}")
+        raise ValueError(
+            f"the cache holds clips of {lengths} frames: all must be of one length, in whole blocks of {block}"
+        )
 
 
 def _in_blocks(given: Any, block: int, shape: tuple[int, ...]) -> Array:

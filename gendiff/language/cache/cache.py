@@ -15,8 +15,9 @@ from gendiff.core.types import ArrayLike, Count
 class Cache:
     """What a language model keeps of the tokens so far. `full`, `ring`, `int8` and `paged` build one.
 
-    The first axis of every leaf of its layers is that of the texts, and the second one of keys and values that of the heads: on a mesh they
-    are split as a batch and as tensor parallelism split those. The slots of one text stay together.
+    The first axis of every leaf of its layers is that of the texts, and the second one of keys and values that of
+    the heads: on a mesh they are split as a batch and as tensor parallelism split those. The slots of one text stay
+    together.
 
     Attributes:
         layers: one per block of the network (`networks.transformer.LayerCache`).
@@ -44,14 +45,19 @@ class Cache:
             most: how many at most, which is known before.
 
         Raises:
-            ValueError: where there is none, for concrete numbers, else `room` says so; and for more tokens at once than `reach`.
+            ValueError: where there is none, for concrete numbers, else `room` says so; and for more tokens at once than
+                `reach`.
         """
         if self.reach is not None and most > self.reach:
-            raise ValueError(f"{most} tokens at once, but the cache takes at most {self.reach} (slack + 1): give it more slack")
+            raise ValueError(
+                f"{most} tokens at once, but the cache takes at most {self.reach} (slack + 1): give it more slack"
+            )
         if arrays.is_concrete(count) and arrays.is_concrete(self.length):
             wanted = np.asarray(self.length) + np.asarray(count)
             if wanted.size and wanted.max() > self.capacity:
-                raise ValueError(f"text {wanted.argmax()} would have {wanted.max()} tokens, but the cache holds {self.capacity}")
+                raise ValueError(
+                    f"text {wanted.argmax()} would have {wanted.max()} tokens, but the cache holds {self.capacity}"
+                )
         return self
 
     def room(self) -> Int[Array, " b"]:
@@ -68,11 +74,13 @@ class Cache:
         return records.replace(self, layers=layers, length=length, longest=longest)
 
     def rewound(self, length: Int[Array, " b"] | np.ndarray | Count) -> "Cache":
-        """Return the cache as it was when its texts had these lengths () or (b,). Under jit a longer one leaves a text as it is.
+        """Return the cache as it was when its texts had these lengths () or (b,).
+
+        Under jit a longer one leaves a text as it is.
 
         Raises:
-            ValueError: for a concrete length below 0 or above the present one, and for one that is too far back for a ring. Under jit the
-                model answers NaN to a text that is too far back.
+            ValueError: for a concrete length below 0 or above the present one, and for one that is too far back for a
+                ring. Under jit the model answers NaN to a text that is too far back.
         """
         wanted = jnp.broadcast_to(jnp.asarray(length, jnp.int32), self.length.shape)
         if arrays.is_concrete(wanted) and arrays.is_concrete(self.length):
@@ -81,7 +89,9 @@ class Cache:
             if outside.any():
                 text = int(np.argmax(outside))
                 least = np.broadcast_to(low, outside.shape)[text]
-                raise ValueError(f"length = {wanted[text]} is outside [{least}, {self.length[text]}], what is kept of text {text}")
+                raise ValueError(
+                    f"length = {wanted[text]} is outside [{least}, {self.length[text]}], what is kept of text {text}"
+                )
         return records.replace(self, length=jnp.clip(wanted, 0, self.length))
 
     def row(self, text: Count) -> "Cache":
@@ -117,14 +127,16 @@ def key_shape(network: Any, batch: int, slots: int) -> tuple[int, int, int, int]
 def write_together(old: Array, new: Array, start: Int[Array, " b"], count: Int[Array, " b"]) -> Array:
     """The buffer (b, heads, slots, …) with the first `count` (b,) of new tokens (b, heads, s, …) from the slots `start` (b,) on.
 
-    What would lie behind the last slot is left out. One text is written in place; several by one scatter of as many windows.
+    What would lie behind the last slot is left out. One text is written in place; several by one scatter of as many
+    windows.
     """
     slots, s = old.shape[2], new.shape[2]
     if s > slots:
         raise ValueError(f"{s} tokens at once do not fit into a cache of {slots}")
 
     def write(row: Array, fresh: Array, start: Array, count: Array) -> Array:
-        first = jnp.clip(start, 0, slots - s)  # a slice is moved rather than cut at the end of the buffer, so its tokens are moved back
+        # a slice is moved rather than cut at the end of the buffer, so its tokens are moved back
+        first = jnp.clip(start, 0, slots - s)
         shift = start - first
         at = jnp.arange(s, dtype=start.dtype)
         given = ((at >= shift) & (at < shift + count)).reshape((1, s) + (1,) * (row.ndim - 2))
@@ -134,13 +146,15 @@ def write_together(old: Array, new: Array, start: Int[Array, " b"], count: Int[A
 
     new = new.astype(old.dtype)
     written = jax.vmap(write)(old, new, start, count)
-    return jax.lax.optimization_barrier(written)  # or XLA writes once for the loop and once more for attention, each into a copy
+    # or XLA writes once for the loop and once more for attention, each into a copy
+    return jax.lax.optimization_barrier(written)
 
 
 def start_and_count(positions: Int[Array, "b s"]) -> tuple[Int[Array, " b"], Int[Array, " b"]]:
     """The slot of the first token of a call (b,), and how many tokens there are (b,), which take one slot after the other.
 
-    The tokens of a text follow one another, and padding stands behind them. The patches of a picture share the position of the last one.
+    The tokens of a text follow one another, and padding stands behind them. The patches of a picture share the position
+    of the last one.
     """
     shared = jnp.sum(positions == positions[:, :1], 1, dtype=positions.dtype)
     return positions[:, 0] + 1 - shared, jnp.sum(positions >= 0, 1, dtype=positions.dtype)

@@ -26,12 +26,21 @@ class FullLayer:
     ) -> tuple["FullLayer", Array, Array, Array]:
         """Write tokens, but those at negative positions, and return all that is there (see `networks.transformer.LayerCache`)."""
         where = start_and_count(positions)
-        keys, values = (write_together(old, new.swapaxes(1, 2), *where) for old, new in ((self.key, key), (self.value, value)))
+        keys, values = (
+            write_together(old, new.swapaxes(1, 2), *where) for old, new in ((self.key, key), (self.value, value))
+        )
         places = jnp.broadcast_to(jnp.arange(keys.shape[2], dtype=jnp.int32)[None], (keys.shape[0], keys.shape[2]))
-        return FullLayer(keys, values), keys.astype(key.dtype).swapaxes(1, 2), values.astype(value.dtype).swapaxes(1, 2), places
+        return (
+            FullLayer(keys, values),
+            keys.astype(key.dtype).swapaxes(1, 2),
+            values.astype(value.dtype).swapaxes(1, 2),
+            places,
+        )
 
 
-def full(network: Any, batch: int, capacity: int, dtype: Any = jnp.float32, *, window: int | None = None, sinks: int = 0) -> Cache:
+def full(
+    network: Any, batch: int, capacity: int, dtype: Any = jnp.float32, *, window: int | None = None, sinks: int = 0
+) -> Cache:
     """A cache of all tokens, without any so far.
 
     It takes 2 · depth · batch · key/value heads · capacity · head size numbers.

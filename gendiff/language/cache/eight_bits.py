@@ -39,12 +39,16 @@ class Int8Layer:
             write_together(self.key_scale, keys[1], *where),
             write_together(self.value_scale, values[1], *where),
         )
-        places = jnp.broadcast_to(jnp.arange(self.key.shape[2], dtype=jnp.int32)[None], (key.shape[0], self.key.shape[2]))
+        places = jnp.broadcast_to(
+            jnp.arange(self.key.shape[2], dtype=jnp.int32)[None], (key.shape[0], self.key.shape[2])
+        )
         all_keys = dequantised(layer.key, layer.key_scale, key.dtype).swapaxes(1, 2)
         return layer, all_keys, dequantised(layer.value, layer.value_scale, value.dtype).swapaxes(1, 2), places
 
 
-def quantised(x: Float[Array, "*rows size"], scale_dtype: Any = jnp.float32) -> tuple[Int[Array, "*rows size"], Float[Array, "*rows"]]:
+def quantised(
+    x: Float[Array, "*rows size"], scale_dtype: Any = jnp.float32
+) -> tuple[Int[Array, "*rows size"], Float[Array, "*rows"]]:
     """Whole numbers −127 … 127 of each row, and what one of them is worth: the row's largest magnitude over 127.
 
     A row of zeros stays one. NaN is lost in whole numbers, so it is kept in the scale.
@@ -55,7 +59,9 @@ def quantised(x: Float[Array, "*rows size"], scale_dtype: Any = jnp.float32) -> 
     return jnp.clip(jnp.round(wide / unit), -LARGEST, LARGEST).astype(jnp.int8), scale
 
 
-def dequantised(whole: Int[Array, "*rows size"], scale: Float[Array, "*rows"], dtype: Any = jnp.float32) -> Float[Array, "*rows size"]:
+def dequantised(
+    whole: Int[Array, "*rows size"], scale: Float[Array, "*rows"], dtype: Any = jnp.float32
+) -> Float[Array, "*rows size"]:
     """Whole numbers times what one of them is worth: within half of that of what was quantised."""
     return whole.astype(dtype) * scale[..., None].astype(dtype)
 
@@ -77,4 +83,6 @@ def int8(network: Any, batch: int, capacity: int, scale_dtype: Any = jnp.float32
     checks.integer("capacity", capacity, 1, network.context)
     shape = key_shape(network, batch, capacity)
     empty, none = jnp.zeros(shape, jnp.int8), jnp.zeros(shape[:-1], scale_dtype)
-    return Cache(tuple(Int8Layer(empty, empty, none, none) for _ in range(network.depth)), jnp.zeros(batch, jnp.int32), capacity)
+    return Cache(
+        tuple(Int8Layer(empty, empty, none, none) for _ in range(network.depth)), jnp.zeros(batch, jnp.int32), capacity
+    )

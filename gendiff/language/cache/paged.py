@@ -37,7 +37,10 @@ class PagedLayer:
         number = jnp.clip(slots // page, 0, self.table.shape[1] - 1)
         beyond = (positions < 0) | (slots >= self.table.shape[1] * page)
         pages = jnp.where(beyond, RESERVED, jnp.take_along_axis(self.table, number, 1))
-        keys, values = (old.at[pages, :, slots % page].set(new.astype(old.dtype)) for old, new in ((self.key, key), (self.value, value)))
+        keys, values = (
+            old.at[pages, :, slots % page].set(new.astype(old.dtype))
+            for old, new in ((self.key, key), (self.value, value))
+        )
         places = jnp.arange(self.table.shape[1] * page, dtype=jnp.int32)[None]
         held = (jnp.repeat(self.table, page, 1) != RESERVED) & (places <= jnp.max(positions, 1, keepdims=True))
         layer = PagedLayer(keys, values, self.table)
@@ -82,7 +85,10 @@ class PagedCache(Cache):
         new = jnp.maximum(wanted - held, 0)
         total = jnp.sum(new)
         if arrays.is_concrete(total) and arrays.is_concrete(self.available) and total > self.available:
-            raise ValueError(f"{total} pages are needed, but {self.available} are free: give `paged` more, or rewind texts that have ended")
+            raise ValueError(
+                f"{total} pages are needed, but {self.available} are free: give `paged` more, or rewind texts that "
+                "have ended"
+            )
         before = (jnp.cumsum(new) - new)[:, None]
         number = jnp.arange(table.shape[1], dtype=jnp.int32)[None] - held[:, None]
         taken = self.available - 1 - before - number  # from the top of the stack
@@ -139,8 +145,8 @@ def paged(
 ) -> PagedCache:
     """A cache in pages, without any token so far.
 
-    It takes 2 · depth · pages · key/value heads · page · head size numbers, whatever batch and capacity. All texts are gathered for
-    reading, so that it costs what a full cache costs.
+    It takes 2 · depth · pages · key/value heads · page · head size numbers, whatever batch and capacity. All texts are
+    gathered for reading, so that it costs what a full cache costs.
 
     Args:
         network: a `networks.LanguageModel`.
@@ -152,7 +158,8 @@ def paged(
         order: (pages − 1,) the pages 1 … pages − 1 in the order in which they are taken. None: as they stand.
 
     Raises:
-        ValueError: for numbers below what is possible, a capacity outside 1 … context, and an order that is none of those pages.
+        ValueError: for numbers below what is possible, a capacity outside 1 … context, and an order that is none of
+            those pages.
 
     References:
         Kwon et al., 2023, section 4.2 (from memory).
@@ -168,4 +175,6 @@ def paged(
     table = jnp.full((batch, -(-capacity // page)), RESERVED, jnp.int32)
     layers = tuple(PagedLayer(empty, empty, table) for _ in range(network.depth))
     free = jnp.asarray(taken[::-1], jnp.int32)
-    return PagedCache(layers, jnp.zeros(batch, jnp.int32), capacity, free=free, available=jnp.asarray(pages - 1, jnp.int32))
+    return PagedCache(
+        layers, jnp.zeros(batch, jnp.int32), capacity, free=free, available=jnp.asarray(pages - 1, jnp.int32)
+    )

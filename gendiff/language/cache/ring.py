@@ -34,7 +34,10 @@ class RingLayer:
         if positions.shape[1] > n:
             raise ValueError(f"{positions.shape[1]} tokens at once do not fit into a ring of {n}")
         slots = jnp.where(positions < self.sinks, positions, self.sinks + (positions - self.sinks) % n)
-        keys, values = (self._written(old, new.swapaxes(1, 2), positions, slots) for old, new in ((self.key, key), (self.value, value)))
+        keys, values = (
+            self._written(old, new.swapaxes(1, 2), positions, slots)
+            for old, new in ((self.key, key), (self.value, value))
+        )
         places = self._places(jnp.max(positions, 1) + 1)
         layer = RingLayer(keys, values, self.sinks)
         return layer, keys.astype(key.dtype).swapaxes(1, 2), values.astype(value.dtype).swapaxes(1, 2), places
@@ -55,11 +58,14 @@ class RingLayer:
         return jnp.concatenate([jnp.where(held, first, -1), ring], 1)
 
 
-def ring(network: Any, batch: int, capacity: int, dtype: Any = jnp.float32, *, window: int, sinks: int = 0, slack: int = 64) -> Cache:
+def ring(
+    network: Any, batch: int, capacity: int, dtype: Any = jnp.float32, *, window: int, sinks: int = 0, slack: int = 64
+) -> Cache:
     """A cache of the last `window` tokens and of the first `sinks` ones, without any so far.
 
-    It takes 2 · depth · batch · key/value heads · (sinks + window + slack) · head size numbers, whatever the capacity. A network with a
-    window that is no longer sees nothing less than it would see without a cache; other networks see less. Positions are those in the text.
+    It takes 2 · depth · batch · key/value heads · (sinks + window + slack) · head size numbers, whatever the capacity.
+    A network with a window that is no longer sees nothing less than it would see without a cache; other networks see
+    less. Positions are those in the text.
 
     Args:
         network: a `networks.LanguageModel`.
@@ -68,14 +74,15 @@ def ring(network: Any, batch: int, capacity: int, dtype: Any = jnp.float32, *, w
         dtype: of keys and values.
         window: how many tokens each one sees beside the sinks, itself included.
         sinks: how many of the first tokens each one sees in any case.
-        slack: slots beyond the window. At most slack + 1 tokens can be new at once, or be taken back: it bounds `chunk` of `generate` and
-            the drafts of `speculative`.
+        slack: slots beyond the window. At most slack + 1 tokens can be new at once, or be taken back: it bounds `chunk`
+            of `generate` and the drafts of `speculative`.
 
     Raises:
         ValueError: for numbers below what is possible, or a capacity outside 1 … context.
 
     References:
-        Beltagy et al., 2020, section 3.1; Xiao et al., 2023, section 3.2, for sinks, whose positions are those in the cache (from memory).
+        Beltagy et al., 2020, section 3.1; Xiao et al., 2023, section 3.2, for sinks, whose positions are those in the
+        cache (from memory).
     """
     checks.integer("capacity", capacity, 1, network.context)
     checks.integer("window", window, 1)

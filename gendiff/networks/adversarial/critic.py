@@ -1,7 +1,7 @@
 """Critics of a GAN: is a point, or a picture, real? `r3gan` and `progressive` have two more, and `discriminator` judges patches.
 
-All are called as (params, x, *condition) -> logits (b,), larger where x looks real. None has batch norm. With `features` other than "none"
-an answer depends on the whole batch (see minibatch.py).
+All are called as (params, x, *condition) -> logits (b,), larger where x looks real. None has batch norm. With
+`features` other than "none" an answer depends on the whole batch (see minibatch.py).
 """
 
 from typing import Any
@@ -48,7 +48,9 @@ class CriticHead(nn.Module):
         if self.num_classes is None or label is None:
             return logits
         shape = (self.num_classes + 1, y.shape[-1])
-        table = packed.as_array(parameter(self, "label", initializers.normal(shape[1] ** -0.5), shape), self.compute.dtype)
+        table = packed.as_array(
+            parameter(self, "label", initializers.normal(shape[1] ** -0.5), shape), self.compute.dtype
+        )
         return logits + jnp.sum(rows(table, label) * y, -1)
 
 
@@ -102,10 +104,11 @@ class DenseCritic(nn.Module):
 class DCGANCritic(DCGANPyramid):
     """Pictures to logits: convolutions of 4 × 4 pixels that halve the size down to 4 × 4, each with leaky ReLU, then a linear layer.
 
-    There is no norm. DCGAN has batch norm, which the gradient penalty does not allow: the gradient of an answer would be that of the
-    whole batch. A picture of 4 × 4 pixels is read by a convolution of 3 × 3.
+    There is no norm. DCGAN has batch norm, which the gradient penalty does not allow: the gradient of an answer would
+    be that of the whole batch. A picture of 4 × 4 pixels is read by a convolution of 3 × 3.
 
-    The fields are those of `Pyramid`; the finest maps have half of the size, as the first convolution halves the picture.
+    The fields are those of `Pyramid`; the finest maps have half of the size, as the first convolution halves the
+    picture.
 
     Args:
         features: what of the batch joins the last features: "none", "deviation" or "discrimination".
@@ -137,4 +140,6 @@ class DCGANCritic(DCGANPyramid):
         else:
             for side in reversed(self._sides()):
                 y = leaky(HalvingConvolution(self._channels(side), compute, GAIN, name=f"halve_{side}")(y))
-        return CriticHead(self.features, self.num_classes, compute, name="head")(y.reshape(y.shape[0], -1), labels).astype(x.dtype)
+        return CriticHead(self.features, self.num_classes, compute, name="head")(
+            y.reshape(y.shape[0], -1), labels
+        ).astype(x.dtype)

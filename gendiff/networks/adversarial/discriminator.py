@@ -43,25 +43,30 @@ class PatchLevel(nn.Module):
 class PatchDiscriminator(nn.Module):
     """PatchGAN: one answer per patch of a picture, larger where the patch looks real.
 
-    Kernels of 4 × 4 pixels with one zero around, stride 2 at each level but the last, then one more to a single channel. With the four
-    levels of the default an answer sees 70 × 70 pixels, and answers stand 8 pixels apart: this is the network of latent diffusion, except
-    that it has no batch norm, whose answer about one picture depends on the others. Group norm stands in its place. Its mean and deviation
-    are those of the whole picture, so that with it distant pixels reach an answer by these two numbers; `groups=None` has no norm, and
-    then nothing outside of the patch counts. Kernels start as those of all networks here do, not with a deviation of 0.02.
+    Kernels of 4 × 4 pixels with one zero around, stride 2 at each level but the last, then one more to a single
+    channel. With the four levels of the default an answer sees 70 × 70 pixels, and answers stand 8 pixels apart: this
+    is the network of latent diffusion, except that it has no batch norm, whose answer about one picture depends on the
+    others. Group norm stands in its place. Its mean and deviation are those of the whole picture, so that with it
+    distant pixels reach an answer by these two numbers; `groups=None` has no norm, and then nothing outside of the
+    patch counts. Kernels start as those of all networks here do, not with a deviation of 0.02.
 
     `diffusion.latent.adversarial(loss, networks.pure(discriminator))` trains it beside an autoencoder.
 
     Args:
         channels: of each level, the finest first; each level but the last halves the size.
         in_channels: of a picture.
-        groups: of the group norms, of which the first level has none; divides the channels of the other levels. None is without norms.
-        dtype: of activations: "float32", "bfloat16", or None for that of the input, at least float32. Parameters stay float32.
+        groups: of the group norms, of which the first level has none; divides the channels of the other levels. None is
+            without norms.
+        dtype: of activations: "float32", "bfloat16", or None for that of the input, at least float32. Parameters stay
+            float32.
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         convolution: which of several equal implementations (see convolution.py).
-        remat: True computes each level again in the backward pass rather than keep it, "products" all of it but convolutions.
+        remat: True computes each level again in the backward pass rather than keep it, "products" all of it but
+            convolutions.
 
     References:
-        Isola et al., 2017, section 3.2.2 and App. 6.1.2; Rombach et al., 2022, App. G, for its place in the loss (from memory).
+        Isola et al., 2017, section 3.2.2 and App. 6.1.2; Rombach et al., 2022, App. G, for its place in the loss (from
+        memory).
     """
 
     channels: tuple[int, ...] = (64, 128, 256, 512)
@@ -84,7 +89,10 @@ class PatchDiscriminator(nn.Module):
 
     @property
     def offset(self) -> int:
-        """The first row and column that answer 0 sees, outside of the picture. Answer i sees pixels from offset + factor · i on."""
+        """The first row and column that answer 0 sees, outside of the picture.
+
+        Answer i sees pixels from offset + factor · i on.
+        """
         return 1 - 3 * self.factor
 
     @property
@@ -108,7 +116,9 @@ class PatchDiscriminator(nn.Module):
         build, last = fast.remat(PatchLevel, self.remat), len(self.channels) - 1
         y = jnp.asarray(x)
         for level, features in enumerate(self.channels):
-            y = build(features, 1 if level == last else 2, self.groups if level else None, compute, name=f"level_{level}")(y)
+            y = build(
+                features, 1 if level == last else 2, self.groups if level else None, compute, name=f"level_{level}"
+            )(y)
         return Convolution(1, SIZE, compute=compute, padding=PADDING, name="output")(y)[..., 0].astype(x.dtype)
 
     def _check(self, x: Any) -> None:
@@ -123,10 +133,11 @@ class PatchDiscriminator(nn.Module):
         if x.shape[-1] != self.in_channels:
             hint = "; it looks channels-first: use numpy.moveaxis(x, 1, -1)" if x.shape[1] == self.in_channels else ""
             raise ValueError(
-                f"x has {x.shape[-1]} channels: this discriminator is for pictures with in_channels = {self.in_channels}{hint}"
+                f"x has {x.shape[-1]} channels: this discriminator is for pictures with in_channels = "
+                f"{self.in_channels}{hint}"
             )
         if min(x.shape[1:3]) < self.smallest:
             raise ValueError(
-                f"x has shape {x.shape}: with {len(self.channels)} levels, sides of at least {self.smallest} pixels are needed; "
-                f"give larger pictures, or fewer channels = {self.channels}"
+                f"x has shape {x.shape}: with {len(self.channels)} levels, sides of at least {self.smallest} pixels "
+                f"are needed; give larger pictures, or fewer channels = {self.channels}"
             )

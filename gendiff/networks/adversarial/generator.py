@@ -1,6 +1,9 @@
-"""Generators of a GAN: noise to points, and noise to pictures as DCGAN draws them. `r3gan` and `progressive` have two more.
+"""Generators of a GAN: noise to points, and noise to pictures as DCGAN draws them.
 
-All are called as (params, noise, *condition) -> x. None has batch norm: a sample is a function of its own noise and label.
+`r3gan` and `progressive` have two more.
+
+All are called as (params, noise, *condition) -> x. None has batch norm: a sample is a function of its own noise and
+label.
 """
 
 from typing import Any
@@ -35,7 +38,8 @@ class LabelledNoise(nn.Module):
         z = jnp.asarray(noise).astype(self.compute.dtype)
         if self.num_classes is None or label is None:
             return z
-        table = parameter(self, "label", initializers.normal(1.0), (self.num_classes + 1, z.shape[-1]))  # as far apart as noise
+        # as far apart as noise
+        table = parameter(self, "label", initializers.normal(1.0), (self.num_classes + 1, z.shape[-1]))
         return jnp.concatenate([z, rows(packed.as_array(table, self.compute.dtype), label)], -1)
 
 
@@ -47,7 +51,8 @@ class DenseGenerator(nn.Module):
         depth: how many hidden layers there are, at least 1.
         out: numbers of a point.
         num_classes: the condition is then a label in 0 … num_classes − 1, or NO_LABEL. None: no condition.
-        dtype: of activations: "float32", "bfloat16", or None for that of the noise, at least float32. Parameters stay float32.
+        dtype: of activations: "float32", "bfloat16", or None for that of the noise, at least float32. Parameters stay
+            float32.
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
 
     References:
@@ -87,14 +92,17 @@ class DenseGenerator(nn.Module):
 class DCGANGenerator(DCGANPyramid):
     """Noise to pictures: a linear layer to 4 × 4 pixels, transposed convolutions of 4 × 4 pixels that double the size, then tanh.
 
-    Between them stand RMS norm over the channels of a pixel and ReLU. DCGAN has batch norm there, by which a picture depends on the others
-    of its batch. The norm of a pixel does what it is needed for: activations keep their size whatever the parameters do. Kernels start as
-    those of all networks here do, not with a deviation of 0.02. A picture of 4 × 4 pixels is drawn by a convolution of 3 × 3.
+    Between them stand RMS norm over the channels of a pixel and ReLU. DCGAN has batch norm there, by which a picture
+    depends on the others of its batch. The norm of a pixel does what it is needed for: activations keep their size
+    whatever the parameters do. Kernels start as those of all networks here do, not with a deviation of 0.02. A picture
+    of 4 × 4 pixels is drawn by a convolution of 3 × 3.
 
-    The fields are those of `Pyramid`; the finest maps have half of the size, as the last transposed convolution draws the picture.
+    The fields are those of `Pyramid`; the finest maps have half of the size, as the last transposed convolution draws
+    the picture.
 
     References:
-        Radford et al., 2016, section 3 and Figure 1; Karras et al., 2018, section 4.2, for the norm of a pixel (from memory).
+        Radford et al., 2016, section 3 and Figure 1; Karras et al., 2018, section 4.2, for the norm of a pixel (from
+        memory).
     """
 
     @nn.compact

@@ -1,6 +1,9 @@
-"""What a critic learns from a whole batch: how near to each other its rows are. A generator that repeats itself is told apart by it.
+"""What a critic learns from a whole batch: how near to each other its rows are.
 
-These numbers make the answer about one row depend on the others. Rows of one call therefore belong together: all real, or all generated.
+A generator that repeats itself is told apart by it.
+
+These numbers make the answer about one row depend on the others. Rows of one call therefore belong together: all real,
+or all generated.
 """
 
 import flax.linen as nn
@@ -35,7 +38,8 @@ def minibatch_discrimination(
     """
     x, kernel = jnp.asarray(features), jnp.asarray(kernel)
     projected = fast.product_of_rows(x, kernel.reshape(x.shape[1], -1), precision).reshape(-1, *kernel.shape[1:])
-    # (k, d, b): the batch innermost, and terms for the dimensions in place of an axis; on a CPU six times as fast as the other way round
+    # (k, d, b): the batch innermost, and terms for the dimensions in place of an axis; on a CPU six times as fast as
+    # the other way round
     rows = jnp.moveaxis(projected, 0, -1)
     terms = (jnp.abs(rows[:, number, :, None] - rows[:, number, None, :]) for number in range(rows.shape[1]))
     return jnp.sum(jnp.exp(-sum(terms, start=jnp.zeros((), rows.dtype))), -1).T
@@ -61,7 +65,10 @@ def minibatch_deviation(x: Float[ArrayLike, "b *shape"], group: int | None = Non
     size = rows if group is None else group
     checks.integer("group", size, 1)
     if rows % size:
-        raise ValueError(f"group = {size} does not divide the batch of {rows}: give a batch of whole groups, or group=None for one group")
+        raise ValueError(
+            f"group = {size} does not divide the batch of {rows}: give a batch of whole groups, or group=None for one "
+            "group"
+        )
     groups = jnp.asarray(x).reshape(rows // size, size, -1)
     variance = jnp.mean(jnp.square(groups - jnp.mean(groups, 1, keepdims=True)), 1)
     return jnp.repeat(jnp.mean(jnp.sqrt(variance + EPSILON), -1), size)
@@ -88,7 +95,9 @@ class MinibatchDiscrimination(nn.Module):
         shape = (x.shape[-1], self.projections * self.dimensions)
         wide = jnp.promote_types(x.dtype, jnp.float32)
         kernel = packed.as_array(parameter(self, "kernel", initializers.kernel(), shape), wide)
-        near = minibatch_discrimination(x.astype(wide), kernel.reshape(-1, self.projections, self.dimensions), self.compute.precision)
+        near = minibatch_discrimination(
+            x.astype(wide), kernel.reshape(-1, self.projections, self.dimensions), self.compute.precision
+        )
         return jnp.concatenate([x, near.astype(x.dtype)], -1)
 
 

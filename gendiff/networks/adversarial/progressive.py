@@ -1,8 +1,9 @@
 """A generator and a critic that grow: from pictures of 4 × 4 pixels to twice the size at each stage (Karras et al., 2018).
 
-Parameters of all stages are made at once, and `network.clone(stage=…)` says which stage is computed. A new stage enters with a weight from
-0 to 1 that is data, so that its steps are one program. At weight 0 the generator gives the pictures of the stage before, each pixel
-repeated to 2 × 2, and the critic judges pictures as the stage before judges the means of their squares of 2 × 2 pixels.
+Parameters of all stages are made at once, and `network.clone(stage=…)` says which stage is computed. A new stage enters
+with a weight from 0 to 1 that is data, so that its steps are one program. At weight 0 the generator gives the pictures
+of the stage before, each pixel repeated to 2 × 2, and the critic judges pictures as the stage before judges the means
+of their squares of 2 × 2 pixels.
 """
 
 from typing import Any
@@ -95,10 +96,10 @@ class ProgressivePyramid(Pyramid):
 class ProgressiveGenerator(ProgressivePyramid):
     """Noise to pictures, by as many stages as were added so far.
 
-    Stage 0 is a linear layer to 4 × 4 pixels and a convolution of 3 × 3. Each other stage repeats pixels to 2 × 2, then has two such
-    convolutions. RMS norm over the channels of a pixel and leaky ReLU follow each of them. Every stage has a linear layer of its own from
-    maps to pictures, and no function after it. Parameters start as those of all networks here do; the paper's rescaling of them in every
-    step (its "equalized learning rate") is left out.
+    Stage 0 is a linear layer to 4 × 4 pixels and a convolution of 3 × 3. Each other stage repeats pixels to 2 × 2, then
+    has two such convolutions. RMS norm over the channels of a pixel and leaky ReLU follow each of them. Every stage has
+    a linear layer of its own from maps to pictures, and no function after it. Parameters start as those of all networks
+    here do; the paper's rescaling of them in every step (its "equalized learning rate") is left out.
 
     The fields are those of `Pyramid`, and stage as `ProgressivePyramid` has it.
 
@@ -112,8 +113,8 @@ class ProgressiveGenerator(ProgressivePyramid):
 
         Args:
             noise: (b, d), standard normal by custom.
-            *condition: a label, integers (b,) or (), for a network with classes; and a weight in [0, 1] of the newest stage, floating, ()
-                or (b,), whose absence is 1 and leaves out the stage before. In any order.
+            *condition: a label, integers (b,) or (), for a network with classes; and a weight in [0, 1] of the newest
+                stage, floating, () or (b,), whose absence is 1 and leaves out the stage before. In any order.
 
         Raises:
             ValueError: for other shapes, conditions or fields.
@@ -148,14 +149,14 @@ class ProgressiveGenerator(ProgressivePyramid):
 class ProgressiveCritic(ProgressivePyramid):
     """Pictures to logits, by as many stages as were added so far: the mirror of `ProgressiveGenerator`, without norms.
 
-    Each stage but 0 has two convolutions of 3 × 3 pixels and halves the size; stage 0 has one and a linear layer. Every stage has a linear
-    layer of its own from pictures to maps.
+    Each stage but 0 has two convolutions of 3 × 3 pixels and halves the size; stage 0 has one and a linear layer. Every
+    stage has a linear layer of its own from pictures to maps.
 
     The fields are those of `Pyramid`, and stage as `ProgressivePyramid` has it.
 
     Args:
-        features: what of the batch joins the last features: "none", "deviation" or "discrimination". The paper has "deviation", before
-            the last convolution.
+        features: what of the batch joins the last features: "none", "deviation" or "discrimination". The paper has
+            "deviation", before the last convolution.
 
     References:
         Karras et al., 2018, section 2, Figure 2 and Table 2 (from memory).
@@ -188,7 +189,9 @@ class ProgressiveCritic(ProgressivePyramid):
             y = self._staged(stage, y, compute)
             if weight is not None and stage == self._stage:
                 y = (1 - weight) * self._seen(stage - 1, halve(image), compute) + weight * y
-        return CriticHead(self.features, self.num_classes, compute, name="head")(y.reshape(y.shape[0], -1), labels).astype(x.dtype)
+        return CriticHead(self.features, self.num_classes, compute, name="head")(
+            y.reshape(y.shape[0], -1), labels
+        ).astype(x.dtype)
 
     def _seen(self, stage: int, image: jax.Array, compute: Compute) -> jax.Array:
         """Maps of a picture."""

@@ -31,7 +31,8 @@ class Pyramid(nn.Module):
         widest: no map has more channels.
         image_channels: of a picture.
         num_classes: the condition is then a label in 0 … num_classes − 1, or NO_LABEL. None: no condition.
-        dtype: of activations: "float32", "bfloat16", or None for that of the input, at least float32. Parameters stay float32.
+        dtype: of activations: "float32", "bfloat16", or None for that of the input, at least float32. Parameters stay
+            float32.
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         convolution: which of several equal implementations (see convolution.py).
     """
@@ -68,7 +69,10 @@ class Pyramid(nn.Module):
 
 
 class DCGANPyramid(Pyramid):
-    """The fields of `Pyramid`. The finest maps have half of the picture's size: its own first or last convolution halves or doubles it."""
+    """The fields of `Pyramid`.
+
+    The finest maps have half of the picture's size: its own first or last convolution halves or doubles it.
+    """
 
     @property
     def finest(self) -> int:

@@ -18,8 +18,8 @@ from gendiff.networks.layers.resampling import bilinear_double, bilinear_halve
 class R3GANBlock(nn.Module):
     """x + contract(leaky(grouped(leaky(expand(x))))): two convolutions of single pixels around a grouped one of 3 × 3.
 
-    The last convolution starts at 0, so that a fresh block is its input. The others start smaller the more blocks the network has, by
-    blocks^(−1/4): then one step of the optimizer changes the network by as much whatever its depth is.
+    The last convolution starts at 0, so that a fresh block is its input. The others start smaller the more blocks the
+    network has, by blocks^(−1/4): then one step of the optimizer changes the network by as much whatever its depth is.
 
     Args:
         blocks: of the whole network.
@@ -77,11 +77,11 @@ class R3GANPyramid(Pyramid):
 class R3GANGenerator(R3GANPyramid):
     """Noise to pictures: a learned map of 4 × 4 pixels, whose channels the noise weighs; blocks and bilinear doublings; a linear layer.
 
-    There is no norm and no function after the last layer. A fresh network is linear, as its blocks add 0. The label's vector stands beside
-    the noise, as in the paper.
+    There is no norm and no function after the last layer. A fresh network is linear, as its blocks add 0. The label's
+    vector stands beside the noise, as in the paper.
 
-    The fields are those of `Pyramid`, and blocks, expansion and group_width as `R3GANPyramid` has them. The paper's network for 32 × 32
-    pixels has width = widest = 768 and 64 numbers of noise.
+    The fields are those of `Pyramid`, and blocks, expansion and group_width as `R3GANPyramid` has them. The paper's
+    network for 32 × 32 pixels has width = widest = 768 and 64 numbers of noise.
 
     References:
         Huang et al., 2024, section 4 and App. on architectures; their published code for filters and gains.
@@ -117,7 +117,8 @@ class R3GANGenerator(R3GANPyramid):
 class R3GANCritic(R3GANPyramid):
     """Pictures to logits: a linear layer, blocks and bilinear halvings, and a weighted sum over the last 4 × 4 pixels of each channel.
 
-    It is the mirror of `R3GANGenerator`, with no norm either. The paper's answer to a label is v_label · y alone; here w · y + b is added.
+    It is the mirror of `R3GANGenerator`, with no norm either. The paper's answer to a label is v_label · y alone; here
+    w · y + b is added.
 
     The fields are those of `Pyramid`, and blocks, expansion and group_width as `R3GANPyramid` has them.
 

@@ -15,7 +15,9 @@ DESIGNS: dict[str, dict[str, Any]] = {
     "plain": {},
     "stable_diffusion": {"activation": "gelu", "gated": True, "qkv_bias": False, "epsilon": 1e-5, "mlp_epsilon": 1e-5},
 }
-"""What the blocks are made of, by name: fields of `TransformerBlock`. The second one is that of Stable Diffusion 1, 2 and XL.
+"""What the blocks are made of, by name: fields of `TransformerBlock`.
+
+The second one is that of Stable Diffusion 1, 2 and XL.
 
 References:
     Rombach et al., 2022, App. E.2.1; Shazeer, 2020, Eq. 6, for gated MLPs (from memory).
@@ -37,7 +39,8 @@ class ImageTransformer(nn.Module):
         design: what they are made of, one of `DESIGNS`.
 
     References:
-        Rombach et al., 2022, section 3.3 and App. E.2.1; Podell et al., 2023, Table 1, for several blocks (from memory).
+        Rombach et al., 2022, section 3.3 and App. E.2.1; Podell et al., 2023, Table 1, for several blocks (from
+        memory).
     """
 
     heads: int
@@ -48,7 +51,9 @@ class ImageTransformer(nn.Module):
     design: str = "plain"
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"], tokens: Float[Array, "b k e"], mask: Bool[Array, "b k"]) -> Float[Array, "b h w c"]:
+    def __call__(
+        self, x: Float[Array, "b h w c"], tokens: Float[Array, "b k e"], mask: Bool[Array, "b k"]
+    ) -> Float[Array, "b h w c"]:
         """Add to each pixel what it sees in the other pixels and in the tokens that the mask shows.
 
         Raises:

@@ -23,26 +23,30 @@ ROUTERS = ("top_k", "expert_choice")
 class Experts:
     """How many MLPs stand in place of one, and which tokens go to which.
 
-    Probabilities are the softmax of the router's logits over all experts. What a token gets is the sum of its experts' answers, times
-    their weights, which are the probabilities or these over their sum. A token that no expert takes gets 0, so x passes the block by.
+    Probabilities are the softmax of the router's logits over all experts. What a token gets is the sum of its experts'
+    answers, times their weights, which are the probabilities or these over their sum. A token that no expert takes gets
+    0, so x passes the block by.
 
-    With a capacity, each expert takes at most ceil(capacity_factor · top_k · tokens / number) tokens of a text, the earliest first. Texts
-    do not compete with each other, and padding takes no room. But the last tokens of a text depend on how full experts are, so a text
-    that is read in pieces, with a cache, may drop others than one that is read at once: give no capacity where that matters.
+    With a capacity, each expert takes at most ceil(capacity_factor · top_k · tokens / number) tokens of a text, the
+    earliest first. Texts do not compete with each other, and padding takes no room. But the last tokens of a text
+    depend on how full experts are, so a text that is read in pieces, with a cache, may drop others than one that is
+    read at once: give no capacity where that matters.
 
     Args:
         number: of experts.
         top_k: how many each token goes to.
         capacity_factor: how many times its even share an expert takes at most. None: no token is dropped.
-        router: "top_k" lets tokens choose experts; "expert_choice" lets experts choose their capacity of tokens of each text, those with
-            the highest probabilities: all experts are full, and a token may get several or none. They look at the whole text, so no
-            decoder may have it.
-        bias_balanced: choose by probability + `balance`, a parameter per expert without a gradient, which `routing.balanced` moves.
+        router: "top_k" lets tokens choose experts; "expert_choice" lets experts choose their capacity of tokens of each
+            text, those with the highest probabilities: all experts are full, and a token may get several or none. They
+            look at the whole text, so no decoder may have it.
+        bias_balanced: choose by probability + `balance`, a parameter per expert without a gradient, which
+            `routing.balanced` moves.
         normalised: weights are probabilities over their sum, before tokens are dropped.
 
     References:
-        Shazeer et al., 2017, Eq. 1 to 5, without noise; Fedus et al., 2021, Eq. 1 to 3, for the capacity; Zhou et al., 2022, section 3.2,
-        for the choice of experts; Gale et al., 2022, for dropping nothing; Wang et al., 2024, for `balance` (from memory).
+        Shazeer et al., 2017, Eq. 1 to 5, without noise; Fedus et al., 2021, Eq. 1 to 3, for the capacity; Zhou et al.,
+        2022, section 3.2, for the choice of experts; Gale et al., 2022, for dropping nothing; Wang et al., 2024, for
+        `balance` (from memory).
     """
 
     number: int = 8
@@ -59,9 +63,13 @@ class Experts:
         if self.capacity_factor is not None:
             checks.in_range("capacity_factor", self.capacity_factor, 0.0, float("inf"), open_low=True, open_high=True)
         if self.normalised and self.router == "top_k" and self.top_k == 1 < self.number:
-            raise ValueError("top_k = 1 makes every normalised weight 1, from which a router learns nothing: give normalised=False")
+            raise ValueError(
+                "top_k = 1 makes every normalised weight 1, from which a router learns nothing: give normalised=False"
+            )
         if self.router == "expert_choice" and self.capacity_factor is None:
-            raise ValueError("router = 'expert_choice' needs a capacity_factor, which says how many tokens each expert takes")
+            raise ValueError(
+                "router = 'expert_choice' needs a capacity_factor, which says how many tokens each expert takes"
+            )
         if self.router == "expert_choice" and self.bias_balanced:
             raise ValueError("router = 'expert_choice' fills all experts alike, so bias_balanced=True would do nothing")
 
@@ -70,7 +78,8 @@ class Experts:
         count = np.arange(tokens + 1)
         if self.capacity_factor is None:
             return count
-        share = Fraction(repr(float(self.capacity_factor))) * self.top_k / self.number  # exact: 1.1 · 10 is 11, which a float exceeds
+        # exact: 1.1 · 10 is 11, which a float exceeds
+        share = Fraction(repr(float(self.capacity_factor))) * self.top_k / self.number
         return np.minimum(-(-share.numerator * count // share.denominator), count)
 
 
@@ -94,7 +103,9 @@ class MixtureOfExperts(nn.Module):
     bias: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b s d"], given: Bool[Array, "b s"] | None = None) -> tuple[Float[Array, "b s d"], Routing]:
+    def __call__(
+        self, x: Float[Array, "b s d"], given: Bool[Array, "b s"] | None = None
+    ) -> tuple[Float[Array, "b s d"], Routing]:
         """Return the sum of the experts' answers, and where the tokens went.
 
         Args:
@@ -104,8 +115,14 @@ class MixtureOfExperts(nn.Module):
         given = jnp.ones(x.shape[:2], bool) if given is None else given
         kernel = parameter(self, "router", initializers.normal(0.02), (x.shape[-1], self.experts.number))
         accumulate = jnp.promote_types(x.dtype, jnp.float32)
-        logits = jnp.einsum("bsd,de->bse", x.astype(accumulate), packed.as_array(kernel, accumulate), precision="highest")
-        balance = parameter(self, "balance", initializers.zeros, (self.experts.number,)) if self.experts.bias_balanced else None
+        logits = jnp.einsum(
+            "bsd,de->bse", x.astype(accumulate), packed.as_array(kernel, accumulate), precision="highest"
+        )
+        balance = (
+            parameter(self, "balance", initializers.zeros, (self.experts.number,))
+            if self.experts.bias_balanced
+            else None
+        )
         layers = [
             ExpertLayer(self.experts.number, (1 + self.gated) * self.width, self.bias, name="mlp_0")(x.shape[-1]),
             ExpertLayer(self.experts.number, x.shape[-1], self.bias, name="mlp_1")(self.width),
@@ -121,7 +138,9 @@ class MixtureOfExperts(nn.Module):
             return self._in_groups(x, routing, ids, layers), routing
         return self._in_rooms(x, routing, *_rooms(routing, self.experts), layers), routing
 
-    def _in_rooms(self, x: jax.Array, routing: Routing, source: jax.Array, filled: jax.Array, layers: list[Any]) -> jax.Array:
+    def _in_rooms(
+        self, x: jax.Array, routing: Routing, source: jax.Array, filled: jax.Array, layers: list[Any]
+    ) -> jax.Array:
         """Each expert's room for each text, (b, e, c), holds the tokens `source` where it is `filled`."""
         rows = jnp.where(filled[..., None], jax.vmap(lambda text, places: text[places])(x, source), 0)
 
@@ -175,15 +194,23 @@ class ExpertLayer(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: int) -> dict[str, Any]:
-        """Return them by name. Each expert starts as a single layer does: the number of experts is none of its inputs."""
-        layer = {"kernel": parameter(self, "kernel", initializers.normal(inputs**-0.5), (self.number, inputs, self.features))}
+        """Return them by name.
+
+        Each expert starts as a single layer does: the number of experts is none of its inputs.
+        """
+        layer = {
+            "kernel": parameter(self, "kernel", initializers.normal(inputs**-0.5), (self.number, inputs, self.features))
+        }
         if self.bias:
             layer["bias"] = parameter(self, "bias", initializers.zeros, (self.number, self.features))
         return layer
 
 
 def token_choice(
-    logits: Float[Array, "b s e"], given: Bool[Array, "b s"], experts: Experts, balance: Float[Array, " e"] | None = None
+    logits: Float[Array, "b s e"],
+    given: Bool[Array, "b s"],
+    experts: Experts,
+    balance: Float[Array, " e"] | None = None,
 ) -> tuple[Routing, jax.Array]:
     """Let each token choose `top_k` experts, and each expert keep the first tokens that it has room for.
 
@@ -208,7 +235,9 @@ def token_choice(
     return Routing(logits, chosen, kept, jnp.where(kept, weights, 0), given), ids
 
 
-def expert_choice(logits: Float[Array, "b s e"], given: Bool[Array, "b s"], experts: Experts) -> tuple[Routing, jax.Array, jax.Array]:
+def expert_choice(
+    logits: Float[Array, "b s e"], given: Bool[Array, "b s"], experts: Experts
+) -> tuple[Routing, jax.Array, jax.Array]:
     """Let each expert choose the tokens of each text with the highest probabilities, as many as its capacity.
 
     Args:
@@ -234,14 +263,20 @@ def expert_choice(logits: Float[Array, "b s e"], given: Bool[Array, "b s"], expe
 
 
 def active(params: Params, experts: Experts) -> int:
-    """Return how many parameters one token meets: all but the experts that it does not go to. `networks.count` counts all of them.
+    """Return how many parameters one token meets: all but the experts that it does not go to.
+
+    `networks.count` counts all of them.
 
     Args:
         params: of a network whose blocks all have these experts.
         experts: the settings.
     """
     sizes = {path: packed.size(leaf) for path, leaf in trees.paths(params, is_leaf=packed.is_packed).items()}
-    idle = sum(size for path, size in sizes.items() if "experts/mlp_" in path) // experts.number * (experts.number - experts.top_k)
+    idle = (
+        sum(size for path, size in sizes.items() if "experts/mlp_" in path)
+        // experts.number
+        * (experts.number - experts.top_k)
+    )
     return sum(sizes.values()) - idle
 
 

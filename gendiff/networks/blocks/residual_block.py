@@ -17,8 +17,8 @@ class ResidualBlock(nn.Module):
     Args:
         features: channels of the output.
         groups: of both norms.
-        modulation: "scale_shift" lets the embedding scale and shift the second norm, "shift" adds it before that norm. None is for a block
-            without an embedding.
+        modulation: "scale_shift" lets the embedding scale and shift the second norm, "shift" adds it before that norm.
+            None is for a block without an embedding.
         resize: "half" or "double" changes the size inside of the block; None keeps it.
         dropout: share of activations dropped when there is a key.
         compute: how to compute.
@@ -37,14 +37,19 @@ class ResidualBlock(nn.Module):
     epsilon: float = 1e-5
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"] | None = None) -> Float[Array, "b h2 w2 d"]:
+    def __call__(
+        self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"] | None = None
+    ) -> Float[Array, "b h2 w2 d"]:
         """Add to x, or to its shortcut, what the block computes.
 
         Raises:
             ValueError: for an embedding without a modulation, or a modulation without an embedding.
         """
         if (embedding is None) != (self.modulation is None):
-            raise ValueError(f"modulation = {self.modulation!r} {'needs an' if embedding is None else 'has no use for the'} embedding")
+            raise ValueError(
+                f"modulation = {self.modulation!r} {'needs an' if embedding is None else 'has no use for the'} "
+                "embedding"
+            )
         y = fast.recomputed(ResidualBlock._first)(self, x)
         x = self._resized(x)
         if embedding is None:
@@ -85,9 +90,13 @@ class Downsample(nn.Module):
     padding: int = 1
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"] | None = None) -> Float[Array, "b h2 w2 d"]:
+    def __call__(
+        self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"] | None = None
+    ) -> Float[Array, "b h2 w2 d"]:
         """Halve the size. The embedding is ignored: it is there so that every change of size is called alike."""
-        return convolution.Convolution(self.features, stride=2, compute=self.compute, padding=self.padding, name="convolution")(x)
+        return convolution.Convolution(
+            self.features, stride=2, compute=self.compute, padding=self.padding, name="convolution"
+        )(x)
 
 
 class Upsample(nn.Module):
@@ -102,6 +111,8 @@ class Upsample(nn.Module):
     compute: Compute = Compute()
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"] | None = None) -> Float[Array, "b h2 w2 d"]:
+    def __call__(
+        self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"] | None = None
+    ) -> Float[Array, "b h2 w2 d"]:
         """Double the size. The embedding is ignored, as in `Downsample`."""
         return convolution.Convolution(self.features, compute=self.compute, name="convolution")(convolution.double(x))

@@ -35,8 +35,9 @@ Layers = Routing | tuple[Routing, ...]
 def balance_loss(layers: Layers) -> Float[Array, " layers"]:
     """Per block, e · Σ_i f_i P_i: 1 where experts are evenly used, e where one gets all.
 
-    f_i is the share of all choices that name expert i, counted before anything is dropped; P_i the mean of its probability, of the softmax
-    over all experts. Gradients go through P alone. Blocks are not pooled: opposite imbalances of two blocks would cancel.
+    f_i is the share of all choices that name expert i, counted before anything is dropped; P_i the mean of its
+    probability, of the softmax over all experts. Gradients go through P alone. Blocks are not pooled: opposite
+    imbalances of two blocks would cancel.
 
     Args:
         layers: of one block or several.
@@ -47,7 +48,10 @@ def balance_loss(layers: Layers) -> Float[Array, " layers"]:
     References:
         Fedus et al., 2021, Eq. 4 to 6, here with f for any number of choices (from memory).
     """
-    return _of_each(layers, lambda routing: routing.logits.shape[-1] * jnp.sum(_shares(routing.chosen) * _mean(routing, _probabilities)))
+    return _of_each(
+        layers,
+        lambda routing: routing.logits.shape[-1] * jnp.sum(_shares(routing.chosen) * _mean(routing, _probabilities)),
+    )
 
 
 def z_loss(layers: Layers) -> Float[Array, " layers"]:
@@ -62,11 +66,15 @@ def z_loss(layers: Layers) -> Float[Array, " layers"]:
     References:
         Zoph et al., 2022, Eq. 5 (from memory).
     """
-    return _of_each(layers, lambda routing: _mean(routing, lambda given: jnp.square(jax.nn.logsumexp(given.logits, -1))))
+    return _of_each(
+        layers, lambda routing: _mean(routing, lambda given: jnp.square(jax.nn.logsumexp(given.logits, -1)))
+    )
 
 
 def load(layers: Layers) -> Float[Array, "layers e"]:
-    """Per block and expert, its share of all choices, whether or not it had room. Each row sums to 1, or to 0 without a token.
+    """Per block and expert, its share of all choices, whether or not it had room.
+
+    Each row sums to 1, or to 0 without a token.
 
     Args:
         layers: of one block or several.
@@ -94,7 +102,9 @@ def dropped(layers: Layers) -> Float[Array, " layers"]:
     return _of_each(layers, share)
 
 
-def balanced(balance: Float[Array, "*layers e"], load: Float[Array, "*layers e"], rate: Scalar) -> Float[Array, "*layers e"]:
+def balanced(
+    balance: Float[Array, "*layers e"], load: Float[Array, "*layers e"], rate: Scalar
+) -> Float[Array, "*layers e"]:
     """Move the numbers by which experts are chosen, by `rate` each: up where an expert got less than the mean, down where it got more.
 
     Args:

@@ -36,7 +36,9 @@ TENSOR_PARALLEL_UNBIASED = TENSOR_PARALLEL[::2]
 """The same for a network without biases, as models of the family of Llama are: a rule that fits no array is an error."""
 
 EXPERT_PARALLEL = ((r"block_\d+/experts/mlp_[01]/kernel$", ("tensor", None, None)),)
-"""Rules for `training.sharding`: each device holds a share of the experts. With a capacity factor it computes what these answer; without
+"""Rules for `training.sharding`: each device holds a share of the experts.
+
+With a capacity factor it computes what these answer; without
 one, kernels are exchanged. They join those above.
 
 References:
@@ -57,18 +59,22 @@ class LayerCache(Protocol):
     ) -> tuple[Any, jax.Array, jax.Array, jax.Array]:
         """Write tokens, but those at negative positions, and return all that is there.
 
-        Tokens of a call stand at positions that follow one another, or all at the last of these, as the patches of a picture do.
+        Tokens of a call stand at positions that follow one another, or all at the last of these, as the patches of a
+        picture do.
 
         Returns:
-            The cache, keys (b, k, heads, size), values (b, k, heads, size), and their positions (b, k), negative where empty.
+            The cache, keys (b, k, heads, size), values (b, k, heads, size), and their positions (b, k), negative where
+            empty.
         """
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention and an MLP, each normalised first and added to x. With a condition it is the adaLN-zero block of DiT.
+    """Self-attention and an MLP, each normalised first and added to x.
 
-    With a context there is cross-attention to it between the two. With several streams there is one attention over all of them, and every
-    other layer is each stream's own: the block of MM-DiT.
+    With a condition it is the adaLN-zero block of DiT.
+
+    With a context there is cross-attention to it between the two. With several streams there is one attention over all
+    of them, and every other layer is each stream's own: the block of MM-DiT.
 
     Args:
         heads: their number, which divides the channels.
@@ -77,27 +83,34 @@ class TransformerBlock(nn.Module):
         mlp_epsilon: what the second norm adds to a variance.
         epsilon: what the other norms add.
         activation: of the MLP: "gelu_tanh", "gelu", "quick_gelu" or "silu" (see layers/).
-        norm_first: False normalises each sum, x + attention(x) and x + MLP(x), and not what attention and MLP are given.
-        answers: how many streams, the first ones, look at the others and are given back; the rest is looked at only. None: all of them.
+        norm_first: False normalises each sum, x + attention(x) and x + MLP(x), and not what attention and MLP are
+            given.
+        answers: how many streams, the first ones, look at the others and are given back; the rest is looked at
+            only. None: all of them.
         norm: "layer" or "rms" (see layers/).
         norm_heads: normalise each head's query and key by their root mean square, before they are turned.
-        key_value_heads: their number, which divides heads: each serves heads / key_value_heads queries. None: as many as heads.
+        key_value_heads: their number, which divides heads: each serves heads / key_value_heads queries. None: as many
+            as heads.
         head_size: channels of a head. None: those of x over heads, which then divides them.
         mlp_width: width of the MLP. None: `expansion` says it.
-        gated: multiply the activation of one linear layer by another one (SwiGLU with "silu"). Both are one kernel, the gate first.
+        gated: multiply the activation of one linear layer by another one (SwiGLU with "silu"). Both are one kernel, the
+            gate first.
         bias: whether linear layers but query, key and value have one.
         qkv_bias: whether these have one, those of cross-attention too. None: as `bias` says.
         mlp_bias: whether those of the MLP have one. None: as `bias` says.
         rotary: how positions turn queries and keys. None: they do not.
         experts: MLPs among which a router chooses, in place of one. None: there is one.
-        own_attention: the first stream also looks at itself alone. What it sees is added beside what it sees in all streams.
-        parallel: the MLP is given what attention is given, the normalised x, and one linear layer narrows both together.
+        own_attention: the first stream also looks at itself alone. What it sees is added beside what it sees in all
+            streams.
+        parallel: the MLP is given what attention is given, the normalised x, and one linear layer narrows both
+            together.
         axial: the tokens are a table, and each sees those of its row, or of its column, alone. None: it sees all.
 
     References:
-        Vaswani et al., 2017; Peebles & Xie, 2023, section 3.2; Xiong et al., 2020, Table 1 (from memory), for both places of the norm;
-        Esser et al., 2024, Fig. 2b (from memory), for several streams; Ainslie et al., 2023, section 2.2, for grouped heads; Shazeer,
-        2020, Eq. 6, for gated MLPs; Dehghani et al., 2023, section 2, for normalised heads and parallel layers (from memory).
+        Vaswani et al., 2017; Peebles & Xie, 2023, section 3.2; Xiong et al., 2020, Table 1 (from memory), for both
+        places of the norm; Esser et al., 2024, Fig. 2b (from memory), for several streams; Ainslie et al., 2023,
+        section 2.2, for grouped heads; Shazeer, 2020, Eq. 6, for gated MLPs; Dehghani et al., 2023, section 2, for
+        normalised heads and parallel layers (from memory).
     """
 
     heads: int
@@ -135,27 +148,33 @@ class TransformerBlock(nn.Module):
         context_mask: Bool[ArrayLike, "b m"] | None = None,
         score_bias: Float[Array, "#b heads #s k"] | None = None,
     ) -> tuple[Any, ...]:
-        """Return (x, cache): streams where x is streams, and the cache with the tokens of this call in it. With experts, also a `Routing`.
+        """Return (x, cache): streams where x is streams, and the cache with the tokens of this call in it.
+
+        With experts, also a `Routing`.
 
         Args:
             x: (b, s, d), or a tuple of streams (b, s_i, d), which are one sequence to attention, in their order.
-            condition: (b, e), which shifts, scales and gates both halves; a fresh block is then the identity. (b, groups, e): one for each
-                group of s / groups tokens that stand side by side, such as those of a frame; with s groups, one for each token.
-            positions: (b, p, axes) absolute ids in 1 to 3 coordinates, one per token of all streams, which turn queries and keys, and which
-                a cache needs. A token at a negative one is padding.
-            mask: which keys each query sees. A rule, (positions of queries (b, s), of keys (b, k)) -> (b, 1, s, k) such as
-                `attention.causal`, reads the first coordinate of the positions, and is what a cache needs.
+            condition: (b, e), which shifts, scales and gates both halves; a fresh block is then the identity. (b,
+                groups, e): one for each group of s / groups tokens that stand side by side, such as those of a frame;
+                with s groups, one for each token.
+            positions: (b, p, axes) absolute ids in 1 to 3 coordinates, one per token of all streams, which turn queries
+                and keys, and which a cache needs. A token at a negative one is padding.
+            mask: which keys each query sees. A rule, (positions of queries (b, s), of keys (b, k)) -> (b, 1, s, k) such
+                as `attention.causal`, reads the first coordinate of the positions, and is what a cache needs.
             cache: the tokens before these (see `LayerCache`).
-            context: (b, m, c) what the tokens of every stream look at after attention. It adds 0 in a fresh block, and has no positions.
-            context_mask: (b, m) which tokens of the context are seen. None: all of them; a sample that sees none gets one constant.
+            context: (b, m, c) what the tokens of every stream look at after attention. It adds 0 in a fresh block, and
+                has no positions.
+            context_mask: (b, m) which tokens of the context are seen. None: all of them; a sample that sees none gets
+                one constant.
             score_bias: what is added to the scores of self-attention, as relative positions are.
 
         Raises:
-            ValueError: when the heads do not divide the channels or `key_value_heads` the heads, for streams of unequal widths, `answers`
-                outside 1 … their number, several streams with experts, a cache or a rule without positions, a cache without a rule, an
-                unknown activation or norm, a condition, `own_attention` or `parallel` where the norm stands last, `parallel` with streams,
-                a context, experts or `own_attention`, conditions of groups that do not divide the tokens, and of groups for streams,
-                and axial attention with streams, a mask, a cache or a bias, or for rows that do not divide the tokens.
+            ValueError: when the heads do not divide the channels or `key_value_heads` the heads, for streams of unequal
+                widths, `answers` outside 1 … their number, several streams with experts, a cache or a rule without
+                positions, a cache without a rule, an unknown activation or norm, a condition, `own_attention` or
+                `parallel` where the norm stands last, `parallel` with streams, a context, experts or `own_attention`,
+                conditions of groups that do not divide the tokens, and of groups for streams, and axial attention with
+                streams, a mask, a cache or a bias, or for rows that do not divide the tokens.
         """
         streams = x if isinstance(x, tuple) else (x,)
         width = streams[0].shape[-1]
@@ -164,7 +183,9 @@ class TransformerBlock(nn.Module):
             self._check_parallel(x, context)
             return self._in_parallel(streams[0], condition, positions, mask, cache, score_bias)
         names = ["", *(f"stream_{i}_" for i in range(1, len(streams)))]
-        changes = [self._modulation(name, self._changes(name, i < answering), width, condition) for i, name in enumerate(names)]
+        changes = [
+            self._modulation(name, self._changes(name, i < answering), width, condition) for i, name in enumerate(names)
+        ]
         parts = [
             self._heads(name, i < answering, stream, *change[:2])
             for i, (name, stream, change) in enumerate(zip(names, streams, changes, strict=True))
@@ -190,7 +211,9 @@ class TransformerBlock(nn.Module):
         answer = tuple(results) if isinstance(x, tuple) else results[0]
         return (answer, cache) if self.experts is None else (answer, cache, routing)
 
-    def _checked(self, streams: tuple[Any, ...], condition: Any, positions: Any, mask: Any, cache: Any, score_bias: Any) -> int:
+    def _checked(
+        self, streams: tuple[Any, ...], condition: Any, positions: Any, mask: Any, cache: Any, score_bias: Any
+    ) -> int:
         """Return how many streams answer."""
         checks.choice("activation", self.activation, ACTIVATIONS)
         checks.choice("norm", self.norm, NORMS)
@@ -198,24 +221,37 @@ class TransformerBlock(nn.Module):
             raise ValueError("a condition changes what attention and MLP are given: it needs norm_first = True")
         if (self.own_attention or self.parallel) and not self.norm_first:
             raise ValueError("own_attention and parallel read the normalised x: they need norm_first = True")
-        if self.axial is not None and (len(streams) > 1 or any(given is not None for given in (mask, cache, score_bias))):
-            raise ValueError("axial attention is of one stream, and its table says what is seen: it takes no mask, cache or score_bias")
-        if condition is not None and condition.ndim == 3 and (len(streams) > 1 or streams[0].shape[1] % condition.shape[1]):
+        if self.axial is not None and (
+            len(streams) > 1 or any(given is not None for given in (mask, cache, score_bias))
+        ):
             raise ValueError(
-                f"a condition of shape {condition.shape} is for one stream of tokens, in groups of equal size, and here are "
-                f"{[stream.shape for stream in streams]}"
+                "axial attention is of one stream, and its table says what is seen: it takes no mask, cache or "
+                "score_bias"
+            )
+        if (
+            condition is not None
+            and condition.ndim == 3
+            and (len(streams) > 1 or streams[0].shape[1] % condition.shape[1])
+        ):
+            raise ValueError(
+                f"a condition of shape {condition.shape} is for one stream of tokens, in groups of equal size, and "
+                f"here are {[stream.shape for stream in streams]}"
             )
         widths = [stream.shape[-1] for stream in streams]
         if len(set(widths)) > 1:
             raise ValueError(f"streams of widths {widths} cannot share one attention: map them to one width first")
         if self.experts is not None and len(streams) > 1:
-            raise ValueError(f"experts are for one stream, and here are {len(streams)}: a router would be needed for each")
+            raise ValueError(
+                f"experts are for one stream, and here are {len(streams)}: a router would be needed for each"
+            )
         if self.head_size is None and widths[0] % self.heads:
             raise ValueError(f"heads = {self.heads} does not divide the width {widths[0]}")
         if self.heads % self._shared_heads:
             raise ValueError(f"key_value_heads = {self.key_value_heads} does not divide heads = {self.heads}")
         if cache is not None and not callable(mask):
-            raise ValueError("a cache needs a rule as the mask, such as attention.causal: it says what of the cache is seen")
+            raise ValueError(
+                "a cache needs a rule as the mask, such as attention.causal: it says what of the cache is seen"
+            )
         if callable(mask) and positions is None:
             raise ValueError("a rule needs positions, which say where the tokens stand")
         if self.answers is None:
@@ -224,7 +260,11 @@ class TransformerBlock(nn.Module):
         return self.answers
 
     def _check_parallel(self, x: Any, context: Any) -> None:
-        others = {"streams": isinstance(x, tuple), "a context": context is not None, "own_attention": self.own_attention}
+        others = {
+            "streams": isinstance(x, tuple),
+            "a context": context is not None,
+            "own_attention": self.own_attention,
+        }
         for name, given in (others | {"experts": self.experts is not None}).items():
             if given:
                 raise ValueError(f"parallel = True is for one sequence with attention and an MLP, and here are {name}")
@@ -276,13 +316,17 @@ class TransformerBlock(nn.Module):
         how, seen = self.compute, mask
         if self.axial is not None:
             parts = (self.axial.apart(tokens) for tokens in (query, key, value))
-            return self.axial.together(attend(*parts, implementation=how.attention, precision=how.precision), len(query)), None
+            return self.axial.together(
+                attend(*parts, implementation=how.attention, precision=how.precision), len(query)
+            ), None
         if callable(mask) and positions is not None:
             at = known = jnp.asarray(positions)[..., 0]
             if cache is not None:
                 cache, key, value, known = cache.updated(key, value, at)
             seen = mask(at[:, : query.shape[1]], known)
-        return attend(query, key, value, seen, bias=score_bias, implementation=how.attention, precision=how.precision), cache
+        return attend(
+            query, key, value, seen, bias=score_bias, implementation=how.attention, precision=how.precision
+        ), cache
 
     def _own_attention(self, x: jax.Array, change: list[Any], positions: Any) -> jax.Array:
         """What the tokens of x see in x alone."""
@@ -293,16 +337,22 @@ class TransformerBlock(nn.Module):
         y = dense(x.shape[-1], self.compute, "own_output", bias=self.bias)(mixed.reshape(*x.shape[:2], -1))
         return _gated(y, gate)
 
-    def _in_parallel(self, x: jax.Array, condition: Any, positions: Any, mask: Any, cache: Any, score_bias: Any) -> tuple[jax.Array, Any]:
+    def _in_parallel(
+        self, x: jax.Array, condition: Any, positions: Any, mask: Any, cache: Any, score_bias: Any
+    ) -> tuple[jax.Array, Any]:
         """Attention and MLP of one norm, narrowed by one linear layer."""
         shift, scale, gate = self._modulation("", 3, x.shape[-1], condition)
         projected, wide = fast.recomputed(TransformerBlock._both_projected)(self, x, scale, shift)
         query, key, value = self._split("", True, projected)
         mixed, cache = self._attended(query, key, value, positions, mask, cache, score_bias)
-        y = fast.recomputed(TransformerBlock._both_narrowed, (1,))(self, x.shape[-1], mixed.reshape(*x.shape[:2], -1), wide)
+        y = fast.recomputed(TransformerBlock._both_narrowed, (1,))(
+            self, x.shape[-1], mixed.reshape(*x.shape[:2], -1), wide
+        )
         return x + _gated(y, gate), cache
 
-    def _both_projected(self, x: jax.Array, scale: jax.Array | None, shift: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    def _both_projected(
+        self, x: jax.Array, scale: jax.Array | None, shift: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array]:
         y = self._before("norm_0", x, scale, shift)
         features = sum(self._counts(True)) * self._size(x)
         inner = (1 + self.gated) * self._inner(x)
@@ -354,7 +404,9 @@ class TransformerBlock(nn.Module):
         return self.expansion * x.shape[-1] if self.mlp_width is None else self.mlp_width
 
     def _routed(self, experts: Experts, x: jax.Array, given: jax.Array | None) -> tuple[jax.Array, Any]:
-        layer = MixtureOfExperts(experts, self._inner(x), self.compute, self.activation, self.gated, self._mlp_biased, name="experts")
+        layer = MixtureOfExperts(
+            experts, self._inner(x), self.compute, self.activation, self.gated, self._mlp_biased, name="experts"
+        )
         return layer(x, given)
 
     def _narrowed(self, stream: str, width: int, x: jax.Array) -> jax.Array:
@@ -367,13 +419,17 @@ class TransformerBlock(nn.Module):
         gate, x = jnp.split(x, 2, -1)
         return activation(gate) * x
 
-    def _before(self, norm: str, x: jax.Array, scale: jax.Array | None = None, shift: jax.Array | None = None) -> jax.Array:
+    def _before(
+        self, norm: str, x: jax.Array, scale: jax.Array | None = None, shift: jax.Array | None = None
+    ) -> jax.Array:
         return self._normed(norm, x, scale, shift) if self.norm_first else x
 
     def _summed(self, norm: str, x: jax.Array, y: jax.Array) -> jax.Array:
         return x + y if self.norm_first else self._normed(norm, x + y)
 
-    def _normed(self, norm: str, x: jax.Array, scale: jax.Array | None = None, shift: jax.Array | None = None) -> jax.Array:
+    def _normed(
+        self, norm: str, x: jax.Array, scale: jax.Array | None = None, shift: jax.Array | None = None
+    ) -> jax.Array:
         epsilon = self.mlp_epsilon if norm.endswith("norm_1") else self.epsilon
         return NORMS[self.norm](self.compute, epsilon, name=norm)(x, scale, shift)
 

@@ -1,12 +1,21 @@
-"""What only makes compiled networks faster or smaller. Every function here equals its plain formula, and tests compare the two.
+"""What only makes compiled networks faster or smaller.
 
-Layers call these by name, so that each of them reads like its formula. Three kinds of means: barriers, which keep XLA from computing one
-thing many times or from joining what it joins wrongly; recomputation, which keeps little for the backward pass; and derivative rules.
+Every function here equals its plain formula, and tests compare the two.
+
+Layers call these by name, so that each of them reads like its formula. Three kinds of means: barriers, which keep XLA
+from computing one thing many times or from joining what it joins wrongly; recomputation, which keeps little for the
+backward pass; and derivative rules.
 """
 
 from gendiff.networks.fast.activations import exact_gelu, gelu, silu
 from gendiff.networks.fast.fast_convolution import direct_convolution, fast_backward_convolution
-from gendiff.networks.fast.products import moments, product_of_blocks, product_of_groups, product_of_rows, product_with_rows
+from gendiff.networks.fast.products import (
+    moments,
+    product_of_blocks,
+    product_of_groups,
+    product_of_rows,
+    product_with_rows,
+)
 from gendiff.networks.fast.recomputation import computed_once, recomputed, remat
 
 __all__ = [

@@ -26,7 +26,12 @@ _MIXED = "mixed values and sums of weights"
 
 
 def heads_first_attention(
-    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None, bias: jax.Array | None
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array | None,
+    precision: str | None,
+    bias: jax.Array | None,
 ) -> jax.Array:
     """Attention of (b, s, heads, size) whose heads stand before the tokens inside, the fastest on a CPU; `bias` is added to the scores."""
     query, key, value = (array.transpose(0, 2, 1, 3) for array in (query, key, value))
@@ -36,13 +41,19 @@ def heads_first_attention(
 
 
 def chunked_attention(
-    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None, bias: jax.Array | None
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array | None,
+    precision: str | None,
+    bias: jax.Array | None,
 ) -> jax.Array:
     """`heads_first_attention` whose derivative computes large weights in chunks, so that the processor finds them in its cache.
 
-    A chunk is some samples, some heads of a sample, or some queries of a head. Weights are large if there are more than `LARGE` in all
-    samples and heads together. Without a derivative nothing is cut: XLA keeps no weights then, and a loop would only cost time. In a
-    program that is exported for any number of samples, those of one sample are counted, and one for any number of tokens has no chunks.
+    A chunk is some samples, some heads of a sample, or some queries of a head. Weights are large if there are more than
+    `LARGE` in all samples and heads together. Without a derivative nothing is cut: XLA keeps no weights then, and a
+    loop would only cost time. In a program that is exported for any number of samples, those of one sample are counted,
+    and one for any number of tokens has no chunks.
     """
     (b, s, heads, _), keys = query.shape, key.shape[1]
     weights = _known(b) * heads * s * keys
@@ -67,14 +78,18 @@ def one_query_attention(query: jax.Array, key: jax.Array, value: jax.Array, mask
     groups = key.shape[2]
 
     def mixed(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None) -> jax.Array:
-        query = query.astype(accumulate).reshape(query.shape[0], 1, groups, -1, query.shape[-1]) * query.shape[-1] ** -0.5
+        query = (
+            query.astype(accumulate).reshape(query.shape[0], 1, groups, -1, query.shape[-1]) * query.shape[-1] ** -0.5
+        )
         scores = jnp.sum(query * key[:, :, :, None].astype(accumulate), -1)  # (b, k, groups, heads of each)
         if mask is not None:
             mask = mask[:, :, 0].swapaxes(1, 2)
             mask = mask.reshape(*mask.shape[:2], *((1, 1) if mask.shape[2] == 1 else scores.shape[2:]))
         weights = _exponentials(scores, mask, 1)
         total = weights.sum(1)[..., None]
-        summed = jnp.sum(weights.astype(value.dtype).astype(accumulate)[..., None] * value[:, :, :, None].astype(accumulate), 1)
+        summed = jnp.sum(
+            weights.astype(value.dtype).astype(accumulate)[..., None] * value[:, :, :, None].astype(accumulate), 1
+        )
         return (summed / total if mask is None else arrays.safe_divide(summed, total)).astype(value.dtype)
 
     return jax.checkpoint(mixed)(query, key, value, mask).reshape(query.shape)
@@ -82,21 +97,30 @@ def one_query_attention(query: jax.Array, key: jax.Array, value: jax.Array, mask
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _chunked(
-    precision: str | None, query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, bias: jax.Array | None
+    precision: str | None,
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array | None,
+    bias: jax.Array | None,
 ) -> jax.Array:
     """Attention of (b, heads, s, size) without a derivative."""
     return _formula(query, key, precision)(query, key, value, mask, bias)
 
 
 @_chunked.defjvp
-def _chunked_tangent(precision: str | None, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
+def _chunked_tangent(
+    precision: str | None, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[jax.Array, jax.Array]:
     # the rule is the derivative of the same formula in chunks, so that it has all further derivatives too
     kept = jax.checkpoint_policies.save_only_these_names(_MIXED)
     function = jax.checkpoint(_formula(primals[0], primals[1], precision), policy=kept)
     return jax.jvp(functools.partial(_in_chunks, function), primals, tangents)
 
 
-def _in_chunks(function: Callable[..., jax.Array], query: jax.Array, key: jax.Array, *others: jax.Array | None) -> jax.Array:
+def _in_chunks(
+    function: Callable[..., jax.Array], query: jax.Array, key: jax.Array, *others: jax.Array | None
+) -> jax.Array:
     """Call the function on some samples, heads and queries after the others."""
     samples, heads, queries, _ = query.shape
     sizes = chunk_sizes(_known(samples), heads, queries, key.shape[2])
@@ -131,8 +155,14 @@ def _along(function: Callable[..., jax.Array], axis: int, size: int, *arrays: ja
         return jnp.moveaxis(array.reshape(*array.shape[:axis], -1, size, *array.shape[axis + 1 :]), axis, 0)
 
     looked_at = (1, 2) if axis == 2 else ()  # every query looks at all keys and values
-    parts = {at: cut(array) for at, array in enumerate(arrays) if array is not None and array.shape[axis] != 1 and at not in looked_at}
-    results = jnp.moveaxis(jax.lax.map(lambda some: function(*(some.get(at, whole) for at, whole in enumerate(arrays))), parts), 0, axis)
+    parts = {
+        at: cut(array)
+        for at, array in enumerate(arrays)
+        if array is not None and array.shape[axis] != 1 and at not in looked_at
+    }
+    results = jnp.moveaxis(
+        jax.lax.map(lambda some: function(*(some.get(at, whole) for at, whole in enumerate(arrays))), parts), 0, axis
+    )
     return results.reshape(*results.shape[:axis], -1, *results.shape[axis + 2 :])
 
 
@@ -153,15 +183,20 @@ def _mixed(
     accumulate = jnp.promote_types(query.dtype, jnp.float32)
     query = query * query.shape[-1] ** -0.5
     if few:  # a product with a row per key is the faster one
-        scores = jnp.einsum("bhkd,bhqd->bhkq", key, query, precision=precision, preferred_element_type=accumulate).swapaxes(2, 3)
+        scores = jnp.einsum(
+            "bhkd,bhqd->bhkq", key, query, precision=precision, preferred_element_type=accumulate
+        ).swapaxes(2, 3)
     else:
         scores = jnp.einsum("bhqd,bhkd->bhqk", query, key, precision=precision, preferred_element_type=accumulate)
     if bias is not None:
         scores = scores + bias.astype(accumulate)
     weights = _exponentials(scores, mask, -1)
-    # for many queries a column of ones makes the sum of the weights part of the product; for few it would copy all values
+    # for many queries a column of ones makes the sum of the weights part of the product; for few it would copy all
+    # values
     summed = value if few else jnp.concatenate([value, jnp.ones_like(value[..., :1])], -1)
-    mixed = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(value.dtype), summed, precision=precision, preferred_element_type=accumulate)
+    mixed = jnp.einsum(
+        "bhqk,bhkd->bhqd", weights.astype(value.dtype), summed, precision=precision, preferred_element_type=accumulate
+    )
     mixed = checkpoint_name(mixed, _MIXED)
     mixed, total = (mixed, weights.sum(-1, keepdims=True)) if few else (mixed[..., :-1], mixed[..., -1:])
     mixed = mixed / total if mask is None else arrays.safe_divide(mixed, total)
@@ -172,5 +207,6 @@ def _exponentials(scores: jax.Array, mask: jax.Array | None, axis: int) -> jax.A
     """Those of scores less their largest along the axis of keys, 0 where the mask hides one: a softmax that is not divided yet."""
     if mask is not None:
         scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
-    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis, keepdims=True)))  # the shift cancels, so it needs no derivative
+    # the shift cancels, so it needs no derivative
+    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis, keepdims=True)))
     return weights if mask is None else jnp.where(mask, weights, 0)

@@ -9,13 +9,19 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
-def direct_convolution(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, precision: str | None) -> jax.Array:
+def direct_convolution(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, precision: str | None
+) -> jax.Array:
     """XLA's own convolution."""
-    return jax.lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=LAYOUT, precision=precision)
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), padding, dimension_numbers=LAYOUT, precision=precision
+    )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def fast_backward_convolution(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, precision: str | None) -> jax.Array:
+def fast_backward_convolution(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, precision: str | None
+) -> jax.Array:
     """XLA's own convolution, whose gradients are written as channels-last convolutions too (see convolution.py)."""
     return direct_convolution(x, kernel, stride, padding, precision)
 
@@ -42,14 +48,16 @@ def _input_gradient(
 ) -> jax.Array:
     """Every pixel gathers from the outputs it went into, so the kernel is turned over and its channels swap roles.
 
-    It is the transpose of the convolution, and so its own gradients are the convolution and the gradient of a kernel. XLA would slide a
-    window as large as the picture, which made the gradient of a gradient penalty many times slower.
+    It is the transpose of the convolution, and so its own gradients are the convolution and the gradient of a kernel.
+    XLA would slide a window as large as the picture, which made the gradient of a gradient penalty many times slower.
     """
     across = tuple(zip(extent, kernel.shape[:2], g.shape[1:3], (low for low, _ in padding), strict=True))
     spread = [stride * (after - 1) + 1 for _, _, after, _ in across]  # the extent of g on the grid of x
     back = [(taps - 1 - low, before - wide + low) for (before, taps, _, low), wide in zip(across, spread, strict=True)]
     turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-    return jax.lax.conv_general_dilated(g, turned, (1, 1), back, (stride, stride), dimension_numbers=LAYOUT, precision=precision)
+    return jax.lax.conv_general_dilated(
+        g, turned, (1, 1), back, (stride, stride), dimension_numbers=LAYOUT, precision=precision
+    )
 
 
 def _input_forward(
@@ -59,7 +67,12 @@ def _input_forward(
 
 
 def _input_backward(
-    extent: tuple[int, ...], stride: int, padding: Padding, precision: str | None, saved: tuple[jax.Array, jax.Array], v: jax.Array
+    extent: tuple[int, ...],
+    stride: int,
+    padding: Padding,
+    precision: str | None,
+    saved: tuple[jax.Array, jax.Array],
+    v: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     g, kernel = saved
     v, g = jax.lax.optimization_barrier((v, g))
@@ -70,7 +83,9 @@ def _input_backward(
 _input_gradient.defvjp(_input_forward, _input_backward)
 
 
-def _kernel_gradient(x: jax.Array, g: jax.Array, size: tuple[int, ...], stride: int, padding: Padding, precision: str | None) -> jax.Array:
+def _kernel_gradient(
+    x: jax.Array, g: jax.Array, size: tuple[int, ...], stride: int, padding: Padding, precision: str | None
+) -> jax.Array:
     """Let g slide over x as if it were a kernel, with the batch as the channels that are summed, a strip of rows after the other."""
     across = tuple(zip(x.shape[1:3], size, g.shape[1:3], (low for low, _ in padding), strict=True))
     (before, taps, after, low), (breadth, span, wide, left) = across
@@ -78,7 +93,8 @@ def _kernel_gradient(x: jax.Array, g: jax.Array, size: tuple[int, ...], stride: 
     rows = after // _strips(*g.shape[:3])
     strips = []
     for first in range(0, after, rows):
-        start, end = stride * first - low, stride * (first + rows - 1) - low + taps  # the rows of x that these of g meet
+        # the rows of x that these of g meet
+        start, end = stride * first - low, stride * (first + rows - 1) - low + taps
         strips.append(
             jax.lax.conv_general_dilated(
                 x[:, max(start, 0) : min(end, before)].transpose(3, 1, 2, 0),

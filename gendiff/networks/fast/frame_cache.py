@@ -27,8 +27,8 @@ class FrameLayer:
     ) -> tuple["FrameLayer", Array, Array, Array]:
         """Return the earlier frames with new ones behind them, and the layer with the last of all in it.
 
-        The new frames take no slot until then: they see every frame that the layer held. A position is the number of a token's frame.
-        See `networks.transformer.LayerCache`.
+        The new frames take no slot until then: they see every frame that the layer held. A position is the number of a
+        token's frame. See `networks.transformer.LayerCache`.
         """
         b, slots, tokens, *rest = self.key.shape
         first = positions[:, 0]
@@ -37,7 +37,12 @@ class FrameLayer:
             jnp.concatenate([old.reshape(b, slots * tokens, *rest).astype(new.dtype), new], 1)
             for old, new in ((self.key, key), (self.value, value))
         )
-        return FrameLayer(self._written(self.key, key, first), self._written(self.value, value, first)), keys, values, known
+        return (
+            FrameLayer(self._written(self.key, key, first), self._written(self.value, value, first)),
+            keys,
+            values,
+            known,
+        )
 
     def _numbers(self, end: Int[Array, " b"]) -> Int[Array, "b slots"]:
         """The number of the frame in each slot when there are `end` (b,) frames; −1 for none."""
@@ -53,15 +58,17 @@ class FrameLayer:
         if not kept:
             return old
         places = (first[:, None] + jnp.arange(frames.shape[1] - kept, frames.shape[1], dtype=first.dtype)[None]) % slots
-        return jax.vmap(lambda row, fresh, at: row.at[at].set(fresh, unique_indices=True))(old, frames[:, -kept:], places)
+        return jax.vmap(lambda row, fresh, at: row.at[at].set(fresh, unique_indices=True))(
+            old, frames[:, -kept:], places
+        )
 
 
 @records.record
 class FrameCache:
     """Keys and values of earlier frames for every block of a `VideoTransformer`. `frame_cache` builds one without any.
 
-    It stands among the conditions. The network is then given the frames behind them, and answers (output, cache), with these frames in the
-    cache. A caller that drops the cache has read only.
+    It stands among the conditions. The network is then given the frames behind them, and answers (output, cache), with
+    these frames in the cache. A caller that drops the cache has read only.
 
     Attributes:
         layers: one per block of the network.
@@ -91,8 +98,9 @@ class FrameCache:
         shape = self.layers[0].key.shape
         if (len(self.layers), shape[0], shape[2]) != (blocks, batch, tokens) or np.shape(self.number) != (batch,):
             raise ValueError(
-                f"the cache is of {len(self.layers)} blocks, {shape[0]} clips and {shape[2]} tokens of a frame, but here are "
-                f"{blocks}, {batch} and {tokens}: build it by networks.frame_cache for this network, batch and size"
+                f"the cache is of {len(self.layers)} blocks, {shape[0]} clips and {shape[2]} tokens of a frame, but "
+                f"here are {blocks}, {batch} and {tokens}: build it by networks.frame_cache for this network, batch "
+                "and size"
             )
         number = jnp.asarray(self.number)
         if reach is not None and self.slots >= reach:
@@ -108,22 +116,26 @@ class FrameCache:
 def frame_cache(network: Any, batch: int, frames: int, height: int, width: int, dtype: Any = jnp.float32) -> FrameCache:
     """A cache without any frame so far.
 
-    It takes 2 · depth · batch · slots · tokens of a frame · width numbers. With a window it has window − block slots, or `frames` if these
-    are fewer, and may follow clips of any length; without one it has `frames` slots.
+    It takes 2 · depth · batch · slots · tokens of a frame · width numbers. With a window it has window − block slots,
+    or `frames` if these are fewer, and may follow clips of any length; without one it has `frames` slots.
 
     Args:
         network: a `VideoTransformer` with attention = "causal".
         batch: number of clips.
-        frames: the largest number of earlier frames. A clip may be longer by its last block, which nothing looks back at.
+        frames: the largest number of earlier frames. A clip may be longer by its last block, which nothing looks back
+            at.
         height: of a frame, in pixels.
         width: of a frame, in pixels.
         dtype: of keys and values.
 
     Raises:
-        ValueError: for a network whose frames see later ones, numbers below 1, and sides that the patch does not divide.
+        ValueError: for a network whose frames see later ones, numbers below 1, and sides that the patch does not
+            divide.
     """
     if network.attention != "causal":
-        raise ValueError(f"attention = {network.attention!r} lets frames see later ones: a cache is for attention = 'causal'")
+        raise ValueError(
+            f"attention = {network.attention!r} lets frames see later ones: a cache is for attention = 'causal'"
+        )
     for name, value in (("batch", batch), ("frames", frames), ("height", height), ("width", width)):
         checks.integer(name, value, 1)
     if height % network.patch or width % network.patch:

@@ -1,7 +1,8 @@
 """What a network keeps from one call for the next, in which it computes the rest only: features change little from step to step of a draw.
 
-Such a record stands among the conditions. The network then answers (output, the record), and not the output alone. Without numbers in it
-everything is computed, and the answer holds what is kept. With them, what they stand for is not computed.
+Such a record stands among the conditions. The network then answers (output, the record), and not the output alone.
+Without numbers in it everything is computed, and the answer holds what is kept. With them, what they stand for is not
+computed.
 """
 
 from typing import Any
@@ -14,11 +15,13 @@ from gendiff.core import checks, records
 
 @records.record
 class DeepFeatures:
-    """What a U-Net gives its last blocks on the way up. Given back to it, these blocks and the first layers are all that it computes.
+    """What a U-Net gives its last blocks on the way up.
+
+    Given back to it, these blocks and the first layers are all that it computes.
 
     Args:
-        shallow: how many of the last blocks are always computed, with the layers on the way down that they read, at least 1 and less than
-            all. 1 is the first convolution, the last block and the output. It is no data.
+        shallow: how many of the last blocks are always computed, with the layers on the way down that they read, at
+            least 1 and less than all. 1 is the first convolution, the last block and the output. It is no data.
         features: (b, h, w, c), or None for nothing kept.
 
     References:
@@ -41,13 +44,17 @@ class DeepFeatures:
         """Return the features (b, h, w, c), whose batch and size must be those of `shape`."""
         features = jnp.asarray(self.features)
         if features.ndim != 4 or features.shape[:3] != shape[:3]:
-            raise ValueError(f"features have shape {features.shape}, but the blocks that read them have {shape[:3]} and channels")
+            raise ValueError(
+                f"features have shape {features.shape}, but the blocks that read them have {shape[:3]} and channels"
+            )
         return features.astype(dtype)
 
 
 @records.record
 class BlockChange:
-    """What blocks of a DiT, one after the other, add to their tokens. Given back to it, they are not computed: the change is added.
+    """What blocks of a DiT, one after the other, add to their tokens.
+
+    Given back to it, they are not computed: the change is added.
 
     Args:
         first: number of the first such block, from 0. It is no data.
@@ -55,8 +62,8 @@ class BlockChange:
         change: a pytree of (b, s, d), or None for nothing kept.
 
     References:
-        Wimbauer et al., 2024 (block caching), section 3; Chen et al., 2024 (Δ-DiT), section 3, which keeps the change of several blocks
-        (both from memory).
+        Wimbauer et al., 2024 (block caching), section 3; Chen et al., 2024 (Δ-DiT), section 3, which keeps the change
+        of several blocks (both from memory).
     """
 
     first: int = records.static()
@@ -82,7 +89,9 @@ class BlockChange:
         own, given = (jax.tree.map(jnp.shape, tokens) for tokens in (self.change, before))
         if own != given:
             raise ValueError(f"the change has shape {own}, but the tokens have {given}")
-        return jax.tree.map(lambda tokens, change: tokens + jnp.asarray(change).astype(tokens.dtype), before, self.change)
+        return jax.tree.map(
+            lambda tokens, change: tokens + jnp.asarray(change).astype(tokens.dtype), before, self.change
+        )
 
 
 Kept = DeepFeatures | BlockChange

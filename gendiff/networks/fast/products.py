@@ -13,7 +13,8 @@ from gendiff.networks.fast.recomputation import MOMENTS
 def product_of_rows(x: jax.Array, kernel: jax.Array | PackedKernel, precision: str | None = None) -> jax.Array:
     """Multiply (…, in) by (in, out).
 
-    It is a product of two matrices: with more axes XLA:CPU would transpose the factors of the kernel's gradient in memory.
+    It is a product of two matrices: with more axes XLA:CPU would transpose the factors of the kernel's gradient in
+    memory.
     """
     if isinstance(kernel, PackedKernel):
         return kernel.product(x, precision)
@@ -86,7 +87,8 @@ def moments(groups: int | None, epsilon: float, x: jax.Array) -> tuple[jax.Array
     """Mean and 1 / sqrt(variance + epsilon) of what is normalised together, in a shape that broadcasts over x.
 
     Args:
-        groups: how many groups of channels are normalised, each over space and its channels; None normalises the last axis.
+        groups: how many groups of channels are normalised, each over space and its channels; None normalises the last
+            axis.
         epsilon: what is added to the variance.
         x: (b, …, c).
     """
@@ -99,7 +101,8 @@ def moments(groups: int | None, epsilon: float, x: jax.Array) -> tuple[jax.Array
 def _moments_tangent(
     groups: int | None, epsilon: float, primals: tuple[jax.Array], tangents: tuple[jax.Array]
 ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
-    # the derivative of the variance by the mean is 0, so its reduction over all of x, which JAX would compute, is left out
+    # the derivative of the variance by the mean is 0, so its reduction over all of x, which JAX would compute, is left
+    # out
     (x,), (dx,) = primals, tangents
     mean, inverse = moments(groups, epsilon, x)
     return (mean, inverse), (_average(groups, dx), -(inverse**3) * _average(groups, (x - mean) * dx))

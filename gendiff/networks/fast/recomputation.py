@@ -48,9 +48,11 @@ def _is_product(primitive: Any, *_: Any, **parameters: Any) -> bool:
 
 
 def computed_once(*values: Any) -> tuple[Any, ...]:
-    """Return the values themselves, arrays or packed kernels. Inside of a loop over pixels, XLA would compute them again for each pixel.
+    """Return the values themselves, arrays or packed kernels.
 
-    A layer that shows its input and its kernel here touches the kernel only when the input is there. Devices that share kernels would
-    otherwise gather those of all layers at the start, and hold them until their turn comes.
+    Inside of a loop over pixels, XLA would compute them again for each pixel.
+
+    A layer that shows its input and its kernel here touches the kernel only when the input is there. Devices that share
+    kernels would otherwise gather those of all layers at the start, and hold them until their turn comes.
     """
     return jax.lax.optimization_barrier(values)

@@ -1,8 +1,9 @@
 """Large pictures in bounded memory: a function of pictures that sees one tile, or a few samples, at a time.
 
-Far enough from the edges of its tiles, `tiled` equals the function itself. Group norms and attention look at the whole picture, so for
-them nothing is far enough: an autoencoder with them gives another picture in tiles. With random parameters the difference is 5 to 25 % of a
-picture's deviation, as a test measures. Blending hides the seams, and does not remove that difference.
+Far enough from the edges of its tiles, `tiled` equals the function itself. Group norms and attention look at the whole
+picture, so for them nothing is far enough: an autoencoder with them gives another picture in tiles. With random
+parameters the difference is 5 to 25 % of a picture's deviation, as a test measures. Blending hides the seams, and does
+not remove that difference.
 """
 
 from collections.abc import Callable
@@ -23,24 +24,27 @@ Apply = Callable[[Params, Any], Any]
 def tiled(function: Apply, tile: int = 64, overlap: int = 16, margin: int = 0) -> Apply:
     """Return the function, run on overlapping tiles of its input one after the other, and blended linearly where they overlap.
 
-    All lengths are in positions of the smaller grid, of input or output: for an autoencoder, in positions of the latent, in both
-    directions. Sizes that fit into one tile are not cut. Otherwise neighbours share `overlap` positions or a little more, so that the
-    last tile ends with the picture. In the middle of what two tiles share, the weight moves linearly from one to the other over
-    overlap − 2 · margin positions; the rest belongs to the tile whose middle is nearer.
+    All lengths are in positions of the smaller grid, of input or output: for an autoencoder, in positions of the
+    latent, in both directions. Sizes that fit into one tile are not cut. Otherwise neighbours share `overlap` positions
+    or a little more, so that the last tile ends with the picture. In the middle of what two tiles share, the weight
+    moves linearly from one to the other over overlap − 2 · margin positions; the rest belongs to the tile whose middle
+    is nearer.
 
-    The result equals the function's own at pixels that lie farther from the cut edges of their tiles than an output looks, and
-    everywhere if `margin` is as long as that.
+    The result equals the function's own at pixels that lie farther from the cut edges of their tiles than an output
+    looks, and everywhere if `margin` is as long as that.
 
     Memory is that of the function on one tile, plus the whole input and output. One tile more costs no compilation.
 
     Args:
-        function: (params, x) -> output. Output sizes are a whole multiple or a whole part of those of x, the same in both directions.
+        function: (params, x) -> output. Output sizes are a whole multiple or a whole part of those of x, the same in
+            both directions.
         tile: side of a tile.
         overlap: what neighbours share at least, at most a third of the tile.
         margin: what is thrown away at each cut edge of a tile, at most half of the overlap.
 
     Raises:
-        ValueError: for lengths out of these ranges; when called, for another relation of sizes, and for a concrete x that is not finite.
+        ValueError: for lengths out of these ranges; when called, for another relation of sizes, and for a concrete x
+            that is not finite.
         TypeError: when called, for outputs that are not floating: whole numbers have no blend.
     """
     checks.integer("tile", tile, 1)
@@ -74,7 +78,9 @@ def tiled(function: Apply, tile: int = 64, overlap: int = 16, margin: int = 0) -
 
 
 def sliced(function: Apply, size: int = 1) -> Apply:
-    """Return the function, run on `size` samples at a time. A last slice that is not full repeats its last sample, unseen in the result.
+    """Return the function, run on `size` samples at a time.
+
+    A last slice that is not full repeats its last sample, unseen in the result.
 
     Args:
         function: (params, x) -> output, sample by sample.
@@ -109,7 +115,8 @@ class _Tiling(NamedTuple):
 def _tiling(size: int, tile: int, overlap: int, margin: int, out: int) -> _Tiling:
     """Tiles that share at least `overlap`, evenly, as few as there can be; the last one ends with the picture.
 
-    A tile of at least three overlaps makes the blends of its two sides disjoint, so that the weights of each pixel sum to 1.
+    A tile of at least three overlaps makes the blends of its two sides disjoint, so that the weights of each pixel sum
+    to 1.
     """
     side = min(tile, size)
     gaps = -(-(size - side) // (tile - overlap))
@@ -117,7 +124,8 @@ def _tiling(size: int, tile: int, overlap: int, margin: int, out: int) -> _Tilin
     pixels = out * starts[:, None] + np.arange(out * side)
     weights, blend = np.ones(pixels.shape), out * (overlap - 2 * margin)
     for before in range(gaps):
-        first = (out * (starts[before] + starts[before + 1] + side) - blend) // 2  # of the blend, in the middle of what the two share
+        # of the blend, in the middle of what the two share
+        first = (out * (starts[before] + starts[before + 1] + side) - blend) // 2
         pair = pixels[before : before + 2]
         rise = np.clip((pair - first + 0.5) / blend, 0, 1) if blend else pair >= first
         weights[before] *= 1 - rise[0]
@@ -128,14 +136,19 @@ def _tiling(size: int, tile: int, overlap: int, margin: int, out: int) -> _Tilin
 def _each(rows: _Tiling, columns: _Tiling) -> tuple[jax.Array, ...]:
     """Top, left, and both weights of every tile, row by row."""
     down, across = np.indices((len(rows.starts), len(columns.starts))).reshape(2, -1)
-    return tuple(map(jnp.asarray, (rows.starts[down], columns.starts[across], rows.weights[down], columns.weights[across])))
+    return tuple(
+        map(jnp.asarray, (rows.starts[down], columns.starts[across], rows.weights[down], columns.weights[across]))
+    )
 
 
 def _ratio(x: Any, whole: list[Any]) -> tuple[int, int]:
     """Pixels of x, and of the output, per position of the smaller grid."""
     for leaf in whole:
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise TypeError(f"the function gives {leaf.dtype} of shape {leaf.shape}, which cannot be blended: tile a function of floats")
+            raise TypeError(
+                f"the function gives {leaf.dtype} of shape {leaf.shape}, which cannot be blended: tile a function of "
+                "floats"
+            )
     shapes = {leaf.shape[1:3] for leaf in whole if len(leaf.shape) == 4}
     if len(shapes) == 1 and all(len(leaf.shape) == 4 for leaf in whole):
         ((height, width),) = shapes
@@ -143,4 +156,7 @@ def _ratio(x: Any, whole: list[Any]) -> tuple[int, int]:
             if (height * into, width * into) == (x.shape[1] * out, x.shape[2] * out):
                 return into, out
     given = [leaf.shape for leaf in whole]
-    raise ValueError(f"x has shape {x.shape} and the function gives {given}: maps (b, h, w, c) with one whole ratio of sizes are needed")
+    raise ValueError(
+        f"x has shape {x.shape} and the function gives {given}: maps (b, h, w, c) with one whole ratio of sizes are "
+        "needed"
+    )

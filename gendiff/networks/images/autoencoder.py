@@ -1,7 +1,7 @@
 """The autoencoder of latent diffusion: pictures to a smaller grid of latents, and back (Rombach et al., 2022).
 
-Latents have one normalisation, (z - shift) · scale, and it stands at the door of the network: `encode` gives normalised latents, and
-`decode` takes them. No caller multiplies, so none can forget to, or do it twice.
+Latents have one normalisation, (z - shift) · scale, and it stands at the door of the network: `encode` gives normalised
+latents, and `decode` takes them. No caller multiplies, so none can forget to, or do it twice.
 """
 
 import dataclasses
@@ -119,14 +119,16 @@ class LatentAutoencoder(nn.Module):
         attention: one head of self-attention at the coarsest level, in encoder and decoder.
         encoder_pointwise: a convolution of single pixels after the encoder (`quant_conv` elsewhere).
         decoder_pointwise: one before the decoder (`post_quant_conv` elsewhere).
-        scale: of the normalisation (z - shift) · scale of latents, above 0: a number, or one per channel. `normalized` measures it.
+        scale: of the normalisation (z - shift) · scale of latents, above 0: a number, or one per channel. `normalized`
+            measures it.
         shift: of the normalisation, likewise.
-        dtype: of activations: "float32", "bfloat16", or None for that of the input, at least float32. Parameters stay float32.
+        dtype: of activations: "float32", "bfloat16", or None for that of the input, at least float32. Parameters stay
+            float32.
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         convolution: which of several equal implementations (see convolution.py).
         attention_implementation: which of several equal implementations (see attention.py).
-        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear layers and
-            convolutions; both gather parameters that devices share late.
+        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear
+            layers and convolutions; both gather parameters that devices share late.
     """
 
     channels: tuple[int, ...] = (128, 256, 512, 512)
@@ -170,25 +172,37 @@ class LatentAutoencoder(nn.Module):
     def _check(self) -> None:
         if not self.channels:
             raise ValueError("channels = () has no level: give the channels of each, the finest first")
-        for name in ("blocks", "latent_channels", "in_channels", *(() if self.out_channels is None else ("out_channels",))):
+        for name in (
+            "blocks",
+            "latent_channels",
+            "in_channels",
+            *(() if self.out_channels is None else ("out_channels",)),
+        ):
             checks.integer(name, getattr(self, name), 1)
         checks.in_range("scale", self.scale, 0.0, math.inf, open_low=True, open_high=True)
         checks.finite("shift", self.shift)
         for name in ("scale", "shift"):
             if np.size(getattr(self, name)) not in (1, self.latent_channels):
                 raise ValueError(
-                    f"{name} = {getattr(self, name)} must be one number, or one for each of latent_channels = {self.latent_channels}"
+                    f"{name} = {getattr(self, name)} must be one number, or one for each of latent_channels = "
+                    f"{self.latent_channels}"
                 )
 
     def _check_picture(self, x: Any) -> None:
         image_inputs.check_images(x, self.factor, "downsampling")
         if x.shape[-1] != self.in_channels:
-            raise ValueError(f"x has {x.shape[-1]} channels: this autoencoder was built for pictures with in_channels = {self.in_channels}")
+            raise ValueError(
+                f"x has {x.shape[-1]} channels: this autoencoder was built for pictures with in_channels = "
+                f"{self.in_channels}"
+            )
 
     def _check_latent(self, latent: Any) -> None:
         dtype = getattr(latent, "dtype", None)
         if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
-            raise TypeError(f"latent must be a floating array (b, h, w, {self.latent_channels}), got {dtype or type(latent).__name__}")
+            raise TypeError(
+                f"latent must be a floating array (b, h, w, {self.latent_channels}), got "
+                f"{dtype or type(latent).__name__}"
+            )
         if latent.ndim != 4 or latent.shape[-1] != self.latent_channels:
             first = latent.ndim == 4 and latent.shape[1] == self.latent_channels
             hint = "; it looks channels-first: use numpy.moveaxis(latent, 1, -1)" if first else ""
@@ -199,9 +213,9 @@ class LatentAutoencoder(nn.Module):
 class Autoencoder(LatentAutoencoder):
     """The KL autoencoder: a picture is a Gaussian of latents, and a latent is a picture.
 
-    Its fields are those of `LatentAutoencoder`. `networks.pure(autoencoder, "encode")` and `pure(autoencoder, "decode")` are its halves as
-    functions of all its parameters; `pure(autoencoder)` goes through both. `weights.diffusers_autoencoder` loads published parameters of
-    `AutoencoderKL`, the normalisation included.
+    Its fields are those of `LatentAutoencoder`. `networks.pure(autoencoder, "encode")` and
+    `pure(autoencoder, "decode")` are its halves as functions of all its parameters; `pure(autoencoder)` goes through
+    both. `weights.diffusers_autoencoder` loads published parameters of `AutoencoderKL`, the normalisation included.
 
     References:
         Rombach et al., 2022, section 3.1 and App. G; Esser et al., 2021, Table 7 (from memory).
@@ -241,10 +255,13 @@ class Autoencoder(LatentAutoencoder):
         return self.decoder(self._restored(latent))
 
 
-def normalized(network: LatentAutoencoder, latent: Float[ArrayLike, "b h w c"], *, per_channel: bool = False) -> LatentAutoencoder:
+def normalized(
+    network: LatentAutoencoder, latent: Float[ArrayLike, "b h w c"], *, per_channel: bool = False
+) -> LatentAutoencoder:
     """Return the network whose latents have mean 0 and variance 1 where those of `network` are `latent`; it reconstructs the same.
 
-    Call it once after training, with a large batch: diffusion expects unit variance. What it returns takes the same parameters.
+    Call it once after training, with a large batch: diffusion expects unit variance. What it returns takes the same
+    parameters.
 
     Args:
         network: an autoencoder, of any scale and shift.

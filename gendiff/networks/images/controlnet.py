@@ -53,13 +53,16 @@ class HintEncoder(nn.Module):
 
 
 class ControlNet(UNet):
-    """The way down and the middle of a U-Net, which begin with x and a `Hint`. Each of its maps goes through a layer that starts at 0.
+    """The way down and the middle of a U-Net, which begin with x and a `Hint`.
 
-    Its fields are those of the `UNet` that it controls, without `out_channels`, and two of its own. A fresh one tells the U-Net to add 0.
+    Each of its maps goes through a layer that starts at 0.
+
+    Its fields are those of the `UNet` that it controls, without `out_channels`, and two of its own. A fresh one tells
+    the U-Net to add 0.
 
     Args:
-        hint_channels: of the convolutions that read the hint, from its own size down to that of x. Each but the first halves the size, so
-            that a hint is 2^(their number − 1) times as high and wide as x.
+        hint_channels: of the convolutions that read the hint, from its own size down to that of x. Each but the first
+            halves the size, so that a hint is 2^(their number − 1) times as high and wide as x.
         pool: every pixel of a map is told the mean of all, as for hints that have no places, such as shuffled pictures.
 
     References:
@@ -85,7 +88,9 @@ class ControlNet(UNet):
             TypeError: for inputs of the wrong type.
         """
         if self.out_channels is not None:
-            raise ValueError(f"out_channels = {self.out_channels}: a ControlNet answers what a U-Net adds, so it has none")
+            raise ValueError(
+                f"out_channels = {self.out_channels}: a ControlNet answers what a U-Net adds, so it has none"
+            )
         if not self.hint_channels:
             raise ValueError("hint_channels = () has no convolution: give the channels of each size of the hint")
         for channels in self.hint_channels:
@@ -118,7 +123,9 @@ class Controlled:
         """Whether it draws at random when it gets a key."""
         return self.unet.stochastic
 
-    def __call__(self, params: Mapping[str, Params], x: Any, t: Any, *condition: Any, key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, params: Mapping[str, Params], x: Any, t: Any, *condition: Any, key: jax.Array | None = None
+    ) -> jax.Array:
         """Call both.
 
         Args:
@@ -134,13 +141,16 @@ class Controlled:
         if set(params) != set(PARTS):
             raise ValueError(f"params has the parts {', '.join(sorted(params))}: {' and '.join(PARTS)} are needed")
         residuals = self.control(params["control"], x, t, *condition)
-        return self.unet(params["unet"], x, t, *(each for each in condition if not isinstance(each, Hint)), residuals, key=key)
+        return self.unet(
+            params["unet"], x, t, *(each for each in condition if not isinstance(each, Hint)), residuals, key=key
+        )
 
 
 def controlled(unet: PureFunction, control: PureFunction) -> Controlled:
     """Join a U-Net and its ControlNet: `diffusion.from_network` takes the result as any network, with a `Hint` among the conditions.
 
-    The hint is a condition as others: guidance may take it away by scale = 0, and each sample has its own picture and scale.
+    The hint is a condition as others: guidance may take it away by scale = 0, and each sample has its own picture and
+    scale.
 
     Args:
         unet: `networks.pure(unet)`.
@@ -180,5 +190,7 @@ def begun(params: Params, unet: Params) -> Params:
     for name, part in copied.items():
         own, other = jax.tree.map(jnp.shape, params[name]), jax.tree.map(jnp.shape, part)
         if own != other:
-            raise ValueError(f"{name} has the shapes {own} in the ControlNet and {other} in the U-Net: build both by the same fields")
+            raise ValueError(
+                f"{name} has the shapes {own} in the ControlNet and {other} in the U-Net: build both by the same fields"
+            )
     return params | copied

@@ -54,7 +54,9 @@ class DiagonalGaussian:
         """
         checks.one_key("key", key)
         if np.shape(index) != self.mean.shape[:1]:
-            raise ValueError(f"index has shape {np.shape(index)}: one number per picture, {self.mean.shape[:1]}, is needed")
+            raise ValueError(
+                f"index has shape {np.shape(index)}: one number per picture, {self.mean.shape[:1]}, is needed"
+            )
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.asarray(index))
         return self.mean + self.std() * arrays.normal(keys, like=self.mean)
 
@@ -70,7 +72,9 @@ class DiagonalGaussian:
         return jnp.sum(arrays.flatten_samples(nats), axis=1)
 
 
-def from_moments(moments: Float[ArrayLike, "b h w c2"], scale: PerChannel = 1.0, shift: PerChannel = 0.0) -> DiagonalGaussian:
+def from_moments(
+    moments: Float[ArrayLike, "b h w c2"], scale: PerChannel = 1.0, shift: PerChannel = 0.0
+) -> DiagonalGaussian:
     """Read an encoder's output as Gaussians, and normalise them.
 
     Args:
@@ -82,11 +86,16 @@ def from_moments(moments: Float[ArrayLike, "b h w c2"], scale: PerChannel = 1.0,
         ValueError: for an odd number of channels.
     """
     if moments.shape[-1] % 2:
-        raise ValueError(f"moments has {moments.shape[-1]} channels: as many means as logarithms of variances are needed")
+        raise ValueError(
+            f"moments has {moments.shape[-1]} channels: as many means as logarithms of variances are needed"
+        )
     mean, log_variance = jnp.split(jnp.asarray(moments), 2, -1)
     factor = expanded(scale, mean)
     return DiagonalGaussian(
-        (mean - expanded(shift, mean)) * factor, jnp.clip(log_variance, SMALLEST, LARGEST) + 2 * jnp.log(factor), scale, shift
+        (mean - expanded(shift, mean)) * factor,
+        jnp.clip(log_variance, SMALLEST, LARGEST) + 2 * jnp.log(factor),
+        scale,
+        shift,
     )
 
 

@@ -37,34 +37,40 @@ class DiT(nn.Module):
         dtype: of activations: "float32", "bfloat16", or None for that of x, at least float32. Parameters stay float32.
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         attention_implementation: which of several equal implementations (see attention.py).
-        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear layers and
-            convolutions; both gather parameters that devices share late.
+        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear
+            layers and convolutions; both gather parameters that devices share late.
         mlp_epsilon: what the norms before the MLPs add to a variance; elsewhere it is 1e-6.
         frequency_shift: of the sinusoidal time, 0 or 1 (see embeddings.py).
         text_channels: of the tokens of a `Text`, which is then a condition. None: no text.
         pooled_channels: of its pooled encoding, which joins the time. None: it has none.
-        text_attention: "cross" lets the image look at the text after self-attention; "joint" makes the text a second stream with weights of
-            its own, and has one attention over both.
-        null_text: True: a text of which no token is there (NO_TEXT) is one learned token. False: there is nothing to look at.
-        image_size: whether an `ImageSize` is a condition; it joins the time. "score": one whose score stands in place of its target.
+        text_attention: "cross" lets the image look at the text after self-attention; "joint" makes the text a second
+            stream with weights of its own, and has one attention over both.
+        null_text: True: a text of which no token is there (NO_TEXT) is one learned token. False: there is nothing to
+            look at.
+        image_size: whether an `ImageSize` is a condition; it joins the time. "score": one whose score stands in place
+            of its target.
         guidance: whether a `GuidanceScale` is a condition; it joins the time, and is without effect at first.
         second_time: whether a `SecondTime` is a condition; it joins the time, and is without effect at first.
         norm_heads: normalise each head's query and key by their root mean square.
-        own_attention: numbers of the blocks, from 0, in which the image also looks at itself alone; for text_attention = "joint".
-        single_depth: how many blocks follow in which image and text are one sequence with the same weights, and attention and MLP stand
-            side by side; for text_attention = "joint".
-        position_table: side of a square of learned positions, of which each image takes the middle. None: they are fixed sines and cosines.
-        rotary_channels: positions turn queries and keys, and nothing is added to the tokens. These are the channels of a head that each
-            coordinate turns, the last two for row and column. Every token stands at 0 in those before, and those of a text in all.
+        own_attention: numbers of the blocks, from 0, in which the image also looks at itself alone; for
+            text_attention = "joint".
+        single_depth: how many blocks follow in which image and text are one sequence with the same weights, and
+            attention and MLP stand side by side; for text_attention = "joint".
+        position_table: side of a square of learned positions, of which each image takes the middle. None: they are
+            fixed sines and cosines.
+        rotary_channels: positions turn queries and keys, and nothing is added to the tokens. These are the channels of
+            a head that each coordinate turns, the last two for row and column. Every token stands at 0 in those before,
+            and those of a text in all.
         norm: of the tokens: "layer" or "rms".
         activation: of the MLPs: "gelu_tanh", "gelu", "quick_gelu" or "silu".
         gated: multiply the activation of one linear layer by another one (SwiGLU with "silu").
         mlp_width: width of the MLPs. None: `expansion` says it.
 
     References:
-        Peebles & Xie, 2023. Chen et al., 2023, section 2.3, for "cross"; Esser et al., 2024, section 4, for "joint", and section 5.3.2 for
-        normalised heads; the code of Stable Diffusion 3.5 for `own_attention` and of FLUX.1 for `single_depth`; Yao et al., 2025
-        (arXiv 2501.01423), section 4, for RMS norm, SwiGLU and rotary positions together (all from memory).
+        Peebles & Xie, 2023. Chen et al., 2023, section 2.3, for "cross"; Esser et al., 2024, section 4, for "joint",
+        and section 5.3.2 for normalised heads; the code of Stable Diffusion 3.5 for `own_attention` and of FLUX.1 for
+        `single_depth`; Yao et al., 2025 (arXiv 2501.01423), section 4, for RMS norm, SwiGLU and rotary positions
+        together (all from memory).
     """
 
     patch: int = 2
@@ -106,8 +112,9 @@ class DiT(nn.Module):
         Args:
             x: (b, h, w, c) images.
             t: (b,) one time per sample.
-            *condition: a label (b,) or (), a `Text`, an `ImageSize`, a `GuidanceScale` and a `SecondTime`, those that the fields name, in
-                any order, and a `BlockChange` or not. NO_LABEL and a text of which no token is there stand for nothing.
+            *condition: a label (b,) or (), a `Text`, an `ImageSize`, a `GuidanceScale` and a `SecondTime`, those that
+                the fields name, in any order, and a `BlockChange` or not. NO_LABEL and a text of which no token is
+                there stand for nothing.
 
         Raises:
             ValueError: for inputs or fields against the rules above, and an image larger than the table of positions.
@@ -115,9 +122,18 @@ class DiT(nn.Module):
         """
         self._check()
         image_inputs.check(x, t, self.patch, "patch")
-        fields = self.num_classes, self.text_channels, self.pooled_channels, self.image_size, self.guidance, self.second_time
+        fields = (
+            self.num_classes,
+            self.text_channels,
+            self.pooled_channels,
+            self.image_size,
+            self.guidance,
+            self.second_time,
+        )
         conditions = checked_conditions(condition, x.shape[0], *fields, takes=("block change",))
-        compute = Compute(dtype_of(self.dtype, x), self.precision, attention=self.attention_implementation, late=bool(self.remat))
+        compute = Compute(
+            dtype_of(self.dtype, x), self.precision, attention=self.attention_implementation, late=bool(self.remat)
+        )
         if conditions.text is not None:
             conditions = conditions._replace(text=SeenTokens(self.null_text, compute, name="text")(conditions.text))
         embed = Embedding(256, self.width, self.num_classes, compute, self.frequency_shift, name="embedding")
@@ -151,12 +167,21 @@ class DiT(nn.Module):
         for name in ("own_attention", "single_depth"):
             value = getattr(self, name)
             if value and (self.text_channels is None or self.text_attention != "joint"):
-                raise ValueError(f"{name} = {value} is for a text beside the image: it needs text_attention = 'joint' and text_channels")
+                raise ValueError(
+                    f"{name} = {value} is for a text beside the image: it needs text_attention = 'joint' and "
+                    "text_channels"
+                )
         if self.rotary_channels is not None:
             if self.position_table is not None:
-                raise ValueError(f"position_table = {self.position_table} would add positions, and rotary_channels turn by them: give one")
+                raise ValueError(
+                    f"position_table = {self.position_table} would add positions, and rotary_channels turn by them: "
+                    "give one"
+                )
             if len(self.rotary_channels) < 2:
-                raise ValueError(f"rotary_channels = {self.rotary_channels} must be two numbers or more: the last are for row and column")
+                raise ValueError(
+                    f"rotary_channels = {self.rotary_channels} must be two numbers or more: the last are for row and "
+                    "column"
+                )
 
     def _added_positions(self, rows: int, columns: int, compute: Compute) -> jax.Array:
         """Those of the tokens (s, d): fixed ones, or the middle of the table."""
@@ -164,7 +189,9 @@ class DiT(nn.Module):
             return jnp.asarray(grid_positions(rows, columns, self.width), compute.dtype)
         side = self.position_table
         if max(rows, columns) > side:
-            raise ValueError(f"an image of {rows} × {columns} patches is larger than the table of positions: position_table = {side}")
+            raise ValueError(
+                f"an image of {rows} × {columns} patches is larger than the table of positions: position_table = {side}"
+            )
         table = packed.as_array(parameter(self, "position", grid_table, (side**2, self.width)), compute.dtype)
         top, left = (side - rows) // 2, (side - columns) // 2
         return table.reshape(side, side, -1)[top : top + rows, left : left + columns].reshape(rows * columns, -1)
@@ -178,7 +205,13 @@ class DiT(nn.Module):
         return jnp.broadcast_to(jnp.asarray(places)[None], (batch, *places.shape))
 
     def _blocks(
-        self, y: jax.Array, size: tuple[int, int], embedding: jax.Array, text: Text | None, compute: Compute, kept: BlockChange | None
+        self,
+        y: jax.Array,
+        size: tuple[int, int],
+        embedding: jax.Array,
+        text: Text | None,
+        compute: Compute,
+        kept: BlockChange | None,
     ) -> tuple[jax.Array, BlockChange | None]:
         """The tokens of the image after all blocks, and the change by those that are kept."""
         tokens, total = self._streams(y, text, compute), self.depth + self.single_depth
@@ -218,7 +251,9 @@ class DiT(nn.Module):
         """How many streams a block gives back: 1 for the last one of all, after which nothing looks at the text, and None for all."""
         return 1 if number == self.depth - 1 and not self.single_depth else None
 
-    def _runner(self, y: jax.Array, size: tuple[int, int], embedding: jax.Array, text: Text | None, compute: Compute) -> Any:
+    def _runner(
+        self, y: jax.Array, size: tuple[int, int], embedding: jax.Array, text: Text | None, compute: Compute
+    ) -> Any:
         """The function (number of a block, tokens) -> tokens."""
 
         def block(name: str, number: int, **options: Any) -> Any:

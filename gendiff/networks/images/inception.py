@@ -1,9 +1,11 @@
 """Inception-v3 up to its pooled features, the space of the Fréchet Inception distance (Szegedy et al., 2016; Heusel et al., 2017).
 
-Two networks of the same parameters: the published one, as in torchvision, and the one of 2015 whose features FID is defined on. They differ
-in pooling only: the latter leaves padding out of its averages, and the last block takes a maximum.
+Two networks of the same parameters: the published one, as in torchvision, and the one of 2015 whose features FID is
+defined on. They differ in pooling only: the latter leaves padding out of its averages, and the last block takes a
+maximum.
 
-Batch norm is applied with fixed statistics, which are parameters here: (conv(x) − mean) / √(variance + 0.001) · scale + bias, then ReLU.
+Batch norm is applied with fixed statistics, which are parameters here:
+(conv(x) − mean) / √(variance + 0.001) · scale + bias, then ReLU.
 """
 
 import functools
@@ -33,7 +35,8 @@ class Inception(nn.Module):
     Args:
         variant: "fid" for the network of 2015, as pytorch-fid has it, "torchvision" for the published one.
         dtype: of activations: "float32", "bfloat16", or None for that of x, at least float32. Parameters stay float32.
-        precision: of products: None, "default", "high" or "highest"; on accelerators only "highest" gives the digits of a CPU.
+        precision: of products: None, "default", "high" or "highest"; on accelerators only "highest" gives the digits of
+            a CPU.
 
     References:
         Szegedy et al., 2016, Table 1; Heusel et al., 2017, section 3.
@@ -58,7 +61,8 @@ class Inception(nn.Module):
         checks.floating("x", x)
         if x.ndim != 4 or x.shape[-1] != 3 or min(x.shape[1:3]) < SMALLEST:
             raise ValueError(
-                f"x has shape {x.shape}: (b, h, w, 3) with sides of at least {SMALLEST} pixels is needed; repeat a grey channel"
+                f"x has shape {x.shape}: (b, h, w, 3) with sides of at least {SMALLEST} pixels is needed; repeat a "
+                "grey channel"
             )
         compute = Compute(dtype_of(self.dtype, x), self.precision)
         unit = functools.partial(Unit, compute=compute)
@@ -103,9 +107,17 @@ class Unit(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
         """Return relu((conv(x) − mean) / √(variance + 0.001) · scale + bias)."""
         channels, dtype = (self.features,), self.compute.dtype
-        kernel = packed.as_array(parameter(self, "kernel", initializers.kernel(), (*self.size, x.shape[-1], self.features)), dtype)
-        scale, bias = parameter(self, "scale", initializers.ones, channels), parameter(self, "bias", initializers.zeros, channels)
-        mean, variance = parameter(self, "mean", initializers.zeros, channels), parameter(self, "variance", initializers.ones, channels)
+        kernel = packed.as_array(
+            parameter(self, "kernel", initializers.kernel(), (*self.size, x.shape[-1], self.features)), dtype
+        )
+        scale, bias = (
+            parameter(self, "scale", initializers.ones, channels),
+            parameter(self, "bias", initializers.zeros, channels),
+        )
+        mean, variance = (
+            parameter(self, "mean", initializers.zeros, channels),
+            parameter(self, "variance", initializers.ones, channels),
+        )
         rows, columns = ((size // 2, size // 2) if self.padded else (0, 0) for size in self.size)
         y = fast.direct_convolution(x, kernel, self.stride, (rows, columns), self.compute.precision)
         factor = scale / jnp.sqrt(variance + EPSILON)
@@ -152,7 +164,9 @@ class FineToMedium(nn.Module):
         unit = functools.partial(Unit, compute=self.compute)
         twice = unit(96, (3, 3), name="branch3x3dbl_2")(unit(64, name="branch3x3dbl_1")(x))
         twice = unit(96, (3, 3), 2, padded=False, name="branch3x3dbl_3")(twice)
-        return jnp.concatenate([unit(384, (3, 3), 2, padded=False, name="branch3x3")(x), twice, nn.max_pool(x, (3, 3), (2, 2))], -1)
+        return jnp.concatenate(
+            [unit(384, (3, 3), 2, padded=False, name="branch3x3")(x), twice, nn.max_pool(x, (3, 3), (2, 2))], -1
+        )
 
 
 class Medium(nn.Module):
@@ -176,7 +190,12 @@ class Medium(nn.Module):
         once = unit(self.inner, wide, name="branch7x7_2")(unit(self.inner, name="branch7x7_1")(x))
         once = unit(192, tall, name="branch7x7_3")(once)
         twice = unit(self.inner, name="branch7x7dbl_1")(x)
-        for number, features, size in ((2, self.inner, tall), (3, self.inner, wide), (4, self.inner, tall), (5, 192, wide)):
+        for number, features, size in (
+            (2, self.inner, tall),
+            (3, self.inner, wide),
+            (4, self.inner, tall),
+            (5, 192, wide),
+        ):
             twice = unit(features, size, name=f"branch7x7dbl_{number}")(twice)
         pool = unit(192, name="branch_pool")(pooled(x, self.pooling))
         return jnp.concatenate([unit(192, name="branch1x1")(x), once, twice, pool], -1)
@@ -234,7 +253,8 @@ def pooled(x: Float[Array, "b h w c"], pooling: str) -> Float[Array, "b h w c"]:
 
     Args:
         x: (b, h, w, c).
-        pooling: "average" of the pixels that there are, "padded average" with the zeros around the image among them, "maximum".
+        pooling: "average" of the pixels that there are, "padded average" with the zeros around the image among them,
+            "maximum".
 
     Raises:
         ValueError: for another pooling.

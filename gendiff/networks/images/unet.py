@@ -28,11 +28,13 @@ class UNet(nn.Module):
     Args:
         channels: of each level, the finest first; each level halves the size.
         blocks: residual blocks per level on the way down; there is one more on the way up.
-        attention: sizes of feature maps (the longer side, in pixels) that get self-attention after each block. Its place then depends on
-            the size of x, so parameters serve the sizes that agree with those they were made for; others are refused.
+        attention: sizes of feature maps (the longer side, in pixels) that get self-attention after each block. Its
+            place then depends on the size of x, so parameters serve the sizes that agree with those they were made for;
+            others are refused.
         middle_attention: self-attention at the coarsest size, between the two middle blocks.
         head_size: channels of an attention head.
-        heads: number of attention heads, or one for each level, which replaces head_size; None for head_size. The middle has the last.
+        heads: number of attention heads, or one for each level, which replaces head_size; None for head_size. The
+            middle has the last.
         groups: of the group norms; divides the channels of every level.
         modulation: how time and label enter a block: "scale_shift" or "shift".
         resampling: the size changes by "convolution" or by a residual "block".
@@ -43,25 +45,29 @@ class UNet(nn.Module):
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         convolution: which of several equal implementations (see convolution.py).
         attention_implementation: which of several equal implementations (see attention.py).
-        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear layers and
-            convolutions; both gather parameters that devices share late.
+        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear
+            layers and convolutions; both gather parameters that devices share late.
         epsilon: what the norms add to a variance.
         downsample_padding: zeros above and to the left of what a convolution halves, 1 or 0 (see blocks.py).
         frequency_shift: of the sinusoidal time, 0 or 1 (see embeddings.py).
-        attention_levels: levels, 0 the finest, that get self-attention whatever the size of x. None: `attention` says which.
-        text_channels: of the tokens of a `Text`, which is then a condition. A transformer layer with self-attention, cross-attention to the
-            text and an MLP takes the place of self-attention. None: no text.
+        attention_levels: levels, 0 the finest, that get self-attention whatever the size of x. None: `attention` says
+            which.
+        text_channels: of the tokens of a `Text`, which is then a condition. A transformer layer with self-attention,
+            cross-attention to the text and an MLP takes the place of self-attention. None: no text.
         pooled_channels: of its pooled encoding, which joins the time. None: it has none.
-        null_text: True: a text of which no token is there (NO_TEXT) is one learned token. False: there is nothing to look at.
-        image_size: whether an `ImageSize` is a condition; it joins the time. "score": one whose score stands in place of its target.
-        transformer_depth: blocks in each transformer layer that reads the text, or one number for each level. The middle has the last.
+        null_text: True: a text of which no token is there (NO_TEXT) is one learned token. False: there is nothing to
+            look at.
+        image_size: whether an `ImageSize` is a condition; it joins the time. "score": one whose score stands in place
+            of its target.
+        transformer_depth: blocks in each transformer layer that reads the text, or one number for each level. The
+            middle has the last.
         transformer: what these blocks are made of: "plain" or "stable_diffusion" (see image_transformer.py).
         guidance: whether a `GuidanceScale` is a condition; it joins the time, and is without effect at first.
         second_time: whether a `SecondTime` is a condition; it joins the time, and is without effect at first.
 
     References:
-        Ho et al., 2020, App. B; Dhariwal & Nichol, 2021, section 3; Rombach et al., 2022, section 3.3, for text; Podell et al., 2023,
-        section 2, for sizes and depths (from memory).
+        Ho et al., 2020, App. B; Dhariwal & Nichol, 2021, section 3; Rombach et al., 2022, section 3.3, for text; Podell
+        et al., 2023, section 2, for sizes and depths (from memory).
     """
 
     channels: tuple[int, ...] = (64, 128, 128)
@@ -103,19 +109,21 @@ class UNet(nn.Module):
         Args:
             x: (b, h, w, c) images.
             t: (b,) one time per sample.
-            *condition: a label (b,) or (), a `Text`, an `ImageSize`, a `GuidanceScale` and a `SecondTime`, those that the fields name, in
-                any order, and `Residuals` of a ControlNet or `DeepFeatures` or not. NO_LABEL and a text of which no token is there stand
-                for nothing.
+            *condition: a label (b,) or (), a `Text`, an `ImageSize`, a `GuidanceScale` and a `SecondTime`, those that
+                the fields name, in any order, and `Residuals` of a ControlNet or `DeepFeatures` or not. NO_LABEL and a
+                text of which no token is there stand for nothing.
 
         Raises:
-            ValueError: for inputs or fields against the rules above, residuals and deep features together, and for parameters whose
-                attention stands elsewhere.
+            ValueError: for inputs or fields against the rules above, residuals and deep features together, and for
+                parameters whose attention stands elsewhere.
             TypeError: for inputs of the wrong type.
         """
         conditions, compute = self._prepared(x, t, condition, ("residuals", "deep features"))
         deep = conditions.deep
         if deep is not None and conditions.residuals is not None:
-            raise ValueError("residuals change every level, and deep features keep levels as they were: give one of them")
+            raise ValueError(
+                "residuals change every level, and deep features keep levels as they were: give one of them"
+            )
         embedding, count = self._embedded(t, conditions, compute), len(self.channels) * (self.blocks + 1)
         shallow = 0 if deep is None else deep.checked(count).shallow
         y = Convolution(self.channels[0], compute=compute, name="input")(jnp.asarray(x).astype(compute.dtype))
@@ -134,13 +142,24 @@ class UNet(nn.Module):
         y = Convolution(self.out_channels or x.shape[-1], zero=True, compute=compute, name="output")(y)
         return y.astype(x.dtype) if deep is None else (y.astype(x.dtype), deep)
 
-    def _prepared(self, x: Any, t: Any, condition: tuple[Condition, ...], takes: tuple[str, ...]) -> tuple[Conditions, Compute]:
+    def _prepared(
+        self, x: Any, t: Any, condition: tuple[Condition, ...], takes: tuple[str, ...]
+    ) -> tuple[Conditions, Compute]:
         """Inputs checked: the conditions, with the tokens that are seen, and how to compute."""
         self._check()
         image_inputs.check(x, t, 2 ** (len(self.channels) - 1), "downsampling")
-        fields = self.num_classes, self.text_channels, self.pooled_channels, self.image_size, self.guidance, self.second_time
+        fields = (
+            self.num_classes,
+            self.text_channels,
+            self.pooled_channels,
+            self.image_size,
+            self.guidance,
+            self.second_time,
+        )
         conditions = checked_conditions(condition, x.shape[0], *fields, takes=takes)
-        compute = Compute(dtype_of(self.dtype, x), self.precision, self.convolution, self.attention_implementation, bool(self.remat))
+        compute = Compute(
+            dtype_of(self.dtype, x), self.precision, self.convolution, self.attention_implementation, bool(self.remat)
+        )
         if conditions.text is not None:
             self._check_reader(x.shape)
             conditions = conditions._replace(text=SeenTokens(self.null_text, compute, name="text")(conditions.text))
@@ -153,7 +172,9 @@ class UNet(nn.Module):
         embedding = embed(jnp.asarray(t), *told)
         return fast.silu(embedding)  # every block begins with it: once is enough
 
-    def _down(self, y: jax.Array, embedding: jax.Array, text: Text | None, compute: Compute, count: int) -> list[jax.Array]:
+    def _down(
+        self, y: jax.Array, embedding: jax.Array, text: Text | None, compute: Compute, count: int
+    ) -> list[jax.Array]:
         """The first `count` maps that the way down keeps for the way up; the last one of all is where it ends."""
         skips = [y]
         for number in range(count - 1):
@@ -163,12 +184,25 @@ class UNet(nn.Module):
                 y = self._resize(f"down_{level}_resize", "half", features, compute)(y, embedding)
             else:
                 y = self._block(f"down_{level}_{block}", features, compute)(y, embedding)
-                y = self._attention(f"down_{level}_{block}_attention", y, compute, level, self._attends(level, y.shape), text)
+                y = self._attention(
+                    f"down_{level}_{block}_attention", y, compute, level, self._attends(level, y.shape), text
+                )
             skips.append(y)
         return skips
 
-    def _up(self, y: jax.Array, skips: list[jax.Array], first: int, embedding: jax.Array, text: Text | None, compute: Compute) -> jax.Array:
-        """The blocks on the way up that read these maps, the deepest of them first. The maps are numbered from `first` on."""
+    def _up(
+        self,
+        y: jax.Array,
+        skips: list[jax.Array],
+        first: int,
+        embedding: jax.Array,
+        text: Text | None,
+        compute: Compute,
+    ) -> jax.Array:
+        """The blocks on the way up that read these maps, the deepest of them first.
+
+        The maps are numbered from `first` on.
+        """
         for number, skip in reversed(list(enumerate(skips, first))):
             level, left = divmod(number, self.blocks + 1)
             name, features = f"up_{level}_{self.blocks - left}", self.channels[level]
@@ -201,7 +235,9 @@ class UNet(nn.Module):
         for name in ("heads", "transformer_depth"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != len(self.channels):
-                raise ValueError(f"{name} = {value} must be one number, or one for each of the {len(self.channels)} levels")
+                raise ValueError(
+                    f"{name} = {value} must be one number, or one for each of the {len(self.channels)} levels"
+                )
             for each in value if isinstance(value, tuple) else () if value is None else (value,):
                 checks.integer(name, each, 1)
         check_fields(self.text_channels, self.pooled_channels)
@@ -209,7 +245,9 @@ class UNet(nn.Module):
     def _check_reader(self, shape: tuple[int, ...]) -> None:
         maps = [(shape[0], shape[1] // 2**level, shape[2] // 2**level, 1) for level in range(len(self.channels))]
         if not (self.middle_attention or any(self._attends(level, sizes) for level, sizes in enumerate(maps))):
-            where = f"attention = {self.attention}, attention_levels = {self.attention_levels}, middle_attention = False"
+            where = (
+                f"attention = {self.attention}, attention_levels = {self.attention_levels}, middle_attention = False"
+            )
             raise ValueError(f"no layer would read the text of an x of shape {shape}: {where}")
 
     def _attends(self, level: int, shape: tuple[int, ...]) -> bool:
@@ -219,12 +257,14 @@ class UNet(nn.Module):
         build = fast.remat(ResidualBlock, self.remat)
         return build(features, self.groups, self.modulation, None, self.dropout, compute, self.epsilon, name=name)
 
-    def _attention(self, name: str, y: jax.Array, compute: Compute, level: int, wanted: bool, text: Text | None) -> jax.Array:
+    def _attention(
+        self, name: str, y: jax.Array, compute: Compute, level: int, wanted: bool, text: Text | None
+    ) -> jax.Array:
         if not self.is_initializing() and wanted != self.has_variable("params", name):
             raise ValueError(
-                f"the parameters {'lack' if wanted else 'have'} {name}, which the network {'needs' if wanted else 'has not'} at a feature "
-                f"map of shape {y.shape}. attention = {self.attention} names sizes, so its place moves with the size of x: "
-                "name levels instead, as in attention_levels=(1,)"
+                f"the parameters {'lack' if wanted else 'have'} {name}, which the network "
+                f"{'needs' if wanted else 'has not'} at a feature map of shape {y.shape}. attention = {self.attention} "
+                "names sizes, so its place moves with the size of x: name levels instead, as in attention_levels=(1,)"
             )
         if not wanted:
             return y
@@ -236,7 +276,9 @@ class UNet(nn.Module):
         if text is None:
             return fast.remat(ImageAttention, self.remat)(heads, self.groups, compute, self.epsilon, name=name)(y)
         build, depth = fast.remat(ImageTransformer, self.remat), _of_level(self.transformer_depth, level)
-        return build(heads, self.groups, compute, self.epsilon, depth, self.transformer, name=name)(y, text.tokens, text.mask)
+        return build(heads, self.groups, compute, self.epsilon, depth, self.transformer, name=name)(
+            y, text.tokens, text.mask
+        )
 
     def _resize(self, name: str, resize: str, features: int, compute: Compute) -> nn.Module:
         if self.resampling == "block":
@@ -261,7 +303,8 @@ def adm(
 ) -> UNet:
     """The U-Net of ADM, by default the one for ImageNet at 64 × 64.
 
-    256 × 256 has base = 256, multipliers = (1, 1, 2, 2, 4, 4), blocks = 2. Networks that learn a variance have out_channels = 6.
+    256 × 256 has base = 256, multipliers = (1, 1, 2, 2, 4, 4), blocks = 2. Networks that learn a variance have
+    out_channels = 6.
 
     Args:
         base: channels of the finest level, before its multiplier.
@@ -275,7 +318,9 @@ def adm(
         Dhariwal & Nichol, 2021, Table 4 and App. I (from memory).
     """
     settings: dict[str, Any] = {"head_size": 64, "modulation": "scale_shift", "resampling": "block"}
-    return UNet(tuple(base * m for m in multipliers), blocks, attention, num_classes=num_classes, **(settings | options))
+    return UNet(
+        tuple(base * m for m in multipliers), blocks, attention, num_classes=num_classes, **(settings | options)
+    )
 
 
 def diffusers_unet(

@@ -37,7 +37,10 @@ class SeenFrames:
     window: int | None = static(default=None)
 
     def __call__(self, queries: Any, keys: Any) -> Any:
-        """Return the mask (b, 1, s, k), from the numbers of the frames of queries (b, s) and of keys (b, k). Those below 0 are empty."""
+        """Return the mask (b, 1, s, k), from the numbers of the frames of queries (b, s) and of keys (b, k).
+
+        Those below 0 are empty.
+        """
         own, other = queries[:, None, :, None] // self.block, keys[:, None, None, :] // self.block
         seen = (other >= 0) & (other <= own)
         return seen if self.window is None else seen & (other > own - self.window // self.block)
@@ -46,9 +49,9 @@ class SeenFrames:
 class VideoTransformer(nn.Module):
     """A network of clips (b, f, h, w, c), whose height and width the patch divides; the output starts at 0.
 
-    Its tokens are patches of frames, and rotary positions tell their frame, row and column. A clip of one frame is a picture to
-    attention = "full" and "causal", and without `added_positions` the network is then a `DiT` with `rotary_channels` and the same
-    parameters.
+    Its tokens are patches of frames, and rotary positions tell their frame, row and column. A clip of one frame is a
+    picture to attention = "full" and "causal", and without `added_positions` the network is then a `DiT` with
+    `rotary_channels` and the same parameters.
 
     Args:
         patch: side of a token's square of pixels.
@@ -57,27 +60,29 @@ class VideoTransformer(nn.Module):
         heads: number of attention heads.
         expansion: width of the MLPs over that of the tokens.
         num_classes: the condition is then a label in 0 … num_classes − 1, or NO_LABEL. None: no condition.
-        attention: "full" lets every token see all. "factorised" lets the tokens of a frame see each other in blocks 0, 2, …, and those at
-            one place of all frames in blocks 1, 3, …. "causal" lets a frame see its own block of frames and those before, and no later one.
+        attention: "full" lets every token see all. "factorised" lets the tokens of a frame see each other in blocks 0,
+            2, …, and those at one place of all frames in blocks 1, 3, …. "causal" lets a frame see its own block of
+            frames and those before, and no later one.
         block: frames of a block, for "causal".
         window: how many frames are seen, those of the block included, for "causal": a multiple of `block`. None: all.
-        rotary_channels: of a head, even numbers that frame, row and column turn, whose sum is the head size. None: shares as equal as can
-            be.
-        rotary_base: of the frequencies of rotary positions, above 1. Short clips of few patches need a small one, such as 10: at 10,000
-            most channels hardly turn.
-        added_positions: fixed positions of row and column are added to the tokens, too, as in a `DiT` without rotary positions; the width
-            is then divisible by 4. Rotary positions alone tell a token what it sees at a distance, and not where: networks with few heads
-            learn motion slowly from them.
+        rotary_channels: of a head, even numbers that frame, row and column turn, whose sum is the head size. None:
+            shares as equal as can be.
+        rotary_base: of the frequencies of rotary positions, above 1. Short clips of few patches need a small one, such
+            as 10: at 10,000 most channels hardly turn.
+        added_positions: fixed positions of row and column are added to the tokens, too, as in a `DiT` without rotary
+            positions; the width is then divisible by 4. Rotary positions alone tell a token what it sees at a distance,
+            and not where: networks with few heads learn motion slowly from them.
         dtype: of activations: "float32", "bfloat16", or None for that of x, at least float32. Parameters stay float32.
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         attention_implementation: which of several equal implementations (see attention.py).
-        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear layers; both gather
-            parameters that devices share late.
+        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear
+            layers; both gather parameters that devices share late.
 
     References:
-        Peebles & Xie, 2023, for the blocks; Ho et al., 2022 (video diffusion models), section 3, for factorised attention, which has both
-        kinds in each block; Ma et al., 2024 (Latte), section 3.2, for blocks that take turns, so that parameters are those of "full";
-        Chen et al., 2024 (diffusion forcing), for a time of each frame (all from memory).
+        Peebles & Xie, 2023, for the blocks; Ho et al., 2022 (video diffusion models), section 3, for factorised
+        attention, which has both kinds in each block; Ma et al., 2024 (Latte), section 3.2, for blocks that take turns,
+        so that parameters are those of "full"; Chen et al., 2024 (diffusion forcing), for a time of each frame (all
+        from memory).
     """
 
     patch: int = 2
@@ -99,15 +104,21 @@ class VideoTransformer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[ArrayLike, "b f h w c"], t: Shaped[ArrayLike, " b"] | Shaped[ArrayLike, "b f"], *condition: Condition
+        self,
+        x: Float[ArrayLike, "b f h w c"],
+        t: Shaped[ArrayLike, " b"] | Shaped[ArrayLike, "b f"],
+        *condition: Condition,
     ) -> Float[Array, "b f h w c"] | tuple[Float[Array, "b f h w c"], FrameCache]:
-        """Predict from x, in the dtype of x. With a `FrameCache`, return what was predicted, and the cache with these frames in it.
+        """Predict from x, in the dtype of x.
+
+        With a `FrameCache`, return what was predicted, and the cache with these frames in it.
 
         Args:
             x: (b, f, h, w, c) clips. With a cache, the frames behind those in it: whole blocks.
             t: (b,) one time per clip, or (b, f) one per frame.
-            *condition: a label (b,) or (), if the network has classes, and a `FrameCache` or not, in any order. Under jit, where numbers
-                cannot be looked at, clips with more earlier frames than the cache holds are answered NaN.
+            *condition: a label (b,) or (), if the network has classes, and a `FrameCache` or not, in any order. Under
+                jit, where numbers cannot be looked at, clips with more earlier frames than the cache holds are answered
+                NaN.
 
         Raises:
             ValueError: for inputs or fields against the rules above.
@@ -119,9 +130,14 @@ class VideoTransformer(nn.Module):
         takes = ("frame cache",) if self.attention == "causal" else ()
         told = checked_conditions(condition, b, self.num_classes, None, None, False, takes=takes)
         if told.cache is not None and f % self.block:
-            raise ValueError(f"{f} frames are no whole blocks of {self.block} (block): what a cache keeps must have seen its whole block")
+            raise ValueError(
+                f"{f} frames are no whole blocks of {self.block} (block): what a cache keeps must have seen its whole "
+                "block"
+            )
         rows, columns = height // self.patch, width // self.patch
-        compute = Compute(dtype_of(self.dtype, x), self.precision, attention=self.attention_implementation, late=bool(self.remat))
+        compute = Compute(
+            dtype_of(self.dtype, x), self.precision, attention=self.attention_implementation, late=bool(self.remat)
+        )
         embedding = self._embedding(jnp.asarray(t), told.label, compute)
 
         frames = jnp.asarray(x).astype(compute.dtype).reshape(b * f, height, width, channels)
@@ -149,20 +165,31 @@ class VideoTransformer(nn.Module):
             if self.window % self.block:
                 raise ValueError(f"window = {self.window} must be a multiple of block = {self.block}")
         if self.added_positions and self.width % 4:
-            raise ValueError(f"width = {self.width} must be a multiple of 4: a quarter of it is for each wave of added positions")
+            raise ValueError(
+                f"width = {self.width} must be a multiple of 4: a quarter of it is for each wave of added positions"
+            )
         if self.attention == "factorised" and self.depth < 2:
-            raise ValueError("depth = 1 has no block along time, so that frames would not see each other: factorised needs 2 or more")
+            raise ValueError(
+                "depth = 1 has no block along time, so that frames would not see each other: factorised needs 2 or more"
+            )
 
     def _check_clips(self, x: Any, t: Any) -> None:
         checks.floating("x", x)
         if x.ndim != 5:
             raise ValueError(f"x has shape {x.shape}: clips are (batch, frames, height, width, channels)")
         if x.shape[2] % self.patch or x.shape[3] % self.patch:
-            raise ValueError(f"x has shape {x.shape}: height and width of a frame must be multiples of {self.patch} (patch)")
+            raise ValueError(
+                f"x has shape {x.shape}: height and width of a frame must be multiples of {self.patch} (patch)"
+            )
         if np.shape(t) not in (x.shape[:1], x.shape[:2]):
-            raise ValueError(f"t has shape {np.shape(t)}: one time per clip, {x.shape[:1]}, or one per frame, {x.shape[:2]}, is needed")
+            raise ValueError(
+                f"t has shape {np.shape(t)}: one time per clip, {x.shape[:1]}, or one per frame, {x.shape[:2]}, is "
+                "needed"
+            )
 
-    def _embedding(self, t: jax.Array, label: jax.Array | None, compute: Compute) -> Float[Array, "b e"] | Float[Array, "b f e"]:
+    def _embedding(
+        self, t: jax.Array, label: jax.Array | None, compute: Compute
+    ) -> Float[Array, "b e"] | Float[Array, "b f e"]:
         """Time and label as one vector per clip, or per frame where each has a time."""
         embed = Embedding(256, self.width, self.num_classes, compute, name="embedding")
         if label is not None and t.ndim == 2:
@@ -173,7 +200,10 @@ class VideoTransformer(nn.Module):
         self, y: jax.Array, size: tuple[int, int, int], embedding: jax.Array, compute: Compute, cache: FrameCache | None
     ) -> tuple[jax.Array, FrameCache | None]:
         """The tokens after all blocks, and the cache with them."""
-        build, rotary = fast.remat(TransformerBlock, self.remat), Rotary(self.rotary_base, channels=self._rotary_channels())
+        build, rotary = (
+            fast.remat(TransformerBlock, self.remat),
+            Rotary(self.rotary_base, channels=self._rotary_channels()),
+        )
         positions, mask, layers = self._positions(y.shape[0], size, cache), self._mask(size, cache), []
         for number in range(self.depth):
             axial = Axial(size[0], columns=number % 2 == 1) if self.attention == "factorised" else None
@@ -186,7 +216,10 @@ class VideoTransformer(nn.Module):
         return y, cache.advanced(tuple(layers), size[0])
 
     def _positions(self, batch: int, size: tuple[int, int, int], cache: FrameCache | None) -> jax.Array:
-        """Frame, row and column of each token (b, s, 3). The frames of a clip whose earlier ones are lost are below 0."""
+        """Frame, row and column of each token (b, s, 3).
+
+        The frames of a clip whose earlier ones are lost are below 0.
+        """
         places = jnp.asarray(np.indices(size).reshape(3, -1).T.astype(np.int32))
         places = jnp.broadcast_to(places[None], (batch, *places.shape))
         if cache is None:
@@ -211,6 +244,8 @@ class VideoTransformer(nn.Module):
             return self.rotary_channels
         size = self.width // self.heads
         if size % 2 or size < 6:
-            raise ValueError(f"width / heads = {size}: rotary positions of three coordinates need an even head size of at least 6")
+            raise ValueError(
+                f"width / heads = {size}: rotary positions of three coordinates need an even head size of at least 6"
+            )
         each = 2 * ((size // 2 + 1) // 3)
         return size - 2 * each, each, each

@@ -45,16 +45,19 @@ class Quantized:
 
 
 class VQAutoencoder(LatentAutoencoder):
-    """The autoencoder with a codebook. Quantising belongs to the decoder, so diffusion works on what `encode` gives, before it.
+    """The autoencoder with a codebook.
 
-    Its fields are those of `LatentAutoencoder` and `entries`. The codebook is a parameter that the gradient of its loss trains; entries
-    that nothing chooses stay where they are, which `Quantized.usage` shows.
+    Quantising belongs to the decoder, so diffusion works on what `encode` gives, before it.
+
+    Its fields are those of `LatentAutoencoder` and `entries`. The codebook is a parameter that the gradient of its loss
+    trains; entries that nothing chooses stay where they are, which `Quantized.usage` shows.
 
     Args:
         entries: of the codebook, at least 2. The distances take b · h · w · entries numbers.
 
     References:
-        van den Oord et al., 2017, section 3; Esser et al., 2021, section 3.1; Rombach et al., 2022, section 3.1 ("VQ-reg.").
+        van den Oord et al., 2017, section 3; Esser et al., 2021, section 3.1; Rombach et al., 2022, section 3.1
+        ("VQ-reg.").
     """
 
     entries: int = 1024
@@ -70,7 +73,10 @@ class VQAutoencoder(LatentAutoencoder):
         return self.reconstruct(x)[0]
 
     def encode(self, x: Float[ArrayLike, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
-        """Return the latent of each picture before the codebook, normalised, in the dtype of x. Arguments are those of `Autoencoder`."""
+        """Return the latent of each picture before the codebook, normalised, in the dtype of x.
+
+        Arguments are those of `Autoencoder`.
+        """
         self._check_picture(x)
         raw = self.encoder(x)
         return (raw - diagonal_gaussian.expanded(self.shift, raw)) * diagonal_gaussian.expanded(self.scale, raw)
@@ -80,7 +86,10 @@ class VQAutoencoder(LatentAutoencoder):
         return self._quantized(self._restored(latent))[1]
 
     def decode(self, latent: Float[ArrayLike, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
-        """Quantise a normalised latent, and return its picture. Arguments and errors are those of `Autoencoder.decode`."""
+        """Quantise a normalised latent, and return its picture.
+
+        Arguments and errors are those of `Autoencoder.decode`.
+        """
         return self.decoder(self._quantized(self._restored(latent))[0])
 
     def reconstruct(self, x: Float[ArrayLike, "b h w c"]) -> tuple[Float[Array, "b h w d"], Quantized]:
@@ -90,7 +99,10 @@ class VQAutoencoder(LatentAutoencoder):
         return self.decoder(chosen), quantized
 
     def _quantized(self, raw: jax.Array) -> tuple[jax.Array, Quantized]:
-        """The entries before the normalisation, for the decoder, and the record. Gradients of both go straight through."""
+        """The entries before the normalisation, for the decoder, and the record.
+
+        Gradients of both go straight through.
+        """
         codebook = jnp.asarray(self.codebook).astype(raw.dtype)
         index = nearest(raw, codebook)
         entries = codebook[index]

@@ -16,12 +16,14 @@ MISSING = {
     "text": "the network reads texts of {} channels and needs one: pass networks.Text(tokens, mask)",
     "size": "the network needs the size of the image: pass networks.ImageSize(original, crop, target)",
     "guidance": "the network is told the guidance scale: pass networks.GuidanceScale(scale)",
-    "second time": "the network is told a second time: pass networks.SecondTime(t), or draw with distillation.two_times",
+    "second time": "the network is told a second time: pass networks.SecondTime(t), or draw with "
+    "distillation.two_times",
 }
 UNWANTED = {
     "text": "a text was given to a network without: build it with text_channels=…, or pass none",
     "size": "a size of the image was given to a network without: build it with image_size=True, or pass none",
-    "guidance": "a guidance scale was given to a network without: build it with guidance=True, or guide its predictions",
+    "guidance": "a guidance scale was given to a network without: build it with guidance=True, or guide its "
+    "predictions",
     "second time": "a second time was given to a network without: build it with second_time=True, or pass none",
 }
 
@@ -45,7 +47,8 @@ def checked_second_time(second: SecondTime | None, wanted: bool, batch: int) -> 
 
     Raises:
         TypeError: for a time that holds no numbers.
-        ValueError: for another shape, a concrete number that is not finite, a second time for a network without, and none for one with.
+        ValueError: for another shape, a concrete number that is not finite, a second time for a network without, and
+            none for one with.
     """
     if not _present("second time", second, wanted) or second is None:
         return None
@@ -58,8 +61,8 @@ def checked_size(size: ImageSize | None, wanted: bool | str, batch: int) -> Imag
     """Return the size, if the network wants one, with its target or with its score.
 
     Raises:
-        ValueError: for other shapes, a concrete number below 0, a size for a network without, none for one with, one without the part that
-            the network needs, and `wanted` that is no boolean and not "score".
+        ValueError: for other shapes, a concrete number below 0, a size for a network without, none for one with, one
+            without the part that the network needs, and `wanted` that is no boolean and not "score".
     """
     if not isinstance(wanted, bool):
         checks.choice("image_size", wanted, (SCORE,))
@@ -81,24 +84,30 @@ def checked_text(text: Text | None, channels: int | None, pooled_channels: int |
 
     Raises:
         TypeError: for tokens that are no floating encodings and a mask that is not boolean.
-        ValueError: for other shapes, a text for a network without `text_channels`, none for one with, and a missing pooled encoding.
+        ValueError: for other shapes, a text for a network without `text_channels`, none for one with, and a missing
+            pooled encoding.
     """
     if not _present("text", text, channels) or text is None:
         return None
     _check_encoding("tokens", text.tokens)
     shape = np.shape(text.tokens)
     if len(shape) != 3 or shape[0] != batch or shape[1] == 0 or shape[2] != channels:
-        raise ValueError(f"tokens have shape {shape}: (samples, tokens, text_channels) = ({batch}, 1 or more, {channels}) is needed")
+        raise ValueError(
+            f"tokens have shape {shape}: (samples, tokens, text_channels) = ({batch}, 1 or more, {channels}) is needed"
+        )
     if jnp.result_type(text.mask) != jnp.bool_:
         raise TypeError(
-            f"mask must hold booleans, which tokens are there, got {jnp.result_type(text.mask)}: use mask > 0 for ones and zeros"
+            f"mask must hold booleans, which tokens are there, got {jnp.result_type(text.mask)}: use mask > 0 for ones "
+            "and zeros"
         )
     if np.shape(text.mask) != shape[:2]:
         raise ValueError(f"mask has shape {np.shape(text.mask)}: one boolean per token, {shape[:2]}, is needed")
     if pooled_channels is None:
         return records.replace(text, pooled=None)
     if text.pooled is None:
-        raise ValueError(f"the network has pooled_channels = {pooled_channels}, and the text no pooled encoding: give it one")
+        raise ValueError(
+            f"the network has pooled_channels = {pooled_channels}, and the text no pooled encoding: give it one"
+        )
     _check_encoding("pooled", text.pooled)
     if np.shape(text.pooled) != (batch, pooled_channels):
         needed = (batch, pooled_channels)
@@ -121,10 +130,15 @@ def checked_hint(hint: Hint | None, x: tuple[int, ...], factor: int) -> Hint:
     if hint is None:
         raise ValueError("a ControlNet needs a hint: pass networks.Hint(image, scale)")
     if not jnp.issubdtype(jnp.result_type(hint.image), jnp.floating):
-        raise TypeError(f"hint.image holds {jnp.result_type(hint.image)}, and floating numbers in [0, 1] are needed: divide bytes by 255")
+        raise TypeError(
+            f"hint.image holds {jnp.result_type(hint.image)}, and floating numbers in [0, 1] are needed: divide bytes "
+            "by 255"
+        )
     needed = (x[0], factor * x[1], factor * x[2])
     if np.ndim(hint.image) != 4 or np.shape(hint.image)[:3] != needed:
-        raise ValueError(f"hint.image has shape {np.shape(hint.image)}: ({', '.join(map(str, needed))}, channels) is needed")
+        raise ValueError(
+            f"hint.image has shape {np.shape(hint.image)}: ({', '.join(map(str, needed))}, channels) is needed"
+        )
     if np.shape(hint.scale) not in ((), x[:1]):
         raise ValueError(f"hint.scale has shape {np.shape(hint.scale)}: () or one per sample, {x[:1]}, is needed")
     checks.in_range("hint.image", hint.image, 0.0, 1.0)
@@ -143,5 +157,6 @@ def _present(kind: str, value: Any, wanted: bool | str | int | None) -> bool:
 def _check_encoding(name: str, value: Any) -> None:
     if not jnp.issubdtype(jnp.result_type(value), jnp.floating):
         raise TypeError(
-            f"{name} must be floating, the output of a text encoder, got {jnp.result_type(value)}: encode numbers of tokens first"
+            f"{name} must be floating, the output of a text encoder, got {jnp.result_type(value)}: encode numbers of "
+            "tokens first"
         )

@@ -1,4 +1,7 @@
-"""What a network is told beside x and t. Each condition is recognised by its type, so that their order does not matter."""
+"""What a network is told beside x and t.
+
+Each condition is recognised by its type, so that their order does not matter.
+"""
 
 from typing import Any, NamedTuple
 
@@ -22,14 +25,22 @@ Condition = Label | Text | ImageSize | GuidanceScale | SecondTime | Hint | Resid
 network keeps for its next call. None is no condition."""
 KINDS: dict[type, str] = {
     **{Text: "text", ImageSize: "size", GuidanceScale: "guidance scale", SecondTime: "second time"},
-    **{Hint: "hint", Residuals: "residuals", DeepFeatures: "deep features", BlockChange: "block change", FrameCache: "frame cache"},
+    **{
+        Hint: "hint",
+        Residuals: "residuals",
+        DeepFeatures: "deep features",
+        BlockChange: "block change",
+        FrameCache: "frame cache",
+    },
 }
 REFUSALS = {
-    "hint": "a hint was given to a network that reads none: a ControlNet does, and controlnet.controlled joins it to its U-Net",
+    "hint": "a hint was given to a network that reads none: a ControlNet does, and controlnet.controlled joins it to "
+    "its U-Net",
     "residuals": "residuals were given to a network that adds none: a U-Net does",
     "deep features": "deep features were given to a network that keeps none: a U-Net does",
     "block change": "a block change was given to a network that keeps none: a DiT does",
-    "frame cache": "a frame cache was given to a network that keeps none: a VideoTransformer with attention='causal' does",
+    "frame cache": "a frame cache was given to a network that keeps none: a VideoTransformer with attention='causal' "
+    "does",
 }
 """What only some networks are told -> why others refuse it."""
 
@@ -92,8 +103,8 @@ def checked_conditions(
     Raises:
         TypeError: for a condition of another type, and as `checked_label`, `checked_text`, `checked_scale` and
             `checked_second_time` do.
-        ValueError: for two of one kind, for what the network does not take, and as `checked_label`, `checked_text`, `checked_size`,
-            `checked_scale` and `checked_second_time` do.
+        ValueError: for two of one kind, for what the network does not take, and as `checked_label`, `checked_text`,
+            `checked_size`, `checked_scale` and `checked_second_time` do.
     """
     by_kind: dict[str, Any] = {}
     for value in condition:
@@ -126,7 +137,9 @@ def check_fields(text_channels: int | None, pooled_channels: int | None) -> None
         if value is not None:
             checks.integer(name, value, 1)
     if pooled_channels is not None and text_channels is None:
-        raise ValueError(f"pooled_channels = {pooled_channels} is of a text, and the network has none: give its text_channels too")
+        raise ValueError(
+            f"pooled_channels = {pooled_channels} is of a text, and the network has none: give its text_channels too"
+        )
 
 
 def _kind(value: Any) -> str:
@@ -139,9 +152,13 @@ def _kind(value: Any) -> str:
             f"got {type(value).__name__}"
         )
     if jnp.result_type(value) == jnp.bool_:
-        raise TypeError("a label must hold integers, got booleans; NO_TEXT takes the place of a Text in with_condition, or as a null")
+        raise TypeError(
+            "a label must hold integers, got booleans; NO_TEXT takes the place of a Text in with_condition, or as a "
+            "null"
+        )
     if np.ndim(value) > 1:
         raise ValueError(
-            f"a condition has shape {np.shape(value)}: a label has shape () or (b,), and a text comes as networks.Text(tokens, mask)"
+            f"a condition has shape {np.shape(value)}: a label has shape () or (b,), and a text comes as "
+            "networks.Text(tokens, mask)"
         )
     return "label"

@@ -27,7 +27,10 @@ class Residuals:
             ValueError: for another number or other shapes.
         """
         if len(self.skips) != len(skips):
-            raise ValueError(f"{len(self.skips)} residuals were given to a U-Net that keeps {len(skips)}: build both by the same fields")
+            raise ValueError(
+                f"{len(self.skips)} residuals were given to a U-Net that keeps {len(skips)}: build both by the same "
+                "fields"
+            )
         for number, (own, skip) in enumerate(zip((*self.skips, self.middle), (*skips, middle), strict=True)):
             name = f"residual {number}" if number < len(skips) else "the residual of the middle"
             checks.same_shape(name, own, "what the U-Net adds it to", skip)

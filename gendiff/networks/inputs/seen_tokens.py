@@ -12,7 +12,8 @@ class SeenTokens(nn.Module):
     """The text as a network uses it: padding is 0, and a sample without a token gets the learned one of no text.
 
     Args:
-        null: whether there is such a token, and such a pooled encoding. Without it a text of which nothing is there stays as it is.
+        null: whether there is such a token, and such a pooled encoding. Without it a text of which nothing is there
+            stays as it is.
         compute: how to compute.
     """
 
@@ -30,7 +31,9 @@ class SeenTokens(nn.Module):
         nothing = ~mask.any(-1, keepdims=True)
         tokens = jnp.where(nothing[..., None], self._learned("null_token", tokens)[None], tokens)
         mask = mask | (nothing & (jnp.arange(mask.shape[-1]) == 0)[None])
-        return Text(tokens, mask, None if pooled is None else jnp.where(nothing, self._learned("null_pooled", pooled), pooled))
+        return Text(
+            tokens, mask, None if pooled is None else jnp.where(nothing, self._learned("null_pooled", pooled), pooled)
+        )
 
     def _learned(self, name: str, like: jax.Array) -> jax.Array:
         return parameter(self, name, initializers.normal(0.02), like.shape[-1:])[None].astype(like.dtype)

@@ -33,14 +33,14 @@ def attend(
         value: (b, k, groups, size).
         mask: which keys each query sees; a query that sees none gets 0. None: all of them.
         bias: what is added to the scores, as relative positions are. None: nothing.
-        implementation: "heads_first", "chunked", "xla" or "cudnn", which are equal. "auto" is "chunked" on one CPU, "cudnn" for 16-bit
-            floats on a GPU without a stated precision, "xla" for other accelerators, else "heads_first". "cudnn" has no forward-mode
-            derivative; the others have.
+        implementation: "heads_first", "chunked", "xla" or "cudnn", which are equal. "auto" is "chunked" on one CPU,
+            "cudnn" for 16-bit floats on a GPU without a stated precision, "xla" for other accelerators, else
+            "heads_first". "cudnn" has no forward-mode derivative; the others have.
         precision: of the products: None, "default", "high" or "highest".
 
     Raises:
-        ValueError: for an unknown implementation, for a precision with "cudnn", and where the groups do not divide the heads, a mask
-            differs between heads that share keys, or there is a bias for them.
+        ValueError: for an unknown implementation, for a precision with "cudnn", and where the groups do not divide the
+            heads, a mask differs between heads that share keys, or there is a bias for them.
 
     References:
         Vaswani et al., 2017, Eq. 1; Ainslie et al., 2023, section 2.2, for groups (from memory).
@@ -50,9 +50,14 @@ def attend(
     given = None if mask is None else jnp.asarray(mask)
     (b, s, heads, size), groups = query.shape, key.shape[2]
     if groups != heads and (heads % groups or (given is not None and given.shape[1] != 1)):
-        raise ValueError(f"{heads} heads share {groups} keys and values: a divisor of the heads is needed, and one mask for all of them")
+        raise ValueError(
+            f"{heads} heads share {groups} keys and values: a divisor of the heads is needed, and one mask for all of "
+            "them"
+        )
     if groups != heads and bias is not None:
-        raise ValueError(f"a bias is for heads with keys of their own, and here {heads} heads share {groups}: repeat keys and values")
+        raise ValueError(
+            f"a bias is for heads with keys of their own, and here {heads} heads share {groups}: repeat keys and values"
+        )
     if s == 1 and chosen in ("heads_first", "chunked") and bias is None:
         return cpu_attention.one_query_attention(query, key, value, given)
     if groups == heads:
@@ -67,9 +72,14 @@ def attend(
 
 
 def causal(
-    query_positions: Int[ArrayLike, "b s"], key_positions: Int[ArrayLike, "b k"], window: int | None = None, sinks: int = 0
+    query_positions: Int[ArrayLike, "b s"],
+    key_positions: Int[ArrayLike, "b k"],
+    window: int | None = None,
+    sinks: int = 0,
 ) -> Bool[Array, "b 1 s k"]:
-    """The mask by which each query sees the keys at its own position and before it. A key at a negative position is empty: none sees it.
+    """The mask by which each query sees the keys at its own position and before it.
+
+    A key at a negative position is empty: none sees it.
 
     Args:
         query_positions: (b, s).
@@ -119,7 +129,9 @@ class ImageAttention(nn.Module):
         return x + dense(c, self.compute, "output", zero=True)(y.reshape(b, h, w, c))
 
     def _projected(self, x: jax.Array) -> jax.Array:
-        return dense(3 * x.shape[-1], self.compute, "qkv")(GroupNorm(self.groups, self.compute, self.epsilon, name="norm")(x))
+        return dense(3 * x.shape[-1], self.compute, "qkv")(
+            GroupNorm(self.groups, self.compute, self.epsilon, name="norm")(x)
+        )
 
 
 def _fastest(dtype: jnp.dtype, precision: str | None) -> str:
@@ -132,7 +144,12 @@ def _fastest(dtype: jnp.dtype, precision: str | None) -> str:
 
 
 def _xla(
-    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None, bias: jax.Array | None
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array | None,
+    precision: str | None,
+    bias: jax.Array | None,
 ) -> jax.Array:
     with jax.default_matmul_precision(precision or jax.config.jax_default_matmul_precision):  # type: ignore[attr-defined]
         mixed = jax.nn.dot_product_attention(query, key, value, bias, mask, implementation="xla")
@@ -140,10 +157,18 @@ def _xla(
 
 
 def _cudnn(
-    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None, bias: jax.Array | None
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array | None,
+    precision: str | None,
+    bias: jax.Array | None,
 ) -> jax.Array:
     if precision is not None:
-        raise ValueError(f"precision = {precision!r} means nothing to attention = 'cudnn', which computes in 16 bits; use 'xla' or None")
+        raise ValueError(
+            f"precision = {precision!r} means nothing to attention = 'cudnn', which computes in 16 bits; use 'xla' or "
+            "None"
+        )
     added = None if bias is None else bias.astype(query.dtype)
     return _nothing_seen(jax.nn.dot_product_attention(query, key, value, added, mask, implementation="cudnn"), mask)
 

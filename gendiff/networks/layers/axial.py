@@ -12,8 +12,8 @@ from gendiff.core import checks
 class Axial:
     """A table of tokens, row by row, and the axis along which they see each other.
 
-    Nothing is hidden by a mask: rows, or columns, become samples of their own. So r rows of c tokens cost r · c² pairs, or c · r², in
-    place of (r · c)².
+    Nothing is hidden by a mask: rows, or columns, become samples of their own. So r rows of c tokens cost r · c² pairs,
+    or c · r², in place of (r · c)².
 
     Args:
         rows: their number, which divides that of the tokens.
@@ -41,7 +41,9 @@ class Axial:
         """
         b, s, *rest = x.shape
         if s % self.rows:
-            raise ValueError(f"{s} tokens are no table of {self.rows} rows: their number must be divisible by that of the rows")
+            raise ValueError(
+                f"{s} tokens are no table of {self.rows} rows: their number must be divisible by that of the rows"
+            )
         if not self.columns:
             return x.reshape(b * self.rows, -1, *rest)
         return jnp.swapaxes(x.reshape(b, self.rows, -1, *rest), 1, 2).reshape(-1, self.rows, *rest)

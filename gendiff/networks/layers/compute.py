@@ -101,7 +101,9 @@ class Dense(nn.Module):
         return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
 
 
-def dense(features: int, compute: Compute, name: str, zero: bool = False, bias: bool = True, gain: float = 1.0) -> Dense:
+def dense(
+    features: int, compute: Compute, name: str, zero: bool = False, bias: bool = True, gain: float = 1.0
+) -> Dense:
     """A linear layer on the last axis; `zero` starts it at 0, and `gain` multiplies the spread that its kernel starts with."""
     return Dense(features, compute, zero, bias, gain, name=name)
 

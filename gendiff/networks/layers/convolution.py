@@ -1,10 +1,11 @@
 """Convolutions of channels-last images, by two equal implementations.
 
 direct: XLA's own. The default; both kinds of differentiation work.
-fast_backward: the gradients are written as channels-last convolutions too. XLA:CPU moves a convolution to its fast layout only outside
-of loops, so inside `scan` or `fori_loop` (gradient accumulation, several steps a call) training is 3 to 25 times faster with this one.
-On a CPU it sums the gradient of a kernel over strips of rows, which is faster outside of loops too where a batch has many pixels.
-It has no forward mode: `jax.jvp` and `jax.linearize` raise.
+fast_backward: the gradients are written as channels-last convolutions too. XLA:CPU moves a convolution to its fast
+    layout only outside
+of loops, so inside `scan` or `fori_loop` (gradient accumulation, several steps a call) training is 3 to 25 times faster
+with this one. On a CPU it sums the gradient of a kernel over strips of rows, which is faster outside of loops too where
+a batch has many pixels. It has no forward mode: `jax.jvp` and `jax.linearize` raise.
 """
 
 from collections.abc import Callable
@@ -49,7 +50,8 @@ class Convolution(nn.Module):
         kernel = parameter(self, "kernel", start, (self.size, self.size, x.shape[-1], self.features))
         bias = parameter(self, "bias", initializers.zeros, (self.features,))
         dtype = self.compute.dtype
-        if self.compute.late or packed.is_packed(kernel):  # or a loop over steps would unpack all kernels before it, and hold them
+        # or a loop over steps would unpack all kernels before it, and hold them
+        if self.compute.late or packed.is_packed(kernel):
             x, kernel = fast.computed_once(x, kernel)
         y = convolve(
             x.astype(dtype),
@@ -90,7 +92,8 @@ class GroupedConvolution(nn.Module):
         channels, dtype = x.shape[-1], self.compute.dtype
         if channels % self.group_width:
             raise ValueError(
-                f"group_width = {self.group_width} does not divide the {channels} channels of {self.name}: choose one that does"
+                f"group_width = {self.group_width} does not divide the {channels} channels of {self.name}: choose one "
+                "that does"
             )
         kernel = parameter(self, "kernel", initializers.kernel(self.gain), (3, 3, self.group_width, channels))
         bias = parameter(self, "bias", initializers.zeros, (channels,))
@@ -114,8 +117,8 @@ def convolve(
         x: (b, h, w, c).
         kernel: (u, v, c, d).
         stride: in both directions, at least 1.
-        padding: zeros above and to the left, in [0, size − 1]; what is left of size − 1 goes below and to the right. None: size // 2.
-            A pair is (above and to the left, below and to the right), both in [0, size − 1].
+        padding: zeros above and to the left, in [0, size − 1]; what is left of size − 1 goes below and to the
+            right. None: size // 2. A pair is (above and to the left, below and to the right), both in [0, size − 1].
         implementation: "direct" or "fast_backward", see the top of this file.
         precision: of the products: None, "default", "high" or "highest".
 
@@ -135,12 +138,16 @@ MOST_CONVOLUTIONS = 8
 
 
 def convolve_groups(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "u v e d"], *, implementation: str = "direct", precision: str | None = None
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "u v e d"],
+    *,
+    implementation: str = "direct",
+    precision: str | None = None,
 ) -> Float[Array, "b h w d"]:
     """Cross-correlate each group of e channels with its own part of the kernel, in a convolution per group, and keep the size.
 
-    XLA's own grouped convolution is many times slower on a CPU, above all in the gradient of its kernel. Of more than eight groups,
-    several share a convolution, whose kernel is 0 between groups.
+    XLA's own grouped convolution is many times slower on a CPU, above all in the gradient of its kernel. Of more than
+    eight groups, several share a convolution, whose kernel is 0 between groups.
 
     Args:
         x: (b, h, w, c), with c / e groups of channels.
@@ -151,7 +158,8 @@ def convolve_groups(
     depth, groups = kernel.shape[2], x.shape[-1] // kernel.shape[2]
     parts = next(number for number in range(min(groups, MOST_CONVOLUTIONS), 0, -1) if groups % number == 0)
     together, features = groups // parts, kernel.shape[3] // groups
-    own = np.kron(np.eye(together), np.ones((depth, features)))[None, None]  # a group's channels meet its own kernel alone
+    # a group's channels meet its own kernel alone
+    own = np.kron(np.eye(together), np.ones((depth, features)))[None, None]
     answers = []
     for images, part in zip(jnp.split(x, parts, -1), jnp.split(kernel, parts, -1), strict=True):
         whole = part if together == 1 else jnp.tile(part, (1, 1, together, 1)) * jnp.asarray(own, kernel.dtype)

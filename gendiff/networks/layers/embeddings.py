@@ -71,7 +71,9 @@ def grid_table(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32)
     side = math.isqrt(shape[0])
     angles = jnp.arange(side, dtype=dtype)[:, None] * jnp.asarray(_frequencies(shape[1]), dtype)[None]
     waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1)
-    by_column, by_row = (jnp.broadcast_to(jnp.expand_dims(waves, axis), (side, side, waves.shape[1])) for axis in (0, 1))
+    by_column, by_row = (
+        jnp.broadcast_to(jnp.expand_dims(waves, axis), (side, side, waves.shape[1])) for axis in (0, 1)
+    )
     return jnp.concatenate([by_column, by_row], -1).reshape(shape)
 
 
@@ -110,8 +112,8 @@ class Embedding(nn.Module):
     ) -> Float[Array, "b d"]:
         """Embed times (b,) and what is not None of labels (b,), further numbers (b, a), guidance scales (b,) and second times (b,).
 
-        A guidance scale is embedded as a thousandfold time. It and a second time are without effect at first, so that a student begins as
-        its teacher.
+        A guidance scale is embedded as a thousandfold time. It and a second time are without effect at first, so that a
+        student begins as its teacher.
         """
         y = self._embedded("time", t)
         if guidance is not None:
@@ -123,7 +125,9 @@ class Embedding(nn.Module):
             y = y + rows(packed.as_array(table, self.compute.dtype), label)
         if added is None:
             return y
-        return y + dense(self.features, self.compute, "added_1")(fast.silu(dense(self.features, self.compute, "added_0")(added)))
+        return y + dense(self.features, self.compute, "added_1")(
+            fast.silu(dense(self.features, self.compute, "added_0")(added))
+        )
 
     def _embedded(self, name: str, numbers: jax.Array, zero: bool = False) -> jax.Array:
         numbers = numbers.astype(jnp.promote_types(self.compute.dtype, jnp.float32))
@@ -152,15 +156,19 @@ def checked_label(label: Label, num_classes: int | None, batch: int) -> jax.Arra
 
     Raises:
         TypeError: unless they are integers.
-        ValueError: for a wrong shape, a concrete label outside of 0 … num_classes − 1 that is not NO_LABEL, a label for a network without
-            classes, or none for one with.
+        ValueError: for a wrong shape, a concrete label outside of 0 … num_classes − 1 that is not NO_LABEL, a label for
+            a network without classes, or none for one with.
     """
     if num_classes is None:
         if label is not None:
-            raise ValueError("a label was given to a network without classes: build it with num_classes=…, or pass no condition")
+            raise ValueError(
+                "a label was given to a network without classes: build it with num_classes=…, or pass no condition"
+            )
         return None
     if label is None:
-        raise ValueError(f"the network has {num_classes} classes and needs a label: pass NO_LABEL ({NO_LABEL}) for none of them")
+        raise ValueError(
+            f"the network has {num_classes} classes and needs a label: pass NO_LABEL ({NO_LABEL}) for none of them"
+        )
     if not jnp.issubdtype(jnp.result_type(label), jnp.integer):
         raise TypeError(f"label must hold integers, got {jnp.result_type(label)}")
     if np.shape(label) not in ((), (batch,)):
@@ -169,6 +177,9 @@ def checked_label(label: Label, num_classes: int | None, batch: int) -> jax.Arra
         values = np.asarray(label)
         wrong = values[(values != NO_LABEL) & ((values < 0) | (values >= num_classes))]
         if wrong.size:
-            raise ValueError(f"label {wrong.flat[0]} is none of the {num_classes} classes 0 … {num_classes - 1}, nor NO_LABEL ({NO_LABEL})")
+            raise ValueError(
+                f"label {wrong.flat[0]} is none of the {num_classes} classes 0 … {num_classes - 1}, nor NO_LABEL "
+                f"({NO_LABEL})"
+            )
     array = jnp.asarray(label)
     return jnp.broadcast_to(array.astype(jnp.promote_types(array.dtype, jnp.int32)), (batch,))

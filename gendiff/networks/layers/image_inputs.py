@@ -70,7 +70,9 @@ def check_size(size: Any) -> None:
     checks.integer("size", size, 4)
     if size & (size - 1):
         below = 1 << (int(size).bit_length() - 1)
-        raise ValueError(f"size = {size} is no power of two: choose {below} or {2 * below}, and resize the pictures to it")
+        raise ValueError(
+            f"size = {size} is no power of two: choose {below} or {2 * below}, and resize the pictures to it"
+        )
 
 
 def check_square(x: Any, size: int, channels: int) -> None:
@@ -82,7 +84,10 @@ def check_square(x: Any, size: int, channels: int) -> None:
     """
     check_images(x, 1, "critic")
     if x.shape[1:] != (size, size, channels):
-        raise ValueError(f"x has shape {x.shape}: (batch, {size}, {size}, {channels}) is needed here, the size and the image_channels")
+        raise ValueError(
+            f"x has shape {x.shape}: (batch, {size}, {size}, {channels}) is needed here, the size and the "
+            "image_channels"
+        )
 
 
 def check_noise(noise: Any) -> None:
@@ -94,7 +99,10 @@ def check_noise(noise: Any) -> None:
     """
     dtype = getattr(noise, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"noise must be a floating array, got {dtype or type(noise).__name__}: use jax.random.normal(key, (batch, size))")
+        raise TypeError(
+            f"noise must be a floating array, got {dtype or type(noise).__name__}: use jax.random.normal(key, (batch, "
+            "size))"
+        )
     if noise.ndim != 2:
         raise ValueError(f"noise has shape {noise.shape}: one vector per sample, (batch, size), is needed")
 
@@ -112,4 +120,6 @@ def check_finite(name: str, x: Any) -> None:
             return
     bad = np.flatnonzero(~np.isfinite(np.asarray(x)).reshape(len(x), -1).all(1))
     shown = ", ".join(map(str, bad[:8])) + (", …" if bad.size > 8 else "")
-    raise ValueError(f"{name} of shape {x.shape} has numbers that are not finite, in sample {shown}: what made it diverged")
+    raise ValueError(
+        f"{name} of shape {x.shape} has numbers that are not finite, in sample {shown}: what made it diverged"
+    )

@@ -1,7 +1,7 @@
 """How parameters start: each random one names its spread, and `fill` draws all of them at once.
 
-XLA compiles a random generator for every call, which for a U-Net takes longer than its forward pass; one draw for all parameters takes
-a fifth of that.
+XLA compiles a random generator for every call, which for a U-Net takes longer than its forward pass; one draw for all
+parameters takes a fifth of that.
 """
 
 import math
@@ -50,7 +50,9 @@ def normal(std: float) -> Any:
 
 
 def kernel(gain: float = 1.0) -> Any:
-    """Build an initialiser of kernels (…, in, out): normal with variance gain² / inputs. A gain of 1 keeps the variance of activations.
+    """Build an initialiser of kernels (…, in, out): normal with variance gain² / inputs.
+
+    A gain of 1 keeps the variance of activations.
 
     References:
         LeCun et al., 1998, section 4.6; He et al., 2015, Eq. 10, for the gain √2 before a ReLU (from memory).
@@ -69,7 +71,8 @@ def fill(key: jax.Array, params: Any) -> Any:
     noise = jax.random.normal(key, (sum(sizes),), jnp.float32)
     filled, start = [], 0
     for leaf, size in zip(leaves, sizes, strict=True):
-        part = jax.lax.slice_in_dim(noise, start, start + size)  # a static one, for networks of more than 2³¹ numbers too
+        # a static one, for networks of more than 2³¹ numbers too
+        part = jax.lax.slice_in_dim(noise, start, start + size)
         filled.append((leaf.std * part).reshape(leaf.value.shape).astype(leaf.value.dtype) if _is_drawn(leaf) else leaf)
         start += size
     return jax.tree.unflatten(structure, filled)

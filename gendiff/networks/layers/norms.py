@@ -32,7 +32,10 @@ class GroupNorm(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b *space c"], scale: Float[Array, "b c"] | None = None, shift: Float[Array, "b c"] | None = None
+        self,
+        x: Float[Array, "b *space c"],
+        scale: Float[Array, "b c"] | None = None,
+        shift: Float[Array, "b c"] | None = None,
     ) -> Float[Array, "b *space c"]:
         """With y the normalised x: y (1 + scale) + shift.
 
@@ -42,7 +45,8 @@ class GroupNorm(nn.Module):
         channels = x.shape[-1]
         if channels % self.groups:
             raise ValueError(
-                f"groups = {self.groups} does not divide the {channels} channels of {self.name}: choose one that divides every level's"
+                f"groups = {self.groups} does not divide the {channels} channels of {self.name}: choose one that "
+                "divides every level's"
             )
         accumulate = jnp.promote_types(x.dtype, jnp.float32)
         gain = parameter(self, "scale", initializers.ones, (channels,)).astype(accumulate)
@@ -85,7 +89,9 @@ class LayerNorm(nn.Module):
     epsilon: float = 1e-6
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b s d"], scale: Change | None = None, shift: Change | None = None) -> Float[Array, "b s d"]:
+    def __call__(
+        self, x: Float[Array, "b s d"], scale: Change | None = None, shift: Change | None = None
+    ) -> Float[Array, "b s d"]:
         """With y the normalised x: y (1 + scale) + shift."""
         accumulate = jnp.promote_types(x.dtype, jnp.float32)
         if scale is None or shift is None:

@@ -1,7 +1,8 @@
 """Changes of size by 2: convolutions of 4 × 4 pixels and stride 2, written with stride 1, and bilinear ones.
 
-A kernel of 4 × 4 pixels with stride 2 meets each of the four pixels of a square by 2 × 2 of its weights. So it is a kernel of 2 × 2 squares
-with stride 1. Then no gradient of it, of whatever order, has zeros between its pixels, which a CPU would multiply.
+A kernel of 4 × 4 pixels with stride 2 meets each of the four pixels of a square by 2 × 2 of its weights. So it is a
+kernel of 2 × 2 squares with stride 1. Then no gradient of it, of whatever order, has zeros between its pixels, which a
+CPU would multiply.
 """
 
 import flax.linen as nn
@@ -16,7 +17,10 @@ from gendiff.networks.layers.convolution import convolve
 
 
 def space_to_depth(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
-    """Return each square of 2 × 2 pixels as one pixel, the channels of each of the four together. Height and width are even."""
+    """Return each square of 2 × 2 pixels as one pixel, the channels of each of the four together.
+
+    Height and width are even.
+    """
     b, h, w, c = x.shape
     return x.reshape(b, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(b, h // 2, w // 2, 4 * c)
 
@@ -52,8 +56,8 @@ class HalvingConvolution(nn.Module):
 class DoublingConvolution(nn.Module):
     """The transpose of a convolution of 4 × 4 pixels with stride 2 and one zero around, with bias.
 
-    Its kernel is (2, 2, c, 4 features): entry [i, j, :, (p, q, k)] is entry [2 (1 − i) + p, 2 (1 − j) + q, :, k] of the kernel of 4 × 4
-    that each pixel is multiplied by.
+    Its kernel is (2, 2, c, 4 features): entry [i, j, :, (p, q, k)] is entry [2 (1 − i) + p, 2 (1 − j) + q, :, k] of the
+    kernel of 4 × 4 that each pixel is multiplied by.
 
     Args:
         features: channels of the output.
@@ -75,7 +79,11 @@ class DoublingConvolution(nn.Module):
 
 
 def _convolved(
-    module: HalvingConvolution | DoublingConvolution, x: jax.Array, outputs: int, padding: tuple[int, int], features: int
+    module: HalvingConvolution | DoublingConvolution,
+    x: jax.Array,
+    outputs: int,
+    padding: tuple[int, int],
+    features: int,
 ) -> jax.Array:
     """A convolution by a learned kernel of 2 × 2, unfolded where it gives four pixels, then the bias."""
     dtype = module.compute.dtype
@@ -89,7 +97,10 @@ def _convolved(
 
 
 def bilinear_double(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
-    """Double the size by bilinear interpolation: along each axis, new pixels are ¾ of the nearest and ¼ of the next. Zeros lie around."""
+    """Double the size by bilinear interpolation: along each axis, new pixels are ¾ of the nearest and ¼ of the next.
+
+    Zeros lie around.
+    """
     for axis in (1, 2):
         before, after = _beside(x, axis)
         x = _interleaved(0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after, axis)

@@ -14,8 +14,8 @@ from gendiff.core.types import ArrayLike
 class LongContext:
     """How Llama 3.1 stretches rotary positions beyond the length of its first training.
 
-    Frequencies that turn less than `low` times within `original` tokens are divided by `factor`; those that turn more than `high` times
-    stay; in between they are mixed.
+    Frequencies that turn less than `low` times within `original` tokens are divided by `factor`; those that turn more
+    than `high` times stay; in between they are mixed.
 
     Args:
         factor: at least 1.
@@ -45,13 +45,15 @@ class Rotary:
     Args:
         base: above 1.
         stretched: None, or how long contexts change them.
-        channels: of a head, how many each coordinate turns: even numbers, whose sum is the head size. None: each has an equal share.
-        beside: above 1. The first coordinate then turns all pairs, as if it stood alone, and the further ones turn pairs in turn, one after
-            the other, beside it, each by frequencies of this base. None: each coordinate turns pairs of its own.
+        channels: of a head, how many each coordinate turns: even numbers, whose sum is the head size. None: each has an
+            equal share.
+        beside: above 1. The first coordinate then turns all pairs, as if it stood alone, and the further ones turn
+            pairs in turn, one after the other, beside it, each by frequencies of this base. None: each coordinate turns
+            pairs of its own.
 
     References:
-        Su et al., 2021, section 3.2.2; Wang et al., 2024 (Qwen2-VL), section 2.1, where all pairs of a text turn by its places too (from
-        memory).
+        Su et al., 2021, section 3.2.2; Wang et al., 2024 (Qwen2-VL), section 2.1, where all pairs of a text turn by its
+        places too (from memory).
     """
 
     base: float = 10_000.0
@@ -68,7 +70,10 @@ class Rotary:
         if self.beside is not None:
             checks.in_range("beside", self.beside, 1.0, float("inf"), open_low=True)
             if self.channels is not None:
-                raise ValueError(f"channels = {self.channels} are of one coordinate each, but beside lets the first one turn all: give one")
+                raise ValueError(
+                    f"channels = {self.channels} are of one coordinate each, but beside lets the first one turn all: "
+                    "give one"
+                )
 
     def frequencies(self, pairs: int) -> np.ndarray:
         """Return (pairs,) float64 angles per position."""
@@ -85,7 +90,8 @@ def rotate(
 ) -> Float[Array, "b s heads size"]:
     """Turn queries or keys by their positions, in one or several coordinates, each of which turns its share of the channels.
 
-    Channel i and channel i + size / 2 are a pair, as in Llama's weights on Hugging Face; Meta's own files and GGUF have neighbours instead.
+    Channel i and channel i + size / 2 are a pair, as in Llama's weights on Hugging Face; Meta's own files and GGUF have
+    neighbours instead.
 
     Args:
         x: (b, s, heads, size).
@@ -93,8 +99,9 @@ def rotate(
         rotary: the frequencies.
 
     Raises:
-        ValueError: unless twice the number of coordinates divides the head size, for `rotary.channels` that are not one number for each
-            coordinate with the head size as their sum, and for less pairs than coordinates that stand `beside` the first one.
+        ValueError: unless twice the number of coordinates divides the head size, for `rotary.channels` that are not one
+            number for each coordinate with the head size as their sum, and for less pairs than coordinates that stand
+            `beside` the first one.
 
     References:
         Su et al., 2021, Eq. 34 (from memory).
@@ -111,22 +118,35 @@ def _angles(positions: Float[Array, "b s axes"], size: int, rotary: Rotary) -> F
     axes = positions.shape[-1]
     if rotary.channels is not None:
         if len(rotary.channels) != axes or sum(rotary.channels) != size:
-            raise ValueError(f"channels = {rotary.channels} must be one number for each of {axes} coordinates, in all the head size {size}")
+            raise ValueError(
+                f"channels = {rotary.channels} must be one number for each of {axes} coordinates, in all the head size "
+                f"{size}"
+            )
         frequencies = [jnp.asarray(rotary.frequencies(number // 2), positions.dtype) for number in rotary.channels]
         return jnp.concatenate([positions[..., at, None] * each[None, None] for at, each in enumerate(frequencies)], -1)
     if rotary.beside is not None and axes > 1:
         return _angles_beside(positions, size, rotary, rotary.beside)
     if size % (2 * axes):
-        raise ValueError(f"head size {size} must be divisible by {2 * axes}: pairs of channels for each of {axes} coordinates")
+        raise ValueError(
+            f"head size {size} must be divisible by {2 * axes}: pairs of channels for each of {axes} coordinates"
+        )
     shared = jnp.asarray(rotary.frequencies(size // (2 * axes)), positions.dtype)
     return (positions[..., None] * shared.reshape(1, 1, 1, -1)).reshape(*positions.shape[:2], size // 2)
 
 
-def _angles_beside(positions: Float[Array, "b s axes"], size: int, rotary: Rotary, base: float) -> Float[Array, "b s pairs"]:
-    """The angles of the first coordinate alone, to which each further one adds those of its pairs. What stands at 0 there adds nothing."""
+def _angles_beside(
+    positions: Float[Array, "b s axes"], size: int, rotary: Rotary, base: float
+) -> Float[Array, "b s pairs"]:
+    """The angles of the first coordinate alone, to which each further one adds those of its pairs.
+
+    What stands at 0 there adds nothing.
+    """
     pairs, further = size // 2, positions.shape[-1] - 1
     if size % 2 or pairs < further:
-        raise ValueError(f"head size {size} must be even, and at least {2 * further}: a pair of channels for each of {further} coordinates")
+        raise ValueError(
+            f"head size {size} must be even, and at least {2 * further}: a pair of channels for each of {further} "
+            "coordinates"
+        )
     angles = positions[..., :1] * jnp.asarray(rotary.frequencies(pairs), positions.dtype)[None, None]
     for at in range(further):
         own = np.zeros(pairs)

@@ -1,4 +1,7 @@
-"""Language models: ids of tokens in, logits of the next one out. The families of Llama and of GPT-2 are settings of one network."""
+"""Language models: ids of tokens in, logits of the next one out.
+
+The families of Llama and of GPT-2 are settings of one network.
+"""
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -48,8 +51,8 @@ class Answer(NamedTuple):
     """What a language model answers.
 
     Attributes:
-        logits: (b, s, v) of the token after each one, or (b, v) of that after the last one of each text. With the head "scalar" they are
-            numbers (b, s), or (b,).
+        logits: (b, s, v) of the token after each one, or (b, v) of that after the last one of each text. With the head
+            "scalar" they are numbers (b, s), or (b,).
         cache: with the tokens of this call in it, or None.
         routing: a `Routing` per block, which the losses of `networks.routing` take; () without experts.
     """
@@ -61,7 +64,10 @@ class Answer(NamedTuple):
 
 @record
 class _Seen:
-    """Which keys each query sees: what both the model and the cache allow. A record, for `remat` takes no bare function."""
+    """Which keys each query sees: what both the model and the cache allow.
+
+    A record, for `remat` takes no bare function.
+    """
 
     window: int | None = static()
     cached: tuple[int | None, int] | None = static()
@@ -95,15 +101,18 @@ class LanguageModel(nn.Module):
         mlp_bias: whether those of the MLP have one. None: as `bias` says.
         positions: "rotary" turns queries and keys, "learned" adds a vector per position.
         rotary_base: of the frequencies of rotary positions, above 1.
-        rotary_stretch: None, or (factor, low, high, original) of `rotary.LongContext`, by which long contexts change them.
+        rotary_stretch: None, or (factor, low, high, original) of `rotary.LongContext`, by which long contexts change
+            them.
         window: how many tokens each one sees, itself included. None: all before it.
         experts: MLPs of width `mlp_width` among which a router chooses, in every block. None: there is one.
         tied: the table of tokens is also the last linear layer; otherwise that has a kernel of its own.
-        head: "tokens" answers logits, "scalar" one number after each token: a reward of the text so far, or what a critic expects of it.
+        head: "tokens" answers logits, "scalar" one number after each token: a reward of the text so far, or what a
+            critic expects of it.
         dtype: of activations: "float32", "bfloat16", or None for that of the parameters, at least float32.
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         attention_implementation: which of several equal implementations (see attention.py).
-        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear layers.
+        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear
+            layers.
 
     References:
         Touvron et al., 2023, section 2.2; Radford et al., 2019, section 2.3 (from memory).
@@ -147,19 +156,21 @@ class LanguageModel(nn.Module):
     ) -> Answer:
         """Predict the token after each one.
 
-        Under jit, where values cannot be looked at, an unknown id makes its own row NaN, as does a token that the cache has no room for.
+        Under jit, where values cannot be looked at, an unknown id makes its own row NaN, as does a token that the cache
+        has no room for.
 
         Args:
             tokens: (b, s) ids from 0 … vocabulary − 1, behind which PADDING (−1) may stand. Logits there mean nothing.
             cache: the tokens before these, and where to put these.
-            every: False gives logits (b, v), or numbers (b,), after the last token of each text alone, which spares most of the last
-                layer. They mean nothing for a text of padding.
-            segments: (b, s) ids of the texts that are packed into each row, a change of which begins a new text. Places begin anew in each,
-                and none sees another, so that logits are those of each text alone. None: a row is one text.
+            every: False gives logits (b, v), or numbers (b,), after the last token of each text alone, which spares
+                most of the last layer. They mean nothing for a text of padding.
+            segments: (b, s) ids of the texts that are packed into each row, a change of which begins a new text. Places
+                begin anew in each, and none sees another, so that logits are those of each text alone. None: a row is
+                one text.
 
         Raises:
-            ValueError: for inputs or fields against the rules above, for more tokens than `context` or than the cache has room for, and
-                for segments with a cache.
+            ValueError: for inputs or fields against the rules above, for more tokens than `context` or than the cache
+                has room for, and for segments with a cache.
             TypeError: for ids or segments that are no integers.
         """
         self._check(tokens, cache, segments)
@@ -181,12 +192,16 @@ class LanguageModel(nn.Module):
         if not every:
             x = jnp.take_along_axis(x, jnp.maximum(count - 1, 0)[:, None, None], 1)
         logits = self._headed(self._output_norm(x, compute), table, compute)
-        return Answer(logits if every else logits[:, 0], None if cache is None else cache.advanced(layers, count), routing)
+        return Answer(
+            logits if every else logits[:, 0], None if cache is None else cache.advanced(layers, count), routing
+        )
 
     def _table(self) -> tuple[Any, Compute]:
         """The vectors of tokens, and how to compute with them."""
         table = parameter(self, "token", initializers.normal(0.02), (self.vocabulary, self.width))
-        return table, Compute(dtype_of(self.dtype, table), self.precision, attention=self.attention_implementation, late=bool(self.remat))
+        return table, Compute(
+            dtype_of(self.dtype, table), self.precision, attention=self.attention_implementation, late=bool(self.remat)
+        )
 
     def _blocks(
         self, x: jax.Array, positions: jax.Array, segments: jax.Array | None, cache: ModelCache | None, compute: Compute
@@ -198,7 +213,11 @@ class LanguageModel(nn.Module):
         x = x.astype(compute.dtype)
         build = fast.remat(TransformerBlock, self.remat)
         rule, rotary = _Seen(self.window, None if cache is None else (cache.window, cache.sinks)), self._rotary()
-        seen: Any = rule if segments is None else rule(places, places) & (segments[:, None, :, None] == segments[:, None, None, :])
+        seen: Any = (
+            rule
+            if segments is None
+            else rule(places, places) & (segments[:, None, :, None] == segments[:, None, None, :])
+        )
         layers, routings = [], []
         for number in range(self.depth):
             block = build(
@@ -239,8 +258,12 @@ class LanguageModel(nn.Module):
     def _logits(self, x: Float[Array, "b s d"], table: Any, compute: Compute) -> Float[Array, "b s v"]:
         """In at least float32, whatever the dtype."""
         if not self.tied:
-            return dense(self.vocabulary, compute, "output", bias=False)(x).astype(jnp.promote_types(compute.dtype, jnp.float32))
-        return fast.product_with_rows(x, table if packed.is_packed(table) else table.astype(compute.dtype), self.precision)
+            return dense(self.vocabulary, compute, "output", bias=False)(x).astype(
+                jnp.promote_types(compute.dtype, jnp.float32)
+            )
+        return fast.product_with_rows(
+            x, table if packed.is_packed(table) else table.astype(compute.dtype), self.precision
+        )
 
     def _numbers(self, x: Float[Array, "b s d"], compute: Compute) -> Float[Array, "b s"]:
         """One per token, in at least float32, whatever the dtype."""
@@ -258,19 +281,25 @@ class LanguageModel(nn.Module):
         checks.choice("norm", self.norm, NORMS)
         checks.choice("head", self.head, HEADS)
         if self.experts is not None and self.experts.router == "expert_choice":
-            raise ValueError("router = 'expert_choice' looks at later tokens, which a language model must not see: use 'top_k'")
+            raise ValueError(
+                "router = 'expert_choice' looks at later tokens, which a language model must not see: use 'top_k'"
+            )
 
     def _check(self, tokens: Any, cache: ModelCache | None, segments: Any) -> None:
         self._check_fields()
         if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= self.context:
-            raise ValueError(f"tokens has shape {tokens.shape}: (texts, tokens) with 1 to {self.context} tokens is needed (context)")
+            raise ValueError(
+                f"tokens has shape {tokens.shape}: (texts, tokens) with 1 to {self.context} tokens is needed (context)"
+            )
         checks.ids("tokens", tokens, self.vocabulary, also=PADDING)
         if segments is not None:
             checks.same_shape("tokens", tokens, "segments", segments)
             if not jnp.issubdtype(jnp.result_type(segments), jnp.integer):
                 raise TypeError(f"segments must hold integers, got {jnp.result_type(segments)}")
             if cache is not None:
-                raise ValueError("segments with a cache: a cache goes on with one text per row, so read packed rows without one")
+                raise ValueError(
+                    "segments with a cache: a cache goes on with one text per row, so read packed rows without one"
+                )
 
 
 def _of_segments(segments: ArrayLike | None, s: int) -> tuple[jax.Array | None, jax.Array]:
@@ -292,7 +321,15 @@ def gpt2(**options: Any) -> LanguageModel:
     References:
         Radford et al., 2019, section 2.3 and Table 2 (from memory).
     """
-    settings: dict[str, Any] = {"vocabulary": 50257, "context": 1024, "width": 768, "depth": 12, "heads": 12, "gated": False, "bias": True}
+    settings: dict[str, Any] = {
+        "vocabulary": 50257,
+        "context": 1024,
+        "width": 768,
+        "depth": 12,
+        "heads": 12,
+        "gated": False,
+        "bias": True,
+    }
     kinds: dict[str, Any] = {"activation": "gelu_tanh", "norm": "layer", "positions": "learned"}
     return LanguageModel(**(settings | kinds | options))
 
@@ -306,5 +343,12 @@ def smollm2_135m(**options: Any) -> LanguageModel:
     References:
         Allal et al., 2025; the numbers are those of the file's metadata.
     """
-    settings: dict[str, Any] = {"vocabulary": 49152, "context": 8192, "width": 576, "depth": 30, "heads": 9, "key_value_heads": 3}
+    settings: dict[str, Any] = {
+        "vocabulary": 49152,
+        "context": 8192,
+        "width": 576,
+        "depth": 30,
+        "heads": 9,
+        "key_value_heads": 3,
+    }
     return LanguageModel(**(settings | {"mlp_width": 1536, "rotary_base": 100_000.0} | options))

@@ -36,7 +36,8 @@ class MixedAnswer(NamedTuple):
     """What the network answers to a tuple of parts.
 
     Attributes:
-        outputs: one for each part: logits (b, s, v) of the token after each one of a text, what is predicted of a picture (b, h, w, c).
+        outputs: one for each part: logits (b, s, v) of the token after each one of a text, what is predicted of a
+            picture (b, h, w, c).
         cache: with this part in it, or None.
         routing: a `Routing` per block; () without experts.
     """
@@ -49,11 +50,13 @@ class MixedAnswer(NamedTuple):
 class MultimodalTransformer(LanguageModel):
     """A `LanguageModel` whose documents also hold pictures: logits behind tokens, and the output of a denoiser for patches.
 
-    It is called with ids alone, and then is the language model of the same parameters, or with a tuple of parts, texts and pictures.
+    It is called with ids alone, and then is the language model of the same parameters, or with a tuple of parts, texts
+    and pictures.
 
-    Every token sees what stands before it. The patches of a picture see each other too: all stand at one place, the last one of as many
-    places as the picture has patches. They are told rows and columns by fixed sines, which are added, and by rotary positions, which turn
-    queries and keys beside their place. The time is added to the patches of its picture and reaches nothing before them.
+    Every token sees what stands before it. The patches of a picture see each other too: all stand at one place, the
+    last one of as many places as the picture has patches. They are told rows and columns by fixed sines, which are
+    added, and by rotary positions, which turn queries and keys beside their place. The time is added to the patches of
+    its picture and reaches nothing before them.
 
     Args:
         patch: side of a patch's square of pixels.
@@ -62,7 +65,8 @@ class MultimodalTransformer(LanguageModel):
     Other fields are those of `LanguageModel`; `width` is divisible by 4, positions are "rotary" and there is no window.
 
     References:
-        Zhou et al., 2024 (Transfusion), sections 3.2 and 3.3, for one transformer, attention and patches by linear layers (from memory).
+        Zhou et al., 2024 (Transfusion), sections 3.2 and 3.3, for one transformer, attention and patches by linear
+        layers (from memory).
     """
 
     patch: int = 2
@@ -79,9 +83,10 @@ class MultimodalTransformer(LanguageModel):
         """Predict the token after each one, and from each picture what a denoiser predicts.
 
         Args:
-            tokens: (b, s) ids, for which all is as in `LanguageModel`. Or a tuple of parts in their order, each a `Picture`, or (b, s) ids
-                of a text, behind which PADDING may stand.
-            cache: what stands before, as `language.cache` builds it, without a window. With it there is one part per call.
+            tokens: (b, s) ids, for which all is as in `LanguageModel`. Or a tuple of parts in their order, each a
+                `Picture`, or (b, s) ids of a text, behind which PADDING may stand.
+            cache: what stands before, as `language.cache` builds it, without a window. With it there is one part per
+                call.
             every: as in `LanguageModel`, for ids alone.
             segments: as in `LanguageModel`, for ids alone.
 
@@ -89,8 +94,8 @@ class MultimodalTransformer(LanguageModel):
             An `Answer` for ids, and a `MixedAnswer` for parts.
 
         Raises:
-            ValueError: for inputs or fields against the rules above, for parts of unequal batches or channels, for more places than
-                `context` or than the cache has room for, and for parts with `every=False` or segments.
+            ValueError: for inputs or fields against the rules above, for parts of unequal batches or channels, for more
+                places than `context` or than the cache has room for, and for parts with `every=False` or segments.
             TypeError: for ids that are no integers, and pictures that are not floating.
         """
         if not isinstance(tokens, tuple):
@@ -146,11 +151,18 @@ class MultimodalTransformer(LanguageModel):
         pieces = _cut(self._output_norm(x, compute), [self.places(part) for part in parts])
         of_texts = [piece for piece, is_picture in zip(pieces, drawn, strict=True) if not is_picture]
         of_pictures = [piece for piece, is_picture in zip(pieces, drawn, strict=True) if is_picture]
-        outputs = _in_order(drawn, self._text_outputs(of_texts, table, compute), self._picture_outputs(of_pictures, pictures, compute))
+        outputs = _in_order(
+            drawn, self._text_outputs(of_texts, table, compute), self._picture_outputs(of_pictures, pictures, compute)
+        )
         return MixedAnswer(tuple(outputs), None if cache is None else cache.advanced(layers, count), routing)
 
-    def _positions(self, parts: Sequence[Any], start: Int[Array, " b"]) -> tuple[Int[Array, "b s axes"], Int[Array, " b"]]:
-        """Place, row and column of each token, and how many places are taken. Texts alone have places only, as a `LanguageModel` has."""
+    def _positions(
+        self, parts: Sequence[Any], start: Int[Array, " b"]
+    ) -> tuple[Int[Array, "b s axes"], Int[Array, " b"]]:
+        """Place, row and column of each token, and how many places are taken.
+
+        Texts alone have places only, as a `LanguageModel` has.
+        """
         end, positions = start, []
         for part in parts:
             if isinstance(part, Picture):
@@ -174,7 +186,9 @@ class MultimodalTransformer(LanguageModel):
         cut = [dit.patches(jnp.asarray(picture.x).astype(compute.dtype), self.patch) for picture in pictures]
         y = dense(self.width, compute, "picture_input")(jnp.concatenate(cut, 1))
         times = jnp.concatenate([jnp.asarray(picture.t) for picture in pictures])
-        told = jnp.split(Embedding(256, self.width, None, compute, name="picture_embedding")(times, None), len(pictures))
+        told = jnp.split(
+            Embedding(256, self.width, None, compute, name="picture_embedding")(times, None), len(pictures)
+        )
         vectors = zip(_cut(y, [patches.shape[1] for patches in cut]), told, pictures, strict=True)
         grids = [jnp.asarray(grid_positions(*self._grid(picture), self.width), compute.dtype) for picture in pictures]
         return [y + time[:, None] + grid[None] for (y, time, _), grid in zip(vectors, grids, strict=True)]
@@ -185,7 +199,9 @@ class MultimodalTransformer(LanguageModel):
         x = jnp.concatenate(pieces, 1)
         return _cut(self._headed(x, table, compute), [piece.shape[1] for piece in pieces])
 
-    def _picture_outputs(self, pieces: list[jax.Array], pictures: Sequence[Picture], compute: Compute) -> list[jax.Array]:
+    def _picture_outputs(
+        self, pieces: list[jax.Array], pictures: Sequence[Picture], compute: Compute
+    ) -> list[jax.Array]:
         if not pieces:
             return []
         channels = pictures[0].x.shape[-1]
@@ -214,7 +230,9 @@ class MultimodalTransformer(LanguageModel):
             if isinstance(part, Picture):
                 image_inputs.check(part.x, part.t, self.patch, "patch")
             elif part.ndim != 2 or part.shape[1] < 1:
-                raise ValueError(f"part {number} has shape {part.shape}: a text is (texts, tokens) with at least one token")
+                raise ValueError(
+                    f"part {number} has shape {part.shape}: a text is (texts, tokens) with at least one token"
+                )
             else:
                 checks.ids(f"part {number}", part, self.vocabulary, also=PADDING)
         for what, sizes in (
@@ -227,9 +245,15 @@ class MultimodalTransformer(LanguageModel):
         if taken > self.context:
             raise ValueError(f"the parts take {taken} places, and the network was made for {self.context} (context)")
         if cache is not None and len(parts) > 1:
-            raise ValueError(f"{len(parts)} parts with a cache: pass one after the other, each with the cache that the one before gave")
+            raise ValueError(
+                f"{len(parts)} parts with a cache: pass one after the other, each with the cache that the one before "
+                "gave"
+            )
         if cache is not None and cache.window is not None:
-            raise ValueError(f"the cache has window = {cache.window}, which would cut pictures: use cache.full, cache.int8 or cache.paged")
+            raise ValueError(
+                f"the cache has window = {cache.window}, which would cut pictures: use cache.full, cache.int8 or "
+                "cache.paged"
+            )
 
 
 def _batch(part: Any) -> int:

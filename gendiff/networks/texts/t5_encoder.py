@@ -21,8 +21,9 @@ from gendiff.networks.texts.text_encoder import check_tokens
 class T5Encoder(nn.Module):
     """A transformer over tokens that is told how far apart two tokens stand, not where they stand.
 
-    Each head adds a learned number to the score of a pair of tokens, chosen by their distance; all blocks share these numbers. Norms are
-    RMS norms, layers have no bias. The defaults are those of T5-XXL, which Stable Diffusion 3 and FLUX.1 read their prompts by.
+    Each head adds a learned number to the score of a pair of tokens, chosen by their distance; all blocks share these
+    numbers. Norms are RMS norms, layers have no bias. The defaults are those of T5-XXL, which Stable Diffusion 3 and
+    FLUX.1 read their prompts by.
 
     Args:
         vocabulary: number of ids.
@@ -32,14 +33,16 @@ class T5Encoder(nn.Module):
         head_size: channels of a head.
         mlp_width: width of the MLPs.
         activation: of their gates: "gelu_tanh", "gelu", "quick_gelu" or "silu" (see layers/).
-        distances: how many classes of distances there are, half of them for each direction. Short ones have a class of their own, longer
-            ones share one with others of their size.
+        distances: how many classes of distances there are, half of them for each direction. Short ones have a class of
+            their own, longer ones share one with others of their size.
         farthest: the distance from which all share one class.
         epsilon: what every norm adds to a mean square.
-        dtype: of activations: "float32", "bfloat16", or None for that of the parameters, at least float32. Parameters stay float32.
+        dtype: of activations: "float32", "bfloat16", or None for that of the parameters, at least float32. Parameters
+            stay float32.
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         attention_implementation: which of several equal implementations (see attention.py).
-        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear layers.
+        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear
+            layers.
 
     References:
         Raffel et al., 2020, section 2.1, for distances; Shazeer, 2020, Eq. 6, for gates (from memory).
@@ -62,7 +65,9 @@ class T5Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, ids: Int[ArrayLike, "b s"], mask: Bool[ArrayLike, "b s"] | None = None) -> Text:
-        """Encode texts of any length. Under jit, where values cannot be looked at, an unknown id makes its own text NaN.
+        """Encode texts of any length.
+
+        Under jit, where values cannot be looked at, an unknown id makes its own text NaN.
 
         Args:
             ids: (b, s) from 0 … vocabulary − 1.
@@ -78,17 +83,26 @@ class T5Encoder(nn.Module):
         self._check()
         check_tokens(ids, mask, self.vocabulary, None)
         table = parameter(self, "token", initializers.normal(1.0), (self.vocabulary, self.width))
-        compute = Compute(dtype_of(self.dtype, table), self.precision, attention=self.attention_implementation, late=bool(self.remat))
+        compute = Compute(
+            dtype_of(self.dtype, table), self.precision, attention=self.attention_implementation, late=bool(self.remat)
+        )
         ids = jnp.asarray(ids)
         shown = jnp.ones(ids.shape, bool) if mask is None else jnp.asarray(mask)
         seen = None if mask is None else shown[:, None, None, :]
 
         x, score_bias = token_rows(table, ids).astype(compute.dtype), self._score_bias(ids.shape[1], compute)
         build = fast.remat(TransformerBlock, self.remat)
-        fields: dict[str, Any] = {"mlp_epsilon": self.epsilon, "epsilon": self.epsilon, "activation": self.activation, "norm": "rms"}
+        fields: dict[str, Any] = {
+            "mlp_epsilon": self.epsilon,
+            "epsilon": self.epsilon,
+            "activation": self.activation,
+            "norm": "rms",
+        }
         fields |= {"head_size": self.head_size, "mlp_width": self.mlp_width, "gated": True, "bias": False}
         for number in range(self.depth):
-            x, _ = build(self.heads, compute=compute, name=f"block_{number}", **fields)(x, None, None, seen, None, None, None, score_bias)
+            x, _ = build(self.heads, compute=compute, name=f"block_{number}", **fields)(
+                x, None, None, seen, None, None, None, score_bias
+            )
         return Text(RMSNorm(compute, self.epsilon, name="output_norm")(x), shown)
 
     def _score_bias(self, length: int, compute: Compute) -> Float[Array, "1 heads s s"]:
@@ -102,7 +116,9 @@ class T5Encoder(nn.Module):
             checks.integer(name, getattr(self, name), 1)
         checks.integer("distances", self.distances, 4)
         if self.distances % 4:
-            raise ValueError(f"distances = {self.distances} must be divisible by 4: short and long ones, in each direction")
+            raise ValueError(
+                f"distances = {self.distances} must be divisible by 4: short and long ones, in each direction"
+            )
         checks.integer("farthest", self.farthest, self.distances // 4 + 1)
         checks.in_range("epsilon", self.epsilon, 0.0, float("inf"))
 
@@ -110,8 +126,8 @@ class T5Encoder(nn.Module):
 def distance_classes(length: int, distances: int, farthest: int) -> Int[np.ndarray, "s s"]:
     """Return the class of each pair, by row the token that looks and by column the one that is looked at.
 
-    With n = distances / 4, a token looks back by 0 … n − 1 tokens in classes 0 … n − 1, and by a distance d ≥ n in class
-    n + ⌊n log(d / n) / log(farthest / n)⌋, at most 2 n − 1. To look ahead by as much is the class 2 n behind it.
+    With n = distances / 4, a token looks back by 0 … n − 1 tokens in classes 0 … n − 1, and by a distance d ≥ n in
+    class n + ⌊n log(d / n) / log(farthest / n)⌋, at most 2 n − 1. To look ahead by as much is the class 2 n behind it.
 
     Args:
         length: number of tokens.
@@ -124,5 +140,6 @@ def distance_classes(length: int, distances: int, farthest: int) -> Int[np.ndarr
     ahead = np.arange(length)[None, :] - np.arange(length)[:, None]
     apart, short = np.abs(ahead), distances // 4
     share = np.log(np.maximum(apart, short) / short) / math.log(farthest / short)
-    long = short + np.floor(short * share + 1e-6).astype(int)  # a distance at the edge of a class is in it, whatever rounding says
+    # a distance at the edge of a class is in it, whatever rounding says
+    long = short + np.floor(short * share + 1e-6).astype(int)
     return np.where(apart < short, apart, np.minimum(long, 2 * short - 1)) + 2 * short * (ahead > 0)

@@ -1,4 +1,7 @@
-"""Encoders of text: ids of tokens in, a vector per token and one per text out. CLIP's towers and BERT are settings of one network."""
+"""Encoders of text: ids of tokens in, a vector per token and one per text out.
+
+CLIP's towers and BERT are settings of one network.
+"""
 
 from typing import Any
 
@@ -22,8 +25,8 @@ POOLING = ("end", "mean")
 class TextEncoder(nn.Module):
     """A transformer over tokens with learned positions.
 
-    `clip_vit_l_14`, `open_clip_vit_h_14`, `open_clip_vit_bigg_14` and `mini_lm_l6` build the published ones, for which `weights` loads
-    parameters.
+    `clip_vit_l_14`, `open_clip_vit_h_14`, `open_clip_vit_bigg_14` and `mini_lm_l6` build the published ones, for which
+    `weights` loads parameters.
 
     Args:
         vocabulary: number of ids.
@@ -32,9 +35,10 @@ class TextEncoder(nn.Module):
         depth: number of blocks.
         heads: number of attention heads.
         expansion: width of the MLPs over that of the tokens.
-        causal: each token sees itself and those before it (CLIP), or all (BERT). Either way none sees what the mask leaves out.
-        norm_first: the blocks' norms stand first, and one follows the last block (CLIP), or they stand last, and one precedes the first
-            block (BERT).
+        causal: each token sees itself and those before it (CLIP), or all (BERT). Either way none sees what the mask
+            leaves out.
+        norm_first: the blocks' norms stand first, and one follows the last block (CLIP), or they stand last, and one
+            precedes the first block (BERT).
         activation: of the MLPs: "gelu", "gelu_tanh" or "quick_gelu" (see layers/).
         epsilon: what every norm adds to a variance.
         token_types: number of kinds of tokens, each with a vector that is added (BERT has 2). None: there are none.
@@ -42,16 +46,20 @@ class TextEncoder(nn.Module):
         end: id of the token that ends a text. None: the last of the vocabulary, as in CLIP.
         projection: width of `pooled` after a linear layer without bias. None: there is no such layer.
         normalize: give each vector in `pooled` the length 1.
-        skip_last: `tokens` are those before so many of the last blocks, behind the last norm where there is one. Stable Diffusion 2 has 1.
-            `pooled` comes from the last block all the same; where it is not used, jit leaves those blocks out.
+        skip_last: `tokens` are those before so many of the last blocks, behind the last norm where there is one. Stable
+            Diffusion 2 has 1. `pooled` comes from the last block all the same; where it is not used, jit leaves those
+            blocks out.
         norm_tokens: whether `tokens` go through the last norm. Stable Diffusion XL takes them before it.
-        dtype: of activations: "float32", "bfloat16", or None for that of the parameters, at least float32. Parameters stay float32.
+        dtype: of activations: "float32", "bfloat16", or None for that of the parameters, at least float32. Parameters
+            stay float32.
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         attention_implementation: which of several equal implementations (see attention.py).
-        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear layers.
+        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear
+            layers.
 
     References:
-        Radford et al., 2021, section 2.4; Devlin et al., 2019, section 3; Reimers & Gurevych, 2019, section 3, for the mean (from memory).
+        Radford et al., 2021, section 2.4; Devlin et al., 2019, section 3; Reimers & Gurevych, 2019, section 3, for the
+        mean (from memory).
     """
 
     vocabulary: int = 49408
@@ -78,12 +86,15 @@ class TextEncoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, ids: Int[ArrayLike, "b s"], mask: Bool[ArrayLike, "b s"] | None = None, types: Int[ArrayLike, "b s"] | None = None
+        self,
+        ids: Int[ArrayLike, "b s"],
+        mask: Bool[ArrayLike, "b s"] | None = None,
+        types: Int[ArrayLike, "b s"] | None = None,
     ) -> Text:
         """Encode texts.
 
-        Under jit, where values cannot be looked at, an unknown id makes its own text NaN, and so does a text without the token or
-        tokens that its pooled vector comes from.
+        Under jit, where values cannot be looked at, an unknown id makes its own text NaN, and so does a text without
+        the token or tokens that its pooled vector comes from.
 
         Args:
             ids: (b, s) from 0 … vocabulary − 1.
@@ -97,7 +108,9 @@ class TextEncoder(nn.Module):
         self._check(ids, mask, types)
         table = parameter(self, "token", initializers.normal(0.02), (self.vocabulary, self.width))
         places = parameter(self, "position", initializers.normal(0.01), (self.positions, self.width))
-        compute = Compute(dtype_of(self.dtype, table), self.precision, attention=self.attention_implementation, late=bool(self.remat))
+        compute = Compute(
+            dtype_of(self.dtype, table), self.precision, attention=self.attention_implementation, late=bool(self.remat)
+        )
         ids = jnp.asarray(ids)
         shown = jnp.ones(ids.shape, bool) if mask is None else jnp.asarray(mask)
 
@@ -134,7 +147,14 @@ class TextEncoder(nn.Module):
         build, chosen = fast.remat(TransformerBlock, self.remat), x
         for number in range(self.depth):
             block = build(
-                self.heads, self.expansion, compute, self.epsilon, self.epsilon, self.activation, self.norm_first, name=f"block_{number}"
+                self.heads,
+                self.expansion,
+                compute,
+                self.epsilon,
+                self.epsilon,
+                self.activation,
+                self.norm_first,
+                name=f"block_{number}",
             )
             x, _ = block(x, None, None, seen)
             chosen = x if number == self.depth - 1 - self.skip_last else chosen
@@ -169,7 +189,11 @@ class TextEncoder(nn.Module):
         shown = np.ones(ids.shape, bool) if mask is None else np.asarray(mask)
         found = shown & (np.asarray(ids) == self._end) if self.pooling == "end" else shown
         if not found.any(-1).all():
-            lacks = f"has no token {self._end}, which ends a text (end)" if self.pooling == "end" else "has no token in the mask"
+            lacks = (
+                f"has no token {self._end}, which ends a text (end)"
+                if self.pooling == "end"
+                else "has no token in the mask"
+            )
             raise ValueError(f"text {int(np.argmin(found.any(-1)))} {lacks}: its pooled vector would mean nothing")
 
 
@@ -244,7 +268,14 @@ def mini_lm_l6(**options: Any) -> TextEncoder:
     References:
         Wang et al., 2020; Reimers & Gurevych, 2019 (from memory).
     """
-    bert: dict[str, Any] = {"vocabulary": 30522, "positions": 512, "causal": False, "norm_first": False, "epsilon": 1e-12, "token_types": 2}
+    bert: dict[str, Any] = {
+        "vocabulary": 30522,
+        "positions": 512,
+        "causal": False,
+        "norm_first": False,
+        "epsilon": 1e-12,
+        "token_types": 2,
+    }
     settings: dict[str, Any] = {"width": 384, "depth": 6, "heads": 12, "pooling": "mean", "normalize": True}
     return TextEncoder(**(bert | settings | options))
 

@@ -20,7 +20,11 @@ def schedule(found: Configuration) -> Schedule:
     given = found.fields
     if found.straight:
         shift = given.get("flow_shift", given.get("shift"))
-        return schedules.flow() if given.get("use_dynamic_shifting") or shift == 1 else schedules.shifted(schedules.flow(), shift)
+        return (
+            schedules.flow()
+            if given.get("use_dynamic_shifting") or shift == 1
+            else schedules.shifted(schedules.flow(), shift)
+        )
     chain = _chain(given)
     return schedules.zero_terminal_snr(chain) if given.get("rescale_betas_zero_snr") else chain
 

@@ -1,8 +1,8 @@
 """What a scheduler_config.json of diffusers may say: its classes that have a match here, their fields, and what of them can be followed.
 
-A file often holds fields of another class, because diffusers copies them when a scheduler is made from the configuration of another one:
-Stable Diffusion XL's Euler scheduler says `set_alpha_to_one`. diffusers does not read them. They are named in `unused` here. A field that
-no class knows is refused.
+A file often holds fields of another class, because diffusers copies them when a scheduler is made from the
+configuration of another one: Stable Diffusion XL's Euler scheduler says `set_alpha_to_one`. diffusers does not read
+them. They are named in `unused` here. A field that no class knows is refused.
 """
 
 import dataclasses
@@ -44,8 +44,18 @@ _SPREADS = {"use_karras_sigmas": False, "use_exponential_sigmas": False, "use_be
 _LIMITS = {"sigma_min": None, "sigma_max": None}
 _SOLVER = _CHAIN | _THRESHOLD | _SPREADS
 _SOLVER |= {"solver_order": 2, "lower_order_final": True, "final_sigmas_type": "zero"}
-_SOLVER |= {"use_flow_sigmas": False, "flow_shift": 1.0, "use_dynamic_shifting": False, "time_shift_type": "exponential"}
-_DPM = {"algorithm_type": "dpmsolver++", "solver_type": "midpoint", "lambda_min_clipped": -math.inf, "variance_type": None}
+_SOLVER |= {
+    "use_flow_sigmas": False,
+    "flow_shift": 1.0,
+    "use_dynamic_shifting": False,
+    "time_shift_type": "exponential",
+}
+_DPM = {
+    "algorithm_type": "dpmsolver++",
+    "solver_type": "midpoint",
+    "lambda_min_clipped": -math.inf,
+    "variance_type": None,
+}
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     PNDM: _CHAIN | _LEADING | {"skip_prk_steps": False, "set_alpha_to_one": False},
@@ -108,7 +118,8 @@ SUPPORTED: dict[str, dict[str, tuple]] = {
     PNDM: {"prediction_type": ("epsilon", "v_prediction")},
     DDPM: {"variance_type": ("fixed_small", "fixed_small_log", "fixed_large")},
     ANCESTRAL: {"prediction_type": ("epsilon", "v_prediction")},
-    MULTISTEP: _SOLVER_SUPPORTED | {"algorithm_type": ("dpmsolver++", "sde-dpmsolver++", "dpmsolver"), "solver_type": ("midpoint", "heun")},
+    MULTISTEP: _SOLVER_SUPPORTED
+    | {"algorithm_type": ("dpmsolver++", "sde-dpmsolver++", "dpmsolver"), "solver_type": ("midpoint", "heun")},
     SINGLE: _SOLVER_SUPPORTED | {"algorithm_type": ("dpmsolver++", "sde-dpmsolver++"), "solver_type": ("midpoint",)},
     UNIPC: _SOLVER_SUPPORTED | {"solver_type": ("bh1", "bh2")},
     FLOW: {"num_train_timesteps": (1000,), "time_shift_type": ("exponential", "linear")},
@@ -179,7 +190,8 @@ def read(config: Mapping[str, Any], *, like_diffusers: bool = False) -> Configur
         like_diffusers: whether diffusers' own steps are asked for, some of which have no match.
 
     Raises:
-        ConfigError: for a class or a field without a match, and for fields that contradict each other, by name and value.
+        ConfigError: for a class or a field without a match, and for fields that contradict each other, by name and
+            value.
     """
     if not isinstance(config, Mapping) or "_class_name" not in config:
         raise ConfigError(f"config = {config!r} must be a mapping with _class_name, as in a scheduler_config.json")
@@ -201,7 +213,9 @@ def read(config: Mapping[str, Any], *, like_diffusers: bool = False) -> Configur
     _check(found, like_diffusers)
     if like_diffusers:
         _check_likeness(found)
-    numbers = {field: float(value) for field, value in found.fields.items() if field in OPEN_RANGES and value is not None}
+    numbers = {
+        field: float(value) for field, value in found.fields.items() if field in OPEN_RANGES and value is not None
+    }
     return dataclasses.replace(found, fields={**found.fields, **numbers})
 
 
@@ -226,20 +240,41 @@ def _check(found: Configuration, like_diffusers: bool) -> None:
             _refuse(found, not above < value < below, field, f"a number between {above} and {below} is needed")
     betas = given.get("trained_betas")
     if betas is not None:
-        wrong = not isinstance(betas, tuple) or len(betas) != given["num_train_timesteps"] or not all(0 < beta < 1 for beta in betas)
-        _refuse(found, wrong, "trained_betas", f"a list of {given['num_train_timesteps']} numbers between 0 and 1 is needed")
+        wrong = (
+            not isinstance(betas, tuple)
+            or len(betas) != given["num_train_timesteps"]
+            or not all(0 < beta < 1 for beta in betas)
+        )
+        _refuse(
+            found, wrong, "trained_betas", f"a list of {given['num_train_timesteps']} numbers between 0 and 1 is needed"
+        )
     spreads = [field for field in SPREADS if given.get(field)]
     _refuse(found, len(spreads) > 1, spreads[-1] if spreads else "", f"{' and '.join(spreads)} exclude each other")
     for field in ("sigma_min", "sigma_max"):
-        _refuse(found, given.get(field) is not None and not spreads, field, f"it is a limit of {', '.join(SPREADS)}, and none is set")
+        _refuse(
+            found,
+            given.get(field) is not None and not spreads,
+            field,
+            f"it is a limit of {', '.join(SPREADS)}, and none is set",
+        )
     _check_straight(found, bool(spreads))
     if given.get("rescale_betas_zero_snr"):
         endless = spreads and given.get("sigma_max") is None and not like_diffusers
-        _refuse(found, endless, spreads[-1] if spreads else "", "its largest sigma / alpha is infinite (rescale_betas_zero_snr)")
+        _refuse(
+            found,
+            endless,
+            spreads[-1] if spreads else "",
+            "its largest sigma / alpha is infinite (rescale_betas_zero_snr)",
+        )
         fix = "the network's noise says nothing of the clean sample at zero terminal SNR (rescale_betas_zero_snr)"
         _refuse(found, given["prediction_type"] == "epsilon", "prediction_type", fix)
     if given.get("algorithm_type") == "dpmsolver":
-        _refuse(found, given["final_sigmas_type"] == "zero", "final_sigmas_type", 'algorithm_type = "dpmsolver" ends at "sigma_min"')
+        _refuse(
+            found,
+            given["final_sigmas_type"] == "zero",
+            "final_sigmas_type",
+            'algorithm_type = "dpmsolver" ends at "sigma_min"',
+        )
     if str(given.get("algorithm_type")).startswith("sde") and found.name == SINGLE:
         _refuse(found, given["solver_order"] == 3, "solver_order", "order 3 has no stochastic form")
     if found.name == LCM:
@@ -254,18 +289,50 @@ def _check_straight(found: Configuration, spread: bool) -> None:
     if found.name in SOLVERS:
         straight = given["use_flow_sigmas"]
         predicts = given["prediction_type"] == "flow_prediction"
-        _refuse(found, straight != predicts, "prediction_type", f'"flow_prediction" belongs to use_flow_sigmas, which is {straight}')
+        _refuse(
+            found,
+            straight != predicts,
+            "prediction_type",
+            f'"flow_prediction" belongs to use_flow_sigmas, which is {straight}',
+        )
         _refuse(found, straight and spread, "use_flow_sigmas", f"it excludes {', '.join(SPREADS)}")
-        _refuse(found, straight and given["num_train_timesteps"] != 1000, "num_train_timesteps", "only 1000 with use_flow_sigmas")
-        _refuse(found, straight and given["final_sigmas_type"] != "zero", "final_sigmas_type", 'only "zero" with use_flow_sigmas')
-        _refuse(found, straight and given.get("rescale_betas_zero_snr"), "rescale_betas_zero_snr", "the straight path has no betas")
-        _refuse(found, not straight and given["flow_shift"] != 1, "flow_shift", "it belongs to use_flow_sigmas, which is False")
-        _refuse(found, not straight and given.get("shift_terminal") is not None, "shift_terminal", "it belongs to use_flow_sigmas")
+        _refuse(
+            found,
+            straight and given["num_train_timesteps"] != 1000,
+            "num_train_timesteps",
+            "only 1000 with use_flow_sigmas",
+        )
+        _refuse(
+            found,
+            straight and given["final_sigmas_type"] != "zero",
+            "final_sigmas_type",
+            'only "zero" with use_flow_sigmas',
+        )
+        _refuse(
+            found,
+            straight and given.get("rescale_betas_zero_snr"),
+            "rescale_betas_zero_snr",
+            "the straight path has no betas",
+        )
+        _refuse(
+            found,
+            not straight and given["flow_shift"] != 1,
+            "flow_shift",
+            "it belongs to use_flow_sigmas, which is False",
+        )
+        _refuse(
+            found,
+            not straight and given.get("shift_terminal") is not None,
+            "shift_terminal",
+            "it belongs to use_flow_sigmas",
+        )
     if found.name == FLOW and given["use_dynamic_shifting"]:
         for field in ("base_shift", "max_shift"):
             _refuse(found, given[field] is None, field, "use_dynamic_shifting needs a number")
         wrong = given["base_image_seq_len"] >= given["max_image_seq_len"]
-        _refuse(found, wrong, "base_image_seq_len", f"it must be below max_image_seq_len = {given['max_image_seq_len']}")
+        _refuse(
+            found, wrong, "base_image_seq_len", f"it must be below max_image_seq_len = {given['max_image_seq_len']}"
+        )
 
 
 def _check_likeness(found: Configuration) -> None:
@@ -273,20 +340,43 @@ def _check_likeness(found: Configuration) -> None:
     given = found.fields
     order, to_clean = given.get("solver_order"), found.ends_clean
     if found.name == PNDM and not given["skip_prk_steps"]:
-        own = given["timestep_spacing"] != "leading" or given["set_alpha_to_one"] or given["prediction_type"] != "epsilon"
-        _refuse(found, own, "skip_prk_steps", 'like diffusers only with "leading", "epsilon" and set_alpha_to_one = False')
+        own = (
+            given["timestep_spacing"] != "leading" or given["set_alpha_to_one"] or given["prediction_type"] != "epsilon"
+        )
+        _refuse(
+            found, own, "skip_prk_steps", 'like diffusers only with "leading", "epsilon" and set_alpha_to_one = False'
+        )
     if found.name == DDPM and given["variance_type"] == "fixed_large":
         spacing = given["timestep_spacing"]
         noisy = spacing == "trailing" or (spacing == "leading" and given["steps_offset"] > 0)
         _refuse(found, noisy, "variance_type", "diffusers adds noise in a last step that does not start at t = 0")
     if found.name == MULTISTEP and order == 3:
-        _refuse(found, given["algorithm_type"] == "sde-dpmsolver++", "solver_order", "a sign is wrong in diffusers' stochastic order 3")
-        _refuse(found, given["solver_type"] == "heun", "solver_type", "its order 3 takes the second step by another rule")
+        _refuse(
+            found,
+            given["algorithm_type"] == "sde-dpmsolver++",
+            "solver_order",
+            "a sign is wrong in diffusers' stochastic order 3",
+        )
+        _refuse(
+            found, given["solver_type"] == "heun", "solver_type", "its order 3 takes the second step by another rule"
+        )
         _refuse(found, given["euler_at_final"] and not to_clean, "euler_at_final", "it lowers the last step alone")
     if found.name == SINGLE:
         _refuse(found, order == 3, "solver_order", "diffusers' order 3 mixes steps of order 1, 2 and 3")
-        _refuse(found, given["algorithm_type"] != "dpmsolver++", "algorithm_type", "its stochastic steps draw their noises apart")
+        _refuse(
+            found,
+            given["algorithm_type"] != "dpmsolver++",
+            "algorithm_type",
+            "its stochastic steps draw their noises apart",
+        )
     if found.name == UNIPC and to_clean:
-        _refuse(found, given["solver_type"] == "bh1", "solver_type", "diffusers ends in NaN: B(h) = h is infinite at sigma = 0")
+        _refuse(
+            found,
+            given["solver_type"] == "bh1",
+            "solver_type",
+            "diffusers ends in NaN: B(h) = h is infinite at sigma = 0",
+        )
         wrong = not given["lower_order_final"] and given["solver_order"] > 1
-        _refuse(found, wrong, "lower_order_final", "diffusers ends in NaN: its last step to sigma = 0 has order 2 as well")
+        _refuse(
+            found, wrong, "lower_order_final", "diffusers ends in NaN: its last step to sigma = 0 has order 2 as well"
+        )

@@ -59,7 +59,9 @@ def _single(found: Configuration, chain: Schedule, steps: int) -> Sampler:
 
 def _unipc(found: Configuration, chain: Schedule, steps: int) -> Sampler:
     given = found.fields
-    return samplers.unipc(given["solver_order"], variant=given["solver_type"], lower_order_final=given["lower_order_final"])
+    return samplers.unipc(
+        given["solver_order"], variant=given["solver_type"], lower_order_final=given["lower_order_final"]
+    )
 
 
 def _lcm(found: Configuration, chain: Schedule, steps: int) -> Sampler:

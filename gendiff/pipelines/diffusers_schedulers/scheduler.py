@@ -45,16 +45,20 @@ class Scheduler:
         checks.integer("steps", steps, 1)
         return methods.sampler(self.configuration, self.schedule, steps, self.like_diffusers)
 
-    def grid(self, steps: int, *, tokens: int | None = None, sigmas: Sequence[float] | np.ndarray | None = None) -> Level:
+    def grid(
+        self, steps: int, *, tokens: int | None = None, sigmas: Sequence[float] | np.ndarray | None = None
+    ) -> Level:
         """The levels (n + 1,) of so many steps.
 
-        n is `steps`, but for the single-step solver: there `steps` counts evaluations of the network, as in diffusers, and n is the
-        number of whole steps that they pay for.
+        n is `steps`, but for the single-step solver: there `steps` counts evaluations of the network, as in diffusers,
+        and n is the number of whole steps that they pay for.
 
         Args:
             steps: at least 1.
-            tokens: how many tokens the network makes of a picture, at least 1: needed for, and only for, use_dynamic_shifting.
-            sigmas: (steps,) falling numbers in (0, 1], of a flow-matching scheduler, before the shift, in place of its own.
+            tokens: how many tokens the network makes of a picture, at least 1: needed for, and only for,
+                use_dynamic_shifting.
+            sigmas: (steps,) falling numbers in (0, 1], of a flow-matching scheduler, before the shift, in place of its
+                own.
 
         Raises:
             ValueError: for more steps than the table has, or arguments that do not belong to this class.
@@ -63,7 +67,10 @@ class Scheduler:
         found = self.configuration
         dynamic = found.fields.get("use_dynamic_shifting", False)
         if (tokens is not None) != dynamic:
-            raise ValueError(f"tokens = {tokens}: {found.name} {'needs their number for' if dynamic else 'has no'} use_dynamic_shifting")
+            raise ValueError(
+                f"tokens = {tokens}: {found.name} {'needs their number for' if dynamic else 'has no'} "
+                "use_dynamic_shifting"
+            )
         if found.name != FLOW and sigmas is not None:
             raise ValueError(f"sigmas are for {FLOW}, not for {found.name}")
         if found.name != FLOW and (self.like_diffusers or not found.straight):
@@ -87,8 +94,8 @@ class Scheduler:
     def temperature(self, levels: Level) -> Scalar:
         """The `temperature` of `diffusion.sample` at which the noise of x_T has the standard deviation that diffusers gives it.
 
-        1, which is sigma of the first level, unless `like_diffusers`: most schedulers of diffusers start from noise of standard
-        deviation 1 at any level.
+        1, which is sigma of the first level, unless `like_diffusers`: most schedulers of diffusers start from noise of
+        standard deviation 1 at any level.
 
         Args:
             levels: of `grid`.
@@ -116,14 +123,14 @@ class Scheduler:
 def from_config(config: Mapping[str, Any], *, like_diffusers: bool = False) -> Scheduler:
     """What a scheduler_config.json says, in the terms of this library.
 
-    Every field is followed or refused by name. By default the published formula is taken where diffusers leaves it: each step ends where
-    the next one starts, halves are rounded up, zero terminal SNR is alpha = 0, the third order has its full weight, and x_T has the
-    standard deviation of its level.
+    Every field is followed or refused by name. By default the published formula is taken where diffusers leaves it:
+    each step ends where the next one starts, halves are rounded up, zero terminal SNR is alpha = 0, the third order has
+    its full weight, and x_T has the standard deviation of its level.
 
     Args:
         config: as it stands in the file.
-        like_diffusers: take the levels, steps and start of diffusers instead, in order to compare. One sampler then serves one number of
-            steps.
+        like_diffusers: take the levels, steps and start of diffusers instead, in order to compare. One sampler then
+            serves one number of steps.
 
     Returns:
         A `Scheduler`, whose parts go into `diffusion.from_network` and `diffusion.sample`.

@@ -1,7 +1,8 @@
 """The levels that schedulers of diffusers visit, with their roundings, for comparison.
 
-Halves are rounded to the even timestep. Some classes keep timesteps between two entries, with sigma / alpha on a straight line there.
-Where sigma / alpha is spread between limits, t is interpolated in its logarithm, and some classes round or cut it to whole numbers.
+Halves are rounded to the even timestep. Some classes keep timesteps between two entries, with sigma / alpha on a
+straight line there. Where sigma / alpha is spread between limits, t is interpolated in its logarithm, and some classes
+round or cut it to whole numbers.
 """
 
 import numpy as np
@@ -26,7 +27,9 @@ SHY = 1e-6
 
 
 def grid(found: Configuration, chain: Schedule, steps: int) -> Level:
-    """The levels of a class that follows a chain. Arguments as for `spacings.grid`; the chain is that of `chains.as_shipped`.
+    """The levels of a class that follows a chain.
+
+    Arguments as for `spacings.grid`; the chain is that of `chains.as_shipped`.
 
     Raises:
         ValueError: where diffusers itself leaves its table.
@@ -64,7 +67,9 @@ def timesteps(found: Configuration, steps: int) -> np.ndarray:
     if spacing != "trailing":
         t = t[:steps]
     if len(t) != steps or t[0] > total - 1 or t[-1] < 0:
-        raise ValueError(f"steps = {steps}: diffusers leaves its table of {total} timesteps here, from {t[0]:g} to {t[-1]:g}")
+        raise ValueError(
+            f"steps = {steps}: diffusers leaves its table of {total} timesteps here, from {t[0]:g} to {t[-1]:g}"
+        )
     return t
 
 
@@ -77,7 +82,9 @@ def _by_ratio(found: Configuration, chain: Schedule, steps: int) -> Level:
     sigma = np.interp(t, places, ratio)
     if found.spread is not None:
         high, low = (ratio[-1], ratio[0]) if solver else (sigma[0], sigma[-1])
-        high, low = (found.fields.get(name) or float(limit) for name, limit in (("sigma_max", high), ("sigma_min", low)))
+        high, low = (
+            found.fields.get(name) or float(limit) for name, limit in (("sigma_max", high), ("sigma_min", low))
+        )
         sigma = spacings.spread(found.spread, high, low, steps)
         t = np.interp(np.log(sigma), np.log(ratio), places)
         t = _whole(found, t) if solver else t

@@ -1,4 +1,7 @@
-"""Samplers that step as schedulers of diffusers do where those leave the published formula. For comparison, not for use."""
+"""Samplers that step as schedulers of diffusers do where those leave the published formula.
+
+For comparison, not for use.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +32,10 @@ def entry(chain: Schedule, index: Count, ends_clean: bool) -> Level:
 
 @records.record
 class EvenSteps(Sampler):
-    """A step of the inner sampler to the entry `gap` below its start. The next step takes x as if it were at its own level."""
+    """A step of the inner sampler to the entry `gap` below its start.
+
+    The next step takes x as if it were at its own level.
+    """
 
     inner: Sampler
     chain: Schedule
@@ -42,15 +48,18 @@ class EvenSteps(Sampler):
 
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         """One step, as `Sampler.step` says."""
-        return self.inner.step(noise, denoise, state, level, entry(self.chain, _number(level) - self.gap, self.ends_clean), left)
+        return self.inner.step(
+            noise, denoise, state, level, entry(self.chain, _number(level) - self.gap, self.ends_clean), left
+        )
 
 
 @records.record
 class Plms(Sampler):
     """PNDM without its Runge-Kutta start, on the network's outputs as they are, with steps of `gap` entries.
 
-    Outputs of different levels are averaged before they become noise, which for velocities is another mean. The last step extrapolates as
-    well. The first step asks again at the second level of the grid, and then goes from `gap` above that level to it.
+    Outputs of different levels are averaged before they become noise, which for velocities is another mean. The last
+    step extrapolates as well. The first step asks again at the second level of the grid, and then goes from `gap` above
+    that level to it.
     """
 
     chain: Schedule
@@ -70,7 +79,9 @@ class Plms(Sampler):
 
         def started() -> Array:
             second = self._output(denoise, self._moved(x, output, level, target), cleaner)
-            return self._moved(x, (output + second) / 2, entry(self.chain, _number(cleaner) + self.gap, self.ends_clean), cleaner)
+            return self._moved(
+                x, (output + second) / 2, entry(self.chain, _number(cleaner) + self.gap, self.ends_clean), cleaner
+            )
 
         def extrapolated() -> Array:
             weights = jnp.asarray(ADAMS_BASHFORTH, x.dtype)[known]
@@ -147,9 +158,13 @@ class Pairs(Sampler):
         begin, stage, end = (exponential_integrators.half_log_snr(each, told.clean)[0] for each in three)
         slope = arrays.safe_divide(end - begin, stage - begin) / 2
         weight = arrays.expand(-cleaner.alpha * jnp.expm1(begin - end) * slope, told.clean)
-        double = ancestral.ddim_step(start.prediction, start.level, cleaner) + weight * (told.clean - start.prediction.clean)
+        double = ancestral.ddim_step(start.prediction, start.level, cleaner) + weight * (
+            told.clean - start.prediction.clean
+        )
         here = jax.tree.map(lambda field, like: jnp.asarray(field).astype(like.dtype), level, start.level)
-        here = jax.tree.map(lambda kept, new: jnp.where(second, kept, new), (start.level, start.prediction), (here, told))
+        here = jax.tree.map(
+            lambda kept, new: jnp.where(second, kept, new), (start.level, start.prediction), (here, told)
+        )
         return State(jnp.where(second, double, single), Start(here[0], here[1], start.steps + 1))
 
 

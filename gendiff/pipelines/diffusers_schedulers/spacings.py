@@ -123,7 +123,9 @@ def whole_steps(found: Configuration, steps: int) -> int:
 def joined(starts: Level, last: Level) -> Level:
     """The grid (n + 1,) with these starts (n,) and this last level (), cast once to the default dtype."""
     dtype = jnp.result_type(float)
-    return jax.tree.map(lambda field, end: jax.device_put(np.append(np.asarray(field, np.float64), end).astype(dtype)), starts, last)
+    return jax.tree.map(
+        lambda field, end: jax.device_put(np.append(np.asarray(field, np.float64), end).astype(dtype)), starts, last
+    )
 
 
 def _entries(chain: Schedule, indices: np.ndarray) -> Level:

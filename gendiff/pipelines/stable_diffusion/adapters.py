@@ -33,15 +33,21 @@ def adaptable(model: Opened) -> dict[str, Adaptable]:
     """
     if UNET not in model.parts:
         raise ValueError(f"{model.index.folder}: {WITHOUT_TEXT}")
-    found = {name: lora_layers.text_encoder(part.config, part.shapes()) for name, part in model.parts.items() if name in opened.TOWERS}
+    found = {
+        name: lora_layers.text_encoder(part.config, part.shapes())
+        for name, part in model.parts.items()
+        if name in opened.TOWERS
+    }
     return {UNET: lora_layers.unet(model.parts[UNET].config, model.parts[UNET].shapes())} | found
 
 
-def adapted(model: Opened, parts: Mapping[str, Params], path: str | os.PathLike, strength: Scalar = 1.0) -> dict[str, Params]:
+def adapted(
+    model: Opened, parts: Mapping[str, Params], path: str | os.PathLike, strength: Scalar = 1.0
+) -> dict[str, Params]:
     """Return the parameters of parts with a LoRA merged into them; into packed kernels it is not merged, but stays beside them.
 
-    Several files are merged one after the other. `weights.lora_files.load(path, adaptable(model))` gives the trees themselves, and
-    `networks.lora.apart` keeps them apart, so that the strength is data.
+    Several files are merged one after the other. `weights.lora_files.load(path, adaptable(model))` gives the trees
+    themselves, and `networks.lora.apart` keeps them apart, so that the strength is data.
 
     Args:
         model: of the folder.
@@ -77,33 +83,43 @@ def open_control(path: str | os.PathLike, model: Opened, *, variant: str | None 
         The part; `params(dtype)` reads its parameters.
 
     Raises:
-        DataError: path first, for missing and damaged files, a setting without a match, and a ControlNet that does not fit the U-Net.
+        DataError: path first, for missing and damaged files, a setting without a match, and a ControlNet that does not
+            fit the U-Net.
     """
     folder = Path(path)
     config = files.load_config(folder)
     with model_parts.naming(folder / model_parts.CONFIG):
         if UNET not in model.parts or model.paints:
             what = f"{model.index.kind.name}{' for inpainting' if model.paints else ''}"
-            raise ConfigError(f"a ControlNet goes with a U-Net that reads latents and a prompt, and {model.index.folder} holds {what}")
+            raise ConfigError(
+                f"a ControlNet goes with a U-Net that reads latents and a prompt, and {model.index.folder} holds {what}"
+            )
         if config.get("conditioning_channels", PICTURE) != PICTURE:
-            raise ConfigError(f"conditioning_channels = {config['conditioning_channels']!r}: hints are pictures of {PICTURE} channels")
+            raise ConfigError(
+                f"conditioning_channels = {config['conditioning_channels']!r}: hints are pictures of {PICTURE} channels"
+            )
         own = {name: getattr(model.network, name) for name in ("dtype", "remat")}
         pooled = None if config.get("addition_embed_type") is None else model.network.pooled_channels
         network = READER.network(config, {"pooled_channels": pooled}, own)
         if 2 ** (len(network.hint_channels) - 1) != model.autoencoder.factor:
-            raise ConfigError(f"hint_channels = {network.hint_channels} do not fit latents {model.autoencoder.factor} times smaller")
+            raise ConfigError(
+                f"hint_channels = {network.hint_channels} do not fit latents {model.autoencoder.factor} times smaller"
+            )
         for field in ("channels", "blocks", "text_channels", "image_size"):
             found, wanted = getattr(network, field), getattr(model.network, field)
             if found != wanted:
-                raise ConfigError(f"{field} = {found}, and the U-Net of {model.index.folder} has {wanted}: it is of another kind of model")
+                raise ConfigError(
+                    f"{field} = {found}, and the U-Net of {model.index.folder} has {wanted}: it is of another kind of "
+                    "model"
+                )
     return Part("controlnet", folder, config, network, streamed.open_folder(folder, READER.stem, variant), READER)
 
 
 def controlled(pipeline: PromptPipeline, control: Part) -> PromptPipeline:
     """Return a pipeline whose U-Net is told what its ControlNet says of a `networks.Hint`, which each call then needs.
 
-    Its params["network"] is {"unet": …, "control": …}. A hint is as large as the picture, in [0, 1]. Its scale is data, one number or one
-    for each picture.
+    Its params["network"] is {"unet": …, "control": …}. A hint is as large as the picture, in [0, 1]. Its scale is data,
+    one number or one for each picture.
 
     Args:
         pipeline: of the folder.
@@ -115,7 +131,9 @@ def controlled(pipeline: PromptPipeline, control: Part) -> PromptPipeline:
     """
     predict = pipeline.latent.predict
     if not isinstance(predict, PureFunction):
-        raise TypeError(f"the pipeline asks {type(predict).__name__}: one ControlNet goes with the U-Net of a folder alone")
+        raise TypeError(
+            f"the pipeline asks {type(predict).__name__}: one ControlNet goes with the U-Net of a folder alone"
+        )
     joined = controlnet.controlled(predict, networks.pure(control.network))
     return records.replace(pipeline, latent=records.replace(pipeline.latent, predict=joined))
 

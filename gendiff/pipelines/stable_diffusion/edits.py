@@ -22,8 +22,8 @@ class Edit:
     Args:
         picture: (1 or b, h, w, 3) in [-1, 1], of the size that is drawn.
         mask: (1 or b, h, w, 1), 1 where it is drawn anew and 0 where it is kept; None: everywhere.
-        first: () entry of the grid at which the draw begins: at 0 nothing of what is drawn anew is left, at the last one all. It is data; a
-            traced one makes the steps a loop without a gradient.
+        first: () entry of the grid at which the draw begins: at 0 nothing of what is drawn anew is left, at the last
+            one all. It is data; a traced one makes the steps a loop without a gradient.
         paste: whether what is kept is returned as it came, and not decoded.
     """
 
@@ -56,9 +56,14 @@ class Inpainting:
 
     predict: Predict = records.static()
 
-    def __call__(self, params: Params, x: Any, t: Any, around: Surroundings, *condition: Any) -> Float[Array, "b h w c"]:
+    def __call__(
+        self, params: Params, x: Any, t: Any, around: Surroundings, *condition: Any
+    ) -> Float[Array, "b h w c"]:
         """Predict from x and its surroundings."""
-        seen = [jnp.broadcast_to(part, (*x.shape[:3], part.shape[-1])).astype(x.dtype) for part in (around.mask, around.latents)]
+        seen = [
+            jnp.broadcast_to(part, (*x.shape[:3], part.shape[-1])).astype(x.dtype)
+            for part in (around.mask, around.latents)
+        ]
         return self.predict(params, jnp.concatenate([x, *seen], -1), t, *condition)
 
 
@@ -105,7 +110,9 @@ def binary(mask: Any) -> Float[Array, "b h w 1"]:
     return (jnp.asarray(mask) >= HALF).astype(jnp.float32)
 
 
-def surroundings(encode: Callable[[jax.Array], Float[Array, "b h w c"]], picture: Any, mask: Any, factor: int) -> Surroundings:
+def surroundings(
+    encode: Callable[[jax.Array], Float[Array, "b h w c"]], picture: Any, mask: Any, factor: int
+) -> Surroundings:
     """What a network for inpainting is told of a picture: what is drawn anew is grey in it.
 
     Args:

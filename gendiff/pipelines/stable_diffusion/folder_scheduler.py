@@ -18,8 +18,8 @@ OUTDATED: dict[str, Any] = {"steps_offset": 1, "clip_sample": False}
 def read(index: ModelIndex, *, like_diffusers: bool = False) -> tuple[Scheduler, tuple[str, ...]]:
     """Read the scheduler_config.json of a folder.
 
-    The class is that of the model_index.json, as in diffusers. Latents have no bounds, so clipping is refused, except where the pipelines
-    of Stable Diffusion 1 and 2 turn it off themselves.
+    The class is that of the model_index.json, as in diffusers. Latents have no bounds, so clipping is refused, except
+    where the pipelines of Stable Diffusion 1 and 2 turn it off themselves.
 
     Args:
         index: of the folder.

@@ -65,7 +65,9 @@ class Inspection:
         return sum(part.nbytes for part in self.parts)
 
 
-def inspect(path: str | os.PathLike, *, weights: str | os.PathLike | None = None, variant: str | None = None) -> Inspection:
+def inspect(
+    path: str | os.PathLike, *, weights: str | os.PathLike | None = None, variant: str | None = None
+) -> Inspection:
     """Look at a folder of diffusers: it reads configurations, and names, shapes and types of arrays.
 
     Each part is looked at by itself, so that one bad part does not hide the next one.
@@ -89,7 +91,13 @@ def inspect(path: str | os.PathLike, *, weights: str | os.PathLike | None = None
         pooled = network.projection if name == "text_encoder_2" and network is not None else pooled
         parts.append(report)
     skipped = tuple((name, model_index.SKIPPED[name]) for name in index.skipped)
-    found = Inspection(Path(path), index.pipeline, tuple(parts), skipped, problems=tuple(part.problem for part in parts if part.problem))
+    found = Inspection(
+        Path(path),
+        index.pipeline,
+        tuple(parts),
+        skipped,
+        problems=tuple(part.problem for part in parts if part.problem),
+    )
     if found.problems:
         return found
     try:

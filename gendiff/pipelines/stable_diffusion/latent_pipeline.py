@@ -1,4 +1,7 @@
-"""From what a network is told to a picture: guidance, sampler, decoder. It is one function of arrays, whatever the network reads."""
+"""From what a network is told to a picture: guidance, sampler, decoder.
+
+It is one function of arrays, whatever the network reads.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -32,7 +35,8 @@ def classifier_free(conditional: Denoiser, unconditional: Denoiser, scale: Scala
 class LatentPipeline:
     """A network of latents with everything around it.
 
-    Parameters, key, conditions, scale, levels and index are data. Picture i is a function of (parameters, its conditions, key, index[i]).
+    Parameters, key, conditions, scale, levels and index are data. Picture i is a function of (parameters, its
+    conditions, key, index[i]).
 
     Args:
         predict: (params, x, t, *condition) -> output.
@@ -42,8 +46,8 @@ class LatentPipeline:
         shape: of one latent (h, w, c).
         encode: (params, pictures) -> a `DiagonalGaussian`, as `networks.pure(autoencoder, "encode")`.
         decode: (params, latents) -> pictures.
-        guide: rule of guidance, (conditional, unconditional, scale) -> denoiser: `classifier_free`, or a rule of `diffusion.guidance` with
-            its other arguments bound.
+        guide: rule of guidance, (conditional, unconditional, scale) -> denoiser: `classifier_free`, or a rule of
+            `diffusion.guidance` with its other arguments bound.
         temperature: () of the first noise (see `diffusion.sample`).
         learned_variance: whether the network answers twice the channels.
         paints: whether it is a network for inpainting, which reads `Surroundings` beside x.
@@ -95,7 +99,8 @@ class LatentPipeline:
             on_level: as for `diffusion.sample`, with latents.
 
         Raises:
-            ValueError: for missing parts, a network for inpainting without a picture and a mask, and as `diffusion.sample` does.
+            ValueError: for missing parts, a network for inpainting without a picture and a mask, and as
+                `diffusion.sample` does.
             TypeError: as `diffusion.sample` does.
         """
         options: dict[str, Any] = {"num_steps": num_steps, "on_level": on_level}
@@ -150,7 +155,9 @@ class LatentPipeline:
         predict = self.predict
         if self.paints and change is not None:
             predict = edits.Inpainting(self.predict)
-            around = edits.surroundings(lambda x: self.encoded(params, x), change.picture, change.mask, self.factor(change))
+            around = edits.surroundings(
+                lambda x: self.encoded(params, x), change.picture, change.mask, self.factor(change)
+            )
             told, away = (around, *told), None if away is None else (around, *away)
         options: dict[str, Any] = {"learned_variance": self.learned_variance}
         given = diffusion.from_network(predict, params["network"], self.parameterization, *told, **options)
@@ -160,7 +167,9 @@ class LatentPipeline:
         """The most likely latents of pictures (b, h, w, 3) in [-1, 1]."""
         return self.encode(params["autoencoder"], jnp.asarray(picture)).mode()
 
-    def finished(self, params: Mapping[str, Params], latents: Float[Array, "b h w c"], change: Edit | None = None) -> Float[Array, "..."]:
+    def finished(
+        self, params: Mapping[str, Params], latents: Float[Array, "b h w c"], change: Edit | None = None
+    ) -> Float[Array, "..."]:
         """The pictures (b, h, w, 3) of latents; what a mask keeps comes from the picture that was begun from."""
         pictures = self.decode(params["autoencoder"], latents)
         if change is None or change.mask is None or not change.paste:
@@ -176,14 +185,20 @@ class LatentPipeline:
         rows, columns = change.picture.shape[1:3]
         factor = rows // self.shape[0]
         if (factor * self.shape[0], factor * self.shape[1]) != (rows, columns):
-            raise ValueError(f"picture is {rows} by {columns}, no multiple of the latents, {self.shape[0]} by {self.shape[1]}")
+            raise ValueError(
+                f"picture is {rows} by {columns}, no multiple of the latents, {self.shape[0]} by {self.shape[1]}"
+            )
         return factor
 
     def _check(self, params: Mapping[str, Params], change: Edit | None, start: Any) -> None:
         if missing := [name for name in PARTS if name not in params]:
-            raise ValueError(f"params has no {', '.join(missing)}: it holds the parameters of {', '.join(PARTS)} under these names")
+            raise ValueError(
+                f"params has no {', '.join(missing)}: it holds the parameters of {', '.join(PARTS)} under these names"
+            )
         if change is not None and start is not None:
-            raise ValueError("start is for draws from noise, and change is a picture to begin from: give one of the two")
+            raise ValueError(
+                "start is for draws from noise, and change is a picture to begin from: give one of the two"
+            )
         if self.paints and (change is None or change.mask is None):
             raise ValueError("this network paints into a picture: give change = edits.edit(picture, mask)")
         if change is not None:

@@ -1,6 +1,7 @@
 """What the model_index.json of a folder says: which pipeline it is, which parts it has, and which of them are left out here.
 
-Every entry is known or refused by name. A part of a library beside diffusers and transformers would be code in the folder: none is run.
+Every entry is known or refused by name. A part of a library beside diffusers and transformers would be code in
+the folder: none is run.
 """
 
 import dataclasses
@@ -17,7 +18,11 @@ from gendiff.pipelines.diffusers_schedulers import configurations
 NAME = "model_index.json"
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
 UNET, DIT, AUTOENCODER = ("UNet2DConditionModel",), ("DiTTransformer2DModel", "Transformer2DModel"), ("AutoencoderKL",)
-TEXT, PROJECTED_TEXT, TOKENIZER = ("CLIPTextModel",), ("CLIPTextModelWithProjection",), ("CLIPTokenizer", "CLIPTokenizerFast")
+TEXT, PROJECTED_TEXT, TOKENIZER = (
+    ("CLIPTextModel",),
+    ("CLIPTextModelWithProjection",),
+    ("CLIPTokenizer", "CLIPTokenizerFast"),
+)
 SCHEDULER = tuple(configurations.DEFAULTS)
 SKIPPED: Mapping[str, str] = {
     "safety_checker": "a judge of finished pictures, which changes nothing of how they are drawn",
@@ -59,8 +64,12 @@ XL = Kind(
 )
 CLASSES = Kind("DiT", {"scheduler": SCHEDULER, "transformer": DIT, "vae": AUTOENCODER}, settings={"id2label": ()})
 KINDS: Mapping[str, Kind] = {
-    **dict.fromkeys(("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"), STABLE),
-    **dict.fromkeys(("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"), XL),
+    **dict.fromkeys(
+        ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"), STABLE
+    ),
+    **dict.fromkeys(
+        ("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"), XL
+    ),
     "DiTPipeline": CLASSES,
 }
 """The class of a pipeline -> what is needed of it."""
@@ -96,12 +105,15 @@ def read(folder: str | os.PathLike) -> ModelIndex:
     """Read the model_index.json of a folder.
 
     Raises:
-        DataError: path first, for a missing or damaged file, a pipeline or a part of a class without a match, and an unknown entry.
+        DataError: path first, for a missing or damaged file, a pipeline or a part of a class without a match, and an
+            unknown entry.
     """
     place = Path(folder)
     file = place / NAME
     if not file.is_file():
-        single = " (a single file of weights goes with the folder of the same model's settings)" if place.is_file() else ""
+        single = (
+            " (a single file of weights goes with the folder of the same model's settings)" if place.is_file() else ""
+        )
         raise DataError(f"{file}: no such file{single}")
     found = json_object.read(file)
     pipeline = found.get("_class_name")
@@ -153,7 +165,9 @@ def _parts(file: Path, kind: Kind, entries: Mapping[str, Any]) -> dict[str, str]
         parts[name] = found
     lacking = [name for name in kind.may_lack if name not in parts]
     if lacking and len(lacking) < len(kind.may_lack):
-        raise DataError(f"{file}: has no {', '.join(lacking)}, and has {', '.join(name for name in kind.may_lack if name in parts)}")
+        raise DataError(
+            f"{file}: has no {', '.join(lacking)}, and has {', '.join(name for name in kind.may_lack if name in parts)}"
+        )
     return parts
 
 
@@ -164,7 +178,9 @@ def _is_there(file: Path, name: str, entry: Any) -> bool:
     if not (isinstance(entry, list) and len(entry) == 2 and all(isinstance(word, str) for word in entry)):
         raise DataError(f"{file}: {name} = {_shown(entry)} must be a library and a class")
     if entry[0] not in LIBRARIES:
-        raise DataError(f"{file}: {name} = {_shown(entry)} is of none of {', '.join(LIBRARIES)}: code in a folder is never run")
+        raise DataError(
+            f"{file}: {name} = {_shown(entry)} is of none of {', '.join(LIBRARIES)}: code in a folder is never run"
+        )
     return True
 
 
@@ -172,7 +188,9 @@ def _labels(file: Path, found: Any) -> dict[str, int]:
     """Number of each class by each of its names, which commas separate."""
     if found is None:
         return {}
-    if not isinstance(found, dict) or not all(number.isdecimal() and isinstance(words, str) for number, words in found.items()):
+    if not isinstance(found, dict) or not all(
+        number.isdecimal() and isinstance(words, str) for number, words in found.items()
+    ):
         raise DataError(f"{file}: id2label must give the number of each class its names")
     named = {word.strip(): int(number) for number, words in found.items() for word in words.split(",")}
     return dict(sorted(named.items()))

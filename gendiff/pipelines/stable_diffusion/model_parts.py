@@ -37,7 +37,13 @@ from gendiff.weights.rules import Rule
 CONFIG = "config.json"
 DTYPES = ("float32", "bfloat16")
 _TEXTS = (*model_index.TEXT, *model_index.PROJECTED_TEXT)
-DEPTHS = ("layers_per_block", "num_layers", "num_hidden_layers", "transformer_layers_per_block", "reverse_transformer_layers_per_block")
+DEPTHS = (
+    "layers_per_block",
+    "num_layers",
+    "num_hidden_layers",
+    "transformer_layers_per_block",
+    "reverse_transformer_layers_per_block",
+)
 """Settings that say numbers of blocks."""
 FEW = 100
 """So many blocks are always built, since the table of what they lack says more."""
@@ -127,7 +133,9 @@ class Part:
         shapes, given = trees.paths(self.shapes()), trees.paths(params)
         fits = {path for path in set(shapes) & set(given) if shapes[path].shape == given[path].shape}
         if wrong := sorted((set(shapes) | set(given)) - fits):
-            raise CheckpointMismatchError(f"{self.folder}: {len(wrong)} parameters are not those of its network, such as {wrong[0]}")
+            raise CheckpointMismatchError(
+                f"{self.folder}: {len(wrong)} parameters are not those of its network, such as {wrong[0]}"
+            )
         return naming_rules.to_theirs(params, self.reader.rules(self.config))
 
     def check(self) -> None:
@@ -164,7 +172,8 @@ def opened(
         name: of the part, as in "unet".
         variant: as for `streamed.open_folder`.
         told: what other parts say of it: "pooled_channels" of a U-Net's text, "penultimate" of text encoders.
-        fields: of its network beside those that its configuration says: "dtype" and "remat". The autoencoder is always float32.
+        fields: of its network beside those that its configuration says: "dtype" and "remat". The autoencoder is always
+            float32.
         single: the file that has the arrays of all parts; None: each part has its own.
 
     Raises:
@@ -193,7 +202,9 @@ def open_single(index: ModelIndex, file: str | os.PathLike) -> SingleFile:
     """
     place, arrays = Path(file), streamed.open_file(file)
     if index.kind is model_index.CLASSES:
-        raise DataError(f"{index.folder}: a single file of weights is for Stable Diffusion, and this is a {index.kind.name}")
+        raise DataError(
+            f"{index.folder}: a single file of weights is for Stable Diffusion, and this is a {index.kind.name}"
+        )
     names = (name for name, kind in index.parts.items() if kind in READERS)
     configs = {name: _checked(index, name, files.load_config(index.folder / name), arrays) for name in names}
     with naming(place):
@@ -201,7 +212,10 @@ def open_single(index: ModelIndex, file: str | os.PathLike) -> SingleFile:
 
 
 def _checked(index: ModelIndex, name: str, config: dict[str, Any], arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of a part, which may not have more blocks than there are arrays. Raises DataError, path first."""
+    """The configuration of a part, which may not have more blocks than there are arrays.
+
+    Raises DataError, path first.
+    """
     kind = index.parts[name]
     with naming(index.folder / name / CONFIG):
         check_depth(config, arrays)
@@ -280,7 +294,8 @@ def _dit_example(network: Any, channels: int | None) -> tuple[Any, ...]:
 
 
 def _autoencoder(config: Mapping[str, Any], told: Mapping[str, Any], more: Mapping[str, Any]) -> networks.Autoencoder:
-    own = {name: value for name, value in more.items() if name != "dtype"}  # float32, which it needs and which costs little
+    # float32, which it needs and which costs little
+    own = {name: value for name, value in more.items() if name != "dtype"}
     return networks.Autoencoder(**diffusers_autoencoder.network_fields(config), **own)
 
 
@@ -302,7 +317,9 @@ def _text_example(network: Any, channels: int | None) -> tuple[Any, ...]:
 
 
 _UNET = Reader(files.STEM, _unet, unet_example, diffusers_text_unet.params, diffusers_text_unet.rules)
-_AUTOENCODER = Reader(files.STEM, _autoencoder, _autoencoder_example, diffusers_autoencoder.params, diffusers_autoencoder.rules)
+_AUTOENCODER = Reader(
+    files.STEM, _autoencoder, _autoencoder_example, diffusers_autoencoder.params, diffusers_autoencoder.rules
+)
 _CLIP = Reader("model", _text, _text_example, transformers_clip.params, transformers_clip.rules)
 _DIT = Reader(files.STEM, _dit, _dit_example, diffusers_dit.params, diffusers_dit.rules)
 READERS: Mapping[str, Reader] = {

@@ -1,4 +1,7 @@
-"""A folder of diffusers as networks, tokenizers and a scheduler of this library. Its parameters are read when they are asked for."""
+"""A folder of diffusers as networks, tokenizers and a scheduler of this library.
+
+Its parameters are read when they are asked for.
+"""
 
 import dataclasses
 import os
@@ -75,7 +78,9 @@ class Opened:
     @property
     def size(self) -> tuple[int, int] | None:
         """Height and width of the pictures that the network was trained for, if its configuration tells."""
-        side = self.parts[self.network_name].config.get("sample_size", 32 if isinstance(self.network, networks.DiT) else None)
+        side = self.parts[self.network_name].config.get(
+            "sample_size", 32 if isinstance(self.network, networks.DiT) else None
+        )
         sides = (side, side) if isinstance(side, int) else side
         return None if sides is None else (sides[0] * self.autoencoder.factor, sides[1] * self.autoencoder.factor)
 
@@ -83,7 +88,9 @@ class Opened:
     def multiple(self) -> int:
         """What divides height and width of a picture."""
         network = self.network
-        return self.autoencoder.factor * (network.patch if isinstance(network, networks.DiT) else 2 ** (len(network.channels) - 1))
+        return self.autoencoder.factor * (
+            network.patch if isinstance(network, networks.DiT) else 2 ** (len(network.channels) - 1)
+        )
 
     def part_params(self, name: str, on_packed: OnPacked | None = None) -> Params:
         """Read the parameters of one part.
@@ -114,7 +121,9 @@ class Opened:
         """
         return arranged({name: self.part_params(name, on_packed) for name in self.parts})
 
-    def prompt(self, texts: str | Sequence[str], *, weighted: bool | None = None, too_long: str | None = None) -> Prompt:
+    def prompt(
+        self, texts: str | Sequence[str], *, weighted: bool | None = None, too_long: str | None = None
+    ) -> Prompt:
         """Texts as the pipeline takes them; with `prompts.aligned` a prompt and a negative one get as many rows.
 
         Args:
@@ -127,7 +136,9 @@ class Opened:
         """
         return self._encoded(texts, weighted, too_long)
 
-    def negative(self, texts: str | Sequence[str] = "", *, weighted: bool | None = None, too_long: str | None = None) -> Prompt:
+    def negative(
+        self, texts: str | Sequence[str] = "", *, weighted: bool | None = None, too_long: str | None = None
+    ) -> Prompt:
         """Texts to lead away from, as `prompt` takes them; an empty one is replaced by zeros where the folder says so."""
         zeros = self.index.kind is model_index.XL and self.index.settings["force_zeros_for_empty_prompt"] is not False
         return self._encoded(texts, weighted, too_long, zeros)
@@ -156,7 +167,9 @@ class Opened:
         if not self.tokenizers:
             raise ValueError(f"{self.index.pipeline} draws classes: use latent(steps), whose condition is a label")
         names = tuple(name for name in TOWERS if name in self.parts)
-        towers = TextTowers(names, tuple(networks.pure(self.parts[name].network) for name in names), self.index.kind is model_index.XL)
+        towers = TextTowers(
+            names, tuple(networks.pure(self.parts[name].network) for name in names), self.index.kind is model_index.XL
+        )
         latent = self.latent(steps, height, width, sampler=sampler, guide=guide)
         return PromptPipeline(towers, latent, self.autoencoder.factor, self.network.image_size)
 
@@ -169,11 +182,13 @@ class Opened:
         sampler: Sampler | None = None,
         guide: Guide = latent_pipeline.classifier_free,
     ) -> LatentPipeline:
-        """From what the network is told to pictures: for a DiT told = (labels,) and away = (NO_LABEL,). Arguments are those of `pipeline`.
+        """From what the network is told to pictures: for a DiT told = (labels,) and away = (NO_LABEL,).
+
+        Arguments are those of `pipeline`.
 
         Raises:
-            ValueError: for sizes that `multiple` does not divide, none where the folder tells none, for other sizes than that of the
-                training with a DiT, and for steps outside the noise path.
+            ValueError: for sizes that `multiple` does not divide, none where the folder tells none, for other sizes
+                than that of the training with a DiT, and for steps outside the noise path.
         """
         rows, columns = (self._side(place, side) for place, side in enumerate((height, width)))
         levels, factor = self.scheduler.grid(steps), self.autoencoder.factor
@@ -191,7 +206,9 @@ class Opened:
             self.paints,
         )
 
-    def _encoded(self, texts: str | Sequence[str], weighted: bool | None, too_long: str | None, zeros: bool = False) -> Prompt:
+    def _encoded(
+        self, texts: str | Sequence[str], weighted: bool | None, too_long: str | None, zeros: bool = False
+    ) -> Prompt:
         if not self.tokenizers:
             raise ValueError(f"{self.index.pipeline} draws classes and reads no prompts")
         return prompts.encode(
@@ -210,7 +227,9 @@ class Opened:
             raise ValueError(f"{name} = None, and {self.index.folder} does not tell the size of its pictures: give it")
         checks.integer(name, side, self.multiple)
         if side % self.multiple:
-            raise ValueError(f"{name} = {side} must be a multiple of {self.multiple}, as {side // self.multiple * self.multiple} is")
+            raise ValueError(
+                f"{name} = {side} must be a multiple of {self.multiple}, as {side // self.multiple * self.multiple} is"
+            )
         if isinstance(self.network, networks.DiT) and side != own:
             raise ValueError(f"{name} = {side}: this network draws pictures of its own size only, {name} = {own}")
         return side
@@ -230,23 +249,31 @@ def open_model(
 
     Args:
         path: a folder with a model_index.json, as diffusers writes it.
-        weights: a single `.safetensors` file of Stable Diffusion 1, 2, XL or the refiner, as model sites have them, whose arrays take the
-            place of those of the folder. The folder then needs none: its settings and tokenizers are a few MB.
-        variant: of the files of weights, as in "fp16". None: those without a variant; where there are none, those of the only one.
+        weights: a single `.safetensors` file of Stable Diffusion 1, 2, XL or the refiner, as model sites have them,
+            whose arrays take the place of those of the folder. The folder then needs none: its settings and tokenizers
+            are a few MB.
+        variant: of the files of weights, as in "fp16". None: those without a variant; where there are none, those of
+            the only one.
         dtype: of parameters and activations, "float32" or "bfloat16"; the autoencoder is float32.
-        remat: as of the networks: True computes blocks again in the backward pass rather than keep them, for gradients in little memory.
-        like_diffusers: take levels, steps, the start and the reading of prompts from diffusers where these leave the published form.
-        storage: how the kernels of the network and of text encoders are kept: "full", or in one byte for each number as "int8" or
-            "float8". Activations stay in `dtype`. What is lost is told to `on_packed` where parameters are read.
+        remat: as of the networks: True computes blocks again in the backward pass rather than keep them, for gradients
+            in little memory.
+        like_diffusers: take levels, steps, the start and the reading of prompts from diffusers where these leave the
+            published form.
+        storage: how the kernels of the network and of text encoders are kept: "full", or in one byte for each number as
+            "int8" or "float8". Activations stay in `dtype`. What is lost is told to `on_packed` where parameters are
+            read.
 
     Raises:
-        DataError: path first, for missing or damaged files, a class, setting or part without a match, and parts that do not fit each other.
+        DataError: path first, for missing or damaged files, a class, setting or part without a match, and parts that do
+            not fit each other.
         ImportError: without the package of the extra `text`, for a model that reads prompts.
         CheckpointMismatchError: path first, for single weights that lack a part or hold more than the parts.
         ValueError: for an unknown dtype or storage, and for a variant of single weights.
     """
     if weights is not None and variant is not None:
-        raise ValueError(f"variant = {variant!r} is for files of the folder, and weights = {os.fspath(weights)!r} takes their place")
+        raise ValueError(
+            f"variant = {variant!r} is for files of the folder, and weights = {os.fspath(weights)!r} takes their place"
+        )
     checks.choice("dtype", dtype, model_parts.DTYPES)
     checks.choice("storage", storage, tuple(model_parts.STORAGES))
     index = model_index.read(path)
@@ -264,7 +291,9 @@ def open_model(
         if name in index.parts:
             parts[name] = model_parts.opened(index, name, told={"pooled_channels": pooled}, **options)
     tokenizers = tuple(
-        clip_tokenizer.load(index.folder / name, like_transformers=like_diffusers) for name in TOKENIZERS if name in index.parts
+        clip_tokenizer.load(index.folder / name, like_transformers=like_diffusers)
+        for name in TOKENIZERS
+        if name in index.parts
     )
     found = Opened(index, parts, tokenizers, scheduler, notes, dtype, like_diffusers, storage)
     _check_together(found)
@@ -292,21 +321,29 @@ def _check_together(found: Opened) -> None:
     place = parts[found.network_name].folder
     if towers and sum(part.network.width for part in towers) != network.text_channels:
         widths = " + ".join(str(part.network.width) for part in towers)
-        raise DataError(f"{place}: reads texts of {network.text_channels} channels, and the text encoders have {widths}")
+        raise DataError(
+            f"{place}: reads texts of {network.text_channels} channels, and the text encoders have {widths}"
+        )
     side = parts[found.network_name].config.get("sample_size")
     sides = [side, side] if isinstance(side, int) else side
     if sides is not None and (len(sides) != 2 or min(sides) < 1):
         raise DataError(f"{place / model_parts.CONFIG}: sample_size = {side!r} must be a positive number, or two")
     channels, out = _in_channels(parts[found.network_name]), network.out_channels
-    if channels not in ((latent, 2 * latent + 1) if towers else (latent,)) or out not in ((latent,) if towers else (latent, 2 * latent)):
-        raise DataError(f"{place}: has {channels} channels in and {out} out, which does not fit latents of {latent} channels")
+    if channels not in ((latent, 2 * latent + 1) if towers else (latent,)) or out not in (
+        (latent,) if towers else (latent, 2 * latent)
+    ):
+        raise DataError(
+            f"{place}: has {channels} channels in and {out} out, which does not fit latents of {latent} channels"
+        )
     if found.autoencoder.in_channels != 3 or found.autoencoder.out_channels not in (None, 3):
         raise DataError(f"{parts['vae'].folder}: must read and write pictures of 3 channels")
     if found.index.kind is model_index.XL and network.image_size is False:
         raise DataError(f"{place}: addition_embed_type = None: Stable Diffusion XL is told the size of the picture")
     wants_score = bool(found.index.settings.get("requires_aesthetics_score"))
     if towers and (network.image_size == "score") != wants_score:
-        raise DataError(f"{folder / model_index.NAME}: requires_aesthetics_score = {wants_score} does not fit the U-Net")
+        raise DataError(
+            f"{folder / model_index.NAME}: requires_aesthetics_score = {wants_score} does not fit the U-Net"
+        )
     if found.index.kind is model_index.STABLE and network.image_size is not False:
         raise DataError(f"{place}: addition_embed_type belongs to Stable Diffusion XL")
 

@@ -34,7 +34,8 @@ class PromptPipeline:
         towers: the text encoders.
         latent: the network of latents with its sampler and autoencoder.
         factor: how many times smaller a latent is than its picture.
-        image_size: what the network is told of the size of a picture: False, True or "score", as the field of `networks.UNet`.
+        image_size: what the network is told of the size of a picture: False, True or "score", as the field of
+            `networks.UNet`.
     """
 
     towers: TextTowers
@@ -63,13 +64,15 @@ class PromptPipeline:
         """Draw a picture for each entry of `index`, in about [-1, 1].
 
         Args:
-            params: {"text": {…}, "network", "autoencoder"}: the parameters of each text encoder by its name, and of the other parts.
+            params: {"text": {…}, "network", "autoencoder"}: the parameters of each text encoder by its name, and of the
+                other parts.
             key: one typed key.
             prompt: of b texts, or of one that holds for all.
             negative: what pictures are led away from, with as many rows (`prompts.aligned`); None for no guidance.
             scale: () or (b,) at least 0, of guidance; 1 is none.
             index: (b,) integers 0 … 2**32 - 1 that name the samples.
-            sizes: what a network with `image_size` is told with the prompt and with the negative one; None: `told_sizes`.
+            sizes: what a network with `image_size` is told with the prompt and with the negative one; None:
+                `told_sizes`.
             hint: a picture that samples shall follow, for a pipeline of `adapters.controlled`, which needs one.
             change: a picture to begin from, as `edits.edit` makes it.
             start: (b, h, w, c) latents in place of the first noise.
@@ -92,14 +95,18 @@ class PromptPipeline:
         sizes: tuple[networks.ImageSize, networks.ImageSize] | None = None,
         hint: networks.Hint | None = None,
     ) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
-        """What the network is told with the prompt and with the negative one, for the methods of `latent`. Arguments are those of a call.
+        """What the network is told with the prompt and with the negative one, for the methods of `latent`.
+
+        Arguments are those of a call.
 
         Raises:
             ValueError: for missing parameters, and prompts of unequal numbers of rows.
         """
         texts = [self._text(params, words) for words in ((prompt,) if negative is None else (prompt, negative))]
         if len({text.tokens.shape[1] for text in texts}) > 1:
-            raise ValueError("prompt and negative have unequal numbers of rows: prompts.aligned(prompt, negative) makes them equal")
+            raise ValueError(
+                "prompt and negative have unequal numbers of rows: prompts.aligned(prompt, negative) makes them equal"
+            )
         if self.image_size is False:
             if sizes is not None:
                 raise ValueError("sizes are for networks that are told the size of a picture, and this one is not")
@@ -110,9 +117,17 @@ class PromptPipeline:
         return every[0], every[1] if negative is not None else None
 
     def denoiser(
-        self, params: Mapping[str, Params], prompt: Words, negative: Words | None, scale: Scalar, change: Edit | None = None
+        self,
+        params: Mapping[str, Params],
+        prompt: Words,
+        negative: Words | None,
+        scale: Scalar,
+        change: Edit | None = None,
     ) -> Denoiser:
-        """The guided denoiser of a prompt, for loops of one's own and functions of `diffusion`. Arguments are those of a call."""
+        """The guided denoiser of a prompt, for loops of one's own and functions of `diffusion`.
+
+        Arguments are those of a call.
+        """
         told, away = self.conditions(params, prompt, negative)
         return self.latent.denoiser(params, told, away, scale, change)
 
@@ -121,7 +136,9 @@ class PromptPipeline:
         side = np.array([self.latent.shape[:2]], np.float32) * self.factor
         crop = np.zeros((1, 2), np.float32)
         if self.image_size == "score":
-            good, bad = (networks.ImageSize(side, crop, score=np.array([score], np.float32)) for score in (SCORE, AWAY_SCORE))
+            good, bad = (
+                networks.ImageSize(side, crop, score=np.array([score], np.float32)) for score in (SCORE, AWAY_SCORE)
+            )
             return good, bad
         return networks.ImageSize(side, crop, side), networks.ImageSize(side, crop, side)
 
@@ -193,5 +210,8 @@ def handed_over(pipeline: PromptPipeline, share: float, largest: float = 1000.0)
     starts = np.asarray(pipeline.latent.levels.t)[:-1]
     count = int(np.sum(starts >= round(largest * (1 - share))))
     if not 1 <= count < len(starts):
-        raise ValueError(f"share = {share:g} of {len(starts)} steps gives {count} to the base: both need at least one, so take more steps")
+        raise ValueError(
+            f"share = {share:g} of {len(starts)} steps gives {count} to the base: both need at least one, so take more "
+            "steps"
+        )
     return count

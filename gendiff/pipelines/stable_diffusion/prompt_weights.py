@@ -13,14 +13,15 @@ _ESCAPED = ("\\(", "\\)")
 def parse(text: str) -> tuple[tuple[str, float], ...]:
     r"""Split a prompt into parts of one weight each.
 
-    A group is "(words:number)". Groups may stand in groups, and their weights multiply. Every other parenthesis is a letter like any
-    other, as in the pipelines of diffusers, and so is "\(" or "\)" whatever follows.
+    A group is "(words:number)". Groups may stand in groups, and their weights multiply. Every other parenthesis is a
+    letter like any other, as in the pipelines of diffusers, and so is "\(" or "\)" whatever follows.
 
     Args:
         text: the prompt.
 
     Returns:
-        (part, weight) in their order, without empty parts: ("a ", 1.0), ("red", 1.3), (" cat", 1.0) for the example above.
+        (part, weight) in their order, without empty parts: ("a ", 1.0), ("red", 1.3), (" cat", 1.0) for the example
+        above.
 
     Raises:
         ValueError: for a weight above 10.

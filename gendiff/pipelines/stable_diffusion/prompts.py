@@ -22,7 +22,8 @@ class Prompt:
         ids: (b, n, s) of each tower: n rows of s tokens for each text.
         weights: (b, n, s) of each tower; 1 leaves a token as it is.
         empty: (1, s) of each tower, the row of the empty text.
-        blank: (b,) whether a text is replaced by zeros, as Stable Diffusion XL does with a negative prompt that is empty.
+        blank: (b,) whether a text is replaced by zeros, as Stable Diffusion XL does with a negative prompt that is
+            empty.
     """
 
     ids: tuple[Any, ...]
@@ -50,13 +51,14 @@ def encode(
         tokenizers: one for each tower.
         texts: at least one; they get as many rows as the longest of them needs.
         weighted: whether "(words:1.3)" are weights (see `prompt_weights.parse`), or letters.
-        too_long: what happens to a text with more tokens than one row has room for: "chunks" goes on in further rows, "warn" leaves the
-            end out and says so, "error" refuses it.
+        too_long: what happens to a text with more tokens than one row has room for: "chunks" goes on in further rows,
+            "warn" leaves the end out and says so, "error" refuses it.
         zeros_for_empty: whether a text without letters is replaced by zeros behind the encoders.
 
     Raises:
         TypeError: for what is no list of texts.
-        ValueError: for no text, an unknown `too_long`, a text that is too long with "error", and as `prompt_weights.parse` does.
+        ValueError: for no text, an unknown `too_long`, a text that is too long with "error", and as
+            `prompt_weights.parse` does.
 
     Warns:
         TruncationWarning: for each text whose end is left out.
@@ -109,7 +111,9 @@ def _rows(tokenizer: ClipTokenizer, parts: Sequence[tuple[str, float]], too_long
     return [tokens[begin : begin + room] for begin in range(0, max(len(tokens), 1), room)]
 
 
-def _filled(tokenizer: ClipTokenizer, texts: list[list[list[tuple[int, float]]]], most: int) -> tuple[np.ndarray, np.ndarray]:
+def _filled(
+    tokenizer: ClipTokenizer, texts: list[list[list[tuple[int, float]]]], most: int
+) -> tuple[np.ndarray, np.ndarray]:
     """(ids, weights), each (b, most, s)."""
     ids = np.broadcast_to(tokenizer.row([]), (len(texts), most, tokenizer.length)).copy()
     weights = np.ones(ids.shape, np.float32)

@@ -20,7 +20,8 @@ TEXTS = (".json", ".txt")
 def save(path: str | os.PathLike, model: Opened, params: Mapping[str, Any]) -> None:
     """Write a folder with other parameters: configurations, tokenizers and scheduler are those of the folder that was opened.
 
-    Parts that are left out here, such as a safety checker, are left out there: the new model_index.json has null in their place.
+    Parts that are left out here, such as a safety checker, are left out there: the new model_index.json has null in
+    their place.
 
     Args:
         path: the new folder, which must not hold a model.
@@ -40,7 +41,9 @@ def save(path: str | os.PathLike, model: Opened, params: Mapping[str, Any]) -> N
     for name, found in arrays.items():
         (place / name).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name / CONFIG, place / name / CONFIG)
-        safetensors.numpy.save_file(found, place / name / f"{model.parts[name].reader.stem}.safetensors", {"format": "pt"})
+        safetensors.numpy.save_file(
+            found, place / name / f"{model.parts[name].reader.stem}.safetensors", {"format": "pt"}
+        )
     for name in ("scheduler", *TOKENIZERS):
         if name in model.index.parts:
             (place / name).mkdir(exist_ok=True)

@@ -44,7 +44,9 @@ class TextTowers:
         if missing := [name for name in self.names if name not in params]:
             raise ValueError(f"params has no {', '.join(missing)}: each text encoder needs its own")
         if len(prompt.ids) != len(self.names):
-            raise ValueError(f"the prompt is of {len(prompt.ids)} tokenizers, and there are {len(self.names)} text encoders")
+            raise ValueError(
+                f"the prompt is of {len(prompt.ids)} tokenizers, and there are {len(self.names)} text encoders"
+            )
         read = [
             _tower(encode, params[name], prompt.ids[place], prompt.weights[place], prompt.empty[place])
             for place, (name, encode) in enumerate(zip(self.names, self.encode, strict=True))

@@ -22,7 +22,8 @@ class NotMeasuredError(ConfigError):
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """Something that happened to a study before its committed run: an earlier full run, or a change of a threshold, task, metric or budget.
+    """Something that happened to a study before its committed run: an earlier full run, or a change of a threshold,
+    task, metric or budget.
 
     date: as in "2026-05-17". commit: of the run or the change, in at least seven digits. what, why: one sentence each.
     """
@@ -35,7 +36,8 @@ class Change:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A number of a table: in the row that has these entries, in this column; of a table with seeds, the mean over the rows of all.
+    """A number of a table: in the row that has these entries, in this column; of a table with seeds, the mean over the
+    rows of all.
 
     table: how the table's title begins.
     """
@@ -49,12 +51,14 @@ class Cell:
 class Answer:
     """What a study answers, as data.
 
-    roles: from a pattern of claim ids (as in file names: * is anything) to the role, or to the statement of the essay that the claim tests,
+    roles: from a pattern of claim ids (as in file names: * is anything) to the role, or to the statement of the essay
+        that the claim tests,
       such as "E5"; the first pattern that fits counts.
-    text: the answer to the question in one line, with the main number. statements: of each statement of the essay that the study tests, a
+    text: the answer to the question in one line, with the main number. statements: of each statement of the essay that
+        the study tests, a
       short sentence with one number.
-      In both, {id} is the mean over seeds of the claim with that id, {id:.2f} and {id:.0%} have the digits asked for, and
-      {id:interval} or {id:.2f interval} has the 95 % interval behind it; {name} is a number of `numbers`.
+      In both, {id} is the mean over seeds of the claim with that id, {id:.2f} and {id:.0%} have the digits asked for,
+      and {id:interval} or {id:.2f interval} has the 95 % interval behind it; {name} is a number of `numbers`.
     numbers: from a name to a cell of a table.
     picture: the file of the figure that a reader should see first; empty for the first of all.
     before: what came before the committed run, the oldest first.
@@ -76,10 +80,15 @@ def give_roles(claims: Iterable[Claim], roles: Mapping[str, str]) -> tuple[Claim
 def conclude(outcome: Results, answer: Answer, *, sentences: bool = True) -> Results:
     """The results with the roles of their claims, the verdict that follows, and the sentences; the best picture first.
 
-    A run that is not judged (a smoke run, or one of numbers of its own) has no sentences. sentences: whether one that is judged has them.
+    A run that is not judged (a smoke run, or one of numbers of its own) has no sentences. sentences: whether one that
+    is judged has them.
     """
     claims = give_roles(outcome.claims, answer.roles)
-    figures = tuple(sorted(outcome.figures, key=lambda figure: figure.file != answer.picture)) if answer.picture else outcome.figures
+    figures = (
+        tuple(sorted(outcome.figures, key=lambda figure: figure.file != answer.picture))
+        if answer.picture
+        else outcome.figures
+    )
     if not outcome.judged:
         return dataclasses.replace(outcome, claims=claims, figures=figures)
     roled = dataclasses.replace(outcome, claims=claims, figures=figures, verdict=verdicts.verdict(claims))
@@ -130,7 +139,8 @@ def _cell(outcome: Results, cell: Cell) -> Any:
                 numbers = (each if isinstance(each, tuple) else (float(each),) * 3 for each in cells)
                 return cells[0] if len(cells) == 1 else verdicts.mean_over_seeds(numbers)
             raise NotMeasuredError(
-                f"table {table.title!r} of {outcome.name} has {len(rows)} rows with {cell.row}; columns: {table.columns}"
+                f"table {table.title!r} of {outcome.name} has {len(rows)} rows with {cell.row}; columns: "
+                f"{table.columns}"
             )
     raise NotMeasuredError(f"{outcome.name} has no table whose title begins with {cell.table!r}")
 
@@ -145,6 +155,8 @@ def _shown(value: Number | float | int, spec: str, name: str) -> str:
         number, between = formatting.measured([(float(ends[0]), float(ends[1]), float(ends[2]))])[0]
         number = formatting.number(value) if isinstance(value, int) else number
     else:
-        number, low, high = (format(end, digits.replace(".%", ".0%")).replace("-", "−").replace("%", "\u00a0%") for end in ends)
+        number, low, high = (
+            format(end, digits.replace(".%", ".0%")).replace("-", "−").replace("%", "\u00a0%") for end in ends
+        )
         between = f"[{low}, {high}]"
     return f"{number} {between}" if interval else number

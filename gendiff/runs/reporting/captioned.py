@@ -16,11 +16,14 @@ SIZE = 16
 """Pixels of the letters."""
 
 
-def grid(rows: np.ndarray, captions: Sequence[str], path: Path, *, scale: int = 1, entries: Mapping[str, str] | None = None) -> None:
+def grid(
+    rows: np.ndarray, captions: Sequence[str], path: Path, *, scale: int = 1, entries: Mapping[str, str] | None = None
+) -> None:
     """PNG of pictures (r, n, h, w, 3), each row of n above its caption; values as in `figures.to_pixels`.
 
-    A caption is broken between words where it is wider than its row. scale: how many times pictures are enlarged. entries: text entries of
-    the file by their names. Raises ValueError unless there is a caption for each row.
+    A caption is broken between words where it is wider than its row. scale: how many times pictures are
+    enlarged. entries: text entries of the file by their names. Raises ValueError unless there is a caption for each
+    row.
     """
     from PIL import Image, ImageDraw
     from PIL.PngImagePlugin import PngInfo

@@ -28,33 +28,56 @@ def contours(
 ) -> Figure:
     """PNG of the contours of heights (len(y), len(x)) at the levels, which rise, with their numbers.
 
-    paths: lines with a legend. dashed: thin lines whose label stands at their upper end. places: names by (x, y), each a dot. dots: (x, y)
+    paths: lines with a legend. dashed: thin lines whose label stands at their upper end. places: names by (x, y), each
+        a dot. dots: (x, y)
     of many without a name.
     Raises ValueError where the heights do not fit x and y, or without levels.
     """
     surface = np.asarray(heights, np.float64)
     if surface.shape != (len(y), len(x)) or not len(levels):
-        raise ValueError(f"contours for {path.name}: heights {surface.shape} of {len(y)} and {len(x)} places at {len(levels)} levels")
+        raise ValueError(
+            f"contours for {path.name}: heights {surface.shape} of {len(y)} and {len(x)} places at {len(levels)} levels"
+        )
     figure = plots.blank(5.8, 5.0)
     axes = figure.add_subplot()
     plots.style(axes)
     scale = families.colours(levels)
-    drawn = axes.contour(x, y, surface, levels=list(levels), colors=[scale.to_rgba(level) for level in levels], linewidths=1.1)
+    drawn = axes.contour(
+        x, y, surface, levels=list(levels), colors=[scale.to_rgba(level) for level in levels], linewidths=1.1
+    )
     axes.clabel(drawn, fmt="%g", fontsize=7)
     for line in dashed:
         axes.plot(line.x, line.y, **plots.DASHED | {"linewidth": 0.8, "alpha": 0.7})
         inside = (np.asarray(line.y) <= y[-1]) & (np.asarray(line.y) >= y[0])
         if inside.any():
             at = np.flatnonzero(inside)[np.argmax(np.asarray(line.y)[inside])]
-            axes.annotate(plots.plain_text(line.label), (line.x[at], line.y[at]), color=plots.INK, fontsize=7, annotation_clip=True)
+            axes.annotate(
+                plots.plain_text(line.label),
+                (line.x[at], line.y[at]),
+                color=plots.INK,
+                fontsize=7,
+                annotation_clip=True,
+            )
     for number, line in enumerate(paths):
-        axes.plot(line.x, line.y, color=plots.COLOURS[number % len(plots.COLOURS)], linewidth=2.2, label=plots.plain_text(line.label))
+        axes.plot(
+            line.x,
+            line.y,
+            color=plots.COLOURS[number % len(plots.COLOURS)],
+            linewidth=2.2,
+            label=plots.plain_text(line.label),
+        )
     if dots is not None:
         axes.plot(*dots, linestyle="none", marker="o", markersize=2.4, color=plots.INK, alpha=0.8)
     for name, (across, up) in (places or {}).items():
         axes.plot([across], [up], marker="o", markersize=4.5, color=plots.INK)
         axes.annotate(
-            plots.plain_text(name), (across, up), xytext=(5, 4), textcoords="offset points", color=plots.INK, fontsize=8, fontweight="bold"
+            plots.plain_text(name),
+            (across, up),
+            xytext=(5, 4),
+            textcoords="offset points",
+            color=plots.INK,
+            fontsize=8,
+            fontweight="bold",
         )
     axes.set_xlim(x[0], x[-1])
     axes.set_ylim(y[0], y[-1])

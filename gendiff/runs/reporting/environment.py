@@ -24,16 +24,20 @@ class Environment(TypedDict):
 
 
 def environment(project: Path = PROJECT) -> Environment:
-    """The fields of Results that name the code and the machine. Gather them before a long run, so that they name the code that ran.
+    """The fields of Results that name the code and the machine. Gather them before a long run, so that they name the
+    code that ran.
 
-    commit, dirty: None outside a git working tree. dirty counts untracked files, but not those of experiments/results, which is output.
+    commit, dirty: None outside a git working tree. dirty counts untracked files, but not those of experiments/results,
+        which is output.
     """
     commit, dirty = source_state(project)
     return Environment(commit=commit, dirty=dirty, versions=versions(), machine=machine())
 
 
 def source_state(project: Path = PROJECT) -> tuple[str | None, bool | None]:
-    """(full commit hash, whether files differ from it), or (None, None) where `project` is not the top of a git working tree."""
+    """(full commit hash, whether files differ from it), or (None, None) where `project` is not the top of a git working
+    tree.
+    """
     top = _git(project, "rev-parse", "--show-toplevel")
     commit = _git(project, "rev-parse", "--verify", "HEAD^{commit}")
     if top is None or commit is None or Path(top).resolve() != project.resolve():
@@ -53,7 +57,9 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores this process may use, memory in GiB, platform, JAX's devices and its numerical precision; no host name."""
+    """Processor, cores this process may use, memory in GiB, platform, JAX's devices and its numerical precision; no
+    host name.
+    """
     import jax
 
     config: Any = jax.config  # its fields are made at run time
@@ -79,10 +85,16 @@ def memory() -> float:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     # inside a git hook these variables name another repository than the folder's own
-    clean = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
+    }
     command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=60, env=clean, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, encoding="utf-8", timeout=60, env=clean, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

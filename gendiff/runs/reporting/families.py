@@ -1,4 +1,6 @@
-"""A plot of curves that one number tells apart, such as losses over sizes at several budgets: points, fits and marked minima."""
+"""A plot of curves that one number tells apart, such as losses over sizes at several budgets: points, fits and marked
+minima.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,7 +58,9 @@ def families(
     for member in ordered:
         look: dict[str, Any] = {"color": scale.to_rgba(member.number), "linewidth": 1.6}
         axes.plot(member.x, member.y, linestyle="none", marker="o", markersize=4, **look)
-        axes.plot(member.fit_x, member.fit_y, label=plots.plain_number(float(f"{member.number:.2g}")) if few else None, **look)
+        axes.plot(
+            member.fit_x, member.fit_y, label=plots.plain_number(float(f"{member.number:.2g}")) if few else None, **look
+        )
     marked = np.array([member.mark for member in ordered if member.mark is not None])
     if len(marked):
         axes.plot(*marked.T, marker="D", markersize=5, label=plots.plain_text(marks), **plots.DASHED)
@@ -81,7 +85,9 @@ def colours(numbers: Sequence[float]) -> Any:
     from matplotlib.colors import LinearSegmentedColormap, LogNorm
 
     low, high = min(numbers), max(numbers)
-    return ScalarMappable(LogNorm(low, high if high > low else 2 * low), LinearSegmentedColormap.from_list("tones", TONES))
+    return ScalarMappable(
+        LogNorm(low, high if high > low else 2 * low), LinearSegmentedColormap.from_list("tones", TONES)
+    )
 
 
 def colour_bar(figure: Any, axes: Any, scale: Any, label: str) -> None:

@@ -23,20 +23,25 @@ WIDE, TALL = 900, 1400
 def to_pixels(images: ArrayLike, levels: int = 256) -> np.ndarray:
     """uint8 (…) of images (…): floats in [-1, 1], clipped, or whole numbers 0…levels − 1.
 
-    Raises ValueError for a value that is not finite (a cast would show it as black), for whole numbers outside the range, and for floats
-    that hold unscaled pixels.
+    Raises ValueError for a value that is not finite (a cast would show it as black), for whole numbers outside the
+    range, and for floats that hold unscaled pixels.
     """
     array = np.asarray(images)
     if np.issubdtype(array.dtype, np.integer):
         if array.size and (array.min() < 0 or array.max() >= levels):
-            raise ValueError(f"images hold whole numbers in [{array.min()}, {array.max()}], outside [0, {levels - 1}]: give their levels")
+            raise ValueError(
+                f"images hold whole numbers in [{array.min()}, {array.max()}], outside [0, {levels - 1}]: give their "
+                "levels"
+            )
         return np.round(array * (255.0 / (levels - 1))).astype(np.uint8)
     array = array.astype(np.float64)
     bad = ~np.isfinite(array)
     if bad.any():
         where = np.unique(np.argwhere(bad)[:, 0]).tolist() if array.ndim else [0]
         shown = ", ".join(map(str, where[:5])) + (", …" if len(where) > 5 else "")
-        raise ValueError(f"images of shape {array.shape} have {int(bad.sum())} values that are not finite, in images {shown}")
+        raise ValueError(
+            f"images of shape {array.shape} have {int(bad.sum())} values that are not finite, in images {shown}"
+        )
     if array.size and array.min() >= 0 and array.max() > 1 and np.array_equal(array, np.round(array)):
         found = f"whole numbers in [{array.min():g}, {array.max():g}] as floats"
         raise ValueError(f"images hold {found}: scale them to [-1, 1], or pass integers and levels")
@@ -60,10 +65,10 @@ def grid(
 ) -> Figure:
     """PNG of images (n, h, w), (n, h, w, 1) or (n, h, w, 3) in rows of `columns`, each enlarged `scale` times.
 
-    Values as in `to_pixels`. scale: None for the least that makes the sheet 900 pixels wide, but none that makes it higher than 1,400.
-    gap: pixels between images; ground: their grey, 0…255, None for transparent ones. rows, heads: names beside the rows and above the
-    columns. entries: text entries of the file by their names. colours: of a palette, as for `explorer`.
-    Raises ValueError for names that do not match.
+    Values as in `to_pixels`. scale: None for the least that makes the sheet 900 pixels wide, but none that makes it
+    higher than 1,400. gap: pixels between images; ground: their grey, 0…255, None for transparent ones. rows, heads:
+    names beside the rows and above the columns. entries: text entries of the file by their names. colours: of a
+    palette, as for `explorer`. Raises ValueError for names that do not match.
     """
     _check_colours(colours)
     pixels = _with_channels(to_pixels(images, levels))
@@ -86,7 +91,8 @@ def grid(
 def denoising_sprite(
     trajectory: ArrayLike, path: Path, *, columns: int | None = None, labels: Sequence[str] = (), levels: int = 256
 ) -> Path:
-    """PNG that holds every frame of a trajectory (t, n, h, w, c), noise first, for the report's scrubber (name it denoising.png).
+    """PNG that holds every frame of a trajectory (t, n, h, w, c), noise first, for the report's scrubber (name it
+    denoising.png).
 
     A frame is the grid of n images at one level, in their own pixels. labels: a text a frame, such as "log-SNR −3.2".
     Frames lie row by row on a sheet; its layout stands in the PNG's text entry "frames".
@@ -113,13 +119,16 @@ def explorer(
 ) -> Explorer:
     """PNG that holds a picture for every place of the axes of a results.Explorer: pictures (*axes, n, h, w, c).
 
-    A picture is the grid of n images in rows of `columns`, in their own pixels, so the explorer is small; values as in `to_pixels`.
-    colours: of a palette for the whole file (2…256, one of them the ground), for a file that is too large otherwise: 256 leave about a
-    quarter of noisy colour images; None keeps every colour. Raises ValueError as `to_pixels` does, without an axis, and for such `colours`.
+    A picture is the grid of n images in rows of `columns`, in their own pixels, so the explorer is small; values as in
+    `to_pixels`. colours: of a palette for the whole file (2…256, one of them the ground), for a file that is too
+    large otherwise: 256 leave about a quarter of noisy colour images; None keeps every colour. Raises ValueError as
+    `to_pixels` does, without an axis, and for such `colours`.
     """
     pixels = to_pixels(pictures, levels)
     if pixels.ndim < 5 or 0 in pixels.shape:
-        raise ValueError(f"pictures must be (*axes, n, h, w, c) with at least one axis and none empty, got shape {pixels.shape}")
+        raise ValueError(
+            f"pictures must be (*axes, n, h, w, c) with at least one axis and none empty, got shape {pixels.shape}"
+        )
     _check_colours(colours)
     shown = Explorer(path.name, caption, tuple(axes), tuple(start))
     _sprite(pixels.reshape(-1, *pixels.shape[-4:]), path, columns, colours=colours)
@@ -146,25 +155,40 @@ def broken(text: str, width: float, font: Any) -> str:
     return "\n".join(lines)
 
 
-def _sprite(pixels: np.ndarray, path: Path, columns: int | None, labels: Sequence[str] = (), colours: int | None = None) -> Path:
-    """Frames of (t, n, h, w, c) on one sheet, row by row, with the layout that the report reads in the text entry "frames"."""
+def _sprite(
+    pixels: np.ndarray, path: Path, columns: int | None, labels: Sequence[str] = (), colours: int | None = None
+) -> Path:
+    """Frames of (t, n, h, w, c) on one sheet, row by row, with the layout that the report reads in the text entry
+    "frames".
+    """
     count, images = pixels.shape[:2]
     across = min(images, columns or math.ceil(math.sqrt(images * 1.6)))
     frames = np.stack([_tiled(_with_channels(frame), across, gap=1) for frame in pixels])
-    sheet_columns = max(1, round(math.sqrt(count * frames.shape[1] / frames.shape[2])))  # nearly square: browsers limit the longer side
-    layout = {"count": count, "width": frames.shape[2], "height": frames.shape[1], "columns": sheet_columns, "labels": list(labels)}
+    # nearly square: browsers limit the longer side
+    sheet_columns = max(1, round(math.sqrt(count * frames.shape[1] / frames.shape[2])))
+    layout = {
+        "count": count,
+        "width": frames.shape[2],
+        "height": frames.shape[1],
+        "columns": sheet_columns,
+        "labels": list(labels),
+    }
     return _save(_tiled(frames, sheet_columns, gap=0), path, {"frames": json.dumps(layout)}, colours)
 
 
 def _with_channels(pixels: np.ndarray) -> np.ndarray:
     with_axis = pixels[..., None] if pixels.ndim == 3 else pixels
     if with_axis.ndim != 4 or with_axis.shape[-1] not in (1, 3) or 0 in with_axis.shape:
-        raise ValueError(f"images must be (n, h, w), (n, h, w, 1) or (n, h, w, 3) with no empty axis, got shape {pixels.shape}")
+        raise ValueError(
+            f"images must be (n, h, w), (n, h, w, 1) or (n, h, w, 3) with no empty axis, got shape {pixels.shape}"
+        )
     return with_axis
 
 
 def _tiled(images: np.ndarray, columns: int, gap: int, ground: int | None = None) -> np.ndarray:
-    """(rows, cols, c + 1) of images (n, h, w, c) or, with their opacity already, (n, h, w, c + 1); what no image covers is transparent."""
+    """(rows, cols, c + 1) of images (n, h, w, c) or, with their opacity already, (n, h, w, c + 1); what no image covers
+    is transparent.
+    """
     count, height, width, channels = images.shape
     if channels in (1, 3):
         images = np.concatenate([images, np.full_like(images[..., :1], 255)], axis=-1)
@@ -179,7 +203,9 @@ def _tiled(images: np.ndarray, columns: int, gap: int, ground: int | None = None
 
 
 def _named(sheet: np.ndarray, rows: Sequence[str], heads: Sequence[str], ground: int | None) -> np.ndarray:
-    """The sheet (h, w, c + 1) with names to the left of its rows and above its columns, in lines no longer than their place."""
+    """The sheet (h, w, c + 1) with names to the left of its rows and above its columns, in lines no longer than their
+    place.
+    """
     from PIL import Image, ImageDraw
 
     height, width, channels = sheet.shape
@@ -195,7 +221,9 @@ def _named(sheet: np.ndarray, rows: Sequence[str], heads: Sequence[str], ground:
     for number, name in enumerate(beside):
         pen.multiline_text((left - size // 2, top + (number + 0.5) * tall), name, 255, font, anchor="rm", align="right")
     for number, name in enumerate(above):
-        pen.multiline_text((left + (number + 0.5) * wide, top - 0.2 * size), name, 255, font, anchor="md", align="center")
+        pen.multiline_text(
+            (left + (number + 0.5) * wide, top - 0.2 * size), name, 255, font, anchor="md", align="center"
+        )
     canvas = np.zeros((top + height, left + width, channels), np.uint8)
     ink = [int(INK[at : at + 2], 16) for at in (1, 3, 5)]
     canvas[..., :-1], canvas[..., -1] = ink if channels == 4 else round(np.mean(ink)), np.asarray(mask)
@@ -221,11 +249,21 @@ def _save(pixels: np.ndarray, path: Path, entries: Mapping[str, str] | None = No
         information.add_itxt(name, text)
     if colours is None:
         opaque = bool((pixels[..., -1] == 255).all())  # then L or RGB, which more programs read
-        drawn = np.squeeze(pixels[..., :-1], -1) if opaque and pixels.shape[-1] == 2 else pixels[..., :-1] if opaque else pixels
+        drawn = (
+            np.squeeze(pixels[..., :-1], -1)
+            if opaque and pixels.shape[-1] == 2
+            else pixels[..., :-1]
+            if opaque
+            else pixels
+        )
         with files.replacing(path) as file:
             Image.fromarray(drawn).save(file, format="PNG", optimize=True, pnginfo=information)
         return path
-    nearest = Image.fromarray(pixels).convert("RGB").quantize(colours - 1, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    nearest = (
+        Image.fromarray(pixels)
+        .convert("RGB")
+        .quantize(colours - 1, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    )
     clear = colours - 1  # the last entry of the palette is no colour but where no image is
     indexed = Image.fromarray(np.where(pixels[..., -1] > 127, np.asarray(nearest), clear).astype(np.uint8))
     palette = (nearest.getpalette() or [])[: 3 * clear]

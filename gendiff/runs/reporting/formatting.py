@@ -18,10 +18,11 @@ def amount(number: int, thing: str) -> str:
 
 
 def places(values: Iterable[float], sizes: Iterable[float] | None = None) -> int | None:
-    """Decimals for numbers that stand together, so that they align: four digits of the largest, less the zeros that all of them end in.
+    """Decimals for numbers that stand together, so that they align: four digits of the largest, less the zeros that all
+    of them end in.
 
-    None where no count suits all (they span more than three orders of magnitude, or need an exponent): each is then shown by itself.
-    sizes: whose span counts, if not that of the values themselves.
+    None where no count suits all (they span more than three orders of magnitude, or need an exponent): each is then
+    shown by itself. sizes: whose span counts, if not that of the values themselves.
     """
     numbers = [abs(value) for value in values if math.isfinite(value) and value != 0]
     spanned = numbers if sizes is None else [size for size in sizes if size != 0]
@@ -31,7 +32,9 @@ def places(values: Iterable[float], sizes: Iterable[float] | None = None) -> int
     if not 1e-4 <= largest < 1e6 or largest / min(spanned) > 1e3:
         return None
     decimals = _decimals(largest)
-    while decimals > 0 and all(math.isclose(round(size, decimals - 1), size, abs_tol=10.0 ** -(decimals + 2)) for size in numbers):
+    while decimals > 0 and all(
+        math.isclose(round(size, decimals - 1), size, abs_tol=10.0 ** -(decimals + 2)) for size in numbers
+    ):
         decimals -= 1
     return decimals
 
@@ -42,11 +45,16 @@ def measured(numbers: Iterable[tuple[float, float, float]]) -> list[tuple[str, s
     sizes = [_size(row) for row in rows]
     shared = places((end for row in rows for end in row), sizes)
     decimals = [places(row, [size]) if shared is None else shared for row, size in zip(rows, sizes, strict=True)]
-    return [(number(value, digits), interval(low, high, digits)) for (value, low, high), digits in zip(rows, decimals, strict=True)]
+    return [
+        (number(value, digits), interval(low, high, digits))
+        for (value, low, high), digits in zip(rows, decimals, strict=True)
+    ]
 
 
 def column(cells: Sequence[Cell]) -> list[tuple[str, str]]:
-    """(text, interval) of the cells of one column of a table, whose numbers share their decimals; a cell without interval has ""."""
+    """(text, interval) of the cells of one column of a table, whose numbers share their decimals; a cell without
+    interval has "".
+    """
     rows = [_settled(cell if isinstance(cell, tuple) else (cell,)) for cell in cells if isinstance(cell, float | tuple)]
     decimals = places((end for row in rows for end in row), map(_size, rows))
 

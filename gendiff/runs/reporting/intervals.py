@@ -14,15 +14,23 @@ SEED = 0
 
 
 def interval(
-    statistic: Callable[..., Any], *rows: Any, paired: bool = False, rng: np.random.Generator | None = None, resamples: int = 1000
+    statistic: Callable[..., Any],
+    *rows: Any,
+    paired: bool = False,
+    rng: np.random.Generator | None = None,
+    resamples: int = 1000,
 ) -> Number:
-    """The statistic of rows with its 95 % bootstrap interval. paired: the rows of all arrays belong together, and are drawn together."""
+    """The statistic of rows with its 95 % bootstrap interval. paired: the rows of all arrays belong together, and are
+    drawn together.
+    """
     rng = np.random.default_rng(SEED) if rng is None else rng
     return bootstrap.interval(rng, statistic, *rows, paired=paired, resamples=resamples).number
 
 
 def over_seeds(statistic: Callable[..., Any], *rows: Any, paired: bool = True) -> Number:
-    """The statistic of a row per seed with its 95 % t interval: they are too few for a bootstrap. paired: arrays have the same seeds."""
+    """The statistic of a row per seed with its 95 % t interval: they are too few for a bootstrap. paired: arrays have
+    the same seeds.
+    """
     return bootstrap.t_interval(statistic, *rows, paired=paired).number
 
 

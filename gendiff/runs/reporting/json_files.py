@@ -21,7 +21,8 @@ NON_FINITE = ("nan", "inf", "-inf")
 
 
 def encode(value: Any) -> Any:
-    """The value in JSON's own types: dataclasses become dicts, tuples lists, NumPy scalars numbers, non-finite numbers strings.
+    """The value in JSON's own types: dataclasses become dicts, tuples lists, NumPy scalars numbers, non-finite numbers
+    strings.
 
     Raises TypeError for anything else: a config or a result holds no arrays and no functions.
     """
@@ -37,14 +38,16 @@ def encode(value: Any) -> Any:
         return str(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise TypeError(f"{type(value).__name__} has no place in a JSON file: convert it to numbers, text, lists or dicts first")
+    raise TypeError(
+        f"{type(value).__name__} has no place in a JSON file: convert it to numbers, text, lists or dicts first"
+    )
 
 
 def decode(kind: type[T], data: Any, place: str) -> T:
     """`data` (as json.loads gives it) as a dataclass, or any type that its annotations may name.
 
-    Raises DataError that starts with `place` and names the field, what it needs and what it holds. Every field without a default is needed,
-    and every other field is refused.
+    Raises DataError that starts with `place` and names the field, what it needs and what it holds. Every field without
+    a default is needed, and every other field is refused.
     """
     try:
         try:
@@ -60,7 +63,9 @@ def decode(kind: type[T], data: Any, place: str) -> T:
 
 
 def read(path: str | os.PathLike[str], kind: type[T]) -> T:
-    """The dataclass that the file holds. Raises DataError, which starts with the path, for a missing, broken or wrong file."""
+    """The dataclass that the file holds. Raises DataError, which starts with the path, for a missing, broken or wrong
+    file.
+    """
     place = os.fspath(path)
     try:
         data = msgspec.json.decode(Path(path).read_bytes())
@@ -108,5 +113,7 @@ def _refuse_unknown(data: Any, known: Any, place: str, field: str) -> None:
             path = f"{field}.{name}" if field else name
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
-                raise DataError(f"{place}: {path}: is no known field" + (f"; did you mean {near[0]!r}?" if near else ""))
+                raise DataError(
+                    f"{place}: {path}: is no known field" + (f"; did you mean {near[0]!r}?" if near else "")
+                )
             _refuse_unknown(entry, known[name], place, path)

@@ -11,9 +11,13 @@ from gendiff.runs.reporting.verdicts import Claim
 
 
 def render(template: Path, file: Path, about: Any, claims: Iterable[Claim], **fields: Any) -> str:
-    """A card as Markdown. about: what the file of the network says of itself. claims: those about the network. fields: of the template."""
+    """A card as Markdown. about: what the file of the network says of itself. claims: those about the network. fields:
+    of the template.
+    """
     loader = jinja2.FileSystemLoader([template.parent, Path(__file__).with_name("templates")])
-    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    environment = jinja2.Environment(
+        loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
     shared = {"name": file.stem, "megabytes": f"{file.stat().st_size / 10**6:.1f}", "about": about}
     rows = list(measured(claims, about.trained_seed))
     return environment.get_template(template.name).render(rows=rows, **shared, **fields)
@@ -24,4 +28,9 @@ def measured(claims: Iterable[Claim], trained_seed: int) -> Iterator[tuple[str, 
     for claim in claims:
         if claim.seed in (None, trained_seed):
             ((value, interval),) = formatting.measured([(claim.value, *claim.interval)])
-            yield claim.statement, formatting.needed(claim.relation, claim.threshold), f"{value} {interval}", claim.verdict
+            yield (
+                claim.statement,
+                formatting.needed(claim.relation, claim.threshold),
+                f"{value} {interval}",
+                claim.verdict,
+            )

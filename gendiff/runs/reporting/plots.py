@@ -1,7 +1,8 @@
-"""Plots with intervals: curves, bars, and small multiples of curves that share an axis. Each returns its results.Figure.
+"""Plots with intervals: curves, bars, and small multiples of curves that share an axis. Each returns its
+results.Figure.
 
-Everything is drawn on a transparent ground in tones that read on white and on black, so that one file serves light and dark pages.
-Legends stand above the axes, where they hide no curve. No plot is higher than 1,400 pixels.
+Everything is drawn on a transparent ground in tones that read on white and on black, so that one file serves light and
+dark pages. Legends stand above the axes, where they hide no curve. No plot is higher than 1,400 pixels.
 """
 
 import math
@@ -94,7 +95,9 @@ def framed(
     log_y: bool = False,
     thresholds: Limits = (),
 ) -> np.ndarray:
-    """(442, 702, 3) uint8 of the plot that `curves` draws, on white below a title, for an explorer. Raises as `curves` does."""
+    """(442, 702, 3) uint8 of the plot that `curves` draws, on white below a title, for an explorer. Raises as `curves`
+    does.
+    """
     figure, axes = _lines(series, title, x_label, y_label, log_x, log_y, thresholds)
     style(axes, title)
     figure.set_size_inches(5.4, 3.4)
@@ -104,11 +107,15 @@ def framed(
     return np.array(figure.canvas.buffer_rgba())[..., :3]
 
 
-def small_multiples(panels: Sequence[Panel], path: Path, caption: str, *, x_label: str, columns: int = 1, log_x: bool = False) -> Figure:
-    """PNG of one small plot a panel over the same x axis, such as adherence, diversity and saturation over the guidance scale.
+def small_multiples(
+    panels: Sequence[Panel], path: Path, caption: str, *, x_label: str, columns: int = 1, log_x: bool = False
+) -> Figure:
+    """PNG of one small plot a panel over the same x axis, such as adherence, diversity and saturation over the guidance
+    scale.
 
-    A curve has one colour in all panels, by its label, and the labels stand once, above. columns: 1 puts the panels below each other, which
-    a phone can show; more make a wide picture. Raises ValueError without panels or columns, and for a panel without a finite point.
+    A curve has one colour in all panels, by its label, and the labels stand once, above. columns: 1 puts the panels
+    below each other, which a phone can show; more make a wide picture. Raises ValueError without panels or columns, and
+    for a panel without a finite point.
     """
     if not panels or columns < 1:
         raise ValueError(f"{len(panels)} panels in {columns} columns: at least one of each is needed")
@@ -143,8 +150,9 @@ def bars(
 ) -> Figure:
     """PNG of one row per label, first on top: a number as a dot with a bar and with its interval, if any, as a whisker.
 
-    A label may have a mapping instead of a number: then each of its series has a dot in the row, in a colour of its own. A logarithmic axis
-    has no zero where a bar could begin, so it shows dots alone. Raises ValueError without a number.
+    A label may have a mapping instead of a number: then each of its series has a dot in the row, in a colour of its
+    own. A logarithmic axis has no zero where a bar could begin, so it shows dots alone. Raises ValueError without a
+    number.
     """
     if not numbers:
         raise ValueError(f"bars for {path.name}: at least one number is needed")
@@ -163,7 +171,10 @@ def bars(
         away = 0.26 * (series - (len(names) - 1) / 2)  # of the middle of the row
         look: dict[str, Any] = {"color": COLOURS[series % SERIES], "label": plain_text(name) or None}
         heights = [index + away for index, row in enumerate(rows) if name in row]
-        ends = [number if isinstance(number, tuple) else (number,) * 3 for number in (row[name] for row in rows if name in row)]
+        ends = [
+            number if isinstance(number, tuple) else (number,) * 3
+            for number in (row[name] for row in rows if name in row)
+        ]
         values = [value for value, _, _ in ends]
         for height, (_, low, high) in zip(heights, ends, strict=True):
             axes.plot([low, high], [height, height], linewidth=1.6, **look | {"label": None})
@@ -175,7 +186,11 @@ def bars(
         for index, value in enumerate(values):
             axes.text(1.03, index, plain_number(float(f"{value:.3g}")), **look)
     for number, (label, value) in enumerate(thresholds, len(names)):
-        axes.axvline(value, label=plain_text(label), **DASHED | {"color": COLOURS[number % SERIES], "linewidth": 1.4, "zorder": 1})
+        axes.axvline(
+            value,
+            label=plain_text(label),
+            **DASHED | {"color": COLOURS[number % SERIES], "linewidth": 1.4, "zorder": 1},
+        )
     axes.set_yticks(range(len(rows)), list(map(plain_text, numbers)), fontsize=letters)
     axes.set_ylim(len(rows) - 0.5, -0.5)  # the first on top, and no more room for many rows than for few
     axes.grid(visible=log or names != [""], axis="y")
@@ -219,7 +234,9 @@ def save(figure: Any, path: Path, caption: str) -> Figure:
 
 
 def make_logarithmic(axes: Any, axis: str) -> None:
-    """Makes the x or the y axis of what is drawn already logarithmic, with numbers as people write them: 0.04, 20, 1e21."""
+    """Makes the x or the y axis of what is drawn already logarithmic, with numbers as people write them: 0.04, 20,
+    1e21.
+    """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axes.set(**{f"{axis}scale": "log"})
@@ -227,13 +244,17 @@ def make_logarithmic(axes: Any, axis: str) -> None:
     low, high = sorted(line.get_view_interval())
     shape = axes.get_gridspec()
     room = axes.figure.get_figwidth() / shape.ncols if axis == "x" else math.inf
-    line.set_major_locator(LogLocator(subs=next(digits for most, digits in DIGITS if _fits(low, high, most, digits, room))))
+    line.set_major_locator(
+        LogLocator(subs=next(digits for most, digits in DIGITS if _fits(low, high, most, digits, room)))
+    )
     line.set_minor_locator(NullLocator())
     line.set_major_formatter(FuncFormatter(plain_number))
 
 
 def _fits(low: float, high: float, most: float, digits: Sequence[int], room: float) -> bool:
-    """Whether ticks with these first digits suit an axis: it has at most so many decades, and room for the numbers, in inches."""
+    """Whether ticks with these first digits suit an axis: it has at most so many decades, and room for the numbers, in
+    inches.
+    """
     if len(digits) == 1:
         return True
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -255,7 +276,9 @@ def plain_text(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _lines(series: Sequence[Curve], name: str, x_label: str, y_label: str, log_x: bool, log_y: bool, thresholds: Limits) -> tuple[Any, Any]:
+def _lines(
+    series: Sequence[Curve], name: str, x_label: str, y_label: str, log_x: bool, log_y: bool, thresholds: Limits
+) -> tuple[Any, Any]:
     _check_finite(series, name)
     labels = [curve.label for curve in series] + [label for label, _ in thresholds]
     figure = blank(5.4, 3.4)
@@ -277,14 +300,24 @@ def _lines(series: Sequence[Curve], name: str, x_label: str, y_label: str, log_x
 
 
 def _facets(
-    series: Sequence[Curve], path: Path, caption: str, x_label: str, y_label: str, log_x: bool, log_y: bool, thresholds: Limits
+    series: Sequence[Curve],
+    path: Path,
+    caption: str,
+    x_label: str,
+    y_label: str,
+    log_x: bool,
+    log_y: bool,
+    thresholds: Limits,
 ) -> Figure:
     """A small plot per curve, with the same axes, the references, and the other curves in grey."""
     from matplotlib.lines import Line2D
 
     _check_finite(series, path.name)
     references, others = ([curve for curve in series if curve.reference is which] for which in (True, False))
-    labels = ["the others", *(plain_text(label) for label in [curve.label for curve in references] + [name for name, _ in thresholds])]
+    labels = [
+        "the others",
+        *(plain_text(label) for label in [curve.label for curve in references] + [name for name, _ in thresholds]),
+    ]
     looks = [OTHERS, *[DASHED] * (len(labels) - 1)]
     figure, grid = _panels(len(others), 2 if len(others) <= 8 else 3, labels, sharey=True)
     for axes, curve in zip(grid, others, strict=False):

@@ -13,9 +13,13 @@ def flags() -> frozenset[str]:
 
 
 def name() -> str:
-    """What it calls itself, with its family and model, which virtual machines leave in place; "" where the system does not tell."""
+    """What it calls itself, with its family and model, which virtual machines leave in place; "" where the system does
+    not tell.
+    """
     words = _first("model name")
-    numbers = [f"{word} {number}" for word, key in (("family", "cpu family"), ("model", "model")) if (number := _first(key))]
+    numbers = [
+        f"{word} {number}" for word, key in (("family", "cpu family"), ("model", "model")) if (number := _first(key))
+    ]
     return ", ".join([words, *numbers]) if words else ""
 
 

@@ -1,6 +1,7 @@
 """The report of a run: one self-contained HTML file for people, one plain table for the terminal.
 
-A picture with sliders lies in an SVG whose viewBox is the chosen part of its sheet, so that one is seen even where no script runs.
+A picture with sliders lies in an SVG whose viewBox is the chosen part of its sheet, so that one is seen even where no
+script runs.
 """
 
 import base64
@@ -23,28 +24,35 @@ FILE = "report.html"
 SPRITES = "denoising*.png"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 WIDE = 1200
-"""Pixels across from which a picture needs more room than a column gives it: small multiples in several columns, not one plot."""
+"""Pixels across from which a picture needs more room than a column gives it: small multiples in several columns, not
+one plot.
+"""
 LONGEST_SCALE = 44
 """Letters for which all values of a slider fit below it on a phone; of a longer scale only the ends are written."""
 SMOKE = "A smoke run: it shows that everything runs. Its numbers mean nothing."
 RULE = (
-    "The verdict is that of the mean over the seeds: PASS, or holds, if the unfavourable end of its 95 % interval clears the threshold; "
-    "FAIL, or does not hold here, if the favourable end misses it; INCONCLUSIVE, or open, otherwise. The shaded side of a strip is allowed."
+    "The verdict is that of the mean over the seeds: PASS, or holds, if the unfavourable end of its 95 % interval "
+    "clears the threshold; "
+    "FAIL, or does not hold here, if the favourable end misses it; INCONCLUSIVE, or open, otherwise. The shaded side "
+    "of a strip is allowed."
 )
 NOT_JUDGED = "Figures without a verdict: verdicts belong to the presets."
 
 
 def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice: str = "") -> Path:
-    """Makes report.html of a run folder from its results.json, the pictures named there and every other denoising*.png; returns its path.
+    """Makes report.html of a run folder from its results.json, the pictures named there and every other denoising*.png;
+    returns its path.
 
-    outcome: takes the place of results.json. notice: a sentence below the question. The file needs no other file and no network.
+    outcome: takes the place of results.json. notice: a sentence below the question. The file needs no other file and no
+        network.
     Raises DataError, naming the file, where results or a figure are missing or broken.
     """
     place = Path(folder)
     outcome = results.read(place) if outcome is None else outcome
     listed = [each.file for each in outcome.explorers], [each.file for each in outcome.figures]
     sprites = [path.name for path in sorted(place.glob(SPRITES)) if path.name not in listed[0] + listed[1]]
-    numbers = {file: number for number, file in enumerate(dict.fromkeys(listed[0] + sprites + listed[1]), 1)}  # counted down the page
+    # counted down the page
+    numbers = {file: number for number, file in enumerate(dict.fromkeys(listed[0] + sprites + listed[1]), 1)}
     loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page = environment.get_template(FILE).render(
@@ -59,7 +67,9 @@ def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice
         pairs_of=_flat,
         config=_config(outcome),
         rows_of=_rows,
-        sections=[(results.SECTIONS[role], results.NOTES.get(role, ""), each) for role, each in outcome.sections().items()],
+        sections=[
+            (results.SECTIONS[role], results.NOTES.get(role, ""), each) for role, each in outcome.sections().items()
+        ],
         tone=verdicts.tone,
         RULE=RULE,
         words=words.of(outcome),
@@ -75,12 +85,23 @@ def table_text(outcome: Results, notice: str = "") -> str:
     """
     head = outcome.name if outcome.verdict == "NONE" else f"{outcome.name}: {outcome.verdict}"
     sentence = notice or _notice(outcome)
-    lines = [f"{head} (a smoke run: its numbers mean nothing)"] if outcome.smoke else [head, sentence] if sentence else [head]
+    lines = (
+        [f"{head} (a smoke run: its numbers mean nothing)"]
+        if outcome.smoke
+        else [head, sentence]
+        if sentence
+        else [head]
+    )
     lines += [outcome.answer] if outcome.answer else []
     lines.append(", ".join(f"{name} {text}" for name, text in _facts(outcome).items()))
     cells = {
         summary.id: [
-            (f"seed {row['seed']}" if row["seed"].isdigit() else row["seed"], row["value"], row["interval"], row["samples"])
+            (
+                f"seed {row['seed']}" if row["seed"].isdigit() else row["seed"],
+                row["value"],
+                row["interval"],
+                row["samples"],
+            )
             for row in _rows(summary)
         ]
         for summary in outcome.summaries("claim", "control")
@@ -90,9 +111,14 @@ def table_text(outcome: Results, notice: str = "") -> str:
         lines += ["", results.SECTIONS[role]]
         for summary in summaries:
             first, verdict = summary.first, summary.word if outcome.judged else ""
-            lines.append(f"  {verdict:<12}  {first.statement} ({summary.id}; needed {formatting.needed(first.relation, first.threshold)})")
+            lines.append(
+                f"  {verdict:<12}  {first.statement} ({summary.id}; needed "
+                f"{formatting.needed(first.relation, first.threshold)})"
+            )
             for seed, value, interval, samples in cells[summary.id]:
-                lines.append(f"{'':<16}{seed:<{widths[0]}}  {value:>{widths[1]}}  {interval:<{widths[2]}}  n = {samples}")
+                lines.append(
+                    f"{'':<16}{seed:<{widths[0]}}  {value:>{widths[1]}}  {interval:<{widths[2]}}  n = {samples}"
+                )
     for table in outcome.tables:
         lines += ["", *table_lines(table)] if table.main else []
     explained = words.among(lines)
@@ -104,7 +130,8 @@ def table_lines(table: Table) -> Iterator[str]:
     """Title, columns side by side, and the note."""
     shown = _table(table)
     columns = [
-        [name, *(" ".join(filter(None, cell)) for cell in cells)] for name, *cells in zip(table.columns, *shown["rows"], strict=True)
+        [name, *(" ".join(filter(None, cell)) for cell in cells)]
+        for name, *cells in zip(table.columns, *shown["rows"], strict=True)
     ]
     widths = [max(map(len, column)) for column in columns]
     yield table.title
@@ -132,11 +159,16 @@ def _figure(path: Path, caption: str, number: int) -> dict[str, Any]:
 
 
 def _explorer(path: Path, shown: Explorer, number: int) -> dict[str, Any]:
-    """A picture with a slider per axis. Raises DataError for a sprite without its layout, or of another size than the axes."""
+    """A picture with a slider per axis. Raises DataError for a sprite without its layout, or of another size than the
+    axes.
+    """
     layout = _sprite_layout(path)
     sizes = [len(axis.values) for axis in shown.axes]
     if layout["count"] != math.prod(sizes):
-        raise DataError(f"{path}: holds {layout['count']} pictures for axes of {' × '.join(map(str, sizes))} values; one each is needed")
+        raise DataError(
+            f"{path}: holds {layout['count']} pictures for axes of {' × '.join(map(str, sizes))} values; one each is "
+            "needed"
+        )
     axes: list[dict[str, Any]] = []
     for place, (axis, start) in enumerate(zip(shown.axes, shown.start, strict=True)):
         texts = [value if isinstance(value, str) else formatting.setting(value) for value in axis.values]
@@ -156,7 +188,9 @@ def _explorer(path: Path, shown: Explorer, number: int) -> dict[str, Any]:
 
 
 def _scrubber(path: Path, number: int) -> dict[str, Any]:
-    """A slider over the frames of a sprite that figures.denoising_sprite made. Raises DataError for a PNG without its layout."""
+    """A slider over the frames of a sprite that figures.denoising_sprite made. Raises DataError for a PNG without its
+    layout.
+    """
     layout = _sprite_layout(path)
     last, caption = layout["count"] - 1, "From noise (left) to samples (right). The arrow keys move one step."
     return _part(layout, last) | _figure(path, caption, number) | {"last": last, "labels": json.dumps(layout["labels"])}
@@ -190,7 +224,11 @@ def _rows(summary: Summary) -> list[dict[str, Any]]:
     texts = formatting.measured((claim.value, *claim.interval) for claim in claims)
     return [
         {
-            "seed": f"mean of {len(summary.claims)}" if number < len(means) else "" if claim.seed is None else str(claim.seed),
+            "seed": f"mean of {len(summary.claims)}"
+            if number < len(means)
+            else ""
+            if claim.seed is None
+            else str(claim.seed),
             "value": value,
             "interval": interval,
             "samples": formatting.number(claim.n if number >= len(means) else sum(each.n for each in summary.claims)),
@@ -202,7 +240,9 @@ def _rows(summary: Summary) -> list[dict[str, Any]]:
 
 
 def _strip(claim: Claim, seeds: Iterable[Claim]) -> dict[str, Any] | None:
-    """The interval against the threshold, on the scale from 0 to 100 that all seeds of the claim share; None for what is not finite."""
+    """The interval against the threshold, on the scale from 0 to 100 that all seeds of the claim share; None for what
+    is not finite.
+    """
     ends = [end for each in seeds for end in (*each.interval, each.threshold, each.value) if math.isfinite(end)]
     if not all(map(math.isfinite, (*claim.interval, claim.value, claim.threshold))):
         return None
@@ -237,14 +277,19 @@ def _facts(outcome: Results) -> dict[str, str]:
 def _config(outcome: Results) -> list[tuple[str, str]]:
     """The configuration, with what was taken where it says None."""
     chosen = outcome.chosen
-    return [(name, f"{chosen[name]} (by default)" if text == "none" and name in chosen else text) for name, text in _flat(outcome.config)]
+    return [
+        (name, f"{chosen[name]} (by default)" if text == "none" and name in chosen else text)
+        for name, text in _flat(outcome.config)
+    ]
 
 
 def _flat(entries: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Names and values, those of nested dicts under dotted names."""
     pairs = []
     for name, value in entries.items():
-        pairs += _flat(value, f"{prefix}{name}.") if value and isinstance(value, dict) else [(prefix + name, _shown(value))]
+        pairs += (
+            _flat(value, f"{prefix}{name}.") if value and isinstance(value, dict) else [(prefix + name, _shown(value))]
+        )
     return pairs
 
 

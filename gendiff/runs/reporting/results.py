@@ -41,7 +41,9 @@ class Figure:
 
 @dataclass(frozen=True)
 class Axis:
-    """What one slider of an explorer changes, such as the guidance scale, and the values it takes. Raises ValueError without any."""
+    """What one slider of an explorer changes, such as the guidance scale, and the values it takes. Raises ValueError
+    without any.
+    """
 
     label: str
     values: tuple[str | int | float, ...]
@@ -56,7 +58,8 @@ class Explorer:
     """Pictures drawn beforehand over some axes, one of which the sliders choose.
 
     file: the PNG that figures.explorer made of pictures (*axes, n, h, w, c), in the run folder.
-    start: for each axis the index of the value shown first; empty for the first of each. Raises ValueError where it does not fit the axes.
+    start: for each axis the index of the value shown first; empty for the first of each. Raises ValueError where it
+        does not fit the axes.
     """
 
     file: str
@@ -90,14 +93,17 @@ class Table:
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
             if len(row) != len(self.columns):
-                raise ValueError(f"table {self.title!r}: row {number} has {len(row)} cells for {len(self.columns)} columns")
+                raise ValueError(
+                    f"table {self.title!r}: row {number} has {len(row)} cells for {len(self.columns)} columns"
+                )
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """What was judged of one training: the last step of this seed, and the digest of all bytes of its folder.
 
-    part: the folder of the training within that of the run; "" for the run's own. Seeds that train side by side are stored as the first.
+    part: the folder of the training within that of the run; "" for the run's own. Seeds that train side by side are
+        stored as the first.
     """
 
     part: str
@@ -110,14 +116,17 @@ class Checkpoint:
 class Results:
     """What results.json holds.
 
-    verdict: as `verdicts.verdict` says; always INCONCLUSIVE for a smoke run, whose numbers mean nothing; NONE for a run whose numbers are
+    verdict: as `verdicts.verdict` says; always INCONCLUSIVE for a smoke run, whose numbers mean nothing; NONE for a run
+        whose numbers are
       those of no named preset.
-    answer: to the question, in one line with its main number; statements: of each statement of the essay that is tested, such as "E5", what
+    answer: to the question, in one line with its main number; statements: of each statement of the essay that is
+        tested, such as "E5", what
       was measured. Both are empty where nothing is judged.
     commit, dirty: None outside git. config: the resolved configuration as plain JSON. seconds: of each stage.
     chosen: what was taken for the fields of the configuration that are None, in words.
     checkpoints: what was judged; none of a run that trained nothing, or of a version that did not record it.
-    Raises ValueError for a verdict that its claims do not give, and for a claim whose figure is none of these figures and explorers.
+    Raises ValueError for a verdict that its claims do not give, and for a claim whose figure is none of these figures
+    and explorers.
     """
 
     name: str
@@ -142,13 +151,19 @@ class Results:
 
     def __post_init__(self) -> None:
         right = _verdict(self.claims, self.smoke)  # raises where the seeds of a claim contradict each other
-        older = {verdicts.overall(self.claims)} if not any(claim.role for claim in self.claims) else set()  # which asked for every seed
+        # which asked for every seed
+        older = {verdicts.overall(self.claims)} if not any(claim.role for claim in self.claims) else set()
         if self.verdict != right and (self.smoke or self.verdict not in {"NONE", *older}):
-            raise ValueError(f"verdict = {self.verdict!r} contradicts the claims, which give {right}; build results with results.conclude")
+            raise ValueError(
+                f"verdict = {self.verdict!r} contradicts the claims, which give {right}; build results with "
+                "results.conclude"
+            )
         shown = [each.file for each in self.explorers] + [each.file for each in self.figures]
         for claim in self.claims:
             if claim.figure and claim.figure not in shown:
-                raise ValueError(f"figure = {claim.figure!r} of claim {claim.id!r} is none of {', '.join(shown) or 'no figures'}")
+                raise ValueError(
+                    f"figure = {claim.figure!r} of claim {claim.id!r} is none of {', '.join(shown) or 'no figures'}"
+                )
 
     @property
     def judged(self) -> bool:
@@ -188,7 +203,8 @@ def conclude(
     chosen: Mapping[str, str] | None = None,
     **shown: Any,
 ) -> Results:
-    """Results with the verdict that their claims give; none unless `named`: `config`, a frozen dataclass or a dict, is a named preset.
+    """Results with the verdict that their claims give; none unless `named`: `config`, a frozen dataclass or a dict, is
+    a named preset.
 
     shown: figures, tables, explorers, checkpoints.
     """
@@ -214,7 +230,9 @@ def write(results: Results, folder: str | os.PathLike[str]) -> Path:
 
 
 def read(path: str | os.PathLike[str]) -> Results:
-    """Results of a run folder, or of a results.json. Raises DataError, naming the file and the field, where anything is not as written."""
+    """Results of a run folder, or of a results.json. Raises DataError, naming the file and the field, where anything is
+    not as written.
+    """
     file = Path(path)
     return json_files.read(file / FILE if file.is_dir() else file, Results)
 

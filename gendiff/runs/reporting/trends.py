@@ -1,4 +1,6 @@
-"""Trends of a measure with a scale: Spearman's coefficient, its interval, its p-value, and Holm's correction of many."""
+"""Trends of a measure with a scale: Spearman's coefficient, its interval, its p-value, and Holm's correction of
+many.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,19 +16,24 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Trend:
-    """rho: mean over the seeds of Spearman's coefficient, with its interval. each: of every seed. p: one-sided, in the direction `sign`."""
+    """rho: mean over the seeds of Spearman's coefficient, with its interval. each: of every seed. p: one-sided, in the
+    direction `sign`.
+    """
 
     rho: Number
     each: tuple[float, ...]
     p: float
 
 
-def measure(scales: Sequence[float], tables: Sequence[np.ndarray], *, sign: int, resamples: int, permutations: int) -> Trend:
+def measure(
+    scales: Sequence[float], tables: Sequence[np.ndarray], *, sign: int, resamples: int, permutations: int
+) -> Trend:
     """The trend of the means of `tables`, one per seed, each (scales, rows) with the same rows at every scale.
 
-    The interval is the percentile interval of a bootstrap of two levels: seeds are drawn again, and in each of them its rows, the same
-    ones at every scale. p: the share of random orders of the scales, drawn for each seed by itself, whose mean coefficient is at least
-    as far in the direction of `sign` (1 or -1). Measures that are the same at every scale have no trend: rho = 0.
+    The interval is the percentile interval of a bootstrap of two levels: seeds are drawn again, and in each of them its
+    rows, the same ones at every scale. p: the share of random orders of the scales, drawn for each seed by itself,
+    whose mean coefficient is at least as far in the direction of `sign` (1 or -1). Measures that are the same at every
+    scale have no trend: rho = 0.
     """
     rng = np.random.default_rng(SEED)
     means = np.stack([table.mean(axis=1) for table in tables])
@@ -38,13 +45,17 @@ def measure(scales: Sequence[float], tables: Sequence[np.ndarray], *, sign: int,
         drawn[number] = spearman(scales, np.stack([row.mean(axis=1) for row in rows])).mean()
     low, high = np.quantile(drawn, (0.025, 0.975))
     value = float(each.mean())
-    shuffled = np.stack([spearman(scales, rng.permuted(np.broadcast_to(of, (permutations, len(of))), axis=1)) for of in means])
+    shuffled = np.stack(
+        [spearman(scales, rng.permuted(np.broadcast_to(of, (permutations, len(of))), axis=1)) for of in means]
+    )
     as_far = np.sum(sign * shuffled.mean(axis=0) >= sign * value - 1e-9)
     return Trend((value, float(low), float(high)), tuple(map(float, each)), float((1 + as_far) / (1 + permutations)))
 
 
 def spearman(scales: Sequence[float], values: np.ndarray) -> np.ndarray:
-    """(n,) the correlation of the ranks of (n, scales) values with those of the scales; ties share a rank; 0 where all are equal."""
+    """(n,) the correlation of the ranks of (n, scales) values with those of the scales; ties share a rank; 0 where all
+    are equal.
+    """
     first = scipy.stats.rankdata(scales) - (len(scales) + 1) / 2
     ranks = scipy.stats.rankdata(values, axis=1) - (len(scales) + 1) / 2
     size = np.sqrt(np.sum(ranks**2, axis=1) * np.sum(first**2))
@@ -53,7 +64,9 @@ def spearman(scales: Sequence[float], values: np.ndarray) -> np.ndarray:
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
-    """Holm's step-down p-values, in the order given (Holm, 1979): the chance that any of the family is as small is bounded by each."""
+    """Holm's step-down p-values, in the order given (Holm, 1979): the chance that any of the family is as small is
+    bounded by each.
+    """
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(np.asarray(p, np.float64)[order] * (len(order) - np.arange(len(order))))
     return np.minimum(stepped, 1.0)[np.argsort(order)]

@@ -15,7 +15,9 @@ Word = Literal["holds", "holds in part", "does not hold here", "open"]
 Relation = Literal["<=", ">="]
 Kind = Literal["claim", "control"]
 Role = Literal["essay", "promise", "aim", "check"]
-"""essay: tests a numbered statement of the essay. promise: of this library. aim: speed or size. check: an identity or a sanity test."""
+"""essay: tests a numbered statement of the essay. promise: of this library. aim: speed or size. check: an identity or a
+sanity test.
+"""
 WORDS: Mapping[Verdict, Word] = {"PASS": "holds", "FAIL": "does not hold here", "INCONCLUSIVE": "open"}
 Interval = tuple[float, float]
 Number = tuple[float, float, float]
@@ -26,15 +28,18 @@ Number = tuple[float, float, float]
 class Claim:
     """One measured number held against one threshold, in one seed.
 
-    interval: the 95 % interval (low, high) of `value`; it may exclude `value`, as the bootstrap of a biased statistic does.
+    interval: the 95 % interval (low, high) of `value`; it may exclude `value`, as the bootstrap of a biased statistic
+        does.
     n: the samples behind the number. seed: None where the number has none.
     kind: a "control" states that something bad misses a named threshold, so PASS means that it misses as it must.
     threshold_name: the field of the configuration's `thresholds` that holds the threshold.
     reason: why the threshold is what it is; empty where the configuration says it.
     figure: the file of the figure or explorer that shows the number, to which the report links; empty where none does.
-    against: the id of the treatment that a control is compared with: `value` is then the control's number less the treatment's, and
+    against: the id of the treatment that a control is compared with: `value` is then the control's number less the
+        treatment's, and
     `alone` the control's number by itself.
-    role: what the claim is for; empty where the study does not say. essay: the statement that a claim of role "essay" tests, such as "E5".
+    role: what the claim is for; empty where the study does not say. essay: the statement that a claim of role "essay"
+        tests, such as "E5".
     Raises ValueError for a relation, interval, threshold, n, verdict or role that cannot be.
     """
 
@@ -63,7 +68,8 @@ class Claim:
             raise ValueError(f"kind = {self.kind!r} is none of {', '.join(get_args(Kind))}")
         if (self.role == "essay") != bool(self.essay):
             raise ValueError(
-                f"claim {self.id!r} has role {self.role!r} and statement {self.essay!r}: an essay claim, and no other, names one"
+                f"claim {self.id!r} has role {self.role!r} and statement {self.essay!r}: an essay claim, and no other, "
+                "names one"
             )
         if self.n < 1:
             raise ValueError(f"n = {self.n} samples cannot support claim {self.id!r}: at least 1 is needed")
@@ -109,10 +115,12 @@ class Summary:
 
 
 def judge(interval: Interval, relation: Relation, threshold: float) -> Verdict:
-    """PASS if the unfavourable end of the interval clears the threshold, FAIL if the favourable end misses it, else INCONCLUSIVE.
+    """PASS if the unfavourable end of the interval clears the threshold, FAIL if the favourable end misses it, else
+    INCONCLUSIVE.
 
-    An end equal to the threshold clears it. A NaN end is FAIL, in a control as well: the number could not be measured, and unlike a wide
-    interval it would not be settled by more samples. Raises ValueError for a NaN threshold, an unknown relation or low > high.
+    An end equal to the threshold clears it. A NaN end is FAIL, in a control as well: the number could not be measured,
+    and unlike a wide interval it would not be settled by more samples. Raises ValueError for a NaN threshold, an
+    unknown relation or low > high.
     """
     if relation not in get_args(Relation):
         raise ValueError(f"relation = {relation!r} is none of {', '.join(get_args(Relation))}")
@@ -139,22 +147,36 @@ def claim(
     seed: int | None,
     **more: Any,
 ) -> Claim:
-    """A Claim with the verdict that follows from its numbers; a NaN value is FAIL, whatever its interval. more: other fields of Claim."""
+    """A Claim with the verdict that follows from its numbers; a NaN value is FAIL, whatever its interval. more: other
+    fields of Claim.
+    """
     number, ends, bound = float(value), (float(interval[0]), float(interval[1])), float(threshold)
     verdict = _judge_number(number, ends, relation, bound)
-    return Claim(id, statement, number, ends, relation, bound, int(n), None if seed is None else int(seed), verdict, **more)
+    return Claim(
+        id, statement, number, ends, relation, bound, int(n), None if seed is None else int(seed), verdict, **more
+    )
 
 
 def against(
-    limits: Any, seed: int | None, id: str, statement: str, number: Number | float, relation: Relation, threshold: str = "", **more: Any
+    limits: Any,
+    seed: int | None,
+    id: str,
+    statement: str,
+    number: Number | float,
+    relation: Relation,
+    threshold: str = "",
+    **more: Any,
 ) -> Claim:
-    """`claim` against the field called `threshold` of a configuration's `limits`; by default the field that is named like the claim.
+    """`claim` against the field called `threshold` of a configuration's `limits`; by default the field that is named
+    like the claim.
 
     A plain number is exact: an interval without width. more: n, and other fields of Claim.
     """
     value, low, high = number if isinstance(number, tuple) else (number, number, number)
     name = threshold or id.replace("-", "_")
-    return claim(id, statement, value, (low, high), relation, getattr(limits, name), seed=seed, threshold_name=name, **more)
+    return claim(
+        id, statement, value, (low, high), relation, getattr(limits, name), seed=seed, threshold_name=name, **more
+    )
 
 
 def away(number: Number, target: float = 0.0) -> Number:
@@ -167,11 +189,12 @@ def away(number: Number, target: float = 0.0) -> Number:
 def mean_over_seeds(numbers: Iterable[Number]) -> Number:
     """The mean of one measure over seeds and its 95 % interval; that of a single seed is the seed's.
 
-    Its variance on either side is that within seeds, from their intervals, plus what the seeds scatter beyond it (DerSimonian and Laird,
-    1986, with equal weights; from memory). The interval is Student's t with the degrees of freedom of Welch and Satterthwaite: those of the
-    seeds where seeds scatter, many where they do not. It is the same rule for any number of seeds, and too narrow for few that scatter
-    much: where their spread is twice that within them, 84 % of pairs of seeds, 88 % of threes and 93 % of eights cover the truth. Where an
-    end is not finite, the interval holds those of all seeds.
+    Its variance on either side is that within seeds, from their intervals, plus what the seeds scatter beyond it
+    (DerSimonian and Laird, 1986, with equal weights; from memory). The interval is Student's t with the degrees of
+    freedom of Welch and Satterthwaite: those of the seeds where seeds scatter, many where they do not. It is the same
+    rule for any number of seeds, and too narrow for few that scatter much: where their spread is twice that within
+    them, 84 % of pairs of seeds, 88 % of threes and 93 % of eights cover the truth. Where an end is not finite, the
+    interval holds those of all seeds.
     """
     rows = tuple(numbers)
     count = len(rows)
@@ -201,11 +224,23 @@ def less(first: Number, second: Number) -> Number:
 
 
 def control(
-    id: str, statement: str, alone: Number, treatment: Number, relation: Relation, margin: float, *, against: str, **more: Any
+    id: str,
+    statement: str,
+    alone: Number,
+    treatment: Number,
+    relation: Relation,
+    margin: float,
+    *,
+    against: str,
+    **more: Any,
 ) -> Claim:
-    """A control that is compared with a treatment: its number `alone` less the treatment's must clear the margin. more: n, seed, figure."""
+    """A control that is compared with a treatment: its number `alone` less the treatment's must clear the margin. more:
+    n, seed, figure.
+    """
     value, low, high = less(alone, treatment)
-    return claim(id, statement, value, (low, high), relation, margin, kind="control", against=against, alone=alone, **more)
+    return claim(
+        id, statement, value, (low, high), relation, margin, kind="control", against=against, alone=alone, **more
+    )
 
 
 def overall(judged: Iterable[Claim | Summary]) -> Verdict:
@@ -216,7 +251,13 @@ def overall(judged: Iterable[Claim | Summary]) -> Verdict:
 
 def tone(verdict: str) -> Verdict:
     """The verdict whose colour a word has."""
-    return "PASS" if verdict in ("PASS", "holds") else "FAIL" if verdict in ("FAIL", "does not hold here") else "INCONCLUSIVE"
+    return (
+        "PASS"
+        if verdict in ("PASS", "holds")
+        else "FAIL"
+        if verdict in ("FAIL", "does not hold here")
+        else "INCONCLUSIVE"
+    )
 
 
 def in_words(summaries: Iterable[Summary]) -> Word:
@@ -229,7 +270,8 @@ def in_words(summaries: Iterable[Summary]) -> Word:
 
 
 def verdict(claims: Iterable[Claim]) -> Verdict | Word:
-    """What all claims of a study say: those of its essay and promise claims with the controls, else those of its aims, else of its checks.
+    """What all claims of a study say: those of its essay and promise claims with the controls, else those of its aims,
+    else of its checks.
 
     In words where a statement of the essay is among them.
     """
@@ -246,7 +288,8 @@ def verdict(claims: Iterable[Claim]) -> Verdict | Word:
 def by_id(claims: Iterable[Claim]) -> dict[str, Summary]:
     """Claims of one id together, in order of first appearance.
 
-    Raises ValueError where a seed is given twice, or where the seeds of one id differ in anything but what was measured.
+    Raises ValueError where a seed is given twice, or where the seeds of one id differ in anything but what was
+    measured.
     """
     groups: dict[str, list[Claim]] = {}
     for each in claims:
@@ -255,10 +298,22 @@ def by_id(claims: Iterable[Claim]) -> dict[str, Summary]:
         group.sort(key=lambda each: (each.seed is not None, each.seed or 0))
         if twice := [first.seed for first, second in itertools.pairwise(group) if first.seed == second.seed]:
             raise ValueError(f"claim {id!r} is given twice for seed {twice[0]}: one number per seed")
-        for name in ("statement", "relation", "threshold", "kind", "threshold_name", "figure", "role", "essay", "against"):
+        for name in (
+            "statement",
+            "relation",
+            "threshold",
+            "kind",
+            "threshold_name",
+            "figure",
+            "role",
+            "essay",
+            "against",
+        ):
             values = {getattr(each, name) for each in group}
             if len(values) > 1:
-                raise ValueError(f"claim {id!r} has different values of {name} in its seeds: {', '.join(sorted(map(repr, values)))}")
+                raise ValueError(
+                    f"claim {id!r} has different values of {name} in its seeds: {', '.join(sorted(map(repr, values)))}"
+                )
     return {id: Summary(id, tuple(group)) for id, group in groups.items()}
 
 

@@ -1,4 +1,6 @@
-"""Words of measures that a reader may not know, explained where they stand: in the report, on the terminal and on pages of results."""
+"""Words of measures that a reader may not know, explained where they stand: in the report, on the terminal and on pages
+of results.
+"""
 
 import itertools
 import re
@@ -7,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from gendiff.runs.reporting.results import Results
 
 WORDS: Mapping[str, str] = {
-    "floor": "the Fréchet distance of real training data to held-out data. 1 is as near as real data come; 10 is ten times as far.",
+    "floor": "the Fréchet distance of real training data to held-out data. 1 is as near as real data come; 10 is ten "
+    "times as far.",
     "near-copies": (
-        "samples that are much nearer to one training picture than to any other. Held-out pictures, which copy nothing, have such a rate "
-        "too. What lies above it is copied; 0 or less is none."
+        "samples that are much nearer to one training picture than to any other. Held-out pictures, which copy "
+        "nothing, have such a rate too. What lies above it is copied; 0 or less is none."
     ),
     "precision": "the share of samples that look real.",
     "recall": "the share of real data that samples come near to: how much of the variety is there.",

@@ -101,19 +101,27 @@ def check_separable(table: Points) -> None:
         ValueError: with what to train in addition.
     """
     if len(table) < LEAST_POINTS:
-        raise ValueError(f"{len(table)} points are too few for five constants: at least {LEAST_POINTS} are needed; train more runs")
+        raise ValueError(
+            f"{len(table)} points are too few for five constants: at least {LEAST_POINTS} are needed; train more runs"
+        )
     for name, values, fix in (
         ("parameters", table.parameters, "train more sizes"),
-        ("tokens", table.tokens, "train each size for several numbers of tokens, each with its own learning-rate schedule"),
+        (
+            "tokens",
+            table.tokens,
+            "train each size for several numbers of tokens, each with its own learning-rate schedule",
+        ),
     ):
         count = len(np.unique(values))
         if count < DISTINCT:
-            raise ValueError(f"{name} has {count} different values, and an exponent beside a floor needs {DISTINCT}: {fix}")
+            raise ValueError(
+                f"{name} has {count} different values, and an exponent beside a floor needs {DISTINCT}: {fix}"
+            )
     logs = np.log([table.parameters, table.tokens])
     if 1 - abs(np.corrcoef(logs)[0, 1]) < 1e-9:
         raise ValueError(
-            "tokens follow parameters exactly (one budget, or a fixed number of tokens per parameter), so N and D are confounded: "
-            "train some sizes at several budgets"
+            "tokens follow parameters exactly (one budget, or a fixed number of tokens per parameter), so N and D are "
+            "confounded: train some sizes at several budgets"
         )
 
 
@@ -123,5 +131,7 @@ def _column(name: str, values: Column | None) -> Float64[np.ndarray, "n"]:
         raise ValueError(f"{name} must be one number per run, got shape {column.shape}")
     wrong = np.flatnonzero(~(np.isfinite(column) & (column > 0)))
     if wrong.size:
-        raise ValueError(f"{name}[{wrong[0]}] = {column[wrong[0]]:g}: it must be finite and above 0; leave out runs that diverged")
+        raise ValueError(
+            f"{name}[{wrong[0]}] = {column[wrong[0]]:g}: it must be finite and above 0; leave out runs that diverged"
+        )
     return column

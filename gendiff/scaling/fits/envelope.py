@@ -50,13 +50,15 @@ class EnvelopeFit(Frontier):
     r_squared: float
 
 
-def fit_envelope(curves: Sequence[tuple[int | float, Column, Column]] | Points, *, budgets: int = BUDGETS) -> EnvelopeFit:
+def fit_envelope(
+    curves: Sequence[tuple[int | float, Column, Column]] | Points, *, budgets: int = BUDGETS
+) -> EnvelopeFit:
     """Interpolate the loss of every curve, take the lowest size per budget, and regress log N on log C: approach 1.
 
-    Curves are lines in log C and log L, and are not extrapolated. Smooth noisy ones first: the lowest of many noisy curves is too low.
-    Points along one training whose learning rate has not decayed yet lie above what a training of that length would reach, which moves
-    the exponent (Kaplan et al., 2020, beside Hoffmann et al., 2022). Runs of a sweep with their schedules matched, grouped by size, have no
-    such bias.
+    Curves are lines in log C and log L, and are not extrapolated. Smooth noisy ones first: the lowest of many noisy
+    curves is too low. Points along one training whose learning rate has not decayed yet lie above what a training of
+    that length would reach, which moves the exponent (Kaplan et al., 2020, beside Hoffmann et al., 2022). Runs of a
+    sweep with their schedules matched, grouped by size, have no such bias.
 
     Args:
         curves: (N, operations, losses) of each run; or a table of the ends of runs, which are grouped by equal N.
@@ -69,27 +71,34 @@ def fit_envelope(curves: Sequence[tuple[int | float, Column, Column]] | Points, 
         Hoffmann et al., 2022, section 3.1 (from memory).
     """
     checks.integer("budgets", budgets, 2)
-    runs = _by_size(curves) if isinstance(curves, Points) else [_checked(index, run) for index, run in enumerate(curves)]
+    runs = (
+        _by_size(curves) if isinstance(curves, Points) else [_checked(index, run) for index, run in enumerate(curves)]
+    )
     runs = sorted((run for run in runs if len(run) > 1), key=lambda run: run.parameters[0])
     sizes = np.array([run.parameters[0] for run in runs])
     if len(np.unique(sizes)) < 4:
         raise ValueError(
-            f"{len(np.unique(sizes))} sizes have losses at 2 or more budgets, and 4 are needed for 2 between others: train more sizes"
+            f"{len(np.unique(sizes))} sizes have losses at 2 or more budgets, and 4 are needed for 2 between others: "
+            "train more sizes"
         )
     logs = [np.log(run.flops) for run in runs]
     grid = np.linspace(min(log[0] for log in logs), max(log[-1] for log in logs), budgets)
-    table = np.stack([np.interp(grid, log, np.log(run.loss), left=np.inf, right=np.inf) for log, run in zip(logs, runs, strict=True)])
+    table = np.stack(
+        [np.interp(grid, log, np.log(run.loss), left=np.inf, right=np.inf) for log, run in zip(logs, runs, strict=True)]
+    )
     grid, table = grid[np.isfinite(table).any(0)], table[:, np.isfinite(table).any(0)]
     best = sizes[table.argmin(0)]
     there = np.where(np.isfinite(table), sizes[:, None], np.nan)
     interior = (np.nanmin(there, axis=0) < best) & (best < np.nanmax(there, axis=0))
     if len(np.unique(best[interior])) < 2:
         raise ValueError(
-            f"{len(np.unique(best[interior]))} sizes are lowest at a budget that a smaller and a larger one reach too, and 2 are needed: "
-            "train more sizes, or the same for longer"
+            f"{len(np.unique(best[interior]))} sizes are lowest at a budget that a smaller and a larger one reach too, "
+            "and 2 are needed: train more sizes, or the same for longer"
         )
     line = fit_power_law(np.exp(grid[interior]), best[interior])
-    return EnvelopeFit(line.coefficient, line.exponent, np.exp(grid), best, np.exp(table.min(0)), interior, line.r_squared)
+    return EnvelopeFit(
+        line.coefficient, line.exponent, np.exp(grid), best, np.exp(table.min(0)), interior, line.r_squared
+    )
 
 
 def _by_size(table: Points) -> list[Points]:

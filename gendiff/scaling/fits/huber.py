@@ -1,10 +1,10 @@
 """The objective of approach 3 with its exact gradient and Hessian, and a damped Newton method for many fits at once.
 
-In the objective, Σ Huber_δ(log-sum-exp(a - α ln N, b - β ln D, e) - ln L), δ is small beside the noise of real sweeps. It is then nearly a
-sum of absolute values, its curvature comes from the few points within δ of the surface, and a quasi-Newton method at its usual tolerance
-stops long before the minimum. Newton's method with the exact Hessian, begun at a larger δ, takes some tens of steps. Each lane is one fit
-with its own start, losses and weights, so that a bootstrap is one call: SciPy's minimisers take one at a time, which is some fifty times
-slower.
+In the objective, Σ Huber_δ(log-sum-exp(a - α ln N, b - β ln D, e) - ln L), δ is small beside the noise of real sweeps.
+It is then nearly a sum of absolute values, its curvature comes from the few points within δ of the surface, and a
+quasi-Newton method at its usual tolerance stops long before the minimum. Newton's method with the exact Hessian, begun
+at a larger δ, takes some tens of steps. Each lane is one fit with its own start, losses and weights, so that a
+bootstrap is one call: SciPy's minimisers take one at a time, which is some fifty times slower.
 """
 
 import math
@@ -87,8 +87,13 @@ class Objective:
     def constants_of(self, law: Chinchilla) -> Constants:
         """Five numbers per law."""
         alpha, beta = np.atleast_1d(law.alpha), np.atleast_1d(law.beta)
-        logs = [np.log(np.atleast_1d(value)) for value in (law.of_parameters, law.of_tokens, np.maximum(law.floor, LEAST_FLOOR))]
-        return np.stack((logs[0] - alpha * self.centre[0], logs[1] - beta * self.centre[1], logs[2], alpha, beta), axis=-1)
+        logs = [
+            np.log(np.atleast_1d(value))
+            for value in (law.of_parameters, law.of_tokens, np.maximum(law.floor, LEAST_FLOOR))
+        ]
+        return np.stack(
+            (logs[0] - alpha * self.centre[0], logs[1] - beta * self.centre[1], logs[2], alpha, beta), axis=-1
+        )
 
     def law(self, constants: Float64[np.ndarray, "*lanes 5"]) -> Chinchilla:
         """The law of one lane, or one law with arrays of constants.
@@ -127,7 +132,9 @@ class Objective:
     def converged(self, reached: Descended) -> np.ndarray:
         """Whether each lane is at a minimum: its gradient is small, and its Hessian has positive eigenvalues only."""
         eigenvalues = np.linalg.eigvalsh(reached.hessian)
-        return (reached.gradient_norm <= SMALL * self.largest_gradient) & (eigenvalues[:, 0] > 1e-13 * eigenvalues[:, -1])
+        return (reached.gradient_norm <= SMALL * self.largest_gradient) & (
+            eigenvalues[:, 0] > 1e-13 * eigenvalues[:, -1]
+        )
 
     @property
     def largest_gradient(self) -> Float64[np.ndarray, "m"]:
@@ -165,7 +172,9 @@ def objective(table: Points, delta: float, losses: Lanes | None = None, weights:
     size, seen = np.log(table.parameters), np.log(table.tokens)
     logs = np.log(table.loss[None] if losses is None else losses)
     counts = np.ones((1, len(table))) if weights is None else weights
-    return Objective(size - size.mean(), seen - seen.mean(), (float(size.mean()), float(seen.mean())), logs, counts, delta)
+    return Objective(
+        size - size.mean(), seen - seen.mean(), (float(size.mean()), float(seen.mean())), logs, counts, delta
+    )
 
 
 def minimise(target: Objective, starts: Constants, wider: tuple[float, ...] = WIDER) -> Descended:
@@ -194,7 +203,8 @@ def _descend(target: Objective, starts: Constants, steps: int) -> Descended:
             break
         now = reached.at(moving)
         trial = target.lanes(moving).evaluate(now.constants + _step(now, damping[moving]))
-        level = trial.value <= now.value + 1e-13 * np.abs(now.value)  # rounding hides a descent, which the gradient still shows
+        # rounding hides a descent, which the gradient still shows
+        level = trial.value <= now.value + 1e-13 * np.abs(now.value)
         better = (trial.value < now.value) | (level & (trial.gradient_norm < now.gradient_norm))
         reached.put(moving[better], trial.at(np.flatnonzero(better)))
         damping[moving] = np.maximum(np.where(better, damping[moving] / 10, damping[moving] * 5), DAMPING[0])

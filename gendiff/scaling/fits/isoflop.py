@@ -23,7 +23,8 @@ class Profile:
         rows: (n,) which runs of the table.
         centre: of log N, about which the parabola is written.
         reach: from there to the largest and to the smallest log N.
-        parabola: (3,) of ((log N − centre) / reach)², the same to the first power, and 1; NaN where there are fewer than three sizes.
+        parabola: (3,) of ((log N − centre) / reach)², the same to the first power, and 1; NaN where there are fewer
+            than three sizes.
     """
 
     rows: Int64[np.ndarray, "n"]
@@ -41,7 +42,11 @@ class Profile:
         if not bend > 0 or abs(slope) > 200 * bend:  # nearly a line
             return math.nan, math.nan, False
         lowest = -slope / (2 * bend)
-        return float(np.exp(self.centre + self.reach * lowest)), float(level - slope**2 / (4 * bend)), bool(abs(lowest) < 1)
+        return (
+            float(np.exp(self.centre + self.reach * lowest)),
+            float(level - slope**2 / (4 * bend)),
+            bool(abs(lowest) < 1),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +59,8 @@ class IsoFlopFit(Frontier):
         budgets: (k,) operations, ascending: the geometric mean of each group.
         minima: (k,) N at the lowest point of each parabola; NaN without one.
         losses: (k,) loss there.
-        interior: (k,) whether it lies between the smallest and the largest size of its budget. Only such budgets enter the frontier.
+        interior: (k,) whether it lies between the smallest and the largest size of its budget. Only such budgets enter
+            the frontier.
         r_squared: of the regression of log N on log C.
         profiles: (k,) the runs of each budget and their parabolas.
     """
@@ -70,13 +76,14 @@ class IsoFlopFit(Frontier):
 def fit_isoflop(table: Points, *, closeness: int | float = 0.2) -> IsoFlopFit:
     """Fit a parabola in log N to the losses of each budget, and regress the log of the minima on the log of the budgets: approach 2.
 
-    A surface whose exponents differ is no parabola: where each budget has the same sizes around its best one, the exponent is exact and the
-    coefficient is off by a factor that grows with the width and with the difference of α and β, 1.05 for `published.HOFFMANN` at 16 times
-    to each side. `fit_parametric` and `fit_varpro` have no such error.
+    A surface whose exponents differ is no parabola: where each budget has the same sizes around its best one, the
+    exponent is exact and the coefficient is off by a factor that grows with the width and with the difference of α and
+    β, 1.05 for `published.HOFFMANN` at 16 times to each side. `fit_parametric` and `fit_varpro` have no such error.
 
     Args:
         table: of the sweep.
-        closeness: runs whose operations exceed those of the smallest run of their group by at most this share are of one budget, >= 0.
+        closeness: runs whose operations exceed those of the smallest run of their group by at most this share are of
+            one budget, >= 0.
 
     Raises:
         ValueError: where fewer than 2 budgets have a minimum inside.
@@ -90,8 +97,8 @@ def fit_isoflop(table: Points, *, closeness: int | float = 0.2) -> IsoFlopFit:
     minima, losses, interior = (np.array(column) for column in zip(*(each.minimum() for each in profiles), strict=True))
     if interior.sum() < 2:
         raise ValueError(
-            f"{interior.sum()} of {len(budgets)} budgets have a minimum between their smallest and largest size, and 2 are needed: "
-            "train smaller and larger sizes at equal operations, or pass a larger closeness"
+            f"{interior.sum()} of {len(budgets)} budgets have a minimum between their smallest and largest size, and 2 "
+            "are needed: train smaller and larger sizes at equal operations, or pass a larger closeness"
         )
     line = fit_power_law(budgets[interior], minima[interior])
     return IsoFlopFit(line.coefficient, line.exponent, budgets, minima, losses, interior, line.r_squared, profiles)

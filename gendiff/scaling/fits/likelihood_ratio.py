@@ -20,7 +20,8 @@ class LikelihoodRatio:
     """The likelihood-ratio test of two laws.
 
     Args:
-        statistic: twice the log of the ratio of both likelihoods, each at its own best scale; above 0 where the runs prefer the first law.
+        statistic: twice the log of the ratio of both likelihoods, each at its own best scale; above 0 where the runs
+            prefer the first law.
         degrees: of freedom of the χ² law to which the statistic is held.
         p: probability of so large a statistic where the second law is true.
     """
@@ -35,10 +36,11 @@ def likelihood_ratio(
 ) -> LikelihoodRatio:
     """Hold a fitted law against given constants.
 
-    The residual is r = ln L - ln L(N, D), and its scale s is fitted for each law by itself. "normal" has the density of N(0, s²). "huber"
-    has one proportional to exp(-Huber_δ(r / s)), as Besiroglu et al. use it; with their δ of 1e-3 it is nearly a Laplace density. p is
-    right where `law` is the likeliest under that density: `fit_parametric(table, delta=math.inf)` is so for "normal". Any other law, such
-    as the minimum of the plain Huber objective, makes the statistic smaller and p larger.
+    The residual is r = ln L - ln L(N, D), and its scale s is fitted for each law by itself. "normal" has the density of
+    N(0, s²). "huber" has one proportional to exp(-Huber_δ(r / s)), as Besiroglu et al. use it; with their δ of 1e-3 it
+    is nearly a Laplace density. p is right where `law` is the likeliest under that density:
+    `fit_parametric(table, delta=math.inf)` is so for "normal". Any other law, such as the minimum of the plain Huber
+    objective, makes the statistic smaller and p larger.
 
     Args:
         table: of the sweep.
@@ -58,7 +60,10 @@ def likelihood_ratio(
     checks.choice("residual", residual, RESIDUALS)
     checks.in_range("delta", delta, 0.0, math.inf, open_low=True, open_high=True)
     kink = math.inf if residual == "normal" else float(delta)
-    first, second = (log_likelihood(np.log(table.loss) - np.log(each.loss(table.parameters, table.tokens)), kink) for each in (law, other))
+    first, second = (
+        log_likelihood(np.log(table.loss) - np.log(each.loss(table.parameters, table.tokens)), kink)
+        for each in (law, other)
+    )
     statistic = 2 * (first - second)
     return LikelihoodRatio(statistic, degrees, float(scipy.stats.chi2.sf(max(statistic, 0.0), degrees)))
 
@@ -89,4 +94,6 @@ def log_likelihood(residuals: Float64[np.ndarray, "n"], delta: int | float = 1e-
         return float((inside * (shrunk - inside / 2)).sum()) + len(residuals) * (log_scale + log_norm)
 
     low, high = math.log(min(delta, 1.0) * np.mean(np.abs(residuals))) - 3, math.log(spread) + 3
-    return -float(scipy.optimize.minimize_scalar(cost, bounds=(low, high), method="bounded", options={"xatol": 1e-10}).fun)
+    return -float(
+        scipy.optimize.minimize_scalar(cost, bounds=(low, high), method="bounded", options={"xatol": 1e-10}).fun
+    )

@@ -30,8 +30,10 @@ class ParametricFit(SurfaceFit):
     Args:
         law: fitted.
         objective: the sum that was minimised, at the law.
-        gradient_norm: largest entry of the objective's gradient, in (a, b, e, α, β) with a and b at the mean of ln N and ln D.
-        converged: whether the gradient is below 1e-8 of the largest that is possible, and the Hessian is positive definite.
+        gradient_norm: largest entry of the objective's gradient, in (a, b, e, α, β) with a and b at the mean of ln N
+            and ln D.
+        converged: whether the gradient is below 1e-8 of the largest that is possible, and the Hessian is positive
+            definite.
         starts: how many descents ended at this minimum, of the 20 from the lowest starts of the grid.
         delta: of the Huber loss.
         dropped: how many of the largest losses were left out.
@@ -45,14 +47,16 @@ class ParametricFit(SurfaceFit):
 def fit_parametric(table: Points, *, delta: int | float = 1e-3, drop_largest: int = 0) -> ParametricFit:
     """Fit E + A / N^α + B / D^β by the Huber loss of the log: approach 3.
 
-    It minimises Σ Huber_δ(log-sum-exp(a - α ln N, b - β ln D, e) - ln L) by Newton's method from the lowest starts of the published grid.
-    This is robust regression: where `delta` is small beside the noise, nearly least absolute deviations. The law of a likelihood whose
-    scale is fitted too, as that of `published.EPOCH`, is another estimate.
+    It minimises Σ Huber_δ(log-sum-exp(a - α ln N, b - β ln D, e) - ln L) by Newton's method from the lowest starts of
+    the published grid. This is robust regression: where `delta` is small beside the noise, nearly least absolute
+    deviations. The law of a likelihood whose scale is fitted too, as that of `published.EPOCH`, is another estimate.
 
     Args:
         table: of the sweep, at least 6 runs with 3 different N and 3 different D.
-        delta: of the Huber loss, in ln L, > 0; 1e-3 as published. inf is least squares, the likeliest law under log-normal noise.
-        drop_largest: how many of the largest losses to leave out. Besiroglu et al. leave out 5; the constants move a lot with it.
+        delta: of the Huber loss, in ln L, > 0; 1e-3 as published. inf is least squares, the likeliest law under
+            log-normal noise.
+        drop_largest: how many of the largest losses to leave out. Besiroglu et al. leave out 5; the constants move a
+            lot with it.
 
     Returns:
         A fit. Look at `converged` before its constants.
@@ -107,7 +111,7 @@ def _falling(target: huber.Objective, constants: np.ndarray) -> Chinchilla:
     alpha, beta = constants[3:]
     if min(alpha, beta) <= 0:
         raise ValueError(
-            f"the loss of the best surface does not fall with both parameters and tokens (alpha {alpha:.3g}, beta {beta:.3g}): "
-            "look for runs that diverged, or widen the sweep"
+            f"the loss of the best surface does not fall with both parameters and tokens (alpha {alpha:.3g}, beta "
+            f"{beta:.3g}): look for runs that diverged, or widen the sweep"
         )
     return target.law(constants)

@@ -63,7 +63,9 @@ class BootstrapFits:
 
     def optimum(self, flops: int | float, level: int | float = 0.95) -> tuple[float, float, float]:
         """Return (value, low, high) of the best number of parameters at a budget."""
-        whole, resampled = (Frontier(each["coefficient"], each["exponent"]).optimum(flops) for each in (self.whole, self.resampled))
+        whole, resampled = (
+            Frontier(each["coefficient"], each["exponent"]).optimum(flops) for each in (self.whole, self.resampled)
+        )
         low, high = _percentiles(np.asarray(resampled.parameters), level)
         return float(whole.parameters), float(low), float(high)
 
@@ -102,13 +104,16 @@ class Coverage:
         return self.hits / self.replicates
 
 
-def bootstrap(table: Points, fit: ParametricFit | Callable[[Points], Fitted], *, resamples: int = 200, seed: int = 0) -> BootstrapFits:
+def bootstrap(
+    table: Points, fit: ParametricFit | Callable[[Points], Fitted], *, resamples: int = 200, seed: int = 0
+) -> BootstrapFits:
     """Draw the runs again with replacement, and fit each draw.
 
     Args:
         table: of the sweep, all runs of it.
-        fit: the result of `fit_parametric` on the same table: refits begin at its law, with its δ, without the losses that it dropped, and
-            a thousand take seconds. Or any function of a table, such as `fit_isoflop`: it is called once per resample.
+        fit: the result of `fit_parametric` on the same table: refits begin at its law, with its δ, without the losses
+            that it dropped, and a thousand take seconds. Or any function of a table, such as `fit_isoflop`: it is
+            called once per resample.
         resamples: how many, >= 2.
         seed: of the draws.
 
@@ -135,7 +140,10 @@ def bootstrap(table: Points, fit: ParametricFit | Callable[[Points], Fitted], *,
         every = {name: np.array([constants[name] for constants in each], np.float64) for name in whole}
     refused = resamples - len(every["exponent"])
     if 2 * refused > resamples:
-        raise ValueError(f"{refused} of {resamples} resamples could not be fitted: the sweep has too few runs for a bootstrap; train more")
+        raise ValueError(
+            f"{refused} of {resamples} resamples could not be fitted: the sweep has too few runs for a bootstrap; "
+            "train more"
+        )
     return BootstrapFits({name: float(value) for name, value in whole.items()}, every, refused, share)
 
 

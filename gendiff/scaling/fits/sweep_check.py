@@ -77,13 +77,17 @@ def _operations(table: Points, per_token: float) -> list[Finding]:
     limit = math.log(OFF)
     if abs(usual) > limit:
         says = (
-            f"the operations are {math.exp(usual):.3g} times {per_token:g} N D in the middle of all runs: look at the units of the columns"
+            f"the operations are {math.exp(usual):.3g} times {per_token:g} N D in the middle of all runs: look at "
+            "the units of the columns"
         )
         found.append(Finding("operations", says))
     wrong = np.flatnonzero(np.abs(logs - usual) > limit)
     if wrong.size:
         factor = math.exp(float(np.median(logs[wrong] - usual)))
-        says = f"operations contradict parameters and tokens in {_runs(wrong.size)}: they are {factor:.3g} times what the other runs have"
+        says = (
+            f"operations contradict parameters and tokens in {_runs(wrong.size)}: they are {factor:.3g} times what "
+            "the other runs have"
+        )
         found.append(Finding("operations", says, _rows(wrong)))
     return found
 
@@ -95,7 +99,8 @@ def _doubled(table: Points) -> list[Finding]:
     if not again.size:
         return []
     says = (
-        f"{_runs(again.size)} of {len(table)} are there before, with the same loss to the last digit: intervals count them as further runs"
+        f"{_runs(again.size)} of {len(table)} are there before, with the same loss to the last digit: intervals "
+        "count them as further runs"
     )
     return [Finding("doubled", says, _rows(again))]
 
@@ -106,7 +111,10 @@ def _far(table: Points, law: Chinchilla) -> list[Finding]:
     if not wrong.size:
         return []
     factor = math.exp(float(np.median(residuals[wrong])))
-    says = f"{_runs(wrong.size)} lie far from the surface that fits the others: their losses are {factor:.3g} times what it says"
+    says = (
+        f"{_runs(wrong.size)} lie far from the surface that fits the others: their losses are {factor:.3g} times "
+        "what it says"
+    )
     if abs(abs(math.log(factor)) + math.log(math.log(2))) < 0.1:
         says += ", as bits among nats are"
     return [Finding("far from the fit", says, _rows(wrong))]
@@ -127,7 +135,8 @@ def _units(table: Points, fit: ParametricFit) -> list[Finding]:
             if abs(np.median(_residuals(changed, law)[here])) <= max(NEAR * scale, LEAST):
                 says = f"{size:.4g} parameters fit the other sizes if they are {UNIT:g} times {word}: look at the unit"
                 found.append((scale, Finding("unit of a size", says, _rows(np.flatnonzero(here)))))
-    # a wrong size bends the fit of the rest, which then contradicts right ones; without the wrong one the rest lies closest to its fit
+    # a wrong size bends the fit of the rest, which then contradicts right ones; without the wrong one the rest lies
+    # closest to its fit
     return [finding for scale, finding in found if scale <= CLOSE * min(scale for scale, _ in found)]
 
 
@@ -150,7 +159,10 @@ def _disagreeing(exponents: Mapping[str, tuple[float, float, float]]) -> list[Fi
         for other, (second, least, most) in list(known.items())[number + 1 :]:
             gap, widths = max(low - most, least - high), (high - low) + (most - least)
             if gap > widths / 2:
-                says = f"{name} has the exponent {value:.3f} [{low:.3f}, {high:.3f}], and {other} {second:.3f} [{least:.3f}, {most:.3f}]"
+                says = (
+                    f"{name} has the exponent {value:.3f} [{low:.3f}, {high:.3f}], and {other} {second:.3f} "
+                    f"[{least:.3f}, {most:.3f}]"
+                )
                 found.append(Finding("approaches disagree", says))
     return found
 

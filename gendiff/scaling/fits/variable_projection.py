@@ -24,17 +24,17 @@ class VarproFit(SurfaceFit):
         law: fitted.
         objective: half of the sum of the squares of predicted / measured - 1.
         gradient_norm: largest entry of its gradient in (α, β), with the other constants at their best.
-        converged: whether that is small beside the number of points, both exponents lie inside (0.001, 3), and the three other constants
-            are above 0.
+        converged: whether that is small beside the number of points, both exponents lie inside (0.001, 3), and the
+            three other constants are above 0.
     """
 
 
 def fit_varpro(table: Points) -> VarproFit:
     """Fit E + A / N^α + B / D^β by least squares of relative residuals, predicted / measured - 1.
 
-    For each (α, β), the best E, A and B that are not negative solve a linear problem. What is left is a function of two numbers, whose
-    lowest point on a grid starts the search. Where noise is small, relative residuals are those of the log. A point far off pulls as far as
-    in any least squares.
+    For each (α, β), the best E, A and B that are not negative solve a linear problem. What is left is a function of two
+    numbers, whose lowest point on a grid starts the search. Where noise is small, relative residuals are those of the
+    log. A point far off pulls as far as in any least squares.
 
     Args:
         table: of the sweep, at least 6 runs with 3 different N and 3 different D.
@@ -53,9 +53,17 @@ def fit_varpro(table: Points) -> VarproFit:
     )
     floor, of_size, of_seen = projection.linear(ended.x)
     if min(of_size, of_seen) <= 0:
-        raise ValueError("the loss of the best surface does not fall with both parameters and tokens: look for runs that diverged")
+        raise ValueError(
+            "the loss of the best surface does not fall with both parameters and tokens: look for runs that diverged"
+        )
     alpha, beta = ended.x
-    law = Chinchilla(floor, of_size * np.exp(alpha * projection.centre[0]), of_seen * np.exp(beta * projection.centre[1]), alpha, beta)
+    law = Chinchilla(
+        floor,
+        of_size * np.exp(alpha * projection.centre[0]),
+        of_seen * np.exp(beta * projection.centre[1]),
+        alpha,
+        beta,
+    )
     gradient = float(np.abs(ended.jac.T @ ended.fun).max())
     inside = bool(np.all((ended.x > BOUNDS[0]) & (ended.x < BOUNDS[1])))
     return VarproFit(law, float(ended.cost), gradient, inside and floor > 0 and gradient <= SMALL * len(table))
@@ -73,7 +81,10 @@ class _Projection:
     def columns(self, exponents: np.ndarray) -> np.ndarray:
         """(n, 3) columns that E and the scaled A and B multiply, over the measured losses."""
         ones = np.ones_like(self.loss)
-        return np.stack((ones, np.exp(-exponents[0] * self.size), np.exp(-exponents[1] * self.seen)), axis=-1) / self.loss[:, None]
+        return (
+            np.stack((ones, np.exp(-exponents[0] * self.size), np.exp(-exponents[1] * self.seen)), axis=-1)
+            / self.loss[:, None]
+        )
 
     def linear(self, exponents: np.ndarray) -> np.ndarray:
         """The best three constants, not below 0."""

@@ -44,8 +44,9 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
 def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of `networks.Autoencoder` that make it equal to the model of a config.json, on pictures of any size.
 
-    Its scale and shift are those that pipelines apply beside the model: there, latents are (z - shift_factor) · scaling_factor, or
-    (z - latents_mean) / latents_std · scaling_factor per channel. The parameters hold neither.
+    Its scale and shift are those that pipelines apply beside the model: there, latents are (z -
+    shift_factor) · scaling_factor, or (z - latents_mean) / latents_std · scaling_factor per channel. The parameters
+    hold neither.
 
     Raises:
         ConfigError: that names the setting and value without a match.
@@ -124,7 +125,11 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     mean, std, shift = found["latents_mean"], found["latents_std"], found["shift_factor"]
     for name, value, other in (("latents_mean", mean, std), ("latents_std", std, mean)):
         whole = isinstance(value, tuple) and len(value) == found["latent_channels"] and isinstance(other, tuple)
-        settings.refuse_unless(value is None or whole, KIND, name, value, "one number per latent channel, of mean and std, is needed")
+        settings.refuse_unless(
+            value is None or whole, KIND, name, value, "one number per latent channel, of mean and std, is needed"
+        )
     settings.refuse_unless(std is None or min(std) > 0, KIND, "latents_std", std, "positive numbers are needed")
-    settings.refuse_unless(shift is None or mean is None, KIND, "shift_factor", shift, "where latents_mean is the shift")
+    settings.refuse_unless(
+        shift is None or mean is None, KIND, "shift_factor", shift, "where latents_mean is the shift"
+    )
     return found

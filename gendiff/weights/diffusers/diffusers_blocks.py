@@ -64,14 +64,17 @@ def unet(levels: int, cosines_first: bool, attending: Callable[[str, str], tuple
     Args:
         levels: their number.
         cosines_first: whether the embedding of the time begins with cosines, as ours does.
-        attending: rules for what stands behind a residual block, by its name and its path: `attention` or `transformer`.
+        attending: rules for what stands behind a residual block, by its name and its path: `attention` or
+            `transformer`.
     """
     made = [
         *convolution("conv_in", "input"),
         *norm("conv_norm_out", "output_norm"),
         *convolution("conv_out", "output"),
         # sines first is another order of the first layer's inputs
-        *linear("time_embedding.linear_1", "embedding/time_0", layouts.LINEAR if cosines_first else layouts.SwappedInputs()),
+        *linear(
+            "time_embedding.linear_1", "embedding/time_0", layouts.LINEAR if cosines_first else layouts.SwappedInputs()
+        ),
         *linear("time_embedding.linear_2", "embedding/time_1"),
         Rule("embedding/label", ("class_embedding.weight",)),
         *residual("mid_block.resnets.{block}", "middle_{block}"),
@@ -89,7 +92,9 @@ def unet(levels: int, cosines_first: bool, attending: Callable[[str, str], tuple
     return tuple(made)
 
 
-def unet_fields(kind: str, found: Mapping[str, Any], down_types: tuple[str, ...], up_types: tuple[str, ...]) -> dict[str, Any]:
+def unet_fields(
+    kind: str, found: Mapping[str, Any], down_types: tuple[str, ...], up_types: tuple[str, ...]
+) -> dict[str, Any]:
     """Return the fields of `networks.UNet` that follow from settings which all U-Nets have.
 
     Args:
@@ -99,8 +104,8 @@ def unet_fields(kind: str, found: Mapping[str, Any], down_types: tuple[str, ...]
         up_types: those of the way up.
 
     Raises:
-        ConfigError: unless both ways attend at the same levels by such blocks, the time embedding is four times as wide as the first
-            level, and there is a class beside the last, which is that of NO_LABEL.
+        ConfigError: unless both ways attend at the same levels by such blocks, the time embedding is four times as wide
+            as the first level, and there is a class beside the last, which is that of NO_LABEL.
     """
     channels, down, up = found["block_out_channels"], found["down_block_types"], found["up_block_types"]
     fits = bool(channels) and min(channels) > 0
@@ -109,12 +114,20 @@ def unet_fields(kind: str, found: Mapping[str, Any], down_types: tuple[str, ...]
         fits = len(found[name]) == len(channels) and set(found[name]) <= set(kinds)
         settings.refuse_unless(fits, kind, name, found[name], f"one of {', '.join(kinds)} per level")
     mirrored = [name == down_types[0] for name in down] == [name == up_types[0] for name in reversed(up)]
-    settings.refuse_unless(mirrored, kind, "up_block_types", up, f"attention must stand at the levels of down_block_types = {down!r}")
+    settings.refuse_unless(
+        mirrored, kind, "up_block_types", up, f"attention must stand at the levels of down_block_types = {down!r}"
+    )
     width, classes = found["time_embedding_dim"], found["num_class_embeds"]
     settings.refuse_unless(
-        width in (None, 4 * channels[0]), kind, "time_embedding_dim", width, f"only {4 * channels[0]}, four times the first level's"
+        width in (None, 4 * channels[0]),
+        kind,
+        "time_embedding_dim",
+        width,
+        f"only {4 * channels[0]}, four times the first level's",
     )
-    settings.refuse_unless(classes is None or classes > 1, kind, "num_class_embeds", classes, "at least 2: the last is that of NO_LABEL")
+    settings.refuse_unless(
+        classes is None or classes > 1, kind, "num_class_embeds", classes, "at least 2: the last is that of NO_LABEL"
+    )
     return {
         "channels": channels,
         "blocks": found["layers_per_block"],

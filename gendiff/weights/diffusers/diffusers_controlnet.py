@@ -23,11 +23,44 @@ OWN: dict[str, Any] = {
 }
 """The settings that its U-Net does not have."""
 SHARED = (
-    *("in_channels", "flip_sin_to_cos", "freq_shift", "down_block_types", "mid_block_type", "only_cross_attention", "block_out_channels"),
-    *("layers_per_block", "downsample_padding", "mid_block_scale_factor", "act_fn", "norm_num_groups", "norm_eps", "cross_attention_dim"),
-    *("transformer_layers_per_block", "encoder_hid_dim", "encoder_hid_dim_type", "attention_head_dim", "num_attention_heads"),
-    *("use_linear_projection", "class_embed_type", "addition_embed_type", "addition_time_embed_dim", "num_class_embeds"),
-    *("upcast_attention", "resnet_time_scale_shift", "projection_class_embeddings_input_dim", "addition_embed_type_num_heads"),
+    *(
+        "in_channels",
+        "flip_sin_to_cos",
+        "freq_shift",
+        "down_block_types",
+        "mid_block_type",
+        "only_cross_attention",
+        "block_out_channels",
+    ),
+    *(
+        "layers_per_block",
+        "downsample_padding",
+        "mid_block_scale_factor",
+        "act_fn",
+        "norm_num_groups",
+        "norm_eps",
+        "cross_attention_dim",
+    ),
+    *(
+        "transformer_layers_per_block",
+        "encoder_hid_dim",
+        "encoder_hid_dim_type",
+        "attention_head_dim",
+        "num_attention_heads",
+    ),
+    *(
+        "use_linear_projection",
+        "class_embed_type",
+        "addition_embed_type",
+        "addition_time_embed_dim",
+        "num_class_embeds",
+    ),
+    *(
+        "upcast_attention",
+        "resnet_time_scale_shift",
+        "projection_class_embeddings_input_dim",
+        "addition_embed_type_num_heads",
+    ),
 )
 DEFAULTS: dict[str, Any] = OWN | {name: diffusers_text_unet.DEFAULTS[name] for name in SHARED}
 SUPPORTED: dict[str, tuple] = {
@@ -57,7 +90,10 @@ def network_fields(config: Mapping[str, Any], pooled_channels: int | None = None
     except ConfigError as error:
         raise ConfigError(f"{KIND}, for its way down: {error}") from error
     del fields["out_channels"]
-    return fields | {"hint_channels": found["conditioning_embedding_out_channels"], "pool": found["global_pool_conditions"]}
+    return fields | {
+        "hint_channels": found["conditioning_embedding_out_channels"],
+        "pool": found["global_pool_conditions"],
+    }
 
 
 def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
@@ -97,8 +133,8 @@ def of_single_file(arrays: Arrays, config: Mapping[str, Any]) -> dict[str, np.nd
     """Return the arrays of a single file under the names of `ControlNetModel`.
 
     Args:
-        arrays: those of the file, by name. Where some begin with "control_model.", the others are of the U-Net or the autoencoder, and are
-            left out.
+        arrays: those of the file, by name. Where some begin with "control_model.", the others are of the U-Net or the
+            autoencoder, and are left out.
         config: the config.json of the model.
 
     Raises:

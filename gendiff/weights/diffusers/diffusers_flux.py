@@ -34,9 +34,10 @@ POSITIVE = ("num_layers", "num_single_layers", "attention_head_dim", "num_attent
 def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of `networks.DiT` that make it equal to the model of a config.json, on samples of any size.
 
-    Ours takes latents (b, h, w, c) and packs them itself, so it has in_channels / 4 channels. Its times are those of theirs times 1000, as
-    `schedules.flow` has them. A text is `networks.Text(tokens, mask, pooled)`. Theirs sees every token, padding too, so the mask of an
-    equal call is True everywhere. With guidance_embeds there is a `networks.GuidanceScale`.
+    Ours takes latents (b, h, w, c) and packs them itself, so it has in_channels / 4 channels. Its times are those of
+    theirs times 1000, as `schedules.flow` has them. A text is `networks.Text(tokens, mask, pooled)`. Theirs sees every
+    token, padding too, so the mask of an equal call is True everywhere. With guidance_embeds there is a
+    `networks.GuidanceScale`.
 
     Raises:
         ConfigError: that names the setting and value without a match.
@@ -47,10 +48,14 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     given = found["in_channels"] if found["out_channels"] is None else found["out_channels"]
     for name, value in (("in_channels", found["in_channels"]), ("out_channels", given)):
         fits = value > 0 and value % PACKED == 0
-        settings.refuse_unless(fits, KIND, name, found[name], f"only multiples of {PACKED}, the pixels that one token packs")
+        settings.refuse_unless(
+            fits, KIND, name, found[name], f"only multiples of {PACKED}, the pixels that one token packs"
+        )
     axes, size = found["axes_dims_rope"], found["attention_head_dim"]
     fits = len(axes) == 3 and all(number > 0 and number % 2 == 0 for number in axes) and sum(axes) == size
-    settings.refuse_unless(fits, KIND, "axes_dims_rope", axes, f"only three even numbers whose sum is attention_head_dim = {size}")
+    settings.refuse_unless(
+        fits, KIND, "axes_dims_rope", axes, f"only three even numbers whose sum is attention_head_dim = {size}"
+    )
     return {
         "patch": PATCH,
         "width": found["num_attention_heads"] * size,

@@ -29,13 +29,21 @@ DEFAULTS: dict[str, Any] = {
 }
 SUPPORTED: dict[str, tuple] = {"qk_norm": (None, "rms_norm")}
 OPTIONAL: dict[str, tuple[type, ...]] = {"out_channels": (int,)}
-POSITIVE = ("patch_size", "in_channels", "num_layers", "attention_head_dim", "num_attention_heads", "pos_embed_max_size")
+POSITIVE = (
+    "patch_size",
+    "in_channels",
+    "num_layers",
+    "attention_head_dim",
+    "num_attention_heads",
+    "pos_embed_max_size",
+)
 
 
 def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of `networks.DiT` that make it equal to the model of a config.json, on samples up to its table of positions.
 
-    A text is `networks.Text(tokens, mask, pooled)`. Theirs sees every token, padding too, so the mask of an equal call is True everywhere.
+    A text is `networks.Text(tokens, mask, pooled)`. Theirs sees every token, padding too, so the mask of an equal call
+    is True everywhere.
 
     Raises:
         ConfigError: that names the setting and value without a match.
@@ -43,8 +51,14 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     found = settings.of(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
     for name in POSITIVE:
         settings.refuse_unless(found[name] > 0, KIND, name, found[name], "it must be above 0")
-    width, depth, caption = found["num_attention_heads"] * found["attention_head_dim"], found["num_layers"], found["caption_projection_dim"]
-    settings.refuse_unless(caption == width, KIND, "caption_projection_dim", caption, f"only {width}, the width of the image's tokens")
+    width, depth, caption = (
+        found["num_attention_heads"] * found["attention_head_dim"],
+        found["num_layers"],
+        found["caption_projection_dim"],
+    )
+    settings.refuse_unless(
+        caption == width, KIND, "caption_projection_dim", caption, f"only {width}, the width of the image's tokens"
+    )
     dual = found["dual_attention_layers"]
     fits = all(0 <= number < depth for number in dual)
     settings.refuse_unless(fits, KIND, "dual_attention_layers", dual, f"only numbers of the {depth} layers, from 0")
@@ -67,7 +81,8 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
 def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     """Return the rules for every parameter of the model of a config.json.
 
-    Their last block asks queries of the text whose answers it leaves out. Ours has none, so no rule names the arrays of `unused`.
+    Their last block asks queries of the text whose answers it leaves out. Ours has none, so no rule names the arrays of
+    `unused`.
 
     Raises:
         ConfigError: as `network_fields` does.
@@ -107,7 +122,9 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Mak
         CheckpointMismatchError: as `rules.to_ours` does.
     """
     left_out = unused(config)
-    return naming.to_ours({name: array for name, array in arrays.items() if name not in left_out}, rules(config), like, made=made)
+    return naming.to_ours(
+        {name: array for name, array in arrays.items() if name not in left_out}, rules(config), like, made=made
+    )
 
 
 def arrays(config: Mapping[str, Any], params: Params) -> dict[str, np.ndarray]:
@@ -130,5 +147,8 @@ def unused(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """
     fields = network_fields(config)
     last, width = f"transformer_blocks.{fields['depth'] - 1}.attn", fields["width"]
-    shapes: dict[str, tuple[int, ...]] = {f"{last}.add_q_proj.weight": (width, width), f"{last}.add_q_proj.bias": (width,)}
+    shapes: dict[str, tuple[int, ...]] = {
+        f"{last}.add_q_proj.weight": (width, width),
+        f"{last}.add_q_proj.bias": (width,),
+    }
     return shapes | ({f"{last}.norm_added_q.weight": (width // fields["heads"],)} if fields["norm_heads"] else {})

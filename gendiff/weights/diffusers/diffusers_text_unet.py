@@ -11,7 +11,11 @@ from gendiff.weights.diffusers import diffusers_blocks
 from gendiff.weights.rules import Arrays, Maker, Rule, linear
 
 KIND = "UNet2DConditionModel"
-DOWN, UP, MIDDLE = ("CrossAttnDownBlock2D", "DownBlock2D"), ("CrossAttnUpBlock2D", "UpBlock2D"), "UNetMidBlock2DCrossAttn"
+DOWN, UP, MIDDLE = (
+    ("CrossAttnDownBlock2D", "DownBlock2D"),
+    ("CrossAttnUpBlock2D", "UpBlock2D"),
+    "UNetMidBlock2DCrossAttn",
+)
 FREQUENCIES = 256  # as many as networks.image_size has
 DEFAULTS: dict[str, Any] = {
     "sample_size": None,
@@ -111,14 +115,14 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
 def network_fields(config: Mapping[str, Any], pooled_channels: int | None = None) -> dict[str, Any]:
     """Return the fields of `networks.UNet` that make it equal to the model of a config.json, on samples of any size.
 
-    A text is `networks.Text(tokens, mask, pooled)`. Theirs sees every token, padding too, so the mask of an equal call is True everywhere.
-    Of num_class_embeds rows the last becomes that of NO_LABEL.
+    A text is `networks.Text(tokens, mask, pooled)`. Theirs sees every token, padding too, so the mask of an equal call
+    is True everywhere. Of num_class_embeds rows the last becomes that of NO_LABEL.
 
     Args:
         config: its config.json.
-        pooled_channels: of the pooled text, which a config.json with addition_embed_type = "text_time" does not tell apart from the
-            numbers of an `ImageSize`. None: a model whose width is that of five numbers and cross_attention_dim is a refiner, told
-            of a score; any other model is told six numbers.
+        pooled_channels: of the pooled text, which a config.json with addition_embed_type = "text_time" does not tell
+            apart from the numbers of an `ImageSize`. None: a model whose width is that of five numbers and
+            cross_attention_dim is a refiner, told of a score; any other model is told six numbers.
 
     Raises:
         ConfigError: that names the setting and value without a match.
@@ -171,7 +175,9 @@ def _followed(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
     heads = found["attention_head_dim"]
     for level in (*fields["attention_levels"], levels - 1):
         width, number = fields["channels"][level], heads[level] if isinstance(heads, tuple) else heads
-        settings.refuse_unless(width % number == 0, KIND, "attention_head_dim", heads, f"it counts heads, which divide {width} channels")
+        settings.refuse_unless(
+            width % number == 0, KIND, "attention_head_dim", heads, f"it counts heads, which divide {width} channels"
+        )
     return found, fields | {
         "heads": heads,
         "text_channels": found["cross_attention_dim"],
@@ -184,7 +190,9 @@ def _followed(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
 def _check_levels(name: str, value: Any, levels: int) -> None:
     each = value if isinstance(value, tuple) else (value,) * levels
     fits = len(each) == levels and all(one is not None and one > 0 for one in each)
-    settings.refuse_unless(fits, KIND, name, value, f"one positive number, or one for each of {levels} levels, is needed")
+    settings.refuse_unless(
+        fits, KIND, name, value, f"one positive number, or one for each of {levels} levels, is needed"
+    )
 
 
 def _one(name: str, value: Any, levels: int) -> Any:
@@ -198,15 +206,25 @@ def _one(name: str, value: Any, levels: int) -> Any:
 def _added(found: Mapping[str, Any], pooled: int | None) -> dict[str, Any]:
     """The fields of what joins the time: the pooled text, then the numbers of an ImageSize."""
     if found["addition_embed_type"] is None:
-        settings.refuse_unless(pooled is None, KIND, "addition_embed_type", None, f"'text_time' is needed for pooled_channels = {pooled}")
+        settings.refuse_unless(
+            pooled is None, KIND, "addition_embed_type", None, f"'text_time' is needed for pooled_channels = {pooled}"
+        )
         return {}
     for name, value in (("addition_time_embed_dim", FREQUENCIES), ("flip_sin_to_cos", True), ("freq_shift", 0)):
-        settings.refuse_unless(found[name] == value, KIND, name, found[name], f"only {value} where addition_embed_type = 'text_time'")
+        settings.refuse_unless(
+            found[name] == value, KIND, name, found[name], f"only {value} where addition_embed_type = 'text_time'"
+        )
     width = found["projection_class_embeddings_input_dim"] or 0
     six, five = width - 6 * FREQUENCIES, width - 5 * FREQUENCIES
     refiner = five == (found["cross_attention_dim"] if pooled is None else pooled)
     rest = five if refiner else six
     fits = rest > 0 and pooled in (None, rest)
-    needed = f"six or five times {FREQUENCIES} and {'the' if pooled is None else pooled} channels of a pooled text are needed"
-    settings.refuse_unless(fits, KIND, "projection_class_embeddings_input_dim", found["projection_class_embeddings_input_dim"], needed)
+    needed = (
+        f"six or five times {FREQUENCIES} and {'the' if pooled is None else pooled} channels of a pooled text "
+        "are "
+        "needed"
+    )
+    settings.refuse_unless(
+        fits, KIND, "projection_class_embeddings_input_dim", found["projection_class_embeddings_input_dim"], needed
+    )
     return {"pooled_channels": rest, "image_size": "score" if refiner else True}

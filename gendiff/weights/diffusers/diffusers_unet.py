@@ -63,7 +63,12 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
     "num_class_embeds": (int,),
     "num_train_timesteps": (int,),
 }
-CHANGES_OF_SIZE = {"DownBlock2D": "conv", "ResnetDownsampleBlock2D": "resnet", "UpBlock2D": "conv", "ResnetUpsampleBlock2D": "resnet"}
+CHANGES_OF_SIZE = {
+    "DownBlock2D": "conv",
+    "ResnetDownsampleBlock2D": "resnet",
+    "UpBlock2D": "conv",
+    "ResnetUpsampleBlock2D": "resnet",
+}
 DOWN = ("AttnDownBlock2D", "DownBlock2D", "ResnetDownsampleBlock2D")
 UP = ("AttnUpBlock2D", "UpBlock2D", "ResnetUpsampleBlock2D")
 
@@ -113,10 +118,17 @@ def _followed(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
     # without groups of its own the middle attention of a scale_shift model has no norm
     allowed = (found["norm_num_groups"], *((None,) if found["resnet_time_scale_shift"] == "default" else ()))
     groups, head = found["attn_norm_num_groups"], found["attention_head_dim"]
-    settings.refuse_unless(not found["add_attention"] or groups in allowed, KIND, "attn_norm_num_groups", groups, f"only {allowed}")
+    settings.refuse_unless(
+        not found["add_attention"] or groups in allowed, KIND, "attn_norm_num_groups", groups, f"only {allowed}"
+    )
     down, up = found["down_block_types"], found["up_block_types"]
     changes = {CHANGES_OF_SIZE.get(name, found["downsample_type"]) for name in down[:-1]}
     changes |= {CHANGES_OF_SIZE.get(name, found["upsample_type"]) for name in up[:-1]}
-    settings.refuse_unless(len(changes) < 2, KIND, "down_block_types, up_block_types", (down, up), "all must change the size alike")
-    own = {"middle_attention": found["add_attention"], "resampling": "block" if changes == {"resnet"} else "convolution"}
+    settings.refuse_unless(
+        len(changes) < 2, KIND, "down_block_types, up_block_types", (down, up), "all must change the size alike"
+    )
+    own = {
+        "middle_attention": found["add_attention"],
+        "resampling": "block" if changes == {"resnet"} else "convolution",
+    }
     return found, fields | own | ({"heads": 1} if head is None else {"head_size": head})

@@ -1,7 +1,8 @@
 """The single-file layout of latent diffusion: its names for a U-Net and an autoencoder, in place of which come those of diffusers.
 
-Such a file has no configuration. The config.json of the same model as a folder of diffusers says what the network is. `single_file` takes a
-whole file apart, text encoders included, and `stable_diffusion.open_model(folder, weights=file)` opens it.
+Such a file has no configuration. The config.json of the same model as a folder of diffusers says what the network is.
+`single_file` takes a whole file apart, text encoders included, and `stable_diffusion.open_model(folder, weights=file)`
+opens it.
 """
 
 from collections.abc import Mapping
@@ -23,7 +24,9 @@ _RESIDUAL = {
     "out_layers.3": "conv2",
     "skip_connection": "conv_shortcut",
 }
-_AUTOENCODER_RESIDUAL = {name: name for name in ("norm1", "conv1", "norm2", "conv2")} | {"nin_shortcut": "conv_shortcut"}
+_AUTOENCODER_RESIDUAL = {name: name for name in ("norm1", "conv1", "norm2", "conv2")} | {
+    "nin_shortcut": "conv_shortcut"
+}
 _ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
 
 
@@ -31,8 +34,8 @@ def unet(arrays: Arrays, config: Mapping[str, Any], pooled_channels: int | None 
     """Return the arrays of the U-Net under the names of `UNet2DConditionModel`, for `diffusers_text_unet.params`.
 
     Args:
-        arrays: those of the file, by name. What does not begin with "model.diffusion_model." is left out: it is not of the U-Net. So
-            are averaged parameters, whose names begin with "model_ema.".
+        arrays: those of the file, by name. What does not begin with "model.diffusion_model." is left out: it is not of
+            the U-Net. So are averaged parameters, whose names begin with "model_ema.".
         config: the config.json of the model.
         pooled_channels: as for `diffusers_text_unet.network_fields`.
 
@@ -101,7 +104,9 @@ def unet_names(config: Mapping[str, Any], pooled_channels: int | None = None) ->
                 names[f"output_blocks.{number}.1"] = f"up_blocks.{place}.attentions.{block}"
             number += 1
         if level > 0:  # it stands behind the last block, and behind its attention
-            names[f"output_blocks.{number - 1}.{2 if level in attending else 1}.conv"] = f"up_blocks.{place}.upsamplers.0.conv"
+            names[f"output_blocks.{number - 1}.{2 if level in attending else 1}.conv"] = (
+                f"up_blocks.{place}.upsamplers.0.conv"
+            )
     return names | _within(residual, _RESIDUAL)
 
 
@@ -117,7 +122,11 @@ def autoencoder_names(config: Mapping[str, Any]) -> dict[str, str]:
     residual: dict[str, str] = {}
     attention: dict[str, str] = {}
     for half in ("encoder", "decoder"):
-        names |= {f"{half}.conv_in": f"{half}.conv_in", f"{half}.norm_out": f"{half}.conv_norm_out", f"{half}.conv_out": f"{half}.conv_out"}
+        names |= {
+            f"{half}.conv_in": f"{half}.conv_in",
+            f"{half}.norm_out": f"{half}.conv_norm_out",
+            f"{half}.conv_out": f"{half}.conv_out",
+        }
         residual |= {f"{half}.mid.block_{block + 1}": f"{half}.mid_block.resnets.{block}" for block in range(2)}
         attention[f"{half}.mid.attn_1"] = f"{half}.mid_block.attentions.0"
     for level in range(levels):
@@ -130,7 +139,9 @@ def autoencoder_names(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def renamed(arrays: Arrays, prefix: str, names: Mapping[str, str]) -> dict[str, Any]:
-    """Return the arrays of one model of a file under other names. Those whose name is not known keep it, for `rules.to_ours` to refuse.
+    """Return the arrays of one model of a file under other names.
+
+    Those whose name is not known keep it, for `rules.to_ours` to refuse.
 
     Args:
         arrays: those of the file, by name.

@@ -1,7 +1,8 @@
 """A single file of Stable Diffusion 1, 2 or XL, as its authors publish it: the arrays of each part, under the names of a folder.
 
-Such a file has no configuration. That of the same model as a folder says what the parts are, and how many blocks of a text encoder are
-used: Stable Diffusion 2 leaves out the last one. Nothing is read here: arrays stay in the file, and parts of one array are parts of it.
+Such a file has no configuration. That of the same model as a folder says what the parts are, and how many blocks of a
+text encoder are used: Stable Diffusion 2 leaves out the last one. Nothing is read here: arrays stay in the file, and
+parts of one array are parts of it.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,9 @@ from gendiff.weights.streamed import StoredArray
 from gendiff.weights.transformers import transformers_clip
 
 Array = StoredArray | np.ndarray
-TRANSFORMERS: Mapping[str, tuple[str, ...]] = {"text_encoder": ("cond_stage_model.transformer.", "conditioner.embedders.0.transformer.")}
+TRANSFORMERS: Mapping[str, tuple[str, ...]] = {
+    "text_encoder": ("cond_stage_model.transformer.", "conditioner.embedders.0.transformer.")
+}
 """How names of a text encoder begin that has those of transformers, by the part of the folder."""
 OPEN_CLIP: Mapping[str, tuple[str, ...]] = {
     "text_encoder": ("cond_stage_model.model.",),
@@ -40,7 +43,16 @@ NO_PARAMETERS = ("logit_scale", "attn_mask")
 """The temperature and the mask of OpenCLIP."""
 LEFT_OUT = (
     "model_ema.",
-    *("betas", "alphas_cumprod", "sqrt_", "log_one_minus_alphas_cumprod", "posterior_", "lvlb_weights", "logvar", "scale_factor"),
+    *(
+        "betas",
+        "alphas_cumprod",
+        "sqrt_",
+        "log_one_minus_alphas_cumprod",
+        "posterior_",
+        "lvlb_weights",
+        "logvar",
+        "scale_factor",
+    ),
     "denoiser.sigmas",
 )
 """How names begin of what is no parameter of a part: averages beside those that draw, and the numbers of the noise schedule."""
@@ -52,7 +64,8 @@ def parts(arrays: Mapping[str, Array], configs: Mapping[str, Mapping[str, Any]])
 
     Args:
         arrays: those of the file by name, as `streamed.open_file` finds them.
-        configs: the config.json of each part that is wanted, by its name in a folder: "unet", "vae", "text_encoder", "text_encoder_2".
+        configs: the config.json of each part that is wanted, by its name in a folder: "unet", "vae", "text_encoder",
+            "text_encoder_2".
 
     Raises:
         ConfigError: as `network_fields` of a part does.
@@ -73,7 +86,9 @@ def parts(arrays: Mapping[str, Array], configs: Mapping[str, Mapping[str, Any]])
             found[name] = own if prefix in TRANSFORMERS.get(name, ()) else _of_open_clip(own, config)
     unknown = sorted(key for key in arrays if not key.startswith((*used, *LEFT_OUT)))
     if unknown:
-        raise CheckpointMismatchError(f"{len(unknown)} arrays belong to none of {', '.join(configs)}: {', '.join(unknown[:SHOWN])}")
+        raise CheckpointMismatchError(
+            f"{len(unknown)} arrays belong to none of {', '.join(configs)}: {', '.join(unknown[:SHOWN])}"
+        )
     return found
 
 
@@ -91,7 +106,10 @@ def _prefix(arrays: Mapping[str, Array], part: str) -> str:
 
 
 def _of_open_clip(arrays: Mapping[str, Array], config: Mapping[str, Any]) -> dict[str, Array]:
-    """Under the names of transformers. Blocks that the configuration does not have are left out, and so is a projection."""
+    """Under the names of transformers.
+
+    Blocks that the configuration does not have are left out, and so is a projection.
+    """
     depth = config.get("num_hidden_layers", transformers_clip.DEFAULTS["num_hidden_layers"])
     projected = config.get("architectures") == [transformers_clip.PROJECTED]
     model, found = transformers_clip.PREFIX, dict[str, Array]()

@@ -2,8 +2,8 @@
 
     W' = W + (α / r) · up · down
 
-The factor α / r goes into our second factor, so that `scale` of `networks.lora.apart` and `merged` is the strength that a user chooses,
-usually in [0, 1]. A file without α means α = r.
+The factor α / r goes into our second factor, so that `scale` of `networks.lora.apart` and `merged` is the strength that
+a user chooses, usually in [0, 1]. A file without α means α = r.
 
 References:
     Hu et al., 2021, section 4.1; Kalajdzievski, 2023, Eq. 1, for α / √r (from memory).
@@ -41,7 +41,8 @@ def load(path: str | os.PathLike, models: Mapping[str, Adaptable]) -> dict[str, 
 
     Args:
         path: of the file or the folder.
-        models: "unet", "text_encoder" or "text_encoder_2" -> the network, from `lora_layers`. A file that changes another one is refused.
+        models: "unet", "text_encoder" or "text_encoder_2" -> the network, from `lora_layers`. A file that changes
+            another one is refused.
 
     Returns:
         For each of the models its tree, as `networks.lora` has them; {} where the file does not change it.
@@ -61,10 +62,13 @@ def load(path: str | os.PathLike, models: Mapping[str, Adaptable]) -> dict[str, 
     return from_arrays(files.load(place / f"{STEM}.safetensors"), models, json_object.read(settings))
 
 
-def from_arrays(arrays: Arrays, models: Mapping[str, Adaptable], settings: Mapping[str, Any] | None = None) -> dict[str, Params]:
+def from_arrays(
+    arrays: Arrays, models: Mapping[str, Adaptable], settings: Mapping[str, Any] | None = None
+) -> dict[str, Params]:
     """Turn the arrays of a file into trees of low-rank changes, in the dtype of the parameters, at least float32.
 
-    A convolution of single pixels may have its factors as matrices, and a linear layer may have them as such convolutions.
+    A convolution of single pixels may have its factors as matrices, and a linear layer may have them as such
+    convolutions.
 
     Args:
         arrays: by their names, in any of the ways that `lora_names` reads.
@@ -75,8 +79,9 @@ def from_arrays(arrays: Arrays, models: Mapping[str, Adaptable], settings: Mappi
         As `load` does.
 
     Raises:
-        CheckpointMismatchError: that names every array of no known layer or kind, every layer with one factor alone or given twice, every
-            factor of another shape, and every α that is no positive number. So each array is used once.
+        CheckpointMismatchError: that names every array of no known layer or kind, every layer with one factor alone or
+            given twice, every factor of another shape, and every α that is no positive number. So each array is used
+            once.
         ConfigError: for settings that are not supported, and for α in arrays and in settings.
     """
     layers = {name: lora_layers.of(model) for name, model in models.items()}
@@ -117,12 +122,16 @@ def to_arrays(loras: Mapping[str, Params], models: Mapping[str, Adaptable]) -> d
         changes, wanted = trees.paths(tree, is_leaf=_is_change), lora_layers.kernels(models[network])
         unknown = {path for path, change in changes.items() if path not in wanted or not _is_change(change)}
         wrong["unknown"] += [f"{network}/{path}" for path in sorted(unknown)]
-        for path, rule, names in naming.matched([path for path in changes if path not in unknown], models[network].rules):
+        for path, rule, names in naming.matched(
+            [path for path in changes if path not in unknown], models[network].rules
+        ):
             kernel, change = tuple(wanted[path].shape), changes[path]
             if not lora_layers.is_adaptable(path, rule):
                 wrong["no layers"].append(f"{network}/{path}")
             elif (*change.down.shape[:1], *change.up.shape[1:]) != (math.prod(kernel[:-1]), kernel[-1]):
-                wrong["of another shape"].append(f"{network}/{path} of shape {kernel}: {change.down.shape} and {change.up.shape}")
+                wrong["of another shape"].append(
+                    f"{network}/{path} of shape {kernel}: {change.down.shape} and {change.up.shape}"
+                )
             else:
                 for number, factors in low_rank_factors.split(rule, kernel, change).items():
                     name = f"{network}.{lora_layers.name_of(names, number)}"
@@ -149,7 +158,9 @@ def save(path: str | os.PathLike, loras: Mapping[str, Params], models: Mapping[s
     if place.exists():
         raise DataError(f"{place}: is there already: name another file")
     arrays = to_arrays(loras, models)
-    naming.refuse("there is nothing to write", {"trees without a change": [] if arrays else sorted(loras) or ["none was given"]})
+    naming.refuse(
+        "there is nothing to write", {"trees without a change": [] if arrays else sorted(loras) or ["none was given"]}
+    )
     with whole_files.replaced(place) as temporary:
         safetensors.numpy.save_file(arrays, temporary, {"format": "pt"})
 

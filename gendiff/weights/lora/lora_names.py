@@ -1,4 +1,7 @@
-"""How LoRA files call their arrays. The names of kohya, of peft and of diffusers, old and new, each say a network, a layer and a role."""
+"""How LoRA files call their arrays.
+
+The names of kohya, of peft and of diffusers, old and new, each say a network, a layer and a role.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -65,8 +68,8 @@ def names_of_layers(layers: Iterable[str], others: Mapping[str, str]) -> dict[st
 
     Args:
         layers: those of one network, as "down_blocks.0.attentions.0.proj_in".
-        others: what names begin with elsewhere -> in diffusers, as `latent_diffusion.unet_names` gives it: kohya trains the U-Net of
-            Stable Diffusion XL in the layout of a single file.
+        others: what names begin with elsewhere -> in diffusers, as `latent_diffusion.unet_names` gives it: kohya trains
+            the U-Net of Stable Diffusion XL in the layout of a single file.
     """
     elsewhere = {name: other for other, name in others.items()}
     table: dict[str, str] = {}

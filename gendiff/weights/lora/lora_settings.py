@@ -1,6 +1,7 @@
 """What is written beside the arrays of a LoRA of peft: its settings, of which some scale a change and some make it another kind.
 
-diffusers writes them into the header of a file, the name of the network before each. peft writes them into adapter_config.json.
+diffusers writes them into the header of a file, the name of the network before each. peft writes them into
+adapter_config.json.
 """
 
 import json
@@ -15,8 +16,17 @@ HEADER = "lora_adapter_metadata"
 """The entry of a file's header that holds them, as JSON."""
 NOTES = {
     *("r", "rank_pattern"),  # the arrays say their rank
-    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "target_parameters"),  # they say their layers
-    *("lora_dropout", "inference_mode", "task_type", "base_model_name_or_path", "revision", "auto_mapping", "peft_version"),
+    # they say their layers
+    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "target_parameters"),
+    *(
+        "lora_dropout",
+        "inference_mode",
+        "task_type",
+        "base_model_name_or_path",
+        "revision",
+        "auto_mapping",
+        "peft_version",
+    ),
     *("runtime_config", "eva_config", "megatron_config", "megatron_core", "qalora_group_size", "ensure_weight_tying"),
 }
 """Settings that change nothing about arrays which are there."""
@@ -52,25 +62,34 @@ def of_header(header: Mapping[str, str]) -> dict[str, Any]:
 def of_network(settings: Mapping[str, Any], network: str) -> dict[str, Any]:
     """Return the settings of one network, without its name before them. Those that name no network are of all.
 
-    The keys of alpha_pattern are regular expressions, and become patterns of `re`. Their length is bounded, the time that they take is not:
-    a short one can be written to take for ever, here as in peft. Read the settings of strangers before their file.
+    The keys of alpha_pattern are regular expressions, and become patterns of `re`. Their length is bounded, the time
+    that they take is not: a short one can be written to take for ever, here as in peft. Read the settings of strangers
+    before their file.
 
     Args:
         settings: as `of_header` returns them, or an adapter_config.json.
         network: such as "unet".
 
     Raises:
-        ConfigError: for a setting that makes the change another kind than up · down beside a layer, or that is not known, and for a key
-            of alpha_pattern that is no regular expression or has more than LONGEST characters.
+        ConfigError: for a setting that makes the change another kind than up · down beside a layer, or that is not
+            known, and for a key of alpha_pattern that is no regular expression or has more than LONGEST characters.
     """
     prefix = f"{network}."
-    found = {name.removeprefix(prefix): value for name, value in settings.items() if name.startswith(prefix) or "." not in name}
+    found = {
+        name.removeprefix(prefix): value
+        for name, value in settings.items()
+        if name.startswith(prefix) or "." not in name
+    }
     for name, value in found.items():
         if name in FIXED:
             if value not in FIXED[name]:
-                raise ConfigError(f"LoRA of {network}: {name} = {value!r} is not supported, only {', '.join(map(repr, FIXED[name]))}")
+                raise ConfigError(
+                    f"LoRA of {network}: {name} = {value!r} is not supported, only {', '.join(map(repr, FIXED[name]))}"
+                )
         elif value and name not in NOTES | SCALES:
-            raise ConfigError(f"LoRA of {network}: {name} = {value!r} is not supported: such changes are no product beside a layer")
+            raise ConfigError(
+                f"LoRA of {network}: {name} = {value!r} is not supported: such changes are no product beside a layer"
+            )
     pattern = found.get("alpha_pattern") or {}
     if not isinstance(pattern, Mapping):
         raise ConfigError(f"alpha_pattern = {pattern!r} must give names of layers a number")
@@ -80,8 +99,8 @@ def of_network(settings: Mapping[str, Any], network: str) -> dict[str, Any]:
 def alpha(settings: Mapping[str, Any], layer: str) -> float | None:
     """Return what the settings of a network give a layer as α, or None where they say nothing.
 
-    Of alpha_pattern the first key counts that matches the end of the name, from its beginning or from a point on. A layer of CLIP's text
-    tower has two names, with and without "text_model." before it.
+    Of alpha_pattern the first key counts that matches the end of the name, from its beginning or from a point on. A
+    layer of CLIP's text tower has two names, with and without "text_model." before it.
 
     Args:
         settings: of `of_network`.
@@ -106,7 +125,9 @@ def alpha(settings: Mapping[str, Any], layer: str) -> float | None:
 def _compiled(key: str) -> re.Pattern[str]:
     """The pattern that a key of alpha_pattern is in peft."""
     if len(key) > LONGEST:
-        raise ConfigError(f"alpha_pattern: {key[:40]!r} … of {len(key)} characters is too long: a key has at most {LONGEST}")
+        raise ConfigError(
+            f"alpha_pattern: {key[:40]!r} … of {len(key)} characters is too long: a key has at most {LONGEST}"
+        )
     try:
         return re.compile(rf"(.*\.)?({key})$")
     except (re.error, OverflowError, RecursionError) as error:

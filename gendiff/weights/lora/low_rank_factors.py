@@ -1,12 +1,13 @@
 """Low-rank changes of their layers as one change of a kernel of ours, and back.
 
-A kernel of ours may be several layers of theirs side by side, such as queries, keys and values. Each of these has two factors of its own.
-The first factors then stand side by side in A, and the second ones form the blocks of B, which is 0 elsewhere:
+A kernel of ours may be several layers of theirs side by side, such as queries, keys and values. Each of these has two
+factors of its own. The first factors then stand side by side in A, and the second ones form the blocks of B, which is 0
+elsewhere:
 
     (A₁ A₂) (B₁ 0 ; 0 B₂) = (A₁ B₁  A₂ B₂)
 
-Layers with one and the same first factor share it. Back, each layer gets the columns of A whose rows in its part of B are not all 0. So
-any change of ours has factors in their layout, and both ways are exact.
+Layers with one and the same first factor share it. Back, each layer gets the columns of A whose rows in its part of B
+are not all 0. So any change of ours has factors in their layout, and both ways are exact.
 """
 
 from collections.abc import Mapping
@@ -72,7 +73,9 @@ def joined(rule: Rule, kernel: tuple[int, ...], parts: Mapping[int, Factors], dt
 
 
 def split(rule: Rule, kernel: tuple[int, ...], change: LowRank) -> dict[int, Factors]:
-    """Split the change of a kernel: the number of each layer that changes -> its factors. A change of 0 has those of all layers.
+    """Split the change of a kernel: the number of each layer that changes -> its factors.
+
+    A change of 0 has those of all layers.
 
     Args:
         rule: of the kernel.
@@ -92,7 +95,11 @@ def split(rule: Rule, kernel: tuple[int, ...], change: LowRank) -> dict[int, Fac
 
 
 def _theirs(
-    layout: layouts.Layout, kernel: tuple[int, ...], shape: tuple[int, ...], down: Float[np.ndarray, "p r"], up: Float[np.ndarray, "r d"]
+    layout: layouts.Layout,
+    kernel: tuple[int, ...],
+    shape: tuple[int, ...],
+    down: Float[np.ndarray, "p r"],
+    up: Float[np.ndarray, "r d"],
 ) -> Factors:
     rank = up.shape[0]
     first = layouts.of_inputs(layout).theirs(down.reshape(*kernel[:-1], rank))

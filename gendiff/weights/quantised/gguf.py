@@ -1,7 +1,7 @@
 """GGUF, the files of llama.cpp: metadata and tensors, some of them in blocks of a few bits per number.
 
-Nothing is read before the whole header has been checked against the size of the file; what remains is arithmetic on NumPy arrays, for which
-the package `gguf` has the formulas of every kind of block.
+Nothing is read before the whole header has been checked against the size of the file; what remains is arithmetic on
+NumPy arrays, for which the package `gguf` has the formulas of every kind of block.
 """
 
 import dataclasses
@@ -46,15 +46,48 @@ KINDS = {
     "Q6_K": Kind(14, 256, 210),
     "BF16": Kind(30, 1, 2),
 }
-NOT_READ = {9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL"}
-NOT_READ |= {21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 34: "TQ1_0"}
+NOT_READ = {
+    9: "Q8_1",
+    10: "Q2_K",
+    11: "Q3_K",
+    15: "Q8_K",
+    16: "IQ2_XXS",
+    17: "IQ2_XS",
+    18: "IQ3_XXS",
+    19: "IQ1_S",
+    20: "IQ4_NL",
+}
+NOT_READ |= {
+    21: "IQ3_S",
+    22: "IQ2_S",
+    23: "IQ4_XS",
+    24: "I8",
+    25: "I16",
+    26: "I32",
+    27: "I64",
+    28: "F64",
+    29: "IQ1_M",
+    34: "TQ1_0",
+}
 NOT_READ |= {35: "TQ2_0", 39: "MXFP4", 40: "NVFP4", 41: "Q1_0"}
 """Other kinds by their number in files, for messages."""
 VERSIONS = (2, 3)
 ALIGNMENT = 32
 LARGEST_AXIS = 2**40
 _NAMES = {kind.code: name for name, kind in KINDS.items()}
-_SCALARS = {0: "<u1", 1: "<i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 7: "?", 10: "<u8", 11: "<i8", 12: "<f8"}
+_SCALARS = {
+    0: "<u1",
+    1: "<i1",
+    2: "<u2",
+    3: "<i2",
+    4: "<u4",
+    5: "<i4",
+    6: "<f4",
+    7: "?",
+    10: "<u8",
+    11: "<i8",
+    12: "<f8",
+}
 _STRING, _ARRAY, _BOOL = 8, 9, 7
 
 
@@ -83,7 +116,9 @@ class Packed:
         except ImportError as error:
             raise ImportError(extras.needs("the numbers of GGUF need", "gguf", "language")) from error
         with np.errstate(invalid="ignore", over="ignore"):  # a scale may be infinite
-            return quants.dequantize(np.array(self.blocks), GGMLQuantizationType(KINDS[self.kind].code)).reshape(self.shape)
+            return quants.dequantize(np.array(self.blocks), GGMLQuantizationType(KINDS[self.kind].code)).reshape(
+                self.shape
+            )
 
 
 class Gguf(NamedTuple):
@@ -106,8 +141,8 @@ def load(path: str | os.PathLike) -> Gguf:
     """Read a file of version 2 or 3. The tensors stay on disk until they are used.
 
     Raises:
-        DataError: path first, for any other file, for tensors that overlap, leave gaps or reach beyond the file, for a name that comes
-            twice, and for kinds of numbers that are none of KINDS.
+        DataError: path first, for any other file, for tensors that overlap, leave gaps or reach beyond the file, for a
+            name that comes twice, and for kinds of numbers that are none of KINDS.
     """
     file = Path(path)
     if not file.is_file():
@@ -252,7 +287,10 @@ def _placed(infos: list[tuple[str, str, tuple[int, ...], int]], alignment: int, 
         size = int(np.prod([*shape[:-1], shape[-1] // KINDS[kind].numbers], dtype=object)) * KINDS[kind].size
         end = start + size
         if end > room:
-            raise _Damage(f"{name} ends at {end} of {max(room, 0)} bytes of tensors: the file is cut off, or its shape {shape} is wrong")
+            raise _Damage(
+                f"{name} ends at {end} of {max(room, 0)} bytes of tensors: the file is cut off, or its shape {shape} "
+                "is wrong"
+            )
         if name in names:
             raise _Damage(f"the tensor {name!r} comes twice")
         names.add(name)

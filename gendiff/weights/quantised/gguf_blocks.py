@@ -11,12 +11,13 @@
 | Q5_K | as Q4_K, with 32 bytes of fifth bits before the 128 | number · scale − minimum |
 | Q6_K | 256 inputs: one float16 unit, a scale of 8 bits for each 16 inputs, 192 bytes of 6-bit numbers | (number − 32) · scale |
 
-The numbers of the first three stay as they are, in another order. Of the last three the scales become float32, which holds the products of
-units and integers exactly, and numbers of 5 and 6 bits become bytes. So bits per weight are 8.5 for Q5_0 (5.5 in the file), 9 for Q5_1 (6),
-6 for Q4_K (4.5), 10 for Q5_K (5.5) and 10 for Q6_K (6.6).
+The numbers of the first three stay as they are, in another order. Of the last three the scales become float32, which
+holds the products of units and integers exactly, and numbers of 5 and 6 bits become bytes. So bits per weight are 8.5
+for Q5_0 (5.5 in the file), 9 for Q5_1 (6), 6 for Q4_K (4.5), 10 for Q5_K (5.5) and 10 for Q6_K (6.6).
 
 References:
-    ggml's block_q8_0, block_q4_0, block_q4_1, block_q5_0, block_q5_1, block_q4_K, block_q5_K and block_q6_K (from memory).
+    ggml's block_q8_0, block_q4_0, block_q4_1, block_q5_0, block_q5_1, block_q4_K, block_q5_K and block_q6_K (from
+    memory).
 """
 
 from collections.abc import Sequence
@@ -37,7 +38,9 @@ PART = 32
 
 
 def kernel(kind: str, raw: np.ndarray, shape: Sequence[int], *, table: bool = False) -> PackedKernel:
-    """Read the blocks of one matrix. Several matrices with the same inputs are one when their blocks are joined along the outputs.
+    """Read the blocks of one matrix.
+
+    Several matrices with the same inputs are one when their blocks are joined along the outputs.
 
     Args:
         kind: one of KINDS.
@@ -66,13 +69,17 @@ def kernel(kind: str, raw: np.ndarray, shape: Sequence[int], *, table: bool = Fa
     return _nibbles(values, scale, minimum, shape, table)
 
 
-def _grouped(values: np.ndarray, scale: np.ndarray, minimum: np.ndarray | None, shape: Sequence[int], table: bool) -> GroupedKernel:
+def _grouped(
+    values: np.ndarray, scale: np.ndarray, minimum: np.ndarray | None, shape: Sequence[int], table: bool
+) -> GroupedKernel:
     """Of int8 (out, groups, size), scales and minima (out, groups)."""
     added = None if minimum is None else _outputs_last(minimum)
     return GroupedKernel(_outputs_last(values), _outputs_last(scale), added, tuple(shape), table)
 
 
-def _nibbles(values: np.ndarray, scale: np.ndarray, minimum: np.ndarray | None, shape: Sequence[int], table: bool) -> NibbleKernel:
+def _nibbles(
+    values: np.ndarray, scale: np.ndarray, minimum: np.ndarray | None, shape: Sequence[int], table: bool
+) -> NibbleKernel:
     """Of bytes (out, groups, size / 2), scales and minima (out, groups)."""
     added = None if minimum is None else _outputs_last(minimum)
     return NibbleKernel(_outputs_last(values), _outputs_last(scale), added, tuple(shape), table)
@@ -117,7 +124,8 @@ def _of_parts(kind: str, blocks: np.ndarray, shape: tuple[int, ...], table: bool
     scales = np.concatenate([first & 63, (third & 15) | (first >> 6) << 4], -1)
     minima = np.concatenate([second & 63, (third >> 4) | (second >> 6) << 4], -1)
     scale, minimum = (unit * scales).reshape(outputs, -1), (-unit_of_minima * minima).reshape(outputs, -1)
-    halves = blocks[..., -128:].reshape(outputs, -1, 4, 1, PART)  # 32 bytes: one part in the low nibbles, the next in the high ones
+    # 32 bytes: one part in the low nibbles, the next in the high ones
+    halves = blocks[..., -128:].reshape(outputs, -1, 4, 1, PART)
     nibbles = np.concatenate([halves & 15, halves >> 4], -2).reshape(outputs, -1, PART)
     if kind == "Q4_K":
         return _nibbles(nibbles[..., : PART // 2] | nibbles[..., PART // 2 :] << 4, scale, minimum, shape, table)

@@ -1,7 +1,7 @@
 """Models of the family of Llama in GGUF files as `networks.LanguageModel`: the fields of the network, and the rules for its parameters.
 
-llama.cpp orders the rows of queries and keys by neighbouring rotary pairs. Nothing fails where they are left so, and the model is bad: the
-rules put them back.
+llama.cpp orders the rows of queries and keys by neighbouring rotary pairs. Nothing fails where they are left so, and
+the model is bad: the rules put them back.
 """
 
 from collections.abc import Mapping
@@ -46,13 +46,22 @@ DEFAULTS: dict[str, Any] = {
 SUPPORTED: dict[str, tuple] = {"rope.scaling.type": ("none",), "expert_count": (0,), "expert_used_count": (0,)}
 OPTIONAL: dict[str, tuple[type, ...]] = {
     name: (int,)
-    for name in ("attention.head_count_kv", "attention.key_length", "attention.value_length", "rope.dimension_count", "vocab_size")
+    for name in (
+        "attention.head_count_kv",
+        "attention.key_length",
+        "attention.value_length",
+        "rope.dimension_count",
+        "vocab_size",
+    )
 }
 TOKEN = "token"
 """The path of the table of tokens."""
 TABLE, OUTPUT, STRETCH = "token_embd.weight", "output.weight", "rope_freqs.weight"
 LLAMA_3 = {"low": 1.0, "high": 4.0, "original": 8192}
-"""Numbers of the long contexts of Llama 3.1 and 3.2. Their files hold only what follows from them and from one factor."""
+"""Numbers of the long contexts of Llama 3.1 and 3.2.
+
+Their files hold only what follows from them and from one factor.
+"""
 
 
 def network_fields(file: Gguf) -> dict[str, Any]:
@@ -111,7 +120,8 @@ def params(file: Gguf, like: Params, *, packed: bool = False) -> Params:
     Args:
         file: as `gguf.load` reads it. Every tensor is used; that of stretched rotary positions is one of the fields.
         like: parameters of that network, or their shapes.
-        packed: whether matrices in blocks stay as they are (see `gguf_blocks`): the same weights in less memory, and rounded nowhere.
+        packed: whether matrices in blocks stay as they are (see `gguf_blocks`): the same weights in less memory, and
+            rounded nowhere.
 
     Raises:
         ImportError: without the package of the extra `language`.
@@ -129,7 +139,13 @@ def params(file: Gguf, like: Params, *, packed: bool = False) -> Params:
             return jnp.asarray(rule.joined([part.numbers() for part in parts]), wanted.dtype)
         if path == TOKEN:
             return gguf_blocks.kernel(parts[0].kind, parts[0].blocks, parts[0].shape, table=True)
-        return _kernel([(part.kind, layout.ours(part.blocks).T) for part, layout in zip(parts, rule.layouts_of_parts, strict=True)], parts)
+        return _kernel(
+            [
+                (part.kind, layout.ours(part.blocks).T)
+                for part, layout in zip(parts, rule.layouts_of_parts, strict=True)
+            ],
+            parts,
+        )
 
     return naming.to_ours(shapes, rules(file), like, made=made)
 
@@ -162,10 +178,16 @@ def _head_size(found: Mapping[str, Any]) -> int:
     heads, width = found["attention.head_count"], found["embedding_length"]
     size = found["attention.key_length"] or width // heads
     settings.refuse_unless(
-        found["attention.key_length"] is not None or width % heads == 0, KIND, "attention.head_count", heads, f"it must divide {width}"
+        found["attention.key_length"] is not None or width % heads == 0,
+        KIND,
+        "attention.head_count",
+        heads,
+        f"it must divide {width}",
     )
     for name in ("attention.value_length", "rope.dimension_count"):
-        settings.refuse_unless(found[name] in (None, size), KIND, name, found[name], f"only {size}, all channels of a head")
+        settings.refuse_unless(
+            found[name] in (None, size), KIND, name, found[name], f"only {size}, all channels of a head"
+        )
     return size
 
 
@@ -173,7 +195,9 @@ def _vocabulary(file: Gguf, found: Mapping[str, Any]) -> int:
     if TABLE not in file.tensors:
         raise ConfigError(f"{KIND}: the file has no {TABLE}")
     size = file.tensors[TABLE].shape[0]
-    settings.refuse_unless(found["vocab_size"] in (None, size), KIND, "vocab_size", found["vocab_size"], f"{TABLE} has {size} rows")
+    settings.refuse_unless(
+        found["vocab_size"] in (None, size), KIND, "vocab_size", found["vocab_size"], f"{TABLE} has {size} rows"
+    )
     return size
 
 
@@ -185,8 +209,14 @@ def _stretch(file: Gguf, base: float, size: int) -> tuple[float, float, float, i
     factor = float(divisors.flat[-1])
     turns = LLAMA_3["original"] * base ** (-np.arange(size // 2) / (size // 2)) / (2 * np.pi)
     kept = np.clip((turns - LLAMA_3["low"]) / (LLAMA_3["high"] - LLAMA_3["low"]), 0, 1)
-    fits = divisors.shape == kept.shape and factor >= 1 and np.allclose(1 / divisors, kept + (1 - kept) / factor, rtol=1e-4)
-    settings.refuse_unless(bool(fits), KIND, STRETCH, f"divisors up to {factor:g}", f"only those that follow from {LLAMA_3}")
+    fits = (
+        divisors.shape == kept.shape
+        and factor >= 1
+        and np.allclose(1 / divisors, kept + (1 - kept) / factor, rtol=1e-4)
+    )
+    settings.refuse_unless(
+        bool(fits), KIND, STRETCH, f"divisors up to {factor:g}", f"only those that follow from {LLAMA_3}"
+    )
     return factor, LLAMA_3["low"], LLAMA_3["high"], int(LLAMA_3["original"])
 
 

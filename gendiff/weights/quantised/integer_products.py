@@ -1,11 +1,14 @@
 """Products of float activations with integer weights (out, in), whose rows of inputs lie one after the other in memory.
 
-Weights with scales of groups of inputs lie the other way round, outputs side by side (see `group_sums`). Two forms answer the same:
+Weights with scales of groups of inputs lie the other way round, outputs side by side (see `group_sums`). Two forms
+answer the same:
 
-- converted: the weights become floats inside of the product. Accelerators do that as they read; XLA:CPU writes all of them first.
-- by digits: each row of activations is split into two int8 digits, x ≈ (high + low / 254) · max|x| / 127. Both are multiplied with the
-  weights in integers, whose sums are exact. What is lost of x is at most max|x| / 64,516, far below the rounding of the weights. On a CPU
-  it is the fastest form at every number of rows, for it reads the weights as they are. A row's result does not depend on its neighbours.
+- converted: the weights become floats inside of the product. Accelerators do that as they read; XLA:CPU writes all of
+  them first.
+- by digits: each row of activations is split into two int8 digits, x ≈ (high + low / 254) · max|x| / 127. Both are
+  multiplied with the weights in integers, whose sums are exact. What is lost of x is at most max|x| / 64,516, far below
+  the rounding of the weights. On a CPU it is the fastest form at every number of rows, for it reads the weights as they
+  are. A row's result does not depend on its neighbours.
 """
 
 import functools
@@ -30,7 +33,10 @@ def by_digits(x: jax.Array, weights: jax.Array) -> bool:
 
 
 def digits(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Split rows (r, in) into int8 digits (2, r, in), the high ones first, and their unit (r, 1). NaN and infinity are in the unit."""
+    """Split rows (r, in) into int8 digits (2, r, in), the high ones first, and their unit (r, 1).
+
+    NaN and infinity are in the unit.
+    """
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     unit = jnp.max(jnp.abs(x), -1, keepdims=True) / DIGIT
     scaled = x / jnp.where(unit == 0, jnp.ones_like(unit), unit)
@@ -41,16 +47,21 @@ def digits(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 @jax.custom_jvp
 def digit_product(x: jax.Array, weights: jax.Array) -> jax.Array:
-    """Multiply (r, in) by digits with int8 weights (out, in): (r, out) in at least float32. Its derivative is that of `converted`."""
+    """Multiply (r, in) by digits with int8 weights (out, in): (r, out) in at least float32.
+
+    Its derivative is that of `converted`.
+    """
     parts, unit = digits(x)
-    sums = jax.lax.dot_general(parts.reshape(-1, x.shape[-1]), weights, (((1,), (1,)), ((), ())), preferred_element_type=jnp.int32).reshape(
-        2, x.shape[0], -1
-    )
+    sums = jax.lax.dot_general(
+        parts.reshape(-1, x.shape[-1]), weights, (((1,), (1,)), ((), ())), preferred_element_type=jnp.int32
+    ).reshape(2, x.shape[0], -1)
     return _joined(sums.astype(unit.dtype)) * unit
 
 
 @digit_product.defjvp
-def _digit_product_tangent(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+def _digit_product_tangent(
+    primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
+) -> tuple[jax.Array, jax.Array]:
     (x, weights), (dx, _) = primals, tangents  # rounding has no slope of use
     y = digit_product(x, weights)
     return y, converted(dx, weights).astype(y.dtype)
@@ -59,15 +70,19 @@ def _digit_product_tangent(primals: tuple[jax.Array, ...], tangents: tuple[jax.A
 def converted(x: jax.Array, weights: jax.Array, precision: str | None = None) -> jax.Array:
     """Multiply (r, in) with weights (out, in) that become floats of x's dtype: (r, out) in at least float32."""
     accumulate = jnp.promote_types(x.dtype, jnp.float32)
-    return jax.lax.dot_general(x, weights.astype(x.dtype), (((1,), (1,)), ((), ())), precision=precision, preferred_element_type=accumulate)
+    return jax.lax.dot_general(
+        x, weights.astype(x.dtype), (((1,), (1,)), ((), ())), precision=precision, preferred_element_type=accumulate
+    )
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def group_sums(parts: Callable[[jax.Array], tuple[jax.Array, ...]], offset: int, x: jax.Array, values: jax.Array) -> jax.Array:
+def group_sums(
+    parts: Callable[[jax.Array], tuple[jax.Array, ...]], offset: int, x: jax.Array, values: jax.Array
+) -> jax.Array:
     """Sum x · (weight − offset) in each group of inputs, by digits: (groups, out) in at least float32, for one row.
 
-    Both digits are one integer here. Inputs are taken one after the other, each with all groups and outputs at once, which lie side by side
-    in memory: sums along inputs would not be vectorised on a CPU.
+    Both digits are one integer here. Inputs are taken one after the other, each with all groups and outputs at once,
+    which lie side by side in memory: sums along inputs would not be vectorised on a CPU.
 
     Args:
         parts: from some of the values to the integers, of at most 8 bits, that each of them holds.

@@ -1,8 +1,8 @@
 """How packed kernels lie in memory, and how networks compute with them. `quantised` makes them.
 
-Those with a scale per output have their outputs first: weights (out, in), as the products of `integer_products` read them fastest. A kernel
-(…, in, out) is therefore stored the other way round, a table of tokens (v, d) as it is: its rows are the outputs of the last layer.
-Those with scales of groups of inputs have their outputs last.
+Those with a scale per output have their outputs first: weights (out, in), as the products of `integer_products` read
+them fastest. A kernel (…, in, out) is therefore stored the other way round, a table of tokens (v, d) as it is: its rows
+are the outputs of the last layer. Those with scales of groups of inputs have their outputs last.
 """
 
 import abc
@@ -67,7 +67,9 @@ class PackedMatrix(PackedKernel):
     def product(self, x: jax.Array, precision: str | None = None) -> jax.Array:
         """Multiply (…, in) by the kernel (in, out), in the dtype of x."""
         self._check(False, x)
-        return self.contracted(x.reshape(-1, x.shape[-1]), precision).astype(x.dtype).reshape(*x.shape[:-1], self.outputs)
+        return (
+            self.contracted(x.reshape(-1, x.shape[-1]), precision).astype(x.dtype).reshape(*x.shape[:-1], self.outputs)
+        )
 
     def rows(self, ids: jax.Array) -> jax.Array:
         """Return rows of the table."""
@@ -105,12 +107,18 @@ class ScaledKernel(PackedMatrix):
         accumulate = jnp.promote_types(dtype, self.dtype)
         values = self.values[chosen]
         scale = (self.scale[chosen] if self.scale.shape[0] > 1 else self.scale).astype(accumulate)
-        return (values.astype(accumulate) * scale.reshape((1,) * (values.ndim - scale.ndim) + scale.shape)).astype(dtype)
+        return (values.astype(accumulate) * scale.reshape((1,) * (values.ndim - scale.ndim) + scale.shape)).astype(
+            dtype
+        )
 
     def contracted(self, x: jax.Array, precision: str | None) -> jax.Array:
         """Multiply (r, in) with the weights: (r, out)."""
         digits = integer_products.by_digits(x, self.values)
-        y = integer_products.digit_product(x, self.values) if digits else integer_products.converted(x, self.values, precision)
+        y = (
+            integer_products.digit_product(x, self.values)
+            if digits
+            else integer_products.converted(x, self.values, precision)
+        )
         return y * self.scale.astype(y.dtype).reshape(1, -1)
 
 
@@ -153,11 +161,13 @@ class StoredByGroup(PackedMatrix):
     def contracted(self, x: jax.Array, precision: str | None) -> jax.Array:
         """Multiply (r, in) with the weights: (r, out)."""
         if x.shape[0] > 1 or not integer_products.by_digits(x, self.values):
-            # the first barrier has weights unpacked when their turn comes, not those of all layers at the start; without the second one
-            # XLA:CPU unpacks inside of the product, anew for each row
+            # the first barrier has weights unpacked when their turn comes, not those of all layers at the start;
+            # without the second one XLA:CPU unpacks inside of the product, anew for each row
             x, kernel = jax.lax.optimization_barrier((x, self))
             weights = jax.lax.optimization_barrier(kernel._weights(slice(None), x.dtype))
-            return jnp.matmul(x, weights, precision=precision, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32))
+            return jnp.matmul(
+                x, weights, precision=precision, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32)
+            )
         groups, size = self.values.shape[0], self.values.shape[1] * self.each
         x = jnp.pad(x, ((0, 0), (0, groups * size - self.inputs)))
         sums = integer_products.group_sums(self.parts, self.offset, x, self.values)
@@ -193,8 +203,8 @@ class GroupedKernel(StoredByGroup):
 class NibbleKernel(StoredByGroup):
     """Weights = nibble · scale + minimum, or (nibble − 8) · scale without minimum, for nibbles 0 … 15.
 
-    Byte j of a group of n holds input j in its low nibble and input j + n / 2 in its high one, as in a block of GGUF: the values are uint8
-    (groups, n / 2, out).
+    Byte j of a group of n holds input j in its low nibble and input j + n / 2 in its high one, as in a block of GGUF:
+    the values are uint8 (groups, n / 2, out).
     """
 
     zero: ClassVar[int] = 8

@@ -1,9 +1,11 @@
 """Parameters in 8 or 4 bits: packed kernels in place of the arrays of a network, which computes with them as they are.
 
-Symmetric: q = round(w / s) with s = max |w| / 127 (int8), / 7 (int4) or / 448 (float8), per output or per group of its inputs. Asymmetric:
+Symmetric: q = round(w / s) with s = max |w| / 127 (int8), / 7 (int4) or / 448 (float8), per output or per group of its
+    inputs. Asymmetric:
 q = round((w − m) / s) with m = min w and s = (max w − min w) / 15. The weight that is computed with is s q, or s q + m.
 
-`jnp.int4` stores one byte per number, as int8 does. Here two of them share a byte, so that `nbytes` counts what the formula says.
+`jnp.int4` stores one byte per number, as int8 does. Here two of them share a byte, so that `nbytes` counts what the
+formula says.
 """
 
 import abc
@@ -57,7 +59,10 @@ class Scaled(Kind):
 
 @dataclasses.dataclass(frozen=True)
 class Nibbles(Kind):
-    """Weights as two numbers per byte, with a scale per group of inputs, and a minimum where it is asymmetric. Built by `int4`."""
+    """Weights as two numbers per byte, with a scale per group of inputs, and a minimum where it is asymmetric.
+
+    Built by `int4`.
+    """
 
     group: int | None = 32
     symmetric: bool = True
@@ -174,14 +179,18 @@ def quantise(params: Params, rules: Sequence[Packing] = LINEAR) -> Params:
     used: set[int] = set()
     result = []
     for path, leaf in trees.paths(params, is_leaf=packed.is_packed).items():
-        number = next((i for i, rule in enumerate(rules) if re.search(rule.paths, path) and len(leaf.shape) in rule.axes), None)
+        number = next(
+            (i for i, rule in enumerate(rules) if re.search(rule.paths, path) and len(leaf.shape) in rule.axes), None
+        )
         if number is not None:
             used.add(number)
         kind = None if number is None or packed.is_packed(leaf) else rules[number].kind
         result.append(leaf if kind is None or number is None else packed_array(leaf, kind, table=rules[number].table))
     idle = [rule.paths for number, rule in enumerate(rules) if number not in used]
     if idle:
-        raise ValueError(f"no array of the parameters fits the rules {idle}: paths are such as {list(trees.paths(params))[:3]}")
+        raise ValueError(
+            f"no array of the parameters fits the rules {idle}: paths are such as {list(trees.paths(params))[:3]}"
+        )
     return jax.tree.unflatten(jax.tree.structure(params, is_leaf=packed.is_packed), result)
 
 
@@ -206,7 +215,9 @@ def _packed(array: jax.Array, kind: Kind, table: bool) -> packed.PackedKernel:
 
 def dequantise(params: Params, dtype: Any = jnp.float32) -> Params:
     """Turn packed kernels into arrays of this dtype; all else stays."""
-    return jax.tree.map(lambda leaf: leaf.dense(dtype) if packed.is_packed(leaf) else leaf, params, is_leaf=packed.is_packed)
+    return jax.tree.map(
+        lambda leaf: leaf.dense(dtype) if packed.is_packed(leaf) else leaf, params, is_leaf=packed.is_packed
+    )
 
 
 def nbytes(params: Params) -> int:

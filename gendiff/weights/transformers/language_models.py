@@ -57,12 +57,18 @@ def load(path: str | os.PathLike, *, packed: bool = False) -> Foreign:
     place = Path(path)
     if place.suffix.lower() == ".gguf":
         file = gguf.load(place)
-        return Foreign(gguf_llama.network_fields(file), file.metadata, functools.partial(gguf_llama.params, file, packed=packed))
+        return Foreign(
+            gguf_llama.network_fields(file), file.metadata, functools.partial(gguf_llama.params, file, packed=packed)
+        )
     if packed:
         raise ConfigError(f"packed = True, but {place} is no .gguf file: load it and use weights.quantised.quantise")
     module = module_of(files.load_config(place))
     stored = files.load_folder(place, STEM)
-    return Foreign(module.network_fields(stored.config), stored.config, lambda like: module.params(stored.config, stored.arrays, like))
+    return Foreign(
+        module.network_fields(stored.config),
+        stored.config,
+        lambda like: module.params(stored.config, stored.arrays, like),
+    )
 
 
 def save(path: str | os.PathLike, params: Params, config: Mapping[str, Any]) -> None:
@@ -84,10 +90,18 @@ def save(path: str | os.PathLike, params: Params, config: Mapping[str, Any]) -> 
     ours = trees.paths(params)
     _check_fit(ours, rules, fields)
     arrays = naming.to_theirs(params, rules)
-    taken = sorted(file.name for file in folder.iterdir() if file.name.startswith((STEM, "config"))) if folder.is_dir() else []
+    taken = (
+        sorted(file.name for file in folder.iterdir() if file.name.startswith((STEM, "config")))
+        if folder.is_dir()
+        else []
+    )
     if taken:
         raise DataError(f"{folder}: holds {taken[0]}: name another folder")
-    kind = next(kind for kind, (name, of) in KINDS.items() if of is module and (of is not transformers_qwen or name == of.kind_of(config)))
+    kind = next(
+        kind
+        for kind, (name, of) in KINDS.items()
+        if of is module and (of is not transformers_qwen or name == of.kind_of(config))
+    )
     written = {name: value for name, value in config.items() if name != "torch_dtype"}
     written |= {"architectures": [KINDS[kind][0]], "model_type": kind, "dtype": str(np.asarray(ours["token"]).dtype)}
     folder.mkdir(parents=True, exist_ok=True)
@@ -119,7 +133,10 @@ def _check_fit(ours: Mapping[str, Any], rules: tuple[naming.Rule, ...], fields: 
         shapes[f"block_{number}/qkv/kernel"] = (width, (heads + 2 * shared) * size)
         shapes[f"block_{number}/mlp_0/kernel"] = (width, (1 + fields.get("gated", True)) * inner)
     wanted = {rule.ours.format(block=number) for rule in rules for number in range(fields["depth"])}
-    for found, what in ((wanted - set(ours), "of the configuration are not there"), (set(ours) - wanted, "are none of the configuration")):
+    for found, what in (
+        (wanted - set(ours), "of the configuration are not there"),
+        (set(ours) - wanted, "are none of the configuration"),
+    ):
         if found:
             raise CheckpointMismatchError(f"{len(found)} parameters {what}, such as {min(found)}")
     for path, shape in shapes.items():

@@ -24,13 +24,16 @@ def folder() -> Path:
         ImportError: without the package, with the command that installs it.
         DataError: path first, for a package without these files.
     """
-    found = importlib.util.find_spec(PACKAGE.replace("-", "_"))  # finds and does not import: its own code would want torch
+    # finds and does not import: its own code would want torch
+    found = importlib.util.find_spec(PACKAGE.replace("-", "_"))
     if found is None or found.origin is None:
         raise ImportError(f"the weights of MiniLM need the package {PACKAGE}: {INSTALL}")
     place = Path(found.origin).parent / "model"
     missing = [name for name in NEEDED if not (place / name).is_file()]
     if missing:
-        raise DataError(f"{place}: has no {missing[0]}; the package {PACKAGE} is not whole: {INSTALL} --force-reinstall")
+        raise DataError(
+            f"{place}: has no {missing[0]}; the package {PACKAGE} is not whole: {INSTALL} --force-reinstall"
+        )
     return place
 
 

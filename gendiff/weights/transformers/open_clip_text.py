@@ -107,13 +107,18 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
 
     Args:
         config: of the whole model.
-        arrays: of the whole model by name. The image tower and what else is no parameter of the text tower are left out by their names
-            (`LEFT_OUT`); every other array is used. Names may begin with "text.", as in a model whose towers stand apart.
+        arrays: of the whole model by name. The image tower and what else is no parameter of the text tower are left out
+            by their names (`LEFT_OUT`); every other array is used. Names may begin with "text.", as in a model whose
+            towers stand apart.
         like: parameters of that network, or their shapes.
 
     Raises:
         ConfigError: as `network_fields` does.
         CheckpointMismatchError: as `rules.to_ours` does.
     """
-    kept = {name.removeprefix("text."): array for name, array in arrays.items() if not name.removeprefix("text.").startswith(LEFT_OUT)}
+    kept = {
+        name.removeprefix("text."): array
+        for name, array in arrays.items()
+        if not name.removeprefix("text.").startswith(LEFT_OUT)
+    }
     return naming.to_ours(kept, rules(config), like)

@@ -20,7 +20,8 @@ def path() -> Path:
         ImportError: without the package, with the command that installs it.
         DataError: path first, for a package without the file.
     """
-    found = importlib.util.find_spec(PACKAGE.replace("-", "_"))  # finds and does not import: its own code would want llama.cpp
+    # finds and does not import: its own code would want llama.cpp
+    found = importlib.util.find_spec(PACKAGE.replace("-", "_"))
     if found is None or found.origin is None:
         raise ImportError(f"the weights of SmolLM2 need the package {PACKAGE}: {INSTALL}")
     file = Path(found.origin).with_name(NAME)

@@ -111,8 +111,8 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
 
     Args:
         config: its config.json.
-        arrays: its arrays by name. The pooler, and the buffer of positions that older files hold, are left out by their names; every
-            other array is used.
+        arrays: its arrays by name. The pooler, and the buffer of positions that older files hold, are left out by their
+            names; every other array is used.
         like: parameters of that network, or their shapes.
 
     Raises:

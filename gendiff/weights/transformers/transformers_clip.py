@@ -111,8 +111,8 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Mak
 
     Args:
         config: its config.json.
-        arrays: its arrays by name, as files have them, or all without "text_model.", as a CLIPTextModel in memory may have them. The
-            buffer of positions that older files hold is left out by its name; every other array is used.
+        arrays: its arrays by name, as files have them, or all without "text_model.", as a CLIPTextModel in memory may
+            have them. The buffer of positions that older files hold is left out by its name; every other array is used.
         like: parameters of that network, or their shapes.
         made: as in `rules.to_ours`.
 
@@ -122,4 +122,6 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Mak
     """
     flat = not any(name.startswith(PREFIX) for name in arrays)
     named = {f"{PREFIX}{name}" if flat else name: array for name, array in arrays.items()}
-    return naming.to_ours({name: array for name, array in named.items() if name != BUFFER}, rules(config), like, made=made)
+    return naming.to_ours(
+        {name: array for name, array in named.items() if name != BUFFER}, rules(config), like, made=made
+    )

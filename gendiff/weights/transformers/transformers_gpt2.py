@@ -79,8 +79,12 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     found = settings.of(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
     for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
         settings.refuse_unless(found[name] > 0, KIND, name, found[name], "it must be above 0")
-    settings.refuse_unless(found["n_ctx"] in (None, found["n_positions"]), KIND, "n_ctx", found["n_ctx"], "it must be n_positions")
-    settings.refuse_unless(found["n_embd"] % found["n_head"] == 0, KIND, "n_head", found["n_head"], f"it must divide {found['n_embd']}")
+    settings.refuse_unless(
+        found["n_ctx"] in (None, found["n_positions"]), KIND, "n_ctx", found["n_ctx"], "it must be n_positions"
+    )
+    settings.refuse_unless(
+        found["n_embd"] % found["n_head"] == 0, KIND, "n_head", found["n_head"], f"it must divide {found['n_embd']}"
+    )
     return {
         "vocabulary": found["vocab_size"],
         "context": found["n_positions"],
@@ -112,7 +116,11 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
         Rule("position", (f"{PREFIX}wpe.weight",)),
         *norm(f"{block}.ln_1", "block_{block}/norm_0"),
         *norm(f"{block}.ln_2", "block_{block}/norm_1"),
-        *(rule for ours, theirs in layers.items() for rule in naming.linear(f"{block}.{theirs}", f"block_{{block}}/{ours}", layouts.SAME)),
+        *(
+            rule
+            for ours, theirs in layers.items()
+            for rule in naming.linear(f"{block}.{theirs}", f"block_{{block}}/{ours}", layouts.SAME)
+        ),
         *norm(f"{PREFIX}ln_f", "output_norm"),
         *(() if tied else (Rule("output/kernel", (HEAD,), layouts.LINEAR),)),
     )
@@ -123,8 +131,8 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
 
     Args:
         config: its config.json.
-        arrays: its arrays by name, with or without "transformer." before them. The masks that older files hold are left out by their
-            names, as is the last layer where it is a copy of a tied table; every other array is used.
+        arrays: its arrays by name, with or without "transformer." before them. The masks that older files hold are left
+            out by their names, as is the last layer where it is a copy of a tied table; every other array is used.
         like: parameters of that network, or their shapes.
 
     Raises:
@@ -132,5 +140,9 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
         CheckpointMismatchError: as `rules.to_ours` does.
     """
     flat = not any(name.startswith(PREFIX) for name in arrays)
-    named = {f"{PREFIX}{name}" if flat and name != HEAD else name: array for name, array in arrays.items() if not name.endswith(BUFFERS)}
+    named = {
+        f"{PREFIX}{name}" if flat and name != HEAD else name: array
+        for name, array in arrays.items()
+        if not name.endswith(BUFFERS)
+    }
     return naming.to_ours(transformers_llama.without_copies(network_fields(config), named, TABLE), rules(config), like)

@@ -1,6 +1,7 @@
 """`LlamaForCausalLM` of transformers as `networks.LanguageModel`: the fields of the network, and the rules for its parameters.
 
-SmolLM, Llama 2 and 3, TinyLlama and many others are stored so. `files.load_folder(path, stem="model")` reads their folders, also in parts.
+SmolLM, Llama 2 and 3, TinyLlama and many others are stored so. `files.load_folder(path, stem="model")` reads their
+folders, also in parts.
 """
 
 from collections.abc import Mapping
@@ -97,8 +98,8 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
 
     Args:
         config: its config.json.
-        arrays: its arrays by name. The frequencies that older files hold are left out by their names, as is the last layer where it is a
-            copy of a tied table; every other array is used.
+        arrays: its arrays by name. The frequencies that older files hold are left out by their names, as is the last
+            layer where it is a copy of a tied table; every other array is used.
         like: parameters of that network, or their shapes.
 
     Raises:
@@ -118,13 +119,24 @@ def decoder_fields(kind: str, found: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: for numbers that do not fit each other, and rotary positions without a match.
     """
-    heads, width, shared, size = (found[name] for name in ("num_attention_heads", "hidden_size", "num_key_value_heads", "head_dim"))
-    for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings"):
+    heads, width, shared, size = (
+        found[name] for name in ("num_attention_heads", "hidden_size", "num_key_value_heads", "head_dim")
+    )
+    for name in (
+        "vocab_size",
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "intermediate_size",
+        "max_position_embeddings",
+    ):
         settings.refuse_unless(found[name] > 0, kind, name, found[name], "it must be above 0")
     fits = shared is None or (shared > 0 and heads % shared == 0)
     settings.refuse_unless(fits, kind, "num_key_value_heads", shared, f"it must divide num_attention_heads = {heads}")
     fits = width % heads == 0 if size is None else size > 0 and size % 2 == 0
-    settings.refuse_unless(fits, kind, "head_dim", size, f"an even number is needed, or none and {heads} heads that divide {width}")
+    settings.refuse_unless(
+        fits, kind, "head_dim", size, f"an even number is needed, or none and {heads} heads that divide {width}"
+    )
     return {
         "vocabulary": found["vocab_size"],
         "context": found["max_position_embeddings"],

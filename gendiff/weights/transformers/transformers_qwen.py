@@ -1,6 +1,7 @@
 """`Qwen2ForCausalLM` and `Qwen3ForCausalLM` of transformers as `networks.LanguageModel`: fields and rules.
 
-They are decoders as those of Llama. Qwen 2 has biases of queries, keys and values, Qwen 3 normalises queries and keys of each head instead.
+They are decoders as those of Llama. Qwen 2 has biases of queries, keys and values, Qwen 3 normalises queries and keys
+of each head instead.
 """
 
 from collections.abc import Mapping
@@ -50,7 +51,11 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
         "hidden_act": tuple(transformers_llama.ACTIVATIONS),
     }
     found = settings.of(
-        {name: value for name, value in config.items() if name != "layer_types"}, (kind,), DEFAULTS[kind], supported, OPTIONAL
+        {name: value for name, value in config.items() if name != "layer_types"},
+        (kind,),
+        DEFAULTS[kind],
+        supported,
+        OPTIONAL,
     )
     window = _window(kind, found, config.get("layer_types"))
     own = {"qkv_bias": True} if kind == SECOND else {"norm_heads": True, "bias": found["attention_bias"]}
@@ -94,7 +99,9 @@ def kind_of(config: Mapping[str, Any]) -> str:
         return named[0]
     kind = config.get("model_type") if isinstance(config, Mapping) and named is None else None
     if kind not in TYPES:
-        raise ConfigError(f"architectures = {named!r} with model_type = {kind!r}: these rules are for {SECOND} and {THIRD}")
+        raise ConfigError(
+            f"architectures = {named!r} with model_type = {kind!r}: these rules are for {SECOND} and {THIRD}"
+        )
     return TYPES[kind]
 
 
@@ -107,9 +114,15 @@ def _window(kind: str, found: Mapping[str, Any], layers: Any) -> int | None:
     else:
         culprit, shown = "layer_types", layers
     fits = isinstance(layers, list | tuple) and len(layers) == depth and set(layers) in ({FULL}, {SLIDING})
-    settings.refuse_unless(fits, kind, culprit, shown, f"all {depth} layers must have one sliding window, or none of them")
+    settings.refuse_unless(
+        fits, kind, culprit, shown, f"all {depth} layers must have one sliding window, or none of them"
+    )
     if set(layers) == {FULL}:
         return None
-    settings.refuse_unless(bool(active), kind, culprit, shown, "use_sliding_window and sliding_window say that there is none")
-    settings.refuse_unless(found["sliding_window"] > 0, kind, "sliding_window", found["sliding_window"], "it must be above 0")
+    settings.refuse_unless(
+        bool(active), kind, culprit, shown, "use_sliding_window and sliding_window say that there is none"
+    )
+    settings.refuse_unless(
+        found["sliding_window"] > 0, kind, "sliding_window", found["sliding_window"], "it must be above 0"
+    )
     return found["sliding_window"]

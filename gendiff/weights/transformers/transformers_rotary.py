@@ -17,17 +17,20 @@ def fields(kind: str, found: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         kind: the class, for messages.
-        found: its settings: `rope_theta` and `rope_scaling` of version 4, or `rope_parameters` of version 5, which holds both.
+        found: its settings: `rope_theta` and `rope_scaling` of version 4, or `rope_parameters` of version 5, which
+            holds both.
 
     Raises:
-        ConfigError: that names the setting and value without a match: a way to stretch positions other than that of Llama 3, or settings of
-            both versions that contradict each other.
+        ConfigError: that names the setting and value without a match: a way to stretch positions other than that of
+            Llama 3, or settings of both versions that contradict each other.
     """
     older, newer = found["rope_scaling"], found["rope_parameters"]
     name, given = ("rope_scaling", older) if newer is None else ("rope_parameters", newer)
     rest = dict(given or {})
     if newer is not None:
-        refuse_unless(older in (None, newer), kind, "rope_scaling", older, "beside rope_parameters, which says something else")
+        refuse_unless(
+            older in (None, newer), kind, "rope_scaling", older, "beside rope_parameters, which says something else"
+        )
     base = rest.pop("rope_theta", None)
     refuse_unless(_number(base) or base is None, kind, name, given, "rope_theta must be a number")
     outer = found["rope_theta"]
@@ -40,7 +43,9 @@ def fields(kind: str, found: Mapping[str, Any]) -> dict[str, Any]:
     return {"rotary_base": float(base), "rotary_stretch": _stretch(kind, name, types, rest, given)}
 
 
-def _stretch(kind: str, name: str, types: set[Any], rest: Mapping[str, Any], given: Any) -> tuple[float, float, float, int] | None:
+def _stretch(
+    kind: str, name: str, types: set[Any], rest: Mapping[str, Any], given: Any
+) -> tuple[float, float, float, int] | None:
     if types == {"default"}:
         refuse_unless(not rest, kind, name, given, "what is no setting of the type 'default' is unknown")
         return None
@@ -50,7 +55,11 @@ def _stretch(kind: str, name: str, types: set[Any], rest: Mapping[str, Any], giv
     factor, low, high, original = (rest[key] for key in LLAMA_3)
     fits = factor >= 1 and 0 <= low < high and original >= 1 and original == int(original)
     refuse_unless(
-        fits, kind, name, given, "'llama3' needs factor >= 1, 0 <= low_freq_factor < high_freq_factor, and a whole original length"
+        fits,
+        kind,
+        name,
+        given,
+        "'llama3' needs factor >= 1, 0 <= low_freq_factor < high_freq_factor, and a whole original length",
     )
     return float(factor), float(low), float(high), int(original)
 

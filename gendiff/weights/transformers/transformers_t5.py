@@ -1,6 +1,7 @@
 """`T5EncoderModel` of transformers, version 1.1, as `networks.T5Encoder`: fields and rules.
 
-Stable Diffusion 3 keeps it in the folder `text_encoder_3`, FLUX.1 in `text_encoder_2`: `files.load_folder(path, stem="model")` reads it.
+Stable Diffusion 3 keeps it in the folder `text_encoder_3`, FLUX.1 in `text_encoder_2`:
+`files.load_folder(path, stem="model")` reads it.
 """
 
 import math
@@ -84,16 +85,29 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = settings.of(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
     gate = found["feed_forward_proj"]
-    for name, wanted in (("is_gated_act", (None, True)), ("dense_act_fn", (None, "gelu_new" if gate == "gated-gelu" else "silu"))):
-        settings.refuse_unless(found[name] in wanted, KIND, name, found[name], f"feed_forward_proj = {gate!r} says otherwise")
-    size, classes, farthest = (found[name] for name in ("d_kv", "relative_attention_num_buckets", "relative_attention_max_distance"))
+    for name, wanted in (
+        ("is_gated_act", (None, True)),
+        ("dense_act_fn", (None, "gelu_new" if gate == "gated-gelu" else "silu")),
+    ):
+        settings.refuse_unless(
+            found[name] in wanted, KIND, name, found[name], f"feed_forward_proj = {gate!r} says otherwise"
+        )
+    size, classes, farthest = (
+        found[name] for name in ("d_kv", "relative_attention_num_buckets", "relative_attention_max_distance")
+    )
     fits = size > 0 and math.isqrt(size) ** 2 == size and size & (size - 1) == 0
     settings.refuse_unless(fits, KIND, "d_kv", size, "only powers of 4, whose root is exact")
     settings.refuse_unless(
-        classes > 0 and classes % 4 == 0, KIND, "relative_attention_num_buckets", classes, "only multiples of 4, above 0"
+        classes > 0 and classes % 4 == 0,
+        KIND,
+        "relative_attention_num_buckets",
+        classes,
+        "only multiples of 4, above 0",
     )
     quarter = classes // 4
-    settings.refuse_unless(farthest > quarter, KIND, "relative_attention_max_distance", farthest, f"it must be above {quarter}")
+    settings.refuse_unless(
+        farthest > quarter, KIND, "relative_attention_max_distance", farthest, f"it must be above {quarter}"
+    )
     return {
         "vocabulary": found["vocab_size"],
         "width": found["d_model"],
@@ -138,8 +152,8 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Mak
 
     Args:
         config: its config.json.
-        arrays: its arrays by name. The decoder of a whole T5 is left out by its names (`LEFT_OUT`). The table of tokens may stand under
-            either of its two names, or equal under both. Every other array is used.
+        arrays: its arrays by name. The decoder of a whole T5 is left out by its names (`LEFT_OUT`). The table of tokens
+            may stand under either of its two names, or equal under both. Every other array is used.
         like: parameters of that network, or their shapes.
         made: as in `rules.to_ours`.
 

@@ -27,7 +27,13 @@ from tests.networks.rig import drawn
 from tests.quickly import quickly
 from tests.tables import table
 
-FIELDS = {"vocab_size": 257, "hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+FIELDS = {
+    "vocab_size": 257,
+    "hidden_size": 16,
+    "intermediate_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+}
 SIZES = {"num_key_value_heads": 2, "max_position_embeddings": 256, "tie_word_embeddings": True, "rms_norm_eps": 1e-5}
 CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", **FIELDS, **SIZES}
 
@@ -97,10 +103,13 @@ def test_the_demo_asks_a_question_in_two_ways_and_what_is_typed_goes_on_from_the
     monkeypatch.setattr(sys, "stdin", io.StringIO("\nand then?\n/new\nand then?\n"))
     assert run("--demo", "--max-tokens", "4") == 0
     said = capsys.readouterr().out
-    assert said.index("as plain text: What is the capital of France?") < said.index("in the chat template: What is the capital of France?")
+    assert said.index("as plain text: What is the capital of France?") < said.index(
+        "in the chat template: What is the capital of France?"
+    )
     read = [int(line.split("[")[1].split()[0]) for line in said.splitlines() if "tokens read" in line]
     assert len(read) == 4 and read[0] == len(b"What is the capital of France?") and read[1] == read[0] + 1
-    assert read[3] == len(b"and then?\n") <= read[2] < read[1] + read[3] + 5  # the second turn read what was new, /new forgot
+    # the second turn read what was new, /new forgot
+    assert read[3] == len(b"and then?\n") <= read[2] < read[1] + read[3] + 5
 
 
 def test_in_a_terminal_a_text_that_does_not_fit_is_told_and_the_conversation_goes_on(tiny, capsys, monkeypatch):
@@ -109,7 +118,8 @@ def test_in_a_terminal_a_text_that_does_not_fit_is_told_and_the_conversation_goe
             return True
 
     rounded, typed = [], "a" * 300 + "\nand then?\n"
-    monkeypatch.setattr(quantised, "quantise", lambda params, rules: rounded.append(rules) or params)  # so that one program serves this too
+    # so that one program serves this too
+    monkeypatch.setattr(quantised, "quantise", lambda params, rules: rounded.append(rules) or params)
     monkeypatch.setattr(sys, "stdin", Terminal(typed))
     assert run("--max-tokens", "4", "--weights", "int8") == 0
     said = capsys.readouterr().out
@@ -146,7 +156,8 @@ def test_a_mistake_is_one_error_that_names_the_option(tiny, capsys, words, messa
 
 
 @table(
-    ("model", "message"), [("smolm2", "did you mean"), ("README.md", "a .gguf file, a folder of transformers"), ("Makefile", "is needed")]
+    ("model", "message"),
+    [("smolm2", "did you mean"), ("README.md", "a .gguf file, a folder of transformers"), ("Makefile", "is needed")],
 )
 def test_a_model_that_is_none_is_named_with_what_would_do(capsys, model, message):
     assert run("--prompt", "a", "--model", model) == 2
@@ -158,7 +169,9 @@ def test_a_folder_of_transformers_answers_with_its_own_tokenizer_and_template(tm
     weights.language_models.save(tmp_path, chat.params, CONFIG)
     chat.tokenizer.special_library.save(str(tmp_path / "tokenizer.json"))
     template = "{% for message in messages %}{{ message.content }}\n{% endfor %}"
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": template, "eos_token": "<|endoftext|>"}))
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps({"chat_template": template, "eos_token": "<|endoftext|>"})
+    )
     assert run("--prompt", "hello", "--max-tokens", "6", "--model", str(tmp_path)) == 0
     folder = capsys.readouterr().out
     options = {"max_tokens": 6, "on_token": writer(chat.tokenizer.pieces)}
@@ -220,8 +233,12 @@ def test_right_answers_and_ends_are_counted_and_those_of_other_questions_are_not
         return [models.Answer(right[text] if template else text, template) for text in texts]
 
     monkeypatch.setattr(models, "answers", rightly_in_the_template)
-    outcome = study.EXPERIMENT.evaluate(study.Config(tiny=True, resamples=50), RunFolder(tmp_path), Progress(quiet=True))
-    assert {claim.id: claim.verdict for claim in outcome.claims} == dict.fromkeys(("answered", "ended", "gained", "shuffled"), "PASS")
+    outcome = study.EXPERIMENT.evaluate(
+        study.Config(tiny=True, resamples=50), RunFolder(tmp_path), Progress(quiet=True)
+    )
+    assert {claim.id: claim.verdict for claim in outcome.claims} == dict.fromkeys(
+        ("answered", "ended", "gained", "shuffled"), "PASS"
+    )
     assert (tmp_path / outcome.figures[0].file).is_file()
 
 

@@ -34,7 +34,8 @@ def test_samples_that_are_not_finite_end_a_run_with_3_and_are_named(trajectory, 
     experiment = dataclasses.replace(toy.EXPERIMENT, train=None, evaluate=evaluate)
     assert command_line.main(["run", "toy", "--out", str(tmp_path / "run")], {"toy": experiment}) == errors.NON_FINITE
     assert (
-        f"{'trajectory' if trajectory else 'seed 0'}: 2 of 4 samples are not finite" in (message := capsys.readouterr().err)
+        f"{'trajectory' if trajectory else 'seed 0'}: 2 of 4 samples are not finite"
+        in (message := capsys.readouterr().err)
         and "indices: 1, 3" in message
     )
     assert not (tmp_path / "run" / "results.json").exists()

@@ -1,4 +1,6 @@
-"""The classifier as a judge of images: it ranks real drawings above blurred ones and the mean picture, which pixels do not."""
+"""The classifier as a judge of images: it ranks real drawings above blurred ones and the mean picture, which pixels do
+not.
+"""
 
 import importlib.util
 

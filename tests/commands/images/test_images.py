@@ -1,4 +1,6 @@
-"""`run images` on a tiny folder of pictures: it trains, judges, draws and resumes, and says what is wrong before it compiles."""
+"""`run images` on a tiny folder of pictures: it trains, judges, draws and resumes, and says what is wrong before it
+compiles.
+"""
 
 import dataclasses
 import json
@@ -33,9 +35,35 @@ from tests.tables import table
 pytest.importorskip("grain")
 
 PROJECT = Path(__file__).resolve().parents[3]
-TRAINING = ("--size", "8", "--network", "dit-tiny/2", "--steps", "6", "--batch", "4", "--checkpoint-every", "3", "--log-every", "1")
+TRAINING = (
+    "--size",
+    "8",
+    "--network",
+    "dit-tiny/2",
+    "--steps",
+    "6",
+    "--batch",
+    "4",
+    "--checkpoint-every",
+    "3",
+    "--log-every",
+    "1",
+)
 JUDGING = (
-    *("--sampling-steps", "2", "--samples", "12", "--control-samples", "12", "--together", "12", "--draws", "2", "--draw-size", "10"),
+    *(
+        "--sampling-steps",
+        "2",
+        "--samples",
+        "12",
+        "--control-samples",
+        "12",
+        "--together",
+        "12",
+        "--draws",
+        "2",
+        "--draw-size",
+        "10",
+    ),
     *("--level-pictures", "6", "--features", "pixels", "--previews", "12"),
 )
 
@@ -88,13 +116,24 @@ def test_a_run_on_a_folder_leaves_figures_and_no_verdict(trained):
         path.name for path in trained.iterdir()
     }
     learned, measured, more, lengths, times = outcome["tables"]
-    assert [row[0] for row in lengths["rows"]] == [0.03, 0.05, 0.08, 0.12, 0.2] and all(row[2][0] > 0 for row in lengths["rows"])
-    assert ["skipped", 2] in learned["rows"] and ["classes", "dark, light"] in learned["rows"] and ["steps", 6] in learned["rows"]
+    assert [row[0] for row in lengths["rows"]] == [0.03, 0.05, 0.08, 0.12, 0.2] and all(
+        row[2][0] > 0 for row in lengths["rows"]
+    )
+    assert (
+        ["skipped", 2] in learned["rows"]
+        and ["classes", "dark, light"] in learned["rows"]
+        and ["steps", 6] in learned["rows"]
+    )
     rows = {row[0]: row for row in measured["rows"]}
     assert list(rows) == ["real training pictures", "a Gaussian of the pixels", "seed 0", "seed 0, untrained network"]
     assert rows["real training pictures"][2][0] == 1 and [row[0] for row in more["rows"]] == list(rows)
     assert measured["main"] and "8 held-out pictures are few" in measured["note"]
-    assert outcome["chosen"] == {"mode": "RGB", "held_out": "8 pictures", "learning_rate": "0.001", "preview_every": "1"}
+    assert outcome["chosen"] == {
+        "mode": "RGB",
+        "held_out": "8 pictures",
+        "learning_rate": "0.001",
+        "preview_every": "1",
+    }
     assert times["title"] == goodput.TITLE and times["rows"][-1][1] > 0
 
 
@@ -105,7 +144,9 @@ def test_progress_shows_the_loss_and_every_grid_and_stops_reading_itself_again(t
     assert files == [f"seed_0_step_000000{step}.png" for step in range(1, 7)] and all(file in page for file in files)
     with Image.open(trained / "progress" / files[0]) as grid:
         side = (grid.width - 7 * 4) // 8
-        assert grid.size == (8 * side + 7 * 4, 4 * side + 3 * 4), "8 samples and 4, and their nearest training pictures below them"
+        assert grid.size == (8 * side + 7 * 4, 4 * side + 3 * 4), (
+            "8 samples and 4, and their nearest training pictures below them"
+        )
 
 
 def kept(folder):
@@ -158,7 +199,10 @@ def test_samples_need_no_pictures_and_know_the_names_of_the_classes(trained, pho
     data = json.loads((alone / "data.json").read_text())
     data["data"]["place"] = str(tmp_path / "gone")
     (alone / "data.json").write_text(json.dumps(data))
-    assert run("sample", str(alone), "--num", "3", "--steps", "2", "--label", "light", "--out", str(tmp_path / "x.npz")) == 0
+    assert (
+        run("sample", str(alone), "--num", "3", "--steps", "2", "--label", "light", "--out", str(tmp_path / "x.npz"))
+        == 0
+    )
     with np.load(tmp_path / "x.npz") as drawn:
         assert drawn["images"].shape == (3, 8, 8, 3) and drawn["labels"].tolist() == [1, 1, 1]
     assert run("report", str(alone)) == 0
@@ -166,7 +210,11 @@ def test_samples_need_no_pictures_and_know_the_names_of_the_classes(trained, pho
 
 def test_samples_come_from_an_average_of_any_length_and_a_stored_one_is_the_track_itself(trained, tmp_path, capsys):
     with Checkpoints(trained / "checkpoints" / "seed_0", read_only=True) as store:
-        held = {path: leaf for path, leaf in store.restore(None, store.contents()).state.items() if path.startswith("tracks/power_0.05/")}
+        held = {
+            path: leaf
+            for path, leaf in store.restore(None, store.contents()).state.items()
+            if path.startswith("tracks/power_0.05/")
+        }
     assert sorted(restored(trained, 0.05)) == sorted(np.asarray(leaf).tobytes() for leaf in held.values())
 
     def draw(name, *options):
@@ -201,21 +249,43 @@ def test_evaluate_says_that_the_pictures_are_gone_or_others(trained, photos, tmp
 BAD = {
     "no such folder": (lambda path: path / "none", (), 65, "no such"),
     "empty folder": (lambda path: path / "empty", (), 65, "no images"),
-    "one picture": (lambda path: photographs(path, 1, 0), (), 65, "photos: 1 picture is too few: at least 20 are needed"),
-    "copies of one picture": (lambda path: copies(path, 30), (), 65, "photos: --held-out 0.2 of 30 pictures, 1 of them different"),
+    "one picture": (
+        lambda path: photographs(path, 1, 0),
+        (),
+        65,
+        "photos: 1 picture is too few: at least 20 are needed",
+    ),
+    "copies of one picture": (
+        lambda path: copies(path, 30),
+        (),
+        65,
+        "photos: --held-out 0.2 of 30 pictures, 1 of them different",
+    ),
     "a URL": (lambda path: "https://example.org/photos", (), 65, "https://example.org/photos: URLs are not downloaded"),
-    "transparent pictures": (lambda path: copies(path, 30, 4), (), 65, "; pass --background 255 255 255 to lay it over white"),
+    "transparent pictures": (
+        lambda path: copies(path, 30, 4),
+        (),
+        65,
+        "; pass --background 255 255 255 to lay it over white",
+    ),
     "damaged pictures": (lambda path: photographs(path, 24, 2), (), 65, "--on-bad-image skip"),
     "all damaged": (lambda path: photographs(path, 0, 0) / "all", ("--on-bad-image", "skip"), 65, "all"),
     "a network that does not exist": (photographs, ("--network", "unet-smal"), 2, "did you mean 'unet-small'"),
     "a batch above the pictures": (lambda path: photographs(path, 24, 0), ("--batch", "50"), 2, "--batch 50"),
-    "patches that do not divide": (lambda path: photographs(path, 24, 0), ("--network", "dit-s/8", "--size", "12"), 2, "do not divide"),
+    "patches that do not divide": (
+        lambda path: photographs(path, 24, 0),
+        ("--network", "dit-s/8", "--size", "12"),
+        2,
+        "do not divide",
+    ),
     "a share out of range": (photographs, ("--held-out", "1.5"), 2, "--held-out 1.5"),
     "inception without weights": (photographs, ("--features", "inception"), 2, "--inception-weights"),
 }
 
 
-@pytest.mark.fault("missing data", "unreadable image", "command line: unknown or misspelt option", "command line: batch > data")
+@pytest.mark.fault(
+    "missing data", "unreadable image", "command line: unknown or misspelt option", "command line: batch > data"
+)
 @table("case", BAD)
 def test_what_cannot_be_learned_from_is_said_before_anything_is_compiled(case, tmp_path, capsys):
     make, options, code, words = BAD[case]
@@ -229,7 +299,12 @@ def test_what_cannot_be_learned_from_is_said_before_anything_is_compiled(case, t
     out = tmp_path / "run"
     assert run(*command(make(photos), out, *options)) == code
     told = capsys.readouterr()
-    assert words in told.err and len(told.err.splitlines()) <= 12 and "compiling" not in told.out and "train:" not in told.out
+    assert (
+        words in told.err
+        and len(told.err.splitlines()) <= 12
+        and "compiling" not in told.out
+        and "train:" not in told.out
+    )
     if case not in ("damaged pictures", "all damaged", "transparent pictures"):
         assert not out.exists()
     else:
@@ -243,7 +318,10 @@ def test_what_cannot_be_learned_from_is_said_before_anything_is_compiled(case, t
     [
         (("photos",), "photos belongs to no option; did you mean --data photos?"),
         (("--data",), "--data (nothing): it must be values separated by spaces, .* as in --data emoji textures"),
-        (("--background", "white"), "--background white: it must be 3 values .* from 0 to 255, or None, as in --background 255 255 255"),
+        (
+            ("--background", "white"),
+            "--background white: it must be 3 values .* from 0 to 255, or None, as in --background 255 255 255",
+        ),
         (("--size", "big", "--flip"), "--size big: it must be a whole number from 1 to 8192, or None, as in --size 64"),
         (("--size",), "--size (nothing): .*"),
         (("--ema", "much"), "--ema much: it must be a finite number from 0 below 1, as in --ema 0.999"),
@@ -252,7 +330,9 @@ def test_what_cannot_be_learned_from_is_said_before_anything_is_compiled(case, t
 )
 def test_a_wrong_value_is_one_line_with_what_the_option_takes_and_an_example(words, message, capsys):
     assert run("run", "images", *words) == 2
-    assert re.fullmatch("error: " + message.replace("(", r"\(").replace(")", r"\)").replace("?", r"\?") + "\n", capsys.readouterr().err)
+    assert re.fullmatch(
+        "error: " + message.replace("(", r"\(").replace(")", r"\)").replace("?", r"\?") + "\n", capsys.readouterr().err
+    )
 
 
 def test_a_misspelt_path_of_data_is_said_before_anything_else(photos, tmp_path, capsys):
@@ -282,13 +362,24 @@ def test_all_bad_pictures_are_counted_by_reason_and_listed_in_a_file_that_is_nam
     lines, file = str(raised.value).splitlines(), tmp_path / "bad_files.txt"
     assert lines[-1] == f"all of them: {file}" and len(set(lines)) == len(lines) == 8
     assert "8 of 32 files cannot be used: not a whole image (7), has transparent pixels (1); " in lines[-2]
-    assert len(set(file.read_text().splitlines())) == 8 and "pass --background 255 255 255 to lay it" in file.read_text()
-    skipping = opened_pictures.open_pictures(dataclasses.replace(config, on_bad_image="skip", size=11), str(photos), run_of)
-    assert skipping.listed == file and skipping.enlarged == (16, 11), "9 or 10 of 12 pixels, and not the skipped one of 4"
+    assert (
+        len(set(file.read_text().splitlines())) == 8 and "pass --background 255 255 255 to lay it" in file.read_text()
+    )
+    skipping = opened_pictures.open_pictures(
+        dataclasses.replace(config, on_bad_image="skip", size=11), str(photos), run_of
+    )
+    assert skipping.listed == file and skipping.enlarged == (16, 11), (
+        "9 or 10 of 12 pixels, and not the skipped one of 4"
+    )
     told = plan.of_data(facts.of(config, str(photos), skipping), skipping)
-    assert told[1] == "8 skipped: not a whole image (7), has transparent pixels (1)" and told[5] == f"  all of them: {file}"
+    assert (
+        told[1] == "8 skipped: not a whole image (7), has transparent pixels (1)"
+        and told[5] == f"  all of them: {file}"
+    )
     file.write_text(f"{photos}2/a.png: of another set\n" + file.read_text())
-    opened_pictures.open_pictures(dataclasses.replace(config, background=(0, 0, 0), on_bad_image="skip"), str(photos), run_of)
+    opened_pictures.open_pictures(
+        dataclasses.replace(config, background=(0, 0, 0), on_bad_image="skip"), str(photos), run_of
+    )
     assert len(file.read_text().splitlines()) == 8 and f"{photos}2" in file.read_text()
     shutil.rmtree(photos / "dark"), file.write_text(f"{photos}/gone.png: no longer bad\n")
     photographs(photos, 40, 0)

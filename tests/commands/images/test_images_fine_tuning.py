@@ -1,4 +1,6 @@
-"""`run images --model DIR --lora RANK` on a tiny folder: it learns a change from captions, resumes, and leaves a file that draws."""
+"""`run images --model DIR --lora RANK` on a tiny folder: it learns a change from captions, resumes, and leaves a file
+that draws.
+"""
 
 import json
 import shutil
@@ -57,7 +59,16 @@ def model(tmp_path_factory):
 
 
 def config(photos, folder, **changes):
-    own = {"data": (str(photos),), "model": str(folder), "lora": 2, "size": 16, "steps": 6, "batch": 4, "together": 4, "sampling_steps": 2}
+    own = {
+        "data": (str(photos),),
+        "model": str(folder),
+        "lora": 2,
+        "size": 16,
+        "steps": 6,
+        "batch": 4,
+        "together": 4,
+        "sampling_steps": 2,
+    }
     return Config(**own | changes)
 
 
@@ -76,9 +87,16 @@ def test_a_job_has_the_change_of_attention_alone_and_the_numbers_that_follow_fro
     assert set(change) == {f"{place}/block_0/{layer}/kernel" for place in places for layer in layers}
     assert (job.facts.training, job.facts.held_out, job.facts.size) == (10, 2, 16)
     assert (job.facts.numbers.steps, job.facts.numbers.batch, job.facts.numbers.learning_rate) == (400, 4, 1e-4)
-    assert set(job.training.captions) == {"a red cat", "a dog"} and job.training.pictures([0, 1]).shape == (2, 16, 16, 3)
+    assert set(job.training.captions) == {"a red cat", "a dog"} and job.training.pictures([0, 1]).shape == (
+        2,
+        16,
+        16,
+        3,
+    )
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(job.init, jax.random.key(0)))
-    assert all(name.startswith("unet.") for name in lora_files.to_arrays({"unet": zeros}, adapters.adaptable(job.model)))
+    assert all(
+        name.startswith("unet.") for name in lora_files.to_arrays({"unet": zeros}, adapters.adaptable(job.model))
+    )
 
 
 @pytest.mark.slow
@@ -136,8 +154,16 @@ test_options_that_do_not_belong_together_are_refused = refusals(
     (checked(flip=True), "--flip has no meaning with --model", ConfigError),
     (checked(network="unet-base"), "--network has no meaning with --model", ConfigError),
     (checked(sampler="ddim"), "--sampler has no meaning with --model", ConfigError),
-    (lambda: options.numbers(Config(data=("a",), batch=9), 8, 1), "--batch 9 is more than the 8 training pictures", ConfigError),
-    (lambda: options.numbers(Config(data=("a",), batch=3), 8, 2), "--batch 3 is no multiple of the 2 devices", ConfigError),
+    (
+        lambda: options.numbers(Config(data=("a",), batch=9), 8, 1),
+        "--batch 9 is more than the 8 training pictures",
+        ConfigError,
+    ),
+    (
+        lambda: options.numbers(Config(data=("a",), batch=3), 8, 2),
+        "--batch 3 is no multiple of the 2 devices",
+        ConfigError,
+    ),
 )
 
 
@@ -179,7 +205,9 @@ def test_few_pictures_and_pictures_without_captions_are_refused(model, tmp_path)
 
 
 @pytest.mark.slow
-def test_a_run_learns_resumes_bitwise_judges_and_leaves_a_file_that_text_to_image_draws_with(photos, model, tmp_path, capsys, monkeypatch):
+def test_a_run_learns_resumes_bitwise_judges_and_leaves_a_file_that_text_to_image_draws_with(
+    photos, model, tmp_path, capsys, monkeypatch
+):
     monkeypatch.setattr(devices, "jit", lambda draw, libraries=True, **options: quickly(draw, **options))
     words = ("run", "images", "--data", photos, "--model", model, *NUMBERS, *FAST)
     whole, halves = tmp_path / "whole", tmp_path / "halves"
@@ -212,7 +240,21 @@ def test_a_run_learns_resumes_bitwise_judges_and_leaves_a_file_that_text_to_imag
     first, second = ((place / "lora_seed_0.safetensors").read_bytes() for place in (whole, halves))
     assert first == second
 
-    drawn = ("text-to-image", "--model", model, "--prompt", "a red cat", "--steps", "2", "--height", "16", "--width", "16", "--num", "1")
+    drawn = (
+        "text-to-image",
+        "--model",
+        model,
+        "--prompt",
+        "a red cat",
+        "--steps",
+        "2",
+        "--height",
+        "16",
+        "--width",
+        "16",
+        "--num",
+        "1",
+    )
     pictures = []
     for name, more in (("plain", ()), ("changed", ("--lora", f"{whole / 'lora_seed_0.safetensors'}:8"))):
         out = tmp_path / f"{name}.png"

@@ -71,7 +71,10 @@ def test_compute_and_remat_reach_the_network_and_leave_its_parameters_alone():
     assert (plain.dtype, plain.remat, chosen.dtype, chosen.remat) == (None, False, "bfloat16", "products")
     assert named_networks.build("unet-small", (8, 8, 3), 2, "bfloat16", "all").remat is True
     example = (jnp.zeros((1, 8, 8, 3)), jnp.zeros((1,)), jnp.zeros((1,), jnp.int32))
-    shapes = [jax.eval_shape(lambda network=network: networks.init(network, jax.random.key(0), *example)) for network in (plain, chosen)]
+    shapes = [
+        jax.eval_shape(lambda network=network: networks.init(network, jax.random.key(0), *example))
+        for network in (plain, chosen)
+    ]
     assert shapes[0] == shapes[1] and {leaf.dtype for leaf in jax.tree.leaves(shapes[1])} == {jnp.dtype("float32")}
 
 
@@ -94,11 +97,16 @@ for name, axes in (("whole", Axes()), ("split", Axes(fsdp=2, tensor=2))):
 def test_a_run_whose_parameters_and_layers_are_split_learns_what_a_whole_one_learns(photos, tmp_path):
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     command = [sys.executable, "-c", PROGRAM, str(photos), str(tmp_path)]
-    ended = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    ended = subprocess.run(
+        command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     losses = [[line["loss"] for line in RunFolder(tmp_path / name).read_metrics()] for name in ("whole", "split")]
     assert np.allclose(*losses, atol=1e-5) and len(losses[0]) == 3
-    stored = [(tmp_path / name / "checkpoints" / "seed_0" / "3" / "state" / "_sharding").read_text() for name in ("whole", "split")]
+    stored = [
+        (tmp_path / name / "checkpoints" / "seed_0" / "3" / "state" / "_sharding").read_text()
+        for name in ("whole", "split")
+    ]
     assert [any("fsdp" in spec and "tensor" in spec for spec in _specs(text)) for text in stored] == [False, True]
 
 

@@ -1,4 +1,6 @@
-"""A trained run of images: its functions, the names of its classes, its judgement that goes on, and where it must not lie."""
+"""A trained run of images: its functions, the names of its classes, its judgement that goes on, and where it must not
+lie.
+"""
 
 import dataclasses
 import json
@@ -40,7 +42,8 @@ def test_the_functions_of_an_opened_run_draw_what_sample_draws(trained, tmp_path
     denoise = opened.denoiser(index % opened.num_classes)
     images = diffusion.sample(jax.random.key(2), denoise, diffusion.samplers.ddim(), levels, opened.shape, index)
     with np.load(tmp_path / "drawn.npz") as stored:
-        np.testing.assert_allclose(stored["images"], np.clip(images, -1, 1), atol=1.01 / 127.5)  # rounded to a value of a byte
+        # rounded to a value of a byte
+        np.testing.assert_allclose(stored["images"], np.clip(images, -1, 1), atol=1.01 / 127.5)
     assert opened.classes == ("dark", "light")
 
 

@@ -23,11 +23,18 @@ class Clock:
 class FakeProgram:
     """Counts the steps of each slot itself, and complains where the batcher counts otherwise.
 
-    spoilt: seeds whose pictures are not finite from their second step on. broken: seeds at which a step raises. open: cleared, steps wait.
+    spoilt: seeds whose pictures are not finite from their second step on. broken: seeds at which a step raises. open:
+        cleared, steps wait.
     """
 
     def __init__(self, slots, clock=None, spoilt=(), broken=(), seconds=2.0):
-        self.slots, self.clock, self.spoilt, self.broken, self.seconds = slots, clock or Clock(), spoilt, broken, seconds
+        self.slots, self.clock, self.spoilt, self.broken, self.seconds = (
+            slots,
+            clock or Clock(),
+            spoilt,
+            broken,
+            seconds,
+        )
         self.open = threading.Event()
         self.open.set()
         self.inside, self.turns, self.restarts = {}, [], 0
@@ -69,4 +76,6 @@ def served():
             raise Refused("prompt is too long: the network reads 24 tokens", field="prompt")
         return ReadTexts(prompt, negative, ["prompt: no caption has the word cat"] if "cat" in prompt else [])
 
-    return ServedNetwork("fake", "pictures of one colour", SIDE, SIDE, (SIDE, SIDE, 3), {}, None, None, 100, 30, read, None, None, None)
+    return ServedNetwork(
+        "fake", "pictures of one colour", SIDE, SIDE, (SIDE, SIDE, 3), {}, None, None, 100, 30, read, None, None, None
+    )

@@ -1,11 +1,23 @@
-"""Pictures at unequal steps are drawn together, each to its own end, and nobody waits for what nobody wants any more."""
+"""Pictures at unequal steps are drawn together, each to its own end, and nobody waits for what nobody wants any
+more.
+"""
 
 import threading
 
 import numpy as np
 import pytest
 
-from gendiff.commands.serve.batching import BROKEN, NOT_FINITE, STOPPED, Batcher, Closed, Failed, Finished, Full, Preview
+from gendiff.commands.serve.batching import (
+    BROKEN,
+    NOT_FINITE,
+    STOPPED,
+    Batcher,
+    Closed,
+    Failed,
+    Finished,
+    Full,
+    Preview,
+)
 from gendiff.commands.serve.picture_orders import Order
 from tests.commands.serve.fake_program import Clock, FakeProgram, expected
 
@@ -146,7 +158,11 @@ def test_a_picture_that_is_not_finite_ends_its_order_alone():
     _, good = submit(steps=4, seed=2)
     turns(batcher)
     (failed,) = bad
-    assert isinstance(failed, Failed) and failed.cause == NOT_FINITE and "picture 0 is not finite after step 2" in failed.reason
+    assert (
+        isinstance(failed, Failed)
+        and failed.cause == NOT_FINITE
+        and "picture 0 is not finite after step 2" in failed.reason
+    )
     assert isinstance(good[0], Finished) and batcher.totals.failed == 1 and batcher.drawing == 0
 
 

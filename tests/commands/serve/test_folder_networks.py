@@ -43,9 +43,13 @@ def lightly(monkeypatch):
 
 def opened():
     """What the server asks of an opened folder."""
-    index = SimpleNamespace(folder=Path("/models/tiny"), kind=SimpleNamespace(name="Stable Diffusion"), pipeline="StableDiffusionPipeline")
+    index = SimpleNamespace(
+        folder=Path("/models/tiny"), kind=SimpleNamespace(name="Stable Diffusion"), pipeline="StableDiffusionPipeline"
+    )
     scheduler = SimpleNamespace(schedule=cheap_parts.SCHEDULE, grid=GRID)
-    return SimpleNamespace(index=index, scheduler=scheduler, prompt=read, negative=read, dtype="float32", storage="full")
+    return SimpleNamespace(
+        index=index, scheduler=scheduler, prompt=read, negative=read, dtype="float32", storage="full"
+    )
 
 
 def drawn(programs, orders, served):
@@ -64,18 +68,25 @@ def test_a_picture_is_that_of_the_folders_pipeline(lightly, image_size):
     pipeline = cheap_parts.pipeline(image_size=image_size)
     served = dataclasses.replace(folder_networks.served(opened(), pipeline), params=cheap_parts.PARAMS)
     assert (served.name, served.width, served.height, served.most_steps) == ("tiny", 8, 4, 100)
-    orders = [Order("a red cat", "dog", steps=MOST, guidance=3.0, seed=5), Order("cat", steps=MOST, guidance=0.5, seed=6)]
+    orders = [
+        Order("a red cat", "dog", steps=MOST, guidance=3.0, seed=5),
+        Order("cat", steps=MOST, guidance=0.5, seed=6),
+    ]
     pictures = drawn(SlotPrograms(served, 2, MOST), orders, served)
     for order, picture in zip(orders, pictures, strict=True):
         own = records.replace(pipeline, latent=records.replace(pipeline.latent, levels=GRID(order.steps)))
         texts = read(order.prompt, ""), read(order.negative, "")
-        alone = DRAW(own, cheap_parts.PARAMS, jax.random.key(order.seed), *texts, np.float32(order.guidance), np.arange(1))
+        alone = DRAW(
+            own, cheap_parts.PARAMS, jax.random.key(order.seed), *texts, np.float32(order.guidance), np.arange(1)
+        )
         np.testing.assert_allclose(picture, alone[0], atol=1e-5)
 
 
 def test_a_prompt_of_more_than_one_row_is_refused_with_its_field():
     served = folder_networks.served(opened(), cheap_parts.pipeline())
-    with pytest.raises(Refused, match="negative_prompt: a prompt has 21 tokens and 20 are read; shorten it$") as refused:
+    with pytest.raises(
+        Refused, match="negative_prompt: a prompt has 21 tokens and 20 are read; shorten it$"
+    ) as refused:
         served.read("cat", "a" * 21)
     assert refused.value.field == "negative_prompt" and refused.value.status == 400
 
@@ -88,7 +99,9 @@ def test_a_prompt_of_more_than_one_row_is_refused_with_its_field():
         (model_index.STABLE, False, "dimm", "did you mean"),
     ],
 )
-def test_a_folder_that_cannot_be_served_is_refused_before_its_parameters_are_read(monkeypatch, kind, paints, sampler, message):
+def test_a_folder_that_cannot_be_served_is_refused_before_its_parameters_are_read(
+    monkeypatch, kind, paints, sampler, message
+):
     found = opened()
     found.index.kind, found.paints = kind, paints
     monkeypatch.setattr(folder_networks.folders, "opened", lambda *given: found)

@@ -25,16 +25,22 @@ def test_refused_answers_are_no_pictures():
 
 
 def test_metrics_with_labels_are_left_out():
-    said = 'gendiff_steps_total 40.0\n# HELP gendiff_x\ngendiff_request_seconds_count{status="200"} 3.0\npython_info 1.0\n'
+    said = (
+        'gendiff_steps_total 40.0\n# HELP gendiff_x\ngendiff_request_seconds_count{status="200"} 3.0\npython_info 1.0\n'
+    )
     assert load.totals(said) == {"gendiff_steps_total": 40.0}
 
 
 def test_the_ratio_is_the_median_of_the_rounds():
     def loads(rates, **steps):
-        return [Load(answers=10 * rate, refused=0, broken=0, seconds=10.0, median=1.0, p99=2.0, **steps) for rate in rates]
+        return [
+            Load(answers=10 * rate, refused=0, broken=0, seconds=10.0, median=1.0, p99=2.0, **steps) for rate in rates
+        ]
 
     *_, eight, one, _, ratio = load.table({8: loads([6, 8, 9], steps=60.0, turns=10.0), 1: loads([2, 2, 3])})
-    assert eight.startswith("| 8 | 8.00 | 6.00 … 9.00 | 6.00 | 1.00 s | 2.00 s | 0 | 0 |") and one.startswith("| 1 | 2.00 | 2.00 … 3.00 |")
+    assert eight.startswith("| 8 | 8.00 | 6.00 … 9.00 | 6.00 | 1.00 s | 2.00 s | 0 | 0 |") and one.startswith(
+        "| 1 | 2.00 | 2.00 … 3.00 |"
+    )
     assert ratio == "8 at a time over one: 3.00 (3.00 … 4.00 over 3 rounds)"
 
 
@@ -51,5 +57,7 @@ def test_two_servers_are_measured_in_turn(capsys):
         pytest.skip("needs wrk")
     load.COMMAND.call(LoadOptions(model="shapes", together=2, clients=4, seconds=3, rounds=1), {}, Progress(quiet=True))
     *_, two, one, _, ratio = capsys.readouterr().out.splitlines()
-    assert two.startswith("| 2 |") and one.startswith("| 1 |") and two.endswith("| 0 | 0 |") and one.endswith("| 0 | 0 |")
+    assert (
+        two.startswith("| 2 |") and one.startswith("| 1 |") and two.endswith("| 0 | 0 |") and one.endswith("| 0 | 0 |")
+    )
     assert ratio.startswith("2 at a time over one: ")

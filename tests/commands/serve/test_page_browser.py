@@ -1,4 +1,6 @@
-"""The page in a real browser: sliders count, the picture is shown on its way, it can be stopped, and it fits a phone."""
+"""The page in a real browser: sliders count, the picture is shown on its way, it can be stopped, and it fits a
+phone.
+"""
 
 import re
 import threading
@@ -79,14 +81,26 @@ def test_a_picture_is_drawn_shown_on_its_way_and_nothing_is_wider_than_the_scree
         page.get_by_label("Steps").press("ArrowRight")
     last = drawn(page)
     assert page.locator("#picture").evaluate("each => each.decode().then(() => each.naturalWidth)") == SIDE
-    assert page.get_by_text("no caption has the word cat").is_visible() and page.locator("#steps-shown").inner_text() == "6"
+    assert (
+        page.get_by_text("no caption has the word cat").is_visible()
+        and page.locator("#steps-shown").inner_text() == "6"
+    )
     look = page.get_by_label("On the way")
     look.press("Home")
-    assert page.locator("#look-shown").inner_text() == "step 1 of 6" and page.locator("#picture").get_attribute("src") != last
+    assert (
+        page.locator("#look-shown").inner_text() == "step 1 of 6"
+        and page.locator("#picture").get_attribute("src") != last
+    )
     look.press("End")
-    assert page.locator("#picture").get_attribute("src") == last == page.get_by_text("Save the picture").get_attribute("href")
+    assert (
+        page.locator("#picture").get_attribute("src")
+        == last
+        == page.get_by_text("Save the picture").get_attribute("href")
+    )
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    sizes = page.locator("input, button, textarea").evaluate_all("all => all.map(each => each.getBoundingClientRect().height)")
+    sizes = page.locator("input, button, textarea").evaluate_all(
+        "all => all.map(each => each.getBoundingClientRect().height)"
+    )
     assert min(sizes) >= 24, "large enough for a finger (WCAG 2.2, 2.5.8)"
 
 

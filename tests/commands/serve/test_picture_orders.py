@@ -25,7 +25,10 @@ def test_a_prompt_alone_is_enough_and_its_seed_is_drawn_anew():
 
 
 def test_without_steps_a_request_takes_those_that_are_usual_for_the_network():
-    assert picture_orders.read(json.dumps({"prompt": PROMPT}).encode(), dataclasses.replace(LIMITS, usual_steps=8)).steps == 8
+    assert (
+        picture_orders.read(json.dumps({"prompt": PROMPT}).encode(), dataclasses.replace(LIMITS, usual_steps=8)).steps
+        == 8
+    )
 
 
 def test_every_field_counts_and_null_is_the_same_as_leaving_it_out():
@@ -34,7 +37,9 @@ def test_every_field_counts_and_null_is_the_same_as_leaving_it_out():
     assert read(own) == Order(PROMPT, "a cat", 1, 7, 2.0, 2**32 - 1, True, 3)
     ends = {"n": (1, 10), "steps": (1, 100), "guidance": (0, 100), "seed": (0, 2**32 - 1)}
     orders = [read({"prompt": "a" * 4000} | {name: values[end] for name, values in ends.items()}) for end in (0, 1)]
-    assert [(order.n, order.steps, order.guidance, order.seed) for order in orders] == list(zip(*ends.values(), strict=True))
+    assert [(order.n, order.steps, order.guidance, order.seed) for order in orders] == list(
+        zip(*ends.values(), strict=True)
+    )
     assert read(dict.fromkeys(picture_orders.FIELDS) | {"prompt": PROMPT, "seed": 0}) == Order(PROMPT)
 
 

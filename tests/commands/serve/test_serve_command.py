@@ -1,4 +1,6 @@
-"""The command: a real process answers over HTTP and ends by a signal; each mistake is one error before anything is compiled."""
+"""The command: a real process answers over HTTP and ends by a signal; each mistake is one error before anything is
+compiled.
+"""
 
 import dataclasses
 import json
@@ -97,13 +99,29 @@ def programs(tmp_path_factory):
 def test_a_process_draws_with_the_committed_network_and_ends_by_a_signal(programs, number, code):
     if not any((published.FOLDER / f"{name}.safetensors").is_file() for name in published.MODELS):
         pytest.skip("no network is committed")
-    words = [sys.executable, "-u", "-m", "experiments", "serve", "--port", "0", "--together", "2", "--compile-cache", str(programs)]
+    words = [
+        sys.executable,
+        "-u",
+        "-m",
+        "experiments",
+        "serve",
+        "--port",
+        "0",
+        "--together",
+        "2",
+        "--compile-cache",
+        str(programs),
+    ]
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-    with subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         try:
             place = next(match[0] for line in process.stdout if (match := re.search(r"http://127\.0\.0\.1:\d+", line)))
             body = json.dumps({"prompt": "a small red circle at the top left", "steps": 2, "seed": 1}).encode()
-            request = urllib.request.Request(f"{place}/v1/images/generations", body, {"Content-Type": "application/json"})
+            request = urllib.request.Request(
+                f"{place}/v1/images/generations", body, {"Content-Type": "application/json"}
+            )
             with urllib.request.urlopen(request, timeout=120) as answer:
                 assert json.load(answer)["data"][0]["b64_json"].startswith("iVBOR")
             process.send_signal(number)

@@ -24,7 +24,9 @@ REASON = "the server is stopping"
 
 
 @pytest.mark.fault("serve: a signal while pictures are drawn")
-@pytest.mark.parametrize(("seconds", "opens", "status", "number"), [(20, True, 200, "SIGTERM"), (0.1, False, 503, "SIGINT")])
+@pytest.mark.parametrize(
+    ("seconds", "opens", "status", "number"), [(20, True, 200, "SIGTERM"), (0.1, False, 503, "SIGINT")]
+)
 def test_after_a_signal_a_request_is_answered_and_one_that_goes_on_is_told_that_the_server_stops(
     monkeypatch, capfd, seconds, opens, status, number
 ):

@@ -1,4 +1,6 @@
-"""A picture of the server is that of the pipeline alone, whatever is drawn beside it and whenever it came; nothing is compiled twice."""
+"""A picture of the server is that of the pipeline alone, whatever is drawn beside it and whenever it came; nothing is
+compiled twice.
+"""
 
 import dataclasses
 
@@ -122,7 +124,9 @@ def test_a_picture_is_that_of_the_pipeline_alone_and_three_programs_draw_every_m
 def test_a_network_without_a_grid_of_as_many_steps_is_refused_before_anything_is_compiled():
     pipeline = TextToImage(encode, linear, diffusion.parameterization.flow(), diffusion.samplers.ddim(), SHAPE, decode)
     fields = vars(served(pipeline))
-    short = ServedNetwork(**(fields | {"grid": lambda steps: diffusion.grids.trailing(diffusion.schedules.cosine(4), steps)}))
+    short = ServedNetwork(
+        **(fields | {"grid": lambda steps: diffusion.grids.trailing(diffusion.schedules.cosine(4), steps)})
+    )
     with pytest.raises(ConfigError, match="--most-steps 5: fake cannot take 5 steps"):
         SlotPrograms(short, 2, MOST)
     other = ServedNetwork(**(fields | {"grid": lambda steps: diffusion.grids.trailing(SCHEDULE, max(1, steps // 2))}))
@@ -133,7 +137,12 @@ def test_a_network_without_a_grid_of_as_many_steps_is_refused_before_anything_is
 def test_the_first_noise_is_as_strong_as_the_temperature_says(monkeypatch):
     monkeypatch.setattr(devices, "jit", lambda function, libraries=True, **options: quickly(function, **options))
     pipeline = TextToImage(
-        encode, linear, diffusion.parameterization.flow(), diffusion.samplers.ddim(), SHAPE, lambda params, latents: latents
+        encode,
+        linear,
+        diffusion.parameterization.flow(),
+        diffusion.samplers.ddim(),
+        SHAPE,
+        lambda params, latents: latents,
     )
     first = []
     for temperature in (1.0, 0.5):

@@ -1,4 +1,6 @@
-"""The thread that draws: it sleeps without missing an order, forgives single errors, and gives up where nothing can be drawn."""
+"""The thread that draws: it sleeps without missing an order, forgives single errors, and gives up where nothing can be
+drawn.
+"""
 
 import threading
 import time
@@ -43,7 +45,9 @@ def test_errors_that_are_not_in_a_row_are_forgiven(capfd):
     with Turning(batcher) as drawing:
         waited(lambda: len(told) == 4 * turning.MOST_ERRORS)
         assert drawing.healthy
-    assert [event.cause if isinstance(event, Failed) else "drawn" for event in told] == ["drawn", BROKEN] * (2 * turning.MOST_ERRORS)
+    assert [event.cause if isinstance(event, Failed) else "drawn" for event in told] == ["drawn", BROKEN] * (
+        2 * turning.MOST_ERRORS
+    )
     capfd.readouterr()
 
 

@@ -1,4 +1,6 @@
-"""The server over HTTP: answers in OpenAI's form, refusals that name what is wrong, and nothing drawn for who has left."""
+"""The server over HTTP: answers in OpenAI's form, refusals that name what is wrong, and nothing drawn for who has
+left.
+"""
 
 import asyncio
 import base64
@@ -121,7 +123,12 @@ def test_what_cannot_be_drawn_is_an_error_and_the_next_request_is_answered(clien
 def test_a_bad_request_is_one_error_in_openais_form(client, request_, status, field):
     answer = client.request(**({"method": "POST", "url": ROUTE} | request_))
     error = answer.json()["error"]
-    assert answer.status_code == status and error["param"] == field and error["message"] and error["type"].endswith("_error")
+    assert (
+        answer.status_code == status
+        and error["param"] == field
+        and error["message"]
+        and error["type"].endswith("_error")
+    )
 
 
 @pytest.mark.fault("serve: more requests than there is room for")
@@ -130,7 +137,11 @@ def test_without_room_the_answer_is_429_with_the_seconds_to_wait():
     client = TestClient(app, base_url=HOST)  # without its lifespan nothing is drawn
     batcher.submit(Order("a circle", n=3), None, print)
     answer = client.post(ROUTE, json={"prompt": "a circle"})
-    assert answer.status_code == 429 and int(answer.headers["retry-after"]) >= 1 and answer.json()["error"]["code"] == "queue_full"
+    assert (
+        answer.status_code == 429
+        and int(answer.headers["retry-after"]) >= 1
+        and answer.json()["error"]["code"] == "queue_full"
+    )
     assert client.get("/healthz").status_code == 503
 
 
@@ -156,8 +167,21 @@ def test_when_the_client_leaves_nothing_more_is_drawn_for_it(stream, at_once):
             await asyncio.sleep(0)  # as where the client reads slowly: it may be cancelled before the stream begins
 
         headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
-        scope = {"type": "http", "method": "POST", "path": ROUTE, "raw_path": ROUTE.encode(), "query_string": b"", "headers": headers}
-        scope |= {"http_version": "1.1", "scheme": "http", "root_path": "", "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80)}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": ROUTE,
+            "raw_path": ROUTE.encode(),
+            "query_string": b"",
+            "headers": headers,
+        }
+        scope |= {
+            "http_version": "1.1",
+            "scheme": "http",
+            "root_path": "",
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+        }
         async with app.router.lifespan_context(app):
             await asyncio.wait_for(app(scope, receive, send), 20)
             program.open.set()
@@ -171,7 +195,12 @@ def test_when_the_client_leaves_nothing_more_is_drawn_for_it(stream, at_once):
 def test_what_is_just_allowed_is_read_and_an_error_says_what_may_be_asked(client):
     body = json.dumps({"prompt": "a circle", "steps": 1, "seed": 1}).encode()
     for content, status in ((body.ljust(64 * 1024), 200), (body.ljust(64 * 1024 + 1), 413)):
-        assert client.post(ROUTE, content=content, headers={"Content-Type": "Application/JSON ; charset=utf-8"}).status_code == status
+        assert (
+            client.post(
+                ROUTE, content=content, headers={"Content-Type": "Application/JSON ; charset=utf-8"}
+            ).status_code
+            == status
+        )
     assert client.get(ROUTE).headers["allow"] == "POST"
     refused = client.get("/", headers={"Host": "evil.example"})
     assert refused.status_code == 421 and "default-src 'none'" in refused.headers["content-security-policy"]
@@ -186,14 +215,20 @@ def test_an_error_that_nobody_has_foreseen_tells_nothing_of_the_machine():
     def read(prompt, negative):
         raise RuntimeError("/home/someone/secret.safetensors")
 
-    app = web_app.web_app(dataclasses.replace(served(), read=read), Batcher(FakeProgram(2), 8), LIMITS, {*gate.LOOPBACK})
+    app = web_app.web_app(
+        dataclasses.replace(served(), read=read), Batcher(FakeProgram(2), 8), LIMITS, {*gate.LOOPBACK}
+    )
     answer = TestClient(app, base_url=HOST, raise_server_exceptions=False).post(ROUTE, json={"prompt": "a circle"})
     assert answer.status_code == 500 and answer.json()["error"]["message"] == "the server has failed; its log says how"
 
 
 def test_the_page_asks_no_other_host_and_every_answer_forbids_it(client):
     page = client.get("/")
-    assert page.status_code == 200 and not re.findall(r"(?:https?:)?//[a-z0-9]", page.text) and "<script src" not in page.text
+    assert (
+        page.status_code == 200
+        and not re.findall(r"(?:https?:)?//[a-z0-9]", page.text)
+        and "<script src" not in page.text
+    )
     for answer in (page, client.get("/v1/models"), client.get("/absent")):
         assert "default-src 'none'" in answer.headers["content-security-policy"]
     (model,) = client.get("/v1/models").json()["data"]
@@ -204,14 +239,25 @@ def test_metrics_count_what_was_asked_and_drawn(client):
     client.post(ROUTE, json={"prompt": "a circle", "n": 2, "steps": 3, "seed": 1})
     client.post(ROUTE, json={"prompt": "", "n": 2})
     text = client.get("/metrics").text
-    said = {"gendiff_pictures_total 2.0", "gendiff_steps_total 6.0", "gendiff_turns_total 3.0", "gendiff_pictures_waiting 0.0"}
+    said = {
+        "gendiff_pictures_total 2.0",
+        "gendiff_steps_total 6.0",
+        "gendiff_turns_total 3.0",
+        "gendiff_pictures_waiting 0.0",
+    }
     said |= {'gendiff_request_seconds_count{status="200"} 1.0', 'gendiff_request_seconds_count{status="400"} 1.0'}
     assert said <= set(text.splitlines())
 
 
 @table(
     ("header", "name"),
-    [("localhost:8000", "localhost"), ("127.0.0.1", "127.0.0.1"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]"), ("Evil.Net", "evil.net")],
+    [
+        ("localhost:8000", "localhost"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("[::1]:80", "[::1]"),
+        ("[::1]", "[::1]"),
+        ("Evil.Net", "evil.net"),
+    ],
 )
 def test_the_name_of_a_host_is_without_its_port(header, name):
     assert gate.host_name(header) == name

@@ -28,12 +28,31 @@ CONFIG = dataclasses.replace(text_to_image.EXPERIMENT.smoke, seeds=(0, 1))
 RED_CIRCLE = "a small red circle at the top left"
 TWO = "a small cyan circle at the top left and a large white square at the bottom right"
 KNOWN = published.About(
-    *(1, "text-to-image", "", {}, {}, 3, 9, tuple(RED_CIRCLE.split()), {}, "float16", 0.0, None, {}, "drawings", "CC0", "", "abc")
+    *(
+        1,
+        "text-to-image",
+        "",
+        {},
+        {},
+        3,
+        9,
+        tuple(RED_CIRCLE.split()),
+        {},
+        "float16",
+        0.0,
+        None,
+        {},
+        "drawings",
+        "CC0",
+        "",
+        "abc",
+    )
 )
 COMPILED = quickly(lambda program, *arguments: program(*arguments))
 
 
-# A network without training: the text moves the picture, and parameters may spoil it. All tests have one, so that they share programs.
+# A network without training: the text moves the picture, and parameters may spoil it. All tests have one, so that they
+# share programs.
 
 
 def linear(params, x, t, text):
@@ -126,7 +145,12 @@ def picture(tmp_path):
 
 def test_the_file_holds_the_settings_and_every_option_counts(draw):
     pictures, settings, said = draw()
-    assert settings["prompt"] == RED_CIRCLE and settings["checkpoint"] == 7 and settings["trained_seed"] == 0 and "out" not in settings
+    assert (
+        settings["prompt"] == RED_CIRCLE
+        and settings["checkpoint"] == 7
+        and settings["trained_seed"] == 0
+        and "out" not in settings
+    )
     assert not [line for line in said if "note" in line]
     for number, change in enumerate(({"prompt": TWO}, {"negative": TWO}, {"guidance": 2.0}, {"seed": 1}, {"steps": 3})):
         assert not np.array_equal(draw(f"{number}.png", **change)[0], pictures), change
@@ -137,7 +161,10 @@ def test_the_settings_in_a_picture_draw_it_again_and_say_what_the_defaults_were(
     for change in ({}, {"steps": 9}, {"sampler": "heun", "levels": "resolved", "steps": 3}):
         pictures, settings, said = draw(f"{len(change)}.png", **({"steps": None} | change))
         again = {name: settings[name] for name in ("sampler", "levels", "steps")}
-        assert again == dataclasses.asdict(FROM_NOISE) | change and f"{again['steps']} steps of {again['sampler']}" in said[-1]
+        assert (
+            again == dataclasses.asdict(FROM_NOISE) | change
+            and f"{again['steps']} steps of {again['sampler']}" in said[-1]
+        )
         assert np.array_equal(draw(f"again{len(change)}.png", **again)[0], pictures)
 
 
@@ -177,7 +204,9 @@ def test_a_sheet_has_a_row_for_each_prompt_and_a_column_for_each_value_of_a_sett
     alone = [own(f"{value}.png", prompt=RED_CIRCLE, num=1, guidance=value)[0][:128] for value in (1.0, 3.5)]
     assert settings["prompt"] == [TWO, RED_CIRCLE] and settings["guidance"] == [1.0, 3.5]
     row = np.concatenate([alone[0], np.full((128, 4, 3), 255), alone[1]], axis=1)
-    assert [top for top in range(150, len(sheet) - 127) if np.array_equal(sheet[top : top + 128, 4:264], row)] and sheet.shape[1] == 268
+    assert [
+        top for top in range(150, len(sheet) - 127) if np.array_equal(sheet[top : top + 128, 4:264], row)
+    ] and sheet.shape[1] == 268
 
 
 def test_a_folder_gets_a_file_of_each_picture_with_its_number_and_replaces_only_by_force(draw, tmp_path):
@@ -185,7 +214,10 @@ def test_a_folder_gets_a_file_of_each_picture_with_its_number_and_replaces_only_
     draw("folder")
     for number in range(2):
         picture, settings = opened(tmp_path / "folder" / f"{number:06d}.png")
-        assert np.array_equal(picture, together[:128:32, 132 * number : 132 * number + 128 : 32]) and settings["index"] == number
+        assert (
+            np.array_equal(picture, together[:128:32, 132 * number : 132 * number + 128 : 32])
+            and settings["index"] == number
+        )
     with pytest.raises(ConfigError, match="000000.png exists: add --force"):
         draw("folder")
 
@@ -240,7 +272,9 @@ class Latent(Trained):
         return dataclasses.replace(super().pipeline(sampler), decode=decode)
 
 
-def test_a_network_of_latents_encodes_the_picture_and_what_is_kept_comes_back_as_it_was(own, picture, tmp_path, network, monkeypatch):
+def test_a_network_of_latents_encodes_the_picture_and_what_is_kept_comes_back_as_it_was(
+    own, picture, tmp_path, network, monkeypatch
+):
     latent = Latent(network.config, network.name, network.params | {"decoder": {}})
     monkeypatch.setattr(published, "read", lambda file: (latent, KNOWN))
     pixels, mask = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8), np.zeros((8, 8), np.uint8)
@@ -258,7 +292,9 @@ def test_a_network_of_latents_encodes_the_picture_and_what_is_kept_comes_back_as
 def test_what_the_encoder_or_the_network_does_not_know_is_said(draw):
     _, _, said = draw(prompt="a red cat, 猫", negative=" ".join([RED_CIRCLE] * 4))
     notes = [line for line in said if "note" in line]
-    assert any("has the words cat, 猫" in note for note in notes) and any("letters that the encoder" in note for note in notes)
+    assert any("has the words cat, 猫" in note for note in notes) and any(
+        "letters that the encoder" in note for note in notes
+    )
     assert any("--negative" in note and "is left out" in note for note in notes)
 
 
@@ -268,7 +304,8 @@ def test_words_are_known_whatever_their_letters_and_others_are_named_once():
 
 
 @pytest.mark.fault(
-    "text-to-image: an empty prompt, or one of 10,000 characters", "text-to-image: a picture or mask that is none, or of another size"
+    "text-to-image: an empty prompt, or one of 10,000 characters",
+    "text-to-image: a picture or mask that is none, or of another size",
 )
 @table(
     ("options", "message"),
@@ -298,7 +335,9 @@ def test_a_mistake_is_one_error_that_names_the_option(draw, picture, options, me
         draw(**(options | named))
 
 
-@pytest.mark.fault("text-to-image: a network with NaN", "text-to-image: a picture or mask that is none, or of another size")
+@pytest.mark.fault(
+    "text-to-image: a network with NaN", "text-to-image: a picture or mask that is none, or of another size"
+)
 def test_a_file_that_is_no_picture_and_a_network_that_gives_nan_are_errors(draw, picture, network, monkeypatch):
     with pytest.raises(DataError, match="text.png: not a whole image"):
         draw(init=picture("text"))
@@ -315,7 +354,10 @@ def test_a_file_that_is_no_picture_and_a_network_that_gives_nan_are_errors(draw,
         ({"model": "shapes"}, "run text-to-image"),
         ({"model": None}, "no network came with the package"),
         ({"model": "."}, "is a folder"),
-        ({"model": "black-forest-labs/FLUX.1-schnell"}, "hf download black-forest-labs/FLUX.1-schnell --local-dir FLUX.1-schnell"),
+        (
+            {"model": "black-forest-labs/FLUX.1-schnell"},
+            "hf download black-forest-labs/FLUX.1-schnell --local-dir FLUX.1-schnell",
+        ),
         ({"model": "mine/shapes.safetensors"}, "there are: emoji, shapes"),
         ({"gallery": True, "prompt": "a cat"}, "leave out --prompt"),
         ({"sheet": "colour=red"}, "SETTING is one of guidance, steps, seed"),

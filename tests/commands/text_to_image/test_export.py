@@ -1,4 +1,6 @@
-"""The exported pipeline runs where gendiff is not, gives the command's picture, and calls nothing that one platform alone has."""
+"""The exported pipeline runs where gendiff is not, gives the command's picture, and calls nothing that one platform
+alone has.
+"""
 
 import dataclasses
 import re
@@ -83,7 +85,15 @@ def test_a_process_without_gendiff_draws_the_picture_of_the_command(name, tmp_pa
     of, lines = network(name), []
     monkeypatch.setattr(Progress, "line", lambda self, text: lines.append(text))
     file = tmp_path / f"mine{published.SUFFIX}"
-    published.write(file, of, lambda params: np.zeros((1, 2, 2, 3)), {"sun"}, **publishing.origin(name), trained_seed=0, checkpoint=1)
+    published.write(
+        file,
+        of,
+        lambda params: np.zeros((1, 2, 2, 3)),
+        {"sun"},
+        **publishing.origin(name),
+        trained_seed=0,
+        checkpoint=1,
+    )
     given = CommandOptions(prompt=PROMPT, negative=AWAY, num=3, steps=4, guidance=2.5, seed=5, model=str(file))
     command.COMMAND.call(dataclasses.replace(given, export=str(tmp_path / "x.jaxexport")), {}, Progress())
     example = next(line for line in lines if "export.deserialize" in line).partition("\n\n")[2]
@@ -122,9 +132,14 @@ def test_every_platform_is_lowered_for_and_the_program_calls_nothing_of_one_alon
 @pytest.mark.slow
 def test_the_page_shows_how_a_file_is_used_from_python(tmp_path, capsys):
     file, of = tmp_path / f"shapes{published.SUFFIX}", network(networks.FROZEN)
-    published.write(file, of, lambda params: np.zeros((1, 2, 2, 3)), {"red"}, **publishing.RENDERED, trained_seed=0, checkpoint=1)
+    published.write(
+        file, of, lambda params: np.zeros((1, 2, 2, 3)), {"red"}, **publishing.RENDERED, trained_seed=0, checkpoint=1
+    )
     (block,) = re.findall(r"^```py\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
     assert (wanted := "gendiff/commands/trained_networks/shapes.safetensors") in block
     with jax.numpy_rank_promotion("allow"):  # as users have it
-        exec(compile(block.replace(wanted, str(file)).replace("schedule, 16)", "schedule, 2)"), "page", "exec"), {"__name__": "page"})
+        exec(
+            compile(block.replace(wanted, str(file)).replace("schedule, 16)", "schedule, 2)"), "page", "exec"),
+            {"__name__": "page"},
+        )
     assert capsys.readouterr().out == "Apache-2.0 (4, 32, 32, 3)\n"

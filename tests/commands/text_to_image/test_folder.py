@@ -1,4 +1,6 @@
-"""From a folder of diffusers to a picture with its settings, by the commands `text-to-image --model DIR` and `inspect DIR`."""
+"""From a folder of diffusers to a picture with its settings, by the commands `text-to-image --model DIR` and
+`inspect DIR`.
+"""
 
 import numpy as np
 import pytest
@@ -45,7 +47,13 @@ def draw(folders, said, tmp_path):
     """(pictures (rows of the grid), settings, lines)."""
 
     def call(name, file="x.png", of=folders, **options):
-        given = {"prompt": "red cat", "num": 1, "steps": 2, "compile_cache": "none", "out": str(tmp_path / file)} | options
+        given = {
+            "prompt": "red cat",
+            "num": 1,
+            "steps": 2,
+            "compile_cache": "none",
+            "out": str(tmp_path / file),
+        } | options
         folder.draw(CommandOptions(**given), of[name], Progress(quiet=True))
         with Image.open(tmp_path / file) as image:
             return np.asarray(image), metadata.read(tmp_path / file).settings, said
@@ -77,7 +85,9 @@ def test_a_folder_draws_and_says_its_stages_and_settings(draw, folders, name):
     assert settings["sampler"] == "Ddim" and "compile_cache" not in settings
     stages = [line.split(":")[0] for line in said]
     parts = {f"read {part}" for part in FOLDERS[name][2]}
-    assert [stage for stage in stages if stage in STAGES] == [stage for stage in STAGES if stage in parts or "read" not in stage]
+    assert [stage for stage in stages if stage in STAGES] == [
+        stage for stage in STAGES if stage in parts or "read" not in stage
+    ]
 
 
 @pytest.mark.slow
@@ -90,9 +100,15 @@ def test_a_picture_does_not_depend_on_what_is_drawn_beside_it(draw):
 @pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")  # the number of pictures is a symbol, and the types of shapes say int
 @pytest.mark.parametrize("name", ["stable", "dit", "xl"])
-def test_an_exported_program_draws_what_the_command_draws_from_the_arrays_beside_it(draw, folders, said, tmp_path, name):
+def test_an_exported_program_draws_what_the_command_draws_from_the_arrays_beside_it(
+    draw, folders, said, tmp_path, name
+):
     pytest.importorskip("flatbuffers", reason="needs the extra [experiments]")
-    asked = {"dit": {"prompt": "", "label": "3"}, "xl": {"prompt": "red cat"}, "stable": {"prompt": "cat", "negative": "dog"}}[name]
+    asked = {
+        "dit": {"prompt": "", "label": "3"},
+        "xl": {"prompt": "red cat"},
+        "stable": {"prompt": "cat", "negative": "dog"},
+    }[name]
     given = CommandOptions(num=2, steps=2, seed=5, compile_cache="none", export=str(tmp_path / "p"), **asked)
     folder.draw(given, folders[name], Progress(quiet=True))
     program = said[-1].split("\n\n")[1]
@@ -111,7 +127,9 @@ def test_a_picture_of_another_size_is_fitted_with_a_note(said, pictures):
     given = drawing.read_start(CommandOptions(init=pictures("wide")), 16, 16, Progress(quiet=True))
     assert given.picture.shape == (16, 16, 3) and given.mask is None
     assert any("32 × 16 pixels: its middle is scaled to 16 × 16" in line for line in said)
-    same = drawing.read_start(CommandOptions(init=pictures("cat"), mask=pictures("right")), 16, 16, Progress(quiet=True))
+    same = drawing.read_start(
+        CommandOptions(init=pictures("cat"), mask=pictures("right")), 16, 16, Progress(quiet=True)
+    )
     assert same.mask.shape == (16, 16, 1) and same.mask[:, 8:].all() and not same.mask[:, :8].any()
 
 
@@ -140,8 +158,12 @@ def test_the_refiner_takes_over_and_moves_the_picture(draw, folders):
 @pytest.mark.slow
 def test_a_picture_is_begun_from_by_its_strength(draw, pictures):
     cat = pictures("cat")
-    little, much = (draw("stable", f"{share}.png", steps=4, init=cat, strength=share)[0].astype(float) for share in (0.25, 1.0))
-    assert not np.array_equal(little, much) and np.array_equal(little, draw("stable", "again.png", steps=4, init=cat, strength=0.25)[0])
+    little, much = (
+        draw("stable", f"{share}.png", steps=4, init=cat, strength=share)[0].astype(float) for share in (0.25, 1.0)
+    )
+    assert not np.array_equal(little, much) and np.array_equal(
+        little, draw("stable", "again.png", steps=4, init=cat, strength=0.25)[0]
+    )
     assert not np.array_equal(draw("stable", "none.png", steps=4)[0], little)
 
 
@@ -210,7 +232,12 @@ MISTAKES = [
 
 @table(("name", "options", "message"), MISTAKES)
 def test_a_mistake_is_one_error_that_names_the_option(draw, unread, pictures, name, options, message):
-    paths = {"init": pictures, "mask": pictures, "hint": pictures, "refiner": lambda name: name if name == "." else str(unread[name])}
+    paths = {
+        "init": pictures,
+        "mask": pictures,
+        "hint": pictures,
+        "refiner": lambda name: name if name == "." else str(unread[name]),
+    }
     given = {key: paths[key](value) if key in paths else value for key, value in options.items()}
     with pytest.raises(ConfigError, match=message):
         draw(name, of=unread, **given)
@@ -270,7 +297,17 @@ def test_bad_folders_end_with_65_and_every_problem_is_shown(tmp_path, capsys):
     assert main("inspect", str(model)) == 65
     shown = capsys.readouterr()
     assert shown.out.count("refused: ") == 2 and "2 parts would be refused" in shown.err
-    drawn = ("text-to-image", "--model", str(model), "--prompt", "cat", "--out", str(tmp_path / "x.png"), "--compile-cache", "none")
+    drawn = (
+        "text-to-image",
+        "--model",
+        str(model),
+        "--prompt",
+        "cat",
+        "--out",
+        str(tmp_path / "x.png"),
+        "--compile-cache",
+        "none",
+    )
     assert main(*drawn) == 65
     assert "unet/config.json: not JSON" in capsys.readouterr().err and not (tmp_path / "x.png").exists()
     assert main("inspect", str(tmp_path / "none")) == 65

@@ -79,9 +79,13 @@ def changed(file, arrays=(), about=(), **options):
 
 def test_what_is_written_is_read_back_in_half_precision_with_mini_lm_from_its_package(file):
     read, about = published.read(file)
-    assert read.params["text"] is MINI_LM and read.name == networks.FROZEN and read.config == dataclasses.replace(CONFIG)
+    assert (
+        read.params["text"] is MINI_LM and read.name == networks.FROZEN and read.config == dataclasses.replace(CONFIG)
+    )
     network = read.params["network"]
-    assert network["params"]["a"].dtype == np.float32 and np.array_equal(network["params"]["a"], np.full((2, 3), np.float16(0.3)))
+    assert network["params"]["a"].dtype == np.float32 and np.array_equal(
+        network["params"]["a"], np.full((2, 3), np.float16(0.3))
+    )
     assert np.array_equal(network["counted"], [0, 1]) and network["counted"].dtype == np.int32
     assert (about.words, about.licence, about.checkpoint, about.dtype) == (("a", "red"), "CC0", 7, "float16")
     assert about.changed == pytest.approx(abs(float(np.float16(0.3)) - np.float32(0.3)))
@@ -140,13 +144,29 @@ def of_text(file):
         (of_text, DataError, "not a whole safetensors file"),
         (flip, CheckpointCorruptError, "has other bytes than were written"),
         (without_entry, DataError, "holds no network of text-to-image"),
-        (lambda file: changed(file, about={"licence": "mine"}, digest=False), CheckpointCorruptError, "has other bytes"),
+        (
+            lambda file: changed(file, about={"licence": "mine"}, digest=False),
+            CheckpointCorruptError,
+            "has other bytes",
+        ),
         (lambda file: changed(file, about={"format": 9}), CheckpointMismatchError, "has format 9"),
         (lambda file: changed(file, about={"config": {"bright": 3}}), DataError, "bright"),
         (lambda file: changed(file, {"network/params/b": None}), CheckpointMismatchError, "network/params/b"),
-        (lambda file: changed(file, {"network/params/c": np.zeros(2, np.float32)}), CheckpointMismatchError, "network/params/c"),
-        (lambda file: changed(file, {"network/params/a": np.zeros((2, 4), np.float16)}), CheckpointMismatchError, r"\(2, 4\)"),
-        (lambda file: changed(file, {"network/params/a": np.full((2, 3), np.nan, np.float16)}), NonFiniteError, "not finite"),
+        (
+            lambda file: changed(file, {"network/params/c": np.zeros(2, np.float32)}),
+            CheckpointMismatchError,
+            "network/params/c",
+        ),
+        (
+            lambda file: changed(file, {"network/params/a": np.zeros((2, 4), np.float16)}),
+            CheckpointMismatchError,
+            r"\(2, 4\)",
+        ),
+        (
+            lambda file: changed(file, {"network/params/a": np.full((2, 3), np.nan, np.float16)}),
+            NonFiniteError,
+            "not finite",
+        ),
     ],
 )
 def test_whatever_is_wrong_with_a_file_is_one_error_that_begins_with_its_path(tmp_path, damage, error, message):

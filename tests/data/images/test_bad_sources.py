@@ -1,4 +1,6 @@
-"""Hostile input: each bad file, folder or record is one printable error that starts with its path, and skipped only when asked."""
+"""Hostile input: each bad file, folder or record is one printable error that starts with its path, and skipped only
+when asked.
+"""
 
 import contextlib
 import os
@@ -94,14 +96,22 @@ def record_of(*lines):
 
 
 def header(count=1, classes="[]", levels=256):
-    return b'{"format": "gendiff images", "version": 1, "count": %d, "classes": %s, "levels": %d}' % (count, classes.encode(), levels)
+    return b'{"format": "gendiff images", "version": 1, "count": %d, "classes": %s, "levels": %d}' % (
+        count,
+        classes.encode(),
+        levels,
+    )
 
 
 HOSTILE = {  # file, how it is made, and the words of its error
     "truncated": ("x.png", cut, "not a whole"),
     "text": ("x.jpg", lambda path: write(path, b"no image\n"), "not a whole"),
     "empty": ("x.png", lambda path: write(path, b""), "not a whole"),
-    "16 bits with a transparent colour": ("x.png", lambda path: png(path, 8, 8, 16, 0, bytes(136), b"\0\7"), "16 bits with a transparent"),
+    "16 bits with a transparent colour": (
+        "x.png",
+        lambda path: png(path, 8, 8, 16, 0, bytes(136), b"\0\7"),
+        "16 bits with a transparent",
+    ),
     "alpha": ("x.png", lambda path: saved(path, LAYERED), "transparent pixels"),
     "huge header": ("x.png", lambda path: png(path, 60000, 60000, 8, 2), "decompression bomb|60000"),
     "animated": ("x.gif", animation, "animated"),
@@ -111,7 +121,11 @@ HOSTILE = {  # file, how it is made, and the words of its error
     "folder that holds itself": ("a/x", lambda path: path.symlink_to(path.parent), "already part of a"),
     "folder that holds the root": ("a/x", lambda path: path.symlink_to(path.parent.parent), "already part of a"),
     "not UTF-8": (os.fsdecode(b"\xff\xfe.png"), lambda path: write(path, b"x"), "not a whole"),
-    "control characters in its name": ("x\n\x1b[31m.png", lambda path: write(path, b"x"), r"x\\n\\x1b\[31m.png: not a whole"),
+    "control characters in its name": (
+        "x\n\x1b[31m.png",
+        lambda path: write(path, b"x"),
+        r"x\\n\\x1b\[31m.png: not a whole",
+    ),
     "other suffix": ("x.tiff", lambda path: write(path, b"x"), "ends in none of"),
     "not an archive": ("x.npz", lambda path: write(path, b"PK\x03\x04"), "not a whole NumPy file"),
     "objects": ("x.npz", named(images=np.array([print] * 6, dtype=object)), "must be|not a whole"),
@@ -133,16 +147,32 @@ HOSTILE = {  # file, how it is made, and the words of its error
         "holds 1 images, but",
     ),
     "no header": ("x.arrayrecord", record_of(header(), b"words"), "does not begin with a line of JSON"),
-    "a record's label": ("x.arrayrecord", record_of(header(), b'{"label": 2147483647, "encoding": "png"}\n'), "label 2147483647"),
-    "a label without class": ("x.arrayrecord", record_of(header(), b'{"label": 4, "encoding": "png"}\n'), "there are 0 classes"),
-    "a text as PNG": ("x.arrayrecord", record_of(header(), b'{"label": -1, "encoding": "png"}\nwords'), "image 0: not a whole"),
+    "a record's label": (
+        "x.arrayrecord",
+        record_of(header(), b'{"label": 2147483647, "encoding": "png"}\n'),
+        "label 2147483647",
+    ),
+    "a label without class": (
+        "x.arrayrecord",
+        record_of(header(), b'{"label": 4, "encoding": "png"}\n'),
+        "there are 0 classes",
+    ),
+    "a text as PNG": (
+        "x.arrayrecord",
+        record_of(header(), b'{"label": -1, "encoding": "png"}\nwords'),
+        "image 0: not a whole",
+    ),
     "forged shape": (
         "x.arrayrecord",
         record_of(header(), b'{"label": -1, "encoding": "raw", "dtype": "uint8", "shape": [100000, 100000, 3]}\nwords'),
         "5 bytes are no uint8 array",
     ),
     "nothing": ("x.npz", lambda path: None, "no such file or folder"),
-    "unknown file": ("x.csv", lambda path: write(path, b"x"), "no suffix that is known here; a folder of images, an .npy"),
+    "unknown file": (
+        "x.csv",
+        lambda path: write(path, b"x"),
+        "no suffix that is known here; a folder of images, an .npy",
+    ),
     "one picture": ("x.PNG", lambda path: saved(path, PIXELS[0]), "that is one picture; give its folder"),
     "archive": ("x.tar.gz", lambda path: write(path, b"x"), "that is an archive; unpack it"),
     "device": ("x.npz", os.mkfifo, "not a regular file; a folder of images"),
@@ -150,7 +180,9 @@ HOSTILE = {  # file, how it is made, and the words of its error
 IN_A_FOLDER = (".png", ".jpg", ".gif", ".tiff", "a/x")
 
 
-@pytest.mark.fault("unreadable image", "unexpected file in a folder of images", "crafted npz header", "a request larger than memory")
+@pytest.mark.fault(
+    "unreadable image", "unexpected file in a folder of images", "crafted npz header", "a request larger than memory"
+)
 @table("kind", HOSTILE)
 def test_hostile_input_is_one_printable_error_that_names_its_path(tmp_path, kind):
     name, make, message = HOSTILE[kind]
@@ -185,12 +217,18 @@ def test_bad_pictures_are_one_error_with_the_first_five_and_a_count_for_each_rea
     with pytest.raises(DataError) as raised:
         sources.open(root)
     lines = str(raised.value).splitlines()
-    assert lines[5] == "… and 4 more" and len(set(lines)) == len(lines) == 7 and lines[0].startswith(f"{root / 'a' / 'animated.gif'}: ")
+    assert (
+        lines[5] == "… and 4 more"
+        and len(set(lines)) == len(lines) == 7
+        and lines[0].startswith(f"{root / 'a' / 'animated.gif'}: ")
+    )
     assert (
         lines[6] == "9 of 15 files cannot be used: not a whole image (7), animated (1), unknown suffix (1); "
         'repair or remove them, or pass on_bad="skip"'
     )
-    assert len(raised.value.messages) == 9 and pickle.loads(pickle.dumps(raised.value)).messages == raised.value.messages
+    assert (
+        len(raised.value.messages) == 9 and pickle.loads(pickle.dumps(raised.value)).messages == raised.value.messages
+    )
     for name in ("animated.gif", "notes.txt"):
         (root / "a" / name).unlink()
     skipping = sources.open(root, on_bad="skip")

@@ -25,7 +25,10 @@ def photos(tmp_path):
 
 def built(photos, **options):
     return cache.build(
-        sources.open(photos, scan=False, on_bad=options.pop("on_bad", "raise")), photos.parent / "cache", shard_size=4, **options
+        sources.open(photos, scan=False, on_bad=options.pop("on_bad", "raise")),
+        photos.parent / "cache",
+        shard_size=4,
+        **options,
     )
 
 
@@ -99,7 +102,10 @@ def test_a_build_that_is_stopped_at_any_moment_is_completed_by_the_next(photos, 
             cache.build(sources.open(photos, scan=False), photos.parent / f"{moment} {stop}", shard_size=4)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            equal(expected, cache.build(sources.open(photos, scan=False), photos.parent / f"{moment} {stop}", shard_size=4))
+            equal(
+                expected,
+                cache.build(sources.open(photos, scan=False), photos.parent / f"{moment} {stop}", shard_size=4),
+            )
 
 
 BUILD = """
@@ -115,9 +121,14 @@ cache.build(sources.open(sys.argv[1]), sys.argv[2], encode=encode, name="sum", s
 @pytest.mark.slow
 @pytest.mark.fault("a build of the cache is killed")
 def test_a_build_that_is_killed_with_9_at_random_moments_ends_as_if_it_had_not_been(tmp_path):
-    photos, place = folder(tmp_path / "photos", np.repeat(PIXELS, 10, axis=0), np.repeat(LABELS, 10)), tmp_path / "cache"
+    photos, place = (
+        folder(tmp_path / "photos", np.repeat(PIXELS, 10, axis=0), np.repeat(LABELS, 10)),
+        tmp_path / "cache",
+    )
     for delay in (0.0, 0.1, 0.25):
-        with subprocess.Popen([sys.executable, "-c", BUILD, str(photos), str(place)], env=os.environ | {"JAX_PLATFORMS": "cpu"}) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", BUILD, str(photos), str(place)], env=os.environ | {"JAX_PLATFORMS": "cpu"}
+        ) as process:
             before = len(list(place.rglob("*.json")))
             while process.poll() is None and len(list(place.rglob("*.json"))) == before:
                 time.sleep(0.005)
@@ -125,7 +136,9 @@ def test_a_build_that_is_killed_with_9_at_random_moments_ends_as_if_it_had_not_b
             process.kill()
     assert before < len(list(place.rglob("*.json"))) < 60
     encode, source = (lambda images: images.sum(axis=3)), sources.open(photos)
-    again, new = (cache.build(source, each, encode=encode, name="sum", shard_size=1) for each in (place, tmp_path / "new"))
+    again, new = (
+        cache.build(source, each, encode=encode, name="sum", shard_size=1) for each in (place, tmp_path / "new")
+    )
     equal(again, new)
     files = {path.relative_to(place): path.read_bytes() for path in place.rglob("*.*") if path.suffix != ".tmp"}
     assert files == {path.relative_to(tmp_path / "new"): path.read_bytes() for path in (tmp_path / "new").rglob("*.*")}

@@ -17,7 +17,9 @@ def pictures(folder, *names):
 
 
 def listed(folder, *entries):
-    (folder / "metadata.jsonl").write_text("\n".join(entry if isinstance(entry, str) else json.dumps(entry) for entry in entries))
+    (folder / "metadata.jsonl").write_text(
+        "\n".join(entry if isinstance(entry, str) else json.dumps(entry) for entry in entries)
+    )
 
 
 def line(name, text):
@@ -40,7 +42,10 @@ def test_files_that_hold_captions_are_told_from_pictures_and_from_what_holds_nei
 
 
 BAD = {
-    "none": (lambda place: None, "2 of 2 pictures have no caption .1.png, 2.png.: write each into a text file of the same name, as 1.txt"),
+    "none": (
+        lambda place: None,
+        "2 of 2 pictures have no caption .1.png, 2.png.: write each into a text file of the same name, as 1.txt",
+    ),
     "one of two": (lambda place: (place / "1.txt").write_text("a"), "1 of 2 pictures have no caption .2.png."),
     "two for one": (
         lambda place: [(place / "1.txt").write_text("a"), listed(place, line("1.png", "a"), line("2.png", "b"))],
@@ -51,7 +56,10 @@ BAD = {
     "no JSON": (lambda place: listed(place, "{"), "metadata.jsonl: line 1 is no JSON"),
     "no object": (lambda place: listed(place, line("1.png", "a"), "[]"), "line 2 must hold"),
     "no caption in it": (lambda place: listed(place, {"file_name": "1.png"}), "line 1 must hold"),
-    "a name twice": (lambda place: listed(place, line("1.png", "a"), line("1.png", "b")), "line 2 names 1.png a second time"),
+    "a name twice": (
+        lambda place: listed(place, line("1.png", "a"), line("1.png", "b")),
+        "line 2 names 1.png a second time",
+    ),
 }
 
 

@@ -1,4 +1,6 @@
-"""Images from files of every kind, from folders of them and from arrays: what is read, and what is refused with its path."""
+"""Images from files of every kind, from folders of them and from arrays: what is read, and what is refused with its
+path.
+"""
 
 import io
 import os
@@ -37,17 +39,29 @@ def png(path, width, height, depth, colour, data=b"", transparent=None):
 
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     clear = b"" if transparent is None else chunk(b"tRNS", transparent)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + clear + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + clear
+        + chunk(b"IDAT", zlib.compress(data))
+        + chunk(b"IEND", b"")
+    )
     return path
 
 
 GREY, COLOUR = picture(channels=1), picture()
-FLAT, PALETTE = np.full((8, 8, 3), 200, np.uint8), np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [9, 8, 7]]], np.uint8)
+FLAT, PALETTE = (
+    np.full((8, 8, 3), 200, np.uint8),
+    np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [9, 8, 7]]], np.uint8),
+)
 LAYERED = np.array([[[10, 20, 30, 255]] * 2, [[0, 0, 0, 0]] * 2], np.uint8)
 OPAQUE = np.stack([GREY, GREY, GREY, np.full_like(GREY, 255)], axis=-1)
 ROTATED = Image.Exif()
 ROTATED[0x0112] = 6  # a camera asks for a turn by 90 degrees clockwise
-RAMP, BOARD = np.tile(np.arange(30, dtype=np.uint8), (10, 1)), ((np.indices((64, 64)).sum(axis=0) % 2) * 255).astype(np.uint8)
+RAMP, BOARD = (
+    np.tile(np.arange(30, dtype=np.uint8), (10, 1)),
+    ((np.indices((64, 64)).sum(axis=0) % 2) * 255).astype(np.uint8),
+)
 KINDS = {  # values, how they are saved, how they are read, what comes back, and how near
     "png": (COLOUR, "a.png", {}, {}, COLOUR, 0),
     "bmp": (COLOUR, "a.bmp", {}, {}, COLOUR, 0),
@@ -61,10 +75,24 @@ KINDS = {  # values, how they are saved, how they are read, what comes back, and
     "opaque alpha": (OPAQUE, "a.png", {}, {}, OPAQUE[..., :3], 0),
     "opaque alpha as grey": (OPAQUE, "a.png", {}, {"mode": "L"}, GREY[..., None], 0),
     "opaque alpha of grey": (OPAQUE, "a.png", {"mode": "LA"}, {"mode": "L"}, GREY[..., None], 0),
-    "transparent": (LAYERED, "a.png", {}, {"background": (255, 254, 253)}, np.array([[[10, 20, 30]] * 2, [[255, 254, 253]] * 2]), 0),
+    "transparent": (
+        LAYERED,
+        "a.png",
+        {},
+        {"background": (255, 254, 253)},
+        np.array([[[10, 20, 30]] * 2, [[255, 254, 253]] * 2]),
+        0,
+    ),
     "rotated": (COLOUR, "a.png", {"exif": ROTATED}, {}, np.rot90(COLOUR, -1), 0),
     "centre": (RAMP, "a.png", {}, {"mode": "L", "size": 10}, RAMP[:, 10:20, None], 0),
-    "an odd margin loses more at the right": (RAMP[:2, :5].copy(), "a.png", {}, {"mode": "L", "size": 2}, RAMP[:2, 1:3, None], 0),
+    "an odd margin loses more at the right": (
+        RAMP[:2, :5].copy(),
+        "a.png",
+        {},
+        {"mode": "L", "size": 2},
+        RAMP[:2, 1:3, None],
+        0,
+    ),
     "resizing averages": (BOARD, "a.png", {}, {"mode": "L", "size": 8}, np.full((8, 8, 1), 127.5), 12),
     "small images are enlarged": (FLAT[:3, :4].copy(), "a.png", {}, {"size": 16}, np.full((16, 16, 3), 200), 0),
 }
@@ -114,7 +142,10 @@ def bad_files(folder):
     yield png(folder / "bomb.png", 60000, 60000, 8, 2), "60000 × 60000|decompression bomb"
     yield png(folder / "large.png", 9000, 9000, 8, 0), "9000 × 9000 is more than"
     yield saved(folder / "long.png", np.zeros((1, 60000), np.uint8)), "resized to a shorter side of 512 is more than"
-    yield saved(folder / "moving.gif", COLOUR, save_all=True, append_images=[Image.fromarray(picture(seed=1))]), "animated: 2 frames"
+    yield (
+        saved(folder / "moving.gif", COLOUR, save_all=True, append_images=[Image.fromarray(picture(seed=1))]),
+        "animated: 2 frames",
+    )
     yield saved(folder / "clear.png", COLOUR, "P", transparency=0), "has transparent pixels; pass background="
 
 
@@ -141,7 +172,9 @@ def tree(tmp_path):
     return tmp_path
 
 
-def test_classes_are_the_sorted_top_folders_and_files_are_found_at_any_depth_but_hidden_and_system_ones_are_no_part(tree):
+def test_classes_are_the_sorted_top_folders_and_files_are_found_at_any_depth_but_hidden_and_system_ones_are_no_part(
+    tree,
+):
     (tree / ".DS_Store").write_bytes(b"x")
     (tree / "cat" / ".hidden.png").write_bytes(b"x")
     put(tree / "cat" / ".thumbnails" / "b.png")
@@ -159,7 +192,9 @@ def test_classes_are_the_sorted_top_folders_and_files_are_found_at_any_depth_but
 def test_images_without_class_folders_have_no_label(tmp_path):
     put(tmp_path / "a.png"), put(tmp_path / "b.png")
     images = image_folder.load(tmp_path, mode="L")
-    assert images.labels.tolist() == [NO_LABEL, NO_LABEL] and images.classes == () and images.clean.shape == (2, 4, 4, 1)
+    assert (
+        images.labels.tolist() == [NO_LABEL, NO_LABEL] and images.classes == () and images.clean.shape == (2, 4, 4, 1)
+    )
 
 
 @pytest.mark.fault("images: mixed sizes")
@@ -196,7 +231,11 @@ def test_skipping_a_whole_class_keeps_the_other_labels_and_skipping_all_files_is
 def test_missing_wrong_and_empty_folders_are_told_apart(tmp_path):
     file = put(tmp_path / "a" / "a.png")
     (tmp_path / "b").mkdir()
-    for path, message in ((tmp_path / "none", "no such folder"), (file, "not a folder"), (tmp_path / "b", "no images in it")):
+    for path, message in (
+        (tmp_path / "none", "no such folder"),
+        (file, "not a folder"),
+        (tmp_path / "b", "no images in it"),
+    ):
         with pytest.raises(DataError, match=f"^{path}: {message}"):
             image_folder.load(path)
     with pytest.raises(DataError, match=f"^{tmp_path / 'b'}: a class without images"):
@@ -311,7 +350,8 @@ def test_pickled_objects_are_refused_and_never_run(tmp_path):
 def test_broken_forged_missing_and_misnamed_files_are_refused_with_their_path(tmp_path):
     full, array = npz(tmp_path / "full.npz", images=whole(), labels=np.zeros(6, int)).read_bytes(), io.BytesIO()
     np.save(array, np.zeros((1, 4, 4, 1), np.uint8))
-    huge = array.getvalue().replace(b"(1, 4, 4, 1), }           ", b"(1000000000, 4000, 4, 1), }")  # more than the file holds
+    # more than the file holds
+    huge = array.getvalue().replace(b"(1, 4, 4, 1), }           ", b"(1000000000, 4000, 4, 1), }")
     for name, content, message in (
         ("cut.npz", full[: len(full) // 2], "not a whole"),
         ("cut.npy", array.getvalue()[:-8], "not a whole"),
@@ -328,7 +368,11 @@ def test_broken_forged_missing_and_misnamed_files_are_refused_with_their_path(tm
         archive.writestr("images.npy", huge)
         archive.writestr("labels.npy", huge)
     (tmp_path / "folder.npy").mkdir()
-    for name, message in (("huge.npz", "not a whole"), ("none.npz", "no such file"), ("folder.npy", "not a regular file")):
+    for name, message in (
+        ("huge.npz", "not a whole"),
+        ("none.npz", "no such file"),
+        ("folder.npy", "not a regular file"),
+    ):
         refused(tmp_path / name, message)
 
 
@@ -337,7 +381,11 @@ def test_a_name_that_is_missing_or_occurs_twice_is_refused(tmp_path):
     assert numpy_files.load(path, images="x", labels="y").classes == ("0",)
     assert numpy_files.load(path, images="x", labels=None).classes == ()
     refused(path, "has 0 arrays named 'images', one is needed; its arrays are x, y")
-    with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive, zipfile.ZipFile(path) as full, pytest.warns(UserWarning, match="Duplicate"):
+    with (
+        zipfile.ZipFile(tmp_path / "b.npz", "w") as archive,
+        zipfile.ZipFile(path) as full,
+        pytest.warns(UserWarning, match="Duplicate"),
+    ):
         for name, source in (("images.npy", "x.npy"), ("labels.npy", "y.npy"), ("images.npy", "x.npy")):
             archive.writestr(name, full.read(source))
     refused(tmp_path / "b.npz", "has 2 arrays named 'images'")

@@ -18,7 +18,8 @@ def test_groups_lie_on_one_side_whatever_the_order_of_the_rows():
 def test_pictures_that_are_nearly_the_same_join_their_groups_however_long_the_chain():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 200, (2050, 2, 2, 1)).astype(np.uint8) // 40 * 40  # distances of 0 or at least 20
-    images[0], images[5], images[2040] = 220, 229, 238  # 9 from one to the next, 18 from the first to the last, 60 or more from others
+    # 9 from one to the next, 18 from the first to the last, 60 or more from others
+    images[0], images[5], images[2040] = 220, 229, 238
     groups = [b"%d" % number for number in range(len(images))]
     names = held_out.joined(groups, images, 9.0)
     assert names[0] == names[5] == names[2040] == b"0"

@@ -1,4 +1,6 @@
-"""Batches in the background are pure functions of (seed, step, process), and the time spent waiting for them is measured."""
+"""Batches in the background are pure functions of (seed, step, process), and the time spent waiting for them is
+measured.
+"""
 
 import dataclasses
 import itertools
@@ -58,7 +60,10 @@ def test_batches_are_the_rows_of_the_step_in_unit_range_whatever_was_asked_befor
 @table("flip", [False, True])
 def test_the_global_batch_does_not_depend_on_the_number_of_processes(flip):
     def read(processes):
-        parts = [pipeline.batches(source(), batch=6, seed=5, process=p, processes=processes, flip=flip)[3] for p in range(processes)]
+        parts = [
+            pipeline.batches(source(), batch=6, seed=5, process=p, processes=processes, flip=flip)[3]
+            for p in range(processes)
+        ]
         return np.concatenate([part.clean for part in parts]), np.concatenate([part.labels for part in parts])
 
     for processes in (2, 3, 6):

@@ -1,4 +1,6 @@
-"""Random access to a person's own pictures: every kind opens by one door, and what no rule covers is an error that names its path."""
+"""Random access to a person's own pictures: every kind opens by one door, and what no rule covers is an error that
+names its path.
+"""
 
 import pickle
 import shutil
@@ -30,7 +32,11 @@ def folder(path, pixels=PIXELS, labels=LABELS):
 
 def dataset(path, pixels=PIXELS, labels=LABELS, **columns):
     datasets = pytest.importorskip("datasets")
-    table = {"picture": [Image.fromarray(image) for image in pixels], "kind": [int(label) for label in labels], **columns}
+    table = {
+        "picture": [Image.fromarray(image) for image in pixels],
+        "kind": [int(label) for label in labels],
+        **columns,
+    }
     features = {"picture": datasets.Image(), "kind": datasets.ClassLabel(names=["a", "b"])}
     features |= {name: datasets.Value("int64") for name in columns}
     datasets.disable_progress_bars()
@@ -90,7 +96,9 @@ def test_every_kind_gives_the_same_pictures_labels_and_conversions_and_crosses_t
     assert source.digests() == tuple(random_access.digest(PIXELS[row]) for row in order)
     small = sources.open(path, size=2, mode="L", conditional="none")
     assert small[0].image.shape == (2, 2, 1) and small[0].label == NO_LABEL and small.classes == ()
-    np.testing.assert_array_equal(small[0].image, random_access_to(folder(tmp_path / "other"), order[0], size=2, mode="L"))
+    np.testing.assert_array_equal(
+        small[0].image, random_access_to(folder(tmp_path / "other"), order[0], size=2, mode="L")
+    )
     assert source.fingerprint == sources.open(path).fingerprint != small.fingerprint
 
 
@@ -155,7 +163,9 @@ def test_arrays_of_other_levels_and_floats_keep_their_values(tmp_path):
     with pytest.raises(DataError, match="image 2: has transparent pixels"):
         sources.open(tmp_path / "rgba.npy", mode="RGB")
     assert len(sources.open(tmp_path / "rgba.npy", mode="RGB", on_bad="skip")) == 5
-    shaped = sources.open(records(tmp_path / "f.arrayrecord", whole(2, (2, 3, 5)).astype(np.float32), LABELS[:2], "raw"))
+    shaped = sources.open(
+        records(tmp_path / "f.arrayrecord", whole(2, (2, 3, 5)).astype(np.float32), LABELS[:2], "raw")
+    )
     assert shaped[1].image.shape == (2, 3, 5) and shaped[1].image.dtype == np.float32
 
 
@@ -180,7 +190,9 @@ def test_a_split_is_disjoint_keeps_copies_on_one_side_and_goes_by_content(tmp_pa
     np.save(tmp_path / "b.npy", pixels[::-1])
     train, out = held_out.split(sources.open(tmp_path / "a.npy"), 0.2, seed=1)
     assert len(out) == 16 and len(train) == 64 and not set(train.digests()) & set(out.digests())
-    assert set(held_out.split(sources.open(tmp_path / "b.npy", scan=False), 0.2, seed=1)[1].digests()) == set(out.digests())
+    assert set(held_out.split(sources.open(tmp_path / "b.npy", scan=False), 0.2, seed=1)[1].digests()) == set(
+        out.digests()
+    )
     assert set(held_out.split(sources.open(tmp_path / "a.npy"), 0.2, seed=2)[1].digests()) != set(out.digests())
     assert len({train.fingerprint, out.fingerprint, sources.open(tmp_path / "a.npy").fingerprint}) == 3
     np.save(tmp_path / "a.npy", pixels[[0] * 10])
@@ -194,9 +206,15 @@ def test_a_dataset_must_say_which_column_holds_the_pictures_and_which_the_class(
     assert saved_datasets.recognises(saved_one) and len(sources.open(saved_one)) == 6
     table = datasets.load_from_disk(str(saved_one))
     table.remove_columns("picture").save_to_disk(str(tmp_path / "none"))
-    table.add_column("other", table["kind"]).cast_column("other", datasets.ClassLabel(names=["x", "y"])).save_to_disk(str(tmp_path / "two"))
+    table.add_column("other", table["kind"]).cast_column("other", datasets.ClassLabel(names=["x", "y"])).save_to_disk(
+        str(tmp_path / "two")
+    )
     datasets.DatasetDict(train=table, test=table).save_to_disk(str(tmp_path / "splits"))
-    for name, message in (("none", "has 0 columns of images"), ("two", "kind, other; remove"), ("splits", "splits test, train; pass")):
+    for name, message in (
+        ("none", "has 0 columns of images"),
+        ("two", "kind, other; remove"),
+        ("splits", "splits test, train; pass"),
+    ):
         with pytest.raises(DataError, match=f"^{tmp_path / name}: .*{message}"):
             sources.open(tmp_path / name)
     broken = shutil.copytree(saved_one, tmp_path / "broken")
@@ -207,16 +225,26 @@ def test_a_dataset_must_say_which_column_holds_the_pictures_and_which_the_class(
 
 @table("package", ["array_record.python", "datasets", "PIL"])
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(tmp_path, monkeypatch, package):
-    paths = {"array_record.python": tmp_path / "a.arrayrecord", "datasets": tmp_path, "PIL": folder(tmp_path / "photos")}
+    paths = {
+        "array_record.python": tmp_path / "a.arrayrecord",
+        "datasets": tmp_path,
+        "PIL": folder(tmp_path / "photos"),
+    }
     write(tmp_path / "a.arrayrecord", b"")
     write(tmp_path / "dataset_dict.json", b"{}")
-    with monkeypatch.context() as patch, pytest.raises(ImportError, match=r"need (array_record|datasets|Pillow): install .*\[data\]"):
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(ImportError, match=r"need (array_record|datasets|Pillow): install .*\[data\]"),
+    ):
         patch.setitem(sys.modules, package, None)
         sources.open(paths[package])
 
 
 test_wrong_options_are_refused = refusals(
-    (lambda: sources.open("https://example.org/photos.zip"), r"^https://example.org/photos.zip: URLs are not downloaded"),
+    (
+        lambda: sources.open("https://example.org/photos.zip"),
+        r"^https://example.org/photos.zip: URLs are not downloaded",
+    ),
     (lambda: sources.open(".", on_bad="skp"), "on_bad = 'skp'.*did you mean 'skip'"),
     (lambda: sources.open(".", conditional="non"), "conditional = 'non'.*did you mean 'none'"),
     (lambda: sources.open(".", mode="RBG"), "mode = 'RBG'"),

@@ -46,11 +46,14 @@ def tokenizer(tmp_path):
 )
 def test_texts_become_pieces_as_the_merges_say(tokenizer, text, pieces):
     ids = tokenizer.ids(text)
-    assert set(ids) == {IDS[END]} if pieces is None else ids == [IDS[piece] for piece in pieces]  # the end stands for the unknown too
+    # the end stands for the unknown too
+    assert set(ids) == {IDS[END]} if pieces is None else ids == [IDS[piece] for piece in pieces]
 
 
 def test_a_row_begins_and_ends_and_is_filled_up(tokenizer):
-    assert tokenizer.row([3, 4]).tolist() == [IDS[START], 3, 4, IDS[END], 0, 0, 0] and tokenizer.row([]).dtype == np.int32
+    assert (
+        tokenizer.row([3, 4]).tolist() == [IDS[START], 3, 4, IDS[END], 0, 0, 0] and tokenizer.row([]).dtype == np.int32
+    )
     assert tokenizer.row([3] * tokenizer.room)[-1] == IDS[END]
     with pytest.raises(ValueError, match="6 ids do not fit into a row, which has room for 5"):
         tokenizer.row([3] * 6)

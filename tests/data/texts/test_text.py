@@ -17,12 +17,16 @@ def test_the_manual_of_python_is_many_texts_in_the_order_of_their_names():
 def test_the_sources_of_python_are_its_modules_without_tests_and_without_the_manual():
     sources = text.python_sources()
     assert list(sources.names) == sorted(set(sources.names)) and "json/decoder.py" in sources.names
-    assert not [name for name in sources.names if {"test", "tests", "site-packages", "pydoc_data"} & set(name.split("/"))]
+    assert not [
+        name for name in sources.names if {"test", "tests", "site-packages", "pydoc_data"} & set(name.split("/"))
+    ]
     assert "class JSONDecoder" in sources.texts[sources.names.index("json/decoder.py")]
 
 
 @pytest.mark.fault("missing data")
-def test_a_python_without_sources_is_refused_with_its_folder_and_files_that_are_no_text_are_left_out(tmp_path, monkeypatch):
+def test_a_python_without_sources_is_refused_with_its_folder_and_files_that_are_no_text_are_left_out(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(sysconfig, "get_paths", lambda: {"stdlib": str(tmp_path)})
     for name, content in (("empty.py", b" "), ("latin.py", b"# caf\xe9"), ("test/a.py", b"a = 1"), ("b.pyc", b"b = 1")):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -35,7 +39,9 @@ def test_a_python_without_sources_is_refused_with_its_folder_and_files_that_are_
 
 def test_a_text_whose_long_lines_mostly_stand_in_a_text_before_it_is_left_out():
     lines = [f"a long line with number {number}" for number in range(6)]
-    first, half, most = ("\n".join(part) for part in (lines[:4], [lines[0], lines[4]], [f"  {lines[1]} ", lines[2], lines[5]]))
+    first, half, most = (
+        "\n".join(part) for part in (lines[:4], [lines[0], lines[4]], [f"  {lines[1]} ", lines[2], lines[5]])
+    )
     documents = text.Documents(tuple("abcd"), (first, half, most, "short\nshort"))
     assert text.without_copies(documents).names == ("a", "b", "d")
     assert text.without_copies(documents, 0.7).names == ("a", "b", "c", "d")
@@ -50,12 +56,16 @@ def test_a_folder_is_read_in_the_order_of_names_whatever_order_the_files_were_wr
     for name in ("z.txt", "b/c.md", "a.rst"):
         (tmp_path / name).write_text(f"text of {name}é", encoding="utf-8")
     (tmp_path / "picture.png").write_bytes(b"\x89PNG")
-    assert text.read(tmp_path) == text.Documents(("a.rst", "b/c.md", "z.txt"), ("text of a.rsté", "text of b/c.mdé", "text of z.txté"))
+    assert text.read(tmp_path) == text.Documents(
+        ("a.rst", "b/c.md", "z.txt"), ("text of a.rsté", "text of b/c.mdé", "text of z.txté")
+    )
     assert text.read(tmp_path / "z.txt") == text.Documents(("z.txt",), ("text of z.txté",))
 
 
 def test_a_split_leaves_out_whole_documents_keeps_copies_on_one_side_and_forgets_the_order():
-    documents = text.Documents(tuple("abcdefghij"), tuple(f"text {'same' if name in 'cd' else name}" for name in "abcdefghij"))
+    documents = text.Documents(
+        tuple("abcdefghij"), tuple(f"text {'same' if name in 'cd' else name}" for name in "abcdefghij")
+    )
     trained, out = text.split(documents, 0.3, seed=1)
     assert sorted(trained.names + out.names) == list(documents.names) and 2 <= len(out.names) <= 3
     assert not set(trained.texts) & set(out.texts)

@@ -29,7 +29,9 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 @functools.cache
 def bert_file():
-    made = tokenizers.Tokenizer(tokenizers.models.WordPiece({piece: i for i, piece in enumerate(PIECES)}, unk_token="[UNK]"))
+    made = tokenizers.Tokenizer(
+        tokenizers.models.WordPiece({piece: i for i, piece in enumerate(PIECES)}, unk_token="[UNK]")
+    )
     made.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
     made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
     made.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
@@ -45,7 +47,9 @@ def bert_file():
 @functools.cache
 def clip_file():
     vocabulary = {token: i for i, token in enumerate((*LETTERS, START, END))}
-    model = tokenizers.models.BPE(vocabulary, [], unk_token=END, end_of_word_suffix="</w>", continuing_subword_prefix="")
+    model = tokenizers.models.BPE(
+        vocabulary, [], unk_token=END, end_of_word_suffix="</w>", continuing_subword_prefix=""
+    )
     made = tokenizers.Tokenizer(model)
     made.normalizer = tokenizers.normalizers.Lowercase()
     made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
@@ -98,14 +102,19 @@ def test_what_the_vocabulary_cannot_write_is_counted():
 @pytest.mark.fault("text: a prompt with more tokens than are read")
 def test_a_text_that_just_fits_is_whole_and_one_token_more_is_an_error_that_shows_what_does_not_fit():
     assert not clip(8)(["catdog"]).truncated.any()
-    with pytest.raises(ValueError, match=r"text 1 has 7 tokens and 6 are read \(length = 8\): 'h' does not fit; shorten.*too_long='warn'"):
+    with pytest.raises(
+        ValueError,
+        match=r"text 1 has 7 tokens and 6 are read \(length = 8\): 'h' does not fit; shorten.*too_long='warn'",
+    ):
         clip(8)(["cat", "cat dogh"])
 
 
 @pytest.mark.fault("text: a prompt with more tokens than are read")
 def test_when_asked_the_end_is_left_out_with_a_warning_and_the_record_says_so():
     load = clip(6, too_long="warn")
-    with pytest.warns(tokenizer.TruncationWarning, match=r"text 1 has 6 tokens and 4 are read .*: 'og' does not fit and is left out"):
+    with pytest.warns(
+        tokenizer.TruncationWarning, match=r"text 1 has 6 tokens and 4 are read .*: 'og' does not fit and is left out"
+    ):
         tokens = load(["cat", "cat dog"])
     assert tokens.truncated.tolist() == [False, True]
     end = load.library.token_to_id(END)
@@ -129,9 +138,9 @@ test_prompts_that_cannot_be_read_are_refused = refusals(
     (lambda: clip()(["cat", 3]), "must be a list of texts", TypeError),
     (lambda: clip()(["cat \ud83d"]), "text 0 holds a half of a character at position 4"),
 )
-test_prompts_that_cannot_be_read_are_refused = pytest.mark.fault("text: an empty prompt", "text: a prompt of 10,000 characters")(
-    test_prompts_that_cannot_be_read_are_refused
-)
+test_prompts_that_cannot_be_read_are_refused = pytest.mark.fault(
+    "text: an empty prompt", "text: a prompt of 10,000 characters"
+)(test_prompts_that_cannot_be_read_are_refused)
 
 test_options_that_do_not_fit_the_file_are_refused = refusals(
     (lambda: clip(2), r"length = 2 is outside \[3, …\]"),
@@ -147,13 +156,21 @@ test_wrong_files_are_refused_by_path = refusals(
             (lambda: FOLDER / "absent.json", "absent.json: no such file; a tokenizer.json is needed"),
             (lambda: FOLDER, "tokenizer.json: no such file"),
             (lambda: written("vocab.txt", "[PAD]\n[UNK]"), "vocab.txt: not JSON"),
-            (lambda: written("config.json", json.dumps({"vocab_size": 3})), "config.json: not a tokenizer.json: it has no model"),
+            (
+                lambda: written("config.json", json.dumps({"vocab_size": 3})),
+                "config.json: not a tokenizer.json: it has no model",
+            ),
             (lambda: written("cut.json", clip_file().read_text()[:200]), "cut.json: not JSON"),
-            (lambda: written("kind.json", json.dumps({"model": {"type": "Other"}})), "kind.json: .* this version of tokenizers"),
+            (
+                lambda: written("kind.json", json.dumps({"model": {"type": "Other"}})),
+                "kind.json: .* this version of tokenizers",
+            ),
         )
     )
 )
-test_wrong_files_are_refused_by_path = pytest.mark.fault("text: a missing or wrong tokenizer file")(test_wrong_files_are_refused_by_path)
+test_wrong_files_are_refused_by_path = pytest.mark.fault("text: a missing or wrong tokenizer file")(
+    test_wrong_files_are_refused_by_path
+)
 
 
 def test_without_the_package_the_extra_that_brings_it_is_named(monkeypatch):

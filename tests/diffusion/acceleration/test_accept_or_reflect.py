@@ -20,7 +20,9 @@ def turned(distance, shape, wrong=None):
     drawn = drawn_mean + STD * jax.random.normal(first, (N, *shape))
     x, accepted = accept_or_reflect(jax.random.uniform(second, (N,)), drawn, drawn_mean, mean, STD)
     return (
-        np.asarray(x) if wrong is None else np.where(np.asarray(accepted).reshape(-1, *[1] * len(shape)), drawn, wrong(drawn)),
+        np.asarray(x)
+        if wrong is None
+        else np.where(np.asarray(accepted).reshape(-1, *[1] * len(shape)), drawn, wrong(drawn)),
         mean,
         accepted,
         step,
@@ -31,7 +33,8 @@ SLOW = [(0.5, (1,)), (0.0, (2, 3)), (3.0, (2, 3))]
 
 
 @pytest.mark.parametrize(
-    ("distance", "shape"), [(0.0, (1,)), (3.0, (1,)), (0.5, (2, 3)), *(pytest.param(*each, marks=pytest.mark.slow) for each in SLOW)]
+    ("distance", "shape"),
+    [(0.0, (1,)), (3.0, (1,)), (0.5, (2, 3)), *(pytest.param(*each, marks=pytest.mark.slow) for each in SLOW)],
 )
 def test_the_law_is_exact_and_the_share_that_stays_is_the_largest_possible(distance, shape):
     x, mean, accepted, step = turned(distance, shape)

@@ -1,4 +1,6 @@
-"""Feature caching: a step computes everything or takes what is kept, as the count and the level say, and one program serves all counts."""
+"""Feature caching: a step computes everything or takes what is kept, as the count and the level say, and one program
+serves all counts.
+"""
 
 import math
 
@@ -60,7 +62,9 @@ def at_low_noise(level):
 
 @in_numpy
 def ddim(fresh):
-    """DDIM whose steps compute everything where `fresh` (STEPS,) says, and else take the deep part of the step before."""
+    """DDIM whose steps compute everything where `fresh` (STEPS,) says, and else take the deep part of the step
+    before.
+    """
     levels = diffusion.grids.trailing(SCHEDULE, STEPS)
 
     def step(carry, at):
@@ -126,7 +130,9 @@ def test_guided_denoisers_keep_their_own_features_and_gradients_pass():
         def total(gain):
             given = denoiser(gain)
             pair = [cached_features(each, Kept(), every) for each in (given, given.with_condition(-1))]
-            return drawn(remembering.guided(guidance.classifier_free, pair, 2.0), diffusion.remember(samplers.ddim())).sum()
+            return drawn(
+                remembering.guided(guidance.classifier_free, pair, 2.0), diffusion.remember(samplers.ddim())
+            ).sum()
 
         return jax.value_and_grad(total)(gain)
 
@@ -138,7 +144,11 @@ def test_guided_denoisers_keep_their_own_features_and_gradients_pass():
 
 
 test_what_cannot_be_cached_is_refused = refusals(
-    (lambda: cached_features(diffusion.oracles.gaussian(1.0), Kept()), "denoise must be made by denoiser.from_network", TypeError),
+    (
+        lambda: cached_features(diffusion.oracles.gaussian(1.0), Kept()),
+        "denoise must be made by denoiser.from_network",
+        TypeError,
+    ),
     (lambda: cached_features(denoiser(), Kept(), 0), "every = 0 is outside"),
     (lambda: cached_features(denoiser(), Kept(), 2.0), "every must be an integer", TypeError),
     (lambda: cached_features(denoiser(), Kept(np.zeros(3))), "empty holds arrays"),

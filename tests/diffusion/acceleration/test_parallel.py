@@ -25,12 +25,16 @@ def grid(schedule=None, steps=STEPS):
 @in_numpy
 def both(key, denoise, levels, eta, tolerance, num_steps):
     """By sweeps and step by step."""
-    swept = parallel.picard(key, denoise, levels, (2,), INDEX, eta=eta, window=5, tolerance=tolerance, num_steps=num_steps)
+    swept = parallel.picard(
+        key, denoise, levels, (2,), INDEX, eta=eta, window=5, tolerance=tolerance, num_steps=num_steps
+    )
     return swept, diffusion.sample(key, denoise, samplers.ddim(eta), levels, (2,), INDEX, num_steps=num_steps)
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize(("schedule", "eta", "steps"), [(None, 0.0, STEPS), (None, 0.7, 6), (diffusion.schedules.edm, 0.0, STEPS)])
+@pytest.mark.parametrize(
+    ("schedule", "eta", "steps"), [(None, 0.0, STEPS), (None, 0.7, 6), (diffusion.schedules.edm, 0.0, STEPS)]
+)
 def test_without_a_tolerance_it_is_ddim_after_as_many_sweeps_as_steps_at_most(schedule, eta, steps):
     swept, expected = both(jax.random.key(1), MIXTURE(), grid(schedule and schedule()), eta, 0.0, steps)
     np.testing.assert_allclose(swept.x, expected, rtol=1e-11, atol=1e-11)
@@ -39,7 +43,14 @@ def test_without_a_tolerance_it_is_ddim_after_as_many_sweeps_as_steps_at_most(sc
 
 def sweeps(tolerance=1e-3, index=INDEX, steps=40, window=20, denoise=None, start=None):
     return parallel.picard(
-        jax.random.key(1), denoise or MIXTURE(), grid(steps=steps), (2,), index, window=window, tolerance=tolerance, start=start
+        jax.random.key(1),
+        denoise or MIXTURE(),
+        grid(steps=steps),
+        (2,),
+        index,
+        window=window,
+        tolerance=tolerance,
+        start=start,
     )
 
 
@@ -47,7 +58,9 @@ run = jax.jit(sweeps, static_argnames=("steps", "window"))
 
 
 def test_with_a_tolerance_it_takes_fewer_sweeps_than_steps_and_ends_near():
-    expected = in_numpy(lambda: diffusion.sample(jax.random.key(1), MIXTURE(), samplers.ddim(), grid(steps=40), (2,), INDEX))()
+    expected = in_numpy(
+        lambda: diffusion.sample(jax.random.key(1), MIXTURE(), samplers.ddim(), grid(steps=40), (2,), INDEX)
+    )()
     loose, tight = (jax.device_get(run(np.float32(tolerance))) for tolerance in (1e-1, 1e-4))
     assert np.all(loose.sweeps < tight.sweeps) and np.all(tight.sweeps < 20)
     distances = [np.abs(found.x - expected).max() for found in (loose, tight)]
@@ -94,7 +107,13 @@ def test_conditions_guidance_and_a_start_of_ones_own_are_those_of_sample():
 
 
 def picard(**changes):
-    arguments = {"key": jax.random.key(0), "denoise": MIXTURE(), "levels": grid(), "shape": (2,), "index": INDEX} | changes
+    arguments = {
+        "key": jax.random.key(0),
+        "denoise": MIXTURE(),
+        "levels": grid(),
+        "shape": (2,),
+        "index": INDEX,
+    } | changes
     return lambda: parallel.picard(**arguments)
 
 

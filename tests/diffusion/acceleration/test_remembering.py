@@ -30,7 +30,9 @@ class Counting(remembering.Remembering):
 
     def remembered(self, x, level, memory):
         prediction = oracles.gaussian(0.5)(x, level)
-        return guidance.with_clean(prediction, prediction.clean + self.rate * arrays.expand(memory, x), level), memory + 1
+        return guidance.with_clean(
+            prediction, prediction.clean + self.rate * arrays.expand(memory, x), level
+        ), memory + 1
 
 
 def at_step(number, rate):
@@ -43,14 +45,18 @@ def levels():
 
 
 def drawn(denoise, sampler, num_steps=None, start=START):
-    return diffusion.sample(jax.random.key(0), denoise, sampler, levels(), (2,), INDEX, num_steps=num_steps, start=start)
+    return diffusion.sample(
+        jax.random.key(0), denoise, sampler, levels(), (2,), INDEX, num_steps=num_steps, start=start
+    )
 
 
 def by_hand(of_step):
     """The states of DDIM with another denoiser in each step."""
     grid, states = levels(), [samplers.ddim().init(jnp.asarray(START))]
     for j in range(STEPS):
-        states.append(samplers.ddim().step(sampling.KeyNoise(None), of_step(j), states[-1], grid[j], grid[j + 1], STEPS - 1 - j))
+        states.append(
+            samplers.ddim().step(sampling.KeyNoise(None), of_step(j), states[-1], grid[j], grid[j + 1], STEPS - 1 - j)
+        )
     return jnp.stack([state.x for state in states])
 
 
@@ -63,7 +69,13 @@ def test_each_step_is_given_the_memory_of_the_one_before_in_a_scan_mapped_in_a_l
         hand, slope = jax.value_and_grad(lambda rate: by_hand(lambda j: at_step(j, rate))[-1].sum())(rate)
         remembered, own_slope = jax.value_and_grad(lambda rate: drawn(Counting(rate), sampler).sum())(rate)
         looped = jax.vmap(lambda n: drawn(Counting(rate), sampler, n))(steps)
-        return by_hand(lambda j: at_step(j, rate)), (hand, slope), (remembered, own_slope), looped, drawn(Counting(rate), samplers.ddim())
+        return (
+            by_hand(lambda j: at_step(j, rate)),
+            (hand, slope),
+            (remembered, own_slope),
+            looped,
+            drawn(Counting(rate), samplers.ddim()),
+        )
 
     states, hand, remembered, looped, forgetful = jax.device_get(run(0.3, np.array([2, 3])))
     np.testing.assert_allclose(remembered, hand, rtol=1e-12)
@@ -108,7 +120,9 @@ def test_every_sampler_of_one_evaluation_per_step_remembers_and_every_other_one_
         with pytest.raises(TypeError, match="memory needs one per step"):
             diffusion.remember(sampler)
     elif not method.learned_variance:
-        found = jax.eval_shape(lambda start: drawn(Counting(0.1), diffusion.remember(sampler), start=start), START.astype(np.float32))
+        found = jax.eval_shape(
+            lambda start: drawn(Counting(0.1), diffusion.remember(sampler), start=start), START.astype(np.float32)
+        )
         assert found.shape == (3, 2) and diffusion.remember(sampler).evaluations(7) == 7
 
 
@@ -126,11 +140,19 @@ REMEMBER = diffusion.remember(samplers.ddim())
 test_what_would_lose_a_memory_is_refused = refusals(
     (lambda: diffusion.remember("ddim"), "sampler must be a record", TypeError),
     (lambda: drawn(PLAIN, REMEMBER), "Gaussian remembers nothing", TypeError),
-    (lambda: drawn(guidance.autoguidance(Counting(0.1), PLAIN, 2.0), REMEMBER), "build it by remembering.guided", TypeError),
+    (
+        lambda: drawn(guidance.autoguidance(Counting(0.1), PLAIN, 2.0), REMEMBER),
+        "build it by remembering.guided",
+        TypeError,
+    ),
     (lambda: drawn(Counting(0.1), diffusion.remember(Twice())), "Twice asked its denoiser 2 times", TypeError),
     (lambda: REMEMBER.init(START), "begins with its denoiser", TypeError),
     (lambda: samplers.predictor_corrector(REMEMBER), "source of noise", TypeError),
     (lambda: remembering.guided(guidance.classifier_free, ()), "denoisers is empty"),
     (lambda: remembering.guided(guidance.classifier_free, (PLAIN, PLAIN), -1.0), "scale = -1 is outside"),
-    (lambda: remembering.guided(guidance.classifier_free, (PLAIN, PLAIN), 2.0, batched=True), "batched=True needs", TypeError),
+    (
+        lambda: remembering.guided(guidance.classifier_free, (PLAIN, PLAIN), 2.0, batched=True),
+        "batched=True needs",
+        TypeError,
+    ),
 )

@@ -1,4 +1,6 @@
-"""Certificates: right samplers get the order of their theory, wrong ones are caught, and nothing is asserted that was not measured."""
+"""Certificates: right samplers get the order of their theory, wrong ones are caught, and nothing is asserted that was
+not measured.
+"""
 
 import dataclasses
 import json
@@ -34,7 +36,9 @@ def failures(certificate):
 
 @records.record
 class Explicit(sampling.Sampler):
-    """A sampler whose step is rule(slope, y, ratio, width) in y = x / alpha against sigma / alpha, so for alpha > 0 only."""
+    """A sampler whose step is rule(slope, y, ratio, width) in y = x / alpha against sigma / alpha, so for alpha > 0
+    only.
+    """
 
     rule: object = records.static()
 
@@ -75,7 +79,9 @@ class PreviousTimestep(sampling.Sampler):
 
 @records.record
 class Changed(sampling.Sampler):
-    """Another sampler with `change(moved, x, level, noise)` in place of where it moves x, and with `t` as what the network is told."""
+    """Another sampler with `change(moved, x, level, noise)` in place of where it moves x, and with `t` as what the
+    network is told.
+    """
 
     sampler: object
     change: object = records.static(default=lambda moved, x, level, noise: moved)
@@ -110,7 +116,10 @@ def nowhere(moved, x, level, noise):
     return moved * jnp.nan
 
 
-HEUN, DDIM = (samplers.heun(), "heun", (16, 32, 64, 128, 256)), (samplers.ddim(0.6), "ddim stochastic", (64, 128, 256, 512, 1024))
+HEUN, DDIM = (
+    (samplers.heun(), "heun", (16, 32, 64, 128, 256)),
+    (samplers.ddim(0.6), "ddim stochastic", (64, 128, 256, 512, 1024)),
+)
 
 
 @pytest.mark.parametrize(("sampler", "name", "steps"), [HEUN, DDIM], ids=["heun", "stochastic ddim"])
@@ -137,11 +146,23 @@ def test_what_is_wrong_fails_and_nothing_else(sampler, name, steps, wrong, expec
         (PreviousTimestep(), "ddim", {"flow", "wide", "point mass", "pure noise"}),
         (Explicit(midpoint), Method("midpoint", order=2), {"few steps", "time"}),
         (Changed(samplers.ddim(), noisy), Method("noisy", exact=("last step",)), {"last step"}),
-        (Changed(samplers.ddim(), nowhere), Method("nowhere", order=1, exact=("point mass",)), {"flow", "wide", "point mass"}),
+        (
+            Changed(samplers.ddim(), nowhere),
+            Method("nowhere", order=1, exact=("point mass",)),
+            {"flow", "wide", "point mass"},
+        ),
         (samplers.ddim(1.0), Method("no flow", order=1), {"flow"}),
         (samplers.ddim(), Method("no law", weak=1), {"weak"}),
     ],
-    ids=["wrong weights", "previous timestep", "not from pure noise", "noise in the last step", "nowhere", "no flow", "no law"],
+    ids=[
+        "wrong weights",
+        "previous timestep",
+        "not from pure noise",
+        "noise in the last step",
+        "nowhere",
+        "no flow",
+        "no law",
+    ],
 )
 def test_a_sampler_that_is_not_what_its_theory_says_is_caught(sampler, method, expected):
     certificate = certified(sampler, method, steps=(16, 32, 64, 128, 256), starts=8)
@@ -149,7 +170,9 @@ def test_a_sampler_that_is_not_what_its_theory_says_is_caught(sampler, method, e
 
 
 def test_a_sampler_of_your_own_is_certified_in_three_lines(capsys):
-    certificate = certify.certify(Explicit(midpoint), certify.Method("midpoint", order=2, exact=("point mass",)), starts=8)
+    certificate = certify.certify(
+        Explicit(midpoint), certify.Method("midpoint", order=2, exact=("point mass",)), starts=8
+    )
     print(certificate)
 
     curve = certificate.curve("flow")
@@ -169,7 +192,11 @@ def test_other_processes_give_the_same_order(build):
 
 def test_other_oracles_give_the_same_order():
     certificate = certified(
-        samplers.heun(), "heun", oracle=oracles.correlated([0.3, -0.2], [[1.0, 0.4], [0.4, 0.3]]), steps=HEUN[2], starts=8
+        samplers.heun(),
+        "heun",
+        oracle=oracles.correlated([0.3, -0.2], [[1.0, 0.4], [0.4, 0.3]]),
+        steps=HEUN[2],
+        starts=8,
     )
     assert not failures(certificate) and certificate.setting.startswith("CorrelatedGaussian")
 
@@ -225,7 +252,9 @@ def test_what_is_unknown_is_refused_by_name():
 def test_the_table_names_every_method_once_with_its_source():
     for name, method in METHODS.items():
         assert method.name == name and method.source != "—"
-        assert {"few steps", "time"} <= set(method.exact) <= {"point mass", "last step", "few steps", "time", "pure noise"}
+        assert (
+            {"few steps", "time"} <= set(method.exact) <= {"point mass", "last step", "few steps", "time", "pure noise"}
+        )
         assert not (method.order and (method.weak or method.strong))
     with pytest.raises(TypeError):
         METHODS["mine"] = Method("mine")

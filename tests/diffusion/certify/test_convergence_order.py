@@ -10,7 +10,9 @@ STEPS = (8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 def power(order, scale=1.0, rows=40, spread=0.0, seed=0):
-    """Squared errors of rows that all fall like steps^-order, each with a size of its own, and noise of each measurement."""
+    """Squared errors of rows that all fall like steps^-order, each with a size of its own, and noise of each
+    measurement.
+    """
     rng = np.random.default_rng(seed)
     size = scale * np.exp(rng.normal(size=rows))
     wobble = np.exp(spread * rng.normal(size=(len(STEPS), rows)))

@@ -28,13 +28,16 @@ def test_it_is_the_mixture_of_equal_points_from_sigma_0_to_the_noise(dtype):
     near = {"rtol": 1e-4, "atol": 2e-4} if dtype == np.float32 else {"rtol": 1e-9, "atol": 1e-9}
     assert found.clean.dtype == found.noise.dtype == dtype and found.clean.shape == X.shape
     np.testing.assert_allclose(found.clean, whole.clean, **near)
-    rows = [0, *range(2, 6)] if dtype == np.float32 else range(6)  # where sigma = 0.001 the noise is the rounding of x over sigma
+    # where sigma = 0.001 the noise is the rounding of x over sigma
+    rows = [0, *range(2, 6)] if dtype == np.float32 else range(6)
     np.testing.assert_allclose(found.noise[np.array(rows)], whole.noise[np.array(rows)], **near)
 
 
 @pytest.mark.float64
 def test_no_other_prediction_has_less_loss_on_its_data():
-    """Of all data, weighted by how likely each led to x: the slope of the loss is 0 at its prediction, and h costs |h|² more."""
+    """Of all data, weighted by how likely each led to x: the slope of the loss is 0 at its prediction, and h costs |h|²
+    more.
+    """
     rows = DATA.reshape(24, -1)
     for x, alpha, sigma in zip(X[2:5], LEVEL.alpha[2:5], LEVEL.sigma[2:5], strict=True):
         weight = np.array([multivariate_normal(alpha * row, sigma**2).pdf(x.reshape(-1)) for row in rows])
@@ -51,7 +54,11 @@ def test_no_other_prediction_has_less_loss_on_its_data():
 def copies(oracle):
     """Share of 100 samples by DDIM in 20 steps that are copies of the data."""
     levels = grids.trailing(schedules.flow(), 20)
-    draw = quickly(lambda oracle: sampling.sample(jax.random.key(1), oracle, samplers.ddim(), levels, DATA.shape[1:], jnp.arange(100)))
+    draw = quickly(
+        lambda oracle: sampling.sample(
+            jax.random.key(1), oracle, samplers.ddim(), levels, DATA.shape[1:], jnp.arange(100)
+        )
+    )
     drawn = np.asarray(draw(oracle)).reshape(100, -1)
     return near_copies.rate(drawn, DATA.reshape(24, -1), threshold=1 / 3), drawn
 

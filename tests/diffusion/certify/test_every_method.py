@@ -1,4 +1,6 @@
-"""Every method of the catalogue is certified, with as few steps as its order can be fitted to. The experiment `certify` is finer."""
+"""Every method of the catalogue is certified, with as few steps as its order can be fitted to. The experiment `certify`
+is finer.
+"""
 
 import jax.numpy as jnp
 import pytest
@@ -9,7 +11,9 @@ from gendiff.diffusion.certify import METHODS
 from tests.variants import some_slow
 
 COARSEST = {1: 64, 2: 16, 3: 16, 4: 8, None: 8} | {"churn": 128, "fixed_path": 128, "unipc 3": 64, "deis 4": 32}
-"""Of five numbers of steps, each twice the one before: by order or by name. Larger ones where the start-up shows longer."""
+"""Of five numbers of steps, each twice the one before: by order or by name. Larger ones where the start-up shows
+longer.
+"""
 
 
 @records.record
@@ -26,7 +30,9 @@ class HalfWay(sampling.Sampler):
         return self.sampler.step(noise, with_share, state, level, cleaner, left)
 
 
-FIRST_ORDER = [name for name, method in METHODS.items() if 1 in method.stated.values() and not name.startswith(("ddim", "ddpm"))]
+FIRST_ORDER = [
+    name for name, method in METHODS.items() if 1 in method.stated.values() and not name.startswith(("ddim", "ddpm"))
+]
 """They are DDIM, which samplers/test_ancestral.py shows, or run along a path, which takes long."""
 
 
@@ -48,6 +54,7 @@ def test_every_method_is_what_its_theory_says(name):
     for curve in certificate.curves:
         assert curve.evaluations == tuple(sampler.evaluations(n) for n in curve.steps)
         if curve.stated is None and curve.kind == "strong":
-            assert curve.fit.order is None  # fresh noise in each step: the end points of n and 2n steps do not approach each other
+            # fresh noise in each step: the end points of n and 2n steps do not approach each other
+            assert curve.fit.order is None
     if method.along_path:
         assert "a source of its own" in certificate.curve("weak").fit.reason

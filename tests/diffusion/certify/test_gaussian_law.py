@@ -1,4 +1,6 @@
-"""The exact law of affine samplers: against the recursions of mean and variance written out, and refused where it does not exist."""
+"""The exact law of affine samplers: against the recursions of mean and variance written out, and refused where it does
+not exist.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +41,11 @@ def ddim_moments(eta, added=0.0):
         k, p = level.alpha * STD**2 / total, level.sigma / total  # clean = k x + …, noise = p x + …
         fresh = (eta * cleaner.sigma) ** 2 * (1 - (cleaner.sigma * level.alpha / (level.sigma * cleaner.alpha)) ** 2)
         kept = np.sqrt(cleaner.sigma**2 - fresh)
-        return cleaner.alpha * k + kept * p, cleaner.alpha * MEAN * (1 - k * level.alpha) - kept * p * level.alpha * MEAN, fresh + added
+        return (
+            cleaner.alpha * k + kept * p,
+            cleaner.alpha * MEAN * (1 - k * level.alpha) - kept * p * level.alpha * MEAN,
+            fresh + added,
+        )
 
     return recursion(step)
 
@@ -52,7 +58,9 @@ def test_the_law_of_ddim_is_its_recursion(eta):
     np.testing.assert_allclose(measured.std, std, rtol=1e-12)
     np.testing.assert_allclose(measured.exact_mean, np.cos(0.1) * MEAN)
     np.testing.assert_allclose(measured.exact_std, np.hypot(np.cos(0.1) * STD, np.sin(0.1)))
-    np.testing.assert_allclose(measured.distance, np.hypot(measured.mean - measured.exact_mean, measured.std - measured.exact_std))
+    np.testing.assert_allclose(
+        measured.distance, np.hypot(measured.mean - measured.exact_mean, measured.std - measured.exact_std)
+    )
 
 
 @pytest.mark.float64
@@ -71,7 +79,9 @@ def test_a_drawn_sample_has_the_law():
         gaussian = oracles.gaussian(STD[k], MEAN[k])
         noise = jax.random.normal(jax.random.key(k), (count, 1))
         start = level.alpha * MEAN[k] + jnp.hypot(level.alpha * STD[k], level.sigma) * noise
-        x = sampling.sample(jax.random.key(9), gaussian, samplers.ddpm(), levels(), (1,), jnp.arange(count), start=start)
+        x = sampling.sample(
+            jax.random.key(9), gaussian, samplers.ddpm(), levels(), (1,), jnp.arange(count), start=start
+        )
         assert abs(float(x.mean()) - measured.mean[k]) < 4 * measured.std[k] / np.sqrt(count)
         assert abs(float(x.std()) / measured.std[k] - 1) < 4 / np.sqrt(2 * count)
 
@@ -80,10 +90,12 @@ def test_a_drawn_sample_has_the_law():
 
 
 def sde_errors(sampler, eta, steps):
-    """Errors of the factor that is carried from the start and of the variance, from sigma/alpha = 5 to 1/5, for data of std 0.5.
+    """Errors of the factor that is carried from the start and of the variance, from sigma/alpha = 5 to 1/5, for data of
+    std 0.5.
 
-    With v² = alpha² s² + sigma², x/v is an Ornstein-Uhlenbeck process under the reverse SDE with noise scale eta. Between the ends it
-    keeps the factor (alpha v' / (alpha' v))^(eta²), which for eta = 1 makes the pair of ends distributed as in the forward chain.
+    With v² = alpha² s² + sigma², x/v is an Ornstein-Uhlenbeck process under the reverse SDE with noise scale eta.
+    Between the ends it keeps the factor (alpha v' / (alpha' v))^(eta²), which for eta = 1 makes the pair of ends
+    distributed as in the forward chain.
     """
     ends = schedules.flow().at_log_snr(np.linspace(-2 * np.log(5), 2 * np.log(5), steps + 1))
     measured = gaussian_law.law(sampler, np.array([0.5]), np.zeros(1), jax.tree.map(jnp.asarray, ends), steps)
@@ -202,4 +214,5 @@ def test_one_compile_serves_every_number_of_steps():
     before = len(traces)
     for steps in (1, 3, STEPS):
         law(sampler, steps)
-    assert (before, len(traces) - before) == (2, 3)  # each call looks at a step once, to count its draws; the first one compiles
+    # each call looks at a step once, to count its draws; the first one compiles
+    assert (before, len(traces) - before) == (2, 3)

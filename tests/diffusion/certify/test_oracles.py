@@ -1,4 +1,6 @@
-"""Exact denoisers: their predictions are the posterior means of their own distributions, so samplers can be judged without training."""
+"""Exact denoisers: their predictions are the posterior means of their own distributions, so samplers can be judged
+without training.
+"""
 
 import itertools
 
@@ -34,7 +36,10 @@ ORACLES = {  # how to build each, and its components: weight, mean, covariance
     "gaussian": (lambda: oracles.gaussian(0.5, 0.3), [(1.0, np.full(2, 0.3), 0.25 * np.eye(2))]),
     "point": (lambda: oracles.gaussian(0.0, 1.0), [(1.0, np.ones(2), np.zeros((2, 2)))]),
     "mixture": (mixture, components(STDS)),
-    "mixture of one": (lambda: oracles.mixture([1.0], np.full((1, 2), 0.3), [0.5]), [(1.0, np.full(2, 0.3), 0.25 * np.eye(2))]),
+    "mixture of one": (
+        lambda: oracles.mixture([1.0], np.full((1, 2), 0.3), [0.5]),
+        [(1.0, np.full(2, 0.3), 0.25 * np.eye(2))],
+    ),
     "point and gaussian": (lambda: oracles.mixture(WEIGHTS, MEANS, [0.0, 0.5]), components((0.0, 0.5))),
     "correlated": (lambda: oracles.correlated(MEAN, COVARIANCE), [(1.0, MEAN, COVARIANCE)]),
     "rank one": (lambda: oracles.correlated(MEAN, FLAT), [(1.0, MEAN, FLAT)]),
@@ -84,9 +89,13 @@ def test_density_and_score_of_a_mixture_are_closed_form():
     density, score = jax.jit(oracles.Mixture.log_density), jax.jit(oracles.Mixture.score)
     gradient = jax.jit(lambda oracle, x, level: jax.grad(lambda x: jnp.sum(oracle.log_density(x, level)))(x))
     for level in LEVELS:
-        np.testing.assert_allclose(density(mixture(), x, level), posterior(ORACLES["mixture"][1], x, level)[0], rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(
+            density(mixture(), x, level), posterior(ORACLES["mixture"][1], x, level)[0], rtol=1e-11, atol=1e-12
+        )
         np.testing.assert_allclose(score(mixture(), x, level), gradient(mixture(), x, level), rtol=1e-9, atol=1e-10)
-        np.testing.assert_allclose(ask(mixture(), x, level).noise, -level.sigma * score(mixture(), x, level), rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(
+            ask(mixture(), x, level).noise, -level.sigma * score(mixture(), x, level), rtol=1e-9, atol=1e-11
+        )
 
 
 @every_oracle
@@ -110,12 +119,22 @@ def test_oracles_take_any_rank_and_a_level_for_each_sample(shape):
     level = Level(jnp.zeros(4), jnp.array([1.0, 0.8, 0.6, 0.0]), jnp.array([0.1, 0.6, 0.8, 1.0]))
     x = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
     size, means = int(np.prod(shape[1:])), np.random.default_rng(1).normal(size=(2, *shape[1:]))
-    every = (oracles.gaussian(0.5), oracles.mixture(WEIGHTS, means, STDS), oracles.correlated(np.ones(shape[1:]), np.eye(size) + 0.5))
+    every = (
+        oracles.gaussian(0.5),
+        oracles.mixture(WEIGHTS, means, STDS),
+        oracles.correlated(np.ones(shape[1:]), np.eye(size) + 0.5),
+    )
     whole, rows = jax.jit(
-        lambda x, level: [[f(x, level) for f in every], [jax.vmap(lambda row, at, f=f: f(row[None], at))(x, level) for f in every]]
+        lambda x, level: [
+            [f(x, level) for f in every],
+            [jax.vmap(lambda row, at, f=f: f(row[None], at))(x, level) for f in every],
+        ]
     )(x, level)
     for together, alone in zip(whole, rows, strict=True):
-        assert together.clean.shape == together.noise.shape == shape and together.clean.dtype == together.noise.dtype == jnp.float32
+        assert (
+            together.clean.shape == together.noise.shape == shape
+            and together.clean.dtype == together.noise.dtype == jnp.float32
+        )
         np.testing.assert_allclose(alone.clean[:, 0], together.clean, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(alone.noise[:, 0], together.noise, rtol=1e-4, atol=1e-5)
 
@@ -124,7 +143,9 @@ def test_oracles_take_any_rank_and_a_level_for_each_sample(shape):
 def test_draws_have_the_moments_of_the_components(name):
     build, components = ORACLES[name]
     shape = ((2,),) if name in ("gaussian", "point") else ()
-    drawn = np.asarray(jax.jit(lambda oracle, key: oracle.draw(key, 20000, *shape))(build(), jax.random.key(0)), np.float64)
+    drawn = np.asarray(
+        jax.jit(lambda oracle, key: oracle.draw(key, 20000, *shape))(build(), jax.random.key(0)), np.float64
+    )
     mean = sum(weight * centre for weight, centre, _ in components)
     second = sum(weight * (np.outer(centre, centre) + covariance) for weight, centre, covariance in components)
     assert drawn.shape == (20000, 2)
@@ -137,7 +158,9 @@ def test_draws_have_the_moments_of_the_components(name):
 @pytest.mark.float64
 @pytest.mark.parametrize("name", ["gaussian", "point", "correlated", "rank one"])
 def test_closed_flows_carry_one_marginal_to_the_other_and_compose(name):
-    """A flow is affine, A V Aᵀ = V', and takes mean to mean; two legs are one; `integrated_flow` finds the same; also from end to end."""
+    """A flow is affine, A V Aᵀ = V', and takes mean to mean; two legs are one; `integrated_flow` finds the same; also
+    from end to end.
+    """
     build, [(_, mean, covariance)] = ORACLES[name]
     oracle, x, flow = build(), np.random.default_rng(0).normal(size=(3, 2)), jax.jit(type(build()).flow)
     level, middle, cleaner = LEVELS[1], LEVELS[0], LEVELS[3]
@@ -147,8 +170,12 @@ def test_closed_flows_carry_one_marginal_to_the_other_and_compose(name):
         matrix = (moved[1:] - moved[0]).T
         before, after = (at.alpha**2 * covariance + at.sigma**2 * np.eye(2) for at in (first, last))
         np.testing.assert_allclose(matrix @ before @ matrix.T, after, rtol=1e-11, atol=1e-12)
-    np.testing.assert_allclose(flow(oracle, flow(oracle, x, level, middle), middle, cleaner), flow(oracle, x, level, cleaner), rtol=1e-11)
-    np.testing.assert_allclose(oracles.integrated_flow(oracle, x, level, cleaner), flow(oracle, x, level, cleaner), atol=1e-12)
+    np.testing.assert_allclose(
+        flow(oracle, flow(oracle, x, level, middle), middle, cleaner), flow(oracle, x, level, cleaner), rtol=1e-11
+    )
+    np.testing.assert_allclose(
+        oracles.integrated_flow(oracle, x, level, cleaner), flow(oracle, x, level, cleaner), atol=1e-12
+    )
 
 
 def mass(x, level, side):
@@ -158,11 +185,17 @@ def mass(x, level, side):
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize(("level", "cleaner"), [(LEVELS[1], LEVELS[3]), (Level(0.0, 0.1, 0.995), Level(0.0, 0.98, 0.02))])
+@pytest.mark.parametrize(
+    ("level", "cleaner"), [(LEVELS[1], LEVELS[3]), (Level(0.0, 0.1, 0.995), Level(0.0, 0.98, 0.02))]
+)
 def test_flow_of_a_mixture_keeps_the_mass_below_a_point_of_the_line(level, cleaner):
-    """The flow of a one-dimensional density keeps the order of points, so it keeps the distribution function: exact to 1e-12 in x."""
+    """The flow of a one-dimensional density keeps the order of points, so it keeps the distribution function: exact to
+    1e-12 in x.
+    """
     start = np.linspace(-2.5, 2.5, 41) * np.hypot(level.alpha * 1.4, level.sigma)
-    end = np.asarray(oracles.mixture(WEIGHTS, MEANS[:, :1], STDS).flow(jnp.asarray(start)[:, None], level, cleaner))[:, 0]
+    end = np.asarray(oracles.mixture(WEIGHTS, MEANS[:, :1], STDS).flow(jnp.asarray(start)[:, None], level, cleaner))[
+        :, 0
+    ]
     side = np.where(mass(start, level, np.ones(41)) < 0.5, 1.0, -1.0)
     slope = (mass(end + 1e-6, cleaner, side) - mass(end - 1e-6, cleaner, side)) / 2e-6
     error = (mass(end, cleaner, side) - mass(start, level, side)) / slope

@@ -1,4 +1,6 @@
-"""Every objective of distillation, with a batch and its frozen trees. Tests run over all of them; a new one is one entry."""
+"""Every objective of distillation, with a batch and its frozen trees. Tests run over all of them; a new one is one
+entry.
+"""
 
 from typing import Any, NamedTuple
 
@@ -53,7 +55,9 @@ def in_four_intervals(loss):
 GENERATE = distillation.one_step(network, FLOW, VELOCITY)
 LOSSES = {
     "guidance_distillation": distillation.guidance_distillation(network, FLOW, VELOCITY, null=0),
-    "progressive_distillation": lambda: distillation.progressive_distillation(network, VELOCITY, grids.trailing(FLOW, 4)),
+    "progressive_distillation": lambda: distillation.progressive_distillation(
+        network, VELOCITY, grids.trailing(FLOW, 4)
+    ),
     "reflow": distillation.reflow(network, FLOW),
     "distribution_matching": distillation.distribution_matching(GENERATE, FLOW, adversary=cost, adversary_weight=0.1),
     "on_generated": distillation.on_generated(GENERATE, objectives.denoising(network, FLOW, VELOCITY, null=0)),
@@ -80,5 +84,6 @@ def case(name, dtype=float, count=B):
         "consistency_training": (params(0.4, -0.3, dtype),),
         "consistency_distillation": (taught(0.4, dtype), params(0.6, -0.3, dtype)),
     }
-    loss = LOSSES[name]() if name == "progressive_distillation" else LOSSES[name]  # its grid is an array, so it is made where it is used
+    # its grid is an array, so it is made where it is used
+    loss = LOSSES[name]() if name == "progressive_distillation" else LOSSES[name]
     return Case(loss, pairs if name == "reflow" else batch, frozen[name])

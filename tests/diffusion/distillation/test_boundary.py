@@ -40,7 +40,9 @@ def test_prediction_target_and_gain_agree_and_no_boundary_is_edm(float64):
 
     @in_numpy
     def found(clean, noise, output, level):
-        """Of each kind: x again, the pair of the exact output, how far clean moves with the output, the target, clean, the gain."""
+        """Of each kind: x again, the pair of the exact output, how far clean moves with the output, the target, clean,
+        the gain.
+        """
 
         def of(kind):
             x = process.add_noise(clean, noise, level)
@@ -57,7 +59,9 @@ def test_prediction_target_and_gain_agree_and_no_boundary_is_edm(float64):
     np.testing.assert_allclose(1 / own[3][:, 0] ** 2, own[-1], rtol=1e-8)
     for ours, theirs in zip(plain[1:], edm[1:], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)
-    assert np.abs(own[5] - edm[5]).max() > 1e-4 and KIND == distillation.boundary(0.3, 0.002) != distillation.boundary(0.3, 0.003)
+    assert np.abs(own[5] - edm[5]).max() > 1e-4 and KIND == distillation.boundary(0.3, 0.002) != distillation.boundary(
+        0.3, 0.003
+    )
 
 
 test_numbers_out_of_range_are_refused = refusals(

@@ -1,4 +1,6 @@
-"""Consistency losses vanish for the exact function of Gaussian data at the order of the solver, and training without a teacher agrees."""
+"""Consistency losses vanish for the exact function of Gaussian data at the order of the solver, and training without a
+teacher agrees.
+"""
 
 import functools
 
@@ -68,7 +70,9 @@ def test_the_loss_of_the_exact_function_vanishes_at_the_order_of_the_teachers_st
     @in_numpy
     def misses(intervals):
         losses = (distilling(function, solver=solver) for function in (exact, upside_down))
-        return [loss(1.0, jax.random.key(seed), batch, intervals, DATA)[1]["mse"] ** 0.5 for seed, loss in enumerate(losses)]
+        return [
+            loss(1.0, jax.random.key(seed), batch, intervals, DATA)[1]["mse"] ** 0.5 for seed, loss in enumerate(losses)
+        ]
 
     found = np.array([misses(intervals) for intervals in (64, 128, 256)])
     assert np.log2(found[:-1, 0] / found[1:, 0]) == pytest.approx([order + 1] * 2, abs=0.15)
@@ -151,7 +155,10 @@ def test_distances_and_weights_are_their_formulas(float64):
     @in_numpy
     def found(x, y, levels):
         weights = (None, distillation.inverse_gap())
-        losses = [training(weight=weight).at(0.7, jax.random.key(0), jnp.asarray(NOISE), levels, batch)[0] for weight in weights]
+        losses = [
+            training(weight=weight).at(0.7, jax.random.key(0), jnp.asarray(NOISE), levels, batch)[0]
+            for weight in weights
+        ]
         kinds = distillation.pseudo_huber(0.1), distillation.pseudo_huber(), distillation.mean_square()
         distances = [kind(x, y) for kind in kinds]
         return losses, distances, jax.grad(lambda x: distillation.pseudo_huber()(x, y).sum())(y)
@@ -174,7 +181,16 @@ def test_the_number_of_intervals_is_data_beside_the_teacher_and_the_average():
 
 def test_intervals_double_in_stages_of_equal_length():
     stages = in_numpy(lambda step: distillation.doubling_intervals(step, 800))
-    assert [int(stages(step)) for step in (0, 99, 100, 350, 699, 700, 799, 10_000)] == [10, 10, 20, 80, 640, 1280, 1280, 1280]
+    assert [int(stages(step)) for step in (0, 99, 100, 350, 699, 700, 799, 10_000)] == [
+        10,
+        10,
+        20,
+        80,
+        640,
+        1280,
+        1280,
+        1280,
+    ]
     assert int(distillation.doubling_intervals(250, 800)) == 40
     few = in_numpy(lambda step: distillation.doubling_intervals(step, 30, least=2, most=6))
     assert [int(few(step)) for step in (0, 10, 11, 21, 22, 29)] == [2, 2, 4, 4, 6, 6]
@@ -189,7 +205,9 @@ def test_a_step_noises_the_answer_afresh():
     def stepped(scaling):
         told = Prediction(jnp.asarray(clean), jnp.asarray(x))
         sampler, state = distillation.consistency(scaling), State(jnp.asarray(x))
-        return sampler.step(lambda like, part=0: jnp.asarray(fresh), lambda x, level: told, state, levels[0], levels[1], 0).x
+        return sampler.step(
+            lambda like, part=0: jnp.asarray(fresh), lambda x, level: told, state, levels[0], levels[1], 0
+        ).x
 
     np.testing.assert_allclose(stepped(None), 0.8 * clean + 0.6 * fresh, rtol=1e-5)
     skip, out = 0.25 / (0.49 + 0.25), 0.7 / (0.49 + 0.25) ** 0.5  # t = 0.07 · 10
@@ -197,15 +215,22 @@ def test_a_step_noises_the_answer_afresh():
 
 
 def test_a_consistency_model_is_drawn_as_any_denoiser_with_samples_of_their_own():
-    """One step ends where the flow does; of several, each noises its answer afresh, so that the law stays that of the data."""
+    """One step ends where the flow does; of several, each noises its answer afresh, so that the law stays that of the
+    data.
+    """
 
     def draw(scale, index, levels, steps):
         given = denoiser.from_network(network_of(exact), scale, KIND)
-        return sampling.sample(jax.random.key(0), given, distillation.consistency(), levels, (1,), index, num_steps=steps)
+        return sampling.sample(
+            jax.random.key(0), given, distillation.consistency(), levels, (1,), index, num_steps=steps
+        )
 
     run, order = Traced(draw, in_numpy), np.array([5, 0, 2] + list(range(3, 4000)))
     grid = [grids.padded(grids.trailing(EDM, steps), 3) for steps in (1, 3)]
-    one, three = (np.asarray(run(jnp.float32(1.0), np.arange(4000), levels, steps)) for levels, steps in zip(grid, (1, 3), strict=True))
+    one, three = (
+        np.asarray(run(jnp.float32(1.0), np.arange(4000), levels, steps))
+        for levels, steps in zip(grid, (1, 3), strict=True)
+    )
     other = run(jnp.float32(1.0), order, grid[1], 3)
     np.testing.assert_allclose(other[:3], three[order[:3]], atol=5e-6)
     assert run.traces == 1 and distillation.consistency().evaluations(3) == 3
@@ -216,7 +241,9 @@ def test_a_consistency_model_is_drawn_as_any_denoiser_with_samples_of_their_own(
         return DATA.flow(EDM.at(1.0).sigma * noise, EDM.at(1.0), EDM.at(0.0))
 
     np.testing.assert_allclose(one, flowed(np.arange(4000)), rtol=1e-5)
-    assert abs(three.std() / (STD**2 + LOW**2) ** 0.5 - 1) < 0.05 and abs(np.corrcoef(one[:, 0], three[:, 0])[0, 1]) < 0.9
+    assert (
+        abs(three.std() / (STD**2 + LOW**2) ** 0.5 - 1) < 0.05 and abs(np.corrcoef(one[:, 0], three[:, 0])[0, 1]) < 0.9
+    )
 
 
 def traced(loss, *frozen):
@@ -229,8 +256,14 @@ test_what_cannot_be_is_refused = refusals(
         lambda: distillation.consistency_training(exact, EDM, parameterization.edm(STD)),
         "the network's answer must not matter.*sigma_min=0.05",
     ),
-    (lambda: distillation.consistency_distillation(exact, FLOW, parameterization.noise()), "noise prediction divides by alpha"),
-    (lambda: distillation.consistency_training(exact, FLOW, velocity, weight=distillation.inverse_gap()), "0 for the level of pure noise"),
+    (
+        lambda: distillation.consistency_distillation(exact, FLOW, parameterization.noise()),
+        "noise prediction divides by alpha",
+    ),
+    (
+        lambda: distillation.consistency_training(exact, FLOW, velocity, weight=distillation.inverse_gap()),
+        "0 for the level of pure noise",
+    ),
     (lambda: traced(training(), 0), "intervals = 0"),
     (lambda: traced(training(), 2.5), "intervals must be an integer", TypeError),
     (

@@ -1,4 +1,6 @@
-"""The generator follows the gradient of a KL divergence, which is closed form for Gaussian data and a linear generator."""
+"""The generator follows the gradient of a KL divergence, which is closed form for Gaussian data and a linear
+generator.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,17 @@ import optax
 import pytest
 
 from gendiff.core.types import NO_LABEL
-from gendiff.diffusion import denoiser, distillation, grids, oracles, parameterization, samplers, sampling, schedules, weighting
+from gendiff.diffusion import (
+    denoiser,
+    distillation,
+    grids,
+    oracles,
+    parameterization,
+    samplers,
+    sampling,
+    schedules,
+    weighting,
+)
 from gendiff.diffusion.types import Batch, Level, Prediction
 from tests.diffusion.flows import rand
 from tests.quickly import in_numpy
@@ -44,7 +56,9 @@ def slopes(params, u, **options):
     corners = jnp.array([[1.0], [1.0], [-1.0], [-1.0]]), jnp.array([[1.0], [-1.0], [1.0], [-1.0]])
     loss = distillation.distribution_matching(GENERATE, FLOW, **DIVERGENCE | options)
     level = jax.tree.map(lambda field: jnp.full(4, field), FLOW.at(u))
-    return jax.value_and_grad(lambda params: loss.at(params, *corners, level, Batch(corners[0]), REAL, fake(params))[0])(params)
+    return jax.value_and_grad(
+        lambda params: loss.at(params, *corners, level, Batch(corners[0]), REAL, fake(params))[0]
+    )(params)
 
 
 @pytest.mark.float64
@@ -64,13 +78,18 @@ def test_the_gradient_is_that_of_the_divergence_at_each_level_and_0_at_the_teach
 
 
 def test_gradient_descent_with_the_defaults_ends_at_the_teacher():
-    loss, optimizer = distillation.distribution_matching(GENERATE, FLOW), optax.sgd(optax.linear_schedule(0.5, 0.0, 150))
+    loss, optimizer = (
+        distillation.distribution_matching(GENERATE, FLOW),
+        optax.sgd(optax.linear_schedule(0.5, 0.0, 150)),
+    )
 
     @in_numpy
     def trained(params):
         def step(carry, key):
             params, state = carry
-            gradient, _ = jax.grad(loss, has_aux=True)(params, key, Batch(jnp.zeros((128, 1))), REAL, jax.lax.stop_gradient(fake(params)))
+            gradient, _ = jax.grad(loss, has_aux=True)(
+                params, key, Batch(jnp.zeros((128, 1))), REAL, jax.lax.stop_gradient(fake(params))
+            )
             updates, state = optimizer.update(gradient, state)
             return (optax.apply_updates(params, updates), state), None
 
@@ -84,11 +103,14 @@ def test_gradient_descent_with_the_defaults_ends_at_the_teacher():
 def test_a_direction_is_the_difference_over_the_distance_of_its_own_sample():
     clean, real, other = (np.array(rand(seed, 3, 2, 2), np.float32) for seed in range(3))
     real[2] = clean[2]
-    level, direction_of = Level(jnp.zeros(3), jnp.array([0.6, 0.8, 0.6]), jnp.array([0.8, 0.6, 0.8])), distillation.matching_direction
-    predictions = [Prediction(jnp.asarray(each), jnp.zeros_like(each)) for each in (real, other)]
-    weighted, plain = in_numpy(lambda *given: (direction_of(*given, weighting.p2(0.0)), direction_of(*given, normalise=False)))(
-        jnp.asarray(clean), *predictions, level
+    level, direction_of = (
+        Level(jnp.zeros(3), jnp.array([0.6, 0.8, 0.6]), jnp.array([0.8, 0.6, 0.8])),
+        distillation.matching_direction,
     )
+    predictions = [Prediction(jnp.asarray(each), jnp.zeros_like(each)) for each in (real, other)]
+    weighted, plain = in_numpy(
+        lambda *given: (direction_of(*given, weighting.p2(0.0)), direction_of(*given, normalise=False))
+    )(jnp.asarray(clean), *predictions, level)
     snr = np.array([9 / 16, 16 / 9, 9 / 16], np.float32)[:, None, None]
     distance = np.abs(clean - real).mean((1, 2))[:2, None, None]
     np.testing.assert_allclose(weighted[:2], (snr * (other - real))[:2] / distance, rtol=1e-5)
@@ -103,7 +125,12 @@ def test_a_generator_is_what_ddim_draws_in_one_step_of_a_trailing_grid(schedule)
     def network(params, x, t, label):
         return params * jnp.tanh(x) + 0.001 * t[:, None] + label[:, None].astype(x.dtype)
 
-    kind, levels, label, noise = parameterization.velocity(), grids.trailing(schedule, 1), jnp.array([1, NO_LABEL]), rand(0, 2, 3)
+    kind, levels, label, noise = (
+        parameterization.velocity(),
+        grids.trailing(schedule, 1),
+        jnp.array([1, NO_LABEL]),
+        rand(0, 2, 3),
+    )
 
     @in_numpy
     def both(noise):
@@ -149,7 +176,9 @@ def test_an_adversary_adds_its_weighted_cost_of_the_noised_samples_and_its_gradi
 
     @in_numpy
     def run(params):
-        return jax.value_and_grad(value)(params), jax.value_and_grad(lambda params: value(params, 2.0, **options))(params)
+        return jax.value_and_grad(value)(params), jax.value_and_grad(lambda params: value(params, 2.0, **options))(
+            params
+        )
 
     (without, slope), (whole, both) = run(START)
     x = 0.75 * (1.2 * start + 0.4) + 0.25 * noise

@@ -1,4 +1,6 @@
-"""What every objective of distillation keeps: a mean over samples, a function of its key, a gradient for the student alone."""
+"""What every objective of distillation keeps: a mean over samples, a function of its key, a gradient for the student
+alone.
+"""
 
 import functools
 
@@ -50,7 +52,9 @@ def test_it_is_a_function_of_its_key(float64, name):
 @pytest.mark.float64
 @table("name", catalogue.LOSSES)
 def test_no_sample_enters_the_part_of_another(float64, name):
-    """The loss of two changed samples is the sum of both changes: it is a sum over samples, whatever a batch has in common."""
+    """The loss of two changed samples is the sum of both changes: it is a sum over samples, whatever a batch has in
+    common.
+    """
     batch = catalogue.case(name).batch
 
     def changed(*which):
@@ -77,8 +81,12 @@ def test_training_takes_it_with_its_frozen_trees_whole_or_in_slices(name):
 
 
 def test_slices_of_equal_samples_at_one_level_give_the_step_of_the_whole_batch():
-    pairs = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[:1], leaf.shape), catalogue.case("reflow", jnp.float32).batch)
-    loss = distillation.reflow(catalogue.network, catalogue.FLOW, levels=lambda key, schedule, count: schedule.at(jnp.full(count, 0.5)))
+    pairs = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf[:1], leaf.shape), catalogue.case("reflow", jnp.float32).batch
+    )
+    loss = distillation.reflow(
+        catalogue.network, catalogue.FLOW, levels=lambda key, schedule, count: schedule.at(jnp.full(count, 0.5))
+    )
     state = training.start(catalogue.params(dtype=jnp.float32), optax.sgd(0.1), jax.random.key(0), ())
     steps = [training.make_step(loss, optax.sgd(0.1), accumulate=n) for n in (1, 3)]
     whole, sliced = in_numpy(lambda state, pairs: [step(state, pairs)[0].params for step in steps])(state, pairs)

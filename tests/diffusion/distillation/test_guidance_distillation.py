@@ -36,7 +36,11 @@ def test_the_exact_student_has_no_loss_and_one_that_counts_scales_as_the_paper_h
 
     @in_numpy
     def values(batch):
-        mistakes = {"predict": shifted}, {"null": NULL + 1}, {"rule": lambda conditional, unconditional, scale: conditional}
+        mistakes = (
+            {"predict": shifted},
+            {"null": NULL + 1},
+            {"rule": lambda conditional, unconditional, scale: conditional},
+        )
         return value_of(batch=batch), [value_of(batch=batch, **mistake) for mistake in mistakes]
 
     exact, others = values(Batch(jnp.asarray(BATCH.clean, float), BATCH.condition))
@@ -45,7 +49,9 @@ def test_the_exact_student_has_no_loss_and_one_that_counts_scales_as_the_paper_h
 
 @pytest.mark.float64
 def test_the_student_may_answer_in_another_form_than_the_teacher(float64):
-    """The clean sample of velocity v is alpha x - sigma v, with x of unit length here: alpha² + sigma² = 1 on a cosine path."""
+    """The clean sample of velocity v is alpha x - sigma v, with x of unit length here: alpha² + sigma² = 1 on a cosine
+    path.
+    """
     path, batch = schedules.cosine(20), Batch(jnp.asarray(BATCH.clean, float), BATCH.condition)
 
     def clean(params, x, t, label, scale):
@@ -109,7 +115,11 @@ def test_scales_are_uniform_and_the_student_is_told_those_of_the_teacher():
 
 
 def test_any_rule_of_guidance_will_do_also_in_one_call():
-    rules = guidance.classifier_free, functools.partial(guidance.classifier_free, batched=True), guidance.adaptive_projected
+    rules = (
+        guidance.classifier_free,
+        functools.partial(guidance.classifier_free, batched=True),
+        guidance.adaptive_projected,
+    )
     apart, together, projected = in_numpy(lambda params: [value_of(params=params, rule=rule) for rule in rules])(0.1)
     assert float(together) == pytest.approx(float(apart), rel=1e-5)
     assert float(projected) != pytest.approx(float(apart), rel=1e-2)
@@ -144,20 +154,30 @@ def test_a_student_begins_as_its_teacher_at_every_scale_and_hears_the_scale_once
     scale = networks.GuidanceScale(np.array([1.0, 3.0, 8.0], np.float32))
     shapes = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), X, T, LABEL, scale))
     given, learnt = drawn(teacher, X, T, LABEL), drawn_of(shapes)
-    quiet = {"kernel": 0 * learnt["embedding"]["guidance_1"]["kernel"], "bias": 0 * learnt["embedding"]["guidance_1"]["bias"]}
+    quiet = {
+        "kernel": 0 * learnt["embedding"]["guidance_1"]["kernel"],
+        "bias": 0 * learnt["embedding"]["guidance_1"]["bias"],
+    }
     fresh = learnt | {"embedding": learnt["embedding"] | {"guidance_1": quiet}}
     assert jax.tree.structure(shapes) == jax.tree.structure(fresh)
     begun = distillation.begun(fresh, given)
     plain = apply(networks.pure(teacher), given, X, T, LABEL)
     np.testing.assert_allclose(apply(networks.pure(network), begun, X, T, LABEL, scale), plain, rtol=1e-5, atol=1e-5)
-    own, other = (apply(networks.pure(network), learnt, X, T, LABEL, networks.GuidanceScale(scale.scale + [0, up, 0])) for up in (0, 1))
+    own, other = (
+        apply(networks.pure(network), learnt, X, T, LABEL, networks.GuidanceScale(scale.scale + [0, up, 0]))
+        for up in (0, 1)
+    )
     assert [bool(np.abs(sample).max() > 1e-5) for sample in np.asarray(own - other)] == [False, True, False]
 
 
 def test_the_layer_that_hears_the_scale_starts_at_0():
     embedding = networks.embeddings.Embedding(8, 4)
     params = networks.init(embedding, jax.random.key(0), T, None, None, T)
-    assert not np.any(params["guidance_1"]["kernel"]) and np.any(params["guidance_0"]["kernel"]) and np.any(params["time_1"]["kernel"])
+    assert (
+        not np.any(params["guidance_1"]["kernel"])
+        and np.any(params["guidance_0"]["kernel"])
+        and np.any(params["time_1"]["kernel"])
+    )
 
 
 def traced(**options):
@@ -177,6 +197,9 @@ test_what_means_nothing_is_refused = refusals(
     (lambda: traced(batch=BATCH.clean), "pass diffusion.Batch", TypeError),
     (lambda: traced(null=(NULL, NULL)), "2 null conditions for 1 conditions"),
     (lambda: distillation.told(guidance.autoguidance, (1,)), "has 1 conditions, and a function takes none", TypeError),
-    (lambda: distillation.begun({"a": jnp.ones(2)}, {"b": jnp.ones(2)}), "no room for 1 arrays of the teacher, such as b"),
+    (
+        lambda: distillation.begun({"a": jnp.ones(2)}, {"b": jnp.ones(2)}),
+        "no room for 1 arrays of the teacher, such as b",
+    ),
     (lambda: distillation.begun({"a": jnp.ones(2)}, {"a": jnp.ones(3)}), r"such as a of shape \(3,\)"),
 )

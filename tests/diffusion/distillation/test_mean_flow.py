@@ -30,7 +30,9 @@ def test_the_exact_average_velocity_is_its_own_target_and_mistakes_are_not(float
 
     @in_numpy
     def terms(u, end):
-        """The velocity of the flow, p, and then (answer, target) of the exact network and of one that takes its times for each other."""
+        """The velocity of the flow, p, and then (answer, target) of the exact network and of one that takes its times
+        for each other.
+        """
         p = position(schedule.at(u))
         moves, pairs = velocity(STD, w, p), []
         for network in (exact(name), told_backwards(name)):
@@ -60,7 +62,9 @@ def test_the_derivative_along_the_path_is_that_of_finite_differences(float64):
     def network(params, x, t, second):
         return jnp.sin(x * params + t[:, None] / 300) + second.t[:, None] / 1000
 
-    average = functools.partial(distillation.average_velocity, two_times.from_network(network, 0.7, KIND), schedule, jnp.asarray(END))
+    average = functools.partial(
+        distillation.average_velocity, two_times.from_network(network, 0.7, KIND), schedule, jnp.asarray(END)
+    )
     p, end = (position(schedule.at(u)) for u in (U, END))
     around = [np.interp(p + sign * h, *_table(schedule, p + sign * h)) for sign in (1, -1)]
     after, before = (in_numpy(average)(w + sign * h * moves, u) for sign, u in zip((1, -1), around, strict=True))
@@ -85,7 +89,9 @@ def test_data_at_one_point_has_no_loss(float64):
 
 
 def test_a_step_goes_from_the_larger_position_to_the_smaller_and_has_a_length_at_the_stated_share():
-    times = in_numpy(lambda seed, apart: dataclasses.replace(loss_of(exact()), apart=apart).times(jax.random.key(seed), 4000))
+    times = in_numpy(
+        lambda seed, apart: dataclasses.replace(loss_of(exact()), apart=apart).times(jax.random.key(seed), 4000)
+    )
     for seed, apart in enumerate((0.0, 0.3, 1.0)):
         start, end = times(seed, loss_of(exact(), apart=apart).apart)
         assert np.all(start >= end) and np.all((end > 0) & (start < 1))
@@ -94,7 +100,9 @@ def test_a_step_goes_from_the_larger_position_to_the_smaller_and_has_a_length_at
 
 @pytest.mark.float64
 def test_no_gradient_passes_through_the_target_nor_through_the_weight(float64):
-    """Data at 0 and U = g w, from u = 0.8 to 0.3: the error is (0.8 g - 1 + 0.5 g) noise, of which the first term alone has a gradient."""
+    """Data at 0 and U = g w, from u = 0.8 to 0.3: the error is (0.8 g - 1 + 0.5 g) noise, of which the first term alone
+    has a gradient.
+    """
     places = iter((0.8, 0.3))
     loss = loss_of(lambda g, x, t, second: g * x, apart=1.0, positions=lambda key, count: jnp.full(count, next(places)))
     slope = in_numpy(jax.value_and_grad(lambda g: loss(g, jax.random.key(0), Batch(jnp.zeros((1, 1)))), has_aux=True))
@@ -114,7 +122,9 @@ def test_guidance_mixes_the_velocity_with_that_of_the_null_and_that_of_the_condi
     @in_numpy
     def guided(label):
         denoise = two_times.from_network(network, 2.0, KIND, label)
-        return [loss_of(network, scale=scale, mix=mix).guided(jnp.asarray(moves), denoise, w, u) for scale, mix in cases]
+        return [
+            loss_of(network, scale=scale, mix=mix).guided(jnp.asarray(moves), denoise, w, u) for scale, mix in cases
+        ]
 
     for (scale, mix), found in zip(cases, guided(jnp.array([3.0, 5.0])), strict=True):
         np.testing.assert_allclose(found, scale * moves + mix * conditional + (1 - scale - mix) * free, rtol=1e-6)
@@ -126,12 +136,18 @@ def called(*condition, **options):
 
 
 test_what_cannot_be_is_refused = refusals(
-    (lambda: loss_of(networks.pure(networks.UNet(convolution="fast_backward"))), "in forward mode.*convolution='direct'"),
+    (
+        lambda: loss_of(networks.pure(networks.UNet(convolution="fast_backward"))),
+        "in forward mode.*convolution='direct'",
+    ),
     (called(scale=2.0), "the batch has no condition, so that guidance changes nothing"),
     (called(apart=1.5), "apart = 1.5"),
     (called(power=-1.0), "power = -1"),
     (called(mix=1.0), r"mix = 1 is outside \[0, 1\)"),
     (called(scale=np.nan), "scale is not finite"),
-    (lambda: distillation.mean_flow(exact(), schedules.flow(), parameterization.noise()), "noise prediction divides by alpha"),
+    (
+        lambda: distillation.mean_flow(exact(), schedules.flow(), parameterization.noise()),
+        "noise prediction divides by alpha",
+    ),
     (lambda: distillation.mean_flow(exact(), schedules.flow(), KIND, drop_condition=2.0), "drop_condition = 2"),
 )

@@ -1,4 +1,6 @@
-"""Positions are drawn by their law, which for a normal log-ratio gives each interval the difference of the distribution function."""
+"""Positions are drawn by their law, which for a normal log-ratio gives each interval the difference of the distribution
+function.
+"""
 
 import jax
 import numpy as np

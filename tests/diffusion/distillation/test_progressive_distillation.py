@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 
 from gendiff.core.types import NO_LABEL
-from gendiff.diffusion import denoiser, distillation, grids, guidance, oracles, parameterization, process, samplers, sampling, schedules
+from gendiff.diffusion import (
+    denoiser,
+    distillation,
+    grids,
+    guidance,
+    oracles,
+    parameterization,
+    process,
+    samplers,
+    sampling,
+    schedules,
+)
 from gendiff.diffusion.types import Batch
 from tests.diffusion.distillation.catalogue import linear
 from tests.diffusion.flows import every_schedule, mixture, rand
@@ -31,7 +42,8 @@ def ends(teacher, x, level, middle, cleaner):
 @pytest.mark.parametrize("teacher", [oracles.gaussian(0.7, 0.3), mixture()], ids=["gaussian", "mixture"])
 def test_one_step_of_the_target_ends_where_two_of_the_teacher_end(float64, schedule, teacher):
     levels = grids.trailing(schedule, 6)
-    level, middle, cleaner = (levels[offset::2][:3] for offset in range(3))  # from alpha = 0 where there is one, and to sigma = 0
+    # from alpha = 0 where there is one, and to sigma = 0
+    level, middle, cleaner = (levels[offset::2][:3] for offset in range(3))
     x = (level.alpha + level.sigma)[:, None] * rand(0, 3, 3)
 
     in_one, in_two, again = ends(teacher, x, level, middle, cleaner)
@@ -43,7 +55,10 @@ def test_one_step_of_the_target_ends_where_two_of_the_teacher_end(float64, sched
 def student_of(levels, teacher):
     """A table of clean / x for the exact student of a Gaussian teacher with mean 0, one number per step."""
     one = jnp.ones((1, 1))
-    return [distillation.two_steps_in_one(teacher, one, *(levels[start + k] for k in range(3))).clean[0, 0] for start in (0, 2)]
+    return [
+        distillation.two_steps_in_one(teacher, one, *(levels[start + k] for k in range(3))).clean[0, 0]
+        for start in (0, 2)
+    ]
 
 
 def stepwise(params, x, t):
@@ -82,7 +97,9 @@ def test_every_step_of_the_student_is_drawn_equally_often_and_told_its_own_time(
 
     @in_numpy
     def run(batch):
-        distillation.progressive_distillation(spy, VELOCITY, grids.trailing(FLOW, 8))((), jax.random.key(0), batch, TEACHER)
+        distillation.progressive_distillation(spy, VELOCITY, grids.trailing(FLOW, 8))(
+            (), jax.random.key(0), batch, TEACHER
+        )
         return times[0]
 
     found, counts = np.unique(run(Batch(jnp.ones((4000, 1)))), return_counts=True)
@@ -98,7 +115,9 @@ def test_the_teacher_is_told_the_conditions_of_the_batch_and_may_be_guided():
         return guidance.classifier_free(given, given.with_condition(NO_LABEL), 3.0)
 
     def value(teacher, **options):
-        return distillation.progressive_distillation(linear, VELOCITY, levels, **options)(0.5, jax.random.key(0), batch, teacher)[0]
+        return distillation.progressive_distillation(linear, VELOCITY, levels, **options)(
+            0.5, jax.random.key(0), batch, teacher
+        )[0]
 
     def told(params, condition):
         return denoiser.from_network(linear, params, VELOCITY, *condition)
@@ -129,5 +148,9 @@ test_grids_that_cannot_be_halved_are_refused = refusals(
     (build(kind=parameterization.noise()), "noise prediction divides by alpha, which is 0 at the start of this grid"),
     (lambda: distillation.halved(GRID[:2]), "levels has 1 steps"),
     (lambda: distillation.halved(4), "levels must be a grid", TypeError),
-    (lambda: jax.eval_shape(build()(), (), jax.random.key(0), Batch(ROWS, (jnp.arange(2),)), TEACHER), "a Gaussian takes none", TypeError),
+    (
+        lambda: jax.eval_shape(build()(), (), jax.random.key(0), Batch(ROWS, (jnp.arange(2),)), TEACHER),
+        "a Gaussian takes none",
+        TypeError,
+    ),
 )

@@ -35,7 +35,9 @@ def test_the_flow_of_the_pairs_has_no_loss_is_straight_and_draws_them_in_one_ste
 
     def draw(denoise, noise, steps):
         levels = grids.trailing(FLOW, steps)
-        return sampling.sample(KEY, denoise, samplers.ddim(), levels, SHAPE, jnp.arange(16), start=noise, trajectory=True), levels
+        return sampling.sample(
+            KEY, denoise, samplers.ddim(), levels, SHAPE, jnp.arange(16), start=noise, trajectory=True
+        ), levels
 
     @in_numpy
     def run(batch):
@@ -56,13 +58,19 @@ def test_the_flow_of_the_pairs_has_no_loss_is_straight_and_draws_them_in_one_ste
 
 @pytest.mark.float64
 def test_straightness_of_a_gaussian_flow_converges_to_its_closed_form_at_second_order(float64):
-    """s (2 - pi / 2) |noise|²: of w = g(u) noise with g² = (1 - u)² s² + u², the integral of (g' - (1 - s))² is that."""
+    """s (2 - pi / 2) |noise|²: of w = g(u) noise with g² = (1 - u)² s² + u², the integral of (g' - (1 - s))² is
+    that.
+    """
     noise = rand(0, 3, 2)
 
     def error(steps):
         levels = FLOW.at(jnp.linspace(1.0, 0.0, steps + 1))
         states = TEACHER.marginal_std(levels)[:, None, None] * noise[None]
-        return jnp.max(jnp.abs(distillation.straightness(states, levels) / (STD * (2 - math.pi / 2) * jnp.sum(noise**2, axis=1)) - 1))
+        return jnp.max(
+            jnp.abs(
+                distillation.straightness(states, levels) / (STD * (2 - math.pi / 2) * jnp.sum(noise**2, axis=1)) - 1
+            )
+        )
 
     coarse, fine = in_numpy(lambda: (error(64), error(128)))()
     assert fine < 1e-3 and 3.5 < coarse / fine < 4.5
@@ -113,7 +121,11 @@ def call(batch):
 
 test_what_is_no_pair_or_no_trajectory_is_refused = refusals(
     (call(Batch(jnp.ones((2, 3)))), "pass distillation.Pairs", TypeError),
-    (call(distillation.Pairs(jnp.ones((2, 3), int), jnp.ones((2, 3)))), "batch.noise must be a floating array", TypeError),
+    (
+        call(distillation.Pairs(jnp.ones((2, 3), int), jnp.ones((2, 3)))),
+        "batch.noise must be a floating array",
+        TypeError,
+    ),
     (call(distillation.Pairs(jnp.ones((2, 2)), jnp.ones((2, 3)))), "noise has shape"),
     (lambda: distillation.reflow(straight, FLOW, parameterization.noise()), "noise prediction divides by alpha"),
     (lambda: distillation.straightness(jnp.ones((2, 4, 3)), GRID), "trajectory has 2 states for a grid of 3 levels"),

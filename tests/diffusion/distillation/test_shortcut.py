@@ -1,4 +1,6 @@
-"""Two exact halves make the exact whole; steps have the lengths and places of the method, and halves of the shortest are told none."""
+"""Two exact halves make the exact whole; steps have the lengths and places of the method, and halves of the shortest
+are told none.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +42,13 @@ def test_two_exact_halves_are_the_exact_whole_and_mistakes_are_not(float64, name
             return pair.clean, pair.noise
 
         wanted = two_times.pair_between(x, level, DATA.flow(x, level, cleaner), cleaner)
-        return wanted, halves(exact(name)), halves(exact(name), 0.125), halves(told_backwards(name)), halves(told_too_far)
+        return (
+            wanted,
+            halves(exact(name)),
+            halves(exact(name), 0.125),
+            halves(told_backwards(name)),
+            halves(told_too_far),
+        )
 
     wanted, whole, short, *mistakes = (np.asarray(pair) for pair in clean_and_noise(U, LENGTH))
     np.testing.assert_allclose(whole, wanted, rtol=1e-9, atol=1e-11)
@@ -82,6 +90,12 @@ test_what_cannot_be_is_refused = refusals(
     (lambda: loss_of(steps=12), "steps = 12 is no power of 2.*take 8"),
     (lambda: loss_of(steps=1), "steps = 1"),
     (lambda: loss_of(share=1.5), "share = 1.5"),
-    (lambda: loss_of()(1.0, jax.random.key(0), Batch(jnp.zeros((2, 1)))), r"share = 0.25 of a batch of 2 samples is 0 of them"),
-    (lambda: distillation.shortcut(exact(), schedules.flow(), parameterization.noise()), "noise prediction divides by alpha"),
+    (
+        lambda: loss_of()(1.0, jax.random.key(0), Batch(jnp.zeros((2, 1)))),
+        r"share = 0.25 of a batch of 2 samples is 0 of them",
+    ),
+    (
+        lambda: distillation.shortcut(exact(), schedules.flow(), parameterization.noise()),
+        "noise prediction divides by alpha",
+    ),
 )

@@ -1,4 +1,6 @@
-"""A denoiser of two times carries samples to where the flow does, in any number of steps; told one level, it is an ordinary one."""
+"""A denoiser of two times carries samples to where the flow does, in any number of steps; told one level, it is an
+ordinary one.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +37,9 @@ def path(name, steps):
 @pytest.mark.parametrize(("name", "kind"), [("flow", parameterization.velocity()), ("edm", parameterization.flow())])
 def test_jumps_end_on_the_flow_in_any_number_of_steps_under_any_parameterization(float64, name, kind):
     def draw(start, levels, steps):
-        return sampling.sample(jax.random.key(0), given(name, kind), JUMP, levels, (2,), jnp.arange(3), start=start, num_steps=steps)
+        return sampling.sample(
+            jax.random.key(0), given(name, kind), JUMP, levels, (2,), jnp.arange(3), start=start, num_steps=steps
+        )
 
     whole, x, draw = path(name, 4), rand(0, 3, 2), in_numpy(draw)
     for steps in (1, 2, 4):
@@ -48,7 +52,9 @@ def test_jumps_end_on_the_flow_in_any_number_of_steps_under_any_parameterization
 def test_told_one_level_it_is_the_ordinary_denoiser(float64, name):
     denoise, schedule = given(name), PATHS[name][0]
     x, level = rand(0, 4, 2), schedule.at(np.array([0.1, 0.4, 0.7, 0.95]))
-    one, same, wanted = in_numpy(lambda x, level: (denoise(x, level), denoise(x, level, level), DATA(x, level)))(x, level)
+    one, same, wanted = in_numpy(lambda x, level: (denoise(x, level), denoise(x, level, level), DATA(x, level)))(
+        x, level
+    )
     for told in (one, same):
         np.testing.assert_allclose(told.clean, wanted.clean, rtol=1e-10)
         np.testing.assert_allclose(told.noise, wanted.noise, rtol=1e-10)
@@ -69,7 +75,13 @@ def test_a_pair_is_the_one_prediction_that_holds_at_both_levels(float64):
 def test_one_program_serves_all_numbers_of_steps_and_a_sample_is_its_own():
     run = Traced(
         lambda std, index, levels, steps: sampling.sample(
-            jax.random.key(0), two_times.from_network(exact(), std, parameterization.flow()), JUMP, levels, (2,), index, num_steps=steps
+            jax.random.key(0),
+            two_times.from_network(exact(), std, parameterization.flow()),
+            JUMP,
+            levels,
+            (2,),
+            index,
+            num_steps=steps,
         ),
         in_numpy,
     )
@@ -87,12 +99,16 @@ def test_conditions_go_before_the_second_time_and_can_be_replaced():
 
     denoise = two_times.from_network(network, 10.0, parameterization.flow(), jnp.array([1.0, 2.0]))
     x, levels = np.zeros((2, 1), np.float32), path("flow", 4)
-    both = in_numpy(lambda x: [given(x, levels[0], levels[3]).clean for given in (denoise, denoise.with_condition(7.0))])(x)
+    both = in_numpy(
+        lambda x: [given(x, levels[0], levels[3]).clean for given in (denoise, denoise.with_condition(7.0))]
+    )(x)
     np.testing.assert_allclose(both, [[[-260.0], [-270.0]], [[-320.0]] * 2])
 
 
 def drawn_with_one_time():
-    return sampling.sample(jax.random.key(0), DATA, JUMP, path("flow", 1), (2,), np.arange(2), start=np.zeros((2, 2), np.float32))
+    return sampling.sample(
+        jax.random.key(0), DATA, JUMP, path("flow", 1), (2,), np.arange(2), start=np.zeros((2, 2), np.float32)
+    )
 
 
 test_a_denoiser_of_one_time_is_refused = refusals(

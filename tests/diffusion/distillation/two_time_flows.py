@@ -1,7 +1,8 @@
-"""What is exact for Gaussian data of standard deviation `std`: networks of two times, whose params is that std, and where they lead.
+"""What is exact for Gaussian data of standard deviation `std`: networks of two times, whose params is that std, and
+where they lead.
 
-On the straight path w has the std m = sqrt((1 - p)² std² + p²), and the flow multiplies w by m'/m: the average velocity is
-w (1 - m'/m) / (p - p') = w ((p + p') (1 + std²) - 2 std²) / (m (m + m')).
+On the straight path w has the std m = sqrt((1 - p)² std² + p²), and the flow multiplies w by m'/m: the average velocity
+is w (1 - m'/m) / (p - p') = w ((p + p') (1 + std²) - 2 std²) / (m (m + m')).
 """
 
 import jax.numpy as jnp
@@ -26,7 +27,8 @@ def exact(name="flow", kind=None):
     def network(std, x, t, *condition):
         level, end = level_of(t), level_of(condition[-1].t)
         size, p, q = (
-            jnp.expand_dims(each, tuple(range(1, x.ndim))) for each in (level.alpha + level.sigma, position(level), position(end))
+            jnp.expand_dims(each, tuple(range(1, x.ndim)))
+            for each in (level.alpha + level.sigma, position(level), position(end))
         )
         w = x / size
         spread, after = (jnp.sqrt((1 - each) ** 2 * std**2 + each**2) for each in (p, q))

@@ -1,4 +1,6 @@
-"""Editing is sampling from further on, noises are joined by a circle, and RePaint returns what is known and paints what follows from it."""
+"""Editing is sampling from further on, noises are joined by a circle, and RePaint returns what is known and paints what
+follows from it.
+"""
 
 import itertools
 
@@ -55,7 +57,9 @@ def test_strength_one_is_plain_sampling_and_zero_the_image(path, sampler):
     np.testing.assert_array_equal(edited(sampler, CLEAN, FIVE, 1.0, levels), sampled(sampler, FIVE, levels))
     noisy = jax.tree.map(lambda field: field[: STEPS + 1], diffusion.grids.trailing(PATHS[path], LONGEST))
     for end in (levels, diffusion.grids.padded(noisy, LONGEST)):
-        np.testing.assert_array_equal(edited(sampler, CLEAN, FIVE, 0.0, end), np.broadcast_to(CLEAN, (LONGEST + 1, *CLEAN.shape)))
+        np.testing.assert_array_equal(
+            edited(sampler, CLEAN, FIVE, 0.0, end), np.broadcast_to(CLEAN, (LONGEST + 1, *CLEAN.shape))
+        )
 
 
 def test_an_edit_is_sampling_of_the_rest_of_the_grid_from_the_image_noised_by_the_noise_of_x_T():
@@ -88,17 +92,32 @@ def test_an_edit_is_its_own_and_strengths_levels_steps_and_images_are_data_and_n
 def test_first_entries_are_rounded_halves_up_and_alike_under_a_trace():
     levels = diffusion.grids.trailing(COSINE, 10)
     traced = jax.jit(lambda strength: editing.first_entry(levels, strength))
-    for strength, first in {0.0: 10, 0.04: 10, 0.05: 9, 0.15: 8, 0.35: 6, 0.349: 7, 0.65: 3, 0.949: 1, 0.95: 0, 1.0: 0}.items():
+    for strength, first in {
+        0.0: 10,
+        0.04: 10,
+        0.05: 9,
+        0.15: 8,
+        0.35: 6,
+        0.349: 7,
+        0.65: 3,
+        0.949: 1,
+        0.95: 0,
+        1.0: 0,
+    }.items():
         assert editing.first_entry(levels, strength) == first == traced(strength), strength
     assert editing.first_entry(levels, 0.5, num_steps=4) == 2
     long = diffusion.grids.trailing(diffusion.schedules.cosine(), 1000)
-    counts = jax.jit(jax.vmap(lambda strength: editing.first_entry(long, strength)))(np.linspace(0, 1, 2001, dtype=np.float32))
+    counts = jax.jit(jax.vmap(lambda strength: editing.first_entry(long, strength)))(
+        np.linspace(0, 1, 2001, dtype=np.float32)
+    )
     np.testing.assert_array_equal(counts, 1000 - (np.arange(2001) + 1) // 2)
 
 
 def test_a_fixed_strength_is_differentiable_and_float64_stays():
     def total(clean, levels):
-        return jnp.sum(editing.image_to_image(KEY, ORACLE, DDIM, levels, clean, jnp.arange(5), strength=0.5, num_steps=STEPS) ** 2)
+        return jnp.sum(
+            editing.image_to_image(KEY, ORACLE, DDIM, levels, clean, jnp.arange(5), strength=0.5, num_steps=STEPS) ** 2
+        )
 
     slope = quickly(jax.grad(total, argnums=(0, 1)))
     for schedule in (COSINE, FLOW):
@@ -115,7 +134,10 @@ def from_entry(key=KEY, clean=CLEAN, index=FIVE, first=2, **options):
 
 test_edits_that_cannot_be_are_refused = refusals(
     *(
-        (lambda strength=strength: editing.image_to_image(KEY, ORACLE, DDIM, GRID, CLEAN, FIVE, strength=strength), "strength")
+        (
+            lambda strength=strength: editing.image_to_image(KEY, ORACLE, DDIM, GRID, CLEAN, FIVE, strength=strength),
+            "strength",
+        )
         for strength in (-0.1, 1.1, float("nan"))
     ),
     (lambda: from_entry(first=7, num_steps=6), "first = 7"),
@@ -125,7 +147,10 @@ test_edits_that_cannot_be_are_refused = refusals(
     (lambda: from_entry(clean=np.full((5, *SHAPE), 255.0)), "pixels"),
     (lambda: from_entry(key=jax.random.PRNGKey(0)), "key", TypeError),
     (lambda: editing.slerp(jnp.ones((2, 3)), jnp.ones((2, 1)), 0.5), "first"),
-    (lambda: editing.between_images(ORACLE, CLEAN[:2], CLEAN[2:4], 0.5, diffusion.grids.trailing(FLOW, 1)), "use 2 steps or more"),
+    (
+        lambda: editing.between_images(ORACLE, CLEAN[:2], CLEAN[2:4], 0.5, diffusion.grids.trailing(FLOW, 1)),
+        "use 2 steps or more",
+    ),
 )
 
 
@@ -170,12 +195,16 @@ def test_slerp_is_finite_for_parallel_opposite_and_zero_vectors(dtype):
     a = np.array([[1.0, -2.0], [1.0, -2.0], [1.0, -2.0], [0.0, 0.0], [0.0, 0.0], [1.0, -2.0], [1.0, 0.0], [1.0, 0.0]])
     b = np.array([[1.0, -2.0], [3.0, -6.0], [-1.0, 2.0], [1.0, 1.0], [0.0, 0.0], [0.0, 0.0], [1.0, 1e-4], [-1.0, 1e-3]])
     a, b = jnp.asarray(a, dtype), jnp.asarray(b, dtype)
-    both = quickly(jax.value_and_grad(lambda *values: jnp.sum(editing.slerp(*values).astype(jnp.float32) ** 2), argnums=(0, 1, 2)))
+    both = quickly(
+        jax.value_and_grad(lambda *values: jnp.sum(editing.slerp(*values).astype(jnp.float32) ** 2), argnums=(0, 1, 2))
+    )
     for share in (0.0, 0.3, 1.0):
         found, (value, slopes) = slerp(a, b, jnp.float32(share)), both(a, b, jnp.float32(share))
         assert found.dtype == dtype and finite((value, *(slope.astype(jnp.float32) for slope in slopes)))
         straight = (1 - share) * a.astype(jnp.float32) + share * b.astype(jnp.float32)
-        np.testing.assert_allclose(found.astype(jnp.float32)[:7], straight[:7], atol=1e-6 if dtype == jnp.float32 else 0.05)
+        np.testing.assert_allclose(
+            found.astype(jnp.float32)[:7], straight[:7], atol=1e-6 if dtype == jnp.float32 else 0.05
+        )
 
 
 # Between images.
@@ -191,7 +220,9 @@ def between(first, second, share, levels, steps):
 
 @table("path", PATHS)
 def test_between_images_is_finite_and_has_a_trajectory_on_every_path(path):
-    found = between(CENTRES[[0, 0, 1]], CENTRES[[0, 1, 0]], np.array([0.0, 1.0, 0.5], np.float32), grid(PATHS[path]), STEPS)
+    found = between(
+        CENTRES[[0, 0, 1]], CENTRES[[0, 1, 0]], np.array([0.0, 1.0, 0.5], np.float32), grid(PATHS[path]), STEPS
+    )
     assert found.shape == (LONGEST + 1, 3, 2) and np.all(np.isfinite(found))
     np.testing.assert_array_equal(found[-1], found[STEPS])
 
@@ -214,7 +245,12 @@ def test_between_images_is_finite_in_a_single_step_from_no_signal_as_documented(
 # Inpainting.
 
 MASK, GAUSSIAN = np.array([[1, 0, 1], [0, 1, 0]], bool), diffusion.oracles.gaussian(0.5, 0.2)
-SAMPLERS = {"ddpm": DDPM, "ddim": DDIM, "heun": diffusion.samplers.heun(), "corrected": diffusion.samplers.predictor_corrector()}
+SAMPLERS = {
+    "ddpm": DDPM,
+    "ddim": DDIM,
+    "heun": diffusion.samplers.heun(),
+    "corrected": diffusion.samplers.predictor_corrector(),
+}
 
 
 def entries(n, resamples, jump):
@@ -238,7 +274,12 @@ def test_resampled_grids_go_back_as_the_algorithm_does():
     assert entries(4, 3, 2) == [0, 1, 2, 3, 1, 2, 3, 1, 2, 3, 4]
     visited = np.array(entries(250, 10, 10))
     down = np.diff(visited) > 0
-    assert visited[0] == 0 and visited[-1] == 250 and np.all(np.diff(visited)[down] == 1) and np.all(np.diff(visited)[~down] == -10)
+    assert (
+        visited[0] == 0
+        and visited[-1] == 250
+        and np.all(np.diff(visited)[down] == 1)
+        and np.all(np.diff(visited)[~down] == -10)
+    )
     assert down.sum() == 250 + 24 * 9 * 10
 
 
@@ -258,11 +299,15 @@ def test_with_everything_masked_on_a_plain_grid_the_law_is_that_of_the_sampler()
 
 
 def test_known_entries_and_steps_back_are_noised_as_the_forward_process_does():
-    """Each state of one entry that is kept, after x_T, is N(alpha known, sigma²), and neighbours on the way down are independent."""
+    """Each state of one entry that is kept, after x_T, is N(alpha known, sigma²), and neighbours on the way down are
+    independent.
+    """
     known, count = np.full((1, 1), 1.5, np.float32), 4000
     levels = there_and_back(FLOW, 4, 2, 2)
     sampler = inpainting.repaint(DDPM, jnp.broadcast_to(known, (count, 1)), np.array(False))
-    drawn = jax.jit(lambda key: diffusion.sampling.sample(key, GAUSSIAN, sampler, levels, (1,), jnp.arange(count), trajectory=True))
+    drawn = jax.jit(
+        lambda key: diffusion.sampling.sample(key, GAUSSIAN, sampler, levels, (1,), jnp.arange(count), trajectory=True)
+    )
     states, back = np.asarray(drawn(jax.random.key(0)))[..., 0], np.flatnonzero(np.diff(levels.sigma) > 0)[0]
     for j in range(1, len(levels)):
         spread = 5 * levels.sigma[j] / np.sqrt(count)
@@ -279,11 +324,18 @@ def test_resampling_brings_what_is_painted_to_the_posterior():
     oracle, count = diffusion.oracles.correlated(np.zeros(2), [[1.0, 0.9], [0.9, 1.0]]), 1000
     known = jnp.broadcast_to(jnp.array([1.0, 0.0]), (count, 2))
     sampler = inpainting.repaint(DDPM, known, np.array([False, True]))
-    second = in_numpy(lambda levels: diffusion.sampling.sample(jax.random.key(1), oracle, sampler, levels, (2,), jnp.arange(count))[:, 1])
+    second = in_numpy(
+        lambda levels: diffusion.sampling.sample(jax.random.key(1), oracle, sampler, levels, (2,), jnp.arange(count))[
+            :, 1
+        ]
+    )
     levels = diffusion.grids.trailing(diffusion.schedules.cosine(200), 40)
     again = inpainting.resampled(levels, 10, 4)
     plain, often = second(grids.padded(levels, len(again) - 1)), second(again)
-    assert abs(often.mean() - 0.9) < 0.07 and abs(plain.mean() - 0.9) > 2 * abs(often.mean() - 0.9), (plain.mean(), often.mean())
+    assert abs(often.mean() - 0.9) < 0.07 and abs(plain.mean() - 0.9) > 2 * abs(often.mean() - 0.9), (
+        plain.mean(),
+        often.mean(),
+    )
     assert abs(often.std() - np.sqrt(0.19)) < 0.08, (plain.std(), often.std())
 
 
@@ -332,7 +384,10 @@ test_paintings_that_cannot_be_are_refused = refusals(
     (lambda: inpainting.repaint(DDPM, CLEAN[:1], np.ones((5, *SHAPE))), "does not broadcast"),
     (lambda: inpainting.repaint(DDPM, CLEAN, np.full(SHAPE, 255.0)), "mask"),
     (lambda: inpainting.repaint(DDPM, np.ones((5, *SHAPE), np.uint8), MASK), "known", TypeError),
-    (lambda: sampled(inpainting.repaint(DDPM, CLEAN[:2], MASK), FIVE, there_and_back(FLOW), None), "one known sample for each"),
+    (
+        lambda: sampled(inpainting.repaint(DDPM, CLEAN[:2], MASK), FIVE, there_and_back(FLOW), None),
+        "one known sample for each",
+    ),
     (lambda: there_and_back(FLOW, 3, 0, 1), "outside"),
     (lambda: there_and_back(FLOW, 3, 1, 0), "outside"),
 )

@@ -1,4 +1,6 @@
-"""From samples back to noise: DDIM inversion falls short by first order, reversible Heun returns to rounding and is of second order."""
+"""From samples back to noise: DDIM inversion falls short by first order, reversible Heun returns to rounding and is of
+second order.
+"""
 
 import itertools
 
@@ -24,7 +26,9 @@ def rms(x):
 @jax.jit
 def draw(oracle, sampler, levels, start, steps=None):
     options = {"start": start, "num_steps": steps}
-    return sampling.sample(jax.random.key(0), oracle, sampler, levels, start.shape[1:], jnp.arange(len(start)), **options)
+    return sampling.sample(
+        jax.random.key(0), oracle, sampler, levels, start.shape[1:], jnp.arange(len(start)), **options
+    )
 
 
 back = jax.jit(inversion.ddim_invert, static_argnames="refinements")
@@ -41,7 +45,9 @@ def walk(oracle, levels, start):
     sampler = reversible_heun()
 
     def step(state, j):
-        return sampler.step(lambda like, part=0: like, oracle, state, levels[j], levels[j + 1], len(levels) - 2 - j), None
+        return sampler.step(
+            lambda like, part=0: like, oracle, state, levels[j], levels[j + 1], len(levels) - 2 - j
+        ), None
 
     return jax.lax.scan(step, sampler.init(start), jnp.arange(len(levels) - 1))[0]
 
@@ -58,7 +64,8 @@ def test_an_inverse_step_undoes_a_step_given_its_prediction():
     for name, schedule in SCHEDULES.items():
         levels = jax.device_get(grids.trailing(schedule, 4))
         for level, cleaner in ((levels[j], levels[j + 1]) for j in range(4)):
-            if level.alpha > 0 or cleaner.sigma > 0:  # a single step from pure noise to the clean end keeps nothing of x
+            # a single step from pure noise to the clean end keeps nothing of x
+            if level.alpha > 0 or cleaner.sigma > 0:
                 np.testing.assert_allclose(there_and_back(level, cleaner), x, rtol=1e-9, atol=1e-10, err_msg=name)
 
 
@@ -69,7 +76,9 @@ def test_the_round_trip_of_ddim_has_a_first_order_error_that_falls_with_the_step
         errors = []
         for steps in (10, 20, 40, 80):
             levels, count = grids.padded(flow(steps), 200), jnp.asarray(steps)
-            errors.append(rms(draw(oracle, ancestral.ddim(), levels, back(oracle, x, levels, num_steps=count), count) - x))
+            errors.append(
+                rms(draw(oracle, ancestral.ddim(), levels, back(oracle, x, levels, num_steps=count), count) - x)
+            )
         assert np.all(np.diff(errors) < 0) and 0.9 < orders(errors)[-1] < 1.15, errors
 
 
@@ -86,8 +95,12 @@ def test_the_noise_of_a_given_sample_tends_to_the_exact_flow(order):
 
 @pytest.mark.float64
 def test_refinements_make_the_round_trip_exact():
-    x, levels = rand(3, 4, 3), grids.trailing(SCHEDULES["cosine"], 40)[1:]  # alpha falls by a factor of 1,000 in the first interval
-    errors = [rms(draw(GAUSSIAN, ancestral.ddim(), levels, back(GAUSSIAN, x, levels, refinements=k)) - x) for k in (0, 1, 4, 30)]
+    # alpha falls by a factor of 1,000 in the first interval
+    x, levels = rand(3, 4, 3), grids.trailing(SCHEDULES["cosine"], 40)[1:]
+    errors = [
+        rms(draw(GAUSSIAN, ancestral.ddim(), levels, back(GAUSSIAN, x, levels, refinements=k)) - x)
+        for k in (0, 1, 4, 30)
+    ]
     assert errors[0] > 3 * errors[1] > 30 * errors[2] and errors[3] < 1e-9, errors
 
 
@@ -96,7 +109,10 @@ def test_reversible_heun_has_order_two_between_levels_and_to_the_clean_end():
     x = rand(4, 64, 3)
 
     def ends(oracle, build, counts):
-        return [draw(oracle, reversible_heun(), grids.padded(build(n), 800), build(2).sigma[0] * x, jnp.asarray(n)) for n in counts]
+        return [
+            draw(oracle, reversible_heun(), grids.padded(build(n), 800), build(2).sigma[0] * x, jnp.asarray(n))
+            for n in counts
+        ]
 
     def between(n):
         return grids.log_snr(SCHEDULES["exploding"], n, sigma_min=0.05, sigma_max=20.0, end="first")
@@ -112,13 +128,19 @@ def test_reversible_heun_has_order_two_between_levels_and_to_the_clean_end():
 def test_reversible_heun_is_exact_for_a_point(name):
     for steps in (1, 2, 5):
         levels = grids.padded(grids.trailing(SCHEDULES[name], steps), 5)
-        point = draw(oracles.gaussian(0.0, 0.7), reversible_heun(), levels, levels.sigma[0] * rand(5, 3, 3), jnp.asarray(steps))
+        point = draw(
+            oracles.gaussian(0.0, 0.7), reversible_heun(), levels, levels.sigma[0] * rand(5, 3, 3), jnp.asarray(steps)
+        )
         np.testing.assert_allclose(point, 0.7, atol=1e-9)
 
 
-@pytest.mark.parametrize(("dtype", "there", "here"), [(jnp.float32, 1e-4, 2e-5), (jnp.float64, 1e-12, 1e-13)], ids=["float32", "float64"])
+@pytest.mark.parametrize(
+    ("dtype", "there", "here"), [(jnp.float32, 1e-4, 2e-5), (jnp.float64, 1e-12, 1e-13)], ids=["float32", "float64"]
+)
 def test_reversible_heun_returns_to_rounding_after_any_number_of_steps(dtype, there, here, float64):
-    """From a sample to its noise and back, and from a draw to its start, where the data are narrow and the flow contracts most."""
+    """From a sample to its noise and back, and from a draw to its start, where the data are narrow and the flow
+    contracts most.
+    """
     oracle, given = mixture(0.05), (0.05 * rand(11, 16, 3) + MEANS[np.arange(16) % 2]).astype(dtype)
     for (name, schedule), steps in itertools.product(SCHEDULES.items(), (5, 50)):
         levels = jax.tree.map(lambda field: field.astype(dtype), grids.padded(grids.trailing(schedule, steps), 50))
@@ -126,7 +148,9 @@ def test_reversible_heun_returns_to_rounding_after_any_number_of_steps(dtype, th
         noise, companion = undo(oracle, given, levels, None, count)
         assert noise.dtype == dtype and companion.dtype == dtype
         assert np.all(np.isfinite(noise)) and rms(noise) < 3 * scale
-        np.testing.assert_allclose(draw(oracle, reversible_heun(companion), levels, noise, count), given, atol=there, err_msg=name)
+        np.testing.assert_allclose(
+            draw(oracle, reversible_heun(companion), levels, noise, count), given, atol=there, err_msg=name
+        )
         start = levels.sigma[0] * rand(10, 16, 3).astype(dtype)
         state = walk(oracle, levels, start)
         for end in undo(oracle, state.x, levels, flow_coordinates.unscaled(state.memory.z, levels[steps - 1]), count):
@@ -158,7 +182,9 @@ def test_samples_stand_alone_padding_and_counts_do_not_enter():
         ends = back(oracle, x[order], given, num_steps=count), *undo(oracle, x[order], given, None, count)
         for value, expected in zip(ends, whole, strict=True):
             np.testing.assert_allclose(value, expected[order], atol=5e-6)
-    np.testing.assert_allclose(draw(oracle, reversible_heun(), padded, x), draw(oracle, reversible_heun(), levels, x), atol=5e-6)
+    np.testing.assert_allclose(
+        draw(oracle, reversible_heun(), padded, x), draw(oracle, reversible_heun(), levels, x), atol=5e-6
+    )
 
 
 @pytest.mark.parametrize("kind", [parameterization.velocity(), parameterization.clean()], ids=["velocity", "clean"])
@@ -172,7 +198,8 @@ def test_values_and_gradients_are_finite_at_few_steps_on_every_schedule(kind):
 
     slope = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))
     for name, schedule in SCHEDULES.items():
-        grids_of_it = short(schedule) if kind == parameterization.velocity() else short(schedule)[-1:]  # padding repeats the clean end
+        # padding repeats the clean end
+        grids_of_it = short(schedule) if kind == parameterization.velocity() else short(schedule)[-1:]
         assert all(finite(slope(jnp.float32(0.7), jnp.ones((2, 3)), levels)) for levels in grids_of_it), name
 
 

@@ -1,4 +1,6 @@
-"""Linear measurements against their matrices; posterior sampling against Gaussian data, whose posterior is closed form."""
+"""Linear measurements against their matrices; posterior sampling against Gaussian data, whose posterior is closed
+form.
+"""
 
 import itertools
 import math
@@ -59,7 +61,9 @@ def test_adjoint_solve_and_pseudo_inverse_are_those_of_the_matrix(operator):
 @pytest.mark.float64
 def test_operators_do_what_they_are_named_for():
     x, hidden = rand(4, 2, 4, 4, 1), np.zeros((1, 4, 4, 1), bool)
-    np.testing.assert_allclose(forward(linear_operators.downsample(2), x)[:, 1, 0], x[:, 2:4, 0:2].mean(axis=(1, 2)), atol=1e-14)
+    np.testing.assert_allclose(
+        forward(linear_operators.downsample(2), x)[:, 1, 0], x[:, 2:4, 0:2].mean(axis=(1, 2)), atol=1e-14
+    )
     hidden[0, 1, 2] = True
     np.testing.assert_array_equal(forward(linear_operators.inpaint(hidden), x), np.where(hidden, 0, x))
     for kernel, expected in ((np.array([0.0, 0.0, 1.0]), jnp.roll(x, 1, axis=1)), (np.array([[1.0]]), x)):
@@ -124,7 +128,9 @@ def conditioned(mean, variance, a, y, noise):
 @pytest.mark.float64
 @every_operator
 def test_predictions_for_a_gaussian_are_corrected_by_closed_forms(operator):
-    """PiGDM gives the exact posterior mean, DPS the analytic gradient with each sample's own norm; both still explain x."""
+    """PiGDM gives the exact posterior mean, DPS the analytic gradient with each sample's own norm; both still explain
+    x.
+    """
     x, y, a, scales = rand(0, 2, *SHAPE), measure(operator), matrix(operator, SHAPE), np.array([0.5, 2.0])
     for level in BY_SAMPLE:
         pigdm, dps, plain = corrected(x, level, operator, y, 0.3, scales)
@@ -158,7 +164,8 @@ def test_a_ddim_step_with_dps_on_the_cosine_path_moves_x_by_the_papers_step():
 
     gradient = jax.grad(lambda x: jnp.sum(misfit(x) ** 2))(x) / misfit(x)[:, None, None, None]
     found, plain = (
-        diffusion.ancestral.ddim_step(denoise(x, here), here, there) for denoise in (posterior.dps(ORACLE, operator, y, 3.0), ORACLE)
+        diffusion.ancestral.ddim_step(denoise(x, here), here, there)
+        for denoise in (posterior.dps(ORACLE, operator, y, 3.0), ORACLE)
     )
     np.testing.assert_allclose(found, plain - 3.0 * math.sin(math.pi / 2 / steps) * gradient, atol=1e-12)
 
@@ -167,7 +174,9 @@ def test_a_ddim_step_with_dps_on_the_cosine_path_moves_x_by_the_papers_step():
 def drawn(guided, levels, steps, start):
     """By DDIM, with one compile for all numbers of steps."""
     index, sampler = jnp.arange(len(start)), diffusion.samplers.ddim()
-    return diffusion.sampling.sample(jax.random.key(0), guided, sampler, levels, SHAPE, index, num_steps=steps, start=start)
+    return diffusion.sampling.sample(
+        jax.random.key(0), guided, sampler, levels, SHAPE, index, num_steps=steps, start=start
+    )
 
 
 @pytest.mark.float64
@@ -204,7 +213,10 @@ def network(params, x, t, label):
 
 @pytest.mark.parametrize("guide", [posterior.pigdm, posterior.dps], ids=["pigdm", "dps"])
 def test_a_sample_is_its_own_in_batches_and_one_compile_serves_all_values(guide):
-    y, levels = measure(OPERATORS["inpaint"], count=5).astype(jnp.float32), diffusion.grids.trailing(diffusion.schedules.flow(), 4)
+    y, levels = (
+        measure(OPERATORS["inpaint"], count=5).astype(jnp.float32),
+        diffusion.grids.trailing(diffusion.schedules.flow(), 4),
+    )
     mask, numbers = jnp.asarray(np.random.default_rng(0).random((5, *SHAPE)) < 0.5), jnp.linspace(0.1, 0.9, 5)
 
     @Traced
@@ -223,7 +235,8 @@ def test_a_sample_is_its_own_in_batches_and_one_compile_serves_all_values(guide)
     np.testing.assert_allclose(draw(some, 0.6, padded, 4), whole[:, some], atol=5e-6)
 
 
-ENDS = (CLEAN, Level(999.0, 0.0, 1.0), Level(998.0, 5e-5, 1.0), Level(0.0, 1.0, 1e-20))  # clean, (nearly) nothing left, clean and exploding
+# clean, (nearly) nothing left, clean and exploding
+ENDS = (CLEAN, Level(999.0, 0.0, 1.0), Level(998.0, 5e-5, 1.0), Level(0.0, 1.0, 1e-20))
 
 
 @every_operator
@@ -244,7 +257,12 @@ def test_values_and_gradients_are_finite_at_the_ends_and_where_the_residual_is_z
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(both[1]))
 
 
-X, SMALL, Y, HALVES = jnp.ones((2, 4, 6, 1)), jnp.ones((2, *SHAPE)), jnp.ones((2, 2, 1, 1)), linear_operators.downsample(2)
+X, SMALL, Y, HALVES = (
+    jnp.ones((2, 4, 6, 1)),
+    jnp.ones((2, *SHAPE)),
+    jnp.ones((2, 2, 1, 1)),
+    linear_operators.downsample(2),
+)
 test_what_does_not_fit_is_refused = refusals(
     (lambda: linear_operators.downsample(4).forward(X), "factor = 4"),
     (lambda: linear_operators.downsample(0), "factor"),

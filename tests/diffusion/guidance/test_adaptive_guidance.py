@@ -1,4 +1,6 @@
-"""Adaptive guidance stops for each sample on its own, from the step after its predictions were parallel, and then asks once."""
+"""Adaptive guidance stops for each sample on its own, from the step after its predictions were parallel, and then asks
+once.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -43,18 +45,24 @@ LABELS, INDEX = np.array([0, 1, 2, 3]), np.array([7, 1, 5, 2])
 def turned(x, label, t):
     """What the network answers, in NumPy."""
     angle = np.where(label < 0, 0.0, 0.3 * label + 0.1) * GAIN * t / 100
-    return np.stack([np.cos(angle) * x[:, 0] - np.sin(angle) * x[:, 1], np.sin(angle) * x[:, 0] + np.cos(angle) * x[:, 1]], 1)
+    return np.stack(
+        [np.cos(angle) * x[:, 0] - np.sin(angle) * x[:, 1], np.sin(angle) * x[:, 0] + np.cos(angle) * x[:, 1]], 1
+    )
 
 
 def by_hand(label, index, threshold=THRESHOLD, decide=lambda parallel: parallel):
-    """The draws, and in which step each sample was parallel first: STEPS for never. On this schedule alpha² + sigma² is 1."""
+    """The draws, and in which step each sample was parallel first: STEPS for never. On this schedule alpha² + sigma² is
+    1.
+    """
     levels = diffusion.grids.trailing(SCHEDULE, STEPS)
     x = np.asarray(diffusion.sampling.start_of(jax.random.key(0), levels, (2,), index, None)[1], np.float64)
     stopped, first = np.zeros(len(label), bool), np.full(len(label), STEPS)
     t, alpha, sigma = (np.asarray(field, np.float64) for field in (levels.t, levels.alpha, levels.sigma))
     for j in range(STEPS):
         given, free = turned(x, label, t[j]), turned(x, np.full_like(label, -1), t[j])
-        parallel = decide((given * free).sum(1) / np.linalg.norm(given, axis=1) / np.linalg.norm(free, axis=1) > threshold)
+        parallel = decide(
+            (given * free).sum(1) / np.linalg.norm(given, axis=1) / np.linalg.norm(free, axis=1) > threshold
+        )
         velocity = np.where(stopped[:, None], given, free + SCALE * (given - free))
         first = np.where(parallel & ~stopped, j, first)
         stopped |= parallel
@@ -103,6 +111,10 @@ class Keeping(Remembering):
 
 test_what_cannot_stop_is_refused = refusals(
     (lambda: guidance.adaptive_guidance(*pair(LABELS), 2.0, threshold=1.5), "threshold = 1.5 is outside"),
-    (lambda: guidance.adaptive_guidance(Keeping(), pair(LABELS)[1], 2.0, threshold=0.9), "Keeping has a memory of its own", TypeError),
+    (
+        lambda: guidance.adaptive_guidance(Keeping(), pair(LABELS)[1], 2.0, threshold=0.9),
+        "Keeping has a memory of its own",
+        TypeError,
+    ),
     (lambda: guidance.adaptive_guidance(*pair(LABELS), 2.0, threshold=0.9, rescale=2.0), "rescale = 2 is outside"),
 )

@@ -1,4 +1,6 @@
-"""What every rule of guidance keeps: x, dtype, one trace, samples that do not know their neighbours, finite gradients at both ends."""
+"""What every rule of guidance keeps: x, dtype, one trace, samples that do not know their neighbours, finite gradients
+at both ends.
+"""
 
 import functools
 
@@ -36,16 +38,22 @@ def of_interval(given, free, scale, **how):
 # RULES ask one network under several conditions, in one call (`batched=True`) or in several.
 RULES = {
     "classifier_free": guidance.classifier_free,
-    "classifier_free rescale": lambda given, free, scale, **how: guidance.classifier_free(given, free, scale, rescale=0.7, **how),
+    "classifier_free rescale": lambda given, free, scale, **how: guidance.classifier_free(
+        given, free, scale, rescale=0.7, **how
+    ),
     "classifier_free interval": of_interval,
-    "composed": lambda given, free, scale, **how: guidance.composed(free, [given, given.with_condition(2)], [scale, -0.5], **how),
+    "composed": lambda given, free, scale, **how: guidance.composed(
+        free, [given, given.with_condition(2)], [scale, -0.5], **how
+    ),
     "cfg_plus_plus": guidance.cfg_plus_plus,
     "adaptive_guidance": lambda *pair, **how: guidance.adaptive_guidance(*pair, threshold=0.9, **how),
     "adaptive_projected": lambda *pair, **how: guidance.adaptive_projected(*pair, eta=0.3, norm_threshold=0.1, **how),
 }
 EVERY = RULES | {
     "classifier_free batched": lambda *pair: guidance.classifier_free(*pair, batched=True),
-    "autoguidance": lambda given, free, scale: guidance.autoguidance(given, records.replace(given, params={"gain": 0.3}), scale),
+    "autoguidance": lambda given, free, scale: guidance.autoguidance(
+        given, records.replace(given, params={"gain": 0.3}), scale
+    ),
     "dynamic_threshold": lambda *pair: guidance.dynamic_threshold(guidance.classifier_free(*pair), 0.8, bound=0.5),
     "classifier": lambda given, free, scale: guidance.classifier(free, Leaning(given.condition[0]), scale),
 }
@@ -82,7 +90,9 @@ def noised(seed=0, dtype=np.float32):
 
 
 def levels(pairs, dtype=np.float32):
-    return diffusion.Level(jnp.full(len(pairs), 7.0, dtype), *(jnp.asarray(field, dtype) for field in zip(*pairs, strict=True)))
+    return diffusion.Level(
+        jnp.full(len(pairs), 7.0, dtype), *(jnp.asarray(field, dtype) for field in zip(*pairs, strict=True))
+    )
 
 
 @pytest.mark.float64
@@ -103,13 +113,17 @@ def test_a_sample_knows_neither_its_neighbours_to_the_bit_nor_its_place_and_sing
     scales = np.array([0.5, 2.0, 3.0])
     here = ask(guided(name, scales), noised(), levels([(0.6, 0.2), (0.6, 0.8), (0.6, 1.0)]))
     strangers = noised(1).at[1].set(noised()[1])
-    there = ask(guided(name, [9.0, 2.0, 0.0], np.array([2, 1, 0], np.int32)), strangers, levels([CLEAN, (0.6, 0.8), (0.6, 3.0)]))
+    there = ask(
+        guided(name, [9.0, 2.0, 0.0], np.array([2, 1, 0], np.int32)), strangers, levels([CLEAN, (0.6, 0.8), (0.6, 3.0)])
+    )
     for one, other in ((here.clean, there.clean), (here.noise, there.noise)):
         assert one.dtype == np.float32 and not np.array_equal(one[0], other[0])
         np.testing.assert_array_equal(one[1], other[1])
     level, rows = levels([(0.6, 0.8)] * 3), jnp.array([2, 0, 0])
     others = guided(name, scales[rows], LABELS[rows])
-    np.testing.assert_allclose(ask(others, noised()[rows], level).clean, ask(guided(name, scales), noised(), level).clean[rows], atol=1e-6)
+    np.testing.assert_allclose(
+        ask(others, noised()[rows], level).clean, ask(guided(name, scales), noised(), level).clean[rows], atol=1e-6
+    )
 
 
 PAIRS = [NOISE, CLEAN, *INNER]
@@ -119,14 +133,19 @@ PAIRS = [NOISE, CLEAN, *INNER]
 def program(name):
     def total(x, scale, gain, level, weights):
         prediction = guided(name, scale, gain=gain)(x, level)
-        clean, noise = (weight[:, None, None] * part**2 for weight, part in zip(weights, (prediction.clean, prediction.noise), strict=True))
+        clean, noise = (
+            weight[:, None, None] * part**2
+            for weight, part in zip(weights, (prediction.clean, prediction.noise), strict=True)
+        )
         return jnp.sum(clean) + jnp.sum(noise), prediction
 
     return quickly(jax.vmap(jax.grad(total, argnums=(0, 1, 2), has_aux=True), in_axes=(None, 0, None, 0, None)))
 
 
 def sloped(name, x, weights):
-    """Slopes at PAIRS by x, scales (b,) and gain of a sum of squares, of clean and noise with weights (2, b), and the predictions."""
+    """Slopes at PAIRS by x, scales (b,) and gain of a sum of squares, of clean and noise with weights (2, b), and the
+    predictions.
+    """
     scales = np.full((len(PAIRS), 3), 2.0, np.float32)
     return jax.device_get(program(name)(x, scales, 0.7, levels(PAIRS), np.asarray(weights, np.float32)))
 
@@ -159,7 +178,9 @@ def test_a_rule_asked_again_answers_the_same_or_goes_on_from_the_memory_of_the_f
         memory = np.array([True, False, True])
         prediction, after = quickly(type(rule).remembered)(rule, noised(), level, memory)
         alone = ask(conditional(), noised(), level)
-        np.testing.assert_allclose(prediction.clean, np.where(memory[:, None, None], alone.clean, first.clean), atol=1e-6)
+        np.testing.assert_allclose(
+            prediction.clean, np.where(memory[:, None, None], alone.clean, first.clean), atol=1e-6
+        )
         assert np.asarray(after)[memory].all() and not np.asarray(rule.init(noised())).any()
 
 
@@ -180,7 +201,9 @@ def test_one_pass_answers_what_several_passes_answer_and_calls_the_network_once(
         return network(params, x, t, label)
 
     given, scales = conditional(predict=counting), np.array([0.5, 1.0, 7.0], np.float32)
-    rules = (RULES[name](given, given.with_condition(gd.NO_LABEL), scales, batched=batched) for batched in (False, True))
+    rules = (
+        RULES[name](given, given.with_condition(gd.NO_LABEL), scales, batched=batched) for batched in (False, True)
+    )
     several, one = (rule(noised(), levels(INNER[:3])) for rule in rules)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), one, several)
     assert seen == [3] * (len(seen) - 1) + [3 * (len(seen) - 1)]
@@ -190,7 +213,9 @@ def test_the_first_ones_parameters_serve_all_in_one_pass():
     given = conditional()
     other = conditional(gain=9.0).with_condition(gd.NO_LABEL)
     _, free = JointCall.checked(given, other, batched=True)(noised(), levels(INNER[:3]))
-    np.testing.assert_allclose(free.clean, given.with_condition(gd.NO_LABEL)(noised(), levels(INNER[:3])).clean, atol=1e-6)
+    np.testing.assert_allclose(
+        free.clean, given.with_condition(gd.NO_LABEL)(noised(), levels(INNER[:3])).clean, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -245,13 +270,23 @@ def test_negative_and_nan_scales_are_refused(scale):
 TWO = levels([(0.6, 0.8), CLEAN])
 test_numbers_are_taken_up_to_the_ends_of_their_ranges_and_refused_beyond_them = ends(
     *(
-        Ends(lambda value, name=name: EVERY[name](conditional(), conditional(gd.NO_LABEL), value), "scale", 0.0, open_high=True)
+        Ends(
+            lambda value, name=name: EVERY[name](conditional(), conditional(gd.NO_LABEL), value),
+            "scale",
+            0.0,
+            open_high=True,
+        )
         for name in set(EVERY) - {"composed"}
     ),
     Ends(lambda value: guidance.classifier_free(half, fifth, 2.0, rescale=value), "rescale", 0.0, 1.0),
     Ends(lambda value: guidance.composed(half, [fifth], [value]), "weights", -np.inf, open_low=True, open_high=True),
     Ends(lambda value: guidance.adaptive_projected(half, fifth, 2.0, eta=value), "eta", 0.0, 1.0),
-    Ends(lambda value: guidance.adaptive_projected(half, fifth, 2.0, norm_threshold=value), "norm_threshold", 0.0, open_low=True),
+    Ends(
+        lambda value: guidance.adaptive_projected(half, fifth, 2.0, norm_threshold=value),
+        "norm_threshold",
+        0.0,
+        open_low=True,
+    ),
     Ends(lambda value: guidance.adaptive_guidance(half, fifth, 2.0, threshold=value), "threshold", -1.0, 1.0),
     Ends(lambda value: guidance.dynamic_threshold(half, value), "percentile", 0.0, 1.0),
     Ends(lambda value: guidance.dynamic_threshold(half, bound=value), "bound", 0.0, open_low=True, open_high=True),
@@ -263,7 +298,9 @@ test_numbers_are_taken_up_to_the_ends_of_their_ranges_and_refused_beyond_them = 
 
 def test_an_interval_ends_with_its_upper_end_and_begins_behind_its_lower_one():
     within = quickly(jax.vmap(guidance.interval(3.0, 0.5, 2.0)))
-    ratios = np.array([0.0, 0.5, np.nextafter(np.float32(0.5), 1), 1.0, 2.0, np.nextafter(np.float32(2), 3)], np.float32)
+    ratios = np.array(
+        [0.0, 0.5, np.nextafter(np.float32(0.5), 1), 1.0, 2.0, np.nextafter(np.float32(2), 3)], np.float32
+    )
     at = diffusion.Level(ratios, np.ones_like(ratios), ratios)
     np.testing.assert_array_equal(within(at), [1, 1, 3, 3, 3, 1])
     whole = quickly(jax.vmap(guidance.interval(3.0, 0.0, np.inf)))

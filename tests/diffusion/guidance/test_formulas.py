@@ -1,4 +1,6 @@
-"""Each rule of guidance is its formula. On a mixture of two classes every guided score and p(class | x) are closed form."""
+"""Each rule of guidance is its formula. On a mixture of two classes every guided score and p(class | x) are closed
+form.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +59,9 @@ def test_a_learned_variance_is_that_of_the_conditional_network(batched):
         return jnp.concatenate([x, share], axis=-1)
 
     given = denoiser.from_network(wide, {}, parameterization.velocity(), jnp.array([3, 5]), learned_variance=True)
-    guided = guidance.classifier_free(given, given.with_condition(NO_LABEL), 2.0, batched=batched)(jnp.ones((2, 4)), LEVEL)
+    guided = guidance.classifier_free(given, given.with_condition(NO_LABEL), 2.0, batched=batched)(
+        jnp.ones((2, 4)), LEVEL
+    )
     np.testing.assert_allclose(guided.variance_share, [[0.3] * 4, [0.5] * 4], rtol=1e-6)
 
 
@@ -67,7 +71,9 @@ def slope_of_tilted(free, parts, weights, x, level):
 
     def tilted(x):
         whole = free.log_density(x, level)
-        return jnp.sum(whole + sum(w * (part.log_density(x, level) - whole) for w, part in zip(weights, parts, strict=True)))
+        return jnp.sum(
+            whole + sum(w * (part.log_density(x, level) - whole) for w, part in zip(weights, parts, strict=True))
+        )
 
     return jax.grad(tilted)(x)
 
@@ -79,7 +85,9 @@ def test_the_guided_score_is_that_of_the_tilted_density(rule, level):
     given, free, x = mixture(1)
     for scale in (0.0, 1.0, 3.5):
         guided = ask(rule(given, free, np.full(5, scale)), x, level)
-        np.testing.assert_allclose(guided.noise, -level.sigma * slope_of_tilted(free, [given], [np.full(5, scale)], x, level), atol=1e-9)
+        np.testing.assert_allclose(
+            guided.noise, -level.sigma * slope_of_tilted(free, [given], [np.full(5, scale)], x, level), atol=1e-9
+        )
         np.testing.assert_allclose(level.alpha * guided.clean + level.sigma * guided.noise, x, atol=1e-12)
 
 
@@ -89,7 +97,9 @@ def test_composed_conditions_have_the_score_of_the_product_and_a_negative_weight
     for weights in ([1.0, 1.0], [2.0, -0.5], [np.array([0.0, 1.0, 2.0, 0.5, -1.0]), 0.3]):
         weights = [np.broadcast_to(weight, 5) for weight in weights]
         guided = ask(guidance.composed(free, [first, second], weights), x, LEVEL)
-        np.testing.assert_allclose(guided.noise, -0.6 * slope_of_tilted(free, [first, second], weights, x, LEVEL), atol=1e-9)
+        np.testing.assert_allclose(
+            guided.noise, -0.6 * slope_of_tilted(free, [first, second], weights, x, LEVEL), atol=1e-9
+        )
 
 
 @pytest.mark.float64
@@ -121,7 +131,11 @@ def test_an_intervals_scale_holds_above_low_up_to_high_and_is_one_elsewhere():
 @pytest.mark.parametrize("rule", [guidance.classifier_free, guidance.autoguidance, guidance.adaptive_projected])
 def test_outside_the_interval_every_rule_is_the_conditional_prediction_and_any_function_of_the_level_is_a_scale(rule):
     given, free, x = mixture()
-    guided, outside, inside = rule(given, free, guidance.interval(3.0, 0.5, 2.0)), Level(0.0, 1.0, 4.0), Level(0.0, 1.0, 1.0)
+    guided, outside, inside = (
+        rule(given, free, guidance.interval(3.0, 0.5, 2.0)),
+        Level(0.0, 1.0, 4.0),
+        Level(0.0, 1.0, 1.0),
+    )
     check_same(guided(x, outside), given(x, outside))
     check_same(guided(x, inside), rule(given, free, 3.0)(x, inside))
     squared = rule(given, free, lambda level: jnp.asarray(level.sigma) ** 2)
@@ -183,7 +197,9 @@ def step(sampler, denoise, x, level, cleaner):
 
 @pytest.mark.float64
 @pytest.mark.parametrize(("level", "cleaner"), [(LEVEL, CLEANER), (NOISY, LESS)])
-def test_cfg_plus_plus_guides_the_clean_sample_alone_and_its_ddim_step_has_a_scale_that_grows_as_the_step_shrinks(level, cleaner):
+def test_cfg_plus_plus_guides_the_clean_sample_alone_and_its_ddim_step_has_a_scale_that_grows_as_the_step_shrinks(
+    level, cleaner
+):
     given, free, x = mixture()
     guided, plain = guidance.cfg_plus_plus(given, free, 0.6), guidance.classifier_free(given, free, 0.6)
     check_same(guided(x, level), Prediction(plain(x, level).clean, free(x, level).noise))
@@ -199,9 +215,13 @@ def test_samplers_that_rebuild_one_form_from_x_lose_cfg_plus_plus_as_the_docstri
     given, free, x = mixture()
     odd, plain = guidance.cfg_plus_plus(given, free, 0.6), guidance.classifier_free(given, free, 0.6)
     for sampler in (samplers.euler(), samplers.euler_ancestral()):
-        np.testing.assert_allclose(step(sampler, odd, x, LEVEL, CLEANER), step(sampler, free, x, LEVEL, CLEANER), atol=1e-12)
+        np.testing.assert_allclose(
+            step(sampler, odd, x, LEVEL, CLEANER), step(sampler, free, x, LEVEL, CLEANER), atol=1e-12
+        )
         np.testing.assert_allclose(step(sampler, odd, x, NOISY, LESS), step(sampler, plain, x, NOISY, LESS), atol=1e-12)
-    np.testing.assert_allclose(step(samplers.ddpm(), odd, x, LEVEL, CLEANER), step(samplers.ddpm(), plain, x, LEVEL, CLEANER), atol=1e-12)
+    np.testing.assert_allclose(
+        step(samplers.ddpm(), odd, x, LEVEL, CLEANER), step(samplers.ddpm(), plain, x, LEVEL, CLEANER), atol=1e-12
+    )
     ddim, euler = (step(sampler, odd, x, LEVEL, CLEANER) for sampler in (samplers.ddim(), samplers.euler()))
     assert np.abs(ddim - euler).max() > 1e-3
 
@@ -221,25 +241,38 @@ def projected(scale, **options):
 def test_eta_scales_the_parallel_part_alone_and_at_eta_or_scale_one_the_known_rule_is_met_to_the_last_bit():
     for eta in (0.0, 0.4):
         guided, conditional, change = projected(3.0, eta=eta)
-        along = np.sum(change * conditional, axis=1, keepdims=True) / np.sum(conditional**2, axis=1, keepdims=True) * conditional
+        along = (
+            np.sum(change * conditional, axis=1, keepdims=True)
+            / np.sum(conditional**2, axis=1, keepdims=True)
+            * conditional
+        )
         np.testing.assert_allclose(guided, conditional + 2 * (change - along + eta * along), atol=1e-13)
-        np.testing.assert_allclose(np.sum((guided - conditional - 2 * eta * along) * conditional, axis=1), 0, atol=1e-12)
+        np.testing.assert_allclose(
+            np.sum((guided - conditional - 2 * eta * along) * conditional, axis=1), 0, atol=1e-12
+        )
     np.testing.assert_array_equal(projected(1.0, eta=0.2, norm_threshold=0.01)[0], conditional)
     given, free, x = mixture()
-    check_same(guidance.adaptive_projected(given, free, 4.0, eta=1.0)(x, LEVEL), guidance.classifier_free(given, free, 4.0)(x, LEVEL))
+    check_same(
+        guidance.adaptive_projected(given, free, 4.0, eta=1.0)(x, LEVEL),
+        guidance.classifier_free(given, free, 4.0)(x, LEVEL),
+    )
 
 
 @pytest.mark.float64
 def test_a_change_longer_than_the_threshold_is_shortened_to_it_and_a_shorter_one_is_not():
     norms = np.linalg.norm(projected(2.0)[2], axis=1)
     guided, conditional, change = projected(2.0, eta=1.0, norm_threshold=float(np.median(norms)))
-    np.testing.assert_allclose(np.linalg.norm(guided - conditional, axis=1), np.minimum(norms, np.median(norms)), atol=1e-12)
+    np.testing.assert_allclose(
+        np.linalg.norm(guided - conditional, axis=1), np.minimum(norms, np.median(norms)), atol=1e-12
+    )
     each = projected(2.0, eta=1.0, norm_threshold=norms / 2)[0] - conditional
     np.testing.assert_allclose(each, change / 2, atol=1e-12)
 
 
 def test_a_prediction_of_zero_has_no_parallel_part():
-    guided = guidance.adaptive_projected(oracles.gaussian(0.0, 0.0), oracles.gaussian(0.0, 1.0), 3.0)(jnp.ones((2, 4)), LEVEL)
+    guided = guidance.adaptive_projected(oracles.gaussian(0.0, 0.0), oracles.gaussian(0.0, 1.0), 3.0)(
+        jnp.ones((2, 4)), LEVEL
+    )
     np.testing.assert_allclose(guided.clean, -2.0, atol=1e-6)
 
 

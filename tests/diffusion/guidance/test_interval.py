@@ -52,7 +52,9 @@ def within(rule, batched, values, whole=False):
 
 
 def draw(rule, batched, values, whole=False):
-    return diffusion.sample(jax.random.key(0), within(rule, batched, values, whole), samplers.ddim(), LEVELS, (4,), np.arange(3))
+    return diffusion.sample(
+        jax.random.key(0), within(rule, batched, values, whole), samplers.ddim(), LEVELS, (4,), np.arange(3)
+    )
 
 
 SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in (("rescaled", False), ("adaptive_projected", False))]

@@ -50,9 +50,13 @@ def test_perfect_alignment_loses_minus_one_times_the_scale_and_the_denoising_par
             perfect(project, 0.0),
         )
     )()
-    assert float(near[1]["alignment"]) == pytest.approx(1, abs=1e-6) and float(near[1]["mse"]) == pytest.approx(float(plain[1]["mse"]))
+    assert float(near[1]["alignment"]) == pytest.approx(1, abs=1e-6) and float(near[1]["mse"]) == pytest.approx(
+        float(plain[1]["mse"])
+    )
     assert float(near[0]) == pytest.approx(float(plain[0]) - 0.25, abs=1e-6)
-    assert float(far[0]) == pytest.approx(float(plain[0]) + 1, abs=1e-6) and float(none[0]) == pytest.approx(float(plain[0]))
+    assert float(far[0]) == pytest.approx(float(plain[0]) + 1, abs=1e-6) and float(none[0]) == pytest.approx(
+        float(plain[0])
+    )
 
 
 def test_the_cosine_is_the_mean_over_places_and_a_vector_per_sample_is_held_against_the_mean_token():

@@ -19,7 +19,8 @@ X = RNG.uniform(-1, 1, size=(4, 8, 8, 1)).astype(np.float32)
 KEY = jax.random.key(0)
 
 
-# An autoencoder and a discriminator of squares of 2 × 2 pixels: what a loss does with them does not depend on their size.
+# An autoencoder and a discriminator of squares of 2 × 2 pixels: what a loss does with them does not depend on their
+# size.
 
 
 def kernel(*shape):
@@ -111,7 +112,10 @@ def test_the_perceptual_distance_is_that_of_unit_vectors_so_no_scale_of_features
 
     @quickly
     def distances(first, second):
-        of_itself, of_two = latent.perceptual(lambda x: x, first, second), latent.perceptual(lambda x: (x, x), first, 5 * second)
+        of_itself, of_two = (
+            latent.perceptual(lambda x: x, first, second),
+            latent.perceptual(lambda x: (x, x), first, 5 * second),
+        )
         slope = jax.grad(lambda x: latent.perceptual(lambda x: x, x, second))(jnp.zeros_like(second))
         return of_itself, of_two, latent.perceptual(edges, X, X), slope
 
@@ -132,12 +136,19 @@ def test_hinge_losses_have_their_values():
 
 
 def test_the_adaptive_weight_is_the_ratio_of_norms_clipped_and_without_gradient():
-    three, four = ({"a": np.array(a, np.float32), "b": np.array(b, np.float32)} for a, b in (([1, 2], [2]), ([0, 4], [0])))
+    three, four = (
+        {"a": np.array(a, np.float32), "b": np.array(b, np.float32)} for a, b in (([1, 2], [2]), ([0, 4], [0]))
+    )
 
     @quickly
     def weights(three, four):
         nothing, weight = jax.tree.map(jnp.zeros_like, three), latent.adaptive_weight
-        values = weight(three, four, delta=0.0), weight(three, four, delta=2.0), weight(four, three, most=1.25), weight(three, nothing)
+        values = (
+            weight(three, four, delta=0.0),
+            weight(three, four, delta=2.0),
+            weight(four, three, most=1.25),
+            weight(three, nothing),
+        )
         return values, jax.grad(lambda a, b: weight(a, b), (0, 1))(three, nothing)
 
     values, slopes = weights(three, four)
@@ -163,7 +174,14 @@ def parts():
 
         own = params["autoencoder"]
         (value, metrics), slopes = jax.value_and_grad(whole, has_aux=True)(params, KEY, Batch(x))
-        return value, metrics, slopes, pieces(own), jax.jacrev(pieces)(own), jax.value_and_grad(judging)(params["discriminator"])
+        return (
+            value,
+            metrics,
+            slopes,
+            pieces(own),
+            jax.jacrev(pieces)(own),
+            jax.value_and_grad(judging)(params["discriminator"]),
+        )
 
     return jax.tree.map(np.asarray, every(BOTH, X))
 
@@ -171,16 +189,32 @@ def parts():
 def test_the_adaptive_weight_of_the_loss_is_the_ratio_of_gradients_at_the_last_layer_by_hand(parts):
     _, metrics, _, _, slopes, _ = parts
     error, fooling, _ = np.linalg.norm(slopes["decoder"]["output"]["kernel"].reshape(3, -1), axis=1)
-    assert float(metrics["adaptive_weight"]) == pytest.approx(error / (fooling + 0.01), rel=1e-4) != pytest.approx(1, rel=0.1)
+    assert (
+        float(metrics["adaptive_weight"])
+        == pytest.approx(error / (fooling + 0.01), rel=1e-4)
+        != pytest.approx(1, rel=0.1)
+    )
 
 
 def test_the_scalar_is_the_sum_of_all_and_each_player_gets_the_gradient_of_its_own_part(parts):
     value, metrics, slopes, (error, fooling, penalty), by_hand, (judging, of_judge) = parts
     factor = 0.7 * metrics["adaptive_weight"]
     assert float(value) == pytest.approx(float(error + factor * fooling + penalty + judging), rel=1e-5)
-    expected = {"autoencoder": jax.tree.map(lambda rows: rows[0] + factor * rows[1] + rows[2], by_hand), "discriminator": of_judge}
+    expected = {
+        "autoencoder": jax.tree.map(lambda rows: rows[0] + factor * rows[1] + rows[2], by_hand),
+        "discriminator": of_judge,
+    }
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), slopes, expected)
-    assert metrics.keys() >= {"reconstruction", "perceptual", "kl", "adversarial", "adaptive_weight", "discriminator", "real", "fake"}
+    assert metrics.keys() >= {
+        "reconstruction",
+        "perceptual",
+        "kl",
+        "adversarial",
+        "adaptive_weight",
+        "discriminator",
+        "real",
+        "fake",
+    }
     assert all(np.abs(leaf).max() > 1e-3 for leaf in jax.tree.leaves(slopes))
 
 
@@ -216,12 +250,17 @@ def test_the_step_of_both_players_is_traced_whatever_the_options_and_half_batche
 
     def started():
         keys = jax.random.split(KEY)
-        params = {name: networks.init(network, key, X) for name, network, key in zip(latent.PARTS, (NETWORK, JUDGE), keys, strict=True)}
+        params = {
+            name: networks.init(network, key, X)
+            for name, network, key in zip(latent.PARTS, (NETWORK, JUDGE), keys, strict=True)
+        }
         return training.start(params, optimizer, jax.random.key(1))
 
     state = jax.eval_shape(started)
     after, metrics = jax.eval_shape(training.make_step(loss, optimizer, accumulate=2), state, Batch(X))
-    jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype) or pytest.fail(f"{a} {b}"), after.params, state.params)
+    jax.tree.map(
+        lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype) or pytest.fail(f"{a} {b}"), after.params, state.params
+    )
     assert metrics["adaptive_weight"].shape == ()
 
 
@@ -236,7 +275,14 @@ test_what_does_not_fit_is_refused = refusals(
     (lambda: latent.adversarial(GAUSSIAN, abs), "latent.autoencoding, got GaussianBottleneck", TypeError),
     (lambda: LOSS(PARAMS, KEY, X), r"diffusion.Batch\(clean=images\)", TypeError),
     (lambda: LOSS(PARAMS, KEY, Batch((X * 9).astype(np.uint8))), "batch.clean must be a floating array", TypeError),
-    (lambda: latent.autoencoding(lambda p, k, x: latent.Reconstruction(x[:2], 0, {}))(0, KEY, Batch(X)), r"\(2, 8, 8, 1\)", TypeError),
+    (
+        lambda: latent.autoencoding(lambda p, k, x: latent.Reconstruction(x[:2], 0, {}))(0, KEY, Batch(X)),
+        r"\(2, 8, 8, 1\)",
+        TypeError,
+    ),
     (lambda: latent.adversarial(LOSS, abs)(PARAMS, KEY, Batch(X)), r"got \['decoder', 'encoder'\]"),
-    (lambda: latent.adversarial(LOSS, abs, last_layer="output")(BOTH, KEY, Batch(X)), "last_layer = 'output'.*decoder/output/kernel"),
+    (
+        lambda: latent.adversarial(LOSS, abs, last_layer="output")(BOTH, KEY, Batch(X)),
+        "last_layer = 'output'.*decoder/output/kernel",
+    ),
 )

@@ -1,4 +1,6 @@
-"""Learned grids: better than fixed ones on noise never seen, inside the schedule, and never worse, however badly they were learned."""
+"""Learned grids: better than fixed ones on noise never seen, inside the schedule, and never worse, however badly they
+were learned.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -130,7 +132,15 @@ def test_the_slope_is_the_derivative_and_a_scale_and_a_gain_per_step_are_learned
 
 
 def refused(**changes):
-    options = {"sampler": DDIM, "shape": (2,), "candidates": fixed(), "reference": fine(), "pairs": 4, "held_out": 4, "batch": 4} | changes
+    options = {
+        "sampler": DDIM,
+        "shape": (2,),
+        "candidates": fixed(),
+        "reference": fine(),
+        "pairs": 4,
+        "held_out": 4,
+        "batch": 4,
+    } | changes
     learned_grid.learn(jax.random.key(0), DATA, options.pop("sampler"), SCHEDULE, **options)
 
 
@@ -142,7 +152,10 @@ test_mistakes_are_refused = refusals(
     (lambda: refused(candidates={}), "at least one"),
     (lambda: refused(candidates={"learned": fixed()["karras"]}), 'none called "learned"'),
     (lambda: refused(candidates=fixed() | {"long": grids.trailing(SCHEDULE, 5)}), "one number of levels"),
-    (lambda: refused(candidates=fixed() | {"open": grids.trailing(SCHEDULE, 4, end="first")}), "'open' ends at another"),
+    (
+        lambda: refused(candidates=fixed() | {"open": grids.trailing(SCHEDULE, 4, end="first")}),
+        "'open' ends at another",
+    ),
     (lambda: refused(reference=(DDIM, grids.trailing(SCHEDULE, 40, end="first"))), "reference ends at another"),
     (lambda: refused(sampler=samplers.ddim(0.5)), "sampler draws noise", TypeError),
     (lambda: refused(reference=(samplers.ddpm(), fine()[1])), "reference draws noise", TypeError),

@@ -1,4 +1,6 @@
-"""The learned schedule: monotone between its ends, told by noise alone, and trained to the least variance that its bound can have."""
+"""The learned schedule: monotone between its ends, told by noise alone, and trained to the least variance that its
+bound can have.
+"""
 
 import math
 from functools import partial
@@ -21,7 +23,9 @@ MIXTURE = ([0.4, 0.6], [[-0.6], [0.7]], [0.05, 0.2])
 def bent(seed=0, scale=1.0, **options):
     """A schedule whose numbers are far from their first values."""
     schedule, noise = learned_schedule.monotone(ENDS, hidden=8, **options), np.random.default_rng(seed)
-    curve = jax.tree.map(lambda leaf: scale * (leaf + jnp.asarray(noise.normal(size=leaf.shape), leaf.dtype)), schedule.curve)
+    curve = jax.tree.map(
+        lambda leaf: scale * (leaf + jnp.asarray(noise.normal(size=leaf.shape), leaf.dtype)), schedule.curve
+    )
     return records.replace(schedule, curve=curve)
 
 
@@ -35,7 +39,11 @@ def test_log_snr_falls_strictly_between_its_ends_whatever_the_numbers_and_t_is_l
         assert np.all(np.diff(level.log_snr) < 0)
         np.testing.assert_allclose(level.alpha**2 + level.sigma**2, 1.0, rtol=1e-12)
         np.testing.assert_allclose(level.t, 1000 * (ENDS[0] - level.log_snr) / (ENDS[0] - ENDS[1]), atol=1e-6)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), schedule.at_log_snr(level.log_snr), level)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9),
+            schedule.at_log_snr(level.log_snr),
+            level,
+        )
     assert [float(bent().at_log_snr(value).t) for value in (20.0, -20.0)] == [0.0, 1000.0]
 
 
@@ -52,7 +60,11 @@ def test_the_frozen_schedule_is_the_same_and_compares_hashes_and_drives_a_sample
         np.testing.assert_allclose(fixed.at(u).alpha, schedule.at(u).alpha, rtol=1e-5)
         np.testing.assert_allclose(fixed.at(u).t, schedule.at(u).t, rtol=1e-4, atol=1e-2)
     mixture = oracles.mixture(*MIXTURE)
-    draw = jax.jit(lambda levels: sampling.sample(jax.random.key(0), mixture, diffusion.samplers.ddim(), levels, (1,), jnp.arange(3)))
+    draw = jax.jit(
+        lambda levels: sampling.sample(
+            jax.random.key(0), mixture, diffusion.samplers.ddim(), levels, (1,), jnp.arange(3)
+        )
+    )
     for grid in (grids.trailing, grids.karras, grids.log_snr, grids.cosine):
         for levels in (grid(schedule, 5), grid(fixed, 5)):
             assert np.all(np.isfinite(draw(levels))) and levels.shape == (6,)
@@ -71,7 +83,10 @@ def test_the_bound_does_not_depend_on_the_shape_nor_does_its_gradient():
     @jax.jit
     @jax.value_and_grad
     def total(schedule):
-        rates = jax.lax.map(lambda u: jnp.mean(elbo.path_rate(mixture, x, noise, schedule, jnp.full(8, u))), jnp.asarray((nodes + 1) / 2))
+        rates = jax.lax.map(
+            lambda u: jnp.mean(elbo.path_rate(mixture, x, noise, schedule, jnp.full(8, u))),
+            jnp.asarray((nodes + 1) / 2),
+        )
         return jnp.sum(weights / 2 * rates)
 
     (first, slope), (second, _) = total(bent(scale=0.2)), total(bent(1, scale=0.2))  # smooth enough for the nodes
@@ -81,7 +96,9 @@ def test_the_bound_does_not_depend_on_the_shape_nor_does_its_gradient():
 
 @pytest.mark.float64
 def test_training_reaches_the_least_variance_and_leaves_the_bound_alone():
-    """E L² = integral of E h² / q over log-SNR for h the loss at a log-SNR drawn with density q: least at q ~ sqrt(E h²)."""
+    """E L² = integral of E h² / q over log-SNR for h the loss at a log-SNR drawn with density q: least at q ~ sqrt(E
+    h²).
+    """
     oracle = oracles.mixture(*MIXTURE)
     data = oracle.draw(jax.random.key(1), 4096)
     noise = jnp.asarray(np.random.default_rng(2).normal(size=data.shape))
@@ -108,7 +125,9 @@ def test_training_reaches_the_least_variance_and_leaves_the_bound_alone():
         def step(carry, key):
             schedule, state = carry
             data_key, key = jax.random.split(key)
-            slope = jax.grad(learned_schedule.objective, has_aux=True)(schedule, key, oracle, oracle.draw(data_key, 1024))[0]
+            slope = jax.grad(learned_schedule.objective, has_aux=True)(
+                schedule, key, oracle, oracle.draw(data_key, 1024)
+            )[0]
             change, state = optimizer.update(slope, state)
             return (optax.apply_updates(schedule, change), state), None
 

@@ -1,4 +1,6 @@
-"""The adaptive flow: closed form on Gaussian data within its tolerance, each sample by itself, its cost, its failures, its gradients."""
+"""The adaptive flow: closed form on Gaussian data within its tolerance, each sample by itself, its cost, its failures,
+its gradients.
+"""
 
 import sys
 
@@ -30,7 +32,9 @@ def ends(name):
 def test_gaussian_data_is_carried_to_its_closed_form_and_back_and_a_smaller_tolerance_costs_more(name):
     level, cleaner = ends(name)
     x = level.sigma * rand(0, 3, 2)
-    solve = jax.jit(lambda x, level, cleaner, tol: adaptive.solve(GAUSSIAN, SCHEDULES[name], x, level, cleaner, rtol=tol, atol=tol))
+    solve = jax.jit(
+        lambda x, level, cleaner, tol: adaptive.solve(GAUSSIAN, SCHEDULES[name], x, level, cleaner, rtol=tol, atol=tol)
+    )
     exact, errors, costs = GAUSSIAN.flow(x, level, cleaner), [], []
     for tolerance in (1e-3, 1e-6, 1e-8):
         found = solve(x, level, cleaner, tolerance)
@@ -38,7 +42,10 @@ def test_gaussian_data_is_carried_to_its_closed_form_and_back_and_a_smaller_tole
         errors.append(float(jnp.max(jnp.abs(found.x - exact))))
         costs.append(int(found.evaluations.max()))
         np.testing.assert_allclose(solve(x, level, level, tolerance).x, x, rtol=1e-6)  # equal levels: nothing moves
-    assert errors[0] > 10 * errors[1] > 20 * errors[2] and errors[2] < 1e-6 and costs[0] < costs[1] < costs[2], (errors, costs)
+    assert errors[0] > 10 * errors[1] > 20 * errors[2] and errors[2] < 1e-6 and costs[0] < costs[1] < costs[2], (
+        errors,
+        costs,
+    )
     np.testing.assert_allclose(solve(found.x, cleaner, level, 1e-8).x / level.sigma, x / level.sigma, atol=1e-5)
 
 
@@ -70,7 +77,9 @@ def test_a_sample_and_its_cost_depend_neither_on_neighbours_nor_on_order():
 def test_samples_start_at_the_noise_of_the_fixed_samplers_and_end_at_the_denoised_prediction(name):
     schedule, rows = SCHEDULES[name], jnp.array([5, 9])
     levels = grids.karras(schedule, 2)  # the noisiest level, the cleanest, and clean
-    start = jax.jit(lambda: sampling.sample(KEY, GAUSSIAN, runge_kutta.euler(), levels, (3,), rows, trajectory=True)[0])()
+    start = jax.jit(
+        lambda: sampling.sample(KEY, GAUSSIAN, runge_kutta.euler(), levels, (3,), rows, trajectory=True)[0]
+    )()
     expected = GAUSSIAN(GAUSSIAN.flow(start, levels[0], levels[1]), levels[1]).clean
     draw = jax.jit(lambda **start: adaptive.sample(KEY, GAUSSIAN, schedule, (3,), rows, rtol=1e-5, atol=1e-5, **start))
     found = draw()
@@ -86,7 +95,9 @@ def test_too_few_steps_and_numbers_that_are_not_finite_are_no_success_and_condit
     np.testing.assert_array_equal(few.evaluations, 1 + 6 * 3 + 1)
 
     def draw(row, bad):
-        broken = denoiser.from_network(lambda _, x, t, bad: jnp.where(bad[:, None], jnp.nan, 0.1 * x), None, VELOCITY, bad)
+        broken = denoiser.from_network(
+            lambda _, x, t, bad: jnp.where(bad[:, None], jnp.nan, 0.1 * x), None, VELOCITY, bad
+        )
         return adaptive.sample(KEY, broken, FLOW, (3,), row[None], max_steps=50)
 
     found = jax.jit(jax.vmap(draw))(jnp.arange(2), jnp.array([False, True]))
@@ -123,7 +134,9 @@ def test_the_network_hears_t_in_float32_where_x_is_narrower():
         heard.append(level.t.dtype)
         return GAUSSIAN(x, level)
 
-    found = jax.jit(lambda x: adaptive.solve(listening, FLOW, x, NOISY, NEAR, rtol=0.1, atol=0.1).x)(jnp.ones((2, 3), jnp.bfloat16))
+    found = jax.jit(lambda x: adaptive.solve(listening, FLOW, x, NOISY, NEAR, rtol=0.1, atol=0.1).x)(
+        jnp.ones((2, 3), jnp.bfloat16)
+    )
     assert found.dtype == jnp.bfloat16 and np.all(np.isfinite(found.astype(jnp.float32)))
     assert heard and set(heard) == {jnp.dtype("float32")}
 

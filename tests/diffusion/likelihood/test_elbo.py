@@ -1,4 +1,6 @@
-"""The variational bound: where it is exact it is exact, where it is not its gap is known, and the path between two ends does not enter."""
+"""The variational bound: where it is exact it is exact, where it is not its gap is known, and the path between two ends
+does not enter.
+"""
 
 import math
 from functools import partial
@@ -28,7 +30,10 @@ def normal_nats(x, std, mean=0.0):
 def chain_parts(oracle, x, levels, variance):
     """Every step's expectation over the noise (by quadrature), for a one-dimensional x ()."""
     noise, xs = jnp.asarray(NODES)[:, None], jnp.full((len(NODES), 1), x)
-    return jax.lax.map(lambda j: WEIGHTS @ elbo.chain_term(oracle, xs, noise, levels, j, variance=variance), jnp.arange(len(levels) - 1))
+    return jax.lax.map(
+        lambda j: WEIGHTS @ elbo.chain_term(oracle, xs, noise, levels, j, variance=variance),
+        jnp.arange(len(levels) - 1),
+    )
 
 
 def chain_nats(oracle, x, levels, variance, prior_std=None):
@@ -45,7 +50,9 @@ def chain_nats(oracle, x, levels, variance, prior_std=None):
 def test_fixed_large_is_exact_for_unit_gaussian_data_at_any_number_of_steps(steps):
     levels = grids.trailing(schedules.linear(), steps)
     for x in (-1.3, 0.2):
-        assert chain_nats(oracles.gaussian(1.0), x, levels, "large", prior_std=1.0) == pytest.approx(normal_nats(x, 1.0), rel=1e-9)
+        assert chain_nats(oracles.gaussian(1.0), x, levels, "large", prior_std=1.0) == pytest.approx(
+            normal_nats(x, 1.0), rel=1e-9
+        )
 
 
 @pytest.mark.float64
@@ -73,7 +80,11 @@ def test_a_learned_share_of_one_is_large_and_of_zero_is_small_and_the_best_is_be
         denoise = replaced(variance_share=lambda x: jnp.full_like(x, share))
         return elbo.chain_term(denoise, x, noise, levels, j, variance=variance)
 
-    noise, x, levels = jnp.asarray(NODES)[:, None], jnp.full((len(NODES), 1), 0.4), grids.trailing(schedules.cosine(), 5)
+    noise, x, levels = (
+        jnp.asarray(NODES)[:, None],
+        jnp.full((len(NODES), 1), 0.4),
+        grids.trailing(schedules.cosine(), 5),
+    )
 
     @partial(jax.jit, static_argnums=1)
     def total(share, variance):
@@ -105,7 +116,9 @@ def test_a_learned_share_of_one_is_large_and_of_zero_is_small_and_the_best_is_be
 def test_the_masses_of_all_values_add_up_to_one():
     """Through a chain of one step: exp(-term) is the mass of the value."""
     values, fixed = np.linspace(-1, 1, 17)[:, None], replaced(clean=lambda x: jnp.full_like(x, 0.31))
-    term = in_numpy(lambda levels: elbo.chain_term(fixed, values, 0 * values, levels, 0, variance="large", data_levels=17))
+    term = in_numpy(
+        lambda levels: elbo.chain_term(fixed, values, 0 * values, levels, 0, variance="large", data_levels=17)
+    )
     for sigma in (0.9, 0.3, 0.02):
         levels = Level(np.array([10.0, -1.0]), np.array([math.sqrt(1 - sigma**2), 1.0]), np.array([sigma, 0.0]))
         assert np.sum(np.exp(-term(levels))) == pytest.approx(1.0, abs=1e-12), sigma
@@ -118,7 +131,9 @@ def test_far_values_have_a_finite_mass_and_gradient():
     @jax.jit
     @jax.value_and_grad
     def nats(shift):
-        return jnp.sum(elbo.chain_term(replaced(clean=lambda x: x + shift), values, 0 * values, levels, 0, data_levels=256))
+        return jnp.sum(
+            elbo.chain_term(replaced(clean=lambda x: x + shift), values, 0 * values, levels, 0, data_levels=256)
+        )
 
     assert np.all(np.isfinite([nats(shift) for shift in (0.0, 0.3, -2.0)]))
 
@@ -160,7 +175,9 @@ def flow_u(log_snr):
 @pytest.mark.float64
 @pytest.mark.parametrize("ends", [(4.0, -4.0), (8.0, -6.0)])
 def test_the_exact_denoiser_exceeds_the_likelihood_by_what_prior_and_decoder_miss(ends):
-    """E log q(x_T)/p(x_T) over q(x_T | x), and the same of q(x | x_0) and the flat decoder: closed form for Gaussian data."""
+    """E log q(x_T)/p(x_T) over q(x_T | x), and the same of q(x | x_0) and the flat decoder: closed form for Gaussian
+    data.
+    """
     s, x, schedule = 0.5, 0.7, schedules.flow()
     low, high = flow_u(ends)
     total = float(diffusion_nats(oracles.gaussian(s), x, schedule, (low, high)))
@@ -170,7 +187,8 @@ def test_the_exact_denoiser_exceeds_the_likelihood_by_what_prior_and_decoder_mis
     spread = noisy.alpha**2 * s**2 + noisy.sigma**2
     second = noisy.alpha**2 * x**2 + noisy.sigma**2  # of x_T given x
     prior_misses = second / (2 * noisy.sigma**2) - second / (2 * spread) + math.log(noisy.sigma) - math.log(spread) / 2
-    shrink, left = s**2 / (s**2 + ratio**2), s**2 * ratio**2 / (s**2 + ratio**2)  # x given x_0 is N(shrink x_0 / alpha, left)
+    # x given x_0 is N(shrink x_0 / alpha, left)
+    shrink, left = s**2 / (s**2 + ratio**2), s**2 * ratio**2 / (s**2 + ratio**2)
     off = ((1 - shrink) * x) ** 2 + (shrink * ratio) ** 2
     decoder_misses = 0.5 + math.log(ratio) - off / (2 * left) - math.log(left) / 2
     assert total - normal_nats(x, s) == pytest.approx(prior_misses + decoder_misses, abs=1e-8)
@@ -179,7 +197,11 @@ def test_the_exact_denoiser_exceeds_the_likelihood_by_what_prior_and_decoder_mis
 
 @pytest.mark.float64
 def test_the_path_between_two_ends_does_not_enter():
-    mixture, flow, ends = oracles.mixture([0.3, 0.7], [[-1.0], [0.8]], [0.2, 0.3]), schedules.flow(), np.array([6.0, -6.0])
+    mixture, flow, ends = (
+        oracles.mixture([0.3, 0.7], [[-1.0], [0.8]], [0.2, 0.3]),
+        schedules.flow(),
+        np.array([6.0, -6.0]),
+    )
     paths = [
         (flow, tuple(flow_u(ends))),
         (schedules.edm(math.exp(-3), math.exp(3)), (0.0, 1.0)),
@@ -253,10 +275,14 @@ def test_values_and_gradients_are_finite_at_few_steps_on_every_schedule():
 
     def chain(params, x, levels):
         learned = elbo.discrete(KEY, denoise(params), x, levels, jnp.arange(2), variance="learned")
-        return jnp.sum(learned.bits + elbo.discrete(KEY, denoise(params), x, levels, jnp.arange(2), data_levels=17).bits)
+        return jnp.sum(
+            learned.bits + elbo.discrete(KEY, denoise(params), x, levels, jnp.arange(2), data_levels=17).bits
+        )
 
     def path(params, x, schedule):
-        return jnp.sum(elbo.continuous(KEY, denoise(params), x, schedule, jnp.arange(2), span=(0.01, 1.0), draws=2).bits)
+        return jnp.sum(
+            elbo.continuous(KEY, denoise(params), x, schedule, jnp.arange(2), span=(0.01, 1.0), draws=2).bits
+        )
 
     of_chain = quickly(jax.value_and_grad(chain, argnums=(0, 1, 2)))
     of_path = quickly(jax.value_and_grad(path, argnums=(0, 1)), static_argnums=2)

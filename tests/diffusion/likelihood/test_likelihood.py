@@ -1,4 +1,6 @@
-"""Likelihood along the probability flow: closed forms of Gaussian and mixture, order 2, error bars that hold, samples that stand alone."""
+"""Likelihood along the probability flow: closed forms of Gaussian and mixture, order 2, error bars that hold, samples
+that stand alone.
+"""
 
 import math
 
@@ -38,7 +40,9 @@ def run(oracle, x, levels, divergence=None, **options):
 @pytest.mark.float64
 @pytest.mark.parametrize("name", ["straight", "exploding", "no signal", "linear"])
 def test_gaussian_bits_are_those_of_the_density_that_the_sampler_draws(name):
-    """N(0, sigma_T²) carried by the exact flow has std s sigma_T / sqrt(alpha_T² s² + sigma_T²), whatever alpha_T is."""
+    """N(0, sigma_T²) carried by the exact flow has std s sigma_T / sqrt(alpha_T² s² + sigma_T²), whatever alpha_T
+    is.
+    """
     s, x, levels = 0.5, rand(0, 32, 3), grids.trailing(SCHEDULES[name], 400)
     std = s * levels.sigma[0] / jnp.hypot(levels.alpha[0] * s, levels.sigma[0])
     found = run(oracles.gaussian(s), x, levels)
@@ -73,7 +77,11 @@ def test_the_value_depends_on_the_path_through_its_ends_only():
     x, bits = rand(2, 32, 3), []
     for name in ("exploding", "straight", "cosine"):
         levels = grids.log_snr(SCHEDULES[name], 400, sigma_min=0.01, sigma_max=50.0, end="first")
-        found = run(mixture(), flow_coordinates.unscaled(flow_coordinates.scaled(x, levels[-1]), levels[-1]) * levels[-1].alpha, levels)
+        found = run(
+            mixture(),
+            flow_coordinates.unscaled(flow_coordinates.scaled(x, levels[-1]), levels[-1]) * levels[-1].alpha,
+            levels,
+        )
         bits.append(np.asarray(found.bits) - np.log2(levels[-1].alpha))  # back to the density of x / alpha
         np.testing.assert_allclose(bits[-1], bits[0], atol=2e-4)
 
@@ -143,7 +151,9 @@ def test_values_and_gradients_are_finite_at_few_steps_on_every_schedule():
     slope = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))
     divergence = likelihood.hutchinson(KEY, jnp.arange(2), 2)
     for name, schedule in SCHEDULES.items():
-        assert all(finite(slope(jnp.float32(0.7), jnp.ones((2, 3)), levels, divergence)) for levels in short(schedule)), name
+        assert all(
+            finite(slope(jnp.float32(0.7), jnp.ones((2, 3)), levels, divergence)) for levels in short(schedule)
+        ), name
 
 
 def test_probes_and_the_noise_of_whole_values_share_nothing_with_the_noise_of_a_sample_of_that_key():
@@ -160,7 +170,9 @@ def test_probes_and_the_noise_of_whole_values_share_nothing_with_the_noise_of_a_
 def test_dequantized_bits_bound_the_mass_of_a_whole_value_from_above_and_tightly():
     width, std, value = 2 / (17 - 1), 0.6, 0.25
     x = likelihood.dequantize(KEY, jnp.full((4000, 1), value), jnp.arange(4000), width)
-    assert np.abs(np.asarray(x) - value).max() <= width / 2 and np.std(x) == pytest.approx(width / math.sqrt(12), rel=0.05)
+    assert np.abs(np.asarray(x) - value).max() <= width / 2 and np.std(x) == pytest.approx(
+        width / math.sqrt(12), rel=0.05
+    )
     found = run(oracles.gaussian(std), x, flow(200), offset=math.log2(1 / width))
     mass = -math.log2(np.diff(norm.cdf([value - width / 2, value + width / 2], scale=std))[0])
     assert 0 <= np.mean(found.bits) - mass < 3e-3

@@ -1,4 +1,6 @@
-"""What the tests of samplers share: a mixture, two starts, one compiled draw with its noise, and a grid even in log-SNR."""
+"""What the tests of samplers share: a mixture, two starts, one compiled draw with its noise, and a grid even in
+log-SNR.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +28,9 @@ def trajectory(sampler, levels, start=START, denoise=MIXTURE, steps=None):
 @jax.jit
 def _trajectory(sampler, levels, start, denoise, steps):
     index = jnp.arange(len(start))
-    return sampling.sample(KEY, denoise, sampler, levels, start.shape[1:], index, start=start, trajectory=True, num_steps=steps)
+    return sampling.sample(
+        KEY, denoise, sampler, levels, start.shape[1:], index, start=start, trajectory=True, num_steps=steps
+    )
 
 
 def noises(steps):

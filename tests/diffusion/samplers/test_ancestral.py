@@ -1,4 +1,6 @@
-"""DDPM and DDIM: identities of their papers, exact laws, methods that are DDIM, and a variance that the network predicts."""
+"""DDPM and DDIM: identities of their papers, exact laws, methods that are DDIM, and a variance that the network
+predicts.
+"""
 
 import itertools
 
@@ -41,7 +43,9 @@ def test_methods_of_first_order_are_ddim(sampler, eta):
     """The SDE form of DPM-Solver++ is DDIM with eta = 1 alone."""
     for schedule in (schedules.linear(), schedules.cosine(), schedules.flow(), schedules.edm()):
         levels = grids.trailing(schedule, 5)
-        np.testing.assert_allclose(trajectory(sampler, levels), trajectory(ancestral.ddim(eta), levels), rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(
+            trajectory(sampler, levels), trajectory(ancestral.ddim(eta), levels), rtol=1e-9, atol=1e-11
+        )
 
 
 @pytest.mark.float64
@@ -77,12 +81,16 @@ def test_ddim_step_is_equation_12(eta):
     s = eta * np.sqrt((1 - after) / (1 - before)) * np.sqrt(1 - before / after)
     level, cleaner = (Level(0.0, np.sqrt(a), np.sqrt(1 - a)) for a in (before, after))
     result = ancestral.ddim_step(Prediction(clean, noise), level, cleaner, eta=eta, noise=fresh)
-    np.testing.assert_allclose(result, np.sqrt(after) * clean + np.sqrt(1 - after - s**2) * noise + s * fresh, rtol=1e-12)
+    np.testing.assert_allclose(
+        result, np.sqrt(after) * clean + np.sqrt(1 - after - s**2) * noise + s * fresh, rtol=1e-12
+    )
 
 
 @pytest.mark.float64
 def test_fixed_variances_are_exact_for_their_own_data():
-    """Large: a chain of unit-Gaussian data keeps unit variance. Small: the variance given a known clean point is the posterior's."""
+    """Large: a chain of unit-Gaussian data keeps unit variance. Small: the variance given a known clean point is the
+    posterior's.
+    """
     table, one, zero = schedules.linear().table, np.ones((1, 1)), np.zeros((1, 1))
     for t, s in PAIRS[:3]:
         level, cleaner = table[t], table[s]
@@ -122,7 +130,9 @@ def test_the_noise_kept_and_the_noise_added_make_up_the_level():
     def split(levels, eta):
         return *ancestral.split_noise(levels[:-1], levels[1:], eta), ancestral.ancestral_std(levels[:-1], levels[1:])
 
-    for schedule, eta in itertools.product((schedules.zero_terminal_snr(schedules.linear()), schedules.cosine()), (0.0, 0.5, 1.0)):
+    for schedule, eta in itertools.product(
+        (schedules.zero_terminal_snr(schedules.linear()), schedules.cosine()), (0.0, 0.5, 1.0)
+    ):
         levels = jax.device_get(grids.trailing(schedule, 5))
         kept, fresh, std = split(levels, eta)
         assert np.all(kept >= 0) and np.all(fresh >= 0)
@@ -137,7 +147,9 @@ def test_the_noise_kept_and_the_noise_added_make_up_the_level():
 
 @pytest.mark.float64
 def test_learned_variance_is_equation_15_on_the_sub_grid():
-    """exp(v log b + (1 - v) log b~) with the betas and posterior variances of the respaced chain (Nichol & Dhariwal, 2021)."""
+    """exp(v log b + (1 - v) log b~) with the betas and posterior variances of the respaced chain (Nichol & Dhariwal,
+    2021).
+    """
     share = schedules.linear().table.alpha[[100, 300, 500, 700]] ** 2
     before = np.append(1.0, share[:-1])
     betas = 1 - share / before
@@ -169,9 +181,17 @@ def test_a_network_of_twice_the_channels_predicts_its_variance():
         output = jnp.tanh(gain * x) + 0.1 * label.astype(x.dtype)[:, None, None]
         return jnp.concatenate([output, 0.5 + 0.1 * output], axis=-1)
 
-    gain, x, level, kind = jnp.float32(0.7), jnp.asarray(rand(0, 2, 4, 3), jnp.float32), Level(7.0, 0.6, 0.8), parameterization.velocity()
+    gain, x, level, kind = (
+        jnp.float32(0.7),
+        jnp.asarray(rand(0, 2, 4, 3), jnp.float32),
+        Level(7.0, 0.6, 0.8),
+        parameterization.velocity(),
+    )
     label = jnp.array([1, 2])
-    prediction, both = denoiser.from_network(network, gain, kind, label, learned_variance=True)(x, level), network(gain, x, 7.0, label)
+    prediction, both = (
+        denoiser.from_network(network, gain, kind, label, learned_variance=True)(x, level),
+        network(gain, x, 7.0, label),
+    )
     expected = kind.predict(x, both[..., :3], level)
     np.testing.assert_array_equal(prediction.clean, expected.clean)
     np.testing.assert_array_equal(prediction.noise, expected.noise)

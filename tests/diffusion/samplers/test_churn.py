@@ -1,4 +1,6 @@
-"""Euler with fresh noise and Heun with churn: identities with their deterministic forms, published formulas step by step."""
+"""Euler with fresh noise and Heun with churn: identities with their deterministic forms, published formulas step by
+step.
+"""
 
 import functools
 
@@ -43,16 +45,22 @@ def test_churn_zero_is_heun_bit_for_bit(data):
     def network(gain, x, t):
         return jnp.tanh(gain * x + 1e-3 * t[:, None]) + 0.3 * jnp.sin(x)
 
-    denoise = MIXTURE if data == "mixture" else denoiser.from_network(network, jnp.float32(0.7), parameterization.velocity())
+    denoise = (
+        MIXTURE if data == "mixture" else denoiser.from_network(network, jnp.float32(0.7), parameterization.velocity())
+    )
     schedule = schedules.cosine()
     levels = grids.trailing(schedule, 6)
 
     def run(sampler):  # not under jit, where XLA may fuse the two programs otherwise
-        return sampling.sample(KEY, denoise, sampler, levels, X.shape[1:], jnp.arange(len(X)), start=jnp.asarray(X), trajectory=True)
+        return sampling.sample(
+            KEY, denoise, sampler, levels, X.shape[1:], jnp.arange(len(X)), start=jnp.asarray(X), trajectory=True
+        )
 
     heun = run(runge_kutta.heun())
     np.testing.assert_array_equal(run(churn(schedule, 0.0)), heun)
-    np.testing.assert_allclose(run(churn(schedule, 40.0, churn_min=1e6)), heun, atol=1e-7, err_msg="no level lies in the range")
+    np.testing.assert_allclose(
+        run(churn(schedule, 40.0, churn_min=1e6)), heun, atol=1e-7, err_msg="no level lies in the range"
+    )
     np.testing.assert_array_equal(fixed(churn(schedule, 0.0), levels, X), fixed(runge_kutta.heun(), levels, X))
 
 

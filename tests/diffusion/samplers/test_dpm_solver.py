@@ -1,4 +1,6 @@
-"""DPM-Solver++, multistep and single step: published steps written out, what history and last steps do, and how noises lie."""
+"""DPM-Solver++, multistep and single step: published steps written out, what history and last steps do, and how noises
+lie.
+"""
 
 import functools
 
@@ -30,7 +32,11 @@ def by_hand(levels, start, formula, eta):
             h, *past = (position[j + 1 - k] - position[j - k] for k in range(min(j + 1, 3)))
             e = np.expm1(-(1 + eta**2) * h)
             x = sigma[j + 1] / sigma[j] * np.exp(-(eta**2) * h) * x - alpha[j + 1] * e * seen[0]
-            x = x + alpha[j + 1] * formula(h, e, past, seen) + sigma[j + 1] * np.sqrt(-np.expm1(-2 * eta**2 * h)) * fresh[j]
+            x = (
+                x
+                + alpha[j + 1] * formula(h, e, past, seen)
+                + sigma[j + 1] * np.sqrt(-np.expm1(-2 * eta**2 * h)) * fresh[j]
+            )
         states.append(x)
     return np.stack(states)
 
@@ -59,14 +65,18 @@ def third_order(h, e, past, seen):
     ids=["2M", "2M sde", "3M published"],
 )
 def test_steps_are_the_published_recursion(sampler, formula, eta):
-    """Lu et al., 2022b, Alg. 2, its SDE form, and the third order of the usual code, on an uneven grid that ends clean."""
+    """Lu et al., 2022b, Alg. 2, its SDE form, and the third order of the usual code, on an uneven grid that ends
+    clean.
+    """
     levels = grids.karras(schedules.edm(), 6)
     expected = by_hand(levels, 80 * START, formula, eta)
     np.testing.assert_allclose(trajectory(sampler, levels, 80 * START), expected, rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("sampler", [multistep(3), multistep(2, formula="exact", start="corrected")], ids=["3M", "2M exact"])
+@pytest.mark.parametrize(
+    "sampler", [multistep(3), multistep(2, formula="exact", start="corrected")], ids=["3M", "2M exact"]
+)
 def test_a_prediction_linear_in_log_snr_is_integrated_exactly(sampler):
     def line(x, level):
         clean = jnp.full_like(x, 0.3) + 0.7 * jnp.log(level.alpha / level.sigma)
@@ -95,7 +105,9 @@ def test_lower_order_final_takes_ddim_last_and_second_order_before():
     full, lower = (trajectory(multistep(3, lower_order_final=low), levels, 80 * START) for low in (False, True))
     np.testing.assert_allclose(lower[:5], full[:5], rtol=1e-11)
     assert np.abs(lower[5] - full[5]).max() > 1e-4
-    np.testing.assert_allclose(lower[6], ancestral.ddim_step(MIXTURE(lower[5], levels[5]), levels[5], levels[6]), rtol=1e-11)
+    np.testing.assert_allclose(
+        lower[6], ancestral.ddim_step(MIXTURE(lower[5], levels[5]), levels[5], levels[6]), rtol=1e-11
+    )
     position = np.log(np.asarray(levels.alpha / levels.sigma))
     h, h0 = position[5] - position[4], position[4] - position[3]
     before, now = (MIXTURE(lower[j], levels[j]) for j in (3, 4))
@@ -125,7 +137,9 @@ def clean(x, level):
 
 
 def second_stages(x, here, h):
-    """u = (sigma_s/sigma) x - alpha_s (e^(-h/2) - 1) c; x' = (sigma'/sigma) x - alpha' (e^-h - 1) c_s (Lu et al., 2022b, Alg. 1)."""
+    """u = (sigma_s/sigma) x - alpha_s (e^(-h/2) - 1) c; x' = (sigma'/sigma) x - alpha' (e^-h - 1) c_s (Lu et al.,
+    2022b, Alg. 1).
+    """
     level, middle, end = (on_flow(here + share * h) for share in (0, 0.5, 1))
     u = middle.sigma / level.sigma * x - middle.alpha * np.expm1(-h / 2) * clean(x, level)
     return end.sigma / level.sigma * x - end.alpha * np.expm1(-h) * clean(u, middle)
@@ -154,7 +168,9 @@ def test_single_steps_are_the_published_stages(order, stages):
 
 @pytest.mark.float64
 def test_noises_of_a_single_step_lie_on_one_path():
-    """With a constant prediction, the noise at the middle, carried on, and that of the second half make the noise at the end."""
+    """With a constant prediction, the noise at the middle, carried on, and that of the second half make the noise at
+    the end.
+    """
     eta, seen, start = 0.7, [], jnp.asarray(START)
     begin, middle, end = (on_flow(position) for position in (-1.0, -0.2, 0.6))
 

@@ -1,4 +1,5 @@
-"""What every method of the catalogue keeps: finite few steps, one program for all values, samples of their own, dtype, costs, equality.
+"""What every method of the catalogue keeps: finite few steps, one program for all values, samples of their own, dtype,
+costs, equality.
 
 What is compiled runs on `MEMBERS`, which hold every class of the catalogue and every choice of its code.
 """
@@ -45,14 +46,20 @@ def built(name, number=None):
     """The method, or with its number at this place of its range."""
     method = METHODS[name]
     sampler = method.make(SCHEDULE)
-    return sampler if number is None else dataclasses.replace(sampler, **{field: pair[number] for field, pair in method.numbers})
+    return (
+        sampler
+        if number is None
+        else dataclasses.replace(sampler, **{field: pair[number] for field, pair in method.numbers})
+    )
 
 
 # A member for each class, and for each choice of its code.
 
 
 def choices(name):
-    """A method's class with its words and switches, with which of its fields are there, and with whether it has numbers."""
+    """A method's class with its words and switches, with which of its fields are there, and with whether it has
+    numbers.
+    """
     sampler = built(name)
     values = {field.name: getattr(sampler, field.name) for field in dataclasses.fields(sampler)}
     switches = {field: value if isinstance(value, str | bool) else value is None for field, value in values.items()}
@@ -82,7 +89,9 @@ def test_members_are_of_every_class_and_of_every_choice_of_its_code():
     assert {sampler.correct for sampler in multistep} == {"never", "first", "always"}
     assert {built(name).variance for name in MEMBERS if name.startswith("ddpm")} == {"small", "large", "learned"}
     assert {type(built(name)) for name in set(MEMBERS) - set(SIBLINGS)} == {type(built(name)) for name in METHODS}
-    assert {"ddim", "ddim stochastic", "pndm", "pndm runge_kutta"} <= set(MEMBERS) and len(MEMBERS) <= len(METHODS) * 0.6
+    assert {"ddim", "ddim stochastic", "pndm", "pndm runge_kutta"} <= set(MEMBERS) and len(MEMBERS) <= len(
+        METHODS
+    ) * 0.6
 
 
 # One program.
@@ -90,7 +99,9 @@ def test_members_are_of_every_class_and_of_every_choice_of_its_code():
 
 @pytest.mark.parametrize("name", some_slow(MEMBERS, SIBLINGS))
 def test_one_program_serves_all_values_and_a_sample_is_its_own_jitted_mapped_or_neither(name):
-    """The batch is drawn whole, in another order and beside strangers; two numbers of steps at once, as mapped; and without a jit."""
+    """The batch is drawn whole, in another order and beside strangers; two numbers of steps at once, as mapped; and
+    without a jit.
+    """
     traces = []
 
     def draw(sampler, params, key, index, label, scale, levels, num_steps):
@@ -103,7 +114,15 @@ def test_one_program_serves_all_values_and_a_sample_is_its_own_jitted_mapped_or_
 
     def run(steps=(5, 2), index=(0, 1, 2, 3), scale=1.5, gain=0.7, seed=0, number=None, call=mapped):
         index = np.asarray(index, np.int32)
-        values = {"gain": np.float32(gain)}, jax.random.key(seed), index, index % 3, np.float32(scale), grid(5), np.int32(steps)
+        values = (
+            {"gain": np.float32(gain)},
+            jax.random.key(seed),
+            index,
+            index % 3,
+            np.float32(scale),
+            grid(5),
+            np.int32(steps),
+        )
         return np.asarray(call(built(name, number), *values))
 
     both = run()
@@ -118,7 +137,8 @@ def test_one_program_serves_all_values_and_a_sample_is_its_own_jitted_mapped_or_
     np.testing.assert_allclose(run(index=(3, 1, 0, 2))[0], base[[3, 1, 0, 2]], atol=5e-6)
     np.testing.assert_allclose(run(index=(900, 2, 77, 2**31 - 1))[0][1], base[2], atol=5e-6)
     assert len(traces) == 1
-    if name in {type(built(name)): name for name in COMPILED}.values():  # the last of each class, since operations run one by one
+    # the last of each class, since operations run one by one
+    if name in {type(built(name)): name for name in COMPILED}.values():
         with jax.disable_jit():
             np.testing.assert_allclose(run(steps=2, call=draw), both[1], atol=5e-6)
 
@@ -162,7 +182,8 @@ FEW_STEPS += [pytest.param(name, "velocity", marks=pytest.mark.slow) for name in
 
 @pytest.mark.parametrize(("name", "parameterization"), FEW_STEPS)
 def test_few_steps_and_their_gradients_are_finite_and_end_at_the_prediction(name, parameterization):
-    """At 1 … 3 steps on every schedule: finite values and gradients by parameters, start and levels, under vmap, and the prediction last.
+    """At 1 … 3 steps on every schedule: finite values and gradients by parameters, start and levels, under vmap, and
+    the prediction last.
 
     Grids are filled up to three steps by steps that stay at the clean end, so that one program serves all.
     """
@@ -172,7 +193,9 @@ def test_few_steps_and_their_gradients_are_finite_and_end_at_the_prediction(name
     def total(gain, start, levels):
         denoise = denoiser({"gain": gain}, 1, kind)
         start = jnp.maximum(levels.sigma[0], 0.1) * start
-        states = diffusion.sample(jax.random.key(0), denoise, sampler, levels, (2,), jnp.arange(2), start=start, trajectory=True)
+        states = diffusion.sample(
+            jax.random.key(0), denoise, sampler, levels, (2,), jnp.arange(2), start=start, trajectory=True
+        )
         predictions = jax.vmap(denoise)(states[:3], jax.tree.map(lambda field: field[:3], levels))
         ddim = levels.alpha[1] * predictions.clean[0] + levels.sigma[1] * predictions.noise[0]
         return jnp.sum(states[-1] ** 2), (states, predictions.clean, ddim)
@@ -184,14 +207,27 @@ def test_few_steps_and_their_gradients_are_finite_and_end_at_the_prediction(name
     assert np.any(gradients[0] != 0)
     for i, (schedule, n, levels) in enumerate(cases):
         assert all(np.all(np.isfinite(leaf[i])) for leaf in jax.tree.leaves((states, gradients))), (schedule, n)
-        if LAST_STEP in method.exact and not (method.name == "reversible_heun" and n > 1):  # it asks elsewhere than at its state
+        # it asks elsewhere than at its state
+        if LAST_STEP in method.exact and not (method.name == "reversible_heun" and n > 1):
             scale = max(1.0, np.abs(clean[i, n - 1]).max())
-            np.testing.assert_allclose(states[i, n] / scale, clean[i, n - 1] / scale, atol=3e-6, err_msg=f"{schedule} {n}")
+            np.testing.assert_allclose(
+                states[i, n] / scale, clean[i, n - 1] / scale, atol=3e-6, err_msg=f"{schedule} {n}"
+            )
         if exponential and levels.alpha[0] == 0:
-            np.testing.assert_allclose(states[i, 1], ddim[i], atol=1e-6, err_msg=f"{schedule} {n}: DDIM where no signal is left")
+            np.testing.assert_allclose(
+                states[i, 1], ddim[i], atol=1e-6, err_msg=f"{schedule} {n}: DDIM where no signal is left"
+            )
 
 
-OWN_LEVELS = ("heun", "rk4", "dpm_solver_multistep 3 sde", "dpm_solver_single 2 sde", "unipc 3", "deis 3 ratio", "pndm runge_kutta")
+OWN_LEVELS = (
+    "heun",
+    "rk4",
+    "dpm_solver_multistep 3 sde",
+    "dpm_solver_single 2 sde",
+    "unipc 3",
+    "deis 3 ratio",
+    "pndm runge_kutta",
+)
 
 
 def test_each_sample_may_have_levels_of_its_own():
@@ -207,7 +243,9 @@ def test_each_sample_may_have_levels_of_its_own():
     def two_steps(sampler, x, keys, *levels):
         state, denoise = sampler.init(x), denoiser({"gain": jnp.float32(0.7)}, 1)
         for step, (level, cleaner) in enumerate(zip(levels, levels[1:], strict=False)):
-            state = sampler.step(sampler.noise_for_step(keys, step, level, cleaner), denoise, state, level, cleaner, 1 - step)
+            state = sampler.step(
+                sampler.noise_for_step(keys, step, level, cleaner), denoise, state, level, cleaner, 1 - step
+            )
         return state.x
 
     walks = in_numpy(lambda *batch: {name: two_steps(built(name), *batch) for name in OWN_LEVELS})
@@ -258,7 +296,9 @@ TWO = np.arange(2, dtype=np.int32)
 @pytest.mark.float64
 @table("name", MEMBERS)
 def test_the_dtype_stays_under_strict_promotion(name):
-    """float64 stays float64, and float32 stays float32 where 64-bit types are allowed; without them the one program above is float32."""
+    """float64 stays float64, and float32 stays float32 where 64-bit types are allowed; without them the one program
+    above is float32.
+    """
     levels, start = diffusion.grids.trailing(SCHEDULE, 3), np.ones((2, 2, 2, 1), np.float32)
     with jax.numpy_dtype_promotion("strict"):
         result = jax.eval_shape(drawn(name, levels, jnp.asarray(0.5)), TWO, TWO)
@@ -281,7 +321,9 @@ def test_a_batch_is_split_over_devices_by_shard_map(name):
     else:
         split(drawn(name, levels))
         if name in ("ddim stochastic", "unipc 3"):  # the other loop over the same steps
-            split(lambda *rows: jnp.moveaxis(drawn(name, levels, num_steps=jnp.asarray(2), trajectory=True)(*rows), 1, 0))
+            split(
+                lambda *rows: jnp.moveaxis(drawn(name, levels, num_steps=jnp.asarray(2), trajectory=True)(*rows), 1, 0)
+            )
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -302,7 +344,11 @@ def test_rebuilt_samplers_are_equal_hash_alike_and_differ_from_their_siblings():
 
 
 def test_the_catalogue_holds_every_public_sampler_as_users_call_it():
-    public = {name: value for name, value in vars(diffusion.samplers).items() if name in diffusion.samplers.__all__ and callable(value)}
+    public = {
+        name: value
+        for name, value in vars(diffusion.samplers).items()
+        if name in diffusion.samplers.__all__ and callable(value)
+    }
     assert set(public) == {name.split()[0] for name in METHODS} | {"stretched"}  # which is any of them, with gains
     for name, method in METHODS.items():
         assert method.name == name and built(name) == eval(method.call, public | {"schedule": SCHEDULE})
@@ -316,7 +362,10 @@ OUTSIDE = (
     (samplers.predictor_corrector, "corrector_steps", (-1,)),
     (samplers.predictor_corrector, "snr", (-0.1,)),
     (partial(samplers.fixed_path, samplers.ddpm()), "tolerance", (0.0,)),
-    *((partial(samplers.churn, FLOW), field, (-0.1, np.nan)) for field in ("churn", "churn_min", "churn_max", "churn_noise")),
+    *(
+        (partial(samplers.churn, FLOW), field, (-0.1, np.nan))
+        for field in ("churn", "churn_min", "churn_max", "churn_noise")
+    ),
     (partial(samplers.churn, FLOW), "churn", (np.inf,)),
     (samplers.deis, "order", (0, 5)),
     (partial(samplers.deis, 3), "variable", ("t",)),

@@ -27,9 +27,14 @@ def vector(*values):
 @pytest.mark.parametrize("last", [1, 4])
 def test_phis_are_their_integrals_without_cancellation(last):
     z = np.concatenate([-STEPS, STEPS, [0.0, -40.0]])
-    double, single = jax.jit(exponential_integrators.phis, static_argnums=0)(last, z), exponential_integrators.phis(last, np.float32(z))
+    double, single = (
+        jax.jit(exponential_integrators.phis, static_argnums=0)(last, z),
+        exponential_integrators.phis(last, np.float32(z)),
+    )
     for k in range(1, last + 1):
-        expected = [quad(lambda s, z=z, k=k: np.exp((1 - s) * z) * s ** (k - 1), 0, 1, epsabs=0, epsrel=1e-13)[0] for z in z]
+        expected = [
+            quad(lambda s, z=z, k=k: np.exp((1 - s) * z) * s ** (k - 1), 0, 1, epsabs=0, epsrel=1e-13)[0] for z in z
+        ]
         expected = np.array(expected) / math.factorial(k - 1)
         np.testing.assert_allclose(double[k - 1], expected, rtol=1e-12)
         np.testing.assert_allclose(single[k - 1], expected, rtol=1e-5)
@@ -39,7 +44,9 @@ def test_phis_are_their_integrals_without_cancellation(last):
 def test_phis_are_smooth_where_their_formula_changes():
     """phi_k' = phi_k - k phi_(k+1), by parts."""
     z = vector(-1.0 - 1e-9, -1.0 + 1e-9, 0.0, 1.0 - 1e-9, 1.0 + 1e-9, -30.0)
-    result, slope = jax.jit(lambda z: jax.jvp(functools.partial(exponential_integrators.phis, 4), (z,), (jnp.ones_like(z),)))(z)
+    result, slope = jax.jit(
+        lambda z: jax.jvp(functools.partial(exponential_integrators.phis, 4), (z,), (jnp.ones_like(z),))
+    )(z)
     for k in (1, 2, 3):
         np.testing.assert_allclose(slope[k - 1], result[k - 1] - k * result[k], rtol=1e-11)
 
@@ -55,7 +62,10 @@ def test_phis_stay_finite_in_single_precision():
 def test_moments_are_the_integrals_of_the_kernel(rate):
     result = exponential_integrators.moments(jnp.asarray(STEPS), rate, jnp.full(len(STEPS), 3), 3)
     for k in range(1, 4):
-        expected = [quad(lambda s, h=h, k=k: rate * np.exp(-rate * (h - s)) * s**k, 0, h, epsabs=0, epsrel=1e-13)[0] for h in STEPS]
+        expected = [
+            quad(lambda s, h=h, k=k: rate * np.exp(-rate * (h - s)) * s**k, 0, h, epsabs=0, epsrel=1e-13)[0]
+            for h in STEPS
+        ]
         np.testing.assert_allclose(result[k - 1], expected, rtol=1e-11)
 
 
@@ -66,17 +76,24 @@ def test_weights_have_the_moments_asked_for():
         result = np.squeeze(exponential_integrators.weights(nodes, [vector(j < count) for j in range(3)], moments))
         np.testing.assert_array_equal(result[count:], 0)
         for k in range(count):
-            assert sum(w * float(s[0]) ** (k + 1) for w, s in zip(result, nodes, strict=True)) == pytest.approx(float(moments[k][0]))
+            assert sum(w * float(s[0]) ** (k + 1) for w, s in zip(result, nodes, strict=True)) == pytest.approx(
+                float(moments[k][0])
+            )
 
 
 @pytest.mark.float64
 def test_rules_differ_only_where_they_say():
     h, four = vector(0.8, 0.8, 0.8, 0.8), jnp.arange(4)
     exact = np.array(exponential_integrators.moments(h, 1.0, four, 3))
-    rules = {name: np.array(getattr(exponential_integrators, name)(h, 1.0, four, 3)) for name in ("midpoint", "linear", "halved")}
+    rules = {
+        name: np.array(getattr(exponential_integrators, name)(h, 1.0, four, 3))
+        for name in ("midpoint", "linear", "halved")
+    }
     for name, changed in (("midpoint", [(0, 1)]), ("linear", [(0, 1)]), ("halved", [(0, 1), (1, 2)])):
         assert sorted(map(tuple, np.argwhere(rules[name] != exact).tolist())) == changed
-    assert rules["linear"][0, 1] == pytest.approx(0.8**2 / 2) and rules["halved"][1, 2] == pytest.approx(exact[1, 2] / 2)
+    assert rules["linear"][0, 1] == pytest.approx(0.8**2 / 2) and rules["halved"][1, 2] == pytest.approx(
+        exact[1, 2] / 2
+    )
 
 
 @pytest.mark.parametrize("nodes", [(0.0, -1.0), (-1.0, -1.0), (0.0, 0.0)], ids=["at zero", "equal", "both"])
@@ -114,7 +131,9 @@ def test_first_order_steps_compose(eta):
 
     start = jnp.full((1, 1), 1.3)
     once, noisy = (move(start, first, last, noise) for noise in (0.0, 1.0))
-    twice, early, late = (move(move(start, first, middle, a), middle, last, b) for a, b in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)))
+    twice, early, late = (
+        move(move(start, first, middle, a), middle, last, b) for a, b in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
+    )
     np.testing.assert_allclose(twice, once, rtol=1e-12)
     np.testing.assert_allclose((early - twice) ** 2 + (late - twice) ** 2, (noisy - once) ** 2, rtol=1e-11, atol=1e-15)
 

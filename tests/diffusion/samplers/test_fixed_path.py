@@ -1,4 +1,6 @@
-"""Noise from one Brownian path per sample: increments, strong convergence on Gaussian data, and independence of grid and batch."""
+"""Noise from one Brownian path per sample: increments, strong convergence on Gaussian data, and independence of grid
+and batch.
+"""
 
 import sys
 
@@ -20,7 +22,9 @@ DDPM = ancestral.ddpm()
 
 @jax.jit
 def draw(sampler, levels, index, num_steps=None):
-    return sampling.sample(jax.random.key(3), oracles.gaussian(0.5, 0.2), sampler, levels, (2,), index, num_steps=num_steps)
+    return sampling.sample(
+        jax.random.key(3), oracles.gaussian(0.5, 0.2), sampler, levels, (2,), index, num_steps=num_steps
+    )
 
 
 def test_increments_are_standard_normal_independent_and_add_up():
@@ -33,7 +37,9 @@ def test_increments_are_standard_normal_independent_and_add_up():
         assert abs(noise.var() - 1) < 4 * np.sqrt(2 / 20000)
     assert abs(np.mean(first * second)) < 4 / np.sqrt(20000)
     early, late = (np.asarray(time(end, like)) - np.asarray(time(start, like)) for start, end in ((a, b), (b, c)))
-    np.testing.assert_allclose(np.sqrt(early) * first + np.sqrt(late) * second, np.sqrt(early + late) * whole, atol=2e-5)
+    np.testing.assert_allclose(
+        np.sqrt(early) * first + np.sqrt(late) * second, np.sqrt(early + late) * whole, atol=2e-5
+    )
     for level in (b, clean):
         np.testing.assert_array_equal(walk(walks, level, level, like), 0.0)
 
@@ -50,7 +56,11 @@ def test_time_runs_from_pure_noise_to_clean_within_bounds():
 @pytest.mark.float64
 @pytest.mark.parametrize(
     "sampler",
-    [DDPM, pytest.param(ancestral.ddim(0.6), marks=pytest.mark.slow), pytest.param(euler_ancestral(), marks=pytest.mark.slow)],
+    [
+        DDPM,
+        pytest.param(ancestral.ddim(0.6), marks=pytest.mark.slow),
+        pytest.param(euler_ancestral(), marks=pytest.mark.slow),
+    ],
     ids=["ddpm", "ddim", "euler ancestral"],
 )
 def test_samples_converge_at_order_one_along_their_path(sampler):

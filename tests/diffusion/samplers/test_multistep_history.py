@@ -1,4 +1,6 @@
-"""DEIS, UniPC and PNDM: their published algorithms written out, what their predictions integrate exactly, and how they start."""
+"""DEIS, UniPC and PNDM: their published algorithms written out, what their predictions integrate exactly, and how they
+start.
+"""
 
 import itertools
 
@@ -21,7 +23,9 @@ each_variable = pytest.mark.parametrize("variable", ["log_ratio", "ratio"])
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("sampler", [dpm_solver_multistep(3, start="plain"), deis(2, variable="ratio")], ids=["3M plain", "DEIS 2 ratio"])
+@pytest.mark.parametrize(
+    "sampler", [dpm_solver_multistep(3, start="plain"), deis(2, variable="ratio")], ids=["3M plain", "DEIS 2 ratio"]
+)
 def test_settings_without_a_line_in_the_catalogue_are_of_second_order(sampler):
     """By the distances of end points with n and 2n steps even in log-SNR."""
     ends = [trajectory(sampler, grids.padded(even_levels(n), 512), steps=n)[-1] for n in (128, 256, 512)]
@@ -33,7 +37,9 @@ def test_settings_without_a_line_in_the_catalogue_are_of_second_order(sampler):
 
 
 def deis_by_hand(levels, start, order, variable):
-    """x/alpha gains, for each prediction, the integral of its Lagrange polynomial over sigma/alpha (Zhang & Chen, 2023, Secs. 3-4)."""
+    """x/alpha gains, for each prediction, the integral of its Lagrange polynomial over sigma/alpha (Zhang & Chen, 2023,
+    Secs. 3-4).
+    """
     alpha, ratio = np.asarray(levels.alpha), np.asarray(levels.sigma / levels.alpha)
     place = np.log if variable == "log_ratio" else np.asarray
     x, seen, states = start, [], [start]
@@ -44,7 +50,9 @@ def deis_by_hand(levels, start, order, variable):
         def lagrange(r, i, nodes=nodes):
             return np.prod([(place(r) - other) / (nodes[i] - other) for k, other in enumerate(nodes) if k != i])
 
-        gains = [quad(lagrange, ratio[j], ratio[j + 1], args=(i,), epsrel=1e-12, epsabs=0)[0] for i in range(len(nodes))]
+        gains = [
+            quad(lagrange, ratio[j], ratio[j + 1], args=(i,), epsrel=1e-12, epsabs=0)[0] for i in range(len(nodes))
+        ]
         x = alpha[j + 1] * (x / alpha[j] + sum(g * e for g, e in zip(gains, seen, strict=False)))
         states.append(x)
     return np.stack(states)
@@ -79,7 +87,9 @@ def test_deis_integrates_a_noise_prediction_linear_in_the_variable_exactly(varia
         return Prediction((x - level.sigma * noise) / level.alpha, noise)
 
     levels = even_levels(4)
-    result = np.asarray(trajectory(deis(3, variable=variable, start="plain"), levels, denoise=jax.tree_util.Partial(denoise)))[1:]
+    result = np.asarray(
+        trajectory(deis(3, variable=variable, start="plain"), levels, denoise=jax.tree_util.Partial(denoise))
+    )[1:]
     r, alpha = np.asarray(levels.sigma / levels.alpha)[1:], np.asarray(levels.alpha)[1:, None, None]
     primitive = 0.3 * r + 0.7 * (r * np.log(r) - r if variable == "log_ratio" else r**2 / 2)
     expected = alpha * (result[0] / alpha[0] + (primitive - primitive[0])[:, None, None])
@@ -90,7 +100,9 @@ def test_deis_integrates_a_noise_prediction_linear_in_the_variable_exactly(varia
 
 
 def unipc_by_hand(levels, start, order, variant, lower_order_final):
-    """Alg. 1 and 2 with the data prediction (Zhao et al., 2023, App. A): correct x with the evaluation at x, then predict from there."""
+    """Alg. 1 and 2 with the data prediction (Zhao et al., 2023, App. A): correct x with the evaluation at x, then
+    predict from there.
+    """
     alpha, sigma = np.asarray(levels.alpha), np.asarray(levels.sigma)
     position, steps = np.log(alpha / sigma), len(alpha) - 1
 

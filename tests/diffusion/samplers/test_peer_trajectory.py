@@ -1,4 +1,6 @@
-"""End values that diffusers' scheduler tests publish: their sample, their model x t / (t + 1), ten steps. And its DDPM, noise by noise."""
+"""End values that diffusers' scheduler tests publish: their sample, their model x t / (t + 1), ten steps. And its DDPM,
+noise by noise.
+"""
 
 import pathlib
 
@@ -24,10 +26,13 @@ pytestmark = pytest.mark.numbers
 FIXTURE = pathlib.Path(__file__).parents[1] / "ddpm_fixture.safetensors"
 LINEAR, STRONG = schedules.linear(), schedules.linear(1000, 0.01, 0.02)
 SAMPLE = np.moveaxis(np.arange(768.0).reshape(3, 8, 8, 4) / 768, -1, 0)
-GRIDS = {  # diffusers' spacings: its last step ends clean, or at the first entry (set_alpha_to_one = False, "sigma_min")
+# diffusers' spacings: its last step ends clean, or at the first entry (set_alpha_to_one = False, "sigma_min")
+GRIDS = {
     "leading": lambda schedule: grids.leading(schedule, 10, end="clean"),
     "leading, first": lambda schedule: schedule.table[np.append(np.arange(900, -1, -100), 0)],
-    "linspace, first": lambda schedule: schedule.table[np.append(np.round(np.linspace(0, 999, 11))[:0:-1].astype(int), 0)],
+    "linspace, first": lambda schedule: schedule.table[
+        np.append(np.round(np.linspace(0, 999, 11))[:0:-1].astype(int), 0)
+    ],
 }
 
 
@@ -52,7 +57,8 @@ NOISE, VELOCITY = model(parameterization.noise), model(parameterization.velocity
         (unipc(2, lower_order_final=True), "linspace, first", LINEAR, VELOCITY, np.mean, 0.1014, 5.1e-5),
         (deis(2, lower_order_final=True), "linspace, first", LINEAR, NOISE, np.mean, 0.23916, 5.5e-6),
         (deis(2, lower_order_final=True), "linspace, first", LINEAR, VELOCITY, np.mean, 0.091, 5.5e-4),
-        (pndm(LINEAR), "leading, first", LINEAR, NOISE, np.sum, 198.1318, 1e-2),  # as they are asserted: of single precision
+        # as they are asserted: of single precision
+        (pndm(LINEAR), "leading, first", LINEAR, NOISE, np.sum, 198.1318, 1e-2),
         (pndm(STRONG), "leading, first", STRONG, NOISE, np.sum, 186.9482, 1e-2),
     ],
 )
@@ -64,7 +70,9 @@ def test_samplers_reach_the_published_end_values(sampler, grid, schedule, denois
 @pytest.mark.float64
 @pytest.mark.parametrize("sampler", [runge_kutta.euler(), ancestral.ddim()], ids=["euler", "ddim"])
 def test_euler_follows_the_right_trajectory_of_the_peers_test(sampler):
-    """1100 linear steps, ten of them evenly spaced and unrounded, sigma interpolated; the input is scaled by 1 / sqrt(1 + sigma²)."""
+    """1100 linear steps, ten of them evenly spaced and unrounded, sigma interpolated; the input is scaled by
+    1 / sqrt(1 + sigma²).
+    """
     table, t = schedules.linear(1100).table, np.linspace(0, 1099, 10)[::-1]
     ratio = np.append(np.interp(t, np.arange(1100), table.sigma / table.alpha), 0.0)
     alpha = 1 / np.sqrt(1 + ratio**2)
@@ -83,7 +91,12 @@ def test_ddpm_follows_the_peer_given_the_peers_noise():
         def step(x, j):
             moved = {
                 variance: ancestral.ddpm_step(
-                    x[variance], NOISE(x[variance], levels[j]), levels[j], levels[j + 1], noise=noises[j], variance=variance
+                    x[variance],
+                    NOISE(x[variance], levels[j]),
+                    levels[j],
+                    levels[j + 1],
+                    noise=noises[j],
+                    variance=variance,
                 )
                 for variance in x
             }

@@ -1,4 +1,6 @@
-"""Predictor-corrector: the published corrector step with norms of each sample, what it leaves alone, and what it settles."""
+"""Predictor-corrector: the published corrector step with norms of each sample, what it leaves alone, and what it
+settles.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -47,13 +49,17 @@ def test_corrector_leaves_x_at_the_clean_end_and_where_snr_is_zero():
 
 
 def test_corrector_settles_x_at_the_spread_of_its_level():
-    """In many dimensions, from a third of the spread; a step d adds a factor 2 / (2 - d) to the variance, d = 2 r² here."""
+    """In many dimensions, from a third of the spread; a step d adds a factor 2 / (2 - d) to the variance, d = 2 r²
+    here.
+    """
 
     def settle(x, key):
         noise = jax.random.normal(key, x.shape)
         return langevin_step(x, oracles.gaussian(1.0)(x, LEVEL), LEVEL, noise=noise, snr=0.16), None
 
-    x, _ = jax.lax.scan(settle, jnp.asarray(rand(0, 2, 4096) / 3, jnp.float32), jax.random.split(jax.random.key(5), 200))
+    x, _ = jax.lax.scan(
+        settle, jnp.asarray(rand(0, 2, 4096) / 3, jnp.float32), jax.random.split(jax.random.key(5), 200)
+    )
     np.testing.assert_allclose(jnp.std(x, axis=1), 1.0, atol=0.05)
 
 
@@ -75,5 +81,7 @@ def test_correctors_draw_noise_of_their_own_whatever_the_neighbours_and_the_padd
     one, two = (predictor_corrector(corrector_steps=n) for n in (1, 2))
     three = run(two, index=jnp.array([4, 1, 7]))
     np.testing.assert_allclose(three[1:], run(two, index=jnp.array([1, 7])), atol=5e-6)
-    np.testing.assert_allclose(run(two, grids.padded(LEVELS, 6), jnp.array([4, 1, 7]), jnp.asarray(4)), three, atol=5e-6)
+    np.testing.assert_allclose(
+        run(two, grids.padded(LEVELS, 6), jnp.array([4, 1, 7]), jnp.asarray(4)), three, atol=5e-6
+    )
     assert np.abs(run(one, index=jnp.array([4, 1, 7])) - three).min() > 1e-4

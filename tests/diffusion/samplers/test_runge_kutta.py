@@ -1,4 +1,6 @@
-"""Euler, Heun and RK4 on the probability flow: closed products on Gaussian data, the classical formulas, evaluations."""
+"""Euler, Heun and RK4 on the probability flow: closed products on Gaussian data, the classical formulas,
+evaluations.
+"""
 
 import functools
 
@@ -20,7 +22,9 @@ each_higher = pytest.mark.parametrize("sampler", HIGHER.values(), ids=HIGHER.key
 
 @pytest.mark.float64
 def test_euler_and_heun_on_gaussian_data_are_the_published_products():
-    """With f = sigma / (s² + sigma²), alpha = 1: 1 + h f; and for Heun below alpha 1 + h (f + f' (1 + h f)) / 2 until the last step."""
+    """With f = sigma / (s² + sigma²), alpha = 1: 1 + h f; and for Heun below alpha 1 + h (f + f' (1 + h f)) / 2 until
+    the last step.
+    """
     for sigma_max in (1.0, 80.0):
         levels = grids.karras(schedules.edm(sigma_max=sigma_max), 18)
         sigma = np.asarray(levels.sigma)
@@ -35,7 +39,9 @@ def test_euler_and_heun_on_gaussian_data_are_the_published_products():
 
 @pytest.mark.float64
 def test_endpoint_error_is_measured_between_the_stated_levels():
-    """Euler on Gaussian data from sigma/alpha = 20 to 0.05 even in log-SNR: known factors, for starts within two deviations."""
+    """Euler on Gaussian data from sigma/alpha = 20 to 0.05 even in log-SNR: known factors, for starts within two
+    deviations.
+    """
     s, steps = 0.5, 40
     ratio = np.geomspace(20, 0.05, steps + 1)
     alpha = 1 / np.sqrt(1 + ratio**2)
@@ -48,7 +54,11 @@ def test_endpoint_error_is_measured_between_the_stated_levels():
 
 @pytest.mark.float64
 def test_heun_is_the_trapezoid_in_x_over_sigma_where_noise_prevails():
-    level, cleaner, gaussian = Level(900.0, 0.1, np.sqrt(0.99)), Level(700.0, 0.4, np.sqrt(0.84)), oracles.gaussian(0.5, 0.3)
+    level, cleaner, gaussian = (
+        Level(900.0, 0.1, np.sqrt(0.99)),
+        Level(700.0, 0.4, np.sqrt(0.84)),
+        oracles.gaussian(0.5, 0.3),
+    )
     x, width = rand(0, 2, 3), cleaner.alpha / cleaner.sigma - level.alpha / level.sigma
     first = gaussian(x, level).clean
     aimed = cleaner.sigma * (x / level.sigma + width * first)
@@ -107,19 +117,25 @@ def test_stated_evaluations_are_those_made_when_the_grid_ends_clean_whether_or_n
 
     traced = jax.jit(draw)
     assert cost(levels, 3, traced) == cost(levels, 3, jax.jit(draw, static_argnums=1)) == sampler.evaluations(3)
-    assert cost(levels, 1, traced) == each, "a count that ends before the grid does: the last step is one like any other"
+    assert cost(levels, 1, traced) == each, (
+        "a count that ends before the grid does: the last step is one like any other"
+    )
     assert cost(levels[jnp.array([0, 1, 2, 2, 2, 2])], 2, traced) == 2 * each, "a grid that ends at sigma > 0"
     assert [sampler.evaluations(n) for n in (1, 2, 50)] == [1, 1 + each, 1 + 49 * each]
 
 
 @pytest.mark.parametrize("sampler", [runge_kutta.heun(), runge_kutta.rk4(schedules.flow())], ids=["heun", "rk4"])
 def test_steps_from_zero_signal_and_to_clean_are_finite_and_so_are_their_gradients(sampler):
-    """A network that predicts the clean sample has no noise prediction at sigma = 0: it must not be asked there, under vmap either."""
+    """A network that predicts the clean sample has no noise prediction at sigma = 0: it must not be asked there, under
+    vmap either.
+    """
 
     noise = sampling.KeyNoise(jax.random.split(jax.random.key(0), 2))
 
     def total(gain, x, levels):
-        denoise = denoiser.from_network(lambda gain, x, t: jnp.tanh(gain * x + 0.02 * t[:, None]), gain, parameterization.clean())
+        denoise = denoiser.from_network(
+            lambda gain, x, t: jnp.tanh(gain * x + 0.02 * t[:, None]), gain, parameterization.clean()
+        )
         return jnp.sum(sampler.step(noise, denoise, sampling.State(x), levels[0], levels[1], 0).x ** 2)
 
     both = functools.partial(quickly(jax.value_and_grad(total, argnums=(0, 1, 2))), 0.7, jnp.ones((2, 2)))

@@ -1,4 +1,6 @@
-"""A state is all that a draw goes on from, no gradient passes where none may, settings end where they say: on a member per class."""
+"""A state is all that a draw goes on from, no gradient passes where none may, settings end where they say: on a member
+per class.
+"""
 
 from functools import cache, partial
 
@@ -33,7 +35,9 @@ def denoise(x, level):
 
 @cache
 def drawn(name):
-    """The states (t + 1, b, d) of a draw of STEPS intervals, and how they move with the first start and with the level behind them."""
+    """The states (t + 1, b, d) of a draw of STEPS intervals, and how they move with the first start and with the level
+    behind them.
+    """
 
     def states(start, levels):
         sampler, index = METHODS[name].make(SCHEDULE), np.arange(3)
@@ -61,7 +65,9 @@ def test_a_state_that_left_the_program_is_all_that_the_next_step_needs_and_may_b
     @quickly
     def step(state, j):
         level, cleaner = LEVELS[j], LEVELS[j + 1]
-        return sampler.step(sampler.noise_for_step(keys, j, level, cleaner), denoise, state, level, cleaner, STEPS - 1 - j)
+        return sampler.step(
+            sampler.noise_for_step(keys, j, level, cleaner), denoise, state, level, cleaner, STEPS - 1 - j
+        )
 
     state = sampler.init(jax.device_put(START))
     for j in range(STEPS):

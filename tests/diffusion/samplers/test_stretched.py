@@ -1,4 +1,6 @@
-"""Stretched steps: gains of 1 change nothing, the right gains make DDIM exact on a Gaussian, and each gain is that of its own step."""
+"""Stretched steps: gains of 1 change nothing, the right gains make DDIM exact on a Gaussian, and each gain is that of
+its own step.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +27,13 @@ def ends(sampler, levels, start, denoise=DATA):
 @pytest.mark.float64
 @pytest.mark.parametrize("sampler", [samplers.heun(), samplers.unipc(2)], ids=["heun", "unipc"])
 def test_gains_of_one_change_nothing_whatever_the_sampler_remembers(sampler):
-    stretched, levels = samplers.stretched(sampler, jnp.ones(3)), jax.tree.map(lambda field: jnp.asarray(field, float), LEVELS)
-    np.testing.assert_allclose(ends(stretched, levels, START.astype(float)), ends(sampler, levels, START.astype(float)), rtol=1e-12)
+    stretched, levels = (
+        samplers.stretched(sampler, jnp.ones(3)),
+        jax.tree.map(lambda field: jnp.asarray(field, float), LEVELS),
+    )
+    np.testing.assert_allclose(
+        ends(stretched, levels, START.astype(float)), ends(sampler, levels, START.astype(float)), rtol=1e-12
+    )
     assert stretched.evaluations(3) == sampler.evaluations(3)
 
 
@@ -39,14 +46,23 @@ def test_the_gains_of_a_gaussians_exact_flow_make_ddim_exact_at_every_step():
         prediction = DATA(x, level)
         stepped = cleaner.alpha * prediction.clean + cleaner.sigma * prediction.noise
         before = flow_coordinates.scaled(x, level)
-        exact, by_ddim = (flow_coordinates.scaled(end, cleaner) - before for end in (DATA.flow(x, level, cleaner), stepped))
+        exact, by_ddim = (
+            flow_coordinates.scaled(end, cleaner) - before for end in (DATA.flow(x, level, cleaner), stepped)
+        )
         return float((exact / by_ddim)[0, 0])
 
     gains = [gain(levels[j], levels[j + 1]) for j in range(3)]
     assert len({round(each, 2) for each in gains}) == 3
     wanted, start = DATA.flow(START.astype(float), levels[0], levels[-1]), START.astype(float)
-    np.testing.assert_allclose(ends(samplers.stretched(samplers.ddim(), jnp.array(gains)), levels, start), wanted, rtol=1e-12)
-    assert float(jnp.max(jnp.abs(ends(samplers.stretched(samplers.ddim(), jnp.array(gains[::-1])), levels, start) - wanted))) > 0.01
+    np.testing.assert_allclose(
+        ends(samplers.stretched(samplers.ddim(), jnp.array(gains)), levels, start), wanted, rtol=1e-12
+    )
+    assert (
+        float(
+            jnp.max(jnp.abs(ends(samplers.stretched(samplers.ddim(), jnp.array(gains[::-1])), levels, start) - wanted))
+        )
+        > 0.01
+    )
 
 
 @records.record

@@ -1,4 +1,6 @@
-"""Clips whose law is known: each pixel is a Gaussian process in time, so that what a network should answer has a closed form."""
+"""Clips whose law is known: each pixel is a Gaussian process in time, so that what a network should answer has a closed
+form.
+"""
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,9 @@ def covariance(frames):
 
 
 def knows_the_law(params, x, t, *condition):
-    """The posterior mean of clean frames x (b, f, …), each noised to its own time t (b, f) or (b,) of the flow schedule."""
+    """The posterior mean of clean frames x (b, f, …), each noised to its own time t (b, f) or (b,) of the flow
+    schedule.
+    """
     f = x.shape[1]
     sigma = jnp.broadcast_to(t.reshape(t.shape[0], -1), x.shape[:2]) / 1000
     alpha, prior = 1 - sigma, jnp.asarray(covariance(f), x.dtype)[None]

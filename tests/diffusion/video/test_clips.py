@@ -1,4 +1,6 @@
-"""Whole clips are samples as any other ones: drawn by `sample`, and denoised by a network that is told one time per clip."""
+"""Whole clips are samples as any other ones: drawn by `sample`, and denoised by a network that is told one time per
+clip.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +28,9 @@ def test_clips_of_a_gaussian_process_end_where_its_flow_leads_by_an_oracle_and_b
     def draw(start):
         levels_64 = jax.tree.map(lambda field: jnp.asarray(field, jnp.float64), levels)
         both = (
-            diffusion.sample(jax.random.key(0), denoise, samplers.heun(), levels_64, (3, 2, 1, 1), jnp.arange(5), start=start)
+            diffusion.sample(
+                jax.random.key(0), denoise, samplers.heun(), levels_64, (3, 2, 1, 1), jnp.arange(5), start=start
+            )
             for denoise in (oracle, network)
         )
         return *both, oracle.flow(start, levels_64[0], levels_64[-1])
@@ -43,5 +47,7 @@ def test_a_video_transformer_is_a_denoiser_of_clips_and_draws_them():
     params = drawn(network, x, np.zeros(2, np.float32), np.zeros(2, np.int32))
     given = diffusion.from_network(networks.pure(network), params, parameterization.flow(), np.array([0, 2]))
     levels = diffusion.grids.trailing(FLOW, 2)
-    shape = jax.eval_shape(lambda: diffusion.sample(jax.random.key(0), given, samplers.ddim(), levels, (4, 4, 2, 1), jnp.arange(2)))
+    shape = jax.eval_shape(
+        lambda: diffusion.sample(jax.random.key(0), given, samplers.ddim(), levels, (4, 4, 2, 1), jnp.arange(2))
+    )
     assert shape.shape == x.shape

@@ -1,4 +1,6 @@
-"""Diffusion forcing: each frame is noised to its own level and the network is told of it; the loss is that of frames as samples."""
+"""Diffusion forcing: each frame is noised to its own level and the network is told of it; the loss is that of frames as
+samples.
+"""
 
 import functools
 
@@ -43,7 +45,9 @@ def inputs_of(clips, *condition, **options):
 
 
 def test_a_silent_network_loses_the_mean_square_of_the_target_and_weights_are_those_of_each_frame():
-    """Of unit variance, for data of unit variance on a chain; min-SNR gives min(s, 5) / (s + 1) on velocity, on average over the table."""
+    """Of unit variance, for data of unit variance on a chain; min-SNR gives min(s, 5) / (s + 1) on velocity, on average
+    over the table.
+    """
     options = {"weight": weighting.min_snr(5.0), "levels": weighting.stratified_levels()}
     loss = video.diffusion_forcing(linear, schedules.cosine(50), VELOCITY, **options)
     (value, metrics), _ = value_and_slope(loss, np.float32(0), jax.random.key(0), CLIPS)
@@ -54,7 +58,9 @@ def test_a_silent_network_loses_the_mean_square_of_the_target_and_weights_are_th
 
 
 def test_a_network_that_knows_each_frame_has_no_loss_if_its_time_is_that_of_the_frame():
-    """Frame j of every clip is one picture, of one value: the noise is x less that, exactly. A time of another frame would show."""
+    """Frame j of every clip is one picture, of one value: the noise is x less that, exactly. A time of another frame
+    would show.
+    """
     values = np.linspace(-0.9, 0.8, 6, dtype=np.float32).reshape(1, 6, 1, 1, 1)
 
     def knowing(params, x, t):
@@ -79,7 +85,9 @@ def test_a_network_that_knows_each_frame_has_no_loss_if_its_time_is_that_of_the_
 
 
 def test_levels_of_frames_are_independent_but_for_a_share_of_clips_that_have_one_level():
-    """Stratified levels come in order, which must not be that of frames. Samples are told whole clips of their labels, or nothing."""
+    """Stratified levels come in order, which must not be that of frames. Samples are told whole clips of their labels,
+    or nothing.
+    """
     options = {"levels": weighting.stratified_levels(), "shared": 0.3, "drop_condition": 0.5}
     label = np.arange(1500, dtype=np.int32)
     x, t, shown = inputs_of(np.ones((1500, 4, 1), np.float32), label, **options)
@@ -107,7 +115,9 @@ def test_a_loss_is_a_function_of_its_key_equals_its_like_and_has_finite_slopes()
 
 def ask(clips=CLIPS, network=linear, **options):
     options = {"schedule": FLOW, "parameterization": VELOCITY} | options
-    return lambda: jax.eval_shape(lambda: video.diffusion_forcing(network, **options)(np.float32(0), jax.random.key(0), Batch(clips)))
+    return lambda: jax.eval_shape(
+        lambda: video.diffusion_forcing(network, **options)(np.float32(0), jax.random.key(0), Batch(clips))
+    )
 
 
 test_what_is_no_clip_and_what_does_not_fit_is_refused = refusals(

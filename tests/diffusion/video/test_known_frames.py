@@ -1,4 +1,6 @@
-"""Known frames: with the exact network of a Gaussian process the denoiser is that of the conditional law, in closed form."""
+"""Known frames: with the exact network of a Gaussian process the denoiser is that of the conditional law, in closed
+form.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +28,9 @@ MASKS = {
 
 
 def conditional_mean(x, clip, known, alpha, sigma):
-    """E[clean | noised unknown frames, clean known ones] of one clip (f, pixels), by the law of the unknown frames given the known ones."""
+    """E[clean | noised unknown frames, clean known ones] of one clip (f, pixels), by the law of the unknown frames
+    given the known ones.
+    """
     k, clean = covariance(4), clip.copy()
     gain = k[~known][:, known] @ np.linalg.inv(k[known][:, known])
     mean, spread = gain @ clip[known], k[~known][:, ~known] - gain @ k[known][:, ~known]

@@ -1,4 +1,6 @@
-"""Rollout: with the exact network of a process each block is the draw that its law gives; with a transformer, that without a cache."""
+"""Rollout: with the exact network of a process each block is the draw that its law gives; with a transformer, that
+without a cache.
+"""
 
 import functools
 
@@ -26,7 +28,9 @@ SPREAD = (1 - RHO**2) ** 0.5
 
 @records.record
 class Last:
-    """What the exact network keeps: the last frame (b, 1, 1) as it was written, and the time that it was told of it (b,)."""
+    """What the exact network keeps: the last frame (b, 1, 1) as it was written, and the time that it was told of it
+    (b,).
+    """
 
     frame: jax.Array
     told: jax.Array
@@ -43,7 +47,9 @@ def oracle_of(last, number, label=0.0):
 
 
 def exact(params, x, t, *told):
-    """The network of the process x_n = RHO x_{n−1} + label + noise: it answers the posterior mean of the clean frame."""
+    """The network of the process x_n = RHO x_{n−1} + label + noise: it answers the posterior mean of the clean
+    frame.
+    """
     *label, cache = told
     u = t / 1000
     law = oracle_of(cache.frame[:, 0, 0], cache.number, *(jnp.maximum(each, 0).astype(x.dtype) for each in label))
@@ -52,10 +58,16 @@ def exact(params, x, t, *told):
 
 @functools.partial(in_numpy, static_argnames=("num_blocks", "guided"))
 def roll(cache, index, num_blocks=3, condition=(), context=None, given=None, guided=False):
-    guide = (lambda own: guidance.classifier_free(own, own.with_condition(NO_LABEL, own.condition[-1]), 2.0)) if guided else None
+    guide = (
+        (lambda own: guidance.classifier_free(own, own.with_condition(NO_LABEL, own.condition[-1]), 2.0))
+        if guided
+        else None
+    )
     options = {"condition": condition, "context": context, "given": given, "guide": guide}
     kind = parameterization.clean()
-    return video.rollout(KEY, exact, (), kind, cache, samplers.ddpm(), LEVELS, (1,), index, block=1, num_blocks=num_blocks, **options)
+    return video.rollout(
+        KEY, exact, (), kind, cache, samplers.ddpm(), LEVELS, (1,), index, block=1, num_blocks=num_blocks, **options
+    )
 
 
 # The law, and the keys.
@@ -91,7 +103,9 @@ def test_a_clip_is_the_same_in_any_batch_order_and_length_and_where_it_goes_on()
 
 def test_finished_frames_are_written_at_the_level_of_the_context_and_returned_without_its_noise():
     level, cache = jax.tree.map(np.float32, FLOW.at(0.3)), nothing(3)
-    draw = in_numpy(lambda key: arrays.normal(sample_keys.keys_of(key, INDEX), jax.ShapeDtypeStruct((3, 1, 1), np.float32)))
+    draw = in_numpy(
+        lambda key: arrays.normal(sample_keys.keys_of(key, INDEX), jax.ShapeDtypeStruct((3, 1, 1), np.float32))
+    )
     for n in range(2):
         frames, cache = roll(cache, INDEX, 1, context=level)
         np.testing.assert_allclose(cache.told, 300, rtol=1e-6)
@@ -116,7 +130,9 @@ def test_a_guide_makes_the_denoiser_of_each_block_from_that_of_the_network():
 def test_keys_contexts_levels_and_counts_of_steps_are_data():
     def draw(key, context, levels, num_steps, cache):
         options = {"block": 1, "num_blocks": 2, "context": context, "num_steps": num_steps}
-        return video.rollout(key, exact, (), parameterization.clean(), cache, samplers.ddim(), levels, (1,), INDEX, **options).frames
+        return video.rollout(
+            key, exact, (), parameterization.clean(), cache, samplers.ddim(), levels, (1,), INDEX, **options
+        ).frames
 
     draw, levels = Traced(draw, quickly), jax.tree.map(jnp.asarray, diffusion.grids.padded(LEVELS, 8))
     for seed, u, steps in ((0, 0.1, 4), (1, 0.5, 8), (1, 0.0, 4)):
@@ -178,7 +194,9 @@ def test_a_rollout_of_a_transformer_with_a_ring_of_frames_is_that_without_a_cach
     @in_numpy
     def slow(params, clip, n):
         key = jax.random.fold_in(jax.random.fold_in(KEY, n), 0)
-        drawn = diffusion.sample(key, whole_clip_denoiser(params, clip, n), samplers.ddim(), levels, (BLOCK, *SHAPE), index)
+        drawn = diffusion.sample(
+            key, whole_clip_denoiser(params, clip, n), samplers.ddim(), levels, (BLOCK, *SHAPE), index
+        )
         return jax.lax.dynamic_update_slice_in_dim(clip, drawn, n * BLOCK, 1)
 
     frames, cache = cached(params)
@@ -194,7 +212,16 @@ def ask(cache=None, index=INDEX, levels=LEVELS, **options):
     settings = {"block": 1, "num_blocks": 1} | options
     return lambda: jax.eval_shape(
         lambda: video.rollout(
-            KEY, exact, (), parameterization.clean(), cache or nothing(3), samplers.ddim(), levels, (1,), index, **settings
+            KEY,
+            exact,
+            (),
+            parameterization.clean(),
+            cache or nothing(3),
+            samplers.ddim(),
+            levels,
+            (1,),
+            index,
+            **settings,
         )
     )
 
@@ -202,7 +229,10 @@ def ask(cache=None, index=INDEX, levels=LEVELS, **options):
 test_what_does_not_fit_is_refused = refusals(
     (ask(block=0), "block = 0"),
     (ask(num_blocks=0), "num_blocks = 0"),
-    (ask(given=np.zeros((3, 2, 2), np.float32)), r"given has shape \(3, 2, 2\), but \(3, frames, 1\) in whole blocks of 1"),
+    (
+        ask(given=np.zeros((3, 2, 2), np.float32)),
+        r"given has shape \(3, 2, 2\), but \(3, frames, 1\) in whole blocks of 1",
+    ),
     (ask(given=np.zeros((3, 3, 1), np.float32), block=2), "in whole blocks of 2"),
     (ask(given=np.zeros((3, 3, 1), int)), "given must be a floating array", TypeError),
     (ask(nothing(3, 3), block=2), "in whole blocks of 2"),

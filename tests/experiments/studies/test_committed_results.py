@@ -51,14 +51,21 @@ def problems(outcome, experiment, known_commit):
         if claim.against:
             continue  # it is compared with its treatment
         if claim.threshold_name not in stored:
-            found.append(f"claim {claim.id}: its threshold_name {claim.threshold_name!r} is not among the configured thresholds")
+            found.append(
+                f"claim {claim.id}: its threshold_name {claim.threshold_name!r} is not among the configured thresholds"
+            )
         elif claim.threshold != stored[claim.threshold_name]:
-            found.append(f"claim {claim.id}: threshold {claim.threshold}, but {claim.threshold_name} = {stored[claim.threshold_name]}")
+            found.append(
+                f"claim {claim.id}: threshold {claim.threshold}, but {claim.threshold_name} = "
+                f"{stored[claim.threshold_name]}"
+            )
     return found
 
 
 def git(*arguments):
-    clean = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")}
+    clean = {
+        name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
+    }
     return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, env=clean, check=False)
 
 
@@ -90,9 +97,14 @@ def test_every_claim_has_a_role_and_every_study_answers():
         wrong += [f"{folder.name}: {claim.id} has no role" for claim in outcome.claims if not claim.role]
         wrong += [] if outcome.answer else [f"{folder.name}: has no answer"]
         tested = {claim.essay for claim in outcome.claims if claim.essay}
-        wrong += [f"{folder.name}: says nothing of {number}, which it tests" for number in sorted(tested - set(outcome.statements))]
+        wrong += [
+            f"{folder.name}: says nothing of {number}, which it tests"
+            for number in sorted(tested - set(outcome.statements))
+        ]
         known = {number for chapter in statements.CHAPTERS.values() for number in chapter}
-        wrong += [f"{folder.name}: {number} is no statement" for number in sorted({*tested, *outcome.statements} - known)]
+        wrong += [
+            f"{folder.name}: {number} is no statement" for number in sorted({*tested, *outcome.statements} - known)
+        ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -141,9 +153,14 @@ def test_a_result_that_was_measured_on_more_machines_has_a_column_for_each(tmp_p
     assert "On each machine" not in dict(results_pages.pages(tmp_path))[page]
     other = json.loads((tmp_path / "bench" / "results.json").read_text(encoding="utf-8"))
     here, other["machine"]["cpu"] = other["machine"]["cpu"], "a faster CPU"
-    other["claims"] = [*other["claims"][1:], other["claims"][1] | {"id": "further", "statement": "a case of that machine alone"}]
+    other["claims"] = [
+        *other["claims"][1:],
+        other["claims"][1] | {"id": "further", "statement": "a case of that machine alone"},
+    ]
     (tmp_path / "bench" / results_pages.MACHINES / "faster").mkdir(parents=True)
-    (tmp_path / "bench" / results_pages.MACHINES / "faster" / "results.json").write_text(json.dumps(other), encoding="utf-8")
+    (tmp_path / "bench" / results_pages.MACHINES / "faster" / "results.json").write_text(
+        json.dumps(other), encoding="utf-8"
+    )
     text = dict(results_pages.pages(tmp_path))[page]
     head, _, first, second, *_ = text[text.index("| statement", text.index("On each machine")) :].splitlines()
     assert head.split(" | ")[1].startswith(here) and head.split(" | ")[2].startswith("a faster CPU")
@@ -163,7 +180,9 @@ class Config:
     thresholds: Thresholds = Thresholds()
 
 
-EXPERIMENT = registry.Experiment("example", "?", Config, {"full": Config()}, Config(), None, lambda *_: registry.Outcome(()))
+EXPERIMENT = registry.Experiment(
+    "example", "?", Config, {"full": Config()}, Config(), None, lambda *_: registry.Outcome(())
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,7 +198,9 @@ class LaterConfig(Config):
 def example(*, dirty=False, commit="a" * 40, threshold=0.95, name="accuracy", config=None, smoke=False):
     claim = verdicts.claim("accuracy", "a", 0.97, (0.96, 0.98), ">=", threshold, n=10, seed=0, threshold_name=name)
     environment = results.Environment(commit=commit, dirty=dirty, versions={}, machine={})
-    return results.conclude("example", "?", config or Config(), [claim], seeds=(0,), seconds={}, environment=environment, smoke=smoke)
+    return results.conclude(
+        "example", "?", config or Config(), [claim], seeds=(0,), seconds={}, environment=environment, smoke=smoke
+    )
 
 
 def test_a_result_that_may_not_stand_is_found():
@@ -226,7 +247,11 @@ def test_no_committed_picture_is_higher_than_a_screen():
     assert len(PICTURES) > 150 and not too_high
 
 
-REDRAWN = [path for path in FOLDERS if path.name in catalogue.EXPERIMENTS and registry.load(path.name, catalogue.EXPERIMENTS).plots]
+REDRAWN = [
+    path
+    for path in FOLDERS
+    if path.name in catalogue.EXPERIMENTS and registry.load(path.name, catalogue.EXPERIMENTS).plots
+]
 
 
 @pytest.mark.parametrize("folder", REDRAWN, ids=lambda path: path.name)
@@ -237,7 +262,9 @@ def test_plots_are_drawn_again_from_the_tables_alone_and_captions_are_those_of_t
     assert drawn and all(known[figure.file] == figure for figure in drawn)
     for figure in drawn:
         with Image.open(tmp_path / figure.file) as now, Image.open(folder / figure.file) as committed:
-            assert now.size == committed.size, f"{figure.file} is {committed.size}: run python -m experiments.documentation.redraw"
+            assert now.size == committed.size, (
+                f"{figure.file} is {committed.size}: run python -m experiments.documentation.redraw"
+            )
 
 
 def test_a_study_whose_tables_hold_no_plot_is_refused(tmp_path):

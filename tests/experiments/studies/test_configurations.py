@@ -1,4 +1,6 @@
-"""The configuration of every study: thresholds are shared, and its numbers are checked before anything is made or computed."""
+"""The configuration of every study: thresholds are shared, and its numbers are checked before anything is made or
+computed.
+"""
 
 import dataclasses
 import functools
@@ -15,8 +17,8 @@ from gendiff.runs import registry, runner
 
 HOSTILE = {int: (0, -1, 10**30), float: (0.0, -1.0, math.nan, math.inf, -math.inf), str: ("", "nonsense")}
 _ZERO_NUMBERS = (
-    "keywords warmup weight_decay waves ema drop_condition shuffled_steps loud_seeds pigdm_eta dps_scale failed cleanest kills shortest "
-    "digit cut extra ema_snapshots"
+    "keywords warmup weight_decay waves ema drop_condition shuffled_steps loud_seeds pigdm_eta dps_scale failed "
+    "cleanest kills shortest digit cut extra ema_snapshots"
 )
 _ZERO_EVENTS = "preemptions deaths keywords warm_up final lam fall low stop"
 _ZERO_WEIGHTS = "alignment scene_weight kl_weight gradient_weight slopes_weight anchor least"
@@ -72,12 +74,18 @@ def studies():
 
 
 def not_refused(experiment, config, *words):
-    """What is wrong with the refusal of a configuration, whose message has one of the words; None where it is as it should be."""
+    """What is wrong with the refusal of a configuration, whose message has one of the words; None where it is as it
+    should be.
+    """
     try:
         runner.check(experiment, config)
     except ConfigError as error:
         named = any(word in str(error) for word in words)
-        return None if named and len(str(error).splitlines()) < command_line.MOST_LINES else f"the message is {str(error)!r}"
+        return (
+            None
+            if named and len(str(error).splitlines()) < command_line.MOST_LINES
+            else f"the message is {str(error)!r}"
+        )
     return "it is not refused"
 
 
@@ -98,7 +106,9 @@ def test_every_field_refuses_what_is_out_of_its_range_and_names_it():
         for path, value in fields(config):
             for what, bad in hostile(path, value):
                 if not harmless(path, what):
-                    problem = not_refused(experiment, replaced(config, path, bad), path.replace("_", "-"), "seed", "case")
+                    problem = not_refused(
+                        experiment, replaced(config, path, bad), path.replace("_", "-"), "seed", "case"
+                    )
                     problems += [f"{name}: {path} = {bad!r}: {problem}"] if problem else []
     assert not problems, "\n".join(problems)
 
@@ -212,7 +222,11 @@ MISFITS = [
     ("memorise", {"batch": 65}, "--batch 65 is above --sizes 64"),
     ("memorise", {"first": 10001}, "--first 10001 is above --train-steps 10000"),
     ("memorise", {"warmup": 10000}, "--warmup 10000 must be below --train-steps 10000"),
-    ("gan-modes", {"methods": ("vanilla", "diffusion")}, "--methods vanilla diffusion: gradient-penalty must be among them"),
+    (
+        "gan-modes",
+        {"methods": ("vanilla", "diffusion")},
+        "--methods vanilla diffusion: gradient-penalty must be among them",
+    ),
     ("gan-modes", {"methods": ("vanilla", "gradient-penalty", "difusion")}, "did you mean 'diffusion'"),
     ("gan-modes", {"targets": ("grid",)}, "--targets grid: ring must be among them"),
     ("gan-modes", {"shares": (0.5, 0.2, 1.0)}, "--shares 0.5 0.2 1.0: each number must be above"),

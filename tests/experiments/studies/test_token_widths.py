@@ -70,7 +70,9 @@ def builds_one(path):
 def test_every_file_that_builds_a_transformer_of_patches_is_listed():
     folders = (SOURCES / "experiments", SOURCES / "gendiff/commands", SOURCES / "gendiff/runs")
     files = {str(path.relative_to(SOURCES)) for folder in folders for path in folder.rglob("*.py") if builds_one(path)}
-    assert {file for file in files if not file.startswith(("experiments/bench/", "experiments/examples/"))} == set(BUILT) | OF_USERS
+    assert {file for file in files if not file.startswith(("experiments/bench/", "experiments/examples/"))} == set(
+        BUILT
+    ) | OF_USERS
 
 
 def test_a_token_has_more_channels_than_numbers():

@@ -29,7 +29,9 @@ CRITICS = {
     "r3gan": functools.partial(networks.R3GANCritic, **PICTURE, blocks=1, group_width=2),
     "progressive": functools.partial(networks.ProgressiveCritic, **PICTURE),
 }
-EVERY = {f"{name} generator": build for name, build in GENERATORS.items()} | {f"{name} critic": build for name, build in CRITICS.items()}
+EVERY = {f"{name} generator": build for name, build in GENERATORS.items()} | {
+    f"{name} critic": build for name, build in CRITICS.items()
+}
 
 
 def inputs(network):
@@ -47,7 +49,9 @@ def drawn(network):
 
 def parameters_of(network):
     """Those of a network that differs only in how it computes."""
-    plain = {"dtype": None} | ({} if isinstance(network, networks.DenseGenerator | networks.DenseCritic) else {"convolution": "direct"})
+    plain = {"dtype": None} | (
+        {} if isinstance(network, networks.DenseGenerator | networks.DenseCritic) else {"convolution": "direct"}
+    )
     with jax.enable_x64(False):
         return drawn(network.clone(**plain))
 

@@ -81,7 +81,10 @@ def called(network, x):
 
 test_what_does_not_fit_is_refused = refusals(
     (called(networks.DCGANCritic(size=24), PICTURES), "choose 16 or 32"),
-    (called(networks.DCGANCritic(size=8, image_channels=2), PICTURES), r"x has shape \(3, 16, 16, 2\): \(batch, 8, 8, 2\) is needed"),
+    (
+        called(networks.DCGANCritic(size=8, image_channels=2), PICTURES),
+        r"x has shape \(3, 16, 16, 2\): \(batch, 8, 8, 2\) is needed",
+    ),
     (called(networks.DCGANCritic(size=16), PICTURES), r"\(batch, 16, 16, 3\) is needed"),
     (called(networks.DCGANCritic(size=16, image_channels=2), PICTURES[0]), "images are"),
     (called(networks.DCGANCritic(size=16, image_channels=2), PICTURES.astype(np.uint8)), "floating", TypeError),

@@ -56,7 +56,9 @@ def test_the_discriminator_is_its_formula_for_even_and_odd_sizes():
 
 
 def pixels_behind(network, shape, places):
-    """(places, h, w) whether each pixel has a gradient to these answers. Kernels and inputs above 0: nothing can cancel or be cut off."""
+    """(places, h, w) whether each pixel has a gradient to these answers. Kernels and inputs above 0: nothing can cancel
+    or be cut off.
+    """
     params = jax.tree.map(lambda leaf: np.abs(leaf) + np.float32(0.01), rig.drawn(network, np.zeros(shape, np.float32)))
     slope = quickly(jax.jacrev(lambda x, params: networks.pure(network)(params, x)[0, *zip(*places, strict=True)]))
     slopes = slope(np.ones(shape, np.float32), params)
@@ -89,7 +91,9 @@ def test_group_norms_let_the_whole_picture_reach_an_answer_and_batch_mates_never
 
 def test_the_default_is_the_network_of_latent_diffusion():
     network = networks.PatchDiscriminator()
-    shapes = jax.eval_shape(lambda x: networks.init(network, jax.random.key(0), x), np.zeros((1, 32, 32, 3), np.float32))
+    shapes = jax.eval_shape(
+        lambda x: networks.init(network, jax.random.key(0), x), np.zeros((1, 32, 32, 3), np.float32)
+    )
     kernels = [leaf.shape for path, leaf in trees.paths(shapes).items() if path.endswith("kernel")]
     assert kernels == [(4, 4, 3, 64), (4, 4, 64, 128), (4, 4, 128, 256), (4, 4, 256, 512), (4, 4, 512, 1)]
     assert network.receptive_field == 70 and network.smallest == 24
@@ -123,7 +127,8 @@ def test_the_hinge_loss_of_pictures_that_differ_falls_to_its_margin_and_answers_
 
     values, slope, before, after = trained(networks.init(network, jax.random.key(1), real))
     assert 0.5 < values[0] < 3 and values[-1] < 0.1 * values[0]
-    assert np.isfinite(slope).all() and np.abs(slope).max() > 1e-4 and after < before  # it leads a generator the right way
+    # it leads a generator the right way
+    assert np.isfinite(slope).all() and np.abs(slope).max() > 1e-4 and after < before
 
 
 # What every network promises.
@@ -159,7 +164,11 @@ def test_remat_reaches_every_level_options_every_product_and_a_mesh_keeps_the_ba
         return str(jax.make_jaxpr(networks.pure(small(**changes)))(drawn(small()), X))
 
     assert traced(remat=True).count("remat") == traced().count("remat") + 3
-    assert traced(convolution="fast_backward").count("fast_backward_convolution") >= 4 > traced().count("fast_backward_convolution")
+    assert (
+        traced(convolution="fast_backward").count("fast_backward_convolution")
+        >= 4
+        > traced().count("fast_backward_convolution")
+    )
     assert traced(precision="highest").count("Precision.HIGHEST") >= 4 > traced().count("Precision.HIGHEST")
     mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
     x = jax.device_put(X, jax.NamedSharding(mesh, jax.P("data")))

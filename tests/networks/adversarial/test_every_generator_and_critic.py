@@ -26,7 +26,9 @@ def shapes_of(network):
 def test_parameters_are_a_plain_float32_dict_and_the_answer_has_its_shape(build):
     params, network = shapes_of(build()), build()
     assert type(params) is dict and all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
-    assert [leaf.shape[0] for path, leaf in trees.paths(params).items() if path.endswith("/label")] == [4], "three classes and NO_LABEL"
+    assert [leaf.shape[0] for path, leaf in trees.paths(params).items() if path.endswith("/label")] == [4], (
+        "three classes and NO_LABEL"
+    )
     answer = run(network)
     shapes = {"DenseGenerator": (3, 3)} | {type(build()).__name__: (3,) for build in CRITICS.values()}
     assert answer.shape == shapes.get(type(network).__name__, (3, 8, 8, 2))
@@ -79,7 +81,10 @@ def test_precision_and_bfloat16_reach_every_product_and_the_answer_has_the_dtype
     assert set(products) == {"f32"} and products_of(build, dtype="bfloat16")[1] == len(products) * ["bf16"]
     x, *conditions = inputs(build())
     for dtype, given in ((None, x.astype(jnp.bfloat16)), ("bfloat16", x)):
-        assert jax.eval_shape(networks.pure(build(dtype=dtype)), parameters_of(build()), given, *conditions).dtype == given.dtype
+        assert (
+            jax.eval_shape(networks.pure(build(dtype=dtype)), parameters_of(build()), given, *conditions).dtype
+            == given.dtype
+        )
 
 
 @table("name", ["dcgan generator", "dense critic"])
@@ -128,7 +133,10 @@ def test_the_gradient_of_a_squared_input_gradient_is_that_of_finite_differences(
     """As a gradient penalty needs it. The other critics are made of the same layers."""
     network = CRITICS["dcgan"](features="discrimination")
     params, (x, label) = trees.cast((parameters_of(network), inputs(network)), jnp.float64)
-    criticise, along = networks.pure(network), jax.tree.map(lambda leaf: np.cos(np.arange(leaf.size)).reshape(leaf.shape), params)
+    criticise, along = (
+        networks.pure(network),
+        jax.tree.map(lambda leaf: np.cos(np.arange(leaf.size)).reshape(leaf.shape), params),
+    )
 
     @quickly
     @jax.value_and_grad

@@ -27,9 +27,15 @@ def transposed(params, x):
     """Each pixel times a kernel of 4 × 4, 2 pixels apart."""
     small = params["kernel"]
     channels, features = small.shape[2], small.shape[3] // 4
-    kernel = small.reshape(2, 2, channels, 2, 2, features)[::-1, ::-1].transpose(0, 3, 1, 4, 2, 5).reshape(4, 4, channels, features)
+    kernel = (
+        small.reshape(2, 2, channels, 2, 2, features)[::-1, ::-1]
+        .transpose(0, 3, 1, 4, 2, 5)
+        .reshape(4, 4, channels, features)
+    )
     spread = jnp.flip(kernel, (0, 1))
-    y = jax.lax.conv_general_dilated(x, spread, (1, 1), ((2, 2), (2, 2)), (2, 2), dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    y = jax.lax.conv_general_dilated(
+        x, spread, (1, 1), ((2, 2), (2, 2)), (2, 2), dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
     return y + params["bias"].reshape(1, 1, 1, -1)
 
 

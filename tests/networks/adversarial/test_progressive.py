@@ -15,7 +15,9 @@ from tests.refusals import refusals
 from tests.tables import table
 
 SMALL = {"size": 16, "width": 2, "widest": 5, "image_channels": 2}
-PICTURES = {side: np.random.default_rng(side).uniform(-1, 1, (3, side, side, 2)).astype(np.float32) for side in (4, 8, 16)}
+PICTURES = {
+    side: np.random.default_rng(side).uniform(-1, 1, (3, side, side, 2)).astype(np.float32) for side in (4, 8, 16)
+}
 GENERATOR, CRITIC = networks.ProgressiveGenerator(**SMALL), networks.ProgressiveCritic(**SMALL)
 
 
@@ -25,7 +27,9 @@ def drawn(network):
 
 
 def generated(stage, *weight, params=None):
-    return np.asarray(rig.apply(networks.pure(GENERATOR.clone(stage=stage)), params or drawn(GENERATOR), NOISE, *weight))
+    return np.asarray(
+        rig.apply(networks.pure(GENERATOR.clone(stage=stage)), params or drawn(GENERATOR), NOISE, *weight)
+    )
 
 
 def judged(stage, x, *weight, params=None):
@@ -65,13 +69,18 @@ def made(network, *given):
 @table("network, given", [(GENERATOR, (NOISE,) * 3), (CRITIC, tuple(PICTURES.values()))])
 def test_every_stage_has_the_same_parameters(network, given):
     whole = made(network, given[2])
-    assert all(made(network.clone(stage=stage), given[stage], *weight) == whole for stage, weight in ((0, (0.5,)), (1, ()), (2, (0.5,))))
+    assert all(
+        made(network.clone(stage=stage), given[stage], *weight) == whole
+        for stage, weight in ((0, (0.5,)), (1, ()), (2, (0.5,)))
+    )
     assert {"picture_0", "picture_1", "picture_2", "stage_0", "stage_1", "stage_2"} <= set(whole)
 
 
 def test_layers_of_stages_above_and_pictures_of_stages_before_play_no_part():
     for params, run in ((drawn(GENERATOR), generated), (drawn(CRITIC), functools.partial(judged, x=PICTURES[8]))):
-        spoilt = params | {name: jax.tree.map(jnp.zeros_like, params[name]) for name in ("stage_2", "picture_2", "picture_0")}
+        spoilt = params | {
+            name: jax.tree.map(jnp.zeros_like, params[name]) for name in ("stage_2", "picture_2", "picture_0")
+        }
         np.testing.assert_array_equal(run(1, params=spoilt), run(1))
 
 
@@ -125,7 +134,9 @@ def test_sizes_of_stages():
 
 
 def called(network, *given):
-    return lambda: networks.pure(network)(drawn(GENERATOR if isinstance(network, networks.ProgressiveGenerator) else CRITIC), *given)
+    return lambda: networks.pure(network)(
+        drawn(GENERATOR if isinstance(network, networks.ProgressiveGenerator) else CRITIC), *given
+    )
 
 
 test_what_does_not_fit_is_refused = refusals(

@@ -30,7 +30,9 @@ def linear(params, x):
 def block(params, x):
     y, grouped = bent(linear(params["expand"], x)), params["grouped"]
     groups = y.shape[-1] // grouped["kernel"].shape[2]
-    y = jax.lax.conv_general_dilated(y, grouped["kernel"], (1, 1), "SAME", dimension_numbers=LAYOUT, feature_group_count=groups)
+    y = jax.lax.conv_general_dilated(
+        y, grouped["kernel"], (1, 1), "SAME", dimension_numbers=LAYOUT, feature_group_count=groups
+    )
     return x + linear(params["contract"], bent(y + grouped["bias"].reshape(1, 1, 1, -1)))
 
 
@@ -62,7 +64,8 @@ def judged(params, x):
 
 
 @table(
-    "network, given, formula", [(networks.R3GANGenerator(**SMALL), NOISE, drawn_picture), (networks.R3GANCritic(**SMALL), PICTURES, judged)]
+    "network, given, formula",
+    [(networks.R3GANGenerator(**SMALL), NOISE, drawn_picture), (networks.R3GANCritic(**SMALL), PICTURES, judged)],
 )
 def test_both_are_their_formulas(network, given, formula):
     params = rig.drawn(network, given)
@@ -83,7 +86,9 @@ def test_the_last_kernel_of_a_block_starts_at_0_and_the_others_by_the_gain_of_th
 def test_the_paper_s_network_of_32_pixels_has_768_channels_everywhere_and_layers_between_sizes_only_where_channels_change():
     network = networks.R3GANGenerator(size=32, width=768, widest=768)
     params = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), np.zeros((1, 64), np.float32)))
-    assert len([name for name in params if name.startswith("block")]) == 8 and not [name for name in params if "channels" in name]
+    assert len([name for name in params if name.startswith("block")]) == 8 and not [
+        name for name in params if "channels" in name
+    ]
     assert params["block_32_1"]["grouped"]["kernel"].shape == (3, 3, 16, 1536), "96 groups"
 
 
@@ -96,5 +101,8 @@ test_what_does_not_fit_is_refused = refusals(
     (called(NOISE, group_width=3), "group_width = 3 does not divide the 8 channels of grouped"),
     (called(NOISE, size=12), "choose 8 or 16"),
     (called(PICTURES, networks.R3GANCritic, size=16), r"\(batch, 16, 16, 2\) is needed"),
-    (called(PICTURES, networks.R3GANCritic, features="packing"), "features = 'packing' is none of none, deviation, discrimination"),
+    (
+        called(PICTURES, networks.R3GANCritic, features="packing"),
+        "features = 'packing' is none of none, deviation, discrimination",
+    ),
 )

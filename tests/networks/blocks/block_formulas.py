@@ -27,7 +27,9 @@ def run(block, params, *inputs):
 
 def begun(params):
     """Parameters whose condition changes nothing yet, as those of a fresh block."""
-    return params | {name: jax.tree.map(np.zeros_like, layer) for name, layer in params.items() if name.endswith("modulation")}
+    return params | {
+        name: jax.tree.map(np.zeros_like, layer) for name, layer in params.items() if name.endswith("modulation")
+    }
 
 
 class Formula:

@@ -37,7 +37,9 @@ def test_a_fresh_layer_is_the_identity_and_a_moved_one_is_its_formula():
 def test_the_group_norm_of_stable_diffusion_has_an_epsilon_of_its_own():
     def program(design):
         layer = ImageTransformer(2, 2, epsilon=0.125, design=design)
-        return str(jax.make_jaxpr(lambda x: layer.init(jax.random.key(0), x, jnp.asarray(TEXT.tokens), jnp.asarray(MASK)))(X))
+        return str(
+            jax.make_jaxpr(lambda x: layer.init(jax.random.key(0), x, jnp.asarray(TEXT.tokens), jnp.asarray(MASK)))(X)
+        )
 
     plain, stable = program("plain"), program("stable_diffusion")
     assert "0.125:" in plain and "0.125:" not in stable

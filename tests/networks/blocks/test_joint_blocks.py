@@ -27,10 +27,17 @@ def assert_close(result, wanted):
 def test_each_stream_normalises_its_queries_and_keys_by_scales_of_its_own():
     block = BLOCK.clone(norm_heads=True)
     params = drawn(block, (X, OTHER))
-    scales = {name: {"scale": jnp.asarray(DRAW.normal(size=4), jnp.float32)} for name in params if name.endswith(("_query", "_key"))}
+    scales = {
+        name: {"scale": jnp.asarray(DRAW.normal(size=4), jnp.float32)}
+        for name in params
+        if name.endswith(("_query", "_key"))
+    }
     assert set(scales) == {"norm_query", "norm_key", "stream_1_norm_query", "stream_1_norm_key"}
     params = params | scales
-    formulas, streams = (Formula(params), Formula(params, "stream_1_")), [np.asarray(stream, np.float64) for stream in (X, OTHER)]
+    formulas, streams = (
+        (Formula(params), Formula(params, "stream_1_")),
+        [np.asarray(stream, np.float64) for stream in (X, OTHER)],
+    )
     parts = []
     for formula, stream in zip(formulas, streams, strict=True):
         query, key, value = parts_of(formula, formula.norm("norm_0", stream))
@@ -51,7 +58,10 @@ def test_the_first_stream_also_looks_at_itself_alone_and_what_it_sees_is_gated_a
     params = drawn(block, (X, OTHER), ADA)
     for result, stream in zip(run(block, begun(params), (X, OTHER), ADA), (X, OTHER), strict=True):
         np.testing.assert_array_equal(result, stream)
-    formulas, streams = (Formula(params), Formula(params, "stream_1_")), [np.asarray(stream, np.float64) for stream in (X, OTHER)]
+    formulas, streams = (
+        (Formula(params), Formula(params, "stream_1_")),
+        [np.asarray(stream, np.float64) for stream in (X, OTHER)],
+    )
     changes = [formula.changes(ADA, number) for formula, number in zip(formulas, (9, 6), strict=True)]
     parts = [
         parts_of(formula, normalised(stream) * (1 + change[1]) + change[0])
@@ -62,7 +72,9 @@ def test_the_first_stream_also_looks_at_itself_alone_and_what_it_sees_is_gated_a
     own = parts_of(formulas[0], normalised(streams[0]) * (1 + scale) + shift, "own_qkv")
     added = [gate * formulas[0].linear("own_output", mixed(*own)), 0.0]
     results = run(block, params, (X, OTHER), ADA)
-    for formula, stream, change, part, more, result in zip(formulas, streams, changes, parts, added, results, strict=True):
+    for formula, stream, change, part, more, result in zip(
+        formulas, streams, changes, parts, added, results, strict=True
+    ):
         y = stream + change[2] * formula.linear("output", mixed(part[0], key, value)) + more
         wide = formula.linear("mlp_0", normalised(y) * (1 + change[4]) + change[3])
         assert_close(result, y + change[5] * formula.narrowed(wide))
@@ -105,9 +117,17 @@ def test_each_coordinate_turns_the_channels_that_it_is_given():
 
 
 def test_coordinates_beside_the_first_one_turn_its_pairs_in_turn_by_their_own_frequencies():
-    x, plain, beside = jnp.asarray(DRAW.normal(size=(1, 1, 1, 10)), jnp.float32), rotary.Rotary(50.0), rotary.Rotary(50.0, beside=7.0)
-    np.testing.assert_array_equal(rotary.rotate(x, np.array([[[3, 0, 0]]]), beside), rotary.rotate(x, np.array([[[3]]]), plain))
-    angles = 3 * 50.0 ** (-np.arange(5) / 5) + np.array([4, 2 * 1, 4 * 7.0 ** (-1 / 3), 2 * 7.0 ** (-1 / 2), 4 * 7.0 ** (-2 / 3)])
+    x, plain, beside = (
+        jnp.asarray(DRAW.normal(size=(1, 1, 1, 10)), jnp.float32),
+        rotary.Rotary(50.0),
+        rotary.Rotary(50.0, beside=7.0),
+    )
+    np.testing.assert_array_equal(
+        rotary.rotate(x, np.array([[[3, 0, 0]]]), beside), rotary.rotate(x, np.array([[[3]]]), plain)
+    )
+    angles = 3 * 50.0 ** (-np.arange(5) / 5) + np.array(
+        [4, 2 * 1, 4 * 7.0 ** (-1 / 3), 2 * 7.0 ** (-1 / 2), 4 * 7.0 ** (-2 / 3)]
+    )
     first, second = np.split(np.asarray(x, np.float64)[0, 0, 0], 2)
     spun = (first + 1j * second) * np.exp(1j * angles)
     np.testing.assert_allclose(

@@ -74,14 +74,19 @@ def one_hot(params, x, weights, np=jnp):
     """All experts for all tokens, by products with one-hot masks alone."""
     y = np.einsum("bsd,edf->bsef", x, params["mlp_0"]["kernel"]) + params["mlp_0"]["bias"][None, None]
     gate, up = np.split(y, 2, -1)
-    y = np.einsum("bsef,efd->bsed", gate / (1 + np.exp(-gate)) * up, params["mlp_1"]["kernel"]) + params["mlp_1"]["bias"][None, None]
+    y = (
+        np.einsum("bsef,efd->bsed", gate / (1 + np.exp(-gate)) * up, params["mlp_1"]["kernel"])
+        + params["mlp_1"]["bias"][None, None]
+    )
     return np.einsum("bsed,bse->bsd", y, weights)
 
 
 @quickly
 @jax.grad
 def gradient_of_one_hot(params, chosen, kept, normalised):
-    weights = jnp.where(chosen, jax.nn.softmax(jnp.einsum("bsd,de->bse", X, params["router"], precision="highest"), -1), 0)
+    weights = jnp.where(
+        chosen, jax.nn.softmax(jnp.einsum("bsd,de->bse", X, params["router"], precision="highest"), -1), 0
+    )
     total = jnp.where(normalised & chosen.any(-1), weights.sum(-1), 1)
     return jnp.sum(SLOPES * one_hot(params, X, jnp.where(kept, weights / total[..., None], 0)))
 
@@ -173,14 +178,21 @@ def blocks_of_equal_experts():
     params = rig.drawn(dense, X)
 
     def mixed(params, experts):
-        same = {name: jax.tree.map(lambda leaf: jnp.stack([leaf] * experts.number), params[name]) for name in ("mlp_0", "mlp_1")}
+        same = {
+            name: jax.tree.map(lambda leaf: jnp.stack([leaf] * experts.number), params[name])
+            for name in ("mlp_0", "mlp_1")
+        }
         router = 3 * np.random.default_rng(2).normal(size=(6, experts.number)).astype(np.float32)
-        return {name: leaf for name, leaf in params.items() if name not in same} | {"experts": same | {"router": router}}
+        return {name: leaf for name, leaf in params.items() if name not in same} | {
+            "experts": same | {"router": router}
+        }
 
     @quickly
     def answers(params, x):
         several = {experts: networks.pure(TransformerBlock(**SETTINGS, experts=experts)) for experts in EQUAL}
-        return networks.pure(dense)(params, x)[0], [block(mixed(params, experts), x)[:2] for experts, block in several.items()]
+        return networks.pure(dense)(params, x)[0], [
+            block(mixed(params, experts), x)[:2] for experts, block in several.items()
+        ]
 
     return jax.tree.map(np.asarray, answers(params, X))
 
@@ -218,7 +230,9 @@ def test_the_balance_changes_who_is_chosen_and_not_the_weights_and_has_no_gradie
     logits = np.random.default_rng(4).normal(size=(3, 8, 4)).astype(np.float32)
 
     def weights(balance, logits):
-        routing, _ = mixture_of_experts.token_choice(logits, jnp.asarray(GIVEN), Experts(4, 2, bias_balanced=True), balance)
+        routing, _ = mixture_of_experts.token_choice(
+            logits, jnp.asarray(GIVEN), Experts(4, 2, bias_balanced=True), balance
+        )
         return jnp.sum(routing.weights * SLOPES[..., :4]), routing
 
     pushed = np.array([0.0, 0.0, 9.0, 0.0], np.float32)
@@ -228,12 +242,16 @@ def test_the_balance_changes_who_is_chosen_and_not_the_weights_and_has_no_gradie
     assert np.all(routing.chosen[GIVEN][:, 2]) and not np.all(plain.chosen[GIVEN][:, 2])
     probabilities = np.where(routing.chosen, scipy.special.softmax(logits, -1), 0)[GIVEN]
     np.testing.assert_allclose(routing.weights[GIVEN], probabilities / probabilities.sum(-1, keepdims=True), rtol=1e-5)
-    shapes = jax.eval_shape(lambda key: networks.init(layer(Experts(4, 2, bias_balanced=True)), key, X), jax.random.key(0))
+    shapes = jax.eval_shape(
+        lambda key: networks.init(layer(Experts(4, 2, bias_balanced=True)), key, X), jax.random.key(0)
+    )
     assert shapes["balance"].shape == (4,)
 
 
 def test_each_expert_starts_as_a_single_layer_does_whatever_their_number():
-    draw = quickly(lambda key: networks.init(MixtureOfExperts(Experts(16, 2), 64), key, np.zeros((1, 1, 48), np.float32)))
+    draw = quickly(
+        lambda key: networks.init(MixtureOfExperts(Experts(16, 2), 64), key, np.zeros((1, 1, 48), np.float32))
+    )
     params = draw(jax.random.key(0))
     assert np.std(params["mlp_0"]["kernel"]) == pytest.approx(48**-0.5, rel=0.02)
     assert np.std(params["mlp_1"]["kernel"]) == pytest.approx(64**-0.5, rel=0.02)
@@ -243,7 +261,10 @@ PRODUCTS = fast.product_of_groups, fast.product_of_blocks, jax.lax.ragged_dot
 products = quickly(lambda *inputs: [product(*inputs) for product in PRODUCTS])
 
 
-@table("number, sizes", [(160, (3, 0, 5, 2)), (160, (0, 0, 0, 0)), (160, (40, 40, 40, 40)), (160, (150, 1, 0, 9)), (3, (0, 2, 0, 1))])
+@table(
+    "number, sizes",
+    [(160, (3, 0, 5, 2)), (160, (0, 0, 0, 0)), (160, (40, 40, 40, 40)), (160, (150, 1, 0, 9)), (3, (0, 2, 0, 1))],
+)
 def test_products_of_groups_in_blocks_are_those_of_ragged_dot(number, sizes):
     draw = np.random.default_rng(3)
     rows, kernels = draw.normal(size=(number, 3)).astype(np.float32), draw.normal(size=(4, 3, 2)).astype(np.float32)
@@ -259,7 +280,8 @@ TOKENS = np.random.default_rng(0).integers(0, 30, (2, 6)).astype(np.int32)
 
 def model(experts, **changes):
     return networks.LanguageModel(
-        **({"vocabulary": 30, "context": 8, "width": 8, "depth": 2, "heads": 2, "mlp_width": 5} | changes), experts=experts
+        **({"vocabulary": 30, "context": 8, "width": 8, "depth": 2, "heads": 2, "mlp_width": 5} | changes),
+        experts=experts,
     )
 
 
@@ -272,7 +294,9 @@ def test_a_language_model_gives_the_routing_of_every_block_and_sees_no_later_tok
     assert np.array_equal(routing.given, padded >= 0) and not np.any(routing.chosen[1, 4:]) and answer.cache is None
     np.testing.assert_allclose(answer.logits[1, :4], other.logits[1, :4], atol=1e-5)
     for experts, blocks in ((KINDS["dropless"], 2), (None, 0)):
-        shapes = jax.eval_shape(lambda key, experts=experts: networks.init(model(experts), key, TOKENS), jax.random.key(0))
+        shapes = jax.eval_shape(
+            lambda key, experts=experts: networks.init(model(experts), key, TOKENS), jax.random.key(0)
+        )
         assert len(jax.eval_shape(networks.pure(model(experts)), shapes, TOKENS).routing) == blocks
 
 
@@ -280,8 +304,15 @@ def test_a_language_model_gives_the_routing_of_every_block_and_sees_no_later_tok
 def test_with_a_cache_the_logits_are_those_of_the_whole_text_where_nothing_is_dropped():
     network = model(KINDS["dropless"])
     params = rig.drawn(network, TOKENS)
-    next_logits, ask = language.from_network(networks.pure(network), params), quickly(lambda next_logits, *inputs: next_logits(*inputs))
-    _, cache = ask(next_logits, np.where(np.arange(5)[None] < np.array([[5], [3]]), TOKENS[:, :5], -1), language.cache.full(network, 2, 8))
+    next_logits, ask = (
+        language.from_network(networks.pure(network), params),
+        quickly(lambda next_logits, *inputs: next_logits(*inputs)),
+    )
+    _, cache = ask(
+        next_logits,
+        np.where(np.arange(5)[None] < np.array([[5], [3]]), TOKENS[:, :5], -1),
+        language.cache.full(network, 2, 8),
+    )
     last, _ = ask(next_logits, np.pad(TOKENS[[0, 1], [5, 3]][:, None], ((0, 0), (0, 4)), constant_values=-1), cache)
     whole = call(networks.pure(network), params, TOKENS).logits
     np.testing.assert_allclose(last, whole[[0, 1], [5, 3]], atol=1e-5)
@@ -335,7 +366,12 @@ for capacity in (None, 1.25):
 
 @pytest.mark.slow
 def test_devices_that_share_the_experts_compute_what_one_does():
-    assert linear.finish(linear.python(DEVICES, flags="--xla_force_host_platform_device_count=4"), timeout=300).count("equal") == 2
+    assert (
+        linear.finish(linear.python(DEVICES, flags="--xla_force_host_platform_device_count=4"), timeout=300).count(
+            "equal"
+        )
+        == 2
+    )
 
 
 STREAMS = np.ones((1, 2, 4), np.float32), np.ones((1, 3, 4), np.float32)
@@ -347,6 +383,9 @@ test_mistakes_are_refused = refusals(
     (lambda: Experts(4, 1), "normalised=False"),
     (lambda: Experts(4, 2, router="expert_choice"), "needs a capacity_factor"),
     (lambda: Experts(4, 2, 1.0, "expert_choice", bias_balanced=True), "bias_balanced"),
-    (lambda: networks.init(TransformerBlock(2, experts=Experts()), jax.random.key(0), STREAMS), "experts are for one stream"),
+    (
+        lambda: networks.init(TransformerBlock(2, experts=Experts()), jax.random.key(0), STREAMS),
+        "experts are for one stream",
+    ),
     (lambda: networks.init(model(KINDS["expert_choice"]), jax.random.key(0), TOKENS), "later tokens"),
 )

@@ -1,4 +1,6 @@
-"""The losses that keep experts evenly used, by closed forms, and the mistakes of well-known code, each of which a test tells apart."""
+"""The losses that keep experts evenly used, by closed forms, and the mistakes of well-known code, each of which a test
+tells apart.
+"""
 
 import functools
 
@@ -86,7 +88,9 @@ def test_the_balance_loss_counts_choices_before_any_is_dropped_and_leaves_paddin
 
 
 def test_the_balance_loss_is_made_of_probabilities_and_not_of_logits():
-    """A mean of logits has no scale: adding a number to all of a token's logits must change nothing (transformers#28255)."""
+    """A mean of logits has no scale: adding a number to all of a token's logits must change nothing
+    (transformers#28255).
+    """
     logits, shift = drawn(), 10 * np.random.default_rng(5).normal(size=(2, 8, 1)).astype(np.float32)
     np.testing.assert_allclose(balance_loss(routed(logits + shift)), balance_loss(routed(logits)), rtol=1e-4)
     assert z_loss(routed(logits + shift))[0] > 2 * z_loss(routed(logits))[0]
@@ -131,7 +135,10 @@ def test_the_balance_of_an_expert_rises_by_the_rate_where_it_got_less_than_the_m
 
 
 def test_moving_the_balance_evens_out_a_router_that_prefers_one_expert():
-    experts, logits = Experts(4, 1, normalised=False, bias_balanced=True), drawn(spread=0.5) + np.array([1, 0, 0, 0], np.float32)
+    experts, logits = (
+        Experts(4, 1, normalised=False, bias_balanced=True),
+        drawn(spread=0.5) + np.array([1, 0, 0, 0], np.float32),
+    )
     params = {"block_0": {"experts": {"balance": np.zeros(4, np.float32)}, "other": 1}, "token": 2}
     first = routed(logits, experts, balance=np.zeros(4, np.float32))
     move = quickly(routing.rebalanced)

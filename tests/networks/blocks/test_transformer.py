@@ -41,7 +41,9 @@ def test_the_two_norms_have_their_own_epsilons(params):
 
 def test_with_the_norm_last_each_sum_is_normalised_and_nothing_before_it(params):
     block = transformer.TransformerBlock(2, 2, mlp_epsilon=0.1, epsilon=0.2, activation="quick_gelu", norm_first=False)
-    own = jax.tree.map(lambda leaf: leaf + 0.1 * jnp.cos(jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape), params)
+    own = jax.tree.map(
+        lambda leaf: leaf + 0.1 * jnp.cos(jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape), params
+    )
 
     def linear(name, x):
         return x @ own[name]["kernel"] + own[name]["bias"][None, None]
@@ -112,7 +114,9 @@ def test_conditions_of_tokens_that_are_equal_are_one_of_the_sample(told_params):
     condition = jnp.asarray(np.random.default_rng(5).normal(size=(2, 3)), jnp.float32)
     plain = conditioned(told_params, X, condition)
     for groups in (6, 2):
-        np.testing.assert_allclose(conditioned(told_params, X, jnp.repeat(condition[:, None], groups, 1)), plain, atol=1e-6)
+        np.testing.assert_allclose(
+            conditioned(told_params, X, jnp.repeat(condition[:, None], groups, 1)), plain, atol=1e-6
+        )
     scale, shift = X[:, 0], X[:, 1]
     norm = layers.RMSNorm()
     alike = (jnp.repeat(change[:, None], 3, 1) for change in (scale, shift))

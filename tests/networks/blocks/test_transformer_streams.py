@@ -15,7 +15,9 @@ from tests.networks.rig import drawn, quickly
 
 BLOCK = transformer.TransformerBlock(heads=2, expansion=2)
 DRAW = np.random.default_rng(0)
-X, OTHER, CONTEXT, ADA = (DRAW.normal(size=shape).astype(np.float32) for shape in ((2, 6, 8), (2, 3, 8), (2, 5, 7), (2, 3)))
+X, OTHER, CONTEXT, ADA = (
+    DRAW.normal(size=shape).astype(np.float32) for shape in ((2, 6, 8), (2, 3, 8), (2, 5, 7), (2, 3))
+)
 MASK = np.array([[True, False, True, True, False], [False] * 5])
 
 
@@ -24,7 +26,9 @@ def test_cross_attention_equals_its_formula_after_self_attention_and_before_the_
     formula, x, context = Formula(params), np.asarray(X, np.float64), np.asarray(CONTEXT, np.float64)
     x = x + formula.linear("output", mixed(*np.split(formula.linear("qkv", formula.norm("norm_0", x)), 3, -1)))
     query = formula.linear("cross_query", formula.norm("norm_cross", x))
-    x = x + formula.linear("cross_output", mixed(query, *np.split(formula.linear("cross_key_value", context), 2, -1), MASK))
+    x = x + formula.linear(
+        "cross_output", mixed(query, *np.split(formula.linear("cross_key_value", context), 2, -1), MASK)
+    )
     x = x + formula.mlp(x)
     np.testing.assert_allclose(run(BLOCK, params, X, None, None, None, None, CONTEXT, MASK), x, rtol=1e-4, atol=1e-4)
 
@@ -35,18 +39,27 @@ def test_with_the_norm_last_the_sum_with_cross_attention_is_normalised_too():
     formula, x, context = Formula(params), np.asarray(X, np.float64), np.asarray(CONTEXT, np.float64)
     x = formula.norm("norm_0", x + formula.linear("output", mixed(*np.split(formula.linear("qkv", x), 3, -1))))
     key, value = np.split(formula.linear("cross_key_value", context), 2, -1)
-    x = formula.norm("norm_cross", x + formula.linear("cross_output", mixed(formula.linear("cross_query", x), key, value)))
+    x = formula.norm(
+        "norm_cross", x + formula.linear("cross_output", mixed(formula.linear("cross_query", x), key, value))
+    )
     x = formula.norm("norm_1", x + formula.narrowed(formula.linear("mlp_0", x)))
     np.testing.assert_allclose(run(block, params, X, None, None, None, None, CONTEXT), x, rtol=1e-4, atol=1e-4)
 
 
 def test_queries_keys_and_values_of_cross_attention_have_a_bias_as_those_of_self_attention_do():
-    for fields, biased in (({}, True), ({"qkv_bias": False}, False), ({"bias": False}, False), ({"bias": False, "qkv_bias": True}, True)):
+    for fields, biased in (
+        ({}, True),
+        ({"qkv_bias": False}, False),
+        ({"bias": False}, False),
+        ({"bias": False, "qkv_bias": True}, True),
+    ):
         block = BLOCK.clone(**fields)
         init = functools.partial(networks.init, block, jax.random.key(0))
         params = jax.eval_shape(init, X, None, None, None, None, CONTEXT)
         layers = {name for name in params if "bias" in params[name]}
-        assert {"cross_query", "cross_key_value", "qkv"} - layers == (set() if biased else {"cross_query", "cross_key_value", "qkv"})
+        assert {"cross_query", "cross_key_value", "qkv"} - layers == (
+            set() if biased else {"cross_query", "cross_key_value", "qkv"}
+        )
         assert ("cross_output" in layers) == ("output" in layers) == ("mlp_0" in layers) == fields.get("bias", True)
 
 

@@ -41,7 +41,8 @@ def chunked(query, key, value, mask=None, bias=None):
 
 def loops(f, *arrays):
     """How many loops the program of a function has."""
-    return str(jax.make_jaxpr(lambda *arrays: f(*arrays))(*arrays)).count("scan[")  # a new function each time, so that nothing is cached
+    # a new function each time, so that nothing is cached
+    return str(jax.make_jaxpr(lambda *arrays: f(*arrays))(*arrays)).count("scan[")
 
 
 def slopes(*arrays):
@@ -49,7 +50,8 @@ def slopes(*arrays):
 
 
 def all_of(f):
-    """Value and gradient of a mask that samples share; those of a mask for each head and a shared bias with their tangents.
+    """Value and gradient of a mask that samples share; those of a mask for each head and a shared bias with their
+    tangents.
 
     Tangents are of forward over reverse mode.
     """
@@ -95,7 +97,11 @@ def test_only_a_derivative_of_large_weights_is_cut(chunks, monkeypatch):
 
 def test_the_backward_pass_keeps_no_weights_and_computes_only_them_again(chunks):
     kept = jax.eval_shape(lambda *arrays: jax.vjp(chunked, *arrays)[1], *ARRAYS)
-    assert max(leaf.size for leaf in jax.tree.leaves(kept)) <= SAMPLES * HEADS * TOKENS * (4 + 1) < SAMPLES * HEADS * OF_A_HEAD
+    assert (
+        max(leaf.size for leaf in jax.tree.leaves(kept))
+        <= SAMPLES * HEADS * TOKENS * (4 + 1)
+        < SAMPLES * HEADS * OF_A_HEAD
+    )
     products = str(jax.make_jaxpr(lambda *arrays: slopes(*arrays))(*ARRAYS)).count("dot_general[")
     assert products == 2 + 1 + 4, "two there, the scores again, and two for each of the products"
 
@@ -128,7 +134,10 @@ def test_a_network_is_cut_by_default_on_one_cpu_and_its_gradient_stays_with_its_
 
         return jax.grad(total)
 
-    programs = [quickly(gradient(**changes)).trace(qkv) for changes in ({"remat": "products"}, {"attention_implementation": "heads_first"})]
+    programs = [
+        quickly(gradient(**changes)).trace(qkv)
+        for changes in ({"remat": "products"}, {"attention_implementation": "heads_first"})
+    ]
     jax.tree.map(
         lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4),
         *(program.lower().compile()(qkv) for program in programs),
@@ -143,7 +152,9 @@ def test_value_and_gradient_are_exported_for_any_number_of_samples_or_tokens(fre
     monkeypatch.setattr(cpu_attention, "CHUNK", 2 * TOKENS)
     monkeypatch.setattr(cpu_attention, "LARGE", large)
     any_number = jax.ShapeDtypeStruct((*jax.export.symbolic_shape(free), HEADS, 4), jnp.float32)
-    program = jax.export.export(jax.jit(lambda *arrays: value_and_slopes(chunked, *arrays)))(any_number, any_number, any_number)
+    program = jax.export.export(jax.jit(lambda *arrays: value_and_slopes(chunked, *arrays)))(
+        any_number, any_number, any_number
+    )
     whole = value_and_slopes(lambda *arrays: plain(*arrays, np.ones((1, 1, 1, TOKENS), bool)), *ARRAYS)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=5e-5), program.call(*ARRAYS), whole)
     assert ("while" in program.mlir_module()) == (large == OF_A_HEAD and free == "b, 8")

@@ -1,4 +1,6 @@
-"""Kept features: what is kept and given back changes nothing at the same input, and the layers behind it are not computed again."""
+"""Kept features: what is kept and given back changes nothing at the same input, and the layers behind it are not
+computed again.
+"""
 
 import functools
 
@@ -23,7 +25,12 @@ FLUX = {"rotary_channels": (2, 2, 4), "null_text": False}
 # network, conditions, what is asked to be kept, the names of the parameters behind it
 CASES = {
     "unet, the last block": (unet(), (LABEL,), networks.DeepFeatures(1), lambda name: name not in UNET_NAMES[1]),
-    "unet, more than a level": (unet(middle_attention=False), (LABEL,), networks.DeepFeatures(3), lambda name: name not in UNET_NAMES[3]),
+    "unet, more than a level": (
+        unet(middle_attention=False),
+        (LABEL,),
+        networks.DeepFeatures(3),
+        lambda name: name not in UNET_NAMES[3],
+    ),
     "dit, one in the middle": (dit(depth=3), (LABEL,), networks.BlockChange(1, 1), "block_1".__eq__),
     "dit, the last with a text": (joint(), (LABEL, TEXT, SIZE), networks.BlockChange(1, 1), "block_1".__eq__),
     "dit, one of either kind": (
@@ -51,7 +58,9 @@ def no_number(leaf):
 
 def equations(function, *inputs):
     """What a function computes, line by line, whichever of it is returned."""
-    return [str(equation.primitive) + str(equation.outvars[0].aval) for equation in jax.make_jaxpr(function)(*inputs).eqns]
+    return [
+        str(equation.primitive) + str(equation.outvars[0].aval) for equation in jax.make_jaxpr(function)(*inputs).eqns
+    ]
 
 
 @every_case
@@ -90,7 +99,9 @@ def test_kept_features_change_nothing_at_the_same_input_and_what_is_behind_them_
 def test_operations_are_counted_with_kept_features_and_without_and_parameters_are_those_of_all_layers(network, empty):
     params = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), X, T, LABEL))
     _, kept = jax.eval_shape(networks.pure(network), params, X, T, LABEL, empty)
-    whole, keeping, rest = (accounting.count(network, X, T, LABEL, *told, embeddings=True) for told in ((), (empty,), (kept,)))
+    whole, keeping, rest = (
+        accounting.count(network, X, T, LABEL, *told, embeddings=True) for told in ((), (empty,), (kept,))
+    )
     assert whole == keeping and whole.parameters == rest.parameters
     assert 0.05 * whole.forward_flops < rest.forward_flops < 0.5 * whole.forward_flops
 
@@ -116,7 +127,10 @@ test_kept_features_that_do_not_fit_are_refused = refusals(
     (traced(dit(), networks.DeepFeatures(1)), "deep features were given to a network that keeps none: a U-Net"),
     (traced(dit(depth=2), networks.BlockChange(0, 2)), r"last = 2 is outside \[0, 1\]"),
     (traced(dit(depth=2), networks.BlockChange(1, 0)), "last = 0 is outside"),
-    (traced(dit(), networks.BlockChange(0, 0, jnp.zeros((3, 4, 16)))), r"the change has shape \(3, 4, 16\), but the tokens have"),
+    (
+        traced(dit(), networks.BlockChange(0, 0, jnp.zeros((3, 4, 16)))),
+        r"the change has shape \(3, 4, 16\), but the tokens have",
+    ),
 )
 
 

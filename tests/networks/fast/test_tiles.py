@@ -70,7 +70,9 @@ def test_the_weight_moves_linearly_from_one_tile_to_the_next():
     x = np.zeros((1, 6, 20, 1), np.float32)
     x[:, :, 11:] = 1  # tiles of 12 columns begin at 0 and 8: means of 1/12 and 9/12
     row = tiles.tiled(mean, 12, 4)((), x)[0, 3, :, 0]
-    np.testing.assert_allclose(row, (1 + 8 * np.array([0] * 8 + [1 / 8, 3 / 8, 5 / 8, 7 / 8] + [1] * 8)) / 12, rtol=1e-6)
+    np.testing.assert_allclose(
+        row, (1 + 8 * np.array([0] * 8 + [1 / 8, 3 / 8, 5 / 8, 7 / 8] + [1] * 8)) / 12, rtol=1e-6
+    )
     row = tiles.tiled(mean, 12, 4, margin=1)((), x)[0, 3, :, 0]
     np.testing.assert_allclose(row, (1 + 8 * np.array([0] * 9 + [1 / 4, 3 / 4] + [1] * 9)) / 12, rtol=1e-6)
     row = tiles.tiled(mean, 12, 4, margin=2)((), x)[0, 3, :, 0]

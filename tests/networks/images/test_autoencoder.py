@@ -72,7 +72,10 @@ def encoded(params, x):
 def decoded(params, latent):
     y = middle(params, formulas.convolved(params["input"], formulas.linear(params["pointwise"], latent)))
     y = block(params["up_1_1"], block(params["up_1_0"], y)).repeat(2, 1).repeat(2, 2)
-    return ended(params, block(params["up_0_1"], block(params["up_0_0"], formulas.convolved(params["up_1_resize"]["convolution"], y))))
+    return ended(
+        params,
+        block(params["up_0_1"], block(params["up_0_0"], formulas.convolved(params["up_1_resize"]["convolution"], y))),
+    )
 
 
 def test_encoder_and_decoder_are_their_formulas():
@@ -105,7 +108,9 @@ RAW = RNG.normal(size=(2, 8, 12, 3)).astype(np.float32)
 def test_scale_and_shift_stand_between_the_network_and_its_user_once_each_way(scale, shift):
     network, factor, away = flat(scale=scale, shift=shift), np.float32(scale), np.float32(shift)
     mean, std, nats = map(np.asarray, told(run(flat(), "encode", X)))
-    for result, expected in zip(told(run(network, "encode", X)), ((mean - away) * factor, std * factor, nats), strict=True):
+    for result, expected in zip(
+        told(run(network, "encode", X)), ((mean - away) * factor, std * factor, nats), strict=True
+    ):
         np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(run(network, "decode", (RAW - away) * factor), run(flat(), "decode", RAW), atol=2e-5)
     np.testing.assert_allclose(run(network, None, X), run(flat(), "decode", mean), atol=2e-5)
@@ -113,7 +118,9 @@ def test_scale_and_shift_stand_between_the_network_and_its_user_once_each_way(sc
 
 def test_the_whole_goes_through_the_mode():
     network = flat(scale=0.25, shift=1.5)
-    np.testing.assert_allclose(run(network, None, X), run(network, "decode", run(network, "encode", X).mode()), atol=1e-6)
+    np.testing.assert_allclose(
+        run(network, None, X), run(network, "decode", run(network, "encode", X).mode()), atol=1e-6
+    )
 
 
 @table("per_channel", [False, True])
@@ -126,7 +133,9 @@ def test_a_normalized_network_gives_latents_of_mean_0_and_variance_1_and_the_sam
     np.testing.assert_allclose(np.mean(latent, axes), 0, atol=1e-5)
     np.testing.assert_allclose(np.std(latent, axes), 1, atol=1e-5)
     np.testing.assert_allclose(run(again, "decode", latent), run(network, "decode", before), atol=2e-5)
-    np.testing.assert_allclose(autoencoder.normalized(again, latent, per_channel=per_channel).scale, again.scale, rtol=1e-5)
+    np.testing.assert_allclose(
+        autoencoder.normalized(again, latent, per_channel=per_channel).scale, again.scale, rtol=1e-5
+    )
 
 
 # What every network promises.
@@ -136,7 +145,9 @@ def test_parameters_are_a_plain_float32_dict_and_options_leave_out_their_layers(
     params = drawn(small())
     assert type(params) is dict and all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
     bare = small(attention=False, encoder_pointwise=False, decoder_pointwise=False)
-    left_out = set(trees.paths(params)) - set(trees.paths(jax.eval_shape(lambda: networks.init(bare, jax.random.key(0), X))))
+    left_out = set(trees.paths(params)) - set(
+        trees.paths(jax.eval_shape(lambda: networks.init(bare, jax.random.key(0), X)))
+    )
     assert {path.split("/")[1] for path in left_out} == {"middle_attention", "pointwise"}
     assert small().factor == 2 and networks.Autoencoder().factor == 8
 
@@ -183,8 +194,12 @@ def test_remat_and_the_implementations_reach_every_block_and_every_convolution()
     plain, changed = traced(), traced(remat=True, convolution="fast_backward", precision="highest")
     assert "fast_backward_convolution" not in plain
     assert changed.count("fast_backward_convolution") >= sum(leaf.ndim == 4 for leaf in jax.tree.leaves(drawn(small())))
-    assert changed.count("remat") == plain.count("remat") + 4 + 6 + 2  # blocks of the encoder and of the decoder, and attention
-    assert changed.count("Precision.HIGHEST") > plain.count("Precision.HIGHEST") and traced(attention_implementation="xla") != plain
+    # blocks of the encoder and of the decoder, and attention
+    assert changed.count("remat") == plain.count("remat") + 4 + 6 + 2
+    assert (
+        changed.count("Precision.HIGHEST") > plain.count("Precision.HIGHEST")
+        and traced(attention_implementation="xla") != plain
+    )
 
 
 def called(network, method, *inputs):
@@ -205,7 +220,9 @@ test_pictures_that_do_not_fit_are_refused = pytest.mark.fault("images: height no
         (called(small(), "encode", X.astype(np.uint8)), "floating", TypeError),
     )
 )
-test_latents_that_do_not_fit_are_refused = pytest.mark.fault("autoencoder: wrong number of channels", "autoencoder: NaN latents")(
+test_latents_that_do_not_fit_are_refused = pytest.mark.fault(
+    "autoencoder: wrong number of channels", "autoencoder: NaN latents"
+)(
     refusals(
         (called(small(), "decode", X), r"latent has shape \(2, 8, 12, 2\): \(b, h, w, 3\) is needed"),
         (called(small(), "decode", LATENT.transpose(0, 3, 1, 2)), "channels-first"),

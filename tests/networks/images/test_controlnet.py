@@ -1,4 +1,6 @@
-"""A ControlNet tells its U-Net what to add: nothing when it is fresh, its scale per sample, and only what its own hint says."""
+"""A ControlNet tells its U-Net what to add: nothing when it is fresh, its scale per sample, and only what its own hint
+says.
+"""
 
 import functools
 
@@ -66,7 +68,9 @@ def answer():
 
 def told(params=None, image=IMAGE, scale=(1, 1, 1), **changes):
     """What the ControlNet says, by one program for all hints and scales."""
-    found = tell(**changes)(both()["control"] if params is None else params, X, T, LABEL, Hint(image, np.float32(scale)))
+    found = tell(**changes)(
+        both()["control"] if params is None else params, X, T, LABEL, Hint(image, np.float32(scale))
+    )
     return jax.tree.map(np.asarray, found)
 
 
@@ -97,7 +101,9 @@ def test_each_sample_has_its_own_scale_and_its_own_hint():
 @pytest.mark.slow
 def test_pooled_residuals_are_the_means_of_those_that_are_not():
     for pooled, plain in zip(jax.tree.leaves(told(pool=True)), jax.tree.leaves(told()), strict=True):
-        np.testing.assert_allclose(pooled, np.broadcast_to(plain.mean((1, 2), keepdims=True), plain.shape), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            pooled, np.broadcast_to(plain.mean((1, 2), keepdims=True), plain.shape), rtol=1e-4, atol=1e-6
+        )
 
 
 def test_each_sample_is_led_by_its_own_scale():
@@ -121,10 +127,15 @@ def test_guidance_in_one_call_gives_each_sample_its_own_hint_and_scale():
 
     @quickly
     def run(x, image):
-        given = diffusion.from_network(predict, jnp.ones(()), parameterization.velocity(), jnp.asarray(LABEL), Hint(image, SCALES))
+        given = diffusion.from_network(
+            predict, jnp.ones(()), parameterization.velocity(), jnp.asarray(LABEL), Hint(image, SCALES)
+        )
         away = given.with_condition(NO_LABEL, Hint(1 - image, jnp.float32(0.0)))
         level = Level(jnp.float32(500.0), jnp.float32(0.6), jnp.float32(0.8))
-        return [diffusion.guidance.classifier_free(given, away, 3.0, batched=batched)(x, level).clean for batched in (True, False)]
+        return [
+            diffusion.guidance.classifier_free(given, away, 3.0, batched=batched)(x, level).clean
+            for batched in (True, False)
+        ]
 
     together, apart = run(jnp.asarray(X), jnp.asarray(IMAGE))
     np.testing.assert_allclose(together, apart, rtol=1e-5, atol=1e-5)
@@ -160,7 +171,9 @@ def test_a_training_begins_with_the_way_down_of_the_unet():
     shared = {"input", "embedding", "middle_0", "middle_attention", "middle_1"}
     shared |= {"down_0_0", "down_0_resize", "down_1_0", "down_1_0_attention"}
     assert {name for name in begun if name in params} == shared and set(begun) == set(own)
-    assert all(begun[name] is params[name] for name in shared) and all(begun[name] is own[name] for name in set(own) - shared)
+    assert all(begun[name] is params[name] for name in shared) and all(
+        begun[name] is own[name] for name in set(own) - shared
+    )
 
 
 def call(network, *condition):
@@ -183,7 +196,9 @@ def residuals(**changes):
     return records.replace(Residuals(skips, np.zeros((3, 4, 2, 8), np.float32)), **changes)
 
 
-test_hints_and_residuals_that_do_not_fit_are_refused = pytest.mark.fault("conditions: one that does not fit the network")(
+test_hints_and_residuals_that_do_not_fit_are_refused = pytest.mark.fault(
+    "conditions: one that does not fit the network"
+)(
     refusals(
         (call(control()), "a ControlNet needs a hint"),
         (call(control(), Hint(IMAGE[:, :8])), r"hint.image has shape \(3, 8, 8, 2\): \(3, 16, 8, channels\) is needed"),
@@ -209,6 +224,9 @@ test_hints_and_residuals_that_do_not_fit_are_refused = pytest.mark.fault("condit
             "params has the parts unet: unet and control are needed",
         ),
         (lambda: controlnet.begun(fresh_control(), {}), "have no input"),
-        (lambda: controlnet.begun(fresh_control(), both()["unet"] | {"input": both()["unet"]["output"]}), "input has the shapes"),
+        (
+            lambda: controlnet.begun(fresh_control(), both()["unet"] | {"input": both()["unet"]["output"]}),
+            "input has the shapes",
+        ),
     )
 )

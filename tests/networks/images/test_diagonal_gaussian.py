@@ -35,7 +35,9 @@ def test_the_divergence_is_the_mean_log_ratio_of_samples():
 def test_the_divergence_is_that_of_the_latents_before_the_normalisation():
     moments = np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32)
     every = ((), (0.2, 1.0), ((3.0, 0.5), (0.0, -2.0)))
-    plain, *others = quickly(lambda moments: [diagonal_gaussian.from_moments(moments, *each).kl() for each in every])(moments)
+    plain, *others = quickly(lambda moments: [diagonal_gaussian.from_moments(moments, *each).kl() for each in every])(
+        moments
+    )
     for other in others:
         np.testing.assert_allclose(other, plain, rtol=1e-4)
 
@@ -55,7 +57,9 @@ def test_a_sample_depends_on_its_number_and_not_on_its_batch():
 
 
 def test_the_logarithm_of_the_variance_is_clamped_before_the_scale():
-    moments = np.concatenate([np.zeros(SHAPE), np.full((*SHAPE[:3], 1), -1e9), np.full((*SHAPE[:3], 1), 1e9)], -1).astype(np.float32)
+    moments = np.concatenate(
+        [np.zeros(SHAPE), np.full((*SHAPE[:3], 1), -1e9), np.full((*SHAPE[:3], 1), 1e9)], -1
+    ).astype(np.float32)
     of = quickly(lambda moments: diagonal_gaussian.from_moments(moments, scale=2.0))(moments)
     np.testing.assert_allclose(of.log_variance[0, 0, 0], np.array([-30, 20]) + 2 * np.log(2), rtol=1e-6)
     assert np.isfinite(kl(of)).all()

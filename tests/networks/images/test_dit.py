@@ -78,7 +78,9 @@ def test_an_image_takes_the_middle_of_the_table_of_positions_and_nothing_else():
     other = np.full_like(table, 7)
     other[1:5, 2:4] = table[1:5, 2:4]
     np.testing.assert_array_equal(placed(other), placed(table))
-    with pytest.raises(ValueError, match="an image of 8 × 2 patches is larger than the table of positions: position_table = 6"):
+    with pytest.raises(
+        ValueError, match="an image of 8 × 2 patches is larger than the table of positions: position_table = 6"
+    ):
         placed(table, np.zeros((3, 16, 4, 1), np.float32))
 
 
@@ -105,7 +107,14 @@ def test_rotary_positions_tell_tokens_apart_by_row_and_column_and_add_nothing_to
 
 # The blocks of LightningDiT.
 
-LIGHTNING = {"norm": "rms", "gated": True, "activation": "silu", "mlp_width": 7, "rotary_channels": (4, 4), "norm_heads": True}
+LIGHTNING = {
+    "norm": "rms",
+    "gated": True,
+    "activation": "silu",
+    "mlp_width": 7,
+    "rotary_channels": (4, 4),
+    "norm_heads": True,
+}
 
 
 def rms_normed(x):
@@ -113,20 +122,26 @@ def rms_normed(x):
 
 
 def turned(x):
-    """Heads of 8 channels (b, 8 tokens, heads, 8), as four complex numbers that row and column of their token turn, two each."""
+    """Heads of 8 channels (b, 8 tokens, heads, 8), as four complex numbers that row and column of their token turn, two
+    each.
+    """
     row, column = np.indices((4, 2)).reshape(2, -1, 1) * np.array([1.0, 0.01])
     z = (x[..., :4] + 1j * x[..., 4:]) * np.exp(1j * np.concatenate([row, column], -1))[:, None]
     return np.concatenate([z.real, z.imag], -1)
 
 
 def lightning_formula(params, embedding):
-    """One block between two linear layers, in NumPy and float64; embedding: what a condition is told by, behind SiLU."""
+    """One block between two linear layers, in NumPy and float64; embedding: what a condition is told by, behind
+    SiLU.
+    """
     layers = exact(params)
     block, told = layers["block_0"], np.asarray(embedding, np.float64)[:, None]
     shift, scale, gate, shift_1, scale_1, gate_1 = np.split(linear(block["modulation"], told), 6, -1)
     x = linear(layers["input"], np.asarray(dit.patches(jnp.asarray(X), 2), np.float64))
     heads = linear(block["qkv"], rms_normed(x) * (1 + scale) + shift).reshape(3, 8, 3, 2, 8)
-    query, key = (turned(rms_normed(heads[:, :, at]) * block[f"norm_{name}"]["scale"]) for at, name in enumerate(("query", "key")))
+    query, key = (
+        turned(rms_normed(heads[:, :, at]) * block[f"norm_{name}"]["scale"]) for at, name in enumerate(("query", "key"))
+    )
     weights = np.exp(np.einsum("bqhd,bkhd->bhqk", query, key) / np.sqrt(8))
     mixed = np.einsum("bhqk,bkhd->bqhd", weights / weights.sum(-1, keepdims=True), heads[:, :, 2]).reshape(3, 8, 16)
     x = x + gate * linear(block["output"], mixed)
@@ -150,7 +165,14 @@ def test_rms_norm_swiglu_rotary_positions_and_normalised_heads_are_fields_equal_
 
 
 def both(**changes):
-    fields = {"depth": 1, "rotary_channels": (2, 2, 4), "norm_heads": True, "own_attention": (0,), "single_depth": 1, "guidance": True}
+    fields = {
+        "depth": 1,
+        "rotary_channels": (2, 2, 4),
+        "norm_heads": True,
+        "own_attention": (0,),
+        "single_depth": 1,
+        "guidance": True,
+    }
     return joint(**(fields | changes))
 
 

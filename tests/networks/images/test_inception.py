@@ -1,4 +1,6 @@
-"""Inception-v3 against NumPy: every block is the table of its branches, and the network is its stem and its blocks in order."""
+"""Inception-v3 against NumPy: every block is the table of its branches, and the network is its stem and its blocks in
+order.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +53,11 @@ def around(x, rows, columns, value):
 
 def unit(params, x, stride, padded):
     rows, columns = (size // 2 if padded else 0 for size in params["kernel"].shape[:2])
-    y = np.tensordot(windows(around(x, rows, columns, 0), params["kernel"].shape[:2], stride), params["kernel"], ([4, 5, 3], [0, 1, 2]))
+    y = np.tensordot(
+        windows(around(x, rows, columns, 0), params["kernel"].shape[:2], stride),
+        params["kernel"],
+        ([4, 5, 3], [0, 1, 2]),
+    )
     return np.maximum((y - params["mean"]) / np.sqrt(params["variance"] + 1e-3) * params["scale"] + params["bias"], 0)
 
 
@@ -144,5 +150,8 @@ test_what_it_cannot_take_is_refused = refusals(
     (lambda: called((1, 74, 80, 3)), "sides of at least 75 pixels"),
     (lambda: called((1, 80, 80, 1)), "repeat a grey channel"),
     (lambda: called(dtype=np.uint8), "x must be a floating array", TypeError),
-    (lambda: inception.pooled(jnp.zeros((1, 3, 3, 1)), "mean"), "pooling = 'mean' is none of average, padded average, maximum"),
+    (
+        lambda: inception.pooled(jnp.zeros((1, 3, 3, 1)), "mean"),
+        "pooling = 'mean' is none of average, padded average, maximum",
+    ),
 )

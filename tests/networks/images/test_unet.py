@@ -26,14 +26,17 @@ def test_forward_over_reverse_traces_through_every_default_kind_of_layer(network
 
 def traced(key=None, **changes):
     options = {} if key is None else {"key": key}
-    return str(jax.make_jaxpr(lambda params: networks.pure(unet(**changes))(params, X, T, LABEL, **options))(fresh(unet())))
+    return str(
+        jax.make_jaxpr(lambda params: networks.pure(unet(**changes))(params, X, T, LABEL, **options))(fresh(unet()))
+    )
 
 
 def test_remat_fast_backward_and_dropout_reach_every_block_and_every_convolution():
     plain, convolutions = traced(dropout=0.5), sum(leaf.ndim == 4 for leaf in jax.tree.leaves(fresh(unet())))
     changed = traced(jax.random.key(1), convolution="fast_backward", remat=True)
     assert "fast_backward_convolution" not in plain and changed.count("fast_backward_convolution") >= convolutions
-    assert changed.count("remat") == plain.count("remat") + 8 + 4  # blocks, and attention beside them: one down, one amid, two up
+    # blocks, and attention beside them: one down, one amid, two up
+    assert changed.count("remat") == plain.count("remat") + 8 + 4
     assert "random_bits" not in plain + changed and "random_bits" in traced(jax.random.key(1), dropout=0.5)
 
 
@@ -42,7 +45,12 @@ def test_remat_fast_backward_and_dropout_reach_every_block_and_every_convolution
     [
         (networks.unet.adm(32, (1, 2), blocks=1, attention=(3,), num_classes=10, head_size=16), (2, 6)),
         (networks.unet.diffusers_unet((32, 64), 1, (1,), num_classes=10, out_channels=2), (12, 4)),
-        (networks.UNet((8,), blocks=1, attention=(), middle_attention=False, groups=4, num_classes=10, modulation="shift"), (3, 1)),
+        (
+            networks.UNet(
+                (8,), blocks=1, attention=(), middle_attention=False, groups=4, num_classes=10, modulation="shift"
+            ),
+            (3, 1),
+        ),
     ],
 )
 def test_every_option_maps_an_image_of_any_divisible_size_to_its_own_size(network, size):
@@ -66,12 +74,22 @@ def test_attention_stands_at_the_sizes_asked_for_refuses_a_size_that_would_move_
 
 
 def test_each_level_has_its_depth_of_transformers_and_the_middle_that_of_the_last_without_biases_of_queries():
-    fields = {"attention": (), "attention_levels": (0, 1), "heads": (1, 2), "transformer_depth": (1, 2), "transformer": "stable_diffusion"}
+    fields = {
+        "attention": (),
+        "attention_levels": (0, 1),
+        "heads": (1, 2),
+        "transformer_depth": (1, 2),
+        "transformer": "stable_diffusion",
+    }
     network = unet(text_channels=6, **fields)
     params = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), X, T, LABEL, TEXT))
-    depths = {name: sum(part.startswith("block_") for part in params[name]) for name in params if name.endswith("attention")}
+    depths = {
+        name: sum(part.startswith("block_") for part in params[name]) for name in params if name.endswith("attention")
+    }
     last = ("down_1_0_attention", "middle_attention", "up_1_0_attention", "up_1_1_attention")
-    assert depths == dict.fromkeys(last, 2) | dict.fromkeys(("down_0_0_attention", "up_0_0_attention", "up_0_1_attention"), 1)
+    assert depths == dict.fromkeys(last, 2) | dict.fromkeys(
+        ("down_0_0_attention", "up_0_0_attention", "up_0_1_attention"), 1
+    )
     block = params["middle_attention"]["block_1"]
     assert all(set(block[name]) == {"kernel"} for name in ("qkv", "cross_query", "cross_key_value"))
     assert set(block["cross_output"]) == {"kernel", "bias"} and block["mlp_0"]["kernel"].shape == (8, 2 * 4 * 8)

@@ -1,4 +1,6 @@
-"""Clips: what each kind of attention lets a frame see, a time of each frame, and a cache that answers as whole clips do."""
+"""Clips: what each kind of attention lets a frame see, a time of each frame, and a cache that answers as whole clips
+do.
+"""
 
 import functools
 
@@ -25,7 +27,9 @@ LABEL = np.array([3, -1], np.int32)
 
 
 def video(**changes):
-    return networks.VideoTransformer(**({"patch": 2, "width": 12, "depth": 1, "heads": 2, "expansion": 2, "num_classes": 5} | changes))
+    return networks.VideoTransformer(
+        **({"patch": 2, "width": 12, "depth": 1, "heads": 2, "expansion": 2, "num_classes": 5} | changes)
+    )
 
 
 @functools.cache
@@ -66,7 +70,9 @@ def test_with_full_attention_the_order_of_frames_rows_and_columns_matters():
 
 @table("kept", [0, 1])
 def test_factorised_blocks_look_inside_of_a_frame_and_then_along_time_at_one_place(kept):
-    """The other block is made the identity. Attention by reshaping equals attention under the matching mask: see test_transformer."""
+    """The other block is made the identity. Attention by reshaping equals attention under the matching mask: see
+    test_transformer.
+    """
     network, params = video(attention="factorised", depth=2), params_of(2)
     other = f"block_{1 - kept}"
     params = params | {other: params[other] | {"modulation": jax.tree.map(jnp.zeros_like, params[other]["modulation"])}}
@@ -107,7 +113,9 @@ def test_times_of_frames_that_are_equal_are_the_time_of_the_clip_and_a_label_is_
 
 def test_a_time_belongs_to_its_own_frame():
     network = video(**BLOCKS)
-    before, after = (run(network, CLIPS, t) for t in (BY_FRAME, BY_FRAME + 300 * (np.arange(6) == 4)[None].astype(np.float32)))
+    before, after = (
+        run(network, CLIPS, t) for t in (BY_FRAME, BY_FRAME + 300 * (np.arange(6) == 4)[None].astype(np.float32))
+    )
     np.testing.assert_array_equal(before[:, :4], after[:, :4])
     moved = np.abs(before - after).max((0, 2, 3, 4))
     assert moved[4] > 3 * moved[5] > 0  # frame 5 hears of it through attention
@@ -127,7 +135,13 @@ def test_rotary_channels_are_shared_as_equally_as_can_be():
     def channels(size):
         return networks.VideoTransformer(width=size, heads=1)._rotary_channels()
 
-    assert [channels(size) for size in (6, 8, 16, 32, 64)] == [(2, 2, 2), (4, 2, 2), (4, 6, 6), (12, 10, 10), (20, 22, 22)]
+    assert [channels(size) for size in (6, 8, 16, 32, 64)] == [
+        (2, 2, 2),
+        (4, 2, 2),
+        (4, 6, 6),
+        (12, 10, 10),
+        (20, 22, 22),
+    ]
 
 
 def test_added_positions_are_those_of_row_and_column_alike_in_every_frame():
@@ -147,10 +161,13 @@ def test_added_positions_are_those_of_row_and_column_alike_in_every_frame():
 
 def test_the_base_of_rotary_positions_is_that_of_its_frequencies():
     network = video(rotary_base=10.0)
-    assert np.abs(run(network, CLIPS, T) - run(video(), CLIPS, T)).max() < 1e-6  # heads of 6 channels: each coordinate turns one pair
+    # heads of 6 channels: each coordinate turns one pair
+    assert np.abs(run(network, CLIPS, T) - run(video(), CLIPS, T)).max() < 1e-6
     wide = {"width": 24, "heads": 1}
     params = drawn(video(**wide), CLIPS, T, LABEL)
-    answers = [apply(networks.pure(video(**wide, rotary_base=base)), params, CLIPS, T, LABEL) for base in (10.0, 10_000.0)]
+    answers = [
+        apply(networks.pure(video(**wide, rotary_base=base)), params, CLIPS, T, LABEL) for base in (10.0, 10_000.0)
+    ]
     assert np.abs(answers[0] - answers[1]).max() > 1e-3
 
 
@@ -211,7 +228,9 @@ def test_the_program_with_a_cache_is_of_one_dtype_and_is_computed_again_where_th
     assert jax.tree.structure(jax.eval_shape(jax.grad(loss), params_of())) == jax.tree.structure(params_of())
     half = networks.frame_cache(network, 2, 4, 4, 4, jnp.bfloat16)
     answer, kept = jax.eval_shape(networks.pure(video(**BLOCKS, window=4)), params_of(), CLIPS[:, :2], T, LABEL, half)
-    assert answer.dtype == jnp.float32 and jax.tree.map(lambda leaf: leaf.dtype, kept) == jax.tree.map(lambda leaf: leaf.dtype, half)
+    assert answer.dtype == jnp.float32 and jax.tree.map(lambda leaf: leaf.dtype, kept) == jax.tree.map(
+        lambda leaf: leaf.dtype, half
+    )
     with jax.enable_x64(True):
         wide = trees.cast((params_of(), CLIPS, BY_FRAME), jnp.float64)
         assert "f32[" not in str(jax.make_jaxpr(networks.pure(video()))(*wide, LABEL))
@@ -219,11 +238,15 @@ def test_the_program_with_a_cache_is_of_one_dtype_and_is_computed_again_where_th
 
 def traced(*inputs, **changes):
     """Called with shapes."""
-    return lambda: jax.eval_shape(lambda: networks.init(video(**changes), jax.random.key(0), *(inputs or (CLIPS, T, LABEL))))
+    return lambda: jax.eval_shape(
+        lambda: networks.init(video(**changes), jax.random.key(0), *(inputs or (CLIPS, T, LABEL)))
+    )
 
 
 def cached(x, cache, **changes):
-    return lambda: jax.eval_shape(lambda: networks.pure(video(**changes))(params_of(), x, T[: len(x)], LABEL[: len(x)], cache))
+    return lambda: jax.eval_shape(
+        lambda: networks.pure(video(**changes))(params_of(), x, T[: len(x)], LABEL[: len(x)], cache)
+    )
 
 
 CACHE = networks.frame_cache(video(**BLOCKS), 2, 4, 4, 4)
@@ -236,7 +259,10 @@ test_clips_fields_and_caches_that_do_not_fit_are_refused = pytest.mark.fault(
         (traced(CLIPS[:, 0], T), r"x has shape \(2, 4, 4, 1\): clips are \(batch, frames, height, width, channels\)"),
         (traced(CLIPS[:, :, :3], T), r"multiples of 2 \(patch\)"),
         (traced(CLIPS.astype(int), T), "x must be a floating array", TypeError),
-        (traced(CLIPS, BY_FRAME[:, :5]), r"t has shape \(2, 5\): one time per clip, \(2,\), or one per frame, \(2, 6\)"),
+        (
+            traced(CLIPS, BY_FRAME[:, :5]),
+            r"t has shape \(2, 5\): one time per clip, \(2,\), or one per frame, \(2, 6\)",
+        ),
         (traced(attention="casual"), "did you mean 'causal'"),
         (traced(block=2), "block and window are for attention = 'causal', and here it is 'full'"),
         (traced(window=2, attention="factorised"), "block and window are for attention = 'causal'"),

@@ -21,7 +21,15 @@ LATENT = np.random.default_rng(1).normal(size=(2, 4, 6, 3)).astype(np.float32)
 
 
 def small(kind=networks.VQAutoencoder, **changes):
-    fields = {"channels": (2,), "blocks": 1, "latent_channels": 3, "in_channels": 2, "groups": 1, "attention": False, "entries": 5}
+    fields = {
+        "channels": (2,),
+        "blocks": 1,
+        "latent_channels": 3,
+        "in_channels": 2,
+        "groups": 1,
+        "attention": False,
+        "entries": 5,
+    }
     return kind(**(fields | changes))
 
 
@@ -89,12 +97,19 @@ def test_the_decoder_sees_entries_alone_so_latents_near_one_entry_are_one_pictur
 
 
 def test_to_reconstruct_is_to_encode_and_to_decode():
-    encode, decode, quantize, reconstruct = (networks.pure(small(), name) for name in ("encode", "decode", "quantize", "reconstruct"))
+    encode, decode, quantize, reconstruct = (
+        networks.pure(small(), name) for name in ("encode", "decode", "quantize", "reconstruct")
+    )
 
     @quickly
     def every(params):
         latent = encode(params, X)
-        return reconstruct(params, X), networks.pure(small())(params, X), decode(params, latent), quantize(params, latent).index
+        return (
+            reconstruct(params, X),
+            networks.pure(small())(params, X),
+            decode(params, latent),
+            quantize(params, latent).index,
+        )
 
     (image, quantized), whole, decoded, index = jax.tree.map(np.asarray, every(params(networks.VQAutoencoder)))
     np.testing.assert_allclose(image, decoded, atol=1e-5)
@@ -134,7 +149,9 @@ def test_a_fresh_codebook_is_used_by_a_fresh_encoder():
     assert float(apply(networks.pure(network, "reconstruct"), fresh, X)[1].perplexity()) > 4
 
 
-test_what_does_not_fit_is_refused = pytest.mark.fault("autoencoder: wrong number of channels", "autoencoder: NaN latents")(
+test_what_does_not_fit_is_refused = pytest.mark.fault(
+    "autoencoder: wrong number of channels", "autoencoder: NaN latents"
+)(
     refusals(
         (lambda: networks.pure(flat(), "decode")(params(), X), r"\(b, h, w, 3\) is needed"),
         (lambda: networks.pure(flat(), "quantize")(params(), LATENT * np.float32("nan")), "not finite, in sample 0, 1"),

@@ -1,4 +1,6 @@
-"""What is done to numbers that a network is told; test_dit.py and test_conditioning.py hold what a network does with them."""
+"""What is done to numbers that a network is told; test_dit.py and test_conditioning.py hold what a network does with
+them.
+"""
 
 import jax.numpy as jnp
 import numpy as np

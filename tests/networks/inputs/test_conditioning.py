@@ -10,7 +10,23 @@ import gendiff as gd
 from gendiff import networks
 from gendiff.core import records, trees
 from gendiff.networks import embeddings
-from tests.networks.rig import LABEL, MASK, READERS, SIZE, TEXT, T, X, cross, dit, drawn, drawn_reader, joint, lowered, reading_unet, unet
+from tests.networks.rig import (
+    LABEL,
+    MASK,
+    READERS,
+    SIZE,
+    TEXT,
+    T,
+    X,
+    cross,
+    dit,
+    drawn,
+    drawn_reader,
+    joint,
+    lowered,
+    reading_unet,
+    unet,
+)
 from tests.refusals import refusals
 from tests.tables import table
 
@@ -84,7 +100,10 @@ test_conditions_that_do_not_fit_are_refused = pytest.mark.fault("conditions: one
         (call(cross, LABEL, SIZE, {"tokens": TEXT.tokens}), "got dict", TypeError),
         (call(cross, SIZE, networks.NO_TEXT), "NO_TEXT takes the place of a Text", TypeError),
         (call(cross, LABEL, SIZE, text(tokens=np.ones((B, 4, 6), int))), "tokens must be floating", TypeError),
-        (call(cross, LABEL, SIZE, text(tokens=TEXT.tokens[..., :5])), r"\(samples, tokens, text_channels\) = \(3, 1 or more, 6\)"),
+        (
+            call(cross, LABEL, SIZE, text(tokens=TEXT.tokens[..., :5])),
+            r"\(samples, tokens, text_channels\) = \(3, 1 or more, 6\)",
+        ),
         (call(cross, LABEL, SIZE, text(tokens=TEXT.tokens[:1])), r"\(1, 4, 6\)"),
         (call(cross, LABEL, SIZE, text(tokens=TEXT.tokens[:, :0], mask=MASK[:, :0])), "1 or more"),
         (call(cross, LABEL, SIZE, text(mask=MASK.astype(int))), "mask must hold booleans", TypeError),
@@ -94,27 +113,49 @@ test_conditions_that_do_not_fit_are_refused = pytest.mark.fault("conditions: one
         (call(cross, LABEL, TEXT, size(crop=SIZE.crop[:, 0])), r"crop has shape \(3,\)"),
         (call(cross, LABEL, TEXT, size(original=-SIZE.original)), "original"),
         (call(cross, LABEL, TEXT, size(target=None)), "has no target, which a network with image_size = True needs"),
-        (call(cross, LABEL, TEXT, SIZE, image_size="score"), "has no score, which a network with image_size = .score. needs"),
+        (
+            call(cross, LABEL, TEXT, SIZE, image_size="score"),
+            "has no score, which a network with image_size = .score. needs",
+        ),
         (call(cross, LABEL, TEXT, size(score=np.ones((B, 1))), image_size="score"), r"score has shape \(3, 1\)"),
         (call(cross, LABEL, TEXT, SIZE, image_size="scores"), "image_size = .scores. is none of score"),
-        (lambda: networks.pure(dit())(told_of_labels(dit()), X, T, LABEL, TEXT), "a text was given to a network without"),
-        (lambda: networks.pure(unet())(told_of_labels(unet()), X, T, LABEL, SIZE), "a size of the image was given to a network without"),
-        (call(cross, LABEL, TEXT, SIZE, SCALE), "a guidance scale was given to a network without: build it with guidance=True"),
+        (
+            lambda: networks.pure(dit())(told_of_labels(dit()), X, T, LABEL, TEXT),
+            "a text was given to a network without",
+        ),
+        (
+            lambda: networks.pure(unet())(told_of_labels(unet()), X, T, LABEL, SIZE),
+            "a size of the image was given to a network without",
+        ),
+        (
+            call(cross, LABEL, TEXT, SIZE, SCALE),
+            "a guidance scale was given to a network without: build it with guidance=True",
+        ),
         (call(reading_unet, LABEL, TEXT, SIZE, SCALE), "a guidance scale was given to a network without"),
         (call(cross, LABEL, TEXT, SIZE, guidance=True), "is told the guidance scale: pass networks.GuidanceScale"),
         (call(cross, LABEL, TEXT, SIZE, SCALE, SCALE, guidance=True), "two conditions are each a guidance scale"),
         (call(cross, LABEL, TEXT, SIZE, scale(np.ones((B, 1))), guidance=True), r"scale has shape \(3, 1\)"),
         (call(cross, LABEL, TEXT, SIZE, scale(-1.0), guidance=True), "scale = -1 is outside"),
         (call(cross, LABEL, TEXT, SIZE, scale(np.ones(B, bool)), guidance=True), "scale must hold numbers", TypeError),
-        (call(cross, LABEL, TEXT, SIZE, SECOND), "a second time was given to a network without: build it with second_time=True"),
+        (
+            call(cross, LABEL, TEXT, SIZE, SECOND),
+            "a second time was given to a network without: build it with second_time=True",
+        ),
         (call(reading_unet, LABEL, TEXT, SIZE, second_time=True), "is told a second time: pass networks.SecondTime"),
         (call(cross, LABEL, TEXT, SIZE, SECOND, SECOND, second_time=True), "two conditions are each a second time"),
         (call(cross, LABEL, TEXT, SIZE, second(np.ones((B, 1))), second_time=True), r"second time has shape \(3, 1\)"),
         (call(cross, LABEL, TEXT, SIZE, second(np.nan), second_time=True), "second time is not finite"),
-        (call(cross, LABEL, TEXT, SIZE, second(np.ones(B, bool)), second_time=True), "second time must hold numbers", TypeError),
+        (
+            call(cross, LABEL, TEXT, SIZE, second(np.ones(B, bool)), second_time=True),
+            "second time must hold numbers",
+            TypeError,
+        ),
         (call(cross, LABEL, TEXT, SIZE, text_channels=0), "text_channels = 0"),
         (call(cross, LABEL, SIZE, text_channels=None), "pooled_channels = 5 is of a text"),
         (call(cross, LABEL, TEXT, SIZE, text_attention="both"), "cross, joint"),
-        (call(reading_unet, LABEL, TEXT, SIZE, attention=(16,), middle_attention=False), "no layer would read the text"),
+        (
+            call(reading_unet, LABEL, TEXT, SIZE, attention=(16,), middle_attention=False),
+            "no layer would read the text",
+        ),
     )
 )

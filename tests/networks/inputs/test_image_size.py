@@ -31,5 +31,7 @@ def test_a_score_stands_in_place_of_the_target_where_the_network_asks_for_it():
         checked = condition_checks.checked_size(scored, wanted, 3)
         assert conditioning.embedded_size(checked, jnp.float32).shape == (3, width * 256)
         network = reading_unet(image_size=wanted)
-        params = jax.eval_shape(lambda network=network: networks.init(network, jax.random.key(0), X, T, LABEL, TEXT, scored))
+        params = jax.eval_shape(
+            lambda network=network: networks.init(network, jax.random.key(0), X, T, LABEL, TEXT, scored)
+        )
         assert params["embedding"]["added_0"]["kernel"].shape[0] == 5 + width * 256

@@ -45,7 +45,10 @@ def test_rows_take_the_null_row_for_no_label_and_nan_for_unknown_ones():
 def test_concrete_samples_are_looked_at_also_while_a_function_around_them_is_traced():
     bad = jnp.ones((3, 2)).at[1, 0].set(jnp.nan)
     jax.jit(lambda: image_inputs.check_finite("latent", jnp.ones((3, 2))))()
-    for call in (lambda: image_inputs.check_finite("latent", bad), jax.jit(lambda: image_inputs.check_finite("latent", bad))):
+    for call in (
+        lambda: image_inputs.check_finite("latent", bad),
+        jax.jit(lambda: image_inputs.check_finite("latent", bad)),
+    ):
         with pytest.raises(ValueError, match="in sample 1:"):
             call()
     jax.jit(lambda latent: image_inputs.check_finite("latent", latent))(bad)  # a tracer passes
@@ -65,10 +68,15 @@ def images(*shape, dtype=np.float32, times=(3,)):
     return lambda: image_inputs.check(np.zeros(shape, dtype), np.zeros(times, np.float32), 4, "patch")
 
 
-test_a_concrete_label_out_of_range_or_no_integer_is_refused = pytest.mark.fault("guidance: label ≥ classes", "guidance: float labels")(
+test_a_concrete_label_out_of_range_or_no_integer_is_refused = pytest.mark.fault(
+    "guidance: label ≥ classes", "guidance: float labels"
+)(
     refusals(
         *((labelled(label), "3 classes") for label in (3, -2, np.array([0, 2**32]), np.uint8(255))),
-        *((labelled(label), "integers", TypeError) for label in (1.0, np.array([0.0, 1.0]), np.array([True, False]), jnp.ones(2))),
+        *(
+            (labelled(label), "integers", TypeError)
+            for label in (1.0, np.array([0.0, 1.0]), np.array([True, False]), jnp.ones(2))
+        ),
     )
 )
 test_images_whose_sides_the_factor_does_not_divide_and_other_times_are_refused_with_the_rule = pytest.mark.fault(

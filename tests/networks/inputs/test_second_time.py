@@ -1,4 +1,6 @@
-"""A second time is told as data, for each sample, and a network that begins to be told one is at first the network that it was."""
+"""A second time is told as data, for each sample, and a network that begins to be told one is at first the network that
+it was.
+"""
 
 import functools
 
@@ -37,14 +39,18 @@ def test_a_network_that_begins_from_one_of_one_time_is_that_one_and_then_each_sa
     np.testing.assert_allclose(first, was, rtol=1e-5, atol=1e-6)
     other = networks.SecondTime(SECOND.t + np.array([0, 40, 0], np.float32))
     np.testing.assert_array_equal(apply(networks.pure(network), params, X, T, LABEL, other), first)
-    whole, changed = (np.asarray(apply(networks.pure(network), moved(params), X, T, LABEL, second)) for second in (SECOND, other))
+    whole, changed = (
+        np.asarray(apply(networks.pure(network), moved(params), X, T, LABEL, second)) for second in (SECOND, other)
+    )
     assert [bool(np.abs(sample).max() > 1e-5) for sample in changed - whole] == [False, True, False]
 
 
 @every_network
 def test_a_network_of_two_times_has_forward_derivatives_by_both(build):
     def told(t, second):
-        return networks.pure(build(second_time=True))(fresh_told(build(second_time=True)), X, t, LABEL, networks.SecondTime(second))
+        return networks.pure(build(second_time=True))(
+            fresh_told(build(second_time=True)), X, t, LABEL, networks.SecondTime(second)
+        )
 
     answer, slope = jax.eval_shape(lambda: jax.jvp(told, (T, SECOND.t), (T, SECOND.t)))
     assert answer.shape == slope.shape == X.shape
@@ -53,4 +59,6 @@ def test_a_network_of_two_times_has_forward_derivatives_by_both(build):
 def test_the_last_layer_of_a_second_time_starts_at_0():
     embed = networks.embeddings.Embedding(8, 4)
     params = networks.init(embed, jax.random.key(0), jnp.zeros(2), None, None, None, jnp.zeros(2))
-    assert not any(np.any(leaf) for leaf in params["second_time_1"].values()) and np.any(params["second_time_0"]["kernel"])
+    assert not any(np.any(leaf) for leaf in params["second_time_1"].values()) and np.any(
+        params["second_time_0"]["kernel"]
+    )

@@ -1,4 +1,6 @@
-"""What every network that reads a text promises: of padding nothing, of order nothing, of each token something reaches the output."""
+"""What every network that reads a text promises: of padding nothing, of order nothing, of each token something reaches
+the output.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -48,14 +50,18 @@ def test_of_padding_nothing_reaches_the_output_whatever_it_holds(build, filling)
 
 @pytest.mark.parametrize("build", some_slow(READERS, (reading_unet,)))
 def test_more_padding_does_not_matter(build):
-    longer = with_tokens(np.pad(TEXT.tokens, ((0, 0), (0, 3), (0, 0)), constant_values=7.0), np.pad(MASK, ((0, 0), (0, 3))))
+    longer = with_tokens(
+        np.pad(TEXT.tokens, ((0, 0), (0, 3), (0, 0)), constant_values=7.0), np.pad(MASK, ((0, 0), (0, 3)))
+    )
     np.testing.assert_allclose(read(build(), longer), read(build()), rtol=1e-5, atol=1e-5)
 
 
 @every
 def test_another_order_of_the_tokens_does_not_matter(build):
     whole, order = read(build()), np.array([2, 0, 3, 1])
-    np.testing.assert_allclose(read(build(), with_tokens(TEXT.tokens[:, order], MASK[:, order])), whole, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        read(build(), with_tokens(TEXT.tokens[:, order], MASK[:, order])), whole, rtol=1e-5, atol=1e-5
+    )
     assert np.abs(read(build(), with_tokens(TEXT.tokens[:, order])) - whole)[1].max() > 1e-4, "other tokens are there"
 
 
@@ -108,7 +114,9 @@ def test_every_parameter_has_a_finite_slope_also_where_padding_is_nan_and_remat_
     params, broken = drawn_reader(build()), with_tokens(np.where(PADDING, np.nan, TEXT.tokens))
 
     def slopes(network, params):
-        return jax.grad(lambda params: jnp.sum(jnp.square(networks.pure(network)(params, X, T, LABEL, broken, SIZE))))(params)
+        return jax.grad(lambda params: jnp.sum(jnp.square(networks.pure(network)(params, X, T, LABEL, broken, SIZE))))(
+            params
+        )
 
     found = jax.tree.map(np.asarray, quickly(slopes, static_argnums=0)(build(), params))
     assert all(np.isfinite(leaf).all() and np.any(leaf) for leaf in jax.tree.leaves(found))
@@ -121,7 +129,9 @@ def test_every_parameter_has_a_finite_slope_also_where_padding_is_nan_and_remat_
 def test_a_text_is_computed_in_the_dtype_of_x_alone(build):
     with jax.enable_x64(False):
         params = jax.tree.map(np.asarray, drawn_reader(build()))
-    jaxpr = jax.make_jaxpr(networks.pure(build()))(*trees.cast((params, X, T), jnp.float64), LABEL, trees.cast(TEXT, jnp.float64), SIZE)
+    jaxpr = jax.make_jaxpr(networks.pure(build()))(
+        *trees.cast((params, X, T), jnp.float64), LABEL, trees.cast(TEXT, jnp.float64), SIZE
+    )
     assert "f32[" not in str(jaxpr) and jaxpr.out_avals[0].dtype == jnp.float64
 
 

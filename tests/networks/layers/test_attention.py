@@ -9,7 +9,9 @@ from tests.tables import table
 
 pytestmark = pytest.mark.numbers
 
-ARRAYS = tuple(jax.device_put(array.astype(np.float32)) for array in np.random.default_rng(0).normal(size=(3, 2, 5, 3, 4)))
+ARRAYS = tuple(
+    jax.device_put(array.astype(np.float32)) for array in np.random.default_rng(0).normal(size=(3, 2, 5, 3, 4))
+)
 ALL = np.ones((2, 1, 5, 5), bool)
 MASK = np.random.default_rng(1).random(ALL.shape) < 0.6
 MASK[:, :, :, 0] = True
@@ -33,8 +35,12 @@ def test_attention_equals_the_plain_formula_in_value_gradient_and_tangent_also_w
 
     @quickly
     def every(arrays):
-        wanted = [all_of(lambda *arrays, mask=mask: plain(*arrays, ALL if mask is None else mask), arrays) for mask in masks]
-        return {name: [all_of(ours(mask, name), arrays) for mask in masks] for name in ("auto", "heads_first", "xla")}, wanted
+        wanted = [
+            all_of(lambda *arrays, mask=mask: plain(*arrays, ALL if mask is None else mask), arrays) for mask in masks
+        ]
+        return {
+            name: [all_of(ours(mask, name), arrays) for mask in masks] for name in ("auto", "heads_first", "xla")
+        }, wanted
 
     results, wanted = every(ARRAYS)
     for name, found in results.items():
@@ -46,11 +52,17 @@ def test_attention_equals_the_plain_formula_in_value_gradient_and_tangent_also_w
 def test_attention_of_few_queries_to_many_keys_equals_the_plain_formula_in_value_and_gradient():
     draws = np.random.default_rng(2)
     query, key, value = (jnp.asarray(draws.normal(size=(2, length, 3, 4)), jnp.float32) for length in (2, 40, 40))
-    for mask in (np.ones((2, 1, 2, 40), bool), (draws.random((2, 1, 2, 40)) < 0.5) & np.array([True, False])[None, None, :, None]):
+    for mask in (
+        np.ones((2, 1, 2, 40), bool),
+        (draws.random((2, 1, 2, 40)) < 0.5) & np.array([True, False])[None, None, :, None],
+    ):
         ours, wanted = quickly(
             lambda mask, *arrays: [
                 value_and_slopes(f, *arrays)
-                for f in (lambda *given: attention.attend(*given, mask, implementation="heads_first"), lambda *given: plain(*given, mask))
+                for f in (
+                    lambda *given: attention.attend(*given, mask, implementation="heads_first"),
+                    lambda *given: plain(*given, mask),
+                )
             ]
         )(mask, query, key, value)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), ours, wanted)
@@ -67,7 +79,9 @@ def test_attention_of_one_query_equals_the_plain_formula_in_value_and_gradient()
         for groups, mask in ((6, None), (6, seen), (6, seen[1:]), (2, None), (2, seen[:, :1]), (2, seen[1:, :1])):
 
             def ours(query, key, value, groups=groups, mask=mask):
-                return attention.attend(query, key[:, :, :groups], value[:, :, :groups], mask, implementation="heads_first")
+                return attention.attend(
+                    query, key[:, :, :groups], value[:, :, :groups], mask, implementation="heads_first"
+                )
 
             def wanted(query, key, value, groups=groups, mask=mask):
                 own = (jnp.repeat(array[:, :, :groups], 6 // groups, 2) for array in (key, value))
@@ -76,7 +90,9 @@ def test_attention_of_one_query_equals_the_plain_formula_in_value_and_gradient()
             results.append([value_and_slopes(f, query, key, value) for f in (ours, wanted)])
         return results
 
-    for ours, wanted in both(*(jnp.asarray(draws.normal(size=(2, length, 6, 4)), jnp.float32) for length in (1, 20, 20))):
+    for ours, wanted in both(
+        *(jnp.asarray(draws.normal(size=(2, length, 6, 4)), jnp.float32) for length in (1, 20, 20))
+    ):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), ours, wanted)
 
 
@@ -112,7 +128,9 @@ def test_a_bias_is_added_for_one_query_and_for_few_too():
 @table("implementation", ["heads_first", "xla"])
 def test_attention_in_bfloat16_is_within_its_rounding_of_the_plain_formula(implementation):
     halves = tuple(array.astype(jnp.bfloat16) for array in ARRAYS)
-    half = quickly(lambda *arrays: value_and_slopes(lambda *a: attention.attend(*a, implementation=implementation), *arrays))(*halves)
+    half = quickly(
+        lambda *arrays: value_and_slopes(lambda *a: attention.attend(*a, implementation=implementation), *arrays)
+    )(*halves)
     assert half[0].dtype == jnp.bfloat16
     full = quickly(lambda *arrays: value_and_slopes(plain, *arrays))(*(array.astype(jnp.float32) for array in halves))
     for result, wanted, atol in zip(half, full, (0.02, 0.05, 0.05, 0.05), strict=True):
@@ -123,7 +141,9 @@ def test_attention_in_bfloat16_is_within_its_rounding_of_the_plain_formula(imple
 def test_attention_is_exact_in_float64_and_scores_of_any_size_stay_finite():
     for dtype, scale, atol in ((jnp.float64, 1, 1e-14), (jnp.float32, 1e4, 1e-5)):
         query, key, value = (array.astype(dtype) for array in ARRAYS)
-        ours, wanted = quickly(lambda *arrays: (attention.attend(*arrays), plain(*arrays)))(query * scale, key * scale, value)
+        ours, wanted = quickly(lambda *arrays: (attention.attend(*arrays), plain(*arrays)))(
+            query * scale, key * scale, value
+        )
         assert ours.dtype == dtype
         np.testing.assert_allclose(ours, wanted, atol=atol)
 
@@ -151,5 +171,9 @@ def test_precision_and_implementation_are_honoured_or_refused():
     with pytest.raises(ValueError, match="a bias is for heads with keys of their own, and here 3 heads share 1"):
         attention.attend(query, key[:, :, :1], value[:, :, :1], bias=jnp.zeros((1, 3, 5, 5)))
     for implementation in ("heads_first", "chunked", "xla"):
-        jaxpr = str(jax.make_jaxpr(lambda *a, i=implementation: attention.attend(*a, implementation=i, precision="highest"))(*ARRAYS))
+        jaxpr = str(
+            jax.make_jaxpr(lambda *a, i=implementation: attention.attend(*a, implementation=i, precision="highest"))(
+                *ARRAYS
+            )
+        )
         assert jaxpr.count("HIGHEST") >= 2

@@ -19,9 +19,15 @@ RANDOM = np.random.default_rng(0)
 def assert_equal(*pairs):
     """Of (ours, wanted, arrays): values and gradients, by one program for all of them."""
     functions, inputs = zip(*((both, arrays) for *both, arrays in pairs), strict=True)
-    every = quickly(lambda inputs: [[value_and_slopes(f, *arrays) for f in both] for both, arrays in zip(functions, inputs, strict=True)])
+    every = quickly(
+        lambda inputs: [
+            [value_and_slopes(f, *arrays) for f in both] for both, arrays in zip(functions, inputs, strict=True)
+        ]
+    )
     for number, both in enumerate(every(inputs)):
-        jax.tree.map(lambda a, b, number=number: np.testing.assert_allclose(a, b, atol=1e-12, err_msg=f"pair {number}"), *both)
+        jax.tree.map(
+            lambda a, b, number=number: np.testing.assert_allclose(a, b, atol=1e-12, err_msg=f"pair {number}"), *both
+        )
 
 
 SHAPES = (8, 8), (4, 6), (7, 5)
@@ -33,7 +39,10 @@ def test_fast_backward_equals_the_plain_convolution_in_value_and_gradients(monke
         monkeypatch.setattr(fast_convolution, "_STRIP", strip)
         pairs = []
         for shape, stride, size in [*itertools.product(SHAPES, (1, 2), (3,)), ((7, 5), 1, 1), ((8, 8), 2, 1)]:
-            both = [functools.partial(convolution.convolve, stride=stride, implementation=name) for name in ("fast_backward", "direct")]
+            both = [
+                functools.partial(convolution.convolve, stride=stride, implementation=name)
+                for name in ("fast_backward", "direct")
+            ]
             pairs.append((*both, (RANDOM.normal(size=(3, *shape, 2)), RANDOM.normal(size=(size, size, 2, 5)))))
         assert_equal(*pairs)
 
@@ -41,7 +50,10 @@ def test_fast_backward_equals_the_plain_convolution_in_value_and_gradients(monke
 @table("stride", [1, 2])
 @pytest.mark.float64
 def test_the_gradient_of_a_squared_input_gradient_of_fast_backward_equals_the_plain_one(stride):
-    x, kernel, along = (jnp.asarray(RANDOM.normal(size=shape)) for shape in ((2, 4, 4, 2), (3, 3, 2, 3), (2, 4 // stride, 4 // stride, 3)))
+    x, kernel, along = (
+        jnp.asarray(RANDOM.normal(size=shape))
+        for shape in ((2, 4, 4, 2), (3, 3, 2, 3), (2, 4 // stride, 4 // stride, 3))
+    )
 
     def of_slopes(implementation):
         def penalty(x, kernel):

@@ -73,7 +73,10 @@ def test_norms_equal_their_formula_in_value_gradient_and_derivatives_of_the_grad
 
 def test_a_linear_layer_multiplies_two_matrices_whatever_the_axes():
     """With more axes XLA:CPU copies the factors of the kernel's gradient into another order."""
-    layer, kernel = layers.dense(5, layers.Compute(), "layer"), np.random.default_rng(4).normal(size=(12, 5)).astype(np.float32)
+    layer, kernel = (
+        layers.dense(5, layers.Compute(), "layer"),
+        np.random.default_rng(4).normal(size=(12, 5)).astype(np.float32),
+    )
     params = {"kernel": jnp.asarray(kernel), "bias": jnp.arange(5.0)}
     np.testing.assert_allclose(norm(layer, params, X), X @ kernel + np.arange(5.0), atol=1e-4)
     text = str(jax.make_jaxpr(jax.grad(lambda params: jnp.sum(jnp.square(norm(layer, params, X)))))(params))
@@ -95,7 +98,11 @@ def test_fill_gives_each_drawn_parameter_its_own_spread_and_leaves_the_others():
         "bias": initializers.zeros(third, (7,)),
     }
     filled = initializers.fill(jax.random.key(1), params)
-    assert {name: leaf.shape for name, leaf in filled.items()} == {"wide": (40, 50), "kernel": (3, 3, 8, 32), "bias": (7,)}
+    assert {name: leaf.shape for name, leaf in filled.items()} == {
+        "wide": (40, 50),
+        "kernel": (3, 3, 8, 32),
+        "bias": (7,),
+    }
     assert all(leaf.dtype == jnp.float32 for leaf in filled.values()) and not np.any(filled["bias"])
     np.testing.assert_allclose([np.std(filled["wide"]), np.std(filled["kernel"])], [2.0, 72**-0.5], rtol=0.06)
     assert abs(np.corrcoef(filled["wide"].ravel()[:2000], filled["kernel"].ravel()[:2000])[0, 1]) < 0.1

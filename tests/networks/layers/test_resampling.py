@@ -37,7 +37,9 @@ def test_a_halving_convolution_is_one_of_stride_2_and_a_doubling_one_its_transpo
     flipped = kernel.reshape(2, 2, 2, 2, 5, 3)[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4).reshape(2, 2, 3, 20)
     layer = resampling.DoublingConvolution(5, compute)
     doubled = layer.apply({"params": {"bias": np.zeros(5), "kernel": flipped}}, jnp.asarray(X))
-    (transposed,) = jax.linear_transpose(lambda y: strided(y, kernel), jax.ShapeDtypeStruct((2, 8, 12, 5), jnp.float64))(jnp.asarray(X))
+    (transposed,) = jax.linear_transpose(
+        lambda y: strided(y, kernel), jax.ShapeDtypeStruct((2, 8, 12, 5), jnp.float64)
+    )(jnp.asarray(X))
     np.testing.assert_allclose(doubled, transposed, atol=1e-12)
 
 
@@ -56,7 +58,9 @@ def test_bilinear_halving_is_a_convolution_with_1_3_3_1_and_doubling_four_times_
 
     @quickly
     def both(x):
-        (transposed,) = jax.linear_transpose(lambda y: strided(y, kernel), jax.ShapeDtypeStruct((2, 8, 12, 3), x.dtype))(x)
+        (transposed,) = jax.linear_transpose(
+            lambda y: strided(y, kernel), jax.ShapeDtypeStruct((2, 8, 12, 3), x.dtype)
+        )(x)
         return (resampling.bilinear_halve(x), strided(x, kernel)), (resampling.bilinear_double(x), 4 * transposed)
 
     for ours, plain in both(X):

@@ -132,7 +132,9 @@ LENGTHS = np.array([[5, 4, 1], [12, 0, 0], [2, 3, 7]])
 def test_logits_of_packed_texts_are_those_of_each_text_alone(kind):
     network = KINDS[kind]
     predict, params = networks.pure(network), drawn(network)
-    segments = np.stack([np.append(np.repeat([4, 2, 4], row), [-1] * (12 - row.sum())) for row in LENGTHS]).astype(np.int32)
+    segments = np.stack([np.append(np.repeat([4, 2, 4], row), [-1] * (12 - row.sum())) for row in LENGTHS]).astype(
+        np.int32
+    )
     packed = quickly(lambda params, tokens, segments: predict(params, tokens, None, True, segments).logits)
     result = packed(params, np.where(segments < 0, language_model.PADDING, TOKENS), segments)
     for row, lengths in enumerate(LENGTHS):
@@ -183,7 +185,9 @@ def test_the_scalar_head_is_a_linear_layer_in_place_of_the_one_of_logits_and_rea
     assert params["scalar"]["kernel"].shape == (16, 1) and "output" not in params
     kernel = np.zeros((16, 50), np.float32)
     kernel[:, :1], bias = (np.asarray(params["scalar"][name]) for name in ("kernel", "bias"))
-    as_logits = {name: leaf for name, leaf in params.items() if name != "scalar"} | {"output": {"kernel": jax.device_put(kernel)}}
+    as_logits = {name: leaf for name, leaf in params.items() if name != "scalar"} | {
+        "output": {"kernel": jax.device_put(kernel)}
+    }
     padded = np.where(np.arange(12)[None] < 7, TOKENS, language_model.PADDING)
     numbers, last = map(np.asarray, both(networks.pure(network), params, padded))
     logits = answers(networks.pure(network.clone(head="tokens", tied=False)), as_logits, padded)

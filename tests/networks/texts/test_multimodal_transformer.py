@@ -96,7 +96,11 @@ def by_formula(row):
     gate, up = np.split(linear("block_0/mlp_0", norm("block_0/norm_1", x)), 2, -1)
     x = norm("output_norm", x + linear("block_0/mlp_1", silu(gate) * up))
     logits = x @ weights["token"].T
-    return logits[: len(before)], linear("picture_output", x[len(before) : len(before) + PATCHES]), logits[len(before) + PATCHES :]
+    return (
+        logits[: len(before)],
+        linear("picture_output", x[len(before) : len(before) + PATCHES]),
+        logits[len(before) + PATCHES :],
+    )
 
 
 @table("row", [0, 1])
@@ -119,7 +123,10 @@ def test_a_token_sees_what_stands_before_it_and_a_patch_its_whole_picture_too():
     def outputs(table, x):
         document = before, networks.Picture(x, PICTURE.t[1:]), after
         first, picture, second = networks.pure(untied)(params | {"token": table}, document).outputs
-        parts = [part[0] * np.cos(np.arange(part[0].size)).reshape(part[0].shape) for part in (first, dit.patches(picture, 2), second)]
+        parts = [
+            part[0] * np.cos(np.arange(part[0].size)).reshape(part[0].shape)
+            for part in (first, dit.patches(picture, 2), second)
+        ]
         return jnp.concatenate([part.sum(-1) for part in parts])
 
     by_table, by_x = jax.device_get(quickly(jax.jacrev(outputs, (0, 1)))(params["token"], PICTURE.x[1:]))

@@ -17,7 +17,16 @@ SHOWN = np.array([[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]], bool)
 
 
 def t5(**changes):
-    fields = {"vocabulary": 20, "width": 12, "depth": 2, "heads": 2, "head_size": 4, "mlp_width": 10, "distances": 8, "farthest": 6}
+    fields = {
+        "vocabulary": 20,
+        "width": 12,
+        "depth": 2,
+        "heads": 2,
+        "head_size": 4,
+        "mlp_width": 10,
+        "distances": 8,
+        "farthest": 6,
+    }
     return networks.T5Encoder(**(fields | changes))
 
 
@@ -33,7 +42,25 @@ def encoded(network, *inputs):
 
 def test_short_distances_have_a_class_each_longer_ones_share_one_by_their_logarithm_and_the_two_directions_differ():
     classes = t5_encoder.distance_classes(140, 32, 128)
-    edges = {0: 0, 1: 1, 7: 7, 8: 8, 11: 8, 12: 9, 15: 9, 16: 10, 22: 10, 23: 11, 31: 11, 32: 12, 63: 13, 64: 14, 90: 14, 91: 15, 139: 15}
+    edges = {
+        0: 0,
+        1: 1,
+        7: 7,
+        8: 8,
+        11: 8,
+        12: 9,
+        15: 9,
+        16: 10,
+        22: 10,
+        23: 11,
+        31: 11,
+        32: 12,
+        63: 13,
+        64: 14,
+        90: 14,
+        91: 15,
+        139: 15,
+    }
     assert {apart: classes[139, 139 - apart] for apart in edges} == edges, "looking back"
     np.testing.assert_array_equal(np.triu(classes, 1), np.triu(classes.T + 16, 1))
     for length, distances, farthest in ((40, 32, 128), (30, 8, 20), (9, 4, 2)):
@@ -106,7 +133,9 @@ def test_parameters_in_float64_are_computed_with_in_float64_alone():
 def test_the_encoder_of_t5_xxl_has_its_published_number_of_parameters():
     def number(depth):
         network = networks.T5Encoder(depth=depth)
-        return networks.count(jax.eval_shape(lambda: networks.init(network, jax.random.key(0), np.zeros((1, 4), np.int32))))
+        return networks.count(
+            jax.eval_shape(lambda: networks.init(network, jax.random.key(0), np.zeros((1, 4), np.int32)))
+        )
 
     assert networks.T5Encoder().depth == 24 and number(1) + 23 * (number(2) - number(1)) == 4_762_310_656
 

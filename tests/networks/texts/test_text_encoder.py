@@ -21,7 +21,15 @@ ALL = np.ones_like(SHOWN)
 
 
 def clip(**changes):
-    fields = {"vocabulary": 20, "positions": 8, "width": 16, "depth": 1, "heads": 2, "activation": "quick_gelu", "end": END}
+    fields = {
+        "vocabulary": 20,
+        "positions": 8,
+        "width": 16,
+        "depth": 1,
+        "heads": 2,
+        "activation": "quick_gelu",
+        "end": END,
+    }
     return networks.TextEncoder(**(fields | changes))
 
 
@@ -85,7 +93,8 @@ def test_padding_changes_neither_tokens_nor_the_vector_of_the_text_whatever_it_h
     np.testing.assert_allclose(here.tokens[0, :4], short.tokens[0], atol=1e-6)
     np.testing.assert_allclose(here.pooled[0], short.pooled[0], atol=1e-6)
     unmasked = encoded(build(), IDS)
-    assert (np.abs(unmasked.pooled[0] - here.pooled[0]).max() > 1e-3) == (build is bert)  # no token of a causal text sees what follows
+    # no token of a causal text sees what follows
+    assert (np.abs(unmasked.pooled[0] - here.pooled[0]).max() > 1e-3) == (build is bert)
 
 
 def test_a_text_is_pooled_at_its_first_end_even_if_ends_pad_it_or_a_larger_id_is_in_it():
@@ -99,7 +108,9 @@ def test_a_mean_is_that_of_the_tokens_that_count_and_gets_the_length_one():
     plain, unit = encoded(bert(), IDS, SHOWN), encoded(bert(normalize=True), IDS, SHOWN)
     np.testing.assert_allclose(plain.pooled[0], plain.tokens[0, :4].mean(0), atol=1e-6)
     np.testing.assert_allclose(plain.pooled[1], plain.tokens[1].mean(0), atol=1e-6)
-    np.testing.assert_allclose(unit.pooled, plain.pooled / np.linalg.norm(plain.pooled, axis=-1, keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(
+        unit.pooled, plain.pooled / np.linalg.norm(plain.pooled, axis=-1, keepdims=True), atol=1e-6
+    )
 
 
 @both
@@ -116,7 +127,9 @@ def test_without_the_last_block_tokens_are_those_of_a_shallower_encoder_and_the_
 @pytest.mark.parametrize("skip", some_slow((1, 0), (0,)))
 def test_tokens_before_the_last_norm_become_those_behind_it_and_the_vector_of_the_text_has_it(skip):
     whole, bare = params(clip(depth=2)), clip(depth=2, skip_last=skip, norm_tokens=False)
-    before, behind = (jax.tree.map(np.asarray, run(network, whole, IDS)) for network in (bare, clip(depth=2, skip_last=skip)))
+    before, behind = (
+        jax.tree.map(np.asarray, run(network, whole, IDS)) for network in (bare, clip(depth=2, skip_last=skip))
+    )
     centred = before.tokens - before.tokens.mean(-1, keepdims=True)
     normed = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + 1e-5)
     scale, bias = (np.asarray(whole["output_norm"][name]) for name in ("scale", "bias"))
@@ -126,7 +139,9 @@ def test_tokens_before_the_last_norm_become_those_behind_it_and_the_vector_of_th
 
 
 def test_kinds_of_tokens_are_told_apart_and_none_means_the_first():
-    plain, first, second = (encoded(bert(), IDS, SHOWN, *types) for types in ((), (np.zeros_like(IDS),), (np.ones_like(IDS),)))
+    plain, first, second = (
+        encoded(bert(), IDS, SHOWN, *types) for types in ((), (np.zeros_like(IDS),), (np.ones_like(IDS),))
+    )
     np.testing.assert_array_equal(plain.tokens, first.tokens)
     assert np.abs(first.tokens - second.tokens).max() > 1e-3
 
@@ -165,7 +180,9 @@ def test_recomputed_blocks_have_the_same_gradients():
         features = networks.pure(network)(own, IDS, SHOWN)
         return jnp.sum(features.tokens[:, :3] ** 2) + jnp.sum(features.pooled)
 
-    plain, again = (quickly(jax.grad(functools.partial(loss, network=bert(remat=remat))))(params(bert())) for remat in (False, True))
+    plain, again = (
+        quickly(jax.grad(functools.partial(loss, network=bert(remat=remat))))(params(bert())) for remat in (False, True)
+    )
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), plain, again)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(plain))
 
@@ -179,10 +196,14 @@ def test_recomputed_blocks_have_the_same_gradients():
     ],
 )
 def test_a_published_encoder_has_as_many_numbers_as_its_paper_or_file_says(build, numbers):
-    """CLIP's text model has 123.1 million in Stable Diffusion, OpenCLIP's 24 blocks 353.0; MiniLM has 22.7 with its pooler of 147,840."""
+    """CLIP's text model has 123.1 million in Stable Diffusion, OpenCLIP's 24 blocks 353.0; MiniLM has 22.7 with its
+    pooler of 147,840.
+    """
 
     def count(depth):
-        return networks.count(jax.eval_shape(lambda: networks.init(build(depth=depth), jax.random.key(0), np.zeros((1, 4), np.int32))))
+        return networks.count(
+            jax.eval_shape(lambda: networks.init(build(depth=depth), jax.random.key(0), np.zeros((1, 4), np.int32)))
+        )
 
     one, two = count(1), count(2)
     assert one + (build().depth - 1) * (two - one) == numbers

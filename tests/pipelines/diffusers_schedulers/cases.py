@@ -1,14 +1,24 @@
-"""Configurations of schedulers, as published and as edited, and the cheap network and noise with which both sides run them."""
+"""Configurations of schedulers, as published and as edited, and the cheap network and noise with which both sides run
+them.
+"""
 
 import dataclasses
 from typing import Any
 
 import numpy as np
 
-SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000, "trained_betas": None}
+SD = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+    "trained_betas": None,
+}
 COPIED = {"clip_sample": False, "set_alpha_to_one": False, "skip_prk_steps": True, "steps_offset": 1}
 SD_1_5 = {"_class_name": "PNDMScheduler", "_diffusers_version": "0.6.0"} | SD | COPIED
-SD_2_1 = {"_class_name": "DDIMScheduler", "_diffusers_version": "0.8.0", "prediction_type": "v_prediction"} | SD | COPIED
+SD_2_1 = (
+    {"_class_name": "DDIMScheduler", "_diffusers_version": "0.8.0", "prediction_type": "v_prediction"} | SD | COPIED
+)
 SDXL = {
     "_class_name": "EulerDiscreteScheduler",
     "_diffusers_version": "0.19.0.dev0",
@@ -21,7 +31,12 @@ SDXL = {
     "use_karras_sigmas": False,
 }
 SDXL_TURBO = SDXL | {"_class_name": "EulerAncestralDiscreteScheduler", "timestep_spacing": "trailing"}
-SD_3 = {"_class_name": "FlowMatchEulerDiscreteScheduler", "_diffusers_version": "0.29.0.dev0", "num_train_timesteps": 1000, "shift": 3.0}
+SD_3 = {
+    "_class_name": "FlowMatchEulerDiscreteScheduler",
+    "_diffusers_version": "0.29.0.dev0",
+    "num_train_timesteps": 1000,
+    "shift": 3.0,
+}
 SEQUENCES = {"base_image_seq_len": 256, "base_shift": 0.5, "max_image_seq_len": 4096, "max_shift": 1.15}
 FLUX_DEV = SD_3 | SEQUENCES | {"_diffusers_version": "0.30.0.dev0", "use_dynamic_shifting": True}
 FLUX_SCHNELL = SD_3 | SEQUENCES | {"_diffusers_version": "0.30.0.dev0", "shift": 1.0, "use_dynamic_shifting": False}
@@ -65,7 +80,9 @@ def of(name: str, *parts: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A configuration and what a draw is asked for. evenly: the sigmas 1 … 1/n are handed over, as the pipeline of FLUX does."""
+    """A configuration and what a draw is asked for. evenly: the sigmas 1 … 1/n are handed over, as the pipeline of FLUX
+    does.
+    """
 
     config: dict[str, Any]
     steps: int = 10
@@ -89,7 +106,9 @@ CASES = {
     "DDIM of SD 2.1": Case(SD_2_1),
     "DDIM between its levels": Case(of("DDIM", ZERO, clip_sample=False), 7),
     "DDIM clipped": Case(of("DDIM", clip_sample_range=0.8, timestep_spacing="linspace")),
-    "DDIM thresholded": Case(of("DDIM", thresholding=True, dynamic_thresholding_ratio=0.8, sample_max_value=1.5, prediction_type="sample")),
+    "DDIM thresholded": Case(
+        of("DDIM", thresholding=True, dynamic_thresholding_ratio=0.8, sample_max_value=1.5, prediction_type="sample")
+    ),
     "DDPM": Case(of("DDPM", variance_type="fixed_large")),
     "Euler of SDXL": Case(SDXL),
     "Euler between timesteps": Case(SDXL | {"timestep_spacing": "linspace"}, 8),
@@ -101,11 +120,15 @@ CASES = {
     "Heun": Case(of("HeunDiscrete")),
     "Heun, Karras": Case(of("HeunDiscrete", KARRAS, prediction_type="sample")),
     "multistep": Case(of("DPMSolverMultistep")),
-    "multistep 3": Case(of("DPMSolverMultistep", KARRAS, solver_order=3, timestep_spacing="leading", steps_offset=1), 16),
+    "multistep 3": Case(
+        of("DPMSolverMultistep", KARRAS, solver_order=3, timestep_spacing="leading", steps_offset=1), 16
+    ),
     "multistep, log-SNR": Case(of("DPMSolverMultistep", solver_type="heun", use_lu_lambdas=True)),
     "multistep, noise form": Case(of("DPMSolverMultistep", TO_MIN, algorithm_type="dpmsolver")),
     "multistep 3, noise form": Case(of("DPMSolverMultistep", TO_MIN, algorithm_type="dpmsolver", solver_order=3)),
-    "multistep, stochastic": Case(of("DPMSolverMultistep", algorithm_type="sde-dpmsolver++", timestep_spacing="trailing")),
+    "multistep, stochastic": Case(
+        of("DPMSolverMultistep", algorithm_type="sde-dpmsolver++", timestep_spacing="trailing")
+    ),
     "multistep at zero terminal SNR": Case(of("DPMSolverMultistep", ZERO, euler_at_final=True)),
     "multistep on the straight path": Case(of("DPMSolverMultistep", STRAIGHT)),
     "single step": Case(of("DPMSolverSinglestep")),

@@ -35,7 +35,9 @@ def run(case: Case) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mu(config: dict, tokens: int) -> float:
-    """As calculate_shift of the pipelines that shift by resolution; with a linear time_shift_type it is the shift itself."""
+    """As calculate_shift of the pipelines that shift by resolution; with a linear time_shift_type it is the shift
+    itself.
+    """
     slope = (config["max_shift"] - config["base_shift"]) / (config["max_image_seq_len"] - config["base_image_seq_len"])
     return math.fsum([config["base_shift"], slope * (tokens - config["base_image_seq_len"])])
 

@@ -21,12 +21,19 @@ from tests.tables import table
 def test_published_models_have_a_match(name, like_diffusers):
     config = cases.PUBLISHED[name]
     found = from_config(config, like_diffusers=like_diffusers).configuration
-    assert found.fields == configurations.DEFAULTS[found.name] | {field: config[field] for field in found.fields if field in config}
+    assert found.fields == configurations.DEFAULTS[found.name] | {
+        field: config[field] for field in found.fields if field in config
+    }
     assert set(found.fields) | set(found.unused) >= {field for field in config if field[0] != "_"}
 
 
 def test_fields_that_the_class_does_not_read_are_named():
-    assert from_config(cases.SDXL).configuration.unused == ("clip_sample", "sample_max_value", "set_alpha_to_one", "skip_prk_steps")
+    assert from_config(cases.SDXL).configuration.unused == (
+        "clip_sample",
+        "sample_max_value",
+        "set_alpha_to_one",
+        "skip_prk_steps",
+    )
     assert from_config(cases.LCM).configuration.unused == ("set_alpha_to_one", "steps_offset", "timestep_spacing")
     assert from_config(cases.SD_3).configuration.unused == ()
 
@@ -45,7 +52,9 @@ def test_chains_are_those_of_the_fields():
     assert from_config({"_class_name": "DDIMScheduler"}).schedule == schedules.linear()
     assert from_config(of("DDIM", short, trained_betas=betas)).schedule == schedules.from_betas(betas)
     assert from_config(of("DDIM", short, beta_schedule="squaredcos_cap_v2")).schedule == schedules.cosine(7)
-    assert from_config(of("DDIM", short, beta_schedule="linear", beta_start=0.1, beta_end=0.3)).schedule == schedules.linear(7, 0.1, 0.3)
+    assert from_config(
+        of("DDIM", short, beta_schedule="linear", beta_start=0.1, beta_end=0.3)
+    ).schedule == schedules.linear(7, 0.1, 0.3)
     for name, fields in {
         "cosine": {"beta_schedule": "squaredcos_cap_v2"},
         "given": {"trained_betas": np.linspace(0.01, 0.02, 1000).tolist()},
@@ -53,7 +62,9 @@ def test_chains_are_those_of_the_fields():
         exact, shipped = (from_config(of("DDIM", fields), like_diffusers=like).schedule.table for like in (False, True))
         np.testing.assert_allclose(shipped.alpha, exact.alpha, rtol=1e-3, err_msg=name)  # float32 rounds small alpha²
         assert np.any(shipped.alpha != exact.alpha)
-    zero, small = (from_config(of(name, cases.ZERO), like_diffusers=True).schedule.noisiest for name in ("DDIM", "EulerDiscrete"))
+    zero, small = (
+        from_config(of(name, cases.ZERO), like_diffusers=True).schedule.noisiest for name in ("DDIM", "EulerDiscrete")
+    )
     assert zero.alpha == 0 and small.alpha == 2.0**-12
 
 
@@ -92,7 +103,9 @@ test_what_has_no_match_is_refused_by_name = refusals(
     refused(of("DDIM", rescale_betas_zero_snr=True), "prediction_type = 'epsilon'", "zero terminal SNR"),
     refused(of("DDPM", variance_type="learned_range"), "variance_type = 'learned_range'"),
     refused(of("PNDM", prediction_type="sample"), "prediction_type = 'sample'"),
-    refused(of("EulerDiscrete", KARRAS, use_beta_sigmas=True), "use_karras_sigmas and use_beta_sigmas exclude each other"),
+    refused(
+        of("EulerDiscrete", KARRAS, use_beta_sigmas=True), "use_karras_sigmas and use_beta_sigmas exclude each other"
+    ),
     refused(of("EulerDiscrete", sigma_min=0.1), "sigma_min = 0.1", "limit"),
     refused(of("EulerDiscrete", cases.ZERO, KARRAS), "use_karras_sigmas = True", "infinite"),
     refused(of("EulerDiscrete", timestep_type="continuous"), "timestep_type = 'continuous'"),
@@ -150,7 +163,10 @@ test_arguments_that_do_not_belong_to_the_class_are_refused = refusals(
     (scheduler(cases.SD_3, steps=2, tokens=10), "tokens = 10", ValueError),
     (scheduler(cases.FLUX_DEV, steps=2), "tokens = None: .* needs"),
     (scheduler(cases.FLUX_DEV, steps=2, tokens=0), "tokens = 0"),
-    (scheduler(cases.FLUX_DEV | {"base_shift": -5.0, "time_shift_type": "linear"}, steps=2, tokens=256), "the shift would be -5"),
+    (
+        scheduler(cases.FLUX_DEV | {"base_shift": -5.0, "time_shift_type": "linear"}, steps=2, tokens=256),
+        "the shift would be -5",
+    ),
     (scheduler(cases.SD_1_5, steps=2, sigmas=[1.0, 0.5]), "sigmas are for FlowMatchEulerDiscreteScheduler"),
     (scheduler(cases.SD_3, steps=2, sigmas=[1.0, 0.5, 0.1]), r"shape \(2,\)"),
     (scheduler(cases.SD_3, steps=2, sigmas=[0.5, 0.5]), "fall strictly"),

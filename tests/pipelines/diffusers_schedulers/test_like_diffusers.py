@@ -1,4 +1,6 @@
-"""On request, grid, steps and start are those of diffusers, whose ends on a cheap network are stored beside (make_fixture.py)."""
+"""On request, grid, steps and start are those of diffusers, whose ends on a cheap network are stored beside
+(make_fixture.py).
+"""
 
 import pathlib
 
@@ -16,7 +18,14 @@ pytestmark = pytest.mark.numbers
 
 FIXTURE = load_file(pathlib.Path(__file__).with_name("fixture.safetensors"))
 ONE_OF_EACH = (
-    *("PNDM between its levels", "DDIM between its levels", "DDPM", "Euler between timesteps", "Euler ancestral of SDXL Turbo", "Heun"),
+    *(
+        "PNDM between its levels",
+        "DDIM between its levels",
+        "DDPM",
+        "Euler between timesteps",
+        "Euler ancestral of SDXL Turbo",
+        "Heun",
+    ),
     *("multistep", "single step", "UniPC", "LCM", "flow of FLUX"),
 )
 """The others draw in `make test-slow`, and beside diffusers in `make test-peers`."""
@@ -39,7 +48,9 @@ def ours(name):
     return walk(sampler, scheduler.limited(predicted), levels, x)
 
 
-@pytest.mark.parametrize("name", [name if name in ONE_OF_EACH else pytest.param(name, marks=pytest.mark.slow) for name in CASES])
+@pytest.mark.parametrize(
+    "name", [name if name in ONE_OF_EACH else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+)
 def test_a_draw_ends_where_that_of_diffusers_does(name):
     theirs = FIXTURE[f"{name}: end"]
     np.testing.assert_allclose(ours(name), theirs, atol=1e-4 * max(1.0, np.abs(theirs).max()))
@@ -50,7 +61,8 @@ def test_the_network_is_told_the_timesteps_of_diffusers(name):
     _, _, levels = built(name)
     theirs = FIXTURE[f"{name}: t"]
     told = theirs[np.append(True, np.diff(theirs) != 0)]  # some ask twice at one timestep
-    told = told if name != "PNDM with Runge-Kutta" else told[[0, 2, 4, *range(6, len(told))]]  # and at the middle of three steps
+    # and at the middle of three steps
+    told = told if name != "PNDM with Runge-Kutta" else told[[0, 2, 4, *range(6, len(told))]]
     np.testing.assert_allclose(levels.t[:-1], told, atol=2e-3)
 
 
@@ -82,13 +94,21 @@ def test_only_unipc_ends_at_the_limit_of_its_spread_where_others_end_at_the_firs
 
 def test_timesteps_that_leave_the_table_of_diffusers_are_refused():
     scheduler = from_config({"_class_name": "DDIMScheduler", "timestep_spacing": "trailing"}, like_diffusers=True)
-    with pytest.raises(ValueError, match="steps = 61: diffusers leaves its table of 1000 timesteps here, from 999 to -1"):
+    with pytest.raises(
+        ValueError, match="steps = 61: diffusers leaves its table of 1000 timesteps here, from 999 to -1"
+    ):
         scheduler.grid(61)
 
 
 @table(
     "name, own",
-    [("DDIM of SD 2.1", False), ("multistep", False), ("Euler of SDXL", False), ("Euler between timesteps", True), ("LCM", False)],
+    [
+        ("DDIM of SD 2.1", False),
+        ("multistep", False),
+        ("Euler of SDXL", False),
+        ("Euler between timesteps", True),
+        ("LCM", False),
+    ],
 )
 def test_most_draws_of_diffusers_start_from_unit_noise_and_ours_from_sigma(name, own):
     for like_diffusers in (False, True):

@@ -1,4 +1,6 @@
-"""By default a configuration is the published formula on grids of this library, and converges at the order of its method."""
+"""By default a configuration is the published formula on grids of this library, and converges at the order of its
+method.
+"""
 
 import math
 
@@ -43,10 +45,28 @@ MEANINGS = {
         lambda: grids.leading(SD, 20, offset=1, end="first"),
     ),
     "DDPM": (of("DDPM"), SD, NOISE, samplers.ddpm(), lambda: grids.leading(SD, 20)),
-    "DDPM large": (of("DDPM", variance_type="fixed_large"), SD, NOISE, samplers.ddpm("large"), lambda: grids.leading(SD, 20)),
-    "zero SNR": (of("EulerDiscrete", cases.ZERO), ZERO_SNR, VELOCITY, samplers.euler(), lambda: grids.trailing(ZERO_SNR, 20)),
+    "DDPM large": (
+        of("DDPM", variance_type="fixed_large"),
+        SD,
+        NOISE,
+        samplers.ddpm("large"),
+        lambda: grids.leading(SD, 20),
+    ),
+    "zero SNR": (
+        of("EulerDiscrete", cases.ZERO),
+        ZERO_SNR,
+        VELOCITY,
+        samplers.euler(),
+        lambda: grids.trailing(ZERO_SNR, 20),
+    ),
     "Heun": (of("HeunDiscrete"), SD, NOISE, samplers.heun(), lambda: grids.linspace(SD, 20)),
-    "Karras": (of("EulerDiscrete", KARRAS, sigma_max=9.0), SD, NOISE, samplers.euler(), lambda: grids.karras(SD, 20, sigma_max=9.0)),
+    "Karras": (
+        of("EulerDiscrete", KARRAS, sigma_max=9.0),
+        SD,
+        NOISE,
+        samplers.euler(),
+        lambda: grids.karras(SD, 20, sigma_max=9.0),
+    ),
     "2M": (of("DPMSolverMultistep"), SD, NOISE, SECOND, lambda: inner(grids.linspace(SD, 21))),
     "2M leading": (
         of("DPMSolverMultistep", timestep_spacing="leading", steps_offset=1, lower_order_final=False),
@@ -76,7 +96,13 @@ MEANINGS = {
         samplers.deis(3, lower_order_final=True),
         lambda: grids.log_snr(SD, 20, end="first"),
     ),
-    "2S": (of("DPMSolverSinglestep"), SD, NOISE, samplers.dpm_solver_single(SD, 2), lambda: inner(grids.linspace(SD, 11))),
+    "2S": (
+        of("DPMSolverSinglestep"),
+        SD,
+        NOISE,
+        samplers.dpm_solver_single(SD, 2),
+        lambda: inner(grids.linspace(SD, 11)),
+    ),
     "UniPC": (
         of("UniPCMultistep", cases.STRAIGHT, solver_type="bh1"),
         SHIFTED,
@@ -96,7 +122,11 @@ def same(levels, expected):
 def test_a_configuration_is_what_a_user_of_this_library_writes_for_it(name):
     config, schedule, parameterization, sampler, levels = MEANINGS[name]
     scheduler = from_config(config)
-    assert (scheduler.schedule, scheduler.parameterization, scheduler.sampler(20)) == (schedule, parameterization, sampler)
+    assert (scheduler.schedule, scheduler.parameterization, scheduler.sampler(20)) == (
+        schedule,
+        parameterization,
+        sampler,
+    )
     assert scheduler.sampler(5) == sampler  # one program for every number of steps
     same(scheduler.grid(20), levels())
 
@@ -107,7 +137,9 @@ def test_consistency_models_visit_levels_on_which_they_were_distilled():
     assert scheduler.sampler(4) == consistency(10.0)
     np.testing.assert_array_equal(levels.t, [999, 759, 499, 259, -1])  # 20 k - 1
     np.testing.assert_allclose(
-        levels.alpha[:-1] ** 2, np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)[[999, 759, 499, 259]], rtol=1e-5
+        levels.alpha[:-1] ** 2,
+        np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)[[999, 759, 499, 259]],
+        rtol=1e-5,
     )
 
 
@@ -120,7 +152,9 @@ def test_flow_is_shifted_by_the_number_of_tokens_stretched_and_spread():
     same(flux.grid(2, tokens=256, sigmas=[0.9, 0.5]), flux.grid(2, tokens=256, sigmas=np.array([0.9, 0.5])))
     even, ended = (from_config(cases.SD_3 | {"shift_terminal": last}).grid(4) for last in (None, 0.1))
     np.testing.assert_allclose(
-        (1 - ended.sigma[:-1]) / np.maximum(1 - even.sigma[:-1], 1e-9), [0, *[0.9 / (1 - float(even.sigma[3]))] * 3], rtol=1e-5
+        (1 - ended.sigma[:-1]) / np.maximum(1 - even.sigma[:-1], 1e-9),
+        [0, *[0.9 / (1 - float(even.sigma[3]))] * 3],
+        rtol=1e-5,
     )
     assert float(ended.sigma[3]) == pytest.approx(0.1)
     same(from_config(cases.SD_3 | {"shift_terminal": 0.1}).grid(1), grids.trailing(FLOW, 1))
@@ -150,7 +184,12 @@ ORDERS = {
 @pytest.mark.parametrize("name", [*list(ORDERS)[:-1], pytest.param("UniPC", marks=pytest.mark.slow)])
 def test_a_draw_converges_to_the_exact_flow_of_gaussian_data_at_the_order_of_its_method(name):
     config, order = ORDERS[name]
-    scheduler, gaussian, x, errors = from_config(config), oracles.gaussian(std=0.5), jnp.linspace(-2.0, 2.0, 24).reshape(2, 3, 4), []
+    scheduler, gaussian, x, errors = (
+        from_config(config),
+        oracles.gaussian(std=0.5),
+        jnp.linspace(-2.0, 2.0, 24).reshape(2, 3, 4),
+        [],
+    )
     for steps in (64, 128):
         levels = scheduler.grid(steps)
         levels = levels if levels.sigma[-1] > 0 else levels[:-1]

@@ -1,4 +1,5 @@
-"""Writes fixture.safetensors: tiny weights of diffusers and transformers, and what their pipelines draw with them. Run by hand:
+"""Writes fixture.safetensors: tiny weights of diffusers and transformers, and what their pipelines draw with them. Run
+by hand:
 
 pip install torch diffusers transformers
 PYTHONPATH=. python -m tests.pipelines.stable_diffusion.make_fixture
@@ -22,13 +23,19 @@ def main() -> None:
     arrays = {}
     for name, case in CASES.items():
         pipe = built(case.folder)
-        arrays |= {f"{name}/{part}/{key}": value for part, found in weights(pipe).items() for key, value in found.items()}
+        arrays |= {
+            f"{name}/{part}/{key}": value for part, found in weights(pipe).items() for key, value in found.items()
+        }
         start = latents(case)
         arrays[f"{name}: latents"], arrays[f"{name}: pictures"] = drawn(pipe, case, start)
         arrays[f"{name}: start"] = start
         size = sum(array.nbytes for key, array in arrays.items() if key.startswith(name))
         print(f"{name}: {size / 1024:.0f} KiB, pictures {np.std(arrays[f'{name}: pictures']):.2f}")
-    made_by = f"diffusers {diffusers.__version__}, transformers {transformers.__version__}, torch {torch.__version__}, float32"
+    made_by = (
+        f"diffusers {diffusers.__version__}, transformers {transformers.__version__}, torch "
+        f"{torch.__version__}, "
+        "float32"
+    )
     save_file(arrays, pathlib.Path(__file__).with_name("fixture.safetensors"), metadata={"made_by": made_by})
 
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Case:
-    """folder: of `tiny_folders`. prompts, negative: texts; None for no negative prompt. steps, scale: numbers of the draw."""
+    """folder: of `tiny_folders`. prompts, negative: texts; None for no negative prompt. steps, scale: numbers of the
+    draw.
+    """
 
     folder: str
     prompts: tuple[str, ...]

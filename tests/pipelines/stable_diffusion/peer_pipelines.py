@@ -1,4 +1,6 @@
-"""Tiny pipelines of diffusers with the settings of `tiny_folders`: built, drawn with, and written as folders. It needs torch."""
+"""Tiny pipelines of diffusers with the settings of `tiny_folders`: built, drawn with, and written as folders. It needs
+torch.
+"""
 
 from typing import Any
 
@@ -16,9 +18,13 @@ __all__ = ["CASES", "built", "drawn", "latents", "weights"]
 
 
 def built(name: str, **changes: dict[str, Any]) -> Any:
-    """The pipeline of a tiny folder, its weights at random and exact in float16. changes: a part -> other settings of it."""
+    """The pipeline of a tiny folder, its weights at random and exact in float16. changes: a part -> other settings of
+    it.
+    """
     kind, more, settings = FOLDERS[name]
-    parts = {part: _part(part, config | changes.get(part, {}), seed) for seed, (part, config) in enumerate(settings.items())}
+    parts = {
+        part: _part(part, config | changes.get(part, {}), seed) for seed, (part, config) in enumerate(settings.items())
+    }
     lacking = {part: None for part in ("text_encoder", "tokenizer") if part not in parts and kind != "DiTPipeline"}
     options = {key: value for key, value in more.items() if key not in lacking}
     if kind.startswith("StableDiffusionPipeline") or kind.startswith("StableDiffusionInpaint"):
@@ -42,7 +48,9 @@ def weights(pipe: Any) -> dict[str, dict[str, np.ndarray]]:
         model = getattr(pipe, part, None)
         if model is not None:
             named = {key: value for key, value in model.state_dict().items() if not key.endswith("position_ids")}
-            found[part] = {_in_file(part, key): np.ascontiguousarray(value.half().numpy()) for key, value in named.items()}
+            found[part] = {
+                _in_file(part, key): np.ascontiguousarray(value.half().numpy()) for key, value in named.items()
+            }
     return found
 
 
@@ -53,7 +61,11 @@ def latents(case: Case) -> np.ndarray:
 
 def drawn(pipe: Any, case: Case, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(last latents, pictures in [0, 1]), channels last."""
-    given: dict[str, Any] = {"prompt": list(case.prompts), "num_inference_steps": case.steps, "guidance_scale": case.scale}
+    given: dict[str, Any] = {
+        "prompt": list(case.prompts),
+        "num_inference_steps": case.steps,
+        "guidance_scale": case.scale,
+    }
     if case.negative is not None:
         given["negative_prompt"] = [case.negative] * len(case.prompts)
     if case.folder == "xl":
@@ -71,7 +83,11 @@ def _part(part: str, config: dict[str, Any], seed: int) -> Any:
     if part.startswith("tokenizer"):
         padding = config["pad_token"]
         return transformers.CLIPTokenizer(
-            vocab=VOCABULARY, merges=list(MERGES), pad_token=padding, model_max_length=tiny_folders.LENGTH, unk_token=tiny_folders.END
+            vocab=VOCABULARY,
+            merges=list(MERGES),
+            pad_token=padding,
+            model_max_length=tiny_folders.LENGTH,
+            unk_token=tiny_folders.END,
         )
     if part == "scheduler":
         return getattr(diffusers, config["_class_name"]).from_config(config)
@@ -85,4 +101,8 @@ def _part(part: str, config: dict[str, Any], seed: int) -> Any:
 
 def _in_file(part: str, key: str) -> str:
     """A CLIPTextModel in memory may lack the beginning that its names have in files."""
-    return f"text_model.{key}" if part.startswith("text") and not key.startswith(("text_model.", "text_projection.")) else key
+    return (
+        f"text_model.{key}"
+        if part.startswith("text") and not key.startswith(("text_model.", "text_projection."))
+        else key
+    )

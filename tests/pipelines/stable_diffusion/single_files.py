@@ -24,7 +24,9 @@ PREFIXES = {
 
 
 def in_one_file(name):
-    """The arrays of a tiny folder as a single file has them; "second" is "stable" with the encoder of Stable Diffusion 2."""
+    """The arrays of a tiny folder as a single file has them; "second" is "stable" with the encoder of Stable Diffusion
+    2.
+    """
     folder = "stable" if name == "second" else name
     configs = FOLDERS[folder][2]
     found = dict(ELSE)
@@ -33,7 +35,9 @@ def in_one_file(name):
         latent_diffusion.UNET,
         latent_diffusion.unet_names(configs["unet"], 6 if "text_encoder_2" in configs else None),
     )
-    vae = rig.in_single_file(arrays_of(folder, "vae"), latent_diffusion.AUTOENCODER, latent_diffusion.autoencoder_names(configs["vae"]))
+    vae = rig.in_single_file(
+        arrays_of(folder, "vae"), latent_diffusion.AUTOENCODER, latent_diffusion.autoencoder_names(configs["vae"])
+    )
     pixels = tuple(f"attn_1.{part}.weight" for part in ("q", "k", "v", "proj_out"))
     found |= {key: array[:, :, None, None] if key.endswith(pixels) else array for key, array in vae.items()}
     for part, prefix in PREFIXES[name].items():
@@ -41,7 +45,11 @@ def in_one_file(name):
         if prefix.endswith(".model."):
             arrays = open_clip(arrays) | {"logit_scale": np.ones(())}
         if name == "second":
-            last = {key.replace("resblocks.1.", "resblocks.2."): array for key, array in arrays.items() if "resblocks.1." in key}
+            last = {
+                key.replace("resblocks.1.", "resblocks.2."): array
+                for key, array in arrays.items()
+                if "resblocks.1." in key
+            }
             arrays |= last | {"text_projection": np.ones((8, 8), np.float32)}
         found |= {f"{prefix}{key}": array for key, array in arrays.items()}
     return found

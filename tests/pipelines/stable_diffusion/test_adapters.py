@@ -32,7 +32,9 @@ def parts(model):
 
 def changed(inputs, outputs, rank=2):
     rng = np.random.default_rng(0)
-    return LowRank(rng.normal(size=(inputs, rank)).astype(np.float32), rng.normal(size=(rank, outputs)).astype(np.float32))
+    return LowRank(
+        rng.normal(size=(inputs, rank)).astype(np.float32), rng.normal(size=(rank, outputs)).astype(np.float32)
+    )
 
 
 def test_a_lora_is_merged_into_u_net_and_text_encoder_by_its_strength_and_leaves_the_rest(model, parts, tmp_path):
@@ -54,11 +56,15 @@ def test_a_lora_stays_beside_packed_kernels(model, parts, tmp_path):
     path = "down_0_0_attention/block_0/qkv/kernel"
     whole = trees.paths(parts["unet"])
     small = trees.nested(whole | {path: quantised.packed_array(whole[path], quantised.int8())})
-    lora_files.save(tmp_path / "style.safetensors", {"unet": trees.nested({path: changed(4, 12)})}, adapters.adaptable(model))
+    lora_files.save(
+        tmp_path / "style.safetensors", {"unet": trees.nested({path: changed(4, 12)})}, adapters.adaptable(model)
+    )
     given = open_model(model.index.folder, storage="int8")
     found = adapters.adapted(given, {"unet": small}, tmp_path / "style.safetensors", 0.5)
     own, other = (trees.paths(each, is_leaf=packed.is_packed) for each in (small, found["unet"]))
-    assert isinstance(other[path], lora.AdaptedKernel) and {name for name in own if own[name] is not other[name]} == {path}
+    assert isinstance(other[path], lora.AdaptedKernel) and {name for name in own if own[name] is not other[name]} == {
+        path
+    }
     assert other[path].base is own[path]
 
 
@@ -85,7 +91,9 @@ def test_a_pipeline_with_a_controlnet_follows_its_hint_by_its_scale(model, parts
 
     @quickly
     def draw(params, scale):
-        return pipeline(params, jax.random.key(0), prompt, negative, 3.0, np.arange(2), hint=networks.Hint(image, scale))
+        return pipeline(
+            params, jax.random.key(0), prompt, negative, 3.0, np.arange(2), hint=networks.Hint(image, scale)
+        )
 
     plain = model.pipeline(2, 16, 16)
     alone = quickly(lambda params: plain(params, jax.random.key(0), prompt, negative, 3.0, np.arange(2)))(own)

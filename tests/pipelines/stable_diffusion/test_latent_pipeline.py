@@ -15,7 +15,9 @@ KEY, INDEX = jax.random.key(0), np.arange(2, dtype=np.int32)
 
 def test_a_network_for_inpainting_sees_latents_then_the_mask_then_the_picture():
     seen = edits.Inpainting(lambda params, x, t, *told: x)
-    x, small, around = (np.full((2, 2, 4, channels), value, np.float32) for channels, value in ((3, 1.0), (1, 2.0), (3, 3.0)))
+    x, small, around = (
+        np.full((2, 2, 4, channels), value, np.float32) for channels, value in ((3, 1.0), (1, 2.0), (3, 3.0))
+    )
     output = seen({}, x, np.zeros(2, np.float32), edits.Surroundings(small[:1], around[:1]))
     assert output.shape == (2, 2, 4, 7) and np.array_equal(output, np.concatenate([x, small, around], -1))
 
@@ -52,13 +54,17 @@ def test_such_a_network_is_told_the_picture_on_both_sides_of_guidance():
         return diffusion.sample(KEY, given, diffusion.samplers.ddim(), LEVELS, SHAPE, INDEX)
 
     guided = quickly(pipeline.latents)(PARAMS, KEY, (labels,), (np.zeros(1, np.int32),), 3.0, INDEX, change=change)
-    np.testing.assert_allclose(guided, quickly(expected)(3 * labels), atol=1e-5)  # linear in the label, and 0 leads away from nothing
+    # linear in the label, and 0 leads away from nothing
+    np.testing.assert_allclose(guided, quickly(expected)(3 * labels), atol=1e-5)
 
 
 def test_a_class_is_drawn_away_from_no_class_and_the_variance_half_is_left_out():
-    pipeline = cheap_parts.latent(diffusion.samplers.ddim(), predict=cheap_parts.predict_of_class, learned_variance=True)
+    pipeline = cheap_parts.latent(
+        diffusion.samplers.ddim(), predict=cheap_parts.predict_of_class, learned_variance=True
+    )
     labels = np.array([3, 8], np.int32)
     draw = quickly(pipeline.latents)
     guided = draw(PARAMS, KEY, (labels,), (NO_LABEL,), 2.0, INDEX)
-    alone = draw(PARAMS, KEY, (2 * labels - NO_LABEL,), None, 1.0, INDEX)  # u + 2 (c - u), as the output is linear in the label
+    # u + 2 (c - u), as the output is linear in the label
+    alone = draw(PARAMS, KEY, (2 * labels - NO_LABEL,), None, 1.0, INDEX)
     np.testing.assert_allclose(guided, alone, atol=1e-5)

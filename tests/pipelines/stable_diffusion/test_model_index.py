@@ -33,9 +33,17 @@ XL = VAE | {
     "unet": ["diffusers", "UNet2DConditionModel"],
 }
 LATER = ("FluxPipeline", "StableDiffusion3Pipeline", "StableDiffusionPipline")
-REFINER = {"_class_name": "StableDiffusionXLImg2ImgPipeline", "force_zeros_for_empty_prompt": False, "requires_aesthetics_score": True}
+REFINER = {
+    "_class_name": "StableDiffusionXLImg2ImgPipeline",
+    "force_zeros_for_empty_prompt": False,
+    "requires_aesthetics_score": True,
+}
 LABELS = {"0": "tench, Tinca tinca", "207": "golden retriever"}
-DIT = {"_class_name": "DiTPipeline", "_diffusers_version": "0.12.0.dev0", "transformer": ["diffusers", "Transformer2DModel"]}
+DIT = {
+    "_class_name": "DiTPipeline",
+    "_diffusers_version": "0.12.0.dev0",
+    "transformer": ["diffusers", "Transformer2DModel"],
+}
 PUBLISHED = {
     "Stable Diffusion 1.5": ONE_TOWER
     | {"_diffusers_version": "0.6.0", "scheduler": ["diffusers", "PNDMScheduler"], "safety_checker": CHECKER},
@@ -74,10 +82,16 @@ REFUSED = [
     (STABLE | {"unet": None}, "has no unet, which Stable Diffusion needs"),
     (STABLE | {"vae": ["diffusers", "AutoencoderTiny"]}, "vae = 'AutoencoderTiny' is none of AutoencoderKL"),
     (STABLE | {"scheduler": ["diffusers", "LMSDiscreteScheduler"]}, "scheduler = 'LMSDiscreteScheduler' is none of"),
-    (STABLE | {"unet": ["my_unet", "UNet2DConditionModel"]}, "is of none of diffusers, transformers, stable_diffusion: code in a folder"),
+    (
+        STABLE | {"unet": ["my_unet", "UNet2DConditionModel"]},
+        "is of none of diffusers, transformers, stable_diffusion: code in a folder",
+    ),
     (STABLE | {"safety_checker": ["my_checker", "Checker"]}, "code in a folder is never run"),
     (STABLE | {"unet": "UNet2DConditionModel"}, "must be a library and a class"),
-    (STABLE | {"controlnet": ["diffusers", "ControlNetModel"]}, "controlnet = .* is an entry that is not known for Stable"),
+    (
+        STABLE | {"controlnet": ["diffusers", "ControlNetModel"]},
+        "controlnet = .* is an entry that is not known for Stable",
+    ),
     (STABLE | {"trust_remote_code": True}, "trust_remote_code = True is an entry that is not known"),
     (STABLE | {"auto_map": {"AutoModel": "model.Own"}}, "auto_map = .* is an entry that is not known"),
     (STABLE | {"requires_safety_checker": "yes"}, "requires_safety_checker = 'yes' is not supported"),

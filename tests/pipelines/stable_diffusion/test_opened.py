@@ -1,4 +1,6 @@
-"""Folders of diffusers are opened strictly: every array in its place, every setting followed, and one error for whatever is wrong."""
+"""Folders of diffusers are opened strictly: every array in its place, every setting followed, and one error for
+whatever is wrong.
+"""
 
 import json
 import pathlib
@@ -66,18 +68,24 @@ def test_parameters_have_the_dtype_that_is_asked_for_and_the_autoencoder_float32
 @table("dtype", ["F16", "BF16"])
 def test_weights_of_any_width_and_in_parts_are_read(tmp_path, dtype):
     kind = {"F16": np.float16, "BF16": jnp.bfloat16}[dtype]
-    folder = tiny_folders.write(tmp_path, "stable", lambda part: {k: v.astype(kind) for k, v in arrays_of("stable", part).items()})
+    folder = tiny_folders.write(
+        tmp_path, "stable", lambda part: {k: v.astype(kind) for k, v in arrays_of("stable", part).items()}
+    )
     unet = folder / "unet"
     arrays = {name: array.astype(kind) for name, array in arrays_of("stable", "unet").items()}
     (unet / f"{STEM}.safetensors").unlink()
     places = {name: f"{STEM}.fp16-0000{1 + number % 2}-of-00002.safetensors" for number, name in enumerate(arrays)}
     for file in set(places.values()):
-        safetensors.numpy.save_file({name: arrays[name] for name, place in places.items() if place == file}, unet / file)
+        safetensors.numpy.save_file(
+            {name: arrays[name] for name, place in places.items() if place == file}, unet / file
+        )
     (unet / f"{STEM}.safetensors.index.fp16.json").write_text(json.dumps({"weight_map": places}))
     read = open_model(folder).part_params("unet")
     expected = rules.to_theirs(read, RULES["UNet2DConditionModel"](tiny_folders.UNET))
     assert all(np.array_equal(expected[name], array.astype(np.float32)) for name, array in arrays.items())
-    with pytest.raises(DataError, match="text_encoder: has no model of variant 'ema'; there are those without a variant"):
+    with pytest.raises(
+        DataError, match="text_encoder: has no model of variant 'ema'; there are those without a variant"
+    ):
         open_model(folder, variant="ema")
 
 
@@ -87,7 +95,9 @@ def test_old_settings_of_a_scheduler_are_replaced_as_the_pipeline_does_and_said(
         name: tiny_folders.SCHEDULER[name] for name in ("beta_start", "beta_end", "beta_schedule")
     }
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(old))
-    (folder / "model_index.json").write_text(json.dumps(tiny_folders.index("stable") | {"scheduler": ["diffusers", "PNDMScheduler"]}))
+    (folder / "model_index.json").write_text(
+        json.dumps(tiny_folders.index("stable") | {"scheduler": ["diffusers", "PNDMScheduler"]})
+    )
     model = open_model(folder)
     assert model.scheduler.configuration.fields["steps_offset"] == 1
     assert "scheduler: steps_offset is 1, as StableDiffusionPipeline takes it, and not 0" in model.notes
@@ -100,7 +110,11 @@ def test_parameters_return_to_a_folder_that_holds_the_same(folders, tmp_path, na
     params = model.params()
     save(tmp_path / "again", model, params)
     again = open_model(tmp_path / "again")
-    assert rig.equal(params, again.params()) and again.index.parts == model.index.parts and again.index.labels == model.index.labels
+    assert (
+        rig.equal(params, again.params())
+        and again.index.parts == model.index.parts
+        and again.index.labels == model.index.labels
+    )
     assert again.scheduler.configuration == model.scheduler.configuration
     with pytest.raises(DataError, match="again: holds a model: name another folder"):
         save(tmp_path / "again", model, params)
@@ -169,34 +183,110 @@ def small_table(found):
 CONV, TOKEN = "conv_in.weight", "text_model.embeddings.token_embedding.weight"
 MISMATCH = CheckpointMismatchError
 BAD = {
-    "a missing part": (lambda folder: (folder / "vae" / "config.json").unlink(), r"vae/config.json: no such file", DataError),
-    "a missing shard": (an_index_of(**{CONV: f"{STEM}-1-of-1.safetensors"}), "of-1.safetensors: no such file", DataError),
-    "an index that leaves the folder": (an_index_of(**{CONV: "../vae/x.safetensors"}), "the name of a file beside it", DataError),
-    "an index with a backslash": (an_index_of(**{CONV: "..\\x.safetensors"}), "the name of a file beside it", DataError),
+    "a missing part": (
+        lambda folder: (folder / "vae" / "config.json").unlink(),
+        r"vae/config.json: no such file",
+        DataError,
+    ),
+    "a missing shard": (
+        an_index_of(**{CONV: f"{STEM}-1-of-1.safetensors"}),
+        "of-1.safetensors: no such file",
+        DataError,
+    ),
+    "an index that leaves the folder": (
+        an_index_of(**{CONV: "../vae/x.safetensors"}),
+        "the name of a file beside it",
+        DataError,
+    ),
+    "an index with a backslash": (
+        an_index_of(**{CONV: "..\\x.safetensors"}),
+        "the name of a file beside it",
+        DataError,
+    ),
     "a pickle": (only_a_pickle, rf"unet: has no {STEM}.safetensors; it holds {STEM}.bin; save it", DataError),
     "a truncated file": (cut(f"unet/{STEM}.safetensors"), "not a whole safetensors file", DataError),
     "a file that is none": (text(f"unet/{STEM}.safetensors", "x" * 99), "not a whole safetensors file", DataError),
     "a missing array": (arrays("unet", STEM, without(CONV)), rf"unet: .* 1 missing: {CONV}", MISMATCH),
-    "an array too many": (arrays("vae", STEM, lambda a: a | {"extra": np.zeros(1, "f4")}), "1 left over: extra", MISMATCH),
-    "a wrong shape": (arrays("text_encoder", "model", small_table), r"token_embedding.weight has shape \(3, 8\)", MISMATCH),
+    "an array too many": (
+        arrays("vae", STEM, lambda a: a | {"extra": np.zeros(1, "f4")}),
+        "1 left over: extra",
+        MISMATCH,
+    ),
+    "a wrong shape": (
+        arrays("text_encoder", "model", small_table),
+        r"token_embedding.weight has shape \(3, 8\)",
+        MISMATCH,
+    ),
     "whole numbers": (arrays("unet", STEM, lambda a: a | {CONV: a[CONV].astype(np.int32)}), "holds int32", MISMATCH),
-    "an unknown setting": (changed("unet", caption_channels=4096), "unet/config.json: .* caption_channels = 4096", DataError),
-    "a setting without a match": (changed("unet", class_embed_type="projection"), "class_embed_type = 'projection'", DataError),
-    "a setting of another type": (changed("vae", latent_channels="4"), "vae/config.json: .*latent_channels = '4'", DataError),
-    "a size without a width": (changed("unet", sample_size=[8]), r"sample_size = \[8\] must be a positive number, or two", DataError),
+    "an unknown setting": (
+        changed("unet", caption_channels=4096),
+        "unet/config.json: .* caption_channels = 4096",
+        DataError,
+    ),
+    "a setting without a match": (
+        changed("unet", class_embed_type="projection"),
+        "class_embed_type = 'projection'",
+        DataError,
+    ),
+    "a setting of another type": (
+        changed("vae", latent_channels="4"),
+        "vae/config.json: .*latent_channels = '4'",
+        DataError,
+    ),
+    "a size without a width": (
+        changed("unet", sample_size=[8]),
+        r"sample_size = \[8\] must be a positive number, or two",
+        DataError,
+    ),
     "a size below 1": (changed("unet", sample_size=-1), "sample_size = -1 must be a positive number", DataError),
-    "blocks without end": (changed("unet", layers_per_block=10**9), "layers_per_block = 1000000000 is more than its", DataError),
+    "blocks without end": (
+        changed("unet", layers_per_block=10**9),
+        "layers_per_block = 1000000000 is more than its",
+        DataError,
+    ),
     "settings that contradict each other": (changed("unet", norm_num_groups=3), "unet/config.json: ", DataError),
-    "a class that asks for code": (changed("text_encoder", auto_map={"AutoModel": "own.Own"}), "auto_map = ", DataError),
-    "another class of the same part": (changed("text_encoder", architectures=["CLIPModel"]), r"architectures = \['CLIPModel'\]", DataError),
+    "a class that asks for code": (
+        changed("text_encoder", auto_map={"AutoModel": "own.Own"}),
+        "auto_map = ",
+        DataError,
+    ),
+    "another class of the same part": (
+        changed("text_encoder", architectures=["CLIPModel"]),
+        r"architectures = \['CLIPModel'\]",
+        DataError,
+    ),
     "a configuration that is no JSON": (text("unet/config.json", "{"), "unet/config.json: not JSON", DataError),
-    "a field that no scheduler has": (changed("scheduler", "scheduler_config.json", own=1), "scheduler_config.json: .*own = 1", DataError),
-    "a scheduler that thresholds": (changed("scheduler", "scheduler_config.json", thresholding=True), "latents have no bounds", DataError),
-    "a tokenizer without pieces": (lambda folder: (folder / "tokenizer/vocab.json").unlink(), "vocab.json and merges.txt", DataError),
-    "merges of other pieces": (text("tokenizer/merges.txt", "q q\nqq q</w>\n"), "tokenizer/merges.txt: does not fit", DataError),
-    "a tokenizer with more ids": (changed("tokenizer", "vocab.json", new=500), "does not fit its tokenizer, which has 501 ids", DataError),
+    "a field that no scheduler has": (
+        changed("scheduler", "scheduler_config.json", own=1),
+        "scheduler_config.json: .*own = 1",
+        DataError,
+    ),
+    "a scheduler that thresholds": (
+        changed("scheduler", "scheduler_config.json", thresholding=True),
+        "latents have no bounds",
+        DataError,
+    ),
+    "a tokenizer without pieces": (
+        lambda folder: (folder / "tokenizer/vocab.json").unlink(),
+        "vocab.json and merges.txt",
+        DataError,
+    ),
+    "merges of other pieces": (
+        text("tokenizer/merges.txt", "q q\nqq q</w>\n"),
+        "tokenizer/merges.txt: does not fit",
+        DataError,
+    ),
+    "a tokenizer with more ids": (
+        changed("tokenizer", "vocab.json", new=500),
+        "does not fit its tokenizer, which has 501 ids",
+        DataError,
+    ),
     "a longer row": (changed("tokenizer", "tokenizer_config.json", model_max_length=12), "has .* 12 tokens", DataError),
-    "an unknown setting of a tokenizer": (changed("tokenizer", "tokenizer_config.json", auto_map=1), "auto_map = 1", DataError),
+    "an unknown setting of a tokenizer": (
+        changed("tokenizer", "tokenizer_config.json", auto_map=1),
+        "auto_map = 1",
+        DataError,
+    ),
 }
 UNFIT = {
     "a text of other channels": (changed("unet", cross_attention_dim=5), "reads texts of 5 channels"),
@@ -235,7 +325,11 @@ def mutations(count):
 
 def mutated(content, kind, places, piece):
     first, second = sorted(int(place * len(content)) for place in places)
-    return {0: content[:first], 1: content[:first] + piece + content[first + len(piece) :], 2: content[:first] + content[second:]}[kind]
+    return {
+        0: content[:first],
+        1: content[:first] + piece + content[first + len(piece) :],
+        2: content[:first] + content[second:],
+    }[kind]
 
 
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
@@ -248,20 +342,26 @@ def test_changed_bytes_of_any_file_are_a_typed_error_or_harmless(tmp_path, count
         file = every[int(choice * len(every))]
         content = file.read_bytes()
         header = pathlib.Path(file).suffix == ".safetensors"
-        spoilt = mutated(content[:2000] if header else content, kind, places, piece) + (content[2000:] if header else b"")
+        spoilt = mutated(content[:2000] if header else content, kind, places, piece) + (
+            content[2000:] if header else b""
+        )
         file.write_bytes(spoilt)
         refused += bool(inspect(folder).problems)
         file.write_bytes(content)
     assert refused > count / 2
 
 
-@pytest.mark.parametrize(("part", "storage"), [("text_encoder", "int8"), pytest.param("unet", "float8", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("part", "storage"), [("text_encoder", "int8"), pytest.param("unet", "float8", marks=pytest.mark.slow)]
+)
 def test_kernels_are_kept_in_one_byte_for_each_number_and_their_loss_is_told(folders, part, storage):
     model, told = open_model(folders["stable"], storage=storage), {}
     params = model.part_params(part, told.__setitem__)
     assert told.keys() == {path for path in trees.paths(model.parts[part].shapes()) if path.endswith("/kernel")}
     assert 0 < packed_reading.together(told.values()).relative < {"int8": 0.01, "float8": 0.04}[storage]
-    dense, exact = (trees.paths(tree) for tree in (quantised.dequantise(params), open_model(folders["stable"]).part_params(part)))
+    dense, exact = (
+        trees.paths(tree) for tree in (quantised.dequantise(params), open_model(folders["stable"]).part_params(part))
+    )
     for path, array in exact.items():
         bound = 0.0 if path not in told else {"int8": 1 / 254, "float8": 1 / 16}[storage] * np.abs(array).max()
         assert np.abs(dense[path] - array).max() <= bound * (1 + 1e-4), path
@@ -284,11 +384,15 @@ def test_a_network_in_one_byte_for_each_number_draws_nearly_the_same(folders, st
     text = networks.Text(rng.normal(size=(1, 3, model.network.text_channels)).astype(np.float32), np.ones((1, 3), bool))
     x = rng.normal(size=(1, 8, 8, 4)).astype(np.float32)
     kept = [part.params(storage=kind) for kind in ("full", storage)]
-    exact, small = (np.asarray(jax.jit(networks.pure(part.network))(params, x, np.float32([500]), text)) for params in kept)
+    exact, small = (
+        np.asarray(jax.jit(networks.pure(part.network))(params, x, np.float32([500]), text)) for params in kept
+    )
     off = np.sqrt(np.mean((small - exact) ** 2) / np.mean(exact**2))
     assert 0 < off < {"int8": 0.03, "float8": 0.12}[storage]
 
 
 def test_a_network_is_built_with_the_settings_of_its_folder(folders):
     model = open_model(folders["stable"])
-    assert isinstance(model.network, networks.UNet) and model.network.channels == (4, 8) and model.autoencoder.scale == 0.5
+    assert (
+        isinstance(model.network, networks.UNet) and model.network.channels == (4, 8) and model.autoencoder.scale == 0.5
+    )

@@ -1,4 +1,6 @@
-"""The page on Stable Diffusion: what it shows in Python runs on a tiny folder, and its guidance by a function is short and climbs."""
+"""The page on Stable Diffusion: what it shows in Python runs on a tiny folder, and its guidance by a function is short
+and climbs.
+"""
 
 import re
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""From prompts to pictures: the pipeline is the composition of its parts, keeps the promises of samples, and hands over to a refiner."""
+"""From prompts to pictures: the pipeline is the composition of its parts, keeps the promises of samples, and hands over
+to a refiner.
+"""
 
 import functools
 
@@ -28,14 +30,18 @@ def drawn(of=PIPELINE, given=PROMPT, negative=NEGATIVE, scale=3.0, index=INDEX, 
 
 
 def rows(given, chosen):
-    return records.replace(given, ids=(given.ids[0][chosen],), weights=(given.weights[0][chosen],), blank=given.blank[chosen])
+    return records.replace(
+        given, ids=(given.ids[0][chosen],), weights=(given.weights[0][chosen],), blank=given.blank[chosen]
+    )
 
 
 def test_it_is_the_composition_of_its_parts():
     @quickly
     def composed(params):
         text, away = (PIPELINE.towers(params["text"], words) for words in (PROMPT, NEGATIVE))
-        given = diffusion.from_network(cheap_parts.predict, params["network"], diffusion.parameterization.velocity(), text)
+        given = diffusion.from_network(
+            cheap_parts.predict, params["network"], diffusion.parameterization.velocity(), text
+        )
         guided = diffusion.guidance.classifier_free(given, records.replace(given, condition=(away,)), 3.0)
         latents = diffusion.sample(KEY, guided, diffusion.samplers.ddim(1.0), LEVELS, SHAPE, INDEX)
         return cheap_parts.decode(params["autoencoder"], latents)
@@ -66,7 +72,12 @@ def test_one_program_serves_all_prompts_scales_keys_and_beginnings():
 
 def test_a_pipeline_is_equal_to_itself_alone_so_that_jit_may_keep_its_program():
     for one, other in ((PIPELINE, pipeline()), (PIPELINE.latent, pipeline().latent)):
-        assert one == one and one != other and hash(one) != hash(other) and jax.tree.structure(one) == jax.tree.structure(other)
+        assert (
+            one == one
+            and one != other
+            and hash(one) != hash(other)
+            and jax.tree.structure(one) == jax.tree.structure(other)
+        )
 
 
 def test_guidance_of_scale_1_and_none_are_the_same_pictures():
@@ -187,5 +198,8 @@ test_mistakes_are_refused = refusals(
     (lambda: edit(picture(), 2 * mask()), r"is outside \[0, 1\]"),
     (lambda: handed_over(PIPELINE, 1.0), r"share = 1 is outside \(0, 1\)"),
     (lambda: handed_over(PIPELINE, 0.999, 100.0), "gives 4 to the base: both need at least one"),
-    (lambda: refined(PIPELINE, PIPELINE, (PARAMS,) * 2, KEY, (PROMPT,) * 2, None, 1.0, INDEX, entry=4), r"entry = 4 is outside \[1, 3\]"),
+    (
+        lambda: refined(PIPELINE, PIPELINE, (PARAMS,) * 2, KEY, (PROMPT,) * 2, None, 1.0, INDEX, entry=4),
+        r"entry = 4 is outside \[1, 3\]",
+    ),
 )

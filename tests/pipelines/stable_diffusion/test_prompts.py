@@ -1,4 +1,6 @@
-"""Prompts as arrays: rows begin, end and are filled up as the tokenizer says, and nothing of a text is lost in silence."""
+"""Prompts as arrays: rows begin, end and are filled up as the tokenizer says, and nothing of a text is lost in
+silence.
+"""
 
 import numpy as np
 import pytest
@@ -54,7 +56,9 @@ def test_aligned_prompts_have_rows_of_the_empty_text_behind_their_own(tokenizers
     long, short = encode(tokenizers, ["cat " * 10]), encode(tokenizers, ["dog"], zeros_for_empty=True)
     first, second = aligned(long, short)
     assert first.rows == second.rows == 2 and np.array_equal(first.ids[0], long.ids[0])
-    assert np.array_equal(second.ids[1][:, 0], short.ids[1][:, 0]) and np.array_equal(second.ids[1][:, 1], short.empty[1])
+    assert np.array_equal(second.ids[1][:, 0], short.ids[1][:, 0]) and np.array_equal(
+        second.ids[1][:, 1], short.empty[1]
+    )
     assert (second.weights[0][:, 1] == 1).all()
 
 

@@ -1,4 +1,6 @@
-"""A single file of weights beside the settings of a folder: every array in its part, and one error for whatever is wrong."""
+"""A single file of weights beside the settings of a folder: every array in its part, and one error for whatever is
+wrong.
+"""
 
 import numpy as np
 import pytest
@@ -24,7 +26,9 @@ def settings(tmp_path_factory):
     return folders | {"second": folders["stable"]}
 
 
-@pytest.mark.parametrize("name", ["second", "xl", *(pytest.param(name, marks=pytest.mark.slow) for name in ("stable", "refiner"))])
+@pytest.mark.parametrize(
+    "name", ["second", "xl", *(pytest.param(name, marks=pytest.mark.slow) for name in ("stable", "refiner"))]
+)
 def test_the_parameters_are_those_of_the_folder(settings, tmp_path, name):
     folder = "stable" if name == "second" else name
     whole = open_model(tiny_folders.write(tmp_path / "whole", folder)).params()
@@ -41,7 +45,11 @@ def test_arrays_stay_in_the_file_and_parts_of_one_are_parts_of_it(tmp_path):
 
 def test_a_file_can_be_inspected_with_its_settings(settings, tmp_path):
     found = inspect(settings["stable"], weights=stored(in_one_file("stable"), tmp_path))
-    assert not found.problems and found.nbytes > 0 and {"model.safetensors"} == {file for part in found.parts for file in part.files}
+    assert (
+        not found.problems
+        and found.nbytes > 0
+        and {"model.safetensors"} == {file for part in found.parts for file in part.files}
+    )
 
 
 def without(prefix):
@@ -49,10 +57,22 @@ def without(prefix):
 
 
 BAD = {
-    "no text": (without("cond_stage_model."), CheckpointMismatchError, "has no text_encoder: no array begins with 'cond_stage_model.trans"),
+    "no text": (
+        without("cond_stage_model."),
+        CheckpointMismatchError,
+        "has no text_encoder: no array begins with 'cond_stage_model.trans",
+    ),
     "no network": (without("model.diffusion_model."), CheckpointMismatchError, "has no unet"),
-    "of no part": (lambda arrays: arrays | {"control.x": np.ones(1)}, CheckpointMismatchError, "1 arrays belong to none of .*: control.x"),
-    "an array too few": (without("first_stage_model.decoder.conv_out.bias"), CheckpointMismatchError, "decoder.conv_out.bias"),
+    "of no part": (
+        lambda arrays: arrays | {"control.x": np.ones(1)},
+        CheckpointMismatchError,
+        "1 arrays belong to none of .*: control.x",
+    ),
+    "an array too few": (
+        without("first_stage_model.decoder.conv_out.bias"),
+        CheckpointMismatchError,
+        "decoder.conv_out.bias",
+    ),
     "an array too many": (
         lambda arrays: arrays | {"first_stage_model.loss.x": np.ones(1)},
         CheckpointMismatchError,

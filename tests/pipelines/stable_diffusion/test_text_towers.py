@@ -1,4 +1,6 @@
-"""What becomes of prompts behind text encoders, which are formulas here: plain texts, weights, rows one after the other."""
+"""What becomes of prompts behind text encoders, which are formulas here: plain texts, weights, rows one after the
+other.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +31,10 @@ EMPTY = np.array([[0, END, END, END, END]], np.int32)
 IDS = np.array([[[0, 3, 4, END, END], [0, 5, END, END, END]], [[0, 6, 7, 8, END], EMPTY[0]]], np.int32)
 ONES = np.ones(IDS.shape, np.float32)
 PROMPT = Prompt((IDS, IDS), (ONES, ONES), (EMPTY, EMPTY), np.zeros(2, bool))
-PARAMS = {name: np.random.default_rng(0).normal(size=(20, width)).astype(np.float32) for name, width in (("one", 8), ("two", 12))}
+PARAMS = {
+    name: np.random.default_rng(0).normal(size=(20, width)).astype(np.float32)
+    for name, width in (("one", 8), ("two", 12))
+}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +65,8 @@ def test_a_weight_moves_a_token_from_that_of_the_empty_text(alone):
     nothing, rows = first[4], first[:4].reshape(2, 2, LENGTH, 8)
     expected = nothing + weights[..., None] * (rows - nothing)
     np.testing.assert_allclose(text.tokens[..., :8], expected.reshape(2, 2 * LENGTH, 8), atol=1e-5)
-    np.testing.assert_allclose(text.tokens[..., 8:], second[:4].reshape(2, 2 * LENGTH, 12), atol=1e-6)  # its weights are 1
+    # its weights are 1
+    np.testing.assert_allclose(text.tokens[..., 8:], second[:4].reshape(2, 2 * LENGTH, 12), atol=1e-6)
     np.testing.assert_allclose(text.tokens[0, 1, :8], nothing[1], atol=1e-5)
 
 

@@ -1,4 +1,6 @@
-"""Tiny folders as diffusers writes them: settings of every part, and random weights under the names that they have there."""
+"""Tiny folders as diffusers writes them: settings of every part, and random weights under the names that they have
+there.
+"""
 
 import functools
 import json
@@ -10,7 +12,15 @@ import pytest
 import safetensors.numpy
 
 from gendiff.pipelines.stable_diffusion import adapters, model_index, model_parts
-from gendiff.weights import diffusers_autoencoder, diffusers_controlnet, diffusers_dit, diffusers_text_unet, files, rules, transformers_clip
+from gendiff.weights import (
+    diffusers_autoencoder,
+    diffusers_controlnet,
+    diffusers_dit,
+    diffusers_text_unet,
+    files,
+    rules,
+    transformers_clip,
+)
 from tests.networks import rig
 
 LENGTH = 9
@@ -124,13 +134,27 @@ FOLDERS = {
     ),
     "refiner": (
         "StableDiffusionXLImg2ImgPipeline",
-        {"force_zeros_for_empty_prompt": True, "requires_aesthetics_score": True, "text_encoder": [None, None], "tokenizer": [None, None]},
-        _SECOND | {"unet": UNET | TOLD | {"projection_class_embeddings_input_dim": 5 * 256 + 6}, "vae": AUTOENCODER, "scheduler": EULER},
+        {
+            "force_zeros_for_empty_prompt": True,
+            "requires_aesthetics_score": True,
+            "text_encoder": [None, None],
+            "tokenizer": [None, None],
+        },
+        _SECOND
+        | {
+            "unet": UNET | TOLD | {"projection_class_embeddings_input_dim": 5 * 256 + 6},
+            "vae": AUTOENCODER,
+            "scheduler": EULER,
+        },
     ),
     "dit": (
         "DiTPipeline",
         {"id2label": {str(number): f"kind {number}, other name of {number}" for number in range(10)}},
-        {"transformer": DIT, "vae": AUTOENCODER, "scheduler": SCHEDULER | {"beta_schedule": "linear", "steps_offset": 0}},
+        {
+            "transformer": DIT,
+            "vae": AUTOENCODER,
+            "scheduler": SCHEDULER | {"beta_schedule": "linear", "steps_offset": 0},
+        },
     ),
 }
 """Name -> (class of the pipeline, further entries of its model_index.json, settings of its parts)."""
@@ -167,7 +191,8 @@ def arrays_of(name, part):
     reader = model_parts.READERS[kind_of(config)]
     told = {"pooled_channels": 6} if "addition_embed_type" in config else {}
     network = reader.network(config, told, {})
-    shapes = model_parts.Part(part, pathlib.Path(), config, network, {}, reader).shapes()  # traced once for all, as when it is opened
+    # traced once for all, as when it is opened
+    shapes = model_parts.Part(part, pathlib.Path(), config, network, {}, reader).shapes()
     params = rig.drawn_of(shapes)
     return {key: np.asarray(value) for key, value in rules.to_theirs(params, RULES[kind_of(config)](config)).items()}
 
@@ -222,6 +247,8 @@ def write_control(place, **changes):
     (place / "config.json").write_text(json.dumps(CONTROL | changes))
     network = adapters.READER.network(CONTROL, {}, {})
     params = rig.drawn(network, *adapters.READER.example(network, 4))
-    arrays = {name: np.asarray(array) for name, array in rules.to_theirs(params, diffusers_controlnet.rules(CONTROL)).items()}
+    arrays = {
+        name: np.asarray(array) for name, array in rules.to_theirs(params, diffusers_controlnet.rules(CONTROL)).items()
+    }
     safetensors.numpy.save_file(arrays, place / f"{files.STEM}.safetensors")
     return place

@@ -34,7 +34,8 @@ def test_runs_of_nearly_one_budget_are_of_one_and_rows_may_come_in_any_order():
     scattered = fits.points(table.parameters, None, table.loss, table.flops * np.tile(np.linspace(0.95, 1.05, 9), 5))
     shuffled = scattered.take(np.random.default_rng(0).permutation(len(scattered)))
     fit = fits.fit_isoflop(shuffled)
-    np.testing.assert_allclose(fit.budgets, BUDGETS * np.exp(np.log(np.linspace(0.95, 1.05, 9)).mean()), rtol=1e-9)  # the geometric mean
+    # the geometric mean
+    np.testing.assert_allclose(fit.budgets, BUDGETS * np.exp(np.log(np.linspace(0.95, 1.05, 9)).mean()), rtol=1e-9)
     assert fit.exponent == pytest.approx(LAW.exponent, abs=1e-6)
     with pytest.raises(ValueError, match="0 of 45 budgets have a minimum"):
         fits.fit_isoflop(shuffled, closeness=0.0)
@@ -70,7 +71,10 @@ def test_the_ends_of_runs_are_grouped_by_size():
         np.concatenate([loss for _, _, loss in runs]),
         np.concatenate([flops for _, flops, _ in runs]),
     )
-    whole, grouped = fits.fit_envelope(runs), fits.fit_envelope(table.take(np.random.default_rng(0).permutation(len(table))))
+    whole, grouped = (
+        fits.fit_envelope(runs),
+        fits.fit_envelope(table.take(np.random.default_rng(0).permutation(len(table)))),
+    )
     assert grouped.exponent == pytest.approx(whole.exponent) and grouped.coefficient == pytest.approx(whole.coefficient)
 
 
@@ -89,7 +93,9 @@ def test_a_power_law_through_exact_points_is_found_with_all_variance_explained()
     line = fits.fit_power_law(x, 3.0 * x**-0.4)
     assert (line.coefficient, line.exponent, line.r_squared) == pytest.approx((3.0, -0.4, 1.0))
     noisy = fits.fit_power_law(x, 3.0 * x**-0.4 * np.array([1.0, 9.0, 0.1, 2.0, 0.3, 1.0, 4.0]))
-    assert noisy.r_squared == pytest.approx(np.corrcoef(np.log(x), np.log(3.0 * x**-0.4 * [1, 9, 0.1, 2, 0.3, 1, 4]))[0, 1] ** 2)
+    assert noisy.r_squared == pytest.approx(
+        np.corrcoef(np.log(x), np.log(3.0 * x**-0.4 * [1, 9, 0.1, 2, 0.3, 1, 4]))[0, 1] ** 2
+    )
 
 
 ONES = np.ones(3)

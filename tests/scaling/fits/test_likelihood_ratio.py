@@ -1,4 +1,6 @@
-"""Likelihoods integrate to one, their scale is the best, and the ratio follows the law of chance where both sets of constants are true."""
+"""Likelihoods integrate to one, their scale is the best, and the ratio follows the law of chance where both sets of
+constants are true.
+"""
 
 import dataclasses
 import math
@@ -22,7 +24,9 @@ def test_the_normal_likelihood_is_that_of_scipy_at_its_best_scale():
     residuals = np.random.default_rng(0).standard_normal(50)
     best = scipy.stats.norm.logpdf(residuals, scale=np.sqrt(np.mean(residuals**2))).sum()
     assert log_likelihood(residuals, math.inf) == pytest.approx(best)
-    assert log_likelihood(residuals, 30.0) == pytest.approx(best, rel=1e-9), "a Huber loss whose tails are never reached"
+    assert log_likelihood(residuals, 30.0) == pytest.approx(best, rel=1e-9), (
+        "a Huber loss whose tails are never reached"
+    )
 
 
 def test_with_a_small_kink_the_likelihood_is_that_of_laplace():
@@ -36,7 +40,9 @@ def test_the_likelihood_is_the_greatest_over_scales_of_a_density_that_integrates
     def huber(z):
         return np.where(np.abs(z) <= delta, z**2 / 2, delta * (np.abs(z) - delta / 2))
 
-    norm = 2 * sum(scipy.integrate.quad(lambda z: math.exp(-huber(z)), *ends)[0] for ends in ((0, delta), (delta, 60 / delta)))
+    norm = 2 * sum(
+        scipy.integrate.quad(lambda z: math.exp(-huber(z)), *ends)[0] for ends in ((0, delta), (delta, 60 / delta))
+    )
     residuals = np.random.default_rng(0).standard_normal(40)
     best = max(-huber(residuals / scale).sum() - 40 * math.log(scale * norm) for scale in np.geomspace(0.05, 5, 1000))
     assert best <= log_likelihood(residuals, delta) == pytest.approx(best, rel=1e-5)
@@ -60,12 +66,17 @@ def test_under_the_truth_the_p_of_the_likeliest_law_is_spread_evenly():
     ps = []
     for seed in range(12):
         table = isoflop(noise=0.01, seed=seed)
-        ps.append(fits.likelihood_ratio(table, fits.fit_parametric(table, delta=math.inf).law, LAW, residual="normal").p)
+        ps.append(
+            fits.likelihood_ratio(table, fits.fit_parametric(table, delta=math.inf).law, LAW, residual="normal").p
+        )
     assert scipy.stats.kstest(ps, "uniform").pvalue > 0.005
 
 
 test_mistakes_are_refused = refusals(
-    (lambda: fits.likelihood_ratio(NOISY, LAW, OFF, residual="laplace"), "residual = 'laplace' is none of huber, normal"),
+    (
+        lambda: fits.likelihood_ratio(NOISY, LAW, OFF, residual="laplace"),
+        "residual = 'laplace' is none of huber, normal",
+    ),
     (lambda: fits.likelihood_ratio(NOISY, LAW, OFF, degrees=0), "degrees = 0"),
     (lambda: fits.likelihood_ratio(NOISY, LAW, OFF, delta=0.0), "delta = 0"),
     (lambda: log_likelihood(np.zeros(3)), "all residuals are 0"),

@@ -52,7 +52,9 @@ def test_the_fit_of_noisy_points_is_a_proved_minimum_that_scipy_cannot_lower():
     start = target.constants_of(fitted().law)[0]
     for seed in range(3):
         moved = start + 0.01 * np.random.default_rng(seed).standard_normal(5)
-        ended = scipy.optimize.minimize(lambda at: target.values(at[None])[0], moved, method="Nelder-Mead", options={"maxfev": 800})
+        ended = scipy.optimize.minimize(
+            lambda at: target.values(at[None])[0], moved, method="Nelder-Mead", options={"maxfev": 800}
+        )
         assert ended.fun >= fitted().objective * (1 - 1e-9)
 
 
@@ -120,11 +122,20 @@ RISING = isoflop()
 ONE_STEP = fits.points(np.geomspace(1e6, 1e9, 9), np.full(9, 1e9), np.linspace(3, 2, 9))
 test_sweeps_that_leave_a_constant_open_are_refused = refusals(
     (lambda: fits.fit_parametric(NOISY.take(np.arange(5))), "5 points are too few for five constants"),
-    (lambda: fits.fit_parametric(fits.points(np.full(9, 1e6), np.geomspace(1e7, 1e9, 9), np.ones(9))), "parameters has 1 different"),
+    (
+        lambda: fits.fit_parametric(fits.points(np.full(9, 1e6), np.geomspace(1e7, 1e9, 9), np.ones(9))),
+        "parameters has 1 different",
+    ),
     (lambda: fits.fit_varpro(ONE_STEP), "tokens has 1 different values.*its own learning-rate schedule"),
     (lambda: fits.fit_parametric(isoflop(budgets=BUDGETS[:1])), "N and D are confounded"),
     (lambda: fits.fit_parametric(NOISY, delta=0.0), "delta = 0"),
     (lambda: fits.fit_parametric(NOISY, drop_largest=45), "count = 45"),
-    (lambda: fits.fit_parametric(fits.points(RISING.parameters, RISING.tokens, 5 - RISING.loss / 3)), "does not fall with both"),
-    (lambda: fits.fit_varpro(fits.points(RISING.parameters, RISING.tokens, 5 - RISING.loss / 3)), "does not fall with both"),
+    (
+        lambda: fits.fit_parametric(fits.points(RISING.parameters, RISING.tokens, 5 - RISING.loss / 3)),
+        "does not fall with both",
+    ),
+    (
+        lambda: fits.fit_varpro(fits.points(RISING.parameters, RISING.tokens, 5 - RISING.loss / 3)),
+        "does not fall with both",
+    ),
 )

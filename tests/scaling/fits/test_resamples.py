@@ -72,7 +72,10 @@ test_mistakes_are_refused = refusals(
     (lambda: fits.bootstrap(NOISY, fitted(), resamples=1), "resamples = 1"),
     (lambda: fits.bootstrap(NOISY, fitted(), resamples=2).interval("slope"), "name = 'slope' is none of"),
     (lambda: fits.bootstrap(NOISY, fitted(), resamples=2).interval("beta", 1.0), "level = 1"),
-    (lambda: fits.bootstrap(isoflop(sizes=3, budgets=np.array([1e18, 1e20])), fits.fit_isoflop), "too few runs for a bootstrap"),
+    (
+        lambda: fits.bootstrap(isoflop(sizes=3, budgets=np.array([1e18, 1e20])), fits.fit_isoflop),
+        "too few runs for a bootstrap",
+    ),
     (lambda: fits.coverage(LAW, NOISY, 0.0), "noise = 0"),
     (lambda: fits.coverage(LAW, NOISY, 0.01, 0), "replicates = 0"),
     (lambda: fits.coverage(LAW, NOISY, 0.01, 2, name="slope"), "name = 'slope'"),

@@ -25,12 +25,16 @@ def scattered(noise, seed):
 
 
 def noisy(parameters, tokens, noise, seed):
-    loss = published.EPOCH.loss(parameters, tokens) * np.exp(noise * np.random.default_rng(seed).standard_normal(len(parameters)))
+    loss = published.EPOCH.loss(parameters, tokens) * np.exp(
+        noise * np.random.default_rng(seed).standard_normal(len(parameters))
+    )
     return fits.points(parameters, tokens, loss)
 
 
 def changed(table, seed, share=None, rows=None, flops=None, **factors):
-    """(the table with some columns of a share of its rows times a factor, which rows); the operations stay those of the training."""
+    """(the table with some columns of a share of its rows times a factor, which rows); the operations stay those of the
+    training.
+    """
     rows = np.random.default_rng(seed).permutation(len(table))[: len(table) // share] if rows is None else rows
     columns = {name: getattr(table, name).copy() for name in ("parameters", "tokens", "loss")}
     for name, factor in factors.items():
@@ -71,7 +75,9 @@ def test_each_mistake_is_found_with_its_rows(design, seed):
 
 def test_operations_of_all_runs_may_be_a_multiple_but_not_a_unit():
     table = grid(0.003, 0)
-    embeddings = fits.points(table.parameters, table.tokens, table.loss, table.flops * np.where(table.parameters < 1e7, 2.5, 1.2))
+    embeddings = fits.points(
+        table.parameters, table.tokens, table.loss, table.flops * np.where(table.parameters < 1e7, 2.5, 1.2)
+    )
     assert not fits.check_sweep(embeddings)
     giga = fits.points(table.parameters, table.tokens, table.loss, table.flops / 1e9)
     (finding,) = fits.check_sweep(giga)
@@ -90,7 +96,10 @@ def test_approaches_disagree_where_their_intervals_lie_far_apart():
     near = {"one": (0.5, 0.49, 0.51), "two": (0.53, 0.515, 0.54), "bare": (0.9, nan, nan)}
     assert not fits.check_sweep(table, exponents=near)
     (finding,) = fits.check_sweep(table, exponents=near | {"three": (0.62, 0.6, 0.63)})[:1]
-    assert finding.kind == "approaches disagree" and "one has the exponent 0.500 [0.490, 0.510], and three 0.620" in finding.says
+    assert (
+        finding.kind == "approaches disagree"
+        and "one has the exponent 0.500 [0.490, 0.510], and three 0.620" in finding.says
+    )
 
 
 test_a_mistake_is_refused = refusals((lambda: fits.check_sweep(grid(0.0, 0), per_token=0.0), "per_token = 0"))

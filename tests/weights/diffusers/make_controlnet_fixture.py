@@ -1,4 +1,5 @@
-"""Writes controlnet_fixture.safetensors: a tiny ControlNet of diffusers, what it tells, and its U-Net's answer. Run by hand:
+"""Writes controlnet_fixture.safetensors: a tiny ControlNet of diffusers, what it tells, and its U-Net's answer. Run by
+hand:
 
 pip install torch diffusers
 PYTHONPATH=. python tests/weights/diffusers/make_controlnet_fixture.py
@@ -26,7 +27,9 @@ HINT_CHANNELS = (2, 3, 4)
 def main() -> None:
     """The U-Net and its ControlNet, as the one is made from the other, with parameters of their own at random."""
     unet = drawn(diffusers.UNet2DConditionModel(**UNET), 0)
-    control = diffusers.ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=HINT_CHANNELS, load_weights_from_unet=False)
+    control = diffusers.ControlNetModel.from_unet(
+        unet, conditioning_embedding_out_channels=HINT_CHANNELS, load_weights_from_unet=False
+    )
     control = drawn(control, 1)
     rng = np.random.default_rng(1)
     given = {
@@ -55,7 +58,10 @@ def main() -> None:
     arrays |= {name: np.ascontiguousarray(value.permute(0, 2, 3, 1).float().numpy()) for name, value in told.items()}
     arrays |= {f"inputs/{name}": value for name, value in given.items()}
     configs = {"unet": json.loads(unet.to_json_string()), "control": json.loads(control.to_json_string())}
-    about = {"made_by": f"diffusers {diffusers.__version__}, torch {torch.__version__}, float64", "configs": json.dumps(configs)}
+    about = {
+        "made_by": f"diffusers {diffusers.__version__}, torch {torch.__version__}, float64",
+        "configs": json.dumps(configs),
+    }
     save_file(arrays, pathlib.Path(__file__).with_name("controlnet_fixture.safetensors"), metadata=about)
 
 

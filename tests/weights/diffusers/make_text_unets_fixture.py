@@ -1,4 +1,5 @@
-"""Writes text_unets_fixture.safetensors: tiny U-Nets of diffusers that read texts, their inputs and outputs. Run by hand:
+"""Writes text_unets_fixture.safetensors: tiny U-Nets of diffusers that read texts, their inputs and outputs. Run by
+hand:
 
 pip install torch diffusers
 python tests/weights/diffusers/make_text_unets_fixture.py
@@ -53,7 +54,9 @@ MODELS = {
 
 
 def drawn(model: torch.nn.Module, seed: int) -> torch.nn.Module:
-    """Every parameter at random, so that those which start at 0 count too, and as a float16; outputs are near 1 in size."""
+    """Every parameter at random, so that those which start at 0 count too, and as a float16; outputs are near 1 in
+    size.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in model.named_parameters():
@@ -88,9 +91,14 @@ def main() -> None:
         tensors = {part: torch.from_numpy(value).double() for part, value in given.items()}
         added = {"text_embeds": tensors["pooled"], "time_ids": tensors["size"]} if "pooled" in given else None
         with torch.inference_mode():
-            result = model.double()(tensors["x"].permute(0, 3, 1, 2), tensors["t"], tensors["tokens"], added_cond_kwargs=added).sample
+            result = model.double()(
+                tensors["x"].permute(0, 3, 1, 2), tensors["t"], tensors["tokens"], added_cond_kwargs=added
+            ).sample
         arrays[f"{name} output"] = np.ascontiguousarray(result.permute(0, 2, 3, 1).float().numpy())
-    about = {"made_by": f"diffusers {diffusers.__version__}, torch {torch.__version__}, float64", "configs": json.dumps(configs)}
+    about = {
+        "made_by": f"diffusers {diffusers.__version__}, torch {torch.__version__}, float64",
+        "configs": json.dumps(configs),
+    }
     save_file(arrays, pathlib.Path(__file__).with_name("text_unets_fixture.safetensors"), metadata=about)
 
 

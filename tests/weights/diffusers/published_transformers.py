@@ -1,4 +1,6 @@
-"""The config.json of published transformers and their encoders of text, as their folders hold them (from memory), and their sizes."""
+"""The config.json of published transformers and their encoders of text, as their folders hold them (from memory), and
+their sizes.
+"""
 
 DIT_XL_2 = {
     "_class_name": "Transformer2DModel",
@@ -68,7 +70,12 @@ FLUX_DEV = {
     "pooled_projection_dim": 768,
 }
 FLUX_SCHNELL = FLUX_DEV | {"_name_or_path": "../checkpoints/flux-schnell/transformer", "guidance_embeds": False}
-FLUX_FILL = FLUX_DEV | {"_diffusers_version": "0.32.0.dev0", "axes_dims_rope": [16, 56, 56], "in_channels": 384, "out_channels": 64}
+FLUX_FILL = FLUX_DEV | {
+    "_diffusers_version": "0.32.0.dev0",
+    "axes_dims_rope": [16, 56, 56],
+    "in_channels": 384,
+    "out_channels": 64,
+}
 T5_XXL = {
     "_name_or_path": "google/t5-v1_1-xxl",
     "architectures": ["T5EncoderModel"],
@@ -129,5 +136,9 @@ JOINT = {
     "FLUX.1 [schnell]": FLUX_SCHNELL,
     "FLUX.1 Fill": FLUX_FILL,
 }
-NUMBERS = {"Stable Diffusion 3 medium": 2_028_328_000, "FLUX.1 [dev]": 11_901_408_320, "FLUX.1 [schnell]": 11_891_178_560}
+NUMBERS = {
+    "Stable Diffusion 3 medium": 2_028_328_000,
+    "FLUX.1 [dev]": 11_901_408_320,
+    "FLUX.1 [schnell]": 11_891_178_560,
+}
 """Parameters, without tables of positions, which are buffers there."""

@@ -1,4 +1,6 @@
-"""The config.json of published U-Nets that read texts, as their folders hold them (from memory), and how many parameters they have."""
+"""The config.json of published U-Nets that read texts, as their folders hold them (from memory), and how many
+parameters they have.
+"""
 
 CROSS_DOWN, DOWN, CROSS_UP, UP = "CrossAttnDownBlock2D", "DownBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"
 STABLE_DIFFUSION_1 = {
@@ -99,5 +101,9 @@ CONFIGS = {
     "Stable Diffusion XL": XL,
     "Stable Diffusion XL refiner": REFINER,
 }
-NUMBERS = {"Stable Diffusion 1.5": 859_520_964, "Stable Diffusion 2.1": 865_910_724, "Stable Diffusion XL": 2_567_463_684}
+NUMBERS = {
+    "Stable Diffusion 1.5": 859_520_964,
+    "Stable Diffusion 2.1": 865_910_724,
+    "Stable Diffusion XL": 2_567_463_684,
+}
 """Parameters."""

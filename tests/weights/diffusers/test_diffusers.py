@@ -19,8 +19,20 @@ from tests.weights import rig
 pytestmark = pytest.mark.numbers
 
 DIT_S_2 = {"_class_name": "DiTTransformer2DModel", "num_attention_heads": 6, "attention_head_dim": 64, "num_layers": 12}
-LEGACY = {"_class_name": "Transformer2DModel", "cross_attention_dim": None, "num_vector_embeds": None, "only_cross_attention": False}
-TINY = {"num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 3, "in_channels": 3, "num_embeds_ada_norm": 7, "out_channels": 5}
+LEGACY = {
+    "_class_name": "Transformer2DModel",
+    "cross_attention_dim": None,
+    "num_vector_embeds": None,
+    "only_cross_attention": False,
+}
+TINY = {
+    "num_attention_heads": 2,
+    "attention_head_dim": 8,
+    "num_layers": 3,
+    "in_channels": 3,
+    "num_embeds_ada_norm": 7,
+    "out_channels": 5,
+}
 BENCHMARK = {
     "_class_name": "UNet2DModel",
     "_diffusers_version": "0.42.1",
@@ -124,7 +136,9 @@ NAMES = {
 def test_names_and_shapes_are_those_of_the_model(module, config):
     theirs = rig.names_and_shapes(shapes(module, config), module.rules(config))
     assert NAMES[module].items() <= theirs.items()
-    assert not any(name.startswith(("down_blocks.2.down", "up_blocks.2.up", "down_blocks.0.attentions")) for name in theirs)
+    assert not any(
+        name.startswith(("down_blocks.2.down", "up_blocks.2.up", "down_blocks.0.attentions")) for name in theirs
+    )
     assert module is unet or len(theirs) == 2 + 12 * (5 + 2 + 8 + 4) + 4
 
 
@@ -177,7 +191,11 @@ def test_weights_of_another_configuration_are_refused(module, stored, config, me
     [
         (unet, BENCHMARK, networks.unet.diffusers_unet((64, 128, 128), 2, (1,), head_size=8, out_channels=3)),
         (unet, {"sample_size": 64}, networks.unet.diffusers_unet(out_channels=3)),
-        (dit, DIT_S_2, networks.DiT(2, 384, 12, 6, num_classes=1000, out_channels=4, mlp_epsilon=1e-5, frequency_shift=1)),
+        (
+            dit,
+            DIT_S_2,
+            networks.DiT(2, 384, 12, 6, num_classes=1000, out_channels=4, mlp_epsilon=1e-5, frequency_shift=1),
+        ),
         (dit, DIT_S_2 | LEGACY, built(dit, DIT_S_2)),
     ],
 )
@@ -187,7 +205,14 @@ def test_a_configuration_is_a_network_of_ours(module, config, network):
 
 def test_settings_of_the_first_models_are_followed():
     fields = unet.network_fields(DDPM)
-    expected = {"epsilon": 1e-6, "downsample_padding": 0, "frequency_shift": 1, "heads": 1, "num_classes": 10, "modulation": "shift"}
+    expected = {
+        "epsilon": 1e-6,
+        "downsample_padding": 0,
+        "frequency_shift": 1,
+        "heads": 1,
+        "num_classes": 10,
+        "modulation": "shift",
+    }
     assert expected.items() <= fields.items() and "head_size" not in fields
 
 
@@ -241,9 +266,12 @@ UNMATCHED = {
 OTHERS = [
     ({"block_out_channels": [64, 128]}, "down_block_types"),
     ({"downsample_type": "resnet"}, "all must change the size alike"),
-    ({"resnet_time_scale_shift": "scale_shift"}, "attn_norm_num_groups = None"),  # the attention in the middle has no norm otherwise
+    # the attention in the middle has no norm otherwise
+    ({"resnet_time_scale_shift": "scale_shift"}, "attn_norm_num_groups = None"),
 ]
-test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault("weights: a configuration that cannot be followed")(
+test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault(
+    "weights: a configuration that cannot be followed"
+)(
     refusals(
         *settings_rows(dit.network_fields, DIT_S_2, UNMATCHED[dit], ConfigError),
         *settings_rows(unet.network_fields, BENCHMARK, UNMATCHED[unet], ConfigError),

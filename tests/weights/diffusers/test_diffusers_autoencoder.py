@@ -39,7 +39,11 @@ NEWER = STABLE_DIFFUSION | {
     "force_upcast": True,
     "norm_num_groups": 32,
 }
-PER_CHANNEL = STABLE_DIFFUSION | {"scaling_factor": 0.5, "latents_mean": [-1.5, 0, 2.0, 3.0], "latents_std": [8.0, 5, 6.0, 4.0]}
+PER_CHANNEL = STABLE_DIFFUSION | {
+    "scaling_factor": 0.5,
+    "latents_mean": [-1.5, 0, 2.0, 3.0],
+    "latents_std": [8.0, 5, 6.0, 4.0],
+}
 SMALL = {
     "block_out_channels": [8, 16],
     "down_block_types": ["DownEncoderBlock2D"] * 2,
@@ -89,7 +93,9 @@ NUMBERS = 83_653_863
 
 def test_names_shapes_and_number_of_parameters_are_those_of_stable_diffusion():
     theirs = rig.names_and_shapes(shapes(STABLE_DIFFUSION), weights.rules(STABLE_DIFFUSION))
-    assert NAMES.items() <= theirs.items() and len(theirs) == 248 and networks.count(shapes(STABLE_DIFFUSION)) == NUMBERS
+    assert (
+        NAMES.items() <= theirs.items() and len(theirs) == 248 and networks.count(shapes(STABLE_DIFFUSION)) == NUMBERS
+    )
     assert not any(name.startswith(("encoder.down_blocks.3.down", "decoder.up_blocks.3.up")) for name in theirs)
 
 
@@ -99,13 +105,17 @@ def test_our_parameters_return_from_their_names_bit_for_bit_and_attention_may_ha
     assert sum(array.size for array in theirs.values()) == networks.count(ours)
     for then, now in diffusers_blocks.FORMER_NAMES.items():
         theirs = {name.replace(f".{now}.", f".{then}."): array for name, array in theirs.items()}
-    assert {"encoder.mid_block.attentions.0.proj_attn.bias", "decoder.mid_block.attentions.0.query.weight"} <= set(theirs)
+    assert {"encoder.mid_block.attentions.0.proj_attn.bias", "decoder.mid_block.attentions.0.query.weight"} <= set(
+        theirs
+    )
     assert rig.equal(weights.params(SMALL, theirs, shapes(SMALL)), ours)
 
 
 @pytest.mark.fault("weights: names missing or left over")
 def test_weights_of_another_configuration_are_refused_by_name():
-    with pytest.raises(CheckpointMismatchError, match="4 left over: post_quant_conv.bias, post_quant_conv.weight, quant_conv.bias"):
+    with pytest.raises(
+        CheckpointMismatchError, match="4 left over: post_quant_conv.bias, post_quant_conv.weight, quant_conv.bias"
+    ):
         bare = SMALL | {"use_quant_conv": False, "use_post_quant_conv": False}
         weights.params(bare, drawn()[1], shapes(bare))
     missing = {name: array for name, array in drawn()[1].items() if name != "decoder.conv_out.bias"}
@@ -120,12 +130,23 @@ def test_weights_of_another_configuration_are_refused_by_name():
         (
             NEWER,
             networks.Autoencoder(
-                latent_channels=16, out_channels=3, scale=0.3611, shift=0.1159, encoder_pointwise=False, decoder_pointwise=False
+                latent_channels=16,
+                out_channels=3,
+                scale=0.3611,
+                shift=0.1159,
+                encoder_pointwise=False,
+                decoder_pointwise=False,
             ),
         ),
-        (PER_CHANNEL, networks.Autoencoder(out_channels=3, scale=(0.5 / 8, 0.1, 0.5 / 6, 0.125), shift=(-1.5, 0.0, 2.0, 3.0))),
+        (
+            PER_CHANNEL,
+            networks.Autoencoder(out_channels=3, scale=(0.5 / 8, 0.1, 0.5 / 6, 0.125), shift=(-1.5, 0.0, 2.0, 3.0)),
+        ),
         ({}, networks.Autoencoder((64,), 1, out_channels=3, scale=0.18215)),
-        (SMALL | {"mid_block_add_attention": False}, networks.Autoencoder((8, 16), 1, 4, 3, 2, 4, attention=False, scale=0.18215)),
+        (
+            SMALL | {"mid_block_add_attention": False},
+            networks.Autoencoder((8, 16), 1, 4, 3, 2, 4, attention=False, scale=0.18215),
+        ),
     ],
 )
 def test_a_configuration_is_a_network_of_ours_with_the_normalisation_of_its_pipelines(config, network):
@@ -156,7 +177,9 @@ TOGETHER = [
     ({"latents_mean": [0.0] * 4, "latents_std": [1.0, 1.0, 0.0, 1.0]}, r"latents_std = \(1.0, 1.0, 0.0, 1.0\)"),
     ({"latents_mean": [0.0] * 4, "latents_std": [1.0] * 4, "shift_factor": 0.1}, "shift_factor = 0.1"),
 ]
-test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault("weights: a configuration that cannot be followed")(
+test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault(
+    "weights: a configuration that cannot be followed"
+)(
     refusals(
         *settings_rows(weights.network_fields, STABLE_DIFFUSION, UNMATCHED, ConfigError),
         *changed_rows(weights.network_fields, STABLE_DIFFUSION, TOGETHER, ConfigError),

@@ -1,4 +1,5 @@
-"""ControlNets of diffusers, without torch: a tiny one that diffusers wrote (make_controlnet_fixture.py), and published settings.
+"""ControlNets of diffusers, without torch: a tiny one that diffusers wrote (make_controlnet_fixture.py), and published
+settings.
 
 tests/peers/test_controlnets.py compares live models.
 """
@@ -37,8 +38,14 @@ CANNY = {name: value for name, value in STABLE_DIFFUSION_1.items() if name not i
     "use_linear_projection": False,
 }
 """The config.json of sd-controlnet-canny (from memory)."""
-SHUFFLE = CANNY | {"_diffusers_version": "0.16.0.dev0", "_name_or_path": "control_v11e_sd15_shuffle", "global_pool_conditions": True}
-SECOND = CANNY | {name: STABLE_DIFFUSION_2[name] for name in ("attention_head_dim", "cross_attention_dim", "use_linear_projection")}
+SHUFFLE = CANNY | {
+    "_diffusers_version": "0.16.0.dev0",
+    "_name_or_path": "control_v11e_sd15_shuffle",
+    "global_pool_conditions": True,
+}
+SECOND = CANNY | {
+    name: STABLE_DIFFUSION_2[name] for name in ("attention_head_dim", "cross_attention_dim", "use_linear_projection")
+}
 
 
 @functools.cache
@@ -52,7 +59,12 @@ def written():
         return {key.removeprefix(f"{name}/"): array for key, array in every.items() if key.startswith(f"{name}/")}
 
     told = of("told")
-    return configs, {name: of(name) for name in ("unet", "control")}, of("inputs"), [told[str(number)] for number in range(len(told))]
+    return (
+        configs,
+        {name: of(name) for name in ("unet", "control")},
+        of("inputs"),
+        [told[str(number)] for number in range(len(told))],
+    )
 
 
 def given():
@@ -92,24 +104,34 @@ def test_a_tiny_model_of_diffusers_tells_the_same_here():
 @pytest.mark.slow
 def test_its_unet_answers_the_same():
     (unet, own), (tell, params) = converted("unet"), converted()
-    assert_same(quickly(controlnet.controlled(unet, tell))({"unet": own, "control": params}, *given()), written()[3][-1])
+    assert_same(
+        quickly(controlnet.controlled(unet, tell))({"unet": own, "control": params}, *given()), written()[3][-1]
+    )
 
 
 def test_our_parameters_return_under_the_same_names_bit_for_bit():
     configs, arrays, _, _ = written()
     theirs = rules.to_theirs(converted()[1], diffusers_controlnet.rules(configs["control"]))
-    assert set(theirs) == set(arrays["control"]) and all(np.array_equal(theirs[key], arrays["control"][key]) for key in theirs)
+    assert set(theirs) == set(arrays["control"]) and all(
+        np.array_equal(theirs[key], arrays["control"][key]) for key in theirs
+    )
 
 
 def test_a_single_file_has_the_arrays_of_the_folder():
     configs, arrays, _, _ = written()
     names = diffusers_controlnet.single_file_names(configs["control"])
-    stored = rig.in_single_file(arrays["control"], "control_model.", names) | {"model.diffusion_model.out.0.bias": np.zeros(4)}
+    stored = rig.in_single_file(arrays["control"], "control_model.", names) | {
+        "model.diffusion_model.out.0.bias": np.zeros(4)
+    }
     known = ("input_hint_block.0.weight", "zero_convs.3.0.bias", "middle_block_out.0.weight")
     assert {f"control_model.{name}" for name in known} <= set(stored)
     found = diffusers_controlnet.of_single_file(stored, configs["control"])
     assert set(found) == set(arrays["control"]) and all(found[key] is arrays["control"][key] for key in found)
-    alone = {name.removeprefix("control_model."): array for name, array in stored.items() if name.startswith("control_model.")}
+    alone = {
+        name.removeprefix("control_model."): array
+        for name, array in stored.items()
+        if name.startswith("control_model.")
+    }
     assert set(diffusers_controlnet.of_single_file(alone, configs["control"])) == set(found)
     with pytest.raises(CheckpointMismatchError, match="no array begins with 'control_model.'"):
         diffusers_controlnet.of_single_file(arrays["control"], configs["control"])
@@ -128,11 +150,23 @@ def test_a_missing_zero_convolution_is_refused_by_name():
 @table("config, pool", [(CANNY, False), (SHUFFLE, True), (SECOND, False)])
 def test_a_published_model_is_a_network_of_ours_beside_the_unet_of_its_kind(config, pool):
     network = networks.ControlNet(**diffusers_controlnet.network_fields(config))
-    unet = networks.UNet(**diffusers_text_unet.network_fields(STABLE_DIFFUSION_2 if config is SECOND else STABLE_DIFFUSION_1))
+    unet = networks.UNet(
+        **diffusers_text_unet.network_fields(STABLE_DIFFUSION_2 if config is SECOND else STABLE_DIFFUSION_1)
+    )
     assert network.hint_channels == (16, 32, 96, 256) and network.pool is pool and network.out_channels is None
-    for name in ("channels", "blocks", "heads", "text_channels", "transformer", "attention_levels", "transformer_depth"):
+    for name in (
+        "channels",
+        "blocks",
+        "heads",
+        "text_channels",
+        "transformer",
+        "attention_levels",
+        "transformer_depth",
+    ):
         assert getattr(network, name) == getattr(unet, name)
-    assert len([name for name in diffusers_controlnet.single_file_names(config) if name.startswith("zero_convs.")]) == 12
+    assert (
+        len([name for name in diffusers_controlnet.single_file_names(config) if name.startswith("zero_convs.")]) == 12
+    )
 
 
 def test_names_of_a_published_single_file():
@@ -168,6 +202,6 @@ UNMATCHED = [
     ({"out_channels": 4}, "out_channels = 4 is a setting that these rules do not know"),
     ({"_class_name": "UNet2DConditionModel"}, "these rules are for ControlNetModel"),
 ]
-test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault("weights: a configuration that cannot be followed")(
-    refusals(*changed_rows(diffusers_controlnet.network_fields, CANNY, UNMATCHED, ConfigError))
-)
+test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault(
+    "weights: a configuration that cannot be followed"
+)(refusals(*changed_rows(diffusers_controlnet.network_fields, CANNY, UNMATCHED, ConfigError)))

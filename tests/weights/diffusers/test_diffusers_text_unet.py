@@ -1,4 +1,5 @@
-"""U-Nets of diffusers that read texts, without torch: tiny ones that diffusers wrote (make_text_unets_fixture.py), and published settings.
+"""U-Nets of diffusers that read texts, without torch: tiny ones that diffusers wrote (make_text_unets_fixture.py), and
+published settings.
 
 tests/peers/test_text_unets.py compares live models.
 """
@@ -16,7 +17,14 @@ from tests.refusals import refusals, settings_rows
 from tests.tables import table
 from tests.variants import some_slow
 from tests.weights import rig
-from tests.weights.diffusers.published_unets import CONFIGS, NUMBERS, REFINER, STABLE_DIFFUSION_1, STABLE_DIFFUSION_2, XL
+from tests.weights.diffusers.published_unets import (
+    CONFIGS,
+    NUMBERS,
+    REFINER,
+    STABLE_DIFFUSION_1,
+    STABLE_DIFFUSION_2,
+    XL,
+)
 from tests.weights.diffusers.tiny_text_unets import NAMES, converted, given, shapes, written
 
 pytestmark = pytest.mark.numbers
@@ -96,7 +104,9 @@ def test_one_number_for_every_level_may_be_a_list():
 def test_stable_diffusion_has_its_number_of_parameters_under_its_names():
     config = STABLE_DIFFUSION_1
     network = networks.UNet(**text_unet.network_fields(config))
-    like = shapes(network, *given(np.zeros((1, 8, 8, 4), np.float32), np.zeros(1, np.float32), np.zeros((1, 1, 768), np.float32)))
+    like = shapes(
+        network, *given(np.zeros((1, 8, 8, 4), np.float32), np.zeros(1, np.float32), np.zeros((1, 1, 768), np.float32))
+    )
     assert sum(leaf.size for leaf in jax.tree.leaves(like)) == NUMBERS["Stable Diffusion 1.5"]
     theirs = rig.names_and_shapes(like, text_unet.rules(config))
     assert len(theirs) == 686
@@ -174,7 +184,9 @@ def joined(words, pooled=None, config=XL, **changes):
     return lambda: text_unet.network_fields(config | changes, pooled), words, ConfigError
 
 
-test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault("weights: a configuration that cannot be followed")(
+test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault(
+    "weights: a configuration that cannot be followed"
+)(
     refusals(
         *settings_rows(text_unet.network_fields, STABLE_DIFFUSION_1, UNMATCHED, ConfigError),
         joined("addition_time_embed_dim = 8 is not supported, only 256", addition_time_embed_dim=8),

@@ -1,5 +1,5 @@
-"""Transformers of Stable Diffusion 3 and FLUX.1, without torch: tiny ones that diffusers wrote (make_joint_transformers_fixture.py), and
-published settings.
+"""Transformers of Stable Diffusion 3 and FLUX.1, without torch: tiny ones that diffusers wrote
+(make_joint_transformers_fixture.py), and published settings.
 
 tests/peers/test_joint_transformers.py compares live models.
 """
@@ -63,7 +63,9 @@ def test_what_the_last_block_of_stable_diffusion_3_asks_in_vain_does_not_matter_
     config, arrays, inputs, _ = written(name)
     network, _, params = converted(name)
     unused = diffusers_sd3.unused(config)
-    assert set(unused) == {f"transformer_blocks.1.attn.{part}" for part in ("add_q_proj.weight", "add_q_proj.bias", "norm_added_q.weight")}
+    assert set(unused) == {
+        f"transformer_blocks.1.attn.{part}" for part in ("add_q_proj.weight", "add_q_proj.bias", "norm_added_q.weight")
+    }
     other = arrays | {key: np.full(shape, np.nan, np.float32) for key, shape in unused.items()}
     like = shapes(network, *converted(name)[1])
     again = diffusers_sd3.params(config, other, like)
@@ -105,7 +107,11 @@ def test_scales_that_stand_before_shifts_there_stand_behind_them_here():
 def test_a_published_model_is_a_network_of_ours(config):
     network = networks.DiT(**module_of(config).network_fields(config))
     size = config["attention_head_dim"]
-    assert (network.width, network.depth, network.heads) == (size * network.heads, config["num_layers"], config["num_attention_heads"])
+    assert (network.width, network.depth, network.heads) == (
+        size * network.heads,
+        config["num_layers"],
+        config["num_attention_heads"],
+    )
     assert (network.patch, network.text_attention, network.null_text, network.out_channels) == (2, "joint", False, 16)
     assert (network.text_channels, network.pooled_channels) == (4096, config["pooled_projection_dim"])
 
@@ -130,12 +136,18 @@ def number_of_parameters(config):
     network = networks.DiT(**module.network_fields(config))
     unused = module.unused(config) if module is diffusers_sd3 else {}
     table = 0 if network.position_table is None else network.position_table**2 * network.width
-    return networks.count(shapes(network, *example(config))) - table + sum(int(np.prod(shape)) for shape in unused.values())
+    return (
+        networks.count(shapes(network, *example(config)))
+        - table
+        + sum(int(np.prod(shape)) for shape in unused.values())
+    )
 
 
 @table("name", ["Stable Diffusion 3 medium", "FLUX.1 [schnell]"])
 def test_a_published_model_has_its_number_of_parameters(name):
-    """Each further block has as many, so that few of them say the number of all. The last one of Stable Diffusion 3 is another kind."""
+    """Each further block has as many, so that few of them say the number of all. The last one of Stable Diffusion 3 is
+    another kind.
+    """
     kinds = [kind for kind in ("num_layers", "num_single_layers") if kind in JOINT[name]]
     first = 3 - len(kinds)
     few = dict.fromkeys(kinds, first)
@@ -191,11 +203,18 @@ ARRAYS = {
 def test_dit_xl_2_is_a_network_of_ours_whose_row_after_the_last_class_is_that_of_no_label():
     fields = diffusers_dit.network_fields(DIT_XL_2)
     network = networks.DiT(**fields)
-    assert network == networks.DiT(2, 1152, 28, 16, num_classes=1000, out_channels=8, mlp_epsilon=1e-5, frequency_shift=1)
+    assert network == networks.DiT(
+        2, 1152, 28, 16, num_classes=1000, out_channels=8, mlp_epsilon=1e-5, frequency_shift=1
+    )
     example = np.zeros((1, 8, 8, 4)), np.zeros(1), np.zeros(1, np.int32)
     like = jax.eval_shape(lambda: networks.init(network.clone(depth=1), jax.random.key(0), *example))
     assert trees.paths(like)["embedding/label"].shape == (1001, 1152)
-    saved_again = {"attention_type": "default", "caption_channels": None, "interpolation_scale": None, "use_additional_conditions": None}
+    saved_again = {
+        "attention_type": "default",
+        "caption_channels": None,
+        "interpolation_scale": None,
+        "use_additional_conditions": None,
+    }
     assert diffusers_dit.network_fields(DIT_XL_2 | saved_again) == fields
 
 
@@ -229,7 +248,9 @@ UNMATCHED = {
     },
 }
 HEADS = [({"attention_head_dim": 64}, r"axes_dims_rope = \(16, 56, 56\)")]
-test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault("weights: a configuration that cannot be followed")(
+test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault(
+    "weights: a configuration that cannot be followed"
+)(
     refusals(
         *settings_rows(diffusers_sd3.network_fields, STABLE_DIFFUSION_3_MEDIUM, UNMATCHED[diffusers_sd3], ConfigError),
         *settings_rows(diffusers_flux.network_fields, FLUX_DEV, UNMATCHED[diffusers_flux], ConfigError),

@@ -1,4 +1,6 @@
-"""The single-file layout of latent diffusion, without torch; tests/peers/test_text_unets.py compares the names with those of diffusers."""
+"""The single-file layout of latent diffusion, without torch; tests/peers/test_text_unets.py compares the names with
+those of diffusers.
+"""
 
 import numpy as np
 import pytest
@@ -106,5 +108,7 @@ def test_an_unknown_array_keeps_its_name_and_is_refused_by_it():
 @table("read", [latent_diffusion.unet, latent_diffusion.autoencoder])
 def test_a_file_without_the_model_is_refused_with_what_it_holds(read):
     config = STABLE_DIFFUSION_1 if read is latent_diffusion.unet else SMALL
-    with pytest.raises(CheckpointMismatchError, match="as in a single file of latent diffusion; there are 1: lora_unet.alpha"):
+    with pytest.raises(
+        CheckpointMismatchError, match="as in a single file of latent diffusion; there are 1: lora_unet.alpha"
+    ):
         read({"lora_unet.alpha": np.ones(())}, config)

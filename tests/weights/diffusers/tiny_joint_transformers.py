@@ -1,4 +1,6 @@
-"""Tiny transformers of two streams and a T5, as diffusers and transformers wrote them (make_joint_transformers_fixture.py)."""
+"""Tiny transformers of two streams and a T5, as diffusers and transformers wrote them
+(make_joint_transformers_fixture.py).
+"""
 
 import functools
 import json
@@ -29,7 +31,12 @@ def example(config, size=(8, 8)):
     """Inputs of the shapes that the model of a config.json takes."""
     network = networks.DiT(**module_of(config).network_fields(config))
     channels = config["in_channels"] // (diffusers_flux.PACKED if network.guidance or network.single_depth else 1)
-    shapes = {"x": (1, *size, channels), "t": (1,), "tokens": (1, 1, network.text_channels), "pooled": (1, network.pooled_channels)}
+    shapes = {
+        "x": (1, *size, channels),
+        "t": (1,),
+        "tokens": (1, 1, network.text_channels),
+        "pooled": (1, network.pooled_channels),
+    }
     inputs = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     return given(**inputs | ({"scale": np.ones(1, np.float32)} if network.guidance else {}))
 

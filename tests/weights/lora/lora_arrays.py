@@ -1,4 +1,6 @@
-"""Arrays of LoRA files for the tests, by the names of kohya, peft and diffusers, and what they do to the weights that they change."""
+"""Arrays of LoRA files for the tests, by the names of kohya, peft and diffusers, and what they do to the weights that
+they change.
+"""
 
 import functools
 
@@ -39,7 +41,9 @@ def text_encoder():
 
 
 def weights(name):
-    """What a tiny U-Net of theirs multiplies by: the matrices of its linear layers and convolutions, by the name of the layer."""
+    """What a tiny U-Net of theirs multiplies by: the matrices of its linear layers and convolutions, by the name of the
+    layer.
+    """
     arrays = written(name)[1]
     return {key.removesuffix(".weight"): array.astype(np.float32) for key, array in arrays.items() if array.ndim > 1}
 
@@ -51,7 +55,10 @@ def factors(shapes, rank=RANK):
     def drawn(*shape):
         return rng.normal(size=shape).astype(np.float32)
 
-    return {layer: (drawn(rank, *shape[1:]), drawn(shape[0], rank, *(1,) * (len(shape) - 2))) for layer, shape in shapes.items()}
+    return {
+        layer: (drawn(rank, *shape[1:]), drawn(shape[0], rank, *(1,) * (len(shape) - 2)))
+        for layer, shape in shapes.items()
+    }
 
 
 def in_file(changes, start, down, up, name=lambda layer: layer, alpha=None):
@@ -65,7 +72,9 @@ def in_file(changes, start, down, up, name=lambda layer: layer, alpha=None):
 
 
 def of_kohya(changes, start="lora_unet_", alpha=None, elsewhere=lambda layer: layer):
-    return in_file(changes, start, ".lora_down.weight", ".lora_up.weight", lambda layer: elsewhere(layer).replace(".", "_"), alpha)
+    return in_file(
+        changes, start, ".lora_down.weight", ".lora_up.weight", lambda layer: elsewhere(layer).replace(".", "_"), alpha
+    )
 
 
 def of_peft(changes, start="unet."):
@@ -76,7 +85,11 @@ def of_diffusers(changes, start="unet."):
     """As diffusers wrote U-Nets before it took the names of peft."""
 
     def name(layer):
-        layer = layer.replace("attn1.", "attn1.processor.").replace("attn2.", "attn2.processor.").replace("to_out.0", "to_out")
+        layer = (
+            layer.replace("attn1.", "attn1.processor.")
+            .replace("attn2.", "attn2.processor.")
+            .replace("to_out.0", "to_out")
+        )
         return f"{layer}_lora" if ".processor." in layer else f"{layer}.lora"
 
     return in_file(changes, start, ".down.weight", ".up.weight", name)
@@ -104,14 +117,20 @@ def changed_here(params, tree, scale):
     changes = trees.paths(tree, is_leaf=lambda leaf: isinstance(leaf, LowRank))
     return {
         path: np.asarray(leaf)
-        + (scale * (np.asarray(changes[path].down) @ np.asarray(changes[path].up)).reshape(leaf.shape) if path in changes else 0)
+        + (
+            scale * (np.asarray(changes[path].down) @ np.asarray(changes[path].up)).reshape(leaf.shape)
+            if path in changes
+            else 0
+        )
         for path, leaf in trees.paths(params).items()
     }
 
 
 def returned(model, arrays):
     """Arrays of theirs as parameters of ours, by path."""
-    return {path: np.asarray(leaf) for path, leaf in trees.paths(rules.to_ours(arrays, model.rules, model.like)).items()}
+    return {
+        path: np.asarray(leaf) for path, leaf in trees.paths(rules.to_ours(arrays, model.rules, model.like)).items()
+    }
 
 
 def same_tree(first, second):

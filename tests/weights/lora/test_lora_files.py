@@ -25,7 +25,9 @@ CONVOLUTION, PIXELS = "down_blocks.0.resnets.0.conv1", "mid_block.attentions.0.p
 
 
 def chosen(*layers, rank=RANK, name=ONE):
-    shapes = {layer: weight.shape for layer, weight in lora_arrays.weights(name).items() if not layers or layer in layers}
+    shapes = {
+        layer: weight.shape for layer, weight in lora_arrays.weights(name).items() if not layers or layer in layers
+    }
     return factors(shapes, rank)
 
 
@@ -47,18 +49,32 @@ def test_a_file_of_kohya_changes_every_layer_as_it_does_there(name):
     assert len(changes) > 40
     scale = 0.5 * 3 / RANK  # the strength, and α / r
     there = {f"{layer}.weight": lora_arrays.changed_there(weights[layer], *changes[layer], scale) for layer in changes}
-    wanted = lora_arrays.returned(lora_arrays.unet(name), {key: array.astype(np.float32) for key, array in arrays.items()} | there)
+    wanted = lora_arrays.returned(
+        lora_arrays.unet(name), {key: array.astype(np.float32) for key, array in arrays.items()} | there
+    )
     models = {"unet": lora_arrays.unet(name)}
     for elsewhere in (lambda layer: layer, lora_arrays.in_single_file(name)):
         tree = read(of_kohya(changes, alpha=3, elsewhere=elsewhere), models=models)["unet"]
         here = lora_arrays.changed_here(params, tree, 0.5)
         for path, leaf in wanted.items():
             np.testing.assert_allclose(here[path], leaf, rtol=1e-5, atol=1e-5, err_msg=path)
-    assert max(np.abs(wanted[path] - np.asarray(leaf)).max() for path, leaf in lora_arrays.returned(models["unet"], arrays).items()) > 1
+    assert (
+        max(
+            np.abs(wanted[path] - np.asarray(leaf)).max()
+            for path, leaf in lora_arrays.returned(models["unet"], arrays).items()
+        )
+        > 1
+    )
 
 
 def test_names_of_peft_and_of_diffusers_old_and_new_say_the_same():
-    changes = chosen(QUERY, VALUE, CONVOLUTION, PIXELS, *(f"{BLOCK}.{layer}" for layer in ("attn2.to_k", "attn2.to_out.0", "ff.net.2")))
+    changes = chosen(
+        QUERY,
+        VALUE,
+        CONVOLUTION,
+        PIXELS,
+        *(f"{BLOCK}.{layer}" for layer in ("attn2.to_k", "attn2.to_out.0", "ff.net.2")),
+    )
     assert len(changes) == 7
     tree = read(of_kohya(changes))
     named = (of_peft(changes), of_diffusers(changes), of_diffusers(changes, ""), of_peft(changes, "base_model.model."))
@@ -68,9 +84,15 @@ def test_names_of_peft_and_of_diffusers_old_and_new_say_the_same():
 
 
 def test_text_towers_change_too_by_every_name_that_they_had():
-    models = {"text_encoder": lora_arrays.text_encoder(), "unet": lora_arrays.unet(ONE), "text_encoder_2": lora_arrays.text_encoder()}
+    models = {
+        "text_encoder": lora_arrays.text_encoder(),
+        "unet": lora_arrays.unet(ONE),
+        "text_encoder_2": lora_arrays.text_encoder(),
+    }
     layer = "text_model.encoder.layers.1"
-    changes = factors({f"{layer}.self_attn.q_proj": (8, 8), f"{layer}.self_attn.out_proj": (8, 8), f"{layer}.mlp.fc1": (16, 8)})
+    changes = factors(
+        {f"{layer}.self_attn.q_proj": (8, 8), f"{layer}.self_attn.out_proj": (8, 8), f"{layer}.mlp.fc1": (16, 8)}
+    )
     trees = read(of_kohya(changes, "lora_te_"), models=models)
     assert trees["unet"] == trees["text_encoder_2"] == {} and set(trees["text_encoder"]) == {"block_1"}
     assert trees["text_encoder"]["block_1"]["qkv"]["kernel"].up.shape == (RANK, 24)
@@ -86,7 +108,12 @@ def test_text_towers_change_too_by_every_name_that_they_had():
     }
     assert f"text_encoder.{layer}.self_attn.to_out_lora.up.weight" in former
     in_memory = {key.removeprefix("text_model."): value for key, value in changes.items()}
-    for arrays in (of_kohya(changes, "lora_te1_"), of_peft(changes, "text_encoder."), of_peft(in_memory, "text_encoder."), former):
+    for arrays in (
+        of_kohya(changes, "lora_te1_"),
+        of_peft(changes, "text_encoder."),
+        of_peft(in_memory, "text_encoder."),
+        former,
+    ):
         assert lora_arrays.same_tree(read(arrays, models=models), trees)
     second = read(of_kohya(changes, "lora_te2_"), models=models)
     assert lora_arrays.same_tree(second["text_encoder_2"], trees["text_encoder"]) and second["text_encoder"] == {}
@@ -108,7 +135,8 @@ def test_matrices_and_convolutions_of_single_pixels_are_the_same():
     assert lora_arrays.same_tree(read(of_kohya(flat)), read(of_kohya({PIXELS: (down, up)})))
     first, second = chosen(QUERY)[QUERY]
     assert lora_arrays.same_tree(
-        read(of_kohya({QUERY: (first[:, :, None, None], second[:, :, None, None])})), read(of_kohya({QUERY: (first, second)}))
+        read(of_kohya({QUERY: (first[:, :, None, None], second[:, :, None, None])})),
+        read(of_kohya({QUERY: (first, second)})),
     )
 
 
@@ -118,7 +146,9 @@ def test_16_bits_and_a_whole_number_as_alpha_are_read():
     arrays = half | {f"lora_unet_{QUERY.replace('.', '_')}.alpha": np.array([4], np.int64)}
     change = read(arrays)["unet"]["down_0_0_attention"]["block_0"]["qkv"]["kernel"]
     assert change.up.dtype == jnp.float32
-    np.testing.assert_array_equal(np.asarray(change.up)[:, :4], 2 * np.asarray(changes[QUERY][1].astype(jnp.bfloat16), np.float32).T)
+    np.testing.assert_array_equal(
+        np.asarray(change.up)[:, :4], 2 * np.asarray(changes[QUERY][1].astype(jnp.bfloat16), np.float32).T
+    )
 
 
 # And back.
@@ -144,14 +174,18 @@ def test_a_tree_of_ours_shares_its_first_factor_there_and_comes_back_bit_for_bit
 
 def test_a_fresh_tree_which_changes_nothing_yet_has_all_its_layers_in_the_file():
     fresh = LowRank(np.ones((4, 3), np.float32), np.zeros((3, 12), np.float32))
-    arrays = lora_files.to_arrays({"unet": {"down_0_0_attention": {"block_0": {"qkv": {"kernel": fresh}}}}}, adaptable())
+    arrays = lora_files.to_arrays(
+        {"unet": {"down_0_0_attention": {"block_0": {"qkv": {"kernel": fresh}}}}}, adaptable()
+    )
     assert len(arrays) == 6 and all(array.shape in ((3, 4), (4, 3)) for array in arrays.values())
 
 
 def test_a_file_is_written_once_and_read_back(tmp_path):
     tree, file = read(of_kohya(chosen(QUERY, CONVOLUTION))), tmp_path / "style.safetensors"
     lora_files.save(file, tree, adaptable())
-    assert lora_arrays.same_tree(lora_files.load(file, adaptable()), tree) and [path.name for path in tmp_path.iterdir()] == [file.name]
+    assert lora_arrays.same_tree(lora_files.load(file, adaptable()), tree) and [
+        path.name for path in tmp_path.iterdir()
+    ] == [file.name]
     for path, message in ((file, "is there already"), (tmp_path / "style.bin", "must be named .safetensors")):
         with pytest.raises(DataError, match=message):
             lora_files.save(path, tree, adaptable())
@@ -173,7 +207,9 @@ def test_settings_in_the_header_of_a_file_and_in_the_folder_of_an_adapter_scale_
     (folder / "adapter_config.json").write_text(json.dumps(own | {"peft_type": "LORA", "bias": "none"}))
     for place in (tmp_path / "style.safetensors", folder):
         up = lora_files.load(place, adaptable())["unet"]["down_0_0_attention"]["block_0"]["qkv"]["kernel"].up
-        np.testing.assert_array_equal(up, 2 * np.asarray(plain["unet"]["down_0_0_attention"]["block_0"]["qkv"]["kernel"].up))
+        np.testing.assert_array_equal(
+            up, 2 * np.asarray(plain["unet"]["down_0_0_attention"]["block_0"]["qkv"]["kernel"].up)
+        )
     (folder / "adapter_config.json").unlink()
     with pytest.raises(DataError, match=r"adapter_config\.json: no such file"):
         lora_files.load(folder, adaptable())
@@ -190,10 +226,12 @@ def test_settings_in_the_header_of_a_file_and_in_the_folder_of_an_adapter_scale_
         ({"lora_alpha": 3, "use_rslora": True}, 3 / RANK**0.5),
         ({"lora_alpha": 3, "alpha_pattern": {"to_[qk]": 8}}, 8 / RANK),
         ({"lora_alpha": 3, "alpha_pattern": {".*attn1.*": 8}}, 8 / RANK),
-        ({"lora_alpha": 3, "alpha_pattern": {"attn2.*": 1, r"attn\d\.to_(q|v)": 8, "to_q": 2}}, 8 / RANK),  # the first that matches
+        # the first that matches
+        ({"lora_alpha": 3, "alpha_pattern": {"attn2.*": 1, r"attn\d\.to_(q|v)": 8, "to_q": 2}}, 8 / RANK),
         ({"lora_alpha": 3, "alpha_pattern": {"to_q": 2, "to_[qk]": 8}}, 2 / RANK),
         ({"lora_alpha": 3, "alpha_pattern": {"to_k|attn1.to_q": 8}}, 8 / RANK),
-        ({"lora_alpha": 3, "alpha_pattern": {"attn1": 8, "to": 8, "_q": 8, "^attn1.to_q": 8}}, 3 / RANK),  # none is the end of the name
+        # none is the end of the name
+        ({"lora_alpha": 3, "alpha_pattern": {"attn1": 8, "to": 8, "_q": 8, "^attn1.to_q": 8}}, 3 / RANK),
     ],
 )
 def test_alpha_of_a_layer_is_that_of_its_pattern_or_of_all(settings, factor):
@@ -207,7 +245,9 @@ def test_alpha_of_a_text_tower_is_that_of_a_pattern_of_either_of_its_names():
     changes = factors({layer: (16, 8)})
     plain = read(of_peft(changes, "text_encoder."), models=models)["text_encoder"]
     for name in (layer, layer.removeprefix("text_model.")):
-        settings = {f"text_encoder.{key}": value for key, value in {"lora_alpha": 3, "alpha_pattern": {f"^{name}": 8}}.items()}
+        settings = {
+            f"text_encoder.{key}": value for key, value in {"lora_alpha": 3, "alpha_pattern": {f"^{name}": 8}}.items()
+        }
         tree = read(of_peft({name: changes[layer]}, "text_encoder."), settings, models)["text_encoder"]
         for path, change in trees.paths(tree, is_leaf=lambda leaf: isinstance(leaf, LowRank)).items():
             wanted = trees.paths(plain, is_leaf=lambda leaf: isinstance(leaf, LowRank))[path]
@@ -234,34 +274,64 @@ test_what_does_not_fit_is_refused_in_one_table = pytest.mark.fault("weights: nam
     refusals(
         fails("1 unknown: unet.conv_out.lora_C.weight", {"unet.conv_out.lora_C.weight": np.ones(1)}),
         fails("1 unknown: unet.extra.lora_A.weight", {"unet.extra.lora_A.weight": np.ones((2, 4))}),
-        fails(r"dora_scale \(DoRA, which is not supported\)", {f"lora_unet_{QUERY.replace('.', '_')}.dora_scale": np.ones((4, 1))}),
+        fails(
+            r"dora_scale \(DoRA, which is not supported\)",
+            {f"lora_unet_{QUERY.replace('.', '_')}.dora_scale": np.ones((4, 1))},
+        ),
         fails(r"hada_w1_a \(LoHa, which is not supported\)", {"lora_unet_conv_in.hada_w1_a": np.ones((4, 2))}),
         fails(r"lora_B.bias \(the change of a bias, which", {f"unet.{QUERY}.lora_B.bias": np.ones(4)}),
-        fails(r"\(text_encoder was not given\)", {"lora_te_text_model_encoder_layers_0_mlp_fc1.lora_up.weight": np.ones((2, 4))}),
+        fails(
+            r"\(text_encoder was not given\)",
+            {"lora_te_text_model_encoder_layers_0_mlp_fc1.lora_up.weight": np.ones((2, 4))},
+        ),
         fails(f"1 missing: lora_up of {QUERY}", {}, without=(UP,)),
-        fails(f"1 given twice: lora_down of {QUERY}", {f"lora_unet_{QUERY.replace('.', '_')}.lora_down.weight": GOOD[DOWN]}),
+        fails(
+            f"1 given twice: lora_down of {QUERY}",
+            {f"lora_unet_{QUERY.replace('.', '_')}.lora_down.weight": GOOD[DOWN]},
+        ),
         fails(r"lora_down of .* has shape \(2, 5\), and \(rank, 4\) is needed", {DOWN: np.ones((2, 5), np.float32)}),
-        fails(r"lora_up of .* has shape \(4, 3\), and \(4, 2\) is needed: lora_down has rank 2", {UP: np.ones((4, 3), np.float32)}),
+        fails(
+            r"lora_up of .* has shape \(4, 3\), and \(4, 2\) is needed: lora_down has rank 2",
+            {UP: np.ones((4, 3), np.float32)},
+        ),
         fails(r"has shape \(0, 4\)", {DOWN: np.ones((0, 4), np.float32), UP: np.ones((4, 0), np.float32)}),
         fails(r"has shape \(2, 4, 3, 3\)", {DOWN: np.ones((2, 4, 3, 3), np.float32)}),
         fails("lora_down of .* holds int8, and floating numbers are needed", {DOWN: GOOD[DOWN].astype(np.int8)}),
-        *(fails("one positive number is needed", {ALPHA: np.asarray(value, np.float32)}) for value in (0, -1, np.nan, np.inf, [1, 2])),
+        *(
+            fails("one positive number is needed", {ALPHA: np.asarray(value, np.float32)})
+            for value in (0, -1, np.nan, np.inf, [1, 2])
+        ),
         fails("1 missing: every array", {}, without=tuple(GOOD)),
         fails(r"2 unknown: .*; 1 missing: ", {"a": np.ones(1), "b": np.ones(1)}, without=(UP,)),
-        fails("has its alpha in an array and in the settings", {ALPHA: np.ones((), np.float32)}, {"lora_alpha": 1}, error=ConfigError),
+        fails(
+            "has its alpha in an array and in the settings",
+            {ALPHA: np.ones((), np.float32)},
+            {"lora_alpha": 1},
+            error=ConfigError,
+        ),
         fails("use_dora = True is not supported", {}, {"unet.use_dora": True}, error=ConfigError),
         fails("modules_to_save = .* is not supported", {}, {"modules_to_save": ["conv_in"]}, error=ConfigError),
-        fails("init_lora_weights = 'pissa' is not supported, only", {}, {"init_lora_weights": "pissa"}, error=ConfigError),
+        fails(
+            "init_lora_weights = 'pissa' is not supported, only", {}, {"init_lora_weights": "pissa"}, error=ConfigError
+        ),
         fails("peft_type = 'LOHA' is not supported", {}, {"peft_type": "LOHA"}, error=ConfigError),
         fails("lora_alpha = 0 .* must be a positive number", {}, {"lora_alpha": 0}, error=ConfigError),
         fails("alpha_pattern = 3 must give", {}, {"alpha_pattern": 3}, error=ConfigError),
-        fails(r"alpha_pattern: 'to_\[q' is no regular expression", {}, {"alpha_pattern": {"to_[q": 1}}, error=ConfigError),
+        fails(
+            r"alpha_pattern: 'to_\[q' is no regular expression", {}, {"alpha_pattern": {"to_[q": 1}}, error=ConfigError
+        ),
         fails(r"'a\{9+\}' is no regular", {}, {"alpha_pattern": {"to_q": 1, "a{99999999999}": 1}}, error=ConfigError),
-        fails(r"'\(\(.* is no regular expression", {}, {"alpha_pattern": {"(" * 500 + ")" * 500: 1}}, error=ConfigError),
+        fails(
+            r"'\(\(.* is no regular expression", {}, {"alpha_pattern": {"(" * 500 + ")" * 500: 1}}, error=ConfigError
+        ),
         fails("'aaa.* of 1001 characters .* at most 1000", {}, {"alpha_pattern": {"a" * 1001: 1}}, error=ConfigError),
         fails("lora_alpha = None .* positive number", {}, {"alpha_pattern": {"to_q": None}}, error=ConfigError),
         (lambda: lora_settings.of_header({lora_settings.HEADER: "{"}), "lora_adapter_metadata is no JSON", ConfigError),
-        (lambda: lora_settings.of_header({lora_settings.HEADER: "[]"}), "must be an object of settings, got list", ConfigError),
+        (
+            lambda: lora_settings.of_header({lora_settings.HEADER: "[]"}),
+            "must be an object of settings, got list",
+            ConfigError,
+        ),
     )
 )
 
@@ -277,10 +347,18 @@ CHANGE = LowRank(np.ones((4, 2), np.float32), np.ones((2, 12), np.float32))
 
 test_a_tree_of_other_networks_is_not_written = pytest.mark.fault("weights: names missing or left over")(
     refusals(
-        (written_with("down_9_0_attention/kernel", CHANGE), "1 unknown: unet/down_9_0_attention/kernel", CheckpointMismatchError),
+        (
+            written_with("down_9_0_attention/kernel", CHANGE),
+            "1 unknown: unet/down_9_0_attention/kernel",
+            CheckpointMismatchError,
+        ),
         (written_with("input/kernel", np.ones(3)), "1 unknown: unet/input/kernel", CheckpointMismatchError),
         (written_with("qkv/kernel", CHANGE, "vae"), "1 unknown: vae", CheckpointMismatchError),
-        (written_with("middle_attention/norm/scale", CHANGE), "1 no layers: unet/middle_attention/norm/scale", CheckpointMismatchError),
+        (
+            written_with("middle_attention/norm/scale", CHANGE),
+            "1 no layers: unet/middle_attention/norm/scale",
+            CheckpointMismatchError,
+        ),
         (
             written_with("middle_attention/block_0/qkv/kernel", CHANGE),
             r"1 of another shape: .* of shape \(8, 24\): \(4, 2\) and \(2, 12\)",

@@ -50,7 +50,11 @@ def test_kohya_names_are_those_of_the_layers_with_lines_for_points(config, known
 def test_no_two_layers_of_a_published_model_have_one_name(config):
     parts = latent_diffusion.unet_names(config)
     heads = [here for here in parts.values() if ".attentions." not in here]
-    inner = ("proj_in", *(f"transformer_blocks.{number}.attn1.to_q" for number in range(12)), "transformer_blocks.1.attn2.to_out.0")
+    inner = (
+        "proj_in",
+        *(f"transformer_blocks.{number}.attn1.to_q" for number in range(12)),
+        "transformer_blocks.1.attn2.to_out.0",
+    )
     layers = heads + [f"{here}.{part}" for here in parts.values() if ".attentions." in here for part in inner]
     table = lora_names.names_of_layers(layers, parts)
     assert set(table.values()) == set(layers) and all(table[layer.replace(".", "_")] == layer for layer in layers)
@@ -64,8 +68,16 @@ def test_text_towers_have_names_of_their_own_and_what_is_of_no_layer_has_none():
     for name in (f"lora_te_{flat}", f"lora_te1_{flat}"):
         assert lora_names.read(f"{name}.lora_down.weight", table) == (TEXT, layer, DOWN)
     assert lora_names.read(f"text_encoder.{layer}.lora_linear_layer.up.weight", table) == (TEXT, layer, UP)
-    for name in (f"lora_te2_{flat}.lora_down.weight", f"unet.{layer}.lora_A.weight", "conv_in.weight", f"lora_te_{flat}.lora_mid.weight"):
+    for name in (
+        f"lora_te2_{flat}.lora_down.weight",
+        f"unet.{layer}.lora_A.weight",
+        "conv_in.weight",
+        f"lora_te_{flat}.lora_mid.weight",
+    ):
         assert lora_names.read(name, table) is None
     assert lora_names.remark(f"lora_te2_{flat}.lora_down.weight", table) == " (text_encoder_2 was not given)"
-    assert lora_names.remark(f"lora_te_{flat}.lora_mid.weight", table) == " (a Tucker decomposition, which is not supported)"
+    assert (
+        lora_names.remark(f"lora_te_{flat}.lora_mid.weight", table)
+        == " (a Tucker decomposition, which is not supported)"
+    )
     assert lora_names.remark("unet.conv_9.lora_A.weight", table) == ""

@@ -1,4 +1,6 @@
-"""Factors of several layers are blocks of one pair, whose product is that of the layers side by side, and separate again bit for bit."""
+"""Factors of several layers are blocks of one pair, whose product is that of the layers side by side, and separate
+again bit for bit.
+"""
 
 import numpy as np
 

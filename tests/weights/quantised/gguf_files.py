@@ -4,7 +4,19 @@ import struct
 
 import numpy as np
 
-CODES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8, "Q4_K": 12, "Q5_K": 13, "Q6_K": 14, "BF16": 30}
+CODES = {
+    "F32": 0,
+    "F16": 1,
+    "Q4_0": 2,
+    "Q4_1": 3,
+    "Q5_0": 6,
+    "Q5_1": 7,
+    "Q8_0": 8,
+    "Q4_K": 12,
+    "Q5_K": 13,
+    "Q6_K": 14,
+    "BF16": 30,
+}
 BLOCKS = {
     "F32": (1, 4),
     "F16": (1, 2),
@@ -45,7 +57,9 @@ def value(given):
 
 def info(name, shape, code, start, axes=None):
     return (
-        text(name) + struct.pack("<I", len(shape) if axes is None else axes) + struct.pack(f"<{len(shape)}QIQ", *shape[::-1], code, start)
+        text(name)
+        + struct.pack("<I", len(shape) if axes is None else axes)
+        + struct.pack(f"<{len(shape)}QIQ", *shape[::-1], code, start)
     )
 
 
@@ -60,12 +74,15 @@ def made(metadata, tensors, *, magic=b"GGUF", version=3, counts=None, starts=Non
     """
     places, body = [], b""
     for name, tensor in tensors if isinstance(tensors, list) else tensors.items():
-        kind, shape, raw = tensor if isinstance(tensor, tuple) else ("F32", tensor.shape, tensor.astype("<f4").tobytes())
+        kind, shape, raw = (
+            tensor if isinstance(tensor, tuple) else ("F32", tensor.shape, tensor.astype("<f4").tobytes())
+        )
         body += b"\0" * (-len(body) % alignment)
         places.append((name, shape, CODES[kind], len(body)))
         body += raw
     infos = b"".join(
-        info(name, shape, (codes or {}).get(name, code), (starts or {}).get(name, start)) for name, shape, code, start in places
+        info(name, shape, (codes or {}).get(name, code), (starts or {}).get(name, start))
+        for name, shape, code, start in places
     )
     head = magic + struct.pack("<IQQ", version, *(counts or (len(places), len(metadata))))
     head += b"".join(text(key) + value(given) for key, given in metadata.items()) + infos
@@ -76,7 +93,9 @@ def blocks(rng, kind, shape):
     """(kind, shape, random bytes whose scales are moderate)."""
     numbers, size = BLOCKS[kind]
     raw = rng.integers(0, 256, (int(np.prod(shape)) // numbers, size)).astype(np.uint8)
-    first = {kind: (0,) for kind in ("Q4_0", "Q5_0", "Q8_0", "F16")} | {kind: (0, 2) for kind in ("Q4_1", "Q5_1", "Q4_K", "Q5_K")}
+    first = {kind: (0,) for kind in ("Q4_0", "Q5_0", "Q8_0", "F16")} | {
+        kind: (0, 2) for kind in ("Q4_1", "Q5_1", "Q4_K", "Q5_K")
+    }
     places = (first | {"Q6_K": (208,)}).get(kind, ())
     for place in places:
         raw[:, place : place + 2] = rng.uniform(-2, 2, (len(raw), 1)).astype("<f2").view(np.uint8)

@@ -47,7 +47,11 @@ def test_metadata_and_tensors_are_read_by_name(tmp_path):
     pytest.importorskip("gguf", reason="needs the extra [language]")
     file = gguf.load(written(tmp_path, made(METADATA | {"types": np.array([1, -3, 1])}, TENSORS)))
     assert file.metadata.pop("types").tolist() == [1, -3, 1] and file.metadata == METADATA
-    assert {name: tensor.kind for name, tensor in file.tensors.items()} == {"rows": "F32", "norm": "F32", "blocks": "Q8_0"}
+    assert {name: tensor.kind for name, tensor in file.tensors.items()} == {
+        "rows": "F32",
+        "norm": "F32",
+        "blocks": "Q8_0",
+    }
     arrays = file.arrays()
     np.testing.assert_array_equal(arrays["rows"], TENSORS["rows"])
     assert arrays["blocks"].shape == (2, 32) and all(array.dtype == np.float32 for array in arrays.values())
@@ -56,7 +60,12 @@ def test_metadata_and_tensors_are_read_by_name(tmp_path):
 def test_packed_tensors_are_the_bytes_of_the_file(tmp_path):
     kind, shape, raw = TENSORS["blocks"]
     packed = gguf.load(written(tmp_path, WHOLE)).tensors["blocks"]
-    assert packed.shape == shape and packed.blocks.shape == (2, 34) and packed.blocks.tobytes() == raw and not packed.blocks.flags.writeable
+    assert (
+        packed.shape == shape
+        and packed.blocks.shape == (2, 34)
+        and packed.blocks.tobytes() == raw
+        and not packed.blocks.flags.writeable
+    )
 
 
 @table("alignment", [1, 2, 64, 4096])
@@ -65,8 +74,13 @@ def test_any_power_of_two_aligns_tensors_and_up_to_one_byte_less_may_follow_the_
     for rest in {0, alignment - 1}:
         file = gguf.load(written(tmp_path, made(metadata, TENSORS, alignment=alignment, rest=b"x" * rest)))
         kind, shape, raw = TENSORS["blocks"]
-        assert file.tensors["blocks"].blocks.tobytes() == raw and file.tensors["norm"].blocks.tobytes() == TENSORS["norm"].tobytes()
-    assert f"{alignment} bytes behind" in refused(written(tmp_path, made(metadata, TENSORS, alignment=alignment, rest=b"x" * alignment)))
+        assert (
+            file.tensors["blocks"].blocks.tobytes() == raw
+            and file.tensors["norm"].blocks.tobytes() == TENSORS["norm"].tobytes()
+        )
+    assert f"{alignment} bytes behind" in refused(
+        written(tmp_path, made(metadata, TENSORS, alignment=alignment, rest=b"x" * alignment))
+    )
 
 
 def test_a_file_may_end_with_the_last_byte_of_its_metadata(tmp_path):
@@ -140,7 +154,9 @@ def q6_k(b):
         low = b[64 * part + 32 * (quarter % 2) + at]
         high = b[128 + 32 * part + at] >> 2 * quarter & 3
         scale = b[192 + place // 16]
-        result.append(half(b[208:]) * (scale - 256 * (scale > 127)) * (((low >> 4 if quarter > 1 else low & 15) | high << 4) - 32))
+        result.append(
+            half(b[208:]) * (scale - 256 * (scale > 127)) * (((low >> 4 if quarter > 1 else low & 15) | high << 4) - 32)
+        )
     return result
 
 
@@ -176,11 +192,22 @@ def test_files_of_the_package_are_read_as_the_package_reads_them(tmp_path):
     writer.add_token_list(["x", "yz"])
     array = RNG.normal(size=(6, 64)).astype(np.float32)
     writer.add_tensor("one", array)
-    writer.add_tensor("two", package.quants.quantize(array, package.GGMLQuantizationType.Q8_0), raw_dtype=package.GGMLQuantizationType.Q8_0)
-    for write in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file, writer.close):
+    writer.add_tensor(
+        "two",
+        package.quants.quantize(array, package.GGMLQuantizationType.Q8_0),
+        raw_dtype=package.GGMLQuantizationType.Q8_0,
+    )
+    for write in (
+        writer.write_header_to_file,
+        writer.write_kv_data_to_file,
+        writer.write_tensors_to_file,
+        writer.close,
+    ):
         write()
     ours, theirs = gguf.load(tmp_path / "x.gguf"), package.GGUFReader(tmp_path / "x.gguf")
-    assert ours.metadata == {key: field.contents() for key, field in theirs.fields.items() if not key.startswith("GGUF.")}
+    assert ours.metadata == {
+        key: field.contents() for key, field in theirs.fields.items() if not key.startswith("GGUF.")
+    }
     for tensor in theirs.tensors:
         expected = package.quants.dequantize(tensor.data, tensor.tensor_type)
         np.testing.assert_array_equal(ours.tensors[tensor.name].numbers(), expected)
@@ -202,7 +229,10 @@ LYING = {
     "a long string": (made({"k": A_STRING + struct.pack("<Q", HUGE)}, TENSORS), "reach beyond"),
     "a long array": (made({"k": struct.pack("<IIQ", 9, 5, HUGE)}, TENSORS), "do not fit"),
     "a long array of strings": (made({"k": struct.pack("<IIQ", 9, 8, HUGE)}, TENSORS), "strings at"),
-    "an array of arrays": (made({"k": struct.pack("<IIQ", 9, 9, 1) + struct.pack("<IQ", 5, 0)}, TENSORS), "array of arrays"),
+    "an array of arrays": (
+        made({"k": struct.pack("<IIQ", 9, 9, 1) + struct.pack("<IQ", 5, 0)}, TENSORS),
+        "array of arrays",
+    ),
     "a key without a name": (made({"": 1}, TENSORS), "a key without a name"),
     "no text": (made({"k": A_STRING + gguf_files.text(b"\xff\xfe")}, TENSORS), "no UTF-8"),
     "an unknown type": (made({"k": struct.pack("<I", 99) + b"\0" * 8}, TENSORS), "type 99"),
@@ -278,12 +308,16 @@ def test_mutated_headers_give_the_same_numbers_or_typed_errors_and_nothing_else(
             outcomes[False] += 1
             continue
         assert sum(tensor.blocks.nbytes for tensor in file.tensors.values()) <= len(WHOLE)
-        for (name, tensor), own, array in zip(file.tensors.items(), sound.tensors.values(), expected.values(), strict=True):
+        for (name, tensor), own, array in zip(
+            file.tensors.items(), sound.tensors.values(), expected.values(), strict=True
+        ):
             same = (tensor.kind, tensor.shape) == (
                 own.kind,
                 own.shape,
             )  # a shape turned around, or another kind of as many bytes, cannot be seen
-            assert tensor.numbers().shape == tensor.shape and (not same or np.array_equal(tensor.numbers(), array)), name
+            assert tensor.numbers().shape == tensor.shape and (not same or np.array_equal(tensor.numbers(), array)), (
+                name
+            )
         outcomes[True] += 1
     assert min(outcomes.values()) > 10
 

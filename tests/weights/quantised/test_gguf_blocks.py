@@ -47,11 +47,16 @@ def test_blocks_are_read_as_kernels_and_tables_with_every_byte_kept(kind, bits):
     read = functools.partial(gguf_blocks.kernel, kind.upper())
     kernel, table = read(raw, (IN, OUT)), read(raw.reshape(OUT, -1), (OUT, IN), table=True)
     x = RNG.normal(size=(1, IN)).astype(np.float32)
-    dense, transposed, y = quickly(lambda a, b, x: (a.dense(jnp.float32), b.dense(jnp.float32), a.product(x)))(kernel, table, x)
+    dense, transposed, y = quickly(lambda a, b, x: (a.dense(jnp.float32), b.dense(jnp.float32), a.product(x)))(
+        kernel, table, x
+    )
     np.testing.assert_allclose(dense, weights.T, rtol=1e-6, atol=1e-6)
     np.testing.assert_array_equal(transposed, dense.T)
     np.testing.assert_allclose(y, x @ weights.T, atol=2e-3)
-    assert sum(leaf.nbytes for leaf in (kernel.values, kernel.scale, getattr(kernel, "minimum", None)) if leaf is not None) == raw.size
+    assert (
+        sum(leaf.nbytes for leaf in (kernel.values, kernel.scale, getattr(kernel, "minimum", None)) if leaf is not None)
+        == raw.size
+    )
     assert raw.size * 8 == bits * weights.size
 
 
@@ -62,9 +67,9 @@ def test_blocks_of_odd_bits_or_of_256_hold_what_the_package_of_llama_cpp_reads(k
     weights = gguf.Packed(kind, (OUT, 512), raw.reshape(OUT, -1)).numbers()
     kernel = gguf_blocks.kernel(kind, raw, (OUT, 512) if table else (512, OUT), table=table)
     x = RNG.normal(size=(1, 512)).astype(np.float32)
-    dense, y = quickly(lambda kernel, x: (kernel.dense(jnp.float32), kernel.product_with_rows(x) if table else kernel.product(x)))(
-        kernel, x
-    )
+    dense, y = quickly(
+        lambda kernel, x: (kernel.dense(jnp.float32), kernel.product_with_rows(x) if table else kernel.product(x))
+    )(kernel, x)
     np.testing.assert_allclose(dense if table else dense.T, weights, rtol=1e-6, atol=1e-6 * np.abs(weights).max())
     np.testing.assert_allclose(y, x @ weights.T, atol=1e-4 * np.abs(x).max() * np.abs(weights).sum(1).max())
     assert 8 * quantised.nbytes(kernel) == bits * weights.size

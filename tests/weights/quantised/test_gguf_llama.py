@@ -38,7 +38,9 @@ TOKENS = np.random.default_rng(0).integers(0, 20, (2, 8)).astype(np.int32)
 
 
 def packed(array):
-    return gguf.Packed("F32", array.shape, np.ascontiguousarray(array, np.float32).view(np.uint8).reshape(*array.shape[:-1], -1))
+    return gguf.Packed(
+        "F32", array.shape, np.ascontiguousarray(array, np.float32).view(np.uint8).reshape(*array.shape[:-1], -1)
+    )
 
 
 def opened(metadata, arrays):
@@ -72,7 +74,9 @@ def test_fields_are_those_of_the_metadata_and_numbers_of_32_bits_are_the_short_o
     metadata = METADATA | {"llama.attention.layer_norm_rms_epsilon": float(np.float32(1e-5))}
     assert networks.LanguageModel(**gguf_llama.network_fields(opened(metadata, TABLE))) == TIED
     assert (TIED.epsilon, TIED.vocabulary, TIED.key_value_heads, TIED.head_size, TIED.tied) == (1e-5, 20, 2, None, True)
-    wide = METADATA | {f"llama.{name}": 6 for name in ("attention.key_length", "attention.value_length", "rope.dimension_count")}
+    wide = METADATA | {
+        f"llama.{name}": 6 for name in ("attention.key_length", "attention.value_length", "rope.dimension_count")
+    }
     assert gguf_llama.network_fields(opened(wide, TABLE))["head_size"] == 6
     assert not gguf_llama.network_fields(drawn(tied=False)[1])["tied"]
 
@@ -91,14 +95,20 @@ def test_our_parameters_return_from_a_file_bit_for_bit(tmp_path, tied):
 def test_names_and_shapes_are_those_of_llama_cpp():
     found = {name: tensor.shape for name, tensor in drawn(tied=False)[1].tensors.items()}
     assert len(found) == 3 + 2 * 9
-    assert found["blk.1.attn_k.weight"] == (8, 16) and found["blk.0.ffn_down.weight"] == (16, 24) and found["output.weight"] == (20, 16)
+    assert (
+        found["blk.1.attn_k.weight"] == (8, 16)
+        and found["blk.0.ffn_down.weight"] == (16, 24)
+        and found["output.weight"] == (20, 16)
+    )
 
 
 def test_rows_of_queries_and_keys_are_put_back_as_llama_cpp_permuted_them():
     ours, file = drawn()
     straight = rules.to_theirs({"x": ours["block_1"]["qkv"]}, rules.linear("q k v", "x", shares=(4, 2, 2)))
     for name, part, heads in (("q", "q.weight", 4), ("k", "k.weight", 2)):
-        np.testing.assert_array_equal(file.tensors[f"blk.1.attn_{name}.weight"].numbers(), permuted(straight[part], heads))
+        np.testing.assert_array_equal(
+            file.tensors[f"blk.1.attn_{name}.weight"].numbers(), permuted(straight[part], heads)
+        )
     np.testing.assert_array_equal(file.tensors["blk.1.attn_v.weight"].numbers(), straight["v.weight"])
 
 
@@ -119,8 +129,14 @@ def test_left_permuted_they_are_another_model():
 
 def test_llama_3_s_long_contexts_are_read_from_the_divisors_of_frequencies():
     stretch = (8.0, 1.0, 4.0, 8192)
-    plain, slow = (rotary.Rotary(500_000.0, stretched).frequencies(8) for stretched in (None, rotary.LongContext(*stretch)))
-    metadata = METADATA | {"llama.rope.freq_base": 500_000.0, "llama.attention.head_count": 1, "llama.attention.head_count_kv": 1}
+    plain, slow = (
+        rotary.Rotary(500_000.0, stretched).frequencies(8) for stretched in (None, rotary.LongContext(*stretch))
+    )
+    metadata = METADATA | {
+        "llama.rope.freq_base": 500_000.0,
+        "llama.attention.head_count": 1,
+        "llama.attention.head_count_kv": 1,
+    }
     metadata["llama.rope.dimension_count"] = 16
     fields = gguf_llama.network_fields(opened(metadata, TABLE | {"rope_freqs.weight": plain / slow}))
     assert fields["rotary_stretch"] == stretch and fields["rotary_base"] == 500_000.0
@@ -129,7 +145,9 @@ def test_llama_3_s_long_contexts_are_read_from_the_divisors_of_frequencies():
 
 
 def fields(metadata):
-    return gguf_llama.network_fields(opened({key: value for key, value in metadata.items() if value is not None}, TABLE))
+    return gguf_llama.network_fields(
+        opened({key: value for key, value in metadata.items() if value is not None}, TABLE)
+    )
 
 
 UNMATCHED = [
@@ -144,9 +162,9 @@ UNMATCHED = [
     ({"llama.vocab_size": 21}, "vocab_size = 21 is not supported, token_embd.weight has 20 rows"),
     ({"llama.attention.head_count": "4"}, "attention.head_count = '4'"),
 ]
-test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault("weights: a configuration that cannot be followed")(
-    refusals(*changed_rows(fields, METADATA, UNMATCHED, ConfigError))
-)
+test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault(
+    "weights: a configuration that cannot be followed"
+)(refusals(*changed_rows(fields, METADATA, UNMATCHED, ConfigError)))
 
 
 KINDS = {

@@ -53,9 +53,12 @@ def test_products_and_rows_are_those_of_the_array(kind):
         array = kernel.dense(jnp.float32)
         plain = x @ array, few @ array, x @ array, few @ array, array.T[jnp.array([[3, 0]])]
         slopes = [
-            jax.grad(lambda x, f=f: jnp.sum(f(x) * SLOPES))(x) for f in (kernel.product, table.product_with_rows, lambda x: x @ array)
+            jax.grad(lambda x, f=f: jnp.sum(f(x) * SLOPES))(x)
+            for f in (kernel.product, table.product_with_rows, lambda x: x @ array)
         ]
-        one = [jax.grad(lambda x, f=f: jnp.sum(f(x) * SLOPES[:1, :1]))(few) for f in (kernel.product, lambda x: x @ array)]
+        one = [
+            jax.grad(lambda x, f=f: jnp.sum(f(x) * SLOPES[:1, :1]))(few) for f in (kernel.product, lambda x: x @ array)
+        ]
         return packed, plain, slopes, one, (array, table.dense(jnp.float32).T)
 
     packed, plain, slopes, one, dense = jax.tree.map(np.asarray, all_of(WEIGHTS, X))
@@ -98,7 +101,9 @@ def test_inputs_that_fill_up_a_last_group_do_not_widen_its_steps():
 
 
 def test_two_digits_lose_less_of_x_than_its_largest_magnitude_over_64516():
-    x = np.concatenate([X.reshape(-1, IN) * np.float32(1e-3), np.zeros((1, IN), np.float32), np.full((1, IN), 7e30, np.float32)])
+    x = np.concatenate(
+        [X.reshape(-1, IN) * np.float32(1e-3), np.zeros((1, IN), np.float32), np.full((1, IN), 7e30, np.float32)]
+    )
     parts, unit = quickly(integer_products.digits)(x)
     back = (np.asarray(parts[0], np.float64) + np.asarray(parts[1], np.float64) / 254) * np.asarray(unit, np.float64)
     assert (np.abs(back - x) <= np.abs(x).max(-1, keepdims=True) * (1 / 64516 + 3e-7)).all()
@@ -113,7 +118,9 @@ def test_a_row_is_the_same_whatever_its_neighbours_and_what_is_not_finite_stays_
         return np.asarray(program(x))
 
     whole = product(x)
-    np.testing.assert_array_equal(product(x[::-1] * np.where(np.arange(12) == 5, 1, 1e6)[:, None].astype(np.float32))[5], whole[6])
+    np.testing.assert_array_equal(
+        product(x[::-1] * np.where(np.arange(12) == 5, 1, 1e6)[:, None].astype(np.float32))[5], whole[6]
+    )
     spoiled = x.copy()
     spoiled[2, 3], spoiled[4, 0] = np.nan, np.inf
     result = product(spoiled)
@@ -143,5 +150,8 @@ test_products_that_do_not_fit_are_refused = refusals(
         r"x of shape \(2, 47\) cannot be multiplied with the packed kernel of shape \(48, 20\)",
     ),
     (lambda: packed_kernel().product_with_rows(jnp.ones((2, 20))), "packed kernel of shape"),
-    (lambda: quantised.packed_array(WEIGHTS, quantised.int8(), table=True).product(jnp.ones((2, 48))), "packed table of shape"),
+    (
+        lambda: quantised.packed_array(WEIGHTS, quantised.int8(), table=True).product(jnp.ones((2, 48))),
+        "packed table of shape",
+    ),
 )

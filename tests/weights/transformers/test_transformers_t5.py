@@ -1,4 +1,5 @@
-"""The encoder of T5 without torch: a tiny one that transformers wrote (make_joint_transformers_fixture.py), and published settings.
+"""The encoder of T5 without torch: a tiny one that transformers wrote (make_joint_transformers_fixture.py), and
+published settings.
 
 tests/peers/test_text_encoders.py compares live models.
 """
@@ -60,7 +61,10 @@ def test_the_table_of_tokens_has_two_names_and_a_decoder_is_left_out():
         t5.params(config, arrays | {t5.TIED: table + np.float16(1)}, like)
     with pytest.raises(CheckpointMismatchError, match="1 missing: shared.weight"):
         t5.params(config, others, like)
-    with pytest.raises(CheckpointMismatchError, match="1 left over: encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight"):
+    with pytest.raises(
+        CheckpointMismatchError,
+        match="1 left over: encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight",
+    ):
         more = {"encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight": np.ones((32, 2), np.float32)}
         t5.params(config, arrays | more, like)
 
@@ -109,13 +113,21 @@ UNMATCHED = {
 
 FIRST = {"architectures": ["T5EncoderModel"], "model_type": "t5"}
 """The first version, whose MLPs have no gate."""
-test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault("weights: a configuration that cannot be followed")(
+test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault(
+    "weights: a configuration that cannot be followed"
+)(
     refusals(
         *settings_rows(t5.network_fields, T5_XXL, UNMATCHED, ConfigError),
-        (lambda: t5.network_fields(FIRST), "feed_forward_proj = 'relu' is not supported, only 'gated-gelu', 'gated-silu'", ConfigError),
+        (
+            lambda: t5.network_fields(FIRST),
+            "feed_forward_proj = 'relu' is not supported, only 'gated-gelu', 'gated-silu'",
+            ConfigError,
+        ),
     )
 )
 
 
 def test_a_gate_of_silu_is_followed():
-    assert t5.network_fields(T5_XXL | {"feed_forward_proj": "gated-silu", "dense_act_fn": "silu"})["activation"] == "silu"
+    assert (
+        t5.network_fields(T5_XXL | {"feed_forward_proj": "gated-silu", "dense_act_fn": "silu"})["activation"] == "silu"
+    )

@@ -1,4 +1,6 @@
-"""Small language models of every kind, as transformers configures them, with parameters that are a function of their shapes."""
+"""Small language models of every kind, as transformers configures them, with parameters that are a function of their
+shapes.
+"""
 
 import jax
 import numpy as np
@@ -28,7 +30,13 @@ CONFIGS = {
         "rope_scaling": STRETCH | {"rope_type": "llama3"},
     },
     "Llama of a wide head": SMALL
-    | {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "head_dim": 6, "mlp_bias": True, "num_key_value_heads": 1},
+    | {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "head_dim": 6,
+        "mlp_bias": True,
+        "num_key_value_heads": 1,
+    },
     "Llama of transformers 5": SMALL
     | {
         "architectures": ["LlamaForCausalLM"],
@@ -44,7 +52,8 @@ CONFIGS = {
         "sliding_window": 3,
         "max_window_layers": 0,
     },
-    "Qwen 3": SMALL | {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 6, "attention_bias": True},
+    "Qwen 3": SMALL
+    | {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 6, "attention_bias": True},
     "GPT-2": {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",

@@ -1,4 +1,6 @@
-"""Pictures with captions, and what the parts of a Stable Diffusion make of them: latents and encoded texts, computed once."""
+"""Pictures with captions, and what the parts of a Stable Diffusion make of them: latents and encoded texts, computed
+once.
+"""
 
 import dataclasses
 import warnings
@@ -38,7 +40,9 @@ class CaptionedPictures:
 
     def pictures(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """(n, h, w, 3) in [-1, 1]."""
-        return np.asarray(scaling.to_unit(np.stack([self.images.image(int(row)) for row in rows]), self.images.levels), np.float32)
+        return np.asarray(
+            scaling.to_unit(np.stack([self.images.image(int(row)) for row in rows]), self.images.levels), np.float32
+        )
 
 
 def opened(config: Config, size: int, progress: Progress) -> tuple[CaptionedPictures, CaptionedPictures]:
@@ -63,7 +67,10 @@ def opened(config: Config, size: int, progress: Progress) -> tuple[CaptionedPict
     if not len(kept) or len(out) < HELD_OUT:
         sides = f"leaves {len(kept)} to learn from and {len(out)} held out"
         raise DataError(f"{place}: --held-out {share:g} of {len(source)} pictures {sides}: 1 and {HELD_OUT} are needed")
-    first, second = (CaptionedPictures(random_access.subset(source, rows), tuple(captions[row] for row in rows)) for rows in (kept, out))
+    first, second = (
+        CaptionedPictures(random_access.subset(source, rows), tuple(captions[row] for row in rows))
+        for rows in (kept, out)
+    )
     return first, second
 
 
@@ -73,7 +80,13 @@ def fingerprint(*parts: CaptionedPictures) -> str:
 
 
 def encoded(
-    model: Opened, towers: TextTowers, params: dict[str, Params], part: CaptionedPictures, together: int, progress: Progress, title: str
+    model: Opened,
+    towers: TextTowers,
+    params: dict[str, Params],
+    part: CaptionedPictures,
+    together: int,
+    progress: Progress,
+    title: str,
 ) -> dict[str, np.ndarray]:
     """{"mean", "std"} (n, h, w, c) of the latents, and "tokens" (n, s, e) of the captions."""
     prompt = prompt_of(model, part.captions, progress)
@@ -87,7 +100,8 @@ def encoded(
     made: list[dict[str, np.ndarray]] = []
     with progress.task(title, len(part)) as task:
         for begin in range(0, len(part), several):
-            rows = np.minimum(np.arange(begin, begin + several), len(part) - 1)  # one shape for all, so that one program serves
+            # one shape for all, so that one program serves
+            rows = np.minimum(np.arange(begin, begin + several), len(part) - 1)
             some = run(params, part.pictures(rows), _of_rows(prompt, rows))
             made.append({name: np.asarray(value)[: len(part) - begin] for name, value in some.items()})
             task.update(min(begin + several, len(part)))
@@ -105,7 +119,10 @@ def prompt_of(model: Opened, captions: Sequence[str], progress: Progress) -> Pro
         warnings.simplefilter("always", TruncationWarning)
         prompt = model.prompt(captions, weighted=False, too_long="warn")
     if caught:
-        progress.line(f"note: {len(caught)} of {len(captions)} captions are longer than one row of tokens; the first: {caught[0].message}")
+        progress.line(
+            f"note: {len(caught)} of {len(captions)} captions are longer than one row of tokens; the first: "
+            f"{caught[0].message}"
+        )
     return prompt
 
 

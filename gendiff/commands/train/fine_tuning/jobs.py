@@ -1,4 +1,6 @@
-"""What training and judging share: the opened model, its parameters, pictures and captions as arrays, and the numbers."""
+"""What training and judging share: the opened model, its parameters, pictures and captions as arrays, and the
+numbers.
+"""
 
 import dataclasses
 import functools
@@ -31,7 +33,9 @@ PATHS = r"attention/block_\d+/(qkv|output|cross_query|cross_key_value|cross_outp
 
 @dataclasses.dataclass(frozen=True)
 class JobFacts:
-    """fine_tuning.json, written when a run begins. fingerprint: of pictures and captions. model: of the settings of its parts."""
+    """fine_tuning.json, written when a run begins. fingerprint: of pictures and captions. model: of the settings of its
+    parts.
+    """
 
     fingerprint: str
     model: str
@@ -45,7 +49,8 @@ class JobFacts:
 class Job:
     """One model and the pictures that it learns from.
 
-    pipeline: with the model's own scheduler, for pictures of the size that is learned. like: shapes of the U-Net's parameters.
+    pipeline: with the model's own scheduler, for pictures of the size that is learned. like: shapes of the U-Net's
+        parameters.
     """
 
     config: Config
@@ -64,24 +69,41 @@ class Job:
 
 
 def prepared(config: Config, folder: RunFolder | None, progress: Progress) -> Job:
-    """The model without parameters, and the pictures. folder: of the run, which keeps what they are; None keeps nothing.
+    """The model without parameters, and the pictures. folder: of the run, which keeps what they are; None keeps
+    nothing.
 
-    Raises ConfigError for options that do not fit, and DataError for the model, pictures and captions, and where they are others than when
-    the run began.
+    Raises ConfigError for options that do not fit, and DataError for the model, pictures and captions, and where they
+    are others than when the run began.
     """
     model = _model(config, progress)
     size = config.size or min(model.size or (512, 512))
     if size % model.multiple:
-        raise ConfigError(f"--size {size} must be a multiple of {model.multiple}, as {max(1, size // model.multiple) * model.multiple} is")
+        raise ConfigError(
+            f"--size {size} must be a multiple of {model.multiple}, as "
+            f"{max(1, size // model.multiple) * model.multiple} is"
+        )
     opened_pictures.check_apart(opened_pictures.place(config.data[0]), folder)
     with progress.phase("open pictures"):
         training, kept_out = captioned_pictures.opened(config, size, progress)
-    progress.line(f"{config.data[0]}: {len(training)} pictures to learn from and {len(kept_out)} held out, {size} × {size}, with captions")
+    progress.line(
+        f"{config.data[0]}: {len(training)} pictures to learn from and {len(kept_out)} held out, {size} × {size}, with "
+        "captions"
+    )
     numbers = options.numbers(config, len(training), plan.devices()[1])
     of_model = random_access.fingerprint(*(repr(sorted(part.config.items())) for part in model.parts.values()))
-    facts = JobFacts(captioned_pictures.fingerprint(training, kept_out), of_model, len(training), len(kept_out), size, numbers)
+    facts = JobFacts(
+        captioned_pictures.fingerprint(training, kept_out), of_model, len(training), len(kept_out), size, numbers
+    )
     like = model.parts[adapters.UNET].shapes(model.dtype)
-    job = Job(config, model, model.pipeline(config.sampling_steps, size, size), training, kept_out, _settled(folder, facts), like)
+    job = Job(
+        config,
+        model,
+        model.pipeline(config.sampling_steps, size, size),
+        training,
+        kept_out,
+        _settled(folder, facts),
+        like,
+    )
     try:
         jax.eval_shape(job.init, jax.random.key(0))
     except ValueError as error:
@@ -106,9 +128,10 @@ def lines(job: Job) -> list[str]:
     change, numbers = jax.eval_shape(job.init, jax.random.key(0)), job.facts.numbers
     whole, own = networks.count(job.like), networks.count(change)
     return [
-        f"rank {job.config.lora}: {own / 1e6:.3g} M parameters learn beside the U-Net's {whole / 1e6:.4g} M, which stay",
-        f"{numbers.steps} steps of {numbers.batch} pictures ({numbers.steps * numbers.batch / len(job.training):.3g} passes), "
-        f"learning rate {numbers.learning_rate:g}",
+        f"rank {job.config.lora}: {own / 1e6:.3g} M parameters learn beside the U-Net's {whole / 1e6:.4g} M, which "
+        "stay",
+        f"{numbers.steps} steps of {numbers.batch} pictures ({numbers.steps * numbers.batch / len(job.training):.3g} "
+        f"passes), learning rate {numbers.learning_rate:g}",
     ]
 
 
@@ -137,7 +160,11 @@ def _settled(folder: RunFolder | None, facts: JobFacts) -> JobFacts:
             json_files.write(file, facts)
         return facts
     stored = json_files.read(file, JobFacts)
-    for name, what in (("fingerprint", "pictures or captions"), ("model", "settings of the model"), ("size", "size of the pictures")):
+    for name, what in (
+        ("fingerprint", "pictures or captions"),
+        ("model", "settings of the model"),
+        ("size", "size of the pictures"),
+    ):
         if getattr(stored, name) != getattr(facts, name):
             raise DataError(f"{file}: the {what} changed since this run began: restore them, or begin anew with --out")
     return stored

@@ -1,4 +1,5 @@
-"""How a learned change is judged: the denoising error with it and without it, on held-out pictures, and pictures of held-out captions.
+"""How a learned change is judged: the denoising error with it and without it, on held-out pictures, and pictures of
+held-out captions.
 
 The control has the change and the captions of other pictures: what it loses is what the captions are good for.
 """
@@ -56,11 +57,24 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
         plain = {name: _measured(error, params["network"], none, some, config.together) for name, some in data.items()}
         rows.append((BEFORE, *(_mean(plain[name]) for name in data), None))
         for seed, change in changes.items():
-            own = {name: _measured(error, params["network"], change, some, config.together) for name, some in data.items()}
-            rows.append((_title(seed, AFTER), *(_mean(own[name]) for name in data), _gain(plain["held out"], own["held out"])))
+            own = {
+                name: _measured(error, params["network"], change, some, config.together) for name, some in data.items()
+            }
+            rows.append(
+                (_title(seed, AFTER), *(_mean(own[name]) for name in data), _gain(plain["held out"], own["held out"]))
+            )
             shuffled = {name: some | {"tokens": np.roll(some["tokens"], 1, 0)} for name, some in data.items()}
-            other = {name: _measured(error, params["network"], change, some, config.together) for name, some in shuffled.items()}
-            rows.append((_title(seed, OTHERS), *(_mean(other[name]) for name in data), _gain(plain["held out"], other["held out"])))
+            other = {
+                name: _measured(error, params["network"], change, some, config.together)
+                for name, some in shuffled.items()
+            }
+            rows.append(
+                (
+                    _title(seed, OTHERS),
+                    *(_mean(other[name]) for name in data),
+                    _gain(plain["held out"], other["held out"]),
+                )
+            )
     with progress.phase("sample"):
         shown = _pictures(job, params, changes[config.seeds[0]], folder, progress)
     curves = [image_training.loss_curve(f"seed {seed}", folder, seed) for seed in config.seeds]
@@ -68,12 +82,18 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     return Outcome((), (shown, loss), (_table(rows, job), _learned(job)))
 
 
-def _errors(job: Job, params: Params, change: Params, index: jax.Array, mean: jax.Array, tokens: jax.Array) -> jax.Array:
-    """(n,) the squared error of the predicted noise, a mean over levels. Picture i has the same noise at all levels and in all calls."""
+def _errors(
+    job: Job, params: Params, change: Params, index: jax.Array, mean: jax.Array, tokens: jax.Array
+) -> jax.Array:
+    """(n,) the squared error of the predicted noise, a mean over levels. Picture i has the same noise at all levels and
+    in all calls.
+    """
     latent = job.pipeline.latent
     keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(SEED)))(index)
     noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:], jnp.float32))(keys)
-    denoise = denoiser.from_network(latent.predict, lora.apart(params, change), latent.parameterization, train.text(tokens))
+    denoise = denoiser.from_network(
+        latent.predict, lora.apart(params, change), latent.parameterization, train.text(tokens)
+    )
 
     def at(log_snr: jax.Array) -> jax.Array:
         level = job.model.scheduler.schedule.at_log_snr(log_snr)
@@ -92,7 +112,9 @@ def _pictures(job: Job, params: dict[str, Any], change: Params, folder: RunFolde
     """Rows of a held-out picture and what its caption gives before and after, from the same noise."""
     model, count = job.model, min(SHOWN, len(job.held_out))
     captions = job.held_out.captions[:count]
-    prompt, negative = stable_diffusion.aligned(captioned_pictures.prompt_of(model, captions, progress), model.negative())
+    prompt, negative = stable_diffusion.aligned(
+        captioned_pictures.prompt_of(model, captions, progress), model.negative()
+    )
 
     @devices.jit
     def draw(params: Any, prompt: Any, negative: Any, index: Any) -> jax.Array:
@@ -105,7 +127,10 @@ def _pictures(job: Job, params: dict[str, Any], change: Params, folder: RunFolde
     drawing.check_finite(np.concatenate([before, after]), np.arange(2 * count), "pictures of captions")
     rows = np.stack([job.held_out.pictures(range(count)), before, after], 1)
     said = "; ".join(f"“{caption}”" for caption in captions)
-    text = f"A held-out picture, what the model drew of its caption as it was, and with the change, at guidance {GUIDANCE:g}: {said}."
+    text = (
+        "A held-out picture, what the model drew of its caption as it was, and with the change, at guidance "
+        f"{GUIDANCE:g}: {said}."
+    )
     return figures.grid(rows.reshape(-1, *rows.shape[2:]), 3, folder.figure("captions"), text, scale=1)
 
 
@@ -129,10 +154,13 @@ def _title(seed: int, words: str) -> str:
 def _table(rows: list[tuple[Cell, ...]], job: Job) -> Table:
     levels = ", ".join(f"{value:g}" for value in LOG_SNR)
     note = (
-        f"Squared error of the noise, a mean over log-SNR {levels}. Less is better. The last column is the error that the change takes "
-        f"away on {len(job.held_out)} held-out pictures. Where its interval holds 0, they are too few to tell."
+        f"Squared error of the noise, a mean over log-SNR {levels}. Less is better. The last column is the error that "
+        f"the change takes away on {len(job.held_out)} held-out pictures. Where its interval holds 0, they are too few "
+        "to tell."
     )
-    return Table("Denoising error", ("", "held out", "learned from", "less than before, held out"), tuple(rows), note, main=True)
+    return Table(
+        "Denoising error", ("", "held out", "learned from", "less than before, held out"), tuple(rows), note, main=True
+    )
 
 
 def _learned(job: Job) -> Table:

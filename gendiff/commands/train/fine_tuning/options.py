@@ -8,8 +8,31 @@ from gendiff.commands.train.facts import Numbers
 from gendiff.core.errors import ConfigError
 
 USED = {
-    *("data", "model", "lora", "size", "dtype", "remat", "background", "on_bad_image", "held_out", "seeds", "steps", "batch"),
-    *("learning_rate", "warmup", "weight_decay", "clip", "ema", "drop_condition", "checkpoint_every", "log_every", "sampling_steps"),
+    *(
+        "data",
+        "model",
+        "lora",
+        "size",
+        "dtype",
+        "remat",
+        "background",
+        "on_bad_image",
+        "held_out",
+        "seeds",
+        "steps",
+        "batch",
+    ),
+    *(
+        "learning_rate",
+        "warmup",
+        "weight_decay",
+        "clip",
+        "ema",
+        "drop_condition",
+        "checkpoint_every",
+        "log_every",
+        "sampling_steps",
+    ),
     *("together", "level_pictures"),
 }
 """Fields of the configuration that count with --model."""
@@ -21,7 +44,9 @@ BATCH, RATE = 4, 1e-4
 def check(config: Config) -> None:
     """ConfigError, before anything is read, for options that need each other or do not belong together."""
     if config.model is None or config.lora is None:
-        raise ConfigError("--model DIR and --lora RANK go together: the model of the folder learns a change of this rank")
+        raise ConfigError(
+            "--model DIR and --lora RANK go together: the model of the folder learns a change of this rank"
+        )
     if config.data == SETS:
         raise ConfigError("--model learns from pictures with captions: give their folder by --data FOLDER")
     if len(config.data) != 1:
@@ -48,7 +73,9 @@ def rank_of(config: Config) -> int:
 
 
 def numbers(config: Config, training: int, devices: int) -> Numbers:
-    """What the configuration says, and what it leaves open by rule. ConfigError for a batch that pictures or devices do not allow."""
+    """What the configuration says, and what it leaves open by rule. ConfigError for a batch that pictures or devices do
+    not allow.
+    """
     batch = config.batch or max(devices, min(BATCH, training) // devices * devices)
     if batch > training:
         raise ConfigError(f"--batch {batch} is more than the {training} training pictures of {config.data[0]}")

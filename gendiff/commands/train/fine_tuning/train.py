@@ -28,7 +28,9 @@ from gendiff.weights import lora_files
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class WithFrozen:
-    """A jitted step, (state, batch, *frozen) -> (state, metrics), as one of (state, batch). What is frozen is no constant of it."""
+    """A jitted step, (state, batch, *frozen) -> (state, metrics), as one of (state, batch). What is frozen is no
+    constant of it.
+    """
 
     step: Any
     frozen: tuple[Any, ...]
@@ -48,7 +50,9 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
         progress.line(line)
     params, towers = folder_params.whole(job.model, progress), job.pipeline.towers
     with progress.phase("encode"):
-        data = captioned_pictures.encoded(job.model, towers, params, job.training, config.together, progress, "pictures and captions")
+        data = captioned_pictures.encoded(
+            job.model, towers, params, job.training, config.together, progress, "pictures and captions"
+        )
         empty = captioned_pictures.nothing(job.model, towers, params)
     mesh, numbers = meshes.build(folder.mesh, ()), job.facts.numbers
     run = programs(job, sharding.replicate(params["network"], mesh), sharding.replicate(empty, mesh), mesh)
@@ -99,7 +103,9 @@ def programs(job: Job, params: Params, empty: networks.Text, mesh: jax.sharding.
 
 
 def loss(job: Job) -> Any:
-    """(change, key, {"mean", "std", "tokens"}, params, empty) -> (scalar, metrics): the squared error of the network's own target."""
+    """(change, key, {"mean", "std", "tokens"}, params, empty) -> (scalar, metrics): the squared error of the network's
+    own target.
+    """
     latent, schedule, drop = job.pipeline.latent, job.model.scheduler.schedule, job.config.drop_condition
 
     def of_change(
@@ -107,7 +113,9 @@ def loss(job: Job) -> Any:
     ) -> tuple[jax.Array, Metrics]:
         own, rest = jax.random.split(key)
         clean = batch["mean"] + batch["std"] * jax.random.normal(own, batch["mean"].shape, jnp.float32)
-        denoising = objectives.denoising(latent.predict, schedule, latent.parameterization, drop_condition=drop, null=empty)
+        denoising = objectives.denoising(
+            latent.predict, schedule, latent.parameterization, drop_condition=drop, null=empty
+        )
         return denoising(lora.apart(params, change), rest, Batch(clean, (text(batch["tokens"]),)))
 
     return of_change

@@ -27,7 +27,9 @@ def test_a_generator_whose_critic_likes_one_point_is_called_collapsed_once_its_s
     params = {"kernel": jnp.eye(2), "bias": jnp.zeros(2)}, {"scale": jnp.ones(())}
     index = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
     reference = np.asarray(LAW.draw(jax.random.key(0), 200))
-    look = collapse_watch.looking(lambda params: game.generate(params, index), 5, lambda *report: told.append(report), reference=reference)
+    look = collapse_watch.looking(
+        lambda params: game.generate(params, index), 5, lambda *report: told.append(report), reference=reference
+    )
     run = training.compile_step(
         adversarial.make_step(game.generate, likes_one_point, losses.wasserstein(), *of, noise=noise),
         lambda key: adversarial.start(*params, *of, key, ema=()),
@@ -45,5 +47,7 @@ def test_a_generator_whose_critic_likes_one_point_is_called_collapsed_once_its_s
 def test_a_report_is_one_line_with_its_reasons():
     samples = np.repeat(LAW.centres[:2], 50, axis=0) + 0.001
     line = collapse_watch.described(7, watch.report(samples, centres=LAW.centres, std=LAW.std))
-    assert line.startswith("step 7: collapsed; 2 of 8 modes, 100% good; mean distance") and line.endswith("exact samples reach")
+    assert line.startswith("step 7: collapsed; 2 of 8 modes, 100% good; mean distance") and line.endswith(
+        "exact samples reach"
+    )
     assert collapse_watch.described(1, watch.report(np.full((4, 2), np.nan), samples)) == "step 1: not finite"

@@ -22,7 +22,9 @@ FULL, SMOKE = gan_modes.EXPERIMENT.presets["full"], gan_modes.EXPERIMENT.smoke
 
 def found(numbers, target, name, samples):
     """As if every place of the training had given these samples (seeds, n, size)."""
-    return findings.summed_up(numbers, target, name, [Drawn(samples, np.zeros((len(samples), 0), np.int16))] * len(numbers.shares))
+    return findings.summed_up(
+        numbers, target, name, [Drawn(samples, np.zeros((len(samples), 0), np.int16))] * len(numbers.shares)
+    )
 
 
 def exact(target, seeds, count, modes=None):
@@ -44,7 +46,10 @@ def claims(vanilla):
     for target in targets.POINTS:
         whole = exact(target, len(few.seeds), COUNT)
         every[target] = {name: found(few, target, name, whole) for name in NEEDED}
-        every[target] |= {name: findings.summed_up(few, target, name, [findings.control(few, target, name)]) for name in (EXACT, NOISE)}
+        every[target] |= {
+            name: findings.summed_up(few, target, name, [findings.control(few, target, name)])
+            for name in (EXACT, NOISE)
+        }
     every[targets.GRID][methods.VANILLA] = found(few, targets.GRID, methods.VANILLA, vanilla)
     noise = every[targets.GRID][NOISE].reports[0]
     assert noise.touched > 15 and noise.modes == 0 and noise.good < 0.03  # by the rule of one good sample it would pass
@@ -87,11 +92,15 @@ def test_a_step_with_five_steps_of_the_critic_is_counted_as_five_of_them_and_one
         return criticise(params, waves.beside(x, SMOKE.points.waves))
 
     def flops(loss, state, other):
-        return program_costs.flops(jax.jit(training.make_step(loss, optax.rmsprop(1e-3))).lower(state, (other, batch, ())))
+        return program_costs.flops(
+            jax.jit(training.make_step(loss, optax.rmsprop(1e-3))).lower(state, (other, batch, ()))
+        )
 
     noise = {"noise": step.normal_noise(2)}
     of_critic = flops(step.critic_loss(generate, criticise_waves, method.loss, **noise), state.critic, state.params)
-    of_generator = flops(step.generator_loss(generate, criticise_waves, method.loss, **noise), state.generator, state.critic.params)
+    of_generator = flops(
+        step.generator_loss(generate, criticise_waves, method.loss, **noise), state.generator, state.critic.params
+    )
     assert of.rows == 80 and of.flops == pytest.approx(5 * of_critic + of_generator, rel=0.03)
     steps = {target: train.steps(SMOKE, target, methods.CLIPPED) for target in targets.POINTS}
     for target, share in ((targets.RING, SMOKE.ring_share), (targets.GRID, 1.0)):

@@ -83,7 +83,11 @@ def claims(known, grown, direct, diffusion_seconds):
     of = {PROGRESSIVE: grown, DIRECT: direct, FEW: direct}
     trainings = {name: (OfTraining(each.distances[None], each),) * 2 for name, each in of.items()}
     rounds = 1 + 0.01 * np.arange(7)
-    seconds = {GENERATOR: tuple(rounds), FEW: tuple(diffusion_seconds * rounds), MANY: tuple(5 * diffusion_seconds * rounds)}
+    seconds = {
+        GENERATOR: tuple(rounds),
+        FEW: tuple(diffusion_seconds * rounds),
+        MANY: tuple(5 * diffusion_seconds * rounds),
+    }
     floor = quality(1.0, 0.9, 1.0)
     found = OfSubject(trainings, floor, np.arange(450) < 9, 10 * grown.distances, 5 * grown.distances, seconds)
     parts = (gan_progressive.seed_by_seed, gan_progressive.costs)
@@ -95,8 +99,12 @@ def test_a_progressive_gan_that_is_better_and_cheap_pictures_pass_every_claim(kn
     made = claims(known_costs, quality(2.0, 0.8, 0.02), quality(3.0, 0.6, 0.02), 8.0)
     assert {claim.verdict for claim in made.values()} == {"PASS"}
     assert {claim.id for claim in made.values()} == {row.id for row in STUDY.rows if row.set.startswith(DIGITS)}
-    assert made["few-digits None"].value == pytest.approx(8) and made["progressive-digits 1"].value == pytest.approx(2 / 3, abs=0.01)
-    assert made["copied-digits None"].alone[0] == pytest.approx(0.98) and made["untrained-digits None"].value == pytest.approx(10)
+    assert made["few-digits None"].value == pytest.approx(8) and made["progressive-digits 1"].value == pytest.approx(
+        2 / 3, abs=0.01
+    )
+    assert made["copied-digits None"].alone[0] == pytest.approx(0.98) and made[
+        "untrained-digits None"
+    ].value == pytest.approx(10)
 
 
 def test_a_progressive_gan_that_is_worse_or_copies_and_a_slow_generator_fail_the_claims_about_them(known_costs):
@@ -106,7 +114,9 @@ def test_a_progressive_gan_that_is_worse_or_copies_and_a_slow_generator_fail_the
 
 
 def test_the_judge_tells_held_out_digits_from_noise_and_sees_copies():
-    of = sets.PictureJudge(dataclasses.replace(FULL, draws=3, digits=dataclasses.replace(FULL.digits, draw_size=300)), DIGITS)
+    of = sets.PictureJudge(
+        dataclasses.replace(FULL, draws=3, digits=dataclasses.replace(FULL.digits, draw_size=300)), DIGITS
+    )
     training, held_out = pictures.load(FULL, DIGITS)
     assert of.floor.copied.all() and of.real.mean() < 0.1 and of.floor.recall.mean() > 0.7
     noise = np.random.default_rng(0).uniform(-1, 1, (400, 8, 8, 1)).astype(np.float32)
@@ -116,7 +126,10 @@ def test_the_judge_tells_held_out_digits_from_noise_and_sees_copies():
         and far.recall.mean() < 0.05
         and not far.copied.any()
     )
-    assert of.floor.copied.mean() - of.real.mean() > 0.9 and held_out.shape[1:] == shape(FULL, DIGITS) == training.shape[1:]
+    assert (
+        of.floor.copied.mean() - of.real.mean() > 0.9
+        and held_out.shape[1:] == shape(FULL, DIGITS) == training.shape[1:]
+    )
 
 
 def test_pictures_of_either_size_fill_one_mosaic_and_grey_ones_get_three_channels():
@@ -149,7 +162,11 @@ def test_the_first_step_of_a_stage_starts_the_optimizer_anew_and_leaves_the_olde
         jax.tree.map(np.testing.assert_array_equal, state.params["stage_1"], before)  # no gradient, no step
         for first, count in ((True, 1), (False, 4)):
             following, metrics = new(state, batch(first))
-            assert int(following.generator.optimizer_state[0].count) == int(following.critic.optimizer_state[0].count) == count
+            assert (
+                int(following.generator.optimizer_state[0].count)
+                == int(following.critic.optimizer_state[0].count)
+                == count
+            )
             assert bool(metrics["finite"]) and int(following.step) == 4
         drawn = [np.asarray(each.draw(state.ema, key, np.arange(3), np.float32(0))) for each in both]
     np.testing.assert_allclose(drawn[1], pictures.enlarged(drawn[0], 8), atol=1e-6)
@@ -161,7 +178,11 @@ def test_emoji_are_loaded_and_one_step_of_each_stage_is_finite():
         SMOKE, size=8, subjects=("emoji",), emoji=dataclasses.replace(SMOKE.digits, batch=4), pictures=20, held_out=8
     )
     images, held_out = pictures.load(config, "emoji")
-    assert images.shape == (20, 8, 8, 3) and held_out.shape == (8, 8, 8, 3) and networks.stages(shape(config, "emoji")) == 2
+    assert (
+        images.shape == (20, 8, 8, 3)
+        and held_out.shape == (8, 8, 8, 3)
+        and networks.stages(shape(config, "emoji")) == 2
+    )
     growth = growing.growth([1, 1])
     with devices.compiled_quickly():
         for stage in (0, 1):

@@ -21,7 +21,9 @@ from tests.experiments.studies import smoke
 from tests.tables import table
 
 FULL = gan_stability.EXPERIMENT.presets["full"]
-FEW = dataclasses.replace(FULL, paces=(0.5, 1.0), seeds=(0, 1, 2), points=dataclasses.replace(FULL.points, samples=500, last_samples=1000))
+FEW = dataclasses.replace(
+    FULL, paces=(0.5, 1.0), seeds=(0, 1, 2), points=dataclasses.replace(FULL.points, samples=500, last_samples=1000)
+)
 RUNS = (2, 3)
 WHITE = np.random.default_rng(0).normal(size=(*RUNS, 2000))
 SWINGING = 0.3 * WHITE + np.sin(2 * np.pi * np.arange(2000) / 32)
@@ -36,7 +38,10 @@ def found(name, modes, losses):
 
 def claims(plain, diffusion, losses):
     """Of runs in which the plain GAN and diffusion cover so many modes, and the loss of the plain GAN is this one."""
-    every = {methods.VANILLA: found(methods.VANILLA, plain, losses), methods.DIFFUSION: found(methods.DIFFUSION, diffusion, WHITE)}
+    every = {
+        methods.VANILLA: found(methods.VANILLA, plain, losses),
+        methods.DIFFUSION: found(methods.DIFFUSION, diffusion, WHITE),
+    }
     every |= {name: findings.control(FEW, name) for name in (EXACT, NOISE)}
     measured = Measurements(gan_stability.measured(FEW, every))
     return {claim.id: claim for claim in gan_stability.STUDY.judge(measured)}
@@ -82,7 +87,9 @@ def test_white_noise_has_its_share_of_slow_swings_whatever_its_trend_and_a_wave_
 
 @table("curve", [np.zeros(100), np.ones(3), np.full(100, np.nan)])
 def test_a_curve_without_a_spectrum_counts_in_no_mean(curve):
-    assert np.isnan(oscillation.spectrum(curve, 128).share(128, 8)) and np.isnan(oscillation.spectrum(curve, 128).period)
+    assert np.isnan(oscillation.spectrum(curve, 128).share(128, 8)) and np.isnan(
+        oscillation.spectrum(curve, 128).period
+    )
     of = found(methods.VANILLA, 25, np.stack([[curve] * 3, [np.resize(WHITE[0, 0], len(curve))] * 3]))
     assert len(of.swings(FEW)) == (3 if len(curve) > 10 else 0)
     assert np.isnan(findings.mean(of.swings(FEW)[:1])).all()
@@ -92,7 +99,10 @@ def test_a_factor_in_the_state_is_one_on_the_learning_rate():
     gradients = [{"w": np.array(values, np.float32)} for values in ([1.0, -2.0], [0.5, 3.0], [-1.0, 0.1])]
     for make in (lambda rate: optax.adam(rate, b1=0.5, b2=0.9), optax.rmsprop):
         slower, usual = make(2e-3), pacing.paced(make(1e-2))
-        params, (one, other) = gradients[0], (slower.init(gradients[0]), usual.init(gradients[0])._replace(pace=np.float32(0.2)))
+        params, (one, other) = (
+            gradients[0],
+            (slower.init(gradients[0]), usual.init(gradients[0])._replace(pace=np.float32(0.2))),
+        )
         for gradient in gradients:
             expected, one = slower.update(gradient, one, params)
             updates, other = usual.update(gradient, other, params)

@@ -24,4 +24,6 @@ def done(workload, place, folder=None, given=None):
 def changed(workload, folder, after):
     """By how much each parameter of a folder has changed, at most."""
     before = weights.read(workload, folder)
-    return jax.tree.leaves(jax.tree.map(lambda old, new: float(np.abs(np.asarray(old) - np.asarray(new)).max()), before, after))
+    return jax.tree.leaves(
+        jax.tree.map(lambda old, new: float(np.abs(np.asarray(old) - np.asarray(new)).max()), before, after)
+    )

@@ -23,7 +23,10 @@ def test_results_of_another_run_are_never_overwritten(tmp_path, capsys):
 def test_a_bench_takes_a_new_folder_and_its_own(tmp_path):
     folder = bench.own_folder(tmp_path / "new", "bench")
     environment = {"commit": None, "dirty": None, "versions": {}, "machine": {}}
-    results.write(results.conclude("bench", "?", bench.EXPERIMENT.smoke, (), seeds=(), seconds={}, environment=environment), folder.path)
+    results.write(
+        results.conclude("bench", "?", bench.EXPERIMENT.smoke, (), seeds=(), seconds={}, environment=environment),
+        folder.path,
+    )
     assert bench.own_folder(tmp_path / "new", "bench").path == folder.path
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="is a file"):

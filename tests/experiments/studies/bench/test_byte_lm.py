@@ -1,4 +1,6 @@
-"""Language models over bytes: what a step counts and changes, and rollouts, whose tokens are the likeliest with given noise."""
+"""Language models over bytes: what a step counts and changes, and rollouts, whose tokens are the likeliest with given
+noise.
+"""
 
 import jax
 import numpy as np
@@ -20,7 +22,9 @@ def test_a_text_has_one_id_more_than_it_trains_on_and_all_are_of_the_vocabulary(
     assert STEP.tokens_done == 16 and Workload("prefill", "tiny_smollm2", tokens=8).tokens_done == 0
 
 
-@pytest.mark.parametrize("case", [case for case in cases.ALL if case.name.startswith("lm_train")], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [case for case in cases.ALL if case.name.startswith("lm_train")], ids=lambda case: case.name
+)
 def test_flops_are_those_of_the_layers_but_for_pairs_of_tokens_that_the_mask_hides(case):
     workload, size = case.workload, smollm2.size_of(case.workload)
     tokens = jax.ShapeDtypeStruct((workload.batch, workload.tokens), np.int32)
@@ -33,7 +37,9 @@ def test_flops_are_those_of_the_layers_but_for_pairs_of_tokens_that_the_mask_hid
 def test_the_three_sizes_have_the_parameters_that_their_cases_name():
     sizes = {case.name: weights.shapes(case.workload) for case in cases.ALL if case.name.startswith("lm_train")}
     counts = {name: networks.count(params) - 256 * params["token"].shape[1] for name, params in sizes.items()}
-    assert counts == pytest.approx({"lm_train_small": 0.1e6, "lm_train_medium": 3.2e6, "lm_train_large": 25e6}, rel=0.05)
+    assert counts == pytest.approx(
+        {"lm_train_small": 0.1e6, "lm_train_medium": 3.2e6, "lm_train_large": 25e6}, rel=0.05
+    )
 
 
 @pytest.mark.slow
@@ -45,13 +51,16 @@ def test_a_step_changes_every_parameter_and_answers_logits_and_the_loss(tmp_path
     assert answer["output"].shape == (8 * 32 + 1,) and np.isfinite(answer["output"]).all()
 
 
-def test_a_token_is_the_largest_of_log_probabilities_and_given_noise_and_those_that_were_kept_are_those_of_whole_texts(tmp_path):
+def test_a_token_is_the_largest_of_log_probabilities_and_given_noise_and_those_that_were_kept_are_those_of_whole_texts(
+    tmp_path,
+):
     given = byte_lm.inputs(ROLLOUT)
     _, answer = done(ROLLOUT, tmp_path, weights.folder(ROLLOUT, tmp_path), given)
     scores, tokens = answer["output"], answer["tokens"]
     assert scores.shape == (3, 5, 32) and given["noise"].shape == (5, 3, 32)
     np.testing.assert_array_equal(scores.argmax(2), tokens)
-    law = np.exp(scores - given["noise"].swapaxes(0, 1))  # the rollout kept one of each row, whole texts gave the others
+    # the rollout kept one of each row, whole texts gave the others
+    law = np.exp(scores - given["noise"].swapaxes(0, 1))
     np.testing.assert_allclose(law.sum(2), 1, atol=1e-5)
     assert law.max() < 0.99 and len({*tokens.ravel()}) > 3
 

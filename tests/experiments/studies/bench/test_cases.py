@@ -10,7 +10,17 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.bench import bench, bench_language, cases, config, image_networks, lazily, single_calls, weights, workloads
+from experiments.bench import (
+    bench,
+    bench_language,
+    cases,
+    config,
+    image_networks,
+    lazily,
+    single_calls,
+    weights,
+    workloads,
+)
 from experiments.bench.findings import Findings
 from experiments.bench.workloads import NETWORKS, Case, Workload
 from experiments.diffusion import digits
@@ -24,8 +34,9 @@ from tests.tables import table
 
 EVERY = (*cases.ALL, *bench_language.CASES)
 OLD_FIELDS = (
-    "kind network batch steps objective guidance passes scales step_counts size channels embedding tokens heads head_size dtype".split()
-)
+    "kind network batch steps objective guidance passes scales step_counts size channels embedding tokens "
+    "heads head_size dtype"
+).split()
 
 
 def test_modules_that_are_imported_late_exist():
@@ -80,7 +91,11 @@ def test_a_workload_survives_json_has_the_fields_that_older_checkouts_read_and_a
             fields = json.loads(json.dumps(dataclasses.asdict(workload)))
             assert workloads.from_json(fields) == workload and list(fields) == OLD_FIELDS
         assert (small.network in NETWORKS) == bool(case.workload.network)
-        assert small.batch <= 2 and small.calls <= 40 and (small.network or small.kind == "serve" or single_calls.flops(small) < 1e7)
+        assert (
+            small.batch <= 2
+            and small.calls <= 40
+            and (small.network or small.kind == "serve" or single_calls.flops(small) < 1e7)
+        )
 
 
 def test_the_digits_network_is_that_of_the_digits_experiment():
@@ -115,14 +130,22 @@ def test_weights_without_a_peer_are_random_everywhere_and_read_back_and_a_block_
 
 def test_flops_are_those_of_the_formula_and_of_training_about_three_forward_passes():
     square = jax.ShapeDtypeStruct((32, 32), np.float32)
-    assert single_calls.flops(Workload("matmul", size=32)) == jax.jit(lambda x: x @ x).lower(square).cost_analysis()["flops"]
+    assert (
+        single_calls.flops(Workload("matmul", size=32))
+        == jax.jit(lambda x: x @ x).lower(square).cost_analysis()["flops"]
+    )
     train, sample = (Workload(kind, "tiny_dit", batch=4) for kind in ("train", "sample"))
     assert 2.0 < image_networks.flops(train) / image_networks.flops(sample) < 4.0
 
 
 def test_texts_begin_and_end_with_their_ids_and_have_words_of_the_vocabulary_between():
     ids = single_calls.inputs(Workload("text", "clip_l", batch=8, tokens=77))["ids"]
-    assert ids.dtype == np.int32 and (ids[:, 0] == 49406).all() and (ids[:, -1] == 49407).all() and (ids[:, 1] < 49406).all()
+    assert (
+        ids.dtype == np.int32
+        and (ids[:, 0] == 49406).all()
+        and (ids[:, -1] == 49407).all()
+        and (ids[:, 1] < 49406).all()
+    )
     assert (np.diff(ids == 49407, axis=1).sum(1) == 1).all() and len({*(ids == 49407).sum(1)}) > 1
 
 
@@ -143,7 +166,10 @@ def test_a_case_runs_against_another_checkout_and_leaves_results(tmp_path, capsy
     (claim,) = (claim for claim in outcome.claims if claim.id == f"{case}_agrees_with_before")
     assert claim.value == 0.0
     tables = {table.title.split(":")[0]: table for table in outcome.tables}
-    assert tables.keys() >= {"Both sides", "Rates"} and {row[0] for row in tables["Both sides"].rows} == {"ours", "before"}
+    assert tables.keys() >= {"Both sides", "Rates"} and {row[0] for row in tables["Both sides"].rows} == {
+        "ours",
+        "before",
+    }
     assert tables["Other ratios"].rows[0][1][0] > 0
     assert f"{case}: time of the other checkout over ours" in capsys.readouterr().out
 
@@ -152,12 +178,17 @@ def test_a_case_that_breaks_is_a_claim_that_fails_and_the_others_go_on(tmp_path,
     def broken(case, setting):
         raise FileNotFoundError("no such folder")
 
-    every = tuple(Case(name, "", Workload("matmul"), measure=measure) for name, measure in (("a", broken), ("b", lambda *_: Findings())))
-    monkeypatch.setattr(config.Setting, "start", lambda *_: contextlib.nullcontext(types.SimpleNamespace(ask=lambda op: {})))
+    every = tuple(
+        Case(name, "", Workload("matmul"), measure=measure)
+        for name, measure in (("a", broken), ("b", lambda *_: Findings()))
+    )
+    monkeypatch.setattr(
+        config.Setting, "start", lambda *_: contextlib.nullcontext(types.SimpleNamespace(ask=lambda op: {}))
+    )
     outcome = bench.evaluate(every, config.Config(), RunFolder(tmp_path), Progress(quiet=True))
-    assert [(claim.id, claim.verdict) for claim in outcome.claims] == [("a_ran", "FAIL")] and "no such folder" in outcome.claims[
-        0
-    ].statement
+    assert [(claim.id, claim.verdict) for claim in outcome.claims] == [
+        ("a_ran", "FAIL")
+    ] and "no such folder" in outcome.claims[0].statement
 
 
 @pytest.mark.slow

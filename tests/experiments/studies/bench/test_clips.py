@@ -47,7 +47,10 @@ def test_a_step_changes_every_parameter_and_answers_the_first_clip_and_the_loss(
 
 def test_flops_are_those_of_the_layers_and_of_frames_that_are_seen():
     sides = {case.name: case.workload for case in cases.ALL if case.workload.network == "video"}
-    assert sides.keys() == {"video_rollout", "video_train"} and NETWORKS["video"].settings.keys() == NETWORKS["tiny_video"].settings.keys()
+    assert (
+        sides.keys() == {"video_rollout", "video_train"}
+        and NETWORKS["video"].settings.keys() == NETWORKS["tiny_video"].settings.keys()
+    )
     network, label = TRAIN.family.build(TRAIN), jnp.zeros(2, jnp.int32)
     trained = accounting.count(network, jnp.zeros((2, 4, 8, 8, 1)), jnp.zeros((2, 4)), label, embeddings=True)
     assert clips.flops(TRAIN) == trained.training_flops

@@ -49,7 +49,11 @@ def test_files_with_tokens_are_compared_so_and_other_shapes_and_what_is_not_fini
         return duel.difference(tmp_path / "a.npz", tmp_path / "b.npz")
 
     assert apart(exchanged(0, 2)[0], LOGITS) == pytest.approx(exchanged(0, 2)[1] / SIZE)
-    for tokens, logits in ((TOKENS[:, :-1], LOGITS), (TOKENS, LOGITS[..., :-1]), (TOKENS, changed((1, 5, 0), math.nan))):
+    for tokens, logits in (
+        (TOKENS[:, :-1], LOGITS),
+        (TOKENS, LOGITS[..., :-1]),
+        (TOKENS, changed((1, 5, 0), math.nan)),
+    ):
         assert apart(tokens, logits) == math.inf
 
 

@@ -1,4 +1,6 @@
-"""The statistics of interleaved timing, on numbers whose answers are known; what becomes a claim, and what makes it void."""
+"""The statistics of interleaved timing, on numbers whose answers are known; what becomes a claim, and what makes it
+void.
+"""
 
 import dataclasses
 import math
@@ -51,7 +53,11 @@ def test_the_exponent_of_a_power_law_is_its_power(power: float):
 
 def test_contenders_are_the_fastest_and_those_within_the_margin():
     seconds = {"eager": 1.05, "channels_last": 1.3, "compiled": 1.0}
-    for margin, most, names in ((0.1, 3, "compiled eager"), (0.1, 1, "compiled"), (0.5, 3, "compiled eager channels_last")):
+    for margin, most, names in (
+        (0.1, 3, "compiled eager"),
+        (0.1, 1, "compiled"),
+        (0.5, 3, "compiled eager channels_last"),
+    ):
         assert duel.contenders(seconds, margin, most) == names.split()
 
 
@@ -60,7 +66,10 @@ def test_contenders_are_the_fastest_and_those_within_the_margin():
     [
         ({}, {AGREES: (1e-6, "PASS"), RATIO: (1.5, "PASS"), MEMORY: (1.25, "PASS"), RATE: (0.8, "PASS")}),
         *(
-            ({"difference": far}, {AGREES: (far, "FAIL"), RATIO: (math.nan, "FAIL"), MEMORY: (math.nan, "FAIL"), RATE: (0.8, "PASS")})
+            (
+                {"difference": far},
+                {AGREES: (far, "FAIL"), RATIO: (math.nan, "FAIL"), MEMORY: (math.nan, "FAIL"), RATE: (0.8, "PASS")},
+            )
             for far in (2e-4, math.inf)
         ),
         (ALONE, {RATE: (0.8, "PASS")}),
@@ -92,9 +101,15 @@ def test_a_training_step_of_a_language_model_is_told_in_tokens_per_second_too():
     duel_of_tokens = dataclasses.replace(DUEL, tokens=4096)
     (line,) = findings.lines(Findings((duel_of_tokens,)), Thresholds())
     assert "; 4,096 tokens per second; " in line
-    (table,) = (table for table in findings.tables([Findings((duel_of_tokens, DUEL))], Thresholds()) if table.title.startswith("Tokens"))
+    (table,) = (
+        table
+        for table in findings.tables([Findings((duel_of_tokens, DUEL))], Thresholds())
+        if table.title.startswith("Tokens")
+    )
     ((name, ours, torch, share),) = table.rows
-    assert (name, ours, torch) == ("dit_sample", "4,096 (4,096–4,096)", "2,731 (2,731–2,731)") and share[0] == pytest.approx(0.8)
+    assert (name, ours, torch) == ("dit_sample", "4,096 (4,096–4,096)", "2,731 (2,731–2,731)") and share[
+        0
+    ] == pytest.approx(0.8)
 
 
 def test_the_difference_is_relative_to_large_outputs_only(tmp_path):

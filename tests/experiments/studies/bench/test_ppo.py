@@ -1,4 +1,6 @@
-"""Our side's update by PPO: what both sides are given fits the policy, and the orders of samples are those that `policy_step` draws."""
+"""Our side's update by PPO: what both sides are given fits the policy, and the orders of samples are those that
+`policy_step` draws.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +63,9 @@ def test_orders_are_those_of_policy_step():
     seen = np.asarray(state.learner.optimizer_state[1])
     wanted = ppo.orders(WORK)
     assert wanted.shape == (ppo.ORDERED, each, WORK.batch // PPO["minibatches"])
-    np.testing.assert_array_equal([np.flatnonzero(row) for row in seen], np.sort(wanted.reshape(-1, wanted.shape[2]), 1))
+    np.testing.assert_array_equal(
+        [np.flatnonzero(row) for row in seen], np.sort(wanted.reshape(-1, wanted.shape[2]), 1)
+    )
     assert len({row.tobytes() for row in wanted}) > 1
 
 
@@ -69,9 +73,16 @@ def test_orders_are_those_of_policy_step():
 def test_both_sides_get_answers_of_different_lengths_with_log_probabilities_and_two_kernels(given):
     _, arrays = given
     there = arrays["tokens"] >= 0
-    assert there.shape == (4, 6) and (np.diff(there.astype(int), axis=1) <= 0).all() and len({*there.sum(1)}) > 1 and there[:, :3].all()
+    assert (
+        there.shape == (4, 6)
+        and (np.diff(there.astype(int), axis=1) <= 0).all()
+        and len({*there.sum(1)}) > 1
+        and there[:, :3].all()
+    )
     assert (arrays["log_probs"][there] < 0).all() and not arrays["log_probs"][~there].any()
-    assert arrays["critic"].shape == arrays["reward"].shape == (16,) and not np.array_equal(arrays["critic"], arrays["reward"])
+    assert arrays["critic"].shape == arrays["reward"].shape == (16,) and not np.array_equal(
+        arrays["critic"], arrays["reward"]
+    )
 
 
 def test_flops_are_those_of_the_layers_but_for_hidden_pairs_of_tokens_and_logits_of_prompts():
@@ -80,7 +91,9 @@ def test_flops_are_those_of_the_layers_but_for_hidden_pairs_of_tokens_and_logits
     read = workload.tokens + workload.steps - 1
     size, tokens = smollm2.size_of(workload), jax.ShapeDtypeStruct((workload.batch, read), np.int32)
     network = workload.family.build(workload)
-    with_logits, with_numbers = (accounting.count(network.clone(head=head), tokens, embeddings=True) for head in ("tokens", "scalar"))
+    with_logits, with_numbers = (
+        accounting.count(network.clone(head=head), tokens, embeddings=True) for head in ("tokens", "scalar")
+    )
     hidden = workload.batch * read * (size.attention_flops(read) - size.attention_flops(cost.mean_seen(read)))
     prompts = 2 * workload.batch * (workload.tokens - 1) * size.vocabulary * size.width
     policy, judge = with_logits.forward_flops - hidden - prompts, with_numbers.forward_flops - hidden

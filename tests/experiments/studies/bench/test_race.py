@@ -27,10 +27,18 @@ def given(tmp_path_factory):
 @pytest.mark.slow
 def test_parts_of_any_size_are_the_samples_of_the_method_on_its_grid(given, tmp_path):
     folder, arrays = given
-    side, told = OurSide(), duel.request(TINY, arrays, tmp_path, folder=folder) | {"resolution": draws.RESOLUTION, "norm": draws.norm()}
+    side, told = (
+        OurSide(),
+        duel.request(TINY, arrays, tmp_path, folder=folder) | {"resolution": draws.RESOLUTION, "norm": draws.norm()},
+    )
     found = {}
     for together in (7, 3):
-        assert side.prepare(**told, together=together, method=draws.CUT, name="ours", to=str(tmp_path / "out.npz"))["first"] > 0
+        assert (
+            side.prepare(**told, together=together, method=draws.CUT, name="ours", to=str(tmp_path / "out.npz"))[
+                "first"
+            ]
+            > 0
+        )
         with np.load(tmp_path / "out.npz") as stored:
             found[together] = stored["output"]
     network, noise, label = image_networks.build(TINY), arrays["noise"], arrays["label"]
@@ -39,7 +47,9 @@ def test_parts_of_any_size_are_the_samples_of_the_method_on_its_grid(given, tmp_
     params = weights.read(TINY, folder)
     flow = denoiser.from_network(networks.pure(network), params, parameterization.flow(), label)
     start = np.asarray(levels.sigma)[0] * noise
-    exact = jax.jit(lambda start: sampling.sample(jax.random.key(0), flow, sampler, levels, (8, 8, 1), np.arange(7), start=start))(start)
+    exact = jax.jit(
+        lambda start: sampling.sample(jax.random.key(0), flow, sampler, levels, (8, 8, 1), np.arange(7), start=start)
+    )(start)
     for each in found.values():
         np.testing.assert_allclose(each, exact, atol=2e-5)
 
@@ -58,7 +68,10 @@ def test_noise_is_fixed_by_its_number_and_classes_are_balanced():
 @pytest.mark.slow
 def test_a_race_of_latents_counts_their_pictures(tmp_path):
     course, side = race.latents(LATENTS, tmp_path, True), OurSide()
-    told = duel.request(LATENTS, race.noise(LATENTS, 6, 0), tmp_path, folder=course.weights) | {**course.options, "together": 4}
+    told = duel.request(LATENTS, race.noise(LATENTS, 6, 0), tmp_path, folder=course.weights) | {
+        **course.options,
+        "together": 4,
+    }
     drawn = {}
     for name, more in (("pictures", {}), ("latents", {"decoder": ""})):
         side.prepare(**told | more, name=name, method=draws.CUT, to=str(tmp_path / f"{name}.npz"))

@@ -1,4 +1,6 @@
-"""The server under load as a case of the bench: its ratio is that of pictures per second, and every lost request counts."""
+"""The server under load as a case of the bench: its ratio is that of pictures per second, and every lost request
+counts.
+"""
 
 import dataclasses
 
@@ -41,7 +43,9 @@ def test_a_request_without_its_picture_fails(monkeypatch, tmp_path, lost):
 
 def test_a_server_that_draws_nothing_is_a_claim_that_fails(monkeypatch, tmp_path):
     found = measured(monkeypatch, tmp_path, loads(6, 8), [dataclasses.replace(each, answers=0) for each in loads(1, 1)])
-    assert [claim.verdict for claim in claims(found, Config().thresholds)] == ["FAIL"] and "drawn nothing" in found.failed["serve_load"]
+    assert [claim.verdict for claim in claims(found, Config().thresholds)] == [
+        "FAIL"
+    ] and "drawn nothing" in found.failed["serve_load"]
 
 
 def test_without_wrk_it_is_left_out_and_says_what_to_install(monkeypatch, tmp_path):

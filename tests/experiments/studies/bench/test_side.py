@@ -63,7 +63,10 @@ def test_a_failed_operation_is_told_and_the_process_goes_on(peer: SideProcess):
 
 @table(
     ("request_", "why"),
-    [({"name": "dies"}, "ended with code 1 in 'run': .*gone"), ({"name": "eager", "repeats": 10_000, "limit": 0.5}, "ended with code -9")],
+    [
+        ({"name": "dies"}, "ended with code 1 in 'run': .*gone"),
+        ({"name": "eager", "repeats": 10_000, "limit": 0.5}, "ended with code -9"),
+    ],
 )
 def test_a_process_that_ends_or_takes_too_long_is_told_with_its_last_words(tmp_path: Path, request_, why):
     with start(tmp_path) as process, pytest.raises(SideError, match=why):

@@ -1,4 +1,6 @@
-"""Our side's work with a tiny language model, against whole texts read again for each token; and what is said without the real weights."""
+"""Our side's work with a tiny language model, against whole texts read again for each token; and what is said without
+the real weights.
+"""
 
 import dataclasses
 
@@ -76,7 +78,9 @@ def test_weights_are_random_and_no_layer_of_them_is_zero(folder):
 def test_flops_of_reading_are_a_little_more_than_two_per_weight_and_token_and_logits_count_once_per_text():
     network = READ.family.build(READ)
     count = networks.count(weights.shapes(READ)) - 64 * 16
-    every = program_costs.flops(jax.jit(networks.pure(network)).lower(weights.shapes(READ), jax.ShapeDtypeStruct((2, 9), np.int32)))
+    every = program_costs.flops(
+        jax.jit(networks.pure(network)).lower(weights.shapes(READ), jax.ShapeDtypeStruct((2, 9), np.int32))
+    )
     last = smollm2.flops(READ)
     assert 2 * 18 * count < last < 2 * 18 * count + 2 * 2 * 64 * 16 + 2 * 18 * 9 * 64
     assert 0.6 < last / every < 1.0  # which has logits of every token, and norms and activations beside products
@@ -112,7 +116,8 @@ def test_with_them_nothing_is_left_out(monkeypatch, tmp_path):
 def test_marked_logits_are_those_of_a_quarter_of_the_tokens_which_got_two_more(tmp_path):
     side, found = answered(MARK, None, tmp_path)
     np.testing.assert_allclose(found["output"], [0.25, 0, 2], atol=1e-6)
-    assert not np.array_equal(*side.ways["ours"].run() - single_calls.inputs(MARK)["logits"])  # texts differ in their last token
+    # texts differ in their last token
+    assert not np.array_equal(*side.ways["ours"].run() - single_calls.inputs(MARK)["logits"])
 
 
 def test_what_marks_leave_tells_another_share_another_amount_and_a_change_of_other_tokens():

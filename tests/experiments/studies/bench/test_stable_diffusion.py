@@ -1,4 +1,6 @@
-"""The bench of Stable Diffusion: its settings are the published ones, its claims fail where sides differ, and each case runs tiny."""
+"""The bench of Stable Diffusion: its settings are the published ones, its claims fail where sides differ, and each case
+runs tiny.
+"""
 
 import contextlib
 import dataclasses
@@ -27,7 +29,8 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize(
-    ("folder", "part"), [pytest.param(*key, marks=[pytest.mark.slow] if count > 2e8 else []) for key, count in PUBLISHED.items()]
+    ("folder", "part"),
+    [pytest.param(*key, marks=[pytest.mark.slow] if count > 2e8 else []) for key, count in PUBLISHED.items()],
 )
 def test_settings_have_as_many_parameters_as_the_published_models(folder, part):
     shapes = stable_diffusion_folders.shapes(FOLDERS[folder].parts[part]).values()
@@ -62,31 +65,44 @@ def claims(tmp_path, name, **theirs):
     setting = FakeSetting(FolderConfig(tiny=True), tmp_path, Path("python"), sides=sides)
     (tmp_path / "tiny_sd15_float32").mkdir(exist_ok=True)
     case = next(case for case in stable_diffusion_cases.ALL if case.name == name)
-    return {claim.id: claim.verdict == "PASS" for claim in findings.claims(case.measure(case, setting), FolderThresholds())}
+    return {
+        claim.id: claim.verdict == "PASS" for claim in findings.claims(case.measure(case, setting), FolderThresholds())
+    }
 
 
 def test_claims_hold_where_sides_agree_and_fail_where_they_do_not(tmp_path):
     kinds = {f"sd_parts_{kind}" for kind in stable_diffusion_cases.PARTS}
     assert claims(tmp_path, "sd_parts") == dict.fromkeys(kinds, True)
     assert claims(tmp_path, "sd_parts", apart=2e-4) == dict.fromkeys(kinds, False)
-    assert claims(tmp_path, "sd_draw", apart=9e-4) == {"sd_draw": True} and claims(tmp_path, "sd_draw", apart=2e-3) == {"sd_draw": False}
+    assert claims(tmp_path, "sd_draw", apart=9e-4) == {"sd_draw": True} and claims(tmp_path, "sd_draw", apart=2e-3) == {
+        "sd_draw": False
+    }
     assert claims(tmp_path, "sd_step", slower=1.5) == {"sd_step": True, "sd_step_memory": True}
     assert claims(tmp_path, "sd_step", slower=0.9, peak=0.9) == {"sd_step": False, "sd_step_memory": False}
 
 
 def test_every_threshold_is_one_of_the_bench(tmp_path):
     fields = {field.name for field in dataclasses.fields(FolderThresholds)}
-    assert {case.threshold for case in stable_diffusion_cases.ALL} - {""} <= fields and FolderConfig().thresholds == FolderThresholds()
+    assert {case.threshold for case in stable_diffusion_cases.ALL} - {
+        ""
+    } <= fields and FolderConfig().thresholds == FolderThresholds()
     assert bench_stable_diffusion.EXPERIMENT.presets["full"] == FolderConfig()
     assert len({case.name for case in stable_diffusion_cases.ALL}) == len(stable_diffusion_cases.ALL)
-    assert {case.workload.small.network for case in stable_diffusion_cases.ALL} == {"tiny_sd15", "tiny_sdxl"} <= set(FOLDERS)
+    assert (
+        {case.workload.small.network for case in stable_diffusion_cases.ALL}
+        == {"tiny_sd15", "tiny_sdxl"}
+        <= set(FOLDERS)
+    )
 
 
 def test_the_vocabulary_has_all_ids_and_the_tokenizer_reads_it(tmp_path):
     pytest.importorskip("tokenizers", reason="needs the extra [text]")
     stable_diffusion_folders.write_texts(tmp_path, "tiny_sd15")
     tokenizer = clip_tokenizer.load(tmp_path / "tokenizer")
-    assert sorted(stable_diffusion_folders.vocabulary(100).values()) == list(range(100)) and (tokenizer.start, tokenizer.end) == (98, 99)
+    assert sorted(stable_diffusion_folders.vocabulary(100).values()) == list(range(100)) and (
+        tokenizer.start,
+        tokenizer.end,
+    ) == (98, 99)
     assert tokenizer.text(tokenizer.ids("a horse, red")).replace(" ", "") == "ahorse,red"
 
 
@@ -98,7 +114,16 @@ def test_each_case_runs_tiny_without_diffusers(tmp_path):
     (left_out,) = (table for table in outcome.tables if table.title == "Left out")
     assert dict(left_out.rows) == {"sd_parts": "it needs --peers", "sd_draw": "it needs --peers"}
     assert {claim.id for claim in outcome.claims} == {"sdxl_bfloat16"}
-    assert len([table for table in outcome.tables if table.title.startswith(("A guided step", "Reading", "Seconds from", "Stable"))]) == 4
+    assert (
+        len(
+            [
+                table
+                for table in outcome.tables
+                if table.title.startswith(("A guided step", "Reading", "Seconds from", "Stable"))
+            ]
+        )
+        == 4
+    )
 
 
 @pytest.mark.slow

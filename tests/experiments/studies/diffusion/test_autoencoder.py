@@ -1,4 +1,6 @@
-"""The autoencoder experiment: the lack of high frequencies is split as it should be, controls can fail, and decoders train alone."""
+"""The autoencoder experiment: the lack of high frequencies is split as it should be, controls can fail, and decoders
+train alone.
+"""
 
 import dataclasses
 import itertools
@@ -31,7 +33,9 @@ def noise(seed=0, *shape):
 
 def test_blurred_pictures_lack_high_frequencies_and_pictures_with_more_noise_have_too_many():
     images = noise()
-    blurred = (images + np.roll(images, 1, axis=1) + np.roll(images, 1, axis=2) + np.roll(images, (1, 1), axis=(1, 2))) / 4
+    blurred = (
+        images + np.roll(images, 1, axis=1) + np.roll(images, 1, axis=2) + np.roll(images, (1, 1), axis=(1, 2))
+    ) / 4
     energies = [MEASURE.energy(each) for each in (images, blurred, 2 * images)]
     soft, hard = (MEASURE.lack(energies[0], each, paired=True) for each in energies[1:])
     assert 0.7 < soft[1] <= soft[0] <= soft[2] < 1
@@ -61,7 +65,10 @@ def test_half_of_a_lack_is_mended_where_half_of_it_is_left():
 
 def test_bicubic_pictures_keep_a_smooth_picture_and_not_a_checkerboard():
     y, x = np.mgrid[:32, :32] / 31
-    smooth, board = (np.repeat(image[None, ..., None], 3, -1).astype(np.float32) for image in (x - y, (-1.0) ** (31 * (x + y)).round()))
+    smooth, board = (
+        np.repeat(image[None, ..., None], 3, -1).astype(np.float32)
+        for image in (x - y, (-1.0) ** (31 * (x + y)).round())
+    )
     assert np.abs(measures.smaller_and_larger(smooth, 2) - smooth).max() < 0.05
     assert np.abs(measures.smaller_and_larger(board, 2)).mean() < 0.3
 
@@ -70,10 +77,14 @@ def test_bicubic_pictures_keep_a_smooth_picture_and_not_a_checkerboard():
 def test_the_parts_of_the_loss_on_edges_are_blind_to_what_is_no_edge():
     clean = jnp.asarray(noise(0, 2, 8, 8, 3))
     np.testing.assert_allclose(edges.neighbours(clean + 0.5, clean), 0, atol=1e-6)
-    np.testing.assert_allclose(edges.amplitudes(jnp.roll(clean, 3, 1), clean), 0, atol=1e-4)  # a shift is of phases alone
-    np.testing.assert_allclose(edges.neighbours(0.5 * clean, clean), 0.5 * edges.neighbours(0 * clean, clean), rtol=1e-5)
+    # a shift is of phases alone
+    np.testing.assert_allclose(edges.amplitudes(jnp.roll(clean, 3, 1), clean), 0, atol=1e-4)
+    np.testing.assert_allclose(
+        edges.neighbours(0.5 * clean, clean), 0.5 * edges.neighbours(0 * clean, clean), rtol=1e-5
+    )
     slow = jnp.cos(2 * jnp.pi * jnp.arange(8) / 8)[None, :, None, None]
-    np.testing.assert_allclose(edges.amplitudes(clean + slow, clean), 0, atol=1e-4)  # one cycle in 8 pixels is below the cutoff
+    # one cycle in 8 pixels is below the cutoff
+    np.testing.assert_allclose(edges.amplitudes(clean + slow, clean), 0, atol=1e-4)
     slope = jax.grad(lambda image: jnp.sum(edges.amplitudes(image, 0 * image)))(0 * clean)
     assert np.isfinite(slope).all()
 
@@ -103,7 +114,9 @@ def test_a_decoder_alone_decodes_as_the_autoencoder_does_and_the_encoder_gets_no
     given = jax.random.key(0), Batch(clean=clean, condition=(latents, np.zeros(2, np.float32)))
     slope, _ = jax.eval_shape(jax.grad(loss, has_aux=True), params["decoder"], *given)
     assert jax.tree.structure(slope) == jax.tree.structure(params["decoder"])
-    both = quickly(lambda params, *given: (loss(params["decoder"], *given), pure(network, "decode")(params, given[1].condition[0])))
+    both = quickly(
+        lambda params, *given: (loss(params["decoder"], *given), pure(network, "decode")(params, given[1].condition[0]))
+    )
     (_, metrics), decoded = both(params, *given)
     np.testing.assert_allclose(metrics["reconstruction"], np.abs(decoded - clean).mean(), rtol=1e-4)
 
@@ -120,11 +133,21 @@ def test_the_first_seed_trains_every_autoencoder_and_the_others_the_chosen_one()
 def of_scales(decoded, samples, pixels, edged):
     """A seed of each subject, whose energies are these shares of the originals'."""
     energy = np.random.default_rng(0).uniform(0.95, 1.05, 60)
-    training = {autoencoder.ORIGINALS: energy, autoencoder.DECODED: decoded * energy, autoencoder.LONGER: decoded * energy}
+    training = {
+        autoencoder.ORIGINALS: energy,
+        autoencoder.DECODED: decoded * energy,
+        autoencoder.LONGER: decoded * energy,
+    }
     training[autoencoder.EDGES] = edged * energy
-    samples = dict.fromkeys((autoencoder.SAMPLES, autoencoder.SAMPLES_EDGES), samples * energy) | {autoencoder.PIXELS: pixels * energy}
+    samples = dict.fromkeys((autoencoder.SAMPLES, autoencoder.SAMPLES_EDGES), samples * energy) | {
+        autoencoder.PIXELS: pixels * energy
+    }
     psnr = {autoencoder.DECODED: energy + 20, autoencoder.LONGER: energy + 20, autoencoder.EDGES: energy + 19.5}
-    return [row for each in SUBJECTS for row in autoencoder.softness(CONFIG, each, 0, training | samples, training, psnr, {})]
+    return [
+        row
+        for each in SUBJECTS
+        for row in autoencoder.softness(CONFIG, each, 0, training | samples, training, psnr, {})
+    ]
 
 
 def codes(first=20.0, more=3.0):
@@ -150,8 +173,12 @@ def test_claims_pass_where_the_essay_is_right():
     judged = claims(of_scales(0.6, 0.5, 0.9, 0.8), codes())
     assert {claim.verdict for claim in judged.values()} == {"PASS"}
     assert {row.id for row in autoencoder.ROWS} - set(judged) == {f"{subject}-more-channels-f8" for subject in SUBJECTS}
-    assert judged["emoji-decoder-share"].value == pytest.approx(0.8) and judged["emoji-pixels-sharper"].value == pytest.approx(0.4)
-    assert judged["textures-mended"].value == pytest.approx(0.5) and judged["textures-mending-cost"].value == pytest.approx(0.5)
+    assert judged["emoji-decoder-share"].value == pytest.approx(0.8) and judged[
+        "emoji-pixels-sharper"
+    ].value == pytest.approx(0.4)
+    assert judged["textures-mended"].value == pytest.approx(0.5) and judged[
+        "textures-mending-cost"
+    ].value == pytest.approx(0.5)
 
 
 def test_claims_fail_where_the_diffusion_model_is_what_is_soft_and_more_numbers_gain_nothing():

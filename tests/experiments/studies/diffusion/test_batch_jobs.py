@@ -68,6 +68,8 @@ def test_processes_are_preempted_and_killed_and_go_on(tmp_path):
     config, folder = Config(preemptions=1, deaths=1, moved_steps=16), RunFolder(tmp_path)
     preempted = processes.preempt(config, folder, Progress(quiet=True))
     assert [each.agreed for each in preempted] == [True]
-    assert all(len(each.losses[count]) == 16 and each.difference < 1e-5 for each in preempted for count in processes.COUNTS)
+    assert all(
+        len(each.losses[count]) == 16 and each.difference < 1e-5 for each in preempted for count in processes.COUNTS
+    )
     deaths, missing = processes.lose_one(config, folder, Progress(quiet=True))
     assert missing == 0 and all(each.seconds < 60 and each.code for each in deaths)

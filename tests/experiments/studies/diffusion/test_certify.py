@@ -30,7 +30,11 @@ def test_a_smoke_run_leaves_everything_and_a_table_with_a_line_per_sampler(tmp_p
     assert set(controls) == {"previous-timestep", "wrong-heun"}
     claimed = {(claim["id"], claim["seed"]): claim["value"] for claim in found["claims"]}
     for seed in (0, 1):
-        assert claimed["order-heun", seed] < 0.15 and claimed["wide-orders", seed] < 0.15 and claimed["exact-cases", seed] < 1e-9
+        assert (
+            claimed["order-heun", seed] < 0.15
+            and claimed["wide-orders", seed] < 0.15
+            and claimed["exact-cases", seed] < 1e-9
+        )
     assert [seed for id, seed in claimed if id == "order-ddpm"] == [None]  # a weak error is computed without chance
     lines = (folder / "samplers.md").read_text().splitlines()
     assert lines[0] == "| sampler | evaluations in n steps | order: theory | measured | source |"
@@ -53,7 +57,10 @@ def test_ids_are_unique_words_and_those_of_committed_claims():
 
 
 def test_an_unknown_sampler_is_refused_by_name():
-    assert [entry.id for entry in certify.chosen(certify.Config(samplers=("rk4-schedule", "ddim")))] == ["ddim", "rk4-schedule"]
+    assert [entry.id for entry in certify.chosen(certify.Config(samplers=("rk4-schedule", "ddim")))] == [
+        "ddim",
+        "rk4-schedule",
+    ]
     with pytest.raises(ConfigError, match="ddimm is none of ddim, euler"):
         certify.chosen(certify.Config(samplers=("ddimm",)))
 
@@ -79,7 +86,10 @@ def test_by_the_formula_ddim_is_right_with_leading_spacing_and_wrong_with_linspa
     differences = []
     for build in (grids.leading, grids.linspace):
         levels = build(findings.TABLE, 30)
-        ends = [draw(jax.random.key(0), oracle, sampler, levels, shape=(1,), index=jnp.arange(4)) for sampler in (samplers.ddim(), formula)]
+        ends = [
+            draw(jax.random.key(0), oracle, sampler, levels, shape=(1,), index=jnp.arange(4))
+            for sampler in (samplers.ddim(), formula)
+        ]
         differences.append(float(jnp.max(jnp.abs(ends[0] - ends[1]))))
     assert differences[0] < 1e-12 and differences[1] > 1e-2
 

@@ -22,12 +22,20 @@ ROWS = RNG.standard_normal((2000, 3))
 
 @pytest.fixture(scope="module")
 def distances():
-    sets = {"all": ROWS, "again": ROWS.copy(), "other": RNG.standard_normal((2000, 3)), "moved": ROWS - 0.15, "near": ROWS - 0.002}
+    sets = {
+        "all": ROWS,
+        "again": ROWS.copy(),
+        "other": RNG.standard_normal((2000, 3)),
+        "moved": ROWS - 0.15,
+        "near": ROWS - 0.002,
+    }
     return equivalence.resampled(sets, HELD_OUT, resamples=200, seed=0)
 
 
 def test_equal_sets_differ_by_nothing_others_of_their_law_by_chance_and_moved_ones_by_more(distances):
-    again, other, near, moved = (equivalence.difference(distances[name], distances["all"]) for name in ("again", "other", "near", "moved"))
+    again, other, near, moved = (
+        equivalence.difference(distances[name], distances["all"]) for name in ("again", "other", "near", "moved")
+    )
     assert again == (0, 0, 0)
     assert other[1] < 0 < other[2]
     assert near[2] - near[1] < (other[2] - other[1]) / 10  # pairing narrows the interval
@@ -67,7 +75,9 @@ def test_a_set_that_lies_in_the_folder_is_read_and_one_of_other_parameters_is_no
 
     config = dataclasses.replace(ddim_steps.Config(), samples=4, together=2)
     programs, folder = types.SimpleNamespace(draw=drawn), run_folder.create(tmp_path / "run")
-    first, again, other = (ddim_steps.stored(config, programs, folder, Set(0, DDIM, 5), {"w": np.float32(value)}) for value in (1, 1, 2))
+    first, again, other = (
+        ddim_steps.stored(config, programs, folder, Set(0, DDIM, 5), {"w": np.float32(value)}) for value in (1, 1, 2)
+    )
     assert len(calls) == 2
     assert first[1] == again[1] == 1.5  # a call of `together`
     assert (first[0] == again[0]).all() and (other[0] == 2).all()
@@ -76,7 +86,13 @@ def test_a_set_that_lies_in_the_folder_is_read_and_one_of_other_parameters_is_no
 def test_samples_are_paired_by_index_whatever_the_steps():
     config = dataclasses.replace(ddim_steps.EXPERIMENT.smoke, together=16)
     process = schedules.linear(config.levels), parameterization.noise()
-    model = Model(lambda params, x, t, label: params * x + label[:, None, None, None] / 10, None, *process, (2, 2, 1), num_classes=10)
+    model = Model(
+        lambda params, x, t, label: params * x + label[:, None, None, None] / 10,
+        None,
+        *process,
+        (2, 2, 1),
+        num_classes=10,
+    )
     draws = ddim_steps.MethodDraws(config, model, Progress(quiet=True))
     coarse, fine = (draws.draw("", np.float32(0.5), DDIM, steps, 40)[0] for steps in (20, 30))
     apart, others = (np.mean((coarse - of) ** 2, axis=(1, 2, 3)) for of in (fine, np.roll(fine, 10, axis=0)))

@@ -1,4 +1,6 @@
-"""Drawings in text-to-image: concepts are held out, measures tell right from wrong, claims can fail, and latents are decoded."""
+"""Drawings in text-to-image: concepts are held out, measures tell right from wrong, claims can fail, and latents are
+decoded.
+"""
 
 import dataclasses
 
@@ -26,7 +28,9 @@ from tests.tables import table
 STUDY = text_to_image.STUDY
 CONFIG = dataclasses.replace(
     text_to_image.EXPERIMENT.smoke,
-    drawings=dataclasses.replace(text_to_image.EXPERIMENT.smoke.drawings, seeds=(0, 1), scales=(0.0, 1.0, 3.0), candidates=8, prompts=100),
+    drawings=dataclasses.replace(
+        text_to_image.EXPERIMENT.smoke.drawings, seeds=(0, 1), scales=(0.0, 1.0, 3.0), candidates=8, prompts=100
+    ),
 )
 
 
@@ -34,7 +38,9 @@ CONFIG = dataclasses.replace(
 def drawings():
     """Of every eighth emoji, which are split as all are."""
     every = emoji.source(SIDE, captions=True)
-    some = emoji.split(emoji.select(every, range(0, len(every), 8)), emoji_pictures.SHARE, seed=emoji_pictures.SPLIT_SEED)
+    some = emoji.split(
+        emoji.select(every, range(0, len(every), 8)), emoji_pictures.SHARE, seed=emoji_pictures.SPLIT_SEED
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(emoji_pictures, "split", lambda size: some)
         return captioned_emoji.load(text_to_image.EXPERIMENT.smoke.drawings)
@@ -52,7 +58,9 @@ def test_the_three_sets_share_no_drawing(drawings):
     sets = drawn.chosen(training, held_out, 10)
     assert [len(of) for of in sets] == [10, 10, 10]
     assert len({caption for of in sets for caption in of.captions}) == 30
-    assert set(sets[0].captions + sets[1].captions) <= set(training.captions) and set(sets[2].captions) <= set(held_out.captions)
+    assert set(sets[0].captions + sets[1].captions) <= set(training.captions) and set(sets[2].captions) <= set(
+        held_out.captions
+    )
     assert [len(of) for of in drawn.chosen(training, held_out, 100)] == [16, 16, 32]
 
 
@@ -109,7 +117,8 @@ def test_the_classifier_misses_drawings_in_a_blur_where_squares_find_them(drawin
     mean = np.broadcast_to(images.mean(axis=0), images.shape)
     sets = (images, blurred, mean)
     squares, classifier = (
-        [drawn.retrieved(each, images, 16, drawn.likeness(name)).mean() for each in sets] for name in ("squares", "classifier")
+        [drawn.retrieved(each, images, 16, drawn.likeness(name)).mean() for each in sets]
+        for name in ("squares", "classifier")
     )
     assert squares[0] == classifier[0] == 1.0 and squares[1] > 0.9 and max(squares[2], classifier[2]) < 0.2
     assert classifier[1] < squares[1] - 0.2, (squares, classifier)
@@ -121,10 +130,14 @@ def rows(share, count=100):
 
 
 def measured(drawings, *, seen=(0.0, 0.5, 0.9), unseen=(0.0, 0.1, 0.3), judged=None, gain=0.5, copied=False, **shares):
-    """Of networks that are right about these shares at each scale; judged: of the captions that are judged, where they differ."""
+    """Of networks that are right about these shares at each scale; judged: of the captions that are judged, where they
+    differ.
+    """
     training, held_out = (of.rows(np.arange(16)) for of in drawings)
     shown = dict(zip(SETS, (seen, judged or seen, unseen), strict=True))
-    swept = {name: sweeps.sweep(CONFIG.drawings.scales, [[rows(share) for share in of]] * 2) for name, of in shown.items()}
+    swept = {
+        name: sweeps.sweep(CONFIG.drawings.scales, [[rows(share) for share in of]] * 2) for name, of in shown.items()
+    }
     noise = np.random.default_rng(0).uniform(-1, 1, (16, SIDE, SIDE, 3)).astype(np.float32)
     report = memorisation.memorisation_report(training.images if copied else noise, training.images, held_out.images)
     controls = {UNTRAINED: 0.0, DECODED: 1.0, MEAN: 0.0, ONE_STEP: 0.3} | shares
@@ -155,7 +168,9 @@ def test_claims_pass_where_drawings_are_right_and_fail_where_they_are_not(drawin
 
 def test_the_scale_is_chosen_by_other_training_captions_than_those_that_are_judged(drawings):
     made = measured(drawings, judged=(0.9, 0.1, 0.2))
-    assert made[0].measures["w"] == CONFIG.drawings.scales[2] and made.mean(f"emoji, {SEEN}", "own")[0] == pytest.approx(0.2)
+    assert made[0].measures["w"] == CONFIG.drawings.scales[2] and made.mean(f"emoji, {SEEN}", "own")[
+        0
+    ] == pytest.approx(0.2)
     assert len([row for row in made if row.group == "emoji scales" and row.name == CHOOSING]) == 3
 
 
@@ -181,7 +196,9 @@ def test_a_trained_network_of_latents_is_a_pipeline_whose_pictures_are_decoded_l
     trained = Trained(CONFIG, networks.EMOJI, parts, normalisation)
     words, levels = texts.tokens(["a red cat"]), grids.trailing(model.schedule, 2)
     draw = trained.pipeline(samplers.ddim())
-    images = jax.eval_shape(lambda params: draw(params, jax.random.key(0), words, words, 2.0, levels, np.arange(3)), parts)
+    images = jax.eval_shape(
+        lambda params: draw(params, jax.random.key(0), words, words, 2.0, levels, np.arange(3)), parts
+    )
     assert images.shape == (3, SIDE, SIDE, 3) and draw.shape == (SIDE // 4, SIDE // 4, CONFIG.drawings.latent_channels)
 
 

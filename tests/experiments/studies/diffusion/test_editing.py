@@ -1,4 +1,6 @@
-"""Rivals of the editing experiment are what their formulas say, numbers are of all digits, and its programs touch what they must."""
+"""Rivals of the editing experiment are what their formulas say, numbers are of all digits, and its programs touch what
+they must.
+"""
 
 import dataclasses
 
@@ -29,7 +31,9 @@ def predict(params, x, t, label):
 
 @pytest.fixture(scope="module")
 def programs():
-    model = Model(predict, lambda key: jnp.float32(0.3), schedules.flow(), parameterization.flow(), (8, 8, 1), num_classes=10)
+    model = Model(
+        predict, lambda key: jnp.float32(0.3), schedules.flow(), parameterization.flow(), (8, 8, 1), num_classes=10
+    )
     return EditingPrograms(SMALL, model)
 
 

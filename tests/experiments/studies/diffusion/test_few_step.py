@@ -1,4 +1,6 @@
-"""The few-step experiment: students have equal operations, sets are drawn once, and the cut grid is the one that its rule gives."""
+"""The few-step experiment: students have equal operations, sets are drawn once, and the cut grid is the one that its
+rule gives.
+"""
 
 import dataclasses
 
@@ -30,7 +32,10 @@ def test_a_student_learns_at_least_one_step_however_few_its_teacher_had():
 def test_sets_are_drawn_once_and_students_within_what_they_learned():
     every = draws.sets(CONFIG, 0)
     assert len(set(every)) == len(every) and every[0] == Set(0, DDIM, CONFIG.reference)
-    counts = {name: sorted(each.evaluations for each in every if each.method == name) for name in (*METHODS, *LEARNED, UNTRAINED, CUT)}
+    counts = {
+        name: sorted(each.evaluations for each in every if each.method == name)
+        for name in (*METHODS, *LEARNED, UNTRAINED, CUT)
+    }
     assert counts["progressive distillation"] == sorted(students.ROUNDS)
     assert counts["distribution matching"] == [1] and counts[UNTRAINED] == [CONFIG.judged]
     assert counts["MeanFlow"] == [1, 2, 4, 8]
@@ -41,7 +46,9 @@ def test_sets_are_drawn_once_and_students_within_what_they_learned():
 def test_the_grid_of_the_last_round_is_every_other_level_of_the_one_before():
     schedule = model(CONFIG).schedule
     for coarse, fine in zip(students.ROUNDS[1:], students.ROUNDS, strict=False):
-        np.testing.assert_allclose(grids.trailing(schedule, fine).sigma[::2], grids.trailing(schedule, coarse).sigma, atol=1e-7)
+        np.testing.assert_allclose(
+            grids.trailing(schedule, fine).sigma[::2], grids.trailing(schedule, coarse).sigma, atol=1e-7
+        )
 
 
 def test_the_cut_levels_are_those_that_digits_resolve():

@@ -1,4 +1,6 @@
-"""The few-step experiment on pictures with text: evaluations are counted as they are made, sets are drawn once, and claims can fail."""
+"""The few-step experiment on pictures with text: evaluations are counted as they are made, sets are drawn once, and
+claims can fail.
+"""
 
 import dataclasses
 import functools
@@ -79,7 +81,8 @@ def counted(name, guiding):
     return (tally.whole - before[0]) / PICTURES, (tally.shallow - before[1]) / PICTURES
 
 
-GUIDING = Guiding(scale=2.0, low=0.5, high=3.0, stop=-1.0)  # 2 of the 6 levels lie within; adaptive guidance stops after one step
+# 2 of the 6 levels lie within; adaptive guidance stops after one step
+GUIDING = Guiding(scale=2.0, low=0.5, high=3.0, stop=-1.0)
 
 
 @table(("name", "whole", "shallow"), [(INTERVAL, 8, 0), (ADAPTIVE, 7, 0), (CACHED, 4, 8)])
@@ -140,7 +143,9 @@ SMALL = dataclasses.replace(CONFIG, seeds=(0, 1), networks=(SHAPES,), pictures=1
 
 
 def answered(*, bad=(), lost=None, evaluations=19.0):
-    """Answers of exact methods; those of `bad` draw pictures that are too wide, and those of `lost` lose a share of the captions."""
+    """Answers of exact methods; those of `bad` draw pictures that are too wide, and those of `lost` lose a share of the
+    captions.
+    """
     lost = {DDIM: 0.2, UNIPC: 0.2, LEARNED: 0.2} | (lost or {})
     rng = np.random.default_rng(0)
     real, wrong = rng.standard_normal((300, 3)), (DDIM, GUIDED_DDIM, UNTRAINED)
@@ -151,7 +156,10 @@ def answered(*, bad=(), lost=None, evaluations=19.0):
             wide = each.method in bad or (each.method in wrong and each.steps <= SMALL.judged)
             rows = shared[seed] * (3.0 if wide else 1.0) + 1e-3 * rng.standard_normal((SMALL.pictures, 3))
             share = 0.9 - lost.get(each.method, 0.0) - 0.2 * (each.method == GUIDED and each.steps == 1)
-            hits, made = (right < share * SMALL.pictures).astype(float), evaluations if each.method == INTERVAL else 2.0 * each.steps
+            hits, made = (
+                (right < share * SMALL.pictures).astype(float),
+                evaluations if each.method == INTERVAL else 2.0 * each.steps,
+            )
             every[each] = Answer((1.0, 0.9, 1.1), 0.5, hits, made, 0.1, rows, np.zeros((2, 4, 4, 3)))
     named = dataclasses.make_dataclass("Named", ["name", "real", "captions", "mean", "adherence"])
     subject = named(SHAPES, real, ("a", "b"), np.zeros((4, 4, 3)), lambda images: np.zeros(len(images)))
@@ -184,7 +192,10 @@ def test_exact_methods_pass_and_controls_miss():
     ("planted", "failing"),
     [
         ({"bad": (UNIPC,)}, {"shapes-unipc-2-resolved-levels-equal", "shapes-unipc-2-resolved-levels-no-worse"}),
-        ({"bad": (LEARNED,)}, {"shapes-unipc-2-learned-levels-equal", "shapes-unipc-2-learned-levels-no-worse", *NEAR[LEARNED]}),
+        (
+            {"bad": (LEARNED,)},
+            {"shapes-unipc-2-learned-levels-equal", "shapes-unipc-2-learned-levels-no-worse", *NEAR[LEARNED]},
+        ),
         ({"bad": (GUIDED,)}, {"shapes-guided-unipc-2-equal", "shapes-guided-unipc-2-no-worse", *NEAR[GUIDED]}),
         ({"bad": (GUIDED_MULTISTEP,)}, {"shapes-guided-dpm-solver-2m-no-worse"}),
         ({"lost": {GUIDED_MULTISTEP: 0.1}}, {"shapes-guided-dpm-solver-2m-adheres"}),
@@ -200,7 +211,10 @@ def test_what_is_wrong_fails_and_nothing_else(planted, failing):
 
 def test_a_set_that_is_better_than_the_reference_is_no_worse_and_not_equal():
     answers = answered()
-    nearer = {each: dataclasses.replace(of, points=of.points - 1) if each.method == UNIPC else of for each, of in answers.sets.items()}
+    nearer = {
+        each: dataclasses.replace(of, points=of.points - 1) if each.method == UNIPC else of
+        for each, of in answers.sets.items()
+    }
     verdicts = verdicts_of(dataclasses.replace(answers, sets=nearer))
     assert {id for id, verdict in verdicts.items() if verdict != "PASS"} == {"shapes-unipc-2-resolved-levels-equal"}
 
@@ -211,7 +225,11 @@ def test_tables_show_what_is_saved_and_lost():
     assert len(compared) == (10 + len(METHODS_OF_STUDENTS)) * len(SMALL.seeds) and len(default) == 1
     assert [row[0] for row in taught] == [f"shapes: {name}" for name in METHODS_OF_STUDENTS]
     assert dict(SMALL.judged_at())[MATCHING] == 1
-    assert saved[0][:2] == (f"shapes: {INTERVAL}", 19 / 32) and saved[0][2][0] == pytest.approx(0.1) and saved[1][2][0] == 0.0
+    assert (
+        saved[0][:2] == (f"shapes: {INTERVAL}", 19 / 32)
+        and saved[0][2][0] == pytest.approx(0.1)
+        and saved[1][2][0] == 0.0
+    )
 
 
 def test_guidance_on_the_interval_of_scenes_makes_three_in_five_of_the_evaluations():
@@ -260,7 +278,9 @@ def test_a_student_keeps_an_average_of_its_own_and_is_trained_once(tmp_path, mon
     if not STUDENTS[name].second_time:
         changes = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), of, subject.params)
         assert 0 < max(jax.tree.leaves(changes)) < 1
-    monkeypatch.setattr(students, "pairs", lambda *_: pytest.fail("pairs are drawn again for a student that is trained"))
+    monkeypatch.setattr(
+        students, "pairs", lambda *_: pytest.fail("pairs are drawn again for a student that is trained")
+    )
     students.train(config, folder, Progress(quiet=True))
 
 
@@ -268,12 +288,16 @@ def test_a_student_of_two_times_draws_in_as_many_evaluations_as_steps(tmp_path, 
     config = dataclasses.replace(few_step_text.EXPERIMENT.smoke, students=(SHORTCUT,))
     subject = subjects.opened(config, SHAPES, Progress(quiet=True))
     monkeypatch.setattr(students, "restore", lambda *_: subject.two_times.init(jax.random.key(1)))
-    drawn = draw.MethodDraws(config, subject, RunFolder(tmp_path), Progress(quiet=True))(draw.Set(SHAPES, 0, SHORTCUT, 2))
+    drawn = draw.MethodDraws(config, subject, RunFolder(tmp_path), Progress(quiet=True))(
+        draw.Set(SHAPES, 0, SHORTCUT, 2)
+    )
     assert drawn.evaluations == 2 and drawn.pictures.shape == (8, 32, 32, 3) and np.isfinite(drawn.pictures).all()
 
 
 def test_students_make_as_many_evaluations_of_the_network_as_reflow():
-    subject = subjects.opened(dataclasses.replace(few_step_text.EXPERIMENT.smoke, pictures=8), SHAPES, Progress(quiet=True))
+    subject = subjects.opened(
+        dataclasses.replace(few_step_text.EXPERIMENT.smoke, pictures=8), SHAPES, Progress(quiet=True)
+    )
     teaching = students.teaching(CONFIG, subject)
     assert STUDENTS[REFLOW].steps(teaching) == CONFIG.student_steps
     for student in STUDENTS.values():

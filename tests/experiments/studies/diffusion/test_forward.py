@@ -1,4 +1,6 @@
-"""The forward experiment: its scores tell a wrong moment from a right one, and its divergences are those of quadrature."""
+"""The forward experiment: its scores tell a wrong moment from a right one, and its divergences are those of
+quadrature.
+"""
 
 import math
 
@@ -21,7 +23,9 @@ def images():
 
 @pytest.mark.float64
 def test_composed_moments_are_the_closed_form_and_no_other():
-    """Mean and variance by `forward_step` alone: of a mean without noise, of a standard deviation without noise, and of noise alone."""
+    """Mean and variance by `forward_step` alone: of a mean without noise, of a standard deviation without noise, and of
+    noise alone.
+    """
     path = forward.path()
     assert path.shape == (len(forward.CHAINS), 1001)
     assert np.all(path.alpha[:, 0] == 1) and np.all(path.sigma[:, 0] == 0)
@@ -30,7 +34,10 @@ def test_composed_moments_are_the_closed_form_and_no_other():
     for j in range(path.shape[1] - 1):
         steps = path[:, j], path[:, j + 1]
         means.append(process.forward_step(means[-1], zero, *steps))
-        variances.append(process.forward_step(np.sqrt(variances[-1]), zero, *steps) ** 2 + process.forward_step(zero, one, *steps) ** 2)
+        variances.append(
+            process.forward_step(np.sqrt(variances[-1]), zero, *steps) ** 2
+            + process.forward_step(zero, one, *steps) ** 2
+        )
     mean, variance = np.stack(means, 1), np.stack(variances, 1)
     np.testing.assert_allclose(mean, path.alpha, atol=1e-12)
     np.testing.assert_allclose(variance, path.sigma**2, atol=1e-12)
@@ -50,7 +57,10 @@ def test_scores_of_the_chain_are_standard_normal_and_those_of_a_shifted_form_are
 
 
 @pytest.mark.float64
-@table(("moment", "change"), [(0, lambda x, clean: x + 0.05), (1, lambda x, clean: x + 0.1 * clean), (2, lambda x, _: 1.05 * x)])
+@table(
+    ("moment", "change"),
+    [(0, lambda x, clean: x + 0.05), (1, lambda x, clean: x + 0.1 * clean), (2, lambda x, _: 1.05 * x)],
+)
 def test_each_score_sees_the_moment_that_it_is_named_after(images, moment, change):
     clean, level = np.tile(images, (20, 1, 1, 1)), Level(np.zeros(1), np.array([0.3]), np.array([0.9]))
     noise = np.random.default_rng(1).normal(size=clean.shape)

@@ -23,7 +23,8 @@ CONFIG = guidance.EXPERIMENT.smoke
 
 @table(
     ("adherence", "target", "scale"),
-    [((0.5, 0.7, 0.6, 0.9), *each) for each in ((0.6, 0.5), (0.8, 2.5), (0.4, 0.0), (0.95, 3.0))] + [((0.5, 0.7, 0.7, 0.7), 0.7, 1.0)],
+    [((0.5, 0.7, 0.6, 0.9), *each) for each in ((0.6, 0.5), (0.8, 2.5), (0.4, 0.0), (0.95, 3.0))]
+    + [((0.5, 0.7, 0.7, 0.7), 0.7, 1.0)],
 )
 def test_the_matching_scale_is_the_first_that_is_as_faithful(adherence, target, scale):
     assert cures.matching(SCALES, np.array(adherence), target) == pytest.approx(scale)
@@ -31,7 +32,9 @@ def test_the_matching_scale_is_the_first_that_is_as_faithful(adherence, target, 
 
 def of_slopes(adherence, recall, *, scales=SCALES, seeds=2, rows=20):
     slopes = {"adherence": adherence, "recall": recall, "vendi": -1.0, "clipped": 0.1, "contrast": 0.1}
-    return sweeps.sweep(scales, [[{name: np.full(rows, slope * scale) for name, slope in slopes.items()} for scale in scales]] * seeds)
+    return sweeps.sweep(
+        scales, [[{name: np.full(rows, slope * scale) for name, slope in slopes.items()} for scale in scales]] * seeds
+    )
 
 
 def test_a_cure_that_is_as_faithful_at_half_the_scale_is_compared_there():
@@ -66,7 +69,9 @@ def test_renders_are_read_as_asked_and_others_are_not(shapes):
 def by_class(count):
     """Renders whose classes are 0, 1, … in turn."""
     images = networks.rendered(3, 2000)
-    return np.concatenate([np.stack([images.clean[images.labels == label][i] for label in range(32)]) for i in range(count // 32)])
+    return np.concatenate(
+        [np.stack([images.clean[images.labels == label][i] for label in range(32)]) for i in range(count // 32)]
+    )
 
 
 def test_one_image_per_class_is_faithful_and_not_diverse_and_what_leaves_the_range_is_clipped_and_has_contrast(shapes):
@@ -120,7 +125,9 @@ def found():
 
 
 def claims(found, judged):
-    return {claim.id: claim for claim in guidance.STUDY.judge(Measurements(guidance.measured_of(CONFIG, found, judged)))}
+    return {
+        claim.id: claim for claim in guidance.STUDY.judge(Measurements(guidance.measured_of(CONFIG, found, judged)))
+    }
 
 
 def test_claims_pass_where_the_essay_is_right_and_the_faithful_one_fails_for_a_deaf_network_and_tables_hold_all(found):
@@ -129,7 +136,10 @@ def test_claims_pass_where_the_essay_is_right_and_the_faithful_one_fails_for_a_d
     assert all(right[f"{subject}-{measure}"].verdict == "PASS" for subject in found.plain for measure in guidance.ESSAY)
     assert set(right) == {row.id for row in guidance.STUDY.rows} and judged.ignoring["digits"].rho == (0.0, 0.0, 0.0)
     deaf = {**found.plain, "digits": of_slopes(0, 0, scales=CONFIG.scales)}
-    assert claims(found, guidance.judge(CONFIG, dataclasses.replace(found, plain=deaf)))["digits-adherence"].verdict == "FAIL"
+    assert (
+        claims(found, guidance.judge(CONFIG, dataclasses.replace(found, plain=deaf)))["digits-adherence"].verdict
+        == "FAIL"
+    )
     tables = guidance_figures.tables(CONFIG, found, judged)
     assert {len(table.rows) for table in tables} >= {len(judged.trends) + 2}
     assert all(column in tables[2].columns for column in measures.NAMES.values())
@@ -139,4 +149,6 @@ def test_claims_pass_where_the_essay_is_right_and_the_faithful_one_fails_for_a_d
 def test_scales_of_presets_fit_together(config):
     assert {0.0, 1.0, 2.0, 7.5} <= set(config.scales) and 7.5 in config.cure_scales
     assert config.digits.drop_condition in config.dropouts and max(config.explored_steps) <= config.sampling_steps
-    assert min(config.samples / 10, config.cure_samples / 10, config.control_samples / 10, config.shape_samples / 32) >= 4
+    assert (
+        min(config.samples / 10, config.cure_samples / 10, config.control_samples / 10, config.shape_samples / 32) >= 4
+    )

@@ -1,4 +1,6 @@
-"""The invariance experiment: every way draws the same samples, wrong samplers are seen, traces are counted, and a smoke run is whole."""
+"""The invariance experiment: every way draws the same samples, wrong samplers are seen, traces are counted, and a smoke
+run is whole.
+"""
 
 import dataclasses
 
@@ -18,7 +20,9 @@ from gendiff.runs.progress import Progress
 from tests.experiments.studies import smoke
 from tests.tables import table
 
-CONFIG = dataclasses.replace(invariance.EXPERIMENT.smoke, samples=8, alone=2, small=4, crowd=10, chunk=3, ways=WAYS, trace_steps=(2, 3))
+CONFIG = dataclasses.replace(
+    invariance.EXPERIMENT.smoke, samples=8, alone=2, small=4, crowd=10, chunk=3, ways=WAYS, trace_steps=(2, 3)
+)
 
 
 @records.record
@@ -66,14 +70,20 @@ def test_ways_differ_by_rounding_at_most_and_controls_by_more(programs):
 
 def test_last_bits_of_what_is_given_are_the_unit_of_differences(programs):
     reference = draw.ways(CONFIG)["reference"]
-    for sampler, least, most in ((Scaling(0.0), 1.1e-7, 1.2e-7), (Scaling(1.0), 1e-7, 3e-7), (Scaling(8.0), 2e-7, 3e-5)):
+    for sampler, least, most in (
+        (Scaling(0.0), 1.1e-7, 1.2e-7),
+        (Scaling(1.0), 1e-7, 3e-7),
+        (Scaling(8.0), 2e-7, 3e-5),
+    ):
         assert least < last_bits.largest_change(case(programs, sampler), reference) < most
     for sampler in (samplers.ddim(), samplers.ddim(1.0)):
         still = case(programs, last_bits.Nudged(sampler, 0)).draw(reference)
         moved = case(programs, last_bits.Nudged(sampler, 1)).draw(reference)
         assert 0 < differences.difference(moved, still) < 1e-5
         assert differences.difference(still, case(programs, sampler).draw(reference)) < 5e-6
-    noise, moved = (case(programs, of, True).draw(reference) for of in (draw.Recorder(), last_bits.Nudged(draw.Recorder(), 1)))
+    noise, moved = (
+        case(programs, of, True).draw(reference) for of in (draw.Recorder(), last_bits.Nudged(draw.Recorder(), 1))
+    )
     assert np.mean(np.abs(moved[:, 1:].view(np.int32) - noise[:, 1:].view(np.int32)) == 1) > 0.99
 
 

@@ -85,7 +85,8 @@ def test_an_interval_holds_the_ratio_of_noisy_draws_and_narrows_with_them():
         return SECONDS, law(SECONDS, scale)[:, None] * rng.normal(1, spread, (3, 40))
 
     wide, narrow = (
-        time_to_quality.speedup(noisy(spread, 9.0), noisy(spread, 9.0 / math.sqrt(2)), resamples=200).ratio for spread in (0.1, 0.01)
+        time_to_quality.speedup(noisy(spread, 9.0), noisy(spread, 9.0 / math.sqrt(2)), resamples=200).ratio
+        for spread in (0.1, 0.01)
     )
     assert wide[1] < 2 < wide[2] and narrow[1] < 2 < narrow[2]
     assert wide[2] - wide[1] > 4 * (narrow[2] - narrow[1])
@@ -128,7 +129,9 @@ def init(key):
 def small(monkeypatch):
     """A network of two numbers in the place of both U-Nets."""
     schedule = schedules.flow(), parameterization.flow()
-    monkeypatch.setattr(networks, "model", lambda config, name: Model(predict, init, *schedule, shape=(4, 4, 1), num_classes=1))
+    monkeypatch.setattr(
+        networks, "model", lambda config, name: Model(predict, init, *schedule, shape=(4, 4, 1), num_classes=1)
+    )
 
 
 def trained(config, folder, found):
@@ -146,7 +149,9 @@ def test_a_training_in_parts_is_one_training_wherever_it_is_cut_off(tmp_path, sm
         path.mkdir()
     found = times(pixels=1.0)  # 4 and 8 steps
     straight = trained(few, whole, found)
-    assert len(straight) == 2 and all(straight[0][path].tobytes() != straight[1][path].tobytes() for path in straight[0])
+    assert len(straight) == 2 and all(
+        straight[0][path].tobytes() != straight[1][path].tobytes() for path in straight[0]
+    )
     with monkeypatch.context() as patch:  # killed after the steps of the first part, before its average was kept
 
         def dies(self, part, params):
@@ -156,7 +161,9 @@ def test_a_training_in_parts_is_one_training_wherever_it_is_cut_off(tmp_path, sm
         with pytest.raises(KeyboardInterrupt):
             trained(few, cut, found)
     for one, other in zip(straight, trained(few, cut, found), strict=True):
-        assert {path: leaf.tobytes() for path, leaf in one.items()} == {path: leaf.tobytes() for path, leaf in other.items()}
+        assert {path: leaf.tobytes() for path, leaf in one.items()} == {
+            path: leaf.tobytes() for path, leaf in other.items()
+        }
     assert (whole / PIXELS / "metrics.jsonl").read_bytes() == (cut / PIXELS / "metrics.jsonl").read_bytes()
 
 
@@ -174,7 +181,12 @@ def test_the_training_after_a_rehearsal_compiles_nothing_more(tmp_path, small):
 
 
 def cost(what, resolution, milliseconds):
-    return Cost(costs.shape(what, resolution), tuple(1e-3 * milliseconds * np.linspace(0.99, 1.01, 9)), 1e9 * milliseconds, 2**20)
+    return Cost(
+        costs.shape(what, resolution),
+        tuple(1e-3 * milliseconds * np.linspace(0.99, 1.01, 9)),
+        1e9 * milliseconds,
+        2**20,
+    )
 
 
 def priced(pixels=640.0, latents=10.0, again=10.1, decoder=300.0):
@@ -226,7 +238,10 @@ def of_seed(latents, untrained=50.0):
 
 
 def quality(of):
-    measured = [*latent.accounts(CONFIG, times(), FlatJudge(), of, 0), *latent.distances(CONFIG, times(), FlatJudge(), of, 0)]
+    measured = [
+        *latent.accounts(CONFIG, times(), FlatJudge(), of, 0),
+        *latent.distances(CONFIG, times(), FlatJudge(), of, 0),
+    ]
     return Measurements(measured), judged(measured)
 
 
@@ -247,7 +262,10 @@ def test_tables_hold_every_seed_part_and_resolution_and_say_what_is_a_bound():
     drawing = Drawing({name: (1.0, 1.0) for name in (*MODELS, "decoding")}, dict.fromkeys(MODELS, 2**20))
     small = {name: dataclasses.replace(getattr(CONFIG, name), channels=(8,)) for name in MODELS}
     measured, _ = quality(of_seed(latents=1.0))
-    costing = [*latent.network_costs(dataclasses.replace(CONFIG, **small), times(), drawing), *latent.by_resolution(CONFIG, priced())]
+    costing = [
+        *latent.network_costs(dataclasses.replace(CONFIG, **small), times(), drawing),
+        *latent.by_resolution(CONFIG, priced()),
+    ]
     paid, distances, step, by_resolution, pictures = latent.STUDY.show(Measurements([*measured, *costing]))
     latents = paid.columns.index(f"{LATENTS}, s")
     assert [row[latents] for row in paid.rows] == ["at most 60.00", "at most 235.0"] and "at least" in paid.rows[0]

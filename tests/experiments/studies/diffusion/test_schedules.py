@@ -1,4 +1,6 @@
-"""The joint loss keeps network and schedule apart, the bounds share an end, and differences are those of the numbers given."""
+"""The joint loss keeps network and schedule apart, the bounds share an end, and differences are those of the numbers
+given.
+"""
 
 import dataclasses
 
@@ -26,7 +28,9 @@ def slopes():
     start = schedules.start(SMALL)
     network = dataclasses.replace(schedules.model(SMALL), predict=predict)
     loss = schedules.joint_loss(dataclasses.replace(SMALL, drop_condition=0.0, schedule_batch=4), network)
-    shared = objectives.denoising(predict, start, parameterization.velocity(), levels=weighting.stratified_levels(), drop_condition=0.0)
+    shared = objectives.denoising(
+        predict, start, parameterization.velocity(), levels=weighting.stratified_levels(), drop_condition=0.0
+    )
     images = np.random.default_rng(0).choice(np.linspace(-1, 1, digits.LEVELS), size=(8, 8, 8, 1)).astype(np.float32)
     data = Batch(clean=jnp.asarray(images), condition=(jnp.arange(8),))
 
@@ -37,7 +41,9 @@ def slopes():
         denoise = denoiser.from_network(predict, params["network"], parameterization.velocity(), *few.condition)
         joint = jax.grad(loss, has_aux=True)(params, key, data)[0]
         network = jax.grad(shared, has_aux=True)(params["network"], network_key, data)[0]
-        shape = jax.grad(learned_schedule.objective, has_aux=True)(params["schedule"], schedule_key, denoise, few.clean)[0]
+        shape = jax.grad(learned_schedule.objective, has_aux=True)(
+            params["schedule"], schedule_key, denoise, few.clean
+        )[0]
         return joint, network, shape
 
     return all_of_them({"network": {"scale": jnp.float32(0.3)}, "schedule": start}, jax.random.key(0))
@@ -48,7 +54,9 @@ def test_network_and_schedule_learn_each_by_its_own_loss_alone(slopes):
     assert abs(network["scale"]) > 1e-3 and np.abs(shape.curve.heights).max() > 0
     np.testing.assert_allclose(joint["network"]["scale"], network["scale"], rtol=1e-5)
     for name in ("slope", "heights", "steepness", "centres"):
-        np.testing.assert_allclose(getattr(joint["schedule"].curve, name), getattr(shape.curve, name), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            getattr(joint["schedule"].curve, name), getattr(shape.curve, name), rtol=1e-4, atol=1e-6
+        )
 
 
 def test_learned_and_retold_paths_have_the_ends_of_linear_and_tell_the_network_the_noise_alone():

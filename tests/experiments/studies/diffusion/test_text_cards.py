@@ -25,19 +25,26 @@ def folder(monkeypatch, tmp_path):
         for seed in ((0, 1) if row.id == "held-out" else (None,))
     ]
     environment = results.Environment(commit="a" * 40, dirty=False, versions={}, machine={})
-    outcome = results.conclude("text-to-image", "?", CONFIG, claims, seeds=(0,), seconds={}, environment=environment, smoke=False)
+    outcome = results.conclude(
+        "text-to-image", "?", CONFIG, claims, seeds=(0,), seconds={}, environment=environment, smoke=False
+    )
     results.write(outcome, tmp_path)
     for called, name in published.MODELS.items():
         of = Trained(CONFIG, name, {"text": {}, "network": {"a": np.ones(1234, np.float32)}})
         write = (of, lambda params: np.zeros((1, 1, 1, 3)), {"red", "cat"})
-        published.write(tmp_path / f"{called}.safetensors", *write, **publishing.origin(name), trained_seed=0, checkpoint=7)
+        published.write(
+            tmp_path / f"{called}.safetensors", *write, **publishing.origin(name), trained_seed=0, checkpoint=7
+        )
     return tmp_path
 
 
 def test_each_card_has_its_own_licence_claims_limits_and_example(folder):
     written = {path.name: text for path, text in cards.pages(folder)}
     assert set(written) == {"emoji.md", "shapes.md"}
-    assert "CC BY-SA 4.0. All emojis designed by OpenMoji" in written["emoji.md"] and "| Apache-2.0 |" in written["shapes.md"]
+    assert (
+        "CC BY-SA 4.0. All emojis designed by OpenMoji" in written["emoji.md"]
+        and "| Apache-2.0 |" in written["shapes.md"]
+    )
     for called, name in published.MODELS.items():
         text = written[f"{called}.md"]
         assert f"--model {called} --prompt" in text and "network 1,234" in text and "2 different words" in text

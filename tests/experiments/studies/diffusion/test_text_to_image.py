@@ -10,7 +10,16 @@ import pytest
 from experiments.diffusion import encoded_captions, scenes, sweeps, text_to_image
 from experiments.diffusion.scenes import Prompts
 from experiments.diffusion.text_to_image import STUDY, failures, sets
-from experiments.diffusion.text_to_image.sets import FROZEN, HELD_OUT, SCRATCH, SCRATCH_SEEN, SEEN, SHUFFLED, UNTRAINED, Answers
+from experiments.diffusion.text_to_image.sets import (
+    FROZEN,
+    HELD_OUT,
+    SCRATCH,
+    SCRATCH_SEEN,
+    SEEN,
+    SHUFFLED,
+    UNTRAINED,
+    Answers,
+)
 from experiments.tasks import captions, rendering, shapes
 from gendiff.commands.text_to_image import networks, texts
 from gendiff.core.errors import ConfigError
@@ -88,7 +97,10 @@ def test_every_inexact_reading_has_a_kind_and_no_exact_one():
 
 def test_renders_are_exact_repeats_are_one_picture_and_what_leaves_the_range_is_clipped():
     drawn = shapes.draw(scenes.RECIPE, 5, np.arange(40))
-    prompts, images = Prompts(tuple(captions.write(drawn.attributes)), drawn.attributes), rendering.render(drawn, scenes.SIDE)
+    prompts, images = (
+        Prompts(tuple(captions.write(drawn.attributes)), drawn.attributes),
+        rendering.render(drawn, scenes.SIDE),
+    )
     rows, hard = (sets.measured(each, sets.shapes_oracle.read(each), prompts) for each in (images, 3 * images))
     assert rows["accuracy"].mean() == 1.0 and rows["clipped"].max() == 0.0 < hard["clipped"].min()
     others = Prompts(prompts.captions, np.roll(drawn.attributes, 1, axis=0))
@@ -112,7 +124,9 @@ def test_folding_is_undone_and_a_network_sees_two_by_two_pixels_as_channels():
 
 
 def test_a_dropped_text_leaves_every_gradient_finite_and_says_nothing_to_network_and_encoder():
-    encoder = networks.networks.TextEncoder(vocabulary=9, positions=3, width=8, depth=1, heads=2, causal=False, pooling="mean")
+    encoder = networks.networks.TextEncoder(
+        vocabulary=9, positions=3, width=8, depth=1, heads=2, causal=False, pooling="mean"
+    )
     sums = networks.WithEncoder(networks.networks.pure(encoder), lambda params, x, t, text: x + params * masked(text))
     params = {"text": rig.drawn(encoder, np.zeros((1, 3), np.int32)), "network": np.float32(1)}
     x, ids = jnp.ones((2, 2, 2, 1)), np.array([[1, 2, 3], [0, 0, 0]])
@@ -145,7 +159,10 @@ def answers(accuracy, *, seeds=2, scales=CONFIG.scales, count=100):
     right = np.arange(count) < np.array(accuracy)[:, None] * count
     readings = np.where(right[..., None, None], prompts.attributes, -2)
     slope = np.array(scales)[:, None] * np.ones(count)
-    rows = [{"accuracy": hits.astype(float), "clipped": more, "contrast": more} for hits, more in zip(right, slope, strict=True)]
+    rows = [
+        {"accuracy": hits.astype(float), "clipped": more, "contrast": more}
+        for hits, more in zip(right, slope, strict=True)
+    ]
     return Answers(prompts, (readings,) * seeds, sweeps.sweep(scales, [rows] * seeds))
 
 
@@ -171,7 +188,9 @@ def test_claims_pass_where_pictures_are_as_asked_and_fail_where_they_are_not():
     assert good[0].measures["w"] == CONFIG.scales[2] and good.mean(FROZEN, "gain")[0] == pytest.approx(0.1)
     changes = {HELD_OUT: answers((0.5, 0.4, 0.3, 0.2)), SHUFFLED: answers((0.9,) * 4), UNTRAINED: answers((0.9,) * 4)}
     bad = {claim.id: claim.verdict for claim in STUDY.judge(measured(**changes))}
-    assert {bad[id] for id in ("held-out", "held-out-rising", "shuffled-chance", "untrained-chance", "frozen-less-scratch")} == {"FAIL"}
+    assert {
+        bad[id] for id in ("held-out", "held-out-rising", "shuffled-chance", "untrained-chance", "frozen-less-scratch")
+    } == {"FAIL"}
 
 
 def test_the_scale_is_chosen_by_seen_prompts():

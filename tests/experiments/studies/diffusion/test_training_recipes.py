@@ -1,4 +1,6 @@
-"""Recipes of training: each changes one thing, costs as much where it says so, and claims compare equal seeds and equal steps."""
+"""Recipes of training: each changes one thing, costs as much where it says so, and claims compare equal seeds and equal
+steps.
+"""
 
 import dataclasses
 
@@ -109,7 +111,9 @@ def verdicts(factors):
 
 
 EARLY = CONFIG.parts.index(CONFIG.early)
-SOONER = {name: tuple(0.8 if part == EARLY else 1.0 for part in range(len(CONFIG.parts))) for name in training_recipes.CLAIMED}
+SOONER = {
+    name: tuple(0.8 if part == EARLY else 1.0 for part in range(len(CONFIG.parts))) for name in training_recipes.CLAIMED
+}
 
 
 def test_recipes_that_learn_sooner_pass_and_so_do_the_controls():

@@ -1,4 +1,6 @@
-"""On a small network every way to read a text answers as the whole; differences, programs and times of made-up models."""
+"""On a small network every way to read a text answers as the whole; differences, programs and times of made-up
+models.
+"""
 
 import dataclasses
 
@@ -55,7 +57,10 @@ def test_one_program_serves_all_steps(chat):
 def test_the_exponent_of_a_power_is_found():
     config = dataclasses.replace(EXPERIMENT.presets["full"], lengths=(10, 100, 1000), resamples=50)
     noise = np.random.default_rng(0).normal(1, 0.01, (3, 20))
-    spent = {way: np.array(config.lengths, float)[:, None] ** power * noise for way, power in ((CACHED, 0.0), (UNCACHED, 1.0))}
+    spent = {
+        way: np.array(config.lengths, float)[:, None] ** power * noise
+        for way, power in ((CACHED, 0.0), (UNCACHED, 1.0))
+    }
     *rows, cached, without = kv_cache.judge_times(config, spent)
     for each, power in ((cached, 0.0), (without, 1.0)):
         value, low, high = each.measures["exponent"]

@@ -45,7 +45,9 @@ def test_the_loss_is_that_of_the_next_token_and_the_mean_of_the_blocks_by_its_we
     nll = (surprise(1) + surprise(2)) / 2
     value, metrics = RoutedLoss(predict, 0.01)((SURE, EVEN), jax.random.key(0), ROWS)
     assert value == pytest.approx(nll + 0.01 * 1.5, abs=1e-6)
-    assert {name: float(each) for name, each in metrics.items()} == pytest.approx({"nll": nll, "balance": 1.5, "busiest": 2.0}, abs=1e-6)
+    assert {name: float(each) for name, each in metrics.items()} == pytest.approx(
+        {"nll": nll, "balance": 1.5, "busiest": 2.0}, abs=1e-6
+    )
     value, metrics = RoutedLoss(predict, 0.01)((), jax.random.key(0), ROWS)
     assert value == metrics["nll"] == pytest.approx(nll, abs=1e-6) and metrics.keys() == {"nll"}
     assert [moe.loss(CONFIG, name).weight for name in moe.FOLDERS] == [0.01, 0.0, 0.0, 0.0]
@@ -76,15 +78,23 @@ def test_rows_that_do_not_fill_a_call_are_left_out_and_calls_count_alike():
 
 
 def test_dense_networks_have_the_operations_or_the_parameters_of_the_experts():
-    """Per token: the last layer, and in each block four matrices of attention, three of each MLP that it visits, and the router."""
+    """Per token: the last layer, and in each block four matrices of attention, three of each MLP that it visits, and
+    the router.
+    """
     width, visited = CONFIG.width, {BALANCED: 2, FREE: 2, ACTIVE: 2, TOTAL: 4}
     for name, mlps in visited.items():
         router = width * 4 if name in (BALANCED, FREE) else 0
         entries = 257 * width + 2 * (4 * width**2 + 3 * mlps * width**2 + router)
         assert moe.operations(CONFIG, name) == 2 * entries + 4 * 2 * width * (15 + 1) / 2
     assert moe.operations(FULL, BALANCED) < 0.4 * moe.operations(FULL, TOTAL)
-    params = {name: sum(leaf.size for leaf in jax.tree.leaves(of)) for name, of in zip(visited, map(shapes, visited), strict=True)}
-    assert params[BALANCED] == params[FREE] == params[TOTAL] + 2 * width * 4 and params[TOTAL] - params[ACTIVE] == 2 * 3 * 2 * width**2
+    params = {
+        name: sum(leaf.size for leaf in jax.tree.leaves(of))
+        for name, of in zip(visited, map(shapes, visited), strict=True)
+    }
+    assert (
+        params[BALANCED] == params[FREE] == params[TOTAL] + 2 * width * 4
+        and params[TOTAL] - params[ACTIVE] == 2 * 3 * 2 * width**2
+    )
 
 
 def shapes(name):

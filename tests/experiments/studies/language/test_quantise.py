@@ -14,7 +14,9 @@ from gendiff.weights import quantised
 
 CONFIG = dataclasses.replace(EXPERIMENT.presets["full"], seeds=(0, 1), piece=5, tokens=15, resamples=20, samples=100)
 PIECES = np.tile([0.0, 1.0, 2.0, 5.0], 3)
-"""Losses of three pieces of five tokens, the first of which is not foretold: pieces are equal, and tokens within them are not."""
+"""Losses of three pieces of five tokens, the first of which is not foretold: pieces are equal, and tokens within them
+are not.
+"""
 
 
 def reading(nbytes=1_000_000, lost=0.0, wrong=0, best=0):
@@ -23,7 +25,11 @@ def reading(nbytes=1_000_000, lost=0.0, wrong=0, best=0):
 
 
 def judged(**changed):
-    readings = {FLOAT32: reading(4_000_000), INT8: reading(lost=0.5, wrong=5, best=3), INT4: reading(lost=0.0625, wrong=1)}
+    readings = {
+        FLOAT32: reading(4_000_000),
+        INT8: reading(lost=0.5, wrong=5, best=3),
+        INT4: reading(lost=0.0625, wrong=1),
+    }
     seconds = dict.fromkeys(readings, (0.003, 0.001, 0.002))
     return {each.name: each for each in quantise.judge_text(CONFIG, readings | changed, seconds)}
 
@@ -32,7 +38,13 @@ def test_formats_are_compared_with_float32():
     result = judged()
     plain = {"MB": 4.0, "nats per token": 2.0, "same likeliest token": 1.0, "ms per token": 2.0}
     assert result[FLOAT32].measures == plain and result[f"{FLOAT32}, questions"].measures == {"answered": 1.0}
-    packed = {"MB": 1.0, "nats per token": 2.5, "same likeliest token": 0.8, "ms per token": 2.0, "lost": (0.5, 0.5, 0.5)}
+    packed = {
+        "MB": 1.0,
+        "nats per token": 2.5,
+        "same likeliest token": 0.8,
+        "ms per token": 2.0,
+        "lost": (0.5, 0.5, 0.5),
+    }
     assert result[INT8].measures == packed and result[f"{INT8}, questions"].measures["fall"][0] == 0.25
 
 
@@ -51,7 +63,9 @@ def test_the_interval_of_a_loss_is_over_pieces_of_text():
 def test_the_distance_of_digits_changes_in_ranges_of_the_seeds():
     """Four draws of two seeds, whose means in float32 are 2 apart."""
     plain = [np.array([1.0, 2.0, 3.0, 4.0]), np.array([3.0, 4.0, 5.0, 6.0])]
-    rows = quantise.judge_digits(CONFIG, {FLOAT32: plain, INT8: [each + 2.25 for each in plain], INT4: [each - 2.0 for each in plain]})
+    rows = quantise.judge_digits(
+        CONFIG, {FLOAT32: plain, INT8: [each + 2.25 for each in plain], INT4: [each - 2.0 for each in plain]}
+    )
     result = {(each.name, each.seed): each.measures for each in rows}
     assert result[f"digits, {FLOAT32}", 0] == {"floors": 2.5} and len(result) == 6
     assert [result[f"digits, {name}", 1]["change"] for name in (INT8, INT4)] == [(1.125,) * 3, (1.0,) * 3]
@@ -59,7 +73,9 @@ def test_the_distance_of_digits_changes_in_ranges_of_the_seeds():
 
 def test_a_line_is_read_to_the_losses_of_its_tokens_and_the_likeliest_ones(monkeypatch):
     table = np.log(np.array([[0.5, 0.25, 0.25], [0.125, 0.375, 0.5], [0.25, 0.5, 0.25]], np.float32))
-    monkeypatch.setattr(quantise.networks, "pure", lambda network: lambda params, line: Answer(jnp.asarray(table)[line], None, ()))
+    monkeypatch.setattr(
+        quantise.networks, "pure", lambda network: lambda params, line: Answer(jnp.asarray(table)[line], None, ())
+    )
     losses, best = quantise.reader(None)({}, np.array([[0, 1, 1, 2]], np.int32))
     np.testing.assert_allclose(losses, -np.log([0.25, 0.375, 0.5]), atol=1e-6)
     assert best.tolist() == [0, 2, 2, 1]
@@ -81,8 +97,18 @@ def test_an_answer_counts_as_a_whole_word_and_symbols_by_their_capitals():
     every = dict(questions.questions())
     gold, days = every["What is the chemical symbol for gold?"], every["How many days are in a week?"]
     assert len(every) == 100
-    assert [questions.holds(each, gold) for each in ("It is Au.", "au pair", "Gaul", "AU")] == [True, False, False, False]
-    assert [questions.holds(each, days) for each in ("Seven days", "7", "17", "seventeen")] == [True, True, False, False]
+    assert [questions.holds(each, gold) for each in ("It is Au.", "au pair", "Gaul", "AU")] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert [questions.holds(each, days) for each in ("Seven days", "7", "17", "seventeen")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_a_text_of_one_piece_has_no_interval():

@@ -9,7 +9,9 @@ from experiments.language import serving
 from experiments.language.serving import ARITHMETIC, EXPERIMENT, RATES, REFILLED, THIS, WAIT, Sizes
 from gendiff.commands.chat import models
 
-CONFIG = dataclasses.replace(EXPERIMENT.presets["full"], batches=(1, 2, 4, 8, 32), contexts=(128, 1024), rounds=3, resamples=20)
+CONFIG = dataclasses.replace(
+    EXPERIMENT.presets["full"], batches=(1, 2, 4, 8, 32), contexts=(128, 1024), rounds=3, resamples=20
+)
 SIZES = Sizes(parameters=1e8, nbytes=4e8, per_token=2e4)
 FLOPS, BANDWIDTH = 8e10, 1e10
 
@@ -26,7 +28,10 @@ def steps():
 
 def measured(seconds, read=8e9):
     rounds = {pair: np.full(3, each) if np.ndim(each) == 0 else each for pair, each in seconds.items()}
-    return {each.name: each.measures for each in serving.judge_steps(CONFIG, SIZES, rounds, np.array([1.0, 0.9, 0.4]) * read)}
+    return {
+        each.name: each.measures
+        for each in serving.judge_steps(CONFIG, SIZES, rounds, np.array([1.0, 0.9, 0.4]) * read)
+    }
 
 
 def test_the_two_rates_that_made_the_seconds_are_found_and_arithmetic_alone_leaves_more():
@@ -56,7 +61,9 @@ def test_rounds_belong_together():
 def test_batches_wait_for_the_longest_of_their_texts():
     assert serving.waiting(np.array([3, 1, 2, 5, 4]), 2) == 3 + 5 + 4
     assert serving.waiting(np.array([3, 1, 2, 5, 4]), 8) == 5
-    wait, refilled = serving.judge_texts(CONFIG, np.array([3, 1, 2]), np.array([1.0, 2.0, 1.2]), np.array([0.8, 1.6, 1.2]))
+    wait, refilled = serving.judge_texts(
+        CONFIG, np.array([3, 1, 2]), np.array([1.0, 2.0, 1.2]), np.array([0.8, 1.6, 1.2])
+    )
     assert (wait.name, wait.measures["steps"], wait.measures["tokens per second"]) == (WAIT, 3, 5.0)
     assert refilled.name == REFILLED and refilled.measures["faster"][0] == pytest.approx(1.25)
 
@@ -65,5 +72,8 @@ def test_sizes_are_those_of_the_arrays():
     chat = models.tiny()
     width, vocabulary = chat.network.width, chat.network.vocabulary
     sizes = serving.sizes(chat)
-    assert sizes.parameters == vocabulary * width + 4 * width**2 + 3 * 4 * width**2 + 3 * width and sizes.nbytes == 4 * sizes.parameters
+    assert (
+        sizes.parameters == vocabulary * width + 4 * width**2 + 3 * 4 * width**2 + 3 * width
+        and sizes.nbytes == 4 * sizes.parameters
+    )
     assert sizes.per_token == 2 * width * 4 * chat.network.depth  # keys and values in float32

@@ -1,4 +1,6 @@
-"""Speculation on made-up texts: rounds belong together, and a draft gains where a call gives more tokens than it costs."""
+"""Speculation on made-up texts: rounds belong together, and a draft gains where a call gives more tokens than it
+costs.
+"""
 
 import numpy as np
 import pytest
@@ -9,9 +11,22 @@ from experiments.language.speculative import EARLY, EXPERIMENT, LOOKUP, PLAIN, T
 
 def text(task, slow, calls=4):
     """Of 12 tokens; the draft takes 2 s in a round of which nothing else slows the machine down."""
-    seconds = {PLAIN: np.array([3.0, 6.0, 3.0]) * slow, LOOKUP: np.array([2.0, 4.0, 2.0]), EARLY: np.array([6.0, 12.0, 6.0])}
+    seconds = {
+        PLAIN: np.array([3.0, 6.0, 3.0]) * slow,
+        LOOKUP: np.array([2.0, 4.0, 2.0]),
+        EARLY: np.array([6.0, 12.0, 6.0]),
+    }
     counts = {LOOKUP: calls, EARLY: 6}
-    return Text(task, seconds, 12, counts, {LOOKUP: 8, EARLY: 3}, {LOOKUP: 10, EARLY: 0}, {LOOKUP: True, EARLY: task == "code"}, counts)
+    return Text(
+        task,
+        seconds,
+        12,
+        counts,
+        {LOOKUP: 8, EARLY: 3},
+        {LOOKUP: 10, EARLY: 0},
+        {LOOKUP: True, EARLY: task == "code"},
+        counts,
+    )
 
 
 def test_gains_are_of_all_texts_of_a_task():

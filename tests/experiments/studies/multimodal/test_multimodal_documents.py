@@ -53,14 +53,22 @@ def test_answers_alone_are_learned_of_scenes_and_held_out_pairs_are_asked_about_
     assert not [pair for pair in pairs for row in range(len(known)) if pair in written(known, row)]
     for question, answer in zip(tasks.questions(unseen), unseen.answers, strict=True):
         assert any(word in f"{question} {answer}" for pair in PAIRS for word in pair)
-    assert known.words == unseen.words and known.texts.shape[1] == unseen.texts.shape[1] and len({pair[0] for pair in PAIRS}) == len(PAIRS)
+    assert (
+        known.words == unseen.words
+        and known.texts.shape[1] == unseen.texts.shape[1]
+        and len({pair[0] for pair in PAIRS}) == len(PAIRS)
+    )
 
 
 def test_no_step_repeats_a_scene_and_each_seed_has_its_own():
     config = dataclasses.replace(FEW, seeds=(0, 1))
     first, second = (tasks.documents(config, SCENES, step)[0].parts for step in (0, 1))
     every = np.concatenate([first[0].reshape(8, -1), second[0].reshape(8, -1)])
-    assert len(np.unique(every, axis=0)) == 16 and first[1].tokens.shape == second[1].tokens.shape == (4, 2, first[1].tokens.shape[-1])
+    assert len(np.unique(every, axis=0)) == 16 and first[1].tokens.shape == second[1].tokens.shape == (
+        4,
+        2,
+        first[1].tokens.shape[-1],
+    )
     again = tasks.documents(dataclasses.replace(config, seeds=(1,)), SCENES, 1)[0].parts
     np.testing.assert_array_equal(again[0][:, 0], second[0][:, 1])
 
@@ -101,7 +109,9 @@ def judged(**changes):
 
 
 def test_claims_pass_where_all_is_well_and_are_those_of_every_row():
-    assert {claim.verdict for claim in judged()} == {"PASS"} and [claim.id for claim in judged()] == [row.id for row in STUDY.rows]
+    assert {claim.verdict for claim in judged()} == {"PASS"} and [claim.id for claim in judged()] == [
+        row.id for row in STUDY.rows
+    ]
 
 
 WORSE = {BOTH: np.full(450, 1.2), CAPTIONS: np.ones(450), PICTURES: np.ones(450)}

@@ -1,4 +1,6 @@
-"""The constitution experiment: its rules on every answer there is, its rows read back, and what it measures of runs that are made up."""
+"""The constitution experiment: its rules on every answer there is, its rows read back, and what it measures of runs
+that are made up.
+"""
 
 import dataclasses
 import itertools
@@ -7,7 +9,17 @@ import jax
 import numpy as np
 
 from experiments.preferences import constitution, responses
-from experiments.preferences.constitution import BASE, PREFERENCE, SHUFFLED, SUPERVISED, UNREVISED, Compared, feedback, grammar, skills
+from experiments.preferences.constitution import (
+    BASE,
+    PREFERENCE,
+    SHUFFLED,
+    SUPERVISED,
+    UNREVISED,
+    Compared,
+    feedback,
+    grammar,
+    skills,
+)
 from experiments.preferences.constitution.feedback import Judged
 from gendiff import networks
 from gendiff.preferences.revision import Revised
@@ -30,7 +42,12 @@ def closed(signs):
 def test_principles_say_what_their_sentences_say_of_every_answer():
     texts = ["".join(grammar.SIGNS[sign] for sign in signs) for signs in EVERY]
     by_hand = [
-        [any(loud in text for loud in "!?"), not closed(signs), any(2 * sign in text for sign in "!?()~."), text[-1] != "."]
+        [
+            any(loud in text for loud in "!?"),
+            not closed(signs),
+            any(2 * sign in text for sign in "!?()~."),
+            text[-1] != ".",
+        ]
         for text, signs in zip(texts, EVERY, strict=True)
     ]
     np.testing.assert_array_equal(grammar.violated(EVERY), by_hand)
@@ -49,7 +66,9 @@ def test_a_revision_keeps_its_principle_changes_no_sign_that_does_not_offend_and
 
 
 def test_a_critique_names_the_first_sign_that_offends():
-    signs = np.array([[grammar.SIGNS.index(sign) for sign in text] for text in ("_!?.", "(_).", ")((.", "~~~.", "..._")])
+    signs = np.array(
+        [[grammar.SIGNS.index(sign) for sign in text] for text in ("_!?.", "(_).", ")((.", "~~~.", "..._")]
+    )
     said = [grammar.critiques(signs, np.full(len(signs), number)).tolist() for number in range(4)]
     assert said == [[1, -1, -1, -1, -1], [-1, -1, 0, -1, -1], [-1, -1, 1, 0, 0], [-1, -1, -1, -1, 3]]
 
@@ -75,13 +94,19 @@ def test_rows_read_back_are_what_the_rules_say():
     np.testing.assert_array_equal(skills.signs_of(after), grammar.revised(skills.signs_of(drafts[revisers]), principle))
 
     second = rows.tokens[judges, start + 1 : start + 9]
-    tags, choices = (rows.tokens[judges, start + 9 + part :: 2] - base for part, base in ((0, skills.JUDGE), (1, skills.FIRST)))
+    tags, choices = (
+        rows.tokens[judges, start + 9 + part :: 2] - base for part, base in ((0, skills.JUDGE), (1, skills.FIRST))
+    )
     assert (np.sort(tags, 1) == np.arange(4)).all() and np.isin(choices, (0, 1)).all()
     one, other = (np.take_along_axis(skills.violated(of), tags, 1) for of in (drafts[judges], second))
     np.testing.assert_array_equal(choices[one != other], one[one != other])
     assert 0.4 < choices[one == other].mean() < 0.6
     learned = np.isin(rows.tokens, np.arange(skills.FINE, skills.VOCABULARY))
-    assert (rows.weight[learned] == 1).all() and (rows.weight[:, : skills.PROMPT] == 0).all() and (rows.weight[rows.tokens < 0] == 0).all()
+    assert (
+        (rows.weight[learned] == 1).all()
+        and (rows.weight[:, : skills.PROMPT] == 0).all()
+        and (rows.weight[rows.tokens < 0] == 0).all()
+    )
 
 
 def test_requests_of_every_stage_are_not_held_out():
@@ -90,7 +115,11 @@ def test_requests_of_every_stage_are_not_held_out():
     tokens = constitution.skill_rows_at(FULL, 3).tokens
     assert tokens.shape == (FULL.batch, len(FULL.seeds), skills.LENGTH)
     seen = tokens[..., : grammar.WORD].reshape(-1, grammar.WORD) @ len(grammar.LETTERS) ** np.arange(grammar.WORD)
-    for numbers in (seen, constitution.stage_requests(FULL, 1, FULL.revised, 1), constitution.stage_requests(FULL, 1, FULL.pairs, 2)):
+    for numbers in (
+        seen,
+        constitution.stage_requests(FULL, 1, FULL.revised, 1),
+        constitution.stage_requests(FULL, 1, FULL.pairs, 2),
+    ):
         assert not kept & set(numbers.tolist())
 
 
@@ -109,9 +138,15 @@ def test_agreement_is_counted_on_pairs_that_the_rules_tell_apart_and_undecided_p
     kept = good.labelled(0.09, 8)
     assert np.abs(good.judged.probability[kept] - 0.5).min() > 0.1 and 100 < len(kept) < 300
     right, wrong, all_pairs = (
-        constitution.agreement(0, pairs, rows).measures for pairs, rows in ((good, kept), (bad, kept), (good, np.arange(300)))
+        constitution.agreement(0, pairs, rows).measures
+        for pairs, rows in ((good, kept), (bad, kept), (good, np.arange(300)))
     )
-    assert (right["agreement"][0], right["one order"], wrong["agreement"][0], wrong["one order"]) == (1.0, 1.0, 0.0, 0.0)
+    assert (right["agreement"][0], right["one order"], wrong["agreement"][0], wrong["one order"]) == (
+        1.0,
+        1.0,
+        0.0,
+        0.0,
+    )
     assert all_pairs["decided"] == len(kept) == right["labelled"] and all_pairs["labelled"] == 300
     assert len(good.labelled(0.49, 8)) == 8
 
@@ -121,16 +156,23 @@ def test_pairs_for_preference_tuning_have_the_label_in_front_and_a_coin_has_not(
     config = dataclasses.replace(FULL, preference_batch=8)
     of, coin = (constitution.preferred(config, pairs(True), None, 5, by_coin=by_coin) for by_coin in (False, True))
     fewer = [
-        np.subtract(*(skills.violated(rows[:, skills.PROMPT :]).sum(1) for rows in (each.rejected, each.chosen))) for each in (of, coin)
+        np.subtract(*(skills.violated(rows[:, skills.PROMPT :]).sum(1) for rows in (each.rejected, each.chosen)))
+        for each in (of, coin)
     ]
     assert (fewer[0] > 0).all() and 0.3 < (fewer[1] > 0).mean() < 0.7
     np.testing.assert_array_equal(of.reference_chosen, of.chosen.sum(1))
-    np.testing.assert_array_equal(np.sort(of.chosen.sum(1) + of.rejected.sum(1)), np.sort(coin.chosen.sum(1) + coin.rejected.sum(1)))
+    np.testing.assert_array_equal(
+        np.sort(of.chosen.sum(1) + of.rejected.sum(1)), np.sort(coin.chosen.sum(1) + coin.rejected.sum(1))
+    )
 
 
 def test_a_critic_that_follows_the_rules_is_right_and_drafts_without_signs_are_left_out():
     rng, numbers = np.random.default_rng(4), np.arange(100) * 37
-    letters, signs, principle = grammar.task(grammar.requests(numbers)), grammar.drafts(rng, 100), rng.integers(4, size=100)
+    letters, signs, principle = (
+        grammar.task(grammar.requests(numbers)),
+        grammar.drafts(rng, 100),
+        rng.integers(4, size=100),
+    )
     draft, after = (skills.responses(letters, each) for each in (signs, grammar.revised(signs, principle)))
     draft[:10, 1] = skills.FINE
     said = skills.criticisms(grammar.critiques(signs, principle))
@@ -171,8 +213,12 @@ def test_a_network_s_answers_have_the_probability_that_tuning_sees_and_its_judge
     with devices.compiled_quickly():
         written = quickly(write)(params)
         rows = np.concatenate([prompt, np.asarray(written.tokens)], 1)
-        np.testing.assert_allclose(feedback.log_probs(module, params, rows), np.asarray(written.log_probs).sum(1), rtol=1e-4)
+        np.testing.assert_allclose(
+            feedback.log_probs(module, params, rows), np.asarray(written.log_probs).sum(1), rtol=1e-4
+        )
         first, second = rows[:, skills.PROMPT :], rows[::-1, skills.PROMPT :]
-        there, back = (feedback.judgements(module, params, prompt, *pair) for pair in ((first, second), (second, first)))
+        there, back = (
+            feedback.judgements(module, params, prompt, *pair) for pair in ((first, second), (second, first))
+        )
     np.testing.assert_allclose(there.probability, 1 - back.probability, atol=1e-5)
     assert np.abs(there.probability - 0.5).max() > 1e-3

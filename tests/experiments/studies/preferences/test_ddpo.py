@@ -1,4 +1,6 @@
-"""The ddpo experiment on rewards whose best policy is known, on a Gaussian policy that learns it, and on made-up samples."""
+"""The ddpo experiment on rewards whose best policy is known, on a Gaussian policy that learns it, and on made-up
+samples.
+"""
 
 import dataclasses
 from types import SimpleNamespace
@@ -31,7 +33,9 @@ FEWER = NORMAL[1::3]
 
 def test_best_of_n_has_the_expectation_of_order_statistics_and_the_kl_of_its_bound():
     def best_of_normals(n):
-        return scipy.integrate.quad(lambda x: x * n * scipy.stats.norm.pdf(x) * scipy.stats.norm.cdf(x) ** (n - 1), -9, 9)[0]
+        return scipy.integrate.quad(
+            lambda x: x * n * scipy.stats.norm.pdf(x) * scipy.stats.norm.cdf(x) ** (n - 1), -9, 9
+        )[0]
 
     for n in (1, 2, 7.5, 64):
         assert kl_frontier.expected_best(NORMAL, n) == pytest.approx(best_of_normals(n), abs=3e-3)
@@ -44,7 +48,10 @@ def test_the_best_policy_of_a_normal_reward_shifts_it_by_the_root_of_twice_the_k
     kl, best = kl_frontier.optimum(NORMAL)
     np.testing.assert_allclose(best[kl < 2], np.sqrt(2 * kl[kl < 2]), atol=0.02)
     for n in (2, 8, 32):
-        of_n, at_most = kl_frontier.expected_best(NORMAL, n), kl_frontier.optimum_at(NORMAL, kl_frontier.kl_bound(n), 10.0)
+        of_n, at_most = (
+            kl_frontier.expected_best(NORMAL, n),
+            kl_frontier.optimum_at(NORMAL, kl_frontier.kl_bound(n), 10.0),
+        )
         assert 0.9 * at_most < of_n < at_most
     assert kl_frontier.optimum_at(NORMAL, 50.0, 10.0) == 10.0  # beyond the reach of the samples
 
@@ -69,7 +76,9 @@ def gaussian_task(acting=4):
     return RewardedTask((DIGIT,), model, params, words, 1, levels, acting, lambda x, _: x.mean((1, 2, 3))[:, None])
 
 
-CONFIG = dataclasses.replace(FULL, beta=0.5, digits=Policy(updates=60, batch=256, parts=2, learning_rate=0.03, steps=5, acting=4))
+CONFIG = dataclasses.replace(
+    FULL, beta=0.5, digits=Policy(updates=60, batch=256, parts=2, learning_rate=0.03, steps=5, acting=4)
+)
 
 
 def learned(how, updates):
@@ -85,7 +94,9 @@ def learned(how, updates):
 
 @pytest.mark.slow
 def test_a_policy_gradient_learns_the_mean_that_is_best_for_reward_less_kl_and_begins_with_ratios_of_1():
-    """Of a Gaussian chain KL is c (shift)² / 2 and the reward rises by g per shift, so that the best shift is g / (sd β c)."""
+    """Of a Gaussian chain KL is c (shift)² / 2 and the reward rises by g per shift, so that the best shift is g / (sd β
+    c).
+    """
     task, before, after, lines = learned(DDPO, 60)
     key, index = jax.random.key(1), jnp.arange(64)
 
@@ -100,7 +111,11 @@ def test_a_policy_gradient_learns_the_mean_that_is_best_for_reward_less_kl_and_b
     assert float(after.policy.params["mean"]) - SHIFT == pytest.approx(best, rel=0.2) and best > 0.1
     assert int(after.step) == 60 and int(after.policy.step) == 120
     assert max(line["ratio_error"] for line in lines) <= 1e-5
-    assert lines[-1]["reward"] > lines[0]["reward"] and lines[0]["kl"] == pytest.approx(0, abs=1e-6) and lines[-1]["kl"] > 0.1
+    assert (
+        lines[-1]["reward"] > lines[0]["reward"]
+        and lines[0]["kl"] == pytest.approx(0, abs=1e-6)
+        and lines[-1]["kl"] > 0.1
+    )
     assert float(after.reference["mean"]) == np.float32(SHIFT)
 
 
@@ -119,14 +134,22 @@ def test_after_its_actions_the_reference_goes_on():
     for acting in (2, 4):
         task = gaussian_task(acting)
         states, ends[acting] = task.draw(key, other, task.reference, index, prompt)
-        assert states.shape == (acting + 1, 8, 2, 2, 1) and task.laws(other, states, prompt).mean.shape == (8, acting, 2, 2, 1)
+        assert states.shape == (acting + 1, 8, 2, 2, 1) and task.laws(other, states, prompt).mean.shape == (
+            8,
+            acting,
+            2,
+            2,
+            1,
+        )
     x, level = states[2], task.levels[2]  # the first two steps are the same
     np.testing.assert_array_equal(
-        task.drawing_denoiser(other, task.reference, prompt)(x, level).clean, task.denoiser(other, prompt)(x, level).clean
+        task.drawing_denoiser(other, task.reference, prompt)(x, level).clean,
+        task.denoiser(other, prompt)(x, level).clean,
     )
     short = gaussian_task(2)
     np.testing.assert_array_equal(
-        short.drawing_denoiser(other, task.reference, prompt)(x, level).clean, task.denoiser(task.reference, prompt)(x, level).clean
+        short.drawing_denoiser(other, task.reference, prompt)(x, level).clean,
+        task.denoiser(task.reference, prompt)(x, level).clean,
     )
     assert float(jnp.mean(ends[4] - ends[2])) > 0.1
 
@@ -168,17 +191,23 @@ def test_a_judge_disagrees_about_pictures_that_follow_the_reward_alone():
 
 def samples(rewards, kl, agreement=1.0):
     agrees = np.arange(rewards.size).reshape(rewards.shape) < agreement * rewards.size
-    return PolicySamples(np.zeros((rewards.size, 8, 8, 1), np.float32), rewards, np.full(rewards.shape, kl), agrees, agrees, 3.0)
+    return PolicySamples(
+        np.zeros((rewards.size, 8, 8, 1), np.float32), rewards, np.full(rewards.shape, kl), agrees, agrees, 3.0
+    )
 
 
 def found(gain, kl):
     """Policies whose reward is normal, the reference's shifted; the control's is the reference's."""
     policy = samples(FEWER + gain, kl, agreement=0.8)
     policies = {
-        (reward, how): {seed: samples(FEWER, 0.1) if how == SHUFFLED else policy for seed in seeds(FULL, reward, how)[:1]}
+        (reward, how): {
+            seed: samples(FEWER, 0.1) if how == SHUFFLED else policy for seed in seeds(FULL, reward, how)[:1]
+        }
         for reward, how in ARMS
     }
-    return Found({reward: samples(FEWER, 0.0) for reward in (DIGIT, INK, SCENES)}, policies, {"reference": policy, 0: policy})
+    return Found(
+        {reward: samples(FEWER, 0.0) for reward in (DIGIT, INK, SCENES)}, policies, {"reference": policy, 0: policy}
+    )
 
 
 def test_a_policy_is_held_against_best_of_n_at_its_kl_and_against_few_draws():

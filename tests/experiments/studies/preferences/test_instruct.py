@@ -1,4 +1,6 @@
-"""The instruct experiment: its texts by hand, its sets under the library's checker, and what it measures of replies that are made up."""
+"""The instruct experiment: its texts by hand, its sets under the library's checker, and what it measures of replies
+that are made up.
+"""
 
 import dataclasses
 
@@ -25,7 +27,11 @@ def tokens(*texts):
 
 
 def test_orders_facts_and_responses_are_these_texts():
-    assert [instruct.text(row) for row in instruct.orders(VERBS, PAIRS)] == ["add 12 34?↵", "max 07 60?↵", "min 99 09?↵"]
+    assert [instruct.text(row) for row in instruct.orders(VERBS, PAIRS)] == [
+        "add 12 34?↵",
+        "max 07 60?↵",
+        "min 99 09?↵",
+    ]
     assert [instruct.text(row) for row in instruct.right_responses(VERBS, PAIRS)] == ["046", "060", "009"]
     assert [instruct.text(row) for row in instruct.facts(VERBS, PAIRS)] == [
         "add 12 34 is 046.↵",
@@ -62,7 +68,9 @@ def test_replies_are_told_apart():
 def test_the_checker_finds_the_set_without_loss_on_the_end_and_nothing_else():
     rows = {name: instruct.examples(FEW, name, 0) for name in TUNINGS}
     says = {name: instruction.findings(each.tokens, each.weight, end=instruct.END) for name, each in rows.items()}
-    assert says[TUNED] == says[SHUFFLED] == () and len(says[ENDLESS]) == 1 and "no weight on their end" in says[ENDLESS][0]
+    assert (
+        says[TUNED] == says[SHUFFLED] == () and len(says[ENDLESS]) == 1 and "no weight on their end" in says[ENDLESS][0]
+    )
     np.testing.assert_array_equal(rows[TUNED].tokens, rows[ENDLESS].tokens)
     assert rows[TUNED].weight.sum(1).tolist() == [4] * 300
 

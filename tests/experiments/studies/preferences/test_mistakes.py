@@ -1,7 +1,8 @@
-"""Known mistakes of instruction tuning and PPO, planted one by one beside the right code, and the check that tells them apart.
+"""Known mistakes of instruction tuning and PPO, planted one by one beside the right code, and the check that tells them
+apart.
 
-Four checks: log-probabilities of rollout and first pass agree; the policy gradient, summed over all answers, is the exact one; nothing
-depends on what padding holds; and the library's checker of instruction batches finds nothing.
+Four checks: log-probabilities of rollout and first pass agree; the policy gradient, summed over all answers, is the
+exact one; nothing depends on what padding holds; and the library's checker of instruction batches finds nothing.
 """
 
 import jax
@@ -41,7 +42,10 @@ def params():
 
 def test_log_probabilities_of_another_law_than_the_rollout_s_differ_from_its_own(params):
     network, key = policies.policy(CONFIG), jax.random.fold_in(jax.random.key(0), KEY)
-    caught({name: float(number) for name, number in quickly(lambda params: ratios(network, params, key))(params).items()}, 1e-5)
+    caught(
+        {name: float(number) for name, number in quickly(lambda params: ratios(network, params, key))(params).items()},
+        1e-5,
+    )
 
 
 def ratios(network, params, key):
@@ -56,7 +60,11 @@ def ratios(network, params, key):
         again = scoring.sampled_log_probs(predict, params, tokens, 1, policies.symbols_only(*further))
         return jnp.max(jnp.abs(again - written.log_probs))
 
-    return {RIGHT: apart(warm, cut), "temperature in the rollout alone": apart(cut), "top-k in the rollout alone": apart(warm)}
+    return {
+        RIGHT: apart(warm, cut),
+        "temperature in the rollout alone": apart(cut),
+        "top-k in the rollout alone": apart(warm),
+    }
 
 
 @pytest.mark.slow
@@ -84,8 +92,11 @@ def gradients(params, rewards, key):
         mask, old = jnp.ones_like(log_probs), jax.lax.stop_gradient(log_probs)
         shaped = advantages.shaped_rewards(jnp.zeros(len(texts)), old, base, mask, (1 - in_loss) * beta)
         shaped += rewards[:, None] * (jnp.arange(task.LENGTH)[None] == place)
-        found = advantages.gae(shaped, jnp.where(shift > 0, values[:, 1:], values[:, :-1]), mask, gamma=1.0, lam=1.0).advantages
-        weight = jnp.exp(jnp.sum(old, 1, keepdims=True)) * (task.LENGTH * task.ANSWERS)  # a mean over all answers becomes one under the law
+        found = advantages.gae(
+            shaped, jnp.where(shift > 0, values[:, 1:], values[:, :-1]), mask, gamma=1.0, lam=1.0
+        ).advantages
+        # a mean over all answers becomes one under the law
+        weight = jnp.exp(jnp.sum(old, 1, keepdims=True)) * (task.LENGTH * task.ANSWERS)
         loss, _ = policy_gradient.clipped_policy_gradient(log_probs, old, weight * found, mask, 0.2)
         return loss + in_loss * beta * jnp.mean(weight * kl_estimates(log_probs, base, mask).k3)
 
@@ -96,8 +107,12 @@ def gradients(params, rewards, key):
     def distances(params):
         log_probs, back = jax.vjp(answered, params)
         values = networks.pure(scalar)(critic, texts).logits
-        each = jax.vmap(lambda way: jax.grad(surrogate)(log_probs, values, *way))(jnp.array(list(ways.values()), jnp.float32))
-        wanted, *found = jax.vmap(lambda slope: flat(back(slope)))(jnp.concatenate([jax.grad(exact)(log_probs)[None], each]))
+        each = jax.vmap(lambda way: jax.grad(surrogate)(log_probs, values, *way))(
+            jnp.array(list(ways.values()), jnp.float32)
+        )
+        wanted, *found = jax.vmap(lambda slope: flat(back(slope)))(
+            jnp.concatenate([jax.grad(exact)(log_probs)[None], each])
+        )
         return jnp.linalg.norm(jnp.stack(found) - wanted[None], axis=1) / jnp.linalg.norm(wanted)
 
     return dict(zip(ways, devices.jit(distances)(params).tolist(), strict=True))
@@ -120,7 +135,9 @@ def paddings():
 
     def raw(scored, log_probs, reference, values, *, last=False, everywhere=False):
         scores = scored[:, -1] if last else rollouts.at_last(scored, mask)
-        rewards = advantages.shaped_rewards(scores, log_probs, reference, jnp.ones_like(mask) if everywhere else mask, 0.5)
+        rewards = advantages.shaped_rewards(
+            scores, log_probs, reference, jnp.ones_like(mask) if everywhere else mask, 0.5
+        )
         # penalties behind the end are charged to the last step, as sums over whole rows do
         behind = jnp.sum(jnp.where(mask == 0, rewards, 0), 1) if everywhere else jnp.zeros(len(lengths))
         rewards = rewards + jnp.where(jnp.arange(6)[None] == lengths[:, None] - 1, behind[:, None], 0)
@@ -158,7 +175,9 @@ def batches():
 
     return {
         RIGHT: findings(rows, rows.weight) + findings(ended, ended.weight, END),
-        "PAD = EOS, masked by its id": findings(ended, np.where(ended.tokens == END, 0, ended.weight).astype(np.float32), END),
+        "PAD = EOS, masked by its id": findings(
+            ended, np.where(ended.tokens == END, 0, ended.weight).astype(np.float32), END
+        ),
         "weights shifted by one": findings(rows, np.roll(rows.weight, 1, axis=1)),
         "loss on padding": findings(rows, np.ones_like(rows.weight)),
     }

@@ -1,4 +1,6 @@
-"""The exact sums of the rlhf experiment, what it measures of made-up policies, and its networks beside the sums over all answers."""
+"""The exact sums of the rlhf experiment, what it measures of made-up policies, and its networks beside the sums over
+all answers.
+"""
 
 import dataclasses
 import json
@@ -33,11 +35,19 @@ def test_the_best_policy_reaches_the_optimum_and_lies_on_the_frontier_and_no_oth
         at = optimum.reached(best, REFERENCE, GOLD)
         np.testing.assert_allclose(at.objective(beta), optimum.best(REFERENCE, GOLD, beta), rtol=1e-9)
         np.testing.assert_allclose(optimum.frontier(REFERENCE, GOLD, at.kl), at.reward, rtol=1e-6)
-        assert optimum.share(best, REFERENCE, GOLD, beta) == pytest.approx(1) and optimum.share(REFERENCE, REFERENCE, GOLD, beta) == 0
+        assert (
+            optimum.share(best, REFERENCE, GOLD, beta) == pytest.approx(1)
+            and optimum.share(REFERENCE, REFERENCE, GOLD, beta) == 0
+        )
         other = best + 0.3 * rng.normal(size=best.shape)
         near = optimum.reached(other, REFERENCE, GOLD)
-        assert near.reward < optimum.frontier(REFERENCE, GOLD, near.kl) - 1e-4 and optimum.share(other, REFERENCE, GOLD, beta) < 1
-    assert optimum.frontier(REFERENCE, GOLD, 0.0) == pytest.approx(optimum.reached(REFERENCE, REFERENCE, GOLD).reward, abs=1e-3)
+        assert (
+            near.reward < optimum.frontier(REFERENCE, GOLD, near.kl) - 1e-4
+            and optimum.share(other, REFERENCE, GOLD, beta) < 1
+        )
+    assert optimum.frontier(REFERENCE, GOLD, 0.0) == pytest.approx(
+        optimum.reached(REFERENCE, REFERENCE, GOLD).reward, abs=1e-3
+    )
     assert optimum.total_variation(REFERENCE, REFERENCE) == 0 and 0 < optimum.total_variation(best, REFERENCE) < 1
 
 
@@ -51,7 +61,9 @@ def test_the_gold_reward_has_mean_0_and_deviation_1_over_demonstrations_and_diff
 def test_answers_are_drawn_by_their_law_and_pairs_of_rankings_follow_bradley_and_terry():
     rng = np.random.default_rng(1)
     given = task.ranked(rng, REFERENCE, 40_000, 3, GOLD)
-    counts = np.bincount((given.answers + task.ANSWERS * given.prompts[:, None]).reshape(-1), minlength=4 * task.ANSWERS)
+    counts = np.bincount(
+        (given.answers + task.ANSWERS * given.prompts[:, None]).reshape(-1), minlength=4 * task.ANSWERS
+    )
     expected = 120_000 * np.exp(REFERENCE).reshape(-1) / 4
     often = expected > 5
     assert np.sum(((counts - expected) ** 2 / expected)[often]) < often.sum() + 5 * np.sqrt(2 * often.sum())
@@ -73,18 +85,27 @@ def test_no_scores_exceed_the_bayes_rate_and_equal_ones_have_one_half():
     noisy = GOLD + np.random.default_rng(2).normal(size=GOLD.shape)
     assert 0.5 < task.accuracy(REFERENCE, noisy) < rate - 0.02
     assert task.accuracy(REFERENCE, np.exp(3 * GOLD)) == pytest.approx(rate)
-    assert task.accuracy(REFERENCE, 0 * GOLD) == pytest.approx(0.5) and task.accuracy(REFERENCE, -GOLD) == pytest.approx(1 - rate)
+    assert task.accuracy(REFERENCE, 0 * GOLD) == pytest.approx(0.5) and task.accuracy(
+        REFERENCE, -GOLD
+    ) == pytest.approx(1 - rate)
 
 
 def test_policies_stand_by_the_reward_they_learned_from_and_by_gold():
-    best, stuck = (rlhf.stand(policy, REFERENCE, GOLD, 0.5)[0] for policy in (optimum.tilted(REFERENCE, GOLD, 0.5), REFERENCE))
+    best, stuck = (
+        rlhf.stand(policy, REFERENCE, GOLD, 0.5)[0] for policy in (optimum.tilted(REFERENCE, GOLD, 0.5), REFERENCE)
+    )
     assert best["share"] == best["gold share"] == pytest.approx(1) and best["variation"] == pytest.approx(0, abs=1e-9)
     assert best["reward"] == best["best reward"] and best["KL"] == best["best KL"]
     assert stuck["share"] == stuck["KL"] == 0 and stuck["variation"] > 0.1
     gamed = rlhf.stand(optimum.tilted(REFERENCE, -GOLD, 0.5), REFERENCE, -GOLD, 0.5)[0]
     assert gamed["share"] == pytest.approx(1) and gamed["gold share"] < 0
     right, coin = rlhf.model(REFERENCE, GOLD), rlhf.model(REFERENCE, np.random.default_rng(3).normal(size=GOLD.shape))
-    assert right["lost"] == 0 and right["correlation"] == pytest.approx(1) and coin["lost"] > 0.15 and abs(coin["correlation"]) < 0.3
+    assert (
+        right["lost"] == 0
+        and right["correlation"] == pytest.approx(1)
+        and coin["lost"] > 0.15
+        and abs(coin["correlation"]) < 0.3
+    )
 
 
 def test_a_proxy_that_rises_while_gold_falls_is_seen_from_the_peak():
@@ -100,7 +121,10 @@ def params():
 
 
 def test_the_law_of_a_network_sums_to_one_and_is_what_its_rollouts_and_its_evaluation_say(params):
-    actor, tokens = policies.Actor(policies.policy(SMALL), without_critic=True), np.resize(task.SYMBOLS + np.arange(4, dtype=np.int32), 64)
+    actor, tokens = (
+        policies.Actor(policies.policy(SMALL), without_critic=True),
+        np.resize(task.SYMBOLS + np.arange(4, dtype=np.int32), 64),
+    )
     law, done, again = quickly(lambda params: _laws(actor, params, tokens))(params)
     np.testing.assert_allclose(scipy.special.logsumexp(law, 1), 0, atol=1e-5)
     numbers = np.asarray(done.actions) @ [64, 8, 1]
@@ -119,7 +143,9 @@ def test_members_and_pairs_of_a_step_are_those_of_their_seeds():
     config = dataclasses.replace(SMALL, seeds=(3, 5), rankings=50, dpo_pairs=40)
     of = train.members(config, train.PPO)
     assert [(each.number, each.beta, each.few) for each in of[:2]] == [(0, 1.0, False), (1, 1.0, False)]
-    assert [(each.number, each.beta, each.few) for each in of[-2:]] == [(0, 0.02, True), (1, 0.02, True)] and len(of) == 8
+    assert [(each.number, each.beta, each.few) for each in of[-2:]] == [(0, 0.02, True), (1, 0.02, True)] and len(
+        of
+    ) == 8
     laws = np.stack([REFERENCE, REFERENCE])
     given = train.rankings(config, laws, train.RANKED)
     assert len(given) == 3 and train.rankings(config, laws, train.FEW)[1].answers.shape == (100, 2)
@@ -128,7 +154,9 @@ def test_members_and_pairs_of_a_step_are_those_of_their_seeds():
     np.testing.assert_allclose(batch.reference_rejected, REFERENCE.reshape(-1)[batch.rejected], rtol=1e-6)
     assert (batch.chosen // task.ANSWERS == batch.rejected // task.ANSWERS).all()
     known = {(int(first), int(second)) for first, second in zip(*pairs.of_rankings(given[1]), strict=True)}
-    assert {(int(first), int(second)) for first, second in zip(batch.chosen[:, 1], batch.rejected[:, 1], strict=True)} <= known
+    assert {
+        (int(first), int(second)) for first, second in zip(batch.chosen[:, 1], batch.rejected[:, 1], strict=True)
+    } <= known
     rows = train.rankings_at(dataclasses.replace(config, reward_batch=16), given, 2)
     assert rows.tokens.shape == (16, 3, 4, 4) and rows.ranking.shape == (16, 3, 4)
     texts = train.demonstrations_at(config, 0).tokens
@@ -142,7 +170,9 @@ def test_every_member_has_its_own_start_reward_and_beta_and_all_share_the_count_
         jax.eval_shape(lambda each=each: networks.init(each, jax.random.key(0), np.zeros((1, 2), np.int32)))
         for each in (policies.policy(SMALL), policies.scalar(SMALL))
     )
-    start, reward = (jax.tree.map(lambda leaf: np.zeros((3, *leaf.shape), leaf.dtype), tree) for tree in (policy, scalar))
+    start, reward = (
+        jax.tree.map(lambda leaf: np.zeros((3, *leaf.shape), leaf.dtype), tree) for tree in (policy, scalar)
+    )
     table = np.zeros((3, 4, 512), np.float32)
     given = rollout_programs.Given(
         start,
@@ -153,9 +183,15 @@ def test_every_member_has_its_own_start_reward_and_beta_and_all_share_the_count_
     run = rollout_programs.build(config, groups, (7, 8, 7), given, sharding.mesh())
     before = jax.eval_shape(run.fresh, jax.random.key(0))
     after, metrics = jax.eval_shape(run.step, before, rollout_programs.prompts(config, 3))
-    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), before) == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after)
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), before) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), after
+    )
     assert after.step.shape == () and after.policy.beta.shape == (3,) and after.seen["curve"].shape == (3, 5, 3)
-    assert (policies.CRITIC in after.policy.params) is not groups and {"loss_2", "mismatch", "stopped"} <= metrics.keys()
+    assert (policies.CRITIC in after.policy.params) is not groups and {
+        "loss_2",
+        "mismatch",
+        "stopped",
+    } <= metrics.keys()
 
 
 @pytest.mark.slow

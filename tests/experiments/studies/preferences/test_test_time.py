@@ -1,4 +1,6 @@
-"""test-time on made-up answers whose law is known, on the texts that are learned, and on real digits that verifiers choose."""
+"""test-time on made-up answers whose law is known, on the texts that are learned, and on real digits that verifiers
+choose.
+"""
 
 import dataclasses
 import functools
@@ -42,7 +44,9 @@ def searched(arm, tilt=2.5, right=0.5):
             votes, shares = choosing.majority_gain(TRUTH, given), choosing.shares(FEW, TRUTH, given, scores)
         of_seed.append((shares, greedy, hits.sum(1), *votes, findings.area(hits, scores)))
     methods, *rest = zip(*of_seed, strict=True)
-    return Searched(arm, {name: np.stack([each[name] for each in methods]) for name in methods[0]}, *map(np.stack, rest))
+    return Searched(
+        arm, {name: np.stack([each[name] for each in methods]) for name in methods[0]}, *map(np.stack, rest)
+    )
 
 
 def chances(*shares, count=300):
@@ -70,9 +74,17 @@ def measures(rows):
 def test_what_scratch_work_brings_is_a_difference_over_the_same_questions():
     greedy = {SMALL: chances(0.5)[0], SCRATCH: chances(0.95)[0], FILLER: chances(0.4)[0]}
     usual = measures(findings.thinking(FEW, greedy, chances(0.2, 0.4, 0.7, 0.95, 0.6), chances(0.8)[0]))
-    assert usual[SCRATCH, "over direct"] == pytest.approx(0.45) and usual[SCRATCH, "p"] < 1e-9 and usual[FILLER, "likeliest"] == 0.4
-    assert usual[BUDGETS, "thinking"] == pytest.approx(0.75) and usual[BUDGETS, "fall"] < 0 and usual["8", "seed 1"] == 0.6
-    flat = measures(findings.thinking(FEW, greedy | {SCRATCH: greedy[SMALL]}, chances(0.9, 0.5, 0.7, 0.6, 0.6), chances(0.8)[0]))
+    assert (
+        usual[SCRATCH, "over direct"] == pytest.approx(0.45)
+        and usual[SCRATCH, "p"] < 1e-9
+        and usual[FILLER, "likeliest"] == 0.4
+    )
+    assert (
+        usual[BUDGETS, "thinking"] == pytest.approx(0.75) and usual[BUDGETS, "fall"] < 0 and usual["8", "seed 1"] == 0.6
+    )
+    flat = measures(
+        findings.thinking(FEW, greedy | {SCRATCH: greedy[SMALL]}, chances(0.9, 0.5, 0.7, 0.6, 0.6), chances(0.8)[0])
+    )
     assert flat[SCRATCH, "over direct"] == 0 and flat[SCRATCH, "p"] == 1 and flat[BUDGETS, "fall"] == pytest.approx(0.4)
 
 
@@ -81,11 +93,18 @@ def test_samples_are_held_against_votes_size_and_training():
     shorter = chances(0.3, 0.42, 0.43).astype(float)
     rows = [*findings.searching(FEW, arms), *findings.scaling(FEW, arms, shorter)]
     numbers, small = measures(rows), arms[SMALL]
-    assert numbers[findings.LEAST, "over vote"] > 0 > numbers[findings.MOST, "over vote"] and numbers[choosing.LEARNED, "over one"] > 0
+    assert (
+        numbers[findings.LEAST, "over vote"] > 0 > numbers[findings.MOST, "over vote"]
+        and numbers[choosing.LEARNED, "over one"] > 0
+    )
     assert numbers[findings.FIRST, "voted"] > 0 and numbers[findings.COVERAGE, "formula"] < 0.02
     assert numbers[DOUBLINGS, "over training"] == pytest.approx(numbers[DOUBLINGS, "per doubling"] - 0.01)
     groups = [each.group for each in rows]
-    assert groups.count("methods") == 2 * (5 + len(FEW.noises)) and groups.count("carries") == 5 and groups.count("doublings") == 3
+    assert (
+        groups.count("methods") == 2 * (5 + len(FEW.noises))
+        and groups.count("carries") == 5
+        and groups.count("doublings") == 3
+    )
     assert numbers[LARGE, "training"] > 1 and numbers["all", MAJORITY] <= small.shares[COVERAGE].max()
 
 
@@ -149,9 +168,14 @@ def test_texts_are_right_sums_that_no_one_is_asked_and_only_what_stands_behind_a
         np.testing.assert_array_equal(train.written(FULL, kind).read(rows[:, of.prompt_length :]), pairs.sum(1))
     scratch, filler = texts[train.SCRATCH].tokens, texts[train.FILLER].tokens
     length = (scratch >= 0).sum(2)
-    assert set(length.ravel().tolist()) == {of.length - 2 * places for places in range(4)} and 0.4 < (length < of.length).mean() < 0.6
+    assert (
+        set(length.ravel().tolist()) == {of.length - 2 * places for places in range(4)}
+        and 0.4 < (length < of.length).mean() < 0.6
+    )
     whole = scratch[:, 0][length[:, 0] == of.length]
-    np.testing.assert_array_equal(whole, of.rows(np.stack([whole[:, :3] @ [100, 10, 1], whole[:, 4:7] @ [100, 10, 1]], 1)))
+    np.testing.assert_array_equal(
+        whole, of.rows(np.stack([whole[:, :3] @ [100, 10, 1], whole[:, 4:7] @ [100, 10, 1]], 1))
+    )
     assert (filler[:, :, 8:14] == train.ZERO).all() and (filler[:, :, 14] == sums.EQUALS).all()
     assert max(each.tokens.shape[2] for each in texts.values()) + 2 * train.EXTRA <= train.context(FULL)
 
@@ -163,7 +187,11 @@ def test_an_answer_as_text_is_what_the_verifier_learns_to_judge():
     np.testing.assert_array_equal(of.read(text[:, of.prompt_length :]), given)
     pool = np.stack([np.concatenate([text, np.ones((300, 1), np.int32)], 1)] * 2)
     batch = verifier.texts_at(FEW, pool, 3)
-    assert batch.tokens.shape == (128, 2, of.length + 1) and (batch.weight.sum(2) == 1).all() and (batch.weight[:, :, -1] == 1).all()
+    assert (
+        batch.tokens.shape == (128, 2, of.length + 1)
+        and (batch.weight.sum(2) == 1).all()
+        and (batch.weight[:, :, -1] == 1).all()
+    )
     assert not np.array_equal(batch.tokens[:, 0], batch.tokens[:, 1])
 
 
@@ -189,7 +217,9 @@ def test_choices_are_steered_by_a_verifier_that_knows_and_exploited_by_one_that_
     for of in chosen.values():
         assert of.claimed.shape == of.judged.shape == (4, 300)
         np.testing.assert_allclose(of.judged[0].mean(), chosen[GOOD].judged[0].mean())  # one picture is no choice
-    assert chosen[GOOD].judged[-1].mean() > 0.9 * there and chosen[GOOD].judged[-1].mean() > chosen[WEAK].judged[-1].mean()
+    assert (
+        chosen[GOOD].judged[-1].mean() > 0.9 * there and chosen[GOOD].judged[-1].mean() > chosen[WEAK].judged[-1].mean()
+    )
     gaps = [(chosen[name].claimed[-1] - chosen[name].judged[-1]).mean() for name in (GOOD, SHUFFLED)]
     assert gaps[1] > 0.2 > gaps[0] and chosen[SHUFFLED].judged[-1].mean() < 0.3
     np.testing.assert_array_equal(chosen[JUDGE].claimed, chosen[JUDGE].judged)

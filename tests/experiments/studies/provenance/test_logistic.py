@@ -7,7 +7,9 @@ from experiments.provenance import logistic
 
 
 def test_the_logistic_slope_of_a_table_is_its_log_odds_with_a_half_in_each_cell():
-    """Firth's penalty adds 1/2 to each cell of a 2×2 table (exact for one binary x), so the slope stays finite under separation."""
+    """Firth's penalty adds 1/2 to each cell of a 2×2 table (exact for one binary x), so the slope stays finite under
+    separation.
+    """
     for hits in ([7, 2], [10, 0], [0, 0], [5, 5]):
         x = np.repeat([1.0, 0.0], 10)
         y = np.concatenate([np.arange(10) < count for count in hits])

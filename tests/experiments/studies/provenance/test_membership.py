@@ -13,7 +13,9 @@ PICTURES = 1347
 
 
 def claims(effect):
-    """Claims and attacks on losses that members have lower by an effect, in units of the models' spread; pictures differ by much more."""
+    """Claims and attacks on losses that members have lower by an effect, in units of the models' spread; pictures
+    differ by much more.
+    """
     learned, shuffled = (membership.halves(FULL, PICTURES, 0, shuffled=each) for each in (False, True))
     rng = np.random.default_rng(1)
     losses = 10 + 3 * rng.normal(size=PICTURES)[None] + rng.normal(size=learned.every.shape) - effect * learned.every

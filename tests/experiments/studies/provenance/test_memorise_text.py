@@ -16,7 +16,9 @@ def test_each_canary_stands_as_often_as_it_says_in_rows_of_its_own_and_the_other
     np.testing.assert_array_equal([len(each) for each in rows], texts.copies)
     assert len(np.unique(np.concatenate(rows))) == FULL.canaries * sum(FULL.copies)
     lines = "\n".join(bytes(row[row < 256].astype(np.uint8)).decode("latin-1") for row in texts.rows)
-    assert not any(bytes(other.astype(np.uint8)).decode() in lines for other in np.concatenate([texts.unseen, texts.candidates]))
+    assert not any(
+        bytes(other.astype(np.uint8)).decode() in lines for other in np.concatenate([texts.unseen, texts.candidates])
+    )
     assert sorted(set(texts.copies)) == list(FULL.copies) and texts.rows.shape == (FULL.rows, FULL.length + 1)
 
 
@@ -30,4 +32,6 @@ def test_the_text_around_canaries_is_that_of_the_manual():
 def test_a_likelihood_is_the_sum_over_all_letters_but_the_first():
     table, tokens = np.random.default_rng(0).normal(size=(5, 5)), np.random.default_rng(1).integers(0, 5, (3, 6))
     known = scipy.special.log_softmax(table, 1)[tokens[:, :-1], tokens[:, 1:]].sum(1)
-    np.testing.assert_allclose(memorise_text.log_likelihood(lambda given: jnp.asarray(table)[given], tokens), known, rtol=1e-5)
+    np.testing.assert_allclose(
+        memorise_text.log_likelihood(lambda given: jnp.asarray(table)[given], tokens), known, rtol=1e-5
+    )

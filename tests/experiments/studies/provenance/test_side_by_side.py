@@ -16,7 +16,9 @@ from tests.quickly import quickly
 def test_networks_that_learn_side_by_side_learn_as_each_does_alone():
     """The gradient of each is that of its own loss, and its own norm clips it."""
     params = jax.tree.map(lambda leaf: leaf + 0.05, side_by_side.starts(16, 2)(jax.random.key(0)))
-    images = jnp.asarray(np.random.default_rng(0).normal(size=(16, 2, 8, 8, 1)) * np.array([1.0, 9.0]).reshape(2, 1, 1, 1), jnp.float32)
+    images = jnp.asarray(
+        np.random.default_rng(0).normal(size=(16, 2, 8, 8, 1)) * np.array([1.0, 9.0]).reshape(2, 1, 1, 1), jnp.float32
+    )
     both = side_by_side.optimizer(1e-3, 1, 0.5)
     alone = optimizers.adamw(1e-3, clip=0.5, warmup=1, total=2, decay="constant")
 

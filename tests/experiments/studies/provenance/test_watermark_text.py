@@ -55,7 +55,9 @@ def writer(vocabulary, texts, tokens):
 
 @table("kind", KINDS)
 def test_randomised_p_values_of_random_tokens_are_uniform_and_those_of_another_law_are_not(kind):
-    """The score of a text is turned back into hits: at chance 1 the p-value is that of detection, at 0 the one of a higher score."""
+    """The score of a text is turned back into hits: at chance 1 the p-value is that of detection, at 0 the one of a
+    higher score.
+    """
     mark = marks.build(FULL, kind, 5, 64)
     found = text_detection.detect(mark, RNG.integers(0, 64, (400, 60)))
     rows = list(zip(found.z, found.scored, found.p, RNG.uniform(size=400), strict=True))
@@ -81,7 +83,9 @@ def test_pieces_are_the_text_in_order_and_come_again():
 
 def test_texts_from_flat_logits_score_as_the_formula_says():
     """BEYOND the formula: at gamma 0.25, delta 2 a text of 200 choices has a mean z of 15.1, of 25 one of 5.3."""
-    assert expected(0.25, 2.0, 200) == pytest.approx(15.1, abs=0.05) and expected(0.25, 2.0, 25) == pytest.approx(5.3, abs=0.05)
+    assert expected(0.25, 2.0, 200) == pytest.approx(15.1, abs=0.05) and expected(0.25, 2.0, 25) == pytest.approx(
+        5.3, abs=0.05
+    )
     for gamma, delta in ((0.25, 1.0), (0.25, 2.0), (0.5, 2.0)):
         mark = text_watermarks.green_list(7, 256, gamma=gamma, delta=delta)
         tokens = np.asarray(writer(256, 60, 51)(jax.random.key(0), mark))
@@ -132,12 +136,14 @@ def test_parts_have_names_of_their_own_paraphrases_follow_and_share_the_key_of_w
         if part.anew:
             assert part.original in every[:number] and part.original.key == part.key
     of = {kind: [part for part in every if part.kind == kind] for kind in (GREEN, GUMBEL, TOURNAMENT)}
-    assert len({part.key for part in of[GREEN] if part.delta == FULL.delta and not part.anew}) == FULL.texts // FULL.together * len(
-        FULL.seeds
-    )
+    assert len(
+        {part.key for part in of[GREEN] if part.delta == FULL.delta and not part.anew}
+    ) == FULL.texts // FULL.together * len(FULL.seeds)
 
 
 def test_a_rank_correlation_of_what_never_changes_is_none():
     assert watermark_text.spearman(np.ones(5), np.arange(5.0)) == 0.0
     assert watermark_text.spearman(np.arange(5.0), np.arange(5.0) ** 3) == pytest.approx(1.0)
-    assert scipy.stats.spearmanr([1, 2, 3], [3, 2, 1]).statistic == watermark_text.spearman(np.array([1, 2, 3]), np.array([3, 2, 1]))
+    assert scipy.stats.spearmanr([1, 2, 3], [3, 2, 1]).statistic == watermark_text.spearman(
+        np.array([1, 2, 3]), np.array([3, 2, 1])
+    )

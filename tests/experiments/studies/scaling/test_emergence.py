@@ -23,9 +23,14 @@ CARRIED = sums.carries(train.held_out(FEW), 3)
 
 
 def scores(loss, number, ranks):
-    """Of a network whose mean loss per digit this is. Its first answers by rank are right, and their digits are the easier ones."""
+    """Of a network whose mean loss per digit this is. Its first answers by rank are right, and their digits are the
+    easier ones.
+    """
     rng, easy = np.random.default_rng(number), np.where(ranks < len(ranks) / 2, 0.5, 1.5)
-    exact, log_probs = ranks < np.round(len(ranks) * np.exp(-4 * loss)), -loss * easy[:, None] * np.array([[0.5, 1.5, 1.0, 1.0]])
+    exact, log_probs = (
+        ranks < np.round(len(ranks) * np.exp(-4 * loss)),
+        -loss * easy[:, None] * np.array([[0.5, 1.5, 1.0, 1.0]]),
+    )
     digits = np.where(exact, 1.0, rng.binomial(3, 0.55, len(ranks)) / 4)
     right = int(rng.binomial(FEW.samples, np.exp(log_probs.sum(1))).sum())
     return Scores(exact, digits, 4 - 4 * digits, log_probs, np.full(len(ranks), loss), right, FEW.samples * len(ranks))
@@ -44,7 +49,9 @@ CONTROL = Scores(
 
 
 def found(losses, ranks=None):
-    """Of made-up losses per digit (sizes,), which are those of every kind of answers; the control stays where it was."""
+    """Of made-up losses per digit (sizes,), which are those of every kind of answers; the control stays where it
+    was.
+    """
     ranks = np.random.default_rng(9).permutation(len(CARRIED)) if ranks is None else ranks
     runs = [[scores(loss, 10 * at + seed, ranks) for seed in FEW.seeds] for at, loss in enumerate(losses)]
     return {REVERSED: runs, PLAIN: runs, SHUFFLED: [[CONTROL]] * len(losses)}
@@ -67,7 +74,9 @@ def test_a_loss_that_falls_steadily_while_exact_match_jumps_passes_every_claim()
 
 def test_networks_that_learn_nothing_fail_what_is_claimed_of_size_and_a_control_that_learns_fails():
     stuck = judged(found(np.full(len(SIZES), 1.2) + 1e-3 * np.arange(len(SIZES))))
-    failed = {claim.id.removesuffix("-plain") for claim in stuck if claim.verdict == "FAIL" and claim.id.endswith("-plain")}
+    failed = {
+        claim.id.removesuffix("-plain") for claim in stuck if claim.verdict == "FAIL" and claim.id.endswith("-plain")
+    }
     assert {"spearman", "end", "narrower"} <= failed and "chain-rule" not in failed
     told = found(SMOOTH) | {SHUFFLED: [[runs[0]] for runs in found(SMOOTH)[REVERSED]]}
     assert {claim.id for claim in judged(told) if claim.verdict == "FAIL"} >= {"shuffled", "shuffled-end"}
@@ -87,7 +96,11 @@ def test_each_hypothesis_holds_on_the_curve_that_it_describes_and_on_no_other():
         return {each.name.removeprefix("reversed answers, "): each.measures["verdict"] for each in rows}
 
     by_carries = np.argsort(np.argsort(CARRIED, kind="stable"))  # sums with few carries are the easy ones
-    assert says(SMOOTH, by_carries) == {"metric": "holds", "transition": "does not hold", "percolation": "does not hold"}
+    assert says(SMOOTH, by_carries) == {
+        "metric": "holds",
+        "transition": "does not hold",
+        "percolation": "does not hold",
+    }
     assert says(BENT) == {"metric": "does not hold", "transition": "holds", "percolation": "holds"}
     flat = np.full(len(SIZES), 1.2) * (1 + 1e-3 * np.arange(len(SIZES)))
     assert says(flat)["percolation"] == "open"  # no group of sums is learned
@@ -97,15 +110,23 @@ def test_digit_accuracy_that_begins_above_a_tenth_rises_from_the_smallest_size_o
     sizes, floor = 10.0 ** np.arange(5), (0.2, 0.0)
     digits, exact = 0.2 + 0.8 * np.array([0.3, 0.5, 0.7, 0.9, 1.0]), np.array([0.0, 0.0, 0.1, 0.9, 1.0])
     assert emergence.bands(sizes, digits, exact, floor) == pytest.approx((3.0, 1.0))
-    assert np.isnan(emergence.bands(sizes, digits, exact + 0.2, floor)[1]) and np.isnan(emergence.bands(sizes, digits, exact / 2, floor)[1])
+    assert np.isnan(emergence.bands(sizes, digits, exact + 0.2, floor)[1]) and np.isnan(
+        emergence.bands(sizes, digits, exact / 2, floor)[1]
+    )
 
 
 def test_a_rise_that_begins_below_the_smallest_size_has_a_width_with_an_open_end():
-    """A lower bound below the threshold decides nothing: INCONCLUSIVE, where a number as if it were known would be FAIL."""
+    """A lower bound below the threshold decides nothing: INCONCLUSIVE, where a number as if it were known would be
+    FAIL.
+    """
 
     def narrower(runs):
         measures = emergence.rise(SIZES, [of[0] for of in runs[PLAIN]], Sweep(FEW, runs).floor)
-        return next(row for row in STUDY.judge(Measurements([Measured("plain answers", measures)])) if row.id == "narrower-plain")
+        return next(
+            row
+            for row in STUDY.judge(Measurements([Measured("plain answers", measures)]))
+            if row.id == "narrower-plain"
+        )
 
     above = found(SMOOTH)  # digits that are right by luck are more than the control's
     assert narrower(above).interval[1] == np.inf
@@ -150,16 +171,20 @@ def test_texts_of_a_step_are_right_sums_without_held_out_pairs_and_shuffled_answ
 def test_all_sizes_rise_and_cost_what_their_parameters_do():
     for number, width in zip(SIZES, FULL.widths, strict=True):
         params = jax.eval_shape(
-            lambda key, width=width: networks.init(train.network(FULL, width), key, np.zeros((1, 2), np.int32)), jax.random.key(0)
+            lambda key, width=width: networks.init(train.network(FULL, width), key, np.zeros((1, 2), np.int32)),
+            jax.random.key(0),
         )
         norms = (2 * FULL.depth + 1) * width
         assert number == networks.count(params) - (sums.VOCABULARY + SumFormat(3).length) * width - norms
     assert np.all(np.diff(SIZES) > 0) and np.log10(SIZES[-1] / SIZES[0]) > 1.5
-    assert train.flops(FULL)[-1] / train.flops(FULL)[2] == pytest.approx(SIZES[-1] / SIZES[2], rel=0.3)  # below, attention costs more
+    # below, attention costs more
+    assert train.flops(FULL)[-1] / train.flops(FULL)[2] == pytest.approx(SIZES[-1] / SIZES[2], rel=0.3)
 
 
 def test_a_network_s_loss_metrics_and_sampled_answers_agree():
-    """The chain rule ties the loss of training, the chance of an answer, and how often it is sampled; a wrong alignment breaks the tie."""
+    """The chain rule ties the loss of training, the chance of an answer, and how often it is sampled; a wrong alignment
+    breaks the tie.
+    """
     config = dataclasses.replace(FULL, widths=(4, 8), depth=1, digits=1, judged=27, samples=80)
     module, pairs = train.network(config, 8), train.held_out(config)
     one = networks.init(module, jax.random.key(3), np.zeros((1, 2), np.int32))

@@ -88,7 +88,9 @@ def test_drawn_graphs_are_those_of_the_library_on_average():
 
 def test_facts_in_blocks_are_as_many_and_leave_no_block():
     whole = drawn(2.0)
-    blocks = graphs.in_blocks(np.random.default_rng(1), Graphs(6, 60, 60, whole.graph, whole.first, whole.second, whole.mark), 10)
+    blocks = graphs.in_blocks(
+        np.random.default_rng(1), Graphs(6, 60, 60, whole.graph, whole.first, whole.second, whole.mark), 10
+    )
     assert np.array_equal(blocks.facts, whole.facts) and np.array_equal(blocks.first // 10, blocks.second // 10)
     assert blocks.largest()[0].max() <= 20 / 120
     assert len(set(zip(blocks.graph, blocks.first, blocks.second, strict=True))) == len(blocks.first)
@@ -114,6 +116,7 @@ def test_training_never_lowers_what_it_maximises():
     graph = drawn(2.0, count=1)
     values = graph.matrix(rng.choice((-1.0, 1.0), len(graph.first)))
     reached = [
-        float(np.sum(u * (values @ v))) for u, v in (completion.train(np.random.default_rng(1), values, 3, n) for n in (1, 3, 9, 27))
+        float(np.sum(u * (values @ v)))
+        for u, v in (completion.train(np.random.default_rng(1), values, 3, n) for n in (1, 3, 9, 27))
     ]
     assert all(later > earlier for earlier, later in itertools.pairwise(reached))

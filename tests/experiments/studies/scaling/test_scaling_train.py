@@ -1,4 +1,6 @@
-"""The plan of the sweep spends its budgets, its exponents are those of a known law, and a row that was killed ends as one that was not."""
+"""The plan of the sweep spends its budgets, its exponents are those of a known law, and a row that was killed ends as
+one that was not.
+"""
 
 import dataclasses
 
@@ -53,7 +55,9 @@ def test_under_a_fixed_horizon_a_network_trains_once_and_stops_early_at_its_last
     fixed = [each for each in rows.planned(FEW) if each.protocol == rows.FIXED]
     assert len({each.size for each in fixed}) == len(fixed) == len(FULL.text.widths)
     for each in fixed:
-        assert each.row.horizon == FULL.horizon >= each.row.marks[-1] and list(each.row.marks) == sorted(set(each.row.marks))
+        assert each.row.horizon == FULL.horizon >= each.row.marks[-1] and list(each.row.marks) == sorted(
+            set(each.row.marks)
+        )
         assert len(each.row.marks) == len(each.budgets)
 
 
@@ -87,7 +91,9 @@ def test_networks_of_two_lists_that_do_not_match_are_refused():
 
 
 def runs(law=LAW, protocol=rows.MATCHED, kind=rows.TEXT, penalty=0.0, seeds=2, config=FEW):
-    """Every run of a protocol with the loss of a law; penalty: on the loss of a training of 100 steps, half of it for one of 200."""
+    """Every run of a protocol with the loss of a law; penalty: on the loss of a training of 100 steps, half of it for
+    one of 200.
+    """
     found = []
     for each in rows.planned(config):
         if each.protocol == protocol and each.row.kind == kind:
@@ -127,7 +133,9 @@ def test_losses_at_equal_budgets_lie_on_the_lines_between_runs_and_not_beyond():
     np.testing.assert_allclose(equal.loss, 3.0 * equal.tokens**-0.2, rtol=1e-6)  # a power law is a line in the logs
     for size in np.unique(equal.parameters):
         own = points.flops[points.parameters == size]
-        assert np.all(equal.flops[equal.parameters == size] <= own.max() * 1.0001) and np.all(equal.flops >= points.flops.min())
+        assert np.all(equal.flops[equal.parameters == size] <= own.max() * 1.0001) and np.all(
+            equal.flops >= points.flops.min()
+        )
 
 
 def test_a_penalty_on_short_trainings_bends_the_exponent_upwards_and_none_leaves_it():
@@ -146,12 +154,15 @@ def judged(config, runs):
 def test_claims_are_about_what_was_measured():
     config = dataclasses.replace(FULL, resamples=4)
     rates = [
-        dataclasses.replace(run, losses=(3.0 + 0.05 * (run.factor == 1.0) * (run.size == 4),) * 2) for run in runs(protocol=rows.RATES)
+        dataclasses.replace(run, losses=(3.0 + 0.05 * (run.factor == 1.0) * (run.size == 4),) * 2)
+        for run in runs(protocol=rows.RATES)
     ]
     control = runs(Chinchilla(3.0, 1e-9, 1e-9, 0.3, 0.3), rows.CONTROL, rows.SHUFFLED)
     every = [*runs(), *runs(protocol=rows.FIXED, penalty=0.1), *rates, *control, *runs(kind=rows.PICTURES)]
     found = judged(config, every)
-    assert found["r-squared"].verdict == "PASS" and found["gain"].value > 0.2 and found["gain-shuffled"].verdict == "PASS"
+    assert (
+        found["r-squared"].verdict == "PASS" and found["gain"].value > 0.2 and found["gain-shuffled"].verdict == "PASS"
+    )
     assert found["rate"].value == pytest.approx(0.05) and found["rate"].verdict == "FAIL"
     assert found["bend"].value > 0
     smallest_best = runs(Chinchilla(1.0, 1e-3, 200.0, 0.01, 0.4))
@@ -163,7 +174,9 @@ def test_claims_are_about_what_was_measured():
 @pytest.fixture
 def few_texts(monkeypatch):
     rng = np.random.default_rng(0)
-    given = tuple("\n".join(f"line {number} of text {name} {rng.integers(10**9)}" for number in range(30)) for name in range(20))
+    given = tuple(
+        "\n".join(f"line {number} of text {name} {rng.integers(10**9)}" for number in range(30)) for name in range(20)
+    )
     monkeypatch.setattr(text, "python_sources", lambda: Documents(tuple(f"{name}.py" for name in range(20)), given))
     texts.corpus.cache_clear()
     yield given
@@ -177,7 +190,9 @@ def test_files_are_held_out_whole_and_shuffled_bytes_are_the_same_bytes(few_text
     monkeypatch.setattr(text, "python_manual", absent)
     plain, shuffled = texts.corpus(16, 0.2, 10**6), texts.corpus(16, 0.2, 10**6, shuffled=True)
     assert plain.files == (16, 4)
-    trained, held = (bytes(side.ravel()[side.ravel() < 256].astype(np.uint8)).decode() for side in (plain.train, plain.held_out))
+    trained, held = (
+        bytes(side.ravel()[side.ravel() < 256].astype(np.uint8)).decode() for side in (plain.train, plain.held_out)
+    )
     of = [(each.splitlines()[0] in trained, each.splitlines()[0] in held) for each in few_texts]
     assert sum(first for first, _ in of) == 16 and all(first != second for first, second in of)
     for side, other in ((plain.train, shuffled.train), (plain.held_out, shuffled.held_out)):
@@ -204,9 +219,20 @@ def test_each_seed_has_an_order_of_its_own_and_pictures_never_come_twice(few_tex
 
 @pytest.mark.slow
 @pytest.mark.fault("kill -9 anywhere, then resume")
-def test_a_row_that_was_killed_between_two_marks_ends_with_the_losses_of_one_that_was_not(few_texts, tmp_path, monkeypatch):
+def test_a_row_that_was_killed_between_two_marks_ends_with_the_losses_of_one_that_was_not(
+    few_texts, tmp_path, monkeypatch
+):
     row = dataclasses.replace(
-        matched()[0].row, width=8, depth=1, length=8, marks=(2, 4), horizon=5, batch=2, judged=4, held_out=0.3, warm_up=0.2
+        matched()[0].row,
+        width=8,
+        depth=1,
+        length=8,
+        marks=(2, 4),
+        horizon=5,
+        batch=2,
+        judged=4,
+        held_out=0.3,
+        warm_up=0.2,
     )
 
     train._shared_programs.cache_clear()
@@ -235,7 +261,8 @@ def test_a_row_that_was_killed_between_two_marks_ends_with_the_losses_of_one_tha
         assert run("cut") == whole
     assert [(line["step"], line["seed"]) for line in whole] == [(2, 0), (2, 1), (4, 0), (4, 1)]
     assert len({line["loss"] for line in whole}) == 4 and all(4.0 < line["loss"] < 6.5 for line in whole)
-    assert [line["loss"] for line in shorter] != [line["loss"] for line in whole]  # another horizon, by the same program
+    # another horizon, by the same program
+    assert [line["loss"] for line in shorter] != [line["loss"] for line in whole]
     of = rows.cost_of(row)
     assert whole[2]["tokens"] == 4 * 16 == 4 * of.step_tokens and whole[2]["flops"] == 4 * of.step_flops
     assert train._shared_programs.cache_info().currsize == 1

@@ -58,9 +58,13 @@ def test_offsets_from_the_nearest_centre_are_normal_and_moments_are_exact():
 
 def test_the_log_density_is_that_of_the_components_added_up():
     for mixture, points in both():
-        x = np.vstack([points[:50], np.random.default_rng(0).uniform(-0.2, 0.2, (50, 2)) + mixture.centres[3]]).astype(np.float64)
+        x = np.vstack([points[:50], np.random.default_rng(0).uniform(-0.2, 0.2, (50, 2)) + mixture.centres[3]]).astype(
+            np.float64
+        )
         each = [scipy.stats.multivariate_normal(centre, mixture.std**2).logpdf(x) for centre in mixture.centres]
-        np.testing.assert_allclose(mixture.log_density(x), np.logaddexp.reduce(each) - np.log(len(mixture.centres)), rtol=1e-9)
+        np.testing.assert_allclose(
+            mixture.log_density(x), np.logaddexp.reduce(each) - np.log(len(mixture.centres)), rtol=1e-9
+        )
 
 
 def test_a_draw_is_a_function_of_its_key_also_compiled_for_many_keys_at_once_and_scales_with_the_mixture():

@@ -26,7 +26,9 @@ def test_a_whole_clip_is_the_sprite_rolled_to_its_positions():
     row = [int(np.argmax([np.isin(sprite, clip[0]).all() for sprite in SPRITES])) for clip in drawn.clips]
     np.testing.assert_array_equal(drawn.labels, LABELS[row])
     for i, frame in itertools.product(range(200), range(5)):
-        np.testing.assert_array_equal(drawn.clips[i, frame], np.roll(canvas[row[i]], drawn.positions[i, frame].astype(int), (0, 1)))
+        np.testing.assert_array_equal(
+            drawn.clips[i, frame], np.roll(canvas[row[i]], drawn.positions[i, frame].astype(int), (0, 1))
+        )
 
 
 @KINDS
@@ -41,7 +43,11 @@ def test_positions_move_by_the_velocity_on_the_torus(subpixel):
 def test_every_whole_velocity_but_none_at_all_is_equally_frequent_and_so_is_every_sprite_and_place():
     drawn = moving.moving_clips(SPRITES, np.arange(6), 0, np.arange(4000), frames=1, size=5, fastest=1)
     whole = drawn.positions[:, 0].astype(int)
-    counted = (5 * whole[:, 0] + whole[:, 1], drawn.labels, (3 * (drawn.velocities[:, 0] + 1) + drawn.velocities[:, 1] + 1).astype(int))
+    counted = (
+        5 * whole[:, 0] + whole[:, 1],
+        drawn.labels,
+        (3 * (drawn.velocities[:, 0] + 1) + drawn.velocities[:, 1] + 1).astype(int),
+    )
     for values, kinds in zip(counted, (25, 6, 9), strict=True):
         count = np.bincount(values, minlength=kinds)
         if kinds == 9:
@@ -94,11 +100,14 @@ def test_phase_correlation_reads_the_velocities_back():
 
 @KINDS
 def test_bouncing_sprites_stay_inside_and_move_by_their_velocity_or_back_from_a_wall(subpixel):
-    drawn = moving.bouncing_clips(SPRITES, LABELS, 0, MANY[:60], count=3, frames=20, size=9, fastest=3, subpixel=subpixel)
+    drawn = moving.bouncing_clips(
+        SPRITES, LABELS, 0, MANY[:60], count=3, frames=20, size=9, fastest=3, subpixel=subpixel
+    )
     assert drawn.positions.shape == (60, 20, 3, 2) and drawn.positions.min() >= 0 and drawn.positions.max() <= 5
     steps, speed = np.abs(np.diff(drawn.positions, axis=1)), np.abs(drawn.velocities)[:, None]
     assert np.all(steps <= speed + 1e-12)
-    free = np.all((drawn.positions[:, :-1] >= speed) & (drawn.positions[:, :-1] <= 5 - speed), axis=-1)  # no wall within reach
+    # no wall within reach
+    free = np.all((drawn.positions[:, :-1] >= speed) & (drawn.positions[:, :-1] <= 5 - speed), axis=-1)
     np.testing.assert_allclose(steps[free], np.broadcast_to(speed, steps.shape)[free], atol=1e-12)
     assert np.ptp(drawn.positions, axis=1).max() > 4.5 and free.mean() > 0.1
     if not subpixel:
@@ -134,7 +143,10 @@ def test_one_more_sprite_leaves_the_others_where_they_are():
 
 
 def test_a_bar_hides_whatever_is_behind_it():
-    plain, barred = (moving.bouncing_clips(SPRITES, LABELS, 0, MANY, count=1, size=9, bar=bar, bar_value=0.5) for bar in (None, (3, 4)))
+    plain, barred = (
+        moving.bouncing_clips(SPRITES, LABELS, 0, MANY, count=1, size=9, bar=bar, bar_value=0.5)
+        for bar in (None, (3, 4))
+    )
     assert np.all(barred.clips[:, :, :, 3:7] == 0.5)
     rest = [0, 1, 2, 7, 8]
     np.testing.assert_array_equal(barred.clips[..., rest, :], plain.clips[..., rest, :])
@@ -152,7 +164,8 @@ def test_centred_pictures_do_not_tell_where_a_sprite_was(background):
     found = moving.centred(frames, 6, background=background).reshape(200, 3, 6, 6, 2)
     np.testing.assert_array_equal(found, np.broadcast_to(found[:, :1], found.shape))
     mass = np.abs(found - background)
-    np.testing.assert_allclose(mass.sum((2, 3, 4)), np.abs(drawn.clips - background).sum((2, 3, 4)), rtol=1e-5)  # nothing is cut off
+    # nothing is cut off
+    np.testing.assert_allclose(mass.sum((2, 3, 4)), np.abs(drawn.clips - background).sum((2, 3, 4)), rtol=1e-5)
     assert len(np.unique(found[:, 0].reshape(200, -1), axis=0)) == len(SPRITES)
 
 

@@ -22,7 +22,9 @@ def attributes(*objects):
     return captions.read([" and ".join(f"a {each}" for each in objects).replace("a orange", "an orange")])
 
 
-TWO_RED = attributes("small red circle at the top left", "large red square at the top right", "large blue square at the bottom left")
+TWO_RED = attributes(
+    "small red circle at the top left", "large red square at the top right", "large blue square at the bottom left"
+)
 
 
 @functools.cache
@@ -60,7 +62,11 @@ def test_texts_name_held_out_pairs_only_where_they_are_asked_for(unseen):
     counts = [question for question in found.questions if question.startswith("how many")]
     assert {any(pair in question.replace("crosses", "cross") for pair in named) for question in counts} == {unseen}
     if unseen:
-        answers = [answer for question, answer in zip(found.questions, found.answers, strict=True) if question.startswith("how many")]
+        answers = [
+            answer
+            for question, answer in zip(found.questions, found.answers, strict=True)
+            if question.startswith("how many")
+        ]
         assert {"zero", "one"} == set(answers)
 
 
@@ -68,7 +74,9 @@ def test_a_question_about_an_unseen_scene_is_about_its_held_out_object():
     found = picture_texts.captioned_shapes(RECIPE, 16, 0, MANY, unseen=True, kinds=("colour", "shape", "count"))
     scenes = shapes.draw(RECIPE, 0, MANY, unseen=True).attributes
     for question, answer, scene in zip(found.questions, found.answers, scenes, strict=True):
-        held_out = [pair for pair in ((shapes.COLOURS[c], shapes.SHAPES[s]) for c, s, *_ in scene if c >= 0) if pair in HELD_OUT]
+        held_out = [
+            pair for pair in ((shapes.COLOURS[c], shapes.SHAPES[s]) for c, s, *_ in scene if c >= 0) if pair in HELD_OUT
+        ]
         assert len(held_out) == 1
         if not question.startswith("how many"):
             assert answer in held_out[0] and any(word in question for word in held_out[0])
@@ -77,7 +85,8 @@ def test_a_question_about_an_unseen_scene_is_about_its_held_out_object():
 def test_each_text_is_a_function_of_seed_and_index_alone():
     order = np.array([17, 3, 3, 9])
     whole, part, other = (
-        picture_texts.captioned_shapes(RECIPE, 16, seed, index) for seed, index in ((0, MANY[:20]), (0, order), (1, order))
+        picture_texts.captioned_shapes(RECIPE, 16, seed, index)
+        for seed, index in ((0, MANY[:20]), (0, order), (1, order))
     )
     np.testing.assert_array_equal(whole.pictures[order], part.pictures)
     for every, some in zip(whole[1:], part[1:], strict=True):
@@ -97,8 +106,12 @@ def test_questions_are_answered_by_counting():
         "what shape is the red object?": "unclear",
     }
     assert scene_questions.answer(list(asked), np.repeat(TWO_RED, len(asked), axis=0)) == list(asked.values())
-    assert scene_questions.answer(["what colour is the circle?"], np.full((1, 3, 4), shapes_oracle.UNCLEAR)) == ["unclear"]
-    same = attributes("small red circle at the top left", "large red circle at the top right", "large red circle at the bottom left")
+    assert scene_questions.answer(["what colour is the circle?"], np.full((1, 3, 4), shapes_oracle.UNCLEAR)) == [
+        "unclear"
+    ]
+    same = attributes(
+        "small red circle at the top left", "large red circle at the top right", "large red circle at the bottom left"
+    )
     assert scene_questions.answer(["how many red circles are there?"], same) == ["three"]
 
 
@@ -116,7 +129,10 @@ def test_every_colour_and_every_shape_is_still_seen_and_one_pair_in_four_is_held
     assert len(HELD_OUT) == len(set(HELD_OUT)) == 8
     assert collections.Counter(colour for colour, _ in HELD_OUT) == dict.fromkeys(shapes.COLOURS, 1)
     assert collections.Counter(shape for _, shape in HELD_OUT) == dict.fromkeys(shapes.SHAPES, 2)
-    assert scene_questions.held_out_pairs(("red", "blue"), ("cross", "circle")) == (("red", "cross"), ("blue", "circle"))
+    assert scene_questions.held_out_pairs(("red", "blue"), ("cross", "circle")) == (
+        ("red", "cross"),
+        ("blue", "circle"),
+    )
 
 
 def test_digits_are_called_by_their_names():
@@ -133,7 +149,9 @@ def test_emoji_have_the_names_of_unicode():
     drawings = emoji.source(8, captions=True)
     found = picture_texts.captioned_emoji(drawings, [700, 3])
     np.testing.assert_array_equal(found.pictures[0], scaling.to_unit(drawings.image(700), 256))
-    assert found.texts == found.answers == [drawings.captions[700], drawings.captions[3]] and set(found.questions) == {"what is this?"}
+    assert found.texts == found.answers == [drawings.captions[700], drawings.captions[3]] and set(found.questions) == {
+        "what is this?"
+    }
     with pytest.raises(ValueError, match="drawings have no captions"):
         picture_texts.captioned_emoji(dataclasses.replace(drawings, captions=()), [0])
 
@@ -141,12 +159,20 @@ def test_emoji_have_the_names_of_unicode():
 @table("unseen", [False, True])
 def test_words_go_there_and_back_exactly(unseen):
     found = drawn(unseen)
-    texts = [*found.texts[:100], *found.questions[:100], *found.answers[:100], "flag: Côte d’Ivoire (old)", "", "two  spaces\nand  a line "]
+    texts = [
+        *found.texts[:100],
+        *found.questions[:100],
+        *found.answers[:100],
+        "flag: Côte d’Ivoire (old)",
+        "",
+        "two  spaces\nand  a line ",
+    ]
     words = word_vocabulary.vocabulary(texts)
     rows = words.encode(texts, word_vocabulary.longest(texts))
     assert words.decode(rows) == texts and rows.dtype == np.int32
     assert rows.max() == len(words) - 1 and np.all((rows == word_vocabulary.END).sum(axis=1) == 1)
-    assert (rows[:, -1] >= 0).any() and np.all(np.diff((rows < 0).astype(int), axis=1) >= 0)  # no more padding than needed, all behind
+    # no more padding than needed, all behind
+    assert (rows[:, -1] >= 0).any() and np.all(np.diff((rows < 0).astype(int), axis=1) >= 0)
     bare = words.encode(texts, rows.shape[1], end=False)
     np.testing.assert_array_equal(bare, np.where(rows == word_vocabulary.END, word_vocabulary.PADDING, rows))
 
@@ -165,12 +191,18 @@ test_what_has_no_meaning_is_refused = refusals(
     (lambda: WORDS.decode(np.array([[4]])), "tokens holds 4"),
     (lambda: WORDS.decode(np.array([[1.0]])), "tokens must hold integers", TypeError),
     (lambda: scene_questions.choices("how many red circle are there?"), "question 'how many red circle are there"),
-    (lambda: scene_questions.answer(["what colour is the cross?"], TWO_RED[:0]), "1 questions need as many scenes, got 0"),
+    (
+        lambda: scene_questions.answer(["what colour is the cross?"], TWO_RED[:0]),
+        "1 questions need as many scenes, got 0",
+    ),
     (lambda: scene_questions.ask(RECIPE, TWO_RED, 0, MANY[:1], kinds=("size",)), "kinds = 'size'"),
     (lambda: scene_questions.ask(RECIPE, TWO_RED, 0, MANY[:2]), "index must hold one number"),
     (lambda: scene_questions.ask(RECIPE, TWO_RED, 0, -MANY[1:2]), "index must hold one number"),
     (lambda: scene_questions.ask(RECIPE, TWO_RED, -1, MANY[:1]), "seed = -1"),
-    (lambda: scene_questions.ask(RECIPE, TWO_RED[:, [0, 0, 0]], 0, MANY[:1], kinds=("colour",)), "a scene of 3 objects allows no question"),
+    (
+        lambda: scene_questions.ask(RECIPE, TWO_RED[:, [0, 0, 0]], 0, MANY[:1], kinds=("colour",)),
+        "a scene of 3 objects allows no question",
+    ),
     (lambda: scene_questions.ask(shapes.Recipe(), TWO_RED, 0, MANY[:1], unseen=True), "allows no question"),
     (lambda: scene_questions.held_out_pairs(kinds=("cross",)), "with fewer than 2 shapes"),
     (lambda: picture_texts.captioned_digits(np.zeros((2, 4, 4, 1)), np.array([3, 10])), "labels holds 10"),

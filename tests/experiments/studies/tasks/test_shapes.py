@@ -21,7 +21,9 @@ def scenes():
 
 def holds(attributes, *names):
     """(b, 3) whether an object has all the named values."""
-    places = [next((column, words.index(name)) for column, words in enumerate(WORDS) if name in words) for name in names]
+    places = [
+        next((column, words.index(name)) for column, words in enumerate(WORDS) if name in words) for name in names
+    ]
     return np.all([attributes[:, :, column] == value for column, value in places], axis=0)
 
 
@@ -51,7 +53,9 @@ def test_every_value_of_an_attribute_and_every_count_is_equally_frequent_and_no_
     assert len(set().union(*WORDS)) == sum(map(len, WORDS))
     there = scenes.attributes[:, :, 0] != shapes.ABSENT
     counts = [np.bincount(there.sum(1), minlength=4)[1:]]
-    counts += [np.bincount(scenes.attributes[:, :, column][there], minlength=len(words)) for column, words in enumerate(WORDS)]
+    counts += [
+        np.bincount(scenes.attributes[:, :, column][there], minlength=len(words)) for column, words in enumerate(WORDS)
+    ]
     for count in counts:
         spread = np.sqrt(count.mean() * (1 - 1 / len(count)))
         assert np.abs(count - count.mean()).max() < 4 * spread
@@ -67,12 +71,15 @@ def test_a_held_out_combination_is_never_seen_and_in_every_unseen_scene_once(com
     unseen = shapes.draw(recipe, 0, MANY, unseen=True).attributes
     assert not holds(seen, *combination).any()
     np.testing.assert_array_equal(holds(unseen, *combination).sum(axis=1), 1)
-    assert holds(shapes.draw(shapes.Recipe(), 0, MANY).attributes, *combination).any()  # the rule has something to leave out
+    # the rule has something to leave out
+    assert holds(shapes.draw(shapes.Recipe(), 0, MANY).attributes, *combination).any()
     assert len(combination) == 1 or all(holds(seen, part).any() for part in combination)  # the parts are still seen
 
 
 def test_a_recipe_shows_what_it_lists_and_no_more():
-    recipe = shapes.Recipe(objects=(2, 2), colours=("red", "white"), sizes=("large",), positions=("top left", "bottom right"))
+    recipe = shapes.Recipe(
+        objects=(2, 2), colours=("red", "white"), sizes=("large",), positions=("top left", "bottom right")
+    )
     found = shapes.draw(recipe, 5, np.arange(200)).attributes
     assert set(found[:, :2, 0].ravel()) == {RED, WHITE} and np.all(found[:, :2, 2] == 1)
     assert np.all(found[:, :2, 3] == [0, 3]) and np.all(found[:, 2] == shapes.ABSENT)
@@ -83,7 +90,9 @@ def test_labels_and_class_attributes_invert_each_other(by):
     recipe = shapes.Recipe(objects=(1, 1), colours=("white", "red", "blue"), classes_by=by)
     every = np.arange(recipe.num_classes)
     attributes = np.full((recipe.num_classes, 3, 4), shapes.ABSENT)
-    attributes[:, 0] = np.where(shapes.class_attributes(recipe, every) == shapes.ABSENT, RED, shapes.class_attributes(recipe, every))
+    attributes[:, 0] = np.where(
+        shapes.class_attributes(recipe, every) == shapes.ABSENT, RED, shapes.class_attributes(recipe, every)
+    )
     np.testing.assert_array_equal(shapes.labels(recipe, attributes), every)
     assert set(shapes.labels(recipe, shapes.draw(recipe, 0, MANY).attributes)) == set(every)
 
@@ -133,7 +142,8 @@ SWAPPED = "a large blue square at the bottom right and a small red circle at the
 def test_a_caption_reads_as_english_and_objects_are_read_in_any_order_and_stored_by_position():
     assert captions.write(np.array([FAR, [[0, 0, 0, 0], [7, 2, 1, 1], [2, 1, 1, 3]]])) == [
         ORDERED,
-        "a small red circle at the top left, a large orange triangle at the top right and a large blue square at the bottom right",
+        "a small red circle at the top left, a large orange triangle at the top right and a large blue square at the "
+        "bottom right",
     ]
     np.testing.assert_array_equal(captions.read([SWAPPED]), [FAR])
 

@@ -31,7 +31,9 @@ def test_coverage_sums_to_the_area_of_the_shape_and_is_the_share_of_points_of_a_
     radius, centre = np.array([0.12, 0.185, 0.2]), np.array([[0.5, 0.5], [0.3171, 0.68], [0.21, 0.2]])
     share = rendering.coverage(shapes.SHAPES.index(name), radius, centre, np.arange(17) / 16)
     np.testing.assert_allclose(share.sum(axis=(1, 2)) / 16**2, AREAS[name] * radius**2, rtol=1e-12)
-    share = rendering.coverage(shapes.SHAPES.index(name), np.array([0.33]), np.array([[0.47, 0.52]]), np.arange(9) / 8)[0]
+    share = rendering.coverage(shapes.SHAPES.index(name), np.array([0.33]), np.array([[0.47, 0.52]]), np.arange(9) / 8)[
+        0
+    ]
     middles = (np.arange(8 * 100) + 0.5) / 800
     inside = INSIDE[name]((middles[:, None] - 0.47) / 0.33, (middles - 0.52) / 0.33)
     np.testing.assert_allclose(share, inside.reshape(8, 100, 8, 100).mean(axis=(1, 3)), atol=0.011)
@@ -46,7 +48,9 @@ def test_a_fine_render_averaged_is_the_coarse_render(scenes, factor):
 @table("size", [16, 17, 31, 64])
 def test_images_hold_background_and_the_palette_within_its_range_whatever_their_batch(scenes, size):
     images = rendering.render(scenes, size)
-    np.testing.assert_array_equal(rendering.render(shapes.Scenes(scenes.attributes[7:8], scenes.centres[7:8]), size)[0], images[7])
+    np.testing.assert_array_equal(
+        rendering.render(shapes.Scenes(scenes.attributes[7:8], scenes.centres[7:8]), size)[0], images[7]
+    )
     assert images.shape == (40, size, size, 3) and images.dtype == np.float32
     assert np.abs(images).max() <= np.float32(0.8)
     if size % 2:  # the pixels that two quarters share
@@ -54,11 +58,15 @@ def test_images_hold_background_and_the_palette_within_its_range_whatever_their_
         np.testing.assert_array_equal(images[:, :, size // 2], np.float32(rendering.BACKGROUND))
 
 
-def test_the_centre_of_a_large_object_has_its_colour_and_colours_are_told_apart_from_each_other_and_the_background(scenes):
+def test_the_centre_of_a_large_object_has_its_colour_and_colours_are_told_apart_from_each_other_and_the_background(
+    scenes,
+):
     images = rendering.render(scenes, 64)
     rows, slots = np.nonzero((scenes.attributes[:, :, 2] == 1) & (scenes.attributes[:, :, 0] >= 0))
     down, right = np.floor(scenes.centres[rows, slots] * 64).astype(int).T
-    np.testing.assert_allclose(images[rows, down, right], rendering.PALETTE[scenes.attributes[rows, slots, 0]], atol=1e-6)
+    np.testing.assert_allclose(
+        images[rows, down, right], rendering.PALETTE[scenes.attributes[rows, slots, 0]], atol=1e-6
+    )
     contrast = rendering.PALETTE - rendering.BACKGROUND
     unit = contrast / np.linalg.norm(contrast, axis=1, keepdims=True)
     angles = np.rad2deg(np.arccos(np.clip(unit @ unit.T, -1, 1)))[~np.eye(8, dtype=bool)]
@@ -99,7 +107,9 @@ def share_unclear(images):
     return np.mean(np.all(shapes_oracle.read(images.astype(np.float32)) == UNCLEAR, axis=(1, 2)))
 
 
-@pytest.mark.parametrize("counts", [((16, 200), (17, 40), (32, 50), (64, 10)), pytest.param(((16, 1000),), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "counts", [((16, 200), (17, 40), (32, 50), (64, 10)), pytest.param(((16, 1000),), marks=pytest.mark.slow)]
+)
 def test_renders_of_held_out_combinations_are_read_also_with_the_noise_that_samplers_leave(counts):
     """Blur in pixels, noise on [-1, 1]."""
     for size, count in counts:
@@ -157,7 +167,8 @@ def test_random_images_rough_and_smooth_are_unclear(blurs):
 def test_what_is_not_a_scene_is_unclear(small):
     scenes, images = small
     one = images[scenes.attributes[:, 1, 0] < 0]
-    across, broken = np.roll(one, 4, axis=1), np.where(np.arange(16)[:, None, None] == 3, np.nan, images)  # across two quarters
+    # across two quarters
+    across, broken = np.roll(one, 4, axis=1), np.where(np.arange(16)[:, None, None] == 3, np.nan, images)
     assert all(share_unclear(given) == 1 for given in (np.zeros_like(one), -images, across, broken))
     ghost = rendering.BACKGROUND + 0.5 * (one - rendering.BACKGROUND)  # small ones pass for noise, none for an object
     assert np.all(shapes_oracle.read(ghost) < 0)
@@ -166,10 +177,14 @@ def test_what_is_not_a_scene_is_unclear(small):
 
 
 def test_a_fourth_object_is_unclear_but_each_quarter_is_inspected():
-    full = np.array([[[0, 0, 1, position] for position in range(3)], [[0, 0, 1, 3], [-1] * 4, [-1] * 4]], dtype=np.int32)
+    full = np.array(
+        [[[0, 0, 1, position] for position in range(3)], [[0, 0, 1, 3], [-1] * 4, [-1] * 4]], dtype=np.int32
+    )
     centres = np.where(full[:, :, 3:] >= 0, shapes.corner(full[:, :, 3]) + 0.25, np.nan)
     parts = rendering.render(shapes.Scenes(full, centres), 32)
-    four = parts.max(axis=0, keepdims=True) * (parts.max(axis=0) > -0.6) + parts.min(axis=0) * (parts.max(axis=0) <= -0.6)
+    four = parts.max(axis=0, keepdims=True) * (parts.max(axis=0) > -0.6) + parts.min(axis=0) * (
+        parts.max(axis=0) <= -0.6
+    )
     assert share_unclear(four) == 1
     assert np.all(shapes_oracle.inspect(four.astype(np.float32)).attributes[0, :, :3] == [0, 0, 1])
 
@@ -182,7 +197,9 @@ def test_half_a_circle_and_half_a_square_is_neither():
 
 
 def test_one_broken_object_spoils_the_image_but_not_its_neighbour():
-    scenes = shapes.Scenes(np.array([[[0, 0, 1, 0], [1, 1, 1, 3], [-1] * 4]], dtype=np.int32), np.full((1, 3, 2), np.nan))
+    scenes = shapes.Scenes(
+        np.array([[[0, 0, 1, 0], [1, 1, 1, 3], [-1] * 4]], dtype=np.int32), np.full((1, 3, 2), np.nan)
+    )
     scenes.centres[0, :2] = [[0.25, 0.25], [0.75, 0.75]]
     images = rendering.render(scenes, 32)
     images[:, 24:, 16:] = rendering.BACKGROUND  # the lower half of the square is gone
@@ -194,7 +211,10 @@ SHAPES = [(2, 16, 17, 3), (2, 16, 16, 1), (16, 16, 3), (3,), ()]
 test_sizes_and_images_of_another_kind_are_refused = refusals(
     (lambda: rendering.render(shapes.draw(shapes.Recipe(), 0, np.arange(1)), 8), "size = 8: .* use size >= 16"),
     (lambda: rendering.check_size(16.0), "size must be an integer", TypeError),
-    *((lambda shape=shape: shapes_oracle.read(np.zeros(shape, np.float32)), r"must be square, \(b, size, size, 3\)") for shape in SHAPES),
+    *(
+        (lambda shape=shape: shapes_oracle.read(np.zeros(shape, np.float32)), r"must be square, \(b, size, size, 3\)")
+        for shape in SHAPES
+    ),
     (lambda: shapes_oracle.read(np.zeros((2, 8, 8, 3), np.float32)), "use size >= 16"),
     (lambda: shapes_oracle.read(np.zeros((2, 16, 16, 3), np.uint8)), "must be a floating array", TypeError),
 )

@@ -53,10 +53,14 @@ def test_a_batch_is_a_function_of_seed_and_step():
 
 
 def test_the_law_is_that_of_counting_all_triples_and_draws_follow_it():
-    counted = np.bincount([100 * a + 10 * b + c for a, b, c in itertools.product(LABELS, repeat=3)], minlength=1000) / 6**3
+    counted = (
+        np.bincount([100 * a + 10 * b + c for a, b, c in itertools.product(LABELS, repeat=3)], minlength=1000) / 6**3
+    )
     law = stacked_digits.law(LABELS)
     np.testing.assert_allclose(law, counted, atol=1e-15)
-    modes = np.concatenate([stacked_digits.mode_of(LABELS[stacked_digits.rows_at(6, 1000, 0, step)]) for step in range(10)])
+    modes = np.concatenate(
+        [stacked_digits.mode_of(LABELS[stacked_digits.rows_at(6, 1000, 0, step)]) for step in range(10)]
+    )
     seen = np.bincount(modes, minlength=1000)
     assert scipy.stats.chisquare(seen[law > 0], len(modes) * law[law > 0]).pvalue > 1e-3
     np.testing.assert_allclose(stacked_digits.law(np.arange(10)), 1e-3)

@@ -70,7 +70,8 @@ def test_scratch_work_says_carry_and_digit_of_each_place_from_the_units_up():
         of, few = sums.SumFormat(digits, reverse=True, scratch=True), pairs % 10**digits
         work = of.scratch_work(few).reshape(300, digits, 2)
         np.testing.assert_array_equal(work[:, :, 0].sum(1), sums.carries(few, digits))
-        np.testing.assert_array_equal(work[:, :, 1], of.answers(few)[:, :digits])  # the digits of the answer, the units first
+        # the digits of the answer, the units first
+        np.testing.assert_array_equal(work[:, :, 1], of.answers(few)[:, :digits])
         np.testing.assert_array_equal(work[:, -1, 0], of.answers(few)[:, digits])  # and the last carry
         rows = of.rows(few)
         assert rows.shape == (300, of.length) and (rows[:, of.answer_place - 1] == sums.EQUALS).all()
@@ -87,7 +88,12 @@ def test_scratch_work_may_stop_after_any_place():
 
 def test_answers_are_read_from_what_stands_behind_a_prompt_whatever_the_format():
     pairs = np.random.default_rng(2).integers(1000, size=(50, 2))
-    for of in (sums.SumFormat(3), sums.SumFormat(3, reverse=True), SCRATCH, sums.SumFormat(3, reverse=True, scratch=True)):
+    for of in (
+        sums.SumFormat(3),
+        sums.SumFormat(3, reverse=True),
+        SCRATCH,
+        sums.SumFormat(3, reverse=True, scratch=True),
+    ):
         behind = of.rows(pairs)[:, of.prompt_length :]
         np.testing.assert_array_equal(of.read(behind), pairs.sum(1))
         np.testing.assert_array_equal(of.read(np.pad(behind, ((0, 0), (0, 3)), constant_values=7)), pairs.sum(1))

@@ -58,7 +58,9 @@ def test_operations_are_those_that_the_library_counts_in_the_network(attention):
 
 
 def test_a_frame_with_a_cache_costs_what_it_adds_to_a_clip_but_that_earlier_frames_do_not_see_it():
-    """A clip of 8 frames has 8² pairs of frames, all of which are counted; frames one by one, each seen by 8, have as many."""
+    """A clip of 8 frames has 8² pairs of frames, all of which are counted; frames one by one, each seen by 8, have as
+    many.
+    """
     whole = networks.forward_flops(FULL_RUN, CAUSAL, FULL_RUN.frames, FULL_RUN.side)
     assert networks.cached_flops(FULL_RUN) == whole / FULL_RUN.frames
     counted = costs.frame_flops(FULL_RUN)
@@ -112,14 +114,27 @@ def clips_with(confidence, displacement, speed=2.0, identity=0.99, distance=1.5)
     shown = np.full((8, KNOWN.frames, 16, 16, 1), -1.0, np.float32)
     distances = distance + 0.01 * rng.standard_normal(20)
     frames = KNOWN.frames
-    return Judged(about(confidence, frames), about(identity, frames), about(displacement, frames - 1), about(speed), distances, shown)
+    return Judged(
+        about(confidence, frames),
+        about(identity, frames),
+        about(displacement, frames - 1),
+        about(speed),
+        distances,
+        shown,
+    )
 
 
 class KnownJudge:
-    """Measures of the sets that it is given. end: confidence at the end of long rollouts without and with context noise."""
+    """Measures of the sets that it is given. end: confidence at the end of long rollouts without and with context
+    noise.
+    """
 
     def __init__(self, of, *, end=(0.5, 0.9), shuffled=2.0):
-        self.real, self.shuffled, self.floor = clips_with(0.9, 0.0), clips_with(0.9, shuffled, distance=9.0), np.ones(20)
+        self.real, self.shuffled, self.floor = (
+            clips_with(0.9, 0.0),
+            clips_with(0.9, shuffled, distance=9.0),
+            np.ones(20),
+        )
         self._sets, self._ends = iter([of] * len(ATTENTIONS) * len(KNOWN.seeds) + [clips_with(0.1, 3.0)]), end
 
     def measure(self, given, labels):
@@ -128,7 +143,9 @@ class KnownJudge:
     def probabilities(self, given):
         frames = given.shape[1]
         last = self._ends[int(given.max() > -1)]
-        confidence = np.linspace(0.9, last, frames) + 0.01 * np.random.default_rng(0).standard_normal((len(given), frames))
+        confidence = np.linspace(0.9, last, frames) + 0.01 * np.random.default_rng(0).standard_normal(
+            (len(given), frames)
+        )
         right = np.eye(10)[draws.labels(len(given))][:, None, :]
         return np.where(right, confidence[:, :, None], (1 - confidence[:, :, None]) / 9)
 
@@ -141,14 +158,22 @@ def measured(monkeypatch, tmp_path):
         rounds = 1 + 0.01 * np.random.default_rng(0).random(KNOWN.rounds)
         powers = {FULL: power, FACTORISED: 1.0, CAUSAL: power}
         sizes = [size for axis in costs.AXES for size in costs.sizes(KNOWN, axis)]
-        spent = {f"{name} {f} {side}": (f * side**2) ** each * rounds for name, each in powers.items() for f, side in sizes}
+        spent = {
+            f"{name} {f} {side}": (f * side**2) ** each * rounds for name, each in powers.items() for f, side in sizes
+        }
         monkeypatch.setattr(measures, "ClipJudge", lambda config: KnownJudge(of, **options))
         monkeypatch.setattr(clip_network, "restore", lambda *_: np.zeros(1))
         monkeypatch.setattr(clip_network, "publish", lambda *_: None)
         monkeypatch.setattr(draws, "clips", lambda *_: None)
         shape = (KNOWN.long_samples, KNOWN.long * KNOWN.frames, 16, 16, 1)
-        monkeypatch.setattr(draws, "long_clips", lambda config, params, count, long, noise, *_: np.full(shape, noise or -1.0, np.float32))
-        monkeypatch.setattr(costs, "timed", lambda *_: {**spent, costs.CACHED: cached * rounds, costs.WHOLE: whole * rounds})
+        monkeypatch.setattr(
+            draws,
+            "long_clips",
+            lambda config, params, count, long, noise, *_: np.full(shape, noise or -1.0, np.float32),
+        )
+        monkeypatch.setattr(
+            costs, "timed", lambda *_: {**spent, costs.CACHED: cached * rounds, costs.WHOLE: whole * rounds}
+        )
         return Measurements(video.measure(KNOWN, RunFolder(tmp_path), Progress(quiet=True)))
 
     return measure
@@ -156,7 +181,9 @@ def measured(monkeypatch, tmp_path):
 
 def test_clips_like_real_ones_pass_every_claim(measured):
     made = {f"{claim.id} {claim.seed}": claim for claim in video.STUDY.judge(measured(clips_with(0.88, 0.05)))}
-    assert {claim.verdict for claim in made.values()} == {"PASS"} and len({claim.id for claim in made.values()}) == len(video.STUDY.rows)
+    assert {claim.verdict for claim in made.values()} == {"PASS"} and len({claim.id for claim in made.values()}) == len(
+        video.STUDY.rows
+    )
     assert made["displacement-causal 1"].value == pytest.approx(0.025, abs=0.01)  # 0.05 of 2 pixels per frame
     assert made["cached None"].value == pytest.approx(5) and made["measured None"].value == pytest.approx(1)
 
@@ -184,7 +211,9 @@ def test_tables_and_players_show_every_set(measured, tmp_path):
     assert [row[0] for row in rows][1:7:2] == [f"{attention} attention" for attention in ATTENTIONS]
     player, rollouts = (draw(of, RunFolder(tmp_path)) for draw in video.STUDY.figures[-2:])
     assert len(player.axes[1].values) == KNOWN.frames and len(rollouts.axes[1].values) == KNOWN.long * KNOWN.frames
-    assert {path.stem for path in tmp_path.glob("*.webp")} >= {f"clips_{attention}_attention" for attention in ATTENTIONS}
+    assert {path.stem for path in tmp_path.glob("*.webp")} >= {
+        f"clips_{attention}_attention" for attention in ATTENTIONS
+    }
     whole = clip_files.read_clip(tmp_path / "rollouts_without_context_noise.webp", mode="L")
     assert len(whole) == KNOWN.long * KNOWN.frames
 
@@ -279,9 +308,21 @@ def test_a_run_that_was_cut_off_goes_on_and_is_sampled(tmp_path, capsys):
     before = (folder / clip_network.NAME).read_bytes()
     (folder / "results.json").unlink()
     assert command_line.main(run, catalogue.EXPERIMENTS) == 0
-    assert clip_network.read(folder / clip_network.NAME)[1] is not None and before == (folder / clip_network.NAME).read_bytes()
+    assert (
+        clip_network.read(folder / clip_network.NAME)[1] is not None
+        and before == (folder / clip_network.NAME).read_bytes()
+    )
     for attention in ATTENTIONS:
-        words = ["sample", str(folder), "--attention", attention, "--num", "3", "--out", str(tmp_path / f"{attention}.gif")]
+        words = [
+            "sample",
+            str(folder),
+            "--attention",
+            attention,
+            "--num",
+            "3",
+            "--out",
+            str(tmp_path / f"{attention}.gif"),
+        ]
         assert command_line.main(words, catalogue.EXPERIMENTS) == 0
         assert len(clip_files.read_clip(tmp_path / f"{attention}.gif", mode="L")) == SMOKE.frames
     assert command_line.main(["sample", str(folder), "--attention", FULL, "--frames", "9"], catalogue.EXPERIMENTS) == 2
