@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Shaped
 from gendiff.core import checks, packed
 from gendiff.core.types import ArrayLike
 from gendiff.networks.adversarial import minibatch
-from gendiff.networks.adversarial.pyramid import FIRST, GAIN, DCGANPyramid, checked_classes, leaky
+from gendiff.networks.adversarial.pyramid import FIRST, GAIN, DCGANPyramid, Pyramid, checked_classes, leaky
 from gendiff.networks.layers import Compute, dense, dtype_of, image_inputs, initializers, parameter
 from gendiff.networks.layers.convolution import Convolution
 from gendiff.networks.layers.embeddings import Label, rows
@@ -101,20 +101,11 @@ class DenseCritic(nn.Module):
         return CriticHead(self.features, self.num_classes, compute, name="head")(y, labels).astype(x.dtype)
 
 
-class DCGANCritic(DCGANPyramid):
-    """Pictures to logits: convolutions of 4 × 4 pixels that halve the size down to 4 × 4, each with leaky ReLU, then a linear layer.
-
-    There is no norm. DCGAN has batch norm, which the gradient penalty does not allow: the gradient of an answer would
-    be that of the whole batch. A picture of 4 × 4 pixels is read by a convolution of 3 × 3.
-
-    The fields are those of `Pyramid`; the finest maps have half of the size, as the first convolution halves the
-    picture.
+class PictureCritic(Pyramid):
+    """Pictures to logits. A kind of critic defines `_judged`.
 
     Args:
         features: what of the batch joins the last features: "none", "deviation" or "discrimination".
-
-    References:
-        Radford et al., 2016, section 3; Gulrajani et al., 2017, section 4, for norms in a critic (from memory).
     """
 
     features: str = "none"
@@ -134,12 +125,31 @@ class DCGANCritic(DCGANPyramid):
         self._check()
         image_inputs.check_square(x, self.size, self.image_channels)
         labels, compute = checked_classes(label, self.num_classes, x.shape[0]), self._compute(x)
-        y = jnp.asarray(x)
+        y = self._judged(jnp.asarray(x), compute)
+        return CriticHead(self.features, self.num_classes, compute, name="head")(y, labels).astype(x.dtype)
+
+    def _judged(self, y: Float[Array, "b h w c"], compute: Compute) -> Float[Array, "b a"]:
+        """The last features of the pictures."""
+        raise NotImplementedError
+
+
+class DCGANCritic(DCGANPyramid, PictureCritic):
+    """Pictures to logits: convolutions of 4 × 4 pixels that halve the size down to 4 × 4, each with leaky ReLU, then a linear layer.
+
+    There is no norm. DCGAN has batch norm, which the gradient penalty does not allow: the gradient of an answer would
+    be that of the whole batch. A picture of 4 × 4 pixels is read by a convolution of 3 × 3.
+
+    The fields are those of `Pyramid` and `PictureCritic`; the finest maps have half of the size, as the first
+    convolution halves the picture.
+
+    References:
+        Radford et al., 2016, section 3; Gulrajani et al., 2017, section 4, for norms in a critic (from memory).
+    """
+
+    def _judged(self, y: Float[Array, "b h w c"], compute: Compute) -> Float[Array, "b a"]:
         if self.size == FIRST:
             y = leaky(Convolution(self._channels(FIRST), compute=compute, gain=GAIN, name="input")(y))
         else:
             for side in reversed(self._sides()):
                 y = leaky(HalvingConvolution(self._channels(side), compute, GAIN, name=f"halve_{side}")(y))
-        return CriticHead(self.features, self.num_classes, compute, name="head")(
-            y.reshape(y.shape[0], -1), labels
-        ).astype(x.dtype)
+        return y.reshape(y.shape[0], -1)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Shaped
 
 from gendiff.core import checks, packed
 from gendiff.core.types import ArrayLike
-from gendiff.networks.adversarial.pyramid import FIRST, DCGANPyramid, checked_classes
+from gendiff.networks.adversarial.pyramid import FIRST, DCGANPyramid, Pyramid, checked_classes
 from gendiff.networks.layers import Compute, RMSNorm, dense, dtype_of, image_inputs, initializers, parameter
 from gendiff.networks.layers.convolution import Convolution
 from gendiff.networks.layers.embeddings import Label, rows
@@ -89,25 +89,12 @@ class DenseGenerator(nn.Module):
         return dense(self.out, compute, "output")(y).astype(noise.dtype)
 
 
-class DCGANGenerator(DCGANPyramid):
-    """Noise to pictures: a linear layer to 4 × 4 pixels, transposed convolutions of 4 × 4 pixels that double the size, then tanh.
-
-    Between them stand RMS norm over the channels of a pixel and ReLU. DCGAN has batch norm there, by which a picture
-    depends on the others of its batch. The norm of a pixel does what it is needed for: activations keep their size
-    whatever the parameters do. Kernels start as those of all networks here do, not with a deviation of 0.02. A picture
-    of 4 × 4 pixels is drawn by a convolution of 3 × 3.
-
-    The fields are those of `Pyramid`; the finest maps have half of the size, as the last transposed convolution draws
-    the picture.
-
-    References:
-        Radford et al., 2016, section 3 and Figure 1; Karras et al., 2018, section 4.2, for the norm of a pixel (from
-        memory).
-    """
+class PictureGenerator(Pyramid):
+    """Noise to pictures. A kind of generator defines `_drawn`."""
 
     @nn.compact
     def __call__(self, noise: Float[ArrayLike, "b d"], label: Label = None) -> Float[Array, "b h w c"]:
-        """Return pictures (b, size, size, image_channels) in [-1, 1], in the dtype of the noise.
+        """Return pictures (b, size, size, image_channels), in the dtype of the noise.
 
         Args:
             noise: (b, d), standard normal by custom.
@@ -120,9 +107,33 @@ class DCGANGenerator(DCGANPyramid):
         self._check()
         image_inputs.check_noise(noise)
         labels, compute = checked_classes(label, self.num_classes, noise.shape[0]), self._compute(noise)
-        y = LabelledNoise(self.num_classes, compute, name="noise")(noise, labels)
+        z = LabelledNoise(self.num_classes, compute, name="noise")(noise, labels)
+        return self._drawn(z, compute).astype(noise.dtype)
+
+    def _drawn(self, z: Float[Array, "b d"], compute: Compute) -> Float[Array, "b h w c"]:
+        """The pictures of the noise and its label."""
+        raise NotImplementedError
+
+
+class DCGANGenerator(DCGANPyramid, PictureGenerator):
+    """Noise to pictures in [-1, 1]: a linear layer to 4 × 4 pixels, transposed convolutions that double the size, then tanh.
+
+    The convolutions are of 4 × 4 pixels. Between them stand RMS norm over the channels of a pixel and ReLU. DCGAN has
+    batch norm there, by which a picture depends on the others of its batch. The norm of a pixel does what it is needed
+    for: activations keep their size whatever the parameters do. Kernels start as those of all networks here do, not
+    with a deviation of 0.02. A picture of 4 × 4 pixels is drawn by a convolution of 3 × 3.
+
+    The fields are those of `Pyramid`; the finest maps have half of the size, as the last transposed convolution draws
+    the picture.
+
+    References:
+        Radford et al., 2016, section 3 and Figure 1; Karras et al., 2018, section 4.2, for the norm of a pixel (from
+        memory).
+    """
+
+    def _drawn(self, z: Float[Array, "b d"], compute: Compute) -> Float[Array, "b h w c"]:
         channels = self._channels(FIRST)
-        y = dense(FIRST * FIRST * channels, compute, "input")(y).reshape(-1, FIRST, FIRST, channels)
+        y = dense(FIRST * FIRST * channels, compute, "input")(z).reshape(-1, FIRST, FIRST, channels)
         for side in self._sides():
             if side > FIRST:
                 y = DoublingConvolution(self._channels(side), compute, name=f"double_{side}")(y)
@@ -131,4 +142,4 @@ class DCGANGenerator(DCGANPyramid):
             y = DoublingConvolution(self.image_channels, compute, name="output")(y)
         else:
             y = Convolution(self.image_channels, compute=compute, name="output")(y)
-        return jnp.tanh(y).astype(noise.dtype)
+        return jnp.tanh(y)

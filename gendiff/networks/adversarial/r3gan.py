@@ -5,13 +5,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import checks, packed
-from gendiff.core.types import ArrayLike
-from gendiff.networks.adversarial.critic import CriticHead
-from gendiff.networks.adversarial.generator import LabelledNoise
-from gendiff.networks.adversarial.pyramid import FIRST, GAIN, Pyramid, checked_classes, leaky
-from gendiff.networks.layers import Compute, dense, image_inputs, initializers, parameter
+from gendiff.networks.adversarial.critic import PictureCritic
+from gendiff.networks.adversarial.generator import PictureGenerator
+from gendiff.networks.adversarial.pyramid import FIRST, GAIN, Pyramid, leaky
+from gendiff.networks.layers import Compute, dense, initializers, parameter
 from gendiff.networks.layers.convolution import GroupedConvolution
-from gendiff.networks.layers.embeddings import Label
 from gendiff.networks.layers.resampling import bilinear_double, bilinear_halve
 
 
@@ -74,11 +72,11 @@ class R3GANPyramid(Pyramid):
         return packed.as_array(parameter(self, "basis", initializers.normal(std), shape), compute.dtype)[None]
 
 
-class R3GANGenerator(R3GANPyramid):
+class R3GANGenerator(R3GANPyramid, PictureGenerator):
     """Noise to pictures: a learned map of 4 × 4 pixels, whose channels the noise weighs; blocks and bilinear doublings; a linear layer.
 
-    There is no norm and no function after the last layer. A fresh network is linear, as its blocks add 0. The label's
-    vector stands beside the noise, as in the paper.
+    There is no norm and no function after the last layer, so pixels have any value. A fresh network is linear, as its
+    blocks add 0. The label's vector stands beside the noise, as in the paper.
 
     The fields are those of `Pyramid`, and blocks, expansion and group_width as `R3GANPyramid` has them. The paper's
     network for 32 × 32 pixels has width = widest = 768 and 64 numbers of noise.
@@ -87,23 +85,8 @@ class R3GANGenerator(R3GANPyramid):
         Huang et al., 2024, section 4 and App. on architectures; their published code for filters and gains.
     """
 
-    @nn.compact
-    def __call__(self, noise: Float[ArrayLike, "b d"], label: Label = None) -> Float[Array, "b h w c"]:
-        """Return pictures (b, size, size, image_channels) of any value, in the dtype of the noise.
-
-        Args:
-            noise: (b, d), standard normal by custom.
-            label: (b,) or (), for a network with classes.
-
-        Raises:
-            ValueError: for other shapes, labels or fields.
-            TypeError: for inputs of the wrong type.
-        """
-        self._check()
-        image_inputs.check_noise(noise)
-        labels, compute = checked_classes(label, self.num_classes, noise.shape[0]), self._compute(noise)
-        y = LabelledNoise(self.num_classes, compute, name="noise")(noise, labels)
-        y = self._basis(1.0, compute) * dense(self._channels(FIRST), compute, "input", bias=False)(y)[:, None, None, :]
+    def _drawn(self, z: Float[Array, "b d"], compute: Compute) -> Float[Array, "b h w c"]:
+        y = self._basis(1.0, compute) * dense(self._channels(FIRST), compute, "input", bias=False)(z)[:, None, None, :]
         for side in self._sides():
             if side > FIRST:
                 if self._channels(side) != y.shape[-1]:
@@ -111,42 +94,24 @@ class R3GANGenerator(R3GANPyramid):
                 y = bilinear_double(y)
             for number in range(self.blocks):
                 y = self._block(side, number, compute)(y)
-        return dense(self.image_channels, compute, "output", bias=False)(y).astype(noise.dtype)
+        return dense(self.image_channels, compute, "output", bias=False)(y)
 
 
-class R3GANCritic(R3GANPyramid):
+class R3GANCritic(R3GANPyramid, PictureCritic):
     """Pictures to logits: a linear layer, blocks and bilinear halvings, and a weighted sum over the last 4 × 4 pixels of each channel.
 
     It is the mirror of `R3GANGenerator`, with no norm either. The paper's answer to a label is v_label · y alone; here
     w · y + b is added.
 
-    The fields are those of `Pyramid`, and blocks, expansion and group_width as `R3GANPyramid` has them.
-
-    Args:
-        features: what of the batch joins the last features: "none", as in the paper, "deviation" or "discrimination".
+    The fields are those of `Pyramid` and `PictureCritic`, of which the paper has features="none", and blocks, expansion
+    and group_width as `R3GANPyramid` has them.
 
     References:
         Huang et al., 2024, section 4 and App. on architectures; their published code for filters and gains.
     """
 
-    features: str = "none"
-
-    @nn.compact
-    def __call__(self, x: Float[ArrayLike, "b h w c"], label: Label = None) -> Float[Array, " b"]:
-        """Return a logit per picture, in the dtype of x.
-
-        Args:
-            x: (b, size, size, image_channels) pictures, in [-1, 1] by custom.
-            label: (b,) or (), for a network with classes.
-
-        Raises:
-            ValueError: for other shapes, labels or fields.
-            TypeError: for inputs of the wrong type.
-        """
-        self._check()
-        image_inputs.check_square(x, self.size, self.image_channels)
-        labels, compute = checked_classes(label, self.num_classes, x.shape[0]), self._compute(x)
-        y = dense(self._channels(self.size), compute, "input", bias=False)(jnp.asarray(x))
+    def _judged(self, y: Float[Array, "b h w c"], compute: Compute) -> Float[Array, "b a"]:
+        y = dense(self._channels(self.size), compute, "input", bias=False)(y)
         for side in reversed(self._sides()):
             if side < self.size:
                 y = bilinear_halve(y)
@@ -154,5 +119,4 @@ class R3GANCritic(R3GANPyramid):
                     y = dense(self._channels(side), compute, f"channels_{side}", bias=False)(y)
             for number in range(self.blocks):
                 y = self._block(side, number, compute)(y)
-        y = jnp.sum(self._basis(1 / FIRST, compute) * y, (1, 2))
-        return CriticHead(self.features, self.num_classes, compute, name="head")(y, labels).astype(x.dtype)
+        return jnp.sum(self._basis(1 / FIRST, compute) * y, (1, 2))
