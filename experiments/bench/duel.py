@@ -43,6 +43,7 @@ class Duel:
     apart: the same from the other checkout. peak_mib: of the process that did this work alone, by way.
     flops: of the work done once. busy: largest share of one core that idle sides used during a timed call. device: that
         ours ran on.
+    rounding: difference of ours from the peer in float64 over that of the peer in float32; NaN where there is none.
     tokens: that the work done once trains on or writes (see `Workload.tokens_done`).
     """
 
@@ -58,6 +59,7 @@ class Duel:
     busy: float = 0.0
     device: str = ""
     tokens: int = 0
+    rounding: float = math.nan
 
     @property
     def mode(self) -> str | None:
@@ -118,14 +120,20 @@ def fight(case: Case, setting: Setting, most: int = len(MODES)) -> Duel:
         for name, file in files.items():
             ways[name].ask("output", name=name, to=str(file))
         apart = [difference(files[OURS], files[name]) if name in files else math.nan for name in (rival, BEFORE)]
+        if case.exact and rival:
+            files["float64"] = place / "float64.npz"
+            with setting.start("torch") as exact:
+                exact.ask("prepare", name="float64", **told | {"workload": told["workload"] | {"dtype": "float64"}})
+                exact.ask("output", name="float64", to=str(files["float64"]))
+        mine, theirs = (
+            difference(files[name], files["float64"]) if "float64" in files else math.nan for name in (OURS, rival)
+        )
         device, square = ", ".join(ways[OURS].ask("about")["devices"]), Workload("matmul", size=MATMUL)
         make_ready(SQUARE, ways[OURS], **request(square, square.family.inputs(square), place, SQUARE))
         seconds, tried, busy = _rounds(setting, ways, setting.pairs(case))
     first, peak_mib = ({name: about[what] for name, about in ready.items()} for what in ("first", "peak_mib"))
-    flops = workload.family.flops(workload)
-    return Duel(
-        case, seconds, first, tried, failed, apart[0], apart[1], peak_mib, flops, busy, device, workload.tokens_done
-    )
+    rates = workload.family.flops(workload), busy, device, workload.tokens_done, mine / theirs if theirs else math.nan
+    return Duel(case, seconds, first, tried, failed, apart[0], apart[1], peak_mib, *rates)
 
 
 def request(

@@ -62,11 +62,21 @@ def claims(found: Findings, limits: SharedThresholds) -> Iterable[Claim]:
     claim = functools.partial(verdicts.against, limits, None)
     for each in found.duels:
         case, name, rounds, limit = each.case, each.case.name, len(each.seconds[OURS]), _agreement(each)
-        for id, rival, apart in (("agrees", "sides", each.difference), ("agrees_with_before", "checkouts", each.apart)):
-            if not math.isnan(apart):
-                yield claim(f"{name}_{id}", f"{name}: both {rival} compute the same", apart, "<=", limit, n=1)
+        both, apart, most = f"{name}: both sides compute the same", each.difference, limit
+        if not math.isnan(each.rounding):
+            both, apart, most = (
+                f"{name}: ours over the peer in float32, from the peer in float64",
+                each.rounding,
+                "agreement_rounding",
+            )
+        if not math.isnan(apart):
+            yield claim(f"{name}_agrees", both, apart, "<=", most, n=1)
+        if not math.isnan(each.apart):
+            yield claim(
+                f"{name}_agrees_with_before", f"{name}: both checkouts compute the same", each.apart, "<=", limit, n=1
+            )
         if each.ratio is not None:
-            void = not each.difference <= getattr(limits, limit)
+            void = not apart <= getattr(limits, most)
             if case.threshold:
                 statement = f"{name}: times faster than torch ({each.mode})"
                 yield claim(name, statement, VOID if void else each.ratio, ">=", case.threshold, n=rounds)
@@ -111,6 +121,9 @@ def lines(found: Findings, limits: SharedThresholds) -> Iterable[str]:
         if each.mode is not None:
             text += f", torch {each.mode} {statistics.median(each.seconds[each.mode]):.4g} s: {_cell(each.ratio)} times"
             text += f"; outputs differ by {each.difference:.1e}"
+            text += (
+                "" if math.isnan(each.rounding) else f", from float64 by {each.rounding:.2f} times what the peer does"
+            )
         if each.gain is not None:
             text += f"; outputs differ by {each.apart:.1e} from the other checkout"
         if each.tokens:

@@ -322,6 +322,7 @@ class Case:
     threshold, share: fields of Thresholds that its ratio, or its share of a rate, must reach. memory: whether peak
         memory is a claim.
     by_vendor: the threshold on processors of a vendor, by `processor.vendor`.
+    exact: whether the peer computes in float64 too, as a reference from which ours may differ little more than the peer in float32.
     """
 
     name: str
@@ -336,6 +337,7 @@ class Case:
     pairs: int = 1000
     left_out: Mapping[str, str] = field(default_factory=dict)
     by_vendor: Mapping[str, str] = field(default_factory=dict)
+    exact: bool = False
 
     @property
     def modes(self) -> tuple[str, ...]:

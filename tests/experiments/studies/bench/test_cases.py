@@ -80,7 +80,15 @@ def test_targets_are_those_of_the_maker_of_the_processor(monkeypatch, vendor, ne
 def test_every_threshold_of_a_case_exists_and_every_target_has_one(experiment, every, further):
     limits = experiment.presets["full"].thresholds
     named = {each for case in every for each in (case.threshold, case.share, *case.by_vendor.values())} - {""} | further
-    of_all = {"memory", "failed", "agreement", "agreement_bfloat16", "agreement_logits_bfloat16", "cold_start"}
+    of_all = {
+        "memory",
+        "failed",
+        "agreement",
+        "agreement_rounding",
+        "agreement_bfloat16",
+        "agreement_logits_bfloat16",
+        "cold_start",
+    }
     assert named - of_all == {field.name for field in dataclasses.fields(limits)} - of_all and limits == type(limits)()
 
 

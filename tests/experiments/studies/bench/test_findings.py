@@ -73,6 +73,14 @@ def test_contenders_are_the_fastest_and_those_within_the_margin():
             for far in (2e-4, math.inf)
         ),
         (ALONE, {RATE: (0.8, "PASS")}),
+        (
+            {"difference": 2e-4, "rounding": 1.5},
+            {AGREES: (1.5, "PASS"), RATIO: (1.5, "PASS"), MEMORY: (1.25, "PASS"), RATE: (0.8, "PASS")},
+        ),
+        (
+            {"rounding": 5.0},
+            {AGREES: (5.0, "FAIL"), RATIO: (math.nan, "FAIL"), MEMORY: (math.nan, "FAIL"), RATE: (0.8, "PASS")},
+        ),
         (BEFORE | {"apart": 1e-6}, {f"{AGREES}_with_before": (1e-6, "PASS")}),
         (BEFORE | {"apart": 2e-4}, {f"{AGREES}_with_before": (2e-4, "FAIL")}),
     ],
