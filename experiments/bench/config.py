@@ -31,7 +31,7 @@ class SharedThresholds:
     agreement_bfloat16: float = 0.05
     """The same in bfloat16."""
     agreement_rounding: float = 4.0
-    """Largest difference of ours from the peer in float64 over that of the peer in float32, for steps that make rounding larger."""
+    """Largest difference of ours from the peer in float64, over that of the peer in float32."""
     failed: Natural = 0
     """Most cases that may not run."""
 

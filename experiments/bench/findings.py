@@ -64,17 +64,12 @@ def claims(found: Findings, limits: SharedThresholds) -> Iterable[Claim]:
         case, name, rounds, limit = each.case, each.case.name, len(each.seconds[OURS]), _agreement(each)
         both, apart, most = f"{name}: both sides compute the same", each.difference, limit
         if not math.isnan(each.rounding):
-            both, apart, most = (
-                f"{name}: ours over the peer in float32, from the peer in float64",
-                each.rounding,
-                "agreement_rounding",
-            )
+            both, apart, most = f"{name}: from float64, ours over the peer", each.rounding, "agreement_rounding"
         if not math.isnan(apart):
             yield claim(f"{name}_agrees", both, apart, "<=", most, n=1)
         if not math.isnan(each.apart):
-            yield claim(
-                f"{name}_agrees_with_before", f"{name}: both checkouts compute the same", each.apart, "<=", limit, n=1
-            )
+            statement = f"{name}: both checkouts compute the same"
+            yield claim(f"{name}_agrees_with_before", statement, each.apart, "<=", limit, n=1)
         if each.ratio is not None:
             void = not apart <= getattr(limits, most)
             if case.threshold:
@@ -105,12 +100,9 @@ def ratios(found: Findings, limits: SharedThresholds) -> list[Ratio]:
     every = list(found.ratios)
     for each in found.duels:
         if each.gain is not None:
-            name, gain = each.case.name, each.gain if each.apart <= getattr(limits, _agreement(each)) else VOID
-            every.append(
-                Ratio(
-                    f"{name}_{BEFORE}", f"{name}: time of the other checkout over ours", gain, len(each.seconds[OURS])
-                )
-            )
+            gain = each.gain if each.apart <= getattr(limits, _agreement(each)) else VOID
+            name, words = f"{each.case.name}_{BEFORE}", f"{each.case.name}: time of the other checkout over ours"
+            every.append(Ratio(name, words, gain, len(each.seconds[OURS])))
     return every
 
 
@@ -121,9 +113,7 @@ def lines(found: Findings, limits: SharedThresholds) -> Iterable[str]:
         if each.mode is not None:
             text += f", torch {each.mode} {statistics.median(each.seconds[each.mode]):.4g} s: {_cell(each.ratio)} times"
             text += f"; outputs differ by {each.difference:.1e}"
-            text += (
-                "" if math.isnan(each.rounding) else f", from float64 by {each.rounding:.2f} times what the peer does"
-            )
+            text += "" if math.isnan(each.rounding) else f", from float64 {each.rounding:.2f} times as much as torch"
         if each.gain is not None:
             text += f"; outputs differ by {each.apart:.1e} from the other checkout"
         if each.tokens:

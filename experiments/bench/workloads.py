@@ -57,28 +57,19 @@ class Architecture:
 
 
 def unet(
-    size: int,
-    channels: tuple[int, ...],
-    *,
-    attention: int = 0,
-    groups: int = 32,
-    classes: int | None = None,
-    pixels: int = 3,
+    size: int, channels: tuple[int, ...], classes: int | None = None, pixels: int = 3, **more: int
 ) -> Architecture:
-    """A U-Net whose feature maps of the size `attention` have it. classes: of a network of our experiments, with one
-    block per level.
+    """A U-Net. classes: of a network of our experiments, with one block per level.
+
+    more: groups of norms, and the size of the feature maps that have attention.
     """
-    attended, own = [size // 2**level == attention for level in range(len(channels))], classes is not None
+    attended, own = [size // 2**level == more.get("attention") for level in range(len(channels))], classes is not None
+    groups = more.get("groups", 32)
     settings = {"sample_size": size, "in_channels": pixels, "out_channels": pixels, "block_out_channels": channels}
-    settings |= {
-        "layers_per_block": 1 if own or size < 32 else 2,
-        "norm_num_groups": groups,
-        "attn_norm_num_groups": groups,
-    }
-    settings |= {
-        "attention_head_dim": channels[-1] // 2 if own else 8,
-        "num_class_embeds": None if classes is None else classes + 1,
-    }
+    settings |= {"norm_num_groups": groups, "attn_norm_num_groups": groups}
+    settings["attention_head_dim"] = channels[-1] // 2 if own else 8
+    settings["layers_per_block"] = 1 if own or size < 32 else 2
+    settings["num_class_embeds"] = None if classes is None else classes + 1
     settings["resnet_time_scale_shift"] = "scale_shift" if own else "default"
     settings["down_block_types"] = tuple("AttnDownBlock2D" if there else "DownBlock2D" for there in attended)
     settings["up_block_types"] = tuple("AttnUpBlock2D" if there else "UpBlock2D" for there in reversed(attended))
@@ -92,72 +83,45 @@ def digits(*channels: int, groups: int = 8) -> Architecture:
 
 def dit(size: int, width: int, depth: int, heads: int, *, num_classes: int = 1000) -> Architecture:
     """A diffusion transformer with patches of 2×2 on latents of four channels."""
-    settings = {
-        "sample_size": size,
-        "in_channels": 4,
-        "patch_size": 2,
-        "num_layers": depth,
-        "num_attention_heads": heads,
-    }
-    settings |= {"attention_head_dim": width // heads, "num_embeds_ada_norm": num_classes}
+    settings = {"sample_size": size, "in_channels": 4, "patch_size": 2, "num_embeds_ada_norm": num_classes}
+    settings |= {"num_layers": depth, "num_attention_heads": heads, "attention_head_dim": width // heads}
     return Architecture("DiTTransformer2DModel", settings, num_classes)
 
 
 def autoencoder(
-    size: int, channels: tuple[int, ...], blocks: int, *, groups: int = 32, attention: bool = True
+    size: int, channels: tuple[int, ...], blocks: int, groups: int = 32, attention: bool = True
 ) -> Architecture:
     """The autoencoder of latent diffusion for pictures of three channels, with latents of four."""
-    settings = {
-        "sample_size": size,
-        "in_channels": 3,
-        "out_channels": 3,
-        "latent_channels": 4,
-        "block_out_channels": channels,
-    }
-    settings |= {"layers_per_block": blocks, "norm_num_groups": groups, "mid_block_add_attention": attention}
-    settings["down_block_types"] = ("DownEncoderBlock2D",) * len(channels)
-    settings["up_block_types"] = ("UpDecoderBlock2D",) * len(channels)
-    return Architecture("AutoencoderKL", settings)
+    settings: dict[str, Any] = {"sample_size": size, "in_channels": 3, "out_channels": 3, "latent_channels": 4}
+    settings |= {"block_out_channels": channels, "layers_per_block": blocks, "norm_num_groups": groups}
+    settings |= {"mid_block_add_attention": attention, "down_block_types": ("DownEncoderBlock2D",) * len(channels)}
+    return Architecture("AutoencoderKL", settings | {"up_block_types": ("UpDecoderBlock2D",) * len(channels)})
 
 
 def clip(width: int, depth: int, heads: int, *, vocabulary: int = 49408) -> Architecture:
     """A text tower of CLIP, whose last two ids begin and end a text."""
-    settings = {
-        "vocab_size": vocabulary,
-        "hidden_size": width,
-        "intermediate_size": 4 * width,
-        "num_hidden_layers": depth,
-    }
-    settings |= {"num_attention_heads": heads, "max_position_embeddings": 77}
+    settings = {"vocab_size": vocabulary, "hidden_size": width, "intermediate_size": 4 * width}
+    settings |= {"num_hidden_layers": depth, "num_attention_heads": heads, "max_position_embeddings": 77}
     return Architecture("CLIPTextModel", settings | {"bos_token_id": vocabulary - 2, "eos_token_id": vocabulary - 1})
 
 
 def llama(
-    width: int, depth: int, heads: int, shared: int, *, mlp: int, vocabulary: int, context: int = 256
+    width: int, depth: int, heads: int, shared: int, mlp: int, vocabulary: int, context: int = 256
 ) -> Architecture:
     """A decoder of the family of Llama with `shared` heads of keys and values, tied as the models of SmolLM2 are."""
     settings = {"model_type": "llama", "vocab_size": vocabulary, "hidden_size": width, "intermediate_size": mlp}
     settings |= {"num_hidden_layers": depth, "num_attention_heads": heads, "num_key_value_heads": shared}
-    settings |= {
-        "max_position_embeddings": context,
-        "rms_norm_eps": 1e-5,
-        "rope_theta": 100_000.0,
-        "tie_word_embeddings": True,
-    }
-    return Architecture("LlamaForCausalLM", settings)
+    settings |= {"rms_norm_eps": 1e-5, "rope_theta": 100_000.0, "tie_word_embeddings": True}
+    return Architecture("LlamaForCausalLM", settings | {"max_position_embeddings": context})
 
 
 def dcgan(size: int, width: int, noise: int) -> Architecture:
-    """A generator and a critic of square pictures, with `width` channels at half of the size and twice as many at each
-    half of that.
-    """
+    """A generator and a critic of pictures: `width` channels at half of the size, twice as many at each half of it."""
     return Architecture("DCGAN", {"sample_size": size, "in_channels": 3, "width": width, "widest": 512, "noise": noise})
 
 
 def video(size: int, width: int, depth: int, heads: int, window: int) -> Architecture:
-    """A causal transformer of grey clips with patches of 4×4, a frame of which sees `window` frames, itself
-    included.
-    """
+    """A causal transformer of grey clips with patches of 4×4; a frame sees `window` frames, itself included."""
     settings = {"sample_size": size, "in_channels": 1, "patch": 4, "width": width, "depth": depth, "heads": heads}
     return Architecture("VideoTransformer", settings | {"expansion": 4, "window": window, "rotary_base": 10.0}, 10)
 
@@ -322,7 +286,7 @@ class Case:
     threshold, share: fields of Thresholds that its ratio, or its share of a rate, must reach. memory: whether peak
         memory is a claim.
     by_vendor: the threshold on processors of a vendor, by `processor.vendor`.
-    exact: whether the peer computes in float64 too, as a reference from which ours may differ little more than the peer in float32.
+    exact: whether agreement is judged by the peer in float64: see `Thresholds.agreement_rounding`.
     """
 
     name: str
@@ -346,9 +310,5 @@ class Case:
         """
         network = NETWORKS.get(self.workload.network)
         flat = self.workload.kind in ("attention", "watermark") if network is None else network.kind in FLAT
-        left_out = (
-            (["channels_last"] if flat else [])
-            + ([] if self.workload.kind in LANGUAGE else ["static_cache"])
-            + list(self.left_out)
-        )
-        return tuple(mode for mode in MODES if mode not in left_out)
+        there = {"channels_last": not flat, "static_cache": self.workload.kind in LANGUAGE}
+        return tuple(mode for mode in MODES if there.get(mode, True) and mode not in self.left_out)
