@@ -231,6 +231,13 @@ ANSWER = Answer(
             "Races to equal quality were to be 5 times as fast and the network of digits 3 times; now as fast.",
             "Both sides compute the same: arithmetic excludes the former aims. The measured ratios did not change.",
         ),
+        Change(
+            "2026-11-30",
+            "fd33f76b",
+            "Training steps of language models are to be compared with the peer in float64: ours may differ from it "
+            "4 times as much as the peer in float32 does. Their outputs were to differ by at most 0.0001.",
+            "A step of AdamW makes rounding larger, most of all with 25 M parameters. The next run measures it.",
+        ),
     ),
 )
 

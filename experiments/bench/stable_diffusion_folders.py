@@ -55,31 +55,17 @@ def tower(
     kind: str, width: int, depth: int, heads: int, activation: str, vocabulary: int = 49408, positions: int = 77
 ) -> dict[str, Any]:
     """A text tower of CLIP; its last two ids begin and end a text."""
-    settings: dict[str, Any] = {
-        "architectures": [kind],
-        "model_type": "clip_text_model",
-        "hidden_size": width,
-        "projection_dim": width,
-    }
-    settings |= {
-        "intermediate_size": 4 * width,
-        "num_hidden_layers": depth,
-        "num_attention_heads": heads,
-        "hidden_act": activation,
-    }
-    settings |= {"vocab_size": vocabulary, "max_position_embeddings": positions, "bos_token_id": vocabulary - 2}
+    settings: dict[str, Any] = {"architectures": [kind], "model_type": "clip_text_model", "hidden_size": width}
+    settings |= {"projection_dim": width, "intermediate_size": 4 * width, "num_hidden_layers": depth}
+    settings |= {"num_attention_heads": heads, "hidden_act": activation, "max_position_embeddings": positions}
+    settings |= {"vocab_size": vocabulary, "bos_token_id": vocabulary - 2}
     return settings | {"eos_token_id": vocabulary - 1, "pad_token_id": vocabulary - 1}
 
 
 def unet(size: int, channels: list[int], attends: tuple[bool, ...], **more: Any) -> dict[str, Any]:
     """A U-Net that reads texts. attends: whether each level does, from the largest maps down."""
-    settings: dict[str, Any] = {
-        "_class_name": "UNet2DConditionModel",
-        "sample_size": size,
-        "in_channels": 4,
-        "out_channels": 4,
-    }
-    settings["block_out_channels"] = channels
+    settings: dict[str, Any] = {"_class_name": "UNet2DConditionModel", "sample_size": size, "in_channels": 4}
+    settings |= {"out_channels": 4, "block_out_channels": channels}
     settings["down_block_types"] = ["CrossAttnDownBlock2D" if each else "DownBlock2D" for each in attends]
     settings["up_block_types"] = ["CrossAttnUpBlock2D" if each else "UpBlock2D" for each in reversed(attends)]
     return settings | more
@@ -87,29 +73,16 @@ def unet(size: int, channels: list[int], attends: tuple[bool, ...], **more: Any)
 
 def autoencoder(size: int, channels: list[int], scale: float, **more: Any) -> dict[str, Any]:
     """The autoencoder of latents of four channels."""
-    settings: dict[str, Any] = {
-        "_class_name": "AutoencoderKL",
-        "sample_size": size,
-        "latent_channels": 4,
-        "scaling_factor": scale,
-    }
-    settings |= {
-        "block_out_channels": channels,
-        "layers_per_block": 2,
-        "down_block_types": ["DownEncoderBlock2D"] * len(channels),
-    }
+    settings: dict[str, Any] = {"_class_name": "AutoencoderKL", "sample_size": size, "latent_channels": 4}
+    settings |= {"scaling_factor": scale, "block_out_channels": channels, "layers_per_block": 2}
+    settings["down_block_types"] = ["DownEncoderBlock2D"] * len(channels)
     return settings | {"up_block_types": ["UpDecoderBlock2D"] * len(channels)} | more
 
 
 def scheduler(name: str, **more: Any) -> dict[str, Any]:
     """A scheduler with the noise path of Stable Diffusion."""
-    path = {
-        "beta_start": 0.00085,
-        "beta_end": 0.012,
-        "beta_schedule": "scaled_linear",
-        "num_train_timesteps": 1000,
-        "steps_offset": 1,
-    }
+    path: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    path |= {"num_train_timesteps": 1000, "steps_offset": 1}
     return {"_class_name": name, **path, **more}
 
 
