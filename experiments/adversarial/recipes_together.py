@@ -10,7 +10,7 @@ import numpy as np
 from experiments.adversarial import samples_over_training
 from experiments.adversarial.recipes import Recipe
 from gendiff.core.types import Params
-from gendiff.runs import meshes, seeds_together, training_loop
+from gendiff.runs import meshes, training_loop, vmapped_seeds
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training import CompiledStep
@@ -32,7 +32,7 @@ def train(
     """Trains all seeds from each share of `total` steps to the next, and keeps what is drawn there (see
     `samples_over_training`).
 
-    data, options: of `training_loop.train`. own: as for `seeds_together.programs`.
+    data, options: of `training_loop.train`. own: as for `vmapped_seeds.compile_step`.
     """
     mesh = meshes.build(folder.mesh, ())
     run = _programs(recipe, seeds, own, mesh)
@@ -45,14 +45,14 @@ def train(
 
 
 def restore(recipe: Recipe, count: int, folder: RunFolder, seed: int, *own: Any, averaged: bool = True) -> Params:
-    """The parameters that samples are drawn from, as `seeds_together.restore` gives them."""
-    return seeds_together.restore(recipe.fresh, count, folder, *own, seed=seed, decay=recipe.decay, averaged=averaged)
+    """The parameters that samples are drawn from, as `vmapped_seeds.restore` gives them."""
+    return vmapped_seeds.restore(recipe.fresh, count, folder, *own, seed=seed, decay=recipe.decay, averaged=averaged)
 
 
 @functools.lru_cache(maxsize=32)
 def _programs(
     recipe: Recipe, seeds: tuple[int, ...], own: tuple[tuple[float, ...], ...], mesh: jax.sharding.Mesh
 ) -> CompiledStep:
-    return seeds_together.programs(
+    return vmapped_seeds.compile_step(
         recipe.step, recipe.fresh, seeds, mesh, tuple(np.array(each, np.float32) for each in own)
     )

@@ -9,7 +9,7 @@ from experiments.bench.config import Setting
 from experiments.bench.duel import OURS
 from experiments.bench.findings import Findings, Ratio
 from experiments.bench.workloads import LANGUAGE, Case, Workload
-from gendiff.runs import interleaving
+from gendiff.runs import paired_timing
 from gendiff.runs.reporting.results import Table
 from gendiff.weights import smollm2 as real
 
@@ -47,7 +47,7 @@ def measure(case: Case, setting: Setting) -> Findings:
             "ours, compiled before, from its GGUF file",
             functools.partial(cold, FILE, weights=str(real.path())),
         )
-    seconds = interleaving.interleave(calls, pairs)
+    seconds = paired_timing.interleave(calls, pairs)
     rows = [(name, *findings.spread(seconds[side])) for side, name in sides.items()]
     rows.insert(1, ("ours, nothing compiled", *findings.spread(without)))
     what = "token" if workload.kind in LANGUAGE else "image"

@@ -20,7 +20,7 @@ from experiments.bench.config import Setting
 from experiments.bench.side import SideError, SideProcess
 from experiments.bench.workloads import MODES, Case, Workload
 from gendiff.metrics import bootstrap
-from gendiff.runs import interleaving
+from gendiff.runs import paired_timing
 from gendiff.runs.reporting.verdicts import Number
 
 OURS, BEFORE, SQUARE = "ours", "before", "matmul"
@@ -246,4 +246,4 @@ def _rounds(
     calls = {name: functools.partial(call, name, repeats) for name in chosen} | {
         SQUARE: functools.partial(call, SQUARE)
     }
-    return interleaving.interleave(calls, pairs), tried, max(busy)
+    return paired_timing.interleave(calls, pairs), tried, max(busy)

@@ -17,7 +17,7 @@ CHAPTERS = {
     "pipelines": "stable_diffusion",
     "preferences": "advantage_rules policy_step rollouts",
     "provenance": "text_watermarks",
-    "runs": "compile_cache devices dtypes interleaving program_costs",
+    "runs": "compile_cache devices dtypes paired_timing program_costs",
     "scaling": "accounting cost",
     "training": "optimizers sharding",
     "weights": "diffusers_autoencoder files language_models quantised rules",

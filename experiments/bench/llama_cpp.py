@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from experiments.bench import smollm2
-from experiments.bench.lazily import chat_models, interleaving, smollm2_file, writing_tasks
+from experiments.bench.lazily import chat_models, paired_timing, smollm2_file, writing_tasks
 from experiments.bench.side import Side
 from experiments.bench.workloads import Case, Way, Workload
 
@@ -164,7 +164,7 @@ def measure(works: Mapping[str, Packed], case: Case, setting: Any) -> Any:
             sides[LLAMA] = stack.enter_context(setting.start(LLAMA))
         tokens = {name: {side: ready(side, name) for side in sides} for name in works}
         calls = {name: {side: functools.partial(run, side, name) for side in sides} for name in works}
-        seconds = {name: interleaving.interleave(of_sides, pairs) for name, of_sides in calls.items()}
+        seconds = {name: paired_timing.interleave(of_sides, pairs) for name, of_sides in calls.items()}
     rows = tuple(
         (
             work.words,

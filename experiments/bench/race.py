@@ -30,7 +30,7 @@ from gendiff.commands.images.image_features import FeatureOptions
 from gendiff.core.types import Params
 from gendiff.data import digits as digits_data
 from gendiff.metrics import features, frechet
-from gendiff.runs import interleaving, training_loop
+from gendiff.runs import paired_timing, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting.results import Cell, Table
 from gendiff.runs.run_folder import RunFolder
@@ -137,7 +137,7 @@ def measure(make: "Make", case: Case, setting: Setting) -> Findings:
             return float(side.ask("run", name=name))
 
         calls = {OURS: functools.partial(call, mine, peer, OURS), mode: functools.partial(call, peer, mine, mode)}
-        seconds = interleaving.interleave(calls, setting.pairs(case))
+        seconds = paired_timing.interleave(calls, setting.pairs(case))
     times: list[tuple[Cell, ...]] = [
         (OURS, *findings.spread(seconds[OURS])),
         (f"diffusers, {mode}", *findings.spread(seconds[mode])),

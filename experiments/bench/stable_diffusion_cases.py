@@ -21,7 +21,7 @@ from experiments.bench.findings import Findings, Limit, Ratio, spread
 from experiments.bench.side import SideError, SideProcess
 from experiments.bench.stable_diffusion_folders import FOLDERS
 from experiments.bench.workloads import Case, Workload
-from gendiff.runs import interleaving
+from gendiff.runs import paired_timing
 from gendiff.runs.reporting.results import Cell, Table
 
 DIFFUSERS = "torch"
@@ -69,7 +69,7 @@ def parts(case: Case, setting: Setting) -> Findings:
             apart = opened.compared(sides, part)
             pairs = 1 if part == "step" else opened.pairs  # it has a case of its own; here it is compared alone
             limits.append(Limit(f"{case.name}_{part}", f"{words}: outputs differ by at most", apart, "agreement"))
-            seconds = interleaving.interleave(
+            seconds = paired_timing.interleave(
                 {name: functools.partial(side.ask, "run", name=part) for name, side in sides.items()}, pairs
             )
             rows += [(words, _called(name), *spread(spent), f"{apart:.1e}") for name, spent in seconds.items()]
@@ -123,7 +123,7 @@ def steps(case: Case, setting: Setting) -> Findings:
             first_of = opened.ready(side, "step", mode=mode)
             first = first if mode else first_of
             calls[name] = functools.partial(side.ask, "run", name="step")
-        seconds = interleaving.interleave(calls, opened.pairs)
+        seconds = paired_timing.interleave(calls, opened.pairs)
     rows.insert(0, (OURS, first["first"], statistics.median(seconds[OURS]), first["peak_mib"]))
     columns = ("side", "first time s, compilation included", "seconds", "peak memory MiB")
     table = Table(f"A guided step at {opened.size} pixels", columns, (*rows, *failed))
@@ -165,7 +165,7 @@ def loading(case: Case, setting: Setting) -> Findings:
         peaks[name] = max(peaks.get(name, 0.0), done["peak_mib"])
         return done["first"]
 
-    seconds = interleaving.interleave({name: functools.partial(load, name) for name in opened.sides}, opened.pairs)
+    seconds = paired_timing.interleave({name: functools.partial(load, name) for name in opened.sides}, opened.pairs)
     rows = tuple((_called(name), *spread(spent), peaks[name]) for name, spent in seconds.items())
     size = sum(file.stat().st_size for file in opened.folder.rglob("*.safetensors")) / 2**20
     return Findings(
@@ -200,7 +200,7 @@ def cold_start(case: Case, setting: Setting) -> Findings:
     }
     if setting.peer is not None:
         calls["diffusers, eager"] = functools.partial(first, DIFFUSERS)
-    seconds = interleaving.interleave(calls, opened.pairs)  # what is compiled in the first call serves the second
+    seconds = paired_timing.interleave(calls, opened.pairs)  # what is compiled in the first call serves the second
     rows = tuple((name, *spread(spent)) for name, spent in seconds.items())
     title = f"Seconds from a cold process to its first picture of {opened.size} pixels, {opened.workload.steps} steps"
     return Findings(tables=(Table(title, ("process", "median", "least", "most"), rows),))

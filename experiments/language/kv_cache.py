@@ -22,7 +22,7 @@ from gendiff.commands.chat import steps
 from gendiff.core.errors import ConfigError
 from gendiff.language import cache as caches
 from gendiff.pipelines import Chat
-from gendiff.runs import interleaving
+from gendiff.runs import paired_timing
 from gendiff.runs.progress import Progress
 from gendiff.runs.ranges import Count, Distinct, Seed, Several, Some
 from gendiff.runs.reporting import figures, intervals, verdicts
@@ -199,7 +199,7 @@ def seconds(chat: Chat, ids: np.ndarray, lengths: tuple[int, ...], rounds: int) 
     for length in lengths:
         works[CACHED, length] = real_model.one_more(step, chat, 1, room, length)
         works[UNCACHED, length] = functools.partial(forward, chat.params, ids[:length][None])
-    spent: dict[Any, Any] = dict(interleaving.timed(works, rounds))
+    spent: dict[Any, Any] = dict(paired_timing.timed(works, rounds))
     return {way: np.array([spent[way, length] for length in lengths]) for way in (CACHED, UNCACHED)}
 
 

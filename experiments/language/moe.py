@@ -26,7 +26,7 @@ from gendiff.core.types import Metrics, Params
 from gendiff.data import batches, text
 from gendiff.networks import routing
 from gendiff.networks.blocks.mixture_of_experts import Experts
-from gendiff.runs import devices, interleaving, training_loop
+from gendiff.runs import devices, paired_timing, training_loop
 from gendiff.runs.progress import Progress
 from gendiff.runs.ranges import Count, Distinct, Natural, Positive, Seed, Several
 from gendiff.runs.reporting import figures, intervals
@@ -246,7 +246,7 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
             gradient = devices.jit(jax.grad(loss(config, name), has_aux=True))
             params = init(config, name)(jax.random.key(0))
             works[name] = functools.partial(gradient, params, jax.random.key(0), held_out[: config.batch])
-        seconds = {name: np.array(spent) for name, spent in interleaving.timed(works, config.rounds).items()}
+        seconds = {name: np.array(spent) for name, spent in paired_timing.timed(works, config.rounds).items()}
     yield from of_all(config, result, seconds)
 
 

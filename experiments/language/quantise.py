@@ -30,7 +30,7 @@ from gendiff.core.types import Params
 from gendiff.data import digits
 from gendiff.diffusion import parameterization, schedules
 from gendiff.pipelines import Chat
-from gendiff.runs import interleaving
+from gendiff.runs import paired_timing
 from gendiff.runs.progress import Progress
 from gendiff.runs.ranges import Count, Several
 from gendiff.runs.reporting import figures, intervals
@@ -166,7 +166,7 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
             readings[name] = Reading(quantised.nbytes(packed.params), losses, best, right)
             works[name] = real_model.one_more(step, packed, 1, min(256, chat.network.context), 0)
     with progress.phase("times"):
-        seconds = interleaving.timed(works, config.rounds)
+        seconds = paired_timing.timed(works, config.rounds)
     yield from judge_text(config, readings, seconds)
     with progress.phase("digits"):
         network = model(config)

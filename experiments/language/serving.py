@@ -23,7 +23,7 @@ from gendiff import language, networks, scaling
 from gendiff.commands.chat import steps
 from gendiff.language import cache as caches
 from gendiff.pipelines import Chat
-from gendiff.runs import interleaving, ranges
+from gendiff.runs import paired_timing, ranges
 from gendiff.runs.progress import Progress
 from gendiff.runs.ranges import Count, Several, Some
 from gendiff.runs.reporting import figures, intervals
@@ -105,7 +105,7 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
             for batch in config.batches:
                 works[batch, context] = real_model.one_more(step, chat, batch, context, context - 1)
         seconds: dict[Any, np.ndarray] = {
-            name: np.array(spent) for name, spent in interleaving.timed(works, config.rounds).items()
+            name: np.array(spent) for name, spent in paired_timing.timed(works, config.rounds).items()
         }
         read = large.nbytes / seconds.pop("read")
     yield from judge_steps(config, sizes(chat), seconds, read)
@@ -113,7 +113,7 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         prompts = real_model.manual(chat, 8)[: PROMPT * config.prompts].reshape(-1, PROMPT)
         lengths = np.random.default_rng(0).integers(1, config.longest + 1, config.prompts)
         lengths[0] = config.longest
-        spent = interleaving.timed(generated(config, chat, prompts, lengths), max(2, config.rounds // 3))
+        spent = paired_timing.timed(generated(config, chat, prompts, lengths), max(2, config.rounds // 3))
     yield from judge_texts(config, lengths, *(np.array(spent[name]) for name in (WAIT, REFILLED)))
 
 

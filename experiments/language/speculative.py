@@ -22,7 +22,7 @@ from gendiff import language, networks
 from gendiff.commands.chat import models, steps
 from gendiff.language import cache, drafts, processors, speculative
 from gendiff.pipelines import Chat
-from gendiff.runs import interleaving
+from gendiff.runs import paired_timing
 from gendiff.runs.progress import Progress
 from gendiff.runs.ranges import Count, Several
 from gendiff.runs.reporting import figures, intervals
@@ -85,7 +85,7 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
                 row = np.full((1, PROMPT), -1, np.int32)
                 row[0, : len(ids)] = ids
                 works = {name: functools.partial(program, row) for name, program in programs.items()}
-                seconds = interleaving.timed(works, config.rounds)
+                seconds = paired_timing.timed(works, config.rounds)
                 texts.append(
                     compared(chat, task, ids, {name: jax.device_get(work()) for name, work in works.items()}, seconds)
                 )

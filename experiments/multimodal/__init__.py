@@ -22,7 +22,7 @@ from experiments.multimodal.config import BOTH, CAPTIONS, NETWORKS, PAIRS, PICTU
 from experiments.multimodal.measures import SHOWN, Judged
 from experiments.tasks import scene_questions
 from gendiff.data import digits
-from gendiff.runs import seeds_together
+from gendiff.runs import vmapped_seeds
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import figures, intervals
 from gendiff.runs.reporting.answers import Answer, Change
@@ -47,7 +47,7 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     for number, seed in enumerate(config.seeds):
         with progress.phase("judge", seed=seed):
             judged[seed] = measures.judge(
-                config, {name: seeds_together.of_seed(of, number) for name, of in params.items()}
+                config, {name: vmapped_seeds.of_seed(of, number) for name, of in params.items()}
             )
     yield from losses(judged)
     yield from kinds(config, judged)

@@ -14,7 +14,7 @@ from gendiff import networks, training
 from gendiff.core.types import Loss, Params
 from gendiff.diffusion import parameterization, samplers, schedules, weighting
 from gendiff.pipelines import Multimodal, interleaved
-from gendiff.runs import meshes, seeds_together, training_loop
+from gendiff.runs import meshes, training_loop, vmapped_seeds
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import formatting
 from gendiff.runs.run_folder import RunFolder
@@ -111,7 +111,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
 def programs(config: Config, name: str, mesh: jax.sharding.Mesh) -> CompiledStep:
     """What a training runs, for all seeds at once."""
     step = training.make_step(loss(config, name), _optimizer(config, name))
-    return seeds_together.programs(step, functools.partial(fresh, config, name), config.seeds, mesh)
+    return vmapped_seeds.compile_step(step, functools.partial(fresh, config, name), config.seeds, mesh)
 
 
 def fresh(config: Config, name: str, key: jax.Array) -> TrainState:
@@ -123,7 +123,7 @@ def fresh(config: Config, name: str, key: jax.Array) -> TrainState:
 def restore(config: Config, folder: RunFolder, name: str) -> Params:
     """The averages that are judged, with an axis of seeds in front. Raises as `training_loop.restore_ema` does."""
     start = functools.partial(fresh, config, name)
-    return seeds_together.restore(start, len(config.seeds), folder.inside(name), seed=config.seeds[0], decay=EMA)
+    return vmapped_seeds.restore(start, len(config.seeds), folder.inside(name), seed=config.seeds[0], decay=EMA)
 
 
 def plan(config: Config, progress: Progress) -> None:

@@ -13,7 +13,7 @@ from gendiff.commands import drawing_options
 from gendiff.commands.drawing_options import RunOptions, SteppedOptions, option
 from gendiff.core.errors import ConfigError
 from gendiff.data import digits
-from gendiff.runs import compile_cache, drawing, ranges, seeds_together
+from gendiff.runs import compile_cache, drawing, ranges, vmapped_seeds
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import SampleCommand
 from gendiff.runs.reporting import figures
@@ -51,7 +51,7 @@ def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress:
         guidance=config.guidance if options.guidance is None else options.guidance,
         sampling_steps=options.steps or config.sampling_steps,
     )
-    params = seeds_together.of_seed(documents.restore(config, folder, BOTH), config.seeds.index(seed))
+    params = vmapped_seeds.of_seed(documents.restore(config, folder, BOTH), config.seeds.index(seed))
     pictures = measures.drawn(config, params, labels, options.seed)
     drawing.check_finite(pictures, np.arange(options.num))
     said = measures.captioned(config, params, pictures)

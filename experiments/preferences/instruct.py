@@ -35,7 +35,7 @@ from gendiff.core.types import Params
 from gendiff.language import objective
 from gendiff.preferences import instruction
 from gendiff.preferences.instruction import Rows
-from gendiff.runs import devices, meshes, seeds_together
+from gendiff.runs import devices, meshes, vmapped_seeds
 from gendiff.runs.progress import Progress
 from gendiff.runs.ranges import Count, Distinct, Natural, Positive, Seed, Several
 from gendiff.runs.reporting import figures, intervals
@@ -237,7 +237,7 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         texts = {name: [""] for name in FOLDERS}
         for number, seed in enumerate(config.seeds):
             for name, params_of in params.items():
-                one = seeds_together.of_seed(params_of, number)
+                one = vmapped_seeds.of_seed(params_of, number)
                 tokens, finished = jax.device_get(reply(one, order))
                 measures: dict[str, Any] = {
                     what: intervals.share(hits) for what, hits in marks(tokens, finished, right).items()

@@ -12,7 +12,7 @@ import optax
 from gendiff import networks, training
 from gendiff.core.types import Params
 from gendiff.data import batches
-from gendiff.runs import seeds_together, training_loop
+from gendiff.runs import training_loop, vmapped_seeds
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training import CompiledStep, TrainState
@@ -22,7 +22,7 @@ def fresh(
     network: networks.LanguageModel, optimizer: optax.GradientTransformation
 ) -> Callable[[jax.Array], TrainState]:
     """From the key of a seed to the state of the first stage."""
-    return seeds_together.fresh(lambda key: networks.init(network, key, np.zeros((1, 2), np.int32)), optimizer)
+    return vmapped_seeds.fresh(lambda key: networks.init(network, key, np.zeros((1, 2), np.int32)), optimizer)
 
 
 def first(
@@ -33,7 +33,7 @@ def first(
     mesh: jax.sharding.Mesh,
 ) -> CompiledStep:
     """The programs of the first stage."""
-    return seeds_together.programs(training.make_step(loss, optimizer), fresh(network, optimizer), seeds, mesh)
+    return vmapped_seeds.compile_step(training.make_step(loss, optimizer), fresh(network, optimizer), seeds, mesh)
 
 
 def following(
@@ -45,7 +45,7 @@ def following(
     def start(key: jax.Array, *own: jax.Array) -> TrainState:
         return training.start(jax.tree.unflatten(structure, own), optimizer, key, ema=())
 
-    return seeds_together.programs(training.make_step(loss, optimizer), start, seeds, mesh, tuple(leaves))
+    return vmapped_seeds.compile_step(training.make_step(loss, optimizer), start, seeds, mesh, tuple(leaves))
 
 
 def batch_at(of_seeds: Sequence[Any], seeds: Sequence[int], batch: int, step: int) -> Any:
@@ -81,4 +81,4 @@ def restore(network: networks.LanguageModel, folder: RunFolder, seeds: Sequence[
     does.
     """
     start = fresh(network, optax.identity())  # only shapes of parameters count
-    return seeds_together.restore(start, len(seeds), folder, seed=seeds[0])
+    return vmapped_seeds.restore(start, len(seeds), folder, seed=seeds[0])

@@ -13,7 +13,7 @@ import numpy as np
 from gendiff.commands.video import draws, networks
 from gendiff.commands.video.config import ATTENTIONS, CAUSAL, FACTORISED, FULL, Config
 from gendiff.core.types import Params
-from gendiff.runs import interleaving
+from gendiff.runs import paired_timing
 from gendiff.runs.reporting import intervals
 from gendiff.runs.reporting.formatting import Cell
 from gendiff.runs.study import Measured
@@ -55,7 +55,7 @@ def timed(config: Config, params: Mapping[str, Params]) -> Spent:
     whole = networks.jit(functools.partial(draws.next_frame, config, config.sampling_steps))
     works[CACHED] = functools.partial(draws.rollouts(config), params[CAUSAL], key, index, label, noise, cache)
     works[WHOLE] = functools.partial(whole, params[CAUSAL], key, before, index, label)
-    spent = interleaving.timed(works, config.rounds, config.call_seconds)
+    spent = paired_timing.timed(works, config.rounds, config.call_seconds)
     return {name: np.array(rounds) / (config.frames if name == CACHED else 1) for name, rounds in spent.items()}
 
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import tyro
 
 from gendiff.commands import catalogue as own
-from gendiff.commands import mistakes, usage
+from gendiff.commands import usage, usage_errors
 from gendiff.core.errors import ConfigError
 from gendiff.runs import (
     cluster,
@@ -40,7 +40,7 @@ from gendiff.runs.meshes import Axes
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue, Command, Experiment, Tools
 from gendiff.runs.reporting import environment, report
-from gendiff.runs.resumption import STUDIES, program
+from gendiff.runs.resume_command import STUDIES, program
 from gendiff.runs.run_folder import RunFolder
 
 T = TypeVar("T")
@@ -408,7 +408,7 @@ def _parse(kind: type[T], command: str, arguments: list[str], **options: Any) ->
             return tyro.cli(kind, prog=f"{program()} {command}", args=arguments, **options)
     finally:
         if text := message.getvalue():
-            _complain(mistakes.line(kind, options.get("default"), arguments, text) or text)
+            _complain(usage_errors.line(kind, options.get("default"), arguments, text) or text)
 
 
 def _complain(text: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gendiff.core.errors import DataError
-from gendiff.runs import configuration, resumption
+from gendiff.runs import configuration, resume_command
 from gendiff.runs.registry import Experiment
 from gendiff.runs.reporting.results import Checkpoint
 from gendiff.runs.run_folder import RunFolder
@@ -26,9 +26,7 @@ def read(experiment: Experiment, folder: RunFolder) -> tuple[Checkpoint, ...]:
     if experiment.train is None:
         return ()
     stored = configuration.read(folder)
-    goes_on = (
-        f"put it back, or remove results.json and train the rest:\n  {resumption.command(experiment, stored, folder)}"
-    )
+    goes_on = f"put it back, or remove results.json and train the rest:\n  {resume_command.command(experiment, stored, folder)}"
     judged = []
     for part in _parts(folder):
         last = {line["seed"]: line["step"] for line in part.read_metrics()}

@@ -13,11 +13,11 @@ from gendiff.runs import (
     goodput,
     interruption,
     last_checkpoints,
+    partial_results,
     ranges,
     registry,
-    resumption,
+    resume_command,
     run_lock,
-    unfinished,
 )
 from gendiff.runs.configuration import Config, Resolved
 from gendiff.runs.errors import DeviceError
@@ -114,7 +114,7 @@ def compute_shard(
         experiment.sweep(config, folder, progress, shard)
     progress.line(
         "when the rows of all shards are finished, this judges them:\n  "
-        f"{resumption.command(experiment, wanted, folder)}"
+        f"{resume_command.command(experiment, wanted, folder)}"
     )
 
 
@@ -138,7 +138,7 @@ def evaluate(experiment: Experiment, folder: RunFolder, progress: Progress) -> R
         raise ConfigError(f"{folder.path} has not finished, and {there}: wait for it; `report` shows how far it is")
     if not folder.results.exists():
         raise ConfigError(
-            f"{folder.path} has not finished; this goes on with it:\n  {resumption.command(experiment, stored, folder)}"
+            f"{folder.path} has not finished; this goes on with it:\n  {resume_command.command(experiment, stored, folder)}"
         )
     config = configuration.restore(stored, experiment.config, folder)
     with run_lock.held(folder.path, progress.line), interruption.watch(at_once=True):
@@ -157,7 +157,7 @@ def rewrite_report(folder: RunFolder, catalogue: Catalogue) -> tuple[Results, st
     """
     if folder.config.exists() and not folder.results.exists():
         stored = configuration.read(folder)
-        outcome, notice = unfinished.outcome(registry.load(stored.experiment, catalogue), stored, folder)
+        outcome, notice = partial_results.outcome(registry.load(stored.experiment, catalogue), stored, folder)
     else:
         outcome, notice = results.read(folder.path), ""
     report.write(folder.path, outcome, notice)
@@ -208,7 +208,7 @@ def conclude(
     except answers.NotMeasuredError as error:  # so may a bench of one side, or one in which a case failed
         progress.line(f"the results have no answer: {error}")
         outcome = answers.conclude(measured, experiment.answer, sentences=False)
-    unfinished.discard(folder)
+    partial_results.discard(folder)
     folder.report.unlink(missing_ok=True)  # from here on it would be that of other results
     results.write(outcome, folder.path)
     report.write(folder.path)

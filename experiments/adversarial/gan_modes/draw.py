@@ -11,7 +11,7 @@ from experiments.adversarial.drawn_files import DrawOptions
 from experiments.adversarial.gan_modes import train
 from experiments.adversarial.gan_modes.config import Config
 from experiments.adversarial.methods import VANILLA, title
-from gendiff.runs import devices, drawing, ranges, seeds_together
+from gendiff.runs import devices, drawing, ranges, vmapped_seeds
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import SampleCommand
 from gendiff.runs.run_folder import RunFolder
@@ -33,7 +33,7 @@ def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress:
     ranges.among("target", options.target, "targets", config.targets)
     ranges.known("method", (options.method,), config.methods)
     of = train.recipe(config, options.target, options.method)
-    params = seeds_together.of_seed(train.restore(config, folder, options.target, options.method), number)
+    params = vmapped_seeds.of_seed(train.restore(config, folder, options.target, options.method), number)
     draw = devices.jit(lambda index: of.draw(params, jax.random.key(options.seed), index))
     samples = drawing.finite(draw(jnp.arange(options.num)), f"{options.target}, {title(options.method)}")
     pictures = options.target == targets.STACKED

@@ -26,9 +26,9 @@ from experiments.adversarial.gan_progressive.config import (
 )
 from gendiff.adversarial import growing
 from gendiff.adversarial.growing import Growth
-from gendiff.runs import interleaving, meshes
+from gendiff.runs import meshes, paired_timing
+from gendiff.runs.dry_run import DryRun
 from gendiff.runs.progress import Progress
-from gendiff.runs.rehearsal import Rehearsal
 from gendiff.runs.reporting import json_files
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training import sharding
@@ -100,7 +100,7 @@ def measured(config: Config, folder: RunFolder, progress: Progress) -> StepSecon
     if not file.exists():
         with progress.phase("time steps"):
             works = dict(itertools.chain.from_iterable(_works(config, folder, subject) for subject in config.subjects))
-            json_files.write(file, StepSeconds(interleaving.timed(works, config.rounds)))
+            json_files.write(file, StepSeconds(paired_timing.timed(works, config.rounds)))
     return read(folder)
 
 
@@ -133,7 +133,7 @@ def _works(config: Config, folder: RunFolder, subject: str) -> list[tuple[str, C
                 _turn(networks.programs(networks.trained_game(config, subject, stage), mesh), batch, mesh),
             )
         )
-    works.append((f"{subject} {DIFFUSION}", Rehearsal(**networks.denoising(config, folder, subject, images))))
+    works.append((f"{subject} {DIFFUSION}", DryRun(**networks.denoising(config, folder, subject, images))))
     return works
 
 

@@ -16,7 +16,7 @@ from gendiff.commands.images import image_features
 from gendiff.commands.images.image_features import FeatureOptions
 from gendiff.data import digits, scaling
 from gendiff.metrics import features, frechet, near_copies, precision_recall
-from gendiff.runs import interleaving
+from gendiff.runs import paired_timing
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting.intervals import SEED
 from gendiff.runs.run_folder import RunFolder
@@ -149,5 +149,5 @@ def _timed(config: Config, folder: RunFolder, subject: str) -> dict[str, tuple[f
         FEW: diffusion(config.few),
         MANY: diffusion(config.many),
     }
-    timed = interleaving.timed(works, config.rounds)
+    timed = paired_timing.timed(works, config.rounds)
     return {name: tuple(each / draws.together for each in seconds) for name, seconds in timed.items()}

@@ -11,7 +11,7 @@ from experiments.adversarial.gan_stability import train
 from experiments.adversarial.gan_stability.config import Config
 from experiments.adversarial.methods import VANILLA, title
 from experiments.adversarial.targets import GRID
-from gendiff.runs import devices, drawing, ranges, seeds_together
+from gendiff.runs import devices, drawing, ranges, vmapped_seeds
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import SampleCommand
 from gendiff.runs.run_folder import RunFolder
@@ -34,7 +34,7 @@ def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress:
     pace = config.paces[len(config.paces) // 2] if options.pace is None else options.pace
     ranges.among("pace", pace, "paces", config.paces)
     of, number = train.recipe(config, options.method), train.runs(config).index((pace, seed))
-    params = seeds_together.of_seed(train.restore(config, folder, options.method), number)
+    params = vmapped_seeds.of_seed(train.restore(config, folder, options.method), number)
     draw = devices.jit(lambda index: of.draw(params, jax.random.key(options.seed), index))
     samples = drawing.finite(draw(jnp.arange(options.num)), title(options.method))
     file = drawn_files.write(

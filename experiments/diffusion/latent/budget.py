@@ -14,9 +14,9 @@ from experiments.diffusion.latent.networks import AUTOENCODER, LATENTS, MODELS, 
 from gendiff.commands.images import image_coding, image_training
 from gendiff.commands.images.image_coding import Coder
 from gendiff.diffusion.types import Batch
-from gendiff.runs import interleaving, training_loop
+from gendiff.runs import paired_timing, training_loop
+from gendiff.runs.dry_run import DryRun
 from gendiff.runs.progress import Progress
-from gendiff.runs.rehearsal import Rehearsal
 from gendiff.runs.reporting import json_files
 from gendiff.runs.run_folder import RunFolder
 
@@ -78,16 +78,16 @@ def _measure(config: Config, folder: RunFolder, images: np.ndarray) -> StepTimes
     start = image_coding.init(network)
     loss, optimizer = image_coding.autoencoding(network, config.kl_weight), image_training.optimizer(learning)
     program = training_loop.compile_loss(loss, optimizer, start, folder, ema=(learning.ema,))
-    rehearsals = {AUTOENCODER: Rehearsal(program, Batch(clean=images), batch=learning.batch)}
+    dry_runs = {AUTOENCODER: DryRun(program, Batch(clean=images), batch=learning.batch)}
     noise = np.random.default_rng(0).normal(size=(len(images), *networks.shape(config, LATENTS))).astype(np.float32)
     for name, clean in ((LATENTS, noise), (PIXELS, images)):
-        rehearsals[name] = Rehearsal(**networks.training(config, folder, name, clean))
-    coder, params = Coder(network, config.together, Progress(quiet=True)), rehearsals[AUTOENCODER].params
-    works: dict[str, Any] = rehearsals | {ENCODING: lambda: coder.encode(params, images[: config.together])}
+        dry_runs[name] = DryRun(**networks.training(config, folder, name, clean))
+    coder, params = Coder(network, config.together, Progress(quiet=True)), dry_runs[AUTOENCODER].params
+    works: dict[str, Any] = dry_runs | {ENCODING: lambda: coder.encode(params, images[: config.together])}
     return StepTimes(
-        seconds=interleaving.timed(works, config.step_rounds),
-        flops={name: of.flops for name, of in rehearsals.items()},
-        peak={name: of.peak for name, of in rehearsals.items()},
+        seconds=paired_timing.timed(works, config.step_rounds),
+        flops={name: of.flops for name, of in dry_runs.items()},
+        peak={name: of.peak for name, of in dry_runs.items()},
     )
 
 

@@ -19,7 +19,7 @@ from experiments.diffusion.latent.config import Config
 from gendiff import networks
 from gendiff.commands.images import image_coding
 from gendiff.core.types import Params
-from gendiff.runs import devices, interleaving, program_costs
+from gendiff.runs import devices, paired_timing, program_costs
 from gendiff.runs.reporting import intervals
 from gendiff.runs.reporting.verdicts import Number
 
@@ -79,7 +79,7 @@ def measure(config: Config) -> dict[Place, Cost]:
     programs[AGAIN, largest] = programs[LATENTS, largest]
     names = {f"{what} {resolution}": (what, resolution) for what, resolution in programs}
     works = {name: programs[place].call for name, place in names.items()}
-    seconds = interleaving.timed(works, config.cost_rounds)
+    seconds = paired_timing.timed(works, config.cost_rounds)
     return {
         place: Cost(programs[place].shape, seconds[name], programs[place].flops, programs[place].peak)
         for name, place in names.items()

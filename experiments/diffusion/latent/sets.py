@@ -14,7 +14,7 @@ from gendiff.commands.images.image_coding import Coder
 from gendiff.commands.images.image_features import FeatureOptions
 from gendiff.core.types import Params
 from gendiff.metrics import fidelity, frechet
-from gendiff.runs import interleaving, program_costs
+from gendiff.runs import paired_timing, program_costs
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import intervals
 from gendiff.runs.reporting.verdicts import Number
@@ -133,7 +133,7 @@ class Sampled:
         works = {name: self._call(name, trained[name]) for name in MODELS}
         works[DECODING] = lambda: coder.decode(params, latents[: config.together])
         with self._progress.phase("time drawing"):
-            seconds = interleaving.timed(works, config.sampling_rounds)
+            seconds = paired_timing.timed(works, config.sampling_rounds)
         return Drawing(
             seconds, {name: program_costs.peak_bytes(self._draws[name].compiled(trained[name])) for name in MODELS}
         )

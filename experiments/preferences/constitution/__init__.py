@@ -31,7 +31,7 @@ from gendiff.language import objective
 from gendiff.metrics import proportions
 from gendiff.preferences import judging
 from gendiff.preferences.revision import Revised
-from gendiff.runs import meshes, ranges, seeds_together
+from gendiff.runs import meshes, ranges, vmapped_seeds
 from gendiff.runs.progress import Progress
 from gendiff.runs.ranges import Count, Distinct, Natural, Seed, Several
 from gendiff.runs.reporting import figures, intervals
@@ -170,7 +170,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     base = restore(config, folder, BASE)
 
     progress.line(f"revise {config.revised} answers in {config.rounds} rounds, {len(seeds)} seeds")
-    answers = [revisions(config, seeds_together.of_seed(base, number), seed) for number, seed in enumerate(seeds)]
+    answers = [revisions(config, vmapped_seeds.of_seed(base, number), seed) for number, seed in enumerate(seeds)]
     tuning = stages.following(base, next_token, adamw(SUPERVISED, config.tuning_steps), seeds, mesh)
     for name in (SUPERVISED, UNREVISED):
         texts = [answer_texts(numbers, each.last if name == SUPERVISED else each.first) for numbers, each in answers]
@@ -180,7 +180,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     progress.line(f"judge {config.pairs} pairs, {len(seeds)} seeds")
     pairs = []
     for number, seed in enumerate(seeds):
-        one, other = (seeds_together.of_seed(params, number) for params in (base, tuned))
+        one, other = (vmapped_seeds.of_seed(params, number) for params in (base, tuned))
         pairs.append((compared(config, one, other, seed), other, seed))
     loss = PreferenceLoss(networks.pure(module))
     preferring = stages.following(tuned, loss, adamw(PREFERENCE, config.preference_steps), seeds, mesh)
@@ -243,7 +243,7 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     numbers, module = held_out(config), network(config)
     with progress.phase("judge"), progress.task("seeds", len(config.seeds)) as task:
         for number, seed in enumerate(config.seeds):
-            one = {name: seeds_together.of_seed(each, number) for name, each in params.items()}
+            one = {name: vmapped_seeds.of_seed(each, number) for name, each in params.items()}
             key, prompt = jax.random.fold_in(jax.random.key(seed), ANSWERING), skills.prompts(numbers)
             answers = {name: feedback.answers(module, each, key, prompt) for name, each in one.items()}
             yield from judge(seed, numbers, answers)

@@ -16,7 +16,7 @@ from gendiff.core import records
 from gendiff.core.types import Metrics, Params
 from gendiff.preferences import advantage_rules, policy_step
 from gendiff.preferences.policy_step import PolicyState
-from gendiff.runs import seeds_together
+from gendiff.runs import vmapped_seeds
 from gendiff.training import optimizers
 from gendiff.training.compile_step import INIT
 
@@ -97,7 +97,7 @@ def build(config: Config, groups: bool, seeds: tuple[int, ...], given: Given, me
         curve = run.seen["curve"].at[run.policy.step].set(stood)
         return records.replace(run, policy=following, seen={"curve": curve}), metrics
 
-    return seeds_together.programs(step, fresh, seeds, mesh, tuple(given))
+    return vmapped_seeds.compile_step(step, fresh, seeds, mesh, tuple(given))
 
 
 def prompts(config: Config, count: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from gendiff import language, networks, training
 from gendiff.core.types import Params
 from gendiff.language import objective
 from gendiff.preferences.bradley_terry import Normaliser
-from gendiff.runs import devices, meshes, seeds_together, training_loop
+from gendiff.runs import devices, meshes, training_loop, vmapped_seeds
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training import TrainState, optimizers
@@ -225,18 +225,18 @@ def _of_members(function: Callable[..., jax.Array], network: networks.LanguageMo
 def _sft_programs(config: Config, mesh: Any) -> training.CompiledStep:
     loss = objective.next_token(networks.pure(policies.policy(config)))
     step = training.make_step(loss, _adamw(config, SFT_RATE, config.sft_steps))
-    return seeds_together.programs(step, _sft_start(config), config.seeds, mesh)
+    return vmapped_seeds.compile_step(step, _sft_start(config), config.seeds, mesh)
 
 
 def _reward_programs(config: Config, mesh: Any) -> training.CompiledStep:
     step = training.make_step(RankingLoss(policies.scalar(config)), _adamw(config, REWARD_RATE, config.reward_steps))
-    return seeds_together.programs(step, _reward_start(config), (*config.seeds, config.seeds[0]), mesh)
+    return vmapped_seeds.compile_step(step, _reward_start(config), (*config.seeds, config.seeds[0]), mesh)
 
 
 def _dpo_programs(config: Config, sft: Params, mesh: Any) -> training.CompiledStep:
     step = training.make_step(DirectLoss(policies.policy(config), config.beta), _dpo_optimizer(config))
     twice = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), sft)
-    return seeds_together.programs(step, _dpo_start(config), config.seeds * 2, mesh, (twice,))
+    return vmapped_seeds.compile_step(step, _dpo_start(config), config.seeds * 2, mesh, (twice,))
 
 
 def _sft_start(config: Config) -> Any:
@@ -255,7 +255,7 @@ def _dpo_start(config: Config) -> Any:
 
 
 def _fresh(module: networks.LanguageModel, optimizer: optax.GradientTransformation) -> Any:
-    return seeds_together.fresh(lambda key: networks.init(module, key, np.zeros((1, 2), np.int32)), optimizer)
+    return vmapped_seeds.fresh(lambda key: networks.init(module, key, np.zeros((1, 2), np.int32)), optimizer)
 
 
 def _adamw(config: Config, rate: float, steps: int) -> optax.GradientTransformation:
@@ -267,7 +267,7 @@ def _dpo_optimizer(config: Config) -> optax.GradientTransformation:
 
 
 def _restored(config: Config, folder: RunFolder, kind: str, count: int, fresh: Any) -> Params:
-    return seeds_together.restore(fresh, count, folder.inside(kind), seed=config.seeds[0])
+    return vmapped_seeds.restore(fresh, count, folder.inside(kind), seed=config.seeds[0])
 
 
 def _subtree(config: Config, folder: RunFolder, kind: str, path: str, like: Any) -> Any:

@@ -19,7 +19,7 @@ from experiments.tasks.sums import SumFormat
 from gendiff import language, networks
 from gendiff.core.types import Params
 from gendiff.language import processors
-from gendiff.runs import devices, seeds_together
+from gendiff.runs import devices, vmapped_seeds
 from gendiff.runs.run_folder import RunFolder
 
 DRAWN = np.uint32(2**32 - 6)
@@ -70,7 +70,7 @@ def likeliest(
 def of_seeds(config: Config, folder: RunFolder, arm: Arm, ask: Callable[[Params], np.ndarray]) -> np.ndarray:
     """(seeds, …) of what the network of each seed is asked."""
     params = train.restore(config, folder, arm)
-    return np.stack([ask(seeds_together.of_seed(params, at)) for at in range(len(config.seeds))])
+    return np.stack([ask(vmapped_seeds.of_seed(params, at)) for at in range(len(config.seeds))])
 
 
 def _asked(

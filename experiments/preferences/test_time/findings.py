@@ -17,7 +17,7 @@ from experiments.preferences.test_time.pictures import JUDGE, UNCHOSEN, VERIFIER
 from experiments.preferences.test_time.train import Arm
 from experiments.tasks import sums
 from gendiff.preferences import pass_at_k
-from gendiff.runs import seeds_together
+from gendiff.runs import vmapped_seeds
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import intervals
 from gendiff.runs.reporting.verdicts import Number
@@ -84,7 +84,7 @@ def search(config: Config, folder: RunFolder, arm: Arm, progress: Progress) -> S
     params = (train.restore(config, folder, arm), train.restore(config, folder, verifier.arm(config)))
     with progress.task(f"ask {arm.name}", len(config.seeds)) as task:
         for number in range(len(config.seeds)):
-            model, judge = (seeds_together.of_seed(tree, number) for tree in params)
+            model, judge = (vmapped_seeds.of_seed(tree, number) for tree in params)
             samples = answers.sampled(config, arm.kind, arm.width, model, pairs, config.samples)
             scores = verifier.scores(config, judge, pairs, samples, progress)
             right = samples == truth[:, None]

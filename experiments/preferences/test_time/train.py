@@ -18,7 +18,7 @@ from gendiff import networks, scaling, training
 from gendiff.core.types import Params
 from gendiff.language import objective
 from gendiff.language.objective import Texts
-from gendiff.runs import meshes, seeds_together, training_loop
+from gendiff.runs import meshes, training_loop, vmapped_seeds
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
 from gendiff.scaling import cost
@@ -195,7 +195,7 @@ def restore(config: Config, folder: RunFolder, arm: Arm) -> Params:
     arms = next((group for group in groups(config) if arm in group), (arm,))
     seeds, place = len(config.seeds), arms.index(arm) * len(config.seeds)
     start, held = fresh(config, arm.width, arm.halved), folder.inside(arms[0].folder)
-    params = seeds_together.restore(start, len(arms) * seeds, held, seed=config.seeds[0])
+    params = vmapped_seeds.restore(start, len(arms) * seeds, held, seed=config.seeds[0])
     # in NumPy, which compiles nothing for it
     return jax.tree.map(lambda leaf: np.asarray(leaf)[place : place + seeds], params)
 
@@ -204,14 +204,14 @@ def programs(config: Config, width: int, halved: int, arms: int, mesh: jax.shard
     """What a training runs, for all seeds of its arms at once."""
     loss = objective.next_token(networks.pure(network(config, width)))
     step = training.make_step(loss, _adamw(config, width, halved))
-    return seeds_together.programs(step, fresh(config, width, halved), config.seeds * arms, mesh)
+    return vmapped_seeds.compile_step(step, fresh(config, width, halved), config.seeds * arms, mesh)
 
 
 def fresh(config: Config, width: int, halved: int = 0) -> Callable[[jax.Array], TrainState]:
     """Key -> the state before training."""
     module, optimizer = network(config, width), _adamw(config, width, halved)
 
-    return seeds_together.fresh(lambda key: networks.init(module, key, np.zeros((1, 2), np.int32)), optimizer)
+    return vmapped_seeds.fresh(lambda key: networks.init(module, key, np.zeros((1, 2), np.int32)), optimizer)
 
 
 def plan(config: Config, progress: Progress) -> None:

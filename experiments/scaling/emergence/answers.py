@@ -15,7 +15,7 @@ from experiments.tasks.sums import SumFormat
 from gendiff import language, networks
 from gendiff.core.types import Params
 from gendiff.language import processors
-from gendiff.runs import devices, seeds_together
+from gendiff.runs import devices, vmapped_seeds
 from gendiff.runs.run_folder import RunFolder
 from gendiff.scaling import emergence
 
@@ -121,7 +121,7 @@ def ask(
     """Of networks whose parameters have an axis of seeds in front."""
     programs = _programs(network, written.prompt_length, written.answer_length)
     return [
-        _of_seed(programs, seeds_together.of_seed(params, seed), written, pairs, samples)
+        _of_seed(programs, vmapped_seeds.of_seed(params, seed), written, pairs, samples)
         for seed in range(len(jax.tree.leaves(params)[0]))
     ]
 

@@ -19,7 +19,7 @@ from gendiff.core import records
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Metrics, Params
 from gendiff.language.objective import NextTokenLoss
-from gendiff.runs import meshes, ranges, seeds_together, training_loop
+from gendiff.runs import meshes, ranges, training_loop, vmapped_seeds
 from gendiff.runs.progress import Progress
 from gendiff.runs.ranges import Count, Distinct, Natural, Positive, Seed, Several
 from gendiff.runs.run_folder import RunFolder
@@ -185,7 +185,7 @@ def restore(config: Config, folder: RunFolder, kind: str, width: int) -> Params:
     does.
     """
     seeds = seeds_of(config, kind)
-    return seeds_together.restore(_start(config, width), len(seeds), place(folder, kind, width), seed=seeds[0])
+    return vmapped_seeds.restore(_start(config, width), len(seeds), place(folder, kind, width), seed=seeds[0])
 
 
 def place(folder: RunFolder, kind: str, width: int) -> RunFolder:
@@ -198,7 +198,7 @@ def programs(config: Config, width: int, seeds: tuple[int, ...], mesh: jax.shard
     """What a training runs, for all its seeds at once."""
     loss = AnswerLoss(networks.pure(network(config, width)), SumFormat(config.digits).prompt_length)
     step = training.make_step(loss, _adamw(config, width))
-    return seeds_together.programs(step, _start(config, width), seeds, mesh)
+    return vmapped_seeds.compile_step(step, _start(config, width), seeds, mesh)
 
 
 def plan(config: Config, progress: Progress) -> None:
@@ -214,7 +214,7 @@ def plan(config: Config, progress: Progress) -> None:
 
 def _start(config: Config, width: int) -> Any:
     module, optimizer = network(config, width), _adamw(config, width)
-    return seeds_together.fresh(lambda key: networks.init(module, key, np.zeros((1, 2), np.int32)), optimizer)
+    return vmapped_seeds.fresh(lambda key: networks.init(module, key, np.zeros((1, 2), np.int32)), optimizer)
 
 
 def _adamw(config: Config, width: int) -> optax.GradientTransformation:

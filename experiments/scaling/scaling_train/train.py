@@ -17,7 +17,7 @@ from gendiff import networks, training
 from gendiff.core import records
 from gendiff.core.errors import NonFiniteError
 from gendiff.core.types import Loss, Params
-from gendiff.runs import devices, meshes, seeds_together, sweep, training_loop
+from gendiff.runs import devices, meshes, sweep, training_loop, vmapped_seeds
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import json_files
 from gendiff.runs.run_folder import RunFolder
@@ -173,8 +173,8 @@ def _shared_programs(
         if of_pictures
         else (np.zeros((1, 2), np.int32),)
     )
-    fresh = seeds_together.fresh(lambda key: networks.init(network, key, *example), optimizer)
-    return seeds_together.programs(training.make_step(_loss(network), optimizer), fresh, seeds, mesh)
+    fresh = vmapped_seeds.fresh(lambda key: networks.init(network, key, *example), optimizer)
+    return vmapped_seeds.compile_step(training.make_step(_loss(network), optimizer), fresh, seeds, mesh)
 
 
 def _loss(network: Any) -> Loss:

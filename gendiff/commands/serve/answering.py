@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from gendiff.commands.serve.api_errors import BUSY, FAILED, INVALID, ApiError
 from gendiff.commands.serve.batching import (
     BROKEN,
     NOT_FINITE,
@@ -30,10 +31,9 @@ from gendiff.commands.serve.batching import (
     Preview,
     Ticket,
 )
-from gendiff.commands.serve.picture_orders import Limits, Order
-from gendiff.commands.serve.refused import BUSY, FAILED, INVALID, Refused
+from gendiff.commands.serve.image_requests import ImageRequest, Limits
+from gendiff.commands.serve.scheduler_thread import SchedulerThread
 from gendiff.commands.serve.served_network import ReadTexts
-from gendiff.commands.serve.turning import Turning
 from gendiff.provenance import metadata
 from gendiff.runs.reporting import figures
 
@@ -42,7 +42,7 @@ PARTIAL, COMPLETED, ERROR = "image_generation.partial_image", "image_generation.
 
 
 class PictureAnswer:
-    """One order on its way, seen from the event loop that made it. Raises Refused where the server has no room or is
+    """One request on its way, seen from the event loop that made it. Raises ApiError where the server has no room or is
     stopping.
 
     left: whether it was left before its end.
@@ -50,25 +50,25 @@ class PictureAnswer:
 
     left = False
 
-    def __init__(self, turning: Turning, limits: Limits, order: Order, words: ReadTexts) -> None:
-        self.order, self._turning, self._limits, self._words = order, turning, limits, words
+    def __init__(self, scheduler: SchedulerThread, limits: Limits, request: ImageRequest, words: ReadTexts) -> None:
+        self.request, self._scheduler, self._limits, self._words = request, scheduler, limits, words
         self._loop, self._events = asyncio.get_running_loop(), asyncio.Queue[Event]()
         try:
-            self._ticket: Ticket = turning.submit(order, words, self._tell)
+            self._ticket: Ticket = scheduler.submit(request, words, self._tell)
         except Full as full:
-            raise Refused(
+            raise ApiError(
                 str(full), status=429, kind=BUSY, code="queue_full", headers={"Retry-After": str(full.seconds)}
             ) from full
         except Closed as closed:
-            raise Refused(str(closed), status=503, kind=FAILED, code=STOPPED) from closed
+            raise ApiError(str(closed), status=503, kind=FAILED, code=STOPPED) from closed
 
     async def events(self, gone: Callable[[], Awaitable[object]]) -> AsyncGenerator[Event, None]:
-        """All events of the order. gone: ends when the client has left; then there are no more events, and nothing more
+        """All events of the request. gone: ends when the client has left; then there are no more events, and nothing more
         is drawn.
 
-        Raises Refused where drawing fails.
+        Raises ApiError where drawing fails.
         """
-        leaving, left = asyncio.ensure_future(gone()), self.order.n
+        leaving, left = asyncio.ensure_future(gone()), self.request.n
         tasks: set[asyncio.Future[Any]] = {leaving}
         try:
             while left:
@@ -89,7 +89,7 @@ class PictureAnswer:
 
     def leave(self) -> None:
         """Nothing more is drawn. It changes nothing where all is drawn, and may be called twice."""
-        self.left |= self._turning.cancel(self._ticket)
+        self.left |= self._scheduler.cancel(self._ticket)
 
     async def whole(self, gone: Callable[[], Awaitable[object]]) -> dict[str, Any] | None:
         """The body of the answer once all pictures are there; None where the client has left."""
@@ -98,7 +98,7 @@ class PictureAnswer:
             async for event in events:
                 if isinstance(event, Finished):
                     pictures[event.index] = await self._encoded(event)
-        if len(pictures) < self.order.n:
+        if len(pictures) < self.request.n:
             return None
         return self._about() | {"data": [{"b64_json": pictures[index], "index": index} for index in sorted(pictures)]}
 
@@ -114,7 +114,7 @@ class PictureAnswer:
                     elif isinstance(event, Preview):
                         yield sent(PARTIAL, body | {"partial_image_index": told, "step": event.step})
                         told += 1
-        except Refused as refused:
+        except ApiError as refused:
             yield sent(ERROR, refused.body)
 
     def _tell(self, event: Event) -> None:
@@ -124,26 +124,26 @@ class PictureAnswer:
 
     async def _encoded(self, event: Any) -> str:
         """The picture of an event in base64, made beside the event loop."""
-        order = self.order
+        request = self.request
         settings = {
-            "prompt": order.prompt,
-            "negative": order.negative,
+            "prompt": request.prompt,
+            "negative": request.negative,
             "index": event.index,
             "model": self._limits.model,
         }
-        settings |= {"seed": order.seed, "steps": order.steps, "guidance": order.guidance}
+        settings |= {"seed": request.seed, "steps": request.steps, "guidance": request.guidance}
         return base64.b64encode(await asyncio.to_thread(png, event.picture, settings)).decode()
 
     def _about(self) -> dict[str, Any]:
-        order = self.order
+        request = self.request
         return {
             "created": int(time.time()),
             "model": self._limits.model,
             "size": self._limits.size,
             "output_format": "png",
-            "seed": order.seed,
-            "steps": order.steps,
-            "guidance": order.guidance,
+            "seed": request.seed,
+            "steps": request.steps,
+            "guidance": request.guidance,
             "notes": list(self._words.notes),
         }
 
@@ -162,7 +162,7 @@ def sent(name: str, body: Mapping[str, Any]) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode({"type": name, **body}) + b"\n\n"
 
 
-def _failed(event: Failed) -> Refused:
+def _failed(event: Failed) -> ApiError:
     """Numbers that leave the range are the request's fault, as by much guidance; everything else is the server's."""
     status, kind = {NOT_FINITE: (422, INVALID), BROKEN: (500, FAILED), STOPPED: (503, FAILED)}[event.cause]
-    return Refused(event.reason, status=status, kind=kind, code=event.cause)
+    return ApiError(event.reason, status=status, kind=kind, code=event.cause)

@@ -1,8 +1,8 @@
-"""Which picture takes its next step when: a queue, the slots of a program, and turns. It knows neither HTTP nor JAX.
+"""Continuous batching of denoising steps: a queue, the slots of a program, and turns. It knows neither HTTP nor JAX.
 
 A turn fills free slots from the queue, and takes one step of every picture that is being drawn. So pictures of unequal
 prompts, scales, seeds and numbers of steps are drawn together, a picture that is finished makes room at once, and
-nobody waits for a slower neighbour.
+nobody waits for a slower neighbour. Also known as: in-flight batching, iteration-level scheduling.
 """
 
 import dataclasses
@@ -13,14 +13,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from gendiff.commands.serve.picture_orders import Order
+from gendiff.commands.serve.image_requests import ImageRequest
 
 RECENT = 0.1
 """Weight of the newest turn in the mean time of a turn."""
 LONGEST_WAIT = 600
 """Most seconds that anybody is told to wait."""
 NOT_FINITE, BROKEN, STOPPED = "not_finite", "drawing_failed", "stopping"
-"""Why no more comes of an order: its numbers leave the range, the program has failed, or nothing is drawn any more."""
+"""Why no more comes of a request: its numbers leave the range, the program has failed, or nothing is drawn any more."""
 
 
 class StepProgram(Protocol):
@@ -28,8 +28,8 @@ class StepProgram(Protocol):
 
     slots: int
 
-    def enter(self, slot: int, order: Order, words: Any, index: int) -> None:
-        """Put picture `index` of an order into a slot. words: the texts of the order as this program reads them."""
+    def enter(self, slot: int, request: ImageRequest, words: Any, index: int) -> None:
+        """Put picture `index` of a request into a slot. words: the texts of the request as this program reads them."""
 
     def step(self, slots: Sequence[int], done: Sequence[int]) -> Sequence[bool]:
         """Take one step in each of these slots, after so many in each; whether what is there is finite."""
@@ -60,7 +60,7 @@ class Finished:
 
 @dataclasses.dataclass(frozen=True)
 class Failed:
-    """No more of the order comes. cause: NOT_FINITE, BROKEN or STOPPED."""
+    """No more of the request comes. cause: NOT_FINITE, BROKEN or STOPPED."""
 
     reason: str
     cause: str
@@ -83,9 +83,9 @@ class Closed(Exception):
 
 @dataclasses.dataclass(eq=False)
 class Ticket:
-    """One order on its way. left: pictures to come. over: nothing more is told of it."""
+    """One request on its way. left: pictures to come. over: nothing more is told of it."""
 
-    order: Order
+    request: ImageRequest
     words: Any
     tell: Callable[[Event], None]
     left: int
@@ -98,7 +98,7 @@ class Totals:
     calls.
     """
 
-    orders: int = 0
+    requests: int = 0
     full: int = 0
     cancelled: int = 0
     failed: int = 0
@@ -116,11 +116,13 @@ class _Row:
 
     @property
     def to_come(self) -> int:
-        return self.ticket.order.steps - self.done
+        return self.ticket.request.steps - self.done
 
 
 class Batcher:
-    """`submit` and `cancel` may be called by any thread, `turn` by one. No lock is held while the program computes.
+    """The scheduler of continuous batching. Any thread may call `submit` and `cancel`, one thread calls `turn`.
+
+    No lock is held while the program computes.
 
     room: pictures that may wait, beside those in the slots.
     """
@@ -146,8 +148,8 @@ class Batcher:
         with self._lock:
             return sum(row is not None for row in self._slots)
 
-    def submit(self, order: Order, words: Any, tell: Callable[[Event], None]) -> Ticket:
-        """Queue all pictures of an order, or none. tell: hears every event of it, from the thread of the turns.
+    def submit(self, request: ImageRequest, words: Any, tell: Callable[[Event], None]) -> Ticket:
+        """Queue all pictures of a request, or none. tell: hears every event of it, from the thread of the turns.
 
         Raises Full where they do not fit, and Closed after `close`. Free slots count as room.
         """
@@ -156,12 +158,12 @@ class Batcher:
                 raise Closed(self._closed)
             taken = len(self._queue) + sum(row is not None for row in self._slots)
             places = self._room + len(self._slots)
-            if taken + order.n > places:
+            if taken + request.n > places:
                 self.totals.full += 1
-                raise Full(taken, places, order.n, self._seconds_of_all())
-            ticket = Ticket(order, words, tell, order.n)
-            self._queue.extend(_Row(ticket, index) for index in range(order.n))
-            self.totals.orders += 1
+                raise Full(taken, places, request.n, self._seconds_of_all())
+            ticket = Ticket(request, words, tell, request.n)
+            self._queue.extend(_Row(ticket, index) for index in range(request.n))
+            self.totals.requests += 1
         return ticket
 
     def cancel(self, ticket: Ticket) -> bool:
@@ -177,7 +179,7 @@ class Batcher:
             return True
 
     def close(self, reason: str) -> None:
-        """Fail all orders that are here, and every later one."""
+        """Fail all requests that are here, and every later one."""
         with self._lock:
             self._closed = reason
             tickets = list(dict.fromkeys(row.ticket for row in (*self._slots, *self._queue) if row is not None))
@@ -187,7 +189,7 @@ class Batcher:
     def turn(self) -> bool:
         """Take one step of all that is in the slots. Answers False, and does nothing, where there is no work.
 
-        After an error of the program, which is raised, the orders in the slots have failed, and the queue is as before.
+        After an error of the program, which is raised, the requests in the slots have failed, and the queue is as before.
         """
         try:
             self._fill()
@@ -216,7 +218,7 @@ class Batcher:
                 if free is None or not self._queue:
                     return
                 row = self._slots[free] = self._queue.popleft()
-            self._program.enter(free, row.ticket.order, row.ticket.words, row.index)
+            self._program.enter(free, row.ticket.request, row.ticket.words, row.index)
 
     def _tell_of(self, slot: int, row: _Row, finite: bool) -> None:
         """What a step of a row has brought. A ticket that is over has left its slot already, and nobody hears of it."""
@@ -236,7 +238,7 @@ class Batcher:
                 ticket.left -= 1
                 ticket.over = ticket.left == 0
             ticket.tell(Finished(row.index, picture))
-        elif row.done in ticket.order.shown_after:
+        elif row.done in ticket.request.shown_after:
             ticket.tell(Preview(row.index, row.done, self._program.picture(slot)))
 
     def _fail(self, ticket: Ticket, reason: str, cause: str) -> None:

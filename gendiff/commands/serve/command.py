@@ -10,8 +10,8 @@ from collections.abc import Collection
 from typing import Annotated, Any
 
 from gendiff.commands.drawing_options import option
-from gendiff.commands.serve import folder_networks, own_networks
-from gendiff.commands.serve.picture_orders import Limits
+from gendiff.commands.serve import folder_networks, native_networks
+from gendiff.commands.serve.image_requests import Limits
 from gendiff.commands.serve.served_network import ServedNetwork
 from gendiff.commands.text_to_image import published
 from gendiff.commands.text_to_image.options import FROM_NOISE, ModelOptions
@@ -115,9 +115,9 @@ def is_loopback(host: str) -> bool:
 
 def hosts(options: ServeOptions, address: str) -> Collection[str] | None:
     """The names by which a request may call the server; None for any, where it is open to other machines."""
-    from gendiff.commands.serve import gate
+    from gendiff.commands.serve import trusted_hosts
 
-    return {*gate.LOOPBACK, options.host.lower(), address} if is_loopback(address) else None
+    return {*trusted_hosts.LOOPBACK, options.host.lower(), address} if is_loopback(address) else None
 
 
 def _served(options: ServeOptions, progress: Progress) -> ServedNetwork:
@@ -125,18 +125,18 @@ def _served(options: ServeOptions, progress: Progress) -> ServedNetwork:
     compile_cache.use(options.program_cache, progress.line)
     if options.folder is not None:
         return folder_networks.read(options, options.folder, options.sampler, progress)
-    return own_networks.read(published.file_of(options.model), options.sampler)
+    return native_networks.read(published.file_of(options.model), options.sampler)
 
 
 def _app(options: ServeOptions, address: str, progress: Progress) -> tuple[Any, Any]:
     """(application, batcher), all of whose programs are compiled."""
-    from gendiff.commands.serve import slot_programs, web_app
+    from gendiff.commands.serve import compiled_slots, web_app
     from gendiff.commands.serve.batching import Batcher
 
     served = _served(options, progress)
     progress.line(f"{served.name}: {served.about}, {served.width} × {served.height} pixels")
     most = min(options.most_steps, served.most_steps)
-    programs = slot_programs.SlotPrograms(served, options.together, most)
+    programs = compiled_slots.CompiledSlots(served, options.together, most)
     with progress.phase(f"compile for {', '.join(map(str, programs.sizes))} pictures"):
         programs.warm()
     pictures = min(MOST_PICTURES, options.queue)

@@ -6,8 +6,8 @@ from typing import Any
 
 from gendiff.commands import drawing_options
 from gendiff.commands.images import folder_params
-from gendiff.commands.serve.own_networks import MOST_STEPS
-from gendiff.commands.serve.refused import Refused
+from gendiff.commands.serve.api_errors import ApiError
+from gendiff.commands.serve.native_networks import MOST_STEPS
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
 from gendiff.commands.text_to_image import folder as folders
 from gendiff.commands.text_to_image.options import EDITED, ModelOptions
@@ -78,4 +78,4 @@ def _read(field: str, encode: Any, text: str) -> Prompt:
         return encode(text, too_long="error")
     except ValueError as error:
         told = str(error).partition(", or take too_long")[0]  # which no request can
-        raise Refused(f"{field}: {told}", field=field) from error
+        raise ApiError(f"{field}: {told}", field=field) from error

@@ -20,7 +20,7 @@ from typing import Annotated
 
 import tyro
 
-from gendiff.commands.serve.picture_orders import ROUTE
+from gendiff.commands.serve.image_requests import ROUTE
 from gendiff.core.errors import ConfigError, GendiffError
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Tool

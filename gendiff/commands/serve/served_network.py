@@ -30,7 +30,7 @@ class ServedNetwork:
     params: of all its parts. sampler: draws. grid: the levels (n + 1,) of n steps. most_steps: most steps of a
         grid. usual_steps: those
     of a request that says nothing.
-    read: (prompt, negative prompt) -> ReadTexts; an empty negative prompt is plain guidance. Raises Refused for texts
+    read: (prompt, negative prompt) -> ReadTexts; an empty negative prompt is plain guidance. Raises ApiError for texts
         that do not fit.
     encode: (params, prompt, negative of ReadTexts) -> (what the network is told, what it is led away from), both of
         arrays (1, …).

@@ -39,7 +39,7 @@ class _Totals:
         yield GaugeMetricFamily("gendiff_pictures_waiting", "Pictures in the queue", batcher.waiting)
         yield GaugeMetricFamily("gendiff_pictures_drawing", "Pictures being drawn together now", batcher.drawing)
         for name, told, value in (
-            ("orders", "Requests that were queued", totals.orders),
+            ("orders", "Requests that were queued", totals.requests),
             ("orders_full", "Requests that found no room", totals.full),
             ("orders_cancelled", "Requests whose client left before the end", totals.cancelled),
             ("orders_failed", "Requests that could not be drawn", totals.failed),

@@ -11,15 +11,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from gendiff.commands.serve import picture_orders, service_metrics
+from gendiff.commands.serve import image_requests, service_metrics
 from gendiff.commands.serve.answering import PictureAnswer
+from gendiff.commands.serve.api_errors import FAILED, INVALID, NOT_FOUND, ApiError
 from gendiff.commands.serve.batching import Batcher
-from gendiff.commands.serve.gate import Gate
-from gendiff.commands.serve.picture_orders import Limits
-from gendiff.commands.serve.refused import FAILED, INVALID, NOT_FOUND, Refused
+from gendiff.commands.serve.image_requests import Limits
+from gendiff.commands.serve.scheduler_thread import SchedulerThread
 from gendiff.commands.serve.served_network import ServedNetwork
 from gendiff.commands.serve.service_metrics import ServiceMetrics
-from gendiff.commands.serve.turning import Turning
+from gendiff.commands.serve.trusted_hosts import TrustedHosts
 from gendiff.runs import ranges
 
 PAGE = Path(__file__).with_name("page.html")
@@ -30,20 +30,20 @@ LEFT = 499
 
 
 def web_app(served: ServedNetwork, batcher: Batcher, limits: Limits, hosts: Collection[str] | None) -> FastAPI:
-    """The application. It draws while its lifespan lasts. hosts: as `Gate`."""
-    turning, metrics = Turning(batcher), ServiceMetrics(batcher)
+    """The application. It draws while its lifespan lasts. hosts: as `TrustedHosts`."""
+    scheduler, metrics = SchedulerThread(batcher), ServiceMetrics(batcher)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        with turning:
+        with scheduler:
             yield
 
     # their pages load from other hosts
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Gate, hosts=hosts)
+    app.add_middleware(TrustedHosts, hosts=hosts)
     _answer_errors(app)
 
-    @app.post(picture_orders.ROUTE)
+    @app.post(image_requests.ROUTE)
     async def generations(request: Request) -> Response:
         begin = time.monotonic()
 
@@ -51,12 +51,14 @@ def web_app(served: ServedNetwork, batcher: Batcher, limits: Limits, hosts: Coll
             metrics.seconds.labels(str(status)).observe(time.monotonic() - begin)
 
         try:
-            order = picture_orders.read(await _body(request), limits)
-            answer = PictureAnswer(turning, limits, order, served.read(order.prompt, order.negative))
-            if order.stream:
+            image_request = image_requests.read(await _body(request), limits)
+            answer = PictureAnswer(
+                scheduler, limits, image_request, served.read(image_request.prompt, image_request.negative)
+            )
+            if image_request.stream:
                 return _EventStream(answer, request, count)
             body = await answer.whole(lambda: _gone(request))
-        except Refused as refused:
+        except ApiError as refused:
             count(refused.status)
             raise
         except ClientDisconnect:  # before the end of the body
@@ -67,15 +69,15 @@ def web_app(served: ServedNetwork, batcher: Batcher, limits: Limits, hosts: Coll
     @app.get("/v1/models")
     async def models() -> Response:
         ours = {"size": limits.size, "steps": limits.steps, "n": limits.pictures}
-        ours |= {"guidance": picture_orders.LARGEST_GUIDANCE, "seed": ranges.LARGEST_SEED}
-        usual = {"steps": limits.usual_steps, "guidance": picture_orders.GUIDANCE}
+        ours |= {"guidance": image_requests.LARGEST_GUIDANCE, "seed": ranges.LARGEST_SEED}
+        usual = {"steps": limits.usual_steps, "guidance": image_requests.GUIDANCE}
         named = {"id": limits.model, "object": "model", "created": 0, "owned_by": "gendiff"}
         return JSONResponse({"object": "list", "data": [named | {"about": served.about, "most": ours, "usual": usual}]})
 
     @app.get("/healthz")
     async def healthz() -> Response:
         return JSONResponse(
-            {"status": "ok"} if turning.healthy else {"status": "stopped"}, 200 if turning.healthy else 503
+            {"status": "ok"} if scheduler.healthy else {"status": "stopped"}, 200 if scheduler.healthy else 503
         )
 
     @app.get("/metrics")
@@ -110,34 +112,34 @@ class _EventStream(StreamingResponse):
 def _answer_errors(app: FastAPI) -> None:
     """Every error is an object in OpenAI's form."""
 
-    def answered(refused: Refused) -> Response:
+    def answered(refused: ApiError) -> Response:
         return JSONResponse(refused.body, refused.status, headers=refused.headers)
 
-    @app.exception_handler(Refused)
-    async def refused(_: Request, error: Refused) -> Response:
+    @app.exception_handler(ApiError)
+    async def refused(_: Request, error: ApiError) -> Response:
         return answered(error)
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
         kind = NOT_FOUND if error.status_code == 404 else INVALID
         message = f"{request.method} {request.url.path[:60]}: {error.detail}"
-        return answered(Refused(message, status=error.status_code, kind=kind, headers=error.headers))
+        return answered(ApiError(message, status=error.status_code, kind=kind, headers=error.headers))
 
     @app.exception_handler(Exception)
     async def unforeseen(_: Request, error: Exception) -> Response:
-        return answered(Refused("the server has failed; its log says how", status=500, kind=FAILED))
+        return answered(ApiError("the server has failed; its log says how", status=500, kind=FAILED))
 
 
 async def _body(request: Request) -> bytes:
     """The body of a request, read no further than it may be long."""
     given = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if given != "application/json":  # so that a browser asks first before a page of another site may send one
-        raise Refused(f"Content-Type = {given[:60]!r} must be application/json", status=415)
+        raise ApiError(f"Content-Type = {given[:60]!r} must be application/json", status=415)
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > LARGEST_BODY:
-            raise Refused(
+            raise ApiError(
                 f"the body has more than {LARGEST_BODY} bytes: a request is a prompt and a few numbers", status=413
             )
     return body

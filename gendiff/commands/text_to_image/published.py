@@ -25,7 +25,7 @@ from gendiff.core.types import Params
 from gendiff.pipelines.stable_diffusion import model_index
 from gendiff.runs import errors, network_files
 from gendiff.runs.reporting import environment, json_files
-from gendiff.runs.resumption import STUDIES
+from gendiff.runs.resume_command import STUDIES
 from gendiff.weights import files, mini_lm
 
 FORMAT = 1

@@ -22,7 +22,7 @@ from gendiff.runs import compile_cache, drawing, ranges
 from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue, SampleCommand, Tool
 from gendiff.runs.reporting import formatting
-from gendiff.runs.resumption import STUDIES
+from gendiff.runs.resume_command import STUDIES
 from gendiff.runs.run_folder import RunFolder
 
 MOST, MOST_STEPS, MOST_FRAMES = 1000, 1000, 10_000

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 
-from gendiff.commands.serve.refused import Refused
+from gendiff.commands.serve.api_errors import ApiError
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
 
 SIDE = 8
@@ -39,8 +39,8 @@ class FakeProgram:
         self.open.set()
         self.inside, self.turns, self.restarts = {}, [], 0
 
-    def enter(self, slot, order, words, index):
-        self.inside[slot] = [order, index, 0]
+    def enter(self, slot, request, words, index):
+        self.inside[slot] = [request, index, 0]
 
     def step(self, slots, done):
         assert self.open.wait(20)
@@ -55,16 +55,16 @@ class FakeProgram:
         return [not (self.inside[slot][0].seed in self.spoilt and self.inside[slot][2] > 1) for slot in slots]
 
     def picture(self, slot):
-        order, index, done = self.inside[slot]
-        return expected(order, index, done)
+        request, index, done = self.inside[slot]
+        return expected(request, index, done)
 
     def restart(self):
         self.inside, self.restarts = {}, self.restarts + 1
 
 
-def expected(order, index, done=None):
+def expected(request, index, done=None):
     """(h, w, 3) in [-1, 1] of a picture after some of its steps, or all."""
-    red, green, blue = order.seed % 11 / 11, index / 11, (order.steps if done is None else done) / 101
+    red, green, blue = request.seed % 11 / 11, index / 11, (request.steps if done is None else done) / 101
     return np.broadcast_to(np.array([red, green, blue], np.float32), (SIDE, SIDE, 3))
 
 
@@ -73,7 +73,7 @@ def served():
 
     def read(prompt, negative):
         if prompt == TOO_LONG:
-            raise Refused("prompt is too long: the network reads 24 tokens", field="prompt")
+            raise ApiError("prompt is too long: the network reads 24 tokens", field="prompt")
         return ReadTexts(prompt, negative, ["prompt: no caption has the word cat"] if "cat" in prompt else [])
 
     return ServedNetwork(

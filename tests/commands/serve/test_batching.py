@@ -18,19 +18,19 @@ from gendiff.commands.serve.batching import (
     Full,
     Preview,
 )
-from gendiff.commands.serve.picture_orders import Order
+from gendiff.commands.serve.image_requests import ImageRequest
 from tests.commands.serve.fake_program import Clock, FakeProgram, expected
 
 
 def rig(slots=3, room=8, **options):
-    """(batcher, program, submit). submit(**order) -> (ticket, events, to which each of its events is added)."""
+    """(batcher, program, submit). submit(**request) -> (ticket, events, to which each of its events is added)."""
     clock = Clock()
     program = FakeProgram(slots, clock, **options)
     batcher = Batcher(program, room, clock)
 
-    def submit(**order):
+    def submit(**request):
         events = []
-        return batcher.submit(Order("a cat", **order), None, events.append), events
+        return batcher.submit(ImageRequest("a cat", **request), None, events.append), events
 
     return batcher, program, submit
 
@@ -50,7 +50,7 @@ def test_orders_of_unequal_steps_share_turns_and_each_ends_at_its_own():
     for (ticket, events), after in ((short, 2), (long, 5), (other, 3)):
         (drawn,) = events
         assert isinstance(drawn, Finished) and ticket.over
-        np.testing.assert_array_equal(drawn.picture, expected(ticket.order, 0, after))
+        np.testing.assert_array_equal(drawn.picture, expected(ticket.request, 0, after))
     assert [len(slots) for slots in program.turns] == [3, 3, 2, 1, 1]
 
 
@@ -68,7 +68,7 @@ def test_previews_come_at_their_steps_and_show_what_is_there_then():
     ticket, events = submit(steps=6, stream=True, previews=2)
     turns(batcher)
     assert [(type(event), getattr(event, "step", 6)) for event in events] == [(Preview, 2), (Preview, 4), (Finished, 6)]
-    np.testing.assert_array_equal(events[1].picture, expected(ticket.order, 0, 4))
+    np.testing.assert_array_equal(events[1].picture, expected(ticket.request, 0, 4))
 
 
 @pytest.mark.fault("serve: more requests than there is room for")
@@ -81,7 +81,7 @@ def test_an_order_that_finds_no_room_is_refused_whole_and_told_when_to_come_agai
         submit(n=2, steps=1)
     assert full.value.seconds == (9 + 9 + 10 + 10) / 2 * 2
     submit(n=1, steps=1)
-    assert batcher.waiting == 3 and batcher.totals.full == 1 and batcher.totals.orders == 3
+    assert batcher.waiting == 3 and batcher.totals.full == 1 and batcher.totals.requests == 3
     assert turns(batcher) and batcher.totals.pictures == 5
 
 
@@ -210,6 +210,6 @@ def test_orders_from_many_threads_end_once_each_whatever_is_cancelled_beside_the
     turns(batcher)
     assert len(given) == 80 and batcher.drawing == batcher.waiting == 0
     for ticket, events in given:
-        assert ticket.over and len(events) <= ticket.order.n
-    whole = sum(len(events) == ticket.order.n for ticket, events in given)
+        assert ticket.over and len(events) <= ticket.request.n
+    whole = sum(len(events) == ticket.request.n for ticket, events in given)
     assert whole + batcher.totals.cancelled == 80 and batcher.totals.pictures == sum(len(events) for _, events in given)

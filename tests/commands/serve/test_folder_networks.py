@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from gendiff.commands.serve import folder_networks
+from gendiff.commands.serve.api_errors import ApiError
 from gendiff.commands.serve.batching import Batcher
-from gendiff.commands.serve.picture_orders import Order
-from gendiff.commands.serve.refused import Refused
-from gendiff.commands.serve.slot_programs import SlotPrograms
+from gendiff.commands.serve.compiled_slots import CompiledSlots
+from gendiff.commands.serve.image_requests import ImageRequest
 from gendiff.commands.text_to_image.options import ModelOptions
 from gendiff.core import records
 from gendiff.core.errors import ConfigError
@@ -52,12 +52,12 @@ def opened():
     )
 
 
-def drawn(programs, orders, served):
-    """The picture of each order, drawn together."""
+def drawn(programs, requests, served):
+    """The picture of each request, drawn together."""
     batcher, told = Batcher(programs, 8), []
-    for order in orders:
+    for request in requests:
         told.append([])
-        batcher.submit(order, served.read(order.prompt, order.negative), told[-1].append)
+        batcher.submit(request, served.read(request.prompt, request.negative), told[-1].append)
     while batcher.turn():
         pass
     return [event.picture for (event,) in told]
@@ -68,16 +68,16 @@ def test_a_picture_is_that_of_the_folders_pipeline(lightly, image_size):
     pipeline = cheap_parts.pipeline(image_size=image_size)
     served = dataclasses.replace(folder_networks.served(opened(), pipeline), params=cheap_parts.PARAMS)
     assert (served.name, served.width, served.height, served.most_steps) == ("tiny", 8, 4, 100)
-    orders = [
-        Order("a red cat", "dog", steps=MOST, guidance=3.0, seed=5),
-        Order("cat", steps=MOST, guidance=0.5, seed=6),
+    requests = [
+        ImageRequest("a red cat", "dog", steps=MOST, guidance=3.0, seed=5),
+        ImageRequest("cat", steps=MOST, guidance=0.5, seed=6),
     ]
-    pictures = drawn(SlotPrograms(served, 2, MOST), orders, served)
-    for order, picture in zip(orders, pictures, strict=True):
-        own = records.replace(pipeline, latent=records.replace(pipeline.latent, levels=GRID(order.steps)))
-        texts = read(order.prompt, ""), read(order.negative, "")
+    pictures = drawn(CompiledSlots(served, 2, MOST), requests, served)
+    for request, picture in zip(requests, pictures, strict=True):
+        own = records.replace(pipeline, latent=records.replace(pipeline.latent, levels=GRID(request.steps)))
+        texts = read(request.prompt, ""), read(request.negative, "")
         alone = DRAW(
-            own, cheap_parts.PARAMS, jax.random.key(order.seed), *texts, np.float32(order.guidance), np.arange(1)
+            own, cheap_parts.PARAMS, jax.random.key(request.seed), *texts, np.float32(request.guidance), np.arange(1)
         )
         np.testing.assert_allclose(picture, alone[0], atol=1e-5)
 
@@ -85,7 +85,7 @@ def test_a_picture_is_that_of_the_folders_pipeline(lightly, image_size):
 def test_a_prompt_of_more_than_one_row_is_refused_with_its_field():
     served = folder_networks.served(opened(), cheap_parts.pipeline())
     with pytest.raises(
-        Refused, match="negative_prompt: a prompt has 21 tokens and 20 are read; shorten it$"
+        ApiError, match="negative_prompt: a prompt has 21 tokens and 20 are read; shorten it$"
     ) as refused:
         served.read("cat", "a" * 21)
     assert refused.value.field == "negative_prompt" and refused.value.status == 400
@@ -116,7 +116,9 @@ def test_a_tiny_folder_is_read_and_drawn_but_not_at_a_size_that_it_cannot(lightl
     with pytest.raises(ConfigError, match="height = 18 must be a multiple of 4"):
         folder_networks.read(ModelOptions(height=18), folder, None, Progress(quiet=True))
     served = folder_networks.read(ModelOptions(), folder, None, Progress(quiet=True))
-    programs = SlotPrograms(served, 1, 3)
+    programs = CompiledSlots(served, 1, 3)
     programs.warm()
-    first, second = drawn(programs, [Order("red cat", steps=3, seed=1), Order("red dog", steps=2, seed=1)], served)
+    first, second = drawn(
+        programs, [ImageRequest("red cat", steps=3, seed=1), ImageRequest("red dog", steps=2, seed=1)], served
+    )
     assert first.shape == (served.height, served.width, 3) == (16, 16, 3) and np.abs(first - second).max() > 0

@@ -13,9 +13,9 @@ for package in ("fastapi", "uvicorn", "prometheus_client"):
 
 import uvicorn  # noqa: E402
 
-from gendiff.commands.serve import command, gate, signalled_server, web_app  # noqa: E402
+from gendiff.commands.serve import command, signalled_server, web_app  # noqa: E402
 from gendiff.commands.serve.batching import Batcher  # noqa: E402
-from gendiff.commands.serve.picture_orders import Limits  # noqa: E402
+from gendiff.commands.serve.image_requests import Limits  # noqa: E402
 from tests.commands.serve.fake_program import SIDE, FakeProgram, served  # noqa: E402
 from tests.runs.test_report_browser import browser  # noqa: E402, F401
 
@@ -34,7 +34,9 @@ class Slow(FakeProgram):
 def server():
     """(address, batcher) of a server in a thread."""
     batcher = Batcher(Slow(2), 8)
-    app = web_app.web_app(served(), batcher, Limits("fake", SIDE, SIDE, steps=100, usual_steps=30), {*gate.LOOPBACK})
+    app = web_app.web_app(
+        served(), batcher, Limits("fake", SIDE, SIDE, steps=100, usual_steps=30), {*trusted_hosts.LOOPBACK}
+    )
     with command.listening("127.0.0.1", 0) as place:
         running = uvicorn.Server(signalled_server.config(app))  # which takes no signals outside the main thread
         thread = threading.Thread(target=running.run, kwargs={"sockets": [place]})
@@ -118,9 +120,9 @@ def test_the_seed_counts_and_another_one_is_drawn_at_once_where_that_is_wanted(o
 
 def test_stopping_leaves_nothing_to_draw_and_an_empty_prompt_is_not_sent(opened, server):
     page, batcher = opened(), server[1]
-    orders = batcher.totals.orders
+    requests = batcher.totals.requests
     page.get_by_role("button", name="Draw").click()
-    assert batcher.totals.orders == orders
+    assert batcher.totals.requests == requests
     page.get_by_label("Prompt", exact=True).fill("a circle")
     page.get_by_label("Steps").press("End")
     page.get_by_role("button", name="Draw").click()

@@ -20,10 +20,10 @@ for package in ("fastapi", "uvicorn", "prometheus_client"):
 
 from fastapi.testclient import TestClient  # noqa: E402
 
-from gendiff.commands.serve import command, slot_programs  # noqa: E402
+from gendiff.commands.serve import command, compiled_slots  # noqa: E402
 from gendiff.commands.serve.batching import Full  # noqa: E402
 from gendiff.commands.serve.command import ServeOptions  # noqa: E402
-from gendiff.commands.serve.picture_orders import Order  # noqa: E402
+from gendiff.commands.serve.image_requests import ImageRequest  # noqa: E402
 from gendiff.commands.text_to_image import published  # noqa: E402
 from gendiff.core.errors import ConfigError  # noqa: E402
 from gendiff.runs.progress import Progress  # noqa: E402
@@ -80,12 +80,12 @@ def test_no_request_may_ask_for_more_than_the_network_or_the_queue_takes(monkeyp
 
     own = dataclasses.replace(served(), most_steps=20, usual_steps=30)
     monkeypatch.setattr(command, "_served", lambda options, progress: own)
-    monkeypatch.setattr(slot_programs, "SlotPrograms", Programs)
+    monkeypatch.setattr(compiled_slots, "CompiledSlots", Programs)
     app, batcher = command._app(ServeOptions(together=2, queue=4), "127.0.0.1", Progress(quiet=True))
     (model,) = TestClient(app, base_url="http://127.0.0.1").get("/v1/models").json()["data"]
     assert (model["most"]["steps"], model["usual"]["steps"], model["most"]["n"]) == (20, 20, 4)
     with pytest.raises(Full):
-        batcher.submit(Order("a circle", n=7), None, print)
+        batcher.submit(ImageRequest("a circle", n=7), None, print)
 
 
 @pytest.fixture(scope="module")

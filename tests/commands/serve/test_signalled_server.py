@@ -13,9 +13,9 @@ import pytest
 for package in ("fastapi", "uvicorn", "prometheus_client"):
     pytest.importorskip(package, reason="needs the extra [serve]")
 
-from gendiff.commands.serve import command, gate, picture_orders, signalled_server, web_app  # noqa: E402
+from gendiff.commands.serve import command, image_requests, signalled_server, trusted_hosts, web_app  # noqa: E402
 from gendiff.commands.serve.batching import Batcher  # noqa: E402
-from gendiff.commands.serve.picture_orders import Limits  # noqa: E402
+from gendiff.commands.serve.image_requests import Limits  # noqa: E402
 from gendiff.runs import interruption  # noqa: E402
 from gendiff.runs.errors import Preempted  # noqa: E402
 from tests.commands.serve.fake_program import SIDE, FakeProgram, served  # noqa: E402
@@ -33,13 +33,15 @@ def test_after_a_signal_a_request_is_answered_and_one_that_goes_on_is_told_that_
     monkeypatch.setattr(signalled_server, "LAST_SECONDS", seconds)
     program = FakeProgram(1)
     batcher, answers = Batcher(program, 8), []
-    app = web_app.web_app(served(), batcher, Limits("fake", SIDE, SIDE, steps=100, usual_steps=30), {*gate.LOOPBACK})
+    app = web_app.web_app(
+        served(), batcher, Limits("fake", SIDE, SIDE, steps=100, usual_steps=30), {*trusted_hosts.LOOPBACK}
+    )
     program.open.clear()
 
     def ask(port):
         body = json.dumps({"prompt": "a circle", "steps": 3, "seed": 1})
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
-            connection.request("POST", picture_orders.ROUTE, body, {"Content-Type": "application/json"})
+            connection.request("POST", image_requests.ROUTE, body, {"Content-Type": "application/json"})
             with connection.getresponse() as answer:
                 answers.append((answer.status, json.load(answer)))
         program.open.set()

@@ -18,9 +18,9 @@ for package in ("fastapi", "uvicorn", "prometheus_client"):
 
 from fastapi.testclient import TestClient  # noqa: E402
 
-from gendiff.commands.serve import gate, web_app  # noqa: E402
+from gendiff.commands.serve import trusted_hosts, web_app  # noqa: E402
 from gendiff.commands.serve.batching import Batcher  # noqa: E402
-from gendiff.commands.serve.picture_orders import Limits, Order  # noqa: E402
+from gendiff.commands.serve.image_requests import ImageRequest, Limits  # noqa: E402
 from gendiff.provenance import metadata  # noqa: E402
 from gendiff.runs.reporting import figures  # noqa: E402
 from tests.commands.serve.fake_program import SIDE, TOO_LONG, FakeProgram, expected, served  # noqa: E402
@@ -35,7 +35,7 @@ def rig(room=8, **options):
     """(application, batcher, program)."""
     program = FakeProgram(2, **options)
     batcher = Batcher(program, room)
-    return web_app.web_app(served(), batcher, LIMITS, {*gate.LOOPBACK}), batcher, program
+    return web_app.web_app(served(), batcher, LIMITS, {*trusted_hosts.LOOPBACK}), batcher, program
 
 
 @pytest.fixture
@@ -48,17 +48,17 @@ def pixels(text):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
 
 
-def shown(order, index, done=None):
-    return figures.to_pixels(expected(order, index, done))
+def shown(request, index, done=None):
+    return figures.to_pixels(expected(request, index, done))
 
 
 def test_a_request_is_answered_by_pictures_that_say_how_they_were_drawn(client, tmp_path):
     answer = client.post(ROUTE, json={"prompt": "a red cat", "n": 3, "steps": 4, "seed": 7, "guidance": 2})
     assert answer.status_code == 200 and answer.headers["cache-control"] == "no-store"
-    body, order = answer.json(), Order("a red cat", n=3, steps=4, seed=7)
+    body, request = answer.json(), ImageRequest("a red cat", n=3, steps=4, seed=7)
     assert [each["index"] for each in body["data"]] == [0, 1, 2] and isinstance(body["created"], int)
     for each in body["data"]:
-        np.testing.assert_array_equal(pixels(each["b64_json"]), shown(order, each["index"]))
+        np.testing.assert_array_equal(pixels(each["b64_json"]), shown(request, each["index"]))
     assert (body["seed"], body["steps"], body["guidance"], body["size"], body["model"]) == (7, 4, 2.0, "8x8", "fake")
     assert body["notes"] == ["prompt: no caption has the word cat"]
     (tmp_path / "picture.png").write_bytes(base64.b64decode(body["data"][1]["b64_json"]))
@@ -81,12 +81,12 @@ def events(answer):
 def test_a_stream_shows_the_picture_on_its_way_and_then_whole(client):
     answer = client.post(ROUTE, json={"prompt": "a circle", "steps": 6, "seed": 3, "stream": True, "partial_images": 2})
     assert answer.headers["content-type"].startswith("text/event-stream")
-    told, order = events(answer), Order("a circle", steps=6, seed=3)
+    told, request = events(answer), ImageRequest("a circle", steps=6, seed=3)
     assert [name for name, _ in told] == ["image_generation.partial_image"] * 2 + ["image_generation.completed"]
     assert [data.get("step") for _, data in told] == [2, 4, None] and all(data["type"] == name for name, data in told)
     assert [data.get("partial_image_index") for _, data in told] == [0, 1, None]
     for (_, data), done in zip(told, (2, 4, 6), strict=True):
-        np.testing.assert_array_equal(pixels(data["b64_json"]), shown(order, 0, done))
+        np.testing.assert_array_equal(pixels(data["b64_json"]), shown(request, 0, done))
 
 
 @pytest.mark.fault("serve: pictures that are not finite", "serve: the program fails")
@@ -135,7 +135,7 @@ def test_a_bad_request_is_one_error_in_openais_form(client, request_, status, fi
 def test_without_room_the_answer_is_429_with_the_seconds_to_wait():
     app, batcher, _ = rig(room=1)
     client = TestClient(app, base_url=HOST)  # without its lifespan nothing is drawn
-    batcher.submit(Order("a circle", n=3), None, print)
+    batcher.submit(ImageRequest("a circle", n=3), None, print)
     answer = client.post(ROUTE, json={"prompt": "a circle"})
     assert (
         answer.status_code == 429
@@ -216,7 +216,7 @@ def test_an_error_that_nobody_has_foreseen_tells_nothing_of_the_machine():
         raise RuntimeError("/home/someone/secret.safetensors")
 
     app = web_app.web_app(
-        dataclasses.replace(served(), read=read), Batcher(FakeProgram(2), 8), LIMITS, {*gate.LOOPBACK}
+        dataclasses.replace(served(), read=read), Batcher(FakeProgram(2), 8), LIMITS, {*trusted_hosts.LOOPBACK}
     )
     answer = TestClient(app, base_url=HOST, raise_server_exceptions=False).post(ROUTE, json={"prompt": "a circle"})
     assert answer.status_code == 500 and answer.json()["error"]["message"] == "the server has failed; its log says how"
@@ -260,4 +260,4 @@ def test_metrics_count_what_was_asked_and_drawn(client):
     ],
 )
 def test_the_name_of_a_host_is_without_its_port(header, name):
-    assert gate.host_name(header) == name
+    assert trusted_hosts.host_name(header) == name

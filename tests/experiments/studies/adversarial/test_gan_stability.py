@@ -13,7 +13,7 @@ from experiments.adversarial.gan_stability import findings, oscillation, train
 from experiments.adversarial.gan_stability.config import EXACT, NOISE
 from gendiff import adversarial
 from gendiff.commands import command_line
-from gendiff.runs import seeds_together
+from gendiff.runs import vmapped_seeds
 from gendiff.runs.study import Measurements
 from gendiff.training import sharding
 from tests.adversarial import game
@@ -119,7 +119,7 @@ def test_runs_of_one_program_have_their_own_seed_and_their_own_pace():
 
     paces, seeds = zip(*train.runs(dataclasses.replace(FEW, seeds=(3, 5))), strict=True)
     assert paces == (0.5, 0.5, 1.0, 1.0) and seeds == (3, 5, 3, 5)
-    run = seeds_together.programs(game.noisy(), fresh, seeds, sharding.mesh(), own=(np.array(paces, np.float32),))
+    run = vmapped_seeds.compile_step(game.noisy(), fresh, seeds, sharding.mesh(), own=(np.array(paces, np.float32),))
     states = run.fresh(jax.random.key(0))
     for player in (states.generator, states.critic):
         assert player.optimizer_state.pace.tolist() == list(paces)

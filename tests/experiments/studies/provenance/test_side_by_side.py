@@ -12,7 +12,7 @@ from gendiff.training import optimizers
 from tests.quickly import quickly
 
 
-@pytest.mark.slow  # tests/runs/test_seeds_together.py holds the same of GANs
+@pytest.mark.slow  # tests/runs/test_vmapped_seeds.py holds the same of GANs
 def test_networks_that_learn_side_by_side_learn_as_each_does_alone():
     """The gradient of each is that of its own loss, and its own norm clips it."""
     params = jax.tree.map(lambda leaf: leaf + 0.05, side_by_side.starts(16, 2)(jax.random.key(0)))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gendiff import adversarial
-from gendiff.runs import devices, seeds_together, training_loop
+from gendiff.runs import devices, training_loop, vmapped_seeds
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
 from gendiff.training import sharding
@@ -26,7 +26,7 @@ def fresh(key):
 @pytest.fixture(scope="module")
 def together():
     with devices.compiled_quickly():
-        return seeds_together.programs(game.noisy(), fresh, SEEDS, sharding.mesh())
+        return vmapped_seeds.compile_step(game.noisy(), fresh, SEEDS, sharding.mesh())
 
 
 def rows(step):
@@ -95,6 +95,6 @@ def test_a_gan_that_died_and_went_on_ends_bitwise_as_one_that_did_not_and_its_av
     assert all(leaf.tobytes() == other[path].tobytes() for path, leaf in one.items()) and len(one) >= 12
     assert whole.metrics.read_bytes() == cut.metrics.read_bytes() and len(whole.read_metrics()) == 5
 
-    average = seeds_together.restore(fresh, len(SEEDS), cut, seed=SEEDS[0])
+    average = vmapped_seeds.restore(fresh, len(SEEDS), cut, seed=SEEDS[0])
     jax.tree.map(np.testing.assert_array_equal, average, state.ema)
     assert not np.array_equal(average["kernel"], state.params["kernel"])

@@ -1,5 +1,6 @@
-"""What every request must be before anything reads it: addressed to this server, so that no page of another site can
-use it unseen.
+"""A check of the header Host and headers of security, so that no page of another site can use the server.
+
+Also known as: trusted host middleware, protection against DNS rebinding.
 """
 
 from collections.abc import Collection
@@ -7,7 +8,7 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 
-from gendiff.commands.serve.refused import Refused
+from gendiff.commands.serve.api_errors import ApiError
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'"
@@ -19,7 +20,7 @@ HEADERS = (
 """Of every answer. The page loads nothing from anywhere, and talks to this server alone."""
 
 
-class Gate:
+class TrustedHosts:
     """ASGI middleware. hosts: names that a request may give this server, without ports; None takes any.
 
     A site that points its own name at 127.0.0.1 would otherwise make a browser talk to the server as if it were that
@@ -43,7 +44,7 @@ class Gate:
         if self._hosts is None or name in self._hosts:
             await self._app(scope, receive, with_headers)
             return
-        refused = Refused(
+        refused = ApiError(
             f"Host = {name[:60]!r}: this server answers to {', '.join(self._hosts)}", status=421, code="host"
         )
         await JSONResponse(refused.body, refused.status)(scope, receive, with_headers)

@@ -1,4 +1,4 @@
-"""The command that goes on with a run, made from its config.json."""
+"""The command that resumes a run, made from its config.json."""
 
 import shlex
 import sys

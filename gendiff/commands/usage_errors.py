@@ -1,4 +1,4 @@
-"""What is wrong with the words of a command, in one line: the option, what it takes, and an example."""
+"""Usage errors of a command, in one line each: the option, what it takes, and an example."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""A request that is not answered by pictures, in the form of OpenAI's errors."""
+"""Errors that the server answers with, in the form of OpenAI's API."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 INVALID, NOT_FOUND, BUSY, FAILED = "invalid_request_error", "not_found_error", "rate_limit_error", "server_error"
 
 
-class Refused(Exception):
-    """status: of HTTP. field: of the request, where one is at fault. kind, code: what programs read; headers: of the
-    answer.
+class ApiError(Exception):
+    """A request that is not answered by images.
+
+    status: of HTTP. field: of the request, where one is at fault. kind, code: what programs read. headers: of the answer.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.commands.serve.picture_orders import Order
+from gendiff.commands.serve.image_requests import ImageRequest
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
 from gendiff.core import records, sample_keys
 from gendiff.core.errors import ConfigError
@@ -53,7 +53,7 @@ class Fixed:
     numbers: SlotNumbers
 
 
-class SlotPrograms:
+class CompiledSlots:
     """A `batching.StepProgram`. most_steps: of one picture. Raises ConfigError where the network has no grid of as many
     steps.
     """
@@ -70,9 +70,9 @@ class SlotPrograms:
         self._show = jit(functools.partial(_shown, served))
         self.restart()
 
-    def enter(self, slot: int, order: Order, words: ReadTexts, index: int) -> None:
+    def enter(self, slot: int, request: ImageRequest, words: ReadTexts, index: int) -> None:
         """As `batching.StepProgram`."""
-        given = words.prompt, words.negative, self._numbers(order, index)
+        given = words.prompt, words.negative, self._numbers(request, index)
         self._fixed, self._states = self._enter(self._params, self._fixed, self._states, np.int32(slot), *given)
 
     def step(self, slots: Sequence[int], done: Sequence[int]) -> list[bool]:
@@ -89,7 +89,7 @@ class SlotPrograms:
     def restart(self) -> None:
         """As `batching.StepProgram`."""
         words = self._served.read(EXAMPLE, "")
-        numbers = self._numbers(Order(EXAMPLE, steps=1), 0)
+        numbers = self._numbers(ImageRequest(EXAMPLE, steps=1), 0)
         row = jax.eval_shape(functools.partial(_row, self._served), self._params, words.prompt, words.negative, numbers)
         self._fixed, self._states = jax.tree.map(
             lambda leaf: jax.device_put(np.zeros((self.slots, *leaf.shape), leaf.dtype)), row
@@ -97,15 +97,15 @@ class SlotPrograms:
 
     def warm(self) -> None:
         """Compile all programs, so that nobody waits for it later."""
-        self.enter(0, Order(EXAMPLE, steps=1), self._served.read(EXAMPLE, ""), 0)
+        self.enter(0, ImageRequest(EXAMPLE, steps=1), self._served.read(EXAMPLE, ""), 0)
         for size in self.sizes:
             self.step([0] * size, [0] * size)
         self.picture(0)
         self.restart()
 
-    def _numbers(self, order: Order, index: int) -> SlotNumbers:
-        numbers = np.int32(order.steps), np.uint32(order.seed), np.int32(index)
-        return SlotNumbers(np.float32(order.guidance), self._levels[order.steps - 1], *numbers)
+    def _numbers(self, request: ImageRequest, index: int) -> SlotNumbers:
+        numbers = np.int32(request.steps), np.uint32(request.seed), np.int32(index)
+        return SlotNumbers(np.float32(request.guidance), self._levels[request.steps - 1], *numbers)
 
 
 def batch_sizes(slots: int) -> tuple[int, ...]:

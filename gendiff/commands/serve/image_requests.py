@@ -1,5 +1,4 @@
-"""What a request for pictures may say, in the form of OpenAI's API with fields of ours beside it. Everything else is
-refused by its name.
+"""Requests for images, in the form of OpenAI's API with fields of ours beside it. Other fields are refused by name.
 
 No field names a file or an address, and nothing of a request is ever opened.
 """
@@ -11,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from gendiff.commands.serve.refused import NOT_FOUND, Refused
+from gendiff.commands.serve.api_errors import NOT_FOUND, ApiError
 from gendiff.runs import errors
 from gendiff.runs.ranges import LARGEST_SEED
 
@@ -49,10 +48,8 @@ class Limits:
 
 
 @dataclasses.dataclass(frozen=True)
-class Order:
-    """Pictures 0 … n - 1 of a seed. previews: how often each is shown on the way. stream: whether it is told while it
-    goes on.
-    """
+class ImageRequest:
+    """Images 0 … n - 1 of a seed. previews: how many of each are sent before it is finished. stream: whether events are."""
 
     prompt: str
     negative: str = ""
@@ -76,32 +73,32 @@ class Order:
 
 def read(
     body: bytes, limits: Limits, fresh_seed: Callable[[], int] = lambda: secrets.randbelow(LARGEST_SEED + 1)
-) -> Order:
-    """The order of a request's body. fresh_seed: of requests that have none; the answer tells it.
+) -> ImageRequest:
+    """The request in the body of a POST. fresh_seed: of requests that have none; the answer tells it.
 
-    Raises Refused with the field, its value, what is allowed and what to do.
+    Raises ApiError with the field, its value, what is allowed and what to do.
     """
     fields = _fields(body)
     if unknown := [name[:SHOWN] for name in fields if name not in FIELDS]:
-        raise Refused(
+        raise ApiError(
             f"{unknown[0]!r} is no field of this request; {errors.hint(unknown[0], FIELDS)}", field=unknown[0]
         )
     fields = {name: value for name, value in fields.items() if value is not None}
     _check_names(fields, limits)
     stream = fields.get("stream", False)
     if not isinstance(stream, bool):
-        raise Refused(f"stream = {_shown(stream)} must be true or false", field="stream")
+        raise ApiError(f"stream = {_shown(stream)} must be true or false", field="stream")
     steps = _integer(fields, "steps", 1, limits.steps, limits.usual_steps)
     previews = _integer(fields, "partial_images", 0, limits.steps, 0)
     count = _integer(fields, "n", 1, limits.pictures, 1)
     if previews and not stream:
-        raise Refused(
+        raise ApiError(
             "partial_images are told while a picture is drawn: add stream = true, or leave them out",
             field="partial_images",
         )
     if stream and count > 1:
-        raise Refused(f"n = {count}: a stream tells of one picture: send n = 1, once for each seed", field="n")
-    return Order(
+        raise ApiError(f"n = {count}: a stream tells of one picture: send n = 1, once for each seed", field="n")
+    return ImageRequest(
         prompt=_text(fields, "prompt", needed=True),
         negative=_text(fields, "negative_prompt"),
         n=count,
@@ -117,9 +114,9 @@ def _fields(body: bytes) -> Mapping[str, Any]:
     try:
         fields = msgspec.json.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise Refused(f"the body is not JSON: {str(error)[:200]}") from error
+        raise ApiError(f"the body is not JSON: {str(error)[:200]}") from error
     if not isinstance(fields, dict):
-        raise Refused(f'the body must be a JSON object, as in {{"prompt": "a red circle"}}, got {_shown(fields)}')
+        raise ApiError(f'the body must be a JSON object, as in {{"prompt": "a red circle"}}, got {_shown(fields)}')
     return fields
 
 
@@ -127,9 +124,9 @@ def _check_names(fields: Mapping[str, Any], limits: Limits) -> None:
     model = fields.get("model", limits.model)
     if model != limits.model:
         message = f"model = {_shown(model)}: this server has {limits.model!r}; leave the field out, or give that"
-        raise Refused(message, status=404, field="model", kind=NOT_FOUND, code="model_not_found")
+        raise ApiError(message, status=404, field="model", kind=NOT_FOUND, code="model_not_found")
     if fields.get("size", "auto") not in ("auto", limits.size):
-        raise Refused(
+        raise ApiError(
             f"size = {_shown(fields['size'])}: the pictures of this network are {limits.size}; give that, or auto",
             field="size",
         )
@@ -139,33 +136,33 @@ def _check_names(fields: Mapping[str, Any], limits: Limits) -> None:
             "give "
             "b64_json"
         )
-        raise Refused(message, field="response_format")
+        raise ApiError(message, field="response_format")
 
 
 def _integer(fields: Mapping[str, Any], name: str, low: int, high: int, usual: int | None) -> Any:
     value = fields.get(name, usual)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise Refused(f"{name} = {_shown(value)} must be an integer from {low} to {high}", field=name)
+        raise ApiError(f"{name} = {_shown(value)} must be an integer from {low} to {high}", field=name)
     return value
 
 
 def _guidance(fields: Mapping[str, Any]) -> float:
     value = fields.get("guidance", GUIDANCE)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LARGEST_GUIDANCE:
-        raise Refused(f"guidance = {_shown(value)} must be a number from 0 to {LARGEST_GUIDANCE:g}", field="guidance")
+        raise ApiError(f"guidance = {_shown(value)} must be a number from 0 to {LARGEST_GUIDANCE:g}", field="guidance")
     return float(value)
 
 
 def _text(fields: Mapping[str, Any], name: str, needed: bool = False) -> str:
     value = fields.get(name, "")
     if not isinstance(value, str):
-        raise Refused(f"{name} = {_shown(value)} must be a text", field=name)
+        raise ApiError(f"{name} = {_shown(value)} must be a text", field=name)
     if needed and not value.strip():
-        raise Refused(
+        raise ApiError(
             f'{name} is empty: say what the pictures show, as in "a small red circle at the top left"', field=name
         )
     if len(value) > LONGEST:
-        raise Refused(f"{name} has {len(value)} characters: at most {LONGEST} are read", field=name)
+        raise ApiError(f"{name} has {len(value)} characters: at most {LONGEST} are read", field=name)
     return value
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from gendiff import diffusion, networks, pipelines
 from gendiff.commands.serve.batching import NOT_FINITE, Batcher, Failed, Finished
-from gendiff.commands.serve.picture_orders import Order
+from gendiff.commands.serve.compiled_slots import CompiledSlots, batch_sizes
+from gendiff.commands.serve.image_requests import ImageRequest
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
-from gendiff.commands.serve.slot_programs import SlotPrograms, batch_sizes
 from gendiff.core.errors import ConfigError
 from gendiff.data.texts.tokenizer import Tokens
 from gendiff.pipelines import TextToImage
@@ -66,10 +66,10 @@ def served(pipeline):
 
 
 MIXED = (
-    Order("red", n=2, steps=5, guidance=2.0, seed=3),
-    Order("green", "red", steps=1, guidance=0.0, seed=3),
-    Order("blue", n=2, steps=4, guidance=1.0, seed=2**32 - 1),
-    Order("red", steps=3, guidance=7.5, seed=4),
+    ImageRequest("red", n=2, steps=5, guidance=2.0, seed=3),
+    ImageRequest("green", "red", steps=1, guidance=0.0, seed=3),
+    ImageRequest("blue", n=2, steps=4, guidance=1.0, seed=2**32 - 1),
+    ImageRequest("red", steps=3, guidance=7.5, seed=4),
 )
 
 
@@ -89,14 +89,14 @@ def test_a_picture_is_that_of_the_pipeline_alone_and_three_programs_draw_every_m
         return made[-1]
 
     monkeypatch.setattr(devices, "jit", jit)
-    programs = SlotPrograms(served(pipeline), 3, MOST)
+    programs = CompiledSlots(served(pipeline), 3, MOST)
     programs.sizes = (1, 3)  # two pictures fill three places
     programs.warm()
     batcher, told = Batcher(programs, 8), []
-    for number, order in enumerate(MIXED):
-        words, events = read(order.prompt, order.negative), []
-        told.append((order, words, events))
-        batcher.submit(order, words, events.append)
+    for number, request in enumerate(MIXED):
+        words, events = read(request.prompt, request.negative), []
+        told.append((request, words, events))
+        batcher.submit(request, words, events.append)
         for _ in range(number):  # so that they come while others are being drawn
             batcher.turn()
     while batcher.turn():
@@ -106,17 +106,17 @@ def test_a_picture_is_that_of_the_pipeline_alone_and_three_programs_draw_every_m
     def alone(seed, prompt, negative, scale, levels, index, num_steps):
         return pipeline(PARAMS, jax.random.key(seed), prompt, negative, scale, levels, index, num_steps=num_steps)
 
-    for order, words, events in told:
-        levels = diffusion.grids.padded(diffusion.grids.trailing(SCHEDULE, order.steps), MOST)
-        numbers = np.float32(order.guidance), levels, np.arange(2, dtype=np.int32), np.int32(order.steps)
-        wanted = np.asarray(alone(np.uint32(order.seed), words.prompt, words.negative, *numbers))
-        assert [(type(event), event.index) for event in events] == [(Finished, index) for index in range(order.n)]
+    for request, words, events in told:
+        levels = diffusion.grids.padded(diffusion.grids.trailing(SCHEDULE, request.steps), MOST)
+        numbers = np.float32(request.guidance), levels, np.arange(2, dtype=np.int32), np.int32(request.steps)
+        wanted = np.asarray(alone(np.uint32(request.seed), words.prompt, words.negative, *numbers))
+        assert [(type(event), event.index) for event in events] == [(Finished, index) for index in range(request.n)]
         for event in events:
             np.testing.assert_allclose(event.picture, wanted[event.index], atol=1e-5)
         assert np.abs(wanted[0] - wanted[1]).max() > 0.01
     assert sum(program.traces for program in made) == 2 + len(programs.sizes)
 
-    spoilt, events = Order("no" + SPOILT, steps=3), []
+    spoilt, events = ImageRequest("no" + SPOILT, steps=3), []
     batcher.submit(spoilt, read(spoilt.prompt, ""), events.append)
     assert batcher.turn() and isinstance(events[0], Failed) and events[0].cause == NOT_FINITE
 
@@ -128,10 +128,10 @@ def test_a_network_without_a_grid_of_as_many_steps_is_refused_before_anything_is
         **(fields | {"grid": lambda steps: diffusion.grids.trailing(diffusion.schedules.cosine(4), steps)})
     )
     with pytest.raises(ConfigError, match="--most-steps 5: fake cannot take 5 steps"):
-        SlotPrograms(short, 2, MOST)
+        CompiledSlots(short, 2, MOST)
     other = ServedNetwork(**(fields | {"grid": lambda steps: diffusion.grids.trailing(SCHEDULE, max(1, steps // 2))}))
     with pytest.raises(ConfigError, match="takes 1 steps where 2 are asked for"):
-        SlotPrograms(other, 2, MOST)
+        CompiledSlots(other, 2, MOST)
 
 
 def test_the_first_noise_is_as_strong_as_the_temperature_says(monkeypatch):
@@ -146,10 +146,10 @@ def test_the_first_noise_is_as_strong_as_the_temperature_says(monkeypatch):
     )
     first = []
     for temperature in (1.0, 0.5):
-        programs = SlotPrograms(
+        programs = CompiledSlots(
             dataclasses.replace(served(pipeline), temperature=temperature, decode=lambda params, latents: latents), 1, 2
         )
-        programs.enter(0, Order("red", steps=2), read("red", ""), 0)
+        programs.enter(0, ImageRequest("red", steps=2), read("red", ""), 0)
         first.append(programs.picture(0))
     np.testing.assert_allclose(first[1], 0.5 * first[0], rtol=1e-6)
     assert 0.5 < np.std(first[0]) < 2

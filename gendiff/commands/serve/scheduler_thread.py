@@ -1,4 +1,4 @@
-"""The thread that takes turns of a batcher while there is work, and sleeps while there is none."""
+"""The thread of the scheduler: it takes turns of a batcher while there is work, and sleeps while there is none."""
 
 import sys
 import threading
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gendiff.commands.serve.batching import Batcher, Event, Ticket
-from gendiff.commands.serve.picture_orders import Order
+from gendiff.commands.serve.image_requests import ImageRequest
 
 MOST_ERRORS = 3
 """Turns in a row that may fail before the thread gives up: then the server is not healthy, and a supervisor starts it
@@ -15,15 +15,15 @@ again.
 """
 
 
-class Turning:
-    """Within `with`: the thread runs. Orders are given by `submit`, from any thread."""
+class SchedulerThread:
+    """Runs within `with`. Any thread adds requests by `submit`."""
 
     def __init__(self, batcher: Batcher) -> None:
         self.batcher = batcher
         self._work, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="turns", daemon=True)
 
-    def __enter__(self) -> "Turning":
+    def __enter__(self) -> "SchedulerThread":
         self._thread.start()
         return self
 
@@ -34,12 +34,12 @@ class Turning:
 
     @property
     def healthy(self) -> bool:
-        """Whether orders are being drawn."""
+        """Whether requests are being drawn."""
         return self._thread.is_alive()
 
-    def submit(self, order: Order, words: Any, tell: Callable[[Event], None]) -> Ticket:
+    def submit(self, request: ImageRequest, words: Any, tell: Callable[[Event], None]) -> Ticket:
         """As `Batcher.submit`, and the thread begins with it."""
-        ticket = self.batcher.submit(order, words, tell)
+        ticket = self.batcher.submit(request, words, tell)
         self._work.set()
         return ticket
 

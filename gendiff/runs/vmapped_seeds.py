@@ -1,4 +1,4 @@
-"""One program that trains all seeds side by side, each as it would train alone."""
+"""One program that trains all seeds by vmap, each as it would train alone. Also known as: ensemble training."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ Fresh = Callable[..., Any]
 """(key, *own) -> the state before the first step."""
 
 
-def programs(
+def compile_step(
     step: Step, fresh: Fresh, seeds: Sequence[int], mesh: jax.sharding.Mesh, own: tuple[Any, ...] = ()
 ) -> CompiledStep:
     """What `training_loop.train` runs for all seeds at once.

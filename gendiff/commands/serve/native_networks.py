@@ -8,7 +8,7 @@ from typing import Any
 
 from gendiff import pipelines
 from gendiff.commands import drawing_options
-from gendiff.commands.serve.refused import Refused
+from gendiff.commands.serve.api_errors import ApiError
 from gendiff.commands.serve.served_network import ReadTexts, ServedNetwork
 from gendiff.commands.text_to_image import drawing, options, published, texts
 from gendiff.commands.text_to_image.networks import Trained
@@ -76,13 +76,13 @@ def _tokens(field: str, text: str, known: Collection[str]) -> tuple[Tokens, list
     cut.
     """
     if not texts.fits(text):
-        raise Refused(
+        raise ApiError(
             f"{field} is too long: the network reads {texts.LENGTH} tokens, about as many words; shorten it",
             field=field,
         )
     try:
         tokens = texts.tokens([text])
     except (ValueError, TypeError) as error:
-        raise Refused(f"{field}: {error}", field=field) from error
+        raise ApiError(f"{field}: {error}", field=field) from error
     notes = [f"{field}: {note}" for note in texts.notes(text, int(tokens.unknown[0]), known)]
     return drawing.bare(tokens), notes

@@ -1,14 +1,14 @@
-"""The thread that draws: it sleeps without missing an order, forgives single errors, and gives up where nothing can be
+"""The thread that draws: it sleeps without missing a request, forgives single errors, and gives up where nothing can be
 drawn.
 """
 
 import threading
 import time
 
-from gendiff.commands.serve import turning
+from gendiff.commands.serve import scheduler_thread
 from gendiff.commands.serve.batching import BROKEN, STOPPED, Batcher, Failed, Finished
-from gendiff.commands.serve.picture_orders import Order
-from gendiff.commands.serve.turning import Turning
+from gendiff.commands.serve.image_requests import ImageRequest
+from gendiff.commands.serve.scheduler_thread import SchedulerThread
 from tests.commands.serve.fake_program import FakeProgram
 
 
@@ -21,18 +21,18 @@ def waited(condition):
 
 def test_an_order_that_comes_while_a_turn_finds_no_work_is_drawn_at_once():
     class Late(Batcher):
-        """Its first turn sees an empty queue, and ends after an order has come."""
+        """Its first turn sees an empty queue, and ends after a request has come."""
 
         turns = 0
 
         def turn(self):
             busy, self.turns = super().turn(), self.turns + 1
             if self.turns == 1:
-                drawing.submit(Order("a circle", steps=1), None, told.append)
+                drawing.submit(ImageRequest("a circle", steps=1), None, told.append)
             return busy
 
     told = []
-    drawing = Turning(Late(FakeProgram(1), 8))
+    drawing = SchedulerThread(Late(FakeProgram(1), 8))
     with drawing:
         waited(lambda: told)
     assert isinstance(told[0], Finished)
@@ -40,13 +40,13 @@ def test_an_order_that_comes_while_a_turn_finds_no_work_is_drawn_at_once():
 
 def test_errors_that_are_not_in_a_row_are_forgiven(capfd):
     batcher, told = Batcher(FakeProgram(1, broken=(1,)), 20), []
-    for number in range(4 * turning.MOST_ERRORS):
-        batcher.submit(Order("a circle", steps=1, seed=number % 2), None, told.append)
-    with Turning(batcher) as drawing:
-        waited(lambda: len(told) == 4 * turning.MOST_ERRORS)
+    for number in range(4 * scheduler_thread.MOST_ERRORS):
+        batcher.submit(ImageRequest("a circle", steps=1, seed=number % 2), None, told.append)
+    with SchedulerThread(batcher) as drawing:
+        waited(lambda: len(told) == 4 * scheduler_thread.MOST_ERRORS)
         assert drawing.healthy
     assert [event.cause if isinstance(event, Failed) else "drawn" for event in told] == ["drawn", BROKEN] * (
-        2 * turning.MOST_ERRORS
+        2 * scheduler_thread.MOST_ERRORS
     )
     capfd.readouterr()
 
@@ -54,21 +54,21 @@ def test_errors_that_are_not_in_a_row_are_forgiven(capfd):
 def test_a_program_that_only_fails_ends_the_drawing_and_all_that_wait_are_told(capfd):
     batcher, told = Batcher(FakeProgram(1, broken=(1,)), 20), []
     for _ in range(5):
-        batcher.submit(Order("a circle", seed=1), None, told.append)
-    with Turning(batcher) as drawing:
+        batcher.submit(ImageRequest("a circle", seed=1), None, told.append)
+    with SchedulerThread(batcher) as drawing:
         waited(lambda: not drawing.healthy)
-    assert [event.cause for event in told] == [BROKEN] * turning.MOST_ERRORS + [STOPPED] * 2
+    assert [event.cause for event in told] == [BROKEN] * scheduler_thread.MOST_ERRORS + [STOPPED] * 2
     assert told[-1].reason == "the server cannot draw any more: start it again"
-    assert capfd.readouterr().err.count("RuntimeError: no memory is left") == turning.MOST_ERRORS
+    assert capfd.readouterr().err.count("RuntimeError: no memory is left") == scheduler_thread.MOST_ERRORS
 
 
 def test_who_waits_at_the_end_is_told_that_the_server_stops():
     program, told = FakeProgram(1), []
     program.open.clear()
-    drawing = Turning(Batcher(program, 8))
+    drawing = SchedulerThread(Batcher(program, 8))
     with drawing:
         for _ in range(2):
-            drawing.submit(Order("a circle", steps=100), None, told.append)
+            drawing.submit(ImageRequest("a circle", steps=100), None, told.append)
         waited(lambda: drawing.batcher.drawing)
         threading.Timer(0.05, program.open.set).start()
     assert told == [Failed("the server is stopping", STOPPED)] * 2 and not drawing.healthy

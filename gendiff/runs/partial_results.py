@@ -1,4 +1,4 @@
-"""What there is to see of a run that has not finished: its loss so far, and the samples drawn from it."""
+"""Results of a run that has not finished: its loss so far, and the samples drawn from it."""
 
 from typing import Any
 

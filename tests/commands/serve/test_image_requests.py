@@ -6,9 +6,9 @@ import json
 import msgspec
 import pytest
 
-from gendiff.commands.serve import picture_orders
-from gendiff.commands.serve.picture_orders import Limits, Order
-from gendiff.commands.serve.refused import Refused
+from gendiff.commands.serve import image_requests
+from gendiff.commands.serve.api_errors import ApiError
+from gendiff.commands.serve.image_requests import ImageRequest, Limits
 from tests.tables import table
 
 LIMITS = Limits("shapes", 32, 32, steps=100, usual_steps=30)
@@ -16,17 +16,17 @@ PROMPT = "a small red circle at the top left"
 
 
 def read(fields, **options):
-    return picture_orders.read(json.dumps(fields).encode(), LIMITS, **options)
+    return image_requests.read(json.dumps(fields).encode(), LIMITS, **options)
 
 
 def test_a_prompt_alone_is_enough_and_its_seed_is_drawn_anew():
-    assert read({"prompt": PROMPT}, fresh_seed=lambda: 17) == Order(PROMPT, seed=17)
+    assert read({"prompt": PROMPT}, fresh_seed=lambda: 17) == ImageRequest(PROMPT, seed=17)
     assert len({read({"prompt": PROMPT}).seed for _ in range(4)}) > 1
 
 
 def test_without_steps_a_request_takes_those_that_are_usual_for_the_network():
     assert (
-        picture_orders.read(json.dumps({"prompt": PROMPT}).encode(), dataclasses.replace(LIMITS, usual_steps=8)).steps
+        image_requests.read(json.dumps({"prompt": PROMPT}).encode(), dataclasses.replace(LIMITS, usual_steps=8)).steps
         == 8
     )
 
@@ -34,19 +34,19 @@ def test_without_steps_a_request_takes_those_that_are_usual_for_the_network():
 def test_every_field_counts_and_null_is_the_same_as_leaving_it_out():
     own = {"prompt": PROMPT, "n": 1, "size": "32x32", "response_format": "b64_json", "model": "shapes", "stream": True}
     own |= {"partial_images": 3, "negative_prompt": "a cat", "steps": 7, "guidance": 2, "seed": 2**32 - 1}
-    assert read(own) == Order(PROMPT, "a cat", 1, 7, 2.0, 2**32 - 1, True, 3)
+    assert read(own) == ImageRequest(PROMPT, "a cat", 1, 7, 2.0, 2**32 - 1, True, 3)
     ends = {"n": (1, 10), "steps": (1, 100), "guidance": (0, 100), "seed": (0, 2**32 - 1)}
-    orders = [read({"prompt": "a" * 4000} | {name: values[end] for name, values in ends.items()}) for end in (0, 1)]
-    assert [(order.n, order.steps, order.guidance, order.seed) for order in orders] == list(
+    requests = [read({"prompt": "a" * 4000} | {name: values[end] for name, values in ends.items()}) for end in (0, 1)]
+    assert [(request.n, request.steps, request.guidance, request.seed) for request in requests] == list(
         zip(*ends.values(), strict=True)
     )
-    assert read(dict.fromkeys(picture_orders.FIELDS) | {"prompt": PROMPT, "seed": 0}) == Order(PROMPT)
+    assert read(dict.fromkeys(image_requests.FIELDS) | {"prompt": PROMPT, "seed": 0}) == ImageRequest(PROMPT)
 
 
 @table(("steps", "previews", "shown"), [(10, 4, {2, 4, 6, 8}), (4, 9, {1, 2, 3}), (1, 3, set()), (30, 0, set())])
 def test_previews_are_spread_over_the_steps_and_the_last_one_is_the_picture(steps, previews, shown):
-    order = read({"prompt": PROMPT, "steps": steps, "stream": True, "partial_images": previews})
-    assert order.shown_after == shown
+    request = read({"prompt": PROMPT, "steps": steps, "stream": True, "partial_images": previews})
+    assert request.shown_after == shown
 
 
 @pytest.mark.fault("serve: a request that is none, or asks for what cannot be drawn")
@@ -82,7 +82,7 @@ def test_previews_are_spread_over_the_steps_and_the_last_one_is_the_picture(step
     ],
 )
 def test_a_mistake_is_one_error_that_names_its_field(change, field, words):
-    with pytest.raises(Refused, match=words) as caught:
+    with pytest.raises(ApiError, match=words) as caught:
         read({"prompt": PROMPT} | change)
     assert caught.value.field == field == caught.value.body["error"]["param"]
     assert caught.value.status == (404 if field == "model" else 400) and len(str(caught.value)) < 300
@@ -97,6 +97,6 @@ BODIES = (
 @pytest.mark.fault("serve: a request that is none, or asks for what cannot be drawn")
 @table("body", BODIES)
 def test_a_body_that_is_no_object_of_json_is_refused(body):
-    with pytest.raises(Refused) as caught:
-        picture_orders.read(body, LIMITS)
+    with pytest.raises(ApiError) as caught:
+        image_requests.read(body, LIMITS)
     assert caught.value.status == 400 and len(msgspec.json.encode(caught.value.body)) < 600

@@ -1,4 +1,4 @@
-"""Work that is timed in turn, so that what else the machine does falls on all of it alike."""
+"""Paired timing: calls are timed in turn, so that what else the machine does slows all of them alike."""
 
 import math
 import time
