@@ -207,7 +207,7 @@ def in_chunks(draw: Callable[..., Samples], size: int) -> Callable[..., Samples]
 
     Raises:
         TypeError or ValueError: for a size that is no integer >= 1, and for arrays whose first axis is not that of
-        `index`.
+            `index`.
     """
     checks.integer("size", size, 1)
 
