@@ -1,8 +1,11 @@
 """Public names that were renamed: the old ones go on for one version, with a warning."""
 
+import functools
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar, cast
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def renamed(module: str, names: Mapping[str, tuple[str, Any]]) -> Callable[[str], Any]:
@@ -22,3 +25,24 @@ def renamed(module: str, names: Mapping[str, tuple[str, Any]]) -> Callable[[str]
         return value
 
     return getattr_of_module
+
+
+def renamed_keywords(**names: str) -> Callable[[Function], Function]:
+    """A decorator of a function whose keywords have changed: it takes the old ones too.
+
+    Args:
+        **names: old keyword -> new keyword.
+    """
+
+    def decorator(function: Function) -> Function:
+        @functools.wraps(function)
+        def accepting(*args: Any, **options: Any) -> Any:
+            for old in set(names) & set(options):
+                message = f"{function.__name__}: {old}= is now {names[old]}=; the old keyword goes in the next version"
+                warnings.warn(message, DeprecationWarning, stacklevel=2)
+                options[names[old]] = options.pop(old)
+            return function(*args, **options)
+
+        return cast(Function, accepting)
+
+    return decorator

@@ -52,7 +52,9 @@ def header(path: str | os.PathLike) -> dict[str, str]:
 
 
 def load_folder(path: str | os.PathLike, stem: str = STEM) -> Stored:
-    """Read a folder as `diffusers` writes it: config.json beside `stem`.safetensors, or beside its parts and their index.
+    """Read a folder of diffusers or transformers: config.json beside `stem`.safetensors, or its parts and their index.
+
+    Also known as: sharded checkpoint.
 
     Raises:
         DataError: path first, for a missing or damaged file, or one name in two parts.
@@ -60,12 +62,12 @@ def load_folder(path: str | os.PathLike, stem: str = STEM) -> Stored:
     folder = Path(path)
     config = load_config(folder)
     index = folder / f"{stem}.safetensors.index.json"
-    whole = folder / f"{stem}.safetensors"
-    if whole.is_file():
-        return Stored(config, load(whole))
+    single = folder / f"{stem}.safetensors"
+    if single.is_file():
+        return Stored(config, load(single))
     if index.is_file():
         return Stored(config, _parts(index))
-    refuse_without(folder, whole.name)
+    refuse_without(folder, single.name)
 
 
 def load_config(path: str | os.PathLike, name: str = "config.json") -> dict[str, Any]:
@@ -104,8 +106,8 @@ def refuse_without(folder: Path, name: str) -> NoReturn:
         DataError: path first, with what it holds in its place.
     """
     other = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in (*PICKLED, ".safetensors"))
-    found = f"it holds {', '.join(other)}; " if other else ""
-    raise DataError(f"{folder}: has no {name}; {found}{CONVERT}")
+    holds = f"it holds {', '.join(other)}; " if other else ""
+    raise DataError(f"{folder}: has no {name}; {holds}{CONVERT}")
 
 
 def places(index: Path, content: Mapping[str, Any]) -> dict[str, str]:
@@ -114,12 +116,12 @@ def places(index: Path, content: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         DataError: path first, unless each is the name of a file beside the index.
     """
-    found = content.get("weight_map")
-    if not isinstance(found, dict) or any(
-        not isinstance(name, str) or Path(name).name != name or "\\" in name for name in found.values()
+    weight_map = content.get("weight_map")
+    if not isinstance(weight_map, dict) or any(
+        not isinstance(name, str) or Path(name).name != name or "\\" in name for name in weight_map.values()
     ):
         raise DataError(f"{index}: its weight_map must give each array the name of a file beside it")
-    return found
+    return weight_map
 
 
 def add_part(arrays: dict[str, Any], part: Mapping[str, Any], index: Path, name: str) -> None:
@@ -145,11 +147,11 @@ def check_places(index: Path, places: Mapping[str, str], arrays: Mapping[str, An
 
 
 def _parts(index: Path) -> dict[str, np.ndarray]:
-    found = places(index, _json(index))
+    weight_map = places(index, _json(index))
     arrays: dict[str, np.ndarray] = {}
-    for name in sorted(set(found.values())):
+    for name in sorted(set(weight_map.values())):
         add_part(arrays, load(index.with_name(name)), index, name)
-    check_places(index, found, arrays)
+    check_places(index, weight_map, arrays)
     return arrays
 
 

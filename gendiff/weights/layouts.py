@@ -39,9 +39,9 @@ class Axes:
 
 @dataclasses.dataclass(frozen=True)
 class Patches:
-    """A convolution whose size and stride are `size`, (out, in, size, size), as the linear layer of its patches (size · size · in, out).
+    """A convolution over patches, (out, in, size, size), as a linear layer (size · size · in, out).
 
-    Size 1 is a convolution of single pixels.
+    Its size and stride are `size`. Size 1 is a convolution of single pixels.
     """
 
     size: int = 1
@@ -70,7 +70,7 @@ class SwappedInputs:
 
 @dataclasses.dataclass(frozen=True)
 class SwappedOutputs:
-    """A linear layer whose outputs stand in the other order of halves, (out, in) or its bias (out,): gates of an MLP, say."""
+    """A linear layer (out, in), or its bias (out,), whose outputs have their halves swapped: gates of an MLP, say."""
 
     def ours(self, array: Shaped[np.ndarray, "d *c"]) -> Shaped[np.ndarray, "*c d"]:
         """Put the second half of the outputs first."""
@@ -83,9 +83,10 @@ class SwappedOutputs:
 
 @dataclasses.dataclass(frozen=True)
 class NeighbourPairs:
-    """A linear layer (out, in) of queries or keys, or a vector (out,), whose rotary pairs are neighbours, where ours are half a head apart.
+    """A linear layer (out, in) of queries or keys, or a vector (out,), whose rotary pairs are neighbours.
 
-    llama.cpp orders the rows of each head so. Meta's own files and those of FLUX do.
+    The two of a pair of ours are half a head apart. llama.cpp orders the rows of each head by neighbours, as do the
+    files of Meta and of FLUX.
 
     Args:
         size: channels of a head.
@@ -105,7 +106,9 @@ class NeighbourPairs:
 
 @dataclasses.dataclass(frozen=True)
 class PackedInputs:
-    """A linear layer (out, in) whose inputs are patches in the order channel, row, column, where ours is row, column, channel.
+    """A linear layer (out, in) whose inputs are patches in the order channel, row, column.
+
+    Our order is row, column, channel.
 
     Args:
         size: side of a patch.
@@ -124,7 +127,7 @@ class PackedInputs:
 
 @dataclasses.dataclass(frozen=True)
 class PackedOutputs:
-    """A linear layer (out, in) or its bias (out,) whose outputs are patches in the order channel, row, column, as `PackedInputs` has them.
+    """A linear layer (out, in), or its bias (out,), whose outputs are patches in the order channel, row, column.
 
     Args:
         size: side of a patch.

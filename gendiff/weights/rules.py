@@ -16,6 +16,7 @@ import numpy as np
 
 from gendiff.core import trees
 from gendiff.core.errors import CheckpointMismatchError
+from gendiff.core.renamed import renamed_keywords
 from gendiff.core.types import Params
 from gendiff.weights import layouts
 
@@ -25,7 +26,7 @@ SHOWN = 6
 Arrays = Mapping[str, Any]
 """Name -> array, or what `np.asarray` makes one and has its shape and dtype, as a `streamed.StoredArray`."""
 Maker = Callable[[str, "Rule", list[str], Any, Callable[[Any], jax.Array]], Any]
-"""(path of ours, its rule, their names, its entry of `like`, what reads it in a dtype) -> what becomes the parameter."""
+"""(our path, its rule, their names, its entry of `like`, a reader by dtype) -> the parameter."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +64,8 @@ class Rule:
 
     def numbers(self, path: str) -> dict[str, str] | None:
         """Read what the words in braces stand for in a path of ours, or None if the rule is about another."""
-        found = _pattern(self.ours).fullmatch(path)
-        return None if found is None else found.groupdict()
+        match = _pattern(self.ours).fullmatch(path)
+        return None if match is None else match.groupdict()
 
     def names(self, numbers: Mapping[str, str]) -> list[list[str]]:
         """Return their names: the copies of each part."""
@@ -127,29 +128,30 @@ def norm(theirs: str, ours: str) -> tuple[Rule, ...]:
     return Rule(f"{ours}/scale", (f"{theirs}.weight",)), Rule(f"{ours}/bias", (f"{theirs}.bias",))
 
 
-def to_ours(arrays: Arrays, rules: Iterable[Rule], like: Params, *, made: Maker | None = None) -> Params:
+@renamed_keywords(made="maker")
+def to_ours(arrays: Arrays, rules: Iterable[Rule], like: Params, *, maker: Maker | None = None) -> Params:
     """Turn foreign arrays into the parameters of a network of ours, in the dtype of `like`, on JAX's default device.
 
     Args:
         arrays: by their names.
         rules: one for every parameter.
         like: parameters of that network; only shapes and dtypes matter, so those of jax.eval_shape will do.
-        made: what makes each parameter, once it is known that all fit; without it their parts are joined. An array is
+        maker: what makes each parameter, once it is known that all fit; without it their parts are joined. An array is
             read only where it is joined.
 
     Raises:
         CheckpointMismatchError: that names what is missing, left over, of another shape (both are shown), no floating
             number, or not equal to its copies.
     """
-    wanted = trees.paths(like)
+    expected = trees.paths(like)
     wrong: dict[str, list[str]] = {"missing": [], "left over": [], "wrong": []}
     used: set[str] = set()
     fitting = []
-    for path, rule, names in matched(wanted, rules):
+    for path, rule, names in matched(expected, rules):
         flat = [name for copies in names for name in copies]
         used.update(flat)
         missing = [f"{name} (for {path})" for name in flat if name not in arrays]
-        mismatch = [] if missing else _mismatch(arrays, rule, names, path, wanted[path])
+        mismatch = [] if missing else _mismatch(arrays, rule, names, path, expected[path])
         wrong["missing"] += missing
         wrong["wrong"] += mismatch
         if not missing and not mismatch:
@@ -158,12 +160,12 @@ def to_ours(arrays: Arrays, rules: Iterable[Rule], like: Params, *, made: Maker 
     refuse("the weights do not fit the network", wrong)
 
     def joined(rule: Rule, names: list[str], dtype: Any) -> jax.Array:
-        whole = jnp.asarray(rule.joined([np.asarray(arrays[name]) for name in names]).astype(dtype, copy=False))
-        return jax.block_until_ready(whole)  # or arrays of the file that wait for their conversion would pile up
+        array = jnp.asarray(rule.joined([np.asarray(arrays[name]) for name in names]).astype(dtype, copy=False))
+        return jax.block_until_ready(array)  # or arrays of the file that wait for their conversion would pile up
 
     def parameter(path: str, rule: Rule, names: list[str]) -> Any:
         read = functools.partial(joined, rule, names)
-        return read(wanted[path].dtype) if made is None else made(path, rule, names, wanted[path], read)
+        return read(expected[path].dtype) if maker is None else maker(path, rule, names, expected[path], read)
 
     return jax.tree.unflatten(jax.tree.structure(like), [parameter(*each) for each in fitting])
 
@@ -193,7 +195,7 @@ def refuse(subject: str, wrong: Mapping[str, list[str]]) -> None:
         CheckpointMismatchError: unless all lists are empty.
     """
     if any(wrong.values()):
-        table = "; ".join(f"{len(found)} {what}: {_some(found)}" for what, found in wrong.items() if found)
+        table = "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in wrong.items() if names)
         raise CheckpointMismatchError(f"{subject}: {table}")
 
 
@@ -207,17 +209,17 @@ def matched(paths: Iterable[str], rules: Iterable[Rule]) -> Iterator[tuple[str, 
     alike: dict[str, list[Rule]] = {}
     for rule in rules:
         alike.setdefault(_form(rule.ours), []).append(rule)
-    found = [
+    pairs = [
         (path, [(rule, numbers) for rule in alike.get(_form(path), ()) if (numbers := rule.numbers(path)) is not None])
         for path in paths
     ]
-    unruled = [path for path, matches in found if len(matches) != 1]
+    unruled = [path for path, matches in pairs if len(matches) != 1]
     if unruled:
         raise CheckpointMismatchError(
             f"{len(unruled)} parameters of the network have no rule, or more than one: {_some(unruled)}; "
             "was it built with the fields of the same configuration?"
         )
-    for path, matches in found:
+    for path, matches in pairs:
         rule, numbers = matches[0]
         yield path, rule, rule.names(numbers)
 

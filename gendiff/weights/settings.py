@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gendiff.core.errors import ConfigError
+from gendiff.core.renamed import renamed
 
 NOTES_OF_TRANSFORMERS: dict[str, Any] = {"torch_dtype": None, "dtype": None, "transformers_version": None}
 """What `transformers` writes about a file beside the settings of its model."""
@@ -19,7 +20,7 @@ _WORDS = {
 }
 
 
-def of(
+def from_config(
     config: Mapping[str, Any],
     kinds: tuple[str, ...],
     defaults: Mapping[str, Any],
@@ -47,15 +48,15 @@ def of(
     kind = config.get("_class_name", kinds[0])
     if kind not in kinds:
         raise ConfigError(f"_class_name = {kind!r}: these rules are for {' and '.join(kinds)}")
-    given = {
+    written = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in config.items()
         if not name.startswith("_")
     }
-    unknown = sorted(set(given) - set(defaults))
+    unknown = sorted(set(written) - set(defaults))
     if unknown:
-        raise ConfigError(f"{kind}: {unknown[0]} = {given[unknown[0]]!r} is a setting that these rules do not know")
-    result = dict(defaults) | given
+        raise ConfigError(f"{kind}: {unknown[0]} = {written[unknown[0]]!r} is a setting that these rules do not know")
+    result = dict(defaults) | written
     for name, value in result.items():
         if name in supported:
             refuse_unless(value in supported[name], kind, name, value, f"only {', '.join(map(repr, supported[name]))}")
@@ -81,13 +82,13 @@ def refuse_unless(fits: bool, kind: str, name: str, value: Any, instead: str) ->
         raise ConfigError(f"{kind}: {name} = {value!r} is not supported, {instead}")
 
 
-def expansion(kind: str, found: Mapping[str, Any]) -> int:
+def expansion(kind: str, values: Mapping[str, Any]) -> int:
     """Return intermediate_size over hidden_size of a model of `transformers`.
 
     Raises:
         ConfigError: unless it is a whole number.
     """
-    inner, width = found["intermediate_size"], found["hidden_size"]
+    inner, width = values["intermediate_size"], values["hidden_size"]
     refuse_unless(
         width > 0 and inner > 0 and inner % width == 0,
         kind,
@@ -112,3 +113,6 @@ def _is(value: Any, kind: type) -> bool:
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+__getattr__ = renamed("weights.settings", {"of": ("weights.settings.from_config", from_config)})

@@ -1,4 +1,7 @@
-"""Arrays that stay in their safetensors file until someone needs them: a model then loads in the memory of its parameters and one array."""
+"""Arrays that stay in their safetensors file until they are used: loading needs the memory of a model and one array.
+
+Also known as: lazy loading.
+"""
 
 import dataclasses
 import json
@@ -112,12 +115,14 @@ def open_folder(path: str | os.PathLike, stem: str = files.STEM, variant: str | 
             and several variants of which none was asked for.
     """
     folder = Path(path)
-    found = variants(folder, stem)
-    chosen = variant if variant is not None or None in found or len(found) != 1 else next(iter(found))
-    if chosen in found:
-        return _of_index(found[chosen]) if found[chosen].suffix == ".json" else open_file(found[chosen])
-    if found:
-        there = ", ".join("those without a variant" if name is None else repr(name) for name in sorted(found, key=str))
+    available = variants(folder, stem)
+    chosen = variant if variant is not None or None in available or len(available) != 1 else next(iter(available))
+    if chosen in available:
+        return _of_index(available[chosen]) if available[chosen].suffix == ".json" else open_file(available[chosen])
+    if available:
+        there = ", ".join(
+            "those without a variant" if name is None else repr(name) for name in sorted(available, key=str)
+        )
         lacks = (
             f"has no {stem} of variant {variant!r}"
             if variant is not None
@@ -131,17 +136,17 @@ def open_folder(path: str | os.PathLike, stem: str = files.STEM, variant: str | 
 
 def variants(folder: Path, stem: str = files.STEM) -> dict[str | None, Path]:
     """Find the variants of a model's weights: None or "fp16" -> the whole file, or the index of its parts."""
-    found: dict[str | None, Path] = {}
+    result: dict[str | None, Path] = {}
     for file in sorted(folder.glob(f"{stem}.*")):
         parts = file.name.removeprefix(f"{stem}.").split(".")
         index = parts[-1] == "json"
         words = [part for part in parts if part not in ("safetensors", "index", "json")]
-        wanted = ["safetensors", "index", "json"] if index else ["safetensors"]
-        if len(words) <= 1 and [part for part in parts if part not in words] == wanted and "-of-" not in file.name:
+        ending = ["safetensors", "index", "json"] if index else ["safetensors"]
+        if len(words) <= 1 and [part for part in parts if part not in words] == ending and "-of-" not in file.name:
             name = words[0] if words else None
-            if name not in found or not index:
-                found[name] = file
-    return found
+            if name not in result or not index:
+                result[name] = file
+    return result
 
 
 def _of_index(index: Path) -> dict[str, StoredArray]:

@@ -1,4 +1,4 @@
-"""`inception_v3` of torchvision, and pytorch-fid's variant of it, as `networks.Inception`: the rules for its parameters.
+"""`inception_v3` of torchvision, and pytorch-fid's variant, as `networks.Inception`: the rules for its parameters.
 
 Both keep their parameters under the same names. pytorch-fid's are the weights of 2015 that FID is defined on: with them
 `networks.Inception` has variant "fid", with torchvision's own it has variant "torchvision".

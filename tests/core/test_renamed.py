@@ -2,7 +2,7 @@
 
 import pytest
 
-from gendiff.core.renamed import renamed
+from gendiff.core.renamed import renamed, renamed_keywords
 
 
 def test_an_old_name_warns_and_gives_the_value_of_the_new_one():
@@ -11,3 +11,13 @@ def test_an_old_name_warns_and_gives_the_value_of_the_new_one():
         assert getattr_of_module("whole") is max
     with pytest.raises(AttributeError, match="module 'lora' has no attribute 'other'"):
         getattr_of_module("other")
+
+
+def test_an_old_keyword_warns_and_is_the_new_one():
+    @renamed_keywords(made="maker")
+    def convert(array, *, maker=None):
+        return array, maker
+
+    with pytest.warns(DeprecationWarning, match="convert: made= is now maker="):
+        assert convert(1, made=max) == (1, max)
+    assert convert(1, maker=max) == (1, max)

@@ -42,7 +42,7 @@ def test_every_layer_is_known_and_its_change_merged_there_gives_the_outputs_that
     model = drawn(UNET(**settings))
     network, given_here, params, models = adaptable(model, settings)
     changes = factors(layers(model))
-    assert set(lora_layers.of(models["unet"])) == set(changes)
+    assert set(lora_layers.by_name(models["unet"])) == set(changes)
     changes = {layer: (0.2 * down, up * np.float32(up.shape[0] ** -0.5)) for layer, (down, up) in changes.items()}
     tree = lora_files.from_arrays(of_kohya(changes, alpha=1), models)["unet"]
     here = jax.jit(lambda params, tree: networks.pure(network)(lora.apart(params, tree, 0.8), *given_here))(

@@ -8,7 +8,7 @@ DEFAULTS = {"depth": 2, "sizes": (1, 2), "form": "plain", "size": None, "means":
 
 
 def settled(**given):
-    return settings.of(
+    return settings.from_config(
         given,
         ("Net", "OlderNet"),
         DEFAULTS,

@@ -204,7 +204,7 @@ def read(config: Mapping[str, Any], *, like_diffusers: bool = False) -> Configur
     supported = {field: values for field, values in (_ALL_SUPPORTED | SUPPORTED.get(name, {})).items() if field in own}
     every = {field: value for fields in DEFAULTS.values() for field, value in fields.items()}
     optional = {field: types for field, types in OPTIONAL.items() if field not in supported}
-    known = settings.of(config, (name,), every | own, supported | _foreign(own), optional)
+    known = settings.from_config(config, (name,), every | own, supported | _foreign(own), optional)
     found = Configuration(
         name,
         {field: known[field] for field in own},

@@ -62,7 +62,7 @@ class Reader(NamedTuple):
         stem: of the names of its files.
         network: (config, what other parts tell, further fields) -> the network.
         example: (the network, its in_channels where they are told) -> inputs of which shapes matter.
-        params: (config, arrays, like, made=…) -> its parameters.
+        params: (config, arrays, like, maker=…) -> its parameters.
         rules: (config) -> the rules between its names and ours.
     """
 
@@ -121,8 +121,8 @@ class Part:
         """
         packing = STORAGES[storage]
         with naming(self.single or self.folder):
-            made = packed_reading.maker(packing, on_packed) if packing else None
-            return self.reader.params(self.config, self.arrays, self.shapes(dtype), made=made)
+            maker = packed_reading.maker(packing, on_packed) if packing else None
+            return self.reader.params(self.config, self.arrays, self.shapes(dtype), maker=maker)
 
     def theirs(self, params: Params) -> dict[str, np.ndarray]:
         """Its parameters under the names that they have in its file, in their own dtype.
@@ -141,7 +141,7 @@ class Part:
     def check(self) -> None:
         """Refuse what `params` would, without reading arrays, but for those that a file holds several times."""
         with naming(self.single or self.folder):
-            self.reader.params(self.config, self.arrays, self.shapes(), made=lambda *_: 0)
+            self.reader.params(self.config, self.arrays, self.shapes(), maker=lambda *_: 0)
 
 
 class SingleFile(NamedTuple):

@@ -1,4 +1,4 @@
-"""`AutoencoderKL` of diffusers as `networks.Autoencoder`: the fields of the network, and the rules for its parameters."""
+"""`AutoencoderKL` of diffusers as `networks.Autoencoder`: its fields, and the rules for its parameters."""
 
 import math
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
 
 
 def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of `networks.Autoencoder` that make it equal to the model of a config.json, on pictures of any size.
+    """Return the fields of `networks.Autoencoder` for the model of a config.json, with equal outputs at any image size.
 
     Its scale and shift are those that pipelines apply beside the model: there, latents are (z -
     shift_factor) · scaling_factor, or (z - latents_mean) / latents_std · scaling_factor per channel. The parameters
@@ -51,20 +51,20 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: that names the setting and value without a match.
     """
-    found = _settings(config)
-    scale, shift = found["scaling_factor"], found["shift_factor"] or 0.0
-    if found["latents_mean"] is not None:
-        scale, shift = tuple(scale / std for std in found["latents_std"]), tuple(map(float, found["latents_mean"]))
+    values = _settings(config)
+    scale, shift = values["scaling_factor"], values["shift_factor"] or 0.0
+    if values["latents_mean"] is not None:
+        scale, shift = tuple(scale / std for std in values["latents_std"]), tuple(map(float, values["latents_mean"]))
     return {
-        "channels": found["block_out_channels"],
-        "blocks": found["layers_per_block"],
-        "latent_channels": found["latent_channels"],
-        "in_channels": found["in_channels"],
-        "out_channels": found["out_channels"],
-        "groups": found["norm_num_groups"],
-        "attention": found["mid_block_add_attention"],
-        "encoder_pointwise": found["use_quant_conv"],
-        "decoder_pointwise": found["use_post_quant_conv"],
+        "channels": values["block_out_channels"],
+        "blocks": values["layers_per_block"],
+        "latent_channels": values["latent_channels"],
+        "in_channels": values["in_channels"],
+        "out_channels": values["out_channels"],
+        "groups": values["norm_num_groups"],
+        "attention": values["mid_block_add_attention"],
+        "encoder_pointwise": values["use_quant_conv"],
+        "decoder_pointwise": values["use_post_quant_conv"],
         "scale": scale if isinstance(scale, tuple) else float(scale),
         "shift": shift if isinstance(shift, tuple) else float(shift),
     }
@@ -77,27 +77,27 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
         ConfigError: as `network_fields` does.
     """
     levels = len(_settings(config)["block_out_channels"])
-    made = [
+    result = [
         *linear("quant_conv", "encoder/pointwise", layouts.Patches(1)),
         *linear("post_quant_conv", "decoder/pointwise", layouts.Patches(1)),
     ]
     for half in ("encoder", "decoder"):
-        made += convolution(f"{half}.conv_in", f"{half}/input")
-        made += norm(f"{half}.conv_norm_out", f"{half}/output_norm")
-        made += convolution(f"{half}.conv_out", f"{half}/output")
-        made += diffusers_blocks.residual(f"{half}.mid_block.resnets.{{block}}", f"{half}/middle_{{block}}")
-        made += diffusers_blocks.attention(f"{half}.mid_block.attentions.0", f"{half}/middle_attention")
+        result += convolution(f"{half}.conv_in", f"{half}/input")
+        result += norm(f"{half}.conv_norm_out", f"{half}/output_norm")
+        result += convolution(f"{half}.conv_out", f"{half}/output")
+        result += diffusers_blocks.residual(f"{half}.mid_block.resnets.{{block}}", f"{half}/middle_{{block}}")
+        result += diffusers_blocks.attention(f"{half}.mid_block.attentions.0", f"{half}/middle_attention")
     for level in range(levels):
         for theirs, ours, sampler in (
             (f"encoder.down_blocks.{level}", f"encoder/down_{level}", "downsamplers"),
             (f"decoder.up_blocks.{levels - 1 - level}", f"decoder/up_{level}", "upsamplers"),
         ):
-            made += diffusers_blocks.residual(f"{theirs}.resnets.{{block}}", f"{ours}_{{block}}")
-            made += convolution(f"{theirs}.{sampler}.0.conv", f"{ours}_resize/convolution")
-    return tuple(made)
+            result += diffusers_blocks.residual(f"{theirs}.resnets.{{block}}", f"{ours}_{{block}}")
+            result += convolution(f"{theirs}.{sampler}.0.conv", f"{ours}_resize/convolution")
+    return tuple(result)
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Maker | None = None) -> Params:
+def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
     """Return the arrays of a model as the parameters of `networks.Autoencoder(**network_fields(config))`.
 
     Attention layers may have the names of before diffusers 0.13.
@@ -106,30 +106,32 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Mak
         config: its config.json.
         arrays: its arrays by name.
         like: parameters of that network, or their shapes.
-        made: as in `rules.to_ours`.
+        maker: as in `rules.to_ours`.
 
     Raises:
         ConfigError: as `network_fields` does.
         CheckpointMismatchError: as `rules.to_ours` does.
     """
-    return naming.to_ours(diffusers_blocks.renamed(arrays), rules(config), like, made=made)
+    return naming.to_ours(diffusers_blocks.renamed(arrays), rules(config), like, maker=maker)
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    found = settings.of(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
-    levels = len(found["block_out_channels"])
+    values = settings.from_config(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
+    levels = len(values["block_out_channels"])
     for name, kind in (("down_block_types", DOWN), ("up_block_types", UP)):
-        settings.refuse_unless(found[name] == (kind,) * levels, KIND, name, found[name], f"only {kind}, one per level")
-    scale = found["scaling_factor"]
-    settings.refuse_unless(0 < scale < math.inf, KIND, "scaling_factor", scale, "a positive number is needed")
-    mean, std, shift = found["latents_mean"], found["latents_std"], found["shift_factor"]
-    for name, value, other in (("latents_mean", mean, std), ("latents_std", std, mean)):
-        whole = isinstance(value, tuple) and len(value) == found["latent_channels"] and isinstance(other, tuple)
         settings.refuse_unless(
-            value is None or whole, KIND, name, value, "one number per latent channel, of mean and std, is needed"
+            values[name] == (kind,) * levels, KIND, name, values[name], f"only {kind}, one per level"
+        )
+    scale = values["scaling_factor"]
+    settings.refuse_unless(0 < scale < math.inf, KIND, "scaling_factor", scale, "a positive number is needed")
+    mean, std, shift = values["latents_mean"], values["latents_std"], values["shift_factor"]
+    for name, value, other in (("latents_mean", mean, std), ("latents_std", std, mean)):
+        complete = isinstance(value, tuple) and len(value) == values["latent_channels"] and isinstance(other, tuple)
+        settings.refuse_unless(
+            value is None or complete, KIND, name, value, "one number per latent channel, of mean and std, is needed"
         )
     settings.refuse_unless(std is None or min(std) > 0, KIND, "latents_std", std, "positive numbers are needed")
     settings.refuse_unless(
         shift is None or mean is None, KIND, "shift_factor", shift, "where latents_mean is the shift"
     )
-    return found
+    return values

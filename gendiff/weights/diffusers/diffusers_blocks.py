@@ -1,4 +1,4 @@
-"""What models of diffusers share: rules for their blocks and for a whole U-Net, the settings of one, and former names of attention."""
+"""Rules that models of diffusers share: for blocks, for a U-Net and its settings, and for former names of attention."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -67,7 +67,7 @@ def unet(levels: int, cosines_first: bool, attending: Callable[[str, str], tuple
         attending: rules for what stands behind a residual block, by its name and its path: `attention` or
             `transformer`.
     """
-    made = [
+    result = [
         *convolution("conv_in", "input"),
         *norm("conv_norm_out", "output_norm"),
         *convolution("conv_out", "output"),
@@ -85,21 +85,21 @@ def unet(levels: int, cosines_first: bool, attending: Callable[[str, str], tuple
             (f"down_blocks.{level}", f"down_{level}", "downsamplers"),
             (f"up_blocks.{levels - 1 - level}", f"up_{level}", "upsamplers"),
         ):
-            made += residual(f"{theirs}.resnets.{{block}}", f"{ours}_{{block}}")
-            made += attending(f"{theirs}.attentions.{{block}}", f"{ours}_{{block}}_attention")
-            made += residual(f"{theirs}.{sampler}.0", f"{ours}_resize")
-            made += convolution(f"{theirs}.{sampler}.0.conv", f"{ours}_resize/convolution")
-    return tuple(made)
+            result += residual(f"{theirs}.resnets.{{block}}", f"{ours}_{{block}}")
+            result += attending(f"{theirs}.attentions.{{block}}", f"{ours}_{{block}}_attention")
+            result += residual(f"{theirs}.{sampler}.0", f"{ours}_resize")
+            result += convolution(f"{theirs}.{sampler}.0.conv", f"{ours}_resize/convolution")
+    return tuple(result)
 
 
 def unet_fields(
-    kind: str, found: Mapping[str, Any], down_types: tuple[str, ...], up_types: tuple[str, ...]
+    kind: str, values: Mapping[str, Any], down_types: tuple[str, ...], up_types: tuple[str, ...]
 ) -> dict[str, Any]:
     """Return the fields of `networks.UNet` that follow from settings which all U-Nets have.
 
     Args:
         kind: the class.
-        found: its settings, as `settings.of` returns them.
+        values: its settings, as `settings.from_config` returns them.
         down_types: the blocks of the way down that can be followed; the first one attends.
         up_types: those of the way up.
 
@@ -107,17 +107,17 @@ def unet_fields(
         ConfigError: unless both ways attend at the same levels by such blocks, the time embedding is four times as wide
             as the first level, and there is a class beside the last, which is that of NO_LABEL.
     """
-    channels, down, up = found["block_out_channels"], found["down_block_types"], found["up_block_types"]
+    channels, down, up = values["block_out_channels"], values["down_block_types"], values["up_block_types"]
     fits = bool(channels) and min(channels) > 0
     settings.refuse_unless(fits, kind, "block_out_channels", channels, "positive numbers, one per level, are needed")
     for name, kinds in (("down_block_types", down_types), ("up_block_types", up_types)):
-        fits = len(found[name]) == len(channels) and set(found[name]) <= set(kinds)
-        settings.refuse_unless(fits, kind, name, found[name], f"one of {', '.join(kinds)} per level")
+        fits = len(values[name]) == len(channels) and set(values[name]) <= set(kinds)
+        settings.refuse_unless(fits, kind, name, values[name], f"one of {', '.join(kinds)} per level")
     mirrored = [name == down_types[0] for name in down] == [name == up_types[0] for name in reversed(up)]
     settings.refuse_unless(
         mirrored, kind, "up_block_types", up, f"attention must stand at the levels of down_block_types = {down!r}"
     )
-    width, classes = found["time_embedding_dim"], found["num_class_embeds"]
+    width, classes = values["time_embedding_dim"], values["num_class_embeds"]
     settings.refuse_unless(
         width in (None, 4 * channels[0]),
         kind,
@@ -130,17 +130,17 @@ def unet_fields(
     )
     return {
         "channels": channels,
-        "blocks": found["layers_per_block"],
+        "blocks": values["layers_per_block"],
         "attention": (),
         "attention_levels": tuple(level for level, name in enumerate(down) if name == down_types[0]),
-        "groups": found["norm_num_groups"],
-        "modulation": {"default": "shift", "scale_shift": "scale_shift"}[found["resnet_time_scale_shift"]],
-        "dropout": found["dropout"],
+        "groups": values["norm_num_groups"],
+        "modulation": {"default": "shift", "scale_shift": "scale_shift"}[values["resnet_time_scale_shift"]],
+        "dropout": values["dropout"],
         "num_classes": None if classes is None else classes - 1,
-        "out_channels": found["out_channels"],
-        "epsilon": found["norm_eps"],
-        "downsample_padding": found["downsample_padding"],
-        "frequency_shift": int(found["freq_shift"]),
+        "out_channels": values["out_channels"],
+        "epsilon": values["norm_eps"],
+        "downsample_padding": values["downsample_padding"],
+        "frequency_shift": int(values["freq_shift"]),
     }
 
 

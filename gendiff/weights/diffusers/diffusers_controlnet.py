@@ -1,4 +1,4 @@
-"""`ControlNetModel` of diffusers as `networks.ControlNet`: its fields, the rules for its parameters, and names of a single file."""
+"""`ControlNetModel` of diffusers as `networks.ControlNet`: its fields, its rules, and the names of a single file."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -73,7 +73,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
 
 
 def network_fields(config: Mapping[str, Any], pooled_channels: int | None = None) -> dict[str, Any]:
-    """Return the fields of `networks.ControlNet` that make it equal to the model of a config.json, on samples of any size.
+    """Return the fields of `networks.ControlNet` for the model of a config.json, with equal outputs at any size.
 
     Their `guess_mode` is no setting of a model, and has no match: it multiplies each residual by a number of its own.
 
@@ -84,15 +84,15 @@ def network_fields(config: Mapping[str, Any], pooled_channels: int | None = None
     Raises:
         ConfigError: that names the setting and value without a match.
     """
-    found = _settings(config)
+    values = _settings(config)
     try:
-        fields = diffusers_text_unet.network_fields(_of_unet(found), pooled_channels)
+        fields = diffusers_text_unet.network_fields(_of_unet(values), pooled_channels)
     except ConfigError as error:
         raise ConfigError(f"{KIND}, for its way down: {error}") from error
     del fields["out_channels"]
     return fields | {
-        "hint_channels": found["conditioning_embedding_out_channels"],
-        "pool": found["global_pool_conditions"],
+        "hint_channels": values["conditioning_embedding_out_channels"],
+        "pool": values["global_pool_conditions"],
     }
 
 
@@ -113,20 +113,20 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Maker | None = None) -> Params:
+def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
     """Return the arrays of a model as the parameters of `networks.ControlNet(**network_fields(config))`.
 
     Args:
         config: its config.json.
         arrays: its arrays by name. Those of a single file come from `of_single_file`.
         like: parameters of that network, or their shapes.
-        made: as for `rules.to_ours`.
+        maker: as for `rules.to_ours`.
 
     Raises:
         ConfigError: as `network_fields` does.
         CheckpointMismatchError: as `rules.to_ours` does.
     """
-    return naming.to_ours(arrays, rules(config), like, made=made)
+    return naming.to_ours(arrays, rules(config), like, maker=maker)
 
 
 def of_single_file(arrays: Arrays, config: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -163,15 +163,15 @@ def single_file_names(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    found = settings.of(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
-    hint = found["conditioning_embedding_out_channels"]
+    values = settings.from_config(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
+    hint = values["conditioning_embedding_out_channels"]
     fits = bool(hint) and min(hint) > 0
     settings.refuse_unless(fits, KIND, "conditioning_embedding_out_channels", hint, "positive numbers are needed")
-    return found
+    return values
 
 
-def _of_unet(found: Mapping[str, Any]) -> dict[str, Any]:
+def _of_unet(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a U-Net with this way down."""
     down, up = diffusers_text_unet.DOWN, diffusers_text_unet.UP
-    mirrored = tuple(up[down.index(kind)] if kind in down else kind for kind in reversed(found["down_block_types"]))
-    return {name: found[name] for name in SHARED} | {"up_block_types": mirrored}
+    mirrored = tuple(up[down.index(kind)] if kind in down else kind for kind in reversed(values["down_block_types"]))
+    return {name: values[name] for name in SHARED} | {"up_block_types": mirrored}

@@ -1,4 +1,4 @@
-"""`DiTTransformer2DModel` of diffusers as `networks.DiT`: the fields of the network, and the rules for its parameters."""
+"""`DiTTransformer2DModel` of diffusers as `networks.DiT`: its fields, and the rules for its parameters."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -58,23 +58,24 @@ OPTIONAL: dict[str, tuple[type, ...]] = {"out_channels": (int,)}
 
 
 def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of `networks.DiT` that make it equal to the model of a config.json, on square samples of its sample_size.
+    """Return the fields of `networks.DiT` for the model of a config.json.
 
-    At other sizes theirs squeezes the positions, ours counts on. The row after the last class is that of NO_LABEL.
+    Outputs are equal on square samples of its sample_size. At other sizes theirs squeezes the positions, ours counts
+    on. The row after the last class is that of NO_LABEL.
 
     Raises:
         ConfigError: that names the setting and value without a match.
     """
-    found = settings.of(config, KINDS, DEFAULTS, SUPPORTED, OPTIONAL)
+    values = settings.from_config(config, KINDS, DEFAULTS, SUPPORTED, OPTIONAL)
     return {
-        "patch": found["patch_size"],
-        "width": found["num_attention_heads"] * found["attention_head_dim"],
-        "depth": found["num_layers"],
-        "heads": found["num_attention_heads"],
+        "patch": values["patch_size"],
+        "width": values["num_attention_heads"] * values["attention_head_dim"],
+        "depth": values["num_layers"],
+        "heads": values["num_attention_heads"],
         "expansion": 4,
-        "num_classes": found["num_embeds_ada_norm"],
-        "out_channels": found["in_channels"] if found["out_channels"] is None else found["out_channels"],
-        "mlp_epsilon": found["norm_eps"],
+        "num_classes": values["num_embeds_ada_norm"],
+        "out_channels": values["in_channels"] if values["out_channels"] is None else values["out_channels"],
+        "mlp_epsilon": values["norm_eps"],
         "frequency_shift": 1,
     }
 
@@ -105,17 +106,17 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Maker | None = None) -> Params:
+def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
     """Return the arrays of a model as the parameters of `networks.DiT(**network_fields(config))`.
 
     Args:
         config: its config.json.
         arrays: its arrays by name.
         like: parameters of that network, or their shapes.
-        made: as in `rules.to_ours`.
+        maker: as in `rules.to_ours`.
 
     Raises:
         ConfigError: as `network_fields` does.
         CheckpointMismatchError: as `rules.to_ours` does.
     """
-    return naming.to_ours(arrays, rules(config), like, made=made)
+    return naming.to_ours(arrays, rules(config), like, maker=maker)

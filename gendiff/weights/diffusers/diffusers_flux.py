@@ -42,33 +42,33 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: that names the setting and value without a match.
     """
-    found = settings.of(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
+    values = settings.from_config(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
     for name in POSITIVE:
-        settings.refuse_unless(found[name] > 0, KIND, name, found[name], "it must be above 0")
-    given = found["in_channels"] if found["out_channels"] is None else found["out_channels"]
-    for name, value in (("in_channels", found["in_channels"]), ("out_channels", given)):
+        settings.refuse_unless(values[name] > 0, KIND, name, values[name], "it must be above 0")
+    out_channels = values["in_channels"] if values["out_channels"] is None else values["out_channels"]
+    for name, value in (("in_channels", values["in_channels"]), ("out_channels", out_channels)):
         fits = value > 0 and value % PACKED == 0
         settings.refuse_unless(
-            fits, KIND, name, found[name], f"only multiples of {PACKED}, the pixels that one token packs"
+            fits, KIND, name, values[name], f"only multiples of {PACKED}, the pixels that one token packs"
         )
-    axes, size = found["axes_dims_rope"], found["attention_head_dim"]
+    axes, size = values["axes_dims_rope"], values["attention_head_dim"]
     fits = len(axes) == 3 and all(number > 0 and number % 2 == 0 for number in axes) and sum(axes) == size
     settings.refuse_unless(
         fits, KIND, "axes_dims_rope", axes, f"only three even numbers whose sum is attention_head_dim = {size}"
     )
     return {
         "patch": PATCH,
-        "width": found["num_attention_heads"] * size,
-        "depth": found["num_layers"],
-        "heads": found["num_attention_heads"],
-        "out_channels": given // PACKED,
-        "text_channels": found["joint_attention_dim"],
-        "pooled_channels": found["pooled_projection_dim"],
+        "width": values["num_attention_heads"] * size,
+        "depth": values["num_layers"],
+        "heads": values["num_attention_heads"],
+        "out_channels": out_channels // PACKED,
+        "text_channels": values["joint_attention_dim"],
+        "pooled_channels": values["pooled_projection_dim"],
         "text_attention": "joint",
         "null_text": False,
-        "guidance": found["guidance_embeds"],
+        "guidance": values["guidance_embeds"],
         "norm_heads": True,
-        "single_depth": found["num_single_layers"],
+        "single_depth": values["num_single_layers"],
         "rotary_channels": axes,
     }
 
@@ -98,17 +98,17 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Maker | None = None) -> Params:
+def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
     """Return the arrays of a model as the parameters of `networks.DiT(**network_fields(config))`.
 
     Args:
         config: its config.json.
         arrays: its arrays by name.
         like: parameters of that network, or their shapes.
-        made: as in `rules.to_ours`.
+        maker: as in `rules.to_ours`.
 
     Raises:
         ConfigError: as `network_fields` does.
         CheckpointMismatchError: as `rules.to_ours` does.
     """
-    return naming.to_ours(arrays, rules(config), like, made=made)
+    return naming.to_ours(arrays, rules(config), like, maker=maker)

@@ -1,4 +1,4 @@
-"""What `SD3Transformer2DModel` and `FluxTransformer2DModel` of diffusers share: rules for two streams, an image and a text."""
+"""Rules for two streams, image and text, of `SD3Transformer2DModel` and `FluxTransformer2DModel` of diffusers."""
 
 from gendiff.weights import layouts
 from gendiff.weights.rules import Rule, linear
@@ -65,13 +65,13 @@ def embeddings() -> tuple[Rule, ...]:
     """Rules for what is told beside the image: time, guidance scale, the pooled text and its tokens."""
     embedder = "time_text_embed"
     layers = {"timestep_embedder": "time", "guidance_embedder": "guidance", "text_embedder": "added"}
-    made = [
+    result = [
         rule
         for name, ours in layers.items()
         for number in (1, 2)
         for rule in linear(f"{embedder}.{name}.linear_{number}", f"embedding/{ours}_{number - 1}")
     ]
-    return *made, *linear("context_embedder", "text_0")
+    return *result, *linear("context_embedder", "text_0")
 
 
 def _turned(names: str, ours: str, order: layouts.Layout | None, number: int) -> tuple[Rule, ...]:

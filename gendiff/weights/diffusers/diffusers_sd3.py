@@ -40,41 +40,42 @@ POSITIVE = (
 
 
 def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of `networks.DiT` that make it equal to the model of a config.json, on samples up to its table of positions.
+    """Return the fields of `networks.DiT` for the model of a config.json.
 
-    A text is `networks.Text(tokens, mask, pooled)`. Theirs sees every token, padding too, so the mask of an equal call
-    is True everywhere.
+    Outputs are equal on samples up to the size of its table of positions. A text is
+    `networks.Text(tokens, mask, pooled)`. Theirs sees every token, padding too, so the mask of an equal call is True
+    everywhere.
 
     Raises:
         ConfigError: that names the setting and value without a match.
     """
-    found = settings.of(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
+    values = settings.from_config(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
     for name in POSITIVE:
-        settings.refuse_unless(found[name] > 0, KIND, name, found[name], "it must be above 0")
+        settings.refuse_unless(values[name] > 0, KIND, name, values[name], "it must be above 0")
     width, depth, caption = (
-        found["num_attention_heads"] * found["attention_head_dim"],
-        found["num_layers"],
-        found["caption_projection_dim"],
+        values["num_attention_heads"] * values["attention_head_dim"],
+        values["num_layers"],
+        values["caption_projection_dim"],
     )
     settings.refuse_unless(
         caption == width, KIND, "caption_projection_dim", caption, f"only {width}, the width of the image's tokens"
     )
-    dual = found["dual_attention_layers"]
+    dual = values["dual_attention_layers"]
     fits = all(0 <= number < depth for number in dual)
     settings.refuse_unless(fits, KIND, "dual_attention_layers", dual, f"only numbers of the {depth} layers, from 0")
     return {
-        "patch": found["patch_size"],
+        "patch": values["patch_size"],
         "width": width,
         "depth": depth,
-        "heads": found["num_attention_heads"],
-        "out_channels": found["in_channels"] if found["out_channels"] is None else found["out_channels"],
-        "text_channels": found["joint_attention_dim"],
-        "pooled_channels": found["pooled_projection_dim"],
+        "heads": values["num_attention_heads"],
+        "out_channels": values["in_channels"] if values["out_channels"] is None else values["out_channels"],
+        "text_channels": values["joint_attention_dim"],
+        "pooled_channels": values["pooled_projection_dim"],
         "text_attention": "joint",
         "null_text": False,
-        "norm_heads": found["qk_norm"] is not None,
+        "norm_heads": values["qk_norm"] is not None,
         "own_attention": tuple(sorted(set(dual))),
-        "position_table": found["pos_embed_max_size"],
+        "position_table": values["pos_embed_max_size"],
     }
 
 
@@ -108,14 +109,14 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Maker | None = None) -> Params:
+def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
     """Return the arrays of a model as the parameters of `networks.DiT(**network_fields(config))`.
 
     Args:
         config: its config.json.
         arrays: its arrays by name. Those of `unused` are left out; every other array is used.
         like: parameters of that network, or their shapes.
-        made: as in `rules.to_ours`.
+        maker: as in `rules.to_ours`.
 
     Raises:
         ConfigError: as `network_fields` does.
@@ -123,7 +124,7 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Mak
     """
     left_out = unused(config)
     return naming.to_ours(
-        {name: array for name, array in arrays.items() if name not in left_out}, rules(config), like, made=made
+        {name: array for name, array in arrays.items() if name not in left_out}, rules(config), like, maker=maker
     )
 
 
@@ -134,13 +135,13 @@ def arrays(config: Mapping[str, Any], params: Params) -> dict[str, np.ndarray]:
         ConfigError: as `network_fields` does.
         CheckpointMismatchError: as `rules.to_theirs` does.
     """
-    made = naming.to_theirs(params, rules(config))
-    dtype = made["proj_out.weight"].dtype
-    return made | {name: np.zeros(shape, dtype) for name, shape in unused(config).items()}
+    result = naming.to_theirs(params, rules(config))
+    dtype = result["proj_out.weight"].dtype
+    return result | {name: np.zeros(shape, dtype) for name, shape in unused(config).items()}
 
 
 def unused(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes, by name, of arrays of the model that nothing it puts out depends on: the queries of the text in the last block.
+    """Return the shapes, by name, of arrays that no output depends on: the queries of the text in the last block.
 
     Raises:
         ConfigError: as `network_fields` does.

@@ -127,8 +127,8 @@ def network_fields(config: Mapping[str, Any], pooled_channels: int | None = None
     Raises:
         ConfigError: that names the setting and value without a match.
     """
-    found, fields = _followed(config)
-    return fields | _added(found, pooled_channels)
+    values, fields = _followed(config)
+    return fields | _added(values, pooled_channels)
 
 
 def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
@@ -137,52 +137,52 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     Raises:
         ConfigError: as `network_fields` does.
     """
-    found, fields = _followed(config)
-    projection: layouts.Layout = layouts.LINEAR if found["use_linear_projection"] else layouts.Patches(1)
+    values, fields = _followed(config)
+    projection: layouts.Layout = layouts.LINEAR if values["use_linear_projection"] else layouts.Patches(1)
     attending = functools.partial(diffusers_blocks.transformer, projection=projection)
     return (
-        *diffusers_blocks.unet(len(fields["channels"]), found["flip_sin_to_cos"], attending),
+        *diffusers_blocks.unet(len(fields["channels"]), values["flip_sin_to_cos"], attending),
         *linear("add_embedding.linear_1", "embedding/added_0"),
         *linear("add_embedding.linear_2", "embedding/added_1"),
     )
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Maker | None = None) -> Params:
+def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
     """Return the arrays of a model as the parameters of `networks.UNet(**network_fields(config))`.
 
     Args:
         config: its config.json.
         arrays: its arrays by name. Those of a single file come from `latent_diffusion.unet`.
         like: parameters of that network, or their shapes.
-        made: as in `rules.to_ours`.
+        maker: as in `rules.to_ours`.
 
     Raises:
         ConfigError: as `network_fields` does.
         CheckpointMismatchError: as `rules.to_ours` does.
     """
-    return naming.to_ours(arrays, rules(config), like, made=made)
+    return naming.to_ours(arrays, rules(config), like, maker=maker)
 
 
 def _followed(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings of a config.json, and the fields that follow from them, but for what is added to the time."""
-    found = settings.of(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
-    levels = len(found["block_out_channels"])
+    values = settings.from_config(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
+    levels = len(values["block_out_channels"])
     for name in ("layers_per_block", "cross_attention_dim"):
-        found[name] = _one(name, found[name], levels)
+        values[name] = _one(name, values[name], levels)
     for name in ("attention_head_dim", "transformer_layers_per_block"):
-        _check_levels(name, found[name], levels)
-    fields = diffusers_blocks.unet_fields(KIND, found, DOWN, UP)
-    heads = found["attention_head_dim"]
+        _check_levels(name, values[name], levels)
+    fields = diffusers_blocks.unet_fields(KIND, values, DOWN, UP)
+    heads = values["attention_head_dim"]
     for level in (*fields["attention_levels"], levels - 1):
         width, number = fields["channels"][level], heads[level] if isinstance(heads, tuple) else heads
         settings.refuse_unless(
             width % number == 0, KIND, "attention_head_dim", heads, f"it counts heads, which divide {width} channels"
         )
-    return found, fields | {
+    return values, fields | {
         "heads": heads,
-        "text_channels": found["cross_attention_dim"],
+        "text_channels": values["cross_attention_dim"],
         "null_text": False,
-        "transformer_depth": found["transformer_layers_per_block"],
+        "transformer_depth": values["transformer_layers_per_block"],
         "transformer": "stable_diffusion",
     }
 
@@ -203,20 +203,20 @@ def _one(name: str, value: Any, levels: int) -> Any:
     return each[0]
 
 
-def _added(found: Mapping[str, Any], pooled: int | None) -> dict[str, Any]:
+def _added(values: Mapping[str, Any], pooled: int | None) -> dict[str, Any]:
     """The fields of what joins the time: the pooled text, then the numbers of an ImageSize."""
-    if found["addition_embed_type"] is None:
+    if values["addition_embed_type"] is None:
         settings.refuse_unless(
             pooled is None, KIND, "addition_embed_type", None, f"'text_time' is needed for pooled_channels = {pooled}"
         )
         return {}
     for name, value in (("addition_time_embed_dim", FREQUENCIES), ("flip_sin_to_cos", True), ("freq_shift", 0)):
         settings.refuse_unless(
-            found[name] == value, KIND, name, found[name], f"only {value} where addition_embed_type = 'text_time'"
+            values[name] == value, KIND, name, values[name], f"only {value} where addition_embed_type = 'text_time'"
         )
-    width = found["projection_class_embeddings_input_dim"] or 0
+    width = values["projection_class_embeddings_input_dim"] or 0
     six, five = width - 6 * FREQUENCIES, width - 5 * FREQUENCIES
-    refiner = five == (found["cross_attention_dim"] if pooled is None else pooled)
+    refiner = five == (values["cross_attention_dim"] if pooled is None else pooled)
     rest = five if refiner else six
     fits = rest > 0 and pooled in (None, rest)
     needed = (
@@ -225,6 +225,6 @@ def _added(found: Mapping[str, Any], pooled: int | None) -> dict[str, Any]:
         "needed"
     )
     settings.refuse_unless(
-        fits, KIND, "projection_class_embeddings_input_dim", found["projection_class_embeddings_input_dim"], needed
+        fits, KIND, "projection_class_embeddings_input_dim", values["projection_class_embeddings_input_dim"], needed
     )
     return {"pooled_channels": rest, "image_size": "score" if refiner else True}

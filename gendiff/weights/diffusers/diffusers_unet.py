@@ -90,8 +90,8 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     Raises:
         ConfigError: as `network_fields` does.
     """
-    found, fields = _followed(config)
-    return diffusers_blocks.unet(len(fields["channels"]), found["flip_sin_to_cos"], diffusers_blocks.attention)
+    values, fields = _followed(config)
+    return diffusers_blocks.unet(len(fields["channels"]), values["flip_sin_to_cos"], diffusers_blocks.attention)
 
 
 def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
@@ -113,22 +113,22 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
 
 def _followed(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings of a config.json, and the fields that follow from them."""
-    found = settings.of(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
-    fields = diffusers_blocks.unet_fields(KIND, found, DOWN, UP)
+    values = settings.from_config(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
+    fields = diffusers_blocks.unet_fields(KIND, values, DOWN, UP)
     # without groups of its own the middle attention of a scale_shift model has no norm
-    allowed = (found["norm_num_groups"], *((None,) if found["resnet_time_scale_shift"] == "default" else ()))
-    groups, head = found["attn_norm_num_groups"], found["attention_head_dim"]
+    allowed = (values["norm_num_groups"], *((None,) if values["resnet_time_scale_shift"] == "default" else ()))
+    groups, head = values["attn_norm_num_groups"], values["attention_head_dim"]
     settings.refuse_unless(
-        not found["add_attention"] or groups in allowed, KIND, "attn_norm_num_groups", groups, f"only {allowed}"
+        not values["add_attention"] or groups in allowed, KIND, "attn_norm_num_groups", groups, f"only {allowed}"
     )
-    down, up = found["down_block_types"], found["up_block_types"]
-    changes = {CHANGES_OF_SIZE.get(name, found["downsample_type"]) for name in down[:-1]}
-    changes |= {CHANGES_OF_SIZE.get(name, found["upsample_type"]) for name in up[:-1]}
+    down, up = values["down_block_types"], values["up_block_types"]
+    changes = {CHANGES_OF_SIZE.get(name, values["downsample_type"]) for name in down[:-1]}
+    changes |= {CHANGES_OF_SIZE.get(name, values["upsample_type"]) for name in up[:-1]}
     settings.refuse_unless(
         len(changes) < 2, KIND, "down_block_types, up_block_types", (down, up), "all must change the size alike"
     )
-    own = {
-        "middle_attention": found["add_attention"],
+    attention = {
+        "middle_attention": values["add_attention"],
         "resampling": "block" if changes == {"resnet"} else "convolution",
     }
-    return found, fields | own | ({"heads": 1} if head is None else {"head_size": head})
+    return values, fields | attention | ({"heads": 1} if head is None else {"head_size": head})

@@ -1,4 +1,4 @@
-"""The single-file layout of latent diffusion: its names for a U-Net and an autoencoder, in place of which come those of diffusers.
+"""The single-file layout of latent diffusion: its names for a U-Net and an autoencoder become those of diffusers.
 
 Such a file has no configuration. The config.json of the same model as a folder of diffusers says what the network is.
 `single_file` takes a whole file apart, text encoders included, and `stable_diffusion.open_model(folder, weights=file)`
@@ -59,8 +59,8 @@ def autoencoder(arrays: Arrays, config: Mapping[str, Any]) -> dict[str, Any]:
         ConfigError: as `diffusers_autoencoder.network_fields` does.
         CheckpointMismatchError: when the file holds no autoencoder.
     """
-    found = renamed(arrays, AUTOENCODER, autoencoder_names(config))
-    return {name: _matrix(array) if _is_pixel_of_attention(name, array) else array for name, array in found.items()}
+    named = renamed(arrays, AUTOENCODER, autoencoder_names(config))
+    return {name: _matrix(array) if _is_pixel_of_attention(name, array) else array for name, array in named.items()}
 
 
 def unet_names(config: Mapping[str, Any], pooled_channels: int | None = None) -> dict[str, str]:
@@ -97,15 +97,15 @@ def unet_names(config: Mapping[str, Any], pooled_channels: int | None = None) ->
             names[f"input_blocks.{number}.0.op"] = f"down_blocks.{level}.downsamplers.0.conv"
             number += 1
     number = 0
-    for place, level in enumerate(reversed(range(levels))):
+    for position, level in enumerate(reversed(range(levels))):
         for block in range(blocks + 1):
-            residual[f"output_blocks.{number}.0"] = f"up_blocks.{place}.resnets.{block}"
+            residual[f"output_blocks.{number}.0"] = f"up_blocks.{position}.resnets.{block}"
             if level in attending:
-                names[f"output_blocks.{number}.1"] = f"up_blocks.{place}.attentions.{block}"
+                names[f"output_blocks.{number}.1"] = f"up_blocks.{position}.attentions.{block}"
             number += 1
         if level > 0:  # it stands behind the last block, and behind its attention
             names[f"output_blocks.{number - 1}.{2 if level in attending else 1}.conv"] = (
-                f"up_blocks.{place}.upsamplers.0.conv"
+                f"up_blocks.{position}.upsamplers.0.conv"
             )
     return names | _within(residual, _RESIDUAL)
 
@@ -151,13 +151,13 @@ def renamed(arrays: Arrays, prefix: str, names: Mapping[str, str]) -> dict[str, 
     Raises:
         CheckpointMismatchError: when no name begins so.
     """
-    own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-    if not own:
+    matching = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    if not matching:
         raise CheckpointMismatchError(
             f"no array begins with {prefix!r}, as in a single file of latent diffusion; there are {len(arrays)}: "
             f"{', '.join(sorted(arrays)[:SHOWN])}"
         )
-    return {translated(name, names): array for name, array in own.items()}
+    return {translated(name, names): array for name, array in matching.items()}
 
 
 def translated(name: str, names: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""A single file of Stable Diffusion 1, 2 or XL, as its authors publish it: the arrays of each part, under the names of a folder.
+"""A single file of Stable Diffusion 1, 2 or XL: the arrays of each part, under the names of a folder of diffusers.
 
 Such a file has no configuration. That of the same model as a folder says what the parts are, and how many blocks of a
 text encoder are used: Stable Diffusion 2 leaves out the last one. Nothing is read here: arrays stay in the file, and
@@ -55,7 +55,7 @@ LEFT_OUT = (
     ),
     "denoiser.sigmas",
 )
-"""How names begin of what is no parameter of a part: averages beside those that draw, and the numbers of the noise schedule."""
+"""Prefixes of arrays that are no parameters of a part: moving averages, and the numbers of the noise schedule."""
 SHOWN = 3
 
 
@@ -71,31 +71,31 @@ def parts(arrays: Mapping[str, Array], configs: Mapping[str, Mapping[str, Any]])
         ConfigError: as `network_fields` of a part does.
         CheckpointMismatchError: for a part that the file lacks, and arrays that belong to no part.
     """
-    found: dict[str, dict[str, Array]] = {}
+    result: dict[str, dict[str, Array]] = {}
     pooled = configs["text_encoder_2"].get("projection_dim") if "text_encoder_2" in configs else None
     used: list[str] = []
     for name, config in configs.items():
         prefix = _prefix(arrays, name)
         used.append(prefix)
         if name == "unet":
-            found[name] = latent_diffusion.unet(arrays, config, pooled)
+            result[name] = latent_diffusion.unet(arrays, config, pooled)
         elif name == "vae":
-            found[name] = latent_diffusion.autoencoder(arrays, config)
+            result[name] = latent_diffusion.autoencoder(arrays, config)
         else:
-            own = latent_diffusion.renamed(arrays, prefix, {})
-            found[name] = own if prefix in TRANSFORMERS.get(name, ()) else _of_open_clip(own, config)
+            named = latent_diffusion.renamed(arrays, prefix, {})
+            result[name] = named if prefix in TRANSFORMERS.get(name, ()) else _of_open_clip(named, config)
     unknown = sorted(key for key in arrays if not key.startswith((*used, *LEFT_OUT)))
     if unknown:
         raise CheckpointMismatchError(
             f"{len(unknown)} arrays belong to none of {', '.join(configs)}: {', '.join(unknown[:SHOWN])}"
         )
-    return found
+    return result
 
 
 def _prefix(arrays: Mapping[str, Array], part: str) -> str:
     """How the names of a part begin in this file."""
-    whole = {"unet": (latent_diffusion.UNET,), "vae": (latent_diffusion.AUTOENCODER,)}
-    allowed = whole.get(part, (*TRANSFORMERS.get(part, ()), *OPEN_CLIP.get(part, ())))
+    known = {"unet": (latent_diffusion.UNET,), "vae": (latent_diffusion.AUTOENCODER,)}
+    allowed = known.get(part, (*TRANSFORMERS.get(part, ()), *OPEN_CLIP.get(part, ())))
     for prefix in allowed:
         if any(name.startswith(prefix) for name in arrays):
             return prefix
@@ -112,21 +112,21 @@ def _of_open_clip(arrays: Mapping[str, Array], config: Mapping[str, Any]) -> dic
     """
     depth = config.get("num_hidden_layers", transformers_clip.DEFAULTS["num_hidden_layers"])
     projected = config.get("architectures") == [transformers_clip.PROJECTED]
-    model, found = transformers_clip.PREFIX, dict[str, Array]()
+    model, result = transformers_clip.PREFIX, dict[str, Array]()
     for name, array in arrays.items():
         head, _, rest = name.removeprefix("transformer.resblocks.").partition(".")
         if name in NO_PARAMETERS or (name == _PROJECTION and not projected):
             continue
         if name == _PROJECTION:
-            found[f"{_PROJECTION}.weight"] = np.asarray(array).T  # (in, out) there
+            result[f"{_PROJECTION}.weight"] = np.asarray(array).T  # (in, out) there
         elif name in _WHOLE:
-            found[model + _WHOLE[name]] = array
+            result[model + _WHOLE[name]] = array
         elif name.startswith("transformer.resblocks.") and head.isdecimal():
             if int(head) < depth:
-                found |= {f"{model}encoder.layers.{head}.{now}": part for now, part in _of_block(rest, array).items()}
+                result |= {f"{model}encoder.layers.{head}.{now}": part for now, part in _of_block(rest, array).items()}
         else:
-            found[name] = array  # for `rules.to_ours` to refuse
-    return found
+            result[name] = array  # for `rules.to_ours` to refuse
+    return result
 
 
 def _of_block(name: str, array: Array) -> dict[str, Array]:

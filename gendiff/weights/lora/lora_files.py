@@ -1,4 +1,4 @@
-"""LoRA files of kohya, peft and diffusers: small changes of the layers of Stable Diffusion, as trees of `networks.lora`, and back.
+"""LoRA files of kohya, peft and diffusers for Stable Diffusion, as trees of `networks.lora`, and back.
 
     W' = W + (α / r) · up · down
 
@@ -52,14 +52,14 @@ def load(path: str | os.PathLike, models: Mapping[str, Adaptable]) -> dict[str, 
         ConfigError: as `from_arrays` does.
         CheckpointMismatchError: as `from_arrays` does.
     """
-    place = Path(path)
-    if not place.is_dir():
-        arrays = files.load(place)
-        return from_arrays(arrays, models, lora_settings.of_header(files.header(place)))
-    settings = place / SETTINGS
+    file = Path(path)
+    if not file.is_dir():
+        arrays = files.load(file)
+        return from_arrays(arrays, models, lora_settings.of_header(files.header(file)))
+    settings = file / SETTINGS
     if not settings.is_file():
         raise DataError(f"{settings}: no such file: the folder of an adapter holds it beside {STEM}.safetensors")
-    return from_arrays(files.load(place / f"{STEM}.safetensors"), models, json_object.read(settings))
+    return from_arrays(files.load(file / f"{STEM}.safetensors"), models, json_object.read(settings))
 
 
 def from_arrays(
@@ -84,19 +84,19 @@ def from_arrays(
             once.
         ConfigError: for settings that are not supported, and for α in arrays and in settings.
     """
-    layers = {name: lora_layers.of(model) for name, model in models.items()}
+    layers = {name: lora_layers.by_name(model) for name, model in models.items()}
     tables = {name: lora_names.names_of_layers(layers[name], models[name].others) for name in models}
-    told = {name: lora_settings.of_network(settings or {}, name) for name in models}
-    found, wrong = _by_layer(arrays, tables)
+    scaling = {name: lora_settings.of_network(settings or {}, name) for name in models}
+    by_layer, wrong = _by_layer(arrays, tables)
     changes: dict[str, dict[str, dict[int, Factors]]] = {name: {} for name in models}
-    for (network, name), parts in found.items():
+    for (network, name), parts in by_layer.items():
         layer = layers[network][name]
         missing = [f"{role} of {name}" for role in (DOWN, UP) if role not in parts]
         mismatch = [] if missing else lora_layers.mismatch(name, layer, parts)
         wrong["missing"] += missing
         wrong["wrong"] += mismatch
         if not missing and not mismatch:
-            changes[network].setdefault(layer.path, {})[layer.number] = _scaled(name, layer, parts, told[network])
+            changes[network].setdefault(layer.path, {})[layer.number] = _scaled(name, layer, parts, scaling[network])
     if not arrays:
         wrong["missing"].append("every array")
     naming.refuse("the LoRA does not fit the networks", wrong)
@@ -119,13 +119,13 @@ def to_arrays(loras: Mapping[str, Params], models: Mapping[str, Adaptable]) -> d
         if network not in models:
             wrong["unknown"].append(network)
             continue
-        changes, wanted = trees.paths(tree, is_leaf=_is_change), lora_layers.kernels(models[network])
-        unknown = {path for path, change in changes.items() if path not in wanted or not _is_change(change)}
+        changes, kernels = trees.paths(tree, is_leaf=_is_change), lora_layers.kernels(models[network])
+        unknown = {path for path, change in changes.items() if path not in kernels or not _is_change(change)}
         wrong["unknown"] += [f"{network}/{path}" for path in sorted(unknown)]
         for path, rule, names in naming.matched(
             [path for path in changes if path not in unknown], models[network].rules
         ):
-            kernel, change = tuple(wanted[path].shape), changes[path]
+            kernel, change = tuple(kernels[path].shape), changes[path]
             if not lora_layers.is_adaptable(path, rule):
                 wrong["no layers"].append(f"{network}/{path}")
             elif (*change.down.shape[:1], *change.up.shape[1:]) != (math.prod(kernel[:-1]), kernel[-1]):
@@ -152,16 +152,16 @@ def save(path: str | os.PathLike, loras: Mapping[str, Params], models: Mapping[s
         CheckpointMismatchError: as `to_arrays` does, and for trees that change nothing.
         DataError: path first, for a file that is there, and for another ending.
     """
-    place = Path(path)
-    if place.suffix.lower() != ".safetensors":
-        raise DataError(f"{place}: must be named .safetensors")
-    if place.exists():
-        raise DataError(f"{place}: is there already: name another file")
+    file = Path(path)
+    if file.suffix.lower() != ".safetensors":
+        raise DataError(f"{file}: must be named .safetensors")
+    if file.exists():
+        raise DataError(f"{file}: is there already: name another file")
     arrays = to_arrays(loras, models)
     naming.refuse(
         "there is nothing to write", {"trees without a change": [] if arrays else sorted(loras) or ["none was given"]}
     )
-    with whole_files.replaced(place) as temporary:
+    with whole_files.replaced(file) as temporary:
         safetensors.numpy.save_file(arrays, temporary, {"format": "pt"})
 
 
@@ -173,18 +173,18 @@ def _by_layer(
     arrays: Arrays, tables: Mapping[str, Mapping[str, str]]
 ) -> tuple[dict[tuple[str, str], dict[str, np.ndarray]], dict[str, list[str]]]:
     """(network, name of a layer) -> role -> array, and what could not be sorted."""
-    found: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    result: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     wrong: dict[str, list[str]] = {"unknown": [], "given twice": [], "missing": [], "wrong": []}
     for name, array in sorted(arrays.items()):
         read = lora_names.read(name, tables)
         if read is None:
             wrong["unknown"].append(f"{name}{lora_names.remark(name, tables)}")
             continue
-        parts = found.setdefault((read.network, read.layer), {})
+        parts = result.setdefault((read.network, read.layer), {})
         if read.role in parts:
             wrong["given twice"].append(f"{read.role} of {read.layer} ({name})")
         parts[read.role] = np.asarray(array)
-    return found, wrong
+    return result, wrong
 
 
 def _scaled(name: str, layer: Layer, parts: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Factors:
@@ -201,9 +201,9 @@ def _scaled(name: str, layer: Layer, parts: Mapping[str, np.ndarray], settings: 
 
 def _tree(model: Adaptable, changes: Mapping[str, Mapping[int, Factors]]) -> Params:
     """A nested dict of changes at the paths of the kernels."""
-    wanted = lora_layers.kernels(model)
+    kernels = lora_layers.kernels(model)
     joined: dict[str, LowRank] = {}
     for path, rule, _ in naming.matched(changes, model.rules):
-        dtype = jnp.promote_types(wanted[path].dtype, jnp.float32)
-        joined[path] = low_rank_factors.joined(rule, tuple(wanted[path].shape), changes[path], dtype)
+        dtype = jnp.promote_types(kernels[path].dtype, jnp.float32)
+        joined[path] = low_rank_factors.joined(rule, tuple(kernels[path].shape), changes[path], dtype)
     return trees.nested(joined)

@@ -1,4 +1,4 @@
-"""The layers that a LoRA file may change: those of the networks of Stable Diffusion, by their names in diffusers and transformers."""
+"""The layers that a LoRA file may change: those of Stable Diffusion, by their names in diffusers and transformers."""
 
 import math
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core import packed, trees
+from gendiff.core.renamed import renamed
 from gendiff.core.types import Params
 from gendiff.weights import layouts
 from gendiff.weights import rules as naming
@@ -89,17 +90,17 @@ def name_of(names: list[list[str]], number: int) -> str:
     return names[number][0].removesuffix(".weight")
 
 
-def of(model: Adaptable) -> dict[str, Layer]:
+def by_name(model: Adaptable) -> dict[str, Layer]:
     """Return every layer of a network that may change, by its name there.
 
     Raises:
         CheckpointMismatchError: for a parameter without a rule.
     """
-    wanted = kernels(model)
+    by_path = kernels(model)
     layers: dict[str, Layer] = {}
-    for path, rule, names in naming.matched(wanted, model.rules):
+    for path, rule, names in naming.matched(by_path, model.rules):
         if is_adaptable(path, rule):
-            shapes = low_rank_factors.shapes(rule, tuple(wanted[path].shape))
+            shapes = low_rank_factors.shapes(rule, tuple(by_path[path].shape))
             layers |= {name_of(names, number): Layer(path, rule, number, shape) for number, shape in enumerate(shapes)}
     return layers
 
@@ -128,3 +129,6 @@ def mismatch(name: str, layer: Layer, parts: Mapping[str, np.ndarray]) -> list[s
     if alpha is not None and not (alpha.size == 1 and 0 < float(alpha.reshape(())) < math.inf):
         wrong.append(f"{ALPHA} of {name} is {alpha.tolist()}, and one positive number is needed")
     return wrong
+
+
+__getattr__ = renamed("weights.lora_layers", {"of": ("weights.lora_layers.by_name", by_name)})

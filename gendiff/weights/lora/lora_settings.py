@@ -1,4 +1,4 @@
-"""What is written beside the arrays of a LoRA of peft: its settings, of which some scale a change and some make it another kind.
+"""The settings of a LoRA of peft, beside its arrays: some scale a change, some make it another kind.
 
 diffusers writes them into the header of a file, the name of the network before each. peft writes them into
 adapter_config.json.
@@ -51,12 +51,12 @@ def of_header(header: Mapping[str, str]) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        found = json.loads(text)
+        settings = json.loads(text)
     except ValueError as error:
         raise ConfigError(f"{HEADER} is no JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise ConfigError(f"{HEADER} must be an object of settings, got {type(found).__name__}")
-    return found
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{HEADER} must be an object of settings, got {type(settings).__name__}")
+    return settings
 
 
 def of_network(settings: Mapping[str, Any], network: str) -> dict[str, Any]:
@@ -75,12 +75,12 @@ def of_network(settings: Mapping[str, Any], network: str) -> dict[str, Any]:
             known, and for a key of alpha_pattern that is no regular expression or has more than LONGEST characters.
     """
     prefix = f"{network}."
-    found = {
+    result = {
         name.removeprefix(prefix): value
         for name, value in settings.items()
         if name.startswith(prefix) or "." not in name
     }
-    for name, value in found.items():
+    for name, value in result.items():
         if name in FIXED:
             if value not in FIXED[name]:
                 raise ConfigError(
@@ -90,10 +90,10 @@ def of_network(settings: Mapping[str, Any], network: str) -> dict[str, Any]:
             raise ConfigError(
                 f"LoRA of {network}: {name} = {value!r} is not supported: such changes are no product beside a layer"
             )
-    pattern = found.get("alpha_pattern") or {}
+    pattern = result.get("alpha_pattern") or {}
     if not isinstance(pattern, Mapping):
         raise ConfigError(f"alpha_pattern = {pattern!r} must give names of layers a number")
-    return found | {"alpha_pattern": {_compiled(key): value for key, value in pattern.items()}}
+    return result | {"alpha_pattern": {_compiled(key): value for key, value in pattern.items()}}
 
 
 def alpha(settings: Mapping[str, Any], layer: str) -> float | None:

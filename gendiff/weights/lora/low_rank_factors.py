@@ -63,12 +63,12 @@ def joined(rule: Rule, kernel: tuple[int, ...], parts: Mapping[int, Factors], dt
         layout, rank = rule.layouts_of_parts[number], factors.down.shape[0]
         down = layouts.of_inputs(layout).ours(np.asarray(factors.down, dtype)).reshape(-1, rank)
         up = layouts.of_outputs(layout).ours(np.asarray(factors.up, dtype).reshape(-1, rank))
-        place = next((at for at, other in enumerate(downs) if np.array_equal(other, down)), None)
-        if place is None:
-            place = len(downs)
+        position = next((at for at, other in enumerate(downs) if np.array_equal(other, down)), None)
+        if position is None:
+            position = len(downs)
             downs.append(down)
             ups.append(np.zeros((rank, kernel[-1]), dtype))
-        ups[place][:, ends[number] - up.shape[-1] : ends[number]] = up
+        ups[position][:, ends[number] - up.shape[-1] : ends[number]] = up
     return LowRank(jnp.asarray(np.concatenate(downs, 1)), jnp.asarray(np.concatenate(ups, 0)))
 
 

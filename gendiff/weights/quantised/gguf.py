@@ -155,7 +155,7 @@ def load(path: str | os.PathLike) -> Gguf:
         raise DataError(f"{file}: {error}") from error
     except (_Damage, ValueError, OSError) as error:  # ValueError: an empty file cannot be mapped
         raise DataError(f"{file}: not a whole GGUF file: {error}") from error
-    return Gguf(metadata, {place.name: place.packed(stored[start:]) for place in places})
+    return Gguf(metadata, {entry.name: entry.packed(stored[start:]) for entry in places})
 
 
 class _Damage(Exception):
@@ -196,11 +196,11 @@ class _Reader:
     def left(self) -> int:
         return self.size - self.at
 
-    def whole(self, form: str) -> int:
+    def integer(self, form: str) -> int:
         return struct.unpack(form, self.bytes(struct.calcsize(form)))[0]
 
     def text(self) -> str:
-        raw = self.bytes(self.whole("<Q"))
+        raw = self.bytes(self.integer("<Q"))
         try:
             return raw.decode()
         except UnicodeDecodeError as error:
@@ -208,7 +208,7 @@ class _Reader:
 
     def count(self, what: str, smallest: int) -> int:
         """Return a number of things that take at least some bytes each."""
-        count = self.whole("<Q")
+        count = self.integer("<Q")
         if count * smallest > self.left:
             raise _Damage(f"{count} {what} at {self.at} do not fit into its {self.size} bytes")
         return count
@@ -224,12 +224,12 @@ class _Reader:
 
     def value(self) -> Any:
         """One value of the metadata."""
-        code = self.whole("<I")
+        code = self.integer("<I")
         if code == _STRING:
             return self.text()
         if code != _ARRAY:
             return self.numbers(code, 1)[0].item()
-        code = self.whole("<I")
+        code = self.integer("<I")
         if code == _STRING:
             return [self.text() for _ in range(self.count("strings", 8))]
         if code == _ARRAY:
@@ -241,11 +241,11 @@ def _header(reader: _Reader) -> tuple[dict[str, Any], list[_Place], int]:
     """(metadata, tensors, where the first one starts), all of it checked."""
     if reader.bytes(4) != b"GGUF":
         raise _Damage("it does not begin with GGUF")
-    version = reader.whole("<I")
+    version = reader.integer("<I")
     if version not in VERSIONS:
         kind = "big-endian" if version & 0xFFFF == 0 else f"version {version}"
         raise _Damage(f"it is {kind}; versions {VERSIONS[0]} and {VERSIONS[1]}, little-endian, are read")
-    tensors, values = reader.count("tensors", 32), reader.whole("<Q")
+    tensors, values = reader.count("tensors", 32), reader.integer("<Q")
     metadata: dict[str, Any] = {}
     if values * 13 > reader.left:
         raise _Damage(f"{values} values of metadata do not fit into its {reader.size} bytes")
@@ -264,26 +264,26 @@ def _header(reader: _Reader) -> tuple[dict[str, Any], list[_Place], int]:
 
 def _info(reader: _Reader) -> tuple[str, str, tuple[int, ...], int]:
     """(name, kind, shape, start) of a tensor."""
-    name, axes = reader.text(), reader.whole("<I")
+    name, axes = reader.text(), reader.integer("<I")
     if not 1 <= axes <= 4:
         raise _Damage(f"{name} has {axes} axes; 1 to 4 are read")
     shape = struct.unpack(f"<{axes}Q", reader.bytes(8 * axes))[::-1]
-    code = reader.whole("<I")
+    code = reader.integer("<I")
     if code not in _NAMES:
         raise _OtherKind(f"{name} is of kind {NOT_READ.get(code, code)}, which is not read; {', '.join(KINDS)} are")
     if not all(1 <= axis <= LARGEST_AXIS for axis in shape) or shape[-1] % KINDS[_NAMES[code]].numbers:
         raise _Damage(f"{name} of shape {shape} has no whole blocks of {_NAMES[code]}")
-    return name, _NAMES[code], shape, reader.whole("<Q")
+    return name, _NAMES[code], shape, reader.integer("<Q")
 
 
 def _placed(infos: list[tuple[str, str, tuple[int, ...], int]], alignment: int, room: int) -> Iterator[_Place]:
     """Each tensor stands right behind the one before, as llama.cpp demands too."""
     end, names = 0, set()
     for name, kind, shape, start in infos:
-        wanted = _aligned(end, alignment)
-        if start != wanted:
+        expected = _aligned(end, alignment)
+        if start != expected:
             what = "overlaps what is before" if start < end else "leaves a gap, or is not aligned"
-            raise _Damage(f"{name} starts at {start} and not at {wanted}: it {what}")
+            raise _Damage(f"{name} starts at {start} and not at {expected}: it {what}")
         size = int(np.prod([*shape[:-1], shape[-1] // KINDS[kind].numbers], dtype=object)) * KINDS[kind].size
         end = start + size
         if end > room:
@@ -299,5 +299,5 @@ def _placed(infos: list[tuple[str, str, tuple[int, ...], int]], alignment: int, 
         raise _Damage(f"{room - end} bytes behind its last tensor belong to none")
 
 
-def _aligned(place: int, alignment: int) -> int:
-    return -(-place // alignment) * alignment
+def _aligned(offset: int, alignment: int) -> int:
+    return -(-offset // alignment) * alignment

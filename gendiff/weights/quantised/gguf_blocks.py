@@ -7,9 +7,9 @@
 | Q4_1 | 32 inputs: a float16 scale and minimum, 16 bytes | nibble · scale + minimum |
 | Q5_0 | 32 inputs: a float16 scale, 4 bytes of fifth bits, 16 bytes | (number − 16) · scale |
 | Q5_1 | 32 inputs: a float16 scale and minimum, 4 bytes of fifth bits, 16 bytes | number · scale + minimum |
-| Q4_K | 256 inputs: two float16 units, a scale and a minimum of 6 bits for each 32 inputs, 128 bytes | nibble · scale − minimum |
+| Q4_K | 256 inputs: two float16 units, 6-bit scale and minimum per 32 inputs, 128 bytes | nibble · scale − minimum |
 | Q5_K | as Q4_K, with 32 bytes of fifth bits before the 128 | number · scale − minimum |
-| Q6_K | 256 inputs: one float16 unit, a scale of 8 bits for each 16 inputs, 192 bytes of 6-bit numbers | (number − 32) · scale |
+| Q6_K | 256 inputs: one float16 unit, 8-bit scale per 16 inputs, 192 bytes of 6-bit numbers | (number − 32) · scale |
 
 The numbers of the first three stay as they are, in another order. Of the last three the scales become float32, which
 holds the products of units and integers exactly, and numbers of 5 and 6 bits become bytes. So bits per weight are 8.5
@@ -97,9 +97,9 @@ def _blocks(kind: str, raw: np.ndarray, shape: Sequence[int], table: bool) -> np
         raise ValueError(f"shape = {tuple(shape)} must have 2 axes")
     outputs, inputs = shape if table else (shape[1], shape[0])
     _, numbers, size = gguf.KINDS[kind]
-    wanted = outputs * (inputs // numbers) * size
-    if inputs % numbers or raw.size != wanted:
-        needed = f"{wanted} bytes are needed, and inputs that {numbers} divides, not {inputs}"
+    expected = outputs * (inputs // numbers) * size
+    if inputs % numbers or raw.size != expected:
+        needed = f"{expected} bytes are needed, and inputs that {numbers} divides, not {inputs}"
         raise ValueError(f"{raw.size} bytes are no {kind} of shape {tuple(shape)}: {needed}")
     return np.ascontiguousarray(raw).reshape(outputs, inputs // numbers, size)
 
@@ -134,7 +134,8 @@ def _of_parts(kind: str, blocks: np.ndarray, shape: tuple[int, ...], table: bool
 
 
 def _q6_k(blocks: np.ndarray, shape: tuple[int, ...], table: bool) -> GroupedKernel:
-    """128 inputs have 64 bytes of low nibbles and 32 of pairs of high bits: byte j of these is for inputs j, j + 32, j + 64 and j + 96."""
+    # 128 inputs have 64 bytes of low nibbles, then 32 bytes of pairs of high bits
+    # byte j of these is for inputs j, j + 32, j + 64 and j + 96
     outputs, count = blocks.shape[:2]
     low = blocks[..., :128].reshape(outputs, count, 2, 2, 32)
     high = blocks[..., 128:192].reshape(outputs, count, 2, 1, 32) >> np.array([0, 2, 4, 6], np.uint8)[:, None] & 3

@@ -1,4 +1,4 @@
-"""Models of the family of Llama in GGUF files as `networks.LanguageModel`: the fields of the network, and the rules for its parameters.
+"""Models of the family of Llama in GGUF files as `networks.LanguageModel`: its fields, and rules for its parameters.
 
 llama.cpp orders the rows of queries and keys by neighbouring rotary pairs. Nothing fails where they are left so, and
 the model is bad: the rules put them back.
@@ -70,20 +70,20 @@ def network_fields(file: Gguf) -> dict[str, Any]:
     Raises:
         ConfigError: that names the setting and value without a match.
     """
-    found = _settings(file)
-    heads, width = found["attention.head_count"], found["embedding_length"]
-    size = _head_size(found)
-    base = _shortest(found["rope.freq_base"])
+    values = _settings(file)
+    heads, width = values["attention.head_count"], values["embedding_length"]
+    size = _head_size(values)
+    base = _shortest(values["rope.freq_base"])
     return {
-        "vocabulary": _vocabulary(file, found),
-        "context": found["context_length"],
+        "vocabulary": _vocabulary(file, values),
+        "context": values["context_length"],
         "width": width,
-        "depth": found["block_count"],
+        "depth": values["block_count"],
         "heads": heads,
-        "key_value_heads": found["attention.head_count_kv"],
+        "key_value_heads": values["attention.head_count_kv"],
         "head_size": None if size * heads == width else size,
-        "mlp_width": found["feed_forward_length"],
-        "epsilon": _shortest(found["attention.layer_norm_rms_epsilon"]),
+        "mlp_width": values["feed_forward_length"],
+        "epsilon": _shortest(values["attention.layer_norm_rms_epsilon"]),
         "rotary_base": base,
         "rotary_stretch": _stretch(file, base, size),
         "tied": OUTPUT not in file.tensors,
@@ -133,10 +133,10 @@ def params(file: Gguf, like: Params, *, packed: bool = False) -> Params:
         return naming.to_ours({name: tensor.numbers() for name, tensor in tensors.items()}, rules(file), like)
     shapes = {name: np.broadcast_to(np.float32(0), tensor.shape) for name, tensor in tensors.items()}
 
-    def made(path: str, rule: Rule, names: list[str], wanted: Any, read: Any) -> Any:
+    def make(path: str, rule: Rule, names: list[str], expected: Any, read: Any) -> Any:
         parts = [tensors[name] for name in names]
         if not all(part.kind in gguf_blocks.KINDS for part in parts):
-            return jnp.asarray(rule.joined([part.numbers() for part in parts]), wanted.dtype)
+            return jnp.asarray(rule.joined([part.numbers() for part in parts]), expected.dtype)
         if path == TOKEN:
             return gguf_blocks.kernel(parts[0].kind, parts[0].blocks, parts[0].shape, table=True)
         return _kernel(
@@ -147,7 +147,7 @@ def params(file: Gguf, like: Params, *, packed: bool = False) -> Params:
             parts,
         )
 
-    return naming.to_ours(shapes, rules(file), like, made=made)
+    return naming.to_ours(shapes, rules(file), like, maker=make)
 
 
 def _kernel(rows: list[tuple[str, np.ndarray]], parts: list[Packed]) -> PackedKernel:
@@ -164,21 +164,21 @@ def _settings(file: Gguf) -> dict[str, Any]:
     if architecture != KIND:
         raise ConfigError(f"general.architecture = {architecture!r}: these rules are for {KIND!r}")
     beginning = f"{KIND}."
-    given = {key.removeprefix(beginning): value for key, value in file.metadata.items() if key.startswith(beginning)}
-    missing = [name for name in NEEDED if name not in given]
+    written = {key.removeprefix(beginning): value for key, value in file.metadata.items() if key.startswith(beginning)}
+    missing = [name for name in NEEDED if name not in written]
     if missing:
         raise ConfigError(f"{KIND}: {missing[0]} is missing from the metadata")
-    found = settings.of(given, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
+    values = settings.from_config(written, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
     for name in NEEDED[:-1]:
-        settings.refuse_unless(found[name] > 0, KIND, name, found[name], "it must be above 0")
-    return found
+        settings.refuse_unless(values[name] > 0, KIND, name, values[name], "it must be above 0")
+    return values
 
 
-def _head_size(found: Mapping[str, Any]) -> int:
-    heads, width = found["attention.head_count"], found["embedding_length"]
-    size = found["attention.key_length"] or width // heads
+def _head_size(values: Mapping[str, Any]) -> int:
+    heads, width = values["attention.head_count"], values["embedding_length"]
+    size = values["attention.key_length"] or width // heads
     settings.refuse_unless(
-        found["attention.key_length"] is not None or width % heads == 0,
+        values["attention.key_length"] is not None or width % heads == 0,
         KIND,
         "attention.head_count",
         heads,
@@ -186,33 +186,33 @@ def _head_size(found: Mapping[str, Any]) -> int:
     )
     for name in ("attention.value_length", "rope.dimension_count"):
         settings.refuse_unless(
-            found[name] in (None, size), KIND, name, found[name], f"only {size}, all channels of a head"
+            values[name] in (None, size), KIND, name, values[name], f"only {size}, all channels of a head"
         )
     return size
 
 
-def _vocabulary(file: Gguf, found: Mapping[str, Any]) -> int:
+def _vocabulary(file: Gguf, values: Mapping[str, Any]) -> int:
     if TABLE not in file.tensors:
         raise ConfigError(f"{KIND}: the file has no {TABLE}")
     size = file.tensors[TABLE].shape[0]
     settings.refuse_unless(
-        found["vocab_size"] in (None, size), KIND, "vocab_size", found["vocab_size"], f"{TABLE} has {size} rows"
+        values["vocab_size"] in (None, size), KIND, "vocab_size", values["vocab_size"], f"{TABLE} has {size} rows"
     )
     return size
 
 
 def _stretch(file: Gguf, base: float, size: int) -> tuple[float, float, float, int] | None:
-    """What stretched the rotary positions, from the divisors of their frequencies, the last of which is the whole factor."""
+    """The stretch of the rotary positions, from the divisors of their frequencies; the last divisor is the factor."""
     if STRETCH not in file.tensors:
         return None
     divisors = file.tensors[STRETCH].numbers()
     factor = float(divisors.flat[-1])
     turns = LLAMA_3["original"] * base ** (-np.arange(size // 2) / (size // 2)) / (2 * np.pi)
-    kept = np.clip((turns - LLAMA_3["low"]) / (LLAMA_3["high"] - LLAMA_3["low"]), 0, 1)
+    share = np.clip((turns - LLAMA_3["low"]) / (LLAMA_3["high"] - LLAMA_3["low"]), 0, 1)
     fits = (
-        divisors.shape == kept.shape
+        divisors.shape == share.shape
         and factor >= 1
-        and np.allclose(1 / divisors, kept + (1 - kept) / factor, rtol=1e-4)
+        and np.allclose(1 / divisors, share + (1 - share) / factor, rtol=1e-4)
     )
     settings.refuse_unless(
         bool(fits), KIND, STRETCH, f"divisors up to {factor:g}", f"only those that follow from {LLAMA_3}"

@@ -23,7 +23,7 @@ LOW = 254
 LONGEST = 130_000
 """Sums of more products of two int8 numbers may leave int32."""
 TOGETHER = 16
-"""Inputs whose products with whole numbers a program writes out one by one, and sums as integers; 16 stay far inside int32."""
+"""How many products of integers a program writes out and sums as integers; the sum of 16 stays far inside int32."""
 
 
 def by_digits(x: jax.Array, weights: jax.Array) -> bool:
@@ -92,16 +92,16 @@ def group_sums(
     """
     (high, low), unit = digits(x)
     groups, size, outputs = values.shape
-    whole = (high.astype(jnp.int32) * LOW + low).reshape(groups, -1, size)
+    integers = (high.astype(jnp.int32) * LOW + low).reshape(groups, -1, size)
     together = next(number for number in range(min(size, TOGETHER), 0, -1) if size % number == 0)
     rows = values.reshape(-1, together, outputs)
     sums = jnp.zeros((rows.shape[0], outputs), jnp.int32)
-    for place in range(together):
-        for at, part in enumerate(parts(rows[:, place])):
-            sums = sums + part.astype(jnp.int32) * whole[:, at].reshape(-1, together)[:, place, None]
+    for position in range(together):
+        for at, part in enumerate(parts(rows[:, position])):
+            sums = sums + part.astype(jnp.int32) * integers[:, at].reshape(-1, together)[:, position, None]
     summed = jnp.sum(sums.astype(unit.dtype).reshape(groups, -1, outputs), 1)
     if offset:
-        summed = summed - offset * jnp.sum(whole, (1, 2))[:, None].astype(unit.dtype)
+        summed = summed - offset * jnp.sum(integers, (1, 2))[:, None].astype(unit.dtype)
     return summed / LOW * unit
 
 

@@ -147,7 +147,7 @@ class StoredByGroup(PackedMatrix):
     @staticmethod
     @abc.abstractmethod
     def parts(values: jax.Array) -> tuple[jax.Array, ...]:
-        """The integers that values hold: in the first of the tuple those of the first inputs of each group, and so on."""
+        """The integers that values hold: first those of the first inputs of each group, and so on."""
 
     @property
     def offset(self) -> int:
@@ -188,7 +188,7 @@ class StoredByGroup(PackedMatrix):
 
 @record
 class GroupedKernel(StoredByGroup):
-    """Weights = values · scale, with a scale per output and group of inputs, for int8 values (groups, size of a group, out)."""
+    """Weights = values · scale, for int8 values (groups, size of a group, out): a scale per output and group."""
 
     zero: ClassVar[int] = 0
     each: ClassVar[int] = 1
@@ -218,7 +218,7 @@ class NibbleKernel(StoredByGroup):
 
 @record
 class JoinedKernel(PackedKernel):
-    """Kernels with the same inputs side by side: what is one layer here and several in a file, each packed in its own way.
+    """Kernels with the same inputs side by side, each packed in its own way: one layer here, several in a file.
 
     Args:
         parts: PackedKernels of shapes (in, out).
@@ -246,6 +246,6 @@ class JoinedKernel(PackedKernel):
 
 
 def pack(nibbles: jax.Array) -> jax.Array:
-    """Pack numbers 0 … 15, (groups, n, out), into bytes (groups, n / 2, out): the first half of inputs is in the low nibbles."""
+    """Pack numbers 0 … 15, (groups, n, out), into bytes (groups, n / 2, out): low nibbles hold the first half."""
     low, high = jnp.split(nibbles.astype(jnp.uint8), 2, 1)
     return low | (high << 4)

@@ -1,6 +1,6 @@
-"""Files of weights read straight into packed kernels: a model loads in the memory of its packed parameters and one array.
+"""Files of weights read straight into packed kernels: loading needs the memory of packed parameters and one array.
 
-Each kernel says what packing lost of it, so that the error of a storage is known before anything is drawn.
+Each kernel reports its rounding error, so that the error of a storage is known before anything is drawn.
 """
 
 import functools
@@ -66,7 +66,7 @@ def rounded(array: Any, kind: Kind, *, table: bool = False) -> tuple[PackedKerne
 
 
 def maker(rules: Sequence[Packing], on_packed: OnPacked | None = None) -> Maker:
-    """Return what `rules.to_ours` makes parameters by, so that it packs each array as soon as it is read.
+    """Return a `maker` for `rules.to_ours` that packs each array as soon as it is read.
 
     An array is packed from float32, whatever the dtype of the other parameters.
 
@@ -75,16 +75,17 @@ def maker(rules: Sequence[Packing], on_packed: OnPacked | None = None) -> Maker:
         on_packed: is told of each array that is packed.
     """
 
-    def made(path: str, rule: Rule, names: list[str], wanted: Any, read: Callable[[Any], jax.Array]) -> Any:
-        chosen = next((each for each in rules if re.search(each.paths, path) and len(wanted.shape) in each.axes), None)
+    def make(path: str, rule: Rule, names: list[str], expected: Any, read: Callable[[Any], jax.Array]) -> Any:
+        axes = len(expected.shape)
+        chosen = next((each for each in rules if re.search(each.paths, path) and axes in each.axes), None)
         if chosen is None or chosen.kind is None:
-            return read(wanted.dtype)
-        kernel, rounding = rounded(read(arrays.at_least_float32(wanted.dtype)), chosen.kind, table=chosen.table)
+            return read(expected.dtype)
+        kernel, rounding = rounded(read(arrays.at_least_float32(expected.dtype)), chosen.kind, table=chosen.table)
         if on_packed is not None:
             on_packed(path, rounding)
         return kernel
 
-    return made
+    return make
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))

@@ -168,6 +168,8 @@ def linear(kind: Kind, *, tables: bool = False, convolutions: bool = False) -> t
 def quantise(params: Params, rules: Sequence[Packing] = LINEAR) -> Params:
     """Pack parameters by the first rule that fits each. What no rule fits, and what is packed already, stays.
 
+    Also known as: post-training quantisation (PTQ) by rounding to nearest (RTN), of weights only.
+
     Args:
         params: of any network.
         rules: see `Packing`.

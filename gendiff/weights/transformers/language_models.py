@@ -1,4 +1,4 @@
-"""Language models of others by one door: a folder of transformers or a GGUF file in, a folder that transformers loads out."""
+"""Language models of others: load a folder of transformers or a GGUF file, save a folder that transformers loads."""
 
 import functools
 import json
@@ -54,16 +54,16 @@ def load(path: str | os.PathLike, *, packed: bool = False) -> Foreign:
         DataError: path first, for missing or damaged files.
         ConfigError: for a kind of model without rules here, a setting without a match, and for `packed` with a folder.
     """
-    place = Path(path)
-    if place.suffix.lower() == ".gguf":
-        file = gguf.load(place)
+    source = Path(path)
+    if source.suffix.lower() == ".gguf":
+        file = gguf.load(source)
         return Foreign(
             gguf_llama.network_fields(file), file.metadata, functools.partial(gguf_llama.params, file, packed=packed)
         )
     if packed:
-        raise ConfigError(f"packed = True, but {place} is no .gguf file: load it and use weights.quantised.quantise")
-    module = module_of(files.load_config(place))
-    stored = files.load_folder(place, STEM)
+        raise ConfigError(f"packed = True, but {source} is no .gguf file: load it and use weights.quantised.quantise")
+    module = module_of(files.load_config(source))
+    stored = files.load_folder(source, STEM)
     return Foreign(
         module.network_fields(stored.config),
         stored.config,
@@ -99,8 +99,8 @@ def save(path: str | os.PathLike, params: Params, config: Mapping[str, Any]) -> 
         raise DataError(f"{folder}: holds {taken[0]}: name another folder")
     kind = next(
         kind
-        for kind, (name, of) in KINDS.items()
-        if of is module and (of is not transformers_qwen or name == of.kind_of(config))
+        for kind, (name, candidate) in KINDS.items()
+        if candidate is module and (candidate is not transformers_qwen or name == candidate.kind_of(config))
     )
     written = {name: value for name, value in config.items() if name != "torch_dtype"}
     written |= {"architectures": [KINDS[kind][0]], "model_type": kind, "dtype": str(np.asarray(ours["token"]).dtype)}
@@ -132,13 +132,13 @@ def _check_fit(ours: Mapping[str, Any], rules: tuple[naming.Rule, ...], fields: 
     for number in range(fields["depth"]):
         shapes[f"block_{number}/qkv/kernel"] = (width, (heads + 2 * shared) * size)
         shapes[f"block_{number}/mlp_0/kernel"] = (width, (1 + fields.get("gated", True)) * inner)
-    wanted = {rule.ours.format(block=number) for rule in rules for number in range(fields["depth"])}
-    for found, what in (
-        (wanted - set(ours), "of the configuration are not there"),
-        (set(ours) - wanted, "are none of the configuration"),
+    expected = {rule.ours.format(block=number) for rule in rules for number in range(fields["depth"])}
+    for names, what in (
+        (expected - set(ours), "of the configuration are not there"),
+        (set(ours) - expected, "are none of the configuration"),
     ):
-        if found:
-            raise CheckpointMismatchError(f"{len(found)} parameters {what}, such as {min(found)}")
+        if names:
+            raise CheckpointMismatchError(f"{len(names)} parameters {what}, such as {min(names)}")
     for path, shape in shapes.items():
         if ours[path].shape != shape:
             raise CheckpointMismatchError(f"{path} has shape {ours[path].shape}, and the configuration says {shape}")

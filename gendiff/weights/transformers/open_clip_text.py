@@ -43,7 +43,7 @@ SUPPORTED: dict[str, tuple] = {
 WHOLE: dict[str, Any] = {"embed_dim": 512, "quick_gelu": False}
 """The settings of a whole model that its text tower has a part in."""
 LEFT_OUT = ("visual.", "logit_scale", "logit_bias", "attn_mask", "input_resolution", "context_length", "vocab_size")
-"""How names begin of what is no parameter of the text tower: the image tower, the temperature, buffers and numbers of OpenAI's files."""
+"""Prefixes of arrays outside the text tower: the image tower, the temperature, buffers, numbers of OpenAI's files."""
 
 
 def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,24 +58,26 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     model = config.get("model_cfg", config) if isinstance(config, Mapping) else config
     if not isinstance(model, Mapping) or not isinstance(model.get("text_cfg"), Mapping):
         raise ConfigError(f"config = {config!r} must be a mapping with text_cfg, as in open_clip_config.json")
-    whole = settings.of({name: model[name] for name in WHOLE if name in model}, ("an OpenCLIP model",), WHOLE, {}, {})
-    found = settings.of(model["text_cfg"], (KIND,), DEFAULTS, SUPPORTED, {})
-    ratio = found["mlp_ratio"]
+    outer = settings.from_config(
+        {name: model[name] for name in WHOLE if name in model}, ("an OpenCLIP model",), WHOLE, {}, {}
+    )
+    values = settings.from_config(model["text_cfg"], (KIND,), DEFAULTS, SUPPORTED, {})
+    ratio = values["mlp_ratio"]
     settings.refuse_unless(ratio >= 1 and float(ratio).is_integer(), KIND, "mlp_ratio", ratio, "only whole numbers")
     return {
-        "vocabulary": found["vocab_size"],
-        "positions": found["context_length"],
-        "width": found["width"],
-        "depth": found["layers"],
-        "heads": found["heads"],
+        "vocabulary": values["vocab_size"],
+        "positions": values["context_length"],
+        "width": values["width"],
+        "depth": values["layers"],
+        "heads": values["heads"],
         "expansion": int(ratio),
         "causal": True,
         "norm_first": True,
-        "activation": "quick_gelu" if whole["quick_gelu"] else "gelu",
+        "activation": "quick_gelu" if outer["quick_gelu"] else "gelu",
         "epsilon": 1e-5,
         "pooling": "end",
-        "end": found["vocab_size"] - 1,  # theirs takes the largest id of a text
-        "projection": whole["embed_dim"],
+        "end": values["vocab_size"] - 1,  # theirs takes the largest id of a text
+        "projection": outer["embed_dim"],
     }
 
 
@@ -116,9 +118,9 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
         ConfigError: as `network_fields` does.
         CheckpointMismatchError: as `rules.to_ours` does.
     """
-    kept = {
+    remaining = {
         name.removeprefix("text."): array
         for name, array in arrays.items()
         if not name.removeprefix("text.").startswith(LEFT_OUT)
     }
-    return naming.to_ours(kept, rules(config), like)
+    return naming.to_ours(remaining, rules(config), like)

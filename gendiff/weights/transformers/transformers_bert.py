@@ -1,4 +1,4 @@
-"""`BertModel` of transformers as `networks.TextEncoder`: the fields of the network, and the rules for its parameters."""
+"""`BertModel` of transformers as `networks.TextEncoder`: its fields, and the rules for its parameters."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -55,30 +55,31 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
 BUFFER = "embeddings.position_ids"
 """0, 1, 2, …, which older files hold."""
 POOLER = ("pooler.dense.weight", "pooler.dense.bias")
-"""A layer on the first token that was trained on pairs of sentences; encoders of sentences take the mean of the tokens instead."""
+"""A layer on the first token, trained on pairs of sentences; sentence encoders average the tokens instead."""
 
 
 def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of `networks.TextEncoder` whose tokens are equal to last_hidden_state of the model of a config.json.
+    """Return the fields of `networks.TextEncoder` for the model of a config.json.
 
-    A BertModel does not say how its tokens become one vector; here it is their mean.
+    Its tokens are equal to last_hidden_state. A BertModel does not say how its tokens become one vector; here it is
+    their mean.
 
     Raises:
         ConfigError: that names the setting and value without a match.
     """
-    found = settings.of(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
+    values = settings.from_config(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
     return {
-        "vocabulary": found["vocab_size"],
-        "positions": found["max_position_embeddings"],
-        "width": found["hidden_size"],
-        "depth": found["num_hidden_layers"],
-        "heads": found["num_attention_heads"],
-        "expansion": settings.expansion(KIND, found),
+        "vocabulary": values["vocab_size"],
+        "positions": values["max_position_embeddings"],
+        "width": values["hidden_size"],
+        "depth": values["num_hidden_layers"],
+        "heads": values["num_attention_heads"],
+        "expansion": settings.expansion(KIND, values),
         "causal": False,
         "norm_first": False,
-        "activation": ACTIVATIONS[found["hidden_act"]],
-        "epsilon": found["layer_norm_eps"],
-        "token_types": found["type_vocab_size"],
+        "activation": ACTIVATIONS[values["hidden_act"]],
+        "epsilon": values["layer_norm_eps"],
+        "token_types": values["type_vocab_size"],
         "pooling": "mean",
     }
 

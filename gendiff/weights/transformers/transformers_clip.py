@@ -63,23 +63,23 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: that names the setting and value without a match.
     """
-    found = settings.of(config, (KIND, PROJECTED), DEFAULTS, SUPPORTED, OPTIONAL)
-    end, size = found["eos_token_id"], found["vocab_size"]
+    values = settings.from_config(config, (KIND, PROJECTED), DEFAULTS, SUPPORTED, OPTIONAL)
+    end, size = values["eos_token_id"], values["vocab_size"]
     settings.refuse_unless(0 <= end < size, KIND, "eos_token_id", end, f"it must be one of the {size} ids (vocab_size)")
     return {
         "vocabulary": size,
-        "positions": found["max_position_embeddings"],
-        "width": found["hidden_size"],
-        "depth": found["num_hidden_layers"],
-        "heads": found["num_attention_heads"],
-        "expansion": settings.expansion(KIND, found),
+        "positions": values["max_position_embeddings"],
+        "width": values["hidden_size"],
+        "depth": values["num_hidden_layers"],
+        "heads": values["num_attention_heads"],
+        "expansion": settings.expansion(KIND, values),
         "causal": True,
         "norm_first": True,
-        "activation": ACTIVATIONS[found["hidden_act"]],
-        "epsilon": found["layer_norm_eps"],
+        "activation": ACTIVATIONS[values["hidden_act"]],
+        "epsilon": values["layer_norm_eps"],
         "pooling": "end",
         "end": size - 1 if end == FORMER_END else end,
-        "projection": found["projection_dim"] if found["architectures"] == (PROJECTED,) else None,
+        "projection": values["projection_dim"] if values["architectures"] == (PROJECTED,) else None,
     }
 
 
@@ -106,7 +106,7 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Maker | None = None) -> Params:
+def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
     """Return the arrays of a model as the parameters of `networks.TextEncoder(**network_fields(config))`.
 
     Args:
@@ -114,7 +114,7 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Mak
         arrays: its arrays by name, as files have them, or all without "text_model.", as a CLIPTextModel in memory may
             have them. The buffer of positions that older files hold is left out by its name; every other array is used.
         like: parameters of that network, or their shapes.
-        made: as in `rules.to_ours`.
+        maker: as in `rules.to_ours`.
 
     Raises:
         ConfigError: as `network_fields` does.
@@ -123,5 +123,5 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Mak
     flat = not any(name.startswith(PREFIX) for name in arrays)
     named = {f"{PREFIX}{name}" if flat else name: array for name, array in arrays.items()}
     return naming.to_ours(
-        {name: array for name, array in named.items() if name != BUFFER}, rules(config), like, made=made
+        {name: array for name, array in named.items() if name != BUFFER}, rules(config), like, maker=maker
     )

@@ -1,4 +1,4 @@
-"""`GPT2LMHeadModel` of transformers as `networks.LanguageModel`: the fields of the network, and the rules for its parameters.
+"""`GPT2LMHeadModel` of transformers as `networks.LanguageModel`: its fields, and the rules for its parameters.
 
 Its linear layers are stored as (in, out), as here, and queries, keys and values are one array.
 """
@@ -76,29 +76,29 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: that names the setting and value without a match.
     """
-    found = settings.of(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
+    values = settings.from_config(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
     for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
-        settings.refuse_unless(found[name] > 0, KIND, name, found[name], "it must be above 0")
+        settings.refuse_unless(values[name] > 0, KIND, name, values[name], "it must be above 0")
     settings.refuse_unless(
-        found["n_ctx"] in (None, found["n_positions"]), KIND, "n_ctx", found["n_ctx"], "it must be n_positions"
+        values["n_ctx"] in (None, values["n_positions"]), KIND, "n_ctx", values["n_ctx"], "it must be n_positions"
     )
     settings.refuse_unless(
-        found["n_embd"] % found["n_head"] == 0, KIND, "n_head", found["n_head"], f"it must divide {found['n_embd']}"
+        values["n_embd"] % values["n_head"] == 0, KIND, "n_head", values["n_head"], f"it must divide {values['n_embd']}"
     )
     return {
-        "vocabulary": found["vocab_size"],
-        "context": found["n_positions"],
-        "width": found["n_embd"],
-        "depth": found["n_layer"],
-        "heads": found["n_head"],
-        "mlp_width": found["n_inner"],
+        "vocabulary": values["vocab_size"],
+        "context": values["n_positions"],
+        "width": values["n_embd"],
+        "depth": values["n_layer"],
+        "heads": values["n_head"],
+        "mlp_width": values["n_inner"],
         "gated": False,
-        "activation": ACTIVATIONS[found["activation_function"]],
+        "activation": ACTIVATIONS[values["activation_function"]],
         "norm": "layer",
-        "epsilon": found["layer_norm_epsilon"],
+        "epsilon": values["layer_norm_epsilon"],
         "bias": True,
         "positions": "learned",
-        "tied": found["tie_word_embeddings"],
+        "tied": values["tie_word_embeddings"],
     }
 
 

@@ -1,4 +1,4 @@
-"""`LlamaForCausalLM` of transformers as `networks.LanguageModel`: the fields of the network, and the rules for its parameters.
+"""`LlamaForCausalLM` of transformers as `networks.LanguageModel`: its fields, and the rules for its parameters.
 
 SmolLM, Llama 2 and 3, TinyLlama and many others are stored so. `files.load_folder(path, stem="model")` reads their
 folders, also in parts.
@@ -77,10 +77,10 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: that names the setting and value without a match.
     """
-    found = settings.of(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
-    return decoder_fields(KIND, found) | {
-        "bias": found["attention_bias"],
-        "mlp_bias": None if found["mlp_bias"] == found["attention_bias"] else found["mlp_bias"],
+    values = settings.from_config(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
+    return decoder_fields(KIND, values) | {
+        "bias": values["attention_bias"],
+        "mlp_bias": None if values["mlp_bias"] == values["attention_bias"] else values["mlp_bias"],
     }
 
 
@@ -109,18 +109,18 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
     return naming.to_ours(without_copies(network_fields(config), arrays), rules(config), like)
 
 
-def decoder_fields(kind: str, found: Mapping[str, Any]) -> dict[str, Any]:
+def decoder_fields(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that decoders of the family of Llama share.
 
     Args:
         kind: the class, for messages.
-        found: its settings.
+        values: its settings.
 
     Raises:
         ConfigError: for numbers that do not fit each other, and rotary positions without a match.
     """
     heads, width, shared, size = (
-        found[name] for name in ("num_attention_heads", "hidden_size", "num_key_value_heads", "head_dim")
+        values[name] for name in ("num_attention_heads", "hidden_size", "num_key_value_heads", "head_dim")
     )
     for name in (
         "vocab_size",
@@ -130,7 +130,7 @@ def decoder_fields(kind: str, found: Mapping[str, Any]) -> dict[str, Any]:
         "intermediate_size",
         "max_position_embeddings",
     ):
-        settings.refuse_unless(found[name] > 0, kind, name, found[name], "it must be above 0")
+        settings.refuse_unless(values[name] > 0, kind, name, values[name], "it must be above 0")
     fits = shared is None or (shared > 0 and heads % shared == 0)
     settings.refuse_unless(fits, kind, "num_key_value_heads", shared, f"it must divide num_attention_heads = {heads}")
     fits = width % heads == 0 if size is None else size > 0 and size % 2 == 0
@@ -138,18 +138,18 @@ def decoder_fields(kind: str, found: Mapping[str, Any]) -> dict[str, Any]:
         fits, kind, "head_dim", size, f"an even number is needed, or none and {heads} heads that divide {width}"
     )
     return {
-        "vocabulary": found["vocab_size"],
-        "context": found["max_position_embeddings"],
+        "vocabulary": values["vocab_size"],
+        "context": values["max_position_embeddings"],
         "width": width,
-        "depth": found["num_hidden_layers"],
+        "depth": values["num_hidden_layers"],
         "heads": heads,
         "key_value_heads": shared,
         "head_size": None if size is None or size * heads == width else size,
-        "mlp_width": found["intermediate_size"],
-        "activation": ACTIVATIONS[found["hidden_act"]],
-        "epsilon": found["rms_norm_eps"],
-        "tied": found["tie_word_embeddings"],
-        **transformers_rotary.fields(kind, found),
+        "mlp_width": values["intermediate_size"],
+        "activation": ACTIVATIONS[values["hidden_act"]],
+        "epsilon": values["rms_norm_eps"],
+        "tied": values["tie_word_embeddings"],
+        **transformers_rotary.fields(kind, values),
     }
 
 
@@ -191,12 +191,19 @@ def without_copies(fields: Mapping[str, Any], arrays: Arrays, table: str = TABLE
         arrays: by name.
         table: the name of the table of tokens.
     """
-    kept = {name: array for name, array in arrays.items() if not name.endswith(BUFFER)}
-    if fields["tied"] and HEAD in kept and table in kept and np.array_equal(kept[HEAD], kept[table]):
-        del kept[HEAD]
-    return kept
+    remaining = {name: array for name, array in arrays.items() if not name.endswith(BUFFER)}
+    if (
+        fields["tied"]
+        and HEAD in remaining
+        and table in remaining
+        and np.array_equal(remaining[HEAD], remaining[table])
+    ):
+        del remaining[HEAD]
+    return remaining
 
 
-def _biased(given: tuple[Rule, ...], own: bool | None, general: bool) -> tuple[Rule, ...]:
+def _biased(candidates: tuple[Rule, ...], specific: bool | None, general: bool) -> tuple[Rule, ...]:
     """The rules, those of biases only where there are some."""
-    return tuple(rule for rule in given if not rule.ours.endswith("/bias") or (general if own is None else own))
+    return tuple(
+        rule for rule in candidates if not rule.ours.endswith("/bias") or (general if specific is None else specific)
+    )

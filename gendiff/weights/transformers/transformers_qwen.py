@@ -50,18 +50,18 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
         "model_type": (DEFAULTS[kind]["model_type"],),
         "hidden_act": tuple(transformers_llama.ACTIVATIONS),
     }
-    found = settings.of(
+    values = settings.from_config(
         {name: value for name, value in config.items() if name != "layer_types"},
         (kind,),
         DEFAULTS[kind],
         supported,
         OPTIONAL,
     )
-    window = _window(kind, found, config.get("layer_types"))
-    own = {"qkv_bias": True} if kind == SECOND else {"norm_heads": True, "bias": found["attention_bias"]}
-    if own.get("bias"):
-        own["mlp_bias"] = False
-    return transformers_llama.decoder_fields(kind, {"head_dim": None} | found) | {"window": window} | own
+    window = _window(kind, values, config.get("layer_types"))
+    extra = {"qkv_bias": True} if kind == SECOND else {"norm_heads": True, "bias": values["attention_bias"]}
+    if extra.get("bias"):
+        extra["mlp_bias"] = False
+    return transformers_llama.decoder_fields(kind, {"head_dim": None} | values) | {"window": window} | extra
 
 
 def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
@@ -105,24 +105,24 @@ def kind_of(config: Mapping[str, Any]) -> str:
     return TYPES[kind]
 
 
-def _window(kind: str, found: Mapping[str, Any], layers: Any) -> int | None:
+def _window(kind: str, values: Mapping[str, Any], layers: Any) -> int | None:
     """The window of every layer; transformers lets the first ones see all."""
-    depth, active = found["num_hidden_layers"], found["use_sliding_window"] and found["sliding_window"] is not None
+    depth, active = values["num_hidden_layers"], values["use_sliding_window"] and values["sliding_window"] is not None
     if layers is None:
-        layers = [SLIDING if active and number >= found["max_window_layers"] else FULL for number in range(depth)]
-        culprit, shown = "max_window_layers", found["max_window_layers"]
+        layers = [SLIDING if active and number >= values["max_window_layers"] else FULL for number in range(depth)]
+        culprit, value = "max_window_layers", values["max_window_layers"]
     else:
-        culprit, shown = "layer_types", layers
+        culprit, value = "layer_types", layers
     fits = isinstance(layers, list | tuple) and len(layers) == depth and set(layers) in ({FULL}, {SLIDING})
     settings.refuse_unless(
-        fits, kind, culprit, shown, f"all {depth} layers must have one sliding window, or none of them"
+        fits, kind, culprit, value, f"all {depth} layers must have one sliding window, or none of them"
     )
     if set(layers) == {FULL}:
         return None
     settings.refuse_unless(
-        bool(active), kind, culprit, shown, "use_sliding_window and sliding_window say that there is none"
+        bool(active), kind, culprit, value, "use_sliding_window and sliding_window say that there is none"
     )
     settings.refuse_unless(
-        found["sliding_window"] > 0, kind, "sliding_window", found["sliding_window"], "it must be above 0"
+        values["sliding_window"] > 0, kind, "sliding_window", values["sliding_window"], "it must be above 0"
     )
-    return found["sliding_window"]
+    return values["sliding_window"]

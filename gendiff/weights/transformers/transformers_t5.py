@@ -83,17 +83,17 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: that names the setting and value without a match. Version 1.0, whose MLPs have no gate, is one.
     """
-    found = settings.of(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
-    gate = found["feed_forward_proj"]
-    for name, wanted in (
+    values = settings.from_config(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
+    gate = values["feed_forward_proj"]
+    for name, allowed in (
         ("is_gated_act", (None, True)),
         ("dense_act_fn", (None, "gelu_new" if gate == "gated-gelu" else "silu")),
     ):
         settings.refuse_unless(
-            found[name] in wanted, KIND, name, found[name], f"feed_forward_proj = {gate!r} says otherwise"
+            values[name] in allowed, KIND, name, values[name], f"feed_forward_proj = {gate!r} says otherwise"
         )
     size, classes, farthest = (
-        found[name] for name in ("d_kv", "relative_attention_num_buckets", "relative_attention_max_distance")
+        values[name] for name in ("d_kv", "relative_attention_num_buckets", "relative_attention_max_distance")
     )
     fits = size > 0 and math.isqrt(size) ** 2 == size and size & (size - 1) == 0
     settings.refuse_unless(fits, KIND, "d_kv", size, "only powers of 4, whose root is exact")
@@ -109,16 +109,16 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
         farthest > quarter, KIND, "relative_attention_max_distance", farthest, f"it must be above {quarter}"
     )
     return {
-        "vocabulary": found["vocab_size"],
-        "width": found["d_model"],
-        "depth": found["num_layers"],
-        "heads": found["num_heads"],
+        "vocabulary": values["vocab_size"],
+        "width": values["d_model"],
+        "depth": values["num_layers"],
+        "heads": values["num_heads"],
         "head_size": size,
-        "mlp_width": found["d_ff"],
+        "mlp_width": values["d_ff"],
         "activation": GATES[gate],
         "distances": classes,
         "farthest": farthest,
-        "epsilon": found["layer_norm_epsilon"],
+        "epsilon": values["layer_norm_epsilon"],
     }
 
 
@@ -147,7 +147,7 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Maker | None = None) -> Params:
+def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, maker: Maker | None = None) -> Params:
     """Return the arrays of a model as the parameters of `networks.T5Encoder(**network_fields(config))`.
 
     Args:
@@ -155,15 +155,15 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Mak
         arrays: its arrays by name. The decoder of a whole T5 is left out by its names (`LEFT_OUT`). The table of tokens
             may stand under either of its two names, or equal under both. Every other array is used.
         like: parameters of that network, or their shapes.
-        made: as in `rules.to_ours`.
+        maker: as in `rules.to_ours`.
 
     Raises:
         ConfigError: as `network_fields` does.
         CheckpointMismatchError: as `rules.to_ours` does, and for two tables of tokens that differ.
     """
-    kept = {name: array for name, array in arrays.items() if not name.startswith(LEFT_OUT)}
-    if TIED in kept:
-        tied = kept.pop(TIED)
-        if not np.array_equal(kept.setdefault(TABLE, tied), tied):
+    remaining = {name: array for name, array in arrays.items() if not name.startswith(LEFT_OUT)}
+    if TIED in remaining:
+        tied = remaining.pop(TIED)
+        if not np.array_equal(remaining.setdefault(TABLE, tied), tied):
             raise CheckpointMismatchError(f"{TIED} differs from {TABLE}, but the network has one table of tokens")
-    return naming.to_ours(kept, rules(config), like, made=made)
+    return naming.to_ours(remaining, rules(config), like, maker=maker)

@@ -30,8 +30,8 @@ def read(folder, packing, dtype=jnp.float32, on_packed=None):
     like = jax.tree.map(
         lambda shape: jax.ShapeDtypeStruct(shape, dtype), SHAPES, is_leaf=lambda value: isinstance(value, tuple)
     )
-    made = packed_reading.maker(packing, on_packed) if packing else None
-    return rules.to_ours(streamed.open_file(file), RULES, like, made=made)
+    maker = packed_reading.maker(packing, on_packed) if packing else None
+    return rules.to_ours(streamed.open_file(file), RULES, like, maker=maker)
 
 
 def test_what_is_packed_while_it_is_read_is_what_is_packed_afterwards(tmp_path):
