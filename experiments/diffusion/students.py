@@ -241,7 +241,7 @@ def _fresh(teaching: Teaching, student: Student, teacher: Params) -> Callable[[j
     of, total = student.model(teaching), student.steps(teaching)
 
     def fresh(key: jax.Array) -> Lesson:
-        begun = distillation.begun(of.init(jax.random.fold_in(key, _START)), teacher)
+        begun = distillation.init_from_teacher(of.init(jax.random.fold_in(key, _START)), teacher)
         generator = training.start(begun, teaching.optimizer(total), key, (teaching.ema,))
         fake: Any = ()
         if student.fake_cost:

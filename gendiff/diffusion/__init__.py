@@ -5,6 +5,7 @@ grids, sampling, samplers. What is built on them: immiscible, flow_coordinates, 
 acceleration, distillation, video.
 """
 
+from gendiff.core.renamed import renamed
 from gendiff.diffusion import (
     certify,
     conditions,
@@ -25,10 +26,10 @@ from gendiff.diffusion import (
     video,
     weighting,
 )
-from gendiff.diffusion.acceleration import parallel, remembering
+from gendiff.diffusion.acceleration import parallel, stateful_denoiser
 from gendiff.diffusion.acceleration.accept_or_reflect import accept_or_reflect
-from gendiff.diffusion.acceleration.cached_features import cached_features
-from gendiff.diffusion.acceleration.remembering import remember
+from gendiff.diffusion.acceleration.feature_cache import feature_cache
+from gendiff.diffusion.acceleration.stateful_denoiser import stateful
 from gendiff.diffusion.certify import oracles
 from gendiff.diffusion.denoiser import from_network
 from gendiff.diffusion.editing import inpainting, inversion, linear_operators, posterior
@@ -37,6 +38,13 @@ from gendiff.diffusion.likelihood import adaptive, elbo
 from gendiff.diffusion.samplers import ancestral
 from gendiff.diffusion.sampling import in_chunks, sample
 from gendiff.diffusion.types import Batch, Denoiser, Level, Prediction
+
+_RENAMED = {
+    "cached_features": ("diffusion.feature_cache", feature_cache),
+    "remember": ("diffusion.stateful", stateful),
+    "remembering": ("diffusion.stateful_denoiser", stateful_denoiser),
+}
+__getattr__ = renamed("diffusion", _RENAMED)
 
 __all__ = [
     "Batch",
@@ -47,7 +55,7 @@ __all__ = [
     "adaptive",
     "alignment",
     "ancestral",
-    "cached_features",
+    "feature_cache",
     "certify",
     "conditions",
     "denoiser",
@@ -73,8 +81,8 @@ __all__ = [
     "parameterization",
     "posterior",
     "process",
-    "remember",
-    "remembering",
+    "stateful",
+    "stateful_denoiser",
     "sample",
     "samplers",
     "sampling",

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from experiments.diffusion.few_step_text.config import Guiding
 from experiments.diffusion.students import STUDENTS
 from gendiff.core import records
-from gendiff.diffusion import cached_features, guidance, remembering, samplers
+from gendiff.diffusion import feature_cache, guidance, samplers, stateful_denoiser
 from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.types import Denoiser
@@ -60,8 +60,8 @@ def adaptive(given: NetworkDenoiser, absent: NetworkDenoiser, numbers: Numbers) 
 
 def cached(given: NetworkDenoiser, absent: NetworkDenoiser, numbers: Numbers) -> Denoiser:
     """Guidance of a network that keeps its deep features from one step to the next."""
-    both = [cached_features(each, SHALLOW, numbers.every) for each in (given, absent)]
-    return remembering.guided(guidance.classifier_free, both, numbers.scale)
+    both = [feature_cache(each, SHALLOW, numbers.every) for each in (given, absent)]
+    return stateful_denoiser.guided(guidance.classifier_free, both, numbers.scale)
 
 
 def alone(given: Denoiser, absent: Denoiser, numbers: Numbers) -> Denoiser:
@@ -110,8 +110,8 @@ METHODS: dict[str, Method] = {
     GUIDED: Method(on_interval, _UNIPC, resolved=True, guided=EVERYWHERE),
     GUIDED_MULTISTEP: Method(on_interval, _MULTISTEP, resolved=False, guided=EVERYWHERE),
     INTERVAL: Method(on_interval, _UNIPC, resolved=True, guided=None),
-    ADAPTIVE: Method(adaptive, remembering.remember(_UNIPC), resolved=True, guided=EVERYWHERE),
-    CACHED: Method(cached, remembering.remember(_UNIPC), resolved=True, guided=EVERYWHERE),
+    ADAPTIVE: Method(adaptive, stateful_denoiser.stateful(_UNIPC), resolved=True, guided=EVERYWHERE),
+    CACHED: Method(cached, stateful_denoiser.stateful(_UNIPC), resolved=True, guided=EVERYWHERE),
     **{name: Method(alone, of.sampler, resolved=False, guided=NOWHERE, student=name) for name, of in STUDENTS.items()},
     UNTRAINED: Method(on_interval, _UNIPC, resolved=True, guided=EVERYWHERE),
 }

@@ -20,7 +20,7 @@ from gendiff.diffusion.distillation.boundary import ROUNDING, BoundaryParameteri
 from gendiff.diffusion.distillation.distances import Metric, pseudo_huber
 from gendiff.diffusion.distillation.path_intervals import InverseGap, PairWeight, UnitWeight
 from gendiff.diffusion.distillation.positions import Positions, uniform
-from gendiff.diffusion.distillation.teacher import Tell, told
+from gendiff.diffusion.distillation.teacher import Tell, with_condition
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.samplers import runge_kutta
 from gendiff.diffusion.sampling import Part, Sampler
@@ -188,7 +188,7 @@ def consistency_distillation(
     parameterization: Parameterization,
     *,
     solver: Sampler | None = None,
-    tell: Tell = told,
+    tell: Tell = with_condition,
     metric: Metric | None = None,
     weight: PairWeight | None = None,
     positions: Positions | None = None,

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import Loss, Metrics, Params, Scalar
 from gendiff.diffusion import objectives, process, weighting
-from gendiff.diffusion.distillation.teacher import Tell, told
+from gendiff.diffusion.distillation.teacher import Tell, with_condition
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Batch, Level, Prediction
 
@@ -87,7 +87,7 @@ def distribution_matching(
     weight: weighting.Weight | None = None,
     levels: weighting.LevelSampler | None = None,
     normalise: bool = True,
-    tell: Tell = told,
+    tell: Tell = with_condition,
     adversary: Adversary | None = None,
     adversary_weight: Scalar = 1e-3,
 ) -> DistributionMatchingLoss:

@@ -1,4 +1,4 @@
-"""Guidance distillation: one call of a student that is told the scale, in place of two calls of its teacher."""
+"""Guidance distillation: one call of a student with the scale as its input, in place of two calls of its teacher."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from gendiff.core import checks, records
 from gendiff.core.condition_records import GuidanceScale
 from gendiff.core.types import NO_LABEL, Metrics, Params
 from gendiff.diffusion import guidance, objectives, process, weighting
-from gendiff.diffusion.distillation.teacher import told
+from gendiff.diffusion.distillation.teacher import with_condition
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Batch, Denoiser, Predict
@@ -41,8 +41,8 @@ class GuidanceDistillationLoss(objectives.NetworkLoss):
         x = process.add_noise(clean, jax.random.normal(noise_key, clean.shape, clean.dtype), level)
         low, high = self.scales
         scale = jax.random.uniform(scale_key, clean.shape[:1], minval=low, maxval=high)
-        conditional = told(teacher, condition)
-        target = jax.lax.stop_gradient(self.rule(conditional, told(conditional, nothing), scale)(x, level))
+        conditional = with_condition(teacher, condition)
+        target = jax.lax.stop_gradient(self.rule(conditional, with_condition(conditional, nothing), scale)(x, level))
         return self.error(params, network_key, x, level, (*condition, GuidanceScale(scale)), target)
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from gendiff.core import arrays, records
 from gendiff.core.types import Metrics, Params
 from gendiff.diffusion import objectives, process, sampling, weighting
-from gendiff.diffusion.distillation.teacher import Tell, told
+from gendiff.diffusion.distillation.teacher import Tell, with_condition
 from gendiff.diffusion.guidance.with_clean import with_clean
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.samplers import ancestral
@@ -41,13 +41,13 @@ def progressive_distillation(
     levels: Level,
     *,
     weight: weighting.Weight | None = None,
-    tell: Tell = told,
+    tell: Tell = with_condition,
     stochastic: bool | None = None,
 ) -> ProgressiveDistillationLoss:
     """Mean over samples of weight(level) · mean squared error of the student's target, which is that of two DDIM steps of the teacher.
 
     A sample is noised to the start of one of the student's steps, all equally likely. The student begins as a copy of
-    the teacher. It is sampled by `samplers.ddim()` on `halved(levels)`, and is the teacher of the next round on that
+    the teacher. It is sampled by `samplers.ddim()` on `every_other_level(levels)`, and is the teacher of the next round on that
     grid.
 
     Args:
@@ -71,7 +71,7 @@ def progressive_distillation(
     References:
         Salimans & Ho, 2022, Alg. 2 and App. G (from memory).
     """
-    halved(levels)
+    every_other_level(levels)
     if arrays.is_concrete(levels.alpha) and arrays.is_concrete(levels.sigma):
         _check_values(parameterization, np.asarray(levels.alpha), np.asarray(levels.sigma))
     return ProgressiveDistillationLoss(
@@ -84,7 +84,7 @@ def progressive_distillation(
     )
 
 
-def halved(levels: Level) -> Level:
+def every_other_level(levels: Level) -> Level:
     """Every other level (n + 1,) of a grid (2n + 1,): the student's grid, and the teacher's of the next round.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Teachers: denoisers as frozen trees, told the conditions of a batch; and students that begin as their teacher."""
+"""Teachers: denoisers as frozen trees, with the conditions of a batch; and students that begin as their teacher."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ Tell = Callable[[Any, tuple[Any, ...]], Denoiser]
 """(frozen tree, conditions) -> the teacher under these conditions."""
 
 
-def told(denoise: Denoiser, condition: tuple[Any, ...]) -> Denoiser:
+def with_condition(denoise: Denoiser, condition: tuple[Any, ...]) -> Denoiser:
     """A denoiser under the conditions of a batch; without any it stays as it is.
 
     Args:
@@ -34,7 +34,7 @@ def told(denoise: Denoiser, condition: tuple[Any, ...]) -> Denoiser:
     return denoise.with_condition(*condition)
 
 
-def begun(params: Params, teacher: Params) -> Params:
+def init_from_teacher(params: Params, teacher: Params) -> Params:
     """Fresh parameters of a student with those of its teacher in them.
 
     What the student alone has, such as the layers of `DiT(guidance=True)`, stays fresh. Those layers begin without
@@ -47,11 +47,13 @@ def begun(params: Params, teacher: Params) -> Params:
     Raises:
         ValueError: for parameters of the teacher that the student has not, or has in another shape.
     """
-    own, given = trees.paths(params), trees.paths(teacher)
-    strange = [path for path, leaf in given.items() if path not in own or jnp.shape(own[path]) != jnp.shape(leaf)]
+    fresh, inherited = trees.paths(params), trees.paths(teacher)
+    strange = [
+        path for path, leaf in inherited.items() if path not in fresh or jnp.shape(fresh[path]) != jnp.shape(leaf)
+    ]
     if strange:
         raise ValueError(
             f"the student has no room for {len(strange)} arrays of the teacher, such as {strange[0]} of shape "
-            f"{jnp.shape(given[strange[0]])}: build both by the same fields"
+            f"{jnp.shape(inherited[strange[0]])}: build both by the same fields"
         )
-    return trees.nested(own | given)
+    return trees.nested(fresh | inherited)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import Scalar
 from gendiff.diffusion import flow_coordinates
-from gendiff.diffusion.acceleration.remembering import Answered, Remembering
+from gendiff.diffusion.acceleration.stateful_denoiser import Answered, StatefulDenoiser
 from gendiff.diffusion.guidance.classifier_free import classifier_free
 from gendiff.diffusion.guidance.joint_call import JointCall
 from gendiff.diffusion.guidance.strength import Scale
@@ -31,7 +31,7 @@ def adaptive_guidance(
     network learned, so that guidance would stop in the first step. The velocity alpha · noise - sigma · clean is the
     noise at the clean end and the clean sample at the noisy one.
 
-    It needs `remember(sampler)`; with any other sampler it is `classifier_free`. Each sample stops on its own, whatever
+    It needs `stateful(sampler)`; with any other sampler it is `classifier_free`. Each sample stops on its own, whatever
     its neighbours do. The unconditional denoiser is no longer asked once all samples of the batch have stopped.
 
     Args:
@@ -45,14 +45,14 @@ def adaptive_guidance(
 
     Raises:
         ValueError: for a threshold outside [-1, 1], and as `classifier_free` does.
-        TypeError: for a batched pair that is not of one network, and for denoisers that remember.
+        TypeError: for a batched pair that is not of one network, and for stateful denoisers.
 
     References:
         Castillo et al., 2023, section 5 (from memory).
     """
     checks.in_range("threshold", threshold, -1.0, 1.0)
     for denoise in (conditional, unconditional):
-        if isinstance(denoise, Remembering):
+        if isinstance(denoise, StatefulDenoiser):
             raise TypeError(
                 f"{type(denoise).__name__} has a memory of its own, which this rule would lose: give it plain denoisers"
             )
@@ -61,7 +61,7 @@ def adaptive_guidance(
 
 
 @records.record
-class AdaptiveGuidance(Remembering):
+class AdaptiveGuidance(StatefulDenoiser):
     """Classifier-free guidance that stops.
 
     Its memory is which samples have stopped (b,). Built by `adaptive_guidance`.

@@ -160,7 +160,7 @@ def test_a_student_begins_as_its_teacher_at_every_scale_and_hears_the_scale_once
     }
     fresh = learnt | {"embedding": learnt["embedding"] | {"guidance_1": quiet}}
     assert jax.tree.structure(shapes) == jax.tree.structure(fresh)
-    begun = distillation.begun(fresh, given)
+    begun = distillation.init_from_teacher(fresh, given)
     plain = apply(networks.pure(teacher), given, X, T, LABEL)
     np.testing.assert_allclose(apply(networks.pure(network), begun, X, T, LABEL, scale), plain, rtol=1e-5, atol=1e-5)
     own, other = (
@@ -196,10 +196,14 @@ test_what_means_nothing_is_refused = refusals(
     (lambda: traced(batch=Batch(BATCH.clean)), "the batch has no condition"),
     (lambda: traced(batch=BATCH.clean), "pass diffusion.Batch", TypeError),
     (lambda: traced(null=(NULL, NULL)), "2 null conditions for 1 conditions"),
-    (lambda: distillation.told(guidance.autoguidance, (1,)), "has 1 conditions, and a function takes none", TypeError),
     (
-        lambda: distillation.begun({"a": jnp.ones(2)}, {"b": jnp.ones(2)}),
+        lambda: distillation.with_condition(guidance.autoguidance, (1,)),
+        "has 1 conditions, and a function takes none",
+        TypeError,
+    ),
+    (
+        lambda: distillation.init_from_teacher({"a": jnp.ones(2)}, {"b": jnp.ones(2)}),
         "no room for 1 arrays of the teacher, such as b",
     ),
-    (lambda: distillation.begun({"a": jnp.ones(2)}, {"a": jnp.ones(3)}), r"such as a of shape \(3,\)"),
+    (lambda: distillation.init_from_teacher({"a": jnp.ones(2)}, {"a": jnp.ones(3)}), r"such as a of shape \(3,\)"),
 )

@@ -81,7 +81,7 @@ def test_the_exact_student_has_no_loss_and_draws_in_half_of_the_steps_what_its_t
         as_teacher = [TEACHER(jnp.ones((1, 1)), levels[k]).clean[0, 0] for k in (0, 2)]
         values = [loss(params, jax.random.key(0), batch, TEACHER)[0] for params in (exact, as_teacher)]
         student = denoiser.from_network(stepwise, exact, CLEAN)
-        return values, drawn(student, distillation.halved(levels)), drawn(TEACHER, levels)
+        return values, drawn(student, distillation.every_other_level(levels)), drawn(TEACHER, levels)
 
     (value, other), by_student, by_teacher = run(Batch(rand(0, 64, 3)))
     assert value < 1e-24 < 1e-3 < other
@@ -133,7 +133,7 @@ def test_the_teacher_is_told_the_conditions_of_the_batch_and_may_be_guided():
 def test_halved_grids_are_those_of_half_the_steps_down_to_one():
     levels = grids.trailing(FLOW, 8)
     for steps in (4, 2, 1):
-        levels = distillation.halved(levels)
+        levels = distillation.every_other_level(levels)
         jax.tree.map(np.testing.assert_array_equal, levels, grids.trailing(FLOW, steps))
 
 
@@ -146,8 +146,8 @@ test_grids_that_cannot_be_halved_are_refused = refusals(
     (build(grids.padded(GRID, 6)), "must have less noise, sigma / alpha, at each step"),
     (build(GRID[::-1]), "must have less noise"),
     (build(kind=parameterization.noise()), "noise prediction divides by alpha, which is 0 at the start of this grid"),
-    (lambda: distillation.halved(GRID[:2]), "levels has 1 steps"),
-    (lambda: distillation.halved(4), "levels must be a grid", TypeError),
+    (lambda: distillation.every_other_level(GRID[:2]), "levels has 1 steps"),
+    (lambda: distillation.every_other_level(4), "levels must be a grid", TypeError),
     (
         lambda: jax.eval_shape(build()(), (), jax.random.key(0), Batch(ROWS, (jnp.arange(2),)), TEACHER),
         "a Gaussian takes none",

@@ -10,7 +10,7 @@ import pytest
 import gendiff as gd
 from gendiff import diffusion
 from gendiff.diffusion import guidance, samplers
-from gendiff.diffusion.acceleration.remembering import Remembering
+from gendiff.diffusion.acceleration.stateful_denoiser import StatefulDenoiser
 from tests.diffusion.reports import Reports
 from tests.quickly import quickly
 from tests.refusals import refusals
@@ -36,7 +36,7 @@ def pair(label):
 def adaptive(label, index, threshold, batched=True):
     denoise = guidance.adaptive_guidance(*pair(label), SCALE, threshold=threshold, batched=batched)
     levels = diffusion.grids.trailing(SCHEDULE, STEPS)
-    return diffusion.sample(jax.random.key(0), denoise, diffusion.remember(samplers.ddim()), levels, (2,), index)
+    return diffusion.sample(jax.random.key(0), denoise, diffusion.stateful(samplers.ddim()), levels, (2,), index)
 
 
 LABELS, INDEX = np.array([0, 1, 2, 3]), np.array([7, 1, 5, 2])
@@ -99,7 +99,7 @@ def test_the_threshold_is_data_and_at_its_ends_all_steps_are_guided_or_the_first
     assert rows == len(LABELS) * (STEPS + 1)
 
 
-class Keeping(Remembering):
+class Keeping(StatefulDenoiser):
     """Remembers nothing of use."""
 
     def init(self, x):

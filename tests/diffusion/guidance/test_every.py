@@ -13,7 +13,7 @@ import gendiff as gd
 from gendiff import diffusion
 from gendiff.core import arrays, records
 from gendiff.diffusion import guidance, oracles, parameterization
-from gendiff.diffusion.acceleration.remembering import Remembering
+from gendiff.diffusion.acceleration.stateful_denoiser import StatefulDenoiser
 from gendiff.diffusion.guidance.joint_call import JointCall
 from tests.quickly import quickly
 from tests.refusals import Ends, ends
@@ -174,7 +174,7 @@ def test_a_rule_asked_again_answers_the_same_or_goes_on_from_the_memory_of_the_f
     rule, level = guided(name, np.full(3, 3.0)), levels([(0.6, 0.8)] * 3)
     first = ask(rule, noised(), level)
     jax.tree.map(np.testing.assert_array_equal, first, ask(rule, noised(), level))
-    if isinstance(rule, Remembering):
+    if isinstance(rule, StatefulDenoiser):
         memory = np.array([True, False, True])
         prediction, after = quickly(type(rule).remembered)(rule, noised(), level, memory)
         alone = ask(conditional(), noised(), level)

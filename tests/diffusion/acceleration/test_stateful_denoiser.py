@@ -7,7 +7,7 @@ import pytest
 
 from gendiff import diffusion
 from gendiff.core import arrays, records
-from gendiff.diffusion import guidance, oracles, remembering, samplers, sampling
+from gendiff.diffusion import guidance, oracles, samplers, sampling, stateful_denoiser
 from gendiff.diffusion.samplers.catalogue import METHODS
 from tests.quickly import in_numpy
 from tests.refusals import refusals
@@ -20,7 +20,7 @@ STEPS = 3
 
 
 @records.record
-class Counting(remembering.Remembering):
+class Counting(stateful_denoiser.StatefulDenoiser):
     """A Gaussian whose mean grows with each step; each sample counts for itself."""
 
     rate: object
@@ -62,7 +62,7 @@ def by_hand(of_step):
 
 @pytest.mark.float64
 def test_each_step_is_given_the_memory_of_the_one_before_in_a_scan_mapped_in_a_loop_and_in_reverse_mode():
-    sampler = diffusion.remember(samplers.ddim())
+    sampler = diffusion.stateful(samplers.ddim())
 
     @in_numpy
     def run(rate, steps):
@@ -80,12 +80,12 @@ def test_each_step_is_given_the_memory_of_the_one_before_in_a_scan_mapped_in_a_l
     states, hand, remembered, looped, forgetful = jax.device_get(run(0.3, np.array([2, 3])))
     np.testing.assert_allclose(remembered, hand, rtol=1e-12)
     np.testing.assert_allclose(looped, states[[2, 3]], atol=1e-12)
-    assert np.abs(forgetful - states[3]).max() > 0.1  # without `remember` every step is as if it were the first
+    assert np.abs(forgetful - states[3]).max() > 0.1  # without `stateful` every step is as if it were the first
 
 
 @pytest.mark.float64
 def test_a_guided_denoiser_keeps_the_memory_of_each_of_its_own():
-    sampler, scale = diffusion.remember(samplers.ddim()), guidance.interval(3.0, 0.1, 5.0)
+    sampler, scale = diffusion.stateful(samplers.ddim()), guidance.interval(3.0, 0.1, 5.0)
 
     def rule(given, free):
         return guidance.classifier_free(given, free, scale, rescale=0.7)
@@ -93,9 +93,9 @@ def test_a_guided_denoiser_keeps_the_memory_of_each_of_its_own():
     @in_numpy
     def run(scale, rates):
         members = Counting(rates[0]), Counting(rates[1])
-        guided = remembering.guided(guidance.classifier_free, members, scale, rescale=0.7)
+        guided = stateful_denoiser.guided(guidance.classifier_free, members, scale, rescale=0.7)
         plain = oracles.gaussian(0.2)
-        mixed = remembering.guided(guidance.classifier_free, (members[0], plain), 2.0)
+        mixed = stateful_denoiser.guided(guidance.classifier_free, (members[0], plain), 2.0)
         return (
             drawn(guided, sampler),
             by_hand(lambda j: rule(at_step(j, rates[0]), at_step(j, rates[1])))[-1],
@@ -118,12 +118,12 @@ def test_every_sampler_of_one_evaluation_per_step_remembers_and_every_other_one_
     sampler = method.make(SCHEDULE)
     if method.evaluations != "n":
         with pytest.raises(TypeError, match="memory needs one per step"):
-            diffusion.remember(sampler)
+            diffusion.stateful(sampler)
     elif not method.learned_variance:
         found = jax.eval_shape(
-            lambda start: drawn(Counting(0.1), diffusion.remember(sampler), start=start), START.astype(np.float32)
+            lambda start: drawn(Counting(0.1), diffusion.stateful(sampler), start=start), START.astype(np.float32)
         )
-        assert found.shape == (3, 2) and diffusion.remember(sampler).evaluations(7) == 7
+        assert found.shape == (3, 2) and diffusion.stateful(sampler).evaluations(7) == 7
 
 
 class Twice(sampling.Sampler):
@@ -135,23 +135,23 @@ class Twice(sampling.Sampler):
 
 
 PLAIN = oracles.gaussian(0.5)
-REMEMBER = diffusion.remember(samplers.ddim())
+REMEMBER = diffusion.stateful(samplers.ddim())
 
 test_what_would_lose_a_memory_is_refused = refusals(
-    (lambda: diffusion.remember("ddim"), "sampler must be a record", TypeError),
-    (lambda: drawn(PLAIN, REMEMBER), "Gaussian remembers nothing", TypeError),
+    (lambda: diffusion.stateful("ddim"), "sampler must be a record", TypeError),
+    (lambda: drawn(PLAIN, REMEMBER), "Gaussian has no memory", TypeError),
     (
         lambda: drawn(guidance.autoguidance(Counting(0.1), PLAIN, 2.0), REMEMBER),
-        "build it by remembering.guided",
+        "build it by stateful_denoiser.guided",
         TypeError,
     ),
-    (lambda: drawn(Counting(0.1), diffusion.remember(Twice())), "Twice asked its denoiser 2 times", TypeError),
+    (lambda: drawn(Counting(0.1), diffusion.stateful(Twice())), "Twice asked its denoiser 2 times", TypeError),
     (lambda: REMEMBER.init(START), "begins with its denoiser", TypeError),
     (lambda: samplers.predictor_corrector(REMEMBER), "source of noise", TypeError),
-    (lambda: remembering.guided(guidance.classifier_free, ()), "denoisers is empty"),
-    (lambda: remembering.guided(guidance.classifier_free, (PLAIN, PLAIN), -1.0), "scale = -1 is outside"),
+    (lambda: stateful_denoiser.guided(guidance.classifier_free, ()), "denoisers is empty"),
+    (lambda: stateful_denoiser.guided(guidance.classifier_free, (PLAIN, PLAIN), -1.0), "scale = -1 is outside"),
     (
-        lambda: remembering.guided(guidance.classifier_free, (PLAIN, PLAIN), 2.0, batched=True),
+        lambda: stateful_denoiser.guided(guidance.classifier_free, (PLAIN, PLAIN), 2.0, batched=True),
         "batched=True needs",
         TypeError,
     ),

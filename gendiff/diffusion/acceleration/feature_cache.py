@@ -1,4 +1,7 @@
-"""Feature caching: a network computes its deep levels, or some of its blocks, in one step of several, and keeps them for the others."""
+"""Feature cache: a network computes its deep levels, or some of its blocks, in one step of several, and reuses them.
+
+Also known as: DeepCache; block caching.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,17 +13,17 @@ from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import Count, Params
-from gendiff.diffusion.acceleration.remembering import Remembering
+from gendiff.diffusion.acceleration.stateful_denoiser import StatefulDenoiser
 from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.types import Level, Prediction
 
 SOME_LEVEL = Level(0.0, 1.0, 0.0)
-"""A level at which the shapes of what is kept can be seen."""
+"""Any level: shapes of features do not depend on it."""
 
 
 @records.record
-class CachedFeatures(Remembering):
-    """A network that keeps features. Built by `cached_features`."""
+class FeatureCache(StatefulDenoiser):
+    """A network with a cache of features. Built by `feature_cache`."""
 
     denoise: NetworkDenoiser
     empty: Any
@@ -28,7 +31,7 @@ class CachedFeatures(Remembering):
     refresh: Callable[[Level], Any] | None = None
 
     def init(self, x: Float[Array, "b *shape"]) -> tuple[Array, Any]:
-        """The age of what is kept, 0 for nothing, and zeros in its place."""
+        """The age of the features, 0 for none, and zeros in their place."""
         shapes = jax.eval_shape(lambda x: self._asked(x, SOME_LEVEL, self._anew)[1], x)
         return jnp.zeros((), jnp.int32), jax.tree.map(lambda leaf: _zeros(x, leaf), shapes)
 
@@ -42,27 +45,27 @@ class CachedFeatures(Remembering):
                 return self._anew(*inputs) if stale else self.denoise.predict(*inputs, held)
             return jax.lax.cond(stale, lambda: self._anew(*inputs), lambda: self.denoise.predict(*inputs, held))
 
-        prediction, kept = self._asked(x, level, predict)
-        return prediction, (jnp.where(stale, 1, age + 1), kept)
+        prediction, features = self._asked(x, level, predict)
+        return prediction, (jnp.where(stale, 1, age + 1), features)
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level) -> Prediction:
         """The prediction of the whole network."""
         return self.denoise(x, level)
 
     def full_evaluations(self, steps: int) -> int:
-        """How many of so many steps compute everything, where no level asks for it: ceil(steps / every)."""
+        """How many of `steps` steps compute the full network where `refresh` is None: ceil(steps / every)."""
         return -(-steps // int(self.every))
 
     def _anew(self, *inputs: Any) -> Any:
         return self.denoise.predict(*inputs, self.empty)
 
     def _asked(self, x: Array, level: Level, predict: Callable[..., Any]) -> tuple[Prediction, Any]:
-        """The prediction by a network that answers (output, kept), and what it keeps."""
+        """The prediction by a network that returns (output, features), and its features."""
         beside: list[Any] = []
 
         def output(params: Params, x: Array, t: Array, *condition: Any) -> Array:
-            answer, kept = predict(params, x, t, *condition)
-            beside.append(kept)
+            answer, features = predict(params, x, t, *condition)
+            beside.append(features)
             return answer
 
         return records.replace(self.denoise, predict=output)(x, level), beside[0]
@@ -74,32 +77,34 @@ class CachedFeatures(Remembering):
         stale = (age == 0) | (age >= self.every)
         if self.refresh is None:
             return stale
-        wanted = jnp.asarray(self.refresh(level))
-        if wanted.shape:
+        refresh = jnp.asarray(self.refresh(level))
+        if refresh.shape:
             raise ValueError(
-                f"refresh answered shape {wanted.shape}: one decision () for the whole batch is needed, at levels of "
+                f"refresh answered shape {refresh.shape}: one decision () for the whole batch is needed, at levels of "
                 "shape ()"
             )
-        return stale | wanted
+        return stale | refresh
 
 
-def cached_features(
+def feature_cache(
     denoise: NetworkDenoiser, empty: Any, every: Count = 3, *, refresh: Callable[[Level], Any] | None = None
-) -> CachedFeatures:
-    """A denoiser whose network computes everything in each `every`-th step, and only what is not kept in the steps between.
+) -> FeatureCache:
+    """A denoiser whose network runs in full in each `every`-th step, and reuses its deep features in the steps between.
 
-    It saves only under `remember(sampler)`, where n steps compute everything ceil(n / every) times
+    Also known as: DeepCache, for the levels of a U-Net.
+
+    It saves only under `stateful(sampler)`, where n steps compute everything ceil(n / every) times
     (`full_evaluations`). With every = 1 it is the network itself. `scaling.accounting.count` tells how many operations
-    a step has with kept features and without.
+    a step has with cached features and without.
 
     Args:
-        denoise: from `from_network`, with a network that takes what it keeps as one more condition, the last, and then
-            answers (output, kept): `networks.UNet` with `DeepFeatures`, `networks.DiT` with `BlockChange`.
-        empty: what the network takes where nothing is kept, such as `networks.DeepFeatures(1)`. It has no arrays.
-        every: () at least 1, data under jit. What is kept is at most every − 1 steps old.
-        refresh: a function of the level that answers () whether everything is computed there as well: a plain function,
-            or a record whose numbers stay data. Features that change fast at some levels are kept where they do
-            not. None: the steps alone decide.
+        denoise: from `from_network`, with a network that takes its features as one more condition, the last, and then
+            returns (output, features): `networks.UNet` with `DeepFeatures`, `networks.DiT` with `BlockChange`.
+        empty: the condition without features, such as `networks.DeepFeatures(1)`. It has no arrays.
+        every: () at least 1, data under jit. Features are at most every − 1 steps old.
+        refresh: a function of the level that answers () whether the full network runs there as well: a plain function,
+            or a record whose numbers stay data. It is for levels at which features change fast. None: the steps
+            alone decide.
 
     Raises:
         TypeError: for a denoiser that is not of a network, and for an `every` that is no integer.
@@ -119,7 +124,7 @@ def cached_features(
         raise ValueError(
             f"empty holds arrays of shapes {shapes}: give the record without them, as in networks.DeepFeatures(1)"
         )
-    return CachedFeatures(denoise, empty, every, refresh)
+    return FeatureCache(denoise, empty, every, refresh)
 
 
 def _zeros(x: Array, like: jax.ShapeDtypeStruct) -> Array:

@@ -1,8 +1,7 @@
-"""Denoisers that keep something from one step of a draw for the next, such as features of a network, or a decision.
+"""Stateful denoisers: they carry memory from one step of a draw to the next, such as features, or a decision.
 
-Memory is data of the draw and never lies on an object: `remember(sampler)` carries it in the sampler's state. A
-`Remembering` denoiser that is asked as any other denoiser remembers nothing, so that every sampler and every rule of
-guidance takes it.
+Memory is data of the draw and never lies on an object: `stateful(sampler)` carries it in the sampler's state. A
+`StatefulDenoiser` is also an ordinary denoiser, without memory: every sampler and every rule of guidance takes it.
 """
 
 import abc
@@ -18,8 +17,8 @@ from gendiff.diffusion.sampling import Noise, Sampler, State
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 
-class Remembering(abc.ABC):
-    """A denoiser with memory: a record that says what it remembers first, and what it answers and remembers then."""
+class StatefulDenoiser(abc.ABC):
+    """A denoiser with memory: `init` makes the first memory, and `remembered` the prediction and the memory after it."""
 
     @abc.abstractmethod
     def init(self, x: Float[Array, "b *shape"]) -> Any:
@@ -36,22 +35,24 @@ class Remembering(abc.ABC):
 
 def first_memory(denoise: Denoiser, x: Float[Array, "b *shape"]) -> Any:
     """The memory before the first step: () for a denoiser that has none."""
-    return denoise.init(x) if isinstance(denoise, Remembering) else ()
+    return denoise.init(x) if isinstance(denoise, StatefulDenoiser) else ()
 
 
 def ask(denoise: Denoiser, x: Float[Array, "b *shape"], level: Level, memory: Any) -> tuple[Prediction, Any]:
     """The prediction, and the memory after it: as it was for a denoiser that has none."""
-    return denoise.remembered(x, level, memory) if isinstance(denoise, Remembering) else (denoise(x, level), memory)
+    if isinstance(denoise, StatefulDenoiser):
+        return denoise.remembered(x, level, memory)
+    return denoise(x, level), memory
 
 
 @records.record
-class Remember(Sampler):
-    """A sampler whose denoiser remembers. Built by `remember`."""
+class Stateful(Sampler):
+    """A sampler that carries the memory of its denoiser. Built by `stateful`."""
 
     sampler: Sampler
 
     def init(self, x: Float[Array, "b *shape"]) -> State:
-        """Refused: what is remembered belongs to a denoiser, so a loop calls `begin`."""
+        """Refused: the memory belongs to a denoiser, so a loop calls `begin`."""
         raise TypeError(
             f"{type(self.sampler).__name__} with a memory begins with its denoiser, and this loop does not give it "
             "one: use diffusion.sample, or sampler.begin(denoise, x)"
@@ -61,27 +62,27 @@ class Remember(Sampler):
         """The memories of the sampler and of the denoiser.
 
         Raises:
-            TypeError: for a denoiser that remembers nothing.
+            TypeError: for a denoiser without memory.
         """
-        if not isinstance(denoise, Remembering):
+        if not isinstance(denoise, StatefulDenoiser):
             raise TypeError(
-                f"{type(denoise).__name__} remembers nothing, so that it needs no remember(sampler). A rule of "
-                "guidance loses the memory of its denoisers: build it by remembering.guided(rule, denoisers, …)"
+                f"{type(denoise).__name__} has no memory, so that it needs no stateful(sampler). A rule of "
+                "guidance loses the memory of its denoisers: build it by stateful_denoiser.guided(rule, denoisers, …)"
             )
         state = self.sampler.begin(denoise, x)
         return State(state.x, (state.memory, first_memory(denoise, state.x)))
 
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         """One step, as `Sampler.step` says."""
-        own, memory = state.memory
+        sampler_memory, memory = state.memory
         after: list[Any] = []
 
         def with_memory(x: jax.Array, level: Level) -> Prediction:
-            prediction, kept = ask(denoise, x, level, memory)
-            after.append(kept)
+            prediction, updated = ask(denoise, x, level, memory)
+            after.append(updated)
             return prediction
 
-        moved = self.sampler.step(noise, with_memory, State(state.x, own), level, cleaner, left)
+        moved = self.sampler.step(noise, with_memory, State(state.x, sampler_memory), level, cleaner, left)
         if len(after) != 1:
             raise TypeError(
                 f"{type(self.sampler).__name__} asked its denoiser {len(after)} times in a step: memory needs exactly 1"
@@ -97,8 +98,10 @@ class Remember(Sampler):
         return self.sampler.noise_for_step(keys, step, level, cleaner)
 
 
-def remember(sampler: Sampler) -> Remember:
-    """The same sampler, which gives a `Remembering` denoiser its memory back at each step. Another denoiser is refused.
+def stateful(sampler: Sampler) -> Stateful:
+    """The same sampler, which carries the memory of a `StatefulDenoiser` from step to step.
+
+    It refuses any other denoiser.
 
     It works under `scan`, `while_loop`, `vmap` and reverse mode as the sampler does. Under `vmap` over the number of
     steps, a decision that saves work is taken for each draw, and then the work is done all the same.
@@ -116,12 +119,12 @@ def remember(sampler: Sampler) -> Remember:
             f"sampler = {type(sampler).__name__} needs {sampler.evaluations(7)} evaluations in 7 steps: memory needs "
             "one per step, as in ddim() or dpm_solver_multistep(2)"
         )
-    return Remember(sampler)
+    return Stateful(sampler)
 
 
 @records.record
 class Answered:
-    """A denoiser that has answered already, as rules of guidance are given it where its memory is kept beside.
+    """A denoiser whose prediction is known already: a rule of guidance takes it in place of a stateful denoiser.
 
     Args:
         prediction: for every x and level.
@@ -135,8 +138,8 @@ class Answered:
 
 
 @records.record
-class Guided(Remembering):
-    """A rule of guidance over denoisers of which some remember. Built by `guided`."""
+class Guided(StatefulDenoiser):
+    """A rule of guidance over denoisers, some of them stateful. Built by `guided`."""
 
     rule: Callable[..., Denoiser] = records.static()
     denoisers: tuple[Denoiser, ...]
@@ -148,21 +151,20 @@ class Guided(Remembering):
         return tuple(first_memory(denoise, x) for denoise in self.denoisers)
 
     def remembered(self, x: Float[Array, "b *shape"], level: Level, memory: Any) -> tuple[Prediction, Any]:
-        """What the rule makes of the predictions, each of which is asked for once."""
-        asked = [ask(denoise, x, level, kept) for denoise, kept in zip(self.denoisers, memory, strict=True)]
-        answered = [Answered(prediction) for prediction, _ in asked]
-        return self.rule(*answered, *self.numbers, **self.options)(x, level), tuple(kept for _, kept in asked)
+        """The rule's prediction, of one prediction per denoiser."""
+        pairs = [ask(denoise, x, level, before) for denoise, before in zip(self.denoisers, memory, strict=True)]
+        answered = [Answered(prediction) for prediction, _ in pairs]
+        return self.rule(*answered, *self.numbers, **self.options)(x, level), tuple(after for _, after in pairs)
 
 
 def guided(rule: Callable[..., Denoiser], denoisers: Sequence[Denoiser], *numbers: Any, **options: Any) -> Guided:
-    """The denoiser `rule(*denoisers, *numbers, **options)`, but each of its denoisers keeps its memory.
+    """The denoiser `rule(*denoisers, *numbers, **options)`, where each denoiser has its memory.
 
-    Each denoiser is asked once, at every level, about the x and level of the whole: also outside of the interval of a
-    scale.
+    Each denoiser is called once at each level, also outside of the interval of a scale.
 
     Args:
         rule: a plain function from denoisers to a denoiser, such as `guidance.classifier_free`.
-        denoisers: in the order of the rule; some remember, others need not.
+        denoisers: in the order of the rule; stateful ones and others.
         *numbers: what the rule takes besides, such as the scale: data under jit.
         **options: likewise, by name, such as rescale.
 

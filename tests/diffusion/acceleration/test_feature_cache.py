@@ -11,8 +11,8 @@ import pytest
 
 from gendiff import diffusion
 from gendiff.core import records
-from gendiff.diffusion import guidance, remembering, samplers
-from gendiff.diffusion.acceleration.cached_features import CachedFeatures, cached_features
+from gendiff.diffusion import guidance, samplers, stateful_denoiser
+from gendiff.diffusion.acceleration.feature_cache import FeatureCache, feature_cache
 from tests.diffusion.reports import Reports
 from tests.quickly import in_numpy
 from tests.refusals import refusals
@@ -53,7 +53,7 @@ def drawn(denoise, sampler, dtype=np.float32):
 
 
 def cached(every, gain=0.7, refresh=None):
-    return drawn(cached_features(denoiser(gain), Kept(), every, refresh=refresh), diffusion.remember(samplers.ddim()))
+    return drawn(feature_cache(denoiser(gain), Kept(), every, refresh=refresh), diffusion.stateful(samplers.ddim()))
 
 
 def at_low_noise(level):
@@ -101,7 +101,7 @@ def test_with_every_step_it_is_the_plain_sampler_bit_for_bit():
 @pytest.mark.parametrize("every", [2, 3, 100])
 def test_everything_is_computed_in_every_nth_step_alone_and_the_others_take_what_it_kept(every):
     found, calls = DEEP.during(run, np.int32(every), np.float32(0.7))
-    assert calls == math.ceil(STEPS / every) == cached_features(denoiser(), Kept(), every).full_evaluations(STEPS)
+    assert calls == math.ceil(STEPS / every) == feature_cache(denoiser(), Kept(), every).full_evaluations(STEPS)
     np.testing.assert_allclose(found, by_hand(lambda j: j % every == 0), atol=1e-5)
     assert np.abs(found - by_hand(lambda j: True)).max() > 1e-4
 
@@ -119,7 +119,7 @@ def test_a_level_may_ask_for_everything_and_the_count_goes_on_from_there():
 
 def test_a_cache_that_never_computes_anew_is_caught(monkeypatch):
     """The mistake is planted: what is kept never gets old."""
-    monkeypatch.setattr(CachedFeatures, "_stale", lambda self, age, level: age == 0)
+    monkeypatch.setattr(FeatureCache, "_stale", lambda self, age, level: age == 0)
     found, calls = DEEP.during(in_numpy(lambda every: cached(every)), np.int32(3))
     assert calls == 1 and np.abs(found - by_hand(lambda j: j % 3 == 0)).max() > 1e-4
 
@@ -129,9 +129,9 @@ def test_guided_denoisers_keep_their_own_features_and_gradients_pass():
     def slope(gain, every):
         def total(gain):
             given = denoiser(gain)
-            pair = [cached_features(each, Kept(), every) for each in (given, given.with_condition(-1))]
+            pair = [feature_cache(each, Kept(), every) for each in (given, given.with_condition(-1))]
             return drawn(
-                remembering.guided(guidance.classifier_free, pair, 2.0), diffusion.remember(samplers.ddim())
+                stateful_denoiser.guided(guidance.classifier_free, pair, 2.0), diffusion.stateful(samplers.ddim())
             ).sum()
 
         return jax.value_and_grad(total)(gain)
@@ -145,12 +145,12 @@ def test_guided_denoisers_keep_their_own_features_and_gradients_pass():
 
 test_what_cannot_be_cached_is_refused = refusals(
     (
-        lambda: cached_features(diffusion.oracles.gaussian(1.0), Kept()),
+        lambda: feature_cache(diffusion.oracles.gaussian(1.0), Kept()),
         "denoise must be made by denoiser.from_network",
         TypeError,
     ),
-    (lambda: cached_features(denoiser(), Kept(), 0), "every = 0 is outside"),
-    (lambda: cached_features(denoiser(), Kept(), 2.0), "every must be an integer", TypeError),
-    (lambda: cached_features(denoiser(), Kept(np.zeros(3))), "empty holds arrays"),
+    (lambda: feature_cache(denoiser(), Kept(), 0), "every = 0 is outside"),
+    (lambda: feature_cache(denoiser(), Kept(), 2.0), "every must be an integer", TypeError),
+    (lambda: feature_cache(denoiser(), Kept(np.zeros(3))), "empty holds arrays"),
     (lambda: cached(2, refresh=lambda level: jnp.zeros(3, bool)), r"refresh answered shape \(3,\)"),
 )
