@@ -21,13 +21,13 @@ def length(level: Level) -> Array:
 
 
 def between(level: Level, other: Level) -> Array:
-    """The angle h from one level to the other, of their shape, in [-pi/2, pi/2]: positive towards noise, 0 for equal levels."""
+    """The angle h from one level to another, of their shape, in [-pi/2, pi/2]: positive to noise, 0 for equal ones."""
     across, along = _products(level, other)
     return jnp.arctan2(across, along)
 
 
 def half_tangent(level: Level, other: Level) -> Array:
-    """The tangent tan(h/2) of half the angle h between two levels, in [-1, 1]: ±1 exactly for a quarter turn, 0 for equal levels.
+    """The tangent tan(h/2) of half the angle h between two levels, in [-1, 1]: ±1 exactly for a quarter turn.
 
     cos(h) = (1 - tan²) / (1 + tan²) and sin(h) = 2 tan / (1 + tan²).
     """

@@ -20,13 +20,15 @@ from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Level
 
 ROUNDING = 1 / math.sqrt(12)
-"""The least sigma/alpha of `resolved`, in steps between two values of the data: the standard deviation of rounding to such steps."""
+"""The least sigma/alpha of `resolved`, in steps between two values of the data: the std of rounding to such steps."""
 START = 2.0
 """The largest sigma/alpha of `resolved`, in norms of a sample."""
 
 
 def leading(schedule: Schedule, n: int, *, offset: int = 0, end: str = "clean") -> Level:
     """Entries k · floor(T/n) + offset, k = n-1 … 0. It never starts at the last entry unless n = T.
+
+    Also known as: leading spacing of timesteps, with steps_offset as `offset`.
 
     Args:
         schedule: one with a table of T >= n entries.
@@ -50,6 +52,8 @@ def leading(schedule: Schedule, n: int, *, offset: int = 0, end: str = "clean") 
 def trailing(schedule: Schedule, n: int, *, end: str = "clean") -> Level:
     """Entries round(T (n-k) / n) - 1, k = 0 … n-1, halves rounded up: it starts at the last entry.
 
+    Also known as: trailing spacing of timesteps.
+
     Without a table: u = 1 - k/n.
 
     Args:
@@ -68,7 +72,11 @@ def trailing(schedule: Schedule, n: int, *, end: str = "clean") -> Level:
 
 
 def linspace(schedule: Schedule, n: int, *, end: str = "clean") -> Level:
-    """Entries round((T-1) (n-1-k) / (n-1)), halves rounded up: from the last entry to the first. n = 1 is the last entry.
+    """Entries round((T-1) (n-1-k) / (n-1)), halves rounded up, from the last entry to the first.
+
+    Also known as: linspace spacing of timesteps.
+
+    n = 1 is the last entry.
 
     Args:
         schedule: one with a table of T >= n entries.
@@ -107,6 +115,8 @@ def karras(
     end: str = "clean",
 ) -> Level:
     """Levels with (sigma/alpha)^(1/rho) evenly spaced from `sigma_max` to `sigma_min`, both included.
+
+    Also known as: Karras sigmas.
 
     Args:
         schedule: any.
@@ -151,7 +161,7 @@ def log_snr(
 
 
 def resolved(schedule: Schedule, n: int, *, resolution: float, norm: float, end: str = "clean") -> Level:
-    """Levels with log-SNR evenly spaced over the noise that matters to the data, between the limits of `resolved_limits`.
+    """Levels evenly spaced in log-SNR between `resolved_limits`, over the noise that matters to the data.
 
     A schedule often reaches noise that hides no detail of the data, and noise in which nothing of them is left. With
     few steps, levels there are wasted. For limits of your own use `log_snr`.
@@ -171,7 +181,7 @@ def resolved(schedule: Schedule, n: int, *, resolution: float, norm: float, end:
 
 
 def resolved_limits(schedule: Schedule, *, resolution: float, norm: float) -> tuple[float, float]:
-    """The least and the largest sigma/alpha that are worth a step, as `sigma_min` and `sigma_max` of `karras` and `log_snr`.
+    """The least and largest sigma/alpha worth a step: `sigma_min` and `sigma_max` for `karras` and `log_snr`.
 
     The least is resolution / √12, the standard deviation of rounding to the resolution: noise below it hides no detail
     that the data have. From there the last step goes to the clean prediction. That prediction and the end of the exact
@@ -304,7 +314,7 @@ def _ratio_limits(
 
 
 def _own_limits(schedule: Schedule) -> tuple[float, float]:
-    """The least sigma/alpha that the schedule has, 0 if it reaches clean, and the largest, inf if it reaches pure noise."""
+    """The least sigma/alpha of the schedule, 0 if it reaches clean, and the largest, inf if it reaches pure noise."""
     cleanest = schedule.cleanest
     return float(cleanest.sigma / cleanest.alpha), schedules.max_noise_ratio(schedule)
 

@@ -1,4 +1,4 @@
-"""Immiscible noise: in training, each clean sample is paired with noise that lies near it, so that paths cross less and are learned sooner.
+"""Immiscible diffusion: training pairs each clean sample with noise near it, so that paths cross less.
 
 The paper assigns the noises of a batch to its samples, so that their total distance is least. That needs the whole
 batch on one device, and ties each sample to its neighbours. Here each sample takes the nearest of k candidates of
@@ -45,14 +45,16 @@ class NearestNoise:
 
     def __call__(self, key: jax.Array, clean: jax.Array) -> jax.Array:
         """Draw noise for clean samples (b, …)."""
-        drawn = jax.random.normal(key, (self.candidates, *clean.shape), clean.dtype)
-        wide = drawn.astype(arrays.at_least_float32(clean.dtype)) - clean[None]
+        draws = jax.random.normal(key, (self.candidates, *clean.shape), clean.dtype)
+        wide = draws.astype(arrays.at_least_float32(clean.dtype)) - clean[None]
         distance = jnp.sum(jnp.square(wide), axis=tuple(range(2, wide.ndim)))
-        return drawn[jnp.argmin(distance, axis=0), jnp.arange(clean.shape[0])]
+        return draws[jnp.argmin(distance, axis=0), jnp.arange(clean.shape[0])]
 
 
 def nearest(candidates: int = 4) -> NoiseSampler:
-    """Return the sampler that gives each clean sample the nearest of its own draws, for the `noise` of `objectives.denoising`.
+    """The nearest of k noises for each clean sample: an option for the `noise` of `objectives.denoising`.
+
+    Also known as: immiscible diffusion.
 
     Args:
         candidates: k, at least 1: draws per sample, all of which are in memory. 1 is independent noise, bit for bit.

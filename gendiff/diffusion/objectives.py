@@ -41,15 +41,15 @@ class NetworkLoss:
         condition: tuple[Any, ...],
         target: Prediction,
     ) -> tuple[Float[Array, ""], Metrics]:
-        """Mean over samples of weight(level) · mean squared error of the network's answer to x, which should say what `target` says.
+        """Mean over samples of weight(level) · mean squared error of the network's output for x, against `target`.
 
         Args:
             params: of the network.
             key: for the network's dropout.
             x: (b, …) at `level`.
             level: (b,).
-            condition: what else the network is told, aligned with x.
-            target: what it should answer, in both forms.
+            condition: the network's other inputs, aligned with x.
+            target: the prediction to learn, in both forms.
 
         Raises:
             TypeError: for an answer of another shape than x.
@@ -64,7 +64,7 @@ class NetworkLoss:
     def error_and_weight(
         self, output: Float[Array, "b *shape"], level: Level, target: Prediction
     ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-        """Mean squared error of each sample's output, which should say what `target` says at a level (b,), and how much it counts."""
+        """The mean squared error of each sample's output against `target` at a level (b,), and its weight."""
         squared = jnp.square(output - self.parameterization.target(target.clean, target.noise, level))
         error = jnp.mean(arrays.flatten_samples(squared), axis=1)
         return error, self.weight(level, self.parameterization.gain(level)).astype(output.dtype)
@@ -105,6 +105,8 @@ def denoising(
     noise: immiscible.NoiseSampler | None = None,
 ) -> Loss:
     """Mean over samples of weight(level) · mean squared error of the network's target.
+
+    Also known as: denoising score matching; the DDPM loss (L_simple); the flow-matching loss.
 
     Args:
         predict: the network, (params, x, t, *condition) -> output. t is (b,) and never in less than float32.
@@ -172,7 +174,7 @@ def without_condition(condition: tuple[Any, ...], null: Any) -> tuple[Any, ...]:
             "the batch has no condition, so that guidance changes nothing: pass diffusion.Batch(clean, condition)"
         )
     return tuple(
-        own if null is None else null for own, null in zip(condition, _nulls_for(condition, null), strict=True)
+        label if null is None else null for label, null in zip(condition, _nulls_for(condition, null), strict=True)
     )
 
 
@@ -214,12 +216,12 @@ def dropped(
 
 
 def draws_at_random(predict: Predict, stochastic: bool | None) -> bool:
-    """Whether a network gets a key: as the caller says, or by its attribute `stochastic`, which networks of `networks.pure` have."""
+    """Whether a network gets a key: by the argument, or by the network's attribute `stochastic` (`networks.pure`)."""
     return getattr(predict, "stochastic", False) if stochastic is None else stochastic
 
 
 def refuse_lost_signal(parameterization: Parameterization, schedule: Schedule) -> None:
-    """ValueError for noise prediction on a schedule that reaches alpha = 0, and a warning where sigma / alpha exceeds 200."""
+    """ValueError for noise prediction on a schedule that reaches alpha = 0; a warning if sigma / alpha exceeds 200."""
     if not parameterization.divides_by_alpha:
         return
     ratio = schedules.max_noise_ratio(schedule)

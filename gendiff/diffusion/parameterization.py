@@ -81,7 +81,9 @@ class Parameterization(abc.ABC):
 
 
 def noise() -> Parameterization:
-    """The network answers the noise, epsilon. Needs sigma / alpha below about 200 everywhere.
+    """The network predicts the noise, epsilon. Needs sigma / alpha below about 200 everywhere.
+
+    Also known as: epsilon-prediction (ε-prediction).
 
     References:
         Ho et al., 2020, Eq. 14.
@@ -90,7 +92,9 @@ def noise() -> Parameterization:
 
 
 def clean() -> Parameterization:
-    """The network answers the clean sample, x_0.
+    """The network predicts the clean sample, x_0.
+
+    Also known as: x0-prediction (sample prediction).
 
     At sigma = 0 it is not heard: x itself is clean, and there is no noise.
     """
@@ -98,7 +102,9 @@ def clean() -> Parameterization:
 
 
 def velocity() -> Parameterization:
-    """The network answers v = alpha noise - sigma clean. The default: finite everywhere.
+    """The network predicts v = alpha noise - sigma clean. The default: finite everywhere.
+
+    Also known as: v-prediction.
 
     References:
         Salimans & Ho, 2022, App. D.
@@ -107,7 +113,9 @@ def velocity() -> Parameterization:
 
 
 def flow() -> Parameterization:
-    """The network answers noise - clean, the velocity of the straight path.
+    """The network predicts noise - clean, the velocity of the straight path.
+
+    Also known as: flow matching; rectified flow.
 
     References:
         Liu et al., 2023, Eq. 1, run from noise to data.
@@ -117,6 +125,8 @@ def flow() -> Parameterization:
 
 def edm(data_std: float = 0.5) -> Parameterization:
     """Preconditioning for any alpha: network input and training target have unit variance at every level.
+
+    Also known as: EDM preconditioning (c_skip, c_out, c_in, c_noise).
 
     Args:
         data_std: standard deviation of the data, above 0.

@@ -1,4 +1,4 @@
-"""The forward process x = alpha * clean + sigma * noise: its closed form, its chain, its posterior and the views of its noise.
+"""The forward process x = alpha * clean + sigma * noise: closed form, chain, posterior and the views of its noise.
 
 Levels are () for a whole batch or (b,) for one per sample; every array is (b, …). Between a level and a `cleaner` one,
 r = alpha / alpha' is the factor of the mean and sigma² - r² sigma'² the variance that the chain adds.
@@ -76,8 +76,8 @@ def posterior(
     ratio, added = _transition(cleaner, level, x)
     to_alpha, to_sigma = arrays.expand(cleaner.alpha, x), arrays.expand(cleaner.sigma, x)
     variance = arrays.expand(level.sigma, x) ** 2
-    kept = arrays.safe_divide(to_sigma**2, variance, otherwise=1.0)  # from clean to clean, x stays
-    mean = to_alpha * arrays.safe_divide(added**2, variance) * clean + ratio * kept * x
+    factor = arrays.safe_divide(to_sigma**2, variance, otherwise=1.0)  # from clean to clean, x stays
+    mean = to_alpha * arrays.safe_divide(added**2, variance) * clean + ratio * factor * x
     return mean, to_sigma * arrays.safe_sqrt(arrays.safe_divide(added**2, variance))
 
 
@@ -121,5 +121,5 @@ def _transition(cleaner: Level, level: Level, like: ArrayLike) -> tuple[jax.Arra
     alpha, to_alpha = arrays.expand(level.alpha, like), arrays.expand(cleaner.alpha, like)
     sigma, to_sigma = arrays.expand(level.sigma, like), arrays.expand(cleaner.sigma, like)
     ratio = alpha / to_alpha
-    kept = ratio * to_sigma
-    return ratio, arrays.safe_sqrt((sigma - kept) * (sigma + kept))
+    factor = ratio * to_sigma
+    return ratio, arrays.safe_sqrt((sigma - factor) * (sigma + factor))

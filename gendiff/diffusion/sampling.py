@@ -21,7 +21,7 @@ from gendiff.core.types import ArrayLike, Count, Keys, Scalar
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 Part = int | tuple[int, ...]
-"""Which draw of a step: 0 the only one, 1, 2, … one of several, a tuple the path of a draw inside a sampler inside another one."""
+"""Which draw of a step: 0 the only one; 1, 2, … one of several; a tuple the path of a draw in nested samplers."""
 Samples = TypeVar("Samples")
 OnLevel = Callable[[Any, Any], None]
 """What a preview of a draw calls: (step, x)."""
@@ -43,7 +43,7 @@ class Noise(Protocol):
 
 @records.record
 class State:
-    """What a sampler carries from step to step: x (b, …), and whatever it remembers."""
+    """The state of a sampler between steps: x (b, …), and its memory."""
 
     x: Any
     memory: Any = ()
@@ -51,7 +51,7 @@ class State:
 
 @records.record
 class KeyNoise:
-    """Noise from the samples' keys of one step (b,): part 0 is drawn from the key, part p from the key folded with p - 1."""
+    """Noise from the samples' keys (b,) of one step: part 0 from the key, part p from the key folded with p - 1."""
 
     keys: Keys
 
@@ -63,7 +63,7 @@ class KeyNoise:
 
 @records.record
 class InnerNoise:
-    """The noise of a sampler that is used inside the step of another one: its parts lie within one part of the outer step."""
+    """The noise of a sampler inside the step of another one: its parts lie within one part of the outer step."""
 
     outer: Noise
     within: Part = records.static()
@@ -84,7 +84,7 @@ class Sampler(abc.ABC):
         return State(x)
 
     def begin(self, denoise: Denoiser, x: Float[Array, "b *shape"]) -> State:
-        """The state before the first step of a draw with this denoiser: `init`, but for a sampler that carries memory of the denoiser."""
+        """The state before the first step with this denoiser: `init`, except where it has the denoiser's memory."""
         return self.init(x)
 
     @abc.abstractmethod
@@ -212,19 +212,19 @@ def in_chunks(draw: Callable[..., Samples], size: int) -> Callable[..., Samples]
     checks.integer("size", size, 1)
 
     def draw_in_chunks(index: Integer[ArrayLike, "b"], *aligned: Any) -> Samples:
-        given = (sample_keys.checked_index(index), *jax.tree.map(jnp.asarray, aligned))
-        count = given[0].shape[0]
-        for leaf in jax.tree.leaves(given):
+        inputs = (sample_keys.checked_index(index), *jax.tree.map(jnp.asarray, aligned))
+        count = inputs[0].shape[0]
+        for leaf in jax.tree.leaves(inputs):
             if leaf.shape[:1] != (count,):
                 raise ValueError(
                     f"an array of shape {leaf.shape} does not align with {count} samples: its first axis must be theirs"
                 )
         if count <= size:
-            return draw(*given)
+            return draw(*inputs)
         chunks = -(-count // size)
         rows = jnp.minimum(jnp.arange(chunks * size), count - 1).reshape(chunks, size)
-        drawn = jax.lax.map(lambda rows: draw(*jax.tree.map(lambda leaf: leaf[rows], given)), rows)
-        return jax.tree.map(lambda leaf: leaf.reshape(chunks * size, *leaf.shape[2:])[:count], drawn)
+        chunks_of_draws = jax.lax.map(lambda rows: draw(*jax.tree.map(lambda leaf: leaf[rows], inputs)), rows)
+        return jax.tree.map(lambda leaf: leaf.reshape(chunks * size, *leaf.shape[2:])[:count], chunks_of_draws)
 
     return draw_in_chunks
 

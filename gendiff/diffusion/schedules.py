@@ -40,7 +40,7 @@ class Schedule(abc.ABC):
         return self._at(_floating(u))
 
     def at_log_snr(self, value: Scalar) -> Level:
-        """The level whose log(alpha² / sigma²) is `value`, of any shape. t is interpolated, and ends where the schedule ends."""
+        """The level whose log(alpha² / sigma²) is `value`, of any shape; t is interpolated, within the schedule."""
         return self._at_log_snr(_floating(value))
 
     @property
@@ -53,7 +53,7 @@ class Schedule(abc.ABC):
 
     @property
     def clean(self) -> Level:
-        """Where a grid ends: alpha 1, sigma 0, and the family's own t (-1 for a table, 0 for flow, c_noise(sigma_min) for EDM)."""
+        """The clean end of grids: alpha 1, sigma 0, t -1 for a table, 0 for flow, c_noise(sigma_min) for EDM."""
         return Level(t=self._clean_t, alpha=1.0, sigma=0.0)
 
     @property
@@ -63,7 +63,7 @@ class Schedule(abc.ABC):
 
     @property
     def cleanest(self) -> Level:
-        """Entry 0 of the table, or else the level at u = 0, in float64 NumPy: the cleanest one that a network is asked at."""
+        """Entry 0 of the table, or else the level at u = 0, in float64 NumPy: a network's cleanest input."""
         return self.table[0] if self.table is not None else self._at(np.float64(0.0))
 
     @property
@@ -86,6 +86,8 @@ class Schedule(abc.ABC):
 
 def linear(steps: int = 1000, start: float = 1e-4, end: float = 0.02) -> Schedule:
     """Variances beta that are linear in the step.
+
+    Also known as: the DDPM schedule (linear betas).
 
     Args:
         steps: length of the chain, at least 1.
@@ -185,6 +187,8 @@ def from_alpha_bar(alpha_bar: Sequence[float] | np.ndarray) -> Schedule:
 def zero_terminal_snr(schedule: Schedule) -> Schedule:
     """The same chain with alpha shifted and scaled, so that it ends at exactly 0 and starts as before.
 
+    Also known as: zero-terminal-SNR rescaling (rescale_betas_zero_snr).
+
     Args:
         schedule: one with a table of at least 2 steps.
 
@@ -203,6 +207,8 @@ def zero_terminal_snr(schedule: Schedule) -> Schedule:
 def edm(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Schedule:
     """Variance exploding: alpha = 1 and sigma^(1/rho) linear in u. t is ln(sigma) / 4.
 
+    Also known as: VE (variance-exploding) diffusion; Karras sigmas.
+
     Args:
         sigma_min: sigma at u = 0, above 0, in the data's unit.
         sigma_max: sigma at u = 1, above `sigma_min`.
@@ -220,6 +226,8 @@ def edm(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> 
 def flow() -> Schedule:
     """The straight path of rectified flow: alpha = 1 - u, sigma = u, t = 1000 u.
 
+    Also known as: flow matching; the linear interpolant.
+
     References:
         Liu et al., 2023; Lipman et al., 2023, Eq. 22.
     """
@@ -228,6 +236,8 @@ def flow() -> Schedule:
 
 def shifted(schedule: Schedule, shift: float) -> Schedule:
     """The path with sigma / alpha multiplied by `shift` at every u, that is with log-SNR lowered by 2 ln(shift).
+
+    Also known as: timestep shift (flow shift; resolution-dependent shift).
 
     On a flow schedule this is Esser et al. (2024, Eq. 23), with t = 1000 sigma. With `shift` = resolution / reference
     side it is Hoogeboom et al. (2023, Sec. 3.1). A table keeps its numbering 0…T-1. A continuous path keeps what t
@@ -245,7 +255,7 @@ def shifted(schedule: Schedule, shift: float) -> Schedule:
 
 
 def max_noise_ratio(schedule: Schedule) -> float:
-    """The ratio sigma / alpha at the noisy end, infinite at zero terminal SNR: the factor on the network's error under noise prediction."""
+    """The ratio sigma / alpha at the noisy end, inf at zero terminal SNR: the factor of errors in noise prediction."""
     level = schedule.noisiest
     return float(level.sigma / level.alpha) if level.alpha > 0 else math.inf
 

@@ -46,13 +46,13 @@ class Level:
             return 2.0 * (xp.log(self.alpha) - xp.log(self.sigma))
 
     def t_for(self, x: jax.Array) -> jax.Array:
-        """(b,) what the network is told of each sample of x (b, …), in float32 at least: bfloat16 would round 999 to 1000."""
+        """(b,) the network's time input for x (b, …), in float32 at least: bfloat16 would round 999 to 1000."""
         return jnp.broadcast_to(jnp.asarray(self.t), x.shape[:1]).astype(arrays.at_least_float32(x.dtype))
 
 
 @records.record
 class Prediction:
-    """What a network said of x (b, …), in both forms, each computed by the formula that stays finite.
+    """A network's prediction for x (b, …), in both forms, each computed by the formula that stays finite.
 
     Args:
         clean: (b, …) the clean sample.

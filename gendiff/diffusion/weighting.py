@@ -33,6 +33,8 @@ def uniform() -> Weight:
 def min_snr(gamma: float = 5.0) -> Weight:
     """The weight min(SNR, gamma) on the clean error: min(s, g) / s on noise, min(s, g) / (s + 1) on velocity.
 
+    Also known as: min-SNR-γ.
+
     Args:
         gamma: the largest weight, above 0.
 
@@ -45,6 +47,8 @@ def min_snr(gamma: float = 5.0) -> Weight:
 
 def p2(gamma: float = 1.0, k: float = 1.0) -> Weight:
     """The weight 1 / (k + SNR)^gamma on the noise error.
+
+    Also known as: P2 weighting.
 
     Args:
         gamma: at least 0.
@@ -59,7 +63,9 @@ def p2(gamma: float = 1.0, k: float = 1.0) -> Weight:
 
 
 def truncated_snr() -> Weight:
-    """The weight max(SNR, 1) on the clean error, which counts pure noise too: the student of few steps has to begin there.
+    """The weight max(SNR, 1) on the clean error: pure noise counts too, where a student of few steps begins.
+
+    Also known as: truncated SNR weighting.
 
     References:
         Salimans & Ho, 2022, Sec. 4 (from memory).
@@ -69,6 +75,8 @@ def truncated_snr() -> Weight:
 
 def edm(data_std: float = 0.5) -> Weight:
     """The weight (sigma² + s²) / (sigma s)² on the clean error, for sigma / alpha as sigma: 1 on the EDM target.
+
+    Also known as: EDM loss weighting.
 
     Args:
         data_std: s, the standard deviation of the data, above 0.
@@ -82,6 +90,8 @@ def edm(data_std: float = 0.5) -> Weight:
 
 def sigmoid(bias: float = 0.0) -> Weight:
     """The weight 1 / (1 + exp(log SNR - bias)) on the noise error.
+
+    Also known as: sigmoid weighting.
 
     The papers' integral runs over log-SNR: the density of the levels drawn takes the place of its d(log SNR)/du.
 

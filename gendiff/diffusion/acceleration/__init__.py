@@ -1,1 +1,1 @@
-"""Draws in less time: features that are kept, steps in parallel, and steps of a cheaper model."""
+"""Faster sampling: a feature cache, steps in parallel, and speculation by a cheaper model."""

@@ -1,4 +1,4 @@
-"""Speculation for Gaussian steps: a cheap model's draw is kept where it can be, and reflected where not."""
+"""Speculative sampling of Gaussian steps: a cheap model's draw is accepted, or reflected (reflection coupling)."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -9,23 +9,25 @@ from gendiff.core.types import ArrayLike, Scalar
 
 def accept_or_reflect(
     uniform: Float[ArrayLike, "b"],
-    drawn: Float[ArrayLike, "b *shape"],
-    drawn_mean: Float[ArrayLike, "b *shape"],
+    draft: Float[ArrayLike, "b *shape"],
+    draft_mean: Float[ArrayLike, "b *shape"],
     mean: Float[ArrayLike, "b *shape"],
     std: Scalar,
 ) -> tuple[Float[Array, "b *shape"], Bool[Array, " b"]]:
-    """Turn draws of N(drawn_mean, std²) into draws of N(mean, std²), most of which stay as they are.
+    """Turn draws of N(draft_mean, std²) into draws of N(mean, std²), most of which stay as they are.
 
-    A draw is accepted with probability min(1, p / q), else it becomes mean + drawn_mean − drawn, whose density under p
+    Also known as: speculative sampling (verification); reflection coupling.
+
+    A draw is accepted with probability min(1, p / q), else it becomes mean + draft_mean − draft, whose density under p
     is the draw's under q. So steps x' = mean(x) + std · noise of ancestral samplers, which a small network drew ahead,
-    are verified by a large one in one batched call. The share that is accepted is 2 Φ(−|mean − drawn_mean| / (2 std)),
+    are verified by a large one in one batched call. The share that is accepted is 2 Φ(−|mean − draft_mean| / (2 std)),
     and no coupling has a larger one.
 
     Args:
         uniform: (b,) in [0, 1), independent of the draws.
-        drawn: (b, …) draws of the cheap model.
-        drawn_mean: (b, …) its means.
-        mean: (b, …) those that are wanted.
+        draft: (b, …) draws of the cheap model.
+        draft_mean: (b, …) its means.
+        mean: (b, …) the means of the large model.
         std: () or (b,) > 0, of both.
 
     Returns:
@@ -39,12 +41,12 @@ def accept_or_reflect(
         alone (from memory).
     """
     checks.in_range("std", std, 0.0, float("inf"), open_low=True, open_high=True)
-    for name, value in (("drawn_mean", drawn_mean), ("mean", mean)):
-        checks.same_shape("drawn", drawn, name, value)
-    x, centre, wanted = (jnp.asarray(value) for value in (drawn, drawn_mean, mean))
+    for name, value in (("draft_mean", draft_mean), ("mean", mean)):
+        checks.same_shape("draft", draft, name, value)
+    x, centre, target = (jnp.asarray(value) for value in (draft, draft_mean, mean))
     spread = arrays.expand(std, x)
-    # log p − log q = (wanted − centre) · (2 x − wanted − centre) / (2 std²), without the difference of two squares
-    gain = jnp.sum(arrays.flatten_samples((wanted - centre) / spread * ((x - centre) + (x - wanted)) / (2 * spread)), 1)
+    # log p − log q = (target − centre) · (2 x − target − centre) / (2 std²), without the difference of two squares
+    gain = jnp.sum(arrays.flatten_samples((target - centre) / spread * ((x - centre) + (x - target)) / (2 * spread)), 1)
     accepted = jnp.log(jnp.asarray(uniform)) < gain
     keep = accepted.reshape(accepted.shape + (1,) * (x.ndim - 1))
-    return jnp.where(keep, x, wanted + centre - x), accepted
+    return jnp.where(keep, x, target + centre - x), accepted

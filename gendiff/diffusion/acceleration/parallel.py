@@ -1,4 +1,7 @@
-"""Sampling that is parallel in time: many steps of a draw are computed at once, again and again, until they agree."""
+"""Parallel sampling by Picard iteration: many steps of a draw are computed at once, until they no longer change.
+
+Also known as: ParaDiGMS.
+"""
 
 import math
 
@@ -40,12 +43,14 @@ def picard(
     num_steps: Count | None = None,
     start: Shaped[ArrayLike, "..."] | None = None,
 ) -> ParallelDraw:
-    """The samples of `sample(key, denoise, samplers.ddim(eta), levels, …)`, to a tolerance, in fewer evaluations one after the other.
+    """Draw the samples of `samplers.ddim(eta)`, to a tolerance, by Picard iteration: fewer evaluations in sequence.
+
+    Also known as: ParaDiGMS. Without a tolerance, it is `sample(key, denoise, samplers.ddim(eta), levels, …)`.
 
     A sweep moves all points x_j of a window at once, x_(j+1) = x_0 + sum over i <= j of (ddim_i(x_i) - x_i), from those
     of the sweep before. It makes at least one more point exact. Then the window moves on, past all points that the
-    sweep left where they were. So the work grows, and the time shrinks where a device computes a batch `window` times
-    as large in less than `window` times the time.
+    sweep left where they were. So there is more work, but less time
+    where a device computes a batch `window` times as large in less than `window` times the time.
 
     A sample does not depend on its neighbours: each has its own window. Noise for eta > 0 is that of `sample`. The loop
     ends when the samples do, so that it has no reverse mode. Call it under `jit`.
@@ -109,14 +114,14 @@ def _distance(points: Float[Array, "w b *shape"], others: Float[Array, "w b *sha
 
 
 def _stride(near: Bool[Array, "w b"]) -> Int[Array, "b"]:
-    """How far each window moves on: past the points in front that stayed near, and past the next one, which was made of these."""
+    """How far each window moves on: past the points in front that stayed near, and past the next one."""
     return jnp.minimum(jnp.sum(jnp.cumprod(near, axis=0), axis=0) + 1, len(near))
 
 
 def _slid(points: Float[Array, "w b *shape"], stride: Int[Array, "b"]) -> Float[Array, "w b *shape"]:
     """The points from `stride` on; new ones at the end begin where the last one is."""
     places = jnp.minimum(jnp.arange(len(points))[:, None] + stride[None], len(points) - 1)
-    return jax.vmap(lambda own, at: own[at], in_axes=1, out_axes=1)(points, places)
+    return jax.vmap(lambda window, at: window[at], in_axes=1, out_axes=1)(points, places)
 
 
 def _over(condition: Array, like: Array) -> Array:

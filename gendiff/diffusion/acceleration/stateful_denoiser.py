@@ -18,7 +18,7 @@ from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 
 class StatefulDenoiser(abc.ABC):
-    """A denoiser with memory: `init` makes the first memory, and `remembered` the prediction and the memory after it."""
+    """A denoiser with memory: `init` makes the first memory, `remembered` the prediction and the next memory."""
 
     @abc.abstractmethod
     def init(self, x: Float[Array, "b *shape"]) -> Any:

@@ -1,4 +1,4 @@
-"""Certificates: a sampler's error against its evaluations, its order with an interval, and where it must be exact, all without training.
+"""Certificates of samplers, without training: error per evaluations, order with an interval, and cases that are exact.
 
     print(certify.certify(MySampler(), certify.Method("midpoint", order=2)))
 
@@ -52,7 +52,7 @@ WITHIN = 0.15
 ROUNDING = 1e-9
 """What still counts as exact."""
 WIDEST = 20.0
-"""The sigma / alpha from which the stated order is checked again, on schedules that reach it; others start at their noisiest level."""
+"""The sigma / alpha from which the order is checked again. Schedules without it start at their noisiest level."""
 
 Laws = Callable[[np.ndarray, Level, int], np.ndarray]
 """(stds (n,), levels, steps) -> distances (n,) of a sampler's laws from the exact ones."""
@@ -96,7 +96,7 @@ class Curve:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """Something that should be exact: the error that was measured, and whether the method's theory says it must vanish."""
+    """A case that should be exact: the measured error, and whether the method's theory says that it vanishes."""
 
     name: str
     error: float
@@ -132,7 +132,7 @@ class Certificate:
 
     @property
     def passes(self) -> bool:
-        """Whether every stated order agrees, also from much noise, and every stated case is exact; true where nothing is stated."""
+        """Whether all stated orders agree, also from much noise, and all cases are exact; true if none is stated."""
         agreeing, holding = (
             {curve.kind for curve in self.curves if curve.agrees},
             {case.name for case in self.cases if case.holds},
@@ -384,7 +384,7 @@ def _cases(task: _Task, method: Method, laws: Laws | None) -> tuple[Case, ...]:
 
 
 def _point_mass(task: _Task, laws: Laws | None, runs: list[tuple[Level, int]]) -> float:
-    """Data at one point: the largest distance of the laws, or of the end points from the flow, a straight line in x / alpha."""
+    """Data at one point: the largest distance of the laws, or of the end points from the flow (a line in x / alpha)."""
     if laws:
         return float(np.max([laws(np.zeros(2), levels, steps) for levels, steps in runs]))
     point, errors = _three_gaussians(spread=0.0), []

@@ -1,4 +1,4 @@
-"""Orders of convergence: the slope of log(error) against log(1 / steps), with a bootstrap interval over the rows that were measured."""
+"""Orders of convergence: the slope of log(error) against log(1 / steps), with a bootstrap interval over the rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

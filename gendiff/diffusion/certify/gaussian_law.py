@@ -56,7 +56,7 @@ class Law:
 
     @property
     def distance(self) -> np.ndarray:
-        """(n,) Wasserstein-2 distance from the exact law (Givens & Shortt, 1984): of means and of standard deviations, by Pythagoras."""
+        """(n,) Wasserstein-2 distance from the exact law, by means and standard deviations (Givens & Shortt, 1984)."""
         return np.hypot(self.mean - self.exact_mean, self.std - self.exact_std)
 
 
@@ -117,17 +117,17 @@ def parts_of(sampler: Sampler, level: Level) -> tuple[tuple[int, ...], ...]:
     """
     if type(sampler).noise_for_step is not Sampler.noise_for_step:
         raise NoLawError("the sampler's noise is not the noise of its steps: it comes from a source of its own")
-    seen: list[tuple[int, ...]] = []
+    parts: list[tuple[int, ...]] = []
 
     def noise(like: Array, part: Part = 0, /) -> Array:
-        seen.append(sampling.path(part))
+        parts.append(sampling.path(part))
         return jnp.zeros(like.shape, like.dtype)
 
     def step(sampler: Sampler, level: Level, x: Array) -> Array:  # numbers are tracers here, as they are under jit
         return sampler.step(noise, oracles.Gaussian(1.0), sampler.init(x), level, level, 1).x
 
     jax.eval_shape(step, sampler, level, jax.ShapeDtypeStruct((1, 1), level.sigma.dtype))
-    return tuple(dict.fromkeys(seen))
+    return tuple(dict.fromkeys(parts))
 
 
 @records.record
@@ -142,19 +142,19 @@ class Impulses:
     def __call__(self, like: Array, part: Part = 0, /) -> Array:
         """The noise of that part, like x (b, …)."""
         number, shape = self.parts.index(sampling.path(part)), (1, *like.shape[1:])
-        place = jnp.arange(math.prod(shape)).reshape(shape)
-        alone = arrays.expand((self.rows_step == self.step) & (self.rows_part == number), like) * (place == 0)
-        every = arrays.expand(self.rows_step == _EVERY, like)
-        return (alone + every * _together(self.step, number, place)).astype(like.dtype)
+        position = jnp.arange(math.prod(shape)).reshape(shape)
+        alone = arrays.expand((self.rows_step == self.step) & (self.rows_part == number), like) * (position == 0)
+        all_steps = arrays.expand(self.rows_step == _EVERY, like)
+        return (alone + all_steps * _together(self.step, number, position)).astype(like.dtype)
 
 
-def _together(step: Count | np.ndarray, part: int | np.ndarray, place: Array | np.ndarray) -> Array | np.ndarray:
+def _together(step: Count | np.ndarray, part: int | np.ndarray, position: Array | np.ndarray) -> Array | np.ndarray:
     """What is drawn at an address when all draws are on: 1 or -2, without a pattern.
 
     NumPy's where the steps are: it compiles nothing.
     """
     xp = arrays.namespace(step)
-    factors = (step, 0x85EBCA6B), (part, 0xC2B2AE35), (place, 0x27D4EB2F)
+    factors = (step, 0x85EBCA6B), (part, 0xC2B2AE35), (position, 0x27D4EB2F)
     mixed = functools.reduce(
         operator.xor, ((xp.asarray(value).astype(xp.uint32) + 1) * xp.uint32(odd) for value, odd in factors)
     )

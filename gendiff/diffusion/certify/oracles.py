@@ -1,4 +1,4 @@
-"""Exact denoisers: distributions whose noised score is closed form, so that samplers are judged without training anything.
+"""Exact denoisers: distributions whose noised score has a closed form, so that samplers are tested without training.
 
 A Gaussian mixture noised to (alpha, sigma) is a Gaussian mixture with means alpha mu and variances alpha² s² + sigma².
 Every oracle is a Denoiser that is finite from alpha = 0 to sigma = 0, draws clean samples, and has a probability flow:
@@ -20,12 +20,12 @@ from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 POINT = 1e-12
-"""The variance that stands for 0 where a point mass is compared with others at sigma = 0: the nearest point takes all the weight."""
+"""The variance in place of 0 for point masses at sigma = 0: the nearest point takes all the weight."""
 
 
 @runtime_checkable
 class Oracle(Protocol):
-    """A Denoiser whose predictions are exact, which draws `count` clean samples and knows where its probability flow leads."""
+    """A Denoiser whose predictions are exact. It draws clean samples, and has an exact probability flow."""
 
     def __call__(self, x: Array, level: Level, /) -> Prediction:
         """Predict the posterior means of clean and noise, given x."""
@@ -64,7 +64,7 @@ class Gaussian:
         return jnp.sqrt((jnp.asarray(level.alpha) * jnp.asarray(self.std)) ** 2 + jnp.asarray(level.sigma) ** 2)
 
     def flow(self, x: Float[ArrayLike, "b *shape"], level: Level, cleaner: Level) -> Float[Array, "b *shape"]:
-        """Find where the exact probability flow carries x: distances from alpha * mean scale with the marginal standard deviation."""
+        """The end of the exact probability flow from x: distances from alpha * mean scale with the marginal std."""
         growth = arrays.expand(self.marginal_std(cleaner) / self.marginal_std(level), x)
         mean = arrays.expand(self.mean, x)
         return arrays.expand(cleaner.alpha, x) * mean + growth * (x - arrays.expand(level.alpha, x) * mean)
@@ -118,7 +118,7 @@ class CorrelatedGaussian:
         )
 
     def flow(self, x: Float[ArrayLike, "b *shape"], level: Level, cleaner: Level) -> Float[Array, "b *shape"]:
-        """Find where the exact flow carries x: along each axis, distances from alpha * mean scale with the standard deviation."""
+        """The end of the exact flow from x: along each axis, distances from alpha * mean scale with the std."""
         _, _, along, before = self._along_axes(x, level)
         after = self._along_axes(x, cleaner)[3]
         mean = arrays.expand(cleaner.alpha, x) * jnp.asarray(self.mean, x.dtype)[None]
@@ -188,7 +188,7 @@ class Mixture:
     def flow(
         self, x: Float[ArrayLike, "b *shape"], level: Level, cleaner: Level, *, tolerance: float = 1e-12
     ) -> Float[Array, "b *shape"]:
-        """Find where the probability flow carries x, by `integrated_flow`: outside jit, in float64, with alpha, sigma > 0."""
+        """The end of the probability flow from x, by `integrated_flow`: outside jit, in float64, alpha, sigma > 0."""
         return integrated_flow(self, x, level, cleaner, tolerance=tolerance)
 
     def _centred(self, x: ArrayLike, level: Level) -> tuple[Array, Array, Array, Array]:
@@ -220,7 +220,7 @@ class Empirical:
     data: ArrayLike
 
     def __call__(self, x: Float[ArrayLike, "b *shape"], level: Level) -> Prediction:
-        """Predict the mean of the rows under softmax_i(−|x − alpha x_i|² / 2 sigma²): at sigma = 0 the nearest of them."""
+        """Predict the mean of the rows under softmax_i(−|x − alpha x_i|² / 2 sigma²): the nearest row at sigma = 0."""
         flat = arrays.flatten_samples(x)
         alpha, sigma = arrays.expand(level.alpha, flat), arrays.expand(level.sigma, flat)
         rows = arrays.flatten_samples(jnp.asarray(self.data, flat.dtype))
@@ -244,7 +244,7 @@ class Empirical:
     def flow(
         self, x: Float[ArrayLike, "b *shape"], level: Level, cleaner: Level, *, tolerance: float = 1e-12
     ) -> Float[Array, "b *shape"]:
-        """Find where the probability flow carries x, by `integrated_flow`: outside jit, in float64, with alpha, sigma > 0."""
+        """The end of the probability flow from x, by `integrated_flow`: outside jit, in float64, alpha, sigma > 0."""
         return integrated_flow(self, x, level, cleaner, tolerance=tolerance)
 
 
@@ -313,7 +313,9 @@ def mixture(weights: ArrayLike | list[float], means: ArrayLike | list, stds: Arr
 
 
 def empirical(data: ArrayLike) -> Empirical:
-    """Build the exact memoriser of some data: of all denoisers it has the least loss on them, and its samples are the data.
+    """Build the exact memoriser of some data: it has the least loss of all denoisers, and its samples are the data.
+
+    Also known as: the empirical denoiser.
 
     Args:
         data: (n, *shape) floating, such as all pictures of a training.

@@ -1,4 +1,4 @@
-"""EDM's preconditioning with a boundary at the least noise, where x itself is the answer: what consistency models need."""
+"""EDM's preconditioning with the boundary condition of consistency models: at the least noise it returns x itself."""
 
 import math
 
@@ -24,8 +24,8 @@ class BoundaryParameterization(EdmParameterization):
 
     def _clean(self, x: Array, output: Array, alpha: Array, sigma: Array) -> Array:
         spread, excess = alpha * self.data_std, self._excess(alpha, sigma)
-        kept = spread * self.data_std / (excess**2 + spread**2)  # exactly 1 for alpha = 1 on the boundary
-        return kept * x + excess * self.data_std / jnp.sqrt(self._norm(alpha, sigma)) * output
+        skip = spread * self.data_std / (excess**2 + spread**2)  # exactly 1 for alpha = 1 on the boundary
+        return skip * x + excess * self.data_std / jnp.sqrt(self._norm(alpha, sigma)) * output
 
     def _noise(self, x: Array, output: Array, alpha: Array, sigma: Array) -> Array:
         spread, excess = alpha * self.data_std, self._excess(alpha, sigma)
@@ -42,7 +42,9 @@ class BoundaryParameterization(EdmParameterization):
 
 
 def boundary(data_std: float = 0.5, sigma_min: float = 0.002) -> Parameterization:
-    """EDM's preconditioning, with clean = x / alpha at sigma / alpha = `sigma_min` and below, whatever the network answers.
+    """EDM's preconditioning, with clean = x / alpha at sigma / alpha = `sigma_min` and below for any network output.
+
+    Also known as: the boundary condition of consistency models; c_skip and c_out.
 
     With d = max(sigma - alpha sigma_min, 0), s the std of the data and m = sigma² + alpha² s²,
     clean = alpha s² x / (d² + alpha² s²) + d s F / √m. It is `parameterization.edm` for sigma_min = 0.

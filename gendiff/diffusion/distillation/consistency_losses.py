@@ -50,7 +50,7 @@ class ConsistencyLoss:
         number = jnp.clip(jnp.floor(u * intervals), 0, intervals - 1)
         return self.schedule.at((number + 1) / intervals), self.schedule.at(number / intervals)
 
-    def drawn(
+    def noised_ends(
         self, key: jax.Array, batch: Batch, intervals: Count
     ) -> tuple[jax.Array, Float[Array, "b *shape"], tuple[Level, Level]]:
         """The chance of one batch: a key for the network, noise and the ends of intervals, the noisier one first."""
@@ -78,10 +78,10 @@ class ConsistencyLoss:
             return denoiser.from_network(predict, params, self.parameterization, *condition)(x, level).clean
 
         answer = clean_end(params, *noisier)
-        wanted = jax.lax.stop_gradient(clean_end(params if target is None else target, *cleaner))
-        distance = self.metric(answer, wanted)
+        expected = jax.lax.stop_gradient(clean_end(params if target is None else target, *cleaner))
+        distance = self.metric(answer, expected)
         weight = self.weight(noisier[1], cleaner[1]).astype(distance.dtype)
-        return jnp.mean(weight * distance), {"mse": jnp.mean(jnp.square(answer - wanted))}
+        return jnp.mean(weight * distance), {"mse": jnp.mean(jnp.square(answer - expected))}
 
 
 @records.record
@@ -92,7 +92,7 @@ class ConsistencyTrainingLoss(ConsistencyLoss):
         self, params: Params, key: jax.Array, batch: Batch, intervals: Count, target: Params = None
     ) -> tuple[Float[Array, ""], Metrics]:
         """The scalar and its metrics for one batch."""
-        return self.at(params, *self.drawn(key, batch, intervals), batch, target)
+        return self.at(params, *self.noised_ends(key, batch, intervals), batch, target)
 
     def at(
         self,
@@ -120,7 +120,7 @@ class ConsistencyDistillationLoss(ConsistencyLoss):
         self, params: Params, key: jax.Array, batch: Batch, intervals: Count, teacher: Any, target: Params = None
     ) -> tuple[Float[Array, ""], Metrics]:
         """The scalar and its metrics for one batch."""
-        return self.at(params, *self.drawn(key, batch, intervals), batch, teacher, target)
+        return self.at(params, *self.noised_ends(key, batch, intervals), batch, teacher, target)
 
     def at(
         self,
@@ -150,7 +150,7 @@ def consistency_training(
     positions: Positions | None = None,
     stochastic: bool | None = None,
 ) -> ConsistencyTrainingLoss:
-    """Mean over samples of weight · distance of the clean predictions at two levels, for the same clean sample and the same noise.
+    """Mean over samples of weight · distance of the clean predictions at two levels, of one clean sample and one noise.
 
     It needs no teacher. The trained network is a `Denoiser` by `diffusion.from_network`, and is drawn by
     `consistency()`.
@@ -194,7 +194,7 @@ def consistency_distillation(
     positions: Positions | None = None,
     stochastic: bool | None = None,
 ) -> ConsistencyDistillationLoss:
-    """Mean over samples of weight · distance of the clean predictions at two levels, the cleaner of which a teacher's step reaches.
+    """Mean over samples of weight · distance of the clean predictions at two levels, the second after a teacher's step.
 
     Args:
         predict: as in `consistency_training`.
@@ -249,7 +249,7 @@ def _settings(
 
 
 def _check_boundary(schedule: Schedule, parameterization: Parameterization) -> None:
-    """ValueError unless the clean sample at u = 0 is x / alpha whatever the network answers, as it is for all of them at sigma = 0."""
+    """ValueError unless the clean prediction at u = 0 is x / alpha for any network output, as it is where sigma = 0."""
     level = schedule.at(np.float64(0.0))
     ratio = float(level.sigma / level.alpha)
     least = parameterization.sigma_min if isinstance(parameterization, BoundaryParameterization) else 0.0

@@ -23,7 +23,7 @@ from gendiff.diffusion.types import Batch, Level, Prediction
 Generate = Callable[..., jax.Array]
 """(params, noise (b, …), *condition) -> samples (b, …)."""
 Adversary = Callable[[Any, jax.Array, Level, tuple[Any, ...]], jax.Array]
-"""(frozen tree, noised samples (b, …), level (b,), conditions) -> what each sample costs (b,), with a gradient by the samples."""
+"""(frozen tree, noised samples (b, …), level (b,), conditions) -> losses (b,), with a gradient by the samples."""
 
 
 @records.record
@@ -60,7 +60,7 @@ class DistributionMatchingLoss:
         fake: Any,
         critic: Any = None,
     ) -> tuple[Float[Array, ""], Metrics]:
-        """The same for given noise: `start` (b, …) of the generator, and `noise` (b, …) that brings its samples to `level` (b,)."""
+        """The loss of known noise: `start` (b, …) of the generator, `noise` (b, …) of its samples at `level` (b,)."""
         if (self.adversary is None) != (critic is None):
             raise ValueError(
                 "an adversary and its frozen tree go together: pass adversary=… and the tree behind `fake`, or neither"
@@ -68,8 +68,8 @@ class DistributionMatchingLoss:
         _, condition = objectives.parts_of(batch)
         generated = self.generate(params, start, *condition)
         x = process.add_noise(generated, noise, level)
-        fixed, seen = jax.lax.stop_gradient((generated, x))
-        towards, away = (jax.lax.stop_gradient(self.tell(each, condition)(seen, level)) for each in (real, fake))
+        fixed, noised = jax.lax.stop_gradient((generated, x))
+        towards, away = (jax.lax.stop_gradient(self.tell(each, condition)(noised, level)) for each in (real, fake))
         direction = matching_direction(fixed, towards, away, level, self.weight, normalise=self.normalise)
         pull = jnp.mean(direction * generated)
         loss = pull - jax.lax.stop_gradient(pull) + jnp.mean(jnp.square(direction)) / 2
@@ -91,7 +91,9 @@ def distribution_matching(
     adversary: Adversary | None = None,
     adversary_weight: Scalar = 1e-3,
 ) -> DistributionMatchingLoss:
-    """A generator's loss, whose gradient by its samples is `matching_direction`, divided by how many numbers the batch has.
+    """A generator's loss: its gradient by the samples is `matching_direction` over the number of entries of the batch.
+
+    Also known as: DMD.
 
     The direction estimates the gradient of KL(generator || teacher) over noised samples. The value of the loss is half
     the mean square of the direction, which is no divergence, but is 0 where the fake denoiser and the teacher agree.
@@ -146,7 +148,7 @@ def matching_direction(
     *,
     normalise: bool = True,
 ) -> Float[Array, "b *shape"]:
-    """The direction weight · (fake - real) / mean |generated - real| of the clean predictions, which leads away from the teacher.
+    """The direction weight · (fake - real) / mean |generated - real| of clean predictions, away from the teacher.
 
     The scores differ by alpha / sigma² times that difference. Where the mean is 0 the direction is 0.
 

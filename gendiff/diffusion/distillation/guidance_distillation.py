@@ -58,7 +58,9 @@ def guidance_distillation(
     levels: weighting.LevelSampler | None = None,
     stochastic: bool | None = None,
 ) -> GuidanceDistillationLoss:
-    """Mean over samples of weight(level) · mean squared error of the student's target, which is that of the guided teacher.
+    """Mean over samples of weight(level) · mean squared error of the student's target, that of the guided teacher.
+
+    Also known as: CFG distillation; a guidance-distilled model.
 
     The scale of each sample is uniform in `scales`, and is the last condition of the student, a
     `networks.GuidanceScale`. `networks.UNet` and `networks.DiT` take it where they have `guidance=True`. The student is

@@ -23,7 +23,7 @@ class Jump(Sampler):
 
 
 def jump() -> Jump:
-    """Steps of any length by a `two_times.TwoTimeDenoiser`: x' = alpha' clean + sigma' noise of the pair that it predicts.
+    """Steps of any length by a `two_times.TwoTimeDenoiser`: x' = alpha' clean + sigma' noise of its prediction.
 
     It draws no noise. It does not draw with a guided denoiser, as the rules of guidance are for ordinary ones: train
     the guidance in. On `schedules.edm()` the clean level has the t of the least noise: end grids there, as by

@@ -1,4 +1,4 @@
-"""MeanFlow: a network learns the average velocity between two times from the identity that ties it to the velocity of the data.
+"""MeanFlow: a network learns the average velocity between two times, by its identity with the velocity of the data.
 
 On the straight path (see two_times.py), the average velocity U from p' to p and the velocity V at p satisfy
 (p - p') U = ∫ V dp, and so U = V - (p - p') dU/dp, where d/dp goes along the path: w moves with V. There is no teacher.
@@ -37,7 +37,7 @@ class MeanFlowLoss:
     schedule: Schedule = records.static()
     parameterization: Parameterization = records.static()
     positions: Positions = records.static()
-    apart: float = records.static()
+    interval_share: float = records.static()
     power: float = records.static()
     scale: float = records.static()
     mix: float = records.static()
@@ -64,12 +64,12 @@ class MeanFlowLoss:
         return jnp.mean(weight * squared), {"mse": jnp.mean(squared) / math.prod(clean.shape[1:])}
 
     def times(self, key: jax.Array, count: int) -> tuple[Array, Array]:
-        """Where the steps begin and end (b,): the larger and the smaller of two positions, or for some samples twice the larger."""
+        """Where the steps begin and end (b,): the larger and the smaller of two positions, or the larger one twice."""
         first_key, second_key, apart_key = jax.random.split(key, 3)
         first, second = self.positions(first_key, count), self.positions(second_key, count)
         start = jnp.maximum(first, second)
         return start, jnp.where(
-            jax.random.bernoulli(apart_key, self.apart, (count,)), jnp.minimum(first, second), start
+            jax.random.bernoulli(apart_key, self.interval_share, (count,)), jnp.minimum(first, second), start
         )
 
     def guided(self, velocity: Array, network: TwoTimeNetwork, w: Array, u: Array) -> Array:
@@ -87,7 +87,7 @@ def mean_flow(
     parameterization: Parameterization,
     *,
     positions: Positions | None = None,
-    apart: float = 0.25,
+    interval_share: float = 0.25,
     power: float = 1.0,
     scale: float = 1.0,
     mix: float = 0.0,
@@ -95,10 +95,10 @@ def mean_flow(
     null: Any = NO_LABEL,
     stochastic: bool | None = None,
 ) -> MeanFlowLoss:
-    """Mean over samples of w · |U - sg(V - (p - p') dU/dp)|², w = 1 / (|…|² + 0.001)^power without a gradient, V = noise - clean.
+    """Mean over samples of w · |U - sg(V - (p - p') dU/dp)|², with V = noise - clean and adaptive weights w.
 
-    The derivative is one forward-mode pass through the network. The trained network is a `two_times.from_network`, and
-    is drawn by `jump()` in any number of steps.
+    w is 1 / (|…|² + 0.001)^power, without a gradient. The derivative is one forward-mode pass through the network. The
+    trained network is a `two_times.from_network`, and is drawn by `jump()` in any number of steps.
 
     Args:
         predict: the network, as `two_times.from_network` takes it, with forward-mode derivatives
@@ -108,7 +108,7 @@ def mean_flow(
             paper's.
         positions: where two positions u are drawn, of which the larger is the start; default
             `positions.logit_normal()`.
-        apart: the share of samples in [0, 1] whose step has a length. The others train the velocity.
+        interval_share: the share of samples in [0, 1] whose step has a length. The others train the velocity.
         power: of the weight, at least 0; 0 is the plain square.
         scale: of guidance that is trained into the network; 1 is none. V is then scale · V + mix · U(c) + (1 - scale -
             mix) · U(null), with U of steps without length. The guidance scale that this amounts to is scale / (1 -
@@ -128,7 +128,7 @@ def mean_flow(
     References:
         Geng et al., 2025, Alg. 1, Eqs. 6, 10, 11, 19 to 22 (from memory).
     """
-    checks.in_range("apart", apart, 0.0, 1.0)
+    checks.in_range("interval_share", interval_share, 0.0, 1.0)
     checks.in_range("power", power, 0.0, math.inf, open_high=True)
     checks.finite("scale", scale)
     checks.in_range("mix", mix, 0.0, 1.0, open_high=True)
@@ -144,7 +144,7 @@ def mean_flow(
         schedule,
         parameterization,
         logit_normal() if positions is None else positions,
-        float(apart),
+        float(interval_share),
         float(power),
         float(scale),
         float(mix),
@@ -161,7 +161,7 @@ def average_velocity(
     w: Float[Array, "b *shape"],
     u: Float[Array, "b"],
 ) -> Float[Array, "b *shape"]:
-    """U = noise - clean of the pair that carries w on the straight path from position u of the schedule to position `end`."""
+    """U = noise - clean of the prediction that carries w from position u of the schedule to position `end`."""
     level = schedule.at(u)
     pair = network(arrays.expand(level.alpha + level.sigma, w) * w, level, schedule.at(end))
     return pair.noise - pair.clean

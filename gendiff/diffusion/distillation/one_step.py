@@ -1,4 +1,4 @@
-"""One-step generators: the clean prediction of a denoising network at pure noise, as a function of its parameters and of noise."""
+"""One-step generators: the clean prediction of a denoising network at pure noise."""
 
 from typing import Any
 
@@ -31,6 +31,8 @@ class OneStep:
 
 def one_step(predict: Predict, schedule: Schedule, parameterization: Parameterization) -> OneStep:
     """The generator whose sample is the network's clean prediction at the noisiest level, for x = sigma · noise.
+
+    Also known as: one-step student (DMD).
 
     It is what `samplers.ddim()` draws on `grids.trailing(schedule, 1)`, so a trained generator is sampled by
     `diffusion.sample` too. As (params, noise, *condition) -> samples it is also a generator of the adversarial chapter.

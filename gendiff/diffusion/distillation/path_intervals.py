@@ -45,7 +45,7 @@ class UnitWeight:
 
 
 def doubling_intervals(step: Count, total: int, *, least: int = 10, most: int = 1280) -> Count:
-    """How many intervals the path has at a step of training: they double from `least` to `most` in stages of equal length.
+    """The number of intervals of the path at a step of training: it doubles from `least` to `most` in equal stages.
 
     Args:
         step: () integer, how many steps are done; data under jit.

@@ -95,12 +95,12 @@ class LogNormalPositions:
         """Draw positions u (b,)."""
         share = jax.random.uniform(key, (count,))
         low, high = (self._normal_share(float(self.schedule.at(np.float64(end)).log_snr)) for end in (0.0, 1.0))
-        wanted = self.mean + self.std * ndtri(low + share * (high - low))
+        target = self.mean + self.std * ndtri(low + share * (high - low))
 
         def halved(_: Count, interval: tuple[Array, Array]) -> tuple[Array, Array]:
             first, last = interval
             middle = (first + last) / 2
-            below = -self.schedule.at(middle).log_snr / 2 <= wanted
+            below = -self.schedule.at(middle).log_snr / 2 <= target
             return jnp.where(below, middle, first), jnp.where(below, last, middle)
 
         first, last = jax.lax.fori_loop(0, HALVINGS, halved, (jnp.zeros_like(share), jnp.ones_like(share)))

@@ -1,4 +1,4 @@
-"""Progressive distillation: one DDIM step of the student for two of its teacher, and so half of the steps in each round."""
+"""Progressive distillation: one DDIM step of the student for two of its teacher; each round halves the steps."""
 
 from typing import Any
 
@@ -44,11 +44,11 @@ def progressive_distillation(
     tell: Tell = with_condition,
     stochastic: bool | None = None,
 ) -> ProgressiveDistillationLoss:
-    """Mean over samples of weight(level) · mean squared error of the student's target, which is that of two DDIM steps of the teacher.
+    """Mean over samples of weight(level) · mean squared error of the student's target: two DDIM steps of the teacher.
 
     A sample is noised to the start of one of the student's steps, all equally likely. The student begins as a copy of
-    the teacher. It is sampled by `samplers.ddim()` on `every_other_level(levels)`, and is the teacher of the next round on that
-    grid.
+    the teacher. It is sampled by `samplers.ddim()` on `every_other_level(levels)`, and is the teacher of the next round
+    on that grid.
 
     Args:
         predict: the student, (params, x, t, *condition) -> output.

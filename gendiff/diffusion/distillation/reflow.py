@@ -1,4 +1,7 @@
-"""Reflow: a flow that is trained again on the pairs of noise and sample which it draws itself becomes straight, and needs fewer steps."""
+"""Reflow: a flow is trained again on its own pairs of noise and sample. It becomes straighter, and needs fewer steps.
+
+Also known as: rectified flow, its second and later rounds.
+"""
 
 from typing import Any
 
@@ -62,10 +65,13 @@ def reflow(
     levels: weighting.LevelSampler | None = None,
     stochastic: bool | None = None,
 ) -> ReflowLoss:
-    """The denoising loss with each sample's own noise in place of fresh noise: mean of weight(level) · mean squared error of the target.
+    """The denoising loss with each sample's own noise, of which the teacher drew it, in place of fresh noise.
 
-    Pairs are drawn by `draw_pairs`. Paths from noise to sample of the trained flow cross less than those of its
-    teacher, and are straighter, as `straightness` measures.
+    Also known as: rectified flow (2-rectified flow).
+
+    The loss is the mean of weight(level) · mean squared error of the target. Pairs are drawn by `draw_pairs`. Paths
+    from noise to sample of the trained flow cross less than those of its teacher, and are straighter, as `straightness`
+    measures.
 
     Args:
         predict: the network, (params, x, t, *condition) -> output. It may begin as the teacher.
@@ -134,7 +140,7 @@ def draw_pairs(
 
 
 def straightness(trajectory: Float[ArrayLike, "t b *shape"], levels: Level) -> Float[Array, "b"]:
-    """The mean over the way of |mean velocity - velocity|², summed over the coordinates of each sample: 0 for a straight way.
+    """The mean over the path of |mean velocity - velocity|², summed over each sample: 0 for a straight path.
 
     Every process runs along the straight path w = x / (alpha + sigma) = (1 - u) clean + u noise with
     u = sigma / (alpha + sigma). There DDIM is Euler's method, so that of its trajectory this is exact; of an exact
@@ -166,5 +172,5 @@ def straightness(trajectory: Float[ArrayLike, "t b *shape"], levels: Level) -> F
     spans = u[:-1] - u[1:]
     velocity = arrays.safe_divide(w[:-1] - w[1:], arrays.expand(spans, w[1:]))
     mean = (w[0] - w[-1]) / (u[0] - u[-1])
-    apart = jnp.sum(jnp.square(velocity - mean[None]).reshape(*w[1:].shape[:2], -1), axis=2)
-    return jnp.sum(arrays.expand(spans, apart) * apart, axis=0) / (u[0] - u[-1])
+    deviation = jnp.sum(jnp.square(velocity - mean[None]).reshape(*w[1:].shape[:2], -1), axis=2)
+    return jnp.sum(arrays.expand(spans, deviation) * deviation, axis=0) / (u[0] - u[-1])

@@ -1,4 +1,4 @@
-"""Shortcut models: a network learns steps without length from data, and each longer step from two of its own of half the length."""
+"""Shortcut models: a network learns the shortest steps from data, and each longer step from two of its own halves."""
 
 from typing import Any
 
@@ -35,42 +35,42 @@ class ShortcutLoss(objectives.NetworkLoss):
     ) -> tuple[Float[Array, ""], Metrics]:
         """The scalar and its metrics for one batch."""
         clean, condition = objectives.parts_of(batch)
-        samples, own = clean.shape[0], self._own(clean.shape[0])
+        samples, self_count = clean.shape[0], self._own(clean.shape[0])
         time_key, noise_key, drop_key, network_key = jax.random.split(key, 4)
-        u, length = self.times(time_key, samples, own)
+        u, length = self.times(time_key, samples, self_count)
         condition = objectives.dropped(drop_key, condition, samples, self.drop_condition, self.null)
         condition = conditions.for_each(condition, samples)
         noise = jax.random.normal(noise_key, clean.shape, clean.dtype)
         level, end = self.schedule.at(u), self.schedule.at(u - length)
         x = process.add_noise(clean, noise, level)
 
-        wanted = Prediction(clean, noise)
-        if own:
-            of_own, *step = jax.tree.map(lambda leaf: leaf[:own], (condition, x, u, length))
+        goal = Prediction(clean, noise)
+        if self_count:
+            of_own, *step = jax.tree.map(lambda leaf: leaf[:self_count], (condition, x, u, length))
             network = two_times.from_network(
                 self.predict, params if target is None else target, self.parameterization, *of_own
             )
             pair = jax.lax.stop_gradient(two_halves_in_one(network, self.schedule, *step, shortest=1 / self.steps))
-            wanted = jax.tree.map(lambda first, data: jnp.concatenate([first, data[own:]]), pair, wanted)
-        return self.error(params, network_key, x, level, (*condition, SecondTime(end.t_for(x))), wanted)
+            goal = jax.tree.map(lambda first, data: jnp.concatenate([first, data[self_count:]]), pair, goal)
+        return self.error(params, network_key, x, level, (*condition, SecondTime(end.t_for(x))), goal)
 
     def _own(self, samples: int) -> int:
         """How many samples of a batch learn from the network's own steps."""
-        own = round(self.share * samples)
-        if 0 < self.share < 1 and own in (0, samples):
+        self_count = round(self.share * samples)
+        if 0 < self.share < 1 and self_count in (0, samples):
             raise ValueError(
-                f"share = {self.share:g} of a batch of {samples} samples is {own} of them: take a larger batch, or "
-                "share 0 or 1"
+                f"share = {self.share:g} of a batch of {samples} samples is {self_count} of them: take a larger "
+                "batch, or share 0 or 1"
             )
-        return own
+        return self_count
 
-    def times(self, key: jax.Array, samples: int, own: int) -> tuple[Array, Array]:
-        """Where each step begins and how long it is in u, both (b,): those of the samples that learn from the network's own steps first."""
+    def times(self, key: jax.Array, samples: int, self_count: int) -> tuple[Array, Array]:
+        """The start and the length in u of each step, both (b,). Samples of self-consistency come first."""
         length_key, place_key, data_key = jax.random.split(key, 3)
-        u = self.positions(data_key, samples - own)
+        u = self.positions(data_key, samples - self_count)
         # such steps in the whole path
-        parts = (1 << jax.random.randint(length_key, (own,), 0, self.steps.bit_length())).astype(u.dtype)
-        number = jnp.floor(jax.random.uniform(place_key, (own,), u.dtype) * parts)
+        parts = (1 << jax.random.randint(length_key, (self_count,), 0, self.steps.bit_length())).astype(u.dtype)
+        number = jnp.floor(jax.random.uniform(place_key, (self_count,), u.dtype) * parts)
         return jnp.concatenate([(number + 1) / parts, u]), jnp.concatenate([1 / parts, jnp.zeros_like(u)])
 
 
@@ -87,11 +87,11 @@ def shortcut(
     null: Any = NO_LABEL,
     stochastic: bool | None = None,
 ) -> ShortcutLoss:
-    """Mean over samples of weight(level) · mean squared error of the network's target: that of the data, or that of two of its own steps.
+    """Mean over samples of weight(level) · mean squared error of the target: of the data, or of two of its own steps.
 
-    A share of the batch is told a step of 1, 1/2, 1/4, … 1 / steps in u, which begins at a multiple of its length. Its
-    target is the pair whose one step ends where two steps of half the length end. The halves of the shortest step are
-    told to have no length. The rest of the batch is told steps without length, and its target is the data. The trained
+    A share of the batch has steps of length 1, 1/2, 1/4, … 1 / steps in u, each from a multiple of its length. The
+    target is the pair whose one step ends where two steps of half the length end (self-consistency). Halves of the
+    shortest step have length 0. The rest of the batch has steps of length 0, and its target is the data. The trained
     network is a `two_times.from_network`, and is drawn by `jump()` on `grids.trailing(schedule, n)` with n = 1, 2, 4, …
     steps.
 
@@ -164,10 +164,10 @@ def two_halves_in_one(
         Frans et al., 2024, Eq. 4 (from memory).
     """
     level, middle, cleaner = (schedule.at(u - share * length) for share in (0, 0.5, 1))
-    told = length > 1.5 * shortest  # lengths are powers of 2
+    longer = length > 1.5 * shortest  # lengths are powers of 2
 
     def stepped(x: Array, level: Level, cleaner: Level) -> Array:
-        end = jax.tree.map(lambda end, start: jnp.where(told, end, start), cleaner, level)
+        end = jax.tree.map(lambda end, start: jnp.where(longer, end, start), cleaner, level)
         return ancestral.ddim_step(network(x, level, end), level, cleaner)
 
     return Prediction(*two_times.pair_between(x, level, stepped(stepped(x, level, middle), middle, cleaner), cleaner))

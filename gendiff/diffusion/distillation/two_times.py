@@ -1,8 +1,10 @@
-"""Denoisers of two times: they carry x from a level to a cleaner one in a single evaluation, however far apart the two are.
+"""Denoisers of two times: they carry x from a level to any cleaner one in a single evaluation.
+
+Also known as: flow maps.
 
 The probability flow carries x at a level to x' at a cleaner one. Two levels that differ have one pair (clean, noise)
 with alpha clean + sigma noise = x and alpha' clean + sigma' noise = x'. A denoiser of two times predicts this pair, so
-that a DDIM step with it is exact. As the levels meet, the pair becomes the ordinary prediction: told one level, it is
+that a DDIM step with it is exact. As the levels meet, the pair becomes the ordinary prediction: with one level, it is
 an ordinary `Denoiser`.
 
 With p = sigma / (alpha + sigma) and w = x / (alpha + sigma), every process is the straight path w = (1 - p) clean + p
@@ -43,7 +45,7 @@ class TwoTimeDenoiser(abc.ABC):
 
 @records.record
 class TwoTimeNetwork(TwoTimeDenoiser):
-    """A network that is told a second time. Built by `from_network`; its fields are those of a `NetworkDenoiser`."""
+    """A network with a second time as its input. Built by `from_network`, with the fields of a `NetworkDenoiser`."""
 
     predict: Predict = records.static()
     parameterization: Parameterization = records.static()
@@ -84,7 +86,7 @@ def from_network(
 
 
 def straight_position(level: Level) -> Array:
-    """The position p = sigma / (alpha + sigma) on the straight path, of the level's shape: 0 for clean, 1 for pure noise."""
+    """The position p = sigma / (alpha + sigma) on the straight path, of the level's shape: 0 is clean, 1 is noise."""
     return jnp.asarray(level.sigma) / (jnp.asarray(level.alpha) + jnp.asarray(level.sigma))
 
 

@@ -156,15 +156,15 @@ def slerp(
         arrays.flatten_samples(v).astype(wide) * _column(arrays.safe_divide(1.0, n))
         for v, n in zip((a, b), sizes, strict=True)
     ]
-    apart, together = (arrays.safe_sqrt(jnp.sum((units[0] + sign * units[1]) ** 2, axis=1)) for sign in (-1, 1))
-    bent = (jnp.minimum(apart, together) > jnp.sqrt(jnp.finfo(wide).eps)) & (sizes[0] > 0) & (sizes[1] > 0)
+    difference, total = (arrays.safe_sqrt(jnp.sum((units[0] + sign * units[1]) ** 2, axis=1)) for sign in (-1, 1))
+    bent = (jnp.minimum(difference, total) > jnp.sqrt(jnp.finfo(wide).eps)) & (sizes[0] > 0) & (sizes[1] > 0)
     # accurate for small and for flat angles
-    angle = 2 * jnp.arctan2(jnp.where(bent, apart, 1.0), jnp.where(bent, together, 1.0))
+    angle = 2 * jnp.arctan2(jnp.where(bent, difference, 1.0), jnp.where(bent, total, 1.0))
     share = jnp.broadcast_to(jnp.asarray(share, wide), angle.shape)
     size = (1 - share) * sizes[0] + share * sizes[1]
     weights = []
-    for part, own in zip((1 - share, share), sizes, strict=True):
-        turned = jnp.sin(part * angle) / jnp.sin(angle) * arrays.safe_divide(size, own, otherwise=1.0)
+    for part, length in zip((1 - share, share), sizes, strict=True):
+        turned = jnp.sin(part * angle) / jnp.sin(angle) * arrays.safe_divide(size, length, otherwise=1.0)
         weights.append(arrays.expand(jnp.where(bent, turned, part), a))
     return weights[0] * a + weights[1] * b
 
@@ -218,15 +218,15 @@ def between_images(
 
 
 def _start(key: jax.Array, clean: jax.Array, levels: Level, index: ArrayLike, first: Count, steps: Count) -> jax.Array:
-    """The clean samples at entry `first`: pure noise at entry 0, as `sample` would draw it, and the samples themselves at the last one."""
+    """The samples noised to entry `first`: pure noise at entry 0, as `sample` draws it, clean at the last entry."""
     keys = sample_keys.keys_of(key, index)
     if len(keys) != len(clean):
         raise ValueError(f"index names {len(keys)} samples, but clean has {len(clean)}")
     noise = sampling.first_noise(keys, clean.shape[1:], clean.dtype)
     level = levels[first]
     noised = process.add_noise(clean, noise, level)
-    whole = arrays.expand(level.sigma, clean) * noise
-    return jnp.where(jnp.asarray(first) == 0, whole, jnp.where(jnp.asarray(first) == steps, clean, noised))
+    pure_noise = arrays.expand(level.sigma, clean) * noise
+    return jnp.where(jnp.asarray(first) == 0, pure_noise, jnp.where(jnp.asarray(first) == steps, clean, noised))
 
 
 def _column(value: jax.Array) -> jax.Array:

@@ -137,7 +137,7 @@ def repaint(sampler: Sampler, known: Float[ArrayLike, "b *shape"], mask: Shaped[
 
 
 def _without_keys(noise: Noise) -> Callable[[], Noise]:
-    """Builds the noise anew from plain bits: under vmap both branches of a `cond` run, and JAX's checker of typed keys sees a reuse."""
+    """The noise from plain bits: under vmap both branches of a `cond` run, which JAX takes for a reuse of keys."""
     leaves, tree = jax.tree.flatten(noise)
     kinds = [
         jax.random.key_impl(leaf) if jnp.issubdtype(getattr(leaf, "dtype", bool), jax.dtypes.prng_key) else None

@@ -1,4 +1,4 @@
-"""From samples back to their noise: DDIM run backwards, which is approximate, and reversible Heun, which is exact by algebra.
+"""Inversion, from samples to their noise: DDIM run backwards is approximate, reversible Heun is exact by algebra.
 
 `ddim_invert` followed by DDIM does not return to where it began: each of its steps asks the network at the sample it
 has, not at the one it is about to find. The round trip's error is of first order and falls with the number of steps,

@@ -53,7 +53,9 @@ class Inpaint:
 
     def _kept(self, like: ArrayLike) -> jax.Array:
         shape = np.shape(self.mask)
-        if len(shape) != like.ndim or any(own not in (1, size) for own, size in zip(shape, like.shape, strict=True)):
+        if len(shape) != like.ndim or any(
+            length not in (1, size) for length, size in zip(shape, like.shape, strict=True)
+        ):
             raise ValueError(
                 f"mask has shape {shape}, samples {like.shape}: each axis must be as long or 1, the first the samples' "
                 "or 1"
@@ -130,7 +132,7 @@ class Blur:
         return tuple(range(1, 1 + np.ndim(self.kernel)))
 
     def _transfer(self, like: ArrayLike) -> jax.Array:
-        """The kernel's spectrum, with 1 for every other axis; its middle entry, size // 2, is where a sample stays in place."""
+        """The kernel's spectrum, of size 1 on all other axes. The middle entry, size // 2, shifts by nothing."""
         axes, kernel = self._axes(), jnp.asarray(self.kernel).astype(jnp.promote_types(like.dtype, jnp.float32))
         if like.ndim < 1 + len(axes) or any(n > like.shape[axis] for axis, n in zip(axes, kernel.shape, strict=True)):
             raise ValueError(f"a kernel of shape {kernel.shape} does not fit into axes {axes} of samples {like.shape}")

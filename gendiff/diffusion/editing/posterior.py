@@ -1,4 +1,4 @@
-"""Posterior sampling of linear inverse problems y = A clean + noise: denoisers corrected by a gradient through themselves.
+"""Posterior sampling of inverse problems y = A clean + noise: denoisers corrected by a gradient through themselves.
 
 Inverse problems are inpainting, super-resolution, deblurring and whatever else `linear_operators` measures.
 
@@ -93,7 +93,9 @@ def pigdm(
     data_std: Scalar = 1.0,
     ratio_max: Scalar = 200.0,
 ) -> Denoiser:
-    """Correct predictions by pseudo-inverse guidance: p(clean | x) is taken for a Gaussian of variance r² around the prediction.
+    """Correct predictions by pseudo-inverse guidance: p(clean | x) is a Gaussian of variance r² at the prediction.
+
+    Also known as: ΠGDM.
 
     The score gains the gradient Jᵀ Aᵀ (r² A Aᵀ + noise_std²)⁻¹ (y - A clean), J the network's Jacobian; r² is
     `clean_variance`, the paper's for data_std = 1. For Gaussian data of that std, independent by entry, the result is
@@ -142,8 +144,8 @@ def _linearized(
         return prediction.clean, prediction
 
     _, pull, prediction = jax.vjp(clean_of, x, has_aux=True)
-    seen = operator.forward(prediction.clean)
+    projected = operator.forward(prediction.clean)
     y = jnp.asarray(measured).astype(x.dtype)
-    if y.shape != seen.shape:
-        raise ValueError(f"measured has shape {y.shape}, but the samples are measured as {seen.shape}")
-    return prediction, y - seen, lambda v: pull(v)[0]
+    if y.shape != projected.shape:
+        raise ValueError(f"measured has shape {y.shape}, but the samples are measured as {projected.shape}")
+    return prediction, y - projected, lambda v: pull(v)[0]

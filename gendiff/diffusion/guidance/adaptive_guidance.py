@@ -1,4 +1,4 @@
-"""Adaptive guidance: classifier-free until both predictions point the same way, and the conditional prediction alone from then on."""
+"""Adaptive guidance: classifier-free until both predictions point the same way, then the conditional one alone."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def adaptive_guidance(
     batched: bool = False,
     rescale: Scalar | None = None,
 ) -> "AdaptiveGuidance":
-    """`classifier_free` for each sample until the cosine of its two velocities exceeds the threshold, and c from the next step on.
+    """`classifier_free` for each sample until the cosine of its two velocities exceeds the threshold; after that, c.
 
     The paper compares noise predictions, with thresholds near 0.99. Where alpha is near 0 these are parallel whatever a
     network learned, so that guidance would stop in the first step. The velocity alpha · noise - sigma · clean is the

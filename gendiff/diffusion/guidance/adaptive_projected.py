@@ -64,9 +64,9 @@ class _AdaptiveProjected:
         scale = self.strength.at(level)
         plain = combined(unconditional, conditional, scale)
         change = conditional.clean - unconditional.clean
-        kept = arrays.expand(_shrinking(change, self.norm_threshold), change)
-        left_out = (1 - kept) * change + (1 - arrays.expand(self.eta, change)) * _parallel(
-            kept * change, conditional.clean
+        shrink = arrays.expand(_shrinking(change, self.norm_threshold), change)
+        left_out = (1 - shrink) * change + (1 - arrays.expand(self.eta, change)) * _parallel(
+            shrink * change, conditional.clean
         )
         return with_clean(plain, plain.clean - (arrays.expand(scale, change) - 1) * left_out, level)
 

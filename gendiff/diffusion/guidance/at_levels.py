@@ -13,7 +13,9 @@ from gendiff.diffusion.types import Level
 
 
 def at_levels(levels: Level, scales: ArrayLike) -> Callable[[Level], Any]:
-    """A scale for any rule here: scales[j] at levels[j], between two levels on the line in arctan(alpha / sigma), constant beyond them.
+    """A scale for any rule here: scales[j] at levels[j], linear in arctan(alpha / sigma) between, constant beyond.
+
+    Also known as: a guidance schedule, a dynamic guidance scale.
 
     Args:
         levels: (t,) or longer, falling in noise; those that are visited. Data under jit.

@@ -17,6 +17,8 @@ LogProbability = Callable[[jax.Array, Level], jax.Array]
 def classifier(denoise: Denoiser, log_probability: LogProbability, scale: Scale) -> Denoiser:
     """The prediction with noise - scale · sigma · grad log p(y | x), and clean + scale · sigma²/alpha · grad.
 
+    Also known as: classifier guidance.
+
     At alpha = 0, where x says nothing of the class, the gradient is 0 and so is its effect: the clean prediction stays
     unconditional, and the first step from zero terminal SNR is not guided.
 

@@ -51,7 +51,9 @@ def classifier_free(
     batched: bool = False,
     rescale: Scalar | None = None,
 ) -> Denoiser:
-    """The combination of two denoisers' predictions, u + scale (c - u).
+    """Classifier-free guidance, u + scale (c - u) of two denoisers' predictions.
+
+    Also known as: CFG.
 
     x = alpha * clean + sigma * noise still holds. A learned variance is that of `conditional`.
 
@@ -163,11 +165,11 @@ class _Composed:
         return records.replace(unconditional, clean=clean, noise=noise)
 
 
-def _relative_std(wanted: Array, present: Array) -> Array:
-    """(b,) the standard deviation over the entries of each sample, of one over the other; 1 where the other has none but rounding."""
-    wanted, present = arrays.flatten_samples(wanted), arrays.flatten_samples(present)
+def _relative_std(reference: Array, present: Array) -> Array:
+    """(b,) the ratio of two standard deviations over each sample's entries; 1 where the other is only rounding."""
+    reference, present = arrays.flatten_samples(reference), arrays.flatten_samples(present)
     variance = jnp.var(present, axis=1)
     rounding = (8 * jnp.finfo(present.dtype).eps) ** 2 * jnp.mean(present**2, axis=1)
     return arrays.safe_divide(
-        arrays.safe_sqrt(jnp.var(wanted, axis=1)), arrays.safe_sqrt(jnp.where(variance > rounding, variance, 0)), 1.0
+        arrays.safe_sqrt(jnp.var(reference, axis=1)), arrays.safe_sqrt(jnp.where(variance > rounding, variance, 0)), 1.0
     )

@@ -15,6 +15,8 @@ from gendiff.diffusion.types import Denoiser, Level, Prediction
 def dynamic_threshold(denoise: Denoiser, percentile: Scalar = 0.995, *, bound: Scalar = 1.0) -> Denoiser:
     """clip(clean, -s, s) · bound / s with s = max(bound, percentile of |clean| over that sample).
 
+    Also known as: dynamic thresholding (Imagen).
+
     The noise becomes (x - alpha * clean) / sigma, and is left alone at sigma = 0. A prediction within the bound passes
     unchanged. The rule is for pixels: latents have no range of their own. Put it around the guidance, not inside.
 

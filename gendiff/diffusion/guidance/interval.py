@@ -14,7 +14,9 @@ from gendiff.diffusion.types import Level
 
 
 def interval(scale: Scalar, low: Scalar, high: Scalar) -> Callable[[Level], Any]:
-    """A scale for any rule here: `scale` where low < sigma/alpha <= high, elsewhere 1, which is the conditional prediction itself.
+    """A scale for any rule here: `scale` where low < sigma/alpha <= high, elsewhere 1, the conditional prediction.
+
+    Also known as: guidance interval, limited-interval guidance.
 
     `classifier_free`, `autoguidance` and `adaptive_projected` ask the conditional denoiser alone at levels outside, at
     half of the cost. The saving needs one decision for the whole batch: levels of one call that lie on both sides are

@@ -98,14 +98,14 @@ def _in_one_pass(denoisers: tuple[Any, ...], x: jax.Array, level: Level) -> list
     return [jax.tree.map(lambda field, i=i: field[i * count : (i + 1) * count], joint) for i in range(times)]
 
 
-def _in_place(answer: Prediction, kept: jax.Array, other: Denoiser, x: jax.Array, level: Level) -> Prediction:
-    """The answer where it is kept, and else the clean sample and noise of another denoiser."""
+def _in_place(answer: Prediction, keep: jax.Array, other: Denoiser, x: jax.Array, level: Level) -> Prediction:
+    """The prediction where `keep` is true, else the one of another denoiser."""
 
     def ask() -> tuple[jax.Array, jax.Array]:
         prediction = other(x, level)
         return prediction.clean, prediction.noise
 
-    clean, noise = jax.lax.cond(kept, lambda: (answer.clean, answer.noise), ask)
+    clean, noise = jax.lax.cond(keep, lambda: (answer.clean, answer.noise), ask)
     return records.replace(answer, clean=clean, noise=noise)
 
 

@@ -12,7 +12,7 @@ from gendiff.core.types import Scalar
 from gendiff.diffusion.types import Level
 
 Scale = Scalar | Callable[[Level], Any]
-"""(), (b,), or a function of the level that answers one of them: a plain function, or a record whose numbers stay data."""
+"""(), (b,), or a function of the level with such a result: a plain function, or a record whose numbers stay data."""
 
 
 @records.record
@@ -41,5 +41,5 @@ class Strength:
         return self.scale(level) if callable(self.scale) else self.scale
 
     def is_one(self, level: Level) -> bool | jax.Array:
-        """() whether a function of the level answers 1 for all samples at this level; False for numbers, which are not looked at."""
+        """() whether a function of the level is 1 for all samples at this level; always False for numbers."""
         return jnp.all(jnp.asarray(self.at(level)) == 1) if callable(self.scale) else False

@@ -35,19 +35,19 @@ class AlignedLoss:
     scale: float = records.static()
 
     def __call__(self, params: Params, key: jax.Array, batch: Batch, *frozen: Any) -> tuple[Float[Array, ""], Metrics]:
-        """The scalar and its metrics for one batch. frozen: what the features are computed with, before the clean samples."""
+        """The scalar and its metrics for one batch. frozen: the first arguments of the features, before the samples."""
         if not isinstance(params, dict) or set(params) != set(PARTS):
             raise ValueError(f"params must be a dict of {' and '.join(PARTS)}, got {_shown(params)}")
-        seen: list[jax.Array] = []
+        features: list[jax.Array] = []
 
         def predict(*arguments: Any, **chance: Any) -> jax.Array:
             output, tokens = self.denoising.predict(*arguments, **chance)
-            seen.append(tokens)
+            features.append(tokens)
             return output
 
         value, metrics = records.replace(self.denoising, predict=predict)(params["network"], key, batch)
         known = jax.lax.stop_gradient(self.features(*frozen, batch.clean))
-        similarity = cosine_similarity(self.project(params["projector"], seen[-1]), known)
+        similarity = cosine_similarity(self.project(params["projector"], features[-1]), known)
         return value - self.scale * similarity, metrics | {"alignment": similarity}
 
 

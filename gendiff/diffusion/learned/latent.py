@@ -1,4 +1,4 @@
-"""Losses that train an autoencoder for latent diffusion: reconstruction, divergence or commitment, perceptual, adversarial.
+"""Losses of an autoencoder for latent diffusion: reconstruction, divergence or commitment, perceptual, adversarial.
 
 A bottleneck says how a picture goes through the autoencoder and what that costs; a loss compares what comes out. Errors
 are means over the numbers of a picture. The divergence is a sum over the latent, divided by how many those are, so that
@@ -146,8 +146,8 @@ class AutoencodingLoss:
         pixels = jnp.mean(DISTANCES[self.distance](image - clean))
         if self.maps is None:
             return pixels, {"reconstruction": pixels}
-        seen = perceptual(self.maps, image, clean)
-        return pixels + self.perceptual_weight * seen, {"reconstruction": pixels, "perceptual": seen}
+        perceived = perceptual(self.maps, image, clean)
+        return pixels + self.perceptual_weight * perceived, {"reconstruction": pixels, "perceptual": perceived}
 
 
 def autoencoding(
@@ -204,7 +204,7 @@ def _unit(features: jax.Array) -> jax.Array:
 
 
 def hinge_judging(real: Float[Array, "..."], fake: Float[Array, "..."]) -> Float[Array, ""]:
-    """What a discriminator loses: (mean max(0, 1 − real) + mean max(0, 1 + fake)) / 2, of its answers to both kinds of pictures.
+    """The hinge loss of a discriminator: (mean max(0, 1 − real) + mean max(0, 1 + fake)) / 2, of its two outputs.
 
     References:
         Lim & Ye, 2017, section 3 (from memory).
@@ -255,15 +255,15 @@ class AdversarialAutoencoding:
     def __call__(self, params: Params, key: jax.Array, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
         """The scalar and its metrics for one batch."""
         clean = clean_of(batch)
-        own, judge = (_part(params, name) for name in PARTS)
-        kernels = trees.paths(own)
+        autoencoder, judge = (_part(params, name) for name in PARTS)
+        kernels = trees.paths(autoencoder)
         if self.last_layer not in kernels:
             raise ValueError(
                 f"last_layer = {self.last_layer!r} is no parameter of the autoencoder, which has {', '.join(kernels)}"
             )
 
         def decoded(kernel: jax.Array) -> tuple[jax.Array, tuple[Any, Metrics]]:
-            result = self.loss.bottleneck(_replaced(own, self.last_layer.split("/"), kernel), key, clean)
+            result = self.loss.bottleneck(_replaced(autoencoder, self.last_layer.split("/"), kernel), key, clean)
             return result.image, (result.penalty, result.metrics)
 
         image, to_kernel, (penalty, passed) = jax.vjp(decoded, kernels[self.last_layer], has_aux=True)
@@ -334,8 +334,8 @@ def clean_of(batch: Batch) -> Float[Array, "b h w c"]:
 
 def _part(params: Params, name: str) -> Params:
     if not isinstance(params, Mapping) or set(params) != set(PARTS):
-        found = sorted(params) if isinstance(params, Mapping) else type(params).__name__
-        raise ValueError(f"params must be {{'autoencoder': …, 'discriminator': …}}, got {found}")
+        got = sorted(params) if isinstance(params, Mapping) else type(params).__name__
+        raise ValueError(f"params must be {{'autoencoder': …, 'discriminator': …}}, got {got}")
     return params[name]
 
 

@@ -113,7 +113,8 @@ def learn(
         schedule: of the process, with concrete numbers.
         shape: of one sample.
         candidates: fixed grids by name, all of (n + 1,) with the same last level, such as
-            `{"trailing": grids.trailing(schedule, n), "resolved": grids.resolved(schedule, n, resolution=2 / 255, norm=30.0)}`.
+            `{"trailing": grids.trailing(schedule, n), "resolved": grids.resolved(schedule, n, resolution=2 / 255,
+            norm=30.0)}`.
         reference: a deterministic sampler and a fine grid with the same last level, whose end points are the aim. x_T
             has the same noise for every grid, times that grid's first sigma.
         pairs: how many x_T to learn from, a multiple of `batch`. Batches take turns.
@@ -162,12 +163,14 @@ def learn(
     targets = draws.targets(reference, scale, (pairs + held_out) // batch)
     aims, others = jax.tree.map(lambda rows: (rows[: pairs // batch], rows[pairs // batch :]), targets)
     begin = _row(fixed, _least(draws.errors(fixed, aims, 0)))
-    learned, losses = _descend(draws, _Span.of(schedule), begin, aims, iterations, optimizer or _adam(iterations))
-    every = jax.tree.map(lambda rows, last: jnp.concatenate([rows, last[None]]), fixed, learned)
-    errors = draws.errors(every, others, pairs)
+    learned, losses = _descend(
+        draws, _Span.of_schedule(schedule), begin, aims, iterations, optimizer or _adam(iterations)
+    )
+    choices = jax.tree.map(lambda rows, last: jnp.concatenate([rows, last[None]]), fixed, learned)
+    errors = draws.errors(choices, others, pairs)
     best = _least(errors[:-1])
     improved = (errors[-1] < errors[best]) & _falls(learned.levels)
-    chosen = _row(every, jnp.where(improved, count, best))
+    chosen = _row(choices, jnp.where(improved, count, best))
     named = dict(zip((*candidates, LEARNED), errors, strict=True))
     return LearnedGrid(chosen.levels, chosen.scales, chosen.gains, losses, named, improved)
 
@@ -215,7 +218,7 @@ class _Draws:
         return jnp.mean(self.distance(self.sample(denoise, sampler, choice.levels, number), target))
 
     def errors(self, choices: _Choice, targets: Array, first: int) -> Array:
-        """(c,) the mean distance of each of the stacked choices, over batches of which the first begins at sample `first`."""
+        """(c,) the mean distance of each of the stacked choices, over batches from sample `first` on."""
         numbers = first // self.batch + jnp.arange(len(targets))
 
         def of_one(choice: _Choice) -> Array:
@@ -226,8 +229,8 @@ class _Draws:
     def check_distance(self) -> None:
         """ValueError for a distance that is not one number per sample."""
         x = jax.ShapeDtypeStruct((self.batch, *self.shape), jnp.result_type(float))
-        if (found := jax.eval_shape(self.distance, x, x).shape) != (self.batch,):
-            raise ValueError(f"distance must answer one number per sample ({self.batch},), got {found}")
+        if (got := jax.eval_shape(self.distance, x, x).shape) != (self.batch,):
+            raise ValueError(f"distance must answer one number per sample ({self.batch},), got {got}")
 
     def check_deterministic(self, name: str, sampler: Sampler, levels: Level) -> None:
         """TypeError for a sampler that draws noise."""
@@ -246,20 +249,20 @@ class _Draws:
 
 @dataclasses.dataclass(frozen=True)
 class _Span:
-    """The log-SNR that a schedule has, and levels as gaps within it: n + 1 of any size are n levels that fall and stay inside."""
+    """The log-SNR range of a schedule, and levels as gaps in it: any n + 1 gaps are n levels that fall, inside it."""
 
     schedule: Schedule
     low: float
     high: float
 
     @classmethod
-    def of(cls, schedule: Schedule) -> "_Span":
+    def of_schedule(cls, schedule: Schedule) -> "_Span":
         most = 2 * math.log(FARTHEST)
         low, high = float(schedule.noisiest.log_snr), float(schedule.cleanest.log_snr)
         return cls(schedule, low if math.isfinite(low) else -most, high if math.isfinite(high) else most)
 
     def gaps(self, levels: Level) -> Array:
-        """(n + 1,) numbers of any size whose `starts` are all but the last of these levels (n + 1,), nearly where they touch an end."""
+        """(n + 1,) numbers whose `starts` are all but the last of these levels (n + 1,), nearly so at an end."""
         share = (jnp.asarray(levels.log_snr)[:-1] - self.low) / (self.high - self.low)
         gaps = jnp.maximum(jnp.diff(jnp.clip(share, 0.0, 1.0), prepend=0.0, append=1.0), LEAST_GAP)
         gaps *= len(gaps) / jnp.sum(gaps)
@@ -309,7 +312,7 @@ def _descend(
 
 
 def _differentiable(denoise: Denoiser, schedule: Schedule) -> Denoiser:
-    """The same denoiser for a backward pass: its inside is computed anew, and its derivative by t is a secant of `REACH` to both sides."""
+    """The same denoiser with gradient checkpointing; its derivative by t is a secant of `REACH` to both sides."""
     # the loop of steps is a barrier already
     inner = jax.checkpoint(lambda x, level: denoise(x, level), prevent_cse=False)
 
@@ -318,9 +321,12 @@ def _differentiable(denoise: Denoiser, schedule: Schedule) -> Denoiser:
         noisier, cleaner = (schedule.at_log_snr(here.log_snr + shift).t for shift in (-REACH, REACH))
         first, last = (denoise(held, records.replace(here, t=t)) for t in (noisier, cleaner))
         moved = arrays.safe_divide(level.t - here.t, cleaner - noisier)  # 0, with a derivative
-        told = inner(x, records.replace(level, t=here.t))
+        prediction = inner(x, records.replace(level, t=here.t))
         return jax.tree.map(
-            lambda value, a, b: value + arrays.expand(moved, value) * jax.lax.stop_gradient(b - a), told, first, last
+            lambda value, a, b: value + arrays.expand(moved, value) * jax.lax.stop_gradient(b - a),
+            prediction,
+            first,
+            last,
         )
 
     return with_secant
@@ -333,7 +339,7 @@ def _adam(iterations: int) -> "optax.GradientTransformation":
 
 
 def _alike(candidates: Mapping[str, Level], reference: Level) -> list[Level]:
-    """The candidates, if there are some, none is called "learned", all have one length, and they and the reference one last level."""
+    """The candidates. Refused: none, one called "learned", other lengths, or another last level than the reference."""
     if not candidates or LEARNED in candidates:
         raise ValueError(
             f'candidates must be fixed grids by name, at least one and none called "{LEARNED}", got {list(candidates)}'
@@ -352,7 +358,7 @@ def _alike(candidates: Mapping[str, Level], reference: Level) -> list[Level]:
     ).items():
         ends = (levels[-1].alpha, last.alpha), (levels[-1].sigma, last.sigma)
         concrete = all(map(arrays.is_concrete, jax.tree.leaves(ends)))
-        if concrete and not all(math.isclose(end, wanted, rel_tol=1e-6) for end, wanted in ends):
+        if concrete and not all(math.isclose(end, expected, rel_tol=1e-6) for end, expected in ends):
             raise ValueError(
                 f"{name} ends at another level than the first candidate: end points can be compared at one level only"
             )

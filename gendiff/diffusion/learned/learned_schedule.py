@@ -1,4 +1,6 @@
-"""A learned noise schedule: a monotone log-SNR whose numbers are leaves, trained to lower the variance of the bound's own estimate.
+"""A learned noise schedule: a monotone log-SNR whose numbers are trained to lower the variance of the bound's estimate.
+
+Also known as: variational diffusion models (VDM).
 
 log-SNR falls from `high` at u = 0 to `low` at u = 1 as high - (high - low) f(u), where f is a line plus sigmoids with
 positive weights, scaled to run from 0 to 1 (Kingma et al., 2021, App. H). The continuous bound depends on the two ends
@@ -103,9 +105,10 @@ def monotone(
 
 @records.record
 class LearnedSchedule(Schedule):
-    """A `Schedule` whose numbers are leaves: differentiate, train and store it as parameters, and sample with its `frozen` form.
+    """A `Schedule` whose numbers are leaves: it is differentiated, trained and stored as parameters.
 
-    Grids read it where its numbers are concrete. As it holds arrays it neither compares nor hashes.
+    Sample with its `frozen` form. Grids read it where its numbers are concrete. As it holds arrays it neither compares
+    nor hashes.
     """
 
     curve: Curve
@@ -149,7 +152,7 @@ class LearnedSchedule(Schedule):
 
 @records.record
 class FrozenSchedule(LearnedSchedule):
-    """A learned schedule whose numbers are settings: it compares and hashes like any other, and answers in NumPy's float64 as well."""
+    """A learned schedule whose numbers are settings: it compares and hashes like others, also in NumPy's float64."""
 
     curve: Curve = records.static()
     ends: Ends | None = records.static(default=None)
@@ -173,7 +176,7 @@ def objective(
     *,
     data_levels: int | None = None,
 ) -> tuple[Float[Array, ""], Metrics]:
-    """What the schedule descends: the mean square of the drawn diffusion loss for its shape, and the bound for its ends.
+    """The schedule's loss: the mean square of the drawn diffusion loss for its shape, and the bound for its ends.
 
     The mean of that loss does not depend on the shape, so the gradient of its second moment is that of its variance.
     Each part stops the other's gradient, and the scalar is their sum.
@@ -200,8 +203,8 @@ def objective(
     u = (jax.random.uniform(time_key, (), clean.dtype) + jnp.arange(count, dtype=clean.dtype) / count) % 1
     noise = jax.random.normal(noise_key, clean.shape, clean.dtype)
     still = records.replace(schedule, ends=jax.tree.map(jax.lax.stop_gradient, schedule.ends))
-    drawn = elbo.path_rate(denoise, clean, noise, still, u) / unit
-    total, mean = jnp.mean(drawn**2), jax.lax.stop_gradient(jnp.mean(drawn))
+    rates = elbo.path_rate(denoise, clean, noise, still, u) / unit
+    total, mean = jnp.mean(rates**2), jax.lax.stop_gradient(jnp.mean(rates))
     ended = records.replace(schedule, curve=jax.tree.map(jax.lax.stop_gradient, schedule.curve))
     fresh = jax.random.normal(last_key, clean.shape, clean.dtype)
     terms = elbo.prior_term(clean, ended.at(1.0)) + elbo.flat_decoder_term(clean, fresh, ended.at(0.0), data_levels)

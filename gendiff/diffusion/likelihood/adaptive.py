@@ -59,9 +59,8 @@ def solve(
     mode.
 
     Args:
-        denoise: the denoiser, which is asked about one sample at a time. Where conditions differ from sample to sample,
-            map the call itself, for example
-            `jax.vmap(lambda x, label: solve(given.with_condition(label), schedule, x[None], level, cleaner))(x, labels)`.
+        denoise: the denoiser, called for one sample at a time. Where conditions differ by sample, map the call:
+            `jax.vmap(lambda x, y: solve(denoise.with_condition(y), schedule, x[None], level, cleaner))(x, labels)`.
         schedule: of the process, for the levels between.
         x: (b, …) at `level`.
         level: () where to begin.

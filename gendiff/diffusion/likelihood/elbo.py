@@ -61,6 +61,8 @@ def discrete(
 ) -> Bound:
     """The bound of the chain on a grid.
 
+    Also known as: VLB; evidence lower bound (ELBO).
+
     Evaluations: t times `draws`. A padded grid costs its length and changes nothing.
 
     Args:
@@ -94,10 +96,10 @@ def discrete(
     keys = sample_keys.keys_of(key, index)
 
     def one(draw: jax.Array) -> tuple[jax.Array, jax.Array]:
-        own = arrays.fold_in(keys, draw)
+        draw_keys = arrays.fold_in(keys, draw)
 
         def step(sums: tuple[jax.Array, jax.Array], j: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
-            noise = arrays.normal(arrays.fold_in(own, j), like=x)
+            noise = arrays.normal(arrays.fold_in(draw_keys, j), like=x)
             term = chain_term(denoise, x, noise, levels, j, variance=variance, data_levels=data_levels)
             last = levels.sigma[j + 1] == 0
             return (sums[0] + jnp.where(last, 0.0, term), sums[1] + jnp.where(last, term, 0.0)), None
@@ -123,6 +125,8 @@ def continuous(
     draws: int = 16,
 ) -> Bound:
     """The bound of the continuous-time model between two positions of a schedule.
+
+    Also known as: VLB in continuous time (VDM); evidence lower bound (ELBO).
 
     It depends on the schedule through its two ends only, if the denoiser's answer depends on the level's noise alone.
 
@@ -162,11 +166,11 @@ def continuous(
     count = _draws(draws)
 
     def one(draw: jax.Array) -> tuple[jax.Array, jax.Array]:
-        own = arrays.fold_in(keys, draw)
-        within = jax.vmap(lambda one_key: jax.random.uniform(one_key, (), x.dtype))(arrays.fold_in(own, 0))
+        draw_keys = arrays.fold_in(keys, draw)
+        within = jax.vmap(lambda one_key: jax.random.uniform(one_key, (), x.dtype))(arrays.fold_in(draw_keys, 0))
         u = low + (high - low) * (draw + within) / count
-        noise = arrays.normal(arrays.fold_in(own, 1), like=x)
-        fresh = arrays.normal(arrays.fold_in(own, 2), like=x)
+        noise = arrays.normal(arrays.fold_in(draw_keys, 1), like=x)
+        fresh = arrays.normal(arrays.fold_in(draw_keys, 2), like=x)
         return (high - low) * path_rate(denoise, x, noise, schedule, u), flat_decoder_term(
             x, fresh, cleanest, data_levels
         )
@@ -204,11 +208,11 @@ def chain_term(
     small = jnp.where(ends, jnp.where((j > 0) & (previous > 0), previous, large), small)
     log_small, log_large = (jnp.log(jnp.where(moves, value, jnp.ones_like(value))) for value in (small, large))
     log_variance = reverse_log_variance(prediction, log_small, log_large, variance)
-    apart = prediction.clean - x
+    error = prediction.clean - x
     against = log_variance - arrays.expand(log_small, x)
-    divergence = (against + jnp.exp(-against) * (1 + arrays.expand(closeness, x) * apart**2) - 1) / 2
+    divergence = (against + jnp.exp(-against) * (1 + arrays.expand(closeness, x) * error**2) - 1) / 2
     if data_levels is None:
-        ending = (apart**2 * jnp.exp(-log_variance) + log_variance + math.log(2 * math.pi)) / 2
+        ending = (error**2 * jnp.exp(-log_variance) + log_variance + math.log(2 * math.pi)) / 2
     else:
         ending = -_log_mass(x, prediction.clean, jnp.exp(log_variance / 2), data_levels)
     nats = jnp.where(arrays.expand(ends, x), ending, divergence)
@@ -307,16 +311,16 @@ def reverse_log_variance(
 
 
 def _step_variances(level: Level, cleaner: Level) -> tuple[Array, Array, Array]:
-    """The posterior's variance, the chain's own, and the factor of |x - clean|² in twice the KL with the former, SNR' - SNR."""
+    """The posterior's variance, the chain's, and SNR' - SNR, the factor of |x - clean|² in twice the posterior's KL."""
     ratio = arrays.safe_divide(level.alpha, cleaner.alpha)
-    kept = ratio * cleaner.sigma
-    large = jnp.maximum((level.sigma - kept) * (level.sigma + kept), 0.0)
+    carried = ratio * cleaner.sigma
+    large = jnp.maximum((level.sigma - carried) * (level.sigma + carried), 0.0)
     share = arrays.safe_divide(large, level.sigma**2)
     return cleaner.sigma**2 * share, large, cleaner.alpha**2 * arrays.safe_divide(share, cleaner.sigma**2)
 
 
 def _log_mass(x: jax.Array, mean: jax.Array, std: jax.Array, data_levels: int) -> jax.Array:
-    """The logarithm of what N(mean, std²) puts on the value of x, the lowest and highest reaching to infinity (Ho et al., 2020, Eq. 13)."""
+    """The log mass of N(mean, std²) on the value of x; the end values reach to infinity (Ho et al., 2020, Eq. 13)."""
     checks.integer("data_levels", data_levels, 2)
     half = 1 / (data_levels - 1)
     below, above = (x - half - mean) / std, (x + half - mean) / std

@@ -150,6 +150,8 @@ def bits_per_dimension(
 ) -> Likelihood:
     """Compute bits per dimension along a grid, walked from its last level to its first.
 
+    Also known as: BPD; the log-likelihood of the probability-flow ODE.
+
     It takes 2 evaluations per step, and half as many for the step error, each with one forward-mode derivative per
     direction.
 
@@ -231,7 +233,7 @@ def _log_density(
     divergence: Divergence,
     prior_std: jax.Array,
 ) -> jax.Array:
-    """(p, b) estimates of log p in nats, visiting every `stride`-th level counted from the first, and the last of them."""
+    """(p, b) estimates of log p in nats, at each `stride`-th level from the first one, and at the last level."""
     count = (steps + stride - 1) // stride
 
     def field(w: jax.Array, level: Level) -> tuple[jax.Array, jax.Array]:
@@ -267,7 +269,7 @@ def _with_rates(
     value, push = jax.linearize(function, w)
 
     def rate(direction: jax.Array) -> jax.Array:
-        whole = jnp.broadcast_to(direction, w.shape)
-        return jnp.sum(arrays.flatten_samples(whole * push(whole)), axis=1)
+        probe = jnp.broadcast_to(direction, w.shape)
+        return jnp.sum(arrays.flatten_samples(probe * push(probe)), axis=1)
 
     return value, jax.lax.map(rate, directions, batch_size=_AT_ONCE)

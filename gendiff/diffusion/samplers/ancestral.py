@@ -17,19 +17,20 @@ VARIANCES = ("small", "large", "learned")
 
 
 def ancestral_std(level: Level, cleaner: Level) -> Array:
-    """Sigma' sqrt(1 - q²), of the levels' shape: the posterior's standard deviation (Song et al., 2021, Eq. 16, eta = 1)."""
+    """The posterior's std sigma' sqrt(1 - q²), of the levels' shape (Song et al., 2021, Eq. 16, eta = 1)."""
     return cleaner.sigma * arrays.safe_sqrt(_fresh_share(level, cleaner))
 
 
 def split_noise(level: Level, cleaner: Level, eta: Scalar) -> tuple[Array, Array]:
-    """Sigma' sqrt(1 - eta² (1 - q²)) and eta sigma' sqrt(1 - q²), of the levels' shape: how much noise a step keeps and draws afresh.
+    """How much predicted and how much fresh noise a step has, both of the levels' shape.
 
-    Their squares add up to sigma'². Equal to sigma' and 0, bit for bit, for eta = 0.
+    They are sigma' sqrt(1 - eta² (1 - q²)) and eta sigma' sqrt(1 - q²). Their squares add up to sigma'². Equal to
+    sigma' and 0, bit for bit, for eta = 0.
     """
     q = _quotient(level, cleaner)
     eta = jnp.asarray(eta).astype(q.dtype)
-    kept = arrays.safe_sqrt((1 - eta) * (1 + eta) + (eta * q) ** 2)  # 1 - eta² (1 - q²), without its cancellation
-    return cleaner.sigma * kept, eta * ancestral_std(level, cleaner)
+    predicted = arrays.safe_sqrt((1 - eta) * (1 + eta) + (eta * q) ** 2)  # 1 - eta² (1 - q²), without its cancellation
+    return cleaner.sigma * predicted, eta * ancestral_std(level, cleaner)
 
 
 def ddim_step(
@@ -67,9 +68,9 @@ def ddim_step(
     q, share = arrays.expand(_quotient(level, cleaner), clean), arrays.expand(_fresh_share(level, cleaner), clean)
     eta = arrays.expand(eta, clean)
     # 1 - eta² (1 - q²), without its cancellation
-    kept = arrays.safe_sqrt((1 - eta) * (1 + eta) + (eta * q) ** 2) * prediction.noise
+    predicted = arrays.safe_sqrt((1 - eta) * (1 + eta) + (eta * q) ** 2) * prediction.noise
     return arrays.expand(cleaner.alpha, clean) * clean + arrays.expand(cleaner.sigma, clean) * (
-        kept + eta * arrays.safe_sqrt(share) * noise
+        predicted + eta * arrays.safe_sqrt(share) * noise
     )
 
 
@@ -113,7 +114,7 @@ def ddpm_step(
 
 
 def learned_std(prediction: Prediction, level: Level, cleaner: Level) -> Float[Array, "b *shape"]:
-    """exp((v log large + (1 - v) log small) / 2) with v = `prediction.variance_share` (b, …) (Nichol & Dhariwal, 2021, Eq. 15).
+    """The std exp((v log large + (1 - v) log small) / 2), v = `variance_share` (Nichol & Dhariwal, 2021, Eq. 15).
 
     "small" and "large" are those of `ddpm_step` for this very step, so it holds on any sub-grid;
     small = large · (sigma'/sigma)². 0 where sigma' = 0. Raises ValueError if the prediction has no share or one of
@@ -140,7 +141,9 @@ class Ddim(Sampler):
 
 
 def ddim(eta: Scalar = 0.0) -> Ddim:
-    """First-order sampler: eta = 0 follows the probability flow, eta = 1 is DDPM.
+    """DDIM, the first-order sampler: eta = 0 follows the probability flow, eta = 1 is DDPM.
+
+    Also known as: denoising diffusion implicit models; at eta = 0, Euler's method on the probability-flow ODE.
 
     Holds for any process x = alpha * clean + sigma * noise. One evaluation per step.
 
@@ -171,6 +174,8 @@ class Ddpm(Sampler):
 
 def ddpm(variance: str = "small") -> Ddpm:
     """Ancestral sampling of the reverse chain, on any sub-grid. One evaluation per step.
+
+    Also known as: DDPM.
 
     Args:
         variance: "small", "large" or "learned", as in `ddpm_step`; the last needs a denoiser built with

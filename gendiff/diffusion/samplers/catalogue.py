@@ -78,7 +78,7 @@ class Method:
 
     @property
     def id(self) -> str:
-        """A word of letters, digits, hyphens and underscores for the call, such as ddim-0-6: for commands and claims."""
+        """The call as a word of letters, digits, hyphens and underscores, such as ddim-0-6: for commands and claims."""
         return "-".join("".join(letter if letter.isalnum() or letter == "_" else " " for letter in self.call).split())
 
     @property

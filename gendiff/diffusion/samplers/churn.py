@@ -26,7 +26,7 @@ def churned(
     noise: Float[ArrayLike, "..."],
     churn_noise: Scalar,
 ) -> tuple[Float[Array, "b *shape"], Level]:
-    """X and its level after noise has raised sigma/alpha by a factor 1 + gamma (Karras et al., 2022, Alg. 2, lines 4-6).
+    """The sample x and its level after noise raised sigma/alpha by 1 + gamma (Karras et al., 2022, Alg. 2, lines 4-6).
 
     gamma: of the level's shape, >= 0; where it is 0, x and level come back bit for bit. It must be 0 at alpha = 0 and
         at sigma = 0.
@@ -100,6 +100,8 @@ def churn(
     churn_noise: Scalar = 1.0,
 ) -> Churn:
     """Heun's method after a step back towards noise, for any process. Churn 0 is `heun`, bit for bit.
+
+    Also known as: EDM's stochastic sampler (Karras et al., S_churn).
 
     A step first raises sigma/alpha by a factor 1 + min(churn / n, sqrt(2) - 1), n the number of steps, where
     sigma/alpha lies between churn_min and churn_max and alpha > 0. All numbers are () >= 0, data under jit. The noise

@@ -30,7 +30,7 @@ STARTS = {"plain": "never", "corrected": "first"}
 
 @records.record
 class History:
-    """Past predictions (m, b, …), newest first, their half log-SNR (m, b), how many are known (b,), the order of the last step (b,)."""
+    """Past predictions (m, b, …), newest first, half log-SNR (m, b), their number (b,), the last step's order (b,)."""
 
     predictions: Array
     positions: Array
@@ -106,19 +106,21 @@ class Multistep(Sampler):
         """One step, as `Sampler.step` says."""
         fresh = None if self.eta is None else noise(state.x)
         x, past = state.x, state.memory
-        told = denoise(x, level)
-        present = self.coefficients.prediction(told)
+        prediction = denoise(x, level)
+        present = self.coefficients.prediction(prediction)
         here, usable = _position(level, x)
         there, ends = _position(cleaner, x)
         if self.correct != "never":  # x moves by this much; with the clean prediction held, its noise moves along
             improved = self._improved if self.correct == "always" else self._started
             change = arrays.expand(self.coefficients.change(level), x) * improved(present, here, usable, past)
-            told = records.replace(told, noise=told.noise + arrays.safe_divide(change, arrays.expand(level.sigma, x)))
+            prediction = records.replace(
+                prediction, noise=prediction.noise + arrays.safe_divide(change, arrays.expand(level.sigma, x))
+            )
         allowed = jnp.minimum(past.known + 1, self.order)
         if self.lower_order_final:
             allowed = jnp.minimum(allowed, jnp.asarray(left + 1).astype(jnp.int32))
         used = jnp.where(usable & ends, allowed, 1).astype(jnp.int32)
-        moved = exponential_integrators.first_order_step(told, level, cleaner, eta=self.eta, noise=fresh)
+        moved = exponential_integrators.first_order_step(prediction, level, cleaner, eta=self.eta, noise=fresh)
         moved += arrays.expand(self.coefficients.scale(cleaner), x) * self._extrapolated(
             present, here, there, past, used
         )
@@ -130,11 +132,11 @@ class Multistep(Sampler):
         nodes = [self.coefficients.distance(position, here) for position in past.positions[: self.order - 1]]
         in_use = [used > j + 1 for j in range(len(nodes))]
         step = jnp.where(used > 1, self.coefficients.distance(there, here), 0)
-        found = exponential_integrators.weights(nodes, in_use, self._moments(step, used - 1, len(nodes)))
-        return _combined(found, past.predictions, present)
+        total = exponential_integrators.weights(nodes, in_use, self._moments(step, used - 1, len(nodes)))
+        return _combined(total, past.predictions, present)
 
     def _improved(self, present: Array, here: Array, usable: Bool[Array, "b"], past: History) -> Array:
-        """What the last step lacks: the same polynomial through the present prediction too, minus what was extrapolated."""
+        """The correction of the last step: the polynomial with the present prediction, minus the extrapolation."""
         base, origin = past.predictions[0], past.positions[0]
         known = usable & (past.known > 0)
         step = jnp.where(known, self.coefficients.distance(here, origin), 0)
@@ -148,7 +150,7 @@ class Multistep(Sampler):
         return _combined([now], present[None], base) + _combined(change, past.predictions[1:], base)
 
     def _started(self, present: Array, here: Array, usable: Bool[Array, "b"], past: History) -> Array:
-        """What a first step by DDIM lacks: the line through the clean predictions at its two ends, where noise would be amplified."""
+        """The correction of a first step by DDIM: the line through the clean predictions at its two ends."""
         known = usable & (past.known == 1)
         step = jnp.where(known, here - past.positions[0], 0)
         moments = exponential_integrators.moments(step, exponential_integrators.rate(self.eta, step), past.known, 1)
@@ -204,10 +206,10 @@ def dpm_solver_multistep(
 
 
 def _combined(weights: Sequence[Array], predictions: Array, base: Array) -> Array:
-    found = jnp.zeros_like(base)
+    total = jnp.zeros_like(base)
     for weight, prediction in zip(weights, predictions, strict=False):
-        found += arrays.expand(weight, base) * (prediction - base)
-    return found
+        total += arrays.expand(weight, base) * (prediction - base)
+    return total
 
 
 def _pushed(newest: Array, older: Array) -> Array:

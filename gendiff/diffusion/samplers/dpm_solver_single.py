@@ -38,7 +38,7 @@ class _Span:
         rule: exponential_integrators.Rule,
         rate: exponential_integrators.Rate,
     ) -> Array:
-        """What the line through the predictions at 0 and at the share `at` adds to a step over the share `to`, divided by alpha there."""
+        """The term of the line through predictions at 0 and share `at`, in a step over share `to`, over alpha there."""
         moment = rule(to * self.step, rate, jnp.ones_like(self.step, jnp.int32), 1)
         weight = exponential_integrators.weights([at * self.step], [self.step != 0], moment)[0]
         return arrays.expand(weight, first.clean) * (other.clean - first.clean)
@@ -63,8 +63,8 @@ class DpmSolverSingle(Sampler):
         here, usable = exponential_integrators.half_log_snr(level, state.x)
         there, ends = exponential_integrators.half_log_snr(cleaner, state.x)
         span = _Span(self.schedule, here, jnp.where(usable & ends, there - here, 0))
-        early, whole = (None, None) if self.eta is None else _path(noise, self.eta, span, state.x)
-        moved = exponential_integrators.first_order_step(prediction, level, cleaner, eta=self.eta, noise=whole)
+        early, full = (None, None) if self.eta is None else _path(noise, self.eta, span, state.x)
+        moved = exponential_integrators.first_order_step(prediction, level, cleaner, eta=self.eta, noise=full)
 
         def correction() -> Array:
             if self.order == 2:
@@ -108,25 +108,25 @@ def dpm_solver_single(schedule: Schedule, order: int = 2, *, eta: Scalar = 0.0) 
 def _path(noise: Noise, eta: Scalar, span: _Span, x: Float[Array, "b *shape"]) -> tuple[Array, Array]:
     """Standard normal noise of the first half of a step and of the whole step, on one path of the SDE."""
     early, late = noise(x, 1), noise(x, 2)
-    kept = arrays.expand(jnp.exp(-jnp.square(jnp.asarray(eta).astype(span.step.dtype)) * span.step / 2), x)
-    return early, (kept * early + late) / jnp.sqrt(1 + kept**2)
+    decay = arrays.expand(jnp.exp(-jnp.square(jnp.asarray(eta).astype(span.step.dtype)) * span.step / 2), x)
+    return early, (decay * early + late) / jnp.sqrt(1 + decay**2)
 
 
 def _second(
-    denoise: Denoiser, told: Prediction, level: Level, span: _Span, eta: Scalar | None, noise: Array | None
+    denoise: Denoiser, prediction: Prediction, level: Level, span: _Span, eta: Scalar | None, noise: Array | None
 ) -> Array:
     """With r = 1/2 (Lu et al., 2022b, Alg. 1)."""
     half = span.level(1 / 2)
-    middle = denoise(exponential_integrators.first_order_step(told, level, half, eta=eta, noise=noise), half)
+    middle = denoise(exponential_integrators.first_order_step(prediction, level, half, eta=eta, noise=noise), half)
     return span.correction(
-        told, middle, 1 / 2, 1.0, exponential_integrators.midpoint, exponential_integrators.rate(eta, span.step)
+        prediction, middle, 1 / 2, 1.0, exponential_integrators.midpoint, exponential_integrators.rate(eta, span.step)
     )
 
 
-def _third(denoise: Denoiser, told: Prediction, level: Level, span: _Span) -> Array:
+def _third(denoise: Denoiser, prediction: Prediction, level: Level, span: _Span) -> Array:
     """With r1 = 1/3 and r2 = 2/3 (Lu et al., 2022a, Alg. 2)."""
     early, late = span.level(1 / 3), span.level(2 / 3)
-    first = denoise(ancestral.ddim_step(told, level, early), early)
-    added = span.correction(told, first, 1 / 3, 2 / 3, exponential_integrators.moments, 1.0)
-    second = denoise(ancestral.ddim_step(told, level, late) + arrays.expand(late.alpha, added) * added, late)
-    return span.correction(told, second, 2 / 3, 1.0, exponential_integrators.moments, 1.0)
+    first = denoise(ancestral.ddim_step(prediction, level, early), early)
+    added = span.correction(prediction, first, 1 / 3, 2 / 3, exponential_integrators.moments, 1.0)
+    second = denoise(ancestral.ddim_step(prediction, level, late) + arrays.expand(late.alpha, added) * added, late)
+    return span.correction(prediction, second, 2 / 3, 1.0, exponential_integrators.moments, 1.0)

@@ -35,9 +35,9 @@ def euler_ancestral_step(
         Song et al., 2021, Eq. 16; Song et al., 2021b, App. F.
     """
     checks.same_shape("x", x, "noise", noise)
-    kept, fresh = ancestral.split_noise(level, cleaner, eta)
+    predicted, fresh = ancestral.split_noise(level, cleaner, eta)
     return (
-        runge_kutta.euler_step(x, prediction, level, records.replace(cleaner, sigma=kept))
+        runge_kutta.euler_step(x, prediction, level, records.replace(cleaner, sigma=predicted))
         + arrays.expand(fresh, x) * noise
     )
 
@@ -58,6 +58,8 @@ class EulerAncestral(Sampler):
 
 def euler_ancestral(eta: Scalar = 1.0) -> EulerAncestral:
     """Euler's method with fresh noise: eta = 0 is `euler`, bit for bit, eta = 1 draws what the reverse chain does.
+
+    Also known as: Euler a (k-diffusion).
 
     It differs from `ddim(eta)` only for denoisers that break x = alpha * clean + sigma * noise. One evaluation per
     step.

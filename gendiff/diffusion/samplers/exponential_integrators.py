@@ -30,10 +30,11 @@ Rule = Callable[[Array, Rate, Array, int], list[Array]]
 
 
 def phis(last: int, z: Float[ArrayLike, "*b"]) -> list[Float[Array, "*b"]]:
-    """[phi_1(z), …, phi_last(z)], phi_k(z) = ∫_0^1 e^((1-s)z) s^(k-1) / (k-1)! ds (Hochbruck & Ostermann, 2010, Sec. 2.1).
+    """The functions [phi_1(z), …, phi_last(z)] of exponential integrators (Hochbruck & Ostermann, 2010, Sec. 2.1).
 
-    They obey phi_k = z phi_(k+1) + 1/k!, which is run upwards for large z and downwards, from the series of the last
-    one, near 0: no digits cancel. z above 60 is taken as 60, so that single precision stays finite.
+    phi_k(z) = ∫_0^1 e^((1-s)z) s^(k-1) / (k-1)! ds. They obey phi_k = z phi_(k+1) + 1/k!, which is run upwards for
+    large z and downwards, from the series of the last one, near 0: no digits cancel. z above 60 is taken as 60, so that
+    single precision stays finite.
     """
     z = jnp.asarray(z)
     near = jnp.abs(z) < 1
@@ -54,7 +55,7 @@ def moments(step: Float[Array, "*b"], rate: Rate, others: Int[Array, "*b"], coun
 
 
 def midpoint(step: Float[Array, "*b"], rate: Rate, others: Int[Array, "*b"], count: int) -> list[Array]:
-    """Exact, but with one other prediction M_1 = h/2 · M_0: the slope counts from the middle of the step (Lu et al., 2022b, Alg. 2).
+    """Exact moments, except with one other prediction: M_1 = h/2 · M_0, the midpoint rule (Lu et al., 2022b, Alg. 2).
 
     The order 2 of DPM-Solver++ and B(h) = e^h - 1 of UniPC (Zhao et al., 2023, Sec. 4.1).
     """
@@ -72,16 +73,17 @@ def halved(step: Float[Array, "*b"], rate: Rate, others: Int[Array, "*b"], count
 
     Its second difference lacks the factor 2 that makes it h² times the second derivative, so the order is 2.
     """
-    found = midpoint(step, rate, others, count)
-    return [jnp.where(others == 2, m / 2, m) if k == 2 else m for k, m in enumerate(found, 1)]
+    base = midpoint(step, rate, others, count)
+    return [jnp.where(others == 2, m / 2, m) if k == 2 else m for k, m in enumerate(base, 1)]
 
 
 def weights(
     nodes: Sequence[Float[Array, "*b"]], in_use: Sequence[Bool[Array, "*b"]], moments: Sequence[Float[Array, "*b"]]
 ) -> list[Array]:
-    """w_j of the polynomial that is 0 at distance 0 and p_j - p_0 at each node in use; 0 for a node that is not, or that lies at 0.
+    """Weights w_j of the polynomial that is 0 at distance 0 and p_j - p_0 at each node in use.
 
-    As many moments as nodes. Solves sum_j w_j s_j^k = M_k in closed form.
+    A node that is not in use, or lies at 0, has weight 0. As many moments as nodes. Solves sum_j w_j s_j^k = M_k in
+    closed form.
     """
     return [jnp.where(used, _integral(j, nodes, in_use, moments), 0) for j, used in enumerate(in_use)]
 
@@ -106,10 +108,10 @@ def half_log_snr(level: Level, like: ArrayLike) -> tuple[Float[Array, "*b"], Boo
 def first_order_step(
     prediction: Prediction, level: Level, cleaner: Level, *, eta: Scalar | None, noise: Float[ArrayLike, "..."] | None
 ) -> Float[Array, "b *shape"]:
-    """The reverse SDE with noise scale eta >= 0, exact for a constant clean prediction (Lu et al., 2022b, SDE-DPM-Solver++ 1).
+    """The reverse SDE with noise scale eta, for a constant clean prediction (Lu et al., 2022b, SDE-DPM-Solver++ 1).
 
     alpha' · clean + sigma' (q^e · predicted noise + sqrt(1 - q^2e) · noise), e = eta², q = exp(-h): DDIM where eta is
-    0, DDIM with eta = 1, that is DDPM, where it is 1. eta: (), noise: standard normal (b, …); None is DDIM without
+    0, DDIM with eta = 1, that is DDPM, where it is 1. eta: () >= 0, noise: standard normal (b, …); None is DDIM without
     either.
     """
     if eta is None or noise is None:
@@ -118,11 +120,13 @@ def first_order_step(
     there, ends = half_log_snr(cleaner, noise)
     strength, step = jnp.asarray(eta).astype(here.dtype), jnp.where(usable & ends, there - here, 0)
     decay, noisy = strength**2 * step, strength > 0
-    kept = jnp.where(usable, jnp.exp(-decay), jnp.where(noisy, 0.0, 1.0))  # from alpha = 0 the step is infinitely long
+    factor = jnp.where(
+        usable, jnp.exp(-decay), jnp.where(noisy, 0.0, 1.0)
+    )  # from alpha = 0 the step is infinitely long
     # sqrt(1 - q^2e), whose slope at eta = 0 is right too
     spread = strength * arrays.safe_sqrt(2 * step * phis(1, -2 * decay)[0])
     fresh = jnp.where(usable, spread, jnp.where(noisy, 1.0, 0.0))
-    mixed = arrays.expand(kept, noise) * prediction.noise + arrays.expand(fresh, noise) * noise
+    mixed = arrays.expand(factor, noise) * prediction.noise + arrays.expand(fresh, noise) * noise
     return ancestral.ddim_step(records.replace(prediction, noise=mixed), level, cleaner)
 
 
@@ -136,7 +140,7 @@ def _with_lead(moments: Sequence[Array], others: Array, lead: Array) -> list[Arr
 
 
 def _integral(j: int, nodes: Sequence[Array], in_use: Sequence[Array], moments: Sequence[Array]) -> Array:
-    """Of the kernel times the Lagrange polynomial of node j, built factor by factor from its coefficients of s, s² and so on."""
+    """The integral of the kernel times the Lagrange polynomial of node j, from its coefficients of s, s² and so on."""
     node = nodes[j]
     coefficients = [arrays.safe_divide(jnp.ones_like(node), node)] + [jnp.zeros_like(node)] * (len(nodes) - 1)
     for i, other in enumerate(nodes):

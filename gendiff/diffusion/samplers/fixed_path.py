@@ -53,9 +53,10 @@ def increments(
     *,
     tolerance: float = 1e-5,
 ) -> Float[Array, "b *shape"]:
-    """Standard normal noise like x (b, …): what each path does between two levels, scaled to unit variance; 0 between equal times.
+    """Increments of the Brownian paths between two levels, scaled to unit variance: standard normal, like x (b, …).
 
-    Neighbouring steps are independent. No gradient reaches the levels, as a path has none.
+    They are 0 between equal times. Neighbouring steps are independent. No gradient reaches the levels, as a path has
+    none.
 
     Args:
         paths: (b, word) the paths, from `paths`.

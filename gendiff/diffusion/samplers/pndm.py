@@ -47,7 +47,7 @@ class Pndm(Sampler):
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         """One step, as `Sampler.step` says."""
         x, past = state.x, state.memory
-        told = denoise(x, level)
+        prediction = denoise(x, level)
         usable = (jnp.asarray(level.alpha) > 0) & (jnp.asarray(cleaner.sigma) > 0)
         starting = usable & (past.known < (1 if self.schedule is None else 3))
         # where the network may be asked
@@ -55,14 +55,14 @@ class Pndm(Sampler):
 
         def start() -> Array:
             if self.schedule is None:
-                return _improved_euler(denoise, told, level, target)
-            return _runge_kutta(denoise, told, level, _between(self.schedule, level, target, x), target)
+                return _improved_euler(denoise, prediction, level, target)
+            return _runge_kutta(denoise, prediction, level, _between(self.schedule, level, target, x), target)
 
         changed = jax.lax.cond(jnp.any(starting), start, lambda: jnp.zeros_like(x))
-        changed = jnp.where(starting.reshape(-1, *[1] * (x.ndim - 1)), changed, _multistep(told, past))
+        changed = jnp.where(starting.reshape(-1, *[1] * (x.ndim - 1)), changed, _multistep(prediction, past))
         known = jnp.where(usable, jnp.minimum(past.known + 1, 3), 0).astype(jnp.int32)
-        predictions = jnp.concatenate([told.noise[None], past.predictions[:-1]])
-        return State(_transfer(told, changed, level, cleaner), Noises(predictions, known))
+        predictions = jnp.concatenate([prediction.noise[None], past.predictions[:-1]])
+        return State(_transfer(prediction, changed, level, cleaner), Noises(predictions, known))
 
     def evaluations(self, steps: int) -> int:
         """One per step, and those of the start."""
@@ -71,6 +71,8 @@ class Pndm(Sampler):
 
 def pndm(schedule: Schedule | None = None) -> Pndm:
     """PNDM: the fourth-order Adams-Bashforth mean of noise predictions in DDIM's formula. Order 2.
+
+    Also known as: PLMS; pseudo linear multistep.
 
     Its weights suppose steps of one size. One evaluation per step, in PLMS one more for the first, in F-PNDM three more
     for each of the first three. A step to sigma = 0 starts nothing and costs one. Under a vmapped step count every step
@@ -88,34 +90,37 @@ def pndm(schedule: Schedule | None = None) -> Pndm:
     return Pndm(schedule)
 
 
-def _transfer(told: Prediction, changed: Array, level: Level, cleaner: Level) -> Array:
+def _transfer(prediction: Prediction, changed: Array, level: Level, cleaner: Level) -> Array:
     """Phi of the noise prediction plus `changed`; DDIM from alpha = 0 and to sigma = 0."""
     alpha, sigma, to_alpha, to_sigma = (
         arrays.expand(field, changed) for field in (level.alpha, level.sigma, cleaner.alpha, cleaner.sigma)
     )
     slope = jnp.where((alpha > 0) & (to_sigma > 0), to_sigma - to_alpha * arrays.safe_divide(sigma, alpha), 0)
-    return ancestral.ddim_step(told, level, cleaner) + slope * changed
+    return ancestral.ddim_step(prediction, level, cleaner) + slope * changed
 
 
-def _multistep(told: Prediction, past: Noises) -> Array:
+def _multistep(prediction: Prediction, past: Noises) -> Array:
     """The Adams-Bashforth mean of as many predictions as are known, minus the present one."""
-    weights = jnp.asarray(ADAMS_BASHFORTH, told.noise.dtype)[past.known]
+    weights = jnp.asarray(ADAMS_BASHFORTH, prediction.noise.dtype)[past.known]
     return sum(
-        (arrays.expand(weights[:, j + 1], told.noise) * (past.predictions[j] - told.noise) for j in range(3)),
-        jnp.zeros_like(told.noise),
+        (
+            arrays.expand(weights[:, j + 1], prediction.noise) * (past.predictions[j] - prediction.noise)
+            for j in range(3)
+        ),
+        jnp.zeros_like(prediction.noise),
     )
 
 
-def _improved_euler(denoise: Denoiser, told: Prediction, level: Level, cleaner: Level) -> Array:
+def _improved_euler(denoise: Denoiser, prediction: Prediction, level: Level, cleaner: Level) -> Array:
     """The mean of the noise at both ends, minus the noise at the first."""
-    return (denoise(ancestral.ddim_step(told, level, cleaner), cleaner).noise - told.noise) / 2
+    return (denoise(ancestral.ddim_step(prediction, level, cleaner), cleaner).noise - prediction.noise) / 2
 
 
-def _runge_kutta(denoise: Denoiser, told: Prediction, level: Level, middle: Level, cleaner: Level) -> Array:
+def _runge_kutta(denoise: Denoiser, prediction: Prediction, level: Level, middle: Level, cleaner: Level) -> Array:
     """(e1 + 2 e2 + 2 e3 + e4) / 6 - e1 (Liu et al., 2022, Sec. 3.3)."""
-    second = denoise(ancestral.ddim_step(told, level, middle), middle).noise - told.noise
-    third = denoise(_transfer(told, second, level, middle), middle).noise - told.noise
-    fourth = denoise(_transfer(told, third, level, cleaner), cleaner).noise - told.noise
+    second = denoise(ancestral.ddim_step(prediction, level, middle), middle).noise - prediction.noise
+    third = denoise(_transfer(prediction, second, level, middle), middle).noise - prediction.noise
+    fourth = denoise(_transfer(prediction, third, level, cleaner), cleaner).noise - prediction.noise
     return (2 * second + 2 * third + fourth) / 6
 
 

@@ -22,14 +22,15 @@ def langevin_step(
     noise: Float[ArrayLike, "..."],
     snr: Scalar,
 ) -> Float[Array, "b *shape"]:
-    """X + e · score + sqrt(2e) · noise with e = 2 (snr · |noise| / |score|)², norms of each sample by itself.
+    """The step x + e · score + sqrt(2e) · noise with e = 2 (snr · |noise| / |score|)², norms of each sample by itself.
 
-    With score = -prediction.noise / sigma that is x - d sigma · prediction.noise + sigma sqrt(2d) · noise, d = 2
-    (snr · |noise| /
-    |prediction.noise|)²: nothing divides by sigma, and x stays where sigma = 0. It means the same for every process, since x, noise and
-    score scale together; Alg. 5 for the variance-preserving chain differs by a factor 1 - beta_t on d. d is held at 1
-    at most, where a step on pure noise forgets x: that matters for samples of a few dimensions only, in which the
-    quotient of the norms has no mean.
+    Also known as: Langevin dynamics (the corrector).
+
+    With score = -prediction.noise / sigma that is x - d sigma · prediction.noise + sigma sqrt(2d) · noise, with d = 2
+    (snr · |noise| / |prediction.noise|)²: nothing divides by sigma, and x stays where sigma = 0. It means the same for
+    every process, since x, noise and score scale together; Alg. 5 for the variance-preserving chain differs by a factor
+    1 - beta_t on d. d is held at 1 at most, where a step on pure noise forgets x: that matters for samples of a few
+    dimensions only, in which the quotient of the norms has no mean.
 
     Args:
         x: (b, …) at `level`.
@@ -42,8 +43,8 @@ def langevin_step(
         Song et al., 2021b, Alg. 4.
     """
     checks.same_shape("x", x, "noise", noise)
-    strength, drawn = (jnp.sum(arrays.flatten_samples(field) ** 2, axis=1) for field in (prediction.noise, noise))
-    ratio = jnp.asarray(snr).astype(drawn.dtype) * arrays.safe_sqrt(arrays.safe_divide(drawn, strength))
+    strength, noises = (jnp.sum(arrays.flatten_samples(field) ** 2, axis=1) for field in (prediction.noise, noise))
+    ratio = jnp.asarray(snr).astype(noises.dtype) * arrays.safe_sqrt(arrays.safe_divide(noises, strength))
     ratio = jnp.minimum(ratio, math.sqrt(0.5))  # d = 2 ratio², and sqrt(2d) = 2 ratio has the right slope at snr = 0
     sigma, ratio = arrays.expand(level.sigma, x), arrays.expand(ratio, x)
     return jnp.asarray(x) - sigma * 2 * ratio**2 * prediction.noise + sigma * 2 * ratio * noise
@@ -67,22 +68,22 @@ class PredictorCorrector(Sampler):
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         """One step, as `Sampler.step` says."""
         state = self.predictor.step(InnerNoise(noise, 1), denoise, state, level, cleaner, left)
-        drawn = [noise(state.x, 2 + j) for j in range(self.corrector_steps)]
+        noises = [noise(state.x, 2 + j) for j in range(self.corrector_steps)]
         noisy = jnp.asarray(cleaner.sigma) > 0
 
-        def settled() -> Array:
+        def corrected() -> Array:
             # finite where vmap runs this anyway
             at = jax.tree.map(lambda there, here: jnp.where(noisy, there, here), cleaner, level)
 
             def correct(x: Array, fresh: Array) -> tuple[Array, None]:
                 return langevin_step(x, denoise(x, at), at, noise=fresh, snr=self.snr), None
 
-            x, _ = jax.lax.scan(correct, state.x, jnp.stack(drawn))
+            x, _ = jax.lax.scan(correct, state.x, jnp.stack(noises))
             return jnp.where(arrays.expand(noisy, x) > 0, x, state.x)
 
-        if not drawn:
+        if not noises:
             return state
-        return records.replace(state, x=jax.lax.cond(jnp.any(noisy), settled, lambda: state.x))
+        return records.replace(state, x=jax.lax.cond(jnp.any(noisy), corrected, lambda: state.x))
 
     def evaluations(self, steps: int) -> int:
         """Those of the predictor, and one per Langevin step, of which the last step, which ends clean, makes none."""

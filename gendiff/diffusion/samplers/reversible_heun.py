@@ -28,7 +28,7 @@ from gendiff.diffusion.types import Denoiser, Level
 
 @records.record
 class Past:
-    """y and z (b, …) at the level before, scaled as in `flow_coordinates`, and tan(h/2) of the step since (b,): 0 while there was none."""
+    """The pair y, z (b, …) at the last level, in `flow_coordinates`, and tan(h/2) of the step since (b,), or 0."""
 
     y: Any
     z: Any

@@ -25,9 +25,10 @@ from gendiff.diffusion.types import Denoiser, Level, Prediction
 def euler_step(
     x: Float[ArrayLike, "b *shape"], prediction: Prediction, level: Level, cleaner: Level
 ) -> Float[Array, "b *shape"]:
-    """X alpha'/alpha + (sigma' - alpha' sigma/alpha) noise, or x sigma'/sigma + (alpha' - sigma' alpha/sigma) clean where alpha < sigma.
+    """Euler's step on dx/d(sigma/alpha) = noise in x/alpha, the probability-flow ODE.
 
-    Euler's step on dx/d(sigma/alpha) = noise in x/alpha. Equal to DDIM with eta = 0 wherever
+    It is x alpha'/alpha + (sigma' - alpha' sigma/alpha) noise, or x sigma'/sigma + (alpha' - sigma' alpha/sigma) clean
+    where alpha < sigma. Equal to DDIM with eta = 0 wherever
     x = alpha * clean + sigma * noise holds.
 
     Args:
@@ -49,7 +50,7 @@ def euler_step(
 
 
 def heun_correction(first: Prediction, second: Prediction, level: Level, cleaner: Level) -> Float[Array, "b *shape"]:
-    """What the trapezoid adds to a DDIM step, from the predictions at its two ends (Karras et al., 2022, Alg. 1, lines 6-8).
+    """The trapezoid's correction of a DDIM step, by predictions at both ends (Karras et al., 2022, Alg. 1, lines 6-8).
 
     (sigma' - alpha' sigma/alpha) / 2 · change of noise where alpha >= sigma, (alpha' - sigma' alpha/sigma) / 2 · change
     of clean elsewhere. The usual form in x/alpha alone is NaN at alpha = 0 and inaccurate near it.
@@ -64,10 +65,10 @@ def heun_correction(first: Prediction, second: Prediction, level: Level, cleaner
 
 def heun_step(denoise: Denoiser, x: Float[Array, "b *shape"], level: Level, cleaner: Level) -> Float[Array, "b *shape"]:
     """Heun's step from x at a level to a cleaner one: two evaluations, one where sigma' = 0."""
-    told = denoise(x, level)
-    moved = ancestral.ddim_step(told, level, cleaner)
+    prediction = denoise(x, level)
+    moved = ancestral.ddim_step(prediction, level, cleaner)
     return _unless_clean(
-        cleaner, moved, lambda end: moved + heun_correction(told, denoise(moved, end), level, cleaner), level
+        cleaner, moved, lambda end: moved + heun_correction(prediction, denoise(moved, end), level, cleaner), level
     )
 
 
@@ -78,7 +79,7 @@ def rk4_step(
 
     Half-way is the mean of sigma/alpha where alpha >= sigma, of alpha/sigma elsewhere.
     """
-    told = denoise(x, level)
+    prediction = denoise(x, level)
 
     def better(end: Level) -> Array:
         by_noise = _alpha_sigma(level, x)[0] >= _alpha_sigma(level, x)[1]
@@ -89,13 +90,13 @@ def rk4_step(
         def slope(y: Array, at: Level) -> Array:
             return _slope(denoise(_unit(at, by_noise, x) * y, at), by_noise)
 
-        k1 = _slope(told, by_noise)
+        k1 = _slope(prediction, by_noise)
         k2 = slope(y + h / 2 * k1, middle)
         k3 = slope(y + h / 2 * k2, middle)
         k4 = slope(y + h * k3, end)
         return _unit(end, by_noise, x) * (y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4))
 
-    return _unless_clean(cleaner, ancestral.ddim_step(told, level, cleaner), better, level)
+    return _unless_clean(cleaner, ancestral.ddim_step(prediction, level, cleaner), better, level)
 
 
 @records.record
@@ -127,6 +128,8 @@ class Heun(Sampler):
 
 def heun() -> Heun:
     """Heun's method on the probability flow: order 2.
+
+    Also known as: EDM's deterministic sampler; Heun on the probability-flow ODE.
 
     n steps cost 2n - 1 evaluations on a grid that ends clean, also when the count is traced, and 2n on one whose last
     level has sigma > 0: the end of the grid decides, not the end of the count. Under a vmapped count, or vmapped
@@ -169,7 +172,7 @@ def rk4(schedule: Schedule) -> Rk4:
 
 
 def _unless_clean(cleaner: Level, moved: Array, better: Callable[[Level], Array], level: Level) -> Array:
-    """`moved` for samples whose step ends at sigma' = 0, else `better(cleaner)`, which is not run if there is no such sample.
+    """`moved` for samples whose step ends at sigma' = 0, for others `better(cleaner)`, which runs only if needed.
 
     Where the branch cannot be skipped, under vmap, it runs with the start of the step in place of a clean end, and
     stays finite.

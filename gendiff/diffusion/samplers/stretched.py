@@ -1,4 +1,4 @@
-"""A sampler whose steps go further or less far, each by its own factor: coefficients that may be learned."""
+"""A sampler with a factor on the change of each step; the factors may be learned."""
 
 import math
 
@@ -42,6 +42,8 @@ class Stretched(Sampler):
 
 def stretched(sampler: Sampler, gains: ArrayLike) -> Stretched:
     """The same sampler, but step j changes w = x / sqrt(alpha² + sigma²) by gains[j] times as much.
+
+    Also known as: bespoke solvers, their scale coefficients.
 
     Evaluations as before.
 

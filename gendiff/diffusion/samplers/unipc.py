@@ -10,6 +10,8 @@ VARIANTS = {"bh1": exponential_integrators.linear, "bh2": exponential_integrator
 def unipc(order: int = 2, *, variant: str = "bh2", lower_order_final: bool = False) -> Multistep:
     """UniPC in data form. One evaluation per step.
 
+    Also known as: unified predictor-corrector.
+
     The evaluation at a new level first corrects the step that led there and then predicts the next one. The last level
     is not evaluated, so the last step is not corrected.
 

@@ -73,7 +73,7 @@ def diffusion_forcing(
     stochastic: bool | None = None,
     shared: float = 0.0,
 ) -> Loss:
-    """The denoising loss of clips whose frames have a level each: a network that has learned from it can be told which frames are clean.
+    """The denoising loss of clips whose frames have independent levels, so that some may be clean when sampling.
 
     It is the mean over frames of weight(level) · mean squared error of the network's target. `known_frames` and
     `rollout` draw with such a network.

@@ -27,14 +27,14 @@ class KnownFrames:
         checks.same_shape("clip", clip, "x", x)
         known = jnp.broadcast_to(jnp.asarray(self.known), x.shape[:2])
         held = known.reshape(*known.shape, *[1] * (x.ndim - 2))
-        shown, clean_t = self.denoise.parameterization.scale_in(clip, self.clean), self.clean.t_for(x)[:, None]
+        scaled, clean_t = self.denoise.parameterization.scale_in(clip, self.clean), self.clean.t_for(x)[:, None]
 
-        def told(params: Params, x: Array, t: Array, *condition: Any) -> Array:
+        def predict_known(params: Params, x: Array, t: Array, *condition: Any) -> Array:
             return self.denoise.predict(
-                params, jnp.where(held, shown, x), jnp.where(known, clean_t, t[:, None]), *condition
+                params, jnp.where(held, scaled, x), jnp.where(known, clean_t, t[:, None]), *condition
             )
 
-        prediction = records.replace(self.denoise, predict=told)(x, level)
+        prediction = records.replace(self.denoise, predict=predict_known)(x, level)
         noise = arrays.safe_divide(x - arrays.expand(level.alpha, x) * clip, arrays.expand(level.sigma, x))
         return records.replace(
             prediction, clean=jnp.where(held, clip, prediction.clean), noise=jnp.where(held, noise, prediction.noise)

@@ -1,4 +1,4 @@
-"""Rollout: clips are drawn block by block, each against a cache of the frames before it, so that their length is unbounded."""
+"""Rollout: clips of any length, drawn block by block, each against a cache of the frames before it."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -29,7 +29,7 @@ class DrawnClips(NamedTuple):
     """What `rollout` returns.
 
     Attributes:
-        frames: (b, f, *frame_shape) those that were given, then those that were drawn.
+        frames: (b, f, *frame_shape) the known ones, then the new ones.
         cache: with all of them read, from which another rollout goes on.
     """
 
@@ -62,11 +62,13 @@ def rollout(
     num_blocks: int,
     condition: tuple[Any, ...] = (),
     context: Level | None = None,
-    given: Float[ArrayLike, "b g *shape"] | None = None,
+    known: Float[ArrayLike, "b g *shape"] | None = None,
     guide: Callable[[NetworkDenoiser], Denoiser] | None = None,
     num_steps: Count | None = None,
 ) -> DrawnClips:
     """Draw clips block by block: each block of frames along all levels, against a cache of the frames before it.
+
+    Also known as: autoregressive video generation; the cache is a KV cache.
 
     Call it under `jit`.
 
@@ -76,7 +78,7 @@ def rollout(
 
     Block n of a clip, counted from its first frame, is a function of (params, key, index[i], n) and of the frames
     before it. Neither the number of blocks, nor batch, order and devices enter: a clip that goes on from a cache, or
-    from its own frames as `given`, is the clip that was drawn at once.
+    from its own frames as `known`, is the clip that was drawn at once.
 
     Args:
         key: one typed key.
@@ -92,20 +94,19 @@ def rollout(
         index: (b,) integers 0 … 2**32 - 1 that name the clips.
         block: frames that are drawn at once: those of a block of the network.
         num_blocks: how many blocks to draw.
-        condition: what the network is told, as `from_network` takes it, but in a tuple.
+        condition: the network's conditions, as `from_network` takes them, but in a tuple.
         context: () the level at which finished frames are written: noise of it is added to what is written, not to what
             is returned, and the network is told of it. Errors of the frames then drown in that noise, as in training,
             and drift less. None: where the grid ends, without noise.
-        given: (b, g, *frame_shape) clean first frames, whole blocks, which are written before any is drawn. None: there
-            are none.
+        known: (b, g, *frame_shape) clean first frames, in whole blocks, which enter the cache first. None: none.
         guide: makes the denoiser of a block, such as
-            `lambda given: guidance.classifier_free(given, given.with_condition(NO_LABEL, given.condition[-1]), 2.0)`:
+            `lambda c: guidance.classifier_free(c, c.with_condition(NO_LABEL, c.condition[-1]), 2.0)`:
             the last condition is the cache, which is shared here. None: the network alone.
         num_steps: as in `sample`.
 
     Raises:
         TypeError: as `sample` does.
-        ValueError: for counts below 1, given frames of another shape or that are no whole blocks, concrete caches of
+        ValueError: for counts below 1, known frames of another shape or in parts of blocks, concrete caches of
             clips of different lengths or of parts of blocks, and as `sample` does. Under jit, a clip that is not as
             long as the first one is NaN.
 
@@ -133,7 +134,7 @@ def rollout(
         clip, n = block_and_number
         return written(cache, clip, jax.random.fold_in(key, n)), None
 
-    def drawn(cache: Any, n: Array) -> tuple[Any, Array]:
+    def next_block(cache: Any, n: Array) -> tuple[Any, Array]:
         block_key = jax.random.fold_in(key, n)
         alone = denoiser.from_network(_Reading(predict), params, parameterization, *condition, cache)
         denoise = alone if guide is None else guide(alone)
@@ -142,11 +143,11 @@ def rollout(
         return written(cache, clip, block_key), clip
 
     first, blocks = number[0] // block, []
-    if given is not None:
-        whole = _in_blocks(given, block, (index.shape[0], *frame_shape)).astype(levels.sigma.dtype)
-        cache, _ = jax.lax.scan(read, cache, (whole, first + jnp.arange(len(whole))))
-        first, blocks = first + len(whole), [whole]
-    cache, clips = jax.lax.scan(drawn, cache, first + jnp.arange(num_blocks))
+    if known is not None:
+        blocks_known = _in_blocks(known, block, (index.shape[0], *frame_shape)).astype(levels.sigma.dtype)
+        cache, _ = jax.lax.scan(read, cache, (blocks_known, first + jnp.arange(len(blocks_known))))
+        first, blocks = first + len(blocks_known), [blocks_known]
+    cache, clips = jax.lax.scan(next_block, cache, first + jnp.arange(num_blocks))
     frames = jnp.moveaxis(jnp.concatenate([*blocks, clips]), 0, 1).reshape(index.shape[0], -1, *frame_shape)
     alike = (number == number[0]).reshape(-1, *[1] * (frames.ndim - 1))
     return DrawnClips(jnp.where(alike, frames, jnp.nan), cache)
@@ -162,12 +163,12 @@ def _check_lengths(number: Any, block: int) -> None:
         )
 
 
-def _in_blocks(given: Any, block: int, shape: tuple[int, ...]) -> Array:
-    """The given frames (blocks, b, block, …), for clips of that batch and shape of a frame."""
-    checks.floating("given", given)
-    checks.unscaled_pixels("given", given)
+def _in_blocks(known: Any, block: int, shape: tuple[int, ...]) -> Array:
+    """The known frames (blocks, b, block, …), for clips of that batch and shape of a frame."""
+    checks.floating("known", known)
+    checks.unscaled_pixels("known", known)
     b, *frame_shape = shape
-    if given.ndim != len(shape) + 1 or (given.shape[0], *given.shape[2:]) != shape or given.shape[1] % block:
-        wanted = f"({b}, frames, {', '.join(map(str, frame_shape))}) in whole blocks of {block}"
-        raise ValueError(f"given has shape {given.shape}, but {wanted} is needed")
-    return jnp.moveaxis(jnp.asarray(given).reshape(b, -1, block, *frame_shape), 1, 0)
+    if known.ndim != len(shape) + 1 or (known.shape[0], *known.shape[2:]) != shape or known.shape[1] % block:
+        expected = f"({b}, frames, {', '.join(map(str, frame_shape))}) in whole blocks of {block}"
+        raise ValueError(f"known has shape {known.shape}, but {expected} is needed")
+    return jnp.moveaxis(jnp.asarray(known).reshape(b, -1, block, *frame_shape), 1, 0)

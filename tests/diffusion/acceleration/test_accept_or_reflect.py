@@ -15,14 +15,14 @@ def turned(distance, shape, wrong=None):
     first, second = jax.random.split(jax.random.key(1))
     direction = np.random.default_rng(0).normal(size=shape)
     step = (distance * direction / np.linalg.norm(direction)).astype(np.float32)
-    drawn_mean = np.broadcast_to(np.float32(0.3), (N, *shape))
-    mean = drawn_mean + step
-    drawn = drawn_mean + STD * jax.random.normal(first, (N, *shape))
-    x, accepted = accept_or_reflect(jax.random.uniform(second, (N,)), drawn, drawn_mean, mean, STD)
+    draft_mean = np.broadcast_to(np.float32(0.3), (N, *shape))
+    mean = draft_mean + step
+    draft = draft_mean + STD * jax.random.normal(first, (N, *shape))
+    x, accepted = accept_or_reflect(jax.random.uniform(second, (N,)), draft, draft_mean, mean, STD)
     return (
         np.asarray(x)
         if wrong is None
-        else np.where(np.asarray(accepted).reshape(-1, *[1] * len(shape)), drawn, wrong(drawn)),
+        else np.where(np.asarray(accepted).reshape(-1, *[1] * len(shape)), draft, wrong(draft)),
         mean,
         accepted,
         step,
@@ -47,8 +47,8 @@ def test_the_law_is_exact_and_the_share_that_stays_is_the_largest_possible(dista
 
 
 def test_a_draw_afresh_in_place_of_the_reflection_is_caught():
-    def afresh(drawn):
-        return 0.3 + 1.0 + STD * np.random.default_rng(2).normal(size=drawn.shape)
+    def afresh(draft):
+        return 0.3 + 1.0 + STD * np.random.default_rng(2).normal(size=draft.shape)
 
     x, mean, *_ = turned(1.0, (1,), afresh)
     assert scipy.stats.kstest(((x - mean) / STD).ravel(), "norm").pvalue < 1e-6
@@ -57,5 +57,5 @@ def test_a_draw_afresh_in_place_of_the_reflection_is_caught():
 ONES = np.ones((2, 3), np.float32)
 test_what_does_not_fit_is_refused = refusals(
     (lambda: accept_or_reflect(np.ones(2, np.float32), ONES, ONES, ONES, 0.0), "std = 0 is outside"),
-    (lambda: accept_or_reflect(np.ones(2, np.float32), ONES, ONES[:, :2], ONES, 1.0), "drawn_mean has shape"),
+    (lambda: accept_or_reflect(np.ones(2, np.float32), ONES, ONES[:, :2], ONES, 1.0), "draft_mean has shape"),
 )

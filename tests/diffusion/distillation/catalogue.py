@@ -62,7 +62,9 @@ LOSSES = {
     "distribution_matching": distillation.distribution_matching(GENERATE, FLOW, adversary=cost, adversary_weight=0.1),
     "on_generated": distillation.on_generated(GENERATE, objectives.denoising(network, FLOW, VELOCITY, null=0)),
     "shortcut": distillation.shortcut(network, FLOW, VELOCITY, steps=8, share=0.5, null=0),
-    "mean_flow": distillation.mean_flow(network, FLOW, VELOCITY, apart=0.5, power=0.5, scale=1.5, mix=0.2, null=0),
+    "mean_flow": distillation.mean_flow(
+        network, FLOW, VELOCITY, interval_share=0.5, power=0.5, scale=1.5, mix=0.2, null=0
+    ),
     "consistency_training": in_four_intervals(distillation.consistency_training(network, FLOW, VELOCITY)),
     "consistency_distillation": in_four_intervals(distillation.consistency_distillation(network, FLOW, VELOCITY)),
 }

@@ -102,7 +102,7 @@ test_numbers_are_taken_up_to_the_ends_of_their_ranges_and_refused_beyond_them = 
     Ends(lambda value: made("guidance_distillation", scales=(0.0, value)), "scales", 0.0, open_high=True),
     Ends(lambda value: made("shortcut", steps=value), "steps", 2),
     Ends(lambda value: made("shortcut", share=value), "share", 0.0, 1.0),
-    Ends(lambda value: made("mean_flow", apart=value), "apart", 0.0, 1.0),
+    Ends(lambda value: made("mean_flow", interval_share=value), "interval_share", 0.0, 1.0),
     Ends(lambda value: made("mean_flow", power=value), "power", 0.0, open_high=True),
     Ends(lambda value: made("mean_flow", mix=value), "mix", 0.0, 1.0, open_high=True),
     Ends(

@@ -84,18 +84,20 @@ def loss_of(network, **options):
 
 @pytest.mark.float64
 def test_data_at_one_point_has_no_loss(float64):
-    value, metrics = in_numpy(loss_of(line, apart=0.5))(0.7, jax.random.key(0), Batch(jnp.full((64, 1), 0.7)))
+    value, metrics = in_numpy(loss_of(line, interval_share=0.5))(0.7, jax.random.key(0), Batch(jnp.full((64, 1), 0.7)))
     assert abs(value) < 1e-20 and metrics["mse"] < 1e-20
 
 
 def test_a_step_goes_from_the_larger_position_to_the_smaller_and_has_a_length_at_the_stated_share():
     times = in_numpy(
-        lambda seed, apart: dataclasses.replace(loss_of(exact()), apart=apart).times(jax.random.key(seed), 4000)
+        lambda seed, share: dataclasses.replace(loss_of(exact()), interval_share=share).times(
+            jax.random.key(seed), 4000
+        )
     )
-    for seed, apart in enumerate((0.0, 0.3, 1.0)):
-        start, end = times(seed, loss_of(exact(), apart=apart).apart)
+    for seed, share in enumerate((0.0, 0.3, 1.0)):
+        start, end = times(seed, loss_of(exact(), interval_share=share).interval_share)
         assert np.all(start >= end) and np.all((end > 0) & (start < 1))
-        assert abs(np.mean(start > end) - apart) <= 0.03 * (0 < apart < 1)
+        assert abs(np.mean(start > end) - share) <= 0.03 * (0 < share < 1)
 
 
 @pytest.mark.float64
@@ -104,7 +106,9 @@ def test_no_gradient_passes_through_the_target_nor_through_the_weight(float64):
     has a gradient.
     """
     places = iter((0.8, 0.3))
-    loss = loss_of(lambda g, x, t, second: g * x, apart=1.0, positions=lambda key, count: jnp.full(count, next(places)))
+    loss = loss_of(
+        lambda g, x, t, second: g * x, interval_share=1.0, positions=lambda key, count: jnp.full(count, next(places))
+    )
     slope = in_numpy(jax.value_and_grad(lambda g: loss(g, jax.random.key(0), Batch(jnp.zeros((1, 1)))), has_aux=True))
     (value, metrics), found = slope(2.0)
     square = float(metrics["mse"])
@@ -141,7 +145,7 @@ test_what_cannot_be_is_refused = refusals(
         "in forward mode.*convolution='direct'",
     ),
     (called(scale=2.0), "the batch has no condition, so that guidance changes nothing"),
-    (called(apart=1.5), "apart = 1.5"),
+    (called(interval_share=1.5), "interval_share = 1.5"),
     (called(power=-1.0), "power = -1"),
     (called(mix=1.0), r"mix = 1 is outside \[0, 1\)"),
     (called(scale=np.nan), "scale is not finite"),

@@ -57,13 +57,13 @@ def exact(params, x, t, *told):
 
 
 @functools.partial(in_numpy, static_argnames=("num_blocks", "guided"))
-def roll(cache, index, num_blocks=3, condition=(), context=None, given=None, guided=False):
+def roll(cache, index, num_blocks=3, condition=(), context=None, known=None, guided=False):
     guide = (
         (lambda own: guidance.classifier_free(own, own.with_condition(NO_LABEL, own.condition[-1]), 2.0))
         if guided
         else None
     )
-    options = {"condition": condition, "context": context, "given": given, "guide": guide}
+    options = {"condition": condition, "context": context, "known": known, "guide": guide}
     kind = parameterization.clean()
     return video.rollout(
         KEY, exact, (), kind, cache, samplers.ddpm(), LEVELS, (1,), index, block=1, num_blocks=num_blocks, **options
@@ -97,7 +97,7 @@ def test_a_clip_is_the_same_in_any_batch_order_and_length_and_where_it_goes_on()
     for n in range(3):
         one, cache = roll(cache, INDEX, 1, context=told)
         np.testing.assert_allclose(one, whole[:, n : n + 1], atol=1e-6)
-    alone, _ = roll(nothing(1), INDEX[1:2], 1, context=told, given=whole[1:2, :2])
+    alone, _ = roll(nothing(1), INDEX[1:2], 1, context=told, known=whole[1:2, :2])
     np.testing.assert_allclose(alone, whole[1:2], atol=1e-6)
 
 
@@ -230,11 +230,11 @@ test_what_does_not_fit_is_refused = refusals(
     (ask(block=0), "block = 0"),
     (ask(num_blocks=0), "num_blocks = 0"),
     (
-        ask(given=np.zeros((3, 2, 2), np.float32)),
-        r"given has shape \(3, 2, 2\), but \(3, frames, 1\) in whole blocks of 1",
+        ask(known=np.zeros((3, 2, 2), np.float32)),
+        r"known has shape \(3, 2, 2\), but \(3, frames, 1\) in whole blocks of 1",
     ),
-    (ask(given=np.zeros((3, 3, 1), np.float32), block=2), "in whole blocks of 2"),
-    (ask(given=np.zeros((3, 3, 1), int)), "given must be a floating array", TypeError),
+    (ask(known=np.zeros((3, 3, 1), np.float32), block=2), "in whole blocks of 2"),
+    (ask(known=np.zeros((3, 3, 1), int)), "known must be a floating array", TypeError),
     (ask(nothing(3, 3), block=2), "in whole blocks of 2"),
     (ask(num_steps=9), "num_steps = 9"),
     (ask(levels=FLOW.at(0.5)), "levels must be a grid"),
