@@ -131,7 +131,7 @@ def _updater(network: Any, params: Any, given: dict[str, Any]) -> Callable[[], A
         return numbers(reward, texts_of(done), None, False).logits
 
     numbers, optimizer = networks.pure(network.clone(head="scalar")), training_steps.adamw(RATE, eps=EPSILON)
-    rule, reward = advantage_rules.with_critic(gamma=GAMMA, lam=LAMBDA), numbered(given["reward"])
+    rule, reward = advantage_rules.gae(gamma=GAMMA, lam=LAMBDA), numbered(given["reward"])
     step = policy_step.make_step(lambda params, key, done: done, evaluate, score, optimizer, advantages=rule, **PPO)
     both = {"policy": params, "critic": numbered(given["critic"])}
     reference = jax.tree.map(lambda leaf: REFERENCE * leaf, both)

@@ -1,4 +1,4 @@
-"""Two networks against each other: losses, penalties and constraints of GANs, and what is said to keep them from collapsing."""
+"""Two networks against each other: losses, penalties and constraints of GANs, and remedies against mode collapse."""
 
 from gendiff.adversarial import (
     augmentation,

@@ -43,8 +43,8 @@ class Augmentation:
         checks.unscaled_pixels("images", images)
         changed = jnp.asarray(images)
         for policy in self.policies:
-            key, own = jax.random.split(key)
-            changed = POLICIES[policy](own, changed)
+            key, policy_key = jax.random.split(key)
+            changed = POLICIES[policy](policy_key, changed)
         return changed
 
 
@@ -104,4 +104,4 @@ def _covered(centre: jax.Array, side: int, size: int) -> jax.Array:
 
 
 POLICIES = {"colour": _colour, "translation": _translation, "cutout": _cutout}
-"""What a picture can be changed by."""
+"""The changes of a picture, by name."""

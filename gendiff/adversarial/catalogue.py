@@ -1,4 +1,4 @@
-"""Every loss and every penalty once: how it is made, where it comes from, and what is known of it before anything is trained.
+"""Tables of all losses and penalties: how each is built, its source, and its properties without training.
 
 The contract tests, the experiments and the documentation read these tables. A new one is one function and one line
 here.

@@ -1,4 +1,4 @@
-"""What is done to a critic's parameters after each update, so that it stays smooth: functions from parameters to parameters.
+"""Constraints that keep a critic smooth: functions from parameters to parameters, applied after each update.
 
 A constraint comes after the update, never before: the optimizer would step out of the bounds again. `spectral.iterate`
 is one too.

@@ -37,7 +37,7 @@ def fade_in(
 
 @records.record
 class Growth:
-    """When each stage of a growing pair trains, and how far its newest block is faded in. Built by `growth`.
+    """The schedule of a growing pair: the steps of each stage, and the weight of its newest block. Built by `growth`.
 
     Attributes:
         steps: of each stage.
@@ -101,10 +101,10 @@ def growth(steps: Sequence[int], fading: float = 0.5) -> Growth:
     References:
         Karras et al., 2018, App. A: 800,000 pictures fade in, 800,000 more follow (from memory).
     """
-    given = tuple(steps)
-    if not given:
+    counts = tuple(steps)
+    if not counts:
         raise ValueError("steps is empty: give the number of steps of each stage, such as [1000, 1000]")
-    for count in given:
+    for count in counts:
         checks.integer("steps", count, 1)
     checks.in_range("fading", fading, 0.0, 1.0)
-    return Growth(tuple(map(int, given)), float(fading))
+    return Growth(tuple(map(int, counts)), float(fading))

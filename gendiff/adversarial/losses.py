@@ -1,4 +1,4 @@
-"""What critic and generator minimise, as functions of the critic's logits: one record per game.
+"""Losses of GANs, for critic and generator, as functions of the critic's logits: one record per game.
 
 Logits are (b,), larger where the critic sees real data. Each loss is a mean over the batch, in at least float32, and
 finite for logits of any size that the dtype holds. In the formulas r is a real logit, f a generated one, and
@@ -19,7 +19,7 @@ from gendiff.core.types import ArrayLike
 
 @record
 class AdversarialLoss(abc.ABC):
-    """What the two players minimise, each over its own parameters.
+    """The losses of critic and generator, each over its own parameters.
 
     Attributes:
         uses_real: whether the generator's loss reads real logits. Where it does not, they need not be computed.
@@ -29,7 +29,7 @@ class AdversarialLoss(abc.ABC):
 
     @abc.abstractmethod
     def critic(self, real: Float[ArrayLike, "b"], fake: Float[ArrayLike, "b"]) -> Float[Array, ""]:
-        """What the critic minimises.
+        """The critic's loss.
 
         Args:
             real: (b,) logits of real samples.
@@ -41,7 +41,7 @@ class AdversarialLoss(abc.ABC):
 
     @abc.abstractmethod
     def generator(self, real: Float[ArrayLike, "b"] | None, fake: Float[ArrayLike, "b"]) -> Float[Array, ""]:
-        """What the generator minimises.
+        """The generator's loss.
 
         Args:
             real: (b,) logits of real samples; None will do where `uses_real` is False.
@@ -131,7 +131,7 @@ class Relativistic(AdversarialLoss):
 
 
 def non_saturating() -> AdversarialLoss:
-    """The game of the first GANs, with a generator whose gradient is largest where the critic is sure that a sample is generated.
+    """The first GANs' loss, whose generator gradient is largest where the critic is sure that a sample is generated.
 
     References:
         Goodfellow et al., 2014, Eq. 1 for the critic; section 3 for the generator (from memory).
@@ -160,7 +160,7 @@ def hinge() -> AdversarialLoss:
 
 
 def wasserstein() -> AdversarialLoss:
-    """The dual of the Wasserstein-1 distance.
+    """The dual of the Wasserstein-1 distance. Also known as: WGAN.
 
     It means something for a Lipschitz critic only: add a gradient penalty, weight clipping or spectral normalisation.
     Logits have no zero: a constant that is added to the critic changes nothing.
@@ -172,7 +172,9 @@ def wasserstein() -> AdversarialLoss:
 
 
 def relativistic() -> AdversarialLoss:
-    """The critic compares samples in pairs, row by row, and never alone: the loss of R3GAN, which adds `penalties.r1` and `penalties.r2`.
+    """The critic compares samples in pairs, row by row. Also known as: relativistic GAN (RpGAN).
+
+    It is the loss of R3GAN, which adds `penalties.r1` and `penalties.r2`.
 
     References:
         Jolicoeur-Martineau, 2018, RSGAN; Huang et al., 2024 (R3GAN), Eq. 2 (both from memory). The generator has the

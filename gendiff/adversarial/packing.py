@@ -1,4 +1,4 @@
-"""Packing: the critic judges m samples together, so that it sees when they are too alike."""
+"""Packing: the critic judges m samples together, so that it sees when they are too alike. Also known as: PacGAN."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Shaped
@@ -8,7 +8,7 @@ from gendiff.core.types import ArrayLike
 
 
 def packed(x: Shaped[ArrayLike, "b *space c"], m: int) -> Shaped[Array, "k *space d"]:
-    """M neighbours of the batch as one sample with m times the channels: (b, …, c) -> (b / m, …, m · c).
+    """Return m neighbours of the batch as one sample with m times the channels: (b, …, c) -> (b / m, …, m · c).
 
     Pack i has rows m i … m i + m − 1, in this order along the last axis. A critic of packs is one with m · c input
     channels. All m samples of a pack must be real, or all generated. A batch of b samples has b / m packs; the paper's

@@ -1,4 +1,4 @@
-"""What keeps a critic smooth: costs of its slope, added to what it minimises.
+"""Penalties of a critic's slope, added to its loss, which keep it smooth.
 
 A penalty is called as `(key, criticise, real, fake) -> ()` with `criticise: x -> logits (b,)`, parameters and
 conditions bound, and answers its cost with the weight in it. The slope of a sample is the gradient of its logit by the
@@ -120,7 +120,7 @@ def gradient(weight: Scalar = 10.0, target: Scalar = 1.0) -> Penalty:
 
 
 def r1(weight: Scalar) -> Penalty:
-    """The penalty weight / 2 · E|∇D(x)|² at real samples.
+    """The R1 penalty: weight / 2 · E|∇D(x)|² at real samples.
 
     Args:
         weight: () at least 0, the γ of the paper. Its code has no half, so that the 10 there is 20 here (from memory).
@@ -136,7 +136,7 @@ def r1(weight: Scalar) -> Penalty:
 
 
 def r2(weight: Scalar) -> Penalty:
-    """The penalty weight / 2 · E|∇D(x)|² at generated samples. R3GAN has it beside `r1`, with one weight.
+    """The R2 penalty: weight / 2 · E|∇D(x)|² at generated samples. R3GAN has it beside `r1`, with one weight.
 
     Args:
         weight: () at least 0.
@@ -158,7 +158,7 @@ def gradient_penalty(
     fake: Float[ArrayLike, "b *shape"],
     target: Scalar = 1.0,
 ) -> Float[Array, ""]:
-    """E(|∇D(x̂)| − target)², where x̂ = u x + (1 − u) G(z) lies anywhere on the segment of row i: u is uniform, one per sample.
+    """E(|∇D(x̂)| − target)² at x̂ = u x + (1 − u) G(z), u uniform for each row. Also known as: WGAN-GP.
 
     A slope of 0 has the cost target² and no gradient, rather than NaN.
 

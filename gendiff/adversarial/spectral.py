@@ -79,14 +79,14 @@ def start(key: jax.Array, params: Params, iterations: Count = 15) -> Params:
     checks.integer("iterations", iterations)
     kernels = {path: leaf for path, leaf in trees.paths(params).items() if _is_kernel(leaf)}
     if not kernels:
-        found = ", ".join(trees.paths(params)) or "nothing"
-        raise ValueError(f"params have no floating leaf with two axes or more to normalise, only {found}")
+        leaves = ", ".join(trees.paths(params)) or "nothing"
+        raise ValueError(f"params have no floating leaf with two axes or more to normalise, only {leaves}")
 
     def fresh(number: int, kernel: Any) -> jax.Array:
-        drawn = jax.random.normal(
+        direction = jax.random.normal(
             jax.random.fold_in(key, number), kernel.shape[-1:], arrays.at_least_float32(kernel.dtype)
         )
-        unit = drawn / jnp.linalg.norm(drawn)
+        unit = direction / jnp.linalg.norm(direction)
         return jax.lax.fori_loop(0, iterations, lambda _, vector: power_iteration(kernel, vector), unit)
 
     return {
@@ -187,8 +187,8 @@ def _is_kernel(leaf: Any) -> bool:
 
 def _parts(tree: Params) -> tuple[Params, dict[str, jax.Array]]:
     if not isinstance(tree, dict) or set(tree) != set(PARTS):
-        found = sorted(map(str, tree)) if isinstance(tree, dict) else type(tree).__name__
+        kind = sorted(map(str, tree)) if isinstance(tree, dict) else type(tree).__name__
         raise ValueError(
-            f"the parameters of a normalised critic are {{'network': …, 'vectors': …}} of spectral.start, got {found}"
+            f"the parameters of a normalised critic are {{'network': …, 'vectors': …}} of spectral.start, got {kind}"
         )
     return tree["network"], tree["vectors"]

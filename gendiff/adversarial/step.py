@@ -1,4 +1,4 @@
-"""One step of a GAN under jit: n steps of the critic, then one of the generator, each a training step with its own optimizer.
+"""One step of a GAN under jit: n steps of the critic, then one of the generator, each with its own optimizer.
 
 Both halves go through `training.make_step`, so finite flags, clip and averages are the same code as for any other
 training.
@@ -186,12 +186,12 @@ def make_step(
         checks.integer(name, value, low=-(2**31))
         if value < 1:
             raise ConfigError(f"{name} = {value} must be at least 1")
-    seen: dict[str, Any] = {"noise": noise, "packing": packing, "augment": augment}
-    of_critic = critic_loss(generate, criticise, loss, penalties=penalties, **seen)
+    shared: dict[str, Any] = {"noise": noise, "packing": packing, "augment": augment}
+    of_critic = critic_loss(generate, criticise, loss, penalties=penalties, **shared)
     both: dict[str, Any] = {"clip": clip, "skip_nonfinite": skip_nonfinite}
     update_critic = training.make_step(of_critic, critic_optimizer, **both)
     update_generator = training.make_step(
-        generator_loss(generate, criticise, loss, **seen), generator_optimizer, ema_warm_up=ema_warm_up, **both
+        generator_loss(generate, criticise, loss, **shared), generator_optimizer, ema_warm_up=ema_warm_up, **both
     )
 
     def step(state: AdversarialState, batch: Any) -> tuple[AdversarialState, Metrics]:
@@ -217,10 +217,12 @@ def make_step(
             critic, of_steps = criticised(fixed, state.critic, last)
         else:
             critic, of_steps = jax.lax.scan(lambda critic, part: criticised(fixed, critic, part), state.critic, parts)
-        generator, own = update_generator(state.generator, (critic.params, *last))
+        generator, measures = update_generator(state.generator, (critic.params, *last))
         metrics = {name: jnp.mean(value) for name, value in of_steps.items() if name != "finite"}
-        metrics |= {f"generator_{name}": own[name] for name in ("loss", "grad_norm")}
-        return AdversarialState(generator, critic), metrics | {"finite": jnp.all(of_steps["finite"]) & own["finite"]}
+        metrics |= {f"generator_{name}": measures[name] for name in ("loss", "grad_norm")}
+        return AdversarialState(generator, critic), metrics | {
+            "finite": jnp.all(of_steps["finite"]) & measures["finite"]
+        }
 
     return step
 
@@ -235,12 +237,13 @@ def critic_loss(
     packing: int = 1,
     augment: Augment | None = None,
 ) -> Loss:
-    """The loss of a critic's step, for a loop of your own: `(critic's params, key, (generator's params, clean, condition))`.
+    """The loss of a critic's step, for a loop of your own.
 
-    Its metrics are penalty, real_logit and fake_logit. See `make_step` for the arguments.
+    It takes `(critic's params, key, (generator's params, clean, condition))`. Its metrics are penalty, real_logit and
+    fake_logit. See `make_step` for the arguments.
     """
 
-    def of(params: Params, key: jax.Array, batch: Any) -> tuple[jax.Array, Metrics]:
+    def objective(params: Params, key: jax.Array, batch: Any) -> tuple[jax.Array, Metrics]:
         generator, clean, condition = batch
         penalty_key, view_key = jax.random.split(key)
         real, fake = _views(view_key, generate, generator, clean, condition, noise, packing, augment)
@@ -262,7 +265,7 @@ def critic_loss(
             "fake_logit": jnp.mean(on_fake),
         }
 
-    return of
+    return objective
 
 
 def generator_loss(
@@ -274,19 +277,20 @@ def generator_loss(
     packing: int = 1,
     augment: Augment | None = None,
 ) -> Loss:
-    """The loss of a generator's step, for a loop of your own: `(generator's params, key, (critic's params, clean, condition))`.
+    """The loss of a generator's step, for a loop of your own.
 
-    It has no metrics. See `make_step` for the arguments.
+    It takes `(generator's params, key, (critic's params, clean, condition))` and has no metrics. See `make_step` for
+    the arguments.
     """
 
-    def of(params: Params, key: jax.Array, batch: Any) -> tuple[jax.Array, Metrics]:
+    def objective(params: Params, key: jax.Array, batch: Any) -> tuple[jax.Array, Metrics]:
         critic, clean, condition = batch
         real, fake = _views(key, generate, params, clean, condition, noise, packing, augment)
         on_fake = _logits(criticise, critic, fake, condition)
         on_real = _logits(criticise, critic, real, condition) if loss.uses_real else None
         return loss.generator(on_real, on_fake), {}
 
-    return of
+    return objective
 
 
 def _views(

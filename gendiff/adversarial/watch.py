@@ -1,4 +1,4 @@
-"""A watch for collapse: do the samples of a generator still differ as real data do, and reach the known modes?
+"""A watch for mode collapse: do a generator's samples differ as real data do, and reach the known modes?
 
 Losses say nothing about collapse. Two measures do, at any step and without training anything: how far two samples are
 apart on average, beside two real ones, and how many modes the samples reach.
@@ -25,7 +25,7 @@ VERDICTS = (SPREAD, COLLAPSED, NOT_FINITE)
 
 @dataclass(frozen=True)
 class CollapseReport:
-    """What the watch sees in one set of samples.
+    """The measures of one set of samples, and the verdict.
 
     Args:
         verdict: "spread", "collapsed", or "not finite" where a sample is NaN or infinite and nothing can be measured.
@@ -59,7 +59,7 @@ def report(
     least_modes: int | float = 0.5,
     fair_share: int | float = modes.FAIR_SHARE,
 ) -> CollapseReport:
-    """Judge whether a generator has collapsed, from samples alone.
+    """Judge whether a generator has collapsed, from samples alone. Also known as: mode collapse.
 
     It needs real data, or known modes, or both. Modes are known by their centres, or by the classes that a classifier
     sees. A generator that lost some of many modes keeps its mean distance, so the ratio alone finds only a strong
@@ -155,12 +155,12 @@ def _reasons(
     least_modes: int | float,
     reachable: float,
 ) -> list[str]:
-    found = []
+    reasons = []
     if ratio is not None and ratio < least_ratio:
-        found.append(f"two samples are {ratio:.3g} times as far apart as two real rows, less than {least_ratio:g}")
+        reasons.append(f"two samples are {ratio:.3g} times as far apart as two real rows, less than {least_ratio:g}")
     if counted is not None and counted.modes < math.ceil(least_modes * reachable - 1e-9):
         reached = f"samples reach {counted.modes} of {counted.known} modes"
-        found.append(
+        reasons.append(
             f"{reached}, less than a share of {least_modes:g} of the {reachable:.3g} that as many exact samples reach"
         )
-    return found
+    return reasons

@@ -1,4 +1,4 @@
-"""Language models at work: what they keep, how they are asked for the next token, and everything that decodes."""
+"""Language models at work: the KV cache, the logits of the next token, and every way to decode."""
 
 from gendiff.language import (
     cache,

@@ -1,4 +1,4 @@
-"""Budget forcing: how long a model thinks before it answers, as a processor of logits."""
+"""Budget forcing: the length of a chain of thought before the answer, as a processor of logits."""
 
 from typing import Any
 
@@ -45,10 +45,10 @@ class BudgetForcing:
             return without
         moved = jnp.logaddexp(logits, jnp.sum(jnp.where(is_end, logits, 0), 1, keepdims=True))
         result = jnp.where(ids == self.wait[0], moved, without)
-        for place in range(1, self.wait.shape[0]):
-            begun = _ends_with(context, self.wait[:place])
-            forced = jnp.where(ids == self.wait[place], 0.0, -jnp.inf).astype(logits.dtype)
-            result = jnp.where(begun[:, None], forced, result)
+        for position in range(1, self.wait.shape[0]):
+            started = _ends_with(context, self.wait[:position])
+            forced = jnp.where(ids == self.wait[position], 0.0, -jnp.inf).astype(logits.dtype)
+            result = jnp.where(started[:, None], forced, result)
         return result
 
 
@@ -81,17 +81,17 @@ def budget_forcing(end: Count, *, least: Count = 0, most: Count, wait: Any = ())
     checks.integer("end", end, 0)
     checks.in_range("least", least, 0.0, float("inf"))
     checks.in_range("most", most, 0.0, float("inf"))
-    given = np.asarray(wait, np.int32) if np.size(wait) == 0 else np.asarray(wait)
-    if given.ndim != 1:
-        raise ValueError(f"wait has shape {given.shape}: (w,) ids of tokens are needed")
-    checks.ids("wait", given, 2**31)
+    wait_ids = np.asarray(wait, np.int32) if np.size(wait) == 0 else np.asarray(wait)
+    if wait_ids.ndim != 1:
+        raise ValueError(f"wait has shape {wait_ids.shape}: (w,) ids of tokens are needed")
+    checks.ids("wait", wait_ids, 2**31)
     if not any(isinstance(value, jax.core.Tracer) for value in (least, most)) and np.any(
         np.asarray(most) < np.asarray(least)
     ):
         raise ValueError(f"most = {most} is below least = {least}: thinking cannot end before it may")
-    if not isinstance(end, jax.core.Tracer) and int(end) in given.tolist():
-        raise ValueError(f"wait = {given.tolist()} holds the end {int(end)}, which it replaces")
-    return BudgetForcing(end, _whole(least), _whole(most), given.astype(np.int32))
+    if not isinstance(end, jax.core.Tracer) and int(end) in wait_ids.tolist():
+        raise ValueError(f"wait = {wait_ids.tolist()} holds the end {int(end)}, which it replaces")
+    return BudgetForcing(end, _whole(least), _whole(most), wait_ids.astype(np.int32))
 
 
 def _whole(number: Any) -> Any:

@@ -56,13 +56,13 @@ class ChatTemplate:
             ConfigError: for a template that is none, reaches for what the sandbox does not give, or runs on and on.
         """
         _check(messages, tools, self.control)
-        given = {
+        variables = {
             "messages": [dict(message) for message in messages],
             "add_generation_prompt": answer,
             "tools": tools,
             "documents": None,
         }
-        return _environment(now).rendered(self.source, dict(self.special) | given)
+        return _environment(now).rendered(self.source, dict(self.special) | variables)
 
 
 def from_text(source: str, special: Mapping[str, str] | None = None, control: Sequence[str] = ()) -> ChatTemplate:
@@ -155,27 +155,27 @@ def _check(messages: Any, tools: Any, control: tuple[str, ...]) -> None:
     _check_texts("tools", "", tools, control)
 
 
-def _check_texts(owner: str, place: str, value: Any, control: tuple[str, ...]) -> None:
+def _check_texts(owner: str, where: str, value: Any, control: tuple[str, ...]) -> None:
     """Refuse a control token in any text of a value, and what is no JSON, for it could write itself as one."""
     try:
         leaves = list(_leaves(value))
     except RecursionError as error:
-        raise ValueError(f"{owner} holds lists{place} that are nested too deeply") from error
+        raise ValueError(f"{owner} holds lists{where} that are nested too deeply") from error
     for leaf in leaves:
         if not isinstance(leaf, str | bool | int | float | None):
             raise TypeError(
-                f"{owner} holds {type(leaf).__name__}{place}; only texts, numbers, lists and objects of them are "
+                f"{owner} holds {type(leaf).__name__}{where}; only texts, numbers, lists and objects of them are "
                 "written"
             )
         inside = [token for token in control if isinstance(leaf, str) and token in leaf]
         if inside:
             raise ValueError(
-                f"{owner} holds {inside[0]!r}{place}, which begins or ends a message: its writer could speak as another"
+                f"{owner} holds {inside[0]!r}{where}, which begins or ends a message: its writer could speak as another"
             )
 
 
 def _leaves(value: Any) -> Iterator[Any]:
-    """What stands in lists and in objects, the names in these included."""
+    """The entries of lists and objects, with the names in these."""
     if isinstance(value, Mapping):
         value = [part for item in value.items() for part in item]
     if isinstance(value, list | tuple):

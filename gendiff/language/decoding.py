@@ -19,12 +19,12 @@ from gendiff.core.types import ArrayLike, Count, Keys
 from gendiff.language.processors import Context, Processor
 
 OnToken = Callable[[Any, Any, Any], None]
-"""What streams: (index (b,), number of each text's token (b,), tokens (b,), −1 for a text that has ended), in NumPy."""
+"""Receives each step in NumPy: (index (b,), number of each text's token (b,), tokens (b,), −1 for an ended text)."""
 
 
 @records.record
 class Generated:
-    """What was generated.
+    """Generated texts.
 
     Attributes:
         tokens: (b, n) ids, behind which −1 stands. A token that stopped its text is the last one.
@@ -113,13 +113,13 @@ def generate(
     if keys.shape[0] != prompt.shape[0]:
         raise ValueError(f"index names {keys.shape[0]} texts, but there are {prompt.shape[0]} prompts")
     check_room(cache, prompt.shape, max_tokens)
-    wanted = checked_number(num_tokens, max_tokens, prompt.shape[0])
+    limit = checked_number(num_tokens, max_tokens, prompt.shape[0])
     ends = checked_stop(stop, prompt.shape[0])
     numbers = sample_keys.checked_index(index)
 
     def body(state: Running) -> Running:
         active = state.active
-        after = advance(keys, next_logits, state, processor, wanted, ends)
+        after = advance(keys, next_logits, state, processor, limit, ends)
         if on_token is not None:
             grown = after.generated > state.generated
             token = jnp.where(grown, _at(after.text, after.length - 1), -1)
@@ -127,14 +127,14 @@ def generate(
             io_callback(lambda *values: on_token(*map(np.asarray, values)), None, numbers, number, token, ordered=True)
         return after
 
-    first = started(prefilled(next_logits, cache, prompt, length, chunk), prompt, length, wanted, max_tokens)
+    first = started(prefilled(next_logits, cache, prompt, length, chunk), prompt, length, limit, max_tokens)
     last = jax.lax.while_loop(lambda state: jnp.any(state.active), body, first)
     tokens = generated_tokens(last, length, max_tokens)
     return Generated(tokens, last.generated, last.log_probs, last.finished, last.cache)
 
 
 def advance(
-    keys: Keys, next_logits: Callable[..., Any], state: Running, processor: Processor | None, wanted: Array, ends: Array
+    keys: Keys, next_logits: Callable[..., Any], state: Running, processor: Processor | None, limit: Array, ends: Array
 ) -> Running:
     """Every active text one token longer.
 
@@ -143,7 +143,7 @@ def advance(
         next_logits: the model.
         state: the texts.
         processor: None, or (logits, context) -> logits.
-        wanted: (b,) how many tokens each generates at most.
+        limit: (b,) how many tokens each generates at most.
         ends: (b, k) which tokens stop each.
     """
     newest = jnp.where(state.active, _at(state.text, state.length - 1), -1)
@@ -158,19 +158,19 @@ def advance(
     )
     generated = state.generated + grown
     stopped = grown & jnp.any(token[:, None] == ends, 1)
-    active = grown & ~stopped & (generated < wanted)
+    active = grown & ~stopped & (generated < limit)
     return Running(cache, text, state.length + grown, generated, active, log_probs, state.finished | stopped)
 
 
 def draw(keys: Keys, logits: Float[Array, "b v"]) -> tuple[Int[Array, " b"], Float[Array, " b"]]:
-    """A token (b,) of softmax(logits) for each key (b,), and the logarithm of its probability, not finite where there is none."""
+    """Draw a token (b,) of softmax(logits) by each key (b,). Its log-probability is not finite if none is possible."""
     noise = jax.vmap(lambda key: jax.random.gumbel(key, logits.shape[1:], logits.dtype))(keys)
     token = arrays.argmax(logits + noise)
     return token, _at(jax.nn.log_softmax(logits, 1), token)
 
 
 def processed(processor: Processor | None, logits: Float[Array, "b v"], context: Context) -> Float[Array, "b v"]:
-    """What the processor makes of logits, in at least float32."""
+    """The processed logits, in at least float32."""
     wide = logits.astype(arrays.at_least_float32(logits.dtype))
     result = wide if processor is None else processor(wide, context)
     if result.shape != logits.shape:
@@ -198,13 +198,13 @@ def prefilled(
     """All tokens of the prompts but the last ones, read in chunks, as many as the longest prompt of length (b,) has."""
     size = min(chunk, prompt.shape[1])
     last = jnp.arange(prompt.shape[1])[None] == length[:, None] - 1
-    whole = jnp.pad(jnp.where(last, -1, prompt), ((0, 0), (0, -prompt.shape[1] % size)), constant_values=-1)
+    padded = jnp.pad(jnp.where(last, -1, prompt), ((0, 0), (0, -prompt.shape[1] % size)), constant_values=-1)
     chunks = (jnp.max(length) - 1 + size - 1) // size
 
     dtypes = []
 
     def read(number: Array, cache: Any) -> Any:
-        logits, cache = next_logits(jax.lax.dynamic_slice_in_dim(whole, number * size, size, 1), cache)
+        logits, cache = next_logits(jax.lax.dynamic_slice_in_dim(padded, number * size, size, 1), cache)
         dtypes.append(logits.dtype)
         return cache
 
@@ -215,13 +215,13 @@ def prefilled(
 
 
 def started(
-    read: Read, prompt: Int[Array, "b p"], length: Int[Array, " b"], wanted: Array, max_tokens: int, spare: int = 0
+    read: Read, prompt: Int[Array, "b p"], length: Int[Array, " b"], limit: Array, max_tokens: int, spare: int = 0
 ) -> Running:
     """Texts whose prompts are read, without a token so far; `spare` places more stand behind each."""
     text = jnp.pad(prompt, ((0, 0), (0, max_tokens + spare)), constant_values=-1)
     none = jnp.zeros_like(length)
     log_probs = jnp.zeros((length.shape[0], max_tokens), read.dtype)
-    return Running(read.cache, text, length, none, (length > 0) & (wanted > 0), log_probs, none > 0)
+    return Running(read.cache, text, length, none, (length > 0) & (limit > 0), log_probs, none > 0)
 
 
 def generated_tokens(state: Running, start: Int[Array, " b"], max_tokens: int) -> Int[Array, "b n"]:
@@ -241,8 +241,8 @@ def checked_prompt(prompt: ArrayLike) -> tuple[Int[Array, "b p"], Int[Array, " b
     if not jnp.issubdtype(prompt.dtype, jnp.integer):
         raise TypeError(f"prompt must hold integers, got {prompt.dtype}")
     if arrays.is_concrete(prompt):
-        given = np.asarray(prompt) >= 0
-        if np.any(given[:, 1:] & ~given[:, :-1]):
+        is_token = np.asarray(prompt) >= 0
+        if np.any(is_token[:, 1:] & ~is_token[:, :-1]):
             raise ValueError("prompt has padding before tokens: −1 stands behind the tokens of a text")
     result = jnp.asarray(prompt).astype(jnp.int32)
     return result, jnp.sum(result >= 0, 1, dtype=jnp.int32)
@@ -270,12 +270,12 @@ def checked_number(num_tokens: Count | np.ndarray | None, max_tokens: int, texts
 
 def checked_stop(stop: Any, texts: int) -> Int[Array, "b k"]:
     """The tokens that stop each text (b, k), −2 for none, which no token is."""
-    given = jnp.asarray(stop, jnp.int32) if np.size(stop) == 0 else jnp.asarray(stop)
-    if not jnp.issubdtype(given.dtype, jnp.integer):
-        raise TypeError(f"stop must hold integers, got {given.dtype}")
-    if given.ndim not in (1, 2) or (given.ndim == 2 and given.shape[0] != texts):
-        raise ValueError(f"stop has shape {given.shape}: (k,) for all texts or ({texts}, k) for each is needed")
-    rows = given if given.ndim == 2 else given[None]
+    ids = jnp.asarray(stop, jnp.int32) if np.size(stop) == 0 else jnp.asarray(stop)
+    if not jnp.issubdtype(ids.dtype, jnp.integer):
+        raise TypeError(f"stop must hold integers, got {ids.dtype}")
+    if ids.ndim not in (1, 2) or (ids.ndim == 2 and ids.shape[0] != texts):
+        raise ValueError(f"stop has shape {ids.shape}: (k,) for all texts or ({texts}, k) for each is needed")
+    rows = ids if ids.ndim == 2 else ids[None]
     return jnp.broadcast_to(jnp.where(rows < 0, -2, rows), (texts, rows.shape[1]))
 
 

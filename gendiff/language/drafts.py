@@ -14,7 +14,7 @@ from gendiff.language import decoding
 from gendiff.language.processors import Context, Processor
 
 DRAWN = 1
-"""What the key of a token is folded with for its guess."""
+"""The number folded into a token's key for its guess."""
 
 
 class Proposal(NamedTuple):
@@ -132,7 +132,7 @@ def model(next_logits: Callable[..., Any], cache: Any) -> ModelDraft:
 
 @records.record
 class PromptLookup(Draft):
-    """What followed the last tokens before follows them again. Built by `prompt_lookup`."""
+    """The tokens that followed the last ones before follow them again. Built by `prompt_lookup`."""
 
     longest: int = records.static()
 
@@ -149,21 +149,23 @@ class PromptLookup(Draft):
         text, length = context.tokens, context.length
         places = jnp.arange(text.shape[1], dtype=jnp.int32)[None]
         matches = (places < length[:, None] - 1) & active[:, None]  # ends of earlier n-grams
-        found = jnp.full_like(length, -1)
+        match = jnp.full_like(length, -1)
         for n in range(1, self.longest + 1):
             last = jnp.take_along_axis(text, jnp.maximum(length - n, 0)[:, None], 1)
             earlier = jnp.pad(text, ((0, 0), (n - 1, 0)), constant_values=-2)[:, : text.shape[1]]
             matches = matches & (earlier == last)
             latest = jnp.max(jnp.where(matches, places, -1), 1)
-            found = jnp.where(latest >= 0, latest, found)  # a longer n-gram is the better one
-        behind = found[:, None] + 1 + jnp.arange(number, dtype=jnp.int32)[None]
-        given = (found >= 0)[:, None] & (behind < length[:, None])
+            match = jnp.where(latest >= 0, latest, match)  # a longer n-gram is the better one
+        behind = match[:, None] + 1 + jnp.arange(number, dtype=jnp.int32)[None]
+        known = (match >= 0)[:, None] & (behind < length[:, None])
         tokens = jnp.take_along_axis(text, jnp.minimum(behind, text.shape[1] - 1), 1)
-        return Proposal(jnp.where(given, tokens, -1), None, ())
+        return Proposal(jnp.where(known, tokens, -1), None, ())
 
 
 def prompt_lookup(longest: int = 3) -> PromptLookup:
-    """Guess that what followed the last tokens earlier in the text, its prompt included, follows them again.
+    """Guess that the tokens that followed the last ones earlier in the text, its prompt included, follow them again.
+
+    Also known as: prompt lookup decoding, n-gram speculation.
 
     It costs nothing.
 

@@ -1,4 +1,4 @@
-"""Search guided by a verifier: beams of texts grow by blocks, and those that it scores highest go on, at sight or after a look ahead."""
+"""Search guided by a verifier: beams of texts grow by blocks; it keeps the best, at sight or after a look ahead."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ Value = Callable[[Any, Any], Any]
 What else it knows it closes over.
 """
 TIES = np.uint32(2**32 - 1)
-"""What the key of a prompt folds in to decide between equal scores: no candidate has this number."""
+"""The number folded into a prompt's key to decide between equal scores: no candidate has it."""
 
 
 @records.record
@@ -108,19 +108,19 @@ def lookahead_search(
         raise ValueError(f"index names {keys.shape[0]} texts, but there are {prompt.shape[0]} prompts")
     decoding.check_room(cache, prompt.shape, max_tokens)
     b, each = prompt.shape[0], beams * expand
-    ends, wanted = decoding.checked_stop(stop, 1), jnp.full(b * each, max_tokens, jnp.int32)
+    ends, limit = decoding.checked_stop(stop, 1), jnp.full(b * each, max_tokens, jnp.int32)
     streams = _streams(keys, each)
     greedy = processors.chain(*(() if processor is None else (processor,)), processors.temperature(0.0))
 
     def grown(state: Running, number: int, rule: Processor | None) -> Running:
         def one(_: Array, held: Running) -> Running:
-            return decoding.advance(streams.reshape(-1), next_logits, held, rule, wanted, ends)
+            return decoding.advance(streams.reshape(-1), next_logits, held, rule, limit, ends)
 
         return jax.lax.fori_loop(0, number, one, state)
 
     def scored(state: Running) -> Float[Array, "b c"]:
-        seen = grown(state, lookahead, greedy) if lookahead else state
-        values = jnp.asarray(value(seen.text, seen.length))
+        ahead = grown(state, lookahead, greedy) if lookahead else state
+        values = jnp.asarray(value(ahead.text, ahead.length))
         if values.shape != (b * each,):
             raise ValueError(f"value answers shape {values.shape} for {b * each} texts: ({b * each},) is needed")
         known = jnp.where(jnp.isnan(values), -jnp.inf, values)
@@ -140,19 +140,21 @@ def lookahead_search(
     read = decoding.prefilled(next_logits, cache, prompt, length, chunk)
     rows = jnp.repeat(jnp.arange(b), beams)
     read = read._replace(cache=read.cache.reordered(rows))
-    first = decoding.started(read, prompt[rows], length[rows], wanted[: b * beams], max_tokens)
+    first = decoding.started(read, prompt[rows], length[rows], limit[: b * beams], max_tokens)
     begin = (first, jnp.full((b, beams), -jnp.inf, first.log_probs.dtype), jnp.zeros((), jnp.int32))
     last, values, _ = jax.lax.while_loop(lambda carry: jnp.any(carry[0].active), body, begin)
     tokens = decoding.generated_tokens(last, length[rows], max_tokens)
-    parts = (of.reshape(b, beams, *of.shape[1:]) for of in (tokens, last.generated, last.log_probs, last.finished))
+    parts = (
+        leaf.reshape(b, beams, *leaf.shape[1:]) for leaf in (tokens, last.generated, last.log_probs, last.finished)
+    )
     tokens, generated, log_probs, finished = parts
     return Found(tokens, generated, log_probs, values, finished)
 
 
 def _taken(state: Running, rows: Int[Array, " n"]) -> Running:
     """These texts (n,), which may come several times."""
-    own = (state.text, state.length, state.generated, state.active, state.log_probs, state.finished)
-    return Running(state.cache.reordered(rows), *(values[rows] for values in own))
+    fields = (state.text, state.length, state.generated, state.active, state.log_probs, state.finished)
+    return Running(state.cache.reordered(rows), *(values[rows] for values in fields))
 
 
 def _streams(keys: Keys, number: int) -> Keys:
@@ -163,9 +165,9 @@ def _streams(keys: Keys, number: int) -> Keys:
 
 
 def _ties(keys: Keys, turn: Array, number: int) -> Float[Array, "b c"]:
-    """What decides between equal scores in a round: a number for each candidate."""
-    own = jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, TIES), turn))(keys)
-    return jax.vmap(jax.vmap(jax.random.uniform))(_streams(own, number))
+    """Tie breakers of a round: a random number for each candidate."""
+    turn_keys = jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, TIES), turn))(keys)
+    return jax.vmap(jax.vmap(jax.random.uniform))(_streams(turn_keys, number))
 
 
 def _best(chances: Float[Array, "b c"], values: Float[Array, "b c"], number: int) -> Int[Array, "b k"]:

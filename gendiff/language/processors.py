@@ -20,7 +20,7 @@ from gendiff.core.types import Count, Scalar
 
 @records.record
 class Context:
-    """What a processor knows beside the logits.
+    """The texts that a processor reads beside the logits.
 
     Attributes:
         tokens: (b, s) each text so far, its prompt and then what was generated, behind which −1 stands.
@@ -129,12 +129,14 @@ class TopP:
         """Change the logits."""
         share = _column(self.share, logits)
         least = jnp.finfo(logits.dtype).tiny  # the largest logit alone is above this
-        kept = _largest(logits, jax.nn.softmax(logits, 1), jnp.maximum(share, least))
-        return jnp.where(share >= 1, logits, kept)
+        truncated = _largest(logits, jax.nn.softmax(logits, 1), jnp.maximum(share, least))
+        return jnp.where(share >= 1, logits, truncated)
 
 
 def top_p(share: Scalar) -> TopP:
-    """Keep the fewest tokens that hold this share of the probability, the likeliest first, and those that are as likely as the last one.
+    """Keep the fewest tokens that hold this share of the probability. Also known as: nucleus sampling (top-p).
+
+    The likeliest come first. Tokens as likely as the last one stay too.
 
     Args:
         share: () or (b,) in [0, 1]. 0 keeps the likeliest token, 1 all.
@@ -278,10 +280,10 @@ def _column(value: Any, logits: Array, dtype: Any = None) -> Array:
 
 
 def _ids(ids: Any) -> Any:
-    given = jnp.asarray(ids, jnp.int32) if np.size(ids) == 0 else jnp.asarray(ids)
-    if given.ndim not in (1, 2) or not jnp.issubdtype(given.dtype, jnp.integer):
-        raise ValueError(f"ids must be integers (k,) or (b, k), got {given.dtype}{list(given.shape)}")
-    return given
+    values = jnp.asarray(ids, jnp.int32) if np.size(ids) == 0 else jnp.asarray(ids)
+    if values.ndim not in (1, 2) or not jnp.issubdtype(values.dtype, jnp.integer):
+        raise ValueError(f"ids must be integers (k,) or (b, k), got {values.dtype}{list(values.shape)}")
+    return values
 
 
 def _among(ids: Array, logits: Array) -> Bool[Array, "#b v"]:

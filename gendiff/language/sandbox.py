@@ -1,4 +1,4 @@
-"""A place where a stranger's chat template runs: without attributes of Python's own, and with bounds on its steps and on what it makes.
+"""A sandbox for a stranger's chat template: no attributes of Python's own, and bounds on its steps and its output.
 
 jinja2's own sandbox keeps a template from Python, but not from running for ever. Imported where a template is used, for
 it needs jinja2.
@@ -30,11 +30,11 @@ METHODS = frozenset(
     "capitalize count endswith find index isalnum isalpha isdigit isspace join lower lstrip lower removeprefix "
     "removesuffix replace rfind rsplit rstrip split splitlines startswith strip title upper".split()
 )
-"""What a template may call of a text. What makes a long text of a short one is left out, or bounded."""
+"""The methods of texts that a template may call. Those that lengthen a text are left out, or bounded."""
 
 
 class Refusal(Exception):
-    """What a template says with raise_exception."""
+    """The error of a template's raise_exception."""
 
 
 class Sandbox(sandbox.ImmutableSandboxedEnvironment):
@@ -59,20 +59,20 @@ class Sandbox(sandbox.ImmutableSandboxedEnvironment):
             "strftime_now": self._date,
         }
 
-    def rendered(self, source: str, given: dict[str, Any]) -> str:
+    def rendered(self, source: str, variables: dict[str, Any]) -> str:
         """Run a template.
 
         Args:
             source: in jinja2's language.
-            given: its variables by name.
+            variables: its variables by name.
 
         Raises:
-            ValueError: where the template refuses what is given, with its words.
+            ValueError: where the template refuses its variables, with its words.
             ConfigError: for everything else that goes wrong.
         """
         try:
             bounded = _Bounded(self).visit(self.parse(_bound(source)))
-            return "".join(self._pieces(self.from_string(bounded).generate(given)))
+            return "".join(self._pieces(self.from_string(bounded).generate(variables)))
         except Refusal as error:
             raise ValueError(f"the chat template refuses these messages: {error}") from error
         except jinja2.TemplateSyntaxError as error:
@@ -109,7 +109,7 @@ class Sandbox(sandbox.ImmutableSandboxedEnvironment):
     def call(self, context: Any, obj: Any, *args: Any, **options: Any) -> Any:  # type: ignore[override]
         """Call a function or method, those that make long texts with a bound."""
         if isinstance(obj, BuiltinMethodType) and isinstance(obj.__self__, str) and obj.__name__ in ("replace", "join"):
-            bounded = _replaced if obj.__name__ == "replace" else lambda given: _joined(given, obj.__self__)
+            bounded = _replaced if obj.__name__ == "replace" else lambda parts: _joined(parts, obj.__self__)
             return bounded(*((obj.__self__, *args) if obj.__name__ == "replace" else args), **options)
         return super().call(context, obj, *args, **options)
 
@@ -198,9 +198,9 @@ def _refuse(message: str) -> None:
 
 
 def _replaced(text: Any, old: str, new: str, count: int | None = None) -> str:
-    given = str(text)
-    _bound_size(len(given) + (given.count(old) if count is None else min(given.count(old), count)) * len(new))
-    return given.replace(old, new, -1 if count is None else count)
+    source = str(text)
+    _bound_size(len(source) + (source.count(old) if count is None else min(source.count(old), count)) * len(new))
+    return source.replace(old, new, -1 if count is None else count)
 
 
 def _joined(values: Any, between: str = "", attribute: Any = None) -> str:

@@ -1,4 +1,4 @@
-"""How likely a model holds texts that are given."""
+"""Log-likelihoods of texts under a model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,10 +32,10 @@ def log_probs(
     checks.integer("chunk", chunk, 1)
     if tokens.ndim != 2 or tokens.shape[1] < 2:
         raise ValueError(f"tokens has shape {tokens.shape}: (texts, tokens) with at least two tokens is needed")
-    given, _ = decoding.checked_prompt(tokens)
-    decoding.check_room(cache, given.shape, 0)
-    target = given[:, 1:]
-    before = jnp.where(target >= 0, given[:, :-1], -1)
+    ids, _ = decoding.checked_prompt(tokens)
+    decoding.check_room(cache, ids.shape, 0)
+    target = ids[:, 1:]
+    before = jnp.where(target >= 0, ids[:, :-1], -1)
     size = min(chunk, before.shape[1])
     over = ((0, 0), (0, -before.shape[1] % size))
     parts = [
@@ -50,7 +50,7 @@ def log_probs(
         return cache, jnp.where(part[1] >= 0, chosen, 0)
 
     _, result = jax.lax.scan(read, cache, tuple(parts))
-    return result.swapaxes(0, 1).reshape(given.shape[0], -1)[:, : target.shape[1]]
+    return result.swapaxes(0, 1).reshape(ids.shape[0], -1)[:, : target.shape[1]]
 
 
 def sampled_log_probs(
@@ -60,7 +60,9 @@ def sampled_log_probs(
     start: Count | np.ndarray,
     processor: Processor | None = None,
 ) -> Float[Array, "b s-1"]:
-    """Log p of each generated token in the distribution that it was drawn from, in one call of the network and with its gradient.
+    """Log p of each generated token in the distribution that it was drawn from, with its gradient.
+
+    It takes one call of the network.
 
     They are the `log_probs` of `generate` with the same processor: temperature and truncation are part of the policy,
     and a policy gradient that leaves them out compares probabilities of two different policies. Column j is about token
@@ -85,19 +87,19 @@ def sampled_log_probs(
     if tokens.ndim != 2 or tokens.shape[1] < 2:
         raise ValueError(f"tokens has shape {tokens.shape}: (texts, tokens) with at least two tokens is needed")
     checks.in_range("start", start, 1.0, float(tokens.shape[1]))
-    given, length = decoding.checked_prompt(tokens)
-    before, target = given[:, :-1], given[:, 1:]
-    first = jnp.broadcast_to(jnp.asarray(start, jnp.int32), given.shape[:1])
+    ids, length = decoding.checked_prompt(tokens)
+    before, target = ids[:, :-1], ids[:, 1:]
+    first = jnp.broadcast_to(jnp.asarray(start, jnp.int32), ids.shape[:1])
     logits = predict(params, before)[0]
-    place = jnp.arange(1, given.shape[1], dtype=jnp.int32)
-    drawn = (target >= 0) & (place[None] >= first[:, None])
-    safe = jnp.where(drawn[..., None], logits, 0)  # what padding answers may be no number
+    position = jnp.arange(1, ids.shape[1], dtype=jnp.int32)
+    generated = (target >= 0) & (position[None] >= first[:, None])
+    safe = jnp.where(generated[..., None], logits, 0)  # what padding answers may be no number
 
-    def at(place: Array, logits: Array, token: Array) -> Array:
-        so_far = jnp.where(jnp.arange(given.shape[1])[None] < place, given, -1)
-        context = Context(so_far, jnp.minimum(place, length), jnp.maximum(place - first, 0))
+    def at(position: Array, logits: Array, token: Array) -> Array:
+        so_far = jnp.where(jnp.arange(ids.shape[1])[None] < position, ids, -1)
+        context = Context(so_far, jnp.minimum(position, length), jnp.maximum(position - first, 0))
         final = decoding.processed(processor, logits, context)
         return jnp.take_along_axis(jax.nn.log_softmax(final, 1), jnp.maximum(token, 0)[:, None], 1)[:, 0]
 
-    result = jax.vmap(at, in_axes=(0, 1, 1), out_axes=1)(place, safe, target)
-    return jnp.where(drawn, result, 0)
+    result = jax.vmap(at, in_axes=(0, 1, 1), out_axes=1)(position, safe, target)
+    return jnp.where(generated, result, 0)

@@ -17,7 +17,7 @@ from gendiff.language.processors import Processor
 
 @records.record
 class Served:
-    """What was generated after each of n prompts.
+    """Generated texts, one for each of n prompts.
 
     Attributes:
         tokens: (n, m) ids, behind which −1 stands.
@@ -60,10 +60,10 @@ def serve(
     stop: Any = (),
     chunk: int = 64,
 ) -> Served:
-    """Generate a text after each prompt, as many at a time as the cache has texts; one that ends makes room for the next prompt.
+    """Generate a text after each prompt, as many at a time as the cache has texts.
 
-    Each text is what `generate` makes of its prompt alone. The numbers of the processor are () here, the same for all
-    texts.
+    When a text ends, the next prompt takes its row. Each text is what `generate` makes of its prompt alone. The numbers
+    of the processor are () here, the same for all texts.
 
     Args:
         key: one typed key.
@@ -93,7 +93,7 @@ def serve(
         raise ValueError(f"index names {keys.shape[0]} texts, but there are {n} prompts")
     slots = cache.length.shape[0]
     decoding.check_room(cache, (slots, width), max_tokens)
-    wanted = decoding.checked_number(num_tokens, max_tokens, n)
+    limit = decoding.checked_number(num_tokens, max_tokens, n)
     ends = decoding.checked_stop(stop, n)
 
     def refill(carry: tuple[Running, Queue]) -> tuple[Running, Queue]:
@@ -101,7 +101,7 @@ def serve(
         slot = jnp.argmin(state.active)
         prompt, length = (jax.lax.dynamic_slice_in_dim(values, queue.next, 1, 0) for values in (prompts, lengths))
         read = decoding.prefilled(next_logits, state.cache.row(slot).cleared(), prompt, length, chunk)
-        new = decoding.started(read, prompt, length, wanted[queue.next][None], max_tokens)
+        new = decoding.started(read, prompt, length, limit[queue.next][None], max_tokens)
         held = state.cache.with_row(slot, read.cache)
         others = jax.tree.map(
             lambda old, row: old.at[slot].set(row[0]), records.replace(state, cache=()), records.replace(new, cache=())
@@ -113,7 +113,7 @@ def serve(
         waiting = lambda carry: ~jnp.all(carry[0].active) & (carry[1].next < n)  # noqa: E731
         state, queue = jax.lax.while_loop(waiting, refill, (state, queue))
         which = jnp.minimum(queue.request, n - 1)
-        after = decoding.advance(keys[which], next_logits, state, processor, wanted[which], ends[which])
+        after = decoding.advance(keys[which], next_logits, state, processor, limit[which], ends[which])
         return after, queue, _recorded(served, queue.request, state, after)
 
     idle = jnp.zeros(slots, jnp.int32)
@@ -131,7 +131,7 @@ def serve(
 
 
 def _recorded(served: Served, request: Int[Array, " b"], state: Running, after: Running) -> Served:
-    """What was generated so far, with the tokens of a step."""
+    """The generated texts so far, with the tokens of a step."""
     grown = after.generated > state.generated
     row = jnp.where(grown, request, served.tokens.shape[0])
     rows = jnp.arange(row.shape[0])

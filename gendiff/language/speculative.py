@@ -1,4 +1,6 @@
-"""Speculative decoding: a draft guesses several tokens, the model judges all of them in one call, and the text keeps its distribution.
+"""Speculative decoding: a draft guesses several tokens, and the model judges all of them in one call.
+
+The text keeps its distribution.
 
 Guess d, drawn from q, is accepted with probability min(1, p(d) / q(d)); at the first one that is not, the token is
 drawn from max(p − q, 0), normalised; after all of them, one more from p. p and q are the distributions that are
@@ -20,12 +22,12 @@ from gendiff.language.decoding import Running
 from gendiff.language.processors import Context, Processor
 
 ACCEPTED, REPLACED = 2, 3
-"""What the key of a token is folded with to judge its guess, and to draw another one."""
+"""Numbers folded into a token's key to judge its guess, and to draw another one."""
 
 
 @records.record
 class Speculated:
-    """What was generated, and what it took.
+    """Generated texts, and the calls that they took.
 
     Attributes:
         tokens: (b, n) ids, behind which −1 stands.
@@ -111,19 +113,19 @@ def generate(
         raise ValueError(f"index names {keys.shape[0]} texts, but there are {prompt.shape[0]} prompts")
     decoding.check_room(cache, prompt.shape, max_tokens + gamma)
     drafts.check_reach(cache, gamma)
-    wanted = decoding.checked_number(num_tokens, max_tokens, prompt.shape[0])
+    limit = decoding.checked_number(num_tokens, max_tokens, prompt.shape[0])
     ends = decoding.checked_stop(stop, prompt.shape[0])
 
     def body(carry: tuple[Running, Any, Counts]) -> tuple[Running, Any, Counts]:
         state, held, counts = carry
         context = Context(state.text, state.length, state.generated)
         proposal = draft.propose(keys, held, context, state.active, gamma, processor)
-        after, judged = advance(keys, next_logits, state, proposal, processor, wanted, ends)
+        after, judged = advance(keys, next_logits, state, proposal, processor, limit, ends)
         counts = jax.tree.map(jnp.add, counts, judged)
         return after, draft.rewound(proposal.state, after.length - 1), counts
 
     read = decoding.prefilled(next_logits, cache, prompt, length, chunk)
-    first = decoding.started(read, prompt, length, wanted, max_tokens, spare=gamma + 1)
+    first = decoding.started(read, prompt, length, limit, max_tokens, spare=gamma + 1)
     none = jnp.zeros_like(length)
     begin = (first, draft.start(prompt, length, chunk, gamma), Counts(none, none, none))
     last, _, counts = jax.lax.while_loop(lambda carry: jnp.any(carry[0].active), body, begin)
@@ -138,7 +140,7 @@ def advance(
     state: Running,
     proposal: drafts.Proposal,
     processor: Processor | None,
-    wanted: Array,
+    limit: Array,
     ends: Array,
 ) -> tuple[Running, Counts]:
     """Every active text longer by the guesses that are accepted and one token more."""
@@ -150,22 +152,22 @@ def advance(
     guesses = jnp.pad(guesses, ((0, 0), (0, 1), (0, 0)))  # none behind the last one
     ahead = jnp.arange(number + 1, dtype=jnp.int32)[None]
 
-    given = drafted >= 0
+    guessed = drafted >= 0
     at = jnp.maximum(drafted, 0)[..., None]
     p, q = (jnp.take_along_axis(values[:, :number], at, 2)[..., 0] for values in (probs, guesses))
     uniform = jax.vmap(lambda i: _uniform(drafts.fold(keys, state.generated + i, ACCEPTED), p.dtype), out_axes=1)(
         ahead[0, :number]
     )
-    count = jnp.sum(jnp.cumprod(given & accepts(uniform, p, q), axis=1), 1, dtype=jnp.int32)
+    count = jnp.sum(jnp.cumprod(guessed & accepts(uniform, p, q), axis=1), 1, dtype=jnp.int32)
 
     p_next, q_next = (jnp.take_along_axis(values, count[:, None, None], 1)[:, 0] for values in (probs, guesses))
     other, _ = decoding.draw(drafts.fold(keys, state.generated + count, REPLACED), jnp.log(residual(p_next, q_next)))
     fresh = jnp.where(ahead < count[:, None], jnp.pad(drafted, ((0, 0), (0, 1))), other[:, None])
     log_probs = jnp.take_along_axis(jax.nn.log_softmax(final, 2), fresh[..., None], 2)[..., 0]
     judged = Counts(
-        *(jnp.where(state.active, values, 0).astype(jnp.int32) for values in (1, count, count < jnp.sum(given, 1)))
+        *(jnp.where(state.active, values, 0).astype(jnp.int32) for values in (1, count, count < jnp.sum(guessed, 1)))
     )
-    return _written(state, cache, fresh, log_probs, ahead <= count[:, None], wanted, ends), judged
+    return _written(state, cache, fresh, log_probs, ahead <= count[:, None], limit, ends), judged
 
 
 def accepts(uniform: Float[Array, "b n"], p: Float[Array, "b n"], q: Float[Array, "b n"]) -> Bool[Array, "b n"]:
@@ -174,9 +176,9 @@ def accepts(uniform: Float[Array, "b n"], p: Float[Array, "b n"], q: Float[Array
 
 
 def residual(p: Float[Array, "b v"], q: Float[Array, "b v"]) -> Float[Array, "b v"]:
-    """What a token is drawn from where a guess was not accepted, up to its sum: max(p − q, 0), and p where there was no guess (q = 0).
+    """The distribution of a token after a rejected guess, not normalised: max(p − q, 0).
 
-    p also where rounding has left nothing, which exact numbers never do.
+    It is p where there was no guess (q = 0), and where rounding has left nothing, which exact numbers never do.
     """
     left = jnp.maximum(p - q, 0)
     return jnp.where(jnp.sum(left, 1, keepdims=True) > 0, left, p)
@@ -206,23 +208,23 @@ def _processed(
 
 
 def _written(
-    state: Running, cache: Any, fresh: Array, log_probs: Array, possible: Array, wanted: Array, ends: Array
+    state: Running, cache: Any, fresh: Array, log_probs: Array, possible: Array, limit: Array, ends: Array
 ) -> Running:
-    """The texts with new tokens (b, m), as far as they are possible (b, m), wanted, and not behind a stop."""
+    """The texts with new tokens (b, m), as far as they are possible (b, m), within the limit, and not behind a stop."""
     ahead = jnp.arange(fresh.shape[1], dtype=jnp.int32)[None]
     stops = jnp.any(fresh[..., None] == ends[:, None], 2)
     before = jnp.cumsum(stops, 1) - stops
     usable = jnp.cumprod(jnp.isfinite(log_probs) | ~possible, axis=1) > 0
-    kept = possible & usable & (before == 0) & (ahead < (wanted - state.generated)[:, None]) & state.active[:, None]
-    count = jnp.sum(kept, 1, dtype=jnp.int32)
+    accepted = possible & usable & (before == 0) & (ahead < (limit - state.generated)[:, None]) & state.active[:, None]
+    count = jnp.sum(accepted, 1, dtype=jnp.int32)
     rows = jnp.arange(fresh.shape[0])[:, None]
-    at = jnp.where(kept, state.length[:, None] + ahead, state.text.shape[1])
+    at = jnp.where(accepted, state.length[:, None] + ahead, state.text.shape[1])
     text = state.text.at[rows, at].set(fresh, mode="drop")
-    at = jnp.where(kept, state.generated[:, None] + ahead, state.log_probs.shape[1])
+    at = jnp.where(accepted, state.generated[:, None] + ahead, state.log_probs.shape[1])
     logs = state.log_probs.at[rows, at].set(log_probs, mode="drop")
-    stopped = jnp.any(kept & stops, 1)
+    stopped = jnp.any(accepted & stops, 1)
     length, generated = state.length + count, state.generated + count
-    active = state.active & ~stopped & (generated < wanted) & jnp.all(usable, 1)
+    active = state.active & ~stopped & (generated < limit) & jnp.all(usable, 1)
     return Running(
         cache.rewound(jnp.maximum(length - 1, 0)), text, length, generated, active, logs, state.finished | stopped
     )

@@ -1,4 +1,4 @@
-"""Texts as ids of tokens and back, for language models: byte-level BPE, as GPT-2, Llama 3, SmolLM and Qwen have it, or plain bytes.
+"""Tokenizers: texts as ids of tokens and back, by byte-level BPE as GPT-2, Llama 3, SmolLM and Qwen have it, or bytes.
 
 Every token stands for some bytes, so every sequence of ids is a text, and a text that comes token by token is written
 as soon as its characters are whole.
@@ -244,7 +244,7 @@ def plain() -> LanguageTokenizer:
 
 
 def _splits(tokenizers: Any) -> dict[str, Any]:
-    """What texts are split into before bytes are joined, by the names of llama.cpp."""
+    """Pre-tokenizers, which split texts before bytes are joined, by the names of llama.cpp."""
     pre = tokenizers.pre_tokenizers
     words = pre.ByteLevel(add_prefix_space=False, use_regex=True)
     return {"gpt-2": words, "smollm": pre.Sequence([pre.Digits(individual_digits=True), words])}
@@ -280,15 +280,15 @@ def _letters() -> list[str]:
     References:
         Radford et al., 2019, section 2.2, and the code of GPT-2 (from memory).
     """
-    seen = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     hidden = iter(range(256, 512))
-    return [chr(byte) if byte in seen else chr(next(hidden)) for byte in range(256)]
+    return [chr(byte) if byte in visible else chr(next(hidden)) for byte in range(256)]
 
 
 def _named(token: Any) -> str | None:
     """The name of a token, which stands alone or as the content of an object."""
-    found = token.get("content") if isinstance(token, dict) else token
-    return found if isinstance(found, str) else None
+    content = token.get("content") if isinstance(token, dict) else token
+    return content if isinstance(content, str) else None
 
 
 def _begins(library: Any, names: Mapping[str, Any]) -> bool:
@@ -299,7 +299,7 @@ def _begins(library: Any, names: Mapping[str, Any]) -> bool:
 
 
 def _metadata_id(metadata: Mapping[str, Any], key: str, size: int) -> int | None:
-    found = metadata.get(key)
-    if found is not None and not (isinstance(found, int) and 0 <= found < size):
-        raise ConfigError(f"{key} = {found!r} is none of 0 … {size - 1}")
-    return found
+    value = metadata.get(key)
+    if value is not None and not (isinstance(value, int) and 0 <= value < size):
+        raise ConfigError(f"{key} = {value!r} is none of 0 … {size - 1}")
+    return value

@@ -1,4 +1,4 @@
-"""Two rules from scores of samples to an advantage per step: a critic's expectation, or other samples of the same prompt."""
+"""Rules from scores of samples to an advantage per step: `gae` with a critic, `grpo` with groups of samples."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,17 +7,18 @@ import jax
 import jax.numpy as jnp
 
 from gendiff.core import checks, records
+from gendiff.core.renamed import renamed
 from gendiff.core.types import Scalar
 from gendiff.preferences import advantages, masked
 from gendiff.preferences.rollouts import Rollout
 
 AdvantageRule = Callable[[Any, Rollout, Any, Any, Any], tuple[Any, Any]]
-"""(scores (b,), rollout, reference (b, s), values (b, s) or None, beta ()) -> (advantages (b, s), returns (b, s) or None)."""
+"""(scores (b,), rollout, reference (b, s), values or None, beta ()) -> (advantages, returns or None), all (b, s)."""
 
 
 @records.record
-class WithCritic:
-    """The rule of `with_critic`."""
+class Gae:
+    """The rule of `gae`."""
 
     gamma: Scalar
     lam: Scalar
@@ -29,17 +30,18 @@ class WithCritic:
         """Advantages and returns (b, s)."""
         if values is None:
             raise TypeError(
-                "evaluate answered no values: this rule needs a critic's; without one take "
-                "advantage_rules.within_groups"
+                "evaluate answered no values: this rule needs a critic's; without one take advantage_rules.grpo"
             )
         rewards = advantages.shaped_rewards(scores, rollout.log_probs, reference, rollout.mask, beta)
-        found = advantages.gae(rewards, values, rollout.mask, gamma=self.gamma, lam=self.lam)
-        shown = advantages.whitened(found.advantages, rollout.mask) if self.whiten else found.advantages
-        return shown, found.returns
+        estimates = advantages.gae(rewards, values, rollout.mask, gamma=self.gamma, lam=self.lam)
+        advantage = advantages.whitened(estimates.advantages, rollout.mask) if self.whiten else estimates.advantages
+        return advantage, estimates.returns
 
 
-def with_critic(*, gamma: Scalar = 1.0, lam: Scalar = 0.95, whiten: bool = True) -> WithCritic:
-    """Generalised advantages of shaped rewards, as PPO takes them: `shaped_rewards`, `gae`, `whitened`.
+def gae(*, gamma: Scalar = 1.0, lam: Scalar = 0.95, whiten: bool = True) -> Gae:
+    """Generalised advantage estimation (GAE) of shaped rewards, as PPO takes it.
+
+    It is `advantages.shaped_rewards`, then `advantages.gae`, then `advantages.whitened`.
 
     Args:
         gamma: () discount in [0, 1].
@@ -55,12 +57,12 @@ def with_critic(*, gamma: Scalar = 1.0, lam: Scalar = 0.95, whiten: bool = True)
     """
     for name, value in (("gamma", gamma), ("lam", lam)):
         checks.in_range(name, value, 0.0, 1.0)
-    return WithCritic(gamma, lam, bool(whiten))
+    return Gae(gamma, lam, bool(whiten))
 
 
 @records.record
-class WithinGroups:
-    """The rule of `within_groups`."""
+class Grpo:
+    """The rule of `grpo`."""
 
     size: int = records.static()
     scale: bool = records.static()
@@ -77,8 +79,8 @@ class WithinGroups:
         return jnp.where(rollout.mask != 0, relative[:, None], 0), None
 
 
-def within_groups(size: int, *, scale: bool = True, correction: int = 0, epsilon: Scalar = 0.0) -> WithinGroups:
-    """Each sample beside the others of its prompt, as GRPO does: no critic.
+def grpo(size: int, *, scale: bool = True, correction: int = 0, epsilon: Scalar = 0.0) -> Grpo:
+    """Group-relative advantages (GRPO): each sample beside the others of its prompt, without a critic.
 
     A batch holds the samples of a prompt one after the other.
 
@@ -100,4 +102,13 @@ def within_groups(size: int, *, scale: bool = True, correction: int = 0, epsilon
     """
     checks.integer("size", size, 2)
     advantages.check_deviation(scale, correction, epsilon)
-    return WithinGroups(int(size), bool(scale), int(correction), epsilon)
+    return Grpo(int(size), bool(scale), int(correction), epsilon)
+
+
+__getattr__ = renamed(
+    "preferences.advantage_rules",
+    {
+        "with_critic": ("preferences.advantage_rules.gae", gae),
+        "within_groups": ("preferences.advantage_rules.grpo", grpo),
+    },
+)

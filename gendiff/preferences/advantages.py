@@ -1,4 +1,4 @@
-"""From scores of whole samples to an advantage per step: shaped rewards, generalised advantages, whitening, and groups without a critic."""
+"""From scores of samples to an advantage per step: shaped rewards, GAE, whitening, and groups without a critic."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from gendiff.preferences import masked
 
 
 class Advantages(NamedTuple):
-    """What `gae` answers; both are 0 where the policy did not act.
+    """The result of `gae`; both are 0 where the policy did not act.
 
     Attributes:
         advantages: how much better each action was than the critic expected.
@@ -134,11 +134,11 @@ def group_relative(
     correction: int = 0,
     epsilon: Scalar = 0.0,
 ) -> Float[Array, "b"]:
-    """Advantages without a critic: each score beside those of the same prompt, (score − mean) / (standard deviation + ε).
+    """Advantages without a critic, of each prompt's scores: (score − mean) / (standard deviation + ε).
 
-    TRL takes correction = 1 and epsilon = 1e-4. Its advantages of a group of n are smaller by √(1 − 1/n): by 29 % for
-    2, by 6 % for 8. Give `policy_gradient.clipped_policy_gradient` the column [:, None]: all steps of a sample share
-    its advantage.
+    Also known as: group-relative advantages (GRPO). TRL takes correction = 1 and epsilon = 1e-4. Its advantages of a
+    group of n are smaller by √(1 − 1/n): by 29 % for 2, by 6 % for 8. Give `policy_gradient.clipped_policy_gradient`
+    the column [:, None]: all steps of a sample share its advantage.
 
     Args:
         scores: (b,).

@@ -1,4 +1,4 @@
-"""Best of n: draw several candidates and keep the one that a verifier scores highest.
+"""Best-of-n: draw several candidates and keep the one that a verifier scores highest.
 
 How far that goes from the model is known exactly.
 """
@@ -59,14 +59,14 @@ def best_of_n(key: jax.Array, scores: Float[ArrayLike, "b n"]) -> Int[Array, " b
     checks.floating("scores", scores)
     if len(scores.shape) != 2 or scores.shape[1] < 1:
         raise ValueError(f"scores has shape {scores.shape}: (rows, candidates) with at least one candidate is needed")
-    given = jnp.asarray(scores)
-    rows, n = given.shape
-    known = jnp.where(jnp.isnan(given), -jnp.inf, given)
+    values = jnp.asarray(scores)
+    rows, n = values.shape
+    known = jnp.where(jnp.isnan(values), -jnp.inf, values)
     ties = known == jnp.max(known, 1, keepdims=True)
 
     def chances(row: jax.Array) -> jax.Array:
-        own = jax.random.fold_in(key, row)
-        return jax.vmap(lambda number: jax.random.uniform(jax.random.fold_in(own, number)))(jnp.arange(n))
+        row_key = jax.random.fold_in(key, row)
+        return jax.vmap(lambda number: jax.random.uniform(jax.random.fold_in(row_key, number)))(jnp.arange(n))
 
     return arrays.argmax(jnp.where(ties, jax.vmap(chances)(jnp.arange(rows)), -1.0))
 
@@ -97,10 +97,11 @@ def kl_bound(n: int | np.ndarray) -> Any:
 def best_of_n_law(
     probabilities: Float[ArrayLike, "*b m"], rewards: Float[ArrayLike, "*b m"], n: int
 ) -> Float[Array, "*b m"]:
-    """Compute the exact law of the best of n draws from m outcomes, where equal rewards are equally likely to be chosen.
+    """Compute the exact law of the best of n draws from m outcomes.
 
-    The best reward is r with probability F(r)^n - F(r-)^n, where F is the distribution of rewards under the model, and
-    outcomes of one reward keep their proportions. It takes m² operations per row.
+    Outcomes of equal reward are equally likely to be chosen. The best reward is r with probability F(r)^n - F(r-)^n,
+    where F is the distribution of rewards under the model, and outcomes of one reward keep their proportions. It takes
+    m² operations per row.
 
     Args:
         probabilities: (…, m) of the model, each row adding up to 1.
@@ -116,9 +117,9 @@ def best_of_n_law(
     checks.same_shape("probabilities", probabilities, "rewards", rewards)
     checks.in_range("probabilities", probabilities, 0.0, 1.0)
     checks.integer("n", n, 1)
-    given, value = jnp.asarray(probabilities), jnp.asarray(rewards)
+    probability, value = jnp.asarray(probabilities), jnp.asarray(rewards)
     equal = value[..., None, :] == value[..., :, None]
     lower = value[..., None, :] < value[..., :, None]
-    same, below = (jnp.sum(jnp.where(which, given[..., None, :], 0), -1) for which in (equal, lower))
+    same, below = (jnp.sum(jnp.where(which, probability[..., None, :], 0), -1) for which in (equal, lower))
     mass = jnp.minimum(same + below, 1) ** n - jnp.minimum(below, 1) ** n
-    return arrays.safe_divide(given, same) * mass
+    return arrays.safe_divide(probability, same) * mass

@@ -1,4 +1,4 @@
-"""Reward models from rankings: a score per answer, such that the better one wins with probability logistic(difference)."""
+"""Reward models from rankings: the better answer wins with probability logistic(difference of scores)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Direct preference optimisation of denoisers: pairs of samples and their squared errors take the place of pairs of texts."""
+"""Direct preference optimisation (DPO) of denoisers, from squared errors of pairs of samples."""
 
 import jax
 import jax.numpy as jnp

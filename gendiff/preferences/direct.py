@@ -41,10 +41,10 @@ def dpo(
     beta: Scalar,
     label_smoothing: Scalar = 0.0,
 ) -> tuple[Float[Array, ""], Metrics]:
-    """Direct preference optimisation: mean of −log logistic(h), h = β (log π/π_ref of the chosen one − that of the rejected one).
+    """Direct preference optimisation (DPO): mean of −log logistic(h).
 
-    Where preferences follow Bradley and Terry's law for a reward R, the least loss is at π ~ π_ref exp(R / β), the
-    optimum of E[R] − β KL(π ‖ π_ref).
+    h is β (log π/π_ref of the chosen answer − that of the rejected one). Where preferences follow Bradley and Terry's
+    law for a reward R, the least loss is at π ~ π_ref exp(R / β), the optimum of E[R] − β KL(π ‖ π_ref).
 
     Args:
         chosen: (b,) log-probabilities by the policy that learns.
@@ -78,7 +78,7 @@ def ipo(
     *,
     beta: Scalar,
 ) -> tuple[Float[Array, ""], Metrics]:
-    """Identity preference optimisation: mean of (h / β − 1 / (2β))², with h as in `dpo`.
+    """Identity preference optimisation (IPO): mean of (h / β − 1 / (2β))², with h as in `dpo`.
 
     The squared distance from a fixed margin keeps h finite even where one answer always wins, which `dpo` does not.
 
@@ -115,7 +115,7 @@ def kto(
     chosen_weight: Scalar = 1.0,
     rejected_weight: Scalar = 1.0,
 ) -> tuple[Float[Array, ""], Metrics]:
-    """Kahneman-Tversky optimisation: answers are good or bad each for itself, and need not come in pairs.
+    """Kahneman-Tversky optimisation (KTO): each answer is good or bad by itself, and needs no pair.
 
     The loss is the mean over all n + m answers of w (1 − logistic(β (r − z))) for good ones and w (1 − logistic(β
     (z − r))) for bad ones, where r = log π/π_ref and z is the reference point.
@@ -154,7 +154,7 @@ def kto(
 
 
 def reference_point(log_probs: Float[ArrayLike, "b"], reference: Float[ArrayLike, "b"]) -> Float[Array, ""]:
-    """The reference point of `kto`: max(0, mean log π/π_ref) of answers that belong to other prompts, without a gradient.
+    """The reference point of `kto`: max(0, mean log π/π_ref) of answers to other prompts, without a gradient.
 
     Args:
         log_probs: (b,) by the policy of answers beside prompts to which they were not given, such as the batch's

@@ -1,6 +1,7 @@
-"""Rows for instruction tuning: weight 1 on responses and on their end, packing without loss, and a checker for anybody's own batches.
+"""Rows for instruction tuning, their packing, and a checker of batches. Also known as: supervised fine-tuning (SFT).
 
-The loss is that of any language model, `language.objective.next_token`, with the weights of the rows.
+Responses and their end have weight 1, prompts 0. Packing cuts no text. The loss is that of any language model,
+`language.objective.next_token`, with the weights of the rows.
 """
 
 from collections.abc import Sequence
@@ -72,9 +73,9 @@ def rows(prompts: Sequence[Ids], responses: Sequence[Ids], *, end: int, length: 
     result = Rows(np.full((len(prompts), length), pad, np.int32), np.zeros((len(prompts), length), np.float32))
     for number, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
         _check_text(number, _ids(number, prompt), _ids(number, response), end, length, pad)
-        asked, stop = len(prompt), len(prompt) + len(response) + 1
+        prompt_length, stop = len(prompt), len(prompt) + len(response) + 1
         result.tokens[number, :stop] = [*prompt, *response, end]
-        result.weight[number, asked:stop] = 1
+        result.weight[number, prompt_length:stop] = 1
     return result
 
 
@@ -125,7 +126,7 @@ def packed(rows: Rows, length: int) -> Packed:
 
 
 class _Text(NamedTuple):
-    """What the checker knows of one text."""
+    """One text, as the checker reads it."""
 
     row: int
     tokens: np.ndarray
@@ -175,7 +176,7 @@ def findings(
     if segments is not None:
         checks.same_shape("tokens", tokens, "segments", segments)
     texts = _texts(np.asarray(tokens), numbers, end, pad, None if segments is None else np.asarray(segments))
-    found = {
+    problems = {
         f"have no weight on their end ({end}): the model never learns to stop. Padding of the same id that is masked "
         "by its id does this": [
             text for text in texts if text.ended and len(text.learned) and not text.weight[text.length - 1] > 0
@@ -194,7 +195,7 @@ def findings(
         "have weights that look moved by one to the left, as labels of the next token are: they begin with the "
         "prompt's last token and leave the end out": _moved_left(texts),
     }
-    return tuple(_sentence(what, wrong, len(texts)) for what, wrong in found.items() if wrong)
+    return tuple(_sentence(what, wrong, len(texts)) for what, wrong in problems.items() if wrong)
 
 
 def _sentence(what: str, wrong: list[_Text], count: int) -> str:
@@ -234,7 +235,7 @@ def _moved_right(text: _Text) -> bool:
 
 
 def _moved_left(texts: list[_Text]) -> list[_Text]:
-    """Those that leave their end out, if all do so and all begin with one token, as templates end prompts, which different ones follow."""
+    """The texts that leave their end out, if all do and all begin with one token, which different ones follow."""
     suspects = [text for text in texts if text.ended and len(text.learned) and text.learned[-1] == text.length - 2]
     first = {int(text.tokens[text.learned[0]]) for text in suspects}
     second = {int(text.tokens[text.learned[0] + 1]) for text in suspects}

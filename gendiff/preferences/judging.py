@@ -1,4 +1,4 @@
-"""Preferences of a judge that reads two answers in both orders, so that standing first is worth nothing.
+"""Preferences of a judge that reads two answers in both orders. Also known as: LLM-as-a-judge, RLAIF.
 
 A language model that is asked which of two answers is better leans to one of the two places. Its log-odds for "the
 first one" are then d + c, where d is by how much the answer is better and c what its place is worth. After a swap they
@@ -21,7 +21,7 @@ Judge = Callable[[Any, Any], ArrayLike]
 
 @records.record
 class Labels:
-    """What a judge said of b pairs, in both orders.
+    """A judge's log-odds for b pairs, in both orders.
 
     Attributes:
         log_odds: (b,) that `first` is the better one: the mean of both orders, in which a lean to one place cancels.
@@ -36,7 +36,7 @@ class Labels:
 
     @property
     def probability(self) -> Float[Array, "*b"]:
-        """That `first` is the better one: a soft label."""
+        """The probability that `first` is the better one: a soft label."""
         return jax.nn.sigmoid(self.log_odds)
 
     @property

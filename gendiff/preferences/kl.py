@@ -1,4 +1,4 @@
-"""How far a policy went from its reference: estimates of KL from samples, and a weight of the penalty that follows a target."""
+"""KL of a policy and its reference: estimates from samples, and a weight of the KL penalty that follows a target."""
 
 from typing import Any, NamedTuple
 
@@ -69,7 +69,7 @@ class AdaptiveBeta:
     limit: Any
 
     def update(self, kl: Scalar) -> "AdaptiveBeta":
-        """Return the controller after one more batch: β grows where KL was above the target and shrinks where it was below.
+        """Return the controller after one more batch: β grows where KL was above the target, else shrinks.
 
         Args:
             kl: () mean KL per sample of the batch, in nats. One that is not finite changes nothing.

@@ -13,13 +13,13 @@ Whole = int | np.integer | Integer[np.ndarray, "..."]
 FEW = 64
 """Factors that are multiplied one by one."""
 SERIES = 16.0
-"""Where Stirling's series begins to be exact in float64."""
+"""From here on Stirling's series is exact in float64."""
 ALMOST = 1 - 1e-16
 """Below 1, so that a logarithm which is not used is finite."""
 
 
 def pass_at_k(n: Whole, c: Whole, k: Whole) -> np.ndarray | np.float64:
-    """Estimate pass@k as 1 - C(n - c, k) / C(n, k): the share of all sets of k of the n answers in which at least one is right.
+    """Estimate pass@k as 1 - C(n - c, k) / C(n, k): the share of sets of k of the n answers with at least one right.
 
     Its mean over questions is the coverage of k answers. 1 - (1 - c / n)^k is too small instead, for it draws with
     replacement.
@@ -38,32 +38,32 @@ def pass_at_k(n: Whole, c: Whole, k: Whole) -> np.ndarray | np.float64:
     References:
         Chen et al., 2021, Eq. 1 (from memory).
     """
-    drawn, right, counted = (np.asarray(value, np.float64) for value in (n, c, k))
-    checks.in_range("n", drawn, 1.0, math.inf, open_high=True)
+    answers, right, counted = (np.asarray(value, np.float64) for value in (n, c, k))
+    checks.in_range("n", answers, 1.0, math.inf, open_high=True)
     checks.in_range("c", right, 0.0, math.inf, open_high=True)
     checks.in_range("k", counted, 1.0, math.inf, open_high=True)
-    if np.any(right > drawn):
-        raise ValueError(f"c = {_largest(right)} right answers are more than n = {_largest(drawn)} answers")
-    if np.any(counted > drawn):
+    if np.any(right > answers):
+        raise ValueError(f"c = {_largest(right)} right answers are more than n = {_largest(answers)} answers")
+    if np.any(counted > answers):
         raise ValueError(
-            f"k = {_largest(counted)} is above n = {_largest(drawn)}: draw at least as many answers as are counted"
+            f"k = {_largest(counted)} is above n = {_largest(answers)}: draw at least as many answers as are counted"
         )
-    drawn, few, many = np.broadcast_arrays(drawn, np.minimum(right, counted), np.maximum(right, counted))
-    wrong = drawn - few - many  # with fewer wrong answers than k, every set holds a right one
-    missed = np.where(few <= FEW, _by_factors(drawn, few, many), _by_stirling(drawn, few, many))
+    answers, few, many = np.broadcast_arrays(answers, np.minimum(right, counted), np.maximum(right, counted))
+    wrong = answers - few - many  # with fewer wrong answers than k, every set holds a right one
+    missed = np.where(few <= FEW, _by_factors(answers, few, many), _by_stirling(answers, few, many))
     return np.where(wrong < 0, 1.0, -np.expm1(missed))[()]
 
 
 def _by_factors(n: Any, few: Any, many: Any) -> Any:
     """Log of C(n - c, k) / C(n, k), the same for c and k in either order, where one of them is at most FEW."""
     total = np.zeros(np.shape(n))
-    for drawn in range(int(min(few.max(), FEW))):
-        total += np.log1p(-np.where(drawn < few, np.minimum(many / np.maximum(n - drawn, 1.0), ALMOST), 0.0))
+    for number in range(int(min(few.max(), FEW))):
+        total += np.log1p(-np.where(number < few, np.minimum(many / np.maximum(n - number, 1.0), ALMOST), 0.0))
     return total
 
 
 def _by_stirling(n: Any, few: Any, many: Any) -> Any:
-    """The same for more: Stirling's series of the four factorials, whose leading terms are put together so that none cancels."""
+    """The same for more, by Stirling's series of the four factorials; no leading terms cancel."""
     wrong = np.maximum(n - few - many, SERIES)  # of fewer and so many right ones the chance is below 1e-25
     first, second = np.maximum(n - few, wrong), np.maximum(n - many, wrong)
     common = np.log1p(-np.minimum(few * many / (first * second), ALMOST))
@@ -76,7 +76,7 @@ def _by_stirling(n: Any, few: Any, many: Any) -> Any:
 
 
 def _series(x: Any) -> Any:
-    """What log Γ(x + 1) is above (x + 1/2) log x - x + log(2π) / 2, for x >= SERIES: to 1e-16."""
+    """The part of log Γ(x + 1) beyond (x + 1/2) log x - x + log(2π) / 2, for x >= SERIES: to 1e-16."""
     x = np.maximum(x, SERIES)
     return (1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - 1 / 1188 / x**2) / x**2) / x**2) / x**2) / x
 

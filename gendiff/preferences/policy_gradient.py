@@ -1,4 +1,4 @@
-"""The clipped policy gradient of PPO and the loss of its critic, over (samples, steps): a step is a token, or a step of a denoiser."""
+"""The clipped policy gradient of PPO and its critic's loss, over (samples, steps) of tokens or of a denoiser."""
 
 import jax
 import jax.numpy as jnp
@@ -109,7 +109,7 @@ def value_loss(
 
 
 def entropy(logits: Float[ArrayLike, "b s v"], mask: Shaped[ArrayLike, "b s"]) -> Float[Array, ""]:
-    """Mean entropy of the policy's distributions over the steps at which it acted, in nats: a bonus against early certainty.
+    """Mean entropy of the policy over the steps at which it acted, in nats. Also known as: entropy bonus.
 
     Args:
         logits: (b, s, v) those that are sampled, temperature and truncation included; −∞ where an action cannot be
@@ -125,8 +125,8 @@ def entropy(logits: Float[ArrayLike, "b s v"], mask: Shaped[ArrayLike, "b s"]) -
     acted = masked.acted(mask)
     if logits.shape[:2] != acted.shape or len(logits.shape) != 3:
         raise ValueError(f"logits has shape {logits.shape}: {(*acted.shape, 'v')} is needed")
-    given = jnp.asarray(logits)
-    log_p = jax.nn.log_softmax(jnp.where(acted[..., None], given, 0).astype(arrays.at_least_float32(given.dtype)), 2)
+    values = jnp.asarray(logits)
+    log_p = jax.nn.log_softmax(jnp.where(acted[..., None], values, 0).astype(arrays.at_least_float32(values.dtype)), 2)
     possible = log_p > -jnp.inf
     safe = jnp.where(possible, log_p, 0)
     return masked.mean(-jnp.sum(jnp.where(possible, jnp.exp(safe) * safe, 0), 2), mask)

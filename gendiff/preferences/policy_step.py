@@ -25,9 +25,9 @@ from gendiff.training.post_hoc_ema import PowerFunction, Track
 Roll = Callable[[Params, jax.Array, Any], Rollout]
 """(params, key, batch) -> what the policy did with the batch's prompts."""
 Evaluate = Callable[[Params, Rollout], tuple[jax.Array, Any]]
-"""(params, rollout) -> (log-probabilities (b, s) of its actions, what a critic expected before each (b, s), or None)."""
+"""(params, rollout) -> (log-probabilities (b, s) of its actions, a critic's values before each (b, s) or None)."""
 Score = Callable[[Any, Rollout], jax.Array]
-"""(reward, rollout) -> (b,) rewards of whole samples; reward is whatever it needs, such as the parameters of a reward model."""
+"""(reward, rollout) -> (b,) rewards of whole samples; reward is any tree, such as the parameters of a reward model."""
 Step = Callable[["PolicyState", Any, Params, Any], tuple["PolicyState", Metrics]]
 
 
@@ -93,9 +93,9 @@ def start(
     checks.one_key("key", key)
     if not isinstance(beta, AdaptiveBeta):
         checks.in_range("beta", beta, 0.0, float("inf"), open_high=True)
-    own = jax.tree.map(lambda leaf: jnp.array(leaf, jnp.result_type(float), copy=True), beta)
+    penalty = jax.tree.map(lambda leaf: jnp.array(leaf, jnp.result_type(float), copy=True), beta)
     return PolicyState(
-        training.start(params, optimizer, jax.random.fold_in(key, 0), ema), own, jax.random.fold_in(key, 1)
+        training.start(params, optimizer, jax.random.fold_in(key, 0), ema), penalty, jax.random.fold_in(key, 1)
     )
 
 
@@ -133,7 +133,7 @@ def make_step(
             is never read.
         score: `(reward, rollout) -> (b,)`.
         optimizer: the one that `start` was given.
-        advantages: such as `advantage_rules.with_critic()` (PPO) or `advantage_rules.within_groups(8)` (GRPO).
+        advantages: such as `advantage_rules.gae()` (PPO) or `advantage_rules.grpo(8)` (GRPO).
         epochs: how often each sample is used, at least 1.
         minibatches: how many per epoch, at least 1; the number divides the samples of a rollout.
         clip: ε of the ratio of probabilities, above 0 (see `clipped_policy_gradient`).
@@ -176,8 +176,8 @@ def make_step(
         beta = state.beta.value if adaptive else state.beta
         roll_key, order_key = jax.random.split(jax.random.fold_in(state.key, number))
         done = roll(learner.params, roll_key, batch)
-        seen, metrics = experience(evaluate, score, advantages, learner.params, done, reference, reward, beta)
-        parts = rollouts.minibatches(order_key, seen, epochs, minibatches)
+        gathered, metrics = experience(evaluate, score, advantages, learner.params, done, reference, reward, beta)
+        parts = rollouts.minibatches(order_key, gathered, epochs, minibatches)
         # its own count of gradient steps, from which each takes its key, follows from that of the updates
         inner = records.replace(learner, step=number * (epochs * minibatches))
         inner, of_steps = jax.lax.scan(update, inner, parts)
@@ -199,7 +199,7 @@ def experience(
     reward: Any,
     beta: Scalar,
 ) -> tuple[Experience, Metrics]:
-    """What a policy learns from a rollout, and the metrics score, kl, objective, beta and mismatch.
+    """The experience of a rollout, and the metrics score, kl, objective, beta and mismatch.
 
     See `make_step` for the arguments.
 
@@ -215,7 +215,7 @@ def experience(
             f"score answered shape {scores.shape}: it must be {rollout.mask.shape[:1]}, a reward per sample"
         )
     acted = masked.acted(rollout.mask, log_probs=log_probs, reference=of_reference)
-    found, returns = advantages(scores, rollout, of_reference, values, beta)
+    advantage, returns = advantages(scores, rollout, of_reference, values, beta)
     estimate = kl.kl_estimates(rollout.log_probs, of_reference, rollout.mask).k1
     mean_kl, mean_score = jnp.mean(masked.total(estimate, rollout.mask)), jnp.mean(scores)
     metrics: Metrics = {
@@ -225,8 +225,8 @@ def experience(
         "beta": jnp.asarray(beta),
         "mismatch": jnp.max(jnp.where(acted, jnp.abs(log_probs - rollout.log_probs), 0)),
     }
-    kept = masked.zeroed(of_reference, rollout.mask)
-    return Experience(rollout, scores, kept, values if returns is not None else None, found, returns), metrics
+    zeroed = masked.zeroed(of_reference, rollout.mask)
+    return Experience(rollout, scores, zeroed, values if returns is not None else None, advantage, returns), metrics
 
 
 def policy_loss(
@@ -244,7 +244,7 @@ def policy_loss(
     a critic value_loss, value_clip_fraction and explained_variance. See `make_step` for the arguments.
     """
 
-    def of(params: Params, key: jax.Array, part: Experience) -> tuple[jax.Array, Metrics]:
+    def objective(params: Params, key: jax.Array, part: Experience) -> tuple[jax.Array, Metrics]:
         del key  # nothing here is random
         log_probs, values = evaluate(params, part.rollout)
         mask = part.rollout.mask
@@ -258,4 +258,4 @@ def policy_loss(
         of_critic, more = policy_gradient.value_loss(values, part.values, part.returns, mask, value_clip)
         return loss + value_weight * of_critic, metrics | more | {"value_loss": of_critic}
 
-    return of
+    return objective

@@ -1,4 +1,4 @@
-"""Direct reward gradients: a differentiable reward is followed back through the last steps of the sampler that drew the sample.
+"""Direct reward gradients: the gradient of a reward goes back through the last steps of the sampler (DRaFT).
 
 A reward that is a known function of the sample needs no policy gradient: its own gradient has far less noise. Through
 all steps it costs the memory of all of them and tends to explode; DRaFT-K keeps the last K, and DRaFT-LV averages
@@ -28,7 +28,7 @@ def truncated_sample(
     last: int,
     unroll: bool = False,
 ) -> Float[Array, "b *shape"]:
-    """Draw the samples of `diffusion.sample(key, …, index, start=start)`, with a gradient through the last `last` steps alone.
+    """Draw samples of `diffusion.sample(key, …, index, start=start)`, with a gradient through the `last` last steps.
 
     The steps before cost no memory for the backward pass, and no gradient reaches `start` or the denoiser through them.
     For a denoiser that is a pytree, such as `diffusion.from_network` makes, they cost no derivative either.
@@ -79,9 +79,10 @@ def renoised(
     *,
     draws: int,
 ) -> Float[Array, "n b *shape"]:
-    """End each sample `draws` times anew: noised back to the last level before the end, and stepped from there with a gradient.
+    """End each sample `draws` times anew, with a gradient through that last step.
 
-    The mean of the reward over them has the gradient of DRaFT-1 with less variance, for one sample drawn.
+    The sample is noised back to the last level before the end, and stepped from there. The mean of the reward over them
+    has the gradient of DRaFT-1 with less variance, for one sample drawn.
 
     Args:
         key: one typed key, another one than the samples were drawn from.
@@ -112,11 +113,11 @@ def renoised(
     level, cleaner = grid[-2], grid[-1]
 
     def ended(number: jax.Array) -> jax.Array:
-        own = arrays.fold_in(keys, number)
-        noise = arrays.normal(arrays.fold_in(own, 0), like=fixed)
+        draw_keys = arrays.fold_in(keys, number)
+        noise = arrays.normal(arrays.fold_in(draw_keys, 0), like=fixed)
         x = arrays.expand(level.alpha, fixed) * fixed + arrays.expand(level.sigma, fixed) * noise
         return sampler.step(
-            sampler.noise_for_step(own, 0, level, cleaner), denoise, sampler.init(x), level, cleaner, 0
+            sampler.noise_for_step(draw_keys, 0, level, cleaner), denoise, sampler.init(x), level, cleaner, 0
         ).x
 
     return jax.vmap(ended)(jnp.arange(draws))

@@ -1,4 +1,4 @@
-"""What a policy did, one step after the other: tokens of a text, or the levels of a denoising.
+"""Rollouts: the actions of a policy, step by step: tokens of a text, or the levels of a denoising.
 
 Everything else here learns from it.
 """
@@ -80,16 +80,17 @@ def rollout(
                     f"{name} holds an array of shape {jnp.shape(leaf)}, but log_probs has {acted.shape[0]} samples in "
                     "front"
                 )
-    kept = masked.zeroed(log_probs, mask)
+    log_p = masked.zeroed(log_probs, mask)
     return Rollout(
-        jax.tree.map(jnp.asarray, actions), kept, acted.astype(kept.dtype), jax.tree.map(jnp.asarray, context)
+        jax.tree.map(jnp.asarray, actions), log_p, acted.astype(log_p.dtype), jax.tree.map(jnp.asarray, context)
     )
 
 
 def at_last(values: Float[ArrayLike, "b s"], mask: Shaped[ArrayLike, "b s"]) -> Float[Array, "b"]:
-    """Each sample's value at the last step at which the policy acted: where a reward model that answers after each token is read.
+    """Each sample's value at the last step at which the policy acted.
 
-    The last column would be padding for every sample but the longest.
+    A reward model that answers after each token is read there. The last column would be padding for every sample but
+    the longest.
 
     Args:
         values: (b, s).
@@ -120,6 +121,6 @@ def minibatches(key: jax.Array, tree: Any, epochs: int, count: int) -> Any:
     size = jax.tree.leaves(tree)[0].shape[0]
     if size % count:
         raise ConfigError(f"minibatches = {count} does not divide the {size} samples: choose a divisor of {size}")
-    orders = jax.vmap(lambda own: jax.random.permutation(own, size))(jax.random.split(key, epochs))
+    orders = jax.vmap(lambda epoch_key: jax.random.permutation(epoch_key, size))(jax.random.split(key, epochs))
     rows = orders.reshape(epochs * count, size // count)
     return jax.tree.map(lambda leaf: leaf[rows], tree)

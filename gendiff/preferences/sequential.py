@@ -59,10 +59,10 @@ def revise(
     first = jax.tree.map(jnp.asarray, answer)
     b = jax.tree.leaves(first)[0].shape[0]
 
-    def scored(of: Any) -> Any:
+    def scored(candidate: Any) -> Any:
         if score is None:
             return None
-        values = jnp.asarray(score(of))
+        values = jnp.asarray(score(candidate))
         if values.shape != (b,):
             raise ValueError(f"score answers shape {values.shape} for {b} answers: ({b},) is needed")
         return jnp.where(jnp.isnan(values), -jnp.inf, values)
@@ -72,14 +72,14 @@ def revise(
         revised = _like(policy(jax.random.fold_in(key, number), before), before)
         after = scored(revised)
         better = jnp.ones(b, bool) if score is None else after > value
-        kept = jax.tree.map(lambda new, old: jnp.where(_column(better, new), new, old), revised, before)
+        current = jax.tree.map(lambda new, old: jnp.where(_column(better, new), new, old), revised, before)
         best = None if score is None else jnp.where(better, after, value)
-        return (kept, best), (kept, best, better)
+        return (current, best), (current, best, better)
 
     start = (first, scored(first))
     _, (answers, scores, accepted) = jax.lax.scan(body, start, jnp.arange(rounds))
-    every, all_scores = jax.tree.map(lambda one, more: jnp.concatenate([one[None], more]), start, (answers, scores))
-    return Revisions(every, all_scores, accepted)
+    history, all_scores = jax.tree.map(lambda one, more: jnp.concatenate([one[None], more]), start, (answers, scores))
+    return Revisions(history, all_scores, accepted)
 
 
 def _column(chosen: jax.Array, like: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""How likely the trajectory of a stochastic sampler is: the Gaussian law of each step, its log-density, and the KL between two policies.
+"""The likelihood of a sampler's trajectory: each step's Gaussian law, its log-density, and the KL of two policies.
 
 A sampler that evaluates its denoiser once per step, at x, and draws noise once, moves by x' = mean(x) + std * noise. So
 denoising is a chain of actions: the action of a step is the next x, and its log-probability is a Gaussian log-density.
@@ -37,7 +37,7 @@ class StepLaw:
         return jnp.all(_flat(self.std) > 0, axis=2)
 
     def log_prob(self, x: Float[ArrayLike, "b t *shape"]) -> Float[Array, "b t"]:
-        """Log-density of each step's end x, summed over coordinates, in nats; 0 where a step has none. x is not read there.
+        """Log-density of each step's end x, summed over coordinates, in nats; 0, without reading x, where it has none.
 
         Raises:
             ValueError: for x of another shape than the mean.
@@ -49,20 +49,20 @@ class StepLaw:
         return jnp.where(mask, -jnp.sum(away**2 / 2 + jnp.log(std) + math.log(2 * math.pi) / 2, axis=2), 0.0)
 
     def log_ratio(self, other: "StepLaw", x: Float[ArrayLike, "b t *shape"]) -> Float[Array, "b t"]:
-        """Log-density of each step's end x less that of the other law, in nats; 0 where either has none. x is not read there.
+        """Log-density of each step's end x less that of the other law, in nats; 0 where either has none.
 
-        It is summed from differences of coordinates, so it is as exact as the means are. A difference of two `log_prob`
-        is not: of 3,072 coordinates in float32 each is thousands of nats, and so their difference is wrong by up to
-        5e-4.
+        x is not read there. It is summed from differences of coordinates, so it is as exact as the means are. A
+        difference of two `log_prob` is not: of 3,072 coordinates in float32 each is thousands of nats, and so their
+        difference is wrong by up to 5e-4.
 
         Raises:
             ValueError: for x or a law of another shape.
         """
         checks.same_shape("x", x, "mean", self.mean)
-        mask, own, std, apart = self._beside(other)
-        away = _kept(jnp.asarray(x) - self.mean, mask, 0.0) / own
-        further = (apart + away * (own - std)) / std  # from the other mean in its deviations, less away
-        return jnp.sum(further * (further / 2 + away) - jnp.log(own / std), axis=2)
+        mask, this_std, std, difference = self._beside(other)
+        away = _kept(jnp.asarray(x) - self.mean, mask, 0.0) / this_std
+        further = (difference + away * (this_std - std)) / std  # from the other mean in its deviations, less away
+        return jnp.sum(further * (further / 2 + away) - jnp.log(this_std / std), axis=2)
 
     def kl(self, other: "StepLaw") -> Float[Array, "b t"]:
         """KL(this ‖ other) of each step in nats, in closed form; 0 where either has no density.
@@ -74,12 +74,12 @@ class StepLaw:
         Raises:
             ValueError: for laws of another shape.
         """
-        _, own, std, apart = self._beside(other)
-        away, ratio = apart / std, own / std
+        _, this_std, std, difference = self._beside(other)
+        away, ratio = difference / std, this_std / std
         return jnp.sum(away**2 / 2 + (ratio - 1) * (ratio + 1) / 2 - jnp.log(ratio), axis=2)
 
     def _beside(self, other: "StepLaw") -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-        """Which steps have both densities (b, t); both deviations, 1 elsewhere, and this mean less the other, 0 elsewhere (b, t, d)."""
+        """Which steps have both densities (b, t), both deviations (else 1), and the difference of means (b, t, d)."""
         checks.same_shape("mean", self.mean, "other.mean", other.mean)
         mask = self.mask & other.mask
         return mask, _kept(self.std, mask, 1.0), _kept(other.std, mask, 1.0), _kept(self.mean - other.mean, mask, 0.0)
@@ -121,7 +121,7 @@ def step_law(
     draws: list[Any] = []
 
     def ended(noise: jax.Array) -> jax.Array:
-        def drawn(like: jax.Array, part: Any = 0) -> jax.Array:
+        def standard_normal(like: jax.Array, part: Any = 0) -> jax.Array:
             draws.append(part)
             if len(draws) > 1 or like.shape != noise.shape:
                 raise TypeError(
@@ -137,7 +137,7 @@ def step_law(
                 )
             return prediction
 
-        return sampler.step(drawn, known, first, level, cleaner, left).x
+        return sampler.step(standard_normal, known, first, level, cleaner, left).x
 
     mean, std = jax.jvp(ended, (jnp.zeros_like(start),), (jnp.ones_like(start),))
     if not draws:
@@ -171,28 +171,29 @@ def trajectory_laws(
     states, grid = jnp.asarray(trajectory), jax.tree.map(jnp.asarray, levels)
     lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(grid)}
     if lengths != {states.shape[0]} or states.shape[0] < 2:
-        given = ", ".join(map(str, sorted(lengths)))
+        sizes = ", ".join(map(str, sorted(lengths)))
         raise ValueError(
-            f"trajectory has {states.shape[0]} states for levels of length {given}: one state per level is needed, and "
+            f"trajectory has {states.shape[0]} states for levels of length {sizes}: one state per level is needed, and "
             "at least two"
         )
     steps = states.shape[0] - 1
-    every = (states[:-1], grid[:-1], grid[1:], jnp.arange(steps)[::-1])
+    all_steps = (states[:-1], grid[:-1], grid[1:], jnp.arange(steps)[::-1])
 
     def one(x: jax.Array, level: Any, cleaner: Any, left: jax.Array) -> StepLaw:
         return step_law(sampler, denoise, x, level, cleaner, left)
 
-    laws = jax.vmap(one)(*every) if together else jax.lax.map(lambda each: one(*each), every)
+    laws = jax.vmap(one)(*all_steps) if together else jax.lax.map(lambda each: one(*each), all_steps)
     return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), laws)
 
 
 def trajectory_log_prob(
     sampler: Any, denoise: Any, trajectory: Float[ArrayLike, "_ b *shape"], levels: Any, *, together: bool = True
 ) -> Float[Array, "b _"]:
-    """Log-density of each stored next x under a policy, in nats; 0 for a step without noise, which `trajectory_laws(…).mask` tells.
+    """Log-density of each stored next x under a policy, in nats; 0 for a step without noise.
 
-    The density of the first state is left out: no parameter enters it. The sum over d coordinates is meant, not their
-    mean, as some trainers take it: ratios and clips are then those of densities.
+    `trajectory_laws(…).mask` marks the steps with noise. The density of the first state is left out: no parameter
+    enters it. The sum over d coordinates is meant, not their mean, as some trainers take it: ratios and clips are then
+    those of densities.
 
     A last step without noise depends on the parameters too, of which no log-probability tells. For an exact policy
     gradient let the reference take it, or end the grid before it.
@@ -225,8 +226,8 @@ def ends(trajectory: Float[ArrayLike, "_ b *shape"]) -> Float[Array, "b _ *shape
 
 def _flat(array: Any) -> jax.Array:
     """(b, t, …) as (b, t, d)."""
-    given = jnp.asarray(array)
-    return given.reshape(*given.shape[:2], -1)
+    values = jnp.asarray(array)
+    return values.reshape(*values.shape[:2], -1)
 
 
 def _kept(array: Any, mask: jax.Array, otherwise: float) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Who made a text or a picture, what does a model copy, and can one tell: watermarks, memorisation, membership, and extraction."""
+"""Who made a text or a picture, and what a model copies: watermarks, memorisation, membership, and extraction."""
 
 from gendiff.provenance import (
     attack_rates,

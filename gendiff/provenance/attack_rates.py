@@ -1,4 +1,4 @@
-"""How well scores tell members from others: the true positive rate at a false positive rate, and the area under the ROC curve."""
+"""Rates of a membership attack's scores: true positives at a false positive rate, and the area under the ROC curve."""
 
 from dataclasses import dataclass
 

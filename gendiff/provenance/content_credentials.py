@@ -1,4 +1,4 @@
-"""Content credentials (C2PA): a signed manifest inside a picture's file that says what made it, and whether the file changed since.
+"""Content credentials (C2PA): a signed manifest inside a picture's file says what made it, and if it changed since.
 
 The signature shows that the file is as it was signed, and with which certificate. Who owns that certificate is known
 only where a list of trusted issuers is consulted. Anybody can make a certificate of their own, as
@@ -167,39 +167,39 @@ def self_made_certificate(organisation: str, *, days: int = 365) -> Certificate:
     owner, *parts = [x509.NameAttribute(oid, organisation + suffix) for oid, suffix in named]
     names = [x509.Name([owner, part]) for part in parts]
 
-    def made(place: int, usage: tuple[bool, ...]) -> Any:
+    def issued(number: int, usage: tuple[bool, ...]) -> Any:
         """The root's (0) or the signer's (1), signed by the root."""
         builder = (
             x509.CertificateBuilder()
-            .subject_name(names[place])
+            .subject_name(names[number])
             .issuer_name(names[0])
-            .public_key(keys[place].public_key())
+            .public_key(keys[number].public_key())
         )
         builder = builder.serial_number(x509.random_serial_number()).not_valid_before(
             now - datetime.timedelta(minutes=5)
         )
         builder = builder.not_valid_after(now + datetime.timedelta(days=days))
-        builder = builder.add_extension(x509.BasicConstraints(ca=place == 0, path_length=None), critical=True)
+        builder = builder.add_extension(x509.BasicConstraints(ca=number == 0, path_length=None), critical=True)
         builder = builder.add_extension(x509.KeyUsage(*usage), critical=True)
         builder = builder.add_extension(
-            x509.SubjectKeyIdentifier.from_public_key(keys[place].public_key()), critical=False
+            x509.SubjectKeyIdentifier.from_public_key(keys[number].public_key()), critical=False
         )
         builder = builder.add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[0].public_key()), critical=False
         )
-        if place == 1:
+        if number == 1:
             builder = builder.add_extension(
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False
             )
         return builder.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     # it signs certificates and lists of revoked ones
-    root = made(0, (False, False, False, False, False, True, True, False, False))
-    signer = made(1, (True, False, False, False, False, False, False, False, False))  # it signs data
-    own = keys[1].private_bytes(
+    root = issued(0, (False, False, False, False, False, True, True, False, False))
+    signer = issued(1, (True, False, False, False, False, False, False, False, False))  # it signs data
+    private_key = keys[1].private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return Certificate(signer + root, own)
+    return Certificate(signer + root, private_key)
 
 
 def _media(path: str | os.PathLike[str]) -> str:

@@ -1,4 +1,4 @@
-"""What can be drawn out of a language model: exposure of canaries, discoverable extraction, k-eidetic counts, and rankings of drawn texts.
+"""Extraction of training data from a language model: exposure, discoverable extraction, k-eidetic counts, rankings.
 
 A canary is a random text that is put into the training data on purpose, so that whatever the model knows of it, it
 learned there.
@@ -44,10 +44,10 @@ def exposure(
     References:
         Carlini et al., 2019, Definitions 4 and 5 (from memory).
     """
-    given, others = (_likelihoods(name, of) for name, of in (("canaries", canaries), ("candidates", candidates)))
+    known, others = (_likelihoods(name, x) for name, x in (("canaries", canaries), ("candidates", candidates)))
     ordered = np.sort(others)
-    above = len(others) - np.searchsorted(ordered, given, side="right")
-    tied = len(others) - np.searchsorted(ordered, given, side="left") - above
+    above = len(others) - np.searchsorted(ordered, known, side="right")
+    tied = len(others) - np.searchsorted(ordered, known, side="left") - above
     if enumerated:
         if np.any(tied == 0):
             raise ValueError(
@@ -60,7 +60,7 @@ def exposure(
 
 @dataclass(frozen=True)
 class Extraction:
-    """What greedy decoding draws out of a model.
+    """Results of greedy decoding after true prefixes.
 
     Args:
         extracted: (n,) whether it continues the prefix by all of the suffix.
@@ -93,14 +93,14 @@ def discoverable(predict: Callable[[jax.Array], jax.Array], tokens: Int[ArrayLik
     if len(shape) != 2:
         raise ValueError(f"tokens has shape {shape}: (texts, tokens) is needed")
     checks.integer("prefix", prefix, 1, shape[1] - 1)
-    given = jnp.asarray(tokens)
-    logits = predict(given)
+    ids = jnp.asarray(tokens)
+    logits = predict(ids)
     if logits.ndim != 3 or logits.shape[:2] != shape:
         raise ValueError(
             f"predict answered shape {logits.shape} to tokens of shape {shape}: logits {(*shape, 'v')} are needed"
         )
-    checks.ids("tokens", given, logits.shape[2])
-    right = np.asarray(jnp.argmax(logits[:, prefix - 1 : -1], -1) == given[:, prefix:])
+    checks.ids("tokens", ids, logits.shape[2])
+    right = np.asarray(jnp.argmax(logits[:, prefix - 1 : -1], -1) == ids[:, prefix:])
     matched = np.cumprod(right, 1, dtype=np.int64).sum(1)
     return Extraction(right.all(1), matched)
 
@@ -155,10 +155,12 @@ def extraction_scores(
         if values is not None:
             checks.in_range(name, values, 0.0, np.inf, open_low=True, open_high=True)
             checks.same_shape(name, values, "texts", np.empty(len(texts)))
-    own = np.asarray(nll, np.float64)
-    scores = {"perplexity": -own, "zlib": np.array([len(zlib.compress(text)) for text in texts]) / own}
+    losses = np.asarray(nll, np.float64)
+    scores = {"perplexity": -losses, "zlib": np.array([len(zlib.compress(text)) for text in texts]) / losses}
     return scores | {
-        name: np.asarray(of, np.float64) / own for name, of in measured.items() if of is not None and name != "nll"
+        name: np.asarray(each, np.float64) / losses
+        for name, each in measured.items()
+        if each is not None and name != "nll"
     }
 
 

@@ -1,4 +1,4 @@
-"""Detection of image watermarks from the recovered noise, or the picture, and the secret key: exact p-values, and the bits.
+"""Detection of image watermarks by the secret key, from recovered noise or the picture: exact p-values and the bits.
 
 A p-value is the chance that a picture which was made without the key fits it as well. It is not the chance that a
 picture is marked, or is not. `detect` finds it by randomisation, for every mark and whatever pictures are. `read_bits`
@@ -21,7 +21,7 @@ from gendiff.provenance import keyed_hash, randomisation
 from gendiff.provenance.image_watermarks import BitMark, ImageWatermark, TreeRing
 
 _TIE = 0x54
-"""What the hash takes to read a bit for which all votes are silent."""
+"""The number that the hash takes to read a bit for which all votes are silent."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class ReadBits:
 def detect(
     key: jax.Array,
     mark: ImageWatermark,
-    seen: Float[ArrayLike, "b *shape"],
+    observed: Float[ArrayLike, "b *shape"],
     index: Integer[ArrayLike, "b"],
     nonce: Integer[ArrayLike, "b 2"] | None = None,
     *,
@@ -66,7 +66,8 @@ def detect(
     Args:
         key: one typed key, from which the fresh ones are drawn.
         mark: the record that marked them, or one made of the same key and settings.
-        seen: (b, *shape) the recovered noise, in units of its standard deviation; for a `spread_spectrum` the picture.
+        observed: (b, *shape) the recovered noise, in units of its standard deviation; for a `spread_spectrum` the
+            picture.
         index: (b,) names the pictures: results do not depend on their order.
         nonce: (b, 2) of the pictures, where the mark needs one.
         keys: how many fresh keys, at least 1; no p is below 1 / (keys + 1).
@@ -76,17 +77,17 @@ def detect(
         ValueError: as the mark's `score`, for an index of another length, and for scores that are not finite.
     """
     checks.integer("keys", keys, 1)
-    mark.checked(seen, nonce)
-    if np.shape(index)[:1] != seen.shape[:1]:
-        raise ValueError(f"index names {np.size(index)} pictures, but there are {seen.shape[0]}")
-    scores = np.asarray(_ranked(key, mark, seen, index, nonce, keys), np.float64)
+    mark.checked(observed, nonce)
+    if np.shape(index)[:1] != observed.shape[:1]:
+        raise ValueError(f"index names {np.size(index)} pictures, but there are {observed.shape[0]}")
+    scores = np.asarray(_ranked(key, mark, observed, index, nonce, keys), np.float64)
     return ImageDetection(scores[:, 0], randomisation.randomisation_p(scores[:, 0], scores[:, 1:]))
 
 
 def scores_under(
     words: Integer[ArrayLike, "b k 2"],
     mark: ImageWatermark,
-    seen: Float[ArrayLike, "b *shape"],
+    observed: Float[ArrayLike, "b *shape"],
     nonce: ArrayLike | None = None,
 ) -> Float[Array, "b k"]:
     """The score of each picture under keys of its own. A pure function under jit.
@@ -94,28 +95,28 @@ def scores_under(
     Args:
         words: (b, k, 2) keys, as of `randomisation.fresh_keys`.
         mark: whose key is left aside.
-        seen: (b, *shape) as of `detect`.
+        observed: (b, *shape) as of `detect`.
         nonce: (b, 2) as of `detect`.
     """
 
-    def of_picture(given: tuple[Array, Array, Array | None]) -> Array:
-        own, picture, number = given
+    def of_image(row: tuple[Array, Array, Array | None]) -> Array:
+        keys, image, number = row
         one = None if number is None else number[None]
-        return jax.vmap(lambda other: replace(mark, words=other).score(picture[None], one)[0])(own)
+        return jax.vmap(lambda other: replace(mark, words=other).score(image[None], one)[0])(keys)
 
     return jax.lax.map(
-        of_picture, (jnp.asarray(words), jnp.asarray(seen), None if nonce is None else jnp.asarray(nonce))
+        of_image, (jnp.asarray(words), jnp.asarray(observed), None if nonce is None else jnp.asarray(nonce))
     )
 
 
 def read_bits(
-    mark: BitMark, seen: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None
+    mark: BitMark, observed: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None
 ) -> ReadBits:
     """Read the payload by vote, without knowing it, and then hold it against the mark's own.
 
     Args:
         mark: its key and settings.
-        seen: (b, *shape) as of `detect`.
+        observed: (b, *shape) as of `detect`.
         nonce: (b, 2) as of `detect`.
 
     Raises:
@@ -124,18 +125,18 @@ def read_bits(
     """
     if not isinstance(mark, BitMark):
         raise TypeError(f"only marks of bits can be read, got {type(mark).__name__}")
-    votes, wanted = np.asarray(_votes(mark, seen, nonce)), np.asarray(mark.bits, np.int64)
-    silent = keyed_hash.taken(keyed_hash.taken(keyed_hash.start(jnp.asarray(mark.words)), _TIE), np.arange(len(wanted)))
+    votes, sent = np.asarray(_votes(mark, observed, nonce)), np.asarray(mark.bits, np.int64)
+    silent = keyed_hash.taken(keyed_hash.taken(keyed_hash.start(jnp.asarray(mark.words)), _TIE), np.arange(len(sent)))
     bits = np.where(votes == 0, np.asarray(keyed_hash.word(silent) >> 31), votes > 0).astype(np.int64)
-    matches = np.sum(bits == wanted, 1)
-    return ReadBits(bits, matches, scipy.stats.binom.sf(matches - 1, len(wanted), 0.5))
+    matches = np.sum(bits == sent, 1)
+    return ReadBits(bits, matches, scipy.stats.binom.sf(matches - 1, len(sent), 0.5))
 
 
 def matches_needed(bits: int, false_alarms: float) -> int:
-    """The least number of matches that an unmarked picture reaches with at most this probability; bits + 1 where none is so rare.
+    """The least number of matches that an unmarked picture reaches with at most this probability.
 
-    It is the least i with P(X ≥ i) ≤ false_alarms. Where P(X > i) is bounded and i itself counts as a match, as in
-    published code, false alarms come several times as often as is stated.
+    It is bits + 1 where none is so rare, else the least i with P(X ≥ i) ≤ false_alarms. Where P(X > i) is bounded and i
+    itself counts as a match, as in published code, false alarms come several times as often as is stated.
 
     Args:
         bits: of the payload, at least 1.
@@ -166,8 +167,8 @@ def plug_in_p(mark: TreeRing, noise: Float[ArrayLike, "b *shape"]) -> Float64[np
     spectrum = np.fft.fft2(np.asarray(mark.checked(noise, None), np.float64)[..., mark.channel])[:, inside]
     rings = np.asarray(_pattern(mark), np.complex128)[inside]
     variance = np.mean(np.abs(spectrum) ** 2, 1) / 2
-    apart, centre = np.sum(np.abs(spectrum - rings) ** 2, 1) / variance, np.sum(np.abs(rings) ** 2) / variance
-    return np.asarray(scipy.stats.ncx2.cdf(apart, 2 * len(rings), centre), np.float64)
+    distance, centre = np.sum(np.abs(spectrum - rings) ** 2, 1) / variance, np.sum(np.abs(rings) ** 2) / variance
+    return np.asarray(scipy.stats.ncx2.cdf(distance, 2 * len(rings), centre), np.float64)
 
 
 @jax.jit
@@ -176,17 +177,17 @@ def _pattern(mark: TreeRing) -> Array:
 
 
 @jax.jit
-def _votes(mark: BitMark, seen: ArrayLike, nonce: ArrayLike | None) -> Array:
-    return mark.votes(seen, nonce)
+def _votes(mark: BitMark, observed: ArrayLike, nonce: ArrayLike | None) -> Array:
+    return mark.votes(observed, nonce)
 
 
 def _ranked_scores(
-    key: jax.Array, mark: ImageWatermark, seen: ArrayLike, index: ArrayLike, nonce: ArrayLike | None, keys: int
+    key: jax.Array, mark: ImageWatermark, observed: ArrayLike, index: ArrayLike, nonce: ArrayLike | None, keys: int
 ) -> Array:
     """(b, 1 + keys) the real key first: all of them by the same program."""
     fresh = randomisation.fresh_keys(key, index, keys)
-    own = jnp.broadcast_to(jnp.asarray(mark.words, jnp.uint32), (fresh.shape[0], 1, 2))
-    return scores_under(jnp.concatenate([own, fresh], 1), mark, seen, nonce)
+    mark_words = jnp.broadcast_to(jnp.asarray(mark.words, jnp.uint32), (fresh.shape[0], 1, 2))
+    return scores_under(jnp.concatenate([mark_words, fresh], 1), mark, observed, nonce)
 
 
 _ranked = jax.jit(_ranked_scores, static_argnames="keys")

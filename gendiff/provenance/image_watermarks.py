@@ -1,4 +1,4 @@
-"""Watermarks of pictures, in the noise that a draw starts from: a secret key chooses a part of it, and the sampler does the rest.
+"""Watermarks of pictures in the noise that a draw starts from: a secret key chooses a part of that noise.
 
 `write(key, index, …)` gives standard normal noise (b, *shape); times the first sigma it is the `start` of
 `diffusion.sample`. It is made of the noise that a draw by the same key and index starts from anyway. Whoever has a
@@ -25,14 +25,14 @@ from gendiff.core.types import ArrayLike
 from gendiff.provenance import keyed_hash
 
 _RINGS, _SIGNS = 0x51, 0x52
-"""What the hash takes to choose a pattern and signs."""
+"""Numbers that the hash takes to choose a pattern and signs."""
 _NONCE = 2**32 - 1
 """With what a sample's key is folded to draw its nonce: the noise takes 0, and the steps of a draw follow."""
 
 
 @record
 class ImageWatermark(abc.ABC):
-    """What all of them share.
+    """A watermark of images: a key, a shape, and a score of how well a picture fits.
 
     Attributes:
         words: (2,) the secret key, see `keyed_hash.key`.
@@ -46,7 +46,7 @@ class ImageWatermark(abc.ABC):
 
     @abc.abstractmethod
     def score(
-        self, seen: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None
+        self, observed: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None
     ) -> Float[Array, "b"]:
         """How well each recovered noise, or picture, fits the key: more is better.
 
@@ -55,13 +55,13 @@ class ImageWatermark(abc.ABC):
             ValueError: for another shape.
         """
 
-    def checked(self, seen: ArrayLike, nonce: ArrayLike | None) -> Array:
-        """What was seen, as an array. Raises as `score` does."""
-        checks.floating("seen", seen)
-        if seen.shape[1:] != self.shape:
-            raise ValueError(f"the watermark is for the shape {self.shape}, but seen is {list(seen.shape)}")
-        self.check_nonce(nonce, seen.shape[0])
-        return jnp.asarray(seen)
+    def checked(self, observed: ArrayLike, nonce: ArrayLike | None) -> Array:
+        """The observed noise or pictures, as an array. Raises as `score` does."""
+        checks.floating("observed", observed)
+        if observed.shape[1:] != self.shape:
+            raise ValueError(f"the watermark is for the shape {self.shape}, but observed is {list(observed.shape)}")
+        self.check_nonce(nonce, observed.shape[0])
+        return jnp.asarray(observed)
 
     def check_nonce(self, nonce: ArrayLike | None, count: int) -> None:
         """TypeError for a nonce that is missing or not taken, ValueError for one of another shape."""
@@ -99,12 +99,14 @@ class TreeRing(ImageWatermark):
         return noise.at[..., self.channel].set(jnp.fft.ifft2(spectrum).real)
 
     def score(
-        self, seen: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None
+        self, observed: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None
     ) -> Float[Array, "b"]:
-        """Minus the root mean square distance of spectrum and rings, in units of the noise: about −√2 without the mark, 0 at best."""
+        """Minus the RMS distance of spectrum and rings in units of the noise: about −√2 without the mark, 0 at best."""
         rings, upper = _geometry(self.shape[:2], self.radius)
         chosen, which = np.nonzero(((rings > 0) & upper).ravel())[0], rings[(rings > 0) & upper] - 1
-        spectrum = jnp.fft.fft2(self.checked(seen, nonce)[..., self.channel]).reshape(seen.shape[0], -1)[:, chosen]
+        spectrum = jnp.fft.fft2(self.checked(observed, nonce)[..., self.channel]).reshape(observed.shape[0], -1)[
+            :, chosen
+        ]
         member = np.eye(self.radius, dtype=np.float32)[which]
         centre = spectrum @ (member / member.sum(0))
         # what no key changes, so that many keys cost little
@@ -143,7 +145,7 @@ class BitMark(ImageWatermark):
     bits: Any
 
     @abc.abstractmethod
-    def evidence(self, seen: Float[Array, "b *shape"]) -> Float[Array, "b places"]:
+    def evidence(self, observed: Float[Array, "b *shape"]) -> Float[Array, "b places"]:
         """For each sign a number that leans to its side in a marked picture."""
 
     @property
@@ -160,21 +162,21 @@ class BitMark(ImageWatermark):
         return self.key_signs(nonce) * (2.0 * jnp.asarray(self.bits, jnp.float32) - 1.0)[None, self.bit_of_place()]
 
     def score(
-        self, seen: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None
+        self, observed: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None
     ) -> Float[Array, "b"]:
-        """The cosine between what is seen and the signs, in [−1, 1], about 0 ± places^−0.5 without the mark."""
-        evidence = self.evidence(self.checked(seen, nonce))
+        """The cosine between the observed noise and the signs, in [−1, 1], about 0 ± places^−0.5 without the mark."""
+        evidence = self.evidence(self.checked(observed, nonce))
         size = jnp.linalg.norm(evidence, axis=1) * self.places**0.5
         return arrays.safe_divide(jnp.sum(evidence * self.signs(nonce), 1), size)
 
     def votes(
-        self, seen: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None
+        self, observed: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None
     ) -> Float[Array, "b bits"]:
         """For each bit the sum of what its places say, above 0 for a 1.
 
         The payload is not looked at. Raises as `score` does.
         """
-        says = self.evidence(self.checked(seen, nonce)) * self.key_signs(nonce)
+        says = self.evidence(self.checked(observed, nonce)) * self.key_signs(nonce)
         return jnp.stack([jnp.sum(says[:, self.bit_of_place() == bit], 1) for bit in range(self.bits.shape[0])], 1)
 
     def bit_of_place(self) -> np.ndarray:
@@ -211,9 +213,9 @@ class GaussianShading(BitMark):
         noise = first_noise(key, index, self.shape)
         return jnp.abs(noise) * self.signs(nonce).reshape(noise.shape)
 
-    def evidence(self, seen: Float[Array, "b *shape"]) -> Float[Array, "b places"]:
+    def evidence(self, observed: Float[Array, "b *shape"]) -> Float[Array, "b places"]:
         """The noise itself: a large number rarely changes its sign."""
-        return arrays.flatten_samples(seen)
+        return arrays.flatten_samples(observed)
 
     @property
     def places(self) -> int:
@@ -222,7 +224,7 @@ class GaussianShading(BitMark):
 
 
 def tree_ring(key: int, shape: Sequence[int], *, radius: int, channel: int = 0) -> TreeRing:
-    """Write rings into a disc of the spectrum of one channel of the noise.
+    """Write rings into a disc of the spectrum of one channel of the noise. Also known as: tree-ring watermark.
 
     Ring r holds one complex number at all frequencies whose distance from the centre rounds up to r in the upper half
     of the plane, and its conjugate in the lower half, as the spectrum of a real picture asks. A pattern that is not
@@ -274,9 +276,9 @@ def gaussian_shading(key: int, shape: Sequence[int], bits: Sequence[int]) -> Gau
 
 
 def nonces(key: jax.Array, index: Integer[ArrayLike, "b"]) -> UInt32[Array, "b 2"]:
-    """A nonce for each sample, a function of the call's key and of the sample's index: pass a key that no other set of pictures has."""
+    """A nonce for each sample, from key and index: pass a key that no other set of pictures has."""
     keys = arrays.fold_in(sample_keys.keys_of(key, index), np.uint32(_NONCE))
-    return jax.vmap(lambda own: jax.random.bits(own, (2,), jnp.uint32))(keys)
+    return jax.vmap(lambda sample_key: jax.random.bits(sample_key, (2,), jnp.uint32))(keys)
 
 
 def first_noise(key: jax.Array, index: Integer[ArrayLike, "b"], shape: tuple[int, ...]) -> Float[Array, "b *shape"]:

@@ -1,4 +1,4 @@
-"""A fixed integer hash: equal on every device and in every release, unlike `jax.random`, whose numbers may change with JAX.
+"""A fixed integer hash: equal on every device and in every release. Numbers of `jax.random` may change with JAX.
 
 Two words of 32 bits take one number after the other. The finaliser of MurmurHash3 (Appleby, public domain; from memory)
 mixes each of them. It is no cipher: whoever sees much marked text and knows the rule may learn the key's choices.

@@ -29,7 +29,7 @@ ExampleLoss = Callable[[Params, jax.Array, Any], jax.Array]
 
 @records.record
 class PerExample:
-    """What `per_example` makes."""
+    """The loss of each example. Built by `per_example`."""
 
     loss: Any
 
@@ -40,7 +40,7 @@ class PerExample:
 
 @dataclass(frozen=True)
 class Attack:
-    """What an attack finds.
+    """The rates of a membership attack.
 
     Args:
         members: (n,) scores of the members.

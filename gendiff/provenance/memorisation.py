@@ -1,4 +1,4 @@
-"""Memorisation report: how near samples are to training pictures, which they copy, and whether more often than held-out pictures do.
+"""Memorisation report: which training pictures samples copy, and whether they do so more often than held-out ones.
 
 A copy has one training picture that is much nearer than any other (`metrics.near_copies`). Two training pictures that
 are equal would both be near and hide it, so distances go to the training set without its duplicates. Real pictures that
@@ -115,17 +115,17 @@ def memorisation_report(
     checks.in_range("confidence", confidence, 0.0, 1.0, open_low=True, open_high=True)
     checks.integer("copies", copies, 0)
     checks.integer("k", k, 2)
-    drawn, known = (feature_functions.extract(features, images, batch=batch) for images in (samples, train))
+    sampled, known = (feature_functions.extract(features, images, batch=batch) for images in (samples, train))
     fresh = None if held_out is None else feature_functions.extract(features, held_out, batch=batch)
-    for name, rows in (("samples", drawn), ("held_out", fresh)):
+    for name, rows in (("samples", sampled), ("held_out", fresh)):
         if rows is not None:
             validation.as_feature_pair(name, rows, "train", known, at_least=1)
-    groups = _groups(labels, len(drawn), held_out_labels, None if fresh is None else len(fresh))
+    groups = _groups(labels, len(sampled), held_out_labels, None if fresh is None else len(fresh))
     first, duplicates = near_copies.distinct(known)
     if len(first) < max(3, k):
         raise ValueError(f"train has {len(first)} different pictures of {len(known)}: at least {max(3, k)} are needed")
     distinct = known[first]
-    distances, nearest = neighbours.nearest(drawn, distinct, k)
+    distances, nearest = neighbours.nearest(sampled, distinct, k)
     ratios = distances[:, 0] / distances[:, 1]
     hits, held_out_hits = ratios < threshold, None if fresh is None else _ratios(fresh, distinct) < threshold
     within, twins = neighbours.nearest(distinct, distinct, 2, others=True)
@@ -170,8 +170,8 @@ def _groups(
         raise ValueError(
             "labels and held-out pictures need held_out_labels, and held_out_labels needs held-out pictures"
         )
-    own = validation.as_labels("labels", labels, n)
+    ids = validation.as_labels("labels", labels, n)
     beside = (
         np.zeros(0, np.int64) if held_out is None or h is None else validation.as_labels("held_out_labels", held_out, h)
     )
-    return {int(label): (np.flatnonzero(own == label), np.flatnonzero(beside == label)) for label in np.unique(own)}
+    return {int(label): (np.flatnonzero(ids == label), np.flatnonzero(beside == label)) for label in np.unique(ids)}

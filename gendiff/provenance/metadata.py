@@ -1,4 +1,4 @@
-"""Settings inside the files of pictures: a text entry of a PNG, the comment of a JPEG; and what other programs have written there.
+"""Settings inside the files of pictures (a text entry of PNG, the comment of JPEG), and entries of other programs.
 
 Metadata is the weakest provenance: anybody can write any, and most sites and programs strip it. Its absence proves
 nothing.
@@ -28,7 +28,7 @@ _EXIF_PART = 0x8769
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a picture's file says of itself.
+    """The metadata of a picture's file.
 
     Args:
         format: "PNG" or "JPEG".
@@ -112,7 +112,7 @@ def read(path: str | os.PathLike[str]) -> Metadata:
         ImportError: without Pillow.
     """
     Image, _ = _pillow()
-    place = os.fspath(path)
+    file_name = os.fspath(path)
     try:
         with Image.open(path, formats=FORMATS) as opened:
             opened.load()  # the entries of a PNG may stand behind its pixels
@@ -121,29 +121,29 @@ def read(path: str | os.PathLike[str]) -> Metadata:
             texts.pop("XML:com.adobe.xmp", None)  # the packet that `_xmp` names
             texts |= _exif(opened.getexif()) | _xmp(opened.info)
     except FileNotFoundError as error:
-        raise DataError(f"{place}: no such file") from error
+        raise DataError(f"{file_name}: no such file") from error
     except Exception as error:  # Pillow's parsers raise whatever they trip over
-        raise DataError(f"{place}: no whole PNG or JPEG: {error}") from error
-    own = texts.pop(ENTRY, None)
+        raise DataError(f"{file_name}: no whole PNG or JPEG: {error}") from error
+    entry = texts.pop(ENTRY, None)
     return Metadata(
         format,
         size,
-        None if own is None else _settings(place, own),
+        None if entry is None else _settings(file_name, entry),
         {name: text for name, text in texts.items() if text},
     )
 
 
-def _settings(place: str, text: str) -> dict[str, Any]:
+def _settings(file_name: str, text: str) -> dict[str, Any]:
     def refuse(constant: str) -> Any:
         raise ValueError(f"{constant} is no number of JSON")
 
     try:
-        found = json.loads(text, parse_constant=refuse)
+        content = json.loads(text, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{place}: its entry {ENTRY!r} is not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{place}: its entry {ENTRY!r} must hold one JSON object, got {type(found).__name__}")
-    return found
+        raise DataError(f"{file_name}: its entry {ENTRY!r} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{file_name}: its entry {ENTRY!r} must hold one JSON object, got {type(content).__name__}")
+    return content
 
 
 def _of_jpeg(information: Mapping[str, Any]) -> dict[str, str]:
@@ -154,8 +154,8 @@ def _of_jpeg(information: Mapping[str, Any]) -> dict[str, str]:
 
 def _exif(tags: Any) -> dict[str, str]:
     """The texts of EXIF that say who made a picture."""
-    found = {**tags, **tags.get_ifd(_EXIF_PART)}
-    return {name: _text(found[tag]) for tag, name in _EXIF.items() if tag in found}
+    exif = {**tags, **tags.get_ifd(_EXIF_PART)}
+    return {name: _text(exif[tag]) for tag, name in _EXIF.items() if tag in exif}
 
 
 def _xmp(information: Mapping[str, Any]) -> dict[str, str]:

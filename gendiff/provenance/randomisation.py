@@ -32,15 +32,15 @@ def randomisation_p(
     References:
         Phipson and Smyth, 2010 (from memory): never 0, since the real key is one of those that it is compared with.
     """
-    own, fresh = np.asarray(score, np.float64), np.asarray(others, np.float64)
-    if fresh.shape[:-1] != own.shape or fresh.ndim != own.ndim + 1 or fresh.shape[-1] == 0:
+    real, fresh = np.asarray(score, np.float64), np.asarray(others, np.float64)
+    if fresh.shape[:-1] != real.shape or fresh.ndim != real.ndim + 1 or fresh.shape[-1] == 0:
         raise ValueError(
-            f"others has shape {fresh.shape}, but score of shape {own.shape} needs {(*own.shape, 'k')} with k of at "
+            f"others has shape {fresh.shape}, but score of shape {real.shape} needs {(*real.shape, 'k')} with k of at "
             "least 1"
         )
-    checks.finite("score", own)
+    checks.finite("score", real)
     checks.finite("others", fresh)
-    above, ties = np.sum(fresh > own[..., None], -1), np.sum(fresh == own[..., None], -1)
+    above, ties = np.sum(fresh > real[..., None], -1), np.sum(fresh == real[..., None], -1)
     among = ties if rng is None else rng.integers(0, ties, endpoint=True)
     return np.asarray((1 + above + among) / (fresh.shape[-1] + 1), np.float64)
 
@@ -58,4 +58,4 @@ def fresh_keys(key: jax.Array, index: Integer[ArrayLike, "b"], count: int) -> UI
     """
     checks.integer("count", count, 1)
     keys = arrays.fold_in(sample_keys.keys_of(key, index), 0)
-    return jax.vmap(lambda own: jax.random.bits(own, (count, 2), jnp.uint32))(keys)
+    return jax.vmap(lambda sample_key: jax.random.bits(sample_key, (count, 2), jnp.uint32))(keys)

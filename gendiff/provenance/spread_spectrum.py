@@ -1,4 +1,4 @@
-"""A watermark in the pixels, for pictures that cannot be inverted: a keyed pattern of a stated strength, found blindly by correlation.
+"""A watermark in the pixels, for pictures that cannot be inverted: a keyed pattern that correlation detects.
 
 It needs no model, so it also marks photographs and pictures of samplers without an inverse. It is weaker than a mark in
 the noise, since the picture itself hides it, and it changes the picture by its strength.
@@ -37,19 +37,19 @@ class SpreadSpectrum(BitMark):
             ValueError: for pixels 0 … 255, and another shape.
         """
         checks.unscaled_pixels("images", images)
-        given = self.checked(images, None)
-        scale = jnp.ones_like(given)
+        originals = self.checked(images, None)
+        scale = jnp.ones_like(originals)
         if self.masked:
-            active = _activity(given)
+            active = _activity(originals)
             scale = active / jnp.sqrt(jnp.mean(active**2, (1, 2, 3), keepdims=True))
-        return given + jnp.asarray(self.strength, given.dtype) * scale * _spread(self, self.signs(None))
+        return originals + jnp.asarray(self.strength, originals.dtype) * scale * _spread(self, self.signs(None))
 
-    def evidence(self, seen: Float[Array, "b *shape"]) -> Float[Array, "b places"]:
-        """What is left of each cell without its surroundings, in units of the activity there."""
-        weight = 1 / _activity(seen) if self.masked else 1 / _activity(seen) ** 2
-        pattern = jax.ShapeDtypeStruct((seen.shape[0], self.places), jnp.float32)
+    def evidence(self, observed: Float[Array, "b *shape"]) -> Float[Array, "b places"]:
+        """Each cell's excess over its surroundings, in units of the activity there."""
+        weight = 1 / _activity(observed) if self.masked else 1 / _activity(observed) ** 2
+        pattern = jax.ShapeDtypeStruct((observed.shape[0], self.places), jnp.float32)
         correlate = jax.linear_transpose(lambda signs: _detail(_spread(self, signs)), pattern)
-        return correlate((_detail(seen) * weight).astype(jnp.float32))[0]
+        return correlate((_detail(observed) * weight).astype(jnp.float32))[0]
 
     @property
     def places(self) -> int:

@@ -1,4 +1,4 @@
-"""Text copies: what of each text stands in the training texts word for word, how many of them hold it, and how it is with held-out texts.
+"""Text copies: spans of texts that stand word for word in training texts, beside those of held-out texts.
 
 Every text shares some span with a large corpus: names, phrases, quotations. Texts that were not trained on show how
 long such spans are by chance; only what lies above that says that a model copies.
@@ -81,8 +81,8 @@ def text_copies(
     """
     checks.integer("tokens", tokens, 1)
     checks.in_range("confidence", confidence, 0.0, 1.0, open_low=True, open_high=True)
-    for name, given in (("texts", texts), ("held_out", held_out)):
-        if given is not None and not len(given):
+    for name, group in (("texts", texts), ("held_out", held_out)):
+        if group is not None and not len(group):
             raise ValueError(f"{name} holds no text")
     spans = verbatim_spans.longest_verbatim_span(texts, train)
     rate = proportions.share(spans.length >= tokens, confidence=confidence)
@@ -104,7 +104,7 @@ def _held_by(texts: Sequence[Any], train: Sequence[Any], spans: VerbatimSpans, t
     long = np.flatnonzero(spans.length >= tokens)
     if long.size:
         parts = [texts[row][spans.start[row] : spans.start[row] + spans.length[row]] for row in map(int, long)]
-        counted[long] = extraction.eidetic(*([_letters(each) for each in of] for of in (parts, train)))
+        counted[long] = extraction.eidetic(*([_letters(each) for each in group] for group in (parts, train)))
     return counted
 
 

@@ -72,7 +72,7 @@ class Payload:
 def scores(
     mark: TextWatermark, tokens: Int[ArrayLike, "*batch s"]
 ) -> tuple[Shaped[Array, "*batch scored"], UInt32[Array, "*batch scored 2"]]:
-    """What each token from the width-th on counts, and its choice: equal choices are one.
+    """The value of each token from the width-th on, and its choice: equal choices are one.
 
     A pure function under jit and vmap.
 
@@ -98,8 +98,8 @@ def detect(mark: TextWatermark, tokens: Int[ArrayLike, "b s"], *, start: int | I
         ValueError: for ids outside of the vocabulary, −1 within a text, and numbers out of range.
     """
     gains = [mark.gains(values) for _, values, _ in _distinct(mark, tokens, start)]
-    scored = np.array([len(of) for of in gains], np.int64)
-    z, p = mark.law(np.array([of.sum() for of in gains]), scored)
+    scored = np.array([len(gain) for gain in gains], np.int64)
+    z, p = mark.law(np.array([gain.sum() for gain in gains]), scored)
     return Detection(z, p, scored)
 
 
@@ -156,9 +156,9 @@ def read_payload(
     counts = np.zeros((len(tokens), digits), np.int64)
     for row, (_, _, choices) in enumerate(_distinct(mark, tokens, start)):
         state = jnp.asarray(choices[:, 0]), jnp.asarray(choices[:, 1])
-        place, colour = np.asarray(text_watermarks.places(state, digits)), np.asarray(keyed_hash.word(state)) // step
-        np.add.at(counts[row], place, 1)
-        np.add.at(votes[row], (place[colour < colours], colour[colour < colours]), 1)
+        digit, colour = np.asarray(text_watermarks.places(state, digits)), np.asarray(keyed_hash.word(state)) // step
+        np.add.at(counts[row], digit, 1)
+        np.add.at(votes[row], (digit[colour < colours], colour[colour < colours]), 1)
     most = votes.max(-1)
     p = np.minimum(1.0, colours * scipy.stats.binom.sf(most - 1, counts, share))
     return Payload(votes.argmax(-1), np.where(counts == 0, 1.0, p), votes)
@@ -167,7 +167,7 @@ def read_payload(
 def _states(mark: TextWatermark, tokens: Array) -> tuple[Array, Array]:
     """The hashes (…, s − width, 1) of the tokens that have enough before them."""
     count = max(tokens.shape[-1] - mark.width, 0)
-    before = [tokens[..., place : place + count] for place in range(mark.width)]
+    before = [tokens[..., offset : offset + count] for offset in range(mark.width)]
     stacked = jnp.stack(before, -1) if before else jnp.zeros((*tokens.shape, 0), tokens.dtype)
     return mark.states(stacked, tokens[..., mark.width :, None])
 
@@ -202,13 +202,13 @@ def _texts(mark: TextWatermark, tokens: Any, start: Any) -> tuple[np.ndarray, np
 
 
 def _distinct(mark: TextWatermark, tokens: Any, start: Any) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """For each text, of the first of equal choices that is scored, in order: its place in the text, its value and the choice."""
+    """For each text, the scored choices without repetitions, in order: their positions, values and choices."""
     rows, first = _texts(mark, tokens, start)
     for row, begin, values, choices in zip(rows, first, *_evaluated(mark, rows), strict=True):
         scored = np.arange(max(int(begin) - mark.width, 0), max(int(np.sum(row >= 0)) - mark.width, 0))
         _, at = np.unique(choices[scored].astype(np.uint64) @ np.array([2**32, 1], np.uint64), return_index=True)
-        kept = scored[np.sort(at)]
-        yield kept + mark.width, values[kept], choices[kept]
+        positions = scored[np.sort(at)]
+        yield positions + mark.width, values[positions], choices[positions]
 
 
 def _best(mark: TextWatermark, places: np.ndarray, values: np.ndarray, lengths: Sequence[int]) -> Window | None:

@@ -29,12 +29,12 @@ from gendiff.provenance.keyed_hash import State
 LONGEST = 16
 """Most tokens before that a choice may depend on."""
 _PLACE = 0x50
-"""What the hash takes to choose a digit of the payload."""
+"""The number that the hash takes to choose a digit of the payload."""
 
 
 @runtime_checkable
 class Written(Protocol):
-    """What a processor knows of the texts: `language.processors.Context` has it."""
+    """The texts that a processor reads, such as `language.processors.Context`."""
 
     tokens: Any
     length: Any
@@ -42,7 +42,7 @@ class Written(Protocol):
 
 @record
 class TextWatermark(abc.ABC):
-    """What all of them share.
+    """A watermark of texts: a processor of logits with a key, and the law of its scores.
 
     Attributes:
         words: (2,) the secret key, see `keyed_hash.key`.
@@ -57,22 +57,22 @@ class TextWatermark(abc.ABC):
     def states(self, before: Int[Array, "*places width"], tokens: Int[Array, "*#places candidates"]) -> State:
         """The hash of each candidate behind the tokens before it: two arrays (*places, candidates)."""
         state = keyed_hash.start(self.words)
-        for place in range(self.width):
-            state = keyed_hash.taken(state, before[..., place])
+        for offset in range(self.width):
+            state = keyed_hash.taken(state, before[..., offset])
         first, second = (jnp.broadcast_to(word, before.shape[:-1])[..., None] for word in state)
         return keyed_hash.taken((first, second), tokens)
 
     @abc.abstractmethod
     def values(self, state: State) -> Array:
-        """What a token with this hash counts."""
+        """The value of a token with this hash."""
 
     def gains(self, values: np.ndarray) -> np.ndarray:
-        """What each of these values adds to the score of a text, in float64."""
+        """The gain of each value: its addend of the score of a text, in float64."""
         return np.asarray(values, np.float64)
 
     @abc.abstractmethod
     def law(self, score: Any, count: Any) -> tuple[Any, Any]:
-        """(z, p) of scores (…) of so many distinct choices: how far they are above unmarked text, and the exact chance of as much."""
+        """(z, p) of scores (…) of so many distinct choices, under the law of unmarked text; p is exact."""
 
     def choices(self, logits: Array, context: Written) -> tuple[State, Bool[Array, "b 1"]]:
         """The hashes (b, v) of the whole vocabulary, and whether the text has enough tokens for a mark."""
@@ -98,14 +98,14 @@ class GreenList(TextWatermark):
         return jnp.where(self.values(state) & enough & (delta != 0), logits + delta, logits)
 
     def states(self, before: Int[Array, "*places width"], tokens: Int[Array, "*#places candidates"]) -> State:
-        """As of all; a robust one takes, of the hashes of the candidate with itself and with each token before, the least alone."""
+        """The hash of each candidate; a robust one is the least of those with itself and with each token before."""
         if not self.robust:
             return TextWatermark.states(self, before, tokens)
-        own = keyed_hash.taken(keyed_hash.start(self.words), tokens)
-        least = keyed_hash.word(keyed_hash.taken(own, tokens))
-        for place in range(self.width):
-            least = jnp.minimum(least, keyed_hash.word(keyed_hash.taken(own, before[..., place, None])))
-        return keyed_hash.taken(own, least)
+        hashed = keyed_hash.taken(keyed_hash.start(self.words), tokens)
+        least = keyed_hash.word(keyed_hash.taken(hashed, tokens))
+        for offset in range(self.width):
+            least = jnp.minimum(least, keyed_hash.word(keyed_hash.taken(hashed, before[..., offset, None])))
+        return keyed_hash.taken(hashed, least)
 
     def values(self, state: State) -> Bool[Array, "*shape"]:
         """Whether a token is green."""
@@ -130,10 +130,10 @@ class Gumbel(TextWatermark):
         state, enough = self.choices(logits, context)
         uniform = (self.values(state).astype(jnp.float32) + 0.5) * 2.0**-23
         best = arrays.argmax(logits - jnp.log(-jnp.log(uniform)))[:, None]
-        drawn = jnp.where(
+        marked = jnp.where(
             best == jnp.arange(self.vocabulary)[None], logits - jnp.take_along_axis(logits, best, 1), -jnp.inf
         )
-        return jnp.where(enough & ~_repeated(context, self.width), drawn, logits)
+        return jnp.where(enough & ~_repeated(context, self.width), marked, logits)
 
     def values(self, state: State) -> UInt32[Array, "*shape"]:
         """The uniform number of a token in steps of 2⁻²³."""
@@ -171,8 +171,8 @@ class Tournament(TextWatermark):
 
     def values(self, state: State) -> UInt32[Array, "*shape"]:
         """How many layers favour a token."""
-        kept = keyed_hash.word(state) & jnp.uint32(2**self.layers - 1)
-        return jax.lax.population_count(kept)
+        bits = keyed_hash.word(state) & jnp.uint32(2**self.layers - 1)
+        return jax.lax.population_count(bits)
 
     def law(self, score: Any, count: Any) -> tuple[Any, Any]:
         """Binomial: each layer favours a distinct choice of unmarked text with probability 1/2."""
@@ -188,7 +188,7 @@ def green_list(
     width: int = 1,
     payload: Sequence[int] | None = None,
 ) -> GreenList:
-    """Make a share gamma of the tokens likelier, chosen anew by the tokens before.
+    """Make a share gamma of the tokens likelier, chosen anew by the tokens before. Also known as: KGW (Kirchenbauer).
 
     Each token is green with probability gamma by itself, where the paper takes exactly gamma of the vocabulary; so the
     law of unmarked text is exactly binomial.
@@ -264,7 +264,9 @@ def self_hash(key: int, vocabulary: int, *, gamma: Scalar = 0.25, delta: Scalar 
 
 
 def gumbel(key: int, vocabulary: int, *, width: int = 4) -> Gumbel:
-    """Draw each token by the key in place of chance: over keys, the law of each token is the model's.
+    """Draw each token by the key in place of chance: over keys, its law is the model's.
+
+    Also known as: Gumbel watermark (Aaronson), exponential minimum sampling.
 
     The token is argmax over v of log p(v) − log(−log u(v)). Where the same tokens stood before earlier in the text, the
     text is drawn by chance, since the key would draw the same again.
@@ -285,10 +287,10 @@ def gumbel(key: int, vocabulary: int, *, width: int = 4) -> Gumbel:
 
 
 def tournament(key: int, vocabulary: int, *, layers: int = 30, width: int = 4) -> Tournament:
-    """Let tokens win a knock-out of `layers` rounds, where the key says whom a round favours: over keys, their law is the model's.
+    """Let the key choose each token by a knock-out of `layers` rounds. Also known as: tournament sampling (SynthID).
 
-    A round turns p(v) into p(v) (1 + g(v) − Σ p g): the winner of two draws, of which the one with the larger g wins.
-    Repeated contexts are drawn by chance, as with `gumbel`.
+    Over keys, the law of each token is the model's. A round turns p(v) into p(v) (1 + g(v) − Σ p g): the winner of two
+    draws, of which the one with the larger g wins. Repeated contexts are drawn by chance, as with `gumbel`.
 
     Args:
         key: 0 … 2⁶⁴ − 1, the secret.
@@ -318,7 +320,7 @@ def places(state: State, digits: int) -> Array:
 
 
 def green_share(gamma: float, delta: float) -> float:
-    """The share of green tokens where all logits are equal: gamma e^delta / (1 + (e^delta − 1) gamma), the most that delta gives."""
+    """Share of green tokens of equal logits, the most that delta gives: gamma e^delta / (1 + (e^delta − 1) gamma)."""
     return gamma * math.exp(delta) / (1 + math.expm1(delta) * gamma)
 
 
@@ -339,8 +341,8 @@ def _repeated(context: Written, width: int) -> Bool[Array, "b 1"]:
     before, _ = _last(context, width)
     starts = max(tokens.shape[1] - width, 0)
     alike = jnp.arange(starts)[None] < length[:, None] - width
-    for place in range(width):
-        alike &= tokens[:, place : place + starts] == before[:, place, None]
+    for offset in range(width):
+        alike &= tokens[:, offset : offset + starts] == before[:, offset, None]
     return jnp.any(alike, 1, keepdims=True)
 
 

@@ -58,10 +58,10 @@ def longest_verbatim_span(texts: Sequence[Any], documents: Sequence[Any]) -> Ver
     spans = [
         _best(length, match, int(starts[number]) - begin, len(parts[number])) for number in range(known, len(parts))
     ]
-    found = np.array(spans, np.int64).reshape(-1, 3)
-    hit = found[:, 0] > 0
-    document = np.where(hit, np.searchsorted(starts, found[:, 2], side="right") - 1, -1)
-    return VerbatimSpans(found[:, 0], found[:, 1], document, np.where(hit, found[:, 2] - starts[document], -1))
+    matches = np.array(spans, np.int64).reshape(-1, 3)
+    hit = matches[:, 0] > 0
+    document = np.where(hit, np.searchsorted(starts, matches[:, 2], side="right") - 1, -1)
+    return VerbatimSpans(matches[:, 0], matches[:, 1], document, np.where(hit, matches[:, 2] - starts[document], -1))
 
 
 def _ids(texts: Sequence[Any]) -> list[np.ndarray]:
@@ -92,7 +92,7 @@ def _joined(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _ranks(line: np.ndarray, longest: int) -> list[np.ndarray]:
-    """For windows of 1, 2, 4, … tokens, up to `longest` or more: a rank by place, in the order of the windows, equal for equal ones."""
+    """For windows of 1, 2, 4, … tokens, up to `longest` or more: ranks by position, equal for equal windows."""
     levels = [np.unique(line, return_inverse=True)[1].reshape(-1)]
     while (size := 1 << (len(levels) - 1)) < longest:
         last = levels[-1]
@@ -109,11 +109,11 @@ def _longest_matches(levels: list[np.ndarray], begin: int) -> tuple[np.ndarray, 
     number = np.arange(len(order))
     before = np.maximum.accumulate(np.where(corpus, number, -1))
     after = np.minimum.accumulate(np.where(corpus, number, len(order))[::-1])[::-1]
-    asked = np.flatnonzero(~corpus)
+    queries = np.flatnonzero(~corpus)
     best, match = np.zeros(len(order), np.int64), np.zeros(len(order), np.int64)
-    for side in (before[asked], after[asked]):
+    for side in (before[queries], after[queries]):
         there = (side >= 0) & (side < len(order))
-        mine, other = order[asked[there]], order[side[there]]
+        mine, other = order[queries[there]], order[side[there]]
         common = _common(levels, mine, other)
         longer = common > best[mine]
         best[mine[longer]], match[mine[longer]] = common[longer], other[longer]

@@ -41,7 +41,7 @@ _IMAGES = {
     "spread spectrum": _Kind(spread_spectrum.spread_spectrum, SpreadSpectrum, _SPREAD),
 }
 _KINDS = {FORMAT: _TEXTS, IMAGE_FORMAT: _IMAGES}
-"""What a file calls a mark -> what it is, by format."""
+"""The watermarks of each format, by their names in files."""
 
 
 def save(path: str | Path, mark: TextWatermark | ImageWatermark) -> None:
@@ -54,15 +54,15 @@ def save(path: str | Path, mark: TextWatermark | ImageWatermark) -> None:
     """
     form, name = _kind(mark)
     kind, words = _KINDS[form][name], np.asarray(mark.words).tolist()
-    found: dict[str, Any] = {"format": form, "kind": name, "key": f"{words[0]:08x}{words[1]:08x}"}
-    for setting, of in (kind.settings | kind.optional).items():
+    data: dict[str, Any] = {"format": form, "kind": name, "key": f"{words[0]:08x}{words[1]:08x}"}
+    for setting, cast in (kind.settings | kind.optional).items():
         value = getattr(mark, setting)
         if value is None and setting in kind.optional:
             continue
-        if of is not list and np.ndim(value) != 0:
+        if cast is not list and np.ndim(value) != 0:
             raise TypeError(f"{setting} has shape {np.shape(value)}: a file holds one number")
-        found[setting] = np.asarray(value).tolist() if of is list else of(value)
-    Path(path).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        data[setting] = np.asarray(value).tolist() if cast is list else cast(value)
+    Path(path).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
 def load(path: str | Path, *, vocabulary: int | None = None) -> TextWatermark:
@@ -100,23 +100,23 @@ def load_image(path: str | Path, *, shape: tuple[int, ...] | None = None) -> Ima
 
 
 def _read(file: Path, form: str) -> Any:
-    found = json_object.read(file)
-    if (given := found.pop("format", None)) != form:
-        other = f": it is one of {_NAMES[given]}" if isinstance(given, str) and given in _NAMES else ""
+    data = json_object.read(file)
+    if (label := data.pop("format", None)) != form:
+        other = f": it is one of {_NAMES[label]}" if isinstance(label, str) and label in _NAMES else ""
         raise DataError(f"{file}: no watermark of {_NAMES[form]}: its format is not {form!r}{other}")
-    name, kinds = found.pop("kind", None), _KINDS[form]
+    name, kinds = data.pop("kind", None), _KINDS[form]
     if name not in kinds:
         raise DataError(f"{file}: kind = {name!r} is none of {', '.join(kinds)}")
     needed: dict[str, type] = {"key": str, **kinds[name].settings}
     allowed = needed | kinds[name].optional
-    if wrong := [each for each in {**needed, **found} if each not in allowed or (each in needed and each not in found)]:
+    if wrong := [each for each in {**needed, **data} if each not in allowed or (each in needed and each not in data)]:
         raise DataError(f"{file}: {', '.join(wrong)}: unknown to a {name}, or missing in it")
-    for setting, value in found.items():
-        of = allowed[setting]
-        if isinstance(value, bool) != (of is bool) or not isinstance(value, (int, float) if of is float else of):
-            raise DataError(f"{file}: {setting} = {value!r} must be {of.__name__}")
+    for setting, value in data.items():
+        cast = allowed[setting]
+        if isinstance(value, bool) != (cast is bool) or not isinstance(value, (int, float) if cast is float else cast):
+            raise DataError(f"{file}: {setting} = {value!r} must be {cast.__name__}")
     try:
-        return kinds[name].build(int(found.pop("key"), 16), **found)
+        return kinds[name].build(int(data.pop("key"), 16), **data)
     except (ValueError, TypeError) as error:
         raise DataError(f"{file}: {error}") from error
 

@@ -1,4 +1,4 @@
-"""What models cost before one is trained or served, how loss falls with parameters and tokens, and what emerges as they grow."""
+"""Scaling: costs of models before training or serving, laws of loss by parameters and tokens, and emergence."""
 
 from gendiff.scaling import (
     accelerators,

@@ -9,7 +9,7 @@ from gendiff.scaling.quantities import positive
 
 @dataclasses.dataclass(frozen=True)
 class Accelerator:
-    """What one device, or several that share the work evenly, can do in a second.
+    """The speed and memory of one device, or of several that share the work evenly.
 
     Args:
         name: of the device.

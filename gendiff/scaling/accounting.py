@@ -1,4 +1,4 @@
-"""How many parameters and operations a network has: by a formula per kind of layer, and by what XLA counts in the program.
+"""Parameters and operations (FLOPs) of a network: by a formula per kind of layer, and by XLA's count of the program.
 
 The formulas count products: 2 operations per multiplication and addition. Norms, activations, softmax, biases, the
 changes of size without a kernel and the look-up of a row are left out, as is usual. XLA counts these too, so its number
@@ -43,7 +43,7 @@ TABLES = ("token", "position", "type", "label")
 
 @dataclass(frozen=True)
 class Accounted:
-    """What a network has and does.
+    """The parameters and operations of a network.
 
     Args:
         parameters: with embeddings or without, as one asked.
@@ -190,7 +190,7 @@ def _self_attention(call: Call) -> int:
     if call.arguments.get("cache") is not None:
         raise TypeError(
             "a cache was given, whose kind decides how many keys are met: count without, and add "
-            "cost.attention_flops(seen, …)"
+            "cost.attention_flops(context, …)"
         )
     x, heads = call.arguments["x"], call.fields["heads"]
     streams = x if isinstance(x[0], tuple) else (x,)

@@ -11,12 +11,13 @@ import math
 import numpy as np
 
 from gendiff.core import checks
+from gendiff.core.renamed import renamed
 from gendiff.scaling.quantities import Number, not_negative
 
 
 @dataclasses.dataclass(frozen=True)
 class DecoderSize:
-    """The sizes of a decoder of the Llama family, dense or with a mixture of experts: no biases, RMS norms, rotary positions.
+    """The sizes of a Llama-like decoder, dense or with a mixture of experts: no biases, RMS norms, rotary positions.
 
     Args:
         vocabulary: number of ids.
@@ -63,12 +64,12 @@ class DecoderSize:
 
     @property
     def active(self) -> int:
-        """Entries of the matrices that one token is multiplied by, the last layer included, the look-up of its vector not."""
+        """Entries of the matrices that multiply one token: with the last layer, without the embedding."""
         return self.vocabulary * self.width + self.depth * self._block(self.top_k)
 
-    def attention_flops(self, seen: Number) -> Number:
-        """Return the operations of attention, in one forward pass, of a token that sees so many (see `attention_flops`)."""
-        return attention_flops(seen, self.depth, self.heads, self.head_size)
+    def attention_flops(self, context: Number) -> Number:
+        """Operations of attention, in one forward pass, of a token with this context (see `attention_flops`)."""
+        return attention_flops(context, self.depth, self.heads, self.head_size)
 
     def cache_bytes(self, tokens: Number, bytes_per_number: Number = 2.0) -> Number:
         """Return the bytes of the keys and values of one text (see `cache_bytes`)."""
@@ -108,11 +109,11 @@ def training_flops(parameters: Number, tokens: Number, attention: Number = 0.0) 
     return 3 * forward_flops(parameters, tokens, attention)
 
 
-def attention_flops(seen: Number, layers: Number, heads: Number, head_size: Number) -> Number:
-    """Operations per token, forward, of the products with keys and values: 4 · seen · layers · heads · head_size.
+def attention_flops(context: Number, layers: Number, heads: Number, head_size: Number) -> Number:
+    """Operations per token, forward, of the products with keys and values: 4 · context · layers · heads · head_size.
 
     Args:
-        seen: how many tokens it sees, itself included: the context in decoding, `mean_seen` for a whole text.
+        context: how many tokens it sees, itself included: the context in decoding, `mean_seen` for a whole text.
         layers: number of blocks.
         heads: number of heads of queries; sharing keys among them spares bytes, not operations.
         head_size: channels of a head.
@@ -121,8 +122,8 @@ def attention_flops(seen: Number, layers: Number, heads: Number, head_size: Numb
         Austin et al., How to Scale Your Model, 2025, Transformers: 12 B T² N H per layer in training, without the
         causal mask.
     """
-    not_negative(seen=seen, layers=layers, heads=heads, head_size=head_size)
-    return 4 * seen * layers * heads * head_size
+    not_negative(context=context, layers=layers, heads=heads, head_size=head_size)
+    return 4 * context * layers * heads * head_size
 
 
 def mean_seen(tokens: Number, window: Number = math.inf) -> Number:
@@ -177,10 +178,12 @@ def cache_bytes(
     return 2 * bytes_per_number * head_size * key_value_heads * layers * tokens
 
 
-def picture_flops(
+def image_flops(
     parameters: Number, patches: Number, steps: Number, *, guided: bool, attention: Number = 0.0, decoder: Number = 0.0
 ) -> Number:
-    """Operations of one picture of a diffusion transformer: steps · (2 if guided) · patches · (2 parameters + attention) + decoder.
+    """Operations of one picture of a diffusion transformer.
+
+    They are steps · (2 if guided) · patches · (2 parameters + attention) + decoder.
 
     Args:
         parameters: of the network, that each patch is multiplied by.
@@ -193,3 +196,6 @@ def picture_flops(
     """
     not_negative(steps=steps, decoder=decoder)
     return steps * (2 if guided else 1) * forward_flops(parameters, patches, attention) + decoder
+
+
+__getattr__ = renamed("scaling.cost", {"picture_flops": ("scaling.cost.image_flops", image_flops)})

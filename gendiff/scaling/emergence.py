@@ -1,4 +1,4 @@
-"""Is an ability emergent? Sharp and smooth metrics of one answer, how wide a rise is, whether a curve has a kink, and percolation.
+"""Is an ability emergent? Sharp and smooth metrics of one answer, widths of rises, kinks of curves, and percolation.
 
 An answer is right as a whole with the product of the chances of its digits, each given the prompt and the right digits
 before it. So the mean of exp(-answer_nll) is the exact match that sampling at temperature 1 gives on average: a smooth
@@ -43,7 +43,7 @@ class Segmented:
 
     @property
     def difference(self) -> float:
-        """bic_straight - bic_segmented: above 10 is strong evidence for the kink (Kass & Raftery, 1995, section 4; from memory)."""
+        """bic_straight - bic_segmented: above 10 is strong evidence of a kink (Kass & Raftery, 1995; from memory)."""
         return self.bic_straight - self.bic_segmented
 
 
@@ -116,15 +116,15 @@ def answer_nll(
         ValueError: for a logarithm above 0 or NaN, and for shapes that are not equal.
     """
     values = np.asarray(log_probs, np.float64)
-    kept = np.ones(values.shape, bool) if mask is None else np.asarray(mask, bool)
-    checks.same_shape("log_probs", values, "mask", kept)
-    values = np.where(kept, values, 0.0)
+    counted = np.ones(values.shape, bool) if mask is None else np.asarray(mask, bool)
+    checks.same_shape("log_probs", values, "mask", counted)
+    values = np.where(counted, values, 0.0)
     checks.in_range("log_probs", values, -math.inf, 1e-5)  # a logarithm of a softmax in float32 may round above 0
     return -values.sum(1)
 
 
 def brier(probabilities: Float[ArrayLike, "n c"], truth: Int[ArrayLike, " n"]) -> Float[np.ndarray, " n"]:
-    """Compute Brier's score of each item: Σ_c (p_c - [c is right])², 0 for a sure right answer and 2 for a sure wrong one.
+    """Compute the Brier score of each item, Σ_c (p_c - [c is right])²: 0 if sure and right, 2 if sure and wrong.
 
     Args:
         probabilities: (n, c), each row adding up to 1.
@@ -146,7 +146,7 @@ def brier(probabilities: Float[ArrayLike, "n c"], truth: Int[ArrayLike, " n"]) -
 def sharpness_decades(
     x: Shaped[ArrayLike, " n"], y: Shaped[ArrayLike, " n"], low: int | float = 0.1, high: int | float = 0.9
 ) -> float:
-    """Measure how many decades of x lie between the first place where y reaches `low` and the first where it reaches `high`.
+    """Measure the decades of x from where y first reaches `low` to where it first reaches `high`.
 
     Between points y is a line in log x. The result is NaN where y never reaches `high`, and where it starts above
     `low`.
@@ -222,8 +222,8 @@ def segmented_vs_straight(x: Shaped[ArrayLike, " n"], y: Shaped[ArrayLike, " n"]
     (_, slope, bend), squares = fits[best]
     _, straight = _least_squares(v, np.ones_like(u), u)
     bic = {
-        number: len(v) * math.log(of / len(v)) + number * math.log(len(v))
-        for number, of in ((3, straight), (5, squares))
+        number: len(v) * math.log(residual / len(v)) + number * math.log(len(v))
+        for number, residual in ((3, straight), (5, squares))
     }
     return Segmented(bic[3], bic[5], float(np.exp(kinks[best])), (float(slope), float(slope + bend)))
 
@@ -260,11 +260,11 @@ def bipartite_giant_component(seed: int | np.integer | np.random.Generator, n1: 
 
 
 def _right(answers: Any, truth: Any) -> np.ndarray:
-    given, wanted = np.asarray(answers), np.asarray(truth)
-    checks.same_shape("answers", given, "truth", wanted)
-    if given.ndim != 2 or not given.size:
-        raise ValueError(f"answers must be (n, k), n answers of k digits and at least one, got shape {given.shape}")
-    return given == wanted
+    responses, expected = np.asarray(answers), np.asarray(truth)
+    checks.same_shape("answers", responses, "truth", expected)
+    if responses.ndim != 2 or not responses.size:
+        raise ValueError(f"answers must be (n, k), n answers of k digits and at least one, got shape {responses.shape}")
+    return responses == expected
 
 
 def _padded(name: str, sequences: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -285,8 +285,8 @@ def _padded(name: str, sequences: Any) -> tuple[np.ndarray, np.ndarray]:
             raise TypeError(f"{name} must hold strings or integers, got {row.dtype}")
     lengths = np.array([len(row) for row in rows], np.int64)
     result = np.zeros((len(rows), int(np.max(lengths, initial=0))), np.int64)
-    for place, row in zip(result, rows, strict=True):
-        place[: len(row)] = row
+    for target, row in zip(result, rows, strict=True):
+        target[: len(row)] = row
     return result, lengths
 
 
@@ -302,14 +302,14 @@ def _curve(x: Any, y: Any, at_least: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _meetings(u: np.ndarray, v: np.ndarray, places: np.ndarray) -> list[float]:
-    """Where the line of the points on the left of an interval meets that of those on its right, if that is inside of it."""
+    """Where the line through the points left of an interval meets that through those on its right, if inside of it."""
     result = []
     for left, right in zip(places[1:-2], places[2:-1], strict=True):
         (slope, start), (other_slope, other_start) = (
             np.polyfit(u[side], v[side], 1) for side in (u <= left, u >= right)
         )
-        if slope != other_slope and left < (place := (other_start - start) / (slope - other_slope)) < right:
-            result.append(float(place))
+        if slope != other_slope and left < (meeting := (other_start - start) / (slope - other_slope)) < right:
+            result.append(float(meeting))
     return result
 
 

@@ -201,7 +201,7 @@ class Kaplan:
         return self._inner.loss(parameters, tokens) ** self.of_tokens
 
     def optimum(self, flops: Number, per_token: Number = 6.0) -> Optimum:
-        """Compute the best model of a budget, in closed form: the bracket of the law is a `Chinchilla` law with β = 1."""
+        """Compute the best model of a budget in closed form: the law's bracket is a `Chinchilla` law with β = 1."""
         best = self._inner.optimum(flops, per_token)
         return dataclasses.replace(best, loss=best.loss**self.of_tokens)
 
@@ -222,7 +222,7 @@ class Kaplan:
 
 @dataclasses.dataclass(frozen=True)
 class Overtraining:
-    """What a model costs beside the best ones.
+    """A model's cost beside the best ones.
 
     Args:
         flops_ratio: its training over the cheapest training that reaches its loss, >= 1.
@@ -352,7 +352,7 @@ def _floats(value: Number) -> np.ndarray:
 
 
 def _root(rising: Callable[[Number], Number], low: Number, high: Number) -> Number:
-    """Where each entry of a function goes from below 0 to above, between two bounds. NaN counts as below."""
+    """The root of each entry of an increasing function between two bounds. NaN counts as below 0."""
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         above = np.greater(rising(middle), 0)
@@ -361,7 +361,7 @@ def _root(rising: Callable[[Number], Number], low: Number, high: Number) -> Numb
 
 
 def _minimum(cost: Callable[[Number], Number], low: Number, high: Number) -> Number:
-    """Where each entry of a function with one minimum is least. It may be inf on the left."""
+    """The minimiser of each entry of a function with one minimum. The function may be inf on the left."""
 
     def slope(x: Number) -> Number:
         with np.errstate(invalid="ignore"):  # inf - inf

@@ -40,11 +40,11 @@ def per_million_tokens(throughput: Number, per_hour: Number, busy: Number = 1.0)
 def break_even_tokens(
     training_tokens: Number, training_utilisation: Number = 1.0, serving_utilisation: Number = 1.0
 ) -> Number:
-    """How many tokens are served until that has cost what training did: 3 · training_tokens · serving_ / training_utilisation.
+    """How many tokens are served until serving has cost as much as training.
 
-    Training takes 6 operations per parameter and token, serving 2, on the same machines; attention is left out. Where
-    only operations count, both utilisations are 1. Generation at small batches is bounded by memory, so its utilisation
-    is low and it costs more per token.
+    They are 3 · training_tokens · serving_utilisation / training_utilisation. Training takes 6 operations per parameter
+    and token, serving 2, on the same machines; attention is left out. Where only operations count, both utilisations
+    are 1. Generation at small batches is bounded by memory, so its utilisation is low and it costs more per token.
 
     Args:
         training_tokens: over all epochs.

@@ -16,24 +16,27 @@ PETAFLOP_DAY = 8.64e19
 
 
 def _through(parameters: float, exponent: float) -> Frontier:
-    """The power law that has a published number of parameters at Chinchilla's budget: papers round the coefficient away."""
+    """The power law with a published number of parameters at Chinchilla's budget; papers round the coefficient away."""
     return Frontier(parameters / CHINCHILLA_FLOPS**exponent, exponent)
 
 
 HOFFMANN_1 = _through(67e9, 0.50)
-"""Approach 1, the envelope of training curves: 67B parameters at Chinchilla's budget (Hoffmann et al., 2022, Table 3, from memory)."""
+"""Approach 1, the envelope: 67B parameters at Chinchilla's budget (Hoffmann et al., 2022, Table 3, from memory)."""
 
 HOFFMANN_2 = _through(63e9, 0.49)
-"""Approach 2, IsoFLOP profiles: 63B parameters at Chinchilla's budget (Hoffmann et al., 2022, Table 2 and Figure 3, from memory)."""
+"""Approach 2, IsoFLOP: 63B parameters at Chinchilla's budget (Hoffmann et al., 2022, Table 2, Fig. 3, from memory)."""
 
 HOFFMANN = Chinchilla(math.exp(0.5267228), math.exp(6.0073404), math.exp(6.0179186), 0.33917084, 0.2849083)
-"""Approach 3, the parametric fit, unrounded: E 1.69, A 406.4, B 410.7 (Hoffmann et al., 2022, Eq. 10; digits as Epoch's notebook has them).
+"""Approach 3, the parametric fit, unrounded: E 1.69, A 406.4, B 410.7.
 
-Its exponent, 0.46, disagrees with approaches 1 and 2. The optimiser stopped early (Besiroglu et al., 2024).
+Source: Hoffmann et al., 2022, Eq. 10, with the digits of Epoch's notebook. Its exponent, 0.46, disagrees with
+approaches 1 and 2. The optimiser stopped early (Besiroglu et al., 2024).
 """
 
 EPOCH = Chinchilla(1.8172, 482.01, 2085.43, 0.3478, 0.3658)
-"""The same law fitted again to the points of Hoffmann et al. without the 5 largest losses (Besiroglu et al., 2024, Table 1).
+"""The same law fitted again to the points of Hoffmann et al., without the 5 largest losses.
+
+Source: Besiroglu et al., 2024, Table 1.
 
 It is the maximum of a likelihood with a fitted scale, not of the plain Huber objective.
 """
@@ -52,7 +55,7 @@ KAPLAN = Kaplan(6.4e13, 1.8e13, 0.076, 0.103)
 """The joint law; parameters are counted without embeddings (Kaplan et al., 2020, Table 2, from memory)."""
 
 KAPLAN_FRONTIER = Frontier(1.3e9 / PETAFLOP_DAY**0.73, 0.73)
-"""The best size per budget: 1.3e9 parameters without embeddings at a petaflop/s-day (Kaplan et al., 2020, Table 6, from memory)."""
+"""Kaplan's size: 1.3e9 parameters, no embeddings, at a petaflop/s-day (Kaplan et al., 2020, Table 6, from memory)."""
 
 
 @dataclasses.dataclass(frozen=True)

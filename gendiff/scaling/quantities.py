@@ -1,4 +1,4 @@
-"""What the functions of this chapter take: numbers or arrays of several cases, never below 0."""
+"""The arguments of this chapter's functions: numbers or arrays of several cases, never below 0."""
 
 import math
 

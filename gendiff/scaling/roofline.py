@@ -35,7 +35,7 @@ class ServingCurve:
 
 
 def program_time(flops: Number, moved: Number, accelerator: Accelerator) -> Number:
-    """Least seconds of a program: max(flops / F, moved / W), the longer one of its arithmetic and of what passes through memory.
+    """Least seconds of a program: max(flops / F, moved / W), the longer one of arithmetic and memory traffic.
 
     Args:
         flops: operations.
@@ -90,7 +90,7 @@ def prefill_time(
 
 
 def critical_batch(accelerator: Accelerator, bytes_per_parameter: Number = 2.0, active_share: Number = 1.0) -> Number:
-    """Tokens at once from which on matrix products are bounded by arithmetic: intensity · bytes_per_parameter / 2 / active_share.
+    """Tokens at once from which arithmetic bounds matrix products: intensity · bytes_per_parameter / 2 / active_share.
 
     Args:
         accelerator: what computes. Its `flops` are those of the arithmetic in use, whatever the parameters are kept in.

@@ -52,10 +52,10 @@ def test_a_hole_is_a_rectangle_of_half_the_side_that_lies_anywhere_and_pictures_
     half = size // 2
     centres = np.arange(size + 1 - half % 2)
     covered = np.array(
-        [[centre - half // 2 <= place < centre - half // 2 + half for place in range(size)] for centre in centres]
+        [[centre - half // 2 <= position < centre - half // 2 + half for position in range(size)] for centre in centres]
     )
-    for seen in (rows, columns):
-        counts = (seen[:, None] == covered[None]).all(2).sum(0)
+    for axis in (rows, columns):
+        counts = (axis[:, None] == covered[None]).all(2).sum(0)
         assert counts.sum() == N and scipy.stats.chisquare(counts).pvalue > 0.01
 
 

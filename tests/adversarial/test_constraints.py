@@ -19,11 +19,11 @@ PARAMS = {
 
 
 def test_numbers_are_cut_at_the_limit_and_those_within_stay_with_other_leaves():
-    kept = constraints.weight_clipping(0.5)(PARAMS)
+    clipped = constraints.weight_clipping(0.5)(PARAMS)
     for name in ("kernel", "bias"):
-        np.testing.assert_array_equal(kept[name], np.clip(PARAMS[name], -0.5, 0.5))
+        np.testing.assert_array_equal(clipped[name], np.clip(PARAMS[name], -0.5, 0.5))
         assert np.any(np.abs(PARAMS[name]) > 0.5)
-    np.testing.assert_array_equal(kept["count"], PARAMS["count"])
+    np.testing.assert_array_equal(clipped["count"], PARAMS["count"])
 
 
 def test_weights_are_within_the_limit_after_every_update():
@@ -38,10 +38,10 @@ def test_weights_are_within_the_limit_after_every_update():
         return (clip(moved), state), (jnp.max(jnp.abs(moved["bias"])), jnp.max(jnp.abs(clip(moved)["bias"])))
 
     data = DRAW.normal(size=(5, 8, 3)).astype(np.float32)
-    (params, _), (wanted, kept) = quickly(lambda *carried: jax.lax.scan(step, carried, data))(
+    (params, _), (unclipped, clipped) = quickly(lambda *carried: jax.lax.scan(step, carried, data))(
         params, optimizer.init(params)
     )
-    assert np.all(wanted > 0.1) and np.all(kept == np.float32(0.01))
+    assert np.all(unclipped > 0.1) and np.all(clipped == np.float32(0.01))
     assert max(np.max(np.abs(leaf)) for leaf in jax.tree.leaves(params)) == np.float32(0.01)
 
 

@@ -210,12 +210,12 @@ def test_rebuilt_records_are_equal_hash_alike_and_differ_from_their_siblings():
 
 def test_every_public_loss_and_penalty_is_in_its_table():
     for module, kind, members in ((losses, AdversarialLoss, LOSSES), (penalties, Penalty, PENALTIES)):
-        own = {
+        functions = {
             name: value
             for name, value in vars(module).items()
             if inspect.isfunction(value) and value.__module__ == module.__name__
         }
-        assert {name for name, value in own.items() if value.__annotations__["return"] is kind} == set(members)
+        assert {name for name, value in functions.items() if value.__annotations__["return"] is kind} == set(members)
         assert all(
             isinstance(listed.make(*(() if kind is AdversarialLoss else (1.0,))), kind) for listed in members.values()
         )

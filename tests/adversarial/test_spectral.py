@@ -14,20 +14,20 @@ from tests.refusals import refusals
 from tests.traced import Traced
 
 
-def drawn(seed, *shape):
+def normal(seed, *shape):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 PARAMS = {
-    "first": {"kernel": 3 * drawn(0, 4, 8), "bias": drawn(1, 8)},
-    "second": {"kernel": 2 * drawn(2, 8, 5), "bias": drawn(3, 5)},
-    "last": {"kernel": drawn(4, 5, 1)},
+    "first": {"kernel": 3 * normal(0, 4, 8), "bias": normal(1, 8)},
+    "second": {"kernel": 2 * normal(2, 8, 5), "bias": normal(3, 5)},
+    "last": {"kernel": normal(4, 5, 1)},
 }
 OTHERS = {
-    "convolution": drawn(5, 3, 3, 2, 4),
+    "convolution": normal(5, 3, 3, 2, 4),
     "zero": np.zeros((3, 2), np.float32),
-    "wide": drawn(6, 2, 6),
-    "bias": drawn(7, 4),
+    "wide": normal(6, 2, 6),
+    "bias": normal(7, 4),
 }
 
 
@@ -40,9 +40,9 @@ def critic(params, x):
 SEED = 9  # for what fails before it draws
 start = quickly(lambda params, iterations: spectral.start(jax.random.key(0), params, iterations))
 norms_of, iterate = quickly(spectral.norms), quickly(spectral.iterate)
-X, Y = drawn(8, 2000, 4), drawn(9, 2000, 4)
+X, Y = normal(8, 2000, 4), normal(9, 2000, 4)
 X[1000:] = Y[1000:] + 1e-2 * X[1000:]  # neighbours too
-WEIGHTS = np.concatenate([drawn(10, 2000), np.zeros(2000, np.float32)])
+WEIGHTS = np.concatenate([normal(10, 2000), np.zeros(2000, np.float32)])
 
 
 def judged(criticise, params):
@@ -119,13 +119,13 @@ def test_the_gradient_is_the_one_of_the_paper_and_vectors_have_none():
     """(G − ⟨G, K / s⟩ u v') / s, where G is the gradient by the divided kernel: none along the kernel itself."""
     tree, by, _ = normalising()
     assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(by["vectors"]))
-    kernel, found, g = PARAMS["first"]["kernel"], by["network"]["first"]["kernel"], divided()[0]["first"]["kernel"]
+    kernel, gradient, g = PARAMS["first"]["kernel"], by["network"]["first"]["kernel"], divided()[0]["first"]["kernel"]
     s, v = largest(kernel), np.asarray(tree["vectors"]["first/kernel"])
     u = kernel @ v / np.linalg.norm(kernel @ v)
     np.testing.assert_allclose(
-        found, (g - np.sum(g * kernel / s) * np.outer(u, v)) / s, rtol=1e-3, atol=1e-3 * np.abs(found).max()
+        gradient, (g - np.sum(g * kernel / s) * np.outer(u, v)) / s, rtol=1e-3, atol=1e-3 * np.abs(gradient).max()
     )
-    assert abs(np.sum(found * kernel)) < 1e-3 * abs(np.sum(g * kernel))
+    assert abs(np.sum(gradient * kernel)) < 1e-3 * abs(np.sum(g * kernel))
 
 
 def test_a_kernel_of_zeros_stays_and_learns():

@@ -45,14 +45,14 @@ def test_metrics_are_means_over_the_steps_of_the_critic():
         fakes.append(fake.mean(0) @ slope)
         slope = np.clip(slope + game.CRITIC_RATE * (real - fake.mean(0)), -game.LIMIT, game.LIMIT)
     _, metrics = game.EXACT(state, rows)
-    wanted = {"real_logit": reals, "fake_logit": fakes, "grad_norm": slopes, "penalty": [0.0]}
-    wanted |= {
+    expected = {"real_logit": reals, "fake_logit": fakes, "grad_norm": slopes, "penalty": [0.0]}
+    expected |= {
         "loss": np.subtract(fakes, reals),
         "generator_loss": [-fake.mean(0) @ slope],
         "generator_grad_norm": [np.linalg.norm(slope)],
     }
-    assert metrics.keys() == {*wanted, "finite"}
-    for name, values in wanted.items():
+    assert metrics.keys() == {*expected, "finite"}
+    for name, values in expected.items():
         np.testing.assert_allclose(metrics[name], np.mean(values), rtol=1e-4, err_msg=name)
 
 
@@ -107,11 +107,11 @@ def test_noise_augmentations_and_penalties_have_keys_of_their_own():
     """One key for two of them would tie what is generated to how real samples are changed."""
     keys = []
 
-    def seen(result):
-        return lambda key, *given: (keys.append(tuple(jax.random.key_data(key).tolist())), result(*given))[1]
+    def recorded(result):
+        return lambda key, *arguments: (keys.append(tuple(jax.random.key_data(key).tolist())), result(*arguments))[1]
 
-    how = {"noise": seen(lambda count: jnp.zeros((count, 2))), "augment": seen(lambda x: x)}
-    two = [seen(lambda criticise, real, fake: jnp.zeros(())) for _ in range(2)]
+    how = {"noise": recorded(lambda count: jnp.zeros((count, 2))), "augment": recorded(lambda x: x)}
+    two = [recorded(lambda criticise, real, fake: jnp.zeros(())) for _ in range(2)]
     params, rows = game.exact_start(), game.batch(rows=4)
     build = step.critic_loss(game.shifted, game.linear, losses.wasserstein(), penalties=two, **how)
     build(params.critic.params, jax.random.key(0), (params.params, rows, ()))
@@ -163,13 +163,13 @@ def test_a_step_called_again_with_the_first_state_answers_the_same():
 @pytest.mark.fault("kill -9 anywhere, then resume")
 @pytest.mark.slow  # the tests of seeds that train together resume one at every change
 def test_a_resumed_training_ends_bitwise_as_an_unbroken_one(tmp_path):
-    whole, _ = game.train(game.noisy_start(), 0, 4)
+    unbroken, _ = game.train(game.noisy_start(), 0, 4)
     half, _ = game.train(game.noisy_start(), 0, 2)
     with Checkpoints(tmp_path) as store:
         store.save(2, half)
         restored = store.restore(2, jax.eval_shape(game.noisy_start)).state
     resumed, _ = game.train(restored, 2, 4)
-    one, other = game.leaves(whole), game.leaves(resumed)
+    one, other = game.leaves(unbroken), game.leaves(resumed)
     assert one.keys() == other.keys() and len(one) >= 12
     for path, leaf in one.items():
         assert leaf.dtype == other[path].dtype and leaf.tobytes() == other[path].tobytes(), path
@@ -177,28 +177,28 @@ def test_a_resumed_training_ends_bitwise_as_an_unbroken_one(tmp_path):
 
 def shapes(batch, critic_steps=1, **options):
     """The shapes that the critic sees, without a computation."""
-    seen = []
+    shapes_met = []
 
     def criticise(params, x, *condition):
-        seen.append((x.shape, *(each.shape for each in condition)))
+        shapes_met.append((x.shape, *(each.shape for each in condition)))
         return jnp.sum(x, -1) * params["scale"]
 
     def generate(params, noise, *condition):
         return noise * params["scale"] + sum(condition[0][:, None] for _ in condition)
 
-    of = (optax.sgd(0.1), optax.sgd(0.1))
+    pair = (optax.sgd(0.1), optax.sgd(0.1))
     build = adversarial.make_step(
         generate,
         criticise,
         losses.relativistic(),
-        *of,
+        *pair,
         noise=step.normal_noise(2),
         critic_steps=critic_steps,
         **options,
     )
     params = {"scale": jnp.ones(())}
-    jax.eval_shape(build, jax.eval_shape(lambda: adversarial.start(params, params, *of, jax.random.key(0))), batch)
-    return seen
+    jax.eval_shape(build, jax.eval_shape(lambda: adversarial.start(params, params, *pair, jax.random.key(0))), batch)
+    return shapes_met
 
 
 def test_the_critic_sees_packs_of_its_share_of_the_batch_or_the_conditions_beside_it():
@@ -223,17 +223,17 @@ def test_a_normalised_critic_stays_normalised():
     def flat(params, x):
         return (jax.nn.relu(x @ params["inner"]) @ params["outer"])[:, 0]
 
-    of = (optax.sgd(0.1), optax.adam(0.05))
+    pair = (optax.sgd(0.1), optax.adam(0.05))
     build = adversarial.make_step(
         game.shifted,
         spectral.normalised(flat),
         losses.hinge(),
-        *of,
+        *pair,
         noise=game.levels,
         critic_steps=2,
         constraint=spectral.iterate,
     )
-    state = adversarial.start({"shift": jnp.zeros(2)}, tree, *of, jax.random.key(0))
+    state = adversarial.start({"shift": jnp.zeros(2)}, tree, *pair, jax.random.key(0))
     build = quickly(build)
     for number in range(10):
         state, _ = build(state, game.batch(number))

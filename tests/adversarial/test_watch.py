@@ -23,28 +23,30 @@ REAL = on(*range(8), seed=1)
 
 def test_exact_samples_are_spread_whatever_is_known():
     samples = on(*range(8))
-    for given in (
+    for known in (
         {"reference": REAL},
         {"centres": CENTRES, "std": STD},
         {"reference": REAL, "centres": CENTRES, "std": STD},
     ):
-        found = watch.report(samples, **given)
-        assert found.verdict == "spread" and not found.collapsed and not found.reasons
-        assert (found.ratio is None) == ("reference" not in given) and (found.modes is None) == ("centres" not in given)
-    assert found.ratio == pytest.approx(1.0, abs=0.05) and found.modes.modes == 8
+        result = watch.report(samples, **known)
+        assert result.verdict == "spread" and not result.collapsed and not result.reasons
+        assert (result.ratio is None) == ("reference" not in known) and (result.modes is None) == (
+            "centres" not in known
+        )
+    assert result.ratio == pytest.approx(1.0, abs=0.05) and result.modes.modes == 8
 
 
 def test_one_mode_of_eight_is_a_collapse_by_both_measures():
-    found = watch.report(on(5), REAL, CENTRES, STD)
-    assert found.collapsed and found.ratio < 0.03 and found.modes.modes == 1
-    assert len(found.reasons) == 2 and "as far apart" in found.reasons[0] and "1 of 8 modes" in found.reasons[1]
+    result = watch.report(on(5), REAL, CENTRES, STD)
+    assert result.collapsed and result.ratio < 0.03 and result.modes.modes == 1
+    assert len(result.reasons) == 2 and "as far apart" in result.reasons[0] and "1 of 8 modes" in result.reasons[1]
 
 
 def test_two_opposite_modes_keep_their_distance_and_are_a_collapse_by_the_modes_alone():
     samples = on(0, 4)
     assert watch.report(samples, REAL).verdict == "spread"
-    found = watch.report(samples, REAL, CENTRES, STD)
-    assert found.collapsed and len(found.reasons) == 1 and "samples reach 2 of 8 modes" in found.reasons[0]
+    result = watch.report(samples, REAL, CENTRES, STD)
+    assert result.collapsed and len(result.reasons) == 1 and "samples reach 2 of 8 modes" in result.reasons[0]
 
 
 @table("reached, collapsed", [(3, True), (4, False)])
@@ -56,15 +58,15 @@ def test_a_collapse_is_less_than_the_share_of_modes_and_not_the_share_itself(rea
 def test_a_share_of_modes_that_rounding_lifts_above_a_whole_number_is_that_number():
     """0.28 · 25 is 7.000000000000001 in floating point."""
     rows, labels = np.arange(1400.0)[:, None], np.arange(1400) % 7
-    found = watch.report(rows, labels=labels, classes=25, least_modes=0.28)
-    assert found.modes.modes == 7 and not found.collapsed
+    result = watch.report(rows, labels=labels, classes=25, least_modes=0.28)
+    assert result.modes.modes == 7 and not result.collapsed
     assert watch.report(rows, labels=labels, classes=25, least_modes=0.281).collapsed
 
 
 def test_equal_pictures_are_a_collapse_and_those_of_real_data_are_not():
     pictures = np.random.default_rng(0).uniform(-1, 1, (40, 4, 4, 3))
-    found = watch.report(np.repeat(pictures[:1], 20, axis=0), pictures)
-    assert found.collapsed and found.ratio == found.pairwise_distance == 0.0
+    result = watch.report(np.repeat(pictures[:1], 20, axis=0), pictures)
+    assert result.collapsed and result.ratio == result.pairwise_distance == 0.0
     assert not watch.report(pictures[:20], pictures).collapsed
     for unit in (1.0, 3.0):
         assert watch.report(unit * pictures[:20], pictures).ratio == pytest.approx(unit, rel=0.05)
@@ -87,11 +89,11 @@ def test_few_exact_samples_of_many_modes_are_no_collapse():
 def test_samples_that_are_not_finite_are_a_verdict_and_not_an_error():
     samples = on(0)
     samples[7, 1] = np.nan
-    found = watch.report(samples, REAL, CENTRES, STD)
+    result = watch.report(samples, REAL, CENTRES, STD)
     assert (
-        found.verdict == "not finite"
-        and not found.collapsed
-        and found.ratio is found.modes is found.pairwise_distance is None
+        result.verdict == "not finite"
+        and not result.collapsed
+        and result.ratio is result.modes is result.pairwise_distance is None
     )
 
 

@@ -60,7 +60,7 @@ def _program():
     return quickly(lambda tokens: MODEL(tokens, None, True)[0])
 
 
-def whole(texts):
+def full(texts):
     """Logits (s, v) of each of at most 8 texts of s ≤ 16 tokens, at once and without a cache, by one program for all
     tests.
     """
@@ -71,6 +71,6 @@ def whole(texts):
 def log_probs(texts):
     """Those of each text's tokens (s − 1,) given the ones before."""
     pairs = [
-        (scipy.special.log_softmax(logits[:-1], 1), text[1:]) for logits, text in zip(whole(texts), texts, strict=True)
+        (scipy.special.log_softmax(logits[:-1], 1), text[1:]) for logits, text in zip(full(texts), texts, strict=True)
     ]
     return [logits[np.arange(len(text)), np.asarray(text, int)] for logits, text in pairs]

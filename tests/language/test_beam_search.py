@@ -39,13 +39,13 @@ narrow = quickly(
 def every_text(last, penalty):
     """Score and log-probability of each text that a stop ends, or that has three tokens."""
     steps = np.asarray(scipy.special.log_softmax(CHAIN.table, 1), np.float64)
-    found = {}
+    texts = {}
     for text in itertools.product(range(3), repeat=NEW):
         text = text[: text.index(0) + 1] if 0 in text else text
         chain = (last, *text)
         log_prob = sum(steps[chain[i], chain[i + 1]] for i in range(len(text)))
-        found[text] = (log_prob / ((5 + len(text)) / 6) ** penalty, log_prob)
-    return found
+        texts[text] = (log_prob / ((5 + len(text)) / 6) ** penalty, log_prob)
+    return texts
 
 
 @table("penalty", [0.0, 1.5])
@@ -54,13 +54,13 @@ def test_as_many_beams_as_texts_find_all_of_them_in_order(penalty):
     for row, last in enumerate((2, 1)):
         expected = every_text(last, penalty)
         assert np.isfinite(result.scores[row]).sum() == len(expected)
-        found = {}  # some texts are exactly as likely as others, so their order is free
+        beams = {}  # some texts are exactly as likely as others, so their order is free
         for beam in range(len(expected)):
             text = tuple(result.tokens[row, beam, : result.length[row, beam]].tolist())
-            found[text] = (result.scores[row, beam], result.log_probs[row, beam])
+            beams[text] = (result.scores[row, beam], result.log_probs[row, beam])
             assert result.finished[row, beam] == (text[-1] == 0)
-        assert found.keys() == expected.keys() and (np.diff(result.scores[row, : len(expected)]) <= 0).all()
-        np.testing.assert_allclose([found[text] for text in expected], list(expected.values()), rtol=1e-5)
+        assert beams.keys() == expected.keys() and (np.diff(result.scores[row, : len(expected)]) <= 0).all()
+        np.testing.assert_allclose([beams[text] for text in expected], list(expected.values()), rtol=1e-5)
 
 
 @table("penalty", [0.0, 0.7, 3.0])

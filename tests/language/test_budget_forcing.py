@@ -39,10 +39,10 @@ def thoughts(result):
 
 @table("least, most", [(0, 0), (3, 3), (2, 6)])
 def test_thinking_is_as_long_as_the_budget_says(least, most):
-    found = thoughts(think(least, most))
-    assert found.min() >= least and found.max() <= most
+    lengths = thoughts(think(least, most))
+    assert lengths.min() >= least and lengths.max() <= most
     if least < most:
-        assert len(set(found.tolist())) > 2  # and free within it
+        assert len(set(lengths.tolist())) > 2  # and free within it
 
 
 def test_each_text_may_have_its_own_budget_and_without_one_nothing_changes():

@@ -55,7 +55,7 @@ ask = Traced(lambda model, tokens, cache: model(tokens, cache, True), quickly)
 
 
 @functools.cache
-def whole(kind):
+def full(kind):
     network = KINDS[kind][0]
     held = WHOLE[kind](network, 3, 12) if kind in WHOLE else None
     return np.asarray(ask(model(network), TOKENS, held)[0])
@@ -77,7 +77,7 @@ def goes_on(kind, held, count):
     logits = np.asarray(logits)
     np.testing.assert_array_equal(after.length, lengths + count)
     for text in range(3):
-        expected = whole(kind)[text, lengths[text] : lengths[text] + count[text]]
+        expected = full(kind)[text, lengths[text] : lengths[text] + count[text]]
         np.testing.assert_allclose(logits[text, : count[text]], expected, atol=TOLERANCE.get(kind, 1e-5))
     return after
 
@@ -118,7 +118,7 @@ def test_64_tokens_one_by_one_take_one_compile(kind, places):
         logits, held = ask(model(KINDS[kind][0]), np.pad(token, ((0, 0), (0, places - 1)), constant_values=-1), held)
         return np.asarray(logits)[:, 0], held
 
-    held, expected = empty(kind), whole(kind)  # which is a program of its own
+    held, expected = empty(kind), full(kind)  # which is a program of its own
     for number in range(64):
         logits, held = step(TOKENS[:, number % 12, None], held)
         traces = ask.traces if number == 0 else traces
@@ -166,7 +166,7 @@ def test_a_text_for_which_no_page_is_left_answers_no_number_and_the_others_their
     given_back = rewind(after, np.array([0, 4, 0]))
     assert int(given_back.available) == 2
     logits, _ = ask(model(NETWORK), TOKENS[:, :NEW], rewind(given_back, np.array([0, 0, 0])))
-    np.testing.assert_allclose(np.asarray(logits)[0], whole("full")[0, :NEW], atol=1e-5)
+    np.testing.assert_allclose(np.asarray(logits)[0], full("full")[0, :NEW], atol=1e-5)
 
 
 def test_what_a_ring_forgot_stays_forgotten_when_the_text_grows_again():
@@ -223,8 +223,8 @@ def test_numbers_in_8_bits_are_within_half_a_step_of_what_they_were():
 
 
 def test_8_bits_change_the_answer_little():
-    exact = np.stack(rig.whole(TOKENS))
-    assert np.abs(whole("int8") - exact).max() < 0.03 * np.abs(exact).max()
+    exact = np.stack(rig.full(TOKENS))
+    assert np.abs(full("int8") - exact).max() < 0.03 * np.abs(exact).max()
 
 
 @table("texts", [1, 2])

@@ -46,11 +46,11 @@ def test_the_template_of_smollm2_writes_what_it_was_trained_on():
         file | {"tokenizer.ggml.token_type": np.array([3, 3, 3, 1]), "tokenizer.ggml.eos_token_id": 2}
     )
     system = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
-    asked = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n"
-    assert template(QUESTION) == f"{system}{asked}<|im_start|>assistant\n"
-    assert template(QUESTION, answer=False) == f"{system}{asked}"
-    own = [{"role": "system", "content": "Be brief."}, *QUESTION]
-    assert template(own) == f"<|im_start|>system\nBe brief.<|im_end|>\n{asked}<|im_start|>assistant\n"
+    question = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n"
+    assert template(QUESTION) == f"{system}{question}<|im_start|>assistant\n"
+    assert template(QUESTION, answer=False) == f"{system}{question}"
+    with_system = [{"role": "system", "content": "Be brief."}, *QUESTION]
+    assert template(with_system) == f"<|im_start|>system\nBe brief.<|im_end|>\n{question}<|im_start|>assistant\n"
     assert template.special == (("eos_token", "<|im_end|>"),) and "a" not in template.control
 
 

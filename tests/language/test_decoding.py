@@ -82,7 +82,7 @@ def next_by_the_rule(index, number, text, values):
 
 
 @pytest.fixture(scope="module")
-def drawn():
+def generated():
     return generate(TEXTS, range(6))
 
 
@@ -99,11 +99,11 @@ def test_tokens_and_their_probabilities_are_those_of_the_rule_from_whole_texts(v
 
 @settings(max_examples=8)
 @given(rows=st.lists(st.integers(0, 5), min_size=3, max_size=3))
-def test_a_text_is_a_function_of_parameters_key_index_and_prompt(drawn, rows):
+def test_a_text_is_a_function_of_parameters_key_index_and_prompt(generated, rows):
     """Batch, order, padding and chunks do not enter."""
     result = generate([TEXTS[row] for row in rows], rows, width=9, chunk=2)
-    np.testing.assert_array_equal(result.tokens, drawn.tokens[np.array(rows)])
-    np.testing.assert_allclose(result.log_probs, drawn.log_probs[np.array(rows)], atol=2e-5)
+    np.testing.assert_array_equal(result.tokens, generated.tokens[np.array(rows)])
+    np.testing.assert_allclose(result.log_probs, generated.log_probs[np.array(rows)], atol=2e-5)
 
 
 def test_another_index_is_another_text_and_the_same_one_is_the_same():
@@ -112,7 +112,7 @@ def test_another_index_is_another_text_and_the_same_one_is_the_same():
     np.testing.assert_array_equal(rows[:2], rows[4:])
 
 
-def test_one_compile_serves_every_length_setting_stop_key_and_count(drawn):
+def test_one_compile_serves_every_length_setting_stop_key_and_count(generated):
     before = traced.traces
     for number in range(1, 4):
         values = {
@@ -135,31 +135,31 @@ def test_one_compile_serves_every_length_setting_stop_key_and_count(drawn):
     assert traced.traces == before
 
 
-def test_a_text_ends_at_its_own_stop_and_the_others_go_on(drawn):
-    stop = drawn.tokens[:, 2:3]  # each text's third token, wherever it comes first
+def test_a_text_ends_at_its_own_stop_and_the_others_go_on(generated):
+    stop = generated.tokens[:, 2:3]  # each text's third token, wherever it comes first
     result = generate(TEXTS, range(6), stop=np.concatenate([stop, -np.ones((6, 2), int)], 1))
     assert result.finished.all()
-    for row, tokens in enumerate(drawn.tokens):
+    for row, tokens in enumerate(generated.tokens):
         length = 1 + int(np.flatnonzero(tokens == stop[row])[0])
         assert result.length[row] == length <= 3
         np.testing.assert_array_equal(result.tokens[row], [*tokens[:length], *[-1] * (NEW - length)])
         np.testing.assert_array_equal(result.log_probs[row, length:], 0)
 
 
-def test_each_text_may_have_its_own_number_of_tokens(drawn):
+def test_each_text_may_have_its_own_number_of_tokens(generated):
     number = np.array([0, 1, 2, 3, 6, 5])
     result = generate(TEXTS, range(6), num_tokens=number)
     np.testing.assert_array_equal(result.length, number)
-    np.testing.assert_array_equal(result.tokens, np.where(np.arange(NEW)[None] < number[:, None], drawn.tokens, -1))
+    np.testing.assert_array_equal(result.tokens, np.where(np.arange(NEW)[None] < number[:, None], generated.tokens, -1))
 
 
 def test_a_call_with_the_returned_cache_and_the_last_token_goes_on():
     greedy = SETTINGS | {"temperature": 0.0, "penalty": 1.0}
-    whole = generate(TEXTS, range(6), values=greedy)
+    full = generate(TEXTS, range(6), values=greedy)
     first = generate(TEXTS, range(6), values=greedy, num_tokens=2)
 
     further = generate(first.tokens[:, 1:2], range(6), values=greedy, cache=first.cache, num_tokens=NEW - 2)
-    np.testing.assert_array_equal(further.tokens[:, : NEW - 2], whole.tokens[:, 2:])
+    np.testing.assert_array_equal(further.tokens[:, : NEW - 2], full.tokens[:, 2:])
 
 
 CHAIN = rig.markov(5)
@@ -213,8 +213,8 @@ def test_a_text_without_tokens_generates_none_under_jit():
     np.testing.assert_array_equal(result.length, [0, *[NEW] * 5])
 
 
-def test_tokens_stream_in_order_while_they_are_generated(drawn):
-    seen = []
+def test_tokens_stream_in_order_while_they_are_generated(generated):
+    calls = []
 
     @quickly
     def streamed(prompt, stop):
@@ -226,17 +226,17 @@ def test_tokens_stream_in_order_while_they_are_generated(drawn):
             np.array([5, 6]),
             max_tokens=8,
             stop=stop,
-            on_token=lambda index, number, token: seen.append((index.tolist(), number.tolist(), token.tolist())),
+            on_token=lambda index, number, token: calls.append((index.tolist(), number.tolist(), token.tolist())),
         )
 
     result = rig.on_host(streamed(np.array([[1], [2]]), np.array([4])))
     jax.effects_barrier()
     for row, number in ((0, 5), (1, 6)):
-        tokens = [step[2][row] for step in seen if step[2][row] >= 0]
+        tokens = [step[2][row] for step in calls if step[2][row] >= 0]
         np.testing.assert_array_equal(tokens, result.tokens[row, : result.length[row]])
-        assert all(step[0][row] == number for step in seen) and [step[1][row] for step in seen][: len(tokens)] == list(
-            range(len(tokens))
-        )
+        assert all(step[0][row] == number for step in calls) and [step[1][row] for step in calls][
+            : len(tokens)
+        ] == list(range(len(tokens)))
 
 
 def refused(prompt=((1, 2), (3, -1)), index=(0, 1), cache=None, key=KEY, **options):

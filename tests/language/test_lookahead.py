@@ -54,8 +54,8 @@ def searching(options):
 
 
 def search(which=NUMBER, prompt=PROMPT, chain=CHAIN, stop=-1, **options):
-    given = {"beams": 4, "expand": 6, "block": 1, "max_tokens": NEW} | options
-    return rig.on_host(searching(tuple(given.items()))(chain, prompt, np.array([stop]), which))
+    settings = {"beams": 4, "expand": 6, "block": 1, "max_tokens": NEW} | options
+    return rig.on_host(searching(tuple(settings.items()))(chain, prompt, np.array([stop]), which))
 
 
 @quickly
@@ -72,12 +72,12 @@ def sampled(row, chain=CHAIN, prompt=PROMPT):
 def test_one_beam_in_one_block_is_best_of_n_of_plain_sampling():
     result = search(beams=1, expand=24, block=NEW)
     for row in range(2):
-        drawn, start = sampled(row), (PROMPT[row] >= 0).sum()
-        whole = np.full((24, 2 + NEW), -1)
-        whole[:, :start], whole[:, start : start + NEW] = PROMPT[row, :start], drawn.tokens
-        scores = np.asarray(number(whole))
-        np.testing.assert_array_equal(result.tokens[row, 0], drawn.tokens[scores.argmax()])
-        np.testing.assert_allclose(result.log_probs[row, 0], drawn.log_probs[scores.argmax()], rtol=1e-5)
+        samples, start = sampled(row), (PROMPT[row] >= 0).sum()
+        full = np.full((24, 2 + NEW), -1)
+        full[:, :start], full[:, start : start + NEW] = PROMPT[row, :start], samples.tokens
+        scores = np.asarray(number(full))
+        np.testing.assert_array_equal(result.tokens[row, 0], samples.tokens[scores.argmax()])
+        np.testing.assert_allclose(result.log_probs[row, 0], samples.log_probs[scores.argmax()], rtol=1e-5)
         assert result.values[row, 0] == scores.max() > scores.mean()
 
 
@@ -86,8 +86,8 @@ def test_beams_are_in_order_and_with_enough_of_them_the_best_text_is_found():
     assert (np.diff(result.values, axis=1) <= 0).all() and (result.length == NEW).all() and not result.finished.any()
     np.testing.assert_array_equal(result.tokens[:, 0], 2)  # the largest token everywhere
     for row, start in ((0, 2), (1, 1)):
-        whole = np.concatenate([np.tile(PROMPT[row, :start], (4, 1)), result.tokens[row]], 1)
-        np.testing.assert_allclose(result.values[row], number(whole))
+        full = np.concatenate([np.tile(PROMPT[row, :start], (4, 1)), result.tokens[row]], 1)
+        np.testing.assert_allclose(result.values[row], number(full))
 
 
 def test_a_look_ahead_avoids_the_trap_into_which_sight_falls():
@@ -98,9 +98,9 @@ def test_a_look_ahead_avoids_the_trap_into_which_sight_falls():
 
 def test_a_text_that_has_ended_does_not_multiply_itself_over_the_rounds():
     result = search(ENDED, ONE, RARELY, stop=0)
-    drawn = (sampled(0, RARELY, ONE).tokens[:, 0] == 0).sum()
-    assert 0 < drawn < 4
-    assert (result.length[0] == 1).sum() == drawn == result.values[0].sum() and result.finished[0, :drawn].all()
+    stopped = (sampled(0, RARELY, ONE).tokens[:, 0] == 0).sum()
+    assert 0 < stopped < 4
+    assert (result.length[0] == 1).sum() == stopped == result.values[0].sum() and result.finished[0, :stopped].all()
 
 
 def alone(texts, value=None):

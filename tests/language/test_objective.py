@@ -55,9 +55,9 @@ def test_loss_and_metrics_are_those_of_the_formula(weight):
 
 
 def test_packed_texts_cost_what_they_cost_alone():
-    kept = TOKENS >= 0
+    real = TOKENS >= 0
     # ids need not rise
-    segments = np.broadcast_to(np.roll(np.arange(len(TOKENS)), 1)[:, None], TOKENS.shape)[kept][None]
+    segments = np.broadcast_to(np.roll(np.arange(len(TOKENS)), 1)[:, None], TOKENS.shape)[real][None]
 
     def predict(params, tokens, cache, every, segments):
         assert cache is None and every and segments.shape == tokens.shape
@@ -65,7 +65,7 @@ def test_packed_texts_cost_what_they_cost_alone():
 
     expected = by_formula(np.ones(TOKENS.shape))
     (_, metrics), _ = run(
-        objective.next_token(predict), TABLE, language.Texts(TOKENS[kept][None], None, BYTES[kept][None], segments)
+        objective.next_token(predict), TABLE, language.Texts(TOKENS[real][None], None, BYTES[real][None], segments)
     )
     for name in ("nll", "accuracy", "bits_per_byte"):
         np.testing.assert_allclose(metrics[name], expected[name], rtol=2e-5)

@@ -24,7 +24,7 @@ def apply(processor, logits):
     return np.asarray(program(processor, logits, CONTEXT))
 
 
-def kept(processor, logits):
+def remaining(processor, logits):
     """What a processor keeps; it changes nothing of that."""
     result = apply(processor, logits)
     assert ((result == logits) | (result == -np.inf)).all()
@@ -35,14 +35,14 @@ def kept(processor, logits):
 def test_top_k_keeps_what_is_at_least_the_kth_largest(logits, number):
     floor = np.sort(logits, 1)[:, ::-1][:, min(number, 9) - 1]
     np.testing.assert_array_equal(
-        kept(processors.top_k(number), logits), (logits >= floor[:, None]) & np.isfinite(logits)
+        remaining(processors.top_k(number), logits), (logits >= floor[:, None]) & np.isfinite(logits)
     )
 
 
 @given(logits=rows, share=st.floats(0, 1, width=32))
 def test_top_p_keeps_the_fewest_that_hold_the_share_and_their_equals(logits, share):
     probs = scipy.special.softmax(logits.astype(np.float64), 1)
-    result = kept(processors.top_p(share), logits)
+    result = remaining(processors.top_p(share), logits)
     for row in range(2):
         floor = logits[row][result[row]].min()
         assert result[row][logits[row] >= floor].all()  # a threshold, so equals stay together
@@ -52,36 +52,36 @@ def test_top_p_keeps_the_fewest_that_hold_the_share_and_their_equals(logits, sha
 
 def test_top_p_cuts_where_the_sum_says():
     logits = np.log(np.array([[0.1, 0.4, 0.2, 0.3]] * 5, np.float32))
-    result = kept(processors.top_p(np.array([0.0, 0.39, 0.65, 0.85, 1.0])), logits)
+    result = remaining(processors.top_p(np.array([0.0, 0.39, 0.65, 0.85, 1.0])), logits)
     np.testing.assert_array_equal(result.sum(1), [1, 1, 2, 3, 4])
 
 
 def test_top_p_of_1_keeps_every_token_of_a_large_vocabulary():
     """Whose probabilities sum to less than 1 by rounding, or reach it long before the last token."""
     logits = np.random.default_rng(0).normal(size=(2, 5000)).astype(np.float32) * np.float32([[1], [6]])
-    assert kept(processors.top_p(1.0), logits).all()
-    assert kept(processors.top_p(np.array([1.0, 0.999])), logits).all(1).tolist() == [True, False]
+    assert remaining(processors.top_p(1.0), logits).all()
+    assert remaining(processors.top_p(np.array([1.0, 0.999])), logits).all(1).tolist() == [True, False]
 
 
 @given(logits=rows, share=st.floats(0, 1, width=32))
 def test_min_p_keeps_what_is_likely_beside_the_likeliest(logits, share):
     ratio = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    result = kept(processors.min_p(share), logits)
+    result = remaining(processors.min_p(share), logits)
     clear = (np.abs(ratio - share) > 1e-5 * share) & np.isfinite(logits)
     np.testing.assert_array_equal(result[clear], (ratio >= share)[clear])
 
 
 def test_min_p_of_1_keeps_the_likeliest_and_its_equals_and_of_0_all():
     logits = np.array([[1.0, 3.0, 3.0, 2.9999998], [0.0, -80.0, -np.inf, 5.0]], np.float32)
-    np.testing.assert_array_equal(kept(processors.min_p(1.0), logits), [[0, 1, 1, 0], [0, 0, 0, 1]])
-    np.testing.assert_array_equal(kept(processors.min_p(0.0), logits), np.isfinite(logits))
+    np.testing.assert_array_equal(remaining(processors.min_p(1.0), logits), [[0, 1, 1, 0], [0, 0, 0, 1]])
+    np.testing.assert_array_equal(remaining(processors.min_p(0.0), logits), np.isfinite(logits))
 
 
 @pytest.mark.float64
 def test_thresholds_are_exact_in_64_bits_too():
     logits = 1.0 + 1e-12 * np.random.default_rng(0).permutation(50)[None]
     for number in (1, 7, 49):
-        assert kept(processors.top_k(number), logits).sum() == number
+        assert remaining(processors.top_k(number), logits).sum() == number
 
 
 def test_temperature_divides_and_at_0_leaves_the_first_of_the_largest():

@@ -48,19 +48,22 @@ def test_sampled_tokens_have_the_probabilities_that_they_were_drawn_with():
 
         def total(output):
             params = rig.PARAMS | {"output": output}
-            found = scoring.sampled_log_probs(PREDICT, params, tokens, lengths, processor(temperature, number))
-            return jnp.sum(found), found
+            log_probs = scoring.sampled_log_probs(PREDICT, params, tokens, lengths, processor(temperature, number))
+            return jnp.sum(log_probs), log_probs
 
         return jax.value_and_grad(total, has_aux=True)(output)
 
-    (_, found), slope = again(rig.PARAMS["output"], WARM, KEPT)
-    wanted = np.zeros((3, 12), np.float32)
+    (_, sampled), slope = again(rig.PARAMS["output"], WARM, KEPT)
+    expected = np.zeros((3, 12), np.float32)
     for row, length in enumerate(lengths):
-        wanted[row, length - 1 : length + 5] = written.log_probs[row]
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+        expected[row, length - 1 : length + 5] = written.log_probs[row]
+    np.testing.assert_allclose(sampled, expected, atol=1e-5)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))
     (_, cold), _ = again(rig.PARAMS["output"], np.ones(3, np.float32), KEPT)
-    assert np.abs(np.asarray(cold)[0] - wanted[0]).max() > 0.01 and np.abs(np.asarray(cold)[1] - wanted[1]).max() < 1e-5
+    assert (
+        np.abs(np.asarray(cold)[0] - expected[0]).max() > 0.01
+        and np.abs(np.asarray(cold)[1] - expected[1]).max() < 1e-5
+    )
 
 
 def test_without_a_processor_and_after_one_token_they_are_the_probabilities_of_the_text():

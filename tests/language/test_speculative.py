@@ -33,8 +33,8 @@ def transformers():
     own.
     """
     near = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf) * np.float32(1.15)), rig.PARAMS)
-    held, own = (language.cache.full(rig.NETWORK, 4, ROOM) for _ in range(2))
-    return rig.MODEL, held, drafts.model(language.from_network(networks.pure(rig.NETWORK), near), own)
+    held, draft_cache = (language.cache.full(rig.NETWORK, 4, ROOM) for _ in range(2))
+    return rig.MODEL, held, drafts.model(language.from_network(networks.pure(rig.NETWORK), near), draft_cache)
 
 
 KINDS = {"lookup": lambda: (CHAIN, rig.lengths_only(4, ROOM), drafts.prompt_lookup()), "model": transformers}
@@ -62,7 +62,7 @@ def greedy(kind):
     texts = TEXTS
     for _ in range(NEW):
         logits = (
-            [each[-1] for each in rig.whole(texts)] if kind == "model" else [CHAIN.table[text[-1]] for text in texts]
+            [each[-1] for each in rig.full(texts)] if kind == "model" else [CHAIN.table[text[-1]] for text in texts]
         )
         texts = [[*text, int(np.argmax(row))] for text, row in zip(texts, logits, strict=True)]
     return np.array([text[-NEW:] for text in texts])
@@ -189,7 +189,7 @@ def _drawn(target, guess, bias, penalty, mistake, lookup):
         )
 
 
-def drawn(mistake=0, lookup=False, target=TARGET.table, guess=GUESS.table, bias=BIAS, penalty=PENALTY):
+def generated(mistake=0, lookup=False, target=TARGET.table, guess=GUESS.table, bias=BIAS, penalty=PENALTY):
     """What is generated after each text. Tables and mistakes are data, so that all of them, and none, are one
     program.
     """
@@ -233,7 +233,7 @@ def _chi_square(tokens, joint):
 
 @pytest.mark.parametrize("lookup", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["model", "lookup"])
 def test_tokens_of_all_places_have_the_law_of_the_model_and_say_it(lookup):
-    result = drawn(lookup=lookup)
+    result = generated(lookup=lookup)
     assert result.accepted.max() >= JUDGED and min(chi_square(result.tokens)) > 1e-3 / (2 * LONG)
     assert 0.05 < (law() == 0).mean() < 0.95 and law().sum() == pytest.approx(1)
     np.testing.assert_allclose(np.exp(result.log_probs.sum(1)), law()[tuple(result.tokens.T)], rtol=1e-4)
@@ -241,13 +241,13 @@ def test_tokens_of_all_places_have_the_law_of_the_model_and_say_it(lookup):
 
 @table("mistake", MISTAKES[1:])
 def test_a_planted_mistake_is_caught(mistake):
-    assert min(chi_square(drawn(MISTAKES.index(mistake)).tokens)) < 1e-6
+    assert min(chi_square(generated(MISTAKES.index(mistake)).tokens)) < 1e-6
 
 
 def test_acceptance_is_the_overlap_and_tokens_per_call_follow():
     """Where every token has the same distributions."""
     target, guess = (np.tile(chain.table[:1], (V, 1)) for chain in (TARGET, GUESS))
-    result = drawn(target=target, guess=guess, bias=np.zeros_like(BIAS), penalty=0.0)
+    result = generated(target=target, guess=guess, bias=np.zeros_like(BIAS), penalty=0.0)
     overlap = np.minimum(*(changed(table[0] / 0.8) for table in (target, guess))).sum()
     assert 0.3 < overlap < 0.9 and (result.calls > 2).any()
     accepted, rejected, calls = result.accepted.sum(), result.rejected.sum(), result.calls.sum()
@@ -289,9 +289,9 @@ def test_lookup_copies_what_followed_the_longest_latest_n_gram():
 
 def refused(draft=drafts.prompt_lookup(), held=None, **options):  # noqa: B008
     cache = rig.lengths_only(2, 9) if held is None else held
-    given = {"max_tokens": 4, "gamma": 3} | options
+    settings = {"max_tokens": 4, "gamma": 3} | options
     return lambda: speculative.generate(
-        jax.random.key(SEED), TARGET, cache, draft, np.array([[1, 2], [3, -1]]), np.arange(2), **given
+        jax.random.key(SEED), TARGET, cache, draft, np.array([[1, 2], [3, -1]]), np.arange(2), **settings
     )
 
 

@@ -46,7 +46,7 @@ def stored():
 def metadata(**changes):
     """The same as a GGUF file has it."""
     vocabulary = stored()["model"]["vocab"]
-    given = {
+    fields = {
         "model": "gpt2",
         "pre": "smollm",
         "tokens": list(vocabulary),
@@ -56,7 +56,7 @@ def metadata(**changes):
         "eos_token_id": 2,
         "add_bos_token": False,
     }
-    return {f"tokenizer.ggml.{name}": value for name, value in (given | changes).items() if value is not None}
+    return {f"tokenizer.ggml.{name}": value for name, value in (fields | changes).items() if value is not None}
 
 
 @functools.cache
@@ -126,15 +126,15 @@ def test_half_a_character_waits_for_its_other_half_and_no_longer():
 
 
 def test_pieces_come_as_soon_as_they_can():
-    asked = []
+    reads = []
 
     def ids():
         for number in PLAIN.encode("ab€"):
-            asked.append(number)
+            reads.append(number)
             yield number
 
     stream = PLAIN.stream(ids())
-    assert next(stream) == "a" and len(asked) == 1 and next(stream) == "b" and len(asked) == 2 and next(stream) == "€"
+    assert next(stream) == "a" and len(reads) == 1 and next(stream) == "b" and len(reads) == 2 and next(stream) == "€"
 
 
 def test_plain_bytes_are_their_own_ids():

@@ -61,8 +61,8 @@ def score(reward, rollout):
 
 
 RULES = {
-    "ppo": (evaluate, advantage_rules.with_critic(gamma=1.0, lam=0.9, whiten=False)),
-    "grpo": (without_critic, advantage_rules.within_groups(GROUP, scale=False)),
+    "ppo": (evaluate, advantage_rules.gae(gamma=1.0, lam=0.9, whiten=False)),
+    "grpo": (without_critic, advantage_rules.grpo(GROUP, scale=False)),
 }
 
 
@@ -103,6 +103,6 @@ def optimum(reference, beta=BETA):
     return weight / weight.sum()
 
 
-def apart(params, probabilities):
+def distance(params, probabilities):
     """Total variation."""
     return np.abs(np.exp(law(params)) - probabilities).sum() / 2

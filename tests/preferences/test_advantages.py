@@ -107,8 +107,8 @@ MANY = RNG.normal(size=8).astype(np.float32)
 def test_scores_stand_beside_those_of_their_prompt(scale):
     expected = np.zeros(8)
     for group in (2, 7):
-        own = MANY[GROUPS == group].astype(np.float64)
-        expected[GROUPS == group] = (own - own.mean()) / (own.std() if scale else 1)
+        group_scores = MANY[GROUPS == group].astype(np.float64)
+        expected[GROUPS == group] = (group_scores - group_scores.mean()) / (group_scores.std() if scale else 1)
     np.testing.assert_allclose(relative(MANY, GROUPS, scale=scale), expected, rtol=1e-4, atol=1e-6)
 
 
@@ -124,13 +124,13 @@ def test_a_size_stands_for_groups_one_after_the_other_and_equal_or_lonely_scores
 def test_the_deviation_of_a_group_may_be_that_of_a_sample_with_a_number_added_as_in_trl():
     scores, groups = np.array([0, 1, 0, 0, 2, 3, 5], np.float32), np.array([4, 1, 4, 4, 4, 1, 6], np.int32)
     # the deviations of groups 4 and 1 are √3 / 2 and 1, of samples 1 and √2
-    apart = np.array([-0.5, -1, -0.5, -0.5, 1.5, 1, 0])
+    raw = np.array([-0.5, -1, -0.5, -0.5, 1.5, 1, 0])
     deviation, of_samples = np.sqrt([0.75, 1, 0.75, 0.75, 0.75, 1, 1]), np.sqrt([1, 2, 1, 1, 1, 2, 1])
-    np.testing.assert_allclose(relative(scores, groups, scale=True), apart / deviation, rtol=1e-6)
-    np.testing.assert_allclose(relative(scores, groups, scale=True, correction=1), apart / of_samples, rtol=1e-6)
-    np.testing.assert_allclose(relative(scores, groups, scale=True, epsilon=0.5), apart / (deviation + 0.5), rtol=1e-6)
+    np.testing.assert_allclose(relative(scores, groups, scale=True), raw / deviation, rtol=1e-6)
+    np.testing.assert_allclose(relative(scores, groups, scale=True, correction=1), raw / of_samples, rtol=1e-6)
+    np.testing.assert_allclose(relative(scores, groups, scale=True, epsilon=0.5), raw / (deviation + 0.5), rtol=1e-6)
     np.testing.assert_allclose(
-        relative(scores, groups, scale=True, correction=1, epsilon=1e-4), apart / (of_samples + 1e-4), rtol=1e-6
+        relative(scores, groups, scale=True, correction=1, epsilon=1e-4), raw / (of_samples + 1e-4), rtol=1e-6
     )
     equal = relative(
         np.array([0.1, 0.1, 0.1], np.float32), np.array([1, 1, 1], np.int32), scale=True, correction=1, epsilon=1e-4

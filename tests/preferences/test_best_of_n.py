@@ -23,12 +23,12 @@ law = quickly(preferences.best_of_n_law, static_argnums=2)
 
 def test_chosen_outcomes_have_the_law_of_powers_of_f():
     """Outcomes 0 and 3 are equally good, so that ties count."""
-    drawn = np.random.default_rng(0).choice(5, (20_000, 4), p=P / P.sum())
-    chosen = np.asarray(choose(jax.random.key(SEED), REWARDS[drawn]))
-    counts = np.bincount(np.take_along_axis(drawn, chosen[:, None], 1)[:, 0], minlength=5)
+    samples = np.random.default_rng(0).choice(5, (20_000, 4), p=P / P.sum())
+    chosen = np.asarray(choose(jax.random.key(SEED), REWARDS[samples]))
+    counts = np.bincount(np.take_along_axis(samples, chosen[:, None], 1)[:, 0], minlength=5)
     expected = np.asarray(law(P, REWARDS, 4), np.float64)
     assert scipy.stats.chisquare(counts, 20_000 * expected / expected.sum()).pvalue > 1e-3
-    first = np.bincount(drawn[:, 0], minlength=5)  # the control: not choosing has another law
+    first = np.bincount(samples[:, 0], minlength=5)  # the control: not choosing has another law
     assert scipy.stats.chisquare(first, 20_000 * expected / expected.sum()).pvalue < 1e-9
 
 

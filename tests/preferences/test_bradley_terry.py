@@ -39,18 +39,18 @@ def test_scores_that_made_the_preferences_have_the_least_expected_loss():
     """All pairs of five answers, in both orders by their probabilities: the gradient is 0 at the scores that made
     them.
     """
-    made = np.array([-1.0, 0.3, 0.5, 2.0, 0.0], np.float32)
+    truth = np.array([-1.0, 0.3, 0.5, 2.0, 0.0], np.float32)
     first, second = np.triu_indices(5, 1)
 
     def expected(scores):
         def loss(one, other):
             return preferences.bradley_terry(jnp.stack([one, other])[None], np.array([[0, 1]]))[0]
 
-        wins = preferences.preference(made[first], made[second])
+        wins = preferences.preference(truth[first], truth[second])
         both = jax.vmap(loss)
         return jnp.sum(wins * both(scores[first], scores[second]) + (1 - wins) * both(scores[second], scores[first]))
 
-    gradient = quickly(jax.vmap(jax.grad(expected)))(np.stack([made, made + 3, 2 * made]))
+    gradient = quickly(jax.vmap(jax.grad(expected)))(np.stack([truth, truth + 3, 2 * truth]))
     np.testing.assert_allclose(gradient[:2], 0, atol=1e-6)
     assert np.abs(gradient[2]).max() > 0.1
 

@@ -44,8 +44,8 @@ def test_ipo_is_its_formula():
 
 
 def test_kto_is_its_formula_with_unequal_numbers_of_good_and_bad_answers():
-    given = PAIRS[0], PAIRS[1][:2], PAIRS[2], PAIRS[3][:2]
-    (loss, metrics), _ = kto(*given, beta=0.3, point=0.4, chosen_weight=0.5, rejected_weight=1.5)
+    answers = PAIRS[0], PAIRS[1][:2], PAIRS[2], PAIRS[3][:2]
+    (loss, metrics), _ = kto(*answers, beta=0.3, point=0.4, chosen_weight=0.5, rejected_weight=1.5)
     lost = [*0.5 * (1 - logistic(0.3 * (GOOD - 0.4))), *1.5 * (1 - logistic(0.3 * (0.4 - BAD[:2])))]
     np.testing.assert_allclose(loss, np.mean(lost), rtol=1e-5)
     np.testing.assert_allclose(

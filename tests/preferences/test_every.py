@@ -123,7 +123,7 @@ MEMBERS = {
         (*REFERENCES, "point"),
     ),
 }
-every = table("name", MEMBERS)
+all_members = table("name", MEMBERS)
 
 
 def filled(name, content):
@@ -132,7 +132,7 @@ def filled(name, content):
     return np.where(MASK.reshape(MASK.shape + (1,) * (values.ndim - 2)) != 0, values, np.float32(content))
 
 
-def given(member, content=0.0, order=slice(None), end=None):
+def inputs(member, content=0.0, order=slice(None), end=None):
     """(arrays, arrays of integers, numbers) of one case: of the numbers' values, or of the ends "low" or "high" that
     belong to them.
     """
@@ -161,28 +161,28 @@ def measured(name):
         (_, answer), (gradient, by_number) = jax.value_and_grad(summed, (0, 1), has_aux=True)(free, numbers)
         return answer, gradient, by_number
 
-    cases = {"clean": given(member), "dirty": given(member, np.nan), "moved": given(member, np.nan, ORDER)}
-    cases |= {end: given(member, end=end) for end in ("low", "high")}
+    cases = {"clean": inputs(member), "dirty": inputs(member, np.nan), "moved": inputs(member, np.nan, ORDER)}
+    cases |= {end: inputs(member, end=end) for end in ("low", "high")}
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *cases.values())
     answers = jax.tree.map(np.asarray, quickly(jax.vmap(both))(*stacked))
     return {case: jax.tree.map(lambda leaf, at=at: leaf[at], answers) for at, case in enumerate(cases)}
 
 
-@every
+@all_members
 def test_no_gradient_reaches_what_is_fixed_and_one_reaches_all_else(name):
     member, (_, *gradients) = MEMBERS[name], measured(name)["clean"]
     reached = dict(zip((*member.steps, *member.whole, *member.numbers), sum(gradients, []), strict=True))
     assert {name for name, gradient in reached.items() if not gradient.any()} == set(member.still)
 
 
-@every
+@all_members
 def test_values_and_gradients_are_finite_at_the_ends_of_the_ranges_of_numbers(name):
     assert all(np.isfinite(leaf).all() for end in ("low", "high") for leaf in jax.tree.leaves(measured(name)[end][:2]))
 
 
 def taking(member, name):
     """A number of a member -> what it answers with it, traced."""
-    free, fixed, _ = given(member)
+    free, fixed, _ = inputs(member)
     usual = {each: number.value for each, number in member.numbers.items()}
 
     def take(value):
@@ -201,7 +201,7 @@ test_numbers_may_be_the_ends_of_their_ranges_and_nothing_beyond_them = ends(
 )
 
 
-@every
+@all_members
 def test_what_stands_where_the_policy_did_not_act_changes_neither_value_nor_gradient(name):
     clean, dirty = measured(name)["clean"], measured(name)["dirty"]
     for one, other in zip(jax.tree.leaves(clean), jax.tree.leaves(dirty), strict=True):
@@ -209,19 +209,19 @@ def test_what_stands_where_the_policy_did_not_act_changes_neither_value_nor_grad
         np.testing.assert_array_equal(one, other)
 
 
-@every
+@all_members
 def test_samples_may_stand_in_any_order(name):
     clean, moved = measured(name)["clean"], measured(name)["moved"]
     for one, other in zip(jax.tree.leaves(clean), jax.tree.leaves(moved), strict=True):
         np.testing.assert_allclose(other, one[ORDER] if one.ndim else one, rtol=2e-5, atol=1e-6)
 
 
-@every
+@all_members
 @pytest.mark.float64
 def test_single_precision_is_the_least_and_64_bits_stay(name):
     member = MEMBERS[name]
     for narrow, wide in ((jnp.bfloat16, jnp.float32), (np.float32, np.float32), (np.float64, np.float64)):
-        free, fixed, numbers = given(member)
+        free, fixed, numbers = inputs(member)
         answer = jax.eval_shape(
             lambda free, fixed=fixed, numbers=numbers: member.function(*free, *fixed, *numbers),
             [jax.ShapeDtypeStruct(array.shape, narrow) for array in free],
@@ -232,8 +232,8 @@ def test_single_precision_is_the_least_and_64_bits_stay(name):
 def test_every_function_of_the_chapter_is_in_the_table_or_takes_no_samples_and_steps():
     """A new one that is missing there is not tested."""
     other = {"adaptive_beta", "disagreement", "normaliser", "preference"}
-    own = {name for name in preferences.__all__ if callable(getattr(preferences, name))}
-    assert {name for name in own if getattr(preferences, name).__module__ in OF_STEPS} <= {*MEMBERS, *other}
+    functions = {name for name in preferences.__all__ if callable(getattr(preferences, name))}
+    assert {name for name in functions if getattr(preferences, name).__module__ in OF_STEPS} <= {*MEMBERS, *other}
 
 
 OF_STEPS = {

@@ -38,10 +38,10 @@ def test_packed_rows_hold_every_text_once_whole_with_its_weights(length):
             (places,) = np.nonzero(packed.segments[row] == segment)
             assert np.all(np.diff(places) == 1)
             texts.append((packed.tokens[row, places].tolist(), packed.weight[row, places].tolist()))
-    kept = (ROWS.tokens != PAD).sum(1)
+    lengths = (ROWS.tokens != PAD).sum(1)
     expected = [
         (tokens[:n].tolist(), weight[:n].tolist())
-        for tokens, weight, n in zip(ROWS.tokens, ROWS.weight, kept, strict=True)
+        for tokens, weight, n in zip(ROWS.tokens, ROWS.weight, lengths, strict=True)
     ]
     assert sorted(texts) == sorted(expected)
     padding = packed.segments < 0

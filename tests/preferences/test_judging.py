@@ -21,23 +21,23 @@ FIRST, SECOND = (
 DIFFERENCE = np.array([2.0, 0.5, -2.5, 0.0])
 
 
-def leaning(place):
+def leaning(lean):
     """To the answer that stands first."""
-    return lambda one, other: one["quality"] - other["quality"] + place
+    return lambda one, other: one["quality"] - other["quality"] + lean
 
 
-@table("place", [-3.0, 0.0, 1.0])
-def test_a_lean_to_one_place_cancels_and_is_reported(place):
-    found = judging.labels(leaning(place), FIRST, SECOND)
-    np.testing.assert_allclose(found.log_odds, DIFFERENCE, atol=1e-6)
-    np.testing.assert_allclose(found.place, np.full(4, place), atol=1e-6)
-    np.testing.assert_allclose(found.probability, 1 / (1 + np.exp(-DIFFERENCE)), rtol=1e-6)
-    np.testing.assert_allclose(found.one_order, DIFFERENCE + place, atol=1e-6)
+@table("lean", [-3.0, 0.0, 1.0])
+def test_a_lean_to_one_place_cancels_and_is_reported(lean):
+    result = judging.labels(leaning(lean), FIRST, SECOND)
+    np.testing.assert_allclose(result.log_odds, DIFFERENCE, atol=1e-6)
+    np.testing.assert_allclose(result.place, np.full(4, lean), atol=1e-6)
+    np.testing.assert_allclose(result.probability, 1 / (1 + np.exp(-DIFFERENCE)), rtol=1e-6)
+    np.testing.assert_allclose(result.one_order, DIFFERENCE + lean, atol=1e-6)
 
 
 def test_orders_agree_where_the_difference_outweighs_the_lean_and_a_tie_is_no_agreement():
-    for place in (0.0, 1.0, 3.0):
-        assert judging.labels(leaning(place), FIRST, SECOND).agree.tolist() == (np.abs(DIFFERENCE) > place).tolist()
+    for lean in (0.0, 1.0, 3.0):
+        assert judging.labels(leaning(lean), FIRST, SECOND).agree.tolist() == (np.abs(DIFFERENCE) > lean).tolist()
 
 
 def test_labels_of_swapped_answers_are_opposite_and_jit_changes_nothing():

@@ -17,8 +17,8 @@ estimates = quickly(preferences.kl_estimates)
 
 def of_actions(actions):
     """The three estimates of actions (n,), a step each, in NumPy."""
-    given = (log_p[actions][:, None].astype(np.float32) for log_p in (POLICY, REFERENCE))
-    return [np.asarray(each)[:, 0] for each in estimates(*given, np.ones((len(actions), 1)))]
+    log_probs = (log_p[actions][:, None].astype(np.float32) for log_p in (POLICY, REFERENCE))
+    return [np.asarray(each)[:, 0] for each in estimates(*log_probs, np.ones((len(actions), 1)))]
 
 
 def test_k1_and_k3_are_unbiased_k2_is_not_and_k2_and_k3_are_never_negative():

@@ -33,8 +33,8 @@ def test_arrays_broadcast_and_the_estimate_is_unbiased():
 def exact(n, c, k):
     """By whole numbers: the right answers are drawn one by one, and each misses the set of k."""
     missed = fractions.Fraction(1)
-    for drawn in range(min(c, k)):
-        missed *= fractions.Fraction(n - drawn - max(c, k), n - drawn)
+    for number in range(min(c, k)):
+        missed *= fractions.Fraction(n - number - max(c, k), n - number)
     return float(1 - missed)
 
 

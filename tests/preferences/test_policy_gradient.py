@@ -85,7 +85,9 @@ def test_ratios_of_any_size_have_finite_losses_and_gradients():
 
 def test_one_advantage_per_sample_is_that_of_each_of_its_steps():
     column = ADVANTAGES[:, :1]
-    one, same = (clipped(NEW, OLD, given, MASK, 0.2, average="steps") for given in (column, np.repeat(column, S, 1)))
+    one, same = (
+        clipped(NEW, OLD, advantages, MASK, 0.2, average="steps") for advantages in (column, np.repeat(column, S, 1))
+    )
     np.testing.assert_allclose(one[0][0], same[0][0], rtol=1e-6)
     np.testing.assert_allclose(one[1], same[1], rtol=1e-6)
 
@@ -104,13 +106,13 @@ def of_texts(params):
 
 
 @functools.cache
-def drawn(seed):
+def parameters(seed):
     rng = np.random.default_rng(seed)
     return rng.normal(size=3).astype(np.float32), rng.normal(size=(3, 3)).astype(np.float32)
 
 
 def test_rewards_advantages_and_loss_together_give_the_gradient_of_reward_less_beta_times_kl():
-    reference, beta, ones = of_texts(drawn(1)), 0.7, np.ones((9, 2), int)
+    reference, beta, ones = of_texts(parameters(1)), 0.7, np.ones((9, 2), int)
 
     def objective(params):
         log_p = of_texts(params).sum(1)
@@ -124,8 +126,8 @@ def test_rewards_advantages_and_loss_together_give_the_gradient_of_reward_less_b
         share = 9 * jnp.exp(old.sum(1, keepdims=True))  # each text as often as the policy draws it
         return preferences.clipped_policy_gradient(steps, old, share * advantages, ones, 0.2, average="length")[0]
 
-    wanted, gradient = quickly(lambda params: (jax.grad(objective)(params), jax.grad(ppo)(params)))(drawn(2))
-    for one, other in zip(jax.tree.leaves(wanted), jax.tree.leaves(gradient), strict=True):
+    expected, gradient = quickly(lambda params: (jax.grad(objective)(params), jax.grad(ppo)(params)))(parameters(2))
+    for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(gradient), strict=True):
         np.testing.assert_allclose(-2 * other, one, rtol=1e-4, atol=1e-6)  # the loss is a mean over two steps
         assert np.abs(one).max() > 0.01
 
@@ -158,8 +160,8 @@ def test_entropy_of_equal_chances_is_their_logarithm_and_impossible_actions_add_
     logits = np.zeros((B, S, V), np.float32)
     some = np.where(np.arange(V) < 2, logits, -np.inf).astype(np.float32)
     program = quickly(jax.value_and_grad(policy_gradient.entropy))
-    for given, options in ((logits, 3), (some, 2)):
-        value, gradient = program(given, MASK)
+    for values, options in ((logits, 3), (some, 2)):
+        value, gradient = program(values, MASK)
         np.testing.assert_allclose(value, np.log(options), rtol=1e-6)
         np.testing.assert_allclose(gradient, 0, atol=1e-6)
 

@@ -22,8 +22,8 @@ PLAIN = optax.sgd(1.0)
 @pytest.mark.parametrize("name", some_slow(task.RULES, ("grpo",)))
 def test_training_ends_at_the_exact_optimum_of_reward_and_kl(name):
     state, metrics = task.train(name, task.start(REFERENCE), REFERENCE, 0, 80)
-    wanted = task.optimum(REFERENCE)
-    assert task.apart(state.params, wanted) < 0.04 < 0.2 < task.apart(REFERENCE, wanted)
+    optimum = task.optimum(REFERENCE)
+    assert task.distance(state.params, optimum) < 0.04 < 0.2 < task.distance(REFERENCE, optimum)
     assert int(state.step) == 80 and bool(metrics["finite"])
     counts = [leaf for path, leaf in trees.paths(state.learner.optimizer_state).items() if path.endswith("count")]
     assert {int(count) for count in counts} == {80 * 4}
@@ -33,8 +33,8 @@ def by_hand(key):
     """(parameters after one step of REINFORCE at rate 1, mean of k1) of groups, from the key of a state."""
     done = task.roll(REFERENCE, jax.random.split(jax.random.fold_in(key, 0))[0], task.BATCH)
     reference, _ = task.evaluate(task.fresh(2), done, 0.0)
-    own = jnp.sum(jnp.where(done.mask > 0, done.log_probs - reference, 0), 1)
-    total = task.score(jnp.asarray(task.REWARDS), done) - task.BETA * own
+    log_ratio = jnp.sum(jnp.where(done.mask > 0, done.log_probs - reference, 0), 1)
+    total = task.score(jnp.asarray(task.REWARDS), done) - task.BETA * log_ratio
     relative = advantages.group_relative(total, task.GROUP, scale=False)
 
     def reinforce(params):
@@ -42,7 +42,7 @@ def by_hand(key):
         return jnp.sum(gained) / jnp.sum(done.mask)
 
     return jax.tree.map(lambda leaf, gradient: leaf + gradient, REFERENCE, jax.grad(reinforce)(REFERENCE)), jnp.mean(
-        own
+        log_ratio
     )
 
 
@@ -51,12 +51,12 @@ def test_one_gradient_step_is_that_of_reinforce_with_the_same_advantages():
     state = task.start(REFERENCE, optimizer=PLAIN)
     step = task.update("grpo", PLAIN, **options)
 
-    def both(state, *given):
-        return step(state, task.BATCH, *given), by_hand(state.key)
+    def both(state, *arguments):
+        return step(state, task.BATCH, *arguments), by_hand(state.key)
 
-    (after, metrics), (wanted, mean_kl) = quickly(both)(state, task.fresh(2), task.REWARDS)
+    (after, metrics), (expected, mean_kl) = quickly(both)(state, task.fresh(2), task.REWARDS)
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), after.params["policy"], wanted["policy"]
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), after.params["policy"], expected["policy"]
     )
     assert (
         float(metrics["ratio"]) == pytest.approx(1, abs=1e-6)
@@ -70,7 +70,7 @@ def test_one_gradient_step_is_that_of_reinforce_with_the_same_advantages():
 def test_a_huge_beta_keeps_the_reference_and_none_leaves_it():
     ended = {beta: task.train("ppo", task.start(REFERENCE, beta), REFERENCE, 0, 30)[0].params for beta in (0.0, 1e3)}
     stayed = np.exp(task.law(REFERENCE))
-    assert task.apart(ended[1e3], stayed) < 0.06 < 0.3 < task.apart(ended[0.0], stayed)
+    assert task.distance(ended[1e3], stayed) < 0.06 < 0.3 < task.distance(ended[0.0], stayed)
 
 
 def test_one_compile_serves_every_reference_reward_and_beta_and_numbers_behind_an_end_are_never_read():
@@ -118,7 +118,7 @@ def test_a_resumed_training_ends_bitwise_as_an_unbroken_one(tmp_path):
     def begin():
         return task.start(REFERENCE, kl.adaptive_beta(0.1, target=1e-4), ema=(0.9,))
 
-    whole, _ = task.train("ppo", begin(), REFERENCE, 0, 4)
+    full, _ = task.train("ppo", begin(), REFERENCE, 0, 4)
     half, _ = task.train("ppo", begin(), REFERENCE, 0, 2)
     with Checkpoints(tmp_path) as store:
         store.save(2, half)
@@ -126,10 +126,10 @@ def test_a_resumed_training_ends_bitwise_as_an_unbroken_one(tmp_path):
     resumed, _ = task.train("ppo", restored, REFERENCE, 2, 4)
     # KL was 0, below its target, and then above it
     np.testing.assert_allclose(half.beta.value, 0.1 * 0.98 * 1.02, rtol=1e-5)
-    assert int(resumed.step) == 4 and not np.array_equal(whole.ema["policy"]["first"], whole.params["policy"]["first"])
+    assert int(resumed.step) == 4 and not np.array_equal(full.ema["policy"]["first"], full.params["policy"]["first"])
     jax.tree.map(
         lambda a, b: np.testing.assert_array_equal(a, b),
-        (whole.params, whole.ema, whole.beta),
+        (full.params, full.ema, full.beta),
         (resumed.params, resumed.ema, resumed.beta),
     )
 
@@ -151,7 +151,7 @@ def test_steps_of_a_gaussian_chain_learn_by_the_same_program():
     def score(goal, rollout):
         return -jnp.sum(jnp.square(rollout.actions[:, -1] - goal[None]), 1)
 
-    rule, goal, params = advantage_rules.within_groups(16), np.array([2.0, -1.0], np.float32), jnp.zeros((1, 1, 2))
+    rule, goal, params = advantage_rules.grpo(16), np.array([2.0, -1.0], np.float32), jnp.zeros((1, 1, 2))
     optimizer = optax.adam(0.03)
     step = quickly(policy_step.make_step(roll, evaluate, score, optimizer, advantages=rule, epochs=1, minibatches=2))
     state = policy_step.start(params, optimizer, jax.random.key(0), 0.0)
@@ -162,7 +162,7 @@ def test_steps_of_a_gaussian_chain_learn_by_the_same_program():
 
 
 def build(**options):
-    settings = {"advantages": advantage_rules.within_groups(2)} | options
+    settings = {"advantages": advantage_rules.grpo(2)} | options
     return policy_step.make_step(task.roll, task.without_critic, task.score, PLAIN, **settings)
 
 
@@ -178,7 +178,7 @@ test_what_does_not_fit_is_refused = refusals(
     (lambda: build(value_weight=-1.0), "value_weight = -1.0 must be at least 0", ConfigError),
     (lambda: build(gradient_clip=0.0), "clip = 0.0 must be positive", ConfigError),
     (lambda: shapes(build(minibatches=7)), "minibatches = 7 does not divide the 256 samples", ConfigError),
-    (lambda: shapes(build(advantages=advantage_rules.with_critic())), "evaluate answered no values", TypeError),
+    (lambda: shapes(build(advantages=advantage_rules.gae())), "evaluate answered no values", TypeError),
     (
         lambda: shapes(build(), task.REWARDS[..., None]),
         r"score answered shape \(256, 1\): it must be \(256,\)",

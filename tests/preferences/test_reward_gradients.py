@@ -37,19 +37,19 @@ class Shifted:
         return oracles.gaussian(std=0.5, mean=self.mean)(jnp.tanh(x), level)
 
 
-def drawn(mean, last, sampler=ETA, denoise=Shifted, **options):
+def samples_of(mean, last, sampler=ETA, denoise=Shifted, **options):
     return reward_gradients.truncated_sample(
         jax.random.key(SEED), denoise(mean), sampler, levels(), start(), jnp.arange(COUNT), last=last, **options
     )
 
 
-def both(of, mean=0.3):
+def both(function, mean=0.3):
     """(samples, slope of a sum of them, each with a weight of its own) of a function of the mean; what stands behind
     samples is kept.
     """
 
     def weighed(mean):
-        samples, *rest = of(mean)
+        samples, *rest = function(mean)
         weights = jnp.asarray(np.random.default_rng(0).normal(size=(COUNT, 2)))
         return jnp.sum(weights * samples), (samples, *rest)
 
@@ -61,14 +61,14 @@ def both(of, mean=0.3):
 def through_all(sampler):
     """(samples, all states, slope) of `sample` itself."""
 
-    def of(mean):
+    def samples_and_rest(mean):
         options = {"start": start(), "trajectory": True}
         states = sampling.sample(
             jax.random.key(SEED), Shifted(mean), sampler, levels(), (2,), jnp.arange(COUNT), **options
         )
         return states[-1], states
 
-    return both(of)
+    return both(samples_and_rest)
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,9 @@ def through_all(sampler):
 )
 def test_the_samples_are_those_of_sample_for_every_number_of_steps_and_all_steps_have_its_gradient(sampler):
     exact, _, slope = through_all(sampler)
-    np.testing.assert_allclose(quickly(lambda mean: drawn(mean, 1, sampler))(0.3), exact, rtol=1e-12)
-    whole, of_whole = both(lambda mean: (drawn(mean, STEPS, sampler, unroll=True),))
-    np.testing.assert_allclose(whole, exact, rtol=1e-12)
+    np.testing.assert_allclose(quickly(lambda mean: samples_of(mean, 1, sampler))(0.3), exact, rtol=1e-12)
+    full, of_whole = both(lambda mean: (samples_of(mean, STEPS, sampler, unroll=True),))
+    np.testing.assert_allclose(full, exact, rtol=1e-12)
     np.testing.assert_allclose(of_whole, slope, rtol=1e-10)
 
 
@@ -91,8 +91,8 @@ def test_no_gradient_reaches_the_start_and_a_solver_knows_how_many_steps_are_lef
         cut = reward_gradients.truncated_sample(key, Shifted(0.3), sampler, grid, start, index, last=2)
         return cut, sampling.sample(key, Shifted(0.3), sampler, grid, (2,), index, start=start)
 
-    (cut, whole), (slope, of_whole) = quickly(lambda x: jax.jvp(cut_and_whole, (x,), (jnp.ones_like(x),)))(start())
-    np.testing.assert_allclose(cut, whole, rtol=1e-12)
+    (cut, full), (slope, of_whole) = quickly(lambda x: jax.jvp(cut_and_whole, (x,), (jnp.ones_like(x),)))(start())
+    np.testing.assert_allclose(cut, full, rtol=1e-12)
     assert not np.any(slope) and np.all(of_whole != 0)
 
 
@@ -114,11 +114,11 @@ def test_the_gradient_through_the_last_steps_is_the_chain_rule_from_the_state_be
             ).x
         return (x,)
 
-    ended, cut = both(lambda mean: (drawn(mean, 2),))
+    ended, cut = both(lambda mean: (samples_of(mean, 2),))
     again, by_hand = both(lambda mean: from_the_state(mean, 2))
     np.testing.assert_allclose([ended, again], [samples, samples], rtol=1e-12)
     np.testing.assert_allclose(cut, by_hand, rtol=1e-10)
-    rolled, of_rolled = both(lambda mean: (drawn(mean, STEPS),))
+    rolled, of_rolled = both(lambda mean: (samples_of(mean, STEPS),))
     np.testing.assert_allclose(rolled, samples, rtol=1e-12)
     np.testing.assert_allclose(of_rolled, of_all, rtol=1e-10)
     assert abs(cut - of_rolled) > 1e-3  # the steps before matter, so that leaving them out can be seen
@@ -130,7 +130,7 @@ def test_a_denoiser_that_is_a_plain_function_is_cut_off_too_and_no_gradient_reac
         return lambda x, level: Shifted(mean)(x, level)
 
     np.testing.assert_allclose(
-        jax.jacobian(drawn)(0.3, 2), jax.jacobian(lambda mean: drawn(mean, 2, denoise=plain))(0.3), rtol=1e-12
+        jax.jacobian(samples_of)(0.3, 2), jax.jacobian(lambda mean: samples_of(mean, 2, denoise=plain))(0.3), rtol=1e-12
     )
     of_start = jax.jacobian(
         lambda x: reward_gradients.truncated_sample(
@@ -144,8 +144,8 @@ def test_a_denoiser_that_is_a_plain_function_is_cut_off_too_and_no_gradient_reac
 def test_endings_are_ends_of_noised_samples_whose_mean_gradient_is_exact_and_has_less_variance():
     clean, _, _ = through_all(ETA)
 
-    def slope(of):
-        return quickly(jax.jacobian(of))(0.3)
+    def slope(function):
+        return quickly(jax.jacobian(function))(0.3)
 
     def ended(mean, draws):
         return reward_gradients.renoised(
@@ -168,9 +168,9 @@ def test_endings_are_ends_of_noised_samples_whose_mean_gradient_is_exact_and_has
 
 INDEX = np.arange(COUNT)
 test_what_cannot_be_differentiated_so_is_refused = refusals(
-    (lambda: drawn(0.3, 0), r"last = 0 is outside \[1, 4\]"),
-    (lambda: drawn(0.3, 5), r"last = 5 is outside \[1, 4\]"),
-    (lambda: drawn(0.3, 1.0), "last must be an integer", TypeError),
+    (lambda: samples_of(0.3, 0), r"last = 0 is outside \[1, 4\]"),
+    (lambda: samples_of(0.3, 5), r"last = 5 is outside \[1, 4\]"),
+    (lambda: samples_of(0.3, 1.0), "last must be an integer", TypeError),
     (
         lambda: reward_gradients.renoised(jax.random.key(SEED), Shifted(0.3), ETA, levels(), start(), INDEX, draws=0),
         "draws = 0 is outside",

@@ -50,34 +50,34 @@ def test_the_rule_with_a_critic_is_gae_of_shaped_rewards():
 
     def both(scores, done, reference, values):
         rewards = advantages.shaped_rewards(scores, done.log_probs, reference, done.mask, 0.3)
-        wanted = advantages.gae(rewards, values, done.mask, gamma=0.9, lam=0.7)
-        rules = (advantage_rules.with_critic(gamma=0.9, lam=0.7, whiten=whiten) for whiten in (False, True))
+        exact = advantages.gae(rewards, values, done.mask, gamma=0.9, lam=0.7)
+        rules = (advantage_rules.gae(gamma=0.9, lam=0.7, whiten=whiten) for whiten in (False, True))
         return (
-            wanted,
-            advantages.whitened(wanted.advantages, done.mask),
+            exact,
+            advantages.whitened(exact.advantages, done.mask),
             [rule(scores, done, reference, values, 0.3) for rule in rules],
         )
 
-    wanted, whitened, ((found, returns), (of_whitening, again)) = quickly(both)(scores, done, reference, values)
-    np.testing.assert_allclose(found, wanted.advantages, rtol=1e-5)
+    exact, whitened, ((advantage, returns), (of_whitening, again)) = quickly(both)(scores, done, reference, values)
+    np.testing.assert_allclose(advantage, exact.advantages, rtol=1e-5)
     np.testing.assert_allclose(of_whitening, whitened, rtol=1e-5)
-    np.testing.assert_allclose([returns, again], [wanted.returns] * 2, rtol=1e-5)
+    np.testing.assert_allclose([returns, again], [exact.returns] * 2, rtol=1e-5)
 
 
-def test_the_rule_within_groups_compares_rewards_less_the_penalty_and_padding_has_no_advantage():
+def test_the_rule_grpo_compares_rewards_less_the_penalty_and_padding_has_no_advantage():
     done, reference, _, scores = rolled()
     total = scores - 0.3 * np.sum(np.where(done.mask > 0, done.log_probs - reference, 0), 1)
 
     def both(scores, done, reference):
         options = {"scale": False}, {}, {"correction": 1, "epsilon": 0.5}
-        return [advantage_rules.within_groups(2, **each)(scores, done, reference, None, 0.3) for each in options]
+        return [advantage_rules.grpo(2, **each)(scores, done, reference, None, 0.3) for each in options]
 
-    (found, returns), (scaled, _), (of_samples, _) = quickly(both)(scores, done, reference)
-    wanted = np.repeat(np.array([1, -1, 1, -1]) * np.repeat((total[0::2] - total[1::2]) / 2, 2), 3).reshape(4, 3) * MASK
-    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    (advantage, returns), (scaled, _), (of_samples, _) = quickly(both)(scores, done, reference)
+    exact = np.repeat(np.array([1, -1, 1, -1]) * np.repeat((total[0::2] - total[1::2]) / 2, 2), 3).reshape(4, 3) * MASK
+    np.testing.assert_allclose(advantage, exact, rtol=1e-5, atol=1e-6)
     assert returns is None
     np.testing.assert_allclose(np.abs(scaled), MASK, rtol=1e-4)
-    np.testing.assert_allclose(of_samples, wanted / (2**0.5 * np.abs(wanted) + 0.5), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(of_samples, exact / (2**0.5 * np.abs(exact) + 0.5), rtol=1e-5, atol=1e-6)
 
 
 test_what_does_not_fit_is_refused = refusals(
@@ -95,12 +95,12 @@ test_what_does_not_fit_is_refused = refusals(
         ConfigError,
     ),
     (lambda: rollouts.minibatches(jax.random.key(0), np.zeros(4), 0, 2), "epochs = 0 is outside"),
-    (lambda: advantage_rules.within_groups(2, correction=-1), "correction = -1 is outside"),
+    (lambda: advantage_rules.grpo(2, correction=-1), "correction = -1 is outside"),
     (
-        lambda: advantage_rules.within_groups(2, scale=False, epsilon=1.0),
+        lambda: advantage_rules.grpo(2, scale=False, epsilon=1.0),
         "scale = False: correction and epsilon are of the scale",
     ),
-    (lambda: advantage_rules.with_critic(lam=1.1), "lam = 1.1 is outside"),
-    (lambda: advantage_rules.with_critic(gamma=-0.1), "gamma = -0.1 is outside"),
-    (lambda: advantage_rules.within_groups(1), "size = 1 is outside"),
+    (lambda: advantage_rules.gae(lam=1.1), "lam = 1.1 is outside"),
+    (lambda: advantage_rules.gae(gamma=-0.1), "gamma = -0.1 is outside"),
+    (lambda: advantage_rules.grpo(1), "size = 1 is outside"),
 )

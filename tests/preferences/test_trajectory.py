@@ -34,7 +34,7 @@ def policy(mean=MEAN):
     return oracles.gaussian(std=STD, mean=mean)
 
 
-def drawn(count, levels=None, shape=(1,)):
+def rollout(count, levels=None, shape=(1,)):
     """States of `count` chains, of the whole grid unless other levels are given."""
     levels = grid() if levels is None else levels
 
@@ -78,7 +78,7 @@ def joint(mean=MEAN):
 
 @pytest.mark.float64
 def test_the_log_probabilities_of_a_gaussian_chain_add_up_to_its_joint_density_in_closed_form():
-    states = np.asarray(drawn(6))[:, :, 0]
+    states = np.asarray(rollout(6))[:, :, 0]
     log_probs = log_prob(states[:, :, None], grid())
     means, covariance = joint()
     noisy = slice(0, 4)  # the last state is a function of the one before
@@ -89,18 +89,18 @@ def test_the_log_probabilities_of_a_gaussian_chain_add_up_to_its_joint_density_i
 @pytest.mark.float64
 def test_a_step_to_a_clean_sample_and_padding_have_no_density_and_no_gradient_but_nothing_is_nan():
     padded = grids.padded(grid(), 7)
-    states = drawn(3, levels=padded)
+    states = rollout(3, levels=padded)
     broken = np.array(states)
     broken[4:] = np.nan  # what no density is asked of is not read
 
     def total(mean, states, broken):
-        of, ended, unread = (
+        law, ended, unread = (
             trajectory.trajectory_laws(ANCESTRAL, policy(mean), states, padded),
             *map(trajectory.ends, (states, broken)),
         )
-        log_probs, fixed = of.log_prob(ended), jax.lax.stop_gradient(of)
-        values = of.mask, log_probs, of.log_prob(unread), of.log_ratio(of, unread)
-        return jnp.sum(log_probs) + jnp.sum(of.kl(fixed)) + jnp.sum(of.log_ratio(fixed, ended)), values
+        log_probs, fixed = law.log_prob(ended), jax.lax.stop_gradient(law)
+        values = law.mask, log_probs, law.log_prob(unread), law.log_ratio(law, unread)
+        return jnp.sum(log_probs) + jnp.sum(law.kl(fixed)) + jnp.sum(law.log_ratio(fixed, ended)), values
 
     (mask, log_probs, unread, ratio), slope = quickly(jax.grad(total, has_aux=True))(MEAN, states, broken)[::-1]
     np.testing.assert_array_equal(mask, np.broadcast_to([True] * 3 + [False] * 4, (3, 7)))
@@ -137,18 +137,18 @@ def test_every_sampler_is_affine_in_the_noise_with_this_law_or_is_refused():
 @pytest.mark.slow
 @pytest.mark.float64
 def test_ddpm_and_ddim_with_eta_1_give_trajectories_the_same_density_and_eta_scales_the_deviation():
-    states = drawn(4)
+    states = rollout(4)
     np.testing.assert_allclose(log_prob(states, grid(), sampler=samplers.ddpm()), log_prob(states, grid()), rtol=1e-8)
     std = quickly(lambda eta: trajectory.trajectory_laws(samplers.ddim(eta=eta), policy(), states, grid()).std)
-    half, whole = std(0.5), std(1.0)
-    np.testing.assert_allclose(half, whole / 2, rtol=1e-12)
+    half, full = std(0.5), std(1.0)
+    np.testing.assert_allclose(half, full / 2, rtol=1e-12)
 
 
 @pytest.mark.float64
 def test_at_the_rollout_the_density_is_that_of_the_noise_that_was_drawn_and_the_gradient_is_that_of_reinforce():
     count, levels = 5, grid()[:-1]
-    states = drawn(count, levels=levels, shape=(4, 4, 1))
-    deviations, per_mean = (np.array([row[place] for row in affine()[:-1]]) for place in (2, 1))
+    states = rollout(count, levels=levels, shape=(4, 4, 1))
+    deviations, per_mean = (np.array([row[column] for row in affine()[:-1]]) for column in (2, 1))
 
     def noises(x):
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(3), jnp.arange(count))
@@ -171,7 +171,7 @@ def test_at_the_rollout_the_density_is_that_of_the_noise_that_was_drawn_and_the_
 
 def test_in_float32_the_first_pass_has_ratios_of_1_to_1e_5():
     levels = jax.tree.map(lambda field: field.astype(jnp.float32), grid()[:-1])
-    states = drawn(16, levels=levels, shape=(8, 8, 1))
+    states = rollout(16, levels=levels, shape=(8, 8, 1))
 
     def log_probs(mean, states):
         return preferences.trajectory_log_prob(ANCESTRAL, policy(mean), states, levels)
@@ -188,7 +188,7 @@ def test_in_float32_the_first_pass_has_ratios_of_1_to_1e_5():
 @functools.cache
 def many():
     """(states of many chains that end with noise, how many), for what is a mean."""
-    return drawn(40_000, levels=grid()[:-1]), 40_000
+    return rollout(40_000, levels=grid()[:-1]), 40_000
 
 
 @pytest.mark.float64
@@ -211,8 +211,8 @@ def test_kl_is_the_mean_log_ratio_is_zero_for_equal_policies_and_is_the_closed_f
     levels, states, count = grid()[:-1], *many()
 
     def compared(mean, moved, states):
-        own, other = (trajectory.trajectory_laws(ANCESTRAL, policy(each), states, levels) for each in (mean, moved))
-        return own.kl(other), own.log_ratio(other, trajectory.ends(states)), own.kl(own)
+        laws, other = (trajectory.trajectory_laws(ANCESTRAL, policy(each), states, levels) for each in (mean, moved))
+        return laws.kl(other), laws.log_ratio(other, trajectory.ends(states)), laws.kl(laws)
 
     exact, ratio, none = quickly(compared)(MEAN, MEAN + 0.1, states)
     assert np.all(np.asarray(exact) > 0) and np.all(np.asarray(none) == 0)
@@ -228,20 +228,20 @@ def test_kl_is_the_mean_log_ratio_is_zero_for_equal_policies_and_is_the_closed_f
 def test_a_log_ratio_is_the_difference_of_log_probabilities_and_exact_in_float32_where_that_is_not():
     rng = np.random.default_rng(0)
     mean, std, noise, away, wider = (rng.standard_normal((1, 2, 3072)) for _ in range(5))
-    own = trajectory.StepLaw(jnp.asarray(mean), jnp.asarray(np.exp(std / 4)))
-    other = trajectory.StepLaw(own.mean + 1e-3 * away, own.std * np.exp(1e-3 * wider))
-    x = own.mean + own.std * noise
+    law = trajectory.StepLaw(jnp.asarray(mean), jnp.asarray(np.exp(std / 4)))
+    other = trajectory.StepLaw(law.mean + 1e-3 * away, law.std * np.exp(1e-3 * wider))
+    x = law.mean + law.std * noise
 
     @quickly
-    def numbers(own, other, x):
-        return own.log_ratio(other, x), own.log_prob(x), other.log_prob(x), own.log_ratio(own, x)
+    def numbers(law, other, x):
+        return law.log_ratio(other, x), law.log_prob(x), other.log_prob(x), law.log_ratio(law, x)
 
     def rounded(dtype, *trees):
         return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, dtype)), trees)
 
-    exact, first, second, _ = numbers(own, other, x)
+    exact, first, second, _ = numbers(law, other, x)
     np.testing.assert_allclose(exact, first - second, rtol=1e-9)
-    single = rounded(np.float32, own, other, x)
+    single = rounded(np.float32, law, other, x)
     ratio, first, second, none = (np.asarray(each) for each in numbers(*single))
     exact = np.asarray(numbers(*rounded(np.float64, *single))[0])
     assert np.all(none == 0) and ratio.dtype == np.float32

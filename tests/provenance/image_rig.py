@@ -22,7 +22,7 @@ DRAW, NONCE, CHANCE = range(3)
 
 
 _nonces = quickly(image_watermarks.nonces)
-_in_noise = quickly(lambda mark, *given: mark.write(jax.random.key(DRAW), *given))
+_in_noise = quickly(lambda mark, *arguments: mark.write(jax.random.key(DRAW), *arguments))
 _in_pixels = quickly(lambda mark, images: mark.write(images))
 
 

@@ -38,10 +38,10 @@ def written(key, mark, logits, number):
     """
     rows = logits.shape[0]
 
-    def step(tokens, place):
-        changed = mark(logits, Written(tokens, jnp.full(rows, place)))
-        token = jax.random.categorical(jax.random.fold_in(key, place), changed)
-        return tokens.at[:, place].set(token), None
+    def step(tokens, position):
+        changed = mark(logits, Written(tokens, jnp.full(rows, position)))
+        token = jax.random.categorical(jax.random.fold_in(key, position), changed)
+        return tokens.at[:, position].set(token), None
 
     return jax.lax.scan(step, jnp.full((rows, number), -1), jnp.arange(number))[0]
 
@@ -55,7 +55,7 @@ def repetitive(rows, length, seed=0):
     draw = np.random.default_rng(seed)
     likely = draw.integers(0, V, (V, 2))
     texts = draw.integers(0, V, (rows, length))
-    for place in range(1, length):
+    for position in range(1, length):
         often = draw.random(rows) < 0.9
-        texts[often, place] = likely[texts[often, place - 1], draw.integers(0, 2, often.sum())]
+        texts[often, position] = likely[texts[often, position - 1], draw.integers(0, 2, often.sum())]
     return texts

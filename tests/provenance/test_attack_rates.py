@@ -28,24 +28,24 @@ def test_auc_of_identical_scores_is_one_half():
 def test_the_rate_is_that_of_the_best_threshold_that_is_allowed(fpr):
     members, others = np.round(scores(300, 1.0), 1), np.round(scores(200, seed=1), 1)
     allowed = [level for level in np.concatenate([others, [-np.inf]]) if np.mean(others > level) <= fpr]
-    found = attack_rates.tpr_at_fpr(members, others, fpr)
-    assert found.value == max(np.mean(members > level) for level in allowed)
-    assert found.reached == np.mean(others > found.threshold) <= fpr and found.resolution == 1 / 200
+    result = attack_rates.tpr_at_fpr(members, others, fpr)
+    assert result.value == max(np.mean(members > level) for level in allowed)
+    assert result.reached == np.mean(others > result.threshold) <= fpr and result.resolution == 1 / 200
 
 
 def test_rates_that_are_whole_alarms_are_not_rounded_down_to_one_less():
     """0.29 · 100 is 28.999999999999996 in floating point, and (1 / 49) · 49 is below 1."""
-    found = attack_rates.tpr_at_fpr(np.arange(100.0), np.arange(100.0), 0.29)
-    assert (found.value, found.reached, found.threshold) == (0.29, 0.29, 70.0)
+    result = attack_rates.tpr_at_fpr(np.arange(100.0), np.arange(100.0), 0.29)
+    assert (result.value, result.reached, result.threshold) == (0.29, 0.29, 70.0)
     assert attack_rates.tpr_at_fpr(np.arange(49.0), np.arange(49.0), 1 / 49).reached == 1 / 49
     assert attack_rates.tpr_at_fpr(np.arange(100.0), np.arange(100.0), 0.0299).reached == 0.02
 
 
 @table("shift", [-99.0, 1.0, 99.0])
 def test_the_interval_is_that_of_clopper_and_pearson(shift):
-    found = attack_rates.tpr_at_fpr(scores(120, shift), scores(100, seed=1), 0.05)
-    ends = scipy.stats.binomtest(round(found.value * 120), 120).proportion_ci(method="exact")
-    assert found.number == (found.value, pytest.approx(ends.low, abs=1e-9), pytest.approx(ends.high, abs=1e-9))
+    result = attack_rates.tpr_at_fpr(scores(120, shift), scores(100, seed=1), 0.05)
+    ends = scipy.stats.binomtest(round(result.value * 120), 120).proportion_ci(method="exact")
+    assert result.number == (result.value, pytest.approx(ends.low, abs=1e-9), pytest.approx(ends.high, abs=1e-9))
 
 
 def test_without_a_signal_the_rate_is_that_of_chance():

@@ -24,26 +24,28 @@ def certificate():
     return content_credentials.self_made_certificate("A Test")
 
 
-def drawn(place, suffix):
-    Image.fromarray(PICTURE).save(place / f"plain{suffix}")
-    return place / f"plain{suffix}"
+def picture(folder, suffix):
+    Image.fromarray(PICTURE).save(folder / f"plain{suffix}")
+    return folder / f"plain{suffix}"
 
 
-def signed(place, suffix, certificate):
-    content_credentials.sign(drawn(place, suffix), place / f"signed{suffix}", certificate, SETTINGS, program="gendiff")
-    return place / f"signed{suffix}"
+def signed(folder, suffix, certificate):
+    content_credentials.sign(
+        picture(folder, suffix), folder / f"signed{suffix}", certificate, SETTINGS, program="gendiff"
+    )
+    return folder / f"signed{suffix}"
 
 
 @installed
 @table("suffix", [".png", ".jpg"])
 def test_a_signed_picture_says_what_made_it_and_keeps_its_pixels(suffix, certificate, tmp_path):
     file = signed(tmp_path, suffix, certificate)
-    found = content_credentials.read(file)
-    assert (found.state, found.issuer, found.generator) == ("Valid", "A Test", "gendiff"), (
+    result = content_credentials.read(file)
+    assert (result.state, result.issuer, result.generator) == ("Valid", "A Test", "gendiff"), (
         "intact, and nobody vouches for the issuer"
     )
-    assert found.settings == SETTINGS and found.sources == (content_credentials.GENERATED,)
-    assert found.problems == ("signingCredential.untrusted",)
+    assert result.settings == SETTINGS and result.sources == (content_credentials.GENERATED,)
+    assert result.problems == ("signingCredential.untrusted",)
     with Image.open(file) as new, Image.open(tmp_path / f"plain{suffix}") as old:
         np.testing.assert_array_equal(np.asarray(new), np.asarray(old))
     assert content_credentials.read(tmp_path / f"plain{suffix}") is None
@@ -55,13 +57,13 @@ def test_a_picture_that_was_changed_after_it_was_signed_is_invalid(certificate, 
     content = bytearray(file.read_bytes())
     content[content.rfind(b"IDAT") + 40] ^= 1
     file.write_bytes(bytes(content))
-    found = content_credentials.read(file)
-    assert found.state == "Invalid" and any("dataHash" in problem for problem in found.problems)
+    result = content_credentials.read(file)
+    assert result.state == "Invalid" and any("dataHash" in problem for problem in result.problems)
 
 
 @installed
 def test_foreign_files_and_certificates_that_cannot_sign_are_errors_with_the_path(certificate, tmp_path):
-    plain, other = drawn(tmp_path, ".png"), content_credentials.self_made_certificate("B")
+    plain, other = picture(tmp_path, ".png"), content_credentials.self_made_certificate("B")
     with pytest.raises(DataError, match=r"plain\.png: cannot be signed"):
         content_credentials.sign(
             plain, tmp_path / "a.png", Certificate(b"no certificate", certificate.key), {}, program="p"

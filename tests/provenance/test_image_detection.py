@@ -25,8 +25,8 @@ def test_p_is_uniform_without_the_key_and_least_with_it(name):
     scores = quickly(image_detection.scores_under)
     # the first of each row asks; it is none that marked
     words = randomisation.fresh_keys(jax.random.key(5), INDEX, 1 + KEYS)
-    for seen in (BLANK[name](COUNT, 3), marked(name, COUNT)):
-        rows = np.asarray(scores(words, mark, seen, nonce_of(mark, INDEX)))
+    for observed in (BLANK[name](COUNT, 3), marked(name, COUNT)):
+        rows = np.asarray(scores(words, mark, observed, nonce_of(mark, INDEX)))
         assert uniform(randomisation.randomisation_p(rows[:, 0], rows[:, 1:])) > 0.01
     right = words.at[:, 0].set(mark.words[None])
     rows = np.asarray(scores(right, mark, marked(name, COUNT), nonce_of(mark, INDEX)))
@@ -41,10 +41,10 @@ def test_the_published_p_of_tree_ring_is_not_uniform_on_unmarked_noise():
 
 def test_detection_depends_on_the_picture_its_nonce_and_its_index_alone():
     mark, order = MARKS["gaussian shading"](), np.random.default_rng(0).permutation(COUNT)
-    seen = marked("gaussian shading", COUNT) + 8 * noise(COUNT)  # so that p-values differ
+    observed = marked("gaussian shading", COUNT) + 8 * noise(COUNT)  # so that p-values differ
     nonce = np.asarray(nonce_of(mark, INDEX))
-    here = image_detection.detect(jax.random.key(CHANCE), mark, seen, INDEX, nonce, keys=KEYS)
-    there = image_detection.detect(jax.random.key(CHANCE), mark, seen[order], order, nonce[order], keys=KEYS)
+    here = image_detection.detect(jax.random.key(CHANCE), mark, observed, INDEX, nonce, keys=KEYS)
+    there = image_detection.detect(jax.random.key(CHANCE), mark, observed[order], order, nonce[order], keys=KEYS)
     np.testing.assert_array_equal(there.p, here.p[order])
     np.testing.assert_array_equal(there.score, here.score[order])
     assert len(np.unique(here.p)) > 10 and np.median(here.p) < 0.2

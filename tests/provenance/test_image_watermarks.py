@@ -20,8 +20,8 @@ COUNT, FROZEN = 300, 0x7E769F47
 INDEX = np.arange(COUNT, dtype=np.int32)
 _FOLDED = np.minimum(np.arange(16), 16 - np.arange(16))
 RINGS = np.ceil(np.hypot(_FOLDED[:, None], _FOLDED) - 1e-9).astype(int)
-_score = quickly(lambda mark, seen: mark.score(seen))
-_write = quickly(lambda mark, *given: mark.write(jax.random.key(DRAW), *given))
+_score = quickly(lambda mark, observed: mark.score(observed))
+_write = quickly(lambda mark, *rows: mark.write(jax.random.key(DRAW), *rows))
 
 
 def sign_p(pictures):
@@ -47,14 +47,14 @@ def test_one_nonce_for_all_leaves_each_picture_normal_and_fixes_every_sign_of_th
 
 
 def test_what_is_not_marked_is_the_noise_of_a_draw_by_the_same_key_and_index():
-    own = np.asarray(
+    unmarked = np.asarray(
         quickly(lambda: sampling.first_noise(sample_keys.keys_of(jax.random.key(DRAW), INDEX), S, jnp.float32))()
     )
     ring, shaded = MARKS["tree ring"](), marked("gaussian shading", COUNT)
     # two programs may round the last bit in two ways
-    np.testing.assert_allclose(np.abs(shaded), np.abs(own), rtol=1e-6)
+    np.testing.assert_allclose(np.abs(shaded), np.abs(unmarked), rtol=1e-6)
     outside = ~ring.disc[0]
-    spectra = (np.fft.fft2(of[..., 0])[:, outside] for of in (marked("tree ring", COUNT), own))
+    spectra = (np.fft.fft2(noises[..., 0])[:, outside] for noises in (marked("tree ring", COUNT), unmarked))
     np.testing.assert_allclose(*spectra, atol=1e-3)
     assert ring.disc.sum() == 112 and outside[0, 0]
 
@@ -77,12 +77,13 @@ def test_rings_without_symmetry_lose_half_of_their_energy_with_the_imaginary_par
     mark = MARKS["tree ring"]()
     words = np.random.default_rng(0).integers(0, 2**32, (100, 2)).astype(np.uint32)
     patterns, values = quickly(
-        jax.vmap(lambda own: (replace(mark, words=own).pattern(), replace(mark, words=own).values()))
+        jax.vmap(lambda secret: (replace(mark, words=secret).pattern(), replace(mark, words=secret).values()))
     )(words)
     # one complex number on a whole ring
     naive = np.where(mark.disc[0], np.asarray(values)[:, np.clip(RINGS, 1, 6) - 1], 0)
     energies = [
-        np.sum(np.abs(np.fft.fft2(np.fft.ifft2(of).real)) ** 2, (1, 2)) / (112 * 256) for of in (patterns, naive)
+        np.sum(np.abs(np.fft.fft2(np.fft.ifft2(pattern).real)) ** 2, (1, 2)) / (112 * 256)
+        for pattern in (patterns, naive)
     ]
     np.testing.assert_allclose(energies[0], 1, atol=1e-4)  # so all keys have the energy of noise
     assert abs(np.mean(energies[1]) - 0.5) < 0.05
@@ -96,15 +97,15 @@ def test_each_bit_has_its_share_of_places_and_is_read_back_from_noise():
     mark = MARKS["gaussian shading"]()
     votes, nonce, right = quickly(type(mark).votes), nonce_of(mark, INDEX), np.tile(np.array(BITS) > 0, (COUNT, 1))
     for added in (0.0, 1.0):
-        seen = marked("gaussian shading", COUNT) + np.float32(added) * noise(COUNT)
-        assert np.array_equal(np.asarray(votes(mark, seen, nonce)) > 0, right)
+        observed = marked("gaussian shading", COUNT) + np.float32(added) * noise(COUNT)
+        assert np.array_equal(np.asarray(votes(mark, observed, nonce)) > 0, right)
 
 
 @table("name", ["tree ring", "gaussian shading"])
 def test_a_sample_depends_on_key_index_and_nonce_alone(name):
     mark, some = MARKS[name](), np.array([7, 3, 250])
-    given = (some,) if name == "tree ring" else (some, np.asarray(nonce_of(mark, INDEX))[some])
-    alone = quickly(jax.vmap(lambda *one: mark.write(jax.random.key(DRAW), *(of[None] for of in one))[0]))(*given)
+    rows = (some,) if name == "tree ring" else (some, np.asarray(nonce_of(mark, INDEX))[some])
+    alone = quickly(jax.vmap(lambda *one: mark.write(jax.random.key(DRAW), *(each[None] for each in one))[0]))(*rows)
     np.testing.assert_allclose(alone, marked(name, COUNT)[some], atol=1e-5)
 
 
@@ -115,8 +116,8 @@ def test_nonces_differ():
 def test_signs_stay_as_they_are():
     signs = np.asarray(quickly(MARKS["gaussian shading"]().signs)(np.array([[1, 2]], np.uint32)))[0, :32]
     again = [
-        (1 - 2 * (in_python(KEY, [0x52, 1, 2, place]) >> 31)) * (2 * BITS[place * 159 % 256 % 8] - 1)
-        for place in range(32)
+        (1 - 2 * (in_python(KEY, [0x52, 1, 2, position]) >> 31)) * (2 * BITS[position * 159 % 256 % 8] - 1)
+        for position in range(32)
     ]
     assert signs.astype(int).tolist() == again
     assert int("".join("1" if sign > 0 else "0" for sign in again), 2) == FROZEN

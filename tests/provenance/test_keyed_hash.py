@@ -29,8 +29,8 @@ def in_python(key, numbers):
 
 def hashed(words, numbers):
     state = keyed_hash.start(words)
-    for place in range(numbers.shape[-1]):
-        state = keyed_hash.taken(state, numbers[..., place])
+    for column in range(numbers.shape[-1]):
+        state = keyed_hash.taken(state, numbers[..., column])
     return keyed_hash.word(state)
 
 
@@ -38,11 +38,11 @@ def test_it_is_that_of_python_integers_under_jit_vmap_and_scan():
     draw = np.random.default_rng(0)
     keys = [int(high) << 32 | int(low) for high, low in draw.integers(0, 2**32, (5, 2))]
     numbers = draw.integers(0, 2**31 - 1, (5, 7, 3)).astype(np.int32)
-    wanted = [[in_python(key, row.tolist()) for row in rows] for key, rows in zip(keys, numbers, strict=True)]
+    expected = [[in_python(key, row.tolist()) for row in rows] for key, rows in zip(keys, numbers, strict=True)]
     words = jnp.stack([keyed_hash.key(key) for key in keys])
-    np.testing.assert_array_equal(jax.jit(jax.vmap(hashed))(words, numbers), wanted)
+    np.testing.assert_array_equal(jax.jit(jax.vmap(hashed))(words, numbers), expected)
     _, scanned = jax.lax.scan(lambda carry, row: (carry, hashed(*row)), None, (words, numbers))
-    np.testing.assert_array_equal(scanned, wanted)
+    np.testing.assert_array_equal(scanned, expected)
 
 
 def test_its_numbers_stay_as_they_are():

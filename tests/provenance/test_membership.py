@@ -68,18 +68,18 @@ def test_lira_reaches_the_optimum_at_one_percent_and_the_loss_attack_does_not():
     observed, member, shadows, inside, _ = toy()
     best = scipy.stats.norm.cdf(2 - scipy.stats.norm.isf(0.01))
     score = membership.lira(observed, shadows, inside)
-    found = attack_rates.tpr_at_fpr(score[member], score[~member], 0.01)
-    assert abs(found.value - best) < 0.06  # the threshold rests on 20 of the 2,000 non-members
+    result = attack_rates.tpr_at_fpr(score[member], score[~member], 0.01)
+    assert abs(result.value - best) < 0.06  # the threshold rests on 20 of the 2,000 non-members
     loss = membership.loss_attack(-observed)
-    assert attack_rates.tpr_at_fpr(loss[member], loss[~member], 0.01).high < 0.5 * found.low
+    assert attack_rates.tpr_at_fpr(loss[member], loss[~member], 0.01).high < 0.5 * result.low
 
 
 def test_shuffled_members_are_found_at_chance():
     observed, member, shadows, inside, _ = toy()
     score, shuffled = membership.lira(observed, shadows, inside), np.random.default_rng(1).permutation(member)
     assert abs(attack_rates.auc(score[shuffled], score[~shuffled]) - 0.5) < 4 * (12 * EXAMPLES / 4) ** -0.5
-    found = attack_rates.tpr_at_fpr(score[shuffled], score[~shuffled], 0.01)
-    assert found.low < 0.01 < found.high
+    result = attack_rates.tpr_at_fpr(score[shuffled], score[~shuffled], 0.01)
+    assert result.low < 0.01 < result.high
 
 
 def test_neither_the_order_of_examples_nor_that_of_models_matters():
@@ -102,8 +102,8 @@ def copying(params, x, t):
     level = diffusion.Level(
         t,
         *(
-            jnp.asarray(of, jnp.float32)[t.astype(int), None, None, None]
-            for of in (SCHEDULE.table.alpha, SCHEDULE.table.sigma)
+            jnp.asarray(column, jnp.float32)[t.astype(int), None, None, None]
+            for column in (SCHEDULE.table.alpha, SCHEDULE.table.sigma)
         ),
     )
     distance = jnp.sum((x[:, None] - level.alpha[:, None] * params[None]) ** 2, (2, 3, 4))

@@ -27,59 +27,62 @@ COPIED = np.concatenate([TRAIN[[7, 1]] + 1e-4 * pictures(3, 2), pictures(4, 10)]
 
 @table("function", [features.pixels, features.random_convolutions(0, widths=(4, 4))])
 def test_the_report_shows_copies_their_pictures_and_what_the_training_set_repeats(function):
-    found = provenance.memorisation_report(COPIED, TRAIN, pictures(5, 200), features=function, k=3)
-    assert set(found.copies) >= {0, 1} and (np.diff(found.ratios[found.copies]) >= 0).all()
-    assert found.nearest[:2, 0].tolist() == [7, 1] and found.nearest.shape == found.distances.shape == (12, 3)
-    assert found.duplicates.tolist() == [[40, 1], [41, 2]]
-    assert {(0, 42), (42, 0)} <= set(map(tuple, found.near_duplicates.tolist()))
+    report = provenance.memorisation_report(COPIED, TRAIN, pictures(5, 200), features=function, k=3)
+    assert set(report.copies) >= {0, 1} and (np.diff(report.ratios[report.copies]) >= 0).all()
+    assert report.nearest[:2, 0].tolist() == [7, 1] and report.nearest.shape == report.distances.shape == (12, 3)
+    assert report.duplicates.tolist() == [[40, 1], [41, 2]]
+    assert {(0, 42), (42, 0)} <= set(map(tuple, report.near_duplicates.tolist()))
     assert (
-        found.n == 12 and found.rate.value == np.mean(found.ratios < near_copies.THRESHOLD) > found.held_out_rate.value
+        report.n == 12
+        and report.rate.value == np.mean(report.ratios < near_copies.THRESHOLD) > report.held_out_rate.value
     )
     known, rows = np.asarray(function(TRAIN)), np.asarray(function(COPIED))
-    np.testing.assert_array_equal(found.ratios, near_copies.ratios(rows, known))
-    np.testing.assert_allclose(found.distances, np.linalg.norm(rows[:, None] - known[found.nearest], axis=2), rtol=1e-6)
-    assert found.held_out_rate.value == near_copies.rate(function(pictures(5, 200)), known)
+    np.testing.assert_array_equal(report.ratios, near_copies.ratios(rows, known))
+    np.testing.assert_allclose(
+        report.distances, np.linalg.norm(rows[:, None] - known[report.nearest], axis=2), rtol=1e-6
+    )
+    assert report.held_out_rate.value == near_copies.rate(function(pictures(5, 200)), known)
 
 
 def test_rates_without_a_copy_have_intervals_of_some_width_and_the_excess_is_wilsons_of_both():
-    found = memorisation.memorisation_report(pictures(4, 10), TRAIN, pictures(5, 30), threshold=0.01)
+    report = memorisation.memorisation_report(pictures(4, 10), TRAIN, pictures(5, 30), threshold=0.01)
     low, high = scipy.stats.binomtest(0, 10).proportion_ci(0.95, method="wilson")
-    assert found.rate.number == (0.0, low, high) and found.copies.size == 0
+    assert report.rate.number == (0.0, low, high) and report.copies.size == 0
     limit = scipy.stats.binomtest(0, 30).proportion_ci(0.95, method="wilson").high
-    assert found.excess.number == pytest.approx((0.0, -limit, high))
+    assert report.excess.number == pytest.approx((0.0, -limit, high))
 
 
 def test_pairs_are_as_many_as_asked_for_and_those_that_stand_out_most_come_first():
     samples = np.concatenate([pictures(4, 3), TRAIN[[5]], TRAIN[[9]] + np.float32(1e-4), TRAIN[[6]]])
-    found = memorisation.memorisation_report(samples, TRAIN, None, copies=4)
-    assert found.pairs[:3].tolist() == [[3, 5], [5, 6], [4, 9]] and found.pairs.shape == (4, 2)
-    assert (np.diff(found.ratios[found.pairs[:, 0]]) >= 0).all()
+    report = memorisation.memorisation_report(samples, TRAIN, None, copies=4)
+    assert report.pairs[:3].tolist() == [[3, 5], [5, 6], [4, 9]] and report.pairs.shape == (4, 2)
+    assert (np.diff(report.ratios[report.pairs[:, 0]]) >= 0).all()
     assert memorisation.memorisation_report(samples, TRAIN, None, copies=0).pairs.shape == (0, 2)
 
 
 def test_a_ratio_that_equals_the_threshold_is_no_copy_and_no_near_duplicate():
     # 0 and 2 are half as far from 1 as from each other
     train, samples = np.array([[0.0], [1.0], [2.0], [10.0]]), np.array([[3.0], [2.1]])
-    found = memorisation.memorisation_report(samples, train, samples[:1], threshold=0.5)
-    assert found.ratios[0] == 0.5 and found.copies.tolist() == [1]
-    assert (found.rate.value, found.held_out_rate.value, found.near_duplicates.size) == (0.5, 0.0, 0)
+    report = memorisation.memorisation_report(samples, train, samples[:1], threshold=0.5)
+    assert report.ratios[0] == 0.5 and report.copies.tolist() == [1]
+    assert (report.rate.value, report.held_out_rate.value, report.near_duplicates.size) == (0.5, 0.0, 0)
 
 
 def test_without_held_out_pictures_nothing_is_said_of_an_excess():
-    found = memorisation.memorisation_report(COPIED, TRAIN, None, labels=np.arange(12) % 2)
-    assert found.held_out_rate is None and found.excess is None and found.rate.value > 0
-    assert [each.excess for each in found.classes.values()] == [None, None]
+    report = memorisation.memorisation_report(COPIED, TRAIN, None, labels=np.arange(12) % 2)
+    assert report.held_out_rate is None and report.excess is None and report.rate.value > 0
+    assert [each.excess for each in report.classes.values()] == [None, None]
 
 
 def test_each_class_has_the_rates_of_its_own_pictures():
     labels, others = np.array([3, 3] + [0] * 10), np.arange(200) % 2
-    found = memorisation.memorisation_report(COPIED, TRAIN, pictures(5, 200), labels=labels, held_out_labels=others)
-    assert list(found.classes) == [0, 3] and (found.classes[3].n, found.classes[3].rate.value) == (2, 1.0)
-    assert found.classes[3].held_out_rate is None and found.classes[3].excess is None, (
+    report = memorisation.memorisation_report(COPIED, TRAIN, pictures(5, 200), labels=labels, held_out_labels=others)
+    assert list(report.classes) == [0, 3] and (report.classes[3].n, report.classes[3].rate.value) == (2, 1.0)
+    assert report.classes[3].held_out_rate is None and report.classes[3].excess is None, (
         "no held-out picture is of class 3"
     )
     alone = memorisation.memorisation_report(COPIED[2:], TRAIN, pictures(5, 200)[::2])
-    of_class = found.classes[0]
+    of_class = report.classes[0]
     assert (of_class.n, of_class.rate, of_class.held_out_rate, of_class.excess) == (
         10,
         alone.rate,

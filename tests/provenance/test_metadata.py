@@ -43,10 +43,10 @@ def test_what_other_programs_wrote_is_reported_and_not_taken_for_settings(tmp_pa
     picture.save(tmp_path / "a.png", pnginfo=information)
     picture.save(tmp_path / "a.jpg", exif=exif, comment="gendiffusion {}", xmp=b"<x:xmpmeta/>")
     picture.save(tmp_path / "bare.png")
-    found = [metadata.read(tmp_path / name) for name in ("a.png", "a.jpg", "bare.png")]
-    assert [each.settings for each in found] == [None] * 3 and found[2].others == {}
-    assert found[0].others == {"parameters": "a cat, Steps: 20", "Software": "Painter"}
-    assert found[1].others == {
+    results = [metadata.read(tmp_path / name) for name in ("a.png", "a.jpg", "bare.png")]
+    assert [each.settings for each in results] == [None] * 3 and results[2].others == {}
+    assert results[0].others == {"parameters": "a cat, Steps: 20", "Software": "Painter"}
+    assert results[1].others == {
         "comment": "gendiffusion {}",
         "Software": "Camera 3",
         "UserComment": "prompt: ü",
@@ -65,13 +65,13 @@ def test_an_entry_that_is_no_json_object_is_an_error_with_the_path(tmp_path, tex
 
 @table("suffix", ["png", "jpg"])
 def test_cut_and_foreign_files_are_errors_with_the_path(tmp_path, suffix):
-    whole = tmp_path / f"a.{suffix}"
-    metadata.save(whole, PICTURE, SETTINGS)
-    content = whole.read_bytes()
+    file = tmp_path / f"a.{suffix}"
+    metadata.save(file, PICTURE, SETTINGS)
+    content = file.read_bytes()
     for broken in (content[: len(content) // 2], b"", b"GIF89a" + content):
-        whole.write_bytes(broken)
+        file.write_bytes(broken)
         with pytest.raises(metadata.DataError, match=f"a.{suffix}: no whole PNG or JPEG"):
-            metadata.read(whole)
+            metadata.read(file)
     with pytest.raises(metadata.DataError, match="no such file"):
         metadata.read(tmp_path / "absent.png")
 

@@ -25,8 +25,8 @@ def test_p_is_the_rank_and_never_zero():
 def test_p_of_exchangeable_scores_is_uniform_on_its_lattice():
     draw = np.random.default_rng(0)
     scores = draw.standard_t(2, (10_000, 20)) * draw.lognormal(size=(10_000, 1))  # any law, another one in each row
-    found = randomisation_p(scores[:, 0], scores[:, 1:]) * 20
-    assert scipy.stats.chisquare(np.bincount(found.round().astype(int), minlength=21)[1:]).pvalue > 0.01
+    ranks = randomisation_p(scores[:, 0], scores[:, 1:]) * 20
+    assert scipy.stats.chisquare(np.bincount(ranks.round().astype(int), minlength=21)[1:]).pvalue > 0.01
 
 
 def test_ties_are_broken_by_chance_or_count_against_the_mark():
@@ -41,7 +41,7 @@ def test_ties_are_broken_by_chance_or_count_against_the_mark():
 
 
 def test_fresh_keys_are_those_of_their_index():
-    whole, some = map(
+    full, some = map(
         np.asarray,
         quickly(
             lambda: [
@@ -49,8 +49,8 @@ def test_fresh_keys_are_those_of_their_index():
             ]
         )(),
     )
-    np.testing.assert_array_equal(some, whole[[3, 1]])
-    assert len(np.unique(whole.reshape(-1, 2), axis=0)) == 35
+    np.testing.assert_array_equal(some, full[[3, 1]])
+    assert len(np.unique(full.reshape(-1, 2), axis=0)) == 35
 
 
 test_mistakes_are_refused = refusals(

@@ -14,13 +14,13 @@ PICTURES = pictures(200, 7)
 write = quickly(lambda mark, images: mark.write(images))
 
 
-def made(**settings):
+def make(**settings):
     return spread_spectrum.spread_spectrum(KEY, S, **settings)
 
 
 @table("masked", [True, False])
 def test_its_psnr_is_the_stated_one(masked):
-    mark = made(strength=0.05, masked=masked)
+    mark = make(strength=0.05, masked=masked)
     np.testing.assert_allclose(fidelity.psnr(write(mark, PICTURES), PICTURES), float(mark.psnr), atol=1e-2)
     assert abs(float(mark.psnr) - 32.04) < 0.01
 
@@ -28,9 +28,9 @@ def test_its_psnr_is_the_stated_one(masked):
 def test_masked_it_is_weak_on_flat_ground_and_stays_strong_on_busy_ground():
     picture = PICTURES[:1].copy()
     picture[:, :, :8] = 0.3
-    change = np.abs(np.asarray(write(made(), picture)) - picture)[0, :, :, 0]
+    change = np.abs(np.asarray(write(make(), picture)) - picture)[0, :, :, 0]
     assert change[:, :6].mean() < 0.8 * change[:, 10:].mean()
-    assert np.ptp(np.abs(np.asarray(write(made(masked=False), picture)) - picture)) < 1e-6
+    assert np.ptp(np.abs(np.asarray(write(make(masked=False), picture)) - picture)) < 1e-6
 
 
 def smooth(images):
@@ -60,7 +60,7 @@ def test_what_is_written_is_the_pattern_by_the_activity_of_its_place(masked):
 
 @table("masked", [True, False])
 def test_the_evidence_is_the_correlation_with_the_pattern(masked):
-    mark, signs = made(masked=masked, cell=3), np.random.default_rng(0).choice([-1.0, 1.0], (1, 36)).astype(np.float32)
+    mark, signs = make(masked=masked, cell=3), np.random.default_rng(0).choice([-1.0, 1.0], (1, 36)).astype(np.float32)
     pictures, pattern = PICTURES.astype(np.float64), cells(signs.astype(np.float64))
     weighted = (pictures - smooth(pictures)) / activity(pictures) ** (1 if masked else 2)
     expected = np.sum(weighted * (pattern - smooth(pattern)), (1, 2, 3))
@@ -71,19 +71,19 @@ def test_the_evidence_is_the_correlation_with_the_pattern(masked):
 
 def test_a_payload_is_read_without_the_original():
     bits = (1, 0, 1, 1)
-    mark = made(strength=0.15, bits=bits)
-    seen = np.clip(np.asarray(write(mark, PICTURES)), -1, 1)
-    assert np.mean(image_detection.read_bits(mark, seen).bits == np.array(bits)) > 0.98
+    mark = make(strength=0.15, bits=bits)
+    observed = np.clip(np.asarray(write(mark, PICTURES)), -1, 1)
+    assert np.mean(image_detection.read_bits(mark, observed).bits == np.array(bits)) > 0.98
     assert abs(np.mean(image_detection.read_bits(mark, PICTURES).bits == np.array(bits)) - 0.5) < 0.1
 
 
 test_mistakes_are_refused = refusals(
-    (lambda: made(strength=0.0), "strength = 0"),
-    (lambda: made(cell=17), "cell = 17"),
-    (lambda: made(bits=(1,) * 65), r"1 … 64"),
-    (lambda: made(masked=1), "masked must be True or False", TypeError),
+    (lambda: make(strength=0.0), "strength = 0"),
+    (lambda: make(cell=17), "cell = 17"),
+    (lambda: make(bits=(1,) * 65), r"1 … 64"),
+    (lambda: make(masked=1), "masked must be True or False", TypeError),
     (lambda: spread_spectrum.spread_spectrum(KEY, (16, 16)), r"must be \(h, w, c\)"),
-    (lambda: made().write(np.full((1, *S), 200.0, np.float32)), "like unscaled pixels"),
-    (lambda: made().write(PICTURES[:, :8]), "for the shape"),
-    (lambda: made().write((PICTURES > 0).astype(int)), "floating", TypeError),
+    (lambda: make().write(np.full((1, *S), 200.0, np.float32)), "like unscaled pixels"),
+    (lambda: make().write(PICTURES[:, :8]), "for the shape"),
+    (lambda: make().write((PICTURES > 0).astype(int)), "floating", TypeError),
 )

@@ -26,30 +26,30 @@ def planted():
 
 def test_planted_spans_are_found_where_they_are_and_in_how_many_documents():
     texts, train = planted()
-    found = text_copies.text_copies(texts, train, HELD_OUT, tokens=20)
-    assert found.copies.tolist() == [6, 2] and found.held_by.tolist() == [0, 0, 1, 0, 0, 0, 2, 0]
-    assert found.spans.length[[6, 2]].tolist() == [31, 20] and found.spans.start[[6, 2]].tolist() == [0, 10]
-    assert found.rate.value == 2 / 8 and found.held_out_rate.value == 0 and found.excess.value == 2 / 8
-    assert found.held_out_spans.length.max() < 20 and found.rate.low < 2 / 8 < found.rate.high
+    report = text_copies.text_copies(texts, train, HELD_OUT, tokens=20)
+    assert report.copies.tolist() == [6, 2] and report.held_by.tolist() == [0, 0, 1, 0, 0, 0, 2, 0]
+    assert report.spans.length[[6, 2]].tolist() == [31, 20] and report.spans.start[[6, 2]].tolist() == [0, 10]
+    assert report.rate.value == 2 / 8 and report.held_out_rate.value == 0 and report.excess.value == 2 / 8
+    assert report.held_out_spans.length.max() < 20 and report.rate.low < 2 / 8 < report.rate.high
 
 
 def test_ids_letters_and_bytes_of_the_same_texts_give_the_same():
     texts, train = planted()
     kinds = [
-        [[kind(text) for text in of] for of in (texts, train)]
+        [[kind(text) for text in group] for group in (texts, train)]
         for kind in (np.asarray, lambda text: bytes(text.tolist()))
     ]
-    kinds.append([["".join(map(chr, text + 40)) for text in of] for of in (texts, train)])
-    reports = [text_copies.text_copies(*given, None, tokens=20) for given in kinds]
+    kinds.append([["".join(map(chr, text + 40)) for text in group] for group in (texts, train)])
+    reports = [text_copies.text_copies(*pair, None, tokens=20) for pair in kinds]
     assert all(
-        found.held_by.tolist() == reports[0].held_by.tolist() and found.rate == reports[0].rate for found in reports
+        report.held_by.tolist() == reports[0].held_by.tolist() and report.rate == reports[0].rate for report in reports
     )
     assert reports[0].held_out_rate is None and reports[0].excess is None and reports[0].held_out_spans is None
 
 
 def test_the_order_of_the_training_texts_changes_no_rate_and_training_texts_are_copies_of_themselves():
     texts, train = planted()
-    one, other = (text_copies.text_copies(texts, given, HELD_OUT, tokens=4) for given in (train, train[::-1]))
+    one, other = (text_copies.text_copies(texts, documents, HELD_OUT, tokens=4) for documents in (train, train[::-1]))
     assert (one.rate, one.excess, one.held_by.tolist()) == (other.rate, other.excess, other.held_by.tolist())
     assert text_copies.text_copies(TRAIN[:3], TRAIN, None, tokens=60).rate.value == 1.0
 

@@ -35,11 +35,11 @@ def nulls(name, kind):
 def scored(name, kind, distinct=True):
     """Scores of the texts, and of how many choices."""
     mark, values, choices = nulls(name, kind)
-    kept = [
-        of[np.unique(made, axis=0, return_index=True)[1]] if distinct else of
-        for of, made in zip(values, choices, strict=True)
+    chosen = [
+        row[np.unique(choice, axis=0, return_index=True)[1]] if distinct else row
+        for row, choice in zip(values, choices, strict=True)
     ]
-    return np.array([mark.gains(of).sum() for of in kept]), np.array([len(of) for of in kept])
+    return np.array([mark.gains(row).sum() for row in chosen]), np.array([len(row) for row in chosen])
 
 
 @table("kind", ["random", "repetitive"])
@@ -67,9 +67,9 @@ def test_detect_is_the_law_of_distinct_choices():
     for row in range(3):
         _, at = np.unique(np.asarray(choices)[row], axis=0, return_index=True)
         pairs = {tuple(pair) for pair in np.stack([rows[row, :-1], rows[row, 1:]], -1).tolist()}
-        found = text_detection.detect(mark, rows[row : row + 1])
-        assert found.scored == len(at) == len(pairs)
-        assert (found.z[0], found.p[0]) == mark.law(mark.gains(np.asarray(values)[row, at]).sum(), len(at))
+        result = text_detection.detect(mark, rows[row : row + 1])
+        assert result.scored == len(at) == len(pairs)
+        assert (result.z[0], result.p[0]) == mark.law(mark.gains(np.asarray(values)[row, at]).sum(), len(at))
 
 
 def test_the_marked_part_of_a_document_is_found_and_an_unmarked_document_is_not():
@@ -77,12 +77,12 @@ def test_the_marked_part_of_a_document_is_found_and_an_unmarked_document_is_not(
     part = np.asarray(written(jax.random.key(1), mark, np.zeros((1, 500), np.float32), 120))[0]
     document = unmarked(1, 900, vocabulary=500)[0]
     document[400:520] = part
-    found, clean = text_detection.detect_windows(
+    window, clean = text_detection.detect_windows(
         mark, np.stack([document, unmarked(1, 900, 8, 500)[0]]), lengths=(60, 120)
     )
-    assert found.p < 1e-6 and abs(found.start - 400) < 15 and abs(found.stop - 520) < 15
+    assert window.p < 1e-6 and abs(window.start - 400) < 15 and abs(window.stop - 520) < 15
     assert clean.p > 0.01
-    assert text_detection.detect(mark, document[None]).p[0] > found.p
+    assert text_detection.detect(mark, document[None]).p[0] > window.p
     assert text_detection.detect_windows(mark, document[None, :50], lengths=(60,)) == [None]
 
 

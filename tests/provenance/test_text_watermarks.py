@@ -37,8 +37,10 @@ def marked(name):
 
 @every_mark
 def test_a_marked_text_is_found_and_neither_another_key_nor_an_unmarked_text_is(name):
-    found = text_detection.detect(MARKS[name](), marked(name))
-    assert np.all(found.z > 1) if name == "unigram" else np.all(found.p < 1e-5)  # a choice per token of 64, and no more
+    result = text_detection.detect(MARKS[name](), marked(name))
+    assert (
+        np.all(result.z > 1) if name == "unigram" else np.all(result.p < 1e-5)
+    )  # a choice per token of 64, and no more
     for p in (
         text_detection.detect(MARKS[name](KEY + 1), marked(name)).p,
         text_detection.detect(MARKS[name](), unmarked(16, 120)).p,
@@ -68,10 +70,10 @@ def test_both_sides_see_the_same_choices_under_jit_vmap_and_scan(name):
 @every_mark
 def test_a_text_has_its_score_alone_in_any_order_and_behind_padding(name):
     mark, rows = MARKS[name](), marked(name)
-    whole, turned = text_detection.detect(mark, rows), text_detection.detect(mark, rows[::-1])
-    np.testing.assert_array_equal(whole.p[::-1], turned.p)
+    full, turned = text_detection.detect(mark, rows), text_detection.detect(mark, rows[::-1])
+    np.testing.assert_array_equal(full.p[::-1], turned.p)
     behind = text_detection.detect(mark, np.pad(rows[2:3], ((0, 0), (0, 30)), constant_values=-1))
-    assert behind.p == whole.p[2] and behind.scored == whole.scored[2] and behind.z == whole.z[2]
+    assert behind.p == full.p[2] and behind.scored == full.scored[2] and behind.z == full.z[2]
 
 
 @pytest.mark.fault("watermarks: a text that is too short")
@@ -117,10 +119,10 @@ def test_a_delta_of_zero_leaves_logits_as_they_are_bit_for_bit():
 
 def test_green_tokens_of_flat_logits_are_as_many_as_theory_says():
     rows = written(jax.random.key(3), text_watermarks.green_list(KEY, 1000), np.zeros((32, 1000), np.float32), 200)
-    found = text_detection.detect(text_watermarks.green_list(KEY, 1000), np.asarray(rows))
+    result = text_detection.detect(text_watermarks.green_list(KEY, 1000), np.asarray(rows))
     share = text_watermarks.green_share(0.25, 2.0)
     expected = (share - 0.25) * math.sqrt(199 / (0.25 * 0.75))
-    assert np.mean(found.z) == pytest.approx(expected, rel=0.03) and expected == pytest.approx(15.1, abs=0.2)
+    assert np.mean(result.z) == pytest.approx(expected, rel=0.03) and expected == pytest.approx(15.1, abs=0.2)
 
 
 # The law of tokens under marks that distort nothing.
@@ -131,7 +133,7 @@ def test_over_keys_a_token_has_the_law_of_the_model(name):
     logits = jnp.array([[2.0, 1.0, 0.0, -1.0, -jnp.inf]])
     number = 4000
 
-    def drawn(words, seed):
+    def sampled_token(words, seed):
         mark = MARKS[name](vocabulary=5)
         mark = type(mark)(
             words,
@@ -140,7 +142,7 @@ def test_over_keys_a_token_has_the_law_of_the_model(name):
         return jax.random.categorical(jax.random.key(seed), mark(logits, Written(FEW, np.array([5]))))[0]
 
     words = np.random.default_rng(5).integers(0, 2**32, (number, 2)).astype(np.uint32)
-    tokens = quickly(jax.vmap(drawn))(words, np.arange(number))
+    tokens = quickly(jax.vmap(sampled_token))(words, np.arange(number))
     counts = np.bincount(tokens, minlength=5)
     assert counts[4] == 0
     assert (

@@ -17,7 +17,7 @@ def by_hand(text, documents):
     return 0, 0
 
 
-def drawn(rng, letters, count, most):
+def random_texts(rng, letters, count, most):
     return [bytes(rng.integers(97, 97 + letters, rng.integers(0, most + 1)).astype(np.uint8)) for _ in range(count)]
 
 
@@ -25,24 +25,24 @@ def drawn(rng, letters, count, most):
 @table("seed", range(4))
 def test_spans_are_those_of_a_search_by_hand(letters, seed):
     rng = np.random.default_rng(seed)
-    documents, texts = drawn(rng, letters, 5, 40), drawn(rng, letters + 1, 12, 17)
-    found = longest_verbatim_span(texts, documents)
-    assert [(length, start) for length, start in zip(found.length, found.start, strict=True)] == [
+    documents, texts = random_texts(rng, letters, 5, 40), random_texts(rng, letters + 1, 12, 17)
+    spans = longest_verbatim_span(texts, documents)
+    assert [(length, start) for length, start in zip(spans.length, spans.start, strict=True)] == [
         by_hand(text, documents) for text in texts
     ]
-    for row in np.flatnonzero(found.length):
-        text, held = texts[row][found.start[row] :], documents[found.document[row]][found.place[row] :]
-        assert text[: found.length[row]] == held[: found.length[row]]
-    assert np.all((found.document == -1) == (found.length == 0)) and np.all((found.place == -1) == (found.length == 0))
+    for row in np.flatnonzero(spans.length):
+        text, held = texts[row][spans.start[row] :], documents[spans.document[row]][spans.place[row] :]
+        assert text[: spans.length[row]] == held[: spans.length[row]]
+    assert np.all((spans.document == -1) == (spans.length == 0)) and np.all((spans.place == -1) == (spans.length == 0))
 
 
 def test_a_whole_document_is_found_and_no_span_crosses_two():
     documents = [b"the cat", b" sat on", b"the mat"]
-    found = longest_verbatim_span([b"the cat sat on", b"the mat", b""], documents)
+    spans = longest_verbatim_span([b"the cat sat on", b"the mat", b""], documents)
     assert (
-        found.length.tolist() == [7, 7, 0]
-        and found.document.tolist() == [0, 2, -1]
-        and found.start.tolist() == [0, 0, 0]
+        spans.length.tolist() == [7, 7, 0]
+        and spans.document.tolist() == [0, 2, -1]
+        and spans.start.tolist() == [0, 0, 0]
     )
 
 
@@ -61,7 +61,7 @@ def test_text_bytes_and_ids_agree_and_characters_count_once():
 
 def test_the_order_of_documents_changes_no_length():
     rng = np.random.default_rng(7)
-    documents, texts = drawn(rng, 3, 20, 50), drawn(rng, 3, 20, 30)
+    documents, texts = random_texts(rng, 3, 20, 50), random_texts(rng, 3, 20, 30)
     first = longest_verbatim_span(texts, documents)
     second = longest_verbatim_span(texts, [documents[at] for at in rng.permutation(20)])
     np.testing.assert_array_equal(first.length, second.length)

@@ -81,9 +81,9 @@ def test_a_missing_setting_and_another_vocabulary_are_refused(tmp_path):
     watermark_files.save(file, MARKS["green list"]())
     with pytest.raises(DataError, match="for 64 tokens, but there are 65"):
         watermark_files.load(file, vocabulary=65)
-    found = json.loads(file.read_text())
-    del found["gamma"]
-    file.write_text(json.dumps(found))
+    content = json.loads(file.read_text())
+    del content["gamma"]
+    file.write_text(json.dumps(content))
     with pytest.raises(DataError, match="gamma: unknown to a green list, or missing"):
         watermark_files.load(file)
     with pytest.raises(TypeError, match="delta has shape"):

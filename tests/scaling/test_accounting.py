@@ -173,16 +173,16 @@ def test_a_language_model_has_the_closed_form_of_its_size_to_the_last_operation(
 
 def test_gpt_2_has_124_million_parameters_and_85_without_embeddings():
     params = shapes_of(language_model.gpt2(), ids(1, 4))
-    whole, without = (
+    full, without = (
         accounting.count(language_model.gpt2(), ids(1, 4), embeddings=choice, params=params) for choice in (True, False)
     )
-    assert whole.parameters == 124_439_808
-    assert whole.embedding_parameters == without.embedding_parameters == (50257 + 1024) * 768
-    assert without.parameters == whole.parameters - whole.embedding_parameters
+    assert full.parameters == 124_439_808
+    assert full.embedding_parameters == without.embedding_parameters == (50257 + 1024) * 768
+    assert without.parameters == full.parameters - full.embedding_parameters
     assert without.parameters == pytest.approx(12 * 12 * 768**2, rel=0.002), (
         "Kaplan et al., Table 1: 12 layers · width²"
     )
-    assert without.forward_flops == whole.forward_flops
+    assert without.forward_flops == full.forward_flops
 
 
 def test_a_last_layer_of_its_own_is_no_embedding_and_costs_what_a_shared_one_does():
@@ -195,18 +195,18 @@ def test_a_last_layer_of_its_own_is_no_embedding_and_costs_what_a_shared_one_doe
         and untied.embedding_parameters == tied.embedding_parameters == 512 * 128
     )
     assert tied.forward_flops == untied.forward_flops
-    every, last = (
+    all_tokens, last = (
         accounting.count(
             networks.LanguageModel(**LANGUAGE),
             TOKENS,
             None,
-            every,
+            all_tokens,
             embeddings=False,
             params=shapes_of(networks.LanguageModel(**LANGUAGE), TOKENS),
         )
-        for every in (True, False)
+        for all_tokens in (True, False)
     )
-    assert every.forward_flops - last.forward_flops == 2 * 2 * 255 * 512 * 128
+    assert all_tokens.forward_flops - last.forward_flops == 2 * 2 * 255 * 512 * 128
 
 
 @pytest.mark.slow
@@ -231,10 +231,10 @@ def test_operations_grow_with_the_batch_and_remat_and_dtype_leave_them_alone():
 def test_the_halves_of_an_autoencoder_are_its_whole():
     network = networks.VQAutoencoder(**LATENT, entries=512)
     params = shapes_of(network, PICTURES)
-    whole = accounting.count(network, PICTURES, embeddings=True)
+    full = accounting.count(network, PICTURES, embeddings=True)
     encoded = accounting.count(network, PICTURES, embeddings=True, method="encode", params=params)
     decoded = accounting.count(network, LATENTS, embeddings=True, method="decode", params=params)
-    assert encoded.forward_flops + decoded.forward_flops == whole.forward_flops
+    assert encoded.forward_flops + decoded.forward_flops == full.forward_flops
     assert decoded.layers[""] == 2 * 2 * 32 * 32 * 4 * 512, "the products with the codebook"
 
 

@@ -67,10 +67,10 @@ def test_a_group_of_32_int4_weights_with_one_scale_takes_four_and_a_half_bits_ea
 
 
 def test_a_picture_takes_two_evaluations_per_step_with_guidance():
-    plain = cost.picture_flops(675e6, 256, 250, guided=False)
+    plain = cost.image_flops(675e6, 256, 250, guided=False)
     assert plain == 250 * 2 * 675e6 * 256
-    assert cost.picture_flops(675e6, 256, 250, guided=True, decoder=7.0) == 2 * plain + 7
-    assert cost.picture_flops(0, 4, 1, guided=False, attention=cost.attention_flops(4, 1, 1, 3)) == 4 * 48
+    assert cost.image_flops(675e6, 256, 250, guided=True, decoder=7.0) == 2 * plain + 7
+    assert cost.image_flops(0, 4, 1, guided=False, attention=cost.attention_flops(4, 1, 1, 3)) == 4 * 48
 
 
 test_mistakes_are_refused = refusals(

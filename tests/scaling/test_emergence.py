@@ -83,8 +83,8 @@ def test_briers_score_is_0_for_a_sure_right_answer_and_2_for_a_sure_wrong_one_an
     np.testing.assert_allclose(emergence.brier(np.full((1, 4), 0.25), np.array([2])), 0.75**2 + 3 * 0.25**2)
     law = np.array([0.2, 0.3, 0.5])
 
-    def expected(told):
-        return law @ emergence.brier(np.tile(told, (3, 1)), np.arange(3))
+    def expected(forecast):
+        return law @ emergence.brier(np.tile(forecast, (3, 1)), np.arange(3))
 
     assert all(expected(law) < expected(other) for other in np.random.default_rng(0).dirichlet(np.ones(3), 20))
 
@@ -148,8 +148,8 @@ def test_no_grid_of_kinks_finds_less_squares_than_the_search():
         u = np.log(x)
         columns = [np.stack([np.ones(9), u, np.maximum(u - kink, 0)], 1) for kink in np.linspace(u[1], u[-2], 300)]
         least = min(np.linalg.lstsq(column, np.log(y))[1].sum() for column in columns)
-        found = 9 * math.exp((fit.bic_segmented - 5 * math.log(9)) / 9)
-        assert found <= least * (1 + 1e-9)
+        squares = 9 * math.exp((fit.bic_segmented - 5 * math.log(9)) / 9)
+        assert squares <= least * (1 + 1e-9)
 
 
 def test_a_straight_line_is_preferred_where_there_is_no_kink_for_most_draws_of_noise():

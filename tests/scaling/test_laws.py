@@ -59,9 +59,9 @@ def test_other_units_of_parameters_and_tokens_change_the_factors_and_not_the_exp
 @table("name", LAWS)
 def test_numbers_for_any_law_are_those_of_the_closed_forms(name):
     law, opaque = LAWS[name], Opaque(LAWS[name])
-    exact, found = scaling.compute_optimal(law, FLOPS, 5.0), scaling.compute_optimal(opaque, FLOPS, 5.0)
-    np.testing.assert_allclose(found.parameters, exact.parameters, rtol=1e-6)
-    np.testing.assert_allclose(found.loss, exact.loss, rtol=1e-12)
+    exact, result = scaling.compute_optimal(law, FLOPS, 5.0), scaling.compute_optimal(opaque, FLOPS, 5.0)
+    np.testing.assert_allclose(result.parameters, exact.parameters, rtol=1e-6)
+    np.testing.assert_allclose(result.loss, exact.loss, rtol=1e-12)
     sizes = np.array([1e7, 7e10])
     np.testing.assert_allclose(
         laws.tokens_per_parameter(opaque, sizes), laws.tokens_per_parameter(law, sizes), rtol=1e-6

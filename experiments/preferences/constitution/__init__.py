@@ -30,7 +30,7 @@ from gendiff.core.types import Params
 from gendiff.language import objective
 from gendiff.metrics import proportions
 from gendiff.preferences import judging
-from gendiff.preferences.revision import Revised
+from gendiff.preferences.constitutional_critique import Revised
 from gendiff.runs import meshes, ranges, vmapped_seeds
 from gendiff.runs.progress import Progress
 from gendiff.runs.ranges import Count, Distinct, Natural, Seed, Several

@@ -24,8 +24,8 @@ from experiments.preferences.constitution.skills import (
 from gendiff import networks
 from gendiff.core import records
 from gendiff.core.types import Metrics, Params
-from gendiff.preferences import direct, judging, revision
-from gendiff.preferences.revision import Revised, RevisionPolicy
+from gendiff.preferences import constitutional_critique, direct, judging
+from gendiff.preferences.constitutional_critique import Revised, RevisionPolicy
 from gendiff.runs import devices
 
 BETA, ANCHOR = 0.1, 0.2
@@ -184,7 +184,9 @@ def _revise(network: networks.LanguageModel, rounds: int) -> Any:
     principles = np.arange(len(PRINCIPLES), dtype=np.int32)
 
     def revise(params: Params, key: jax.Array, prompt: jax.Array, index: jax.Array) -> Revised:
-        return revision.critique_and_revise(key, policy(network, params), principles, prompt, index, rounds=rounds)
+        return constitutional_critique.critique_and_revise(
+            key, policy(network, params), principles, prompt, index, rounds=rounds
+        )
 
     return devices.jit(revise, libraries=False)
 

@@ -64,11 +64,7 @@ def build(config: Config, groups: bool, seeds: tuple[int, ...], given: Given, me
     total = config.updates * config.epochs * config.minibatches
     optimizer = optimizers.adamw(2e-3, warmup=config.warmup, total=total)
     # at the optimum every advantage is 0: a scale of 1 for what is left would be noise
-    rule = (
-        advantage_rules.within_groups(config.group, scale=False)
-        if groups
-        else advantage_rules.with_critic(lam=0.95, whiten=False)
-    )
+    rule = advantage_rules.grpo(config.group, scale=False) if groups else advantage_rules.gae(lam=0.95, whiten=False)
     update = policy_step.make_step(
         actor.roll,
         actor.evaluate,

@@ -1,4 +1,6 @@
-"""Keys and values of the tokens so far, in buffers of a fixed length: what makes the cost of one more token independent of their number.
+"""KV caches: keys and values of the tokens so far, in buffers of a fixed length.
+
+With one, the network computes the keys and values of new tokens only.
 
 Every text of a batch has a length of its own. Where a token is stored follows from its position alone, and so does what
 it sees. So a cache is rewound by its length: what lies behind is empty.

@@ -1,4 +1,4 @@
-"""What every kind of cache does: it opens room for tokens, grows, is rewound, and hands out rows."""
+"""The methods of all caches: they open room for tokens, grow, are rewound, and hand out rows."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from gendiff.core.types import ArrayLike, Count
 
 @records.record
 class Cache:
-    """What a language model keeps of the tokens so far. `full`, `ring`, `int8` and `paged` build one.
+    """The KV cache of a language model. `full`, `ring`, `int8` and `paged` build one.
 
     The first axis of every leaf of its layers is that of the texts, and the second one of keys and values that of
     the heads: on a mesh they are split as a batch and as tensor parallelism split those. The slots of one text stay
@@ -53,19 +53,19 @@ class Cache:
                 f"{most} tokens at once, but the cache takes at most {self.reach} (slack + 1): give it more slack"
             )
         if arrays.is_concrete(count) and arrays.is_concrete(self.length):
-            wanted = np.asarray(self.length) + np.asarray(count)
-            if wanted.size and wanted.max() > self.capacity:
+            total = np.asarray(self.length) + np.asarray(count)
+            if total.size and total.max() > self.capacity:
                 raise ValueError(
-                    f"text {wanted.argmax()} would have {wanted.max()} tokens, but the cache holds {self.capacity}"
+                    f"text {total.argmax()} would have {total.max()} tokens, but the cache holds {self.capacity}"
                 )
         return self
 
     def room(self) -> Int[Array, " b"]:
         """How many tokens of each text are right at most: what a model answers to later ones is NaN."""
-        whole = jnp.full_like(self.length, self.capacity)
+        capacity = jnp.full_like(self.length, self.capacity)
         if self.reach is None:
-            return whole
-        return jnp.where(self.longest - self.length <= self.reach, whole, 0)
+            return capacity
+        return jnp.where(self.longest - self.length <= self.reach, capacity, 0)
 
     def advanced(self, layers: tuple[Any, ...], count: Int[Array, " b"]) -> "Cache":
         """Return the cache with these layers, some tokens (b,) longer."""
@@ -82,17 +82,17 @@ class Cache:
             ValueError: for a concrete length below 0 or above the present one, and for one that is too far back for a
                 ring. Under jit the model answers NaN to a text that is too far back.
         """
-        wanted = jnp.broadcast_to(jnp.asarray(length, jnp.int32), self.length.shape)
-        if arrays.is_concrete(wanted) and arrays.is_concrete(self.length):
+        target = jnp.broadcast_to(jnp.asarray(length, jnp.int32), self.length.shape)
+        if arrays.is_concrete(target) and arrays.is_concrete(self.length):
             low = 0 if self.reach is None else np.maximum(np.asarray(self.longest) - self.reach, 0)
-            outside = (np.asarray(wanted) < low) | (np.asarray(wanted) > np.asarray(self.length))
+            outside = (np.asarray(target) < low) | (np.asarray(target) > np.asarray(self.length))
             if outside.any():
                 text = int(np.argmax(outside))
                 least = np.broadcast_to(low, outside.shape)[text]
                 raise ValueError(
-                    f"length = {wanted[text]} is outside [{least}, {self.length[text]}], what is kept of text {text}"
+                    f"length = {target[text]} is outside [{least}, {self.length[text]}], what is kept of text {text}"
                 )
-        return records.replace(self, length=jnp.clip(wanted, 0, self.length))
+        return records.replace(self, length=jnp.clip(target, 0, self.length))
 
     def row(self, text: Count) -> "Cache":
         """The cache of one text alone."""
@@ -125,10 +125,10 @@ def key_shape(network: Any, batch: int, slots: int) -> tuple[int, int, int, int]
 
 
 def write_together(old: Array, new: Array, start: Int[Array, " b"], count: Int[Array, " b"]) -> Array:
-    """The buffer (b, heads, slots, …) with the first `count` (b,) of new tokens (b, heads, s, …) from the slots `start` (b,) on.
+    """Write the first `count` (b,) of the new tokens (b, heads, s, …) into a buffer from the slots `start` (b,) on.
 
-    What would lie behind the last slot is left out. One text is written in place; several by one scatter of as many
-    windows.
+    The buffer is (b, heads, slots, …). Tokens behind its last slot are left out. One text is written in place; several
+    by one scatter of as many windows.
     """
     slots, s = old.shape[2], new.shape[2]
     if s > slots:
@@ -139,10 +139,10 @@ def write_together(old: Array, new: Array, start: Int[Array, " b"], count: Int[A
         first = jnp.clip(start, 0, slots - s)
         shift = start - first
         at = jnp.arange(s, dtype=start.dtype)
-        given = ((at >= shift) & (at < shift + count)).reshape((1, s) + (1,) * (row.ndim - 2))
+        inside = ((at >= shift) & (at < shift + count)).reshape((1, s) + (1,) * (row.ndim - 2))
         moved = fresh if s == 1 else jnp.roll(fresh, shift, 1)
-        kept = jax.lax.dynamic_slice_in_dim(row, first, s, 1)
-        return jax.lax.dynamic_update_slice_in_dim(row, jnp.where(given, moved, kept), first, 1)
+        current = jax.lax.dynamic_slice_in_dim(row, first, s, 1)
+        return jax.lax.dynamic_update_slice_in_dim(row, jnp.where(inside, moved, current), first, 1)
 
     new = new.astype(old.dtype)
     written = jax.vmap(write)(old, new, start, count)
@@ -151,10 +151,10 @@ def write_together(old: Array, new: Array, start: Int[Array, " b"], count: Int[A
 
 
 def start_and_count(positions: Int[Array, "b s"]) -> tuple[Int[Array, " b"], Int[Array, " b"]]:
-    """The slot of the first token of a call (b,), and how many tokens there are (b,), which take one slot after the other.
+    """The slot of the first token of a call (b,), and the number of tokens (b,).
 
-    The tokens of a text follow one another, and padding stands behind them. The patches of a picture share the position
-    of the last one.
+    Tokens take one slot after the other. The tokens of a text follow one another, and padding stands behind them. The
+    patches of a picture share the position of the last one.
     """
     shared = jnp.sum(positions == positions[:, :1], 1, dtype=positions.dtype)
     return positions[:, 0] + 1 - shared, jnp.sum(positions >= 0, 1, dtype=positions.dtype)

@@ -24,7 +24,7 @@ class FullLayer:
     def updated(
         self, key: Float[Array, "b s heads size"], value: Float[Array, "b s heads size"], positions: Int[Array, "b s"]
     ) -> tuple["FullLayer", Array, Array, Array]:
-        """Write tokens, but those at negative positions, and return all that is there (see `networks.transformer.LayerCache`)."""
+        """Write tokens at positions ≥ 0 and return all stored ones (see `networks.transformer.LayerCache`)."""
         where = start_and_count(positions)
         keys, values = (
             write_together(old, new.swapaxes(1, 2), *where) for old, new in ((self.key, key), (self.value, value))

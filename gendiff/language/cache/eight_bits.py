@@ -1,4 +1,4 @@
-"""A cache of whole numbers of 8 bits: a quarter of float32's bytes."""
+"""A cache of integers of 8 bits: a quarter of float32's bytes. Also known as: KV cache quantisation."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ class Int8Layer:
     def updated(
         self, key: Float[Array, "b s heads size"], value: Float[Array, "b s heads size"], positions: Int[Array, "b s"]
     ) -> tuple["Int8Layer", Array, Array, Array]:
-        """Write tokens, but those at negative positions, and return all that is there (see `networks.transformer.LayerCache`)."""
+        """Write tokens at positions ≥ 0 and return all stored ones (see `networks.transformer.LayerCache`)."""
         where = start_and_count(positions)
         keys, values = (quantised(new.swapaxes(1, 2), self.key_scale.dtype) for new in (key, value))
         layer = Int8Layer(
@@ -49,9 +49,9 @@ class Int8Layer:
 def quantised(
     x: Float[Array, "*rows size"], scale_dtype: Any = jnp.float32
 ) -> tuple[Int[Array, "*rows size"], Float[Array, "*rows"]]:
-    """Whole numbers −127 … 127 of each row, and what one of them is worth: the row's largest magnitude over 127.
+    """The integers −127 … 127 of each row and its scale: the row's largest magnitude over 127.
 
-    A row of zeros stays one. NaN is lost in whole numbers, so it is kept in the scale.
+    A row of zeros stays one. Integers have no NaN, so the scale holds it.
     """
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     scale = (jnp.max(jnp.abs(wide), -1) / LARGEST).astype(scale_dtype)
@@ -60,10 +60,10 @@ def quantised(
 
 
 def dequantised(
-    whole: Int[Array, "*rows size"], scale: Float[Array, "*rows"], dtype: Any = jnp.float32
+    integers: Int[Array, "*rows size"], scale: Float[Array, "*rows"], dtype: Any = jnp.float32
 ) -> Float[Array, "*rows size"]:
-    """Whole numbers times what one of them is worth: within half of that of what was quantised."""
-    return whole.astype(dtype) * scale[..., None].astype(dtype)
+    """The integers times their scale: at most half a scale away from the quantised numbers."""
+    return integers.astype(dtype) * scale[..., None].astype(dtype)
 
 
 def int8(network: Any, batch: int, capacity: int, scale_dtype: Any = jnp.float32) -> Cache:

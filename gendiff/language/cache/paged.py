@@ -1,4 +1,4 @@
-"""A cache in pages that texts take as they grow and give back: many short texts share the room of few long ones."""
+"""A cache in pages that texts take as they grow: short texts share the room of long ones. As in PagedAttention."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from gendiff.core.types import ArrayLike, Count
 from gendiff.language.cache.cache import Cache, key_shape, start_and_count
 
 RESERVED = 0
-"""The page that no text has: what belongs nowhere is written there, and what is read there is seen by no token."""
+"""The page that no text has: tokens without a slot are written there, and no token reads it."""
 
 
 @records.record
@@ -31,7 +31,7 @@ class PagedLayer:
     def updated(
         self, key: Float[Array, "b s heads size"], value: Float[Array, "b s heads size"], positions: Int[Array, "b s"]
     ) -> tuple["PagedLayer", Array, Array, Array]:
-        """Write tokens, but those at negative positions, and return all that is there (see `networks.transformer.LayerCache`)."""
+        """Write tokens at positions ≥ 0 and return all stored ones (see `networks.transformer.LayerCache`)."""
         page = self.key.shape[2]
         slots = start_and_count(positions)[0][:, None] + jnp.arange(positions.shape[1], dtype=positions.dtype)[None]
         number = jnp.clip(slots // page, 0, self.table.shape[1] - 1)
@@ -45,8 +45,8 @@ class PagedLayer:
         held = (jnp.repeat(self.table, page, 1) != RESERVED) & (places <= jnp.max(positions, 1, keepdims=True))
         layer = PagedLayer(keys, values, self.table)
         # what another text left in a page may be no number, which even a weight of 0 would spread
-        seen = jnp.where(held[..., None, None], layer._read(values).astype(value.dtype), 0)
-        return layer, layer._read(keys).astype(key.dtype), seen, jnp.where(held, places, -1)
+        visible = jnp.where(held[..., None, None], layer._read(values).astype(value.dtype), 0)
+        return layer, layer._read(keys).astype(key.dtype), visible, jnp.where(held, places, -1)
 
     def _read(self, pool: Array) -> Float[Array, "b k heads size"]:
         rows = pool[self.table].swapaxes(2, 3)
@@ -81,8 +81,8 @@ class PagedCache(Cache):
         Cache.opened(self, count, most)
         table = self.layers[0].table
         held = jnp.sum(table != RESERVED, 1, dtype=jnp.int32)
-        wanted = jnp.minimum(-(-(self.length + count) // self.page), table.shape[1])
-        new = jnp.maximum(wanted - held, 0)
+        needed = jnp.minimum(-(-(self.length + count) // self.page), table.shape[1])
+        new = jnp.maximum(needed - held, 0)
         total = jnp.sum(new)
         if arrays.is_concrete(total) and arrays.is_concrete(self.available) and total > self.available:
             raise ValueError(
@@ -102,11 +102,11 @@ class PagedCache(Cache):
         return jnp.minimum(held * self.page, self.capacity)
 
     def rewound(self, length: Int[Array, " b"] | np.ndarray | Count) -> "PagedCache":
-        """Return the cache as it was at these lengths () or (b,), with the pages beyond them free (see `Cache.rewound`)."""
+        """The cache as it was at these lengths () or (b,); the pages beyond are free (see `Cache.rewound`)."""
         cache = records.replace(self, length=super().rewound(length).length)
         table = cache.layers[0].table
-        kept = -(-cache.length // self.page)[:, None]
-        back = (jnp.arange(table.shape[1], dtype=jnp.int32)[None] >= kept) & (table != RESERVED)
+        remaining = -(-cache.length // self.page)[:, None]
+        back = (jnp.arange(table.shape[1], dtype=jnp.int32)[None] >= remaining) & (table != RESERVED)
         order = jnp.cumsum(back.ravel(), dtype=jnp.int32).reshape(back.shape) - 1
         places = jnp.where(back, self.available + order, self.free.shape[0])
         free = self.free.at[places].set(table, mode="drop")

@@ -1,4 +1,4 @@
-"""A cache of the last tokens, and of some of the first: its size does not grow with the text."""
+"""A cache of the last tokens and some of the first, of a fixed size. Also known as: sliding window, attention sinks."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ class RingLayer:
     def updated(
         self, key: Float[Array, "b s heads size"], value: Float[Array, "b s heads size"], positions: Int[Array, "b s"]
     ) -> tuple["RingLayer", Array, Array, Array]:
-        """Write tokens, but those at negative positions, and return all that is there (see `networks.transformer.LayerCache`)."""
+        """Write tokens at positions ≥ 0 and return all stored ones (see `networks.transformer.LayerCache`)."""
         n = self.key.shape[2] - self.sinks
         if positions.shape[1] > n:
             raise ValueError(f"{positions.shape[1]} tokens at once do not fit into a ring of {n}")
@@ -53,8 +53,8 @@ class RingLayer:
         n = self.key.shape[2] - self.sinks
         first, held = places_up_to(end, self.sinks)
         newest = end[:, None] - 1 - self.sinks
-        place = newest - (newest - jnp.arange(n, dtype=end.dtype)[None]) % n
-        ring = jnp.where((place >= 0) & (newest >= 0), place + self.sinks, -1)
+        position = newest - (newest - jnp.arange(n, dtype=end.dtype)[None]) % n
+        ring = jnp.where((position >= 0) & (newest >= 0), position + self.sinks, -1)
         return jnp.concatenate([jnp.where(held, first, -1), ring], 1)
 
 

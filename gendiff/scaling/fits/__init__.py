@@ -1,4 +1,4 @@
-"""From the table of anybody's sweep to a scaling law: three approaches and variable projection, with intervals and tests."""
+"""From the table of a sweep to a scaling law: approaches 1 to 3 and variable projection, with intervals and tests."""
 
 from gendiff.scaling.fits.data_points import Points, points
 from gendiff.scaling.fits.envelope import Curve, EnvelopeFit, fit_envelope

@@ -1,4 +1,4 @@
-"""What a sweep of trainings measured: parameters, tokens, loss and operations of each run, checked."""
+"""The runs of a sweep: parameters, tokens, loss and operations of each run, checked."""
 
 import math
 from collections.abc import Sequence
@@ -81,14 +81,14 @@ def points(
     if tokens is None:
         operations = _column("flops", flops)
         checks.same_shape("parameters", sizes, "flops", operations)
-        seen = operations / (per_token * sizes)
+        token_counts = operations / (per_token * sizes)
     else:
-        seen = _column("tokens", tokens)
-        checks.same_shape("parameters", sizes, "tokens", seen)
-        operations = per_token * sizes * seen if flops is None else _column("flops", flops)
+        token_counts = _column("tokens", tokens)
+        checks.same_shape("parameters", sizes, "tokens", token_counts)
+        operations = per_token * sizes * token_counts if flops is None else _column("flops", flops)
         checks.same_shape("parameters", sizes, "flops", operations)
     checks.same_shape("parameters", sizes, "loss", losses)
-    return Points(sizes, seen, losses, operations)
+    return Points(sizes, token_counts, losses, operations)
 
 
 def check_separable(table: Points) -> None:

@@ -35,7 +35,7 @@ Constants = Float64[np.ndarray, "m 5"]
 
 @dataclass(frozen=True, eq=False)
 class Descended:
-    """Where the lanes are, and the shape of the objective there.
+    """The constants of each lane, and the shape of the objective there.
 
     Args:
         constants: (m, 5).
@@ -169,11 +169,11 @@ def objective(table: Points, delta: float, losses: Lanes | None = None, weights:
         losses: (m, n) losses of each lane, or None for those of the table.
         weights: (m, n) of each lane, or None for ones.
     """
-    size, seen = np.log(table.parameters), np.log(table.tokens)
+    size, data = np.log(table.parameters), np.log(table.tokens)
     logs = np.log(table.loss[None] if losses is None else losses)
     counts = np.ones((1, len(table))) if weights is None else weights
     return Objective(
-        size - size.mean(), seen - seen.mean(), (float(size.mean()), float(seen.mean())), logs, counts, delta
+        size - size.mean(), data - data.mean(), (float(size.mean()), float(data.mean())), logs, counts, delta
     )
 
 

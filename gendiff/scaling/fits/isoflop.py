@@ -37,7 +37,7 @@ class Profile:
         return np.polyval(self.parabola, (np.log(parameters) - self.centre) / self.reach)
 
     def minimum(self) -> tuple[float, float, bool]:
-        """Return (N, loss, whether N lies between the smallest and the largest size), NaN where the parabola has no lowest point."""
+        """Return (N, loss, whether N is between the smallest and largest size), NaN without a lowest point."""
         bend, slope, level = self.parabola
         if not bend > 0 or abs(slope) > 200 * bend:  # nearly a line
             return math.nan, math.nan, False
@@ -74,11 +74,12 @@ class IsoFlopFit(Frontier):
 
 
 def fit_isoflop(table: Points, *, closeness: int | float = 0.2) -> IsoFlopFit:
-    """Fit a parabola in log N to the losses of each budget, and regress the log of the minima on the log of the budgets: approach 2.
+    """Fit a parabola in log N to each budget's losses, and regress log minima on log budgets: approach 2.
 
-    A surface whose exponents differ is no parabola: where each budget has the same sizes around its best one, the
-    exponent is exact and the coefficient is off by a factor that grows with the width and with the difference of α and
-    β, 1.05 for `published.HOFFMANN` at 16 times to each side. `fit_parametric` and `fit_varpro` have no such error.
+    Also known as: IsoFLOP profiles. A surface whose exponents differ is no parabola: where each budget has the same
+    sizes around its best one, the exponent is exact and the coefficient is off by a factor that grows with the width
+    and with the difference of α and β, 1.05 for `published.HOFFMANN` at 16 times to each side. `fit_parametric` and
+    `fit_varpro` have no such error.
 
     Args:
         table: of the sweep.

@@ -68,9 +68,9 @@ def fit_parametric(table: Points, *, delta: int | float = 1e-3, drop_largest: in
         Hoffmann et al., 2022, section 3.3 and appendix D.3 (from memory); Besiroglu et al., 2024, section 2.
     """
     checks.in_range("delta", delta, 0.0, math.inf, open_low=True)
-    kept = table.without_largest(drop_largest)
-    check_separable(kept)
-    target = huber.objective(kept, float(delta))
+    remaining = table.without_largest(drop_largest)
+    check_separable(remaining)
+    target = huber.objective(remaining, float(delta))
     reached = huber.minimise(target, lowest_starts(target))
     best = int(np.argmin(reached.value))
     level = reached.value[best] + 1e-6 * abs(reached.value[best]) + 1e-15

@@ -21,7 +21,7 @@ WIDER = (10.0, 3.0)
 
 @runtime_checkable
 class Fitted(Protocol):
-    """What any fit of `gendiff.scaling.fits` offers: numbers by name, `exponent` and `coefficient` among them."""
+    """The interface of fits of `gendiff.scaling.fits`: numbers by name, `exponent` and `coefficient` among them."""
 
     @property
     def constants(self) -> dict:
@@ -63,11 +63,11 @@ class BootstrapFits:
 
     def optimum(self, flops: int | float, level: int | float = 0.95) -> tuple[float, float, float]:
         """Return (value, low, high) of the best number of parameters at a budget."""
-        whole, resampled = (
+        full, resampled = (
             Frontier(each["coefficient"], each["exponent"]).optimum(flops) for each in (self.whole, self.resampled)
         )
         low, high = _percentiles(np.asarray(resampled.parameters), level)
-        return float(whole.parameters), float(low), float(high)
+        return float(full.parameters), float(low), float(high)
 
     @property
     def laws(self) -> Chinchilla:
@@ -126,25 +126,25 @@ def bootstrap(
     checks.integer("resamples", resamples, 2)
     rng = np.random.default_rng(seed)
     if isinstance(fit, ParametricFit):
-        kept = table.without_largest(fit.dropped)
-        weights = _counts(rng, resamples, len(kept))
-        target = huber.objective(kept, fit.delta, weights=weights)
+        remaining = table.without_largest(fit.dropped)
+        weights = _counts(rng, resamples, len(remaining))
+        target = huber.objective(remaining, fit.delta, weights=weights)
         reached, converged = _refit(target, np.repeat(target.constants_of(fit.law), resamples, axis=0))
         usable = (reached[:, 3:] > 0).all(-1)
-        whole, every = fit.constants, _by_name(target.law(reached[usable]))
+        full, all_constants = fit.constants, _by_name(target.law(reached[usable]))
         share = float(converged[usable].mean()) if usable.any() else 0.0
     else:
-        whole, share = fit(table).constants, float("nan")
-        drawn = [_fit_or_none(fit, table.take(rng.integers(len(table), size=len(table)))) for _ in range(resamples)]
-        each = [constants for constants in drawn if constants is not None]
-        every = {name: np.array([constants[name] for constants in each], np.float64) for name in whole}
-    refused = resamples - len(every["exponent"])
+        full, share = fit(table).constants, float("nan")
+        refits = [_fit_or_none(fit, table.take(rng.integers(len(table), size=len(table)))) for _ in range(resamples)]
+        each = [constants for constants in refits if constants is not None]
+        all_constants = {name: np.array([constants[name] for constants in each], np.float64) for name in full}
+    refused = resamples - len(all_constants["exponent"])
     if 2 * refused > resamples:
         raise ValueError(
             f"{refused} of {resamples} resamples could not be fitted: the sweep has too few runs for a bootstrap; "
             "train more"
         )
-    return BootstrapFits({name: float(value) for name, value in whole.items()}, every, refused, share)
+    return BootstrapFits({name: float(value) for name, value in full.items()}, all_constants, refused, share)
 
 
 def coverage(

@@ -1,4 +1,4 @@
-"""What every fit of a surface of loss over parameters and tokens offers."""
+"""The interface of fits of a surface of loss over parameters and tokens."""
 
 from dataclasses import dataclass
 

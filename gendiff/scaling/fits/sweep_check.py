@@ -1,4 +1,4 @@
-"""What looks wrong in the table of a sweep: a fit converges on wrong numbers as well, and its intervals do not show them."""
+"""Checks of the table of a sweep: a fit converges on wrong numbers as well, and its intervals do not show them."""
 
 import math
 from collections.abc import Mapping
@@ -51,9 +51,9 @@ def check_sweep(
     *,
     per_token: int | float = 6.0,
 ) -> tuple[Finding, ...]:
-    """Look for what a fit takes without a word: operations against 6 N D, doubled runs, losses far from the rest, sizes in thousands.
+    """Look for mistakes in a sweep: operations against 6 N D, doubled runs, outliers of loss, sizes in thousands.
 
-    A clean sweep with log-normal noise has no finding. One mistake may have several.
+    A fit takes them without a word. A clean sweep with log-normal noise has no finding. One mistake may have several.
 
     Args:
         table: of the sweep, without runs that are left out on purpose.
@@ -73,14 +73,14 @@ def check_sweep(
 
 def _operations(table: Points, per_token: float) -> list[Finding]:
     logs = np.log(table.flops / (per_token * table.parameters * table.tokens))
-    usual, found = float(np.median(logs)), list[Finding]()
+    usual, findings = float(np.median(logs)), list[Finding]()
     limit = math.log(OFF)
     if abs(usual) > limit:
         says = (
             f"the operations are {math.exp(usual):.3g} times {per_token:g} N D in the middle of all runs: look at "
             "the units of the columns"
         )
-        found.append(Finding("operations", says))
+        findings.append(Finding("operations", says))
     wrong = np.flatnonzero(np.abs(logs - usual) > limit)
     if wrong.size:
         factor = math.exp(float(np.median(logs[wrong] - usual)))
@@ -88,8 +88,8 @@ def _operations(table: Points, per_token: float) -> list[Finding]:
             f"operations contradict parameters and tokens in {_runs(wrong.size)}: they are {factor:.3g} times what "
             "the other runs have"
         )
-        found.append(Finding("operations", says, _rows(wrong)))
-    return found
+        findings.append(Finding("operations", says, _rows(wrong)))
+    return findings
 
 
 def _doubled(table: Points) -> list[Finding]:
@@ -122,7 +122,7 @@ def _far(table: Points, law: Chinchilla) -> list[Finding]:
 
 def _units(table: Points, fit: ParametricFit) -> list[Finding]:
     """Sizes that the fit to all others contradicts, unless they are a thousand times larger or smaller."""
-    sizes, found = np.unique(table.parameters), list[tuple[float, Finding]]()
+    sizes, findings = np.unique(table.parameters), list[tuple[float, Finding]]()
     for size, law in zip(sizes, _without_each(table, fit, sizes), strict=True):
         if law is None:
             continue
@@ -134,10 +134,10 @@ def _units(table: Points, fit: ParametricFit) -> list[Finding]:
             changed = Points(table.parameters * np.where(here, factor, 1.0), table.tokens, table.loss, table.flops)
             if abs(np.median(_residuals(changed, law)[here])) <= max(NEAR * scale, LEAST):
                 says = f"{size:.4g} parameters fit the other sizes if they are {UNIT:g} times {word}: look at the unit"
-                found.append((scale, Finding("unit of a size", says, _rows(np.flatnonzero(here)))))
+                findings.append((scale, Finding("unit of a size", says, _rows(np.flatnonzero(here)))))
     # a wrong size bends the fit of the rest, which then contradicts right ones; without the wrong one the rest lies
     # closest to its fit
-    return [finding for scale, finding in found if scale <= CLOSE * min(scale for scale, _ in found)]
+    return [finding for scale, finding in findings if scale <= CLOSE * min(scale for scale, _ in findings)]
 
 
 def _without_each(table: Points, fit: ParametricFit, sizes: Float64[np.ndarray, "k"]) -> list[Chinchilla | None]:
@@ -152,9 +152,9 @@ def _without_each(table: Points, fit: ParametricFit, sizes: Float64[np.ndarray, 
 
 
 def _disagreeing(exponents: Mapping[str, tuple[float, float, float]]) -> list[Finding]:
-    """Pairs whose intervals lie apart by more than their own width, for percentiles of a bootstrap are too narrow on few runs."""
+    """Pairs whose intervals lie apart by more than their width; on few runs, bootstrap intervals are too narrow."""
     known = {name: ends for name, ends in exponents.items() if all(map(math.isfinite, ends))}
-    found = []
+    findings = []
     for number, (name, (value, low, high)) in enumerate(known.items()):
         for other, (second, least, most) in list(known.items())[number + 1 :]:
             gap, widths = max(low - most, least - high), (high - low) + (most - least)
@@ -163,8 +163,8 @@ def _disagreeing(exponents: Mapping[str, tuple[float, float, float]]) -> list[Fi
                     f"{name} has the exponent {value:.3f} [{low:.3f}, {high:.3f}], and {other} {second:.3f} "
                     f"[{least:.3f}, {most:.3f}]"
                 )
-                found.append(Finding("approaches disagree", says))
-    return found
+                findings.append(Finding("approaches disagree", says))
+    return findings
 
 
 def _residuals(table: Points, law: Chinchilla) -> Float64[np.ndarray, "n"]:

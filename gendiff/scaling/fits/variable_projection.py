@@ -1,4 +1,4 @@
-"""Variable projection: given both exponents, the other three constants of the law are linear, so that only two numbers are searched for."""
+"""Variable projection: the law is linear in all constants but its two exponents, so the search is over these alone."""
 
 import itertools
 from dataclasses import dataclass

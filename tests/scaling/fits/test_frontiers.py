@@ -43,8 +43,8 @@ def test_runs_of_nearly_one_budget_are_of_one_and_rows_may_come_in_any_order():
 
 def test_a_budget_whose_sizes_are_all_too_small_does_not_enter_the_frontier():
     table = isoflop()
-    kept = table.take(np.flatnonzero((table.flops < 5e20) | (table.parameters < LAW.optimum(1e21).parameters / 3)))
-    fit = fits.fit_isoflop(kept)
+    remaining = table.take(np.flatnonzero((table.flops < 5e20) | (table.parameters < LAW.optimum(1e21).parameters / 3)))
+    fit = fits.fit_isoflop(remaining)
     assert fit.interior.tolist() == [True, True, True, True, False]
     assert fit.exponent == pytest.approx(LAW.exponent, rel=1e-9)
 
@@ -71,11 +71,11 @@ def test_the_ends_of_runs_are_grouped_by_size():
         np.concatenate([loss for _, _, loss in runs]),
         np.concatenate([flops for _, flops, _ in runs]),
     )
-    whole, grouped = (
+    full, grouped = (
         fits.fit_envelope(runs),
         fits.fit_envelope(table.take(np.random.default_rng(0).permutation(len(table)))),
     )
-    assert grouped.exponent == pytest.approx(whole.exponent) and grouped.coefficient == pytest.approx(whole.coefficient)
+    assert grouped.exponent == pytest.approx(full.exponent) and grouped.coefficient == pytest.approx(full.coefficient)
 
 
 def test_a_curve_is_not_extrapolated():

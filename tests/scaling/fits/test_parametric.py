@@ -90,8 +90,8 @@ def test_one_loss_far_off_moves_least_squares_and_hardly_the_huber_fit():
 def test_the_largest_losses_are_left_out_when_asked():
     order = np.argsort(NOISY.loss)
     fewer = fits.fit_parametric(NOISY.take(np.sort(order[:-5])))
-    asked = fits.fit_parametric(NOISY, drop_largest=5)
-    assert asked.law == fewer.law and asked.dropped == 5 and asked.law != fitted().law
+    trimmed = fits.fit_parametric(NOISY, drop_largest=5)
+    assert trimmed.law == fewer.law and trimmed.dropped == 5 and trimmed.law != fitted().law
 
 
 def test_least_squares_is_what_scipy_finds():
@@ -114,8 +114,8 @@ def test_variable_projection_recovers_constants_too(drop):
 
 
 def test_variable_projection_is_near_least_squares_of_the_log_where_noise_is_small():
-    found, log = fits.fit_varpro(NOISY), fits.fit_parametric(NOISY, delta=math.inf)
-    assert found.converged and found.law.exponent == pytest.approx(log.law.exponent, abs=0.01)
+    fit, log = fits.fit_varpro(NOISY), fits.fit_parametric(NOISY, delta=math.inf)
+    assert fit.converged and fit.law.exponent == pytest.approx(log.law.exponent, abs=0.01)
 
 
 RISING = isoflop()

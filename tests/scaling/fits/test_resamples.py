@@ -19,12 +19,12 @@ def fitted():
 
 
 def test_refits_of_all_resamples_at_once_are_those_of_each_by_itself():
-    found = fits.bootstrap(NOISY, fitted(), resamples=2, seed=3)
+    result = fits.bootstrap(NOISY, fitted(), resamples=2, seed=3)
     counts = np.random.default_rng(3).multinomial(len(NOISY), np.full(len(NOISY), 1 / len(NOISY)), size=2)
     for index, count in enumerate(counts):
         alone = fits.fit_parametric(NOISY.take(np.repeat(np.arange(len(NOISY)), count)))
-        assert found.resampled["exponent"][index] == pytest.approx(alone.law.exponent, abs=1e-4)
-    assert found.refused == 0 and found.converged == 1.0
+        assert result.resampled["exponent"][index] == pytest.approx(alone.law.exponent, abs=1e-4)
+    assert result.refused == 0 and result.converged == 1.0
 
 
 def test_a_seed_decides_the_draws_and_an_interval_holds_the_truth_and_the_fit():
@@ -41,8 +41,8 @@ def test_a_seed_decides_the_draws_and_an_interval_holds_the_truth_and_the_fit():
 
 def test_without_noise_every_resample_has_the_same_constants():
     table = isoflop()
-    found = fits.bootstrap(table, fits.fit_parametric(table), resamples=20)
-    np.testing.assert_allclose(found.resampled["alpha"], LAW.alpha, rtol=1e-5)
+    result = fits.bootstrap(table, fits.fit_parametric(table), resamples=20)
+    np.testing.assert_allclose(result.resampled["alpha"], LAW.alpha, rtol=1e-5)
 
 
 def test_any_fit_is_resampled_and_what_it_refuses_is_counted():

@@ -42,7 +42,7 @@ def changed(table, seed, share=None, rows=None, flops=None, **factors):
     return fits.points(**columns, flops=table.flops if flops is None else None), sorted(map(int, rows))
 
 
-def found(table):
+def kinds(table):
     """Rows by kind."""
     return {each.kind: list(each.rows) for each in fits.check_sweep(table, fits.fit_parametric(table))}
 
@@ -53,24 +53,24 @@ DESIGNS = {"grid": grid, "scattered": scattered, "isoflop": lambda noise, seed: 
 @pytest.mark.parametrize("design", DESIGNS)
 def test_clean_sweeps_have_no_finding(design):
     for seed, noise in enumerate((0.0, 0.003, 0.01, 0.03)):
-        assert not found(DESIGNS[design](noise, seed)), (seed, noise)
+        assert not kinds(DESIGNS[design](noise, seed)), (seed, noise)
 
 
 @pytest.mark.parametrize(("design", "seed"), [("grid", 0), ("scattered", 1), ("isoflop", 2)])
 def test_each_mistake_is_found_with_its_rows(design, seed):
     table = DESIGNS[design](0.005, seed)
     many, rows = changed(table, seed, share=7, tokens=30)
-    assert found(many)["operations"] == rows
+    assert kinds(many)["operations"] == rows
     unsaid, rows = changed(table, seed, share=7, tokens=30, flops=False)  # without operations the losses tell
-    assert set(found(unsaid)["far from the fit"]) <= set(rows) and found(unsaid)
+    assert set(kinds(unsaid)["far from the fit"]) <= set(rows) and kinds(unsaid)
     bits, rows = changed(table, seed, share=10, loss=1 / math.log(2))
-    assert found(bits)["far from the fit"] == rows
+    assert kinds(bits)["far from the fit"] == rows
     assert any("as bits among nats are" in each.says for each in fits.check_sweep(bits, fits.fit_parametric(bits)))
-    twice = found(table.take(np.append(np.arange(len(table)), [3, 5])))
+    twice = kinds(table.take(np.append(np.arange(len(table)), [3, 5])))
     assert twice == {"doubled": [len(table), len(table) + 1]}
     size = np.random.default_rng(seed).choice(np.unique(table.parameters))
     thousands, rows = changed(table, seed, rows=np.flatnonzero(table.parameters == size), parameters=1e-3, flops=False)
-    assert found(thousands)["unit of a size"] == rows
+    assert kinds(thousands)["unit of a size"] == rows
 
 
 def test_operations_of_all_runs_may_be_a_multiple_but_not_a_unit():
@@ -88,7 +88,7 @@ def test_operations_of_all_runs_may_be_a_multiple_but_not_a_unit():
 def test_seeds_of_one_training_are_not_doubled():
     table = grid(0.003, 0)
     both = [np.append(getattr(table, name), getattr(grid(0.003, 1), name)) for name in ("parameters", "tokens", "loss")]
-    assert not found(fits.points(*both))
+    assert not kinds(fits.points(*both))
 
 
 def test_approaches_disagree_where_their_intervals_lie_far_apart():

@@ -53,7 +53,7 @@ def test_orders_are_those_of_policy_step():
         lambda params, part: (params[part.context][:, None], None),
         lambda reward, part: reward,
         optimizer,
-        advantages=advantage_rules.within_groups(WORK.batch),
+        advantages=advantage_rules.grpo(WORK.batch),
         **options,
     )
     state = policy_step.start(jnp.zeros(WORK.batch), optimizer, jax.random.key(ppo.SEED), 0.0)

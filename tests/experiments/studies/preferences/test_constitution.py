@@ -22,7 +22,7 @@ from experiments.preferences.constitution import (
 )
 from experiments.preferences.constitution.feedback import Judged
 from gendiff import networks
-from gendiff.preferences.revision import Revised
+from gendiff.preferences.constitutional_critique import Revised
 from gendiff.runs import devices
 from tests.quickly import quickly
 

@@ -1,4 +1,4 @@
-"""Critique and revision by principles: how a policy makes its own data for supervised tuning, the first half of Constitutional AI.
+"""Critique and revision by principles: a policy writes its own data for fine-tuning, as in Constitutional AI.
 
 Nothing is assumed of the policy. Whether it can criticise at all is for the user to measure.
 """
@@ -15,7 +15,7 @@ from gendiff.core import checks, records, sample_keys
 from gendiff.core.types import ArrayLike
 
 ORDER = np.uint32(2**32 - 1)
-"""What the key of the order of principles folds into the key: no round does."""
+"""The number folded into the key for the order of principles; no round has it."""
 
 
 @records.record
@@ -36,7 +36,7 @@ class RevisionPolicy:
 
 @records.record
 class Revised:
-    """What came of each round.
+    """The drafts and critiques of all rounds.
 
     Attributes:
         drafts: a tree of arrays (rounds + 1, b, …), the first draft in front.
@@ -108,8 +108,8 @@ def critique_and_revise(
     first = jax.tree.map(jnp.asarray, written)
     of_principles = jax.tree.map(jnp.asarray, principles)
 
-    def one_round(before: Any, given: tuple[jax.Array, jax.Array]) -> tuple[Any, tuple[Any, Any]]:
-        number, chosen = given
+    def one_round(before: Any, turn: tuple[jax.Array, jax.Array]) -> tuple[Any, tuple[Any, Any]]:
+        number, chosen = turn
         principle = jax.tree.map(lambda leaf: leaf[chosen], of_principles)
         keys = [jax.random.fold_in(key, 2 * number + part) for part in (1, 2)]
         critique = policy.critique(keys[0], prompt, before, principle, index)  # type: ignore[misc]

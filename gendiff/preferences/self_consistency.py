@@ -1,4 +1,4 @@
-"""Votes over answers: the answer that most candidates give, or that holds the largest sum of a verifier's weights."""
+"""Self-consistency: the answer that most candidates give, or that has the largest sum of a verifier's weights."""
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,8 @@ NO_ANSWER = -1
 
 def majority(key: jax.Array, answers: Int[ArrayLike, "b n"]) -> Int[Array, " b"]:
     """Return the answer that most candidates of each row give; equally frequent ones are equally likely.
+
+    Also known as: self-consistency, majority vote, maj@n.
 
     Args:
         key: one typed key, which decides between answers with equally many votes.
@@ -57,8 +59,8 @@ def weighted_vote(key: jax.Array, answers: Int[ArrayLike, "b n"], weights: Float
     if len(answers.shape) != 2 or answers.shape[1] < 1:
         raise ValueError(f"answers has shape {answers.shape}: (rows, candidates) with at least one candidate is needed")
     checks.in_range("answers", answers, float(NO_ANSWER), float(2**31 - 1))
-    ids, given = jnp.asarray(answers), jnp.asarray(weights)
-    votes = jnp.where((ids >= 0) & ~jnp.isnan(given), given, 0).astype(arrays.at_least_float32(given.dtype))
+    ids, values = jnp.asarray(answers), jnp.asarray(weights)
+    votes = jnp.where((ids >= 0) & ~jnp.isnan(values), values, 0).astype(arrays.at_least_float32(values.dtype))
     equal = ids[:, :, None] == ids[:, None, :]
     sums = jnp.sum(jnp.where(equal, votes[:, None, :], 0), 2)
     first = arrays.argmax(equal.astype(jnp.float32)) == jnp.arange(ids.shape[1], dtype=jnp.int32)[None]
