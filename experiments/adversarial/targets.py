@@ -66,7 +66,7 @@ def noise(target: str, count: int, seed: int) -> np.ndarray:
 def seen(samples: np.ndarray) -> np.ndarray:
     """(n,) modes that a classifier of digits sees in pictures (n, 192)."""
     pictures = np.clip(samples.reshape(-1, SIDE, SIDE, stacked_digits.CHANNELS), -1.0, 1.0)
-    answers = classifier_accuracy.seen(_judge(), stacked_digits.channels(pictures))
+    answers = classifier_accuracy.predict(_judge(), stacked_digits.channels(pictures))
     return np.asarray(stacked_digits.mode_of(answers.reshape(-1, stacked_digits.CHANNELS)))
 
 

@@ -197,7 +197,7 @@ def digits(workload: Workload, place: Path, tiny: bool) -> Course:
         folder,
         options,
         workload.batch,
-        lambda drawn: frechet.between(held_out, frechet.fit(equivalence.points_of_digits(drawn))),
+        lambda drawn: frechet.frechet_distance(held_out, frechet.fit(equivalence.points_of_digits(drawn))),
     )
 
 
@@ -228,7 +228,11 @@ def latents(workload: Workload, place: Path, tiny: bool) -> Course:
     rows = functools.partial(image_features.of_drawn, image_features.function(FeatureOptions()))
     fitted = frechet.fit(rows(held_out))
     return Course(
-        folder, options, 16, lambda drawn: frechet.between(fitted, frechet.fit(rows(drawn))), "agreement_pictures"
+        folder,
+        options,
+        16,
+        lambda drawn: frechet.frechet_distance(fitted, frechet.fit(rows(drawn))),
+        "agreement_pictures",
     )
 
 

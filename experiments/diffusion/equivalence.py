@@ -53,9 +53,9 @@ def resampled(sets: Mapping[T, np.ndarray], held_out: np.ndarray, *, resamples: 
 
     def resample() -> list[float]:
         times, drawn = _times(rng, count), _fit(held_out, _times(rng, len(held_out)))
-        return [frechet.between(drawn, _fit(rows, times)) for rows in sets.values()]
+        return [frechet.frechet_distance(drawn, _fit(rows, times)) for rows in sets.values()]
 
-    wholes = [frechet.between(reference, frechet.fit(rows)) for rows in sets.values()]
+    wholes = [frechet.frechet_distance(reference, frechet.fit(rows)) for rows in sets.values()]
     columns = np.array([resample() for _ in range(resamples)]).T
     return {name: Distances(whole, column) for name, whole, column in zip(sets, wholes, columns, strict=True)}
 

@@ -196,7 +196,7 @@ def make_step(
 
     def step(state: AdversarialState, batch: Any) -> tuple[AdversarialState, Metrics]:
         def out(mesh: Any) -> Any:
-            return explicit_axes.like(state, mesh), explicit_axes.whole(mesh)
+            return explicit_axes.like(state, mesh), explicit_axes.replicated(mesh)
 
         return explicit_axes.as_auto(advance, (state, batch), out)
 

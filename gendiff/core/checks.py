@@ -1,4 +1,4 @@
-"""Checks at the public door: a concrete value is tested and named, a tracer passes."""
+"""Checks of arguments of public functions: a concrete value is tested, a tracer passes."""
 
 import math
 import numbers
@@ -89,8 +89,8 @@ def ids(name: str, values: Any, number: int, also: int | None = None) -> None:
     if not jnp.issubdtype(jnp.result_type(values), jnp.integer):
         raise TypeError(f"{name} must hold integers, got {jnp.result_type(values)}")
     if arrays.is_concrete(values):
-        found = np.asarray(values, np.int64)
-        unknown = found[((found < 0) | (found >= number)) & ((found != also) if also is not None else True)]
+        numbers = np.asarray(values, np.int64)
+        unknown = numbers[((numbers < 0) | (numbers >= number)) & ((numbers != also) if also is not None else True)]
         if unknown.size:
             raise ValueError(f"{name} holds {unknown.flat[0]}, which is none of 0 … {number - 1}")
 

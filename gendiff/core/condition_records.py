@@ -1,11 +1,14 @@
-"""The conditions that a network is told beside its label: a text, the size of the image, a guidance scale, a second time, a hint."""
+"""Records of the conditions beside the label: a text, an image size, a guidance scale, an end time, a hint."""
 
 from typing import Any
 
 from gendiff.core import records
 
 NO_TEXT = False
-"""Takes the place of a `Text` as NO_LABEL does that of a label, for one value replaces all leaves of a condition: no token is there."""
+"""The empty text: it takes the place of a `Text`, as NO_LABEL takes the place of a label.
+
+One value replaces all leaves of a condition, and no token is there.
+"""
 
 
 @records.record
@@ -27,7 +30,7 @@ class Text:
 
 @records.record
 class ImageSize:
-    """What was done to a picture before the network saw it; in sampling, what the result shall look like.
+    """The size and crop of an image before training; in sampling, those of the requested image.
 
     Small or cut training pictures then need not be left out, nor shape what is drawn.
 
@@ -50,7 +53,7 @@ class ImageSize:
 
 @records.record
 class GuidanceScale:
-    """How strongly the prediction shall follow its other conditions.
+    """The guidance scale as a condition, for a network distilled from classifier-free guidance (CFG).
 
     The network answers at once what guidance makes of two answers.
 
@@ -66,8 +69,8 @@ class GuidanceScale:
 
 
 @records.record
-class SecondTime:
-    """Where a step ends that begins at the network's time.
+class EndTime:
+    """The time at which a step ends that begins at the network's time.
 
     The network answers at once what many small steps would add up to.
 
@@ -83,7 +86,7 @@ class SecondTime:
 
 @records.record
 class Hint:
-    """A picture that a sample shall follow, such as its edges, depths or poses. A ControlNet reads it.
+    """A control image for a ControlNet, such as edges, depths or poses, which a sample follows.
 
     Args:
         image: (b, H, W, c) in [0, 1], several times as high and wide as x (see `ControlNet`).

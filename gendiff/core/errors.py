@@ -1,4 +1,4 @@
-"""Errors with a place: each names the path, the step or the configuration that is wrong."""
+"""Errors of gendiff: each names the path, the step or the configuration that is wrong."""
 
 
 class GendiffError(Exception):

@@ -1,4 +1,4 @@
-"""Meshes with Explicit axes, the default of `jax.make_mesh`: what gendiff computes on them leaves the shardings inside to XLA."""
+"""Computing on meshes with Explicit axes, the default of `jax.make_mesh`: XLA chooses the shardings inside."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 
 def as_auto(function: Callable[..., Any], arguments: tuple[Any, ...], out: Callable[[Any], Any]) -> Any:
-    """Call `function(*arguments)` with every Explicit axis of their mesh made Auto inside; without such an axis, just call it.
+    """Call `function(*arguments)` with all Explicit axes of their mesh made Auto inside.
+
+    Without an Explicit axis it is a plain call.
 
     Args:
         function: of arrays, to arrays.
@@ -22,7 +24,7 @@ def as_auto(function: Callable[..., Any], arguments: tuple[Any, ...], out: Calla
 
 
 def like(tree: Any, mesh: Any) -> Any:
-    """Shardings of the tree's own leaves on the mesh; leaves that have none there become whole on every device."""
+    """Shardings of the tree's own leaves on the mesh; leaves without one are replicated."""
 
     def one(leaf: Any) -> NamedSharding:
         sharding = jax.typeof(leaf).sharding
@@ -32,13 +34,13 @@ def like(tree: Any, mesh: Any) -> Any:
 
 
 def by_sample(array: Any, mesh: Any) -> NamedSharding:
-    """The sharding of the first axis of an array alone: that of any other array with one entry per sample."""
+    """The sharding of an array's first axis, for other arrays with one entry per sample."""
     sharding = like(array, mesh)
     return NamedSharding(mesh, PartitionSpec(*sharding.spec[:1]))
 
 
-def whole(mesh: Any) -> NamedSharding:
-    """Whole on every device."""
+def replicated(mesh: Any) -> NamedSharding:
+    """The sharding of a full copy on each device."""
     return NamedSharding(mesh, PartitionSpec())
 
 

@@ -1,4 +1,4 @@
-"""How a record crosses a program that `jax.export` wrote to a file: leaves as the arrays that they are, static fields as JSON."""
+"""Records in programs that `jax.export` writes to a file: leaves stay arrays, static fields become JSON."""
 
 import dataclasses
 import json
@@ -8,12 +8,13 @@ import jax.export
 
 
 def register(record: type) -> None:
-    """Let an exported program take and return this record after `serialize` and `deserialize`, under its module and name.
+    """Let an exported program take and return this record after `serialize` and `deserialize`.
 
-    Static fields may hold numbers, texts, booleans, None, and tuples of those. A function cannot be written: a record
-    with one crosses `jax.jit` and `jax.export.export`, but `serialize` raises TypeError. The process that reads the
-    program first imports the module of the record. A class that is made inside of a function has no name to be found
-    by, and is not registered; nor is one whose name is taken, as when a cell of a notebook runs again.
+    The record is stored under its module and name. Static fields may hold numbers, texts, booleans, None, and tuples of
+    those. A function cannot be written: a record with one crosses `jax.jit` and `jax.export.export`, but `serialize`
+    raises TypeError. The process that reads the program first imports the module of the record. A class that is made
+    inside of a function has no name to be found by, and is not registered; nor is one whose name is taken, as when a
+    cell of a notebook runs again.
 
     Args:
         record: a dataclass that is a pytree.

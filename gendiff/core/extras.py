@@ -1,4 +1,4 @@
-"""Optional packages: how a missing one is named, in one sentence that works."""
+"""Messages for missing optional packages, with the command that installs them."""
 
 import importlib.metadata
 import re
@@ -17,7 +17,10 @@ def needs(what: str, package: str, extra: str) -> str:
 
 
 def install(extra: str) -> str:
-    """The advice alone, for a message that has named the package already: the extra, and a line that brings what it names."""
+    """Return the advice to install an extra, for a message that has named the package already.
+
+    It names the extra, and has a command that installs its packages.
+    """
     advice = f"install this project's extra [{extra}]"
     packages = requirements(extra)
     return (
@@ -28,7 +31,10 @@ def install(extra: str) -> str:
 
 
 def requirements(extra: str) -> list[str]:
-    """What pip must bring for an extra of the installed package, with those of extras that it names; none where it is not installed."""
+    """Return what pip must install for an extra of the installed package, or nothing where it is not installed.
+
+    Extras that the extra names are included.
+    """
     try:
         stated = importlib.metadata.requires("gendiff") or []
     except importlib.metadata.PackageNotFoundError:
@@ -38,8 +44,8 @@ def requirements(extra: str) -> list[str]:
         requirement, _, marker = line.partition(";")
         if f'extra == "{extra}"' not in marker:
             continue
-        if of := re.match(r"gendiff\[(.*?)\]", requirement):
-            packages |= dict.fromkeys(each for name in of[1].split(",") for each in requirements(name))
+        if extras := re.match(r"gendiff\[(.*?)\]", requirement):
+            packages |= dict.fromkeys(each for name in extras[1].split(",") for each in requirements(name))
         else:
             condition = re.sub(r'(\s+and\s+)?extra == "[\w-]+"', "", marker).strip()
             packages[f"{requirement.strip()}; {condition}" if condition else requirement.strip()] = None

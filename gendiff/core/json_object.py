@@ -14,9 +14,9 @@ def read(file: Path) -> dict[str, Any]:
         DataError: path first, for what is no JSON, or no object.
     """
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{file}: must hold one JSON object, got {type(found).__name__}")
-    return found
+    if not isinstance(content, dict):
+        raise DataError(f"{file}: must hold one JSON object, got {type(content).__name__}")
+    return content

@@ -1,4 +1,4 @@
-"""A change of a kernel as two small factors: `networks.lora` trains them, and `weights.lora_files` reads and writes them."""
+"""A change of a kernel as two small factors, for `networks.lora` and `weights.lora_files`."""
 
 from typing import Any
 

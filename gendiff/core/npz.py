@@ -1,4 +1,4 @@
-"""Reading `.npz` and `.npy` files of strangers: whole or not at all, and nothing is ever unpickled."""
+"""Safe reading of `.npz` and `.npy` files: completely or not at all, and without unpickling."""
 
 import io
 import warnings
@@ -62,26 +62,26 @@ def entry(file: Path, archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
             f"{file}: has {members.count(name)} arrays named {name!r}, one is needed; its arrays are "
             f"{', '.join(members) or 'none'}"
         )
-    found = archive.getinfo(f"{name}.npy")
-    if found.file_size > _LARGE and found.file_size > _MOST_EXPANSION * found.compress_size:
+    info = archive.getinfo(f"{name}.npy")
+    if info.file_size > _LARGE and info.file_size > _MOST_EXPANSION * info.compress_size:
         raise DataError(
-            f"{file}: array {name} grows from {found.compress_size} to {found.file_size} bytes; store it with "
+            f"{file}: array {name} grows from {info.compress_size} to {info.file_size} bytes; store it with "
             "numpy.savez, uncompressed"
         )
-    return found
+    return info
 
 
-def read(file: Path, wanted: list[str]) -> dict[str, np.ndarray]:
+def read(file: Path, members: list[str]) -> dict[str, np.ndarray]:
     """Read arrays of an `.npz` by name; `guarded` should stand around it.
 
     Raises:
         DataError: as `entry` and `read_array` do.
     """
     with zipfile.ZipFile(file) as archive:
-        for name in wanted:
+        for name in members:
             entry(file, archive, name)
         # read whole, because only then does zipfile compare the checksum
-        return {name: read_array(f"{file}: array {name}", io.BytesIO(archive.read(f"{name}.npy"))) for name in wanted}
+        return {name: read_array(f"{file}: array {name}", io.BytesIO(archive.read(f"{name}.npy"))) for name in members}
 
 
 def read_array(name: str, stream: IO[bytes] | io.BufferedIOBase) -> np.ndarray:

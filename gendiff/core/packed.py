@@ -1,4 +1,4 @@
-"""Parameters that stay packed in memory: what a network may find where it expects an array.
+"""Parameters that stay packed in memory, in place of arrays, such as quantised weights.
 
 `weights.quantised` has the kinds.
 """
@@ -14,7 +14,7 @@ from gendiff.core.types import Params
 
 
 class PackedKernel(abc.ABC):
-    """A record that stands for an array of parameters: the kernel of a layer (…, in, out), or a table (v, d) with a row per token.
+    """A record in the place of an array of parameters: a layer's kernel (…, in, out), or a table (v, d) of tokens.
 
     `dense` gives that array. Kinds that compute with what is packed replace the products, which go through `dense`
     here.

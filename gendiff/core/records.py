@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def static(**options: Any) -> Any:
-    """Dataclass field that belongs to the structure of the tree (a function, a name, a setting) and is not one of its leaves.
+    """A dataclass field that is part of the tree's structure, not a leaf: a function, a name or a setting.
 
     Args:
         **options: those of `dataclasses.field`, such as `default`.

@@ -1,4 +1,4 @@
-"""The key of a sample, whatever the chapter: a function of the call's key and of the sample's index alone."""
+"""The random key of a sample: a function of the call's key and the sample's index alone."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What every tokenizer shares: the package, the file tokenizer.json, and the check of a text."""
+"""Shared parts of tokenizers: the package, the file tokenizer.json, and the check of a text."""
 
 import json
 from collections.abc import Mapping

@@ -40,12 +40,12 @@ def all_finite(tree: Tree) -> jax.Array:
 
 
 def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the nested dict of leaves by their paths, as in {"conv/kernel": array}: the inverse of `paths` for such dicts."""
+    """Return the nested dict of leaves by path, as in {"conv/kernel": array}: the inverse of `paths`."""
     tree: dict[str, Any] = {}
     for path, leaf in leaves.items():
         *folders, name = path.split("/")
-        place = tree
+        parent = tree
         for folder in folders:
-            place = place.setdefault(folder, {})
-        place[name] = leaf
+            parent = parent.setdefault(folder, {})
+        parent[name] = leaf
     return tree

@@ -1,4 +1,4 @@
-"""Null controls: generators without a model of images, which a fair set of metrics must tell from real data."""
+"""Null controls: generators without a model of images, which fair metrics distinguish from real data."""
 
 import numpy as np
 from jaxtyping import Float32, Shaped
@@ -15,7 +15,9 @@ def gaussian_per_class(
     rng: np.random.Generator,
     wanted_labels: Shaped[ArrayLike, "m"],
 ) -> Float32[np.ndarray, "m *shape"]:
-    """Draw an image per wanted label from the Gaussian with the mean and unbiased covariance of that class's images; not clipped.
+    """Draw images from one Gaussian per class, without clipping.
+
+    The Gaussian of a class has the mean and the unbiased covariance of that class's images.
 
     Args:
         images: (n, …) real ones.
@@ -27,15 +29,15 @@ def gaussian_per_class(
         ValueError: for a wanted class of fewer than 2 images, labels that are no integers, and images that are not
             finite.
     """
-    real, truth, wanted = _checked(images, labels, wanted_labels)
-    drawn = np.empty((len(wanted), real.shape[1]))
-    for label in np.unique(wanted).tolist():
-        members, places = _members(real, truth, label, at_least=2), np.flatnonzero(wanted == label)
+    real, truth, classes = _checked(images, labels, wanted_labels)
+    samples = np.empty((len(classes), real.shape[1]))
+    for label in np.unique(classes).tolist():
+        members, places = _members(real, truth, label, at_least=2), np.flatnonzero(classes == label)
         mean = members.mean(axis=0)
         mixing = rng.standard_normal((len(places), len(members)))
         # a random mixture of the deviations has just their covariance, however deficient its rank
-        drawn[places] = mean + mixing @ (members - mean) / np.sqrt(len(members) - 1)
-    return drawn.reshape(len(wanted), *np.shape(images)[1:]).astype(np.float32)
+        samples[places] = mean + mixing @ (members - mean) / np.sqrt(len(members) - 1)
+    return samples.reshape(len(classes), *np.shape(images)[1:]).astype(np.float32)
 
 
 def smote(
@@ -61,15 +63,15 @@ def smote(
         Chawla et al., 2002.
     """
     checks.integer("neighbours", neighbours, 1)
-    real, truth, wanted = _checked(images, labels, wanted_labels)
-    drawn = np.empty((len(wanted), real.shape[1]))
-    for label in np.unique(wanted).tolist():
-        members, places = _members(real, truth, label, at_least=neighbours + 1), np.flatnonzero(wanted == label)
+    real, truth, classes = _checked(images, labels, wanted_labels)
+    samples = np.empty((len(classes), real.shape[1]))
+    for label in np.unique(classes).tolist():
+        members, places = _members(real, truth, label, at_least=neighbours + 1), np.flatnonzero(classes == label)
         _, near = distances.nearest(members, members, neighbours, others=True)
         start = rng.integers(len(members), size=len(places))
         end = near[start, rng.integers(neighbours, size=len(places))]
-        drawn[places] = members[start] + rng.random((len(places), 1)) * (members[end] - members[start])
-    return drawn.reshape(len(wanted), *np.shape(images)[1:]).astype(np.float32)
+        samples[places] = members[start] + rng.random((len(places), 1)) * (members[end] - members[start])
+    return samples.reshape(len(classes), *np.shape(images)[1:]).astype(np.float32)
 
 
 def noisy(
@@ -86,8 +88,8 @@ def _checked(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     real = validation.as_images("images", images)
     truth = validation.as_labels("labels", labels, len(real))
-    wanted = validation.as_labels("wanted_labels", wanted_labels, len(np.asarray(wanted_labels)))
-    return real.reshape(len(real), -1), truth, wanted
+    classes = validation.as_labels("wanted_labels", wanted_labels, len(np.asarray(wanted_labels)))
+    return real.reshape(len(real), -1), truth, classes
 
 
 def _members(real: np.ndarray, truth: np.ndarray, label: int, at_least: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Intervals of a statistic of rows: percentiles over rows that are drawn again (Efron, 1979), and for a few rows Student's t.
+"""Confidence intervals of a statistic of rows: bootstrap percentiles (Efron, 1979), or Student's t for few rows.
 
 The percentiles are those of `scipy.stats.bootstrap`, to rounding. It draws entries along an axis rather than whole rows
 of any shape, and its general machinery takes six times as long for small statistics.
@@ -100,7 +100,10 @@ def t_interval(statistic: Callable[..., Any], *rows: Any, paired: bool = True, c
         without = [
             _number(
                 statistic,
-                [np.delete(table, row, axis=0) if place in group else table for place, table in enumerate(tables)],
+                [
+                    np.delete(table, row, axis=0) if position in group else table
+                    for position, table in enumerate(tables)
+                ],
             )
             for row in range(count)
         ]

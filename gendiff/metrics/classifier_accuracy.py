@@ -1,4 +1,4 @@
-"""An independent judge: a support vector machine that has only seen real images says which class a sample shows."""
+"""An independent judge of classes: a support vector machine that is trained on real images only."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, Shaped
 
 from gendiff.core import extras
+from gendiff.core.renamed import renamed
 from gendiff.core.types import ArrayLike
 from gendiff.metrics import features, validation
 
@@ -51,7 +52,7 @@ def train(images: Shaped[ArrayLike, "n *shape"], labels: Shaped[ArrayLike, "_"])
 
 
 def measure(judge: Judge, images: Shaped[ArrayLike, "n *shape"], labels: Shaped[ArrayLike, "_"]) -> float:
-    """Measure the share of images, in [0, 1], in which the judge sees the class that was asked for.
+    """Measure the accuracy: the share of images whose predicted class is their label, in [0, 1].
 
     Args:
         judge: from `train`.
@@ -67,7 +68,9 @@ def measure(judge: Judge, images: Shaped[ArrayLike, "n *shape"], labels: Shaped[
 def correct(
     judge: Judge, images: Shaped[ArrayLike, "n *shape"], labels: Shaped[ArrayLike, "_"]
 ) -> Bool[np.ndarray, "n"]:
-    """Tell per image whether the judge sees the class that was asked for: the rows whose mean is `measure`, for a bootstrap.
+    """Return whether the judge predicts the class of each image's label.
+
+    `measure` is the mean of these rows. They serve for a bootstrap.
 
     Args:
         judge: from `train`.
@@ -79,14 +82,14 @@ def correct(
             refuses.
     """
     rows = _rows(judge, images)
-    wanted = validation.as_labels("labels", labels, len(rows))
-    if wanted.max() >= judge.classes:
-        raise ValueError(f"label {wanted.max()} is none of the {judge.classes} classes the judge knows")
-    return np.asarray(judge.classifier.predict(features.pixels(rows)) == wanted)
+    classes = validation.as_labels("labels", labels, len(rows))
+    if classes.max() >= judge.classes:
+        raise ValueError(f"label {classes.max()} is none of the {judge.classes} classes the judge knows")
+    return np.asarray(judge.classifier.predict(features.pixels(rows)) == classes)
 
 
-def seen(judge: Judge, images: Shaped[ArrayLike, "n *shape"]) -> Int64[np.ndarray, "n"]:
-    """Tell per image which class the judge sees, whatever the image shows: the labels of `modes.classifier_modes`.
+def predict(judge: Judge, images: Shaped[ArrayLike, "n *shape"]) -> Int64[np.ndarray, "n"]:
+    """Return the class that the judge predicts for each image: the labels of `modes.classifier_modes`.
 
     Args:
         judge: from `train`.
@@ -103,3 +106,6 @@ def _rows(judge: Judge, images: ArrayLike) -> np.ndarray:
     if rows.shape[1:] != judge.shape:
         raise ValueError(f"images have shape {rows.shape[1:]}, but the judge was trained on {judge.shape}")
     return rows
+
+
+__getattr__ = renamed("metrics.classifier_accuracy", {"seen": ("metrics.classifier_accuracy.predict", predict)})

@@ -28,7 +28,7 @@ def pixels(images: Shaped[ArrayLike, "n *shape"]) -> Float64[np.ndarray, "n d"]:
 
 
 def random_convolutions(seed: int, *, widths: tuple[int, ...] = (16, 32, 64)) -> Features:
-    """Build a small convolutional network with random weights, for images of any size (n, h, w, c) in [-1, 1] and any channels.
+    """Build a small convolutional network with random weights, for images (n, h, w, c) in [-1, 1] of any size.
 
     Layer i convolves with 3 × 3 kernels, normal with variance 2 / inputs, adds biases that are normal with standard
     deviation 0.1, applies ReLU, and halves the size by stride 2 from the second layer on (the border is zero). A layer
@@ -71,12 +71,13 @@ def inception(
     centre: float = 128.0,
     spread: float = 128.0,
 ) -> Features:
-    """Build the features of a network of 8-bit pictures, such as FID's Inception, from images (n, h, w, c) with 1 or 3 channels.
+    """Build the features of a network of 8-bit images, such as FID's Inception.
 
-    Whole values 0 … 255 are taken as they are. Floats in [-1, 1] first become the nearest of them, as a stored picture
-    would. One channel is repeated to three. The values are resized, (value - centre) / spread is what the network sees,
-    and `predict` is compiled once per shape. Inception's largest map takes 5.5 MB per picture, so pass `batch=50`, say,
-    to `extract`. This chapter imports no network: `predict = networks.pure(networks.Inception("fid"))`.
+    Images are (n, h, w, c) with 1 or 3 channels. Whole values 0 … 255 are taken as they are. Floats in [-1, 1] first
+    become the nearest of them, as a stored image would. One channel is repeated to three. The values are resized,
+    (value - centre) / spread is what the network sees, and `predict` is compiled once per shape. Inception's largest
+    map takes 5.5 MB per image, so pass `batch=50`, say, to `extract`. This chapter imports no network:
+    `predict = networks.pure(networks.Inception("fid"))`.
 
     Args:
         predict: (params, x of shape (b, size, size, 3), float32) -> features (b, d).
@@ -129,10 +130,10 @@ def extract(
     parts = []
     for start in range(0, len(numbers), batch):
         part = numbers[start : start + batch]
-        given = validation.as_features("the feature function's output", function(part), at_least=1)
-        if len(given) != len(part):
-            raise ValueError(f"the feature function returned {len(given)} rows for {len(part)} images")
-        parts.append(given)
+        rows = validation.as_features("the feature function's output", function(part), at_least=1)
+        if len(rows) != len(part):
+            raise ValueError(f"the feature function returned {len(rows)} rows for {len(part)} images")
+        parts.append(rows)
     return np.concatenate(parts)
 
 
@@ -168,7 +169,7 @@ def _random_layers(seed: int, channels: tuple[int, ...]) -> tuple[tuple[np.ndarr
 
 @jax.jit
 def _statistics_of_layers(layers: tuple[tuple[jax.Array, jax.Array], ...], images: jax.Array) -> jax.Array:
-    y, found = images, []
+    y, statistics = images, []
     for number, (kernel, bias) in enumerate(layers):
         strides = (1, 1) if number == 0 else (2, 2)
         y = jax.lax.conv_general_dilated(
@@ -180,5 +181,5 @@ def _statistics_of_layers(layers: tuple[tuple[jax.Array, jax.Array], ...], image
             precision=jax.lax.Precision.HIGHEST,
         )
         y = jnp.maximum(y + bias.reshape(1, 1, 1, -1), 0)
-        found += [jnp.mean(y, (1, 2)), jnp.std(y, (1, 2))]
-    return jnp.concatenate(found, -1)
+        statistics += [jnp.mean(y, (1, 2)), jnp.std(y, (1, 2))]
+    return jnp.concatenate(statistics, -1)

@@ -1,4 +1,4 @@
-"""How near images are to the ones they should be, image by image: PSNR and SSIM.
+"""Fidelity of each image to its target: PSNR and SSIM.
 
 scikit-image computes one image at a time, and its SSIM takes the width of the Gaussian window from its standard
 deviation alone (11 for 1.5), which does not fit into 8×8 digits. Where both define the same window, the numbers are
@@ -34,8 +34,8 @@ def psnr(
     Raises:
         ValueError: for different shapes, low >= high and values that are not finite.
     """
-    values, wanted = _pair(images, truth, low, high)
-    error = np.mean((values - wanted).reshape(len(values), -1) ** 2, axis=1)
+    values, targets = _pair(images, truth, low, high)
+    error = np.mean((values - targets).reshape(len(values), -1) ** 2, axis=1)
     with np.errstate(divide="ignore"):
         return -10 * np.log10(error)
 
@@ -72,7 +72,7 @@ def ssim(
     """
     checks.integer("window", window, 1)
     checks.in_range("std", std, 0.0, math.inf, open_low=True, open_high=True)
-    values, wanted = _pair(images, truth, low, high)
+    values, targets = _pair(images, truth, low, high)
     if values.ndim != 4:
         raise ValueError(f"images must be (n, h, w, c), got shape {values.shape}")
     if window % 2 == 0:
@@ -84,7 +84,7 @@ def ssim(
             f"images of {values.shape[1]}×{values.shape[2]} are smaller than the window of {window}: pass "
             f"window={fits} or less"
         )
-    return _similarity(values, wanted, _gaussian(window, std)).mean(axis=(1, 2, 3))
+    return _similarity(values, targets, _gaussian(window, std)).mean(axis=(1, 2, 3))
 
 
 def _similarity(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -104,8 +104,8 @@ def _averaged(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _gaussian(window: int, std: float) -> np.ndarray:
-    place = np.arange(window) - window // 2
-    weights = np.exp(-(place**2) / (2 * std**2))
+    offsets = np.arange(window) - window // 2
+    weights = np.exp(-(offsets**2) / (2 * std**2))
     return weights / weights.sum()
 
 

@@ -1,4 +1,6 @@
-"""Fréchet distance between two sets of features, each summarised as a Gaussian (Heusel et al., 2017, Eq. 6; Dowson & Landau, 1982).
+"""Fréchet distance between two sets of features, as in the Fréchet inception distance (FID).
+
+Each set is summarised as a Gaussian (Heusel et al., 2017, Eq. 6; Dowson & Landau, 1982).
 
 d² = |m₁ - m₂|² + tr(S₁ + S₂ - 2 (S₁S₂)^½). With S = FᵀF the last trace is the nuclear norm of F₁F₂ᵀ, which needs no
 matrix square root and loses nothing when S is rank deficient: taking roots of eigenvalues that rounding made out of
@@ -11,13 +13,14 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from gendiff.core import checks
+from gendiff.core.renamed import renamed
 from gendiff.core.types import ArrayLike
 from gendiff.metrics import subsampling, validation
 
 
 @dataclass(frozen=True)
 class FittedGaussian:
-    """What the distance needs of one set of features.
+    """The Gaussian of one set of features, as the distance needs it.
 
     Args:
         mean: (d,).
@@ -30,7 +33,9 @@ class FittedGaussian:
 
 @dataclass(frozen=True)
 class Running:
-    """What the rows seen so far amount to: all that a mean and a covariance need, in memory that does not grow with their number.
+    """A running summary of rows: all that a mean and a covariance need.
+
+    Its memory does not grow with the number of rows.
 
     Args:
         count: how many rows, >= 1.
@@ -43,16 +48,20 @@ class Running:
     factor: np.ndarray
 
 
-def distance(features: Shaped[ArrayLike, "n d"], other: Shaped[ArrayLike, "m _"]) -> float:
-    """Measure the (squared) Fréchet distance of the two sets' means and unbiased covariances, >= 0.
+def frechet_distance(
+    features: FittedGaussian | Shaped[ArrayLike, "n d"], other: FittedGaussian | Shaped[ArrayLike, "m _"]
+) -> float:
+    """Measure the squared Fréchet (2-Wasserstein) distance of two Gaussians, >= 0.
 
-    It is biased upwards by about d / n: compare only values of equal sample sizes. Fewer rows than features
-    are allowed: a covariance of deficient rank is exact here, but the bias is then most of the value, so a floor from
-    real data of the same size belongs beside it.
+    Also known as: FID, the Fréchet inception distance, where features are Inception's.
+
+    Of rows it is the distance of their means and unbiased covariances. It is biased upwards by about d / n: compare
+    only values of equal sample sizes. Fewer rows than features are allowed: a covariance of deficient rank is exact
+    here, but the bias is then most of the value, so a floor from real data of the same size belongs beside it.
 
     Args:
-        features: (n, d), n >= 2.
-        other: (m, d), m >= 2.
+        features: (n, d), n >= 2, or their Gaussian, as `fit` gives it.
+        other: likewise.
 
     Raises:
         ValueError: for fewer than 2 rows, different numbers of features, and features that are not finite.
@@ -60,8 +69,18 @@ def distance(features: Shaped[ArrayLike, "n d"], other: Shaped[ArrayLike, "m _"]
     References:
         Heusel et al., 2017, Eq. 6 (from memory); Dowson & Landau, 1982.
     """
-    first, second = validation.as_feature_pair("features", features, "other", other)
-    return between(fit(first), fit(second))
+    first, second = (
+        side if isinstance(side, FittedGaussian) else fit(validation.as_features(name, side))
+        for name, side in (("features", features), ("other", other))
+    )
+    if first.mean.shape != second.mean.shape:
+        raise ValueError(
+            f"features has {first.mean.size} features per row but other has {second.mean.size}: they must be equal"
+        )
+    shift = first.mean - second.mean
+    overlap = np.linalg.svd(first.factor @ second.factor.T, compute_uv=False).sum()
+    value = shift @ shift + np.sum(first.factor**2) + np.sum(second.factor**2) - 2 * overlap
+    return max(float(value), 0.0)  # rounding can push equal Gaussians below zero
 
 
 def over_subsets(
@@ -79,24 +98,16 @@ def over_subsets(
         seed: decides which rows are drawn.
 
     Raises:
-        ValueError: when `other` has fewer than `size` rows, and as `distance` does.
+        ValueError: when `other` has fewer than `size` rows, and as `frechet_distance` does.
     """
-    whole, pool = validation.as_feature_pair("real", real, "other", other)
-    reference = fit(whole)
+    all_rows, pool = validation.as_feature_pair("real", real, "other", other)
+    reference = fit(all_rows)
     return np.array(
         [
-            between(reference, fit(rows))
+            frechet_distance(reference, fit(rows))
             for rows in subsampling.subsets("other", pool, count=count, size=size, seed=seed)
         ]
     )
-
-
-def between(first: FittedGaussian, second: FittedGaussian) -> float:
-    """Compute the squared Fréchet (2-Wasserstein) distance of two Gaussians."""
-    shift = first.mean - second.mean
-    overlap = np.linalg.svd(first.factor @ second.factor.T, compute_uv=False).sum()
-    value = shift @ shift + np.sum(first.factor**2) + np.sum(second.factor**2) - 2 * overlap
-    return max(float(value), 0.0)  # rounding can push equal Gaussians below zero
 
 
 def fit(features: Shaped[ArrayLike, "n d"]) -> FittedGaussian:
@@ -180,10 +191,14 @@ def from_moments(mean: Shaped[ArrayLike, "d"], covariance: Shaped[ArrayLike, "d 
     )
     if not np.allclose(matrix, matrix.T, rtol=1e-10, atol=stored_rounding) or np.min(values) < -100 * stored_rounding:
         raise ValueError(f"covariance must be symmetric with no negative eigenvalue, its least is {np.min(values):g}")
-    kept = np.where(values > rounding, values, 0.0)  # what rounding left of a zero would come back as its root
-    return FittedGaussian(centre, np.sqrt(kept)[:, None] * vectors.T)
+    clipped = np.where(values > rounding, values, 0.0)  # what rounding left of a zero would come back as its root
+    return FittedGaussian(centre, np.sqrt(clipped)[:, None] * vectors.T)
 
 
 def _short(factor: np.ndarray) -> np.ndarray:
     """The factor, or where it has many rows the triangle with the same scatter."""
     return factor if len(factor) <= 2 * factor.shape[1] else np.linalg.qr(factor, mode="r")
+
+
+_NAME = "metrics.frechet.frechet_distance"
+__getattr__ = renamed("metrics.frechet", {"between": (_NAME, frechet_distance), "distance": (_NAME, frechet_distance)})

@@ -1,4 +1,7 @@
-"""Kernel distance: the unbiased squared maximum mean discrepancy with a cubic kernel (Bińkowski et al., 2018, Sec. 4 and Eq. 4)."""
+"""Kernel distance, also known as kernel inception distance (KID) where features are Inception's.
+
+It is the unbiased squared maximum mean discrepancy with a cubic kernel (Bińkowski et al., 2018, Sec. 4 and Eq. 4).
+"""
 
 from dataclasses import dataclass
 
@@ -28,6 +31,8 @@ class Estimate:
 
 def squared_mmd(features: Shaped[ArrayLike, "n d"], other: Shaped[ArrayLike, "m _"]) -> float:
     """Estimate MMD² without bias under k(x, y) = (x·y / d + 1)³, from all pairs.
+
+    Also known as: KID, where features are Inception's.
 
     Its expectation is 0 for equal distributions, whatever n and m, so single values may be negative.
 

@@ -1,4 +1,6 @@
-"""Modes that samples reach: how many, how evenly, and how many samples lie near one at all.
+"""Mode coverage: how many modes samples reach, how evenly, and how many samples lie near a mode.
+
+Also known as: mode collapse, where few modes are reached.
 
 A rule by which one good sample covers a mode is nearly free: 10,000 uniform points in [-5, 5]² reach nearly all 25
 modes of a grid with 1.8 % good samples. Here a mode counts when it has at least a part of its fair share, n / k, in
@@ -22,7 +24,7 @@ FAIR_SHARE = 0.1
 
 @dataclass(frozen=True)
 class ModeReport:
-    """How samples spread over known modes.
+    """The distribution of samples over known modes.
 
     The last three are of the counts as shares of the good samples, in nats. Samples that are far from all modes do not
     enter them, so they belong beside `good`. Without a good sample they are those of samples that all lie in one mode.
@@ -59,7 +61,7 @@ def mode_report(
     good: int | float = 3.0,
     fair_share: int | float = FAIR_SHARE,
 ) -> ModeReport:
-    """Count samples by their nearest centre, those of them that lie near it.
+    """Count the samples near each centre, by their nearest centre.
 
     Args:
         samples: (n, d).
@@ -77,18 +79,18 @@ def mode_report(
     """
     checks.in_range("std", std, 0.0, math.inf, open_low=True, open_high=True)
     checks.in_range("good", good, 0.0, math.inf, open_low=True, open_high=True)
-    drawn, means = validation.as_feature_pair("samples", samples, "centres", centres, at_least=1)
-    nearest, near = np.empty(len(drawn), np.int64), np.empty(len(drawn), bool)
-    for part, lengths in neighbours.distances(drawn, means):
+    rows, means = validation.as_feature_pair("samples", samples, "centres", centres, at_least=1)
+    nearest, near = np.empty(len(rows), np.int64), np.empty(len(rows), bool)
+    for part, lengths in neighbours.distances(rows, means):
         nearest[part] = lengths.argmin(axis=1)
         near[part] = lengths.min(axis=1) <= good * std
-    return _report(nearest[near], len(drawn), len(means), fair_share)
+    return _report(nearest[near], len(rows), len(means), fair_share)
 
 
 def classifier_modes(
     answers: Shaped[ArrayLike, "n *k"], k: int, *, confident: int | float = 0.0, fair_share: int | float = FAIR_SHARE
 ) -> ModeReport:
-    """Count samples by the class that a classifier sees in them: the modes of pictures.
+    """Count samples by the class that a classifier predicts: the modes of images.
 
     Args:
         answers: (n,) integer labels 0 … k - 1, with NO_LABEL for a sample that shows no class and is not good. Or (n,
@@ -106,8 +108,8 @@ def classifier_modes(
     checks.in_range("confident", confident, 0.0, 1.0)
     if np.ndim(answers) == 2:
         shares = validation.as_probabilities("answers", answers, k)
-        seen = shares.argmax(axis=1)
-        return _report(seen[shares.max(axis=1) >= confident], len(shares), k, fair_share)
+        predicted = shares.argmax(axis=1)
+        return _report(predicted[shares.max(axis=1) >= confident], len(shares), k, fair_share)
     labels = np.asarray(answers)
     if labels.ndim != 1 or not labels.size:
         raise ValueError(

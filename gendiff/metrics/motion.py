@@ -1,4 +1,4 @@
-"""How clips move and what stays: displacement between frames by phase correlation, identity kept, features of clips, drift over time.
+"""Measures of clips: displacement between frames by phase correlation, identity, features, drift over time.
 
 The frames are pictures of a torus: what leaves at one border comes back at the opposite one. Then a frame that moves by
 d has the spectrum of the frame before times exp(-i k·d), and the sum of w(k) exp(i k·d') over the frequencies k has its
@@ -72,32 +72,35 @@ def displacement_error(
     Raises:
         ValueError: as `displacements` does, and for velocities of another shape or that are not finite.
     """
-    found = displacements(clips)
+    moves = displacements(clips)
     sides = np.array(np.shape(clips)[2:4], np.float64)
     if velocities is None:
-        if found.shape[1] < 2:
+        if moves.shape[1] < 2:
             raise ValueError(
-                f"clips have {found.shape[1] + 1} frames: without velocities, at least 3 are needed to compare their "
+                f"clips have {moves.shape[1] + 1} frames: without velocities, at least 3 are needed to compare their "
                 "moves"
             )
-        wanted = _mean_on_torus(found, sides)
+        expected = _mean_on_torus(moves, sides)
     else:
-        wanted = np.asarray(velocities, np.float64)
-        if wanted.shape != (len(found), 2):
-            raise ValueError(f"velocities must be (n, 2) for the {len(found)} clips, got shape {wanted.shape}")
-        checks.finite("velocities", wanted)
-    errors = np.linalg.norm(_wrapped(found - wanted[:, None], sides), axis=-1)
+        expected = np.asarray(velocities, np.float64)
+        if expected.shape != (len(moves), 2):
+            raise ValueError(f"velocities must be (n, 2) for the {len(moves)} clips, got shape {expected.shape}")
+        checks.finite("velocities", expected)
+    errors = np.linalg.norm(_wrapped(moves - expected[:, None], sides), axis=-1)
     return np.where(np.isnan(errors), np.linalg.norm(sides) / 2, errors)
 
 
 def identity_kept(
-    seen: Shaped[ArrayLike, "n f"] | Shaped[ArrayLike, "n f k"], wanted: Shaped[ArrayLike, "n"] | None = None
+    predicted: Shaped[ArrayLike, "n f"] | Shaped[ArrayLike, "n f k"], expected: Shaped[ArrayLike, "n"] | None = None
 ) -> Float64[np.ndarray, "n f"]:
-    """Tell for each frame whether it shows what the clip is meant to show; the mean over frames is the identity kept.
+    """Return for each frame whether it shows the class of its clip.
+
+    The mean over frames is the share of preserved identity.
 
     Args:
-        seen: (n, f) the class 0, 1, … that a judge sees in each frame, or (n, f, k) its probabilities of k classes.
-        wanted: (n,) the class of each clip. None: the one that its first frame shows most likely.
+        predicted: (n, f) the class 0, 1, … that a judge predicts for each frame, or (n, f, k) its probabilities of k
+            classes.
+        expected: (n,) the class of each clip. None: the one that its first frame shows most likely.
 
     Returns:
         (n, f): 1 where a frame shows the class and 0 elsewhere, or the probability of that class.
@@ -106,22 +109,26 @@ def identity_kept(
         ValueError: for another shape, labels that are no whole numbers >= 0, rows that are no probabilities, and a
             class that has none.
     """
-    given = np.asarray(seen)
-    if given.ndim not in (2, 3) or 0 in given.shape:
-        raise ValueError(f"seen must be classes (n, f) or probabilities (n, f, k), got shape {given.shape}")
-    if given.ndim == 2:
-        validation.as_labels("seen", given.ravel(), given.size)
-        shown: np.ndarray = given[:, 0] if wanted is None else validation.as_labels("wanted", wanted, len(given))
-        return (given == shown[:, None]).astype(np.float64)
-    share = validation.as_probabilities("seen", given.reshape(-1, given.shape[2])).reshape(given.shape)
-    shown = (
+    answers = np.asarray(predicted)
+    if answers.ndim not in (2, 3) or 0 in answers.shape:
+        raise ValueError(f"predicted must be classes (n, f) or probabilities (n, f, k), got shape {answers.shape}")
+    if answers.ndim == 2:
+        validation.as_labels("predicted", answers.ravel(), answers.size)
+        labels: np.ndarray = (
+            answers[:, 0] if expected is None else validation.as_labels("expected", expected, len(answers))
+        )
+        return (answers == labels[:, None]).astype(np.float64)
+    share = validation.as_probabilities("predicted", answers.reshape(-1, answers.shape[2])).reshape(answers.shape)
+    labels = (
         np.asarray(np.argmax(share[:, 0], axis=1))
-        if wanted is None
-        else validation.as_labels("wanted", wanted, len(given))
+        if expected is None
+        else validation.as_labels("expected", expected, len(answers))
     )
-    if shown.max() >= given.shape[2]:
-        raise ValueError(f"wanted holds {shown.max()}, but seen has the probabilities of {given.shape[2]} classes")
-    return np.take_along_axis(share, shown[:, None, None], axis=2)[:, :, 0]
+    if labels.max() >= answers.shape[2]:
+        raise ValueError(
+            f"expected holds {labels.max()}, but predicted has the probabilities of {answers.shape[2]} classes"
+        )
+    return np.take_along_axis(share, labels[:, None, None], axis=2)[:, :, 0]
 
 
 def clip_features(
@@ -149,7 +156,9 @@ def clip_features(
 
 
 def drift(values: Shaped[ArrayLike, "n f"], length: int) -> Float64[np.ndarray, "n k"]:
-    """Measure how a value by frame changes with length: its mean over each part of `length` frames, less that over the first part.
+    """Measure how a value per frame changes with length.
+
+    The change is its mean over each part of `length` frames, less the mean over the first part.
 
     Args:
         values: (n, f) one number per clip and frame, such as `identity_kept`, or one per move, such as
@@ -189,12 +198,12 @@ def _displacements(clips: Float64[np.ndarray, "n f h w c"]) -> Float64[np.ndarra
     spectra = np.fft.fft2(clips - clips.mean(axis=(2, 3), keepdims=True), axes=(2, 3))
     product = np.sum(np.conj(spectra[:, :-1]) * spectra[:, 1:], axis=-1).reshape(-1, height, width)
     weights = _evened(product)
-    found = _wrapped(_newton(weights, _searched(weights)), np.array([height, width], np.float64)).reshape(count, -1, 2)
-    return np.where((blank[:, :-1] | blank[:, 1:])[:, :, None], np.nan, found)
+    moves = _wrapped(_newton(weights, _searched(weights)), np.array([height, width], np.float64)).reshape(count, -1, 2)
+    return np.where((blank[:, :-1] | blank[:, 1:])[:, :, None], np.nan, moves)
 
 
 def _evened(product: np.ndarray) -> np.ndarray:
-    """The weights (m, h, w), complex: the phases of a product of spectra, with strengths near 1 where there is power."""
+    """Weights (m, h, w), complex: the phases of a product of spectra, with strength near 1 where there is power."""
     for axis in (1, 2):
         if product.shape[axis] % 2 == 0:
             np.moveaxis(product, axis, 0)[product.shape[axis] // 2] = 0
@@ -206,12 +215,12 @@ def _evened(product: np.ndarray) -> np.ndarray:
 def _searched(weights: np.ndarray) -> Float64[np.ndarray, "m 2"]:
     """The best displacement: among whole pixels, then among places between them."""
     height, width = weights.shape[1:]
-    whole = np.stack(
+    sums = np.stack(
         np.meshgrid(*(np.rint(np.fft.fftfreq(side) * side) for side in (height, width)), indexing="ij"), -1
     ).reshape(-1, 2)
     best = _best(
         np.fft.ifft2(weights, norm="forward").real.reshape(len(weights), -1),
-        np.broadcast_to(whole, (len(weights), *whole.shape)),
+        np.broadcast_to(sums, (len(weights), *sums.shape)),
     )
     for step in SEARCH:
         places = best[:, None] + step * np.arange(-2, 3)[:, None]  # (m, 5, 2)
@@ -231,16 +240,16 @@ def _best(values: Float64[np.ndarray, "m k"], places: Float64[np.ndarray, "m k 2
 
 def _newton(weights: np.ndarray, start: Float64[np.ndarray, "m 2"]) -> Float64[np.ndarray, "m 2"]:
     """The top of the sum of waves near a place that is almost it."""
-    place, (down, right) = start, (2 * np.pi * np.fft.fftfreq(side) for side in weights.shape[1:])
+    position, (down, right) = start, (2 * np.pi * np.fft.fftfreq(side) for side in weights.shape[1:])
     for _ in range(NEWTON_STEPS):
-        terms = weights * _waves(place[:, 0], len(down))[:, :, None] * _waves(place[:, 1], len(right))[:, None, :]
+        terms = weights * _waves(position[:, 0], len(down))[:, :, None] * _waves(position[:, 1], len(right))[:, None, :]
         slope = -np.stack([terms.imag.sum(2) @ down, terms.imag.sum(1) @ right], -1)
         both = np.einsum("mhw,h,w->m", terms.real, down, right)
         bend = -np.stack([terms.real.sum(2) @ down**2, both, both, terms.real.sum(1) @ right**2], -1).reshape(-1, 2, 2)
         # a direction without waves stays as it is
         move = np.linalg.pinv(bend, rcond=1e-9, hermitian=True) @ slope[:, :, None]
-        place = place - np.clip(move[:, :, 0], -SEARCH[-1], SEARCH[-1])
-    return place
+        position = position - np.clip(move[:, :, 0], -SEARCH[-1], SEARCH[-1])
+    return position
 
 
 def _waves(places: np.ndarray, side: int) -> np.ndarray:
@@ -248,8 +257,8 @@ def _waves(places: np.ndarray, side: int) -> np.ndarray:
     return np.exp(2j * np.pi * places[..., None] * np.fft.fftfreq(side))
 
 
-def _mean_on_torus(found: Float64[np.ndarray, "n g 2"], sides: np.ndarray) -> Float64[np.ndarray, "n 2"]:
-    return np.angle(np.nansum(np.exp(2j * np.pi * found / sides), axis=1)) * sides / (2 * np.pi)
+def _mean_on_torus(moves: Float64[np.ndarray, "n g 2"], sides: np.ndarray) -> Float64[np.ndarray, "n 2"]:
+    return np.angle(np.nansum(np.exp(2j * np.pi * moves / sides), axis=1)) * sides / (2 * np.pi)
 
 
 def _wrapped(difference: np.ndarray, sides: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Near-copies of training data: samples much nearer to one training row than to any other.
 
+Also known as: memorisation, a form of overfitting.
+
 The ratio of the two distances is that of Yoon et al. (2023), with a wider threshold. A fresh sample has several
 training rows at about one distance; a copy has one that stands out. Real held-out data has a rate of its own, which
 belongs beside every value: `provenance.memorisation_report` puts it there, and shows which rows are copied.
@@ -55,7 +57,7 @@ def ratios(samples: Shaped[ArrayLike, "n d"], training: Shaped[ArrayLike, "m _"]
 
 
 def distinct(rows: Float64[np.ndarray, "m d"]) -> tuple[Int64[np.ndarray, "distinct"], Int64[np.ndarray, "p 2"]]:
-    """Find the first of equal rows: a duplicate is as near as its twin, and would hide every copy of it.
+    """Find the first of equal rows, since a duplicate would hide copies of its twin.
 
     Args:
         rows: (m, d).

@@ -60,10 +60,11 @@ def nearest(
 def _candidates(
     queries: np.ndarray, points: np.ndarray, k: int, others: bool
 ) -> Iterator[tuple[slice, list[np.ndarray]]]:
-    """Yield slices of the queries with the points, in order, that may be among the k nearest of each: seldom more than k.
+    """Yield slices of the queries with the points, in order, that may be among the k nearest of each.
 
-    |q - p|² - |q|² = |p|² - 2 q·p is a matrix product. Rounding moves it, the sum of squares behind an exact distance and the root by less
-    than half of `room` together, so a point beyond the k-th smallest plus `room` is further than k others.
+    There are seldom more than k. |q - p|² - |q|² = |p|² - 2 q·p is a matrix product. Rounding moves it, the sum of
+    squares behind an exact distance and the root by less than half of `room` together, so a point beyond the k-th
+    smallest plus `room` is further than k others.
     """
     squares = np.einsum("md,md->m", points, points)
     scale = np.einsum("nd,nd->n", queries, queries) + squares.max()
@@ -74,13 +75,13 @@ def _candidates(
             block = queries[part] @ points.T
             block *= -2
             block += squares
-        own = np.arange(part.start, part.stop)
+        rows = np.arange(part.start, part.stop)
         if others:
-            block[own - part.start, own] = np.inf
+            block[rows - part.start, rows] = np.inf
         limit = np.partition(block, k - 1, axis=1)[:, k - 1] + room[part]
         near = block <= limit[:, None]
         if not np.isfinite(limit).all():  # squares beyond the largest float say nothing
             near[~np.isfinite(limit)] = True
             if others:
-                near[own - part.start, own] = False
+                near[rows - part.start, rows] = False
         yield part, [np.flatnonzero(row) for row in near]

@@ -1,4 +1,7 @@
-"""Improved precision and recall: shares of one set inside the other's k-nearest-neighbour balls (Kynkäänniemi et al., 2019, Eq. 1-2)."""
+"""Improved precision and recall: shares of one set inside the k-nearest-neighbour balls of the other.
+
+Kynkäänniemi et al., 2019, Eq. 1-2.
+"""
 
 from dataclasses import dataclass
 
@@ -24,7 +27,7 @@ class PrecisionRecall:
 
 
 def measure(real: Shaped[ArrayLike, "n d"], samples: Shaped[ArrayLike, "m _"], *, k: int = 3) -> PrecisionRecall:
-    """Measure both shares, with Euclidean balls that reach to the k-th nearest other row of their own set.
+    """Measure precision and recall, with Euclidean balls up to the k-th nearest other row of the same set.
 
     Both depend on n and m, because more rows have smaller balls: compare only values of equal sizes.
 
@@ -40,9 +43,9 @@ def measure(real: Shaped[ArrayLike, "n d"], samples: Shaped[ArrayLike, "m _"], *
         Kynkäänniemi et al., 2019, Eqs. 1-2 (from memory).
     """
     checks.integer("k", k, 1)
-    truth, drawn = validation.as_feature_pair("real", real, "samples", samples, at_least=k + 1)
+    truth, rows = validation.as_feature_pair("real", real, "samples", samples, at_least=k + 1)
     return PrecisionRecall(
-        precision=float(inside(drawn, truth, k=k).mean()), recall=float(inside(truth, drawn, k=k).mean())
+        precision=float(inside(rows, truth, k=k).mean()), recall=float(inside(truth, rows, k=k).mean())
     )
 
 
@@ -72,12 +75,15 @@ def over_subsets(
     """
     truth, pool = validation.as_feature_pair("real", real, "samples", samples)
     return [
-        measure(truth, drawn, k=k) for drawn in subsampling.subsets("samples", pool, count=count, size=size, seed=seed)
+        measure(truth, rows, k=k) for rows in subsampling.subsets("samples", pool, count=count, size=size, seed=seed)
     ]
 
 
 def inside(queries: Shaped[ArrayLike, "n d"], points: Shaped[ArrayLike, "m _"], *, k: int = 3) -> Bool[np.ndarray, "n"]:
-    """Tell which queries lie in the ball of at least one point: the rows whose mean is precision or recall, for a bootstrap."""
+    """Return which queries lie in the ball of at least one point.
+
+    Precision and recall are means of these rows. They serve for a bootstrap.
+    """
     rows, centres = validation.as_feature_pair("queries", queries, "points", points, at_least=1)
     radius = neighbours.nearest(centres, centres, k, others=True)[0][:, -1]
     covered = np.empty(len(rows), dtype=bool)

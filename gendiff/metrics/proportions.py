@@ -1,4 +1,7 @@
-"""Shares of counted events with intervals that stay wider than nothing at 0 and 1, the difference of two shares, and paired events."""
+"""Confidence intervals of shares of counted events, of differences of two shares, and of paired events.
+
+At 0 and 1 the intervals still have a width.
+"""
 
 from dataclasses import dataclass
 
@@ -31,7 +34,7 @@ def share(hits: Bool[np.ndarray, "n"], *, confidence: float = 0.95) -> Interval:
 
 
 def difference(first: Interval, second: Interval) -> Interval:
-    """Subtract a share from another that was counted by itself, with Newcombe's interval from the ends of theirs.
+    """Measure the difference of two independent shares, with Newcombe's interval.
 
     Args:
         first: a share with Wilson's interval.
@@ -62,7 +65,7 @@ class McNemar:
 
 
 def mcnemar(first: Bool[np.ndarray, "n"], second: Bool[np.ndarray, "n"]) -> McNemar:
-    """Tell whether the first has more hits than the second, of the same n questions.
+    """Test whether the first has more hits than the second on the same n questions: McNemar's test.
 
     Questions on which both agree say nothing of it, so the test is a coin's on those that differ. Without any, p is 1.
 

@@ -1,6 +1,7 @@
-"""How images are brought to the size of a feature network, by the two rules of the literature; values differ visibly between them.
+"""Two rules of the literature that resize images for a feature network.
 
-Both take (n, h, w, c) of any range and compute in float32, without rounding to whole values in between.
+Metric values differ visibly between them. Both take (n, h, w, c) of any range and compute in float32, without rounding
+to whole values in between.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,9 @@ from gendiff.core import checks
 
 
 def clean_fid(images: Float[jax.Array, "n h w c"], size: int) -> Float32[jax.Array, "n size size c"]:
-    """Resize by bicubic interpolation, widened where it shrinks so that nothing aliases: as Pillow's BICUBIC does on float channels.
+    """Resize by bicubic interpolation with antialiasing, as Pillow's BICUBIC does on float channels.
+
+    Where an image shrinks, the kernel is widened.
 
     Args:
         images: (n, h, w, c).
@@ -23,15 +26,16 @@ def clean_fid(images: Float[jax.Array, "n h w c"], size: int) -> Float32[jax.Arr
     References:
         Parmar et al., 2022, section 3 (from memory); Keys, 1981, with a = -1/2.
     """
-    rows, columns = (_bicubic(given, size) for given in images.shape[1:3])
+    rows, columns = (_bicubic(length, size) for length in images.shape[1:3])
     across = jnp.einsum("nhwc,vw->nhvc", images.astype(jnp.float32), columns, precision="highest")
     return jnp.einsum("nhvc,uh->nuvc", across, rows, precision="highest")
 
 
 def tf(images: Float[jax.Array, "n h w c"], size: int) -> Float32[jax.Array, "n size size c"]:
-    """Interpolate linearly at i · h / size, pixel 0 on pixel 0, whatever the ratio: TensorFlow 1's `resize_bilinear` by its defaults.
+    """Resize linearly as TensorFlow 1's `resize_bilinear` does by default: output i reads position i · h / size.
 
-    These are align_corners=False and half_pixel_centers=False, and there is no antialiasing: shrunken images alias.
+    Pixel 0 lies on pixel 0, whatever the ratio. These are align_corners=False and half_pixel_centers=False, and there
+    is no antialiasing: shrunken images alias.
 
     Args:
         images: (n, h, w, c).
@@ -57,14 +61,14 @@ def rule(resize: str) -> Callable[[jax.Array, int], jax.Array]:
     return RULES[resize]
 
 
-def _bicubic(given: int, size: int) -> Float32[np.ndarray, "size given"]:
+def _bicubic(length: int, size: int) -> Float32[np.ndarray, "size given"]:
     """The share of each pixel in each new one.
 
     Made in float64: `jax.image.resize` places pixels in float32, which costs two digits.
     """
-    ratio = given / size
+    ratio = length / size
     width = max(ratio, 1.0)
-    distance = np.abs(np.arange(given) + 0.5 - (np.arange(size)[:, None] + 0.5) * ratio) / width
+    distance = np.abs(np.arange(length) + 0.5 - (np.arange(size)[:, None] + 0.5) * ratio) / width
     near = (1.5 * distance - 2.5) * distance**2 + 1
     far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
     share = np.where(distance < 1, near, np.where(distance < 2, far, 0.0))
@@ -72,10 +76,10 @@ def _bicubic(given: int, size: int) -> Float32[np.ndarray, "size given"]:
 
 
 def _lerp(images: jax.Array, axis: int, size: int) -> jax.Array:
-    given = images.shape[axis]
-    place = np.arange(size, dtype=np.float32) * (np.float32(given) / np.float32(size))  # in float32, as there
-    below = np.minimum(np.floor(place).astype(np.int32), given - 1)
-    above = np.minimum(below + 1, given - 1)
-    share = (place - below).astype(np.float32).reshape((-1,) + (1,) * (images.ndim - axis - 1))
+    length = images.shape[axis]
+    position = np.arange(size, dtype=np.float32) * (np.float32(length) / np.float32(size))  # in float32, as there
+    below = np.minimum(np.floor(position).astype(np.int32), length - 1)
+    above = np.minimum(below + 1, length - 1)
+    share = (position - below).astype(np.float32).reshape((-1,) + (1,) * (images.ndim - axis - 1))
     first, second = jnp.take(images, below, axis), jnp.take(images, above, axis)
     return first + (second - first) * share.reshape((1,) * axis + share.shape)

@@ -1,4 +1,4 @@
-"""How far images run to the ends of their range: clipped values, contrast and colour saturation, one number per image."""
+"""Saturation of images, one number per image: clipped values, contrast and colour saturation."""
 
 import numpy as np
 from jaxtyping import Float64, Shaped

@@ -1,4 +1,6 @@
-"""Reference statistics and batches of images in `.npz` files, as ADM's evaluation, pytorch-fid, clean-fid and StyleGAN keep them.
+"""Reference statistics and batches of images in `.npz` files.
+
+The formats are those of ADM's evaluation, pytorch-fid, clean-fid and StyleGAN.
 
 | array | holds |
 |---|---|
@@ -107,8 +109,8 @@ def _batches(file: Path, size: int, name: str) -> Iterator[np.ndarray]:
             if dtype.hasobject or min(shape, default=0) < 1:
                 raise DataError(f"{file}: array {name} must hold numbers (n, …), got {dtype} {shape}")
             for start in range(0, shape[0], size):
-                wanted = (min(size, shape[0] - start), *shape[1:])
-                yield npz.guarded(file, lambda wanted=wanted: _rows(stream, wanted, dtype))  # type: ignore[misc]
+                expected = (min(size, shape[0] - start), *shape[1:])
+                yield npz.guarded(file, lambda expected=expected: _rows(stream, expected, dtype))  # type: ignore[misc]
             if npz.guarded(file, lambda: stream.read(1)):
                 raise DataError(f"{file}: array {name} holds more bytes than its shape {shape} says")
 
@@ -125,10 +127,10 @@ def _header(stream: IO[bytes] | io.BufferedIOBase) -> tuple[tuple[int, ...], np.
 
 
 def _rows(stream: IO[bytes] | io.BufferedIOBase, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    read = stream.read(wanted)
-    if len(read) != wanted:
-        raise ValueError(f"it ends {wanted - len(read)} bytes before its shape says")
+    expected = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    read = stream.read(expected)
+    if len(read) != expected:
+        raise ValueError(f"it ends {expected - len(read)} bytes before its shape says")
     return np.frombuffer(read, dtype).reshape(shape)
 
 

@@ -1,4 +1,4 @@
-"""How many different samples a generator has: the birthday paradox, from duplicates within batches.
+"""Support size: how many different samples a generator has, from duplicates within batches (birthday paradox).
 
 Among s draws from N equally likely outcomes, two are equal with a probability near 1 - exp(-s² / 2N): one half at about
 1.2 √N draws. So the share of batches that hold a duplicate says how large N is, long before all N have been seen. Where
@@ -22,7 +22,7 @@ from gendiff.metrics.bootstrap import Interval
 
 @dataclass(frozen=True)
 class SupportSize:
-    """What duplicates within batches say of the number of different samples.
+    """The estimated number of different samples, with its interval.
 
     Args:
         batch: samples per batch, s.
@@ -70,7 +70,7 @@ def measure(
 def with_duplicates(
     samples: Shaped[ArrayLike, "n d"], batch: int, *, distance: int | float = 0.0
 ) -> Bool[np.ndarray, "batches"]:
-    """Tell which batches, of the first, second, … `batch` rows, hold two rows at most `distance` apart.
+    """Return which batches of `batch` consecutive rows hold two rows at most `distance` from each other.
 
     Args:
         samples: (n, d), at least 2 batches.
@@ -90,7 +90,9 @@ def with_duplicates(
 
 
 def duplicate_probability(size: int | float, batch: int) -> float:
-    """Compute the probability of a duplicate among `batch` draws from `size` equally likely outcomes: 1 - Π (1 - i / N), i < batch.
+    """Compute the probability of a duplicate among `batch` draws from `size` equally likely outcomes.
+
+    It is 1 - Π (1 - i / N) over i < batch.
 
     Args:
         size: N, >= 1; it need not be whole.
@@ -122,14 +124,14 @@ def uniform_size(probability: int | float, batch: int) -> float:
     least, most = (batch - 1) * (1 + 1e-9), batch * (batch - 1) / probability
     if probability >= duplicate_probability(least, batch):
         return float(batch - 1)
-    wanted = math.log1p(-probability)
-    return float(scipy.optimize.brentq(lambda size: _log_all_different(size, batch) - wanted, least, most))
+    target = math.log1p(-probability)
+    return float(scipy.optimize.brentq(lambda size: _log_all_different(size, batch) - target, least, most))
 
 
 def closest_pairs(
     samples: Shaped[ArrayLike, "n d"], count: int = 20
 ) -> tuple[Int64[np.ndarray, "count 2"], Float64[np.ndarray, "count"]]:
-    """Find the pairs of rows that are most alike, for an eye that judges which are duplicates.
+    """Find the most similar pairs of rows, so that a person can judge which are duplicates.
 
     It holds n² / 2 distances with their pairs: 2,000 rows need 0.1 GB.
 

@@ -1,4 +1,4 @@
-"""Exact optimal transport between two sets of points: the 2-Wasserstein distance, from the best of all assignments."""
+"""Exact optimal transport between two sets of points: the 2-Wasserstein distance, by the best assignment."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What every metric demands of its rows: enough of them, of one size, finite. Errors name the counts."""
+"""Checks of the rows of a metric: enough of them, of one size, finite. Errors name the counts."""
 
 import math
 from typing import Any
@@ -91,10 +91,10 @@ def as_labels(name: str, value: Any, count: int) -> np.ndarray:
     return numbers
 
 
-def check_subset_size(name: str, available: int, wanted: int) -> None:
+def check_subset_size(name: str, available: int, requested: int) -> None:
     """Raise ValueError when more rows are asked for, without replacement, than there are."""
-    if wanted > available:
-        raise ValueError(f"{name} has {available} rows, fewer than the {wanted} asked for")
+    if requested > available:
+        raise ValueError(f"{name} has {available} rows, fewer than the {requested} asked for")
 
 
 def range_width(low: int | float, high: int | float) -> float:

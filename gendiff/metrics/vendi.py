@@ -1,4 +1,7 @@
-"""Vendi score: how many distinct items a set amounts to, without any reference (Friedman & Dieng, 2023, Def. 3.1)."""
+"""Vendi score: the effective number of distinct items of a set, without a reference.
+
+Friedman & Dieng, 2023, Def. 3.1.
+"""
 
 import math
 

@@ -1,6 +1,7 @@
 """Networks as pure functions of their parameters; the only chapter that imports Flax."""
 
-from gendiff.core.condition_records import NO_TEXT, GuidanceScale, Hint, ImageSize, SecondTime, Text
+from gendiff.core.condition_records import NO_TEXT, EndTime, GuidanceScale, Hint, ImageSize, Text
+from gendiff.core.renamed import renamed
 from gendiff.networks import calls, lora
 from gendiff.networks.adversarial import critic, discriminator, generator, minibatch, progressive, r3gan
 from gendiff.networks.adversarial.critic import DCGANCritic, DenseCritic
@@ -10,9 +11,9 @@ from gendiff.networks.adversarial.progressive import ProgressiveCritic, Progress
 from gendiff.networks.adversarial.r3gan import R3GANCritic, R3GANGenerator
 from gendiff.networks.blocks import mixture_of_experts, routing, transformer
 from gendiff.networks.blocks.mixture_of_experts import Experts
-from gendiff.networks.fast import kept_features, tiles
+from gendiff.networks.fast import feature_cache, tiles
+from gendiff.networks.fast.feature_cache import BlockChange, DeepFeatures
 from gendiff.networks.fast.frame_cache import FrameCache, frame_cache
-from gendiff.networks.fast.kept_features import BlockChange, DeepFeatures
 from gendiff.networks.images import (
     autoencoder,
     controlnet,
@@ -73,7 +74,7 @@ __all__ = [
     "R3GANCritic",
     "R3GANGenerator",
     "Residuals",
-    "SecondTime",
+    "EndTime",
     "T5Encoder",
     "Text",
     "TextEncoder",
@@ -99,7 +100,7 @@ __all__ = [
     "generator",
     "inception",
     "init",
-    "kept_features",
+    "feature_cache",
     "language_model",
     "lora",
     "minibatch",
@@ -120,3 +121,8 @@ __all__ = [
     "vq_autoencoder",
     "with_intermediate",
 ]
+
+__getattr__ = renamed(
+    "networks",
+    {"SecondTime": ("networks.EndTime", EndTime), "kept_features": ("networks.feature_cache", feature_cache)},
+)

@@ -1,4 +1,4 @@
-"""Which layers a network calls, and on what shapes.
+"""Recorded calls of a network's layers, with their shapes.
 
 Only shapes are traced: it takes milliseconds, and no memory for parameters.
 """
@@ -16,7 +16,10 @@ from gendiff.core.types import Params
 from gendiff.networks.module import pure
 
 Shapes = Any
-"""The shape of an array; a tuple of these for a tuple or a list; a number, a text or None as it is; the type of anything else."""
+"""The shape of an array; numbers, texts and None are themselves, and of anything else it is the type.
+
+A tuple or a list is a tuple of these.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,20 +61,20 @@ def recorded(module: nn.Module, params: Params, *inputs: Any, method: str | None
     open_calls: set[tuple[str, str]] = set()
 
     def note(call: Callable[..., Any], arguments: Any, named: Any, context: Any) -> Any:
-        place = "/".join(context.module.path), context.method_name
+        method = "/".join(context.module.path), context.method_name
         # a layer that is computed again in the backward pass calls its own method once more inside
-        if place in open_calls:
+        if method in open_calls:
             return call(*arguments, **named)
-        open_calls.add(place)
+        open_calls.add(method)
         try:
             output = call(*arguments, **named)
         finally:
-            open_calls.discard(place)
-        given = inspect.signature(context.orig_method).bind(*arguments, **named).arguments
+            open_calls.discard(method)
+        bound = inspect.signature(context.orig_method).bind(*arguments, **named).arguments
         fields = {field.name: getattr(context.module, field.name) for field in dataclasses.fields(context.module)}
-        shapes = {name: _shapes(value) for name, value in given.items()}
-        kept = {name: value for name, value in fields.items() if name not in ("parent", "name")}
-        calls.append(Call(place[0], type(context.module), place[1], kept, shapes, _shapes(output)))
+        shapes = {name: _shapes(value) for name, value in bound.items()}
+        settings = {name: value for name, value in fields.items() if name not in ("parent", "name")}
+        calls.append(Call(method[0], type(context.module), method[1], settings, shapes, _shapes(output)))
         return output
 
     leaves, structure = jax.tree.flatten(inputs)

@@ -1,4 +1,4 @@
-"""What a layer inside of a network answers, beside the network's own output: tokens to align, or features to look at."""
+"""The output of a layer inside a network, beside the network's output: tokens to align, or features to inspect."""
 
 import dataclasses
 from typing import Any
@@ -12,7 +12,7 @@ from gendiff.networks.module import PureFunction, pure
 
 @dataclasses.dataclass(frozen=True)
 class WithIntermediate(PureFunction):
-    """(params, *inputs) -> (output, intermediate): what `with_intermediate` makes.
+    """(params, *inputs) -> (output, intermediate), built by `with_intermediate`.
 
     Equal modules and layers make equal functions.
 
@@ -23,13 +23,13 @@ class WithIntermediate(PureFunction):
     layer: str = ""
 
     def _apply(self, params: Params, inputs: tuple[Any, ...], key: jax.Array | None) -> Any:
-        def wanted(module: nn.Module, method: str) -> bool:
+        def selected(module: nn.Module, method: str) -> bool:
             return method == "__call__" and "/".join(module.path) == self.layer
 
         options: dict[str, Any] = {
             "rngs": None if key is None else {"dropout": key},
             "method": self.method,
-            "capture_intermediates": wanted,
+            "capture_intermediates": selected,
         }
         output, state = self.module.apply({"params": params}, *inputs, **options, mutable=["intermediates"])
         answers = jax.tree.leaves(state)

@@ -1,10 +1,12 @@
-"""Low-rank adaptation: a few small matrices beside frozen parameters, trained in their place. For any network here.
+"""Low-rank adaptation (LoRA) of any network here: small trained matrices beside frozen parameters.
+
+Also known as: parameter-efficient fine-tuning (PEFT).
 
     y = x (W + scale · A B), with W (in, out) frozen, A (in, r) random and B (r, out) from 0, so that a fresh one
     changes nothing.
 
-`apart` computes x W + scale · (x A) B: neither A B nor a gradient of W is ever made, so W may be packed too
-(`weights.quantised`). `merged` adds A B to W once, after training.
+`unmerged` computes x W + scale · (x A) B: neither A B nor a gradient of W is ever made, so W may be packed too
+(`weights.quantised`). `merge` adds A B to W once, after training.
 
 References:
     Hu et al., 2021, section 4.1; Dettmers et al., 2023, section 3, for packed W (from memory).
@@ -22,16 +24,17 @@ from gendiff.core import checks, packed, trees
 from gendiff.core.low_rank import LowRank
 from gendiff.core.packed import PackedKernel
 from gendiff.core.records import record
+from gendiff.core.renamed import renamed
 from gendiff.core.types import Loss, Metrics, Params, Scalar
 from gendiff.networks import fast
 
 Lora = Params
-"""A nested dict as that of the parameters, with a LowRank at the path of each kernel that is adapted and nothing at the others."""
+"""A nested dict like that of the parameters, with a LowRank at the path of each adapted kernel."""
 
 
 @record
 class AdaptedKernel(PackedKernel):
-    """A kernel or a table and its change, which stay apart. Built by `apart`.
+    """A kernel or a table and its change, which stay unmerged. Built by `unmerged`.
 
     Attributes:
         base: an array, or a packed kernel.
@@ -64,8 +67,10 @@ class AdaptedKernel(PackedKernel):
 
     def rows(self, ids: jax.Array) -> jax.Array:
         """Return rows of the table."""
-        own = self.base.rows(ids) if isinstance(self.base, PackedKernel) else self.base[ids]
-        return own + fast.product_of_rows(self.change.down[ids], self.change.up * self.scale).astype(own.dtype)
+        base_rows = self.base.rows(ids) if isinstance(self.base, PackedKernel) else self.base[ids]
+        return base_rows + fast.product_of_rows(self.change.down[ids], self.change.up * self.scale).astype(
+            base_rows.dtype
+        )
 
     def product_with_rows(self, x: jax.Array, precision: str | None = None) -> jax.Array:
         """Multiply (…, d) by each row of the table."""
@@ -105,7 +110,7 @@ def start(key: jax.Array, params: Params, rank: int, paths: str) -> Lora:
     if not kernels:
         raise ValueError(f"no parameter fits paths = {paths!r}: they are such as {list(trees.paths(params))[:3]}")
     changes: dict[str, LowRank] = {}
-    for own, (path, kernel) in zip(jax.random.split(key, len(kernels)), kernels.items(), strict=True):
+    for base_rows, (path, kernel) in zip(jax.random.split(key, len(kernels)), kernels.items(), strict=True):
         inputs, outputs = math.prod(kernel.shape[:-1]), kernel.shape[-1] if kernel.shape else 0
         if len(kernel.shape) < 2 or rank >= min(inputs, outputs):
             raise ValueError(
@@ -113,13 +118,13 @@ def start(key: jax.Array, params: Params, rank: int, paths: str) -> Lora:
                 "kernel"
             )
         dtype = jnp.promote_types(kernel.dtype, jnp.float32)
-        down = jax.random.normal(own, (inputs, rank), dtype) * inputs**-0.5
+        down = jax.random.normal(base_rows, (inputs, rank), dtype) * inputs**-0.5
         changes[path] = LowRank(down, jnp.zeros((rank, outputs), dtype))
     return trees.nested(changes)
 
 
-def apart(params: Params, lora: Lora, scale: Scalar = 1.0) -> Params:
-    """Return parameters whose adapted kernels stay two parts. The network computes with them as with any others.
+def unmerged(params: Params, lora: Lora, scale: Scalar = 1.0) -> Params:
+    """Return parameters whose adapted kernels stay in two parts; the network computes with them as with others.
 
     Args:
         params: of the network, which stay as they are.
@@ -132,35 +137,35 @@ def apart(params: Params, lora: Lora, scale: Scalar = 1.0) -> Params:
     return _joined(params, lora, lambda base, change: AdaptedKernel(base, change, jnp.asarray(scale, change.up.dtype)))
 
 
-def merged(params: Params, lora: Lora, scale: Scalar = 1.0) -> Params:
-    """Return parameters with scale · A B added to the adapted kernels, in their dtype; packed ones become float32 arrays.
+def merge(params: Params, lora: Lora, scale: Scalar = 1.0) -> Params:
+    """Return parameters with scale · A B added to the adapted kernels, in their dtype.
 
-    Arguments and errors are those of `apart`.
+    Packed kernels become float32 arrays. Arguments and errors are those of `unmerged`.
     """
 
     def add(base: Any, change: LowRank) -> jax.Array:
         product = _product(change, scale, base.shape)
-        whole = packed.as_array(base, jnp.promote_types(base.dtype, product.dtype))
-        return (whole + product).astype(base.dtype)
+        dense = packed.as_array(base, jnp.promote_types(base.dtype, product.dtype))
+        return (dense + product).astype(base.dtype)
 
     return _joined(params, lora, add)
 
 
-def loss(whole: Loss, params: Params, scale: Scalar = 1.0) -> Loss:
+def loss(full_loss: Loss, params: Params, scale: Scalar = 1.0) -> Loss:
     """Turn a loss of all parameters into one of the small tree: (lora, key, batch) -> (scalar, metrics).
 
     Its gradient has the leaves of the tree alone. Where `jit` is around it, pass `params` through as an argument, so
     that they are no constants of the program:
-    `jit(lambda params, state, batch: training.make_step(lora.loss(whole, params), optimizer)(state, batch))`.
+    `jit(lambda params, state, batch: training.make_step(lora.loss(full_loss, params), optimizer)(state, batch))`.
 
     Args:
-        whole: (params, key, batch) -> (scalar, metrics).
+        full_loss: (params, key, batch) -> (scalar, metrics).
         params: those that stay, packed or not.
-        scale: as for `apart`.
+        scale: as for `unmerged`.
     """
 
     def of_lora(tree: Lora, key: jax.Array, batch: Any) -> tuple[jax.Array, Metrics]:
-        return whole(apart(params, tree, scale), key, batch)
+        return full_loss(unmerged(params, tree, scale), key, batch)
 
     return of_lora
 
@@ -184,3 +189,8 @@ def _joined(params: Any, lora: Any, join: Callable[[Any, LowRank], Any], path: s
         name: _joined(value, lora[name], join, f"{path}{name}/") if name in lora else value
         for name, value in params.items()
     }
+
+
+__getattr__ = renamed(
+    "networks.lora", {"apart": ("networks.lora.unmerged", unmerged), "merged": ("networks.lora.merge", merge)}
+)

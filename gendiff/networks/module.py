@@ -1,4 +1,4 @@
-"""The door between Flax and the rest: a module in, a pure function of its parameters and inputs out."""
+"""Flax modules as pure functions of their parameters and inputs."""
 
 import dataclasses
 import functools
@@ -32,7 +32,7 @@ def init(module: nn.Module, key: jax.Array, *example: Any) -> Params:
 
 @dataclasses.dataclass(frozen=True)
 class PureFunction:
-    """(params, *inputs) -> output: what `pure` makes.
+    """(params, *inputs) -> output, built by `pure`.
 
     Equal modules make equal functions: rebuilding one does not retrace.
 
@@ -104,15 +104,15 @@ def count(params: Params) -> int:
 
 @functools.partial(jax.jit, static_argnums=0)  # compiled, the forward pass is dead code: only the initialisers run
 def _create(module: nn.Module, key: jax.Array, *example: Any) -> Params:
-    own, drawn = jax.random.split(key)
-    variables = explicit_axes.as_auto(module.init, (own, *example), explicit_axes.whole)
+    flax_key, draw_key = jax.random.split(key)
+    variables = explicit_axes.as_auto(module.init, (flax_key, *example), explicit_axes.replicated)
     state = sorted(set(variables) - {"params"})
     if state:
         raise ValueError(
             f"{type(module).__name__} keeps state in {', '.join(state)}: networks here are functions of their "
             "parameters alone"
         )
-    return initializers.fill(drawn, variables.get("params", {}))
+    return initializers.fill(draw_key, variables.get("params", {}))
 
 
 def _of_its_shape(leaf: Any) -> Any:

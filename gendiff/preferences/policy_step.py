@@ -166,7 +166,7 @@ def make_step(
 
     def step(state: PolicyState, batch: Any, reference: Params, reward: Any) -> tuple[PolicyState, Metrics]:
         def out(mesh: Any) -> Any:
-            return explicit_axes.like(state, mesh), explicit_axes.whole(mesh)
+            return explicit_axes.like(state, mesh), explicit_axes.replicated(mesh)
 
         return explicit_axes.as_auto(advance, (state, batch, reference, reward), out)
 

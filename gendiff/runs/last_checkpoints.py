@@ -42,7 +42,7 @@ def read(experiment: Experiment, folder: RunFolder) -> tuple[Checkpoint, ...]:
             place = part.checkpoints(seed)
             _check(place, step, stored.config, folder.config, goes_on)
             name = part.path.relative_to(folder.path).as_posix()
-            judged.append(Checkpoint("" if name == "." else name, seed, step, digests.of(place / str(step))))
+            judged.append(Checkpoint("" if name == "." else name, seed, step, digests.folder_digest(place / str(step))))
     return tuple(judged)
 
 

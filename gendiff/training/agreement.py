@@ -1,4 +1,4 @@
-"""What the processes of one training agree on: where to stop, which checkpoint to go on from, and when all have come to a point."""
+"""Agreement between the processes of one training: when to stop, which checkpoint to restore, and a barrier."""
 
 from collections.abc import Callable
 
@@ -14,12 +14,12 @@ def spans_processes(mesh: Mesh) -> bool:
 
 
 class Stop:
-    """Asks `stop` before each step; with several processes all get the same answer before the same step, whichever of them was stopped.
+    """A question to `stop` before each step, to which all processes get the same answer.
 
-    With several processes each question costs one maximum of a number per device over the mesh. It is started behind
-    the step under way, and the answer is that of the question before, so neither host nor device waits for it. A stop
-    thus takes effect one step later. Every process must ask equally often. With one process `stop` is asked, and that
-    is all.
+    They stop before the same step, whichever of them was stopped. With several processes each question costs one
+    maximum of a number per device over the mesh. It is started behind the step under way, and the answer is that of the
+    question before, so neither host nor device waits for it. A stop thus takes effect one step later. Every process
+    must ask equally often. With one process `stop` is asked, and that is all.
 
     Args:
         stop: whether this process should stop; None: never. None on one process is None on all.

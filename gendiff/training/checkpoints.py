@@ -1,4 +1,6 @@
-"""Checkpoints on disk: whole, verified, and refused when they do not fit. Loads Orbax, so it is imported by name only.
+"""Checkpoints on disk: complete, verified, and refused when they do not fit the state.
+
+The module loads Orbax, so it is imported by name only.
 
 A step is one folder, and Orbax commits it by a rename. Our digests are written into it just before that rename, so a
 step that can be seen has them. The state is stored flat, as {path: array}: its structure is compared with the target's
@@ -26,7 +28,7 @@ _TREE = ("path", "stored", "wanted")
 
 
 class Restored(NamedTuple):
-    """What `Checkpoints.restore` gives back."""
+    """A restored state."""
 
     step: int
     state: Any
@@ -34,7 +36,7 @@ class Restored(NamedTuple):
 
 
 class Saving(NamedTuple):
-    """What `Checkpoints.save` says: whether it began to write, and why not. True exactly when it began."""
+    """The result of `Checkpoints.save`: true if it began to write, with the reason if not."""
 
     begun: bool
     reason: str = ""
@@ -207,7 +209,7 @@ class Checkpoints:
         return None
 
     def verify(self, step: int, item: str | None = None) -> None:
-        """Compare every byte of a step, or of one item of it, with its digest, and its number with the one that it was written as.
+        """Compare each byte of a step, or of one item, with its digest, and the step's number with the stored one.
 
         Raises:
             CheckpointCorruptError: naming step and item, unless every byte is the one that was written as this step.
@@ -258,14 +260,16 @@ class Checkpoints:
         if path and not stored:
             parts = ", ".join(sorted({name.split("/")[0] for name in about["leaves"]}))
             raise DataError(f"step {step} of {self.path} holds nothing at {path!r}: it begins with {parts}")
-        wanted = {prefix + name: leaf for name, leaf in compatibility.leaves(like).items()}
-        rows = compatibility.in_outline(stored, compatibility.outline(wanted), ignore_float_width=cast)
+        expected = {prefix + name: leaf for name, leaf in compatibility.leaves(like).items()}
+        rows = compatibility.in_outline(stored, compatibility.outline(expected), ignore_float_width=cast)
         compatibility.refuse(f"step {step} of {self.path} does not fit the target", rows, _TREE)
-        flat = self._read_arrays(step, wanted, stored)
+        flat = self._read_arrays(step, expected, stored)
         return Restored(step, jax.tree.unflatten(jax.tree.structure(like), list(flat.values())), about["meta"])
 
     def contents(self, step: int | None = None) -> dict[str, jax.ShapeDtypeStruct]:
-        """Return what a step (None: the newest) holds, by path: a target for `restore`, which alone reads and verifies the arrays.
+        """Return the shapes of what a step (None: the newest) holds, by path, as a target for `restore`.
+
+        Only `restore` reads and verifies the arrays.
 
         Raises:
             DataError: where the step is not stored.
@@ -274,7 +278,10 @@ class Checkpoints:
         return compatibility.from_outline(self._about(step)[1]["leaves"])
 
     def written_with(self, step: int | None = None) -> dict[str, Any]:
-        """Return the `config` and `description` that a step (None: the newest) was written with, by name; raises as `contents` does."""
+        """Return the `config` and `description` that a step (None: the newest) was written with.
+
+        They are keyed by name. Errors are those of `contents`.
+        """
         return {"description": None} | {
             name: value for name, value in self._about(step)[1].items() if name in ("config", "description")
         }
@@ -296,7 +303,7 @@ class Checkpoints:
         self._manager.reload()
 
     def close(self) -> None:
-        """Save the newest state that `every` left out, wait for what is under way, then let go of the threads.
+        """Save the newest state that `every` left out, wait for saves under way, then end the threads.
 
         Raises:
             OSError: as `wait` does.
@@ -388,7 +395,10 @@ class Checkpoints:
         return failed_saves.error(error, self.path, self._saving, self._needed, self._unfinished)
 
     def _about(self, step: int | None, verified: str | None = "meta") -> tuple[int, dict[str, Any]]:
-        """(step, what is stored beside its arrays). verified: the item whose bytes are compared with their digests; None: all."""
+        """Return (step, what is stored beside its arrays).
+
+        verified: the item whose bytes are compared with their digests; None: all.
+        """
         self.wait()
         step = self.latest() if step is None else step
         if step is None:
@@ -396,9 +406,9 @@ class Checkpoints:
         self.verify(step, verified)
         return step, self._read(step, "meta", ocp.args.JsonRestore())
 
-    def _read_arrays(self, step: int, wanted: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
+    def _read_arrays(self, step: int, expected: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        dtypes = {path: compatibility.dtype_of(path, leaf) for path, leaf in wanted.items()}
+        dtypes = {path: compatibility.dtype_of(path, leaf) for path, leaf in expected.items()}
 
         def abstract(path: str, leaf: Any) -> jax.ShapeDtypeStruct:
             dtype = jnp.dtype(stored[path]["dtype"]) if jnp.issubdtype(dtypes[path], jnp.inexact) else dtypes[path]
@@ -411,14 +421,14 @@ class Checkpoints:
             array = array if array.dtype == dtypes[path] else array.astype(dtypes[path])
             return array[()] if isinstance(leaf, np.generic) else array
 
-        target = {path: abstract(path, leaf) for path, leaf in wanted.items() if np.size(leaf)}
+        target = {path: abstract(path, leaf) for path, leaf in expected.items() if np.size(leaf)}
         how = ocp.checkpoint_utils.construct_restore_args(target)
         how |= {
-            path: ocp.RestoreArgs(restore_type=np.ndarray) for path in target if compatibility.is_numpy(wanted[path])
+            path: ocp.RestoreArgs(restore_type=np.ndarray) for path in target if compatibility.is_numpy(expected[path])
         }
         arguments = ocp.args.PyTreeRestore(target, restore_args=how, partial_restore=True)
         read = self._read(step, "state", arguments) if target else {}
-        return {path: value(path, leaf) for path, leaf in wanted.items()}
+        return {path: value(path, leaf) for path, leaf in expected.items()}
 
     def _read(self, step: int, item: str, arguments: Any) -> Any:
         try:

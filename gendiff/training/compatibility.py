@@ -1,4 +1,4 @@
-"""What differs between a stored state and the one that is wanted, as a table of everything at once."""
+"""Differences between a stored and an expected state or configuration, as one table."""
 
 import json
 import warnings
@@ -88,15 +88,15 @@ def from_outline(outline: Mapping[str, Mapping[str, Any]]) -> dict[str, jax.Shap
     }
 
 
-def in_outline(stored: Mapping[str, Any], wanted: Mapping[str, Any], *, ignore_float_width: bool = False) -> Rows:
+def in_outline(stored: Mapping[str, Any], expected: Mapping[str, Any], *, ignore_float_width: bool = False) -> Rows:
     """Paths whose presence, shape or dtype differ; on request not those where only the width of the float does."""
 
     def show(entry: Mapping[str, Any] | None) -> str:
         return _ABSENT if entry is None else f"{entry['dtype']}({', '.join(map(str, entry['shape']))})"
 
     rows = []
-    for path in sorted(stored.keys() | wanted.keys()):
-        old, new = stored.get(path), wanted.get(path)
+    for path in sorted(stored.keys() | expected.keys()):
+        old, new = stored.get(path), expected.get(path)
         castable = (
             ignore_float_width and old and new and old["shape"] == new["shape"] and _floats(old["dtype"], new["dtype"])
         )
@@ -105,9 +105,9 @@ def in_outline(stored: Mapping[str, Any], wanted: Mapping[str, Any], *, ignore_f
     return rows
 
 
-def in_config(stored: Any, wanted: Any) -> Rows:
+def in_config(stored: Any, expected: Any) -> Rows:
     """Keys of two nested configurations, joined by dots, whose values differ once both are JSON."""
-    old, new = _flat_config(stored), _flat_config(wanted)
+    old, new = _flat_config(stored), _flat_config(expected)
     return [
         (key, old.get(key, _ABSENT), new.get(key, _ABSENT))
         for key in sorted(old.keys() | new.keys())
@@ -126,8 +126,8 @@ def table(rows: Rows, headings: tuple[str, str, str] = CONFIG, *, most: int | No
     """The rows under their headings, in columns. With `most`, only so many rows, and how many more there are."""
     lines = [headings, *(tuple(map(_short, row)) for row in rows[:most])]
     widths = [max(len(line[column]) for line in lines) for column in range(2)]
-    shown = "\n".join(f"  {a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in lines)
-    return shown if most is None or len(rows) <= most else f"{shown}\n  … and {len(rows) - most} more"
+    text = "\n".join(f"  {a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in lines)
+    return text if most is None or len(rows) <= most else f"{text}\n  … and {len(rows) - most} more"
 
 
 def refuse(what: str, rows: Rows, headings: tuple[str, str, str] = CONFIG) -> None:
@@ -142,7 +142,7 @@ def refuse(what: str, rows: Rows, headings: tuple[str, str, str] = CONFIG) -> No
         )
 
 
-def compare_config(what: str, stored: Any, wanted: Any, may_differ: Iterable[str]) -> None:
+def compare_config(what: str, stored: Any, expected: Any, may_differ: Iterable[str]) -> None:
     """Compare the configuration that was stored with the present one.
 
     A warning tells of settings that differ and may, and of a configuration that was not stored.
@@ -155,7 +155,7 @@ def compare_config(what: str, stored: Any, wanted: Any, may_differ: Iterable[str
             f"{what} was written without a configuration: nothing tells whether it is of this one", stacklevel=4
         )
         return
-    rows, allowed = split(in_config(stored, wanted), may_differ)
+    rows, allowed = split(in_config(stored, expected), may_differ)
     refuse(f"{what} was written by another configuration", rows)
     if allowed:
         warnings.warn(f"{what} was written with other settings:\n{table(allowed)}", stacklevel=4)

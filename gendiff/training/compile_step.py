@@ -1,4 +1,4 @@
-"""What `fit` runs: a step under jit with the start of its state, from a loss or from a step of your own."""
+"""A compiled training step with its initial state, for `fit`: from a loss, or from your step."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -16,11 +16,14 @@ from gendiff.training.step import make_step
 INIT = np.uint32(2**32 - 1)
 """What the key of init is folded with: a number that no step reaches."""
 TrainingState = Any
-"""A `TrainState`, or another pytree with `step` (), the number of steps done, such as an `adversarial.AdversarialState`."""
+"""A `TrainState`, or another pytree whose `step` () is the number of steps done.
+
+`adversarial.AdversarialState` is such a pytree.
+"""
 
 
 class CompiledStep(NamedTuple):
-    """What `fit` trains. Several calls of `fit`, such as one per seed, share its compilation.
+    """A training step and its initial state. Several calls of `fit`, such as one per seed, share its compilation.
 
     Attributes:
         step: `(state, batch) -> (state, metrics)` under jit, which may donate the state.
@@ -50,7 +53,7 @@ def compile_loss(
     clip: float | None = None,
     compiler_options: dict[str, Any] | None = None,
 ) -> CompiledStep:
-    """Build what `fit` trains from a loss.
+    """Build a training step and its initial state from a loss.
 
     Args:
         loss: `(params, key, batch) -> (scalar, metrics)`, a mean over the batch. The key of step n = 0, 1, … is
@@ -93,7 +96,7 @@ def compile_step(
     *,
     compiler_options: dict[str, Any] | None = None,
 ) -> CompiledStep:
-    """Build what `fit` trains from a step and a start of your own, such as those of `adversarial`.
+    """Build it from a step and an initial state of yours, such as those of `adversarial`.
 
     Args:
         step: `(state, batch) -> (state, metrics)`. The state has `step` (), the metrics have `loss` () and `finite` ().

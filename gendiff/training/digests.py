@@ -1,4 +1,7 @@
-"""SHA-256 and size of every file of a step, and its number, written beside them: a flipped byte or another step's folder is noticed."""
+"""Digests of a stored step: the SHA-256 and size of each file, and the step's number, written beside the files.
+
+They reveal a flipped byte, and the folder of another step.
+"""
 
 import hashlib
 import json
@@ -26,7 +29,7 @@ def write(folder: Path, step: int) -> None:
         stream.write(json.dumps(listing | {"sha256": _of(listing)}, indent=1).encode())
 
 
-def of(folder: Path) -> str:
+def folder_digest(folder: Path) -> str:
     """Return one digest for all bytes of a folder, as `write` left it.
 
     Raises:
@@ -39,7 +42,7 @@ def of(folder: Path) -> str:
 
 
 def verify(folder: Path, step: int, item: str | None = None) -> None:
-    """Compare the files of a folder with their digests, and the step that they were written as with the one that is wanted.
+    """Compare the files of a folder with their digests, and the expected step with the step that was written.
 
     With an item, such as "meta", its files alone are compared. A listing of before steps were recorded is taken with
     a warning: nothing tells whether its folder was renamed.
@@ -50,14 +53,14 @@ def verify(folder: Path, step: int, item: str | None = None) -> None:
         CheckpointMismatchError: where a later version of gendiff wrote the listing.
     """
     listing = _listing(folder)
-    found = [(NAME, listing)] if isinstance(listing, str) else _problems(folder, listing, step, item)
-    if found:
-        problems = [f"item {name.split('/')[0]}: {name} {problem}" for name, problem in found]
+    bad = [(NAME, listing)] if isinstance(listing, str) else _problems(folder, listing, step, item)
+    if bad:
+        problems = [f"item {name.split('/')[0]}: {name} {problem}" for name, problem in bad]
         raise CheckpointCorruptError(f"step {step} is corrupt: {'; '.join(problems)} (in {folder})")
 
 
 def _problems(folder: Path, listing: dict[str, Any], step: int, item: str | None) -> list[tuple[str, str]]:
-    found = []
+    problems = []
     if "format" not in listing:
         warnings.warn(
             f"{folder} was written before steps were recorded: that it is step {step} cannot be verified", stacklevel=5
@@ -67,23 +70,23 @@ def _problems(folder: Path, listing: dict[str, Any], step: int, item: str | None
             f"{folder} has format {listing['format']}, this version of gendiff reads {FORMAT}: use a later one"
         )
     elif listing["step"] != step:
-        found.append((NAME, f"was written as step {listing['step']}: the folder was renamed, copied or linked"))
+        problems.append((NAME, f"was written as step {listing['step']}: the folder was renamed, copied or linked"))
     for name, expected in listing["files"].items():
         if item is not None and name.split("/")[0] != item:
             continue
         path = folder / name
         if not path.is_file():
-            found.append((name, "is missing"))
+            problems.append((name, "is missing"))
         elif path.stat().st_size != expected["size"]:
-            found.append((name, f"has {path.stat().st_size} bytes instead of {expected['size']}"))
+            problems.append((name, f"has {path.stat().st_size} bytes instead of {expected['size']}"))
         elif _entry(path) != expected:
-            found.append((name, "has other bytes than were written (sha256 differs)"))
+            problems.append((name, "has other bytes than were written (sha256 differs)"))
     for name in _REWRITTEN:
         try:
             json.loads((folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            found.append((name, f"cannot be read ({type(error).__name__})"))
-    return found
+            problems.append((name, f"cannot be read ({type(error).__name__})"))
+    return problems
 
 
 def _listing(folder: Path) -> dict[str, Any] | str:

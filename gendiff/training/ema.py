@@ -1,4 +1,6 @@
-"""Exponential moving average of parameters: average <- average + (1 - decay) (params - average), in float32 or wider.
+"""Exponential moving average (EMA) of parameters, also known as EMA of weights, in float32 or wider.
+
+A step is average <- average + (1 - decay) (params - average).
 
 A bfloat16 average at decay 0.999 never moves: the change is smaller than its rounding. So an average is never narrower
 than float32.
@@ -78,8 +80,8 @@ def move(average: Params, params: Params, share: Any) -> Params:
 
 def _share(decay: Scalar, count: Count | None) -> Any:
     # the share of the new params, 1 - decay: as a difference of float32 numbers it would lose four digits at 0.9999
-    kept = 1.0 - float(decay) if arrays.is_concrete(decay) else 1.0 - jnp.asarray(decay)
-    return kept if count is None else jnp.maximum(kept, 9.0 / (10.0 + jnp.asarray(count, jnp.float32)))
+    share = 1.0 - float(decay) if arrays.is_concrete(decay) else 1.0 - jnp.asarray(decay)
+    return share if count is None else jnp.maximum(share, 9.0 / (10.0 + jnp.asarray(count, jnp.float32)))
 
 
 def _wide(leaf: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A save that failed: which error of the system it was, what was needed, what is free, and nothing left behind.
+"""Failed saves: the system's error, the disk space needed and free, and the removal of what was written.
 
 And Orbax's words.
 """
@@ -18,9 +18,10 @@ _LOGGERS = ("absl", "asyncio")
 
 
 class Quiet:
-    """Keeps off the terminal what Orbax logs: settings that it derives from others, and of a failed save up to six lines per array.
+    """Keeps Orbax's log messages off the terminal.
 
-    What fails is raised. During a save, and after one that failed, also what Python says when it frees what failed.
+    They name settings that Orbax derives from others, and take up to six lines per array of a failed save. The error
+    itself is raised. During a save, and after one that failed, Python's messages about freed objects are kept off too.
     """
 
     def __init__(self) -> None:
@@ -42,13 +43,13 @@ class Quiet:
                 sys.unraisablehook = self._before
             self._before = None
 
-    def _hook(self, said: Any) -> None:
-        if not (isinstance(said.exc_value, RuntimeError) and str(said.exc_value) == "Event loop is closed"):
-            (self._before or sys.__unraisablehook__)(said)
+    def _hook(self, message: Any) -> None:
+        if not (isinstance(message.exc_value, RuntimeError) and str(message.exc_value) == "Event loop is closed"):
+            (self._before or sys.__unraisablehook__)(message)
 
 
 def error(cause: Exception, path: Path, step: int | None, needed: int, unfinished: Callable[[], list[Path]]) -> OSError:
-    """Remove what there is of a failed save, and return what to raise.
+    """Remove the files of a failed save, and return the error to raise.
 
     Args:
         cause: what Orbax raised.
@@ -75,8 +76,8 @@ def _errno(cause: Exception) -> int:
     """The number of the system's error, which TensorStore wraps in a text; EIO where there is none."""
     if isinstance(cause, OSError) and cause.errno:
         return cause.errno
-    found = re.search(r"os_error_code='(\d+)'", str(cause))
-    return int(found[1]) if found else errno.EIO
+    match = re.search(r"os_error_code='(\d+)'", str(cause))
+    return int(match[1]) if match else errno.EIO
 
 
 def _room(path: Path) -> str:

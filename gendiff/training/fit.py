@@ -1,4 +1,4 @@
-"""A whole training in one call, in steps that can be killed at any moment and resumed: batches in, metrics out, states saved."""
+"""A training loop in one call, which can be killed at any moment and resumed: batches in, metrics out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OWN_METRICS = ("skipped", "data_share")
 
 
 class FitResult(NamedTuple):
-    """What a training ends with.
+    """The result of a training.
 
     Attributes:
         state: after the last step.
@@ -72,8 +72,8 @@ def fit(
 
     Args:
         program: what is trained, from `compile_loss` or `compile_step`.
-        batches: a pure function of the step 0, 1, … to its batch, a tree of arrays (b, …), such as
-            `dataset.__getitem__` of a Grain `MapDataset`. It runs on the host while the devices compute the step
+        batches: a pure function of the step 0, 1, … to its batch, a tree of arrays (b, …) with the batch size b,
+            such as `dataset.__getitem__` of a Grain `MapDataset`. It runs on the host while the devices compute the step
             before. With several processes it gives the part of the batch that `sharding.share(mesh)` names.
         steps: how many are done at the end, at least 1.
         seed: 0 … 2³² - 1.
@@ -89,8 +89,9 @@ def fit(
             late, so that the devices never wait for it.
         on_state: is called as `on_state(step, state)` after each step, such as for a preview every so many steps. It
             must keep nothing of the state, whose memory the next step takes. What it does changes no step.
-        stop: is asked before each step; True saves the state and returns. A handler of SIGTERM may set it. With several
-            processes, which then all give one, True on any of them stops all after the same step.
+        stop: is asked before each step; True saves the state and returns. A handler of SIGTERM may set it, or a rule of
+            early stopping. With several processes, which then all give one, True on any of them stops all after the
+            same step.
         checkpoint_every: in steps, at least 1; the last step is always saved.
         most_nonfinite: a step with a loss or gradient that is not finite is skipped and counted; so many in a row end
             the training.

@@ -1,4 +1,4 @@
-"""Optimizer recipes: AdamW and Muon with warm-up, decay of the learning rate, and weight decay only where it belongs."""
+"""Optimizers: AdamW and Muon with warm-up, decay of the learning rate, and weight decay of matrices only."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,10 @@ from gendiff.core.types import Params
 
 DECAYS = ("cosine", "linear", "constant")
 _NEWTON_SCHULZ = ((3.4445, -4.7750, 2.0315),) * 5
-"""Coefficients of Muon's five equal iterations, one entry each: as a loop they compile in two thirds of the time of optax's default."""
+"""Coefficients of Muon's five equal iterations, one entry each.
+
+As a loop they compile in two thirds of the time of optax's default.
+"""
 
 
 class FiniteUpdates(optax.GradientTransformation):
@@ -79,7 +82,7 @@ def muon(
     momentum: float = 0.95,
     clip: float | None = None,
 ) -> FiniteUpdates:
-    """Muon on matrices, whose steps have singular values near 1, and AdamW on all other numbers.
+    """Muon on matrices, whose steps have singular values near 1, and AdamW on all other parameters.
 
     A matrix has two axes and is no embedding. The kernel (height, width, in, out) of a convolution over images is the
     matrix (height · width · in, out). Both learning rates follow `warm_up_then`, and weight decay is where `decayed`
@@ -122,9 +125,9 @@ def muon(
 def warm_up_then(
     learning_rate: float, *, warmup: int, total: int, decay: str = "cosine", final: float = 0.0
 ) -> Callable[[Any], jax.Array]:
-    """Learning rate by step: up linearly from learning_rate / warmup over `warmup` steps, then down to final * learning_rate.
+    """Learning rate per step: linear warm-up, then decay to final * learning_rate.
 
-    The arguments are those of `adamw`.
+    The warm-up starts at learning_rate / warmup and lasts `warmup` steps. The arguments are those of `adamw`.
 
     Raises:
         ConfigError: for warmup >= total and for numbers out of range.
@@ -154,7 +157,10 @@ def warm_up_then(
 
 
 def decayed(params: Params) -> Any:
-    """Tell which params weight decay pulls to 0: those with two axes or more that are no embeddings; so no bias and no scale of a norm."""
+    """Return which params have weight decay: those with two axes or more, other than embeddings.
+
+    Biases and the scales of norms thus have none.
+    """
 
     def one(path: Any, leaf: Any) -> bool:
         name = jax.tree_util.keystr(path[-1:], simple=True)

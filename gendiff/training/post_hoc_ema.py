@@ -1,4 +1,4 @@
-"""Averages of parameters whose length is chosen after the training.
+"""Post-hoc EMA: averages of parameters whose length is chosen after the training.
 
 A power-function average weighs the parameters θ_i of step i in the average of step t by the integral of its profile
 over (i - 1, i]:
@@ -38,7 +38,7 @@ PREFIX = "power_"
 
 
 def gamma(relative_std: float) -> float:
-    """Return the exponent γ whose profile has this relative standard deviation: (γ + 1)^½ (γ + 2)^-1 (γ + 3)^-½ = σ_rel.
+    """Return the exponent γ of a relative standard deviation: (γ + 1)^½ (γ + 2)^-1 (γ + 3)^-½ = σ_rel.
 
     Args:
         relative_std: σ_rel in (0, 12^-½]; 0.05 gives 16.972, and 12^-½ gives 0, the plain mean.
@@ -93,7 +93,7 @@ class PowerFunction:
 
 
 Track = float | PowerFunction
-"""What an average of `training.start` is called: its decay, or its power function."""
+"""The name of an average of `training.start`: its decay, or its power function."""
 
 
 def power(relative_std: float) -> PowerFunction:
@@ -122,56 +122,56 @@ def track(value: Any) -> Track:
 
 
 class Snapshot(NamedTuple):
-    """Which average: its relative standard deviation, and the number of steps after which it was stored or is wanted."""
+    """An average: its relative standard deviation, and the number of steps after which it was or would be stored."""
 
     relative_std: float
     step: int
 
 
-def weights(stored: Sequence[Snapshot], wanted: Snapshot) -> np.ndarray:
-    """Return the factors of stored averages whose sum has the profile nearest to the wanted one, by least squares over all steps.
+def weights(stored: Sequence[Snapshot], requested: Snapshot) -> np.ndarray:
+    """Return factors of stored averages whose sum has the profile nearest to the requested one.
 
-    They are computed in float64 from inner products in closed form. A wanted average that is stored gets the factor 1
-    and no other.
+    They are the least-squares fit over all steps, computed in float64 from inner products in closed form. Where the
+    requested average is stored, its factor is 1 and the others are 0.
 
     Args:
         stored: n averages of one training, in any order.
-        wanted: of any length, after any step that is not later than the newest stored one. See `relative_error` for
+        requested: of any length, after any step that is not later than the newest stored one. See `relative_error` for
             what it misses.
 
     Returns:
         (n,) float64.
 
     Raises:
-        ValueError: for no averages, one that is given twice, a step below 1, and a wanted step after the newest.
+        ValueError: for no averages, one that is given twice, a step below 1, and a requested step after the newest.
         ConfigError: for a relative standard deviation out of range.
     """
-    _check(stored, wanted)
-    if wanted in stored:
-        return np.array([float(snapshot == wanted) for snapshot in stored])
+    _check(stored, requested)
+    if requested in stored:
+        return np.array([float(snapshot == requested) for snapshot in stored])
     # with profiles of norm 1 the equations depend on no unit, and are better conditioned
-    cosines, towards = _cosines(stored, stored), _cosines(stored, [wanted])[:, 0]
+    cosines, towards = _cosines(stored, stored), _cosines(stored, [requested])[:, 0]
     factors = np.linalg.lstsq(cosines, towards, rcond=None)[0]
-    return factors * _norms([wanted]) / _norms(stored)
+    return factors * _norms([requested]) / _norms(stored)
 
 
-def relative_error(stored: Sequence[Snapshot], wanted: Snapshot) -> float:
-    """Return what `weights` misses: the distance of the sum's profile from the wanted one, as a share of the norm of the latter.
+def relative_error(stored: Sequence[Snapshot], requested: Snapshot) -> float:
+    """Return the error of `weights`: the distance between the sum's profile and the requested one, over its norm.
 
     0 is a perfect fit. Where parameters move at random from step to step, the average misses the same share of their
     spread in it.
 
     Args:
         stored: see `weights`.
-        wanted: see `weights`.
+        requested: see `weights`.
     """
-    factors = weights(stored, wanted) * _norms(stored) / _norms([wanted])
-    squared = 1 - 2 * factors @ _cosines(stored, [wanted])[:, 0] + factors @ _cosines(stored, stored) @ factors
+    factors = weights(stored, requested) * _norms(stored) / _norms([requested])
+    squared = 1 - 2 * factors @ _cosines(stored, [requested])[:, 0] + factors @ _cosines(stored, stored) @ factors
     return math.sqrt(max(0.0, squared))
 
 
-def reconstruct(read: Callable[[Snapshot], Params], stored: Sequence[Snapshot], wanted: Snapshot) -> Params:
-    """Return the average of the wanted length: the sum of stored ones with `weights`.
+def reconstruct(read: Callable[[Snapshot], Params], stored: Sequence[Snapshot], requested: Snapshot) -> Params:
+    """Return the average of the requested length: the sum of stored ones with `weights`.
 
     They are read one after the other, those of weight 0 not at all. Two trees are in memory: the sum, and the one that
     was read.
@@ -179,13 +179,13 @@ def reconstruct(read: Callable[[Snapshot], Params], stored: Sequence[Snapshot], 
     Args:
         read: from one of `stored` to its parameters. Leaves that are no floats are taken from the newest that is read.
         stored: see `weights`.
-        wanted: see `weights`.
+        requested: see `weights`.
 
     Raises:
         ValueError: see `weights`.
         ConfigError: see `weights`.
     """
-    parts = sorted(zip(stored, weights(stored, wanted), strict=True), key=lambda part: part[0].step)
+    parts = sorted(zip(stored, weights(stored, requested), strict=True), key=lambda part: part[0].step)
     total = None
     for snapshot, factor in parts:
         if factor:
@@ -237,18 +237,18 @@ def _norms(snapshots: Sequence[Snapshot]) -> np.ndarray:
     return (exponents + 1) / np.sqrt((2 * exponents + 1) * np.array([float(snapshot.step) for snapshot in snapshots]))
 
 
-def _check(stored: Sequence[Snapshot], wanted: Snapshot) -> None:
+def _check(stored: Sequence[Snapshot], requested: Snapshot) -> None:
     if not stored:
         raise ValueError("stored is empty: a reconstruction needs averages to add up")
     if len(set(stored)) < len(stored):
         raise ValueError("stored names an average twice: give each once")
-    for snapshot in (*stored, wanted):
+    for snapshot in (*stored, requested):
         checks.integer("step", snapshot.step, 1)
     newest = max(snapshot.step for snapshot in stored)
-    if wanted.step > newest:
+    if requested.step > newest:
         raise ValueError(
-            f"wanted.step = {wanted.step} is after the newest stored step {newest}: no stored average holds what came "
-            "later"
+            f"requested.step = {requested.step} is after the newest stored step {newest}: no stored average holds "
+            "what came later"
         )
 
 

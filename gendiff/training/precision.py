@@ -1,7 +1,7 @@
-"""Precision as a setting: the dtype a network computes in, and how exact the products inside a matrix multiplication are.
+"""Precision settings: the dtype that a network computes in, and the precision of matrix products.
 
-On TPU and on GPUs since Ampere, JAX's default multiplies float32 matrices in fewer bits, which costs measurable sample
-quality.
+Also known as: mixed precision (bfloat16 computation with float32 parameters). On TPU and on GPUs since Ampere, JAX's
+default multiplies float32 matrices in fewer bits, which costs measurable sample quality.
 """
 
 import dataclasses
@@ -21,7 +21,9 @@ MATMUL = ("default", "high", "highest")
 
 @dataclasses.dataclass(frozen=True)
 class Precision:
-    """How exactly a network computes.
+    """The dtype that a network computes in, and the precision of its matrix products.
+
+    Also known as: mixed precision, with compute = "bfloat16" or "float16".
 
     Args:
         compute: dtype of params and activations inside the network: "float32", "bfloat16", "float16" or "float64".
@@ -40,12 +42,15 @@ class Precision:
 
 
 def apply(predict: Callable[..., jax.Array], precision: Precision) -> "InPrecision":
-    """Return the network (params, x, t, *condition) -> output in this precision: it computes on copies, and the output has x's dtype."""
+    """Return the network (params, x, t, *condition) -> output in this precision.
+
+    It computes on copies, and the output has x's dtype.
+    """
     return InPrecision(predict, precision)
 
 
 def describe(precision: Precision) -> dict[str, Any]:
-    """Tell what belongs beside every result: both settings, whether JAX allows 64 bits, and the backend that ran them."""
+    """Return what to report beside a result: both settings, whether JAX allows 64 bits, and the backend."""
     return {
         **dataclasses.asdict(precision),
         "x64": _has_float64(),

@@ -1,8 +1,10 @@
-"""One mesh for every kind of parallelism: where batches, parameters and all that belongs to a state lie on the devices.
+"""Sharding: where batches, parameters and states lie on a mesh of devices, for all kinds of parallelism.
+
+Also known as: data parallelism, fully sharded data parallelism (FSDP), tensor parallelism.
 
 The batch is split over the axes "data" and "fsdp". Parameters are whole along "data", split along "fsdp" (each device
 keeps a share, and gathers a layer when it computes it), and split along "tensor" where rules say so. XLA derives all
-else from these, so a step or a draw needs no change: `jit(step)(place(state, mesh), shard(batch, mesh))`.
+else from these, so a step or a draw needs no change: `jit(step)(distribute(state, mesh), shard(batch, mesh))`.
 """
 
 import math
@@ -16,6 +18,7 @@ from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionS
 
 from gendiff.core import checks, trees
 from gendiff.core.errors import ConfigError
+from gendiff.core.renamed import renamed
 
 T = TypeVar("T")
 
@@ -23,10 +26,13 @@ AXES = ("data", "fsdp", "tensor")
 BATCH = ("data", "fsdp")
 """The axes that split a batch."""
 SMALLEST = 4096
-"""Arrays with fewer entries stay whole on every device: to gather them would take longer than to read them."""
+"""Arrays with fewer entries are replicated: to gather them would take longer than to read them."""
 
 Rules = tuple[tuple[str, tuple[str | None, ...]], ...]
-"""Pairs of a regular expression, searched for in the path of an array, and the mesh axis along each of its axes, None for whole."""
+"""Pairs of a pattern for the path of an array, and the mesh axis along each axis of that array.
+
+The pattern is a regular expression. None is an axis that is not split.
+"""
 
 
 def mesh(
@@ -63,9 +69,9 @@ def mesh(
         )
     product = math.prod(stated.values())
     if not chosen or (len(chosen) % product if rest else len(chosen) != product):
-        given = " times ".join(f"{name} = {size}" for name, size in stated.items())
+        stated_sizes = " times ".join(f"{name} = {size}" for name, size in stated.items())
         verb = "does not divide" if rest else "is not"
-        raise ConfigError(f"{given} = {product} {verb} {len(chosen)}, the number of devices")
+        raise ConfigError(f"{stated_sizes} = {product} {verb} {len(chosen)}, the number of devices")
     shape = tuple(stated.get(name, len(chosen) // product) for name in AXES)
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=chosen)
 
@@ -86,7 +92,7 @@ def check_batch(size: int, mesh: Mesh | AbstractMesh) -> None:
 
 
 def share(mesh: Mesh) -> tuple[int, int]:
-    """Tell which of how many equal parts of each batch this process loads: (0, 1) for a mesh of this process alone.
+    """Return (number, count) of the equal part of each batch that this process loads; (0, 1) for a single process.
 
     These are `process` and `processes` of `data.pipeline.batches`. Processes whose devices hold the same samples load
     the same part.
@@ -132,21 +138,25 @@ def shard(batch: T, mesh: Mesh) -> T:
 
 
 def replicate(tree: T, mesh: Mesh) -> T:
-    """Put every array of the tree whole on every device, in buffers of its own: donating the result leaves the original usable."""
+    """Put a full copy of each array of the tree on all devices.
+
+    The buffers are new: donating the result leaves the original usable.
+    """
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()), may_alias=False)
 
 
-def place(tree: T, mesh: Mesh, rules: Rules = (), *, smallest: int = SMALLEST) -> T:
-    """Put every array of the tree where `shardings` says, in buffers of its own."""
+def distribute(tree: T, mesh: Mesh, rules: Rules = (), *, smallest: int = SMALLEST) -> T:
+    """Put each array of the tree on the devices by its sharding of `shardings`, in new buffers."""
     return jax.device_put(tree, shardings(tree, mesh, rules, smallest=smallest), may_alias=False)
 
 
 def shardings(tree: Any, mesh: Mesh | AbstractMesh, rules: Rules = (), *, smallest: int = SMALLEST) -> Any:
-    """Return where each array of a tree belongs: a tree of shardings, as `jit`, `place` and `Checkpoints.restore` take them.
+    """Return the sharding of each array of a tree.
 
-    The first rule whose pattern is found in the path, and which names as many axes as the array has, splits the array.
-    Then "fsdp" splits the largest axis that it divides and that is still whole, of equals the first. The averages and
-    the optimizer's state have the paths of the parameters inside of their own, so the same rules split them.
+    `jit`, `put` and `Checkpoints.restore` take the result. The first rule whose pattern is found in the path, and which
+    names as many axes as the array has, splits the array. Then "fsdp" splits the largest axis that it divides and that
+    is still whole, of equals the first. The averages and the optimizer's state have the paths of the parameters inside
+    of their own, so the same rules split them.
 
     Args:
         tree: of arrays or their shapes, such as a state, or the result of `jax.eval_shape`.
@@ -170,7 +180,7 @@ def shardings(tree: Any, mesh: Mesh | AbstractMesh, rules: Rules = (), *, smalle
 
 
 def describe(mesh: Mesh) -> dict[str, Any]:
-    """Tell what belongs beside a result: the number of devices, along each axis too, and their kind."""
+    """Return what to report beside a result: the number of devices, in all and per axis, and their kind."""
     return {"devices": mesh.size, **dict(mesh.shape), "kind": mesh.devices.flat[0].device_kind}
 
 
@@ -178,10 +188,10 @@ def _spec(
     path: str, shape: tuple[int, ...], mesh: Mesh | AbstractMesh, rules: Rules, smallest: int, used: set[int]
 ) -> PartitionSpec:
     axes: list[str | None] = [None] * len(shape)
-    for number, (pattern, wanted) in enumerate(rules):
-        if re.search(pattern, path) and len(wanted) == len(shape):
+    for number, (pattern, pattern_axes) in enumerate(rules):
+        if re.search(pattern, path) and len(pattern_axes) == len(shape):
             used.add(number)
-            axes = list(wanted)
+            axes = list(pattern_axes)
             break
     for size, axis in zip(shape, axes, strict=True):
         if axis is not None and axis not in mesh.axis_names:
@@ -202,3 +212,6 @@ def _spec(
 
 def _batch_axes(mesh: Mesh | AbstractMesh) -> tuple[str, ...]:
     return tuple(axis for axis in BATCH if axis in mesh.axis_names)
+
+
+__getattr__ = renamed("training.sharding", {"place": ("training.sharding.distribute", distribute)})

@@ -1,4 +1,4 @@
-"""Power-function averages that a training stores on its way, and the averages of other lengths that follow from them.
+"""Snapshots of power-function averages during training, and averages of other lengths from them.
 
 `loop` and `fit` write them with `snapshot_every`: one step of a `Checkpoints` folder holds the power-function tracks of
 the state, and nothing else of it. All of them stay.
@@ -26,7 +26,11 @@ def tracks(state: Any) -> dict[str, Params]:
     Raises:
         ConfigError: for a state without such tracks.
     """
-    held = {str(of): average for of, average in getattr(state, "tracks", {}).items() if isinstance(of, PowerFunction)}
+    held = {
+        str(track): average
+        for track, average in getattr(state, "tracks", {}).items()
+        if isinstance(track, PowerFunction)
+    }
     if not held:
         raise ConfigError(
             "snapshots hold averages by power functions, and the state has none: use ema=(post_hoc_ema.power(0.05), …)"

@@ -1,4 +1,4 @@
-"""The state of a training run: everything that the next step depends on, in one pytree."""
+"""The training state: everything that the next step depends on, in one pytree."""
 
 from collections.abc import Iterable
 from typing import Any

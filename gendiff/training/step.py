@@ -44,8 +44,8 @@ def make_step(
         loss: `(params, key, batch, *frozen) -> (scalar, metrics)`, a mean over the batch: any `Loss`, if nothing is
             frozen.
         optimizer: any optax transformation, the one that `start` was given.
-        accumulate: number of equal slices of the batch, at least 1. Their gradients and metrics are averaged, one slice
-            is in memory at a time, and each slice gets a key of its own.
+        accumulate: gradient accumulation: number of equal slices of the batch, at least 1. Their gradients and metrics
+            are averaged, one slice is in memory at a time, and each slice gets a key of its own.
         clip: largest global norm of the gradient, above 0; None for no clip.
         skip_nonfinite: where loss, gradient or update has a NaN or an infinity, only `state.step` advances. Updates are
             looked at unless the optimizer is an `optimizers.FiniteUpdates`, as `optimizers.adamw` is, and they have the
@@ -74,20 +74,20 @@ def make_step(
 
     def step(state: TrainState, batch: Any, *frozen: Any) -> tuple[TrainState, Metrics]:
         def out(mesh: Any) -> Any:
-            return explicit_axes.like(state, mesh), explicit_axes.whole(mesh)
+            return explicit_axes.like(state, mesh), explicit_axes.replicated(mesh)
 
         return explicit_axes.as_auto(advance, (state, batch, *frozen), out)
 
     def advance(state: TrainState, batch: Any, *frozen: Any) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
         where = None if shardings is None else shardings.params
-        value, own, gradient = _mean_gradient(loss, state.params, key, batch, frozen, accumulate, where)
+        value, metrics, gradient = _mean_gradient(loss, state.params, key, batch, frozen, accumulate, where)
         norm = optax.tree.norm(jax.tree.map(_at_least_float32, gradient))
         if clip is not None:
             gradient = _scaled(gradient, jnp.where(norm > clip, clip / norm, 1.0))
         updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        tracks = {of: _followed(of, track, params, state.step, ema_warm_up) for of, track in state.tracks.items()}
+        tracks = {name: _followed(name, track, params, state.step, ema_warm_up) for name, track in state.tracks.items()}
 
         finite = jnp.isfinite(value) & jnp.isfinite(norm)
         if not (isinstance(optimizer, FiniteUpdates) and _wide(updates)):
@@ -96,7 +96,7 @@ def make_step(
         if skip_nonfinite:
             new = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, old)
         following = _constrained(TrainState(state.step + 1, *new, state.key, state.decays), shardings)
-        return following, _named(own) | {"loss": value, "grad_norm": norm, "finite": finite}
+        return following, _named(metrics) | {"loss": value, "grad_norm": norm, "finite": finite}
 
     return step
 
@@ -141,30 +141,30 @@ def _mean_gradient(
         return aside, _constrained(gradient, where)
 
     if accumulate == 1:
-        (value, own), gradient = differentiate(params, key, batch)
-        return value, own, gradient
+        (value, metrics), gradient = differentiate(params, key, batch)
+        return value, metrics, gradient
 
     def add(total: Params, part: Any) -> tuple[Params, Any]:
-        (value, own), gradient = differentiate(params, jax.random.fold_in(key, part[0]), part[1])
-        return jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, gradient), (value, own)
+        (value, metrics), gradient = differentiate(params, jax.random.fold_in(key, part[0]), part[1])
+        return jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, gradient), (value, metrics)
 
     total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)), params)
-    total, (values, own) = jax.lax.scan(
+    total, (values, metrics) = jax.lax.scan(
         add, _constrained(total, where), (jnp.arange(accumulate), slices(batch, accumulate))
     )
     gradient = jax.tree.map(lambda a, leaf: (a / accumulate).astype(leaf.dtype), total, params)
-    value, own = jax.tree.map(lambda parts: jnp.mean(parts, axis=0), (values, own))
-    return value, own, gradient
+    value, metrics = jax.tree.map(lambda parts: jnp.mean(parts, axis=0), (values, metrics))
+    return value, metrics, gradient
 
 
 def _constrained(tree: Any, shardings: Any) -> Any:
     return tree if shardings is None else jax.lax.with_sharding_constraint(tree, shardings)
 
 
-def _followed(of: Track, track: Params, params: Params, count: jax.Array, warm_up: bool) -> Params:
-    if isinstance(of, PowerFunction):
-        return of.update(track, params, count)
-    return ema.update(track, params, of, count=count if warm_up else None)
+def _followed(name: Track, track: Params, params: Params, count: jax.Array, warm_up: bool) -> Params:
+    if isinstance(name, PowerFunction):
+        return name.update(track, params, count)
+    return ema.update(track, params, name, count=count if warm_up else None)
 
 
 def _at_least_float32(leaf: jax.Array) -> jax.Array:
@@ -180,8 +180,8 @@ def _scaled(tree: Any, factor: jax.Array) -> Any:
     return jax.tree.map(lambda leaf: leaf * factor.astype(leaf.dtype), tree)
 
 
-def _named(own: Metrics) -> Metrics:
-    taken = [name for name in _OWN_METRICS if name in own]
+def _named(metrics: Metrics) -> Metrics:
+    taken = [name for name in _OWN_METRICS if name in metrics]
     if taken:
         raise ConfigError(f"the loss returns metrics named {taken}, which the step reports itself: rename them")
-    return dict(own)
+    return dict(metrics)

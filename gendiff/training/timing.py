@@ -1,4 +1,4 @@
-"""Where the wall-clock time of a training went, with nothing left out and nothing counted twice."""
+"""The wall-clock time of a training by phase, without gaps and without counting twice."""
 
 import dataclasses
 import time

@@ -191,7 +191,7 @@ def test_evaluate_streams_what_a_distance_of_all_samples_at_once_is(whole, tmp_p
         options = ["--features", "pixels", "--reference", str(tmp_path / reference)]
         assert main(["evaluate", str(whole), *options, "--save-statistics", str(tmp_path / "own.npz")]) == errors.DONE
         scores = json_files.read(whole / "scores.json", Scores)
-        assert scores.n == 10 and scores.frechet == pytest.approx(frechet.distance(*rows), rel=1e-9)
+        assert scores.n == 10 and scores.frechet == pytest.approx(frechet.frechet_distance(*rows), rel=1e-9)
         assert scores.reference_n == (None if reference == "statistics.npz" else 30)
         shown = capsys.readouterr().out
         assert f"{scores.frechet:.4g}" in shown and "biased upwards" in shown

@@ -58,24 +58,24 @@ def test_an_exported_encoder_gives_the_same_gaussian_with_its_scale_and_shift():
     [(), 1, 1.0, True, None, math.inf, 0.1 + 0.2, "ä", ((1, 2.5), (("b",), False), None)],
 )
 def test_static_fields_return_as_they_were_and_records_nest(numbers):
-    given = Setting(jnp.arange(3.0), "ö", numbers)
-    call = written(lambda one: Answer((one, {"two": records.replace(one, value=one.value * 2)})), given)
-    result = call(given)
+    setting = Setting(jnp.arange(3.0), "ö", numbers)
+    call = written(lambda one: Answer((one, {"two": records.replace(one, value=one.value * 2)})), setting)
+    result = call(setting)
     assert isinstance(result, Answer) and result.rest is None
     one, two = result.settings[0], result.settings[1]["two"]
-    assert jax.tree.structure(one) == jax.tree.structure(two) == jax.tree.structure(given) and type(
+    assert jax.tree.structure(one) == jax.tree.structure(two) == jax.tree.structure(setting) and type(
         one.numbers
     ) is type(numbers)
     np.testing.assert_array_equal(two.value, [0.0, 2.0, 4.0])
     with pytest.raises(ValueError, match="(?s)tree|pytree"):
-        call(records.replace(given, name="o"))  # it is the program of one setting
+        call(records.replace(setting, name="o"))  # it is the program of one setting
 
 
 @table("value", [jnp.sin, (1, object()), frozenset({1})])
 def test_what_cannot_be_written_is_named_with_the_fix_and_still_runs_when_it_is_not_written(value, unchecked):
-    given = Setting(jnp.ones(2), "a", value)
-    exported = jax.export.export(jax.jit(lambda one: one.value + 1))(given)
-    np.testing.assert_array_equal(exported.call(given), 2.0)
+    setting = Setting(jnp.ones(2), "a", value)
+    exported = jax.export.export(jax.jit(lambda one: one.value + 1))(setting)
+    np.testing.assert_array_equal(exported.call(setting), 2.0)
     with pytest.raises(TypeError, match=r"Setting.numbers = .* cannot be written.*takes and returns arrays"):
         exported.serialize()
 

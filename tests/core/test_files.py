@@ -12,24 +12,24 @@ from tests.tables import table
 
 @table("before", [None, b"old"])
 def test_an_error_leaves_the_old_file_and_nothing_beside_it(before, tmp_path):
-    place = tmp_path / "a.bin"
+    target = tmp_path / "a.bin"
     if before is not None:
-        place.write_bytes(before)
-    with pytest.raises(ValueError, match="half"), files.replacing(place) as file:
+        target.write_bytes(before)
+    with pytest.raises(ValueError, match="half"), files.replacing(target) as file:
         file.write(b"new")
         raise ValueError("half")
-    assert (place.read_bytes() if place.exists() else None) == before
+    assert (target.read_bytes() if target.exists() else None) == before
     assert [path.name for path in tmp_path.iterdir()] == ([] if before is None else ["a.bin"])
 
 
 def test_a_reader_sees_the_old_content_until_the_end(tmp_path):
-    place = tmp_path / "a.npy"
-    np.save(place, np.zeros(3))
-    with files.replacing(place) as first, files.replacing(place) as second:
+    target = tmp_path / "a.npy"
+    np.save(target, np.zeros(3))
+    with files.replacing(target) as first, files.replacing(target) as second:
         np.save(first, np.ones(3))
         np.save(second, np.full(3, 2.0))
-        assert np.load(place).tolist() == [0, 0, 0]
-    assert np.load(place).tolist() == [1, 1, 1]  # who ends last
+        assert np.load(target).tolist() == [0, 0, 0]
+    assert np.load(target).tolist() == [1, 1, 1]  # who ends last
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
 
 

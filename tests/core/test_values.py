@@ -115,7 +115,7 @@ def test_values_within_their_range_pass():
 
 
 def test_tracers_pass_whatever_they_hold():
-    def every(number, count):
+    def checked(number, count):
         checks.in_range("eta", number, 0.0, 1.0)
         checks.finite("mean", number)
         checks.integer("steps", count, 1)
@@ -123,4 +123,4 @@ def test_tracers_pass_whatever_they_hold():
         assert not arrays.is_concrete(number)
         return number
 
-    assert jax.jit(every)(7.0, -3) == 7.0 and arrays.is_concrete(1.0)
+    assert jax.jit(checked)(7.0, -3) == 7.0 and arrays.is_concrete(1.0)

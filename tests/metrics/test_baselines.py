@@ -25,35 +25,35 @@ def images():
 
 @table("control", [baselines.gaussian_per_class, baselines.smote])
 def test_each_sample_is_of_its_wanted_class_and_the_generator_alone_decides(control):
-    wanted = np.array([2, 0, 0, 1, 2, 2])
-    drawn, again, other = (control(images(), LABELS, rng(seed), wanted) for seed in (0, 0, 1))
-    assert drawn.shape == (6, 2, 2, 1) and drawn.dtype == np.float32
-    np.testing.assert_array_equal(np.round(drawn.mean(axis=(1, 2, 3)) / 50), wanted)
-    np.testing.assert_array_equal(again, drawn)
-    assert not np.array_equal(other, drawn)
+    classes = np.array([2, 0, 0, 1, 2, 2])
+    samples, again, other = (control(images(), LABELS, rng(seed), classes) for seed in (0, 0, 1))
+    assert samples.shape == (6, 2, 2, 1) and samples.dtype == np.float32
+    np.testing.assert_array_equal(np.round(samples.mean(axis=(1, 2, 3)) / 50), classes)
+    np.testing.assert_array_equal(again, samples)
+    assert not np.array_equal(other, samples)
 
 
 def test_the_gaussian_has_the_mean_and_covariance_of_its_class_also_of_deficient_rank():
-    drawn = baselines.gaussian_per_class(images(), LABELS, rng(), np.ones(20000, int)).reshape(20000, 4)
+    samples = baselines.gaussian_per_class(images(), LABELS, rng(), np.ones(20000, int)).reshape(20000, 4)
     members = images()[LABELS == 1].reshape(40, 4)
-    np.testing.assert_allclose(drawn.mean(axis=0), members.mean(axis=0), atol=0.05)
-    np.testing.assert_allclose(np.cov(drawn.T), np.cov(members.T), atol=0.06)
-    np.testing.assert_allclose(drawn[:, 3], drawn[:, 0], atol=1e-5)
+    np.testing.assert_allclose(samples.mean(axis=0), members.mean(axis=0), atol=0.05)
+    np.testing.assert_allclose(np.cov(samples.T), np.cov(members.T), atol=0.06)
+    np.testing.assert_allclose(samples[:, 3], samples[:, 0], atol=1e-5)
     two = baselines.gaussian_per_class(images()[39:41], np.zeros(2, int), rng(), np.zeros(50, int)).reshape(50, 4)
     assert np.linalg.matrix_rank(two - two.mean(axis=0), tol=1e-3) == 1
 
 
 def test_smote_lies_between_an_image_and_one_of_its_nearest_of_the_class_and_uses_all_of_them():
     line = np.array([0.0, 1.0, 10.0, 11.0, 100.0, 101.0]).reshape(6, 1)
-    drawn = baselines.smote(line, np.zeros(6, int), rng(), np.zeros(500, int), neighbours=1)[:, 0]
-    assert np.isin(np.floor(drawn), [0, 10, 100]).all()
-    assert np.histogram(drawn % 1, bins=4, range=(0, 1))[0].min() > 80
+    samples = baselines.smote(line, np.zeros(6, int), rng(), np.zeros(500, int), neighbours=1)[:, 0]
+    assert np.isin(np.floor(samples), [0, 10, 100]).all()
+    assert np.histogram(samples % 1, bins=4, range=(0, 1))[0].min() > 80
     triangle = baselines.smote(np.eye(3), np.zeros(3, int), rng(), np.zeros(600, int), neighbours=2)
     np.testing.assert_allclose(triangle.sum(axis=1), 1, rtol=1e-6)
     assert np.bincount(np.argmin(triangle, axis=1), minlength=3).min() > 150  # the edges
     members = images()[LABELS == 0].reshape(40, 4)
-    drawn = baselines.smote(images(), LABELS, rng(), np.zeros(300, int)).reshape(300, 4)
-    assert (drawn >= members.min(axis=0)).all() and (drawn <= members.max(axis=0)).all()
+    samples = baselines.smote(images(), LABELS, rng(), np.zeros(300, int)).reshape(300, 4)
+    assert (samples >= members.min(axis=0)).all() and (samples <= members.max(axis=0)).all()
 
 
 def test_noise_has_its_standard_deviation_and_none_changes_nothing():
@@ -140,12 +140,12 @@ def test_held_out_digits_are_known_wrong_labels_score_as_chance_and_accuracy_is_
     assert classifier_accuracy.measure(trained, images, labels) == rows.mean() >= 0.98
     assert classifier_accuracy.measure(trained, images, rng().permutation(labels)) < 0.2
     assert classifier_accuracy.measure(trained, images[:1], labels[:1]) in (0.0, 1.0)
-    np.testing.assert_array_equal(classifier_accuracy.seen(trained, images) == labels, rows)
+    np.testing.assert_array_equal(classifier_accuracy.predict(trained, images) == labels, rows)
 
 
 def test_the_judge_reads_the_modes_of_stacked_held_out_digits(split, trained):
     batch = stacked_digits.batch_at(split.held_out_images, split.held_out_labels, 200, 0, 0)
-    digits = classifier_accuracy.seen(trained, stacked_digits.channels(batch.clean))
+    digits = classifier_accuracy.predict(trained, stacked_digits.channels(batch.clean))
     assert np.mean(stacked_digits.mode_of(digits.reshape(-1, 3)) == batch.labels) > 0.95
 
 

@@ -31,7 +31,9 @@ def gaussian(mean, matrix):
 def test_full_rank_covariances_that_do_not_commute_agree_with_the_matrix_square_root(size):
     one, other, shift = covariance(size, 2 * size, 0), covariance(size, 2 * size, 1), np.arange(size)
     expected = shift @ shift + np.trace(one + other - 2 * scipy.linalg.sqrtm(one @ other).real)
-    assert frechet.between(gaussian(np.zeros(size), one), gaussian(shift, other)) == pytest.approx(expected, rel=1e-10)
+    assert frechet.frechet_distance(gaussian(np.zeros(size), one), gaussian(shift, other)) == pytest.approx(
+        expected, rel=1e-10
+    )
 
 
 def test_singular_covariances_are_exact_on_crossing_lines_and_at_distance_zero_from_themselves():
@@ -39,29 +41,29 @@ def test_singular_covariances_are_exact_on_crossing_lines_and_at_distance_zero_f
     for angle in (0.0, 0.3, math.pi / 2):
         direction = np.array([math.cos(angle), math.sin(angle)])
         turned = gaussian([0.0, 0.0], 4 * np.outer(direction, direction))
-        assert frechet.between(along, turned) == pytest.approx(1 + 4 - 4 * abs(math.cos(angle)), abs=1e-13)
+        assert frechet.frechet_distance(along, turned) == pytest.approx(1 + 4 - 4 * abs(math.cos(angle)), abs=1e-13)
     for rank in (1, 5, 40):
         one = gaussian(np.zeros(50), covariance(50, rank, 0))
-        assert frechet.between(one, one) < 1e-11
+        assert frechet.frechet_distance(one, one) < 1e-11
 
 
 def test_the_frechet_distance_is_that_of_mean_and_unbiased_covariance_also_with_fewer_rows_than_features_and_constant_ones():
     x, y = np.hstack([normal(0, 10, 30), np.full((10, 4), 0.1)]), 2 * normal(1, 60, 34) + 1
     one, other = (gaussian(rows.mean(axis=0), np.cov(rows.T)) for rows in (x, y))
-    assert frechet.distance(x, y) == pytest.approx(frechet.between(one, other), rel=1e-9)
-    assert frechet.distance(x, x) < 1e-12
-    assert frechet.distance(x, x + 2.0) == pytest.approx(4 * 34, rel=1e-12)
-    assert frechet.distance(x, 3 * x) == pytest.approx(
+    assert frechet.frechet_distance(x, y) == pytest.approx(frechet.frechet_distance(one, other), rel=1e-9)
+    assert frechet.frechet_distance(x, x) < 1e-12
+    assert frechet.frechet_distance(x, x + 2.0) == pytest.approx(4 * 34, rel=1e-12)
+    assert frechet.frechet_distance(x, 3 * x) == pytest.approx(
         4 * (np.sum(x.mean(axis=0) ** 2) + x.var(axis=0, ddof=1).sum()), rel=1e-12
     )
 
 
 def test_the_frechet_distance_is_symmetric_and_unchanged_by_rotation_order_and_a_large_offset():
     x, y, turn = normal(0, 60, 5), 2 * normal(1, 80, 5) + 1, np.linalg.qr(normal(2, 5, 5))[0]
-    value = frechet.distance(x, y)
+    value = frechet.frechet_distance(x, y)
     for same in ((y, x), (x @ turn, y @ turn), (x[::-1], rng().permutation(y))):
-        assert frechet.distance(*same) == pytest.approx(value, rel=1e-12)
-    assert frechet.distance(x + 1e6, y + 1e6) == pytest.approx(value, rel=1e-6)
+        assert frechet.frechet_distance(*same) == pytest.approx(value, rel=1e-12)
+    assert frechet.frechet_distance(x + 1e6, y + 1e6) == pytest.approx(value, rel=1e-6)
 
 
 def streamed(*batches):
@@ -75,16 +77,16 @@ def test_rows_in_batches_of_any_size_order_and_grouping_amount_to_the_whole_set_
     shards = [streamed(*batches[:2]), streamed(batches[2]), streamed(*batches[3:])]
     orders = [functools.reduce(frechet.merge, order) for order in itertools.permutations(shards)]
     grouped = frechet.merge(shards[0], frechet.merge(shards[1], shards[2]))
-    whole = frechet.fit(x)
+    full = frechet.fit(x)
     for state in (streamed(*batches), streamed(*batches[::-1]), *orders, grouped):
         assert state.count == rows and len(state.factor) <= 2 * size
         fitted = frechet.finish(state)
         np.testing.assert_allclose(fitted.mean, x.mean(axis=0), rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(fitted.factor.T @ fitted.factor, np.cov(x.T), rtol=1e-10, atol=1e-10)
-        assert frechet.between(fitted, frechet.fit(y)) == pytest.approx(
-            frechet.between(whole, frechet.fit(y)), rel=1e-10
+        assert frechet.frechet_distance(fitted, frechet.fit(y)) == pytest.approx(
+            frechet.frechet_distance(full, frechet.fit(y)), rel=1e-10
         )
-        assert frechet.between(fitted, whole) < 1e-12
+        assert frechet.frechet_distance(fitted, full) < 1e-12
 
 
 def test_ten_thousand_rows_far_from_zero_stream_without_losing_digits():
@@ -101,7 +103,7 @@ def test_few_held_out_rows_with_many_features_are_measured_beside_a_floor_that_h
     # as some programs store them
     rounded = frechet.from_moments(np.zeros(50, np.float32), covariance(50, 20, 0).astype(np.float32))
     exact = gaussian(np.zeros(50), covariance(50, 20, 0))
-    assert frechet.between(rounded, exact) < 1e-3 * np.sum(exact.factor**2)
+    assert frechet.frechet_distance(rounded, exact) < 1e-3 * np.sum(exact.factor**2)
 
 
 def by_hand(x, y):
@@ -120,9 +122,9 @@ def test_the_kernel_distance_is_the_mean_over_all_pairs_written_out(n, m):
 
 def test_chunks_of_the_kernel_change_nothing(monkeypatch):
     x, y = normal(0, 25, 4), normal(1, 31, 4)
-    whole = kernel_distance.squared_mmd(x, y)
+    full = kernel_distance.squared_mmd(x, y)
     monkeypatch.setattr(kernel_distance, "CHUNK", 7)
-    assert kernel_distance.squared_mmd(x, y) == pytest.approx(whole, rel=1e-10, abs=1e-12)
+    assert kernel_distance.squared_mmd(x, y) == pytest.approx(full, rel=1e-10, abs=1e-12)
 
 
 def test_block_means_are_unbiased_and_their_standard_error_is_right():
@@ -188,9 +190,12 @@ def test_orders_decrease_and_orders_near_one_reach_shannons():
 
 
 test_bad_features_and_options_are_refused_with_counts = refusals(
-    (lambda: frechet.distance(normal(0, 5, 3), normal(0, 1, 3)), r"other has shape \(1, 3\): at least 2 rows"),
-    (lambda: frechet.distance(normal(0, 5, 3), normal(0, 5, 2)), "features has 3 features per row but other has 2"),
-    (lambda: frechet.distance(normal(0, 5, 3), np.full((5, 3), np.nan)), "other: 5 of 5 rows hold NaN"),
+    (lambda: frechet.frechet_distance(normal(0, 5, 3), normal(0, 1, 3)), r"other has shape \(1, 3\): at least 2 rows"),
+    (
+        lambda: frechet.frechet_distance(normal(0, 5, 3), normal(0, 5, 2)),
+        "features has 3 features per row but other has 2",
+    ),
+    (lambda: frechet.frechet_distance(normal(0, 5, 3), np.full((5, 3), np.nan)), "other: 5 of 5 rows hold NaN"),
     (
         lambda: frechet.over_subsets(normal(0, 5, 3), normal(0, 5, 3), seed=0),
         "other has 5 rows, fewer than the 1000 asked for",

@@ -48,14 +48,16 @@ def pixel_by_pixel(pictures, size):
 @table("size", SIZES)
 @table("name, reference", [("clean-fid", pillow), ("tf", pixel_by_pixel)])
 def test_a_rule_is_that_of_the_program_that_it_is_named_after(name, reference, size):
-    given = PICTURES.astype(np.float32)
-    np.testing.assert_allclose(resizing.rule(name)(jnp.asarray(given), size), reference(given, size), rtol=0, atol=2e-4)
+    images = PICTURES.astype(np.float32)
+    np.testing.assert_allclose(
+        resizing.rule(name)(jnp.asarray(images), size), reference(images, size), rtol=0, atol=2e-4
+    )
 
 
 @table("shape, size", [((1, 64, 64, 1), 299), ((1, 512, 300, 3), 299)])
 def test_pillow_agrees_at_the_size_of_inception(shape, size):
-    given = rng(1).integers(0, 256, shape).astype(np.float32)
-    np.testing.assert_allclose(resizing.clean_fid(jnp.asarray(given), size), pillow(given, size), rtol=0, atol=2e-4)
+    images = rng(1).integers(0, 256, shape).astype(np.float32)
+    np.testing.assert_allclose(resizing.clean_fid(jnp.asarray(images), size), pillow(images, size), rtol=0, atol=2e-4)
 
 
 def test_only_the_clean_rule_keeps_stripes_of_a_pixel_from_becoming_a_flat_picture():
@@ -77,8 +79,8 @@ def test_random_convolutions_are_the_network_that_they_state_written_in_numpy():
         windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2))[:, ::stride, ::stride]
         y = np.maximum(np.tensordot(windows, kernel, ([4, 5, 3], [0, 1, 2])) + bias, 0)
         expected += [y.mean((1, 2)), y.std((1, 2))]
-    found = features.extract(features.random_convolutions(7, widths=(4, 3)), images, batch=2)
-    np.testing.assert_allclose(found, np.concatenate(expected, -1), rtol=0, atol=1e-5)
+    rows = features.extract(features.random_convolutions(7, widths=(4, 3)), images, batch=2)
+    np.testing.assert_allclose(rows, np.concatenate(expected, -1), rtol=0, atol=1e-5)
 
 
 def test_the_seed_alone_decides_the_random_network_and_its_numbers_are_frozen():
@@ -95,25 +97,25 @@ def test_random_convolutions_tell_texture_apart_that_has_the_same_mean_and_varia
     blurred *= noise.std() / blurred.std()
     function = features.random_convolutions(0, widths=(4, 8))
     rows = [features.extract(function, pictures.astype(np.float32)) for pictures in (noise, other, blurred)]
-    assert frechet.distance(rows[0], rows[2]) > 3 * frechet.distance(rows[0], rows[1])
+    assert frechet.frechet_distance(rows[0], rows[2]) > 3 * frechet.frechet_distance(rows[0], rows[1])
 
 
-def seen(images, **options):
+def network_inputs(images, **options):
     """What the network gets."""
-    whole = features.inception(lambda params, x: params * x.reshape(len(x), -1), jnp.float32(1), **options)(images)
-    return np.asarray(whole).reshape(len(images), options.get("size", 299), -1, 3)
+    network = features.inception(lambda params, x: params * x.reshape(len(x), -1), jnp.float32(1), **options)(images)
+    return np.asarray(network).reshape(len(images), options.get("size", 299), -1, 3)
 
 
 def test_the_network_sees_eight_bits_resized_and_scaled_whatever_the_images_are_stored_as():
     expected = (pillow(PICTURES, 20) - 128) / 128
-    np.testing.assert_allclose(seen(PICTURES, size=20), expected, atol=1e-5)
+    np.testing.assert_allclose(network_inputs(PICTURES, size=20), expected, atol=1e-5)
     unit = (PICTURES / 127.5 - 1).astype(np.float32)
     # the nearest whole values
-    np.testing.assert_allclose(seen(unit + 0.4 / 127.5 * (np.abs(unit) < 0.99), size=20), expected, atol=1e-5)
+    np.testing.assert_allclose(network_inputs(unit + 0.4 / 127.5 * (np.abs(unit) < 0.99), size=20), expected, atol=1e-5)
     grey = PICTURES[..., :1]
-    np.testing.assert_array_equal(seen(grey, size=20), seen(np.repeat(grey, 3, -1), size=20))
-    own = seen(PICTURES, size=20, resize="tf", centre=127.5, spread=127.5)
-    np.testing.assert_allclose(own, pixel_by_pixel(PICTURES, 20) / 127.5 - 1, atol=1e-5)
+    np.testing.assert_array_equal(network_inputs(grey, size=20), network_inputs(np.repeat(grey, 3, -1), size=20))
+    usual = network_inputs(PICTURES, size=20, resize="tf", centre=127.5, spread=127.5)
+    np.testing.assert_allclose(usual, pixel_by_pixel(PICTURES, 20) / 127.5 - 1, atol=1e-5)
 
 
 def test_the_default_is_299_pixels_and_the_parameters_are_arguments_of_one_program():

@@ -30,9 +30,9 @@ def test_pixels_are_the_flattened_image():
 
 @table("batch", [1, 3, 7, 500])
 def test_the_batch_size_of_extraction_changes_nothing(batch):
-    given = features.extract(lambda x: jnp.asarray(x).mean(axis=(1, 2)), images(), batch=batch)
-    assert given.shape == (7, 2)
-    np.testing.assert_allclose(given, images().mean(axis=(1, 2)), rtol=1e-5, atol=1e-6)
+    rows = features.extract(lambda x: jnp.asarray(x).mean(axis=(1, 2)), images(), batch=batch)
+    assert rows.shape == (7, 2)
+    np.testing.assert_allclose(rows, images().mean(axis=(1, 2)), rtol=1e-5, atol=1e-6)
 
 
 def test_any_real_numbers_become_float64():
@@ -44,9 +44,9 @@ def test_any_real_numbers_become_float64():
 
 
 def test_draws_differ_hold_no_row_twice_and_every_row_equally_often():
-    drawn = list(subsets(count=5, size=6))
-    assert [len(np.unique(rows[:, 0])) for rows in drawn] == [6] * 5
-    assert len({rows.tobytes() for rows in drawn}) == 5
+    draws = list(subsets(count=5, size=6))
+    assert [len(np.unique(rows[:, 0])) for rows in draws] == [6] * 5
+    assert len({rows.tobytes() for rows in draws}) == 5
     counts = sum(np.bincount((rows[:, 0] // 2).astype(int), minlength=10) for rows in subsets(count=1000, size=3))
     assert np.abs(counts - 300).max() < 5 * np.sqrt(1000 * 0.3 * 0.7)
 
@@ -54,7 +54,7 @@ def test_draws_differ_hold_no_row_twice_and_every_row_equally_often():
 @table(
     "measure, over_subsets",
     [
-        (lambda x: frechet.distance(REAL, x), lambda x, **options: frechet.over_subsets(REAL, x, **options)),
+        (lambda x: frechet.frechet_distance(REAL, x), lambda x, **options: frechet.over_subsets(REAL, x, **options)),
         (
             lambda x: precision_recall.measure(REAL, x),
             lambda x, **options: precision_recall.over_subsets(REAL, x, **options),
@@ -94,24 +94,24 @@ def test_the_interval_is_scipys(options):
     """
     x, y = normal(1, 2, 400)
     confidence, paired = options.get("confidence", 0.95), options.get("paired", True)
-    found = bootstrap.interval(rng(), difference, x, y, resamples=2000, **options)
+    interval = bootstrap.interval(rng(), difference, x, y, resamples=2000, **options)
     ours = {"n_resamples": 2000, "batch": 1, "vectorized": False, "method": "percentile", "rng": rng()}
     expected = scipy.stats.bootstrap(
         (x, y), difference, paired=paired, confidence_level=confidence, **ours
     ).confidence_interval
-    assert found.number == pytest.approx((difference(x, y), expected.low, expected.high), rel=1e-12)
+    assert interval.number == pytest.approx((difference(x, y), expected.low, expected.high), rel=1e-12)
     half = scipy.stats.norm.ppf((1 + confidence) / 2) * np.hypot(x.std(), y.std()) / 20
-    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.1)
+    assert (interval.high - interval.low) / 2 == pytest.approx(half, rel=0.1)
 
 
 def test_rows_of_any_shape_are_drawn_whole():
-    whole = bootstrap.interval(
+    of_rows = bootstrap.interval(
         rng(),
         lambda rows: float(np.array_equal(rows[:, 0] + 1, rows[:, 1])),
         np.arange(30).reshape(10, 3),
         resamples=20,
     )
-    assert whole == bootstrap.Interval(1.0, 1.0, 1.0)
+    assert of_rows == bootstrap.Interval(1.0, 1.0, 1.0)
 
 
 def test_the_generator_alone_decides_the_interval_and_a_constant_has_an_interval_of_no_width():
@@ -122,8 +122,8 @@ def test_the_generator_alone_decides_the_interval_and_a_constant_has_an_interval
 
 def covered(interval, statistic, truth, *tables):
     """Share of the simulations, along the first axis of the tables, whose interval holds the truth."""
-    found = [interval(statistic, *rows) for rows in zip(*tables, strict=True)]
-    return np.mean([each.low <= truth <= each.high for each in found])
+    intervals = [interval(statistic, *rows) for rows in zip(*tables, strict=True)]
+    return np.mean([each.low <= truth <= each.high for each in intervals])
 
 
 @table("count", [3, 5, 10])
@@ -152,8 +152,8 @@ def test_t_intervals_of_means_are_scipys():
         (x.mean(), one.low, one.high), rel=1e-12
     )
     welch = scipy.stats.ttest_ind(y, x, equal_var=False).confidence_interval(0.95)
-    found = bootstrap.t_interval(difference, x, y, paired=False)
-    assert found.number == pytest.approx((difference(x, y), welch.low, welch.high), rel=1e-9)
+    interval = bootstrap.t_interval(difference, x, y, paired=False)
+    assert interval.number == pytest.approx((difference(x, y), welch.low, welch.high), rel=1e-9)
     paired = scipy.stats.ttest_rel(y[:4], x).confidence_interval(0.95)
     assert bootstrap.t_interval(difference, x, y[:4]).number[1:] == pytest.approx((paired.low, paired.high), rel=1e-12)
     assert bootstrap.t_interval(np.mean, np.ones(3)) == bootstrap.Interval(1.0, 1.0, 1.0)

@@ -36,8 +36,8 @@ def test_ssim_is_scikit_images_where_it_has_that_window(window, std):
 @table("window, std", [(7, 1.5), (3, 2.0)])
 def test_ssim_of_an_image_as_wide_as_the_window_is_the_formula_written_out(window, std):
     x, y = uniform(0, 1, window, window, 1), uniform(1, 1, window, window, 1)
-    place = np.arange(window) - window // 2
-    weights = np.exp(-(place[:, None] ** 2 + place**2) / (2 * std**2)).ravel()
+    offsets = np.arange(window) - window // 2
+    weights = np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * std**2)).ravel()
     pair = np.stack([(x.ravel() + 1) / 2, (y.ravel() + 1) / 2])
     (mean_a, mean_b), moments = np.average(pair, axis=1, weights=weights), np.cov(pair, aweights=weights, ddof=0)
     c1, c2 = 0.01**2, 0.03**2
@@ -50,10 +50,10 @@ def test_ssim_of_an_image_as_wide_as_the_window_is_the_formula_written_out(windo
 
 
 def test_the_clipped_fraction_counts_values_at_and_beyond_the_ends_of_each_image():
-    given = np.array([[-1.0, 0.0, 0.5, 1.0], [-3.0, 2.0, 1.0, -1.0], [0.0, 0.99, -0.99, 0.1]])
-    np.testing.assert_array_equal(saturation.clipped_fraction(given), [0.5, 1.0, 0.0])
-    np.testing.assert_array_equal(saturation.clipped_fraction(given, margin=0.02), [0.5, 1.0, 0.5])
-    np.testing.assert_array_equal(saturation.clipped_fraction(255 * (given + 1) / 2, low=0, high=255), [0.5, 1.0, 0.0])
+    values = np.array([[-1.0, 0.0, 0.5, 1.0], [-3.0, 2.0, 1.0, -1.0], [0.0, 0.99, -0.99, 0.1]])
+    np.testing.assert_array_equal(saturation.clipped_fraction(values), [0.5, 1.0, 0.0])
+    np.testing.assert_array_equal(saturation.clipped_fraction(values, margin=0.02), [0.5, 1.0, 0.5])
+    np.testing.assert_array_equal(saturation.clipped_fraction(255 * (values + 1) / 2, low=0, high=255), [0.5, 1.0, 0.0])
 
 
 def test_contrast_is_zero_for_a_flat_image_a_half_for_black_and_white_and_does_not_depend_on_the_unit():
@@ -63,8 +63,8 @@ def test_contrast_is_zero_for_a_flat_image_a_half_for_black_and_white_and_does_n
     deviation = grey.reshape(2, -1).std(axis=1) / 2
     np.testing.assert_allclose(saturation.rms_contrast(np.full((2, 4, 4, 1), 0.3)), 0, atol=1e-15)
     np.testing.assert_allclose(saturation.rms_contrast(halves), 0.5, rtol=1e-12)
-    for given, low in ((grey, -1), (np.repeat(grey, 3, axis=3), -1), ((grey + 1) / 2, 0)):
-        np.testing.assert_allclose(saturation.rms_contrast(given, low=low), deviation, rtol=1e-12)
+    for values, low in ((grey, -1), (np.repeat(grey, 3, axis=3), -1), ((grey + 1) / 2, 0)):
+        np.testing.assert_allclose(saturation.rms_contrast(values, low=low), deviation, rtol=1e-12)
 
 
 def test_saturation_is_that_of_the_standard_librarys_hsv_none_for_grey_and_all_for_pure_colours_beyond_the_range():

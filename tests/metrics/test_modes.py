@@ -29,24 +29,24 @@ def at(*counts, centres=FOUR):
 
 
 def test_exact_samples_cover_all_modes_evenly_and_98_9_percent_of_them_are_good():
-    found = modes.mode_report(exact(), GRID, STD)
-    assert (found.modes, found.known, found.touched) == (25, 25, 25)
-    assert scipy.stats.binomtest(int(found.counts.sum()), 10_000, 1 - math.exp(-4.5)).pvalue > 1e-3
-    assert found.good == found.counts.sum() / 10_000
-    assert scipy.stats.chisquare(found.counts).pvalue > 1e-3
-    assert found.kl == pytest.approx(24 / 20_000, rel=0.9)  # the mean of KL is (k - 1) / 2n
+    report = modes.mode_report(exact(), GRID, STD)
+    assert (report.modes, report.known, report.touched) == (25, 25, 25)
+    assert scipy.stats.binomtest(int(report.counts.sum()), 10_000, 1 - math.exp(-4.5)).pvalue > 1e-3
+    assert report.good == report.counts.sum() / 10_000
+    assert scipy.stats.chisquare(report.counts).pvalue > 1e-3
+    assert report.kl == pytest.approx(24 / 20_000, rel=0.9)  # the mean of KL is (k - 1) / 2n
 
 
 def test_uniform_noise_touches_nearly_all_modes_and_reaches_none():
-    found = modes.mode_report(rng().uniform(-5, 5, (10_000, 2)), GRID, STD)
-    assert found.touched >= 24 and found.modes == 0
-    assert found.good == pytest.approx(25 * math.pi * 0.15**2 / 100, abs=0.004)
+    report = modes.mode_report(rng().uniform(-5, 5, (10_000, 2)), GRID, STD)
+    assert report.touched >= 24 and report.modes == 0
+    assert report.good == pytest.approx(25 * math.pi * 0.15**2 / 100, abs=0.004)
 
 
 def test_a_mode_counts_from_the_tenth_part_of_its_fair_share_on_and_a_good_sample_lies_within_three_deviations():
-    found = modes.mode_report(at(99, 96, 4, 1), FOUR, STD)  # least: 0.1 · 200 / 4 = 5
-    assert found.modes == 2 and modes.mode_report(at(99, 95, 5, 1), FOUR, STD).modes == 3
-    assert found.counts.tolist() == [99, 96, 4, 1] and found.touched == 4 and found.good == 1.0
+    report = modes.mode_report(at(99, 96, 4, 1), FOUR, STD)  # least: 0.1 · 200 / 4 = 5
+    assert report.modes == 2 and modes.mode_report(at(99, 95, 5, 1), FOUR, STD).modes == 3
+    assert report.counts.tolist() == [99, 96, 4, 1] and report.touched == 4 and report.good == 1.0
     edge = np.array([[3 * STD, 0.0], [0.0, 3.001 * STD]])
     assert modes.mode_report(edge, FOUR, STD).counts.tolist() == [1, 0, 0, 0]
     assert modes.mode_report(edge, FOUR, STD, good=3.01).counts.tolist() == [2, 0, 0, 0]
@@ -66,11 +66,11 @@ def test_a_mode_counts_from_the_tenth_part_of_its_fair_share_on_and_a_good_sampl
 
 def test_samples_that_are_not_good_count_for_no_mode_but_in_the_number_of_samples():
     far = np.full((100, 2), 4.0)
-    found = modes.mode_report(np.vstack([at(10, 2, 10, 10), far]), FOUR, STD)  # least: 0.1 · 132 / 4 = 3.3
+    report = modes.mode_report(np.vstack([at(10, 2, 10, 10), far]), FOUR, STD)  # least: 0.1 · 132 / 4 = 3.3
     assert (
-        found.modes == 3
-        and found.good == 32 / 132
-        and found.entropy == pytest.approx(scipy.stats.entropy([10, 2, 10, 10]))
+        report.modes == 3
+        and report.good == 32 / 132
+        and report.entropy == pytest.approx(scipy.stats.entropy([10, 2, 10, 10]))
     )
     none = modes.mode_report(far, FOUR, STD)
     assert (none.modes, none.good, none.touched, none.entropy, none.kl) == (0, 0.0, 0, 0.0, math.log(4))
@@ -79,10 +79,10 @@ def test_samples_that_are_not_good_count_for_no_mode_but_in_the_number_of_sample
 
 @table("counts", [(25, 25, 25, 25), (50, 50, 0, 0), (100, 0, 0, 0), (3, 40, 7, 50)])
 def test_divergences_are_those_of_the_counts_to_the_uniform_law(counts):
-    found, shares, uniform = modes.mode_report(at(*counts), FOUR, STD), np.array(counts) / 100, np.full(4, 0.25)
-    assert found.entropy == pytest.approx(scipy.stats.entropy(shares), abs=1e-12)
-    assert found.kl == pytest.approx(scipy.stats.entropy(shares, uniform), abs=1e-12)
-    assert found.jsd == pytest.approx(jensenshannon(shares, uniform) ** 2, abs=1e-12)
+    report, shares, uniform = modes.mode_report(at(*counts), FOUR, STD), np.array(counts) / 100, np.full(4, 0.25)
+    assert report.entropy == pytest.approx(scipy.stats.entropy(shares), abs=1e-12)
+    assert report.kl == pytest.approx(scipy.stats.entropy(shares, uniform), abs=1e-12)
+    assert report.jsd == pytest.approx(jensenshannon(shares, uniform) ** 2, abs=1e-12)
 
 
 def test_order_place_and_unit_change_nothing():
@@ -99,8 +99,8 @@ def test_order_place_and_unit_change_nothing():
 
 def test_classes_of_labels_and_of_probabilities_are_counted_alike_and_doubtful_samples_are_not_good():
     labels = np.repeat([0, 1, 3], [50, 49, 1])
-    found = modes.classifier_modes(labels, 4)
-    assert found.counts.tolist() == [50, 49, 0, 1] and (found.modes, found.touched, found.good) == (2, 3, 1.0)
+    report = modes.classifier_modes(labels, 4)
+    assert report.counts.tolist() == [50, 49, 0, 1] and (report.modes, report.touched, report.good) == (2, 3, 1.0)
     sure = 0.6 * np.eye(4)[labels] + 0.1
     sure[50] = [0.1, 0.4, 0.25, 0.25]
     assert modes.classifier_modes(sure, 4).counts.tolist() == [50, 49, 0, 1]

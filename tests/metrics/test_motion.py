@@ -14,7 +14,10 @@ def rolled(first, moves):
     """Clips whose frame t is the first one after the first t moves (n, g, 2), by whole pixels."""
     paths = np.concatenate([np.zeros((len(first), 1, 2), int), np.cumsum(moves, axis=1)], axis=1)
     return np.stack(
-        [[np.roll(frame, tuple(place), (0, 1)) for place in path] for frame, path in zip(first, paths, strict=True)]
+        [
+            [np.roll(frame, tuple(position), (0, 1)) for position in path]
+            for frame, path in zip(first, paths, strict=True)
+        ]
     )
 
 
@@ -23,9 +26,11 @@ def shifted(first, velocities, frames):
     frequency of even sides.
     """
     waves = [np.fft.fftfreq(side) for side in first.shape[1:3]]
-    kept = [(np.abs(wave) < 0.5).astype(float) for wave in waves]
+    waves_in_range = [(np.abs(wave) < 0.5).astype(float) for wave in waves]
     phase = np.array([waves[0][:, None] * v[0] + waves[1] * v[1] for v in velocities])
-    turns = np.exp(-2j * np.pi * phase[:, None] * np.arange(frames)[:, None, None]) * (kept[0][:, None] * kept[1])
+    turns = np.exp(-2j * np.pi * phase[:, None] * np.arange(frames)[:, None, None]) * (
+        waves_in_range[0][:, None] * waves_in_range[1]
+    )
     return np.fft.ifft2(np.fft.fft2(first, axes=(1, 2))[:, None] * turns[..., None], axes=(2, 3)).real
 
 
@@ -51,9 +56,9 @@ def test_fractions_of_pixels_are_recovered_exactly():
 
 def test_one_large_set_is_measured_as_its_parts_are(monkeypatch):
     clips = uniform(3, 5, 3, 8, 8, 1)
-    whole = motion.displacements(clips)
+    full = motion.displacements(clips)
     monkeypatch.setattr(motion, "CHUNK", 400)  # two clips at a time
-    np.testing.assert_allclose(motion.displacements(clips), whole, atol=1e-12)
+    np.testing.assert_allclose(motion.displacements(clips), full, atol=1e-12)
 
 
 def test_a_little_noise_moves_the_answer_a_little():
@@ -101,20 +106,20 @@ def test_where_pictures_do_not_tell_the_shortest_displacement_is_taken():
 
 
 def test_identity_is_kept_where_the_class_stays():
-    seen = np.array([[3, 3, 5, 3], [1, 1, 1, 1]])
-    np.testing.assert_array_equal(motion.identity_kept(seen), [[1, 1, 0, 1], [1, 1, 1, 1]])
-    np.testing.assert_array_equal(motion.identity_kept(seen, np.array([5, 1])), [[0, 0, 1, 0], [1, 1, 1, 1]])
-    sharp = np.eye(6)[seen]
-    np.testing.assert_array_equal(motion.identity_kept(sharp), motion.identity_kept(seen))
+    classes = np.array([[3, 3, 5, 3], [1, 1, 1, 1]])
+    np.testing.assert_array_equal(motion.identity_kept(classes), [[1, 1, 0, 1], [1, 1, 1, 1]])
+    np.testing.assert_array_equal(motion.identity_kept(classes, np.array([5, 1])), [[0, 0, 1, 0], [1, 1, 1, 1]])
+    sharp = np.eye(6)[classes]
+    np.testing.assert_array_equal(motion.identity_kept(sharp), motion.identity_kept(classes))
     np.testing.assert_allclose(motion.identity_kept(0.7 * sharp + 0.05)[0], [0.75, 0.75, 0.05, 0.75])
     np.testing.assert_allclose(motion.identity_kept(0.7 * sharp + 0.05, np.array([5, 1]))[0], [0.05, 0.05, 0.75, 0.05])
 
 
 def test_features_of_clips_are_means_over_frames_and_over_half_differences():
     clips = uniform(0, 3, 4, 5, 6, 2)
-    found = motion.clip_features(clips, features.pixels)
-    np.testing.assert_allclose(found[:, :60], clips.mean(axis=1).reshape(3, 60), atol=1e-12)
-    np.testing.assert_allclose(found[:, 60:], (clips[:, -1] - clips[:, 0]).reshape(3, 60) / 6, atol=1e-12)
+    rows = motion.clip_features(clips, features.pixels)
+    np.testing.assert_allclose(rows[:, :60], clips.mean(axis=1).reshape(3, 60), atol=1e-12)
+    np.testing.assert_allclose(rows[:, 60:], (clips[:, -1] - clips[:, 0]).reshape(3, 60) / 6, atol=1e-12)
 
 
 def test_the_distance_of_clips_tells_frames_in_another_order_apart_where_single_frames_do_not():
@@ -125,7 +130,7 @@ def test_the_distance_of_clips_tells_frames_in_another_order_apart_where_single_
     real, other, control = (motion.clip_features(each) for each in (clips[:60], clips[60:], shuffled[60:]))
     assert real.shape == (60, 192)
     np.testing.assert_allclose(control[:, :96], other[:, :96], rtol=1e-4, atol=1e-5)
-    assert frechet.distance(real, control) > 1.5 * frechet.distance(real, other)
+    assert frechet.frechet_distance(real, control) > 1.5 * frechet.frechet_distance(real, other)
 
 
 def test_drift_is_the_change_of_a_mean_from_the_first_part_on():
@@ -143,14 +148,14 @@ test_what_is_no_motion_is_refused = refusals(
     (lambda: motion.displacement_error(CLIPS[:, :2]), "clips have 2 frames: without velocities, at least 3"),
     (lambda: motion.displacement_error(CLIPS, np.zeros((3, 2))), r"velocities must be \(n, 2\) for the 2 clips"),
     (lambda: motion.displacement_error(CLIPS, np.full((2, 2), np.inf)), "velocities is not finite"),
-    (lambda: motion.identity_kept(np.zeros(3, int)), r"seen must be classes \(n, f\)"),
-    (lambda: motion.identity_kept(np.zeros((2, 3))), "seen must be whole numbers"),
-    (lambda: motion.identity_kept(np.ones((2, 3, 4))), "seen must be probabilities"),
+    (lambda: motion.identity_kept(np.zeros(3, int)), r"predicted must be classes \(n, f\)"),
+    (lambda: motion.identity_kept(np.zeros((2, 3))), "predicted must be whole numbers"),
+    (lambda: motion.identity_kept(np.ones((2, 3, 4))), "predicted must be probabilities"),
     (
         lambda: motion.identity_kept(np.ones((2, 3, 1)), np.array([0, 1])),
-        "wanted holds 1, but seen has the probabilities of 1 classes",
+        "expected holds 1, but predicted has the probabilities of 1 classes",
     ),
-    (lambda: motion.identity_kept(np.zeros((2, 3), int), np.zeros(3, int)), "wanted has shape"),
+    (lambda: motion.identity_kept(np.zeros((2, 3), int), np.zeros(3, int)), "expected has shape"),
     (lambda: motion.clip_features(CLIPS[:, :1]), "at least 2 frames"),
     (lambda: motion.drift(np.zeros((2, 3)), 4), "length = 4"),
     (lambda: motion.drift(np.zeros(3), 1), "values must be features"),

@@ -32,11 +32,11 @@ def test_equal_rows_are_exactly_zero_apart_and_tiny_differences_are_seen():
 @table("others", [False, True])
 def test_chunks_change_nothing(monkeypatch, others):
     x = normal(0, 40, 3)
-    whole = neighbours.nearest(x, x, 4, others=others)
+    full = neighbours.nearest(x, x, 4, others=others)
     with monkeypatch.context() as patch:
         patch.setattr(neighbours, "CHUNK", 7)
         chunked = neighbours.nearest(x, x, 4, others=others)
-    for part, expected in zip(chunked, whole, strict=True):
+    for part, expected in zip(chunked, full, strict=True):
         np.testing.assert_array_equal(part, expected)
 
 
@@ -56,13 +56,13 @@ def test_chunks_change_nothing(monkeypatch, others):
 )
 def test_neighbours_are_those_of_all_distances_sorted_bit_for_bit(points, others):
     queries = points if others else points[::-1] + 1e-9
-    every = cdist(queries, points)
+    distances = cdist(queries, points)
     if others:
-        np.fill_diagonal(every, np.nan)  # sorted last, behind distances that overflow
-    index = np.argsort(every, axis=1, kind="stable")[:, :4]
-    found = neighbours.nearest(queries, points, 4, others=others)
-    np.testing.assert_array_equal(found[1], index)
-    np.testing.assert_array_equal(found[0], np.take_along_axis(every, index, axis=1))
+        np.fill_diagonal(distances, np.nan)  # sorted last, behind distances that overflow
+    index = np.argsort(distances, axis=1, kind="stable")[:, :4]
+    nearest = neighbours.nearest(queries, points, 4, others=others)
+    np.testing.assert_array_equal(nearest[1], index)
+    np.testing.assert_array_equal(nearest[0], np.take_along_axis(distances, index, axis=1))
 
 
 def test_copies_also_slightly_changed_ones_are_found_and_fresh_samples_are_none():

@@ -17,25 +17,25 @@ def wave(down, across, height=16, width=16, channels=1):
 @table("down, across, ring", [(0, 0, 0), (0, 3, 3), (5, 0, 5), (3, 4, 5), (4, 5, 6), (7, 7, 10)])
 def test_a_wave_lies_in_the_ring_of_its_frequency(down, across, ring):
     image = wave(down, across, channels=2)
-    found = spectrum.radial(image)
-    expected = np.zeros_like(found.frequency)
+    spectra = spectrum.radial(image)
+    expected = np.zeros_like(spectra.frequency)
     expected[ring] = np.mean(image**2)
-    np.testing.assert_allclose(found.energy[0], expected, atol=1e-15)
-    assert found.frequency[ring] == ring / 16
+    np.testing.assert_allclose(spectra.energy[0], expected, atol=1e-15)
+    assert spectra.frequency[ring] == ring / 16
 
 
 def test_the_frequency_is_per_pixel_where_the_sides_differ():
-    found = spectrum.radial(wave(6, 0, height=24, width=12))  # 6 cycles in 24 pixels
-    np.testing.assert_allclose(found.frequency[np.argmax(found.energy[0])], 0.25)
+    spectra = spectrum.radial(wave(6, 0, height=24, width=12))  # 6 cycles in 24 pixels
+    np.testing.assert_allclose(spectra.frequency[np.argmax(spectra.energy[0])], 0.25)
 
 
 @table("shape", [(3, 8, 8, 3), (2, 7, 12, 1), (1, 2, 2, 4)])
 def test_the_energies_add_up_to_the_mean_square_and_the_modes_to_the_pixels(shape):
     images = uniform(0, *shape)
-    found = spectrum.radial(images)
-    np.testing.assert_allclose(found.energy.sum(axis=1), np.mean(images**2, axis=(1, 2, 3)), rtol=1e-13)
-    assert found.modes.sum() == shape[1] * shape[2]
-    assert found.frequency[-1] <= np.hypot(0.5, 0.5) + 0.5 / min(shape[1:3])
+    spectra = spectrum.radial(images)
+    np.testing.assert_allclose(spectra.energy.sum(axis=1), np.mean(images**2, axis=(1, 2, 3)), rtol=1e-13)
+    assert spectra.modes.sum() == shape[1] * shape[2]
+    assert spectra.frequency[-1] <= np.hypot(0.5, 0.5) + 0.5 / min(shape[1:3])
 
 
 @table("window", spectrum.WINDOWS)
@@ -54,16 +54,16 @@ def test_the_window_hides_the_jump_between_opposite_borders():
 
 
 def test_a_window_moves_a_mean_no_further_than_the_ring_beside_it():
-    found = spectrum.radial(np.ones((1, 16, 16, 1)), window="hann")
-    np.testing.assert_allclose(found.energy[0, 2:], 0, atol=1e-15)  # the diagonal neighbour lies in ring 1 as well
-    np.testing.assert_allclose(found.energy.sum(), 1)
+    spectra = spectrum.radial(np.ones((1, 16, 16, 1)), window="hann")
+    np.testing.assert_allclose(spectra.energy[0, 2:], 0, atol=1e-15)  # the diagonal neighbour lies in ring 1 as well
+    np.testing.assert_allclose(spectra.energy.sum(), 1)
 
 
 def test_above_is_the_energy_of_the_rings_from_the_cutoff_on():
     images = uniform(0, 2, 16, 16, 3)
-    found = spectrum.radial(images)
-    np.testing.assert_allclose(found.above(0.25), found.energy[:, 4:].sum(axis=1), rtol=1e-13)
-    np.testing.assert_allclose(found.above(0.0), np.mean(images**2, axis=(1, 2, 3)))
+    spectra = spectrum.radial(images)
+    np.testing.assert_allclose(spectra.above(0.25), spectra.energy[:, 4:].sum(axis=1), rtol=1e-13)
+    np.testing.assert_allclose(spectra.above(0.0), np.mean(images**2, axis=(1, 2, 3)))
     mixed = wave(0, 2) + 3 * wave(0, 6)
     np.testing.assert_allclose(spectrum.radial(mixed).above(0.25), 4.5)
 

@@ -30,23 +30,29 @@ def written(folder, name="reference.npz", compressed=False, **arrays):
 
 @table("compressed", [False, True])
 def test_a_file_of_others_holds_the_gaussian_of_its_rows(tmp_path, compressed):
-    found = statistics_files.load(written(tmp_path, compressed=compressed, **theirs(X)))
-    assert frechet.between(found, frechet.fit(X)) < 1e-10 and frechet.between(
-        found, frechet.fit(X + 1)
+    gaussian = statistics_files.load(written(tmp_path, compressed=compressed, **theirs(X)))
+    assert frechet.frechet_distance(gaussian, frechet.fit(X)) < 1e-10 and frechet.frechet_distance(
+        gaussian, frechet.fit(X + 1)
     ) == pytest.approx(5, rel=1e-9)
 
 
 def test_adms_spatial_statistics_and_single_precision_are_read(tmp_path):
     spatial = {f"{name}_s": array for name, array in theirs(2 * X).items()}
     file = written(tmp_path, **theirs(X, np.float32), **spatial, arr_0=IMAGES)
-    assert frechet.between(statistics_files.load(file), frechet.fit(X)) < 1e-4
-    assert frechet.between(statistics_files.load(file, mean="mu_s", covariance="sigma_s"), frechet.fit(2 * X)) < 1e-10
+    assert frechet.frechet_distance(statistics_files.load(file), frechet.fit(X)) < 1e-4
+    assert (
+        frechet.frechet_distance(statistics_files.load(file, mean="mu_s", covariance="sigma_s"), frechet.fit(2 * X))
+        < 1e-10
+    )
 
 
 def test_fewer_rows_than_features_leave_a_singular_covariance_that_is_read_in_both_precisions(tmp_path):
     few = normal(2, 6, 30)
     for dtype, near in ((np.float64, 1e-6), (np.float32, 1e-2)):
-        assert frechet.between(statistics_files.load(written(tmp_path, **theirs(few, dtype))), frechet.fit(few)) < near
+        assert (
+            frechet.frechet_distance(statistics_files.load(written(tmp_path, **theirs(few, dtype))), frechet.fit(few))
+            < near
+        )
 
 
 def test_what_is_written_is_what_the_others_expect_and_returns(tmp_path):
@@ -56,7 +62,7 @@ def test_what_is_written_is_what_the_others_expect_and_returns(tmp_path):
     with np.load(file, allow_pickle=False) as stored:
         assert sorted(stored.files) == ["mu", "sigma"] and stored["sigma"].dtype == np.float64
         np.testing.assert_allclose(stored["sigma"], np.cov(X.T), rtol=1e-12)
-    assert frechet.between(statistics_files.load(file), frechet.fit(X)) < 1e-10
+    assert frechet.frechet_distance(statistics_files.load(file), frechet.fit(X)) < 1e-10
     assert [path.name for path in tmp_path.iterdir()] == ["own.npz"]
 
 
@@ -75,7 +81,7 @@ def test_features_as_clean_fid_stores_them_stream_into_the_distance(tmp_path):
         written(tmp_path, compressed=True, feats=X.astype(np.float32)), 16, name="feats"
     ):
         state = frechet.update(state, rows)
-    assert frechet.between(frechet.finish(state), frechet.fit(X.astype(np.float32))) < 1e-10
+    assert frechet.frechet_distance(frechet.finish(state), frechet.fit(X.astype(np.float32))) < 1e-10
 
 
 def pickled(folder):
@@ -99,9 +105,9 @@ def damaged(folder, change):
     return file
 
 
-def flipped(place):
+def flipped(offset):
     def change(bytes_):
-        bytes_[place] ^= 1
+        bytes_[offset] ^= 1
         return bytes_
 
     return change
@@ -141,8 +147,8 @@ def test_a_bad_file_is_an_error_that_begins_with_its_path(tmp_path, bad, message
 def test_a_flipped_bit_is_noticed_in_statistics_and_in_batches(tmp_path):
     with zipfile.ZipFile(written(tmp_path, **theirs(X), arr_0=IMAGES)) as archive:
         places = {name: archive.getinfo(f"{name}.npy").header_offset + 200 for name in ("mu", "sigma", "arr_0")}
-    for name, place in places.items():
-        file = damaged(tmp_path, flipped(place))
+    for name, offset in places.items():
+        file = damaged(tmp_path, flipped(offset))
         with pytest.raises(DataError, match=r"reference.npz: "):
             list(statistics_files.read_batches(file, 3)) if name == "arr_0" else statistics_files.load(file)
 
@@ -150,14 +156,14 @@ def test_a_flipped_bit_is_noticed_in_statistics_and_in_batches(tmp_path):
 @pytest.mark.fault("crafted npz header")
 @table("compressed", [False, True])
 def test_changed_bytes_give_a_data_error_or_a_result_and_nothing_else(tmp_path, compressed):
-    draws, whole = rng(3), written(tmp_path, compressed=compressed, **theirs(X), arr_0=IMAGES).read_bytes()
+    draws, content = rng(3), written(tmp_path, compressed=compressed, **theirs(X), arr_0=IMAGES).read_bytes()
     refused = 0
     file = tmp_path / "reference.npz"
     for number in range(150):
-        changed = bytearray(whole)
-        for place in draws.integers(len(whole), size=3):
-            changed[place] = draws.integers(256)
-        file.write_bytes(changed[: draws.integers(len(whole))] if number % 5 == 0 else changed)
+        changed = bytearray(content)
+        for offset in draws.integers(len(content), size=3):
+            changed[offset] = draws.integers(256)
+        file.write_bytes(changed[: draws.integers(len(content))] if number % 5 == 0 else changed)
         for read in (statistics_files.load, lambda file: list(statistics_files.read_batches(file, 2))):
             try:
                 read(file)

@@ -21,8 +21,8 @@ def outcomes(seed, n, size):
 
 def test_the_probability_of_a_duplicate_is_that_of_counting_all_draws():
     for size, batch in ((3, 2), (3, 3), (4, 3), (5, 4), (2, 3)):
-        every = list(itertools.product(range(size), repeat=batch))
-        share = np.mean([len(set(draw)) < batch for draw in every])
+        all_draws = list(itertools.product(range(size), repeat=batch))
+        share = np.mean([len(set(draw)) < batch for draw in all_draws])
         assert support_size.duplicate_probability(size, batch) == pytest.approx(share, rel=1e-12)
     assert support_size.duplicate_probability(365, 23) == pytest.approx(0.507297, abs=1e-6)
 
@@ -37,18 +37,18 @@ def test_the_size_is_the_inverse_of_the_probability(batch):
 
 
 def test_a_known_support_is_recovered_and_the_interval_holds_it_as_often_as_it_promises():
-    found = [support_size.measure(outcomes(seed, 800, 300), 20) for seed in range(150)]
-    inside = np.array([each.size.low <= 300 <= each.size.high for each in found])
+    size = [support_size.measure(outcomes(seed, 800, 300), 20) for seed in range(150)]
+    inside = np.array([each.size.low <= 300 <= each.size.high for each in size])
     assert 0.90 < inside.mean() < 1.0  # promised: 0.95
-    assert np.median([each.size.value for each in found]) == pytest.approx(300, rel=0.1)
-    assert (found[0].batch, found[0].batches) == (20, 40)
+    assert np.median([each.size.value for each in size]) == pytest.approx(300, rel=0.1)
+    assert (size[0].batch, size[0].batches) == (20, 40)
 
 
 @table("size, batch", [(25, 6), (10_000, 120)])
 def test_supports_of_other_sizes_are_recovered(size, batch):
-    found = support_size.measure(outcomes(0, 300 * batch, size), batch)
-    assert found.size.value == pytest.approx(size, rel=0.25) and found.size.low < size < found.size.high
-    assert abs(found.duplicates.value - support_size.duplicate_probability(size, batch)) < 0.1
+    estimate = support_size.measure(outcomes(0, 300 * batch, size), batch)
+    assert estimate.size.value == pytest.approx(size, rel=0.25) and estimate.size.low < size < estimate.size.high
+    assert abs(estimate.duplicates.value - support_size.duplicate_probability(size, batch)) < 0.1
 
 
 def test_outcomes_that_are_not_equally_likely_never_look_like_more_than_there_are():
@@ -60,10 +60,10 @@ def test_outcomes_that_are_not_equally_likely_never_look_like_more_than_there_ar
 
 
 def test_without_a_duplicate_the_size_has_a_lower_end_only_and_with_one_in_every_batch_an_upper_end_only():
-    none, every = support_size.measure(np.arange(100.0)[:, None], 10), support_size.measure(np.zeros((100, 1)), 10)
+    none, all_draws = support_size.measure(np.arange(100.0)[:, None], 10), support_size.measure(np.zeros((100, 1)), 10)
     assert none.size.value == none.size.high == math.inf
     assert none.size.low == support_size.uniform_size(proportions.share(np.zeros(10, bool)).high, 10) > 10
-    assert every.size.value == every.size.low == 9 < every.size.high < math.inf
+    assert all_draws.size.value == all_draws.size.low == 9 < all_draws.size.high < math.inf
 
 
 def test_duplicates_are_rows_of_one_batch_within_the_distance_and_the_last_rows_are_left_out():
@@ -76,10 +76,10 @@ def test_duplicates_are_rows_of_one_batch_within_the_distance_and_the_last_rows_
 
 def test_the_closest_pairs_are_those_of_all_distances_sorted():
     pairs, lengths = support_size.closest_pairs(X, 5)
-    every = cdist(X, X)
-    every[np.tril_indices(12)] = np.inf
-    np.testing.assert_allclose(lengths, np.sort(every.ravel())[:5])
-    np.testing.assert_allclose([every[i, j] for i, j in pairs], lengths)
+    all_draws = cdist(X, X)
+    all_draws[np.tril_indices(12)] = np.inf
+    np.testing.assert_allclose(lengths, np.sort(all_draws.ravel())[:5])
+    np.testing.assert_allclose([all_draws[i, j] for i, j in pairs], lengths)
 
 
 test_what_says_nothing_of_duplicates_is_refused = refusals(

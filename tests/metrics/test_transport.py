@@ -14,8 +14,8 @@ X, Y = normal(0, 6, 2), normal(1, 6, 2)
 
 
 def test_no_assignment_is_better():
-    every = (np.mean(np.sum((X - Y[list(order)]) ** 2, axis=1)) for order in itertools.permutations(range(6)))
-    assert transport.wasserstein2(X, Y) == pytest.approx(math.sqrt(min(every)), rel=1e-12)
+    costs = (np.mean(np.sum((X - Y[list(order)]) ** 2, axis=1)) for order in itertools.permutations(range(6)))
+    assert transport.wasserstein2(X, Y) == pytest.approx(math.sqrt(min(costs)), rel=1e-12)
 
 
 def test_in_one_dimension_it_is_the_distance_of_the_sorted_points():

@@ -41,11 +41,13 @@ def drawn(network, *inputs):
 
 def drawn_of(shapes):
     """The same, by their shapes."""
-    rng, made = np.random.default_rng(1), []
+    rng, leaves = np.random.default_rng(1), []
     for path, leaf in trees.paths(shapes).items():
         spread = leaf.shape[-2] ** -0.5 if path.endswith("kernel") else 0.3
-        made.append(jax.device_put((spread * rng.normal(size=leaf.shape) + path.endswith("scale")).astype(leaf.dtype)))
-    return jax.tree.unflatten(jax.tree.structure(shapes), made)
+        leaves.append(
+            jax.device_put((spread * rng.normal(size=leaf.shape) + path.endswith("scale")).astype(leaf.dtype))
+        )
+    return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
 
 def started(network, *inputs):

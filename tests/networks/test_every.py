@@ -36,17 +36,17 @@ def test_an_equal_module_built_again_does_not_retrace(build):
 
 @pytest.mark.fault("guidance: label ≥ classes")
 def test_no_label_is_the_last_row_an_unknown_one_is_nan_in_its_own_sample_and_neighbours_do_not_matter(build):
-    whole, params = output(build()), moved(fresh(build()))
-    assert np.isfinite(whole).all() and np.abs(whole[2]).max() > 0
+    full, params = output(build()), moved(fresh(build()))
+    assert np.isfinite(full).all() and np.abs(full[2]).max() > 0
     table = params["embedding"]["label"]
     null = params | {"embedding": params["embedding"] | {"label": table.at[0].set(table[10])}}
-    np.testing.assert_array_equal(whole[2], apply(networks.pure(build()), null, X, T, np.array([0, 3, 0], np.int32))[2])
+    np.testing.assert_array_equal(full[2], apply(networks.pure(build()), null, X, T, np.array([0, 3, 0], np.int32))[2])
     unknown = output(build(), X, T, np.array([10, 3, -2], np.int32))
     assert np.isnan(unknown[[0, 2]]).all()
-    np.testing.assert_array_equal(unknown[1], whole[1])
+    np.testing.assert_array_equal(unknown[1], full[1])
     others = output(build(), np.stack([X[0], X[2] * 9, X[1]]), T[[0, 2, 1]], LABEL[[0, 2, 1]])
-    np.testing.assert_array_equal(whole[0], others[0])
-    np.testing.assert_allclose(whole[1], others[2], atol=1e-5)
+    np.testing.assert_array_equal(full[0], others[0])
+    np.testing.assert_allclose(full[1], others[2], atol=1e-5)
 
 
 def test_bfloat16_is_close_to_float32_and_the_output_keeps_the_dtype_of_x(build):
@@ -68,8 +68,8 @@ def test_x_in_float64_is_computed_in_float64_alone(build):
 
 def test_epsilon_padding_and_frequencies_reach_the_program_and_no_parameter(build):
     plain = lowered(build(), fresh(build()))
-    own = {"mlp_epsilon": 0.1} if build is dit else {"epsilon": 0.125, "downsample_padding": 0}
-    for name, value in (own | {"frequency_shift": 1}).items():
+    fields = {"mlp_epsilon": 0.1} if build is dit else {"epsilon": 0.125, "downsample_padding": 0}
+    for name, value in (fields | {"frequency_shift": 1}).items():
         text = lowered(build(**{name: value}), fresh(build()))
         assert text != plain, name
         assert name != "epsilon" or ("9.99999974E-6" in plain and "9.99999974E-6" not in text)  # it reaches every norm
@@ -104,12 +104,12 @@ def test_remat_of_products_computes_no_product_of_a_layer_again_and_remat_all_of
         return str(slopes).count("dot_general["), str(slopes).count("conv_general_dilated[")
 
     params = drawn(build(**small), X, T, LABEL)
-    (plain, plain_convolutions), (kept, kept_convolutions), (again, again_convolutions) = map(
+    (plain, plain_convolutions), (remembered, kept_convolutions), (again, again_convolutions) = map(
         products, (False, "products", True)
     )
     # which computes attention's products twice again, and one convolution of the U-Net
     old = jax.__version__.startswith("0.10.")
-    assert kept <= plain + (4 if old else 2) < again, "of attention alone, which is computed again"
+    assert remembered <= plain + (4 if old else 2) < again, "of attention alone, which is computed again"
     assert kept_convolutions <= plain_convolutions + old and plain_convolutions <= again_convolutions
     with pytest.raises(ValueError, match="remat = 'dots' is none of products"):
         products("dots")

@@ -33,9 +33,9 @@ def numbers():
 @table("layer", ["inner", "inner/layer"])
 def test_the_first_array_that_a_layer_answers_stands_beside_the_output(layer):
     params, x = numbers()
-    output, seen = jax.jit(networks.with_intermediate(Outer(), layer))(params, x)
+    output, intermediate = jax.jit(networks.with_intermediate(Outer(), layer))(params, x)
     inner = jax.device_get(params["inner"]["layer"])
-    np.testing.assert_allclose(seen, np.asarray(x) @ inner["kernel"] + inner["bias"], rtol=1e-5)
+    np.testing.assert_allclose(intermediate, np.asarray(x) @ inner["kernel"] + inner["bias"], rtol=1e-5)
     np.testing.assert_array_equal(output, jax.jit(networks.pure(Outer()))(params, x))
 
 

@@ -46,7 +46,7 @@ def moved(tree):
     )
 
 
-def whole(params, key, batch):
+def full_loss(params, key, batch):
     logits = predict(params, batch).logits
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits[:, :-1], batch[:, 1:])), {}
 
@@ -69,16 +69,16 @@ def test_merged_equals_apart_and_a_fresh_tree_changes_nothing(kind):
     @quickly
     def three(params, tree):
         return [
-            predict(given, TOKENS).logits
-            for given in (lora.apart(params, tree, 0.5), lora.merged(params, tree, 0.5), params)
+            predict(weights, TOKENS).logits
+            for weights in (lora.unmerged(params, tree, 0.5), lora.merge(params, tree, 0.5), params)
         ]
 
-    apart, _, plain = three(base(kind), fresh())
-    np.testing.assert_array_equal(apart, plain)
-    apart, merged, plain = map(np.asarray, three(base(kind), moved(fresh())))
-    assert np.abs(apart - plain).max() > 0.05
+    unmerged, _, plain = three(base(kind), fresh())
+    np.testing.assert_array_equal(unmerged, plain)
+    unmerged, merged, plain = map(np.asarray, three(base(kind), moved(fresh())))
+    assert np.abs(unmerged - plain).max() > 0.05
     # the activations of packed kernels are split into digits, and merged kernels are not packed
-    np.testing.assert_allclose(apart, merged, atol=1e-5 if kind == "float32" else 1e-3)
+    np.testing.assert_allclose(unmerged, merged, atol=1e-5 if kind == "float32" else 1e-3)
 
 
 def test_products_of_an_adapted_kernel_are_those_of_the_sum():
@@ -98,10 +98,10 @@ def test_products_of_an_adapted_kernel_are_those_of_the_sum():
             kernel.rows(jnp.array([[3, 0]])),
         )
 
-    for answer, wanted in zip(
+    for answer, expected in zip(
         answers(kernel, base), (total, base.T @ total, base @ total.T, total[[[3, 0]]]), strict=True
     ):
-        np.testing.assert_allclose(answer, wanted, atol=1e-5)
+        np.testing.assert_allclose(answer, expected, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -110,7 +110,7 @@ def test_training_over_packed_kernels_moves_the_tree_alone_and_lowers_the_loss()
 
     @quickly
     def train(params, state, batch):
-        step = training.make_step(lora.loss(whole, params, 2.0), optax.adam(3e-2))
+        step = training.make_step(lora.loss(full_loss, params, 2.0), optax.adam(3e-2))
         return jax.lax.scan(lambda state, _: step(state, batch), state, None, 8)
 
     after, metrics = train(base("packed"), state, TOKENS)
@@ -132,8 +132,8 @@ def test_no_gradient_of_a_frozen_kernel_and_no_product_of_the_factors_is_ever_co
         either_way = {shape: (f"= f32[{shape[0]},{shape[1]}]", f"= f32[{shape[1]},{shape[0]}]") for shape in kernels}
         return [shape for shape, texts in either_way.items() for line in rows if any(text in line for text in texts)]
 
-    assert not products(lora.loss(whole, PARAMS), fresh())
-    assert len(set(products(whole, PARAMS))) == len(kernels), (
+    assert not products(lora.loss(full_loss, PARAMS), fresh())
+    assert len(set(products(full_loss, PARAMS))) == len(kernels), (
         "the gradients of all parameters, which the search does find"
     )
 
@@ -150,12 +150,13 @@ def test_convolutions_are_adapted_too():
     @quickly
     def three(params, tree, x):
         return [
-            networks.pure(network)(given, x) for given in (lora.apart(params, tree), lora.merged(params, tree), params)
+            networks.pure(network)(weights, x)
+            for weights in (lora.unmerged(params, tree), lora.merge(params, tree), params)
         ]
 
-    apart, merged, plain = map(np.asarray, three(params, tree, x))
-    np.testing.assert_allclose(apart, merged, atol=1e-5)
-    assert np.abs(apart - plain).max() > 0.05
+    unmerged, merged, plain = map(np.asarray, three(params, tree, x))
+    np.testing.assert_allclose(unmerged, merged, atol=1e-5)
+    assert np.abs(unmerged - plain).max() > 0.05
 
 
 test_a_tree_that_does_not_fit_is_refused = refusals(
@@ -167,5 +168,5 @@ test_a_tree_that_does_not_fit_is_refused = refusals(
     (lambda: lora.start(jax.random.key(0), PARAMS, 2, "scale$"), "rank = 2 does not fit block_0/norm_0/scale"),
     (lambda: lora.start(jax.random.key(0), PARAMS, 0, "qkv"), "rank = 0"),
     (lambda: lora.start(np.zeros(2, np.uint32), PARAMS, 2, "qkv"), "typed key", TypeError),
-    (lambda: lora.merged({"block_0": {}}, {"block_0": {"qkv": {}}}), "the parameters have no block_0/qkv"),
+    (lambda: lora.merge({"block_0": {}}, {"block_0": {"qkv": {}}}), "the parameters have no block_0/qkv"),
 )

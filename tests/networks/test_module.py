@@ -79,10 +79,10 @@ def test_a_network_runs_on_a_mesh_with_explicit_axes_and_keeps_the_batch_split(n
     split = jax.device_put(inputs, jax.NamedSharding(mesh, jax.P("data")))
     with jax.set_mesh(mesh):
         shapes = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *split))
-    whole = jax.tree.map(
+    full = jax.tree.map(
         lambda leaf: jax.device_put(np.zeros(leaf.shape, leaf.dtype), jax.NamedSharding(mesh, jax.P())), shapes
     )
-    output = jax.eval_shape(networks.pure(network), whole, *split)
+    output = jax.eval_shape(networks.pure(network), full, *split)
     assert output.shape == inputs[0].shape and output.sharding.spec[0] == "data"
 
 

@@ -45,7 +45,7 @@ def test_every_layer_is_known_and_its_change_merged_there_gives_the_outputs_that
     assert set(lora_layers.by_name(models["unet"])) == set(changes)
     changes = {layer: (0.2 * down, up * np.float32(up.shape[0] ** -0.5)) for layer, (down, up) in changes.items()}
     tree = lora_files.from_arrays(of_kohya(changes, alpha=1), models)["unet"]
-    here = jax.jit(lambda params, tree: networks.pure(network)(lora.apart(params, tree, 0.8), *given_here))(
+    here = jax.jit(lambda params, tree: networks.pure(network)(lora.unmerged(params, tree, 0.8), *given_here))(
         params, tree
     )
     with torch.no_grad():
@@ -90,7 +90,7 @@ def test_a_file_of_ours_is_loaded_by_diffusers_and_gives_the_same_outputs(tmp_pa
         there = (
             model(tensors["x"].permute(0, 3, 1, 2), tensors["t"], tensors["tokens"]).sample.permute(0, 2, 3, 1).numpy()
         )
-    here = jax.jit(lambda params, tree: networks.pure(network)(lora.merged(params, tree), *given_here))(params, tree)
+    here = jax.jit(lambda params, tree: networks.pure(network)(lora.merge(params, tree), *given_here))(params, tree)
     np.testing.assert_allclose(here, there, rtol=SAME, atol=SAME * there.std())
 
 
@@ -116,7 +116,7 @@ def test_an_adapter_that_peft_saved_changes_each_layer_by_the_alpha_of_its_patte
     plain = trees.paths(params)
     merged = peft.PeftModel.from_pretrained(model, str(tmp_path)).merge_and_unload()
     there = trees.paths(adaptable(merged, SMALL)[2])
-    here = trees.paths(lora.merged(params, tree))
+    here = trees.paths(lora.merge(params, tree))
     assert sum(not np.array_equal(there[path], plain[path]) for path in plain) > 20
     for path, leaf in here.items():
         np.testing.assert_allclose(leaf, there[path], rtol=1e-5, atol=1e-5, err_msg=path)

@@ -48,7 +48,9 @@ def copy(finished, tmp_path):
 
 def test_results_hold_step_and_digest_of_every_judged_checkpoint(copy):
     expected = [
-        results.Checkpoint(part, seed, step, digests.of(copy / part / "checkpoints" / f"seed_{seed}" / str(step)))
+        results.Checkpoint(
+            part, seed, step, digests.folder_digest(copy / part / "checkpoints" / f"seed_{seed}" / str(step))
+        )
         for part, step in (("", STEPS), (CONTROL, STEPS - 2))
         for seed in (3, 4)
     ]

@@ -46,7 +46,7 @@ def train(name, mesh, rules=()):
     )
 
 
-def drawn(name, params, mesh):
+def samples_of(name, params, mesh):
     """The compiled draw of the batch's samples by parameters that lie on a mesh, and the samples."""
     predict, levels = networks.pure(NETWORKS[name]), diffusion.grids.trailing(SCHEDULE, 5)
 
@@ -74,12 +74,12 @@ def check_training_and_samples():
     }
     for name, others in meshes.items():
         alone = train(name, one).state
-        _, samples = drawn(name, alone.ema, one)
+        _, samples = samples_of(name, alone.ema, one)
         for mesh, rules in others:
             state = train(name, mesh, rules).state
             assert_close(state.params, alone.params, f"{name} {mesh}")
             assert_close(state.ema, alone.ema, f"{name} {mesh}")
-            compiled, others_samples = drawn(name, state.ema, mesh)
+            compiled, others_samples = samples_of(name, state.ema, mesh)
             np.testing.assert_allclose(others_samples, samples, rtol=0, atol=1e-5, err_msg=f"samples of {name} {mesh}")
             share = BATCH // (mesh.shape["data"] * mesh.shape["fsdp"])
             assert compiled.output_shardings.shard_shape(samples.shape)[0] == share
@@ -104,7 +104,7 @@ def check_texts():
     )
     loss = diffusion.objectives.denoising(predict, SCHEDULE, VELOCITY, drop_condition=0.3, null=null)
 
-    def told(step=0):
+    def conditions(step=0):
         draw, labels = np.random.default_rng(step), example(step)
         tokens, pooled = (draw.normal(size=(BATCH, *shape)).astype(np.float32) for shape in ((4, 8), (4,)))
         size = networks.ImageSize(*draw.integers(4, 64, (3, BATCH, 2)).astype(np.float32))
@@ -113,21 +113,25 @@ def check_texts():
         )
 
     def init(key):
-        return networks.init(network, key, jnp.zeros((BATCH, *SHAPE)), jnp.zeros(BATCH), *told().condition)
+        return networks.init(network, key, jnp.zeros((BATCH, *SHAPE)), jnp.zeros(BATCH), *conditions().condition)
 
     @jax.jit
     def draw(params, index, label, text, size):
-        given = diffusion.from_network(predict, params, VELOCITY, label, text, size)
-        guided = diffusion.guidance.classifier_free(given, given.with_condition(*null[:2], size), 3.0, batched=True)
+        denoiser = diffusion.from_network(predict, params, VELOCITY, label, text, size)
+        guided = diffusion.guidance.classifier_free(
+            denoiser, denoiser.with_condition(*null[:2], size), 3.0, batched=True
+        )
         return diffusion.sample(jax.random.key(3), guided, diffusion.samplers.ddim(1.0), levels, SHAPE, index)
 
     meshes = sharding.mesh(devices=jax.devices()[:1]), sharding.mesh(data=2, fsdp=2, tensor=2)
     alone, spread = (
-        training.fit(training.compile_loss(loss, OPTIMIZER, init, mesh, rules=rules), told, steps=STEPS).state.params
+        training.fit(
+            training.compile_loss(loss, OPTIMIZER, init, mesh, rules=rules), conditions, steps=STEPS
+        ).state.params
         for mesh, rules in zip(meshes, ((), RULES), strict=True)
     )
     assert_close(spread, alone, "texts")
-    inputs = np.arange(BATCH), *told().condition
+    inputs = np.arange(BATCH), *conditions().condition
     samples = draw(alone, *inputs)
     explicit = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
     split = jax.device_put(inputs, NamedSharding(explicit, PartitionSpec("data")))
@@ -137,11 +141,11 @@ def check_texts():
 
 
 def check_noise():
-    wanted = promises.draw(promises.RECORDER, range(8), trajectory=True)
+    expected = promises.draw(promises.RECORDER, range(8), trajectory=True)
     for sizes in ({"data": 8}, {"data": 2, "fsdp": 4}, {"data": 2, "fsdp": 2, "tensor": 2}):
         index = sharding.shard(np.arange(8), sharding.mesh(**sizes))
         np.testing.assert_array_equal(
-            jax.jit(lambda i: promises.draw(promises.RECORDER, i, trajectory=True))(index), wanted
+            jax.jit(lambda i: promises.draw(promises.RECORDER, i, trajectory=True))(index), expected
         )
     print("noise equal", flush=True)
 
@@ -187,10 +191,10 @@ def gathered(program, sizes):
     lines = program[program.index("\nENTRY ") :].splitlines()
     spans = []
     for first, line in enumerate(lines):
-        found = re.match(r"\s+%(\S+) = f32\[([\d,]+)\]\S* all-gather\(", line)
-        size = int(np.prod([int(part) for part in found[2].split(",")])) if found else 0
-        if found and size in sizes:
-            name = re.compile(rf"%{re.escape(found[1])}[,)]")
+        match = re.match(r"\s+%(\S+) = f32\[([\d,]+)\]\S* all-gather\(", line)
+        size = int(np.prod([int(part) for part in match[2].split(",")])) if match else 0
+        if match and size in sizes:
+            name = re.compile(rf"%{re.escape(match[1])}[,)]")
             last = max((later for later in range(first + 1, len(lines)) if name.search(lines[later])), default=first)
             spans.append((first, last, size))
     return max(sum(size for first, last, size in spans if first <= time <= last) for time in range(len(lines))), len(
@@ -207,14 +211,14 @@ def check_checkpoints(folder):
     )
     fresh = training.compile_loss(loss, OPTIMIZER, init, meshes[0], rules=RULES, ema=(0.9,)).fresh
     state, shapes = fresh(jax.random.key(0)), jax.eval_shape(fresh, jax.random.key(0))
-    wanted = {path: np.asarray(leaf).tobytes() for path, leaf in trees.paths(state.params).items()}
+    expected = {path: np.asarray(leaf).tobytes() for path, leaf in trees.paths(state.params).items()}
     for number, mesh in enumerate(meshes[1:]):
         where = sharding.shardings(shapes, mesh)
         with Checkpoints(folder) as store:
             store.save(number, state)
             store.wait()
             state = store.restore(number, jax.tree.map(_shaped, shapes, where)).state
-        assert {path: np.asarray(leaf).tobytes() for path, leaf in trees.paths(state.params).items()} == wanted
+        assert {path: np.asarray(leaf).tobytes() for path, leaf in trees.paths(state.params).items()} == expected
         assert jax.tree.map(lambda leaf: leaf.sharding, state) == where
     print("checkpoints equal", flush=True)
 

@@ -58,8 +58,8 @@ def test_damage_of_any_file_is_an_error_naming_step_and_item_or_changes_no_value
     items = set()
     with Checkpoints(folder) as checkpoints:
         for path in files_of(step):
-            whole, name = path.read_bytes(), path.relative_to(step)
-            if (content := damage(whole)) is None:
+            original, name = path.read_bytes(), path.relative_to(step)
+            if (content := damage(original)) is None:
                 path.unlink()
             else:
                 path.write_bytes(content)
@@ -71,7 +71,7 @@ def test_damage_of_any_file_is_an_error_naming_step_and_item_or_changes_no_value
             else:
                 assert name.as_posix() in REWRITTEN, name
                 linear.assert_bitwise_equal(restored.state, linear.train(linear.start(), 0, 4))
-            path.write_bytes(whole)
+            path.write_bytes(original)
         assert items >= {"meta", "state", digests.NAME}
         assert checkpoints.restore(4, linear.start()).step == 4
 
@@ -174,17 +174,17 @@ def test_damaged_digests_are_an_error(folder, content):
 
 
 def test_digests_find_every_flipped_bit_and_name_all_bad_files_at_once_and_allow_what_a_commit_rewrites(tmp_path):
-    values, whole = tmp_path / "state" / "values", bytes(range(256))
+    values, content = tmp_path / "state" / "values", bytes(range(256))
     values.parent.mkdir()
-    values.write_bytes(whole)
+    values.write_bytes(content)
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "_CHECKPOINT_METADATA").write_text("{}")
     digests.write(tmp_path, 1)
     (tmp_path / "_CHECKPOINT_METADATA").write_text('{"commit": 1}')
     (tmp_path / "commit_success.txt").write_text("done")
     digests.verify(tmp_path, 1)
-    for bit in range(0, 8 * len(whole), 31):
-        values.write_bytes((int.from_bytes(whole) ^ 1 << bit).to_bytes(len(whole)))
+    for bit in range(0, 8 * len(content), 31):
+        values.write_bytes((int.from_bytes(content) ^ 1 << bit).to_bytes(len(content)))
         with pytest.raises(CheckpointCorruptError, match="step 1 is corrupt: item state: state/values"):
             digests.verify(tmp_path, 1)
     values.unlink()

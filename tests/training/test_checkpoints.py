@@ -31,11 +31,11 @@ restore = linear.restore
 
 
 def test_run_resumed_from_a_checkpoint_equals_an_uninterrupted_one_bitwise(written):
-    whole = linear.train(linear.start(), 0, 7)
+    full = linear.train(linear.start(), 0, 7)
     for step in (2, 4):
         restored = restore(written, step, target=linear.start(seed=9) if step == 2 else jax.eval_shape(linear.start))
         assert restored.step == int(restored.state.step) == step and restored.meta == {"rows": step}
-        linear.assert_bitwise_equal(linear.train(restored.state, step, 7), whole)
+        linear.assert_bitwise_equal(linear.train(restored.state, step, 7), full)
 
 
 def test_state_donated_while_it_is_being_written_is_stored_as_it_was(tmp_path):
@@ -144,7 +144,7 @@ def test_a_declined_state_that_was_donated_is_not_saved_and_a_warning_says_so(tm
 
 def test_a_part_of_the_state_is_restored_without_the_rest(written):
     with Checkpoints(written, read_only=True) as reader:
-        whole = reader.restore(4, linear.start()).state
+        full = reader.restore(4, linear.start()).state
         part = reader.restore_subtree(None, "tracks/0.5", jax.eval_shape(linear.params))
         flat = reader.restore(2, reader.contents(2)).state
         with pytest.raises(
@@ -156,7 +156,7 @@ def test_a_part_of_the_state_is_restored_without_the_rest(written):
         with pytest.raises(DataError, match="nothing at 'tracks/0.99': it begins with key, optimizer_state, params"):
             reader.restore_subtree(4, "tracks/0.99", linear.params())
     assert part.step == 4 and part.meta == {"rows": 4}
-    jax.tree.map(np.testing.assert_array_equal, part.state, whole.tracks[0.5])
+    jax.tree.map(np.testing.assert_array_equal, part.state, full.tracks[0.5])
     assert int(flat["step"]) == 2 and jnp.issubdtype(flat["key"].dtype, jax.dtypes.prng_key)
 
 

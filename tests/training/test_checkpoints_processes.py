@@ -146,10 +146,10 @@ def test_newest_complete_step_survives_a_kill_during_a_save(tmp_path, attempt):
     time.sleep(random.Random(attempt).uniform(0, 0.05))
     process.send_signal(signal.SIGKILL)
     out, _ = process.communicate(timeout=60)
-    begun = max(map(int, out.split()), default=4) + 1
+    first = max(map(int, out.split()), default=4) + 1
     with Checkpoints(tmp_path) as checkpoints:
         newest = checkpoints.latest()
-        assert begun - 2 <= newest <= begun
+        assert first - 2 <= newest <= first
         restored = checkpoints.restore(
             None, {str(leaf): jax.ShapeDtypeStruct((64, 1024), jnp.int32) for leaf in range(8)}
         )
@@ -170,12 +170,12 @@ def test_full_disk_is_an_error_at_wait_and_older_steps_stay(tmp_path):
 def test_a_disk_that_fills_up_anywhere_in_a_save_is_an_error_within_seconds_that_leaves_nothing(tmp_path):
     """On a file system of its own, with room for a few more files or blocks each time until the save succeeds."""
     mount = 'mount -t tmpfs -o size=400k,nr_inodes=100 tmpfs "$0" && exec "$@"'
-    own = ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, str(tmp_path)]
-    if shutil.which("unshare") is None or subprocess.run([*own, "true"], capture_output=True).returncode:
+    command = ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, str(tmp_path)]
+    if shutil.which("unshare") is None or subprocess.run([*command, "true"], capture_output=True).returncode:
         pytest.skip("no file system can be mounted here")
-    process = python(NO_ROOM, tmp_path, before=own)
-    out, said = process.communicate(timeout=120)
-    assert process.returncode == 0 and len(said.splitlines()) <= 6, said  # the errors tell it all
+    process = python(NO_ROOM, tmp_path, before=command)
+    out, message = process.communicate(timeout=120)
+    assert process.returncode == 0 and len(message.splitlines()) <= 6, message  # the errors tell it all
     assert float(out.split()[1]) < 30
 
 

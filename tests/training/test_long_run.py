@@ -19,11 +19,11 @@ def resident():
 @pytest.mark.fault("10,000 training steps")
 @pytest.mark.skipif(sys.platform != "linux", reason="memory and open files are read from /proc")
 def test_memory_open_files_and_live_arrays_are_flat_over_10_000_steps(tmp_path):
-    batches, seen = [linear.batch(number) for number in range(8)], {}
+    batches, counts = [linear.batch(number) for number in range(8)], {}
 
     def look(step, metrics):
         if step % 2_000 == 900:  # between two checkpoints
-            seen[step] = (resident(), len(os.listdir("/proc/self/fd")), len(jax.live_arrays()))
+            counts[step] = (resident(), len(os.listdir("/proc/self/fd")), len(jax.live_arrays()))
 
     fitted = training.fit(
         training.compile_loss(linear.noisy, linear.adamw(), lambda key: linear.params()),
@@ -34,7 +34,7 @@ def test_memory_open_files_and_live_arrays_are_flat_over_10_000_steps(tmp_path):
         checkpoint_every=1_000,
     )
     assert int(fitted.state.step) == 10_000
-    (first, *_, last), memory = list(seen.values())[1:], 8 * 2**20  # the first look comes before the first checkpoint
-    assert last[0] - first[0] < memory, seen
-    assert abs(last[1] - first[1]) <= 2 and last[2] <= first[2] + 2, seen
+    (first, *_, last), memory = list(counts.values())[1:], 8 * 2**20  # the first look comes before the first checkpoint
+    assert last[0] - first[0] < memory, counts
+    assert abs(last[1] - first[1]) <= 2 and last[2] <= first[2] + 2, counts
     assert len(os.listdir(tmp_path)) == 2, "steps that were to go"

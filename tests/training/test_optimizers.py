@@ -15,7 +15,7 @@ pytestmark = pytest.mark.numbers
 
 @pytest.mark.float64
 @table(
-    "options, steps, wanted",
+    "options, steps, expected",
     [
         ({"warmup": 4, "total": 10, "decay": "constant"}, range(4), [0.5, 1.0, 1.5, 2.0]),  # no step is lost
         ({"warmup": 0, "total": 10}, [0], [2.0]),
@@ -26,9 +26,9 @@ pytestmark = pytest.mark.numbers
     ],
 )
 def test_rate_warms_up_linearly_and_goes_from_its_peak_through_the_middle_to_its_final_share_and_stays(
-    options, steps, wanted
+    options, steps, expected
 ):
-    np.testing.assert_allclose([optimizers.warm_up_then(2.0, **options)(step) for step in steps], wanted, rtol=1e-6)
+    np.testing.assert_allclose([optimizers.warm_up_then(2.0, **options)(step) for step in steps], expected, rtol=1e-6)
 
 
 def test_weight_decay_spares_biases_norms_and_embeddings():
@@ -73,10 +73,10 @@ def test_muon_steps_by_matrices_of_singular_values_near_1_and_adam_by_all_else()
     optimizer = optimizers.muon(0.1, adam_learning_rate=0.01, warmup=0, total=10, decay="constant")
     updates, _ = quickly(optimizer.update)(gradient, optimizer.init(params), params)
     for layer, matrix, longer in (("dense", (4, 6), np.sqrt(6 / 4)), ("conv", (3 * 3 * 2, 2), 1)):
-        update, of = (np.reshape(tree[layer]["kernel"], matrix) for tree in (updates, gradient))
+        update, parameter = (np.reshape(tree[layer]["kernel"], matrix) for tree in (updates, gradient))
         values = np.linalg.svd(update, compute_uv=False) / (0.1 * longer)
         assert 0.6 < values.min() <= values.max() < 1.3
-        left, _, right = np.linalg.svd(of, full_matrices=False)
+        left, _, right = np.linalg.svd(parameter, full_matrices=False)
         # the direction of steepest descent
         assert np.sum(update * (left @ right)) < -0.9 * np.linalg.norm(update) * np.sqrt(min(matrix))
     adam = optimizers.adamw(0.01, warmup=0, total=10, decay="constant")

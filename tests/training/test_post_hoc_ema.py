@@ -75,14 +75,14 @@ def test_float32_keeps_the_digits_of_a_small_share():
 @table("relative_std, step", [(0.07, STEPS), (0.15, STEPS), (0.07, 300), (0.04, 360), (0.02, STEPS)])
 def test_the_weights_are_the_least_squares_optimum_over_all_steps_and_its_error_is_the_stated_one(relative_std, step):
     """A walk that visits a new axis at each step has the shares themselves as its average."""
-    wanted = Snapshot(relative_std, step)
-    profiles, target = np.stack([shares(*snapshot) for snapshot in STORED], 1), shares(*wanted)
-    ours = profiles @ post_hoc_ema.weights(STORED, wanted) - target
+    requested = Snapshot(relative_std, step)
+    profiles, target = np.stack([shares(*snapshot) for snapshot in STORED], 1), shares(*requested)
+    ours = profiles @ post_hoc_ema.weights(STORED, requested) - target
     best = profiles @ np.linalg.lstsq(profiles, target, rcond=None)[0] - target
     size = np.linalg.norm(target)
     # steps are whole here and continuous there
     assert np.linalg.norm(ours) / size <= np.linalg.norm(best) / size + 2e-3
-    assert post_hoc_ema.relative_error(STORED, wanted) == pytest.approx(np.linalg.norm(ours) / size, abs=5e-3)
+    assert post_hoc_ema.relative_error(STORED, requested) == pytest.approx(np.linalg.norm(ours) / size, abs=5e-3)
 
 
 def test_lengths_between_and_beyond_the_stored_ones_fit_well_and_a_length_below_the_spacing_of_snapshots_does_not():
@@ -118,11 +118,11 @@ def test_without_the_short_cut_the_weights_of_a_stored_average_are_one_and_zero(
 
 
 def test_what_is_read_stays_usable_though_the_sum_is_donated():
-    kept = {snapshot: {"w": jnp.float32([1.0, 2.0])} for snapshot in STORED}
-    rebuilt = post_hoc_ema.reconstruct(kept.__getitem__, STORED, Snapshot(0.07, STEPS))
+    saved = {snapshot: {"w": jnp.float32([1.0, 2.0])} for snapshot in STORED}
+    rebuilt = post_hoc_ema.reconstruct(saved.__getitem__, STORED, Snapshot(0.07, STEPS))
     # the weights add up to one as nearly as the profiles fit
     np.testing.assert_allclose(rebuilt["w"], [1.0, 2.0], rtol=5e-3)
-    assert not any(tree["w"].is_deleted() for tree in kept.values())
+    assert not any(tree["w"].is_deleted() for tree in saved.values())
 
 
 def test_tracks_of_both_kinds_stand_in_one_state_and_a_step_moves_each_by_its_own_rule():
@@ -132,18 +132,21 @@ def test_tracks_of_both_kinds_stand_in_one_state_and_a_step_moves_each_by_its_ow
     first, _ = linear.STEP(state, linear.batch())
     assert first.ema is first.tracks[post_hoc_ema.power(LONG)] and first.decays == tracks
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), first.ema, first.params)
-    began = first.params["dense"]["kernel"].copy(), {of: first.tracks[of]["dense"]["kernel"].copy() for of in tracks}
+    began = (
+        first.params["dense"]["kernel"].copy(),
+        {track: first.tracks[track]["dense"]["kernel"].copy() for track in tracks},
+    )
     second, _ = linear.STEP(first, linear.batch(1))
     moved = second.params["dense"]["kernel"] - began[0]
-    for of in (tracks[0], tracks[2]):
-        share = 1 - 0.5 ** (post_hoc_ema.gamma(of.relative_std) + 1)
-        np.testing.assert_allclose(second.tracks[of]["dense"]["kernel"] - began[1][of], share * moved, atol=1e-6)
+    for track in (tracks[0], tracks[2]):
+        share = 1 - 0.5 ** (post_hoc_ema.gamma(track.relative_std) + 1)
+        np.testing.assert_allclose(second.tracks[track]["dense"]["kernel"] - began[1][track], share * moved, atol=1e-6)
 
 
 def test_tracks_sort_after_decays_and_by_length_whatever_their_order():
     tracks = [0.999, 0.1, post_hoc_ema.power(0.05), post_hoc_ema.power(0.1)]
-    wanted = [0.1, 0.999, *tracks[2:]]
-    assert all(sorted(order) == wanted for order in itertools.permutations(tracks))
+    requested = [0.1, 0.999, *tracks[2:]]
+    assert all(sorted(order) == requested for order in itertools.permutations(tracks))
     assert post_hoc_ema.power(0.1) == post_hoc_ema.power(0.1) != 0.1
 
 
@@ -164,7 +167,7 @@ test_mistakes_are_refused = refusals(
     (lambda: post_hoc_ema.weights([STORED[0]] * 2, Snapshot(0.1, 1)), "twice"),
     (
         lambda: post_hoc_ema.weights(STORED, Snapshot(0.1, STEPS + 1)),
-        f"wanted.step = {STEPS + 1} is after the newest stored step {STEPS}",
+        f"requested.step = {STEPS + 1} is after the newest stored step {STEPS}",
     ),
     (lambda: post_hoc_ema.weights(STORED, Snapshot(0.1, 0)), "step = 0 is outside"),
 )

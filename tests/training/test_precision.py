@@ -20,15 +20,20 @@ def network(params, x, t, *condition):
 
 
 def test_network_computes_in_the_dtype_answers_in_that_of_x_and_gives_float32_gradients():
-    seen = {}
+    dtypes = {}
 
     def spy(params, x, t, *condition):
-        seen.update(params=params["w"].dtype, x=x.dtype, t=t.dtype, condition=[c.dtype for c in condition])
+        dtypes.update(params=params["w"].dtype, x=x.dtype, t=t.dtype, condition=[c.dtype for c in condition])
         return network(params, x, t)
 
     apply = precision.apply(spy, precision.Precision("bfloat16"))
     assert apply(PARAMS, X, T, jnp.array([1, 2]), jnp.ones(2)).dtype == jnp.float32
-    assert seen == {"params": jnp.bfloat16, "x": jnp.bfloat16, "t": jnp.float32, "condition": [jnp.int32, jnp.bfloat16]}
+    assert dtypes == {
+        "params": jnp.bfloat16,
+        "x": jnp.bfloat16,
+        "t": jnp.float32,
+        "condition": [jnp.int32, jnp.bfloat16],
+    }
     assert jax.grad(lambda params: apply(params, X, T).sum())(PARAMS)["w"].dtype == jnp.float32
 
 

@@ -117,20 +117,20 @@ def test_rules_of_a_transformer_split_parameters_averages_and_moments_alike_and_
 
     state = jax.eval_shape(fresh, jax.random.key(0))
     split = specs(state, many(data=2, fsdp=2, tensor=2), networks.transformer.TENSOR_PARALLEL, smallest=1024)
-    for place in ("params", "tracks/0.9", "optimizer_state/0/mu"):
+    for prefix in ("params", "tracks/0.9", "optimizer_state/0/mu"):
         for block in ("block_0", "block_1"):
             assert (
-                split[f"{place}/{block}/qkv/kernel"]
-                == split[f"{place}/{block}/mlp_0/kernel"]
+                split[f"{prefix}/{block}/qkv/kernel"]
+                == split[f"{prefix}/{block}/mlp_0/kernel"]
                 == PartitionSpec("fsdp", "tensor")
             )
             assert (
-                split[f"{place}/{block}/output/kernel"]
-                == split[f"{place}/{block}/mlp_1/kernel"]
+                split[f"{prefix}/{block}/output/kernel"]
+                == split[f"{prefix}/{block}/mlp_1/kernel"]
                 == PartitionSpec("tensor", "fsdp")
             )
-            assert split[f"{place}/{block}/qkv/bias"] == PartitionSpec("tensor")
-        assert split[f"{place}/output/kernel"] == PartitionSpec(None, None), "no block's"
+            assert split[f"{prefix}/{block}/qkv/bias"] == PartitionSpec("tensor")
+        assert split[f"{prefix}/output/kernel"] == PartitionSpec(None, None), "no block's"
     assert split["key"] == split["step"] == PartitionSpec()
 
 
@@ -148,18 +148,18 @@ def test_rules_of_a_transformer_fit_every_layer_of_a_block_that_reads_a_text(nam
     split = specs(params, many(tensor=2), networks.transformer.TENSOR_PARALLEL)
     blocks = {path.split("block_", 1)[1].split("/", 1)[1]: spec for path, spec in split.items() if "block_" in path}
     wide, narrow = PartitionSpec(None, "tensor"), PartitionSpec("tensor", None)
-    wanted = {"qkv": wide, "mlp_0": wide, "output": narrow, "mlp_1": narrow}
+    expected = {"qkv": wide, "mlp_0": wide, "output": narrow, "mlp_1": narrow}
     if name == "joint":
-        wanted |= {f"stream_1_{layer}": spec for layer, spec in wanted.items()} | {"stream_1_key_value": wide}
+        expected |= {f"stream_1_{layer}": spec for layer, spec in expected.items()} | {"stream_1_key_value": wide}
     else:
-        wanted |= {"cross_query": wide, "cross_key_value": wide, "cross_output": narrow}
+        expected |= {"cross_query": wide, "cross_key_value": wide, "cross_output": narrow}
     kernels = {
         path.removesuffix("/kernel"): spec
         for path, spec in blocks.items()
         if path.endswith("/kernel") and "modulation" not in path
     }
-    assert kernels == wanted
-    for layer, spec in wanted.items():
+    assert kernels == expected
+    for layer, spec in expected.items():
         assert blocks[f"{layer}/bias"] == PartitionSpec("tensor" if spec == wide else None)
 
 
@@ -209,8 +209,8 @@ def test_sharded_batch_keeps_its_values_and_a_replicated_state_can_be_donated_an
 
 def test_a_step_on_explicit_axes_equals_one_on_auto_axes_with_frozen_parameters_too():
     def loss(params, key, batch, teacher):
-        value, own = linear.noisy(params, key, batch)
-        return value + linear.taught(params, key, batch, teacher, 2.0)[0], own
+        value, metrics = linear.noisy(params, key, batch)
+        return value + linear.taught(params, key, batch, teacher, 2.0)[0], metrics
 
     mesh, teacher = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,)), linear.params()
     step = quickly(training.make_step(loss, linear.adamw(), accumulate=2, clip=1.0))
@@ -219,7 +219,7 @@ def test_a_step_on_explicit_axes_equals_one_on_auto_axes_with_frozen_parameters_
         sharding.shard(linear.batch(), mesh),
         sharding.replicate(teacher, mesh),
     )
-    plain, wanted = step(linear.start(), linear.batch(), teacher)
+    plain, expected = step(linear.start(), linear.batch(), teacher)
     assert jax.typeof(after.params["dense"]["kernel"]).sharding.mesh.explicit_axes == ("data",)
-    np.testing.assert_allclose(metrics["loss"], wanted["loss"], rtol=1e-6)
+    np.testing.assert_allclose(metrics["loss"], expected["loss"], rtol=1e-6)
     np.testing.assert_allclose(after.params["dense"]["kernel"], plain.params["dense"]["kernel"], rtol=1e-6)

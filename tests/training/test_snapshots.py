@@ -18,14 +18,14 @@ STEPS, EVERY = 8, 3
 
 
 def loop(folder, **options):
-    with Checkpoints(folder) as store, Checkpoints(folder / "snapshots", keep_every=1, keep=1) as kept:
+    with Checkpoints(folder) as store, Checkpoints(folder / "snapshots", keep_every=1, keep=1) as snapshots:
         options = {
             "steps": STEPS,
             "seed": 0,
             "checkpoint_every": 5,
             "snapshot_every": EVERY,
             "store": store,
-            "snapshots": kept,
+            "snapshots": snapshots,
         } | options
         return training.fit(RUN, linear.batch, **options)
 
@@ -36,41 +36,43 @@ def fit(folder="/nonexistent", ema=(0.9,), **options):
 
 
 def bits(folder):
-    with Checkpoints(folder / "snapshots", read_only=True) as kept:
-        states = {step: kept.restore(step, kept.contents(step)).state for step in kept.steps()}
+    with Checkpoints(folder / "snapshots", read_only=True) as snapshots:
+        states = {step: snapshots.restore(step, snapshots.contents(step)).state for step in snapshots.steps()}
     return {(step, path): np.asarray(leaf).tobytes() for step, state in states.items() for path, leaf in state.items()}
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def uninterrupted(tmp_path_factory):
     """(folder, tracks after each step, params after the last) of an uninterrupted training."""
-    folder, seen = tmp_path_factory.mktemp("whole"), {}
-    fitted = loop(folder, on_state=lambda step, state: seen.update({step: jax.device_get(state.tracks)}))
-    return folder, seen, fitted.state.params
+    folder, states = tmp_path_factory.mktemp("whole"), {}
+    fitted = loop(folder, on_state=lambda step, state: states.update({step: jax.device_get(state.tracks)}))
+    return folder, states, fitted.state.params
 
 
-def test_every_so_many_steps_and_the_last_the_power_functions_are_stored_and_nothing_else(whole):
-    folder, seen, _ = whole
-    with Checkpoints(folder / "snapshots", read_only=True) as kept:
-        assert snapshots.stored(kept) == [Snapshot(length, step) for step in (3, 6, 8) for length in (0.1, 0.2)]
-        assert {path.split("/")[0] for path in kept.contents(3)} == {"power_0.1", "power_0.2"}
+def test_every_so_many_steps_and_the_last_the_power_functions_are_stored_and_nothing_else(uninterrupted):
+    folder, states, _ = uninterrupted
+    with Checkpoints(folder / "snapshots", read_only=True) as store:
+        assert snapshots.stored(store) == [Snapshot(length, step) for step in (3, 6, 8) for length in (0.1, 0.2)]
+        assert {path.split("/")[0] for path in store.contents(3)} == {"power_0.1", "power_0.2"}
         for length in (0.1, 0.2):
-            rebuilt = snapshots.reconstruct(kept, linear.params(), length, 6)
-            jax.tree.map(np.testing.assert_array_equal, rebuilt, seen[6][power(length)])
+            rebuilt = snapshots.reconstruct(store, linear.params(), length, 6)
+            jax.tree.map(np.testing.assert_array_equal, rebuilt, states[6][power(length)])
 
 
-def test_a_length_that_was_not_tracked_is_the_best_sum_of_what_is_stored(whole):
-    folder, seen, params = whole
-    with Checkpoints(folder / "snapshots", read_only=True) as kept:
-        rebuilt = snapshots.reconstruct(kept, params, 0.15)
-        stored = snapshots.stored(kept)
+def test_a_length_that_was_not_tracked_is_the_best_sum_of_what_is_stored(uninterrupted):
+    folder, states, params = uninterrupted
+    with Checkpoints(folder / "snapshots", read_only=True) as store:
+        rebuilt = snapshots.reconstruct(store, params, 0.15)
+        stored = snapshots.stored(store)
     factors = post_hoc_ema.weights(stored, Snapshot(0.15, STEPS))
-    kernels = [seen[snapshot.step][power(snapshot.relative_std)]["dense"]["kernel"] for snapshot in stored]
+    kernels = [states[snapshot.step][power(snapshot.relative_std)]["dense"]["kernel"] for snapshot in stored]
     np.testing.assert_allclose(rebuilt["dense"]["kernel"], np.tensordot(factors, kernels, 1), rtol=1e-5, atol=1e-6)
 
 
 @table("dies_at", [4, 7])  # before any checkpoint, and after one with a snapshot that is newer
-def test_snapshots_of_a_training_that_was_killed_and_resumed_are_those_of_one_that_was_not(dies_at, whole, tmp_path):
+def test_snapshots_of_a_training_that_was_killed_and_resumed_are_those_of_one_that_was_not(
+    dies_at, uninterrupted, tmp_path
+):
     def dies(step, state):
         if step == dies_at:
             raise KeyboardInterrupt
@@ -78,14 +80,14 @@ def test_snapshots_of_a_training_that_was_killed_and_resumed_are_those_of_one_th
     with pytest.raises(KeyboardInterrupt):
         loop(tmp_path, on_state=dies)
     assert loop(tmp_path).resumed_from == (None if dies_at == 4 else 5)
-    assert bits(tmp_path) == bits(whole[0])
+    assert bits(tmp_path) == bits(uninterrupted[0])
 
 
 def test_fit_keeps_them_beside_its_checkpoints(tmp_path):
     fitted = fit(tmp_path, ema=TRACKS, snapshot_every=2)
-    with Checkpoints(tmp_path / "snapshots", read_only=True) as kept:
-        rebuilt = snapshots.reconstruct(kept, linear.params(), 0.2)
-        assert kept.steps() == [2, 3]
+    with Checkpoints(tmp_path / "snapshots", read_only=True) as snapshot_store:
+        rebuilt = snapshots.reconstruct(snapshot_store, linear.params(), 0.2)
+        assert snapshot_store.steps() == [2, 3]
     with Checkpoints(tmp_path, read_only=True) as store:
         assert store.latest_valid() == 3
     jax.tree.map(np.testing.assert_array_equal, rebuilt, fitted.state.tracks[power(0.2)])
@@ -100,5 +102,5 @@ test_mistakes_are_refused_before_a_folder_is_made = refusals(
 
 
 def test_a_folder_without_snapshots_says_so(tmp_path):
-    with Checkpoints(tmp_path) as kept, pytest.raises(DataError, match="holds no snapshots"):
-        snapshots.stored(kept)
+    with Checkpoints(tmp_path) as store, pytest.raises(DataError, match="holds no snapshots"):
+        snapshots.stored(store)

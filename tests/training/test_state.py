@@ -35,9 +35,9 @@ def test_no_two_leaves_share_a_buffer_even_where_the_optimizer_keeps_params():
 
 def test_ema_is_the_first_track_asked_for_also_after_jit_and_params_without_tracks():
     state = linear.start(ema=(0.999, 0.5, 0))
-    for seen in (state, jax.jit(lambda state: state)(state)):
-        assert seen.decays == (0.999, 0.5, 0.0) and set(seen.tracks) == {0.999, 0.5, 0}
-        assert seen.ema is seen.tracks[0.999]
+    for each in (state, jax.jit(lambda state: state)(state)):
+        assert each.decays == (0.999, 0.5, 0.0) and set(each.tracks) == {0.999, 0.5, 0}
+        assert each.ema is each.tracks[0.999]
     bare = linear.start(ema=())
     assert bare.ema is bare.params and bare.tracks == {}
 

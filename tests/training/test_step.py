@@ -29,10 +29,10 @@ def one_step(loss=linear.exact, batch=None, optimizer=None, **options):
 def test_step_of_plain_gradient_descent_is_the_gradient():
     state, metrics = one_step()
     slopes = quickly(jax.value_and_grad(linear.exact, has_aux=True))
-    (value, own), gradient = slopes(linear.params(), jax.random.key(0), linear.batch())
+    (value, its_metrics), gradient = slopes(linear.params(), jax.random.key(0), linear.batch())
     expected = jax.tree.map(lambda p, g: p - g, linear.params(), gradient)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), state.params, expected)
-    np.testing.assert_allclose([metrics["loss"], metrics["largest"]], [value, own["largest"]], rtol=1e-6)
+    np.testing.assert_allclose([metrics["loss"], metrics["largest"]], [value, its_metrics["largest"]], rtol=1e-6)
     assert bool(metrics["finite"])
     np.testing.assert_allclose(metrics["grad_norm"], optax.tree.norm(gradient), rtol=1e-6)
 
@@ -52,11 +52,11 @@ def test_accumulated_gradient_is_bitwise_the_full_one_where_sums_are_exact():
     state = training.start(
         {"dense": {"kernel": jnp.ones((3, 2)), "bias": jnp.zeros(2)}}, optax.sgd(1.0), jax.random.key(0)
     )
-    (whole, plain), *others = (
+    (full, plain), *others = (
         quickly(training.make_step(linear.exact, optax.sgd(1.0), accumulate=n))(state, batch) for n in (1, 2, 8)
     )
     for sliced, metrics in others:
-        linear.assert_bitwise_equal(whole, sliced)
+        linear.assert_bitwise_equal(full, sliced)
         np.testing.assert_array_equal(metrics["loss"], plain["loss"])
 
 
@@ -73,10 +73,10 @@ def test_slices_of_a_noisy_loss_get_keys_of_their_own_and_agree_in_the_mean():
 
         return np.asarray(quickly(jax.vmap(one))(seeds))
 
-    whole, sliced = bias(1, jnp.arange(500)), bias(4, jnp.arange(500, 1000))
-    error = np.sqrt((whole.var(0) + sliced.var(0)) / 500)
-    assert np.all(np.abs(whole.mean(0) - sliced.mean(0)) < 4 * error)
-    assert 0.5 < np.mean(sliced.std(0) / whole.std(0)) < 2  # one key for all slices would give twice the deviation
+    full, sliced = bias(1, jnp.arange(500)), bias(4, jnp.arange(500, 1000))
+    error = np.sqrt((full.var(0) + sliced.var(0)) / 500)
+    assert np.all(np.abs(full.mean(0) - sliced.mean(0)) < 4 * error)
+    assert 0.5 < np.mean(sliced.std(0) / full.std(0)) < 2  # one key for all slices would give twice the deviation
 
 
 def small_step(params, loss, batch, optimizer, **options):
@@ -169,7 +169,7 @@ def test_many_steps_are_traced_once():
     assert int(state.step) == 6 and len(traces) == 1
 
 
-def whole(seed):
+def full(seed):
     """Parameters of small whole numbers, of which every sum is exact."""
     rng = np.random.default_rng(seed)
     return {"dense": {"kernel": jnp.asarray(rng.integers(-3, 4, (3, 2)), jnp.float32), "bias": jnp.ones(2)}}
@@ -182,14 +182,12 @@ def test_frozen_trees_are_data_that_are_not_sliced_have_no_gradient_and_are_not_
         for n in (1, 2)
     ]
     for seed in (1, 2):
-        teacher = whole(seed)
-        fresh, fixed = (jax.tree.map(np.asarray, tree["dense"]) for tree in (whole(0), teacher))
+        teacher = full(seed)
+        fresh, fixed = (jax.tree.map(np.asarray, tree["dense"]) for tree in (full(0), teacher))
         error = batch.clean @ (fresh["kernel"] - scale * fixed["kernel"]) + fresh["bias"] - scale * fixed["bias"]
         expected = {"kernel": fresh["kernel"] - batch.clean.T @ error / 8, "bias": fresh["bias"] - error.sum(0) / 8}
         for step in steps:
-            after, metrics = step(
-                training.start(whole(0), optax.sgd(1.0), jax.random.key(0), ()), batch, teacher, scale
-            )
+            after, metrics = step(training.start(full(0), optax.sgd(1.0), jax.random.key(0), ()), batch, teacher, scale)
             jax.tree.map(np.testing.assert_array_equal, after.params["dense"], expected)
             assert metrics["finite"] and metrics["loss"] > 0 and not teacher["dense"]["kernel"].is_deleted()
     assert [step.traces for step in steps] == [1, 1]

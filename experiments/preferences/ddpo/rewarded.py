@@ -82,7 +82,7 @@ class RewardedTask:
 
     def whole(self, learned: Params, reference: Params) -> Params:
         """Those of the network."""
-        return learned if self.adapted is None else lora.merged(reference, learned)
+        return learned if self.adapted is None else lora.merge(reference, learned)
 
     def denoiser(self, params: Params, prompt: jax.Array) -> NetworkDenoiser:
         """The policy of these parameters, for one prompt (b,) of each sample."""

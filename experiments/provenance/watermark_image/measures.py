@@ -163,13 +163,13 @@ def permuted(pairs: list[tuple[np.ndarray, np.ndarray]], permutations: int) -> t
     exchangeable).
     """
     rng, rows = np.random.default_rng(0), [tuple(map(_features, pair)) for pair in pairs]
-    observed = sum(frechet.distance(*pair) for pair in rows)
+    observed = sum(frechet.frechet_distance(*pair) for pair in rows)
     chance = np.zeros(permutations)
     for first, second in rows:
         both = np.concatenate([first, second])
         for turn in range(permutations):
             order = rng.permutation(len(both))
-            chance[turn] += frechet.distance(both[order[: len(first)]], both[order[len(first) :]])
+            chance[turn] += frechet.frechet_distance(both[order[: len(first)]], both[order[len(first) :]])
     return float(observed), float(randomisation.randomisation_p(np.array(observed), chance))
 
 

@@ -209,7 +209,7 @@ def _manifest(model: Model, folder: RunFolder, options: SettledOptions, settings
         "label": "in turn" if options.label is None else options.label,
         "ema": model.ema if options.ema is None else f"length {options.ema:g}",
         "evaluations": known.evaluations(options.steps),
-        "digest": digests.of(folder.checkpoints(settings["trained_seed"]) / str(settings["checkpoint"])),
+        "digest": digests.folder_digest(folder.checkpoints(settings["trained_seed"]) / str(settings["checkpoint"])),
     }
     return Manifest(
         experiment=configuration.read(folder).experiment,

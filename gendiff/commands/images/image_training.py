@@ -175,7 +175,7 @@ def unet(
 def _init(network: networks.UNet, shape: tuple[int, ...]) -> Callable[[jax.Array], Params]:
     condition: list[Any] = [
         jnp.zeros((1,), jnp.int32),
-        *([networks.SecondTime(jnp.zeros((1,)))] if network.second_time else []),
+        *([networks.EndTime(jnp.zeros((1,)))] if network.second_time else []),
     ]
     return lambda key: networks.init(network, key, jnp.zeros(shape), jnp.zeros((1,)), *condition)
 

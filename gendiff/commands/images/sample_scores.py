@@ -93,7 +93,7 @@ def evaluate(place: Shards, options: ScoreOptions, progress: Progress) -> None:
         features=f"{options.features}, {options.resize}" if options.features == "inception" else options.features,
         dimensions=len(own.mean),
         reference=options.reference,
-        frechet=None if fitted is None else frechet.between(fitted, own),
+        frechet=None if fitted is None else frechet.frechet_distance(fitted, own),
         seconds=round(time.monotonic() - begin, 3),
     )
     json_files.write(place.folder / SCORES, scores)

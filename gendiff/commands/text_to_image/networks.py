@@ -211,7 +211,7 @@ def _model(
     x = np.zeros((1, shape[0] // FOLD, shape[1] // FOLD, FOLD * FOLD * shape[2]), np.float32)
     words, one = np.zeros((1, texts.LENGTH), np.int32), np.zeros(1, np.float32)
     text = networks.Text(np.zeros((1, texts.LENGTH, width), np.float32), words > -1, np.zeros((1, width), np.float32))
-    condition = (text, networks.SecondTime(one)) if second_time else (text,)
+    condition = (text, networks.EndTime(one)) if second_time else (text,)
 
     def init(key: jax.Array) -> Params:
         first, second = jax.random.split(key)

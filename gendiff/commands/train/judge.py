@@ -191,7 +191,7 @@ class OneSet:
 
     def _checkpoint(self, seed: int) -> str:
         step = training_loop.newest_step(self.folder, seed)
-        return digests.of(self.folder.checkpoints(seed) / str(step))
+        return digests.folder_digest(self.folder.checkpoints(seed) / str(step))
 
     def _gaussian(self, count: int) -> np.ndarray:
         pixels, labels = self.training.astype(np.float32) / 127.5 - 1, np.zeros(len(self.training), np.int32)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import checks, records
-from gendiff.core.condition_records import SecondTime
+from gendiff.core.condition_records import EndTime
 from gendiff.core.types import NO_LABEL, Metrics, Params
 from gendiff.diffusion import conditions, objectives, process, weighting
 from gendiff.diffusion.distillation import two_times
@@ -52,7 +52,7 @@ class ShortcutLoss(objectives.NetworkLoss):
             )
             pair = jax.lax.stop_gradient(two_halves_in_one(network, self.schedule, *step, shortest=1 / self.steps))
             goal = jax.tree.map(lambda first, data: jnp.concatenate([first, data[self_count:]]), pair, goal)
-        return self.error(params, network_key, x, level, (*condition, SecondTime(end.t_for(x))), goal)
+        return self.error(params, network_key, x, level, (*condition, EndTime(end.t_for(x))), goal)
 
     def _own(self, samples: int) -> int:
         """How many samples of a batch learn from the network's own steps."""

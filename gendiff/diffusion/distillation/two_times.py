@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, records
-from gendiff.core.condition_records import SecondTime
+from gendiff.core.condition_records import EndTime
 from gendiff.core.types import ArrayLike, Params
 from gendiff.diffusion import denoiser
 from gendiff.diffusion.denoiser import NetworkDenoiser
@@ -54,7 +54,7 @@ class TwoTimeNetwork(TwoTimeDenoiser):
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level, cleaner: Level | None = None) -> Prediction:
         """The pair that carries x to `cleaner`, as `TwoTimeDenoiser` says."""
-        second = SecondTime((level if cleaner is None else cleaner).t_for(x))
+        second = EndTime((level if cleaner is None else cleaner).t_for(x))
         return NetworkDenoiser(self.predict, self.parameterization, self.params, (*self.condition, second))(x, level)
 
     def with_condition(self, *condition: Any) -> "TwoTimeNetwork":
@@ -72,7 +72,7 @@ def from_network(
     the average velocity.
 
     Args:
-        predict: (params, x, t, *condition, second) -> output, where `second` is a `networks.SecondTime` of (b,): the t
+        predict: (params, x, t, *condition, second) -> output, where `second` is an `networks.EndTime` of (b,): the t
             of the cleaner level. `networks.DiT(second_time=True)` and `networks.UNet(second_time=True)` are such
             networks.
         params: its parameters.

@@ -26,9 +26,10 @@ GROUP_EPSILON = 1e-6
 
 
 class ImageTransformer(nn.Module):
-    """Transformer blocks whose tokens are the pixels of a feature map, with cross-attention to a text; they start as the identity.
+    """Transformer blocks whose tokens are the pixels of a feature map, with cross-attention to a text.
 
-    Group norm, a linear layer, blocks of self-attention, cross-attention and MLP, a linear layer, added to x.
+    They start as the identity. Group norm, a linear layer, blocks of self-attention, cross-attention and MLP, a linear
+    layer, added to x.
 
     Args:
         heads: their number, which divides the channels.

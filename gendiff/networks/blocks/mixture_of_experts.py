@@ -1,4 +1,4 @@
-"""A mixture of experts: in place of one MLP there are several, and a router sends each token to a few of them."""
+"""A mixture of experts (MoE): a router sends each token to a few of several MLPs."""
 
 import dataclasses
 from fractions import Fraction
@@ -21,7 +21,7 @@ ROUTERS = ("top_k", "expert_choice")
 
 @dataclasses.dataclass(frozen=True)
 class Experts:
-    """How many MLPs stand in place of one, and which tokens go to which.
+    """Settings of a mixture of experts: the number of MLPs, and how tokens are routed to them.
 
     Probabilities are the softmax of the router's logits over all experts. What a token gets is the sum of its experts'
     answers, times their weights, which are the probabilities or these over their sum. A token that no expert takes gets
@@ -74,7 +74,7 @@ class Experts:
             raise ValueError("router = 'expert_choice' fills all experts alike, so bias_balanced=True would do nothing")
 
     def capacities(self, tokens: int) -> np.ndarray:
-        """Return (tokens + 1,): how many tokens an expert takes of a text of 0, 1, … `tokens`; never more than the text has."""
+        """Return (tokens + 1,): how many tokens an expert takes of a text of 0, 1, … `tokens`, at most all of them."""
         count = np.arange(tokens + 1)
         if self.capacity_factor is None:
             return count
@@ -104,15 +104,15 @@ class MixtureOfExperts(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b s d"], given: Bool[Array, "b s"] | None = None
+        self, x: Float[Array, "b s d"], present: Bool[Array, "b s"] | None = None
     ) -> tuple[Float[Array, "b s d"], Routing]:
-        """Return the sum of the experts' answers, and where the tokens went.
+        """Return the sum of the experts' outputs, and the routing.
 
         Args:
             x: tokens.
-            given: False for padding, which gets 0. None: there is none.
+            present: False for padding, which gets 0. None: there is none.
         """
-        given = jnp.ones(x.shape[:2], bool) if given is None else given
+        present = jnp.ones(x.shape[:2], bool) if present is None else present
         kernel = parameter(self, "router", initializers.normal(0.02), (x.shape[-1], self.experts.number))
         accumulate = jnp.promote_types(x.dtype, jnp.float32)
         logits = jnp.einsum(
@@ -131,9 +131,9 @@ class MixtureOfExperts(nn.Module):
             x, layers = fast.computed_once(x, layers)
         layers = [{name: packed.as_array(leaf, self.compute.dtype) for name, leaf in layer.items()} for layer in layers]
         if self.experts.router == "expert_choice":
-            routing, source, filled = expert_choice(logits, given, self.experts)
+            routing, source, filled = expert_choice(logits, present, self.experts)
             return self._in_rooms(x, routing, source, filled, layers), routing
-        routing, ids = token_choice(logits, given, self.experts, balance)
+        routing, ids = token_choice(logits, present, self.experts, balance)
         if self.experts.capacity_factor is None:
             return self._in_groups(x, routing, ids, layers), routing
         return self._in_rooms(x, routing, *_rooms(routing, self.experts), layers), routing
@@ -154,7 +154,7 @@ class MixtureOfExperts(nn.Module):
         return jax.vmap(lambda y, places: jnp.zeros(x.shape[1:], y.dtype).at[places].add(y))(y, source)
 
     def _in_groups(self, x: jax.Array, routing: Routing, ids: jax.Array, layers: list[Any]) -> jax.Array:
-        """Choices (b, s, k) of all texts are sorted by expert, those of padding last, and each expert gets its part of the rows."""
+        """Sort the choices (b, s, k) of all texts by expert, padding last. Each expert gets its part of the rows."""
         last = self.experts.number - 1
         flat = jnp.where(routing.given[..., None], ids, last + 1).reshape(-1)
         order = jnp.argsort(flat)
@@ -180,7 +180,9 @@ class MixtureOfExperts(nn.Module):
 
 
 class ExpertLayer(nn.Module):
-    """The parameters of one linear layer of every expert: kernel (number, inputs, features), and bias (number, features).
+    """The parameters of one linear layer of all experts.
+
+    They are the kernel (number, inputs, features) and the bias (number, features).
 
     Args:
         number: of experts.
@@ -208,7 +210,7 @@ class ExpertLayer(nn.Module):
 
 def token_choice(
     logits: Float[Array, "b s e"],
-    given: Bool[Array, "b s"],
+    present: Bool[Array, "b s"],
     experts: Experts,
     balance: Float[Array, " e"] | None = None,
 ) -> tuple[Routing, jax.Array]:
@@ -216,7 +218,7 @@ def token_choice(
 
     Args:
         logits: of the router.
-        given: False for padding.
+        present: False for padding.
         experts: the settings.
         balance: (e,) what is added to probabilities for the choice alone.
 
@@ -226,40 +228,40 @@ def token_choice(
     probabilities = jax.nn.softmax(logits, -1)
     scores = probabilities if balance is None else probabilities + jax.lax.stop_gradient(balance)[None, None]
     _, ids = jax.lax.top_k(jax.lax.stop_gradient(scores), experts.top_k)
-    chosen = jnp.any(ids[..., None] == jnp.arange(experts.number)[None, None, None], -2) & given[..., None]
-    limit = jnp.asarray(experts.capacities(given.shape[1]))[jnp.sum(given, 1)]
-    kept = chosen & (jnp.cumsum(chosen, 1) <= limit[:, None, None])
+    chosen = jnp.any(ids[..., None] == jnp.arange(experts.number)[None, None, None], -2) & present[..., None]
+    limit = jnp.asarray(experts.capacities(present.shape[1]))[jnp.sum(present, 1)]
+    taken = chosen & (jnp.cumsum(chosen, 1) <= limit[:, None, None])
     weights = jnp.where(chosen, probabilities, 0)
     if experts.normalised:
-        weights = weights / jnp.where(given, weights.sum(-1), 1)[..., None]
-    return Routing(logits, chosen, kept, jnp.where(kept, weights, 0), given), ids
+        weights = weights / jnp.where(present, weights.sum(-1), 1)[..., None]
+    return Routing(logits, chosen, taken, jnp.where(taken, weights, 0), present), ids
 
 
 def expert_choice(
-    logits: Float[Array, "b s e"], given: Bool[Array, "b s"], experts: Experts
+    logits: Float[Array, "b s e"], present: Bool[Array, "b s"], experts: Experts
 ) -> tuple[Routing, jax.Array, jax.Array]:
     """Let each expert choose the tokens of each text with the highest probabilities, as many as its capacity.
 
     Args:
         logits: of the router.
-        given: False for padding.
+        present: False for padding.
         experts: the settings.
 
     Returns:
         The routing, the chosen tokens (b, e, c), and which of these places are filled (b, e, c).
     """
     probabilities = jax.nn.softmax(logits, -1)
-    capacities = experts.capacities(given.shape[1])
-    scores = jax.lax.stop_gradient(jnp.where(given[..., None], probabilities, -1)).swapaxes(1, 2)
+    capacities = experts.capacities(present.shape[1])
+    scores = jax.lax.stop_gradient(jnp.where(present[..., None], probabilities, -1)).swapaxes(1, 2)
     _, source = jax.lax.top_k(scores, int(capacities[-1]))
-    filled = jnp.arange(source.shape[-1])[None, None] < jnp.asarray(capacities)[jnp.sum(given, 1)][:, None, None]
+    filled = jnp.arange(source.shape[-1])[None, None] < jnp.asarray(capacities)[jnp.sum(present, 1)][:, None, None]
     filled = jnp.broadcast_to(filled, source.shape)
-    text, expert = jnp.arange(given.shape[0])[:, None, None], jnp.arange(experts.number)[None, :, None]
-    kept = jnp.zeros(logits.shape, bool).at[text, source, expert].set(filled)
-    weights = jnp.where(kept, probabilities, 0)
+    text, expert = jnp.arange(present.shape[0])[:, None, None], jnp.arange(experts.number)[None, :, None]
+    taken = jnp.zeros(logits.shape, bool).at[text, source, expert].set(filled)
+    weights = jnp.where(taken, probabilities, 0)
     if experts.normalised:
-        weights = weights / jnp.where(kept.any(-1), weights.sum(-1), 1)[..., None]
-    return Routing(logits, kept, kept, weights, given), source, filled
+        weights = weights / jnp.where(taken.any(-1), weights.sum(-1), 1)[..., None]
+    return Routing(logits, taken, taken, weights, present), source, filled
 
 
 def active(params: Params, experts: Experts) -> int:
@@ -283,6 +285,6 @@ def active(params: Params, experts: Experts) -> int:
 def _rooms(routing: Routing, experts: Experts) -> tuple[jax.Array, jax.Array]:
     """The tokens that each expert kept, earliest first, (b, e, c), and which of these places are filled."""
     tokens = routing.given.shape[1]
-    place = jnp.where(routing.kept, jnp.arange(tokens)[None, :, None], tokens)
-    place = jnp.sort(place.swapaxes(1, 2), -1)[..., : int(experts.capacities(tokens)[-1])]
-    return jnp.minimum(place, tokens - 1), place < tokens
+    positions = jnp.where(routing.kept, jnp.arange(tokens)[None, :, None], tokens)
+    positions = jnp.sort(positions.swapaxes(1, 2), -1)[..., : int(experts.capacities(tokens)[-1])]
+    return jnp.minimum(positions, tokens - 1), positions < tokens

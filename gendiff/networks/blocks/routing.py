@@ -1,4 +1,4 @@
-"""Where a mixture of experts sends its tokens, and what keeps its experts evenly used: losses, measures, and an update without a loss."""
+"""Routing of a mixture of experts: losses and measures of load balance, and an update without a loss."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from gendiff.core.types import Params, Scalar
 
 
 class Routing(NamedTuple):
-    """What the router of one block did. Axis e is that of the experts.
+    """The routing of one block. Axis e is that of the experts.
 
     Attributes:
         logits: (b, s, e) of the router, in at least float32.
@@ -67,7 +67,7 @@ def z_loss(layers: Layers) -> Float[Array, " layers"]:
         Zoph et al., 2022, Eq. 5 (from memory).
     """
     return _of_each(
-        layers, lambda routing: _mean(routing, lambda given: jnp.square(jax.nn.logsumexp(given.logits, -1)))
+        layers, lambda routing: _mean(routing, lambda block: jnp.square(jax.nn.logsumexp(block.logits, -1)))
     )
 
 
@@ -105,7 +105,9 @@ def dropped(layers: Layers) -> Float[Array, " layers"]:
 def balanced(
     balance: Float[Array, "*layers e"], load: Float[Array, "*layers e"], rate: Scalar
 ) -> Float[Array, "*layers e"]:
-    """Move the numbers by which experts are chosen, by `rate` each: up where an expert got less than the mean, down where it got more.
+    """Move the numbers by which experts are chosen, by `rate` each.
+
+    They rise where an expert got less than the mean, and fall where it got more.
 
     Args:
         balance: what is added to probabilities when experts are chosen, not when their answers are summed.
@@ -151,8 +153,8 @@ def _probabilities(routing: Routing) -> jax.Array:
 def _mean(routing: Routing, function: Callable[[Routing], jax.Array]) -> jax.Array:
     """The mean over given tokens of what `function` gives, (b, s, …)."""
     values = function(routing)
-    given = routing.given.reshape(*routing.given.shape, *[1] * (values.ndim - 2))
-    return jnp.sum(jnp.where(given, values, 0), (0, 1)) / jnp.maximum(jnp.sum(routing.given), 1)
+    present = routing.given.reshape(*routing.given.shape, *[1] * (values.ndim - 2))
+    return jnp.sum(jnp.where(present, values, 0), (0, 1)) / jnp.maximum(jnp.sum(routing.given), 1)
 
 
 def _counts(chosen: jax.Array) -> Any:

@@ -1,4 +1,7 @@
-"""The transformer block, written once for images, language and video: positions, mask, condition, cache and context are optional."""
+"""The transformer block for images, language and video.
+
+Positions, mask, condition, cache and context are optional.
+"""
 
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
@@ -25,15 +28,19 @@ TENSOR_PARALLEL = (
     (r"block_\d+/(\w+_)?(qkv|query|key_value|mlp_0)/bias$", ("tensor",)),
     (r"block_\d+/(\w+_)?(output|mlp_1)/kernel$", ("tensor", None)),
 )
-"""Rules for `training.sharding`: layers that widen a block are split by what they give, layers that narrow it by what they take.
+"""Tensor parallelism, as rules for `training.sharding`.
 
-They hold for every layer of a `TransformerBlock`, those of cross-attention and of further streams too.
+Layers that widen a block are split by output, and layers that narrow it by input. They hold for every layer of a
+`TransformerBlock`, those of cross-attention and of further streams too.
 
 References:
     Shoeybi et al., 2019, section 3 (from memory).
 """
 TENSOR_PARALLEL_UNBIASED = TENSOR_PARALLEL[::2]
-"""The same for a network without biases, as models of the family of Llama are: a rule that fits no array is an error."""
+"""The same rules for a network without biases, such as models of the Llama family.
+
+A rule that fits no array is an error.
+"""
 
 EXPERT_PARALLEL = ((r"block_\d+/experts/mlp_[01]/kernel$", ("tensor", None, None)),)
 """Rules for `training.sharding`: each device holds a share of the experts.
@@ -52,7 +59,7 @@ Seen = Callable[[jax.Array, jax.Array], jax.Array]
 
 @runtime_checkable
 class LayerCache(Protocol):
-    """Keys and values of the tokens so far, as one block sees them; `language.cache` has several kinds."""
+    """KV cache of one block: keys and values of the tokens so far; `language.cache` has several kinds."""
 
     def updated(
         self, key: Float[Array, "b s heads size"], value: Float[Array, "b s heads size"], positions: Int[Array, "b s"]
@@ -71,7 +78,7 @@ class LayerCache(Protocol):
 class TransformerBlock(nn.Module):
     """Self-attention and an MLP, each normalised first and added to x.
 
-    With a condition it is the adaLN-zero block of DiT.
+    With a condition it is the adaLN-zero block of DiT. Also known as: adaptive layer norm.
 
     With a context there is cross-attention to it between the two. With several streams there is one attention over all
     of them, and every other layer is each stream's own: the block of MM-DiT.
@@ -88,9 +95,9 @@ class TransformerBlock(nn.Module):
         answers: how many streams, the first ones, look at the others and are given back; the rest is looked at
             only. None: all of them.
         norm: "layer" or "rms" (see layers/).
-        norm_heads: normalise each head's query and key by their root mean square, before they are turned.
-        key_value_heads: their number, which divides heads: each serves heads / key_value_heads queries. None: as many
-            as heads.
+        norm_heads: QK-norm: normalise each head's query and key by their root mean square, before they are turned.
+        key_value_heads: their number, which divides heads: each serves heads / key_value_heads queries (grouped-query
+            attention, GQA; 1 is multi-query attention). None: as many as heads.
         head_size: channels of a head. None: those of x over heads, which then divides them.
         mlp_width: width of the MLP. None: `expansion` says it.
         gated: multiply the activation of one linear layer by another one (SwiGLU with "silu"). Both are one kernel, the
@@ -98,8 +105,8 @@ class TransformerBlock(nn.Module):
         bias: whether linear layers but query, key and value have one.
         qkv_bias: whether these have one, those of cross-attention too. None: as `bias` says.
         mlp_bias: whether those of the MLP have one. None: as `bias` says.
-        rotary: how positions turn queries and keys. None: they do not.
-        experts: MLPs among which a router chooses, in place of one. None: there is one.
+        rotary: how positions turn queries and keys (RoPE). None: they do not.
+        experts: a mixture of experts in place of the MLP. None: one MLP.
         own_attention: the first stream also looks at itself alone. What it sees is added beside what it sees in all
             streams.
         parallel: the MLP is given what attention is given, the normalised x, and one linear layer narrows both
@@ -205,8 +212,10 @@ class TransformerBlock(nn.Module):
                 wide = fast.recomputed(TransformerBlock._widened, (1,))(self, name, y, scale_1, shift_1)
                 narrow = fast.recomputed(TransformerBlock._narrowed, (1, 2))(self, name, width, wide)
             else:
-                given = None if positions is None else jnp.asarray(positions)[:, : y.shape[1], 0] >= 0
-                narrow, routing = self._routed(self.experts, self._before(f"{name}norm_1", y, scale_1, shift_1), given)
+                present = None if positions is None else jnp.asarray(positions)[:, : y.shape[1], 0] >= 0
+                narrow, routing = self._routed(
+                    self.experts, self._before(f"{name}norm_1", y, scale_1, shift_1), present
+                )
             results.append(self._summed(f"{name}norm_1", y, _gated(narrow, gate_1)))
         answer = tuple(results) if isinstance(x, tuple) else results[0]
         return (answer, cache) if self.experts is None else (answer, cache, routing)
@@ -222,7 +231,7 @@ class TransformerBlock(nn.Module):
         if (self.own_attention or self.parallel) and not self.norm_first:
             raise ValueError("own_attention and parallel read the normalised x: they need norm_first = True")
         if self.axial is not None and (
-            len(streams) > 1 or any(given is not None for given in (mask, cache, score_bias))
+            len(streams) > 1 or any(option is not None for option in (mask, cache, score_bias))
         ):
             raise ValueError(
                 "axial attention is of one stream, and its table says what is seen: it takes no mask, cache or "
@@ -265,12 +274,15 @@ class TransformerBlock(nn.Module):
             "a context": context is not None,
             "own_attention": self.own_attention,
         }
-        for name, given in (others | {"experts": self.experts is not None}).items():
-            if given:
+        for name, is_set in (others | {"experts": self.experts is not None}).items():
+            if is_set:
                 raise ValueError(f"parallel = True is for one sequence with attention and an MLP, and here are {name}")
 
     def _changes(self, stream: str, answers: bool) -> int:
-        """How many vectors the condition gives a stream: shift, scale and gate of attention, of the MLP, and of attention to itself."""
+        """Return how many vectors the condition gives a stream.
+
+        They are shift, scale and gate of attention, of the MLP, and of the attention to itself.
+        """
         if not answers:
             return 2  # it is normalised, shifted and scaled to be looked at
         return 9 if self.own_attention and not stream else 6
@@ -298,7 +310,7 @@ class TransformerBlock(nn.Module):
         return self._split(stream, answers, y)
 
     def _split(self, stream: str, answers: bool, y: jax.Array) -> list[Any]:
-        """One linear layer's output as query, key and value, the first two normalised if wanted."""
+        """One linear layer's output as query, key and value, the first two normalised with `norm_heads`."""
         counts = self._counts(answers)
         parts = jnp.split(y.reshape(*y.shape[:2], sum(counts), -1), np.cumsum(counts)[:-1], 2)
         if self.norm_heads:
@@ -309,13 +321,13 @@ class TransformerBlock(nn.Module):
     def _attended(
         self, query: jax.Array, key: jax.Array, value: jax.Array, positions: Any, mask: Any, cache: Any, score_bias: Any
     ) -> tuple[jax.Array, Any]:
-        """What each query sees, (b, s, heads, size), and the cache."""
+        """The output of attention, (b, s, heads, size), and the cache."""
         if positions is not None and self.rotary is not None:
             query = rotate(query, positions[:, : query.shape[1]], self.rotary)
             key = rotate(key, positions, self.rotary)
-        how, seen = self.compute, mask
+        how, visible = self.compute, mask
         if self.axial is not None:
-            parts = (self.axial.apart(tokens) for tokens in (query, key, value))
+            parts = (self.axial.split(tokens) for tokens in (query, key, value))
             return self.axial.together(
                 attend(*parts, implementation=how.attention, precision=how.precision), len(query)
             ), None
@@ -323,9 +335,9 @@ class TransformerBlock(nn.Module):
             at = known = jnp.asarray(positions)[..., 0]
             if cache is not None:
                 cache, key, value, known = cache.updated(key, value, at)
-            seen = mask(at[:, : query.shape[1]], known)
+            visible = mask(at[:, : query.shape[1]], known)
         return attend(
-            query, key, value, seen, bias=score_bias, implementation=how.attention, precision=how.precision
+            query, key, value, visible, bias=score_bias, implementation=how.attention, precision=how.precision
         ), cache
 
     def _own_attention(self, x: jax.Array, change: list[Any], positions: Any) -> jax.Array:
@@ -403,11 +415,11 @@ class TransformerBlock(nn.Module):
     def _inner(self, x: jax.Array) -> int:
         return self.expansion * x.shape[-1] if self.mlp_width is None else self.mlp_width
 
-    def _routed(self, experts: Experts, x: jax.Array, given: jax.Array | None) -> tuple[jax.Array, Any]:
+    def _routed(self, experts: Experts, x: jax.Array, present: jax.Array | None) -> tuple[jax.Array, Any]:
         layer = MixtureOfExperts(
             experts, self._inner(x), self.compute, self.activation, self.gated, self._mlp_biased, name="experts"
         )
-        return layer(x, given)
+        return layer(x, present)
 
     def _narrowed(self, stream: str, width: int, x: jax.Array) -> jax.Array:
         return dense(width, self.compute, f"{stream}mlp_1", bias=self._mlp_biased)(self._activated(x))

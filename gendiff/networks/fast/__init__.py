@@ -1,4 +1,4 @@
-"""What only makes compiled networks faster or smaller.
+"""Faster or smaller compiled networks, with equal results.
 
 Every function here equals its plain formula, and tests compare the two.
 

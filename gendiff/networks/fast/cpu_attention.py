@@ -1,6 +1,6 @@
-"""Attention as a CPU computes it fastest: heads before tokens, and derivatives of large weights part by part, which stay in its cache.
+"""Fast attention on a CPU: heads stand before tokens, and derivatives of large weights are computed in chunks.
 
-Every function here equals the plain formula, and tests compare the two.
+A chunk stays in the processor's cache. Every function here equals the plain formula, and tests compare the two.
 """
 
 import functools
@@ -33,7 +33,10 @@ def heads_first_attention(
     precision: str | None,
     bias: jax.Array | None,
 ) -> jax.Array:
-    """Attention of (b, s, heads, size) whose heads stand before the tokens inside, the fastest on a CPU; `bias` is added to the scores."""
+    """Attention of (b, s, heads, size) that puts heads before tokens inside, which is the fastest on a CPU.
+
+    `bias` is added to the scores.
+    """
     query, key, value = (array.transpose(0, 2, 1, 3) for array in (query, key, value))
     # the weights are as many as pairs of tokens: the backward pass computes them again rather than keep them
     mixed = jax.checkpoint(_formula(query, key, precision))(query, key, value, mask, bias)
@@ -48,12 +51,12 @@ def chunked_attention(
     precision: str | None,
     bias: jax.Array | None,
 ) -> jax.Array:
-    """`heads_first_attention` whose derivative computes large weights in chunks, so that the processor finds them in its cache.
+    """`heads_first_attention` whose derivative computes large weights in chunks.
 
-    A chunk is some samples, some heads of a sample, or some queries of a head. Weights are large if there are more than
-    `LARGE` in all samples and heads together. Without a derivative nothing is cut: XLA keeps no weights then, and a
-    loop would only cost time. In a program that is exported for any number of samples, those of one sample are counted,
-    and one for any number of tokens has no chunks.
+    The processor finds a chunk in its cache. A chunk is some samples, some heads of a sample, or some queries of a
+    head. Weights are large if there are more than `LARGE` in all samples and heads together. Without a derivative
+    nothing is cut: XLA keeps no weights then, and a loop would only cost time. In a program that is exported for any
+    number of samples, those of one sample are counted, and one for any number of tokens has no chunks.
     """
     (b, s, heads, _), keys = query.shape, key.shape[1]
     weights = _known(b) * heads * s * keys
@@ -113,8 +116,8 @@ def _chunked_tangent(
     precision: str | None, primals: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> tuple[jax.Array, jax.Array]:
     # the rule is the derivative of the same formula in chunks, so that it has all further derivatives too
-    kept = jax.checkpoint_policies.save_only_these_names(_MIXED)
-    function = jax.checkpoint(_formula(primals[0], primals[1], precision), policy=kept)
+    policy = jax.checkpoint_policies.save_only_these_names(_MIXED)
+    function = jax.checkpoint(_formula(primals[0], primals[1], precision), policy=policy)
     return jax.jvp(functools.partial(_in_chunks, function), primals, tangents)
 
 
@@ -143,7 +146,10 @@ def _known(samples: Any) -> int:
 
 
 def _divisor(length: int, most: int) -> int:
-    """The largest divisor of the length that is at most `most`; the length itself where that divisor is less than a quarter of `most`."""
+    """Return the largest divisor of the length that is at most `most`.
+
+    Where that divisor is less than a quarter of `most`, it is the length itself.
+    """
     largest = max(number for number in range(1, max(min(most, length), 1) + 1) if length % number == 0)
     return largest if 4 * largest >= min(most, length) else length
 
@@ -161,7 +167,7 @@ def _along(function: Callable[..., jax.Array], axis: int, size: int, *arrays: ja
         if array is not None and array.shape[axis] != 1 and at not in looked_at
     }
     results = jnp.moveaxis(
-        jax.lax.map(lambda some: function(*(some.get(at, whole) for at, whole in enumerate(arrays))), parts), 0, axis
+        jax.lax.map(lambda some: function(*(some.get(at, full) for at, full in enumerate(arrays))), parts), 0, axis
     )
     return results.reshape(*results.shape[:axis], -1, *results.shape[axis + 2 :])
 
@@ -204,7 +210,10 @@ def _mixed(
 
 
 def _exponentials(scores: jax.Array, mask: jax.Array | None, axis: int) -> jax.Array:
-    """Those of scores less their largest along the axis of keys, 0 where the mask hides one: a softmax that is not divided yet."""
+    """Return exp(scores less their largest along the axis of keys), and 0 where the mask hides a score.
+
+    It is a softmax before the division.
+    """
     if mask is not None:
         scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
     # the shift cancels, so it needs no derivative

@@ -86,7 +86,10 @@ _input_gradient.defvjp(_input_forward, _input_backward)
 def _kernel_gradient(
     x: jax.Array, g: jax.Array, size: tuple[int, ...], stride: int, padding: Padding, precision: str | None
 ) -> jax.Array:
-    """Let g slide over x as if it were a kernel, with the batch as the channels that are summed, a strip of rows after the other."""
+    """Compute the gradient of a kernel as a convolution: g slides over x as if it were a kernel.
+
+    The batch are the channels that are summed, one strip of rows after the other.
+    """
     across = tuple(zip(x.shape[1:3], size, g.shape[1:3], (low for low, _ in padding), strict=True))
     (before, taps, after, low), (breadth, span, wide, left) = across
     sideways = (left, span - 1 + stride * (wide - 1) + 1 - breadth - left)
@@ -110,7 +113,10 @@ def _kernel_gradient(
 
 
 _STRIP = 4096
-"""Pixels of a batch that the gradient of a kernel sums at once: up to twice as fast on 2 cores as all of 16,384 or more."""
+"""Pixels of a batch that the gradient of a kernel sums at once.
+
+It is up to twice as fast on 2 cores as all of 16,384 pixels or more.
+"""
 
 
 def _strips(batch: int, height: int, width: int) -> int:

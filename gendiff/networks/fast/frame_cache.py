@@ -1,4 +1,7 @@
-"""What a causal network of clips keeps of earlier frames, so that the cost of one more frame does not grow with their number."""
+"""The cache of earlier frames of a causal network of clips.
+
+With it the cost of one more frame does not grow with their number. Also known as: KV cache.
+"""
 
 from typing import Any
 
@@ -12,7 +15,7 @@ from gendiff.core import checks, records
 
 @records.record
 class FrameLayer:
-    """Keys and values of earlier frames, as one block sees them: those of frame n stand in slot n mod slots.
+    """KV cache of one block: keys and values of earlier frames, with frame n in slot n mod slots.
 
     Attributes:
         key: (b, slots, tokens of a frame, heads, size).
@@ -51,21 +54,26 @@ class FrameLayer:
         return jnp.maximum(newest - (newest - jnp.arange(slots, dtype=end.dtype)[None]) % max(slots, 1), -1)
 
     def _written(self, old: Array, new: Array, first: Int[Array, " b"]) -> Array:
-        """The slots with those of the new frames (b, s, heads, size) that stay, of which the first has that number (b,)."""
+        """Return the slots with the new frames (b, s, heads, size) that stay.
+
+        The first new frame has the number `first` (b,).
+        """
         b, slots, tokens, *rest = old.shape
         frames = new.reshape(b, -1, tokens, *rest).astype(old.dtype)
-        kept = min(frames.shape[1], slots)
-        if not kept:
+        remaining = min(frames.shape[1], slots)
+        if not remaining:
             return old
-        places = (first[:, None] + jnp.arange(frames.shape[1] - kept, frames.shape[1], dtype=first.dtype)[None]) % slots
+        places = (
+            first[:, None] + jnp.arange(frames.shape[1] - remaining, frames.shape[1], dtype=first.dtype)[None]
+        ) % slots
         return jax.vmap(lambda row, fresh, at: row.at[at].set(fresh, unique_indices=True))(
-            old, frames[:, -kept:], places
+            old, frames[:, -remaining:], places
         )
 
 
 @records.record
 class FrameCache:
-    """Keys and values of earlier frames for every block of a `VideoTransformer`. `frame_cache` builds one without any.
+    """KV cache of a `VideoTransformer`: keys and values of earlier frames. `frame_cache` builds an empty one.
 
     It stands among the conditions. The network is then given the frames behind them, and answers (output, cache), with
     these frames in the cache. A caller that drops the cache has read only.
@@ -84,7 +92,9 @@ class FrameCache:
         return self.layers[0].key.shape[1]
 
     def opened(self, batch: int, blocks: int, tokens: int, reach: int | None) -> Array:
-        """Check the cache against a network and its input, and return the first number (b,), which is −1 where earlier frames are lost.
+        """Check the cache against a network and its input, and return the first number (b,).
+
+        The number is −1 where earlier frames are lost.
 
         Args:
             batch: number of clips.

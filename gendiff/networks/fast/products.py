@@ -23,7 +23,10 @@ def product_of_rows(x: jax.Array, kernel: jax.Array | PackedKernel, precision: s
 
 
 def product_with_rows(x: jax.Array, table: jax.Array | PackedKernel, precision: str | None = None) -> jax.Array:
-    """Multiply (…, d) by each row of (v, d), accumulated and answered in at least float32: the last layer that shares a table of tokens."""
+    """Multiply (…, d) by each row of (v, d), with sums and result in at least float32.
+
+    It is the last layer of a network that shares its table of tokens.
+    """
     if isinstance(table, PackedKernel):
         return table.product_with_rows(x, precision)
     y = jax.lax.dot_general(
@@ -37,7 +40,9 @@ def product_with_rows(x: jax.Array, table: jax.Array | PackedKernel, precision: 
 
 
 def product_of_groups(rows: jax.Array, kernels: jax.Array, sizes: jax.Array, precision: str | None = None) -> jax.Array:
-    """Multiply the first sizes[0] rows by the first kernel, the next sizes[1] by the second one, and so on: `jax.lax.ragged_dot`.
+    """Multiply the first sizes[0] rows by the first kernel, the next sizes[1] by the second one, and so on.
+
+    This is `jax.lax.ragged_dot`.
 
     On a CPU, that multiplies every row by every kernel. There rows are laid out in blocks, each of one group, instead.
 
@@ -62,7 +67,10 @@ def product_of_groups(rows: jax.Array, kernels: jax.Array, sizes: jax.Array, pre
 
 
 def product_of_blocks(rows: jax.Array, kernels: jax.Array, sizes: jax.Array, precision: str | None = None) -> jax.Array:
-    """Multiply as `product_of_groups` does, a block of rows of one group at a time; the last block of a group is filled up with 0."""
+    """Multiply as `product_of_groups` does, a block of rows of one group at a time.
+
+    The last block of a group is filled up with 0.
+    """
     number, groups = rows.shape[0], kernels.shape[0]
     size = min(max(number // (4 * groups), 1), 64)
     ends = jnp.cumsum(sizes)
@@ -75,11 +83,11 @@ def product_of_blocks(rows: jax.Array, kernels: jax.Array, sizes: jax.Array, pre
     laid_out = jnp.where(inside[..., None], rows[jnp.where(inside, row, 0)], 0)
     y = jax.lax.dot_general(laid_out, kernels[group], (((2,), (1,)), ((0,), (0,))), precision=precision)
 
-    every = jnp.arange(number)
-    owner = jnp.searchsorted(ends, every, side="right", method="compare_all")
+    row_number = jnp.arange(number)
+    owner = jnp.searchsorted(ends, row_number, side="right", method="compare_all")
     known = jnp.minimum(owner, groups - 1)
-    place = (last_blocks - blocks)[known] * size + every - (ends - sizes)[known]
-    return jnp.where((owner < groups)[:, None], y.reshape(-1, y.shape[-1])[place], 0)
+    position = (last_blocks - blocks)[known] * size + row_number - (ends - sizes)[known]
+    return jnp.where((owner < groups)[:, None], y.reshape(-1, y.shape[-1])[position], 0)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))

@@ -1,4 +1,8 @@
-"""Recomputation, which keeps little for the backward pass, and barriers, which keep XLA from computing one thing many times."""
+"""Recomputation for the backward pass, and barriers for XLA.
+
+Recomputation saves memory. Also known as: gradient checkpointing, remat. Barriers keep XLA from computing one thing
+many times.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +17,9 @@ MOMENTS = "moments"
 
 
 def recomputed(function: Callable[..., Any], static: tuple[int, ...] = ()) -> Callable[..., Any]:
-    """Return function(module, *arrays), of whose inside the backward pass keeps the moments of norms and computes the rest again.
+    """Return function(module, *arrays) whose backward pass computes all but the moments of norms again.
 
-    For a norm or an activation and the layer that follows, which are large to keep and cheap to compute.
+    It is for a norm or an activation and the layer that follows, which are large to store and cheap to compute.
 
     Args:
         function: of a module and arrays.
@@ -25,20 +29,22 @@ def recomputed(function: Callable[..., Any], static: tuple[int, ...] = ()) -> Ca
     return nn.remat(function, static_argnums=static, policy=policy)  # type: ignore[return-value]
 
 
-def remat(module: Any, wanted: bool | str) -> Any:
-    """Return the class of a module, of whose inside the backward pass keeps what is `wanted` and computes the rest again.
+def remat(module: Any, saved: bool | str) -> Any:
+    """Return the class of a module that computes again in the backward pass what it does not save.
+
+    Also known as: gradient checkpointing.
 
     Args:
         module: a class.
-        wanted: False keeps all, True nothing, "products" what linear layers and convolutions give.
+        saved: False saves all, True nothing, "products" what linear layers and convolutions give.
 
     Raises:
         ValueError: for any other text.
     """
-    if isinstance(wanted, str):
-        checks.choice("remat", wanted, ("products",))
+    if isinstance(saved, str):
+        checks.choice("remat", saved, ("products",))
         return nn.remat(module, policy=_is_product)
-    return nn.remat(module) if wanted else module
+    return nn.remat(module) if saved else module
 
 
 def _is_product(primitive: Any, *_: Any, **parameters: Any) -> bool:

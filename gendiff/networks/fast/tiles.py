@@ -18,17 +18,20 @@ from gendiff.core.types import Params
 from gendiff.networks.layers import image_inputs
 
 Apply = Callable[[Params, Any], Any]
-"""(params, x of shape (b, h, w, c)) -> an array (b, h2, w2, d) or a pytree of them, such as `networks.pure(autoencoder, "decode")`."""
+"""A function (params, x of shape (b, h, w, c)) -> an array (b, h2, w2, d) or a pytree of such arrays.
+
+`networks.pure(autoencoder, "decode")` is one.
+"""
 
 
 def tiled(function: Apply, tile: int = 64, overlap: int = 16, margin: int = 0) -> Apply:
-    """Return the function, run on overlapping tiles of its input one after the other, and blended linearly where they overlap.
+    """Return the function, run on overlapping tiles of its input one after the other.
 
-    All lengths are in positions of the smaller grid, of input or output: for an autoencoder, in positions of the
-    latent, in both directions. Sizes that fit into one tile are not cut. Otherwise neighbours share `overlap` positions
-    or a little more, so that the last tile ends with the picture. In the middle of what two tiles share, the weight
-    moves linearly from one to the other over overlap − 2 · margin positions; the rest belongs to the tile whose middle
-    is nearer.
+    Outputs are blended linearly where tiles overlap. All lengths are in positions of the smaller grid, of input or
+    output: for an autoencoder, in positions of the latent, in both directions. Sizes that fit into one tile are not
+    cut. Otherwise neighbours share `overlap` positions or a little more, so that the last tile ends with the picture.
+    In the middle of what two tiles share, the weight moves linearly from one to the other over overlap − 2 · margin
+    positions; the rest belongs to the tile whose middle is nearer.
 
     The result equals the function's own at pixels that lie farther from the cut edges of their tiles than an output
     looks, and everywhere if `margin` is as long as that.
@@ -53,14 +56,14 @@ def tiled(function: Apply, tile: int = 64, overlap: int = 16, margin: int = 0) -
 
     def run(params: Params, x: Any) -> Any:
         image_inputs.check_finite("x", x)
-        whole = jax.eval_shape(function, params, x)
-        into, out = _ratio(x, jax.tree.leaves(whole))
+        full = jax.eval_shape(function, params, x)
+        into, out = _ratio(x, jax.tree.leaves(full))
         rows, columns = (_tiling(size // into, tile, overlap, margin, out) for size in x.shape[1:3])
         piece = (x.shape[0], into * rows.side, into * columns.side, x.shape[3])
         x = jnp.asarray(x)
 
-        def add(total: Any, place: tuple[Any, ...]) -> tuple[Any, None]:
-            top, left, vertical, horizontal = place
+        def add(total: Any, position: tuple[Any, ...]) -> tuple[Any, None]:
+            top, left, vertical, horizontal = position
             output = function(params, jax.lax.dynamic_slice(x, (0, into * top, into * left, 0), piece))
             weight = vertical[None, :, None, None] * horizontal[None, None, :, None]
 
@@ -71,7 +74,7 @@ def tiled(function: Apply, tile: int = 64, overlap: int = 16, margin: int = 0) -
 
             return jax.tree.map(blended, total, output), None
 
-        nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), whole)
+        nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), full)
         return jax.lax.scan(add, nothing, _each(rows, columns))[0]
 
     return run
@@ -141,22 +144,22 @@ def _each(rows: _Tiling, columns: _Tiling) -> tuple[jax.Array, ...]:
     )
 
 
-def _ratio(x: Any, whole: list[Any]) -> tuple[int, int]:
+def _ratio(x: Any, full: list[Any]) -> tuple[int, int]:
     """Pixels of x, and of the output, per position of the smaller grid."""
-    for leaf in whole:
+    for leaf in full:
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise TypeError(
                 f"the function gives {leaf.dtype} of shape {leaf.shape}, which cannot be blended: tile a function of "
                 "floats"
             )
-    shapes = {leaf.shape[1:3] for leaf in whole if len(leaf.shape) == 4}
-    if len(shapes) == 1 and all(len(leaf.shape) == 4 for leaf in whole):
+    shapes = {leaf.shape[1:3] for leaf in full if len(leaf.shape) == 4}
+    if len(shapes) == 1 and all(len(leaf.shape) == 4 for leaf in full):
         ((height, width),) = shapes
         for into, out in ((x.shape[1] // height, 1), (1, height // x.shape[1])):
             if (height * into, width * into) == (x.shape[1] * out, x.shape[2] * out):
                 return into, out
-    given = [leaf.shape for leaf in whole]
+    outputs = [leaf.shape for leaf in full]
     raise ValueError(
-        f"x has shape {x.shape} and the function gives {given}: maps (b, h, w, c) with one whole ratio of sizes are "
+        f"x has shape {x.shape} and the function gives {outputs}: maps (b, h, w, c) with one whole ratio of sizes are "
         "needed"
     )

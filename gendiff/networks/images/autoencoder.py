@@ -29,7 +29,7 @@ EPSILON = 1e-6
 
 
 class Half(nn.Module):
-    """What encoder and decoder share.
+    """Shared layers of encoder and decoder.
 
     Args:
         channels: of each level, the finest first.
@@ -107,7 +107,7 @@ class Decoder(Half):
 
 
 class LatentAutoencoder(nn.Module):
-    """What the autoencoders of this chapter share: their fields, encoder, decoder and normalisation.
+    """Base of the autoencoders here: their fields, encoder, decoder and normalisation.
 
     Args:
         channels: of each level, the finest first; each level halves the size, so latents are smaller by 2^(levels − 1).
@@ -211,7 +211,7 @@ class LatentAutoencoder(nn.Module):
 
 
 class Autoencoder(LatentAutoencoder):
-    """The KL autoencoder: a picture is a Gaussian of latents, and a latent is a picture.
+    """The KL autoencoder (VAE): it encodes an image as a Gaussian of latents, and decodes a latent as an image.
 
     Its fields are those of `LatentAutoencoder`. `networks.pure(autoencoder, "encode")` and
     `pure(autoencoder, "decode")` are its halves as functions of all its parameters; `pure(autoencoder)` goes through
@@ -230,7 +230,9 @@ class Autoencoder(LatentAutoencoder):
         return self.decode(self.encode(x).mode())
 
     def encode(self, x: Float[ArrayLike, "b h w c"]) -> DiagonalGaussian:
-        """Tell the Gaussian of each picture's latent, (b, h / factor, w / factor, latent_channels), normalised, in the dtype of x.
+        """Return the Gaussian of each image's latent, normalised.
+
+        It is (b, h / factor, w / factor, latent_channels), in the dtype of x.
 
         Args:
             x: (b, h, w, in_channels) pictures, whose height and width `factor` divides, in [-1, 1] by custom.
@@ -258,10 +260,10 @@ class Autoencoder(LatentAutoencoder):
 def normalized(
     network: LatentAutoencoder, latent: Float[ArrayLike, "b h w c"], *, per_channel: bool = False
 ) -> LatentAutoencoder:
-    """Return the network whose latents have mean 0 and variance 1 where those of `network` are `latent`; it reconstructs the same.
+    """Return the network whose latents have mean 0 and variance 1, where those of `network` are `latent`.
 
-    Call it once after training, with a large batch: diffusion expects unit variance. What it returns takes the same
-    parameters.
+    It reconstructs the same images. Call it once after training, with a large batch: diffusion expects unit variance.
+    What it returns takes the same parameters.
 
     Args:
         network: an autoencoder, of any scale and shift.
@@ -274,11 +276,11 @@ def normalized(
     References:
         Rombach et al., 2022, App. G, where only the scale is taken (from memory).
     """
-    found = np.asarray(latent, np.float64)
-    if found.ndim != 4 or found.shape[-1] != network.latent_channels:
-        raise ValueError(f"latent has shape {found.shape}: (b, h, w, {network.latent_channels}) is needed")
+    values = np.asarray(latent, np.float64)
+    if values.ndim != 4 or values.shape[-1] != network.latent_channels:
+        raise ValueError(f"latent has shape {values.shape}: (b, h, w, {network.latent_channels}) is needed")
     axes = (0, 1, 2) if per_channel else None
-    mean, std = found.mean(axes), found.std(axes)
+    mean, std = values.mean(axes), values.std(axes)
     checks.in_range("the standard deviation of latent", std, 0.0, math.inf, open_low=True, open_high=True)
     scale, shift = np.asarray(network.scale) / std, network.shift + mean / np.asarray(network.scale)
     return network.clone(scale=_fixed(scale), shift=_fixed(shift))

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Shaped
 
 from gendiff.core import checks
 from gendiff.core.condition_records import Hint
+from gendiff.core.renamed import renamed
 from gendiff.core.types import ArrayLike, Params
 from gendiff.networks import fast
 from gendiff.networks.images.unet import UNet
@@ -76,7 +77,7 @@ class ControlNet(UNet):
     def __call__(  # type: ignore[override]  # it shares the fields and the way down of a U-Net, and answers something else
         self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], *condition: Condition
     ) -> Residuals:
-        """Return what the U-Net adds, the scale of the hint in it.
+        """Return what the U-Net adds, multiplied by the scale of the hint.
 
         Args:
             x: (b, h, w, c), as the U-Net is given it.
@@ -103,8 +104,8 @@ class ControlNet(UNet):
         y, count = y + read(jnp.asarray(hint.image).astype(compute.dtype)), len(self.channels) * (self.blocks + 1)
         skips = self._down(y, embedding, conditions.text, compute, count)
         middle = self._middle(skips[-1], embedding, conditions.text, compute)
-        told = tuple(self._told(f"control_{number}", skip, compute) for number, skip in enumerate(skips))
-        return Residuals(told, self._told("control_middle", middle, compute)).scaled(hint.scale)
+        additions = tuple(self._told(f"control_{number}", skip, compute) for number, skip in enumerate(skips))
+        return Residuals(additions, self._told("control_middle", middle, compute)).scaled(hint.scale)
 
     def _told(self, name: str, y: jax.Array, compute: Compute) -> jax.Array:
         y = dense(y.shape[-1], compute, name, zero=True)(y)
@@ -147,10 +148,10 @@ class Controlled:
 
 
 def controlled(unet: PureFunction, control: PureFunction) -> Controlled:
-    """Join a U-Net and its ControlNet: `diffusion.from_network` takes the result as any network, with a `Hint` among the conditions.
+    """Join a U-Net and its ControlNet into one network, with a `Hint` among the conditions.
 
-    The hint is a condition as others: guidance may take it away by scale = 0, and each sample has its own picture and
-    scale.
+    `diffusion.from_network` takes the result as any network. The hint is a condition as others: guidance may take it
+    away by scale = 0, and each sample has its own picture and scale.
 
     Args:
         unet: `networks.pure(unet)`.
@@ -165,14 +166,14 @@ def controlled(unet: PureFunction, control: PureFunction) -> Controlled:
         if not isinstance(module, kind) or (kind is UNet and isinstance(module, ControlNet)):
             raise TypeError(f"{name} must be networks.pure of a {kind.__name__}, got {type(module).__name__}")
     for field in ("channels", "blocks"):
-        own, other = getattr(unet.module, field), getattr(control.module, field)
-        if own != other:
-            raise ValueError(f"{field} = {own} of the U-Net and {other} of its ControlNet must be equal")
+        value, other = getattr(unet.module, field), getattr(control.module, field)
+        if value != other:
+            raise ValueError(f"{field} = {value} of the U-Net and {other} of its ControlNet must be equal")
     return Controlled(unet, control)
 
 
-def begun(params: Params, unet: Params) -> Params:
-    """Return fresh parameters of a ControlNet with the way down and the middle of a U-Net in them, where a training begins.
+def from_unet(params: Params, unet: Params) -> Params:
+    """Return fresh parameters of a ControlNet with the way down and the middle of a U-Net, to start training.
 
     Args:
         params: of `networks.init(control, …)`.
@@ -188,9 +189,13 @@ def begun(params: Params, unet: Params) -> Params:
     if "input" not in copied:
         raise ValueError("the parameters of the U-Net have no input: pass those of networks.UNet")
     for name, part in copied.items():
-        own, other = jax.tree.map(jnp.shape, params[name]), jax.tree.map(jnp.shape, part)
-        if own != other:
+        shapes, other = jax.tree.map(jnp.shape, params[name]), jax.tree.map(jnp.shape, part)
+        if shapes != other:
             raise ValueError(
-                f"{name} has the shapes {own} in the ControlNet and {other} in the U-Net: build both by the same fields"
+                f"{name} has the shapes {shapes} in the ControlNet and {other} in the U-Net: build both by the same "
+                "fields"
             )
     return params | copied
+
+
+__getattr__ = renamed("networks.controlnet", {"begun": ("networks.controlnet.from_unet", from_unet)})

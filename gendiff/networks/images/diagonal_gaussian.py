@@ -17,7 +17,7 @@ PerChannel = float | tuple[float, ...]
 
 @records.record
 class DiagonalGaussian:
-    """Independent Gaussians of normalised latents (z - shift) · scale, where z is what the convolutions of the encoder speak of.
+    """Independent Gaussians of normalised latents (z - shift) · scale, where z is what the encoder computes.
 
     Everything here is normalised, except that `kl` is that of z.
 

@@ -1,4 +1,7 @@
-"""The diffusion transformer (Peebles & Xie, 2023) and its successors that read text (Esser et al., 2024): patches as tokens, adaLN-zero."""
+"""The diffusion transformer (DiT): patches as tokens, and adaLN-zero.
+
+Peebles & Xie, 2023, and its successors that read text (Esser et al., 2024, MM-DiT).
+"""
 
 from typing import Any
 
@@ -13,7 +16,7 @@ from gendiff.core.condition_records import Text
 from gendiff.core.types import ArrayLike
 from gendiff.networks import fast
 from gendiff.networks.blocks.transformer import EPSILON, TransformerBlock
-from gendiff.networks.fast.kept_features import BlockChange
+from gendiff.networks.fast.feature_cache import BlockChange
 from gendiff.networks.inputs.conditioning import Condition, check_fields, checked_conditions
 from gendiff.networks.inputs.seen_tokens import SeenTokens
 from gendiff.networks.layers import NORMS, Compute, dense, dtype_of, image_inputs, parameter
@@ -22,7 +25,7 @@ from gendiff.networks.layers.rotary import Rotary
 
 
 class DiT(nn.Module):
-    """A network of images (b, h, w, c), whose height and width the patch divides; the output starts at 0.
+    """The diffusion transformer of images (b, h, w, c), whose sides `patch` divides; the output starts at 0.
 
     `weights` loads the parameters of DiT, Stable Diffusion 3 and FLUX.1, which are settings of it.
 
@@ -50,17 +53,17 @@ class DiT(nn.Module):
         image_size: whether an `ImageSize` is a condition; it joins the time. "score": one whose score stands in place
             of its target.
         guidance: whether a `GuidanceScale` is a condition; it joins the time, and is without effect at first.
-        second_time: whether a `SecondTime` is a condition; it joins the time, and is without effect at first.
-        norm_heads: normalise each head's query and key by their root mean square.
+        second_time: whether an `EndTime` is a condition; it joins the time, and is without effect at first.
+        norm_heads: QK-norm: normalise each head's query and key by their root mean square.
         own_attention: numbers of the blocks, from 0, in which the image also looks at itself alone; for
             text_attention = "joint".
         single_depth: how many blocks follow in which image and text are one sequence with the same weights, and
             attention and MLP stand side by side; for text_attention = "joint".
         position_table: side of a square of learned positions, of which each image takes the middle. None: they are
             fixed sines and cosines.
-        rotary_channels: positions turn queries and keys, and nothing is added to the tokens. These are the channels of
-            a head that each coordinate turns, the last two for row and column. Every token stands at 0 in those before,
-            and those of a text in all.
+        rotary_channels: positions turn queries and keys (RoPE), and nothing is added to the tokens. These are the
+            channels of a head that each coordinate turns, the last two for row and column. Every token stands at 0 in
+            those before, and those of a text in all.
         norm: of the tokens: "layer" or "rms".
         activation: of the MLPs: "gelu_tanh", "gelu", "quick_gelu" or "silu".
         gated: multiply the activation of one linear layer by another one (SwiGLU with "silu").
@@ -112,7 +115,7 @@ class DiT(nn.Module):
         Args:
             x: (b, h, w, c) images.
             t: (b,) one time per sample.
-            *condition: a label (b,) or (), a `Text`, an `ImageSize`, a `GuidanceScale` and a `SecondTime`, those that
+            *condition: a label (b,) or (), a `Text`, an `ImageSize`, a `GuidanceScale` and an `EndTime`, those that
                 the fields name, in any order, and a `BlockChange` or not. NO_LABEL and a text of which no token is
                 there stand for nothing.
 
@@ -137,8 +140,8 @@ class DiT(nn.Module):
         if conditions.text is not None:
             conditions = conditions._replace(text=SeenTokens(self.null_text, compute, name="text")(conditions.text))
         embed = Embedding(256, self.width, self.num_classes, compute, self.frequency_shift, name="embedding")
-        told = conditions.label, conditions.added(compute.dtype), conditions.guidance, conditions.second_time
-        embedding = fast.silu(embed(jnp.asarray(t), *told))
+        inputs = conditions.label, conditions.added(compute.dtype), conditions.guidance, conditions.second_time
+        embedding = fast.silu(embed(jnp.asarray(t), *inputs))
 
         rows, columns = x.shape[1] // self.patch, x.shape[2] // self.patch
         y = dense(self.width, compute, "input")(patches(jnp.asarray(x).astype(compute.dtype), self.patch))
@@ -211,29 +214,29 @@ class DiT(nn.Module):
         embedding: jax.Array,
         text: Text | None,
         compute: Compute,
-        kept: BlockChange | None,
+        feature_cache: BlockChange | None,
     ) -> tuple[jax.Array, BlockChange | None]:
         """The tokens of the image after all blocks, and the change by those that are kept."""
         tokens, total = self._streams(y, text, compute), self.depth + self.single_depth
         run = self._runner(y, size, embedding, text, compute)
-        if kept is None:
+        if feature_cache is None:
             for number in range(total):
                 tokens = run(number, tokens)
         else:
-            kept = kept.checked(total)
-            for number in range(kept.first):
+            feature_cache = feature_cache.checked(total)
+            for number in range(feature_cache.first):
                 tokens = run(number, tokens)
             before = tokens
-            if kept.change is None or self.is_initializing():
-                for number in range(kept.first, kept.last + 1):
+            if feature_cache.change is None or self.is_initializing():
+                for number in range(feature_cache.first, feature_cache.last + 1):
                     tokens = run(number, tokens)
-                kept = kept.of(self._as_after(kept.last, before), tokens)
+                feature_cache = feature_cache.with_change(self._as_after(feature_cache.last, before), tokens)
             else:
-                tokens = kept.added(self._as_after(kept.last, before))
-            for number in range(kept.last + 1, total):
+                tokens = feature_cache.added(self._as_after(feature_cache.last, before))
+            for number in range(feature_cache.last + 1, total):
                 tokens = run(number, tokens)
         tokens = tokens[0] if isinstance(tokens, tuple) else tokens
-        return (tokens[:, : y.shape[1]] if self.single_depth else tokens), kept
+        return (tokens[:, : y.shape[1]] if self.single_depth else tokens), feature_cache
 
     def _streams(self, y: jax.Array, text: Text | None, compute: Compute) -> Any:
         """What the first block is given: the tokens of the image, and for "joint" those of the text beside them."""
@@ -248,7 +251,10 @@ class DiT(nn.Module):
         return tokens[: self._answers(number)] if isinstance(tokens, tuple) else tokens
 
     def _answers(self, number: int) -> int | None:
-        """How many streams a block gives back: 1 for the last one of all, after which nothing looks at the text, and None for all."""
+        """Return how many streams a block gives back: 1 for the last block, and None (all) for the others.
+
+        After the last block nothing reads the text.
+        """
         return 1 if number == self.depth - 1 and not self.single_depth else None
 
     def _runner(
@@ -258,8 +264,10 @@ class DiT(nn.Module):
 
         def block(name: str, number: int, **options: Any) -> Any:
             build = fast.remat(TransformerBlock, self.remat)
-            own = {field: getattr(self, field) for field in ("norm_heads", "norm", "activation", "gated", "mlp_width")}
-            fields = own | {"rotary": Rotary(channels=self.rotary_channels)} | options
+            block_options = {
+                field: getattr(self, field) for field in ("norm_heads", "norm", "activation", "gated", "mlp_width")
+            }
+            fields = block_options | {"rotary": Rotary(channels=self.rotary_channels)} | options
             return build(self.heads, self.expansion, compute, self.mlp_epsilon, name=f"{name}_{number}", **fields)
 
         words = text.tokens.shape[1] if text is not None and self.text_attention == "joint" else 0
@@ -269,14 +277,14 @@ class DiT(nn.Module):
         if self.text_attention == "cross":
             read = dense(self.width, compute, "text_1")(fast.gelu(dense(self.width, compute, "text_0")(text.tokens)))
             return lambda number, y: block("block", number)(y, embedding, places, None, None, read, text.mask)[0]
-        seen = jnp.concatenate([jnp.ones(y.shape[:2], bool), text.mask], 1)[:, None, None, :]
+        visible = jnp.concatenate([jnp.ones(y.shape[:2], bool), text.mask], 1)[:, None, None, :]
 
         def run(number: int, tokens: Any) -> Any:
             if number < self.depth:
                 options = {"answers": self._answers(number), "own_attention": number in self.own_attention}
-                return block("block", number, **options)(tokens, embedding, places, seen)[0]
+                return block("block", number, **options)(tokens, embedding, places, visible)[0]
             both = jnp.concatenate(tokens, 1) if isinstance(tokens, tuple) else tokens
-            return block("single_block", number - self.depth, parallel=True)(both, embedding, places, seen)[0]
+            return block("single_block", number - self.depth, parallel=True)(both, embedding, places, visible)[0]
 
         return run
 

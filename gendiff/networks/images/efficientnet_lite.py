@@ -51,7 +51,7 @@ REDUCTION = 32
 
 
 class Classified(NamedTuple):
-    """What the network sees in images.
+    """Features and logits of images.
 
     Attributes:
         features: the mean of the last map over its pixels.

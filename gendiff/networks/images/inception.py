@@ -1,4 +1,6 @@
-"""Inception-v3 up to its pooled features, the space of the Fréchet Inception distance (Szegedy et al., 2016; Heusel et al., 2017).
+"""Inception-v3 up to its pooled features, the feature space of the Fréchet inception distance (FID).
+
+Szegedy et al., 2016; Heusel et al., 2017.
 
 Two networks of the same parameters: the published one, as in torchvision, and the one of 2015 whose features FID is
 defined on. They differ in pooling only: the latter leaves padding out of its averages, and the last block takes a

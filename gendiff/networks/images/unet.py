@@ -13,7 +13,7 @@ from gendiff.core.types import ArrayLike
 from gendiff.networks import fast
 from gendiff.networks.blocks.image_transformer import DESIGNS, ImageTransformer
 from gendiff.networks.blocks.residual_block import Downsample, ResidualBlock, Upsample
-from gendiff.networks.fast.kept_features import DeepFeatures
+from gendiff.networks.fast.feature_cache import DeepFeatures
 from gendiff.networks.inputs.conditioning import Condition, Conditions, check_fields, checked_conditions
 from gendiff.networks.inputs.seen_tokens import SeenTokens
 from gendiff.networks.layers import Compute, GroupNorm, dtype_of, image_inputs
@@ -23,7 +23,7 @@ from gendiff.networks.layers.embeddings import Embedding
 
 
 class UNet(nn.Module):
-    """A network of images (b, h, w, c), whose height and width 2^(levels − 1) divides; the output starts at 0.
+    """The U-Net of images (b, h, w, c), whose sides 2^(levels − 1) divides; the output starts at 0.
 
     Args:
         channels: of each level, the finest first; each level halves the size.
@@ -63,7 +63,7 @@ class UNet(nn.Module):
             middle has the last.
         transformer: what these blocks are made of: "plain" or "stable_diffusion" (see image_transformer.py).
         guidance: whether a `GuidanceScale` is a condition; it joins the time, and is without effect at first.
-        second_time: whether a `SecondTime` is a condition; it joins the time, and is without effect at first.
+        second_time: whether an `EndTime` is a condition; it joins the time, and is without effect at first.
 
     References:
         Ho et al., 2020, App. B; Dhariwal & Nichol, 2021, section 3; Rombach et al., 2022, section 3.3, for text; Podell
@@ -109,7 +109,7 @@ class UNet(nn.Module):
         Args:
             x: (b, h, w, c) images.
             t: (b,) one time per sample.
-            *condition: a label (b,) or (), a `Text`, an `ImageSize`, a `GuidanceScale` and a `SecondTime`, those that
+            *condition: a label (b,) or (), a `Text`, an `ImageSize`, a `GuidanceScale` and an `EndTime`, those that
                 the fields name, in any order, and `Residuals` of a ControlNet or `DeepFeatures` or not. NO_LABEL and a
                 text of which no token is there stand for nothing.
 
@@ -133,7 +133,7 @@ class UNet(nn.Module):
             if conditions.residuals is not None:
                 skips, y = conditions.residuals.added(skips, y)
             y = self._up(y, skips[shallow:], shallow, embedding, conditions.text, compute)
-            deep = None if deep is None else deep.of(y)
+            deep = None if deep is None else deep.with_features(y)
         else:
             skips = self._down(y, embedding, conditions.text, compute, shallow)
             y = deep.features_like(skips[-1].shape, compute.dtype)
@@ -168,8 +168,8 @@ class UNet(nn.Module):
     def _embedded(self, t: Any, conditions: Conditions, compute: Compute) -> jax.Array:
         width = self.channels[0]
         embed = Embedding(width, 4 * width, self.num_classes, compute, self.frequency_shift, name="embedding")
-        told = conditions.label, conditions.added(compute.dtype), conditions.guidance, conditions.second_time
-        embedding = embed(jnp.asarray(t), *told)
+        inputs = conditions.label, conditions.added(compute.dtype), conditions.guidance, conditions.second_time
+        embedding = embed(jnp.asarray(t), *inputs)
         return fast.silu(embedding)  # every block begins with it: once is enough
 
     def _down(
@@ -258,15 +258,15 @@ class UNet(nn.Module):
         return build(features, self.groups, self.modulation, None, self.dropout, compute, self.epsilon, name=name)
 
     def _attention(
-        self, name: str, y: jax.Array, compute: Compute, level: int, wanted: bool, text: Text | None
+        self, name: str, y: jax.Array, compute: Compute, level: int, attention: bool, text: Text | None
     ) -> jax.Array:
-        if not self.is_initializing() and wanted != self.has_variable("params", name):
+        if not self.is_initializing() and attention != self.has_variable("params", name):
             raise ValueError(
-                f"the parameters {'lack' if wanted else 'have'} {name}, which the network "
-                f"{'needs' if wanted else 'has not'} at a feature map of shape {y.shape}. attention = {self.attention} "
-                "names sizes, so its place moves with the size of x: name levels instead, as in attention_levels=(1,)"
+                f"the parameters {'lack' if attention else 'have'} {name}, which the network "
+                f"{'needs' if attention else 'has not'} at a feature map of shape {y.shape}. attention = "
+                f"{self.attention} names sizes, so its place moves with the size of x: name levels instead, as in attention_levels=(1,)"
             )
-        if not wanted:
+        if not attention:
             return y
         heads = _of_level(self.heads, level)
         if heads is None:

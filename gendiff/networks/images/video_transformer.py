@@ -1,4 +1,7 @@
-"""The diffusion transformer of clips: full attention over space and time, factorised, or causal by blocks of frames with a cache."""
+"""The diffusion transformer of clips, with full, factorised or causal attention over space and time.
+
+Causal attention is by blocks of frames, with a cache.
+"""
 
 from typing import Any
 
@@ -26,7 +29,7 @@ ATTENTIONS = ("full", "factorised", "causal")
 
 @record
 class SeenFrames:
-    """Which frames each frame sees: those of its own block and of blocks before it, all or the last ones.
+    """Which frames each frame sees: those of its block, and of all or the last blocks before it.
 
     Args:
         block: frames of a block.
@@ -41,13 +44,13 @@ class SeenFrames:
 
         Those below 0 are empty.
         """
-        own, other = queries[:, None, :, None] // self.block, keys[:, None, None, :] // self.block
-        seen = (other >= 0) & (other <= own)
-        return seen if self.window is None else seen & (other > own - self.window // self.block)
+        block, other = queries[:, None, :, None] // self.block, keys[:, None, None, :] // self.block
+        visible = (other >= 0) & (other <= block)
+        return visible if self.window is None else visible & (other > block - self.window // self.block)
 
 
 class VideoTransformer(nn.Module):
-    """A network of clips (b, f, h, w, c), whose height and width the patch divides; the output starts at 0.
+    """The diffusion transformer of clips (b, f, h, w, c), whose sides `patch` divides; the output starts at 0.
 
     Its tokens are patches of frames, and rotary positions tell their frame, row and column. A clip of one frame is a
     picture to attention = "full" and "causal", and without `added_positions` the network is then a `DiT` with
@@ -128,8 +131,8 @@ class VideoTransformer(nn.Module):
         self._check_clips(x, t)
         b, f, height, width, channels = x.shape
         takes = ("frame cache",) if self.attention == "causal" else ()
-        told = checked_conditions(condition, b, self.num_classes, None, None, False, takes=takes)
-        if told.cache is not None and f % self.block:
+        conditions = checked_conditions(condition, b, self.num_classes, None, None, False, takes=takes)
+        if conditions.cache is not None and f % self.block:
             raise ValueError(
                 f"{f} frames are no whole blocks of {self.block} (block): what a cache keeps must have seen its whole "
                 "block"
@@ -138,13 +141,13 @@ class VideoTransformer(nn.Module):
         compute = Compute(
             dtype_of(self.dtype, x), self.precision, attention=self.attention_implementation, late=bool(self.remat)
         )
-        embedding = self._embedding(jnp.asarray(t), told.label, compute)
+        embedding = self._embedding(jnp.asarray(t), conditions.label, compute)
 
         frames = jnp.asarray(x).astype(compute.dtype).reshape(b * f, height, width, channels)
         y = dense(self.width, compute, "input")(patches(frames, self.patch).reshape(b, f * rows * columns, -1))
         if self.added_positions:
             y = y + jnp.tile(jnp.asarray(grid_positions(rows, columns, self.width), compute.dtype), (f, 1))[None]
-        y, cache = self._blocks(y, (f, rows, columns), embedding, compute, told.cache)
+        y, cache = self._blocks(y, (f, rows, columns), embedding, compute, conditions.cache)
 
         shift, scale = jnp.split(dense(2 * self.width, compute, "output_modulation", zero=True)(embedding), 2, -1)
         y = NORMS["layer"](compute, EPSILON, name="output_norm")(y, scale, shift)

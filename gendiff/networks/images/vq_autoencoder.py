@@ -1,4 +1,7 @@
-"""The autoencoder with a codebook: each latent becomes the nearest of a few learned vectors (van den Oord et al., 2017)."""
+"""The autoencoder with a codebook (VQ-VAE): each latent becomes the nearest of a few learned vectors.
+
+Van den Oord et al., 2017.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +16,7 @@ from gendiff.networks.layers import initializers, parameter
 
 @records.record
 class Quantized:
-    """Latents on a codebook, and what their choice costs.
+    """Quantised latents, their entries of the codebook, and the losses of the choice.
 
     Args:
         latent: (b, h, w, c) the chosen entries, normalised. Its gradient goes straight through to what was quantised.

@@ -1,4 +1,4 @@
-"""What is checked of a condition, by the fields of the network that is told it."""
+"""Checks of conditions against the fields of a network."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core import checks, records
-from gendiff.core.condition_records import GuidanceScale, Hint, ImageSize, SecondTime, Text
+from gendiff.core.condition_records import EndTime, GuidanceScale, Hint, ImageSize, Text
 from gendiff.networks.layers import image_inputs
 
 SCORE = "score"
@@ -16,8 +16,7 @@ MISSING = {
     "text": "the network reads texts of {} channels and needs one: pass networks.Text(tokens, mask)",
     "size": "the network needs the size of the image: pass networks.ImageSize(original, crop, target)",
     "guidance": "the network is told the guidance scale: pass networks.GuidanceScale(scale)",
-    "second time": "the network is told a second time: pass networks.SecondTime(t), or draw with "
-    "distillation.two_times",
+    "second time": "the network is told a second time: pass networks.EndTime(t), or draw with distillation.two_times",
 }
 UNWANTED = {
     "text": "a text was given to a network without: build it with text_channels=…, or pass none",
@@ -28,21 +27,21 @@ UNWANTED = {
 }
 
 
-def checked_scale(guidance: GuidanceScale | None, wanted: bool, batch: int) -> jax.Array | None:
+def checked_scale(guidance: GuidanceScale | None, expected: bool, batch: int) -> jax.Array | None:
     """Return the scale of each sample (b,), if the network wants one.
 
     Raises:
         TypeError: for a scale that holds no numbers.
         ValueError: for another shape, a concrete number below 0, a scale for a network without, and none for one with.
     """
-    if not _present("guidance", guidance, wanted) or guidance is None:
+    if not _present("guidance", guidance, expected) or guidance is None:
         return None
     numbers = image_inputs.number_per_sample("scale", guidance.scale, batch)
     checks.in_range("scale", guidance.scale, 0.0, float("inf"), open_high=True)
     return numbers
 
 
-def checked_second_time(second: SecondTime | None, wanted: bool, batch: int) -> jax.Array | None:
+def checked_end_time(second: EndTime | None, expected: bool, batch: int) -> jax.Array | None:
     """Return the second time of each sample (b,), if the network wants one.
 
     Raises:
@@ -50,29 +49,31 @@ def checked_second_time(second: SecondTime | None, wanted: bool, batch: int) -> 
         ValueError: for another shape, a concrete number that is not finite, a second time for a network without, and
             none for one with.
     """
-    if not _present("second time", second, wanted) or second is None:
+    if not _present("second time", second, expected) or second is None:
         return None
     numbers = image_inputs.number_per_sample("the second time", second.t, batch)
     checks.finite("the second time", second.t)
     return numbers
 
 
-def checked_size(size: ImageSize | None, wanted: bool | str, batch: int) -> ImageSize | None:
+def checked_size(size: ImageSize | None, expected: bool | str, batch: int) -> ImageSize | None:
     """Return the size, if the network wants one, with its target or with its score.
 
     Raises:
         ValueError: for other shapes, a concrete number below 0, a size for a network without, none for one with, one
-            without the part that the network needs, and `wanted` that is no boolean and not "score".
+            without the part that the network needs, and `expected` that is no boolean and not "score".
     """
-    if not isinstance(wanted, bool):
-        checks.choice("image_size", wanted, (SCORE,))
-    if not _present("size", size, wanted) or size is None:
+    if not isinstance(expected, bool):
+        checks.choice("image_size", expected, (SCORE,))
+    if not _present("size", size, expected) or size is None:
         return None
-    last = SCORE if wanted == SCORE else "target"
+    last = SCORE if expected == SCORE else "target"
     for name in ("original", "crop", last):
         value, shape = getattr(size, name), (batch,) if name == SCORE else (batch, 2)
         if value is None:
-            raise ValueError(f"the size of the image has no {name}, which a network with image_size = {wanted!r} needs")
+            raise ValueError(
+                f"the size of the image has no {name}, which a network with image_size = {expected!r} needs"
+            )
         if np.shape(value) != shape:
             raise ValueError(f"{name} has shape {np.shape(value)}: {shape}, numbers of each sample, is needed")
         checks.in_range(name, value, 0.0, float("inf"), open_high=True)
@@ -80,7 +81,9 @@ def checked_size(size: ImageSize | None, wanted: bool | str, batch: int) -> Imag
 
 
 def checked_text(text: Text | None, channels: int | None, pooled_channels: int | None, batch: int) -> Text | None:
-    """Return the text, if it is one for a network with these channels; without its pooled encoding where the network has no use for it.
+    """Return the text, if it is one for a network with these channels.
+
+    The result has no pooled encoding where the network has no use for it.
 
     Raises:
         TypeError: for tokens that are no floating encodings and a mask that is not boolean.
@@ -146,11 +149,11 @@ def checked_hint(hint: Hint | None, x: tuple[int, ...], factor: int) -> Hint:
     return hint
 
 
-def _present(kind: str, value: Any, wanted: bool | str | int | None) -> bool:
+def _present(kind: str, value: Any, expected: bool | str | int | None) -> bool:
     """Whether there is such a condition. What the network lacks, and what it has no use for, is refused."""
-    needs = wanted is not None and wanted is not False
+    needs = expected is not None and expected is not False
     if needs != (value is not None):
-        raise ValueError(MISSING[kind].format(wanted) if needs else UNWANTED[kind])
+        raise ValueError(MISSING[kind].format(expected) if needs else UNWANTED[kind])
     return needs
 
 

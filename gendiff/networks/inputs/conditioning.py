@@ -1,4 +1,4 @@
-"""What a network is told beside x and t.
+"""Conditions of a network beside x and t.
 
 Each condition is recognised by its type, so that their order does not matter.
 """
@@ -11,20 +11,22 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gendiff.core import checks
-from gendiff.core.condition_records import GuidanceScale, Hint, ImageSize, SecondTime, Text
+from gendiff.core.condition_records import EndTime, GuidanceScale, Hint, ImageSize, Text
+from gendiff.networks.fast.feature_cache import BlockChange, DeepFeatures, Kept
 from gendiff.networks.fast.frame_cache import FrameCache
-from gendiff.networks.fast.kept_features import BlockChange, DeepFeatures, Kept
 from gendiff.networks.inputs import condition_checks
 from gendiff.networks.inputs.control import Residuals
 from gendiff.networks.layers.embeddings import Label, checked_label, sinusoidal
 
 FREQUENCIES = 256
 """Size of the sinusoidal embedding of each number of a size."""
-Condition = Label | Text | ImageSize | GuidanceScale | SecondTime | Hint | Residuals | Kept | FrameCache
-"""A label (b,) or (), a Text, an ImageSize, a GuidanceScale or a SecondTime; a Hint for a ControlNet, and Residuals, its answer; what a
-network keeps for its next call. None is no condition."""
+Condition = Label | Text | ImageSize | GuidanceScale | EndTime | Hint | Residuals | Kept | FrameCache
+"""One condition of a network; None is no condition.
+
+A label is (b,) or (). A Hint is for a ControlNet, and Residuals are its output. The caches are for the next call.
+"""
 KINDS: dict[type, str] = {
-    **{Text: "text", ImageSize: "size", GuidanceScale: "guidance scale", SecondTime: "second time"},
+    **{Text: "text", ImageSize: "size", GuidanceScale: "guidance scale", EndTime: "second time"},
     **{
         Hint: "hint",
         Residuals: "residuals",
@@ -42,11 +44,11 @@ REFUSALS = {
     "frame cache": "a frame cache was given to a network that keeps none: a VideoTransformer with attention='causal' "
     "does",
 }
-"""What only some networks are told -> why others refuse it."""
+"""Kind of a condition that only some networks have -> why others refuse it."""
 
 
 class Conditions(NamedTuple):
-    """Those of one call, checked; None where the network has none of a kind."""
+    """Checked conditions of one call; None where the network has none of a kind."""
 
     label: jax.Array | None
     text: Text | None
@@ -68,7 +70,10 @@ class Conditions(NamedTuple):
 
 
 def embedded_size(size: ImageSize, dtype: Any) -> Float[Array, "b e"]:
-    """Return the numbers as sinusoidal embeddings, one after the other, computed in at least float32: six, or five with a score."""
+    """Return the numbers as sinusoidal embeddings, one after the other, computed in at least float32.
+
+    There are six numbers, or five with a score.
+    """
     last = size.target if size.score is None else jnp.asarray(size.score)[:, None]
     numbers = jnp.concatenate([jnp.asarray(part) for part in (size.original, size.crop, last)], -1)
     numbers = numbers.astype(jnp.promote_types(dtype, jnp.float32))
@@ -102,9 +107,9 @@ def checked_conditions(
 
     Raises:
         TypeError: for a condition of another type, and as `checked_label`, `checked_text`, `checked_scale` and
-            `checked_second_time` do.
+            `checked_end_time` do.
         ValueError: for two of one kind, for what the network does not take, and as `checked_label`, `checked_text`,
-            `checked_size`, `checked_scale` and `checked_second_time` do.
+            `checked_size`, `checked_scale` and `checked_end_time` do.
     """
     by_kind: dict[str, Any] = {}
     for value in condition:
@@ -122,7 +127,7 @@ def checked_conditions(
         condition_checks.checked_text(by_kind.get("text"), text_channels, pooled_channels, batch),
         condition_checks.checked_size(by_kind.get("size"), wants_size, batch),
         condition_checks.checked_scale(by_kind.get("guidance scale"), wants_guidance, batch),
-        condition_checks.checked_second_time(by_kind.get("second time"), wants_second_time, batch),
+        condition_checks.checked_end_time(by_kind.get("second time"), wants_second_time, batch),
         by_kind.get("hint"),
         by_kind.get("residuals"),
         by_kind.get("deep features"),
@@ -148,7 +153,7 @@ def _kind(value: Any) -> str:
             return kind
     if not isinstance(value, jax.Array | np.ndarray | np.generic | int | float):
         raise TypeError(
-            "a condition is a label, a networks.Text, an ImageSize, a GuidanceScale, a SecondTime or a networks.Hint, "
+            "a condition is a label, a networks.Text, an ImageSize, a GuidanceScale, an EndTime or a networks.Hint, "
             f"got {type(value).__name__}"
         )
     if jnp.result_type(value) == jnp.bool_:

@@ -1,4 +1,4 @@
-"""What a ControlNet tells a U-Net: what the U-Net adds to what it keeps for its way up."""
+"""Residuals: the output of a ControlNet, which a U-Net adds to its skip connections."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from gendiff.core import arrays, checks, records
 
 @records.record
 class Residuals:
-    """What a U-Net adds to what its way down keeps for the way up, and to what its middle gives.
+    """Numbers that a U-Net adds to its skip connections and to the output of its middle.
 
     Args:
         skips: a tuple of (b, h_i, w_i, c_i), one for each that the U-Net keeps, in the order of its way down.
@@ -31,10 +31,12 @@ class Residuals:
                 f"{len(self.skips)} residuals were given to a U-Net that keeps {len(skips)}: build both by the same "
                 "fields"
             )
-        for number, (own, skip) in enumerate(zip((*self.skips, self.middle), (*skips, middle), strict=True)):
+        for number, (residual, skip) in enumerate(zip((*self.skips, self.middle), (*skips, middle), strict=True)):
             name = f"residual {number}" if number < len(skips) else "the residual of the middle"
-            checks.same_shape(name, own, "what the U-Net adds it to", skip)
-        sums = [skip + jnp.asarray(own).astype(skip.dtype) for own, skip in zip(self.skips, skips, strict=True)]
+            checks.same_shape(name, residual, "what the U-Net adds it to", skip)
+        sums = [
+            skip + jnp.asarray(residual).astype(skip.dtype) for residual, skip in zip(self.skips, skips, strict=True)
+        ]
         return sums, middle + jnp.asarray(self.middle).astype(middle.dtype)
 
     def scaled(self, scale: Any) -> "Residuals":

@@ -1,4 +1,4 @@
-"""A text as a network uses it: clean padding, and a learned token of no text."""
+"""Encoded texts with clean padding, and a learned token of no text."""
 
 import flax.linen as nn
 import jax
@@ -9,7 +9,7 @@ from gendiff.networks.layers import Compute, initializers, parameter
 
 
 class SeenTokens(nn.Module):
-    """The text as a network uses it: padding is 0, and a sample without a token gets the learned one of no text.
+    """A text with padding 0, where a sample without a token has the learned token of no text.
 
     Args:
         null: whether there is such a token, and such a pooled encoding. Without it a text of which nothing is there

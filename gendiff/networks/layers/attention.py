@@ -1,4 +1,4 @@
-"""Scaled dot-product attention by equal implementations, of which each backend gets its fastest."""
+"""Scaled dot-product attention by equal implementations; each backend has its fastest as the default."""
 
 from collections.abc import Callable
 
@@ -27,6 +27,8 @@ def attend(
 ) -> Float[Array, "b s heads size"]:
     """Compute softmax(query · key / sqrt(size) + bias) · value, accumulated in at least float32.
 
+    Fewer groups of keys and values than heads are grouped-query attention (GQA).
+
     Args:
         query: (b, s, heads, size).
         key: (b, k, groups, size): each serves heads / groups queries that stand side by side.
@@ -47,9 +49,9 @@ def attend(
     """
     checks.choice("attention", implementation, ("auto", *IMPLEMENTATIONS))
     chosen = _fastest(query.dtype, precision) if implementation == "auto" else implementation
-    given = None if mask is None else jnp.asarray(mask)
+    allowed = None if mask is None else jnp.asarray(mask)
     (b, s, heads, size), groups = query.shape, key.shape[2]
-    if groups != heads and (heads % groups or (given is not None and given.shape[1] != 1)):
+    if groups != heads and (heads % groups or (allowed is not None and allowed.shape[1] != 1)):
         raise ValueError(
             f"{heads} heads share {groups} keys and values: a divisor of the heads is needed, and one mask for all of "
             "them"
@@ -59,15 +61,15 @@ def attend(
             f"a bias is for heads with keys of their own, and here {heads} heads share {groups}: repeat keys and values"
         )
     if s == 1 and chosen in ("heads_first", "chunked") and bias is None:
-        return cpu_attention.one_query_attention(query, key, value, given)
+        return cpu_attention.one_query_attention(query, key, value, allowed)
     if groups == heads:
-        return IMPLEMENTATIONS[chosen](query, key, value, given, precision, bias)
+        return IMPLEMENTATIONS[chosen](query, key, value, allowed, precision, bias)
     # queries of one group are further tokens to it, so that no key is copied
     each = heads // groups
     query = query.reshape(b, s, groups, each, size).swapaxes(2, 3).reshape(b, s * each, groups, size)
-    if given is not None and given.shape[2] > 1:
-        given = jnp.repeat(given, each, 2)
-    mixed = IMPLEMENTATIONS[chosen](query, key, value, given, precision, None)
+    if allowed is not None and allowed.shape[2] > 1:
+        allowed = jnp.repeat(allowed, each, 2)
+    mixed = IMPLEMENTATIONS[chosen](query, key, value, allowed, precision, None)
     return mixed.reshape(b, s, each, groups, size).swapaxes(2, 3).reshape(b, s, heads, size)
 
 
@@ -91,8 +93,8 @@ def causal(
         Beltagy et al., 2020, section 3.1, for the window; Xiao et al., 2023, section 3.2, for sinks (both from memory).
     """
     queries, keys = jnp.asarray(query_positions)[:, None, :, None], jnp.asarray(key_positions)[:, None, None, :]
-    seen = (keys >= 0) & (keys <= queries)
-    return seen if window is None else seen & ((keys > queries - window) | (keys < sinks))
+    visible = (keys >= 0) & (keys <= queries)
+    return visible if window is None else visible & ((keys > queries - window) | (keys < sinks))
 
 
 class ImageAttention(nn.Module):

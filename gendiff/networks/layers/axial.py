@@ -1,4 +1,4 @@
-"""Axial attention: tokens are a table, and each of them sees those of its own row, or of its own column, alone."""
+"""Axial attention: tokens are a table, and each token attends to its row or its column only."""
 
 import dataclasses
 
@@ -29,11 +29,11 @@ class Axial:
     def __post_init__(self) -> None:
         checks.integer("rows", self.rows, 1)
 
-    def seen(self, tokens: int) -> int:
-        """Return how many of the tokens each of them sees."""
+    def visible_tokens(self, tokens: int) -> int:
+        """Return how many tokens each token sees."""
         return self.rows if self.columns else tokens // self.rows
 
-    def apart(self, x: Float[Array, "b s heads size"]) -> Float[Array, "samples seen heads size"]:
+    def split(self, x: Float[Array, "b s heads size"]) -> Float[Array, "samples seen heads size"]:
         """Return rows, or columns, as samples of their own.
 
         Raises:
@@ -49,7 +49,7 @@ class Axial:
         return jnp.swapaxes(x.reshape(b, self.rows, -1, *rest), 1, 2).reshape(-1, self.rows, *rest)
 
     def together(self, x: Float[Array, "samples seen heads size"], batch: int) -> Float[Array, "b s heads size"]:
-        """Invert `apart`, for the number of samples that there were."""
+        """Invert `split`, for the number of samples that there were."""
         rest = x.shape[2:]
         if self.columns:
             x = jnp.swapaxes(x.reshape(batch, -1, self.rows, *rest), 1, 2)

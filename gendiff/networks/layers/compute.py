@@ -1,4 +1,4 @@
-"""How a network computes: its arithmetic, its parameters and its linear layers."""
+"""Arithmetic of a network, its parameters and its linear layers."""
 
 import dataclasses
 from collections.abc import Callable
@@ -61,13 +61,13 @@ def parameter(module: nn.Module, name: str, start: Any, shape: tuple[int, ...]) 
     Raises:
         ValueError: for a packed kernel of another shape; Flax has an error of its own for an array.
     """
-    found: Any = module.get_variable("params", name)
-    if isinstance(found, jax.Array | np.ndarray | packed.PackedKernel) and found.shape == shape:
-        return found  # Flax would trace the initialiser each time to learn the shape
-    if not isinstance(found, packed.PackedKernel):
+    value: Any = module.get_variable("params", name)
+    if isinstance(value, jax.Array | np.ndarray | packed.PackedKernel) and value.shape == shape:
+        return value  # Flax would trace the initialiser each time to learn the shape
+    if not isinstance(value, packed.PackedKernel):
         return module.param(name, start, shape)
-    place = "" if module.name is None else f" of {module.name}"
-    raise ValueError(f"the packed {name}{place} stands for shape {found.shape}, and the network needs {shape}")
+    owner = "" if module.name is None else f" of {module.name}"
+    raise ValueError(f"the packed {name}{owner} stands for shape {value.shape}, and the network needs {shape}")
 
 
 class Dense(nn.Module):
@@ -104,7 +104,10 @@ class Dense(nn.Module):
 def dense(
     features: int, compute: Compute, name: str, zero: bool = False, bias: bool = True, gain: float = 1.0
 ) -> Dense:
-    """A linear layer on the last axis; `zero` starts it at 0, and `gain` multiplies the spread that its kernel starts with."""
+    """A linear layer on the last axis.
+
+    `zero` starts it at 0, and `gain` multiplies the initial spread of its kernel.
+    """
     return Dense(features, compute, zero, bias, gain, name=name)
 
 
@@ -123,4 +126,4 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "quick_gelu": quick_gelu,
     "silu": fast.silu,
 }
-"""What stands between the two layers of an MLP, by name."""
+"""Activations between the two layers of an MLP, by name."""

@@ -65,7 +65,7 @@ class Convolution(nn.Module):
 
 
 class GroupedConvolution(nn.Module):
-    """A convolution of 3 × 3 pixels with bias that keeps the channels; each group of them reads the same group of the input.
+    """A grouped convolution of 3 × 3 pixels with bias: each group of channels reads the same group of the input.
 
     Its kernel is (3, 3, group_width, c).
 
@@ -144,10 +144,10 @@ def convolve_groups(
     implementation: str = "direct",
     precision: str | None = None,
 ) -> Float[Array, "b h w d"]:
-    """Cross-correlate each group of e channels with its own part of the kernel, in a convolution per group, and keep the size.
+    """Convolve each group of e channels with its part of the kernel, as cross-correlation of the same size.
 
-    XLA's own grouped convolution is many times slower on a CPU, above all in the gradient of its kernel. Of more than
-    eight groups, several share a convolution, whose kernel is 0 between groups.
+    There is one convolution per group. XLA's own grouped convolution is many times slower on a CPU, above all in the
+    gradient of its kernel. Of more than eight groups, several share a convolution, whose kernel is 0 between groups.
 
     Args:
         x: (b, h, w, c), with c / e groups of channels.
@@ -159,11 +159,11 @@ def convolve_groups(
     parts = next(number for number in range(min(groups, MOST_CONVOLUTIONS), 0, -1) if groups % number == 0)
     together, features = groups // parts, kernel.shape[3] // groups
     # a group's channels meet its own kernel alone
-    own = np.kron(np.eye(together), np.ones((depth, features)))[None, None]
+    diagonal = np.kron(np.eye(together), np.ones((depth, features)))[None, None]
     answers = []
     for images, part in zip(jnp.split(x, parts, -1), jnp.split(kernel, parts, -1), strict=True):
-        whole = part if together == 1 else jnp.tile(part, (1, 1, together, 1)) * jnp.asarray(own, kernel.dtype)
-        answers.append(convolve(images, whole, implementation=implementation, precision=precision))
+        block = part if together == 1 else jnp.tile(part, (1, 1, together, 1)) * jnp.asarray(diagonal, kernel.dtype)
+        answers.append(convolve(images, block, implementation=implementation, precision=precision))
     return jnp.concatenate(answers, -1)
 
 

@@ -1,4 +1,4 @@
-"""What a network is told beside x: the time, the label, and where each token stands."""
+"""Embeddings of the time, the label, the tokens and their positions."""
 
 import math
 from typing import Any
@@ -48,7 +48,9 @@ def sinusoidal(t: Shaped[ArrayLike, " b"], size: int, shift: int = 0) -> Float[A
 
 
 def grid_positions(height: int, width: int, size: int) -> np.ndarray:
-    """Return fixed 2-D positions of (height × width) tokens, row by row: (s, size), the first half for the column, the second for the row.
+    """Return fixed 2-D positions (s, size) of height × width tokens, row by row.
+
+    The first half is for the column, the second half for the row.
 
     Raises:
         ValueError: unless 4 divides the size.
@@ -58,7 +60,7 @@ def grid_positions(height: int, width: int, size: int) -> np.ndarray:
     """
     frequencies = _frequencies(size)
     row, column = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
-    angles = (place.reshape(-1, 1) * frequencies for place in (column, row))
+    angles = (coordinate.reshape(-1, 1) * frequencies for coordinate in (column, row))
     return np.concatenate([wave(angle) for angle in angles for wave in (np.sin, np.cos)], -1)
 
 
@@ -85,7 +87,9 @@ def _frequencies(size: int) -> np.ndarray:
 
 
 class Embedding(nn.Module):
-    """Time, label and more as one vector per sample: an MLP of the sinusoidal time, the row of the label, and MLPs of what else is told.
+    """Time, label and further conditions as one vector per sample.
+
+    It is the sum of an MLP of the sinusoidal time, the row of the label, and MLPs of the others.
 
     Args:
         frequencies: size of the sinusoidal embedding.
@@ -110,10 +114,10 @@ class Embedding(nn.Module):
         guidance: Shaped[Array, " b"] | None = None,
         second_time: Shaped[Array, " b"] | None = None,
     ) -> Float[Array, "b d"]:
-        """Embed times (b,) and what is not None of labels (b,), further numbers (b, a), guidance scales (b,) and second times (b,).
+        """Embed times (b,), labels (b,), further numbers (b, a), guidance scales (b,) and end times (b,).
 
-        A guidance scale is embedded as a thousandfold time. It and a second time are without effect at first, so that a
-        student begins as its teacher.
+        What is None adds nothing. A guidance scale is embedded as a thousandfold time. It and a second time are without
+        effect at first, so that a student begins as its teacher.
         """
         y = self._embedded("time", t)
         if guidance is not None:
@@ -137,7 +141,10 @@ class Embedding(nn.Module):
 
 
 def rows(table: Float[Array, "k d"], label: Shaped[Array, " b"]) -> Float[Array, "b d"]:
-    """Return the row of each label: the last for NO_LABEL, NaN for what is none of 0 … k − 2 (JAX would clamp it in silence)."""
+    """Return the row of each label, the last row for NO_LABEL, and NaN for other values than 0 … k − 2.
+
+    JAX would clamp them in silence.
+    """
     null = table.shape[0] - 1
     known = (label >= 0) & (label < null)
     row = table[jnp.where(known, label, null)]

@@ -1,4 +1,4 @@
-"""What every network of images demands of its input."""
+"""Checks of the inputs of networks of images."""
 
 from typing import Any
 
@@ -119,7 +119,7 @@ def check_finite(name: str, x: Any) -> None:
         if bool(jnp.all(jnp.isfinite(x))):
             return
     bad = np.flatnonzero(~np.isfinite(np.asarray(x)).reshape(len(x), -1).all(1))
-    shown = ", ".join(map(str, bad[:8])) + (", …" if bad.size > 8 else "")
+    examples = ", ".join(map(str, bad[:8])) + (", …" if bad.size > 8 else "")
     raise ValueError(
-        f"{name} of shape {x.shape} has numbers that are not finite, in sample {shown}: what made it diverged"
+        f"{name} of shape {x.shape} has numbers that are not finite, in sample {examples}: what made it diverged"
     )

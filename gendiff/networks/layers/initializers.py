@@ -1,4 +1,4 @@
-"""How parameters start: each random one names its spread, and `fill` draws all of them at once.
+"""Initialisation of parameters: each random one has a spread, and `fill` draws all of them at once.
 
 XLA compiles a random generator for every call, which for a U-Net takes longer than its forward pass; one draw for all
 parameters takes a fifth of that.

@@ -1,4 +1,7 @@
-"""Norms: groups of channels, layers and root mean squares, each with a scale and a shift per sample where a condition sets them."""
+"""Group norm, layer norm and RMS norm, with a scale and a shift per sample from a condition.
+
+Also known as: adaptive layer norm (adaLN).
+"""
 
 from typing import Any
 
@@ -64,7 +67,7 @@ class GroupNorm(nn.Module):
 
 
 Change = Float[Array, "b d"] | Float[Array, "b groups d"]
-"""What tokens (b, s, d) are scaled or shifted by: one vector per sample, or one per group of s / groups tokens that stand side by side."""
+"""Scale or shift of tokens (b, s, d): one vector per sample, or one per group of s / groups adjacent tokens."""
 
 
 def per_token(change: Change, x: Float[Array, "b s d"]) -> Float[Array, "b #s d"]:
@@ -105,9 +108,10 @@ class LayerNorm(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """Division by the root of the mean square over the last axis, then a scale and a shift per sample or group of tokens.
+    """Division by the root of the mean square over the last axis, then a scale and a shift.
 
-    Without those it has a gain of its own, one per channel, and no offset.
+    Scale and shift are per sample or group of tokens. Without those it has a gain of its own, one per channel, and no
+    offset.
 
     Args:
         compute: how to compute.

@@ -108,10 +108,13 @@ def bilinear_double(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
 
 
 def bilinear_halve(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
-    """Halve the size, which is even: the weights are 1, 3, 3, 1 over 8 along each axis, a quarter of the transpose of `bilinear_double`."""
+    """Halve the size, which is even, with the weights 1, 3, 3, 1 over 8 along each axis.
+
+    It is a quarter of the transpose of `bilinear_double`.
+    """
     for axis in (1, 2):
         pairs = x.reshape(*x.shape[:axis], x.shape[axis] // 2, 2, *x.shape[axis + 1 :])
-        even, odd = (jax.lax.index_in_dim(pairs, place, axis + 1, keepdims=False) for place in (0, 1))
+        even, odd = (jax.lax.index_in_dim(pairs, position, axis + 1, keepdims=False) for position in (0, 1))
         x = 0.375 * (even + odd) + 0.125 * (_beside(odd, axis)[0] + _beside(even, axis)[1])
     return x
 

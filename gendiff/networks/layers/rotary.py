@@ -1,4 +1,4 @@
-"""Rotary positions: queries and keys are turned by where they stand, in one or several coordinates."""
+"""Rotary position embedding (RoPE): queries and keys are turned by their positions, in one or several coordinates."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ from gendiff.core.types import ArrayLike
 
 @dataclasses.dataclass(frozen=True)
 class LongContext:
-    """How Llama 3.1 stretches rotary positions beyond the length of its first training.
+    """Settings of Llama 3.1's stretched rotary positions, for contexts longer than its first training had.
 
     Frequencies that turn less than `low` times within `original` tokens are divided by `factor`; those that turn more
     than `high` times stay; in between they are mixed.
@@ -81,17 +81,17 @@ class Rotary:
         if self.stretched is None:
             return plain
         turns = self.stretched.original * plain / (2 * np.pi)
-        kept = np.clip((turns - self.stretched.low) / (self.stretched.high - self.stretched.low), 0, 1)
-        return plain * (kept + (1 - kept) / self.stretched.factor)
+        unstretched = np.clip((turns - self.stretched.low) / (self.stretched.high - self.stretched.low), 0, 1)
+        return plain * (unstretched + (1 - unstretched) / self.stretched.factor)
 
 
 def rotate(
     x: Float[Array, "b s heads size"], positions: Int[ArrayLike, "b s axes"], rotary: Rotary = Rotary()
 ) -> Float[Array, "b s heads size"]:
-    """Turn queries or keys by their positions, in one or several coordinates, each of which turns its share of the channels.
+    """Turn queries or keys by their positions: rotary position embedding (RoPE).
 
-    Channel i and channel i + size / 2 are a pair, as in Llama's weights on Hugging Face; Meta's own files and GGUF have
-    neighbours instead.
+    With several coordinates, each of them turns its share of the channels. Channel i and channel i + size / 2 are a
+    pair, as in Llama's weights on Hugging Face; Meta's own files and GGUF have neighbours instead.
 
     Args:
         x: (b, s, heads, size).
@@ -149,8 +149,8 @@ def _angles_beside(
         )
     angles = positions[..., :1] * jnp.asarray(rotary.frequencies(pairs), positions.dtype)[None, None]
     for at in range(further):
-        own = np.zeros(pairs)
-        count = len(own[at::further])
-        own[at::further] = Rotary(base).frequencies(count)
-        angles = angles + positions[..., at + 1 : at + 2] * jnp.asarray(own, positions.dtype)[None, None]
+        share = np.zeros(pairs)
+        count = len(share[at::further])
+        share[at::further] = Rotary(base).frequencies(count)
+        angles = angles + positions[..., at + 1 : at + 2] * jnp.asarray(share, positions.dtype)[None, None]
     return angles

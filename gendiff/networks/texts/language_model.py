@@ -21,14 +21,14 @@ from gendiff.networks.layers.embeddings import token_rows
 from gendiff.networks.layers.rotary import LongContext, Rotary
 
 HEADS = ("tokens", "scalar")
-"""What stands behind the last norm: logits of the next token, or one number per token."""
+"""Outputs after the last norm: logits of the next token, or one number per token."""
 PADDING = -1
 """The id of no token, which may stand behind the tokens of a text."""
 
 
 @runtime_checkable
 class ModelCache(Protocol):
-    """What a language model keeps of the tokens so far; `language.cache` builds it."""
+    """The KV cache of a language model: keys and values of the tokens so far; `language.cache` builds it."""
 
     layers: tuple[Any, ...]
     """A `LayerCache` per block."""
@@ -48,7 +48,7 @@ class ModelCache(Protocol):
 
 
 class Answer(NamedTuple):
-    """What a language model answers.
+    """The output of a language model.
 
     Attributes:
         logits: (b, s, v) of the token after each one, or (b, v) of that after the last one of each text. With the head
@@ -73,12 +73,12 @@ class _Seen:
     cached: tuple[int | None, int] | None = static()
 
     def __call__(self, queries: jax.Array, keys: jax.Array) -> jax.Array:
-        own = attention.causal(queries, keys, self.window)
-        return own if self.cached is None else own & attention.causal(queries, keys, *self.cached)
+        visible = attention.causal(queries, keys, self.window)
+        return visible if self.cached is None else visible & attention.causal(queries, keys, *self.cached)
 
 
 class LanguageModel(nn.Module):
-    """A decoder: a transformer whose tokens see themselves and those before them.
+    """A decoder-only transformer: each token attends to itself and to the tokens before it.
 
     The defaults are the family of Llama. `gpt2` builds the other one.
 
@@ -88,22 +88,23 @@ class LanguageModel(nn.Module):
         width: channels of a token.
         depth: number of blocks.
         heads: number of attention heads.
-        key_value_heads: number of heads of keys and values, which divides `heads`. None: as many.
+        key_value_heads: number of heads of keys and values, which divides `heads` (grouped-query attention, GQA). None:
+            as many.
         head_size: channels of a head. None: width / heads.
         mlp_width: width of the MLPs. None: 4 × width.
         gated: MLPs multiply the activation of one linear layer by another one (SwiGLU).
         activation: of the MLPs: "silu", "gelu", "gelu_tanh" or "quick_gelu" (see layers/).
         norm: "rms" or "layer" (see layers/).
         epsilon: what every norm adds.
-        norm_heads: normalise each head's query and key (Qwen 3).
+        norm_heads: normalise each head's query and key (QK-norm, as in Qwen 3).
         bias: whether linear layers but query, key and value have one.
         qkv_bias: whether these have one. None: as `bias` says (Qwen 2 has them here alone).
         mlp_bias: whether those of the MLP have one. None: as `bias` says.
-        positions: "rotary" turns queries and keys, "learned" adds a vector per position.
+        positions: "rotary" (RoPE) turns queries and keys, "learned" adds a vector per position.
         rotary_base: of the frequencies of rotary positions, above 1.
         rotary_stretch: None, or (factor, low, high, original) of `rotary.LongContext`, by which long contexts change
             them.
-        window: how many tokens each one sees, itself included. None: all before it.
+        window: how many tokens each one sees, itself included (sliding-window attention). None: all before it.
         experts: MLPs of width `mlp_width` among which a router chooses, in every block. None: there is one.
         tied: the table of tokens is also the last linear layer; otherwise that has a kernel of its own.
         head: "tokens" answers logits, "scalar" one number after each token: a reward of the text so far, or what a
@@ -176,18 +177,18 @@ class LanguageModel(nn.Module):
         self._check(tokens, cache, segments)
         table, compute = self._table()
         ids = jnp.asarray(tokens)
-        given = ids != PADDING
+        present = ids != PADDING
         start = jnp.zeros(ids.shape[:1], jnp.int32) if cache is None else cache.length
-        number, place = _of_segments(segments, ids.shape[1])
-        places = jnp.where(given, start[:, None] + place, -1)
-        count = jnp.sum(given, 1, dtype=jnp.int32)
+        number, position = _of_segments(segments, ids.shape[1])
+        places = jnp.where(present, start[:, None] + position, -1)
+        count = jnp.sum(present, 1, dtype=jnp.int32)
         if cache is not None:
             cache = cache.opened(count, ids.shape[1])
 
-        x = token_rows(table, jnp.where(given, ids, 0))
+        x = token_rows(table, jnp.where(present, ids, 0))
         if self.positions == "learned":
             learned = parameter(self, "position", initializers.normal(0.01), (self.context, self.width))
-            x = x + token_rows(learned, jnp.where(given, places, 0))
+            x = x + token_rows(learned, jnp.where(present, places, 0))
         x, layers, routing = self._blocks(x, places[..., None], number, cache, compute)
         if not every:
             x = jnp.take_along_axis(x, jnp.maximum(count - 1, 0)[:, None, None], 1)
@@ -206,14 +207,17 @@ class LanguageModel(nn.Module):
     def _blocks(
         self, x: jax.Array, positions: jax.Array, segments: jax.Array | None, cache: ModelCache | None, compute: Compute
     ) -> tuple[jax.Array, Any, Any]:
-        """The vectors (b, s, d) after all blocks, which stand at positions (b, s, axes), the layers of the cache, and routings."""
+        """Return the vectors (b, s, d) after all blocks, the layers of the cache, and the routings.
+
+        The vectors stand at positions (b, s, axes).
+        """
         places = positions[..., 0]
         if cache is not None:
             x = jnp.where((places < cache.room()[:, None])[..., None], x, jnp.nan)
         x = x.astype(compute.dtype)
         build = fast.remat(TransformerBlock, self.remat)
         rule, rotary = _Seen(self.window, None if cache is None else (cache.window, cache.sinks)), self._rotary()
-        seen: Any = (
+        visible: Any = (
             rule
             if segments is None
             else rule(places, places) & (segments[:, None, :, None] == segments[:, None, None, :])
@@ -239,7 +243,7 @@ class LanguageModel(nn.Module):
                 experts=self.experts,
                 name=f"block_{number}",
             )
-            x, layer, *routing = block(x, None, positions, seen, None if cache is None else cache.layers[number])
+            x, layer, *routing = block(x, None, positions, visible, None if cache is None else cache.layers[number])
             layers.append(layer)
             routings += routing
         return x, tuple(layers), tuple(routings)
@@ -303,7 +307,10 @@ class LanguageModel(nn.Module):
 
 
 def _of_segments(segments: ArrayLike | None, s: int) -> tuple[jax.Array | None, jax.Array]:
-    """The number of each token's text in its row (b, s), and the token's place in it; None and (1, s) where a row is one text."""
+    """Return the number of each token's text in its row (b, s), and the token's position in that text.
+
+    Where a row is one text, they are None and (1, s).
+    """
     places = jnp.arange(s, dtype=jnp.int32)[None]
     if segments is None:
         return None, places

@@ -1,4 +1,7 @@
-"""A language model that also sees and denoises pictures: tokens of texts and patches of pictures are one sequence of one transformer."""
+"""A language model that also reads and denoises images.
+
+Tokens of texts and patches of images are one sequence of one transformer.
+"""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -21,7 +24,7 @@ from gendiff.networks.texts.language_model import PADDING, LanguageModel, ModelC
 
 @record
 class Picture:
-    """A picture among texts, as a denoiser is told of it.
+    """An image among texts: the noised x and its time, as a denoiser reads them.
 
     Args:
         x: (b, h, w, c) floating, at its level of noise.
@@ -33,7 +36,7 @@ class Picture:
 
 
 class MixedAnswer(NamedTuple):
-    """What the network answers to a tuple of parts.
+    """The output of the network for a tuple of parts.
 
     Attributes:
         outputs: one for each part: logits (b, s, v) of the token after each one of a text, what is predicted of a
@@ -48,7 +51,7 @@ class MixedAnswer(NamedTuple):
 
 
 class MultimodalTransformer(LanguageModel):
-    """A `LanguageModel` whose documents also hold pictures: logits behind tokens, and the output of a denoiser for patches.
+    """A `LanguageModel` of documents with images: logits after tokens, and the output of a denoiser for patches.
 
     It is called with ids alone, and then is the language model of the same parameters, or with a tuple of parts, texts
     and pictures.
@@ -137,7 +140,7 @@ class MultimodalTransformer(LanguageModel):
 
     def _mixed(self, parts: tuple[Any, ...], cache: ModelCache | None) -> MixedAnswer:
         table, compute = self._table()
-        drawn = [isinstance(part, Picture) for part in parts]
+        is_image = [isinstance(part, Picture) for part in parts]
         texts = [jnp.asarray(part) for part in parts if not isinstance(part, Picture)]
         pictures = [part for part in parts if isinstance(part, Picture)]
         start = jnp.zeros(_batch(parts[0]), jnp.int32) if cache is None else cache.length
@@ -146,13 +149,15 @@ class MultimodalTransformer(LanguageModel):
             cache = cache.opened(count, positions.shape[1])
 
         vectors = [token_rows(table, jnp.where(ids == PADDING, 0, ids)).astype(compute.dtype) for ids in texts]
-        x = jnp.concatenate(_in_order(drawn, vectors, self._patch_vectors(pictures, compute)), 1)
+        x = jnp.concatenate(_in_order(is_image, vectors, self._patch_vectors(pictures, compute)), 1)
         x, layers, routing = self._blocks(x, positions, None, cache, compute)
         pieces = _cut(self._output_norm(x, compute), [self.places(part) for part in parts])
-        of_texts = [piece for piece, is_picture in zip(pieces, drawn, strict=True) if not is_picture]
-        of_pictures = [piece for piece, is_picture in zip(pieces, drawn, strict=True) if is_picture]
+        of_texts = [piece for piece, is_picture in zip(pieces, is_image, strict=True) if not is_picture]
+        of_pictures = [piece for piece, is_picture in zip(pieces, is_image, strict=True) if is_picture]
         outputs = _in_order(
-            drawn, self._text_outputs(of_texts, table, compute), self._picture_outputs(of_pictures, pictures, compute)
+            is_image,
+            self._text_outputs(of_texts, table, compute),
+            self._picture_outputs(of_pictures, pictures, compute),
         )
         return MixedAnswer(tuple(outputs), None if cache is None else cache.advanced(layers, count), routing)
 
@@ -168,14 +173,14 @@ class MultimodalTransformer(LanguageModel):
             if isinstance(part, Picture):
                 end = end + self.places(part)
                 at = np.indices(self._grid(part)).reshape(2, -1).T
-                place = jnp.broadcast_to(end[:, None, None] - 1, (end.shape[0], len(at), 1))
-                grid = jnp.broadcast_to(jnp.asarray(at, place.dtype)[None], (*place.shape[:2], 2))
-                positions.append(jnp.concatenate([place, grid], -1))
+                position = jnp.broadcast_to(end[:, None, None] - 1, (end.shape[0], len(at), 1))
+                grid = jnp.broadcast_to(jnp.asarray(at, position.dtype)[None], (*position.shape[:2], 2))
+                positions.append(jnp.concatenate([position, grid], -1))
             else:
-                given = jnp.asarray(part) != PADDING
-                place = jnp.where(given, end[:, None] + jnp.arange(part.shape[1], dtype=end.dtype)[None], -1)
-                positions.append(jnp.pad(place[..., None], ((0, 0), (0, 0), (0, 2))))
-                end = end + jnp.sum(given, 1, dtype=end.dtype)
+                present = jnp.asarray(part) != PADDING
+                position = jnp.where(present, end[:, None] + jnp.arange(part.shape[1], dtype=end.dtype)[None], -1)
+                positions.append(jnp.pad(position[..., None], ((0, 0), (0, 0), (0, 2))))
+                end = end + jnp.sum(present, 1, dtype=end.dtype)
         axes = 3 if any(isinstance(part, Picture) for part in parts) else 1
         return jnp.concatenate(positions, 1)[..., :axes], end - start
 
@@ -186,10 +191,10 @@ class MultimodalTransformer(LanguageModel):
         cut = [dit.patches(jnp.asarray(picture.x).astype(compute.dtype), self.patch) for picture in pictures]
         y = dense(self.width, compute, "picture_input")(jnp.concatenate(cut, 1))
         times = jnp.concatenate([jnp.asarray(picture.t) for picture in pictures])
-        told = jnp.split(
+        coordinates = jnp.split(
             Embedding(256, self.width, None, compute, name="picture_embedding")(times, None), len(pictures)
         )
-        vectors = zip(_cut(y, [patches.shape[1] for patches in cut]), told, pictures, strict=True)
+        vectors = zip(_cut(y, [patches.shape[1] for patches in cut]), coordinates, pictures, strict=True)
         grids = [jnp.asarray(grid_positions(*self._grid(picture), self.width), compute.dtype) for picture in pictures]
         return [y + time[:, None] + grid[None] for (y, time, _), grid in zip(vectors, grids, strict=True)]
 
@@ -207,8 +212,8 @@ class MultimodalTransformer(LanguageModel):
         channels = pictures[0].x.shape[-1]
         y = dense(self.patch**2 * channels, compute, "picture_output", zero=True)(jnp.concatenate(pieces, 1))
         cut = _cut(y, [piece.shape[1] for piece in pieces])
-        whole = [dit.image(y, *self._grid(picture), self.patch) for y, picture in zip(cut, pictures, strict=True)]
-        return [y.astype(picture.x.dtype) for y, picture in zip(whole, pictures, strict=True)]
+        images = [dit.image(y, *self._grid(picture), self.patch) for y, picture in zip(cut, pictures, strict=True)]
+        return [y.astype(picture.x.dtype) for y, picture in zip(images, pictures, strict=True)]
 
     def _rotary(self) -> Rotary:
         plain = super()._rotary()

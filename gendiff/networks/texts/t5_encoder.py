@@ -19,7 +19,7 @@ from gendiff.networks.texts.text_encoder import check_tokens
 
 
 class T5Encoder(nn.Module):
-    """A transformer over tokens that is told how far apart two tokens stand, not where they stand.
+    """A transformer over tokens with relative positions: it knows the distance of two tokens, not their positions.
 
     Each head adds a learned number to the score of a pair of tokens, chosen by their distance; all blocks share these
     numbers. Norms are RMS norms, layers have no bias. The defaults are those of T5-XXL, which Stable Diffusion 3 and
@@ -87,8 +87,8 @@ class T5Encoder(nn.Module):
             dtype_of(self.dtype, table), self.precision, attention=self.attention_implementation, late=bool(self.remat)
         )
         ids = jnp.asarray(ids)
-        shown = jnp.ones(ids.shape, bool) if mask is None else jnp.asarray(mask)
-        seen = None if mask is None else shown[:, None, None, :]
+        present = jnp.ones(ids.shape, bool) if mask is None else jnp.asarray(mask)
+        visible = None if mask is None else present[:, None, None, :]
 
         x, score_bias = token_rows(table, ids).astype(compute.dtype), self._score_bias(ids.shape[1], compute)
         build = fast.remat(TransformerBlock, self.remat)
@@ -101,9 +101,9 @@ class T5Encoder(nn.Module):
         fields |= {"head_size": self.head_size, "mlp_width": self.mlp_width, "gated": True, "bias": False}
         for number in range(self.depth):
             x, _ = build(self.heads, compute=compute, name=f"block_{number}", **fields)(
-                x, None, None, seen, None, None, None, score_bias
+                x, None, None, visible, None, None, None, score_bias
             )
-        return Text(RMSNorm(compute, self.epsilon, name="output_norm")(x), shown)
+        return Text(RMSNorm(compute, self.epsilon, name="output_norm")(x), present)
 
     def _score_bias(self, length: int, compute: Compute) -> Float[Array, "1 heads s s"]:
         table = parameter(self, "distance", initializers.normal(0.02), (self.distances, self.heads))
@@ -138,8 +138,8 @@ def distance_classes(length: int, distances: int, farthest: int) -> Int[np.ndarr
         Raffel et al., 2020, section 2.1, and their code for the formula (from memory).
     """
     ahead = np.arange(length)[None, :] - np.arange(length)[:, None]
-    apart, short = np.abs(ahead), distances // 4
-    share = np.log(np.maximum(apart, short) / short) / math.log(farthest / short)
+    distance, short = np.abs(ahead), distances // 4
+    share = np.log(np.maximum(distance, short) / short) / math.log(farthest / short)
     # a distance at the edge of a class is in it, whatever rounding says
     long = short + np.floor(short * share + 1e-6).astype(int)
-    return np.where(apart < short, apart, np.minimum(long, 2 * short - 1)) + 2 * short * (ahead > 0)
+    return np.where(distance < short, distance, np.minimum(long, 2 * short - 1)) + 2 * short * (ahead > 0)

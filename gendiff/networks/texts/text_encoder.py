@@ -112,7 +112,7 @@ class TextEncoder(nn.Module):
             dtype_of(self.dtype, table), self.precision, attention=self.attention_implementation, late=bool(self.remat)
         )
         ids = jnp.asarray(ids)
-        shown = jnp.ones(ids.shape, bool) if mask is None else jnp.asarray(mask)
+        present = jnp.ones(ids.shape, bool) if mask is None else jnp.asarray(mask)
 
         x = token_rows(table, ids) + packed.as_array(places, places.dtype)[None, : ids.shape[1]]
         if self.token_types is not None:
@@ -121,28 +121,28 @@ class TextEncoder(nn.Module):
         x = x.astype(compute.dtype)
         if not self.norm_first:
             x = LayerNorm(compute, self.epsilon, name="embedding_norm")(x)
-        last, chosen = self._blocks(x, self._seen(shown), compute)
+        last, chosen = self._blocks(x, self._seen(present), compute)
         if self.norm_first:
             norm = LayerNorm(compute, self.epsilon, name="output_norm")
             last, chosen = norm(last), norm(chosen) if self.norm_tokens else chosen
 
-        pooled = self._at_end(last, (ids == self._end) & shown) if self.pooling == "end" else _mean(last, shown)
+        pooled = self._at_end(last, (ids == self._end) & present) if self.pooling == "end" else _mean(last, present)
         if self.projection is not None:
             pooled = dense(self.projection, compute, "projection", bias=False)(pooled)
-        return Text(chosen, shown, _of_length_one(pooled) if self.normalize else pooled)
+        return Text(chosen, present, _of_length_one(pooled) if self.normalize else pooled)
 
     @property
     def _end(self) -> int:
         return self.vocabulary - 1 if self.end is None else self.end
 
-    def _seen(self, shown: Bool[Array, "b s"]) -> Bool[Array, "#b 1 #s s"]:
+    def _seen(self, present: Bool[Array, "b s"]) -> Bool[Array, "#b 1 #s s"]:
         """Which tokens each one sees."""
         if not self.causal:
-            return shown[:, None, None, :]
-        positions = jnp.broadcast_to(jnp.arange(shown.shape[1])[None], shown.shape)
-        return attention.causal(positions, jnp.where(shown, positions, -1))
+            return present[:, None, None, :]
+        positions = jnp.broadcast_to(jnp.arange(present.shape[1])[None], present.shape)
+        return attention.causal(positions, jnp.where(present, positions, -1))
 
-    def _blocks(self, x: jax.Array, seen: jax.Array, compute: Compute) -> tuple[jax.Array, jax.Array]:
+    def _blocks(self, x: jax.Array, visible: jax.Array, compute: Compute) -> tuple[jax.Array, jax.Array]:
         """(output of the last block, output of the one that `skip_last` names)."""
         build, chosen = fast.remat(TransformerBlock, self.remat), x
         for number in range(self.depth):
@@ -156,7 +156,7 @@ class TextEncoder(nn.Module):
                 self.norm_first,
                 name=f"block_{number}",
             )
-            x, _ = block(x, None, None, seen)
+            x, _ = block(x, None, None, visible)
             chosen = x if number == self.depth - 1 - self.skip_last else chosen
         return x, chosen
 
@@ -186,15 +186,15 @@ class TextEncoder(nn.Module):
     def _check_pooled(self, ids: Any, mask: Any) -> None:
         if not all(arrays.is_concrete(value) for value in (ids, mask)):
             return
-        shown = np.ones(ids.shape, bool) if mask is None else np.asarray(mask)
-        found = shown & (np.asarray(ids) == self._end) if self.pooling == "end" else shown
-        if not found.any(-1).all():
+        present = np.ones(ids.shape, bool) if mask is None else np.asarray(mask)
+        pooled = present & (np.asarray(ids) == self._end) if self.pooling == "end" else present
+        if not pooled.any(-1).all():
             lacks = (
                 f"has no token {self._end}, which ends a text (end)"
                 if self.pooling == "end"
                 else "has no token in the mask"
             )
-            raise ValueError(f"text {int(np.argmin(found.any(-1)))} {lacks}: its pooled vector would mean nothing")
+            raise ValueError(f"text {int(np.argmin(pooled.any(-1)))} {lacks}: its pooled vector would mean nothing")
 
 
 def check_tokens(ids: Any, mask: Any, vocabulary: int, most: int | None) -> None:
@@ -212,8 +212,8 @@ def check_tokens(ids: Any, mask: Any, vocabulary: int, most: int | None) -> None
     """
     checks.ids("ids", ids, vocabulary)
     if ids.ndim != 2 or ids.shape[1] < 1 or (most is not None and ids.shape[1] > most):
-        wanted = "1 token or more is needed" if most is None else f"1 to {most} tokens is needed (positions)"
-        raise ValueError(f"ids has shape {ids.shape}: (texts, tokens) with {wanted}")
+        needed = "1 token or more is needed" if most is None else f"1 to {most} tokens is needed (positions)"
+        raise ValueError(f"ids has shape {ids.shape}: (texts, tokens) with {needed}")
     if mask is not None:
         checks.same_shape("ids", ids, "mask", mask)
         if mask.dtype != jnp.bool_:
@@ -221,7 +221,9 @@ def check_tokens(ids: Any, mask: Any, vocabulary: int, most: int | None) -> None
 
 
 def clip_vit_l_14(**options: Any) -> TextEncoder:
-    """The text tower of OpenAI's CLIP ViT-L/14, which Stable Diffusion 1 is told its prompts by; `projection=768` adds CLIP's own.
+    """The text tower of OpenAI's CLIP ViT-L/14, the text encoder of Stable Diffusion 1.
+
+    `projection=768` adds CLIP's projection.
 
     Args:
         **options: any field of TextEncoder.
@@ -234,7 +236,9 @@ def clip_vit_l_14(**options: Any) -> TextEncoder:
 
 
 def open_clip_vit_h_14(**options: Any) -> TextEncoder:
-    """The text tower of OpenCLIP's ViT-H/14; with `skip_last=1` its tokens are those of Stable Diffusion 2, `projection=1024` is its own.
+    """The text tower of OpenCLIP's ViT-H/14, the text encoder of Stable Diffusion 2.
+
+    `skip_last=1` gives Stable Diffusion's tokens, and `projection=1024` adds the model's projection.
 
     Args:
         **options: any field of TextEncoder.
@@ -247,7 +251,9 @@ def open_clip_vit_h_14(**options: Any) -> TextEncoder:
 
 
 def open_clip_vit_bigg_14(**options: Any) -> TextEncoder:
-    """The text tower of OpenCLIP's ViT-bigG/14, the second one of Stable Diffusion XL and 3, which read its tokens before the last block.
+    """The text tower of OpenCLIP's ViT-bigG/14, the second text encoder of Stable Diffusion XL and 3.
+
+    They read its tokens before the last block.
 
     Args:
         **options: any field of TextEncoder.
@@ -280,11 +286,11 @@ def mini_lm_l6(**options: Any) -> TextEncoder:
     return TextEncoder(**(bert | settings | options))
 
 
-def _mean(tokens: Float[Array, "b s d"], shown: Bool[Array, "b s"]) -> Float[Array, "b d"]:
+def _mean(tokens: Float[Array, "b s d"], present: Bool[Array, "b s"]) -> Float[Array, "b d"]:
     """The mean of those shown; NaN where there are none."""
     accumulate = jnp.promote_types(tokens.dtype, jnp.float32)
-    total = jnp.sum(jnp.where(shown[..., None], tokens, 0).astype(accumulate), 1)
-    return (total / jnp.sum(shown, 1, keepdims=True).astype(accumulate)).astype(tokens.dtype)
+    total = jnp.sum(jnp.where(present[..., None], tokens, 0).astype(accumulate), 1)
+    return (total / jnp.sum(present, 1, keepdims=True).astype(accumulate)).astype(tokens.dtype)
 
 
 def _of_length_one(x: Float[Array, "b d"]) -> Float[Array, "b d"]:

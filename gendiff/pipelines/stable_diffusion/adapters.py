@@ -47,7 +47,7 @@ def adapted(
     """Return the parameters of parts with a LoRA merged into them; into packed kernels it is not merged, but stays beside them.
 
     Several files are merged one after the other. `weights.lora_files.load(path, adaptable(model))` gives the trees
-    themselves, and `networks.lora.apart` keeps them apart, so that the strength is data.
+    themselves, and `networks.lora.unmerged` keeps them apart, so that the strength is data.
 
     Args:
         model: of the folder.
@@ -67,7 +67,7 @@ def adapted(
         raise CheckpointMismatchError(f"{os.fspath(path)}: {error}") from error
     except ConfigError as error:
         raise DataError(f"{os.fspath(path)}: {error}") from error
-    join = lora.merged if model.storage == "full" else lora.apart
+    join = lora.merge if model.storage == "full" else lora.unmerged
     return {name: join(params, trees[name], strength) if trees.get(name) else params for name, params in parts.items()}
 
 

@@ -2,7 +2,7 @@
 
     W' = W + (α / r) · up · down
 
-The factor α / r goes into our second factor, so that `scale` of `networks.lora.apart` and `merged` is the strength that
+The factor α / r goes into our second factor, so that `scale` of `networks.lora.unmerged` and `merge` is the strength that
 a user chooses, usually in [0, 1]. A file without α means α = r.
 
 References:

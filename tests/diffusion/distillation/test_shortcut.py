@@ -29,7 +29,7 @@ def test_two_exact_halves_are_the_exact_whole_and_mistakes_are_not(float64, name
     schedule, x = PATHS[name][0], rand(0, 3, 2)
 
     def told_too_far(std, x, t, second):
-        return exact(name)(std, x, t, networks.SecondTime(second.t - 0.1 * (t - second.t)))
+        return exact(name)(std, x, t, networks.EndTime(second.t - 0.1 * (t - second.t)))
 
     @in_numpy
     def clean_and_noise(u, length):

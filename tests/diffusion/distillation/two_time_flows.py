@@ -40,7 +40,7 @@ def exact(name="flow", kind=None):
 
 def told_backwards(name):
     """The mistake that takes the two times for each other."""
-    return lambda std, x, t, second: exact(name)(std, x, second.t, networks.SecondTime(t))
+    return lambda std, x, t, second: exact(name)(std, x, second.t, networks.EndTime(t))
 
 
 def line(point, x, t, second):

@@ -25,7 +25,7 @@ def run(block, params, *inputs):
     return program(block)(params, *inputs)[0]
 
 
-def begun(params):
+def started(params):
     """Parameters whose condition changes nothing yet, as those of a fresh block."""
     return params | {
         name: jax.tree.map(np.zeros_like, layer) for name, layer in params.items() if name.endswith("modulation")

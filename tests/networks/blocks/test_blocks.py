@@ -42,12 +42,12 @@ def test_a_block_without_an_embedding_is_one_whose_embedding_adds_nothing():
     np.testing.assert_array_equal(
         quickly(plain.apply)({"params": rest}, X), quickly(shifted.apply)({"params": silent}, X, EMBEDDING)
     )
-    for module, given, message in (
+    for module, inputs, message in (
         (plain, (EMBEDDING,), "None has no use for the embedding"),
         (shifted, (), "'shift' needs an embedding"),
     ):
         with pytest.raises(ValueError, match=message):
-            module.init(jax.random.key(0), X, *given)
+            module.init(jax.random.key(0), X, *inputs)
 
 
 def test_the_backward_pass_of_a_block_keeps_two_maps_and_no_more():

@@ -29,8 +29,8 @@ def test_a_fresh_layer_is_the_identity_and_a_moved_one_is_its_formula():
         y, _ = block.apply({"params": params["block_0"]}, y, None, None, None, None, tokens, mask)
         return x + linear("output", y).reshape(x.shape)
 
-    result, wanted = quickly(lambda: (LAYER.apply({"params": params}, *inputs), formula(*inputs)))()
-    np.testing.assert_allclose(result, wanted, atol=1e-4, rtol=1e-4)
+    result, expected = quickly(lambda: (LAYER.apply({"params": params}, *inputs), formula(*inputs)))()
+    np.testing.assert_allclose(result, expected, atol=1e-4, rtol=1e-4)
     assert np.abs(result - X).max() > 0.1
 
 

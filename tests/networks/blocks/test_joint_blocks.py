@@ -6,7 +6,7 @@ import numpy as np
 
 from gendiff import networks
 from gendiff.networks import rotary, transformer
-from tests.networks.blocks.block_formulas import Formula, begun, gelu, mixed, normalised, run
+from tests.networks.blocks.block_formulas import Formula, gelu, mixed, normalised, run, started
 from tests.networks.rig import drawn
 from tests.refusals import refusals
 
@@ -20,8 +20,8 @@ def parts_of(formula, x, name="qkv"):
     return np.split(formula.linear(name, x), 3, -1)
 
 
-def assert_close(result, wanted):
-    np.testing.assert_allclose(result, wanted, rtol=1e-4, atol=1e-4)
+def assert_close(result, expected):
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_each_stream_normalises_its_queries_and_keys_by_scales_of_its_own():
@@ -56,7 +56,7 @@ def test_a_stream_that_is_only_looked_at_normalises_keys_alone():
 def test_the_first_stream_also_looks_at_itself_alone_and_what_it_sees_is_gated_and_added():
     block = BLOCK.clone(own_attention=True)
     params = drawn(block, (X, OTHER), ADA)
-    for result, stream in zip(run(block, begun(params), (X, OTHER), ADA), (X, OTHER), strict=True):
+    for result, stream in zip(run(block, started(params), (X, OTHER), ADA), (X, OTHER), strict=True):
         np.testing.assert_array_equal(result, stream)
     formulas, streams = (
         (Formula(params), Formula(params, "stream_1_")),
@@ -69,8 +69,8 @@ def test_the_first_stream_also_looks_at_itself_alone_and_what_it_sees_is_gated_a
     ]
     key, value = (np.concatenate([part[at] for part in parts], 1) for at in (1, 2))
     shift, scale, gate = changes[0][6:]
-    own = parts_of(formulas[0], normalised(streams[0]) * (1 + scale) + shift, "own_qkv")
-    added = [gate * formulas[0].linear("own_output", mixed(*own)), 0.0]
+    own_attention_parts = parts_of(formulas[0], normalised(streams[0]) * (1 + scale) + shift, "own_qkv")
+    added = [gate * formulas[0].linear("own_output", mixed(*own_attention_parts)), 0.0]
     results = run(block, params, (X, OTHER), ADA)
     for formula, stream, change, part, more, result in zip(
         formulas, streams, changes, parts, added, results, strict=True
@@ -83,7 +83,7 @@ def test_the_first_stream_also_looks_at_itself_alone_and_what_it_sees_is_gated_a
 def test_in_parallel_attention_and_mlp_read_one_norm_and_one_layer_narrows_both():
     block = BLOCK.clone(parallel=True)
     params = drawn(block, X, ADA)
-    np.testing.assert_array_equal(run(block, begun(params), X, ADA), X)
+    np.testing.assert_array_equal(run(block, started(params), X, ADA), X)
     assert set(params) == {"modulation", "qkv", "mlp_0", "output"} and params["output"]["kernel"].shape == (8 + 16, 8)
     formula, x = Formula(params), np.asarray(X, np.float64)
     shift, scale, gate = formula.changes(ADA, 3)
@@ -106,12 +106,12 @@ def test_each_coordinate_turns_the_channels_that_it_is_given():
     turned = rotary.Rotary(channels=(2, 6))
     first, second = (np.asarray(rotary.rotate(x, np.array([[at]]), turned)) for at in ([5, 0], [0, 5]))
     for result, pairs, angles in ((first, [0], [5.0]), (second, [1, 2, 3], 5.0 * 10_000.0 ** (-np.arange(3) / 3))):
-        wanted = np.asarray(x, np.float64).copy()
+        expected = np.asarray(x, np.float64).copy()
         for pair, angle in zip(pairs, angles, strict=True):
             here, there = np.asarray(x, np.float64)[..., pair], np.asarray(x, np.float64)[..., pair + 4]
-            wanted[..., pair] = here * np.cos(angle) - there * np.sin(angle)
-            wanted[..., pair + 4] = there * np.cos(angle) + here * np.sin(angle)
-        np.testing.assert_allclose(result, wanted, atol=1e-5)
+            expected[..., pair] = here * np.cos(angle) - there * np.sin(angle)
+            expected[..., pair + 4] = there * np.cos(angle) + here * np.sin(angle)
+        np.testing.assert_allclose(result, expected, atol=1e-5)
     at = np.array([[[3, 7]]])
     np.testing.assert_array_equal(rotary.rotate(x, at, rotary.Rotary(channels=(4, 4))), rotary.rotate(x, at))
 

@@ -44,30 +44,30 @@ def layer(experts):
 
 
 @functools.cache
-def drawn():
+def random_params():
     """The parameters of every kind: all have the same shapes."""
     params = jax.tree.map(np.asarray, rig.drawn(layer(KINDS["tight"]), X, GIVEN))
     return params | {"router": 5 * params["router"]}  # decided enough that experts differ in load
 
 
 @quickly
-def every_answer(params, x, given):
+def every_answer(params, x, present):
     """Of each kind (gradient of the parameters, (y, routing))."""
 
     def loss(params, kind):
-        y, routing = networks.pure(layer(KINDS[kind]))(params, x, given)
+        y, routing = networks.pure(layer(KINDS[kind]))(params, x, present)
         return jnp.sum(y * SLOPES), (y, routing)
 
     return {kind: jax.grad(loss, has_aux=True)(params, kind) for kind in KINDS}
 
 
-def asked(kind, x=X, given=GIVEN):
+def call_with(kind, x=X, present=GIVEN):
     """(y, routing, gradient of the parameters), by one program for all kinds and all inputs."""
-    gradient, (y, routing) = jax.tree.map(np.asarray, every_answer(drawn(), x, given)[kind])
+    gradient, (y, routing) = jax.tree.map(np.asarray, every_answer(random_params(), x, present)[kind])
     return y, routing, gradient
 
 
-answered = functools.cache(asked)
+answered = functools.cache(call_with)
 
 
 def one_hot(params, x, weights, np=jnp):
@@ -83,18 +83,18 @@ def one_hot(params, x, weights, np=jnp):
 
 @quickly
 @jax.grad
-def gradient_of_one_hot(params, chosen, kept, normalised):
+def gradient_of_one_hot(params, chosen, taken, normalised):
     weights = jnp.where(
         chosen, jax.nn.softmax(jnp.einsum("bsd,de->bse", X, params["router"], precision="highest"), -1), 0
     )
     total = jnp.where(normalised & chosen.any(-1), weights.sum(-1), 1)
-    return jnp.sum(SLOPES * one_hot(params, X, jnp.where(kept, weights / total[..., None], 0)))
+    return jnp.sum(SLOPES * one_hot(params, X, jnp.where(taken, weights / total[..., None], 0)))
 
 
 @every_kind
 def test_the_answer_is_that_of_all_experts_summed_by_the_weights(kind):
     y, routing, _ = answered(kind)
-    np.testing.assert_allclose(y, one_hot(drawn(), X, routing.weights, np), atol=1e-5)
+    np.testing.assert_allclose(y, one_hot(random_params(), X, routing.weights, np), atol=1e-5)
     assert not np.any(y[~GIVEN]) and np.abs(y[GIVEN]).max() > 0.1
 
 
@@ -102,9 +102,9 @@ def test_the_answer_is_that_of_all_experts_summed_by_the_weights(kind):
 def test_gradients_are_those_of_the_one_hot_sum_and_reach_the_router(kind):
     _, routing, gradient = answered(kind)
 
-    wanted = trees.paths(gradient_of_one_hot(drawn(), routing.chosen, routing.kept, KINDS[kind].normalised))
+    expected = trees.paths(gradient_of_one_hot(random_params(), routing.chosen, routing.kept, KINDS[kind].normalised))
     for path, leaf in trees.paths(gradient).items():
-        np.testing.assert_allclose(leaf, wanted[path], atol=2e-5, rtol=1e-4, err_msg=path)
+        np.testing.assert_allclose(leaf, expected[path], atol=2e-5, rtol=1e-4, err_msg=path)
     assert np.abs(gradient["router"]).max() > 1e-3
 
 
@@ -128,20 +128,20 @@ def test_no_expert_keeps_more_tokens_of_a_text_than_its_capacity_and_padding_tak
 
 @table("kind", ["tight", "expert_choice"])
 def test_a_text_is_answered_alike_whatever_stands_beside_and_behind_it(kind):
-    whole, _, _ = answered(kind)
+    full, _, _ = answered(kind)
     others = np.where((GIVEN & (np.arange(3) == 1)[:, None])[..., None], X, 7 * X[::-1, ::-1])
-    y, _, _ = asked(kind, others, GIVEN | (np.arange(3) == 2)[:, None])
-    np.testing.assert_allclose(y[1], whole[1], atol=1e-5)
+    y, _, _ = call_with(kind, others, GIVEN | (np.arange(3) == 2)[:, None])
+    np.testing.assert_allclose(y[1], full[1], atol=1e-5)
     if kind == "tight":
-        alone, _ = call(networks.pure(layer(KINDS[kind])), drawn(), X[1:2, :5], GIVEN[1:2, :5])
-        np.testing.assert_allclose(alone[0], whole[1, :5], atol=1e-5)
+        alone, _ = call(networks.pure(layer(KINDS[kind])), random_params(), X[1:2, :5], GIVEN[1:2, :5])
+        np.testing.assert_allclose(alone[0], full[1, :5], atol=1e-5)
 
 
 def test_of_the_tokens_that_choose_an_expert_it_keeps_the_first():
     _, routing, _ = answered("tight")
-    for chosen, kept, count in zip(routing.chosen, routing.kept, (8, 5, 0), strict=True):
+    for chosen, taken, count in zip(routing.chosen, routing.kept, (8, 5, 0), strict=True):
         limit = KINDS["tight"].capacities(8)[count]
-        assert np.array_equal(kept, chosen & (np.cumsum(chosen, 0) <= limit))
+        assert np.array_equal(taken, chosen & (np.cumsum(chosen, 0) <= limit))
 
 
 def test_an_expert_that_chooses_takes_the_tokens_with_the_highest_probabilities():
@@ -161,7 +161,7 @@ def test_an_expert_that_chooses_may_share_a_token_with_others_by_weights_that_su
 def test_permuted_tokens_are_answered_permuted_when_nothing_is_dropped():
     order = np.random.default_rng(1).permutation(8)
     y, _, _ = answered("dropless")
-    turned, _, _ = asked("dropless", X[:, order], GIVEN[:, order])
+    turned, _, _ = call_with("dropless", X[:, order], GIVEN[:, order])
     np.testing.assert_allclose(turned, y[:, order], atol=1e-5)
 
 
@@ -197,10 +197,10 @@ def blocks_of_equal_experts():
     return jax.tree.map(np.asarray, answers(params, X))
 
 
-@table("place", range(3))
-def test_a_block_of_one_expert_is_the_dense_block_and_so_is_one_of_several_that_are_equal(place):
+@table("layer", range(3))
+def test_a_block_of_one_expert_is_the_dense_block_and_so_is_one_of_several_that_are_equal(layer):
     dense, several = blocks_of_equal_experts()
-    y, cache = several[place]
+    y, cache = several[layer]
     np.testing.assert_allclose(y, dense, atol=1e-5)
     assert cache is None
 
@@ -210,14 +210,14 @@ def test_packed_experts_answer_as_their_unpacked_selves_and_count_as_many():
     rules = (quantised.Packing("mlp_[01]/kernel$", quantised.int8(), (3,)),)
 
     @quickly
-    def both(params, x, given):
+    def both(params, x, present):
         params = quantised.quantise(params, rules)
-        y, routing = networks.pure(module)(params, x, given)
+        y, routing = networks.pure(module)(params, x, present)
         return params, y, routing.weights, quantised.dequantise(params)
 
-    params, y, weights, unpacked = jax.tree.map(np.asarray, both(drawn(), X, GIVEN))
+    params, y, weights, unpacked = jax.tree.map(np.asarray, both(random_params(), X, GIVEN))
     np.testing.assert_allclose(y, one_hot(unpacked, X, weights, np), atol=1e-5)
-    assert networks.count(params) == networks.count(drawn())
+    assert networks.count(params) == networks.count(random_params())
 
 
 def test_capacities_are_exact_where_floating_point_is_not_and_no_more_than_the_text():
@@ -268,11 +268,11 @@ products = quickly(lambda *inputs: [product(*inputs) for product in PRODUCTS])
 def test_products_of_groups_in_blocks_are_those_of_ragged_dot(number, sizes):
     draw = np.random.default_rng(3)
     rows, kernels = draw.normal(size=(number, 3)).astype(np.float32), draw.normal(size=(4, 3, 2)).astype(np.float32)
-    wanted = np.zeros((number, 2))
+    expected = np.zeros((number, 2))
     for row, group in enumerate(np.repeat(np.arange(4), sizes)):
-        wanted[row] = rows[row] @ kernels[group]
+        expected[row] = rows[row] @ kernels[group]
     for product in products(rows, kernels, np.array(sizes, np.int32)):
-        np.testing.assert_allclose(product, wanted, atol=1e-5)
+        np.testing.assert_allclose(product, expected, atol=1e-5)
 
 
 TOKENS = np.random.default_rng(0).integers(0, 30, (2, 6)).astype(np.int32)
@@ -314,8 +314,8 @@ def test_with_a_cache_the_logits_are_those_of_the_whole_text_where_nothing_is_dr
         language.cache.full(network, 2, 8),
     )
     last, _ = ask(next_logits, np.pad(TOKENS[[0, 1], [5, 3]][:, None], ((0, 0), (0, 4)), constant_values=-1), cache)
-    whole = call(networks.pure(network), params, TOKENS).logits
-    np.testing.assert_allclose(last, whole[[0, 1], [5, 3]], atol=1e-5)
+    full = call(networks.pure(network), params, TOKENS).logits
+    np.testing.assert_allclose(last, full[[0, 1], [5, 3]], atol=1e-5)
 
 
 def test_all_and_active_parameters_are_those_that_the_costs_count():
@@ -348,7 +348,7 @@ for capacity in (None, 1.25):
 
     step = jax.jit(jax.value_and_grad(loss))
     alone = step(params, tokens)
-    placed = sharding.place(params, mesh, (*transformer.TENSOR_PARALLEL_UNBIASED, *transformer.EXPERT_PARALLEL))
+    placed = sharding.distribute(params, mesh, (*transformer.TENSOR_PARALLEL_UNBIASED, *transformer.EXPERT_PARALLEL))
     for name in ("mlp_0", "mlp_1"):
         kernel = placed["block_0"]["experts"][name]["kernel"]
         assert kernel.sharding.shard_shape(kernel.shape) == (2, *kernel.shape[1:])
@@ -357,7 +357,7 @@ for capacity in (None, 1.25):
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=2e-6), alone, spread)
     if capacity:
         whole = sharding.mesh(fsdp=4)  # where every device gathers all experts
-        programs = inputs, (sharding.place(params, whole, smallest=1), sharding.shard(tokens, whole))
+        programs = inputs, (sharding.distribute(params, whole, smallest=1), sharding.shard(tokens, whole))
         texts = [step.lower(*given).compile().as_text() for given in programs]
         assert [bool(re.search(r"f32\[4,(16,48|24,16)\]\S* all-gather", text)) for text in texts] == [False, True]
     print("equal")

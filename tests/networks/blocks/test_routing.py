@@ -28,24 +28,24 @@ balance_loss, z_loss, load, dropped = MEASURES.values()
 
 
 @functools.partial(quickly, static_argnums=2)
-def choice(logits, given, experts, balance=None):
-    return token_choice(logits, given, experts, balance)[0]
+def choice(logits, present, experts, balance=None):
+    return token_choice(logits, present, experts, balance)[0]
 
 
 @functools.partial(quickly, static_argnums=(0, 3))
-def gradient(loss, logits, given, experts):
-    return jax.grad(lambda logits: loss(token_choice(logits, given, experts)[0])[0])(logits)
+def gradient(loss, logits, present, experts):
+    return jax.grad(lambda logits: loss(token_choice(logits, present, experts)[0])[0])(logits)
 
 
-def slope_of(loss, logits, given=GIVEN):
-    return np.asarray(gradient(loss, logits, given, SWITCH))
+def slope_of(loss, logits, present=GIVEN):
+    return np.asarray(gradient(loss, logits, present, SWITCH))
 
 
-def routed(logits, experts=SWITCH, given=GIVEN, balance=None):
-    return jax.tree.map(np.asarray, choice(np.asarray(logits, np.float32), given, experts, balance))
+def routed(logits, experts=SWITCH, present=GIVEN, balance=None):
+    return jax.tree.map(np.asarray, choice(np.asarray(logits, np.float32), present, experts, balance))
 
 
-def drawn(seed=0, spread=2.0):
+def random_logits(seed=0, spread=2.0):
     return spread * np.random.default_rng(seed).normal(size=(2, 8, 4)).astype(np.float32)
 
 
@@ -59,22 +59,22 @@ def test_the_balance_loss_of_a_router_that_knows_nothing_is_one(experts):
 
 
 def test_the_balance_loss_is_one_for_even_use_and_the_number_of_experts_for_one_that_gets_all():
-    even, collapsed = routed(SPREAD, given=WHOLE), routed(COLLAPSED, given=WHOLE)
+    even, collapsed = routed(SPREAD, present=WHOLE), routed(COLLAPSED, present=WHOLE)
     np.testing.assert_allclose(balance_loss((even, collapsed)), [1.0, 4.0], rtol=1e-6)
     np.testing.assert_allclose(load((even, collapsed)), [[0.25] * 4, [1, 0, 0, 0]])
 
 
-def by_hand(logits, counts, given=GIVEN):
+def by_hand(logits, counts, present=GIVEN):
     """E · Σ f P in NumPy, by these counts."""
     shares = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    return 4 * np.sum(counts / counts.sum() * shares[given].mean(0))
+    return 4 * np.sum(counts / counts.sum() * shares[present].mean(0))
 
 
 @table("top_k", [1, 2])
 def test_the_balance_loss_counts_choices_before_any_is_dropped_and_leaves_padding_out(top_k):
     """Counted after the drop, f is even however a router collapses (Megatron-LM#1513)."""
     experts = Experts(4, top_k, 0.5, normalised=top_k > 1)
-    logits = drawn() + np.array([3, 0, 0, 0], np.float32)
+    logits = random_logits() + np.array([3, 0, 0, 0], np.float32)
     result = routed(logits, experts)
     best = np.argsort(-logits, -1)[..., :top_k][GIVEN]
     before = np.bincount(best.ravel(), minlength=4)
@@ -91,40 +91,40 @@ def test_the_balance_loss_is_made_of_probabilities_and_not_of_logits():
     """A mean of logits has no scale: adding a number to all of a token's logits must change nothing
     (transformers#28255).
     """
-    logits, shift = drawn(), 10 * np.random.default_rng(5).normal(size=(2, 8, 1)).astype(np.float32)
+    logits, shift = random_logits(), 10 * np.random.default_rng(5).normal(size=(2, 8, 1)).astype(np.float32)
     np.testing.assert_allclose(balance_loss(routed(logits + shift)), balance_loss(routed(logits)), rtol=1e-4)
     assert z_loss(routed(logits + shift))[0] > 2 * z_loss(routed(logits))[0]
 
 
 def test_opposite_imbalances_of_two_blocks_do_not_cancel():
     """Pooled over blocks, four that each use one expert of their own would look even (transformers#31464)."""
-    blocks = tuple(routed(np.roll(COLLAPSED, shift, -1), given=WHOLE) for shift in range(4))
+    blocks = tuple(routed(np.roll(COLLAPSED, shift, -1), present=WHOLE) for shift in range(4))
     np.testing.assert_allclose(balance_loss(blocks), [4.0] * 4, rtol=1e-6)
     pooled = Routing(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
     np.testing.assert_allclose(balance_loss(pooled), [1.0], rtol=1e-6)
 
 
 def test_the_loss_is_no_constant_but_pushes_a_busy_expert_down():
-    logits = drawn() + np.array([2, 0, 0, 0], np.float32)
+    logits = random_logits() + np.array([2, 0, 0, 0], np.float32)
     slope = slope_of(routing.balance_loss, logits)
     assert np.all(slope[GIVEN][:, 0] > 0), "lower logits of the busy expert lower the loss"
     assert not np.any(slope[~GIVEN])
 
 
 def test_the_z_loss_is_the_mean_square_of_the_logarithm_of_the_sum():
-    logits = drawn()
-    wanted = np.mean(np.log(np.exp(logits).sum(-1))[GIVEN] ** 2)
-    assert z_loss(routed(logits))[0] == pytest.approx(wanted, rel=1e-5)
+    logits = random_logits()
+    expected = np.mean(np.log(np.exp(logits).sum(-1))[GIVEN] ** 2)
+    assert z_loss(routed(logits))[0] == pytest.approx(expected, rel=1e-5)
     assert z_loss(routed(np.zeros((2, 8, 4))))[0] == pytest.approx(np.log(4) ** 2)
     assert np.isfinite(z_loss(routed(np.full((2, 8, 4), 1e4))))
 
 
 @table("loss", [routing.balance_loss, routing.z_loss])
-@table("given", [WHOLE, 0 * WHOLE > 0])
-def test_gradients_are_finite_where_experts_are_equal_and_where_no_token_is_given(loss, given):
-    slope = slope_of(loss, np.zeros((2, 8, 4), np.float32), given)
+@table("present", [WHOLE, 0 * WHOLE > 0])
+def test_gradients_are_finite_where_experts_are_equal_and_where_no_token_is_given(loss, present):
+    slope = slope_of(loss, np.zeros((2, 8, 4), np.float32), present)
     assert np.all(np.isfinite(slope))
-    assert np.isfinite(MEASURES[loss.__name__](routed(np.zeros((2, 8, 4)), given=given))).all()
+    assert np.isfinite(MEASURES[loss.__name__](routed(np.zeros((2, 8, 4)), present=present))).all()
 
 
 def test_the_balance_of_an_expert_rises_by_the_rate_where_it_got_less_than_the_mean():
@@ -137,7 +137,7 @@ def test_the_balance_of_an_expert_rises_by_the_rate_where_it_got_less_than_the_m
 def test_moving_the_balance_evens_out_a_router_that_prefers_one_expert():
     experts, logits = (
         Experts(4, 1, normalised=False, bias_balanced=True),
-        drawn(spread=0.5) + np.array([1, 0, 0, 0], np.float32),
+        random_logits(spread=0.5) + np.array([1, 0, 0, 0], np.float32),
     )
     params = {"block_0": {"experts": {"balance": np.zeros(4, np.float32)}, "other": 1}, "token": 2}
     first = routed(logits, experts, balance=np.zeros(4, np.float32))

@@ -71,12 +71,14 @@ def test_a_context_adds_nothing_to_a_fresh_block_and_a_fresh_block_with_a_condit
     @quickly
     def outputs(keys, x, other, ada, context, mask):
         params, with_context = fresh(keys[0], x, None, None, None, None, context, mask)
-        told = fresh(keys[1], x, ada, None, None, None, context, mask)[1], *fresh(keys[2], (x, other), ada)[1]
-        return with_context, networks.pure(BLOCK)(params, x)[0], told
+        without_gate = fresh(keys[1], x, ada, None, None, None, context, mask)[1], *fresh(keys[2], (x, other), ada)[1]
+        return with_context, networks.pure(BLOCK)(params, x)[0], without_gate
 
-    with_context, without, told = outputs([jax.random.key(number) for number in range(3)], X, OTHER, ADA, CONTEXT, MASK)
+    with_context, without, without_gate = outputs(
+        [jax.random.key(number) for number in range(3)], X, OTHER, ADA, CONTEXT, MASK
+    )
     np.testing.assert_allclose(with_context, without, atol=1e-6)
-    for result, stream in zip(told, (X, X, OTHER), strict=True):
+    for result, stream in zip(without_gate, (X, X, OTHER), strict=True):
         np.testing.assert_array_equal(result, stream)
 
 
@@ -103,7 +105,7 @@ def test_joint_attention_is_one_attention_over_all_streams_with_weights_of_their
 def test_streams_with_equal_weights_are_one_sequence_with_positions_mask_condition_and_cache_too():
     params = drawn(BLOCK, X, ADA)
     both = params | {f"stream_1_{name}": layer for name, layer in params.items()}
-    whole, at = np.concatenate([X, OTHER], 1), np.broadcast_to(np.arange(9)[None, :, None], (2, 9, 1))
+    full, at = np.concatenate([X, OTHER], 1), np.broadcast_to(np.arange(9)[None, :, None], (2, 9, 1))
     empty = FullLayer(*(jax.device_put(np.zeros((2, 2, 12, 4), np.float32)) for _ in range(2)))
 
     def outputs(params, x):
@@ -111,10 +113,10 @@ def test_streams_with_equal_weights_are_one_sequence_with_positions_mask_conditi
         cached, cache = BLOCK.apply({"params": params}, x, jnp.asarray(ADA), at, attention.causal, empty)
         return plain, cached, cache
 
-    wanted, result = quickly(outputs)(params, whole), quickly(outputs)(both, (X, OTHER))
-    for one, streams in zip(wanted[:2], result[:2], strict=True):
+    expected, result = quickly(outputs)(params, full), quickly(outputs)(both, (X, OTHER))
+    for one, streams in zip(expected[:2], result[:2], strict=True):
         np.testing.assert_allclose(np.concatenate(streams, 1), one, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(result[2].key, wanted[2].key, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(result[2].key, expected[2].key, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -56,20 +56,22 @@ def all_of(f):
     Tangents are of forward over reverse mode.
     """
 
-    def own(query, key, value, bias):
+    def with_bias(query, key, value, bias):
         return value_and_slopes(lambda *arrays: f(*arrays[:3], OWN_MASK, arrays[3]), query, key, value, bias)
 
     shared = value_and_slopes(lambda *arrays: f(*arrays, SHARED_MASK), *ARRAYS)
-    return shared, jax.jvp(own, (*ARRAYS, BIAS), tuple(jnp.cos(array) for array in (*ARRAYS, BIAS)))
+    return shared, jax.jvp(with_bias, (*ARRAYS, BIAS), tuple(jnp.cos(array) for array in (*ARRAYS, BIAS)))
 
 
 @functools.cache
-def wanted():
+def expected_answers():
     return quickly(lambda: all_of(plain))()
 
 
 def test_every_way_to_cut_equals_the_plain_formula_in_value_gradient_and_tangent(chunks):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=5e-5), quickly(lambda: all_of(chunked))(), wanted())
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=5e-5), quickly(lambda: all_of(chunked))(), expected_answers()
+    )
     assert loops(slopes, *ARRAYS) >= 2, "one there and one back"
 
 
@@ -77,28 +79,28 @@ def test_every_way_to_cut_equals_the_plain_formula_in_value_gradient_and_tangent
 def test_shared_keys_and_bfloat16_are_those_of_attention_that_is_not_cut(chunks):
     query, key, value = (array.astype(jnp.bfloat16) for array in ARRAYS)
 
-    def of(implementation):
+    def run_with(implementation):
         f = functools.partial(attention.attend, implementation=implementation)
         return value_and_slopes(f, query, key[:, :, :2], value[:, :, :2])
 
-    for ours, whole in zip(*quickly(lambda: [of(each) for each in ("chunked", "heads_first")])(), strict=True):
+    for ours, uncut in zip(*quickly(lambda: [run_with(each) for each in ("chunked", "heads_first")])(), strict=True):
         assert ours.dtype == jnp.bfloat16
-        np.testing.assert_allclose(*(array.astype(jnp.float32) for array in (ours, whole)), atol=0.04)
+        np.testing.assert_allclose(*(array.astype(jnp.float32) for array in (ours, uncut)), atol=0.04)
 
 
 @pytest.mark.parametrize("chunks", ["queries"], indirect=True)
 def test_only_a_derivative_of_large_weights_is_cut(chunks, monkeypatch):
     assert loops(chunked, *ARRAYS) == 0 < loops(slopes, *ARRAYS)
-    ours, whole = quickly(lambda *arrays: [f(*arrays, OWN_MASK, BIAS) for f in (chunked, plain)])(*ARRAYS)
-    np.testing.assert_allclose(ours, whole, atol=2e-5)
+    ours, uncut = quickly(lambda *arrays: [f(*arrays, OWN_MASK, BIAS) for f in (chunked, plain)])(*ARRAYS)
+    np.testing.assert_allclose(ours, uncut, atol=2e-5)
     monkeypatch.setattr(cpu_attention, "LARGE", SAMPLES * HEADS * OF_A_HEAD)
     assert loops(slopes, *ARRAYS) == 0, "few weights are computed at once"
 
 
 def test_the_backward_pass_keeps_no_weights_and_computes_only_them_again(chunks):
-    kept = jax.eval_shape(lambda *arrays: jax.vjp(chunked, *arrays)[1], *ARRAYS)
+    residuals = jax.eval_shape(lambda *arrays: jax.vjp(chunked, *arrays)[1], *ARRAYS)
     assert (
-        max(leaf.size for leaf in jax.tree.leaves(kept))
+        max(leaf.size for leaf in jax.tree.leaves(residuals))
         <= SAMPLES * HEADS * TOKENS * (4 + 1)
         < SAMPLES * HEADS * OF_A_HEAD
     )
@@ -129,8 +131,8 @@ def test_a_network_is_cut_by_default_on_one_cpu_and_its_gradient_stays_with_its_
 
     def gradient(**changes):
         def total(qkv):
-            told = params | {"block_0": params["block_0"] | {"qkv": qkv}}
-            return jnp.sum(jnp.square(networks.pure(dit(**changes))(told, X, T, LABEL)))
+            changed = params | {"block_0": params["block_0"] | {"qkv": qkv}}
+            return jnp.sum(jnp.square(networks.pure(dit(**changes))(changed, X, T, LABEL)))
 
         return jax.grad(total)
 
@@ -142,8 +144,8 @@ def test_a_network_is_cut_by_default_on_one_cpu_and_its_gradient_stays_with_its_
         lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4),
         *(program.lower().compile()(qkv) for program in programs),
     )
-    again, whole = (str(program.jaxpr).count("scan[") for program in programs)
-    assert again > 0 == whole
+    again, uncut = (str(program.jaxpr).count("scan[") for program in programs)
+    assert again > 0 == uncut
 
 
 @table("large", [2 * HEADS * OF_A_HEAD, OF_A_HEAD])
@@ -155,6 +157,6 @@ def test_value_and_gradient_are_exported_for_any_number_of_samples_or_tokens(fre
     program = jax.export.export(jax.jit(lambda *arrays: value_and_slopes(chunked, *arrays)))(
         any_number, any_number, any_number
     )
-    whole = value_and_slopes(lambda *arrays: plain(*arrays, np.ones((1, 1, 1, TOKENS), bool)), *ARRAYS)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=5e-5), program.call(*ARRAYS), whole)
+    uncut = value_and_slopes(lambda *arrays: plain(*arrays, np.ones((1, 1, 1, TOKENS), bool)), *ARRAYS)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=5e-5), program.call(*ARRAYS), uncut)
     assert ("while" in program.mlir_module()) == (large == OF_A_HEAD and free == "b, 8")

@@ -40,15 +40,15 @@ PICTURE = RNG.normal(size=(2, 80, 108, 2)).astype(np.float32)
 
 @table("function, x", [(up, LATENT), (down, PICTURE)])
 def test_tiles_equal_the_whole_everywhere_where_the_margin_is_the_reach(function, x):
-    whole = quickly(function)(KERNELS, x)
+    full = quickly(function)(KERNELS, x)
     for tile, overlap in ((12, 4), (15, 5), (16, 4)):
         run = quickly(tiles.tiled(function, tile, overlap, margin=REACH))
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), run(KERNELS, x), whole)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), run(KERNELS, x), full)
 
 
 def test_without_a_margin_tiles_equal_the_whole_away_from_seams_and_not_at_them():
-    whole, parts = quickly(up)(KERNELS, LATENT), quickly(tiles.tiled(up, 12, 4))(KERNELS, LATENT)
-    off = np.abs(parts - whole).max((0, 3))
+    full, parts = quickly(up)(KERNELS, LATENT), quickly(tiles.tiled(up, 12, 4))(KERNELS, LATENT)
+    off = np.abs(parts - full).max((0, 3))
     rows, columns = np.ones(80, bool), np.ones(108, bool)
     for start, end in ((8, 12),):  # tiles of rows begin at 0 and 8 and end at 12 and 20
         rows[4 * start : 4 * end] = False
@@ -101,9 +101,11 @@ def test_slices_equal_the_whole_batch(size):
 
 
 def test_a_slice_is_what_the_function_sees():
-    seen = []
-    jax.eval_shape(tiles.sliced(lambda params, x: seen.append(x.shape) or x, 2), (), np.zeros((5, 4, 4, 1), np.float32))
-    assert set(seen) == {(2, 4, 4, 1)}
+    shapes = []
+    jax.eval_shape(
+        tiles.sliced(lambda params, x: shapes.append(x.shape) or x, 2), (), np.zeros((5, 4, 4, 1), np.float32)
+    )
+    assert set(shapes) == {(2, 4, 4, 1)}
 
 
 @pytest.mark.slow
@@ -113,8 +115,8 @@ def test_an_autoencoder_differs_in_tiles_by_its_norms_and_attention():
     network = networks.Autoencoder((8, 16), 1, latent_channels=2, in_channels=2, groups=2)
     params = moved(networks.init(network, jax.random.key(0), np.zeros((1, 8, 8, 2), np.float32)))
     decode = networks.pure(network, "decode")
-    whole, parts = quickly(decode)(params, LATENT), quickly(tiles.tiled(decode, 12, 4))(params, LATENT)
-    assert 0.05 < np.std(parts - whole) / np.std(whole) < 0.25
+    full, parts = quickly(decode)(params, LATENT), quickly(tiles.tiled(decode, 12, 4))(params, LATENT)
+    assert 0.05 < np.std(parts - full) / np.std(full) < 0.25
     encode = tiles.tiled(tiles.sliced(networks.pure(network, "encode")), 12, 4)
     gaussian = jax.eval_shape(encode, params, PICTURE[:, :40, :54])
     assert isinstance(gaussian, diagonal_gaussian.DiagonalGaussian) and gaussian.log_variance.shape == (2, 20, 27, 2)
@@ -138,8 +140,8 @@ def test_decoding_a_thousand_pixels_squared_in_tiles_keeps_its_budget():
     network = networks.Autoencoder()
     params = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32)))
     latent, decode = jax.ShapeDtypeStruct((1, 128, 128, 4), jnp.float32), networks.pure(network, "decode")
-    whole, parts = memory_of(decode, params, latent), memory_of(tiles.tiled(decode), params, latent)
-    assert parts < BUDGET < whole / 3, (parts / GIB, whole / GIB)
+    full, parts = memory_of(decode, params, latent), memory_of(tiles.tiled(decode), params, latent)
+    assert parts < BUDGET < full / 3, (parts / GIB, full / GIB)
 
 
 X = np.zeros((1, 16, 16, 1), np.float32)

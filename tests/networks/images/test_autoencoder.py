@@ -29,12 +29,14 @@ def small(kind=networks.Autoencoder, **changes):
 
 
 @functools.cache
-def drawn(network):
+def random_params(network):
     return rig.drawn(network, X)
 
 
 def run(network, method, *inputs):
-    return rig.apply(networks.pure(network, method), drawn(network.clone(dtype=None, scale=1.0, shift=0.0)), *inputs)
+    return rig.apply(
+        networks.pure(network, method), random_params(network.clone(dtype=None, scale=1.0, shift=0.0)), *inputs
+    )
 
 
 # The formula, in NumPy.
@@ -55,8 +57,8 @@ def middle(params, x):
     b, h, w, c = x.shape
     parts = np.split(formulas.linear(layer["qkv"], formulas.group_normed(layer["norm"], x, 2, 1e-6)), 3, -1)
     query, key, value = (part.reshape(b, h * w, c) for part in parts)
-    seen = scipy.special.softmax(query @ key.swapaxes(1, 2) / c**0.5, -1) @ value
-    return block(params["middle_1"], x + formulas.linear(layer["output"], seen.reshape(x.shape)))
+    mixed = scipy.special.softmax(query @ key.swapaxes(1, 2) / c**0.5, -1) @ value
+    return block(params["middle_1"], x + formulas.linear(layer["output"], mixed.reshape(x.shape)))
 
 
 def ended(params, x):
@@ -80,7 +82,7 @@ def decoded(params, latent):
 
 def test_encoder_and_decoder_are_their_formulas():
     network = small()
-    params, gaussian = formulas.exact(drawn(network)), jax.tree.map(np.asarray, run(network, "encode", X))
+    params, gaussian = formulas.exact(random_params(network)), jax.tree.map(np.asarray, run(network, "encode", X))
     moments = encoded(params["encoder"], X)
     np.testing.assert_allclose(gaussian.mean, moments[..., :3], rtol=1e-5, atol=2e-5)
     np.testing.assert_allclose(gaussian.log_variance, moments[..., 3:], rtol=1e-5, atol=2e-5)
@@ -98,7 +100,7 @@ class Flat(rig.Pointwise, networks.Autoencoder):
 
 
 flat = functools.partial(small, Flat, channels=(2,))
-told = quickly(lambda gaussian: (gaussian.mode(), gaussian.std(), gaussian.kl()))
+measures = quickly(lambda gaussian: (gaussian.mode(), gaussian.std(), gaussian.kl()))
 
 
 RAW = RNG.normal(size=(2, 8, 12, 3)).astype(np.float32)
@@ -107,9 +109,9 @@ RAW = RNG.normal(size=(2, 8, 12, 3)).astype(np.float32)
 @table("scale, shift", [(0.25, 1.5), ((0.5, 2.0, 0.1), (0.0, -1.0, 3.0))])
 def test_scale_and_shift_stand_between_the_network_and_its_user_once_each_way(scale, shift):
     network, factor, away = flat(scale=scale, shift=shift), np.float32(scale), np.float32(shift)
-    mean, std, nats = map(np.asarray, told(run(flat(), "encode", X)))
+    mean, std, nats = map(np.asarray, measures(run(flat(), "encode", X)))
     for result, expected in zip(
-        told(run(network, "encode", X)), ((mean - away) * factor, std * factor, nats), strict=True
+        measures(run(network, "encode", X)), ((mean - away) * factor, std * factor, nats), strict=True
     ):
         np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(run(network, "decode", (RAW - away) * factor), run(flat(), "decode", RAW), atol=2e-5)
@@ -142,7 +144,7 @@ def test_a_normalized_network_gives_latents_of_mean_0_and_variance_1_and_the_sam
 
 
 def test_parameters_are_a_plain_float32_dict_and_options_leave_out_their_layers():
-    params = drawn(small())
+    params = random_params(small())
     assert type(params) is dict and all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
     bare = small(attention=False, encoder_pointwise=False, decoder_pointwise=False)
     left_out = set(trees.paths(params)) - set(
@@ -162,9 +164,9 @@ def test_an_equal_module_built_again_does_not_retrace():
 def test_the_halves_run_on_a_mesh_with_explicit_axes_and_keep_the_batch_split():
     mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
     x, latent = jax.device_put((X, LATENT), jax.NamedSharding(mesh, jax.P("data")))
-    whole = jax.tree.map(lambda leaf: jax.device_put(leaf, jax.NamedSharding(mesh, jax.P())), drawn(small()))
-    for method, given in (("encode", x), ("decode", latent)):
-        shapes = jax.eval_shape(networks.pure(small(), method), whole, given)
+    full = jax.tree.map(lambda leaf: jax.device_put(leaf, jax.NamedSharding(mesh, jax.P())), random_params(small()))
+    for method, input_of_it in (("encode", x), ("decode", latent)):
+        shapes = jax.eval_shape(networks.pure(small(), method), full, input_of_it)
         assert all(leaf.sharding.spec[0] == "data" for leaf in jax.tree.leaves(shapes)), method
 
 
@@ -173,8 +175,10 @@ def test_bfloat16_is_close_to_float32_and_the_output_keeps_the_dtype_of_its_inpu
     full, half = run(small(), "decode", LATENT), run(small(dtype="bfloat16"), "decode", LATENT)
     assert half.dtype == jnp.float32
     assert 0 < np.sqrt(np.mean((half - full) ** 2)) < 0.05 * np.sqrt(np.mean(full**2))
-    for method, given in (("decode", LATENT), ("encode", X)):
-        shapes = jax.eval_shape(networks.pure(small(), method), drawn(small()), given.astype(jnp.bfloat16))
+    for method, input_of_it in (("decode", LATENT), ("encode", X)):
+        shapes = jax.eval_shape(
+            networks.pure(small(), method), random_params(small()), input_of_it.astype(jnp.bfloat16)
+        )
         assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(shapes))
 
 
@@ -182,18 +186,20 @@ def test_bfloat16_is_close_to_float32_and_the_output_keeps_the_dtype_of_its_inpu
 @pytest.mark.float64
 def test_pictures_in_float64_are_computed_in_float64_alone():
     with jax.enable_x64(False):
-        params = drawn(small())
+        params = random_params(small())
     jaxpr = jax.make_jaxpr(networks.pure(small(scale=0.5, shift=0.1)))(*trees.cast((params, X), jnp.float64))
     assert "f32[" not in str(jaxpr) and jaxpr.out_avals[0].dtype == jnp.float64
 
 
 def test_remat_and_the_implementations_reach_every_block_and_every_convolution():
     def traced(**changes):
-        return str(jax.make_jaxpr(networks.pure(small(**changes)))(drawn(small()), X))
+        return str(jax.make_jaxpr(networks.pure(small(**changes)))(random_params(small()), X))
 
     plain, changed = traced(), traced(remat=True, convolution="fast_backward", precision="highest")
     assert "fast_backward_convolution" not in plain
-    assert changed.count("fast_backward_convolution") >= sum(leaf.ndim == 4 for leaf in jax.tree.leaves(drawn(small())))
+    assert changed.count("fast_backward_convolution") >= sum(
+        leaf.ndim == 4 for leaf in jax.tree.leaves(random_params(small()))
+    )
     # blocks of the encoder and of the decoder, and attention
     assert changed.count("remat") == plain.count("remat") + 4 + 6 + 2
     assert (
@@ -203,7 +209,7 @@ def test_remat_and_the_implementations_reach_every_block_and_every_convolution()
 
 
 def called(network, method, *inputs):
-    return lambda: networks.pure(network, method)(drawn(small()), *inputs)
+    return lambda: networks.pure(network, method)(random_params(small()), *inputs)
 
 
 def built(**changes):
@@ -235,9 +241,9 @@ test_latents_that_do_not_fit_are_refused = pytest.mark.fault(
 
 @pytest.mark.fault("autoencoder: NaN latents")
 def test_a_latent_that_is_not_finite_spoils_its_own_picture_alone_under_jit():
-    pictures, whole = (run(small(), "decode", latent) for latent in (NAN, LATENT))
+    pictures, full = (run(small(), "decode", latent) for latent in (NAN, LATENT))
     assert np.isnan(pictures[1]).all()
-    np.testing.assert_allclose(pictures[0], whole[0], atol=1e-6)
+    np.testing.assert_allclose(pictures[0], full[0], atol=1e-6)
 
 
 test_fields_out_of_their_range_are_refused = refusals(

@@ -34,16 +34,16 @@ def control(**changes):
 @functools.cache
 def fresh_control():
     """What starts at 0 as it starts, and all else away from it."""
-    given = drawn(control(), X, T, LABEL, HINT)
-    names = [name for name in given if name.startswith("control_")]
+    answer = drawn(control(), X, T, LABEL, HINT)
+    names = [name for name in answer if name.startswith("control_")]
 
     @quickly
     def begin(key):
         params = networks.init(control(), key, X, T, LABEL, HINT)
         return {name: params[name] for name in names}, params["hint"]["output"]
 
-    told, read = begin(jax.random.key(1))
-    return given | told | {"hint": given["hint"] | {"output": read}}
+    answer_of, read = begin(jax.random.key(1))
+    return answer | answer_of | {"hint": answer["hint"] | {"output": read}}
 
 
 def joined(network, teller):
@@ -66,12 +66,12 @@ def answer():
     return quickly(joined(unet(), control()))
 
 
-def told(params=None, image=IMAGE, scale=(1, 1, 1), **changes):
+def answer_of(params=None, image=IMAGE, scale=(1, 1, 1), **changes):
     """What the ControlNet says, by one program for all hints and scales."""
-    found = tell(**changes)(
+    result = tell(**changes)(
         both()["control"] if params is None else params, X, T, LABEL, Hint(image, np.float32(scale))
     )
-    return jax.tree.map(np.asarray, found)
+    return jax.tree.map(np.asarray, result)
 
 
 def joint_answer(scale, **changes):
@@ -79,43 +79,43 @@ def joint_answer(scale, **changes):
 
 
 def test_a_fresh_one_tells_zero_so_that_the_unet_answers_as_at_a_scale_of_zero():
-    assert not any(np.any(part) for part in jax.tree.leaves(told(fresh_control())))
+    assert not any(np.any(part) for part in jax.tree.leaves(answer_of(fresh_control())))
     np.testing.assert_array_equal(joint_answer(SCALES, control=fresh_control()), joint_answer((0, 0, 0)))
 
 
 def test_residuals_have_the_shapes_of_what_the_unet_keeps_and_its_middle():
-    found = told()
-    assert [part.shape for part in found.skips] == [(3, 8, 4, 4), (3, 8, 4, 4), (3, 4, 2, 4), (3, 4, 2, 8)]
-    assert found.middle.shape == (3, 4, 2, 8) and all(part.std() > 0.01 for part in jax.tree.leaves(found))
+    result = answer_of()
+    assert [part.shape for part in result.skips] == [(3, 8, 4, 4), (3, 8, 4, 4), (3, 4, 2, 4), (3, 4, 2, 8)]
+    assert result.middle.shape == (3, 4, 2, 8) and all(part.std() > 0.01 for part in jax.tree.leaves(result))
 
 
 def test_each_sample_has_its_own_scale_and_its_own_hint():
     other = np.concatenate([IMAGE[:2], np.full_like(IMAGE[2:], 0.5)])
-    for scaled, plain in zip(jax.tree.leaves(told(scale=SCALES)), jax.tree.leaves(told()), strict=True):
+    for scaled, plain in zip(jax.tree.leaves(answer_of(scale=SCALES)), jax.tree.leaves(answer_of()), strict=True):
         np.testing.assert_allclose(scaled, SCALES[:, None, None, None] * plain, rtol=1e-5, atol=1e-6)
-    for own, plain in zip(jax.tree.leaves(told(image=other)), jax.tree.leaves(told()), strict=True):
-        np.testing.assert_allclose(own[:2], plain[:2], rtol=1e-5, atol=1e-6)
-        assert np.abs(own[2] - plain[2]).max() > 1e-3
+    for fresh, plain in zip(jax.tree.leaves(answer_of(image=other)), jax.tree.leaves(answer_of()), strict=True):
+        np.testing.assert_allclose(fresh[:2], plain[:2], rtol=1e-5, atol=1e-6)
+        assert np.abs(fresh[2] - plain[2]).max() > 1e-3
 
 
 @pytest.mark.slow
 def test_pooled_residuals_are_the_means_of_those_that_are_not():
-    for pooled, plain in zip(jax.tree.leaves(told(pool=True)), jax.tree.leaves(told()), strict=True):
+    for pooled, plain in zip(jax.tree.leaves(answer_of(pool=True)), jax.tree.leaves(answer_of()), strict=True):
         np.testing.assert_allclose(
             pooled, np.broadcast_to(plain.mean((1, 2), keepdims=True), plain.shape), rtol=1e-4, atol=1e-6
         )
 
 
 def test_each_sample_is_led_by_its_own_scale():
-    found, alone = joint_answer(SCALES), joint_answer((0, 0, 0))
-    np.testing.assert_allclose(found[0], alone[0], rtol=1e-6, atol=1e-6)
-    assert np.abs(found[1:] - alone[1:]).max() > 1e-2
+    result, alone = joint_answer(SCALES), joint_answer((0, 0, 0))
+    np.testing.assert_allclose(result[0], alone[0], rtol=1e-6, atol=1e-6)
+    assert np.abs(result[1:] - alone[1:]).max() > 1e-2
 
 
 @pytest.mark.slow
 def test_joined_they_are_one_network_and_a_scale_of_zero_is_the_unet_alone():
     plain = quickly(networks.pure(unet()))
-    for scale, residuals in ((SCALES, (told(scale=SCALES),)), ((0, 0, 0), ())):
+    for scale, residuals in ((SCALES, (answer_of(scale=SCALES),)), ((0, 0, 0), ())):
         by_hand = plain(both()["unet"], X, T, LABEL, *residuals)
         np.testing.assert_allclose(joint_answer(scale), by_hand, rtol=1e-5, atol=1e-5)
 
@@ -127,18 +127,18 @@ def test_guidance_in_one_call_gives_each_sample_its_own_hint_and_scale():
 
     @quickly
     def run(x, image):
-        given = diffusion.from_network(
+        params = diffusion.from_network(
             predict, jnp.ones(()), parameterization.velocity(), jnp.asarray(LABEL), Hint(image, SCALES)
         )
-        away = given.with_condition(NO_LABEL, Hint(1 - image, jnp.float32(0.0)))
+        away = params.with_condition(NO_LABEL, Hint(1 - image, jnp.float32(0.0)))
         level = Level(jnp.float32(500.0), jnp.float32(0.6), jnp.float32(0.8))
         return [
-            diffusion.guidance.classifier_free(given, away, 3.0, batched=batched)(x, level).clean
+            diffusion.guidance.classifier_free(params, away, 3.0, batched=batched)(x, level).clean
             for batched in (True, False)
         ]
 
-    together, apart = run(jnp.asarray(X), jnp.asarray(IMAGE))
-    np.testing.assert_allclose(together, apart, rtol=1e-5, atol=1e-5)
+    together, separate = run(jnp.asarray(X), jnp.asarray(IMAGE))
+    np.testing.assert_allclose(together, separate, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -150,9 +150,9 @@ def test_a_joined_network_is_guided_in_one_call_and_has_a_gradient_by_its_hint()
     @quickly
     def run(params, image):
         def guided(image):
-            given = diffusion.from_network(network, params, parameterization.velocity(), LABEL, Hint(image, SCALES))
-            away = given.with_condition(NO_LABEL, Hint(image, jnp.zeros(3)))
-            clean = diffusion.guidance.classifier_free(given, away, 3.0, batched=True)(jnp.asarray(X), level).clean
+            answer = diffusion.from_network(network, params, parameterization.velocity(), LABEL, Hint(image, SCALES))
+            away = answer.with_condition(NO_LABEL, Hint(image, jnp.zeros(3)))
+            clean = diffusion.guidance.classifier_free(answer, away, 3.0, batched=True)(jnp.asarray(X), level).clean
             return jnp.sum(clean), clean
 
         return jax.grad(guided, has_aux=True)(image)
@@ -166,13 +166,13 @@ def test_a_joined_network_is_guided_in_one_call_and_has_a_gradient_by_its_hint()
 
 
 def test_a_training_begins_with_the_way_down_of_the_unet():
-    params, own = both()["unet"], fresh_control()
-    begun = controlnet.begun(own, params)
+    params, fresh = both()["unet"], fresh_control()
+    started = controlnet.from_unet(fresh, params)
     shared = {"input", "embedding", "middle_0", "middle_attention", "middle_1"}
     shared |= {"down_0_0", "down_0_resize", "down_1_0", "down_1_0_attention"}
-    assert {name for name in begun if name in params} == shared and set(begun) == set(own)
-    assert all(begun[name] is params[name] for name in shared) and all(
-        begun[name] is own[name] for name in set(own) - shared
+    assert {name for name in started if name in params} == shared and set(started) == set(fresh)
+    assert all(started[name] is params[name] for name in shared) and all(
+        started[name] is fresh[name] for name in set(fresh) - shared
     )
 
 
@@ -223,9 +223,9 @@ test_hints_and_residuals_that_do_not_fit_are_refused = pytest.mark.fault(
             lambda: joined(unet(), control())({"unet": {}}, X, T, LABEL, HINT),
             "params has the parts unet: unet and control are needed",
         ),
-        (lambda: controlnet.begun(fresh_control(), {}), "have no input"),
+        (lambda: controlnet.from_unet(fresh_control(), {}), "have no input"),
         (
-            lambda: controlnet.begun(fresh_control(), both()["unet"] | {"input": both()["unet"]["output"]}),
+            lambda: controlnet.from_unet(fresh_control(), both()["unet"] | {"input": both()["unet"]["output"]}),
             "input has the shapes",
         ),
     )

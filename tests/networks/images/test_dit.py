@@ -135,8 +135,8 @@ def lightning_formula(params, embedding):
     SiLU.
     """
     layers = exact(params)
-    block, told = layers["block_0"], np.asarray(embedding, np.float64)[:, None]
-    shift, scale, gate, shift_1, scale_1, gate_1 = np.split(linear(block["modulation"], told), 6, -1)
+    block, condition = layers["block_0"], np.asarray(embedding, np.float64)[:, None]
+    shift, scale, gate, shift_1, scale_1, gate_1 = np.split(linear(block["modulation"], condition), 6, -1)
     x = linear(layers["input"], np.asarray(dit.patches(jnp.asarray(X), 2), np.float64))
     heads = linear(block["qkv"], rms_normed(x) * (1 + scale) + shift).reshape(3, 8, 3, 2, 8)
     query, key = (
@@ -147,7 +147,7 @@ def lightning_formula(params, embedding):
     x = x + gate * linear(block["output"], mixed)
     gates, wide = np.split(linear(block["mlp_0"], rms_normed(x) * (1 + scale_1) + shift_1), 2, -1)
     x = x + gate_1 * linear(block["mlp_1"], silu(gates) * wide)
-    shift, scale = np.split(linear(layers["output_modulation"], told), 2, -1)
+    shift, scale = np.split(linear(layers["output_modulation"], condition), 2, -1)
     return dit.image(jnp.asarray(linear(layers["output"], rms_normed(x) * (1 + scale) + shift)), 4, 2, 2)
 
 
@@ -155,9 +155,9 @@ def test_rms_norm_swiglu_rotary_positions_and_normalised_heads_are_fields_equal_
     network = tiny(**LIGHTNING)
     params = drawn(network, X, T, LABEL)
     embedding = embeddings.Embedding(256, 16, 10)
-    told = silu(np.asarray(quickly(networks.pure(embedding))(params["embedding"], T, LABEL), np.float64))
+    condition = silu(np.asarray(quickly(networks.pure(embedding))(params["embedding"], T, LABEL), np.float64))
     result = apply(networks.pure(network), params, X, T, LABEL)
-    np.testing.assert_allclose(result, lightning_formula(params, told), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(result, lightning_formula(params, condition), rtol=1e-4, atol=1e-4)
     assert "position" not in params and params["block_0"]["mlp_0"]["kernel"].shape == (16, 2 * 7)
 
 
@@ -185,15 +185,15 @@ def shapes(network):
     return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), X, T, LABEL, TEXT, SIZE, SCALE))
 
 
-def told(scale=SCALE, text=TEXT):
+def condition(scale=SCALE, text=TEXT):
     return np.asarray(apply(networks.pure(both()), parameters(both()), X, T, LABEL, text, SIZE, scale))
 
 
 def test_blocks_of_one_sequence_follow_those_of_two():
-    found = shapes(both(depth=2, own_attention=(1,), single_depth=2))
-    assert {name for name in found if name.startswith("single")} == {"single_block_0", "single_block_1"}
-    assert "own_qkv" in found["block_1"] and "own_qkv" not in found["block_0"]
-    assert "stream_1_mlp_1" in found["block_1"], "the text goes on"
+    sizes = shapes(both(depth=2, own_attention=(1,), single_depth=2))
+    assert {name for name in sizes if name.startswith("single")} == {"single_block_0", "single_block_1"}
+    assert "own_qkv" in sizes["block_1"] and "own_qkv" not in sizes["block_0"]
+    assert "stream_1_mlp_1" in sizes["block_1"], "the text goes on"
     assert "stream_1_key_value" in shapes(both(single_depth=0))["block_0"]
 
 
@@ -208,19 +208,19 @@ def test_every_parameter_of_both_kinds_of_blocks_reaches_the_output():
 
 
 def test_the_guidance_scale_is_data_reaches_its_own_sample_and_one_number_is_for_all():
-    whole = told()
-    moved = told(networks.GuidanceScale(SCALE.scale + np.array([0, 1, 0], np.float32)))
-    assert [bool(np.abs(sample).max() > 1e-5) for sample in moved - whole] == [False, True, False]
-    one, each = (told(networks.GuidanceScale(scale)) for scale in (np.float32(4), np.full(3, 4, np.float32)))
+    full = condition()
+    moved = condition(networks.GuidanceScale(SCALE.scale + np.array([0, 1, 0], np.float32)))
+    assert [bool(np.abs(sample).max() > 1e-5) for sample in moved - full] == [False, True, False]
+    one, each = (condition(networks.GuidanceScale(scale)) for scale in (np.float32(4), np.full(3, 4, np.float32)))
     np.testing.assert_allclose(one, each, atol=1e-6)
 
 
 def test_neither_the_order_of_words_nor_padding_matters_to_one_sequence():
-    whole, order = told(), np.array([2, 0, 3, 1])
+    full, order = condition(), np.array([2, 0, 3, 1])
     other = networks.Text(TEXT.tokens[:, order], TEXT.mask[:, order], TEXT.pooled)
-    np.testing.assert_allclose(told(text=other), whole, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(condition(text=other), full, rtol=1e-4, atol=1e-4)
     padded = networks.Text(np.where(TEXT.mask[..., None], TEXT.tokens, np.nan), TEXT.mask, TEXT.pooled)
-    np.testing.assert_array_equal(told(text=padded), whole)
+    np.testing.assert_array_equal(condition(text=padded), full)
 
 
 def build(make, **changes):

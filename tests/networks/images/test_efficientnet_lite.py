@@ -10,7 +10,7 @@ from tests.refusals import refusals
 from tests.tables import table
 
 
-def drawn(module, x):
+def random_params(module, x):
     """Random parameters of a size that keeps that of activations."""
     rng, shapes = np.random.default_rng(0), jax.eval_shape(lambda: networks.init(module, jax.random.key(0), x))
 
@@ -62,7 +62,7 @@ def network(params, x):
 def test_a_bottleneck_is_its_convolutions_and_adds_its_input_where_the_shapes_agree(size, stride, expansion, channels):
     x = np.random.default_rng(1).normal(size=(2, 8, 6, 6)).astype(np.float32)
     module = efficientnet_lite.Bottleneck(channels, size, stride, expansion)
-    params = drawn(module, x)
+    params = random_params(module, x)
     expected = bottleneck(params, x.astype(np.float64), size, stride)
     result = quickly(module.apply)({"params": params}, x)
     assert result.shape == (2, 8 // stride, 6 // stride, channels)
@@ -72,7 +72,7 @@ def test_a_bottleneck_is_its_convolutions_and_adds_its_input_where_the_shapes_ag
 def test_the_network_is_its_stages_and_has_as_many_parameters_as_published():
     module = networks.EfficientNetLite()
     x = np.random.default_rng(2).uniform(-1, 1, (2, 64, 32, 3)).astype(np.float32)
-    params = drawn(module, x)
+    params = random_params(module, x)
     norms = sum(leaf.size for path, leaf in jax.tree.leaves_with_path(params) if path[-1].key == "bias") - 1000
     assert networks.count(params) + norms == 4_652_008  # which counts a scale of batch norm beside each bias
     features, logits = network(params, x.astype(np.float64))

@@ -90,7 +90,7 @@ def network(params, x, poolings):
     return y.mean((1, 2))
 
 
-def drawn(module, x):
+def random_params(module, x):
     """Random parameters, positive where a variance is meant, of a size that keeps that of activations."""
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(lambda: networks.init(module, jax.random.key(0), x))
@@ -107,11 +107,11 @@ def drawn(module, x):
 @table("module, branches, pooling", BLOCKS.values())
 def test_a_block_joins_its_branches(module, branches, pooling):
     x = np.random.default_rng(1).normal(size=(2, 7, 5, 6)).astype(np.float32)
-    params = drawn(module, x)
+    params = random_params(module, x)
     expected = block(params, x.astype(np.float64), branches, pooling)
-    found = quickly(module.apply)({"params": params}, x)
+    joined = quickly(module.apply)({"params": params}, x)
     assert expected.std() > 0.1
-    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(joined, expected, rtol=0, atol=2e-5)
 
 
 @table("pooling", [AVERAGE, PADDED, MAXIMUM])
@@ -135,7 +135,7 @@ def test_the_features_are_2048_and_the_parameters_those_of_the_published_network
 def test_the_network_is_its_stem_and_its_blocks(variant):
     module = networks.Inception(variant)
     x = np.random.default_rng(2).uniform(-1, 1, (1, 91, 75, 3)).astype(np.float32)
-    params = drawn(module, x)
+    params = random_params(module, x)
     expected = network(params, x.astype(np.float64), inception.POOLING[variant])
     np.testing.assert_allclose(quickly(networks.pure(module))(params, x), expected, rtol=0, atol=1e-4)
     assert expected.std() > 0.1

@@ -62,22 +62,22 @@ BLOCKS = {"attention": "causal", "block": 2}
 
 
 def test_with_full_attention_the_order_of_frames_rows_and_columns_matters():
-    whole = run(video(), CLIPS, T)
+    full = run(video(), CLIPS, T)
     for axis in (1, 2, 3):
         patchwise = np.roll(CLIPS, 1 if axis == 1 else 2, axis)
-        assert np.abs(np.roll(run(video(), patchwise, T), -1 if axis == 1 else -2, axis) - whole).max() > 1e-3
+        assert np.abs(np.roll(run(video(), patchwise, T), -1 if axis == 1 else -2, axis) - full).max() > 1e-3
 
 
-@table("kept", [0, 1])
-def test_factorised_blocks_look_inside_of_a_frame_and_then_along_time_at_one_place(kept):
+@table("unchanged", [0, 1])
+def test_factorised_blocks_look_inside_of_a_frame_and_then_along_time_at_one_place(unchanged):
     """The other block is made the identity. Attention by reshaping equals attention under the matching mask: see
     test_transformer.
     """
     network, params = video(attention="factorised", depth=2), params_of(2)
-    other = f"block_{1 - kept}"
+    other = f"block_{1 - unchanged}"
     params = params | {other: params[other] | {"modulation": jax.tree.map(jnp.zeros_like, params[other]["modulation"])}}
     expected = np.zeros((6, 2, 2), bool)
-    if kept == 0:
+    if unchanged == 0:
         expected[3] = True
     else:
         expected[:, 0, 0] = True
@@ -88,16 +88,16 @@ def test_factorised_blocks_look_inside_of_a_frame_and_then_along_time_at_one_pla
 def test_a_causal_output_has_no_gradient_by_later_frames_nor_by_those_before_the_window():
     """Frames in blocks of two, and one layer, for each further one looks back further."""
     network = video(**BLOCKS, window=4)
-    for frame, seen in ((0, (0, 1)), (3, (0, 1, 2, 3)), (4, (2, 3, 4, 5))):
+    for frame, visible in ((0, (0, 1)), (3, (0, 1, 2, 3)), (4, (2, 3, 4, 5))):
         patches = looks_at(network, frame)
         for frames in (patches.all((1, 2)), patches.any((1, 2))):
-            np.testing.assert_array_equal(frames, np.isin(np.arange(6), seen))
+            np.testing.assert_array_equal(frames, np.isin(np.arange(6), visible))
 
 
 def test_a_rule_of_frames_is_by_blocks_and_sees_nothing_that_is_empty():
     numbers = np.array([[-1, 0, 1, 2, 3, 4]])
-    seen = np.asarray(video_transformer.SeenFrames(2, 4)(numbers[:, 1:], numbers))[0, 0].astype(int)
-    np.testing.assert_array_equal(seen, [[0, 1, 1, 0, 0, 0]] * 2 + [[0, 1, 1, 1, 1, 0]] * 2 + [[0, 0, 0, 1, 1, 1]])
+    visible = np.asarray(video_transformer.SeenFrames(2, 4)(numbers[:, 1:], numbers))[0, 0].astype(int)
+    np.testing.assert_array_equal(visible, [[0, 1, 1, 0, 0, 0]] * 2 + [[0, 1, 1, 1, 1, 0]] * 2 + [[0, 0, 0, 1, 1, 1]])
 
 
 # Time, label, pictures.
@@ -192,7 +192,7 @@ CASES = {
 def test_frames_behind_a_cache_are_answered_as_in_the_whole_clip(name):
     depth, window, slots, calls = CASES[name]
     network = video(**BLOCKS, window=window, depth=depth)
-    whole = run(network, CLIPS, BY_FRAME)
+    full = run(network, CLIPS, BY_FRAME)
     cache, parts, start = networks.frame_cache(network, 2, 4, 4, 4), [], 0
     assert cache.slots == slots
     for frames in calls:
@@ -200,16 +200,16 @@ def test_frames_behind_a_cache_are_answered_as_in_the_whole_clip(name):
         answer, cache = goes_on(network, params_of(depth), CLIPS[:, piece], BY_FRAME[:, piece], cache)
         parts.append(answer)
         start += frames
-    np.testing.assert_allclose(np.concatenate(parts, 1), whole[:, :start], atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(parts, 1), full[:, :start], atol=1e-5)
     np.testing.assert_array_equal(cache.number, [start, start])
 
 
 @pytest.mark.fault("clips: a cache of frames that does not fit, or has lost a frame")
 def test_a_cache_of_a_window_is_of_one_size_for_clips_of_any_length_and_one_without_answers_nan_beyond_it():
     """Clips of different lengths; that of the second sample is lost, and the first one does not notice."""
-    ring, whole = video(**BLOCKS, window=4, depth=2), video(**BLOCKS)
+    ring, full = video(**BLOCKS, window=4, depth=2), video(**BLOCKS)
     assert networks.frame_cache(ring, 2, 10**9, 4, 4).slots == 2
-    for network, lost in ((ring, False), (whole, True)):
+    for network, lost in ((ring, False), (full, True)):
         cache = networks.frame_cache(network, 2, 4, 4, 4)
         cache = networks.FrameCache(cache.layers, np.array([2, 40], np.int32))
         answer, after = goes_on(network, params_of(network.depth), CLIPS[:, :2], BY_FRAME[:, :2], cache)
@@ -227,8 +227,10 @@ def test_the_program_with_a_cache_is_of_one_dtype_and_is_computed_again_where_th
 
     assert jax.tree.structure(jax.eval_shape(jax.grad(loss), params_of())) == jax.tree.structure(params_of())
     half = networks.frame_cache(network, 2, 4, 4, 4, jnp.bfloat16)
-    answer, kept = jax.eval_shape(networks.pure(video(**BLOCKS, window=4)), params_of(), CLIPS[:, :2], T, LABEL, half)
-    assert answer.dtype == jnp.float32 and jax.tree.map(lambda leaf: leaf.dtype, kept) == jax.tree.map(
+    answer, unchanged = jax.eval_shape(
+        networks.pure(video(**BLOCKS, window=4)), params_of(), CLIPS[:, :2], T, LABEL, half
+    )
+    assert answer.dtype == jnp.float32 and jax.tree.map(lambda leaf: leaf.dtype, unchanged) == jax.tree.map(
         lambda leaf: leaf.dtype, half
     )
     with jax.enable_x64(True):

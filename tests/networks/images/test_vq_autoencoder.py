@@ -102,7 +102,7 @@ def test_to_reconstruct_is_to_encode_and_to_decode():
     )
 
     @quickly
-    def every(params):
+    def all_parts(params):
         latent = encode(params, X)
         return (
             reconstruct(params, X),
@@ -111,9 +111,11 @@ def test_to_reconstruct_is_to_encode_and_to_decode():
             quantize(params, latent).index,
         )
 
-    (image, quantized), whole, decoded, index = jax.tree.map(np.asarray, every(params(networks.VQAutoencoder)))
+    (image, quantized), reconstructed, decoded, index = jax.tree.map(
+        np.asarray, all_parts(params(networks.VQAutoencoder))
+    )
     np.testing.assert_allclose(image, decoded, atol=1e-5)
-    np.testing.assert_allclose(image, whole, atol=1e-6)
+    np.testing.assert_allclose(image, reconstructed, atol=1e-6)
     np.testing.assert_array_equal(quantized.index, index)
     assert image.shape == X.shape and image.std() > 0.01 and len(np.unique(index)) > 1
 
@@ -130,8 +132,8 @@ def test_scale_and_shift_change_neither_pictures_nor_choices():
 
 @quickly
 def use(index):
-    of = Quantized(None, index, jnp.zeros(1), jnp.zeros(1), 4)
-    return of.perplexity(), of.usage(), jnp.sum(of.shares())
+    quantized_latent = Quantized(None, index, jnp.zeros(1), jnp.zeros(1), 4)
+    return quantized_latent.perplexity(), quantized_latent.usage(), jnp.sum(quantized_latent.shares())
 
 
 @table(

@@ -11,18 +11,18 @@ from tests.tables import table
 
 KINDS = (
     (networks.GuidanceScale, condition_checks.checked_scale, 4),
-    (networks.SecondTime, condition_checks.checked_second_time, -1),
+    (networks.EndTime, condition_checks.checked_end_time, -1),
 )
 
 
 @table("record, check, one", KINDS)
 def test_a_condition_is_one_number_for_each_sample_in_at_least_float32(record, check, one):
-    for value, wanted in (
+    for value, expected in (
         (3.5, [3.5] * 2),
         (one, [one] * 2),
         (np.array([1, 7]), [1.0, 7.0]),
         (np.array([1.5, 2.0], np.float16), [1.5, 2.0]),
     ):
         checked = check(record(value), True, 2)
-        assert checked.dtype == jnp.float32 and checked.tolist() == wanted
+        assert checked.dtype == jnp.float32 and checked.tolist() == expected
     assert check(None, False, 2) is None

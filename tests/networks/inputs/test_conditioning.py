@@ -41,8 +41,8 @@ def told_of_labels(network):
 def test_labels_have_their_rows_no_label_has_the_last_and_what_is_none_is_not_a_number():
     """Under jit nothing can be refused, and the number behind the last class is no name for the row of no label."""
     table = np.arange(8.0, dtype=np.float32).reshape(4, 2)
-    found = jax.jit(embeddings.rows)(table, np.array([0, 2, gd.NO_LABEL, 3, 4, -5], np.int32))
-    np.testing.assert_array_equal(found, [*table[[0, 2, 3]], *[[np.nan] * 2] * 3])
+    rows = jax.jit(embeddings.rows)(table, np.array([0, 2, gd.NO_LABEL, 3, 4, -5], np.int32))
+    np.testing.assert_array_equal(rows, [*table[[0, 2, 3]], *[[np.nan] * 2] * 3])
 
 
 @table("build", READERS)
@@ -86,7 +86,7 @@ def scale(value):
 
 
 SCALE = scale(np.array([1.0, 3.5, 7.0], np.float32))
-second = networks.SecondTime
+second = networks.EndTime
 SECOND = second(np.array([0.0, 500.0, 999.0], np.float32))
 
 
@@ -141,7 +141,7 @@ test_conditions_that_do_not_fit_are_refused = pytest.mark.fault("conditions: one
             call(cross, LABEL, TEXT, SIZE, SECOND),
             "a second time was given to a network without: build it with second_time=True",
         ),
-        (call(reading_unet, LABEL, TEXT, SIZE, second_time=True), "is told a second time: pass networks.SecondTime"),
+        (call(reading_unet, LABEL, TEXT, SIZE, second_time=True), "is told a second time: pass networks.EndTime"),
         (call(cross, LABEL, TEXT, SIZE, SECOND, SECOND, second_time=True), "two conditions are each a second time"),
         (call(cross, LABEL, TEXT, SIZE, second(np.ones((B, 1))), second_time=True), r"second time has shape \(3, 1\)"),
         (call(cross, LABEL, TEXT, SIZE, second(np.nan), second_time=True), "second time is not finite"),

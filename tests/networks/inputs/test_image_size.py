@@ -17,8 +17,8 @@ def test_the_six_numbers_are_embedded_one_after_the_other_not_rounded_in_bfloat1
         embedded = conditioning.embedded_size(SIZE, dtype)
         assert embedded.dtype == jnp.float32 and embedded.shape == (3, 6 * 256)
         for at in range(6):
-            wanted = embeddings.sinusoidal(rows[:, at].astype(np.float32), 256)
-            np.testing.assert_array_equal(embedded[:, 256 * at : 256 * (at + 1)], wanted)
+            expected = embeddings.sinusoidal(rows[:, at].astype(np.float32), 256)
+            np.testing.assert_array_equal(embedded[:, 256 * at : 256 * (at + 1)], expected)
 
 
 def test_a_score_stands_in_place_of_the_target_where_the_network_asks_for_it():
@@ -27,10 +27,10 @@ def test_a_score_stands_in_place_of_the_target_where_the_network_asks_for_it():
     assert embedded.shape == (3, 5 * 256)
     np.testing.assert_array_equal(embedded[:, : 4 * 256], conditioning.embedded_size(SIZE, jnp.float32)[:, : 4 * 256])
     np.testing.assert_array_equal(embedded[:, 4 * 256 :], embeddings.sinusoidal(SCORE, 256))
-    for wanted, width in (("score", 5), (True, 6)):  # each ignores what it has no use for
-        checked = condition_checks.checked_size(scored, wanted, 3)
+    for expected, width in (("score", 5), (True, 6)):  # each ignores what it has no use for
+        checked = condition_checks.checked_size(scored, expected, 3)
         assert conditioning.embedded_size(checked, jnp.float32).shape == (3, width * 256)
-        network = reading_unet(image_size=wanted)
+        network = reading_unet(image_size=expected)
         params = jax.eval_shape(
             lambda network=network: networks.init(network, jax.random.key(0), X, T, LABEL, TEXT, scored)
         )

@@ -56,8 +56,8 @@ def test_concrete_samples_are_looked_at_also_while_a_function_around_them_is_tra
 
 @table("dtype", [np.int8, np.uint8, np.int32, np.int64])
 def test_labels_of_every_integer_dtype_are_taken_and_one_label_serves_the_batch(dtype):
-    for label, wanted in ((np.array([1, 2], dtype), [1, 2]), (dtype(2), [2, 2]), (NO_LABEL, [NO_LABEL, NO_LABEL])):
-        np.testing.assert_array_equal(embeddings.checked_label(label, 3, 2), wanted)
+    for label, expected in ((np.array([1, 2], dtype), [1, 2]), (dtype(2), [2, 2]), (NO_LABEL, [NO_LABEL, NO_LABEL])):
+        np.testing.assert_array_equal(embeddings.checked_label(label, 3, 2), expected)
 
 
 def labelled(label):

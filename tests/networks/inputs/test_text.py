@@ -30,7 +30,7 @@ from tests.networks.rig import (
 from tests.tables import table
 from tests.variants import some_slow
 
-every = table("build", READERS)
+every_reader = table("build", READERS)
 PADDING = ~MASK[..., None]
 
 
@@ -38,14 +38,14 @@ def with_tokens(tokens, mask=MASK):
     return records.replace(TEXT, tokens=tokens.astype(np.float32), mask=mask)
 
 
-@every
+@every_reader
 @table("filling", [0.0, 1e4, np.inf, np.nan])
 def test_of_padding_nothing_reaches_the_output_whatever_it_holds(build, filling):
-    whole = read(build())
-    assert np.isfinite(whole).all() and all(np.abs(sample).max() > 0 for sample in whole)
-    np.testing.assert_array_equal(read(build(), with_tokens(np.where(PADDING, filling, TEXT.tokens))), whole)
+    full = read(build())
+    assert np.isfinite(full).all() and all(np.abs(sample).max() > 0 for sample in full)
+    np.testing.assert_array_equal(read(build(), with_tokens(np.where(PADDING, filling, TEXT.tokens))), full)
     nothing = records.replace(TEXT, pooled=np.where(MASK.any(-1, keepdims=True), TEXT.pooled, np.float32(filling)))
-    np.testing.assert_array_equal(read(build(), nothing), whole)
+    np.testing.assert_array_equal(read(build(), nothing), full)
 
 
 @pytest.mark.parametrize("build", some_slow(READERS, (reading_unet,)))
@@ -56,21 +56,21 @@ def test_more_padding_does_not_matter(build):
     np.testing.assert_allclose(read(build(), longer), read(build()), rtol=1e-5, atol=1e-5)
 
 
-@every
+@every_reader
 def test_another_order_of_the_tokens_does_not_matter(build):
-    whole, order = read(build()), np.array([2, 0, 3, 1])
+    full, order = read(build()), np.array([2, 0, 3, 1])
     np.testing.assert_allclose(
-        read(build(), with_tokens(TEXT.tokens[:, order], MASK[:, order])), whole, rtol=1e-5, atol=1e-5
+        read(build(), with_tokens(TEXT.tokens[:, order], MASK[:, order])), full, rtol=1e-5, atol=1e-5
     )
-    assert np.abs(read(build(), with_tokens(TEXT.tokens[:, order])) - whole)[1].max() > 1e-4, "other tokens are there"
+    assert np.abs(read(build(), with_tokens(TEXT.tokens[:, order])) - full)[1].max() > 1e-4, "other tokens are there"
 
 
-@every
+@every_reader
 def test_each_token_that_is_there_the_pooled_text_and_the_six_sizes_reach_the_output_of_their_own_sample(build):
-    whole = read(build())
+    full = read(build())
 
     def reached(**changes):
-        return [bool(np.abs(sample).max() > 1e-5) for sample in read(build(), **changes) - whole]
+        return [bool(np.abs(sample).max() > 1e-5) for sample in read(build(), **changes) - full]
 
     for at in range(4):
         changed = TEXT.tokens + 0.5 * (np.arange(4) == at)[None, :, None]
@@ -82,7 +82,7 @@ def test_each_token_that_is_there_the_pooled_text_and_the_six_sizes_reach_the_ou
             assert reached(size=records.replace(SIZE, **{name: grown})) == [False, True, False], name
 
 
-@every
+@every_reader
 def test_a_text_without_tokens_is_one_learned_token_and_a_learned_pooled_encoding(build):
     learned = drawn_reader(build())["text"]
     assert set(learned) == {"null_token", "null_pooled"}
@@ -118,13 +118,13 @@ def test_every_parameter_has_a_finite_slope_also_where_padding_is_nan_and_remat_
             params
         )
 
-    found = jax.tree.map(np.asarray, quickly(slopes, static_argnums=0)(build(), params))
-    assert all(np.isfinite(leaf).all() and np.any(leaf) for leaf in jax.tree.leaves(found))
+    slopes_of_all = jax.tree.map(np.asarray, quickly(slopes, static_argnums=0)(build(), params))
+    assert all(np.isfinite(leaf).all() and np.any(leaf) for leaf in jax.tree.leaves(slopes_of_all))
     again = jax.eval_shape(lambda params: slopes(build(remat=True), params), params)
     assert jax.tree.structure(again) == jax.tree.structure(params)
 
 
-@every
+@every_reader
 @pytest.mark.float64
 def test_a_text_is_computed_in_the_dtype_of_x_alone(build):
     with jax.enable_x64(False):

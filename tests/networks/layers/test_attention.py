@@ -34,18 +34,20 @@ def test_attention_equals_the_plain_formula_in_value_gradient_and_tangent_also_w
         return lambda *arrays: attention.attend(*arrays, mask, implementation=implementation)
 
     @quickly
-    def every(arrays):
-        wanted = [
+    def run_all(arrays):
+        expected = [
             all_of(lambda *arrays, mask=mask: plain(*arrays, ALL if mask is None else mask), arrays) for mask in masks
         ]
         return {
             name: [all_of(ours(mask, name), arrays) for mask in masks] for name in ("auto", "heads_first", "xla")
-        }, wanted
+        }, expected
 
-    results, wanted = every(ARRAYS)
-    for name, found in results.items():
-        jax.tree.map(lambda a, b, name=name: np.testing.assert_allclose(a, b, atol=2e-5, err_msg=name), found, wanted)
-        for mask, result in zip((True, MASK.any(-1).transpose(0, 2, 1)), found, strict=True):
+    results, expected = run_all(ARRAYS)
+    for name, arrays_of in results.items():
+        jax.tree.map(
+            lambda a, b, name=name: np.testing.assert_allclose(a, b, atol=2e-5, err_msg=name), arrays_of, expected
+        )
+        for mask, result in zip((True, MASK.any(-1).transpose(0, 2, 1)), arrays_of, strict=True):
             assert np.all(np.any(result[0][0], -1) == mask), name
 
 
@@ -56,44 +58,51 @@ def test_attention_of_few_queries_to_many_keys_equals_the_plain_formula_in_value
         np.ones((2, 1, 2, 40), bool),
         (draws.random((2, 1, 2, 40)) < 0.5) & np.array([True, False])[None, None, :, None],
     ):
-        ours, wanted = quickly(
+        ours, expected = quickly(
             lambda mask, *arrays: [
                 value_and_slopes(f, *arrays)
                 for f in (
-                    lambda *given: attention.attend(*given, mask, implementation="heads_first"),
-                    lambda *given: plain(*given, mask),
+                    lambda *arrays: attention.attend(*arrays, mask, implementation="heads_first"),
+                    lambda *arrays: plain(*arrays, mask),
                 )
             ]
         )(mask, query, key, value)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), ours, wanted)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), ours, expected)
 
 
 def test_attention_of_one_query_equals_the_plain_formula_in_value_and_gradient():
     """With keys of its own for each head and with shared ones; the first text of the masks sees nothing."""
     draws = np.random.default_rng(3)
-    seen = (draws.random((2, 6, 1, 20)) < 0.5) & np.array([False, True])[:, None, None, None]
+    visible = (draws.random((2, 6, 1, 20)) < 0.5) & np.array([False, True])[:, None, None, None]
 
     @quickly
     def both(query, key, value):
         results = []
-        for groups, mask in ((6, None), (6, seen), (6, seen[1:]), (2, None), (2, seen[:, :1]), (2, seen[1:, :1])):
+        for groups, mask in (
+            (6, None),
+            (6, visible),
+            (6, visible[1:]),
+            (2, None),
+            (2, visible[:, :1]),
+            (2, visible[1:, :1]),
+        ):
 
             def ours(query, key, value, groups=groups, mask=mask):
                 return attention.attend(
                     query, key[:, :, :groups], value[:, :, :groups], mask, implementation="heads_first"
                 )
 
-            def wanted(query, key, value, groups=groups, mask=mask):
-                own = (jnp.repeat(array[:, :, :groups], 6 // groups, 2) for array in (key, value))
-                return plain(query, *own, np.ones((1, 1, 1, 20), bool) if mask is None else mask)
+            def expected(query, key, value, groups=groups, mask=mask):
+                repeated = (jnp.repeat(array[:, :, :groups], 6 // groups, 2) for array in (key, value))
+                return plain(query, *repeated, np.ones((1, 1, 1, 20), bool) if mask is None else mask)
 
-            results.append([value_and_slopes(f, query, key, value) for f in (ours, wanted)])
+            results.append([value_and_slopes(f, query, key, value) for f in (ours, expected)])
         return results
 
-    for ours, wanted in both(
+    for ours, expected in both(
         *(jnp.asarray(draws.normal(size=(2, length, 6, 4)), jnp.float32) for length in (1, 20, 20))
     ):
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), ours, wanted)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), ours, expected)
 
 
 @table("implementation", ["heads_first", "xla"])
@@ -103,10 +112,10 @@ def test_a_bias_is_added_to_the_scores_in_value_and_gradient_and_the_mask_hides_
     def ours(query, key, value, bias):
         return attention.attend(query, key, value, MASK, bias=bias, implementation=implementation)
 
-    def wanted(query, key, value, bias):
+    def expected(query, key, value, bias):
         return plain(query, key, value, MASK, bias)
 
-    both = quickly(lambda *arrays: [value_and_slopes(f, *arrays) for f in (ours, wanted)])(*ARRAYS, bias)
+    both = quickly(lambda *arrays: [value_and_slopes(f, *arrays) for f in (ours, expected)])(*ARRAYS, bias)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), *both)
 
 
@@ -117,10 +126,10 @@ def test_a_bias_is_added_for_one_query_and_for_few_too():
 
     @quickly
     def both(query, key, value, bias):
-        every = np.ones((1, 1, 1, 40), bool)
+        run_all = np.ones((1, 1, 1, 40), bool)
         few = [(query[:, :number], bias[:, :, :number]) for number in (1, 2)]
         ours = [attention.attend(some, key, value, bias=added, implementation="heads_first") for some, added in few]
-        return ours, [plain(some, key, value, every, added) for some, added in few]
+        return ours, [plain(some, key, value, run_all, added) for some, added in few]
 
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), *both(query, key, value, bias))
 
@@ -133,19 +142,19 @@ def test_attention_in_bfloat16_is_within_its_rounding_of_the_plain_formula(imple
     )(*halves)
     assert half[0].dtype == jnp.bfloat16
     full = quickly(lambda *arrays: value_and_slopes(plain, *arrays))(*(array.astype(jnp.float32) for array in halves))
-    for result, wanted, atol in zip(half, full, (0.02, 0.05, 0.05, 0.05), strict=True):
-        np.testing.assert_allclose(result.astype(jnp.float32), wanted, atol=atol)
+    for result, expected, atol in zip(half, full, (0.02, 0.05, 0.05, 0.05), strict=True):
+        np.testing.assert_allclose(result.astype(jnp.float32), expected, atol=atol)
 
 
 @pytest.mark.float64
 def test_attention_is_exact_in_float64_and_scores_of_any_size_stay_finite():
     for dtype, scale, atol in ((jnp.float64, 1, 1e-14), (jnp.float32, 1e4, 1e-5)):
         query, key, value = (array.astype(dtype) for array in ARRAYS)
-        ours, wanted = quickly(lambda *arrays: (attention.attend(*arrays), plain(*arrays)))(
+        ours, expected = quickly(lambda *arrays: (attention.attend(*arrays), plain(*arrays)))(
             query * scale, key * scale, value
         )
         assert ours.dtype == dtype
-        np.testing.assert_allclose(ours, wanted, atol=atol)
+        np.testing.assert_allclose(ours, expected, atol=atol)
 
 
 def test_the_backward_pass_keeps_no_weights():

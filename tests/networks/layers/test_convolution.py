@@ -19,12 +19,12 @@ RANDOM = np.random.default_rng(0)
 def assert_equal(*pairs):
     """Of (ours, wanted, arrays): values and gradients, by one program for all of them."""
     functions, inputs = zip(*((both, arrays) for *both, arrays in pairs), strict=True)
-    every = quickly(
+    results = quickly(
         lambda inputs: [
             [value_and_slopes(f, *arrays) for f in both] for both, arrays in zip(functions, inputs, strict=True)
         ]
     )
-    for number, both in enumerate(every(inputs)):
+    for number, both in enumerate(results(inputs)):
         jax.tree.map(
             lambda a, b, number=number: np.testing.assert_allclose(a, b, atol=1e-12, err_msg=f"pair {number}"), *both
         )

@@ -35,7 +35,7 @@ every_kind = pytest.mark.parametrize("kind", some_slow(KINDS, ("qwen2",)))
 
 
 @functools.cache
-def drawn(network):
+def random_params(network):
     return rig.drawn(network, TOKENS)
 
 
@@ -106,7 +106,7 @@ def by_formula(network, params, tokens):
 @every_kind
 def test_logits_are_those_of_the_formulas(kind):
     network = KINDS[kind]
-    params = drawn(network)
+    params = random_params(network)
     result = answers(networks.pure(network), params, TOKENS)
     for text, logits in zip(TOKENS, result, strict=True):
         np.testing.assert_allclose(logits, by_formula(network, params, text), rtol=2e-4, atol=2e-4)
@@ -115,13 +115,13 @@ def test_logits_are_those_of_the_formulas(kind):
 @every_kind
 def test_a_token_does_not_see_later_ones_and_padding_changes_nothing(kind):
     network = KINDS[kind]
-    predict, params = networks.pure(network), drawn(network)
-    whole = answers(predict, params, TOKENS)
+    predict, params = networks.pure(network), random_params(network)
+    full = answers(predict, params, TOKENS)
     later = np.concatenate([TOKENS[:, :7], (TOKENS[:, 7:] + 1) % 50], 1)
     padded = np.where(np.arange(12)[None] < 7, TOKENS, language_model.PADDING)
     for changed in (later, padded):
-        np.testing.assert_allclose(answers(predict, params, changed)[:, :7], whole[:, :7], atol=1e-5)
-    np.testing.assert_allclose(both(predict, params, padded)[1], whole[:, 6], atol=1e-5)
+        np.testing.assert_allclose(answers(predict, params, changed)[:, :7], full[:, :7], atol=1e-5)
+    np.testing.assert_allclose(both(predict, params, padded)[1], full[:, 6], atol=1e-5)
 
 
 LENGTHS = np.array([[5, 4, 1], [12, 0, 0], [2, 3, 7]])
@@ -131,7 +131,7 @@ LENGTHS = np.array([[5, 4, 1], [12, 0, 0], [2, 3, 7]])
 @table("kind", ["qwen3", "gpt2"])
 def test_logits_of_packed_texts_are_those_of_each_text_alone(kind):
     network = KINDS[kind]
-    predict, params = networks.pure(network), drawn(network)
+    predict, params = networks.pure(network), random_params(network)
     segments = np.stack([np.append(np.repeat([4, 2, 4], row), [-1] * (12 - row.sum())) for row in LENGTHS]).astype(
         np.int32
     )
@@ -141,13 +141,13 @@ def test_logits_of_packed_texts_are_those_of_each_text_alone(kind):
         texts = np.split(TOKENS[row, : lengths.sum()], np.cumsum(lengths)[:-1])
         padded = [np.pad(text, (0, 12 - len(text)), constant_values=language_model.PADDING) for text in texts]
         alone = answers(predict, params, np.stack(padded))
-        wanted = np.concatenate([logits[:length] for logits, length in zip(alone, lengths, strict=True)])
-        np.testing.assert_allclose(result[row, : lengths.sum()], wanted, atol=1e-5)
+        expected = np.concatenate([logits[:length] for logits, length in zip(alone, lengths, strict=True)])
+        np.testing.assert_allclose(result[row, : lengths.sum()], expected, atol=1e-5)
 
 
 def test_last_tokens_and_packed_texts_are_answered_on_explicit_axes():
     network = KINDS["llama"]
-    predict, params = networks.pure(network), drawn(network)
+    predict, params = networks.pure(network), random_params(network)
     mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
     last = quickly(lambda params, tokens: predict(params, tokens, None, False, tokens * 0).logits)
     placed = sharding.replicate(params, mesh), sharding.shard(TOKENS, mesh)
@@ -156,7 +156,7 @@ def test_last_tokens_and_packed_texts_are_answered_on_explicit_axes():
 
 @pytest.mark.usefixtures("unchecked")
 def test_segments_that_do_not_fit_are_refused():
-    predict, params = networks.pure(KINDS["llama"]), drawn(KINDS["llama"])
+    predict, params = networks.pure(KINDS["llama"]), random_params(KINDS["llama"])
     for segments, cache, error, message in (
         (TOKENS[:, 1:], None, ValueError, r"segments has shape \(3, 11\)"),
         (TOKENS / 1.0, None, TypeError, "segments must hold integers"),
@@ -168,7 +168,7 @@ def test_segments_that_do_not_fit_are_refused():
 
 def test_a_window_of_five_reaches_as_far_back_as_its_blocks_times_four():
     network = KINDS["qwen3"]
-    predict, params = networks.pure(network), drawn(network)
+    predict, params = networks.pure(network), random_params(network)
     changed = TOKENS.copy()
     changed[:, 0] = (changed[:, 0] + 1) % 50
     moved_by = np.abs(answers(predict, params, changed) - answers(predict, params, TOKENS)).max((0, 2))
@@ -176,7 +176,9 @@ def test_a_window_of_five_reaches_as_far_back_as_its_blocks_times_four():
 
 
 def test_the_last_layer_is_the_table_of_tokens_unless_it_is_free():
-    assert "output" not in drawn(KINDS["llama"]) and drawn(KINDS["qwen2"])["output"]["kernel"].shape == (16, 50)
+    assert "output" not in random_params(KINDS["llama"]) and random_params(KINDS["qwen2"])["output"][
+        "kernel"
+    ].shape == (16, 50)
 
 
 def test_the_scalar_head_is_a_linear_layer_in_place_of_the_one_of_logits_and_reads_the_last_token_of_each_text():
@@ -220,7 +222,7 @@ def test_under_jit_an_unknown_id_makes_its_own_text_not_a_number():
     network = KINDS["llama"]
     tokens = TOKENS.copy()
     tokens[1, 4] = 50
-    result = answers(networks.pure(network), drawn(network), tokens)
+    result = answers(networks.pure(network), random_params(network), tokens)
     assert np.isfinite(result[[0, 2]]).all() and np.isnan(result[1]).all()
 
 
@@ -228,7 +230,7 @@ def called(tokens=TOKENS, **changes):
     def call():
         network = networks.LanguageModel(**(SMALL | changes))
         jax.eval_shape(lambda: networks.init(network, jax.random.key(0), tokens))
-        network.apply({"params": drawn(KINDS["llama"])}, tokens)
+        network.apply({"params": random_params(KINDS["llama"])}, tokens)
 
     return call
 

@@ -36,7 +36,7 @@ run = quickly(lambda params, parts: PREDICT(params, parts).outputs)
 
 
 @functools.cache
-def whole():
+def documents():
     return jax.device_get(run(PARAMS, PARTS))
 
 
@@ -62,7 +62,7 @@ def patches(picture):
 
 def sines():
     rows, columns = np.indices((2, 3)).reshape(2, -1)
-    angles = [place[:, None] * 10_000.0 ** (-np.arange(4) / 4) for place in (columns, rows)]
+    angles = [coordinates[:, None] * 10_000.0 ** (-np.arange(4) / 4) for coordinates in (columns, rows)]
     return np.concatenate([wave(angle) for angle in angles for wave in (np.sin, np.cos)], -1)
 
 
@@ -79,8 +79,8 @@ def by_formula(row):
     before, after = (text[row][text[row] >= 0] for text in (BEFORE, AFTER))
     angles = PICTURE.t[row] * 10_000.0 ** (-np.arange(128) / 128)
     time = linear("picture_embedding/time_0", np.concatenate([np.cos(angles), np.sin(angles)]))
-    seen = linear("picture_input", patches(PICTURE.x[row])) + linear("picture_embedding/time_1", silu(time)) + sines()
-    x = np.concatenate([weights["token"][before], seen, weights["token"][after]])
+    inputs = linear("picture_input", patches(PICTURE.x[row])) + linear("picture_embedding/time_1", silu(time)) + sines()
+    x = np.concatenate([weights["token"][before], inputs, weights["token"][after]])
     last = len(before) + PATCHES - 1  # the place of the picture
     places = np.concatenate([np.arange(len(before)), np.full(PATCHES, last), last + 1 + np.arange(len(after))])
     grid = np.zeros((len(places), 2))
@@ -105,7 +105,7 @@ def by_formula(row):
 
 @table("row", [0, 1])
 def test_texts_and_pictures_are_answered_by_the_formulas(row):
-    before, picture, after = (output[row] for output in whole())
+    before, picture, after = (output[row] for output in documents())
     expected = by_formula(row)
     np.testing.assert_allclose(before[BEFORE[row] >= 0], expected[0], rtol=2e-4, atol=2e-4)
     np.testing.assert_allclose(patches(picture), expected[1], rtol=2e-4, atol=2e-4)
@@ -133,13 +133,13 @@ def test_a_token_sees_what_stands_before_it_and_a_patch_its_whole_picture_too():
     by_patch = np.stack([np.abs(patches(slope)).sum(-1) for slope in by_x[:, 0]])
     by_token = np.abs(by_table).sum(-1)
     moved = np.concatenate([by_token[:, :3], by_patch, by_token[:, 3:5]], 1) > 0
-    place = np.array([0, 1, 2, *[8] * PATCHES, 9, 10])
-    np.testing.assert_array_equal(moved, place[None, :] <= place[:, None])
+    coordinates = np.array([0, 1, 2, *[8] * PATCHES, 9, 10])
+    np.testing.assert_array_equal(moved, coordinates[None, :] <= coordinates[:, None])
 
 
 def test_the_order_of_samples_changes_nothing():
     turned_round = tuple(jax.tree.map(lambda leaf: leaf[::-1], part) for part in PARTS)
-    for result, expected, ids in zip(run(PARAMS, turned_round), whole(), (BEFORE, None, AFTER), strict=True):
+    for result, expected, ids in zip(run(PARAMS, turned_round), documents(), (BEFORE, None, AFTER), strict=True):
         there = slice(None) if ids is None else ids >= 0
         np.testing.assert_allclose(np.asarray(result)[::-1][there], expected[there], atol=1e-5)
 
@@ -179,9 +179,9 @@ def test_parts_one_after_the_other_with_a_cache_are_answered_as_at_once(kind):
         held, outputs = answer.cache, [*outputs, *jax.device_get(answer.outputs)]
     np.testing.assert_array_equal(held.length, [3 + PATCHES + 2, 2 + PATCHES + 3])
     tolerance = 5e-2 if kind == "int8" else 1e-5
-    for result, expected, ids in ((outputs[0], whole()[0], BEFORE), (outputs[2], whole()[2], AFTER)):
+    for result, expected, ids in ((outputs[0], documents()[0], BEFORE), (outputs[2], documents()[2], AFTER)):
         np.testing.assert_allclose(result[ids >= 0], expected[ids >= 0], atol=tolerance)
-    np.testing.assert_allclose(outputs[1], whole()[1], atol=tolerance)
+    np.testing.assert_allclose(outputs[1], documents()[1], atol=tolerance)
     assert np.isnan(ask(PARAMS, (PICTURE,), held).outputs[0]).all()  # there is no room for all of it
 
 
@@ -195,11 +195,11 @@ def test_documents_are_answered_on_explicit_axes():
     mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
     placed = sharding.replicate(PARAMS, mesh), sharding.shard(PARTS, mesh)
     outputs = run.lower(*placed).out_info
-    assert [output.shape for output in outputs] == [output.shape for output in whole()]
+    assert [output.shape for output in outputs] == [output.shape for output in documents()]
 
 
-def call(*parts, cache=None, every=True, segments=None, **changes):
-    return lambda: NETWORK.clone(**changes).apply({"params": PARAMS}, parts, cache, every, segments)
+def call(*parts, cache=None, all_tokens=True, segments=None, **changes):
+    return lambda: NETWORK.clone(**changes).apply({"params": PARAMS}, parts, cache, all_tokens, segments)
 
 
 test_what_does_not_fit_is_refused = refusals(
@@ -215,7 +215,7 @@ test_what_does_not_fit_is_refused = refusals(
     (call(BEFORE, *[PICTURE] * 5), "the parts take 33 places"),
     (call(BEFORE, PICTURE, cache=language.cache.full(NETWORK, 2, 14)), "2 parts with a cache"),
     (call(PICTURE, cache=language.cache.ring(NETWORK, 2, 14, window=4)), "the cache has window = 4"),
-    (call(BEFORE, every=False), "for ids alone"),
+    (call(BEFORE, all_tokens=False), "for ids alone"),
     (call(BEFORE, segments=BEFORE), "for ids alone"),
     (call(BEFORE, positions="learned"), "positions = 'learned'"),
     (call(BEFORE, window=3), "window = 3"),

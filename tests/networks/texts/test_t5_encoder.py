@@ -32,8 +32,8 @@ def t5(**changes):
 
 @functools.cache
 def params(network):
-    made = drawn(network, IDS)
-    return made | {"distance": 5 * made["distance"]}  # so that distances matter
+    leaves = drawn(network, IDS)
+    return leaves | {"distance": 5 * leaves["distance"]}  # so that distances matter
 
 
 def encoded(network, *inputs):
@@ -61,42 +61,42 @@ def test_short_distances_have_a_class_each_longer_ones_share_one_by_their_logari
         91: 15,
         139: 15,
     }
-    assert {apart: classes[139, 139 - apart] for apart in edges} == edges, "looking back"
+    assert {distance: classes[139, 139 - distance] for distance in edges} == edges, "looking back"
     np.testing.assert_array_equal(np.triu(classes, 1), np.triu(classes.T + 16, 1))
     for length, distances, farthest in ((40, 32, 128), (30, 8, 20), (9, 4, 2)):
-        found = t5_encoder.distance_classes(length, distances, farthest)
-        assert found.min() == 0 and found.max() < distances
-        assert all((np.diff(found[-1, ::-1]) >= 0).tolist()), "farther is never a lower class"
+        classes_of_pairs = t5_encoder.distance_classes(length, distances, farthest)
+        assert classes_of_pairs.min() == 0 and classes_of_pairs.max() < distances
+        assert all((np.diff(classes_of_pairs[-1, ::-1]) >= 0).tolist()), "farther is never a lower class"
 
 
 def test_every_layer_is_that_of_the_paper_and_all_blocks_share_the_numbers_of_the_distances():
     """Against NumPy. Scores are divided by the root of the head size, as everywhere here."""
-    network, own = t5(), jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params(t5()))
-    assert {path for path in trees.paths(own) if "distance" in path} == {"distance"}
-    assert not [path for path in trees.paths(own) if path.endswith("bias")]
-    bias = own["distance"][t5_encoder.distance_classes(6, 8, 6)].transpose(2, 0, 1)
+    network, arrays = t5(), jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params(t5()))
+    assert {path for path in trees.paths(arrays) if "distance" in path} == {"distance"}
+    assert not [path for path in trees.paths(arrays) if path.endswith("bias")]
+    bias = arrays["distance"][t5_encoder.distance_classes(6, 8, 6)].transpose(2, 0, 1)
 
     def norm(x, layer):
         return x / np.sqrt(np.mean(x**2, -1, keepdims=True) + 1e-6) * layer["scale"]
 
-    def one(text, shown):
-        x = own["token"][text]
-        for block in (own["block_0"], own["block_1"]):
+    def one(text, present):
+        x = arrays["token"][text]
+        for block in (arrays["block_0"], arrays["block_1"]):
             parts = np.split(norm(x, block["norm_0"]) @ block["qkv"]["kernel"], 3, -1)
             query, key, value = (part.reshape(6, 2, 4).transpose(1, 0, 2) for part in parts)
-            scores = query / 2 @ key.transpose(0, 2, 1) + bias + np.where(shown, 0.0, -np.inf)
+            scores = query / 2 @ key.transpose(0, 2, 1) + bias + np.where(present, 0.0, -np.inf)
             weights = np.exp(scores - scores.max(-1, keepdims=True))
-            seen = (weights / weights.sum(-1, keepdims=True) @ value).transpose(1, 0, 2).reshape(6, 8)
-            x = x + seen @ block["output"]["kernel"]
+            mixed = (weights / weights.sum(-1, keepdims=True) @ value).transpose(1, 0, 2).reshape(6, 8)
+            x = x + mixed @ block["output"]["kernel"]
             gate, linear = np.split(norm(x, block["norm_1"]) @ block["mlp_0"]["kernel"], 2, -1)
             gelu = 0.5 * gate * (1 + np.tanh(math.sqrt(2 / math.pi) * (gate + 0.044715 * gate**3)))
             x = x + gelu * linear @ block["mlp_1"]["kernel"]
-        return norm(x, own["output_norm"])
+        return norm(x, arrays["output_norm"])
 
     result = encoded(network, IDS, SHOWN)
     assert result.pooled is None and result.tokens.shape == (2, 6, 12)
-    for text, shown, tokens in zip(IDS, SHOWN, result.tokens, strict=True):
-        np.testing.assert_allclose(tokens, one(text, shown[None, None]), rtol=1e-4, atol=1e-4)
+    for text, present, tokens in zip(IDS, SHOWN, result.tokens, strict=True):
+        np.testing.assert_allclose(tokens, one(text, present[None, None]), rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(result.mask, SHOWN)
 
 
@@ -111,9 +111,9 @@ def test_tokens_know_how_far_apart_they_stand_and_not_where_they_stand():
 def test_padding_changes_no_token_and_without_a_mask_every_token_counts():
     here, other = (encoded(t5(), ids.astype(np.int32), SHOWN) for ids in (IDS, np.where(SHOWN, IDS, 13)))
     np.testing.assert_array_equal(here.tokens[SHOWN], other.tokens[SHOWN])
-    whole = encoded(t5(), IDS)
-    assert whole.mask.all() and np.abs(whole.tokens[0] - here.tokens[0]).max() > 1e-3
-    np.testing.assert_allclose(whole.tokens[1], here.tokens[1], atol=1e-5)
+    full = encoded(t5(), IDS)
+    assert full.mask.all() and np.abs(full.tokens[0] - here.tokens[0]).max() > 1e-3
+    np.testing.assert_allclose(full.tokens[1], here.tokens[1], atol=1e-5)
 
 
 def test_under_jit_an_unknown_id_is_nan_in_its_own_text_alone():

@@ -57,23 +57,23 @@ def encoded(network, ids, mask=ALL, *types):
 
 @both
 def test_parameters_are_a_plain_float32_dict_and_the_result_has_a_vector_per_token_and_text(build):
-    whole = params(build(projection=5))
-    assert type(whole) is dict and all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(whole))
-    assert trees.paths(whole)["projection/kernel"].shape == (16, 5) and "bias" not in whole["projection"]
-    assert ("output_norm" in whole, "embedding_norm" in whole, "type" in whole) == (
+    full = params(build(projection=5))
+    assert type(full) is dict and all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(full))
+    assert trees.paths(full)["projection/kernel"].shape == (16, 5) and "bias" not in full["projection"]
+    assert ("output_norm" in full, "embedding_norm" in full, "type" in full) == (
         (True, False, False) if build is clip else (False, True, True)
     )
-    features = jax.eval_shape(networks.pure(build(projection=5)), whole, IDS)
+    features = jax.eval_shape(networks.pure(build(projection=5)), full, IDS)
     assert (features.tokens.shape, features.mask.shape, features.pooled.shape) == ((2, 6, 16), (2, 6), (2, 5))
     assert features.tokens.dtype == features.pooled.dtype == np.float32
     assert networks.pure(build()) == networks.pure(build())
 
 
 def test_without_a_mask_every_token_counts():
-    plain, told = jax.tree.map(np.asarray, run(bert(), params(bert()), IDS)), encoded(bert(), IDS)
+    plain, masked = jax.tree.map(np.asarray, run(bert(), params(bert()), IDS)), encoded(bert(), IDS)
     assert plain.mask.all()
-    np.testing.assert_allclose(plain.tokens, told.tokens, atol=1e-6)
-    np.testing.assert_allclose(plain.pooled, told.pooled, atol=1e-6)
+    np.testing.assert_allclose(plain.tokens, masked.tokens, atol=1e-6)
+    np.testing.assert_allclose(plain.pooled, masked.pooled, atol=1e-6)
 
 
 def test_a_causal_token_does_not_depend_on_later_ones_and_another_one_does():
@@ -126,13 +126,13 @@ def test_without_the_last_block_tokens_are_those_of_a_shallower_encoder_and_the_
 
 @pytest.mark.parametrize("skip", some_slow((1, 0), (0,)))
 def test_tokens_before_the_last_norm_become_those_behind_it_and_the_vector_of_the_text_has_it(skip):
-    whole, bare = params(clip(depth=2)), clip(depth=2, skip_last=skip, norm_tokens=False)
+    full, bare = params(clip(depth=2)), clip(depth=2, skip_last=skip, norm_tokens=False)
     before, behind = (
-        jax.tree.map(np.asarray, run(network, whole, IDS)) for network in (bare, clip(depth=2, skip_last=skip))
+        jax.tree.map(np.asarray, run(network, full, IDS)) for network in (bare, clip(depth=2, skip_last=skip))
     )
     centred = before.tokens - before.tokens.mean(-1, keepdims=True)
     normed = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + 1e-5)
-    scale, bias = (np.asarray(whole["output_norm"][name]) for name in ("scale", "bias"))
+    scale, bias = (np.asarray(full["output_norm"][name]) for name in ("scale", "bias"))
     np.testing.assert_allclose(normed * scale + bias, behind.tokens, atol=1e-4)
     np.testing.assert_allclose(before.pooled, behind.pooled, atol=1e-6)
     assert np.abs(before.tokens - behind.tokens).max() > 1e-2
@@ -176,8 +176,8 @@ def test_parameters_in_float64_are_computed_with_in_float64_alone():
 
 @pytest.mark.slow
 def test_recomputed_blocks_have_the_same_gradients():
-    def loss(own, network):
-        features = networks.pure(network)(own, IDS, SHOWN)
+    def loss(towers, network):
+        features = networks.pure(network)(towers, IDS, SHOWN)
         return jnp.sum(features.tokens[:, :3] ** 2) + jnp.sum(features.pooled)
 
     plain, again = (

@@ -48,7 +48,7 @@ def test_a_lora_is_merged_into_u_net_and_text_encoder_by_its_strength_and_leaves
     found = adapters.adapted(model, parts, tmp_path / "style.safetensors", 0.5)
     assert set(found) == set(parts) and found["vae"] is parts["vae"]
     for name, tree in changes.items():
-        assert weights_rig.equal(found[name], lora.merged(parts[name], tree, 0.5))
+        assert weights_rig.equal(found[name], lora.merge(parts[name], tree, 0.5))
         assert not weights_rig.equal(found[name], parts[name])
 
 

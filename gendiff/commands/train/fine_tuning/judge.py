@@ -92,7 +92,7 @@ def _errors(
     keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(SEED)))(index)
     noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:], jnp.float32))(keys)
     denoise = denoiser.from_network(
-        latent.predict, lora.apart(params, change), latent.parameterization, train.text(tokens)
+        latent.predict, lora.unmerged(params, change), latent.parameterization, train.text(tokens)
     )
 
     def at(log_snr: jax.Array) -> jax.Array:
@@ -122,7 +122,7 @@ def _pictures(job: Job, params: dict[str, Any], change: Params, folder: RunFolde
 
     index = jnp.arange(count)
     before = np.asarray(draw(params, prompt, negative, index))
-    changed = params | {"network": jax.jit(lora.merged)(params["network"], change)}
+    changed = params | {"network": jax.jit(lora.merge)(params["network"], change)}
     after = np.asarray(draw(changed, prompt, negative, index))
     drawing.check_finite(np.concatenate([before, after]), np.arange(2 * count), "pictures of captions")
     rows = np.stack([job.held_out.pictures(range(count)), before, after], 1)

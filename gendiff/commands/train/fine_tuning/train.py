@@ -116,7 +116,7 @@ def loss(job: Job) -> Any:
         denoising = objectives.denoising(
             latent.predict, schedule, latent.parameterization, drop_condition=drop, null=empty
         )
-        return denoising(lora.apart(params, change), rest, Batch(clean, (text(batch["tokens"]),)))
+        return denoising(lora.unmerged(params, change), rest, Batch(clean, (text(batch["tokens"]),)))
 
     return of_change
 

@@ -50,7 +50,7 @@ def test_resamples_are_fitted_as_their_rows_would_be_and_centre_on_the_distance_
         assert of.resamples.mean() > of.whole  # fewer distinct rows
     times = equivalence._times(np.random.default_rng(1), 50)
     repeated = frechet.fit(ROWS[:50].repeat(times.astype(int), axis=0))
-    assert frechet.between(equivalence._fit(ROWS[:50], times), repeated) == pytest.approx(0, abs=1e-10)
+    assert frechet.frechet_distance(equivalence._fit(ROWS[:50], times), repeated) == pytest.approx(0, abs=1e-10)
 
 
 def test_sets_of_different_lengths_are_refused():

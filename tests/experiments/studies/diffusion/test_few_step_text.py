@@ -54,7 +54,7 @@ def toy(params, x, t, told, *kept):
     output = params * x + told.reshape(-1, 1)
     if not kept:
         return output
-    return (output, kept[0].of(output)) if kept[0].features is None else (kept[0].features, kept[0])
+    return (output, kept[0].with_features(output)) if kept[0].features is None else (kept[0].features, kept[0])
 
 
 @functools.lru_cache
@@ -111,7 +111,7 @@ def test_methods_without_guidance_share_a_program_with_those_that_guide_everywhe
 
 def test_a_folded_network_hands_on_what_it_keeps():
     x = np.ones((1, 4, 4, 1), np.float32)
-    folded = networks.Folded(lambda params, y, t, kept: (2 * y, kept.of(y)))
+    folded = networks.Folded(lambda params, y, t, kept: (2 * y, kept.with_features(y)))
     image, kept = folded({}, x, None, DeepFeatures(1))
     assert image.shape == x.shape and np.all(image == 2) and kept.features.shape == (1, 2, 2, 4)
 

@@ -13,7 +13,7 @@ from gendiff.core import trees
 from tests.networks.rig import LABEL, T, X, apply, dit, drawn_of, moved, small_unet
 from tests.tables import table
 
-SECOND = networks.SecondTime(np.array([0.0, 250.0, 900.0], np.float32))
+SECOND = networks.EndTime(np.array([0.0, 250.0, 900.0], np.float32))
 every_network = table("build", [dit, small_unet])
 
 
@@ -21,9 +21,11 @@ every_network = table("build", [dit, small_unet])
 def fresh_told(network):
     """Parameters of a network of two times, away from 0 but where the second time begins."""
     params = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), X, T, LABEL, SECOND))
-    own = {path: leaf for path, leaf in trees.paths(params).items() if "second_time" in path}
-    assert {path.split("/")[1] for path in own} == {"second_time_0", "second_time_1"} and len(own) == 4
-    return trees.nested(trees.paths(drawn_of(params)) | {path: _started(path, leaf) for path, leaf in own.items()})
+    new_leaves = {path: leaf for path, leaf in trees.paths(params).items() if "second_time" in path}
+    assert {path.split("/")[1] for path in new_leaves} == {"second_time_0", "second_time_1"} and len(new_leaves) == 4
+    return trees.nested(
+        trees.paths(drawn_of(params)) | {path: _started(path, leaf) for path, leaf in new_leaves.items()}
+    )
 
 
 def _started(path, leaf):
@@ -37,22 +39,22 @@ def test_a_network_that_begins_from_one_of_one_time_is_that_one_and_then_each_sa
     was = apply(networks.pure(build()), before, X, T, LABEL)
     first = apply(networks.pure(network), params, X, T, LABEL, SECOND)
     np.testing.assert_allclose(first, was, rtol=1e-5, atol=1e-6)
-    other = networks.SecondTime(SECOND.t + np.array([0, 40, 0], np.float32))
+    other = networks.EndTime(SECOND.t + np.array([0, 40, 0], np.float32))
     np.testing.assert_array_equal(apply(networks.pure(network), params, X, T, LABEL, other), first)
-    whole, changed = (
+    usual, changed = (
         np.asarray(apply(networks.pure(network), moved(params), X, T, LABEL, second)) for second in (SECOND, other)
     )
-    assert [bool(np.abs(sample).max() > 1e-5) for sample in changed - whole] == [False, True, False]
+    assert [bool(np.abs(sample).max() > 1e-5) for sample in changed - usual] == [False, True, False]
 
 
 @every_network
 def test_a_network_of_two_times_has_forward_derivatives_by_both(build):
-    def told(t, second):
+    def answer_at(t, second):
         return networks.pure(build(second_time=True))(
-            fresh_told(build(second_time=True)), X, t, LABEL, networks.SecondTime(second)
+            fresh_told(build(second_time=True)), X, t, LABEL, networks.EndTime(second)
         )
 
-    answer, slope = jax.eval_shape(lambda: jax.jvp(told, (T, SECOND.t), (T, SECOND.t)))
+    answer, slope = jax.eval_shape(lambda: jax.jvp(answer_at, (T, SECOND.t), (T, SECOND.t)))
     assert answer.shape == slope.shape == X.shape
 
 

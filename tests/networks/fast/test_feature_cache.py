@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gendiff import networks
-from gendiff.networks import kept_features
+from gendiff.networks import feature_cache
 from gendiff.scaling import accounting
 from tests.networks.rig import LABEL, SIZE, TEXT, T, X, dit, drawn, joint, unet
 from tests.quickly import quickly
@@ -48,8 +48,8 @@ every_case = pytest.mark.parametrize("name", some_slow(CASES, CASES.keys() - FAS
 
 @functools.cache
 def params_of(name):
-    network, told, *_ = CASES[name]
-    return drawn(network, X, T, *told)
+    network, conditions, *_ = CASES[name]
+    return drawn(network, X, T, *conditions)
 
 
 def no_number(leaf):
@@ -65,60 +65,62 @@ def equations(function, *inputs):
 
 @every_case
 def test_keeping_computes_what_the_network_computes_and_the_change_of_blocks(name):
-    network, told, kept, _ = CASES[name]
+    network, conditions, cache, _ = CASES[name]
     predict, params = networks.pure(network), params_of(name)
-    plain, keeping = (equations(lambda p, own=own: predict(p, X, T, *told, *own), params) for own in ((), (kept,)))
-    if isinstance(kept, networks.DeepFeatures):
+    plain, keeping = (
+        equations(lambda p, cached=cached: predict(p, X, T, *conditions, *cached), params) for cached in ((), (cache,))
+    )
+    if isinstance(cache, networks.DeepFeatures):
         assert keeping == plain and len(plain) > 100
     else:
         assert len(plain) < len(keeping) <= len(plain) + 3
 
 
 @every_case
-def test_kept_features_change_nothing_at_the_same_input_and_what_is_behind_them_is_not_computed(name):
+def test_feature_cache_change_nothing_at_the_same_input_and_what_is_behind_them_is_not_computed(name):
     """Parameters behind them that are no numbers would show, and so would features that follow another x."""
-    network, told, kept, behind = CASES[name]
+    network, conditions, cache, behind = CASES[name]
     predict, params = networks.pure(network), params_of(name)
     broken = {part: jax.tree.map(no_number, leaves) if behind(part) else leaves for part, leaves in params.items()}
     assert sum(map(behind, params)) >= 1
 
     @quickly
     def run(params, broken, both):
-        outputs, held = jax.vmap(lambda x: predict(params, x, T, *told, kept))(both)
+        outputs, held = jax.vmap(lambda x: predict(params, x, T, *conditions, cache))(both)
         held = jax.tree.map(lambda leaf: leaf[0], held)
-        return outputs, jax.vmap(lambda x: predict(broken, x, T, held, *told)[0])(both)
+        return outputs, jax.vmap(lambda x: predict(broken, x, T, held, *conditions)[0])(both)
 
-    whole, given_back = jax.device_get(run(params, broken, np.stack([X, X + 0.1])))
-    np.testing.assert_allclose(given_back[0], whole[0], rtol=1e-4, atol=1e-5)
+    full, given_back = jax.device_get(run(params, broken, np.stack([X, X + 0.1])))
+    np.testing.assert_allclose(given_back[0], full[0], rtol=1e-4, atol=1e-5)
     assert np.all(np.isfinite(given_back[1]))
-    assert np.abs(given_back[1] - whole[0]).max() > 1e-3 and np.abs(given_back[1] - whole[1]).max() > 1e-4
+    assert np.abs(given_back[1] - full[0]).max() > 1e-3 and np.abs(given_back[1] - full[1]).max() > 1e-4
 
 
 @pytest.mark.slow
 @table("network, empty", [(unet(), networks.DeepFeatures(1)), (dit(depth=3), networks.BlockChange(0, 1))])
-def test_operations_are_counted_with_kept_features_and_without_and_parameters_are_those_of_all_layers(network, empty):
+def test_operations_are_counted_with_feature_cache_and_without_and_parameters_are_those_of_all_layers(network, empty):
     params = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), X, T, LABEL))
-    _, kept = jax.eval_shape(networks.pure(network), params, X, T, LABEL, empty)
-    whole, keeping, rest = (
-        accounting.count(network, X, T, LABEL, *told, embeddings=True) for told in ((), (empty,), (kept,))
+    _, cache = jax.eval_shape(networks.pure(network), params, X, T, LABEL, empty)
+    full, keeping, rest = (
+        accounting.count(network, X, T, LABEL, *conditions, embeddings=True) for conditions in ((), (empty,), (cache,))
     )
-    assert whole == keeping and whole.parameters == rest.parameters
-    assert 0.05 * whole.forward_flops < rest.forward_flops < 0.5 * whole.forward_flops
+    assert full == keeping and full.parameters == rest.parameters
+    assert 0.05 * full.forward_flops < rest.forward_flops < 0.5 * full.forward_flops
 
 
-def traced(network, *kept, told=(LABEL,)):
+def traced(network, *cache, conditions=(LABEL,)):
     """Called with shapes."""
 
     def run():
-        params = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), X, T, *told))
-        return jax.eval_shape(networks.pure(network), params, X, T, *told, *kept)
+        params = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), X, T, *conditions))
+        return jax.eval_shape(networks.pure(network), params, X, T, *conditions, *cache)
 
     return run
 
 
 RESIDUALS = networks.Residuals((), np.zeros((3, 4, 2, 8), np.float32))
 
-test_kept_features_that_do_not_fit_are_refused = refusals(
+test_feature_cache_that_do_not_fit_are_refused = refusals(
     (traced(unet(), networks.DeepFeatures(0)), r"shallow = 0 is outside \[1, 3\]"),
     (traced(unet(), networks.DeepFeatures(4)), r"shallow = 4 is outside \[1, 3\]"),
     (traced(unet(), networks.DeepFeatures(1, jnp.zeros((3, 4, 2, 4)))), r"features have shape \(3, 4, 2, 4\)"),
@@ -136,4 +138,4 @@ test_kept_features_that_do_not_fit_are_refused = refusals(
 
 def test_what_is_kept_is_a_record_of_arrays_whose_numbers_are_no_data():
     assert jax.tree.leaves(networks.DeepFeatures(2)) == jax.tree.leaves(networks.BlockChange(0, 1)) == []
-    assert networks.DeepFeatures(2) == kept_features.DeepFeatures(2) != networks.DeepFeatures(1)
+    assert networks.DeepFeatures(2) == feature_cache.DeepFeatures(2) != networks.DeepFeatures(1)

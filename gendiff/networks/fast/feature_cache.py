@@ -1,8 +1,8 @@
-"""What a network keeps from one call for the next, in which it computes the rest only: features change little from step to step of a draw.
+"""Feature caches: a network reuses features of an earlier step of sampling and computes only the rest.
 
-Such a record stands among the conditions. The network then answers (output, the record), and not the output alone.
-Without numbers in it everything is computed, and the answer holds what is kept. With them, what they stand for is not
-computed.
+Also known as: DeepCache (U-Net), block caching, Δ-DiT. Features change little from step to step. Such a record stands
+among the conditions. The network then answers (output, the record), and not the output alone. Without numbers in it
+everything is computed, and the answer holds what is kept. With them, what they stand for is not computed.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from gendiff.core import checks, records
 
 @records.record
 class DeepFeatures:
-    """What a U-Net gives its last blocks on the way up.
+    """The cached input of the last blocks on a U-Net's way up. Also known as: DeepCache.
 
     Given back to it, these blocks and the first layers are all that it computes.
 
@@ -36,7 +36,7 @@ class DeepFeatures:
         checks.integer("shallow", self.shallow, 1, blocks - 1)
         return self
 
-    def of(self, y: jax.Array) -> "DeepFeatures":
+    def with_features(self, y: jax.Array) -> "DeepFeatures":
         """Return it with these features (b, h, w, c)."""
         return DeepFeatures(self.shallow, y)
 
@@ -52,7 +52,7 @@ class DeepFeatures:
 
 @records.record
 class BlockChange:
-    """What blocks of a DiT, one after the other, add to their tokens.
+    """The cached change of tokens by consecutive blocks of a DiT. Also known as: block caching, Δ-DiT.
 
     Given back to it, they are not computed: the change is added.
 
@@ -76,7 +76,7 @@ class BlockChange:
         checks.integer("last", self.last, self.first, blocks - 1)
         return self
 
-    def of(self, before: Any, after: Any) -> "BlockChange":
+    def with_change(self, before: Any, after: Any) -> "BlockChange":
         """Return it with the change from the tokens before the first block to those after the last one."""
         return BlockChange(self.first, self.last, jax.tree.map(jnp.subtract, after, before))
 
@@ -86,9 +86,9 @@ class BlockChange:
         Raises:
             ValueError: for a change of other streams or shapes.
         """
-        own, given = (jax.tree.map(jnp.shape, tokens) for tokens in (self.change, before))
-        if own != given:
-            raise ValueError(f"the change has shape {own}, but the tokens have {given}")
+        stored, expected = (jax.tree.map(jnp.shape, tokens) for tokens in (self.change, before))
+        if stored != expected:
+            raise ValueError(f"the change has shape {stored}, but the tokens have {expected}")
         return jax.tree.map(
             lambda tokens, change: tokens + jnp.asarray(change).astype(tokens.dtype), before, self.change
         )
