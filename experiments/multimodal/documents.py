@@ -76,7 +76,7 @@ def loss(config: Config, name: str) -> Loss:
     least = weighting.uniform_levels((0.0, 0.1)) if name == SCENES else None
     predict = networks.pure(network(config, name))
     return interleaved.next_token_and_denoising(
-        predict, SCHEDULE, FORM, picture_weight=weight, levels_before_text=least
+        predict, SCHEDULE, FORM, image_weight=weight, levels_before_text=least
     )
 
 

@@ -144,7 +144,7 @@ def _draw(config: Config) -> Any:
     shape = tasks.known_digits().pictures.shape[1:]
 
     def draw(params: Params, key: jax.Array, texts: jax.Array, index: jax.Array) -> jax.Array:
-        return model.picture_from_text(key, params, texts, config.guidance, levels, shape, index)
+        return model.image_from_text(key, params, texts, config.guidance, levels, shape, index)
 
     return devices.jit(draw, libraries=False)
 
@@ -158,7 +158,7 @@ def _write(config: Config) -> Any:
         count = pictures.shape[0]
         begun, index = jnp.full((count, 1), tasks.BEGIN, jnp.int32), jnp.arange(count)
         options: dict[str, Any] = {"max_tokens": length - 1, "processor": likeliest, "stop": (tasks.END,)}
-        return model.text_from_picture(jax.random.key(0), params, pictures, begun, index, **options).tokens
+        return model.text_from_image(jax.random.key(0), params, pictures, begun, index, **options).tokens
 
     return devices.jit(write, libraries=False)
 

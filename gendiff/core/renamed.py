@@ -27,6 +27,18 @@ def renamed(module: str, names: Mapping[str, tuple[str, Any]]) -> Callable[[str]
     return getattr_of_module
 
 
+def renamed_function(old: str, function: Function) -> Function:
+    """The function or method under its old name, which warns at each call."""
+
+    @functools.wraps(function)
+    def warning(*args: Any, **options: Any) -> Any:
+        message = f"{old} is now {function.__qualname__}; the old name goes in the next version"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return function(*args, **options)
+
+    return cast(Function, warning)
+
+
 def renamed_keywords(**names: str) -> Callable[[Function], Function]:
     """A decorator of a function whose keywords have changed: it takes the old ones too.
 

@@ -18,7 +18,7 @@ from gendiff.language.next_logits import NextLogits
 from gendiff.language.tokens import LanguageTokenizer
 
 SMALLEST = 64
-"""Tokens that a prompt is padded to at least, and an answer has room for; more go to the next power of 2, so that few shapes compile."""
+"""The least padded length of a prompt, and room of an answer; more goes to the next power of 2: few shapes compile."""
 ROOM = 512
 """Tokens that a cache holds at least."""
 
@@ -159,8 +159,8 @@ class Chat:
                 "(context): lower max_tokens, shorten the text, or begin a new conversation"
             )
         most = min(arrays.power_of_two(max_tokens, SMALLEST), context - len(prompt))
-        cache, kept = self._begun(prompt, memory, most)
-        fresh = prompt[kept:]
+        cache, reused = self._start_cache(prompt, memory, most)
+        fresh = prompt[reused:]
         padded = np.full((1, min(arrays.power_of_two(len(fresh), SMALLEST), cache.capacity - most)), -1, np.int32)
         padded[0, : len(fresh)] = fresh
         processor = language.processors.chain(
@@ -191,14 +191,14 @@ class Chat:
             Memory(inside, generated.cache),
         )
 
-    def _begun(self, prompt: Int32[np.ndarray, " s"], memory: Memory | None, most: int) -> tuple[Any, int]:
+    def _start_cache(self, prompt: Int32[np.ndarray, " s"], memory: Memory | None, most: int) -> tuple[Any, int]:
         """A cache with the first tokens of the prompt, and how many; at least one token is left to read."""
         needed = arrays.power_of_two(len(prompt), SMALLEST) + most
         if memory is None or memory.cache.capacity < min(needed, self.network.context):
             capacity = min(arrays.power_of_two(needed, ROOM), self.network.context)
             return language.cache.full(self.network, 1, capacity, _dtype(self.params)), 0
-        kept = _common(memory.tokens, prompt[:-1])
-        return memory.cache.rewound(kept), kept
+        reused = _common(memory.tokens, prompt[:-1])
+        return memory.cache.rewound(reused), reused
 
 
 def _run(

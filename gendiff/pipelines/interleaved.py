@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gendiff.core import arrays, checks, records
+from gendiff.core.renamed import renamed_keywords
 from gendiff.core.types import ArrayLike, Loss, Metrics, Params
 from gendiff.diffusion import objectives, process, weighting
 from gendiff.diffusion.parameterization import Parameterization
@@ -36,7 +37,7 @@ class InterleavedLoss(objectives.NetworkLoss):
     schedule: Schedule = records.static()
     levels: weighting.LevelSampler = records.static()
     levels_before_text: weighting.LevelSampler = records.static()
-    picture_weight: float = records.static()
+    image_weight: float = records.static()
     drop_text: float = records.static()
     z_loss: float = records.static()
 
@@ -47,13 +48,13 @@ class InterleavedLoss(objectives.NetworkLoss):
         documents = batch if isinstance(batch, tuple) else (batch,)
         tokens: list[tuple[jax.Array, ...]] = []
         errors: list[tuple[jax.Array, ...]] = []
-        for document, own in zip(documents, jax.random.split(key, len(documents)), strict=True):
-            parts_key, network_key = jax.random.split(own)
+        for document, document_key in zip(documents, jax.random.split(key, len(documents)), strict=True):
+            parts_key, network_key = jax.random.split(document_key)
             parts = _checked(document)
-            told, targets = self._told(parts_key, parts)
+            inputs, targets = self._inputs(parts_key, parts)
             chance = {"key": network_key} if self.stochastic else {}
-            answer: Any = self.predict(params, told, **chance)
-            for part, output, target in zip(told, answer.outputs, targets, strict=True):
+            answer: Any = self.predict(params, inputs, **chance)
+            for part, output, target in zip(inputs, answer.outputs, targets, strict=True):
                 if isinstance(part, Picture):
                     errors.append(self.error_and_weight(output.astype(part.x.dtype), *target))
                 else:
@@ -65,40 +66,41 @@ class InterleavedLoss(objectives.NetworkLoss):
             loss, metrics = surprise(logits, target, counts, self.z_loss)
         if errors:
             error, weight = map(jnp.concatenate, zip(*errors, strict=True))
-            loss, metrics = loss + self.picture_weight * jnp.mean(weight * error), metrics | {"mse": jnp.mean(error)}
+            loss, metrics = loss + self.image_weight * jnp.mean(weight * error), metrics | {"mse": jnp.mean(error)}
         return loss, metrics
 
-    def _told(self, key: jax.Array, parts: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
-        """What the network is told of each part, and what it is judged by: weights of tokens, or level and target of a picture."""
+    def _inputs(self, key: jax.Array, parts: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
+        """Inputs of the network for each part, and targets: weights of tokens, or level and target of a picture."""
         drop_key, *keys = jax.random.split(key, 1 + len(parts))
         is_text = [isinstance(part, Texts) for part in parts]
         samples = len(parts[0].tokens if isinstance(parts[0], Texts) else parts[0])
         dropped = jax.random.bernoulli(drop_key, self.drop_text, (samples, 1))
-        told: list[Any] = []
+        inputs: list[Any] = []
         targets: list[Any] = []
-        for number, (part, own) in enumerate(zip(parts, keys, strict=True)):
+        for number, (part, part_key) in enumerate(zip(parts, keys, strict=True)):
             if isinstance(part, Texts):
                 tokens = jnp.asarray(part.tokens)
-                told.append(tokens if all(is_text[number:]) else jnp.where(dropped, without_words(tokens), tokens))
+                inputs.append(tokens if all(is_text[number:]) else jnp.where(dropped, without_words(tokens), tokens))
                 targets.append(part.weight)
             else:
-                level_key, noise_key = jax.random.split(own)
+                level_key, noise_key = jax.random.split(part_key)
                 level = (self.levels_before_text if any(is_text[number:]) else self.levels)(
                     level_key, self.schedule, len(part)
                 )
                 noise = jax.random.normal(noise_key, part.shape, part.dtype)
                 x = process.add_noise(part, noise, level)
-                told.append(Picture(self.parameterization.scale_in(x, level), level.t_for(x)))
+                inputs.append(Picture(self.parameterization.scale_in(x, level), level.t_for(x)))
                 targets.append((level, Prediction(part, noise)))
-        return tuple(told), targets
+        return tuple(inputs), targets
 
 
+@renamed_keywords(picture_weight="image_weight")
 def next_token_and_denoising(
     predict: Predict,
     schedule: Schedule,
     parameterization: Parameterization,
     *,
-    picture_weight: float = 5.0,
+    image_weight: float = 5.0,
     weight: weighting.Weight | None = None,
     levels: weighting.LevelSampler | None = None,
     levels_before_text: weighting.LevelSampler | None = None,
@@ -106,7 +108,7 @@ def next_token_and_denoising(
     z_loss: float = 0.0,
     stochastic: bool | None = None,
 ) -> Loss:
-    """Mean over tokens of −log p(token | what stands before it), plus `picture_weight` times the mean error of denoised pictures.
+    """A loss of tokens and images: mean −log p(next token) plus `image_weight` times the mean denoising error.
 
     The first token of each text is no target, as it has no text before it. So it should be one that begins texts.
 
@@ -115,7 +117,7 @@ def next_token_and_denoising(
             `networks.pure(networks.MultimodalTransformer(…))`.
         schedule: the noise path.
         parameterization: what the output for a picture means.
-        picture_weight: at least 0.
+        image_weight: at least 0.
         weight: the factor on each picture's error, as of `denoising`; default `weighting.uniform()`.
         levels: how levels of pictures are drawn; default `weighting.uniform_levels()`.
         levels_before_text: the same for pictures with a text behind them, which speaks of them; default
@@ -137,7 +139,7 @@ def next_token_and_denoising(
         Zhou et al., 2024 (Transfusion), Eq. 4 and section 4.1, for the weight 5 and less noise before captions (from
         memory).
     """
-    checks.in_range("picture_weight", picture_weight, 0.0, math.inf, open_high=True)
+    checks.in_range("image_weight", image_weight, 0.0, math.inf, open_high=True)
     checks.in_range("drop_text", drop_text, 0.0, 1.0)
     checks.in_range("z_loss", z_loss, 0.0, math.inf, open_high=True)
     objectives.refuse_lost_signal(parameterization, schedule)
@@ -149,7 +151,7 @@ def next_token_and_denoising(
         schedule,
         levels or weighting.uniform_levels(),
         levels_before_text or weighting.uniform_levels((0.0, 0.5)),
-        float(picture_weight),
+        float(image_weight),
         float(drop_text),
         float(z_loss),
     )

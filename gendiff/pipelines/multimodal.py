@@ -1,4 +1,4 @@
-"""Pictures from texts, texts from pictures, and what is likely to be said of a picture: one network, and one cache for both."""
+"""Images from texts, texts from images, and log p of answers about an image: one network, and one cache for both."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int, Integer, Shaped
 
 from gendiff import diffusion, language, networks
 from gendiff.core import records
+from gendiff.core.renamed import renamed_function
 from gendiff.core.types import ArrayLike, Count, Params, Scalar
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.sampling import OnLevel, Sampler
@@ -51,11 +52,11 @@ class Multimodal:
             cache: what stands before, such as `language.cache.full(network, b, capacity)`.
             part: (b, s) ids of texts, behind which −1 may stand, or (b, h, w, c) clean pictures.
         """
-        told: Any = part
+        inputs: Any = part
         if jnp.issubdtype(part.dtype, jnp.floating):
             x = jnp.asarray(part)
-            told = networks.Picture(self.parameterization.scale_in(x, self.clean), self.clean.t_for(x))
-        return networks.pure(self.network)(params, (told,), cache).cache
+            inputs = networks.Picture(self.parameterization.scale_in(x, self.clean), self.clean.t_for(x))
+        return networks.pure(self.network)(params, (inputs,), cache).cache
 
     def draw(
         self,
@@ -72,7 +73,9 @@ class Multimodal:
         start: Shaped[ArrayLike, "b h w c"] | None = None,
         on_level: OnLevel | None = None,
     ) -> Float[Array, "b h w c"]:
-        """Draw a picture behind what each row of a cache holds, which stays as it is: `read` the picture to go on behind it.
+        """Draw a picture behind the contents of each row of a cache.
+
+        The cache stays as it is: `read` the picture to go on behind it.
 
         Args:
             key: one typed key.
@@ -87,19 +90,20 @@ class Multimodal:
             start: (b, h, w, c) in place of the first noise.
             on_level: as for `diffusion.sample`.
         """
-        given = self.denoiser(params, cache, away, scale)
+        denoise = self.denoiser(params, cache, away, scale)
         options: dict[str, Any] = {"num_steps": num_steps, "start": start, "on_level": on_level}
-        return diffusion.sample(key, given, self.sampler, levels, shape, index, **options)
+        return diffusion.sample(key, denoise, self.sampler, levels, shape, index, **options)
 
     def denoiser(self, params: Params, cache: Any, away: Any, scale: Scalar) -> Denoiser:
         """The guided denoiser of pictures behind a cache, for `diffusion.editing` and loops of one's own.
 
         Arguments are those of `draw`.
         """
-        given = diffusion.from_network(networks.pure(self.network, "denoise"), params, self.parameterization, cache)
-        return diffusion.guidance.classifier_free(given, given.with_condition(away), scale, batched=True)
+        predict = networks.pure(self.network, "denoise")
+        conditional = diffusion.from_network(predict, params, self.parameterization, cache)
+        return diffusion.guidance.classifier_free(conditional, conditional.with_condition(away), scale, batched=True)
 
-    def picture_from_text(
+    def image_from_text(
         self,
         key: jax.Array,
         params: Params,
@@ -127,7 +131,7 @@ class Multimodal:
         away = self.read(params, self._empty(len(text), room), without_words(text))
         return self.draw(key, params, cache, away, scale, levels, shape, index, **options)
 
-    def text_from_picture(
+    def text_from_image(
         self,
         key: jax.Array,
         params: Params,
@@ -203,6 +207,9 @@ class Multimodal:
             return jnp.sum(scoring.log_probs(self._next_logits(params), cache, jnp.concatenate([first, answer], 1)), 1)
 
         return jax.vmap(of_one, in_axes=1, out_axes=1)(allowed)
+
+    picture_from_text = renamed_function("Multimodal.picture_from_text", image_from_text)
+    text_from_picture = renamed_function("Multimodal.text_from_picture", text_from_image)
 
     def _next_logits(self, params: Params) -> language.NextLogits:
         return language.from_network(networks.pure(self.network), params)

@@ -24,9 +24,10 @@ PARTS = ("text", "network", "decoder")
 
 @records.record
 class TextToImage:
-    """Prompts to pictures by classifier-free guidance: `jax.jit(pipeline)` compiles once per shape of a picture and of a prompt.
+    """Prompts to images by classifier-free guidance (CFG).
 
-    Parameters, key, prompts, guidance scale, levels, number of steps and index are data. Picture i is a function of
+    `jax.jit(pipeline)` compiles once per shape of an image and of a prompt. Parameters, key, prompts, guidance scale,
+    levels, number of steps and index are data. Image i is a function of
     (parameters, prompt i, key, index[i]), as promise 2 says.
 
     Args:
@@ -106,32 +107,32 @@ class TextToImage:
         if prompt.ids.shape[1] != negative.ids.shape[1]:
             lengths = f"{prompt.ids.shape[1]} and {negative.ids.shape[1]}"
             raise ValueError(f"prompt and negative have {lengths} tokens: one tokenizer gives both the same length")
-        given, away = (self.encoded(params, text) for text in (prompt, negative))
-        return self.guided(params, given, away, scale)
+        condition, away = (self.encoded(params, text) for text in (prompt, negative))
+        return self.guided(params, condition, away, scale)
 
     def encoded(self, params: Mapping[str, Params], text: Tokens) -> networks.Text:
         """Texts as the network reads them, for callers that draw with them more than once.
 
         Args:
             params: as in a call.
-            text: of b texts. One without a token, as `nothing` makes it, stays one.
+            text: of b texts. One without a token, as `empty_prompt` makes it, stays one.
         """
         ids, mask = jnp.asarray(text.ids), jnp.asarray(text.mask)
         there = mask | ~mask.any(-1, keepdims=True)  # an encoder refuses a text without a token
         return records.replace(self.encode(params["text"], ids, there), mask=mask)
 
     def guided(
-        self, params: Mapping[str, Params], given: networks.Text, away: networks.Text, scale: Scalar
+        self, params: Mapping[str, Params], condition: networks.Text, away: networks.Text, scale: Scalar
     ) -> Denoiser:
         """The guided denoiser of texts that are `encoded`.
 
         Args:
             params: as in a call.
-            given: what pictures show, of b texts or of one.
+            condition: what pictures show, of b texts or of one.
             away: what they are led away from, likewise.
             scale: as in a call.
         """
-        conditional = diffusion.from_network(self.predict, params["network"], self.parameterization, given)
+        conditional = diffusion.from_network(self.predict, params["network"], self.parameterization, condition)
         return diffusion.guidance.classifier_free(conditional, conditional.with_condition(away), scale, batched=True)
 
     def _check(self, params: Mapping[str, Params]) -> None:
@@ -143,10 +144,10 @@ class TextToImage:
         checks.integer("the axes of shape", len(self.shape), 1)
 
 
-def nothing(prompt: Tokens) -> Tokens:
-    """No text, in the shape of a prompt: networks take it for NO_TEXT, which stands for every caption that training dropped.
+def empty_prompt(prompt: Tokens) -> Tokens:
+    """The null prompt, in the shape of a prompt: networks take it for NO_TEXT, the captions that training dropped.
 
-    It is not the empty prompt: that has the tokens which begin and end a text.
+    It has no token, not even those that begin and end a text. Also known as: unconditional prompt.
 
     Args:
         prompt: of any texts.

@@ -1,4 +1,4 @@
-"""From a run folder to functions: the network, its parameters, and the schedule and parameterization that they were trained with.
+"""From a run folder to functions: the network and its parameters, with the schedule and parameterization of training.
 
 A training of images writes into each checkpoint what its parameters belong to: names of this module's tables with their
 settings. Digests cover it. So parameters are never paired with another schedule or parameterization than their own.
@@ -74,7 +74,7 @@ class TrainedRun:
         return len(self.classes)
 
     def denoiser(self, label: Any = None) -> NetworkDenoiser:
-        """The network with its parameters under one label, as `diffusion.sample`, guidance, editing and inpainting take it.
+        """The network under one label, as `diffusion.sample`, guidance, editing and inpainting take it.
 
         Args:
             label: a number, the name of a class, or an array (b,) of numbers; None is no class.
@@ -122,15 +122,15 @@ def open_run(path: str | os.PathLike[str], *, seed: int | None = None, ema: floa
     with Checkpoints(folder.checkpoints(seed), read_only=True) as store:
         step = store.latest()
         written = store.written_with(step)["description"]
-        place = f"step {step} of {store.path}"
+        origin = f"step {step} of {store.path}"
         if written is None:
             raise DataError(
-                f"{place} does not say which network, schedule and parameterization it belongs to: an earlier version "
+                f"{origin} does not say which network, schedule and parameterization it belongs to: an earlier version "
                 "of gendiff wrote it, "
                 "or its network is none of images with labels. `sample` draws from it; to open it, train it anew with "
                 "another --out"
             )
-        network, schedule, meaning = (_rebuilt(kind, written[kind], place) for kind in _TABLES)
+        network, schedule, meaning = (_rebuilt(kind, written[kind], origin) for kind in _TABLES)
         shape, classes = tuple(written["shape"]), tuple(written["classes"])
 
         def init(key: jax.Array) -> Params:
@@ -187,7 +187,7 @@ def describe(
 
 
 def _written(kind: str, part: Any) -> dict[str, Any] | None:
-    """{"name", "settings"}, every setting of it so that a later default changes nothing; None for what the tables do not name."""
+    """{"name", "settings"}, with all settings, as later defaults may differ; None for a part outside the tables."""
     name = next((name for name, known in _TABLES[kind].items() if type(part) is known), None)
     settings = {field: _plain(kind, getattr(part, field)) for field in _fields(type(part))} if name else {}
     return None if name is None or ... in settings.values() else {"name": name, "settings": settings}
@@ -203,17 +203,17 @@ def _plain(kind: str, value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else ...
 
 
-def _rebuilt(kind: str, written: Mapping[str, Any], place: str) -> Any:
+def _rebuilt(kind: str, written: Mapping[str, Any], origin: str) -> Any:
     """What `_written` has written. CheckpointMismatchError for names that this version does not know."""
     name, settings = written["name"], written["settings"]
     known = _TABLES[kind].get(name)
     if known is None or (strange := sorted(set(settings) - set(_fields(known)))):
         what = f"the {kind} {name}" if known is None else f"{name} with {', '.join(strange)}"
         raise CheckpointMismatchError(
-            f"{place} belongs to {what}, which this version of gendiff does not know: use a later one"
+            f"{origin} belongs to {what}, which this version of gendiff does not know: use a later one"
         )
     values = {
-        field: _rebuilt(kind, value, place) if isinstance(value, dict) else _tuples(value)
+        field: _rebuilt(kind, value, origin) if isinstance(value, dict) else _tuples(value)
         for field, value in settings.items()
     }
     return known(**values)

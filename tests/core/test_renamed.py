@@ -2,7 +2,7 @@
 
 import pytest
 
-from gendiff.core.renamed import renamed, renamed_keywords
+from gendiff.core.renamed import renamed, renamed_function, renamed_keywords
 
 
 def test_an_old_name_warns_and_gives_the_value_of_the_new_one():
@@ -21,3 +21,8 @@ def test_an_old_keyword_warns_and_is_the_new_one():
     with pytest.warns(DeprecationWarning, match="convert: made= is now maker="):
         assert convert(1, made=max) == (1, max)
     assert convert(1, maker=max) == (1, max)
+
+
+def test_an_old_function_warns_and_calls_the_new_one():
+    with pytest.warns(DeprecationWarning, match=r"Multimodal.draw is now max; the old name"):
+        assert renamed_function("Multimodal.draw", max)(1, 2) == 2

@@ -138,7 +138,7 @@ def called(batch):
 
 
 test_what_does_not_fit_is_refused = refusals(
-    (built(picture_weight=-1.0), "picture_weight = -1"),
+    (built(image_weight=-1.0), "image_weight = -1"),
     (built(drop_text=1.5), "drop_text = 1.5"),
     (built(z_loss=-0.1), "z_loss = -0.1"),
     (called((language.Texts(TEXTS), CLEAN["drawn"])), r"pass pipelines.Interleaved", TypeError),

@@ -39,7 +39,7 @@ def answer(params, *parts):
 
 @functools.partial(Traced, jit=quickly)
 def draw(params, key, text, scale, levels, index, num_steps):
-    return MODEL.picture_from_text(key, params, text, scale, levels, SHAPE, index, num_steps=num_steps)
+    return MODEL.image_from_text(key, params, text, scale, levels, SHAPE, index, num_steps=num_steps)
 
 
 def pictures(*, params=PARAMS, seed=0, text=TEXTS, scale=3.0, index=INDEX, steps=3):
@@ -109,7 +109,7 @@ def logits():
 
 def test_a_text_of_a_picture_is_what_whole_documents_make_likely():
     write = quickly(
-        lambda params, index: MODEL.text_from_picture(
+        lambda params, index: MODEL.text_from_image(
             jax.random.key(0), params, PICTURES, QUESTIONS, index, max_tokens=3, processor=GREEDY
         )
     )

@@ -10,7 +10,7 @@ import pytest
 from gendiff import diffusion, networks, pipelines
 from gendiff.core import records
 from gendiff.data.texts.tokenizer import Tokens
-from gendiff.pipelines import TextToImage, nothing
+from gendiff.pipelines import TextToImage, empty_prompt
 from tests.networks.rig import drawn
 from tests.quickly import quickly
 from tests.refusals import refusals
@@ -72,7 +72,7 @@ def rows(prompt, chosen):
 
 
 def pictures(index=range(POOL), *, params=PARAMS, prompt=PROMPTS, negative=None, scale=3.0, steps=4, seed=0):
-    away = nothing(prompt) if negative is None else negative
+    away = empty_prompt(prompt) if negative is None else negative
     return np.asarray(
         draw(params, jax.random.key(seed), prompt, away, scale, LEVELS, np.asarray(index, np.uint32), steps)
     )
@@ -112,7 +112,7 @@ def test_networks_of_ours_are_guided_by_the_text_that_is_encoded():
         by_hand = diffusion.guidance.classifier_free(given, given.with_condition(networks.NO_TEXT), 3.0)
         return [
             each(x, SCHEDULE.at(0.5)).clean
-            for each in (pipeline.denoiser(params, prompts, nothing(prompts), 3.0), by_hand)
+            for each in (pipeline.denoiser(params, prompts, empty_prompt(prompts), 3.0), by_hand)
         ]
 
     result, expected = map(np.asarray, both(params, x, PROMPTS))
@@ -127,7 +127,7 @@ def test_a_picture_is_a_function_of_its_own_prompt_and_index():
     np.testing.assert_allclose(beside_strangers[1], whole[2], atol=1e-5)
 
     def some(index, prompt):
-        return LATENTS(PARAMS, jax.random.key(0), prompt, nothing(prompt), 3.0, LEVELS, index, num_steps=4)
+        return LATENTS(PARAMS, jax.random.key(0), prompt, empty_prompt(prompt), 3.0, LEVELS, index, num_steps=4)
 
     for size in (1, 4):
         np.testing.assert_allclose(
@@ -146,7 +146,9 @@ def watched():
     prompt, seen = tokens([1, 2, 3]), []
     options = {"num_steps": 2, "on_level": lambda step, x: seen.append((int(step), x))}
     run = quickly(
-        lambda: LATENTS(PARAMS, jax.random.key(0), prompt, nothing(prompt), 3.0, LEVELS, jnp.arange(POOL), **options)
+        lambda: LATENTS(
+            PARAMS, jax.random.key(0), prompt, empty_prompt(prompt), 3.0, LEVELS, jnp.arange(POOL), **options
+        )
     )
     result = run()
     jax.effects_barrier()
@@ -183,7 +185,7 @@ def test_the_denoiser_of_a_prompt_serves_editing():
 
     @quickly
     def edit(params, latents):
-        denoise, sampler = PIPELINE.denoiser(params, PROMPTS, nothing(PROMPTS), 2.0), diffusion.samplers.ddim()
+        denoise, sampler = PIPELINE.denoiser(params, PROMPTS, empty_prompt(PROMPTS), 2.0), diffusion.samplers.ddim()
         of = jax.random.key(0), denoise, sampler, LEVELS, latents, jnp.arange(POOL)
         return diffusion.editing.image_to_image(*of, strength=0.5, num_steps=4)
 
@@ -193,7 +195,7 @@ def test_the_denoiser_of_a_prompt_serves_editing():
 
 def with_parts(*names):
     parts = {name: {} for name in names}
-    return lambda: PIPELINE(parts, jax.random.key(0), PROMPTS, nothing(PROMPTS), 1.0, LEVELS, jnp.arange(POOL))
+    return lambda: PIPELINE(parts, jax.random.key(0), PROMPTS, empty_prompt(PROMPTS), 1.0, LEVELS, jnp.arange(POOL))
 
 
 test_what_does_not_fit_is_refused = refusals(

@@ -66,7 +66,7 @@ def served(given: Trained, name: str, about: str, known: Collection[str], sample
 def _words(known: Collection[str], prompt: str, negative: str) -> ReadTexts:
     tokens, notes = _tokens("prompt", prompt, known)
     if not negative.strip():
-        return ReadTexts(tokens, pipelines.nothing(tokens), notes)
+        return ReadTexts(tokens, pipelines.empty_prompt(tokens), notes)
     away, more = _tokens("negative_prompt", negative, known)
     return ReadTexts(tokens, away, [*notes, *more])
 

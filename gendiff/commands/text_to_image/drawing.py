@@ -124,7 +124,7 @@ def draw(
     negative = (
         read_prompt("--negative", chosen.negative, known, progress)
         if chosen.negative.strip()
-        else pipelines.nothing(prompt)
+        else pipelines.empty_prompt(prompt)
     )
     how = options.sampling(chosen.sampler, chosen.levels, chosen.steps, edited=chosen.init is not None)
     program = make_program(
@@ -158,7 +158,7 @@ def draw_sheet(
     negative = (
         read_prompt("--negative", chosen.negative, known, progress)
         if chosen.negative.strip()
-        else pipelines.nothing(read[0])
+        else pipelines.empty_prompt(read[0])
     )
     columns, sheet = options.columns(chosen), []
     for column in columns:

@@ -1,4 +1,4 @@
-"""Schedulers of diffusers by their scheduler_config.json: as a schedule, a grid of levels, a sampler and a parameterization."""
+"""Schedulers of diffusers from scheduler_config.json: schedule, grid of levels, sampler and parameterization."""
 
 from gendiff.pipelines.diffusers_schedulers.configurations import Configuration
 from gendiff.pipelines.diffusers_schedulers.scheduler import Scheduler, from_config

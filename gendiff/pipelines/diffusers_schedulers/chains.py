@@ -1,4 +1,4 @@
-"""The noise path that a configuration names: alpha and sigma of its chain, exactly or as float32 leaves them in diffusers."""
+"""The noise path of a configuration: alpha and sigma of its chain, exactly or in float32 as in diffusers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,41 +15,43 @@ SMALLEST = 2.0**-24
 """The alpha² that stands for 0 in schedulers of diffusers that work with sigma / alpha."""
 
 
-def schedule(found: Configuration) -> Schedule:
+def schedule(configuration: Configuration) -> Schedule:
     """The chain in float64, or the straight path with its fixed shift."""
-    given = found.fields
-    if found.straight:
-        shift = given.get("flow_shift", given.get("shift"))
+    fields = configuration.fields
+    if configuration.straight:
+        shift = fields.get("flow_shift", fields.get("shift"))
         return (
             schedules.flow()
-            if given.get("use_dynamic_shifting") or shift == 1
+            if fields.get("use_dynamic_shifting") or shift == 1
             else schedules.shifted(schedules.flow(), shift)
         )
-    chain = _chain(given)
-    return schedules.zero_terminal_snr(chain) if given.get("rescale_betas_zero_snr") else chain
+    chain = _chain(fields)
+    return schedules.zero_terminal_snr(chain) if fields.get("rescale_betas_zero_snr") else chain
 
 
-def as_shipped(found: Configuration) -> Schedule:
+def as_shipped(configuration: Configuration) -> Schedule:
     """The chain with alpha² as diffusers has it: in float32, and in some classes 2^-24 in place of 0.
 
     Raises:
         ConfigError: where the chain does not fall strictly in float32.
     """
-    given = found.fields
-    if found.straight:
-        return schedule(found)
-    alpha_bar = _cumulated(1 - _betas(given))
-    if given.get("rescale_betas_zero_snr"):
+    fields = configuration.fields
+    if configuration.straight:
+        return schedule(configuration)
+    alpha_bar = _cumulated(1 - _betas(fields))
+    if fields.get("rescale_betas_zero_snr"):
         root = np.sqrt(alpha_bar)
         root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
         ratios = np.append(root[:1] ** 2, root[1:] ** 2 / root[:-1] ** 2)
         alpha_bar = _cumulated(1 - (1 - ratios))
-        if found.name in (*SCALED, *SOLVERS):
+        if configuration.name in (*SCALED, *SOLVERS):
             alpha_bar[-1] = SMALLEST
     try:
         return schedules.from_alpha_bar(alpha_bar)
     except ValueError as error:
-        raise ConfigError(f"{found.name}: like diffusers, in float32, its chain cannot be followed: {error}") from error
+        raise ConfigError(
+            f"{configuration.name}: like diffusers, in float32, its chain cannot be followed: {error}"
+        ) from error
 
 
 def table(chain: Schedule) -> Level:
@@ -65,25 +67,25 @@ def ratios(chain: Schedule) -> np.ndarray:
     return ((1 - alpha_bar) / alpha_bar) ** np.float32(0.5)
 
 
-def _chain(given: Mapping[str, Any]) -> Schedule:
-    steps, start, end = given["num_train_timesteps"], given["beta_start"], given["beta_end"]
-    if given["trained_betas"] is not None:
-        return schedules.from_betas(given["trained_betas"])
-    if given["beta_schedule"] == "squaredcos_cap_v2":
+def _chain(fields: Mapping[str, Any]) -> Schedule:
+    steps, start, end = fields["num_train_timesteps"], fields["beta_start"], fields["beta_end"]
+    if fields["trained_betas"] is not None:
+        return schedules.from_betas(fields["trained_betas"])
+    if fields["beta_schedule"] == "squaredcos_cap_v2":
         return schedules.cosine(steps)
-    family = {"linear": schedules.linear, "scaled_linear": schedules.scaled_linear}[given["beta_schedule"]]
+    family = {"linear": schedules.linear, "scaled_linear": schedules.scaled_linear}[fields["beta_schedule"]]
     return family(steps, start, end)
 
 
-def _betas(given: Mapping[str, Any]) -> np.ndarray:
+def _betas(fields: Mapping[str, Any]) -> np.ndarray:
     """In float32."""
-    steps, start, end = given["num_train_timesteps"], given["beta_start"], given["beta_end"]
-    if given["trained_betas"] is not None:
-        return np.asarray(given["trained_betas"], np.float32)
-    if given["beta_schedule"] == "squaredcos_cap_v2":
-        share = np.append(1.0, table(_chain(given)).alpha ** 2)
+    steps, start, end = fields["num_train_timesteps"], fields["beta_start"], fields["beta_end"]
+    if fields["trained_betas"] is not None:
+        return np.asarray(fields["trained_betas"], np.float32)
+    if fields["beta_schedule"] == "squaredcos_cap_v2":
+        share = np.append(1.0, table(_chain(fields)).alpha ** 2)
         return (1 - share[1:] / share[:-1]).astype(np.float32)
-    if given["beta_schedule"] == "linear":
+    if fields["beta_schedule"] == "linear":
         return np.linspace(start, end, steps, dtype=np.float32)
     return np.linspace(start**0.5, end**0.5, steps, dtype=np.float32) ** 2
 

@@ -1,4 +1,4 @@
-"""What a scheduler_config.json of diffusers may say: its classes that have a match here, their fields, and what of them can be followed.
+"""The scheduler_config.json of diffusers: classes with a match here, their fields, and the values that are supported.
 
 A file often holds fields of another class, because diffusers copies them when a scheduler is made from the
 configuration of another one: Stable Diffusion XL's Euler scheduler says `set_alpha_to_one`. diffusers does not read
@@ -200,183 +200,210 @@ def read(config: Mapping[str, Any], *, like_diffusers: bool = False) -> Configur
         checks.choice("_class_name", name, DEFAULTS)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    own = DEFAULTS[name]
-    supported = {field: values for field, values in (_ALL_SUPPORTED | SUPPORTED.get(name, {})).items() if field in own}
-    every = {field: value for fields in DEFAULTS.values() for field, value in fields.items()}
-    optional = {field: types for field, types in OPTIONAL.items() if field not in supported}
-    known = settings.from_config(config, (name,), every | own, supported | _foreign(own), optional)
-    found = Configuration(
-        name,
-        {field: known[field] for field in own},
-        tuple(sorted(field for field in config if field not in own and not field.startswith("_"))),
-    )
-    _check(found, like_diffusers)
-    if like_diffusers:
-        _check_likeness(found)
-    numbers = {
-        field: float(value) for field, value in found.fields.items() if field in OPEN_RANGES and value is not None
+    defaults = DEFAULTS[name]
+    supported = {
+        field: values for field, values in (_ALL_SUPPORTED | SUPPORTED.get(name, {})).items() if field in defaults
     }
-    return dataclasses.replace(found, fields={**found.fields, **numbers})
+    all_fields = {field: value for fields in DEFAULTS.values() for field, value in fields.items()}
+    optional = {field: types for field, types in OPTIONAL.items() if field not in supported}
+    known = settings.from_config(config, (name,), all_fields | defaults, supported | _foreign(defaults), optional)
+    configuration = Configuration(
+        name,
+        {field: known[field] for field in defaults},
+        tuple(sorted(field for field in config if field not in defaults and not field.startswith("_"))),
+    )
+    _check(configuration, like_diffusers)
+    if like_diffusers:
+        _check_likeness(configuration)
+    numbers = {
+        field: float(value)
+        for field, value in configuration.fields.items()
+        if field in OPEN_RANGES and value is not None
+    }
+    return dataclasses.replace(configuration, fields={**configuration.fields, **numbers})
 
 
-def _foreign(own: Mapping[str, Any]) -> dict[str, tuple]:
+def _foreign(defaults: Mapping[str, Any]) -> dict[str, tuple]:
     """Values of fields that the class does not read and that have no type of their own to check."""
-    return {field: _ALL_SUPPORTED[field] for field in ("disable_corrector", "solver_p") if field not in own}
+    return {field: _ALL_SUPPORTED[field] for field in ("disable_corrector", "solver_p") if field not in defaults}
 
 
-def _refuse(found: Configuration, wrong: Any, field: str, instead: str) -> None:
-    settings.refuse_unless(not wrong, found.name, field, found.fields.get(field), instead)
+def _refuse(configuration: Configuration, wrong: Any, field: str, instead: str) -> None:
+    settings.refuse_unless(not wrong, configuration.name, field, configuration.fields.get(field), instead)
 
 
-def _check(found: Configuration, like_diffusers: bool) -> None:
+def _check(configuration: Configuration, like_diffusers: bool) -> None:
     """Refuse numbers outside of their range, and fields that contradict each other."""
-    given = found.fields
-    for field, value in given.items():
+    fields = configuration.fields
+    for field, value in fields.items():
         low, high = RANGES.get(field, (-math.inf, math.inf))
         above, below = OPEN_RANGES.get(field, (-math.inf, math.inf))
         if value is not None and field in RANGES:
-            _refuse(found, not low <= value <= high, field, f"a number from {low} to {high} is needed")
+            _refuse(configuration, not low <= value <= high, field, f"a number from {low} to {high} is needed")
         if value is not None and field in OPEN_RANGES:
-            _refuse(found, not above < value < below, field, f"a number between {above} and {below} is needed")
-    betas = given.get("trained_betas")
+            _refuse(configuration, not above < value < below, field, f"a number between {above} and {below} is needed")
+    betas = fields.get("trained_betas")
     if betas is not None:
         wrong = (
             not isinstance(betas, tuple)
-            or len(betas) != given["num_train_timesteps"]
+            or len(betas) != fields["num_train_timesteps"]
             or not all(0 < beta < 1 for beta in betas)
         )
         _refuse(
-            found, wrong, "trained_betas", f"a list of {given['num_train_timesteps']} numbers between 0 and 1 is needed"
+            configuration,
+            wrong,
+            "trained_betas",
+            f"a list of {fields['num_train_timesteps']} numbers between 0 and 1 is needed",
         )
-    spreads = [field for field in SPREADS if given.get(field)]
-    _refuse(found, len(spreads) > 1, spreads[-1] if spreads else "", f"{' and '.join(spreads)} exclude each other")
+    spreads = [field for field in SPREADS if fields.get(field)]
+    _refuse(
+        configuration, len(spreads) > 1, spreads[-1] if spreads else "", f"{' and '.join(spreads)} exclude each other"
+    )
     for field in ("sigma_min", "sigma_max"):
         _refuse(
-            found,
-            given.get(field) is not None and not spreads,
+            configuration,
+            fields.get(field) is not None and not spreads,
             field,
             f"it is a limit of {', '.join(SPREADS)}, and none is set",
         )
-    _check_straight(found, bool(spreads))
-    if given.get("rescale_betas_zero_snr"):
-        endless = spreads and given.get("sigma_max") is None and not like_diffusers
+    _check_straight(configuration, bool(spreads))
+    if fields.get("rescale_betas_zero_snr"):
+        endless = spreads and fields.get("sigma_max") is None and not like_diffusers
         _refuse(
-            found,
+            configuration,
             endless,
             spreads[-1] if spreads else "",
             "its largest sigma / alpha is infinite (rescale_betas_zero_snr)",
         )
         fix = "the network's noise says nothing of the clean sample at zero terminal SNR (rescale_betas_zero_snr)"
-        _refuse(found, given["prediction_type"] == "epsilon", "prediction_type", fix)
-    if given.get("algorithm_type") == "dpmsolver":
+        _refuse(configuration, fields["prediction_type"] == "epsilon", "prediction_type", fix)
+    if fields.get("algorithm_type") == "dpmsolver":
         _refuse(
-            found,
-            given["final_sigmas_type"] == "zero",
+            configuration,
+            fields["final_sigmas_type"] == "zero",
             "final_sigmas_type",
             'algorithm_type = "dpmsolver" ends at "sigma_min"',
         )
-    if str(given.get("algorithm_type")).startswith("sde") and found.name == SINGLE:
-        _refuse(found, given["solver_order"] == 3, "solver_order", "order 3 has no stochastic form")
-    if found.name == LCM:
-        steps = given["num_train_timesteps"]
-        wrong = given["original_inference_steps"] > steps
-        _refuse(found, wrong, "original_inference_steps", f"at most num_train_timesteps = {steps}")
+    if str(fields.get("algorithm_type")).startswith("sde") and configuration.name == SINGLE:
+        _refuse(configuration, fields["solver_order"] == 3, "solver_order", "order 3 has no stochastic form")
+    if configuration.name == LCM:
+        steps = fields["num_train_timesteps"]
+        wrong = fields["original_inference_steps"] > steps
+        _refuse(configuration, wrong, "original_inference_steps", f"at most num_train_timesteps = {steps}")
 
 
-def _check_straight(found: Configuration, spread: bool) -> None:
+def _check_straight(configuration: Configuration, spread: bool) -> None:
     """Of the straight path, which the solvers may follow too."""
-    given = found.fields
-    if found.name in SOLVERS:
-        straight = given["use_flow_sigmas"]
-        predicts = given["prediction_type"] == "flow_prediction"
+    fields = configuration.fields
+    if configuration.name in SOLVERS:
+        straight = fields["use_flow_sigmas"]
+        predicts = fields["prediction_type"] == "flow_prediction"
         _refuse(
-            found,
+            configuration,
             straight != predicts,
             "prediction_type",
             f'"flow_prediction" belongs to use_flow_sigmas, which is {straight}',
         )
-        _refuse(found, straight and spread, "use_flow_sigmas", f"it excludes {', '.join(SPREADS)}")
+        _refuse(configuration, straight and spread, "use_flow_sigmas", f"it excludes {', '.join(SPREADS)}")
         _refuse(
-            found,
-            straight and given["num_train_timesteps"] != 1000,
+            configuration,
+            straight and fields["num_train_timesteps"] != 1000,
             "num_train_timesteps",
             "only 1000 with use_flow_sigmas",
         )
         _refuse(
-            found,
-            straight and given["final_sigmas_type"] != "zero",
+            configuration,
+            straight and fields["final_sigmas_type"] != "zero",
             "final_sigmas_type",
             'only "zero" with use_flow_sigmas',
         )
         _refuse(
-            found,
-            straight and given.get("rescale_betas_zero_snr"),
+            configuration,
+            straight and fields.get("rescale_betas_zero_snr"),
             "rescale_betas_zero_snr",
             "the straight path has no betas",
         )
         _refuse(
-            found,
-            not straight and given["flow_shift"] != 1,
+            configuration,
+            not straight and fields["flow_shift"] != 1,
             "flow_shift",
             "it belongs to use_flow_sigmas, which is False",
         )
         _refuse(
-            found,
-            not straight and given.get("shift_terminal") is not None,
+            configuration,
+            not straight and fields.get("shift_terminal") is not None,
             "shift_terminal",
             "it belongs to use_flow_sigmas",
         )
-    if found.name == FLOW and given["use_dynamic_shifting"]:
+    if configuration.name == FLOW and fields["use_dynamic_shifting"]:
         for field in ("base_shift", "max_shift"):
-            _refuse(found, given[field] is None, field, "use_dynamic_shifting needs a number")
-        wrong = given["base_image_seq_len"] >= given["max_image_seq_len"]
+            _refuse(configuration, fields[field] is None, field, "use_dynamic_shifting needs a number")
+        wrong = fields["base_image_seq_len"] >= fields["max_image_seq_len"]
         _refuse(
-            found, wrong, "base_image_seq_len", f"it must be below max_image_seq_len = {given['max_image_seq_len']}"
+            configuration,
+            wrong,
+            "base_image_seq_len",
+            f"it must be below max_image_seq_len = {fields['max_image_seq_len']}",
         )
 
 
-def _check_likeness(found: Configuration) -> None:
+def _check_likeness(configuration: Configuration) -> None:
     """Refuse what diffusers does and no sampler here can do as well."""
-    given = found.fields
-    order, to_clean = given.get("solver_order"), found.ends_clean
-    if found.name == PNDM and not given["skip_prk_steps"]:
-        own = (
-            given["timestep_spacing"] != "leading" or given["set_alpha_to_one"] or given["prediction_type"] != "epsilon"
+    fields = configuration.fields
+    order, to_clean = fields.get("solver_order"), configuration.ends_clean
+    if configuration.name == PNDM and not fields["skip_prk_steps"]:
+        differs = (
+            fields["timestep_spacing"] != "leading"
+            or fields["set_alpha_to_one"]
+            or fields["prediction_type"] != "epsilon"
         )
         _refuse(
-            found, own, "skip_prk_steps", 'like diffusers only with "leading", "epsilon" and set_alpha_to_one = False'
+            configuration,
+            differs,
+            "skip_prk_steps",
+            'like diffusers only with "leading", "epsilon" and set_alpha_to_one = False',
         )
-    if found.name == DDPM and given["variance_type"] == "fixed_large":
-        spacing = given["timestep_spacing"]
-        noisy = spacing == "trailing" or (spacing == "leading" and given["steps_offset"] > 0)
-        _refuse(found, noisy, "variance_type", "diffusers adds noise in a last step that does not start at t = 0")
-    if found.name == MULTISTEP and order == 3:
+    if configuration.name == DDPM and fields["variance_type"] == "fixed_large":
+        spacing = fields["timestep_spacing"]
+        noisy = spacing == "trailing" or (spacing == "leading" and fields["steps_offset"] > 0)
         _refuse(
-            found,
-            given["algorithm_type"] == "sde-dpmsolver++",
+            configuration, noisy, "variance_type", "diffusers adds noise in a last step that does not start at t = 0"
+        )
+    if configuration.name == MULTISTEP and order == 3:
+        _refuse(
+            configuration,
+            fields["algorithm_type"] == "sde-dpmsolver++",
             "solver_order",
             "a sign is wrong in diffusers' stochastic order 3",
         )
         _refuse(
-            found, given["solver_type"] == "heun", "solver_type", "its order 3 takes the second step by another rule"
+            configuration,
+            fields["solver_type"] == "heun",
+            "solver_type",
+            "its order 3 takes the second step by another rule",
         )
-        _refuse(found, given["euler_at_final"] and not to_clean, "euler_at_final", "it lowers the last step alone")
-    if found.name == SINGLE:
-        _refuse(found, order == 3, "solver_order", "diffusers' order 3 mixes steps of order 1, 2 and 3")
         _refuse(
-            found,
-            given["algorithm_type"] != "dpmsolver++",
+            configuration, fields["euler_at_final"] and not to_clean, "euler_at_final", "it lowers the last step alone"
+        )
+    if configuration.name == SINGLE:
+        _refuse(configuration, order == 3, "solver_order", "diffusers' order 3 mixes steps of order 1, 2 and 3")
+        _refuse(
+            configuration,
+            fields["algorithm_type"] != "dpmsolver++",
             "algorithm_type",
             "its stochastic steps draw their noises apart",
         )
-    if found.name == UNIPC and to_clean:
+    if configuration.name == UNIPC and to_clean:
         _refuse(
-            found,
-            given["solver_type"] == "bh1",
+            configuration,
+            fields["solver_type"] == "bh1",
             "solver_type",
             "diffusers ends in NaN: B(h) = h is infinite at sigma = 0",
         )
-        wrong = not given["lower_order_final"] and given["solver_order"] > 1
+        wrong = not fields["lower_order_final"] and fields["solver_order"] > 1
         _refuse(
-            found, wrong, "lower_order_final", "diffusers ends in NaN: its last step to sigma = 0 has order 2 as well"
+            configuration,
+            wrong,
+            "lower_order_final",
+            "diffusers ends in NaN: its last step to sigma = 0 has order 2 as well",
         )

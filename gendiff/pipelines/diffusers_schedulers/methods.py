@@ -30,78 +30,78 @@ KINDS: Mapping[str, Parameterization] = {
 """What a network answers, by prediction_type."""
 
 
-def answer(found: Configuration) -> Parameterization:
+def answer(configuration: Configuration) -> Parameterization:
     """What the network answers."""
-    return KINDS[found.fields.get("prediction_type", "flow_prediction")]
+    return KINDS[configuration.fields.get("prediction_type", "flow_prediction")]
 
 
-def sampler(found: Configuration, chain: Schedule, steps: int, like_diffusers: bool) -> Sampler:
+def sampler(configuration: Configuration, chain: Schedule, steps: int, like_diffusers: bool) -> Sampler:
     """The sampler of a configuration for so many steps."""
-    return (AS_SHIPPED if like_diffusers else METHODS)[found.name](found, chain, steps)
+    return (AS_SHIPPED if like_diffusers else METHODS)[configuration.name](configuration, chain, steps)
 
 
-def _pndm(found: Configuration, chain: Schedule, steps: int) -> Sampler:
-    return samplers.pndm() if found.fields["skip_prk_steps"] else samplers.pndm(chain)
+def _pndm(configuration: Configuration, chain: Schedule, steps: int) -> Sampler:
+    return samplers.pndm() if configuration.fields["skip_prk_steps"] else samplers.pndm(chain)
 
 
-def _ddpm(found: Configuration, chain: Schedule, steps: int) -> Sampler:
-    return samplers.ddpm("large" if found.fields["variance_type"] == "fixed_large" else "small")
+def _ddpm(configuration: Configuration, chain: Schedule, steps: int) -> Sampler:
+    return samplers.ddpm("large" if configuration.fields["variance_type"] == "fixed_large" else "small")
 
 
-def _multistep(found: Configuration, chain: Schedule, steps: int) -> Sampler:
-    given = found.fields
-    return _solver(found, given["lower_order_final"] or given["euler_at_final"], "exact")
+def _multistep(configuration: Configuration, chain: Schedule, steps: int) -> Sampler:
+    fields = configuration.fields
+    return _solver(configuration, fields["lower_order_final"] or fields["euler_at_final"], "exact")
 
 
-def _single(found: Configuration, chain: Schedule, steps: int) -> Sampler:
-    return samplers.dpm_solver_single(chain, found.fields["solver_order"], eta=_eta(found))
+def _single(configuration: Configuration, chain: Schedule, steps: int) -> Sampler:
+    return samplers.dpm_solver_single(chain, configuration.fields["solver_order"], eta=_eta(configuration))
 
 
-def _unipc(found: Configuration, chain: Schedule, steps: int) -> Sampler:
-    given = found.fields
+def _unipc(configuration: Configuration, chain: Schedule, steps: int) -> Sampler:
+    fields = configuration.fields
     return samplers.unipc(
-        given["solver_order"], variant=given["solver_type"], lower_order_final=given["lower_order_final"]
+        fields["solver_order"], variant=fields["solver_type"], lower_order_final=fields["lower_order_final"]
     )
 
 
-def _lcm(found: Configuration, chain: Schedule, steps: int) -> Sampler:
-    return consistency(found.fields["timestep_scaling"])
+def _lcm(configuration: Configuration, chain: Schedule, steps: int) -> Sampler:
+    return consistency(configuration.fields["timestep_scaling"])
 
 
-def _flow(found: Configuration, chain: Schedule, steps: int) -> Sampler:
-    return consistency() if found.fields["stochastic_sampling"] else samplers.euler()
+def _flow(configuration: Configuration, chain: Schedule, steps: int) -> Sampler:
+    return consistency() if configuration.fields["stochastic_sampling"] else samplers.euler()
 
 
-def _even_ddim(found: Configuration, chain: Schedule, steps: int) -> Sampler:
-    return EvenSteps(samplers.ddim(), chain, shipped_spacings.gap(found, steps), found.ends_clean)
+def _even_ddim(configuration: Configuration, chain: Schedule, steps: int) -> Sampler:
+    return EvenSteps(samplers.ddim(), chain, shipped_spacings.gap(configuration, steps), configuration.ends_clean)
 
 
-def _plms(found: Configuration, chain: Schedule, steps: int) -> Sampler:
-    if not found.fields["skip_prk_steps"]:
+def _plms(configuration: Configuration, chain: Schedule, steps: int) -> Sampler:
+    if not configuration.fields["skip_prk_steps"]:
         return samplers.pndm(chain)
-    return Plms(chain, answer(found), shipped_spacings.gap(found, steps), found.ends_clean)
+    return Plms(chain, answer(configuration), shipped_spacings.gap(configuration, steps), configuration.ends_clean)
 
 
-def _shipped_multistep(found: Configuration, chain: Schedule, steps: int) -> Sampler:
-    given = found.fields
-    lower = (given["lower_order_final"] and steps < FEW) or (given["euler_at_final"] and not found.ends_clean)
-    return _solver(found, lower, "published")
+def _shipped_multistep(configuration: Configuration, chain: Schedule, steps: int) -> Sampler:
+    fields = configuration.fields
+    lower = (fields["lower_order_final"] and steps < FEW) or (fields["euler_at_final"] and not configuration.ends_clean)
+    return _solver(configuration, lower, "published")
 
 
-def _shipped_single(found: Configuration, chain: Schedule, steps: int) -> Sampler:
-    given = found.fields
-    if given["solver_order"] == 1:
+def _shipped_single(configuration: Configuration, chain: Schedule, steps: int) -> Sampler:
+    fields = configuration.fields
+    if fields["solver_order"] == 1:
         return samplers.ddim()
-    return Pairs(not given["lower_order_final"] and not found.ends_clean and steps % 2 == 0)
+    return Pairs(not fields["lower_order_final"] and not configuration.ends_clean and steps % 2 == 0)
 
 
-def _solver(found: Configuration, lower: bool, third: str) -> Sampler:
+def _solver(configuration: Configuration, lower: bool, third: str) -> Sampler:
     """DPM-Solver++ or, in noise form, DPM-Solver. third: the formula of order 3."""
-    given = found.fields
-    order, midpoint = given["solver_order"], given["solver_type"] == "midpoint"
-    if given["algorithm_type"] != "dpmsolver":
+    fields = configuration.fields
+    order, midpoint = fields["solver_order"], fields["solver_type"] == "midpoint"
+    if fields["algorithm_type"] != "dpmsolver":
         formula = {1: "exact", 2: "midpoint" if midpoint else "exact", 3: third}[order]
-        return samplers.dpm_solver_multistep(order, eta=_eta(found), formula=formula, lower_order_final=lower)
+        return samplers.dpm_solver_multistep(order, eta=_eta(configuration), formula=formula, lower_order_final=lower)
     if order == 1:
         return samplers.ddim()
     if (order == 2 and not midpoint) or (order == 3 and third == "exact"):
@@ -110,17 +110,17 @@ def _solver(found: Configuration, lower: bool, third: str) -> Sampler:
     return Multistep(records.replace(VARIABLES["log_ratio"], rule=rule), order, "never", lower)
 
 
-def _eta(found: Configuration) -> float:
-    return 1.0 if found.fields["algorithm_type"].startswith("sde") else 0.0
+def _eta(configuration: Configuration) -> float:
+    return 1.0 if configuration.fields["algorithm_type"].startswith("sde") else 0.0
 
 
 METHODS: Mapping[str, Make] = {
     names.PNDM: _pndm,
-    names.DDIM: lambda found, chain, steps: samplers.ddim(),
+    names.DDIM: lambda configuration, chain, steps: samplers.ddim(),
     names.DDPM: _ddpm,
-    names.EULER: lambda found, chain, steps: samplers.euler(),
-    names.ANCESTRAL: lambda found, chain, steps: samplers.euler_ancestral(),
-    names.HEUN: lambda found, chain, steps: samplers.heun(),
+    names.EULER: lambda configuration, chain, steps: samplers.euler(),
+    names.ANCESTRAL: lambda configuration, chain, steps: samplers.euler_ancestral(),
+    names.HEUN: lambda configuration, chain, steps: samplers.heun(),
     names.MULTISTEP: _multistep,
     names.SINGLE: _single,
     names.UNIPC: _unipc,
@@ -132,7 +132,7 @@ AS_SHIPPED: Mapping[str, Make] = {
     **METHODS,
     names.PNDM: _plms,
     names.DDIM: _even_ddim,
-    names.HEUN: lambda found, chain, steps: RatioHeun(),
+    names.HEUN: lambda configuration, chain, steps: RatioHeun(),
     names.MULTISTEP: _shipped_multistep,
     names.SINGLE: _shipped_single,
 }

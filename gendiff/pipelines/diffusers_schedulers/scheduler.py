@@ -64,35 +64,35 @@ class Scheduler:
             ValueError: for more steps than the table has, or arguments that do not belong to this class.
         """
         checks.integer("steps", steps, 1)
-        found = self.configuration
-        dynamic = found.fields.get("use_dynamic_shifting", False)
+        configuration = self.configuration
+        dynamic = configuration.fields.get("use_dynamic_shifting", False)
         if (tokens is not None) != dynamic:
             raise ValueError(
-                f"tokens = {tokens}: {found.name} {'needs their number for' if dynamic else 'has no'} "
+                f"tokens = {tokens}: {configuration.name} {'needs their number for' if dynamic else 'has no'} "
                 "use_dynamic_shifting"
             )
-        if found.name != FLOW and sigmas is not None:
-            raise ValueError(f"sigmas are for {FLOW}, not for {found.name}")
-        if found.name != FLOW and (self.like_diffusers or not found.straight):
+        if configuration.name != FLOW and sigmas is not None:
+            raise ValueError(f"sigmas are for {FLOW}, not for {configuration.name}")
+        if configuration.name != FLOW and (self.like_diffusers or not configuration.straight):
             spaced = shipped_spacings.grid if self.like_diffusers else spacings.grid
-            return spaced(found, self.schedule, steps)
+            return spaced(configuration, self.schedule, steps)
         return self._straight(steps, tokens, sigmas)
 
     def limited(self, denoise: Denoiser) -> Denoiser:
-        """The denoiser with its clean prediction clipped or thresholded, where the configuration says so; else as it is.
+        """The denoiser with its clean prediction clipped or thresholded, where the configuration says so.
 
         Put it around the guidance. DDIM of diffusers leaves the noise as it was before the clipping.
         """
-        given = self.configuration.fields
+        fields = self.configuration.fields
         keep = self.like_diffusers and self.configuration.name == DDIM
-        if given.get("thresholding"):
-            return _Limited(denoise, float(given["dynamic_thresholding_ratio"]), given["sample_max_value"], keep)
-        if given.get("clip_sample"):
-            return _Limited(denoise, None, given["clip_sample_range"], keep)
+        if fields.get("thresholding"):
+            return _Limited(denoise, float(fields["dynamic_thresholding_ratio"]), fields["sample_max_value"], keep)
+        if fields.get("clip_sample"):
+            return _Limited(denoise, None, fields["clip_sample_range"], keep)
         return denoise
 
     def temperature(self, levels: Level) -> Scalar:
-        """The `temperature` of `diffusion.sample` at which the noise of x_T has the standard deviation that diffusers gives it.
+        """The `temperature` of `diffusion.sample` that gives x_T the standard deviation of diffusers.
 
         1, which is sigma of the first level, unless `like_diffusers`: most schedulers of diffusers start from noise of
         standard deviation 1 at any level.
@@ -100,24 +100,24 @@ class Scheduler:
         Args:
             levels: of `grid`.
         """
-        own = self.configuration.name in SCALED and self.configuration.fields["timestep_spacing"] != "leading"
-        return 1.0 if own or not self.like_diffusers else 1 / levels.sigma[0]
+        unit = self.configuration.name in SCALED and self.configuration.fields["timestep_spacing"] != "leading"
+        return 1.0 if unit or not self.like_diffusers else 1 / levels.sigma[0]
 
     def _straight(self, steps: int, tokens: int | None, sigmas: Sequence[float] | np.ndarray | None) -> Level:
-        found = self.configuration
+        configuration = self.configuration
         if tokens is not None:
             checks.integer("tokens", tokens, 1)
-            shift = spacings.dynamic_shift(found, tokens)
+            shift = spacings.dynamic_shift(configuration, tokens)
             if shift <= 0:
                 raise ValueError(f"tokens = {tokens}: the shift would be {shift:g}, it must be positive")
         else:
-            shift = found.fields.get("flow_shift", found.fields.get("shift"))
-        given = None if sigmas is None else _checked_sigmas(sigmas, steps)
+            shift = configuration.fields.get("flow_shift", configuration.fields.get("shift"))
+        checked = None if sigmas is None else _checked_sigmas(sigmas, steps)
         if self.like_diffusers:
-            return shipped_spacings.straight(found, steps, shift, given)
-        points = spacings.whole_steps(found, steps)
-        even = np.arange(points, 0, -1) / points if given is None else given
-        return spacings.straight(spacings.straight_sigmas(found, even, shift))
+            return shipped_spacings.straight(configuration, steps, shift, checked)
+        points = spacings.whole_steps(configuration, steps)
+        even = np.arange(points, 0, -1) / points if checked is None else checked
+        return spacings.straight(spacings.straight_sigmas(configuration, even, shift))
 
 
 def from_config(config: Mapping[str, Any], *, like_diffusers: bool = False) -> Scheduler:
@@ -140,12 +140,12 @@ def from_config(config: Mapping[str, Any], *, like_diffusers: bool = False) -> S
     """
     if not isinstance(like_diffusers, bool):
         raise TypeError(f"like_diffusers must be True or False, got {like_diffusers!r}")
-    found = configurations.read(config, like_diffusers=like_diffusers)
+    configuration = configurations.read(config, like_diffusers=like_diffusers)
     try:
-        chain = chains.as_shipped(found) if like_diffusers else chains.schedule(found)
+        chain = chains.as_shipped(configuration) if like_diffusers else chains.schedule(configuration)
     except ValueError as error:
-        raise ConfigError(f"{found.name}: {error}") from error
-    return Scheduler(found, like_diffusers, chain, methods.answer(found))
+        raise ConfigError(f"{configuration.name}: {error}") from error
+    return Scheduler(configuration, like_diffusers, chain, methods.answer(configuration))
 
 
 @records.record

@@ -26,7 +26,7 @@ SHY = 1e-6
 """How far below 1 the first sigma of UniPC's straight path is, where it would be 1."""
 
 
-def grid(found: Configuration, chain: Schedule, steps: int) -> Level:
+def grid(configuration: Configuration, chain: Schedule, steps: int) -> Level:
     """The levels of a class that follows a chain.
 
     Arguments as for `spacings.grid`; the chain is that of `chains.as_shipped`.
@@ -34,34 +34,38 @@ def grid(found: Configuration, chain: Schedule, steps: int) -> Level:
     Raises:
         ValueError: where diffusers itself leaves its table.
     """
-    checks.integer("steps", steps, 1, spacings.most_steps(found))
-    if found.name in (*SCALED, *SOLVERS):
-        return _by_ratio(found, chain, steps)
-    t = spacings.consistency_entries(found, steps) if found.name == LCM else timesteps(found, steps)
+    checks.integer("steps", steps, 1, spacings.most_steps(configuration))
+    if configuration.name in (*SCALED, *SOLVERS):
+        return _by_ratio(configuration, chain, steps)
+    t = (
+        spacings.consistency_entries(configuration, steps)
+        if configuration.name == LCM
+        else timesteps(configuration, steps)
+    )
     entries = t.astype(int)
     table = chains.table(chain)
     starts = Level(table.t[entries], table.alpha[entries], table.sigma[entries])
-    if found.name not in (DDIM, PNDM):
+    if configuration.name not in (DDIM, PNDM):
         return spacings.joined(starts, chain.clean)
-    end = shipped_steps.entry(chain, entries[-1] - gap(found, steps), found.ends_clean)
+    end = shipped_steps.entry(chain, entries[-1] - gap(configuration, steps), configuration.ends_clean)
     return spacings.joined(starts, Level(*(float(field) for field in (end.t, end.alpha, end.sigma))))
 
 
-def gap(found: Configuration, steps: int) -> int:
+def gap(configuration: Configuration, steps: int) -> int:
     """How many entries below its start a step of DDIM and PNDM ends."""
-    return found.fields["num_train_timesteps"] // steps
+    return configuration.fields["num_train_timesteps"] // steps
 
 
-def timesteps(found: Configuration, steps: int) -> np.ndarray:
+def timesteps(configuration: Configuration, steps: int) -> np.ndarray:
     """What set_timesteps makes of a spacing (n,), falling, float64."""
-    total, inner = found.fields["num_train_timesteps"], found.name in SOLVERS
-    spacing, points = found.fields.get("timestep_spacing", "linspace"), steps + inner
+    total, inner = configuration.fields["num_train_timesteps"], configuration.name in SOLVERS
+    spacing, points = configuration.fields.get("timestep_spacing", "linspace"), steps + inner
     if spacing == "linspace":
         t = np.linspace(0, total - 1, points)
-        t = t.astype(np.float32).astype(np.float64) if found.name in SCALED else np.round(t)
+        t = t.astype(np.float32).astype(np.float64) if configuration.name in SCALED else np.round(t)
         t = t[::-1]
     elif spacing == "leading":
-        t = np.arange(points)[::-1] * float(total // points) + found.fields["steps_offset"]
+        t = np.arange(points)[::-1] * float(total // points) + configuration.fields["steps_offset"]
     else:
         t = np.round(np.arange(total, 0, -total / steps)) - 1
     if spacing != "trailing":
@@ -73,30 +77,32 @@ def timesteps(found: Configuration, steps: int) -> np.ndarray:
     return t
 
 
-def _by_ratio(found: Configuration, chain: Schedule, steps: int) -> Level:
+def _by_ratio(configuration: Configuration, chain: Schedule, steps: int) -> Level:
     """Of the classes that work with sigma / alpha."""
-    if found.straight:
-        return _straight_solver(found, steps)
-    ratio, places, solver = chains.ratios(chain), np.arange(len(chains.table(chain))), found.name in SOLVERS
-    t = timesteps(found, steps)
+    if configuration.straight:
+        return _straight_solver(configuration, steps)
+    ratio, places, solver = chains.ratios(chain), np.arange(len(chains.table(chain))), configuration.name in SOLVERS
+    t = timesteps(configuration, steps)
     sigma = np.interp(t, places, ratio)
-    if found.spread is not None:
+    if configuration.spread is not None:
         high, low = (ratio[-1], ratio[0]) if solver else (sigma[0], sigma[-1])
         high, low = (
-            found.fields.get(name) or float(limit) for name, limit in (("sigma_max", high), ("sigma_min", low))
+            configuration.fields.get(name) or float(limit) for name, limit in (("sigma_max", high), ("sigma_min", low))
         )
-        sigma = spacings.spread(found.spread, high, low, steps)
+        sigma = spacings.spread(configuration.spread, high, low, steps)
         t = np.interp(np.log(sigma), np.log(ratio), places)
-        t = _whole(found, t) if solver else t
-    cleanest = sigma[-1] if found.name == UNIPC and found.spread is not None else ratio[0]
-    levels = _preserving(np.append(sigma, 0.0 if found.ends_clean else cleanest).astype(np.float32), np.append(t, -1.0))
+        t = _whole(configuration, t) if solver else t
+    cleanest = sigma[-1] if configuration.name == UNIPC and configuration.spread is not None else ratio[0]
+    levels = _preserving(
+        np.append(sigma, 0.0 if configuration.ends_clean else cleanest).astype(np.float32), np.append(t, -1.0)
+    )
     return spacings.joined(levels[:-1], levels[-1])
 
 
-def _whole(found: Configuration, t: np.ndarray) -> np.ndarray:
+def _whole(configuration: Configuration, t: np.ndarray) -> np.ndarray:
     """What the solvers tell the network: cut to whole numbers, after rounding in some cases."""
-    fractional = found.name == MULTISTEP and found.fields["beta_schedule"] == "squaredcos_cap_v2"
-    if found.spread in ("use_karras_sigmas", "use_lu_lambdas") and not fractional:
+    fractional = configuration.name == MULTISTEP and configuration.fields["beta_schedule"] == "squaredcos_cap_v2"
+    if configuration.spread in ("use_karras_sigmas", "use_lu_lambdas") and not fractional:
         t = np.round(t)
     return np.trunc(t)
 
@@ -107,20 +113,24 @@ def _preserving(ratio: np.ndarray, t: np.ndarray) -> Level:
     return Level(t, alpha, ratio * alpha)
 
 
-def straight(found: Configuration, steps: int, shift: float, sigmas: np.ndarray | None) -> Level:
-    """Of FlowMatchEulerDiscreteScheduler: sigma runs evenly from 1 to a last one that is shifted twice, unless sigmas are given."""
+def straight(configuration: Configuration, steps: int, shift: float, sigmas: np.ndarray | None) -> Level:
+    """Levels of FlowMatchEulerDiscreteScheduler: even sigmas from 1 to a last one, shifted twice, or the given ones."""
     if sigmas is None:
-        last = 1 / 1000 if found.fields["use_dynamic_shifting"] else spacings.shifted(np.array([1 / 1000]), shift)[0]
+        last = (
+            1 / 1000
+            if configuration.fields["use_dynamic_shifting"]
+            else spacings.shifted(np.array([1 / 1000]), shift)[0]
+        )
         sigmas = np.linspace(1.0, last, steps)
-    return spacings.straight(spacings.straight_sigmas(found, sigmas, shift))
+    return spacings.straight(spacings.straight_sigmas(configuration, sigmas, shift))
 
 
-def _straight_solver(found: Configuration, steps: int) -> Level:
+def _straight_solver(configuration: Configuration, steps: int) -> Level:
     """Sigma in float32 decides alpha = 1 - sigma, and the network is told whole numbers."""
     sigmas = np.linspace(1, 1 / 1000, steps + 1)
-    sigmas = sigmas[:-1] if found.name == UNIPC else (1 - sigmas)[:0:-1]
-    sigmas = spacings.straight_sigmas(found, sigmas, found.fields["flow_shift"])
-    if found.name == UNIPC and abs(sigmas[0] - 1) < SHY:
+    sigmas = sigmas[:-1] if configuration.name == UNIPC else (1 - sigmas)[:0:-1]
+    sigmas = spacings.straight_sigmas(configuration, sigmas, configuration.fields["flow_shift"])
+    if configuration.name == UNIPC and abs(sigmas[0] - 1) < SHY:
         sigmas = np.append(sigmas[0] - SHY, sigmas[1:])
     t, rounded = np.trunc(1000 * sigmas), sigmas.astype(np.float32)
     return spacings.joined(Level(t, np.float32(1) - rounded, rounded), Level(0.0, 1.0, 0.0))

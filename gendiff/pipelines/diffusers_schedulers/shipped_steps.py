@@ -20,11 +20,11 @@ from gendiff.pipelines.diffusers_schedulers import chains
 
 def entry(chain: Schedule, index: Count, ends_clean: bool) -> Level:
     """The entry () of a chain with that number, and below entry 0 either the clean level or entry 0 again."""
-    table, place = chains.table(chain), jnp.maximum(jnp.asarray(index), 0)
+    table, row = chains.table(chain), jnp.maximum(jnp.asarray(index), 0)
     inside = jnp.asarray(index) >= 0
     first = chain.clean if ends_clean else table[0]
     alpha, sigma = (
-        jnp.where(inside, jnp.asarray(entries)[place], float(below))
+        jnp.where(inside, jnp.asarray(entries)[row], float(below))
         for entries, below in ((table.alpha, first.alpha), (table.sigma, first.sigma))
     )
     return Level(jnp.asarray(index).astype(alpha.dtype), alpha, sigma)
@@ -112,13 +112,13 @@ class RatioHeun(Sampler):
 
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         """One step, as `Sampler.step` says."""
-        told = denoise(state.x, level)
-        moved = ancestral.ddim_step(told, level, cleaner)
+        prediction = denoise(state.x, level)
+        moved = ancestral.ddim_step(prediction, level, cleaner)
         noisy = jnp.asarray(cleaner.sigma) > 0
         end = jax.tree.map(lambda there, here: jnp.where(noisy, there, here), cleaner, level)
-        second = jax.lax.cond(jnp.any(noisy), lambda: denoise(moved, end), lambda: told)
+        second = jax.lax.cond(jnp.any(noisy), lambda: denoise(moved, end), lambda: prediction)
         slope = jnp.where(noisy, (cleaner.sigma - cleaner.alpha / level.alpha * level.sigma) / 2, 0)
-        return State(moved + arrays.expand(slope, moved) * (second.noise - told.noise))
+        return State(moved + arrays.expand(slope, moved) * (second.noise - prediction.noise))
 
     def evaluations(self, steps: int) -> int:
         """Two per step, one in the last, which ends clean."""
@@ -138,10 +138,10 @@ class Start:
 class Pairs(Sampler):
     """DPM-Solver++(2S) whose stages are levels of the grid: every second step starts again where the one before did.
 
-    whole: the last step may be a second one; else it has order 1.
+    last_may_pair: the last step may be a second one; else it has order 1.
     """
 
-    whole: bool = records.static()
+    last_may_pair: bool = records.static()
 
     def init(self, x: Float[Array, "b *shape"]) -> State:
         """Nothing is known yet."""
@@ -151,19 +151,19 @@ class Pairs(Sampler):
 
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         """One step, as `Sampler.step` says."""
-        start, told = state.memory, denoise(state.x, level)
-        second = (start.steps % 2 == 1) & (self.whole | (left > 0))
-        single = ancestral.ddim_step(told, level, cleaner)
+        start, prediction = state.memory, denoise(state.x, level)
+        second = (start.steps % 2 == 1) & (self.last_may_pair | (left > 0))
+        single = ancestral.ddim_step(prediction, level, cleaner)
         three = (start.level, level, cleaner)
-        begin, stage, end = (exponential_integrators.half_log_snr(each, told.clean)[0] for each in three)
+        begin, stage, end = (exponential_integrators.half_log_snr(each, prediction.clean)[0] for each in three)
         slope = arrays.safe_divide(end - begin, stage - begin) / 2
-        weight = arrays.expand(-cleaner.alpha * jnp.expm1(begin - end) * slope, told.clean)
+        weight = arrays.expand(-cleaner.alpha * jnp.expm1(begin - end) * slope, prediction.clean)
         double = ancestral.ddim_step(start.prediction, start.level, cleaner) + weight * (
-            told.clean - start.prediction.clean
+            prediction.clean - start.prediction.clean
         )
         here = jax.tree.map(lambda field, like: jnp.asarray(field).astype(like.dtype), level, start.level)
         here = jax.tree.map(
-            lambda kept, new: jnp.where(second, kept, new), (start.level, start.prediction), (here, told)
+            lambda old, new: jnp.where(second, old, new), (start.level, start.prediction), (here, prediction)
         )
         return State(jnp.where(second, double, single), Start(here[0], here[1], start.steps + 1))
 

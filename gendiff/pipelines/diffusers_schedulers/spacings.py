@@ -21,28 +21,28 @@ BETA = 0.6
 """Both parameters of the Beta distribution, which diffusers fixes."""
 
 
-def grid(found: Configuration, chain: Schedule, steps: int) -> Level:
+def grid(configuration: Configuration, chain: Schedule, steps: int) -> Level:
     """The levels of a class that follows a chain.
 
     Args:
-        found: its configuration.
+        configuration: of the scheduler.
         chain: its noise path.
         steps: how often diffusers asks the network, Heun's and PNDM's further evaluations aside.
     """
-    checks.integer("steps", steps, 1, most_steps(found))
-    end = "clean" if found.ends_clean else "first"
-    given = found.fields
-    if found.name == LCM:
-        return joined(_entries(chain, consistency_entries(found, steps)), chain.clean)
-    steps = whole_steps(found, steps)
-    if found.spread is not None:
-        return _spread(found, chain, steps, end)
-    spacing = given.get("timestep_spacing", "linspace")
+    checks.integer("steps", steps, 1, most_steps(configuration))
+    end = "clean" if configuration.ends_clean else "first"
+    fields = configuration.fields
+    if configuration.name == LCM:
+        return joined(_entries(chain, consistency_entries(configuration, steps)), chain.clean)
+    steps = whole_steps(configuration, steps)
+    if configuration.spread is not None:
+        return _spread(configuration, chain, steps, end)
+    spacing = fields.get("timestep_spacing", "linspace")
     if spacing == "trailing":
         return grids.trailing(chain, steps, end=end)
-    points = steps + (found.name in SOLVERS)
+    points = steps + (configuration.name in SOLVERS)
     if spacing == "leading":
-        levels = grids.leading(chain, points, offset=given["steps_offset"], end=end)
+        levels = grids.leading(chain, points, offset=fields["steps_offset"], end=end)
     else:
         levels = grids.linspace(chain, points, end=end)
     return levels[np.append(np.arange(steps), points)]  # the solvers leave out the last start
@@ -54,10 +54,10 @@ def straight(sigmas: Sequence[float] | np.ndarray) -> Level:
     return joined(Level(1000 * sigma, 1 - sigma, sigma), Level(0.0, 1.0, 0.0))
 
 
-def straight_sigmas(found: Configuration, sigmas: np.ndarray, shift: float) -> np.ndarray:
+def straight_sigmas(configuration: Configuration, sigmas: np.ndarray, shift: float) -> np.ndarray:
     """The sigmas (n,) of a straight path after shift, stretch and spread, in this order."""
-    sigmas = stretched(shifted(sigmas, shift), found.fields.get("shift_terminal"))
-    return sigmas if found.spread is None else spread(found.spread, sigmas[0], sigmas[-1], len(sigmas))
+    sigmas = stretched(shifted(sigmas, shift), configuration.fields.get("shift_terminal"))
+    return sigmas if configuration.spread is None else spread(configuration.spread, sigmas[0], sigmas[-1], len(sigmas))
 
 
 def shifted(sigmas: np.ndarray, shift: float) -> np.ndarray:
@@ -65,16 +65,16 @@ def shifted(sigmas: np.ndarray, shift: float) -> np.ndarray:
     return shift * sigmas / (1 + (shift - 1) * sigmas)
 
 
-def dynamic_shift(found: Configuration, tokens: int) -> float:
+def dynamic_shift(configuration: Configuration, tokens: int) -> float:
     """The shift for pictures of so many tokens: its logarithm, or itself, is linear in their number.
 
     References:
         FLUX's published sampler (from memory).
     """
-    given = found.fields
-    slope = (given["max_shift"] - given["base_shift"]) / (given["max_image_seq_len"] - given["base_image_seq_len"])
-    mu = given["base_shift"] + slope * (tokens - given["base_image_seq_len"])
-    return math.exp(mu) if given["time_shift_type"] == "exponential" else mu
+    fields = configuration.fields
+    slope = (fields["max_shift"] - fields["base_shift"]) / (fields["max_image_seq_len"] - fields["base_image_seq_len"])
+    mu = fields["base_shift"] + slope * (tokens - fields["base_image_seq_len"])
+    return math.exp(mu) if fields["time_shift_type"] == "exponential" else mu
 
 
 def stretched(sigmas: np.ndarray, last: float | None) -> np.ndarray:
@@ -94,30 +94,30 @@ def spread(field: str, high: float, low: float, points: int) -> np.ndarray:
     return np.exp(np.log(high) + fractions * (np.log(low) - np.log(high)))
 
 
-def consistency_entries(found: Configuration, steps: int) -> np.ndarray:
+def consistency_entries(configuration: Configuration, steps: int) -> np.ndarray:
     """Entries (n,) of the table that a latent consistency model visits: some of those on which it was distilled.
 
     References:
         Luo et al., 2023, Sec. 4.3 (from memory).
     """
-    distilled = found.fields["original_inference_steps"]
-    every = np.arange(distilled, 0, -1) * (found.fields["num_train_timesteps"] // distilled) - 1
-    return every[np.floor(np.linspace(0, distilled, steps, endpoint=False)).astype(int)]
+    distilled = configuration.fields["original_inference_steps"]
+    entries = np.arange(distilled, 0, -1) * (configuration.fields["num_train_timesteps"] // distilled) - 1
+    return entries[np.floor(np.linspace(0, distilled, steps, endpoint=False)).astype(int)]
 
 
-def most_steps(found: Configuration) -> int:
+def most_steps(configuration: Configuration) -> int:
     """The largest number of steps."""
-    if found.name == LCM:
-        return found.fields["original_inference_steps"]
-    return found.fields["num_train_timesteps"] - (found.name in SOLVERS)
+    if configuration.name == LCM:
+        return configuration.fields["original_inference_steps"]
+    return configuration.fields["num_train_timesteps"] - (configuration.name in SOLVERS)
 
 
-def whole_steps(found: Configuration, steps: int) -> int:
-    """How many steps are taken: of the single-step solver those that so many evaluations pay for, where a last one to clean costs one."""
-    if found.name != SINGLE:
+def whole_steps(configuration: Configuration, steps: int) -> int:
+    """How many steps so many evaluations pay for: the single-step solver has several a step, and one to clean."""
+    if configuration.name != SINGLE:
         return steps
-    order = found.fields["solver_order"]
-    return (steps - 1) // order + 1 if found.ends_clean else max(steps // order, 1)
+    order = configuration.fields["solver_order"]
+    return (steps - 1) // order + 1 if configuration.ends_clean else max(steps // order, 1)
 
 
 def joined(starts: Level, last: Level) -> Level:
@@ -132,13 +132,13 @@ def _entries(chain: Schedule, indices: np.ndarray) -> Level:
     return jax.tree.map(lambda field: field[indices], chains.table(chain))
 
 
-def _spread(found: Configuration, chain: Schedule, steps: int, end: str) -> Level:
-    low, high = found.fields.get("sigma_min"), found.fields.get("sigma_max")
-    if found.spread == "use_karras_sigmas":
+def _spread(configuration: Configuration, chain: Schedule, steps: int, end: str) -> Level:
+    low, high = configuration.fields.get("sigma_min"), configuration.fields.get("sigma_max")
+    if configuration.spread == "use_karras_sigmas":
         return grids.karras(chain, steps, rho=RHO, sigma_min=low, sigma_max=high, end=end)
-    if found.spread != "use_beta_sigmas":
+    if configuration.spread != "use_beta_sigmas":
         return grids.log_snr(chain, steps, sigma_min=low, sigma_max=high, end=end)
     ends = grids.karras(chain, 2, sigma_min=low, sigma_max=high)  # which checks the limits and knows the chain's own
-    noisiest, cleanest = (float(ends.sigma[place] / ends.alpha[place]) for place in (0, 1))
+    noisiest, cleanest = (float(ends.sigma[position] / ends.alpha[position]) for position in (0, 1))
     levels = chain.at_log_snr(-2 * np.log(spread("use_beta_sigmas", noisiest, cleanest, steps + (end == "first"))))
     return joined(levels, chain.clean) if end == "clean" else joined(levels[:-1], levels[-1])

@@ -1,4 +1,4 @@
-"""Folders of Stable Diffusion and of DiT, as diffusers writes them: opened, looked at, and drawn with by pure functions."""
+"""Folders of Stable Diffusion and of DiT from diffusers: opened, inspected, and sampled by pure functions."""
 
 from gendiff.pipelines.stable_diffusion import adapters, prompt_weights
 from gendiff.pipelines.stable_diffusion.edits import Edit, edit

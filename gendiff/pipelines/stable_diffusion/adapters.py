@@ -1,4 +1,4 @@
-"""What changes an opened folder: LoRA files, which change its parameters, and ControlNets, which read a picture beside it."""
+"""Adapters of an opened folder: LoRA files, which change its parameters, and ControlNets, which read a picture."""
 
 import os
 from collections.abc import Mapping
@@ -20,8 +20,7 @@ from gendiff.weights import diffusers_controlnet, files, lora_files, lora_layers
 from gendiff.weights.lora.lora_layers import Adaptable
 
 UNET = "unet"
-PICTURE = 3
-"""Channels of a hint."""
+HINT_CHANNELS = 3
 WITHOUT_TEXT = "a LoRA changes a U-Net and text encoders, and this folder has none of them"
 
 
@@ -33,18 +32,18 @@ def adaptable(model: Opened) -> dict[str, Adaptable]:
     """
     if UNET not in model.parts:
         raise ValueError(f"{model.index.folder}: {WITHOUT_TEXT}")
-    found = {
+    encoders = {
         name: lora_layers.text_encoder(part.config, part.shapes())
         for name, part in model.parts.items()
         if name in opened.TOWERS
     }
-    return {UNET: lora_layers.unet(model.parts[UNET].config, model.parts[UNET].shapes())} | found
+    return {UNET: lora_layers.unet(model.parts[UNET].config, model.parts[UNET].shapes())} | encoders
 
 
 def adapted(
     model: Opened, parts: Mapping[str, Params], path: str | os.PathLike, strength: Scalar = 1.0
 ) -> dict[str, Params]:
-    """Return the parameters of parts with a LoRA merged into them; into packed kernels it is not merged, but stays beside them.
+    """Return the parameters of parts with a LoRA merged into them; beside packed kernels it stays unmerged.
 
     Several files are merged one after the other. `weights.lora_files.load(path, adaptable(model))` gives the trees
     themselves, and `networks.lora.unmerged` keeps them apart, so that the strength is data.
@@ -94,23 +93,22 @@ def open_control(path: str | os.PathLike, model: Opened, *, variant: str | None 
             raise ConfigError(
                 f"a ControlNet goes with a U-Net that reads latents and a prompt, and {model.index.folder} holds {what}"
             )
-        if config.get("conditioning_channels", PICTURE) != PICTURE:
-            raise ConfigError(
-                f"conditioning_channels = {config['conditioning_channels']!r}: hints are pictures of {PICTURE} channels"
-            )
-        own = {name: getattr(model.network, name) for name in ("dtype", "remat")}
+        if config.get("conditioning_channels", HINT_CHANNELS) != HINT_CHANNELS:
+            channels = config["conditioning_channels"]
+            raise ConfigError(f"conditioning_channels = {channels!r}: hints are pictures of {HINT_CHANNELS} channels")
+        options = {name: getattr(model.network, name) for name in ("dtype", "remat")}
         pooled = None if config.get("addition_embed_type") is None else model.network.pooled_channels
-        network = READER.network(config, {"pooled_channels": pooled}, own)
+        network = READER.network(config, {"pooled_channels": pooled}, options)
         if 2 ** (len(network.hint_channels) - 1) != model.autoencoder.factor:
             raise ConfigError(
                 f"hint_channels = {network.hint_channels} do not fit latents {model.autoencoder.factor} times smaller"
             )
         for field in ("channels", "blocks", "text_channels", "image_size"):
-            found, wanted = getattr(network, field), getattr(model.network, field)
-            if found != wanted:
+            value, expected = getattr(network, field), getattr(model.network, field)
+            if value != expected:
                 raise ConfigError(
-                    f"{field} = {found}, and the U-Net of {model.index.folder} has {wanted}: it is of another kind of "
-                    "model"
+                    f"{field} = {value}, and the U-Net of {model.index.folder} has {expected}: "
+                    "it is of another kind of model"
                 )
     return Part("controlnet", folder, config, network, streamed.open_folder(folder, READER.stem, variant), READER)
 
@@ -143,14 +141,14 @@ def with_control(params: Mapping[str, Any], control: Params) -> dict[str, Any]:
     return {**params, "network": dict(zip(controlnet.PARTS, (params["network"], control), strict=True))}
 
 
-def _network(config: Mapping[str, Any], told: Mapping[str, Any], more: Mapping[str, Any]) -> networks.ControlNet:
-    return networks.ControlNet(**diffusers_controlnet.network_fields(config, told.get("pooled_channels")), **more)
+def _network(config: Mapping[str, Any], context: Mapping[str, Any], more: Mapping[str, Any]) -> networks.ControlNet:
+    return networks.ControlNet(**diffusers_controlnet.network_fields(config, context.get("pooled_channels")), **more)
 
 
 def _example(network: Any, channels: int | None) -> tuple[Any, ...]:
     x, *rest = model_parts.unet_example(network, channels)
     factor = 2 ** (len(network.hint_channels) - 1)
-    return x, *rest, networks.Hint(np.zeros((1, factor * x.shape[1], factor * x.shape[2], PICTURE), np.float32))
+    return x, *rest, networks.Hint(np.zeros((1, factor * x.shape[1], factor * x.shape[2], HINT_CHANNELS), np.float32))
 
 
 READER = Reader(files.STEM, _network, _example, diffusers_controlnet.params, diffusers_controlnet.rules)

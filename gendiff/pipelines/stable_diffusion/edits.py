@@ -60,11 +60,11 @@ class Inpainting:
         self, params: Params, x: Any, t: Any, around: Surroundings, *condition: Any
     ) -> Float[Array, "b h w c"]:
         """Predict from x and its surroundings."""
-        seen = [
+        inputs = [
             jnp.broadcast_to(part, (*x.shape[:3], part.shape[-1])).astype(x.dtype)
             for part in (around.mask, around.latents)
         ]
-        return self.predict(params, jnp.concatenate([x, *seen], -1), t, *condition)
+        return self.predict(params, jnp.concatenate([x, *inputs], -1), t, *condition)
 
 
 def edit(picture: Any, mask: Any = None, *, first: Count = 0, paste: bool = True) -> Edit:
@@ -94,10 +94,10 @@ def edit(picture: Any, mask: Any = None, *, first: Count = 0, paste: bool = True
 
 
 def of_latents(mask: Any, factor: int) -> Float[Array, "b h w 1"]:
-    """The mask (b, h, w, 1) of latents that are smaller by `factor`: a latent is drawn anew where any of its pixels is."""
-    whole = binary(mask)
-    count, height, width, _ = whole.shape
-    return whole.reshape(count, height // factor, factor, width // factor, factor, 1).max((2, 4))
+    """The mask of latents, smaller by `factor`: a latent is drawn anew where any of its pixels is."""
+    pixels = binary(mask)
+    count, height, width, _ = pixels.shape
+    return pixels.reshape(count, height // factor, factor, width // factor, factor, 1).max((2, 4))
 
 
 def nearest(mask: Any, factor: int) -> Float[Array, "b h w 1"]:
@@ -113,7 +113,7 @@ def binary(mask: Any) -> Float[Array, "b h w 1"]:
 def surroundings(
     encode: Callable[[jax.Array], Float[Array, "b h w c"]], picture: Any, mask: Any, factor: int
 ) -> Surroundings:
-    """What a network for inpainting is told of a picture: what is drawn anew is grey in it.
+    """The inputs that a network for inpainting has beside x: the mask, and latents with grey where it is drawn anew.
 
     Args:
         encode: pictures -> latents.
@@ -121,5 +121,5 @@ def surroundings(
         mask: (b, h, w, 1), 1 where it is drawn anew.
         factor: how many times smaller latents are.
     """
-    kept = jnp.asarray(picture) * (1 - binary(mask)).astype(picture.dtype)
-    return Surroundings(nearest(mask, factor), encode(kept))
+    unmasked = jnp.asarray(picture) * (1 - binary(mask)).astype(picture.dtype)
+    return Surroundings(nearest(mask, factor), encode(unmasked))

@@ -35,10 +35,10 @@ def read(index: ModelIndex, *, like_diffusers: bool = False) -> tuple[Scheduler,
     config, name = files.load_config(folder, NAME) | {"_class_name": index.parts["scheduler"]}, index.parts["scheduler"]
     notes = []
     if index.kind is model_index.STABLE:
-        own = configurations.DEFAULTS[name]
+        defaults = configurations.DEFAULTS[name]
         for field, value in OUTDATED.items():
-            written = config.get(field, own.get(field, value))
-            if field in own and written != value:
+            written = config.get(field, defaults.get(field, value))
+            if field in defaults and written != value:
                 config[field] = value
                 notes.append(f"scheduler: {field} is {value}, as {index.pipeline} takes it, and not {written}")
     try:

@@ -91,32 +91,32 @@ def inspect(
         pooled = network.projection if name == "text_encoder_2" and network is not None else pooled
         parts.append(report)
     skipped = tuple((name, model_index.SKIPPED[name]) for name in index.skipped)
-    found = Inspection(
+    result = Inspection(
         Path(path),
         index.pipeline,
         tuple(parts),
         skipped,
         problems=tuple(part.problem for part in parts if part.problem),
     )
-    if found.problems:
-        return found
+    if result.problems:
+        return result
     try:
-        whole = opened.open_model(path, weights=weights, variant=variant)
+        model = opened.open_model(path, weights=weights, variant=variant)
     except DataError as error:
-        return dataclasses.replace(found, problems=(str(error),))
-    return dataclasses.replace(found, notes=whole.notes, size=whole.size)
+        return dataclasses.replace(result, problems=(str(error),))
+    return dataclasses.replace(result, notes=model.notes, size=model.size)
 
 
 def _part(index: ModelIndex, name: str, options: dict[str, Any], pooled: int | None) -> tuple[PartReport, Any]:
     """(report, the network where there is one)."""
-    report, place = PartReport(name, index.parts[name]), index.folder / name
+    report, folder = PartReport(name, index.parts[name]), index.folder / name
     if name == "scheduler":
         return _tried(report, lambda: folder_scheduler.read(index)), None
     if name in opened.TOKENIZERS:
-        return _tried(report, lambda: clip_tokenizer.load(place)), None
-    told = {"pooled_channels": pooled, "penultimate": index.kind is model_index.XL}
+        return _tried(report, lambda: clip_tokenizer.load(folder)), None
+    context = {"pooled_channels": pooled, "penultimate": index.kind is model_index.XL}
     try:
-        part = model_parts.opened(index, name, told=told, **options)
+        part = model_parts.opened(index, name, context=context, **options)
     except (DataError, CheckpointMismatchError) as error:
         return dataclasses.replace(report, problem=str(error)), None
     arrays = part.arrays.values()

@@ -74,7 +74,7 @@ class LatentPipeline:
         self,
         params: Mapping[str, Params],
         key: jax.Array,
-        told: tuple[Any, ...],
+        condition: tuple[Any, ...],
         away: tuple[Any, ...] | None,
         scale: Scalar,
         index: Integer[ArrayLike, "b"],
@@ -89,7 +89,7 @@ class LatentPipeline:
         Args:
             params: {"network", "autoencoder"}: the parameters of each.
             key: one typed key.
-            told: the conditions, each as `diffusion.from_network` takes them.
+            condition: the conditions, each as `diffusion.from_network` takes them.
             away: those that pictures are led away from; None for no guidance, which is half of the work.
             scale: () or (b,) at least 0, of guidance; without `away` it has no effect.
             index: (b,) integers 0 … 2**32 - 1 that name the samples.
@@ -104,14 +104,14 @@ class LatentPipeline:
             TypeError: as `diffusion.sample` does.
         """
         options: dict[str, Any] = {"num_steps": num_steps, "on_level": on_level}
-        latents = self.latents(params, key, told, away, scale, index, change=change, start=start, **options)
+        latents = self.latents(params, key, condition, away, scale, index, change=change, start=start, **options)
         return self.finished(params, latents, change)
 
     def latents(
         self,
         params: Mapping[str, Params],
         key: jax.Array,
-        told: tuple[Any, ...],
+        condition: tuple[Any, ...],
         away: tuple[Any, ...] | None,
         scale: Scalar,
         index: Integer[ArrayLike, "b"],
@@ -125,10 +125,10 @@ class LatentPipeline:
         self._check(params, change, start)
         options: dict[str, Any] = {"num_steps": num_steps, "on_level": on_level}
         if change is None:
-            denoise = self.denoiser(params, told, away, scale)
+            denoise = self.denoiser(params, condition, away, scale)
             first: dict[str, Any] = {"temperature": self.temperature} if start is None else {"start": start}
             return diffusion.sample(key, denoise, self.sampler, self.levels, self.shape, index, **first, **options)
-        denoise = self.denoiser(params, told, away, scale, change)
+        denoise = self.denoiser(params, condition, away, scale, change)
         clean = jnp.broadcast_to(self.encoded(params, change.picture), (*jnp.shape(index), *self.shape))
         sampler = self.sampler
         if change.mask is not None and not self.paints:
@@ -138,16 +138,16 @@ class LatentPipeline:
     def denoiser(
         self,
         params: Mapping[str, Params],
-        told: tuple[Any, ...],
+        condition: tuple[Any, ...],
         away: tuple[Any, ...] | None,
         scale: Scalar,
         change: Edit | None = None,
     ) -> Denoiser:
-        """The guided denoiser alone, for loops of one's own, `diffusion.inversion`, `diffusion.posterior` and their like.
+        """The guided denoiser alone, for your own loops, `diffusion.inversion`, `diffusion.posterior` and others.
 
         Args:
             params: as in a call.
-            told: as in a call.
+            condition: as in a call.
             away: as in a call.
             scale: as in a call.
             change: as in a call; only a network for inpainting looks at it.
@@ -158,10 +158,14 @@ class LatentPipeline:
             around = edits.surroundings(
                 lambda x: self.encoded(params, x), change.picture, change.mask, self.factor(change)
             )
-            told, away = (around, *told), None if away is None else (around, *away)
+            condition, away = (around, *condition), None if away is None else (around, *away)
         options: dict[str, Any] = {"learned_variance": self.learned_variance}
-        given = diffusion.from_network(predict, params["network"], self.parameterization, *told, **options)
-        return given if away is None else self.guide(given, records.replace(given, condition=tuple(away)), scale)
+        conditional = diffusion.from_network(predict, params["network"], self.parameterization, *condition, **options)
+        return (
+            conditional
+            if away is None
+            else self.guide(conditional, records.replace(conditional, condition=tuple(away)), scale)
+        )
 
     def encoded(self, params: Mapping[str, Params], picture: Any) -> Float[Array, "b h w c"]:
         """The most likely latents of pictures (b, h, w, 3) in [-1, 1]."""

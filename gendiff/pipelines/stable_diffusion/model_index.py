@@ -1,4 +1,4 @@
-"""What the model_index.json of a folder says: which pipeline it is, which parts it has, and which of them are left out here.
+"""The model_index.json of a folder: which pipeline it is, which parts it has, and which of them are left out here.
 
 Every entry is known or refused by name. A part of a library beside diffusers and transformers would be code in
 the folder: none is run.
@@ -108,21 +108,21 @@ def read(folder: str | os.PathLike) -> ModelIndex:
         DataError: path first, for a missing or damaged file, a pipeline or a part of a class without a match, and an
             unknown entry.
     """
-    place = Path(folder)
-    file = place / NAME
+    root = Path(folder)
+    file = root / NAME
     if not file.is_file():
         single = (
-            " (a single file of weights goes with the folder of the same model's settings)" if place.is_file() else ""
+            " (a single file of weights goes with the folder of the same model's settings)" if root.is_file() else ""
         )
         raise DataError(f"{file}: no such file{single}")
-    found = json_object.read(file)
-    pipeline = found.get("_class_name")
+    content = json_object.read(file)
+    pipeline = content.get("_class_name")
     if not isinstance(pipeline, str):
         raise DataError(f"{file}: _class_name = {pipeline!r} is no class of diffusers: code in a folder is never run")
     if pipeline not in KINDS:
         raise DataError(f"{file}: {pipeline} is not supported yet: there are {', '.join(KINDS)}")
     kind = KINDS[pipeline]
-    entries = {name: value for name, value in found.items() if not name.startswith("_")}
+    entries = {name: value for name, value in content.items() if not name.startswith("_")}
     parts = _parts(file, kind, entries)
     skipped = tuple(name for name in SKIPPED if _is_there(file, name, entries.get(name)))
     for name, value in entries.items():
@@ -134,7 +134,7 @@ def read(folder: str | os.PathLike) -> ModelIndex:
         if allowed and value not in allowed:
             raise DataError(f"{file}: {name} = {_shown(value)} is not supported, only {', '.join(map(repr, allowed))}")
     return ModelIndex(
-        place,
+        root,
         pipeline,
         parts,
         {name: entries.get(name) for name in kind.settings},
@@ -157,12 +157,12 @@ def _parts(file: Path, kind: Kind, entries: Mapping[str, Any]) -> dict[str, str]
             if name not in kind.may_lack:
                 raise DataError(f"{file}: has no {name}, which {kind.name} needs")
             continue
-        _, found = entries[name]
+        _, class_name = entries[name]
         try:
-            checks.choice(name, found, classes)
+            checks.choice(name, class_name, classes)
         except ValueError as error:
             raise DataError(f"{file}: {error}") from None
-        parts[name] = found
+        parts[name] = class_name
     lacking = [name for name in kind.may_lack if name not in parts]
     if lacking and len(lacking) < len(kind.may_lack):
         raise DataError(
@@ -184,15 +184,15 @@ def _is_there(file: Path, name: str, entry: Any) -> bool:
     return True
 
 
-def _labels(file: Path, found: Any) -> dict[str, int]:
+def _labels(file: Path, labels: Any) -> dict[str, int]:
     """Number of each class by each of its names, which commas separate."""
-    if found is None:
+    if labels is None:
         return {}
-    if not isinstance(found, dict) or not all(
-        number.isdecimal() and isinstance(words, str) for number, words in found.items()
+    if not isinstance(labels, dict) or not all(
+        number.isdecimal() and isinstance(words, str) for number, words in labels.items()
     ):
         raise DataError(f"{file}: id2label must give the number of each class its names")
-    named = {word.strip(): int(number) for number, words in found.items() for word in words.split(",")}
+    named = {word.strip(): int(number) for number, words in labels.items() for word in words.split(",")}
     return dict(sorted(named.items()))
 
 

@@ -102,10 +102,10 @@ class Part:
             DataError: path first, for settings that contradict each other.
         """
         try:
-            made = _shapes(self.network, self.reader.example, self.config.get("in_channels"))
+            leaves = _shapes(self.network, self.reader.example, self.config.get("in_channels"))
         except Exception as error:  # numbers that contradict each other end in errors of many kinds
             raise DataError(f"{self.folder / CONFIG}: {type(error).__name__}: {error}") from error
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), made)
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), leaves)
 
     def params(self, dtype: Any = jnp.float32, storage: str = "full", on_packed: OnPacked | None = None) -> Params:
         """Read its parameters, one after the other.
@@ -130,9 +130,9 @@ class Part:
         Raises:
             CheckpointMismatchError: path first, for parameters of another network.
         """
-        shapes, given = trees.paths(self.shapes()), trees.paths(params)
-        fits = {path for path in set(shapes) & set(given) if shapes[path].shape == given[path].shape}
-        if wrong := sorted((set(shapes) | set(given)) - fits):
+        shapes, by_path = trees.paths(self.shapes()), trees.paths(params)
+        fits = {path for path in set(shapes) & set(by_path) if shapes[path].shape == by_path[path].shape}
+        if wrong := sorted((set(shapes) | set(by_path)) - fits):
             raise CheckpointMismatchError(
                 f"{self.folder}: {len(wrong)} parameters are not those of its network, such as {wrong[0]}"
             )
@@ -161,7 +161,7 @@ def opened(
     name: str,
     *,
     variant: str | None = None,
-    told: Mapping[str, Any] | None = None,
+    context: Mapping[str, Any] | None = None,
     fields: Mapping[str, Any] | None = None,
     single: SingleFile | None = None,
 ) -> Part:
@@ -171,7 +171,7 @@ def opened(
         index: of the folder.
         name: of the part, as in "unet".
         variant: as for `streamed.open_folder`.
-        told: what other parts say of it: "pooled_channels" of a U-Net's text, "penultimate" of text encoders.
+        context: what other parts say of it: "pooled_channels" of a U-Net's text, "penultimate" of text encoders.
         fields: of its network beside those that its configuration says: "dtype" and "remat". The autoencoder is always
             float32.
         single: the file that has the arrays of all parts; None: each part has its own.
@@ -185,7 +185,7 @@ def opened(
     arrays = streamed.open_folder(folder, reader.stem, variant) if single is None else single.parts[name]
     config = _checked(index, name, config, arrays)
     with naming(folder / CONFIG):
-        network = reader.network(config, told or {}, fields or {})
+        network = reader.network(config, context or {}, fields or {})
     return Part(name, folder, config, network, arrays, reader, None if single is None else single.file)
 
 
@@ -200,15 +200,15 @@ def open_single(index: ModelIndex, file: str | os.PathLike) -> SingleFile:
         DataError: path first, for any other file, a damaged one, and configurations that are missing or have no match.
         CheckpointMismatchError: path first, for parts that it lacks, and arrays that belong to no part.
     """
-    place, arrays = Path(file), streamed.open_file(file)
+    path, arrays = Path(file), streamed.open_file(file)
     if index.kind is model_index.CLASSES:
         raise DataError(
             f"{index.folder}: a single file of weights is for Stable Diffusion, and this is a {index.kind.name}"
         )
     names = (name for name, kind in index.parts.items() if kind in READERS)
     configs = {name: _checked(index, name, files.load_config(index.folder / name), arrays) for name in names}
-    with naming(place):
-        return SingleFile(place, single_file.parts(arrays, configs))
+    with naming(path):
+        return SingleFile(path, single_file.parts(arrays, configs))
 
 
 def _checked(index: ModelIndex, name: str, config: dict[str, Any], arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,21 +236,21 @@ def check_depth(config: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
 def _largest(value: Any) -> int | float:
     """The largest number in a setting, which may be a list of them, or a list of such lists."""
     listed = value if isinstance(value, list | tuple) else (value,)
-    every = [number for each in listed for number in (each if isinstance(each, list | tuple) else (each,))]
-    return max((number for number in every if isinstance(number, int | float)), default=0)
+    numbers = [number for each in listed for number in (each if isinstance(each, list | tuple) else (each,))]
+    return max((number for number in numbers if isinstance(number, int | float)), default=0)
 
 
 @contextlib.contextmanager
-def naming(place: Path) -> Iterator[None]:
+def naming(file: Path) -> Iterator[None]:
     """Errors of settings and weights are errors of a file: DataError or CheckpointMismatchError, path first."""
     try:
         yield
     except DataError:
         raise
     except CheckpointMismatchError as error:
-        raise CheckpointMismatchError(f"{place}: {error}") from error
+        raise CheckpointMismatchError(f"{file}: {error}") from error
     except (ConfigError, ValueError, TypeError) as error:
-        raise DataError(f"{place}: {error}") from error
+        raise DataError(f"{file}: {error}") from error
 
 
 @functools.cache
@@ -266,12 +266,12 @@ def _as_class(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
     return {**config, "architectures": [kind]}
 
 
-def _unet(config: Mapping[str, Any], told: Mapping[str, Any], more: Mapping[str, Any]) -> networks.UNet:
-    return networks.UNet(**diffusers_text_unet.network_fields(config, told.get("pooled_channels")), **more)
+def _unet(config: Mapping[str, Any], context: Mapping[str, Any], more: Mapping[str, Any]) -> networks.UNet:
+    return networks.UNet(**diffusers_text_unet.network_fields(config, context.get("pooled_channels")), **more)
 
 
 def unet_example(network: Any, channels: int | None) -> tuple[Any, ...]:
-    """Return inputs of a U-Net, of which shapes matter: x, t, a text, and the size of the picture where it is told one."""
+    """Return inputs of a U-Net, for their shapes: x, t, a text, and the size of the picture where it reads one."""
     side = 2 ** (len(network.channels) - 1)
     x = np.zeros((1, side, side, channels or diffusers_text_unet.DEFAULTS["in_channels"]), np.float32)
     pooled = None if network.pooled_channels is None else np.zeros((1, network.pooled_channels), np.float32)
@@ -283,29 +283,31 @@ def unet_example(network: Any, channels: int | None) -> tuple[Any, ...]:
     return x, one, text, networks.ImageSize(two, two, **last)
 
 
-def _dit(config: Mapping[str, Any], told: Mapping[str, Any], more: Mapping[str, Any]) -> networks.DiT:
+def _dit(config: Mapping[str, Any], context: Mapping[str, Any], more: Mapping[str, Any]) -> networks.DiT:
     return networks.DiT(**diffusers_dit.network_fields(config), **more)
 
 
 def _dit_example(network: Any, channels: int | None) -> tuple[Any, ...]:
     side = network.patch
-    seen = channels or diffusers_dit.DEFAULTS["in_channels"]
-    return np.zeros((1, side, side, seen), np.float32), np.zeros(1, np.float32), np.zeros(1, np.int32)
+    in_channels = channels or diffusers_dit.DEFAULTS["in_channels"]
+    return np.zeros((1, side, side, in_channels), np.float32), np.zeros(1, np.float32), np.zeros(1, np.int32)
 
 
-def _autoencoder(config: Mapping[str, Any], told: Mapping[str, Any], more: Mapping[str, Any]) -> networks.Autoencoder:
+def _autoencoder(
+    config: Mapping[str, Any], context: Mapping[str, Any], more: Mapping[str, Any]
+) -> networks.Autoencoder:
     # float32, which it needs and which costs little
-    own = {name: value for name, value in more.items() if name != "dtype"}
-    return networks.Autoencoder(**diffusers_autoencoder.network_fields(config), **own)
+    fields = {name: value for name, value in more.items() if name != "dtype"}
+    return networks.Autoencoder(**diffusers_autoencoder.network_fields(config), **fields)
 
 
 def _autoencoder_example(network: Any, channels: int | None) -> tuple[Any, ...]:
     return (np.zeros((1, network.factor, network.factor, network.in_channels), np.float32),)
 
 
-def _text(config: Mapping[str, Any], told: Mapping[str, Any], more: Mapping[str, Any]) -> networks.TextEncoder:
+def _text(config: Mapping[str, Any], context: Mapping[str, Any], more: Mapping[str, Any]) -> networks.TextEncoder:
     fields = transformers_clip.network_fields(config)
-    if not told.get("penultimate"):
+    if not context.get("penultimate"):
         return networks.TextEncoder(**fields, **more)
     if fields["depth"] < 2:
         raise ConfigError(f"num_hidden_layers = {fields['depth']}: Stable Diffusion XL reads the last block but one")

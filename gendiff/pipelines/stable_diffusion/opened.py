@@ -139,7 +139,7 @@ class Opened:
     def negative(
         self, texts: str | Sequence[str] = "", *, weighted: bool | None = None, too_long: str | None = None
     ) -> Prompt:
-        """Texts to lead away from, as `prompt` takes them; an empty one is replaced by zeros where the folder says so."""
+        """Negative texts, as `prompt` takes them; an empty one becomes zeros where the folder says so."""
         zeros = self.index.kind is model_index.XL and self.index.settings["force_zeros_for_empty_prompt"] is not False
         return self._encoded(texts, weighted, too_long, zeros)
 
@@ -182,7 +182,7 @@ class Opened:
         sampler: Sampler | None = None,
         guide: Guide = latent_pipeline.classifier_free,
     ) -> LatentPipeline:
-        """From what the network is told to pictures: for a DiT told = (labels,) and away = (NO_LABEL,).
+        """From conditions to pictures: for a DiT condition = (labels,) and away = (NO_LABEL,).
 
         Arguments are those of `pipeline`.
 
@@ -190,7 +190,7 @@ class Opened:
             ValueError: for sizes that `multiple` does not divide, none where the folder tells none, for other sizes
                 than that of the training with a DiT, and for steps outside the noise path.
         """
-        rows, columns = (self._side(place, side) for place, side in enumerate((height, width)))
+        rows, columns = (self._side(axis, side) for axis, side in enumerate((height, width)))
         levels, factor = self.scheduler.grid(steps), self.autoencoder.factor
         return LatentPipeline(
             networks.pure(self.network),
@@ -219,10 +219,10 @@ class Opened:
             zeros_for_empty=zeros,
         )
 
-    def _side(self, place: int, value: int | None) -> int:
+    def _side(self, axis: int, value: int | None) -> int:
         """Height (0) or width (1) of a picture, checked."""
-        name, own = ("height", "width")[place], None if self.size is None else self.size[place]
-        side = own if value is None else value
+        name, default = ("height", "width")[axis], None if self.size is None else self.size[axis]
+        side = default if value is None else value
         if side is None:
             raise ValueError(f"{name} = None, and {self.index.folder} does not tell the size of its pictures: give it")
         checks.integer(name, side, self.multiple)
@@ -230,8 +230,8 @@ class Opened:
             raise ValueError(
                 f"{name} = {side} must be a multiple of {self.multiple}, as {side // self.multiple * self.multiple} is"
             )
-        if isinstance(self.network, networks.DiT) and side != own:
-            raise ValueError(f"{name} = {side}: this network draws pictures of its own size only, {name} = {own}")
+        if isinstance(self.network, networks.DiT) and side != default:
+            raise ValueError(f"{name} = {side}: this network draws pictures of its own size only, {name} = {default}")
         return side
 
 
@@ -279,25 +279,25 @@ def open_model(
     index = model_index.read(path)
     scheduler, notes = folder_scheduler.read(index, like_diffusers=like_diffusers)
     parts: dict[str, Part] = {}
-    told = {"penultimate": index.kind is model_index.XL}
+    context = {"penultimate": index.kind is model_index.XL}
     single = None if weights is None else model_parts.open_single(index, weights)
     fields = {"dtype": None if dtype == "float32" else dtype, "remat": remat}
     options: dict[str, Any] = {"variant": variant, "single": single, "fields": fields}
     for name in TOWERS:
         if name in index.parts:
-            parts[name] = model_parts.opened(index, name, told=told, **options)
+            parts[name] = model_parts.opened(index, name, context=context, **options)
     pooled = parts["text_encoder_2"].network.projection if "text_encoder_2" in parts else None
     for name in ("unet", "transformer", "vae"):
         if name in index.parts:
-            parts[name] = model_parts.opened(index, name, told={"pooled_channels": pooled}, **options)
+            parts[name] = model_parts.opened(index, name, context={"pooled_channels": pooled}, **options)
     tokenizers = tuple(
         clip_tokenizer.load(index.folder / name, like_transformers=like_diffusers)
         for name in TOKENIZERS
         if name in index.parts
     )
-    found = Opened(index, parts, tokenizers, scheduler, notes, dtype, like_diffusers, storage)
-    _check_together(found)
-    return found
+    model = Opened(index, parts, tokenizers, scheduler, notes, dtype, like_diffusers, storage)
+    _check_together(model)
+    return model
 
 
 def arranged(parts: Mapping[str, Params]) -> dict[str, Any]:
@@ -307,45 +307,50 @@ def arranged(parts: Mapping[str, Params]) -> dict[str, Any]:
     return ({"text": text} if text else {}) | {"network": network, "autoencoder": parts["vae"]}
 
 
-def _check_together(found: Opened) -> None:
+def _check_together(model: Opened) -> None:
     """Parts that do not fit each other are an error of the folder."""
-    folder, parts = found.index.folder, found.parts
+    folder, parts = model.index.folder, model.parts
     towers = [parts[name] for name in TOWERS if name in parts]
-    for part, tokenizer in zip(towers, found.tokenizers, strict=True):
+    for part, tokenizer in zip(towers, model.tokenizers, strict=True):
         network = part.network
         if tokenizer.size > network.vocabulary or tokenizer.length > network.positions or tokenizer.end != network.end:
-            said = f"{tokenizer.size} ids, {tokenizer.length} tokens, end {tokenizer.end}"
+            facts = f"{tokenizer.size} ids, {tokenizer.length} tokens, end {tokenizer.end}"
             needed = f"{network.vocabulary}, {network.positions} and {network.end}"
-            raise DataError(f"{part.folder}: does not fit its tokenizer, which has {said}: it has {needed}")
-    network, latent = found.network, found.autoencoder.latent_channels
-    place = parts[found.network_name].folder
+            raise DataError(f"{part.folder}: does not fit its tokenizer, which has {facts}: it has {needed}")
+    network, latent = model.network, model.autoencoder.latent_channels
+    network_folder = parts[model.network_name].folder
     if towers and sum(part.network.width for part in towers) != network.text_channels:
         widths = " + ".join(str(part.network.width) for part in towers)
         raise DataError(
-            f"{place}: reads texts of {network.text_channels} channels, and the text encoders have {widths}"
+            f"{network_folder}: reads texts of {network.text_channels} channels, and the text encoders have {widths}"
         )
-    side = parts[found.network_name].config.get("sample_size")
+    side = parts[model.network_name].config.get("sample_size")
     sides = [side, side] if isinstance(side, int) else side
     if sides is not None and (len(sides) != 2 or min(sides) < 1):
-        raise DataError(f"{place / model_parts.CONFIG}: sample_size = {side!r} must be a positive number, or two")
-    channels, out = _in_channels(parts[found.network_name]), network.out_channels
+        raise DataError(
+            f"{network_folder / model_parts.CONFIG}: sample_size = {side!r} must be a positive number, or two"
+        )
+    channels, out = _in_channels(parts[model.network_name]), network.out_channels
     if channels not in ((latent, 2 * latent + 1) if towers else (latent,)) or out not in (
         (latent,) if towers else (latent, 2 * latent)
     ):
         raise DataError(
-            f"{place}: has {channels} channels in and {out} out, which does not fit latents of {latent} channels"
+            f"{network_folder}: has {channels} channels in and {out} out, "
+            f"which does not fit latents of {latent} channels"
         )
-    if found.autoencoder.in_channels != 3 or found.autoencoder.out_channels not in (None, 3):
+    if model.autoencoder.in_channels != 3 or model.autoencoder.out_channels not in (None, 3):
         raise DataError(f"{parts['vae'].folder}: must read and write pictures of 3 channels")
-    if found.index.kind is model_index.XL and network.image_size is False:
-        raise DataError(f"{place}: addition_embed_type = None: Stable Diffusion XL is told the size of the picture")
-    wants_score = bool(found.index.settings.get("requires_aesthetics_score"))
+    if model.index.kind is model_index.XL and network.image_size is False:
+        raise DataError(
+            f"{network_folder}: addition_embed_type = None: Stable Diffusion XL is told the size of the picture"
+        )
+    wants_score = bool(model.index.settings.get("requires_aesthetics_score"))
     if towers and (network.image_size == "score") != wants_score:
         raise DataError(
             f"{folder / model_index.NAME}: requires_aesthetics_score = {wants_score} does not fit the U-Net"
         )
-    if found.index.kind is model_index.STABLE and network.image_size is not False:
-        raise DataError(f"{place}: addition_embed_type belongs to Stable Diffusion XL")
+    if model.index.kind is model_index.STABLE and network.image_size is not False:
+        raise DataError(f"{network_folder}: addition_embed_type belongs to Stable Diffusion XL")
 
 
 def _in_channels(part: Part) -> int:

@@ -1,4 +1,4 @@
-"""Prompts to pictures by the networks of a Stable Diffusion folder: text encoders, U-Net, autoencoder, as one function of arrays."""
+"""Prompts to pictures by a Stable Diffusion folder: text encoders, U-Net and autoencoder as one function of arrays."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -83,9 +83,9 @@ class PromptPipeline:
             ValueError: for missing parameters, prompts of unequal numbers of rows, and as `LatentPipeline` does.
             TypeError: as `LatentPipeline` does.
         """
-        told, away = self.conditions(params, prompt, negative, sizes, hint)
+        condition, away = self.conditions(params, prompt, negative, sizes, hint)
         options: dict[str, Any] = {"change": change, "start": start, "num_steps": num_steps, "on_level": on_level}
-        return self.latent(params, key, told, away, scale, index, **options)
+        return self.latent(params, key, condition, away, scale, index, **options)
 
     def conditions(
         self,
@@ -110,11 +110,11 @@ class PromptPipeline:
         if self.image_size is False:
             if sizes is not None:
                 raise ValueError("sizes are for networks that are told the size of a picture, and this one is not")
-            every: tuple[Any, ...] = tuple((text,) for text in texts)
+            both: tuple[Any, ...] = tuple((text,) for text in texts)
         else:
-            every = tuple(zip(texts, self.told_sizes() if sizes is None else sizes, strict=False))
-        every = every if hint is None else tuple((*each, hint) for each in every)
-        return every[0], every[1] if negative is not None else None
+            both = tuple(zip(texts, self.told_sizes() if sizes is None else sizes, strict=False))
+        both = both if hint is None else tuple((*each, hint) for each in both)
+        return both[0], both[1] if negative is not None else None
 
     def denoiser(
         self,
@@ -128,11 +128,11 @@ class PromptPipeline:
 
         Arguments are those of a call.
         """
-        told, away = self.conditions(params, prompt, negative)
-        return self.latent.denoiser(params, told, away, scale, change)
+        condition, away = self.conditions(params, prompt, negative)
+        return self.latent.denoiser(params, condition, away, scale, change)
 
     def told_sizes(self) -> tuple[networks.ImageSize, networks.ImageSize]:
-        """Sizes of whole, uncut pictures of the size that is drawn; with a score 6 for the prompt, and 2.5 for the negative one."""
+        """Sizes of uncropped pictures of the drawn size; scores are 6 for the prompt, 2.5 for the negative one."""
         side = np.array([self.latent.shape[:2]], np.float32) * self.factor
         crop = np.zeros((1, 2), np.float32)
         if self.image_size == "score":
@@ -163,7 +163,7 @@ def refined(
     entry: int,
     on_level: OnLevel | None = None,
 ) -> Float[Array, "b h w c"]:
-    """Draw with one network down to an entry of the grid, and with another one from there: Stable Diffusion XL and its refiner.
+    """Draw with a base down to an entry of the grid, and with a refiner from there, as Stable Diffusion XL does.
 
     The refiner walks the rest of the base's grid, and its steps go on counting, so no noise is drawn twice.
 
@@ -187,16 +187,18 @@ def refined(
     """
     checks.integer("entry", entry, 1, len(base.latent.levels) - 2)
     away: tuple[Any, Any] = (None, None) if negatives is None else negatives
-    told, told_away = base.conditions(params[0], prompts[0], away[0])
-    latents = base.latent.latents(params[0], key, told, told_away, scale, index, num_steps=entry, on_level=on_level)
+    condition, told_away = base.conditions(params[0], prompts[0], away[0])
+    latents = base.latent.latents(
+        params[0], key, condition, told_away, scale, index, num_steps=entry, on_level=on_level
+    )
     sampler = Continued(refiner.latent.sampler, entry)
     second = records.replace(refiner.latent, levels=latent_pipeline.rest(base.latent.levels, entry), sampler=sampler)
-    told, told_away = refiner.conditions(params[1], prompts[1], away[1])
-    return second(params[1], key, told, told_away, scale, index, start=latents, on_level=on_level)
+    condition, told_away = refiner.conditions(params[1], prompts[1], away[1])
+    return second(params[1], key, condition, told_away, scale, index, start=latents, on_level=on_level)
 
 
 def handed_over(pipeline: PromptPipeline, share: float, largest: float = 1000.0) -> int:
-    """How many steps of a grid lie in the first `share` of the times, as in 0.8 for Stable Diffusion XL and its refiner.
+    """How many steps of a grid lie in the first `share` of the times, such as 0.8 for Stable Diffusion XL.
 
     Args:
         pipeline: whose grid is asked, with concrete levels.

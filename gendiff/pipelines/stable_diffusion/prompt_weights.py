@@ -60,7 +60,7 @@ def parse(text: str) -> tuple[tuple[str, float], ...]:
 
 def _groups(text: str) -> dict[int, tuple[int, int, float]]:
     """Where a group opens -> (where its number begins, where it closes, the number)."""
-    found: dict[int, tuple[int, int, float]] = {}
+    groups: dict[int, tuple[int, int, float]] = {}
     opened: list[int] = []
     at = 0
     while at < len(text):
@@ -74,6 +74,6 @@ def _groups(text: str) -> dict[int, tuple[int, int, float]]:
             colon = text.rfind(":", begin + 1, at)
             tail = _TAIL.match(text, colon, at) if colon >= 0 else None
             if tail is not None:
-                found[begin] = colon, at, float(tail[1])
+                groups[begin] = colon, at, float(tail[1])
         at += 1
-    return found
+    return groups

@@ -81,7 +81,7 @@ def encode(
 
 
 def aligned(*prompts: Prompt) -> tuple[Prompt, ...]:
-    """The prompts with as many rows as the longest of them, as guidance needs them: further rows are those of the empty text."""
+    """The prompts with as many rows as the longest, as guidance needs: further rows are those of the empty text."""
     most = max(prompt.rows for prompt in prompts)
     return tuple(_longer(prompt, most) for prompt in prompts)
 
@@ -102,8 +102,8 @@ def _rows(tokenizer: ClipTokenizer, parts: Sequence[tuple[str, float]], too_long
     room = tokenizer.room
     if len(tokens) > room and too_long != "chunks":
         rest = tokenizer.text([token for token, _ in tokens[room:]])
-        shown = rest if len(rest) <= SHOWN else f"{rest[:SHOWN]}…"
-        message = f"a prompt has {len(tokens)} tokens and {room} are read: {shown!r} does not fit"
+        excerpt = rest if len(rest) <= SHOWN else f"{rest[:SHOWN]}…"
+        message = f"a prompt has {len(tokens)} tokens and {room} are read: {excerpt!r} does not fit"
         if too_long == "error":
             raise ValueError(f"{message}; shorten it, or take too_long = 'chunks'")
         warnings.warn(f"{message} and is left out", TruncationWarning, stacklevel=4)

@@ -18,10 +18,10 @@ TEXTS = (".json", ".txt")
 
 
 def save(path: str | os.PathLike, model: Opened, params: Mapping[str, Any]) -> None:
-    """Write a folder with other parameters: configurations, tokenizers and scheduler are those of the folder that was opened.
+    """Write a folder with other parameters.
 
-    Parts that are left out here, such as a safety checker, are left out there: the new model_index.json has null in
-    their place.
+    Configurations, tokenizers and scheduler are those of the folder that was opened. Parts that are left out here, such
+    as a safety checker, are left out there: the new model_index.json has null in their place.
 
     Args:
         path: the new folder, which must not hold a model.
@@ -32,22 +32,22 @@ def save(path: str | os.PathLike, model: Opened, params: Mapping[str, Any]) -> N
         DataError: path first, for a folder that holds a model.
         CheckpointMismatchError: path first, for parameters of other networks.
     """
-    place, source = Path(path), model.index.folder
-    if (place / model_index.NAME).exists():
-        raise DataError(f"{place}: holds a model: name another folder")
-    given = {name: params["text"][name] for name in TOWERS if name in model.parts}
-    given |= {model.network_name: params["network"], "vae": params["autoencoder"]}
-    arrays = {name: model.parts[name].theirs(part) for name, part in given.items()}
-    for name, found in arrays.items():
-        (place / name).mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / name / CONFIG, place / name / CONFIG)
+    target, source = Path(path), model.index.folder
+    if (target / model_index.NAME).exists():
+        raise DataError(f"{target}: holds a model: name another folder")
+    parts = {name: params["text"][name] for name in TOWERS if name in model.parts}
+    parts |= {model.network_name: params["network"], "vae": params["autoencoder"]}
+    arrays = {name: model.parts[name].theirs(part) for name, part in parts.items()}
+    for name, stored in arrays.items():
+        (target / name).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name / CONFIG, target / name / CONFIG)
         safetensors.numpy.save_file(
-            found, place / name / f"{model.parts[name].reader.stem}.safetensors", {"format": "pt"}
+            stored, target / name / f"{model.parts[name].reader.stem}.safetensors", {"format": "pt"}
         )
     for name in ("scheduler", *TOKENIZERS):
         if name in model.index.parts:
-            (place / name).mkdir(exist_ok=True)
+            (target / name).mkdir(exist_ok=True)
             for file in sorted(source.joinpath(name).iterdir()):
                 if file.suffix in TEXTS and file.is_file():
-                    shutil.copyfile(file, place / name / file.name)
-    model_index.write(model.index, place / model_index.NAME)  # last, so that a folder with it is whole
+                    shutil.copyfile(file, target / name / file.name)
+    model_index.write(model.index, target / model_index.NAME)  # last, so that a folder with it is whole

@@ -48,8 +48,8 @@ class TextTowers:
                 f"the prompt is of {len(prompt.ids)} tokenizers, and there are {len(self.names)} text encoders"
             )
         read = [
-            _tower(encode, params[name], prompt.ids[place], prompt.weights[place], prompt.empty[place])
-            for place, (name, encode) in enumerate(zip(self.names, self.encode, strict=True))
+            _tower(encode, params[name], prompt.ids[position], prompt.weights[position], prompt.empty[position])
+            for position, (name, encode) in enumerate(zip(self.names, self.encode, strict=True))
         ]
         blank = jnp.asarray(prompt.blank)
         tokens = jnp.where(blank[:, None, None], 0, jnp.concatenate([tokens for tokens, _ in read], -1))

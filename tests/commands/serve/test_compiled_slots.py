@@ -48,7 +48,7 @@ def tokens(text):
 
 
 def read(prompt, negative):
-    return ReadTexts(tokens(prompt), tokens(negative) if negative else pipelines.nothing(tokens(prompt)))
+    return ReadTexts(tokens(prompt), tokens(negative) if negative else pipelines.empty_prompt(tokens(prompt)))
 
 
 def served(pipeline):

@@ -124,7 +124,7 @@ def test_every_platform_is_lowered_for_and_the_program_calls_nothing_of_one_alon
     calls = set(re.findall(r"custom_call\s*@([\w.]+)", module.mlir_module()))
     assert calls <= {"shape_assertion"}  # JAX resolves it before it compiles for any platform
     for index in (np.arange(1, dtype=np.int32), np.arange(2, dtype=np.int32)):
-        away = pipelines.nothing(prompt)
+        away = pipelines.empty_prompt(prompt)
         shapes = jax.eval_shape(module.call, *prompt[:2], *away[:2], np.uint32(0), np.float32(1), index)
         assert shapes.shape == (len(index), of.side, of.side, 3)
 
