@@ -75,9 +75,7 @@ def loss(config: Config, name: str) -> Loss:
     weight = {CAPTIONS: 0.0, SCENES: 1.0}.get(name, config.picture_weight)
     least = weighting.uniform_levels((0.0, 0.1)) if name == SCENES else None
     predict = networks.pure(network(config, name))
-    return interleaved.next_token_and_denoising(
-        predict, SCHEDULE, FORM, image_weight=weight, levels_before_text=least
-    )
+    return interleaved.next_token_and_denoising(predict, SCHEDULE, FORM, image_weight=weight, levels_before_text=least)
 
 
 def steps(config: Config, name: str) -> int:

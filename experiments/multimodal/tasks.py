@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from experiments.multimodal.config import BOTH, CAPTIONS, DIGIT_PATCH, PAIRS, PICTURES, SCENE_PATCH, SCENES, Config
-from experiments.tasks import picture_texts, scene_questions, shapes, word_vocabulary
+from experiments.tasks import captioned_images, scene_questions, shapes, word_vocabulary
 from experiments.tasks.word_vocabulary import END, WordVocabulary
 from gendiff.data import batches, digits
 from gendiff.language import Texts
@@ -60,7 +60,7 @@ def held_out_digits() -> Task:
 def scenes(config: Config, seed: int, index: np.ndarray, *, unseen: bool = False) -> Task:
     """Scenes of a stream without held-out pairs, or each with one in one object, and a question about each."""
     recipe = _recipe(config)
-    made = picture_texts.captioned_shapes(recipe, config.side, seed, index, unseen=unseen)
+    made = captioned_images.captioned_shapes(recipe, config.side, seed, index, unseen=unseen)
     words, longest = _scene_words()
     texts = [f"{question} {answer}" for question, answer in zip(made.questions, made.answers, strict=True)]
     asked = _begun(words.encode(made.questions, longest, end=False))
@@ -114,7 +114,7 @@ def _documents(task: Task, rows: np.ndarray, name: str) -> tuple[Interleaved, ..
 
 
 def _captioned(images: np.ndarray, labels: np.ndarray) -> Task:
-    made = picture_texts.captioned_digits(images, labels)
+    made = captioned_images.captioned_digits(images, labels)
     words = word_vocabulary.vocabulary(made.texts)  # every digit is there
     texts = _begun(words.encode(made.texts, word_vocabulary.longest(made.texts)))
     return _task(made.pictures, DIGIT_PATCH, words, np.full((len(labels), 1), BEGIN, np.int32), texts, made.texts)

@@ -27,7 +27,7 @@ from jaxtyping import Bool, Int, Int32, Int64
 from experiments.language import questions, replies
 from experiments.language.replies import Marks
 from experiments.preferences import responses, stages
-from experiments.tasks import sums
+from experiments.tasks import addition
 from gendiff import language, networks
 from gendiff.commands.chat import models
 from gendiff.core.errors import ConfigError
@@ -106,7 +106,7 @@ def check(config: Config) -> None:
         raise ConfigError(
             f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps"
         )
-    if config.judged > (most := sums.unordered(DIGITS) // 2):
+    if config.judged > (most := addition.unordered(DIGITS) // 2):
         raise ConfigError(f"--judged {config.judged} is above {most}, half of the pairs of numbers of {DIGITS} digits")
     if config.tuning_batch > config.pairs:
         raise ConfigError(f"--tuning-batch {config.tuning_batch} is above --pairs {config.pairs}")
@@ -136,7 +136,7 @@ def documents(count: int, seed: int, step: int, *, without: Int64[np.ndarray, "m
     """
     half = count // 2
     lines = half * FACTS + (count - half) * SHEET
-    pairs = sums.batch_at(DIGITS, lines, seed, step, without=without)
+    pairs = addition.batch_at(DIGITS, lines, seed, step, without=without)
     verbs = np.random.default_rng((seed, step, 1)).integers(len(VERBS), size=lines)
     stated, listed = (slice(None, half * FACTS), slice(half * FACTS, None))
     texts = (
@@ -179,12 +179,12 @@ def network(config: Config) -> networks.LanguageModel:
 
 def held_out(config: Config) -> tuple[np.ndarray, np.ndarray]:
     """The orders that are judged, as (verbs (n,), pairs (n, 2)); the same ones for all seeds."""
-    return np.arange(config.judged) % len(VERBS), sums.held_out(DIGITS, config.judged, seed=0)
+    return np.arange(config.judged) % len(VERBS), addition.held_out(DIGITS, config.judged, seed=0)
 
 
 def examples(config: Config, name: str, seed: int) -> Rows:
     """Orders with responses, as a tuning of this name has them."""
-    pairs = sums.batch_at(DIGITS, config.pairs, seed, 2**31 - 1, without=held_out(config)[1])
+    pairs = addition.batch_at(DIGITS, config.pairs, seed, 2**31 - 1, without=held_out(config)[1])
     verbs = np.random.default_rng((seed, 2)).integers(len(VERBS), size=config.pairs)
     right = np.roll(right_responses(verbs, pairs), int(name == SHUFFLED), 0)
     rows = instruction.rows(orders(verbs, pairs).tolist(), right.tolist(), end=END, length=ORDER + RESPONSE + 1)

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.tasks import moving
-from experiments.tasks.moving import Clips
+from experiments.tasks import bouncing_digits
+from experiments.tasks.bouncing_digits import Clips
 from gendiff.commands.video.config import DIGIT, Config
 from gendiff.data import digits
 from gendiff.diffusion.types import Batch
@@ -25,7 +25,7 @@ def batch(config: Config, seed: int, step: int) -> Batch:
 def held_out(config: Config) -> Clips:
     """Clips of held-out digits, which samples are compared to."""
     split = _split()
-    return moving.moving_clips(
+    return bouncing_digits.moving_clips(
         split.held_out_images, split.held_out_labels, HELD_OUT, np.arange(config.real), **_shape(config)
     )
 
@@ -53,7 +53,7 @@ def shuffled(clips: np.ndarray) -> np.ndarray:
 
 def _of_training(config: Config, seed: int, index: np.ndarray) -> Clips:
     split = _split()
-    return moving.moving_clips(split.train_images, split.train_labels, seed, index, **_shape(config))
+    return bouncing_digits.moving_clips(split.train_images, split.train_labels, seed, index, **_shape(config))
 
 
 @functools.cache

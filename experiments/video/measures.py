@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.tasks import moving
+from experiments.tasks import bouncing_digits
 from experiments.video import clips
 from gendiff.commands.video import draws
 from gendiff.commands.video.config import DIGIT, Config
@@ -123,7 +123,7 @@ def numbers(of: Judged, real: Judged, floor: np.ndarray, resamples: int) -> dict
 
 
 def _rows(frames: np.ndarray) -> np.ndarray:
-    return features.pixels(moving.centred(frames, DIGIT + 2 * MARGIN))
+    return features.pixels(bouncing_digits.centred(frames, DIGIT + 2 * MARGIN))
 
 
 def _commonest(classes: np.ndarray) -> np.ndarray:

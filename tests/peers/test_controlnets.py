@@ -13,7 +13,7 @@ from gendiff.networks import controlnet
 from tests.peers.test_text_unets import SMALL, UNET, XL, inputs
 from tests.peers.test_weights import drawn
 from tests.weights import rig
-from tests.weights.diffusers.tiny_text_unets import given, shapes
+from tests.weights.diffusers.tiny_text_unets import network_inputs, shapes
 
 torch = pytest.importorskip("torch", reason="needs torch and diffusers: make test-peers")
 diffusers = pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")
@@ -50,7 +50,7 @@ def test_a_model_of_diffusers_tells_the_same_and_its_unet_answers_the_same(setti
     control = networks.ControlNet(
         precision="highest", **weights.diffusers_controlnet.network_fields(dict(their_control.config))
     )
-    given_here = given(**made)
+    given_here = network_inputs(**made)
     params = {
         "unet": params_of(weights.diffusers_text_unet, their_unet, unet, *given_here),
         "control": params_of(weights.diffusers_controlnet, their_control, control, *given_here, networks.Hint(hint)),

@@ -11,7 +11,7 @@ import pytest
 from gendiff import networks, weights
 from tests.peers.test_weights import drawn
 from tests.weights.diffusers.published_transformers import JOINT
-from tests.weights.diffusers.tiny_joint_transformers import example, given, module_of, shapes
+from tests.weights.diffusers.tiny_joint_transformers import example, module_of, network_inputs, shapes
 from tests.weights.rig import names_and_shapes
 
 torch = pytest.importorskip("torch", reason="needs torch and diffusers: make test-peers")
@@ -85,7 +85,10 @@ def converted(model, config=None, arrays=None):
     config = config or {"_class_name": type(model).__name__, **model.config}
     arrays = arrays or {name: value.numpy() for name, value in model.state_dict().items()}
     module = module_of(config)
-    network, given_here = networks.DiT(precision="highest", **module.network_fields(config)), given(**inputs(model))
+    network, given_here = (
+        networks.DiT(precision="highest", **module.network_fields(config)),
+        network_inputs(**inputs(model)),
+    )
     return network, given_here, module.params(config, arrays, shapes(network, *given_here))
 
 

@@ -49,7 +49,7 @@ def close(here, there, most):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_folder_of_ours_gives_the_same_logits_there_and_what_they_save_returns(tmp_path, name):
     network, shapes = built(CONFIGS[name])
-    ours = tiny_language_models.drawn(shapes)
+    ours = tiny_language_models.random_params(shapes)
     language_models.save(tmp_path / "ours", ours, CONFIGS[name])
     model = opened(tmp_path / "ours")
     with torch.inference_mode():

@@ -12,7 +12,7 @@ from gendiff.networks import lora
 from gendiff.weights import lora_files, lora_layers
 from tests.peers.test_text_unets import SMALL, UNET, XL, inputs
 from tests.peers.test_weights import drawn
-from tests.weights.diffusers.tiny_text_unets import given, shapes
+from tests.weights.diffusers.tiny_text_unets import network_inputs, shapes
 from tests.weights.lora.lora_arrays import factors, of_kohya, of_peft
 
 torch = pytest.importorskip("torch", reason="needs torch and diffusers: make test-peers")
@@ -32,7 +32,7 @@ def layers(model):
 def adaptable(model, settings):
     network = networks.UNet(precision="highest", **weights.diffusers_text_unet.network_fields(dict(model.config)))
     arrays = {name: value.numpy() for name, value in model.state_dict().items()}
-    given_here = given(**inputs(settings))
+    given_here = network_inputs(**inputs(settings))
     params = weights.diffusers_text_unet.params(dict(model.config), arrays, shapes(network, *given_here))
     return network, given_here, params, {"unet": lora_layers.unet(dict(model.config), params)}
 

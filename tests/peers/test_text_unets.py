@@ -12,7 +12,7 @@ from gendiff import networks, weights
 from tests.peers.test_weights import drawn
 from tests.weights import rig
 from tests.weights.diffusers.published_unets import CONFIGS
-from tests.weights.diffusers.tiny_text_unets import given, shapes
+from tests.weights.diffusers.tiny_text_unets import network_inputs, shapes
 
 torch = pytest.importorskip("torch", reason="needs torch and diffusers: make test-peers")
 diffusers = pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")
@@ -86,7 +86,7 @@ def converted(model, settings, config=None, arrays=None):
     arrays = arrays or {name: value.numpy() for name, value in model.state_dict().items()}
     config = config or dict(model.config)
     network = networks.UNet(precision="highest", **weights.diffusers_text_unet.network_fields(config))
-    given_here = given(**inputs(settings))
+    given_here = network_inputs(**inputs(settings))
     return network, given_here, weights.diffusers_text_unet.params(config, arrays, shapes(network, *given_here))
 
 
@@ -138,7 +138,7 @@ def test_every_array_of_a_published_model_has_its_place_and_shape(config):
             "pooled": np.zeros((1, network.pooled_channels), np.float32),
             "size": np.zeros((1, numbers), np.float32),
         }
-    like = shapes(network, *given(**example))
+    like = shapes(network, *network_inputs(**example))
     assert rig.names_and_shapes(like, weights.diffusers_text_unet.rules(config)) == theirs
 
 

@@ -13,7 +13,7 @@ def shapes(network, *inputs):
     return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *inputs))
 
 
-def drawn(shapes, rules_of):
+def random_pair(shapes, rules_of):
     """(random parameters of our network with these shapes, the same by their names)."""
     rng = np.random.default_rng(0)
     ours = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), shapes)
@@ -42,8 +42,8 @@ def names_and_shapes(like, rules_of):
     """Their names and shapes of parameters with our shapes, of which none is ever made whole, so that models may be
     large.
     """
-    found, paths = {}, trees.paths(like)
+    result, paths = {}, trees.paths(like)
     for path, rule, names in rules.matched(paths, rules_of):
         parts = rule.parts(np.broadcast_to(np.int8(0), paths[path].shape))
-        found |= {name: part.shape for copies, part in zip(names, parts, strict=True) for name in copies}
-    return found
+        result |= {name: part.shape for copies, part in zip(names, parts, strict=True) for name in copies}
+    return result

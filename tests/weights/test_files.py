@@ -24,9 +24,9 @@ def written(folder, **parts):
     return folder
 
 
-def same(found, wanted):
-    return found.keys() == wanted.keys() and all(
-        found[name].dtype == array.dtype and np.array_equal(found[name], array) for name, array in wanted.items()
+def same(result, expected):
+    return result.keys() == expected.keys() and all(
+        result[name].dtype == array.dtype and np.array_equal(result[name], array) for name, array in expected.items()
     )
 
 
@@ -129,8 +129,8 @@ def test_mutated_files_give_arrays_or_typed_errors_and_nothing_else(tmp_path):
     header = 8 + struct.unpack("<Q", WHOLE[:8])[0]
     for number in range(300):
         damaged = bytearray(WHOLE)
-        for place in rng.integers(header if number % 3 else len(WHOLE), size=rng.integers(1, 4)):
-            damaged[place] = rng.choice(list(b'[]{}:,"0919-eE. ')) if number % 2 else rng.integers(256)
+        for position in rng.integers(header if number % 3 else len(WHOLE), size=rng.integers(1, 4)):
+            damaged[position] = rng.choice(list(b'[]{}:,"0919-eE. ')) if number % 2 else rng.integers(256)
         if number % 5 == 0:
             del damaged[rng.integers(len(damaged)) :]
         file.write_bytes(damaged)

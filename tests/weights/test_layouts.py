@@ -109,9 +109,9 @@ KERNELS = {
 def test_inputs_and_outputs_of_a_product_of_two_matrices_are_ordered_apart(layout, shape):
     rng, rank = np.random.default_rng(0), 3
     down, up = rng.normal(size=(rank, *shape[1:])), rng.normal(size=(shape[0], rank))
-    whole = layout.ours((up @ down.reshape(rank, -1)).reshape(shape))
+    product = layout.ours((up @ down.reshape(rank, -1)).reshape(shape))
     first, second = layouts.of_inputs(layout).ours(down), layouts.of_outputs(layout).ours(up)
-    np.testing.assert_allclose((first.reshape(-1, rank) @ second).reshape(whole.shape), whole)
+    np.testing.assert_allclose((first.reshape(-1, rank) @ second).reshape(product.shape), product)
     assert np.array_equal(layouts.of_inputs(layout).theirs(first), down) and np.array_equal(
         layouts.of_outputs(layout).theirs(second), up
     )

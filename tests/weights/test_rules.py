@@ -44,9 +44,9 @@ def foreign(**changes):
     return {name: array for name, array in arrays.items() if array is not None}
 
 
-def refused(arrays, given=RULES):
+def refused(arrays, rules_of_all=RULES):
     with pytest.raises(CheckpointMismatchError) as caught:
-        rules.to_ours(arrays, given, network())
+        rules.to_ours(arrays, rules_of_all, network())
     return str(caught.value)
 
 
@@ -105,10 +105,10 @@ def test_shares_that_do_not_fit_are_refused():
 
 @table("dtype", [np.float16, np.float64, ml_dtypes.bfloat16])
 def test_other_floating_formats_become_the_dtype_of_the_network(dtype):
-    made = rules.to_ours({name: array.astype(dtype) for name, array in foreign().items()}, RULES, network())
-    assert made["time"]["kernel"].dtype == jnp.float32
+    params = rules.to_ours({name: array.astype(dtype) for name, array in foreign().items()}, RULES, network())
+    assert params["time"]["kernel"].dtype == jnp.float32
     np.testing.assert_array_equal(
-        made["time"]["kernel"], np.asarray(network()["time"]["kernel"]).astype(dtype).astype(np.float32)
+        params["time"]["kernel"], np.asarray(network()["time"]["kernel"]).astype(dtype).astype(np.float32)
     )
 
 
@@ -151,24 +151,24 @@ def test_copies_that_are_not_equal_are_named():
 
 
 def test_a_parameter_of_ours_without_a_rule_or_with_two_is_named_in_both_directions():
-    for given in (RULES[2:], (*RULES, *rules.convolution("trunk", "input"))):
-        assert "input/kernel, input/bias" in refused(foreign(), given) or "input/bias, input/kernel" in refused(
-            foreign(), given
+    for changed in (RULES[2:], (*RULES, *rules.convolution("trunk", "input"))):
+        assert "input/kernel, input/bias" in refused(foreign(), changed) or "input/bias, input/kernel" in refused(
+            foreign(), changed
         )
         with pytest.raises(
             CheckpointMismatchError, match="2 parameters of the network have no rule, or more than one: input/"
         ):
-            rules.to_theirs(network(), given)
+            rules.to_theirs(network(), changed)
 
 
 def test_a_layout_that_cannot_hold_the_parameter_is_named():
-    given = (*rules.linear("stem", "input", layouts.Patches(5)), *RULES[2:])
+    changed = (*rules.linear("stem", "input", layouts.Patches(5)), *RULES[2:])
     ours = network() | {"input": dense(np.random.default_rng(0), 18, 4)}
     with pytest.raises(
         CheckpointMismatchError,
         match=r"input/kernel of shape \(18, 4\) cannot hold stem.weight of shape \(4, 2, 3, 3\)",
     ):
-        rules.to_ours(foreign(), given, ours)
+        rules.to_ours(foreign(), changed, ours)
 
 
 def test_equal_rules_are_equal_and_hash_alike():

@@ -7,9 +7,9 @@ from tests.refusals import changed_rows, refusals
 DEFAULTS = {"depth": 2, "sizes": (1, 2), "form": "plain", "size": None, "means": None}
 
 
-def settled(**given):
+def checked(**config):
     return settings.from_config(
-        given,
+        config,
         ("Net", "OlderNet"),
         DEFAULTS,
         {"form": ("plain", "fancy")},
@@ -18,13 +18,13 @@ def settled(**given):
 
 
 def test_settings_are_the_defaults_but_for_what_is_given_and_lists_are_tuples():
-    assert settled() == DEFAULTS
-    assert settled(_class_name="OlderNet", _version="1.0", sizes=[3, 4], form="fancy") == DEFAULTS | {
+    assert checked() == DEFAULTS
+    assert checked(_class_name="OlderNet", _version="1.0", sizes=[3, 4], form="fancy") == DEFAULTS | {
         "sizes": (3, 4),
         "form": "fancy",
     }
-    assert settled(size=[3, 4])["size"] == (3, 4) and settled(size=5)["size"] == 5
-    assert settled(means=[0.5, 1])["means"] == (0.5, 1) and settled(means=None)["means"] is None
+    assert checked(size=[3, 4])["size"] == (3, 4) and checked(size=5)["size"] == 5
+    assert checked(means=[0.5, 1])["means"] == (0.5, 1) and checked(means=None)["means"] is None
 
 
 UNMATCHED = [
@@ -40,7 +40,7 @@ UNMATCHED = [
     ),
 ]
 test_what_cannot_be_followed_is_refused_by_name = pytest.mark.fault("weights: a configuration that cannot be followed")(
-    refusals(*changed_rows(lambda config: settled(**config), {}, UNMATCHED, ConfigError))
+    refusals(*changed_rows(lambda config: checked(**config), {}, UNMATCHED, ConfigError))
 )
 
 

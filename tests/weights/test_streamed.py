@@ -32,10 +32,10 @@ def saved(folder, name=files.STEM, arrays=ARRAYS):
 
 
 def test_every_array_is_that_of_the_library_of_the_format(tmp_path):
-    found = streamed.open_file(saved(tmp_path))
-    assert found.keys() == ARRAYS.keys()
+    arrays = streamed.open_file(saved(tmp_path))
+    assert arrays.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
-        stored = found[name]
+        stored = arrays[name]
         assert (stored.shape, stored.dtype, stored.ndim, stored.nbytes) == (
             array.shape,
             array.dtype,
@@ -61,9 +61,9 @@ def test_a_model_is_loaded_in_the_memory_of_its_parameters_and_one_array(tmp_pat
     names, size = [f"layer.{number}" for number in range(8)], 2**18
     file = saved(tmp_path, arrays={name: np.ones((2, size // 2), np.float32) for name in names})
     like = {f"layer_{number}": jax.ShapeDtypeStruct((size // 2, 2), np.dtype("float16")) for number in range(8)}
-    every = (Rule("layer_{number}", ("layer.{number}",), layouts.LINEAR),)
+    all_rules = (Rule("layer_{number}", ("layer.{number}",), layouts.LINEAR),)
     tracemalloc.start()
-    params = rules.to_ours(streamed.open_file(file), every, like)
+    params = rules.to_ours(streamed.open_file(file), all_rules, like)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert {leaf.shape for leaf in jax.tree.leaves(params)} == {(size // 2, 2)}
@@ -71,7 +71,7 @@ def test_a_model_is_loaded_in_the_memory_of_its_parameters_and_one_array(tmp_pat
 
 
 def test_names_and_shapes_are_checked_without_reading(tmp_path, monkeypatch):
-    found = streamed.open_file(
+    stored = streamed.open_file(
         saved(tmp_path, arrays={"w": np.ones((2, 3), np.float32), "rest": np.ones(1, np.float32)})
     )
 
@@ -79,22 +79,22 @@ def test_names_and_shapes_are_checked_without_reading(tmp_path, monkeypatch):
         raise AssertionError("read")
 
     monkeypatch.setattr(streamed.StoredArray, "__array__", unread)
-    every, like = (Rule("w", ("w",), layouts.LINEAR),), {"w": jax.ShapeDtypeStruct((2, 3), np.dtype("float32"))}
+    all_rules, like = (Rule("w", ("w",), layouts.LINEAR),), {"w": jax.ShapeDtypeStruct((2, 3), np.dtype("float32"))}
     with pytest.raises(
         CheckpointMismatchError,
         match=r"1 left over: rest; 1 wrong: w has shape \(2, 3\), but w of shape \(2, 3\) needs",
     ):
-        rules.to_ours(found, every, like)
+        rules.to_ours(stored, all_rules, like)
 
 
 def test_copies_are_compared_and_a_nan_equals_itself(tmp_path):
-    every = (Rule("w", ("{copy}.w",), copies=2),)
+    all_rules = (Rule("w", ("{copy}.w",), copies=2),)
     like = {"w": jax.ShapeDtypeStruct((2,), np.dtype("float32"))}
     same = {f"{copy}.w": np.array([np.nan, 1], np.float32) for copy in range(2)}
-    assert np.isnan(rules.to_ours(streamed.open_file(saved(tmp_path, arrays=same)), every, like)["w"][0])
+    assert np.isnan(rules.to_ours(streamed.open_file(saved(tmp_path, arrays=same)), all_rules, like)["w"][0])
     other = streamed.open_file(saved(tmp_path, arrays=same | {"1.w": np.zeros(2, np.float32)}))
     with pytest.raises(CheckpointMismatchError, match=r"1\.w differs from 0\.w"):
-        rules.to_ours(other, every, like)
+        rules.to_ours(other, all_rules, like)
 
 
 # Files of a folder.
@@ -151,8 +151,8 @@ def test_an_index_that_contradicts_its_parts_is_refused(tmp_path, places, messag
 
 def test_damaged_files_and_pickles_are_refused_path_first(tmp_path):
     file = saved(tmp_path)
-    whole = file.read_bytes()
-    for content in (b"", whole[:7], whole[:-1], b"\xff" * 8 + whole[8:], whole + b"x"):
+    original = file.read_bytes()
+    for content in (b"", original[:7], original[:-1], b"\xff" * 8 + original[8:], original + b"x"):
         file.write_bytes(content)
         with pytest.raises(DataError, match="not a whole safetensors file") as caught:
             streamed.open_file(file)

@@ -226,8 +226,8 @@ def test_a_damaged_file_is_refused(tmp_path, kind):
 @table("form", list(WHOLE))
 def test_any_changed_byte_gives_arrays_or_a_refusal(tmp_path, form):
     content, rng = bytearray(WHOLE[form]), np.random.default_rng(0)
-    for place in rng.choice(len(content), 200, replace=False):
-        changed = content[:place] + bytes([rng.integers(256)]) + content[place + 1 :]
+    for position in rng.choice(len(content), 200, replace=False):
+        changed = content[:position] + bytes([rng.integers(256)]) + content[position + 1 :]
         try:
             arrays = loaded(tmp_path, changed)
         except DataError:

@@ -14,8 +14,8 @@ import numpy as np
 from experiments.preferences.test_time import train
 from experiments.preferences.test_time.config import Config
 from experiments.preferences.test_time.train import Arm
-from experiments.tasks import sums
-from experiments.tasks.sums import SumFormat
+from experiments.tasks import addition
+from experiments.tasks.addition import SumFormat
 from gendiff import language, networks
 from gendiff.core.types import Params
 from gendiff.language import processors
@@ -107,7 +107,7 @@ def _program(network: networks.LanguageModel, prompt: int) -> Any:
             language.from_network(predict, params),
             language.cache.full(network, prompts.shape[0], network.context),
         )
-        forced = language.budget_forcing(sums.EQUALS, least=least, most=most)
+        forced = language.budget_forcing(addition.EQUALS, least=least, most=most)
         options: dict[str, Any] = {
             "processor": processors.chain(forced, processors.temperature(temperature)),
             "num_tokens": tokens,
@@ -122,5 +122,5 @@ def _program(network: networks.LanguageModel, prompt: int) -> Any:
 def as_text(config: Config, pairs: np.ndarray, answers: np.ndarray) -> np.ndarray:
     """(n, s) tokens of questions with direct answers; "=" stands for each digit of an answer that could not be read."""
     of = SumFormat(config.digits)
-    digits = np.where(answers[:, None] >= 0, of.digits_of(np.maximum(answers, 0)), sums.EQUALS)
+    digits = np.where(answers[:, None] >= 0, of.digits_of(np.maximum(answers, 0)), addition.EQUALS)
     return np.concatenate([of.prompts(pairs), digits], 1).astype(np.int32)

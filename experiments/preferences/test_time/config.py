@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.tasks import sums
+from experiments.tasks import addition
 from gendiff.commands.images import image_training
 from gendiff.core.errors import ConfigError
 from gendiff.runs import ranges
@@ -42,7 +42,7 @@ class Config:
 
     seeds: Distinct[Seed] = (0, 1, 2)
     """Seeds of training."""
-    digits: Annotated[int, msgspec.Meta(ge=1, le=sums.MOST_DIGITS - 1)] = 4
+    digits: Annotated[int, msgspec.Meta(ge=1, le=addition.MOST_DIGITS - 1)] = 4
     """Digits of each number of a sum."""
     small: Width = 24
     """Channels of a token of the small networks."""
@@ -94,7 +94,7 @@ def check(config: Config) -> None:
     if 2**config.doublings > config.samples:
         raise ConfigError(f"--doublings {config.doublings} of one sample are more than --samples {config.samples}")
     ranges.rising("noises", config.noises)
-    if config.questions > (most := sums.unordered(config.digits) // 2):
+    if config.questions > (most := addition.unordered(config.digits) // 2):
         raise ConfigError(
             f"--questions {config.questions} is above {most}, half of the pairs of --digits {config.digits}"
         )

@@ -15,7 +15,7 @@ from experiments.preferences.test_time.choosing import COVERAGE, LEARNED, MAJORI
 from experiments.preferences.test_time.config import Config, counts
 from experiments.preferences.test_time.pictures import JUDGE, UNCHOSEN, VERIFIERS, Chosen
 from experiments.preferences.test_time.train import Arm
-from experiments.tasks import sums
+from experiments.tasks import addition
 from gendiff.preferences import pass_at_k
 from gendiff.runs import vmapped_seeds
 from gendiff.runs.progress import Progress
@@ -285,7 +285,7 @@ def spent(config: Config, arm: Arm, count: int, verified: bool = False) -> float
 
 def by_carries(config: Config) -> dict[int, np.ndarray]:
     """Number of carries -> which questions have so many: how difficult they are."""
-    carried = sums.carries(train.held_out(config), config.digits)
+    carried = addition.carries(train.held_out(config), config.digits)
     return {int(count): carried == count for count in np.unique(carried)}
 
 

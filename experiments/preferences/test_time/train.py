@@ -12,8 +12,8 @@ import numpy as np
 import optax
 
 from experiments.preferences.test_time.config import Config
-from experiments.tasks import sums
-from experiments.tasks.sums import SumFormat
+from experiments.tasks import addition
+from experiments.tasks.addition import SumFormat
 from gendiff import networks, scaling, training
 from gendiff.core.types import Params
 from gendiff.language import objective
@@ -26,7 +26,7 @@ from gendiff.training import CompiledStep, TrainState, optimizers
 
 HEAD = 8
 """Channels of a head of attention; there are at least two heads."""
-ZERO = sums.SYMBOLS.index("0")
+ZERO = addition.SYMBOLS.index("0")
 """The token that stands in the place of scratch-work without content."""
 REFERENCE, RATE = 64, 3e-3
 """A width, and its peak learning rate of AdamW; at another width it is that times the root of 64 / width. It falls
@@ -101,7 +101,7 @@ def context(config: Config) -> int:
 
 def size(config: Config, width: int) -> scaling.DecoderSize:
     """The sizes of a network."""
-    return scaling.DecoderSize(sums.VOCABULARY, width, config.depth, max(2, width // HEAD), HEAD, 2 * width)
+    return scaling.DecoderSize(addition.VOCABULARY, width, config.depth, max(2, width // HEAD), HEAD, 2 * width)
 
 
 def network(config: Config, width: int) -> networks.LanguageModel:
@@ -230,7 +230,7 @@ def _adamw(config: Config, width: int, halved: int) -> optax.GradientTransformat
 
 def _rows(config: Config, kind: str, seed: int, step: int) -> np.ndarray:
     of = written(config, kind)
-    pairs = sums.batch_at(config.digits, config.batch, seed, step, without=held_out(config))
+    pairs = addition.batch_at(config.digits, config.batch, seed, step, without=held_out(config))
     if kind != SCRATCH:
         rows = of.rows(pairs)
         if kind == FILLER:
@@ -243,4 +243,4 @@ def _rows(config: Config, kind: str, seed: int, step: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4)
 def _held_out(digits: int, count: int) -> np.ndarray:
-    return sums.held_out(digits, count, seed=0)
+    return addition.held_out(digits, count, seed=0)

@@ -13,7 +13,7 @@ import numpy as np
 from experiments.preferences.test_time import answers, train
 from experiments.preferences.test_time.config import Config
 from experiments.preferences.test_time.train import DIRECT, Arm
-from experiments.tasks import sums
+from experiments.tasks import addition
 from gendiff import networks
 from gendiff.core.types import Params
 from gendiff.data import batches
@@ -22,7 +22,7 @@ from gendiff.runs import devices, drawing
 from gendiff.runs.progress import Progress
 from gendiff.runs.run_folder import RunFolder
 
-WRONG, RIGHT = sums.SYMBOLS.index("0"), sums.SYMBOLS.index("1")
+WRONG, RIGHT = addition.SYMBOLS.index("0"), addition.SYMBOLS.index("1")
 """The labels, as tokens."""
 POOL = 2**31
 """The step whose pairs begin the pool: no training has so many."""
@@ -48,7 +48,7 @@ def labelled(config: Config, folder: RunFolder) -> np.ndarray:
     """(seeds, pool, s) texts of sums, an answer of the seed's own network, and the label of the checker."""
     rounds = -(-config.pool // config.questions)  # as many at once as questions, by the same program
     drawn = [
-        sums.batch_at(config.digits, config.questions, 0, POOL + turn, without=train.held_out(config))
+        addition.batch_at(config.digits, config.questions, 0, POOL + turn, without=train.held_out(config))
         for turn in range(rounds)
     ]
 

@@ -17,7 +17,7 @@ import numpy as np
 from experiments.scaling.emergence import answers, train
 from experiments.scaling.emergence.answers import CHANCE, DIGITS, EXACT, METRICS, NLL, Scores, Sweep
 from experiments.scaling.emergence.train import FORMATS, KINDS, PLAIN, REVERSED, SHUFFLED, Config
-from experiments.tasks import sums
+from experiments.tasks import addition
 from gendiff.runs.progress import Progress
 from gendiff.runs.reporting import figures, intervals, trends
 from gendiff.runs.reporting.answers import Answer, Cell, Change
@@ -140,7 +140,7 @@ def apart(sizes: np.ndarray, groups: np.ndarray) -> float:
 
 def by_carries(sweep: Sweep, kind: str) -> dict[int, np.ndarray]:
     """(sizes, seeds) exact match of held-out sums with so many carries; a number that none has is left out."""
-    carried = sums.carries(train.held_out(sweep.config), sweep.config.digits)
+    carried = addition.carries(train.held_out(sweep.config), sweep.config.digits)
     exact = np.array([[of.exact for of in seeds] for seeds in sweep.scores[kind]])
     return {int(count): exact[:, :, carried == count].mean(2) for count in np.unique(carried)}
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.scaling.emergence import train
 from experiments.scaling.emergence.train import Config
-from experiments.tasks.sums import SumFormat
+from experiments.tasks.addition import SumFormat
 from gendiff import language, networks
 from gendiff.core.types import Params
 from gendiff.language import processors

@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 import optax
 
-from experiments.tasks import sums
-from experiments.tasks.sums import SumFormat
+from experiments.tasks import addition
+from experiments.tasks.addition import SumFormat
 from gendiff import language, networks, scaling, training
 from gendiff.core import records
 from gendiff.core.errors import ConfigError
@@ -44,7 +44,7 @@ class Config:
     """Channels of a token, from the smallest network to the largest."""
     depth: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
     """Blocks of each."""
-    digits: Annotated[int, msgspec.Meta(ge=1, le=sums.MOST_DIGITS)] = 3
+    digits: Annotated[int, msgspec.Meta(ge=1, le=addition.MOST_DIGITS)] = 3
     """Digits of each number of a sum."""
     train_steps: Count = 400
     """Optimizer steps, equal for all sizes. Other seeds than these chose it: width 64 needs no more than 500 steps of
@@ -75,7 +75,7 @@ def check(config: Config) -> None:
         raise ConfigError(
             f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps"
         )
-    if config.judged > (most := sums.unordered(config.digits) // 2):
+    if config.judged > (most := addition.unordered(config.digits) // 2):
         raise ConfigError(f"--judged {config.judged} is above {most}, half of the pairs of --digits {config.digits}")
 
 
@@ -107,7 +107,7 @@ def seeds_of(config: Config, kind: str) -> tuple[int, ...]:
 @functools.lru_cache(maxsize=4)
 def held_out(config: Config) -> np.ndarray:
     """The pairs (n, 2) that no training sees in either order, the same ones for all seeds."""
-    return sums.held_out(config.digits, config.judged, seed=0)
+    return addition.held_out(config.digits, config.judged, seed=0)
 
 
 def network(config: Config, width: int) -> networks.LanguageModel:
@@ -127,7 +127,7 @@ def network(config: Config, width: int) -> networks.LanguageModel:
 
 def size(config: Config, width: int) -> scaling.DecoderSize:
     """Its sizes."""
-    return scaling.DecoderSize(sums.VOCABULARY, width, config.depth, max(2, width // HEAD), HEAD, 2 * width)
+    return scaling.DecoderSize(addition.VOCABULARY, width, config.depth, max(2, width // HEAD), HEAD, 2 * width)
 
 
 def parameters(config: Config) -> np.ndarray:
@@ -151,7 +151,7 @@ def rows_at(config: Config, kind: str, seeds: tuple[int, ...], step: int) -> np.
     """(batch, seeds, length) texts of a step, int32."""
 
     def pairs(seed: int, step: int) -> np.ndarray:
-        return sums.batch_at(config.digits, config.batch, seed, step, without=held_out(config))
+        return addition.batch_at(config.digits, config.batch, seed, step, without=held_out(config))
 
     def rows(seed: int) -> np.ndarray:
         of, questions = written(config, kind), pairs(seed, step)

@@ -12,7 +12,7 @@ import transformers
 from tests.pipelines.stable_diffusion import tiny_folders
 from tests.pipelines.stable_diffusion.peer_cases import CASES, Case
 from tests.pipelines.stable_diffusion.tiny_folders import CONTROL, FOLDERS, MERGES, VOCABULARY
-from tests.weights.diffusers.make_text_unets_fixture import drawn as with_random_weights
+from tests.weights.diffusers.make_text_unets_fixture import randomized as with_random_weights
 
 __all__ = ["CASES", "built", "drawn", "latents", "weights"]
 

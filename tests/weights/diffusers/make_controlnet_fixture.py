@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from tests.weights.diffusers.make_text_unets_fixture import SMALL, drawn
+from tests.weights.diffusers.make_text_unets_fixture import SMALL, randomized
 
 UNET = SMALL | {
     "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
@@ -26,13 +26,13 @@ HINT_CHANNELS = (2, 3, 4)
 
 def main() -> None:
     """The U-Net and its ControlNet, as the one is made from the other, with parameters of their own at random."""
-    unet = drawn(diffusers.UNet2DConditionModel(**UNET), 0)
+    unet = randomized(diffusers.UNet2DConditionModel(**UNET), 0)
     control = diffusers.ControlNetModel.from_unet(
         unet, conditioning_embedding_out_channels=HINT_CHANNELS, load_weights_from_unet=False
     )
-    control = drawn(control, 1)
+    control = randomized(control, 1)
     rng = np.random.default_rng(1)
-    given = {
+    inputs = {
         "x": rng.normal(size=(2, 8, 4, 4)).astype(np.float32),
         "t": np.float32([37, 981]),
         "tokens": rng.normal(size=(2, 3, 6)).astype(np.float32),
@@ -41,7 +41,7 @@ def main() -> None:
     }
     arrays = {f"unet/{name}": value.half().numpy() for name, value in unet.state_dict().items()}
     arrays |= {f"control/{name}": value.half().numpy() for name, value in control.state_dict().items()}
-    tensors = {name: torch.from_numpy(value).double() for name, value in given.items()}
+    tensors = {name: torch.from_numpy(value).double() for name, value in inputs.items()}
     x, hint = (tensors[name].permute(0, 3, 1, 2) for name in ("x", "hint"))
     with torch.inference_mode():
         skips, middle = control.double()(
@@ -54,9 +54,9 @@ def main() -> None:
             down_block_additional_residuals=skips,
             mid_block_additional_residual=middle,
         ).sample
-    told = {f"told/{number}": value for number, value in enumerate((*skips, middle, output))}
-    arrays |= {name: np.ascontiguousarray(value.permute(0, 2, 3, 1).float().numpy()) for name, value in told.items()}
-    arrays |= {f"inputs/{name}": value for name, value in given.items()}
+    outputs = {f"told/{number}": value for number, value in enumerate((*skips, middle, output))}
+    arrays |= {name: np.ascontiguousarray(value.permute(0, 2, 3, 1).float().numpy()) for name, value in outputs.items()}
+    arrays |= {f"inputs/{name}": value for name, value in inputs.items()}
     configs = {"unet": json.loads(unet.to_json_string()), "control": json.loads(control.to_json_string())}
     about = {
         "made_by": f"diffusers {diffusers.__version__}, torch {torch.__version__}, float64",

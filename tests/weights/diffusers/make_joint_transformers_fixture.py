@@ -14,7 +14,7 @@ import torch
 import transformers
 from safetensors.numpy import save_file
 
-from tests.weights.diffusers.make_text_unets_fixture import drawn
+from tests.weights.diffusers.make_text_unets_fixture import randomized
 
 SMALL = {
     "num_layers": 2,
@@ -65,7 +65,7 @@ def rounded(model: torch.nn.Module, seed: int) -> torch.nn.Module:
     """The model drawn at random, its buffers too, all float16: a table of positions is then none that a formula
     gives.
     """
-    model, generator = drawn(model, seed), torch.Generator().manual_seed(100 + seed)
+    model, generator = randomized(model, seed), torch.Generator().manual_seed(100 + seed)
     for buffer in model.buffers():
         buffer.copy_((0.5 * torch.randn(buffer.shape, generator=generator)).half())
     return model
@@ -76,18 +76,18 @@ def inputs(config: dict) -> dict[str, np.ndarray]:
     are exact.
     """
     rng, channels = np.random.default_rng(1), config["in_channels"] // (4 if "axes_dims_rope" in config else 1)
-    made = {
+    result = {
         "x": rng.normal(size=(2, 8, 4, channels)).astype(np.float32),
         "t": np.float32([37, 981]),
         "tokens": rng.normal(size=(2, 3, 6)).astype(np.float32),
         "pooled": rng.normal(size=(2, 5)).astype(np.float32),
     }
-    return made | ({"scale": np.float32([0.25, 0.9])} if config.get("guidance_embeds") else {})
+    return result | ({"scale": np.float32([0.25, 0.9])} if config.get("guidance_embeds") else {})
 
 
-def answer(model: torch.nn.Module, given: dict[str, np.ndarray]) -> torch.Tensor:
+def answer(model: torch.nn.Module, values: dict[str, np.ndarray]) -> torch.Tensor:
     """Their output (b, c, h, w), in the precision of the model."""
-    tensors = {name: torch.from_numpy(array).double() for name, array in given.items()}
+    tensors = {name: torch.from_numpy(array).double() for name, array in values.items()}
     x, words = (
         tensors["x"].permute(0, 3, 1, 2),
         {"encoder_hidden_states": tensors["tokens"], "pooled_projections": tensors["pooled"]},
@@ -108,14 +108,14 @@ def main() -> None:
     for seed, (name, (build, settings)) in enumerate(JOINT.items()):
         model = rounded(build(**settings), seed)
         configs[name] = json.loads(model.to_json_string())
-        given = inputs(configs[name])
+        values = inputs(configs[name])
         arrays |= {f"{name}/{part}": value.half().numpy() for part, value in model.state_dict().items()}
-        arrays |= {f"{name} inputs/{part}": value for part, value in given.items()}
+        arrays |= {f"{name} inputs/{part}": value for part, value in values.items()}
         arrays[f"{name} output"] = np.ascontiguousarray(
-            answer(model.double(), given).permute(0, 2, 3, 1).float().numpy()
+            answer(model.double(), values).permute(0, 2, 3, 1).float().numpy()
         )
 
-    encoder = drawn(transformers.T5EncoderModel(transformers.T5Config(**T5)), 10)
+    encoder = randomized(transformers.T5EncoderModel(transformers.T5Config(**T5)), 10)
     configs["T5"] = json.loads(encoder.config.to_json_string())
     arrays |= {
         f"T5/{part}": value.half().numpy()
@@ -123,11 +123,11 @@ def main() -> None:
         if part != "encoder.embed_tokens.weight"
     }
     ids = np.random.default_rng(2).integers(2, 24, (2, LENGTH)).astype(np.int32)
-    shown = np.arange(LENGTH)[None] < np.array([[LENGTH], [LENGTH - 20]])
-    arrays |= {"T5 inputs/ids": ids, "T5 inputs/mask": shown.astype(np.uint8)}
+    visible = np.arange(LENGTH)[None] < np.array([[LENGTH], [LENGTH - 20]])
+    arrays |= {"T5 inputs/ids": ids, "T5 inputs/mask": visible.astype(np.uint8)}
     with torch.inference_mode():
         tokens = encoder.double()(
-            torch.from_numpy(ids).long(), attention_mask=torch.from_numpy(shown).long()
+            torch.from_numpy(ids).long(), attention_mask=torch.from_numpy(visible).long()
         ).last_hidden_state
     arrays["T5 output"] = tokens.float().numpy()
 

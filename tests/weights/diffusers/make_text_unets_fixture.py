@@ -53,7 +53,7 @@ MODELS = {
 }
 
 
-def drawn(model: torch.nn.Module, seed: int) -> torch.nn.Module:
+def randomized(model: torch.nn.Module, seed: int) -> torch.nn.Module:
     """Every parameter at random, so that those which start at 0 count too, and as a float16; outputs are near 1 in
     size.
     """
@@ -69,27 +69,27 @@ def drawn(model: torch.nn.Module, seed: int) -> torch.nn.Module:
 def inputs(model: torch.nn.Module) -> dict[str, np.ndarray]:
     """Samples with channels last, times, tokens; for XL a pooled text and the six numbers of a size too."""
     rng, config = np.random.default_rng(1), model.config
-    made = {
+    result = {
         "x": rng.normal(size=(2, 8, 4, config.in_channels)).astype(np.float32),
         "t": np.float32([37, 981]),
         "tokens": rng.normal(size=(2, 3, config.cross_attention_dim)).astype(np.float32),
     }
     if config.addition_embed_type is not None:
-        made["pooled"] = rng.normal(size=(2, 7)).astype(np.float32)
-        made["size"] = np.float32([[512, 640, 0, 16, 1024, 768], [64, 48, 3, 0, 256, 320]])
-    return made
+        result["pooled"] = rng.normal(size=(2, 7)).astype(np.float32)
+        result["size"] = np.float32([[512, 640, 0, 16, 1024, 768], [64, 48, 3, 0, 256, 320]])
+    return result
 
 
 def main() -> None:
     arrays, configs = {}, {}
     for seed, (name, settings) in enumerate(MODELS.items()):
-        model = drawn(diffusers.UNet2DConditionModel(**settings), seed)
+        model = randomized(diffusers.UNet2DConditionModel(**settings), seed)
         configs[name] = json.loads(model.to_json_string())
         arrays |= {f"{name}/{part}": value.half().numpy() for part, value in model.state_dict().items()}
-        given = inputs(model)
-        arrays |= {f"{name} inputs/{part}": value for part, value in given.items()}
-        tensors = {part: torch.from_numpy(value).double() for part, value in given.items()}
-        added = {"text_embeds": tensors["pooled"], "time_ids": tensors["size"]} if "pooled" in given else None
+        values = inputs(model)
+        arrays |= {f"{name} inputs/{part}": value for part, value in values.items()}
+        tensors = {part: torch.from_numpy(value).double() for part, value in values.items()}
+        added = {"text_embeds": tensors["pooled"], "time_ids": tensors["size"]} if "pooled" in values else None
         with torch.inference_mode():
             result = model.double()(
                 tensors["x"].permute(0, 3, 1, 2), tensors["t"], tensors["tokens"], added_cond_kwargs=added

@@ -14,19 +14,19 @@ OF_BLOCK["self_attn.out_proj"] = "attn.out_proj"
 
 def open_clip(arrays):
     """The arrays under their other names; queries, keys and values become one array."""
-    found, parts = {}, {}
+    result, parts = {}, {}
     for name, array in arrays.items():
         if name == "text_projection.weight":
-            found["text_projection"] = np.ascontiguousarray(array.T)
+            result["text_projection"] = np.ascontiguousarray(array.T)
             continue
         name = name.removeprefix("text_model.")
         if name in NAMES:
-            found[NAMES[name]] = array
+            result[NAMES[name]] = array
             continue
         _, _, number, rest = name.split(".", 3)
         block, (head, kind) = f"transformer.resblocks.{number}", rest.rsplit(".", 1)
         if head in OF_BLOCK:
-            found[f"{block}.{OF_BLOCK[head]}.{kind}"] = array
+            result[f"{block}.{OF_BLOCK[head]}.{kind}"] = array
         else:
             parts.setdefault(f"{block}.attn.in_proj_{kind}", {})[head.split(".")[1][0]] = array
-    return found | {name: np.concatenate([of[letter] for letter in "qkv"]) for name, of in parts.items()}
+    return result | {name: np.concatenate([letters[letter] for letter in "qkv"]) for name, letters in parts.items()}

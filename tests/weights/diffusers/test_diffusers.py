@@ -78,9 +78,9 @@ def shapes(module, config):
     return _shapes(module, json.dumps(config))
 
 
-def drawn(module, config):
+def random_pair(module, config):
     """(parameters of our network, the same by their names)."""
-    return rig.drawn(shapes(module, config), module.rules(config))
+    return rig.random_pair(shapes(module, config), module.rules(config))
 
 
 @functools.cache
@@ -96,7 +96,7 @@ def _shapes(module, text):
 
 @table("module, config", CONFIGS.values())
 def test_our_parameters_return_from_their_names_bit_for_bit(module, config):
-    ours, theirs = drawn(module, config)
+    ours, theirs = random_pair(module, config)
     assert rig.equal(module.params(config, theirs, shapes(module, config)), ours)
     if module is unet:  # a DiT of theirs has an embedder in every block
         assert sum(array.size for array in theirs.values()) == networks.count(ours)
@@ -143,7 +143,7 @@ def test_names_and_shapes_are_those_of_the_model(module, config):
 
 
 def test_sines_first_become_cosines_first():
-    ours, sines = drawn(unet, DDPM | NARROW)
+    ours, sines = random_pair(unet, DDPM | NARROW)
     cosines = rules.to_theirs(ours, unet.rules(DDPM | NARROW | {"flip_sin_to_cos": True}))
     name = "time_embedding.linear_1.weight"
     np.testing.assert_array_equal(np.roll(sines[name], 4, 1), cosines[name])
@@ -152,7 +152,7 @@ def test_sines_first_become_cosines_first():
 
 def test_attention_may_have_its_former_names():
     config = BENCHMARK | NARROW
-    ours, theirs = drawn(unet, config)
+    ours, theirs = random_pair(unet, config)
     for now, then in {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}.items():
         theirs = {name.replace(f".{now}.", f".{then}."): array for name, array in theirs.items()}
     assert "down_blocks.1.attentions.0.proj_attn.bias" in theirs and "mid_block.attentions.0.query.weight" in theirs
@@ -163,7 +163,7 @@ def test_attention_may_have_its_former_names():
 
 
 def test_embedders_that_differ_between_blocks_are_refused_by_name():
-    theirs = drawn(dit, TINY)[1]
+    theirs = random_pair(dit, TINY)[1]
     name = "transformer_blocks.2.norm1.emb.timestep_embedder.linear_2.weight"
     theirs[name] = theirs[name] * np.float32(1.001)
     with pytest.raises(CheckpointMismatchError) as caught:
@@ -180,7 +180,7 @@ def test_embedders_that_differ_between_blocks_are_refused_by_name():
 )
 def test_weights_of_another_configuration_are_refused(module, stored, config, message):
     with pytest.raises(CheckpointMismatchError, match=message):
-        module.params(config, drawn(module, stored)[1], shapes(module, config))
+        module.params(config, random_pair(module, stored)[1], shapes(module, config))
 
 
 # Settings.

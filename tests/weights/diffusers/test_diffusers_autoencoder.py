@@ -63,9 +63,9 @@ def _shapes(network):
 
 
 @functools.cache
-def drawn():
+def random_pair():
     """(parameters of our small network, the same by their names)."""
-    return rig.drawn(shapes(SMALL), weights.rules(SMALL))
+    return rig.random_pair(shapes(SMALL), weights.rules(SMALL))
 
 
 NAMES = {
@@ -100,7 +100,7 @@ def test_names_shapes_and_number_of_parameters_are_those_of_stable_diffusion():
 
 
 def test_our_parameters_return_from_their_names_bit_for_bit_and_attention_may_have_its_former_names():
-    ours, theirs = drawn()
+    ours, theirs = random_pair()
     assert rig.equal(weights.params(SMALL, theirs, shapes(SMALL)), ours)
     assert sum(array.size for array in theirs.values()) == networks.count(ours)
     for then, now in diffusers_blocks.FORMER_NAMES.items():
@@ -117,8 +117,8 @@ def test_weights_of_another_configuration_are_refused_by_name():
         CheckpointMismatchError, match="4 left over: post_quant_conv.bias, post_quant_conv.weight, quant_conv.bias"
     ):
         bare = SMALL | {"use_quant_conv": False, "use_post_quant_conv": False}
-        weights.params(bare, drawn()[1], shapes(bare))
-    missing = {name: array for name, array in drawn()[1].items() if name != "decoder.conv_out.bias"}
+        weights.params(bare, random_pair()[1], shapes(bare))
+    missing = {name: array for name, array in random_pair()[1].items() if name != "decoder.conv_out.bias"}
     with pytest.raises(CheckpointMismatchError, match=r"1 missing: decoder.conv_out.bias \(for decoder/output/bias\)"):
         weights.params(SMALL, missing, shapes(SMALL))
 

@@ -53,21 +53,21 @@ def written():
     """(configs, arrays, inputs, what they told), each by its name."""
     with safetensors.safe_open(Path(__file__).with_name("controlnet_fixture.safetensors"), "numpy") as file:
         configs = json.loads(file.metadata()["configs"])
-        every = {key: file.get_tensor(key) for key in file.keys()}
+        stored = {key: file.get_tensor(key) for key in file.keys()}
 
-    def of(name):
-        return {key.removeprefix(f"{name}/"): array for key, array in every.items() if key.startswith(f"{name}/")}
+    def part(name):
+        return {key.removeprefix(f"{name}/"): array for key, array in stored.items() if key.startswith(f"{name}/")}
 
-    told = of("told")
+    outputs = part("told")
     return (
         configs,
-        {name: of(name) for name in ("unet", "control")},
-        of("inputs"),
-        [told[str(number)] for number in range(len(told))],
+        {name: part(name) for name in ("unet", "control")},
+        part("inputs"),
+        [outputs[str(number)] for number in range(len(outputs))],
     )
 
 
-def given():
+def call_inputs():
     """The inputs of our networks, the hint last."""
     inputs = written()[2]
     text = networks.Text(inputs["tokens"], np.ones(inputs["tokens"].shape[:2], bool))
@@ -83,29 +83,30 @@ def converted(name="control"):
         "control": (networks.ControlNet, diffusers_controlnet),
     }[name]
     network = build(precision="highest", **module.network_fields(configs[name]))
-    inputs = given() if name == "control" else given()[:3]
+    inputs = call_inputs() if name == "control" else call_inputs()[:3]
     return networks.pure(network), module.params(configs[name], arrays[name], rig.shapes(network, *inputs))
 
 
-def assert_same(own, other):
-    assert own.shape == other.shape and other.std() > 0.02
-    np.testing.assert_allclose(own, other, rtol=SAME, atol=SAME * np.sqrt(np.mean(other**2)))
+def assert_same(actual, other):
+    assert actual.shape == other.shape and other.std() > 0.02
+    np.testing.assert_allclose(actual, other, rtol=SAME, atol=SAME * np.sqrt(np.mean(other**2)))
 
 
 def test_a_tiny_model_of_diffusers_tells_the_same_here():
     tell, params = converted()
-    told = quickly(tell)(params, *given())
-    wanted = written()[3][:-1]
-    assert len(told.skips) + 1 == len(wanted) == 5
-    for own, other in zip((*told.skips, told.middle), wanted, strict=True):
-        assert_same(own, other)
+    outputs = quickly(tell)(params, *call_inputs())
+    expected = written()[3][:-1]
+    assert len(outputs.skips) + 1 == len(expected) == 5
+    for actual, other in zip((*outputs.skips, outputs.middle), expected, strict=True):
+        assert_same(actual, other)
 
 
 @pytest.mark.slow
 def test_its_unet_answers_the_same():
-    (unet, own), (tell, params) = converted("unet"), converted()
+    (unet, actual), (tell, params) = converted("unet"), converted()
     assert_same(
-        quickly(controlnet.controlled(unet, tell))({"unet": own, "control": params}, *given()), written()[3][-1]
+        quickly(controlnet.controlled(unet, tell))({"unet": actual, "control": params}, *call_inputs()),
+        written()[3][-1],
     )
 
 
@@ -125,14 +126,14 @@ def test_a_single_file_has_the_arrays_of_the_folder():
     }
     known = ("input_hint_block.0.weight", "zero_convs.3.0.bias", "middle_block_out.0.weight")
     assert {f"control_model.{name}" for name in known} <= set(stored)
-    found = diffusers_controlnet.of_single_file(stored, configs["control"])
-    assert set(found) == set(arrays["control"]) and all(found[key] is arrays["control"][key] for key in found)
+    named = diffusers_controlnet.of_single_file(stored, configs["control"])
+    assert set(named) == set(arrays["control"]) and all(named[key] is arrays["control"][key] for key in named)
     alone = {
         name.removeprefix("control_model."): array
         for name, array in stored.items()
         if name.startswith("control_model.")
     }
-    assert set(diffusers_controlnet.of_single_file(alone, configs["control"])) == set(found)
+    assert set(diffusers_controlnet.of_single_file(alone, configs["control"])) == set(named)
     with pytest.raises(CheckpointMismatchError, match="no array begins with 'control_model.'"):
         diffusers_controlnet.of_single_file(arrays["control"], configs["control"])
 

@@ -25,7 +25,7 @@ from tests.weights.diffusers.published_unets import (
     STABLE_DIFFUSION_2,
     XL,
 )
-from tests.weights.diffusers.tiny_text_unets import NAMES, converted, given, shapes, written
+from tests.weights.diffusers.tiny_text_unets import NAMES, converted, network_inputs, shapes, written
 
 pytestmark = pytest.mark.numbers
 
@@ -77,16 +77,20 @@ def test_a_published_model_is_a_network_of_ours(config):
 
 
 def test_levels_depths_heads_and_what_joins_the_time_are_those_of_each_model():
-    def told(config, *names):
+    def fields(config, *names):
         return tuple(text_unet.network_fields(config).get(name) for name in names)
 
-    assert told(STABLE_DIFFUSION_1, "attention_levels", "transformer_depth", "heads") == ((0, 1, 2), 1, 8)
-    assert told(STABLE_DIFFUSION_2, "attention_levels", "transformer_depth", "heads") == ((0, 1, 2), 1, (5, 10, 20, 20))
-    assert told(XL, "attention_levels", "transformer_depth", "heads") == ((1, 2), (1, 2, 10), (5, 10, 20))
-    assert told(REFINER, "attention_levels", "transformer_depth", "heads") == ((1, 2), 4, (6, 12, 24, 24))
-    assert told(STABLE_DIFFUSION_2, "pooled_channels", "image_size") == (None, None)
-    assert told(XL, "pooled_channels", "image_size") == (1280, True)
-    assert told(REFINER, "pooled_channels", "image_size") == (1280, "score")
+    assert fields(STABLE_DIFFUSION_1, "attention_levels", "transformer_depth", "heads") == ((0, 1, 2), 1, 8)
+    assert fields(STABLE_DIFFUSION_2, "attention_levels", "transformer_depth", "heads") == (
+        (0, 1, 2),
+        1,
+        (5, 10, 20, 20),
+    )
+    assert fields(XL, "attention_levels", "transformer_depth", "heads") == ((1, 2), (1, 2, 10), (5, 10, 20))
+    assert fields(REFINER, "attention_levels", "transformer_depth", "heads") == ((1, 2), 4, (6, 12, 24, 24))
+    assert fields(STABLE_DIFFUSION_2, "pooled_channels", "image_size") == (None, None)
+    assert fields(XL, "pooled_channels", "image_size") == (1280, True)
+    assert fields(REFINER, "pooled_channels", "image_size") == (1280, "score")
 
 
 def test_a_pooled_width_that_is_given_says_which_numbers_join_the_time():
@@ -105,7 +109,8 @@ def test_stable_diffusion_has_its_number_of_parameters_under_its_names():
     config = STABLE_DIFFUSION_1
     network = networks.UNet(**text_unet.network_fields(config))
     like = shapes(
-        network, *given(np.zeros((1, 8, 8, 4), np.float32), np.zeros(1, np.float32), np.zeros((1, 1, 768), np.float32))
+        network,
+        *network_inputs(np.zeros((1, 8, 8, 4), np.float32), np.zeros(1, np.float32), np.zeros((1, 1, 768), np.float32)),
     )
     assert sum(leaf.size for leaf in jax.tree.leaves(like)) == NUMBERS["Stable Diffusion 1.5"]
     theirs = rig.names_and_shapes(like, text_unet.rules(config))

@@ -70,9 +70,9 @@ def test_what_the_last_block_of_stable_diffusion_3_asks_in_vain_does_not_matter_
     like = shapes(network, *converted(name)[1])
     again = diffusers_sd3.params(config, other, like)
     assert jax.tree.all(jax.tree.map(np.array_equal, again, params))
-    whole = diffusers_sd3.arrays(config, params)
-    assert {key: array.shape for key, array in whole.items()} == {key: array.shape for key, array in arrays.items()}
-    assert not any(np.any(whole[key]) for key in unused)
+    stored = diffusers_sd3.arrays(config, params)
+    assert {key: array.shape for key, array in stored.items()} == {key: array.shape for key, array in arrays.items()}
+    assert not any(np.any(stored[key]) for key in unused)
 
 
 def test_weights_of_other_settings_are_refused_by_name():
@@ -117,17 +117,17 @@ def test_a_published_model_is_a_network_of_ours(config):
 
 
 def test_norms_of_heads_further_attention_positions_and_what_is_told_are_those_of_each_model():
-    def told(config, *names):
+    def fields(config, *names):
         network = networks.DiT(**module_of(config).network_fields(config))
         return tuple(getattr(network, name) for name in names)
 
     names = "norm_heads", "own_attention", "position_table"
-    assert told(STABLE_DIFFUSION_3_MEDIUM, *names) == (False, (), 192)
-    assert told(STABLE_DIFFUSION_35_MEDIUM, *names) == (True, tuple(range(13)), 384)
-    assert told(STABLE_DIFFUSION_35_LARGE, *names, "width") == (True, (), 192, 2432)
+    assert fields(STABLE_DIFFUSION_3_MEDIUM, *names) == (False, (), 192)
+    assert fields(STABLE_DIFFUSION_35_MEDIUM, *names) == (True, tuple(range(13)), 384)
+    assert fields(STABLE_DIFFUSION_35_LARGE, *names, "width") == (True, (), 192, 2432)
     names = "norm_heads", "single_depth", "rotary_channels", "guidance"
-    assert told(FLUX_DEV, *names) == told(FLUX_FILL, *names) == (True, 38, (16, 56, 56), True)
-    assert told(FLUX_SCHNELL, *names) == (True, 38, (16, 56, 56), False)
+    assert fields(FLUX_DEV, *names) == fields(FLUX_FILL, *names) == (True, 38, (16, 56, 56), True)
+    assert fields(FLUX_SCHNELL, *names) == (True, 38, (16, 56, 56), False)
 
 
 def number_of_parameters(config):

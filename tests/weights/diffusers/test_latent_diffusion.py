@@ -10,7 +10,7 @@ from gendiff.weights import diffusers_autoencoder, diffusers_text_unet, latent_d
 from tests.tables import table
 from tests.weights import rig
 from tests.weights.diffusers.published_unets import REFINER, STABLE_DIFFUSION_1, STABLE_DIFFUSION_2, XL
-from tests.weights.diffusers.test_diffusers_autoencoder import SMALL, STABLE_DIFFUSION, drawn, shapes
+from tests.weights.diffusers.test_diffusers_autoencoder import SMALL, STABLE_DIFFUSION, random_pair, shapes
 from tests.weights.diffusers.tiny_text_unets import NAMES, converted, written
 
 UNET = {
@@ -81,27 +81,27 @@ def test_a_unet_of_a_single_file_has_the_arrays_of_the_folder(name):
     stored = OTHERS | rig.in_single_file(arrays, "model.diffusion_model.", latent_diffusion.unet_names(config))
     if name == NAMES[0]:
         assert "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight" in stored
-    found = latent_diffusion.unet(stored, config)
-    assert set(found) == set(arrays) and all(found[key] is arrays[key] for key in arrays)
+    named = latent_diffusion.unet(stored, config)
+    assert set(named) == set(arrays) and all(named[key] is arrays[key] for key in arrays)
 
 
 def test_an_autoencoder_of_a_single_file_has_the_parameters_of_the_folder():
-    ours, theirs = drawn()
+    ours, theirs = random_pair()
     stored = OTHERS | rig.in_single_file(theirs, "first_stage_model.", latent_diffusion.autoencoder_names(SMALL))
     pixels = ("attn_1.q.weight", "attn_1.k.weight", "attn_1.v.weight", "attn_1.proj_out.weight")
     stored = {key: array[:, :, None, None] if key.endswith(pixels) else array for key, array in stored.items()}
     assert stored["first_stage_model.decoder.mid.attn_1.q.weight"].ndim == 4
-    found = latent_diffusion.autoencoder(stored, SMALL)
-    assert rig.equal(diffusers_autoencoder.params(SMALL, found, shapes(SMALL)), ours)
+    named = latent_diffusion.autoencoder(stored, SMALL)
+    assert rig.equal(diffusers_autoencoder.params(SMALL, named, shapes(SMALL)), ours)
 
 
 def test_an_unknown_array_keeps_its_name_and_is_refused_by_it():
     config, arrays, _, _ = written(NAMES[0])
     stored = OTHERS | rig.in_single_file(arrays, "model.diffusion_model.", latent_diffusion.unet_names(config))
-    found = latent_diffusion.unet(stored | {"model.diffusion_model.input_hint.0.weight": np.zeros(3)}, config)
-    assert "input_hint.0.weight" in found and len(found) == len(arrays) + 1
+    named = latent_diffusion.unet(stored | {"model.diffusion_model.input_hint.0.weight": np.zeros(3)}, config)
+    assert "input_hint.0.weight" in named and len(named) == len(arrays) + 1
     with pytest.raises(CheckpointMismatchError, match="1 left over: input_hint.0.weight"):
-        diffusers_text_unet.params(config, found, converted(NAMES[0])[1])
+        diffusers_text_unet.params(config, named, converted(NAMES[0])[1])
 
 
 @pytest.mark.fault("weights: names missing or left over")

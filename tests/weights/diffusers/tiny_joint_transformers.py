@@ -21,7 +21,7 @@ def module_of(config):
     return {module.KIND: module for module in NAMES.values()}[config["_class_name"]]
 
 
-def given(x, t, tokens, pooled, scale=None):
+def network_inputs(x, t, tokens, pooled, scale=None):
     """The inputs of our network, from theirs."""
     text = networks.Text(tokens, np.ones(tokens.shape[:2], bool), pooled)
     return (x, t, text) if scale is None else (x, t, text, networks.GuidanceScale(scale))
@@ -38,7 +38,7 @@ def example(config, size=(8, 8)):
         "pooled": (1, network.pooled_channels),
     }
     inputs = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-    return given(**inputs | ({"scale": np.ones(1, np.float32)} if network.guidance else {}))
+    return network_inputs(**inputs | ({"scale": np.ones(1, np.float32)} if network.guidance else {}))
 
 
 @functools.cache
@@ -56,6 +56,6 @@ def written(name):
 def converted(name):
     """(network, its inputs, its parameters)."""
     config, arrays, inputs, _ = written(name)
-    module, given_here = NAMES[name], given(**inputs)
+    module, given_here = NAMES[name], network_inputs(**inputs)
     network = networks.DiT(precision="highest", **module.network_fields(config))
     return network, given_here, module.params(config, arrays, shapes(network, *given_here))

@@ -14,7 +14,7 @@ from tests.weights.rig import shapes
 NAMES = ("Stable Diffusion 1", "Stable Diffusion 2", "Stable Diffusion XL")
 
 
-def given(x, t, tokens, pooled=None, size=None):
+def network_inputs(x, t, tokens, pooled=None, size=None):
     """The inputs of our network, from theirs."""
     text = networks.Text(tokens, np.ones(tokens.shape[:2], bool), pooled)
     if size is None:
@@ -31,7 +31,7 @@ def written(name):
         parts = {key: file.get_tensor(key) for key in file.keys() if key.startswith(name)}
     inputs = {key.split("/")[1]: array for key, array in parts.items() if key.startswith(f"{name} inputs/")}
     arrays = {key.removeprefix(f"{name}/"): array for key, array in parts.items() if key.startswith(f"{name}/")}
-    return config, arrays, given(**inputs), parts[f"{name} output"]
+    return config, arrays, network_inputs(**inputs), parts[f"{name} output"]
 
 
 @functools.cache

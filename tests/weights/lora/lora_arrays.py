@@ -52,11 +52,11 @@ def factors(shapes, rank=RANK):
     """Layer -> (down, up), drawn for the shape of its weight."""
     rng = np.random.default_rng(5)
 
-    def drawn(*shape):
+    def normal(*shape):
         return rng.normal(size=shape).astype(np.float32)
 
     return {
-        layer: (drawn(rank, *shape[1:]), drawn(shape[0], rank, *(1,) * (len(shape) - 2)))
+        layer: (normal(rank, *shape[1:]), normal(shape[0], rank, *(1,) * (len(shape) - 2)))
         for layer, shape in shapes.items()
     }
 

@@ -49,18 +49,18 @@ def test_a_file_of_kohya_changes_every_layer_as_it_does_there(name):
     assert len(changes) > 40
     scale = 0.5 * 3 / RANK  # the strength, and α / r
     there = {f"{layer}.weight": lora_arrays.changed_there(weights[layer], *changes[layer], scale) for layer in changes}
-    wanted = lora_arrays.returned(
+    expected = lora_arrays.returned(
         lora_arrays.unet(name), {key: array.astype(np.float32) for key, array in arrays.items()} | there
     )
     models = {"unet": lora_arrays.unet(name)}
     for elsewhere in (lambda layer: layer, lora_arrays.in_single_file(name)):
         tree = read(of_kohya(changes, alpha=3, elsewhere=elsewhere), models=models)["unet"]
         here = lora_arrays.changed_here(params, tree, 0.5)
-        for path, leaf in wanted.items():
+        for path, leaf in expected.items():
             np.testing.assert_allclose(here[path], leaf, rtol=1e-5, atol=1e-5, err_msg=path)
     assert (
         max(
-            np.abs(wanted[path] - np.asarray(leaf)).max()
+            np.abs(expected[path] - np.asarray(leaf)).max()
             for path, leaf in lora_arrays.returned(models["unet"], arrays).items()
         )
         > 1
@@ -158,8 +158,8 @@ def test_16_bits_and_a_whole_number_as_alpha_are_read():
 def test_factors_return_under_the_names_of_peft_bit_for_bit(name):
     models, changes = {"unet": lora_arrays.unet(name)}, chosen(name=name)
     arrays = lora_files.to_arrays(read(of_kohya(changes, alpha=RANK), models=models), models)
-    wanted = of_peft(changes)
-    assert set(arrays) == set(wanted) and all(np.array_equal(arrays[key], wanted[key]) for key in wanted)
+    expected = of_peft(changes)
+    assert set(arrays) == set(expected) and all(np.array_equal(arrays[key], expected[key]) for key in expected)
 
 
 def test_a_tree_of_ours_shares_its_first_factor_there_and_comes_back_bit_for_bit():
@@ -198,15 +198,21 @@ def test_a_file_is_written_once_and_read_back(tmp_path):
 
 def test_settings_in_the_header_of_a_file_and_in_the_folder_of_an_adapter_scale_the_change(tmp_path):
     changes = chosen(QUERY)
-    plain, own = read(of_peft(changes)), {"r": RANK, "lora_alpha": 4, "target_modules": ["to_q"], "use_dora": False}
-    header = {"format": "pt", lora_settings.HEADER: json.dumps({f"unet.{name}": value for name, value in own.items()})}
+    plain, settings = (
+        read(of_peft(changes)),
+        {"r": RANK, "lora_alpha": 4, "target_modules": ["to_q"], "use_dora": False},
+    )
+    header = {
+        "format": "pt",
+        lora_settings.HEADER: json.dumps({f"unet.{name}": value for name, value in settings.items()}),
+    }
     safetensors.numpy.save_file(of_peft(changes), tmp_path / "style.safetensors", header)
     folder = tmp_path / "adapter"
     folder.mkdir()
     safetensors.numpy.save_file(of_peft(changes, "base_model.model."), folder / "adapter_model.safetensors")
-    (folder / "adapter_config.json").write_text(json.dumps(own | {"peft_type": "LORA", "bias": "none"}))
-    for place in (tmp_path / "style.safetensors", folder):
-        up = lora_files.load(place, adaptable())["unet"]["down_0_0_attention"]["block_0"]["qkv"]["kernel"].up
+    (folder / "adapter_config.json").write_text(json.dumps(settings | {"peft_type": "LORA", "bias": "none"}))
+    for source in (tmp_path / "style.safetensors", folder):
+        up = lora_files.load(source, adaptable())["unet"]["down_0_0_attention"]["block_0"]["qkv"]["kernel"].up
         np.testing.assert_array_equal(
             up, 2 * np.asarray(plain["unet"]["down_0_0_attention"]["block_0"]["qkv"]["kernel"].up)
         )
@@ -250,8 +256,8 @@ def test_alpha_of_a_text_tower_is_that_of_a_pattern_of_either_of_its_names():
         }
         tree = read(of_peft({name: changes[layer]}, "text_encoder."), settings, models)["text_encoder"]
         for path, change in trees.paths(tree, is_leaf=lambda leaf: isinstance(leaf, LowRank)).items():
-            wanted = trees.paths(plain, is_leaf=lambda leaf: isinstance(leaf, LowRank))[path]
-            np.testing.assert_array_equal(change.up, 4 * np.asarray(wanted.up))
+            expected = trees.paths(plain, is_leaf=lambda leaf: isinstance(leaf, LowRank))[path]
+            np.testing.assert_array_equal(change.up, 4 * np.asarray(expected.up))
 
 
 # What does not fit.

@@ -19,10 +19,10 @@ RULES = {
     "a gate": (Rule("k", ("g.weight",), layouts.SwappedOutputs()), (5, 6)),
     "times": (Rule("k", ("t.weight",), layouts.SwappedInputs()), (6, 4)),
 }
-every = table("rule, kernel", RULES.values())
+rules_table = table("rule, kernel", RULES.values())
 
 
-def drawn(rule, kernel):
+def random_factors(rule, kernel):
     """Factors of every layer, each of a rank of its own."""
     return {
         number: Factors(
@@ -38,9 +38,9 @@ def same(first, second):
     return all(np.array_equal(*pair) for number in first for pair in zip(first[number], second[number], strict=True))
 
 
-@every
+@rules_table
 def test_the_product_of_the_joined_factors_is_the_products_of_the_layers_joined(rule, kernel):
-    parts = drawn(rule, kernel)
+    parts = random_factors(rule, kernel)
     change = low_rank_factors.joined(rule, kernel, parts)
     weights = [
         (up.reshape(-1, len(down)) @ down.reshape(len(down), -1)).reshape(shape)
@@ -50,15 +50,15 @@ def test_the_product_of_the_joined_factors_is_the_products_of_the_layers_joined(
     np.testing.assert_allclose(product, rule.joined(weights), rtol=1e-5, atol=1e-5)
 
 
-@every
+@rules_table
 def test_they_separate_bit_for_bit(rule, kernel):
-    parts = drawn(rule, kernel)
+    parts = random_factors(rule, kernel)
     assert same(low_rank_factors.split(rule, kernel, low_rank_factors.joined(rule, kernel, parts)), parts)
 
 
 def test_equal_first_factors_are_shared_and_what_does_not_change_is_left_out():
     rule, kernel = RULES["unequal shares"]
-    parts = drawn(rule, kernel)
+    parts = random_factors(rule, kernel)
     shared = {0: parts[0], 2: Factors(parts[0].down, RNG.normal(size=(2, 2)).astype(np.float32))}
     change = low_rank_factors.joined(rule, kernel, shared)
     assert change.down.shape == (5, 2) and change.up.shape == (2, 8) and not np.asarray(change.up)[:, 4:6].any()
@@ -67,6 +67,6 @@ def test_equal_first_factors_are_shared_and_what_does_not_change_is_left_out():
 
 def test_a_change_of_zero_has_the_factors_of_all_layers():
     rule, kernel = RULES["unequal shares"]
-    found = low_rank_factors.split(rule, kernel, LowRank(np.ones((5, 3), np.float32), np.zeros((3, 8), np.float32)))
-    assert [found[number].up.shape for number in range(3)] == [(4, 3), (2, 3), (2, 3)]
-    assert all(factors.down.shape == (3, 5) and not factors.up.any() for factors in found.values())
+    parts = low_rank_factors.split(rule, kernel, LowRank(np.ones((5, 3), np.float32), np.zeros((3, 8), np.float32)))
+    assert [parts[number].up.shape for number in range(3)] == [(4, 3), (2, 3), (2, 3)]
+    assert all(factors.down.shape == (3, 5) and not factors.up.any() for factors in parts.values())

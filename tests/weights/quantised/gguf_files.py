@@ -37,22 +37,22 @@ def text(value):
     return struct.pack("<Q", len(raw)) + raw
 
 
-def value(given):
+def value(item):
     """The type and bytes of a value of the metadata."""
-    match given:
+    match item:
         case bytes():
-            return given  # as it shall stand there
+            return item  # as it shall stand there
         case bool():
-            return struct.pack("<I?", 7, given)
+            return struct.pack("<I?", 7, item)
         case int():
-            return struct.pack("<II", 4, given)
+            return struct.pack("<II", 4, item)
         case float():
-            return struct.pack("<If", 6, given)
+            return struct.pack("<If", 6, item)
         case str():
-            return struct.pack("<I", 8) + text(given)
+            return struct.pack("<I", 8) + text(item)
         case list():
-            return struct.pack("<IIQ", 9, 8, len(given)) + b"".join(map(text, given))
-    return struct.pack("<IIQ", 9, 5, len(given)) + given.astype("<i4").tobytes()
+            return struct.pack("<IIQ", 9, 8, len(item)) + b"".join(map(text, item))
+    return struct.pack("<IIQ", 9, 5, len(item)) + item.astype("<i4").tobytes()
 
 
 def info(name, shape, code, start, axes=None):
@@ -63,7 +63,9 @@ def info(name, shape, code, start, axes=None):
     )
 
 
-def made(metadata, tensors, *, magic=b"GGUF", version=3, counts=None, starts=None, alignment=32, codes=None, rest=b""):
+def gguf_bytes(
+    metadata, tensors, *, magic=b"GGUF", version=3, counts=None, starts=None, alignment=32, codes=None, rest=b""
+):
     """The bytes of a file.
 
     Args:
@@ -85,7 +87,7 @@ def made(metadata, tensors, *, magic=b"GGUF", version=3, counts=None, starts=Non
         for name, shape, code, start in places
     )
     head = magic + struct.pack("<IQQ", version, *(counts or (len(places), len(metadata))))
-    head += b"".join(text(key) + value(given) for key, given in metadata.items()) + infos
+    head += b"".join(text(key) + value(item) for key, item in metadata.items()) + infos
     return head + b"\0" * (-len(head) % alignment) + body + rest
 
 
@@ -97,9 +99,9 @@ def blocks(rng, kind, shape):
         kind: (0, 2) for kind in ("Q4_1", "Q5_1", "Q4_K", "Q5_K")
     }
     places = (first | {"Q6_K": (208,)}).get(kind, ())
-    for place in places:
-        raw[:, place : place + 2] = rng.uniform(-2, 2, (len(raw), 1)).astype("<f2").view(np.uint8)
+    for position in places:
+        raw[:, position : position + 2] = rng.uniform(-2, 2, (len(raw), 1)).astype("<f2").view(np.uint8)
     if kind in ("F32", "BF16"):
-        whole = rng.normal(size=len(raw)).astype("<f4").view(np.uint8).reshape(-1, 4)
-        raw = whole if kind == "F32" else whole[:, 2:]
+        floats = rng.normal(size=len(raw)).astype("<f4").view(np.uint8).reshape(-1, 4)
+        raw = floats if kind == "F32" else floats[:, 2:]
     return kind, shape, raw.tobytes()

@@ -12,7 +12,7 @@ from gendiff.core.errors import DataError
 from gendiff.weights import gguf
 from tests.tables import table
 from tests.weights.quantised import gguf_files
-from tests.weights.quantised.gguf_files import made
+from tests.weights.quantised.gguf_files import gguf_bytes
 
 METADATA = {
     "general.architecture": "llama",
@@ -27,7 +27,7 @@ TENSORS = {
     "norm": np.ones(5, np.float32),
     "blocks": gguf_files.blocks(RNG, "Q8_0", (2, 32)),
 }
-WHOLE = made(METADATA, TENSORS)
+WHOLE = gguf_bytes(METADATA, TENSORS)
 
 
 def written(folder, content):
@@ -45,7 +45,7 @@ def refused(file):
 
 def test_metadata_and_tensors_are_read_by_name(tmp_path):
     pytest.importorskip("gguf", reason="needs the extra [language]")
-    file = gguf.load(written(tmp_path, made(METADATA | {"types": np.array([1, -3, 1])}, TENSORS)))
+    file = gguf.load(written(tmp_path, gguf_bytes(METADATA | {"types": np.array([1, -3, 1])}, TENSORS)))
     assert file.metadata.pop("types").tolist() == [1, -3, 1] and file.metadata == METADATA
     assert {name: tensor.kind for name, tensor in file.tensors.items()} == {
         "rows": "F32",
@@ -72,28 +72,28 @@ def test_packed_tensors_are_the_bytes_of_the_file(tmp_path):
 def test_any_power_of_two_aligns_tensors_and_up_to_one_byte_less_may_follow_the_last(tmp_path, alignment):
     metadata = METADATA | {"general.alignment": alignment}
     for rest in {0, alignment - 1}:
-        file = gguf.load(written(tmp_path, made(metadata, TENSORS, alignment=alignment, rest=b"x" * rest)))
+        file = gguf.load(written(tmp_path, gguf_bytes(metadata, TENSORS, alignment=alignment, rest=b"x" * rest)))
         kind, shape, raw = TENSORS["blocks"]
         assert (
             file.tensors["blocks"].blocks.tobytes() == raw
             and file.tensors["norm"].blocks.tobytes() == TENSORS["norm"].tobytes()
         )
     assert f"{alignment} bytes behind" in refused(
-        written(tmp_path, made(metadata, TENSORS, alignment=alignment, rest=b"x" * alignment))
+        written(tmp_path, gguf_bytes(metadata, TENSORS, alignment=alignment, rest=b"x" * alignment))
     )
 
 
 def test_a_file_may_end_with_the_last_byte_of_its_metadata(tmp_path):
-    whole = {"general.alignment": 1, "k": struct.pack("<IIQ", 9, 0, 5) + b"abcde"}
-    assert gguf.load(written(tmp_path, made(whole, {}, alignment=1))).metadata["k"].tolist() == list(b"abcde")
+    metadata = {"general.alignment": 1, "k": struct.pack("<IIQ", 9, 0, 5) + b"abcde"}
+    assert gguf.load(written(tmp_path, gguf_bytes(metadata, {}, alignment=1))).metadata["k"].tolist() == list(b"abcde")
     text = {"general.alignment": 1, "k": "abc"}
-    assert gguf.load(written(tmp_path, made(text, {}, alignment=1))).metadata == text
+    assert gguf.load(written(tmp_path, gguf_bytes(text, {}, alignment=1))).metadata == text
 
 
 def test_tensors_of_one_to_four_axes_are_read(tmp_path):
     shapes = [(3,), (2, 3), (1, 2, 3), (2, 1, 1, 3)]
     tensors = {str(axes): np.arange(np.prod(axes), dtype=np.float32).reshape(axes) for axes in shapes}
-    read = gguf.load(written(tmp_path, made({}, tensors))).tensors
+    read = gguf.load(written(tmp_path, gguf_bytes({}, tensors))).tensors
     assert [read[str(axes)].shape for axes in shapes] == shapes
 
 
@@ -148,12 +148,12 @@ def q5_k(b):
 
 def q6_k(b):
     result = []
-    for place in range(256):
-        part, inside = divmod(place, 128)
+    for position in range(256):
+        part, inside = divmod(position, 128)
         quarter, at = divmod(inside, 32)
         low = b[64 * part + 32 * (quarter % 2) + at]
         high = b[128 + 32 * part + at] >> 2 * quarter & 3
-        scale = b[192 + place // 16]
+        scale = b[192 + position // 16]
         result.append(
             half(b[208:]) * (scale - 256 * (scale > 127)) * (((low >> 4 if quarter > 1 else low & 15) | high << 4) - 32)
         )
@@ -179,7 +179,7 @@ FORMULAS = {
 def test_the_numbers_of_a_block_are_those_of_its_formula(tmp_path, kind):
     pytest.importorskip("gguf", reason="needs the extra [language]")
     tensor = gguf_files.blocks(RNG, kind, (2, 512))
-    packed = gguf.load(written(tmp_path, made({}, {"x": tensor}))).tensors["x"]
+    packed = gguf.load(written(tmp_path, gguf_bytes({}, {"x": tensor}))).tensors["x"]
     rows = np.frombuffer(tensor[2], np.uint8).reshape(-1, gguf.KINDS[kind].size).tolist()
     expected = np.array([FORMULAS[kind](row) for row in rows], np.float64).reshape(2, 512)
     np.testing.assert_allclose(packed.numbers(), expected, rtol=1e-6, atol=1e-5)
@@ -219,41 +219,44 @@ def test_files_of_the_package_are_read_as_the_package_reads_them(tmp_path):
 A_STRING, HUGE = struct.pack("<I", 8), 2**60
 LYING = {
     "empty": (b"", "cannot mmap an empty file"),
-    "another magic": (made(METADATA, TENSORS, magic=b"GGML"), "does not begin with GGUF"),
-    "version 1": (made(METADATA, TENSORS, version=1), "it is version 1"),
-    "big-endian": (made(METADATA, TENSORS, version=3 << 24), "it is big-endian"),
-    "more tensors than bytes": (made(METADATA, TENSORS, counts=(HUGE, 5)), "tensors at 16 do not fit"),
-    "more values than bytes": (made(METADATA, TENSORS, counts=(3, HUGE)), "values of metadata do not fit"),
-    "one tensor less": (made(METADATA, TENSORS, counts=(2, 5)), "not a whole"),
-    "a long key": (made({}, {}, counts=(0, 1), alignment=1, rest=struct.pack("<Q", HUGE) + b"x" * 40), "reach beyond"),
-    "a long string": (made({"k": A_STRING + struct.pack("<Q", HUGE)}, TENSORS), "reach beyond"),
-    "a long array": (made({"k": struct.pack("<IIQ", 9, 5, HUGE)}, TENSORS), "do not fit"),
-    "a long array of strings": (made({"k": struct.pack("<IIQ", 9, 8, HUGE)}, TENSORS), "strings at"),
+    "another magic": (gguf_bytes(METADATA, TENSORS, magic=b"GGML"), "does not begin with GGUF"),
+    "version 1": (gguf_bytes(METADATA, TENSORS, version=1), "it is version 1"),
+    "big-endian": (gguf_bytes(METADATA, TENSORS, version=3 << 24), "it is big-endian"),
+    "more tensors than bytes": (gguf_bytes(METADATA, TENSORS, counts=(HUGE, 5)), "tensors at 16 do not fit"),
+    "more values than bytes": (gguf_bytes(METADATA, TENSORS, counts=(3, HUGE)), "values of metadata do not fit"),
+    "one tensor less": (gguf_bytes(METADATA, TENSORS, counts=(2, 5)), "not a whole"),
+    "a long key": (
+        gguf_bytes({}, {}, counts=(0, 1), alignment=1, rest=struct.pack("<Q", HUGE) + b"x" * 40),
+        "reach beyond",
+    ),
+    "a long string": (gguf_bytes({"k": A_STRING + struct.pack("<Q", HUGE)}, TENSORS), "reach beyond"),
+    "a long array": (gguf_bytes({"k": struct.pack("<IIQ", 9, 5, HUGE)}, TENSORS), "do not fit"),
+    "a long array of strings": (gguf_bytes({"k": struct.pack("<IIQ", 9, 8, HUGE)}, TENSORS), "strings at"),
     "an array of arrays": (
-        made({"k": struct.pack("<IIQ", 9, 9, 1) + struct.pack("<IQ", 5, 0)}, TENSORS),
+        gguf_bytes({"k": struct.pack("<IIQ", 9, 9, 1) + struct.pack("<IQ", 5, 0)}, TENSORS),
         "array of arrays",
     ),
-    "a key without a name": (made({"": 1}, TENSORS), "a key without a name"),
-    "no text": (made({"k": A_STRING + gguf_files.text(b"\xff\xfe")}, TENSORS), "no UTF-8"),
-    "an unknown type": (made({"k": struct.pack("<I", 99) + b"\0" * 8}, TENSORS), "type 99"),
-    "neither false nor true": (made({"k": struct.pack("<IB", 7, 2)}, TENSORS), "neither false nor true"),
-    "alignment 0": (made({"general.alignment": 0}, TENSORS), "no power of two"),
-    "alignment 48": (made({"general.alignment": 48}, TENSORS), "no power of two"),
-    "alignment as text": (made({"general.alignment": "32"}, TENSORS), "no power of two"),
-    "a tensor twice": (made({}, [("a", np.ones(8, np.float32))] * 2), "'a' comes twice"),
+    "a key without a name": (gguf_bytes({"": 1}, TENSORS), "a key without a name"),
+    "no text": (gguf_bytes({"k": A_STRING + gguf_files.text(b"\xff\xfe")}, TENSORS), "no UTF-8"),
+    "an unknown type": (gguf_bytes({"k": struct.pack("<I", 99) + b"\0" * 8}, TENSORS), "type 99"),
+    "neither false nor true": (gguf_bytes({"k": struct.pack("<IB", 7, 2)}, TENSORS), "neither false nor true"),
+    "alignment 0": (gguf_bytes({"general.alignment": 0}, TENSORS), "no power of two"),
+    "alignment 48": (gguf_bytes({"general.alignment": 48}, TENSORS), "no power of two"),
+    "alignment as text": (gguf_bytes({"general.alignment": "32"}, TENSORS), "no power of two"),
+    "a tensor twice": (gguf_bytes({}, [("a", np.ones(8, np.float32))] * 2), "'a' comes twice"),
     "a kind that is not read": (
-        made({}, TENSORS, codes={"rows": 11}),
+        gguf_bytes({}, TENSORS, codes={"rows": 11}),
         "gguf: rows is of kind Q3_K, which is not read; F32, .*Q5_0, .* are",
     ),
-    "an unknown kind": (made({}, TENSORS, codes={"rows": 77}), "gguf: rows is of kind 77, which is not read"),
-    "half a block": (made({}, {"x": ("Q8_0", (2, 48), b"\0" * 102)}), "no whole blocks of Q8_0"),
-    "an empty axis": (made({}, {"x": np.ones((0, 4), np.float32)}), "no whole blocks"),
-    "a huge axis": (made({}, {"x": ("F32", (2**40, 2**40), b"\0" * 64)}), "the file is cut off"),
-    "an axis beyond all numbers": (made({}, {"x": ("F32", (2**63, 4), b"\0" * 64)}), "no whole blocks"),
-    "an axis above the largest": (made({}, {"x": ("F32", (2**40 + 1, 1), b"\0" * 64)}), "no whole blocks"),
-    "no axis": (made({}, {"x": ("F32", (), b"\0" * 4)}), "0 axes"),
-    "five axes": (made({}, {"x": ("F32", (1, 1, 1, 1, 1), b"\0" * 4)}), "5 axes"),
-    "trailing bytes": (made({}, TENSORS, rest=b"x" * 64), "belong to none"),
+    "an unknown kind": (gguf_bytes({}, TENSORS, codes={"rows": 77}), "gguf: rows is of kind 77, which is not read"),
+    "half a block": (gguf_bytes({}, {"x": ("Q8_0", (2, 48), b"\0" * 102)}), "no whole blocks of Q8_0"),
+    "an empty axis": (gguf_bytes({}, {"x": np.ones((0, 4), np.float32)}), "no whole blocks"),
+    "a huge axis": (gguf_bytes({}, {"x": ("F32", (2**40, 2**40), b"\0" * 64)}), "the file is cut off"),
+    "an axis beyond all numbers": (gguf_bytes({}, {"x": ("F32", (2**63, 4), b"\0" * 64)}), "no whole blocks"),
+    "an axis above the largest": (gguf_bytes({}, {"x": ("F32", (2**40 + 1, 1), b"\0" * 64)}), "no whole blocks"),
+    "no axis": (gguf_bytes({}, {"x": ("F32", (), b"\0" * 4)}), "0 axes"),
+    "five axes": (gguf_bytes({}, {"x": ("F32", (1, 1, 1, 1, 1), b"\0" * 4)}), "5 axes"),
+    "trailing bytes": (gguf_bytes({}, TENSORS, rest=b"x" * 64), "belong to none"),
 }
 
 
@@ -283,7 +286,7 @@ def test_a_header_that_lies_is_refused_without_a_large_allocation(tmp_path, kind
     ],
 )
 def test_tensors_that_overlap_or_leave_gaps_are_refused(tmp_path, starts, message):
-    assert message in refused(written(tmp_path, made(METADATA, TENSORS, starts=starts)))
+    assert message in refused(written(tmp_path, gguf_bytes(METADATA, TENSORS, starts=starts)))
 
 
 @pytest.mark.fault("GGUF with truncated or overlapping tensors")
@@ -299,8 +302,8 @@ def test_mutated_headers_give_the_same_numbers_or_typed_errors_and_nothing_else(
     expected, header = sound.arrays(), WHOLE.index(TENSORS["rows"].tobytes())
     for number in range(200):
         damaged = bytearray(WHOLE)
-        for place in rng.integers(header, size=rng.integers(1, 4)):
-            damaged[place] = rng.integers(256) if number % 2 else damaged[place] ^ 1 << rng.integers(8)
+        for position in rng.integers(header, size=rng.integers(1, 4)):
+            damaged[position] = rng.integers(256) if number % 2 else damaged[position] ^ 1 << rng.integers(8)
         try:
             file = gguf.load(written(tmp_path, bytes(damaged)))
         except DataError as error:
@@ -308,12 +311,12 @@ def test_mutated_headers_give_the_same_numbers_or_typed_errors_and_nothing_else(
             outcomes[False] += 1
             continue
         assert sum(tensor.blocks.nbytes for tensor in file.tensors.values()) <= len(WHOLE)
-        for (name, tensor), own, array in zip(
+        for (name, tensor), actual, array in zip(
             file.tensors.items(), sound.tensors.values(), expected.values(), strict=True
         ):
             same = (tensor.kind, tensor.shape) == (
-                own.kind,
-                own.shape,
+                actual.kind,
+                actual.shape,
             )  # a shape turned around, or another kind of as many bytes, cannot be seen
             assert tensor.numbers().shape == tensor.shape and (not same or np.array_equal(tensor.numbers(), array)), (
                 name

@@ -57,11 +57,11 @@ def shapes(network):
 
 
 @functools.cache
-def drawn(tied=True):
+def random_pair(tied=True):
     """(our parameters, the file with them)."""
     stand_in = opened(METADATA, TABLE if tied else TABLE | {"output.weight": np.zeros((20, 16))})
     network = networks.LanguageModel(**gguf_llama.network_fields(stand_in))
-    ours, theirs = rig.drawn(shapes(network), gguf_llama.rules(stand_in))
+    ours, theirs = rig.random_pair(shapes(network), gguf_llama.rules(stand_in))
     return ours, opened(METADATA, theirs)
 
 
@@ -78,14 +78,14 @@ def test_fields_are_those_of_the_metadata_and_numbers_of_32_bits_are_the_short_o
         f"llama.{name}": 6 for name in ("attention.key_length", "attention.value_length", "rope.dimension_count")
     }
     assert gguf_llama.network_fields(opened(wide, TABLE))["head_size"] == 6
-    assert not gguf_llama.network_fields(drawn(tied=False)[1])["tied"]
+    assert not gguf_llama.network_fields(random_pair(tied=False)[1])["tied"]
 
 
 @table("tied", [True, False])
 def test_our_parameters_return_from_a_file_bit_for_bit(tmp_path, tied):
-    ours, file = drawn(tied)
+    ours, file = random_pair(tied)
     path = tmp_path / "x.gguf"
-    path.write_bytes(gguf_files.made(METADATA, file.arrays()))
+    path.write_bytes(gguf_files.gguf_bytes(METADATA, file.arrays()))
     again = gguf.load(path)
     network = networks.LanguageModel(**gguf_llama.network_fields(again))
     assert rig.equal(gguf_llama.params(again, shapes(network)), ours)
@@ -93,17 +93,17 @@ def test_our_parameters_return_from_a_file_bit_for_bit(tmp_path, tied):
 
 
 def test_names_and_shapes_are_those_of_llama_cpp():
-    found = {name: tensor.shape for name, tensor in drawn(tied=False)[1].tensors.items()}
-    assert len(found) == 3 + 2 * 9
+    named = {name: tensor.shape for name, tensor in random_pair(tied=False)[1].tensors.items()}
+    assert len(named) == 3 + 2 * 9
     assert (
-        found["blk.1.attn_k.weight"] == (8, 16)
-        and found["blk.0.ffn_down.weight"] == (16, 24)
-        and found["output.weight"] == (20, 16)
+        named["blk.1.attn_k.weight"] == (8, 16)
+        and named["blk.0.ffn_down.weight"] == (16, 24)
+        and named["output.weight"] == (20, 16)
     )
 
 
 def test_rows_of_queries_and_keys_are_put_back_as_llama_cpp_permuted_them():
-    ours, file = drawn()
+    ours, file = random_pair()
     straight = rules.to_theirs({"x": ours["block_1"]["qkv"]}, rules.linear("q k v", "x", shares=(4, 2, 2)))
     for name, part, heads in (("q", "q.weight", 4), ("k", "k.weight", 2)):
         np.testing.assert_array_equal(
@@ -113,7 +113,7 @@ def test_rows_of_queries_and_keys_are_put_back_as_llama_cpp_permuted_them():
 
 
 def test_left_permuted_they_are_another_model():
-    ours, file = drawn()
+    ours, file = random_pair()
     left = {path: leaf for path, leaf in ours.items()}
     for name in ("block_0", "block_1"):
         kernel = ours[name]["qkv"]["kernel"]
@@ -186,7 +186,7 @@ def mixed():
     metadata = METADATA | {f"llama.{name}": value for name, value in wide.items()}
     stand_in = opened(metadata, {"token_embd.weight": np.zeros((20, 256))})
     network = networks.LanguageModel(**gguf_llama.network_fields(stand_in))
-    plain = opened(metadata, rig.drawn(shapes(network), gguf_llama.rules(stand_in))[1])
+    plain = opened(metadata, rig.random_pair(shapes(network), gguf_llama.rules(stand_in))[1])
     rng, tensors = np.random.default_rng(0), dict(plain.tensors)
     for name, tensor in plain.tensors.items():
         kind = KINDS.get(name.removeprefix("blk.0.").removesuffix(".weight"))
@@ -199,18 +199,18 @@ def mixed():
 def test_packed_matrices_are_those_of_the_file_in_our_order_and_the_rest_is_as_before():
     network, file = mixed()
     loose = gguf_llama.params(file, shapes(network))
-    kept = gguf_llama.params(file, shapes(network), packed=True)
-    assert {path for path, leaf in trees.paths(kept, is_leaf=is_packed).items() if is_packed(leaf)} == {
+    packed = gguf_llama.params(file, shapes(network), packed=True)
+    assert {path for path, leaf in trees.paths(packed, is_leaf=is_packed).items() if is_packed(leaf)} == {
         "token",
         *(f"block_0/{name}/kernel" for name in ("qkv", "mlp_0", "mlp_1")),
     }
-    for path, leaf in trees.paths(quickly(quantised.dequantise)(kept)).items():
+    for path, leaf in trees.paths(quickly(quantised.dequantise)(packed)).items():
         expected = trees.paths(loose)[path]
         np.testing.assert_allclose(leaf, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max(), err_msg=path)
-    assert networks.count(kept) == networks.count(loose) and quantised.nbytes(kept) < 0.5 * quantised.nbytes(loose)
+    assert networks.count(packed) == networks.count(loose) and quantised.nbytes(packed) < 0.5 * quantised.nbytes(loose)
     predict = quickly(lambda params: networks.pure(network)(params, TOKENS).logits)
     expected = predict(loose)
-    assert np.abs(predict(kept) - expected).max() < 0.02 * expected.std()
+    assert np.abs(predict(packed) - expected).max() < 0.02 * expected.std()
 
 
 def test_packed_or_not_the_same_files_are_refused():
@@ -222,7 +222,7 @@ def test_packed_or_not_the_same_files_are_refused():
 
 @pytest.mark.fault("weights: names missing or left over")
 def test_every_tensor_is_used_once():
-    file = drawn()[1]
+    file = random_pair()[1]
     more = gguf.Gguf(METADATA, dict(file.tensors) | {"blk.0.attn_q.bias": packed(np.ones(16))})
     with pytest.raises(CheckpointMismatchError, match="1 left over: blk.0.attn_q.bias"):
         gguf_llama.params(more, shapes(TIED))

@@ -77,8 +77,8 @@ def test_kernels_of_any_shape_and_odd_inputs_come_back_in_place(size):
 
     @quickly
     def there_and_back(weights):
-        made = [quantised.packed_array(weights, kind) for kind in kinds]
-        return made, [kernel.dense(jnp.float32) for kernel in made]
+        kernels = [quantised.packed_array(weights, kind) for kind in kinds]
+        return kernels, [kernel.dense(jnp.float32) for kernel in kernels]
 
     for kernel, back in zip(*jax.tree.map(np.asarray, there_and_back(weights)), strict=True):
         assert kernel.shape == size
@@ -117,15 +117,15 @@ def test_a_row_is_the_same_whatever_its_neighbours_and_what_is_not_finite_stays_
     def product(x):
         return np.asarray(program(x))
 
-    whole = product(x)
+    full = product(x)
     np.testing.assert_array_equal(
-        product(x[::-1] * np.where(np.arange(12) == 5, 1, 1e6)[:, None].astype(np.float32))[5], whole[6]
+        product(x[::-1] * np.where(np.arange(12) == 5, 1, 1e6)[:, None].astype(np.float32))[5], full[6]
     )
     spoiled = x.copy()
     spoiled[2, 3], spoiled[4, 0] = np.nan, np.inf
     result = product(spoiled)
     assert not np.isfinite(result[[2, 4]]).any() and np.isfinite(np.delete(result, [2, 4], 0)).all()
-    np.testing.assert_array_equal(result[3], whole[3])
+    np.testing.assert_array_equal(result[3], full[3])
 
 
 @pytest.mark.float64

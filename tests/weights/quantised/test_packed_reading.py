@@ -35,11 +35,13 @@ def read(folder, packing, dtype=jnp.float32, on_packed=None):
 
 
 def test_what_is_packed_while_it_is_read_is_what_is_packed_afterwards(tmp_path):
-    found = read(tmp_path, PACKING)
-    wanted = quickly(lambda params: quantised.quantise(params, PACKING))(read(tmp_path, ()))
-    assert jax.tree.structure(found) == jax.tree.structure(wanted)
-    for (path, own), other in zip(trees.paths(found).items(), jax.tree.leaves(wanted), strict=True):
-        np.testing.assert_allclose(np.asarray(own, np.float32), np.asarray(other, np.float32), rtol=1e-6, err_msg=path)
+    result = read(tmp_path, PACKING)
+    expected = quickly(lambda params: quantised.quantise(params, PACKING))(read(tmp_path, ()))
+    assert jax.tree.structure(result) == jax.tree.structure(expected)
+    for (path, actual), other in zip(trees.paths(result).items(), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(
+            np.asarray(actual, np.float32), np.asarray(other, np.float32), rtol=1e-6, err_msg=path
+        )
 
 
 def test_kernels_are_packed_from_float32_whatever_the_dtype_of_the_other_parameters(tmp_path):
@@ -49,16 +51,16 @@ def test_kernels_are_packed_from_float32_whatever_the_dtype_of_the_other_paramet
 
 
 def test_a_rule_without_a_kind_leaves_its_arrays(tmp_path):
-    found = read(tmp_path, (quantised.Packing("^layer/", None), *PACKING))
-    assert not packed.is_packed(found["layer"]["kernel"]) and packed.is_packed(found["convolution"]["kernel"])
+    result = read(tmp_path, (quantised.Packing("^layer/", None), *PACKING))
+    assert not packed.is_packed(result["layer"]["kernel"]) and packed.is_packed(result["convolution"]["kernel"])
 
 
 @table("storage, known", [(quantised.int8(), 0.0065), (quantised.float8(), 0.026)])
 def test_what_is_lost_is_what_the_kernels_are_off_by(tmp_path, storage, known):
-    told = {}
-    found = read(tmp_path, quantised.linear(storage), on_packed=told.__setitem__)
-    assert list(told) == ["layer/kernel"]
-    rounding, kernel = told["layer/kernel"], found["layer"]["kernel"]
+    losses = {}
+    result = read(tmp_path, quantised.linear(storage), on_packed=losses.__setitem__)
+    assert list(losses) == ["layer/kernel"]
+    rounding, kernel = losses["layer/kernel"], result["layer"]["kernel"]
     array = STORED["layer.weight"].astype(np.float64).T
     off = np.asarray(kernel.dense(jnp.float32), np.float64) - array
     assert (rounding.numbers, rounding.nbytes) == (array.size, array.size + 4 * 24)

@@ -172,7 +172,7 @@ def compared(network, rules):
 
     def both(params, *inputs):
         params = quantised.quantise(params, rules)
-        return [networks.pure(network)(given, *inputs) for given in (params, quantised.dequantise(params))]
+        return [networks.pure(network)(weights, *inputs) for weights in (params, quantised.dequantise(params))]
 
     return quickly(both)
 
@@ -268,8 +268,8 @@ def test_the_first_rule_counts_and_packed_kernels_are_not_packed_again():
     assert not packed.is_packed(once["block_0"]["qkv"]["kernel"]) and packed.is_packed(
         once["block_0"]["output"]["kernel"]
     )
-    kept = quantised.quantise(once, rules)
-    assert all(a is b for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(once), strict=True))
+    twice = quantised.quantise(once, rules)
+    assert all(a is b for a, b in zip(jax.tree.leaves(twice), jax.tree.leaves(once), strict=True))
 
 
 test_what_cannot_be_packed_is_refused = refusals(

@@ -24,7 +24,7 @@ def main() -> None:
         network = networks.LanguageModel(**language_models.module_of(config).network_fields(config))
         shapes = jax.eval_shape(lambda network=network: networks.init(network, jax.random.key(0), tokens))
         with tempfile.TemporaryDirectory() as folder:
-            language_models.save(f"{folder}/model", tiny_language_models.drawn(shapes), config)
+            language_models.save(f"{folder}/model", tiny_language_models.random_params(shapes), config)
             model = (
                 transformers.AutoModelForCausalLM.from_pretrained(f"{folder}/model", attn_implementation="eager")
                 .double()

@@ -36,22 +36,22 @@ from tests.weights.transformers.tiny_language_models import CONFIGS, TOKENS
 pytestmark = pytest.mark.numbers
 
 SAME = 2e-5
-every = table("name", CONFIGS)
+all_models = table("name", CONFIGS)
 
 
 @functools.cache
-def drawn(name):
+def random_model(name):
     """(network, its shapes, parameters of ours, the same by their names)."""
     module = language_models.module_of(CONFIGS[name])
     network = networks.LanguageModel(**module.network_fields(CONFIGS[name]))
     shapes = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), TOKENS))
-    ours = tiny_language_models.drawn(shapes)
+    ours = tiny_language_models.random_params(shapes)
     return network, shapes, ours, language_models.naming.to_theirs(ours, module.rules(CONFIGS[name]))
 
 
-@every
+@all_models
 def test_a_folder_that_we_write_returns_bit_for_bit(tmp_path, name):
-    network, shapes, ours, theirs = drawn(name)
+    network, shapes, ours, theirs = random_model(name)
     language_models.save(tmp_path / "new", ours, CONFIGS[name])
     again = language_models.load(tmp_path / "new")
     assert networks.LanguageModel(**again.fields) == network and rig.equal(again.params(shapes), ours)
@@ -62,7 +62,7 @@ def test_a_folder_that_we_write_returns_bit_for_bit(tmp_path, name):
 
 @pytest.mark.parametrize("name", some_slow(CONFIGS, ("Llama of a wide head", "Llama of transformers 5", "Qwen 2")))
 def test_logits_are_those_of_transformers(name):
-    network, _, ours, _ = drawn(name)
+    network, _, ours, _ = random_model(name)
     reference = safetensors.numpy.load_file(Path(__file__).with_name("language_models_fixture.safetensors"))[name]
     logits = quickly(lambda params: networks.pure(network)(params, TOKENS).logits)(ours)
     assert reference.std() > 0.3
@@ -90,13 +90,13 @@ NAMES = {
 
 @table("name", NAMES)
 def test_names_and_shapes_are_those_of_the_model(name):
-    theirs = {each: array.shape for each, array in drawn(name)[3].items()}
+    theirs = {each: array.shape for each, array in random_model(name)[3].items()}
     assert NAMES[name].items() <= theirs.items()
     assert len(theirs) == {"Llama": 21, "Qwen 2": 26, "Qwen 3": 33, "GPT-2": 28}[name]
 
 
 def test_a_model_in_parts_is_the_model(tmp_path):
-    _, shapes, ours, theirs = drawn("Llama")
+    _, shapes, ours, theirs = random_model("Llama")
     parts = [dict(list(theirs.items())[:9]), dict(list(theirs.items())[9:])]
     for number, part in enumerate(parts):
         safetensors.numpy.save_file(part, tmp_path / f"model-{number}.safetensors")
@@ -117,7 +117,7 @@ def test_a_model_in_parts_is_the_model(tmp_path):
     ],
 )
 def test_buffers_are_left_out_by_their_names_and_nothing_else_is(name, left_out):
-    _, shapes, ours, theirs = drawn(name)
+    _, shapes, ours, theirs = random_model(name)
     module = language_models.module_of(CONFIGS[name])
     assert rig.equal(module.params(CONFIGS[name], theirs | left_out, shapes), ours)
     with pytest.raises(
@@ -128,7 +128,7 @@ def test_buffers_are_left_out_by_their_names_and_nothing_else_is(name, left_out)
 
 @table("name, table", [("Qwen 2", transformers_llama.TABLE), ("GPT-2", transformers_gpt2.TABLE)])
 def test_a_last_layer_that_repeats_a_tied_table_is_left_out_and_another_one_is_refused(name, table):
-    _, shapes, ours, theirs = drawn(name)
+    _, shapes, ours, theirs = random_model(name)
     module = language_models.module_of(CONFIGS[name])
     assert rig.equal(module.params(CONFIGS[name], theirs | {"lm_head.weight": theirs[table]}, shapes), ours)
     with pytest.raises(CheckpointMismatchError, match="1 left over: lm_head.weight"):
@@ -136,7 +136,7 @@ def test_a_last_layer_that_repeats_a_tied_table_is_left_out_and_another_one_is_r
 
 
 def test_the_first_files_of_gpt2_have_names_without_a_beginning():
-    _, shapes, ours, theirs = drawn("GPT-2")
+    _, shapes, ours, theirs = random_model("GPT-2")
     short = {each.removeprefix("transformer."): array for each, array in theirs.items()}
     assert short.keys() != theirs.keys() and rig.equal(transformers_gpt2.params(CONFIGS["GPT-2"], short, shapes), ours)
 
@@ -289,7 +289,7 @@ def test_a_kind_is_known_by_its_architecture_or_its_type():
 
 
 def test_parameters_of_another_configuration_are_not_written(tmp_path):
-    _, _, ours, _ = drawn("Llama")
+    _, _, ours, _ = random_model("Llama")
     for change, message in (
         ({"num_hidden_layers": 3}, "6 parameters of the configuration are not there, such as block_2/mlp_0/kernel"),
         ({"attention_bias": True}, "4 parameters of the configuration are not there, such as block_0/output/bias"),
@@ -304,7 +304,7 @@ def test_parameters_of_another_configuration_are_not_written(tmp_path):
 
 
 def test_a_model_is_not_written_over_and_bfloat16_stays_so(tmp_path):
-    _, shapes, ours, _ = drawn("Qwen 2")
+    _, shapes, ours, _ = random_model("Qwen 2")
     narrow = jax.tree.map(lambda leaf: leaf.astype(ml_dtypes.bfloat16), ours)
     language_models.save(tmp_path, narrow, CONFIGS["Qwen 2"] | {"torch_dtype": "float32"})
     again = language_models.load(tmp_path)

@@ -81,8 +81,8 @@ def test_500_tokens_of_real_text_have_the_logits_and_the_greedy_answer_of_transf
     close(here[:, there["columns"]], there["logits"])
     close(np.take_along_axis(here, there["best"], 1), there["largest"])
     close(jax.nn.logsumexp(here, 1), there["log_sum"])
-    whole = np.concatenate([ids[:40], there["greedy"]])
-    greedy = np.asarray(logits_of(params, whole))[39:-1].argmax(-1)
+    logits = np.concatenate([ids[:40], there["greedy"]])
+    greedy = np.asarray(logits_of(params, logits))[39:-1].argmax(-1)
     # each token is the likeliest after those before: the greedy answer
     np.testing.assert_array_equal(greedy, there["greedy"])
 
@@ -119,7 +119,7 @@ def test_low_rank_training_of_the_whole_model_fits_into_3_gib_and_learns_a_text_
     ]
     predict, optimizer = networks.pure(language_model.smollm2_135m(remat="products")), optax.adam(1e-3)
 
-    def whole(params, key, batch):
+    def loss(params, key, batch):
         logits = predict(params, batch).logits
         return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits[:, :-1], batch[:, 1:])), {}
 
@@ -127,7 +127,7 @@ def test_low_rank_training_of_the_whole_model_fits_into_3_gib_and_learns_a_text_
         networks.lora.start(jax.random.key(1), params, 8, "kernel$"), optimizer, jax.random.key(2), ema=()
     )
     step = jax.jit(
-        lambda params, state, batch: training.make_step(networks.lora.loss(whole, params), optimizer)(state, batch)
+        lambda params, state, batch: training.make_step(networks.lora.loss(loss, params), optimizer)(state, batch)
     )
     program = step.lower(params, state, ids).compile()
     memory = program.memory_analysis()

@@ -86,7 +86,7 @@ CONFIGS = {
     "BERT": (transformers_bert, BERT),
     "OpenCLIP": (open_clip_text, OPEN_CLIP),
 }
-every = table("module, config", CONFIGS.values())
+all_encoders = table("module, config", CONFIGS.values())
 
 
 def built(module, config):
@@ -97,9 +97,9 @@ def shapes(module, config):
     return _shapes(module, json.dumps(config))
 
 
-def drawn(module, config):
+def random_pair(module, config):
     """(parameters of our network, the same by their names)."""
-    return rig.drawn(shapes(module, config), module.rules(config))
+    return rig.random_pair(shapes(module, config), module.rules(config))
 
 
 @functools.cache
@@ -111,9 +111,9 @@ def _shapes(module, text):
 # Names and shapes.
 
 
-@every
+@all_encoders
 def test_our_parameters_return_from_their_names_bit_for_bit(module, config):
-    ours, theirs = drawn(module, config)
+    ours, theirs = random_pair(module, config)
     assert rig.equal(module.params(config, theirs, shapes(module, config)), ours)
     assert sum(array.size for array in theirs.values()) == networks.count(ours)
 
@@ -151,13 +151,13 @@ NAMES = {
 
 @table("name", NAMES)
 def test_names_and_shapes_are_those_of_the_model(name):
-    theirs = {name: array.shape for name, array in drawn(*CONFIGS[name])[1].items()}
+    theirs = {name: array.shape for name, array in random_pair(*CONFIGS[name])[1].items()}
     assert NAMES[name].items() <= theirs.items()
     assert len(theirs) == {"CLIP with its projection": 37, "BERT": 37, "OpenCLIP": 29}[name]
 
 
 def test_the_same_model_is_the_same_under_the_names_of_openclip_with_queries_keys_and_values_in_one_array():
-    ours, theirs = drawn(transformers_clip, PROJECTED)
+    ours, theirs = random_pair(transformers_clip, PROJECTED)
     fused = rules.to_theirs(ours, open_clip_text.rules(OPEN_CLIP))
     parts = [theirs[f"text_model.encoder.layers.1.self_attn.{part}_proj.weight"] for part in "qkv"]
     np.testing.assert_array_equal(fused["transformer.resblocks.1.attn.in_proj_weight"], np.concatenate(parts))
@@ -184,7 +184,7 @@ def test_the_same_model_is_the_same_under_the_names_of_openclip_with_queries_key
 )
 def test_what_is_no_parameter_of_the_encoder_is_left_out_by_its_name_and_nothing_else_is(name, left_out):
     module, config = CONFIGS[name]
-    ours, theirs = drawn(module, config)
+    ours, theirs = random_pair(module, config)
     assert rig.equal(module.params(config, theirs | left_out, shapes(module, config)), ours)
     with pytest.raises(CheckpointMismatchError, match="1 left over: lm_head.weight"):
         module.params(config, theirs | {"lm_head.weight": np.ones((20, 8))}, shapes(module, config))
@@ -196,7 +196,7 @@ def test_what_is_no_parameter_of_the_encoder_is_left_out_by_its_name_and_nothing
 @table("name, before, after", [("OpenCLIP", "", "text."), ("CLIP", "text_model.", "")])
 def test_names_with_another_beginning_are_read(name, before, after):
     module, config = CONFIGS[name]
-    ours, theirs = drawn(module, config)
+    ours, theirs = random_pair(module, config)
     other = {f"{after}{name.removeprefix(before)}": array for name, array in theirs.items()}
     assert other.keys() != theirs.keys() and rig.equal(module.params(config, other, shapes(module, config)), ours)
 

@@ -67,11 +67,11 @@ CONFIGS = {
 }
 
 
-def drawn(shapes):
+def random_params(shapes):
     """Parameters away from what they start at, of moderate size."""
     rng = np.random.default_rng(1)
-    made = []
+    arrays = []
     for path, leaf in trees.paths(shapes).items():
         spread = leaf.shape[0] ** -0.5 if path.endswith("kernel") else 0.3
-        made.append((spread * rng.normal(size=leaf.shape) + path.endswith("scale")).astype(np.float32))
-    return jax.tree.unflatten(jax.tree.structure(shapes), made)
+        arrays.append((spread * rng.normal(size=leaf.shape) + path.endswith("scale")).astype(np.float32))
+    return jax.tree.unflatten(jax.tree.structure(shapes), arrays)

@@ -9,7 +9,7 @@ import numpy as np
 from experiments.language import questions, replies
 from experiments.preferences import instruct
 from experiments.preferences.instruct import ENDLESS, FRAME, OTHERS, PLAIN, SHUFFLED, TEMPLATE, TUNED, TUNINGS
-from experiments.tasks import sums
+from experiments.tasks import addition
 from gendiff.commands.chat.models import Answer
 from gendiff.preferences import instruction
 
@@ -48,7 +48,7 @@ def test_documents_are_facts_or_sheets_without_held_out_pairs_and_no_order_in_th
     assert all(len(each) == 2 and all(" is " in line for line in each) for each in lines[:20])
     assert all(len(each) == 3 and all(line.endswith("?") for line in each) for each in lines[20:])
     pairs = np.array([[int(line[4:6]), int(line[7:9])] for each in lines for line in each])
-    assert not sums.same(pairs, judged).any()
+    assert not addition.same(pairs, judged).any()
     assert {line[:3] for each in lines for line in each} == set(instruct.VERBS)
 
 

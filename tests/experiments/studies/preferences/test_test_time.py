@@ -14,8 +14,8 @@ from experiments.preferences.test_time.choosing import COVERAGE, LEARNED, MAJORI
 from experiments.preferences.test_time.config import counts
 from experiments.preferences.test_time.findings import BUDGETS, DOUBLINGS, FILLER, LARGE, SCRATCH, SMALL, Searched
 from experiments.preferences.test_time.pictures import GOOD, JUDGE, SHUFFLED, UNCHOSEN, WEAK, Chosen
-from experiments.tasks import sums
-from experiments.tasks.sums import SumFormat
+from experiments.tasks import addition
+from experiments.tasks.addition import SumFormat
 from gendiff.data import digits
 from gendiff.runs import devices
 
@@ -164,7 +164,7 @@ def test_texts_are_right_sums_that_no_one_is_asked_and_only_what_stands_behind_a
         assert batch.weight[0, 0].tolist() == [0] * of.prompt_length + [1] * (batch.tokens.shape[2] - of.prompt_length)
         rows = batch.tokens[:, 0]
         pairs = np.stack([rows[:, :3] @ [100, 10, 1], rows[:, 4:7] @ [100, 10, 1]], 1)
-        assert not sums.same(pairs, train.held_out(FULL)).any()
+        assert not addition.same(pairs, train.held_out(FULL)).any()
         np.testing.assert_array_equal(train.written(FULL, kind).read(rows[:, of.prompt_length :]), pairs.sum(1))
     scratch, filler = texts[train.SCRATCH].tokens, texts[train.FILLER].tokens
     length = (scratch >= 0).sum(2)
@@ -176,7 +176,7 @@ def test_texts_are_right_sums_that_no_one_is_asked_and_only_what_stands_behind_a
     np.testing.assert_array_equal(
         whole, of.rows(np.stack([whole[:, :3] @ [100, 10, 1], whole[:, 4:7] @ [100, 10, 1]], 1))
     )
-    assert (filler[:, :, 8:14] == train.ZERO).all() and (filler[:, :, 14] == sums.EQUALS).all()
+    assert (filler[:, :, 8:14] == train.ZERO).all() and (filler[:, :, 14] == addition.EQUALS).all()
     assert max(each.tokens.shape[2] for each in texts.values()) + 2 * train.EXTRA <= train.context(FULL)
 
 

