@@ -1,4 +1,4 @@
-"""Differentiable augmentation: what the critic sees, real and generated pictures alike, changed at random.
+"""Differentiable augmentation (DiffAugment): random changes of real and generated pictures before the critic.
 
 A critic that learns from few pictures remembers them. Changing the real ones alone would teach the generator the
 changes; so generated pictures are changed by the same law, in both players' steps, and the gradient passes through.

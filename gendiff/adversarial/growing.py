@@ -49,7 +49,7 @@ class Growth:
 
     @property
     def stages(self) -> int:
-        """How many stages there are."""
+        """The number of stages."""
         return len(self.steps)
 
     @property

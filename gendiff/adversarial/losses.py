@@ -63,7 +63,7 @@ class NonSaturating(AdversarialLoss):
         return jnp.mean(jax.nn.softplus(-real)) + jnp.mean(jax.nn.softplus(fake))
 
     def generator(self, real: Float[ArrayLike, "b"] | None, fake: Float[ArrayLike, "b"]) -> Float[Array, ""]:
-        """The surprise of the critic that takes the samples for real: mean softplus(−f)."""
+        """Cross-entropy of the critic with the samples labelled as real: mean softplus(−f)."""
         return jnp.mean(jax.nn.softplus(-_logits("fake", fake)))
 
 

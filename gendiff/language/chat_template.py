@@ -126,7 +126,7 @@ def load(path: str | os.PathLike) -> ChatTemplate:
 
 
 def _object(file: Path) -> dict[str, Any]:
-    """Of a JSON file; empty without the file."""
+    """The object of a JSON file; empty without the file."""
     return json_object.read(file) if file.is_file() else {}
 
 

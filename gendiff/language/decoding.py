@@ -1,4 +1,4 @@
-"""The loop that generates texts, and the rule by which it draws.
+"""The loop that generates texts, and its rule of sampling. Also known as: autoregressive decoding.
 
 Token j of text i is a function of (parameters, key, index[i], j, text so far): it is the largest of processed logits
 plus Gumbel noise drawn from fold_in(fold_in(key, index[i]), j). Batch, order, padding, chunks and other texts do not
@@ -136,7 +136,7 @@ def generate(
 def advance(
     keys: Keys, next_logits: Callable[..., Any], state: Running, processor: Processor | None, limit: Array, ends: Array
 ) -> Running:
-    """Every active text one token longer.
+    """Lengthen every active text by one token.
 
     Args:
         keys: (b,) of the texts.

@@ -24,7 +24,7 @@ TIES = np.uint32(2**32 - 1)
 
 
 @records.record
-class Found:
+class SearchResult:
     """The best texts of each prompt, the best first.
 
     Attributes:
@@ -59,8 +59,8 @@ def lookahead_search(
     stop: Any = (),
     processor: Processor | None = None,
     chunk: int = 64,
-) -> Found:
-    """Search the texts after each prompt that a verifier scores highest. Call it under `jit`.
+) -> SearchResult:
+    """Search the texts after each prompt with a verifier's highest scores. Call it under `jit`.
 
     Each round draws `expand` continuations of `block` tokens from every beam, scores them, and keeps the best `beams`
     of all. With a look ahead a continuation is scored as the text that greedy decoding makes of it in so many further
@@ -148,7 +148,7 @@ def lookahead_search(
         leaf.reshape(b, beams, *leaf.shape[1:]) for leaf in (tokens, last.generated, last.log_probs, last.finished)
     )
     tokens, generated, log_probs, finished = parts
-    return Found(tokens, generated, log_probs, values, finished)
+    return SearchResult(tokens, generated, log_probs, values, finished)
 
 
 def _taken(state: Running, rows: Int[Array, " n"]) -> Running:

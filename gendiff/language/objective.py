@@ -1,4 +1,4 @@
-"""The language Loss: how surprised a model is by each next token."""
+"""The language Loss: cross-entropy of each next token."""
 
 import math
 from collections.abc import Callable
@@ -89,7 +89,7 @@ def _mean(weight: Array, values: Array) -> Array:
 
 
 def next_token(predict: Callable[..., Any], *, z_loss: float = 0.0, stochastic: bool | None = None) -> Loss:
-    """Mean over tokens of −log p(token | those before it), in nats.
+    """Mean over tokens of −log p(token | earlier tokens), in nats. Also known as: cross-entropy, teacher forcing.
 
     Args:
         predict: the network, (params, tokens (b, s)) -> (logits (b, s, v), …), such as

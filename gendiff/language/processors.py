@@ -1,4 +1,4 @@
-"""Processors of logits: what stands between a model's logits and the distribution that is sampled.
+"""Processors of logits, between a model's logits and the sampled distribution: temperature, top-k, top-p and others.
 
 A processor is a record, (logits, context) -> logits. The distribution that is sampled is softmax(processor(logits,
 context)); −inf is probability 0. Their numbers are data, () or one per text (b,), so that one compile serves all

@@ -88,22 +88,22 @@ class Sandbox(sandbox.ImmutableSandboxedEnvironment):
         return True
 
     def concatenated(self, *parts: Any) -> str:
-        """Return what `~` makes."""
+        """Join texts, as `~` does, with a bound."""
         texts = [str(part) for part in parts]
         _bound_size(sum(map(len, texts)))
         return "".join(texts)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """Of texts a few methods, of numbers nothing, and of others nothing internal or that changes them."""
+        """Whether a template may read it: few methods of texts, none of numbers, nothing internal or changing."""
         if isinstance(obj, str | bytes | int | float):
             return isinstance(obj, str) and attr in METHODS
         return super().is_safe_attribute(obj, attr, value)
 
     def wrap_str_format(self, value: Any) -> None:
-        """Give `str.format` no way of its own: it is none of METHODS."""
+        """Give `str.format` no special way: it is not in METHODS."""
 
     def unsafe_undefined(self, obj: Any, attribute: str) -> jinja2.Undefined:
-        """Refuse at once: left as an undefined value, what is only printed would be an empty text."""
+        """Refuse an unsafe attribute at once: as an undefined value it would print as an empty text."""
         raise sandbox.SecurityError(f"it reaches for {attribute!r} of a value of type {type(obj).__name__!r}")
 
     def call(self, context: Any, obj: Any, *args: Any, **options: Any) -> Any:  # type: ignore[override]

@@ -60,7 +60,7 @@ def serve(
     stop: Any = (),
     chunk: int = 64,
 ) -> Served:
-    """Generate a text after each prompt, as many at a time as the cache has texts.
+    """Generate a text after each prompt, by continuous batching: as many at a time as the cache has texts.
 
     When a text ends, the next prompt takes its row. Each text is what `generate` makes of its prompt alone. The numbers
     of the processor are () here, the same for all texts.

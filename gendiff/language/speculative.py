@@ -143,7 +143,7 @@ def advance(
     limit: Array,
     ends: Array,
 ) -> tuple[Running, Counts]:
-    """Every active text longer by the guesses that are accepted and one token more."""
+    """Lengthen every active text by its accepted guesses and one token more."""
     drafted, number = proposal.tokens, proposal.tokens.shape[1]
     logits, cache = _asked(next_logits, state, drafted)
     final = _processed(processor, logits, state, drafted)

@@ -270,7 +270,7 @@ def _built(library: Any, special: Mapping[str, int], begin: int | None, end: int
 
 
 def _bytes(token: str, known: Mapping[str, int]) -> Iterator[bytes]:
-    """Of the letters of a token; one that stands for no byte is itself."""
+    """The bytes of a token's letters; a letter that stands for no byte is itself."""
     return (bytes([known[letter]]) if letter in known else letter.encode() for letter in token)
 
 

@@ -20,7 +20,7 @@ ORDER = np.uint32(2**32 - 1)
 
 @records.record
 class RevisionPolicy:
-    """Who answers, criticises and revises. Each is a function of arrays with b rows; one network may be all three.
+    """The functions that answer, criticise and revise, of arrays with b rows; one network may be all three.
 
     Attributes:
         answer: (key, prompt, index) -> drafts. None where drafts are given.
@@ -69,7 +69,7 @@ def critique_and_revise(
     rounds: int,
     draft: Any = None,
 ) -> Revised:
-    """Let a policy answer, and then criticise and revise its answers by one principle per round.
+    """Let a policy answer, then criticise and revise its answers by one principle per round (Constitutional AI).
 
     Each sample goes through the principles in a random order of its own, all of them before any comes again. (Bai et
     al. draw a principle anew in each round.) The order of sample i is a function of (key, index[i]), and so is all else

@@ -41,7 +41,7 @@ class Labels:
 
     @property
     def one_order(self) -> Float[Array, "*b"]:
-        """The log-odds of the order in which `first` stands first: what a judge says that is asked once."""
+        """The log-odds of the order with `first` in front, as of a judge that is asked once."""
         return self.log_odds + self.place
 
 

@@ -42,7 +42,7 @@ def total(values: ArrayLike, mask: Shaped[ArrayLike, "b s"]) -> Float[Array, "b"
 
 
 def mean(values: ArrayLike, mask: Shaped[ArrayLike, "b s"], average: str = "steps") -> Float[Array, ""]:
-    """Average over what counts; 0 where nothing does.
+    """Average over the steps at which the policy acted; 0 without any.
 
     Args:
         values: (b, s).

@@ -36,7 +36,7 @@ class Rollout:
 
 @records.record
 class Experience:
-    """A rollout with what a policy learns from. Every leaf has the axis of samples in front.
+    """A rollout with advantages and returns. Every leaf has the axis of samples in front.
 
     Attributes:
         rollout: what the policy did.
@@ -58,7 +58,7 @@ class Experience:
 def rollout(
     actions: Any, log_probs: Float[ArrayLike, "b s"], mask: Shaped[ArrayLike, "b s"], context: Any = ()
 ) -> Rollout:
-    """Build the record of what a policy did.
+    """Build the record of a policy's actions.
 
     What stands behind the end of a sample may be anything, NaN too; its log-probability is 0.
 

@@ -1,4 +1,4 @@
-"""Sequential revision: a policy looks at its own answer and gives another one, round after round."""
+"""Sequential revision: a policy revises its own answer, round after round. Also known as: self-refine."""
 
 from collections.abc import Callable
 from typing import Any

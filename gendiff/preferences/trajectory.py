@@ -19,7 +19,7 @@ from gendiff.core.types import ArrayLike, Count
 
 @records.record
 class StepLaw:
-    """The Gaussian laws of what b samples do in each of t steps.
+    """The Gaussian laws of t steps of b samples.
 
     Built by `trajectory_laws`, or for one step by `step_law`.
 
@@ -220,7 +220,7 @@ def trajectory_log_prob(
 
 
 def ends(trajectory: Float[ArrayLike, "_ b *shape"]) -> Float[Array, "b _ *shape"]:
-    """The end (b, t, …) of each step of a trajectory (t + 1, b, …): what its laws are the laws of."""
+    """The end (b, t, …) of each step of a trajectory (t + 1, b, …), whose law `trajectory_laws` has."""
     return jnp.moveaxis(jnp.asarray(trajectory)[1:], 0, 1)
 
 

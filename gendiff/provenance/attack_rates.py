@@ -12,7 +12,7 @@ from gendiff.core.types import ArrayLike
 
 @dataclass(frozen=True)
 class TruePositiveRate:
-    """The share of members that are found while few others are taken for members.
+    """The share of members above a threshold that only few non-members pass.
 
     Args:
         value: the share, in [0, 1].
@@ -99,7 +99,7 @@ def auc(members: Shaped[ArrayLike, "n"], non_members: Shaped[ArrayLike, "m"]) ->
 
 
 def _clopper_pearson(hits: int, count: int, confidence: float) -> tuple[float, float]:
-    """By quantiles of beta distributions: `scipy.stats.binomtest` gives the same and takes a hundred times as long."""
+    """The interval by quantiles of beta distributions; `scipy.stats.binomtest` takes a hundred times as long."""
     tail = (1 - confidence) / 2
     low = scipy.stats.beta.ppf(tail, hits, count - hits + 1) if hits else 0.0
     high = scipy.stats.beta.isf(tail, hits + 1, count - hits) if hits < count else 1.0

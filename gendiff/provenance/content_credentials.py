@@ -168,7 +168,7 @@ def self_made_certificate(organisation: str, *, days: int = 365) -> Certificate:
     names = [x509.Name([owner, part]) for part in parts]
 
     def issued(number: int, usage: tuple[bool, ...]) -> Any:
-        """The root's (0) or the signer's (1), signed by the root."""
+        """The certificate of the root (0) or the signer (1), signed by the root."""
         builder = (
             x509.CertificateBuilder()
             .subject_name(names[number])

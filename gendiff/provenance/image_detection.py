@@ -26,7 +26,7 @@ _TIE = 0x54
 
 @dataclass(frozen=True)
 class ImageDetection:
-    """How much pictures look as if the key had marked them.
+    """Scores and p-values of pictures under a key.
 
     Args:
         score: (b,) that of the mark: more is better.

@@ -151,7 +151,7 @@ class BitMark(ImageWatermark):
     @property
     @abc.abstractmethod
     def places(self) -> int:
-        """How many signs there are."""
+        """The number of signs."""
 
     def key_signs(self, nonce: ArrayLike | None) -> Float[Array, "#b places"]:
         """The signs that encrypt the payload, −1 or 1."""
@@ -172,7 +172,7 @@ class BitMark(ImageWatermark):
     def votes(
         self, observed: Float[ArrayLike, "b *shape"], nonce: Integer[ArrayLike, "b 2"] | None = None
     ) -> Float[Array, "b bits"]:
-        """For each bit the sum of what its places say, above 0 for a 1.
+        """The sum of each bit's signed evidence, above 0 for a 1.
 
         The payload is not looked at. Raises as `score` does.
         """
@@ -219,7 +219,7 @@ class GaussianShading(BitMark):
 
     @property
     def places(self) -> int:
-        """One for each number of the noise."""
+        """The number of signs: one for each number of the noise."""
         return math.prod(self.shape)
 
 

@@ -57,7 +57,7 @@ class Attack:
 
 @dataclass(frozen=True)
 class MembershipReport:
-    """How well members can be told from others.
+    """The results of membership attacks.
 
     Args:
         loss: the loss attack.
@@ -141,7 +141,7 @@ def lira(
     variance: str = "global",
     offline: bool = False,
 ) -> Float64[np.ndarray, "n"]:
-    """Score examples by the likelihood ratio of what a target model says of them, fitted on shadow models.
+    """Score examples by the likelihood ratio of a target model's statistic, fitted on shadow models (LiRA).
 
     The score is log N(φ; mean_in, sd_in) − log N(φ; mean_out, sd_out) for a statistic φ, such as minus the loss at
     fixed draws. Means are of the shadow models that hold the example, and of those that do not. Each of the two has a

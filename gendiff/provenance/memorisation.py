@@ -161,7 +161,7 @@ def _rates(hits: np.ndarray, held_out: np.ndarray | None, confidence: float) -> 
 def _groups(
     labels: ArrayLike | None, n: int, held_out: ArrayLike | None, h: int | None
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """By label of the samples, in ascending order: which samples and which held-out pictures have it."""
+    """The indices of samples and of held-out pictures of each label of the samples, in ascending order."""
     if labels is None:
         if held_out is not None:
             raise ValueError("held_out_labels needs labels, the classes of the samples")

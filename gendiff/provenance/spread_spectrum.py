@@ -53,7 +53,7 @@ class SpreadSpectrum(BitMark):
 
     @property
     def places(self) -> int:
-        """One for each cell."""
+        """The number of signs: one for each cell."""
         h, w, c = self.shape
         return -(-h // self.cell) * -(-w // self.cell) * c
 
@@ -110,7 +110,7 @@ def _spread(mark: SpreadSpectrum, signs: Float[Array, "n places"]) -> Float[Arra
 
 
 def _activity(images: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-    """How much happens around each pixel: the root mean square of the detail there."""
+    """The root mean square of the detail around each pixel."""
     return jnp.sqrt(_smooth(_detail(images) ** 2) + QUIET**2)
 
 

@@ -23,7 +23,7 @@ from gendiff.provenance.text_watermarks import GreenList, TextWatermark
 
 @dataclass(frozen=True)
 class Detection:
-    """How much texts look as if the key had marked them.
+    """Scores and p-values of texts under a key.
 
     Args:
         z: (b,) the score above its mean for unmarked texts, in standard deviations.
@@ -38,7 +38,7 @@ class Detection:
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a text that looks most as if the key had marked it.
+    """The part of a text with the smallest p-value.
 
     Args:
         start: its first token.

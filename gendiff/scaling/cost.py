@@ -1,4 +1,4 @@
-"""Operations and bytes of transformers: what training a token, serving one, or drawing a picture takes.
+"""Operations (FLOPs) and bytes of transformers, for training and serving tokens and for drawing pictures.
 
 Every function is plain arithmetic. Arguments may be NumPy arrays, which broadcast. A multiplication and an addition are
 two operations. Norms, activations and softmax are left out, as is usual: they are a small part of the operations,
@@ -58,7 +58,7 @@ class DecoderSize:
 
     @property
     def parameters(self) -> int:
-        """All of them, which memory holds."""
+        """The number of all parameters, which memory holds."""
         norms = self.width * (2 * self.depth + 1)
         return self.vocabulary * self.width * (1 if self.tied else 2) + norms + self.depth * self._block(self.experts)
 
@@ -127,7 +127,7 @@ def attention_flops(context: Number, layers: Number, heads: Number, head_size: N
 
 
 def mean_seen(tokens: Number, window: Number = math.inf) -> Number:
-    """How many tokens each one of a text sees, itself included, on average under a causal mask.
+    """The mean number of tokens that a token of a text sees under a causal mask, itself included.
 
     Args:
         tokens: of the text, at least 1.

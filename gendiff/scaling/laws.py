@@ -1,4 +1,4 @@
-"""Laws of loss over parameters and tokens, and what each says of the best model of a budget.
+"""Laws of loss over parameters and tokens, and the best model of a budget under each.
 
 A law answers the loss of a model with so many parameters after so many tokens. `Chinchilla` and `Kaplan` have closed
 forms of their optima; the functions take any object with a method `loss` that falls with both arguments. Training costs
@@ -24,7 +24,7 @@ LARGEST = math.log(1e100)
 
 @runtime_checkable
 class Law(Protocol):
-    """Anything that answers the loss of a model."""
+    """A law: it has the loss of a model by its parameters and tokens."""
 
     def loss(self, parameters: Number, tokens: Number) -> Number:
         """Return the loss of models with `parameters` after `tokens`; it falls with both."""
@@ -53,7 +53,7 @@ class Optimum:
 
 @dataclasses.dataclass(frozen=True)
 class Frontier:
-    """How the best number of parameters grows with the operations: N = coefficient · C^exponent. It predicts no loss.
+    """The best number of parameters at C operations: N = coefficient · C^exponent. It predicts no loss.
 
     Args:
         coefficient: > 0.
@@ -132,7 +132,7 @@ class Chinchilla:
         return self.floor + shrinking
 
     def frontier(self, per_token: Number = 6.0) -> Frontier:
-        """Return how the best number of parameters grows with the operations."""
+        """Return the power law of the best number of parameters by operations."""
         positive(per_token=per_token)
         return Frontier(self.balance * _floats(per_token) ** -self.exponent, self.exponent)
 

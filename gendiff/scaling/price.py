@@ -40,7 +40,7 @@ def per_million_tokens(throughput: Number, per_hour: Number, busy: Number = 1.0)
 def break_even_tokens(
     training_tokens: Number, training_utilisation: Number = 1.0, serving_utilisation: Number = 1.0
 ) -> Number:
-    """How many tokens are served until serving has cost as much as training.
+    """Tokens served until serving has cost as much as training.
 
     They are 3 · training_tokens · serving_utilisation / training_utilisation. Training takes 6 operations per parameter
     and token, serving 2, on the same machines; attention is left out. Where only operations count, both utilisations
@@ -62,7 +62,7 @@ def break_even_days(
     training_utilisation: Number = 1.0,
     serving_utilisation: Number = 1.0,
 ) -> Number:
-    """After how many days of serving that has cost what training did.
+    """Days of serving until it has cost as much as training.
 
     Args:
         training_tokens: over all epochs.

@@ -1,4 +1,4 @@
-"""How fast a program can run, and a model be served, at best: bounds by the two rates of a device.
+"""The roofline model: bounds of a program's time and of serving, by the two rates of a device.
 
 Real programs are slower. Give a device its reached shares, `accelerator.times(flops=0.5, bandwidth=0.8)`, to estimate
 rather than to bound.
@@ -106,7 +106,7 @@ def critical_batch(accelerator: Accelerator, bytes_per_parameter: Number = 2.0, 
 
 
 def largest_batch(parameter_bytes: int | float, cache_bytes: int | float, accelerator: Accelerator) -> int:
-    """How many texts have room at once, beside the parameters; 0 where not even one has.
+    """The number of texts that fit at once beside the parameters; 0 where not even one does.
 
     Args:
         parameter_bytes: of all parameters.

@@ -1,4 +1,4 @@
-"""The plainest cache: a slot per position."""
+"""The plain KV cache: a slot per position."""
 
 from typing import Any
 

@@ -70,7 +70,7 @@ class Objective:
 
     Args:
         size: (n,) ln N, centred.
-        seen: (n,) ln D, centred.
+        tokens: (n,) ln D, centred.
         centre: means of ln N and of ln D.
         losses: (m, n) or (1, n) ln L.
         weights: (m, n) or (1, n), how often each point counts.
@@ -78,7 +78,7 @@ class Objective:
     """
 
     size: Float64[np.ndarray, "n"]
-    seen: Float64[np.ndarray, "n"]
+    tokens: Float64[np.ndarray, "n"]
     centre: tuple[float, float]
     losses: Lanes
     weights: Lanes
@@ -113,10 +113,10 @@ class Objective:
     def evaluate(self, constants: Constants) -> Descended:
         """The objective with its derivatives."""
         residual, *shares = self._shares(constants)
-        of_size, of_seen, _ = shares
+        of_size, of_tokens, _ = shares
         slope = np.clip(residual, -self.delta, self.delta)
         pull = self.weights * slope
-        jacobian = np.stack((*shares, -self.size * of_size, -self.seen * of_seen), axis=1)  # (m, 5, n)
+        jacobian = np.stack((*shares, -self.size * of_size, -self.tokens * of_tokens), axis=1)  # (m, 5, n)
         gradient = (jacobian @ pull[:, :, None])[:, :, 0]
         square = self.weights * (np.abs(residual) <= self.delta) - pull
         hessian = (jacobian * square[:, None, :]) @ jacobian.swapaxes(1, 2)
@@ -126,7 +126,7 @@ class Objective:
             if row != column:
                 hessian[:, column, row] += bend
         hessian[:, 3, 3] += (pull * of_size * self.size**2).sum(-1)
-        hessian[:, 4, 4] += (pull * of_seen * self.seen**2).sum(-1)
+        hessian[:, 4, 4] += (pull * of_tokens * self.tokens**2).sum(-1)
         return Descended(constants, (pull * (residual - slope / 2)).sum(-1), gradient, hessian)
 
     def converged(self, reached: Descended) -> np.ndarray:
@@ -144,20 +144,20 @@ class Objective:
     def lanes(self, rows: np.ndarray) -> "Objective":
         """Some of the lanes."""
         losses, weights = (each if len(each) == 1 else each[rows] for each in (self.losses, self.weights))
-        return Objective(self.size, self.seen, self.centre, losses, weights, self.delta)
+        return Objective(self.size, self.tokens, self.centre, losses, weights, self.delta)
 
     def with_delta(self, delta: float) -> "Objective":
         """The same with another δ."""
-        return Objective(self.size, self.seen, self.centre, self.losses, self.weights, delta)
+        return Objective(self.size, self.tokens, self.centre, self.losses, self.weights, delta)
 
     def _shares(self, constants: Constants) -> tuple[Lanes, Lanes, Lanes, Lanes]:
         """Residuals, and the shares of the three terms in the predicted loss."""
         a, b, e, alpha, beta = (constants[:, each : each + 1] for each in range(5))
-        of_size, of_seen = a - alpha * self.size, b - beta * self.seen
-        top = np.maximum(np.maximum(of_size, of_seen), e)
-        of_size, of_seen, rest = np.exp(of_size - top), np.exp(of_seen - top), np.exp(e - top)
-        total = of_size + of_seen + rest
-        return top + np.log(total) - self.losses, of_size / total, of_seen / total, rest / total
+        of_size, of_tokens = a - alpha * self.size, b - beta * self.tokens
+        top = np.maximum(np.maximum(of_size, of_tokens), e)
+        of_size, of_tokens, rest = np.exp(of_size - top), np.exp(of_tokens - top), np.exp(e - top)
+        total = of_size + of_tokens + rest
+        return top + np.log(total) - self.losses, of_size / total, of_tokens / total, rest / total
 
 
 def objective(table: Points, delta: float, losses: Lanes | None = None, weights: Lanes | None = None) -> Objective:

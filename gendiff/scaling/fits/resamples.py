@@ -1,4 +1,4 @@
-"""How far the constants of a fit move when its runs are drawn again, and how often such an interval holds the truth."""
+"""Bootstrap intervals of a fit's constants, and their coverage: how often such an interval holds the truth."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

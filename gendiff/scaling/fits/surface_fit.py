@@ -29,5 +29,5 @@ class SurfaceFit:
 
     @property
     def frontier(self) -> Frontier:
-        """How the best number of parameters grows with the operations."""
+        """The power law of the best number of parameters by operations."""
         return self.law.frontier()

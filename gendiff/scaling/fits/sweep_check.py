@@ -31,7 +31,7 @@ Kind = Literal["operations", "doubled", "far from the fit", "unit of a size", "a
 
 @dataclass(frozen=True)
 class Finding:
-    """Something of a sweep that is probably a mistake.
+    """A probable mistake of a sweep.
 
     Args:
         kind: of what was compared.
@@ -179,7 +179,7 @@ def _scale(residuals: Float64[np.ndarray, "n"]) -> float:
 
 
 def _limit(scale: float) -> float:
-    """Of a residual, above which it is none of noise."""
+    """The limit of a residual, above which it is no noise."""
     return max(FAR * scale, LEAST)
 
 

@@ -51,8 +51,8 @@ def fit_varpro(table: Points) -> VarproFit:
     ended = scipy.optimize.least_squares(
         projection.residuals, start, jac="3-point", bounds=BOUNDS, xtol=1e-15, ftol=1e-15, gtol=1e-15, max_nfev=300
     )
-    floor, of_size, of_seen = projection.linear(ended.x)
-    if min(of_size, of_seen) <= 0:
+    floor, of_size, of_tokens = projection.linear(ended.x)
+    if min(of_size, of_tokens) <= 0:
         raise ValueError(
             "the loss of the best surface does not fall with both parameters and tokens: look for runs that diverged"
         )
@@ -60,7 +60,7 @@ def fit_varpro(table: Points) -> VarproFit:
     law = Chinchilla(
         floor,
         of_size * np.exp(alpha * projection.centre[0]),
-        of_seen * np.exp(beta * projection.centre[1]),
+        of_tokens * np.exp(beta * projection.centre[1]),
         alpha,
         beta,
     )
@@ -75,14 +75,14 @@ class _Projection:
     def __init__(self, table: Points):
         logs = np.log(table.parameters), np.log(table.tokens)
         self.centre = float(logs[0].mean()), float(logs[1].mean())
-        self.size, self.seen = logs[0] - self.centre[0], logs[1] - self.centre[1]
+        self.size, self.tokens = logs[0] - self.centre[0], logs[1] - self.centre[1]
         self.loss = table.loss
 
     def columns(self, exponents: np.ndarray) -> np.ndarray:
         """(n, 3) columns that E and the scaled A and B multiply, over the measured losses."""
         ones = np.ones_like(self.loss)
         return (
-            np.stack((ones, np.exp(-exponents[0] * self.size), np.exp(-exponents[1] * self.seen)), axis=-1)
+            np.stack((ones, np.exp(-exponents[0] * self.size), np.exp(-exponents[1] * self.tokens)), axis=-1)
             / self.loss[:, None]
         )
 
