@@ -43,7 +43,7 @@ GUIDE = [
     "extending.md",
 ]
 PEERS = {"Coming from diffusers": "peers.md"}
-FACTS = ["precision.md", {"Faults and wrong input": "faults.md"}, "features.md"]
+FACTS = ["words.md", "precision.md", {"Faults and wrong input": "faults.md"}, "features.md"]
 """Pages of the guide, called as their headings are; with another name, or a comment above the heading, they need a
 title.
 """
