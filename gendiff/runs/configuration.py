@@ -1,4 +1,4 @@
-"""The resolved configuration of a run: what config.json holds, and how two of them differ."""
+"""The resolved configuration of a run, its hyperparameters: what config.json holds, and how two of them differ."""
 
 import dataclasses
 from collections.abc import Collection

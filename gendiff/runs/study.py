@@ -12,8 +12,8 @@ Such as:
         for seed in config.seeds:
             yield Measured("guidance 1", {"frechet": …, "recall": …}, seed=seed, n=config.samples)
 
-    EXPERIMENT = Study("digits", "Does …?", Config, …, measure=measure, claims=CLAIMS, controls=CONTROLS,
-    answer=Answer(…)).experiment()
+    STUDY = Study("digits", "Does …?", Config, …, measure=measure, claims=CLAIMS, controls=CONTROLS, answer=Answer(…))
+    EXPERIMENT = STUDY.experiment()
 """
 
 import dataclasses
@@ -142,6 +142,8 @@ def control(
     figure: str = "",
 ) -> ControlRow:
     """A row of `Study.controls`: something bad that the measurement must tell from a treatment, seed by seed.
+
+    Also known as: an ablation, where the control is the treatment without one of its parts.
 
     Args:
         set: name of the control's set.

@@ -1,5 +1,7 @@
 """A sweep: many small trainings, the rows of one table, which several processes and hosts fill together.
 
+Also known as: a hyperparameter sweep.
+
 A row is the frozen dataclass of all that its training depends on, and its id is a digest of that. While a row trains,
 the folder `rows/ID` of the run holds its checkpoints. When it is finished, `rows/ID.json` appears, whole or not at all,
 and the checkpoints go. So a finished row is never computed again, one that was killed goes on where it was, and one

@@ -1,4 +1,7 @@
-"""Approach 3: a surface of loss over parameters and tokens, fitted to all runs of a sweep at once."""
+"""Approach 3: a surface of loss over parameters and tokens, fitted to all runs of a sweep at once.
+
+Also known as: the Chinchilla fit (Hoffmann et al., 2022, approach 3).
+"""
 
 import itertools
 import math
