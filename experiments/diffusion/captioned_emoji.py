@@ -96,8 +96,8 @@ def coloured(images: np.ndarray, colours: Sequence[str]) -> np.ndarray:
     pixels = np.clip(np.asarray(images, np.float64), -1, 1).reshape(len(images), -1, 3)
     strong = np.ptp(pixels, axis=2) >= 0.25
     nearest = np.argmax((pixels - pixels.mean(axis=2, keepdims=True)) @ palette.T, axis=2)
-    own = np.array([list(COLOURS).index(colour) for colour in colours])[:, None]
-    return (strong & (nearest == own)).sum(axis=1) / np.maximum(strong.sum(axis=1), 1)
+    indices = np.array([list(COLOURS).index(colour) for colour in colours])[:, None]
+    return (strong & (nearest == indices)).sum(axis=1) / np.maximum(strong.sum(axis=1), 1)
 
 
 def _longer(name: str, words: Sequence[str], most: int) -> str:

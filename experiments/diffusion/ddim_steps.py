@@ -218,13 +218,13 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
             samples = {each: stored(config, programs, folder, each, params[seed]) for each in sets(config, seed)}
         with progress.phase("judge", seed=seed), progress.task(f"judge seed {seed}", len(samples)) as task:
             for done, (each, (images, seconds)) in enumerate(samples.items(), 1):
-                of = digits_judge.measure(images, image_draws.labels(len(images), network.num_classes)).measures
+                judged = digits_judge.measure(images, image_draws.labels(len(images), network.num_classes)).measures
                 measures: dict[str, Any] = {
                     "grid": each.method.grid,
                     "steps": each.steps,
                     "evaluations": each.evaluations,
                 }
-                measures |= {name: of[name] for name in JUDGED} | {"seconds": round(seconds, 3)}
+                measures |= {name: judged[name] for name in JUDGED} | {"seconds": round(seconds, 3)}
                 yield Measured(each.name, measures, seed, len(images), arrays={"images": images[:10]})
                 task.update(done)
         with progress.phase("equivalence", seed=seed):
@@ -249,9 +249,9 @@ def compare(config: Config, seed: int, samples: Mapping[Set, np.ndarray], held_o
     pairs.append((Set(seed, DDPM, 20), ddpm, "of itself"))
     compared = dict.fromkeys(each for *pair, _ in pairs for each in pair)
     distances = equivalence.of_digits({each: samples[each] for each in compared}, held_out, resamples=config.resamples)
-    for one, many, of in pairs:
+    for one, many, label in pairs:
         difference = equivalence.difference(distances[one], distances[many])
-        measures = {f"difference {of}": difference, f"size {of}": verdicts.away(difference)}
+        measures = {f"difference {label}": difference, f"size {label}": verdicts.away(difference)}
         yield Measured(one.name, measures, seed, config.samples, group="differences")
 
 
@@ -264,15 +264,15 @@ def speed(config: Config, programs: MethodDraws, params: Params) -> Iterator[Mea
             title = f"time {method.name} in {steps} steps, {pair + 1} of {config.pairs}"
             seconds[method, steps].append(programs.draw(title, params, method, steps, config.together)[1])
     for name, each in zip((ALL_TIME, DDIM_TIME, DDPM_TIME), timed, strict=True):
-        of = seconds[each]
+        timings = seconds[each]
         times = intervals.interval(
-            lambda one, other: float(np.median(one) / np.median(other)), of, seconds[DDIM, FAST], paired=True
+            lambda one, other: float(np.median(one) / np.median(other)), timings, seconds[DDIM, FAST], paired=True
         )
         measures: dict[str, Any] = {
             "times": times,
-            "median": float(np.median(of)),
-            "least": min(of),
-            "largest": max(of),
+            "median": float(np.median(timings)),
+            "least": min(timings),
+            "largest": max(timings),
         }
         yield Measured(name, measures, n=config.pairs, group="seconds")
 
@@ -323,12 +323,10 @@ def same_samples(measured: Measurements, folder: RunFolder) -> Figure:
         steps: next((each.arrays["images"] for each in measured if each.name == name), None)
         for steps, name in names.items()
     }
-    shown = {steps: of for steps, of in images.items() if of is not None}
-    caption = (
-        f"The same ten samples by DDIM, one row for each number of steps: {', '.join(f'{steps:,}' for steps in shown)}."
-    )
-    rows = [f"{steps:,} steps" for steps in shown]
-    return figures.grid(np.concatenate(list(shown.values())), 10, folder.figure("same_samples"), caption, rows=rows)
+    panels = {steps: samples for steps, samples in images.items() if samples is not None}
+    caption = f"The same ten samples by DDIM, one row for each number of steps: {', '.join(f'{steps:,}' for steps in panels)}."
+    rows = [f"{steps:,} steps" for steps in panels]
+    return figures.grid(np.concatenate(list(panels.values())), 10, folder.figure("same_samples"), caption, rows=rows)
 
 
 ANSWER = Answer(
@@ -401,7 +399,7 @@ STUDY = Study(
         *(
             claim(
                 _NAME.format(steps),
-                f"size {of}",
+                f"size {reference}",
                 "<=",
                 MARGIN,
                 role="E5",
@@ -410,7 +408,7 @@ STUDY = Study(
                 id=f"ddim-{steps}-equivalent{suffix}",
                 figure="steps.png",
             )
-            for of, words, suffix in (("of itself", "", ""), ("of DDPM", "DDPM in ", "-to-ddpm"))
+            for reference, words, suffix in (("of itself", "", ""), ("of DDPM", "DDPM in ", "-to-ddpm"))
             for steps in EQUIVALENT
         ),
         claim(

@@ -104,12 +104,14 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     visited = functools.partial(levels, config, network)
     draw = image_draws.Draws(network, config.sampling_steps, config.together, progress, sampler, visited)
 
-    def of(name: str, images: np.ndarray, seed: int | None, labels: np.ndarray | None = None, **more: Any) -> Measured:
+    def judged(
+        name: str, images: np.ndarray, seed: int | None, labels: np.ndarray | None = None, **more: Any
+    ) -> Measured:
         labels = image_draws.labels(len(images), network.num_classes) if labels is None else labels
         arrays = more.pop("arrays", {}) | {"images": images[:100]}
         return Measured(name, judge.measure(images, labels, **more).measures, seed, len(images), arrays=arrays)
 
-    yield of(REAL, judge.split.train_images, None, judge.split.train_labels)
+    yield judged(REAL, judge.split.train_images, None, judge.split.train_labels)
     for seed in config.seeds:
         params, few = image_training.averaged(network, folder, seed), config.control_samples
         with progress.phase("sample", seed=seed):
@@ -122,20 +124,22 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         first = seed == config.seeds[0]
         frames = {GUIDED: {"frames": draw.trajectory(params, 20, 2.0)}} if first else {}
         with progress.phase("judge", seed=seed):
-            yield from (of(name, images, seed, arrays=frames.get(name, {})) for name, images in sets.items())
-            yield of(f"{PLAIN}, not rounded", sets[PLAIN], seed, rounded=False)
+            yield from (judged(name, images, seed, arrays=frames.get(name, {})) for name, images in sets.items())
+            yield judged(f"{PLAIN}, not rounded", sets[PLAIN], seed, rounded=False)
         if first:
-            yield of(f"{PLAIN}, temperature 1", draw(f"seed {seed}, temperature 1", params, few, temperature=1.0), seed)
+            yield judged(
+                f"{PLAIN}, temperature 1", draw(f"seed {seed}, temperature 1", params, few, temperature=1.0), seed
+            )
     with progress.phase("controls"):
         images, truth, rng = judge.split.train_images, judge.split.train_labels, np.random.default_rng(intervals.SEED)
         labels = image_draws.labels(config.control_samples, digits.CLASSES)
-        yield of(GAUSSIAN, baselines.gaussian_per_class(images, truth, rng, labels), None, labels)
-        yield of(SMOTE, baselines.smote(images, truth, rng, labels), None, labels)
+        yield judged(GAUSSIAN, baselines.gaussian_per_class(images, truth, rng, labels), None, labels)
+        yield judged(SMOTE, baselines.smote(images, truth, rng, labels), None, labels)
         # in the unit of the pixels, 0…16
-        yield of(NOISY, baselines.noisy(images, rng, 2 / (digits.LEVELS - 1)), None, truth)
+        yield judged(NOISY, baselines.noisy(images, rng, 2 / (digits.LEVELS - 1)), None, truth)
         if config.shuffled_steps:
             params = image_training.averaged(network, folder.inside(SHUFFLED_FOLDER), config.seeds[0])
-            yield of(SHUFFLED, draw(SHUFFLED, params, config.control_samples), config.seeds[0])
+            yield judged(SHUFFLED, draw(SHUFFLED, params, config.control_samples), config.seeds[0])
 
 
 def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> tuple[Figure, ...]:
@@ -164,7 +168,7 @@ def real(measured: Measurements, folder: RunFolder) -> Figure:
 
 def samples(name: str, file: str, caption: str, measured: Measurements, folder: RunFolder) -> Figure:
     """Of the first seed, one class per row."""
-    both = [next(each.arrays["images"] for each in measured if each.name == of) for of in (name, PLAIN, GUIDED)]
+    both = [next(each.arrays["images"] for each in measured if each.name == chosen) for chosen in (name, PLAIN, GUIDED)]
     count = min(map(len, both))
     index = np.arange(count).reshape(-1, digits.CLASSES).T.ravel()
     return figures.grid(both[0][index], count // digits.CLASSES, folder.figure(file), caption, rows=_NAMES)

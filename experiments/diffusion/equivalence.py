@@ -57,12 +57,12 @@ def resampled(sets: Mapping[T, np.ndarray], held_out: np.ndarray, *, resamples: 
 
     wholes = [frechet.frechet_distance(reference, frechet.fit(rows)) for rows in sets.values()]
     columns = np.array([resample() for _ in range(resamples)]).T
-    return {name: Distances(whole, column) for name, whole, column in zip(sets, wholes, columns, strict=True)}
+    return {name: Distances(distance, column) for name, distance, column in zip(sets, wholes, columns, strict=True)}
 
 
-def of_digits(drawn: Mapping[T, np.ndarray], held_out: np.ndarray, *, resamples: int) -> dict[T, Distances]:
+def of_digits(samples: Mapping[T, np.ndarray], held_out: np.ndarray, *, resamples: int) -> dict[T, Distances]:
     """`resampled` of images of digits (n, h, w, c), the drawn ones rounded to the data's levels."""
-    points = {each: points_of_digits(images) for each, images in drawn.items()}
+    points = {each: points_of_digits(images) for each, images in samples.items()}
     return resampled(points, features.pixels(held_out), resamples=resamples, seed=intervals.SEED)
 
 

@@ -51,10 +51,12 @@ def curves(
     reference: its name and its number.
     """
     series = []
-    for method, of in values.items():
-        counts = sorted(of)
+    for method, by_count in values.items():
+        counts = sorted(by_count)
         series.append(
-            figures.Curve(method, counts, *([reduce(of[count]) for count in counts] for reduce in (np.mean, min, max)))
+            figures.Curve(
+                method, counts, *([reduce(by_count[count]) for count in counts] for reduce in (np.mean, min, max))
+            )
         )
     caption = f"{caption}: means over seeds; bands reach from the least to the largest."
     x_label = "evaluations of the network per sample"
@@ -70,7 +72,7 @@ def norm(samples: np.ndarray) -> float:
 
 def pairs(
     key: jax.Array,
-    told: Callable[[Params, Any], Denoiser],
+    built: Callable[[Params, Any], Denoiser],
     params: Params,
     condition: Any,
     levels: Level,
@@ -79,21 +81,21 @@ def pairs(
 ) -> Pairs:
     """What a teacher draws by UniPC of order 2, with the noise that it begins from and what it was told.
 
-    told: (params, condition) -> the teacher. condition: a pytree of arrays with a row per pair. options: of
+    built: (params, condition) -> the teacher. condition: a pytree of arrays with a row per pair. options: of
         `drawing.whole`.
     """
     leaves, structure = jax.tree.flatten(condition)
 
     def draw(params: Params, index: jax.Array, *leaves: jax.Array) -> Pairs:
-        teacher = told(params, jax.tree.unflatten(structure, leaves))
+        teacher = built(params, jax.tree.unflatten(structure, leaves))
         return distillation.draw_pairs(key, teacher, samplers.unipc(2), levels, shape, index)
 
     index = np.arange(len(leaves[0]), dtype=np.int32)
-    drawn: Pairs = drawing.whole(functools.partial(devices.jit(draw), params), index, *leaves, **options)
-    return dataclasses.replace(drawn, condition=(condition,))
+    pairs_of_index: Pairs = drawing.whole(functools.partial(devices.jit(draw), params), index, *leaves, **options)
+    return dataclasses.replace(pairs_of_index, condition=(condition,))
 
 
-def errors(found: LearnedGrid) -> dict[str, float]:
+def errors(grid: LearnedGrid) -> dict[str, float]:
     """By the names of `WORDS`: of the best fixed grid, and of the learned one."""
-    of = {name: float(error) for name, error in found.errors.items()}
-    return {"fixed": min(error for name, error in of.items() if name != LEARNED), "learned": of[LEARNED]}
+    values = {name: float(error) for name, error in grid.errors.items()}
+    return {"fixed": min(error for name, error in values.items() if name != LEARNED), "learned": values[LEARNED]}

@@ -261,7 +261,7 @@ def prior(measured: Measurements, folder: RunFolder) -> Figure:
     upper, lower = (
         {name: measured.mean(name, bound) for name in measured.names("prior")} for bound in ("upper", "lower")
     )
-    far = {name: (of[0], lower[name][0], of[0]) for name, of in upper.items() if of[0] > 0}
+    far = {name: (value[0], lower[name][0], value[0]) for name, value in upper.items() if value[0] > 0}
     caption = (
         "How far x_T of real digits is from pure noise: at least where the dark part of a bar begins, at most "
         "where it ends. "

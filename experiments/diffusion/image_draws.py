@@ -24,16 +24,16 @@ Rule: TypeAlias = Callable[[NetworkDenoiser, NetworkDenoiser, NetworkDenoiser, S
 Grid: TypeAlias = Callable[[Schedule, int], Level]
 
 
-def unguided(given: NetworkDenoiser, absent: NetworkDenoiser, second: NetworkDenoiser, scale: Scalar) -> Denoiser:
+def unguided(conditioned: NetworkDenoiser, absent: NetworkDenoiser, second: NetworkDenoiser, scale: Scalar) -> Denoiser:
     """The conditional network alone."""
-    return given
+    return conditioned
 
 
 def classifier_free(
-    given: NetworkDenoiser, absent: NetworkDenoiser, second: NetworkDenoiser, scale: Scalar
+    conditioned: NetworkDenoiser, absent: NetworkDenoiser, second: NetworkDenoiser, scale: Scalar
 ) -> Denoiser:
     """Classifier-free guidance, both predictions in one call of the network."""
-    return guidance.classifier_free(given, absent, scale, batched=True)
+    return guidance.classifier_free(conditioned, absent, scale, batched=True)
 
 
 @dataclasses.dataclass(eq=False)
@@ -150,8 +150,10 @@ def _program(
 
     def denoiser(params: tuple[Params, Params], scale: Scalar, condition: Any) -> Denoiser:
         networks = zip(models, params, strict=True)
-        given, other = (built(each.predict, values, each.parameterization, condition) for each, values in networks)
-        return rule(given, given.with_condition(absent), other, scale)
+        conditioned, other = (
+            built(each.predict, values, each.parameterization, condition) for each, values in networks
+        )
+        return rule(conditioned, conditioned.with_condition(absent), other, scale)
 
     return drawing_options.draw_program(denoiser, sampler, models[0].shape, libraries=libraries, **dict(fixed))
 

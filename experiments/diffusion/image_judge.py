@@ -59,8 +59,8 @@ class DigitsJudge:
 
     def measure(self, images: np.ndarray, labels: np.ndarray, *, rounded: bool = True) -> MeasuredSet:
         """Every number of one set of images, which are first rounded to the data's levels."""
-        seen = np.asarray(scaling.round_to_levels(images, digits.LEVELS)) if rounded else images
-        rows, rng = features.pixels(seen), np.random.default_rng(SEED)
+        judged = np.asarray(scaling.round_to_levels(images, digits.LEVELS)) if rounded else images
+        rows, rng = features.pixels(judged), np.random.default_rng(SEED)
         options: dict[str, Any] = {"count": self._draws, "size": min(self._size, len(rows)), "seed": SEED}
         distances = frechet.over_subsets(self._held_out, rows, **options)
         cover = precision_recall.over_subsets(self._held_out, rows, **options)
@@ -70,7 +70,7 @@ class DigitsJudge:
         return MeasuredSet(
             n=len(rows),
             frechet=interval(ratio_of_means, distances, self.floor, rng=rng),
-            accuracy=share(classifier_accuracy.correct(self._classifier, seen, labels)),
+            accuracy=share(classifier_accuracy.correct(self._classifier, judged, labels)),
             precision=interval(np.mean, [each.precision for each in cover], rng=rng),
             recall=interval(np.mean, [each.recall for each in cover], rng=rng),
             copies=share(copied),

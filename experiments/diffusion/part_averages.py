@@ -20,7 +20,7 @@ class PartAverages:
     def __init__(self, folder: Path, seed: int, count: int, init: Callable[[jax.Array], Params]) -> None:
         self._place, self._count, self._init = folder / "averages" / f"seed_{seed}", count, init
 
-    def kept(self) -> int:
+    def done(self) -> int:
         """How many parts are done."""
         with Checkpoints(self._place, keep=self._count) as store:
             return len(store.steps())
@@ -36,7 +36,7 @@ class PartAverages:
         train: goes on to the end of part 0, 1, … Where nothing of a step depends on how many follow, the parts are one
             training.
         """
-        for part in range(self.kept(), self._count):
+        for part in range(self.done(), self._count):
             self.keep(part, train(part).ema)
 
     def restore(self) -> list[Params]:

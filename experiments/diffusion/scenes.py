@@ -49,8 +49,10 @@ def taught(count: int) -> tuple[str, ...]:
 
 def training(count: int) -> tuple[np.ndarray, list[str]]:
     """Training pictures (n, h, w, 3) and their captions."""
-    drawn = _drawn(count)
-    return np.asarray(scaling.round_to_levels(rendering.render(drawn, SIDE), 256)), captions.write(drawn.attributes)
+    rendered = _drawn(count)
+    return np.asarray(scaling.round_to_levels(rendering.render(rendered, SIDE), 256)), captions.write(
+        rendered.attributes
+    )
 
 
 def words() -> frozenset[str]:

@@ -163,7 +163,7 @@ class Lesson:
         return self.generator.step
 
 
-def place(folder: RunFolder, name: str, round: int = 0) -> RunFolder:
+def inside(folder: RunFolder, name: str, round: int = 0) -> RunFolder:
     """Where the checkpoints and metrics of a student lie."""
     return folder.inside(name.replace(" ", "_") + (f"_{round}" if round else ""))
 
@@ -171,8 +171,8 @@ def place(folder: RunFolder, name: str, round: int = 0) -> RunFolder:
 def restore(teaching: Teaching, folder: RunFolder, name: str, seed: int, evaluations: int) -> Params:
     """The averaged parameters of the student that draws in so many evaluations."""
     student = STUDENTS[name]
-    of = place(folder, name, evaluations if student.rounds else 0)
-    return training_loop.restore_ema(student.model(teaching).init, of, seed=seed, decay=teaching.ema)
+    inner = inside(folder, name, evaluations if student.rounds else 0)
+    return training_loop.restore_ema(student.model(teaching).init, inner, seed=seed, decay=teaching.ema)
 
 
 def costs(teaching: Teaching, names: Iterable[str]) -> Iterator[Measured]:
@@ -190,35 +190,35 @@ def train(
     data: Callable[[int, bool], Any],
     folder: RunFolder,
     progress: Progress,
-    **every: Any,
+    **intervals: Any,
 ) -> None:
     """A student of the teacher of each seed, from where its training stands; all seeds share a program.
 
     data: (seed, whether pairs of the teacher are wanted) -> a pytree of arrays (size, …), asked for where there is
         something to learn.
-    every: of `training_loop.train`.
+    intervals: of `training_loop.train`.
     """
     student = STUDENTS[name]
     for earlier, round in zip((None, *student.rounds), student.rounds or (0,), strict=False):
         program = _program(teaching, student, round, folder)
         for seed, first in teachers.items():
-            own, steps = place(folder, name, round), student.steps(teaching)
-            if training_loop.steps_done(own, seed) >= steps:
+            inner, steps = inside(folder, name, round), student.steps(teaching)
+            if training_loop.steps_done(inner, seed) >= steps:
                 continue
             teacher = first if earlier is None else restore(teaching, folder, name, seed, earlier)
-            given, begun = (
+            inputs, initial = (
                 data(seed, student.on_pairs),
                 program._replace(fresh=jax.jit(_fresh(teaching, student, teacher))),
             )
             numbers: dict[str, Any] = {"seed": seed, "steps": steps, "batch": teaching.batch}
             with progress.phase(name, seed=seed):
-                training_loop.train(begun, given, folder=own, progress=progress, **numbers, **every)
+                training_loop.train(initial, inputs, folder=inner, progress=progress, **numbers, **intervals)
 
 
 def _program(teaching: Teaching, student: Student, round: int, folder: RunFolder) -> training.CompiledStep:
     """The step of a student under jit, which serves all seeds; `fresh` is that of each seed."""
-    of, total = student.model(teaching), student.steps(teaching)
-    step = training.make_step(student.loss(teaching, of, round), teaching.optimizer(total), ema_warm_up=True)
+    network, total = student.model(teaching), student.steps(teaching)
+    step = training.make_step(student.loss(teaching, network, round), teaching.optimizer(total), ema_warm_up=True)
     fake_step = (
         training.make_step(_fake_loss(teaching), _fake_optimizer(teaching, total)) if student.fake_cost else None
     )
@@ -238,7 +238,7 @@ def _program(teaching: Teaching, student: Student, round: int, folder: RunFolder
 
 
 def _fresh(teaching: Teaching, student: Student, teacher: Params) -> Callable[[jax.Array], Lesson]:
-    of, total = student.model(teaching), student.steps(teaching)
+    network, total = student.model(teaching), student.steps(teaching)
 
     def fresh(key: jax.Array) -> Lesson:
         begun = distillation.init_from_teacher(of.init(jax.random.fold_in(key, _START)), teacher)
@@ -260,8 +260,8 @@ def _fake_loss(teaching: Teaching) -> FrozenLoss:
     return distillation.on_generated(_generate(teaching.model), image_training.loss(teaching.model))
 
 
-def _generate(of: Model) -> Callable[..., jax.Array]:
-    return distillation.one_step(of.predict, of.schedule, of.parameterization)
+def _generate(network: Model) -> Callable[..., jax.Array]:
+    return distillation.one_step(network.predict, network.schedule, network.parameterization)
 
 
 def _told(teacher: Denoiser, condition: Any) -> Denoiser:
@@ -269,36 +269,40 @@ def _told(teacher: Denoiser, condition: Any) -> Denoiser:
     return teacher
 
 
-def _progressive(teaching: Teaching, of: Model, steps: int) -> FrozenLoss:
+def _progressive(teaching: Teaching, network: Model, steps: int) -> FrozenLoss:
     return distillation.progressive_distillation(
-        of.predict, of.parameterization, grids.trailing(of.schedule, 2 * steps), tell=_told
+        network.predict, network.parameterization, grids.trailing(network.schedule, 2 * steps), tell=_told
     )
 
 
-def _reflow(teaching: Teaching, of: Model, steps: int) -> FrozenLoss:
-    return distillation.reflow(of.predict, of.schedule, of.parameterization, levels=weighting.stratified_levels())
+def _reflow(teaching: Teaching, network: Model, steps: int) -> FrozenLoss:
+    return distillation.reflow(
+        network.predict, network.schedule, network.parameterization, levels=weighting.stratified_levels()
+    )
 
 
-def _consistency_distillation(teaching: Teaching, of: Model, steps: int) -> FrozenLoss:
-    return distillation.consistency_distillation(of.predict, of.schedule, of.parameterization, tell=_told)
+def _consistency_distillation(teaching: Teaching, network: Model, steps: int) -> FrozenLoss:
+    return distillation.consistency_distillation(
+        network.predict, network.schedule, network.parameterization, tell=_told
+    )
 
 
-def _consistency_training(teaching: Teaching, of: Model, steps: int) -> FrozenLoss:
-    return distillation.consistency_training(of.predict, of.schedule, of.parameterization)
+def _consistency_training(teaching: Teaching, network: Model, steps: int) -> FrozenLoss:
+    return distillation.consistency_training(network.predict, network.schedule, network.parameterization)
 
 
-def _shortcut(teaching: Teaching, of: Model, steps: int) -> FrozenLoss:
+def _shortcut(teaching: Teaching, network: Model, steps: int) -> FrozenLoss:
     return distillation.shortcut(
-        of.predict, of.schedule, of.parameterization, steps=teaching.shortest, drop_condition=0.0
+        network.predict, network.schedule, network.parameterization, steps=teaching.shortest, drop_condition=0.0
     )
 
 
-def _mean_flow(teaching: Teaching, of: Model, steps: int) -> FrozenLoss:
-    return distillation.mean_flow(of.predict, of.schedule, of.parameterization, drop_condition=0.0)
+def _mean_flow(teaching: Teaching, network: Model, steps: int) -> FrozenLoss:
+    return distillation.mean_flow(network.predict, network.schedule, network.parameterization, drop_condition=0.0)
 
 
-def _matching(teaching: Teaching, of: Model, steps: int) -> FrozenLoss:
-    return distillation.distribution_matching(_generate(of), of.schedule, tell=_told)
+def _matching(teaching: Teaching, network: Model, steps: int) -> FrozenLoss:
+    return distillation.distribution_matching(_generate(network), network.schedule, tell=_told)
 
 
 def _nothing(teaching: Teaching, state: TrainState, teacher: Denoiser, total: int) -> tuple[Any, ...]:

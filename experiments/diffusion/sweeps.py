@@ -24,7 +24,7 @@ class Sweep:
     scales: tuple[float, ...]
     tables: Mapping[str, tuple[np.ndarray, ...]]
 
-    def of(self, scales: Sequence[float]) -> "Sweep":
+    def at_scales(self, scales: Sequence[float]) -> "Sweep":
         """The same at some of its scales."""
         chosen = [self.scales.index(scale) for scale in scales]
         return Sweep(
@@ -62,11 +62,13 @@ def curves(
     panels = []
     for measure, title in names.items():
         lines = []
-        for label, of in sweeps.items():
-            if measure in of.tables:
-                means = np.stack([table.mean(axis=1) for table in of.tables[measure]])
+        for label, swept in sweeps.items():
+            if measure in swept.tables:
+                means = np.stack([table.mean(axis=1) for table in swept.tables[measure]])
                 lines.append(
-                    figures.Curve(label, np.array(of.scales), means.mean(axis=0), means.min(axis=0), means.max(axis=0))
+                    figures.Curve(
+                        label, np.array(swept.scales), means.mean(axis=0), means.min(axis=0), means.max(axis=0)
+                    )
                 )
         panels.append(figures.Panel(title, lines))
     return figures.small_multiples(panels, folder.figure(name), caption, x_label=x_label)

@@ -195,10 +195,10 @@ def of_subject_and_seed(config: Config, subject: str, seed: int, sets: Arrays, h
     count, grids = min(SHOWN, config.held_out, config.samples // len(SUBJECTS)), {**sets, **held_out}
     tiles = {kind: images[emoji_pictures.at_equal_distances(len(images), count)] for kind, images in grids.items()}
     arrays = {
-        kind: {"frequency": of.frequency, "power": of.power.mean(axis=0), "shown": tiles[kind]}
-        for kind, of in spectra.items()
+        kind: {"frequency": energies.frequency, "power": energies.power.mean(axis=0), "shown": tiles[kind]}
+        for kind, energies in spectra.items()
     }
-    energy = {kind: of.above(CUTOFF) for kind, of in spectra.items()}
+    energy = {kind: energies.above(CUTOFF) for kind, energies in spectra.items()}
     yield from softness(config, subject, seed, energy, unseen, psnr, arrays if seed == config.seeds[0] else {})
 
 
@@ -269,14 +269,14 @@ def spectra(subject: str, measured: Measurements, folder: RunFolder) -> Figure:
 
 def pictures_of(subject: str, measured: Measurements, folder: RunFolder) -> Figure:
     """Pictures of the first seed."""
-    shown = {kind: arrays["shown"] for kind, arrays in _arrays(measured, subject).items()}
+    pictures = {kind: arrays["shown"] for kind, arrays in _arrays(measured, subject).items()}
     caption = (
-        f"{subject.capitalize()}, not selected; a row each of {', '.join(shown)}. The first {1 + len(CODED)} "
+        f"{subject.capitalize()}, not selected; a row each of {', '.join(pictures)}. The first {1 + len(CODED)} "
         "are "
         "held out."
     )
-    images, path = np.concatenate(list(shown.values())), folder.figure(f"pictures_{subject}")
-    return figures.grid(images, len(shown[ORIGINALS]), path, caption, rows=list(shown))
+    images, path = np.concatenate(list(pictures.values())), folder.figure(f"pictures_{subject}")
+    return figures.grid(images, len(pictures[ORIGINALS]), path, caption, rows=list(pictures))
 
 
 def lacks(measured: Measurements, folder: RunFolder) -> Figure:

@@ -30,7 +30,7 @@ def loss(decode: Callable[..., Any]) -> Loss:
     without.
     """
 
-    def of(params: Params, key: jax.Array, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
+    def weighted(params: Params, key: jax.Array, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
         latents, weight = batch.condition
         image, clean = decode(params, latents), jnp.asarray(batch.clean)
         pixels = jnp.mean(jnp.abs(image - clean))
@@ -38,7 +38,7 @@ def loss(decode: Callable[..., Any]) -> Loss:
         edges = jnp.mean(weight * (steps + waves))
         return pixels + edges, {"reconstruction": pixels, "gradient": jnp.mean(steps), "amplitude": jnp.mean(waves)}
 
-    return of
+    return weighted
 
 
 def neighbours(image: Float[Array, "b h w c"], clean: Float[Array, "b h w c"]) -> Float[Array, "b"]:

@@ -43,8 +43,8 @@ class Measure:
         if not self.lack(originals, samples)[1] > 0:
             return UNMEASURED
 
-        def statistic(pairs: np.ndarray, drawn: np.ndarray) -> float:
-            return lack(pairs[:, 0], pairs[:, 1]) / lack(pairs[:, 0], drawn)
+        def statistic(pairs: np.ndarray, resampled: np.ndarray) -> float:
+            return lack(pairs[:, 0], pairs[:, 1]) / lack(pairs[:, 0], resampled)
 
         return self._interval(statistic, np.stack([originals, decoded], axis=1), samples)
 

@@ -146,12 +146,12 @@ def restore(config: Config, folder: RunFolder, factor: int, channels: int, seed:
     return image_coding.restore(config.autoencoders, autoencoder(config, factor, channels), inside, seed)
 
 
-def restore_decoder(config: Config, folder: RunFolder, of: str, seed: int, params: Params) -> Params:
+def restore_decoder(config: Config, folder: RunFolder, source: str, seed: int, params: Params) -> Params:
     """The parameters of the chosen autoencoder `params` with the decoder that trained on, EDGES or LONGER."""
     start = functools.partial(_start, params["decoder"])
     return {
         **params,
-        "decoder": training_loop.restore_ema(start, folder.inside(of), seed=seed, decay=config.decoders.ema),
+        "decoder": training_loop.restore_ema(start, folder.inside(source), seed=seed, decay=config.decoders.ema),
     }
 
 

@@ -64,18 +64,18 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     for left in (FOLDER, soak.KILLED):
         shutil.rmtree(folder.path / left, ignore_errors=True)
     with progress.phase("sample"):
-        twice, place = _draw(config, folder, progress)
+        twice, store = _draw(config, folder, progress)
     seed, rounds = config.seeds[0], np.array(twice.seconds)
     cost = intervals.interval(intervals.ratio_of_means, rounds[:, 1], rounds[:, 0], paired=True)
-    share = twice.different / (config.compared * place.read(0)[0][0].size)
+    share = twice.different / (config.compared * store.read(0)[0][0].size)
     yield Measured(IN_SHARDS, {"cost": cost}, seed, len(rounds))
-    last = place.read(place.manifest.count - 1)[0][-100:]
+    last = store.read(store.manifest.count - 1)[0][-100:]
     yield Measured(IN_SHARDS, {"bytes": twice.different, "share": share}, seed, config.compared, arrays={"last": last})
     yield Measured(OTHER_SAMPLES, {"share": twice.other_seed}, seed, config.shard_size)
     for turn, (plain, split) in enumerate(twice.seconds, 1):
         yield Measured(f"round {turn}", {"plain": plain, "split": split, "ratio": split / plain}, group="rounds")
     with progress.phase("score"):
-        scores, at_once = _score(place, folder, progress)
+        scores, at_once = _score(store, folder, progress)
     yield Measured(STREAMED, {"relative": abs((scores.frechet or np.nan) / at_once - 1)}, seed, scores.n)
     measures: dict[str, Any] = {
         "n": scores.n,
@@ -97,7 +97,10 @@ def kills(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Mea
         yield Measured(TRAINING, {"bytes": sum(each.different for each in trained)}, n=len(trained))
     if sampled.lives:
         yield Measured(SAMPLING, {"bytes": sampled.different}, n=config.killed_samples)
-    for name, each in (*((f"training run {number}", of) for number, of in enumerate(trained)), ("sampling", sampled)):
+    for name, each in (
+        *((f"training run {number}", each) for number, each in enumerate(trained)),
+        ("sampling", sampled),
+    ):
         measures: dict[str, Any] = {"kills": len(each.lives), "shortest": min(each.lives, default=None)}
         measures |= {"longest": max(each.lives, default=None), "bytes": each.different}
         yield Measured(name, measures, group="killed", arrays={"lives": each.lives})
@@ -139,7 +142,7 @@ def _draw(config: Config, folder: RunFolder, progress: Progress) -> tuple[DrawnT
     draw = image_sampling.drawer(model, config, folder, options, config.seeds[0])
     settings = {"run": json_files.encode(config)}
     sizes = config.samples, config.shard_size, network.shape
-    place, _ = shards.create(folder.path / FOLDER, Manifest("batch-jobs", *sizes, network.names, settings, {}))
+    store, _ = shards.create(folder.path / FOLDER, Manifest("batch-jobs", *sizes, network.names, settings, {}))
 
     def labels_of(index: np.ndarray) -> np.ndarray:
         return image_draws.labels_of(index, digits.CLASSES)
@@ -156,7 +159,7 @@ def _draw(config: Config, folder: RunFolder, progress: Progress) -> tuple[DrawnT
     def in_shards(ids: range) -> None:
         numbers = list(range(ids.start // config.shard_size, -(-ids.stop // config.shard_size)))
         to: dict[str, Any] = {"together": config.together, "progress": progress}
-        drawing.into_shards(draw, place, numbers, labels=labels_of, pixels=pixels, **to)
+        drawing.into_shards(draw, store, numbers, labels=labels_of, pixels=pixels, **to)
 
     def timed(job: Callable[[range], None], ids: range) -> float:
         begin = time.monotonic()
@@ -172,7 +175,7 @@ def _draw(config: Config, folder: RunFolder, progress: Progress) -> tuple[DrawnT
         seconds.append((times[without_shards], times[in_shards]))
         with np.load(plain) as stored:
             begin = ids.start // config.shard_size
-            images = np.concatenate([place.read(begin + number)[0] for number in range(size // config.shard_size)])
+            images = np.concatenate([store.read(begin + number)[0] for number in range(size // config.shard_size)])
             different += int(np.sum(stored["arr_0"] != images))
     plain.unlink()
     rest = range(config.compared, config.samples)
@@ -182,13 +185,13 @@ def _draw(config: Config, folder: RunFolder, progress: Progress) -> tuple[DrawnT
     another = image_sampling.drawer(model, config, folder, dataclasses.replace(options, seed=1), config.seeds[0])
     images = drawing.whole(
         another,
-        *_index_and_labels(place.manifest.ids(0)),
+        *_index_and_labels(store.manifest.ids(0)),
         together=config.together,
         title="another seed",
         progress=progress,
     )
-    other_seed = float(np.mean(pixels(images) != place.read(0)[0]))
-    return DrawnTwice(seconds, different, other_seed), place
+    other_seed = float(np.mean(pixels(images) != store.read(0)[0]))
+    return DrawnTwice(seconds, different, other_seed), store
 
 
 def _index_and_labels(ids: range) -> tuple[np.ndarray, np.ndarray]:
@@ -197,15 +200,15 @@ def _index_and_labels(ids: range) -> tuple[np.ndarray, np.ndarray]:
     return index, image_draws.labels_of(index, digits.CLASSES)
 
 
-def _score(place: Shards, folder: RunFolder, progress: Progress) -> tuple[Scores, float]:
+def _score(store: Shards, folder: RunFolder, progress: Progress) -> tuple[Scores, float]:
     """(the streamed scores against the held-out digits, the distance of all features at once)."""
     held_out = np.asarray(scaling.from_unit(digits.load().held_out_images, 256))
     reference = folder.path / "held_out.npz"
     statistics_files.save_batch(reference, held_out)
-    sample_scores.evaluate(place, ScoreOptions(features="pixels", reference=str(reference)), progress)
+    sample_scores.evaluate(store, ScoreOptions(features="pixels", reference=str(reference)), progress)
     rows = [
         features.pixels(scaling.to_unit(images, 256))
-        for images in (held_out, np.concatenate([images for images, _ in place]))
+        for images in (held_out, np.concatenate([images for images, _ in store]))
     ]
     return json_files.read(place.folder / SCORES, Scores), frechet.frechet_distance(*rows)
 
@@ -222,16 +225,19 @@ def seconds(measured: Measurements, folder: RunFolder) -> Figure:
     rounds = [each.measures for each in measured if each.group == "rounds"]
     turns = np.arange(1, len(rounds) + 1)
     names = {"plain": "without shards", "split": "in shards"}
-    curves = [Curve(name, turns, np.array([of[column] for of in rounds], np.float64)) for column, name in names.items()]
+    curves = [
+        Curve(name, turns, np.array([counts[column] for counts in rounds], np.float64))
+        for column, name in names.items()
+    ]
     return plots.curves(curves, folder.figure("seconds"), "Seconds of each round.", x_label="round", y_label="seconds")
 
 
 def lifetimes(measured: Measurements, folder: RunFolder) -> Figure | None:
     """None where nothing was killed."""
-    of = [life for each in measured if each.group == "killed" for life in each.arrays["lives"]]
-    if not of:
+    lives = [life for each in measured if each.group == "killed" for life in each.arrays["lives"]]
+    if not lives:
         return None
-    named = {f"process {number + 1}": life for number, life in enumerate(of)}
+    named = {f"process {number + 1}": life for number, life in enumerate(lives)}
     return plots.bars(
         named, folder.figure("lives"), "How long each process lived until it was killed.", x_label="seconds"
     )

@@ -61,8 +61,10 @@ def check(config: Config) -> None:
     """ConfigError where numbers of the configuration do not fit each other."""
     image_training.check(config)
     if config.compared % (config.shard_size * config.rounds):
-        whole = f"--shard-size {config.shard_size} times --rounds {config.rounds}"
-        raise ConfigError(f"--compared {config.compared} must be a multiple of {whole}: each round draws whole shards")
+        product = f"--shard-size {config.shard_size} times --rounds {config.rounds}"
+        raise ConfigError(
+            f"--compared {config.compared} must be a multiple of {product}: each round draws whole shards"
+        )
     ranges.at_most("compared", config.compared, "samples", config.samples)
     ranges.at_most("together", config.together, "samples", config.samples)
     ranges.at_most("shortest", config.shortest, "longest", config.longest)

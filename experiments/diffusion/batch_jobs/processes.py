@@ -65,58 +65,58 @@ def preempt(config: Config, folder: RunFolder, progress: Progress) -> list[Preem
     """Trainings of two processes, each with a seed of its own, preempted at a random step; 1, 2 and 4 processes go
     on.
     """
-    rng, found = np.random.default_rng(2), []
+    rng, problems = np.random.default_rng(2), []
     for seed in range(config.preemptions):
-        place = _place(folder, f"preempted_{seed}")
+        path = _place(folder, f"preempted_{seed}")
         progress.line(f"two processes, seed {seed}: preempted, then {', '.join(map(str, COUNTS))} go on")
-        with several(_words(config, seed, place), 2, place) as (processes, logs):
-            _until(processes, place, int(rng.integers(config.moved_steps // 4, config.moved_steps // 2)), logs)
+        with several(_words(config, seed, path), 2, path) as (processes, logs):
+            _until(processes, path, int(rng.integers(config.moved_steps // 4, config.moved_steps // 2)), logs)
             processes[seed % 2].send_signal(signal.SIGTERM)
             codes = [process.wait() for process in processes]
-        said = "".join(log.read_text() for log in logs)
-        steps = [int(step) for step in re.findall(r"newest checkpoint is that of step (\d+)", said)]
+        text = "".join(log.read_text() for log in logs)
+        steps = [int(step) for step in re.findall(r"newest checkpoint is that of step (\d+)", text)]
         losses = {}
         for count in COUNTS:
-            copy = place.with_name(f"{place.name}_on_{count}")
-            shutil.copytree(place, copy)
+            copy = path.with_name(f"{path.name}_on_{count}")
+            shutil.copytree(path, copy)
             _finish(_words(config, seed, copy), count, copy)
             losses[count] = np.array([line["loss"] for line in RunFolder(copy).read_metrics()])
-        found.append(Preempted(codes, steps, losses))
-    return found
+        problems.append(Preempted(codes, steps, losses))
+    return problems
 
 
 def lose_one(config: Config, folder: RunFolder, progress: Progress) -> tuple[list[Death], int]:
     """(what happened at each death, steps that are missing or doubled): two processes again and again, until one ends
     what they began.
     """
-    rng, place, found = np.random.default_rng(3), _place(folder, "lost"), []
-    words = _words(config, 0, place)
+    rng, path, problems = np.random.default_rng(3), _place(folder, "lost"), []
+    words = _words(config, 0, path)
     for turn in range(config.deaths):
         progress.line(f"two processes: number {turn % 2} is killed ({turn} of {config.deaths} so far)")
-        with several(words, 2, place) as (processes, logs):
+        with several(words, 2, path) as (processes, logs):
             _until(
                 processes,
-                place,
-                _logged(place) + int(rng.integers(2, 2 + config.moved_steps // (2 * config.deaths))),
+                path,
+                _logged(path) + int(rng.integers(2, 2 + config.moved_steps // (2 * config.deaths))),
                 logs,
             )
             victim, other = processes[turn % 2], processes[1 - turn % 2]
             victim.kill()
             begin = time.monotonic()
             code = other.wait()
-            found.append(Death(time.monotonic() - begin, code))
-    if not found:
+            problems.append(Death(time.monotonic() - begin, code))
+    if not problems:
         return [], 0
-    _finish(words, 1, place)
-    steps = [line["step"] for line in RunFolder(place).read_metrics()]
-    every = range(1, config.moved_steps + 1)
-    return found, len(set(every) - set(steps)) + len(steps) - len(set(steps))
+    _finish(words, 1, path)
+    steps = [line["step"] for line in RunFolder(path).read_metrics()]
+    all_steps = range(1, config.moved_steps + 1)
+    return problems, len(set(all_steps) - set(steps)) + len(steps) - len(set(steps))
 
 
 def _place(folder: RunFolder, name: str) -> Path:
-    place = folder.path / soak.KILLED / name
-    place.parent.mkdir(exist_ok=True)
-    return place
+    path = folder.path / soak.KILLED / name
+    path.parent.mkdir(exist_ok=True)
+    return path
 
 
 def _words(config: Config, seed: int, out: Path) -> list[str]:
@@ -126,7 +126,7 @@ def _words(config: Config, seed: int, out: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def several(words: list[str], count: int, place: Path) -> Iterator[tuple[list[subprocess.Popen[bytes]], list[Path]]]:
+def several(words: list[str], count: int, path: Path) -> Iterator[tuple[list[subprocess.Popen[bytes]], list[Path]]]:
     """(processes of one command on this machine, the log of each); none of them lives on afterwards."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -135,25 +135,25 @@ def several(words: list[str], count: int, place: Path) -> Iterator[tuple[list[su
     with contextlib.ExitStack() as stack:
         processes, logs = [], []
         for number in range(count):
-            logs.append(place.with_name(f"{place.name}_{number}.log"))
+            logs.append(path.with_name(f"{path.name}_{number}.log"))
             processes.append(stack.enter_context(lives.started([*words, *where, str(number)], logs[-1])))
         yield processes, logs
 
 
-def _finish(words: list[str], count: int, place: Path) -> None:
+def _finish(words: list[str], count: int, path: Path) -> None:
     """So many processes go on to the end."""
     if count == 1:
-        lives.run(words, place.with_name(f"{place.name}.log"))
+        lives.run(words, path.with_name(f"{path.name}.log"))
         return
-    with several(words, count, place) as (processes, logs):
+    with several(words, count, path) as (processes, logs):
         codes = [process.wait() for process in processes]
     if any(codes):
         raise RuntimeError(f"{' '.join(words)} on {count} processes ended with {codes}: see {logs[0]}")
 
 
-def _until(processes: list[subprocess.Popen[bytes]], place: Path, step: int, logs: list[Path]) -> None:
+def _until(processes: list[subprocess.Popen[bytes]], path: Path, step: int, logs: list[Path]) -> None:
     """Waits until so many steps are logged."""
-    while _logged(place) < step:
+    while _logged(path) < step:
         if any(process.poll() is not None for process in processes):
             raise RuntimeError(
                 f"a process ended with {[process.poll() for process in processes]} before step {step}: see {logs[0]}"
@@ -161,6 +161,6 @@ def _until(processes: list[subprocess.Popen[bytes]], place: Path, step: int, log
         time.sleep(0.01)
 
 
-def _logged(place: Path) -> int:
-    metrics = RunFolder(place).metrics
+def _logged(path: Path) -> int:
+    metrics = RunFolder(path).metrics
     return metrics.read_bytes().count(b"\n") if metrics.exists() else 0

@@ -38,9 +38,9 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> list[Survive
         log = names[0].parent / f"train_{seed}.log"
         progress.line(f"training run {seed}: left alone, then killed at random moments ({done} kills so far)")
         lives.run(alone, log)
-        own = lives.until_done(killed, log, rng, config.kills - done, config.shortest, config.longest)
-        survived.append(Survived(own, _trained_differently(seed, *names)))
-        done, seed = done + len(own), seed + 1
+        ends = lives.until_done(killed, log, rng, config.kills - done, config.shortest, config.longest)
+        survived.append(Survived(ends, _trained_differently(seed, *names)))
+        done, seed = done + len(ends), seed + 1
     return survived
 
 
@@ -54,10 +54,10 @@ def sample(config: Config, folder: RunFolder, progress: Progress) -> Survived:
     alone, killed = (_sample_words(config, folder, where / f"samples_{kind}") for kind in ("alone", "killed"))
     progress.line("a job of samples: left alone, then killed at random moments")
     lives.run(alone, log)
-    own = lives.until_done(killed, log, np.random.default_rng(1), config.sample_kills, config.shortest, config.longest)
+    ends = lives.until_done(killed, log, np.random.default_rng(1), config.sample_kills, config.shortest, config.longest)
     first, second = (shards.existing(where / f"samples_{kind}") for kind in ("alone", "killed"))
     pairs = [(first.path(number), second.path(number)) for number in range(first.manifest.count)]
-    return Survived(own, sum(_bytes_between(*pair) for pair in pairs))
+    return Survived(ends, sum(_bytes_between(*pair) for pair in pairs))
 
 
 def _train_words(config: Config, seed: int, out: Path) -> list[str]:

@@ -147,31 +147,31 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         yield from measured_of(config, of_seed(config, again, seed, ("linspace",), progress))
 
 
-def measured_of(config: Config, of: OfSeed) -> Iterator[Measured]:
+def measured_of(config: Config, outcome: OfSeed) -> Iterator[Measured]:
     """The numbers of one seed. Weak errors have no seed."""
 
     def measured(
-        name: str, measure: str, number: Number | float, n: int = config.starts, seed: int | None = of.seed
+        name: str, measure: str, number: Number | float, n: int = config.starts, seed: int | None = outcome.seed
     ) -> Measured:
-        return Measured(name, {measure: number}, seed, n, arrays={"of": of})
+        return Measured(name, {measure: number}, seed, n, arrays={"of": outcome})
 
-    for each in of.certificates:
+    for each in outcome.certificates:
         for curve in each.curves:
             if curve.stated is not None:
-                seed, n = (None, GAUSSIANS) if curve.kind == "weak" else (of.seed, config.starts_of(each.method))
+                seed, n = (None, GAUSSIANS) if curve.kind == "weak" else (outcome.seed, config.starts_of(each.method))
                 yield measured(each.method.call, "distance", distance(curve), n, seed)
-    if stated := [case.error for each in of.certificates for case in each.cases if case.stated]:
+    if stated := [case.error for each in outcome.certificates for case in each.cases if case.stated]:
         yield measured(ALL, "exact", worst(stated), len(stated))
-    if shortfalls := [each.shortfall for each in of.certificates if each.shortfall is not None]:
+    if shortfalls := [each.shortfall for each in outcome.certificates if each.shortfall is not None]:
         yield measured(ALL, "shortfall", max(worst(shortfalls), 0.0), len(shortfalls))
-    for between, curves in of.third_order.items():
+    for between, curves in outcome.third_order.items():
         for name, curve in curves.items():
             yield measured(third_order(name, between), "distance", distance(curve))
-    errors = of.timesteps["linspace"]
+    errors = outcome.timesteps["linspace"]
     for set, way in ((GRID, "grid"), (FORMULA, "formula")):
         yield measured(set, "distance", verdicts.away(errors.order(way, config.control_counts), 1))
     yield measured(FORMULA, "ratio", errors.ratio(max(config.control_counts)))
-    yield measured(WRONG_HEUN, "distance", distance(of.wrong_heun))
+    yield measured(WRONG_HEUN, "distance", distance(outcome.wrong_heun))
 
 
 def third_order(formula: str, between: Range) -> str:

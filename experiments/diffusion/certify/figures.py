@@ -33,7 +33,7 @@ class Line:
     joined: bool = True
 
     @property
-    def shown(self) -> np.ndarray:
+    def visible(self) -> np.ndarray:
         """The y (t,) that are drawn, NaN in place of others."""
         y = np.asarray(self.y, np.float64)
         return np.where(np.isfinite(y) & (y >= FLOOR), y, np.nan)
@@ -62,34 +62,36 @@ def all_of(folder: RunFolder, first: Any) -> list[Figure]:
         for spacing, errors in first.timesteps.items()
     }
     end_points = "error of end points"
-    drawn = []
+    drawings = []
     if flow:
         caption = "Error against evaluations of every deterministic sampler; a colour is the order that theory states."
-        drawn.append(_families(flow, folder.figure("flow_errors"), caption, y_label=end_points))
+        drawings.append(_families(flow, folder.figure("flow_errors"), caption, y_label=end_points))
     if weak:
         caption = (
             "Weak error against evaluations of the stochastic samplers, exact on Gaussian data. "
             "Euler ancestral and SDE solvers of first order draw the curve of DDPM."
         )
-        drawn.append(_families(weak, folder.figure("weak_errors"), caption, y_label="Wasserstein-2 distance of laws"))
+        drawings.append(
+            _families(weak, folder.figure("weak_errors"), caption, y_label="Wasserstein-2 distance of laws")
+        )
     caption = "The third-order multistep method with its second difference right (exact) and as published."
-    drawn.append(_panels(third_order, folder.figure("third_order"), caption, x_label="steps", y_label=end_points))
+    drawings.append(_panels(third_order, folder.figure("third_order"), caption, x_label="steps", y_label=end_points))
     caption = "DDIM's error where each step aims at the grid's next level, and at entry t − T//n."
     return [
-        *drawn,
+        *drawings,
         _panels(previous_timestep, folder.figure("previous_timestep"), caption, x_label="steps", y_label=end_points),
     ]
 
 
 def _families(curves: Mapping[Method, Curve], path: Path, caption: str, *, y_label: str) -> Figure:
     """A panel per family, over the curves of all others. Methods without a label are a labelled one's double."""
-    shown = {method: curve for method, curve in curves.items() if method.label}
-    background = [Line("", curve.evaluations, curve.errors, figures.INK) for curve in shown.values()]
+    labelled = {method: curve for method, curve in curves.items() if method.label}
+    background = [Line("", curve.evaluations, curve.errors, figures.INK) for curve in labelled.values()]
     parts: dict[str, list[Line]] = {}
-    for method, curve in shown.items():
+    for method, curve in labelled.items():
         line = Line(method.label, curve.evaluations, curve.errors, COLOURS[curve.stated])
         parts.setdefault(method.family, [*background]).append(line)
-    orders = sorted({curve.stated for curve in shown.values()}, key=lambda order: (order is None, order or 0))
+    orders = sorted({curve.stated for curve in labelled.values()}, key=lambda order: (order is None, order or 0))
     key = {"no order stated" if order is None else f"order {order:g}": COLOURS[order] for order in orders}
     return _panels(parts, path, caption, x_label="evaluations", y_label=y_label, key=key)
 
@@ -111,7 +113,7 @@ def _panels(
     figure = plots.blank(3.3 * across + 0.4, 2.9 * down + (0.4 if key else 0.1))
     grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
     named = [line for lines in parts.values() for line in lines if line.name]
-    x, y = np.concatenate([line.x for line in named]), np.concatenate([line.shown for line in named])
+    x, y = np.concatenate([line.x for line in named]), np.concatenate([line.visible for line in named])
     limits = (0.8 * x.min(), x.max() * (x.max() / x.min()) ** 0.32), (np.nanmin(y) / 2, 2 * np.nanmax(y))
     for axes, (title, lines) in zip(grid, parts.items(), strict=False):
         plots.style(axes, title, size=9.5, ticks=8)
@@ -121,7 +123,7 @@ def _panels(
             if line.name:
                 marker = "o" if len(line.x) <= 12 or not line.joined else None
                 look = {"linewidth": 1.6 if line.joined else 0, "marker": marker, "markersize": 2.6, "zorder": 3}
-            axes.plot(line.x, line.shown, color=line.colour, **look)
+            axes.plot(line.x, line.visible, color=line.colour, **look)
         _name_ends(axes, [line for line in lines if line.name], np.log(limits[1]))
     for axes in grid[len(parts) :]:
         axes.set_axis_off()
@@ -135,11 +137,13 @@ def _panels(
 
 def _name_ends(axes: Any, lines: Sequence[Line], span: np.ndarray) -> None:
     """Names to the right of the last points, moved apart where their heights lie close together."""
-    last = [(line, int(np.flatnonzero(np.isfinite(line.shown))[-1])) for line in lines if np.isfinite(line.shown).any()]
+    last = [
+        (line, int(np.flatnonzero(np.isfinite(line.visible))[-1])) for line in lines if np.isfinite(line.visible).any()
+    ]
     ends = [((np.log(line.y[k]) - span[0]) / (span[1] - span[0]), line.x[k], line) for line, k in last]
     ends.sort(key=lambda end: end[0])
-    for place, (_, x, line) in zip(_apart([place for place, _, _ in ends]), ends, strict=True):
-        height = float(np.exp(span[0] + place * (span[1] - span[0])))
+    for position, (_, x, line) in zip(_apart([position for position, _, _ in ends]), ends, strict=True):
+        height = float(np.exp(span[0] + position * (span[1] - span[0])))
         axes.text(1.2 * x, height, line.name, color=line.colour, fontsize=7.5, va="center", ha="left", zorder=4)
 
 

@@ -178,5 +178,5 @@ class PreviousTimestep(Sampler):
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         entry = jnp.round(level.t).astype(jnp.int32) - len(self.table) // (state.memory + left + 1)
         inside, aimed = entry >= 0, self.table[jnp.maximum(entry, 0)]
-        reached = jax.tree.map(lambda own, end: jnp.where(inside, own, end), aimed, cleaner)
+        reached = jax.tree.map(lambda target, end: jnp.where(inside, target, end), aimed, cleaner)
         return State(ancestral.ddim_step(denoise(state.x, level), level, reached), state.memory + 1)

@@ -94,34 +94,43 @@ def restored(outputs: Outputs, seed: int | None) -> Iterator[Measured]:
     n = len(outputs.truth)
     for problem, by in outputs.restored[seed].items():
         rival = outputs.rival(problem)
-        for method, of in by.items():
+        for method, results in by.items():
             name = f"{problem} by {method}"
-            psnr, single = (None, None) if of.exact else (measures.decibels(of.error), measures.decibels(of.single)[0])
-            numbers = {"psnr": psnr, "single": single, "read": measures.share(of.right), "residual": _rms(of.residual)}
+            psnr, single = (
+                (None, None)
+                if results.exact
+                else (measures.decibels(results.error), measures.decibels(results.single)[0])
+            )
+            numbers = {
+                "psnr": psnr,
+                "single": single,
+                "read": measures.share(results.right),
+                "residual": _rms(results.residual),
+            }
             yield Measured(name, numbers, seed, n, group="restored", arrays={"outputs": outputs})
             if seed is not None:
                 over = {
-                    "read over rival": measures.share(of.right - rival.right),
-                    "gain": measures.gain(of.error, rival.error),
+                    "read over rival": measures.share(results.right - rival.right),
+                    "gain": measures.gain(results.error, rival.error),
                 }
                 yield Measured(name, over, seed, n)
 
 
 def edited(outputs: Outputs, seed: int) -> Iterator[Measured]:
     """Round trips and edits of one seed."""
-    of, n = outputs.edited[seed], len(outputs.truth)
-    yield Measured(DDIM, {"slope": measures.slope(of.trips)}, seed, n)
-    yield Measured(REVERSIBLE, {"extreme": float(np.sqrt(of.reversible.max()))}, seed, n)
-    missed = measures.times(of.fresh, of.trips[max(of.trips)])
-    yield Measured(FRESH, {"times": missed, "extreme": float(np.sqrt(of.fresh.min()))}, seed, n)
-    for name, distances in ((EDIT, of.own), (EDIT_OTHER, of.others)):
+    edits, n = outputs.edited[seed], len(outputs.truth)
+    yield Measured(DDIM, {"slope": measures.slope(edits.trips)}, seed, n)
+    yield Measured(REVERSIBLE, {"extreme": float(np.sqrt(edits.reversible.max()))}, seed, n)
+    missed = measures.times(edits.fresh, edits.trips[max(edits.trips)])
+    yield Measured(FRESH, {"times": missed, "extreme": float(np.sqrt(edits.fresh.min()))}, seed, n)
+    for name, distances in ((EDIT, edits.own), (EDIT_OTHER, edits.others)):
         rank = measures.rank_correlation(tuple(distances), np.stack(list(distances.values())))
         yield Measured(name, {"rank": rank}, seed, n)
-    trips = {f"DDIM, {steps} steps and back": error for steps, error in of.trips.items()} | {
-        REVERSIBLE: of.reversible,
-        FRESH: of.fresh,
+    trips = {f"DDIM, {steps} steps and back": error for steps, error in edits.trips.items()} | {
+        REVERSIBLE: edits.reversible,
+        FRESH: edits.fresh,
     }
-    trips |= {f"img2img of strength {strength:g}": error for strength, error in of.own.items()}
+    trips |= {f"img2img of strength {strength:g}": error for strength, error in edits.own.items()}
     yield from (Measured(name, {"distance": _rms(error)}, seed, n, group="distances") for name, error in trips.items())
 
 
@@ -149,15 +158,15 @@ def _restored(
 
 
 def _edited(config: Config, programs: EditingPrograms, params: Params, truth: np.ndarray) -> Edited:
-    apart = measures.square_error
+    square_error = measures.square_error
     trips, fresh = programs.round_trips(params, truth)
     images = {strength: programs.edit(params, truth, strength) for strength in config.strengths}
     return Edited(
-        trips={steps: apart(back, truth) for steps, back in trips.items()},
-        fresh=apart(fresh, truth),
-        reversible=apart(programs.reversible_trip(params, truth), truth),
-        own={strength: apart(edit, truth) for strength, edit in images.items()},
-        others={strength: apart(edit, np.roll(truth, 1, axis=0)) for strength, edit in images.items()},
+        trips={steps: square_error(back, truth) for steps, back in trips.items()},
+        fresh=square_error(fresh, truth),
+        reversible=square_error(programs.reversible_trip(params, truth), truth),
+        own={strength: square_error(edit, truth) for strength, edit in images.items()},
+        others={strength: square_error(edit, np.roll(truth, 1, axis=0)) for strength, edit in images.items()},
         images=images,
     )
 
@@ -170,7 +179,7 @@ def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> tuple[F
         problem, method = name.split(" by ", 1)
         if seed in (None, first) and psnr is not None:
             by_problem.setdefault(problem, {})[f"{problem}: {method}"] = psnr
-    numbers = {name: psnr for of in by_problem.values() for name, psnr in of.items()}
+    numbers = {name: psnr for values in by_problem.values() for name, psnr in values.items()}
     caption = f"PSNR over all digits, of hidden pixels only where there are some; seed {first}, 95 % intervals."
     return (figures.bars(numbers, folder.figure("psnr"), caption, x_label="PSNR in dB"),)
 
@@ -185,18 +194,18 @@ def restorations(name: str, measured: Measurements, folder: RunFolder) -> Figure
     outputs: Outputs = measured[0].arrays["outputs"]
     chosen = outputs.pictures["chosen"]
     problem, by = outputs.problems[name], outputs.restored[outputs.config.seeds[0]][name]
-    shown = {
+    panels = {
         "the digit": outputs.truth,
         "what is measured": problem.picture,
         problem.rival_name: outputs.rival(name).first,
     }
-    shown |= {method: by[method].first for method in ("RePaint", "PiGDM", "DPS") if method in by}
+    panels |= {method: by[method].first for method in ("RePaint", "PiGDM", "DPS") if method in by}
     images, file = (
-        np.concatenate([images[chosen] for images in shown.values()]),
+        np.concatenate([images[chosen] for images in panels.values()]),
         name.replace(" ", "_").replace("-", "_"),
     )
-    caption = f"{name.capitalize()}, one row each: {', '.join(shown)}. One sample each, not selected."
-    return figures.grid(images, len(chosen), folder.figure(file), caption, rows=list(shown))
+    caption = f"{name.capitalize()}, one row each: {', '.join(panels)}. One sample each, not selected."
+    return figures.grid(images, len(chosen), folder.figure(file), caption, rows=list(panels))
 
 
 def strengths(measured: Measurements, folder: RunFolder) -> Figure:
@@ -222,7 +231,7 @@ def between(measured: Measurements, folder: RunFolder) -> Figure:
 def round_trips(measured: Measurements, folder: RunFolder) -> Figure:
     """Of every seed."""
     edits = measured[0].arrays["outputs"].edited
-    errors = {seed: np.sqrt([each.mean() for each in of.trips.values()]) for seed, of in edits.items()}
+    errors = {seed: np.sqrt([each.mean() for each in outcome.trips.values()]) for seed, outcome in edits.items()}
     curves = [figures.Curve(f"seed {seed}", np.array(list(edits[seed].trips)), error) for seed, error in errors.items()]
     options: Any = {"x_label": "steps there, and as many back", "y_label": "rms error", "log_x": True, "log_y": True}
     caption = "DDIM inversion and back: root mean square error of the digits against the number of steps."

@@ -60,16 +60,16 @@ class Examiner:
         self.truth, self._labels = truth, labels
         self._judge = classifier_accuracy.train(split.train_images, split.train_labels)
 
-    def __call__(self, problem: Problem, drawn: Mapping[str, Sequence[np.ndarray]]) -> dict[str, Restoration]:
+    def __call__(self, problem: Problem, restored: Mapping[str, Sequence[np.ndarray]]) -> dict[str, Restoration]:
         """By method. The error is that of the mean of the samples; the judge reads the first, in the data's levels."""
-        return {method: self._examined(problem, samples) for method, samples in drawn.items()}
+        return {method: self._examined(problem, samples) for method, samples in restored.items()}
 
     def _examined(self, problem: Problem, samples: Sequence[np.ndarray]) -> Restoration:
         first, mean = samples[0], np.mean([np.clip(sample, -1, 1) for sample in samples], axis=0)
         residual = square_error(np.asarray(problem.operator.forward(first), np.float64), problem.measured)
         single, averaged = (problem.errors(images, self.truth) for images in (first, mean))
-        seen = np.asarray(scaling.round_to_levels(first.astype(np.float32), digits.LEVELS))
-        right = classifier_accuracy.correct(self._judge, seen, self._labels).astype(np.float64)
+        rounded = np.asarray(scaling.round_to_levels(first.astype(np.float32), digits.LEVELS))
+        right = classifier_accuracy.correct(self._judge, rounded, self._labels).astype(np.float64)
         return Restoration(first, single, averaged, right, residual)
 
 

@@ -38,14 +38,14 @@ class Problem:
 
     def errors(self, images: np.ndarray, truth: np.ndarray) -> np.ndarray:
         """The mean square error of each image where it counts (n,), values clipped to the data's [-1, 1]."""
-        apart = (np.clip(images, -1, 1) - truth)[:, self.where[0]]
-        return np.mean(np.square(apart, dtype=np.float64), axis=1)
+        differences = (np.clip(images, -1, 1) - truth)[:, self.where[0]]
+        return np.mean(np.square(differences, dtype=np.float64), axis=1)
 
     @property
     def picture(self) -> np.ndarray:
         """What is measured, as images (n, 8, 8, 1): hidden pixels in mid grey, small ones as large as they are."""
-        seen = self.measured.repeat(8 // self.measured.shape[1], axis=1).repeat(8 // self.measured.shape[2], axis=2)
-        return seen if self.mask is None else np.where(self.mask, np.float32(0), seen)
+        enlarged = self.measured.repeat(8 // self.measured.shape[1], axis=1).repeat(8 // self.measured.shape[2], axis=2)
+        return enlarged if self.mask is None else np.where(self.mask, np.float32(0), enlarged)
 
 
 def problems(config: Config, split: digits.Split, truth: np.ndarray) -> dict[str, Problem]:
@@ -55,7 +55,7 @@ def problems(config: Config, split: digits.Split, truth: np.ndarray) -> dict[str
     blur under noise, against the Wiener filter.
     """
     training, everywhere = split.train_images, np.ones((1, 8, 8, 1), bool)
-    every: dict[str, Problem] = {}
+    all_problems: dict[str, Problem] = {}
     for name, rows in MASKS.items():
         mask = np.zeros((1, 8, 8, 1), bool)
         mask[:, *rows] = True
@@ -63,18 +63,20 @@ def problems(config: Config, split: digits.Split, truth: np.ndarray) -> dict[str
             np.where(mask, np.float32(0), truth),
             np.where(mask, training.mean(axis=0), truth).astype(np.float32),
         )
-        every[name] = Problem(linear_operators.inpaint(mask), hidden, 0.0, "mean digit", filled, mask, mask)
+        all_problems[name] = Problem(linear_operators.inpaint(mask), hidden, 0.0, "mean digit", filled, mask, mask)
     box = linear_operators.downsample(FACTOR)
     small = np.asarray(box.forward(truth))
-    every["super-resolution"] = Problem(box, small, 0.0, "bicubic", bicubic(small, FACTOR), everywhere)
+    all_problems["super-resolution"] = Problem(box, small, 0.0, "bicubic", bicubic(small, FACTOR), everywhere)
     kernel, std = gaussian_kernel(config.blur_std), config.noise_std
     blur, noise = (
         linear_operators.blur(kernel),
         np.random.default_rng(SEED).standard_normal(truth.shape).astype(np.float32),
     )
     blurred = np.asarray(blur.forward(truth)) + np.float32(std) * noise
-    every["deblurring"] = Problem(blur, blurred, std, "Wiener", wiener(blurred, training, kernel, std), everywhere)
-    return every
+    all_problems["deblurring"] = Problem(
+        blur, blurred, std, "Wiener", wiener(blurred, training, kernel, std), everywhere
+    )
+    return all_problems
 
 
 def gaussian_kernel(std: float, radius: int = 3) -> np.ndarray:
@@ -118,7 +120,7 @@ def nearest(problem: Problem, training: np.ndarray) -> np.ndarray:
     """The training image (n, 8, 8, 1) whose measurement is nearest to each measured one: a rival that knows digits by
     heart.
     """
-    kept = np.asarray(problem.operator.forward(training)).reshape(len(training), -1).astype(np.float64)
-    seen = problem.measured.reshape(len(problem.measured), -1).astype(np.float64)
-    apart = np.sum(kept**2, axis=1)[None] - 2 * seen @ kept.T
-    return training[np.argmin(apart, axis=1)]
+    references = np.asarray(problem.operator.forward(training)).reshape(len(training), -1).astype(np.float64)
+    measurements = problem.measured.reshape(len(problem.measured), -1).astype(np.float64)
+    distances = np.sum(references**2, axis=1)[None] - 2 * measurements @ references.T
+    return training[np.argmin(distances, axis=1)]

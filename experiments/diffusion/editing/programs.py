@@ -38,13 +38,13 @@ class EditingPrograms:
         """Sample number `sample` (n, 8, 8, 1) of each digit by "PiGDM", "DPS" or "RePaint". measured: in place of the
         problem's own.
         """
-        seen = jnp.asarray(problem.measured if measured is None else measured)
-        index = jnp.arange(len(seen)) + len(seen) * sample
+        target = jnp.asarray(problem.measured if measured is None else measured)
+        index = jnp.arange(len(target)) + len(target) * sample
         if method == "RePaint":
-            restored = self._painted(params, index, seen, jnp.asarray(problem.mask))
+            restored = self._painted(params, index, target, jnp.asarray(problem.mask))
         else:
             operator = jax.tree.map(jnp.asarray, problem.operator)
-            restored = self._guided(params, index, seen, operator, jnp.float32(problem.noise_std), method=method)
+            restored = self._guided(params, index, target, operator, jnp.float32(problem.noise_std), method=method)
         return drawing.finite(restored, method)
 
     def round_trips(self, params: Params, images: np.ndarray) -> tuple[dict[int, np.ndarray], np.ndarray]:
@@ -85,12 +85,12 @@ class EditingPrograms:
     def _guide(
         self, params: Params, index: Any, measured: Any, operator: Any, noise_std: Any, *, method: str
     ) -> jax.Array:
-        config, given = self._config, (self._denoise(params), operator, measured)
+        config, inputs = self._config, (self._denoise(params), operator, measured)
         levels = grids.trailing(self._model.schedule, config.guided_steps)
         if method == "PiGDM":
-            guided = posterior.pigdm(*given, noise_std, data_std=config.data_std)
+            guided = posterior.pigdm(*inputs, noise_std, data_std=config.data_std)
             return self._sample(guided, samplers.ddim(config.pigdm_eta), levels, index)
-        return self._sample(posterior.dps(*given, config.dps_scale), samplers.ddim(), levels, index)
+        return self._sample(posterior.dps(*inputs, config.dps_scale), samplers.ddim(), levels, index)
 
     def _paint(self, params: Params, index: Any, known: Any, mask: Any) -> jax.Array:
         config = self._config
@@ -105,8 +105,8 @@ class EditingPrograms:
         fresh = jnp.asarray(levels.sigma)[0] * sampling.first_noise(keys, self._model.shape, images.dtype)
         # together, to compile one loop
         start, twice = jnp.concatenate([inverted, fresh]), jnp.concatenate([index, index])
-        drawn = self._sample(denoise, samplers.ddim(), levels, twice, num_steps=steps, start=start)
-        return drawn[: len(images)], drawn[len(images) :]
+        samples = self._sample(denoise, samplers.ddim(), levels, twice, num_steps=steps, start=start)
+        return samples[: len(images)], samples[len(images) :]
 
     def _invert(self, params: Params, images: Any) -> tuple[jax.Array, jax.Array]:
         return inversion.reversible_invert(self._denoise(params), images, self._reversible)

@@ -73,7 +73,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """The teacher of each seed, then all its students."""
     image_training.per_seed(model)(config, folder, progress)
     teachers = {seed: image_training.averaged(model(config), folder, seed) for seed in config.seeds}
-    every: dict[str, Any] = {"checkpoint_every": config.checkpoint_every, "log_every": config.log_every}
+    intervals: dict[str, Any] = {"checkpoint_every": config.checkpoint_every, "log_every": config.log_every}
 
     def data(seed: int, on_pairs: bool) -> Any:
         return (
@@ -81,22 +81,25 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
         )
 
     for name in config.students:
-        students.train(teaching(config), name, teachers, data, folder, progress, **every)
+        students.train(teaching(config), name, teachers, data, folder, progress, **intervals)
 
 
 def _pairs(config: Config, teacher: Params, seed: int, progress: Progress) -> Pairs:
     """What the teacher draws, with the noise that it begins from. Other noise than that of the samples that are
     judged.
     """
-    of = model(config)
-    levels, label = cut(of.schedule, config.pair_steps), np.arange(config.pairs, dtype=np.int32) % of.num_classes
+    network = model(config)
+    levels, label = (
+        cut(network.schedule, config.pair_steps),
+        np.arange(config.pairs, dtype=np.int32) % network.num_classes,
+    )
     key = jax.random.fold_in(jax.random.key(seed), _PAIRS)
     options: dict[str, Any] = {
         "together": config.together,
         "title": f"draw pairs for seed {seed}",
         "progress": progress,
     }
-    return few_evaluations.pairs(key, teaching(config).teacher, teacher, label, levels, of.shape, **options)
+    return few_evaluations.pairs(key, teaching(config).teacher, teacher, label, levels, network.shape, **options)
 
 
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
@@ -105,7 +108,7 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     programs, labels = MethodDraws(config, folder, progress), image_draws.labels(config.samples, network.num_classes)
     for seed in config.seeds:
         teacher, images, levels = image_training.averaged(network, folder, seed), {}, None
-        shown = [
+        panels = [
             Set(seed, DDIM, config.reference),
             Set(seed, DDIM, config.judged),
             Set(seed, CUT, config.judged),
@@ -121,12 +124,12 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
             with progress.phase("sample", seed=seed):
                 images[each], seconds = programs(each, teacher, levels)
             with progress.phase("judge", seed=seed):
-                of = judge.measure(images[each], labels)
+                outcome = judge.measure(images[each], labels)
             measures: dict[str, Any] = {
-                name: of.measures[name] for name in ("frechet", "accuracy", "precision", "recall")
+                name: outcome.measures[name] for name in ("frechet", "accuracy", "precision", "recall")
             }
             measures = {"evaluations": count} | measures | {"milliseconds": round(1000 * seconds / config.samples, 3)}
-            arrays = {"images": images[each][:10], "row": shown.index(each)} if each in shown else {}
+            arrays = {"images": images[each][:10], "row": panels.index(each)} if each in panels else {}
             yield Measured(each.name, measures, seed, config.samples, arrays=arrays)
         with progress.phase("compare", seed=seed):
             yield from compare(config, seed, images, judge.split.held_out_images)
@@ -135,10 +138,10 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
 
 def compare(config: Config, seed: int, images: Mapping[Set, np.ndarray], held_out: np.ndarray) -> Iterator[Measured]:
     """Relative differences from the Fréchet distance of the reference, by method."""
-    of = functools.partial(Set, seed)
-    reference = of(DDIM, config.reference)
-    others = [of(CUT, CERTIFIED), *(of(name, config.equal) for name in LEARNED), *judged(config, seed)]
-    others += [of(DDIM, config.judged), of(UNTRAINED, config.judged)]
+    set_of = functools.partial(Set, seed)
+    reference = set_of(DDIM, config.reference)
+    others = [set_of(CUT, CERTIFIED), *(set_of(name, config.equal) for name in LEARNED), *judged(config, seed)]
+    others += [set_of(DDIM, config.judged), set_of(UNTRAINED, config.judged)]
     distances = equivalence.of_digits(
         {each: images[each] for each in (reference, *others)}, held_out, resamples=config.resamples
     )
@@ -157,8 +160,8 @@ def curves(file: str, caption: str, methods: tuple[str, ...], measured: Measurem
     values: dict[str, dict[float, list[float]]] = {}
     for each in measured:
         if "frechet" in each.measures:
-            of, method = each.measures, each.name.rsplit(", ", 1)[0]
-            values.setdefault(method, {}).setdefault(of["evaluations"], []).append(of["frechet"][0])  # type: ignore[arg-type,index]
+            measures, method = each.measures, each.name.rsplit(", ", 1)[0]
+            values.setdefault(method, {}).setdefault(measures["evaluations"], []).append(measures["frechet"][0])  # type: ignore[arg-type,index]
     first = next(each.name for each in measured if "frechet" in each.measures)
     reference = first.replace(", ", " in "), measured.mean(first, "frechet")[0]
     return few_evaluations.curves(
@@ -168,14 +171,18 @@ def curves(file: str, caption: str, methods: tuple[str, ...], measured: Measurem
 
 def same_samples(measured: Measurements, folder: RunFolder) -> Figure:
     """Samples 0 … 9 of the first seed, a row per method."""
-    shown = sorted(
+    panels = sorted(
         (each for each in measured if each.arrays and each.seed == measured[0].seed),
         key=lambda each: each.arrays["row"],
     )
-    rows = [" in ".join(each.name.rsplit(", ", 1)) for each in shown]
+    rows = [" in ".join(each.name.rsplit(", ", 1)) for each in panels]
     caption = f"The same ten samples, a row each: {', '.join(rows)}."
     return figures.grid(
-        np.concatenate([each.arrays["images"] for each in shown]), 10, folder.figure("same_samples"), caption, rows=rows
+        np.concatenate([each.arrays["images"] for each in panels]),
+        10,
+        folder.figure("same_samples"),
+        caption,
+        rows=rows,
     )
 
 

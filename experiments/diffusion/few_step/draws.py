@@ -112,11 +112,11 @@ def teaching(config: Config) -> Teaching:
             STUDENT_RATE, warmup=warmup, total=total, weight_decay=config.weight_decay, clip=config.clip
         )
 
-    of: dict[str, Any] = {"batch": config.batch, "ema": config.ema, "optimizer": optimizer}
+    options: dict[str, Any] = {"batch": config.batch, "ema": config.ema, "optimizer": optimizer}
     budget, pairs = config.train_steps * GRADIENT * config.batch, float(config.pairs * config.pair_steps)
     two_times = image_training.unet(config, schedules.flow(), parameterization.flow(), second_time=True)
     return Teaching(
-        model(config), two_times, lambda network: network, teacher_cost=1.0, budget=budget, pairs=pairs, **of
+        model(config), two_times, lambda network: network, teacher_cost=1.0, budget=budget, pairs=pairs, **options
     )
 
 
@@ -140,16 +140,16 @@ def judged(config: Config, seed: int) -> list[Set]:
 
 def sets(config: Config, seed: int) -> list[Set]:
     """Every set of one seed, the reference first."""
-    every = [Set(seed, DDIM, config.reference)]
-    every += [Set(seed, name, count) for name in FIXED for count in config.evaluations]
-    every.append(Set(seed, CUT, CERTIFIED))
+    all_sets = [Set(seed, DDIM, config.reference)]
+    all_sets += [Set(seed, name, count) for name in FIXED for count in config.evaluations]
+    all_sets.append(Set(seed, CUT, CERTIFIED))
     # a curve of one sampler
-    every += [Set(seed, LEARNED_DDIM, count) for count in config.evaluations if 1 < count < config.equal]
-    every += [Set(seed, name, config.equal) for name in LEARNED]
+    all_sets += [Set(seed, LEARNED_DDIM, count) for count in config.evaluations if 1 < count < config.equal]
+    all_sets += [Set(seed, name, config.equal) for name in LEARNED]
     for name in config.students:
-        every += [Set(seed, name, count) for count in STUDENTS[name].counts(config.evaluations)]
-    every.append(Set(seed, UNTRAINED, config.judged))
-    return list(dict.fromkeys(every))
+        all_sets += [Set(seed, name, count) for count in STUDENTS[name].counts(config.evaluations)]
+    all_sets.append(Set(seed, UNTRAINED, config.judged))
+    return list(dict.fromkeys(all_sets))
 
 
 class MethodDraws:
@@ -184,17 +184,17 @@ class MethodDraws:
             return self._draws[name]
         config = self._config
         options: dict[str, Any] = {"sampler": samplers.ddim(), "grid": grids.trailing}
-        of = model(config)
+        network = model(config)
         if name in STUDENTS:
             student = STUDENTS[name]
-            of = student.model(teaching(config))
+            network = student.model(teaching(config))
             options |= {"sampler": student.sampler, "built": student.built}
         elif name in FIXED:
             options = dict(zip(("sampler", "grid"), FIXED[name], strict=True))
         elif name in LEARNED:
             options["sampler"] = LEARNED[name]
         most = max(*config.evaluations, CERTIFIED, config.reference if name == DDIM else 1)
-        self._draws[name] = Draws(of, most, config.together, self._progress, **options)
+        self._draws[name] = Draws(network, most, config.together, self._progress, **options)
         return self._draws[name]
 
 
@@ -206,18 +206,18 @@ def learned(config: Config, name: str, teacher: Params, steps: int) -> learned_g
 
 @functools.lru_cache(maxsize=32)  # so that all seeds share a program
 def _learning(config: Config, name: str, steps: int) -> Callable[[Params], learned_grid.LearnedGrid]:
-    of, count = model(config, convolution="fast_backward"), config.learn_batch
+    network, count = model(config, convolution="fast_backward"), config.learn_batch
     fixed: dict[str, Grid] = {"trailing": grids.trailing, "cosine": grids.cosine, "cut": cut}
 
     def run(teacher: Params) -> learned_grid.LearnedGrid:
         return learned_grid.learn(
             jax.random.key(1),
-            of.denoiser(teacher, jnp.arange(count) % of.num_classes),
+            network.denoiser(teacher, jnp.arange(count) % network.num_classes),
             LEARNED[name],
-            of.schedule,
-            shape=of.shape,
-            candidates={grid: at(of.schedule, steps) for grid, at in fixed.items()},
-            reference=(samplers.unipc(2), cut(of.schedule, config.fine)),
+            network.schedule,
+            shape=network.shape,
+            candidates={grid: at(network.schedule, steps) for grid, at in fixed.items()},
+            reference=(samplers.unipc(2), cut(network.schedule, config.fine)),
             pairs=config.learn_pairs,
             held_out=config.learn_pairs,
             batch=count,

@@ -60,13 +60,15 @@ def claims(network: str) -> Iterator[ClaimRow]:
     ):
         id, who, figure = f"{network}-{word(name)}", f"{network}: {name}, {steps} steps", f"{network}_{file}.png"
         statements = f"{who}: size of the change of {about}", f"{who}: change of {about}"
-        of = f"{network}: {name}"
-        yield claim(of, "size", "<=", MARGIN, **near, statement=statements[0], id=f"{id}-equal", figure=figure)
-        yield claim(of, "difference", "<=", MARGIN, **near, statement=statements[1], id=f"{id}-no-worse", figure=figure)
+        subject = f"{network}: {name}"
+        yield claim(subject, "size", "<=", MARGIN, **near, statement=statements[0], id=f"{id}-equal", figure=figure)
+        yield claim(
+            subject, "difference", "<=", MARGIN, **near, statement=statements[1], id=f"{id}-no-worse", figure=figure
+        )
     for name, steps in ((GUIDED_MULTISTEP, 16), (REFLOW, 4)):
-        of, id = f"{network}: {name}", f"{network}-{word(name)}-no-worse"
-        words, figure = f"{of}, {steps} steps: change of {_UNDER}", f"{network}_guided.png"
-        yield claim(of, "difference", "<=", MARGIN, **near, statement=words, id=id, figure=figure)
+        subject, id = f"{network}: {name}", f"{network}-{word(name)}-no-worse"
+        words, figure = f"{subject}, {steps} steps: change of {_UNDER}", f"{network}_guided.png"
+        yield claim(subject, "difference", "<=", MARGIN, **near, statement=words, id=id, figure=figure)
     few: dict[str, Any] = {"role": "aim", "reason": "one picture in fifty", "figure": f"{network}_adherence.png"}
     share = f"loss of the share of pictures that {ADHERES[network]}, against"
     for name, measure, who, id, reference in (
@@ -74,8 +76,8 @@ def claims(network: str) -> Iterator[ClaimRow]:
         (INTERVAL, "loss", "guidance on an interval", "interval", "guidance everywhere, in 16 steps"),
         (REFLOW, "loss", f"{REFLOW}, 4 steps", word(REFLOW), "guidance in 16 steps"),
     ):
-        statement, of = f"{network}: {who}: {share} {reference}", f"{network}: {name}"
-        yield claim(of, measure, "<=", LOST, **few, statement=statement, id=f"{network}-{id}-adheres")
+        statement, subject = f"{network}: {who}: {share} {reference}", f"{network}: {name}"
+        yield claim(subject, measure, "<=", LOST, **few, statement=statement, id=f"{network}-{id}-adheres")
     untrained: dict[str, Any] = {"role": "check", "reason": "it has learned nothing", "figure": f"{network}_guided.png"}
     words, id = f"{network}: {UNTRAINED}, 8 steps: change of {_UNDER}", f"{network}-untrained-network-worse"
     yield claim(f"{network}: {UNTRAINED}", "difference", ">=", 1.0, **untrained, statement=words, id=id)
@@ -90,23 +92,27 @@ def controls(network: str) -> Iterator[ControlRow]:
         (COARSE.format(GUIDED_DDIM), f"{GUIDED_DDIM}, 2 steps", GUIDED, _UNDER, "guided-ddim-coarse-worse", "guided"),
         (NOT_DISTILLED, f"{DDIM}, 4 steps", REFLOW, _UNDER, "ddim-not-distilled-worse", "guided"),
     ):
-        of: dict[str, Any] = {
+        options: dict[str, Any] = {
             "against": f"{network}: {against}",
             "id": f"{network}-{id}",
             "figure": f"{network}_{file}.png",
         }
-        of["statement"] = f"{network}: {who}, less {against}: change of {about}"
-        yield control(f"{network}: {name}", "difference", by=">=", **of)
+        options["statement"] = f"{network}: {who}, less {against}: change of {about}"
+        yield control(f"{network}: {name}", "difference", by=">=", **options)
     for name, who, id in (
         (UNIPC, "no guidance", "unguided"),
         (ONE_STEP, ONE_STEP, "one-step"),
         (MEAN, MEAN, "mean-picture"),
     ):
-        of = {"against": f"{network}: {INTERVAL}", "id": f"{network}-{id}-loses", "figure": f"{network}_adherence.png"}
-        of["statement"] = (
+        options = {
+            "against": f"{network}: {INTERVAL}",
+            "id": f"{network}-{id}-loses",
+            "figure": f"{network}_adherence.png",
+        }
+        options["statement"] = (
             f"{network}: {who}, less guidance on an interval: loss of the share of pictures that {ADHERES[network]}"
         )
-        yield control(f"{network}: {name}", "loss", by=">=", **of)
+        yield control(f"{network}: {name}", "loss", by=">=", **options)
 
 
 _STEPS: dict[str, Any] = {

@@ -69,19 +69,19 @@ class Drawn:
 
 def sets(config: Config, network: str, seed: int) -> list[Set]:
     """Every set of one network and one seed, the two references first."""
-    of = functools.partial(Set, network, seed)
-    every = [of(DDIM, config.reference), of(GUIDED_DDIM, config.reference // 2)]
-    every += [of(name, steps) for name in (DDIM, UNIPC) for steps in config.steps]
-    every += [of(LEARNED, steps) for steps in config.learned]
+    set_of = functools.partial(Set, network, seed)
+    all_sets = [set_of(DDIM, config.reference), set_of(GUIDED_DDIM, config.reference // 2)]
+    all_sets += [set_of(name, steps) for name in (DDIM, UNIPC) for steps in config.steps]
+    all_sets += [set_of(LEARNED, steps) for steps in config.learned]
     guided = [
         steps for steps in config.steps if 2 * steps <= max(config.steps) or steps in (config.judged, config.coarse)
     ]
-    every += [of(name, steps) for name in (GUIDED_DDIM, GUIDED) for steps in guided]
-    every += [of(GUIDED_MULTISTEP, steps) for steps in (*guided, config.default)]
-    every += [of(name, steps) for steps in config.saving for name in (UNIPC, GUIDED, *SAVING)]
-    every += [of(name, steps) for name, counts in config.drawn_in().items() for steps in counts]
-    every.append(of(UNTRAINED, config.judged))
-    return list(dict.fromkeys(every))
+    all_sets += [set_of(name, steps) for name in (GUIDED_DDIM, GUIDED) for steps in guided]
+    all_sets += [set_of(GUIDED_MULTISTEP, steps) for steps in (*guided, config.default)]
+    all_sets += [set_of(name, steps) for steps in config.saving for name in (UNIPC, GUIDED, *SAVING)]
+    all_sets += [set_of(name, steps) for name, counts in config.drawn_in().items() for steps in counts]
+    all_sets.append(set_of(UNTRAINED, config.judged))
+    return list(dict.fromkeys(all_sets))
 
 
 class MethodDraws:
@@ -101,21 +101,23 @@ class MethodDraws:
         self._most = max(*config.steps, *config.saving, config.reference)
         self._programs: dict[tuple[Any, Any, bool], Any] = {}
 
-    def __call__(self, wanted: Set, levels: Level | None = None) -> Drawn:
+    def __call__(self, requested: Set, levels: Level | None = None) -> Drawn:
         """The pictures of a set. levels: learned ones, for a method that has them. Raises NonFiniteError as
         `drawing.check_finite` does.
         """
         count, together = len(self._subject.captions), self._config.together
-        of = METHODS[wanted.method]
-        if (of.rule, of.sampler, of.second_time) not in self._programs:
-            self._programs[of.rule, of.sampler, of.second_time] = devices.jit(functools.partial(self._sample, of))
-            self._run(f"compile {wanted.method}", wanted, 1, min(count, together), None)
+        method = METHODS[requested.method]
+        if (method.rule, method.sampler, method.second_time) not in self._programs:
+            self._programs[method.rule, method.sampler, method.second_time] = devices.jit(
+                functools.partial(self._sample, method)
+            )
+            self._run(f"compile {requested.method}", requested, 1, min(count, together), None)
         before, begin = self._evaluations(), time.perf_counter()
-        images = self._run(wanted.name, wanted, wanted.steps, count, levels)
+        images = self._run(requested.name, requested, requested.steps, count, levels)
         seconds = time.perf_counter() - begin
         size = min(together, count)
-        made = self._evaluations() - before
-        return Drawn(self._subject.decode(images), made / (-(-count // size) * size), seconds / count)
+        evaluations = self._evaluations() - before
+        return Drawn(self._subject.decode(images), evaluations / (-(-count // size) * size), seconds / count)
 
     @functools.cached_property
     def shallow_share(self) -> float:
@@ -123,22 +125,24 @@ class MethodDraws:
         model, words = self._subject.model, jax.tree.unflatten(self._words[1], [leaf[:1] for leaf in self._words[0]])
         x, t = np.zeros((1, *model.shape), np.float32), np.zeros(1, np.float32)
         arguments = self._subject.params, x, t, words
-        kept = jax.eval_shape(model.predict, *arguments, SHALLOW)[1]
-        return accounting.xla_flops(model.predict, *arguments, kept) / accounting.xla_flops(model.predict, *arguments)
+        features = jax.eval_shape(model.predict, *arguments, SHALLOW)[1]
+        return accounting.xla_flops(model.predict, *arguments, features) / accounting.xla_flops(
+            model.predict, *arguments
+        )
 
     def _evaluations(self) -> float:
         jax.effects_barrier()  # the last evaluations are counted before they are read
         return self._tally.whole + (self.shallow_share * self._tally.shallow if self._tally.shallow else 0.0)
 
-    def _run(self, title: str, wanted: Set, steps: int, count: int, levels: Level | None) -> np.ndarray:
+    def _run(self, title: str, requested: Set, steps: int, count: int, levels: Level | None) -> np.ndarray:
         config, subject = self._config, self._subject
-        of = METHODS[wanted.method]
-        grid = levels if levels is not None else _grid(subject, of, steps)
+        method = METHODS[requested.method]
+        grid = levels if levels is not None else _grid(subject, method, steps)
         draw = functools.partial(
-            self._programs[of.rule, of.sampler, of.second_time],
-            self._params(wanted),
-            jax.random.key(wanted.seed),
-            of.numbers(subject.guiding),
+            self._programs[method.rule, method.sampler, method.second_time],
+            self._params(requested),
+            jax.random.key(requested.seed),
+            method.numbers(subject.guiding),
             grids.padded(grid, self._most),
             jnp.int32(steps),
         )
@@ -150,14 +154,14 @@ class MethodDraws:
         drawing.check_finite(images, index, title)
         return images
 
-    def _params(self, wanted: Set) -> Params:
-        if METHODS[wanted.method].student:
-            return self._students[wanted.method, wanted.steps]
-        return self._untrained if wanted.method == UNTRAINED else self._subject.params
+    def _params(self, requested: Set) -> Params:
+        if METHODS[requested.method].student:
+            return self._students[requested.method, requested.steps]
+        return self._untrained if requested.method == UNTRAINED else self._subject.params
 
     def _sample(
         self,
-        of: Method,
+        method: Method,
         params: Params,
         key: jax.Array,
         numbers: Numbers,
@@ -168,13 +172,13 @@ class MethodDraws:
     ) -> jax.Array:
         model, built = (
             (self._subject.two_times, two_times.from_network)
-            if of.second_time
+            if method.second_time
             else (self._subject.model, denoiser.from_network)
         )
-        told = jax.tree.unflatten(self._words[1], words)
-        given: Any = built(Counted(model.predict, self._tally), params, model.parameterization, told)
-        denoise = of.rule(given, given.with_condition(NO_TEXT), numbers)
-        return sampling.sample(key, denoise, of.sampler, levels, model.shape, index, num_steps=steps)
+        condition = jax.tree.unflatten(self._words[1], words)
+        conditioned: Any = built(Counted(model.predict, self._tally), params, model.parameterization, condition)
+        denoise = method.rule(conditioned, conditioned.with_condition(NO_TEXT), numbers)
+        return sampling.sample(key, denoise, method.sampler, levels, model.shape, index, num_steps=steps)
 
 
 def learned(config: Config, subject: Subject, steps: int) -> learned_grid.LearnedGrid:
@@ -199,9 +203,9 @@ def learned(config: Config, subject: Subject, steps: int) -> learned_grid.Learne
             iterations=config.learn_iterations,
         )
 
-    found: learned_grid.LearnedGrid = jax.device_get(devices.jit(run)(subject.params, words))
-    return found
+    grid: learned_grid.LearnedGrid = jax.device_get(devices.jit(run)(subject.params, words))
+    return grid
 
 
-def _grid(subject: Subject, of: Method, steps: int) -> Level:
-    return subject.resolved(steps) if of.resolved else grids.trailing(subject.model.schedule, steps)
+def _grid(subject: Subject, method: Method, steps: int) -> Level:
+    return subject.resolved(steps) if method.resolved else grids.trailing(subject.model.schedule, steps)

@@ -79,17 +79,17 @@ class Answers:
     sets: Mapping[Set, Answer]
     learned: Mapping[int, LearnedGrid]
 
-    def of(self, method: str, steps: int) -> list[Answer]:
+    def by_seed(self, method: str, steps: int) -> list[Answer]:
         """Of each seed."""
         return [answer for each, answer in self.sets.items() if (each.method, each.steps) == (method, steps)]
 
     def hits(self, method: str, steps: int) -> np.ndarray:
         """(n,) of each caption the share of its pictures, one per seed, that show it."""
-        return np.mean([answer.hits for answer in self.of(method, steps)], axis=0)
+        return np.mean([answer.hits for answer in self.by_seed(method, steps)], axis=0)
 
     def evaluations(self, method: str, steps: int) -> float:
         """Per picture, a mean over the seeds."""
-        return float(np.mean([answer.evaluations for answer in self.of(method, steps)]))
+        return float(np.mean([answer.evaluations for answer in self.by_seed(method, steps)]))
 
 
 def answers(config: Config, network: str, folder: RunFolder, progress: Progress) -> Answers:
@@ -104,18 +104,18 @@ def answers(config: Config, network: str, folder: RunFolder, progress: Progress)
     for seed in config.seeds:
         for each in draw.sets(config, network, seed):
             with progress.phase("sample", seed=seed):
-                drawn = programs(each, learned[each.steps].levels if each.method == LEARNED else None)
+                samples = programs(each, learned[each.steps].levels if each.method == LEARNED else None)
             with progress.phase("judge", seed=seed):
-                points = subjects.measured(config.features, drawn.pictures)
+                points = subjects.measured(config.features, samples.pictures)
                 distances = frechet.over_subsets(subject.real, points, **options)
                 sets[each] = Answer(
                     frechet=intervals.interval(intervals.ratio_of_means, distances, floor),
                     recall=precision_recall.measure(subject.real, points).recall,
-                    hits=subject.adherence(drawn.pictures),
-                    evaluations=drawn.evaluations,
-                    seconds=drawn.seconds,
+                    hits=subject.adherence(samples.pictures),
+                    evaluations=samples.evaluations,
+                    seconds=samples.seconds,
                     points=points,
-                    shown=drawn.pictures[subject.shown(config.shown)],
+                    shown=samples.pictures[subject.example_rows(config.shown)],
                 )
     return Answers(subject, sets, learned)
 
@@ -128,8 +128,8 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         with progress.phase("compare"):
             yield from compare(config, answered)
         yield from adherence(config, answered)
-        for steps, found in answered.learned.items():
-            measures: dict[str, Any] = {"evaluations": steps, **few_evaluations.errors(found)}
+        for steps, grid in answered.learned.items():
+            measures: dict[str, Any] = {"evaluations": steps, **few_evaluations.errors(grid)}
             yield Measured(f"{network}: {LEARNED}", measures, n=config.learn_pairs, group="levels")
     yield from students.costs(teaching(config, answered.subject), config.students)  # alike for all networks
 
@@ -149,19 +149,23 @@ def _sets(config: Config, answered: Answers) -> Iterator[Measured]:
         *((name, max(config.saving)) for name in (GUIDED, *SAVING)),
     ]
     rows += [*config.judged_at().items(), (UNTRAINED, config.judged)]
-    captions = [answered.subject.captions[row] for row in answered.subject.shown(config.shown)]
-    for each, of in answered.sets.items():
+    captions = [answered.subject.captions[row] for row in answered.subject.example_rows(config.shown)]
+    for each, values in answered.sets.items():
         row, arrays = (each.method, each.steps), {}
         if each.seed == config.seeds[0] and row in rows:
-            label = f"{each.method}, {of.evaluations:.3g}"
+            label = f"{each.method}, {values.evaluations:.3g}"
             arrays = {
                 "rows": [at for at, other in enumerate(rows) if other == row],
                 "label": label,
-                "images": of.shown,
+                "images": values.shown,
                 "asked": captions,
             }
-        measures: dict[str, Any] = {"evaluations": round(of.evaluations, 2), "frechet": of.frechet, "recall": of.recall}
-        measures |= {"hits": intervals.share(of.hits), "milliseconds": round(1000 * of.seconds, 2)}
+        measures: dict[str, Any] = {
+            "evaluations": round(values.evaluations, 2),
+            "frechet": values.frechet,
+            "recall": values.recall,
+        }
+        measures |= {"hits": intervals.share(values.hits), "milliseconds": round(1000 * values.seconds, 2)}
         yield Measured(
             f"{network}: {each.method}, {each.steps} steps", measures, each.seed, config.pictures, network, arrays
         )
@@ -215,14 +219,14 @@ def adherence(config: Config, answered: Answers) -> Iterator[Measured]:
     """
     network, steps, taught = answered.subject.name, max(config.saving), config.judged_at()
     least, blank = min(each.steps for each in answered.sets if each.method == GUIDED), answered.subject.mean
-    everywhere, made = answered.hits(GUIDED, steps), answered.evaluations(GUIDED, steps)
+    everywhere, evaluations = answered.hits(GUIDED, steps), answered.evaluations(GUIDED, steps)
 
     def one(name: str, measures: Mapping[str, Any], group: str = "saving") -> Measured:
         return Measured(f"{network}: {name}", measures, None, config.pictures * len(config.seeds), f"{network} {group}")
 
     for name in (*SAVING, UNIPC, *taught):
         row = name, taught.get(name, steps)
-        measures = {"share": answered.evaluations(*row) / made, "loss": lost(everywhere, answered.hits(*row))}
+        measures = {"share": answered.evaluations(*row) / evaluations, "loss": lost(everywhere, answered.hits(*row))}
         yield one(name, measures, "students" if name in taught else "saving")
     yield one(ONE_STEP, {"loss": lost(everywhere, answered.hits(GUIDED, least))})
     pictures = np.broadcast_to(blank, (config.pictures, *blank.shape))
@@ -244,7 +248,10 @@ def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> Iterato
     """Curves of distances and of adherence of every network, left in the folder."""
     for network in config.networks:
         table: Any = next(table for table in tables if table.title.startswith(f"{network}: every set"))
-        rows = [(name.split(": ", 1)[1], made, of[0], hits[0]) for name, _, made, of, _, hits, *_ in table.rows]
+        rows = [
+            (name.split(": ", 1)[1], evaluations, distance[0], hits[0])
+            for name, _, evaluations, distance, _, hits, *_ in table.rows
+        ]
         yield from (_curves(network, file, rows, folder) for file in FILES)
 
 
@@ -253,7 +260,7 @@ def curves(network: str, file: str, measured: Measurements, folder: RunFolder) -
     sets: list[tuple[str, Any]] = [
         (each.name.split(": ", 1)[1], each.measures) for each in measured if each.group == network
     ]
-    rows = [(name, of["evaluations"], of["frechet"][0], of["hits"][0]) for name, of in sets]
+    rows = [(name, values["evaluations"], values["frechet"][0], values["hits"][0]) for name, values in sets]
     return _curves(network, file, rows, folder) if rows else None
 
 
@@ -266,8 +273,8 @@ def _curves(network: str, file: str, rows: Iterable[Row], folder: RunFolder) -> 
         )
     by_evaluations = {
         method: {
-            float(np.mean([made for made, _ in of])): [value for _, value in of]
-            for _, of in sorted(values[method].items())
+            float(np.mean([count for count, _ in points])): [value for _, value in points]
+            for _, points in sorted(values[method].items())
         }
         for method in FILES[file]
         if method in values
@@ -287,25 +294,28 @@ def _curves(network: str, file: str, rows: Iterable[Row], folder: RunFolder) -> 
 
 def pictures(network: str, measured: Measurements, folder: RunFolder) -> Figure | None:
     """Some captions of the first seed, a row per method."""
-    shown = sorted(
+    ranked = sorted(
         ((row, each.arrays) for each in measured if each.group == network for row in each.arrays.get("rows", ())),
         key=_row,
     )
-    if not shown:
+    if not ranked:
         return None
-    by_row, asked = [str(of["label"]) for _, of in shown], shown[0][1]["asked"]
+    by_row, prompts = [str(values["label"]) for _, values in ranked], ranked[0][1]["asked"]
     source = f" {emoji.ATTRIBUTION}." if network == EMOJI else ""
     described = f"By row, with evaluations per picture: {'; '.join(by_row)}."
-    captions = "; ".join(f"{number}: {caption}" for number, caption in enumerate(asked, 1))
+    captions = "; ".join(f"{number}: {caption}" for number, caption in enumerate(prompts, 1))
     caption = f"{network}: one caption per column, from the same noise. {described} {captions}.{source}"
-    images, heads = np.concatenate([of["images"] for _, of in shown]), [str(number + 1) for number in range(len(asked))]
+    images, heads = (
+        np.concatenate([values["images"] for _, values in ranked]),
+        [str(number + 1) for number in range(len(prompts))],
+    )
     return figures.grid(
-        images, len(asked), folder.figure(f"{network}_pictures"), caption, rows=by_row, heads=heads, colours=256
+        images, len(prompts), folder.figure(f"{network}_pictures"), caption, rows=by_row, heads=heads, colours=256
     )
 
 
-def _row(shown: tuple[int, Any]) -> int:
-    return shown[0]
+def _row(ranked: tuple[int, Any]) -> int:
+    return ranked[0]
 
 
 TABLES = {

@@ -45,28 +45,28 @@ Rule = Callable[[Any, Any, Numbers], Denoiser]
 """(conditional, unconditional, numbers) -> the denoiser that is sampled."""
 
 
-def on_interval(given: NetworkDenoiser, absent: NetworkDenoiser, numbers: Numbers) -> Denoiser:
+def on_interval(conditioned: NetworkDenoiser, absent: NetworkDenoiser, numbers: Numbers) -> Denoiser:
     """Guidance on an interval, with one evaluation outside of it. One program serves all intervals, with none and with
     all levels too.
     """
     scale = guidance.interval(numbers.scale, numbers.low, numbers.high)
-    return guidance.classifier_free(given, absent, scale, batched=True)
+    return guidance.classifier_free(conditioned, absent, scale, batched=True)
 
 
-def adaptive(given: NetworkDenoiser, absent: NetworkDenoiser, numbers: Numbers) -> Denoiser:
+def adaptive(conditioned: NetworkDenoiser, absent: NetworkDenoiser, numbers: Numbers) -> Denoiser:
     """Guidance until both predictions of all pictures of a call agree."""
-    return guidance.adaptive_guidance(given, absent, numbers.scale, threshold=numbers.stop, batched=True)
+    return guidance.adaptive_guidance(conditioned, absent, numbers.scale, threshold=numbers.stop, batched=True)
 
 
-def cached(given: NetworkDenoiser, absent: NetworkDenoiser, numbers: Numbers) -> Denoiser:
+def cached(conditioned: NetworkDenoiser, absent: NetworkDenoiser, numbers: Numbers) -> Denoiser:
     """Guidance of a network that keeps its deep features from one step to the next."""
     both = [feature_cache(each, SHALLOW, numbers.every) for each in (given, absent)]
     return stateful_denoiser.guided(guidance.classifier_free, both, numbers.scale)
 
 
-def alone(given: Denoiser, absent: Denoiser, numbers: Numbers) -> Denoiser:
+def alone(conditioned: Denoiser, absent: Denoiser, numbers: Numbers) -> Denoiser:
     """The network that is told the caption, whatever it is."""
-    return given
+    return conditioned
 
 
 @dataclass(frozen=True)
@@ -89,15 +89,15 @@ class Method:
         """Whether its network is told one."""
         return bool(self.student) and STUDENTS[self.student].second_time
 
-    def numbers(self, guiding: Guiding, every: int = 2) -> Numbers:
-        """For one network. every: of cached features, steps from one evaluation of the whole network to the next."""
+    def numbers(self, guiding: Guiding, interval: int = 2) -> Numbers:
+        """For one network. interval: of cached features, steps from one evaluation of the whole network to the next."""
         low, high = self.guided or (guiding.low, guiding.high)
         return Numbers(
             scale=jnp.float32(guiding.scale),
             low=jnp.float32(low),
             high=jnp.float32(high),
             stop=jnp.float32(guiding.stop),
-            every=jnp.int32(every),
+            every=jnp.int32(interval),
         )
 
 
@@ -146,8 +146,8 @@ class Counted:
 
     def __call__(self, params: Any, x: Any, t: Any, *condition: Any) -> Any:
         """As the network answers."""
-        kept = condition[-1] if condition else None
-        shallow = isinstance(kept, DeepFeatures) and kept.features is not None
+        features = condition[-1] if condition else None
+        shallow = isinstance(features, DeepFeatures) and features.features is not None
         count, add = x.shape[0], self.tally.add_shallow if shallow else self.tally.add_whole
         jax.debug.callback(lambda: add(count))
         return self.predict(params, x, t, *condition)

@@ -36,18 +36,18 @@ NOISE = 2**32 - 2
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """All students of each network, with the first seed."""
-    every: dict[str, Any] = {"checkpoint_every": 200, "log_every": learning(config, 1).log_every}
+    intervals: dict[str, Any] = {"checkpoint_every": 200, "log_every": learning(config, 1).log_every}
     for name in config.networks:
         subject = subjects.opened(config, name, progress)
-        drawn = functools.cache(functools.partial(pairs, config, subject, progress))
+        draw_pairs = functools.cache(functools.partial(pairs, config, subject, progress))
 
-        def data(seed: int, on_pairs: bool, drawn: Any = drawn) -> Any:
-            return drawn() if on_pairs else Batch(clean=drawn().clean, condition=drawn().condition)
+        def data(seed: int, on_pairs: bool, draw_pairs: Any = draw_pairs) -> Any:
+            return draw_pairs() if on_pairs else Batch(clean=draw_pairs().clean, condition=draw_pairs().condition)
 
-        of, teachers, place = teaching(config, subject), {config.seeds[0]: subject.params}, folder.inside(name)
+        lesson, teachers, inner = teaching(config, subject), {config.seeds[0]: subject.params}, folder.inside(name)
         for student in config.students:
             progress.line(f"{name}: {student}")
-            students.train(of, student, teachers, data, place, progress, **every)
+            students.train(lesson, student, teachers, data, inner, progress, **intervals)
 
 
 def restore(config: Config, subject: Subject, folder: RunFolder, name: str, evaluations: int) -> Params:
@@ -72,10 +72,10 @@ def teaching(config: Config, subject: Subject) -> Teaching:
     )
 
 
-def guided(subject: Subject, given: NetworkDenoiser) -> Denoiser:
+def guided(subject: Subject, conditioned: NetworkDenoiser) -> Denoiser:
     """The network under guidance everywhere."""
     return guidance.classifier_free(
-        given, given.with_condition(networks.NO_TEXT), jnp.float32(subject.guiding.scale), batched=True
+        conditioned, conditioned.with_condition(networks.NO_TEXT), jnp.float32(subject.guiding.scale), batched=True
     )
 
 
@@ -83,16 +83,16 @@ def pairs(config: Config, subject: Subject, progress: Progress) -> Pairs:
     """What the guided network draws of captions of its training, with the noise that it begins from."""
     captions, title = subject.taught(config.pairs), f"draw pairs of {subject.name}"
     index, key = np.arange(len(captions)), jax.random.fold_in(jax.random.key(config.seeds[0]), NOISE)
-    of = (
+    inputs = (
         teaching(config, subject).teacher,
         subject.params,
         subjects.read(captions).rows(index),
         subject.resolved(config.pair_steps),
     )
     options: dict[str, Any] = {"together": config.together, "title": title, "progress": progress}
-    drawn = few_evaluations.pairs(key, *of, subject.model.shape, **options)
-    drawing.check_finite(np.asarray(drawn.clean), index, title)
-    return drawn
+    result = few_evaluations.pairs(key, *inputs, subject.model.shape, **options)
+    drawing.check_finite(np.asarray(result.clean), index, title)
+    return result
 
 
 def learning(config: Config, total: int) -> Learning:

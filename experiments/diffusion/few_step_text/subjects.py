@@ -77,15 +77,15 @@ class Subject:
         """The grid of `grids.resolved` for what this network draws."""
         return grids.resolved(self.model.schedule, steps, resolution=self.resolution, norm=self.norm)
 
-    def shown(self, count: int) -> np.ndarray:
+    def example_rows(self, count: int) -> np.ndarray:
         """Which of the captions figures show."""
         return emoji_sets.shown_rows(len(self.captions), count)
 
 
 def opened(config: Config, name: str, progress: Progress) -> Subject:
     """A network of the configuration, ready to draw. Raises as `published.read` does."""
-    given = _fresh(name) if config.fresh else published.read(FOLDER / f"{name}{published.SUFFIX}")[0]
-    return _of_scenes(config, given) if name == SHAPES else _of_drawings(config, given, progress)
+    trained = _fresh(name) if config.fresh else published.read(FOLDER / f"{name}{published.SUFFIX}")[0]
+    return _of_scenes(config, trained) if name == SHAPES else _of_drawings(config, trained, progress)
 
 
 def measured(features: Judging, images: np.ndarray) -> np.ndarray:
@@ -99,24 +99,27 @@ def read(captions: tuple[str, ...]) -> Encoded:
     return encoded_captions.frozen(captions, Progress(quiet=True))
 
 
-def _of_scenes(config: Config, given: Trained) -> Subject:
-    asked, seen = scenes.prompts(config.pictures, held_out=True), scenes.prompts(config.learn_batch, held_out=False)
-    drawn = shapes.draw(scenes.RECIPE, REAL, np.arange(config.real + config.pictures), unseen=True)
-    images = rendering.render(drawn, scenes.SIDE)
+def _of_scenes(config: Config, trained: Trained) -> Subject:
+    requested, others = (
+        scenes.prompts(config.pictures, held_out=True),
+        scenes.prompts(config.learn_batch, held_out=False),
+    )
+    scene_draws = shapes.draw(scenes.RECIPE, REAL, np.arange(config.real + config.pictures), unseen=True)
+    images = rendering.render(scene_draws, scenes.SIDE)
     rows = measured(config.features, images)
 
     def adherence(images: np.ndarray) -> np.ndarray:
-        return sets.measured(images, shapes_oracle.read(images), asked)["accuracy"]
+        return sets.measured(images, shapes_oracle.read(images), requested)["accuracy"]
 
     return Subject(
         name=SHAPES,
-        model=given.model,
-        differentiable=networks.model(given.config, given.name, convolution="fast_backward"),
-        two_times=networks.model(given.config, given.name, second_time=True),
-        params=given.params["network"],
+        model=trained.model,
+        differentiable=networks.model(trained.config, trained.name, convolution="fast_backward"),
+        two_times=networks.model(trained.config, trained.name, second_time=True),
+        params=trained.params["network"],
         guiding=config.shapes,
-        captions=asked.captions,
-        others=seen.captions,
+        captions=requested.captions,
+        others=others.captions,
         taught=scenes.taught,
         decode=lambda images: images,
         adherence=adherence,
@@ -128,29 +131,31 @@ def _of_scenes(config: Config, given: Trained) -> Subject:
     )
 
 
-def _of_drawings(config: Config, given: Trained, progress: Progress) -> Subject:
-    drawings, normalisation, params = given.config.drawings, given.normalisation, given.params["decoder"]
-    resolution = given.resolution
+def _of_drawings(config: Config, trained: Trained, progress: Progress) -> Subject:
+    drawings, normalisation, params = trained.config.drawings, trained.normalisation, trained.params["decoder"]
+    resolution = trained.resolution
     assert normalisation is not None and resolution is not None  # of a network of latents that is committed
     training, held_out = captioned_emoji.load(drawings)
-    others, asked, _ = emoji_sets.chosen(training, held_out, config.pictures)
+    others, requested, _ = emoji_sets.chosen(training, held_out, config.pictures)
     coder = Coder(networks.autoencoder(drawings, normalisation), drawings.together, progress)
     likeness = emoji_sets.likeness("classifier" if config.features == "classifier" else "squares")
-    first, judged = training.images[: drawings.together], set(asked.captions)
+    first, judged = training.images[: drawings.together], set(requested.captions)
     rest = training.rows([row for row, caption in enumerate(training.captions) if caption not in judged])
     written = captioned_emoji.written(rest, drawings.keywords)
     return Subject(
         name=EMOJI,
-        model=given.model,
-        differentiable=networks.model(given.config, given.name, convolution="fast_backward"),
-        two_times=networks.model(given.config, given.name, second_time=True),
-        params=given.params["network"],
+        model=trained.model,
+        differentiable=networks.model(trained.config, trained.name, convolution="fast_backward"),
+        two_times=networks.model(trained.config, trained.name, second_time=True),
+        params=trained.params["network"],
         guiding=config.emoji,
-        captions=asked.captions,
+        captions=requested.captions,
         others=others.rows(emoji_sets.shown_rows(len(others), config.learn_batch)).captions,
         taught=lambda count: tuple(itertools.islice(itertools.cycle(written), count)),
         decode=functools.partial(coder.decode, params),
-        adherence=lambda images: emoji_sets.retrieved(images, asked.images, min(CANDIDATES, len(asked)), likeness),
+        adherence=lambda images: emoji_sets.retrieved(
+            images, requested.images, min(CANDIDATES, len(requested)), likeness
+        ),
         real=measured(config.features, training.images[: config.real]),
         floor=measured(config.features, held_out.images[: config.pictures]),
         mean=training.images.mean(axis=0),
@@ -161,10 +166,10 @@ def _of_drawings(config: Config, given: Trained, progress: Progress) -> Subject:
 
 def _fresh(name: str) -> Trained:
     """A small network that was never trained."""
-    config, of = text_to_image.EXPERIMENT.smoke, published.MODELS[name]
-    normalisation = Normalisation(1.0, 0.0, 0.1) if of == networks.EMOJI else None
-    given, key = Trained(config, of, {}, normalisation), jax.random.key(0)
-    given.params["network"] = given.model.init(key)
+    config, kind = text_to_image.EXPERIMENT.smoke, published.MODELS[name]
+    normalisation = Normalisation(1.0, 0.0, 0.1) if kind == networks.EMOJI else None
+    trained, key = Trained(config, kind, {}, normalisation), jax.random.key(0)
+    trained.params["network"] = trained.model.init(key)
     if normalisation is not None:
-        given.params["decoder"] = given.init_autoencoder(jax.random.fold_in(key, 1))
-    return given
+        trained.params["decoder"] = trained.init_autoencoder(jax.random.fold_in(key, 1))
+    return trained

@@ -46,30 +46,30 @@ GUIDED, SHUFFLED = "digits, strong guidance", "digits, trained on shuffled label
 
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
     """From the checkpoints of the folder."""
-    drawn = sets.draw(config, folder, progress)
+    samples = sets.draw(config, folder, progress)
     with progress.phase("judge"):
-        yield from measured_of(config, drawn, judge(config, drawn))
+        yield from measured_of(config, samples, judge(config, samples))
 
 
-def measured_of(config: Config, drawn: sets.DrawnSets, judged: cures.Comparisons) -> Iterator[Measured]:
+def measured_of(config: Config, samples: sets.DrawnSets, judged: cures.Comparisons) -> Iterator[Measured]:
     """Trends, two cures, and networks that ignore their label, beside those that do not at the same scale."""
-    arrays = {"drawn": drawn, "judged": judged}
+    arrays = {"drawn": samples, "judged": judged}
     for (subject, name), trend in judged.trends.items():
-        yield Measured(subject, {f"rho of {name}": trend.rho}, n=_count(drawn.plain[subject]), arrays=arrays)
+        yield Measured(subject, {f"rho of {name}": trend.rho}, n=_count(samples.plain[subject]), arrays=arrays)
     yield Measured(TRENDS, {"p": max(judged.corrected.values())}, n=len(judged.corrected))
     less, more = judged.equal["interval"].less["recall"], judged.strong["rescale"].less["clipped"]
-    yield Measured(INTERVAL, {"recall over plain": less}, n=_count(drawn.short))
-    yield Measured(RESCALED, {"clipped over plain": more}, n=_count(drawn.short))
+    yield Measured(INTERVAL, {"recall over plain": less}, n=_count(samples.short))
+    yield Measured(RESCALED, {"clipped over plain": more}, n=_count(samples.short))
 
     def adherence(name: str, sweep: Sweep, scale: float) -> Measured:
-        one = sweep.of([scale])
+        one = sweep.at_scales([scale])
         return Measured(name, dict(cures.at_equal_adherence(one, one, resamples=config.resamples).at), n=_count(sweep))
 
-    for subject, deaf in drawn.deaf.items():
+    for subject, deaf in samples.deaf.items():
         yield adherence(DEAF.format(subject), deaf, deaf.scales[-1])
-        yield adherence(HEARING.format(subject), drawn.plain[subject], deaf.scales[-1])
-    yield adherence(GUIDED, drawn.plain["digits"], STRONG)
-    yield adherence(SHUFFLED, drawn.shuffled, STRONG)
+        yield adherence(HEARING.format(subject), samples.plain[subject], deaf.scales[-1])
+    yield adherence(GUIDED, samples.plain["digits"], STRONG)
+    yield adherence(SHUFFLED, samples.shuffled, STRONG)
 
 
 def _count(sweep: Sweep) -> int:
@@ -77,29 +77,31 @@ def _count(sweep: Sweep) -> int:
     return sum(table.shape[1] for table in sweep.tables["adherence"])
 
 
-def judge(config: Config, drawn: sets.DrawnSets) -> cures.Comparisons:
+def judge(config: Config, samples: sets.DrawnSets) -> cures.Comparisons:
     """Every comparison that claims and tables are made of."""
 
     def trend(sweep: Sweep, measure: str) -> trends.Trend:
         options = {"sign": ESSAY[measure][0], "resamples": config.resamples, "permutations": config.permutations}
         return trends.measure(sweep.scales, sweep.tables[measure], **options)
 
-    plain = drawn.plain.items()
+    plain = samples.plain.items()
     rising = {
-        (subject, name): trend(sweep.of(scales_of(config, subject, name)), name)
+        (subject, name): trend(sweep.at_scales(scales_of(config, subject, name)), name)
         for name in ESSAY
         for subject, sweep in plain
     }
     compare = functools.partial(cures.at_equal_adherence, resamples=config.resamples)
-    moderate, strong = drawn.short.of([MODERATE]), drawn.short.of([STRONG])
-    hardest = {name: cure.of([cure.scales[-1] if name == "CFG++" else STRONG]) for name, cure in drawn.cures.items()}
+    moderate, strong = samples.short.at_scales([MODERATE]), samples.short.at_scales([STRONG])
+    hardest = {
+        name: cure.at_scales([cure.scales[-1] if name == "CFG++" else STRONG]) for name, cure in samples.cures.items()
+    }
     return cures.Comparisons(
         trends=rising,
         corrected=dict(zip(rising, map(float, trends.holm([each.p for each in rising.values()])), strict=True)),
-        ignoring={subject: trend(deaf, "adherence") for subject, deaf in drawn.deaf.items()},
-        equal={name: compare(cure, moderate) for name, cure in drawn.cures.items()},
+        ignoring={subject: trend(deaf, "adherence") for subject, deaf in samples.deaf.items()},
+        equal={name: compare(cure, moderate) for name, cure in samples.cures.items()},
         strong={name: compare(cure, strong) for name, cure in hardest.items()},
-        essay={subject: compare(sweep.of([STRONG]), sweep.of([1.0])) for subject, sweep in plain},
+        essay={subject: compare(sweep.at_scales([STRONG]), sweep.at_scales([1.0])) for subject, sweep in plain},
     )
 
 
@@ -115,11 +117,13 @@ class Guided(Study):
     def evaluate(self, config: Config, folder: RunFolder, progress: Progress) -> Outcome:
         """All of them, beside the rows."""
         measured = Measurements(self.measure(config, folder, progress))
-        drawn, judged = (measured[0].arrays[name] for name in ("drawn", "judged"))
+        samples, judged = (measured[0].arrays[name] for name in ("drawn", "judged"))
         with progress.phase("figures"):
-            figures = guidance_figures.figures(config, folder, drawn)
-            explorers = guidance_figures.explorers(config, folder, drawn)
-        return Outcome(tuple(self.judge(measured)), figures, guidance_figures.tables(config, drawn, judged), explorers)
+            figures = guidance_figures.figures(config, folder, samples)
+            explorers = guidance_figures.explorers(config, folder, samples)
+        return Outcome(
+            tuple(self.judge(measured)), figures, guidance_figures.tables(config, samples, judged), explorers
+        )
 
 
 def trend_rows() -> Iterator[ClaimRow]:

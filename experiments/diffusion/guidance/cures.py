@@ -85,6 +85,6 @@ def _resampled(rng: np.random.Generator, *sweeps: Sweep) -> list[dict[str, np.nd
     means: list[dict[str, np.ndarray]] = [{} for _ in sweeps]
     for name in MEASURES:
         rows = [(seed, rng.integers(first[name][seed].shape[1], size=first[name][seed].shape[1])) for seed in seeds]
-        for of, mean in zip(sweeps, means, strict=True):
-            mean[name] = np.mean([of.tables[name][seed][:, row].mean(axis=1) for seed, row in rows], axis=0)
+        for sweep, mean in zip(sweeps, means, strict=True):
+            mean[name] = np.mean([sweep.tables[name][seed][:, row].mean(axis=1) for seed, row in rows], axis=0)
     return means

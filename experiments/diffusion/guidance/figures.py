@@ -22,37 +22,37 @@ PALETTE = 128
 """Colours of an explorer's file."""
 
 
-def figures(config: Config, folder: RunFolder, drawn: DrawnSets) -> tuple[Figure, ...]:
+def figures(config: Config, folder: RunFolder, samples: DrawnSets) -> tuple[Figure, ...]:
     """Curves and pictures, left in the folder."""
-    shown = []
+    plots = []
     scales = ", ".join(f"{scale:g}" for scale in config.scales)
-    for subject, plain in drawn.plain.items():
+    for subject, plain in samples.plain.items():
         caption = (
             f"{subject.capitalize()}: every measure against the guidance scale; bands reach from the least to "
             "the largest seed."
         )
-        shown.append(sweeps.curves(NAMES, folder, f"curves_{subject}", caption, {subject: plain}, "guidance scale w"))
+        plots.append(sweeps.curves(NAMES, folder, f"curves_{subject}", caption, {subject: plain}, "guidance scale w"))
     names = [f"w = {scale:g}" for scale in config.scales]
-    for subject, images in drawn.shown.items():
+    for subject, images in samples.shown.items():
         caption = (
             f"{subject.capitalize()}: the same {images.shape[1]} samples in each column, one guidance scale per "
             f"row: w = {scales}."
         )
-        shown.append(
+        plots.append(
             draw.grid(
                 np.concatenate(images), images.shape[1], folder.figure(f"pictures_{subject}"), caption, rows=names
             )
         )
-    rules = {"plain": drawn.short.of([scale for scale in drawn.short.scales if 1 <= scale <= STRONG])}
-    rules |= {name: of for name, of in drawn.cures.items() if name != "CFG++"}
+    rules = {"plain": samples.short.at_scales([scale for scale in samples.short.scales if 1 <= scale <= STRONG])}
+    rules |= {name: curve for name, curve in samples.cures.items() if name != "CFG++"}
     caption = "Digits: plain guidance and its cures (CFG++, whose scale ends at 1, is in the tables)."
-    shown.append(sweeps.curves(NAMES, folder, "cures", caption, rules, "scale"))
-    dropouts = {f"dropout {share:g}": of for share, of in drawn.dropouts.items()}
+    plots.append(sweeps.curves(NAMES, folder, "cures", caption, rules, "scale"))
+    dropouts = {f"dropout {share:g}": curve for share, curve in samples.dropouts.items()}
     caption = "Digits: the share of labels dropped in training, one network each."
-    return (*shown, sweeps.curves(NAMES, folder, "dropouts", caption, dropouts, "guidance scale w"))
+    return (*plots, sweeps.curves(NAMES, folder, "dropouts", caption, dropouts, "guidance scale w"))
 
 
-def explorers(config: Config, folder: RunFolder, drawn: DrawnSets) -> tuple[Explorer, ...]:
+def explorers(config: Config, folder: RunFolder, samples: DrawnSets) -> tuple[Explorer, ...]:
     """Sliders for guidance, steps and seed."""
     axes = (Axis("guidance", config.scales), Axis("steps", config.explored_steps), Axis("seed", config.seeds))
     start = (config.scales.index(MODERATE), len(config.explored_steps) - 1, 0)
@@ -60,17 +60,17 @@ def explorers(config: Config, folder: RunFolder, drawn: DrawnSets) -> tuple[Expl
         functools.partial(draw.explorer, start=start, columns=8, colours=PALETTE),
         "samples from the same noise.",
     )
-    named = {name: (folder.figure(f"explore_{name}"), f"{name.capitalize()}: {caption}") for name in drawn.explored}
-    return tuple(explorer(images, axes, *named[name]) for name, images in drawn.explored.items())
+    named = {name: (folder.figure(f"explore_{name}"), f"{name.capitalize()}: {caption}") for name in samples.explored}
+    return tuple(explorer(images, axes, *named[name]) for name, images in samples.explored.items())
 
 
-def tables(config: Config, drawn: DrawnSets, judged: Comparisons) -> tuple[Table, ...]:
+def tables(config: Config, samples: DrawnSets, judged: Comparisons) -> tuple[Table, ...]:
     """Every number that the experiment found."""
     strong, moderate = f"w = {STRONG:g}", f"w = {MODERATE:g}"
-    deaf = {f"{subject}, label withheld": sweep for subject, sweep in drawn.deaf.items()} | {
-        "digits, shuffled labels": drawn.shuffled
+    deaf = {f"{subject}, label withheld": sweep for subject, sweep in samples.deaf.items()} | {
+        "digits, shuffled labels": samples.shuffled
     }
-    dropouts = {f"{share:g}": sweep for share, sweep in drawn.dropouts.items()}
+    dropouts = {f"{share:g}": sweep for share, sweep in samples.dropouts.items()}
     at_strong = f"Digits: each cure at {strong} (CFG++ at its largest scale), less plain guidance there"
     return (
         _trends(judged),
@@ -82,22 +82,22 @@ def tables(config: Config, drawn: DrawnSets, judged: Comparisons) -> tuple[Table
         _compared(at_strong, "rule", judged.strong),
         *(
             _sweeps(config, f"{subject}: plain guidance, mean over the seeds", {"": plain})
-            for subject, plain in drawn.plain.items()
+            for subject, plain in samples.plain.items()
         ),
         _sweeps(config, "digits: share of labels dropped in training, one seed each", dropouts),
-        _sweeps(config, "digits: cures, mean over the seeds", drawn.cures),
+        _sweeps(config, "digits: cures, mean over the seeds", samples.cures),
         _sweeps(config, "Networks that ignore their label", deaf),
     )
 
 
 def _trends(judged: Comparisons) -> Table:
-    every = [
+    all_trends = [
         (subject, measure, trend, judged.corrected[subject, measure])
         for (subject, measure), trend in judged.trends.items()
     ]
     deaf = [(f"{subject}, label withheld", "adherence", trend, None) for subject, trend in judged.ignoring.items()]
     rows: list[tuple[Cell, ...]] = []
-    for subject, measure, trend, corrected in [*every, *deaf]:
+    for subject, measure, trend, corrected in [*all_trends, *deaf]:
         rows.append(
             (subject, NAMES[measure], trend.rho, ", ".join(f"{rho:.2f}" for rho in trend.each), trend.p, corrected)
         )
@@ -108,9 +108,9 @@ def _trends(judged: Comparisons) -> Table:
 def _compared(title: str, first: str, compared: Mapping[str, RuleComparison], *, absolute: bool = False) -> Table:
     """What is left after plain guidance's, or the measures themselves and whether the rule is as faithful."""
     rows: list[tuple[Cell, ...]] = []
-    for name, of in compared.items():
-        numbers, reached = (of.at, (of.reached,)) if absolute else (of.less, ())
-        rows.append((name, of.scale, *(numbers[measure] for measure in MEASURES), *reached))
+    for name, curve in compared.items():
+        numbers, reached = (curve.at, (curve.reached,)) if absolute else (curve.less, ())
+        rows.append((name, curve.scale, *(numbers[measure] for measure in MEASURES), *reached))
     return Table(title, (first, "scale", *NAMES.values(), *(("reached",) if absolute else ())), tuple(rows))
 
 
@@ -119,7 +119,7 @@ def _sweeps(config: Config, title: str, sweeps: Mapping[str, Sweep]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for name, sweep in sweeps.items():
         for scale in sweep.scales:
-            one = sweep.of([scale])
+            one = sweep.at_scales([scale])
             at = cures.at_equal_adherence(one, one, resamples=min(config.resamples, 300)).at
             rows.append((*([name] if name else []), scale, *at.values()))
     return Table(title, (*(() if "" in sweeps else ("of",)), "w", *NAMES.values()), tuple(rows))

@@ -49,15 +49,15 @@ class Subject:
         Recall counts the held-out images of a class that its samples reach. The Vendi score of a class is that of the
         deviations from the mean of its training images, so that what all images of the class share is no likeness.
         """
-        labels, seen = image_draws.labels(len(images), self.classes), np.clip(images, -1.0, 1.0)
+        labels, clipped = image_draws.labels(len(images), self.classes), np.clip(images, -1.0, 1.0)
         reached, distinct = [], []
         for label in range(self.classes):
-            drawn, real = (
-                features.pixels(seen[labels == label]),
+            observed, real = (
+                features.pixels(clipped[labels == label]),
                 features.pixels(self.reference[self.reference_labels == label]),
             )
-            reached.append(precision_recall.inside(real, drawn))
-            distinct.append(vendi.score(drawn - self.means[label]))
+            reached.append(precision_recall.inside(real, observed))
+            distinct.append(vendi.score(observed - self.means[label]))
         return {
             "adherence": self.adherent(images, labels).astype(np.float64),
             "recall": np.concatenate(reached).astype(np.float64),

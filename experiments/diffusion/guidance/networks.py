@@ -35,8 +35,8 @@ def model(config: Config, name: str = DIGITS) -> Model:
     Samples start at temperature 1, unlike those of `digits`, whose temperature was chosen for guidance 1.
     """
     of_shapes: dict[str, Any] = {"shape": (SIDE, SIDE, 3), "num_classes": RECIPE.num_classes, "levels": None}
-    own = of_shapes if name == SHAPES else {}
-    return image_training.unet(_learning(config, name), schedules.flow(), parameterization.flow(), **own)
+    changes = of_shapes if name == SHAPES else {}
+    return image_training.unet(_learning(config, name), schedules.flow(), parameterization.flow(), **changes)
 
 
 def rendered(stream: int, count: int) -> Images:
@@ -58,8 +58,8 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
         (SHAPES, config.seeds, Batch(clean=scenes.clean, condition=(scenes.labels,))),
     ):
         progress.line(f"train on {'shapes' if name == SHAPES else 'digits'}" + (f" ({name})" if name else ""))
-        place = folder.inside(name)
-        image_training.train(_learning(config, name), model(config, name), batch, place, progress, seeds=seeds)
+        inner = folder.inside(name)
+        image_training.train(_learning(config, name), model(config, name), batch, inner, progress, seeds=seeds)
 
 
 def restore(config: Config, folder: RunFolder, name: str, seed: int) -> Params:

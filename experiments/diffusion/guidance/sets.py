@@ -26,28 +26,28 @@ RESCALE = 0.7
 """phi of the rule "rescale", the paper's."""
 
 CURES: Mapping[str, Rule] = {
-    "interval": lambda given, absent, _, scale: guidance.classifier_free(
-        given, absent, guidance.interval(scale, LOW, HIGH), batched=True
+    "interval": lambda conditioned, absent, _, scale: guidance.classifier_free(
+        conditioned, absent, guidance.interval(scale, LOW, HIGH), batched=True
     ),
     # guided samples get back most of the conditional one's deviation
-    "rescale": lambda given, absent, _, scale: guidance.classifier_free(
-        given, absent, scale, batched=True, rescale=RESCALE
+    "rescale": lambda conditioned, absent, _, scale: guidance.classifier_free(
+        conditioned, absent, scale, batched=True, rescale=RESCALE
     ),
     # its scale lies in [0, 1]
-    "CFG++": lambda given, absent, _, scale: guidance.cfg_plus_plus(given, absent, scale, batched=True),
+    "CFG++": lambda conditioned, absent, _, scale: guidance.cfg_plus_plus(conditioned, absent, scale, batched=True),
     # without momentum, and without a bound on the norm
-    "APG": lambda given, absent, _, scale: guidance.adaptive_projected(given, absent, scale, batched=True),
+    "APG": lambda conditioned, absent, _, scale: guidance.adaptive_projected(conditioned, absent, scale, batched=True),
     # away from a smaller network that was trained for less time
-    "autoguidance": lambda given, _, weaker, scale: guidance.autoguidance(given, weaker, scale),
-    "thresholding": lambda given, absent, weaker, scale: guidance.dynamic_threshold(
-        classifier_free(given, absent, weaker, scale)
+    "autoguidance": lambda conditioned, _, weaker, scale: guidance.autoguidance(conditioned, weaker, scale),
+    "thresholding": lambda conditioned, absent, weaker, scale: guidance.dynamic_threshold(
+        classifier_free(conditioned, absent, weaker, scale)
     ),
 }
 """The cures that are said to keep what guidance loses."""
 RULES: Mapping[str, Rule] = {
     "plain": classifier_free,
     # the null control: both predictions are without a label, so there is nothing to guide by
-    "deaf": lambda given, absent, _, scale: guidance.classifier_free(absent, absent, scale),
+    "deaf": lambda conditioned, absent, _, scale: guidance.classifier_free(absent, absent, scale),
     **CURES,
 }
 
@@ -98,7 +98,7 @@ def draw(config: Config, folder: RunFolder, progress: Progress) -> DrawnSets:
     """From the checkpoints of the folder."""
     with progress.phase("sample digits"):
         digits = _Drawn(config, networks.DIGITS, measures.of_digits(), config.together, folder, progress)
-        plain, short, shown = digits.plain(config.samples, config.cure_samples)
+        plain, short, grids = digits.plain(config.samples, config.cure_samples)
         deaf = digits.deaf(config.control_samples)
         cures = digits.cures(short)
         shares = {share: digits.other(name) for share, name in networks.dropouts(config).items()}
@@ -116,7 +116,7 @@ def draw(config: Config, folder: RunFolder, progress: Progress) -> DrawnSets:
         short=short,
         dropouts=dict(sorted((shares | {config.digits.drop_condition: plain.seed(0)}).items())),
         shuffled=shuffled,
-        shown={"digits": shown, "shapes": shown_shapes},
+        shown={"digits": grids, "shapes": shown_shapes},
         explored=explored,
     )
 
@@ -129,7 +129,7 @@ class _Drawn:
     ) -> None:
         self._config, self._subject, self._folder = config, subject, folder
         # nothing on shapes uses the weaker network
-        model, weaker = (networks.model(config, of) for of in (name, networks.WEAKER))
+        model, weaker = (networks.model(config, each) for each in (name, networks.WEAKER))
         self._draw = Draws(model, config.sampling_steps, together, progress, second=weaker)
         self._params = self._restored(name, config.seeds)
 
@@ -139,13 +139,13 @@ class _Drawn:
         """
         scales, sets = self._config.scales, list(self._images("plain", count, self._config.scales))
         spread = np.arange(self._config.shown) * max(1, self._subject.classes // self._config.shown)  # of all classes
-        every = self._sweep(scales, sets)
+        all_sets = self._sweep(scales, sets)
         few = (
-            every
+            all_sets
             if fewer == count
             else self._sweep(scales, [[images[:fewer] for images in of_seed] for of_seed in sets])
         )
-        return every, few, np.stack(sets[0])[:, spread]
+        return all_sets, few, np.stack(sets[0])[:, spread]
 
     def deaf(self, count: int) -> Sweep:
         """Without labels, at the scales at which faithfulness is claimed to grow."""
@@ -161,14 +161,15 @@ class _Drawn:
         for rule in config.cures:
             start, scales = (0.0, config.renoised_scales) if rule == "CFG++" else (1.0, config.cure_scales)
             swept = self._sweep(scales, self._images(rule, config.cure_samples, scales, weaker=weaker))
-            sweeps[rule] = swept if rule == "thresholding" else plain.of([start]).followed_by(swept)
+            sweeps[rule] = swept if rule == "thresholding" else plain.at_scales([start]).followed_by(swept)
         return sweeps
 
     def other(self, name: str) -> Sweep:
         """The sweep of a network of the first seed that lies in its own folder."""
         seed, scales = self._config.seeds[0], self._config.scales
         return self._sweep(
-            scales, self._images("plain", self._config.samples, scales, of=name, params=self._restored(name, [seed]))
+            scales,
+            self._images("plain", self._config.samples, scales, network=name, params=self._restored(name, [seed])),
         )
 
     def explored(self) -> np.ndarray:
@@ -190,17 +191,17 @@ class _Drawn:
         count: int,
         scales: Sequence[float],
         *,
-        of: str = "",
+        network: str = "",
         params: Mapping[int, Params] | None = None,
         weaker: Mapping[int, Params] | None = None,
         steps: int | None = None,
     ) -> Iterator[list[np.ndarray]]:
-        """For each seed the images at each scale. of: a name for `params`, which are by seed; None takes those of the
+        """For each seed the images at each scale. network: a name for `params`, which are by seed; None takes those of the
         subject.
         """
         for seed, of_seed in (params or self._params).items():
             title = ", ".join(
-                filter(None, [self._subject.name, of, rule, f"seed {seed}", f"{steps} steps" if steps else ""])
+                filter(None, [self._subject.name, network, rule, f"seed {seed}", f"{steps} steps" if steps else ""])
             )
             draw = functools.partial(
                 self._draw, params=of_seed, count=count, rule=RULES[rule], second=(weaker or {}).get(seed), steps=steps

@@ -76,19 +76,27 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         for each, (split, together) in zip(compared, devices.draw(folder), strict=True):
             each.add(ON_DEVICES, split, together)
     with progress.phase("last bits"):
-        change = {of.case.id: of.worst / last_bits.largest_change(of.case, ways["reference"]) for of in compared[1:]}
+        change = {
+            member.case.id: member.worst / last_bits.largest_change(member.case, ways["reference"])
+            for member in compared[1:]
+        }
     yield of_group(NOISE, "unequal", compared[:1])
-    yield of_group(ORACLE, "difference", [of for of in compared[1:] if of.case.seed is None], change)
+    yield of_group(ORACLE, "difference", [member for member in compared[1:] if member.case.seed is None], change)
     for seed, scale in itertools.product(config.seeds, config.guidance):
-        group = [of for of in compared if (of.case.seed, of.case.scale) == (seed, scale)]
+        group = [member for member in compared if (member.case.seed, member.case.scale) == (seed, scale)]
         yield of_group(NETWORK.format(scale), "difference", group, change)
     yield from (
-        Measured(of.case.id, of.by_way, group="ways", arrays={"case": of.case, "samples": of.drawn}) for of in compared
+        Measured(member.case.id, member.by_way, group="ways", arrays={"case": member.case, "samples": member.drawn})
+        for member in compared
     )
     with progress.phase("controls"):
         yield of_group(ONE_KEY_NOISE, "unequal", [differences.control(compared[0].case, wrong.OneKeyNoise(), config)])
         last = f"eta {config.etas[-1]:g}"
-        networks = [of.case for of in compared if of.case.scale == config.guidance[0] and of.case.id.endswith(last)]
+        networks = [
+            member.case
+            for member in compared
+            if member.case.scale == config.guidance[0] and member.case.id.endswith(last)
+        ]
         for (name, sampler), case in itertools.product(SHARING.items(), networks):
             yield of_group(name, "difference", [differences.control(case, sampler, config)])
     with progress.phase("traces"):
@@ -101,10 +109,10 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
             yield Measured(name, {"traces": traces.traces}, n=traces.calls)
     with progress.phase("samplers"):
         samplers = list(every_sampler(config, progress))
-    measures: list[Any] = [of.measures for of in samplers]
-    exact = [of["last_bits"] for of in measures if of["last_bits"] is not None]
+    measures: list[Any] = [member.measures for member in samplers]
+    exact = [member["last_bits"] for member in measures if member["last_bits"] is not None]
     yield Measured(ALL, {"last_bits": max(exact)}, n=len(exact))
-    most, calls = max(of["traces"] for of in measures), sum(of["calls"] for of in measures)
+    most, calls = max(member["traces"] for member in measures), sum(member["calls"] for member in measures)
     yield Measured(REBUILT, {"traces": most}, n=calls)
     yield from samplers
 
@@ -139,10 +147,10 @@ def of_group(name: str, measure: str, group: list[Compared], change: Mapping[str
     change.
     """
     arrays = {"case": group[0].case, "samples": group[0].drawn}
-    measures = {measure: max(of.worst for of in group)}
+    measures = {measure: max(each.worst for each in group)}
     if change is not None:
-        measures["last_bits"] = max(change[of.case.id] for of in group)
-    return Measured(name, measures, group[0].case.seed, sum(of.samples for of in group), arrays=arrays)
+        measures["last_bits"] = max(change[each.case.id] for each in group)
+    return Measured(name, measures, group[0].case.seed, sum(each.samples for each in group), arrays=arrays)
 
 
 def plots(config: Config, folder: RunFolder, tables: Sequence[Table]) -> list[Figure]:
@@ -173,7 +181,7 @@ def same(measured: Measurements, folder: RunFolder) -> Figure:
     caption = (
         f"The same eight samples: {at_once}, {ON_DEVICES}, and, with one key for the whole batch, {small} and {mixed}"
     )
-    first = np.concatenate([of[:8] for of in images])
+    first = np.concatenate([member[:8] for member in images])
     return figures.grid(
         first, 8, folder.figure("same"), f"{caption}: the last two rows should be equal and are not.", rows=rows
     )
@@ -183,9 +191,9 @@ def ways(measured: Measurements, folder: RunFolder) -> Figure | None:
     """What each way to draw changes."""
     scaled = [each for each in measured if each.group == "ways" and each.arrays["case"].scale is not None]
     networks: list[Any] = [each.measures for each in scaled if each.arrays["case"].scale <= MOST_GUIDED]
-    largest = {how: max(of[how] for of in networks) for how in networks[0]}
+    largest = {how: max(member[how] for member in networks) for how in networks[0]}
     largest |= {
-        f"control: {name}": min(of[0] for of in measured.seeds(name, "difference").values())
+        f"control: {name}": min(member[0] for member in measured.seeds(name, "difference").values())
         for name in (ONE_KEY, NORMS)
     }
     caption = "Samples of trained networks: what each way to draw them changes, over max(1, rms)."
@@ -196,7 +204,7 @@ def _bars(
     values: dict[str, float], path: Path, caption: str, x_label: str, threshold: float | None = None
 ) -> Figure | None:
     """The values that a logarithmic axis can show, and in the caption those that are 0; no figure where all are."""
-    shown, zero = (
+    nonzero, zero = (
         {name: value for name, value in values.items() if value},
         [name for name, value in values.items() if not value],
     )
@@ -206,7 +214,7 @@ def _bars(
         "log": True,
         "thresholds": [] if threshold is None else [("threshold", threshold)],
     }
-    return figures.bars(shown, path, caption, **options) if shown else None
+    return figures.bars(nonzero, path, caption, **options) if nonzero else None
 
 
 _WAYS: dict[str, Any] = {"ways": ("shuffled",), "sampler_ways": ("shuffled",), "samplers": ("ddim",)}

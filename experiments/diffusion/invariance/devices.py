@@ -31,14 +31,14 @@ def draw(folder: RunFolder) -> list[tuple[np.ndarray, np.ndarray]]:
     fails.
     """
     environment = {"JAX_NUM_CPU_DEVICES": str(DEVICES), "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(sys.path)}
-    with tempfile.TemporaryDirectory() as place:
-        out = Path(place) / "drawn.npz"
+    with tempfile.TemporaryDirectory() as temporary:
+        out = Path(temporary) / "drawn.npz"
         command = [sys.executable, "-m", "experiments.diffusion.invariance.devices", str(folder.path), str(out)]
         ran = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
         if ran.returncode != 0:
             raise RuntimeError(f"drawing on {DEVICES} devices failed:\n{ran.stderr[-2000:]}")
-        with np.load(out) as drawn:
-            return [(drawn[f"split {number}"], drawn[f"whole {number}"]) for number in range(len(drawn.files) // 2)]
+        with np.load(out) as arrays:
+            return [(arrays[f"split {number}"], arrays[f"whole {number}"]) for number in range(len(arrays.files) // 2)]
 
 
 def main(run: str, out: str) -> None:
@@ -49,10 +49,13 @@ def main(run: str, out: str) -> None:
     model = invariance.model(config)
     params = {seed: image_training.averaged(model, folder, seed) for seed in config.seeds}
     mesh, reference = sharding.mesh(), invariance_draws.ways(config)["reference"]
-    drawn = {}
+    samples = {}
     for number, case in enumerate(invariance_draws.cases(config, model, params)):
-        drawn[f"split {number}"], drawn[f"whole {number}"] = case.draw_split(config.samples, mesh), case.draw(reference)
-    np.savez(out, **drawn)  # type: ignore[arg-type]  # no array is called allow_pickle
+        samples[f"split {number}"], samples[f"whole {number}"] = (
+            case.draw_split(config.samples, mesh),
+            case.draw(reference),
+        )
+    np.savez(out, **samples)  # type: ignore[arg-type]  # no array is called allow_pickle
 
 
 if __name__ == "__main__":

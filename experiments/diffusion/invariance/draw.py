@@ -120,8 +120,8 @@ class Case:
         for begin in range(0, len(way.order), together):
             part = way.order[begin : begin + together]
             index = np.concatenate([part, np.asarray(way.others, part.dtype)])
-            drawn = self._call(self.numbers, index, levels, chunk=way.chunk, fixed=way.fixed, mapped=way.mapped)
-            parts.append(np.asarray(drawn)[: len(part)])  # others are left out
+            result = self._call(self.numbers, index, levels, chunk=way.chunk, fixed=way.fixed, mapped=way.mapped)
+            parts.append(np.asarray(result)[: len(part)])  # others are left out
         samples = np.concatenate(parts)[np.argsort(way.order)]
         return samples[:, : steps + 1] if self.trajectory else samples
 

@@ -126,6 +126,6 @@ def _counted(
     for steps in config.trace_steps:
         levels = grids.padded(grids.trailing(schedule, steps), max(config.trace_steps))
         for params, setting in settings():
-            drawn = compiled(params, setting, jax.random.key(0), INDEX, INDEX, levels, num_steps=steps)
-            results.append(np.asarray(drawn).tobytes())
+            samples = compiled(params, setting, jax.random.key(0), INDEX, INDEX, levels, num_steps=steps)
+            results.append(np.asarray(samples).tobytes())
     return Traces(len(traces), len(results), len(set(results)))

@@ -38,18 +38,21 @@ class Neighbourly(Sampler):
         fresh = noise(state.x, 1)
         x = samplers.ancestral.ddim_step(denoise(state.x, level), level, cleaner, eta=1.0, noise=fresh)
         fresh, predicted = noise(x, 3), denoise(x, cleaner).noise
-        drawn, strength = (
+        normal, strength = (
             jnp.mean(jnp.linalg.norm(arrays.flatten_samples(field), axis=1)) for field in (fresh, predicted)
         )
         # an oracle says no noise at sigma = 0
-        width = self.shared_norms * 2 * (0.16 * arrays.safe_divide(drawn, strength)) ** 2
+        width = self.shared_norms * 2 * (0.16 * arrays.safe_divide(normal, strength)) ** 2
         return State(x + cleaner.sigma * (jnp.sqrt(2 * width) * fresh - width * predicted))
 
     def noise_for_step(self, keys: Keys, step: Count, level: Level, cleaner: Level) -> Noise:
-        own, firsts = super().noise_for_step(keys, step, level, cleaner), FirstsNoise(arrays.fold_in(keys, step + 1))
+        by_step, firsts = (
+            super().noise_for_step(keys, step, level, cleaner),
+            FirstsNoise(arrays.fold_in(keys, step + 1)),
+        )
 
         def noise(like: jax.Array, part: Part = 0, /) -> jax.Array:
-            fresh = own(like, part)
+            fresh = by_step(like, part)
             return jnp.where(jnp.asarray(self.shared_key) > 0, firsts(like), fresh) if part == 1 else fresh
 
         return noise

@@ -60,9 +60,9 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     yield from at_largest(config, by_place)
     sampled = Sampled(config, folder, images, judge, progress)
     for seed in config.seeds:
-        of = sampled.of(seed)
-        yield from accounts(config, times, judge, of, seed)
-        yield from distances(config, times, judge, of, seed)
+        outcome = sampled.one_seed(seed)
+        yield from accounts(config, times, judge, outcome, seed)
+        yield from distances(config, times, judge, outcome, seed)
     yield from network_costs(config, times, sampled.timed(config.seeds[0]))
 
 
@@ -71,16 +71,19 @@ def by_resolution(config: Config, by_place: Mapping[Place, Cost]) -> Iterator[Me
     for resolution in config.resolutions:
         latents = by_place[costs.LATENTS, resolution]
         for what in costs.TIMED:
-            of = by_place[what, resolution]
-            milliseconds = costs.over_rounds(1000 * np.array(of.seconds), config.resamples)
+            rows = by_place[what, resolution]
+            milliseconds = costs.over_rounds(1000 * np.array(rows.seconds), config.resamples)
             numbers: dict[str, Cell] = {
                 "side": resolution,
-                "shape": "×".join(map(str, of.shape)),
+                "shape": "×".join(map(str, rows.shape)),
                 "milliseconds": milliseconds,
             }
-            numbers |= {"GFLOP": of.flops / 1e9, "MiB": of.peak / MIB}
+            numbers |= {"GFLOP": rows.flops / 1e9, "MiB": rows.peak / MIB}
             if what == costs.PIXELS:
-                numbers |= {"ratio": costs.ratio(of, latents, config.resamples), "operations": of.flops / latents.flops}
+                numbers |= {
+                    "ratio": costs.ratio(rows, latents, config.resamples),
+                    "operations": rows.flops / latents.flops,
+                }
             yield Measured(what, numbers, None, config.cost_rounds, COSTS)
         steps = {f"{count} evaluations": count for count in costs.PICTURE_STEPS}
         ratios = {
@@ -100,16 +103,16 @@ def at_largest(config: Config, by_place: Mapping[Place, Cost]) -> Iterator[Measu
     yield Measured(TWICE, {"away": null}, None, config.cost_rounds, LARGEST)
 
 
-def accounts(config: Config, times: StepTimes, judge: Judge, of: OfSeed, seed: int) -> Iterator[Measured]:
+def accounts(config: Config, times: StepTimes, judge: Judge, outcome: OfSeed, seed: int) -> Iterator[Measured]:
     """Time to the last distance of the pixel model, and distance at equal time: without and with the autoencoder's
     training.
     """
-    curves = {name: (times.spent(config, name), of.curves[name]) for name in MODELS}
-    last = {name: of.curves[name][-1] for name in MODELS}
+    curves = {name: (times.spent(config, name), outcome.curves[name]) for name in MODELS}
+    last = {name: outcome.curves[name][-1] for name in MODELS}
     for account, owed in ((WITHOUT, 0.0), (WITH, times.before_latents(config))):
         speedup = time_to_quality.speedup(curves[PIXELS], curves[LATENTS], resamples=config.resamples, owed=owed)
         seconds = curves[LATENTS][0] + owed
-        there = time_to_quality.at_equal_time(seconds, of.curves[LATENTS].mean(axis=1), curves[PIXELS][0][-1])
+        there = time_to_quality.at_equal_time(seconds, outcome.curves[LATENTS].mean(axis=1), curves[PIXELS][0][-1])
         reached = {PIXELS: speedup.slower, LATENTS: speedup.faster}
         numbers: dict[str, Cell] = {"owed": owed}
         numbers |= {
@@ -121,24 +124,24 @@ def accounts(config: Config, times: StepTimes, judge: Judge, of: OfSeed, seed: i
         yield Measured(account, numbers, seed, config.samples, ACCOUNTS)
 
 
-def distances(config: Config, times: StepTimes, judge: Judge, of: OfSeed, seed: int) -> Iterator[Measured]:
+def distances(config: Config, times: StepTimes, judge: Judge, outcome: OfSeed, seed: int) -> Iterator[Measured]:
     """Of every set of pictures to the held-out ones, in floors; the pictures of the first seed are shown."""
     first, n = seed == config.seeds[0], config.samples
-    shown = {label: {"shown": images} for label, images in of.shown.items()} if first else {}
+    arrays = {label: {"shown": images} for label, images in outcome.shown.items()} if first else {}
     if first:
         yield Measured(
-            ORIGINALS, {"floors": judge.in_floors(judge.floor)}, None, n, DISTANCES, shown.get(ORIGINALS, {})
+            ORIGINALS, {"floors": judge.in_floors(judge.floor)}, None, n, DISTANCES, arrays.get(ORIGINALS, {})
         )
-    numbers: dict[str, Cell] = {"floors": judge.in_floors(of.decoded), "psnr": float(np.mean(of.psnr))}
-    yield Measured(DECODED, numbers, seed, n, DISTANCES, shown.get(DECODED, {}))
+    numbers: dict[str, Cell] = {"floors": judge.in_floors(outcome.decoded), "psnr": float(np.mean(outcome.psnr))}
+    yield Measured(DECODED, numbers, seed, n, DISTANCES, arrays.get(DECODED, {}))
     for name in (PIXELS, LATENTS):
         parts = zip(
-            config.fractions, times.spent(config, name), times.steps(config, name), of.curves[name], strict=True
+            config.fractions, times.spent(config, name), times.steps(config, name), outcome.curves[name], strict=True
         )
         for part, spent, steps, each in parts:
             numbers = {"floors": judge.in_floors(each), "seconds": float(spent), "steps": steps}
-            yield Measured(after(name, part), numbers, seed, n, DISTANCES, shown.get(after(name, part), {}))
-    for name, each in (of.untrained or {}).items():
+            yield Measured(after(name, part), numbers, seed, n, DISTANCES, arrays.get(after(name, part), {}))
+    for name, each in (outcome.untrained or {}).items():
         label = name if name == MEAN else f"{name}, untrained"
         yield Measured(label, {"floors": judge.in_floors(each)}, seed, n, DISTANCES)
 
@@ -302,7 +305,7 @@ STUDY = Study(
     },
     claims=CLAIMS,
     controls=CONTROLS,
-    figures=(figures.pictures, figures.curves, figures.seconds, figures.memory, figures.whole),
+    figures=(figures.pictures, figures.curves, figures.seconds, figures.memory, figures.picture_cost),
     tables={
         COSTS: (
             "One evaluation for one picture, by resolution",

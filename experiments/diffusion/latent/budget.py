@@ -86,8 +86,8 @@ def _measure(config: Config, folder: RunFolder, images: np.ndarray) -> StepTimes
     works: dict[str, Any] = dry_runs | {ENCODING: lambda: coder.encode(params, images[: config.together])}
     return StepTimes(
         seconds=paired_timing.timed(works, config.step_rounds),
-        flops={name: of.flops for name, of in dry_runs.items()},
-        peak={name: of.peak for name, of in dry_runs.items()},
+        flops={name: dry_run.flops for name, dry_run in dry_runs.items()},
+        peak={name: dry_run.peak for name, dry_run in dry_runs.items()},
     )
 
 

@@ -64,9 +64,9 @@ def shape(what: str, resolution: int) -> tuple[int, int, int]:
 
 def unet(config: Config, attention: bool = False) -> networks.UNet:
     """The network whose cost is measured. attention: at the coarsest size, as the trained ones have."""
-    of = config.pixels
+    settings = config.pixels
     return networks.UNet(
-        channels=of.channels, blocks=of.blocks, attention=(), middle_attention=attention, heads=2, groups=8
+        channels=settings.channels, blocks=settings.blocks, attention=(), middle_attention=attention, heads=2, groups=8
     )
 
 
@@ -78,11 +78,11 @@ def measure(config: Config) -> dict[Place, Cost]:
     largest = config.resolutions[-1]
     programs[AGAIN, largest] = programs[LATENTS, largest]
     names = {f"{what} {resolution}": (what, resolution) for what, resolution in programs}
-    works = {name: programs[place].call for name, place in names.items()}
+    works = {name: programs[index].call for name, index in names.items()}
     seconds = paired_timing.timed(works, config.cost_rounds)
     return {
-        place: Cost(programs[place].shape, seconds[name], programs[place].flops, programs[place].peak)
-        for name, place in names.items()
+        index: Cost(programs[index].shape, seconds[name], programs[index].flops, programs[index].peak)
+        for name, index in names.items()
     }
 
 
@@ -93,12 +93,12 @@ def attention_flops(config: Config) -> dict[str, float]:
     # XLA counts the body of a loop once
     network = unet(config, attention=True).clone(attention_implementation="heads_first")
     predict, key = networks.pure(network), jax.random.key(0)
-    found = {}
+    flops = {}
     for what in (PIXELS, LATENTS):
         x, t = jax.ShapeDtypeStruct((1, *shape(what, config.resolutions[-1])), jnp.float32), jnp.zeros((1,))
         params = jax.eval_shape(functools.partial(_started, network, x.shape), key)
-        found[what] = program_costs.flops(jax.jit(predict).lower(params, x, t))
-    return found
+        flops[what] = program_costs.flops(jax.jit(predict).lower(params, x, t))
+    return flops
 
 
 def ratio(first: Cost, second: Cost, resamples: int) -> Number:
@@ -122,8 +122,8 @@ def whole_picture(costs: Mapping[Place, Cost], resolution: int, steps: int, resa
 def _program(config: Config, what: str, resolution: int) -> Program:
     arguments: tuple[jax.Array, ...]
     start: Callable[[jax.Array], Params]
-    of, key = shape(what, resolution), jax.random.key(0)
-    x = jnp.asarray(np.random.default_rng(1).normal(size=(1, *of)), jnp.float32)
+    input_shape, key = shape(what, resolution), jax.random.key(0)
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(1, *input_shape)), jnp.float32)
     if what == DECODER:
         coder = image_coding.network(config.autoencoder, FACTOR, CHANNELS)
         function, start, arguments = networks.pure(coder, "decode"), image_coding.init(coder), (x,)
@@ -134,11 +134,11 @@ def _program(config: Config, what: str, resolution: int) -> Program:
     jitted: Any = devices.jit(function)
     lowered = jitted.lower(params, *arguments)
     flops, peak = program_costs.flops(lowered), program_costs.peak_bytes(lowered.compile())
-    return Program(functools.partial(jitted, params, *arguments), of, flops, peak)
+    return Program(functools.partial(jitted, params, *arguments), input_shape, flops, peak)
 
 
-def _started(network: networks.UNet, of: tuple[int, ...], key: jax.Array) -> Params:
-    return networks.init(network, key, jnp.zeros(of), jnp.zeros((1,)))
+def _started(network: networks.UNet, input_shape: tuple[int, ...], key: jax.Array) -> Params:
+    return networks.init(network, key, jnp.zeros(input_shape), jnp.zeros((1,)))
 
 
 def _drawn(leaf: jax.ShapeDtypeStruct) -> jax.Array:

@@ -26,11 +26,11 @@ def after(name: str, part: float) -> str:
 
 def pictures(measured: Measurements, folder: RunFolder) -> Figure:
     """Of the first seed."""
-    shown: dict[str, Any] = {each.name: each.arrays["shown"] for each in measured if "shown" in each.arrays}
+    pictures_by_name: dict[str, Any] = {each.name: each.arrays["shown"] for each in measured if "shown" in each.arrays}
     samples = "samples of the pixel model after parts of its training, and those of the latent model"
     caption = f"Rows: held-out pictures, their reconstructions, {samples}; not selected. {emoji.ATTRIBUTION}."
-    images, columns = np.concatenate(list(shown.values())), len(shown[ORIGINALS])
-    return figures.grid(images, columns, folder.figure("pictures"), caption, rows=list(shown), colours=256)
+    images, columns = np.concatenate(list(pictures_by_name.values())), len(pictures_by_name[ORIGINALS])
+    return figures.grid(images, columns, folder.figure("pictures"), caption, rows=list(pictures_by_name), colours=256)
 
 
 def curves(measured: Measurements, folder: RunFolder) -> Figure:
@@ -74,7 +74,7 @@ def memory(measured: Measurements, folder: RunFolder) -> Figure:
     return _by_side(measured, folder, "memory", "MiB", "Memory of the same calls, by XLA's analysis.")
 
 
-def whole(measured: Measurements, folder: RunFolder) -> Figure:
+def picture_cost(measured: Measurements, folder: RunFolder) -> Figure:
     """Of a picture."""
     lines, steps = [], costs.PICTURE_STEPS
     for each in (each for each in measured if each.group == WHOLE):

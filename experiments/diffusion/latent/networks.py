@@ -57,8 +57,8 @@ def coder(
     """(the trained autoencoder of a seed with normalised latents, its parameters, the latents of the training
     pictures).
     """
-    place = folder.inside(AUTOENCODER)
-    params = image_coding.restore(config.autoencoder, autoencoder(config), place, seed)
+    inner = folder.inside(AUTOENCODER)
+    params = image_coding.restore(config.autoencoder, autoencoder(config), inner, seed)
     unit, latents = image_coding.normalized(autoencoder(config), params, images, config.together, progress)
     return unit, params, latents
 
@@ -82,15 +82,15 @@ def model(config: Config, name: str) -> Model:
 
 def training(config: Config, folder: RunFolder, name: str, clean: np.ndarray) -> dict[str, Any]:
     """The arguments of `training_loop.train`, and of a dry run, that name the training of a diffusion model."""
-    of, network = recipe(config, name), model(config, name)
+    settings, network = recipe(config, name), model(config, name)
     return {
         "program": training_loop.compile_loss(
-            *(image_training.loss(network), image_training.steady_optimizer(of), network.init, folder),
-            ema=(of.ema,),
+            *(image_training.loss(network), image_training.steady_optimizer(settings), network.init, folder),
+            ema=(settings.ema,),
             ema_warm_up=True,
         ),
         "data": Batch(clean=clean, condition=(np.zeros(len(clean), np.int32),)),
-        "batch": of.batch,
+        "batch": settings.batch,
     }
 
 

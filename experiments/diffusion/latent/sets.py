@@ -95,7 +95,7 @@ class Sampled:
             name: Draws(networks.model(config, name), config.sampling_steps, together, progress) for name in MODELS
         }
 
-    def of(self, seed: int) -> OfSeed:
+    def one_seed(self, seed: int) -> OfSeed:
         """Everything of one seed; the first has the controls."""
         config, progress = self._config, self._progress
         with progress.phase("decode", seed=seed):
@@ -103,19 +103,19 @@ class Sampled:
             decoded = coder.decode(params, latents[emoji_pictures.at_equal_distances(len(latents), config.samples)])
             unseen = coder.decode(params, coder.encode(params, self._held_out)[0])
         rows = emoji_pictures.at_equal_distances(len(unseen), config.shown)
-        shown, curves, last = {ORIGINALS: self._held_out[rows], DECODED: unseen[rows]}, {}, {}
+        panels, curves, last = {ORIGINALS: self._held_out[rows], DECODED: unseen[rows]}, {}, {}
         for name in (PIXELS, LATENTS):
             with progress.phase(f"sample {name}", seed=seed):
-                last[name] = (every := averages(config, self._folder, name, seed).restore())[-1]
-                drawn = [
+                last[name] = (averages_by_part := averages(config, self._folder, name, seed).restore())[-1]
+                samples = [
                     self._drawn(name, f"{name}, {part:g} of the time", each, coder, params)
-                    for part, each in zip(config.fractions, every, strict=True)
+                    for part, each in zip(config.fractions, averages_by_part, strict=True)
                 ]
-            shown |= {
+            panels |= {
                 f"{name}, {part:g}": images[: config.shown]
-                for part, images in zip(config.fractions, drawn, strict=True)
+                for part, images in zip(config.fractions, samples, strict=True)
             }
-            curves[name] = np.stack([self._judge.distances(images) for images in drawn])
+            curves[name] = np.stack([self._judge.distances(images) for images in samples])
         untrained = None
         if seed == config.seeds[0]:
             with progress.phase("controls"):
@@ -123,7 +123,7 @@ class Sampled:
                 blank = {name: self._drawn(name, f"{name}, untrained", fresh[name], coder, params) for name in MODELS}
             blank[MEAN] = np.repeat(self._training.mean(axis=0, keepdims=True), config.samples, axis=0)
             untrained = {name: self._judge.distances(images) for name, images in blank.items()}
-        return OfSeed(curves, self._judge.distances(decoded), fidelity.psnr(unseen, self._held_out), untrained, shown)
+        return OfSeed(curves, self._judge.distances(decoded), fidelity.psnr(unseen, self._held_out), untrained, panels)
 
     def timed(self, seed: int) -> Drawing:
         """Calls of the trained networks in turn."""
@@ -148,5 +148,5 @@ class Sampled:
         return lambda: draws("timed", params, draws.together)
 
     def _drawn(self, name: str, title: str, params: Params, coder: Coder, coding: Params) -> np.ndarray:
-        drawn = self._draws[name](title, params, self._config.samples)
-        return coder.decode(coding, drawn) if name == LATENTS else np.clip(drawn, -1.0, 1.0)
+        samples = self._draws[name](title, params, self._config.samples)
+        return coder.decode(coding, samples) if name == LATENTS else np.clip(samples, -1.0, 1.0)

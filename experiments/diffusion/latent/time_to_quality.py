@@ -87,9 +87,9 @@ def speedup(
         return first.seconds / (second.seconds + owed)
 
     points = (*slow, *fast)
-    found = bootstrap.interval(np.random.default_rng(SEED), ratio, *points, paired=False, resamples=resamples)
+    interval = bootstrap.interval(np.random.default_rng(SEED), ratio, *points, paired=False, resamples=resamples)
     first, second = both(*points)
-    return Speedup(found.number, first, Reached(second.seconds + owed, second.bound))
+    return Speedup(interval.number, first, Reached(second.seconds + owed, second.bound))
 
 
 def at_equal_time(seconds: Sequence[float] | np.ndarray, distances: Sequence[float] | np.ndarray, when: float) -> float:

@@ -22,10 +22,10 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     images, _ = emoji_pictures.load(config.side, config.pictures, config.held_out)
     times = budget.measured(config, folder, images, progress)
     progress.line(budget.planned(config, times))
-    network, place = networks.autoencoder(config), folder.inside(AUTOENCODER)
+    network, inner = networks.autoencoder(config), folder.inside(AUTOENCODER)
     for seed in config.seeds:
         progress.line(f"seed {seed}: {AUTOENCODER}")
-        image_coding.train(config.autoencoder, network, images, place, progress, seed=seed, kl_weight=config.kl_weight)
+        image_coding.train(config.autoencoder, network, images, inner, progress, seed=seed, kl_weight=config.kl_weight)
         _, _, latents = networks.coder(config, folder, seed, images, progress)
         for name, clean in ((LATENTS, latents), (PIXELS, images)):
             in_parts(config, name, clean, times, folder, progress, seed)
@@ -38,16 +38,18 @@ def in_parts(
 
     Nothing of a step depends on how many follow, so the parts are one training.
     """
-    of, place, arguments = (
+    settings, inner, arguments = (
         networks.recipe(config, name),
         folder.inside(name),
         networks.training(config, folder, name, clean),
     )
-    every: dict[str, Any] = {"checkpoint_every": of.checkpoint_every, "log_every": of.log_every}
+    intervals: dict[str, Any] = {"checkpoint_every": settings.checkpoint_every, "log_every": settings.log_every}
     ends = times.steps(config, name)
 
     def train_part(part: int) -> TrainState:
         progress.line(f"seed {seed}: diffusion of {name}, {config.fractions[part]:g} of {config.seconds:g} s")
-        return training_loop.train(**arguments, seed=seed, steps=ends[part], folder=place, progress=progress, **every)
+        return training_loop.train(
+            **arguments, seed=seed, steps=ends[part], folder=inner, progress=progress, **intervals
+        )
 
     networks.averages(config, folder, name, seed).fill(train_part)

@@ -225,12 +225,12 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         fixed_form = learned_schedule.frozen(schedule) if isinstance(schedule, LearnedSchedule) else schedule
         with progress.phase("bits", seed=seed):
             bits = meter.bits(params, schedule, position(fixed_form, CLEANEST))
-            own = meter.bits(params, schedule, own_end(schedule))
+            by_end = meter.bits(params, schedule, own_end(schedule))
         with progress.phase("sample", seed=seed):
             images = draw(f"{name}, seed {seed}", params, samples, schedule=fixed_form)
         with progress.phase("judge", seed=seed):
             judged = digits_judge.measure(images, image_draws.labels(len(images), network.num_classes))
-        assessed[name][seed] = Assessed(bits, own, judged)
+        assessed[name][seed] = Assessed(bits, by_end, judged)
         u = np.linspace(1 / LEVELS, 1.0, 400)
         log_snr = np.asarray(fixed_form.at(np.float32(u)).log_snr)
         return Measured(name, assessed[name][seed].measures, seed, judged.n, arrays={"u": u, "log_snr": log_snr})
@@ -246,16 +246,22 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
             paths = shape, RetoldSchedule(FIXED[LINEAR]), first
             ratios = variance_ratios(*(meter.rates(jax.device_get(both["network"]), path) for path in paths))
         yield assess(UNTRAINED, seed, network.init(jax.random.key(seed)), FIXED[COSINE], config.control_samples)
-        yield from differences(seed, {name: of[seed] for name, of in assessed.items() if seed in of}, ratios, floor)
+        yield from differences(
+            seed, {name: by_seed[seed] for name, by_seed in assessed.items() if seed in by_seed}, ratios, floor
+        )
     for (seed, one), (_, other) in itertools.pairwise(assessed[LINEAR].items()):
         yield Measured(SAME, sizes(one, other, floor), seed, one.judged.n, group="differences")
     for name, seeds in assessed.items():
         count: dict[str, Any] = {"seeds": len(seeds)}
         numbers = {
-            "bits": [bits_of(of.bits)[0] for of in seeds.values()],
-            "frechet": [of.judged.frechet[0] for of in seeds.values()],
+            "bits": [bits_of(each.bits)[0] for each in seeds.values()],
+            "frechet": [each.judged.frechet[0] for each in seeds.values()],
         }
-        reduced = {f"{of} {word}": float(by(each)) for of, each in numbers.items() for word, by in OVER_SEEDS.items()}
+        reduced = {
+            f"{measured} {word}": float(by(each))
+            for measured, each in numbers.items()
+            for word, by in OVER_SEEDS.items()
+        }
         yield Measured(name, count | reduced, group="seeds")
 
 
@@ -263,22 +269,26 @@ OVER_SEEDS: dict[str, Callable[[Any], Any]] = {"mean": np.mean, "least": min, "l
 
 
 def differences(
-    seed: int, of: dict[str, Assessed], ratios: tuple[Number, Number], floor: np.ndarray
+    seed: int, outcomes: dict[str, Assessed], ratios: tuple[Number, Number], floor: np.ndarray
 ) -> Iterator[Measured]:
     """Between the networks of one seed. ratios: the two of `variance_ratios`."""
-    means = {name: float(np.mean(each.bits.bits)) for name, each in of.items() if name not in (LOUD, UNTRAINED)}
+    means = {name: float(np.mean(each.bits.bits)) for name, each in outcomes.items() if name not in (LOUD, UNTRAINED)}
     worst, best = max(means, key=means.__getitem__), min(means.keys() - {LEARNED}, key=means.__getitem__)
-    cosine, linear, n = of[COSINE], of[LINEAR], len(of[LINEAR].bits.bits)
+    cosine, linear, n = outcomes[COSINE], outcomes[LINEAR], len(outcomes[LINEAR].bits.bits)
     over: dict[str, Any] = {
         "bits over linear": bits_difference(cosine, linear),
         "frechet over linear": frechet_difference(cosine, linear, floor),
     }
     yield Measured(COSINE, over | sizes(cosine, linear, floor), seed, linear.judged.n, group="differences")
-    learned = bits_difference(of[LEARNED], of[best]), *ratios
+    learned = bits_difference(outcomes[LEARNED], outcomes[best]), *ratios
     names = "bits over best", "variance by linear", "variance by start"
     yield Measured(LEARNED, dict(zip(names, learned, strict=True)), seed, n, group="differences")
     yield Measured(
-        UNTRAINED, {"bits over worst": bits_difference(of[UNTRAINED], of[worst])}, seed, n, group="differences"
+        UNTRAINED,
+        {"bits over worst": bits_difference(outcomes[UNTRAINED], outcomes[worst])},
+        seed,
+        n,
+        group="differences",
     )
 
 
@@ -297,7 +307,7 @@ def frechet_difference(first: Assessed, second: Assessed, floor: np.ndarray) -> 
     """In floors. Draw i takes the same samples of both, and sample i starts from the same noise."""
     rows = first.judged.distances, second.judged.distances, floor
     return intervals.interval(
-        lambda one, other, of: intervals.difference_of_means(one, other) / float(np.mean(of)), *rows, paired=True
+        lambda one, other, base: intervals.difference_of_means(one, other) / float(np.mean(base)), *rows, paired=True
     )
 
 
@@ -312,24 +322,26 @@ def variance_ratios(shaped: np.ndarray, linear: np.ndarray, start: np.ndarray) -
 
 def log_snr(measured: Measurements, folder: RunFolder) -> Figure:
     """Of every path; the learned ones by seed."""
-    shown = [each for each in measured if each.arrays and each.name not in (LOUD, UNTRAINED)]
-    of = {f"{each.name}, seed {each.seed}" if each.name == LEARNED else each.name: each.arrays for each in shown}
-    curves = [figures.Curve(name, arrays["u"], arrays["log_snr"]) for name, arrays in of.items()]
+    learned = [each for each in measured if each.arrays and each.name not in (LOUD, UNTRAINED)]
+    plotted = {f"{each.name}, seed {each.seed}" if each.name == LEARNED else each.name: each.arrays for each in learned}
+    curves = [figures.Curve(name, arrays["u"], arrays["log_snr"]) for name, arrays in plotted.items()]
     caption = "log-SNR against u: the learned schedules start and end where linear does."
     return figures.curves(curves, folder.figure("log_snr"), caption, x_label="u", y_label="log-SNR")
 
 
 def bars(name: str, measured: Measurements, folder: RunFolder) -> Figure:
     """Of every network and seed. name: bits, or frechet."""
-    of: dict[str, Any] = {f"{each.name}, seed {each.seed}": each.measures[name] for each in measured if not each.group}
+    values: dict[str, Any] = {
+        f"{each.name}, seed {each.seed}": each.measures[name] for each in measured if not each.group
+    }
     if name == "frechet":
         caption = "Fréchet distance of samples; the floor, 1, is training digits against held-out ones."
         return figures.bars(
-            of, folder.figure(name), caption, x_label="Fréchet distance to held-out digits, in floors", log=True
+            values, folder.figure(name), caption, x_label="Fréchet distance to held-out digits, in floors", log=True
         )
-    of = {each: number for each, number in of.items() if not each.startswith(UNTRAINED)}
+    values = {each: number for each, number in values.items() if not each.startswith(UNTRAINED)}
     caption = "Bits per dimension of held-out digits given their label; whiskers are the error of the draws alone."
-    return figures.bars(of, folder.figure(name), caption, x_label="bits per dimension, an upper bound")
+    return figures.bars(values, folder.figure(name), caption, x_label="bits per dimension, an upper bound")
 
 
 def loss(measured: Measurements, folder: RunFolder) -> Figure:

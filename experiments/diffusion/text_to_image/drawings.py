@@ -71,45 +71,45 @@ class DrawingDraws:
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
     """From the checkpoints of the folder."""
     numbers, (training, held_out) = config.drawings, captioned_emoji.load(config.drawings)
-    asked, first = dict(zip(SETS, chosen(training, held_out, numbers.prompts), strict=True)), numbers.seeds[0]
+    requested, first = dict(zip(SETS, chosen(training, held_out, numbers.prompts), strict=True)), numbers.seeds[0]
     with progress.phase("sample drawings"):
-        draws, swept, drawn = DrawingDraws(config, folder, progress), {}, {}
+        draws, swept, pictures = DrawingDraws(config, folder, progress), {}, {}
         trained = {seed: train.restore(config, folder, networks.EMOJI, seed) for seed in numbers.seeds}
-        for name, of in asked.items():
-            swept[name], drawn[name] = _swept(draws, name, trained, of)
-        best, captions = place(swept), asked[SEEN].captions
+        for name, pictures_of_set in requested.items():
+            swept[name], pictures[name] = _swept(draws, name, trained, pictures_of_set)
+        best, captions = best_index(swept), requested[SEEN].captions
         scale, fresh = numbers.scales[best], draws.model.init(jax.random.key(first))
         controls = {
             UNTRAINED: draws("untrained", fresh, captions, scale),
-            DECODED: draws.decoded(asked[SEEN].images),
-            MEAN: np.broadcast_to(training.images.mean(axis=0), asked[SEEN].images.shape),
+            DECODED: draws.decoded(requested[SEEN].images),
+            MEAN: np.broadcast_to(training.images.mean(axis=0), requested[SEEN].images.shape),
             ONE_STEP: draws("one step", trained[first], captions, scale, 1),
         }
         with_word, without, words = captioned_emoji.combinations((*training.captions, *held_out.captions))
         pairs = [
-            np.stack([draws(f"combinations, seed {seed}", of, prompts, scale) for prompts in (without, with_word)])
-            for seed, of in trained.items()
+            np.stack([draws(f"combinations, seed {seed}", params, prompts, scale) for prompts in (without, with_word)])
+            for seed, params in trained.items()
         ]
         explored = [
             [draws(f"{n} steps", trained[first], GALLERY, w, n) for n in config.explored_steps] for w in numbers.scales
         ]
-    rows = {name: measured(images, asked[SEEN], numbers) for name, images in controls.items()}
+    rows = {name: measured(images, requested[SEEN], numbers) for name, images in controls.items()}
     gains = [captioned_emoji.coloured(pair[1], words) - captioned_emoji.coloured(pair[0], words) for pair in pairs]
     arrays = {
-        "asked": asked,
-        "shown": {name: images[:, shown_rows(images.shape[1], config.shown)] for name, images in drawn.items()},
-        "unseen": drawn[UNSEEN][best],
+        "asked": requested,
+        "shown": {name: images[:, shown_rows(images.shape[1], config.shown)] for name, images in pictures.items()},
+        "unseen": pictures[UNSEEN][best],
         "training": training,
         "combinations": (with_word, pairs[0]),
         "explored": np.array(explored),
         "steps": config.explored_steps,
     }
-    copies = memorisation.memorisation_report(drawn[UNSEEN][best], training.images, held_out.images)
+    copies = memorisation.memorisation_report(pictures[UNSEEN][best], training.images, held_out.images)
     with progress.phase("judge"):
         yield from judge(numbers, swept, rows, gains, copies, arrays)
 
 
-def place(swept: Mapping[str, Sweep]) -> int:
+def best_index(swept: Mapping[str, Sweep]) -> int:
     """Of the scale that is judged, which other training captions choose than those that are judged."""
     return int(np.argmax(swept[CHOOSING].means()["retrieved"]))
 
@@ -129,7 +129,7 @@ def judge(
     without the word. copies: of pictures of held-out captions, of the first seed. arrays: for figures, beside all of
     this.
     """
-    best, arrays = place(swept), {**arrays, "swept": swept, "copies": copies}
+    best, arrays = best_index(swept), {**arrays, "swept": swept, "copies": copies}
     numbers: dict[str, Cell]
     for number, (seed, gain) in enumerate(zip(config.seeds, gains, strict=True)):
         for name in (SEEN, UNSEEN):
@@ -138,8 +138,10 @@ def judge(
             numbers = {"w": config.scales[best], **shares(rows), **copied}
             yield Measured(f"emoji, {name}", numbers, seed, len(rows["retrieved"]), "emoji", arrays)
         yield Measured(COMBINATIONS, {"follows": intervals.interval(np.mean, gain)}, seed, len(gain), "emoji")
-    for name, of in controls.items():
-        yield Measured(name, shares(of), config.seeds[0] if name == ONE_STEP else None, len(of["retrieved"]), "emoji")
+    for name, scores in controls.items():
+        yield Measured(
+            name, shares(scores), config.seeds[0] if name == ONE_STEP else None, len(scores["retrieved"]), "emoji"
+        )
     for name, sweep in swept.items():
         for number, scale in enumerate(sweep.scales):
             yield Measured(name, {"w": scale, **sets.means(sweep, number)}, None, config.prompts, "emoji scales")
@@ -153,8 +155,8 @@ def shares(rows: Rows) -> dict[str, Number]:
 
 def chosen(training: Pictures, held_out: Pictures, count: int) -> tuple[Pictures, Pictures, Pictures]:
     """The drawings of the three sets, at equal distances and none in two of them; fewer where there are not so many."""
-    seen = min(count, len(training) // 2)
-    rows = at_equal_distances(len(training), 2 * seen)
+    half = min(count, len(training) // 2)
+    rows = at_equal_distances(len(training), 2 * half)
     return training.rows(rows[::2]), training.rows(rows[1::2]), held_out.rows(shown_rows(len(held_out), count))
 
 
@@ -163,12 +165,12 @@ def shown_rows(count: int, most: int) -> np.ndarray:
     return at_equal_distances(count, min(count, most))
 
 
-def measured(images: np.ndarray, asked: Pictures, config: Drawings) -> Rows:
+def measured(images: np.ndarray, prompts: Pictures, config: Drawings) -> Rows:
     """Of each picture whether it is most like its own drawing, among the candidates, and how far it runs to the ends of
     the range.
     """
     return {
-        "retrieved": retrieved(images, asked.images, config.candidates, likeness(config.features)),
+        "retrieved": retrieved(images, prompts.images, config.candidates, likeness(config.features)),
         "clipped": saturation.clipped_fraction(images),
         "contrast": saturation.rms_contrast(images),
     }
@@ -180,10 +182,10 @@ def retrieved(images: np.ndarray, drawings: np.ndarray, candidates: int, feature
 
     Likeness is the cosine of two pictures' features less the mean of the drawings'.
     """
-    true, of = features(drawings), features(images)
+    true, of_images = features(drawings), features(images)
     mean = true.mean(axis=0)
     likeness, rng, count = (
-        _directions(of - mean) @ _directions(true - mean).T,
+        _directions(of_images - mean) @ _directions(true - mean).T,
         np.random.default_rng(SEED),
         len(drawings),
     )
@@ -213,15 +215,15 @@ def _directions(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-def _swept(draws: DrawingDraws, name: str, trained: dict[int, Params], asked: Pictures) -> tuple[Sweep, np.ndarray]:
+def _swept(draws: DrawingDraws, name: str, trained: dict[int, Params], prompts: Pictures) -> tuple[Sweep, np.ndarray]:
     """The measures of all seeds, and the pictures (scales, n, h, w, 3) of the first one."""
     scales, rows = draws.config.drawings.scales, []
-    drawn: list[np.ndarray] = []
+    first_samples: list[np.ndarray] = []
     for seed, params in trained.items():
-        sets = [draws(f"{name}, seed {seed}", params, asked.captions, scale) for scale in scales]
-        rows.append([measured(images, asked, draws.config.drawings) for images in sets])
-        drawn = drawn or sets
-    return sweeps.sweep(scales, rows), np.stack(drawn)
+        sets = [draws(f"{name}, seed {seed}", params, prompts.captions, scale) for scale in scales]
+        rows.append([measured(images, prompts, draws.config.drawings) for images in sets])
+        first_samples = first_samples or sets
+    return sweeps.sweep(scales, rows), np.stack(first_samples)
 
 
 @functools.lru_cache(maxsize=16)

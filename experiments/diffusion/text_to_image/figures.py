@@ -44,28 +44,28 @@ def curves(measured: Measurements, folder: RunFolder) -> Figure:
 
 def encoders(measured: Measurements, folder: RunFolder) -> Figure:
     """Of scenes, by encoder."""
-    drawn = _arrays(measured, "judged")["of"]
-    of = {
-        "frozen": drawn[sets.HELD_OUT].sweep.seed(0),
-        "from scratch": drawn[sets.SCRATCH].sweep,
-        "shuffled": drawn[sets.SHUFFLED].sweep,
+    answers = _arrays(measured, "judged")["of"]
+    panels = {
+        "frozen": answers[sets.HELD_OUT].sweep.seed(0),
+        "from scratch": answers[sets.SCRATCH].sweep,
+        "shuffled": answers[sets.SHUFFLED].sweep,
     }
     names, caption = (
         {"accuracy": "held-out prompts shown exactly"},
         "The encoder, and what its captions say; the first seed.",
     )
-    return sweeps.curves(names, folder, "encoders", caption, of, "guidance scale w")
+    return sweeps.curves(names, folder, "encoders", caption, panels, "guidance scale w")
 
 
 def pictures(measured: Measurements, folder: RunFolder) -> Figure:
     """Of scenes, one guidance scale per row."""
     arrays = _arrays(measured, "judged")
-    held_out, shown = arrays["of"][sets.HELD_OUT], arrays["shown"]
-    count, scales = shown.shape[1], held_out.sweep.scales
+    held_out, panels = arrays["of"][sets.HELD_OUT], arrays["shown"]
+    count, scales = panels.shape[1], held_out.sweep.scales
     listed = _listed(held_out.prompts.captions[:count])
     caption = f"One held-out prompt per column, one guidance scale per row: w = {_scales(scales)}. {listed}"
     rows, heads = [f"w = {scale:g}" for scale in scales], [str(number + 1) for number in range(count)]
-    return draw.grid(np.concatenate(shown), count, folder.figure("pictures"), caption, rows=rows, heads=heads)
+    return draw.grid(np.concatenate(panels), count, folder.figure("pictures"), caption, rows=rows, heads=heads)
 
 
 def gallery(measured: Measurements, folder: RunFolder) -> Explorer:
@@ -79,13 +79,13 @@ def gallery(measured: Measurements, folder: RunFolder) -> Explorer:
 def emoji_asked(name: str, file: str, measured: Measurements, folder: RunFolder) -> Figure:
     """The drawings whose captions were asked for above what was drawn, one guidance scale per row."""
     arrays = _arrays(measured, "emoji")
-    asked, scales, shown = arrays["asked"][name], arrays["swept"][name].scales, arrays["shown"][name]
-    rows = drawings.shown_rows(len(asked), shown.shape[1])
-    heads = [asked.captions[row] for row in rows]
+    prompts, scales, panels = arrays["asked"][name], arrays["swept"][name].scales, arrays["shown"][name]
+    rows = drawings.shown_rows(len(prompts), panels.shape[1])
+    heads = [prompts.captions[row] for row in rows]
     listed = f"{_listed(heads)} {emoji.ATTRIBUTION}."
     caption = f"Emoji, {name}: above the drawings, below one guidance scale per row, w = {_scales(scales)}. {listed}"
     names = ["drawings", *(f"w = {scale:g}" for scale in scales)]
-    images = np.concatenate([asked.images[rows], *shown])
+    images = np.concatenate([prompts.images[rows], *panels])
     return draw.grid(images, len(rows), folder.figure(file), caption, rows=names, heads=heads, colours=256)
 
 
@@ -104,9 +104,7 @@ def emoji_nearest(measured: Measurements, folder: RunFolder) -> Figure:
     arrays = _arrays(measured, "emoji")
     report, training = arrays["copies"], arrays["training"].images
     order = np.argsort(report.ratios, kind="stable")[:NEAREST]
-    beside = np.stack(
-        [arrays["unseen"][order], *(training[report.nearest[order, place]] for place in range(2))], axis=1
-    )
+    beside = np.stack([arrays["unseen"][order], *(training[report.nearest[order, rank]] for rank in range(2))], axis=1)
     count, captions = f"{len(report.copies)} of {len(report.ratios)}", arrays["asked"][UNSEEN].captions
     caption = (
         "Emoji, held-out captions: the pictures that stand out most as copies; right of each its two nearest training "
@@ -117,14 +115,14 @@ def emoji_nearest(measured: Measurements, folder: RunFolder) -> Figure:
 
 def emoji_curves(measured: Measurements, folder: RunFolder) -> Figure:
     """Of emoji, every measure."""
-    of = {name: _arrays(measured, "emoji")["swept"][name] for name in (SEEN, UNSEEN)}
-    return _curves("emoji_curves", "Emoji: every measure against the guidance scale", of, folder)
+    swept = {name: _arrays(measured, "emoji")["swept"][name] for name in (SEEN, UNSEEN)}
+    return _curves("emoji_curves", "Emoji: every measure against the guidance scale", swept, folder)
 
 
 def emoji_gallery(measured: Measurements, folder: RunFolder) -> Explorer:
     """Prompts that are no captions, under sliders for guidance and steps."""
     arrays = _arrays(measured, "emoji")
-    scales, best = arrays["swept"][SEEN].scales, drawings.place(arrays["swept"])
+    scales, best = arrays["swept"][SEEN].scales, drawings.best_index(arrays["swept"])
     return _gallery("emoji_gallery", f"Emoji from the same noise: {_listed(GALLERY)}", scales, best, arrays, folder)
 
 
@@ -141,12 +139,12 @@ def _gallery(
     )
 
 
-def _curves(file: str, caption: str, of: Mapping[str, Sweep], folder: RunFolder) -> Figure:
+def _curves(file: str, caption: str, swept: Mapping[str, Sweep], folder: RunFolder) -> Figure:
     names = {
-        measure: title for measure, title in NAMES.items() if any(measure in sweep.tables for sweep in of.values())
+        measure: title for measure, title in NAMES.items() if any(measure in sweep.tables for sweep in swept.values())
     }
     return sweeps.curves(
-        names, folder, file, f"{caption}; bands reach from the least to the largest seed.", of, "guidance scale w"
+        names, folder, file, f"{caption}; bands reach from the least to the largest seed.", swept, "guidance scale w"
     )
 
 

@@ -52,7 +52,7 @@ def check(config: Config) -> None:
     texts.check()
 
 
-def _check_drawings(config: Drawings, shown: int) -> None:
+def _check_drawings(config: Drawings, count: int) -> None:
     within = "drawings."
     image_training.check(config.autoencoder, f"{within}autoencoder.", images=config.pictures)
     image_training.check(config.latents, f"{within}latents.", images=2 * config.pictures)
@@ -61,7 +61,7 @@ def _check_drawings(config: Drawings, shown: int) -> None:
     ranges.at_most(f"{within}candidates", config.candidates, f"{within}prompts", config.prompts)
     ranges.at_most(f"{within}prompts", config.prompts, f"{within}held-out", config.held_out)
     ranges.at_most(f"{within}prompts", config.prompts, f"half of {within}pictures", config.pictures // 2)
-    ranges.at_most("shown", shown, f"{within}prompts", config.prompts)
+    ranges.at_most("shown", count, f"{within}prompts", config.prompts)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Answers:
 
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
     """From the checkpoints of the folder."""
-    unseen, seen = (scenes.prompts(config.prompts, held_out=held_out) for held_out in (True, False))
+    unseen, seen_prompts = (scenes.prompts(config.prompts, held_out=held_out) for held_out in (True, False))
     first, strong = config.seeds[:1], config.scales[1:]
 
     def restored(name: str, seeds: Sequence[int] = first) -> dict[int, Params]:
@@ -91,8 +91,8 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     with progress.phase("sample"):
         draws = SceneDraws(config, networks.FROZEN, progress)
         frozen = restored(networks.FROZEN, config.seeds)
-        held_out, shown = draws.answers("held out", frozen, unseen)
-        of = {HELD_OUT: held_out, SEEN: draws.answers("seen", frozen, seen)[0]}
+        held_out, panels = draws.answers("held out", frozen, unseen)
+        results = {HELD_OUT: held_out, SEEN: draws.answers("seen", frozen, seen_prompts)[0]}
         diversity = draws.diversity(frozen, unseen.repeated(config.repeated, config.repeats))
         few = unseen.repeated(config.shown, 1)
         explored = [
@@ -104,35 +104,40 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         untrained = draws.answers("untrained", raw, unseen, strong[:1])[0]
     with progress.phase("sample scratch"):
         draws, scratch = SceneDraws(config, networks.SCRATCH, progress), restored(networks.SCRATCH)
-        for name, prompts in ((SCRATCH, unseen), (SCRATCH_SEEN, seen)):
-            of[name] = draws.answers(name, scratch, prompts)[0]
-    arrays = {"shown": shown, "explored": np.array(explored), "steps": config.explored_steps}
+        for name, prompts in ((SCRATCH, unseen), (SCRATCH_SEEN, seen_prompts)):
+            results[name] = draws.answers(name, scratch, prompts)[0]
+    arrays = {"shown": panels, "explored": np.array(explored), "steps": config.explored_steps}
     with progress.phase("judge"):
-        yield from judge(config, of | {SHUFFLED: shuffled, UNTRAINED: untrained}, diversity, arrays)
+        yield from judge(config, results | {SHUFFLED: shuffled, UNTRAINED: untrained}, diversity, arrays)
 
 
-def judge(config: Config, of: Mapping[str, Answers], diversity: Sweep, arrays: Mapping[str, Any]) -> Iterator[Measured]:
+def judge(
+    config: Config, results: Mapping[str, Answers], diversity: Sweep, arrays: Mapping[str, Any]
+) -> Iterator[Measured]:
     """Accuracy at the scale that seen prompts choose, so that held-out ones do not; trends over all seeds; and every
     scale.
 
     diversity: Vendi scores of repeated prompts. arrays: for figures, beside all that was read.
     """
-    best, swept, count = of[SEEN].best, of[HELD_OUT].sweep, len(of[HELD_OUT].prompts)
-    arrays = {**arrays, "of": of, "diversity": diversity}
+    best, swept, count = results[SEEN].best, results[HELD_OUT].sweep, len(results[HELD_OUT].prompts)
+    arrays = {**arrays, "of": results, "diversity": diversity}
     for seed, table in zip(config.seeds, swept.tables["accuracy"], strict=True):
         numbers: dict[str, Cell] = {"w": swept.scales[best], "exact": intervals.share(table[best] > 0)}
         yield Measured(HELD_OUT, numbers, seed, count, "judged", arrays)
     for name in (SHUFFLED, UNTRAINED):
-        at, sweep = of[name].best, of[name].sweep
+        at, sweep = results[name].best, results[name].sweep
         numbers = {"w": sweep.scales[at], "exact": intervals.share(sweep.tables["accuracy"][0][at] > 0)}
         yield Measured(name, numbers, None, count, "judged")
-    own = int(np.argmax(of[SEEN].sweep.seed(0).means()["accuracy"]))
-    pair = swept.tables["accuracy"][0][own], of[SCRATCH].sweep.tables["accuracy"][0][of[SCRATCH_SEEN].best]
+    best_seen = int(np.argmax(results[SEEN].sweep.seed(0).means()["accuracy"]))
+    pair = (
+        swept.tables["accuracy"][0][best_seen],
+        results[SCRATCH].sweep.tables["accuracy"][0][results[SCRATCH_SEEN].best],
+    )
     yield Measured(
         FROZEN, {"gain": intervals.interval(intervals.difference_of_means, *pair, paired=True)}, None, count, "judged"
     )
     for name, measure, of_scales, sign, each in (
-        (RISING, "accuracy", swept.of(swept.scales[: max(best, 1) + 1]), 1, count),
+        (RISING, "accuracy", swept.at_scales(swept.scales[: max(best, 1) + 1]), 1, count),
         (DIVERSITY, "vendi", diversity, -1, config.repeated * config.repeats),
         (CLIPPED, "clipped", swept, 1, count),
         (CONTRAST, "contrast", swept, 1, count),
@@ -140,25 +145,25 @@ def judge(config: Config, of: Mapping[str, Answers], diversity: Sweep, arrays: M
         options = {"sign": sign, "resamples": config.resamples, "permutations": config.permutations}
         rho = trends.measure(of_scales.scales, of_scales.tables[measure], **options).rho
         yield Measured(name, {"rho": rho}, None, each * len(config.seeds), "trends")
-    for name, answers in of.items():
-        for place, scale in enumerate(answers.sweep.scales):
-            yield Measured(name, {"w": scale, **means(answers.sweep, place)}, None, count, "scales")
-    for place, scale in enumerate(diversity.scales):
-        yield Measured(HELD_OUT, {"w": scale, **means(diversity, place)}, None, config.repeated, "diversity")
-    for name, answers in of.items():
-        place = answers.best if name in (SHUFFLED, UNTRAINED) else best
-        kinds = [failures.kinds(readings[place], answers.prompts.attributes) for readings in answers.readings]
+    for name, answers in results.items():
+        for index, scale in enumerate(answers.sweep.scales):
+            yield Measured(name, {"w": scale, **means(answers.sweep, index)}, None, count, "scales")
+    for index, scale in enumerate(diversity.scales):
+        yield Measured(HELD_OUT, {"w": scale, **means(diversity, index)}, None, config.repeated, "diversity")
+    for name, answers in results.items():
+        index = answers.best if name in (SHUFFLED, UNTRAINED) else best
+        kinds = [failures.kinds(readings[index], answers.prompts.attributes) for readings in answers.readings]
         shares = {kind: float(np.mean([of_seed[kind].mean() for of_seed in kinds])) for kind in failures.KINDS}
-        yield Measured(name, {"w": answers.sweep.scales[place], **shares}, None, count, "missed")
+        yield Measured(name, {"w": answers.sweep.scales[index], **shares}, None, count, "missed")
 
 
-def means(sweep: Sweep, place: int) -> dict[str, Number]:
+def means(sweep: Sweep, index: int) -> dict[str, Number]:
     """Of each measure over the seeds, with the interval of a bootstrap of rows, which are the same prompts for every
     seed.
     """
     return {
-        name: intervals.interval(np.mean, np.mean([table[place] for table in of], axis=0))
-        for name, of in sweep.tables.items()
+        name: intervals.interval(np.mean, np.mean([table[index] for table in tables], axis=0))
+        for name, tables in sweep.tables.items()
     }
 
 
@@ -180,14 +185,14 @@ class SceneDraws:
         self, title: str, params: dict[int, Params], prompts: Prompts, scales: Sequence[float] = ()
     ) -> tuple[Answers, np.ndarray]:
         """Of the networks of several seeds, and the first pictures (scales, n, h, w, c) of the first one."""
-        scales, readings, rows, shown = scales or self._config.scales, [], [], []
+        scales, readings, rows, panels = scales or self._config.scales, [], [], []
         for seed, of_seed in params.items():
             sets = [self(f"{title}, seed {seed}", of_seed, prompts, scale) for scale in scales]
             read = np.stack([shapes_oracle.read(images) for images in sets])
             readings.append(read)
             rows.append([measured(images, each, prompts) for images, each in zip(sets, read, strict=True)])
-            shown.append(np.stack([images[: self._config.shown] for images in sets]))
-        return Answers(prompts, tuple(readings), sweeps.sweep(scales, rows)), shown[0]
+            panels.append(np.stack([images[: self._config.shown] for images in sets]))
+        return Answers(prompts, tuple(readings), sweeps.sweep(scales, rows)), panels[0]
 
     def diversity(self, params: dict[int, Params], prompts: Prompts) -> Sweep:
         """The Vendi score of each repeated prompt."""

@@ -46,9 +46,9 @@ def restore(config: Config, folder: RunFolder, name: str, seed: int) -> Params:
 
 def restore_autoencoder(config: Config, folder: RunFolder) -> tuple[Params, Normalisation]:
     """The averaged parameters of the autoencoder, and what normalises its latents."""
-    drawings, place = config.drawings, folder.inside(AUTOENCODER)
-    params = image_coding.restore(drawings.autoencoder, networks.autoencoder(drawings), place, drawings.seeds[0])
-    return params, json_files.read(place.path / NORMALISATION, Normalisation)
+    drawings, inner = config.drawings, folder.inside(AUTOENCODER)
+    params = image_coding.restore(drawings.autoencoder, networks.autoencoder(drawings), inner, drawings.seeds[0])
+    return params, json_files.read(inner.path / NORMALISATION, Normalisation)
 
 
 def restore_all(config: Config, folder: RunFolder, name: str, seed: int) -> Trained:
@@ -84,15 +84,15 @@ def _train_emoji(config: Config, folder: RunFolder, progress: Progress) -> None:
     """The autoencoder with the first seed, then the network of its latents with each."""
     drawings = config.drawings
     training, _ = captioned_emoji.load(drawings)
-    place, first = folder.inside(AUTOENCODER), drawings.seeds[0]
+    inner, first = folder.inside(AUTOENCODER), drawings.seeds[0]
     progress.line(f"train an autoencoder of {len(training)} drawings")
     network, weight = networks.autoencoder(drawings), drawings.kl_weight
-    image_coding.train(drawings.autoencoder, network, training.images, place, progress, seed=first, kl_weight=weight)
-    params = image_coding.restore(drawings.autoencoder, network, place, first)
+    image_coding.train(drawings.autoencoder, network, training.images, inner, progress, seed=first, kl_weight=weight)
+    params = image_coding.restore(drawings.autoencoder, network, inner, first)
     coder, latents = image_coding.normalized(network, params, training.images, drawings.together, progress)
     spread = image_coding.spread(coder.network, params, training.images[: drawings.together])
     scale, shift = (float(np.asarray(number)) for number in (coder.network.scale, coder.network.shift))
-    json_files.write(place.path / NORMALISATION, Normalisation(scale, shift, spread))
+    json_files.write(inner.path / NORMALISATION, Normalisation(scale, shift, spread))
     read = encoded_captions.frozen(captioned_emoji.written(training, drawings.keywords), progress)
     for seed in drawings.seeds:
         progress.line(f"train the network of latents, seed {seed}")

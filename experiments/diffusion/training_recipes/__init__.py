@@ -91,7 +91,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """
     progress.line("train a classifier")
     _train_classifier(config, folder, progress)
-    every: dict[str, Any] = {
+    saving: dict[str, Any] = {
         "checkpoint_every": config.checkpoint_every,
         "log_every": config.log_every,
         "progress": progress,
@@ -99,7 +99,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
 
     def train_part(name: str, seed: int, arguments: dict[str, Any], part: int) -> TrainState:
         return training_loop.train(
-            **arguments, seed=seed, steps=config.parts[part], folder=folder.inside(word(name)), **every
+            **arguments, seed=seed, steps=config.parts[part], folder=folder.inside(word(name)), **saving
         )
 
     for name in RECIPES:
@@ -150,15 +150,18 @@ def classifier(config: Config, folder: RunFolder) -> Params:
 
 
 def _train_classifier(config: Config, folder: RunFolder, progress: Progress) -> None:
-    of = config.transformer
-    rate: dict[str, Any] = {"warmup": min(config.warmup, of.classifier_steps - 1), "total": of.classifier_steps}
-    optimizer = optimizers.adamw(of.learning_rate, **rate, weight_decay=config.weight_decay, clip=config.clip)
+    settings = config.transformer
+    rate: dict[str, Any] = {
+        "warmup": min(config.warmup, settings.classifier_steps - 1),
+        "total": settings.classifier_steps,
+    }
+    optimizer = optimizers.adamw(settings.learning_rate, **rate, weight_decay=config.weight_decay, clip=config.clip)
     training_loop.train(
         training_loop.compile_loss(networks.classifying(config), optimizer, networks.init_classifier(config), folder),
         image_training.digits_batch(digits.load()),
         batch=config.batch,
         seed=min(config.seeds),
-        steps=of.classifier_steps,
+        steps=settings.classifier_steps,
         folder=folder.inside(CLASSIFIER),
         progress=progress,
         checkpoint_every=config.checkpoint_every,
@@ -171,10 +174,10 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     judge, sets, distances = DigitsJudge(config.draws, config.draw_size), [], dict[str, dict[int, list[np.ndarray]]]()
     programs = {model: _draws(config, model, progress) for model in {networks.model(config, name) for name in RECIPES}}
 
-    def one(name: str, title: str, seed: int, params: Any, of: str, steps: int) -> np.ndarray:
+    def one(name: str, title: str, seed: int, params: Any, group: str, steps: int) -> np.ndarray:
         """(draws,) Fréchet distances of a set, whose numbers are kept for the table."""
         with progress.phase("sample", seed=seed):
-            images = programs[networks.model(config, of)](
+            images = programs[networks.model(config, group)](
                 f"{title}, seed {seed}", jax.device_get(params), config.samples
             )
         with progress.phase("judge", seed=seed):
@@ -189,8 +192,8 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
             params = [networks.drawn_from(name, each) for each in averages(config, folder, name, seed).restore()]
             called = name if seed in config.seeds else OTHER.format(name)
             distances[name][seed] = [
-                one(called, f"{name}, {steps} steps", seed, of, name, steps)
-                for steps, of in zip(config.parts, params, strict=True)
+                one(called, f"{name}, {steps} steps", seed, group, name, steps)
+                for steps, group in zip(config.parts, params, strict=True)
             ]
     fresh = jax.device_get(jax.jit(networks.model(config, UNET).init)(jax.random.key(config.seeds[0])))
     one(UNTRAINED, UNTRAINED, config.seeds[0], fresh, UNET, 0)
@@ -211,8 +214,10 @@ def ratios(config: Config, distances: Mapping[str, Mapping[int, Sequence[np.ndar
     keys = {config.early: "early", config.parts[-1]: "last"}
     for name, base in RECIPES.items():
         others = config.control_seeds if name == base else config.seeds
-        of = functools.partial(ratio, distances[name], distances[base], others, config.seeds, paired=name != base)
-        measures = {keys.get(steps, f"{steps} steps"): of(part) for part, steps in enumerate(config.parts)}
+        ratio_to_base = functools.partial(
+            ratio, distances[name], distances[base], others, config.seeds, paired=name != base
+        )
+        measures = {keys.get(steps, f"{steps} steps"): ratio_to_base(part) for part, steps in enumerate(config.parts)}
         yield Measured(OTHER.format(name) if name == base else name, measures, n=len(config.seeds))
 
 
@@ -228,7 +233,9 @@ def ratio(
     """The mean distance of `first` with some seeds after a part, in units of that of `second` with others; the interval
     is over seeds.
     """
-    rows = [np.array([of[seed][part].mean() for seed in each]) for of, each in ((first, seeds), (second, others))]
+    rows = [
+        np.array([by_seed[seed][part].mean() for seed in each]) for by_seed, each in ((first, seeds), (second, others))
+    ]
     return intervals.over_seeds(intervals.ratio_of_means, *rows, paired=paired)
 
 
@@ -260,12 +267,16 @@ def _costs(config: Config, folder: RunFolder) -> Iterator[Measured]:
 def curves(base: str, file: str, measured: Measurements, folder: RunFolder) -> Figure:
     """The distance against steps, of all recipes of a network."""
     series = []
-    for name in (name for name, of in RECIPES.items() if of == base):
+    for name in (name for name, parent in RECIPES.items() if parent == base):
         sets = [each for each in measured if (each.name, each.group) == (name, "sets")]
         steps = list(dict.fromkeys(each.measures["steps"] for each in sets))
-        values: Any = [[each.measures["frechet"][0] for each in sets if each.measures["steps"] == of] for of in steps]  # type: ignore[index]
+        values: Any = [
+            [each.measures["frechet"][0] for each in sets if each.measures["steps"] == step] for step in steps
+        ]  # type: ignore[index]
         label = "plain" if name == base else name
-        series.append(figures.Curve(label, steps, *(of(np.array(values), axis=1) for of in (np.mean, np.min, np.max))))
+        series.append(
+            figures.Curve(label, steps, *(reduce(np.array(values), axis=1) for reduce in (np.mean, np.min, np.max)))
+        )
     caption = (
         f"{base}: Fréchet distance against the steps of training: means over seeds; bands reach from the least "
         "to the largest."
@@ -282,11 +293,11 @@ def same_digits(measured: Measurements, folder: RunFolder) -> Figure:
         list(measured[0].measures).index("early"),
     )
     steps = list(dict.fromkeys(each.measures["steps"] for each in sets))[early]
-    shown = [each for each in sets if (each.seed, each.measures["steps"]) == (sets[0].seed, steps)]
-    rows = [each.name for each in shown]
+    first_sets = [each for each in sets if (each.seed, each.measures["steps"]) == (sets[0].seed, steps)]
+    rows = [each.name for each in first_sets]
     caption = f"The same digits after {steps} steps, a row for each recipe: {'; '.join(rows)}."
-    images = np.concatenate([each.arrays["images"] for each in shown])
-    return figures.grid(images, len(shown[0].arrays["images"]), folder.figure("digits"), caption, rows=rows)
+    images = np.concatenate([each.arrays["images"] for each in first_sets])
+    return figures.grid(images, len(first_sets[0].arrays["images"]), folder.figure("digits"), caption, rows=rows)
 
 
 _ABOUT = "Fréchet distance in multiples of that of plain training of the {}, after {} steps"

@@ -108,23 +108,23 @@ def _model(config: Config, name: str) -> Model:
     def init(key: jax.Array) -> Params:
         return networks.init(network, key, jnp.zeros(_IMAGE), jnp.zeros(1), condition)
 
-    of: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "shape": _IMAGE[1:],
         "num_classes": digits.CLASSES,
         "levels": digits.LEVELS,
         "ema": config.ema,
     }
-    return Model(networks.pure(network), init, schedules.flow(), parameterization.flow(), **of)
+    return Model(networks.pure(network), init, schedules.flow(), parameterization.flow(), **settings)
 
 
-def transformer(of: Transformer, name: str, **fields: Any) -> networks.DiT:
+def transformer(settings: Transformer, name: str, **fields: Any) -> networks.DiT:
     """The DiT of a recipe. Modern blocks have MLPs of two thirds of the width, so that they cost as much."""
     fields = (
         {"num_classes": digits.CLASSES}
         | fields
-        | ({**_MODERN, "mlp_width": of.width * 8 // 3} if name == MODERN else {})
+        | ({**_MODERN, "mlp_width": settings.width * 8 // 3} if name == MODERN else {})
     )
-    return networks.DiT(patch=2, width=of.width, depth=of.depth, heads=of.width // HEAD, **fields)
+    return networks.DiT(patch=2, width=settings.width, depth=settings.depth, heads=settings.width // HEAD, **fields)
 
 
 def optimizer(config: Config, name: str) -> optax.GradientTransformation:
@@ -146,23 +146,23 @@ def loss(config: Config, name: str, model: Model, features: Callable[[Any], jax.
     options |= changed.get(name, {})
     if features is None:
         return objectives.denoising(model.predict, model.schedule, model.parameterization, **options)
-    of = config.transformer
-    predict = networks.with_intermediate(transformer(of, name), _middle(of))
+    settings = config.transformer
+    predict = networks.with_intermediate(transformer(settings, name), _middle(settings))
     denoising: Any = objectives.denoising(predict, model.schedule, model.parameterization, **options)
-    return alignment.aligned(denoising, networks.pure(_projector(of)), features, scale=ALIGNMENT)
+    return alignment.aligned(denoising, networks.pure(_projector(settings)), features, scale=ALIGNMENT)
 
 
 def init(config: Config, name: str, model: Model) -> Callable[[jax.Array], Params]:
     """Key -> what a recipe trains: the network, and beside it the projector of one that aligns."""
     if name not in ALIGNING:
         return model.init
-    of = config.transformer
-    tokens = np.zeros((1, 16, of.width), np.float32)
+    settings = config.transformer
+    tokens = np.zeros((1, 16, settings.width), np.float32)
 
     def both(key: jax.Array) -> Params:
         return {
             "network": model.init(key),
-            "projector": networks.init(_projector(of), jax.random.fold_in(key, 1), tokens),
+            "projector": networks.init(_projector(settings), jax.random.fold_in(key, 1), tokens),
         }
 
     return both
@@ -195,8 +195,8 @@ def classifying(config: Config) -> Loss:
 def accuracy(config: Config, params: Params, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(n,) 1 where the classifier is right."""
     predict = networks.pure(_classifier(config.transformer))
-    found = jax.jit(functools.partial(scores, predict))(params, images)
-    return (np.argmax(found, axis=-1) == labels).astype(float)
+    result = jax.jit(functools.partial(scores, predict))(params, images)
+    return (np.argmax(result, axis=-1) == labels).astype(float)
 
 
 def scores(predict: Callable[..., Any], params: Params, images: Any) -> jax.Array:
@@ -206,18 +206,18 @@ def scores(predict: Callable[..., Any], params: Params, images: Any) -> jax.Arra
 
 def features(config: Config, params: Params) -> Callable[[Any], jax.Array]:
     """Clean digits (b, 8, 8, 1) -> (b, 16, width): the tokens in the middle of the classifier."""
-    of = config.transformer
-    read = networks.with_intermediate(_classifier(of), _middle(of))
+    settings = config.transformer
+    read = networks.with_intermediate(_classifier(settings), _middle(settings))
     return lambda clean: read(params, clean, jnp.zeros(clean.shape[0]))[1]
 
 
-def _classifier(of: Transformer) -> networks.DiT:
-    return transformer(of, DIT, num_classes=None, out_channels=digits.CLASSES)
+def _classifier(settings: Transformer) -> networks.DiT:
+    return transformer(settings, DIT, num_classes=None, out_channels=digits.CLASSES)
 
 
-def _projector(of: Transformer) -> networks.Projector:
-    return networks.Projector(of.width, of.projector)
+def _projector(settings: Transformer) -> networks.Projector:
+    return networks.Projector(settings.width, settings.projector)
 
 
-def _middle(of: Transformer) -> str:
-    return f"block_{of.depth // 2 - 1}"
+def _middle(settings: Transformer) -> str:
+    return f"block_{settings.depth // 2 - 1}"

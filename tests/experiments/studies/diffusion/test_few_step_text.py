@@ -76,7 +76,7 @@ def counted(name, guiding):
     """(whole, shallow) evaluations per picture of one draw."""
     tally, drawn = program(name)
     before = tally.whole, tally.shallow
-    drawn(METHODS[name].numbers(guiding, every=3)).block_until_ready()
+    drawn(METHODS[name].numbers(guiding, interval=3)).block_until_ready()
     jax.effects_barrier()
     return (tally.whole - before[0]) / PICTURES, (tally.shallow - before[1]) / PICTURES
 
@@ -96,7 +96,7 @@ def test_guidance_that_never_ends_makes_every_evaluation():
 
 
 def test_methods_without_guidance_share_a_program_with_those_that_guide_everywhere():
-    numbers = [METHODS[name].numbers(GUIDING, every=3) for name in (UNIPC, GUIDED)]
+    numbers = [METHODS[name].numbers(GUIDING, interval=3) for name in (UNIPC, GUIDED)]
     tally, drawn = program(INTERVAL)
     made = []
     for each in numbers:

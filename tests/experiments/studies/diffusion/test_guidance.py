@@ -39,11 +39,11 @@ def of_slopes(adherence, recall, *, scales=SCALES, seeds=2, rows=20):
 
 def test_a_cure_that_is_as_faithful_at_half_the_scale_is_compared_there():
     plain, cure = of_slopes(0.1, -0.1), of_slopes(0.2, -0.1)
-    found = cures.at_equal_adherence(cure, plain.of([2.0]), resamples=20)
+    found = cures.at_equal_adherence(cure, plain.at_scales([2.0]), resamples=20)
     assert found.scale[0] == pytest.approx(1.0) and found.reached
     assert found.less["recall"] == pytest.approx((0.1, 0.1, 0.1))
     assert found.less["adherence"][0] == pytest.approx(0.0)
-    assert not cures.at_equal_adherence(of_slopes(0.05, 0.0), plain.of([2.0]), resamples=20).reached
+    assert not cures.at_equal_adherence(of_slopes(0.05, 0.0), plain.at_scales([2.0]), resamples=20).reached
 
 
 def test_the_same_sweep_differs_by_nothing_since_rows_are_drawn_together():
