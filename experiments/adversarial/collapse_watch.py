@@ -13,19 +13,19 @@ from gendiff.training.fit import OnState
 
 
 def looking(
-    draw: Callable[[Params], ArrayLike], every: int, tell: Callable[[int, CollapseReport], object], **known: Any
+    draw: Callable[[Params], ArrayLike], interval: int, tell: Callable[[int, CollapseReport], object], **known: Any
 ) -> OnState:
     """An `on_state` of `training.fit` or of `training_loop.train`. It changes no step.
 
-    draw: from the generator's average to samples (n, …), best jitted. every: in steps. tell: is called with the step
+    draw: from the generator's average to samples (n, …), best jitted. interval: in steps. tell: is called with the step
         and the report, such
     as `lambda step, report: progress.line(described(step, report))`. known: real data or modes, as
     `adversarial.watch.report` takes them.
     """
-    checks.integer("every", every, 1)
+    checks.integer("interval", interval, 1)
 
     def look(step: int, state: Any) -> None:
-        if step % every == 0:
+        if step % interval == 0:
             tell(step, watch.report(draw(state.ema), **known))
 
     return look

@@ -35,14 +35,14 @@ def pictures(images: np.ndarray) -> np.ndarray:
     side, channels = images.shape[1], images.shape[3]
     scale = max(1, SMALL // side)
     across = TILE // (scale * side)
-    shown = np.ones((across**2, side, side, channels))
+    tiles = np.ones((across**2, side, side, channels))
     rows = np.clip(images[: across**2], -1.0, 1.0)
-    shown[: len(rows)] = rows
+    tiles[: len(rows)] = rows
     sheet = (
-        shown.reshape(across, across, side, side, -1).transpose(0, 2, 1, 3, 4).reshape(across * side, across * side, -1)
+        tiles.reshape(across, across, side, side, -1).transpose(0, 2, 1, 3, 4).reshape(across * side, across * side, -1)
     )
-    drawn = np.round((sheet + 1) * 127.5).astype(np.uint8).repeat(scale, axis=0).repeat(scale, axis=1)
-    return np.broadcast_to(drawn, (*drawn.shape[:2], 3)).copy()
+    pixels = np.round((sheet + 1) * 127.5).astype(np.uint8).repeat(scale, axis=0).repeat(scale, axis=1)
+    return np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy()
 
 
 def named(tile: np.ndarray, name: str) -> np.ndarray:

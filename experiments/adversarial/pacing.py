@@ -43,5 +43,5 @@ def at_pace(state: Any, pace: jax.Array) -> Any:
 
 
 def _replaced(state: TrainState, pace: jax.Array) -> TrainState:
-    own = state.optimizer_state
-    return records.replace(state, optimizer_state=Paced(own.inner, jnp.asarray(pace, own.pace.dtype)))
+    inner = state.optimizer_state
+    return records.replace(state, optimizer_state=Paced(inner.inner, jnp.asarray(pace, inner.pace.dtype)))

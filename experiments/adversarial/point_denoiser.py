@@ -34,8 +34,8 @@ def init(size: int, width: int, depth: int, count: int, key: jax.Array) -> Param
 
 def predict(params: Params, x: jax.Array, t: jax.Array) -> jax.Array:
     """What the network answers to x (b, size) at t (b,). Each hidden layer but the first is added to its input."""
-    seen = len(params["layer_0"]["kernel"]) - TIMES
-    x = waves.beside(x, (seen // x.shape[1] - 1) // 2)
+    width = len(params["layer_0"]["kernel"]) - TIMES
+    x = waves.beside(x, (width // x.shape[1] - 1) // 2)
     y = jnp.concatenate([x, embeddings.sinusoidal(PACE * t, TIMES).astype(x.dtype)], axis=1)
     last = len(params) - 1
     for number in range(len(params)):

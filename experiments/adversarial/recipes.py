@@ -83,19 +83,19 @@ def draws(recipe: Recipe) -> Any:
 
 
 @functools.lru_cache(maxsize=32)
-def of(name: str, shape: Shape, rates: Rates, weights: Weights, sampling_steps: int, paced: bool = False) -> Recipe:
+def build(name: str, shape: Shape, rates: Rates, weights: Weights, sampling_steps: int, paced: bool = False) -> Recipe:
     """The recipe of a method; one object for equal arguments, so that data sets of one shape share its programs.
 
     paced: its states hold a factor of the learning rates, which `fresh` takes beside the key.
     """
-    given = (
+    inputs = (
         _diffusion(shape, rates, sampling_steps, paced)
         if name == DIFFUSION
         else _gan(name, shape, rates, weights, paced)
     )
     if not paced:
-        return given
-    return dataclasses.replace(given, fresh=lambda key, pace: pacing.at_pace(given.fresh(key), pace))
+        return inputs
+    return dataclasses.replace(inputs, fresh=lambda key, pace: pacing.at_pace(inputs.fresh(key), pace))
 
 
 def noise_at(key: jax.Array, index: jax.Array, size: int) -> jax.Array:
@@ -121,15 +121,15 @@ def _gan(name: str, shape: Shape, rates: Rates, weights: Weights, paced: bool) -
         params = networks.init(critic, critic_key, jnp.zeros((2, waves.size(method.packing * shape.size, shape.waves))))
         if method.spectral:
             params = spectral.start(vector_key, params)
-        drawn = networks.init(generator, generator_key, jnp.zeros((2, shape.noise)))
-        return adversarial.start(drawn, params, optimizer, optimizer, key, (rates.ema,))
+        initial = networks.init(generator, generator_key, jnp.zeros((2, shape.noise)))
+        return adversarial.start(initial, params, optimizer, optimizer, key, (rates.ema,))
 
-    seen: dict[str, Any] = {"noise": noise, "packing": method.packing}
+    options: dict[str, Any] = {"noise": noise, "packing": method.packing}
     more: dict[str, Any] = {"penalties": method.penalties(weights), "constraint": method.constraint(weights)}
 
     def game(critic_steps: int) -> Callable[..., Any]:
         return adversarial.make_step(
-            generate, judge, method.loss, optimizer, optimizer, critic_steps=critic_steps, **seen, **more
+            generate, judge, method.loss, optimizer, optimizer, critic_steps=critic_steps, **options, **more
         )
 
     def draw(params: Params, key: jax.Array, index: jax.Array) -> jax.Array:
@@ -137,7 +137,7 @@ def _gan(name: str, shape: Shape, rates: Rates, weights: Weights, paced: bool) -
 
     # XLA counts the body of a loop once, so a step with one step of the critic is counted, and what that one costs
     # alone
-    both, alone = game(1), training.make_step(step.generator_loss(generate, judge, method.loss, **seen), optimizer)
+    both, alone = game(1), training.make_step(step.generator_loss(generate, judge, method.loss, **options), optimizer)
     state, batch = jax.eval_shape(fresh, jax.random.key(0)), jax.ShapeDtypeStruct((shape.batch, shape.size), np.float32)
     of_generator = _flops(alone, state.generator, (state.critic.params, batch, ()))
     flops = method.critic_steps * (_flops(both, state, batch) - of_generator) + of_generator

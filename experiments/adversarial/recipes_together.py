@@ -26,16 +26,16 @@ def train(
     total: int,
     folder: RunFolder,
     progress: Progress,
-    own: tuple[tuple[float, ...], ...] = (),
+    by_seed: tuple[tuple[float, ...], ...] = (),
     **options: Any,
 ) -> None:
     """Trains all seeds from each share of `total` steps to the next, and keeps what is drawn there (see
     `samples_over_training`).
 
-    data, options: of `training_loop.train`. own: as for `vmapped_seeds.compile_step`.
+    data, options: of `training_loop.train`. by_seed: as for `vmapped_seeds.compile_step`.
     """
     mesh = meshes.build(folder.mesh, ())
-    run = _programs(recipe, seeds, own, mesh)
+    run = _programs(recipe, seeds, by_seed, mesh)
 
     def advance(share: float) -> Any:
         steps = samples_over_training.steps_at(share, total)
@@ -44,15 +44,17 @@ def train(
     samples_over_training.train(folder, shares, advance, draw)
 
 
-def restore(recipe: Recipe, count: int, folder: RunFolder, seed: int, *own: Any, averaged: bool = True) -> Params:
+def restore(recipe: Recipe, count: int, folder: RunFolder, seed: int, *by_seed: Any, averaged: bool = True) -> Params:
     """The parameters that samples are drawn from, as `vmapped_seeds.restore` gives them."""
-    return vmapped_seeds.restore(recipe.fresh, count, folder, *own, seed=seed, decay=recipe.decay, averaged=averaged)
+    return vmapped_seeds.restore(
+        recipe.fresh, count, folder, *by_seed, seed=seed, decay=recipe.decay, averaged=averaged
+    )
 
 
 @functools.lru_cache(maxsize=32)
 def _programs(
-    recipe: Recipe, seeds: tuple[int, ...], own: tuple[tuple[float, ...], ...], mesh: jax.sharding.Mesh
+    recipe: Recipe, seeds: tuple[int, ...], by_seed: tuple[tuple[float, ...], ...], mesh: jax.sharding.Mesh
 ) -> CompiledStep:
     return vmapped_seeds.compile_step(
-        recipe.step, recipe.fresh, seeds, mesh, tuple(np.array(each, np.float32) for each in own)
+        recipe.step, recipe.fresh, seeds, mesh, tuple(np.array(each, np.float32) for each in by_seed)
     )

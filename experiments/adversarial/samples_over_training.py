@@ -25,9 +25,9 @@ def train(
     name.
     """
     for share in missing(folder, shares):
-        drawn = draw(advance(share), share)
+        samples = draw(advance(share), share)
         with files.replacing(_file(folder, share)) as file:
-            np.savez(file, **drawn)  # type: ignore[arg-type]  # names, none of which is an option of savez
+            np.savez(file, **samples)  # type: ignore[arg-type]  # names, none of which is an option of savez
 
 
 def missing(folder: RunFolder, shares: Iterable[float]) -> list[float]:

@@ -63,7 +63,7 @@ def noise(target: str, count: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-wide, wide, (count, size)).astype(np.float32)
 
 
-def seen(samples: np.ndarray) -> np.ndarray:
+def modes_of(samples: np.ndarray) -> np.ndarray:
     """(n,) modes that a classifier of digits sees in pictures (n, 192)."""
     pictures = np.clip(samples.reshape(-1, SIDE, SIDE, stacked_digits.CHANNELS), -1.0, 1.0)
     answers = classifier_accuracy.predict(_judge(), stacked_digits.channels(pictures))

@@ -51,7 +51,7 @@ class Numbers:
         return Shape(size, self.width, self.depth, self.noise, self.batch, self.denoising_batch, self.waves)
 
     def recipe(self, method: str, size: int, ema: float, sampling_steps: int, *, paced: bool = False) -> Recipe:
-        """How a method learns samples of so many numbers. ema: decay of averages. Others as of `recipes.of`."""
+        """How a method learns samples of so many numbers. ema: decay of averages. Others as of `recipes.build`."""
         rates = Rates(self.learning_rate, self.denoising_rate, ema)
         weights = Weights(self.gradient_weight, self.slopes_weight, self.limit)
-        return recipes.of(method, self.shape(size), rates, weights, sampling_steps, paced)
+        return recipes.build(method, self.shape(size), rates, weights, sampling_steps, paced)

@@ -241,8 +241,8 @@ def _fresh(teaching: Teaching, student: Student, teacher: Params) -> Callable[[j
     network, total = student.model(teaching), student.steps(teaching)
 
     def fresh(key: jax.Array) -> Lesson:
-        begun = distillation.init_from_teacher(of.init(jax.random.fold_in(key, _START)), teacher)
-        generator = training.start(begun, teaching.optimizer(total), key, (teaching.ema,))
+        initial = distillation.init_from_teacher(network.init(jax.random.fold_in(key, _START)), teacher)
+        generator = training.start(initial, teaching.optimizer(total), key, (teaching.ema,))
         fake: Any = ()
         if student.fake_cost:
             fake = training.start(teacher, _fake_optimizer(teaching, total), jax.random.fold_in(key, _FAKE), ())

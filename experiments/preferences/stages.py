@@ -42,8 +42,8 @@ def following(
     """The programs of a stage that begins with these parameters, whose leaves have an axis of seeds in front."""
     leaves, structure = jax.tree.flatten(params)
 
-    def start(key: jax.Array, *own: jax.Array) -> TrainState:
-        return training.start(jax.tree.unflatten(structure, own), optimizer, key, ema=())
+    def start(key: jax.Array, *by_seed: jax.Array) -> TrainState:
+        return training.start(jax.tree.unflatten(structure, by_seed), optimizer, key, ema=())
 
     return vmapped_seeds.compile_step(training.make_step(loss, optimizer), start, seeds, mesh, tuple(leaves))
 
@@ -52,11 +52,11 @@ def batch_at(of_seeds: Sequence[Any], seeds: Sequence[int], batch: int, step: in
     """(batch, seeds, …) rows of a step, from the rows of each seed, which may differ in number: a function of (seed,
     step).
     """
-    drawn = []
+    batches_of_seeds = []
     for seed, data in zip(seeds, of_seeds, strict=True):
         rows = batches.batch_at(len(jax.tree.leaves(data)[0]), batch, seed, step)
-        drawn.append(jax.tree.map(lambda leaf, rows=rows: leaf[rows], data))
-    return jax.tree.map(lambda *leaves: np.stack(leaves, 1), *drawn)
+        batches_of_seeds.append(jax.tree.map(lambda leaf, rows=rows: leaf[rows], data))
+    return jax.tree.map(lambda *leaves: np.stack(leaves, 1), *batches_of_seeds)
 
 
 def train(

@@ -35,24 +35,24 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     yield from measured(config, findings.of_all(config, folder, progress))
 
 
-def measured(config: Config, found: dict[str, dict[str, Found]]) -> Iterator[Measured]:
+def measured(config: Config, findings_by_target: dict[str, dict[str, Found]]) -> Iterator[Measured]:
     """Modes and good samples of each seed; the plain GAN against others; means over seeds."""
-    arrays: dict[str, Any] = {"config": config, "found": found}
+    arrays: dict[str, Any] = {"config": config, "found": findings_by_target}
     for target in (RING, GRID):
-        for name, each in found[target].items():
+        for name, each in findings_by_target[target].items():
             for seed, report in zip(config.seeds, each.reports, strict=True):
                 count = config.points.last_samples
                 hits = intervals.share(np.arange(count) < report.counts.sum())
                 yield Measured(on(name, target), {"covered": report.modes, "share": hits}, seed, count, arrays=arrays)
                 arrays = {}
-    plain, diffusion = found[GRID][VANILLA].modes, found[GRID][DIFFUSION].modes
+    plain, diffusion = findings_by_target[GRID][VANILLA].modes, findings_by_target[GRID][DIFFUSION].modes
     differ = len(set(plain) | set(diffusion)) > 1
     p_value = float(scipy.stats.mannwhitneyu(plain, diffusion, alternative="two-sided").pvalue) if differ else 1.0
     yield Measured(on(VANILLA, GRID), {"collapsed": np.mean(plain < known(GRID)), "p-value": p_value}, n=len(plain))
-    if FEATURES in found[GRID]:
-        gain = intervals.over_seeds(intervals.difference_of_means, found[GRID][FEATURES].modes, plain)
+    if FEATURES in findings_by_target[GRID]:
+        gain = intervals.over_seeds(intervals.difference_of_means, findings_by_target[GRID][FEATURES].modes, plain)
         yield Measured(on(FEATURES, GRID), {"gain": gain}, n=len(plain))
-    for target, methods in found.items():
+    for target, methods in findings_by_target.items():
         for name, each in methods.items():
             yield _means(config, target, name, each)
 
@@ -62,19 +62,19 @@ def on(name: str, target: str) -> str:
     return f"{title(name)} on the {target}"
 
 
-def _means(config: Config, target: str, name: str, found: Found) -> Measured:
-    covered = found.modes
+def _means(config: Config, target: str, name: str, finding: Found) -> Measured:
+    covered = finding.modes
     measures: dict[str, Any] = {"steps": None if name in (EXACT, NOISE) else train.steps(config, target, name)}
     measures |= {
         "modes": covered.mean(),
         "in a seed": f"{covered.min()} to {covered.max()}" if np.ptp(covered) else f"{covered[0]}",
     }
-    measures |= {"KL": np.mean([report.kl for report in found.reports])}
+    measures |= {"KL": np.mean([report.kl for report in finding.reports])}
     if target != STACKED:
-        measures |= {"touched": np.mean([report.touched for report in found.reports]), "good": found.good.mean()}
-        measures |= {"distance": found.distances.mean()}
-        for measure in ("modes", "good") if found.unaveraged else ():
-            measures[f"unaveraged {measure}"] = np.mean([getattr(report, measure) for report in found.unaveraged])
+        measures |= {"touched": np.mean([report.touched for report in finding.reports]), "good": finding.good.mean()}
+        measures |= {"distance": finding.distances.mean()}
+        for measure in ("modes", "good") if finding.unaveraged else ():
+            measures[f"unaveraged {measure}"] = np.mean([getattr(report, measure) for report in finding.unaveraged])
     return Measured(title(name), measures, n=numbers(config, target).last_samples, group=target)
 
 

@@ -85,6 +85,6 @@ def check(config: Config) -> None:
     if config.shares[-1] != 1:
         raise ConfigError(f"--shares {ranges.shown(config.shares)}: the last must be 1, the end of a training")
     for name in ("points", "pictures"):
-        of: Numbers = getattr(config, name)
-        ranges.at_most(f"{name}.samples", of.samples, f"{name}.last-samples", of.last_samples)
+        values: Numbers = getattr(config, name)
+        ranges.at_most(f"{name}.samples", values.samples, f"{name}.last-samples", values.last_samples)
     ranges.at_most("transported", config.transported, "points.last-samples", config.points.last_samples)

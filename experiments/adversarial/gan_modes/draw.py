@@ -32,15 +32,17 @@ def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress:
     number = config.seeds.index(drawn_files.trained_seed(options, config.seeds))
     ranges.among("target", options.target, "targets", config.targets)
     ranges.known("method", (options.method,), config.methods)
-    of = train.recipe(config, options.target, options.method)
+    recipe = train.recipe(config, options.target, options.method)
     params = vmapped_seeds.of_seed(train.restore(config, folder, options.target, options.method), number)
-    draw = devices.jit(lambda index: of.draw(params, jax.random.key(options.seed), index))
+    draw = devices.jit(lambda index: recipe.draw(params, jax.random.key(options.seed), index))
     samples = drawing.finite(draw(jnp.arange(options.num)), f"{options.target}, {title(options.method)}")
     pictures = options.target == targets.STACKED
-    shown = samples.reshape(-1, targets.SIDE, targets.SIDE, 3) if pictures else samples
-    tile = mosaics.pictures(shown) if pictures else mosaics.cloud(samples)
-    file = drawn_files.write(options, folder, f"samples of {options.method} on {options.target}", shown, tile)
-    report = targets.report(options.target, samples, targets.seen(samples) if pictures else samples[:, 0], len(samples))
+    tiles = samples.reshape(-1, targets.SIDE, targets.SIDE, 3) if pictures else samples
+    tile = mosaics.pictures(tiles) if pictures else mosaics.cloud(samples)
+    file = drawn_files.write(options, folder, f"samples of {options.method} on {options.target}", tiles, tile)
+    report = targets.report(
+        options.target, samples, targets.modes_of(samples) if pictures else samples[:, 0], len(samples)
+    )
     progress.line(
         f"{len(samples)} samples of {title(options.method)} cover {report.modes} of {report.known} modes: {file}"
     )

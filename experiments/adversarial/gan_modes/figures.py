@@ -18,26 +18,26 @@ COLUMNS = 5
 
 def over_training(measured: Measurements, folder: RunFolder) -> Explorer:
     """Samples of the first seed of every method, side by side, by target and place of the training."""
-    config, found = _run(measured)
+    config, results = _run(measured)
     names = (*config.methods, EXACT)
     pictures = [
-        [[_tile(target, found[target][name], at) for name in names] for at in range(len(config.shares))]
+        [[_tile(target, results[target][name], at) for name in names] for at in range(len(config.shares))]
         for target in config.targets
     ]
     axes = (Axis("data", config.targets), Axis("share of the training", config.shares))
     caption = f"Samples of seed {config.seeds[0]} over training; every method has done equally many operations."
-    place, start = folder.figure("over_training"), (1, len(config.shares) - 1)
-    return figures.explorer(np.array(pictures), axes, place, caption, start=start, columns=COLUMNS, colours=64)
+    path, start = folder.figure("over_training"), (1, len(config.shares) - 1)
+    return figures.explorer(np.array(pictures), axes, path, caption, start=start, columns=COLUMNS, colours=64)
 
 
 def coverage(measured: Measurements, folder: RunFolder) -> Figure:
     """Share of the modes over training."""
-    config, found = _run(measured)
+    config, results = _run(measured)
     panels = []
     for name in config.methods:
         series = []
         for target in config.targets:
-            shares = found[target][name].covered / known(target)
+            shares = results[target][name].covered / known(target)
             series.append(Curve(target, np.array(config.shares), shares.mean(1), shares.min(1), shares.max(1)))
         panels.append(Panel(title(name), series))
     counts = f"{config.points.samples} points or {config.pictures.samples} pictures"
@@ -51,9 +51,9 @@ def coverage(measured: Measurements, folder: RunFolder) -> Figure:
 
 def training(measured: Measurements, folder: RunFolder) -> Figure:
     """Samples over training of one target, a row per method."""
-    config, found = _run(measured)
+    config, results = _run(measured)
     target, names = config.targets[min(1, len(config.targets) - 1)], (*config.methods, EXACT)
-    tiles = [_square(target, found[target][name], at) for name in names for at in range(len(config.shares))]
+    tiles = [_square(target, results[target][name], at) for name in names for at in range(len(config.shares))]
     caption = (
         f"Samples of seed {config.seeds[0]} over training: {target}. Columns: shares of the training. Not selected."
     )
@@ -67,10 +67,10 @@ def samples(target: str) -> Draw:
     """Of every method at the end of its training."""
 
     def draw(measured: Measurements, folder: RunFolder) -> Figure | None:
-        config, found = _run(measured)
-        if target not in found:
+        config, results = _run(measured)
+        if target not in results:
             return None
-        tiles = np.array([_tile(target, each, -1) for each in found[target].values()])
+        tiles = np.array([_tile(target, each, -1) for each in results[target].values()])
         caption = f"Samples at the end of the training, seed {config.seeds[0]}: {target}. Not selected."
         return figures.grid(tiles, COLUMNS, folder.figure(f"samples_{target.split()[0]}"), caption, scale=1)
 
@@ -82,11 +82,11 @@ def _run(measured: Measurements) -> tuple[Config, dict[str, dict[str, Found]]]:
     return measured[0].arrays["config"], measured[0].arrays["found"]
 
 
-def _tile(target: str, found: Found, at: int) -> np.ndarray:
-    return mosaics.named(_square(target, found, at), title(found.name))
+def _tile(target: str, result: Found, at: int) -> np.ndarray:
+    return mosaics.named(_square(target, result, at), title(result.name))
 
 
-def _square(target: str, found: Found, at: int) -> np.ndarray:
+def _square(target: str, result: Found, at: int) -> np.ndarray:
     """Of the first seed at a place; of a control at its only one."""
-    samples = found.drawn[min(at, len(found.drawn) - 1)].samples[0]
+    samples = result.drawn[min(at, len(result.drawn) - 1)].samples[0]
     return mosaics.digits(samples) if target == STACKED else mosaics.cloud(samples)

@@ -46,18 +46,18 @@ class Found:
 
 def of_all(config: Config, folder: RunFolder, progress: Progress) -> dict[str, dict[str, Found]]:
     """By target and method, the controls last, from the files of the training."""
-    found: dict[str, dict[str, Found]] = {}
+    results: dict[str, dict[str, Found]] = {}
     for target in config.targets:
         with progress.phase(f"judge {target}"):
-            drawn = {
+            by_method = {
                 name: [train.read(folder, target, name, share) for share in config.shares] for name in config.methods
             }
-            drawn |= {name: [control(config, target, name)] for name in (EXACT, NOISE)}
-            found[target] = {name: summed_up(config, target, name, each) for name, each in drawn.items()}
+            by_method |= {name: [control(config, target, name)] for name in (EXACT, NOISE)}
+            results[target] = {name: summed_up(config, target, name, each) for name, each in by_method.items()}
             for name in config.methods if target != targets.STACKED else ():
-                own = _reports(config, target, train.unaveraged(config, folder, target, name))
-                found[target][name] = replace(found[target][name], unaveraged=own)
-    return found
+                reports = _reports(config, target, train.unaveraged(config, folder, target, name))
+                results[target][name] = replace(results[target][name], unaveraged=reports)
+    return results
 
 
 def control(config: Config, target: str, name: str) -> Drawn:
@@ -66,22 +66,24 @@ def control(config: Config, target: str, name: str) -> Drawn:
     samples = np.stack([draw(target, count, seed) for seed in config.seeds])
     if target != targets.STACKED:
         return Drawn(samples, np.zeros((len(samples), 0), np.int16))
-    return Drawn(samples[:, :KEPT], np.stack([targets.seen(each) for each in samples]).astype(np.int16))
+    return Drawn(samples[:, :KEPT], np.stack([targets.modes_of(each) for each in samples]).astype(np.int16))
 
 
-def summed_up(config: Config, target: str, name: str, drawn: list[Drawn]) -> Found:
+def summed_up(config: Config, target: str, name: str, over_training: list[Drawn]) -> Found:
     """What the samples of a method or control show: those at each place of its training, the last at its end."""
-    last, count = drawn[-1], numbers(config, target).samples
-    covered = np.array([[report.modes for report in _reports(config, target, place, count)] for place in drawn])
+    last, count = over_training[-1], numbers(config, target).samples
+    covered = np.array(
+        [[report.modes for report in _reports(config, target, samples, count)] for samples in over_training]
+    )
     pairs = zip(config.seeds, last.samples, strict=True)
     distances = np.array([_distance(config, target, samples, seed) for seed, samples in pairs])
-    return Found(name, _reports(config, target, last), distances, covered, tuple(drawn))
+    return Found(name, _reports(config, target, last), distances, covered, tuple(over_training))
 
 
-def _reports(config: Config, target: str, drawn: Drawn, count: int | None = None) -> tuple[ModeReport, ...]:
+def _reports(config: Config, target: str, at_share: Drawn, count: int | None = None) -> tuple[ModeReport, ...]:
     """Of each seed, of its first samples, by default as many as there are at the end."""
     count = numbers(config, target).last_samples if count is None else count
-    pairs = zip(drawn.samples, drawn.labels, strict=True)
+    pairs = zip(at_share.samples, at_share.labels, strict=True)
     return tuple(targets.report(target, samples, labels, count) for samples, labels in pairs)
 
 

@@ -46,7 +46,7 @@ def steps(config: Config, target: str, method: str) -> int:
     return max(1, round(numbers(config, target).flops / recipe(config, target, method).flops))
 
 
-def place(folder: RunFolder, target: str, method: str) -> RunFolder:
+def inside(folder: RunFolder, target: str, method: str) -> RunFolder:
     """Where a training keeps its checkpoints and metrics."""
     return folder.inside(f"{target.replace(' ', '_')}_{method.replace('-', '_')}")
 
@@ -55,15 +55,15 @@ def restore(config: Config, folder: RunFolder, target: str, method: str, *, aver
     """The parameters that samples are drawn from, with an axis of seeds in front, as `recipes_together.restore` gives
     them.
     """
-    of = recipe(config, target, method)
+    method_recipe = recipe(config, target, method)
     return recipes_together.restore(
-        of, len(config.seeds), place(folder, target, method), config.seeds[0], averaged=averaged
+        method_recipe, len(config.seeds), inside(folder, target, method), config.seeds[0], averaged=averaged
     )
 
 
 def read(folder: RunFolder, target: str, method: str, share: float) -> Drawn:
     """What was drawn at a share of the training. DataError where it is missing or damaged."""
-    return Drawn(**samples_over_training.read(place(folder, target, method), share, ["samples", "labels"]))
+    return Drawn(**samples_over_training.read(inside(folder, target, method), share, ["samples", "labels"]))
 
 
 def unaveraged(config: Config, folder: RunFolder, target: str, method: str) -> Drawn:
@@ -73,16 +73,20 @@ def unaveraged(config: Config, folder: RunFolder, target: str, method: str) -> D
 
 
 def _train(config: Config, folder: RunFolder, progress: Progress, target: str, method: str) -> None:
-    of, where, total = recipe(config, target, method), place(folder, target, method), steps(config, target, method)
+    method_recipe, where, total = (
+        recipe(config, target, method),
+        inside(folder, target, method),
+        steps(config, target, method),
+    )
     if not samples_over_training.missing(where, config.shares):
         return
     progress.line(f"{target}, {title(method)}: {total} steps for {len(config.seeds)} seeds")
 
     def draw(state: Any, share: float) -> dict[str, np.ndarray]:
-        return vars(_drawn(config, target, of, state.ema, last=share == 1))
+        return vars(_drawn(config, target, method_recipe, state.ema, last=share == 1))
 
     recipes_together.train(
-        *(of, config.seeds, targets.batches(target, config.seeds, of.rows), draw),
+        *(method_recipe, config.seeds, targets.batches(target, config.seeds, method_recipe.rows), draw),
         shares=config.shares,
         total=total,
         folder=where,
@@ -93,13 +97,15 @@ def _train(config: Config, folder: RunFolder, progress: Progress, target: str, m
     )
 
 
-def _drawn(config: Config, target: str, of: Recipe, params: Params, last: bool) -> Drawn:
+def _drawn(config: Config, target: str, method_recipe: Recipe, params: Params, last: bool) -> Drawn:
     together = numbers(config, target).samples
     count = numbers(config, target).last_samples if last else together
-    parts = [recipes.draws(of)(params, jnp.arange(begin, begin + together)) for begin in range(0, count, together)]
+    parts = [
+        recipes.draws(method_recipe)(params, jnp.arange(begin, begin + together)) for begin in range(0, count, together)
+    ]
     samples = np.concatenate(parts, axis=1)[:, :count]
     if not np.isfinite(samples).all():
         raise NonFiniteError(f"{target}: samples are not finite")
     if target != targets.STACKED:
         return Drawn(samples, np.zeros((len(samples), 0), np.int16))
-    return Drawn(samples[:, :KEPT], np.stack([targets.seen(each) for each in samples]).astype(np.int16))
+    return Drawn(samples[:, :KEPT], np.stack([targets.modes_of(each) for each in samples]).astype(np.int16))

@@ -53,40 +53,48 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     times = budget.read(folder)
     subjects = {subject: sets.of_subject(config, folder, subject, progress) for subject in config.subjects}
     for part in (quality, seed_by_seed, costs):
-        for subject, of in subjects.items():
-            yield from part(config, times, subject, of)
+        for subject, outcome in subjects.items():
+            yield from part(config, times, subject, outcome)
 
 
-def quality(config: Config, times: StepSeconds, subject: str, of: OfSubject) -> Iterator[Measured]:
+def quality(config: Config, times: StepSeconds, subject: str, outcome: OfSubject) -> Iterator[Measured]:
     """What trainings took and gave: means over seeds, with intervals over them; distances in floors."""
-    arrays: dict[str, Any] = {"config": config, "of": of}
-    for name, trainings in of.trainings.items():
+    arrays: dict[str, Any] = {"config": config, "of": outcome}
+    for name, trainings in outcome.trainings.items():
         method = name if name in DRAWN else DIFFUSION
         operations, seconds = budget.spent(config, subject, method, times)
         measures: dict[str, Any] = {"steps": budget.steps(config, subject, method, times)}
         measures |= {"operations": None if np.isnan(operations) else operations, "seconds": seconds}
         yield Measured(
-            f"{subject}, {name}", measures | _means(of, [each.last for each in trainings]), group=subject, arrays=arrays
+            f"{subject}, {name}",
+            measures | _means(outcome, [each.last for each in trainings]),
+            group=subject,
+            arrays=arrays,
         )
-    yield Measured(f"{subject}, {REAL}", _means(of, [of.floor]), group=subject)
-    yield Measured(f"{subject}, held-out pictures", {"near-copies": of.real.mean()}, group=subject)
+    yield Measured(f"{subject}, {REAL}", _means(outcome, [outcome.floor]), group=subject)
+    yield Measured(f"{subject}, held-out pictures", {"near-copies": outcome.real.mean()}, group=subject)
 
 
-def seed_by_seed(config: Config, times: StepSeconds, subject: str, of: OfSubject) -> Iterator[Measured]:
+def seed_by_seed(config: Config, times: StepSeconds, subject: str, outcome: OfSubject) -> Iterator[Measured]:
     """The progressive GAN beside the direct one, and sets that must be told from it."""
     excess = functools.partial(intervals.interval, intervals.difference_of_means)
-    for seed, grown, direct in zip(config.seeds, of.trainings[PROGRESSIVE], of.trainings[DIRECT], strict=True):
+    for seed, grown, direct in zip(
+        config.seeds, outcome.trainings[PROGRESSIVE], outcome.trainings[DIRECT], strict=True
+    ):
         measures = {
             "ratio": _ratio(grown.last.distances, direct.last.distances),
             "recall gained": excess(grown.last.recall, direct.last.recall),
         }
-        measures["copies"] = excess(grown.last.copied, of.real)
+        measures["copies"] = excess(grown.last.copied, outcome.real)
         yield Measured(f"{subject}, {PROGRESSIVE}", measures, seed, len(grown.last.copied), SEEDS)
     yield Measured(
-        f"{subject}, {REAL}", {"copies": excess(of.floor.copied, of.real)}, n=len(of.floor.copied), group=SEEDS
+        f"{subject}, {REAL}",
+        {"copies": excess(outcome.floor.copied, outcome.real)},
+        n=len(outcome.floor.copied),
+        group=SEEDS,
     )
-    first = of.trainings[PROGRESSIVE][0].last.distances
-    for name, distances in ((BLANK, of.untrained), (MEAN, of.mean)):
+    first = outcome.trainings[PROGRESSIVE][0].last.distances
+    for name, distances in ((BLANK, outcome.untrained), (MEAN, outcome.mean)):
         yield Measured(f"{subject}, {name}", {"far": _ratio(distances, first)}, n=len(distances), group=SEEDS)
     grown_flops, direct_flops = (budget.spent(config, subject, method, times)[0] for method in (PROGRESSIVE, DIRECT))
     yield Measured(
@@ -94,16 +102,16 @@ def seed_by_seed(config: Config, times: StepSeconds, subject: str, of: OfSubject
     )
 
 
-def costs(config: Config, times: StepSeconds, subject: str, of: OfSubject) -> Iterator[Measured]:
+def costs(config: Config, times: StepSeconds, subject: str, outcome: OfSubject) -> Iterator[Measured]:
     """Milliseconds of a picture: medians over rounds."""
     for name, evaluations in ((GENERATOR, 1), (FEW, config.few), (MANY, config.many)):
-        seconds = np.array(of.seconds[name])
+        seconds = np.array(outcome.seconds[name])
         measures: dict[str, Any] = {
             "evaluations": evaluations,
             "milliseconds": intervals.interval(np.median, 1000 * seconds),
         }
         if name != GENERATOR:
-            measures["slower"] = intervals.interval(np.median, seconds / np.array(of.seconds[GENERATOR]))
+            measures["slower"] = intervals.interval(np.median, seconds / np.array(outcome.seconds[GENERATOR]))
         yield Measured(f"{subject}, a picture by {name}", measures, n=config.rounds, group=COSTS)
 
 
@@ -111,9 +119,9 @@ def _ratio(first: np.ndarray, second: np.ndarray) -> verdicts.Number:
     return intervals.interval(intervals.ratio_of_means, first, second)
 
 
-def _means(of: OfSubject, each: list[sets.Quality]) -> dict[str, Any]:
+def _means(outcome: OfSubject, each: list[sets.Quality]) -> dict[str, Any]:
     numbers = {
-        "distance": [one.distances.mean() / of.floor.distances.mean() for one in each],
+        "distance": [one.distances.mean() / outcome.floor.distances.mean() for one in each],
         "recall": [one.recall.mean() for one in each],
         "precision": [one.precision.mean() for one in each],
         "near-copies": [one.copied.mean() for one in each],
@@ -129,8 +137,8 @@ def samples(subject: str, measured: Measurements, folder: RunFolder) -> Figure |
     config, subjects = _run(measured)
     if subject not in subjects:
         return None
-    shown = [subjects[subject].trainings[name][0].shown[-1] for name in DRAWN.values()]
-    rows = [images[np.arange(ACROSS) % len(images)] for images in (pictures.load(config, subject)[0], *shown)]
+    last_tiles = [subjects[subject].trainings[name][0].shown[-1] for name in DRAWN.values()]
+    rows = [images[np.arange(ACROSS) % len(images)] for images in (pictures.load(config, subject)[0], *last_tiles)]
     methods = f"{REAL}, {', '.join(DRAWN)} ({config.few} steps)"
     caption = f"{subject}; rows: {methods}, seed {config.seeds[0]}. Not selected.{_attribution([subject])}"
     return figures.grid(np.concatenate(rows), ACROSS, folder.figure(f"samples_{subject}"), caption, rows=[REAL, *DRAWN])
@@ -140,10 +148,10 @@ def frechet(measured: Measurements, folder: RunFolder) -> Figure:
     """Over the training."""
     config, subjects = _run(measured)
     panels = []
-    for subject, of in subjects.items():
+    for subject, outcome in subjects.items():
         series = []
         for method, name in DRAWN.items():
-            curves = np.stack([each.curve.mean(1) for each in of.trainings[name]]) / of.floor.distances.mean()
+            curves = np.stack([each.curve.mean(1) for each in outcome.trainings[name]]) / outcome.floor.distances.mean()
             series.append(Curve(method, np.array(config.shares), curves.mean(0), curves.min(0), curves.max(0)))
         panels.append(Panel(subject, series, ((REAL, 1.0),)))
     caption = (
@@ -169,21 +177,23 @@ def over_training(measured: Measurements, folder: RunFolder) -> Explorer:
     """Samples of the first seed of every method, side by side, by subject and place of the training."""
     config, subjects = _run(measured)
 
-    def tiles(subject: str, of: OfSubject, at: int) -> list[np.ndarray]:
-        shown = {method: of.trainings[name][0].shown[at] for method, name in DRAWN.items()} | {
+    def tiles(subject: str, outcome: OfSubject, at: int) -> list[np.ndarray]:
+        by_method = {method: outcome.trainings[name][0].shown[at] for method, name in DRAWN.items()} | {
             REAL: pictures.load(config, subject)[0]
         }
-        return [mosaics.named(mosaics.pictures(images), name) for name, images in shown.items()]
+        return [mosaics.named(mosaics.pictures(images), name) for name, images in by_method.items()]
 
-    frames = [[tiles(subject, of, at) for at in range(len(config.shares))] for subject, of in subjects.items()]
+    frames = [
+        [tiles(subject, outcome, at) for at in range(len(config.shares))] for subject, outcome in subjects.items()
+    ]
     axes = (Axis("pictures", tuple(subjects)), Axis("share of the training", config.shares))
     caption = (
         f"Samples of seed {config.seeds[0]} over training. Both GANs have done equally many operations at each share, "
         f"and diffusion has trained for the seconds of the direct one; it draws in {config.few} "
         f"steps.{_attribution(subjects)}"
     )
-    place, start = folder.figure("over_training"), (0, len(config.shares) - 1)
-    return figures.explorer(np.array(frames), axes, place, caption, start=start, columns=len(DRAWN) + 1, colours=128)
+    path, start = folder.figure("over_training"), (0, len(config.shares) - 1)
+    return figures.explorer(np.array(frames), axes, path, caption, start=start, columns=len(DRAWN) + 1, colours=128)
 
 
 def _run(measured: Measurements) -> tuple[Config, dict[str, OfSubject]]:

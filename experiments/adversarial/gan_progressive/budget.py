@@ -77,10 +77,10 @@ def steps_at(config: Config, subject: str, method: str, share: float, times: Ste
     """Steps after which that share of the training's operations is done, at least one."""
     if method != PROGRESSIVE:
         return max(1, round(share * steps(config, subject, method, times)))
-    of, each = growth(config, subject), stage_flops(config, subject)
-    ends = np.cumsum([0.0, *(count * flops for count, flops in zip(of.steps, each, strict=True))])
-    counts = np.cumsum([0, *of.steps])
-    return of.total if share == 1 else max(1, round(float(np.interp(share * ends[-1], ends, counts))))
+    stages, each = growth(config, subject), stage_flops(config, subject)
+    ends = np.cumsum([0.0, *(count * flops for count, flops in zip(stages.steps, each, strict=True))])
+    counts = np.cumsum([0, *stages.steps])
+    return stages.total if share == 1 else max(1, round(float(np.interp(share * ends[-1], ends, counts))))
 
 
 def spent(config: Config, subject: str, method: str, times: StepSeconds) -> tuple[float, float]:
@@ -89,9 +89,9 @@ def spent(config: Config, subject: str, method: str, times: StepSeconds) -> tupl
     if method != PROGRESSIVE:
         operations = count * stage_flops(config, subject)[-1] if method == DIRECT else float("nan")
         return operations, count * times.median(subject, _part(config, subject, method))
-    of = growth(config, subject)
-    operations = sum(count * flops for count, flops in zip(of.steps, stage_flops(config, subject), strict=True))
-    return operations, sum(count * times.median(subject, str(stage)) for stage, count in enumerate(of.steps))
+    stages = growth(config, subject)
+    operations = sum(count * flops for count, flops in zip(stages.steps, stage_flops(config, subject), strict=True))
+    return operations, sum(count * times.median(subject, str(stage)) for stage, count in enumerate(stages.steps))
 
 
 def measured(config: Config, folder: RunFolder, progress: Progress) -> StepSeconds:
@@ -122,11 +122,11 @@ def planned(config: Config, subject: str, times: StepSeconds) -> str:
 
 def _works(config: Config, folder: RunFolder, subject: str) -> list[tuple[str, Callable[[], Any]]]:
     images, _ = pictures.load(config, subject)
-    of, grown = numbers(config, subject), growth(config, subject)
+    settings, grown = numbers(config, subject), growth(config, subject)
     mesh = meshes.build(folder.mesh, ())
     works: list[tuple[str, Callable[[], Any]]] = []
     for stage in range(grown.stages):
-        batch = pictures.batch(images, of.batch, 0, grown, sum(grown.steps[:stage]))
+        batch = pictures.batch(images, settings.batch, 0, grown, sum(grown.steps[:stage]))
         works.append(
             (
                 f"{subject} {stage}",

@@ -98,15 +98,15 @@ def check(config: Config) -> None:
             f"--few {config.few} must be below --many {config.many}: both are steps of diffusion's sampler"
         )
     for subject, there in ((DIGITS, IMAGES), (EMOJI, config.pictures)):
-        of = numbers(config, subject)
-        ranges.at_most(f"{subject}.draw-size", of.draw_size, f"{subject}.samples", of.samples)
-        image_training.check_batch(of.denoiser, f"{subject}.denoiser.", images=there)
-        image_training.check_side(of.denoiser, f"{subject}.denoiser.", shape(config, subject)[0])
-        for name, value in (("batch", of.batch), ("draw-size", of.draw_size)):
+        settings = numbers(config, subject)
+        ranges.at_most(f"{subject}.draw-size", settings.draw_size, f"{subject}.samples", settings.samples)
+        image_training.check_batch(settings.denoiser, f"{subject}.denoiser.", images=there)
+        image_training.check_side(settings.denoiser, f"{subject}.denoiser.", shape(config, subject)[0])
+        for name, value in (("batch", settings.batch), ("draw-size", settings.draw_size)):
             if value > there:
                 raise ConfigError(f"--{subject}.{name} {value} is above {there}, the number of training images")
-        if of.widest < of.width:
+        if settings.widest < settings.width:
             raise ConfigError(
-                f"--{subject}.widest {of.widest} is below --{subject}.width {of.width}: it is the most channels of a "
+                f"--{subject}.widest {settings.widest} is below --{subject}.width {settings.width}: it is the most channels of a "
                 "map"
             )

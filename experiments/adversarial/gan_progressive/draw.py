@@ -48,9 +48,9 @@ def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress:
     index = np.arange(options.num, dtype=np.int32)
     parts = drawing.stream(lambda index: draw(params, index), [(None, (index,))], together=TOGETHER)
     samples = drawing.finite(np.concatenate([part for _, _, part in parts]), f"{subject}, {options.method}")
-    shown = np.clip(samples, -1.0, 1.0)
+    clipped = np.clip(samples, -1.0, 1.0)
     file = drawn_files.write(
-        options, folder, f"samples of {options.method} of {subject}", shown, mosaics.pictures(shown)
+        options, folder, f"samples of {options.method} of {subject}", clipped, mosaics.pictures(clipped)
     )
     progress.line(f"{len(samples)} samples of {options.method}, {subject}: {file}")
 
@@ -60,10 +60,10 @@ def _gan(config: Config, subject: str, options: SampleOptions) -> Draw:
     if options.method == PROGRESSIVE:
         grown = budget.growth(config, subject)
         stage, weight = grown.at(grown.total - 1)
-    of = networks.trained_game(config, subject, stage)
+    game = networks.trained_game(config, subject, stage)
 
     def draw(params: Params, index: jax.Array) -> jax.Array:
-        return of.draw(params, jax.random.key(options.seed), index, jnp.float32(weight))
+        return game.draw(params, jax.random.key(options.seed), index, jnp.float32(weight))
 
     return devices.jit(draw)
 

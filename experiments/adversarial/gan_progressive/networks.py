@@ -52,9 +52,9 @@ class Game:
     draw: Callable[[Params, jax.Array, jax.Array, jax.Array], jax.Array]
 
 
-def stages(of: Shape) -> int:
+def stages(picture_shape: Shape) -> int:
     """How many stages a pair for pictures of this shape has."""
-    return networks.ProgressiveGenerator(size=of[0]).stages
+    return networks.ProgressiveGenerator(size=picture_shape[0]).stages
 
 
 def last(config: Config, subject: str) -> int:
@@ -63,32 +63,34 @@ def last(config: Config, subject: str) -> int:
 
 
 @functools.lru_cache(maxsize=32)
-def game(of: PictureNumbers, shape: Shape, stage: int, convolution: str) -> Game:
+def game(settings: PictureNumbers, shape: Shape, stage: int, convolution: str) -> Game:
     """One object for equal arguments, so that all seeds share its programs."""
-    generator, critic = (each.clone(stage=stage, convolution=convolution) for each in _pair(of, shape))
+    generator, critic = (each.clone(stage=stage, convolution=convolution) for each in _pair(settings, shape))
     generate, criticise, optimizer = networks.pure(generator), networks.pure(critic), _adam()
     played = adversarial.make_step(
         *(generate, criticise, losses.non_saturating(), optimizer, optimizer),
         noise=adversarial.normal_noise(NOISE),
-        penalties=(penalties.r1(of.slopes_weight),) if of.slopes_weight else (),
+        penalties=(penalties.r1(settings.slopes_weight),) if settings.slopes_weight else (),
     )
 
     def step(state: AdversarialState, batch: Growing) -> tuple[AdversarialState, Metrics]:
         def restarted(player: TrainState) -> TrainState:
             new = optimizer.init(player.params)
-            kept = jax.tree.map(lambda new, old: jnp.where(batch.first[0], new, old), new, player.optimizer_state)
-            return records.replace(player, optimizer_state=kept)
+            state_of_optimizer = jax.tree.map(
+                lambda new, old: jnp.where(batch.first[0], new, old), new, player.optimizer_state
+            )
+            return records.replace(player, optimizer_state=state_of_optimizer)
 
         # moments of parameters that had no gradient are 0: without a new start their first steps would be many times
         # too long
         state = AdversarialState(restarted(state.generator), restarted(state.critic))
-        real = pictures.seen(batch.clean, generator.side, batch.weight)
+        real = pictures.at_stage(batch.clean, generator.side, batch.weight)
         return played(state, Batch(clean=real, condition=(batch.weight,)))
 
     def draw(params: Params, key: jax.Array, index: jax.Array, weight: jax.Array) -> jax.Array:
         return generate(params, recipes.noise_at(key, index, NOISE), weight)
 
-    return Game(step, _fresh(of, shape), draw)
+    return Game(step, _fresh(settings, shape), draw)
 
 
 def trained_game(config: Config, subject: str, stage: int) -> Game:
@@ -97,36 +99,38 @@ def trained_game(config: Config, subject: str, stage: int) -> Game:
     return game(numbers(config, subject), shape(config, subject), stage, convolution)
 
 
-def whole(config: Config, subject: str) -> Game:
+def last_game(config: Config, subject: str) -> Game:
     """That of the last stage."""
     return trained_game(config, subject, last(config, subject))
 
 
 def flops(config: Config, subject: str, stage: int) -> float:
     """Operations of one step as XLA counts those of plain convolutions."""
-    of, full = numbers(config, subject), shape(config, subject)
-    plain = game(of, full, stage, "direct")
+    settings, full = numbers(config, subject), shape(config, subject)
+    plain = game(settings, full, stage, "direct")
     batch = Growing(
-        np.zeros((of.batch, *full), np.float32), np.ones(of.batch, np.float32), np.zeros(of.batch, np.bool_)
+        np.zeros((settings.batch, *full), np.float32),
+        np.ones(settings.batch, np.float32),
+        np.zeros(settings.batch, np.bool_),
     )
     return program_costs.flops(jax.jit(plain.step).lower(jax.eval_shape(plain.fresh, jax.random.key(0)), batch))
 
 
 @functools.lru_cache(maxsize=32)
-def programs(of: Game, mesh: jax.sharding.Mesh) -> CompiledStep:
+def programs(pair: Game, mesh: jax.sharding.Mesh) -> CompiledStep:
     """What `training_loop.train` runs."""
-    return training_loop.compile_step(of.step, of.fresh, mesh)
+    return training_loop.compile_step(pair.step, pair.fresh, mesh)
 
 
 @functools.lru_cache(maxsize=32)
-def drawn(of: Game) -> Callable[..., jax.Array]:
+def jitted_draw(pair: Game) -> Callable[..., jax.Array]:
     """Its jitted draw."""
-    return devices.jit(of.draw)
+    return devices.jit(pair.draw)
 
 
-def generated(of: Game, params: Params, count: int, weight: float) -> np.ndarray:
+def generated(pair: Game, params: Params, count: int, weight: float) -> np.ndarray:
     """`count` pictures of a stage, whatever the batches are that they are drawn in."""
-    draw = functools.partial(drawn(of), params, jax.random.key(SEED), weight=jnp.float32(weight))
+    draw = functools.partial(jitted_draw(pair), params, jax.random.key(SEED), weight=jnp.float32(weight))
     index = np.arange(count, dtype=np.int32)
     groups = drawing.stream(draw, [(None, (index,))], together=min(TOGETHER, count))
     return drawing.finite(np.concatenate([part for _, _, part in groups]), "samples of a GAN")
@@ -160,8 +164,13 @@ def draws(config: Config, subject: str, progress: Progress) -> Draws:
     return Draws(denoiser(config, subject), config.many, min(TOGETHER, numbers(config, subject).samples), progress)
 
 
-def _pair(of: PictureNumbers, shape: Shape) -> tuple[networks.ProgressiveGenerator, networks.ProgressiveCritic]:
-    fields: dict[str, Any] = {"size": shape[0], "image_channels": shape[2], "width": of.width, "widest": of.widest}
+def _pair(settings: PictureNumbers, shape: Shape) -> tuple[networks.ProgressiveGenerator, networks.ProgressiveCritic]:
+    fields: dict[str, Any] = {
+        "size": shape[0],
+        "image_channels": shape[2],
+        "width": settings.width,
+        "widest": settings.widest,
+    }
     return networks.ProgressiveGenerator(**fields), networks.ProgressiveCritic(**fields, features="deviation")
 
 
@@ -171,15 +180,15 @@ def _adam() -> optax.GradientTransformation:
 
 
 @functools.lru_cache(maxsize=32)
-def _fresh(of: PictureNumbers, shape: Shape) -> Callable[[jax.Array], AdversarialState]:
+def _fresh(settings: PictureNumbers, shape: Shape) -> Callable[[jax.Array], AdversarialState]:
     """One object for all stages, so that they share its program."""
-    (generator, critic), optimizer = _pair(of, shape), _adam()
+    (generator, critic), optimizer = _pair(settings, shape), _adam()
 
     def fresh(key: jax.Array) -> AdversarialState:
         generator_key, critic_key = jax.random.split(jax.random.fold_in(key, INIT))
-        drawn = networks.init(generator, generator_key, jnp.zeros((2, NOISE)))
+        initial = networks.init(generator, generator_key, jnp.zeros((2, NOISE)))
         return adversarial.start(
-            drawn, networks.init(critic, critic_key, jnp.zeros((2, *shape))), optimizer, optimizer, key, (EMA,)
+            initial, networks.init(critic, critic_key, jnp.zeros((2, *shape))), optimizer, optimizer, key, (EMA,)
         )
 
     return fresh

@@ -47,7 +47,7 @@ def batch(images: np.ndarray, rows: int, seed: int, growth: Growth | None, step:
     return Growing(clean, np.full(rows, weight, np.float32), np.full(rows, first))
 
 
-def seen(clean: ArrayLike, side: int, weight: ArrayLike) -> jax.Array:
+def at_stage(clean: ArrayLike, side: int, weight: ArrayLike) -> jax.Array:
     """Pictures (b, side, side, c) as a stage sees them: means of squares, faded in like the stage itself.
 
     References:

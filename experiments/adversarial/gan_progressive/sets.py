@@ -103,8 +103,8 @@ class PictureJudge:
         return near_copies.ratios(self._pixels(images), self._training) < near_copies.THRESHOLD
 
     def _rows(self, images: np.ndarray) -> np.ndarray:
-        given = self._seen(images) if self._digits else pictures.stored(images)
-        return features.extract(self._features, given, batch=image_features.TOGETHER)
+        inputs = self._seen(images) if self._digits else pictures.stored(images)
+        return features.extract(self._features, inputs, batch=image_features.TOGETHER)
 
 
 def of_subject(config: Config, folder: RunFolder, subject: str, progress: Progress) -> OfSubject:
@@ -112,14 +112,14 @@ def of_subject(config: Config, folder: RunFolder, subject: str, progress: Progre
     with progress.phase(f"judge {subject}"):
         judge, trainings = PictureJudge(config, subject), dict[str, tuple[OfTraining, ...]]()
         for method in METHODS:
-            drawn = [
+            all_qualities = [
                 [train.read(folder, subject, method, seed, share) for share in config.shares] for seed in config.seeds
             ]
             name = FEW if method == DIFFUSION else method
-            trainings[name] = tuple(_of_training(judge, [each.samples for each in places]) for places in drawn)
+            trainings[name] = tuple(_of_training(judge, [each.samples for each in places]) for places in all_qualities)
             if method == DIFFUSION:
-                trainings[MANY] = tuple(_of_training(judge, [places[-1].many]) for places in drawn)
-        game = networks.whole(config, subject)
+                trainings[MANY] = tuple(_of_training(judge, [places[-1].many]) for places in all_qualities)
+        game = networks.last_game(config, subject)
         fresh = jax.jit(game.fresh)(jax.random.key(config.seeds[0])).params
         untrained = judge.distances(
             np.clip(networks.generated(game, fresh, numbers(config, subject).samples, 1.0), -1.0, 1.0)
@@ -138,7 +138,10 @@ def _of_training(judge: PictureJudge, places: list[np.ndarray]) -> OfTraining:
 def _timed(config: Config, folder: RunFolder, subject: str) -> dict[str, tuple[float, ...]]:
     """Of one picture: draws of many pictures in turn, by networks of the first seed."""
     params = {name: train.restore(config, folder, subject, name, config.seeds[0]) for name in (PROGRESSIVE, DIFFUSION)}
-    draws, draw = networks.draws(config, subject, Progress(quiet=True)), networks.drawn(networks.whole(config, subject))
+    draws, draw = (
+        networks.draws(config, subject, Progress(quiet=True)),
+        networks.jitted_draw(networks.last_game(config, subject)),
+    )
     key, index, weight = jax.random.key(networks.SEED), jnp.arange(draws.together), jnp.float32(1.0)
 
     def diffusion(steps: int) -> Callable[[], np.ndarray]:

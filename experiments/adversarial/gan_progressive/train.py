@@ -45,7 +45,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
             where = _drawn_place(folder, subject, method, seed)
             if samples_over_training.missing(where, config.shares):
                 progress.line(f"{subject}, {method}, seed {seed}")
-                common = {"seed": seed, "folder": place(folder, subject, method), "progress": progress}
+                common = {"seed": seed, "folder": inside(folder, subject, method), "progress": progress}
                 steps_at = functools.partial(budget.steps_at, config, subject, method, times=times)
                 if method == DIFFUSION:
                     parts = _denoising(config, subject, common, steps_at, networks.draws(config, subject, progress))
@@ -62,21 +62,21 @@ def read(folder: RunFolder, subject: str, method: str, seed: int, share: float) 
 
 def restore(config: Config, folder: RunFolder, subject: str, method: str, seed: int) -> Params:
     """The averages that samples come from. Raises as `training_loop.restore_ema` does."""
-    where = place(folder, subject, method)
+    where = inside(folder, subject, method)
     if method == DIFFUSION:
         return image_training.averaged(networks.denoiser(config, subject), where, seed)
-    fresh = networks.whole(config, subject).fresh
+    fresh = networks.last_game(config, subject).fresh
     return training_loop.restore_ema(lambda key: fresh(key).ema, where, seed=seed, decay=networks.EMA)
 
 
-def place(folder: RunFolder, subject: str, method: str) -> RunFolder:
+def inside(folder: RunFolder, subject: str, method: str) -> RunFolder:
     """Where the trainings of all seeds keep their checkpoints and metrics."""
     return folder.inside(f"{subject}_{method}")
 
 
 def _denoising(config: Config, subject: str, common: dict[str, Any], steps_at: StepsAt, draws: Draws) -> Parts:
-    of, (images, _) = numbers(config, subject), pictures.load(config, subject)
-    common |= {"checkpoint_every": of.denoiser.checkpoint_every, "log_every": of.denoiser.log_every}
+    settings, (images, _) = numbers(config, subject), pictures.load(config, subject)
+    common |= {"checkpoint_every": settings.denoiser.checkpoint_every, "log_every": settings.denoiser.log_every}
 
     def advance(share: float) -> Any:
         return training_loop.train(
@@ -84,8 +84,8 @@ def _denoising(config: Config, subject: str, common: dict[str, Any], steps_at: S
         )
 
     def draw(state: Any, share: float) -> dict[str, np.ndarray]:
-        few = draws(f"{subject}, {config.few} steps", state.ema, of.samples, steps=config.few)
-        many = draws(f"{subject}, {config.many} steps", state.ema, of.samples) if share == 1 else few[:0]
+        few = draws(f"{subject}, {config.few} steps", state.ema, settings.samples, steps=config.few)
+        many = draws(f"{subject}, {config.many} steps", state.ema, settings.samples) if share == 1 else few[:0]
         return {"samples": pictures.stored(few), "many": pictures.stored(many)}
 
     return advance, draw
@@ -93,8 +93,12 @@ def _denoising(config: Config, subject: str, common: dict[str, Any], steps_at: S
 
 def _playing(config: Config, subject: str, method: str, common: dict[str, Any], steps_at: StepsAt) -> Parts:
     grown = budget.growth(config, subject) if method == PROGRESSIVE else None
-    of, (images, _), last = numbers(config, subject), pictures.load(config, subject), networks.last(config, subject)
-    data = functools.partial(pictures.batch, images, of.batch, common["seed"], grown)
+    settings, (images, _), last = (
+        numbers(config, subject),
+        pictures.load(config, subject),
+        networks.last(config, subject),
+    )
+    data = functools.partial(pictures.batch, images, settings.batch, common["seed"], grown)
 
     def advance(share: float) -> Any:
         """Through all stages as far as that share, each by a program of its own, from the newest checkpoint."""
@@ -113,7 +117,7 @@ def _playing(config: Config, subject: str, method: str, common: dict[str, Any], 
 
     def draw(state: Any, share: float) -> dict[str, np.ndarray]:
         stage, weight = (last, 1.0) if grown is None else grown.at(int(state.step) - 1)
-        images = networks.generated(networks.trained_game(config, subject, stage), state.ema, of.samples, weight)
+        images = networks.generated(networks.trained_game(config, subject, stage), state.ema, settings.samples, weight)
         images = pictures.stored(pictures.enlarged(images, shape(config, subject)[0]))
         return {"samples": images, "many": images[:0]}
 
@@ -129,4 +133,4 @@ def _done(folder: RunFolder, seed: int) -> int:
 
 
 def _drawn_place(folder: RunFolder, subject: str, method: str, seed: int) -> RunFolder:
-    return place(folder, subject, method).inside(f"seed_{seed}")
+    return inside(folder, subject, method).inside(f"seed_{seed}")

@@ -36,45 +36,45 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     yield from measured(config, findings.of_all(config, folder, progress))
 
 
-def measured(config: Config, found: dict[str, Found]) -> Iterator[Measured]:
+def measured(config: Config, results: dict[str, Found]) -> Iterator[Measured]:
     """Of each method and control the runs that succeed; of each method the spectrum of its loss; the plain GAN against
     others.
     """
-    arrays: dict[str, Any] = {"config": config, "found": found}
-    for name in found:
-        yield _runs(config, found, name, arrays)
+    arrays: dict[str, Any] = {"config": config, "found": results}
+    for name in results:
+        yield _runs(config, results, name, arrays)
         arrays = {}
-    for each in found.values():
+    for each in results.values():
         if each.name not in (EXACT, NOISE):
             yield _spectrum(config, each)
-    mixed = findings.shuffled(config, found[VANILLA])
+    mixed = findings.shuffled(config, results[VANILLA])
     yield Measured(SHUFFLED, {"slow": findings.mean(mixed)}, n=max(1, len(mixed)))
-    plain, diffusion = (proportions.share(found[name].succeeded(config).ravel()) for name in (VANILLA, DIFFUSION))
+    plain, diffusion = (proportions.share(results[name].succeeded(config).ravel()) for name in (VANILLA, DIFFUSION))
     difference = proportions.difference(diffusion, plain).number
-    yield Measured(title(DIFFUSION), {"difference": difference}, n=found[DIFFUSION].modes.size)
+    yield Measured(title(DIFFUSION), {"difference": difference}, n=results[DIFFUSION].modes.size)
 
 
-def _runs(config: Config, found: dict[str, Found], name: str, arrays: dict[str, Any]) -> Measured:
-    each, known = found[name], name in (EXACT, NOISE)
+def _runs(config: Config, results: dict[str, Found], name: str, arrays: dict[str, Any]) -> Measured:
+    each, known = results[name], name in (EXACT, NOISE)
     hits = each.succeeded(config)
     measures: dict[str, Any] = {"steps": None if known else train.steps(config, name)}
     measures |= {f"rate × {pace:g}": int(row.sum()) for pace, row in zip(config.paces, hits, strict=False)}
     measures |= {"share": intervals.share(hits.ravel())}
-    measures |= {} if known or name == DIFFUSION else {"p-value": findings.against_diffusion(config, found, name)}
+    measures |= {} if known or name == DIFFUSION else {"p-value": findings.against_diffusion(config, results, name)}
     measures |= {"modes": each.modes.mean(), "good": each.good.mean()}
     return Measured(title(name), measures, n=hits.size, group=RUNS, arrays=arrays)
 
 
-def _spectrum(config: Config, found: Found) -> Measured:
-    swings = found.swings(config)
+def _spectrum(config: Config, result: Found) -> Measured:
+    swings = result.swings(config)
     measures: dict[str, Any] = {"slow": findings.mean(swings)}
-    measures |= {"in random order": findings.mean(findings.shuffled(config, found))}
-    if known := [each for each in found.spectra if each.frequency.size]:
+    measures |= {"in random order": findings.mean(findings.shuffled(config, result))}
+    if known := [each for each in result.spectra if each.frequency.size]:
         measures["white noise"] = np.mean([each.white(config.slowest, config.fastest) for each in known])
         measures["period"] = np.median([each.period for each in known])
-    spreads = [np.nanstd(curve) for curve in findings.settled(config, found.losses) if np.isfinite(curve).any()]
+    spreads = [np.nanstd(curve) for curve in findings.later_part(config, result.losses) if np.isfinite(curve).any()]
     measures |= {"deviation": np.mean(spreads)} if spreads else {}
-    return Measured(title(found.name), measures, n=max(1, len(swings)), group=SPECTRUM)
+    return Measured(title(result.name), measures, n=max(1, len(swings)), group=SPECTRUM)
 
 
 SLOW, RATE = (

@@ -33,9 +33,9 @@ def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress:
     ranges.known("method", (options.method,), config.methods)
     pace = config.paces[len(config.paces) // 2] if options.pace is None else options.pace
     ranges.among("pace", pace, "paces", config.paces)
-    of, number = train.recipe(config, options.method), train.runs(config).index((pace, seed))
+    recipe, number = train.recipe(config, options.method), train.runs(config).index((pace, seed))
     params = vmapped_seeds.of_seed(train.restore(config, folder, options.method), number)
-    draw = devices.jit(lambda index: of.draw(params, jax.random.key(options.seed), index))
+    draw = devices.jit(lambda index: recipe.draw(params, jax.random.key(options.seed), index))
     samples = drawing.finite(draw(jnp.arange(options.num)), title(options.method))
     file = drawn_files.write(
         options, folder, f"samples of {options.method} at {pace:g}", samples, mosaics.cloud(samples)

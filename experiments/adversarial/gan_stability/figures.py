@@ -50,11 +50,11 @@ def _bars(bars: dict[str, Any], config: Config, folder: RunFolder) -> Figure:
 
 def over_training(measured: Measurements, folder: RunFolder) -> Explorer:
     """Samples of the first seed of every method, side by side, by learning rate and place of the training."""
-    config, found = _run(measured)
+    config, results = _run(measured)
     names = (*config.methods, EXACT)
     places = range(len(config.shares))
     pictures = [
-        [[_tile(found[name], pace, at) for name in names] for at in places] for pace in range(len(config.paces))
+        [[_tile(results[name], pace, at) for name in names] for at in places] for pace in range(len(config.paces))
     ]
     axes = (Axis("factor of the learning rate", config.paces), Axis("share of the training", config.shares))
     caption = (
@@ -69,12 +69,14 @@ def over_training(measured: Measurements, folder: RunFolder) -> Explorer:
 
 def by_pace(measured: Measurements, folder: RunFolder) -> Figure:
     """Modes and good samples."""
-    config, found = _run(measured)
+    config, results = _run(measured)
     panels = []
     for name in config.methods:
-        of, paces = found[name], np.array(config.paces)
-        shown = {"modes": of.modes / config.success.modes, "good samples": of.good}
-        series = [Curve(label, paces, values.mean(1), values.min(1), values.max(1)) for label, values in shown.items()]
+        result, paces = results[name], np.array(config.paces)
+        measures = {"modes": result.modes / config.success.modes, "good samples": result.good}
+        series = [
+            Curve(label, paces, values.mean(1), values.min(1), values.max(1)) for label, values in measures.items()
+        ]
         panels.append(Panel(title(name), series))
     caption = (
         "Share of the modes and of good samples by learning rate: means of the seeds, and the least and the largest."
@@ -86,12 +88,12 @@ def by_pace(measured: Measurements, folder: RunFolder) -> Figure:
 
 def losses(measured: Measurements, folder: RunFolder) -> Figure:
     """The last steps of one run of each method."""
-    config, found = _run(measured)
+    config, results = _run(measured)
     middle, panels = len(config.paces) // 2, []
     for name in config.methods:
-        shown = findings.settled(config, found[name].losses)[middle * len(config.seeds)][-POINTS:]
-        if np.isfinite(shown).any():
-            panels.append(Panel(title(name), [Curve("loss", np.arange(len(shown)), shown)]))
+        tails = findings.later_part(config, results[name].losses)[middle * len(config.seeds)][-POINTS:]
+        if np.isfinite(tails).any():
+            panels.append(Panel(title(name), [Curve("loss", np.arange(len(tails)), tails)]))
     caption = (
         f"Loss of the critic, or of diffusion, in each of the last {POINTS} steps at most; seed {config.seeds[0]}."
     )
@@ -100,17 +102,17 @@ def losses(measured: Measurements, folder: RunFolder) -> Figure:
 
 def spectra(measured: Measurements, folder: RunFolder) -> Figure:
     """Means over the runs."""
-    config, found = _run(measured)
+    config, results = _run(measured)
     series = []
     for name in SPECTRA:
-        known = [each for each in found[name].spectra if each.frequency.size] if name in found else []
+        known = [each for each in results[name].spectra if each.frequency.size] if name in results else []
         if known:
             power = np.mean([each.power for each in known if each.frequency.size == known[0].frequency.size], axis=0)
             series.append(Curve(title(name), known[0].frequency, power))
     caption = "Power of the loss by frequency, over its mean: a mean over the runs. White noise has 1 everywhere."
-    place, limits = folder.figure("spectra"), [("white noise", 1.0)]
+    path, limits = folder.figure("spectra"), [("white noise", 1.0)]
     labels = {"x_label": "cycles per step", "y_label": "power"}
-    return figures.curves(series, place, caption, log_x=True, log_y=True, thresholds=limits, **labels)
+    return figures.curves(series, path, caption, log_x=True, log_y=True, thresholds=limits, **labels)
 
 
 def _run(measured: Measurements) -> tuple[Config, dict[str, Found]]:
@@ -118,10 +120,10 @@ def _run(measured: Measurements) -> tuple[Config, dict[str, Found]]:
     return measured[0].arrays["config"], measured[0].arrays["found"]
 
 
-def _tile(found: Found, pace: int, at: int) -> np.ndarray:
+def _tile(result: Found, pace: int, at: int) -> np.ndarray:
     """Of the first seed; of a control at its only place."""
-    drawn = found.drawn[min(at, len(found.drawn) - 1)]
-    return mosaics.named(mosaics.cloud(drawn[min(pace, len(drawn) - 1), 0]), title(found.name))
+    samples = result.drawn[min(at, len(result.drawn) - 1)]
+    return mosaics.named(mosaics.cloud(samples[min(pace, len(samples) - 1), 0]), title(result.name))
 
 
 def _means(config: Config) -> str:

@@ -56,12 +56,12 @@ class Found:
 
 def of_all(config: Config, folder: RunFolder, progress: Progress) -> dict[str, Found]:
     """By method, the controls last, from the files of the training."""
-    found = {}
+    results = {}
     for method in config.methods:
         with progress.phase(f"judge {method}"):
-            drawn = [train.read(config, folder, method, share) for share in config.shares]
-            found[method] = summed_up(config, method, drawn, train.losses(config, folder, method))
-    return found | {name: control(config, name) for name in (EXACT, NOISE)}
+            over_training = [train.read(config, folder, method, share) for share in config.shares]
+            results[method] = summed_up(config, method, over_training, train.losses(config, folder, method))
+    return results | {name: control(config, name) for name in (EXACT, NOISE)}
 
 
 def control(config: Config, name: str) -> Found:
@@ -71,34 +71,37 @@ def control(config: Config, name: str) -> Found:
     return summed_up(config, name, [samples], np.zeros((1, len(config.seeds), 0)))
 
 
-def summed_up(config: Config, name: str, drawn: list[np.ndarray], losses: np.ndarray) -> Found:
+def summed_up(config: Config, name: str, over_training: list[np.ndarray], losses: np.ndarray) -> Found:
     """What samples at each place, the last at the end, and losses show."""
-    reports = np.empty(drawn[-1].shape[:2], object)
-    for place in np.ndindex(reports.shape):
-        reports[place] = _report(drawn[-1][place])
-    spectra = tuple(oscillation.spectrum(curve, config.slowest) for curve in settled(config, losses))
-    return Found(name, reports, tuple(drawn), losses, spectra)
+    reports = np.empty(over_training[-1].shape[:2], object)
+    for position in np.ndindex(reports.shape):
+        reports[position] = _report(over_training[-1][position])
+    spectra = tuple(oscillation.spectrum(curve, config.slowest) for curve in later_part(config, losses))
+    return Found(name, reports, tuple(over_training), losses, spectra)
 
 
-def settled(config: Config, losses: np.ndarray) -> np.ndarray:
+def later_part(config: Config, losses: np.ndarray) -> np.ndarray:
     """(runs, m) the later part of losses (paces, seeds, steps)."""
     runs, steps = losses.shape[0] * losses.shape[1], losses.shape[2]
     return losses.reshape(runs, steps)[:, round(config.settled * steps) :]
 
 
-def shuffled(config: Config, found: Found) -> np.ndarray:
+def shuffled(config: Config, result: Found) -> np.ndarray:
     """The swings of the same losses in random order, which has none: the spectrum of what is left is that of white
     noise.
     """
     draw = np.random.default_rng(SHUFFLED_SEED)
-    spectra = [oscillation.spectrum(draw.permutation(curve), config.slowest) for curve in settled(config, found.losses)]
+    spectra = [
+        oscillation.spectrum(draw.permutation(curve), config.slowest) for curve in later_part(config, result.losses)
+    ]
     return _finite([each.share(config.slowest, config.fastest) for each in spectra])
 
 
-def against_diffusion(config: Config, found: dict[str, Found], name: str) -> float:
+def against_diffusion(config: Config, results: dict[str, Found], name: str) -> float:
     """The p-value of Fisher's exact test: successes of a method against those of diffusion."""
     table = [
-        [int(hits.sum()), int((~hits).sum())] for hits in (found[each].succeeded(config) for each in (name, DIFFUSION))
+        [int(hits.sum()), int((~hits).sum())]
+        for hits in (results[each].succeeded(config) for each in (name, DIFFUSION))
     ]
     return float(scipy.stats.fisher_exact(table, alternative="two-sided").pvalue)
 

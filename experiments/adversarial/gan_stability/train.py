@@ -54,8 +54,8 @@ def restore(config: Config, folder: RunFolder, method: str) -> Params:
 
 def read(config: Config, folder: RunFolder, method: str, share: float) -> np.ndarray:
     """Samples (paces, seeds, n, 2) at a share of the training. DataError where they are missing or damaged."""
-    drawn = samples_over_training.read(_place(folder, method), share, ["samples"])["samples"]
-    return drawn.reshape(len(config.paces), len(config.seeds), *drawn.shape[1:])
+    samples = samples_over_training.read(_place(folder, method), share, ["samples"])["samples"]
+    return samples.reshape(len(config.paces), len(config.seeds), *samples.shape[1:])
 
 
 def losses(config: Config, folder: RunFolder, method: str) -> np.ndarray:
@@ -71,23 +71,28 @@ def bounded(samples: np.ndarray) -> np.ndarray:
 
 
 def _train(config: Config, folder: RunFolder, progress: Progress, method: str) -> None:
-    of, where, total, every = recipe(config, method), _place(folder, method), steps(config, method), runs(config)
+    method_recipe, where, total, all_runs = (
+        recipe(config, method),
+        _place(folder, method),
+        steps(config, method),
+        runs(config),
+    )
     if not samples_over_training.missing(where, config.shares):
         return
     progress.line(f"{title(method)}: {total} steps for {len(config.seeds)} seeds at {len(config.paces)} learning rates")
-    paces, seeds = zip(*every, strict=True)
+    paces, seeds = zip(*all_runs, strict=True)
 
     def draw(state: Any, share: float) -> dict[str, np.ndarray]:
         count = config.points.last_samples if share == 1 else config.points.samples
-        return {"samples": bounded(np.asarray(recipes.draws(of)(state.ema, jnp.arange(count))))}
+        return {"samples": bounded(np.asarray(recipes.draws(method_recipe)(state.ema, jnp.arange(count))))}
 
     recipes_together.train(
-        *(of, seeds, targets.batches(GRID, seeds, of.rows), draw),
+        *(method_recipe, seeds, targets.batches(GRID, seeds, method_recipe.rows), draw),
         shares=config.shares,
         total=total,
         folder=where,
         progress=progress,
-        own=(paces,),
+        by_seed=(paces,),
         checkpoint_every=2000,
         log_every=1,
         most_nonfinite=1000,

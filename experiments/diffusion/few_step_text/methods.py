@@ -60,7 +60,7 @@ def adaptive(conditioned: NetworkDenoiser, absent: NetworkDenoiser, numbers: Num
 
 def cached(conditioned: NetworkDenoiser, absent: NetworkDenoiser, numbers: Numbers) -> Denoiser:
     """Guidance of a network that keeps its deep features from one step to the next."""
-    both = [feature_cache(each, SHALLOW, numbers.every) for each in (given, absent)]
+    both = [feature_cache(each, SHALLOW, numbers.every) for each in (conditioned, absent)]
     return stateful_denoiser.guided(guidance.classifier_free, both, numbers.scale)
 
 
@@ -112,7 +112,10 @@ METHODS: dict[str, Method] = {
     INTERVAL: Method(on_interval, _UNIPC, resolved=True, guided=None),
     ADAPTIVE: Method(adaptive, stateful_denoiser.stateful(_UNIPC), resolved=True, guided=EVERYWHERE),
     CACHED: Method(cached, stateful_denoiser.stateful(_UNIPC), resolved=True, guided=EVERYWHERE),
-    **{name: Method(alone, of.sampler, resolved=False, guided=NOWHERE, student=name) for name, of in STUDENTS.items()},
+    **{
+        name: Method(alone, taught.sampler, resolved=False, guided=NOWHERE, student=name)
+        for name, taught in STUDENTS.items()
+    },
     UNTRAINED: Method(on_interval, _UNIPC, resolved=True, guided=EVERYWHERE),
 }
 """By the name in tables. Those under guidance which save evaluations are held against GUIDED in as many steps.

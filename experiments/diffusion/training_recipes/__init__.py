@@ -270,9 +270,8 @@ def curves(base: str, file: str, measured: Measurements, folder: RunFolder) -> F
     for name in (name for name, parent in RECIPES.items() if parent == base):
         sets = [each for each in measured if (each.name, each.group) == (name, "sets")]
         steps = list(dict.fromkeys(each.measures["steps"] for each in sets))
-        values: Any = [
-            [each.measures["frechet"][0] for each in sets if each.measures["steps"] == step] for step in steps
-        ]  # type: ignore[index]
+        distances: list[Any] = [(each.measures["frechet"], each.measures["steps"]) for each in sets]
+        values = [[frechet[0] for frechet, at in distances if at == step] for step in steps]
         label = "plain" if name == base else name
         series.append(
             figures.Curve(label, steps, *(reduce(np.array(values), axis=1) for reduce in (np.mean, np.min, np.max)))

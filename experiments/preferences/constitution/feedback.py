@@ -132,8 +132,8 @@ def policy(network: networks.LanguageModel, params: Params) -> RevisionPolicy:
     def critique(
         key: jax.Array, prompt: jax.Array, draft: jax.Array, principle: jax.Array, index: jax.Array
     ) -> jax.Array:
-        asked = jnp.concatenate([prompt, draft, CRITIQUE + principle[:, None]], 1)
-        return responses.write(network, params, key, asked, index, CRITICISM, temperature=0.0).tokens
+        question = jnp.concatenate([prompt, draft, CRITIQUE + principle[:, None]], 1)
+        return responses.write(network, params, key, question, index, CRITICISM, temperature=0.0).tokens
 
     def revise(
         key: jax.Array,
@@ -144,8 +144,8 @@ def policy(network: networks.LanguageModel, params: Params) -> RevisionPolicy:
         index: jax.Array,
     ) -> jax.Array:
         tag = jnp.full_like(principle, REVISE)[:, None]
-        asked = jnp.concatenate([prompt, draft, CRITIQUE + principle[:, None], criticism, tag], 1)
-        return responses.write(network, params, key, asked, index, RESPONSE, temperature=0.0).tokens
+        question = jnp.concatenate([prompt, draft, CRITIQUE + principle[:, None], criticism, tag], 1)
+        return responses.write(network, params, key, question, index, RESPONSE, temperature=0.0).tokens
 
     return RevisionPolicy(answer, critique, revise)
 
@@ -195,8 +195,14 @@ def _revise(network: networks.LanguageModel, rounds: int) -> Any:
 def _judge(network: networks.LanguageModel) -> Any:
     def judge(params: Params, prompt: jax.Array, first: jax.Array, second: jax.Array) -> tuple[jax.Array, ...]:
         principles = jnp.arange(len(PRINCIPLES), dtype=jnp.int32)
-        found = jax.lax.map(lambda principle: preferred(network, params, prompt, first, second, principle), principles)
-        return jnp.mean(found.probability, 0), jnp.mean(jax.nn.sigmoid(found.one_order), 0), found.agree
+        preferences_by_principle = jax.lax.map(
+            lambda principle: preferred(network, params, prompt, first, second, principle), principles
+        )
+        return (
+            jnp.mean(preferences_by_principle.probability, 0),
+            jnp.mean(jax.nn.sigmoid(preferences_by_principle.one_order), 0),
+            preferences_by_principle.agree,
+        )
 
     return devices.jit(judge, libraries=False)
 

@@ -49,10 +49,10 @@ def responses(letters: Int[np.ndarray, "n 4"], signs: Int[np.ndarray, "n 4"]) ->
     return np.stack([letters, signs + FIRST_SIGN], 2).reshape(len(letters), RESPONSE).astype(np.int32)
 
 
-def criticisms(place: Int[np.ndarray, "n"]) -> Int32[np.ndarray, "n 2"]:
+def criticisms(position: Int[np.ndarray, "n"]) -> Int32[np.ndarray, "n 2"]:
     """Verdicts and places of the first sign that offends, −1 for none."""
-    fine = place < 0
-    return np.stack([np.where(fine, FINE, BROKEN), np.where(fine, NOWHERE, PLACE + place)], 1).astype(np.int32)
+    fine = position < 0
+    return np.stack([np.where(fine, FINE, BROKEN), np.where(fine, NOWHERE, PLACE + position)], 1).astype(np.int32)
 
 
 def signs_of(tokens: Int[np.ndarray, "n 8"]) -> Int[np.ndarray, "n 4"]:
@@ -101,18 +101,22 @@ def answer_rows(prompt: Int[np.ndarray, "n 5"], response: Int[np.ndarray, "n 8"]
 
 def _critic_rows(rng: np.random.Generator, numbers: np.ndarray) -> SkillRows:
     start, (signs,) = _answered(rng, numbers, 1)
-    asked = ((principle, grammar.critiques(signs, principle)) for principle in _orders(rng, len(numbers)).T)
-    said = [part for principle, place in asked for part in ((_tag(CRITIQUE, principle), 0.0), (criticisms(place), 1.0))]
-    return _rows(*start, *said)
+    questions = ((principle, grammar.critiques(signs, principle)) for principle in _orders(rng, len(numbers)).T)
+    parts = [
+        part
+        for principle, position in questions
+        for part in ((_tag(CRITIQUE, principle), 0.0), (criticisms(position), 1.0))
+    ]
+    return _rows(*start, *parts)
 
 
 def _reviser_rows(rng: np.random.Generator, numbers: np.ndarray) -> SkillRows:
     start, (signs,) = _answered(rng, numbers, 1)
     principle = rng.integers(len(PRINCIPLES), size=len(numbers))
     after = responses(grammar.task(grammar.requests(numbers)), grammar.revised(signs, principle))
-    said = criticisms(grammar.critiques(signs, principle))
+    reply = criticisms(grammar.critiques(signs, principle))
     return _rows(
-        *start, (_tag(CRITIQUE, principle), 0.0), (said, 1.0), (_tag(REVISE, 0 * principle), 0.0), (after, 1.0)
+        *start, (_tag(CRITIQUE, principle), 0.0), (reply, 1.0), (_tag(REVISE, 0 * principle), 0.0), (after, 1.0)
     )
 
 
@@ -123,12 +127,12 @@ def _judge_rows(rng: np.random.Generator, numbers: np.ndarray) -> SkillRows:
     choice = np.where(np.where(first == second, coin, second), FIRST, SECOND)
     orders = _orders(rng, len(numbers)).T
     chosen = [choice[np.arange(len(numbers)), principle][:, None] for principle in orders]
-    said = [
+    reply = [
         part
         for principle, word in zip(orders, chosen, strict=True)
         for part in ((_tag(JUDGE, principle), 0.0), (word, 1.0))
     ]
-    return _rows(*start, *said)
+    return _rows(*start, *reply)
 
 
 def _answered(

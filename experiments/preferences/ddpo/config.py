@@ -103,14 +103,19 @@ def policy(config: Config, reward: str) -> Policy:
 
 def seeds(config: Config, reward: str, how: str) -> tuple[int, ...]:
     """The seeds of an arm."""
-    every = config.scenes_seeds if reward == SCENES else config.seeds
-    return every[:1] if how == SHUFFLED else every
+    seeds_of_reward = config.scenes_seeds if reward == SCENES else config.seeds
+    return seeds_of_reward[:1] if how == SHUFFLED else seeds_of_reward
 
 
 def updates(config: Config, reward: str, how: str) -> int:
     """How many updates an arm learns for."""
-    own = policy(config, reward).updates
-    return {DDPO: own, SHUFFLED: config.shuffled_updates, DRAFT: config.draft_updates, DPO: config.dpo_updates}[how]
+    updates_of_policy = policy(config, reward).updates
+    return {
+        DDPO: updates_of_policy,
+        SHUFFLED: config.shuffled_updates,
+        DRAFT: config.draft_updates,
+        DPO: config.dpo_updates,
+    }[how]
 
 
 def check(config: Config) -> None:
@@ -118,16 +123,16 @@ def check(config: Config) -> None:
     installed.
     """
     image_training.check(config.base, "base.")
-    for name, of, prompts in (("digits", config.digits, 1), ("scenes", config.scenes, config.prompts)):
-        if of.batch % (2 * of.parts):
-            raise ConfigError(f"twice --{name}.parts {of.parts} must divide --{name}.batch {of.batch}")
-        if of.batch % prompts or of.batch // prompts < 2:
+    for name, settings, prompts in (("digits", config.digits, 1), ("scenes", config.scenes, config.prompts)):
+        if settings.batch % (2 * settings.parts):
+            raise ConfigError(f"twice --{name}.parts {settings.parts} must divide --{name}.batch {settings.batch}")
+        if settings.batch % prompts or settings.batch // prompts < 2:
             raise ConfigError(
-                f"--{name}.batch {of.batch} must hold each of --prompts {prompts} equally often, and at least twice"
+                f"--{name}.batch {settings.batch} must hold each of --prompts {prompts} equally often, and at least twice"
             )
-        if of.acting >= of.steps:
+        if settings.acting >= settings.steps:
             raise ConfigError(
-                f"--{name}.acting {of.acting} must be below --{name}.steps {of.steps}, whose last one the reference "
+                f"--{name}.acting {settings.acting} must be below --{name}.steps {settings.steps}, whose last one the reference "
                 "takes"
             )
     ranges.at_most("last", config.last, "digits.acting", config.digits.acting)

@@ -38,8 +38,10 @@ def classifier() -> tuple[np.ndarray, np.ndarray]:
     from sklearn.linear_model import LogisticRegression
 
     rows, _ = halves()
-    of = split()
-    fitted = LogisticRegression(C=0.1, max_iter=5000).fit(features.pixels(of.train_images[rows]), of.train_labels[rows])
+    digits_split = split()
+    fitted = LogisticRegression(C=0.1, max_iter=5000).fit(
+        features.pixels(digits_split.train_images[rows]), digits_split.train_labels[rows]
+    )
     return fitted.coef_.T.astype(np.float32), fitted.intercept_.astype(np.float32)
 
 
@@ -53,10 +55,10 @@ def judge_of_digits() -> Judge:
 @functools.cache
 def judge_of_scenes(count: int) -> Judge:
     """A support vector machine that tells colour and shape of a quarter, from rendered scenes without any model."""
-    drawn = shapes.draw(shapes.Recipe(objects=(1, 3)), STREAM, np.arange(count))
-    images = rendering.render(drawn, scenes.SIDE)
+    scenes_drawn = shapes.draw(shapes.Recipe(objects=(1, 3)), STREAM, np.arange(count))
+    images = rendering.render(scenes_drawn, scenes.SIDE)
     noisy = images + NOISE * np.random.default_rng(STREAM).standard_normal(images.shape).astype(np.float32)
-    truth = wanted(drawn.attributes)
+    truth = expected(scenes_drawn.attributes)
     return classifier_accuracy.train(quarters(noisy).reshape(-1, QUARTER, QUARTER, 3), truth.reshape(-1))
 
 
@@ -81,17 +83,17 @@ def quarters(images: np.ndarray) -> np.ndarray:
     return np.stack(parts, axis=1)
 
 
-def wanted(attributes: np.ndarray) -> np.ndarray:
+def expected(attributes: np.ndarray) -> np.ndarray:
     """(n, 4) the class of each quarter of scenes (n, 3, 4)."""
     classes = np.full((len(attributes), 4), EMPTY, np.int64)
     for slot in range(attributes.shape[1]):
-        colour, shape, _, place = attributes[:, slot].T
-        rows = np.flatnonzero(place >= 0)
-        classes[rows, place[rows]] = colour[rows] * len(shapes.SHAPES) + shape[rows]
+        colour, shape, _, position = attributes[:, slot].T
+        rows = np.flatnonzero(position >= 0)
+        classes[rows, position[rows]] = colour[rows] * len(shapes.SHAPES) + shape[rows]
     return classes
 
 
-def seen_in_scenes(judge: Judge, images: np.ndarray, asked: np.ndarray) -> np.ndarray:
+def seen_in_scenes(judge: Judge, images: np.ndarray, attributes: np.ndarray) -> np.ndarray:
     """(n,) whether all four quarters show the colours and shapes of asked (n, 3, 4)."""
     clipped = np.clip(images, -1.0, 1.0)
     seen = classifier_accuracy.predict(judge, quarters(clipped).reshape(-1, QUARTER, QUARTER, 3)).reshape(-1, 4)
@@ -104,8 +106,8 @@ def pushed(digit: int) -> np.ndarray:
 
     Nothing but the reward is followed, so a judge must not agree: they still show what they showed.
     """
-    of = split()
-    images = jnp.asarray(of.held_out_images[of.held_out_labels != digit])
+    digits_split = split()
+    images = jnp.asarray(digits_split.held_out_images[digits_split.held_out_labels != digit])
 
     def push(x: jax.Array) -> jax.Array:
         slope = jax.grad(lambda x: jnp.sum(log_probabilities(x)[:, digit]))(x)

@@ -48,19 +48,19 @@ def optimum(rewards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     No policy of such a KL has a larger mean reward.
     """
-    found: list[tuple[float, float]] = []
+    points: list[tuple[float, float]] = []
     for strength in STRENGTHS / deviation(rewards):
         log_weights = strength * rewards - scipy.special.logsumexp(strength * rewards, axis=0)
         weights = np.exp(log_weights)
-        if 1 / np.square(weights).sum(0).max() < REACH and len(found):
+        if 1 / np.square(weights).sum(0).max() < REACH and len(points):
             break
-        found.append(
+        points.append(
             (
                 float(np.mean((weights * (log_weights + np.log(len(rewards)))).sum(0))),
                 float(np.mean((weights * rewards).sum(0))),
             )
         )
-    kl, reward = np.array(found).T
+    kl, reward = np.array(points).T
     return kl, reward
 
 

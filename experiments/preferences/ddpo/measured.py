@@ -63,21 +63,23 @@ class Found:
 
 def of_all(config: Config, folder: RunFolder, progress: Progress) -> Found:
     """From the policies of a run."""
-    every = rewarded.every(config, folder)
+    tasks = rewarded.tasks(config, folder)
     reference: dict[str, PolicySamples] = {}
     policies: dict[tuple[str, str], dict[int, PolicySamples]] = {}
     with progress.phase("sample"):
         measures: dict[str, _Measure] = {}
-        for reward, task in every.items():
+        for reward, task in tasks.items():
             measures[reward] = measures.get(task.rewards[0]) or _Measure(config, task, progress)
             if reward == task.rewards[0]:
                 reference |= measures[reward].reference()
         for reward, how in ARMS:
-            of = {seed: train.restore(every[reward], folder, reward, how, seed) for seed in seeds(config, reward, how)}
-            policies[reward, how] = {
-                seed: measures[reward](f"{how}, seed {seed}", reward, params) for seed, params in of.items()
+            by_seed = {
+                seed: train.restore(tasks[reward], folder, reward, how, seed) for seed in seeds(config, reward, how)
             }
-        scenes, measure = every[SCENES], measures[SCENES]
+            policies[reward, how] = {
+                seed: measures[reward](f"{how}, seed {seed}", reward, params) for seed, params in by_seed.items()
+            }
+        scenes, measure = tasks[SCENES], measures[SCENES]
         others: dict[Any, PolicySamples] = {
             "reference": measure("other prompts, reference", SCENES, scenes.reference, others=True)
         }
@@ -89,27 +91,27 @@ def of_all(config: Config, folder: RunFolder, progress: Progress) -> Found:
 
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
     """What each policy gained, at which KL, what judges say of it, and what it lost in diversity."""
-    found = of_all(config, folder, progress)
+    results = of_all(config, folder, progress)
     with progress.phase("judge"):
         for reward in (DIGIT, INK, SCENES):
-            yield from policies_of(reward, found, folder)
-        for name, samples in found.others.items():
+            yield from policies_of(reward, results, folder)
+        for name, samples in results.others.items():
             title = name if isinstance(name, str) else f"seed {name}"
             yield Measured(title, {"exact": interval(np.mean, samples.rewards), **_judges(samples)}, group="others")
-        for (reward, how), by_seed in found.policies.items():
+        for (reward, how), by_seed in results.policies.items():
             for seed, samples in by_seed.items():
-                yield beside(reward, how, seed, samples, found.reference[reward].rewards)
+                yield beside(reward, how, seed, samples, results.reference[reward].rewards)
                 if how == DDPO:
                     passes = updates(config, reward, how) * policy(config, reward).batch
-                    error = max(line["ratio_error"] for line in train.place(folder, reward, how).read_metrics(seed))
+                    error = max(line["ratio_error"] for line in train.inside(folder, reward, how).read_metrics(seed))
                     yield Measured(f"{reward}: first passes", {"ratio": error}, seed, passes, "ratios")
         _, agreement = digits_agree(config.digit, judges.pushed(config.digit))
         yield Measured(PUSHED, {"agreement": intervals.share(agreement)}, n=len(agreement), group="pushed")
 
 
-def policies_of(reward: str, found: Found, folder: RunFolder) -> Iterator[Measured]:
+def policies_of(reward: str, results: Found, folder: RunFolder) -> Iterator[Measured]:
     """The reference, best-of-n and every policy of a reward, with what figures draw of them."""
-    reference = found.reference[reward]
+    reference = results.reference[reward]
     rewards, reach = reference.rewards, kl_frontier.most_choices(reference.rewards)
     unit = kl_frontier.deviation(rewards)
     choices = np.geomspace(1, reach, 40)
@@ -132,7 +134,7 @@ def policies_of(reward: str, found: Found, folder: RunFolder) -> Iterator[Measur
                 "KL": kl_frontier.kl_bound(count),
             }
             yield Measured(f"best of {count}", measures, group=reward)
-    for (name, how), by_seed in found.policies.items():
+    for (name, how), by_seed in results.policies.items():
         for seed, samples in by_seed.items() if name == reward else ():
             kl = float(samples.kl.mean())
             n = kl_frontier.choices_at(kl)
@@ -144,7 +146,7 @@ def policies_of(reward: str, found: Found, folder: RunFolder) -> Iterator[Measur
             }
             arrays = {"images": samples.images, "end": np.array((kl, samples.rewards.mean()))}
             if how == DDPO:
-                arrays["log"] = smoothed(train.place(folder, reward, how).read_metrics(seed))
+                arrays["log"] = smoothed(train.inside(folder, reward, how).read_metrics(seed))
             yield Measured(
                 f"{how}, seed {seed}", measures | {"matched": matched} | _judges(samples), group=reward, arrays=arrays
             )
@@ -212,11 +214,11 @@ class _Measure:
 
     def _drawn(self, title: str, count: int, draw: Any, others: bool) -> Any:
         index, prompt = self._numbers(count, others)
-        drawn = drawing.whole(
+        samples = drawing.whole(
             draw, index, prompt, together=self._of.together, title=f"sample {title}", progress=self._progress
         )
-        drawing.check_finite(drawn[0], index, title)
-        return drawn
+        drawing.check_finite(samples[0], index, title)
+        return samples
 
     def _numbers(self, count: int, others: bool) -> tuple[np.ndarray, np.ndarray]:
         """Numbers and prompts of samples. others: prompts that no policy has learned from."""
@@ -244,8 +246,8 @@ class _Measure:
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
         if self._task.asked is not None:
             judge = judges.judge_of_scenes(self._config.scene_crops)
-            seen = judges.seen_in_scenes(judge, images, self._task.asked[prompt])
-            return seen, seen == (rewards > 0.5)
+            readings = judges.seen_in_scenes(judge, images, self._task.asked[prompt])
+            return readings, readings == (rewards > 0.5)
         return digits_agree(self._config.digit, images) if reward == DIGIT else (None, None)
 
     def _distinct(self, images: np.ndarray) -> float:

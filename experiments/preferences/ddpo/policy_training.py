@@ -65,9 +65,9 @@ def fresh(config: Config, task: RewardedTask, reward: str) -> Callable[[jax.Arra
 
     def start(key: jax.Array) -> DdpoState:
         reference = jax.tree.map(jnp.asarray, task.reference)
-        chosen, own = jnp.int32(task.rewards.index(reward)), jax.tree.map(jnp.asarray, scale)
+        chosen, normaliser = jnp.int32(task.rewards.index(reward)), jax.tree.map(jnp.asarray, scale)
         policy = training.start(task.start(jax.random.fold_in(key, 0)), optimizer, key, ema=())
-        return DdpoState(jnp.zeros((), jnp.int32), policy, reference, chosen, own)
+        return DdpoState(jnp.zeros((), jnp.int32), policy, reference, chosen, normaliser)
 
     return start
 
@@ -92,15 +92,15 @@ def rollout(
     The objective is E[reward] − β KL of trajectories. The KL of a step depends on the step itself, whose gradient is
     exact and part of the loss, and on where the steps before led, which is part of their advantage.
     """
-    prompt, params = task.prompt(index), task.whole(state.policy.params, state.reference)
+    prompt, params = task.prompt(index), task.merged(state.policy.params, state.reference)
     states, images = task.draw(state.policy.key, params, state.reference, index, prompt)
-    own, reference = task.laws_of_both(params, state.reference, states, prompt)
-    kl, scores = own.kl(reference), task.score(images, prompt)[:, state.chosen]
+    law, reference = task.laws_of_both(params, state.reference, states, prompt)
+    kl, scores = law.kl(reference), task.score(images, prompt)[:, state.chosen]
     to_come = jnp.cumsum(kl[:, ::-1], axis=1)[:, ::-1] - kl
     returns = state.scale(scores)[order][:, None] - beta * to_come
     advantages = jax.vmap(lambda column: preferences.group_relative(column, prompt, scale=False), 1, 1)(returns)
     metrics = {"reward": jnp.mean(scores), "kl": jnp.mean(jnp.sum(kl, axis=1))}
-    return Denoising(jnp.moveaxis(states, 0, 1), advantages, own, reference, prompt), metrics
+    return Denoising(jnp.moveaxis(states, 0, 1), advantages, law, reference, prompt), metrics
 
 
 def clipped_loss(
@@ -108,7 +108,7 @@ def clipped_loss(
 ) -> tuple[jax.Array, Metrics]:
     """The clipped policy gradient of a part of a rollout, with β times the KL of its steps. Means over steps, both."""
     states = jnp.moveaxis(batch.states, 1, 0)
-    laws = task.laws(task.whole(learned, reference), states, batch.prompt)
+    laws = task.laws(task.merged(learned, reference), states, batch.prompt)
     log_ratio, mask = laws.log_ratio(batch.own, trajectory.ends(states)), batch.own.mask
     loss, metrics = preferences.clipped_policy_gradient(
         log_ratio, jnp.zeros_like(log_ratio), batch.advantages, mask, CLIP
@@ -127,14 +127,16 @@ def _policy_gradient(config: Config, task: RewardedTask) -> Update:
     step = training.make_step(loss, _optimizer(config, task))
 
     def advance(state: DdpoState, batch: Any) -> tuple[DdpoState, Metrics]:
-        drawn, metrics = rollout(task, state, batch["index"], batch["order"], config.beta)
-        pieces = jax.tree.map(lambda leaf: leaf.reshape(parts, -1, *leaf.shape[1:]), drawn)
-        following, every = state.policy, []
+        rollouts, metrics = rollout(task, state, batch["index"], batch["order"], config.beta)
+        pieces = jax.tree.map(lambda leaf: leaf.reshape(parts, -1, *leaf.shape[1:]), rollouts)
+        following, all_metrics = state.policy, []
         # no scan: within a loop of XLA the gradients of convolutions take many times as long on a CPU
         for part in range(parts):
-            following, of = step(following, jax.tree.map(lambda leaf, part=part: leaf[part], pieces), state.reference)
-            every.append(of)
-        of_parts = jax.tree.map(lambda *values: jnp.stack(values), *every)
+            following, step_metrics = step(
+                following, jax.tree.map(lambda leaf, part=part: leaf[part], pieces), state.reference
+            )
+            all_metrics.append(step_metrics)
+        of_parts = jax.tree.map(lambda *values: jnp.stack(values), *all_metrics)
         metrics |= {"ratio_error": of_parts["ratio_error"][0], "clip_fraction": of_parts["clip_fraction"][-1]}
         metrics |= {name: jnp.mean(of_parts[name]) for name in ("loss", "grad_norm")} | {
             "finite": jnp.all(of_parts["finite"])
@@ -164,10 +166,10 @@ def _draft_loss(config: Config, task: RewardedTask) -> Callable[..., tuple[jax.A
             jax.ShapeDtypeStruct((*index.shape, *task.model.shape), jnp.float32),
         )
         start = task.levels.sigma[0] * noise
-        given = task.drawing_denoiser(params, reference, prompt)
+        denoise = task.drawing_denoiser(params, reference, prompt)
         last = config.last + len(task.levels) - 1 - task.acting  # and through the reference's
         images = reward_gradients.truncated_sample(
-            key, given, task.sampler, task.levels, start, index, last=last, unroll=True
+            key, denoise, task.sampler, task.levels, start, index, last=last, unroll=True
         )
         scores = task.score(images, prompt)[:, chosen]
         return -jnp.mean(scale(scores)), {"reward": jnp.mean(scores)}

@@ -80,7 +80,7 @@ class RewardedTask:
             return jax.tree.map(jnp.asarray, self.reference)
         return lora.start(key, self.reference, *self.adapted)
 
-    def whole(self, learned: Params, reference: Params) -> Params:
+    def merged(self, learned: Params, reference: Params) -> Params:
         """Those of the network."""
         return learned if self.adapted is None else lora.merge(reference, learned)
 
@@ -97,8 +97,8 @@ class RewardedTask:
         self, key: jax.Array, params: Params, reference: Params, index: jax.Array, prompt: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         """The states (acting + 1, b, …) of the actions of each sample by its index (b,), and the samples (b, …)."""
-        given, shape = self.drawing_denoiser(params, reference, prompt), self.model.shape
-        states = sampling.sample(key, given, self.sampler, self.levels, shape, index, trajectory=True)
+        denoise, shape = self.drawing_denoiser(params, reference, prompt), self.model.shape
+        states = sampling.sample(key, denoise, self.sampler, self.levels, shape, index, trajectory=True)
         return states[: self.acting + 1], states[-1]
 
     def laws(self, params: Params, states: jax.Array, prompt: jax.Array) -> StepLaw:
@@ -118,7 +118,7 @@ class RewardedTask:
 
         def denoise(x: jax.Array, level: Level) -> Prediction:
             rest = level.sigma <= self.levels.sigma[self.acting]
-            chosen = jax.tree.map(lambda own, fixed: jnp.where(rest, fixed, own), params, reference)
+            chosen = jax.tree.map(lambda learned, fixed: jnp.where(rest, fixed, learned), params, reference)
             return self.denoiser(chosen, prompt)(x, level)
 
         return denoise
@@ -143,8 +143,8 @@ class RewardedTask:
             params: Params, reference: Params, index: jax.Array, prompt: jax.Array
         ) -> tuple[jax.Array, jax.Array, jax.Array]:
             states, images = self.draw(_key(), params, reference, index, prompt)
-            own, other = self.laws_of_both(params, reference, states, prompt)
-            return images, self.score(images, prompt), own.kl(other).sum(1)
+            law, other = self.laws_of_both(params, reference, states, prompt)
+            return images, self.score(images, prompt), law.kl(other).sum(1)
 
         return devices.jit(draw)
 
@@ -187,24 +187,26 @@ def of_digits(config: Config, folder: RunFolder) -> RewardedTask:
 
 def of_scenes(config: Config) -> RewardedTask:
     """Scenes of two red circles; prompts that no policy learns from follow as many that are learned."""
-    asked = two_red_circles(2 * config.prompts)
+    attributes = two_red_circles(2 * config.prompts)
     if config.networks:
-        given, _ = published.read(FOLDER / "shapes.safetensors")
-        model, reference = given.model, given.params["network"]
-        words = encoded_captions.frozen(captions.write(asked), Progress(quiet=True)).rows(np.arange(len(asked)))
+        trained, _ = published.read(FOLDER / "shapes.safetensors")
+        model, reference = trained.model, trained.params["network"]
+        words = encoded_captions.frozen(captions.write(attributes), Progress(quiet=True)).rows(
+            np.arange(len(attributes))
+        )
     else:
         model = _without_network(networks.SHAPE)
-        reference, words = model.init(jax.random.key(0)), np.zeros(len(asked), np.float32)
+        reference, words = model.init(jax.random.key(0)), np.zeros(len(attributes), np.float32)
     levels = grids.trailing(model.schedule, config.scenes.steps)
     adapted = (config.rank, TEXT_PATHS) if config.networks else None
-    score = functools.partial(exactly, asked)
+    score = functools.partial(exactly, attributes)
     return RewardedTask(
-        (SCENES,), model, reference, words, config.prompts, levels, config.scenes.acting, score, asked, adapted
+        (SCENES,), model, reference, words, config.prompts, levels, config.scenes.acting, score, attributes, adapted
     )
 
 
 @functools.lru_cache(maxsize=1)  # what training compiles serves the judgement too
-def every(config: Config, folder: RunFolder) -> dict[str, RewardedTask]:
+def tasks(config: Config, folder: RunFolder) -> dict[str, RewardedTask]:
     """By reward; the reference of digits has been trained."""
     return {reward: task for task in (of_digits(config, folder), of_scenes(config)) for reward in task.rewards}
 
@@ -214,12 +216,12 @@ def two_red_circles(count: int) -> np.ndarray:
     red circle.
     """
     pairs, sizes = list(itertools.combinations(range(4), 2)), list(itertools.product(range(2), repeat=2))
-    every = list(itertools.product(pairs, sizes))
-    asked = np.full((count, shapes.MOST_OBJECTS, 4), shapes.ABSENT, np.int32)
+    combinations = list(itertools.product(pairs, sizes))
+    attributes = np.full((count, shapes.MOST_OBJECTS, 4), shapes.ABSENT, np.int32)
     for row in range(count):
-        places, radii = every[7 * row % len(every)]
-        asked[row, :2] = [(*RED_CIRCLE, size, place) for size, place in zip(radii, places, strict=True)]
-    return asked
+        places, radii = combinations[7 * row % len(combinations)]
+        attributes[row, :2] = [(*RED_CIRCLE, size, position) for size, position in zip(radii, places, strict=True)]
+    return attributes
 
 
 def scaled(params: Params, x: jax.Array, t: jax.Array, words: jax.Array) -> jax.Array:
@@ -232,14 +234,14 @@ def ink(images: jax.Array) -> jax.Array:
     return jnp.mean((jnp.clip(images, -1.0, 1.0) + 1) / 2, axis=(1, 2, 3))
 
 
-def exactly(asked: np.ndarray, images: jax.Array, prompt: jax.Array) -> jax.Array:
+def exactly(attributes: np.ndarray, images: jax.Array, prompt: jax.Array) -> jax.Array:
     """(b, 1) 1 where the oracle reads exactly what the prompt asks for, else 0. The oracle is no program of JAX, so it
     runs on the host.
     """
 
     def read(images: Any, prompt: Any) -> np.ndarray:
         reading = shapes_oracle.read(np.asarray(images))
-        return np.all(reading == asked[np.asarray(prompt)], axis=(1, 2)).astype(np.float32)
+        return np.all(reading == attributes[np.asarray(prompt)], axis=(1, 2)).astype(np.float32)
 
     return jax.pure_callback(read, jax.ShapeDtypeStruct(images.shape[:1], jnp.float32), images, prompt)[:, None]
 

@@ -20,7 +20,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """Every arm with every seed of it."""
     rewarded.train_base(config, folder, progress)
     mesh = meshes.build(folder.mesh, ())
-    task_of = rewarded.every(config, folder)
+    task_of = rewarded.tasks(config, folder)
     steps: dict[tuple[int, str], Any] = {}
     for reward, how in ARMS:
         # the control differs from what it controls in its batches alone
@@ -37,7 +37,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
                 functools.partial(batch_at, policy(config, reward).batch, how, seed),
                 seed=seed,
                 steps=updates(config, reward, how),
-                folder=place(folder, reward, how),
+                folder=inside(folder, reward, how),
                 progress=progress,
                 checkpoint_every=20,
                 log_every=1,
@@ -54,11 +54,11 @@ def batch_at(count: int, how: str, seed: int, step: int) -> dict[str, np.ndarray
 
 def restore(task: RewardedTask, folder: RunFolder, reward: str, how: str, seed: int) -> Params:
     """The parameters of the network after a policy's training. Raises as `Checkpoints` does."""
-    with Checkpoints(place(folder, reward, how).checkpoints(seed), read_only=True) as store:
+    with Checkpoints(inside(folder, reward, how).checkpoints(seed), read_only=True) as store:
         learned = store.restore_subtree(None, "policy/params", jax.eval_shape(task.start, jax.random.key(0))).state
-    return task.whole(learned, task.reference)
+    return task.merged(learned, task.reference)
 
 
-def place(folder: RunFolder, reward: str, how: str) -> RunFolder:
+def inside(folder: RunFolder, reward: str, how: str) -> RunFolder:
     """Where an arm keeps its checkpoints and metrics."""
     return folder.inside(f"{reward}_{how}")

@@ -40,8 +40,8 @@ def reached(policy: np.ndarray, reference: np.ndarray, rewards: np.ndarray) -> R
     """Reward and KL of a policy."""
     policy, reference = (scipy.special.log_softmax(law, axis=1) for law in (policy, reference))
     law = np.exp(policy)
-    apart = np.where(law > 0, law * (policy - reference), 0.0)
-    return Reached(float((law * rewards).sum(1).mean()), float(apart.sum(1).mean()))
+    terms = np.where(law > 0, law * (policy - reference), 0.0)
+    return Reached(float((law * rewards).sum(1).mean()), float(terms.sum(1).mean()))
 
 
 def share(policy: np.ndarray, reference: np.ndarray, rewards: np.ndarray, beta: float) -> float:
@@ -64,7 +64,7 @@ def frontier(reference: np.ndarray, rewards: np.ndarray, kl: float) -> float:
         beta = float(np.exp(log_beta))
         return beta * kl + best(reference, rewards, beta)
 
-    found = scipy.optimize.minimize_scalar(
+    minimum = scipy.optimize.minimize_scalar(
         bound, bounds=tuple(np.log(BETAS)), method="bounded", options={"xatol": 1e-9}
     )
-    return float(found.fun)
+    return float(minimum.fun)

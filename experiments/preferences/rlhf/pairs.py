@@ -61,22 +61,22 @@ class DirectLoss:
         return dpo(*both, batch.reference_chosen, batch.reference_rejected, beta=self.beta)
 
 
-def ranked_at(given: Sequence[Rankings], batch: int, seeds: Sequence[int], step: int) -> Ranked:
+def ranked_at(rankings: Sequence[Rankings], batch: int, seeds: Sequence[int], step: int) -> Ranked:
     """Rankings of a step for each member, (batch, members, …); a member beyond the seeds takes the order of the
     first.
     """
     tokens, order = [], []
-    for number, of in enumerate(given):
-        rows = batches.batch_at(len(of.prompts), batch, seeds[number % len(seeds)], step)
-        prompts = np.broadcast_to(of.prompts[rows][:, None], of.answers[rows].shape)
-        tokens.append(task.texts(prompts, of.answers[rows]))
-        order.append(of.ranking[rows])
+    for number, ranking in enumerate(rankings):
+        rows = batches.batch_at(len(ranking.prompts), batch, seeds[number % len(seeds)], step)
+        prompts = np.broadcast_to(ranking.prompts[rows][:, None], ranking.answers[rows].shape)
+        tokens.append(task.texts(prompts, ranking.answers[rows]))
+        order.append(ranking.ranking[rows])
     return Ranked(np.stack(tokens, 1), np.stack(order, 1))
 
 
-def of_rankings(given: Rankings) -> tuple[np.ndarray, np.ndarray]:
+def of_rankings(rankings: Rankings) -> tuple[np.ndarray, np.ndarray]:
     """(n,) chosen and rejected answers, by prompt · 512 + number, of all pairs of all rankings."""
-    ordered = np.take_along_axis(given.answers, given.ranking, 1) + task.ANSWERS * given.prompts[:, None]
+    ordered = np.take_along_axis(rankings.answers, rankings.ranking, 1) + task.ANSWERS * rankings.prompts[:, None]
     better, worse = np.triu_indices(ordered.shape[1], 1)
     return ordered[:, better].reshape(-1), ordered[:, worse].reshape(-1)
 
@@ -88,29 +88,31 @@ def by_a_reward(
     512).
     """
     prompts = rng.integers(task.PROMPTS, size=count)
-    both = task.drawn(rng, log_law, prompts, 2) + task.ANSWERS * prompts[:, None]
+    both = task.sample(rng, log_law, prompts, 2) + task.ANSWERS * prompts[:, None]
     margin = np.diff(liked.reshape(-1)[both], axis=1)[:, 0]
     second = rng.random(count) < scipy.special.expit(margin)
     return np.where(second, both[:, 1], both[:, 0]), np.where(second, both[:, 0], both[:, 1])
 
 
-def source(config: Config, laws: np.ndarray, given: Sequence[Rankings], told: np.ndarray) -> Callable[[int], Compared]:
+def source(
+    config: Config, laws: np.ndarray, rankings: Sequence[Rankings], tables: np.ndarray
+) -> Callable[[int], Compared]:
     """From a step to the pairs of DPO, (batch, members): the seeds with their rankings, then the seeds with a reward
     model's preferences.
 
-    laws: (seeds, 4, 512). given: the rankings of each seed. told: (seeds or more, 4, 512) the rewards of the reward
+    laws: (seeds, 4, 512). rankings: the rankings of each seed. tables: (seeds or more, 4, 512) the rewards of the reward
         models.
     """
-    fixed = [of_rankings(each) for each in given[: len(config.seeds)]]
+    fixed = [of_rankings(each) for each in rankings[: len(config.seeds)]]
     size = min(config.dpo_pairs, len(fixed[0][0]))
-    return functools.partial(_compared_at, config.seeds, laws, fixed, told, size)
+    return functools.partial(_compared_at, config.seeds, laws, fixed, tables, size)
 
 
 def _compared_at(
     seeds: Sequence[int],
     laws: np.ndarray,
     fixed: Sequence[tuple[np.ndarray, np.ndarray]],
-    told: np.ndarray,
+    tables: np.ndarray,
     size: int,
     step: int,
 ) -> Compared:
@@ -118,7 +120,7 @@ def _compared_at(
     for seed, (chosen, rejected) in zip(seeds, fixed, strict=True):
         rows = batches.batch_at(len(chosen), size, seed, step)
         both.append((chosen[rows], rejected[rows]))
-    for seed, law, liked in zip(seeds, laws, told[: len(seeds)], strict=True):
+    for seed, law, liked in zip(seeds, laws, tables[: len(seeds)], strict=True):
         both.append(by_a_reward(np.random.default_rng((seed, 4, step)), law, liked, size))
     chosen, rejected = (np.stack(side, 1).astype(np.int32) for side in zip(*both, strict=True))
     reference = np.concatenate([laws, laws]).reshape(len(both), -1).astype(np.float32)

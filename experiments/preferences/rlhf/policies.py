@@ -48,8 +48,8 @@ def law(network: networks.LanguageModel, params: Params) -> jax.Array:
     logits = networks.pure(network)(params, _prefixes()).logits[..., : task.SYMBOLS]
     steps = jax.nn.log_softmax(logits, 2).reshape(task.PROMPTS, task.SYMBOLS, task.SYMBOLS, task.LENGTH, task.SYMBOLS)
     # the last axis is what comes next
-    whole = steps[:, 0, 0, 0][:, :, None, None] + steps[:, :, 0, 1][..., None] + steps[:, :, :, 2]
-    return whole.reshape(task.PROMPTS, task.ANSWERS)
+    joint = steps[:, 0, 0, 0][:, :, None, None] + steps[:, :, 0, 1][..., None] + steps[:, :, :, 2]
+    return joint.reshape(task.PROMPTS, task.ANSWERS)
 
 
 def scores(network: networks.LanguageModel, params: Params, tokens: Any) -> jax.Array:

@@ -57,7 +57,7 @@ class Run:
         return self.policy.step
 
 
-def build(config: Config, groups: bool, seeds: tuple[int, ...], given: Given, mesh: Any) -> training.CompiledStep:
+def build(config: Config, groups: bool, seeds: tuple[int, ...], inputs: Given, mesh: Any) -> training.CompiledStep:
     """What a stage runs. groups: GRPO in place of PPO."""
     network = policies.policy(config)
     actor = policies.Actor(network, without_critic=groups)
@@ -93,7 +93,7 @@ def build(config: Config, groups: bool, seeds: tuple[int, ...], given: Given, me
         curve = run.seen["curve"].at[run.policy.step].set(stood)
         return records.replace(run, policy=following, seen={"curve": curve}), metrics
 
-    return vmapped_seeds.compile_step(step, fresh, seeds, mesh, tuple(given))
+    return vmapped_seeds.compile_step(step, fresh, seeds, mesh, tuple(inputs))
 
 
 def prompts(config: Config, count: int) -> np.ndarray:

@@ -60,7 +60,7 @@ def gold() -> np.ndarray:
     alone, follow = rng.normal(size=(PROMPTS, LENGTH, SYMBOLS)), 0.5 * rng.normal(size=(SYMBOLS, SYMBOLS))
     one, two, three = strings().T
     raw = (
-        sum(alone[:, place, symbols] for place, symbols in enumerate((one, two, three)))
+        sum(alone[:, position, symbols] for position, symbols in enumerate((one, two, three)))
         + (follow[one, two] + follow[two, three])[None]
     )
     weight = np.exp(demonstrated()) / PROMPTS
@@ -68,7 +68,7 @@ def gold() -> np.ndarray:
     return centred / np.sqrt((weight * centred**2).sum())
 
 
-def drawn(rng: np.random.Generator, log_law: np.ndarray, prompts: np.ndarray, each: int = 1) -> np.ndarray:
+def sample(rng: np.random.Generator, log_law: np.ndarray, prompts: np.ndarray, each: int = 1) -> np.ndarray:
     """(n, each) numbers of answers to prompts (n,), from a law (4, 512) given as logarithms."""
     totals = np.cumsum(np.exp(log_law), 1)
     points = rng.random((len(prompts), each)) * totals[prompts, -1:]
@@ -82,7 +82,7 @@ def drawn(rng: np.random.Generator, log_law: np.ndarray, prompts: np.ndarray, ea
 def ranked(rng: np.random.Generator, log_law: np.ndarray, count: int, each: int, liked: np.ndarray) -> Rankings:
     """Rankings by Plackett and Luce's law of a reward (4, 512): each pair of a ranking follows Bradley and Terry's."""
     prompts = rng.integers(PROMPTS, size=count)
-    answers = drawn(rng, log_law, prompts, each)
+    answers = sample(rng, log_law, prompts, each)
     felt = liked[prompts[:, None], answers] + rng.gumbel(size=answers.shape)
     return Rankings(prompts, answers, np.argsort(-felt, 1).astype(np.int32))
 

@@ -67,19 +67,28 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     models = _reward_programs(config, mesh)
     for kind in (RANKED, FEW):
         run(kind, config.reward_steps, models, functools.partial(rankings_at, config, rankings(config, laws, kind)))
-    told, few = (rewards(config, folder, kind, laws) for kind in (RANKED, FEW))
+    by_ranked, few = (rewards(config, folder, kind, laws) for kind in (RANKED, FEW))
     sft = _restored(config, folder, SFT, count, _sft_start(config))
     for kind in policy_stages(config):
-        of = members(config, kind)
+        policies_of_stage = members(config, kind)
         programs = rollout_programs.build(
-            config, kind == GRPO, _seeds(config, of), _given(of, sft, laws, told, few), mesh
+            config,
+            kind == GRPO,
+            _seeds(config, policies_of_stage),
+            _given(policies_of_stage, sft, laws, by_ranked, few),
+            mesh,
         )
-        run(kind, config.updates, programs, functools.partial(_prompts_at, rollout_programs.prompts(config, len(of))))
+        run(
+            kind,
+            config.updates,
+            programs,
+            functools.partial(_prompts_at, rollout_programs.prompts(config, len(policies_of_stage))),
+        )
     run(
         DPO,
         config.dpo_steps,
         _dpo_programs(config, sft, mesh),
-        pairs.source(config, laws, rankings(config, laws, RANKED), told.tables),
+        pairs.source(config, laws, rankings(config, laws, RANKED), by_ranked.tables),
     )
 
 
@@ -103,7 +112,7 @@ def demonstrations_at(config: Config, step: int) -> language.Texts:
     for seed in config.seeds:
         rng = np.random.default_rng((seed, 0, step))
         prompts = rng.integers(task.PROMPTS, size=config.sft_batch)
-        rows.append(task.texts(prompts, task.drawn(rng, task.demonstrated(), prompts)[:, 0]))
+        rows.append(task.texts(prompts, task.sample(rng, task.demonstrated(), prompts)[:, 0]))
     return language.Texts(np.stack(rows, 1))
 
 
@@ -123,13 +132,13 @@ def rankings(config: Config, laws: np.ndarray, kind: str) -> tuple[task.Rankings
     count, each = (config.comparisons, 2) if few else (config.rankings, config.answers)
     liked = [task.gold()] * len(laws) + [np.zeros_like(task.gold())]
     seeds = [(seed, 1 + few) for seed in config.seeds] + [(config.seeds[0], 3 + few)]
-    drawn = zip(seeds, (*laws, laws[0]), liked, strict=True)
-    return tuple(task.ranked(np.random.default_rng(seed), law, count, each, of) for seed, law, of in drawn)
+    draws = zip(seeds, (*laws, laws[0]), liked, strict=True)
+    return tuple(task.ranked(np.random.default_rng(seed), law, count, each, likings) for seed, law, likings in draws)
 
 
-def rankings_at(config: Config, given: tuple[task.Rankings, ...], step: int) -> pairs.Ranked:
+def rankings_at(config: Config, by_member: tuple[task.Rankings, ...], step: int) -> pairs.Ranked:
     """Rankings of a step, (batch, members, …)."""
-    return pairs.ranked_at(given, min(config.reward_batch, len(given[0].prompts)), config.seeds, step)
+    return pairs.ranked_at(by_member, min(config.reward_batch, len(by_member[0].prompts)), config.seeds, step)
 
 
 def rewards(config: Config, folder: RunFolder, kind: str, laws: np.ndarray) -> Rewards:
@@ -190,27 +199,31 @@ def _run(
     )
 
 
-def _seeds(config: Config, of: tuple[Member, ...]) -> tuple[int, ...]:
-    return tuple(config.seeds[each.number] for each in of)
+def _seeds(config: Config, team: tuple[Member, ...]) -> tuple[int, ...]:
+    return tuple(config.seeds[each.number] for each in team)
 
 
-def _given(of: tuple[Member, ...], sft: Params, laws: np.ndarray, told: Rewards, few: Rewards) -> Given:
+def _given(team: tuple[Member, ...], sft: Params, laws: np.ndarray, by_ranked: Rewards, few: Rewards) -> Given:
     """What each member starts from and is told, member by member in front."""
 
     def gathered(ranked: Any, compared: Any) -> Any:
         one, other = np.asarray(ranked), np.asarray(compared)
-        return np.stack([(other if each.few else one)[each.number] for each in of])
+        return np.stack([(other if each.few else one)[each.number] for each in team])
 
-    numbers = np.array([each.number for each in of])
+    numbers = np.array([each.number for each in team])
     params, normalise, tables = (
         jax.tree.map(gathered, *parts)
-        for parts in ((told.params, few.params), (told.normalise, few.normalise), (told.tables, few.tables))
+        for parts in (
+            (by_ranked.params, few.params),
+            (by_ranked.normalise, few.normalise),
+            (by_ranked.tables, few.tables),
+        )
     )
-    betas = np.array([each.beta for each in of], np.float32)
+    betas = np.array([each.beta for each in team], np.float32)
     start = jax.tree.map(lambda leaf: np.asarray(leaf)[numbers], sft)
     exact = {
         "reference": laws[numbers],
-        "gold": np.broadcast_to(task.gold(), (len(of), *task.gold().shape)),
+        "gold": np.broadcast_to(task.gold(), (len(team), *task.gold().shape)),
         "told": tables,
     }
     return Given(start, (params, normalise), {name: table.astype(np.float32) for name, table in exact.items()}, betas)

@@ -36,7 +36,7 @@ class Budget:
     most: int
 
 
-def whole(config: Config, kind: str) -> Budget:
+def full_budget(config: Config, kind: str) -> Budget:
     """What a kind of text was trained for: all scratch-work, or no end of it to force."""
     tokens = train.written(config, kind).scratch_length
     return Budget(tokens, tokens) if tokens else Budget(0, FREE)
@@ -49,22 +49,22 @@ def budgets(config: Config) -> tuple[int, ...]:
 
 def new_tokens(config: Config, kind: str, thought: int | None = None) -> int:
     """Tokens behind a question, with scratch-work of `thought` tokens; None: as much as there is."""
-    of = train.written(config, kind)
-    return of.length - of.prompt_length if thought is None else thought + 1 + of.answer_length
+    written_as = train.written(config, kind)
+    return written_as.length - written_as.prompt_length if thought is None else thought + 1 + written_as.answer_length
 
 
 def sampled(config: Config, kind: str, width: int, params: Params, pairs: np.ndarray, count: int) -> np.ndarray:
     """(n, count) numbers that one network's samples at temperature 1 give; sample j of a question is the same whatever
     the count.
     """
-    return _asked(config, kind, width, params, pairs, count, 1.0, whole(config, kind))
+    return _asked(config, kind, width, params, pairs, count, 1.0, full_budget(config, kind))
 
 
 def likeliest(
     config: Config, kind: str, width: int, params: Params, pairs: np.ndarray, budget: Budget | None = None
 ) -> np.ndarray:
     """(n,) numbers by always taking the likeliest next token."""
-    return _asked(config, kind, width, params, pairs, 1, 0.0, budget or whole(config, kind))[:, 0]
+    return _asked(config, kind, width, params, pairs, 1, 0.0, budget or full_budget(config, kind))[:, 0]
 
 
 def of_seeds(config: Config, folder: RunFolder, arm: Arm, ask: Callable[[Params], np.ndarray]) -> np.ndarray:
@@ -83,11 +83,13 @@ def _asked(
     temperature: float,
     budget: Budget,
 ) -> np.ndarray:
-    of = train.written(config, kind)
-    new = new_tokens(config, kind, max(budget.most, of.scratch_length) if of.scratch else None)
-    draw = functools.partial(_program(train.network(config, width), of.prompt_length), params, of.prompts(pairs))
-    drawn = [draw(number, temperature, budget.least, budget.most, new) for number in range(count)]
-    return np.stack([of.read(np.asarray(tokens)) for tokens in drawn], 1)
+    written_as = train.written(config, kind)
+    new = new_tokens(config, kind, max(budget.most, written_as.scratch_length) if written_as.scratch else None)
+    draw = functools.partial(
+        _program(train.network(config, width), written_as.prompt_length), params, written_as.prompts(pairs)
+    )
+    samples = [draw(number, temperature, budget.least, budget.most, new) for number in range(count)]
+    return np.stack([written_as.read(np.asarray(tokens)) for tokens in samples], 1)
 
 
 @functools.lru_cache(maxsize=4)

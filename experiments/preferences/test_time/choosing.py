@@ -30,31 +30,31 @@ def noisy(deviation: float) -> str:
     return f"{NOISY}{deviation:g}"
 
 
-def shares(config: Config, truth: np.ndarray, given: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
+def shares(config: Config, truth: np.ndarray, answers: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
     """By method: (counts, n) the share of right answers to each question, over all blocks of 1, 2, 4, … of its samples.
 
-    truth: (n,) numbers. given: (n, samples) numbers, -1 where none could be read. scores: (n, samples) of the learned
+    truth: (n,) numbers. answers: (n, samples) numbers, -1 where none could be read. scores: (n, samples) of the learned
         verifier.
     """
-    noise = np.random.default_rng(NOISE).normal(size=given.shape)
-    found: dict[str, list[np.ndarray]] = {}
+    noise = np.random.default_rng(NOISE).normal(size=answers.shape)
+    by_method: dict[str, list[np.ndarray]] = {}
     for count in counts(config):
-        for name, right in _at(config, count, truth, given, scores, noise):
-            found.setdefault(name, []).append(right.reshape(len(truth), -1).mean(1))
-    return {name: np.stack(of) for name, of in found.items()}
+        for name, right in _at(config, count, truth, answers, scores, noise):
+            by_method.setdefault(name, []).append(right.reshape(len(truth), -1).mean(1))
+    return {name: np.stack(parts) for name, parts in by_method.items()}
 
 
 def _at(
-    config: Config, count: int, truth: np.ndarray, given: np.ndarray, scores: np.ndarray, noise: np.ndarray
+    config: Config, count: int, truth: np.ndarray, numbers: np.ndarray, scores: np.ndarray, noise: np.ndarray
 ) -> Iterator[tuple[str, np.ndarray]]:
     """(method, (blocks of all questions,) whether its answer is right)."""
 
     def blocks(values: np.ndarray) -> np.ndarray:
         return values.reshape(-1, count)
 
-    right = given == truth[:, None]
-    of_block = np.repeat(truth, given.shape[1] // count)
-    answers, checked, odds = blocks(given).astype(np.int32), blocks(right), blocks(scores)
+    right = numbers == truth[:, None]
+    of_block = np.repeat(truth, numbers.shape[1] // count)
+    answers, checked, odds = blocks(numbers).astype(np.int32), blocks(right), blocks(scores)
 
     def picked(by: np.ndarray) -> np.ndarray:
         return np.take_along_axis(checked, best(by)[:, None], 1)[:, 0]
@@ -71,14 +71,14 @@ def _at(
         yield noisy(deviation), picked(checked + deviation * blocks(noise))
 
 
-def majority_gain(truth: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def majority_gain(truth: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(n,) the lead of the right answer in half of the samples, and the gain of a vote of the others over one of them.
 
     The lead is its votes less those of the most frequent other answer, over the root of all votes: about as many
     standard deviations. The halves are drawn apart, so that no question is chosen by the votes that are counted.
     """
-    half = given.shape[1] // 2
-    first, second = given[:, :half], given[:, half : 2 * half]
+    half = answers.shape[1] // 2
+    first, second = answers[:, :half], answers[:, half : 2 * half]
     right, votes = first == truth[:, None], (first[:, :, None] == first[:, None]).sum(2)
     lead = (right.sum(1) - np.where(right, 0, votes).max(1)) / np.sqrt(half)
     voted = _vote(second.astype(np.int32), np.ones(second.shape)) == truth

@@ -85,9 +85,9 @@ def check(config: Config) -> None:
         raise ConfigError(f"--large {config.large} must be above --small {config.small}")
     shortest = config.train_steps >> config.halvings
     if config.warmup >> config.halvings >= shortest:
-        said = f"with --halvings {config.halvings} the shortest training has {shortest} of them"
+        lengths = f"with --halvings {config.halvings} the shortest training has {shortest} of them"
         raise ConfigError(
-            f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps, and {said}"
+            f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps, and {lengths}"
         )
     if config.samples & (config.samples - 1):
         raise ConfigError(f"--samples {config.samples} must be a power of 2: blocks of 1, 2, 4, … samples fill it")

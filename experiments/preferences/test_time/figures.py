@@ -29,8 +29,8 @@ def compute(measured: Measurements, folder: RunFolder) -> Figure:
         "least and the "
         "largest. The verifier's operations count where it is asked. Best of n by the exact checker is coverage."
     )
-    shown = [Panel(name, curves) for name, curves in panels.items()]
-    return figures.small_multiples(shown, folder.figure("compute"), caption, x_label=OPERATIONS, log_x=True)
+    drawn_panels = [Panel(name, curves) for name, curves in panels.items()]
+    return figures.small_multiples(drawn_panels, folder.figure("compute"), caption, x_label=OPERATIONS, log_x=True)
 
 
 def noise(measured: Measurements, folder: RunFolder) -> Figure:

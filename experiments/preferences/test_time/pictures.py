@@ -73,11 +73,13 @@ def model(config: Config) -> Model:
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """One network per seed, on all training digits."""
-    data, of = image_training.digits_batch(digits.load()), config.pictures
-    image_training.train(of, model(config), data, folder.inside(FOLDER), progress, seeds=config.seeds)
+    data, settings = image_training.digits_batch(digits.load()), config.pictures
+    image_training.train(settings, model(config), data, folder.inside(FOLDER), progress, seeds=config.seeds)
 
 
-def unconditional(given: NetworkDenoiser, absent: NetworkDenoiser, second: NetworkDenoiser, scale: Scalar) -> Denoiser:
+def unconditional(
+    conditioned: NetworkDenoiser, absent: NetworkDenoiser, second: NetworkDenoiser, scale: Scalar
+) -> Denoiser:
     """The network without a label: what was asked for does not reach it."""
     return absent
 
@@ -86,12 +88,12 @@ def draw(config: Config, folder: RunFolder, seed: int, progress: Progress) -> np
     """(sets, samples, h, w, c) pictures of one seed's network. Picture j of a set starts from the same noise, whatever
     the count.
     """
-    of, numbers = model(config), config.pictures
-    draws = image_draws.Draws(of, numbers.sampling_steps, numbers.together, progress)
-    params = image_training.averaged(of, folder.inside(FOLDER), seed)
+    network, numbers = model(config), config.pictures
+    draws = image_draws.Draws(network, numbers.sampling_steps, numbers.together, progress)
+    params = image_training.averaged(network, folder.inside(FOLDER), seed)
     images = draws(f"seed {seed}", params, numbers.sets * config.samples, rule=unconditional)
     rounded = np.asarray(scaling.round_to_levels(images, digits.LEVELS))
-    return rounded.reshape(numbers.sets, config.samples, *of.shape)
+    return rounded.reshape(numbers.sets, config.samples, *network.shape)
 
 
 @functools.cache
@@ -110,12 +112,12 @@ def verifier(few: int, name: str) -> Any:
     """A logistic regression on pixels, as scikit-learn's classifier. few: digits that the weak one has seen."""
     from sklearn.linear_model import LogisticRegression
 
-    of = real()
-    rows, labels = of.verifiers, of.verifiers_labels
+    split = real()
+    rows, labels = split.verifiers, split.verifiers_labels
     if name == WEAK:
         each = few // digits.CLASSES
-        kept = np.concatenate([np.flatnonzero(labels == digit)[:each] for digit in range(digits.CLASSES)])
-        rows, labels = rows[kept], labels[kept]
+        first_of_digit = np.concatenate([np.flatnonzero(labels == digit)[:each] for digit in range(digits.CLASSES)])
+        rows, labels = rows[first_of_digit], labels[first_of_digit]
     if name == SHUFFLED:
         labels = np.random.default_rng(SEED).permutation(labels)
     return LogisticRegression(C=0.1, max_iter=1000).fit(rows, labels)
@@ -129,14 +131,14 @@ def judge() -> Judge:
 
 def accuracies(config: Config) -> dict[str, float]:
     """Of verifiers on the judge's digits, and of the judge on theirs."""
-    of, shape = real(), (8, 8, 1)
-    theirs = features.pixels(of.judge_images)
-    found = {
-        name: float((verifier(config.pictures.few, name).predict(theirs) == of.judge_labels).mean())
+    split, shape = real(), (8, 8, 1)
+    theirs = features.pixels(split.judge_images)
+    values = {
+        name: float((verifier(config.pictures.few, name).predict(theirs) == split.judge_labels).mean())
         for name in VERIFIERS
     }
-    unseen = of.verifiers.reshape(-1, *shape).astype(np.float32)
-    return found | {JUDGE: classifier_accuracy.measure(judge(), unseen, of.verifiers_labels)}
+    unseen = split.verifiers.reshape(-1, *shape).astype(np.float32)
+    return values | {JUDGE: classifier_accuracy.measure(judge(), unseen, split.verifiers_labels)}
 
 
 def choose(config: Config, images: np.ndarray) -> tuple[dict[str, Chosen], Shown]:
@@ -144,31 +146,33 @@ def choose(config: Config, images: np.ndarray) -> tuple[dict[str, Chosen], Shown
     flat = images.reshape(-1, *images.shape[2:])
     rows, seen = features.pixels(flat), classifier_accuracy.predict(judge(), flat)
     chosen: dict[str, Chosen] = {}
-    shown: dict[str, np.ndarray] = {}
+    best_images: dict[str, np.ndarray] = {}
     for name in VERIFIERS:
-        of = verifier(config.pictures.few, name)
-        odds = of.predict_log_proba(rows).astype(np.float32)
-        chosen[name] = _chosen(config, odds, np.argmax(odds, 1), seen)
+        classifier = verifier(config.pictures.few, name)
+        odds = classifier.predict_log_proba(rows).astype(np.float32)
+        chosen[name] = _chosen(config, odds, np.argmax(odds, 1), readings)
         best = np.argmax(odds[: config.samples], 0)
-        shown[name] = images[0, best]
-    right = (seen[:, None] == np.arange(digits.CLASSES)).astype(np.float32)
-    chosen[JUDGE] = _chosen(config, right, seen, seen)
-    return chosen, Shown(shown | {UNCHOSEN: images[0, : digits.CLASSES]})
+        best_images[name] = images[0, best]
+    right = (readings[:, None] == np.arange(digits.CLASSES)).astype(np.float32)
+    chosen[JUDGE] = _chosen(config, right, readings, readings)
+    return chosen, Shown(best_images | {UNCHOSEN: images[0, : digits.CLASSES]})
 
 
-def _chosen(config: Config, scores: np.ndarray, claimed: np.ndarray, seen: np.ndarray) -> Chosen:
-    """scores: (sets · samples, classes), by which pictures are chosen. claimed, seen: (sets · samples,) the class of
+def _chosen(config: Config, scores: np.ndarray, claimed: np.ndarray, readings: np.ndarray) -> Chosen:
+    """scores: (sets · samples, classes), by which pictures are chosen. claimed, readings: (sets · samples,) the class of
     each.
     """
     sets = len(scores) // config.samples
-    wanted = np.tile(np.arange(digits.CLASSES), sets)
+    labels = np.tile(np.arange(digits.CLASSES), sets)
     by = scores.reshape(sets, config.samples, -1).swapaxes(1, 2).reshape(-1, config.samples)  # a row per set and digit
-    hits = [np.repeat(of.reshape(sets, -1), digits.CLASSES, 0) == wanted[:, None] for of in (claimed, seen)]
+    hits = [
+        np.repeat(classes.reshape(sets, -1), digits.CLASSES, 0) == labels[:, None] for classes in (claimed, readings)
+    ]
     parts = []
     for count in counts(config):
         at = choosing.best(by.reshape(-1, count))[:, None]
         parts.append(
-            [np.take_along_axis(hit.reshape(-1, count), at, 1).reshape(len(wanted), -1).mean(1) for hit in hits]
+            [np.take_along_axis(hit.reshape(-1, count), at, 1).reshape(len(labels), -1).mean(1) for hit in hits]
         )
-    found = np.array(parts)
-    return Chosen(found[:, 0], found[:, 1])
+    shares = np.array(parts)
+    return Chosen(shares[:, 0], shares[:, 1])

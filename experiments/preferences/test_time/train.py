@@ -106,15 +106,15 @@ def size(config: Config, width: int) -> scaling.DecoderSize:
 
 def network(config: Config, width: int) -> networks.LanguageModel:
     """A network of sums. Places are learned, for the digits of all questions stand at the same ones."""
-    of = size(config, width)
+    shape = size(config, width)
     return networks.LanguageModel(
-        vocabulary=of.vocabulary,
+        vocabulary=shape.vocabulary,
         context=context(config),
         width=width,
-        depth=of.depth,
-        heads=of.heads,
-        head_size=of.head_size,
-        mlp_width=of.mlp_width,
+        depth=shape.depth,
+        heads=shape.heads,
+        head_size=shape.head_size,
+        mlp_width=shape.mlp_width,
         positions="learned",
     )
 
@@ -125,8 +125,8 @@ def steps(config: Config, arm: Arm) -> int:
 
 def training_flops(config: Config, arm: Arm) -> float:
     """Operations of a training of one seed: 6 per parameter and token, and attention."""
-    of, tokens = size(config, arm.width), written(config, arm.kind).length - 1
-    each = cost.training_flops(of.active, tokens, of.attention_flops(cost.mean_seen(tokens)))
+    shape, tokens = size(config, arm.width), written(config, arm.kind).length - 1
+    each = cost.training_flops(shape.active, tokens, shape.attention_flops(cost.mean_seen(tokens)))
     return float(steps(config, arm) * config.batch * each)
 
 
@@ -134,9 +134,9 @@ def asking_flops(config: Config, width: int, new: int, samples: int = 1) -> floa
     """Operations of so many samples of `new` tokens behind one question, which is read once. A verifier that reads them
     takes as many.
     """
-    of, prompt = size(config, width), SumFormat(config.digits).prompt_length
-    reading = cost.forward_flops(of.active, prompt, of.attention_flops(cost.mean_seen(prompt)))
-    writing = cost.forward_flops(of.active, new, of.attention_flops(prompt + (new + 1) / 2))
+    shape, prompt = size(config, width), SumFormat(config.digits).prompt_length
+    reading = cost.forward_flops(shape.active, prompt, shape.attention_flops(cost.mean_seen(prompt)))
+    writing = cost.forward_flops(shape.active, new, shape.attention_flops(prompt + (new + 1) / 2))
     return float(reading + samples * writing)
 
 
@@ -193,11 +193,11 @@ def restore(config: Config, folder: RunFolder, arm: Arm) -> Params:
     does.
     """
     arms = next((group for group in groups(config) if arm in group), (arm,))
-    seeds, place = len(config.seeds), arms.index(arm) * len(config.seeds)
+    seeds, position = len(config.seeds), arms.index(arm) * len(config.seeds)
     start, held = fresh(config, arm.width, arm.halved), folder.inside(arms[0].folder)
     params = vmapped_seeds.restore(start, len(arms) * seeds, held, seed=config.seeds[0])
     # in NumPy, which compiles nothing for it
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[place : place + seeds], params)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[position : position + seeds], params)
 
 
 def programs(config: Config, width: int, halved: int, arms: int, mesh: jax.sharding.Mesh) -> CompiledStep:
@@ -232,13 +232,15 @@ def _rows(config: Config, kind: str, seed: int, step: int) -> np.ndarray:
     of = written(config, kind)
     pairs = addition.batch_at(config.digits, config.batch, seed, step, without=held_out(config))
     if kind != SCRATCH:
-        rows = of.rows(pairs)
+        rows = format_of_texts.rows(pairs)
         if kind == FILLER:
-            rows[:, of.prompt_length : of.prompt_length + of.scratch_length] = ZERO
+            rows[:, format_of_texts.prompt_length : format_of_texts.prompt_length + format_of_texts.scratch_length] = (
+                ZERO
+            )
         return rows
     rng = np.random.default_rng((seed, step, 1))  # beside that of the pairs
     early = rng.random(len(pairs)) < CUT
-    return of.rows(pairs, np.where(early, rng.integers(config.digits, size=len(pairs)), config.digits))
+    return format_of_texts.rows(pairs, np.where(early, rng.integers(config.digits, size=len(pairs)), config.digits))
 
 
 @functools.lru_cache(maxsize=4)

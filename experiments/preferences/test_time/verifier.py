@@ -53,7 +53,7 @@ def labelled(config: Config, folder: RunFolder) -> np.ndarray:
     ]
 
     def ask(params: Params) -> np.ndarray:
-        return np.concatenate([_labelled(config, params, pairs) for pairs in drawn])[: config.pool]
+        return np.concatenate([_labelled(config, params, pairs) for pairs in samples])[: config.pool]
 
     return answers.of_seeds(config, folder, train.direct(config), ask)
 
@@ -61,29 +61,32 @@ def labelled(config: Config, folder: RunFolder) -> np.ndarray:
 def texts_at(config: Config, pool: np.ndarray, step: int) -> Texts:
     """The texts (batch, seeds, s) of a step; the label alone counts."""
     rows = [
-        of[batches.batch_at(len(of), config.batch, seed, step)] for seed, of in zip(config.seeds, pool, strict=True)
+        texts[batches.batch_at(len(texts), config.batch, seed, step)]
+        for seed, texts in zip(config.seeds, pool, strict=True)
     ]
     tokens = np.stack(rows, 1)
     last = np.arange(tokens.shape[2]) == tokens.shape[2] - 1
     return Texts(tokens, np.broadcast_to(last, tokens.shape).astype(np.float32))
 
 
-def scores(config: Config, params: Params, pairs: np.ndarray, given: np.ndarray, progress: Progress) -> np.ndarray:
+def scores(
+    config: Config, params: Params, pairs: np.ndarray, answers_given: np.ndarray, progress: Progress
+) -> np.ndarray:
     """(n, count) log-odds that the answers (n, count) are right; those that could not be read have -inf."""
-    count = given.shape[1]
-    texts = answers.as_text(config, np.repeat(pairs, count, 0), given.reshape(-1))
+    count = answers_given.shape[1]
+    texts = answers.as_text(config, np.repeat(pairs, count, 0), answers_given.reshape(-1))
     judge = functools.partial(_program(train.network(config, config.small)), params)
     index = np.arange(len(texts))
     odds = drawing.whole(
         lambda _, rows: judge(rows), index, texts, together=TOGETHER, title="verify", progress=progress
     )
-    return np.where(given >= 0, odds.reshape(-1, count), -np.inf)
+    return np.where(answers_given >= 0, odds.reshape(-1, count), -np.inf)
 
 
 def _labelled(config: Config, params: Params, pairs: np.ndarray) -> np.ndarray:
-    given = answers.sampled(config, DIRECT, config.small, params, pairs, 1)[:, 0]
-    label = np.where(given == pairs.sum(1), RIGHT, WRONG)
-    return np.concatenate([answers.as_text(config, pairs, given), label[:, None].astype(np.int32)], 1)
+    answers_given = answers.sampled(config, DIRECT, config.small, params, pairs, 1)[:, 0]
+    label = np.where(answers_given == pairs.sum(1), RIGHT, WRONG)
+    return np.concatenate([answers.as_text(config, pairs, answers_given), label[:, None].astype(np.int32)], 1)
 
 
 @functools.lru_cache(maxsize=1)

@@ -45,8 +45,8 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     scores: dict[str, list[list[Scores]]] = {kind: [] for kind in KINDS}
     with progress.phase("judge"), progress.task("sizes", len(config.widths)) as task:
         for number, width in enumerate(config.widths, 1):
-            for kind, of in scores.items():
-                of.append(answers.read(config, folder, kind, width))
+            for kind, runs_of_kind in scores.items():
+                runs_of_kind.append(answers.read(config, folder, kind, width))
             task.update(number)
     with progress.phase("bootstrap"):
         yield from measured(Sweep(config, scores))
@@ -61,23 +61,23 @@ def measured(sweep: Sweep) -> Iterator[Measured]:
         tables = {name: sweep.table(kind, metric) for name, metric in METRICS.items()}
         for at, width in enumerate(config.widths):
             measures = {"parameters": int(sizes[at]), "operations": flops[at]} | {
-                name: of[at].mean() for name, of in tables.items()
+                name: table[at].mean() for name, table in tables.items()
             }
             yield Measured(f"{SETS[kind]}, width {width}", measures, n=config.judged, group=SIZES)
         for number, seed in enumerate(config.seeds if kind != SHUFFLED else ()):
-            scores = [of[number] for of in runs]
+            scores = [seeds[number] for seeds in runs]
             yield Measured(SETS[kind], rise(sizes, scores, sweep.floor), seed, config.judged, RISES)
             curves = (tables[name][:, number] for name in (EXACT, DIGITS, NLL))
             yield Measured(SETS[kind], doubling(flops, *curves), seed, config.judged, DOUBLINGS)
             for name, z in (
-                ("sampled", [of.z for of in scores]),
-                ("a digit left out", [of.z_without_a_digit for of in scores]),
+                ("sampled", [score.z for score in scores]),
+                ("a digit left out", [score.z_without_a_digit for score in scores]),
             ):
                 yield Measured(f"{SETS[kind]}, {name}", {"z": np.abs(z).max()}, seed, scores[0].sampled, CHECKS)
-    shuffled = [of[0] for of in sweep.scores[SHUFFLED]]
+    shuffled = [seeds[0] for seeds in sweep.scores[SHUFFLED]]
     digits, exact = sweep.floor
     measures = {
-        "guess": intervals.interval(np.mean, max((of.chance for of in shuffled), key=np.mean)),
+        "guess": intervals.interval(np.mean, max((score.chance for score in shuffled), key=np.mean)),
         "mean": exact,
         "mean digits": digits,
     }
@@ -95,7 +95,7 @@ def hypotheses(sweep: Sweep, kind: str) -> Iterator[Measured]:
     variance = np.array([explained(sizes, loss, chance, digits) for loss, chance in zip(losses, chances, strict=True)])
     kinks = np.array([emergence.segmented_vs_straight(sizes, loss).difference if enough else np.nan for loss in losses])
     groups = np.stack(list(by_carries(sweep, kind).values()), 1)  # (sizes, carries, seeds)
-    decades = np.array([apart(sizes, groups[:, :, seed]) for seed in range(len(losses))])
+    decades = np.array([decades_between(sizes, groups[:, :, seed]) for seed in range(len(losses))])
     for name, predicts, numbers, holds in (
         (
             "metric",
@@ -130,7 +130,7 @@ def explained(sizes: np.ndarray, nll: np.ndarray, chance: np.ndarray, digits: in
     return float(1 - np.square(chance - smooth).sum() / np.square(chance - chance.mean()).sum())
 
 
-def apart(sizes: np.ndarray, groups: np.ndarray) -> float:
+def decades_between(sizes: np.ndarray, groups: np.ndarray) -> float:
     """Decades between the first and the last size at which a group of (sizes, groups) reaches one half; NaN where one
     does not.
     """
@@ -153,7 +153,7 @@ def rise(sizes: np.ndarray, scores: list[Scores], floor: tuple[float, float]) ->
     open end.
     """
     digits, exact = (
-        np.stack([getattr(of, name) for of in scores], 1).astype(np.float64) for name in ("digits", "exact")
+        np.stack([getattr(score, name) for score in scores], 1).astype(np.float64) for name in ("digits", "exact")
     )
     below = (digits[:, 0].mean() - floor[0]) / (1 - floor[0]) > LOW
 
@@ -179,7 +179,7 @@ def rise(sizes: np.ndarray, scores: list[Scores], floor: tuple[float, float]) ->
         "narrower": less,
         "beginning": intervals.share(scores[0].exact),
         "end": intervals.share(scores[-1].exact),
-        "rank": float(trends.spearman(sizes.tolist(), np.array([[METRICS[NLL](of) for of in scores]]))[0]),
+        "rank": float(trends.spearman(sizes.tolist(), np.array([[METRICS[NLL](score) for score in scores]]))[0]),
     }
 
 
@@ -269,8 +269,8 @@ def by_metric(measured: Measurements, folder: RunFolder) -> Explorer:
 
     def frame(name: str, kind: str) -> np.ndarray:
         curves = [
-            Curve(f"seed {seed}", sizes, of)
-            for seed, of in zip(sweep.config.seeds, sweep.table(kind, METRICS[name]).T, strict=True)
+            Curve(f"seed {seed}", sizes, values)
+            for seed, values in zip(sweep.config.seeds, sweep.table(kind, METRICS[name]).T, strict=True)
         ]
         return figures.framed(
             curves, f"{name}, {kind} answers", x_label=SIZE, y_label=name, log_x=True, log_y=name == NLL

@@ -58,8 +58,8 @@ class Scores:
     def z_without_a_digit(self) -> float:
         """The same with a mask that leaves out the digit which is hardest on average: what a wrong mask would do."""
         hardest = int(np.argmin(self.log_probs.mean(0)))
-        kept = np.broadcast_to(np.arange(self.log_probs.shape[1]) != hardest, self.log_probs.shape)
-        return self._z(np.exp(-emergence.answer_nll(self.log_probs, kept)))
+        others = np.broadcast_to(np.arange(self.log_probs.shape[1]) != hardest, self.log_probs.shape)
+        return self._z(np.exp(-emergence.answer_nll(self.log_probs, others)))
 
     def _z(self, chance: np.ndarray) -> float:
         each = self.sampled / len(chance)
@@ -71,12 +71,12 @@ class Scores:
 
 EXACT, CHANCE, DIGITS, NLL = "exact match", "chance of the whole answer", "digit accuracy", "NLL per digit, nats"
 METRICS: Mapping[str, Callable[[Scores], Any]] = {
-    EXACT: lambda of: of.exact.mean(),
-    CHANCE: lambda of: of.chance.mean(),
-    DIGITS: lambda of: of.digits.mean(),
-    "edit distance, digits": lambda of: of.edits.mean(),
-    NLL: lambda of: -of.log_probs.mean(),
-    "Brier score": lambda of: of.brier.mean(),
+    EXACT: lambda scores: scores.exact.mean(),
+    CHANCE: lambda scores: scores.chance.mean(),
+    DIGITS: lambda scores: scores.digits.mean(),
+    "edit distance, digits": lambda scores: scores.edits.mean(),
+    NLL: lambda scores: -scores.log_probs.mean(),
+    "Brier score": lambda scores: scores.brier.mean(),
 }
 """From the sharpest to smooth ones. The chance of the whole answer is the exact match that sampled answers have on
 average.

@@ -112,15 +112,15 @@ def held_out(config: Config) -> np.ndarray:
 
 def network(config: Config, width: int) -> networks.LanguageModel:
     """The network of a size. Places are learned, for the digits of all sums stand at the same ones."""
-    of = size(config, width)
+    shape = size(config, width)
     return networks.LanguageModel(
-        vocabulary=of.vocabulary,
+        vocabulary=shape.vocabulary,
         context=SumFormat(config.digits).length,
         width=width,
-        depth=of.depth,
-        heads=of.heads,
-        head_size=of.head_size,
-        mlp_width=of.mlp_width,
+        depth=shape.depth,
+        heads=shape.heads,
+        head_size=shape.head_size,
+        mlp_width=shape.mlp_width,
         positions="learned",
     )
 
@@ -135,7 +135,8 @@ def parameters(config: Config) -> np.ndarray:
     norms.
     """
     return np.array(
-        [of.active - of.vocabulary * of.width for of in (size(config, width) for width in config.widths)], np.float64
+        [shape.active - shape.vocabulary * shape.width for shape in (size(config, width) for width in config.widths)],
+        np.float64,
     )
 
 
@@ -143,7 +144,9 @@ def flops(config: Config) -> np.ndarray:
     """(widths,) operations of a training of one seed: 6 per parameter and token, and attention."""
     tokens = SumFormat(config.digits).length - 1
     sizes = [size(config, width) for width in config.widths]
-    counted = [cost.training_flops(of.active, tokens, of.attention_flops(cost.mean_seen(tokens))) for of in sizes]
+    counted = [
+        cost.training_flops(shape.active, tokens, shape.attention_flops(cost.mean_seen(tokens))) for shape in sizes
+    ]
     return config.train_steps * config.batch * np.array(counted, np.float64)
 
 
@@ -154,11 +157,11 @@ def rows_at(config: Config, kind: str, seeds: tuple[int, ...], step: int) -> np.
         return addition.batch_at(config.digits, config.batch, seed, step, without=held_out(config))
 
     def rows(seed: int) -> np.ndarray:
-        of, questions = written(config, kind), pairs(seed, step)
+        text_format, questions = written(config, kind), pairs(seed, step)
         # of sums drawn by themselves: a permutation of the batch would leave one answer in its place, and that much to
         # learn
         answers = pairs(seed, config.train_steps + step) if kind == SHUFFLED else questions
-        return np.concatenate([of.prompts(questions), of.answers(answers)], 1)
+        return np.concatenate([text_format.prompts(questions), text_format.answers(answers)], 1)
 
     return np.stack([rows(seed) for seed in seeds], 1)
 
@@ -175,7 +178,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
                 functools.partial(rows_at, config, kind, seeds),
                 seed=seeds[0],
                 steps=config.train_steps,
-                folder=place(folder, kind, width),
+                folder=inside(folder, kind, width),
                 progress=progress,
             )
 
@@ -185,10 +188,10 @@ def restore(config: Config, folder: RunFolder, kind: str, width: int) -> Params:
     does.
     """
     seeds = seeds_of(config, kind)
-    return vmapped_seeds.restore(_start(config, width), len(seeds), place(folder, kind, width), seed=seeds[0])
+    return vmapped_seeds.restore(_start(config, width), len(seeds), inside(folder, kind, width), seed=seeds[0])
 
 
-def place(folder: RunFolder, kind: str, width: int) -> RunFolder:
+def inside(folder: RunFolder, kind: str, width: int) -> RunFolder:
     """Where a training keeps its checkpoints and metrics."""
     return folder.inside(f"{kind}_{width}")
 

@@ -115,18 +115,18 @@ def _graphs(config: Config, seed: int) -> Iterator[Measured]:
     """Components and linked pairs of growing graphs, by the sizes of both sides."""
     rng, over = np.random.default_rng(seed), _intervals(config)
     for n1, n2 in [*((side, side) for side in config.sides), (config.few, config.many)]:
-        whole = graphs.draw(rng, config.graphs, n1, n2, DEGREES[-1] / np.sqrt(n1 * n2))
-        columns = [(*each.largest(), each.linked()) for each in _growing(whole)]
+        full = graphs.draw(rng, config.graphs, n1, n2, DEGREES[-1] / np.sqrt(n1 * n2))
+        columns = [(*each.largest(), each.linked()) for each in _growing(full)]
         # each (graphs, degrees)
         largest, second, linked = (np.stack(part, axis=1) for part in zip(*columns, strict=True))
         name = LARGE if n1 == n2 == config.sides[-1] else UNEQUAL if n1 != n2 else f"{n1} and {n2}"
         expected = np.array([graphs.giant_share(each, n1, n2) for each in DEGREES])
         late, below, above = DEGREES >= ABOVE, linked[:, AT_BELOW], linked[:, AT_ABOVE]
         gap = over(lambda rows, e=expected[late]: float(np.abs(rows.mean(0) - e).max()), largest[:, late])
-        place = over(lambda rows: float(DEGREES[rows.mean(0).argmax()]), second)
+        peak = over(lambda rows: float(DEGREES[rows.mean(0).argmax()]), second)
         measures = {
             "theory": gap,
-            "place": verdicts.away(place, 1.0),
+            "place": verdicts.away(peak, 1.0),
             "dark": over(np.mean, below),
             "lit": over(np.mean, above),
             "jump": over(lambda low, high: float(high.mean() / max(low.mean(), 1e-12) / (ABOVE / BELOW)), below, above),
@@ -141,8 +141,8 @@ def _graphs(config: Config, seed: int) -> Iterator[Measured]:
 def _models(config: Config, seed: int) -> Iterator[Measured]:
     """Models of the last rank at every degree, and of all ranks after the threshold."""
     rng, over = np.random.default_rng(seed), _intervals(config)
-    whole = graphs.draw(rng, config.trained, config.side, config.side, DEGREES[-1] / config.side)
-    blocks, grown = graphs.in_blocks(rng, whole, config.block), list(_growing(whole))
+    full = graphs.draw(rng, config.trained, config.side, config.side, DEGREES[-1] / config.side)
+    blocks, grown = graphs.in_blocks(rng, full, config.block), list(_growing(full))
     rank, after = config.ranks[-1], grown[AT_ABOVE]
     known = _joined([completion.known(seed, each, rank, config.rounds) for each in grown])
     right, unlinked = (np.nan_to_num(part[:, AT_ABOVE]) for part in (known.right, known.unlinked))
@@ -212,9 +212,9 @@ def _paths(measured: Measurements, folder: RunFolder) -> Figure:
     return figures.curves([*series, any_length], folder.figure("paths"), caption, **options)
 
 
-def _growing(whole: Graphs) -> list[Graphs]:
+def _growing(full: Graphs) -> list[Graphs]:
     """The graphs at every degree."""
-    return [whole.until(degree / DEGREES[-1]) for degree in DEGREES]
+    return [full.until(degree / DEGREES[-1]) for degree in DEGREES]
 
 
 def _joined(parts: list[Known]) -> Known:

@@ -34,9 +34,9 @@ class Graphs:
 
     def until(self, share: float) -> "Graphs":
         """The facts that have come before `share` in [0, 1] of all time: each of them with that probability."""
-        kept = self.mark < share
+        present = self.mark < share
         return Graphs(
-            self.count, self.n1, self.n2, *(each[kept] for each in (self.graph, self.first, self.second, self.mark))
+            self.count, self.n1, self.n2, *(each[present] for each in (self.graph, self.first, self.second, self.mark))
         )
 
     def matrix(self, values: np.ndarray | None = None) -> scipy.sparse.csr_array:
@@ -51,8 +51,8 @@ class Graphs:
         top = self.count * self.n1
         matrix = self.matrix().tocoo()
         size = top + self.count * self.n2
-        whole = scipy.sparse.coo_array((matrix.data, (matrix.row, matrix.col + top)), shape=(size, size)).tocsr()
-        labels = scipy.sparse.csgraph.connected_components(whole, directed=False)[1]
+        graph = scipy.sparse.coo_array((matrix.data, (matrix.row, matrix.col + top)), shape=(size, size)).tocsr()
+        labels = scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
         return labels[:top].reshape(self.count, self.n1), labels[top:].reshape(self.count, self.n2)
 
     @functools.cached_property
@@ -63,7 +63,7 @@ class Graphs:
     def largest(self) -> tuple[np.ndarray, np.ndarray]:
         """(count,) shares of all nodes in the largest and in the second-largest component of each graph."""
         nodes = np.concatenate(self.components, axis=1)
-        sizes = [np.sort(np.unique(of, return_counts=True)[1])[::-1] for of in nodes]
+        sizes = [np.sort(np.unique(labels, return_counts=True)[1])[::-1] for labels in nodes]
         return tuple(
             np.array([size[rank] if rank < len(size) else 0 for size in sizes]) / nodes.shape[1] for rank in (0, 1)
         )
@@ -84,13 +84,15 @@ class Graphs:
         shares = np.empty((len(detours), self.count))
         for number in range(self.count):
             here = self.graph == number
-            seen = np.zeros((self.n1, self.n2), np.float32)
-            seen[self.first[here], self.second[here]] = 1
-            neighbours, reached = np.minimum(seen @ seen.T, 1), seen
+            reachable = np.zeros((self.n1, self.n2), np.float32)
+            reachable[self.first[here], self.second[here]] = 1
+            neighbours, reached = np.minimum(reachable @ reachable.T, 1), reachable
             for done in range(1, max(detours) + 1):
-                reached = np.minimum(neighbours @ reached + seen, 1)
+                reached = np.minimum(neighbours @ reached + reachable, 1)
                 if done in detours:
-                    shares[detours.index(done), number] = (reached.sum() - seen.sum()) / (seen.size - seen.sum())
+                    shares[detours.index(done), number] = (reached.sum() - reachable.sum()) / (
+                        reachable.size - reachable.sum()
+                    )
         return shares
 
     @property
@@ -100,7 +102,9 @@ class Graphs:
 
 def draw(rng: np.random.Generator, count: int, n1: int, n2: int, p: float) -> Graphs:
     """Graphs whose pairs are facts with probability p in the end."""
-    return _placed(rng, count, n1, n2, rng.binomial(n1 * n2, p, count), n1 * n2, lambda place: np.divmod(place, n2))
+    return _placed(
+        rng, count, n1, n2, rng.binomial(n1 * n2, p, count), n1 * n2, lambda position: np.divmod(position, n2)
+    )
 
 
 def in_blocks(rng: np.random.Generator, like: Graphs, block: int) -> Graphs:
@@ -108,8 +112,8 @@ def in_blocks(rng: np.random.Generator, like: Graphs, block: int) -> Graphs:
     a block.
     """
 
-    def pair(place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        first, within = np.divmod(place, block)
+    def pair(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        first, within = np.divmod(position, block)
         return first, first // block * block + within
 
     return _placed(rng, like.count, like.n1, like.n2, like.facts, like.n1 * block, pair)

@@ -44,15 +44,15 @@ EXPONENTS, CLAIMED, MINIMA, CONSTANTS, TRAININGS = "exponents", "claimed", "mini
 
 def plan(config: Config, progress: Progress) -> None:
     """Prints every row with its steps and operations."""
-    every = rows.rows(config)
-    for row in every:
+    all_rows = rows.rows(config)
+    for row in all_rows:
         cost = rows.cost_of(row)
         sizes = f"width {row.width}, {row.depth} blocks, {formatting.number(cost.parameters)} parameters"
         spent = f"{row.marks[-1]} steps of {cost.step_tokens} tokens, {rows.flops(row):.2e} operations"
         progress.line(f"{row.kind}: {sizes}; {len(row.seeds)} seeds, learning rate {row.rate:.2g}, {spent}")
-    total = sum(map(rows.flops, every))
+    total = sum(map(rows.flops, all_rows))
     progress.line(
-        f"{len(every)} rows, {total:.2e} operations: {formatting.duration(total / 1e10)} at 10¹⁰ operations per second"
+        f"{len(all_rows)} rows, {total:.2e} operations: {formatting.duration(total / 1e10)} at 10¹⁰ operations per second"
     )
 
 
@@ -177,30 +177,30 @@ def frontier(measured: Measurements, folder: RunFolder) -> Figure:
     """The best size over the budgets."""
     curves = []
     for protocol in (rows.MATCHED, rows.FIXED):
-        of = measures.chosen(measured[0].arrays["runs"], protocol)
+        chosen = measures.chosen(measured[0].arrays["runs"], protocol)
         for embeddings, words in ((True, "all parameters"), (False, "without embeddings")):
-            fit = measures.minima(of, embeddings=embeddings)
+            fit = measures.minima(chosen, embeddings=embeddings)
             if fit is not None:
                 curves.append(Curve(f"{protocol}, {words}", fit.budgets[fit.interior], fit.minima[fit.interior]))
-    shown = curves or [Curve("no minimum inside", [1.0], [1.0])]
+    panels = curves or [Curve("no minimum inside", [1.0], [1.0])]
     caption = "The size of least loss at each budget, by protocol and by what is counted as a parameter."
     return figures.curves(
-        shown, folder.figure("frontier"), caption, x_label=OPERATIONS, y_label=PARAMETERS, log_x=True, log_y=True
+        panels, folder.figure("frontier"), caption, x_label=OPERATIONS, y_label=PARAMETERS, log_x=True, log_y=True
     )
 
 
 def surface(measured: Measurements, folder: RunFolder) -> Figure:
     """The fitted law with its best sizes."""
-    of = measures.chosen(measured[0].arrays["runs"], rows.MATCHED)
+    chosen = measures.chosen(measured[0].arrays["runs"], rows.MATCHED)
     caption = (
         "The surface E + A / N^α + B / D^β fitted to all runs of matched horizons, dots, and the best size of "
         "every budget."
     )
-    fit = measures.parametric(of)
+    fit = measures.parametric(chosen)
     if fit is None:
-        sizes, losses = ([run.cost.parameters for run in of], [run.loss for run in of])
+        sizes, losses = ([run.cost.parameters for run in chosen], [run.loss for run in chosen])
         return plain(np.array(sizes), np.array(losses), folder, "surface", caption)
-    points = measures.table(of)
+    points = measures.table(chosen)
     return loss_plots.surface(fit.law, folder.figure("surface"), caption, optima={"best size": fit.law}, points=points)
 
 
@@ -208,17 +208,19 @@ def rates(measured: Measurements, folder: RunFolder) -> Figure:
     """Losses beside the learning rate of the rule."""
     config, runs, curves = measured[0].arrays["config"], measured[0].arrays["runs"], []
     for size in config.checked:
-        of = sorted((run for run in measures.chosen(runs, rows.RATES) if run.size == size), key=lambda run: run.factor)
-        losses = np.array([run.losses for run in of]).reshape(len(of), -1)
+        chosen = sorted(
+            (run for run in measures.chosen(runs, rows.RATES) if run.size == size), key=lambda run: run.factor
+        )
+        losses = np.array([run.losses for run in chosen]).reshape(len(chosen), -1)
         label = f"width {config.text.widths[size]}, {config.text.depths[size]} blocks"
-        curves.append(Curve(label, [run.factor for run in of], losses.mean(1), losses.min(1), losses.max(1)))
+        curves.append(Curve(label, [run.factor for run in chosen], losses.mean(1), losses.min(1), losses.max(1)))
     caption = (
         "Held-out loss against the learning rate over that of the width rule: means of seeds, and the least and "
         "the largest."
     )
-    shown = curves if any(curve.finite.size for curve in curves) else [Curve("no run", [1.0], [1.0])]
+    panels = curves if any(curve.finite.size for curve in curves) else [Curve("no run", [1.0], [1.0])]
     return figures.curves(
-        shown, folder.figure("rates"), caption, x_label="learning rate over that of the rule", y_label=LOSS, log_x=True
+        panels, folder.figure("rates"), caption, x_label="learning rate over that of the rule", y_label=LOSS, log_x=True
     )
 
 

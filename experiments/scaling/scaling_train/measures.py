@@ -69,67 +69,73 @@ def runs(config: Config, folder: RunFolder) -> list[Run]:
                 f"{folder.rows}: rows of {kind} were trained on different data, as of two versions of Python: remove "
                 "some"
             )
-    found = []
+    results = []
     for each in rows.planned(config):
         row, (lines, seconds) = each.row, (finished[each.row].lines, finished[each.row].seconds)
         for mark, budget in zip(row.marks, each.budgets, strict=True):
             losses = {line["seed"]: line["loss"] for line in lines if line["step"] == mark}
             by_seed, shared = tuple(losses.get(seed, np.nan) for seed in config.seeds), seconds * mark / sum(row.marks)
-            found.append(
+            results.append(
                 Run(each.protocol, row.kind, each.size, budget, each.factor, rows.cost_of(row), mark, by_seed, shared)
             )
-    return found
+    return results
 
 
-def chosen(every: Iterable[Run], protocol: str, kind: Kind = rows.TEXT) -> list[Run]:
+def chosen(all_runs: Iterable[Run], protocol: str, kind: Kind = rows.TEXT) -> list[Run]:
     """The runs of one protocol and kind of data whose losses are known for all seeds."""
-    return [run for run in every if run.protocol == protocol and run.kind == kind and np.isfinite(run.losses).all()]
+    return [run for run in all_runs if run.protocol == protocol and run.kind == kind and np.isfinite(run.losses).all()]
 
 
-def table(of: Sequence[Run], losses: Sequence[float] | None = None, *, embeddings: bool = True) -> Points:
+def table(sweep_runs: Sequence[Run], losses: Sequence[float] | None = None, *, embeddings: bool = True) -> Points:
     """The runs as points of a scaling law. losses: one per run; None: means over seeds.
 
     embeddings: whether parameters and operations are those of all layers. False: those that Kaplan et al. count, C = 6
         N D without the last
     layer.
     """
-    size = np.array([run.cost.parameters if embeddings else run.cost.bare for run in of], np.float64)
-    tokens = np.array([run.tokens for run in of], np.float64)
-    operations = np.array([run.flops for run in of], np.float64) if embeddings else None
-    return fits.points(size, tokens, np.array([run.loss for run in of] if losses is None else losses), operations)
+    size = np.array([run.cost.parameters if embeddings else run.cost.bare for run in sweep_runs], np.float64)
+    tokens = np.array([run.tokens for run in sweep_runs], np.float64)
+    operations = np.array([run.flops for run in sweep_runs], np.float64) if embeddings else None
+    return fits.points(
+        size, tokens, np.array([run.loss for run in sweep_runs] if losses is None else losses), operations
+    )
 
 
-def write_points(of: Sequence[Run], path: Path) -> None:
+def write_points(sweep_runs: Sequence[Run], path: Path) -> None:
     """A CSV of means over seeds, which `scaling-fit --data` reads."""
-    points = table(of)
+    points = table(sweep_runs)
     columns = (points.parameters, points.tokens, points.flops, points.loss)
     lines = [",".join(map(repr, map(float, line))) for line in zip(*columns, strict=True)]
     json_files.write_bytes(path, "\n".join(["parameters,tokens,flops,loss", *lines, ""]).encode())
 
 
-def minima(of: Sequence[Run], losses: Sequence[float] | None = None, *, embeddings: bool = True) -> IsoFlopFit | None:
+def minima(
+    sweep_runs: Sequence[Run], losses: Sequence[float] | None = None, *, embeddings: bool = True
+) -> IsoFlopFit | None:
     """Approach 2 on runs; None where fewer than two budgets have a minimum inside. Arguments as of `table`.
 
     Without embeddings, runs of one budget spend different operations, so losses are first read at equal ones.
     """
     try:
-        points = table(of, losses, embeddings=embeddings)
-        return fits.fit_isoflop(points if embeddings else at_equal_budgets(points, len({run.budget for run in of})))
+        points = table(sweep_runs, losses, embeddings=embeddings)
+        return fits.fit_isoflop(
+            points if embeddings else at_equal_budgets(points, len({run.budget for run in sweep_runs}))
+        )
     except ValueError:
         return None
 
 
-def least(of: Sequence[Run], seed: int) -> dict[float, float]:
+def least(sweep_runs: Sequence[Run], seed: int) -> dict[float, float]:
     """The least loss of each budget over the networks, by rising budget. seed: by its place."""
     return {
-        budget: min(run.losses[seed] for run in of if run.budget == budget)
-        for budget in sorted({run.budget for run in of})
+        budget: min(run.losses[seed] for run in sweep_runs if run.budget == budget)
+        for budget in sorted({run.budget for run in sweep_runs})
     }
 
 
-def exponent(of: Sequence[Run], losses: Sequence[float] | None = None, *, embeddings: bool = True) -> float:
+def exponent(sweep_runs: Sequence[Run], losses: Sequence[float] | None = None, *, embeddings: bool = True) -> float:
     """Exponent of the best size by `minima`; NaN where there are none."""
-    fit = minima(of, losses, embeddings=embeddings)
+    fit = minima(sweep_runs, losses, embeddings=embeddings)
     return math.nan if fit is None else float(fit.exponent)
 
 
@@ -142,9 +148,9 @@ def at_equal_budgets(points: Points, count: int) -> Points:
     sizes = np.unique(points.parameters)
     curves = []
     for size in sizes:
-        of = points.take(np.flatnonzero(points.parameters == size))
-        order = np.argsort(of.flops)
-        curves.append((np.log(of.flops[order]), np.log(of.loss[order])))
+        points_of_size = points.take(np.flatnonzero(points.parameters == size))
+        order = np.argsort(points_of_size.flops)
+        curves.append((np.log(points_of_size.flops[order]), np.log(points_of_size.loss[order])))
     ends = [float(np.median([flops[at] for flops, _ in curves])) for at in (0, -1)]
     grid = np.linspace(ends[0], ends[1], count)
     losses = np.stack([np.interp(grid, *curve, left=np.nan, right=np.nan) for curve in curves])
@@ -162,11 +168,11 @@ def resampled(sizes: int, resamples: int, estimate: Callable[[Drawn], float]) ->
     for _ in range(resamples):
         left_out = int(rng.integers(sizes))
 
-        def drawn(of: Sequence[Run], left_out: int = left_out) -> tuple[list[Run], list[float]]:
-            kept = [run for run in of if run.size != left_out]
-            return kept, [run.losses[rng.integers(len(run.losses))] for run in kept]
+        def resample(sweep_runs: Sequence[Run], left_out: int = left_out) -> tuple[list[Run], list[float]]:
+            remaining = [run for run in sweep_runs if run.size != left_out]
+            return remaining, [run.losses[rng.integers(len(run.losses))] for run in remaining]
 
-        values.append(estimate(drawn))
+        values.append(estimate(resample))
     return np.array(values)
 
 
@@ -179,23 +185,25 @@ def number(value: float, draws: np.ndarray) -> Number:
     return value, float(low), float(high)
 
 
-def exponent_of(config: Config, of: Sequence[Run], *, embeddings: bool = True) -> Number:
+def exponent_of(config: Config, sweep_runs: Sequence[Run], *, embeddings: bool = True) -> Number:
     """The exponent of runs of one protocol and kind of data, with its interval."""
-    sizes = max((run.size for run in of), default=0) + 1
-    draws = resampled(sizes, config.resamples, lambda drawn: exponent(*drawn(of), embeddings=embeddings))
-    return number(exponent(of, embeddings=embeddings), draws)
+    sizes = max((run.size for run in sweep_runs), default=0) + 1
+    draws = resampled(sizes, config.resamples, lambda resample: exponent(*resample(sweep_runs), embeddings=embeddings))
+    return number(exponent(sweep_runs, embeddings=embeddings), draws)
 
 
-def bend(config: Config, every: Sequence[Run]) -> Number:
+def bend(config: Config, all_runs: Sequence[Run]) -> Number:
     """Exponent under a fixed horizon with early stops less that under matched ones; embeddings count in both.
 
     Both are of the networks and budgets that either protocol has: parabolas of other sizes would differ by themselves.
     """
-    fixed = chosen(every, rows.FIXED)
+    fixed = chosen(all_runs, rows.FIXED)
     shared = {(run.size, run.budget) for run in fixed}
-    matched = [run for run in chosen(every, rows.MATCHED) if (run.size, run.budget) in shared]
+    matched = [run for run in chosen(all_runs, rows.MATCHED) if (run.size, run.budget) in shared]
     draws = resampled(
-        len(config.text.widths), config.resamples, lambda drawn: exponent(*drawn(fixed)) - exponent(*drawn(matched))
+        len(config.text.widths),
+        config.resamples,
+        lambda resample: exponent(*resample(fixed)) - exponent(*resample(matched)),
     )
     return number(exponent(fixed) - exponent(matched), draws)
 
@@ -209,35 +217,37 @@ def r_squared(least: Mapping[float, float]) -> float:
     return fits.fit_power_law(np.array(list(least)), np.array(list(least.values()))).r_squared
 
 
-def above_least(config: Config, every: Sequence[Run]) -> float:
+def above_least(config: Config, all_runs: Sequence[Run]) -> float:
     """Loss at the rule's learning rate above the least of all that were tried, means over seeds: the larger one of the
     two sizes.
     """
     gaps = []
     for size in config.checked:
-        losses = {run.factor: run.loss for run in chosen(every, rows.RATES) if run.size == size}
+        losses = {run.factor: run.loss for run in chosen(all_runs, rows.RATES) if run.size == size}
         gaps.append(losses.get(1.0, math.nan) - min(losses.values(), default=math.nan))
     return float(np.max(gaps))
 
 
-def parametric(of: Sequence[Run]) -> ParametricFit | None:
+def parametric(sweep_runs: Sequence[Run]) -> ParametricFit | None:
     """Approach 3 on means over seeds; None where there are too few runs, or the loss does not fall with both."""
     try:
-        return fits.fit_parametric(table(of))
+        return fits.fit_parametric(table(sweep_runs))
     except ValueError:
         return None
 
 
-def envelope(of: Sequence[Run]) -> float:
+def envelope(sweep_runs: Sequence[Run]) -> float:
     """The exponent of approach 1 on means over seeds; NaN where there is none."""
     try:
-        return float(fits.fit_envelope(table(of)).exponent)
+        return float(fits.fit_envelope(table(sweep_runs)).exponent)
     except ValueError:
         return math.nan
 
 
-def tokens_at(of: Sequence[Run], budget: float, size: float) -> float:
+def tokens_at(sweep_runs: Sequence[Run], budget: float, size: float) -> float:
     """Tokens of a size at a budget, between those of the runs: operations per token grow smoothly with the size."""
-    near = sorted((run for run in of if abs(np.log(run.budget / budget)) < 0.2), key=lambda run: run.cost.parameters)
+    near = sorted(
+        (run for run in sweep_runs if abs(np.log(run.budget / budget)) < 0.2), key=lambda run: run.cost.parameters
+    )
     sizes, tokens = np.log([run.cost.parameters for run in near]), np.log([run.tokens for run in near])
     return float(np.exp(np.interp(np.log(size), sizes, tokens)))

@@ -109,14 +109,14 @@ def check(config: Config) -> None:
         )
 
 
-def _check_sweep(name: str, of: Sweep) -> None:
-    ranges.rising(f"{name}.budgets", of.budgets)
-    if len(of.budgets) < 2:
+def _check_sweep(name: str, settings: Sweep) -> None:
+    ranges.rising(f"{name}.budgets", settings.budgets)
+    if len(settings.budgets) < 2:
         raise ConfigError(
-            f"--{name}.budgets {ranges.shown(of.budgets)} must be two or more: what grows with them is asked for"
+            f"--{name}.budgets {ranges.shown(settings.budgets)} must be two or more: what grows with them is asked for"
         )
-    if len(of.widths) != len(of.depths):
-        both = f"--{name}.widths {ranges.shown(of.widths)} and --{name}.depths {ranges.shown(of.depths)}"
+    if len(settings.widths) != len(settings.depths):
+        both = f"--{name}.widths {ranges.shown(settings.widths)} and --{name}.depths {ranges.shown(settings.depths)}"
         raise ConfigError(f"{both} must be as many: one of each for every network")
 
 
@@ -208,8 +208,8 @@ def planned(config: Config) -> list[Planned]:
 
 def rows(config: Config) -> list[Row]:
     """Each row once, the dearest first, so that several processes end at about the same time."""
-    every = dict.fromkeys(each.row for each in planned(config))
-    return sorted(every, key=flops, reverse=True)
+    all_rows = dict.fromkeys(each.row for each in planned(config))
+    return sorted(all_rows, key=flops, reverse=True)
 
 
 def flops(row: Row) -> float:
@@ -219,9 +219,9 @@ def flops(row: Row) -> float:
 
 def _matched(config: Config, kind: Kind) -> Iterator[Planned]:
     """Every network at every budget that gives it enough steps; the learning rate falls until its end."""
-    of = sweep(config, kind)
-    for size in range(len(of.widths)):
-        for budget in of.budgets:
+    settings = sweep(config, kind)
+    for size in range(len(settings.widths)):
+        for budget in settings.budgets:
             steps = _cost(config, kind, size).steps(budget)
             if steps >= config.least_steps:
                 yield _each(MATCHED, config, kind, size, {budget: steps}, steps)
@@ -264,24 +264,24 @@ def sweep(config: Config, kind: Kind) -> Sweep:
 
 
 def _cost(config: Config, kind: Kind, size: int) -> Cost:
-    of = sweep(config, kind)
-    return cost(kind, of.widths[size], of.depths[size], of.batch, config.length)
+    settings = sweep(config, kind)
+    return cost(kind, settings.widths[size], settings.depths[size], settings.batch, config.length)
 
 
 def _each(
     protocol: str, config: Config, kind: Kind, size: int, steps: dict[float, int], horizon: int, factor: float = 1.0
 ) -> Planned:
     """The row of all seeds. steps: of each budget. factor: on the learning rate of the rule."""
-    of = sweep(config, kind)
+    settings = sweep(config, kind)
     row = Row(
         kind=kind,
-        width=of.widths[size],
-        depth=of.depths[size],
+        width=settings.widths[size],
+        depth=settings.depths[size],
         marks=tuple(steps.values()),
         horizon=horizon,
-        rate=factor * of.rate / of.widths[size],
+        rate=factor * settings.rate / settings.widths[size],
         seeds=config.seeds,
-        batch=of.batch,
+        batch=settings.batch,
         length=config.length,
         warm_up=WARM_UP,
         final=FINAL,

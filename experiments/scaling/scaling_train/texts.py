@@ -39,12 +39,12 @@ def documents() -> Documents:
     missing: list[str] = []
     for read in (text.python_manual, text.python_sources):
         try:
-            found = read()
+            files = read()
         except DataError as error:
             missing.append(str(error))
             continue
-        names += [f"{read.__name__}/{name}" for name in found.names]
-        texts += found.texts
+        names += [f"{read.__name__}/{name}" for name in files.names]
+        texts += files.texts
     if not texts:
         raise DataError("; ".join(missing))
     return text.without_copies(Documents(tuple(names), tuple(texts)))
@@ -68,21 +68,21 @@ def corpus(length: int, held_out: float, judged: int, shuffled: bool = False) ->
     return Corpus(train, out, (len(sides[0].texts), len(sides[1].texts)), digest)
 
 
-def of(row: Row) -> Corpus:
+def corpus_of(row: Row) -> Corpus:
     """The texts of a row of the sweep. ConfigError for a batch of more rows than there are."""
-    found = corpus(row.length, row.held_out, row.judged, row.kind == SHUFFLED)
-    if row.batch > len(found.train):
+    texts = corpus(row.length, row.held_out, row.judged, row.kind == SHUFFLED)
+    if row.batch > len(texts.train):
         raise ConfigError(
-            f"--text.batch {row.batch} is more than the {len(found.train)} rows of --length {row.length} that there are"
+            f"--text.batch {row.batch} is more than the {len(texts.train)} rows of --length {row.length} that there are"
         )
-    return found
+    return texts
 
 
 def batch(row: Row, step: int) -> language.Texts:
     """The rows of text (batch, seeds, length + 1) of one step. Each seed has an order of its own, in which an epoch
     repeats no row.
     """
-    train = of(row).train
+    train = corpus_of(row).train
     return language.Texts(
         np.stack([train[batches.batch_at(len(train), row.batch, seed, step)] for seed in row.seeds], 1)
     )
@@ -90,7 +90,7 @@ def batch(row: Row, step: int) -> language.Texts:
 
 def held_out(row: Row) -> language.Texts:
     """Held-out rows of text (m, length + 1)."""
-    return language.Texts(of(row).held_out)
+    return language.Texts(corpus_of(row).held_out)
 
 
 @functools.lru_cache(maxsize=64)  # one object, so that all trainings of a network share a program

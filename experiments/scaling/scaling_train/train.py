@@ -106,18 +106,18 @@ def train_row(row: Row, folder: RunFolder, progress: Progress) -> list[dict[str,
     mesh, network = meshes.build(folder.mesh, ()), rows.network(row.kind, row.width, row.depth, row.length)
     programs, pace = _programs(network, row, mesh), _horizon(row)
     data = pictures if row.kind == PICTURES else texts
-    own = programs._replace(fresh=lambda key: with_horizon(programs.fresh(key), pace))
+    with_pace = programs._replace(fresh=lambda key: with_horizon(programs.fresh(key), pace))
     options: dict[str, Any] = {"checkpoint_every": CHECKPOINT_EVERY, "log_every": LOG_EVERY, "keep": 1}
     lines: list[dict[str, Any]] = []
     for mark in row.marks:
-        kept = folder.path / f"mark_{mark}.json"
-        if not kept.exists():
+        mark_file = folder.path / f"mark_{mark}.json"
+        if not mark_file.exists():
             batch = functools.partial(data.batch, row)
             state = training_loop.train(
-                own, batch, seed=row.seeds[0], steps=mark, folder=folder, progress=progress, **options
+                with_pace, batch, seed=row.seeds[0], steps=mark, folder=folder, progress=progress, **options
             )
-            json_files.write(kept, _lines(row, mark, measured(row, network, state.params)))
-        lines += json_files.read(kept, list[dict[str, Any]])
+            json_files.write(mark_file, _lines(row, mark, measured(row, network, state.params)))
+        lines += json_files.read(mark_file, list[dict[str, Any]])
     return lines
 
 
@@ -130,12 +130,12 @@ def measured(row: Row, network: Any, params: Params) -> np.ndarray:
     held_out = (pictures if row.kind == PICTURES else texts).held_out(row)
     count = len(jax.tree.leaves(held_out)[0])
     size = min(TOGETHER, count)
-    judge, found = _judge(_loss(network)), []
+    judge, parts = _judge(_loss(network)), []
     # a last part is left out, so that calls count alike
     for number, start in enumerate(range(0, count - size + 1, size)):
         part = jax.tree.map(lambda leaf, start=start: leaf[start : start + size], held_out)
-        found.append(judge(params, jax.random.key(number), part))
-    losses = np.mean(np.asarray(found, np.float64), 0)
+        parts.append(judge(params, jax.random.key(number), part))
+    losses = np.mean(np.asarray(parts, np.float64), 0)
     if not np.isfinite(losses).all():
         raise NonFiniteError(f"held-out losses of seeds {row.seeds} are {losses}")
     return losses
@@ -149,7 +149,7 @@ def _lines(row: Row, mark: int, losses: np.ndarray) -> list[dict[str, Any]]:
         "without_embeddings": cost.bare,
         "tokens": mark * cost.step_tokens,
         "flops": mark * cost.step_flops,
-        "data": pictures.digest(row) if row.kind == PICTURES else texts.of(row).digest,
+        "data": pictures.digest(row) if row.kind == PICTURES else texts.corpus_of(row).digest,
     }
     return [{"seed": seed, "loss": float(loss)} | about for seed, loss in zip(row.seeds, losses, strict=True)]
 

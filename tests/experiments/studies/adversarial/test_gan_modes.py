@@ -70,7 +70,7 @@ def test_stacked_digits_are_read_as_the_digits_that_were_stacked():
     rows = np.random.default_rng(0).integers(len(split.held_out_labels), size=(50, 3))
     pictures = np.stack([split.held_out_images[rows[:, channel], :, :, 0] for channel in range(3)], -1).reshape(50, -1)
     labels = split.held_out_labels[rows] @ np.array([100, 10, 1])
-    assert np.mean(targets.seen(pictures) == labels) > 0.9
+    assert np.mean(targets.modes_of(pictures) == labels) > 0.9
     assert targets.report(targets.STACKED, pictures, labels, 50).known == 1000
 
 
@@ -139,7 +139,7 @@ def test_a_training_that_was_cut_off_before_its_samples_draws_the_same_and_train
     with devices.compiled_quickly():
         train.train(few, folder, quiet)
         before = train.read(folder, targets.STACKED, methods.VANILLA, 1.0)
-        where = train.place(folder, targets.STACKED, methods.VANILLA)
+        where = train.inside(folder, targets.STACKED, methods.VANILLA)
         (where.path / "samples_at_1.npz").unlink()
         lines = where.read_metrics()
         train.train(few, folder, quiet)

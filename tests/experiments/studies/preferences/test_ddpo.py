@@ -159,7 +159,7 @@ def test_low_rank_changes_are_all_that_an_adapted_policy_learns_and_begin_at_non
     task = dataclasses.replace(gaussian_task(), reference=reference, adapted=(2, "kernel$"))
     learned = task.start(jax.random.key(0))
     assert set(learned) == {"text"} and jax.tree.map(np.shape, learned["text"]["kernel"]) == LowRank((4, 2), (2, 3))
-    jax.tree.map(np.testing.assert_array_equal, task.whole(learned, reference), reference)
+    jax.tree.map(np.testing.assert_array_equal, task.merged(learned, reference), reference)
 
 
 def test_rewards_of_other_samples_are_those_of_the_batch_in_another_order():
@@ -230,7 +230,7 @@ def test_a_kl_beyond_what_the_reference_tells_leaves_the_comparison_open():
 
 def test_tables_have_a_row_for_each_policy_of_a_reward(monkeypatch):
     monkeypatch.setattr(measured, "smoothed", lambda lines: np.zeros((3, 2)))
-    monkeypatch.setattr(train, "place", lambda *_: SimpleNamespace(read_metrics=lambda seed: []))
+    monkeypatch.setattr(train, "inside", lambda *_: SimpleNamespace(read_metrics=lambda seed: []))
     case = found(2.0, 3.0)
     assert [len(list(measured.policies_of(reward, case, None))) for reward in (DIGIT, INK, SCENES)] == [8, 5, 5]
 
