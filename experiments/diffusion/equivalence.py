@@ -52,8 +52,8 @@ def resampled(sets: Mapping[T, np.ndarray], held_out: np.ndarray, *, resamples: 
     count, rng, reference = lengths.pop(), np.random.default_rng(seed), frechet.fit(held_out)
 
     def resample() -> list[float]:
-        times, drawn = _times(rng, count), _fit(held_out, _times(rng, len(held_out)))
-        return [frechet.frechet_distance(drawn, _fit(rows, times)) for rows in sets.values()]
+        times, resampled_means = _times(rng, count), _fit(held_out, _times(rng, len(held_out)))
+        return [frechet.frechet_distance(resampled_means, _fit(rows, times)) for rows in sets.values()]
 
     wholes = [frechet.frechet_distance(reference, frechet.fit(rows)) for rows in sets.values()]
     columns = np.array([resample() for _ in range(resamples)]).T

@@ -290,6 +290,6 @@ INPUTS = {
 
 ROWS = (
     *RUNS,
-    *(Fault(f"{place}: {mistake}", error) for place, rows in INPUTS.items() for mistake, error in rows.items()),
+    *(Fault(f"{boundary}: {mistake}", error) for boundary, rows in INPUTS.items() for mistake, error in rows.items()),
 )
 """Every row; its first field is what a test names."""

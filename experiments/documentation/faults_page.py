@@ -45,12 +45,12 @@ def tests(folder: Path = ROOT / "tests") -> Iterator[Test]:
                 name, places = node.targets[0].id, [node.value]
             else:
                 continue
-            found = tuple(_literals(places))
-            if found and not name.startswith("test_"):
+            literals = tuple(_literals(places))
+            if literals and not name.startswith("test_"):
                 raise ValueError(f"{path}: the mark fault of {name} belongs to no test")
-            if found:
-                slow = all_slow or any("mark.slow" in ast.unparse(place) for place in places)
-                yield Test(path.relative_to(folder.parent).as_posix(), name, slow, found)
+            if literals:
+                slow = all_slow or any("mark.slow" in ast.unparse(part) for part in places)
+                yield Test(path.relative_to(folder.parent).as_posix(), name, slow, literals)
 
 
 def page(folder: Path = ROOT / "tests") -> str:
@@ -69,10 +69,10 @@ def page(folder: Path = ROOT / "tests") -> str:
                 )
             by_fault[fault].append(test)
     parts = [HEAD, "## Runs\n", _table("fault", RUNS, by_fault)]
-    for place, rows in INPUTS.items():
+    for boundary, rows in INPUTS.items():
         parts += [
-            f"\n## {place[0].upper()}{place[1:]}\n",
-            _table("mistake", [Fault(f"{place}: {row}", rows[row]) for row in rows], by_fault),
+            f"\n## {boundary[0].upper()}{boundary[1:]}\n",
+            _table("mistake", [Fault(f"{boundary}: {row}", rows[row]) for row in rows], by_fault),
         ]
     return "\n".join(parts) + "\n"
 
@@ -85,8 +85,8 @@ def main() -> None:
 def _table(kind: str, rows: Iterable[Fault], by_fault: dict[str, list[Test]]) -> str:
     lines = [f"| {kind} | what happens | tested by |", "| --- | --- | --- |"]
     for fault, happens in rows:
-        shown = "<br>".join(_shown(test) for test in dict.fromkeys(by_fault[fault])) or "not tested"
-        lines.append(f"| {fault.split(': ', 1)[-1]} | {happens} | {shown} |")
+        cell = "<br>".join(_shown(test) for test in dict.fromkeys(by_fault[fault])) or "not tested"
+        lines.append(f"| {fault.split(': ', 1)[-1]} | {happens} | {cell} |")
     return "\n".join(lines)
 
 
@@ -99,8 +99,8 @@ def _shown(test: Test) -> str:
 
 
 def _literals(places: Iterable[ast.expr]) -> Iterator[str]:
-    for place in places:
-        for node in ast.walk(place):
+    for tree in places:
+        for node in ast.walk(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.fault":
                 yield from (ast.literal_eval(argument) for argument in node.args)
 

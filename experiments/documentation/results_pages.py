@@ -227,15 +227,15 @@ def _by_machine(outcomes: list[Results]) -> str:
         _text(f"{outcome.machine['cpu']}, {outcome.machine['cores']} cores, jax {outcome.versions['jax']}")
         for outcome in outcomes
     ]
-    found = [verdicts.by_id(outcome.claims) for outcome in outcomes]
+    verdicts_by_outcome = [verdicts.by_id(outcome.claims) for outcome in outcomes]
 
     def cell(there: dict[str, Summary], id: str) -> str:
         return f"{_measured(there[id])}<br>{there[id].verdict} (needed: {_needed(there[id])})" if id in there else ""
 
     # the words of the first outcome that has it
-    every = {id: each for there in reversed(found) for id, each in there.items()}
-    ordered = dict.fromkeys(id for there in found for id in there)
-    rows = [[_text(every[id].first.statement), *(cell(there, id) for there in found)] for id in ordered]
+    newest = {id: each for there in reversed(verdicts_by_outcome) for id, each in there.items()}
+    ordered = dict.fromkeys(id for there in verdicts_by_outcome for id in there)
+    rows = [[_text(newest[id].first.statement), *(cell(there, id) for there in verdicts_by_outcome)] for id in ordered]
     return _folded(("statement", *columns), rows, ())
 
 
@@ -247,17 +247,17 @@ def _cells(table: Table) -> str:
 
 def _folded(head: Iterable[str], rows: list[Any], right: Iterable[int]) -> str:
     """The rows; behind a summary where there are many."""
-    shown = _rows(head, rows, right)
-    many = f"<details markdown>\n<summary>{len(rows)} rows</summary>\n\n{shown}\n\n</details>"
-    return many if len(rows) > FOLDED else shown
+    text_rows = _rows(head, rows, right)
+    many = f"<details markdown>\n<summary>{len(rows)} rows</summary>\n\n{text_rows}\n\n</details>"
+    return many if len(rows) > FOLDED else text_rows
 
 
 def _column(cells: list[Cell]) -> list[str]:
-    def shown(cell: Cell, text: str, interval: str) -> str:
+    def cell_text(cell: Cell, text: str, interval: str) -> str:
         words = f"`{text}`" if re.fullmatch(r"\w+\(.*\)", text) else _text(text)
         return _unbroken(f"{text} {interval}") if interval else words if isinstance(cell, str) else text
 
-    return [shown(cell, *texts) for cell, texts in zip(cells, formatting.column(cells), strict=True)]
+    return [cell_text(cell, *texts) for cell, texts in zip(cells, formatting.column(cells), strict=True)]
 
 
 def _unbroken(words: str) -> str:

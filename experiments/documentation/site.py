@@ -93,11 +93,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return markdown
     if page.file.src_uri.startswith("results/"):
         page.meta["hide"] = ["toc"]  # tables and pictures take its place
-    own = {path.relative_to(ROOT).as_posix(): path.relative_to(OWN).as_posix() for path in OWN.glob("assets/*.png")}
+    paths = {path.relative_to(ROOT).as_posix(): path.relative_to(OWN).as_posix() for path in OWN.glob("assets/*.png")}
     uris = (
         {path: uri for uri, path in _sources().items()}
         | {f"experiments/{picture}": picture for picture in _pictures()}
-        | own
+        | paths
     )
     here, folder = os.path.dirname(page.file.src_uri), os.path.dirname(source)
 

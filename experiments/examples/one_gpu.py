@@ -50,9 +50,9 @@ def main() -> None:
 
     @jax.jit
     def draw(params: dict, index: jax.Array, label: jax.Array) -> jax.Array:
-        given = diffusion.from_network(predict, params, velocity, label)
+        denoiser = diffusion.from_network(predict, params, velocity, label)
         # one pass of 2b keeps a GPU busy
-        guided = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), 2.0, batched=True)
+        guided = diffusion.guidance.classifier_free(denoiser, denoiser.with_condition(gd.NO_LABEL), 2.0, batched=True)
         levels = diffusion.grids.trailing(schedule, 4)
         return diffusion.sample(draw_key, guided, diffusion.samplers.ddim(), levels, shape=(32, 32, 3), index=index)
 

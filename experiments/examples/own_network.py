@@ -60,8 +60,8 @@ def main() -> None:
 
     @jax.jit
     def draw(params: dict[str, jax.Array], label: jax.Array) -> jax.Array:
-        given = diffusion.from_network(predict, params, velocity, label)
-        guided = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), 2.0, batched=True)
+        denoiser = diffusion.from_network(predict, params, velocity, label)
+        guided = diffusion.guidance.classifier_free(denoiser, denoiser.with_condition(gd.NO_LABEL), 2.0, batched=True)
         levels = diffusion.grids.trailing(schedule, 20)
         return diffusion.sample(
             draw_key, guided, diffusion.samplers.ddim(), levels, shape=(8, 8, 1), index=jnp.arange(len(label))

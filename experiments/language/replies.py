@@ -23,11 +23,13 @@ class Marks:
     ended: np.ndarray
 
 
-def marks(replies: Sequence[Answer], asked: Asked) -> Marks:
+def marks(replies: Sequence[Answer], asked_questions: Asked) -> Marks:
     """Of the replies to these questions."""
     texts = tuple(reply.text for reply in replies)
     return Marks(
-        texts, right(texts, [answers for _, answers in asked]), np.array([reply.finished for reply in replies])
+        texts,
+        right(texts, [answers for _, answers in asked_questions]),
+        np.array([reply.finished for reply in replies]),
     )
 
 
@@ -36,10 +38,10 @@ def right(texts: Sequence[str], answers: Sequence[tuple[str, ...]]) -> np.ndarra
     return np.array([questions.holds(text, each) for text, each in zip(texts, answers, strict=True)])
 
 
-def of_others(texts: Sequence[str], asked: Asked) -> np.ndarray:
+def of_others(texts: Sequence[str], asked_questions: Asked) -> np.ndarray:
     """(n,) share of the other questions whose answers a text holds; a question with a common answer is no other."""
-    answers = [each for _, each in asked]
-    strangers = [[each for each in answers if not set(each) & set(own)] for own in answers]
+    answers = [each for _, each in asked_questions]
+    strangers = [[each for each in answers if not set(each) & set(correct)] for correct in answers]
     return np.array(
         [
             np.mean([questions.holds(text, each) for each in others])

@@ -47,23 +47,27 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     for number, seed in enumerate(config.seeds):
         with progress.phase("judge", seed=seed):
             judged[seed] = measures.judge(
-                config, {name: vmapped_seeds.of_seed(of, number) for name, of in params.items()}
+                config, {name: vmapped_seeds.of_seed(side_by_side, number) for name, side_by_side in params.items()}
             )
     yield from losses(judged)
     yield from kinds(config, judged)
-    for seed, of in judged.items():
-        yield from seed_by_seed(seed, of)
-    yield from shown(config, judged[config.seeds[0]])
+    for seed, judgement in judged.items():
+        yield from seed_by_seed(seed, judgement)
+    yield from examples(config, judged[config.seeds[0]])
 
 
 def losses(judged: Mapping[int, Judged]) -> Iterator[Measured]:
     """Means over seeds, with intervals over them."""
     for name, set in ((BOTH, "both directions"), (CAPTIONS, "twin that captions"), (PICTURES, "twin that draws")):
         of_kind = {
-            "loss of captions": [of.text_loss for of in judged.values()],
-            "loss of pictures": [of.picture_loss for of in judged.values()],
+            "loss of captions": [each_seed.text_loss for each_seed in judged.values()],
+            "loss of pictures": [each_seed.picture_loss for each_seed in judged.values()],
         }
-        means = {kind: [float(of[name].mean()) for of in each] for kind, each in of_kind.items() if name in each[0]}
+        means = {
+            kind: [float(each_seed[name].mean()) for each_seed in each]
+            for kind, each in of_kind.items()
+            if name in each[0]
+        }
         yield Measured(
             set,
             {kind: intervals.over_seeds(np.mean, each) if len(each) > 1 else each[0] for kind, each in means.items()},
@@ -73,13 +77,13 @@ def losses(judged: Mapping[int, Judged]) -> Iterator[Measured]:
 
 def kinds(config: Config, judged: Mapping[int, Judged]) -> Iterator[Measured]:
     """Right answers of all seeds together, by kind of question."""
-    unseen, seen = (tasks.questions(task) for task in (tasks.unseen_scenes(config), tasks.seen_scenes(config)))
+    unseen, trained = (tasks.questions(task) for task in (tasks.unseen_scenes(config), tasks.seen_scenes(config)))
     for kind in scene_questions.KINDS:
         columns: dict[str, Any] = {}
         for name, questions, right in (
-            ("pairs of training", seen, [of.seen for of in judged.values()]),
-            ("held-out pairs", unseen, [of.answered for of in judged.values()]),
-            ("held-out pairs, another scene", unseen, [of.blind for of in judged.values()]),
+            ("pairs of training", trained, [each_seed.seen for each_seed in judged.values()]),
+            ("held-out pairs", unseen, [each_seed.answered for each_seed in judged.values()]),
+            ("held-out pairs, another scene", unseen, [each_seed.blind for each_seed in judged.values()]),
         ):
             of_kind = np.array([scene_questions.kind(question) == kind for question in questions])
             columns[name] = (
@@ -88,25 +92,25 @@ def kinds(config: Config, judged: Mapping[int, Judged]) -> Iterator[Measured]:
         yield Measured(kind, columns, group=KINDS)
 
 
-def seed_by_seed(seed: int, of: Judged) -> Iterator[Measured]:
+def seed_by_seed(seed: int, judgement: Judged) -> Iterator[Measured]:
     """What is claimed."""
     for set, right in (
-        (DRAWINGS, of.drawn),
-        (OTHER_CAPTION, of.mismatched),
-        (CAPTIONED, of.captioned),
-        (ASKED, of.answered),
-        (OTHER_SCENE, of.blind),
+        (DRAWINGS, judgement.drawn),
+        (OTHER_CAPTION, judgement.mismatched),
+        (CAPTIONED, judgement.captioned),
+        (ASKED, judgement.answered),
+        (OTHER_SCENE, judgement.blind),
     ):
         yield Measured(set, {"right": intervals.share(right)}, seed, len(right))
     ratios = {
         name: intervals.interval(intervals.ratio_of_means, each[BOTH], each[twin], paired=True)
-        for name, each, twin in (("text", of.text_loss, CAPTIONS), ("picture", of.picture_loss, PICTURES))
+        for name, each, twin in (("text", judgement.text_loss, CAPTIONS), ("picture", judgement.picture_loss, PICTURES))
     }
-    yield Measured(TWINS, ratios, seed, len(of.text_loss[BOTH]))
-    yield Measured(TEXTS, {"difference": of.language}, seed, TOGETHER)
+    yield Measured(TWINS, ratios, seed, len(judgement.text_loss[BOTH]))
+    yield Measured(TEXTS, {"difference": judgement.language}, seed, TOGETHER)
 
 
-def shown(config: Config, first: Judged) -> Iterator[Measured]:
+def examples(config: Config, first: Judged) -> Iterator[Measured]:
     """The first captions and answers of a seed, and its pictures."""
     known, scenes, arrays = (
         tasks.held_out_digits(),
@@ -119,7 +123,7 @@ def shown(config: Config, first: Judged) -> Iterator[Measured]:
         yield Measured(question, {"answer": answer, "likeliest answer": likeliest}, group=QUESTIONS)
 
 
-def drawn(measured: Measurements, folder: RunFolder) -> Figure:
+def pictures_of_captions(measured: Measurements, folder: RunFolder) -> Figure:
     """Of the first seed, digits in turn."""
     config, pictures = (next(each.arrays for each in measured if each.arrays)[name] for name in ("config", "pictures"))
     caption = (
@@ -209,7 +213,7 @@ STUDY = Study(
         control(OTHER_CAPTION, "right", against=DRAWINGS, by="<=", id="mismatched", figure="drawn.png"),
         control(OTHER_SCENE, "right", against=ASKED, by="<=", id="blind", figure="scenes.png"),
     ),
-    figures=(drawn, scenes),
+    figures=(pictures_of_captions, scenes),
     tables={
         LOSSES: (
             "What both directions cost each other",

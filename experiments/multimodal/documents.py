@@ -30,7 +30,7 @@ EMA = 0.995
 
 def network(config: Config, name: str) -> networks.MultimodalTransformer:
     """The network of this name."""
-    task = tasks.of(config, name)
+    task = tasks.task_of(config, name)
     sizes: dict[str, Any] = {
         "width": config.width,
         "depth": config.depth,
@@ -42,13 +42,13 @@ def network(config: Config, name: str) -> networks.MultimodalTransformer:
 
 def language(config: Config, name: str) -> networks.LanguageModel:
     """The language model of the same parameters."""
-    whole = network(config, name)
-    own = [
+    network_of_all = network(config, name)
+    names = [
         each.name
         for each in dataclasses.fields(networks.LanguageModel)
         if each.init and each.name not in ("parent", "name")
     ]
-    return networks.LanguageModel(**{name: getattr(whole, name) for name in own})
+    return networks.LanguageModel(**{name: getattr(network_of_all, name) for name in names})
 
 
 def model(config: Config, name: str) -> Multimodal:
@@ -63,7 +63,7 @@ def init(config: Config, name: str, key: jax.Array) -> Params:
 
 def example(config: Config, name: str, count: int) -> tuple[Any, ...]:
     """A picture and a text behind it, as a network reads them, of so many documents."""
-    task = tasks.of(config, name)
+    task = tasks.task_of(config, name)
     picture = networks.Picture(
         jax.ShapeDtypeStruct((count, *task.pictures.shape[1:]), np.float32), jax.ShapeDtypeStruct((count,), np.float32)
     )

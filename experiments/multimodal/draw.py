@@ -52,12 +52,12 @@ def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress:
         sampling_steps=options.steps or config.sampling_steps,
     )
     params = vmapped_seeds.of_seed(documents.restore(config, folder, BOTH), config.seeds.index(seed))
-    pictures = measures.drawn(config, params, labels, options.seed)
+    pictures = measures.draw(config, params, labels, options.seed)
     drawing.check_finite(pictures, np.arange(options.num))
-    said = measures.captioned(config, params, pictures)
+    written = measures.captioned(config, params, pictures)
     file.parent.mkdir(parents=True, exist_ok=True)
     figures.grid(pictures, digits.CLASSES, file, "samples")
-    same = sum(known[label] == words for label, words in zip(labels, said, strict=True))
+    same = sum(known[label] == words for label, words in zip(labels, written, strict=True))
     progress.line(f"{options.num} pictures: {file}; the network says of {same} of them what was asked for")
 
 

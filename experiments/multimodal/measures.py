@@ -55,20 +55,22 @@ class Judged:
 def judge(config: Config, params: Mapping[str, Params]) -> Judged:
     """Of the networks of one seed, by their names."""
     labels, task = np.arange(config.samples) % digits.CLASSES, tasks.held_out_digits()
-    pictures = drawn(config, params[BOTH], labels)
+    pictures = draw(config, params[BOTH], labels)
     split, rounded = digits.load(), np.asarray(scaling.round_to_levels(pictures, digits.LEVELS))
     classifier = classifier_accuracy.train(split.train_images, split.train_labels)
-    shown = [
-        classifier_accuracy.correct(classifier, rounded, wanted) for wanted in (labels, (labels + 1) % digits.CLASSES)
+    correct = [
+        classifier_accuracy.correct(classifier, rounded, expected)
+        for expected in (labels, (labels + 1) % digits.CLASSES)
     ]
     captions = captioned(config, params[BOTH], task.pictures)
     scenes, known = tasks.unseen_scenes(config), tasks.seen_scenes(config)
     chosen, blind = (
-        answered(config, params[SCENES], scenes, given) for given in (scenes.pictures, np.roll(scenes.pictures, 1, 0))
+        answered(config, params[SCENES], scenes, shown_pictures)
+        for shown_pictures in (scenes.pictures, np.roll(scenes.pictures, 1, 0))
     )
     return Judged(
-        drawn=shown[0],
-        mismatched=shown[1],
+        drawn=correct[0],
+        mismatched=correct[1],
         captioned=_equal(captions, task.answers),
         answered=_equal(chosen, scenes.answers),
         blind=_equal(blind, scenes.answers),
@@ -82,7 +84,7 @@ def judge(config: Config, params: Mapping[str, Params]) -> Judged:
     )
 
 
-def drawn(config: Config, params: Params, labels: np.ndarray, seed: int = DRAWING) -> np.ndarray:
+def draw(config: Config, params: Params, labels: np.ndarray, seed: int = DRAWING) -> np.ndarray:
     """(n, 8, 8, 1) pictures of the captions of digits (n,). seed: of their noise."""
     texts, index = tasks.captions(labels), np.arange(len(labels))
     return _in_parts(functools.partial(_draw(config), params, jax.random.key(seed)), texts, index)
@@ -123,8 +125,8 @@ def difference(config: Config, params: Params) -> float:
     parameters.
     """
     texts = tasks.held_out_digits().texts[:TOGETHER]
-    own, plain = (networks.pure(module(config, BOTH)) for module in (documents.network, documents.language))
-    logits = [np.asarray(devices.jit(predict)(params, texts).logits) for predict in (own, plain)]
+    interleaved, plain = (networks.pure(module(config, BOTH)) for module in (documents.network, documents.language))
+    logits = [np.asarray(devices.jit(predict)(params, texts).logits) for predict in (interleaved, plain)]
     return float(np.max(np.abs(logits[0] - logits[1])))
 
 
@@ -156,9 +158,9 @@ def _write(config: Config) -> Any:
 
     def write(params: Params, pictures: jax.Array) -> jax.Array:
         count = pictures.shape[0]
-        begun, index = jnp.full((count, 1), tasks.BEGIN, jnp.int32), jnp.arange(count)
+        prefix, index = jnp.full((count, 1), tasks.BEGIN, jnp.int32), jnp.arange(count)
         options: dict[str, Any] = {"max_tokens": length - 1, "processor": likeliest, "stop": (tasks.END,)}
-        return model.text_from_image(jax.random.key(0), params, pictures, begun, index, **options).tokens
+        return model.text_from_image(jax.random.key(0), params, pictures, prefix, index, **options).tokens
 
     return devices.jit(write, libraries=False)
 
@@ -176,8 +178,8 @@ def _text_loss(config: Config, name: str) -> Any:
         picture = networks.Picture(documents.FORM.scale_in(pictures, clean), clean.t_for(pictures))
         logits = jax.nn.log_softmax(predict(params, (picture, texts)).outputs[1][:, :-1])
         target = texts[:, 1:]
-        said = jnp.take_along_axis(logits, jnp.maximum(target, 0)[..., None], 2)[..., 0]
-        return -jnp.sum(jnp.where(target >= 0, said, 0), 1) / jnp.sum(target >= 0, 1)
+        log_probs = jnp.take_along_axis(logits, jnp.maximum(target, 0)[..., None], 2)[..., 0]
+        return -jnp.sum(jnp.where(target >= 0, log_probs, 0), 1) / jnp.sum(target >= 0, 1)
 
     return devices.jit(loss, libraries=False)
 

@@ -38,7 +38,7 @@ class Task:
         return len(self.pictures)
 
 
-def of(config: Config, name: str) -> Task:
+def task_of(config: Config, name: str) -> Task:
     """What the network of this name learns from; of scenes a few."""
     return seen_scenes(config) if name == SCENES else known_digits()
 
@@ -60,11 +60,13 @@ def held_out_digits() -> Task:
 def scenes(config: Config, seed: int, index: np.ndarray, *, unseen: bool = False) -> Task:
     """Scenes of a stream without held-out pairs, or each with one in one object, and a question about each."""
     recipe = _recipe(config)
-    made = captioned_images.captioned_shapes(recipe, config.side, seed, index, unseen=unseen)
+    captioned = captioned_images.captioned_shapes(recipe, config.side, seed, index, unseen=unseen)
     words, longest = _scene_words()
-    texts = [f"{question} {answer}" for question, answer in zip(made.questions, made.answers, strict=True)]
-    asked = _begun(words.encode(made.questions, longest, end=False))
-    return _task(made.pictures, SCENE_PATCH, words, asked, _begun(words.encode(texts, longest)), made.answers)
+    texts = [f"{question} {answer}" for question, answer in zip(captioned.questions, captioned.answers, strict=True)]
+    prompts = _begun(words.encode(captioned.questions, longest, end=False))
+    return _task(
+        captioned.pictures, SCENE_PATCH, words, prompts, _begun(words.encode(texts, longest)), captioned.answers
+    )
 
 
 @functools.lru_cache(maxsize=2)
@@ -95,8 +97,8 @@ def documents(config: Config, name: str, step: int) -> tuple[Interleaved, ...]:
     """(batch, seeds, …) documents of a step: those of a seed are a function of (seed, step). No step repeats a scene of
     another.
     """
-    drawn = [_documents(*_rows(config, name, seed, step), name) for seed in config.seeds]
-    return jax.tree.map(lambda *leaves: np.stack(leaves, 1), *drawn)
+    by_seed = [_documents(*_rows(config, name, seed, step), name) for seed in config.seeds]
+    return jax.tree.map(lambda *leaves: np.stack(leaves, 1), *by_seed)
 
 
 def _rows(config: Config, name: str, seed: int, step: int) -> tuple[Task, np.ndarray]:
@@ -109,22 +111,24 @@ def _rows(config: Config, name: str, seed: int, step: int) -> tuple[Task, np.nda
 def _documents(task: Task, rows: np.ndarray, name: str) -> tuple[Interleaved, ...]:
     pictures, tokens, weight = task.pictures[rows], task.texts[rows], task.weight[rows]
     described = Interleaved((Texts(tokens, weight * (name != PICTURES)), pictures))
-    said = Interleaved((pictures, Texts(tokens, weight)))
-    return {BOTH: (described, said), CAPTIONS: (said,), PICTURES: (described,), SCENES: (said,)}[name]
+    answered = Interleaved((pictures, Texts(tokens, weight)))
+    return {BOTH: (described, answered), CAPTIONS: (answered,), PICTURES: (described,), SCENES: (answered,)}[name]
 
 
 def _captioned(images: np.ndarray, labels: np.ndarray) -> Task:
-    made = captioned_images.captioned_digits(images, labels)
-    words = word_vocabulary.vocabulary(made.texts)  # every digit is there
-    texts = _begun(words.encode(made.texts, word_vocabulary.longest(made.texts)))
-    return _task(made.pictures, DIGIT_PATCH, words, np.full((len(labels), 1), BEGIN, np.int32), texts, made.texts)
+    captioned = captioned_images.captioned_digits(images, labels)
+    words = word_vocabulary.vocabulary(captioned.texts)  # every digit is there
+    texts = _begun(words.encode(captioned.texts, word_vocabulary.longest(captioned.texts)))
+    return _task(
+        captioned.pictures, DIGIT_PATCH, words, np.full((len(labels), 1), BEGIN, np.int32), texts, captioned.texts
+    )
 
 
 def _task(
-    pictures: np.ndarray, patch: int, words: WordVocabulary, asked: np.ndarray, texts: np.ndarray, answers: list[str]
+    pictures: np.ndarray, patch: int, words: WordVocabulary, prompts: np.ndarray, texts: np.ndarray, answers: list[str]
 ) -> Task:
-    learned = np.arange(texts.shape[1])[None] >= (asked >= 0).sum(1)[:, None]
-    return Task(words, patch, pictures, texts, learned.astype(np.float32), asked, answers)
+    learned = np.arange(texts.shape[1])[None] >= (prompts >= 0).sum(1)[:, None]
+    return Task(words, patch, pictures, texts, learned.astype(np.float32), prompts, answers)
 
 
 def _begun(tokens: np.ndarray) -> np.ndarray:
@@ -141,6 +145,6 @@ def _scene_words() -> tuple[WordVocabulary, int]:
     answer.
     """
     recipe, index = shapes.Recipe(), np.arange(2000)
-    asked = scene_questions.ask(recipe, shapes.draw(recipe, 0, index).attributes, 0, index)
-    words = word_vocabulary.vocabulary([*asked, *scene_questions.NUMBERS, *shapes.COLOURS, *shapes.SHAPES])
-    return words, word_vocabulary.longest(asked) + 1
+    asked_questions = scene_questions.ask(recipe, shapes.draw(recipe, 0, index).attributes, 0, index)
+    words = word_vocabulary.vocabulary([*asked_questions, *scene_questions.NUMBERS, *shapes.COLOURS, *shapes.SHAPES])
+    return words, word_vocabulary.longest(asked_questions) + 1

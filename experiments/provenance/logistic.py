@@ -23,9 +23,9 @@ def slope(x: np.ndarray, hits: np.ndarray) -> tuple[float, float]:
     """
     design = np.stack([np.ones(len(x)), np.asarray(x, np.float64)], 1)
     y = np.asarray(hits, np.float64)
-    best, whole = _firth(design, y, np.array([True, True]))
+    best, full = _firth(design, y, np.array([True, True]))
     _, without = _firth(design, y, np.array([True, False]))
-    return float(best[1]), float(scipy.stats.chi2.sf(2 * max(whole - without, 0.0), 1))
+    return float(best[1]), float(scipy.stats.chi2.sf(2 * max(full - without, 0.0), 1))
 
 
 def interval(x: np.ndarray, hits: np.ndarray, resamples: int) -> Number:
@@ -40,9 +40,9 @@ def interval(x: np.ndarray, hits: np.ndarray, resamples: int) -> Number:
 
 def permuted(x: np.ndarray, hits: np.ndarray, permutations: int) -> float:
     """Share of random orders in which the sum of x over hits is at least as large: one-sided, of a slope above 0."""
-    rng, found = np.random.default_rng(0), float(x @ hits)
+    rng, observed = np.random.default_rng(0), float(x @ hits)
     orders = rng.permuted(np.broadcast_to(np.asarray(x, np.float64), (permutations, len(x))), axis=1) @ hits
-    return float((1 + np.sum(orders >= found - 1e-9)) / (1 + permutations))
+    return float((1 + np.sum(orders >= observed - 1e-9)) / (1 + permutations))
 
 
 def _firth(design: np.ndarray, y: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, float]:

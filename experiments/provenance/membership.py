@@ -83,7 +83,7 @@ class Halves:
     targets: np.ndarray
 
     @property
-    def every(self) -> np.ndarray:
+    def both(self) -> np.ndarray:
         """(models, n), shadow models first."""
         return np.concatenate([self.shadows, self.targets])
 
@@ -102,7 +102,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """All models of each seed."""
     images = digits.load().train_images
     for seed in config.seeds:
-        rows = [np.flatnonzero(each) for each in halves(config, len(images), seed).every]
+        rows = [np.flatnonzero(each) for each in halves(config, len(images), seed).both]
         optimizer = side_by_side.optimizer(config.learning_rate, config.warmup, 1.0)
         init = side_by_side.starts(config.width, len(rows))
         training_loop.train(
@@ -134,18 +134,18 @@ class Scored:
 
 
 def attacks(
-    config: Config, shared: np.ndarray, own: np.ndarray, learned: Halves, shuffled: Halves
+    config: Config, shared: np.ndarray, own_losses: np.ndarray, learned: Halves, shuffled: Halves
 ) -> dict[str, Scored]:
     """Every attack on the targets, by its name.
 
-    shared, own: (models, n) losses at shared draws and at draws of their own, shadow models first. shuffled: halves
+    shared, own_losses: (models, n) losses at shared draws and at draws of their own, shadow models first. shuffled: halves
         that nobody learned.
     """
 
-    def ratio(losses: np.ndarray, of: Halves = learned, **options: Any) -> Scored:
+    def ratio(losses: np.ndarray, halves_of: Halves = learned, **options: Any) -> Scored:
         shadows, targets = -losses[: config.shadows], -losses[config.shadows :]
-        scores = [membership.lira(target, shadows, of.shadows, **options) for target in targets]
-        return Scored(np.stack(scores, 1), of.targets.T)
+        scores = [membership.lira(target, shadows, halves_of.shadows, **options) for target in targets]
+        return Scored(np.stack(scores, 1), halves_of.targets.T)
 
     plain = np.stack([membership.loss_attack(target) for target in shared[config.shadows :]], 1)
     return {
@@ -153,7 +153,7 @@ def attacks(
         LIRA: ratio(shared),
         EACH: ratio(shared, variance="per_example"),
         OFFLINE: ratio(shared, offline=True),
-        OWN: ratio(own),
+        OWN: ratio(own_losses),
         SHUFFLED: ratio(shared, shuffled),
     }
 
@@ -195,11 +195,14 @@ def judge(config: Config, seed: int | None, scored: dict[str, Scored]) -> Iterat
         }
         if name == LIRA:
             gain = interval(
-                lambda one, other, of: rate(one, of) - rate(other, of), each.scores, loss.scores, each.members
+                lambda one, other, members: rate(one, members) - rate(other, members),
+                each.scores,
+                loss.scores,
+                each.members,
             )
             measures["gain"] = gain
         if name == SHUFFLED:
-            area = interval(lambda scores, of: Scored(scores, of).auc, each.scores, each.members)
+            area = interval(lambda scores, scores_of: Scored(scores, scores_of).auc, each.scores, each.members)
             measures["bias"] = verdicts.away(area, 0.5)
         roc = np.array([each.rate(fpr) or np.nan for fpr in resolved(scored)])
         yield Measured(name, measures, seed, each.members.size, arrays={"false": resolved(scored), "true": roc})
@@ -213,9 +216,9 @@ def resolved(scored: dict[str, Scored], count: int = 60) -> np.ndarray:
 def roc(measured: Measurements, folder: RunFolder) -> Figure:
     """Both axes are logarithmic: what counts is on the left."""
     first = measured[0].seed
-    shown = [each for each in measured if each.seed == first and each.name not in (OFFLINE, OWN)]
-    curves = [figures.Curve(each.name, each.arrays["false"], each.arrays["true"]) for each in shown]
-    chance = figures.Curve("chance", shown[0].arrays["false"], shown[0].arrays["false"])
+    attacks_of_seed = [each for each in measured if each.seed == first and each.name not in (OFFLINE, OWN)]
+    curves = [figures.Curve(each.name, each.arrays["false"], each.arrays["true"]) for each in attacks_of_seed]
+    chance = figures.Curve("chance", attacks_of_seed[0].arrays["false"], attacks_of_seed[0].arrays["false"])
     caption = f"True positive rate against false positive rate, seed {first}."
     labels: Any = {"x_label": "false positive rate", "y_label": "true positive rate", "log_x": True, "log_y": True}
     return figures.curves([*curves, chance], folder.figure("roc"), caption, **labels)

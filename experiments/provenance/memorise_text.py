@@ -135,12 +135,12 @@ def corpus(config: Config, seed: int) -> Corpus:
     copies = np.repeat(config.copies, config.canaries)
     shape = len(copies) + config.unseen + config.candidates, config.letters
     letters = rng.integers(ord("a"), ord("z") + 1, shape).astype(np.int32)
-    seen, unseen, candidates = np.split(letters, [len(copies), len(copies) + config.unseen])
-    copied = np.repeat(seen, copies, 0)
-    place = rng.permutation(config.rows)[: len(copied), None]
+    trained_texts, unseen, candidates = np.split(letters, [len(copies), len(copies) + config.unseen])
+    copied = np.repeat(trained_texts, copies, 0)
+    positions = rng.permutation(config.rows)[: len(copied), None]
     start = rng.integers(1, config.length + 2 - config.letters, (len(copied), 1))
-    rows[place, start + np.arange(config.letters)] = copied
-    return Corpus(rows, seen, copies, unseen, candidates)
+    rows[positions, start + np.arange(config.letters)] = copied
+    return Corpus(rows, trained_texts, copies, unseen, candidates)
 
 
 def network(config: Config, size: int) -> networks.LanguageModel:
@@ -184,13 +184,13 @@ def manual(config: Config) -> np.ndarray:
 
 
 @functools.lru_cache  # one object, so that all trainings of a network share a compiled step
-def _loss(of: networks.LanguageModel) -> Loss:
-    return language.objective.next_token(networks.pure(of))
+def _loss(model: networks.LanguageModel) -> Loss:
+    return language.objective.next_token(networks.pure(model))
 
 
 @functools.lru_cache
-def _start(of: networks.LanguageModel) -> Callable[[jax.Array], Params]:
-    return lambda key: networks.init(of, key, np.zeros((1, 2), np.int32))
+def _start(model: networks.LanguageModel) -> Callable[[jax.Array], Params]:
+    return lambda key: networks.init(model, key, np.zeros((1, 2), np.int32))
 
 
 @functools.lru_cache
@@ -238,20 +238,20 @@ def _predict(config: Config, size: int) -> Callable[[Any, jax.Array], jax.Array]
 
 
 def _found(config: Config, predict: Callable[[jax.Array], jax.Array], texts: Corpus) -> Found:
-    asked = np.concatenate([texts.seen, texts.unseen])
+    all_texts = np.concatenate([texts.seen, texts.unseen])
     known = len(texts.seen)
-    ends = {prefix: asked[:, config.letters - config.suffix - prefix :] for prefix in config.prefixes}
+    ends = {prefix: all_texts[:, config.letters - config.suffix - prefix :] for prefix in config.prefixes}
     extracted = np.stack([extraction.discoverable(predict, end, prefix).extracted for prefix, end in ends.items()])
-    likelihood = log_likelihood(predict, np.concatenate([asked, texts.candidates]))
-    exposure = extraction.exposure(likelihood[: len(asked)], likelihood[len(asked) :])
+    likelihood = log_likelihood(predict, np.concatenate([all_texts, texts.candidates]))
+    exposure = extraction.exposure(likelihood[: len(all_texts)], likelihood[len(all_texts) :])
     return Found(extracted[:, :known], extracted[:, known:], exposure[:known], exposure[known:])
 
 
 def log_likelihood(predict: Callable[[jax.Array], jax.Array], tokens: np.ndarray) -> np.ndarray:
     """(n,) of all letters but the first one."""
-    given = jnp.asarray(tokens)
-    logs = jax.nn.log_softmax(predict(given)[:, :-1], 2)
-    return np.asarray(jnp.take_along_axis(logs, given[:, 1:, None], 2)[..., 0].sum(1), np.float64)
+    inputs = jnp.asarray(tokens)
+    logs = jax.nn.log_softmax(predict(inputs)[:, :-1], 2)
+    return np.asarray(jnp.take_along_axis(logs, inputs[:, 1:, None], 2)[..., 0].sum(1), np.float64)
 
 
 def _seed(config: Config, seed: int, large: Found, copies: np.ndarray) -> Iterator[Measured]:

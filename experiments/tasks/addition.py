@@ -132,8 +132,8 @@ class SumFormat:
                 )
             return np.concatenate([self.prompts(pairs), self.answers(pairs)], 1)
         equals = np.full((len(pairs), 1), EQUALS, np.int32)
-        whole = np.concatenate([self.prompts(pairs), self.scratch_work(pairs), equals, self.answers(pairs)], 1)
-        return whole if places is None else self._cut(whole, places)
+        rows = np.concatenate([self.prompts(pairs), self.scratch_work(pairs), equals, self.answers(pairs)], 1)
+        return rows if places is None else self._cut(rows, places)
 
     def read(self, continuations: Integer[np.ndarray, "n m"]) -> Int64[np.ndarray, "n"]:
         """Read the answers of texts from what stands behind their prompts.
@@ -148,18 +148,18 @@ class SumFormat:
         is_end, k = continuations == EQUALS, self.answer_length
         start = np.argmax(is_end, 1) + 1 if self.scratch else np.zeros(len(continuations), np.int64)
         padded = np.pad(continuations, ((0, 0), (0, k)), constant_values=-1)
-        found = np.take_along_axis(padded, start[:, None] + np.arange(k), 1).astype(np.int64)
-        given = np.all((found >= 0) & (found < 10), 1) & (is_end.any(1) | (not self.scratch))
-        ordered = found[:, ::-1] if self.reverse else found
-        return np.where(given, ordered @ 10 ** np.arange(k - 1, -1, -1, dtype=np.int64), NO_ANSWER)
+        read_digits = np.take_along_axis(padded, start[:, None] + np.arange(k), 1).astype(np.int64)
+        complete = np.all((read_digits >= 0) & (read_digits < 10), 1) & (is_end.any(1) | (not self.scratch))
+        ordered = read_digits[:, ::-1] if self.reverse else read_digits
+        return np.where(complete, ordered @ 10 ** np.arange(k - 1, -1, -1, dtype=np.int64), NO_ANSWER)
 
-    def _cut(self, whole: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def _cut(self, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
         """The texts without the scratch-work behind so many places (n,)."""
         checks.in_range("places", places, 0.0, float(self.digits))
-        at, kept = np.arange(self.length), self.prompt_length + 2 * places[:, None]
-        source = np.where(at < kept, at, at + self.scratch_length - 2 * places[:, None])
+        at, remaining = np.arange(self.length), self.prompt_length + 2 * places[:, None]
+        source = np.where(at < remaining, at, at + self.scratch_length - 2 * places[:, None])
         return np.where(
-            source < self.length, np.take_along_axis(whole, np.minimum(source, self.length - 1), 1), -1
+            source < self.length, np.take_along_axis(rows, np.minimum(source, self.length - 1), 1), -1
         ).astype(np.int32)
 
     def _check(self, pairs: np.ndarray) -> None:

@@ -190,8 +190,8 @@ def _window(middle: Float64[np.ndarray, "n"], size: int, side: int) -> Int[np.nd
 
 
 def _uniform(seed: int, index: np.ndarray, count: int) -> Float64[np.ndarray, "n m u"]:
-    drawn = [np.random.default_rng((int(seed), int(i))).random((count, UNIFORMS)) for i in index]
-    return np.array(drawn).reshape(len(index), count, UNIFORMS)
+    uniform = [np.random.default_rng((int(seed), int(i))).random((count, UNIFORMS)) for i in index]
+    return np.array(uniform).reshape(len(index), count, UNIFORMS)
 
 
 def _row(uniform: np.ndarray, count: int) -> Int[np.ndarray, "*n"]:
@@ -218,8 +218,8 @@ def _placed(
     """One sprite per clip where it is in each frame: its share of each pixel (n, f, h, w, 1), and share times value (n,
     f, h, w, c).
     """
-    shown = np.any(sprites != background, axis=3, keepdims=True).astype(np.float64)
-    both = np.concatenate([shown, shown * sprites], -1)[:, None]
+    opaque = np.any(sprites != background, axis=3, keepdims=True).astype(np.float64)
+    both = np.concatenate([opaque, opaque * sprites], -1)[:, None]
     corner = np.floor(positions).astype(np.int64)
     rest = (positions - corner)[:, :, :, None, None, None]
     clips, frames = positions.shape[:2]
@@ -254,12 +254,12 @@ def _over(background: float, layers: list[tuple[np.ndarray, np.ndarray]]) -> Flo
     return clips.astype(np.float32)
 
 
-def _visible(layers: list[tuple[np.ndarray, np.ndarray]], own: int) -> Float64[np.ndarray, "n f"]:
+def _visible(layers: list[tuple[np.ndarray, np.ndarray]], number: int) -> Float64[np.ndarray, "n f"]:
     """The share of a layer that none in front of it covers."""
-    cover = seen = layers[own][0]
-    for front, _ in layers[own + 1 :]:
-        seen = seen * (1 - front)
-    return seen.sum(axis=(2, 3, 4)) / np.maximum(cover.sum(axis=(2, 3, 4)), np.finfo(np.float64).tiny)
+    cover = visible = layers[number][0]
+    for front, _ in layers[number + 1 :]:
+        visible = visible * (1 - front)
+    return visible.sum(axis=(2, 3, 4)) / np.maximum(cover.sum(axis=(2, 3, 4)), np.finfo(np.float64).tiny)
 
 
 def _check(

@@ -59,8 +59,10 @@ def labelled_images(
     """
     scenes = shapes.draw(recipe, seed, index, unseen=unseen)
     clean = np.asarray(scaling.round_to_levels(render(scenes, size), 256))
-    every = shapes.class_attributes(recipe, np.arange(recipe.num_classes))
-    return Images(clean, shapes.labels(recipe, scenes.attributes), classes=tuple(captions.phrase(one) for one in every))
+    attributes = shapes.class_attributes(recipe, np.arange(recipe.num_classes))
+    return Images(
+        clean, shapes.labels(recipe, scenes.attributes), classes=tuple(captions.phrase(one) for one in attributes)
+    )
 
 
 def coverage(

@@ -62,10 +62,10 @@ def ask(
     if len(index) != len(attributes) or (len(index) and index.min() < 0):
         raise ValueError(f"index must hold one number 0, 1, … for each of {len(attributes)} scenes, got {index}")
     named = _pairs(recipe, unseen)
-    drawn = (np.random.default_rng((int(seed), int(unseen), int(i), 1)).random(4) for i in index)
+    uniform = (np.random.default_rng((int(seed), int(unseen), int(i), 1)).random(4) for i in index)
     return [
         _question(recipe, scene[scene[:, 0] >= 0], numbers, kinds, named, unseen)
-        for scene, numbers in zip(attributes, drawn, strict=True)
+        for scene, numbers in zip(attributes, uniform, strict=True)
     ]
 
 
@@ -159,13 +159,13 @@ def _question(
 def _answer(kind: str, words: tuple[str, ...], scene: np.ndarray) -> str:
     if np.any(scene < shapes.ABSENT):
         return UNCLEAR
-    shown = scene[scene[:, 0] >= 0]
+    objects = scene[scene[:, 0] >= 0]
     if kind == "count":
         colour, shape = shapes.COLOURS.index(words[0]), _PLURALS.index(words[1])
-        return NUMBERS[int(np.sum((shown[:, 0] == colour) & (shown[:, 1] == shape)))]
-    column, asked = (1, 0) if kind == "colour" else (0, 1)
-    meant = shown[shown[:, column] == (shapes.COLOURS, shapes.SHAPES)[column].index(words[0])]
-    return (shapes.COLOURS, shapes.SHAPES)[asked][meant[0, asked]] if len(meant) == 1 else UNCLEAR
+        return NUMBERS[int(np.sum((objects[:, 0] == colour) & (objects[:, 1] == shape)))]
+    column, answer_column = (1, 0) if kind == "colour" else (0, 1)
+    meant = objects[objects[:, column] == (shapes.COLOURS, shapes.SHAPES)[column].index(words[0])]
+    return (shapes.COLOURS, shapes.SHAPES)[answer_column][meant[0, answer_column]] if len(meant) == 1 else UNCLEAR
 
 
 def _parsed(question: str) -> tuple[str, tuple[str, ...]]:
@@ -181,9 +181,9 @@ def _pairs(recipe: shapes.Recipe, unseen: bool) -> list[tuple[int, int]]:
     """The pairs of colour and shape that the recipe shows (unseen=False) or holds out, in whatever size and
     position.
     """
-    every = [(colour, shape) for colour in recipe.colours for shape in recipe.shapes]
+    pairs = [(colour, shape) for colour in recipe.colours for shape in recipe.shapes]
     chosen = [
-        pair for pair in every if any(set(pair).issuperset(combination) for combination in recipe.held_out) == unseen
+        pair for pair in pairs if any(set(pair).issuperset(combination) for combination in recipe.held_out) == unseen
     ]
     return [(shapes.COLOURS.index(colour), shapes.SHAPES.index(shape)) for colour, shape in chosen]
 

@@ -126,15 +126,15 @@ def draw(recipe: Recipe, seed: int, index: Int[np.ndarray, "b"], *, unseen: bool
     uniform = uniform.reshape(len(index), UNIFORMS)
     fewest, most = recipe.objects
     count = fewest + np.floor(uniform[:, 0] * (most - fewest + 1)).astype(np.int32)
-    seen = _by_position(_combinations(recipe, unseen=False))
+    combinations = _by_position(_combinations(recipe, unseen=False))
     special = _by_position(_combinations(recipe, unseen=True))
-    place = _places(uniform[:, 1:5], seen, special if unseen else None)
+    positions = _places(uniform[:, 1:5], combinations, special if unseen else None)
 
     attributes = np.full((len(index), MOST_OBJECTS, 4), ABSENT, dtype=np.int32)
     for slot in range(MOST_OBJECTS):
-        tables = special if unseen and slot == 0 else seen
+        tables = special if unseen and slot == 0 else combinations
         for position in range(len(POSITIONS)):
-            rows = np.flatnonzero((place[:, slot] == position) & (slot < count))
+            rows = np.flatnonzero((positions[:, slot] == position) & (slot < count))
             table = tables[position]
             attributes[rows, slot] = table[np.floor(uniform[rows, 5 + slot] * len(table)).astype(np.int64)]
     centres = _centres(attributes, uniform[:, 8:14].reshape(-1, MOST_OBJECTS, 2))
@@ -205,11 +205,11 @@ def _by_position(table: np.ndarray) -> list[np.ndarray]:
     return [table[table[:, 3] == position] for position in range(len(POSITIONS))]
 
 
-def _places(uniform: np.ndarray, seen: list[np.ndarray], special: list[np.ndarray] | None) -> np.ndarray:
+def _places(uniform: np.ndarray, combinations: list[np.ndarray], special: list[np.ndarray] | None) -> np.ndarray:
     """(b, 4) positions in the order in which a scene fills them; the first holds the held-out combination, if there is
     to be one.
     """
-    closed = np.array([not len(table) for table in seen])
+    closed = np.array([not len(table) for table in combinations])
     # closed positions come last, and the recipe has made sure that none of them is needed
     rank = uniform + 2.0 * closed
     if special is not None:

@@ -73,10 +73,10 @@ def read(images: Float[np.ndarray, "b h w 3"]) -> Int32[np.ndarray, "b 3 4"]:
         ValueError: for another shape.
     """
     quarters = inspect(images).attributes
-    shown = quarters[:, :, 0] >= 0
-    order = np.argsort(~shown, axis=1, kind="stable")[:, : shapes.MOST_OBJECTS]
+    present = quarters[:, :, 0] >= 0
+    order = np.argsort(~present, axis=1, kind="stable")[:, : shapes.MOST_OBJECTS]
     scene = np.take_along_axis(quarters, order[:, :, None], axis=1)
-    broken = np.any(quarters[:, :, 0] == UNCLEAR, axis=1) | (shown.sum(axis=1) > shapes.MOST_OBJECTS)
+    broken = np.any(quarters[:, :, 0] == UNCLEAR, axis=1) | (present.sum(axis=1) > shapes.MOST_OBJECTS)
     return np.where(broken[:, None, None], UNCLEAR, scene).astype(np.int32)
 
 

@@ -108,8 +108,8 @@ def channels(images: Shaped[ArrayLike, "b h w 3"]) -> Shaped[ArrayLike, "n h w 1
     """
     if np.ndim(images) != 4 or images.shape[-1] != CHANNELS:
         raise ValueError(f"images must be (b, h, w, {CHANNELS}), got shape {np.shape(images)}")
-    apart = arrays.namespace(images).moveaxis(images, -1, 1)
-    return apart.reshape(-1, *images.shape[1:3], 1)
+    first_axis = arrays.namespace(images).moveaxis(images, -1, 1)
+    return first_axis.reshape(-1, *images.shape[1:3], 1)
 
 
 def law(labels: Shaped[ArrayLike, "n"]) -> Float64[np.ndarray, "1000"]:

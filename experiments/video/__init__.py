@@ -90,14 +90,14 @@ def programs(config: Config, attention: str, mesh: jax.sharding.Mesh) -> Compile
 def plan(config: Config, progress: Progress) -> None:
     """Prints the trainings and what they and the draws cost; computes nothing."""
     seeds = len(config.seeds)
-    trained = drawn = 0.0
+    trained = operations_of_samples = 0.0
     for attention in ATTENTIONS:
         each = networks.forward_flops(config, attention, config.frames, config.side)
         trained += networks.spent(config, attention)
-        drawn += config.samples * config.sampling_steps * each
-        of = f"{networks.parameters(config, attention):,} parameters, {each:.3g} operations per clip"
+        operations_of_samples += config.samples * config.sampling_steps * each
+        summary = f"{networks.parameters(config, attention):,} parameters, {each:.3g} operations per clip"
         progress.line(
-            f"{attention} attention: {of}, {networks.steps(config, attention)} steps of {config.batch} clips per seed"
+            f"{attention} attention: {summary}, {networks.steps(config, attention)} steps of {config.batch} clips per seed"
         )
     rollouts = (
         2
@@ -107,9 +107,9 @@ def plan(config: Config, progress: Progress) -> None:
         * (config.sampling_steps + 1)
         * networks.cached_flops(config)
     )
-    total = seeds * (trained + drawn + rollouts)
+    total = seeds * (trained + operations_of_samples + rollouts)
     progress.line(
-        f"{seeds} seeds: training {seeds * trained:.3g} operations, clips {seeds * drawn:.3g}, long rollouts "
+        f"{seeds} seeds: training {seeds * trained:.3g} operations, clips {seeds * operations_of_samples:.3g}, long rollouts "
         f"{seeds * rollouts:.3g}"
     )
     progress.line(f"in all {total:.3g} operations: {formatting.planned(total)}, and the costs are timed")
@@ -125,12 +125,12 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         for attention in ATTENTIONS
     }
 
-    def row(name: str, of: measures.Judged, seed: int | None = None, steps: int | None = None) -> Measured:
-        numbers = {"steps": steps} | measures.numbers(of, judge.real, judge.floor, config.resamples)
-        arrays = {} if name == UNTRAINED else {"shown": of.shown}
-        return Measured(name, numbers, seed, len(of.speed), "clips", arrays)
+    def row(name: str, judgement: measures.Judged, seed: int | None = None, steps: int | None = None) -> Measured:
+        numbers = {"steps": steps} | measures.numbers(judgement, judge.real, judge.floor, config.resamples)
+        arrays = {} if name == UNTRAINED else {"shown": judgement.shown}
+        return Measured(name, numbers, seed, len(judgement.speed), "clips", arrays)
 
-    def drawn(attention: str, params: Params, words: str) -> measures.Judged:
+    def judged(attention: str, params: Params, words: str) -> measures.Judged:
         return judge.measure(
             draws.clips(config, attention, params, config.samples, f"{attention}, {words}", progress), labels
         )
@@ -139,10 +139,10 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
         yield row(REAL, judge.real)
         for attention in ATTENTIONS:
             for seed, params in zip(config.seeds, trained[attention], strict=True):
-                of = drawn(attention, params, f"seed {seed}")
-                yield row(f"{attention} attention", of, seed, networks.steps(config, attention))
+                judgement = judged(attention, params, f"seed {seed}")
+                yield row(f"{attention} attention", judgement, seed, networks.steps(config, attention))
         yield row(SHUFFLED, judge.shuffled)
-        yield row(UNTRAINED, drawn(FULL, jax.tree.map(np.zeros_like, trained[FULL][0]), UNTRAINED))
+        yield row(UNTRAINED, judged(FULL, jax.tree.map(np.zeros_like, trained[FULL][0]), UNTRAINED))
     with progress.phase("long rollouts"):
         for seed, params in zip(config.seeds, trained[CAUSAL], strict=True):
             quiet, noisy = (
@@ -155,7 +155,9 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
             )
             yield from drift(config, judge, quiet, noisy, seed)
     with progress.phase("time"):
-        yield from costs.measure(config, costs.timed(config, {attention: of[0] for attention, of in trained.items()}))
+        yield from costs.measure(
+            config, costs.timed(config, {attention: by_seed[0] for attention, by_seed in trained.items()})
+        )
     clip_network.publish(config, folder, progress)
 
 
@@ -166,18 +168,18 @@ def drift(
     training clip.
     """
     labels, lost = draws.labels(config.long_samples), []
-    for name, noise, of in ((QUIET, 0.0, quiet), (NOISY, config.noise, noisy)):
-        confidence = motion.identity_kept(judge.probabilities(of), labels)
-        parts = confidence.reshape(len(of), -1, config.frames).mean(2)
+    for name, noise, rollouts in ((QUIET, 0.0, quiet), (NOISY, config.noise, noisy)):
+        confidence = motion.identity_kept(judge.probabilities(rollouts), labels)
+        parts = confidence.reshape(len(rollouts), -1, config.frames).mean(2)
         lost.append(parts[:, 0] - parts[:, -1])
         chosen = zip(("first part", "middle part", "last part"), (0, parts.shape[1] // 2, -1), strict=True)
         numbers: dict[str, Any] = {"noise": noise} | {words: float(parts[:, at].mean()) for words, at in chosen}
-        numbers["displacement error"] = float(motion.displacement_error(of).mean())
+        numbers["displacement error"] = float(motion.displacement_error(rollouts).mean())
         if name == NOISY:
             paired = functools.partial(intervals.interval, paired=True, resamples=config.resamples)
             numbers["lasting"] = paired(intervals.ratio_of_means, parts[:, -1], parts[:, 0])
             numbers["saved"] = paired(intervals.difference_of_means, *lost)
-        arrays = {"shown": of[: measures.SHOWN], "confidence": confidence.mean(0)}
+        arrays = {"shown": rollouts[: measures.SHOWN], "confidence": confidence.mean(0)}
         yield Measured(name, numbers, seed, config.long_samples, "long", arrays)
 
 

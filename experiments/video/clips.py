@@ -17,8 +17,8 @@ HELD_OUT, KNOWN = 2**32 - 1, 2**32 - 2
 
 def batch(config: Config, seed: int, step: int) -> Batch:
     """Clips of training digits with their labels, none of which another step sees: a function of (seed, step)."""
-    drawn = _of_training(config, seed, np.arange(step * config.batch, (step + 1) * config.batch))
-    return Batch(clean=drawn.clips, condition=(drawn.labels,))
+    clips = _of_training(config, seed, np.arange(step * config.batch, (step + 1) * config.batch))
+    return Batch(clean=clips.clips, condition=(clips.labels,))
 
 
 @functools.lru_cache(maxsize=2)

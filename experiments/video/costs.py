@@ -46,15 +46,15 @@ def timed(config: Config, params: Mapping[str, Params]) -> Spent:
     for attention in ATTENTIONS:
         evaluate = networks.jit(networks.predict(config, attention))
         for frames, side in dict.fromkeys(size for axis in AXES for size in sizes(config, axis)):
-            given = networks.zeros(config, attention, frames=frames, side=side)
-            works[f"{attention} {frames} {side}"] = functools.partial(evaluate, params[attention], *given)
+            inputs = networks.zeros(config, attention, frames=frames, side=side)
+            works[f"{attention} {frames} {side}"] = functools.partial(evaluate, params[attention], *inputs)
     # Rollouts of as many frames as are seen, and the next frame of clips that are known.
     together, key = config.together, jax.random.key(draws.SEED)
     index, label = jnp.arange(together), jnp.asarray(draws.labels(together))
     before, noise, cache = jnp.zeros((together, *draws.shape(config))), jnp.float32(0.0), draws.empty(config, together)
-    whole = networks.jit(functools.partial(draws.next_frame, config, config.sampling_steps))
+    frame_program = networks.jit(functools.partial(draws.next_frame, config, config.sampling_steps))
     works[CACHED] = functools.partial(draws.rollouts(config), params[CAUSAL], key, index, label, noise, cache)
-    works[WHOLE] = functools.partial(whole, params[CAUSAL], key, before, index, label)
+    works[WHOLE] = functools.partial(frame_program, params[CAUSAL], key, before, index, label)
     spent = paired_timing.timed(works, config.rounds, config.call_seconds)
     return {name: np.array(rounds) / (config.frames if name == CACHED else 1) for name, rounds in spent.items()}
 
@@ -102,8 +102,8 @@ def flops(config: Config, axis: str, attention: str) -> np.ndarray:
 
 def frame_flops(config: Config) -> dict[str, float]:
     """Operations of one frame of a rollout. With the cache one more evaluation writes the frame into it."""
-    whole = networks.forward_flops(config, CAUSAL, config.frames, config.side)
-    return {CACHED: (config.sampling_steps + 1) * networks.cached_flops(config), WHOLE: config.sampling_steps * whole}
+    full = networks.forward_flops(config, CAUSAL, config.frames, config.side)
+    return {CACHED: (config.sampling_steps + 1) * networks.cached_flops(config), WHOLE: config.sampling_steps * full}
 
 
 def exponent(along: np.ndarray, cost: np.ndarray) -> float:

@@ -34,7 +34,10 @@ def _caption(measured: Measurements, words: str) -> str:
 def clips(measured: Measurements, folder: RunFolder) -> Figure:
     """Two clips of each set, a row each."""
     sets = _first(measured, "clips")
-    rows, names = [clip for of in sets.values() for clip in of[:2]], [name for name in sets for _ in range(2)]
+    rows, names = (
+        [clip for clips_of_set in sets.values() for clip in clips_of_set[:2]],
+        [name for name in sets for _ in range(2)],
+    )
     heads = [f"frame {number}" for number in range(1, len(rows[0]) + 1)]
     caption = _caption(measured, f"Frames of clips, two of each: {', '.join(sets)}")
     return figures.grid(np.concatenate(rows), len(rows[0]), folder.figure("clips"), caption, rows=names, heads=heads)
@@ -46,8 +49,8 @@ def long(measured: Measurements, folder: RunFolder) -> Figure:
     length = next(iter(sets.values())).shape[1]
     at = np.unique(np.linspace(0, length - 1, length // frames + 1).round().astype(int))
     rows = {
-        f"digit {digit}, {name.removeprefix('long rollouts ')}": of[digit][at]
-        for name, of in sets.items()
+        f"digit {digit}, {name.removeprefix('long rollouts ')}": clips_of_set[digit][at]
+        for name, clips_of_set in sets.items()
         for digit in range(4)
     }
     caption = _caption(measured, f"Rollouts of digits to {length // frames} times the length of training")
@@ -85,8 +88,8 @@ def cost(axis: str, measured: Measurements, folder: RunFolder) -> Figure:
         (f"{side}×{side} pixels", "frames") if axis == costs.FRAMES else (f"{frames} frames", "pixels of a frame")
     )
     caption = f"Milliseconds of one evaluation of one clip of {fixed}: medians over rounds, and where 95 % of them lie."
-    place = folder.figure(f"cost_{axis}")
-    return figures.curves(curves, place, caption, x_label=label, y_label="milliseconds", log_x=True, log_y=True)
+    path = folder.figure(f"cost_{axis}")
+    return figures.curves(curves, path, caption, x_label=label, y_label="milliseconds", log_x=True, log_y=True)
 
 
 def player(group: str, file: str, caption: str, label: str, measured: Measurements, folder: RunFolder) -> Explorer:
@@ -94,11 +97,13 @@ def player(group: str, file: str, caption: str, label: str, measured: Measuremen
     plays.
     """
     sets = _first(measured, group)
-    for name, of in sets.items():
-        place = folder.path / f"{file}_{name.removeprefix('long rollouts ').replace(' ', '_')}.webp"
-        clip_files.write_clip(place, clip_files.sheet(of, columns=ACROSS), scale=SCALE)
-    shown = [(of if group == "clips" else of[:ACROSS]).swapaxes(0, 1) for of in sets.values()]
-    enlarged = np.stack(shown).repeat(SCALE, axis=-3).repeat(SCALE, axis=-2)  # (sets, frames, n, h, w, 1)
+    for name, clips_of_set in sets.items():
+        path = folder.path / f"{file}_{name.removeprefix('long rollouts ').replace(' ', '_')}.webp"
+        clip_files.write_clip(path, clip_files.sheet(clips_of_set, columns=ACROSS), scale=SCALE)
+    panels = [
+        (clips_of_set if group == "clips" else clips_of_set[:ACROSS]).swapaxes(0, 1) for clips_of_set in sets.values()
+    ]
+    enlarged = np.stack(panels).repeat(SCALE, axis=-3).repeat(SCALE, axis=-2)  # (sets, frames, n, h, w, 1)
     axes = (Axis(label, tuple(sets)), Axis("frame", tuple(range(1, enlarged.shape[1] + 1))))
-    place = folder.figure("player" if group == "clips" else file)
-    return figures.explorer(enlarged, axes, place, _caption(measured, caption), start=(1, 0), columns=ACROSS)
+    path = folder.figure("player" if group == "clips" else file)
+    return figures.explorer(enlarged, axes, path, _caption(measured, caption), start=(1, 0), columns=ACROSS)

@@ -55,9 +55,9 @@ class ClipJudge:
         self.shuffled = self.measure(clips.shuffled(held_out.clips), held_out.labels)
         self.floor = self._distances(draws.seen(clips.known(config).clips))
 
-    def measure(self, given: np.ndarray, labels: np.ndarray) -> Judged:
+    def measure(self, generated: np.ndarray, labels: np.ndarray) -> Judged:
         """One set of clips (n, f, h, w, 1), of which these digits (n,) were asked for."""
-        rounded = draws.seen(given)
+        rounded = draws.seen(generated)
         odds = self.probabilities(rounded)
         moves = np.nan_to_num(np.linalg.norm(motion.displacements(rounded), axis=-1))
         return Judged(
@@ -69,14 +69,16 @@ class ClipJudge:
             shown=rounded[:SHOWN],
         )
 
-    def probabilities(self, given: np.ndarray) -> np.ndarray:
+    def probabilities(self, generated: np.ndarray) -> np.ndarray:
         """(n, f, 10) of the digits, for each frame of clips (n, f, h, w, 1) of any length."""
-        rows = _rows(given.reshape(-1, *given.shape[2:]))
-        return np.asarray(self._classifier.predict_proba(rows), np.float64).reshape(*given.shape[:2], digits.CLASSES)
+        rows = _rows(generated.reshape(-1, *generated.shape[2:]))
+        return np.asarray(self._classifier.predict_proba(rows), np.float64).reshape(
+            *generated.shape[:2], digits.CLASSES
+        )
 
-    def _distances(self, given: np.ndarray) -> np.ndarray:
+    def _distances(self, generated: np.ndarray) -> np.ndarray:
         """(draws,) Fréchet distances to held-out clips, of draws that are as large for every set."""
-        rows = motion.clip_features(given)
+        rows = motion.clip_features(generated)
         size = min(self._config.samples, self._config.real) * 3 // 4
         return frechet.over_subsets(self._features, rows, count=self._config.draws, size=size, seed=SEED)
 
@@ -96,7 +98,7 @@ def classifier(side: int) -> Any:
     return make_pipeline(kernel, LogisticRegression(C=10.0, max_iter=2000)).fit(rows, labels)
 
 
-def numbers(of: Judged, real: Judged, floor: np.ndarray, resamples: int) -> dict[str, Cell]:
+def numbers(judgement: Judged, real: Judged, floor: np.ndarray, resamples: int) -> dict[str, Cell]:
     """Of a set by itself, and beside held-out clips, with intervals over clips."""
 
     def mean(rows: np.ndarray) -> Number:
@@ -108,17 +110,17 @@ def numbers(of: Judged, real: Judged, floor: np.ndarray, resamples: int) -> dict
     def above(first: np.ndarray, second: np.ndarray, speeds: np.ndarray) -> float:
         return float((first.mean() - second.mean()) / speeds.mean())
 
-    errors = of.displacement.mean(1), real.displacement.mean(1)
+    errors = judgement.displacement.mean(1), real.displacement.mean(1)
     return {
-        "confidence": mean(of.confidence),
-        "identity kept": mean(of.identity),
-        "displacement error": mean(of.displacement),
-        "displacement": mean(of.speed),
-        "Fréchet distance": over(of.distances, floor),
-        "clear": over(of.confidence.mean(1), real.confidence.mean(1)),
+        "confidence": mean(judgement.confidence),
+        "identity kept": mean(judgement.identity),
+        "displacement error": mean(judgement.displacement),
+        "displacement": mean(judgement.speed),
+        "Fréchet distance": over(judgement.distances, floor),
+        "clear": over(judgement.confidence.mean(1), real.confidence.mean(1)),
         "astray": intervals.interval(above, *errors, real.speed, resamples=resamples),
-        "speed": verdicts.away(over(of.speed, real.speed), 1.0),
-        "same": over(of.identity.mean(1), real.identity.mean(1)),
+        "speed": verdicts.away(over(judgement.speed, real.speed), 1.0),
+        "same": over(judgement.identity.mean(1), real.identity.mean(1)),
     }
 
 

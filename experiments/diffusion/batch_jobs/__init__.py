@@ -210,7 +210,7 @@ def _score(store: Shards, folder: RunFolder, progress: Progress) -> tuple[Scores
         features.pixels(scaling.to_unit(images, 256))
         for images in (held_out, np.concatenate([images for images, _ in store]))
     ]
-    return json_files.read(place.folder / SCORES, Scores), frechet.frechet_distance(*rows)
+    return json_files.read(store.folder / SCORES, Scores), frechet.frechet_distance(*rows)
 
 
 def last(measured: Measurements, folder: RunFolder) -> Figure:

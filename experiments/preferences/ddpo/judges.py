@@ -96,8 +96,8 @@ def expected(attributes: np.ndarray) -> np.ndarray:
 def seen_in_scenes(judge: Judge, images: np.ndarray, attributes: np.ndarray) -> np.ndarray:
     """(n,) whether all four quarters show the colours and shapes of asked (n, 3, 4)."""
     clipped = np.clip(images, -1.0, 1.0)
-    seen = classifier_accuracy.predict(judge, quarters(clipped).reshape(-1, QUARTER, QUARTER, 3)).reshape(-1, 4)
-    return np.all(seen == wanted(asked), axis=1)
+    readings = classifier_accuracy.predict(judge, quarters(clipped).reshape(-1, QUARTER, QUARTER, 3)).reshape(-1, 4)
+    return np.all(readings == expected(attributes), axis=1)
 
 
 def pushed(digit: int) -> np.ndarray:

@@ -262,6 +262,6 @@ class _Measure:
 
 def digits_agree(digit: int, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(n,) whether the judge sees the digit, and whether it and the classifier say the same of it."""
-    seen = classifier_accuracy.predict(judges.judge_of_digits(), np.clip(images, -1.0, 1.0)) == digit
-    said = np.asarray(judges.log_probabilities(jax.numpy.asarray(images)).argmax(1)) == digit
-    return seen, seen == said
+    readings = classifier_accuracy.predict(judges.judge_of_digits(), np.clip(images, -1.0, 1.0)) == digit
+    by_classifier = np.asarray(judges.log_probabilities(jax.numpy.asarray(images)).argmax(1)) == digit
+    return readings, readings == by_classifier

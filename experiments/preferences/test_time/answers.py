@@ -123,6 +123,6 @@ def _program(network: networks.LanguageModel, prompt: int) -> Any:
 
 def as_text(config: Config, pairs: np.ndarray, answers: np.ndarray) -> np.ndarray:
     """(n, s) tokens of questions with direct answers; "=" stands for each digit of an answer that could not be read."""
-    of = SumFormat(config.digits)
-    digits = np.where(answers[:, None] >= 0, of.digits_of(np.maximum(answers, 0)), addition.EQUALS)
-    return np.concatenate([of.prompts(pairs), digits], 1).astype(np.int32)
+    sums_format = SumFormat(config.digits)
+    digits = np.where(answers[:, None] >= 0, sums_format.digits_of(np.maximum(answers, 0)), addition.EQUALS)
+    return np.concatenate([sums_format.prompts(pairs), digits], 1).astype(np.int32)

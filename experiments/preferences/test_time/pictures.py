@@ -144,7 +144,7 @@ def accuracies(config: Config) -> dict[str, float]:
 def choose(config: Config, images: np.ndarray) -> tuple[dict[str, Chosen], Shown]:
     """Every digit from every set, by each verifier and by the judge itself."""
     flat = images.reshape(-1, *images.shape[2:])
-    rows, seen = features.pixels(flat), classifier_accuracy.predict(judge(), flat)
+    rows, readings = features.pixels(flat), classifier_accuracy.predict(judge(), flat)
     chosen: dict[str, Chosen] = {}
     best_images: dict[str, np.ndarray] = {}
     for name in VERIFIERS:

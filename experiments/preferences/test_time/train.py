@@ -229,7 +229,7 @@ def _adamw(config: Config, width: int, halved: int) -> optax.GradientTransformat
 
 
 def _rows(config: Config, kind: str, seed: int, step: int) -> np.ndarray:
-    of = written(config, kind)
+    format_of_texts = written(config, kind)
     pairs = addition.batch_at(config.digits, config.batch, seed, step, without=held_out(config))
     if kind != SCRATCH:
         rows = format_of_texts.rows(pairs)

@@ -47,7 +47,7 @@ def train_it(config: Config, folder: RunFolder, progress: Progress) -> None:
 def labelled(config: Config, folder: RunFolder) -> np.ndarray:
     """(seeds, pool, s) texts of sums, an answer of the seed's own network, and the label of the checker."""
     rounds = -(-config.pool // config.questions)  # as many at once as questions, by the same program
-    drawn = [
+    samples = [
         addition.batch_at(config.digits, config.questions, 0, POOL + turn, without=train.held_out(config))
         for turn in range(rounds)
     ]

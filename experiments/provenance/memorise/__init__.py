@@ -119,11 +119,11 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     for seed in config.seeds:
         with progress.phase("judge", seed=seed):
             learned = training.sets(config, seed)
-            drawn = [training.read(folder, seed, step) for step in steps]
-            sized = list(_sizes(config, seed, drawn, learned, split))
+            by_step = [training.read(folder, seed, step) for step in steps]
+            sized = list(_sizes(config, seed, by_step, learned, split))
             yield from sized
             crossings.append([float(each.arrays["time"]) for each in sized])
-            last = dict(zip(learned, drawn[-1].samples, strict=True))
+            last = dict(zip(learned, by_step[-1].samples, strict=True))
             pictures = images[training.distinct(learned[REPEATED])]
             both = np.stack([regenerated(last[name], pictures) for name in (REPEATED, f"{config.inside}")])
             yield from _copies(config, seed, both)
@@ -140,15 +140,15 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
 
 
 def _sizes(
-    config: Config, seed: int, drawn: list[training.Drawn], learned: dict[str, np.ndarray], split: digits.Split
+    config: Config, seed: int, by_step: list[training.Drawn], learned: dict[str, np.ndarray], split: digits.Split
 ) -> Iterator[Measured]:
     steps = training.grid(config)
     images, fresh = (each.reshape(len(each), -1) for each in (split.train_images, split.held_out_images))
     for at, size in enumerate(config.sizes):
         known = images[learned[f"{size}"]]
-        hits = [copied(each.samples[at], known) for each in drawn]
+        hits = [copied(each.samples[at], known) for each in by_step]
         shares = np.array([each.mean() for each in hits])
-        losses = {name: np.array([getattr(each, name)[at] for each in drawn], float) for name in ("seen", "held_out")}
+        losses = {name: np.array([getattr(each, name)[at] for each in by_step], float) for name in ("seen", "held_out")}
         least, time = int(np.argmin(losses["held_out"])), crossing(steps, shares, LEVEL)
         measures: dict[str, Any] = {
             "pictures": size,
@@ -157,12 +157,12 @@ def _sizes(
         }
         measures |= {"time": time} if np.isfinite(time) else {}
         measures |= {"seen": losses["seen"][-1], "held": losses["held_out"][-1], "least": losses["held_out"][least]}
-        nearest = neighbours.nearest(drawn[-1].samples[at][:SHOWN].astype(np.float64), known.astype(np.float64), 1)[1]
+        nearest = neighbours.nearest(by_step[-1].samples[at][:SHOWN].astype(np.float64), known.astype(np.float64), 1)[1]
         arrays = {
             "shares": shares,
             **losses,
             "time": time,
-            "last": drawn[-1].samples[at][:SHOWN],
+            "last": by_step[-1].samples[at][:SHOWN],
             "near": known[nearest[:, 0]],
         }
         name = {0: SMALLEST, len(config.sizes) - 1: LARGEST}.get(at, f"set of {size}")

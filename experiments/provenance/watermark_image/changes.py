@@ -27,10 +27,10 @@ def changes(config: Config) -> dict[str, Change]:
     by_kind: dict[str, Change] = {UNCHANGED: lambda images: images}
     by_kind |= {f"noise {std:g}": functools.partial(_noisy, std) for std in config.noise}
     by_kind |= {f"blur {std:g}": functools.partial(_blurred, std) for std in config.blurs}
-    by_kind |= {f"crop {kept:g}": functools.partial(_cropped, kept) for kept in config.crops}
+    by_kind |= {f"crop {share:g}": functools.partial(_cropped, share) for share in config.crops}
     by_kind |= {f"JPEG {quality}": functools.partial(_jpeg, quality) for quality in config.qualities}
     by_kind |= {f"{levels} levels": functools.partial(_requantised, levels) for levels in config.levels}
-    by_kind |= {f"enlarged {kept:g}": functools.partial(_enlarged, kept) for kept in config.crops}
+    by_kind |= {f"enlarged {share:g}": functools.partial(_enlarged, share) for share in config.crops}
     return {name: functools.partial(_applied, change) for name, change in by_kind.items()}
 
 
@@ -52,23 +52,23 @@ def _blurred(std: float, images: np.ndarray) -> np.ndarray:
     return scipy.ndimage.gaussian_filter(images, (0, std, std, 0), mode="nearest")
 
 
-def _window(kept: float, images: np.ndarray) -> tuple[slice, slice, slice]:
+def _window(share: float, images: np.ndarray) -> tuple[slice, slice, slice]:
     side = images.shape[1]
-    inner = max(1, round(side * kept**0.5))
+    inner = max(1, round(side * share**0.5))
     rows = slice((side - inner) // 2, (side - inner) // 2 + inner)
     return slice(None), rows, rows
 
 
-def _cropped(kept: float, images: np.ndarray) -> np.ndarray:
-    grey, window = np.zeros_like(images), _window(kept, images)
+def _cropped(share: float, images: np.ndarray) -> np.ndarray:
+    grey, window = np.zeros_like(images), _window(share, images)
     grey[window] = images[window]
     return grey
 
 
-def _enlarged(kept: float, images: np.ndarray) -> np.ndarray:
+def _enlarged(share: float, images: np.ndarray) -> np.ndarray:
     from PIL import Image
 
-    inner = to_pixels(images[_window(kept, images)])[..., 0]
+    inner = to_pixels(images[_window(share, images)])[..., 0]
     size = images.shape[2], images.shape[1]
     grown = [np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)) for picture in inner]
     return np.stack(grown)[..., None] / 127.5 - 1

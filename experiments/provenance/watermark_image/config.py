@@ -72,8 +72,8 @@ class Config(image_training.SeededLearning):
 
 def model(config: Config) -> Model:
     """The small U-Net of the digits, for patches, on the flow process."""
-    of: dict[str, Any] = {"shape": SHAPE, "num_classes": 1, "levels": 256}
-    return image_training.unet(config, schedules.flow(), parameterization.flow(), **of)
+    settings: dict[str, Any] = {"shape": SHAPE, "num_classes": 1, "levels": 256}
+    return image_training.unet(config, schedules.flow(), parameterization.flow(), **settings)
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:

@@ -74,18 +74,24 @@ class Examination:
     def __call__(self) -> Found:
         """Every number of the network."""
         changed = {name: self._changed(name) for name in self._marks}
-        seen = {
-            name: {change: self._seen(name, images) for change, images in of.items()} for name, of in changed.items()
+        readings = {
+            name: {change: self._seen(name, images) for change, images in images_by_change.items()}
+            for name, images_by_change in changed.items()
         }
         inverted = self._seen(RING, self.pictures[PLAIN])
         unmarked = {name: self.pictures[PLAIN] if name == SPREAD else inverted for name in self._marks}
         sets, noises = self._sets()
         return Found(
-            p={name: {change: self._p(name, each) for change, each in of.items()} for name, of in seen.items()},
-            right={change: self._right(each) for change, each in seen[SHADING].items()},
-            blank={name: self._p(name, of, own=False) for name, of in unmarked.items()},
-            wrong={name: self._p(name, of[changes.UNCHANGED], own=False) for name, of in seen.items()},
-            one_key={name: self._p(name, of) for name, of in unmarked.items()},
+            p={
+                name: {change: self._p(name, each) for change, each in by_change.items()}
+                for name, by_change in readings.items()
+            },
+            right={change: self._right(each) for change, each in readings[SHADING].items()},
+            blank={name: self._p(name, images, own_key=False) for name, images in unmarked.items()},
+            wrong={
+                name: self._p(name, by_change[changes.UNCHANGED], own_key=False) for name, by_change in readings.items()
+            },
+            one_key={name: self._p(name, images) for name, images in unmarked.items()},
             plug_in=image_detection.plug_in_p(self._marks[RING], inverted),  # type: ignore[arg-type]
             pictures=self.pictures,
             psnr=fidelity.psnr(self.pictures[SPREAD], self.pictures[PLAIN]),
@@ -95,26 +101,27 @@ class Examination:
 
     def _changed(self, name: str) -> dict[str, np.ndarray]:
         images, redraw = self.pictures[name], self._programs.redraw
-        of = {change: function(images) for change, function in changes.changes(self._config).items()}
-        return of | {
+        changed = {change: function(images) for change, function in changes.changes(self._config).items()}
+        return changed | {
             f"img2img {share:g}": redraw(self._params, images, self._seed, share) for share in self._config.strengths
         }
 
     def _seen(self, name: str, images: np.ndarray) -> np.ndarray:
         return images if name == SPREAD else self._programs.invert(self._params, images)
 
-    def _p(self, name: str, seen: np.ndarray, *, own: bool = True) -> np.ndarray:
+    def _p(self, name: str, reading: np.ndarray, *, own_key: bool = True) -> np.ndarray:
         """Under the key that marked, or under one for each picture that marked nothing: the first of those that are
         drawn for it.
         """
         words = randomisation.fresh_keys(key_of(_FRESH, self._seed), self._index, 1 + self._config.keys)
-        if own:
+        if own_key:
             words = words.at[:, 0].set(jnp.asarray(self._marks[name].words))
-        scores = np.asarray(_scores(words, self._marks[name], seen, self._nonces[name]))
+        scores = np.asarray(_scores(words, self._marks[name], reading, self._nonces[name]))
         return randomisation.randomisation_p(scores[:, 0], scores[:, 1:])
 
-    def _right(self, seen: np.ndarray) -> np.ndarray:
-        return image_detection.read_bits(self._marks[SHADING], seen, self._nonces[SHADING]).matches / self._config.bits  # type: ignore[arg-type]
+    def _right(self, reading: np.ndarray) -> np.ndarray:
+        mark: Any = self._marks[SHADING]
+        return image_detection.read_bits(mark, reading, self._nonces[SHADING]).matches / self._config.bits
 
     def _sets(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Pictures and noises of whole sets."""
@@ -133,11 +140,11 @@ class Examination:
 
 def examine(config: Config, network: Model, folder: RunFolder, progress: Progress) -> dict[int, Found]:
     """What is found in the pictures of each seed's network."""
-    programs, found = WatermarkPrograms(config, network, progress), {}
+    programs, results = WatermarkPrograms(config, network, progress), {}
     for seed in config.seeds:
         with progress.phase("mark, change and read", seed=seed):
-            found[seed] = Examination(config, programs, image_training.averaged(network, folder, seed), seed)()
-    return found
+            results[seed] = Examination(config, programs, image_training.averaged(network, folder, seed), seed)()
+    return results
 
 
 def uniform(p: np.ndarray) -> float:

@@ -56,21 +56,21 @@ class Seen:
 
 def detected(config: Config, folder: RunFolder, vocabulary: int) -> list[Seen]:
     """Every part. A text without a mark is looked at with the key that it would have had. vocabulary: of the model."""
-    return [_seen(config, vocabulary, part, written) for part, written in texts.every(config, folder)]
+    return [_seen(config, vocabulary, part, written) for part, written in texts.written(config, folder)]
 
 
-def joined(found: list[Seen], kind: str, delta: float, *, anew: float = 0.0, first: Config | None = None) -> Seen:
+def joined(parts: list[Seen], kind: str, delta: float, *, anew: float = 0.0, first: Config | None = None) -> Seen:
     """All texts of a kind as one. first: only those that every other kind has too, in the same order."""
-    of = [each for each in found if (each.part.kind, each.part.delta, each.part.anew) == (kind, delta, anew)]
+    matches = [each for each in parts if (each.part.kind, each.part.delta, each.part.anew) == (kind, delta, anew)]
     if first is not None:
-        of = [each for each in of if each.part.seed == first.seeds[0] and each.part.start < first.few]
+        matches = [each for each in matches if each.part.seed == first.seeds[0] and each.part.start < first.few]
     numbers = {
-        name: np.concatenate([getattr(each, name) for each in of])
+        name: np.concatenate([getattr(each, name) for each in matches])
         for name in ("z", "p", "wrong", "losses", "entropies")
     }
     return Seen(
-        of[0].part,
-        changed={way: np.concatenate([each.changed[way] for each in of]) for way in of[0].changed},
+        matches[0].part,
+        changed={way: np.concatenate([each.changed[way] for each in matches]) for way in matches[0].changed},
         **numbers,
     )
 
@@ -84,13 +84,13 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float:
 
 def _seen(config: Config, vocabulary: int, part: Part, written: texts.Written) -> Seen:
     mark, other = (marks.build(config, part.kind, key, vocabulary) for key in (part.key, part.key ^ 1))
-    whole, wrong = (text_detection.detect(each, written.tokens) for each in (mark, other))
+    right, wrong = (text_detection.detect(each, written.tokens) for each in (mark, other))
     rng, changed = np.random.default_rng((part.seed, part.start)), {}
     for way in attacks.WAYS:
         for share in config.changes:
             tokens = attacks.changed(way, written.tokens, share, vocabulary, rng)
             changed[way, share] = text_detection.detect(mark, tokens).z
-    return Seen(part, whole.z, whole.p, wrong.z, written.losses.mean(1), written.entropies.mean(1), changed)
+    return Seen(part, right.z, right.p, wrong.z, written.losses.mean(1), written.entropies.mean(1), changed)
 
 
 def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Measured]:
@@ -115,12 +115,12 @@ def _unmarked(config: Config, lines: dict[int, np.ndarray]) -> tuple[dict[str, N
     """
     words, short = lines
 
-    def every(kind: str, vocabulary: int) -> Null:
+    def pooled(kind: str, vocabulary: int) -> Null:
         rows = null.pieces(lines[vocabulary], config.tokens, config.null_texts)
-        found = [null.measured(config, kind, rows, vocabulary, seed) for seed in config.seeds]
-        return Null(*(np.concatenate([getattr(each, name) for each in found]) for name in ("z", "uniform")))
+        measured_nulls = [null.measured(config, kind, rows, vocabulary, seed) for seed in config.seeds]
+        return Null(*(np.concatenate([getattr(each, name) for each in measured_nulls]) for name in ("z", "uniform")))
 
-    unmarked = {kind: every(kind, words) for kind in KINDS} | {IN_BYTES: every(GREEN, short)}
+    unmarked = {kind: pooled(kind, words) for kind in KINDS} | {IN_BYTES: pooled(GREEN, short)}
     rows = null.pieces(lines[short], config.tokens, config.null_texts)
     return unmarked, null.with_repeats(config, rows, short, config.seeds[0])
 
@@ -176,8 +176,8 @@ def _by_mark(config: Config, parts: list[Seen]) -> Iterator[Measured]:
 
 
 def _by_change(config: Config, parts: list[Seen]) -> Iterator[Measured]:
-    whole, (same,) = joined(parts, GREEN, config.delta), _same(config, parts, (config.delta,))
-    changed = [(way, share, z, whole.z) for (way, share), z in whole.changed.items()]
+    unchanged, (same,) = joined(parts, GREEN, config.delta), _same(config, parts, (config.delta,))
+    changed = [(way, share, z, unchanged.z) for (way, share), z in unchanged.changed.items()]
     changed += [(ANEW, share, joined(parts, GREEN, config.delta, anew=share).z, same.z) for share in config.paraphrased]
     for way, share, z, before in changed:
         measures: dict[str, Any] = {"share of tokens": share, "texts": len(z), "mean z": z.mean()}

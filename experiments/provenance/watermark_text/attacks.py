@@ -31,8 +31,8 @@ def left(way: str, share: float) -> float:
 
     A deletion and a cut leave fewer choices to score, by the root of which z is divided.
     """
-    kept = 1 - share
-    return {REPLACED: kept**2, DELETED: kept**1.5, CUT: kept**0.5}[way]
+    share_left = 1 - share
+    return {REPLACED: share_left**2, DELETED: share_left**1.5, CUT: share_left**0.5}[way]
 
 
 def spans(tokens: int, share: float, span: int) -> np.ndarray:

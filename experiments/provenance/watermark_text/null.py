@@ -55,10 +55,10 @@ def measured(config: Config, kind: str, rows: np.ndarray, vocabulary: int, seed:
     rng, z, uniform = np.random.default_rng(seed), [], []
     for row, key in zip(rows, marks.keys(len(rows), seed, marks.KINDS.index(kind), vocabulary), strict=True):
         mark = marks.build(config, kind, key, vocabulary)
-        found = text_detection.detect(mark, row[None])
-        z.append(found.z[0])
+        result = text_detection.detect(mark, row[None])
+        z.append(result.z[0])
         uniform.append(
-            randomised(mark, float(found.z[0]), int(found.scored[0]), float(found.p[0]), float(rng.uniform()))
+            randomised(mark, float(result.z[0]), int(result.scored[0]), float(result.p[0]), float(rng.uniform()))
         )
     return Null(np.array(z), np.array(uniform))
 

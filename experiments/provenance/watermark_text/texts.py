@@ -35,12 +35,12 @@ class Part:
     @property
     def name(self) -> str:
         """Of its file."""
-        of = (
+        words = (
             f"anew_{self.anew:g}"
             if self.anew
             else marks.SLUGS[self.kind] + (f"_{self.delta:g}" if self.kind == GREEN else "")
         )
-        return f"texts_{of}_seed_{self.seed}_{self.start}.npz"
+        return f"texts_{words}_seed_{self.seed}_{self.start}.npz"
 
     @property
     def original(self) -> "Part":
@@ -98,8 +98,8 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
             prompt = null.pieces(line, 4 * size, int(index[-1]) + 1)[index, :size]
             processor: Any = marks.build(config, part.kind, part.key, chat.network.vocabulary, delta=part.delta)
             if part.anew:
-                kept = attacks.spans(config.tokens, part.anew, config.span)
-                processor = attacks.Anew(load(folder, part.original).tokens, kept)
+                spans = attacks.spans(config.tokens, part.anew, config.span)
+                processor = attacks.Anew(load(folder, part.original).tokens, spans)
             # the old noise would write the old words again
             key = jax.random.key(part.seed + (1 << 20 if part.anew else 0))
             tokens = np.asarray(write(key, chat.params, jnp.asarray(prompt), jnp.asarray(index), processor))
@@ -115,7 +115,7 @@ def load(folder: RunFolder, part: Part) -> Written:
     return Written(**npz.guarded(file, lambda: npz.read(file, ["tokens", "losses", "entropies"])))
 
 
-def every(config: Config, folder: RunFolder) -> Iterator[tuple[Part, Written]]:
+def written(config: Config, folder: RunFolder) -> Iterator[tuple[Part, Written]]:
     """All parts with their texts."""
     for part in parts(config):
         yield part, load(folder, part)

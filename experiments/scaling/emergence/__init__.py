@@ -141,7 +141,7 @@ def decades_between(sizes: np.ndarray, groups: np.ndarray) -> float:
 def by_carries(sweep: Sweep, kind: str) -> dict[int, np.ndarray]:
     """(sizes, seeds) exact match of held-out sums with so many carries; a number that none has is left out."""
     carried = addition.carries(train.held_out(sweep.config), sweep.config.digits)
-    exact = np.array([[of.exact for of in seeds] for seeds in sweep.scores[kind]])
+    exact = np.array([[score.exact for score in seeds] for seeds in sweep.scores[kind]])
     return {int(count): exact[:, :, carried == count].mean(2) for count in np.unique(carried)}
 
 

@@ -38,6 +38,6 @@ def test_a_smoke_run_is_sampled_and_a_picture_depends_on_seed_and_caption_alone(
     config = multimodal.EXPERIMENT.smoke
     params = documents.init(config, BOTH, jax.random.key(0))
     params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), params)
-    threes = measures.drawn(config, params, np.full(5, 3))
-    np.testing.assert_allclose(measures.drawn(config, params, np.full(3, 3)), threes[:3], atol=1e-5)
-    assert np.abs(measures.drawn(config, params, np.full(3, 3), 9) - threes[:3]).max() > 1e-3
+    threes = measures.draw(config, params, np.full(5, 3))
+    np.testing.assert_allclose(measures.draw(config, params, np.full(3, 3)), threes[:3], atol=1e-5)
+    assert np.abs(measures.draw(config, params, np.full(3, 3), 9) - threes[:3]).max() > 1e-3

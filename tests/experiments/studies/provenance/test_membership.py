@@ -18,7 +18,7 @@ def claims(effect):
     """
     learned, shuffled = (membership.halves(FULL, PICTURES, 0, shuffled=each) for each in (False, True))
     rng = np.random.default_rng(1)
-    losses = 10 + 3 * rng.normal(size=PICTURES)[None] + rng.normal(size=learned.every.shape) - effect * learned.every
+    losses = 10 + 3 * rng.normal(size=PICTURES)[None] + rng.normal(size=learned.both.shape) - effect * learned.both
     attacks = membership.attacks(FULL, losses, losses, learned, shuffled)
     measured = Measurements(membership.judge(FULL, 0, attacks))
     return {claim.id: claim for claim in membership.STUDY.judge(measured)}, attacks
@@ -46,7 +46,7 @@ def test_every_attack_resolves_the_rates_of_the_plot_whatever_its_number_of_non_
 def test_each_picture_is_in_half_of_the_shadow_models_and_in_targets_by_chance():
     learned, again = membership.halves(FULL, PICTURES, 3), membership.halves(FULL, PICTURES, 3)
     assert (learned.shadows.sum(0) == FULL.shadows // 2).all()
-    np.testing.assert_array_equal(learned.every, again.every)
+    np.testing.assert_array_equal(learned.both, again.both)
     assert abs(learned.targets.mean() - 0.5) < 4 * 0.5 / learned.targets.size**0.5
     shuffled = membership.halves(FULL, PICTURES, 3, shuffled=True)
-    assert np.mean(shuffled.every == learned.every) == pytest.approx(0.5, abs=0.02)
+    assert np.mean(shuffled.both == learned.both) == pytest.approx(0.5, abs=0.02)
