@@ -91,10 +91,10 @@ def budget_forcing(end: Count, *, least: Count = 0, most: Count, wait: Any = ())
         raise ValueError(f"most = {most} is below least = {least}: thinking cannot end before it may")
     if not isinstance(end, jax.core.Tracer) and int(end) in wait_ids.tolist():
         raise ValueError(f"wait = {wait_ids.tolist()} holds the end {int(end)}, which it replaces")
-    return BudgetForcing(end, _whole(least), _whole(most), wait_ids.astype(np.int32))
+    return BudgetForcing(end, _int32(least), _int32(most), wait_ids.astype(np.int32))
 
 
-def _whole(number: Any) -> Any:
+def _int32(number: Any) -> Any:
     return jnp.asarray(number, jnp.int32)
 
 

@@ -145,7 +145,7 @@ def advance(
 ) -> tuple[Running, Counts]:
     """Lengthen every active text by its accepted guesses and one token more."""
     drafted, number = proposal.tokens, proposal.tokens.shape[1]
-    logits, cache = _asked(next_logits, state, drafted)
+    logits, cache = _draft_logits(next_logits, state, drafted)
     final = _processed(processor, logits, state, drafted)
     probs = jax.nn.softmax(final, 2)
     guesses = jax.nn.one_hot(drafted, probs.shape[2], dtype=probs.dtype) if proposal.probs is None else proposal.probs
@@ -184,7 +184,7 @@ def residual(p: Float[Array, "b v"], q: Float[Array, "b v"]) -> Float[Array, "b 
     return jnp.where(jnp.sum(left, 1, keepdims=True) > 0, left, p)
 
 
-def _asked(next_logits: Callable[..., Any], state: Running, drafted: Int[Array, "b n"]) -> tuple[Array, Any]:
+def _draft_logits(next_logits: Callable[..., Any], state: Running, drafted: Int[Array, "b n"]) -> tuple[Array, Any]:
     """Logits (b, n + 1, v) after the last token and after each guess."""
     last = jnp.take_along_axis(state.text, jnp.maximum(state.length - 1, 0)[:, None], 1)
     tokens = jnp.where(state.active[:, None], jnp.concatenate([last, drafted], 1), -1)

@@ -62,7 +62,7 @@ def labels(judge: Judge, first: Any, second: Any) -> Labels:
         section 3.4, for the swap (from memory).
     """
     _check_alike(first, second)
-    forward, backward = (_asked(judge, *pair) for pair in ((first, second), (second, first)))
+    forward, backward = (_log_odds(judge, *pair) for pair in ((first, second), (second, first)))
     if forward.shape != backward.shape:
         raise ValueError(
             f"judge answers shape {forward.shape} in one order and {backward.shape} in the other: one number per pair "
@@ -101,7 +101,7 @@ def ordered(log_odds: Float[ArrayLike, "b"], first: Any, second: Any) -> tuple[A
     return jax.tree.map(taken, first, second), jax.tree.map(taken, second, first)
 
 
-def _asked(judge: Judge, first: Any, second: Any) -> jax.Array:
+def _log_odds(judge: Judge, first: Any, second: Any) -> jax.Array:
     answer = jnp.asarray(judge(first, second))
     if not jnp.issubdtype(answer.dtype, jnp.floating):
         raise TypeError(

@@ -44,8 +44,8 @@ class StepLaw:
         """
         checks.same_shape("x", x, "mean", self.mean)
         mask = self.mask
-        std = _kept(self.std, mask, 1.0)
-        away = _kept(jnp.asarray(x) - self.mean, mask, 0.0) / std
+        std = _fill(self.std, mask, 1.0)
+        away = _fill(jnp.asarray(x) - self.mean, mask, 0.0) / std
         return jnp.where(mask, -jnp.sum(away**2 / 2 + jnp.log(std) + math.log(2 * math.pi) / 2, axis=2), 0.0)
 
     def log_ratio(self, other: "StepLaw", x: Float[ArrayLike, "b t *shape"]) -> Float[Array, "b t"]:
@@ -60,7 +60,7 @@ class StepLaw:
         """
         checks.same_shape("x", x, "mean", self.mean)
         mask, this_std, std, difference = self._beside(other)
-        away = _kept(jnp.asarray(x) - self.mean, mask, 0.0) / this_std
+        away = _fill(jnp.asarray(x) - self.mean, mask, 0.0) / this_std
         further = (difference + away * (this_std - std)) / std  # from the other mean in its deviations, less away
         return jnp.sum(further * (further / 2 + away) - jnp.log(this_std / std), axis=2)
 
@@ -82,7 +82,7 @@ class StepLaw:
         """Which steps have both densities (b, t), both deviations (else 1), and the difference of means (b, t, d)."""
         checks.same_shape("mean", self.mean, "other.mean", other.mean)
         mask = self.mask & other.mask
-        return mask, _kept(self.std, mask, 1.0), _kept(other.std, mask, 1.0), _kept(self.mean - other.mean, mask, 0.0)
+        return mask, _fill(self.std, mask, 1.0), _fill(other.std, mask, 1.0), _fill(self.mean - other.mean, mask, 0.0)
 
 
 def step_law(
@@ -230,7 +230,7 @@ def _flat(array: Any) -> jax.Array:
     return values.reshape(*values.shape[:2], -1)
 
 
-def _kept(array: Any, mask: jax.Array, otherwise: float) -> jax.Array:
+def _fill(array: Any, mask: jax.Array, otherwise: float) -> jax.Array:
     """(b, t, d) of an array (b, t, …), with a number without gradient where a step has no density."""
     flat = _flat(array)
     return jnp.where(mask[:, :, None], flat, jnp.asarray(otherwise, flat.dtype))

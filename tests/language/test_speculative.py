@@ -155,7 +155,7 @@ class Guesses(drafts.Draft):
 
 
 @functools.partial(quickly, static_argnames="lookup")
-def _drawn(target, guess, bias, penalty, mistake, lookup):
+def _generated(target, guess, bias, penalty, mistake, lookup):
     prompt = jnp.broadcast_to(jnp.array([START]), (DRAWS, 4))
     draft = drafts.prompt_lookup(2) if lookup else Guesses(guess, mistake)
     residual, accepts, context = speculative.residual, speculative.accepts, speculative.Context
@@ -193,7 +193,7 @@ def generated(mistake=0, lookup=False, target=TARGET.table, guess=GUESS.table, b
     """What is generated after each text. Tables and mistakes are data, so that all of them, and none, are one
     program.
     """
-    return rig.on_host(_drawn(target, guess, bias, np.float32(penalty), mistake, lookup=lookup))
+    return rig.on_host(_generated(target, guess, bias, np.float32(penalty), mistake, lookup=lookup))
 
 
 def changed(logits):
