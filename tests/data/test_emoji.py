@@ -50,9 +50,9 @@ def test_captions_are_the_names_of_unicode(captioned):
 
 @pytest.mark.skipif(not importlib.util.find_spec("pymojis_fulldata"), reason="keywords need Python 3.12")
 def test_keywords_say_what_else_a_drawing_is_called(captioned):
-    of = dict(zip(captioned.captions, captioned.keywords, strict=True))
+    keywords = dict(zip(captioned.captions, captioned.keywords, strict=True))
     # none for flags and families
-    assert "happy" in of["grinning face"] and np.mean([len(words) > 0 for words in of.values()]) > 0.7
+    assert "happy" in keywords["grinning face"] and np.mean([len(words) > 0 for words in keywords.values()]) > 0.7
 
 
 def test_variants_of_one_drawing_are_one_concept():
@@ -71,10 +71,10 @@ def test_no_concept_and_no_near_duplicate_crosses_the_split(captioned, number, m
     rendered, render = {}, emoji.Emoji.image
 
     def once(drawings, i):
-        place = drawings.files[i], drawings.size
-        if place not in rendered:
-            rendered[place] = render(drawings, i)
-        return rendered[place]
+        origin = drawings.files[i], drawings.size
+        if origin not in rendered:
+            rendered[origin] = render(drawings, i)
+        return rendered[origin]
 
     monkeypatch.setattr(emoji.Emoji, "image", once)
     captioned = captioned if number is None else emoji.select(captioned, range(number))

@@ -33,8 +33,8 @@ def body(number, colour):
 
 def package(folder, style="twemoji", colour="#c00", changes=None, **files):
     """A folder as npm leaves it. changes: of icons.json; files: whole texts in place of those."""
-    place = folder / "node_modules" / emoji_styles.STYLES[style].package
-    place.mkdir(parents=True)
+    source = folder / "node_modules" / emoji_styles.STYLES[style].package
+    source.mkdir(parents=True)
     icons = {
         name: {"body": body(number, colour)} for number, name in enumerate(NAMES.values()) if name != "pointing-left"
     }
@@ -46,17 +46,17 @@ def package(folder, style="twemoji", colour="#c00", changes=None, **files):
         "info": {"license": {"title": "?", "spdx": LICENSES[style]}},
     }
     for name, content in contents.items():
-        (place / f"{name}.json").write_text(files.get(name, json.dumps(content)), encoding="utf-8")
-    return place
+        (source / f"{name}.json").write_text(files.get(name, json.dumps(content)), encoding="utf-8")
+    return source
 
 
 def test_drawings_of_a_style_are_rendered_and_captioned_without_skin_colours_and_logos(tmp_path):
-    place = package(tmp_path)
+    source = package(tmp_path)
     drawings = emoji.source(12, captions=True, style="twemoji", folder=tmp_path)
     ways = "backhand index pointing left", "backhand index pointing right"
     names = ("watermelon", "cat", "dog", *ways, "blue heart", "grinning face", "red heart")
     assert drawings.captions == tuple(f"{name}, in the style of twemoji" for name in names)
-    assert drawings.name(2) == f"{place / 'icons.json'}#1F415"
+    assert drawings.name(2) == f"{source / 'icons.json'}#1F415"
     watermelon, cat, _, left, right, *_ = (drawings.image(i) for i in range(len(drawings)))
     expected = np.full((12, 12, 3), 255)
     expected[8:12, 3:6] = 204, 0, 0
@@ -65,7 +65,7 @@ def test_drawings_of_a_style_are_rendered_and_captioned_without_skin_colours_and
     assert not np.array_equal(right, left)
     # half as high as wide, in the middle of a square
     assert (watermelon[:7] == 255).all() and (watermelon[7:11, 9:] < 255).any(-1).all()
-    inside = emoji.source(12, captions=True, style="twemoji", folder=place)  # the package itself
+    inside = emoji.source(12, captions=True, style="twemoji", folder=source)  # the package itself
     assert inside.captions == drawings.captions and inside.fingerprint == drawings.fingerprint
     assert len(emoji.source(12, style="twemoji", folder=tmp_path)) == len(drawings)
 
@@ -79,12 +79,12 @@ def test_other_drawings_are_other_data(tmp_path):
 def test_no_concept_of_one_style_lies_on_the_other_side_in_another(tmp_path):
     for style, colour in (("noto", "#00c"), ("fluent", "#0c0"), ("twemoji", "#c00")):
         package(tmp_path, style, colour)
-    every = [emoji.source(16, captions=True, style=style, folder=tmp_path) for style in ("noto", "fluent", "twemoji")]
-    both = emoji.together(*every)
+    styles = [emoji.source(16, captions=True, style=style, folder=tmp_path) for style in ("noto", "fluent", "twemoji")]
+    both = emoji.together(*styles)
     assert (
         len(both) == 24
-        and both.captions[8:16] == every[1].captions
-        and np.array_equal(both.image(9), every[1].image(1))
+        and both.captions[8:16] == styles[1].captions
+        and np.array_equal(both.image(9), styles[1].image(1))
     )
     sides = set()
     for seed in range(4):
@@ -93,12 +93,12 @@ def test_no_concept_of_one_style_lies_on_the_other_side_in_another(tmp_path):
         assert not concepts[0] & concepts[1] and sum(map(len, captions)) == 24
         sides.add(frozenset(concepts[1]))
     assert len(sides) > 1  # the split depends on the seed
-    assert emoji.together(every[0]) is every[0]
+    assert emoji.together(styles[0]) is styles[0]
     others = (
         emoji.source(8, captions=True, style="noto", folder=tmp_path),
         emoji.source(16, style="noto", folder=tmp_path),
     )
-    for wrong in ((), *((every[0], other) for other in others)):
+    for wrong in ((), *((styles[0], other) for other in others)):
         with pytest.raises(ValueError, match="drawings of one size, all with captions or all without"):
             emoji.together(*wrong)
 

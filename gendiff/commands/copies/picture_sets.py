@@ -40,7 +40,7 @@ class PictureSet:
 
     def name(self, row: int) -> str:
         """The name within the set."""
-        place = random_access.shown(self.place)
+        place = random_access.printable(self.place)
         return self.source.name(int(row)).removeprefix(f"{place}{os.sep}").removeprefix(f"{place}: ")
 
     def classes(self) -> list[str | None]:
@@ -70,7 +70,7 @@ class ShardPictures(Source):
 
     def name(self, i: int) -> str:
         """The folder and the number of the sample."""
-        return f"{random_access.shown(self.place.folder)}{os.sep}sample {i}"
+        return f"{random_access.printable(self.place.folder)}{os.sep}sample {i}"
 
 
 def feature_function(options: CopiesOptions) -> Features:
@@ -188,7 +188,7 @@ def _read(title: str, place: str, source: Source, measured: Features, progress: 
                 parts.append(features.extract(measured, np.stack(alike), batch=TOGETHER))
             task.update(block.stop)
     with image_features.option_errors():
-        settled = random_access.settled(source, looks)
+        settled = random_access.checked(source, looks)
     for message in settled.skipped[:5]:
         progress.line(f"left out: {image_features.translated(message)}")
     if len(settled.skipped) > 5:

@@ -165,7 +165,7 @@ def _write(messages: Sequence[str], path: str, file: Path | None) -> None:
     """The list of bad pictures at a path, below those of other sets; no file where there are none."""
     if file is not None and distributed.first():
         stored = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        shown = random_access.shown(path)
+        shown = random_access.printable(path)
         lines = [line for line in stored if not line.startswith((f"{shown}/", f"{shown}: "))] + list(messages)
         file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         if not lines:

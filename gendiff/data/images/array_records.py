@@ -67,7 +67,7 @@ class ArrayRecordImages(Source):
 
     def name(self, i: int) -> str:
         """The path and the number of image i."""
-        return f"{random_access.shown(self.path)}: image {i}"
+        return f"{random_access.printable(self.path)}: image {i}"
 
     @functools.cached_property
     def _reader(self) -> Any:
@@ -105,7 +105,7 @@ def source(
     image_files.check_options(mode, size, background)
     checks.choice("on_bad", on_bad, random_access.ON_BAD)
     file = Path(path)
-    name = random_access.shown(file)
+    name = random_access.printable(file)
     _module()
     if not file.is_file():
         raise DataError(f"{name}: {'not a regular file' if file.exists() else 'no such file'}")
@@ -118,9 +118,9 @@ def source(
         raise DataError(
             f"{name}: labels lie in {labels.min()}…{labels.max()}, but there are {len(about['classes'])} classes"
         )
-    kept, classes = random_access.labelled(labels, about["classes"], conditional)
+    used_labels, classes = random_access.labelled(labels, about["classes"], conditional)
     return ArrayRecordImages(
-        labels=kept,
+        labels=used_labels,
         classes=classes,
         levels=about["levels"],
         fingerprint=random_access.fingerprint(
@@ -142,7 +142,7 @@ def write(
     levels: int = 256,
     encoding: str = "png",
 ) -> None:
-    """Write images to an ArrayRecord file: first under a temporary name, then renamed, so that a whole file or none is there.
+    """Write images to an ArrayRecord file, first under a temporary name: a complete file or none is there.
 
     Args:
         path: the file, whose name must end in .arrayrecord.
@@ -196,7 +196,7 @@ def _open(file: Path) -> Any:
     try:
         return _module().ArrayRecordReader(str(file))
     except RuntimeError as error:
-        raise DataError(f"{random_access.shown(file)}: not a whole ArrayRecord file: {error}") from error
+        raise DataError(f"{random_access.printable(file)}: not a whole ArrayRecord file: {error}") from error
 
 
 def _read(name: str, reader: Any, number: int) -> bytes:
@@ -260,5 +260,5 @@ def _array(name: str, header: dict[str, Any], payload: bytes) -> np.ndarray:
 
 
 def _is_grey(png: bytes) -> bool:
-    """Whether the header of a PNG file says colour type 0, grey without alpha; any other bytes are refused by the decoder."""
+    """Whether the header of a PNG file says colour type 0, grey without alpha; the decoder refuses other bytes."""
     return io.BytesIO(png).getbuffer()[25:26] == b"\0"

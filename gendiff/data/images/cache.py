@@ -45,7 +45,7 @@ class CachedImages(Source):
 
     def name(self, i: int) -> str:
         """The shards' folder and the number of the array."""
-        return f"{random_access.shown(self.shards[0].parent)}: image {i}"
+        return f"{random_access.printable(self.shards[0].parent)}: image {i}"
 
     @functools.cached_property
     def _mapped(self) -> list[np.ndarray]:
@@ -99,33 +99,33 @@ def build(
             f"name = {name!r}: {PIXELS!r} is the name without encode, and an encode function needs one of its own"
         )
     key = random_access.fingerprint("cache", VERSION, source.fingerprint, name, shard_size)
-    place = Path(folder) / key[:32]
-    place.mkdir(parents=True, exist_ok=True)
-    _clear(place)
+    target = Path(folder) / key[:32]
+    target.mkdir(parents=True, exist_ok=True)
+    _clear(target)
     total = math.ceil(len(source) / shard_size)
     looks: list[Look] = []
     for number in range(total):
-        path = place / f"shard_{number:05d}.npy"
+        path = target / f"shard_{number:05d}.npy"
         rows = range(number * shard_size, min((number + 1) * shard_size, len(source)))
         there = _complete(path, len(rows))
         looks += _make(path, source, rows, encode, batch, looks) if there is None else there
         if on_shard is not None:
             on_shard(number + 1, total)
-    settled = random_access.settled(source, looks)
+    result = random_access.checked(source, looks)
     counts = [
         sum(not isinstance(look, str) for look in looks[at : at + shard_size])
         for at in range(0, len(looks), shard_size)
     ]
-    kept = [number for number, count in enumerate(counts) if count]
+    filled = [number for number, count in enumerate(counts) if count]
     return CachedImages(
-        labels=settled.labels,
-        classes=settled.classes,
-        levels=settled.levels,
-        skipped=settled.skipped,
-        fingerprint=settled.fingerprint if encode is None else random_access.fingerprint(name, settled.fingerprint),
-        known_digests=settled.known_digests,
-        shards=tuple(place / f"shard_{number:05d}.npy" for number in kept),
-        stops=np.cumsum([counts[number] for number in kept]),
+        labels=result.labels,
+        classes=result.classes,
+        levels=result.levels,
+        skipped=result.skipped,
+        fingerprint=result.fingerprint if encode is None else random_access.fingerprint(name, result.fingerprint),
+        known_digests=result.known_digests,
+        shards=tuple(target / f"shard_{number:05d}.npy" for number in filled),
+        stops=np.cumsum([counts[number] for number in filled]),
     )
 
 
@@ -198,9 +198,9 @@ def _complete(path: Path, count: int) -> list[Look] | None:
         return None
 
 
-def _clear(place: Path) -> None:
+def _clear(folder: Path) -> None:
     """Remove what killed builds have left; a younger file may belong to another process that is at work."""
-    for left in place.glob(files.HALF_WRITTEN):
+    for left in folder.glob(files.HALF_WRITTEN):
         try:
             if time.time() - left.stat().st_mtime > _STALE_SECONDS:
                 left.unlink()

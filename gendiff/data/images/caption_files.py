@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gendiff.core.errors import DataError
-from gendiff.data.images.random_access import shown
+from gendiff.data.images.random_access import printable
 
 BESIDE, TABLE = ".txt", "metadata.jsonl"
 FILE, TEXT = "file_name", "text"
@@ -16,7 +16,7 @@ NAMED = 5
 
 
 def read(pictures: Sequence[str | os.PathLike]) -> tuple[str, ...]:
-    """Read the caption of each picture: the text file beside it that has its name, as 01.txt for 01.png, or its line of a metadata.jsonl.
+    """Read the caption of each picture: 01.txt beside 01.png, or its line of a metadata.jsonl.
 
     Args:
         pictures: their files.
@@ -32,30 +32,30 @@ def read(pictures: Sequence[str | os.PathLike]) -> tuple[str, ...]:
     tables = {folder: _table(folder / TABLE) for folder in sorted({file.parent for file in files})}
     captions, missing = [], []
     for file in files:
-        beside, told = file.with_suffix(BESIDE), tables[file.parent].get(file.name)
-        if beside.is_file() and told is not None:
-            raise DataError(f"{shown(file)}: has a caption in {beside.name} and one in {TABLE}: keep one of them")
-        caption = _text(beside).strip() if beside.is_file() else told
+        beside, listed = file.with_suffix(BESIDE), tables[file.parent].get(file.name)
+        if beside.is_file() and listed is not None:
+            raise DataError(f"{printable(file)}: has a caption in {beside.name} and one in {TABLE}: keep one of them")
+        caption = _text(beside).strip() if beside.is_file() else listed
         if caption is None:
             missing.append(file)
         elif not caption:
-            raise DataError(f"{shown(file)}: its caption is empty: write what the picture shows")
+            raise DataError(f"{printable(file)}: its caption is empty: write what the picture shows")
         else:
             captions.append(caption)
     if missing:
-        names = ", ".join(shown(file.name) for file in missing[:NAMED]) + (", …" if len(missing) > NAMED else "")
+        names = ", ".join(printable(file.name) for file in missing[:NAMED]) + (", …" if len(missing) > NAMED else "")
         how = (
-            f"write each into a text file of the same name, as {shown(missing[0].with_suffix(BESIDE).name)}, or all "
-            f"into {TABLE}"
+            f"write each into a text file of the same name, as {printable(missing[0].with_suffix(BESIDE).name)}, "
+            f"or all into {TABLE}"
         )
         raise DataError(
-            f"{shown(missing[0].parent)}: {len(missing)} of {len(files)} pictures have no caption ({names}): {how}"
+            f"{printable(missing[0].parent)}: {len(missing)} of {len(files)} pictures have no caption ({names}): {how}"
         )
     return tuple(captions)
 
 
 def among(files: Sequence[Path]) -> frozenset[Path]:
-    """Which of the files hold captions of the others: each metadata.jsonl, and each text file beside a file of its name."""
+    """The files that hold captions of others: each metadata.jsonl, and each text file beside a file of its name."""
     others = {file.with_suffix("") for file in files if file.suffix != BESIDE}
     return frozenset(
         file for file in files if file.name == TABLE or (file.suffix == BESIDE and file.with_suffix("") in others)
@@ -66,25 +66,25 @@ def _table(file: Path) -> dict[str, str]:
     """Name of each picture -> its caption, as a metadata.jsonl says; none without the file."""
     if not file.is_file():
         return {}
-    found: dict[str, str] = {}
+    captions: dict[str, str] = {}
     for number, line in enumerate(_text(file).splitlines(), 1):
         if not line.strip():
             continue
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{shown(file)}: line {number} is no JSON: {error}") from error
+            raise DataError(f"{printable(file)}: line {number} is no JSON: {error}") from error
         name, caption = (entry.get(FILE), entry.get(TEXT)) if isinstance(entry, dict) else (None, None)
         if not isinstance(name, str) or not isinstance(caption, str):
-            raise DataError(f'{shown(file)}: line {number} must hold {{"{FILE}": …, "{TEXT}": …}}, both texts')
-        if name in found:
-            raise DataError(f"{shown(file)}: line {number} names {name} a second time")
-        found[name] = caption.strip()
-    return found
+            raise DataError(f'{printable(file)}: line {number} must hold {{"{FILE}": …, "{TEXT}": …}}, both texts')
+        if name in captions:
+            raise DataError(f"{printable(file)}: line {number} names {name} a second time")
+        captions[name] = caption.strip()
+    return captions
 
 
 def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except (ValueError, OSError) as error:
-        raise DataError(f"{shown(file)}: not a text in UTF-8: {error}") from error
+        raise DataError(f"{printable(file)}: not a text in UTF-8: {error}") from error

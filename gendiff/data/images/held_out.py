@@ -36,9 +36,9 @@ def rows(groups: Sequence[bytes], held_out: float = 0.1, *, seed: int) -> tuple[
     for row, group in enumerate(groups):
         members.setdefault(hashlib.sha256(seed.to_bytes(4, "little") + group).digest(), []).append(row)
     target, kept_out = round(held_out * len(groups)), list[int]()
-    for place in sorted(members):
-        if len(kept_out) + len(members[place]) <= target:
-            kept_out += members[place]
+    for group_digest in sorted(members):
+        if len(kept_out) + len(members[group_digest]) <= target:
+            kept_out += members[group_digest]
     out = np.zeros(len(groups), bool)
     out[kept_out] = True
     return np.flatnonzero(~out), np.flatnonzero(out)
@@ -64,13 +64,13 @@ def split(source: Source, held_out: float = 0.1, *, seed: int) -> tuple[Source, 
         DataError: where one side would be empty.
     """
     digests = source.digests()
-    kept, kept_out = rows(digests, held_out, seed=seed)
+    training, kept_out = rows(digests, held_out, seed=seed)
     if not 0 < len(kept_out) < len(source):
         raise DataError(
             f"{source.name(0)}: held_out = {held_out} of {len(source)} pictures, {len(set(digests))} of them "
             f"different, holds out {len(kept_out)}; add pictures or change the share"
         )
-    return random_access.subset(source, kept), random_access.subset(source, kept_out)
+    return random_access.subset(source, training), random_access.subset(source, kept_out)
 
 
 def joined(groups: Sequence[bytes], images: Shaped[np.ndarray, "n h w c"], distance: float) -> list[bytes]:
@@ -98,8 +98,8 @@ def joined(groups: Sequence[bytes], images: Shaped[np.ndarray, "n h w c"], dista
     links = [np.empty((0, 2), np.int64)]
     for begin in range(0, len(flat), _BLOCK):
         end = min(begin + _BLOCK, len(flat))
-        apart = (squares[begin:end, None] + squares[None, :] - 2.0 * (flat[begin:end] @ flat.T)) / flat.shape[1]
-        one, other = np.nonzero(apart <= distance**2)
+        distances = (squares[begin:end, None] + squares[None, :] - 2.0 * (flat[begin:end] @ flat.T)) / flat.shape[1]
+        one, other = np.nonzero(distances <= distance**2)
         links.append(np.stack([numbers[one + begin], numbers[other]], 1))
     pairs = np.concatenate(links)
     graph = scipy.sparse.coo_array((np.ones(len(pairs), np.int8), pairs.T), (len(names), len(names)))

@@ -1,4 +1,4 @@
-"""One image file -> whole 8-bit values, by stated rules; whatever no rule covers is an error that starts with the path."""
+"""One image file -> 8-bit integers, by stated rules; a file that no rule covers is an error, path first."""
 
 import io
 import os
@@ -48,7 +48,7 @@ def read(
             than MAX_PIXELS, and for whatever is no whole BMP, GIF, JPEG, PNG or WebP file.
         ImportError: without Pillow.
     """
-    return _decode(random_access.shown(path), path, mode, size, background)
+    return _decode(random_access.printable(path), path, mode, size, background)
 
 
 def decode(
@@ -150,8 +150,8 @@ def convert_stored(
         raise DataError(
             f"{name}: only 8-bit images are converted to a mode or a size; this one is {image.shape}, {image.dtype}"
         )
-    kept = mode or ("L" if channels == 1 else "RGB")
-    return convert(name, image, mode=kept, size=size, background=background)
+    chosen = mode or ("L" if channels == 1 else "RGB")
+    return convert(name, image, mode=chosen, size=size, background=background)
 
 
 def check_options(mode: str | None, size: int | None, background: tuple[int, int, int] | None) -> None:

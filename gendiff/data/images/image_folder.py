@@ -13,10 +13,10 @@ from gendiff.core.types import NO_LABEL
 from gendiff.data import scaling
 from gendiff.data.images import caption_files, image_files, random_access
 from gendiff.data.images.image_set import Images
-from gendiff.data.images.random_access import Source, shown
+from gendiff.data.images.random_access import Source, printable
 
 SYSTEM_NAMES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx")
-"""Files and folders, in lower case, that Windows and macOS put beside pictures; names that begin with a dot are hidden anyway."""
+"""Files and folders, in lower case, that Windows and macOS put beside pictures; names with a first dot are hidden."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,7 +38,7 @@ class ImageFolder(Source):
 
     def name(self, i: int) -> str:
         """The path of picture i."""
-        return shown(self.files[i])
+        return printable(self.files[i])
 
 
 def source(
@@ -51,7 +51,7 @@ def source(
     conditional: str = "auto",
     captions: bool = False,
 ) -> ImageFolder:
-    """List every picture under `path`, at any depth, sorted by class and path; a picture is decoded when it is asked for.
+    """List every picture under `path`, at any depth, sorted by class and path; decoding waits for access.
 
     Every file is read once for the fingerprint, and none is decoded. `load` states what belongs to the set and what the
     options mean.
@@ -86,7 +86,7 @@ def source(
         beside = caption_files.among([file for file, _ in listed])
         listed = [(file, label) for file, label in listed if file not in beside]
     if not listed:
-        raise DataError(f"{shown(root)}: no images in it")
+        raise DataError(f"{printable(root)}: no images in it")
     contents = random_access.in_threads(_content, [file for file, _ in listed])
     options = (mode, size, background, classes)
     names = [os.fsencode(file.relative_to(root)) for file, _ in listed]
@@ -175,12 +175,12 @@ def _content(file: Path) -> bytes:
 def _read(file: Path, size: int | None, mode: str, background: tuple[int, int, int] | None) -> np.ndarray:
     if file.suffix.lower() not in image_files.SUFFIXES:
         raise DataError(
-            f"{shown(file)}: unknown suffix: its name ends in none of {', '.join(image_files.SUFFIXES)}; move it out "
-            "of the folder"
+            f"{printable(file)}: unknown suffix: its name ends in none of {', '.join(image_files.SUFFIXES)}; "
+            "move it out of the folder"
         )
-    found = random_access.status(file)
-    if found is None or not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
-        raise DataError(f"{shown(file)}: not a regular file, or a link to nothing")
+    info = random_access.status(file)
+    if info is None or not stat.S_ISREG(info.st_mode):  # opening a pipe would wait for ever
+        raise DataError(f"{printable(file)}: not a regular file, or a link to nothing")
     return image_files.read(file, mode=mode, size=size, background=background)
 
 
@@ -189,22 +189,22 @@ def _check_one_size(files: list[Path], pictures: list[np.ndarray]) -> None:
     for file, picture in zip(files, pictures, strict=True):
         if picture.shape != first:
             raise DataError(
-                f"{shown(file)}: shape {picture.shape}, but {files[0]} has {first}; pass size= to resize and crop all "
-                "to one size"
+                f"{printable(file)}: shape {picture.shape}, but {files[0]} has {first}; "
+                "pass size= to resize and crop all to one size"
             )
 
 
 def _top(root: Path) -> tuple[list[Path], list[Path]]:
     """The visible folders and files directly under the root."""
-    found = random_access.status(root)
-    if found is None or not stat.S_ISDIR(found.st_mode):
-        raise DataError(f"{shown(root)}: {'not a folder' if found else 'no such folder'}")
+    info = random_access.status(root)
+    if info is None or not stat.S_ISDIR(info.st_mode):
+        raise DataError(f"{printable(root)}: {'not a folder' if info else 'no such folder'}")
     try:
         visible = sorted(entry for entry in root.iterdir() if _belongs(entry.name))
     except PermissionError as error:
         raise DataError(random_access.forbidden(root)) from error
     except OSError as error:
-        raise DataError(f"{shown(root)}: {error.strerror}") from error
+        raise DataError(f"{printable(root)}: {error.strerror}") from error
     return [entry for entry in visible if os.path.isdir(entry)], [
         entry for entry in visible if not os.path.isdir(entry)
     ]
@@ -215,21 +215,22 @@ def _scan(root: Path, on_bad: str) -> tuple[tuple[str, ...], list[tuple[Path, in
     folders, loose = _top(root)
     if not folders:
         if not loose:
-            raise DataError(f"{shown(root)}: no images in it")
+            raise DataError(f"{printable(root)}: no images in it")
         return (), [(file, NO_LABEL) for file in loose], []
     skipped = [
-        f"{shown(file)}: has no class: it lies beside the class folders {shown(folders[0].name)}, …; move it into one"
+        f"{printable(file)}: has no class: it lies beside the class folders {printable(folders[0].name)}, …; "
+        "move it into one"
         for file in loose
     ]
     files = []
     for label, folder in enumerate(folders):
         inside = _files(folder)
         if not inside:
-            raise DataError(f"{shown(folder)}: a class without images; remove the folder")
+            raise DataError(f"{printable(folder)}: a class without images; remove the folder")
         files += [(file, label) for file in inside]
     if skipped and on_bad == "raise":
         raise random_access.refusal(skipped, len(skipped) + len(files))
-    return tuple(shown(folder.name) for folder in folders), files, skipped
+    return tuple(printable(folder.name) for folder in folders), files, skipped
 
 
 def _files(folder: Path) -> list[Path]:
@@ -238,7 +239,7 @@ def _files(folder: Path) -> list[Path]:
     for here, folders, names in os.walk(folder, followlinks=True, onerror=_unlistable):
         real = os.path.realpath(here)
         if real in visited:
-            raise DataError(f"{shown(here)}: a link to a folder that is already part of {shown(folder.name)}")
+            raise DataError(f"{printable(here)}: a link to a folder that is already part of {printable(folder.name)}")
         visited.add(real)
         folders[:] = sorted(filter(_belongs, folders))
         listed += [Path(here, name) for name in filter(_belongs, names)]
@@ -252,5 +253,5 @@ def _belongs(name: str) -> bool:
 def _unlistable(error: OSError) -> None:
     path, denied = error.filename, isinstance(error, PermissionError)
     raise DataError(
-        random_access.forbidden(path) if denied else f"{shown(path)}: {error.strerror}"
+        random_access.forbidden(path) if denied else f"{printable(path)}: {error.strerror}"
     ) from error  # os.walk would pass over it

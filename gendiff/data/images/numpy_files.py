@@ -72,7 +72,7 @@ class ArrayImages(Source):
 
     def name(self, i: int) -> str:
         """The path and the number of image i."""
-        return f"{random_access.shown(self.path)}: image {i}"
+        return f"{random_access.printable(self.path)}: image {i}"
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | ({"pixels": None} if isinstance(self.pixels, np.memmap) else {})
@@ -124,9 +124,9 @@ def source(
     stored = "arr_1" if images == "arr_0" and "labels" not in arrays else "labels"
     named = stored if conditional == "auto" and stored in arrays else None
     pixels, numbers = _stored(file, levels, images, named, mapped=True)
-    kept, classes = random_access.labelled(numbers, _classes(numbers), conditional)
+    used_labels, classes = random_access.labelled(numbers, _classes(numbers), conditional)
     return ArrayImages(
-        labels=kept,
+        labels=used_labels,
         classes=classes,
         levels=levels,
         fingerprint=random_access.fingerprint("arrays", content, mode, size, background, levels, images, classes),
@@ -144,8 +144,8 @@ def _stored(file: Path, levels: int, images: str, labels: str | None, *, mapped:
     if file.suffix.lower() == ".npy":
         pixels, named = npz.guarded(file, lambda: _map_npy(file) if mapped else _read_npy(file)), None
     else:
-        wanted = [images] if labels is None else [images, labels]
-        stored = npz.guarded(file, lambda: npz.read(file, wanted))
+        names = [images] if labels is None else [images, labels]
+        stored = npz.guarded(file, lambda: npz.read(file, names))
         pixels, named = stored[images], None if labels is None else stored[labels]
     _check(file, pixels, levels)
     pixels = pixels if mapped or pixels.ndim == 4 else pixels[..., None]

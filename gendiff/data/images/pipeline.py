@@ -63,8 +63,8 @@ class Reader:
             # one number per position in the batch of all processes, so that who reads it does not matter
             mirrored = np.random.default_rng((self.seed, int(step), _FLIP)).random(self.batch)[mine] < 0.5
             pixels[mirrored] = pixels[mirrored, :, ::-1]
-        whole = np.issubdtype(pixels.dtype, np.integer)
-        clean = np.asarray(scaling.to_unit(pixels, self.source.levels)) if whole else pixels.astype(np.float32)
+        is_integer = np.issubdtype(pixels.dtype, np.integer)
+        clean = np.asarray(scaling.to_unit(pixels, self.source.levels)) if is_integer else pixels.astype(np.float32)
         return clean, np.array(labels, np.int32)
 
 

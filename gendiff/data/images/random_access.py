@@ -15,6 +15,7 @@ import numpy as np
 
 from gendiff.core import checks
 from gendiff.core.errors import BadPicturesError, DataError
+from gendiff.core.renamed import renamed
 from gendiff.core.types import NO_LABEL
 
 T = TypeVar("T")
@@ -82,7 +83,7 @@ class Source(abc.ABC):
         """What an error calls image i: its path."""
 
     def short_side(self, i: int) -> int | None:
-        """The shorter side of image i as it is stored, before any resizing; None where it cannot be read or is no file's."""
+        """The shorter side of image i as stored, before any resizing; None where it cannot be read or has no file."""
         return None
 
     def digests(self) -> tuple[bytes, ...]:
@@ -160,10 +161,10 @@ def scan(source: Source) -> Source:
             return str(error)
         return digest(image), image.shape
 
-    return settled(source, in_threads(look, range(len(source))))
+    return checked(source, in_threads(look, range(len(source))))
 
 
-def settled(source: Source, looks: Sequence[Look]) -> Source:
+def checked(source: Source, looks: Sequence[Look]) -> Source:
     """The source after a look at every picture; raises and returns what `scan` states."""
     bad = [look for look in looks if isinstance(look, str)]
     rows = [row for row, look in enumerate(looks) if not isinstance(look, str)]
@@ -197,7 +198,7 @@ def refusal(bad: Sequence[str], count: int, *, fixable: bool = True) -> DataErro
 
 
 def reasons(messages: Sequence[str]) -> str:
-    """How many messages there are for each reason, the most frequent first: "has transparent pixels (16), animated (2)".
+    """Counts of messages by reason, the most frequent first: "has transparent pixels (16), animated (2)".
 
     A message is `path: reason: details; fix`, where a path may be followed by the number of its image, row or record.
     """
@@ -208,7 +209,7 @@ def reasons(messages: Sequence[str]) -> str:
 
 
 def labelled(labels: np.ndarray, classes: Sequence[str], conditional: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Labels and classes by the rule of `conditional`: "auto" keeps them where there are 2 classes or more, "none" gives NO_LABEL."""
+    """Labels and classes by `conditional`: "auto" leaves 2 or more classes as they are, "none" gives NO_LABEL."""
     checks.choice("conditional", conditional, CONDITIONAL)
     if conditional == "none" or len(classes) < 2:
         return np.full(len(labels), NO_LABEL, np.int32), ()
@@ -217,11 +218,11 @@ def labelled(labels: np.ndarray, classes: Sequence[str], conditional: str) -> tu
 
 def fingerprint(*parts: object) -> str:
     """SHA-256 over parts, each with its length, so that no two lists of parts are taken for each other."""
-    whole = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for part in parts:
         content = part if isinstance(part, bytes) else str(part).encode()
-        whole.update(len(content).to_bytes(8, "little") + content)
-    return whole.hexdigest()
+        sha256.update(len(content).to_bytes(8, "little") + content)
+    return sha256.hexdigest()
 
 
 def digest(image: np.ndarray) -> bytes:
@@ -261,10 +262,17 @@ def status(path: str | os.PathLike) -> os.stat_result | None:
 
 def forbidden(path: str | os.PathLike) -> str:
     """The message for what the system keeps from this user."""
-    return f"{shown(path)}: may not be read by this user; change its permissions"
+    return f"{printable(path)}: may not be read by this user; change its permissions"
 
 
-def shown(path: str | os.PathLike) -> str:
+def printable(path: str | os.PathLike) -> str:
     """A path as one line that every terminal can print: bytes that are not UTF-8 and control characters are escaped."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+_RENAMED = {
+    "settled": ("data.random_access.checked", checked),
+    "shown": ("data.random_access.printable", printable),
+}
+__getattr__ = renamed("data.random_access", _RENAMED)

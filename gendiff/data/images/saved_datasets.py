@@ -45,7 +45,7 @@ class SavedDataset(Source):
 
     def name(self, i: int) -> str:
         """The path and the row of image i."""
-        return f"{random_access.shown(self.path)}: row {i}"
+        return f"{random_access.printable(self.path)}: row {i}"
 
 
 def recognises(folder: Path) -> bool:
@@ -90,7 +90,7 @@ def source(
     checks.choice("on_bad", on_bad, random_access.ON_BAD)
     checks.choice("conditional", conditional, random_access.CONDITIONAL)
     folder = Path(path)
-    name = random_access.shown(folder)
+    name = random_access.printable(folder)
     datasets = _module()
     if (folder / "dataset_dict.json").is_file():
         splits = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
@@ -111,9 +111,9 @@ def source(
         ) from error
     if not len(table):
         raise DataError(f"{name}: holds no rows")
-    kept, classes = random_access.labelled(labels, classes, conditional)
+    used_labels, classes = random_access.labelled(labels, classes, conditional)
     return SavedDataset(
-        labels=kept,
+        labels=used_labels,
         classes=classes,
         fingerprint=random_access.fingerprint("saved_dataset", mode, size, background, classes, column, *content),
         on_bad=on_bad,

@@ -1,4 +1,4 @@
-"""One door to a person's own pictures: a folder, arrays, an ArrayRecord or a saved Hugging Face dataset, opened for random access."""
+"""Images of a user, opened for random access: a folder, arrays, an ArrayRecord or a saved Hugging Face dataset."""
 
 import os
 import re
@@ -59,20 +59,20 @@ def open(
     suffix = file.suffix.lower()
     options: Any = {"size": size, "on_bad": on_bad, "background": background, "conditional": conditional}
     opened: Source
-    found = random_access.status(file)
-    if found is not None:
-        _check_readable(file, found)
+    info = random_access.status(file)
+    if info is not None:
+        _check_readable(file, info)
     if file.is_dir() and saved_datasets.recognises(file):
         opened = saved_datasets.source(file, mode=mode or "RGB", **options)
     elif file.is_dir():
         opened = image_folder.source(file, mode=mode or "RGB", **options)
-    elif found is None and is_url(path):
+    elif info is None and is_url(path):
         raise DataError(
             f"{os.fspath(path)}: URLs are not downloaded; fetch the pictures yourself, and give their folder"
         )
     elif not file.is_file():
         raise DataError(
-            f"{random_access.shown(file)}: "
+            f"{random_access.printable(file)}: "
             f"{'not a regular file' if os.path.lexists(file) else 'no such file or folder'}; {_taken()}"
         )
     elif suffix in (".npy", ".npz"):
@@ -80,11 +80,11 @@ def open(
     elif suffix == array_records.SUFFIX:
         opened = array_records.source(file, mode=mode, **options)
     elif suffix in image_files.SUFFIXES:
-        raise DataError(f"{random_access.shown(file)}: that is one picture; give its folder")
+        raise DataError(f"{random_access.printable(file)}: that is one picture; give its folder")
     elif suffix in ARCHIVES:
-        raise DataError(f"{random_access.shown(file)}: that is an archive; unpack it, and give the folder")
+        raise DataError(f"{random_access.printable(file)}: that is an archive; unpack it, and give the folder")
     else:
-        raise DataError(f"{random_access.shown(file)}: its name ends in no suffix that is known here; {_taken()}")
+        raise DataError(f"{random_access.printable(file)}: its name ends in no suffix that is known here; {_taken()}")
     return random_access.scan(opened) if scan else opened
 
 
@@ -93,12 +93,12 @@ def is_url(name: str | os.PathLike) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", os.fspath(name)) is not None
 
 
-def _check_readable(file: Path, found: os.stat_result) -> None:
+def _check_readable(file: Path, info: os.stat_result) -> None:
     try:
-        if stat.S_ISDIR(found.st_mode):
+        if stat.S_ISDIR(info.st_mode):
             os.listdir(file)
             os.stat(file / "any")  # without the right to search a folder, its names can be listed and nothing else
-        elif stat.S_ISREG(found.st_mode):
+        elif stat.S_ISREG(info.st_mode):
             file.open("rb").close()
     except PermissionError as error:
         raise DataError(random_access.forbidden(file)) from error

@@ -1,4 +1,6 @@
-"""The tokenizer of CLIP from its vocab.json and merges.txt, as the folders of Stable Diffusion keep it: texts as ids, and ids as rows.
+"""The tokenizer of CLIP from the vocab.json and merges.txt of Stable Diffusion: texts as ids, and ids as rows.
+
+Also known as: byte-pair encoding (BPE).
 
 The file tokenizer.json of newer folders serves as well. `data.tokenizer` makes whole batches of such a file for other
 encoders.
@@ -146,9 +148,9 @@ def load(path: str | os.PathLike, *, like_transformers: bool = False) -> ClipTok
     for name, number in ids.items():
         if number is None:
             raise DataError(f"{folder}: {name} = {named[name]!r} is not in its vocabulary")
-    whole = {named["bos_token"], named["eos_token"], *([named["pad_token"]] if like_transformers else [])}
+    special = {named["bos_token"], named["eos_token"], *([named["pad_token"]] if like_transformers else [])}
     library.add_special_tokens(
-        [tokenizers.AddedToken(token, normalized=False, special=True) for token in sorted(whole)]
+        [tokenizers.AddedToken(token, normalized=False, special=True) for token in sorted(special)]
     )
     return ClipTokenizer(library, length, ids["bos_token"], ids["eos_token"], ids["pad_token"])
 
@@ -158,23 +160,23 @@ def _settings(folder: Path) -> tuple[dict[str, str], int]:
     file = folder / SETTINGS
     if not file.is_file():
         raise DataError(f"{file}: no such file")
-    found = json_object.read(file)
-    for name, value in found.items():
+    content = json_object.read(file)
+    for name, value in content.items():
         if name in FIXED and value not in FIXED[name] and value is not None:
             raise DataError(f"{file}: {name} = {value!r} is not supported, only {', '.join(map(repr, FIXED[name]))}")
         if name not in (*FIXED, *TOKENS, *NOTES, "model_max_length"):
             raise DataError(f"{file}: {name} = {value!r} is a setting that is not known here")
     named: dict[str, Any] = dict(zip(TOKENS, (START, END, END, END), strict=True)) | {
-        name: found[name] for name in TOKENS if name in found
+        name: content[name] for name in TOKENS if name in content
     }
     special = folder / SPECIAL
-    if special.is_file() and "added_tokens_decoder" not in found:  # newer files say all in one place
+    if special.is_file() and "added_tokens_decoder" not in content:  # newer files say all in one place
         named |= {name: value for name, value in json_object.read(special).items() if name in TOKENS}
     named = {name: value.get("content") if isinstance(value, dict) else value for name, value in named.items()}
     for name, value in named.items():
         if not isinstance(value, str):
             raise DataError(f"{folder}: {name} = {value!r} must be a token")
-    length = found.get("model_max_length", 77)
+    length = content.get("model_max_length", 77)
     try:
         checks.integer("model_max_length", length, 3, LONGEST)
     except (TypeError, ValueError) as error:

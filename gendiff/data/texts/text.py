@@ -1,4 +1,4 @@
-"""Real texts: the reference manual and the sources that Python brings, or files of your own; and rows of tokens cut from them."""
+"""Real texts: the reference manual and the sources of Python, or your own files; and rows of tokens cut from them."""
 
 import contextlib
 import os
@@ -35,7 +35,7 @@ class Documents(NamedTuple):
 
 
 def python_manual() -> Documents:
-    """Return the topics of Python's reference manual, in the order of their names: about 80 texts, of which two may be equal.
+    """Return the topics of Python's reference manual, in the order of their names: about 80 texts; some are equal.
 
     They are those of the Python that runs, and differ between its versions. Licence: that of Python (PSF).
 
@@ -52,7 +52,7 @@ def python_manual() -> Documents:
 
 
 def python_sources() -> Documents:
-    """Return the sources of the standard library of the Python that runs, in the order of their names: about 500 files, 10 MB.
+    """Return the sources of the standard library of Python, in the order of their names: about 500 files, 10 MB.
 
     Left out are tests, what pip has installed, the manual, and files that are empty or no UTF-8. Versions and
     distributions of Python differ in what they bring. Licence: that of Python (PSF).
@@ -61,17 +61,17 @@ def python_sources() -> Documents:
         DataError: where there are none, as where Python was installed compiled.
     """
     root = Path(sysconfig.get_paths()["stdlib"])
-    found: list[tuple[str, str]] = []
+    sources: list[tuple[str, str]] = []
     for file in root.rglob("*.py"):
         inner = file.relative_to(root)
         if not _NO_SOURCES.intersection(inner.parts) and not file.name.startswith(_MACHINE) and file.is_file():
             with contextlib.suppress(DataError):
-                found.append((inner.as_posix(), _text(file)))
-    if not found:
+                sources.append((inner.as_posix(), _text(file)))
+    if not sources:
         raise DataError(
             f"{root}: holds no sources of Python's standard library: take another Python, or your own files"
         )
-    return _documents(found)
+    return _documents(sources)
 
 
 def without_copies(documents: Documents, share: float = 0.5) -> Documents:
@@ -88,14 +88,14 @@ def without_copies(documents: Documents, share: float = 0.5) -> Documents:
         ValueError: for a share outside this range.
     """
     checks.in_range("share", share, 0.0, 1.0)
-    seen: set[str] = set()
-    kept: list[tuple[str, str]] = []
+    earlier: set[str] = set()
+    remaining: list[tuple[str, str]] = []
     for name, words in zip(documents.names, documents.texts, strict=True):
         lines = [line for line in map(str.strip, words.splitlines()) if len(line) >= LONG_LINE]
-        if sum(line in seen for line in lines) <= share * len(lines):
-            kept.append((name, words))
-            seen.update(lines)
-    return Documents(*(tuple(column) for column in zip(*kept, strict=True))) if kept else Documents((), ())
+        if sum(line in earlier for line in lines) <= share * len(lines):
+            remaining.append((name, words))
+            earlier.update(lines)
+    return Documents(*(tuple(column) for column in zip(*remaining, strict=True))) if remaining else Documents((), ())
 
 
 def read(path: str | os.PathLike) -> Documents:
@@ -137,10 +137,10 @@ def split(documents: Documents, held_out: float = 0.1, *, seed: int) -> tuple[Do
 
 
 def rows(documents: Sequence[np.ndarray], length: int, end: int) -> Int32[np.ndarray, "rows length"]:
-    """Lay documents behind each other, each with the token `end` behind it, and cut the line into rows; a last part is left out.
+    """Concatenate documents, each with the token `end` behind it, and cut the line into rows; a rest is left out.
 
-    A loss of the next token learns the first token of a row from nothing, and the others from the row so far, which may
-    hold the end of another document.
+    Also known as: sequence packing. A loss of the next token learns the first token of a row from nothing, and the
+    others from the row so far, which may hold the end of another document.
 
     Args:
         documents: (n,) ids of the tokens of each.

@@ -1,4 +1,4 @@
-"""Texts as ids of tokens, by the `tokenizer.json` that belongs to an encoder; what does not fit is said, never cut in silence."""
+"""Texts as ids of tokens, by the `tokenizer.json` of an encoder; a text that is too long is never cut silently."""
 
 import dataclasses
 import warnings
@@ -91,9 +91,9 @@ class Tokenizer:
         return self.library.post_process(bare).ids, truncated, unknown
 
     def _say(self, number: int, count: int, room: int, rest: str) -> None:
-        shown = rest if len(rest) <= SHOWN else f"{rest[:SHOWN]}…"
+        excerpt = rest if len(rest) <= SHOWN else f"{rest[:SHOWN]}…"
         message = (
-            f"text {number} has {count} tokens and {room} are read (length = {self.length}): {shown!r} does not fit"
+            f"text {number} has {count} tokens and {room} are read (length = {self.length}): {excerpt!r} does not fit"
         )
         if self.too_long == "error":
             raise ValueError(
@@ -138,10 +138,10 @@ def _padding_id(file: Path, library: Any, stored: dict[str, Any], padding: str |
             f"padding = None, and {file} names no token that fills up short texts: give one, such as '<|endoftext|>' "
             "of CLIP"
         )
-    found = library.token_to_id(token)
-    if found is None:
+    result = library.token_to_id(token)
+    if result is None:
         raise ValueError(f"padding = {token!r} is no token of {file}")
-    return found
+    return result
 
 
 def _unknown_id(library: Any, stored: dict[str, Any]) -> int | None:

@@ -2,8 +2,8 @@
 
     W' = W + (α / r) · up · down
 
-The factor α / r goes into our second factor, so that `scale` of `networks.lora.unmerged` and `merge` is the strength that
-a user chooses, usually in [0, 1]. A file without α means α = r.
+The factor α / r goes into our second factor, so that `scale` of `networks.lora.unmerged` and `merge` is the strength
+that a user chooses, usually in [0, 1]. A file without α means α = r.
 
 References:
     Hu et al., 2021, section 4.1; Kalajdzievski, 2023, Eq. 1, for α / √r (from memory).

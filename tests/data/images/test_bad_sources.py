@@ -16,7 +16,7 @@ from PIL import Image
 
 from gendiff.core.errors import DataError
 from gendiff.data import random_access, sources
-from tests.data.images.test_files import LAYERED, png, saved, whole
+from tests.data.images.test_files import LAYERED, integers, png, saved
 from tests.data.images.test_sources import LABELS, PIXELS, folder, npy, npz, write
 from tests.tables import table
 
@@ -36,10 +36,10 @@ def as_another_user():
 @pytest.mark.fault("unreadable image")
 def test_what_this_user_may_not_read_is_an_error_that_says_so():
     with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to other users
-        place = Path(name)
-        place.chmod(0o755)
-        whole_folder, closed, file = folder(place / "closed"), folder(place / "photos") / "b", npz(place / "a.npz")
-        picture = sorted((place / "photos" / "a").iterdir())[0]
+        root = Path(name)
+        root.chmod(0o755)
+        whole_folder, closed, file = folder(root / "closed"), folder(root / "photos") / "b", npz(root / "a.npz")
+        picture = sorted((root / "photos" / "a").iterdir())[0]
         for path, mode in ((whole_folder, 0), (picture, 0), (file, 0)):
             path.chmod(mode)
         with as_another_user():
@@ -47,12 +47,12 @@ def test_what_this_user_may_not_read_is_an_error_that_says_so():
                 with pytest.raises(DataError, match=f"^{path}: may not be read by this user"):
                     sources.open(path)
             with pytest.raises(DataError, match=f"^{picture}: may not be read by this user"):
-                sources.open(place / "photos")
-            assert len(sources.open(place / "photos", on_bad="skip").skipped) == 1
+                sources.open(root / "photos")
+            assert len(sources.open(root / "photos", on_bad="skip").skipped) == 1
         whole_folder.chmod(0o644)  # without the right to search it, a folder gives its names only
         closed.chmod(0)
         with as_another_user():
-            for path, culprit in ((whole_folder, whole_folder), (closed, closed), (place / "photos", closed)):
+            for path, culprit in ((whole_folder, whole_folder), (closed, closed), (root / "photos", closed)):
                 with pytest.raises(DataError, match=f"^{culprit}: may not be read by this user"):
                     sources.open(path)
         whole_folder.chmod(0o755), closed.chmod(0o755)
@@ -80,7 +80,7 @@ def animation(path):
 
 
 def cut(path):
-    whole_file = saved(path, whole(1, (64, 64, 3))[0].astype(np.uint8)).read_bytes()
+    whole_file = saved(path, integers(1, (64, 64, 3))[0].astype(np.uint8)).read_bytes()
     path.write_bytes(whole_file[: len(whole_file) // 2])
 
 
@@ -191,7 +191,7 @@ def test_hostile_input_is_one_printable_error_that_names_its_path(tmp_path, kind
     make(path)
     with pytest.raises(DataError, match=message) as raised:
         sources.open(root if name.endswith(IN_A_FOLDER) else path)
-    assert str(raised.value).startswith(random_access.shown(path)) and str(raised.value).encode()
+    assert str(raised.value).startswith(random_access.printable(path)) and str(raised.value).encode()
     assert "\n" not in str(raised.value)
     if name.endswith(IN_A_FOLDER[:-1]):
         skipping = sources.open(root, on_bad="skip")

@@ -12,7 +12,7 @@ import pytest
 
 from gendiff.core.errors import DataError
 from gendiff.data import cache, held_out, random_access, sources
-from tests.data.images.test_files import saved, whole
+from tests.data.images.test_files import integers, saved
 from tests.data.images.test_sources import LABELS, PIXELS, folder
 from tests.refusals import refusals
 from tests.tables import table
@@ -121,26 +121,28 @@ cache.build(sources.open(sys.argv[1]), sys.argv[2], encode=encode, name="sum", s
 @pytest.mark.slow
 @pytest.mark.fault("a build of the cache is killed")
 def test_a_build_that_is_killed_with_9_at_random_moments_ends_as_if_it_had_not_been(tmp_path):
-    photos, place = (
+    photos, cache_folder = (
         folder(tmp_path / "photos", np.repeat(PIXELS, 10, axis=0), np.repeat(LABELS, 10)),
         tmp_path / "cache",
     )
     for delay in (0.0, 0.1, 0.25):
         with subprocess.Popen(
-            [sys.executable, "-c", BUILD, str(photos), str(place)], env=os.environ | {"JAX_PLATFORMS": "cpu"}
+            [sys.executable, "-c", BUILD, str(photos), str(cache_folder)], env=os.environ | {"JAX_PLATFORMS": "cpu"}
         ) as process:
-            before = len(list(place.rglob("*.json")))
-            while process.poll() is None and len(list(place.rglob("*.json"))) == before:
+            before = len(list(cache_folder.rglob("*.json")))
+            while process.poll() is None and len(list(cache_folder.rglob("*.json"))) == before:
                 time.sleep(0.005)
             time.sleep(delay)
             process.kill()
-    assert before < len(list(place.rglob("*.json"))) < 60
+    assert before < len(list(cache_folder.rglob("*.json"))) < 60
     encode, source = (lambda images: images.sum(axis=3)), sources.open(photos)
     again, new = (
-        cache.build(source, each, encode=encode, name="sum", shard_size=1) for each in (place, tmp_path / "new")
+        cache.build(source, each, encode=encode, name="sum", shard_size=1) for each in (cache_folder, tmp_path / "new")
     )
     equal(again, new)
-    files = {path.relative_to(place): path.read_bytes() for path in place.rglob("*.*") if path.suffix != ".tmp"}
+    files = {
+        path.relative_to(cache_folder): path.read_bytes() for path in cache_folder.rglob("*.*") if path.suffix != ".tmp"
+    }
     assert files == {path.relative_to(tmp_path / "new"): path.read_bytes() for path in (tmp_path / "new").rglob("*.*")}
 
 
@@ -181,19 +183,19 @@ def test_bad_pictures_are_one_error_or_skipped_and_the_work_is_not_done_twice(ph
 
 def test_mixed_sizes_across_shards_are_refused(tmp_path):
     root = folder(tmp_path / "photos", PIXELS, np.zeros_like(LABELS))
-    saved(root / "a" / "9.png", whole(1, (4, 4, 3))[0].astype(np.uint8))
+    saved(root / "a" / "9.png", integers(1, (4, 4, 3))[0].astype(np.uint8))
     with pytest.raises(DataError, match=r"9.png: shape \(4, 4, 3\), but .*0.png has \(5, 4, 3\); pass size="):
         built(root)
 
 
 def test_what_a_killed_build_left_is_removed_after_an_hour(photos):
     built(photos)
-    (place,) = (photos.parent / "cache").iterdir()
+    (cache_folder,) = (photos.parent / "cache").iterdir()
     for name, age in ((".old.tmp", 7200), (".young.tmp", 0)):
-        (place / name).write_bytes(b"x")
-        os.utime(place / name, (time.time() - age,) * 2)
+        (cache_folder / name).write_bytes(b"x")
+        os.utime(cache_folder / name, (time.time() - age,) * 2)
     built(photos)
-    assert [path.name for path in place.glob(".*.tmp")] == [".young.tmp"]
+    assert [path.name for path in cache_folder.glob(".*.tmp")] == [".young.tmp"]
 
 
 class Few(random_access.Source):

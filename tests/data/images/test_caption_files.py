@@ -43,21 +43,21 @@ def test_files_that_hold_captions_are_told_from_pictures_and_from_what_holds_nei
 
 BAD = {
     "none": (
-        lambda place: None,
+        lambda folder: None,
         "2 of 2 pictures have no caption .1.png, 2.png.: write each into a text file of the same name, as 1.txt",
     ),
-    "one of two": (lambda place: (place / "1.txt").write_text("a"), "1 of 2 pictures have no caption .2.png."),
+    "one of two": (lambda folder: (folder / "1.txt").write_text("a"), "1 of 2 pictures have no caption .2.png."),
     "two for one": (
-        lambda place: [(place / "1.txt").write_text("a"), listed(place, line("1.png", "a"), line("2.png", "b"))],
+        lambda folder: [(folder / "1.txt").write_text("a"), listed(folder, line("1.png", "a"), line("2.png", "b"))],
         "1.png: has a caption in 1.txt and one in metadata.jsonl",
     ),
-    "empty": (lambda place: (place / "1.txt").write_text(" \n"), "1.png: its caption is empty"),
-    "no text": (lambda place: (place / "1.txt").write_bytes(b"\xff\xfe\xff"), "1.txt: not a text in UTF-8"),
-    "no JSON": (lambda place: listed(place, "{"), "metadata.jsonl: line 1 is no JSON"),
-    "no object": (lambda place: listed(place, line("1.png", "a"), "[]"), "line 2 must hold"),
-    "no caption in it": (lambda place: listed(place, {"file_name": "1.png"}), "line 1 must hold"),
+    "empty": (lambda folder: (folder / "1.txt").write_text(" \n"), "1.png: its caption is empty"),
+    "no text": (lambda folder: (folder / "1.txt").write_bytes(b"\xff\xfe\xff"), "1.txt: not a text in UTF-8"),
+    "no JSON": (lambda folder: listed(folder, "{"), "metadata.jsonl: line 1 is no JSON"),
+    "no object": (lambda folder: listed(folder, line("1.png", "a"), "[]"), "line 2 must hold"),
+    "no caption in it": (lambda folder: listed(folder, {"file_name": "1.png"}), "line 1 must hold"),
     "a name twice": (
-        lambda place: listed(place, line("1.png", "a"), line("1.png", "b")),
+        lambda folder: listed(folder, line("1.png", "a"), line("1.png", "b")),
         "line 2 names 1.png a second time",
     ),
 }

@@ -101,9 +101,9 @@ KINDS = {  # values, how they are saved, how they are read, what comes back, and
 @table("kind", KINDS)
 def test_every_kind_of_file_becomes_the_stated_values(tmp_path, kind):
     values, name, saving, reading, expected, tolerance = KINDS[kind]
-    found = image_files.read(saved(tmp_path / name, values, **saving), **{"mode": "RGB"} | reading)
-    assert found.dtype == np.uint8 and found.shape == expected.shape
-    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+    result = image_files.read(saved(tmp_path / name, values, **saving), **{"mode": "RGB"} | reading)
+    assert result.dtype == np.uint8 and result.shape == expected.shape
+    np.testing.assert_allclose(result, expected, rtol=0, atol=tolerance)
 
 
 @table("colour, channels", [(0, 1), (2, 3), (4, 2), (6, 4)])
@@ -130,8 +130,8 @@ def test_cmyk_becomes_rgb_by_the_stated_formula_of_its_own_values(tmp_path):
 def bad_files(folder):
     """Each kind of unusable file, with what its error must say."""
     for name in ("cut.png", "cut.jpg"):
-        whole = saved(folder / name, picture(64, 64)).read_bytes()
-        (folder / name).write_bytes(whole[: len(whole) // 2])
+        intact = saved(folder / name, picture(64, 64)).read_bytes()
+        (folder / name).write_bytes(intact[: len(intact) // 2])
     (folder / "text.jpg").write_text("no image at all\n")
     (folder / "empty.png").write_bytes(b"")
     saved(folder / "really.tiff", COLOUR).rename(folder / "tiff.png")
@@ -167,8 +167,8 @@ def put(path, value=0, shape=(4, 4, 3)):
 
 @pytest.fixture
 def tree(tmp_path):
-    for value, place in enumerate(("dog/z.png", "dog/deep/er/a.PNG", "cat/b.png", "10/c.png", "2/d.png"), 1):
-        put(tmp_path / place, value)
+    for value, position in enumerate(("dog/z.png", "dog/deep/er/a.PNG", "cat/b.png", "10/c.png", "2/d.png"), 1):
+        put(tmp_path / position, value)
     return tmp_path
 
 
@@ -206,11 +206,11 @@ def test_mixed_sizes_are_an_error_without_a_size_and_one_array_with_one(tree):
 
 
 @pytest.mark.fault("unreadable image", "unexpected file in a folder of images")
-@table("place", ["cat/text.jpg", "cat/notes.txt", "cat/empty.png", "notes.txt"])
-def test_a_bad_or_loose_file_stops_the_load_or_is_skipped_and_counted(tree, place):
-    bad = tree / place
-    bad.write_text("" if "empty" in place else "words")
-    message = f"^{bad}: {'has no class: it lies beside the class folders 10' if place == 'notes.txt' else ''}"
+@table("name", ["cat/text.jpg", "cat/notes.txt", "cat/empty.png", "notes.txt"])
+def test_a_bad_or_loose_file_stops_the_load_or_is_skipped_and_counted(tree, name):
+    bad = tree / name
+    bad.write_text("" if "empty" in name else "words")
+    message = f"^{bad}: {'has no class: it lies beside the class folders 10' if name == 'notes.txt' else ''}"
     with pytest.raises(DataError, match=message):
         image_folder.load(tree)
     images = image_folder.load(tree, on_bad="skip")
@@ -266,7 +266,7 @@ test_unknown_options_are_refused = refusals(
 # Arrays.
 
 
-def whole(n=6, shape=(5, 4, 3), levels=256):
+def integers(n=6, shape=(5, 4, 3), levels=256):
     return np.random.default_rng(0).integers(0, levels, (n, *shape))
 
 
@@ -281,7 +281,7 @@ def refused(path, message):
 
 
 def test_whole_values_and_labels_come_back_scaled(tmp_path):
-    pixels, labels = whole().astype(np.uint8), np.array([0, 2, 1, 2, 0, NO_LABEL])
+    pixels, labels = integers().astype(np.uint8), np.array([0, 2, 1, 2, 0, NO_LABEL])
     images = numpy_files.load(npz(tmp_path / "a.npz", images=pixels, labels=labels))
     np.testing.assert_array_equal(scaling.from_unit(images.clean, 256), pixels)
     assert images.clean.dtype == np.float32 and images.labels.dtype == np.int32
@@ -289,7 +289,7 @@ def test_whole_values_and_labels_come_back_scaled(tmp_path):
 
 
 def test_an_npy_file_has_no_labels_grey_gains_its_channel_and_floats_in_the_unit_range_stay(tmp_path):
-    np.save(tmp_path / "a.npy", whole(shape=(8, 8), levels=17))
+    np.save(tmp_path / "a.npy", integers(shape=(8, 8), levels=17))
     images = numpy_files.load(tmp_path / "a.npy", levels=17)
     assert images.clean.shape == (6, 8, 8, 1) and images.levels == 17 and images.classes == ()
     assert images.labels.tolist() == [NO_LABEL] * 6
@@ -299,12 +299,12 @@ def test_an_npy_file_has_no_labels_grey_gains_its_channel_and_floats_in_the_unit
 
 
 WRONG = [
-    ({"images": whole(shape=(3, 8, 8))}, r"\(6, 3, 8, 8\) have their channels first.*transpose"),
-    ({"images": whole(shape=(1, 8, 9))}, "channels first"),
-    ({"images": whole() * 1.0}, r"must lie in \[-1, 1\], got \[\d+, 25\d\]; store whole values as integers"),
-    ({"images": whole() / 255}, r"and these lie in \[0, 1\], as those in \[0, 1\] do; store 2 x - 1"),
-    ({"images": whole() + 1}, r"1…256, but 256 levels are 0…255; pass levels="),
-    ({"images": whole() * -1}, "levels are 0…255"),
+    ({"images": integers(shape=(3, 8, 8))}, r"\(6, 3, 8, 8\) have their channels first.*transpose"),
+    ({"images": integers(shape=(1, 8, 9))}, "channels first"),
+    ({"images": integers() * 1.0}, r"must lie in \[-1, 1\], got \[\d+, 25\d\]; store whole values as integers"),
+    ({"images": integers() / 255}, r"and these lie in \[0, 1\], as those in \[0, 1\] do; store 2 x - 1"),
+    ({"images": integers() + 1}, r"1…256, but 256 levels are 0…255; pass levels="),
+    ({"images": integers() * -1}, "levels are 0…255"),
     ({"images": np.full((6, 4, 4, 1), np.nan)}, "96 of 96 values are NaN"),
     ({"images": np.zeros((6, 4, 4, 1), bool)}, "integers or floats, got bool"),
     ({"images": np.zeros((6, 4, 4, 1), complex)}, "integers or floats, got complex"),
@@ -323,7 +323,7 @@ WRONG = [
 @pytest.mark.fault("images: channels first")
 @table("wrong, message", WRONG)
 def test_wrong_arrays_are_refused_with_path_and_reason(tmp_path, wrong, message):
-    refused(npz(tmp_path / "a.npz", **{"images": whole(), "labels": np.zeros(6, int)} | wrong), message)
+    refused(npz(tmp_path / "a.npz", **{"images": integers(), "labels": np.zeros(6, int)} | wrong), message)
 
 
 class Marker:
@@ -348,7 +348,7 @@ def test_pickled_objects_are_refused_and_never_run(tmp_path):
 
 @pytest.mark.fault("crafted npz header")
 def test_broken_forged_missing_and_misnamed_files_are_refused_with_their_path(tmp_path):
-    full, array = npz(tmp_path / "full.npz", images=whole(), labels=np.zeros(6, int)).read_bytes(), io.BytesIO()
+    full, array = npz(tmp_path / "full.npz", images=integers(), labels=np.zeros(6, int)).read_bytes(), io.BytesIO()
     np.save(array, np.zeros((1, 4, 4, 1), np.uint8))
     # more than the file holds
     huge = array.getvalue().replace(b"(1, 4, 4, 1), }           ", b"(1000000000, 4000, 4, 1), }")
@@ -377,7 +377,7 @@ def test_broken_forged_missing_and_misnamed_files_are_refused_with_their_path(tm
 
 
 def test_a_name_that_is_missing_or_occurs_twice_is_refused(tmp_path):
-    path = npz(tmp_path / "a.npz", x=whole(), y=np.zeros(6, np.int64))
+    path = npz(tmp_path / "a.npz", x=integers(), y=np.zeros(6, np.int64))
     assert numpy_files.load(path, images="x", labels="y").classes == ("0",)
     assert numpy_files.load(path, images="x", labels=None).classes == ()
     refused(path, "has 0 arrays named 'images', one is needed; its arrays are x, y")
@@ -392,9 +392,9 @@ def test_a_name_that_is_missing_or_occurs_twice_is_refused(tmp_path):
 
 
 FILES = {
-    "a.png": lambda path: Image.fromarray(whole(1, (6, 9, 3)).astype(np.uint8)[0]).save(path),
-    "a.npy": lambda path: np.save(path, whole(2, (4, 4, 1)).astype(np.uint8)),
-    "a.npz": lambda path: npz(path, images=whole(2, (4, 4, 1)).astype(np.uint8), labels=np.zeros(2, int)),
+    "a.png": lambda path: Image.fromarray(integers(1, (6, 9, 3)).astype(np.uint8)[0]).save(path),
+    "a.npy": lambda path: np.save(path, integers(2, (4, 4, 1)).astype(np.uint8)),
+    "a.npz": lambda path: npz(path, images=integers(2, (4, 4, 1)).astype(np.uint8), labels=np.zeros(2, int)),
 }
 
 
@@ -406,8 +406,8 @@ def test_damaged_bytes_of_any_kind_of_file_give_a_data_error_or_images_and_nothi
     original, rng = path.read_bytes(), np.random.default_rng(1)
     for _ in range(300):
         damaged = bytearray(original)
-        for place in rng.integers(min(len(damaged), 300 if name == "a.png" else 160), size=rng.integers(1, 4)):
-            damaged[place] = rng.integers(256)
+        for position in rng.integers(min(len(damaged), 300 if name == "a.png" else 160), size=rng.integers(1, 4)):
+            damaged[position] = rng.integers(256)
         path.write_bytes(damaged)
         try:
             images = image_files.read(path, mode="RGB") if name == "a.png" else numpy_files.load(path).clean

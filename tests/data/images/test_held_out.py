@@ -8,9 +8,9 @@ from tests.refusals import refusals
 
 def test_groups_lie_on_one_side_whatever_the_order_of_the_rows():
     groups = [str(number % 30).encode() for number in range(90)]
-    kept, kept_out = held_out.rows(groups, 0.2, seed=3)
-    assert sorted([*kept, *kept_out]) == [*range(90)] and len(kept_out) == 18
-    assert not {groups[row] for row in kept} & {groups[row] for row in kept_out}
+    training, kept_out = held_out.rows(groups, 0.2, seed=3)
+    assert sorted([*training, *kept_out]) == [*range(90)] and len(kept_out) == 18
+    assert not {groups[row] for row in training} & {groups[row] for row in kept_out}
     turned = held_out.rows(groups[::-1], 0.2, seed=3)[1]
     assert sorted(89 - turned) == sorted(kept_out)
 
@@ -23,10 +23,10 @@ def test_pictures_that_are_nearly_the_same_join_their_groups_however_long_the_ch
     groups = [b"%d" % number for number in range(len(images))]
     names = held_out.joined(groups, images, 9.0)
     assert names[0] == names[5] == names[2040] == b"0"
-    apart = held_out.joined(groups, images, 8.9)
-    assert len({apart[0], apart[5], apart[2040]}) == 3
+    joined = held_out.joined(groups, images, 8.9)
+    assert len({joined[0], joined[5], joined[2040]}) == 3
     exact = {image.tobytes() for image in images}
-    assert len(set(apart)) == len(exact)
+    assert len(set(joined)) == len(exact)
 
 
 def test_one_group_stays_one_where_its_pictures_differ():

@@ -14,12 +14,12 @@ import pytest
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.data import batches as order
 from gendiff.data import pipeline, random_access, scaling
-from tests.data.images.test_files import whole
+from tests.data.images.test_files import integers
 from tests.refusals import refusals
 from tests.tables import table
 
 pytest.importorskip("grain")
-PIXELS = whole(23, (2, 3, 1)).astype(np.uint8)
+PIXELS = integers(23, (2, 3, 1)).astype(np.uint8)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

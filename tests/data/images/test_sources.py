@@ -14,19 +14,19 @@ from gendiff.core.errors import DataError
 from gendiff.core.types import NO_LABEL
 from gendiff.data import array_records, held_out, numpy_files, random_access, saved_datasets, sources
 from gendiff.data.images.random_access import Example
-from tests.data.images.test_files import saved, whole
+from tests.data.images.test_files import integers, saved
 from tests.refusals import refusals
 from tests.tables import table
 
-PIXELS = whole(6, (5, 4, 3)).astype(np.uint8)
+PIXELS = integers(6, (5, 4, 3)).astype(np.uint8)
 LABELS = np.array([0, 1, 0, 1, 1, 0], np.int32)
 
 
 def folder(path, pixels=PIXELS, labels=LABELS):
     for i, (image, label) in enumerate(zip(pixels, labels, strict=True)):
-        place = path / "ab"[label]
-        place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(place / f"{i}.png")
+        class_folder = path / "ab"[label]
+        class_folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(class_folder / f"{i}.png")
     return path
 
 
@@ -149,7 +149,7 @@ def test_a_folder_has_classes_from_two_folders_on_and_is_read_at_any_depth_witho
 
 
 def test_arrays_of_other_levels_and_floats_keep_their_values(tmp_path):
-    np.save(tmp_path / "a.npy", whole(3, (4, 4), levels=1000).astype(np.uint16))
+    np.save(tmp_path / "a.npy", integers(3, (4, 4), levels=1000).astype(np.uint16))
     deep = numpy_files.source(tmp_path / "a.npy", levels=1000)
     assert deep[0].image.dtype == np.uint16 and deep[0].image.shape == (4, 4, 1) and deep.levels == 1000
     np.savez(tmp_path / "a.npz", arr_0=np.linspace(-1, 1, 48).reshape(3, 4, 4))
@@ -164,7 +164,7 @@ def test_arrays_of_other_levels_and_floats_keep_their_values(tmp_path):
         sources.open(tmp_path / "rgba.npy", mode="RGB")
     assert len(sources.open(tmp_path / "rgba.npy", mode="RGB", on_bad="skip")) == 5
     shaped = sources.open(
-        records(tmp_path / "f.arrayrecord", whole(2, (2, 3, 5)).astype(np.float32), LABELS[:2], "raw")
+        records(tmp_path / "f.arrayrecord", integers(2, (2, 3, 5)).astype(np.float32), LABELS[:2], "raw")
     )
     assert shaped[1].image.shape == (2, 3, 5) and shaped[1].image.dtype == np.float32
 
@@ -185,7 +185,7 @@ def test_arr_1_is_the_labels_where_arr_0_is_the_images(tmp_path):
 
 
 def test_a_split_is_disjoint_keeps_copies_on_one_side_and_goes_by_content(tmp_path):
-    pixels = np.concatenate([whole(40, (2, 2, 3)).astype(np.uint8)] * 2)  # every picture twice
+    pixels = np.concatenate([integers(40, (2, 2, 3)).astype(np.uint8)] * 2)  # every picture twice
     np.save(tmp_path / "a.npy", pixels)
     np.save(tmp_path / "b.npy", pixels[::-1])
     train, out = held_out.split(sources.open(tmp_path / "a.npy"), 0.2, seed=1)

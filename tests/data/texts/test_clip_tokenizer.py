@@ -61,8 +61,8 @@ def test_a_row_begins_and_ends_and_is_filled_up(tokenizer):
 
 
 def test_the_word_of_the_padding_is_a_word_unless_it_is_read_as_transformers_does(tmp_path):
-    own, theirs = (clip_tokenizer.load(write(tmp_path), like_transformers=like) for like in (False, True))
-    assert own.ids("a!") == [IDS["a</w>"], IDS["!</w>"]] and theirs.ids("a!") == [IDS["a</w>"], IDS["!"]]
+    ours, theirs = (clip_tokenizer.load(write(tmp_path), like_transformers=like) for like in (False, True))
+    assert ours.ids("a!") == [IDS["a</w>"], IDS["!</w>"]] and theirs.ids("a!") == [IDS["a</w>"], IDS["!"]]
 
 
 def test_older_files_name_the_padding_apart_and_newer_ones_in_one_place(tmp_path):

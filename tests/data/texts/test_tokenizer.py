@@ -29,18 +29,18 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 @functools.cache
 def bert_file():
-    made = tokenizers.Tokenizer(
+    tokenizer = tokenizers.Tokenizer(
         tokenizers.models.WordPiece({piece: i for i, piece in enumerate(PIECES)}, unk_token="[UNK]")
     )
-    made.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
-    made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    made.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    made.add_special_tokens(list(PIECES[:4]))
-    made.enable_truncation(4)  # as the file of MiniLM has, which would cut in silence
-    made.enable_padding(pad_id=0, pad_token="[PAD]", length=128)
+    tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer.add_special_tokens(list(PIECES[:4]))
+    tokenizer.enable_truncation(4)  # as the file of MiniLM has, which would cut in silence
+    tokenizer.enable_padding(pad_id=0, pad_token="[PAD]", length=128)
     path = FOLDER / "bert" / "tokenizer.json"
     path.parent.mkdir(exist_ok=True)
-    made.save(str(path))
+    tokenizer.save(str(path))
     return path
 
 
@@ -50,14 +50,16 @@ def clip_file():
     model = tokenizers.models.BPE(
         vocabulary, [], unk_token=END, end_of_word_suffix="</w>", continuing_subword_prefix=""
     )
-    made = tokenizers.Tokenizer(model)
-    made.normalizer = tokenizers.normalizers.Lowercase()
-    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.normalizer = tokenizers.normalizers.Lowercase()
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     ends = (END, vocabulary[END]), (START, vocabulary[START])
-    made.post_processor = tokenizers.processors.RobertaProcessing(*ends, trim_offsets=False, add_prefix_space=False)
-    made.add_special_tokens([START, END])
+    tokenizer.post_processor = tokenizers.processors.RobertaProcessing(
+        *ends, trim_offsets=False, add_prefix_space=False
+    )
+    tokenizer.add_special_tokens([START, END])
     path = FOLDER / "clip.json"
-    made.save(str(path))
+    tokenizer.save(str(path))
     return path
 
 
