@@ -9,7 +9,7 @@ pytest.importorskip("torch", reason="needs torch and diffusers: make test-peers"
 diffusers = pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")
 
 from gendiff.pipelines.diffusers_schedulers import configurations, from_config  # noqa: E402
-from tests.pipelines.diffusers_schedulers.cases import CASES, TO_MIN, of  # noqa: E402
+from tests.pipelines.diffusers_schedulers.cases import CASES, TO_MIN, scheduler_config  # noqa: E402
 from tests.pipelines.diffusers_schedulers.make_fixture import run  # noqa: E402
 from tests.pipelines.diffusers_schedulers.test_like_diffusers import FIXTURE, ours  # noqa: E402
 
@@ -48,7 +48,7 @@ def test_stored_ends_are_those_of_the_installed_version_and_ours(name):
 @pytest.mark.parametrize("spread", ["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"])
 @pytest.mark.parametrize("name", ["UniPCMultistep", "EulerDiscrete"])
 def test_levels_between_limits_end_where_those_of_the_class_do(name, spread):
-    config = of(name, TO_MIN, {spread: True}, sigma_min=0.05, sigma_max=12.0)
+    config = scheduler_config(name, TO_MIN, {spread: True}, sigma_min=0.05, sigma_max=12.0)
     theirs = getattr(diffusers, config["_class_name"]).from_config(config)
     theirs.set_timesteps(10)
     levels = from_config(config, like_diffusers=True).grid(10)

@@ -23,7 +23,7 @@ torch = pytest.importorskip("torch", reason="needs torch, diffusers and transfor
 diffusers = pytest.importorskip("diffusers", reason="needs torch, diffusers and transformers: make test-peers")
 transformers = pytest.importorskip("transformers", reason="needs torch, diffusers and transformers: make test-peers")
 
-from tests.pipelines.stable_diffusion.peer_pipelines import CASES, built, built_control, drawn, latents  # noqa: E402
+from tests.pipelines.stable_diffusion.peer_pipelines import CASES, built, built_control, latents, samples  # noqa: E402
 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # their warnings are not ours
 
@@ -73,7 +73,7 @@ def test_tokens_are_those_of_transformers(tmp_path, padding):
 def test_a_guided_run_ends_where_that_of_diffusers_does(folders, name):
     case, (pipe, place) = CASES[name], folders[name]
     start = latents(case)
-    expected, pictures = drawn(pipe, case, start)
+    expected, pictures = samples(pipe, case, start)
     model = open_model(place, like_diffusers=True)
     pipeline = model.pipeline(case.steps)
     prompt, negative = aligned(model.prompt(case.prompts), model.negative([case.negative or ""] * len(case.prompts)))
@@ -95,7 +95,7 @@ def test_a_folder_that_was_written_here_draws_the_same_in_diffusers(folders, tmp
     )
     again.set_progress_bar_config(disable=True)
     start = latents(case)
-    np.testing.assert_allclose(drawn(again, case, start)[1], drawn(pipe, case, start)[1], atol=1e-5)
+    np.testing.assert_allclose(samples(again, case, start)[1], samples(pipe, case, start)[1], atol=1e-5)
 
 
 def picture():

@@ -32,7 +32,7 @@ BATCH = (
 TOLD = ("one", "x", "t", "words")
 PARAMS = {
     "table": RNG.normal(size=(VOCABULARY, VOCABULARY)).astype(np.float32),
-    **{name: {told: np.zeros(shape, np.float32) for told in TOLD} for name, shape in SHAPES.items()},
+    **{name: {what: np.zeros(shape, np.float32) for what in TOLD} for name, shape in SHAPES.items()},
 }
 
 
@@ -49,9 +49,9 @@ def predict(params, parts):
     def output(part):
         if not isinstance(part, networks.Picture):
             return params["table"][jnp.maximum(part, 0)]
-        own = params["read" if isinstance(parts[0], networks.Picture) else "drawn"]
-        shown = {"one": 1.0, "x": part.x, "t": part.t[:, None, None, None] / 1000, "words": words[:, None, None, None]}
-        return sum(own[told] * shown[told] for told in TOLD)
+        slopes_of = params["read" if isinstance(parts[0], networks.Picture) else "drawn"]
+        inputs = {"one": 1.0, "x": part.x, "t": part.t[:, None, None, None] / 1000, "words": words[:, None, None, None]}
+        return sum(slopes_of[name] * inputs[name] for name in TOLD)
 
     return Outputs(tuple(output(part) for part in parts))
 
@@ -67,14 +67,14 @@ def half():
     return run(0.5)
 
 
-def seen(slopes, name, told):
+def slope(slopes, name, what):
     """What the network was told of each picture, by the slope of the loss."""
-    return slopes[name][told] / slopes[name]["one"]
+    return slopes[name][what] / slopes[name]["one"]
 
 
-def kept(slopes):
+def with_words(slopes):
     """Which documents kept the words of their text."""
-    words = np.round(seen(slopes, "drawn", "words")[:, 0, 0, 0]).astype(int)
+    words = np.round(slope(slopes, "drawn", "words")[:, 0, 0, 0]).astype(int)
     length = (TEXTS >= 0).sum(1)
     assert ((words == length) | (words == 1)).all()
     return words == length
@@ -94,9 +94,9 @@ def test_pictures_are_noised_at_their_levels_and_judged_by_their_targets(half):
     for name, clean in CLEAN.items():
         target = -slopes[name]["one"] * clean[0].size * 2 * SAMPLES / (2 * 5.0)  # both documents have as many pictures
         noise = target + clean
-        sigma = seen(slopes, name, "t")
+        sigma = slope(slopes, name, "t")
         np.testing.assert_allclose(sigma, np.broadcast_to(sigma[:, :1, :1], sigma.shape), rtol=1e-4)
-        np.testing.assert_allclose(seen(slopes, name, "x"), (1 - sigma) * clean + sigma * noise, atol=1e-4)
+        np.testing.assert_allclose(slope(slopes, name, "x"), (1 - sigma) * clean + sigma * noise, atol=1e-4)
         assert abs(noise.mean()) < 0.3 and 0.8 < noise.std() < 1.2
         errors.append(np.mean(target**2, (1, 2, 3)))
     np.testing.assert_allclose(metrics["mse"], np.mean(errors), rtol=1e-5)
@@ -104,25 +104,25 @@ def test_pictures_are_noised_at_their_levels_and_judged_by_their_targets(half):
 
 
 def test_a_picture_with_a_text_behind_it_has_at_most_half_of_the_noise(half):
-    sigma = {name: seen(half[1], name, "t")[:, 0, 0, 0] for name in CLEAN}
+    sigma = {name: slope(half[1], name, "t")[:, 0, 0, 0] for name in CLEAN}
     assert 0 < sigma["read"].min() and 0.4 < sigma["read"].max() <= 0.5001 and sigma["drawn"].max() > 0.9
 
 
 def test_texts_are_judged_token_by_token_where_the_network_is_told_them(half):
     (_, metrics), slopes = half
-    rows = kept(slopes)
+    rows = with_words(slopes)
     assert 8 < rows.sum() < 28
-    told = np.where(rows[:, None], TEXTS, np.asarray(without_words(TEXTS)))
-    expected = nll(np.concatenate([told, TEXTS]), np.concatenate([np.ones_like(WEIGHT), WEIGHT]))
+    name = np.where(rows[:, None], TEXTS, np.asarray(without_words(TEXTS)))
+    expected = nll(np.concatenate([name, TEXTS]), np.concatenate([np.ones_like(WEIGHT), WEIGHT]))
     np.testing.assert_allclose((metrics["nll"], metrics["accuracy"]), expected, rtol=1e-5)
 
 
 def test_texts_alone_cost_what_next_tokens_cost():
     (loss, metrics), _ = run(1.0, Interleaved((language.Texts(TEXTS, WEIGHT),)), z_loss=0.1)
     plain = language.objective.next_token(lambda table, tokens: (table[jnp.maximum(tokens, 0)],), z_loss=0.1)
-    expected, own = quickly(plain)(PARAMS["table"], jax.random.key(0), language.Texts(TEXTS, WEIGHT))
-    assert metrics.keys() == own.keys() == {"nll", "accuracy"}
-    np.testing.assert_allclose((loss, metrics["nll"]), (expected, own["nll"]), rtol=1e-6)
+    expected, slopes_of = quickly(plain)(PARAMS["table"], jax.random.key(0), language.Texts(TEXTS, WEIGHT))
+    assert metrics.keys() == slopes_of.keys() == {"nll", "accuracy"}
+    np.testing.assert_allclose((loss, metrics["nll"]), (expected, slopes_of["nll"]), rtol=1e-6)
 
 
 def test_a_text_without_words_keeps_its_first_token():

@@ -57,17 +57,17 @@ def test_a_picture_of_a_text_is_drawn_as_from_whole_documents_with_and_without_i
         return answer(params, text, networks.Picture(x, t))[1]
 
     @quickly
-    def whole(params):
-        given = diffusion.from_network(predict, params, FLOW, TEXTS)
+    def by_hand(params):
+        conditional = diffusion.from_network(predict, params, FLOW, TEXTS)
         guided = diffusion.guidance.classifier_free(
-            given, given.with_condition(without_words(TEXTS)), 3.0, batched=True
+            conditional, conditional.with_condition(without_words(TEXTS)), 3.0, batched=True
         )
         return diffusion.sample(
             jax.random.key(0), guided, diffusion.samplers.ddim(1.0), LEVELS, SHAPE, INDEX, num_steps=3
         )
 
     assert base().shape == (3, *SHAPE) and base().std() > 0.1
-    np.testing.assert_allclose(base(), whole(PARAMS), atol=2e-5)
+    np.testing.assert_allclose(base(), by_hand(PARAMS), atol=2e-5)
 
 
 def test_a_picture_is_a_function_of_its_own_text_and_index_and_padding_does_not_enter():
@@ -145,10 +145,10 @@ def test_likelihoods_of_answers_are_those_of_whole_documents():
     for row, question in enumerate(QUESTIONS):
         length = (question >= 0).sum()
         for number, words in enumerate(answers[row, :3]):
-            given = words[words >= 0]
-            text = np.tile(np.concatenate([question[:length], given]), (3, 1))
-            log_probs = scipy.special.log_softmax(logits()(text)[row], -1)[length - 1 : length - 1 + len(given)]
-            np.testing.assert_allclose(result[row, number], log_probs[np.arange(len(given)), given].sum(), atol=2e-5)
+            tokens = words[words >= 0]
+            text = np.tile(np.concatenate([question[:length], tokens]), (3, 1))
+            log_probs = scipy.special.log_softmax(logits()(text)[row], -1)[length - 1 : length - 1 + len(tokens)]
+            np.testing.assert_allclose(result[row, number], log_probs[np.arange(len(tokens)), tokens].sum(), atol=2e-5)
 
 
 # Both in one document.
@@ -162,11 +162,11 @@ def test_one_cache_goes_from_a_text_to_its_picture_and_on_to_what_is_said_of_it(
         away = MODEL.read(params, language.cache.full(NETWORK, 3, 18), without_words(TEXTS))
         pictures = MODEL.draw(jax.random.key(0), params, held, away, 3.0, LEVELS, SHAPE, INDEX, num_steps=3)
         held = MODEL.read(params, held, pictures)
-        said = MODEL.write(jax.random.key(1), params, held, QUESTIONS, INDEX, max_tokens=2, processor=GREEDY)
-        text = jnp.concatenate([QUESTIONS[1:2, :1], said.tokens[1:2, :1]], 1)
+        answer_text = MODEL.write(jax.random.key(1), params, held, QUESTIONS, INDEX, max_tokens=2, processor=GREEDY)
+        text = jnp.concatenate([QUESTIONS[1:2, :1], answer_text.tokens[1:2, :1]], 1)
         document = TEXTS[1:2], networks.Picture(pictures[1:2], jnp.zeros(1)), text
-        return pictures, said.tokens, answer(params, *document)[2][0].argmax(-1)
+        return pictures, answer_text.tokens, answer(params, *document)[2][0].argmax(-1)
 
-    drawn, tokens, expected = jax.device_get(both(PARAMS))
-    np.testing.assert_allclose(drawn, base(), atol=1e-5)
+    images, tokens, expected = jax.device_get(both(PARAMS))
+    np.testing.assert_allclose(images, base(), atol=1e-5)
     np.testing.assert_array_equal(tokens[1], expected)

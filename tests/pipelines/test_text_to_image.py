@@ -78,15 +78,15 @@ def pictures(index=range(POOL), *, params=PARAMS, prompt=PROMPTS, negative=None,
     )
 
 
-def latents(*given, **options):
-    return pictures(*given, **options)[..., :2]
+def latents(*arguments, **options):
+    return pictures(*arguments, **options)[..., :2]
 
 
 def test_it_is_the_composition_of_its_parts():
     @quickly
     def composed(params, ids, mask):
-        given = diffusion.from_network(predict, params["network"], FLOW, encode(params["text"], ids, mask))
-        guided = diffusion.guidance.classifier_free(given, given.with_condition(networks.NO_TEXT), 3.0)
+        arguments = diffusion.from_network(predict, params["network"], FLOW, encode(params["text"], ids, mask))
+        guided = diffusion.guidance.classifier_free(arguments, arguments.with_condition(networks.NO_TEXT), 3.0)
         sampler = diffusion.samplers.ddim(1.0)
         latents = diffusion.sample(jax.random.key(0), guided, sampler, LEVELS, SHAPE, jnp.arange(POOL), num_steps=4)
         return decode(params["decoder"], latents)
@@ -108,8 +108,8 @@ def test_networks_of_ours_are_guided_by_the_text_that_is_encoded():
     def both(params, x, prompts):
         pipeline = TextToImage(networks.pure(encoder), networks.pure(network), FLOW, diffusion.samplers.ddim(), SHAPE)
         text = networks.pure(encoder)(params["text"], prompts.ids, prompts.mask)
-        given = diffusion.from_network(networks.pure(network), params["network"], FLOW, text)
-        by_hand = diffusion.guidance.classifier_free(given, given.with_condition(networks.NO_TEXT), 3.0)
+        arguments = diffusion.from_network(networks.pure(network), params["network"], FLOW, text)
+        by_hand = diffusion.guidance.classifier_free(arguments, arguments.with_condition(networks.NO_TEXT), 3.0)
         return [
             each(x, SCHEDULE.at(0.5)).clean
             for each in (pipeline.denoiser(params, prompts, empty_prompt(prompts), 3.0), by_hand)
@@ -121,18 +121,16 @@ def test_networks_of_ours_are_guided_by_the_text_that_is_encoded():
 
 
 def test_a_picture_is_a_function_of_its_own_prompt_and_index():
-    whole, order = latents(), [4, 0, 3, 1, 5, 2]
-    np.testing.assert_allclose(latents(order, prompt=rows(PROMPTS, order)), whole[order], atol=1e-5)
+    full, order = latents(), [4, 0, 3, 1, 5, 2]
+    np.testing.assert_allclose(latents(order, prompt=rows(PROMPTS, order)), full[order], atol=1e-5)
     beside_strangers = latents([7, 2, 900, 8, 11, 9], prompt=rows(PROMPTS, [0, 2, 5, 5, 1, 3]))
-    np.testing.assert_allclose(beside_strangers[1], whole[2], atol=1e-5)
+    np.testing.assert_allclose(beside_strangers[1], full[2], atol=1e-5)
 
     def some(index, prompt):
         return LATENTS(PARAMS, jax.random.key(0), prompt, empty_prompt(prompt), 3.0, LEVELS, index, num_steps=4)
 
     for size in (1, 4):
-        np.testing.assert_allclose(
-            quickly(diffusion.in_chunks(some, size))(jnp.arange(POOL), PROMPTS), whole, atol=1e-5
-        )
+        np.testing.assert_allclose(quickly(diffusion.in_chunks(some, size))(jnp.arange(POOL), PROMPTS), full, atol=1e-5)
 
 
 def test_padding_of_a_prompt_does_not_enter():
@@ -143,8 +141,8 @@ def test_padding_of_a_prompt_does_not_enter():
 @pytest.fixture(scope="module")
 def watched():
     """Latents of one prompt for all samples, and what was seen of them."""
-    prompt, seen = tokens([1, 2, 3]), []
-    options = {"num_steps": 2, "on_level": lambda step, x: seen.append((int(step), x))}
+    prompt, steps = tokens([1, 2, 3]), []
+    options = {"num_steps": 2, "on_level": lambda step, x: steps.append((int(step), x))}
     run = quickly(
         lambda: LATENTS(
             PARAMS, jax.random.key(0), prompt, empty_prompt(prompt), 3.0, LEVELS, jnp.arange(POOL), **options
@@ -152,7 +150,7 @@ def watched():
     )
     result = run()
     jax.effects_barrier()
-    return result, seen
+    return result, steps
 
 
 def test_one_prompt_holds_for_all_samples(watched):
@@ -160,9 +158,9 @@ def test_one_prompt_holds_for_all_samples(watched):
 
 
 def test_the_latents_of_each_step_may_be_watched(watched):
-    result, seen = watched
-    assert [step for step, _ in seen] == [1, 2]
-    np.testing.assert_allclose(seen[1][1], result, atol=1e-6)
+    result, steps = watched
+    assert [step for step, _ in steps] == [1, 2]
+    np.testing.assert_allclose(steps[1][1], result, atol=1e-6)
 
 
 def test_one_compile_serves_prompts_scales_steps_keys_and_parameters():
@@ -181,16 +179,16 @@ def test_scale_0_follows_the_negative_prompt_scale_1_the_prompt():
 
 
 def test_the_denoiser_of_a_prompt_serves_editing():
-    given = RNG.normal(size=(POOL, *SHAPE)).astype(np.float32)
+    arguments = RNG.normal(size=(POOL, *SHAPE)).astype(np.float32)
 
     @quickly
     def edit(params, latents):
         denoise, sampler = PIPELINE.denoiser(params, PROMPTS, empty_prompt(PROMPTS), 2.0), diffusion.samplers.ddim()
-        of = jax.random.key(0), denoise, sampler, LEVELS, latents, jnp.arange(POOL)
-        return diffusion.editing.image_to_image(*of, strength=0.5, num_steps=4)
+        settings = jax.random.key(0), denoise, sampler, LEVELS, latents, jnp.arange(POOL)
+        return diffusion.editing.image_to_image(*settings, strength=0.5, num_steps=4)
 
-    edited = edit(PARAMS, given)
-    assert edited.shape == given.shape and np.isfinite(edited).all()
+    edited = edit(PARAMS, arguments)
+    assert edited.shape == arguments.shape and np.isfinite(edited).all()
 
 
 def with_parts(*names):

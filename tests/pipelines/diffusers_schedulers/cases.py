@@ -70,7 +70,7 @@ PUBLISHED = {
 """The scheduler_config.json of published models, from memory."""
 
 
-def of(name: str, *parts: dict[str, Any], **fields: Any) -> dict[str, Any]:
+def scheduler_config(name: str, *parts: dict[str, Any], **fields: Any) -> dict[str, Any]:
     """A configuration on Stable Diffusion's chain."""
     config = {"_class_name": f"{name}Scheduler"} | SD
     for part in (*parts, fields):
@@ -104,12 +104,14 @@ CASES = {
     "PNDM of velocities": Case(SD_1_5 | {"prediction_type": "v_prediction"}),
     "PNDM with Runge-Kutta": Case(SD_1_5 | {"skip_prk_steps": False}),
     "DDIM of SD 2.1": Case(SD_2_1),
-    "DDIM between its levels": Case(of("DDIM", ZERO, clip_sample=False), 7),
-    "DDIM clipped": Case(of("DDIM", clip_sample_range=0.8, timestep_spacing="linspace")),
+    "DDIM between its levels": Case(scheduler_config("DDIM", ZERO, clip_sample=False), 7),
+    "DDIM clipped": Case(scheduler_config("DDIM", clip_sample_range=0.8, timestep_spacing="linspace")),
     "DDIM thresholded": Case(
-        of("DDIM", thresholding=True, dynamic_thresholding_ratio=0.8, sample_max_value=1.5, prediction_type="sample")
+        scheduler_config(
+            "DDIM", thresholding=True, dynamic_thresholding_ratio=0.8, sample_max_value=1.5, prediction_type="sample"
+        )
     ),
-    "DDPM": Case(of("DDPM", variance_type="fixed_large")),
+    "DDPM": Case(scheduler_config("DDPM", variance_type="fixed_large")),
     "Euler of SDXL": Case(SDXL),
     "Euler between timesteps": Case(SDXL | {"timestep_spacing": "linspace"}, 8),
     "Euler, Karras": Case(SDXL | KARRAS),
@@ -117,25 +119,27 @@ CASES = {
     "Euler, Beta": Case(SDXL | {"use_beta_sigmas": True}),
     "Euler at zero terminal SNR": Case(SDXL | ZERO),
     "Euler ancestral of SDXL Turbo": Case(SDXL_TURBO),
-    "Heun": Case(of("HeunDiscrete")),
-    "Heun, Karras": Case(of("HeunDiscrete", KARRAS, prediction_type="sample")),
-    "multistep": Case(of("DPMSolverMultistep")),
+    "Heun": Case(scheduler_config("HeunDiscrete")),
+    "Heun, Karras": Case(scheduler_config("HeunDiscrete", KARRAS, prediction_type="sample")),
+    "multistep": Case(scheduler_config("DPMSolverMultistep")),
     "multistep 3": Case(
-        of("DPMSolverMultistep", KARRAS, solver_order=3, timestep_spacing="leading", steps_offset=1), 16
+        scheduler_config("DPMSolverMultistep", KARRAS, solver_order=3, timestep_spacing="leading", steps_offset=1), 16
     ),
-    "multistep, log-SNR": Case(of("DPMSolverMultistep", solver_type="heun", use_lu_lambdas=True)),
-    "multistep, noise form": Case(of("DPMSolverMultistep", TO_MIN, algorithm_type="dpmsolver")),
-    "multistep 3, noise form": Case(of("DPMSolverMultistep", TO_MIN, algorithm_type="dpmsolver", solver_order=3)),
+    "multistep, log-SNR": Case(scheduler_config("DPMSolverMultistep", solver_type="heun", use_lu_lambdas=True)),
+    "multistep, noise form": Case(scheduler_config("DPMSolverMultistep", TO_MIN, algorithm_type="dpmsolver")),
+    "multistep 3, noise form": Case(
+        scheduler_config("DPMSolverMultistep", TO_MIN, algorithm_type="dpmsolver", solver_order=3)
+    ),
     "multistep, stochastic": Case(
-        of("DPMSolverMultistep", algorithm_type="sde-dpmsolver++", timestep_spacing="trailing")
+        scheduler_config("DPMSolverMultistep", algorithm_type="sde-dpmsolver++", timestep_spacing="trailing")
     ),
-    "multistep at zero terminal SNR": Case(of("DPMSolverMultistep", ZERO, euler_at_final=True)),
-    "multistep on the straight path": Case(of("DPMSolverMultistep", STRAIGHT)),
-    "single step": Case(of("DPMSolverSinglestep")),
-    "single step, whole pairs": Case(of("DPMSolverSinglestep", KARRAS, TO_MIN)),
-    "UniPC": Case(of("UniPCMultistep")),
-    "UniPC 3": Case(of("UniPCMultistep", KARRAS, TO_MIN, solver_order=3, solver_type="bh1")),
-    "UniPC on the straight path": Case(of("UniPCMultistep", STRAIGHT, shift_terminal=0.1)),
+    "multistep at zero terminal SNR": Case(scheduler_config("DPMSolverMultistep", ZERO, euler_at_final=True)),
+    "multistep on the straight path": Case(scheduler_config("DPMSolverMultistep", STRAIGHT)),
+    "single step": Case(scheduler_config("DPMSolverSinglestep")),
+    "single step, whole pairs": Case(scheduler_config("DPMSolverSinglestep", KARRAS, TO_MIN)),
+    "UniPC": Case(scheduler_config("UniPCMultistep")),
+    "UniPC 3": Case(scheduler_config("UniPCMultistep", KARRAS, TO_MIN, solver_order=3, solver_type="bh1")),
+    "UniPC on the straight path": Case(scheduler_config("UniPCMultistep", STRAIGHT, shift_terminal=0.1)),
     "LCM": Case(LCM, 4),
     "flow of SD 3": Case(SD_3),
     "flow of FLUX": Case(FLUX_DEV, tokens=1024, evenly=True),

@@ -24,14 +24,14 @@ def run(case: Case) -> tuple[np.ndarray, np.ndarray]:
     options = {} if case.tokens is None else {"mu": mu(scheduler.config, case.tokens)}
     options |= {} if case.sigmas is None else {"sigmas": case.sigmas}
     scheduler.set_timesteps(case.steps, **options)
-    x, told = torch.from_numpy(START) * getattr(scheduler, "init_noise_sigma", 1.0), []
+    x, timesteps = torch.from_numpy(START) * getattr(scheduler, "init_noise_sigma", 1.0), []
     for call, t in enumerate(scheduler.timesteps):
-        told.append(float(t))
+        timesteps.append(float(t))
         answer = network(scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x, t, torch)
-        drawn = {"randn_tensor": lambda *_, call=call, **__: torch.from_numpy(noise(call))}
-        with mock.patch.dict(vars(inspect.getmodule(kind)), drawn):
+        patches = {"randn_tensor": lambda *_, call=call, **__: torch.from_numpy(noise(call))}
+        with mock.patch.dict(vars(inspect.getmodule(kind)), patches):
             x = scheduler.step(answer, t, x).prev_sample
-    return x.numpy().astype(np.float32), np.array(told, np.float32)
+    return x.numpy().astype(np.float32), np.array(timesteps, np.float32)
 
 
 def mu(config: dict, tokens: int) -> float:

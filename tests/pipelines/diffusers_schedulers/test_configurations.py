@@ -11,7 +11,7 @@ from gendiff.diffusion import schedules
 from gendiff.pipelines.diffusers_schedulers import configurations, from_config
 from gendiff.weights import files
 from tests.pipelines.diffusers_schedulers import cases
-from tests.pipelines.diffusers_schedulers.cases import KARRAS, STRAIGHT, of
+from tests.pipelines.diffusers_schedulers.cases import KARRAS, STRAIGHT, scheduler_config
 from tests.refusals import refusals
 from tests.tables import table
 
@@ -20,11 +20,11 @@ from tests.tables import table
 @table("name", cases.PUBLISHED)
 def test_published_models_have_a_match(name, like_diffusers):
     config = cases.PUBLISHED[name]
-    found = from_config(config, like_diffusers=like_diffusers).configuration
-    assert found.fields == configurations.DEFAULTS[found.name] | {
-        field: config[field] for field in found.fields if field in config
+    configuration = from_config(config, like_diffusers=like_diffusers).configuration
+    assert configuration.fields == configurations.DEFAULTS[configuration.name] | {
+        field: config[field] for field in configuration.fields if field in config
     }
-    assert set(found.fields) | set(found.unused) >= {field for field in config if field[0] != "_"}
+    assert set(configuration.fields) | set(configuration.unused) >= {field for field in config if field[0] != "_"}
 
 
 def test_fields_that_the_class_does_not_read_are_named():
@@ -39,7 +39,7 @@ def test_fields_that_the_class_does_not_read_are_named():
 
 
 def test_a_file_is_read_with_its_infinite_numbers(tmp_path):
-    config = of("DPMSolverMultistep", lambda_min_clipped=-math.inf, trained_betas=None)
+    config = scheduler_config("DPMSolverMultistep", lambda_min_clipped=-math.inf, trained_betas=None)
     (tmp_path / "scheduler_config.json").write_text(json.dumps(config))
     assert from_config(files.load_config(tmp_path, "scheduler_config.json")) == from_config(config)
     with pytest.raises(DataError, match="config.json: no such file"):
@@ -50,20 +50,25 @@ def test_chains_are_those_of_the_fields():
     betas = np.linspace(0.01, 0.2, 7).tolist()
     short = {"num_train_timesteps": 7}
     assert from_config({"_class_name": "DDIMScheduler"}).schedule == schedules.linear()
-    assert from_config(of("DDIM", short, trained_betas=betas)).schedule == schedules.from_betas(betas)
-    assert from_config(of("DDIM", short, beta_schedule="squaredcos_cap_v2")).schedule == schedules.cosine(7)
+    assert from_config(scheduler_config("DDIM", short, trained_betas=betas)).schedule == schedules.from_betas(betas)
+    assert from_config(scheduler_config("DDIM", short, beta_schedule="squaredcos_cap_v2")).schedule == schedules.cosine(
+        7
+    )
     assert from_config(
-        of("DDIM", short, beta_schedule="linear", beta_start=0.1, beta_end=0.3)
+        scheduler_config("DDIM", short, beta_schedule="linear", beta_start=0.1, beta_end=0.3)
     ).schedule == schedules.linear(7, 0.1, 0.3)
     for name, fields in {
         "cosine": {"beta_schedule": "squaredcos_cap_v2"},
         "given": {"trained_betas": np.linspace(0.01, 0.02, 1000).tolist()},
     }.items():
-        exact, shipped = (from_config(of("DDIM", fields), like_diffusers=like).schedule.table for like in (False, True))
+        exact, shipped = (
+            from_config(scheduler_config("DDIM", fields), like_diffusers=like).schedule.table for like in (False, True)
+        )
         np.testing.assert_allclose(shipped.alpha, exact.alpha, rtol=1e-3, err_msg=name)  # float32 rounds small alpha²
         assert np.any(shipped.alpha != exact.alpha)
     zero, small = (
-        from_config(of(name, cases.ZERO), like_diffusers=True).schedule.noisiest for name in ("DDIM", "EulerDiscrete")
+        from_config(scheduler_config(name, cases.ZERO), like_diffusers=True).schedule.noisiest
+        for name in ("DDIM", "EulerDiscrete")
     )
     assert zero.alpha == 0 and small.alpha == 2.0**-12
 
@@ -85,45 +90,54 @@ test_what_has_no_match_is_refused_by_name = refusals(
     refused({"beta_start": 0.1}, "_class_name"),
     refused({"_class_name": "DDIMSheduler"}, "'DDIMSheduler' is none of PNDMScheduler", "did you mean 'DDIMScheduler'"),
     refused({"_class_name": ["DDIMScheduler"]}, "is none of"),
-    refused(of("DDIM", beta_strat=0.1), "DDIMScheduler: beta_strat = 0.1", "do not know"),
-    refused(of("DDIM", beta_start="0.1"), "beta_start = '0.1'", "a number is needed"),
-    refused(of("DDIM", beta_start=0.0), "beta_start = 0.0", "between 0 and 1"),
-    refused(of("DDIM", beta_end=math.nan), "beta_end = nan"),
-    refused(of("DDIM", num_train_timesteps=0), "num_train_timesteps = 0", "from 1 to"),
-    refused(of("DDIM", num_train_timesteps=10**12), "num_train_timesteps = 1000000000000"),
-    refused(of("DDIM", steps_offset=-1), "steps_offset = -1"),
-    refused(of("DDIM", beta_schedule="laplace"), "beta_schedule = 'laplace'", "only 'linear'"),
-    refused(of("DDIM", trained_betas=[0.1, 0.2]), "trained_betas", "a list of 1000 numbers"),
-    refused(of("DDIM", num_train_timesteps=2, trained_betas=[0.1, 1.0]), "trained_betas", "between 0 and 1"),
-    refused(of("DDIM", trained_betas=0.1), "trained_betas = 0.1"),
-    refused(of("DDIM", prediction_type="score"), "prediction_type = 'score'"),
-    refused(of("DDIM", timestep_spacing="even"), "timestep_spacing = 'even'"),
-    refused(of("DDIM", clip_sample_range=0.0), "clip_sample_range = 0.0"),
-    refused(of("DDIM", dynamic_thresholding_ratio=99.5), "dynamic_thresholding_ratio = 99.5"),
-    refused(of("DDIM", rescale_betas_zero_snr=True), "prediction_type = 'epsilon'", "zero terminal SNR"),
-    refused(of("DDPM", variance_type="learned_range"), "variance_type = 'learned_range'"),
-    refused(of("PNDM", prediction_type="sample"), "prediction_type = 'sample'"),
+    refused(scheduler_config("DDIM", beta_strat=0.1), "DDIMScheduler: beta_strat = 0.1", "do not know"),
+    refused(scheduler_config("DDIM", beta_start="0.1"), "beta_start = '0.1'", "a number is needed"),
+    refused(scheduler_config("DDIM", beta_start=0.0), "beta_start = 0.0", "between 0 and 1"),
+    refused(scheduler_config("DDIM", beta_end=math.nan), "beta_end = nan"),
+    refused(scheduler_config("DDIM", num_train_timesteps=0), "num_train_timesteps = 0", "from 1 to"),
+    refused(scheduler_config("DDIM", num_train_timesteps=10**12), "num_train_timesteps = 1000000000000"),
+    refused(scheduler_config("DDIM", steps_offset=-1), "steps_offset = -1"),
+    refused(scheduler_config("DDIM", beta_schedule="laplace"), "beta_schedule = 'laplace'", "only 'linear'"),
+    refused(scheduler_config("DDIM", trained_betas=[0.1, 0.2]), "trained_betas", "a list of 1000 numbers"),
     refused(
-        of("EulerDiscrete", KARRAS, use_beta_sigmas=True), "use_karras_sigmas and use_beta_sigmas exclude each other"
+        scheduler_config("DDIM", num_train_timesteps=2, trained_betas=[0.1, 1.0]), "trained_betas", "between 0 and 1"
     ),
-    refused(of("EulerDiscrete", sigma_min=0.1), "sigma_min = 0.1", "limit"),
-    refused(of("EulerDiscrete", cases.ZERO, KARRAS), "use_karras_sigmas = True", "infinite"),
-    refused(of("EulerDiscrete", timestep_type="continuous"), "timestep_type = 'continuous'"),
-    refused(of("EulerDiscrete", interpolation_type="log_linear"), "interpolation_type"),
-    refused(of(DPM, solver_order=4), "solver_order = 4"),
-    refused(of(DPM, algorithm_type="sde-dpmsolver"), "algorithm_type = 'sde-dpmsolver'"),
-    refused(of(DPM, algorithm_type="dpmsolver"), "final_sigmas_type = 'zero'", "sigma_min"),
-    refused(of(DPM, lambda_min_clipped=-5.1), "lambda_min_clipped = -5.1"),
-    refused(of(DPM, prediction_type="flow_prediction"), "prediction_type = 'flow_prediction'", "use_flow_sigmas"),
-    refused(of(DPM, STRAIGHT, prediction_type="epsilon"), "prediction_type = 'epsilon'", "use_flow_sigmas"),
-    refused(of(DPM, STRAIGHT, KARRAS), "use_flow_sigmas", "excludes"),
-    refused(of(DPM, flow_shift=3.0), "flow_shift = 3.0"),
-    refused(of(DPM, use_dynamic_shifting=True), "use_dynamic_shifting = True"),
-    refused(of(SINGLE, solver_type="heun"), "solver_type = 'heun'"),
-    refused(of(SINGLE, solver_order=3, algorithm_type="sde-dpmsolver++"), "solver_order = 3"),
-    refused(of(UNIPC, predict_x0=False), "predict_x0 = False"),
-    refused(of(UNIPC, disable_corrector=[0]), r"disable_corrector = \(0,\)"),
-    refused(of(UNIPC, shift_terminal=0.1), "shift_terminal = 0.1"),
+    refused(scheduler_config("DDIM", trained_betas=0.1), "trained_betas = 0.1"),
+    refused(scheduler_config("DDIM", prediction_type="score"), "prediction_type = 'score'"),
+    refused(scheduler_config("DDIM", timestep_spacing="even"), "timestep_spacing = 'even'"),
+    refused(scheduler_config("DDIM", clip_sample_range=0.0), "clip_sample_range = 0.0"),
+    refused(scheduler_config("DDIM", dynamic_thresholding_ratio=99.5), "dynamic_thresholding_ratio = 99.5"),
+    refused(scheduler_config("DDIM", rescale_betas_zero_snr=True), "prediction_type = 'epsilon'", "zero terminal SNR"),
+    refused(scheduler_config("DDPM", variance_type="learned_range"), "variance_type = 'learned_range'"),
+    refused(scheduler_config("PNDM", prediction_type="sample"), "prediction_type = 'sample'"),
+    refused(
+        scheduler_config("EulerDiscrete", KARRAS, use_beta_sigmas=True),
+        "use_karras_sigmas and use_beta_sigmas exclude each other",
+    ),
+    refused(scheduler_config("EulerDiscrete", sigma_min=0.1), "sigma_min = 0.1", "limit"),
+    refused(scheduler_config("EulerDiscrete", cases.ZERO, KARRAS), "use_karras_sigmas = True", "infinite"),
+    refused(scheduler_config("EulerDiscrete", timestep_type="continuous"), "timestep_type = 'continuous'"),
+    refused(scheduler_config("EulerDiscrete", interpolation_type="log_linear"), "interpolation_type"),
+    refused(scheduler_config(DPM, solver_order=4), "solver_order = 4"),
+    refused(scheduler_config(DPM, algorithm_type="sde-dpmsolver"), "algorithm_type = 'sde-dpmsolver'"),
+    refused(scheduler_config(DPM, algorithm_type="dpmsolver"), "final_sigmas_type = 'zero'", "sigma_min"),
+    refused(scheduler_config(DPM, lambda_min_clipped=-5.1), "lambda_min_clipped = -5.1"),
+    refused(
+        scheduler_config(DPM, prediction_type="flow_prediction"),
+        "prediction_type = 'flow_prediction'",
+        "use_flow_sigmas",
+    ),
+    refused(
+        scheduler_config(DPM, STRAIGHT, prediction_type="epsilon"), "prediction_type = 'epsilon'", "use_flow_sigmas"
+    ),
+    refused(scheduler_config(DPM, STRAIGHT, KARRAS), "use_flow_sigmas", "excludes"),
+    refused(scheduler_config(DPM, flow_shift=3.0), "flow_shift = 3.0"),
+    refused(scheduler_config(DPM, use_dynamic_shifting=True), "use_dynamic_shifting = True"),
+    refused(scheduler_config(SINGLE, solver_type="heun"), "solver_type = 'heun'"),
+    refused(scheduler_config(SINGLE, solver_order=3, algorithm_type="sde-dpmsolver++"), "solver_order = 3"),
+    refused(scheduler_config(UNIPC, predict_x0=False), "predict_x0 = False"),
+    refused(scheduler_config(UNIPC, disable_corrector=[0]), r"disable_corrector = \(0,\)"),
+    refused(scheduler_config(UNIPC, shift_terminal=0.1), "shift_terminal = 0.1"),
     refused(cases.LCM | {"original_inference_steps": 2000}, "original_inference_steps = 2000"),
     refused(cases.SD_3 | {"invert_sigmas": True}, "invert_sigmas = True"),
     refused(cases.SD_3 | {"num_train_timesteps": 500}, "num_train_timesteps = 500"),
@@ -137,16 +151,19 @@ test_what_has_no_match_is_refused_by_name = pytest.mark.fault("weights: a config
     test_what_has_no_match_is_refused_by_name
 )
 test_what_only_diffusers_does_is_refused_where_it_is_asked_for = refusals(
-    unlike(of("PNDM", timestep_spacing="trailing"), "skip_prk_steps = False"),
-    unlike(of("DDPM", variance_type="fixed_large", steps_offset=1), "variance_type = 'fixed_large'"),
-    unlike(of(DPM, solver_order=3, algorithm_type="sde-dpmsolver++"), "solver_order = 3", "sign"),
-    unlike(of(DPM, solver_order=3, solver_type="heun"), "solver_type = 'heun'"),
-    unlike(of(DPM, solver_order=3, final_sigmas_type="sigma_min", euler_at_final=True), "euler_at_final = True"),
-    unlike(of(SINGLE, solver_order=3), "solver_order = 3"),
-    unlike(of(SINGLE, algorithm_type="sde-dpmsolver++"), "algorithm_type"),
-    unlike(of(UNIPC, solver_type="bh1"), "solver_type = 'bh1'", "NaN"),
-    unlike(of(UNIPC, lower_order_final=False), "lower_order_final = False", "NaN"),
-    unlike(of("DDIM", beta_schedule="linear", beta_start=1e-9), "float32"),
+    unlike(scheduler_config("PNDM", timestep_spacing="trailing"), "skip_prk_steps = False"),
+    unlike(scheduler_config("DDPM", variance_type="fixed_large", steps_offset=1), "variance_type = 'fixed_large'"),
+    unlike(scheduler_config(DPM, solver_order=3, algorithm_type="sde-dpmsolver++"), "solver_order = 3", "sign"),
+    unlike(scheduler_config(DPM, solver_order=3, solver_type="heun"), "solver_type = 'heun'"),
+    unlike(
+        scheduler_config(DPM, solver_order=3, final_sigmas_type="sigma_min", euler_at_final=True),
+        "euler_at_final = True",
+    ),
+    unlike(scheduler_config(SINGLE, solver_order=3), "solver_order = 3"),
+    unlike(scheduler_config(SINGLE, algorithm_type="sde-dpmsolver++"), "algorithm_type"),
+    unlike(scheduler_config(UNIPC, solver_type="bh1"), "solver_type = 'bh1'", "NaN"),
+    unlike(scheduler_config(UNIPC, lower_order_final=False), "lower_order_final = False", "NaN"),
+    unlike(scheduler_config("DDIM", beta_schedule="linear", beta_start=1e-9), "float32"),
 )
 
 
@@ -158,7 +175,7 @@ test_arguments_that_do_not_belong_to_the_class_are_refused = refusals(
     (scheduler(cases.SD_1_5, steps=0), "steps = 0"),
     (scheduler(cases.SD_1_5, steps=1001), "steps = 1001"),
     (scheduler(cases.SD_1_5, steps=1000), "leaves the table"),
-    (scheduler(of(DPM), steps=1000), "steps = 1000"),
+    (scheduler(scheduler_config(DPM), steps=1000), "steps = 1000"),
     (scheduler(cases.LCM, steps=51), "steps = 51"),
     (scheduler(cases.SD_3, steps=2, tokens=10), "tokens = 10", ValueError),
     (scheduler(cases.FLUX_DEV, steps=2), "tokens = None: .* needs"),

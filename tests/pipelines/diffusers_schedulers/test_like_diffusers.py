@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from gendiff.pipelines.diffusers_schedulers import configurations, from_config, methods
-from tests.pipelines.diffusers_schedulers.cases import CASES, START, TO_MIN, network, of
+from tests.pipelines.diffusers_schedulers.cases import CASES, START, TO_MIN, network, scheduler_config
 from tests.pipelines.diffusers_schedulers.walks import walk
 from tests.tables import table
 
@@ -60,10 +60,10 @@ def test_a_draw_ends_where_that_of_diffusers_does(name):
 def test_the_network_is_told_the_timesteps_of_diffusers(name):
     _, _, levels = built(name)
     theirs = FIXTURE[f"{name}: t"]
-    told = theirs[np.append(True, np.diff(theirs) != 0)]  # some ask twice at one timestep
+    timesteps = theirs[np.append(True, np.diff(theirs) != 0)]  # some ask twice at one timestep
     # and at the middle of three steps
-    told = told if name != "PNDM with Runge-Kutta" else told[[0, 2, 4, *range(6, len(told))]]
-    np.testing.assert_allclose(levels.t[:-1], told, atol=2e-3)
+    timesteps = timesteps if name != "PNDM with Runge-Kutta" else timesteps[[0, 2, 4, *range(6, len(timesteps))]]
+    np.testing.assert_allclose(levels.t[:-1], timesteps, atol=2e-3)
 
 
 @table("name", [*ONE_OF_EACH[:2], "Euler between timesteps", "Heun", "multistep 3", "single step", "flow of SD 3"])
@@ -83,7 +83,7 @@ def test_every_class_that_steps_in_its_own_way_has_a_case():
 @table("spread", ["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"])
 def test_only_unipc_ends_at_the_limit_of_its_spread_where_others_end_at_the_first_level_of_the_chain(spread):
     def last_two(name, **limits):
-        levels = from_config(of(name, TO_MIN, limits, **{spread: True}), like_diffusers=True).grid(10)
+        levels = from_config(scheduler_config(name, TO_MIN, limits, **{spread: True}), like_diffusers=True).grid(10)
         return np.asarray(levels.sigma / levels.alpha, np.float64)[-2:]
 
     first = (0.00085 / (1 - 0.00085)) ** 0.5
@@ -101,7 +101,7 @@ def test_timesteps_that_leave_the_table_of_diffusers_are_refused():
 
 
 @table(
-    "name, own",
+    "name, ours",
     [
         ("DDIM of SD 2.1", False),
         ("multistep", False),
@@ -110,9 +110,9 @@ def test_timesteps_that_leave_the_table_of_diffusers_are_refused():
         ("LCM", False),
     ],
 )
-def test_most_draws_of_diffusers_start_from_unit_noise_and_ours_from_sigma(name, own):
+def test_most_draws_of_diffusers_start_from_unit_noise_and_ours_from_sigma(name, ours):
     for like_diffusers in (False, True):
         scheduler = from_config(CASES[name].config, like_diffusers=like_diffusers)
         levels = scheduler.grid(4)
         std = float(scheduler.temperature(levels) * levels.sigma[0])
-        assert std == pytest.approx(float(levels.sigma[0]) if own or not like_diffusers else 1.0)
+        assert std == pytest.approx(float(levels.sigma[0]) if ours or not like_diffusers else 1.0)

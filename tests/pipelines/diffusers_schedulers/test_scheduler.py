@@ -14,7 +14,7 @@ from gendiff.diffusion.distillation import consistency
 from gendiff.diffusion.types import Level, Prediction
 from gendiff.pipelines.diffusers_schedulers import from_config
 from tests.pipelines.diffusers_schedulers import cases
-from tests.pipelines.diffusers_schedulers.cases import KARRAS, TO_MIN, of
+from tests.pipelines.diffusers_schedulers.cases import KARRAS, TO_MIN, scheduler_config
 from tests.pipelines.diffusers_schedulers.walks import walk
 from tests.tables import table
 
@@ -44,67 +44,69 @@ MEANINGS = {
         samplers.pndm(SD),
         lambda: grids.leading(SD, 20, offset=1, end="first"),
     ),
-    "DDPM": (of("DDPM"), SD, NOISE, samplers.ddpm(), lambda: grids.leading(SD, 20)),
+    "DDPM": (scheduler_config("DDPM"), SD, NOISE, samplers.ddpm(), lambda: grids.leading(SD, 20)),
     "DDPM large": (
-        of("DDPM", variance_type="fixed_large"),
+        scheduler_config("DDPM", variance_type="fixed_large"),
         SD,
         NOISE,
         samplers.ddpm("large"),
         lambda: grids.leading(SD, 20),
     ),
     "zero SNR": (
-        of("EulerDiscrete", cases.ZERO),
+        scheduler_config("EulerDiscrete", cases.ZERO),
         ZERO_SNR,
         VELOCITY,
         samplers.euler(),
         lambda: grids.trailing(ZERO_SNR, 20),
     ),
-    "Heun": (of("HeunDiscrete"), SD, NOISE, samplers.heun(), lambda: grids.linspace(SD, 20)),
+    "Heun": (scheduler_config("HeunDiscrete"), SD, NOISE, samplers.heun(), lambda: grids.linspace(SD, 20)),
     "Karras": (
-        of("EulerDiscrete", KARRAS, sigma_max=9.0),
+        scheduler_config("EulerDiscrete", KARRAS, sigma_max=9.0),
         SD,
         NOISE,
         samplers.euler(),
         lambda: grids.karras(SD, 20, sigma_max=9.0),
     ),
-    "2M": (of("DPMSolverMultistep"), SD, NOISE, SECOND, lambda: inner(grids.linspace(SD, 21))),
+    "2M": (scheduler_config("DPMSolverMultistep"), SD, NOISE, SECOND, lambda: inner(grids.linspace(SD, 21))),
     "2M leading": (
-        of("DPMSolverMultistep", timestep_spacing="leading", steps_offset=1, lower_order_final=False),
+        scheduler_config("DPMSolverMultistep", timestep_spacing="leading", steps_offset=1, lower_order_final=False),
         SD,
         NOISE,
         samplers.dpm_solver_multistep(),
         lambda: inner(grids.leading(SD, 21, offset=1)),
     ),
     "3M": (
-        of("DPMSolverMultistep", KARRAS, TO_MIN, solver_order=3),
+        scheduler_config("DPMSolverMultistep", KARRAS, TO_MIN, solver_order=3),
         SD,
         NOISE,
         samplers.dpm_solver_multistep(3, lower_order_final=True),
         lambda: grids.karras(SD, 20, end="first"),
     ),
     "SDE 2M": (
-        of("DPMSolverMultistep", algorithm_type="sde-dpmsolver++", solver_type="heun", timestep_spacing="trailing"),
+        scheduler_config(
+            "DPMSolverMultistep", algorithm_type="sde-dpmsolver++", solver_type="heun", timestep_spacing="trailing"
+        ),
         SD,
         NOISE,
         samplers.dpm_solver_multistep(2, eta=1.0, formula="exact", lower_order_final=True),
         lambda: grids.trailing(SD, 20),
     ),
     "noise form": (
-        of("DPMSolverMultistep", TO_MIN, algorithm_type="dpmsolver", solver_order=3, use_lu_lambdas=True),
+        scheduler_config("DPMSolverMultistep", TO_MIN, algorithm_type="dpmsolver", solver_order=3, use_lu_lambdas=True),
         SD,
         NOISE,
         samplers.deis(3, lower_order_final=True),
         lambda: grids.log_snr(SD, 20, end="first"),
     ),
     "2S": (
-        of("DPMSolverSinglestep"),
+        scheduler_config("DPMSolverSinglestep"),
         SD,
         NOISE,
         samplers.dpm_solver_single(SD, 2),
         lambda: inner(grids.linspace(SD, 11)),
     ),
     "UniPC": (
-        of("UniPCMultistep", cases.STRAIGHT, solver_type="bh1"),
+        scheduler_config("UniPCMultistep", cases.STRAIGHT, solver_type="bh1"),
         SHIFTED,
         STRAIGHT,
         samplers.unipc(2, variant="bh1", lower_order_final=True),
@@ -163,20 +165,20 @@ def test_flow_is_shifted_by_the_number_of_tokens_stretched_and_spread():
 
 
 def test_quantiles_of_beta_spread_sigma_over_alpha_from_end_to_end():
-    levels = from_config(of("EulerDiscrete", use_beta_sigmas=True, sigma_min=0.1, sigma_max=8.1)).grid(5)
+    levels = from_config(scheduler_config("EulerDiscrete", use_beta_sigmas=True, sigma_min=0.1, sigma_max=8.1)).grid(5)
     ratio = np.asarray(levels.sigma / levels.alpha)
     np.testing.assert_allclose(ratio[[0, 2, 4, 5]], [8.1, 4.1, 0.1, 0], atol=1e-4)  # the distribution is symmetric
     np.testing.assert_allclose(ratio[1] + ratio[3], 8.2, rtol=1e-4)
     assert ratio[1] > 6.1 + 0.3  # and has more weight at its ends than an even one
-    ended = from_config(of("DPMSolverMultistep", TO_MIN, use_beta_sigmas=True)).grid(5)
+    ended = from_config(scheduler_config("DPMSolverMultistep", TO_MIN, use_beta_sigmas=True)).grid(5)
     np.testing.assert_allclose(ended.alpha[-1] ** 2, 1 - 0.00085, rtol=1e-6)
 
 
 ORDERS = {
-    "DDIM": (of("DDIM", clip_sample=False, timestep_spacing="linspace", set_alpha_to_one=False), 1),
-    "Heun": (of("HeunDiscrete", KARRAS), 2),
-    "2M": (of("DPMSolverMultistep", KARRAS, TO_MIN), 2),
-    "UniPC": (of("UniPCMultistep", KARRAS, TO_MIN, lower_order_final=False), 3),
+    "DDIM": (scheduler_config("DDIM", clip_sample=False, timestep_spacing="linspace", set_alpha_to_one=False), 1),
+    "Heun": (scheduler_config("HeunDiscrete", KARRAS), 2),
+    "2M": (scheduler_config("DPMSolverMultistep", KARRAS, TO_MIN), 2),
+    "UniPC": (scheduler_config("UniPCMultistep", KARRAS, TO_MIN, lower_order_final=False), 3),
 }
 
 
@@ -204,12 +206,12 @@ def test_clean_predictions_are_clipped_or_thresholded_as_the_configuration_says(
     clean = np.array([[0.1, -0.5, 1.2, 3.0], [0.2, 0.3, -0.4, 0.9]], np.float32)
     x, level = np.ones_like(clean), Level(1.0, 0.6, 0.8)
 
-    def given(x, level):
+    def denoise(x, level):
         return Prediction(jnp.asarray(clean), (x - level.alpha * clean) / level.sigma)
 
     def limited(like_diffusers=False, **fields):
         config = {"_class_name": "DDIMScheduler"} | fields
-        return from_config(config, like_diffusers=like_diffusers).limited(given)(jnp.asarray(x), level)
+        return from_config(config, like_diffusers=like_diffusers).limited(denoise)(jnp.asarray(x), level)
 
     np.testing.assert_allclose(limited(clip_sample_range=0.4).clean, np.clip(clean, -0.4, 0.4))
     size = np.quantile(np.abs(clean), 0.7, axis=1)  # below 1 in the second row
@@ -218,7 +220,7 @@ def test_clean_predictions_are_clipped_or_thresholded_as_the_configuration_says(
     prediction = limited(**threshold)
     np.testing.assert_allclose(prediction.clean, np.clip(clean, -bound, bound) / bound, rtol=1e-5)
     np.testing.assert_allclose(0.6 * prediction.clean + 0.8 * prediction.noise, x, rtol=1e-5)
-    kept = limited(like_diffusers=True, **threshold)
-    np.testing.assert_array_equal(kept.clean, prediction.clean)
-    np.testing.assert_allclose(kept.noise, given(x, level).noise, rtol=1e-6)
-    assert from_config(of("DDIM", clip_sample=False)).limited(given) is given
+    result = limited(like_diffusers=True, **threshold)
+    np.testing.assert_array_equal(result.clean, prediction.clean)
+    np.testing.assert_allclose(result.noise, denoise(x, level).noise, rtol=1e-6)
+    assert from_config(scheduler_config("DDIM", clip_sample=False)).limited(denoise) is denoise

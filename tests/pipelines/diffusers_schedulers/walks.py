@@ -11,12 +11,12 @@ def walk(sampler, denoise, levels, x):
     """Where the sampler ends from x at the first level, with the noise of the cases."""
 
     @quickly
-    def step(state, level, cleaner, left, drawn):
-        return sampler.step(lambda like, part=0: drawn, denoise, state, level, cleaner, left)
+    def step(state, level, cleaner, left, noise):
+        return sampler.step(lambda like, part=0: noise, denoise, state, level, cleaner, left)
 
     count, fields = len(levels) - 1, [np.asarray(field) for field in (levels.t, levels.alpha, levels.sigma)]
     state = sampler.init(jnp.asarray(x))
     for number in range(count):
-        level, cleaner = (type(levels)(*(field[place] for field in fields)) for place in (number, number + 1))
+        level, cleaner = (type(levels)(*(field[entry] for field in fields)) for entry in (number, number + 1))
         state = step(state, level, cleaner, np.int32(count - 1 - number), noise(number).astype(state.x.dtype))
     return np.asarray(state.x)

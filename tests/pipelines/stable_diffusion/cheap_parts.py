@@ -73,6 +73,6 @@ def picture(seed=0):
 
 def mask():
     """(1, 4, 8, 1): all of the right half, and one pixel of the left one, is drawn anew."""
-    made = np.zeros((1, 4, 8, 1), np.float32)
-    made[:, :, 4:], made[:, 1, 1] = 1, 1
-    return made
+    result = np.zeros((1, 4, 8, 1), np.float32)
+    result[:, :, 4:], result[:, 1, 1] = 1, 1
+    return result

@@ -14,7 +14,7 @@ import torch
 import transformers
 from safetensors.numpy import save_file
 
-from tests.pipelines.stable_diffusion.peer_pipelines import CASES, built, drawn, latents, weights
+from tests.pipelines.stable_diffusion.peer_pipelines import CASES, built, latents, samples, weights
 
 warnings.simplefilter("ignore")
 
@@ -24,10 +24,12 @@ def main() -> None:
     for name, case in CASES.items():
         pipe = built(case.folder)
         arrays |= {
-            f"{name}/{part}/{key}": value for part, found in weights(pipe).items() for key, value in found.items()
+            f"{name}/{part}/{key}": value
+            for part, arrays_of_part in weights(pipe).items()
+            for key, value in arrays_of_part.items()
         }
         start = latents(case)
-        arrays[f"{name}: latents"], arrays[f"{name}: pictures"] = drawn(pipe, case, start)
+        arrays[f"{name}: latents"], arrays[f"{name}: pictures"] = samples(pipe, case, start)
         arrays[f"{name}: start"] = start
         size = sum(array.nbytes for key, array in arrays.items() if key.startswith(name))
         print(f"{name}: {size / 1024:.0f} KiB, pictures {np.std(arrays[f'{name}: pictures']):.2f}")

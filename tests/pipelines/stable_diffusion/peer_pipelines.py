@@ -14,7 +14,7 @@ from tests.pipelines.stable_diffusion.peer_cases import CASES, Case
 from tests.pipelines.stable_diffusion.tiny_folders import CONTROL, FOLDERS, MERGES, VOCABULARY
 from tests.weights.diffusers.make_text_unets_fixture import randomized as with_random_weights
 
-__all__ = ["CASES", "built", "drawn", "latents", "weights"]
+__all__ = ["CASES", "built", "latents", "samples", "weights"]
 
 
 def built(name: str, **changes: dict[str, Any]) -> Any:
@@ -43,15 +43,15 @@ def built_control() -> Any:
 
 def weights(pipe: Any) -> dict[str, dict[str, np.ndarray]]:
     """The arrays of each part in float16, by the names that `save_pretrained` writes."""
-    found = {}
+    result = {}
     for part in ("text_encoder", "text_encoder_2", "unet", "vae", "transformer"):
         model = getattr(pipe, part, None)
         if model is not None:
             named = {key: value for key, value in model.state_dict().items() if not key.endswith("position_ids")}
-            found[part] = {
+            result[part] = {
                 _in_file(part, key): np.ascontiguousarray(value.half().numpy()) for key, value in named.items()
             }
-    return found
+    return result
 
 
 def latents(case: Case) -> np.ndarray:
@@ -59,24 +59,24 @@ def latents(case: Case) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(len(case.prompts), 8, 8, 4)).astype(np.float32)
 
 
-def drawn(pipe: Any, case: Case, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def samples(pipe: Any, case: Case, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(last latents, pictures in [0, 1]), channels last."""
-    given: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "prompt": list(case.prompts),
         "num_inference_steps": case.steps,
         "guidance_scale": case.scale,
     }
     if case.negative is not None:
-        given["negative_prompt"] = [case.negative] * len(case.prompts)
+        arguments["negative_prompt"] = [case.negative] * len(case.prompts)
     if case.folder == "xl":
-        given |= {"height": 16, "width": 16}
-    made = []
+        arguments |= {"height": 16, "width": 16}
+    outputs = []
     for kind in ("latent", "pt"):
         first = torch.from_numpy(np.ascontiguousarray(np.moveaxis(start, -1, 1)))
         with torch.inference_mode():
-            images = pipe(**given, latents=first, output_type=kind).images
-        made.append(np.ascontiguousarray(np.moveaxis(images.float().numpy(), 1, -1)))
-    return made[0], made[1]
+            images = pipe(**arguments, latents=first, output_type=kind).images
+        outputs.append(np.ascontiguousarray(np.moveaxis(images.float().numpy(), 1, -1)))
+    return outputs[0], outputs[1]
 
 
 def _part(part: str, config: dict[str, Any], seed: int) -> Any:
@@ -93,10 +93,10 @@ def _part(part: str, config: dict[str, Any], seed: int) -> Any:
         return getattr(diffusers, config["_class_name"]).from_config(config)
     if part.startswith("text"):
         kind = config["architectures"][0]
-        own = {key: value for key, value in config.items() if key not in ("architectures", "model_type")}
-        return with_random_weights(getattr(transformers, kind)(transformers.CLIPTextConfig(**own)), seed)
-    own = {key: value for key, value in config.items() if not key.startswith("_")}
-    return with_random_weights(getattr(diffusers, config["_class_name"])(**own), seed)
+        settings = {key: value for key, value in config.items() if key not in ("architectures", "model_type")}
+        return with_random_weights(getattr(transformers, kind)(transformers.CLIPTextConfig(**settings)), seed)
+    settings = {key: value for key, value in config.items() if not key.startswith("_")}
+    return with_random_weights(getattr(diffusers, config["_class_name"])(**settings), seed)
 
 
 def _in_file(part: str, key: str) -> str:

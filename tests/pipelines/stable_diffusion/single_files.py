@@ -29,8 +29,8 @@ def in_one_file(name):
     """
     folder = "stable" if name == "second" else name
     configs = FOLDERS[folder][2]
-    found = dict(ELSE)
-    found |= rig.in_single_file(
+    result = dict(ELSE)
+    result |= rig.in_single_file(
         arrays_of(folder, "unet"),
         latent_diffusion.UNET,
         latent_diffusion.unet_names(configs["unet"], 6 if "text_encoder_2" in configs else None),
@@ -39,7 +39,7 @@ def in_one_file(name):
         arrays_of(folder, "vae"), latent_diffusion.AUTOENCODER, latent_diffusion.autoencoder_names(configs["vae"])
     )
     pixels = tuple(f"attn_1.{part}.weight" for part in ("q", "k", "v", "proj_out"))
-    found |= {key: array[:, :, None, None] if key.endswith(pixels) else array for key, array in vae.items()}
+    result |= {key: array[:, :, None, None] if key.endswith(pixels) else array for key, array in vae.items()}
     for part, prefix in PREFIXES[name].items():
         arrays = arrays_of(folder, part)
         if prefix.endswith(".model."):
@@ -51,12 +51,12 @@ def in_one_file(name):
                 if "resblocks.1." in key
             }
             arrays |= last | {"text_projection": np.ones((8, 8), np.float32)}
-        found |= {f"{prefix}{key}": array for key, array in arrays.items()}
-    return found
+        result |= {f"{prefix}{key}": array for key, array in arrays.items()}
+    return result
 
 
-def stored(arrays, place, kind=np.float32):
+def stored(arrays, folder, kind=np.float32):
     """The file of these arrays."""
-    file = place / "model.safetensors"
+    file = folder / "model.safetensors"
     safetensors.numpy.save_file({key: np.ascontiguousarray(array.astype(kind)) for key, array in arrays.items()}, file)
     return file

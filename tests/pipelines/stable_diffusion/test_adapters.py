@@ -45,27 +45,27 @@ def test_a_lora_is_merged_into_u_net_and_text_encoder_by_its_strength_and_leaves
     models = adapters.adaptable(model)
     assert set(models) == set(changes)
     lora_files.save(tmp_path / "style.safetensors", changes, models)
-    found = adapters.adapted(model, parts, tmp_path / "style.safetensors", 0.5)
-    assert set(found) == set(parts) and found["vae"] is parts["vae"]
+    result = adapters.adapted(model, parts, tmp_path / "style.safetensors", 0.5)
+    assert set(result) == set(parts) and result["vae"] is parts["vae"]
     for name, tree in changes.items():
-        assert weights_rig.equal(found[name], lora.merge(parts[name], tree, 0.5))
-        assert not weights_rig.equal(found[name], parts[name])
+        assert weights_rig.equal(result[name], lora.merge(parts[name], tree, 0.5))
+        assert not weights_rig.equal(result[name], parts[name])
 
 
 def test_a_lora_stays_beside_packed_kernels(model, parts, tmp_path):
     path = "down_0_0_attention/block_0/qkv/kernel"
-    whole = trees.paths(parts["unet"])
-    small = trees.nested(whole | {path: quantised.packed_array(whole[path], quantised.int8())})
+    full = trees.paths(parts["unet"])
+    small = trees.nested(full | {path: quantised.packed_array(full[path], quantised.int8())})
     lora_files.save(
         tmp_path / "style.safetensors", {"unet": trees.nested({path: changed(4, 12)})}, adapters.adaptable(model)
     )
-    given = open_model(model.index.folder, storage="int8")
-    found = adapters.adapted(given, {"unet": small}, tmp_path / "style.safetensors", 0.5)
-    own, other = (trees.paths(each, is_leaf=packed.is_packed) for each in (small, found["unet"]))
-    assert isinstance(other[path], lora.AdaptedKernel) and {name for name in own if own[name] is not other[name]} == {
-        path
-    }
-    assert other[path].base is own[path]
+    packed_model = open_model(model.index.folder, storage="int8")
+    result = adapters.adapted(packed_model, {"unet": small}, tmp_path / "style.safetensors", 0.5)
+    small_paths, other = (trees.paths(each, is_leaf=packed.is_packed) for each in (small, result["unet"]))
+    assert isinstance(other[path], lora.AdaptedKernel) and {
+        name for name in small_paths if small_paths[name] is not other[name]
+    } == {path}
+    assert other[path].base is small_paths[path]
 
 
 def test_errors_of_a_lora_begin_with_its_path(model, parts, tmp_path):
@@ -84,8 +84,12 @@ def test_errors_of_a_lora_begin_with_its_path(model, parts, tmp_path):
 def test_a_pipeline_with_a_controlnet_follows_its_hint_by_its_scale(model, parts, tmp_path):
     control = adapters.open_control(tiny_folders.write_control(tmp_path / "control"), model)
     pipeline = adapters.controlled(model.pipeline(2, 16, 16), control)
-    own = {"text": {"text_encoder": parts["text_encoder"]}, "network": parts["unet"], "autoencoder": parts["vae"]}
-    params = adapters.with_control(own, control.params())
+    small_paths = {
+        "text": {"text_encoder": parts["text_encoder"]},
+        "network": parts["unet"],
+        "autoencoder": parts["vae"],
+    }
+    params = adapters.with_control(small_paths, control.params())
     prompt, negative = model.prompt(["a red cat"]), model.negative()
     image = np.random.default_rng(0).uniform(size=(1, 16, 16, 3)).astype(np.float32)
 
@@ -96,10 +100,10 @@ def test_a_pipeline_with_a_controlnet_follows_its_hint_by_its_scale(model, parts
         )
 
     plain = model.pipeline(2, 16, 16)
-    alone = quickly(lambda params: plain(params, jax.random.key(0), prompt, negative, 3.0, np.arange(2)))(own)
-    found = np.asarray(draw(params, np.array([0.0, 1.0], np.float32)))
-    np.testing.assert_allclose(found[0], alone[0], rtol=1e-3, atol=1e-3)
-    assert np.abs(found[1] - alone[1]).max() > 0.01
+    alone = quickly(lambda params: plain(params, jax.random.key(0), prompt, negative, 3.0, np.arange(2)))(small_paths)
+    result = np.asarray(draw(params, np.array([0.0, 1.0], np.float32)))
+    np.testing.assert_allclose(result[0], alone[0], rtol=1e-3, atol=1e-3)
+    assert np.abs(result[1] - alone[1]).max() > 0.01
     with pytest.raises(TypeError, match="one ControlNet goes with the U-Net"):
         adapters.controlled(pipeline, control)
 

@@ -20,15 +20,15 @@ def test_a_good_folder_has_every_part_with_its_size_and_no_problem(tmp_path, mon
         raise AssertionError(f"{self.file} was read")
 
     monkeypatch.setattr(StoredArray, "__array__", unread)
-    found = inspect(folder)
-    assert not found.problems and found.pipeline == FOLDERS[name][0] and found.size == (16, 16)
-    assert {part.name for part in found.parts} == set(FOLDERS[name][2])
-    for part in found.parts:
+    result = inspect(folder)
+    assert not result.problems and result.pipeline == FOLDERS[name][0] and result.size == (16, 16)
+    assert {part.name for part in result.parts} == set(FOLDERS[name][2])
+    for part in result.parts:
         if part.files:
             stored = arrays_of(name, part.name).values()
             assert part.parameters == sum(array.size for array in stored) and part.nbytes == 4 * part.parameters
             assert part.types == ("float32",) and not part.problem
-    assert found.nbytes == sum(part.nbytes for part in found.parts)
+    assert result.nbytes == sum(part.nbytes for part in result.parts)
 
 
 def test_each_bad_part_is_named_and_none_hides_another(tmp_path):
@@ -36,21 +36,21 @@ def test_each_bad_part_is_named_and_none_hides_another(tmp_path):
     (folder / "vae" / "config.json").write_text("{")
     (folder / "tokenizer_2" / "merges.txt").unlink()
     (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"")
-    found = inspect(folder)
-    assert [part.name for part in found.parts if part.problem] == ["tokenizer_2", "unet", "vae"]
-    assert len(found.problems) == 3 and all(problem.startswith(str(folder)) for problem in found.problems)
+    result = inspect(folder)
+    assert [part.name for part in result.parts if part.problem] == ["tokenizer_2", "unet", "vae"]
+    assert len(result.problems) == 3 and all(problem.startswith(str(folder)) for problem in result.problems)
 
 
 def test_parts_that_do_not_fit_each_other_are_a_problem_of_the_folder(tmp_path):
     folder = tiny_folders.write(tmp_path, "stable", lambda part: arrays_of("stable", part))
     tiny_folders.write_tokenizer(folder / "tokenizer", tiny_folders.TOKENIZER | {"model_max_length": 12})
-    found = inspect(folder)
-    assert not any(part.problem for part in found.parts) and "does not fit its tokenizer" in found.problems[0]
+    result = inspect(folder)
+    assert not any(part.problem for part in result.parts) and "does not fit its tokenizer" in result.problems[0]
 
 
 def test_a_folder_without_an_index_is_one_problem(tmp_path):
-    found = inspect(tmp_path)
-    assert not found.parts and len(found.problems) == 1 and "model_index.json: no such file" in found.problems[0]
+    result = inspect(tmp_path)
+    assert not result.parts and len(result.problems) == 1 and "model_index.json: no such file" in result.problems[0]
 
 
 def test_what_is_left_out_is_said_with_the_reason(tmp_path):

@@ -14,11 +14,11 @@ KEY, INDEX = jax.random.key(0), np.arange(2, dtype=np.int32)
 
 
 def test_a_network_for_inpainting_sees_latents_then_the_mask_then_the_picture():
-    seen = edits.Inpainting(lambda params, x, t, *told: x)
+    inpainting = edits.Inpainting(lambda params, x, t, *condition: x)
     x, small, around = (
         np.full((2, 2, 4, channels), value, np.float32) for channels, value in ((3, 1.0), (1, 2.0), (3, 3.0))
     )
-    output = seen({}, x, np.zeros(2, np.float32), edits.Surroundings(small[:1], around[:1]))
+    output = inpainting({}, x, np.zeros(2, np.float32), edits.Surroundings(small[:1], around[:1]))
     assert output.shape == (2, 2, 4, 7) and np.array_equal(output, np.concatenate([x, small, around], -1))
 
 
@@ -46,12 +46,12 @@ def test_such_a_network_is_told_the_picture_on_both_sides_of_guidance():
     labels = np.array([1, 2], np.int32)
 
     def expected(label):
-        def told(params, x, t):
+        def predict(params, x, t):
             around = edits.surroundings(lambda x: pipeline.encoded(PARAMS, x), change.picture, change.mask, FACTOR)
             return params * around.latents + label[:, None, None, None] * around.mask + 0 * x
 
-        given = diffusion.from_network(told, PARAMS["network"], diffusion.parameterization.velocity())
-        return diffusion.sample(KEY, given, diffusion.samplers.ddim(), LEVELS, SHAPE, INDEX)
+        denoise = diffusion.from_network(predict, PARAMS["network"], diffusion.parameterization.velocity())
+        return diffusion.sample(KEY, denoise, diffusion.samplers.ddim(), LEVELS, SHAPE, INDEX)
 
     guided = quickly(pipeline.latents)(PARAMS, KEY, (labels,), (np.zeros(1, np.int32),), 3.0, INDEX, change=change)
     # linear in the label, and 0 leads away from nothing

@@ -31,16 +31,16 @@ def weights(name, part):
     return {key.removeprefix(begin): array for key, array in written().items() if key.startswith(begin)}
 
 
-def drawn(folder, case, start, decoded):
+def samples(folder, case, start, decoded):
     """(latents, pictures in [0, 1]) of ours; no pictures unless they are decoded."""
     model = open_model(folder, like_diffusers=True)
     pipeline = model.pipeline(case.steps)
     prompt, negative = aligned(model.prompt(case.prompts), model.negative([case.negative or ""] * len(case.prompts)))
 
     def draw(params, start):
-        told, away = pipeline.conditions(params, prompt, negative)
+        condition, away = pipeline.conditions(params, prompt, negative)
         index = np.arange(len(case.prompts), dtype=np.int32)
-        latents = pipeline.latent.latents(params, jax.random.key(0), told, away, case.scale, index, start=start)
+        latents = pipeline.latent.latents(params, jax.random.key(0), condition, away, case.scale, index, start=start)
         return latents, pipeline.latent.finished(params, latents) if decoded else None
 
     latents, pictures = quickly(draw)(model.params(), start)
@@ -53,7 +53,7 @@ def drawn(folder, case, start, decoded):
 def test_a_guided_run_ends_where_that_of_diffusers_does(tmp_path, name, decoded):
     case = CASES[name]
     folder = tiny_folders.write(tmp_path, case.folder, functools.partial(weights, name))
-    latents, pictures = drawn(folder, case, written()[f"{name}: start"], decoded)
+    latents, pictures = samples(folder, case, written()[f"{name}: start"], decoded)
     expected = written()[f"{name}: latents"]
     assert expected.std() > 0.1 and np.abs(expected[0] - expected[1]).max() > 0.1
     np.testing.assert_allclose(latents, expected, atol=SAME * np.sqrt(np.mean(expected**2)))

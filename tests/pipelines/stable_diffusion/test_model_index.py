@@ -62,10 +62,10 @@ def read(folder, content):
 
 @table("content", PUBLISHED.values())
 def test_a_published_folder_is_one_that_is_known(tmp_path, content):
-    found = read(tmp_path, content)
+    result = read(tmp_path, content)
     there = {name: entry[1] for name, entry in content.items() if isinstance(entry, list) and entry[0] is not None}
-    assert dict(found.parts) | dict.fromkeys(found.skipped) == there | dict.fromkeys(found.skipped)
-    assert set(found.skipped) == {name for name in there if name in model_index.SKIPPED}
+    assert dict(result.parts) | dict.fromkeys(result.skipped) == there | dict.fromkeys(result.skipped)
+    assert set(result.skipped) == {name for name in there if name in model_index.SKIPPED}
 
 
 def test_classes_are_found_by_each_of_their_names(tmp_path):

@@ -77,7 +77,7 @@ def test_weights_of_any_width_and_in_parts_are_read(tmp_path, dtype):
     places = {name: f"{STEM}.fp16-0000{1 + number % 2}-of-00002.safetensors" for number, name in enumerate(arrays)}
     for file in set(places.values()):
         safetensors.numpy.save_file(
-            {name: arrays[name] for name, place in places.items() if place == file}, unet / file
+            {name: arrays[name] for name, share in places.items() if share == file}, unet / file
         )
     (unet / f"{STEM}.safetensors.index.fp16.json").write_text(json.dumps({"weight_map": places}))
     read = open_model(folder).part_params("unet")
@@ -152,7 +152,7 @@ def text(path, content):
 
 
 def without(name):
-    return lambda found: {key: value for key, value in found.items() if key != name}
+    return lambda values: {key: value for key, value in values.items() if key != name}
 
 
 def cut(path):
@@ -176,8 +176,8 @@ def an_index_of(**places):
     return write
 
 
-def small_table(found):
-    return found | {TOKEN: np.zeros((3, 8), np.float32)}
+def small_table(values):
+    return values | {TOKEN: np.zeros((3, 8), np.float32)}
 
 
 CONV, TOKEN = "conv_in.weight", "text_model.embeddings.token_embedding.weight"
@@ -324,7 +324,7 @@ def mutations(count):
 
 
 def mutated(content, kind, places, piece):
-    first, second = sorted(int(place * len(content)) for place in places)
+    first, second = sorted(int(share * len(content)) for share in places)
     return {
         0: content[:first],
         1: content[:first] + piece + content[first + len(piece) :],
@@ -336,10 +336,10 @@ def mutated(content, kind, places, piece):
 @pytest.mark.parametrize("count", [10, pytest.param(200, marks=pytest.mark.slow)])
 def test_changed_bytes_of_any_file_are_a_typed_error_or_harmless(tmp_path, count):
     folder = tiny_folders.write(tmp_path / "model", "stable")
-    every = sorted(path for path in folder.rglob("*") if path.is_file())
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
     refused = 0
     for choice, kind, places, piece in mutations(count):
-        file = every[int(choice * len(every))]
+        file = paths[int(choice * len(paths))]
         content = file.read_bytes()
         header = pathlib.Path(file).suffix == ".safetensors"
         spoilt = mutated(content[:2000] if header else content, kind, places, piece) + (
@@ -355,22 +355,22 @@ def test_changed_bytes_of_any_file_are_a_typed_error_or_harmless(tmp_path, count
     ("part", "storage"), [("text_encoder", "int8"), pytest.param("unet", "float8", marks=pytest.mark.slow)]
 )
 def test_kernels_are_kept_in_one_byte_for_each_number_and_their_loss_is_told(folders, part, storage):
-    model, told = open_model(folders["stable"], storage=storage), {}
-    params = model.part_params(part, told.__setitem__)
-    assert told.keys() == {path for path in trees.paths(model.parts[part].shapes()) if path.endswith("/kernel")}
-    assert 0 < packed_reading.together(told.values()).relative < {"int8": 0.01, "float8": 0.04}[storage]
+    model, losses = open_model(folders["stable"], storage=storage), {}
+    params = model.part_params(part, losses.__setitem__)
+    assert losses.keys() == {path for path in trees.paths(model.parts[part].shapes()) if path.endswith("/kernel")}
+    assert 0 < packed_reading.together(losses.values()).relative < {"int8": 0.01, "float8": 0.04}[storage]
     dense, exact = (
         trees.paths(tree) for tree in (quantised.dequantise(params), open_model(folders["stable"]).part_params(part))
     )
     for path, array in exact.items():
-        bound = 0.0 if path not in told else {"int8": 1 / 254, "float8": 1 / 16}[storage] * np.abs(array).max()
+        bound = 0.0 if path not in losses else {"int8": 1 / 254, "float8": 1 / 16}[storage] * np.abs(array).max()
         assert np.abs(dense[path] - array).max() <= bound * (1 + 1e-4), path
 
 
 def test_the_autoencoder_is_kept_whole_and_another_storage_is_refused(folders):
-    model, told = open_model(folders["stable"], storage="int8"), []
-    model.part_params("vae", lambda path, _: told.append(path))
-    assert not told
+    model, losses = open_model(folders["stable"], storage="int8"), []
+    model.part_params("vae", lambda path, _: losses.append(path))
+    assert not losses
     with pytest.raises(ValueError, match="storage = 'int4'"):
         open_model(folders["stable"], storage="int4")
 
@@ -383,9 +383,9 @@ def test_a_network_in_one_byte_for_each_number_draws_nearly_the_same(folders, st
     part, rng = model.parts["unet"], np.random.default_rng(0)
     text = networks.Text(rng.normal(size=(1, 3, model.network.text_channels)).astype(np.float32), np.ones((1, 3), bool))
     x = rng.normal(size=(1, 8, 8, 4)).astype(np.float32)
-    kept = [part.params(storage=kind) for kind in ("full", storage)]
+    storages = [part.params(storage=kind) for kind in ("full", storage)]
     exact, small = (
-        np.asarray(jax.jit(networks.pure(part.network))(params, x, np.float32([500]), text)) for params in kept
+        np.asarray(jax.jit(networks.pure(part.network))(params, x, np.float32([500]), text)) for params in storages
     )
     off = np.sqrt(np.mean((small - exact) ** 2) / np.mean(exact**2))
     assert 0 < off < {"int8": 0.03, "float8": 0.12}[storage]

@@ -25,13 +25,13 @@ PIPELINE = pipeline()
 draw = Traced(lambda pipeline, *arguments, **options: pipeline(*arguments, **options), quickly)
 
 
-def drawn(of=PIPELINE, given=PROMPT, negative=NEGATIVE, scale=3.0, index=INDEX, **options):
-    return np.asarray(draw(of, PARAMS, KEY, given, negative, scale, index, **options))
+def samples(model=PIPELINE, inputs=PROMPT, negative=NEGATIVE, scale=3.0, index=INDEX, **options):
+    return np.asarray(draw(model, PARAMS, KEY, inputs, negative, scale, index, **options))
 
 
-def rows(given, chosen):
+def rows(inputs, chosen):
     return records.replace(
-        given, ids=(given.ids[0][chosen],), weights=(given.weights[0][chosen],), blank=given.blank[chosen]
+        inputs, ids=(inputs.ids[0][chosen],), weights=(inputs.weights[0][chosen],), blank=inputs.blank[chosen]
     )
 
 
@@ -39,24 +39,24 @@ def test_it_is_the_composition_of_its_parts():
     @quickly
     def composed(params):
         text, away = (PIPELINE.towers(params["text"], words) for words in (PROMPT, NEGATIVE))
-        given = diffusion.from_network(
+        inputs = diffusion.from_network(
             cheap_parts.predict, params["network"], diffusion.parameterization.velocity(), text
         )
-        guided = diffusion.guidance.classifier_free(given, records.replace(given, condition=(away,)), 3.0)
+        guided = diffusion.guidance.classifier_free(inputs, records.replace(inputs, condition=(away,)), 3.0)
         latents = diffusion.sample(KEY, guided, diffusion.samplers.ddim(1.0), LEVELS, SHAPE, INDEX)
         return cheap_parts.decode(params["autoencoder"], latents)
 
-    pictures = drawn()
+    pictures = samples()
     assert pictures.shape == (3, 4, 8, 3)
     np.testing.assert_allclose(pictures, composed(PARAMS), atol=1e-5)
 
 
 def test_a_picture_is_a_function_of_its_own_prompt_and_index():
-    whole, order = drawn(), np.array([2, 0, 1])
-    np.testing.assert_allclose(drawn(given=rows(PROMPT, order), index=INDEX[order]), whole[order], atol=1e-6)
-    alone = drawn(given=rows(PROMPT, np.array([1, 1, 1])), index=INDEX[[1, 1, 1]])
-    np.testing.assert_allclose(alone, np.broadcast_to(whole[1], whole.shape), atol=1e-6)
-    assert not np.allclose(drawn(given=rows(PROMPT, order)), whole, atol=1e-3)
+    full, order = samples(), np.array([2, 0, 1])
+    np.testing.assert_allclose(samples(inputs=rows(PROMPT, order), index=INDEX[order]), full[order], atol=1e-6)
+    alone = samples(inputs=rows(PROMPT, np.array([1, 1, 1])), index=INDEX[[1, 1, 1]])
+    np.testing.assert_allclose(alone, np.broadcast_to(full[1], full.shape), atol=1e-6)
+    assert not np.allclose(samples(inputs=rows(PROMPT, order)), full, atol=1e-3)
 
 
 def test_one_program_serves_all_prompts_scales_keys_and_beginnings():
@@ -65,8 +65,8 @@ def test_one_program_serves_all_prompts_scales_keys_and_beginnings():
         (KEY, PROMPT, NEGATIVE, 3.0, INDEX, change),
         (jax.random.key(1), prompt(1, 2, 3), prompt(5), 7.5, INDEX + 9, edit(picture(1), 1 - mask(), first=3)),
     ]
-    counted = Traced(lambda *given: PIPELINE(PARAMS, *given[:5], change=given[5]), quickly)
-    first, second = (counted(*given[:3], jnp.float32(given[3]), *given[4:]) for given in settings)
+    counted = Traced(lambda *inputs: PIPELINE(PARAMS, *inputs[:5], change=inputs[5]), quickly)
+    first, second = (counted(*inputs[:3], jnp.float32(inputs[3]), *inputs[4:]) for inputs in settings)
     assert counted.traces == 1 and not np.allclose(first, second)
 
 
@@ -81,8 +81,8 @@ def test_a_pipeline_is_equal_to_itself_alone_so_that_jit_may_keep_its_program():
 
 
 def test_guidance_of_scale_1_and_none_are_the_same_pictures():
-    np.testing.assert_allclose(drawn(scale=1.0), drawn(negative=None), atol=1e-6)
-    assert not np.allclose(drawn(scale=2.0), drawn(scale=1.0), atol=1e-3)
+    np.testing.assert_allclose(samples(scale=1.0), samples(negative=None), atol=1e-6)
+    assert not np.allclose(samples(scale=2.0), samples(scale=1.0), atol=1e-3)
 
 
 guidance = diffusion.guidance
@@ -91,8 +91,8 @@ RULES = {
     "rescaled": functools.partial(plain, rescale=0.7),
     "adaptive_projected": functools.partial(guidance.adaptive_projected, eta=0.5, norm_threshold=2.0, batched=True),
     "cfg_plus_plus": functools.partial(guidance.cfg_plus_plus, batched=True),
-    "interval": lambda given, away, scale: plain(given, away, guidance.interval(scale, 1, 50)),
-    "dynamic_threshold": lambda given, away, scale: guidance.dynamic_threshold(plain(given, away, scale), 0.9),
+    "interval": lambda inputs, away, scale: plain(inputs, away, guidance.interval(scale, 1, 50)),
+    "dynamic_threshold": lambda inputs, away, scale: guidance.dynamic_threshold(plain(inputs, away, scale), 0.9),
 }
 
 
@@ -102,35 +102,37 @@ def test_every_rule_of_guidance_may_guide(rule):
     shaped = jax.eval_shape(lambda scale: guided(PARAMS, KEY, PROMPT, NEGATIVE, scale, INDEX), jnp.float32(0.8))
     assert shaped.shape == (3, 4, 8, 3)
     if rule == "adaptive_projected":
-        pictures = drawn(guided, scale=0.8)
-        assert np.isfinite(pictures).all() and not np.allclose(pictures, drawn(scale=0.8), atol=1e-3)
+        pictures = samples(guided, scale=0.8)
+        assert np.isfinite(pictures).all() and not np.allclose(pictures, samples(scale=0.8), atol=1e-3)
 
 
 # Pictures to begin from.
 
 
 def test_an_edit_begins_anywhere_between_noise_and_the_picture():
-    given = picture()
-    whole, untouched = (drawn(change=edit(given, first=first)) for first in (0, len(LEVELS) - 1))
-    np.testing.assert_allclose(whole, drawn(), atol=1e-5)
-    np.testing.assert_allclose(untouched, np.broadcast_to(given, untouched.shape), atol=1e-5)
-    near, far = (np.abs(drawn(change=edit(given, first=first)) - given).mean() for first in (3, 1))
+    inputs = picture()
+    full, untouched = (samples(change=edit(inputs, first=first)) for first in (0, len(LEVELS) - 1))
+    np.testing.assert_allclose(full, samples(), atol=1e-5)
+    np.testing.assert_allclose(untouched, np.broadcast_to(inputs, untouched.shape), atol=1e-5)
+    near, far = (np.abs(samples(change=edit(inputs, first=first)) - inputs).mean() for first in (3, 1))
     assert 0 < near < far
 
 
 def test_what_a_mask_keeps_comes_back_to_the_last_bit_and_the_rest_is_drawn():
-    given, painted = picture(), mask()
+    inputs, painted = picture(), mask()
 
     @quickly
     def draw():
-        told, away = PIPELINE.conditions(PARAMS, PROMPT, NEGATIVE)
-        latents = PIPELINE.latent.latents(PARAMS, KEY, told, away, 3.0, INDEX, change=edit(given, painted))
-        return [PIPELINE.latent.finished(PARAMS, latents, edit(given, painted, paste=paste)) for paste in (True, False)]
+        condition, away = PIPELINE.conditions(PARAMS, PROMPT, NEGATIVE)
+        latents = PIPELINE.latent.latents(PARAMS, KEY, condition, away, 3.0, INDEX, change=edit(inputs, painted))
+        return [
+            PIPELINE.latent.finished(PARAMS, latents, edit(inputs, painted, paste=paste)) for paste in (True, False)
+        ]
 
     pictures, decoded = map(np.asarray, draw())
-    kept = np.broadcast_to(painted == 0, pictures.shape)
-    assert np.array_equal(pictures[kept], np.broadcast_to(given, pictures.shape)[kept])
-    assert np.abs(pictures - given)[~kept].mean() > 0.1
+    outside = np.broadcast_to(painted == 0, pictures.shape)
+    assert np.array_equal(pictures[outside], np.broadcast_to(inputs, pictures.shape)[outside])
+    assert np.abs(pictures - inputs)[~outside].mean() > 0.1
     far = np.broadcast_to(np.repeat(np.repeat(painted[:, ::2, ::2] == 0, 2, 1), 2, 2), pictures.shape).copy()
     far[:, :2, :2] = False  # the square of the single pixel
     np.testing.assert_allclose(decoded[far], pictures[far], atol=1e-5)
@@ -141,22 +143,26 @@ def test_what_a_mask_keeps_comes_back_to_the_last_bit_and_the_rest_is_drawn():
 
 def test_a_network_is_told_the_size_that_is_drawn_and_a_score_for_each_side_of_guidance():
     sized, scored = pipeline(image_size=True), pipeline(image_size="score")
-    for told in sized.told_sizes():
-        assert told.original.tolist() == told.target.tolist() == [[4, 8]] and not told.crop.any() and told.score is None
-    assert [told.score.tolist() for told in scored.told_sizes()] == [[6.0], [2.5]]
+    for condition in sized.told_sizes():
+        assert (
+            condition.original.tolist() == condition.target.tolist() == [[4, 8]]
+            and not condition.crop.any()
+            and condition.score is None
+        )
+    assert [condition.score.tolist() for condition in scored.told_sizes()] == [[6.0], [2.5]]
     text, empty = (networks.Text(np.full((1, 5, 2), value, np.float32), np.ones((1, 5), bool)) for value in (1.0, 0.0))
     other = networks.ImageSize(np.float32([[64, 64]]), np.float32([[0, 0]]), np.float32([[4, 8]]))
-    (said, size), (unsaid, same) = sized.conditions(PARAMS, text, empty, (other, sized.told_sizes()[1]))
-    assert said is text and unsaid is empty and size is other and same.original.tolist() == [[4, 8]]
+    (prompted, size), (unsaid, same) = sized.conditions(PARAMS, text, empty, (other, sized.told_sizes()[1]))
+    assert prompted is text and unsaid is empty and size is other and same.original.tolist() == [[4, 8]]
     (_, good), (_, bad) = scored.conditions(PARAMS, text, empty)
     assert (good.score, bad.score) == (6.0, 2.5)
-    assert np.abs(drawn(scored) - drawn()).max() > 0.01
+    assert np.abs(samples(scored) - samples()).max() > 0.01
 
 
 def test_a_refiner_that_is_the_base_itself_changes_nothing_noise_included(entry=2):
-    given = (PARAMS, PARAMS), KEY, (PROMPT, PROMPT), (NEGATIVE, NEGATIVE), 3.0, INDEX
-    both = quickly(functools.partial(refined, PIPELINE, PIPELINE, entry=entry))(*given)
-    np.testing.assert_allclose(both, drawn(), atol=1e-5)
+    inputs = (PARAMS, PARAMS), KEY, (PROMPT, PROMPT), (NEGATIVE, NEGATIVE), 3.0, INDEX
+    both = quickly(functools.partial(refined, PIPELINE, PIPELINE, entry=entry))(*inputs)
+    np.testing.assert_allclose(both, samples(), atol=1e-5)
 
 
 def test_the_base_takes_the_steps_whose_times_lie_in_its_share():
@@ -177,8 +183,10 @@ def test_gradients_reach_the_encoding_of_a_prompt_and_the_first_latents():
         assert np.isfinite(slope).all() and np.all(np.abs(slope) > 0)
 
 
-def mistake(of=PIPELINE, params=PARAMS, given=PROMPT, negative=NEGATIVE, **options):
-    return lambda: jax.eval_shape(lambda: of(params, KEY, given, negative, 3.0, INDEX, **options))  # computes nothing
+def mistake(model=PIPELINE, params=PARAMS, inputs=PROMPT, negative=NEGATIVE, **options):
+    return lambda: jax.eval_shape(
+        lambda: model(params, KEY, inputs, negative, 3.0, INDEX, **options)
+    )  # computes nothing
 
 
 SIZE = networks.ImageSize(np.ones((1, 2)), np.ones((1, 2)), np.ones((1, 2)))
@@ -190,7 +198,7 @@ test_mistakes_are_refused = refusals(
     (mistake(sizes=(SIZE, SIZE)), "sizes are for networks that are told the size"),
     (mistake(change=edit(picture()), start=np.zeros((3, *SHAPE), np.float32)), "give one of the two"),
     (mistake(change=edit(picture()[:, :3])), "no multiple of the latents"),
-    (mistake(change=edit(picture(), mask()), of=pipeline(diffusion.samplers.pndm())), "sampler without memory"),
+    (mistake(change=edit(picture(), mask()), model=pipeline(diffusion.samplers.pndm())), "sampler without memory"),
     (mistake(pipeline(paints=True)), "this network paints into a picture"),
     (lambda: edit(np.full((1, 4, 8, 3), 9, np.uint8)), "must be a floating array", TypeError),
     (lambda: edit(picture()[0]), r"\(1 or b, h, w, 3\) is needed"),

@@ -20,8 +20,10 @@ CAT, DOG, RED = (VOCABULARY[f"{word}</w>"] for word in ("cat", "dog", "red"))
 def tokenizers(tmp_path_factory):
     """Of two towers, of which the second one is filled up by another token."""
     pytest.importorskip("tokenizers", reason="needs the extra [text]")
-    every = (tiny_folders.TOKENIZER, tiny_folders.TOKENIZER | {"pad_token": "!"})
-    return tuple(clip_tokenizer.load(write_tokenizer(tmp_path_factory.mktemp("tokenizer"), of)) for of in every)
+    settings = (tiny_folders.TOKENIZER, tiny_folders.TOKENIZER | {"pad_token": "!"})
+    return tuple(
+        clip_tokenizer.load(write_tokenizer(tmp_path_factory.mktemp("tokenizer"), config)) for config in settings
+    )
 
 
 def test_a_short_text_is_one_row_for_each_tower_with_its_own_padding(tokenizers):
@@ -38,8 +40,8 @@ def test_a_long_text_goes_on_in_further_rows_with_every_token_in_its_order(token
     words = ["cat", "dog", "red"] * 5
     prompt = encode(tokenizers[:1], [" ".join(words), "cat"])
     assert prompt.rows == 3  # 15 tokens, 7 in a row
-    kept = [number for row in prompt.ids[0][0] for number in row if number not in (START, END)]
-    assert kept == [VOCABULARY[f"{word}</w>"] for word in words]
+    tokens = [number for row in prompt.ids[0][0] for number in row if number not in (START, END)]
+    assert tokens == [VOCABULARY[f"{word}</w>"] for word in words]
     assert (prompt.ids[0][0][:, 0] == START).all() and (prompt.ids[0][:, :, -1] == END).all()
     assert prompt.ids[0][1, 1].tolist() == prompt.empty[0][0].tolist()
 

@@ -19,9 +19,9 @@ pytest.importorskip("tokenizers", reason="needs the extra [text]")
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
     """Folders that hold no weights."""
-    place = tmp_path_factory.mktemp("settings")
-    folders = {name: tiny_folders.write(place / name, name) for name in ("stable", "xl", "refiner", "dit")}
-    for file in place.rglob("*.safetensors"):
+    folder = tmp_path_factory.mktemp("settings")
+    folders = {name: tiny_folders.write(folder / name, name) for name in ("stable", "xl", "refiner", "dit")}
+    for file in folder.rglob("*.safetensors"):
         file.unlink()
     return folders | {"second": folders["stable"]}
 
@@ -31,9 +31,9 @@ def settings(tmp_path_factory):
 )
 def test_the_parameters_are_those_of_the_folder(settings, tmp_path, name):
     folder = "stable" if name == "second" else name
-    whole = open_model(tiny_folders.write(tmp_path / "whole", folder)).params()
+    full = open_model(tiny_folders.write(tmp_path / "whole", folder)).params()
     model = open_model(settings[name], weights=stored(in_one_file(name), tmp_path))
-    assert rig.equal(model.params(), whole)
+    assert rig.equal(model.params(), full)
 
 
 def test_arrays_stay_in_the_file_and_parts_of_one_are_parts_of_it(tmp_path):
@@ -44,11 +44,11 @@ def test_arrays_stay_in_the_file_and_parts_of_one_are_parts_of_it(tmp_path):
 
 
 def test_a_file_can_be_inspected_with_its_settings(settings, tmp_path):
-    found = inspect(settings["stable"], weights=stored(in_one_file("stable"), tmp_path))
+    result = inspect(settings["stable"], weights=stored(in_one_file("stable"), tmp_path))
     assert (
-        not found.problems
-        and found.nbytes > 0
-        and {"model.safetensors"} == {file for part in found.parts for file in part.files}
+        not result.problems
+        and result.nbytes > 0
+        and {"model.safetensors"} == {file for part in result.parts for file in part.files}
     )
 
 

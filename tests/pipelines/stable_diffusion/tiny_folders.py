@@ -189,20 +189,20 @@ def arrays_of(name, part):
     """Random weights of a part, by the names that they have in its file."""
     config = FOLDERS[name][2][part]
     reader = model_parts.READERS[kind_of(config)]
-    told = {"pooled_channels": 6} if "addition_embed_type" in config else {}
-    network = reader.network(config, told, {})
+    context = {"pooled_channels": 6} if "addition_embed_type" in config else {}
+    network = reader.network(config, context, {})
     # traced once for all, as when it is opened
     shapes = model_parts.Part(part, pathlib.Path(), config, network, {}, reader).shapes()
     params = rig.drawn_of(shapes)
     return {key: np.asarray(value) for key, value in rules.to_theirs(params, RULES[kind_of(config)](config)).items()}
 
 
-def write(place, name, arrays=None):
+def write(root, name, arrays=None):
     """Write a folder and return its path. arrays: (part) -> its weights; None draws them."""
-    place.mkdir(parents=True, exist_ok=True)
-    (place / model_index.NAME).write_text(json.dumps(index(name)))
+    root.mkdir(parents=True, exist_ok=True)
+    (root / model_index.NAME).write_text(json.dumps(index(name)))
     for part, config in FOLDERS[name][2].items():
-        folder = place / part
+        folder = root / part
         folder.mkdir(exist_ok=True)
         if part.startswith("tokenizer"):
             write_tokenizer(folder, config)
@@ -213,24 +213,24 @@ def write(place, name, arrays=None):
             stem = "model" if part.startswith("text") else files.STEM
             weights = arrays_of(name, part) if arrays is None else arrays(part)
             safetensors.numpy.save_file(weights, folder / f"{stem}.safetensors", {"format": "pt"})
-    return place
+    return root
 
 
 class Folders(dict):
     """The path of each folder, written when it is first asked for; nobody may change it. arrays: as of `write`."""
 
-    def __init__(self, place, arrays=None):
+    def __init__(self, folder, arrays=None):
         super().__init__()
-        self.place, self.arrays = place, arrays
+        self.place, self.arrays = folder, arrays
 
     def __missing__(self, name):
         return self.setdefault(name, write(self.place / name, name, self.arrays))
 
 
-def without_weights(place):
+def without_weights(folder):
     """Folders whose weights nobody reads: a network is traced for the weights of each."""
     numbers = {str(number): np.zeros(1, np.float32) for number in range(9)}  # as many as a network has blocks
-    return Folders(place, lambda part: numbers)
+    return Folders(folder, lambda part: numbers)
 
 
 def write_tokenizer(folder, settings=TOKENIZER):
@@ -241,14 +241,14 @@ def write_tokenizer(folder, settings=TOKENIZER):
     return folder
 
 
-def write_control(place, **changes):
+def write_control(folder, **changes):
     """Write the folder of a tiny ControlNet of random weights, with other settings in its configuration."""
-    place.mkdir(exist_ok=True)
-    (place / "config.json").write_text(json.dumps(CONTROL | changes))
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(CONTROL | changes))
     network = adapters.READER.network(CONTROL, {}, {})
     params = rig.drawn(network, *adapters.READER.example(network, 4))
     arrays = {
         name: np.asarray(array) for name, array in rules.to_theirs(params, diffusers_controlnet.rules(CONTROL)).items()
     }
-    safetensors.numpy.save_file(arrays, place / f"{files.STEM}.safetensors")
-    return place
+    safetensors.numpy.save_file(arrays, folder / f"{files.STEM}.safetensors")
+    return folder
