@@ -196,7 +196,7 @@ def _self_attention(call: Call) -> int:
     streams = x if isinstance(x[0], tuple) else (x,)
     queries, keys = (sum(stream[1] for stream in part) for part in (streams[: call.fields["answers"]], streams))
     if call.fields["axial"] is not None:
-        keys = call.fields["axial"].seen(keys)
+        keys = call.fields["axial"].visible_tokens(keys)
     return _attention(streams[0][0], queries, keys, heads, call.fields["head_size"] or streams[0][2] // heads)
 
 

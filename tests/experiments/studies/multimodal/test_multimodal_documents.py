@@ -136,6 +136,6 @@ def test_each_claim_fails_where_what_it_says_is_not_so(changes, failed):
 
 def test_tables_show_losses_of_all_networks_captions_and_questions():
     for runs in ({0: made_up()}, {0: made_up(), 1: made_up()}):
-        parts = (multimodal.losses(runs), multimodal.kinds(FEW, runs), multimodal.shown(FEW, runs[0]))
+        parts = (multimodal.losses(runs), multimodal.kinds(FEW, runs), multimodal.examples(FEW, runs[0]))
         rows = Measurements(row for part in parts for row in part)
         assert [len(table.rows) for table in STUDY.show(rows)] == [3, 3, 20, 20]
