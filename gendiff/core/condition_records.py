@@ -72,7 +72,8 @@ class GuidanceScale:
 class EndTime:
     """The time at which a step ends that begins at the network's time.
 
-    The network answers at once what many small steps would add up to.
+    The network predicts at once what many small steps would add up to. Also known as: second time, as in the field
+    `second_time` of a network.
 
     Args:
         t: (b,) or () numbers on the scale of the network's time, one per sample or one for all.

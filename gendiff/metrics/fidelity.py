@@ -23,7 +23,9 @@ def psnr(
     low: int | float = -1.0,
     high: int | float = 1.0,
 ) -> Float64[np.ndarray, "n"]:
-    """Compute 10 log10((high - low)² / mean square error) per image, in decibels; infinite for an equal image.
+    """Compute the peak signal-to-noise ratio (PSNR) of each image, in decibels; infinite for an equal image.
+
+    It is 10 log10((high - low)² / mean square error).
 
     Args:
         images: (n, …).
@@ -49,7 +51,7 @@ def ssim(
     window: int = 11,
     std: int | float = 1.5,
 ) -> Float64[np.ndarray, "n"]:
-    """Compute the structural similarity of each image, in [-1, 1], 1 for an equal one.
+    """Compute the structural similarity (SSIM) of each image, in [-1, 1], 1 for an equal one.
 
     Means, variances and covariance are taken under a normalised Gaussian window, at every place where it lies inside
     the image, and the formula is averaged over those places and over channels, with K1 = 0.01 and K2 = 0.03. Values
@@ -88,7 +90,7 @@ def ssim(
 
 
 def _similarity(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Eq. 13 at every place, (n, h', w', c), of values in [0, 1]."""
+    """Eq. 13 at each position, (n, h', w', c), of values in [0, 1]."""
     c1, c2 = 0.01**2, 0.03**2
     mean_x, mean_y = _averaged(x, weights), _averaged(y, weights)
     var_x, var_y = _averaged(x * x, weights) - mean_x**2, _averaged(y * y, weights) - mean_y**2
@@ -97,7 +99,7 @@ def _similarity(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray
 
 
 def _averaged(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Under the window wherever it lies inside (n, h, w, c)."""
+    """Means under the window at all its positions inside (n, h, w, c)."""
     border = len(weights) // 2
     blurred = correlate1d(correlate1d(x, weights, axis=1), weights, axis=2)
     return blurred[:, border : x.shape[1] - border, border : x.shape[2] - border]
@@ -110,7 +112,7 @@ def _gaussian(window: int, std: float) -> np.ndarray:
 
 
 def _pair(images: ArrayLike, truth: ArrayLike, low: int | float, high: int | float) -> tuple[np.ndarray, np.ndarray]:
-    """Both with [low, high] as [0, 1]."""
+    """Return both with [low, high] as [0, 1]."""
     width = validation.range_width(low, high)
     checks.same_shape("images", images, "truth", truth)
     return (validation.as_images("images", images, at_least=1) - low) / width, (

@@ -49,7 +49,7 @@ class ModeReport:
 
     @property
     def touched(self) -> int:
-        """Modes with at least one good sample: the rule that noise passes."""
+        """The number of modes with at least one good sample, a rule that noise can pass."""
         return int(np.count_nonzero(self.counts))
 
 
@@ -142,7 +142,7 @@ def least_count(n: int, k: int, fair_share: int | float = FAIR_SHARE) -> int:
 
 
 def expected_modes(n: int, k: int, *, good: int | float = 1.0, fair_share: int | float = FAIR_SHARE) -> float:
-    """Compute how many modes n samples of the exact law cover on average: where n / k is small, fewer than k.
+    """Compute how many modes n samples of the exact law cover on average; for small n / k, fewer than k.
 
     Args:
         n: samples, >= 1.

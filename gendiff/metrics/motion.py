@@ -134,7 +134,7 @@ def identity_kept(
 def clip_features(
     clips: Shaped[ArrayLike, "n f h w c"], function: features.Features | None = None, *, batch: int = 500
 ) -> Float64[np.ndarray, "n d"]:
-    """Compute features of whole clips, for a Fréchet distance between sets of clips.
+    """Compute features of clips, for a Fréchet distance between sets of clips (Fréchet video distance, FVD).
 
     They are the means over a clip of the features of its frames, then of the features of (next frame - frame) / 2.
     Frames in another order keep the first half and change the second.
@@ -213,7 +213,7 @@ def _evened(product: np.ndarray) -> np.ndarray:
 
 
 def _searched(weights: np.ndarray) -> Float64[np.ndarray, "m 2"]:
-    """The best displacement: among whole pixels, then among places between them."""
+    """Search the best displacement: among whole pixels, then among fractions of pixels."""
     height, width = weights.shape[1:]
     sums = np.stack(
         np.meshgrid(*(np.rint(np.fft.fftfreq(side) * side) for side in (height, width)), indexing="ij"), -1
@@ -232,14 +232,14 @@ def _searched(weights: np.ndarray) -> Float64[np.ndarray, "m 2"]:
 
 
 def _best(values: Float64[np.ndarray, "m k"], places: Float64[np.ndarray, "m k 2"]) -> Float64[np.ndarray, "m 2"]:
-    """The place of the largest value, and the shortest of those that rounding cannot tell apart."""
+    """The position of the largest value; among values that are equal up to rounding, the shortest displacement."""
     most = values.max(axis=1, keepdims=True)
     lengths = np.where(values >= most - 1e-9 * np.abs(most), np.sum(places**2, axis=2), np.inf)
     return np.take_along_axis(places, np.argmin(lengths, axis=1)[:, None, None], axis=1)[:, 0]
 
 
 def _newton(weights: np.ndarray, start: Float64[np.ndarray, "m 2"]) -> Float64[np.ndarray, "m 2"]:
-    """The top of the sum of waves near a place that is almost it."""
+    """The maximum of the sum of waves near an approximate position, by Newton steps."""
     position, (down, right) = start, (2 * np.pi * np.fft.fftfreq(side) for side in weights.shape[1:])
     for _ in range(NEWTON_STEPS):
         terms = weights * _waves(position[:, 0], len(down))[:, :, None] * _waves(position[:, 1], len(right))[:, None, :]

@@ -14,7 +14,7 @@ from gendiff.metrics import subsampling, validation
 
 
 def score(features: Shaped[ArrayLike, "n d"], *, order: int | float = 1.0) -> float:
-    """Compute exp of the entropy of the eigenvalues of K / n, K the cosines between the rows.
+    """Compute the Vendi score: exp of the entropy of the eigenvalues of K / n, K the cosines between rows.
 
     It is 1 for n equal rows and n for n orthogonal ones. It lies in [1, min(n, d)] and grows with n: compare only
     values of equal n.

@@ -46,7 +46,7 @@ class PureFunction:
 
     @property
     def stochastic(self) -> bool:
-        """Whether it draws at random when it gets a key: the module has a field `dropout` above 0."""
+        """Whether the network has random numbers when it gets a key: a field `dropout` above 0."""
         return getattr(self.module, "dropout", 0.0) > 0
 
     @property

@@ -58,6 +58,6 @@ def of_first(number: int | None) -> int | None:
 
 
 def wait(name: str) -> None:
-    """Wait until every process has come here."""
+    """Wait until all processes are here: a barrier."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)

@@ -14,7 +14,7 @@ from gendiff.training.state import TrainState, start
 from gendiff.training.step import make_step
 
 INIT = np.uint32(2**32 - 1)
-"""What the key of init is folded with: a number that no step reaches."""
+"""The number that is folded into the key for init; no step reaches it."""
 TrainingState = Any
 """A `TrainState`, or another pytree whose `step` () is the number of steps done.
 

@@ -14,7 +14,7 @@ from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError
 
 NAME = "digests.json"
 FORMAT = 1
-"""Of the listing. Listings of before had no format and no step."""
+"""Format of the listing. Earlier listings had no format and no step."""
 
 # It gets the time of the commit after the digests; it must exist and be JSON, no more. The step's own
 # commit_success.txt comes after them too. No value is read from either.
@@ -90,7 +90,7 @@ def _problems(folder: Path, listing: dict[str, Any], step: int, item: str | None
 
 
 def _listing(folder: Path) -> dict[str, Any] | str:
-    """What is stored, without its own digest, or what is wrong with it."""
+    """Return the stored listing without its digest, or a text that says what is wrong with it."""
     try:
         stored = json.loads((folder / NAME).read_text(encoding="utf-8"))
         digest = stored.pop("sha256")

@@ -31,13 +31,13 @@ class Quiet:
             logging.getLogger(name).addFilter(_is_not_of_orbax)
 
     def begin(self) -> None:
-        """From here on, TensorStore's results that nobody waits for any more are dropped."""
+        """Drop TensorStore's abandoned results from here on."""
         if self._before is None:
             self._before = sys.unraisablehook
             sys.unraisablehook = self._hook
 
     def end(self) -> None:
-        """All is said again, unless a save failed."""
+        """Log messages appear again, unless a save failed."""
         if self._before is not None and not self.failed:
             if sys.unraisablehook == self._hook:
                 sys.unraisablehook = self._before
@@ -81,7 +81,7 @@ def _errno(cause: Exception) -> int:
 
 
 def _room(path: Path) -> str:
-    """What is free where the path lies."""
+    """Free disk space at the path."""
     existing = next(folder for folder in (path, *path.parents) if folder.is_dir())
     text = f"{shutil.disk_usage(existing).free} are free"
     if os.name == "posix":
@@ -91,6 +91,6 @@ def _room(path: Path) -> str:
 
 
 def _is_not_of_orbax(record: logging.LogRecord) -> bool:
-    """By the file that logs it, its text and its exception."""
+    """Whether a log record is not of Orbax, by its file, text and exception."""
     trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
     return "orbax" not in f"{record.pathname} {record.getMessage()} {trace}"

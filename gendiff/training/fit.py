@@ -73,8 +73,8 @@ def fit(
     Args:
         program: what is trained, from `compile_loss` or `compile_step`.
         batches: a pure function of the step 0, 1, … to its batch, a tree of arrays (b, …) with the batch size b,
-            such as `dataset.__getitem__` of a Grain `MapDataset`. It runs on the host while the devices compute the step
-            before. With several processes it gives the part of the batch that `sharding.share(mesh)` names.
+            such as `dataset.__getitem__` of a Grain `MapDataset`. It runs on the host while the devices compute the
+            step before. With several processes it gives the part of the batch that `sharding.share(mesh)` names.
         steps: how many are done at the end, at least 1.
         seed: 0 … 2³² - 1.
         store: where states are saved, and where the newest is restored from: a folder, which is made where it is
@@ -216,7 +216,7 @@ class _Watch:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Goes into each checkpoint, so that a resumed run counts on."""
+        """Counts for the checkpoint, so that a resumed run continues them."""
         return {"skipped": self.skipped, "streak": self.streak}
 
     @property
@@ -229,7 +229,7 @@ class _Watch:
         self._look(len(self._waiting) - 1)
 
     def settle(self) -> None:
-        """Everything looked at."""
+        """Process the metrics of all steps."""
         self._look(len(self._waiting))
 
     def _look(self, count: int) -> None:

@@ -42,7 +42,7 @@ def adamw(
     epsilon: float = 1e-8,
     clip: float | None = None,
 ) -> FiniteUpdates:
-    """AdamW on the learning rate of `warm_up_then`, with weight decay where `decayed` says.
+    """AdamW with the learning rate of `warm_up_then`, and weight decay of the params that `decayed` names.
 
     Args:
         learning_rate: the highest, above 0.
@@ -53,7 +53,7 @@ def adamw(
         final: share of the learning rate that is left at the end, in [0, 1].
         betas: decays of the two moments, each in [0, 1).
         epsilon: what is added to the root of the second moment, above 0.
-        clip: largest global norm of the gradient, above 0; None for no clip.
+        clip: gradient clipping: the largest global norm of the gradient, above 0; None for no clip.
 
     Raises:
         ConfigError: for warmup >= total and for numbers out of range.
@@ -98,7 +98,7 @@ def muon(
         decay: "cosine", "linear" or "constant".
         final: share of the learning rates that is left at the end, in [0, 1].
         momentum: decay of the mean of gradients (Nesterov), in [0, 1).
-        clip: largest global norm of the gradient, above 0; None for no clip.
+        clip: gradient clipping: the largest global norm of the gradient, above 0; None for no clip.
 
     Raises:
         ConfigError: for warmup >= total and for numbers out of range.
@@ -175,7 +175,7 @@ def _clipped(optimizer: optax.GradientTransformation, clip: float | None) -> Fin
 
 
 def _kinds(params: Params) -> Any:
-    """Say "matrix" of what Muon is for, and "other" of the rest."""
+    """Label params for Muon "matrix", and the others "other"."""
     return jax.tree.map(
         lambda leaf, here: "matrix" if here and jnp.ndim(leaf) in (2, 4) else "other", params, decayed(params)
     )

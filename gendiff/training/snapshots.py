@@ -39,7 +39,7 @@ def tracks(state: Any) -> dict[str, Params]:
 
 
 def stored(store: Checkpoints) -> list[Snapshot]:
-    """Return which averages a folder of snapshots holds, oldest first.
+    """Return the averages in a folder of snapshots, oldest first.
 
     Raises:
         DataError: for a folder without snapshots.

@@ -46,7 +46,7 @@ def make_step(
         optimizer: any optax transformation, the one that `start` was given.
         accumulate: gradient accumulation: number of equal slices of the batch, at least 1. Their gradients and metrics
             are averaged, one slice is in memory at a time, and each slice gets a key of its own.
-        clip: largest global norm of the gradient, above 0; None for no clip.
+        clip: gradient clipping: the largest global norm of the gradient, above 0; None for no clip.
         skip_nonfinite: where loss, gradient or update has a NaN or an infinity, only `state.step` advances. Updates are
             looked at unless the optimizer is an `optimizers.FiniteUpdates`, as `optimizers.adamw` is, and they have the
             range of float32.

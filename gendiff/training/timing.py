@@ -8,7 +8,7 @@ PHASES = ("compile", "data", "step", "checkpoint", "idle")
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds of a training by what they were spent on. They add up to the wall clock.
+    """Seconds of a training by phase. They add up to the wall clock.
 
     Attributes:
         compile: initial parameters, tracing and compilation.
@@ -36,14 +36,14 @@ class Timing:
 
 
 class Clock:
-    """Gives the time since its last look to a phase."""
+    """A clock that assigns the time since its last lap to a phase."""
 
     def __init__(self) -> None:
         self._last = time.perf_counter()
         self._spent = dict.fromkeys(PHASES, 0.0)
 
     def lap(self, phase: str) -> None:
-        """What went by since the last lap belongs to `phase`."""
+        """Assign the time since the last lap to `phase`."""
         now = time.perf_counter()
         self._spent[phase] += now - self._last
         self._last = now

@@ -9,7 +9,7 @@ from gendiff import networks
 from gendiff.core.types import NO_LABEL
 from gendiff.diffusion import conditions, denoiser, guidance, objectives, parameterization, schedules
 from gendiff.diffusion.types import Batch, Level
-from tests.networks.rig import drawn
+from tests.networks.rig import random_params
 from tests.quickly import quickly
 from tests.refusals import refusals
 
@@ -33,7 +33,7 @@ EMPTY = jax.tree.map(lambda leaf: leaf[0], text_of(1, seed=2))
 
 @pytest.fixture(scope="module")
 def params():
-    return drawn(NETWORK, X, np.zeros(3, np.float32), LABEL, TEXT)
+    return random_params(NETWORK, X, np.zeros(3, np.float32), LABEL, TEXT)
 
 
 @pytest.mark.parametrize("null", [networks.NO_TEXT, EMPTY], ids=["none", "empty"])

@@ -11,14 +11,14 @@ import scipy.special
 
 from gendiff import language, networks
 from gendiff.core.records import record
-from tests.networks.rig import drawn
+from tests.networks.rig import random_params
 from tests.quickly import quickly
 
 VOCABULARY, CAPACITY = 20, 24
 DEEP = networks.LanguageModel(
     vocabulary=VOCABULARY, context=96, width=16, depth=2, heads=4, key_value_heads=2, tied=False
 )
-PARAMS = drawn(DEEP, np.zeros((1, 2), np.int32))
+PARAMS = random_params(DEEP, np.zeros((1, 2), np.int32))
 NETWORK = DEEP.clone(depth=1)  # it compiles in half of the time
 MODEL = language.from_network(networks.pure(NETWORK), PARAMS)
 

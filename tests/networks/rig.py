@@ -34,7 +34,7 @@ def moved(params):
     return jax.tree.map(one, params)
 
 
-def drawn(network, *inputs):
+def random_params(network, *inputs):
     """Parameters away from what they start at, of moderate size, for which nothing is compiled."""
     return drawn_of(jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *inputs)))
 
@@ -55,7 +55,7 @@ def started(network, *inputs):
     long to compile.
     """
     last = quickly(lambda key: networks.init(network, key, *inputs)["output"])(jax.random.key(0))
-    return drawn(network, *inputs) | {"output": last}
+    return random_params(network, *inputs) | {"output": last}
 
 
 @functools.cache
@@ -136,7 +136,7 @@ def fresh_reader(network):
 
 @functools.cache
 def drawn_reader(network):
-    return drawn(network, X, T, LABEL, TEXT, SIZE)
+    return random_params(network, X, T, LABEL, TEXT, SIZE)
 
 
 def read(network, text=TEXT, size=SIZE, label=LABEL, x=X):

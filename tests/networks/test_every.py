@@ -7,7 +7,7 @@ import pytest
 
 from gendiff import networks
 from gendiff.core import trees
-from tests.networks.rig import LABEL, T, X, apply, dit, drawn, fresh, lowered, moved, unet
+from tests.networks.rig import LABEL, T, X, apply, dit, fresh, lowered, moved, random_params, unet
 from tests.tables import table
 
 pytestmark = pytest.mark.parametrize("build", [dit, unet])
@@ -103,7 +103,7 @@ def test_remat_of_products_computes_no_product_of_a_layer_again_and_remat_all_of
         slopes = jax.make_jaxpr(jax.grad(lambda params: jnp.sum(networks.pure(network)(params, X, T, LABEL))))(params)
         return str(slopes).count("dot_general["), str(slopes).count("conv_general_dilated[")
 
-    params = drawn(build(**small), X, T, LABEL)
+    params = random_params(build(**small), X, T, LABEL)
     (plain, plain_convolutions), (remembered, kept_convolutions), (again, again_convolutions) = map(
         products, (False, "products", True)
     )

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff import networks
-from tests.networks.rig import LABEL, T, X, drawn
+from tests.networks.rig import LABEL, T, X, random_params
 from tests.networks.rig import dit as tiny
 from tests.quickly import in_numpy
 from tests.refusals import refusals
@@ -27,7 +27,7 @@ class Outer(nn.Module):
 
 def numbers():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
-    return drawn(Outer(), x), x
+    return random_params(Outer(), x), x
 
 
 @table("layer", ["inner", "inner/layer"])
@@ -53,7 +53,7 @@ def test_equal_modules_and_layers_make_equal_functions():
 def test_the_tokens_of_a_dit_after_a_block_depend_on_that_block_and_none_after_also_where_blocks_are_computed_again():
     network = tiny(depth=2, remat=True)
 
-    params, shapes = drawn(network, X, T, LABEL), []
+    params, shapes = random_params(network, X, T, LABEL), []
 
     def squared(blocks):
         output, tokens = networks.with_intermediate(network, "block_0")(params | blocks, X, T, LABEL)

@@ -12,7 +12,7 @@ from gendiff import networks, training
 from gendiff.core import trees
 from gendiff.networks import lora
 from gendiff.weights import quantised
-from tests.networks.rig import drawn
+from tests.networks.rig import random_params
 from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.tables import table
@@ -21,7 +21,7 @@ TOKENS = np.random.default_rng(0).integers(0, 50, (2, 12)).astype(np.int32)
 MODEL = networks.LanguageModel(
     vocabulary=50, context=16, width=16, depth=1, heads=4, key_value_heads=2, mlp_width=20, remat="products"
 )
-PARAMS = drawn(MODEL, TOKENS)
+PARAMS = random_params(MODEL, TOKENS)
 RULES = (quantised.Packing("mlp_1/kernel$", quantised.int4()), *quantised.LINEAR)
 PATHS = r"(qkv|mlp_1)/kernel$|^token$"
 predict = networks.pure(MODEL)
@@ -143,7 +143,7 @@ def test_convolutions_are_adapted_too():
         networks.convolution.Convolution(5),
         np.random.default_rng(0).normal(size=(2, 6, 6, 4)).astype(np.float32),
     )
-    params = drawn(network, x)
+    params = random_params(network, x)
     tree = moved(quickly(lambda params: lora.start(jax.random.key(1), params, 2, "kernel$"))(params))
     assert tree["kernel"].down.shape == (36, 2)
 

@@ -9,7 +9,7 @@ import pytest
 from gendiff import language, networks, pipelines
 from gendiff.core.errors import ConfigError
 from gendiff.pipelines import chat as module
-from tests.networks.rig import drawn
+from tests.networks.rig import random_params
 from tests.quickly import quickly
 from tests.refusals import refusals
 
@@ -19,7 +19,7 @@ TEMPLATE = language.chat_template.from_text(
     "{% if add_generation_prompt %}assistant: {% endif %}"
 )
 NETWORK = networks.LanguageModel(vocabulary=TOKENIZER.size, context=300, width=16, depth=1, heads=2)
-PARAMS = drawn(NETWORK, np.zeros((1, 2), np.int32))
+PARAMS = random_params(NETWORK, np.zeros((1, 2), np.int32))
 CHAT = pipelines.Chat(NETWORK, PARAMS, TOKENIZER, TEMPLATE)
 KEY = jax.random.key(1)
 USER = [{"role": "user", "content": "hello"}]

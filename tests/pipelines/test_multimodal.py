@@ -13,7 +13,7 @@ import scipy.special
 from gendiff import diffusion, language, networks
 from gendiff.pipelines import multimodal
 from gendiff.pipelines.interleaved import without_words
-from tests.networks.rig import drawn
+from tests.networks.rig import random_params
 from tests.quickly import quickly
 from tests.traced import Traced
 
@@ -22,7 +22,7 @@ SHAPE, PATCHES, VOCABULARY = (4, 4, 1), 4, 12
 NETWORK = networks.MultimodalTransformer(vocabulary=VOCABULARY, context=24, width=16, depth=1, heads=2)
 PICTURES = RNG.normal(size=(3, *SHAPE)).astype(np.float32)
 TEXTS = np.array([[3, 1, 4, 1], [2, 7, 1, -1], [8, 2, -1, -1]], np.int32)
-PARAMS = drawn(NETWORK, (TEXTS, networks.Picture(PICTURES, np.zeros(3, np.float32))))
+PARAMS = random_params(NETWORK, (TEXTS, networks.Picture(PICTURES, np.zeros(3, np.float32))))
 SCHEDULE, FLOW = diffusion.schedules.flow(), diffusion.parameterization.flow()
 LEVELS = diffusion.grids.padded(diffusion.grids.trailing(SCHEDULE, 3), 5)
 MODEL = multimodal.Multimodal(NETWORK, FLOW, diffusion.samplers.ddim(1.0), SCHEDULE.clean)

@@ -11,7 +11,7 @@ from gendiff import diffusion, networks, pipelines
 from gendiff.core import records
 from gendiff.data.texts.tokenizer import Tokens
 from gendiff.pipelines import TextToImage, empty_prompt
-from tests.networks.rig import drawn
+from tests.networks.rig import random_params
 from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.traced import Traced
@@ -102,7 +102,7 @@ def test_networks_of_ours_are_guided_by_the_text_that_is_encoded():
     network = networks.DiT(patch=2, width=16, depth=1, heads=2, text_channels=8)
     x, t = RNG.normal(size=(POOL, *SHAPE)).astype(np.float32), np.zeros(POOL, np.float32)
     text = networks.Text(np.zeros((POOL, LENGTH, 8), np.float32), PROMPTS.mask)
-    params = {"text": drawn(encoder, PROMPTS.ids), "network": drawn(network, x, t, text)}
+    params = {"text": random_params(encoder, PROMPTS.ids), "network": random_params(network, x, t, text)}
 
     @quickly
     def both(params, x, prompts):

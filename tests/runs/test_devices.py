@@ -10,7 +10,7 @@ from gendiff.networks import layers
 from gendiff.networks.layers.convolution import Convolution
 from gendiff.runs import devices
 from gendiff.weights import quantised
-from tests.networks.rig import drawn
+from tests.networks.rig import random_params
 from tests.quickly import quickly
 from tests.tables import table
 
@@ -25,7 +25,7 @@ QUICKLY = {"xla_backend_optimization_level": 0}
 )
 def test_what_is_compiled_with_the_options_computes_the_same(network, shape):
     x, t = np.random.default_rng(0).normal(size=shape).astype(np.float32), np.array([3.0, 700.0], np.float32)
-    params = drawn(network, x, t)
+    params = random_params(network, x, t)
 
     def value(params):
         output = networks.pure(network)(params, x, t)

@@ -1,7 +1,8 @@
-"""Critics of a GAN: is a point, or a picture, real? `r3gan` and `progressive` have two more, and `discriminator` judges patches.
+"""Critics of a GAN, which judge whether a point or an image is real.
 
-All are called as (params, x, *condition) -> logits (b,), larger where x looks real. None has batch norm. With
-`features` other than "none" an answer depends on the whole batch (see minibatch.py).
+`r3gan` and `progressive` have two more, and `discriminator` judges patches. All are called as (params, x, *condition)
+-> logits (b,), larger where x looks real. None has batch norm. With `features` other than "none" an answer depends on
+the whole batch (see minibatch.py).
 """
 
 from typing import Any
@@ -134,10 +135,11 @@ class PictureCritic(Pyramid):
 
 
 class DCGANCritic(DCGANPyramid, PictureCritic):
-    """Pictures to logits: convolutions of 4 × 4 pixels that halve the size down to 4 × 4, each with leaky ReLU, then a linear layer.
+    """The critic of DCGAN: images to logits, by convolutions that halve the size and a linear layer.
 
-    There is no norm. DCGAN has batch norm, which the gradient penalty does not allow: the gradient of an answer would
-    be that of the whole batch. A picture of 4 × 4 pixels is read by a convolution of 3 × 3.
+    The convolutions are of 4 × 4 pixels with leaky ReLU, down to maps of 4 × 4. There is no norm. DCGAN has batch norm,
+    which the gradient penalty does not allow: the gradient of an answer would be that of the whole batch. A picture of
+    4 × 4 pixels is read by a convolution of 3 × 3.
 
     The fields are those of `Pyramid` and `PictureCritic`; the finest maps have half of the size, as the first
     convolution halves the picture.

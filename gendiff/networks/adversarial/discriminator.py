@@ -1,4 +1,7 @@
-"""The discriminator of latent diffusion: is each patch of a picture real, or did an autoencoder decode it (Isola et al., 2017)?"""
+"""The patch discriminator of latent diffusion (PatchGAN): is each patch real, or decoded by an autoencoder?
+
+Isola et al., 2017.
+"""
 
 from typing import Any
 
@@ -61,7 +64,7 @@ class PatchDiscriminator(nn.Module):
             float32.
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         convolution: which of several equal implementations (see convolution.py).
-        remat: True computes each level again in the backward pass rather than keep it, "products" all of it but
+        remat: gradient checkpointing. True computes each level again in the backward pass, "products" all of it but
             convolutions.
 
     References:

@@ -116,12 +116,13 @@ class PictureGenerator(Pyramid):
 
 
 class DCGANGenerator(DCGANPyramid, PictureGenerator):
-    """Noise to pictures in [-1, 1]: a linear layer to 4 × 4 pixels, transposed convolutions that double the size, then tanh.
+    """The generator of DCGAN: noise to images in [-1, 1], by transposed convolutions that double the size.
 
-    The convolutions are of 4 × 4 pixels. Between them stand RMS norm over the channels of a pixel and ReLU. DCGAN has
-    batch norm there, by which a picture depends on the others of its batch. The norm of a pixel does what it is needed
-    for: activations keep their size whatever the parameters do. Kernels start as those of all networks here do, not
-    with a deviation of 0.02. A picture of 4 × 4 pixels is drawn by a convolution of 3 × 3.
+    A linear layer gives 4 × 4 pixels, and tanh comes last. The convolutions are of 4 × 4 pixels. Between them stand RMS
+    norm over the channels of a pixel and ReLU. DCGAN has batch norm there, by which a picture depends on the others of
+    its batch. The norm of a pixel does what it is needed for: activations keep their size whatever the parameters do.
+    Kernels start as those of all networks here do, not with a deviation of 0.02. A picture of 4 × 4 pixels is drawn by
+    a convolution of 3 × 3.
 
     The fields are those of `Pyramid`; the finest maps have half of the size, as the last transposed convolution draws
     the picture.

@@ -24,9 +24,10 @@ EPSILON = 1e-8
 def minibatch_discrimination(
     features: Float[ArrayLike, "b a"], kernel: Float[ArrayLike, "a k d"], precision: str | None = None
 ) -> Float[Array, "b k"]:
-    """Return o_ik = Σ_j exp(−‖M_ik − M_jk‖₁) with M_i = features_i · kernel: near 1 for a row that is alone, b for b equal rows.
+    """Minibatch discrimination: return o_ik = Σ_j exp(−‖M_ik − M_jk‖₁) with M_i = features_i · kernel.
 
-    Rows in another order give the same answers in that order.
+    A number is near 1 for a row that is unlike the others, and b for b equal rows. Rows in another order give the same
+    answers in that order.
 
     Args:
         features: (b, a) of a batch.
@@ -46,9 +47,10 @@ def minibatch_discrimination(
 
 
 def minibatch_deviation(x: Float[ArrayLike, "b *shape"], group: int | None = None) -> Float[Array, " b"]:
-    """Return for each row the standard deviation of its group: that of every number over the group, averaged over all numbers.
+    """Minibatch standard deviation: return for each row the standard deviation of its group.
 
-    Rows of a group in another order give the same. A variance divides by the number of rows, and 1e-8 is added to it.
+    It is that of each number over the group, averaged over all numbers. Rows of a group in another order give the same.
+    A variance divides by the number of rows, and 1e-8 is added to it.
 
     Args:
         x: (b, …).

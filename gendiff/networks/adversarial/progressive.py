@@ -1,9 +1,9 @@
-"""A generator and a critic that grow: from pictures of 4 × 4 pixels to twice the size at each stage (Karras et al., 2018).
+"""Progressive growing: a generator and a critic from images of 4 × 4 pixels to twice the size at each stage.
 
-Parameters of all stages are made at once, and `network.clone(stage=…)` says which stage is computed. A new stage enters
-with a weight from 0 to 1 that is data, so that its steps are one program. At weight 0 the generator gives the pictures
-of the stage before, each pixel repeated to 2 × 2, and the critic judges pictures as the stage before judges the means
-of their squares of 2 × 2 pixels.
+Karras et al., 2018 (ProGAN). Parameters of all stages are made at once, and `network.clone(stage=…)` says which stage
+is computed. A new stage enters with a weight from 0 to 1 that is data, so that its steps are one program. At weight 0
+the generator gives the pictures of the stage before, each pixel repeated to 2 × 2, and the critic judges pictures as
+the stage before judges the means of their squares of 2 × 2 pixels.
 """
 
 from typing import Any
@@ -136,9 +136,9 @@ class ProgressiveGenerator(ProgressivePyramid):
                 y = GrowingBlock(features, True, compute, name=f"stage_{stage}")(double(y) if stage else y)
                 maps.append(y)
 
-        shown = {self._stage} if weight is None else {self._stage - 1, self._stage}
+        stages = {self._stage} if weight is None else {self._stage - 1, self._stage}
         pictures = {}
-        for stage in range(len(maps)) if self.is_initializing() else sorted(shown):
+        for stage in range(len(maps)) if self.is_initializing() else sorted(stages):
             pictures[stage] = dense(self.image_channels, compute, f"picture_{stage}")(maps[stage])
         picture = pictures[self._stage]
         if weight is not None:

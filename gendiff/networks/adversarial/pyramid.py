@@ -14,7 +14,10 @@ from gendiff.networks.layers.embeddings import Label, checked_label
 FIRST = 4
 """Pixels per side of the coarsest maps."""
 GAIN = (2 / (1 + SLOPE**2)) ** 0.5
-"""Of kernels whose input or output goes through `leaky`: activations keep their spread (He et al., 2015, Eq. 15, from memory)."""
+"""Gain of kernels whose input or output goes through `leaky`, so that activations keep their spread.
+
+He et al., 2015, Eq. 15 (from memory).
+"""
 
 
 def leaky(x: jax.Array) -> jax.Array:

@@ -1,4 +1,7 @@
-"""The generator and critic of R3GAN: residual blocks with grouped convolutions, without any norm (Huang et al., 2024)."""
+"""The generator and critic of R3GAN: residual blocks with grouped convolutions, without norms.
+
+Huang et al., 2024.
+"""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -73,10 +76,11 @@ class R3GANPyramid(Pyramid):
 
 
 class R3GANGenerator(R3GANPyramid, PictureGenerator):
-    """Noise to pictures: a learned map of 4 × 4 pixels, whose channels the noise weighs; blocks and bilinear doublings; a linear layer.
+    """The generator of R3GAN: noise to images, by residual blocks and bilinear doublings.
 
-    There is no norm and no function after the last layer, so pixels have any value. A fresh network is linear, as its
-    blocks add 0. The label's vector stands beside the noise, as in the paper.
+    It begins with a learned map of 4 × 4 pixels, whose channels the noise weighs, and ends with a linear layer. There
+    is no norm and no function after the last layer, so pixels have any value. A fresh network is linear, as its blocks
+    add 0. The label's vector stands beside the noise, as in the paper.
 
     The fields are those of `Pyramid`, and blocks, expansion and group_width as `R3GANPyramid` has them. The paper's
     network for 32 × 32 pixels has width = widest = 768 and 64 numbers of noise.
@@ -98,10 +102,10 @@ class R3GANGenerator(R3GANPyramid, PictureGenerator):
 
 
 class R3GANCritic(R3GANPyramid, PictureCritic):
-    """Pictures to logits: a linear layer, blocks and bilinear halvings, and a weighted sum over the last 4 × 4 pixels of each channel.
+    """The critic of R3GAN: images to logits, by residual blocks and bilinear halvings.
 
-    It is the mirror of `R3GANGenerator`, with no norm either. The paper's answer to a label is v_label · y alone; here
-    w · y + b is added.
+    A linear layer comes first, and a weighted sum over the last 4 × 4 pixels of each channel last. It is the mirror of
+    `R3GANGenerator`, with no norm either. The paper's answer to a label is v_label · y alone; here w · y + b is added.
 
     The fields are those of `Pyramid` and `PictureCritic`, of which the paper has features="none", and blocks, expansion
     and group_width as `R3GANPyramid` has them.

@@ -35,6 +35,8 @@ Layers = Routing | tuple[Routing, ...]
 def balance_loss(layers: Layers) -> Float[Array, " layers"]:
     """Per block, e · Σ_i f_i P_i: 1 where experts are evenly used, e where one gets all.
 
+    Also known as: auxiliary load-balancing loss.
+
     f_i is the share of all choices that name expert i, counted before anything is dropped; P_i the mean of its
     probability, of the softmax over all experts. Gradients go through P alone. Blocks are not pooled: opposite
     imbalances of two blocks would cancel.
@@ -55,7 +57,7 @@ def balance_loss(layers: Layers) -> Float[Array, " layers"]:
 
 
 def z_loss(layers: Layers) -> Float[Array, " layers"]:
-    """Per block, the mean over tokens of the square of log Σ_i exp(logit_i), which keeps logits small.
+    """Router z-loss per block: the mean over tokens of (log Σ_i exp(logit_i))², which keeps logits small.
 
     Args:
         layers: of one block or several.

@@ -127,8 +127,8 @@ class LatentAutoencoder(nn.Module):
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         convolution: which of several equal implementations (see convolution.py).
         attention_implementation: which of several equal implementations (see attention.py).
-        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear
-            layers and convolutions; both gather parameters that devices share late.
+        remat: gradient checkpointing. True computes each block again in the backward pass, "products" all of it but
+            linear layers and convolutions; both gather parameters that devices share late.
     """
 
     channels: tuple[int, ...] = (128, 256, 512, 512)

@@ -121,7 +121,7 @@ class Controlled:
 
     @property
     def stochastic(self) -> bool:
-        """Whether it draws at random when it gets a key."""
+        """Whether the network has random numbers when it gets a key."""
         return self.unet.stochastic
 
     def __call__(

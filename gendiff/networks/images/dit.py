@@ -40,8 +40,8 @@ class DiT(nn.Module):
         dtype: of activations: "float32", "bfloat16", or None for that of x, at least float32. Parameters stay float32.
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         attention_implementation: which of several equal implementations (see attention.py).
-        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear
-            layers and convolutions; both gather parameters that devices share late.
+        remat: gradient checkpointing. True computes each block again in the backward pass, "products" all of it but
+            linear layers and convolutions; both gather parameters that devices share late.
         mlp_epsilon: what the norms before the MLPs add to a variance; elsewhere it is 1e-6.
         frequency_shift: of the sinusoidal time, 0 or 1 (see embeddings.py).
         text_channels: of the tokens of a `Text`, which is then a condition. None: no text.
@@ -187,7 +187,7 @@ class DiT(nn.Module):
                 )
 
     def _added_positions(self, rows: int, columns: int, compute: Compute) -> jax.Array:
-        """Those of the tokens (s, d): fixed ones, or the middle of the table."""
+        """Added positions of the tokens (s, d): fixed ones, or the middle of the table."""
         if self.position_table is None:
             return jnp.asarray(grid_positions(rows, columns, self.width), compute.dtype)
         side = self.position_table
@@ -239,13 +239,13 @@ class DiT(nn.Module):
         return (tokens[:, : y.shape[1]] if self.single_depth else tokens), feature_cache
 
     def _streams(self, y: jax.Array, text: Text | None, compute: Compute) -> Any:
-        """What the first block is given: the tokens of the image, and for "joint" those of the text beside them."""
+        """Inputs of the first block: the tokens of the image, and for "joint" those of the text beside them."""
         if text is None or self.text_attention == "cross":
             return y
         return y, dense(self.width, compute, "text_0")(text.tokens)
 
     def _as_after(self, number: int, tokens: Any) -> Any:
-        """The tokens in the form that the block of this number gives them in."""
+        """The tokens in the form of that block's output."""
         if isinstance(tokens, tuple) and number >= self.depth:
             return jnp.concatenate(tokens, 1)
         return tokens[: self._answers(number)] if isinstance(tokens, tuple) else tokens

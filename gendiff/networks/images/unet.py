@@ -45,8 +45,8 @@ class UNet(nn.Module):
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         convolution: which of several equal implementations (see convolution.py).
         attention_implementation: which of several equal implementations (see attention.py).
-        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear
-            layers and convolutions; both gather parameters that devices share late.
+        remat: gradient checkpointing. True computes each block again in the backward pass, "products" all of it but
+            linear layers and convolutions; both gather parameters that devices share late.
         epsilon: what the norms add to a variance.
         downsample_padding: zeros above and to the left of what a convolution halves, 1 or 0 (see blocks.py).
         frequency_shift: of the sinusoidal time, 0 or 1 (see embeddings.py).
@@ -264,7 +264,8 @@ class UNet(nn.Module):
             raise ValueError(
                 f"the parameters {'lack' if attention else 'have'} {name}, which the network "
                 f"{'needs' if attention else 'has not'} at a feature map of shape {y.shape}. attention = "
-                f"{self.attention} names sizes, so its place moves with the size of x: name levels instead, as in attention_levels=(1,)"
+                f"{self.attention} names sizes, so its place moves with the size of x: name levels instead, as in "
+                "attention_levels=(1,)"
             )
         if not attention:
             return y

@@ -78,8 +78,8 @@ class VideoTransformer(nn.Module):
         dtype: of activations: "float32", "bfloat16", or None for that of x, at least float32. Parameters stay float32.
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         attention_implementation: which of several equal implementations (see attention.py).
-        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear
-            layers; both gather parameters that devices share late.
+        remat: gradient checkpointing. True computes each block again in the backward pass, "products" all of it but
+            linear layers; both gather parameters that devices share late.
 
     References:
         Peebles & Xie, 2023, for the blocks; Ho et al., 2022 (video diffusion models), section 3, for factorised

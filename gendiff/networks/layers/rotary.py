@@ -114,7 +114,7 @@ def rotate(
 
 
 def _angles(positions: Float[Array, "b s axes"], size: int, rotary: Rotary) -> Float[Array, "b s pairs"]:
-    """By how much each pair of a head of this size turns: those of the first coordinate, then those of the next."""
+    """The angles of each pair of channels: those of the first coordinate, then those of the next."""
     axes = positions.shape[-1]
     if rotary.channels is not None:
         if len(rotary.channels) != axes or sum(rotary.channels) != size:

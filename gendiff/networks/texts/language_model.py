@@ -106,14 +106,14 @@ class LanguageModel(nn.Module):
             them.
         window: how many tokens each one sees, itself included (sliding-window attention). None: all before it.
         experts: MLPs of width `mlp_width` among which a router chooses, in every block. None: there is one.
-        tied: the table of tokens is also the last linear layer; otherwise that has a kernel of its own.
+        tied: weight tying: the table of tokens is also the last linear layer; otherwise that has a kernel of its own.
         head: "tokens" answers logits, "scalar" one number after each token: a reward of the text so far, or what a
             critic expects of it.
         dtype: of activations: "float32", "bfloat16", or None for that of the parameters, at least float32.
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         attention_implementation: which of several equal implementations (see attention.py).
-        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear
-            layers.
+        remat: gradient checkpointing. True computes each block again in the backward pass, "products" all of it but
+            linear layers.
 
     References:
         Touvron et al., 2023, section 2.2; Radford et al., 2019, section 2.3 (from memory).

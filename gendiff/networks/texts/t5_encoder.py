@@ -41,8 +41,8 @@ class T5Encoder(nn.Module):
             stay float32.
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         attention_implementation: which of several equal implementations (see attention.py).
-        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear
-            layers.
+        remat: gradient checkpointing. True computes each block again in the backward pass, "products" all of it but
+            linear layers.
 
     References:
         Raffel et al., 2020, section 2.1, for distances; Shazeer, 2020, Eq. 6, for gates (from memory).
@@ -124,7 +124,7 @@ class T5Encoder(nn.Module):
 
 
 def distance_classes(length: int, distances: int, farthest: int) -> Int[np.ndarray, "s s"]:
-    """Return the class of each pair, by row the token that looks and by column the one that is looked at.
+    """Return the class of each pair of positions: rows are queries, columns are keys.
 
     With n = distances / 4, a token looks back by 0 … n − 1 tokens in classes 0 … n − 1, and by a distance d ≥ n in
     class n + ⌊n log(d / n) / log(farthest / n)⌋, at most 2 n − 1. To look ahead by as much is the class 2 n behind it.

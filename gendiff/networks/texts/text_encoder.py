@@ -54,8 +54,8 @@ class TextEncoder(nn.Module):
             stay float32.
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         attention_implementation: which of several equal implementations (see attention.py).
-        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear
-            layers.
+        remat: gradient checkpointing. True computes each block again in the backward pass, "products" all of it but
+            linear layers.
 
     References:
         Radford et al., 2021, section 2.4; Devlin et al., 2019, section 3; Reimers & Gurevych, 2019, section 3, for the
@@ -287,7 +287,7 @@ def mini_lm_l6(**options: Any) -> TextEncoder:
 
 
 def _mean(tokens: Float[Array, "b s d"], present: Bool[Array, "b s"]) -> Float[Array, "b d"]:
-    """The mean of those shown; NaN where there are none."""
+    """The mean of tokens that the mask shows; NaN where there are none."""
     accumulate = jnp.promote_types(tokens.dtype, jnp.float32)
     total = jnp.sum(jnp.where(present[..., None], tokens, 0).astype(accumulate), 1)
     return (total / jnp.sum(present, 1, keepdims=True).astype(accumulate)).astype(tokens.dtype)

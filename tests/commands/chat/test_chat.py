@@ -23,7 +23,7 @@ from gendiff.core.errors import ConfigError
 from gendiff.pipelines import Chat
 from gendiff.pipelines import chat as pipeline
 from gendiff.weights import quantised
-from tests.networks.rig import drawn
+from tests.networks.rig import random_params
 from tests.quickly import quickly
 from tests.tables import table
 
@@ -43,7 +43,7 @@ def smallest():
     """The small network as a folder of transformers has it, so that one program serves both."""
     network = networks.LanguageModel(**weights.transformers_llama.network_fields(CONFIG))
     template = language.chat_template.from_text("{% for message in messages %}{{ message.content }}\n{% endfor %}")
-    return Chat(network, drawn(network, np.zeros((1, 2), np.int32)), language.tokens.plain(), template)
+    return Chat(network, random_params(network, np.zeros((1, 2), np.int32)), language.tokens.plain(), template)
 
 
 generate = quickly(pipeline._run, static_argnames=("most", "on_token"))

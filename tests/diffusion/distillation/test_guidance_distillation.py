@@ -11,7 +11,7 @@ from gendiff import networks
 from gendiff.diffusion import denoiser, distillation, guidance, parameterization, schedules
 from gendiff.diffusion.types import Batch
 from tests.diffusion.distillation.catalogue import linear
-from tests.networks.rig import LABEL, T, X, apply, dit, drawn, drawn_of, small_unet
+from tests.networks.rig import LABEL, T, X, apply, dit, drawn_of, random_params, small_unet
 from tests.quickly import in_numpy
 from tests.refusals import refusals
 
@@ -153,7 +153,7 @@ def test_a_student_begins_as_its_teacher_at_every_scale_and_hears_the_scale_once
     teacher, network = build(), build(guidance=True)
     scale = networks.GuidanceScale(np.array([1.0, 3.0, 8.0], np.float32))
     shapes = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), X, T, LABEL, scale))
-    given, learnt = drawn(teacher, X, T, LABEL), drawn_of(shapes)
+    given, learnt = random_params(teacher, X, T, LABEL), drawn_of(shapes)
     quiet = {
         "kernel": 0 * learnt["embedding"]["guidance_1"]["kernel"],
         "bias": 0 * learnt["embedding"]["guidance_1"]["bias"],

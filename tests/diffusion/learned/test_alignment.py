@@ -10,7 +10,7 @@ import pytest
 from gendiff import networks, training
 from gendiff.diffusion import alignment, objectives, parameterization, schedules
 from gendiff.diffusion.types import Batch
-from tests.networks.rig import drawn
+from tests.networks.rig import random_params
 from tests.quickly import in_numpy
 from tests.refusals import refusals
 
@@ -105,7 +105,9 @@ class Blocks(nn.Module):
 
 def test_the_gradient_of_the_alignment_reaches_the_blocks_up_to_the_chosen_one_and_none_after():
     blocks, projector = Blocks(), networks.Projector(channels=2, width=4)
-    params = dict(zip(alignment.PARTS, (drawn(blocks, CLEAN, np.zeros(3)), drawn(projector, CLEAN)), strict=True))
+    params = dict(
+        zip(alignment.PARTS, (random_params(blocks, CLEAN, np.zeros(3)), random_params(projector, CLEAN)), strict=True)
+    )
     predict = networks.with_intermediate(blocks, "block_1")
     loss = alignment.aligned(denoising(predict), networks.pure(projector), jnp.cos)
     slopes = in_numpy(jax.grad(lambda params: loss(params, jax.random.key(0), Batch(CLEAN))[1]["alignment"]))(params)

@@ -10,7 +10,7 @@ import pytest
 from gendiff import diffusion, networks
 from gendiff.diffusion import oracles, parameterization, samplers, schedules
 from tests.diffusion.video.autoregressive import covariance, knows_the_law
-from tests.networks.rig import drawn
+from tests.networks.rig import random_params
 from tests.quickly import quickly
 
 FLOW = schedules.flow()
@@ -44,7 +44,7 @@ def test_clips_of_a_gaussian_process_end_where_its_flow_leads_by_an_oracle_and_b
 def test_a_video_transformer_is_a_denoiser_of_clips_and_draws_them():
     network = networks.VideoTransformer(2, 12, 1, 2, num_classes=3)
     x = np.zeros((2, 4, 4, 2, 1), np.float32)
-    params = drawn(network, x, np.zeros(2, np.float32), np.zeros(2, np.int32))
+    params = random_params(network, x, np.zeros(2, np.float32), np.zeros(2, np.int32))
     given = diffusion.from_network(networks.pure(network), params, parameterization.flow(), np.array([0, 2]))
     levels = diffusion.grids.trailing(FLOW, 2)
     shape = jax.eval_shape(

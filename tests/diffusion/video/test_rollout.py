@@ -15,7 +15,7 @@ from gendiff.core.types import NO_LABEL
 from gendiff.diffusion import guidance, oracles, parameterization, samplers, schedules, video
 from gendiff.diffusion.types import Level
 from tests.diffusion.video.autoregressive import RHO
-from tests.networks.rig import drawn
+from tests.networks.rig import random_params
 from tests.quickly import in_numpy, quickly
 from tests.refusals import refusals
 from tests.traced import Traced
@@ -181,7 +181,7 @@ def whole_clip_denoiser(params, clip, n):
 @pytest.mark.slow
 def test_a_rollout_of_a_transformer_with_a_ring_of_frames_is_that_without_a_cache():
     """Four blocks, of which a frame sees two: the ring of one block is written again and again."""
-    params = drawn(NETWORK, np.zeros((2, FRAMES, *SHAPE), np.float32), np.zeros(2, np.float32), LABEL)
+    params = random_params(NETWORK, np.zeros((2, FRAMES, *SHAPE), np.float32), np.zeros(2, np.float32), LABEL)
     params = params | {"output": jax.tree.map(lambda leaf: 0.2 * leaf, params["output"])}
     levels, index = diffusion.grids.trailing(FLOW, 3), np.array([5, 6], np.int32)
 

@@ -43,8 +43,8 @@ def inputs(network):
 
 
 @functools.cache
-def drawn(network):
-    return rig.drawn(network, *inputs(network))
+def random_params(network):
+    return rig.random_params(network, *inputs(network))
 
 
 def parameters_of(network):
@@ -53,8 +53,8 @@ def parameters_of(network):
         {} if isinstance(network, networks.DenseGenerator | networks.DenseCritic) else {"convolution": "direct"}
     )
     with jax.enable_x64(False):
-        return drawn(network.clone(**plain))
+        return random_params(network.clone(**plain))
 
 
-def run(network, *given):
-    return np.asarray(rig.apply(networks.pure(network), parameters_of(network), *(given or inputs(network))))
+def run(network, *arrays):
+    return np.asarray(rig.apply(networks.pure(network), parameters_of(network), *(arrays or inputs(network))))

@@ -43,7 +43,7 @@ def judged(params, x):
 
 def test_dcgan_is_its_formula():
     network = networks.DCGANCritic(size=16, width=2, widest=9, image_channels=2)
-    params = rig.drawn(network, PICTURES)
+    params = rig.random_params(network, PICTURES)
     logits = rig.apply(networks.pure(network), params, PICTURES)
     assert logits.shape == (3,) and np.std(logits) > 0.1
     np.testing.assert_allclose(logits, judged(params, PICTURES), atol=2e-5)

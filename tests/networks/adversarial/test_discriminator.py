@@ -26,12 +26,12 @@ def small(**changes):
 
 
 @functools.cache
-def drawn(network):
-    return rig.drawn(network, X)
+def random_params(network):
+    return rig.random_params(network, X)
 
 
 def run(network, x=X):
-    return np.asarray(apply(networks.pure(network), drawn(network.clone(dtype=None)), x))
+    return np.asarray(apply(networks.pure(network), random_params(network.clone(dtype=None)), x))
 
 
 # The formula, in NumPy.
@@ -52,14 +52,16 @@ def judged(params, x):
 def test_the_discriminator_is_its_formula_for_even_and_odd_sizes():
     answers = run(small())
     assert answers.shape == (2, 1, 2) and answers.std() > 0.1
-    np.testing.assert_allclose(answers, judged(formulas.exact(drawn(small())), X), rtol=1e-5, atol=2e-5)
+    np.testing.assert_allclose(answers, judged(formulas.exact(random_params(small())), X), rtol=1e-5, atol=2e-5)
 
 
 def pixels_behind(network, shape, places):
     """(places, h, w) whether each pixel has a gradient to these answers. Kernels and inputs above 0: nothing can cancel
     or be cut off.
     """
-    params = jax.tree.map(lambda leaf: np.abs(leaf) + np.float32(0.01), rig.drawn(network, np.zeros(shape, np.float32)))
+    params = jax.tree.map(
+        lambda leaf: np.abs(leaf) + np.float32(0.01), rig.random_params(network, np.zeros(shape, np.float32))
+    )
     slope = quickly(jax.jacrev(lambda x, params: networks.pure(network)(params, x)[0, *zip(*places, strict=True)]))
     slopes = slope(np.ones(shape, np.float32), params)
     return np.asarray(slopes)[:, 0, ..., 0] > 0
@@ -72,17 +74,17 @@ def test_an_answer_without_norms_sees_exactly_its_patch(levels):
     assert (network.receptive_field, factor, network.offset) == {1: (7, 1, -2), 4: (70, 8, -23)}[levels]
     places = [(0, 7), (7, 14)]  # at the edges, where a part of the patch is padding, and inside
     expected = np.zeros((2, side, side), bool)
-    for seen, place in zip(expected, places, strict=True):
-        first = [network.offset + factor * at for at in place]
+    for area, position in zip(expected, places, strict=True):
+        first = [network.offset + factor * at for at in position]
         rows, columns = (slice(max(0, start), start + network.receptive_field) for start in first)
-        seen[rows, columns] = True
+        area[rows, columns] = True
     np.testing.assert_array_equal(pixels_behind(network, (1, side, side, 1), places), expected)
 
 
 def test_group_norms_let_the_whole_picture_reach_an_answer_and_batch_mates_never():
     network = networks.PatchDiscriminator(channels=(2, 2), in_channels=1, groups=1)
     x = np.random.default_rng(1).normal(size=(2, 40, 40, 1)).astype(np.float32)
-    answers, params = quickly(networks.pure(network)), rig.drawn(network, x)
+    answers, params = quickly(networks.pure(network)), rig.random_params(network, x)
     far, mate = x.copy(), x.copy()
     far[0, -1, -1], mate[1] = 9.0, 7.0
     assert not np.array_equal(answers(params, far)[0, 0, 0], answers(params, x)[0, 0, 0])
@@ -135,7 +137,7 @@ def test_the_hinge_loss_of_pictures_that_differ_falls_to_its_margin_and_answers_
 
 
 def test_parameters_are_a_plain_float32_dict_and_an_equal_module_built_again_does_not_retrace():
-    params = drawn(small())
+    params = random_params(small())
     assert type(params) is dict and all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
     assert networks.pure(small()) == networks.pure(small()) != networks.pure(small(groups=None))
     traces = [(run(small()), apply.traces)[1] for _ in range(2)]
@@ -147,13 +149,13 @@ def test_parameters_are_a_plain_float32_dict_and_an_equal_module_built_again_doe
 def test_bfloat16_is_close_to_float32_and_answers_have_the_dtype_of_x():
     full, half = run(small()), run(small(dtype="bfloat16"))
     assert half.dtype == jnp.float32 and 0 < np.abs(half - full).max() < 0.1 * np.abs(full).max()
-    assert jax.eval_shape(networks.pure(small()), drawn(small()), X.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+    assert jax.eval_shape(networks.pure(small()), random_params(small()), X.astype(jnp.bfloat16)).dtype == jnp.bfloat16
 
 
 @pytest.mark.float64
 def test_pictures_in_float64_are_computed_in_float64_alone():
     with jax.enable_x64(False):
-        params = drawn(small())
+        params = random_params(small())
     jaxpr = jax.make_jaxpr(networks.pure(small()))(*trees.cast((params, X), jnp.float64))
     assert "f32[" not in str(jaxpr) and jaxpr.out_avals[0].dtype == jnp.float64
 
@@ -161,7 +163,7 @@ def test_pictures_in_float64_are_computed_in_float64_alone():
 def test_remat_reaches_every_level_options_every_product_and_a_mesh_keeps_the_batch_split():
     @functools.cache
     def traced(**changes):
-        return str(jax.make_jaxpr(networks.pure(small(**changes)))(drawn(small()), X))
+        return str(jax.make_jaxpr(networks.pure(small(**changes)))(random_params(small()), X))
 
     assert traced(remat=True).count("remat") == traced().count("remat") + 3
     assert (
@@ -172,12 +174,12 @@ def test_remat_reaches_every_level_options_every_product_and_a_mesh_keeps_the_ba
     assert traced(precision="highest").count("Precision.HIGHEST") >= 4 > traced().count("Precision.HIGHEST")
     mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
     x = jax.device_put(X, jax.NamedSharding(mesh, jax.P("data")))
-    whole = jax.tree.map(lambda leaf: jax.device_put(leaf, jax.NamedSharding(mesh, jax.P())), drawn(small()))
-    assert jax.eval_shape(networks.pure(small()), whole, x).sharding.spec[0] == "data"
+    full = jax.tree.map(lambda leaf: jax.device_put(leaf, jax.NamedSharding(mesh, jax.P())), random_params(small()))
+    assert jax.eval_shape(networks.pure(small()), full, x).sharding.spec[0] == "data"
 
 
 def called(x=X, **changes):
-    return lambda: networks.pure(small(**changes))(drawn(small()), x)
+    return lambda: networks.pure(small(**changes))(random_params(small()), x)
 
 
 test_what_does_not_fit_is_refused = refusals(

@@ -15,14 +15,14 @@ from tests.networks.adversarial.adversaries import CRITICS, EVERY, LABEL, inputs
 from tests.quickly import quickly
 from tests.tables import table
 
-every = table("build", EVERY.values())
+every_adversary = table("build", EVERY.values())
 
 
 def shapes_of(network):
     return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *inputs(network)))
 
 
-@every
+@every_adversary
 def test_parameters_are_a_plain_float32_dict_and_the_answer_has_its_shape(build):
     params, network = shapes_of(build()), build()
     assert type(params) is dict and all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
@@ -35,18 +35,18 @@ def test_parameters_are_a_plain_float32_dict_and_the_answer_has_its_shape(build)
     assert answer.dtype == np.float32 and np.isfinite(answer).all() and answer.std() > 0.01
 
 
-@every
+@every_adversary
 def test_no_answer_depends_on_other_rows_and_an_unknown_label_is_nan_in_its_own_alone(build):
     network = build()
     x, _, *more = inputs(network)
-    whole = run(network)
+    full = run(network)
     others = run(network, np.stack([x[0], 9 * x[2], x[1]]), np.array([0, 7, 2], np.int32), *more)
-    np.testing.assert_array_equal(whole[0], others[0])
-    np.testing.assert_allclose(whole[1], others[2], rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(full[0], others[0])
+    np.testing.assert_allclose(full[1], others[2], rtol=1e-5, atol=1e-5)
     assert np.isnan(others[1]).all()
 
 
-@every
+@every_adversary
 def test_the_label_counts_and_no_label_is_the_last_row(build):
     network = build()
     x, _, *more = inputs(network)
@@ -54,13 +54,13 @@ def test_the_label_counts_and_no_label_is_the_last_row(build):
     path = next(path for path in trees.paths(params) if path.endswith("/label")).split("/")
     table = params[path[0]][path[1]]
     null = params | {path[0]: params[path[0]] | {path[1]: jax.device_put(np.asarray(table)[[3, 1, 2, 3]])}}
-    whole = run(network)
+    full = run(network)
     last = rig.apply(networks.pure(network), null, x, np.array([0, 2, 0], np.int32), *more)
-    np.testing.assert_array_equal(whole[2], last[2])
-    assert np.abs(whole[0] - last[0]).max() > 1e-3
+    np.testing.assert_array_equal(full[2], last[2])
+    assert np.abs(full[0] - last[0]).max() > 1e-3
 
 
-@every
+@every_adversary
 def test_an_equal_module_built_again_does_not_retrace(build):
     assert networks.pure(build()) == networks.pure(build()) != networks.pure(build(num_classes=2))
     traces = [(run(build()), rig.apply.traces)[1] for _ in range(2)]
@@ -73,17 +73,17 @@ def products_of(build, **changes):
     return text, re.findall(r":(\w+)\[[\d,]*\] = (?:dot_general|conv_general_dilated)\[", text)
 
 
-@every
+@every_adversary
 def test_precision_and_bfloat16_reach_every_product_and_the_answer_has_the_dtype_of_its_input(build):
     text, products = products_of(build)
     assert len(products) >= 2 and "HIGHEST" not in text
     assert products_of(build, precision="highest")[0].count("Precision.HIGHEST") == 2 * len(products)
     assert set(products) == {"f32"} and products_of(build, dtype="bfloat16")[1] == len(products) * ["bf16"]
     x, *conditions = inputs(build())
-    for dtype, given in ((None, x.astype(jnp.bfloat16)), ("bfloat16", x)):
+    for dtype, arrays in ((None, x.astype(jnp.bfloat16)), ("bfloat16", x)):
         assert (
-            jax.eval_shape(networks.pure(build(dtype=dtype)), parameters_of(build()), given, *conditions).dtype
-            == given.dtype
+            jax.eval_shape(networks.pure(build(dtype=dtype)), parameters_of(build()), arrays, *conditions).dtype
+            == arrays.dtype
         )
 
 
@@ -93,16 +93,16 @@ def test_bfloat16_is_close_to_float32(name):
     assert 0 < np.sqrt(np.mean((half - full) ** 2)) < 0.05 * np.sqrt(np.mean(full**2))
 
 
-@every
+@every_adversary
 @pytest.mark.float64
 def test_float64_is_computed_in_float64_alone(build):
     params = parameters_of(build())
-    given = trees.cast((params, *inputs(build())), jnp.float64)
-    jaxpr = jax.make_jaxpr(networks.pure(build()))(*given)
+    arrays = trees.cast((params, *inputs(build())), jnp.float64)
+    jaxpr = jax.make_jaxpr(networks.pure(build()))(*arrays)
     assert "f32[" not in str(jaxpr) and jaxpr.out_avals[0].dtype == jnp.float64
 
 
-@every
+@every_adversary
 def test_a_mesh_keeps_the_batch_split(build):
     mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
     x, *conditions = inputs(build())
@@ -111,7 +111,7 @@ def test_a_mesh_keeps_the_batch_split(build):
     assert jax.eval_shape(networks.pure(build()), rest[0], *rows, *rest[1]).sharding.spec[0] == "data"
 
 
-@every
+@every_adversary
 @pytest.mark.usefixtures("unchecked")
 @table(
     "changes, label, error, message",
@@ -154,11 +154,11 @@ def test_the_gradient_of_a_squared_input_gradient_is_that_of_finite_differences(
 def test_features_of_the_batch_make_rows_answer_for_each_other_in_any_order(features):
     network = CRITICS["dense"](features=features)
     x, label, *more = inputs(network)
-    whole, order = run(network), np.array([2, 0, 1])
-    np.testing.assert_allclose(run(network, x[order], label[order], *more), whole[order], rtol=1e-5, atol=1e-5)
+    full, order = run(network), np.array([2, 0, 1])
+    np.testing.assert_allclose(run(network, x[order], label[order], *more), full[order], rtol=1e-5, atol=1e-5)
     other = x.copy()
     other[1] = -x[1]
-    assert np.abs(run(network, other, label, *more) - whole)[[0, 2]].min() > 1e-4
+    assert np.abs(run(network, other, label, *more) - full)[[0, 2]].min() > 1e-4
 
 
 def test_an_unknown_feature_of_the_batch_is_refused():

@@ -48,7 +48,7 @@ def drawn_picture(params, noise):
 
 def test_dcgan_is_its_formula():
     network = networks.DCGANGenerator(size=16, width=2, widest=9, image_channels=2)
-    params = rig.drawn(network, NOISE)
+    params = rig.random_params(network, NOISE)
     pictures = rig.apply(networks.pure(network), params, NOISE)
     assert pictures.shape == (3, 16, 16, 2) and 0.1 < np.std(pictures) and np.abs(pictures).max() <= 1
     np.testing.assert_allclose(pictures, drawn_picture(params, NOISE), atol=2e-5)

@@ -22,18 +22,18 @@ GENERATOR, CRITIC = networks.ProgressiveGenerator(**SMALL), networks.Progressive
 
 
 @functools.cache
-def drawn(network):
-    return rig.drawn(network, NOISE if isinstance(network, networks.ProgressiveGenerator) else PICTURES[16])
+def random_params(network):
+    return rig.random_params(network, NOISE if isinstance(network, networks.ProgressiveGenerator) else PICTURES[16])
 
 
 def generated(stage, *weight, params=None):
     return np.asarray(
-        rig.apply(networks.pure(GENERATOR.clone(stage=stage)), params or drawn(GENERATOR), NOISE, *weight)
+        rig.apply(networks.pure(GENERATOR.clone(stage=stage)), params or random_params(GENERATOR), NOISE, *weight)
     )
 
 
 def judged(stage, x, *weight, params=None):
-    return np.asarray(rig.apply(networks.pure(CRITIC.clone(stage=stage)), params or drawn(CRITIC), x, *weight))
+    return np.asarray(rig.apply(networks.pure(CRITIC.clone(stage=stage)), params or random_params(CRITIC), x, *weight))
 
 
 ZEROS, WEIGHT = np.zeros(3, np.float32), np.array([0.0, 0.25, 1.0], np.float32)
@@ -62,22 +62,25 @@ def test_at_weight_1_the_stage_before_is_gone_and_between_each_sample_is_mixed_b
     assert np.abs(judgements - judged(1, PICTURES[8]))[1] > 1e-3
 
 
-def made(network, *given):
-    return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *given))
+def initialised(network, *arrays):
+    return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *arrays))
 
 
-@table("network, given", [(GENERATOR, (NOISE,) * 3), (CRITIC, tuple(PICTURES.values()))])
-def test_every_stage_has_the_same_parameters(network, given):
-    whole = made(network, given[2])
+@table("network, arrays", [(GENERATOR, (NOISE,) * 3), (CRITIC, tuple(PICTURES.values()))])
+def test_every_stage_has_the_same_parameters(network, arrays):
+    full = initialised(network, arrays[2])
     assert all(
-        made(network.clone(stage=stage), given[stage], *weight) == whole
+        initialised(network.clone(stage=stage), arrays[stage], *weight) == full
         for stage, weight in ((0, (0.5,)), (1, ()), (2, (0.5,)))
     )
-    assert {"picture_0", "picture_1", "picture_2", "stage_0", "stage_1", "stage_2"} <= set(whole)
+    assert {"picture_0", "picture_1", "picture_2", "stage_0", "stage_1", "stage_2"} <= set(full)
 
 
 def test_layers_of_stages_above_and_pictures_of_stages_before_play_no_part():
-    for params, run in ((drawn(GENERATOR), generated), (drawn(CRITIC), functools.partial(judged, x=PICTURES[8]))):
+    for params, run in (
+        (random_params(GENERATOR), generated),
+        (random_params(CRITIC), functools.partial(judged, x=PICTURES[8])),
+    ):
         spoilt = params | {
             name: jax.tree.map(jnp.zeros_like, params[name]) for name in ("stage_2", "picture_2", "picture_0")
         }
@@ -124,8 +127,8 @@ def judgement(params, x):
 
 
 def test_both_are_their_formulas():
-    np.testing.assert_allclose(generated(1), drawn_picture(drawn(GENERATOR), NOISE), atol=2e-5)
-    np.testing.assert_allclose(judged(1, PICTURES[8]), judgement(drawn(CRITIC), PICTURES[8]), atol=2e-5)
+    np.testing.assert_allclose(generated(1), drawn_picture(random_params(GENERATOR), NOISE), atol=2e-5)
+    np.testing.assert_allclose(judged(1, PICTURES[8]), judgement(random_params(CRITIC), PICTURES[8]), atol=2e-5)
 
 
 def test_sizes_of_stages():
@@ -133,9 +136,9 @@ def test_sizes_of_stages():
     assert networks.ProgressiveCritic(size=4).stages == 1 and progressive.GrowingBlock((3,)).features == (3,)
 
 
-def called(network, *given):
+def called(network, *arrays):
     return lambda: networks.pure(network)(
-        drawn(GENERATOR if isinstance(network, networks.ProgressiveGenerator) else CRITIC), *given
+        random_params(GENERATOR if isinstance(network, networks.ProgressiveGenerator) else CRITIC), *arrays
     )
 
 

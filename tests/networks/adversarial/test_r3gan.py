@@ -64,19 +64,19 @@ def judged(params, x):
 
 
 @table(
-    "network, given, formula",
+    "network, arrays, formula",
     [(networks.R3GANGenerator(**SMALL), NOISE, drawn_picture), (networks.R3GANCritic(**SMALL), PICTURES, judged)],
 )
-def test_both_are_their_formulas(network, given, formula):
-    params = rig.drawn(network, given)
-    answers = rig.apply(networks.pure(network), params, given)
+def test_both_are_their_formulas(network, arrays, formula):
+    params = rig.random_params(network, arrays)
+    answers = rig.apply(networks.pure(network), params, arrays)
     assert np.std(answers) > 0.1
-    np.testing.assert_allclose(answers, formula(params, given), atol=2e-5)
+    np.testing.assert_allclose(answers, formula(params, arrays), atol=2e-5)
 
 
 def test_the_last_kernel_of_a_block_starts_at_0_and_the_others_by_the_gain_of_the_leaky_relu_and_the_number_of_blocks():
-    made, x = r3gan.R3GANBlock(blocks=16, expansion=2, group_width=16), np.ones((1, 2, 2, 64), np.float32)
-    params = networks.init(made, jax.random.key(0), x)
+    block_module, x = r3gan.R3GANBlock(blocks=16, expansion=2, group_width=16), np.ones((1, 2, 2, 64), np.float32)
+    params = networks.init(block_module, jax.random.key(0), x)
     gain = (2 / 1.04) ** 0.5 * 16**-0.25
     for name, inputs in (("expand", 64), ("grouped", 9 * 16)):
         np.testing.assert_allclose(np.std(params[name]["kernel"]), gain * inputs**-0.5, rtol=0.03)
@@ -92,8 +92,8 @@ def test_the_paper_s_network_of_32_pixels_has_768_channels_everywhere_and_layers
     assert params["block_32_1"]["grouped"]["kernel"].shape == (3, 3, 16, 1536), "96 groups"
 
 
-def called(given, build=networks.R3GANGenerator, **changes):
-    return lambda: jax.eval_shape(lambda: networks.init(build(**SMALL | changes), jax.random.key(0), given))
+def called(arrays, build=networks.R3GANGenerator, **changes):
+    return lambda: jax.eval_shape(lambda: networks.init(build(**SMALL | changes), jax.random.key(0), arrays))
 
 
 test_what_does_not_fit_is_refused = refusals(

@@ -7,7 +7,7 @@ import numpy as np
 from gendiff import networks
 from gendiff.networks import rotary, transformer
 from tests.networks.blocks.block_formulas import Formula, gelu, mixed, normalised, run, started
-from tests.networks.rig import drawn
+from tests.networks.rig import random_params
 from tests.refusals import refusals
 
 BLOCK = transformer.TransformerBlock(heads=2, expansion=2)
@@ -26,7 +26,7 @@ def assert_close(result, expected):
 
 def test_each_stream_normalises_its_queries_and_keys_by_scales_of_its_own():
     block = BLOCK.clone(norm_heads=True)
-    params = drawn(block, (X, OTHER))
+    params = random_params(block, (X, OTHER))
     scales = {
         name: {"scale": jnp.asarray(DRAW.normal(size=4), jnp.float32)}
         for name in params
@@ -49,13 +49,13 @@ def test_each_stream_normalises_its_queries_and_keys_by_scales_of_its_own():
 
 
 def test_a_stream_that_is_only_looked_at_normalises_keys_alone():
-    params = drawn(BLOCK.clone(norm_heads=True, answers=1), (X, OTHER))
+    params = random_params(BLOCK.clone(norm_heads=True, answers=1), (X, OTHER))
     assert {name for name in params if "stream_1_norm" in name} == {"stream_1_norm_0", "stream_1_norm_key"}
 
 
 def test_the_first_stream_also_looks_at_itself_alone_and_what_it_sees_is_gated_and_added():
     block = BLOCK.clone(own_attention=True)
-    params = drawn(block, (X, OTHER), ADA)
+    params = random_params(block, (X, OTHER), ADA)
     for result, stream in zip(run(block, started(params), (X, OTHER), ADA), (X, OTHER), strict=True):
         np.testing.assert_array_equal(result, stream)
     formulas, streams = (
@@ -82,7 +82,7 @@ def test_the_first_stream_also_looks_at_itself_alone_and_what_it_sees_is_gated_a
 
 def test_in_parallel_attention_and_mlp_read_one_norm_and_one_layer_narrows_both():
     block = BLOCK.clone(parallel=True)
-    params = drawn(block, X, ADA)
+    params = random_params(block, X, ADA)
     np.testing.assert_array_equal(run(block, started(params), X, ADA), X)
     assert set(params) == {"modulation", "qkv", "mlp_0", "output"} and params["output"]["kernel"].shape == (8 + 16, 8)
     formula, x = Formula(params), np.asarray(X, np.float64)
@@ -94,7 +94,7 @@ def test_in_parallel_attention_and_mlp_read_one_norm_and_one_layer_narrows_both(
 
 def test_without_a_condition_a_parallel_block_has_one_norm_of_its_own():
     block = BLOCK.clone(parallel=True)
-    params = drawn(block, X)
+    params = random_params(block, X)
     formula, x = Formula(params), np.asarray(X, np.float64)
     read = formula.norm("norm_0", x)
     both = np.concatenate([mixed(*parts_of(formula, read)), gelu(formula.linear("mlp_0", read))], -1)

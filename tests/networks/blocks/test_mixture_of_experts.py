@@ -46,7 +46,7 @@ def layer(experts):
 @functools.cache
 def random_params():
     """The parameters of every kind: all have the same shapes."""
-    params = jax.tree.map(np.asarray, rig.drawn(layer(KINDS["tight"]), X, GIVEN))
+    params = jax.tree.map(np.asarray, rig.random_params(layer(KINDS["tight"]), X, GIVEN))
     return params | {"router": 5 * params["router"]}  # decided enough that experts differ in load
 
 
@@ -175,7 +175,7 @@ EQUAL = Experts(1, 1), Experts(3, 2), Experts(3, 2, 1.5)
 def blocks_of_equal_experts():
     """What the dense block answers, and the block with each of EQUAL."""
     dense = TransformerBlock(**SETTINGS)
-    params = rig.drawn(dense, X)
+    params = rig.random_params(dense, X)
 
     def mixed(params, experts):
         same = {
@@ -287,7 +287,7 @@ def model(experts, **changes):
 
 def test_a_language_model_gives_the_routing_of_every_block_and_sees_no_later_token():
     network = model(KINDS["dropless"], depth=1)
-    params = rig.drawn(network, TOKENS)
+    params = rig.random_params(network, TOKENS)
     padded = np.where(np.arange(6)[None] < np.array([6, 4])[:, None], TOKENS, -1)
     answer, other = (call(networks.pure(network), params, tokens) for tokens in (padded, TOKENS))
     (routing,) = answer.routing
@@ -303,7 +303,7 @@ def test_a_language_model_gives_the_routing_of_every_block_and_sees_no_later_tok
 @pytest.mark.slow
 def test_with_a_cache_the_logits_are_those_of_the_whole_text_where_nothing_is_dropped():
     network = model(KINDS["dropless"])
-    params = rig.drawn(network, TOKENS)
+    params = rig.random_params(network, TOKENS)
     next_logits, ask = (
         language.from_network(networks.pure(network), params),
         quickly(lambda next_logits, *inputs: next_logits(*inputs)),

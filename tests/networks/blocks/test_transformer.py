@@ -6,7 +6,7 @@ import pytest
 
 from gendiff.language.cache import FullLayer
 from gendiff.networks import attention, axial, layers, rotary, transformer
-from tests.networks.rig import drawn, quickly
+from tests.networks.rig import quickly, random_params
 from tests.refusals import refusals
 
 pytestmark = pytest.mark.numbers
@@ -107,7 +107,7 @@ def conditioned(params, x, condition):
 
 @pytest.fixture(scope="module")
 def told_params():
-    return drawn(BLOCK, X, jnp.ones((2, 3)))
+    return random_params(BLOCK, X, jnp.ones((2, 3)))
 
 
 def test_conditions_of_tokens_that_are_equal_are_one_of_the_sample(told_params):

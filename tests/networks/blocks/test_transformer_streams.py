@@ -11,7 +11,7 @@ from gendiff import networks
 from gendiff.language.cache import FullLayer
 from gendiff.networks import attention, transformer
 from tests.networks.blocks.block_formulas import Formula, mixed, run
-from tests.networks.rig import drawn, quickly
+from tests.networks.rig import quickly, random_params
 
 BLOCK = transformer.TransformerBlock(heads=2, expansion=2)
 DRAW = np.random.default_rng(0)
@@ -22,7 +22,7 @@ MASK = np.array([[True, False, True, True, False], [False] * 5])
 
 
 def test_cross_attention_equals_its_formula_after_self_attention_and_before_the_mlp():
-    params = drawn(BLOCK, X, None, None, None, None, CONTEXT, MASK)
+    params = random_params(BLOCK, X, None, None, None, None, CONTEXT, MASK)
     formula, x, context = Formula(params), np.asarray(X, np.float64), np.asarray(CONTEXT, np.float64)
     x = x + formula.linear("output", mixed(*np.split(formula.linear("qkv", formula.norm("norm_0", x)), 3, -1)))
     query = formula.linear("cross_query", formula.norm("norm_cross", x))
@@ -35,7 +35,7 @@ def test_cross_attention_equals_its_formula_after_self_attention_and_before_the_
 
 def test_with_the_norm_last_the_sum_with_cross_attention_is_normalised_too():
     block = BLOCK.clone(norm_first=False)
-    params = drawn(block, X, None, None, None, None, CONTEXT)
+    params = random_params(block, X, None, None, None, None, CONTEXT)
     formula, x, context = Formula(params), np.asarray(X, np.float64), np.asarray(CONTEXT, np.float64)
     x = formula.norm("norm_0", x + formula.linear("output", mixed(*np.split(formula.linear("qkv", x), 3, -1))))
     key, value = np.split(formula.linear("cross_key_value", context), 2, -1)
@@ -85,7 +85,7 @@ def test_a_context_adds_nothing_to_a_fresh_block_and_a_fresh_block_with_a_condit
 @pytest.mark.parametrize("answers", [None, pytest.param(1, marks=pytest.mark.slow)])
 def test_joint_attention_is_one_attention_over_all_streams_with_weights_of_their_own(answers):
     block = BLOCK.clone(answers=answers)
-    params = drawn(block, (X, OTHER))
+    params = random_params(block, (X, OTHER))
     output = run(block, params, (X, OTHER))
     assert len(output) == (answers or 2)
     formulas = Formula(params), Formula(params, "stream_1_")
@@ -103,7 +103,7 @@ def test_joint_attention_is_one_attention_over_all_streams_with_weights_of_their
 
 
 def test_streams_with_equal_weights_are_one_sequence_with_positions_mask_condition_and_cache_too():
-    params = drawn(BLOCK, X, ADA)
+    params = random_params(BLOCK, X, ADA)
     both = params | {f"stream_1_{name}": layer for name, layer in params.items()}
     full, at = np.concatenate([X, OTHER], 1), np.broadcast_to(np.arange(9)[None, :, None], (2, 9, 1))
     empty = FullLayer(*(jax.device_put(np.zeros((2, 2, 12, 4), np.float32)) for _ in range(2)))

@@ -12,7 +12,7 @@ from gendiff import networks
 from gendiff.networks import attention
 from gendiff.networks.fast import cpu_attention
 from tests.networks.layers.test_attention import plain
-from tests.networks.rig import LABEL, T, X, dit, drawn, quickly, value_and_slopes
+from tests.networks.rig import LABEL, T, X, dit, quickly, random_params, value_and_slopes
 from tests.tables import table
 
 pytestmark = pytest.mark.numbers
@@ -126,7 +126,7 @@ def test_a_chunk_is_two_mebibytes_of_weights_or_the_next_smaller_divisor(shape, 
 def test_a_network_is_cut_by_default_on_one_cpu_and_its_gradient_stays_with_its_blocks_computed_again(monkeypatch):
     monkeypatch.setattr(cpu_attention, "LARGE", 64)
     monkeypatch.setattr(cpu_attention, "CHUNK", 64)
-    params = drawn(dit(), X, T, LABEL)
+    params = random_params(dit(), X, T, LABEL)
     qkv = params["block_0"]["qkv"]  # whose gradient is made of those of queries, keys and values
 
     def gradient(**changes):

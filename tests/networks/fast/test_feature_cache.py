@@ -12,7 +12,7 @@ import pytest
 from gendiff import networks
 from gendiff.networks import feature_cache
 from gendiff.scaling import accounting
-from tests.networks.rig import LABEL, SIZE, TEXT, T, X, dit, drawn, joint, unet
+from tests.networks.rig import LABEL, SIZE, TEXT, T, X, dit, joint, random_params, unet
 from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.tables import table
@@ -49,7 +49,7 @@ every_case = pytest.mark.parametrize("name", some_slow(CASES, CASES.keys() - FAS
 @functools.cache
 def params_of(name):
     network, conditions, *_ = CASES[name]
-    return drawn(network, X, T, *conditions)
+    return random_params(network, X, T, *conditions)
 
 
 def no_number(leaf):

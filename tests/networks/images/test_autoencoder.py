@@ -30,7 +30,7 @@ def small(kind=networks.Autoencoder, **changes):
 
 @functools.cache
 def random_params(network):
-    return rig.drawn(network, X)
+    return rig.random_params(network, X)
 
 
 def run(network, method, *inputs):

@@ -17,7 +17,7 @@ from gendiff.diffusion import parameterization
 from gendiff.diffusion.types import Level
 from gendiff.networks import controlnet
 from gendiff.networks.inputs.control import Residuals
-from tests.networks.rig import LABEL, T, X, dit, drawn, unet
+from tests.networks.rig import LABEL, T, X, dit, random_params, unet
 from tests.quickly import quickly
 from tests.refusals import refusals
 
@@ -34,7 +34,7 @@ def control(**changes):
 @functools.cache
 def fresh_control():
     """What starts at 0 as it starts, and all else away from it."""
-    answer = drawn(control(), X, T, LABEL, HINT)
+    answer = random_params(control(), X, T, LABEL, HINT)
     names = [name for name in answer if name.startswith("control_")]
 
     @quickly
@@ -53,7 +53,7 @@ def joined(network, teller):
 @functools.cache
 def both():
     """Parameters of a U-Net and of its ControlNet away from 0."""
-    return {"unet": drawn(unet(), X, T, LABEL), "control": drawn(control(), X, T, LABEL, HINT)}
+    return {"unet": random_params(unet(), X, T, LABEL), "control": random_params(control(), X, T, LABEL, HINT)}
 
 
 @functools.cache

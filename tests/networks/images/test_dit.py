@@ -9,7 +9,7 @@ from gendiff import networks
 from gendiff.core import trees
 from gendiff.networks import dit, embeddings
 from tests.networks.formulas import exact, linear, silu
-from tests.networks.rig import LABEL, SIZE, TEXT, T, X, apply, cross, drawn, joint, quickly
+from tests.networks.rig import LABEL, SIZE, TEXT, T, X, apply, cross, joint, quickly, random_params
 from tests.networks.rig import dit as tiny
 from tests.refusals import refusals
 
@@ -19,7 +19,7 @@ SCALE = networks.GuidanceScale(np.array([1.0, 3.5, 7.0], np.float32))
 
 
 def test_time_label_and_position_reach_the_output():
-    params = drawn(tiny(), X, T, LABEL)
+    params = random_params(tiny(), X, T, LABEL)
 
     def run(*inputs):
         return np.asarray(apply(networks.pure(tiny()), params, *inputs))
@@ -31,7 +31,7 @@ def test_time_label_and_position_reach_the_output():
 
 
 def test_forward_over_reverse_passes_and_remat_agree():
-    params = drawn(tiny(), X, T, LABEL)
+    params = random_params(tiny(), X, T, LABEL)
 
     def loss(x, **changes):
         return jnp.mean(jnp.square(networks.pure(tiny(**changes))(params, x, T, LABEL)))
@@ -59,7 +59,7 @@ def test_patches_are_squares_row_by_row_and_image_undoes_them():
 def placed(table, x=X):
     """The output of a network whose table of positions is given."""
     network = tiny(position_table=6)
-    params = drawn(network, X, T, LABEL)
+    params = random_params(network, X, T, LABEL)
     return np.asarray(apply(networks.pure(network), params | {"position": table.reshape(36, 16)}, x, T, LABEL))
 
 
@@ -71,7 +71,7 @@ def test_a_fresh_table_of_positions_holds_the_fixed_ones():
 def test_an_image_takes_the_middle_of_the_table_of_positions_and_nothing_else():
     network, table = tiny(position_table=6), np.zeros((6, 6, 16), np.float32)
     table[1:5, 2:4] = embeddings.grid_positions(4, 2, 16).reshape(4, 2, 16)
-    params = drawn(network, X, T, LABEL)
+    params = random_params(network, X, T, LABEL)
     without = {name: layer for name, layer in params.items() if name != "position"}
     fixed = np.asarray(apply(networks.pure(tiny()), without, X, T, LABEL))
     np.testing.assert_allclose(placed(table), fixed, atol=1e-5)
@@ -94,7 +94,7 @@ def rows_swapped(x):
 
 def test_rotary_positions_tell_tokens_apart_by_row_and_column_and_add_nothing_to_them():
     network = tiny(rotary_channels=(2, 2, 4))
-    params = drawn(network, X, T, LABEL)
+    params = random_params(network, X, T, LABEL)
     assert not [path for path in trees.paths(params) if "position" in path]
 
     def run(x):
@@ -153,7 +153,7 @@ def lightning_formula(params, embedding):
 
 def test_rms_norm_swiglu_rotary_positions_and_normalised_heads_are_fields_equal_to_their_formulas():
     network = tiny(**LIGHTNING)
-    params = drawn(network, X, T, LABEL)
+    params = random_params(network, X, T, LABEL)
     embedding = embeddings.Embedding(256, 16, 10)
     condition = silu(np.asarray(quickly(networks.pure(embedding))(params["embedding"], T, LABEL), np.float64))
     result = apply(networks.pure(network), params, X, T, LABEL)
@@ -178,7 +178,7 @@ def both(**changes):
 
 @functools.cache
 def parameters(network):
-    return drawn(network, X, T, LABEL, TEXT, SIZE, SCALE)
+    return random_params(network, X, T, LABEL, TEXT, SIZE, SCALE)
 
 
 def shapes(network):

@@ -13,7 +13,7 @@ from gendiff import networks
 from gendiff.core import trees
 from gendiff.networks import video_transformer
 from gendiff.networks.layers.embeddings import grid_positions
-from tests.networks.rig import apply, drawn
+from tests.networks.rig import apply, random_params
 from tests.quickly import in_numpy, quickly
 from tests.refusals import refusals
 from tests.tables import table
@@ -35,7 +35,7 @@ def video(**changes):
 @functools.cache
 def params_of(depth=1):
     """They depend on the depth alone."""
-    return drawn(video(depth=depth), CLIPS, T, LABEL)
+    return random_params(video(depth=depth), CLIPS, T, LABEL)
 
 
 def run(network, x, t, label=LABEL):
@@ -164,7 +164,7 @@ def test_the_base_of_rotary_positions_is_that_of_its_frequencies():
     # heads of 6 channels: each coordinate turns one pair
     assert np.abs(run(network, CLIPS, T) - run(video(), CLIPS, T)).max() < 1e-6
     wide = {"width": 24, "heads": 1}
-    params = drawn(video(**wide), CLIPS, T, LABEL)
+    params = random_params(video(**wide), CLIPS, T, LABEL)
     answers = [
         apply(networks.pure(video(**wide, rotary_base=base)), params, CLIPS, T, LABEL) for base in (10.0, 10_000.0)
     ]

@@ -11,7 +11,7 @@ from gendiff import networks
 from gendiff.core import trees
 from gendiff.networks import vq_autoencoder
 from gendiff.networks.images.vq_autoencoder import Quantized
-from tests.networks.rig import Pointwise, apply, drawn, value_and_slopes
+from tests.networks.rig import Pointwise, apply, random_params, value_and_slopes
 from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.tables import table
@@ -42,7 +42,7 @@ flat = functools.partial(small, Flat)
 
 @functools.cache
 def params(kind=Flat):
-    return drawn(small(kind), X)
+    return random_params(small(kind), X)
 
 
 def run(network, method, *inputs):

@@ -20,10 +20,10 @@ from tests.networks.rig import (
     X,
     cross,
     dit,
-    drawn,
     drawn_reader,
     joint,
     lowered,
+    random_params,
     reading_unet,
     unet,
 )
@@ -35,7 +35,7 @@ B = 3
 
 @functools.cache
 def told_of_labels(network):
-    return drawn(network, X, T, LABEL)
+    return random_params(network, X, T, LABEL)
 
 
 def test_labels_have_their_rows_no_label_has_the_last_and_what_is_none_is_not_a_number():
@@ -65,7 +65,7 @@ def test_a_network_that_is_told_of_labels_alone_has_no_parameter_of_anything_els
 
 def test_a_pooled_text_is_ignored_by_a_network_that_has_no_use_for_it():
     network = cross(pooled_channels=None, image_size=False, num_classes=None)
-    params = drawn(network, X, T, TEXT)
+    params = random_params(network, X, T, TEXT)
     assert not [path for path in trees.paths(params) if "added" in path or "pooled" in path]
 
 

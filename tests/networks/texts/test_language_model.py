@@ -36,7 +36,7 @@ every_kind = pytest.mark.parametrize("kind", some_slow(KINDS, ("qwen2",)))
 
 @functools.cache
 def random_params(network):
-    return rig.drawn(network, TOKENS)
+    return rig.random_params(network, TOKENS)
 
 
 @functools.partial(quickly, static_argnums=0)
@@ -183,7 +183,7 @@ def test_the_last_layer_is_the_table_of_tokens_unless_it_is_free():
 
 def test_the_scalar_head_is_a_linear_layer_in_place_of_the_one_of_logits_and_reads_the_last_token_of_each_text():
     network = KINDS["llama"].clone(head="scalar")
-    params = rig.drawn(network, TOKENS)
+    params = rig.random_params(network, TOKENS)
     assert params["scalar"]["kernel"].shape == (16, 1) and "output" not in params
     kernel = np.zeros((16, 50), np.float32)
     kernel[:, :1], bias = (np.asarray(params["scalar"][name]) for name in ("kernel", "bias"))

@@ -30,7 +30,7 @@ PICTURE = networks.Picture(RNG.normal(size=(2, 4, 6, 1)).astype(np.float32), np.
 PATCHES = 6
 AFTER = np.array([[9, 2, PADDING], [6, 5, 3]], np.int32)
 PARTS = BEFORE, PICTURE, AFTER
-PARAMS = rig.drawn(NETWORK, PARTS)
+PARAMS = rig.random_params(NETWORK, PARTS)
 
 run = quickly(lambda params, parts: PREDICT(params, parts).outputs)
 
@@ -117,7 +117,7 @@ def test_texts_and_pictures_are_answered_by_the_formulas(row):
 
 def test_a_token_sees_what_stands_before_it_and_a_patch_its_whole_picture_too():
     untied = NETWORK.clone(tied=False)
-    params = rig.drawn(untied, PARTS)
+    params = rig.random_params(untied, PARTS)
     before, after = np.array([[0, 1, 2]], np.int32), np.array([[3, 4]], np.int32)  # each token has a row of its own
 
     def outputs(table, x):
@@ -153,7 +153,7 @@ def program(function, *inputs):
 
 
 def test_ids_alone_are_the_program_of_the_language_model_with_and_without_a_cache():
-    params = rig.drawn(PLAIN, BEFORE)
+    params = rig.random_params(PLAIN, BEFORE)
     assert params.keys() < PARAMS.keys()
     held = language.cache.full(PLAIN, 2, 8)
     for inputs in ((BEFORE,), (BEFORE, held), (BEFORE, None, False), (BEFORE, None, True, BEFORE * 0)):

@@ -9,7 +9,7 @@ import pytest
 from gendiff import networks
 from gendiff.core import trees
 from gendiff.networks import t5_encoder
-from tests.networks.rig import apply, drawn
+from tests.networks.rig import apply, random_params
 from tests.refusals import refusals
 
 IDS = np.array([[3, 7, 5, 1, 0, 0], [3, 9, 4, 4, 18, 1]], np.int32)
@@ -32,7 +32,7 @@ def t5(**changes):
 
 @functools.cache
 def params(network):
-    leaves = drawn(network, IDS)
+    leaves = random_params(network, IDS)
     return leaves | {"distance": 5 * leaves["distance"]}  # so that distances matter
 
 

@@ -8,7 +8,7 @@ import pytest
 from gendiff import networks
 from gendiff.core import trees
 from gendiff.networks import text_encoder
-from tests.networks.rig import apply, drawn
+from tests.networks.rig import apply, random_params
 from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.tables import table
@@ -43,7 +43,7 @@ both = table("build", [clip, bert])
 
 @functools.cache
 def params(network):
-    return drawn(network, IDS)
+    return random_params(network, IDS)
 
 
 def run(network, params, *inputs):

@@ -246,7 +246,7 @@ def write_control(folder, **changes):
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps(CONTROL | changes))
     network = adapters.READER.network(CONTROL, {}, {})
-    params = rig.drawn(network, *adapters.READER.example(network, 4))
+    params = rig.random_params(network, *adapters.READER.example(network, 4))
     arrays = {
         name: np.asarray(array) for name, array in rules.to_theirs(params, diffusers_controlnet.rules(CONTROL)).items()
     }

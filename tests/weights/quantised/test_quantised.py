@@ -13,7 +13,7 @@ from gendiff import networks
 from gendiff.core import packed, trees
 from gendiff.networks import language_model
 from gendiff.weights import files, packed_kernels, quantised
-from tests.networks.rig import LABEL, T, X, dit, drawn, unet
+from tests.networks.rig import LABEL, T, X, dit, random_params, unet
 from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.tables import table
@@ -193,14 +193,14 @@ def compared(network, rules):
     ids=["dit", "unet"],
 )
 def test_an_image_network_computes_with_packed_kernels_as_with_what_they_stand_for(network, rules):
-    y, dense = map(np.asarray, compared(network, rules)(drawn(network, X, T, LABEL), X, T, LABEL))
+    y, dense = map(np.asarray, compared(network, rules)(random_params(network, X, T, LABEL), X, T, LABEL))
     np.testing.assert_allclose(y, dense, atol=2e-4 * np.abs(dense).max())
     assert np.abs(y).max() > 0
 
 
 TOKENS = np.random.default_rng(0).integers(0, 50, (2, 12)).astype(np.int32)
 MODEL = networks.LanguageModel(vocabulary=50, context=16, width=32, depth=1, heads=4, key_value_heads=2)
-PARAMS = drawn(MODEL, TOKENS)
+PARAMS = random_params(MODEL, TOKENS)
 MIXED = (
     quantised.Packing("token$", quantised.int8(), table=True),
     quantised.Packing("qkv/kernel$", quantised.int4()),

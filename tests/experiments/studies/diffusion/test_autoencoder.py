@@ -20,7 +20,7 @@ from gendiff.diffusion.types import Batch
 from gendiff.networks import pure
 from gendiff.runs.progress import Progress
 from gendiff.runs.study import Measurements
-from tests.networks.rig import drawn
+from tests.networks.rig import random_params
 from tests.quickly import quickly
 
 MEASURE = Measure(resamples=50)
@@ -105,7 +105,7 @@ def test_a_weight_of_zero_leaves_the_distance_of_pixels():
 
 @pytest.fixture(scope="module")
 def params():
-    return drawn(networks.autoencoder(CONFIG, 2, 1), np.zeros((1, 2, 2, 3), np.float32))
+    return random_params(networks.autoencoder(CONFIG, 2, 1), np.zeros((1, 2, 2, 3), np.float32))
 
 
 def test_a_decoder_alone_decodes_as_the_autoencoder_does_and_the_encoder_gets_no_gradient(params):

@@ -128,7 +128,7 @@ def test_a_dropped_text_leaves_every_gradient_finite_and_says_nothing_to_network
         vocabulary=9, positions=3, width=8, depth=1, heads=2, causal=False, pooling="mean"
     )
     sums = networks.WithEncoder(networks.networks.pure(encoder), lambda params, x, t, text: x + params * masked(text))
-    params = {"text": rig.drawn(encoder, np.zeros((1, 3), np.int32)), "network": np.float32(1)}
+    params = {"text": rig.random_params(encoder, np.zeros((1, 3), np.int32)), "network": np.float32(1)}
     x, ids = jnp.ones((2, 2, 2, 1)), np.array([[1, 2, 3], [0, 0, 0]])
     words = {"ids": ids, "mask": np.array([[True, True, False], [False] * 3])}
 

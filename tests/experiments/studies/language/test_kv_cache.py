@@ -23,7 +23,7 @@ IDS = np.random.default_rng(0).integers(0, 256, (kv_cache.BATCH, 20 + kv_cache.A
 def chat():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps, "jit", quickly)
-        yield Chat(NETWORK, rig.drawn(NETWORK, IDS), language.tokens.plain(), None)
+        yield Chat(NETWORK, rig.random_params(NETWORK, IDS), language.tokens.plain(), None)
 
 
 @pytest.mark.slow

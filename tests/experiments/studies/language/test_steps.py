@@ -13,7 +13,7 @@ from tests.quickly import quickly
 def test_a_step_in_place_answers_as_the_model_and_the_same_again(monkeypatch):
     monkeypatch.setattr(steps, "jit", quickly)
     network = networks.LanguageModel(vocabulary=20, context=8, width=8, depth=1, heads=2)
-    model = language.from_network(networks.pure(network), rig.drawn(network, np.zeros((1, 2), np.int32)))
+    model = language.from_network(networks.pure(network), rig.random_params(network, np.zeros((1, 2), np.int32)))
     ask = quickly(lambda model, tokens, cache: model(tokens, cache))
     _, begun = ask(model, np.array([[3, 1, 4]], np.int32), language.cache.full(network, 1, 8))
     newest = np.array([[1]], np.int32)
