@@ -44,7 +44,7 @@ def frozen(captions: Sequence[str], progress: Progress) -> Encoded:
     # few texts are repeated, so that one program encodes all
     filled = np.arange(max(len(words.ids), _TOGETHER)) % len(words.ids)
     draw, title = functools.partial(_encode(), texts.params()), f"encode {len(words.ids)} captions"
-    encoded = drawing.whole(
+    encoded = drawing.draw_all(
         draw, words.ids[filled], words.mask[filled], together=_TOGETHER, title=title, progress=progress
     )
     tokens, pooled = (part[: len(words.ids)] for part in encoded)

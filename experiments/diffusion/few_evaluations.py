@@ -82,7 +82,7 @@ def pairs(
     """What a teacher draws by UniPC of order 2, with the noise that it begins from and what it was told.
 
     built: (params, condition) -> the teacher. condition: a pytree of arrays with a row per pair. options: of
-        `drawing.whole`.
+        `drawing.draw_all`.
     """
     leaves, structure = jax.tree.flatten(condition)
 
@@ -91,7 +91,7 @@ def pairs(
         return distillation.draw_pairs(key, teacher, samplers.unipc(2), levels, shape, index)
 
     index = np.arange(len(leaves[0]), dtype=np.int32)
-    pairs_of_index: Pairs = drawing.whole(functools.partial(devices.jit(draw), params), index, *leaves, **options)
+    pairs_of_index: Pairs = drawing.draw_all(functools.partial(devices.jit(draw), params), index, *leaves, **options)
     return dataclasses.replace(pairs_of_index, condition=(condition,))
 
 

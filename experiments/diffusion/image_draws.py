@@ -91,7 +91,7 @@ class Draws:
             images: jax.Array = bound(index, jax.tree.unflatten(structure, leaves))
             return images
 
-        images = drawing.whole(
+        images = drawing.draw_all(
             draw, index, *leaves, together=self.together, title=f"sample {title}", progress=self.progress
         )
         drawing.check_finite(images, index, title)

@@ -96,7 +96,7 @@ def pages(folder: Path = FOLDER) -> Iterator[tuple[Path, str]]:
             cards=[card.stem for card in cards],
             before=experiment.answer.before if experiment is not None else (),
             clips={path.name: path.stem.replace("_", " ") for path in sorted((folder / outcome.name).glob("*.webp"))},
-            words=words.of(outcome),
+            words=words.used_in(outcome),
         )
         yield folder / outcome.name / "README.md", page
         yield from cards.items()

@@ -89,13 +89,13 @@ def check(config: Config) -> None:
     for name in ("copies", "prefixes", "widths"):
         ranges.rising(name, getattr(config, name))
         if len(getattr(config, name)) < 2:
-            words = f"--{name} {ranges.shown(getattr(config, name))} must be two or more"
+            words = f"--{name} {ranges.as_typed(getattr(config, name))} must be two or more"
             raise ConfigError(f"{words}: what grows with them is asked for")
     if len(config.widths) != 2 or len(config.depths) != 2:
-        words = f"--widths {ranges.shown(config.widths)} and --depths {ranges.shown(config.depths)}"
+        words = f"--widths {ranges.as_typed(config.widths)} and --depths {ranges.as_typed(config.depths)}"
         raise ConfigError(f"{words} must be those of two models")
     if config.prefixes[-1] + config.suffix > config.letters:
-        words = f"--prefixes {ranges.shown(config.prefixes)} and --suffix {config.suffix}"
+        words = f"--prefixes {ranges.as_typed(config.prefixes)} and --suffix {config.suffix}"
         raise ConfigError(f"{words} are more than --letters {config.letters}")
     ranges.at_most("letters", config.letters, "length", config.length)
     if (needed := config.canaries * sum(config.copies)) > config.rows:

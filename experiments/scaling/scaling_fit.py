@@ -82,10 +82,10 @@ def check(config: Config) -> None:
     """ConfigError where numbers of the configuration do not fit each other."""
     ranges.rising("budgets", config.budgets)
     if len(config.budgets) < 3:
-        raise ConfigError(f"--budgets {ranges.shown(config.budgets)} must be three or more, rising")
+        raise ConfigError(f"--budgets {ranges.as_typed(config.budgets)} must be three or more, rising")
     if config.budgets[-1] >= TARGET:
         raise ConfigError(
-            f"--budgets {ranges.shown(config.budgets)} must stay below {TARGET:g} operations, to which fits are "
+            f"--budgets {ranges.as_typed(config.budgets)} must stay below {TARGET:g} operations, to which fits are "
             "extended"
         )
 

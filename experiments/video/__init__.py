@@ -60,7 +60,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
                 functools.partial(clips.batch, config, seed),
                 seed=seed,
                 steps=networks.steps(config, attention),
-                folder=clip_network.place(folder, attention),
+                folder=clip_network.training_folder(folder, attention),
                 progress=progress,
                 checkpoint_every=config.checkpoint_every,
                 log_every=config.log_every,
@@ -146,7 +146,7 @@ def measure(config: Config, folder: RunFolder, progress: Progress) -> Iterator[M
     with progress.phase("long rollouts"):
         for seed, params in zip(config.seeds, trained[CAUSAL], strict=True):
             quiet, noisy = (
-                draws.seen(
+                draws.to_levels(
                     draws.long_clips(
                         config, params, config.long_samples, config.long, noise, f"{name}, seed {seed}", progress
                     )

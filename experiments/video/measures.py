@@ -50,14 +50,14 @@ class ClipJudge:
     def __init__(self, config: Config) -> None:
         self._config, held_out = config, clips.held_out(config)
         self._classifier = classifier(config.side)
-        self._features = motion.clip_features(draws.seen(held_out.clips))
+        self._features = motion.clip_features(draws.to_levels(held_out.clips))
         self.real = self.measure(held_out.clips, held_out.labels)
         self.shuffled = self.measure(clips.shuffled(held_out.clips), held_out.labels)
-        self.floor = self._distances(draws.seen(clips.known(config).clips))
+        self.floor = self._distances(draws.to_levels(clips.known(config).clips))
 
     def measure(self, generated: np.ndarray, labels: np.ndarray) -> Judged:
         """One set of clips (n, f, h, w, 1), of which these digits (n,) were asked for."""
-        rounded = draws.seen(generated)
+        rounded = draws.to_levels(generated)
         odds = self.probabilities(rounded)
         moves = np.nan_to_num(np.linalg.norm(motion.displacements(rounded), axis=-1))
         return Judged(

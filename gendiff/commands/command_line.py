@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from gendiff.commands import catalogue as own
+from gendiff.commands import catalogue as builtin
 from gendiff.commands import usage, usage_errors
 from gendiff.core.errors import ConfigError
 from gendiff.runs import (
@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 MOST_LINES = 12
 """Longest error message, in lines."""
-OWN = own.EXPERIMENTS.keys()
+OWN = builtin.EXPERIMENTS.keys()
 """Experiments of the installed package. Where there are others, they are studies."""
 
 
@@ -131,7 +131,7 @@ class ListOptions:
     """List the experiments and the questions they ask, and further commands."""
 
 
-def main(arguments: Sequence[str], catalogue: Catalogue, tools: Tools = own.TOOLS) -> int:
+def main(arguments: Sequence[str], catalogue: Catalogue, tools: Tools = builtin.TOOLS) -> int:
     """Runs one command and returns its exit code. Where other processes take part it ends this process instead of
     returning.
 
@@ -179,8 +179,8 @@ def _dispatch(arguments: list[str], catalogue: Catalogue, tools: Tools) -> int:
     }
     progress = Progress(quiet="--quiet" in arguments)
     for word in arguments:
-        if (shown := word.encode(errors="backslashreplace").decode()) != word:
-            raise ConfigError(f"{shown} is not in UTF-8: rename what it names")
+        if (printable := word.encode(errors="backslashreplace").decode()) != word:
+            raise ConfigError(f"{printable} is not in UTF-8: rename what it names")
     name, *rest = [word for word in arguments if word != "--quiet"] or [""]
     if name == "--version":
         print(", ".join(f"{package} {version}" for package, version in environment.versions().items()))
@@ -194,13 +194,13 @@ def _dispatch(arguments: list[str], catalogue: Catalogue, tools: Tools) -> int:
         tool = registry.tool(name, tools)
         tool.call(_parse(tool.options, name, rest), catalogue, progress)
         return errors.DONE
-    own = registry.load(name, catalogue).command if name in catalogue else None
-    if own is None:
+    command = registry.load(name, catalogue).command if name in catalogue else None
+    if command is None:
         # these are for studies
         typed = [each for each in (*commands, *tools) if catalogue.keys() != OWN or each not in ("list", "run")]
         hint = f"did you mean 'run {name}'?" if name in catalogue else errors.hint(name, typed)
         raise ConfigError(f"no command is called {name!r}; {hint}")
-    own.call(_parse(own.options, name, rest), progress)
+    command.call(_parse(command.options, name, rest), progress)
     return errors.DONE
 
 
@@ -238,7 +238,7 @@ def _run_experiment(experiment: Experiment, arguments: list[str], progress: Prog
     if options.seed is not None:
         config = configuration.with_seed(config, options.seed)
     runner.check(experiment, config)
-    shown = sinks.parse(options.log)
+    logs = sinks.parse(options.log)
     span = None if options.profile is None else profiling.parse(options.profile)
     if span is not None and experiment.train is None:
         raise ConfigError(f"--profile {options.profile}: {experiment.name} trains nothing")
@@ -260,7 +260,7 @@ def _run_experiment(experiment: Experiment, arguments: list[str], progress: Prog
         options.distributed, options.coordinator, options.processes, options.process, served=experiment.processes
     )
     if distributed.first():
-        folder = dataclasses.replace(run_folder.create(path, options.resume), profile=span, log=shown, mesh=axes)
+        folder = dataclasses.replace(run_folder.create(path, options.resume), profile=span, log=logs, mesh=axes)
     else:
         folder, progress = RunFolder(Path(path), options.resume, mesh=axes), Progress(quiet=True)
     with devices.compiled_quickly(options.smoke):
@@ -278,7 +278,7 @@ def _train(arguments: list[str], catalogue: Catalogue, progress: Progress) -> in
             arguments,
         )
     data = [] if arguments[0].startswith("-") else ["--data", arguments.pop(0)]
-    return _run_experiment(registry.load("images", own.EXPERIMENTS), [*data, *arguments], progress)
+    return _run_experiment(registry.load("images", builtin.EXPERIMENTS), [*data, *arguments], progress)
 
 
 def _parse_run(experiment: Experiment, arguments: list[str]) -> tuple[RunOptions, Any]:
@@ -312,26 +312,26 @@ def _prepare(arguments: list[str], catalogue: Catalogue, progress: Progress) -> 
     if not arguments or arguments[0].startswith("-"):
         able = [name for name in catalogue if registry.load(name, catalogue).prepare is not None]
         return _usage(f"prepare NAME [options]; NAME is one of: {', '.join(able) or 'none'}", arguments)
-    own = registry.load(arguments[0], catalogue).prepare
-    if own is None:
+    prepare = registry.load(arguments[0], catalogue).prepare
+    if prepare is None:
         raise ConfigError(f"{arguments[0]} has nothing to prepare: run {arguments[0]} begins at once")
     with interruption.watch(at_once=True):
-        own.call(_parse(own.options, f"prepare {arguments[0]}", arguments[1:]), progress)
+        prepare.call(_parse(prepare.options, f"prepare {arguments[0]}", arguments[1:]), progress)
     return errors.DONE
 
 
 def _usage(text: str, arguments: list[str]) -> int:
-    wanted = bool(arguments) and arguments[0] in ("-h", "--help")
-    print(f"usage: {program()} {text}", file=sys.stdout if wanted else sys.stderr)
-    return errors.DONE if wanted else errors.USAGE
+    asks_help = bool(arguments) and arguments[0] in ("-h", "--help")
+    print(f"usage: {program()} {text}", file=sys.stdout if asks_help else sys.stderr)
+    return errors.DONE if asks_help else errors.USAGE
 
 
 def _sample(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     if not arguments or arguments[0].startswith("-"):
         runs = sorted(str(path.parent) for path in Path("runs").glob("*/config.json"))
-        own = f", as in: {program()} sample {runs[0]} --help" if runs else "; `train PHOTOS` makes one"
+        example = f", as in: {program()} sample {runs[0]} --help" if runs else "; `train PHOTOS` makes one"
         return _usage(
-            f"sample RUN [options]; RUN is a run folder, and sample RUN --help explains the options that it takes{own}",
+            f"sample RUN [options]; RUN is a run folder, and sample RUN --help explains the options that it takes{example}",
             arguments,
         )
     folder = run_folder.existing(arguments[0])
@@ -361,13 +361,13 @@ def _with_shards(
             f"{command} SAMPLES [options]; SAMPLES is {samples}, and {command} SAMPLES --help explains the options",
             arguments,
         )
-    place = shards.existing(arguments[0])
-    sample = _experiment(place.manifest.experiment, catalogue).sample
-    own: Command | None = getattr(sample, command, None)
-    if own is None:
-        raise ConfigError(f"experiment {place.manifest.experiment!r} has no {command} for samples")
+    folder = shards.existing(arguments[0])
+    sample = _experiment(folder.manifest.experiment, catalogue).sample
+    function: Command | None = getattr(sample, command, None)
+    if function is None:
+        raise ConfigError(f"experiment {folder.manifest.experiment!r} has no {command} for samples")
     with interruption.watch(at_once=True):
-        own.call(place, _parse(own.options, f"{command} {arguments[0]}", arguments[1:]), progress)
+        function.call(folder, _parse(function.options, f"{command} {arguments[0]}", arguments[1:]), progress)
     return errors.DONE
 
 
@@ -423,8 +423,8 @@ def _complain(text: str) -> None:
 def _message(error: BaseException, code: int) -> str:
     text = str(error)
     if code == errors.DISK and isinstance(error, OSError) and isinstance(error.filename, str | os.PathLike):
-        place = os.fspath(error.filename)
-        free = shutil.disk_usage(place if os.path.exists(place) else os.path.dirname(place) or ".").free
+        path = os.fspath(error.filename)
+        free = shutil.disk_usage(path if os.path.exists(path) else os.path.dirname(path) or ".").free
         text = f"{text}; {free} bytes are free there"
     if code == errors.USAGE and isinstance(error, OSError):
         text = f"{text}: choose another place"

@@ -38,27 +38,29 @@ def call(options: InspectOptions, catalogue: Catalogue, progress: Progress) -> N
         raise DataError(f"{path}: {'not a folder' if path.exists() else 'no such folder'}")
     try:
         weights = None if options.weights is None else Path(options.weights).expanduser()
-        found = inspect(path, weights=weights, variant=options.variant)
+        inspection = inspect(path, weights=weights, variant=options.variant)
     except (ImportError, ValueError) as error:
         raise ConfigError(str(error)) from error
-    for line in lines(found):
+    for line in lines(inspection):
         print(line)
-    if found.problems:
+    if inspection.problems:
         raise DataError(
-            found.problems[0] if len(found.problems) == 1 else f"{path}: {len(found.problems)} parts would be refused"
+            inspection.problems[0]
+            if len(inspection.problems) == 1
+            else f"{path}: {len(inspection.problems)} parts would be refused"
         )
 
 
-def lines(found: Inspection) -> list[str]:
+def lines(inspection: Inspection) -> list[str]:
     """The report."""
-    size = "" if found.size is None else f", pictures of {found.size[0]} × {found.size[1]}"
-    total = f", {_bytes(found.nbytes)} of weights" if found.nbytes else ""
-    report = [f"{found.folder}: {found.pipeline or 'no pipeline that is known'}{size}{total}"]
-    report += [f"  {_part(part)}" for part in found.parts]
-    report += [f"  {name}: left out: {why}" for name, why in found.skipped]
-    report += [f"  note: {note}" for note in found.notes]
-    report += [f"  refused: {problem}" for problem in found.problems]
-    return [*report, "it would be refused" if found.problems else "it can be loaded"]
+    size = "" if inspection.size is None else f", pictures of {inspection.size[0]} × {inspection.size[1]}"
+    total = f", {_bytes(inspection.nbytes)} of weights" if inspection.nbytes else ""
+    report = [f"{inspection.folder}: {inspection.pipeline or 'no pipeline that is known'}{size}{total}"]
+    report += [f"  {_part(part)}" for part in inspection.parts]
+    report += [f"  {name}: left out: {why}" for name, why in inspection.skipped]
+    report += [f"  note: {note}" for note in inspection.notes]
+    report += [f"  refused: {problem}" for problem in inspection.problems]
+    return [*report, "it would be refused" if inspection.problems else "it can be loaded"]
 
 
 COMMAND = Tool(InspectOptions, call, "What does a folder of diffusers hold, and can it be drawn with?")

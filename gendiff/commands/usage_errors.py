@@ -19,10 +19,10 @@ def line(kind: type, default: Any, arguments: Sequence[str], message: str) -> st
     it, or None.
     """
     text = " ".join(_FRAME.sub(" ", message).split())
-    if found := re.search(r"(?:Error parsing|Missing value for argument) '?(--[\w.-]+)", text):
-        return _of_value(kind, default, found[1], arguments)
-    if found := re.search(r"Unrecognized options: (.*)", text):
-        rest = found[1].replace(" ", "")
+    if match := re.search(r"(?:Error parsing|Missing value for argument) '?(--[\w.-]+)", text):
+        return _of_value(kind, default, match[1], arguments)
+    if match := re.search(r"Unrecognized options: (.*)", text):
+        rest = match[1].replace(" ", "")
         words = [word for word in arguments if not word.startswith("-") and rest.startswith(word.replace(" ", ""))]
         if words and _field(kind, default, ["data"]) is not None:
             return f"error: {words[0]} belongs to no option; did you mean --data {words[0]}?"
@@ -34,9 +34,9 @@ def _of_value(kind: type, default: Any, option: str, arguments: Sequence[str]) -
     if field is None:
         return ""
     after = list(arguments[arguments.index(option) + 1 :]) if option in arguments else []
-    end = next((place for place, word in enumerate(after) if word.startswith("--")), len(after))
-    given, (of, value) = ranges.shown(tuple(after[:end])), field
-    return f"error: {option} {given}: it must be {ranges.described(of)}, as in {option} {ranges.example(of, value)}"
+    end = next((number for number, word in enumerate(after) if word.startswith("--")), len(after))
+    value_text, (value_type, value) = ranges.as_typed(tuple(after[:end])), field
+    return f"error: {option} {value_text}: it must be {ranges.described(value_type)}, as in {option} {ranges.example(value_type, value)}"
 
 
 def _field(kind: Any, default: Any, names: list[str]) -> tuple[Any, Any] | None:
@@ -46,14 +46,14 @@ def _field(kind: Any, default: Any, names: list[str]) -> tuple[Any, Any] | None:
     types = typing.get_type_hints(kind, include_extras=True)
     for part in ("runner", "config"):
         if part in types and names[0] not in types:
-            found = _field(_bare(types[part]), getattr(default, part, None), names)
-            if found is not None:
-                return found
+            inner = _field(_bare(types[part]), getattr(default, part, None), names)
+            if inner is not None:
+                return inner
     fields = {field.name: field for field in dataclasses.fields(typing.cast(Any, kind))}
     if names[0] not in fields:
         return None
-    own = fields[names[0]].default
-    value = getattr(default, names[0], None if own is dataclasses.MISSING else own)
+    field_default = fields[names[0]].default
+    value = getattr(default, names[0], None if field_default is dataclasses.MISSING else field_default)
     return (types[names[0]], value) if len(names) == 1 else _field(_bare(types[names[0]]), value, names[1:])
 
 

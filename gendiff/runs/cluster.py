@@ -41,9 +41,9 @@ def find(environment: Mapping[str, str]) -> Place | None:
     cluster = _cluster(environment)
     if by_hand == Place() and cluster is None:
         return None
-    kept: dict[str, Any] = {name: value for name, value in vars(by_hand).items() if value is not None}
-    place = dataclasses.replace(cluster or Place(), **kept)
-    return None if place.processes == 1 else place
+    values: dict[str, Any] = {name: value for name, value in vars(by_hand).items() if value is not None}
+    job = dataclasses.replace(cluster or Place(), **values)
+    return None if job.processes == 1 else job
 
 
 def settle(
@@ -55,33 +55,37 @@ def settle(
         options that contradict
     each other.
     """
-    asked = {"coordinator": coordinator, "processes": processes, "process": process}
-    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    options = {"coordinator": coordinator, "processes": processes, "process": process}
+    values: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if mode == "off":
-        if given:
-            raise ConfigError(f"--{next(iter(given))} has no meaning with --distributed off: leave one out")
+        if values:
+            raise ConfigError(f"--{next(iter(values))} has no meaning with --distributed off: leave one out")
         return None
-    found = find(os.environ)
-    if found is None and not given:
+    detected = find(os.environ)
+    if detected is None and not values:
         if mode == "on":
             raise ConfigError(
                 "--distributed on: no cluster is found; give --coordinator HOST:PORT --processes N --process I"
             )
         return None
-    place = dataclasses.replace(found or Place(), **given)
+    resolved = dataclasses.replace(detected or Place(), **values)
     by_hand = _cluster(os.environ) is None
     needed = ("coordinator", "processes", "process") if connected else ("processes", "process")
-    if by_hand and (missing := [f"--{name}" for name in needed if getattr(place, name) is None]):
+    if by_hand and (missing := [f"--{name}" for name in needed if getattr(resolved, name) is None]):
         raise ConfigError(
             f"{', '.join(missing)} is not given: a start by hand needs {', '.join(f'--{name}' for name in needed)}"
         )
-    if place.processes is not None and place.processes < 1:
-        raise ConfigError(f"--processes {place.processes} must be at least 1")
-    if place.processes is not None and place.process is not None and not 0 <= place.process < place.processes:
-        raise ConfigError(f"--process {place.process} is outside 0 … {place.processes - 1}")
-    if place.coordinator is not None and not place.coordinator.rpartition(":")[2].isdecimal():
-        raise ConfigError(f"--coordinator {place.coordinator} has no port: give HOST:PORT, such as node1:12345")
-    return None if place.processes == 1 else place
+    if resolved.processes is not None and resolved.processes < 1:
+        raise ConfigError(f"--processes {resolved.processes} must be at least 1")
+    if (
+        resolved.processes is not None
+        and resolved.process is not None
+        and not 0 <= resolved.process < resolved.processes
+    ):
+        raise ConfigError(f"--process {resolved.process} is outside 0 … {resolved.processes - 1}")
+    if resolved.coordinator is not None and not resolved.coordinator.rpartition(":")[2].isdecimal():
+        raise ConfigError(f"--coordinator {resolved.coordinator} has no port: give HOST:PORT, such as node1:12345")
+    return None if resolved.processes == 1 else resolved
 
 
 def _cluster(environment: Mapping[str, str]) -> Place | None:
@@ -114,9 +118,9 @@ def _slurm_devices(environment: Mapping[str, str]) -> tuple[int, ...] | None:
     """JAX gives each task the GPU of its number on the node. That is wrong where a task sees one GPU alone, or has a
     node for itself.
     """
-    seen = [each for each in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
+    visible = [each for each in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
     alone = environment.get("SLURM_STEP_NUM_NODES") == environment["SLURM_NTASKS"]
-    return tuple(range(len(seen))) if len(seen) == 1 or (alone and seen) else None
+    return tuple(range(len(visible))) if len(visible) == 1 or (alone and visible) else None
 
 
 def _on_a_tpu_machine(environment: Mapping[str, str]) -> bool:

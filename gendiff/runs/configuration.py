@@ -40,17 +40,17 @@ class Config(Protocol):
     def __hash__(self) -> int: ...
 
 
-def settle(folder: RunFolder, wanted: Resolved) -> Resolved:
+def settle(folder: RunFolder, requested: Resolved) -> Resolved:
     """Writes config.json, or returns the one that is there. ConfigError, with a table of differences, where that is
     another one.
     """
     if not folder.config.exists():
-        json_files.write(folder.config, wanted)
-        return wanted
+        json_files.write(folder.config, requested)
+        return requested
     stored = read(folder)
-    kept, new = ({"experiment": each.experiment, "--smoke": each.smoke} for each in (stored, wanted))
-    config = json_files.encode(wanted.config)
-    rows = compatibility.in_config(kept, new) + compatibility.in_config(_present(stored.config, config), config)
+    old, new = ({"experiment": each.experiment, "--smoke": each.smoke} for each in (stored, requested))
+    config = json_files.encode(requested.config)
+    rows = compatibility.in_config(old, new) + compatibility.in_config(_present(stored.config, config), config)
     if rows:
         table = compatibility.table(rows, most=7)
         raise ConfigError(
@@ -80,11 +80,11 @@ def renamed(config: dict[str, Any]) -> dict[str, Any]:
     return {RENAMED.get(name, name): value for name, value in config.items()}
 
 
-def other_compilation(stored: Resolved, wanted: Resolved) -> str:
+def other_compilation(stored: Resolved, requested: Resolved) -> str:
     """A sentence on how programs are compiled otherwise than when the run began; "" where they are not, or where that
     is not known.
     """
-    pairs = [(name, old, wanted.compilation.get(name, "-")) for name, old in stored.compilation.items()]
+    pairs = [(name, old, requested.compilation.get(name, "-")) for name, old in stored.compilation.items()]
     changed = ", ".join(f"{name} {old}, now {new}" for name, old, new in pairs if old != new)
     return (
         changed

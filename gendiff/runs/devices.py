@@ -159,10 +159,10 @@ def local() -> list[jax.Device]:
     try:
         return jax.local_devices()
     except (RuntimeError, AssertionError) as error:  # the latter where JAX was built without the platform
-        wanted = os.environ.get("JAX_PLATFORMS", "")
+        platforms = os.environ.get("JAX_PLATFORMS", "")
         first = next(iter(str(error).splitlines()), "JAX has no such platform")
         hint = {"cuda": f"{extras.install('cuda12')} (or cuda13)", "tpu": extras.install("tpu")}
-        advice = hint.get(wanted.split(",")[0], "see what JAX_PLATFORMS names")
+        advice = hint.get(platforms.split(",")[0], "see what JAX_PLATFORMS names")
         raise DeviceError(
-            f"no device of JAX_PLATFORMS={wanted!r}: {first}; {advice}, or run with JAX_PLATFORMS=cpu"
+            f"no device of JAX_PLATFORMS={platforms!r}: {first}; {advice}, or run with JAX_PLATFORMS=cpu"
         ) from error

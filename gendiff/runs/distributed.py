@@ -40,11 +40,11 @@ def join(
         does, and PeerError
     where the others do not come.
     """
-    place = cluster.settle(mode, coordinator, processes, process)
-    if place is None:
+    job = cluster.settle(mode, coordinator, processes, process)
+    if job is None:
         return
     if not served:
-        count = place.processes or "several"
+        count = job.processes or "several"
         raise ConfigError(
             f"{count} processes, and this experiment trains on one: start it once, or give --distributed off"
         )
@@ -53,16 +53,16 @@ def join(
     config.update("jax_cpu_collectives_implementation", "gloo")
     try:
         jax.distributed.initialize(
-            coordinator_address=place.coordinator,
-            num_processes=place.processes,
-            process_id=place.process,
-            local_device_ids=place.devices,
+            coordinator_address=job.coordinator,
+            num_processes=job.processes,
+            process_id=job.process,
+            local_device_ids=job.devices,
             initialization_timeout=ARRIVAL,
             heartbeat_timeout_seconds=HEARTBEAT,
             shutdown_timeout_seconds=HEARTBEAT,
         )
     except (RuntimeError, ValueError) as error:
-        where = "" if place.coordinator is None else f" at {place.coordinator}"
+        where = "" if job.coordinator is None else f" at {job.coordinator}"
         raise PeerError(f"the processes do not find each other{where}: {_first_line(error)}") from error
     devices.local()
 
@@ -71,9 +71,9 @@ def share(mode: Mode, processes: int | None, process: int | None) -> tuple[int, 
     """(this process, all processes) for work that needs no connection; (0, 1) without others. Raises as
     `cluster.settle` does.
     """
-    place = cluster.settle(mode, None, processes, process, connected=False)
-    if place is not None and place.process is not None and place.processes is not None:
-        return place.process, place.processes
+    job = cluster.settle(mode, None, processes, process, connected=False)
+    if job is not None and job.process is not None and job.processes is not None:
+        return job.process, job.processes
     return (0, 1) if mode == "off" else (jax.process_index(), jax.process_count())
 
 

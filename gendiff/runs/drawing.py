@@ -50,17 +50,17 @@ def parts(
 ) -> Iterator[tuple[slice, Any]]:
     """(places within `index`, what was drawn there) of one group, with progress; see `stream`."""
     with progress.task(title, len(index)) as task:
-        for _, place, drawn in stream(draw, [(None, (index, *aligned))], together=together):
-            yield place, drawn
-            task.update(place.stop)
+        for _, rows, samples in stream(draw, [(None, (index, *aligned))], together=together):
+            yield rows, samples
+            task.update(rows.stop)
 
 
-def whole(
+def draw_all(
     draw: Callable[..., Any], index: np.ndarray, *aligned: np.ndarray, together: int, title: str, progress: Progress
 ) -> Any:
     """All parts of `parts` as one: a pytree of arrays (n, …)."""
-    drawn = [part for _, part in parts(draw, index, *aligned, together=together, title=title, progress=progress)]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *drawn)
+    samples = [part for _, part in parts(draw, index, *aligned, together=together, title=title, progress=progress)]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *samples)
 
 
 def pictures(
@@ -71,13 +71,13 @@ def pictures(
 
     Raises NonFiniteError as `check_finite` does.
     """
-    drawn = []
+    samples = []
     for number, (_, _, part) in enumerate(parts, 1):
-        drawn.append(part)
+        samples.append(part)
         if not counted:
             task.update(number * steps)
     jax.effects_barrier()  # the last steps are told before the bar ends
-    joined = np.concatenate(drawn)
+    joined = np.concatenate(samples)
     check_finite(joined, index)
     return joined
 
@@ -122,25 +122,25 @@ def into_shards(
             task.update(done)
 
 
-def finite(drawn: Any, title: str) -> np.ndarray:
+def finite(output: Any, title: str) -> np.ndarray:
     """The samples (n, …) on the host. NonFiniteError as `check_finite` raises it, by their places."""
-    samples = np.asarray(drawn)
+    samples = np.asarray(output)
     check_finite(samples, np.arange(len(samples)), title)
     return samples
 
 
-def check_finite(drawn: np.ndarray, index: np.ndarray, title: str = "") -> None:
+def check_finite(samples: np.ndarray, index: np.ndarray, title: str = "") -> None:
     """NonFiniteError with the indices of the samples that hold a NaN or an infinity, if there are any. title: what was
     drawn.
     """
-    bad = index[~np.isfinite(drawn).reshape(len(drawn), -1).all(axis=1)]
+    bad = index[~np.isfinite(samples).reshape(len(samples), -1).all(axis=1)]
     if bad.size:
         listed = ", ".join(map(str, bad[:20])) + (f" and {len(bad) - 20} more" if len(bad) > 20 else "")
-        of = f"{title}: " if title else ""
+        prefix = f"{title}: " if title else ""
         raise NonFiniteError(
-            f"{of}{bad.size} of {len(drawn)} samples are not finite and not written; indices: {listed}"
+            f"{prefix}{bad.size} of {len(samples)} samples are not finite and not written; indices: {listed}"
         )
 
 
-def _on_host(tag: Any, place: slice, drawn: Any) -> tuple[Any, slice, Any]:
-    return tag, place, jax.tree.map(lambda leaf: np.asarray(leaf)[: place.stop - place.start], drawn)
+def _on_host(tag: Any, rows: slice, samples: Any) -> tuple[Any, slice, Any]:
+    return tag, rows, jax.tree.map(lambda leaf: np.asarray(leaf)[: rows.stop - rows.start], samples)

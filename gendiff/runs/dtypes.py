@@ -48,8 +48,8 @@ def suited() -> Suited:
         if capability.replace(".", "", 1).isdecimal() and float(capability) < AMPERE:
             return Suited("float32", f"{device.device_kind} does not multiply bfloat16")
         return Suited("bfloat16", f"{device.device_kind} multiplies it")
-    found = sorted(HALVES & processor.flags())
-    if not found:
+    supported = sorted(HALVES & processor.flags())
+    if not supported:
         return Suited(
             "float32", f"this processor has neither {' nor '.join(sorted(HALVES))}, and computes bfloat16 more slowly"
         )
@@ -59,29 +59,29 @@ def suited() -> Suited:
         return Suited(
             "float32", "programs do without oneDNN here (see --compile-cache), and compute bfloat16 more slowly"
         )
-    return Suited("bfloat16", f"this processor has {' and '.join(found)}")
+    return Suited("bfloat16", f"this processor has {' and '.join(supported)}")
 
 
-def settled(config: C, progress: Progress, asked: Dtype | None = None) -> C:
+def resolve(config: C, progress: Progress, requested: Dtype | None = None) -> C:
     """The configuration with a dtype in the place of `auto`, and a line that says which.
 
-    asked: in place of the configuration's own. ConfigError where the networks of the experiment have no choice.
+    requested: in place of the configuration's own. ConfigError where the networks of the experiment have no choice.
     """
     if not isinstance(config, WithDtype):
-        if asked is not None:
+        if requested is not None:
             raise ConfigError(
-                f"--dtype {asked}: the networks of this experiment compute in float32 alone; leave it out"
+                f"--dtype {requested}: the networks of this experiment compute in float32 alone; leave it out"
             )
         return config
-    wanted: Any = config.dtype if asked is None else asked
-    if wanted == AUTO:
-        wanted, reason = suited()
-        progress.line(f"--dtype auto: {wanted}, because {reason}")
-    return dataclasses.replace(config, dtype=wanted)
+    dtype: Any = config.dtype if requested is None else requested
+    if dtype == AUTO:
+        dtype, reason = suited()
+        progress.line(f"--dtype auto: {dtype}, because {reason}")
+    return dataclasses.replace(config, dtype=dtype)
 
 
 def of_network(dtype: str) -> str | None:
     """The field `dtype` of a network; None for float32, which is that of its input."""
     if dtype == AUTO:
-        raise ConfigError("dtype = 'auto' is no type to compute in: settle the configuration first (dtypes.settled)")
+        raise ConfigError("dtype = 'auto' is no type to compute in: settle the configuration first (dtypes.resolve)")
     return None if dtype == "float32" else dtype

@@ -31,10 +31,10 @@ class Preempted(BaseException):
     """
 
     def __init__(
-        self, signal: str, kept: str = "what is finished is saved", again: str = "run the same command to go on"
+        self, signal: str, saved: str = "what is finished is saved", again: str = "run the same command to go on"
     ) -> None:
         super().__init__(signal)
-        self.kept, self.again = kept, again
+        self.kept, self.again = saved, again
 
 
 def exit_code(error: BaseException) -> int | None:

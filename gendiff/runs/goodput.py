@@ -29,7 +29,7 @@ def tables(folder: RunFolder) -> tuple[Table, ...]:
     Of several processes at once it is the time of process 0. A process that was killed left no time behind.
     """
     spent = dict.fromkeys(PHASES, 0.0)
-    lines = [line for place in (folder.path, *sorted(folder.path.glob("*/"))) for line in _loops(RunFolder(place))]
+    lines = [line for path in (folder.path, *sorted(folder.path.glob("*/"))) for line in _loops(RunFolder(path))]
     for line in lines:
         for phase in PHASES:
             spent[phase] += line[phase]

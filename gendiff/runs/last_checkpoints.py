@@ -39,10 +39,12 @@ def read(experiment: Experiment, folder: RunFolder) -> tuple[Checkpoint, ...]:
                     f"{part.metrics}: holds no step of seed {seed}, so nothing tells which checkpoint is the last; put "
                     "it back"
                 )
-            place = part.checkpoints(seed)
-            _check(place, step, stored.config, folder.config, goes_on)
+            checkpoints = part.checkpoints(seed)
+            _check(checkpoints, step, stored.config, folder.config, goes_on)
             name = part.path.relative_to(folder.path).as_posix()
-            judged.append(Checkpoint("" if name == "." else name, seed, step, digests.folder_digest(place / str(step))))
+            judged.append(
+                Checkpoint("" if name == "." else name, seed, step, digests.folder_digest(checkpoints / str(step)))
+            )
     return tuple(judged)
 
 
@@ -62,19 +64,19 @@ def _parts(folder: RunFolder) -> Iterator[RunFolder]:
             yield RunFolder(path)
 
 
-def _check(place: Path, last: int, config: dict[str, Any], file: Path, goes_on: str) -> None:
-    """Raises unless the newest step at `place` is the last, written by this configuration."""
-    if not place.is_dir():
-        raise DataError(f"{place}: no checkpoint is there, and the training ended at step {last}; {goes_on}")
-    with Checkpoints(place, read_only=True) as store:
+def _check(path: Path, last: int, config: dict[str, Any], file: Path, goes_on: str) -> None:
+    """Raises unless the newest step at `path` is the last, written by this configuration."""
+    if not path.is_dir():
+        raise DataError(f"{path}: no checkpoint is there, and the training ended at step {last}; {goes_on}")
+    with Checkpoints(path, read_only=True) as store:
         newest = store.latest()
         if newest != last:
             there = "no checkpoint is there" if newest is None else f"its newest checkpoint is that of step {newest}"
-            raise DataError(f"{place}: {there}, and the training ended at step {last}; {goes_on}")
+            raise DataError(f"{path}: {there}, and the training ended at step {last}; {goes_on}")
         store.verify(last)
         trained = store.written_with()["config"]
     if trained is not None:  # older versions kept none in the parts of a run
         rows = compatibility.in_config(configuration.renamed(trained), config)
         compatibility.refuse(
-            f"{file} was changed after the training; put back what step {last} of {place} was trained with", rows
+            f"{file} was changed after the training; put back what step {last} of {path} was trained with", rows
         )

@@ -28,14 +28,14 @@ _HEADINGS = ("parameter", "in the file", "in the network")
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], about: About) -> About:
     """Write a network, and return what the file tells of itself, its digest too."""
-    said: Any = about
-    said = dataclasses.replace(said, sha256=digest(arrays, said))
-    text = json.dumps(json_files.encode(said), ensure_ascii=False, sort_keys=True)
+    header: Any = about
+    header = dataclasses.replace(header, sha256=digest(arrays, header))
+    text = json.dumps(json_files.encode(header), ensure_ascii=False, sort_keys=True)
     # several entries would come in random order
     content = safetensors.numpy.save(dict(sorted(arrays.items())), metadata={ENTRY: text})
     with files.replacing(path) as file:
         file.write(content)
-    return said
+    return header
 
 
 def read_about(path: Path, kind: type[About], number: int, experiment: str) -> About:
@@ -54,17 +54,17 @@ def read_about(path: Path, kind: type[About], number: int, experiment: str) -> A
             f"{path}: holds no network of {experiment}: it has no text entry {ENTRY!r}, which `run {experiment}` writes"
         )
     try:
-        found = json.loads(text)
+        fields = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: its text entry {ENTRY!r} is not JSON: {error}") from error
-    if isinstance(found, dict) and found.get("experiment", experiment) != experiment:
-        raise DataError(f"{path}: holds no network of {experiment}, but one of {found['experiment']}")
-    written = found.get("format") if isinstance(found, dict) else None
+    if isinstance(fields, dict) and fields.get("experiment", experiment) != experiment:
+        raise DataError(f"{path}: holds no network of {experiment}, but one of {fields['experiment']}")
+    written = fields.get("format") if isinstance(fields, dict) else None
     if written != number:
         raise CheckpointMismatchError(
             f"{path}: has format {written!r}, and this version of gendiff reads {number}: use a later one"
         )
-    return json_files.decode(kind, found, f"{path}: {ENTRY}")
+    return json_files.decode(kind, fields, f"{path}: {ENTRY}")
 
 
 def check_whole(path: Path, arrays: Mapping[str, np.ndarray], about: Any) -> None:
@@ -75,9 +75,9 @@ def check_whole(path: Path, arrays: Mapping[str, np.ndarray], about: Any) -> Non
         )
 
 
-def check_parameters(path: Path, arrays: Mapping[str, np.ndarray], wanted: Mapping[str, Any]) -> None:
+def check_parameters(path: Path, arrays: Mapping[str, np.ndarray], expected: Mapping[str, Any]) -> None:
     """CheckpointMismatchError for other parameters than these, and NonFiniteError for some with NaN."""
-    rows = compatibility.in_outline(compatibility.outline(arrays), compatibility.outline(wanted))
+    rows = compatibility.in_outline(compatibility.outline(arrays), compatibility.outline(expected))
     compatibility.refuse(
         f"{path}: its parameters are not those of the network that its configuration describes", rows, _HEADINGS
     )
@@ -89,10 +89,10 @@ def check_parameters(path: Path, arrays: Mapping[str, np.ndarray], wanted: Mappi
 
 def digest(arrays: Mapping[str, np.ndarray], about: Any) -> str:
     """SHA-256 of every name, type, shape and byte, and of what the file says of itself."""
-    found = hashlib.sha256(
+    state = hashlib.sha256(
         msgspec.json.encode(json_files.encode(dataclasses.replace(about, sha256="")), order="sorted")
     )
     for name, array in sorted(arrays.items()):
-        found.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()
+        state.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
+        state.update(np.ascontiguousarray(array).tobytes())
+    return state.hexdigest()

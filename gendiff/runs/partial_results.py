@@ -36,7 +36,7 @@ def outcome(experiment: Experiment, stored: Resolved, folder: RunFolder) -> tupl
         for name in others
         if not name.startswith("denoising")
     ]
-    shown = results.conclude(
+    summary = results.conclude(
         stored.experiment,
         experiment.question,
         stored.config,
@@ -47,7 +47,7 @@ def outcome(experiment: Experiment, stored: Resolved, folder: RunFolder) -> tupl
         figures=[*_loss(by_seed, folder), *_samples(folder), *old],
         named=False,
     )
-    return shown, f"This run has not finished: {how_far}."
+    return summary, f"This run has not finished: {how_far}."
 
 
 def discard(folder: RunFolder) -> None:

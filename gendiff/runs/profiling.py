@@ -50,19 +50,19 @@ def check(span: Span | None, steps: int) -> None:
 
 
 @contextlib.contextmanager
-def traced(span: Span | None, place: Path) -> Iterator[Traced]:
+def traced(span: Span | None, folder: Path) -> Iterator[Traced]:
     """Within: a function (step, steps done before) -> the same step, which writes a trace of the span into the folder
-    `place`.
+    `folder`.
 
     What the step returns is not changed. The devices finish their work before the trace begins and before it ends, so
     that it holds these steps and no others. A training that stops within the span leaves a trace of what there was.
     Without a span nothing is traced.
     """
     with contextlib.ExitStack() as open_trace:
-        yield lambda step, done: step if span is None else _around(step, done, span, place, open_trace)
+        yield lambda step, done: step if span is None else _around(step, done, span, folder, open_trace)
 
 
-def _around(step: Step, done: int, span: Span, place: Path, open_trace: contextlib.ExitStack) -> Step:
+def _around(step: Step, done: int, span: Span, folder: Path, open_trace: contextlib.ExitStack) -> Step:
     numbers = itertools.count(done + 1)
 
     def call(state: Any, batch: Any) -> Any:
@@ -71,7 +71,7 @@ def _around(step: Step, done: int, span: Span, place: Path, open_trace: contextl
             return step(state, batch)
         if number == span.start:
             jax.block_until_ready((state, batch))
-            jax.profiler.start_trace(place)
+            jax.profiler.start_trace(folder)
             open_trace.callback(jax.profiler.stop_trace)
         with jax.profiler.StepTraceAnnotation("train", step_num=number):
             result = step(state, batch)

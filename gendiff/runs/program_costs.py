@@ -30,8 +30,8 @@ def peak_bytes(compiled: Any) -> int:
     stated = compiled.memory_analysis()
     if stated is None:
         return 0
-    kept = stated.argument_size_in_bytes + stated.output_size_in_bytes - stated.alias_size_in_bytes
-    return int(kept + stated.temp_size_in_bytes)
+    held = stated.argument_size_in_bytes + stated.output_size_in_bytes - stated.alias_size_in_bytes
+    return int(held + stated.temp_size_in_bytes)
 
 
 def _counted(program: Any, name: str) -> float:

@@ -140,13 +140,13 @@ class Progress:
                 self._live = None
 
     def _lines(self, title: str, total: int) -> Callable[[int, str, float], None]:
-        shown = time.monotonic()
+        last_line = time.monotonic()
 
         def show(done: int, text: str, rate: float) -> None:
-            nonlocal shown
-            if done < total and time.monotonic() - shown < LINE_EVERY:
+            nonlocal last_line
+            if done < total and time.monotonic() - last_line < LINE_EVERY:
                 return
-            shown = time.monotonic()
+            last_line = time.monotonic()
             left = f", {formatting.duration((total - done) / rate)} left" if rate and done < total else ""
             speed = f" ({rate:.1f}/s{left})" if rate else ""
             self.line(f"{title}: {done}/{total}" + (f" {text}" if text else "") + speed)

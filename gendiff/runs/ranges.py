@@ -45,9 +45,9 @@ def check(numbers: Any, within: str = "") -> None:
             check(value, f"{option}.")
         elif not _fits(value, types[field.name]):
             kind, default = types[field.name], None if field.default is dataclasses.MISSING else field.default
-            asked = f"it must be {described(kind)}"
+            requirement = f"it must be {described(kind)}"
             raise ConfigError(
-                f"--{option} {shown(value)}: {asked}"
+                f"--{option} {as_typed(value)}: {requirement}"
                 + (f", as in --{option} {example(kind, default)}" if value == () else "")
             )
 
@@ -60,11 +60,11 @@ def counted(option: str, value: int | None, most: int | None = None) -> None:
         )
 
 
-def trained_seed(given: int | None, seeds: tuple[int, ...]) -> int:
+def trained_seed(seed: int | None, seeds: tuple[int, ...]) -> int:
     """The training seed of a run that --trained-seed names, the first one for None. ConfigError for none of the
     run's.
     """
-    chosen = seeds[0] if given is None else given
+    chosen = seeds[0] if seed is None else seed
     among("trained-seed", chosen, "seeds", seeds)
     return chosen
 
@@ -75,25 +75,25 @@ def replaceable(file: Path, force: bool) -> None:
         raise ConfigError(f"{file} exists: add --force to replace it, or choose another --out")
 
 
-def known(option: str, given: Iterable[str], names: Iterable[str]) -> None:
+def known(option: str, values: Iterable[str], names: Iterable[str]) -> None:
     """ConfigError, with the nearest name, for a word of an option that is none of the names."""
     there = list(names)
-    for word in given:
+    for word in values:
         if word not in there:
             raise ConfigError(f"--{option} {word!r} is unknown; {errors.hint(word, there)}")
 
 
-def among(option: str, value: T, option_of_all: str, every: Iterable[T]) -> None:
+def among(option: str, value: T, option_of_all: str, choices: Iterable[T]) -> None:
     """ConfigError unless the value of one option is among those of another."""
-    there = tuple(every)
+    there = tuple(choices)
     if value not in there:
-        raise ConfigError(f"--{option} {shown(value)} is none of --{option_of_all} {shown(there)}")
+        raise ConfigError(f"--{option} {as_typed(value)} is none of --{option_of_all} {as_typed(there)}")
 
 
 def rising(option: str, values: tuple[Any, ...]) -> None:
     """ConfigError unless each value is above the one before."""
     if any(later <= earlier for earlier, later in zip(values, values[1:], strict=False)):
-        raise ConfigError(f"--{option} {shown(values)}: each number must be above the one before")
+        raise ConfigError(f"--{option} {as_typed(values)}: each number must be above the one before")
 
 
 def at_most(option: str, value: float, limit_option: str, limit: float) -> None:
@@ -102,7 +102,7 @@ def at_most(option: str, value: float, limit_option: str, limit: float) -> None:
         raise ConfigError(f"--{option} {value} is above --{limit_option} {limit}")
 
 
-def shown(value: Any) -> str:
+def as_typed(value: Any) -> str:
     """The value as it is typed, at most 60 letters of it."""
     words = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
     text = words or "(nothing)"
@@ -128,7 +128,7 @@ def described(kind: Any) -> str:
 def example(kind: Any, default: Any = None) -> str:
     """A value of a field as it is typed: the default, or where that is None one within the range."""
     if default not in (None, ()):
-        return shown(default)
+        return as_typed(default)
     if typing.get_origin(kind) is Annotated:
         base, *notes = typing.get_args(kind)
         meta = next((note for note in notes if isinstance(note, msgspec.Meta)), msgspec.Meta())

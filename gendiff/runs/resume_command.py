@@ -26,22 +26,22 @@ def command(experiment: Experiment, stored: Resolved, folder: RunFolder) -> str:
     """`run NAME …` with the preset of the run, every field in which its configuration differs from that, and its
     folder.
     """
-    begun = experiment.smoke if stored.smoke else experiment.presets.get(stored.preset, experiment.config())
+    defaults = experiment.smoke if stored.smoke else experiment.presets.get(stored.preset, experiment.config())
     start = ["--smoke"] if stored.smoke else ["--preset", stored.preset] if stored.preset != "full" else []
     words = [
         *(experiment.typed or f"run {stored.experiment}").split(),
         *start,
-        *_options(stored.config, json_files.encode(begun)),
+        *_options(stored.config, json_files.encode(defaults)),
         "--out",
         str(folder.path),
     ]
     return f"{program()} {shlex.join(words)}"
 
 
-def _options(config: dict[str, Any], begun: dict[str, Any], within: str = "") -> list[str]:
+def _options(config: dict[str, Any], defaults: dict[str, Any], within: str = "") -> list[str]:
     words = []
     for name, value in config.items():
-        option, before = within + name.replace("_", "-"), begun.get(name)
+        option, before = within + name.replace("_", "-"), defaults.get(name)
         if isinstance(value, dict):
             words += _options(value, before or {}, f"{option}.")
         elif value != before:

@@ -108,23 +108,25 @@ class RunFolder:
 
     def truncate_metrics(self, seed: int, step: int) -> None:
         """Leaves out what `seed` logged after `step`, and a torn last line: resuming there writes those lines again."""
-        kept = b"".join(raw for raw, line in self._lines() if line.get("seed") != seed or line["step"] <= step)
-        if self.metrics.exists() and kept != self.metrics.read_bytes():
-            json_files.write_bytes(self.metrics, kept)
+        remaining = b"".join(raw for raw, line in self._lines() if line.get("seed") != seed or line["step"] <= step)
+        if self.metrics.exists() and remaining != self.metrics.read_bytes():
+            json_files.write_bytes(self.metrics, remaining)
 
-    def check_metrics(self, seed: int, step: int, every: int) -> None:
-        """DataError, with the line, unless every step of the seed up to `step` that is a multiple of `every` is
-        there.
+    def check_metrics(self, seed: int, step: int, interval: int) -> None:
+        """DataError, with the line, unless every step of the seed up to `step` that is a multiple of `interval`
+        is there.
         """
         lines = [line for _, line in self._lines()]
         there = {line["step"] for line in lines if line["seed"] == seed}
-        if missing := sorted(set(range(every, step + 1, every)) - there):
+        if missing := sorted(set(range(interval, step + 1, interval)) - there):
             after = [
                 number for number, line in enumerate(lines, 1) if line["seed"] == seed and line["step"] > missing[0]
             ]
-            place = f"line {min(after, default=len(lines) + 1)}: step {missing[0]} of seed {seed} is missing before it"
+            position = (
+                f"line {min(after, default=len(lines) + 1)}: step {missing[0]} of seed {seed} is missing before it"
+            )
             raise DataError(
-                f"{self.metrics}: {place}, and the checkpoint is that of step {step}; start again in another folder"
+                f"{self.metrics}: {position}, and the checkpoint is that of step {step}; start again in another folder"
             )
 
     def _lines(self) -> list[tuple[bytes, dict[str, Any]]]:
@@ -174,8 +176,10 @@ def create(path: str | os.PathLike[str], resume: Literal["latest", "latest-valid
     """
     if "://" in os.fspath(path):
         raise ConfigError(f"{os.fspath(path)} is a URL: a run folder is a local folder; copy the run there afterwards")
-    place = Path(path).absolute()
-    folder = RunFolder(place, resume, made=tuple(each for each in (place, *place.parents) if not each.exists()))
+    location = Path(path).absolute()
+    folder = RunFolder(
+        location, resume, made=tuple(each for each in (location, *location.parents) if not each.exists())
+    )
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -202,15 +206,15 @@ def for_findings(out: str | os.PathLike[str], file: str) -> Path:
     """
     if "://" in os.fspath(out):
         raise ConfigError(f"--out {out} is a URL: write to a local folder and copy it")
-    place = Path(out).expanduser().absolute()
-    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    location = Path(out).expanduser().absolute()
+    there = next(folder for folder in (location, *location.parents) if folder.exists())
     if not there.is_dir():
         raise ConfigError(f"--out {out}: {there} is a file, not a folder: choose another")
     check_writable(there, "choose another --out")
-    names = os.listdir(place) if there == place else []
+    names = os.listdir(location) if there == location else []
     if file not in names and (strange := sorted(name for name in names if not name.startswith("."))):
         raise ConfigError(f"--out {out} holds {strange[0]} but no {file}: choose another")
-    return place
+    return location
 
 
 def check_writable(folder: Path, fix: str) -> None:

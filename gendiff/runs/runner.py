@@ -52,17 +52,17 @@ def run(
     with _unmade_if_refused(folder):
         devices.local()
         distributed.check_served(experiment.processes)
-        config, code = dtypes.settled(config, progress), environment()
-        wanted = _wanted(experiment, config, code, preset, smoke)
+        config, code = dtypes.resolve(config, progress), environment()
+        requested = _wanted(experiment, config, code, preset, smoke)
         distributed.check_equal(
-            "the configuration", {**vars(wanted), "versions": code["versions"], "out": str(folder.path)}
+            "the configuration", {**vars(requested), "versions": code["versions"], "out": str(folder.path)}
         )
     if not distributed.first():
         _train_with_the_first(experiment, config, folder, progress)
         return None
     with distributed.leading() as lead, run_lock.held(folder.path, progress.line), _forgotten_if_empty(folder):
         progress.timings = folder.timings
-        stored = configuration.settle(folder, wanted)
+        stored = configuration.settle(folder, requested)
         if folder.results.exists():
             outcome = results.read(folder.path)
             if not folder.report.exists():  # the process ended before it was written
@@ -72,7 +72,7 @@ def run(
             )
             return outcome
         folder.tidy()
-        _tell_of_differences(stored, wanted, progress)
+        _tell_of_differences(stored, requested, progress)
         progress.line(
             f"{experiment.name}: {experiment.question}\nseeds {', '.join(map(str, seeds)) or 'none'}, folder "
             f"{folder.path}"
@@ -106,15 +106,15 @@ def compute_shard(
             raise ConfigError(
                 f"--shards {shard.number}/{shard.parts}: {experiment.name} is no sweep of many small trainings"
             )
-        config = dtypes.settled(config, progress)
+        config = dtypes.resolve(config, progress)
         devices.local()
-        wanted = _wanted(experiment, config, environment(), preset, smoke)
-        _tell_of_differences(configuration.settle(folder, wanted), wanted, progress)
+        requested = _wanted(experiment, config, environment(), preset, smoke)
+        _tell_of_differences(configuration.settle(folder, requested), requested, progress)
     with interruption.watch(at_once=True):
         experiment.sweep(config, folder, progress, shard)
     progress.line(
         "when the rows of all shards are finished, this judges them:\n  "
-        f"{resume_command.command(experiment, wanted, folder)}"
+        f"{resume_command.command(experiment, requested, folder)}"
     )
 
 
@@ -123,7 +123,7 @@ def dry_run(experiment: Experiment, config: Config, progress: Progress) -> None:
     if experiment.plan is None:
         raise ConfigError(f"--dry-run: {experiment.name} has no plan to print; --smoke runs everything in seconds")
     devices.only_cpu()
-    experiment.plan(dtypes.settled(config, progress), progress)
+    experiment.plan(dtypes.resolve(config, progress), progress)
 
 
 def evaluate(experiment: Experiment, folder: RunFolder, progress: Progress) -> Results:
@@ -220,10 +220,10 @@ def _wanted(experiment: Experiment, config: Config, code: Environment, preset: s
     return Resolved(experiment.name, preset, smoke, json_files.encode(config), *state)
 
 
-def _tell_of_differences(stored: Resolved, wanted: Resolved, progress: Progress) -> None:
-    if stored.commit != wanted.commit:
-        progress.line(f"note: this run was started by commit {stored.commit}, and goes on with {wanted.commit}")
-    if note := configuration.other_compilation(stored, wanted):
+def _tell_of_differences(stored: Resolved, requested: Resolved, progress: Progress) -> None:
+    if stored.commit != requested.commit:
+        progress.line(f"note: this run was started by commit {stored.commit}, and goes on with {requested.commit}")
+    if note := configuration.other_compilation(stored, requested):
         progress.line(note)
 
 
@@ -250,8 +250,8 @@ def _forgotten_if_empty(folder: RunFolder) -> Iterator[None]:
         try:
             yield
         except (ConfigError, DataError):
-            begun = any(folder.path.rglob(folder.metrics.name)) or any(folder.rows.glob("*.json"))
-            if distributed.first() and new and not begun:
+            started = any(folder.path.rglob(folder.metrics.name)) or any(folder.rows.glob("*.json"))
+            if distributed.first() and new and not started:
                 for path in set(folder.path.iterdir()) - before - {folder.bad_files}:
                     if path.is_dir() and not path.is_symlink():
                         shutil.rmtree(path, ignore_errors=True)

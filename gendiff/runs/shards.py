@@ -158,16 +158,16 @@ def create(path: str | os.PathLike[str], manifest: Manifest) -> tuple[Shards, li
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        place = folder / MANIFEST
-        if not place.exists():
+        file = folder / MANIFEST
+        if not file.exists():
             if strange := sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(".")):
                 raise ConfigError(f"{folder} holds {strange[0]} but no {MANIFEST}: choose another --out")
-            _write_first(place, manifest)
+            _write_first(file, manifest)
     except PermissionError as error:
         raise ConfigError(f"{folder} is not writable: choose another --out") from error
-    stored = json_files.read(place, Manifest)
-    kept, new = (dataclasses.replace(each, environment={}) for each in (stored, manifest))
-    if rows := compatibility.in_config(json_files.encode(kept), json_files.encode(new)):
+    stored = json_files.read(file, Manifest)
+    previous, new = (dataclasses.replace(each, environment={}) for each in (stored, manifest))
+    if rows := compatibility.in_config(json_files.encode(previous), json_files.encode(new)):
         raise ConfigError(
             f"{folder} holds samples of other settings; choose another --out\n{compatibility.table(rows, most=7)}"
         )
@@ -235,15 +235,15 @@ def write_npz(shards: Shards, out: Path) -> None:
             np.lib.format.write_array(member, np.concatenate(labels), allow_pickle=False)
 
 
-def _write_first(place: Path, manifest: Manifest) -> None:
+def _write_first(file: Path, manifest: Manifest) -> None:
     """Writes the manifest unless another process has been faster."""
-    mine = place.with_name(f".{place.name}.{os.getpid()}.mine.tmp")
+    mine = file.with_name(f".{file.name}.{os.getpid()}.mine.tmp")
     json_files.write(mine, manifest)
     try:
-        os.link(mine, place)
+        os.link(mine, file)
     except FileExistsError:
         pass
     except OSError:  # a file system without hard links
-        os.replace(mine, place)
+        os.replace(mine, file)
     finally:
         mine.unlink(missing_ok=True)

@@ -116,8 +116,8 @@ def _tensorboard(training: Training, note: Note) -> Iterator[Show]:
         return
     from tensorboardX import SummaryWriter
 
-    place = training.folder.path / "tensorboard" / f"seed_{training.seed}"
-    with SummaryWriter(str(place), purge_step=training.done + 1 if training.done else None) as writer:
+    directory = training.folder.path / "tensorboard" / f"seed_{training.seed}"
+    with SummaryWriter(str(directory), purge_step=training.done + 1 if training.done else None) as writer:
 
         def show(step: int, metrics: Mapping[str, float]) -> None:
             for name, value in metrics.items():

@@ -85,20 +85,20 @@ def run(
     A row whose loss is not finite is finished as failed. Other errors and signals end the sweep, and the same call goes
     on with it.
     """
-    every = {id_of(row): row for row in rows}
-    names = list(every)[part.number :: part.parts] if part else list(every)
+    all_rows = {id_of(row): row for row in rows}
+    names = list(all_rows)[part.number :: part.parts] if part else list(all_rows)
     folder.rows.mkdir(exist_ok=True)
-    _tell_of_strangers(every, folder, progress)
-    left = [name for name in names if _finished(every[name], folder, progress.line) is None]
+    _tell_of_strangers(all_rows, folder, progress)
+    left = [name for name in names if _finished(all_rows[name], folder, progress.line) is None]
     progress.line(
-        f"{len(names)} of {len(every)} rows are wanted here, and {len(names) - len(left)} of them are finished: "
+        f"{len(names)} of {len(all_rows)} rows are wanted here, and {len(names) - len(left)} of them are finished: "
         f"{folder.rows}"
     )
     with progress.task("rows", len(names), len(names) - len(left)) as task:
         while left:
             busy = []
             for name in left:
-                if not _done_here(every[name], train_row, folder, progress):
+                if not _done_here(all_rows[name], train_row, folder, progress):
                     busy.append(name)
                 task.update(len(names) - len(left) + left.index(name) + 1 - len(busy))
             if part and busy:
@@ -113,14 +113,14 @@ def run(
 
 def results(rows: Sequence[RowT], folder: RunFolder) -> list[tuple[RowT, Finished]]:
     """Every row, once, with what was measured of it. DataError where some are not finished."""
-    every = {id_of(row): row for row in rows}
-    there = [(row, _finished(row, folder)) for row in every.values()]
-    found = [(row, finished) for row, finished in there if finished is not None]
-    if len(found) < len(every):
+    all_rows = {id_of(row): row for row in rows}
+    there = [(row, _finished(row, folder)) for row in all_rows.values()]
+    completed = [(row, finished) for row, finished in there if finished is not None]
+    if len(completed) < len(all_rows):
         raise DataError(
-            f"{folder.rows}: {len(every) - len(found)} of {len(every)} rows are not finished; `run` goes on with them"
+            f"{folder.rows}: {len(all_rows) - len(completed)} of {len(all_rows)} rows are not finished; `run` goes on with them"
         )
-    return found
+    return completed
 
 
 def write_table(rows: Sequence[Any], folder: RunFolder) -> Path:
@@ -146,42 +146,42 @@ def write_table(rows: Sequence[Any], folder: RunFolder) -> Path:
 
 def _done_here(row: Any, train_row: TrainRow, folder: RunFolder, progress: Progress) -> bool:
     """Whether the row is finished now; False where another process computes it."""
-    place = folder.rows / id_of(row)
-    with _claimed(place, progress) as mine:
+    path = folder.rows / id_of(row)
+    with _claimed(path, progress) as mine:
         if mine and _finished(row, folder) is None:
             _compute(row, train_row, folder, progress)
     finished = _finished(row, folder)
     # only now, for the lock lies in this folder; who failed may leave a batch
     if mine and finished is not None and not finished.failed:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)
     return mine
 
 
 def _compute(row: Any, train_row: TrainRow, folder: RunFolder, progress: Progress) -> None:
     """Trains a row that this process owns, and writes what it gave."""
     name, begin, failed, lines = id_of(row), time.monotonic(), "", tuple[dict[str, Any], ...]()
-    place = dataclasses.replace(folder, path=folder.rows / name, profile=None, log=(), made=())
+    row_folder = dataclasses.replace(folder, path=folder.rows / name, profile=None, log=(), made=())
     try:
-        lines = tuple(dict(line) for line in train_row(row, place, Progress(quiet=True)))
+        lines = tuple(dict(line) for line in train_row(row, row_folder, Progress(quiet=True)))
     except NonFiniteError as error:
         failed = str(error)
     spent = time.monotonic() - begin
     json_files.write(_file(folder, name), Finished(json_files.encode(row), lines, round(spent, 3), failed))
-    shown = failed or ", ".join(
+    summary = failed or ", ".join(
         f"{key} {formatting.column([value])[0][0]}" for key, value in (lines[-1] if lines else {}).items()
     )
-    progress.line(f"row {name} in {formatting.duration(spent)}: {shown}")
+    progress.line(f"row {name} in {formatting.duration(spent)}: {summary}")
 
 
 @contextlib.contextmanager
-def _claimed(place: Path, progress: Progress) -> Iterator[bool]:
+def _claimed(path: Path, progress: Progress) -> Iterator[bool]:
     """Within: whether this process owns the row. No other one then computes it, on this host or another."""
     with contextlib.ExitStack() as stack:
         try:
-            place.mkdir(exist_ok=True)
-            mine = run_lock.running(place) is None
+            path.mkdir(exist_ok=True)
+            mine = run_lock.running(path) is None
             if mine:
-                stack.enter_context(run_lock.held(place, progress.line))
+                stack.enter_context(run_lock.held(path, progress.line))
         # another process was faster, or has just finished the row and removed its folder
         except (ConfigError, FileNotFoundError):
             mine = False
@@ -211,8 +211,8 @@ def _with_numbers(line: Mapping[str, Any]) -> dict[str, Any]:
     return {key: float(value) if value in json_files.NON_FINITE else value for key, value in line.items()}
 
 
-def _tell_of_strangers(every: Mapping[str, Any], folder: RunFolder, progress: Progress) -> None:
-    strange = sorted(path.stem for path in folder.rows.glob("*.json") if path.stem not in every)
+def _tell_of_strangers(all_rows: Mapping[str, Any], folder: RunFolder, progress: Progress) -> None:
+    strange = sorted(path.stem for path in folder.rows.glob("*.json") if path.stem not in all_rows)
     if strange:
         progress.line(
             f"note: {folder.rows} holds {len(strange)} rows of other configurations, such as {strange[0]}: they are "

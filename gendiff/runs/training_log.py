@@ -29,8 +29,8 @@ class TrainingLog:
     and shows.
     """
 
-    def __init__(self, folder: RunFolder, seed: int, steps: int, every: int) -> None:
-        self._folder, self._seed, self._steps, self._every = folder, seed, steps, every
+    def __init__(self, folder: RunFolder, seed: int, steps: int, interval: int) -> None:
+        self._folder, self._seed, self._steps, self._every = folder, seed, steps, interval
         self.step = 0
         """The newest step that was looked at."""
 
@@ -70,5 +70,7 @@ class TrainingLog:
             file, allow_pickle=False, **jax.tree.map(np.asarray, content | ({} if rows is None else {"rows": rows}))
         )
         self._folder.debug.mkdir(exist_ok=True)
-        place = json_files.write_bytes(self._folder.debug / f"seed_{self._seed}_step_{self.step}.npz", file.getvalue())
-        return NonFiniteError(f"seed {self._seed}: {error}; its batch and key are in {place}")
+        file_path = json_files.write_bytes(
+            self._folder.debug / f"seed_{self._seed}_step_{self.step}.npz", file.getvalue()
+        )
+        return NonFiniteError(f"seed {self._seed}: {error}; its batch and key are in {file_path}")

@@ -263,11 +263,11 @@ def restore_length(
         raise ConfigError(
             f"--ema {relative_std:g}: {folder.path} kept no snapshots of averages; train with --ema-snapshots 20"
         )
-    with Checkpoints(folder.snapshots(seed), read_only=True) as kept:
-        stored = snapshots.stored(kept)
-        wanted = Snapshot(relative_std, stored[-1].step)
-        missed = post_hoc_ema.relative_error(stored, wanted)
-        return snapshots.reconstruct(kept, jax.eval_shape(init, jax.random.key(0)), relative_std), wanted, missed
+    with Checkpoints(folder.snapshots(seed), read_only=True) as store:
+        stored = snapshots.stored(store)
+        requested = Snapshot(relative_std, stored[-1].step)
+        missed = post_hoc_ema.relative_error(stored, requested)
+        return snapshots.reconstruct(store, jax.eval_shape(init, jax.random.key(0)), relative_std), requested, missed
 
 
 def newest_step(folder: RunFolder, seed: int) -> int:

@@ -18,31 +18,30 @@ from gendiff.training.compile_step import INIT
 
 Step = Callable[[Any, Any], tuple[Any, Metrics]]
 Fresh = Callable[..., Any]
-"""(key, *own) -> the state before the first step."""
+"""(key, *arguments) -> the state before the first step."""
 
 
 def compile_step(
-    step: Step, fresh: Fresh, seeds: Sequence[int], mesh: jax.sharding.Mesh, own: tuple[Any, ...] = ()
+    step: Step, fresh: Fresh, seeds: Sequence[int], mesh: jax.sharding.Mesh, arguments: tuple[Any, ...] = ()
 ) -> CompiledStep:
-    """What `training_loop.train` runs for all seeds at once.
+    """The compiled step that `training_loop.train` takes, for all seeds at once.
 
-    step, fresh: of one seed. Every leaf of the state has an axis of seeds in front, but for the counts of steps, which
-        all share. A batch
-    is (b, seeds, …), so that devices can share its rows. The start and the keys of a seed are those of key(seed); the
-    key that the loop gives is not used. A seed may be there several times. own: trees of arrays (seeds, …), of which
-    `fresh` gets each seed's row beside its key.
+    step, fresh: of one seed. Every leaf of the state has an axis of seeds in front. The counts of steps have none: all
+        seeds share them. A batch is (b, seeds, …), so that devices can share its rows. The start and the keys of a
+        seed are those of key(seed); the key that the loop gives is not used. A seed may be there several times.
+    arguments: trees of arrays (seeds, …). `fresh` gets each seed's row of them after its key.
 
     Metrics are means over the seeds whose step was finite, and `loss_S` and `generator_loss_S` are those of seed number
     S = 0, 1, … alone. A seed with a step that is not finite skips it, and the others go on: `stopped` counts such
     seeds, and `finite` is False where all are.
     """
-    rows = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf)[1:], jnp.result_type(leaf)), own)
+    rows = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf)[1:], jnp.result_type(leaf)), arguments)
     axes = _axes(jax.eval_shape(fresh, jax.random.key(0), *rows))
 
     def start(key: jax.Array) -> Any:
         del key
         keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-        return jax.vmap(fresh, out_axes=axes)(keys, *jax.tree.map(jnp.asarray, own))
+        return jax.vmap(fresh, out_axes=axes)(keys, *jax.tree.map(jnp.asarray, arguments))
 
     def advance(states: Any, batch: Any) -> tuple[Any, Metrics]:
         following, metrics = jax.vmap(step, in_axes=(axes, 1), out_axes=(axes, 0))(states, batch)
@@ -69,18 +68,24 @@ def of_seed(params: Params, number: int) -> Params:
 
 
 def restore(
-    fresh: Fresh, count: int, folder: RunFolder, *own: Any, seed: int, decay: float | None = None, averaged: bool = True
+    fresh: Fresh,
+    count: int,
+    folder: RunFolder,
+    *arguments: Any,
+    seed: int,
+    decay: float | None = None,
+    averaged: bool = True,
 ) -> Params:
     """The averages of `count` seeds after their training, or the parameters where there are none; every leaf has an
     axis of seeds in front.
 
-    fresh, own: of the training; only shapes count. seed: the first of the training. decay: as for
+    fresh, arguments: of the training; only shapes count. seed: the first of the training. decay: as for
         `training_loop.restore_ema`, which says
     what is raised. averaged: False for the parameters themselves in place of their average.
     """
 
     def init(key: jax.Array) -> Params:
-        return jax.vmap(lambda key: fresh(key, *own).ema)(jax.random.split(key, count))
+        return jax.vmap(lambda key: fresh(key, *arguments).ema)(jax.random.split(key, count))
 
     if not averaged:
         return training_loop.restore_params(init, folder, seed=seed)

@@ -64,8 +64,8 @@ def verdict(value, seed):
     return verdicts.claim("few", "few steps do", value, (value, value), "<=", 5.0, n=10, seed=seed)
 
 
-def run(arguments, *found):
-    return command_line.main(arguments.split(), {each.name: each for each in found or (experiment(),)})
+def run(arguments, *experiments):
+    return command_line.main(arguments.split(), {each.name: each for each in experiments or (experiment(),)})
 
 
 def results(folder="runs/bare"):
@@ -81,7 +81,7 @@ def test_list_shows_names_and_questions_and_help_explains_every_option(capsys):
     assert run("list") == 0
     assert "run bare               Is it bare?" in capsys.readouterr().out
     assert run("run bare --help") == 0
-    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    output = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for text in (
         "--train-steps INT",
         "Steps of training.",
@@ -89,22 +89,22 @@ def test_list_shows_names_and_questions_and_help_explains_every_option(capsys):
         "Channels of the first level.",
         "--augment, --no-augment",
     ):
-        assert text in shown
+        assert text in output
     assert (
-        "Mirror half of the images." in shown
-        and "--preset STR" in shown
-        and "Named configuration to begin with" in shown
+        "Mirror half of the images." in output
+        and "--preset STR" in output
+        and "Named configuration to begin with" in output
     )
 
 
 def test_a_command_of_an_experiments_own_name_stands_beside_run_or_takes_its_place(capsys):
-    own = registry.Command(Network, lambda options, progress: print(f"width {options.width}"))
-    both = dataclasses.replace(experiment(), command=own)
+    command = registry.Command(Network, lambda options, progress: print(f"width {options.width}"))
+    both = dataclasses.replace(experiment(), command=command)
     assert run("bare --width 9", both) == 0 and run("list", both) == 0
-    shown = capsys.readouterr().out
-    assert "width 9" in shown and re.search(
-        r"  run bare +.*\[--preset demo\]\n  bare +the same by its own options", shown
-    ), shown
+    output = capsys.readouterr().out
+    assert "width 9" in output and re.search(
+        r"  run bare +.*\[--preset demo\]\n  bare +the same by its own options", output
+    ), output
     assert run("run bare --smoke", both) == 0
     alone = dataclasses.replace(both, runs=False)
     assert run("run bare", alone) == 2 and "has a command of its own" in capsys.readouterr().err
@@ -140,10 +140,10 @@ def test_a_command_of_an_experiments_own_name_stands_beside_run_or_takes_its_pla
 )
 def test_a_mistake_exits_2_with_a_hint_in_at_most_12_lines(arguments, hint, capsys):
     assert run(arguments) == 2
-    shown = capsys.readouterr()
-    text = shown.err if arguments else shown.out
+    output = capsys.readouterr()
+    text = output.err if arguments else output.out
     assert hint in text and "Traceback" not in text
-    assert len(shown.err.splitlines()) <= command_line.MOST_LINES  # the usage on standard output is no message
+    assert len(output.err.splitlines()) <= command_line.MOST_LINES  # the usage on standard output is no message
     assert not list(Path().iterdir())
 
 
@@ -269,7 +269,7 @@ def test_evaluate_names_the_process_that_still_runs(capsys):
 @pytest.mark.fault("kill between results.json and report.html")
 def test_a_report_that_a_kill_left_out_is_written_by_the_same_command(monkeypatch):
     assert run("run bare") == 0
-    whole = Path("runs/bare/report.html").read_bytes()
+    before = Path("runs/bare/report.html").read_bytes()
     for command in ("run bare", "evaluate runs/bare"):
         with monkeypatch.context() as patched, pytest.raises(SystemError):
             patched.setattr(report, "write", raising(SystemError("killed")))
@@ -279,7 +279,7 @@ def test_a_report_that_a_kill_left_out_is_written_by_the_same_command(monkeypatc
         assert results()["verdict"] == "PASS"  # and no report of before
         assert not Path("runs/bare/report.html").exists()
         assert run("run bare") == 0
-        assert len(Path("runs/bare/report.html").read_bytes()) == pytest.approx(len(whole), rel=0.01)
+        assert len(Path("runs/bare/report.html").read_bytes()) == pytest.approx(len(before), rel=0.01)
 
 
 def test_an_impossible_configuration_leaves_no_folder_behind():

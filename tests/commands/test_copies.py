@@ -32,68 +32,68 @@ PLANTED = {3: (17, 0), 11: (5, 4), 8: (30, 12)}
 
 def planted():
     samples, rng = FRESH.copy(), np.random.default_rng(3)
-    for place, (copied, change) in PLANTED.items():
-        samples[place] = np.clip(TRAIN[copied] + rng.integers(-change, change + 1, TRAIN[copied].shape), 0, 255)
+    for path, (copied, change) in PLANTED.items():
+        samples[path] = np.clip(TRAIN[copied] + rng.integers(-change, change + 1, TRAIN[copied].shape), 0, 255)
     return samples
 
 
-def folder(place, images, names="{:03d}.png"):
+def folder(path, images, names="{:03d}.png"):
     for number, image in enumerate(images):
-        file = place / names.format(number)
+        file = path / names.format(number)
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(file)
-    return place
+    return path
 
 
-def run(*words, of=catalogue.EXPERIMENTS):
-    return command_line.main(["copies", *map(str, words)], of)
+def run(*words, experiments=catalogue.EXPERIMENTS):
+    return command_line.main(["copies", *map(str, words)], experiments)
 
 
-def found(out):
+def content(out):
     return json.loads((out / "copies.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    place = tmp_path_factory.mktemp("data")
-    folder(place / "train", TRAIN)
-    folder(place / "held_out", HELD_OUT)
-    return place
+    path = tmp_path_factory.mktemp("data")
+    folder(path / "train", TRAIN)
+    folder(path / "held_out", HELD_OUT)
+    return path
 
 
 def test_planted_copies_are_found_in_order_with_a_page_and_a_clean_set_has_none(data, tmp_path, capsys):
     sets = ("--train", data / "train", "--held-out", data / "held_out")
     assert run(folder(tmp_path / "samples", planted()), *sets, "--out", tmp_path / "out") == 0
-    left, shown = found(tmp_path / "out"), capsys.readouterr().out
+    left, output = content(tmp_path / "out"), capsys.readouterr().out
     first = [(pair["sample"], pair["training"]) for pair in left["pairs"] if pair["copy"]]
-    assert first == [(f"{place:03d}.png", f"{copied:03d}.png") for place, (copied, _) in PLANTED.items()]
+    assert first == [(f"{path:03d}.png", f"{copied:03d}.png") for path, (copied, _) in PLANTED.items()]
     assert left["pairs"][0]["distance"] == 0 and len(left["pairs"]) == 20
     assert left["whole"]["rate"][0] == 3 / 20 and left["whole"]["excess"][1] > 0 and left["held_out_n"] == 40
     assert (
-        "3 of 20 samples (15.0 %" in shown
-        and "lies above 0" in shown
-        and "003.png  is a near-copy of  017.png" in shown
+        "3 of 20 samples (15.0 %" in output
+        and "lies above 0" in output
+        and "003.png  is a near-copy of  017.png" in output
     )
     page = (tmp_path / "out" / "copies.html").read_text(encoding="utf-8")
     assert (
         page.count("<figure") == 20 and page.count('class="near"') == 3 and page.count("data:image/png;base64,") == 60
     )
-    assert "PASS" not in shown + page.split("</style>")[1]
+    assert "PASS" not in output + page.split("</style>")[1]
 
     assert run(folder(tmp_path / "clean", FRESH), *sets, "--pairs", "2", "--out", tmp_path / "out") == 0
-    assert "0 of 20 samples" in (shown := capsys.readouterr().out) and "The interval holds 0" in shown
-    assert len(found(tmp_path / "out")["pairs"]) == 2
+    assert "0 of 20 samples" in (output := capsys.readouterr().out) and "The interval holds 0" in output
+    assert len(content(tmp_path / "out")["pairs"]) == 2
 
 
 def test_without_held_out_pictures_there_is_no_rate_to_compare_with(data, tmp_path, capsys):
     assert run(folder(tmp_path / "samples", planted()), "--train", data / "train", "--out", tmp_path / "out") == 0
-    left, shown = found(tmp_path / "out"), capsys.readouterr().out
+    left, output = content(tmp_path / "out"), capsys.readouterr().out
     assert (
         left["whole"]["held_out_rate"] is None
         and left["held_out_n"] is None
         and left["pairs"][0]["training"] == "017.png"
     )
-    assert "There are no held-out pictures" in shown and "interval lies" not in shown
+    assert "There are no held-out pictures" in output and "interval lies" not in output
     assert "There are no held-out pictures" in (tmp_path / "out" / "copies.html").read_text(encoding="utf-8")
 
 
@@ -104,26 +104,37 @@ def test_arrays_shards_and_named_classes_give_the_same_as_folders(data, tmp_path
     folder(tmp_path / "held_out", HELD_OUT[::2], "even/{:03d}.png")
     folder(tmp_path / "held_out", HELD_OUT[1::2], "odd/{:03d}.png")
     np.savez(tmp_path / "samples.npz", images=planted(), labels=labels)
-    place, _ = shards.create(tmp_path / "shards", Manifest("toy", 20, 8, (SIDE, SIDE, 3), ("even", "odd"), {}, {}))
+    path, _ = shards.create(tmp_path / "shards", Manifest("toy", 20, 8, (SIDE, SIDE, 3), ("even", "odd"), {}, {}))
     for number in range(3):
-        ids = place.manifest.ids(number)
-        place.write(number, planted()[ids.start : ids.stop], labels[ids.start : ids.stop].astype(np.int32), 0.0)
-    given = ("--train", data / "train", "--held-out", tmp_path / "held_out", "--out", tmp_path / "out", "--pairs", "3")
-    of = {}
+        ids = path.manifest.ids(number)
+        path.write(number, planted()[ids.start : ids.stop], labels[ids.start : ids.stop].astype(np.int32), 0.0)
+    options = (
+        "--train",
+        data / "train",
+        "--held-out",
+        tmp_path / "held_out",
+        "--out",
+        tmp_path / "out",
+        "--pairs",
+        "3",
+    )
+    experiments = {}
     for kind in ("samples", "samples.npz", "shards"):
-        assert run(tmp_path / kind, *given) == 0
-        of[kind] = found(tmp_path / "out")
-        assert of[kind]["whole"] == of["samples"]["whole"]
-        assert [pair["training"] for pair in of[kind]["pairs"]] == ["017.png", "005.png", "030.png"]
-    assert of["shards"]["classes"] == of["samples"]["classes"]
-    assert [(each["name"], each["n"], each["rate"][0]) for each in of["shards"]["classes"]] == [
+        assert run(tmp_path / kind, *options) == 0
+        experiments[kind] = content(tmp_path / "out")
+        assert experiments[kind]["whole"] == experiments["samples"]["whole"]
+        assert [pair["training"] for pair in experiments[kind]["pairs"]] == ["017.png", "005.png", "030.png"]
+    assert experiments["shards"]["classes"] == experiments["samples"]["classes"]
+    assert [(each["name"], each["n"], each["rate"][0]) for each in experiments["shards"]["classes"]] == [
         ("even", 10, 0.1),
         ("odd", 10, 0.2),
     ]
-    assert all(each["excess"] is not None for each in of["shards"]["classes"])
-    assert [each["name"] for each in of["samples.npz"]["classes"]] == ["0", "1"], "whose names are no held-out class"
-    assert of["samples.npz"]["classes"][0]["excess"] is None
-    assert of["shards"]["pairs"][0]["sample"] == "sample 3"
+    assert all(each["excess"] is not None for each in experiments["shards"]["classes"])
+    assert [each["name"] for each in experiments["samples.npz"]["classes"]] == ["0", "1"], (
+        "whose names are no held-out class"
+    )
+    assert experiments["samples.npz"]["classes"][0]["excess"] is None
+    assert experiments["shards"]["pairs"][0]["sample"] == "sample 3"
     assert "odd" in (tmp_path / "out" / "copies.html").read_text(encoding="utf-8")
 
 
@@ -135,21 +146,21 @@ def test_training_pictures_of_another_size_get_that_of_the_samples_and_copies_am
     folder(tmp_path / "samples", planted())
     sets = ("--held-out", tmp_path / "held_out", "--out", tmp_path / "out")
     assert run(tmp_path / "samples", "--train", folder(tmp_path / "large", large), *sets) == 0
-    assert {pair["training"] for pair in found(tmp_path / "out")["pairs"] if pair["copy"]} == {
+    assert {pair["training"] for pair in content(tmp_path / "out")["pairs"] if pair["copy"]} == {
         "017.png",
         "005.png",
         "030.png",
     }
     assert run(tmp_path / "samples", "--train", data / "train", *sets) == 0
     assert "2 held-out pictures equal a training picture" in capsys.readouterr().out
-    left = found(tmp_path / "out")
+    left = content(tmp_path / "out")
     assert (left["held_out_n"], left["equal"]) == (40, 2)
 
 
 def test_a_run_gives_the_samples_that_it_left_or_draws_some(tmp_path, capsys):
-    def draw(config, place, options, progress):
-        folder(place.path / "samples", planted()[: options.num], "{:06d}_label1.png")
-        (place.path / "samples" / sample_files.SETTINGS).write_text("{}")
+    def draw(config, path, options, progress):
+        folder(path.path / "samples", planted()[: options.num], "{:06d}_label1.png")
+        (path.path / "samples" / sample_files.SETTINGS).write_text("{}")
 
     whose = dataclasses.replace(toy.EXPERIMENT, sample=registry.SampleCommand(sampling_options.SampleOptions, draw))
     (tmp_path / "run").mkdir()
@@ -157,16 +168,16 @@ def test_a_run_gives_the_samples_that_it_left_or_draws_some(tmp_path, capsys):
         tmp_path / "run" / "config.json", configuration.Resolved("toy", "full", False, json_files.encode(toy.Config()))
     )
     np.savez(tmp_path / "train.npz", images=TRAIN)
-    given = (tmp_path / "run", "--train", tmp_path / "train.npz", "--out", tmp_path / "out")
-    assert run(*given, "--num", "6", of={"toy": whose}) == 0 and found(tmp_path / "out")["whole"]["n"] == 6
+    words = (tmp_path / "run", "--train", tmp_path / "train.npz", "--out", tmp_path / "out")
+    assert run(*words, "--num", "6", experiments={"toy": whose}) == 0 and content(tmp_path / "out")["whole"]["n"] == 6
     assert (
-        run(*given, of={"toy": dataclasses.replace(whose, sample=None)}) == 0
+        run(*words, experiments={"toy": dataclasses.replace(whose, sample=None)}) == 0
         and "taking the samples in" in capsys.readouterr().out
     )
-    left = found(tmp_path / "out")
+    left = content(tmp_path / "out")
     assert [each["name"] for each in left["classes"]] == ["1"] and left["pairs"][0]["training"] == "image 17"
     assert (
-        run(*given, "--num", "6", of={"toy": dataclasses.replace(whose, sample=None)}) == 2
+        run(*words, "--num", "6", experiments={"toy": dataclasses.replace(whose, sample=None)}) == 2
         and "give their folder" in capsys.readouterr().err
     )
 
@@ -207,8 +218,8 @@ def test_what_cannot_be_compared_ends_with_a_typed_error_in_few_lines(
     monkeypatch.chdir(tmp_path)
     train = () if "--train" in options else ("--train", "train")
     assert run(samples, *train, *options) == code
-    shown = capsys.readouterr().err
-    assert message in shown and len(shown.splitlines()) <= command_line.MOST_LINES and "Traceback" not in shown
+    output = capsys.readouterr().err
+    assert message in output and len(output.splitlines()) <= command_line.MOST_LINES and "Traceback" not in output
     assert not (tmp_path / "runs").exists()
 
 
@@ -228,17 +239,17 @@ def test_planted_spans_of_texts_are_found_with_the_texts_that_hold_them(tmp_path
     write("held_out", 8)
     places = [tmp_path / name for name in ("texts", "train", "held_out", "out")]
     assert run(places[0], "--text", "--train", places[1], "--held-out", places[2], "--out", places[3]) == 0
-    left, shown = found(places[3]), capsys.readouterr().out
+    left, output = content(places[3]), capsys.readouterr().out
     first = left["spans"][0]
     assert (first["sample"], first["training"], first["length"], first["held_by"]) == ("1.txt", "4.txt", 25, 1)
     assert first["text"] == " ".join(copied) and [each["held_by"] for each in left["spans"][1:]] == [None] * 3
     assert left["whole"]["rate"][0] == 1 / 4 and left["whole"]["held_out_rate"][0] == 0
-    assert "1.txt  copies 25 words of  4.txt" in shown and "The interval holds 0" in shown
+    assert "1.txt  copies 25 words of  4.txt" in output and "The interval holds 0" in output
     page = (places[3] / "copies.html").read_text(encoding="utf-8")
     assert page.count(f"<mark>{' '.join(copied)}</mark>") == 2 and page.count('class="near"') == 1
-    given = ("--text", "--train", places[1], "--out", places[3])
-    assert run(places[0], *given, "--unit", "characters", "--span", "60") == 0
-    assert "1 of 4 texts" in (shown := capsys.readouterr().out) and "There are no held-out texts" in shown
-    assert run(places[0], *given, "--size", "8") == 2 and "--size is for pictures" in capsys.readouterr().err
+    options = ("--text", "--train", places[1], "--out", places[3])
+    assert run(places[0], *options, "--unit", "characters", "--span", "60") == 0
+    assert "1 of 4 texts" in (output := capsys.readouterr().out) and "There are no held-out texts" in output
+    assert run(places[0], *options, "--size", "8") == 2 and "--size is for pictures" in capsys.readouterr().err
     assert run(places[0], "--train", places[1], "--span", "8") == 2 and "--span is for texts" in capsys.readouterr().err
-    assert run(tmp_path / "nowhere", *given) == 65
+    assert run(tmp_path / "nowhere", *options) == 65

@@ -13,24 +13,24 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    place = tmp_path_factory.mktemp("pages")
+    root = tmp_path_factory.mktemp("pages")
     long = "a_name_without_any_place_to_break_it_{:03d}.png"
     sets = {"samples": planted(), "train": TRAIN, "held_out": FRESH}
     for name, images in sets.items():
-        folder(place / name, images[::2], f"one_class/{long}")
-        folder(place / name, images[1::2], f"another_class/{long}")
+        folder(root / name, images[::2], f"one_class/{long}")
+        folder(root / name, images[1::2], f"another_class/{long}")
     for name, seed in (("texts", 0), ("corpus", 1)):
-        (place / name).mkdir()
+        (root / name).mkdir()
         words = [f"word{number}" * 9 for number in np.random.default_rng(seed).integers(0, 9, 60)]
-        (place / name / "a.txt").write_text(" ".join(words))
-    given = {
+        (root / name / "a.txt").write_text(" ".join(words))
+    arguments = {
         "pictures": ("samples", "--train", "train", "--held-out", "held_out"),
         "words": ("texts", "--text", "--train", "corpus"),
     }
-    for name, words in given.items():
-        paths = [str(place / word) if (place / word).exists() else word for word in words]
-        assert command_line.main(["copies", *paths, "--out", str(place / name)], catalogue.EXPERIMENTS) == 0
-    return {name: f"file://{place / name / 'copies.html'}" for name in given}
+    for name, words in arguments.items():
+        paths = [str(root / word) if (root / word).exists() else word for word in words]
+        assert command_line.main(["copies", *paths, "--out", str(root / name)], catalogue.EXPERIMENTS) == 0
+    return {name: f"file://{root / name / 'copies.html'}" for name in arguments}
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -31,13 +31,13 @@ def csv(header, columns, between=","):
 )
 def test_columns_by_any_name_in_any_order_are_the_same_points(tmp_path, header, columns, between):
     read = csv_points.read(written(tmp_path, csv(header, columns, between).replace("\n", "\r\n\r\n")))
-    for got, wanted in (
+    for got, expected in (
         (read.points.parameters, N),
         (read.points.tokens, D),
         (read.points.loss, LOSS),
         (read.points.flops, 6 * N * D),
     ):
-        assert np.allclose(got, wanted, rtol=1e-5)
+        assert np.allclose(got, expected, rtol=1e-5)
     assert read.lines.tolist() == [3, 5, 7, 9]  # every other line is empty
 
 

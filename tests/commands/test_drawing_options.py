@@ -32,15 +32,15 @@ WRONG = {
 @pytest.fixture(scope="module")
 def commands():
     """Name -> (the dataclass of its options, a call with options and a folder)."""
-    found = {}
+    defaults = {}
     for name, module in EXPERIMENTS.items():
         experiment = importlib.import_module(module).EXPERIMENT
         if experiment.sample is not None:
-            found[f"sample {name}"] = experiment.sample.options, sampled(experiment)
+            defaults[f"sample {name}"] = experiment.sample.options, sampled(experiment)
     for name in ("text-to-image", "video", "serve"):
         tool = importlib.import_module(TOOLS[name]).COMMAND
-        found[name] = tool.options, lambda options, folder, tool=tool: tool.call(options, {}, Progress(quiet=True))
-    return found
+        defaults[name] = tool.options, lambda options, folder, tool=tool: tool.call(options, {}, Progress(quiet=True))
+    return defaults
 
 
 def sampled(experiment):

@@ -21,13 +21,13 @@ OTHERS = [line for line in COMMANDS if not line.startswith("gendiff ")]
 
 def parsed(words):
     """The options that the command line reads from the words of a command."""
-    command, place, *options = words
+    command, path, *options = words
     if command == "train":
-        return command_line._parse_run(registry.load("images", catalogue.EXPERIMENTS), ["--data", place, *options])
+        return command_line._parse_run(registry.load("images", catalogue.EXPERIMENTS), ["--data", path, *options])
     sample = registry.load("images", catalogue.EXPERIMENTS).sample
-    of = {"sample": sample, "finalize": sample.finalize, "evaluate": sample.evaluate}
-    kind = command_line.ReportOptions if command == "report" else of[command].options
-    return command_line._parse(kind, command, [place, *options] if command == "report" else options)
+    parsers = {"sample": sample, "finalize": sample.finalize, "evaluate": sample.evaluate}
+    kind = command_line.ReportOptions if command == "report" else parsers[command].options
+    return command_line._parse(kind, command, [path, *options] if command == "report" else options)
 
 
 @table("words", OURS)

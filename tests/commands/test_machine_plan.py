@@ -51,12 +51,12 @@ def test_the_state_is_five_numbers_per_parameter_and_is_read_and_written_once(pl
 
 def test_devices_share_the_batch_and_fsdp_the_state(planned):
     shared = device_work.planned(OPTIONS, dataclasses.replace(TOY, parts=4, shards=2))
-    for whole, part in ((planned.step, shared.step), (planned.evaluation, shared.evaluation)):
+    for full, part in ((planned.step, shared.step), (planned.evaluation, shared.evaluation)):
         assert (part.useful, part.fixed, part.each, part.batch) == (
-            whole.useful / 4,
-            whole.fixed / 2,
-            whole.each,
-            whole.batch / 4,
+            full.useful / 4,
+            full.fixed / 2,
+            full.each,
+            full.batch / 4,
         )
 
 
@@ -68,8 +68,8 @@ def test_recomputation_and_guidance_cost_what_they_repeat(planned):
 
 
 def test_bfloat16_halves_most_of_what_the_backward_pass_needs(planned):
-    whole = device_work.planned(OPTIONS, dataclasses.replace(TOY, dtype="float32"))
-    assert 1.3 < whole.step.each / planned.step.each < 2.0
+    full = device_work.planned(OPTIONS, dataclasses.replace(TOY, dtype="float32"))
+    assert 1.3 < full.step.each / planned.step.each < 2.0
 
 
 @table("bandwidth", [1e6, 1e8, 1e12])
@@ -79,9 +79,9 @@ def test_a_time_is_the_longer_one_of_arithmetic_and_memory(bandwidth, planned):
     step, evaluation = planned.step, planned.evaluation
     for title, work in (("training step", step), ("evaluation", evaluation)):
         seconds = max(work.flops / device.flops, work.moved / bandwidth)
-        shown = re.search(rf"^{title}: at least (\S+) (\S+), .* utilisation at most (\d+) %", text, re.M)
-        assert float(shown[1]) * {"s": 1, "ms": 1e-3, "µs": 1e-6}[shown[2]] == pytest.approx(seconds, rel=0.01)
-        assert int(shown[3]) == pytest.approx(100 * work.useful / seconds / device.flops, abs=0.51)
+        match = re.search(rf"^{title}: at least (\S+) (\S+), .* utilisation at most (\d+) %", text, re.M)
+        assert float(match[1]) * {"s": 1, "ms": 1e-3, "µs": 1e-6}[match[2]] == pytest.approx(seconds, rel=0.01)
+        assert int(match[3]) == pytest.approx(100 * work.useful / seconds / device.flops, abs=0.51)
 
 
 def test_the_largest_batch_is_the_last_that_fits_and_one_that_does_not_is_told_with_what_helps(planned):
@@ -100,8 +100,8 @@ def test_the_largest_batch_is_the_last_that_fits_and_one_that_does_not_is_told_w
 
 def test_every_named_accelerator_is_a_published_one_at_the_rate_of_the_dtype(monkeypatch):
     assert set(plan_options.PUBLISHED.values()) == set(accelerators.PUBLISHED)
-    of = plan_options.devices(dataclasses.replace(OPTIONS, dtype="float32", mesh="data=2,fsdp=4"))
-    assert (of.one.flops, of.parts, of.shards) == (accelerators.H100.float32_flops, 8, 4)
+    machine = plan_options.devices(dataclasses.replace(OPTIONS, dtype="float32", mesh="data=2,fsdp=4"))
+    assert (machine.one.flops, machine.parts, machine.shards) == (accelerators.H100.float32_flops, 8, 4)
     assert plan_options.devices(OPTIONS).dtype == "bfloat16"
     monkeypatch.setattr(dtypes, "suited", lambda: Suited("float32", "it is old"))
     monkeypatch.setattr(this_machine, "measured", lambda dtype, size: Accelerator(dtype, 1.0, 1.0))
@@ -118,12 +118,12 @@ def test_this_machine_is_measured():
 @pytest.mark.slow
 def test_a_smoke_plan_compiles_a_tiny_network_and_its_state_is_in_what_xla_counts(capsys):
     assert plan("--accelerator", "h100", "--smoke", "--flops-share", "0.5") == 0
-    shown = capsys.readouterr().out
-    assert "dit-tiny/2 in bfloat16 on H100 SXM" in shown and "estimates with 0.5 of its arithmetic" in shown
-    megabytes = float(re.search(r"training step as compiled for this CPU, an estimate: (\S+) MB of memory", shown)[1])
-    parameters = float(re.search(r"(\S+) M parameters", shown)[1])
+    match = capsys.readouterr().out
+    assert "dit-tiny/2 in bfloat16 on H100 SXM" in match and "estimates with 0.5 of its arithmetic" in match
+    megabytes = float(re.search(r"training step as compiled for this CPU, an estimate: (\S+) MB of memory", match)[1])
+    parameters = float(re.search(r"(\S+) M parameters", match)[1])
     assert megabytes > 16 * parameters, "parameters, two moments and the average at least"
-    assert "evaluation as compiled for this CPU" in shown
+    assert "evaluation as compiled for this CPU" in match
 
 
 @table(
@@ -148,5 +148,5 @@ def test_a_smoke_plan_compiles_a_tiny_network_and_its_state_is_in_what_xla_count
 )
 def test_a_wrong_option_exits_2_before_anything_is_traced(words, message, capsys):
     assert plan(*words) == 2
-    out, told = capsys.readouterr()
-    assert message in told and "training step" not in out
+    out, errors = capsys.readouterr()
+    assert message in errors and "training step" not in out

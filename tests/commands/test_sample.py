@@ -40,13 +40,13 @@ def trained(tmp_path_factory):
 
 def sample(folder, *options, **changes):
     """Exit code of the command. changes: what the model has instead."""
-    own = image_sampling.command(functools.partial(toy.model, **changes)) if changes else toy.EXPERIMENT.sample
+    command = image_sampling.command(functools.partial(toy.model, **changes)) if changes else toy.EXPERIMENT.sample
     return command_line.main(
-        ["sample", str(folder), *options], {"toy": dataclasses.replace(toy.EXPERIMENT, sample=own)}
+        ["sample", str(folder), *options], {"toy": dataclasses.replace(toy.EXPERIMENT, sample=command)}
     )
 
 
-def drawn(path):
+def samples(path):
     with np.load(path) as file:
         return dict(file)
 
@@ -54,7 +54,7 @@ def drawn(path):
 def arrays(folder, out, *options, **changes):
     """What is in the archive that the command writes."""
     assert sample(folder, *options, "--out", str(out), **changes) == 0
-    return drawn(out)
+    return samples(out)
 
 
 def times(folder):
@@ -64,25 +64,25 @@ def times(folder):
 
 def test_a_sample_is_the_same_drawn_alone_in_a_list_or_in_parts(trained, tmp_path):
     options = ("--steps", "5", "--eta", "1", "--guidance", "2", "--label", "1")
-    whole = arrays(trained, tmp_path / "parts.npz", *options, "--num", "7", "--together", "3")
+    batch = arrays(trained, tmp_path / "parts.npz", *options, "--num", "7", "--together", "3")
     assert (
-        whole["images"].shape == (7, 2, 2, 1)
-        and (whole["labels"] == 1).all()
-        and (whole["index"] == np.arange(7)).all()
+        batch["images"].shape == (7, 2, 2, 1)
+        and (batch["labels"] == 1).all()
+        and (batch["index"] == np.arange(7)).all()
     )
     for index in ([4], [6, 1, 2]):
         some = arrays(trained, tmp_path / f"{len(index)}.npz", *options, "--index", ",".join(map(str, index)))
-        assert np.array_equal(some["images"], whole["images"][index])
+        assert np.array_equal(some["images"], batch["images"][index])
 
 
 def test_settings_are_told_apart_and_samples_rounded_to_the_levels_of_the_data(trained, tmp_path):
     base, images = ("--steps", "2", "--sampler", "ddpm"), []
     for options in ((), ("--seed", "1"), ("--trained-seed", "5"), ("--temperature", "1.5"), ("--sampler", "euler")):
-        found = arrays(trained, tmp_path / f"{len(images)}.npz", *base, *options)
-        images.append(found["images"])
-        levels = (found["images"] + 1) * 8
-        assert np.allclose(levels, np.round(levels), atol=1e-5) and np.abs(found["images"]).max() <= 1
-        assert found["labels"].tolist() == [0, 1] * 8, "16 samples, whose classes take turns"
+        result = arrays(trained, tmp_path / f"{len(images)}.npz", *base, *options)
+        images.append(result["images"])
+        levels = (result["images"] + 1) * 8
+        assert np.allclose(levels, np.round(levels), atol=1e-5) and np.abs(result["images"]).max() <= 1
+        assert result["labels"].tolist() == [0, 1] * 8, "16 samples, whose classes take turns"
     assert not any(np.array_equal(one, other) for one, other in itertools.combinations(images, 2))
     assert np.array_equal(arrays(trained, tmp_path / "warm.npz", *base, temperature=1.5)["images"], images[3])
 
@@ -96,18 +96,18 @@ def test_a_grid_is_chosen_by_name_and_resolved_knows_the_values_and_the_size_of_
     assert not np.array_equal(usual, other)
     model, options = toy.model(None), sampling_options.SampleOptions
     low, high = grids.resolved_limits(model.schedule, resolution=2 / 16, norm=2.0)  # 17 values of 4 pixels
-    for grid, between, wanted in (
+    for grid, between, expected in (
         ("trailing", (None, None), grids.trailing(model.schedule, 2)),
         ("resolved", (None, None), grids.log_snr(model.schedule, 2, sigma_min=low, sigma_max=high)),
         ("karras", (0.5, None), grids.karras(model.schedule, 2, sigma_min=0.5)),
     ):
-        jax.tree.map(np.testing.assert_array_equal, drawing_options.levels(grid, between, 2, model), wanted)
+        jax.tree.map(np.testing.assert_array_equal, drawing_options.levels(grid, between, 2, model), expected)
     with pytest.raises(ConfigError, match="does not say how fine"):
         drawing_options.levels("resolved", (None, None), 2, toy.model(None, levels=None))
     before = {"steps": 50, "guidance": 1.0, "sampler": "ddim", "eta": None, "temperature": None, "seed": 0}
 
-    def settings(**given):
-        return sampling_options.settings(sampling_options.settled(options(**given), model))
+    def settings(**fields):
+        return sampling_options.settings(sampling_options.resolve(options(**fields), model))
 
     assert settings(sampler="ddim") == before, "or samples of earlier versions would be those of other settings"
     assert settings(grid="karras", sigma_min=0.5) == before | {"grid": "karras", "sigma_min": 0.5}
@@ -128,10 +128,10 @@ def test_pictures_whose_values_are_known_are_drawn_in_few_steps_unless_options_s
         ),
         ({"eta": 0.5}, 17, {"steps": 50, "sampler": "ddim", "grid": "trailing", "temperature": None}),
     )
-    for given, levels, wanted in cases:
-        found = sampling_options.settled(sampling_options.SampleOptions(**given), toy.model(None, levels=levels))
-        assert {name: getattr(found, name) for name in few} == wanted
-        assert sampling_options.settled(found, toy.model(None, levels=levels)) == found
+    for options, levels, expected in cases:
+        result = sampling_options.resolve(sampling_options.SampleOptions(**options), toy.model(None, levels=levels))
+        assert {name: getattr(result, name) for name in few} == expected
+        assert sampling_options.resolve(result, toy.model(None, levels=levels)) == result
     explicit = [word for name, value in few.items() for word in (f"--{name}", str(value))]
     free, named = (arrays(trained, tmp_path / f"{len(words)}.npz", *words)["images"] for words in ((), explicit))
     np.testing.assert_array_equal(free, named)
@@ -200,7 +200,7 @@ def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(
     if name == "folder":
         assert len(times(out)) == 7 and before.items() <= times(out).items()
     else:
-        assert drawn(out)["index"].tolist() == [*range(6)] and drawn(out)["images"].shape == (6, 2, 2, 1)
+        assert samples(out)["index"].tolist() == [*range(6)] and samples(out)["images"].shape == (6, 2, 2, 1)
 
 
 @pytest.mark.fault(
@@ -240,8 +240,8 @@ def test_a_mistake_exits_2_writes_nothing_and_hints_at_the_cure(trained, options
 
 
 def test_every_sampler_of_the_library_has_a_name_on_the_command_line():
-    wanted = {method.name for method in catalogue.METHODS.values() if method.make and not method.learned_variance}
-    assert {name.replace("-", " ") for name in drawing_options.SAMPLERS} - {"ddpm"} == wanted
+    expected = {method.name for method in catalogue.METHODS.values() if method.make and not method.learned_variance}
+    assert {name.replace("-", " ") for name in drawing_options.SAMPLERS} - {"ddpm"} == expected
     for name in drawing_options.SAMPLERS:
         assert drawing_options.sampler(name, None, schedules.cosine(50)).evaluations(10) >= 10
 

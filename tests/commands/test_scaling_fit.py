@@ -23,7 +23,7 @@ from tests.tables import table
 SIZES, BUDGETS = np.geomspace(5e6, 4e10, 12), np.geomspace(1e18, 1e21, 5)
 
 
-def made(path, parameters, tokens, noise=0.003):
+def sweep(path, parameters, tokens, noise=0.003):
     """A CSV of trainings by the law of Besiroglu et al., as somebody else would have written it."""
     loss = published.EPOCH.loss(parameters, tokens) * np.exp(
         noise * np.random.default_rng(0).normal(size=len(parameters))
@@ -43,12 +43,12 @@ def run(*words):
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     """(folder, what was left in fits.json, what was printed) of one call on the same sizes at every budget."""
-    place = tmp_path_factory.mktemp("fit")
+    folder = tmp_path_factory.mktemp("fit")
     parameters, flops = (each.ravel() for each in np.meshgrid(SIZES, BUDGETS))
-    given = ("--data", made(place / "sweep.csv", parameters, flops / (6 * parameters)), "--out", place / "out")
-    with contextlib.redirect_stdout(io.StringIO()) as shown:
-        assert run(*given, "--resamples", "12", "--flops", published.CHINCHILLA_FLOPS) == 0
-    return place / "out", json.loads((place / "out" / "fits.json").read_text(encoding="utf-8")), shown.getvalue()
+    options = ("--data", sweep(folder / "sweep.csv", parameters, flops / (6 * parameters)), "--out", folder / "out")
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        assert run(*options, "--resamples", "12", "--flops", published.CHINCHILLA_FLOPS) == 0
+    return folder / "out", json.loads((folder / "out" / "fits.json").read_text(encoding="utf-8")), output.getvalue()
 
 
 def test_one_command_fits_a_foreign_table_by_every_approach_with_intervals_and_plots(fitted):
@@ -57,23 +57,23 @@ def test_one_command_fits_a_foreign_table_by_every_approach_with_intervals_and_p
         left["columns"] == {"parameters": "Model Size", "flops": "Training FLOP", "loss": "loss"}
         and left["points"] == 60
     )
-    found = {fit["approach"]: fit for fit in left["fits"]}
-    assert list(found) == ["envelope", "isoflop", "parametric", "varpro"] and not any(
+    by_approach = {fit["approach"]: fit for fit in left["fits"]}
+    assert list(by_approach) == ["envelope", "isoflop", "parametric", "varpro"] and not any(
         fit["refused"] for fit in left["fits"]
     )
     truth = published.EPOCH.constants
     for approach, error in (("envelope", 0.1), ("isoflop", 0.03), ("parametric", 0.03), ("varpro", 0.03)):
-        value, low, high = found[approach]["constants"]["exponent"]
-        assert low < high and abs(value - truth["exponent"]) < error and found[approach]["resamples"] > 6
-        best, low, high = found[approach]["best"][0]
+        value, low, high = by_approach[approach]["constants"]["exponent"]
+        assert low < high and abs(value - truth["exponent"]) < error and by_approach[approach]["resamples"] > 6
+        best, low, high = by_approach[approach]["best"][0]
         assert low < high and abs(math.log(best / 7e10)) < (1.0 if approach == "envelope" else 0.3)
-    value, low, high = found["parametric"]["constants"]["alpha"]
-    assert found["parametric"]["converged"] and abs(value - truth["alpha"]) < 0.03
+    value, low, high = by_approach["parametric"]["constants"]["alpha"]
+    assert by_approach["parametric"]["converged"] and abs(value - truth["alpha"]) < 0.03
     assert {path.name for path in out.iterdir()} == {"fits.json", "isoflop.png", "surface.png"}
 
 
 def test_the_terminal_shows_every_approach_and_a_folder_with_other_files_is_refused(fitted, tmp_path, capsys):
-    out, _, shown = fitted
+    out, _, output = fitted
     for words in (
         "approach 1, envelope",
         "approach 2, parabolas",
@@ -82,15 +82,15 @@ def test_the_terminal_shows_every_approach_and_a_folder_with_other_files_is_refu
         "plot: ",
         "E + A / N^α",
     ):
-        assert words in shown
+        assert words in output
     (tmp_path / "thesis.pdf").touch()
     assert run("--data", out.parent / "sweep.csv", "--out", tmp_path) == 2
     assert "holds thesis.pdf but no fits.json" in capsys.readouterr().err
 
 
 def test_what_looks_wrong_in_a_table_is_a_line_each_and_stands_in_the_file(fitted, tmp_path, capsys):
-    out, left, shown = fitted
-    assert left["findings"] == [] and "finding: " not in shown
+    out, left, output = fitted
+    assert left["findings"] == [] and "finding: " not in output
     lines = (out.parent / "sweep.csv").read_text().splitlines()
     cells = lines[20].split(",")
     lines[20] = ",".join([*cells[:3], f"{float(cells[3]) / math.log(2):.5f}"])
@@ -113,18 +113,21 @@ def test_an_approach_that_the_table_does_not_allow_says_why_and_the_others_stand
         np.exp(rng.uniform(np.log(1e9), np.log(1e12), 60)),
     )
     assert (
-        run("--data", made(tmp_path / "a.csv", parameters, tokens), "--out", tmp_path / "out", "--resamples", "4") == 0
+        run("--data", sweep(tmp_path / "a.csv", parameters, tokens), "--out", tmp_path / "out", "--resamples", "4") == 0
     )
     left = json.loads((tmp_path / "out" / "fits.json").read_text(encoding="utf-8"))
-    found = {fit["approach"]: fit for fit in left["fits"]}
-    assert "train more sizes" in found["envelope"]["refused"] and not found["envelope"]["constants"]
-    assert not found["parametric"]["refused"] and capsys.readouterr().out.count(found["envelope"]["refused"]) == 1
+    by_approach = {fit["approach"]: fit for fit in left["fits"]}
+    assert "train more sizes" in by_approach["envelope"]["refused"] and not by_approach["envelope"]["constants"]
+    assert (
+        not by_approach["parametric"]["refused"]
+        and capsys.readouterr().out.count(by_approach["envelope"]["refused"]) == 1
+    )
 
 
 @pytest.mark.fault("scaling-fit: trainings that decide no law")
 def test_trainings_that_no_approach_can_fit_are_refused_with_every_reason(tmp_path, capsys):
     parameters = np.geomspace(1e7, 1e9, 12)
-    assert run("--data", made(tmp_path / "a.csv", parameters, 20 * parameters), "--out", tmp_path / "out") == 65
+    assert run("--data", sweep(tmp_path / "a.csv", parameters, 20 * parameters), "--out", tmp_path / "out") == 65
     out, error = capsys.readouterr()
     assert "a.csv: approach 1" in error and "N and D are confounded" in error and not (tmp_path / "out").exists()
     assert "N and D are confounded" not in out
@@ -164,8 +167,8 @@ def test_the_bias_of_a_parabola_in_closed_form_is_that_of_simulations(law, facto
 def test_approach_2_has_the_bias_that_the_closed_form_says_at_every_budget():
     config, law = scaling_fit.Config(sizes=9), scaling_fit.SURFACES["uneven"]
     fitted = fits.fit_isoflop(scaling_fit.profiles(law, config.budgets, config.sizes, scaling_fit.SPREAD))
-    wanted = scaling_fit.parabola_bias(law, config.sizes, scaling_fit.SPREAD)
-    assert np.allclose(fitted.minima / law.optimum(fitted.budgets).parameters, wanted, rtol=1e-9) and wanted > 1.2
+    expected = scaling_fit.parabola_bias(law, config.sizes, scaling_fit.SPREAD)
+    assert np.allclose(fitted.minima / law.optimum(fitted.budgets).parameters, expected, rtol=1e-9) and expected > 1.2
 
 
 def test_profiles_lie_around_the_best_size_at_equal_operations():

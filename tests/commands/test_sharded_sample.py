@@ -36,7 +36,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(trained, tmp_path_factory):
+def complete(trained, tmp_path_factory):
     """The folder that one command fills without being disturbed."""
     folder = tmp_path_factory.mktemp("samples") / "whole"
     assert sample(trained, *SIZES, "--out", str(folder)) == errors.DONE
@@ -51,26 +51,26 @@ def shard_files(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.glob("shard_*.npz"))}
 
 
-def test_shards_hold_the_samples_of_a_command_without_shards(trained, whole, tmp_path):
+def test_shards_hold_the_samples_of_a_command_without_shards(trained, complete, tmp_path):
     assert sample(trained, "--num", "10", "--steps", "3", "--out", str(tmp_path / "plain.npz")) == errors.DONE
     with np.load(tmp_path / "plain.npz") as plain:
-        wanted, labels = np.asarray(scaling.from_unit(plain["images"], 256)), plain["labels"]
-    parts = [np.load(path) for path in sorted(whole.glob("shard_*.npz"))]
+        expected, labels = np.asarray(scaling.from_unit(plain["images"], 256)), plain["labels"]
+    parts = [np.load(path) for path in sorted(complete.glob("shard_*.npz"))]
     assert [len(part["arr_0"]) for part in parts] == [4, 4, 2]
-    np.testing.assert_array_equal(np.concatenate([part["arr_0"] for part in parts]), wanted)
+    np.testing.assert_array_equal(np.concatenate([part["arr_0"] for part in parts]), expected)
     np.testing.assert_array_equal(np.concatenate([part["arr_1"] for part in parts]), labels)
 
 
-def test_jobs_of_an_array_leave_the_same_bytes(trained, whole, tmp_path):
+def test_jobs_of_an_array_leave_the_same_bytes(trained, complete, tmp_path):
     out = str(tmp_path / "array")
     for job in ("2", "0-1"):
         assert sample(trained, *SIZES, "--out", out, "--shards", job) == errors.DONE
-    assert shard_files(tmp_path / "array") == shard_files(whole)
+    assert shard_files(tmp_path / "array") == shard_files(complete)
 
 
 @pytest.mark.fault("batch sampling interrupted")
 def test_an_interrupted_command_goes_on_and_redoes_only_what_is_not_complete(
-    trained, whole, tmp_path, monkeypatch, capsys
+    trained, complete, tmp_path, monkeypatch, capsys
 ):
     out = tmp_path / "cut"
     write = Shards.write
@@ -84,23 +84,23 @@ def test_an_interrupted_command_goes_on_and_redoes_only_what_is_not_complete(
         patch.setattr(Shards, "write", interrupted)
         assert sample(trained, *SIZES, "--out", str(out)) == errors.PREEMPTED
     assert list(shard_files(out)) == ["shard_000000.npz"]
-    kept = (out / "shard_000000.npz").stat().st_mtime_ns
+    modified = (out / "shard_000000.npz").stat().st_mtime_ns
     (out / ".shard_000001.npz.99999.tmp").write_bytes(b"half")  # as a killed process leaves it
     assert sample(trained, *SIZES, "--out", str(out), "--verify") == errors.BAD_DATA
     assert "2 of 3 shards" in capsys.readouterr().err
     assert sample(trained, *SIZES, "--out", str(out)) == errors.DONE
-    assert (out / "shard_000000.npz").stat().st_mtime_ns == kept
-    assert shard_files(out) == shard_files(whole)
+    assert (out / "shard_000000.npz").stat().st_mtime_ns == modified
+    assert shard_files(out) == shard_files(complete)
     assert not list(out.glob(".*.tmp"))
     assert sample(trained, *SIZES, "--out", str(out), "--verify") == errors.DONE
 
 
-def test_a_damaged_shard_is_drawn_again(trained, whole, tmp_path):
+def test_a_damaged_shard_is_drawn_again(trained, complete, tmp_path):
     out = tmp_path / "damaged"
     assert sample(trained, *SIZES, "--out", str(out)) == errors.DONE
     (out / "shard_000001.npz").write_bytes(b"PK")
     assert sample(trained, *SIZES, "--out", str(out)) == errors.DONE
-    assert shard_files(out) == shard_files(whole)
+    assert shard_files(out) == shard_files(complete)
 
 
 @pytest.mark.fault("NaN while sampling")
@@ -133,17 +133,17 @@ def test_no_shard_with_a_nan_is_written(trained, tmp_path, capsys):
         (("--shard-size", "4", "--num", "10", "--out", "WHOLE"), "options.steps"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(trained, whole, tmp_path, capsys, options, message):
-    places = {"OUT": str(tmp_path / "out"), "OUT.npz": str(tmp_path / "out.npz"), "WHOLE": str(whole)}
+def test_what_cannot_be_meant_is_refused(trained, complete, tmp_path, capsys, options, message):
+    places = {"OUT": str(tmp_path / "out"), "OUT.npz": str(tmp_path / "out.npz"), "WHOLE": str(complete)}
     assert sample(trained, *(places.get(word, word) for word in options)) == errors.USAGE
     assert message in capsys.readouterr().err
 
 
-def test_finalize_makes_one_file_that_holds_every_sample(whole, tmp_path, capsys):
+def test_finalize_makes_one_file_that_holds_every_sample(complete, tmp_path, capsys):
     main = functools.partial(command_line.main, catalogue={"toy": toy.EXPERIMENT})
     out = {suffix: tmp_path / f"all{suffix}" for suffix in (".npz", ".tar", ".arrayrecord")}
     for path in out.values():
-        assert main(["finalize", str(whole), "--to", str(path)]) == errors.DONE
+        assert main(["finalize", str(complete), "--to", str(path)]) == errors.DONE
     with np.load(out[".npz"], allow_pickle=False) as stored:
         images = stored["arr_0"]
     assert images.shape == (10, 2, 2, 1)
@@ -154,7 +154,7 @@ def test_finalize_makes_one_file_that_holds_every_sample(whole, tmp_path, capsys
     source = sources.open(out[".arrayrecord"])
     np.testing.assert_array_equal(np.stack([source.image(i) for i in range(10)]), images)
     before = out[".tar"].read_bytes()
-    assert main(["finalize", str(whole), "--to", str(out[".tar"])]) == errors.DONE
+    assert main(["finalize", str(complete), "--to", str(out[".tar"])]) == errors.DONE
     assert out[".tar"].read_bytes() == before
 
 
@@ -170,18 +170,18 @@ def test_an_archive_of_shards_that_are_all_full_ends_at_the_last_one(trained, tm
         assert len(archive.getnames()) == 8
 
 
-def test_finalize_refuses_what_it_cannot_do(whole, tmp_path, capsys):
+def test_finalize_refuses_what_it_cannot_do(complete, tmp_path, capsys):
     main = functools.partial(command_line.main, catalogue={"toy": toy.EXPERIMENT})
     assert main(["finalize", str(tmp_path), "--to", str(tmp_path / "all.npz")]) == errors.BAD_DATA
-    assert main(["finalize", str(whole), "--to", str(tmp_path / "all.zip")]) == errors.USAGE
+    assert main(["finalize", str(complete), "--to", str(tmp_path / "all.zip")]) == errors.USAGE
     assert ".arrayrecord" in capsys.readouterr().err
-    assert main(["finalize", str(whole), "--to", str(tmp_path / "none" / "all.npz")]) == errors.USAGE
+    assert main(["finalize", str(complete), "--to", str(tmp_path / "none" / "all.npz")]) == errors.USAGE
     assert main(["finalize"]) == errors.USAGE
 
 
-def test_evaluate_streams_what_a_distance_of_all_samples_at_once_is(whole, tmp_path, capsys):
+def test_evaluate_streams_what_a_distance_of_all_samples_at_once_is(complete, tmp_path, capsys):
     main = functools.partial(command_line.main, catalogue={"toy": toy.EXPERIMENT})
-    images = np.concatenate([np.load(path)["arr_0"] for path in sorted(whole.glob("shard_*.npz"))])
+    images = np.concatenate([np.load(path)["arr_0"] for path in sorted(complete.glob("shard_*.npz"))])
     other = np.random.default_rng(0).integers(0, 256, (30, 2, 2, 1)).astype(np.uint8)
     statistics_files.save_batch(tmp_path / "pictures.npz", other)
     rows = [features.pixels(scaling.to_unit(each, 256)) for each in (other, images)]
@@ -189,12 +189,14 @@ def test_evaluate_streams_what_a_distance_of_all_samples_at_once_is(whole, tmp_p
     array_records.write(tmp_path / "pictures.arrayrecord", [Example(image, np.int32(-1)) for image in other])
     for reference in ("pictures.npz", "pictures.arrayrecord", "statistics.npz"):
         options = ["--features", "pixels", "--reference", str(tmp_path / reference)]
-        assert main(["evaluate", str(whole), *options, "--save-statistics", str(tmp_path / "own.npz")]) == errors.DONE
-        scores = json_files.read(whole / "scores.json", Scores)
+        assert (
+            main(["evaluate", str(complete), *options, "--save-statistics", str(tmp_path / "own.npz")]) == errors.DONE
+        )
+        scores = json_files.read(complete / "scores.json", Scores)
         assert scores.n == 10 and scores.frechet == pytest.approx(frechet.frechet_distance(*rows), rel=1e-9)
         assert scores.reference_n == (None if reference == "statistics.npz" else 30)
-        shown = capsys.readouterr().out
-        assert f"{scores.frechet:.4g}" in shown and "biased upwards" in shown
+        output = capsys.readouterr().out
+        assert f"{scores.frechet:.4g}" in output and "biased upwards" in output
     np.testing.assert_allclose(statistics_files.load(tmp_path / "own.npz").mean, rows[1].mean(0))
 
 
@@ -210,10 +212,10 @@ def test_evaluate_streams_what_a_distance_of_all_samples_at_once_is(whole, tmp_p
         (("--reference", "STATISTICS", "--features", "pixel"), errors.USAGE, "pixel"),
     ],
 )
-def test_evaluate_refuses_what_does_not_fit(whole, tmp_path, capsys, options, code, message):
+def test_evaluate_refuses_what_does_not_fit(complete, tmp_path, capsys, options, code, message):
     statistics_files.save(tmp_path / "s.npz", frechet.fit(np.random.default_rng(0).standard_normal((9, 4))))
     words = [str(tmp_path / "s.npz") if word == "STATISTICS" else word for word in options]
-    assert command_line.main(["evaluate", str(whole), *words], {"toy": toy.EXPERIMENT}) == code
+    assert command_line.main(["evaluate", str(complete), *words], {"toy": toy.EXPERIMENT}) == code
     assert message in capsys.readouterr().err
 
 
@@ -222,12 +224,12 @@ def test_evaluate_of_plain_files_against_a_reference_names_shards(tmp_path, caps
     assert "no folder of `sample --shard-size`" in capsys.readouterr().err
 
 
-def test_evaluate_names_the_options_that_pictures_of_a_reference_need(whole, tmp_path, capsys):
+def test_evaluate_names_the_options_that_pictures_of_a_reference_need(complete, tmp_path, capsys):
     clear = tmp_path / "clear"
     clear.mkdir()
     for number in range(3):
         Image.fromarray(np.zeros((4, 4, 4), np.uint8)).save(clear / f"{number}.png")
-    words = ["evaluate", str(whole), "--features", "pixels", "--reference", str(clear)]
+    words = ["evaluate", str(complete), "--features", "pixels", "--reference", str(clear)]
     assert command_line.main(words, {"toy": toy.EXPERIMENT}) == errors.BAD_DATA
     assert "--background 255 255 255" in capsys.readouterr().err
     assert command_line.main([*words, "--background", "255", "255", "255"], {"toy": toy.EXPERIMENT}) == errors.DONE

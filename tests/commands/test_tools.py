@@ -26,8 +26,8 @@ def test_a_command_without_an_experiment_is_listed_and_hears_of_every_experiment
         return command_line.main(words, {}, tools)
 
     assert run("list") == 0 and command_line.main(["wide", "--width", "9"], {"bare": "no.module"}, tools) == 0
-    shown = capsys.readouterr().out
-    assert "commands\n  wide                   How wide is it?\n" in shown and "width 9 beside bare" in shown
+    output = capsys.readouterr().out
+    assert "commands\n  wide                   How wide is it?\n" in output and "width 9 beside bare" in output
     assert run("wide", "--help") == 0 and "How wide it is" in capsys.readouterr().out
     assert run("wiide") == 2 and "did you mean 'wide'?" in capsys.readouterr().err
     # no studies

@@ -44,14 +44,16 @@ def p_value(printed):
 def test_settings_and_other_programs_entries_are_told_apart(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "c2pa", None)
     metadata.save(tmp_path / "a.jpg", PICTURE, {"prompt": "a cat\x1b[2J", "seed": 3})
-    shown = verify(capsys, tmp_path / "a.jpg")
+    output = verify(capsys, tmp_path / "a.jpg")
     assert (
-        "JPEG, 32 × 32 pixels" in shown and "prompt: a cat?[2J seed: 3" in shown and "which anybody can write" in shown
+        "JPEG, 32 × 32 pixels" in output
+        and "prompt: a cat?[2J seed: 3" in output
+        and "which anybody can write" in output
     )
     assert (
-        "content credentials (C2PA): not read" in shown
-        and "[c2pa]" in shown
-        and "What is absent proves nothing" in shown
+        "content credentials (C2PA): not read" in output
+        and "[c2pa]" in output
+        and "What is absent proves nothing" in output
     )
     Image.fromarray(PICTURE).save(tmp_path / "bare.png")
     assert "metadata: no settings of gendiff" in verify(capsys, tmp_path / "bare.png")
@@ -65,14 +67,14 @@ def test_a_manifest_is_reported_with_what_its_state_means(tmp_path, capsys):
     assert "content credentials (C2PA): none" in verify(capsys, tmp_path / "a.png")
     certificate = content_credentials.self_made_certificate("A Test")
     content_credentials.sign(tmp_path / "a.png", tmp_path / "b.png", certificate, {"steps": 30}, program="a program")
-    shown = verify(capsys, tmp_path / "b.png")
-    assert "(C2PA): Valid: intact since it was signed; nobody vouches for the signer" in shown
-    assert "signed as 'A Test' by 'a program' origin: trainedAlgorithmicMedia steps: 30" in shown
+    output = verify(capsys, tmp_path / "b.png")
+    assert "(C2PA): Valid: intact since it was signed; nobody vouches for the signer" in output
+    assert "signed as 'A Test' by 'a program' origin: trainedAlgorithmicMedia steps: 30" in output
 
 
 def test_a_watermark_in_pixels_is_found_with_its_key_and_not_with_another(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(image_detection, "_ranked", quickly(image_detection._ranked_scores, static_argnames="keys"))
-    monkeypatch.setattr(image_detection, "_votes", quickly(lambda mark, seen, nonce: mark.votes(seen, nonce)))
+    monkeypatch.setattr(image_detection, "_votes", quickly(lambda mark, images, nonce: mark.votes(images, nonce)))
     monkeypatch.setattr(picture_evidence, "KEYS", 199)
     shape, grey = (16, 16, 1), PICTURE[::2, ::2, :1]
     for name, key in (("mark", KEY), ("other", OTHER)):
@@ -82,11 +84,11 @@ def test_a_watermark_in_pixels_is_found_with_its_key_and_not_with_another(tmp_pa
     mark = watermark_files.load_image(tmp_path / "mark.json")
     marked = quickly(lambda mark, images: mark.write(images))(mark, (grey[None] / 127.5 - 1).astype(np.float32))
     metadata.save(tmp_path / "a.png", np.round((np.clip(marked[0], -1, 1) + 1) * 127.5).astype(np.uint8), {})
-    shown = verify(capsys, tmp_path / "a.png", "--mark", tmp_path / "mark.json")
+    output = verify(capsys, tmp_path / "a.png", "--mark", tmp_path / "mark.json")
     assert (
-        p_value(shown) <= 0.01
-        and "4 of 4 bits agree" in shown
-        and "It is not the chance that the file is unmarked" in shown
+        p_value(output) <= 0.01
+        and "4 of 4 bits agree" in output
+        and "It is not the chance that the file is unmarked" in output
     )
     assert p_value(verify(capsys, tmp_path / "a.png", "--mark", tmp_path / "other.json")) > 0.01
 
@@ -106,15 +108,15 @@ def test_a_watermark_of_a_text_is_found_with_its_key_and_not_with_another(tmp_pa
     green = np.asarray(text_detection.scores(mark, np.arange(256)[:, None])[0])[:, 0]
     text = "".join(chr(letter) for letter in range(32, 127) if green[letter])
     (tmp_path / "a.txt").write_text(text, encoding="utf-8")
-    given = (tmp_path / "a.txt", "--model", "bytes", "--mark")
-    shown = verify(capsys, *given, tmp_path / "mark.json")
-    assert p_value(shown) < 1e-6 and f"{len(text)} of {len(text)} tokens scored" in shown
-    assert p_value(verify(capsys, *given, tmp_path / "other.json")) > 0.01
+    options = (tmp_path / "a.txt", "--model", "bytes", "--mark")
+    output = verify(capsys, *options, tmp_path / "mark.json")
+    assert p_value(output) < 1e-6 and f"{len(text)} of {len(text)} tokens scored" in output
+    assert p_value(verify(capsys, *options, tmp_path / "other.json")) > 0.01
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "tokenizer.json").write_text(tokens.plain().special_library.to_str())
     watermark_files.save(tmp_path / "of_model.json", text_watermarks.unigram(KEY, 257))
     as_model = verify(capsys, tmp_path / "a.txt", "--model", tmp_path / "model", "--mark", tmp_path / "of_model.json")
-    assert p_value(as_model) == p_value(shown)
+    assert p_value(as_model) == p_value(output)
     assert "a text file has no place for any" in verify(capsys, tmp_path / "a.txt")
 
 
@@ -134,18 +136,18 @@ def test_a_text_whose_tokens_read_again_are_not_those_that_were_written_keeps_mo
     mark = text_watermarks.green_list(KEY, tokenizer.size)
     possible = [set(tokenizer.decode([id])) <= set("aehimnorst ") for id in range(tokenizer.size)]
     logits = np.where(possible, 0, -np.inf).astype(np.float32)[None]
-    drawn = np.asarray(written(jax.random.key(0), mark, logits, 200))[0]
-    again = tokenizer.encode(tokenizer.decode(drawn))
-    assert 100 < len(again) < len(drawn)
-    (tmp_path / "a.txt").write_text(tokenizer.decode(drawn), encoding="utf-8")
+    sampled = np.asarray(written(jax.random.key(0), mark, logits, 200))[0]
+    again = tokenizer.encode(tokenizer.decode(sampled))
+    assert 100 < len(again) < len(sampled)
+    (tmp_path / "a.txt").write_text(tokenizer.decode(sampled), encoding="utf-8")
     for name, each in (("mark", mark), ("other", text_watermarks.green_list(OTHER, tokenizer.size))):
         watermark_files.save(tmp_path / f"{name}.json", each)
-    found, other = (
+    detection, other = (
         p_value(verify(capsys, tmp_path / "a.txt", "--model", tmp_path / "model", "--mark", tmp_path / f"{name}.json"))
         for name in ("mark", "other")
     )
-    whole = text_detection.detect(mark, drawn[None]).p[0]
-    assert whole < found < 1e-6 and other > 0.01
+    p_of_all = text_detection.detect(mark, sampled[None]).p[0]
+    assert p_of_all < detection < 1e-6 and other > 0.01
 
 
 @pytest.mark.fault("verify: another file, a damaged one, or a mark that does not belong to it")
@@ -182,5 +184,5 @@ def test_what_cannot_be_verified_ends_with_a_typed_error(words, code, message, t
     watermark_files.save("large.json", text_watermarks.unigram(KEY, 999))
     watermark_files.save("pixels.json", spread_spectrum.spread_spectrum(KEY, (16, 16, 3)))
     assert command_line.main(["verify", *words], catalogue.EXPERIMENTS) == code
-    shown = capsys.readouterr().err
-    assert message in shown and "Traceback" not in shown and len(shown.splitlines()) <= command_line.MOST_LINES
+    output = capsys.readouterr().err
+    assert message in output and "Traceback" not in output and len(output.splitlines()) <= command_line.MOST_LINES

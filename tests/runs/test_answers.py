@@ -25,8 +25,8 @@ def measured(**more):
         )
     ]
     figures = [results.Figure("curve.png", "a"), results.Figure("best.png", "b")]
-    given = {"seeds": (0, 1), "seconds": {}, "environment": ENVIRONMENT, "tables": tables, "figures": figures}
-    return results.conclude("ddim-steps", "?", {}, claims, **given | more)
+    fields = {"seeds": (0, 1), "seconds": {}, "environment": ENVIRONMENT, "tables": tables, "figures": figures}
+    return results.conclude("ddim-steps", "?", {}, claims, **fields | more)
 
 
 NUMBERS = {

@@ -26,15 +26,15 @@ def hue(path, colour):
     """How many opaque pixels have nearly this colour."""
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGBA")).astype(int)
-    wanted = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
-    return int(((np.abs(pixels[..., :3] - wanted).max(-1) < 3) & (pixels[..., 3] > 200)).sum())
+    channels = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+    return int(((np.abs(pixels[..., :3] - channels).max(-1) < 3) & (pixels[..., 3] > 200)).sum())
 
 
 def test_a_family_has_the_first_tone_for_its_least_number_and_the_last_for_its_largest(tmp_path):
-    drawn = families.families(
+    family = families.families(
         members(9, 1, 3), tmp_path / "a.png", "Loss", **NAMES, number_label="budget", marks="minima"
     )
-    assert drawn == Figure("a.png", "Loss")
+    assert family == Figure("a.png", "Loss")
     assert hue(tmp_path / "a.png", families.TONES[0]) > 100 and hue(tmp_path / "a.png", families.TONES[-1]) > 100
 
 

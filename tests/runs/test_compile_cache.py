@@ -37,7 +37,7 @@ def settings(monkeypatch, tmp_path):
     compilation_cache.reset_cache()
 
 
-def kept(path):
+def programs(path):
     """Which functions have a program there."""
     return sorted(file.name.removeprefix("jit_").split("-")[0] for file in path.glob("*-cache"))
 
@@ -87,9 +87,9 @@ def test_where_programs_cannot_be_kept_a_line_says_so_and_the_command_goes_on(pr
         monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     else:
         monkeypatch.setenv("XLA_FLAGS", f"--{devices.ONEDNN}=true")
-    said = []
-    assert compile_cache.use(say=said.append) is None and not compile_cache.in_use()
-    assert len(said) == 1 and said[0].startswith("note: compiled programs are not kept, because ")
+    messages = []
+    assert compile_cache.use(say=messages.append) is None and not compile_cache.in_use()
+    assert len(messages) == 1 and messages[0].startswith("note: compiled programs are not kept, because ")
     assert float(jax.jit(lambda x: x + 1)(1.0)) == 2.0
 
 
@@ -112,7 +112,7 @@ def test_programs_that_cannot_be_stored_are_left_out_and_all_others_kept():
     lowered = Unkept(jax.jit(third)).lower(x)
     assert lowered.cost_analysis() and float(lowered.compile()(x)[0]) == float(jnp.tan(x)[0])
     jax.jit(fourth)(x)
-    names = kept(path)
+    names = programs(path)
     assert {"first", "fourth"} <= set(names) and not {"second", "third"} & set(names)
 
 
@@ -160,13 +160,13 @@ COLD = """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["of the user", "asked for"])
-def test_a_cold_process_finds_kept_programs_and_computes_the_same_bits(place, tmp_path):
+@pytest.mark.parametrize("location", ["of the user", "asked for"])
+def test_a_cold_process_finds_kept_programs_and_computes_the_same_bits(location, tmp_path):
     """With oneDNN a loop, and a program without one, are not stored, where jaxlib would crash."""
     variables = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "home"), "JAX_PLATFORMS": "cpu"}
     outputs, counts = [], []
     for name in ("first", "second"):
-        words = [str(tmp_path / f"{name}.npz"), *([str(tmp_path / "mine")] if place == "asked for" else [])]
+        words = [str(tmp_path / f"{name}.npz"), *([str(tmp_path / "mine")] if location == "asked for" else [])]
         ended = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(COLD), *words],
             capture_output=True,

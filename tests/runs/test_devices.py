@@ -44,13 +44,13 @@ def gradients(activations, kernels, x):
     out) by name.
     """
 
-    def of(activation, kernel):
+    def gradient(activation, kernel):
         return jax.grad(lambda kernel: jnp.sum(activation(x @ kernel) ** 2))(kernel)
 
     return {
         name: (
-            jax.vmap(lambda kernel, of=of, name=name: of(activations[name], kernel))(kernel[:-1]),
-            of(activations[name], kernel[-1]),
+            jax.vmap(lambda kernel, gradient=gradient, name=name: gradient(activations[name], kernel))(kernel[:-1]),
+            gradient(activations[name], kernel[-1]),
         )
         for name, kernel in kernels.items()
     }
@@ -63,8 +63,11 @@ def test_activations_of_linear_layers_that_onednn_takes_have_their_own_gradients
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(128, 256)), jnp.float32)
     kernels = {name: jnp.asarray(rng.normal(size=(3, 256, 256)) / 16, jnp.float32) for name in layers.ACTIVATIONS}
-    of = functools.partial(gradients, layers.ACTIVATIONS)
-    chosen, plain = jax.jit(of, compiler_options=devices.compiler_options())(kernels, x), quickly(of)(kernels, x)
+    gradient = functools.partial(gradients, layers.ACTIVATIONS)
+    chosen, plain = (
+        jax.jit(gradient, compiler_options=devices.compiler_options())(kernels, x),
+        quickly(gradient)(kernels, x),
+    )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), chosen, plain)
 
 

@@ -26,7 +26,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def complete(tmp_path_factory):
     """An undisturbed run of TRAINING."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
     assert command_line.main([*TRAINING, "--out", str(folder)], {"toy": toy.EXPERIMENT}) == 0
@@ -37,13 +37,13 @@ def whole(tmp_path_factory):
 def mounted(folder, *options):
     """Within: a file system of its own at the folder. Needs the right to mount."""
     folder.mkdir(exist_ok=True)
-    made = (
+    mount = (
         subprocess.run(["mount", *options, str(folder)], capture_output=True, text=True)
         if shutil.which("mount")
         else None
     )
-    if made is None or made.returncode != 0:
-        pytest.skip(f"nothing can be mounted here: {made and made.stderr}")
+    if mount is None or mount.returncode != 0:
+        pytest.skip(f"nothing can be mounted here: {mount and mount.stderr}")
     try:
         yield folder
     finally:
@@ -82,12 +82,12 @@ def read_only(trained, tmp_path):
 def test_what_may_not_be_written_is_said_at_once(words, read_only, capsys):
     before = sorted(path.name for path in read_only.iterdir())
     assert command_line.main([word.replace("RUN", str(read_only)) for word in words], {"toy": toy.EXPERIMENT}) == 2
-    shown = capsys.readouterr()
+    output = capsys.readouterr()
     assert (
-        any(word in shown.err for word in ("not writable", "cannot be made", "Read-only"))
-        and "compiling" not in shown.out
+        any(word in output.err for word in ("not writable", "cannot be made", "Read-only"))
+        and "compiling" not in output.out
     )
-    assert len(shown.err.splitlines()) <= command_line.MOST_LINES
+    assert len(output.err.splitlines()) <= command_line.MOST_LINES
     assert sorted(path.name for path in read_only.iterdir()) == before
 
 
@@ -104,7 +104,7 @@ def test_samples_of_a_run_that_may_not_be_written_go_elsewhere(read_only, tmp_pa
 @pytest.mark.fault("disk full", "a checkpoint's folder cannot be made")
 @pytest.mark.slow
 @pytest.mark.parametrize("size", ["40k", "100k"])
-def test_a_full_disk_ends_a_run_with_74_and_it_goes_on_when_there_is_space(size, whole, tmp_path):
+def test_a_full_disk_ends_a_run_with_74_and_it_goes_on_when_there_is_space(size, complete, tmp_path):
     with mounted(tmp_path / "tiny", "-t", "tmpfs", "-o", f"size={size}", "tmpfs") as tiny:
         ended = subprocess.run(
             [sys.executable, str(Path(toy.__file__)), *TRAINING, "--out", str(tiny / "run")],
@@ -120,7 +120,7 @@ def test_a_full_disk_ends_a_run_with_74_and_it_goes_on_when_there_is_space(size,
         assert not list(tiny.rglob("*.tmp"))
         subprocess.run(["mount", "-o", "remount,size=20m", str(tiny)], check=True)
         finished(start([*TRAINING, "--out", str(tiny / "run")]))
-        assert_same_run(whole, tiny / "run")
+        assert_same_run(complete, tiny / "run")
 
 
 @pytest.mark.fault("disk full")

@@ -42,8 +42,8 @@ def several(count, folder, *options, each=lambda process: (), **environment):
 
 def ended(processes, within=100):
     """(exit codes, what each said)."""
-    said = [process.communicate(timeout=within)[0] for process in processes]
-    return [process.returncode for process in processes], said
+    outputs = [process.communicate(timeout=within)[0] for process in processes]
+    return [process.returncode for process in processes], outputs
 
 
 def until_step(processes, folder, step):
@@ -82,15 +82,17 @@ def test_a_signal_to_one_process_saves_one_step_on_all_and_another_count_goes_on
     with several(2, folder, *OPTIONS, TOY_PAUSE="0.05") as processes:
         until_step(processes, folder, 8)
         processes[1].terminate()
-        codes, said = ended(processes)
-    assert codes == [errors.PREEMPTED] * 2, said
+        codes, outputs = ended(processes)
+    assert codes == [errors.PREEMPTED] * 2, outputs
     stored = max(int(path.name) for path in (folder / "checkpoints" / "seed_0").iterdir() if path.name.isdecimal())
-    assert "interrupted by another process" in said[0] and "interrupted by SIGTERM" in said[1]
-    assert all(f"at step {stored} of seed 0; its newest checkpoint is that of step {stored}" in each for each in said)
+    assert "interrupted by another process" in outputs[0] and "interrupted by SIGTERM" in outputs[1]
+    assert all(
+        f"at step {stored} of seed 0; its newest checkpoint is that of step {stored}" in each for each in outputs
+    )
     with several(4, folder, *OPTIONS) as processes:
-        codes, said = ended(processes)
-    assert codes == [errors.DONE] * 4, said
-    assert f"over 4 cpu devices, from step {stored}" in said[0] and "toy" not in said[1]
+        codes, outputs = ended(processes)
+    assert codes == [errors.DONE] * 4, outputs
+    assert f"over 4 cpu devices, from step {stored}" in outputs[0] and "toy" not in outputs[1]
     assert_as_alone(folder, alone)
 
 
@@ -114,9 +116,9 @@ def test_the_others_end_when_one_dies_or_stands_still_and_one_process_goes_on_al
 @pytest.mark.slow
 def test_processes_with_other_settings_end_with_what_differs_and_leave_no_folder(tmp_path):
     with several(2, tmp_path / "run", each=lambda process: ("--batch", str(8 + process))) as processes:
-        codes, said = ended(processes)
-    assert codes == [errors.USAGE] * 2, said
-    for each in said:
+        codes, outputs = ended(processes)
+    assert codes == [errors.USAGE] * 2, outputs
+    for each in outputs:
         assert "the configuration of process 1 differs" in each
         assert [line.split() for line in each.splitlines() if "batch" in line] == [["config.batch", "8", "9"]]
     assert not (tmp_path / "run").exists()
@@ -129,9 +131,9 @@ def test_two_processes_share_the_shards_and_leave_the_bytes_of_one(alone, tmp_pa
     shared = [
         start([*draw, str(tmp_path / "two"), "--processes", "2", "--process", str(number)]) for number in range(2)
     ]
-    codes, said = ended(shared)
-    assert codes == [errors.DONE] * 2, said
-    assert "3 shards" in said[0] and "2 shards" in said[1]
+    codes, outputs = ended(shared)
+    assert codes == [errors.DONE] * 2, outputs
+    assert "3 shards" in outputs[0] and "2 shards" in outputs[1]
     one, two = ({path.name: path.read_bytes() for path in (tmp_path / name).glob("*.npz")} for name in ("one", "two"))
     assert one == two and len(one) == 5
 
@@ -146,7 +148,7 @@ SLURM = {
 
 
 @table(
-    ("environment", "place"),
+    ("environment", "expected"),
     [
         ({}, None),
         (SLURM, Place(None, 4, 3)),
@@ -174,8 +176,8 @@ SLURM = {
         (SLURM | {"JAX_COORDINATOR_ADDRESS": "n:1"}, Place("n:1", 4, 3)),
     ],
 )
-def test_a_place_is_found_in_the_variables_of_a_cluster(environment, place):
-    assert cluster.find(environment) == place
+def test_a_place_is_found_in_the_variables_of_a_cluster(environment, expected):
+    assert cluster.find(environment) == expected
 
 
 @table(

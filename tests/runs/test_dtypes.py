@@ -95,12 +95,12 @@ def test_auto_is_said_once_and_recorded_as_what_it_came_to(cpu, tmp_path, capsys
     ]
     assert stored == ["bfloat16", "bfloat16"]
     cpu()
-    assert dtypes.settled(Typed(dtype="auto"), Progress(quiet=True)) == Typed()
+    assert dtypes.resolve(Typed(dtype="auto"), Progress(quiet=True)) == Typed()
 
 
 def test_presets_are_float32_unless_asked(tmp_path, cpu):
     cpu("amx_bf16")
-    assert dtypes.settled(Typed(), Progress(quiet=True)) == Typed(dtype="float32")
+    assert dtypes.resolve(Typed(), Progress(quiet=True)) == Typed(dtype="float32")
 
 
 def test_samples_take_another_dtype_than_their_run_which_stays_as_it_is(tmp_path, cpu, capsys):
@@ -111,13 +111,13 @@ def test_samples_take_another_dtype_than_their_run_which_stays_as_it_is(tmp_path
         networks.append(config.dtype)
         return toy.model(config)
 
-    own = {"toy": dataclasses.replace(TYPED, sample=image_sampling.command(model))}
+    experiments = {"toy": dataclasses.replace(TYPED, sample=image_sampling.command(model))}
     assert run(tmp_path / "run") == 0
     for words in ((), ("--dtype", "bfloat16"), ("--dtype", "auto")):
         out = tmp_path / f"{len(words)}{words[-1:]}.npz"
         assert (
             command_line.main(
-                ["sample", str(tmp_path / "run"), "--num", "2", "--steps", "2", *words, "--out", str(out)], own
+                ["sample", str(tmp_path / "run"), "--num", "2", "--steps", "2", *words, "--out", str(out)], experiments
             )
             == 0
         )
@@ -138,8 +138,8 @@ def test_samples_of_an_experiment_without_a_choice_take_none(tmp_path, capsys):
 
 def test_an_unknown_dtype_exits_2_with_those_that_there_are(tmp_path, capsys):
     assert run(tmp_path / "run", "--dtype", "float8") == 2
-    told = capsys.readouterr().err
-    assert all(word in told for word in ("Invalid choice", "float8", "auto", "float32", "bfloat16"))
+    errors = capsys.readouterr().err
+    assert all(word in errors for word in ("Invalid choice", "float8", "auto", "float32", "bfloat16"))
 
 
 def test_a_run_that_was_stored_under_the_older_name_keeps_its_dtype(tmp_path):

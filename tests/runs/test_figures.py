@@ -45,9 +45,9 @@ def test_a_grid_shows_each_image_where_it_belongs_enlarged_without_blur(tmp_path
 def test_gaps_and_empty_places_are_transparent_or_of_the_given_ground(tmp_path):
     for ground, mode, value in ((None, "LA", 0), (255, "L", 255)):
         figures.grid(np.zeros((3, 8, 8)), 2, tmp_path / "a.png", "", scale=1, gap=2, ground=ground)
-        sheet, found = pixels(tmp_path / "a.png")
+        sheet, information = pixels(tmp_path / "a.png")
         last = sheet if ground else sheet[..., 1]
-        assert found == mode and np.all(last[:8, 8:10] == value) and np.all(last[10:, 10:] == value)
+        assert information == mode and np.all(last[:8, 8:10] == value) and np.all(last[10:, 10:] == value)
 
 
 def test_colour_images_and_jax_arrays_are_drawn(tmp_path):
@@ -191,11 +191,11 @@ def test_more_than_six_curves_have_a_small_plot_each(tmp_path, monkeypatch, coun
     monkeypatch.setattr(plots, "save", lambda figure, path, caption: canvases.append(figure))
     series = [plots.Curve(str(n), [1, 10], [n, n]) for n in range(count)]
     plots.curves(series, tmp_path / "a.png", "", x_label="x", y_label="y", log_x=True, thresholds=[("goal", 1.0)])
-    seen = [axes for axes in canvases[0].axes if axes.get_visible()]
-    assert len(seen) == plots_drawn and canvases[0].get_figheight() <= plots.TALLEST
-    assert all(axes.get_axisbelow() is True for axes in seen)
-    assert not any(axes.get_legend() for axes in seen)  # it stands above them, where it hides nothing
-    bold = [[line.get_label() for line in axes.get_lines() if line.get_color() in plots.COLOURS] for axes in seen]
+    visible = [axes for axes in canvases[0].axes if axes.get_visible()]
+    assert len(visible) == plots_drawn and canvases[0].get_figheight() <= plots.TALLEST
+    assert all(axes.get_axisbelow() is True for axes in visible)
+    assert not any(axes.get_legend() for axes in visible)  # it stands above them, where it hides nothing
+    bold = [[line.get_label() for line in axes.get_lines() if line.get_color() in plots.COLOURS] for axes in visible]
     assert bold == ([[str(n) for n in range(count)]] if plots_drawn == 1 else [[str(n)] for n in range(count)])
 
 
@@ -243,16 +243,16 @@ def test_a_row_of_bars_may_hold_a_dot_of_each_of_several_series(tmp_path, monkey
 def test_an_explorer_s_pictures_lie_on_the_sheet_in_the_order_of_its_axes(tmp_path):
     pictures = np.random.default_rng(0).uniform(-1, 1, (2, 3, 4, 8, 8, 3))
     axes = (Axis("scale", (0, 1)), Axis("steps", (5, 10, 20)))
-    drawn = figures.explorer(pictures, axes, tmp_path / "a.png", "Samples", start=(1, 0), columns=2)
-    assert drawn == Explorer("a.png", "Samples", axes, (1, 0))
+    explorer = figures.explorer(pictures, axes, tmp_path / "a.png", "Samples", start=(1, 0), columns=2)
+    assert explorer == Explorer("a.png", "Samples", axes, (1, 0))
     sheet, layout = sprite(tmp_path / "a.png")
     assert layout["count"] == 6 and (layout["width"], layout["height"]) == (17, 17)
-    for place in np.ndindex(2, 3):
-        number = place[0] * 3 + place[1]
+    for position in np.ndindex(2, 3):
+        number = position[0] * 3 + position[1]
         left, top = number % layout["columns"] * 17, number // layout["columns"] * 17
-        assert np.array_equal(sheet[top : top + 8, left : left + 8, :3], figures.to_pixels(pictures[place][0]))
+        assert np.array_equal(sheet[top : top + 8, left : left + 8, :3], figures.to_pixels(pictures[position][0]))
         assert np.array_equal(
-            sheet[top + 9 : top + 17, left + 9 : left + 17, :3], figures.to_pixels(pictures[place][3])
+            sheet[top + 9 : top + 17, left + 9 : left + 17, :3], figures.to_pixels(pictures[position][3])
         )
 
 
@@ -260,17 +260,17 @@ def test_an_explorer_s_pictures_lie_on_the_sheet_in_the_order_of_its_axes(tmp_pa
 def test_a_palette_keeps_few_colours_exactly_and_the_ground_transparent(tmp_path, channels):
     pictures = np.random.default_rng(0).choice([-1.0, 0.0, 1.0], (2, 3, 4, 8, 8, 1)).repeat(channels, -1)
     axes = (Axis("scale", (0, 1)), Axis("steps", (5, 10, 20)))
-    drawn = [
+    explorer = [
         figures.explorer(pictures, axes, tmp_path / f"{colours}.png", "", colours=colours) for colours in (None, 8)
     ]
-    full, small = (tmp_path / each.file for each in drawn)
+    full, small = (tmp_path / each.file for each in explorer)
     with Image.open(full) as first, Image.open(small) as second:
         second.load()
         assert second.mode == "P" and json.loads(second.text["frames"])["count"] == 6
-        wanted, found = np.asarray(first.convert("RGBA")), np.asarray(second.convert("RGBA"))
-    assert np.array_equal(wanted[..., 3], found[..., 3]) and (found[..., 3] == 0).any()
-    shown = wanted[..., 3] > 0
-    assert np.array_equal(wanted[shown], found[shown])
+        expected, information = np.asarray(first.convert("RGBA")), np.asarray(second.convert("RGBA"))
+    assert np.array_equal(expected[..., 3], information[..., 3]) and (information[..., 3] == 0).any()
+    opaque = expected[..., 3] > 0
+    assert np.array_equal(expected[opaque], information[opaque])
 
 
 def panels(*titles, y=(0.1, 0.4, 0.9), x=(0.0, 1.0, 12.0)):

@@ -55,8 +55,8 @@ def test_a_measured_number_has_the_digits_of_its_interval():
 
 
 def test_a_threshold_and_a_setting_are_shown_as_configured_with_a_true_minus_sign():
-    shown = [formatting.needed(*of) for of in (("<=", 1.75), (">=", 10.0), (">=", 0.98765432))]
-    assert shown == ["≤ 1.75", "≥ 10", "≥ 0.98765432"]
+    texts = [formatting.needed(*pair) for pair in (("<=", 1.75), (">=", 10.0), (">=", 0.98765432))]
+    assert texts == ["≤ 1.75", "≥ 10", "≥ 0.98765432"]
     assert [formatting.setting(value) for value in (-1.5, 2.0, 12, 0.05)] == ["−1.5", "2", "12", "0.05"]
 
 

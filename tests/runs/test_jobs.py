@@ -40,12 +40,12 @@ def machine(tmp_path, monkeypatch):
     """A PATH on which the commands of batch systems write down their words; `code` is what the program ends with, start
     by start.
     """
-    place = tmp_path / "bin"
-    place.mkdir()
+    folder = tmp_path / "bin"
+    folder.mkdir()
 
     def command(name, text):
-        (place / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
-        (place / name).chmod(0o755)
+        (folder / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
+        (folder / name).chmod(0o755)
 
     def note(name):
         return f'printf "%s\\n" "{name}${{*:+ $*}}" >> {tmp_path}/calls'
@@ -62,7 +62,7 @@ def machine(tmp_path, monkeypatch):
           *" ssh "*) exec program ;;
         esac""",
     )
-    monkeypatch.setenv("PATH", f"{place}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHON", "program")
     return tmp_path
 
@@ -142,7 +142,7 @@ def test_a_slurm_job_may_be_requeued_appends_to_its_log_and_is_warned_before_its
     ],
 )
 def test_the_jobs_of_an_array_share_all_shards_and_none_twice(num, jobs, spans, machine):
-    found = []
+    taken = []
     for task in range(jobs):
         numbers = {
             "SLURM_ARRAY_TASK_ID": str(task + 4),
@@ -154,14 +154,14 @@ def test_the_jobs_of_an_array_share_all_shards_and_none_twice(num, jobs, spans, 
         )
         assert ended == 0
         words = calls[0].split() if isinstance(calls, list) else []
-        found.append(words[words.index("--shards") + 1] if words else None)
+        taken.append(words[words.index("--shards") + 1] if words else None)
         if words:
             assert words[:7] == "srun program -u -m experiments sample runs/photos".split()
             assert (
                 words[7:]
-                == f"--num {num} --shard-size 1000 --shards {found[-1]} --out samples/photos --steps 5".split()
+                == f"--num {num} --shard-size 1000 --shards {taken[-1]} --out samples/photos --steps 5".split()
             )
-    assert found == spans
+    assert taken == spans
 
 
 @table("code", NOT_AGAIN)
@@ -201,10 +201,10 @@ def test_a_tpu_slice_that_is_taken_away_is_asked_for_again_and_deleted_at_the_en
     assert ended == 0
     first = ["create", "describe", "describe", "ssh", "describe", "delete"]
     assert verbs(calls) == [*first, "create", "describe", "ssh", "describe", "delete"]
-    begun = next(call for call in calls if " ssh " in call)
+    started = next(call for call in calls if " ssh " in call)
     assert (
-        "--worker=all" in begun
-        and r"restart.sh .venv/bin/python -u -m experiments run images --data my\ photos" in begun
+        "--worker=all" in started
+        and r"restart.sh .venv/bin/python -u -m experiments run images --data my\ photos" in started
     )
 
 
@@ -290,9 +290,9 @@ def job_set():
 
 
 def test_the_job_set_has_fields_that_kubernetes_knows_and_ends_for_good_where_a_restart_cannot_help():
-    whole = job_set()
-    (rule,), (replicated,) = whole.spec.failure_policy.rules, whole.spec.replicated_jobs
-    assert whole.spec.failure_policy.max_restarts >= 50
+    manifest = job_set()
+    (rule,), (replicated,) = manifest.spec.failure_policy.rules, manifest.spec.replicated_jobs
+    assert manifest.spec.failure_policy.max_restarts >= 50
     assert (rule.action, rule.on_job_failure_reasons) == ("FailJobSet", ["PodFailurePolicy"])
     job = replicated.template.spec
     (pods,) = job.pod_failure_policy.rules

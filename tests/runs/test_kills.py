@@ -68,9 +68,9 @@ def lives(words, kills, longest, pause="0", seed=None, watched="", growth=1):
 @pytest.mark.fault("kill -9 anywhere, then resume", "kill -9 during save")
 @pytest.mark.slow
 def test_a_run_killed_more_than_twenty_times_ends_bitwise_as_an_undisturbed_one(tmp_path):
-    whole = start([*TRAINING, "--out", str(tmp_path / "whole")])
+    undisturbed = start([*TRAINING, "--out", str(tmp_path / "whole")])
     assert lives([*TRAINING, "--out", str(tmp_path / "killed")], KILLS, 3.0, "0.02") == KILLS
-    finished(whole)
+    finished(undisturbed)
     assert_same_run(tmp_path / "whole", tmp_path / "killed", (3,))
     steps = [json.loads(line)["step"] for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()]
     assert steps == [*range(1, 1201)]
@@ -105,10 +105,10 @@ def test_a_signal_while_compiling_exits_42_and_the_same_command_goes_on(tmp_path
         patched.setattr(devices, "compiled", interrupted)
         patched.setattr(training_loop, "LONG", 0.0)
         assert command_line.main(words, {"toy": toy.EXPERIMENT}) == 42
-    out, told = capsys.readouterr()
+    out, errors = capsys.readouterr()
     assert "--compile-cache FOLDER keeps it" in out
     assert (
-        "SIGTERM at step 0 of seed 0: none of its steps had been finished" in told
+        "SIGTERM at step 0 of seed 0: none of its steps had been finished" in errors
         and not (tmp_path / "run" / "results.json").exists()
     )
     assert command_line.main(words, {"toy": toy.EXPERIMENT}) == 0

@@ -108,9 +108,9 @@ def test_one_axis_takes_all_devices(axis):
 
 
 def test_a_preset_may_bring_a_mesh_and_an_option_another(tmp_path, monkeypatch):
-    seen = []
+    meshes_built = []
     monkeypatch.setattr(
-        command_line.runner, "run", lambda experiment, config, folder, *rest, **more: seen.append(folder.mesh)
+        command_line.runner, "run", lambda experiment, config, folder, *rest, **more: meshes_built.append(folder.mesh)
     )
     with_mesh = dataclasses.replace(
         toy.EXPERIMENT, presets={**toy.EXPERIMENT.presets, "wide": toy.Config()}, meshes={"wide": "fsdp=all"}
@@ -120,7 +120,7 @@ def test_a_preset_may_bring_a_mesh_and_an_option_another(tmp_path, monkeypatch):
             command_line.main(["run", "toy", "--out", str(tmp_path / str(number)), *options], {"toy": with_mesh})
             == errors.DONE
         )
-    assert seen == [Axes(), Axes(1, None, 1), Axes(1, 1, 1)]
+    assert meshes_built == [Axes(), Axes(1, None, 1), Axes(1, 1, 1)]
 
 
 def test_json_of_a_run_does_not_depend_on_the_mesh(tmp_path):

@@ -8,9 +8,11 @@ from gendiff.runs import paired_timing, program_costs
 
 def test_calls_take_turns_and_every_second_round_runs_backwards():
     order: list[str] = []
-    found = paired_timing.interleave({"a": lambda: order.append("a") or 1.0, "b": lambda: order.append("b") or 2.0}, 3)
+    seconds_of = paired_timing.interleave(
+        {"a": lambda: order.append("a") or 1.0, "b": lambda: order.append("b") or 2.0}, 3
+    )
     assert order == ["a", "b", "b", "a", "a", "b"]
-    assert found == {"a": (1.0, 1.0, 1.0), "b": (2.0, 2.0, 2.0)}
+    assert seconds_of == {"a": (1.0, 1.0, 1.0), "b": (2.0, 2.0, 2.0)}
 
 
 def test_short_work_is_repeated_until_it_takes_a_while_and_its_seconds_are_of_one(monkeypatch):
@@ -24,9 +26,9 @@ def test_short_work_is_repeated_until_it_takes_a_while_and_its_seconds_are_of_on
 
         return call
 
-    found = paired_timing.timed({"short": work("short", 0.03), "long": work("long", 0.5)}, 2, least=0.1)
+    seconds_of = paired_timing.timed({"short": work("short", 0.03), "long": work("long", 0.5)}, 2, least=0.1)
     assert done.count("short") == 2 + 2 * 4 and done.count("long") == 2 + 2
-    assert [round(value, 6) for value in found["short"]] == [0.03, 0.03] and found["long"] == (0.5, 0.5)
+    assert [round(value, 6) for value in seconds_of["short"]] == [0.03, 0.03] and seconds_of["long"] == (0.5, 0.5)
 
 
 def test_a_product_of_matrices_costs_its_operations_and_the_memory_of_its_matrices():

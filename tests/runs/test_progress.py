@@ -50,14 +50,14 @@ def test_a_line_comes_now_and_then_and_says_what_is_left(clock):
 
 def test_the_seconds_of_a_stage_add_up_and_those_of_one_that_failed_are_kept_and_not_shown(clock, tmp_path):
     stream, timings = io.StringIO(), tmp_path / "timings.jsonl"
-    shown = Progress(stream, timings)
+    progress = Progress(stream, timings)
     for seconds in (3, 4):
-        with shown.phase("judge"):
+        with progress.phase("judge"):
             clock[0] += seconds
-    with pytest.raises(RuntimeError), shown.phase("judge", seed=1):
+    with pytest.raises(RuntimeError), progress.phase("judge", seed=1):
         clock[0] += 5
         raise RuntimeError
-    assert shown.seconds == {"judge": 12.0} and stream.getvalue().splitlines() == ["judge: 3.0 s", "judge: 4.0 s"]
+    assert progress.seconds == {"judge": 12.0} and stream.getvalue().splitlines() == ["judge: 3.0 s", "judge: 4.0 s"]
     assert json.loads(timings.read_text().splitlines()[-1]) == {"phase": "judge", "seed": 1, "seconds": 5.0}
 
 
@@ -79,12 +79,12 @@ def test_a_broken_line_of_times_is_told_of_and_a_torn_last_one_is_not(tmp_path):
 def test_a_stage_within_a_stage_is_counted_once(tmp_path):
     timings = tmp_path / "timings.jsonl"
     for _ in range(2):
-        shown = Progress(io.StringIO(), timings=timings)
-        with shown.phase("train"):
+        stages = Progress(io.StringIO(), timings=timings)
+        with stages.phase("train"):
             for seed in (0, 1):
-                with shown.phase("train", seed=seed):
+                with stages.phase("train", seed=seed):
                     time.sleep(0.01)
-        assert set(shown.seconds) == {"train"} and 0.02 <= shown.seconds["train"]
+        assert set(stages.seconds) == {"train"} and 0.02 <= stages.seconds["train"]
     outer = sum(line["seconds"] for line in map(json.loads, timings.read_text().splitlines()) if "seed" not in line)
     with open(timings, "a") as file:
         file.write('{"phase": "train", "sec')
@@ -95,11 +95,11 @@ def test_a_terminal_gets_a_bar_and_anything_else_plain_lines():
     terminal, file = io.StringIO(), io.StringIO()
     terminal.isatty = lambda: True
     for stream in (terminal, file):
-        shown = Progress(stream)
-        with shown.phase("train"), shown.task("train", 3) as task:
+        progress = Progress(stream)
+        with progress.phase("train"), progress.task("train", 3) as task:
             for done in (1, 2, 3):
                 task.update(done, f"loss 0.{done}")
-            shown.line("[half] done")
-        assert "[half] done" in stream.getvalue() and "/s" in stream.getvalue() and shown.seconds["train"] >= 0
+            progress.line("[half] done")
+        assert "[half] done" in stream.getvalue() and "/s" in stream.getvalue() and progress.seconds["train"] >= 0
     assert "━" in terminal.getvalue()
     assert "\x1b" not in file.getvalue() and "train: 3/3 loss 0.3" in file.getvalue()

@@ -53,14 +53,18 @@ class Page(HTMLParser):
 
 
 def claims():
-    told = {"n": 5000, "figure": "samples.png"}
+    fields = {"n": 5000, "figure": "samples.png"}
     text = "The judge names the class asked for"
-    made = [
-        verdicts.claim("accuracy", text, 0.9637, (0.9512, 0.9741), ">=", 0.95, seed=seed, **told) for seed in (0, 1, 2)
+    all_claims = [
+        verdicts.claim("accuracy", text, 0.9637, (0.9512, 0.9741), ">=", 0.95, seed=seed, **fields)
+        for seed in (0, 1, 2)
     ]
-    made.append(verdicts.claim("copies", ATTACK, -0.002, (-0.006, 0.012), "<=", 0.01, n=450, seed=None))
+    all_claims.append(verdicts.claim("copies", ATTACK, -0.002, (-0.006, 0.012), "<=", 0.01, n=450, seed=None))
     control = {"n": 1000, "seed": 0, "kind": "control"}
-    return [*made, verdicts.claim("untrained", "Untrained: ≥ 10 × floor", 200.0, (190.0, 210.0), ">=", 10.0, **control)]
+    return [
+        *all_claims,
+        verdicts.claim("untrained", "Untrained: ≥ 10 × floor", 200.0, (190.0, 210.0), ">=", 10.0, **control),
+    ]
 
 
 def opened(folder):
@@ -218,11 +222,11 @@ def test_numbers_that_are_none_are_shown_and_not_drawn(tmp_path):
     ],
 )
 def test_a_file_that_is_missing_or_another_is_an_error_with_its_path(folder, file, spoil, message):
-    whole = (folder / file).read_bytes()
+    before = (folder / file).read_bytes()
     spoil(folder / file)
     with pytest.raises(DataError, match=f"^{folder / file}: {message}"):
         report.write(folder)
-    (folder / file).write_bytes(whole)
+    (folder / file).write_bytes(before)
 
 
 def test_a_main_table_and_its_note_are_shown_on_the_terminal_too(tmp_path):
@@ -231,9 +235,9 @@ def test_a_main_table_and_its_note_are_shown_on_the_terminal_too(tmp_path):
         results.Table("Near", ("set", "distance", "recall"), rows, "few pictures", main=True),
         results.Table("Hidden", ("a",), ((1,),)),
     ]
-    told = {"seeds": (), "seconds": {}, "environment": ENVIRONMENT, "named": False}
+    fields = {"seeds": (), "seconds": {}, "environment": ENVIRONMENT, "named": False}
     outcome = results.conclude(
-        "x", "?", {"steps": None, "batch": None}, [], tables=tables, chosen={"steps": "7"}, **told
+        "x", "?", {"steps": None, "batch": None}, [], tables=tables, chosen={"steps": "7"}, **fields
     )
     text = report.table_text(outcome)
     assert "verdicts belong to the presets" in text and "Hidden" not in text

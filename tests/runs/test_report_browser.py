@@ -62,16 +62,16 @@ def address(tmp_path_factory):
         figures.Panel(name, [figures.Curve("shapes", x, x / 12, x / 12 - 0.1, x / 12 + 0.1)])
         for name in ("Adherence", "Diversity")
     ]
-    drawn = [
+    plots = [
         figures.small_multiples(panels, folder / f"{name}.png", caption, x_label="guidance scale", columns=columns)
         for columns, name, caption in ((1, "narrow", "Below each other"), (2, "wide", "Beside each other"))
     ]
-    told = {"n": 100, "seed": 0}
+    fields = {"n": 100, "seed": 0}
     rises = verdicts.claim(
-        "adherence", "Adherence rises with the scale", 0.9, (0.8, 0.95), ">=", 0.5, figure="narrow.png", **told
+        "adherence", "Adherence rises with the scale", 0.9, (0.8, 0.95), ">=", 0.5, figure="narrow.png", **fields
     )
     deaf = verdicts.claim(
-        "unlabelled", "A network that ignores its label", 0.0, (-0.1, 0.1), ">=", 0.05, kind="control", **told
+        "unlabelled", "A network that ignores its label", 0.0, (-0.1, 0.1), ">=", 0.05, kind="control", **fields
     )
     outcome = results.conclude(
         "guidance",
@@ -83,7 +83,7 @@ def address(tmp_path_factory):
         environment=results.Environment(
             commit="a" * 40, dirty=False, versions={"jax": "1"}, machine={"devices": "x" * 90}
         ),
-        figures=drawn,
+        figures=plots,
         tables=[results.Table("Many columns", tuple("abcdefgh"), (("a method with a name", *((0.5, 0.4, 0.6),) * 7),))],
         explorers=[explorer],
     )
@@ -96,7 +96,7 @@ def opened(browser, address):
     """opened(width=…, **options of a browser context) -> the loaded page; fails where a page complained or asked for
     anything.
     """
-    contexts, message, asked = [], [], []
+    contexts, message, urls = [], [], []
 
     def open_page(width=1280, **options):
         contexts.append(browser.new_context(viewport={"width": width, "height": 800}, offline=True, **options))
@@ -104,7 +104,7 @@ def opened(browser, address):
         page.set_default_timeout(60_000)  # a loaded machine must not fail it
         page.on("console", lambda message: message.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: message.append(f"error: {error}"))
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: urls.append(request.url))
         page.goto(address)
         return page
 
@@ -112,7 +112,7 @@ def opened(browser, address):
     for context in contexts:
         context.close()
     assert message == []
-    assert [url for url in asked if not url.startswith("data:")] == [address] * len(contexts)
+    assert [url for url in urls if not url.startswith("data:")] == [address] * len(contexts)
 
 
 def colour(sprite):
@@ -137,10 +137,10 @@ def test_each_slider_changes_the_picture_and_its_value_by_keyboard(opened):
         (scale, "Home", (0, 50)),
         (scale, "End", (12, 50)),
     ]
-    for slider, key, shown in (*moves, (steps, "ArrowLeft", (12, 10))):
+    for slider, key, texts in (*moves, (steps, "ArrowLeft", (12, 10))):
         slider.press(key)
-        assert colour(sprite) == COLOURS[shown]
-        assert box.locator("output").all_inner_texts() == [str(value) for value in shown]
+        assert colour(sprite) == COLOURS[texts]
+        assert box.locator("output").all_inner_texts() == [str(value) for value in texts]
     assert scale.get_attribute("aria-valuetext") == "12"
 
 

@@ -24,13 +24,13 @@ class Config:
     thresholds: Thresholds = Thresholds()
 
 
-def made(low=0.96, **more):
-    told = {"n": 5000, "threshold_name": "accuracy"}
+def results_of(low=0.96, **more):
+    fields = {"n": 5000, "threshold_name": "accuracy"}
     accuracy = [
-        verdicts.claim("accuracy", "Right class", 0.97, (low, 0.98), ">=", 0.95, seed=seed, **told) for seed in (0, 1)
+        verdicts.claim("accuracy", "Right class", 0.97, (low, 0.98), ">=", 0.95, seed=seed, **fields) for seed in (0, 1)
     ]
     axes = (results.Axis("guidance scale", (0, 1.5, 12)), results.Axis("sampler", ("ddim", "ddpm")))
-    given = {
+    parts = {
         "seeds": (0, 1),
         "seconds": {"train": 12.5},
         "environment": ENVIRONMENT,
@@ -42,7 +42,7 @@ def made(low=0.96, **more):
         ],
         "explorers": [results.Explorer("explorer.png", "Four classes", axes, start=(2, 0))],
     }
-    return results.conclude("digits", "Does it work?", Config(), accuracy, **(given | more))
+    return results.conclude("digits", "Does it work?", Config(), accuracy, **(parts | more))
 
 
 def edited(path, change):
@@ -53,13 +53,13 @@ def edited(path, change):
 
 
 def test_results_come_back_equal(tmp_path):
-    path = results.write(made(), tmp_path)
+    path = results.write(results_of(), tmp_path)
     assert path == tmp_path / "results.json"
-    assert results.read(tmp_path) == results.read(path) == made()
+    assert results.read(tmp_path) == results.read(path) == results_of()
 
 
 def test_the_file_holds_the_fields_that_a_reader_is_promised(tmp_path):
-    data = json.loads(results.write(made(), tmp_path).read_text())
+    data = json.loads(results.write(results_of(), tmp_path).read_text())
     assert {
         "name",
         "verdict",
@@ -79,7 +79,7 @@ def test_the_file_holds_the_fields_that_a_reader_is_promised(tmp_path):
 
 
 def test_the_verdict_follows_from_the_claims_but_for_a_smoke_run():
-    assert (made().verdict, made(low=0.94).verdict, made(smoke=True).verdict) == (
+    assert (results_of().verdict, results_of(low=0.94).verdict, results_of(smoke=True).verdict) == (
         "PASS",
         "INCONCLUSIVE",
         "INCONCLUSIVE",
@@ -138,7 +138,7 @@ def test_a_nan_measurement_is_written_as_valid_json_and_fails(tmp_path):
     ],
 )
 def test_an_edited_file_is_refused_with_path_and_field(tmp_path, change, message):
-    path = results.write(made(), tmp_path)
+    path = results.write(results_of(), tmp_path)
     edited(path, change)
     with pytest.raises(DataError) as caught:
         results.read(tmp_path)
@@ -147,9 +147,9 @@ def test_an_edited_file_is_refused_with_path_and_field(tmp_path, change, message
 
 
 def test_a_file_of_before_explorers_and_links_to_figures_can_be_read(tmp_path):
-    path = results.write(made(explorers=()), tmp_path)
+    path = results.write(results_of(explorers=()), tmp_path)
     edited(path, lambda data: [data.pop("explorers"), *(claim.pop("figure") for claim in data["claims"])])
-    assert results.read(tmp_path) == made(explorers=())
+    assert results.read(tmp_path) == results_of(explorers=())
 
 
 def test_an_explorer_starts_with_the_first_of_each_axis_unless_told():
@@ -157,6 +157,6 @@ def test_an_explorer_starts_with_the_first_of_each_axis_unless_told():
 
 
 def test_the_real_environment_fits_into_results(tmp_path):
-    outcome = made(environment=environment.environment())
+    outcome = results_of(environment=environment.environment())
     results.write(outcome, tmp_path)
     assert results.read(tmp_path) == outcome

@@ -69,7 +69,7 @@ def assert_same_run(first, second, seeds=(0,)):
 def test_a_run_killed_anywhere_and_resumed_equals_an_uninterrupted_one_bitwise(tmp_path):
     step = random.SystemRandom().randrange(1, STEPS)
     command = ["run", "toy", "--train-steps", str(STEPS), "--out"]
-    whole = start([*command, str(tmp_path / "whole")])
+    uninterrupted = start([*command, str(tmp_path / "whole")])
     killed = start([*command, str(tmp_path / "killed")], TOY_PAUSE="0.02")
     metrics = tmp_path / "killed" / "metrics.jsonl"
     while not (metrics.exists() and metrics.read_bytes().count(b"\n") >= step):
@@ -83,7 +83,7 @@ def test_a_run_killed_anywhere_and_resumed_equals_an_uninterrupted_one_bitwise(t
     ]
 
     resumed = finished(start([*command, str(tmp_path / "killed")]))
-    finished(whole)
+    finished(uninterrupted)
     first = json.loads(metrics.read_text().splitlines()[0])
     assert first["step"] == 1 and [json.loads(line)["step"] for line in metrics.read_text().splitlines()] == [
         *range(1, STEPS + 1)
@@ -100,7 +100,7 @@ SHORT = ("--train-steps", "8", "--checkpoint-every", "3", "--seeds", "3", "4")
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def uninterrupted(tmp_path_factory):
     """An uninterrupted run of the options SHORT."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
     assert run(folder, *SHORT) == 0
@@ -110,19 +110,19 @@ def whole(tmp_path_factory):
 @pytest.mark.fault("kill -9 anywhere, then resume")
 @pytest.mark.parametrize("step", [1, 4])
 def test_a_run_that_died_without_saving_and_resumed_equals_an_uninterrupted_one_bitwise(
-    step, whole, tmp_path, monkeypatch
+    step, uninterrupted, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="died"):
         patched.setenv("TOY_DIES_AT", str(step))
         run(tmp_path / "died", *SHORT)
     assert run(tmp_path / "died", *SHORT) == 0
-    assert_same_run(whole, tmp_path / "died", (3, 4))
+    assert_same_run(uninterrupted, tmp_path / "died", (3, 4))
 
 
 @pytest.mark.fault("SIGTERM at a step")
 @pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGINT"])
 def test_a_signal_finishes_the_step_saves_it_and_the_run_goes_on_exactly(
-    signal_name, whole, tmp_path, monkeypatch, capsys
+    signal_name, uninterrupted, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setenv("TOY_SIGNAL_AT", "5")
     monkeypatch.setenv("TOY_SIGNAL", signal_name)
@@ -132,7 +132,7 @@ def test_a_signal_finishes_the_step_saves_it_and_the_run_goes_on_exactly(
     assert saved in ([3, 5], [3, 6])  # the metrics of a step are shown while the next one runs
     assert signal_name in capsys.readouterr().err
     assert run(tmp_path / "stopped", *SHORT) == 0
-    assert_same_run(whole, tmp_path / "stopped", (3, 4))
+    assert_same_run(uninterrupted, tmp_path / "stopped", (3, 4))
 
 
 @pytest.mark.fault("cached and uncached compilation")
@@ -179,21 +179,23 @@ def test_damage_is_refused_and_latest_valid_goes_back_past_it(tmp_path, monkeypa
     folder = tmp_path / "run"
     options = ("--train-steps", "6", "--checkpoint-every", "2")
     assert run(folder, *options) == 0
-    whole = leaves(folder)
+    uninterrupted = leaves(folder)
     (folder / "results.json").unlink()
     toy.damage(folder / "checkpoints" / "seed_0" / "6" / "state")
     assert run(folder, *options) == 65
     with pytest.warns(UserWarning, match="going back to an older step"):
         assert run(folder, *options, "--resume", "latest-valid") == 0
-    assert all(np.array_equal(leaf, whole[path]) for path, leaf in leaves(folder).items())
+    assert all(np.array_equal(leaf, uninterrupted[path]) for path, leaf in leaves(folder).items())
     assert [line["step"] for line in RunFolder(folder).read_metrics()] == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.fault("metrics file cut or doubled")
 @pytest.mark.parametrize("change", [lambda lines: lines[:2] + lines[3:], lambda lines: lines[:3] + lines[2:]])
-def test_a_run_does_not_go_on_from_metrics_that_were_cut_or_doubled(change, whole, tmp_path, monkeypatch, capsys):
+def test_a_run_does_not_go_on_from_metrics_that_were_cut_or_doubled(
+    change, uninterrupted, tmp_path, monkeypatch, capsys
+):
     folder = tmp_path / "run"
-    shutil.copytree(whole, folder)
+    shutil.copytree(uninterrupted, folder)
     (folder / "results.json").unlink()
     metrics = folder / "metrics.jsonl"
     metrics.write_bytes(b"".join(change(metrics.read_bytes().splitlines(keepends=True))))
@@ -202,13 +204,13 @@ def test_a_run_does_not_go_on_from_metrics_that_were_cut_or_doubled(change, whol
 
 
 @pytest.mark.fault("damaged file of results")
-def test_a_flipped_bit_in_the_files_of_a_run_is_an_error_with_its_path_or_a_note(whole, tmp_path, capsys):
+def test_a_flipped_bit_in_the_files_of_a_run_is_an_error_with_its_path_or_a_note(uninterrupted, tmp_path, capsys):
     """Bits of every file that the framework reads again, some at a time; times are no result, and only noted."""
     draw = random.Random(0)
     for name in ("config.json", "results.json", "timings.jsonl", "metrics.jsonl"):
         for _ in range(5):
             folder = tmp_path / "run"
-            shutil.copytree(whole, folder)
+            shutil.copytree(uninterrupted, folder)
             if name != "results.json":
                 (folder / "results.json").unlink()
             content = bytearray((folder / name).read_bytes())
@@ -235,21 +237,21 @@ def test_the_batch_is_sharded_over_all_local_devices_which_must_divide_it(tmp_pa
 
 
 def test_the_last_step_is_logged_whatever_every_how_many_are(tmp_path):
-    shown, folder = [], create(tmp_path / "run")
-    log = training_log.TrainingLog(folder, seed=3, steps=5, every=2)
+    steps, folder = [], create(tmp_path / "run")
+    log = training_log.TrainingLog(folder, seed=3, steps=5, interval=2)
     log.open(
-        types.SimpleNamespace(update=lambda step, text: shown.append(step)),
-        lambda step, metrics: shown.append(metrics["data_share"]),
+        types.SimpleNamespace(update=lambda step, text: steps.append(step)),
+        lambda step, metrics: steps.append(metrics["data_share"]),
     )
     for step in (3, 4, 5):
         log.add(step, {"loss": 1.0, "finite": True, "skipped": 0, "data_share": 0.5})
     assert folder.read_metrics() == [{"seed": 3, "step": step, "skipped": 0, "loss": 1.0} for step in (4, 5)]
-    assert shown == [0.5, 4, 0.5, 5] and log.step == 5
+    assert steps == [0.5, 4, 0.5, 5] and log.step == 5
 
 
-def test_steps_are_done_up_to_the_newest_intact_checkpoint(whole, tmp_path):
+def test_steps_are_done_up_to_the_newest_intact_checkpoint(uninterrupted, tmp_path):
     assert training_loop.steps_done(RunFolder(tmp_path), 3) == 0
-    shutil.copytree(whole, tmp_path / "copy")
+    shutil.copytree(uninterrupted, tmp_path / "copy")
     copy = RunFolder(tmp_path / "copy")
     assert (training_loop.steps_done(copy, 3), training_loop.newest_step(copy, 3)) == (8, 8)
     toy.damage(copy.checkpoints(3) / "8")
@@ -268,11 +270,11 @@ def test_data_are_any_pytree_or_a_function_of_the_step(tmp_path):
         return {"tokens": data["tokens"][batches.batch_at(12, 4, 0, step)]}
 
     optimizer, init = optax.sgd(0.1), lambda key: {"w": jax.numpy.zeros(())}
-    for name, given, batch in (("arrays", data, 4), ("function", at, None)):
+    for name, source, batch in (("arrays", data, 4), ("function", at, None)):
         folder = create(tmp_path / name)
         more = {"seed": 0, "steps": 3, "folder": folder, "progress": Progress(quiet=True)}
         program = training_loop.compile_loss(loss, optimizer, init, folder)
-        states.append(training_loop.train(program, given, batch=batch, **more))
+        states.append(training_loop.train(program, source, batch=batch, **more))
     assert states[0].params["w"] == states[1].params["w"] != 0
     with pytest.raises(ConfigError, match="function of the step"):
         training_loop.train(program, at, batch=4, **more)

@@ -46,11 +46,11 @@ def test_a_list_of_bad_files_makes_no_folder_strange(folder):
 def test_a_torn_last_line_is_ignored_by_readers_and_removed_by_truncation(tmp_path, torn):
     folder = run_folder.create(tmp_path / "run")
     folder.append_metrics(LINES[:3])
-    whole = folder.metrics.read_bytes()
-    folder.metrics.write_bytes(whole + torn)
+    content = folder.metrics.read_bytes()
+    folder.metrics.write_bytes(content + torn)
     assert folder.read_metrics() == LINES[:3]
     folder.truncate_metrics(0, 3)
-    assert folder.metrics.read_bytes() == whole
+    assert folder.metrics.read_bytes() == content
 
 
 def test_a_broken_line_within_is_an_error_with_its_number(folder):
@@ -141,15 +141,15 @@ def test_a_line_of_metrics_that_cannot_be_right_is_an_error_with_its_number(tmp_
 
 
 @pytest.mark.fault("metrics file cut or doubled")
-@table(("kept", "line"), [((), 1), ((2, 4), 3), ((4, 6), 1), ((2, 6), 2)])
-def test_a_resume_needs_every_logged_step(tmp_path, kept, line):
+@table(("remaining", "line"), [((), 1), ((2, 4), 3), ((4, 6), 1), ((2, 6), 2)])
+def test_a_resume_needs_every_logged_step(tmp_path, remaining, line):
     folder = run_folder.create(tmp_path / "run")
     folder.append_metrics({"seed": 0, "step": step, "loss": 1.0} for step in (2, 4, 6, 7))
     folder.check_metrics(0, 7, 2)
     with pytest.raises(DataError, match="step 8 of seed 0 is missing"):
         folder.check_metrics(0, 8, 2)
     folder.metrics.unlink()
-    folder.append_metrics({"seed": 0, "step": step, "loss": 1.0} for step in kept)
+    folder.append_metrics({"seed": 0, "step": step, "loss": 1.0} for step in remaining)
     with pytest.raises(
         DataError, match=rf"metrics\.jsonl: line {line}: step . of seed 0 is missing .* checkpoint is that of step 7"
     ):
@@ -158,14 +158,14 @@ def test_a_resume_needs_every_logged_step(tmp_path, kept, line):
 
 def test_what_killed_processes_left_half_written_is_removed_and_nothing_else(tmp_path):
     left = [tmp_path / ".report.html.0a1b.tmp", tmp_path / "set" / "progress" / ".a.png.0a1b.tmp"]
-    kept = [
+    remaining = [
         tmp_path / "report.html",
         tmp_path / ".lock",
         tmp_path / ".pictures" / "key" / ".shard.npy.0a1b.tmp",
         tmp_path / "notes.tmp",
     ]
-    for file in (*left, *kept):
+    for file in (*left, *remaining):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("half")
     RunFolder(tmp_path).tidy()
-    assert not any(file.exists() for file in left) and all(file.exists() for file in kept)
+    assert not any(file.exists() for file in left) and all(file.exists() for file in remaining)

@@ -66,20 +66,20 @@ def test_a_held_lock_names_its_owner_and_goes_with_it(tmp_path):
 @pytest.mark.fault("lock of a dead machine, or of another namespace")
 def test_an_owner_on_another_machine_that_gives_signs_of_life_keeps_the_folder(tmp_path):
     json_files.write(tmp_path / OWNER, ELSEWHERE)
-    said = []
+    messages = []
     with touching(tmp_path / OWNER), pytest.raises(ConfigError, match="in use by process 4242 on host node7"):
-        with run_lock.held(tmp_path, said.append, **QUICK):
+        with run_lock.held(tmp_path, messages.append, **QUICK):
             pass
-    assert "waiting 0.4 s for a sign of life" in said[0]
+    assert "waiting 0.4 s for a sign of life" in messages[0]
 
 
 @pytest.mark.fault("lock of a dead machine, or of another namespace")
-@table("kept", [False, True])
-def test_the_folder_of_a_dead_machine_is_free_after_a_while(kept, tmp_path):
+@table("sign", [False, True])
+def test_the_folder_of_a_dead_machine_is_free_after_a_while(sign, tmp_path):
     """kept: by the file server, which still holds the lock of the dead machine."""
     json_files.write(tmp_path / OWNER, ELSEWHERE)
     dead = filelock.FileLock(tmp_path / LOCK)
-    if kept:
+    if sign:
         dead.acquire()
     begin = time.monotonic()
     with run_lock.held(tmp_path, **QUICK):
@@ -183,15 +183,15 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path):
 @pytest.mark.fault("lock of a dead machine, or of another namespace")
 @pytest.mark.slow
 def test_a_live_lock_is_respected_across_namespaces_of_processes(tmp_path):
-    apart = ("unshare", "--pid", "--fork", "--mount-proc")
-    if shutil.which("unshare") is None or subprocess.run([*apart, "true"], capture_output=True).returncode:
+    unshared = ("unshare", "--pid", "--fork", "--mount-proc")
+    if shutil.which("unshare") is None or subprocess.run([*unshared, "true"], capture_output=True).returncode:
         pytest.skip("no namespace can be made here")
     owner = hold(tmp_path)
     assert owner.stdout.readline() == "held\n"
-    other = hold(tmp_path, *apart)
+    other = hold(tmp_path, *unshared)
     assert "is in use by process" in other.communicate("")[1] and other.returncode
     owner.communicate("")
-    owner = hold(tmp_path, *apart)
+    owner = hold(tmp_path, *unshared)
     assert owner.stdout.readline() == "held\n"
     with pytest.raises(ConfigError, match="is in use by process"), run_lock.held(tmp_path):
         pass

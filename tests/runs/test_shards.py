@@ -23,11 +23,11 @@ def images_of(ids: range) -> np.ndarray:
 
 
 def fill(folder, numbers=(0, 1, 2)) -> shards.Shards:
-    made, _ = shards.create(folder, MANIFEST)
+    filled, _ = shards.create(folder, MANIFEST)
     for number in numbers:
         ids = MANIFEST.ids(number)
-        made.write(number, images_of(ids), np.array(ids, np.int32) % 3, 0.5)
-    return made
+        filled.write(number, images_of(ids), np.array(ids, np.int32) % 3, 0.5)
+    return filled
 
 
 def test_the_last_shard_holds_the_rest():
@@ -57,48 +57,48 @@ def test_equal_arrays_are_equal_bytes(tmp_path):
     ],
 )
 def test_a_shard_without_its_two_whole_files_is_not_complete(tmp_path, damage):
-    made = fill(tmp_path / "a")
-    damage(made.path(1))
-    assert list(made.incomplete()) == [1] and not made.all_complete(verified={0, 2})
+    filled = fill(tmp_path / "a")
+    damage(filled.path(1))
+    assert list(filled.incomplete()) == [1] and not filled.all_complete(verified={0, 2})
     with pytest.raises(DataError, match="shard_000001"):
-        list(made)
+        list(filled)
     with pytest.raises(DataError, match="1 of 3 shards"):
-        shards.check_complete(made)
+        shards.check_complete(filled)
     with pytest.raises(DataError, match="shard_000001"):
-        shards.write_npz(made, tmp_path / "all.npz")
+        shards.write_npz(filled, tmp_path / "all.npz")
     assert not (tmp_path / "all.npz").exists()
 
 
 def test_all_are_complete_when_those_of_others_are_and_bytes_known_to_be_right_are_not_read_again(tmp_path):
-    made = fill(tmp_path / "a", (0, 2))
-    assert not made.all_complete(verified={0, 2})
-    made = fill(tmp_path / "a", (1,))
-    assert made.all_complete(verified=()) and made.all_complete(verified={0, 1, 2})
-    made.path(1).write_bytes(b"other")
-    assert made.all_complete(verified={1}) and not made.all_complete(verified={0, 2})
+    filled = fill(tmp_path / "a", (0, 2))
+    assert not filled.all_complete(verified={0, 2})
+    filled = fill(tmp_path / "a", (1,))
+    assert filled.all_complete(verified=()) and filled.all_complete(verified={0, 1, 2})
+    filled.path(1).write_bytes(b"other")
+    assert filled.all_complete(verified={1}) and not filled.all_complete(verified={0, 2})
 
 
 def test_a_shard_under_another_number_is_not_complete(tmp_path):
-    made = fill(tmp_path / "a")
+    filled = fill(tmp_path / "a")
     for suffix in (".npz", ".json"):
-        made.path(1).with_suffix(suffix).write_bytes(made.path(0).with_suffix(suffix).read_bytes())
-    assert "holds samples 0" in made.incomplete()[1]
-    made.path(2).with_suffix(".json").write_text(
-        made.path(2).with_suffix(".json").read_text().replace('"count": 2', '"count": 4')
+        filled.path(1).with_suffix(suffix).write_bytes(filled.path(0).with_suffix(suffix).read_bytes())
+    assert "holds samples 0" in filled.incomplete()[1]
+    filled.path(2).with_suffix(".json").write_text(
+        filled.path(2).with_suffix(".json").read_text().replace('"count": 2', '"count": 4')
     )
-    assert "holds samples 8 … 11, not 8 … 9" in made.incomplete()[2]
+    assert "holds samples 8 … 11, not 8 … 9" in filled.incomplete()[2]
 
 
 def test_of_processes_that_begin_a_folder_at_once_the_first_names_its_settings(tmp_path, monkeypatch):
     """The slower one has seen a folder without a manifest, and finds one when it comes to write its own."""
     fill(tmp_path / "a")
-    place = tmp_path / "a" / shards.MANIFEST
-    first, there = place.read_bytes(), Path.exists
+    manifest = tmp_path / "a" / shards.MANIFEST
+    first, there = manifest.read_bytes(), Path.exists
     monkeypatch.setattr(Path, "iterdir", lambda self: iter(()))
-    monkeypatch.setattr(Path, "exists", lambda self: self != place and there(self))
+    monkeypatch.setattr(Path, "exists", lambda self: self != manifest and there(self))
     with pytest.raises(ConfigError, match="settings.seed"):
         shards.create(tmp_path / "a", dataclasses.replace(MANIFEST, settings={"seed": 1}))
-    assert place.read_bytes() == first
+    assert manifest.read_bytes() == first
     monkeypatch.undo()
     assert not list((tmp_path / "a").glob("*.tmp")) and not list((tmp_path / "a").glob(".*.tmp"))
 
@@ -147,8 +147,8 @@ def test_sizes_out_of_range_are_refused_before_anything_is_allocated():
 
 
 def test_one_file_of_all_samples(tmp_path):
-    made = fill(tmp_path / "a")
-    shards.write_npz(made, tmp_path / "all.npz")
+    filled = fill(tmp_path / "a")
+    shards.write_npz(filled, tmp_path / "all.npz")
     with np.load(tmp_path / "all.npz", allow_pickle=False) as stored:
         np.testing.assert_array_equal(stored["arr_0"], images_of(range(10)))
         np.testing.assert_array_equal(stored["arr_1"], np.arange(10) % 3)

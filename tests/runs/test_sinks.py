@@ -57,12 +57,12 @@ class Settings(dict): ...
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
     """A function from the name of a package to a stand-in for it that notes its calls."""
-    place = tmp_path / "packages"
-    place.mkdir()
-    monkeypatch.syspath_prepend(place)
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    monkeypatch.syspath_prepend(packages)
 
     def package(name):
-        (place / f"{name}.py").write_text(FAKE)
+        (packages / f"{name}.py").write_text(FAKE)
         sys.modules.pop(name, None)
         importlib.invalidate_caches()
         return importlib.import_module(name)
@@ -127,9 +127,9 @@ def test_a_sink_that_fails_is_told_of_once_and_the_run_is_the_same(where, tmp_pa
     module.fails = where
     capsys.readouterr()
     assert run(tmp_path / "run", "--log", "wandb,tensorboard") == 0
-    shown = capsys.readouterr().out
-    assert shown.count(f"--log wandb failed, and the run goes on without it: RuntimeError {where} does not work") == 1
-    assert "at length" not in shown
+    output = capsys.readouterr().out
+    assert output.count(f"--log wandb failed, and the run goes on without it: RuntimeError {where} does not work") == 1
+    assert "at length" not in output
     assert (tmp_path / "plain" / "metrics.jsonl").read_bytes() == (tmp_path / "run" / "metrics.jsonl").read_bytes()
     assert list((tmp_path / "run" / "tensorboard").rglob("*tfevents*"))
 

@@ -82,9 +82,9 @@ def test_every_row_is_computed_once_in_order_and_a_finished_one_never_again(fold
     compute(folder, first, [*ROWS, Row(2)])
     assert first.sizes == [1, 2, 3, 4, 5]
     assert "5 of 5 rows" in compute(folder, second) and second.sizes == []
-    found = sweep.results(ROWS, folder)
-    assert [row for row, _ in found] == ROWS
-    assert [finished.lines[1] for _, finished in found] == [{"seed": 1, "loss": 2.0 * row.size} for row in ROWS]
+    rows = sweep.results(ROWS, folder)
+    assert [row for row, _ in rows] == ROWS
+    assert [finished.lines[1] for _, finished in rows] == [{"seed": 1, "loss": 2.0 * row.size} for row in ROWS]
     assert not [path for path in folder.rows.iterdir() if path.is_dir()]  # no checkpoint is left
 
 
@@ -130,8 +130,8 @@ def test_a_row_whose_file_is_not_as_it_was_written_is_computed_again(folder, dam
 def test_rows_of_other_configurations_are_told_of_and_left_out(folder):
     compute(folder, Trained(), [*ROWS, Row(9)])
     again = Trained()
-    shown = compute(folder, again)
-    assert f"1 rows of other configurations, such as {sweep.id_of(Row(9))}" in shown and again.sizes == []
+    output = compute(folder, again)
+    assert f"1 rows of other configurations, such as {sweep.id_of(Row(9))}" in output and again.sizes == []
     assert len(sweep.results(ROWS, folder)) == 5
 
 
@@ -151,7 +151,7 @@ def test_processes_that_are_given_the_same_rows_compute_each_once_and_wait_for_e
 def test_a_shard_leaves_a_row_to_the_process_that_computes_it(folder):
     started, finish = threading.Event(), threading.Event()
 
-    def slow(row, place, progress):
+    def slow(row, row_folder, progress):
         started.set()
         finish.wait(10)
         return [{"loss": 1.0}]
@@ -160,10 +160,10 @@ def test_a_shard_leaves_a_row_to_the_process_that_computes_it(folder):
     thread.start()
     started.wait(10)
     mine = Trained()
-    shown = compute(folder, mine, ROWS[:2], Shard(0, 1))
+    output = compute(folder, mine, ROWS[:2], Shard(0, 1))
     finish.set()
     thread.join()
-    assert mine.sizes == [2] and "1 rows are left to the processes" in shown
+    assert mine.sizes == [2] and "1 rows are left to the processes" in output
 
 
 def test_shards_part_the_rows_and_leave_none_out(folder):
@@ -181,10 +181,10 @@ def test_shards_part_the_rows_and_leave_none_out(folder):
 def test_a_row_that_is_not_finite_is_finished_as_failed_and_the_others_go_on(folder):
     trained = Trained()
 
-    def some(row, place, progress):
+    def some(row, row_folder, progress):
         if row.size == 2:
             raise NonFiniteError("loss was NaN")
-        return trained(row, place, progress)
+        return trained(row, row_folder, progress)
 
     compute(folder, some)
     failed = dict(sweep.results(ROWS, folder))[Row(2)]
@@ -203,7 +203,7 @@ def test_the_table_has_a_line_for_each_measurement_with_the_numbers_of_its_row(f
 
 
 def test_a_number_that_is_not_finite_comes_back_as_one(folder):
-    compute(folder, lambda row, place, progress: [{"loss": float("nan"), "name": "a"}], ROWS[:1])
+    compute(folder, lambda row, row_folder, progress: [{"loss": float("nan"), "name": "a"}], ROWS[:1])
     ((_, finished),) = sweep.results(ROWS[:1], folder)
     assert finished.lines[0]["loss"] != finished.lines[0]["loss"] and finished.lines[0]["name"] == "a"
 

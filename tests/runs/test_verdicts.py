@@ -157,8 +157,8 @@ def test_a_study_answers_its_essay_or_promise_claims(roles, judged, verdict):
 
 
 def test_claims_of_one_id_stand_together_in_the_order_of_seeds():
-    given = [claim("b", seed=1), claim("a", seed=1), claim("b", seed=0), claim("a", seed=None)]
-    groups = verdicts.by_id(given)
+    claims = [claim("b", seed=1), claim("a", seed=1), claim("b", seed=0), claim("a", seed=None)]
+    groups = verdicts.by_id(claims)
     assert list(groups) == ["b", "a"]
     assert [each.seed for each in groups["b"].claims] == [0, 1]
     assert [each.seed for each in groups["a"].claims] == [None, 1]
@@ -175,10 +175,12 @@ def test_a_seed_given_twice_and_a_threshold_that_moves_between_seeds_are_refused
 
 def test_a_claim_against_a_named_threshold_takes_its_value_and_keeps_its_name():
     limits = types.SimpleNamespace(accuracy=0.95, guided_accuracy=0.9)
-    found = verdicts.against(
+    claims = verdicts.against(
         limits, 3, "accuracy", "The judge names the class", (0.97, 0.96, 0.98), ">=", "accuracy", n=5000
     )
-    assert found == dataclasses.replace(claim(seed=3), statement="The judge names the class", threshold_name="accuracy")
+    assert claims == dataclasses.replace(
+        claim(seed=3), statement="The judge names the class", threshold_name="accuracy"
+    )
     exact = verdicts.against(
         limits, None, "accuracy", "The judge names the class", 0.5, ">=", "accuracy", n=1, kind="control"
     )

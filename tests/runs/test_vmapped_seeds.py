@@ -48,10 +48,12 @@ def test_seeds_that_train_together_train_as_each_does_alone(together):
             )
         np.testing.assert_allclose(metrics["grad_norm"], np.mean([one["grad_norm"] for one in ones]), rtol=2e-4)
     for number, state in enumerate(alone):
-        own = jax.tree.map(lambda leaf, number=number: leaf[number], (states.params, states.ema, states.critic.params))
+        one_seed = jax.tree.map(
+            lambda leaf, number=number: leaf[number], (states.params, states.ema, states.critic.params)
+        )
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),
-            own,
+            one_seed,
             (state.params, state.ema, state.critic.params),
         )
     assert bool(metrics["finite"]) and int(metrics["stopped"]) == 0 and int(states.step) == 2
@@ -87,13 +89,13 @@ def test_a_gan_that_died_and_went_on_ends_bitwise_as_one_that_did_not_and_its_av
         more = {"seed": 3, "steps": 5, "folder": folder, "progress": Progress(quiet=True)}
         return folder, training_loop.train(together, rows, checkpoint_every=2, log_every=1, on_step=on_step, **more)
 
-    whole, state = run("whole")
+    unbroken, state = run("whole")
     with pytest.raises(RuntimeError, match="died"):
         run("cut", died=3)
     cut, resumed = run("cut")
     one, other = game.leaves(state), game.leaves(resumed)
     assert all(leaf.tobytes() == other[path].tobytes() for path, leaf in one.items()) and len(one) >= 12
-    assert whole.metrics.read_bytes() == cut.metrics.read_bytes() and len(whole.read_metrics()) == 5
+    assert unbroken.metrics.read_bytes() == cut.metrics.read_bytes() and len(unbroken.read_metrics()) == 5
 
     average = vmapped_seeds.restore(fresh, len(SEEDS), cut, seed=SEEDS[0])
     jax.tree.map(np.testing.assert_array_equal, average, state.ema)

@@ -85,11 +85,11 @@ def optimizer(learning_rate):
 
 
 def train(config, folder, progress):
-    every = {"checkpoint_every": config.checkpoint_every, "log_every": config.log_every, "most_nonfinite": 3}
+    intervals = {"checkpoint_every": config.checkpoint_every, "log_every": config.log_every, "most_nonfinite": 3}
     run = {"steps": config.train_steps, "batch": config.batch, "folder": folder, "progress": Trap(progress)}
     program = training_loop.compile_loss(loss, optimizer(config.learning_rate), init, folder, ema=(0.9, 0.99))
     for seed in config.seeds:
-        training_loop.train(program, data(config.poisoned), seed=seed, **run, **every)
+        training_loop.train(program, data(config.poisoned), seed=seed, **run, **intervals)
 
 
 class Trap:
@@ -131,8 +131,8 @@ def evaluate(config, folder, progress):
 
 def model(config, **changes):
     velocity, schedule = parameterization.velocity(), schedules.cosine(50)
-    whole = Model(predict, init, schedule, velocity, shape=(2, 2, 1), num_classes=2, levels=17, ema=0.9)
-    return dataclasses.replace(whole, **changes)
+    unconditional = Model(predict, init, schedule, velocity, shape=(2, 2, 1), num_classes=2, levels=17, ema=0.9)
+    return dataclasses.replace(unconditional, **changes)
 
 
 def damage(folder):

@@ -75,15 +75,15 @@ def check(config: Config) -> None:
     ranges.known("targets", config.targets, TARGETS)
     if absent := [name for name in POINTS if name not in config.targets]:
         raise ConfigError(
-            f"--targets {ranges.shown(config.targets)}: {absent[0]} must be among them, since claims are about it"
+            f"--targets {ranges.as_typed(config.targets)}: {absent[0]} must be among them, since claims are about it"
         )
     if missing := [name for name in NEEDED if name not in config.methods]:
         raise ConfigError(
-            f"--methods {ranges.shown(config.methods)}: {missing[0]} must be among them, since claims are about it"
+            f"--methods {ranges.as_typed(config.methods)}: {missing[0]} must be among them, since claims are about it"
         )
     ranges.rising("shares", config.shares)
     if config.shares[-1] != 1:
-        raise ConfigError(f"--shares {ranges.shown(config.shares)}: the last must be 1, the end of a training")
+        raise ConfigError(f"--shares {ranges.as_typed(config.shares)}: the last must be 1, the end of a training")
     for name in ("points", "pictures"):
         values: Numbers = getattr(config, name)
         ranges.at_most(f"{name}.samples", values.samples, f"{name}.last-samples", values.last_samples)

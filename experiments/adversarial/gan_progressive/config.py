@@ -92,7 +92,7 @@ def check(config: Config) -> None:
     ranges.known("subjects", config.subjects, SUBJECTS)
     ranges.rising("shares", config.shares)
     if config.shares[-1] != 1:
-        raise ConfigError(f"--shares {ranges.shown(config.shares)}: the last must be 1, the end of a training")
+        raise ConfigError(f"--shares {ranges.as_typed(config.shares)}: the last must be 1, the end of a training")
     if config.few >= config.many:
         raise ConfigError(
             f"--few {config.few} must be below --many {config.many}: both are steps of diffusion's sampler"

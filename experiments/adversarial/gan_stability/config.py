@@ -60,12 +60,12 @@ def check(config: Config) -> None:
     ranges.known("methods", config.methods, (*METHODS, DIFFUSION))
     if missing := [name for name in NEEDED if name not in config.methods]:
         raise ConfigError(
-            f"--methods {ranges.shown(config.methods)}: {missing[0]} must be among them, since claims are about it"
+            f"--methods {ranges.as_typed(config.methods)}: {missing[0]} must be among them, since claims are about it"
         )
     for name in ("paces", "shares"):
         ranges.rising(name, getattr(config, name))
     if config.shares[-1] != 1:
-        raise ConfigError(f"--shares {ranges.shown(config.shares)}: the last must be 1, the end of a training")
+        raise ConfigError(f"--shares {ranges.as_typed(config.shares)}: the last must be 1, the end of a training")
     ranges.at_most("points.samples", config.points.samples, "points.last-samples", config.points.last_samples)
     if config.fastest >= config.slowest:
         raise ConfigError(f"--fastest {config.fastest} must be below --slowest {config.slowest}: both count steps")

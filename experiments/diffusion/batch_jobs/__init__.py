@@ -151,7 +151,7 @@ def _draw(config: Config, folder: RunFolder, progress: Progress) -> tuple[DrawnT
         return image_sampling.as_bytes(images, network.levels)
 
     def without_shards(ids: range) -> None:
-        images = drawing.whole(
+        images = drawing.draw_all(
             draw, *_index_and_labels(ids), together=config.together, title="without shards", progress=progress
         )
         np.savez(plain, arr_0=pixels(images))
@@ -183,7 +183,7 @@ def _draw(config: Config, folder: RunFolder, progress: Progress) -> tuple[DrawnT
         f"samples {rest.start} … {rest.stop - 1}: {timed(in_shards, rest):.1f} s" if rest else "all samples are drawn"
     )
     another = image_sampling.drawer(model, config, folder, dataclasses.replace(options, seed=1), config.seeds[0])
-    images = drawing.whole(
+    images = drawing.draw_all(
         another,
         *_index_and_labels(store.manifest.ids(0)),
         together=config.together,

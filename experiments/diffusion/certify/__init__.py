@@ -111,7 +111,7 @@ def check(config: Config) -> None:
     """ConfigError where numbers of the configuration do not fit each other."""
     chosen(config)
     if any(later != 2 * before for before, later in zip(config.steps, config.steps[1:], strict=False)):
-        raise ConfigError(f"--steps {ranges.shown(config.steps)}: each number must be twice the one before")
+        raise ConfigError(f"--steps {ranges.as_typed(config.steps)}: each number must be twice the one before")
     for count in config.control_counts:
         ranges.among("control-counts", count, "counts", config.counts)
 

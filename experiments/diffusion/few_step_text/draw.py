@@ -148,7 +148,7 @@ class MethodDraws:
         )
         index = np.arange(count, dtype=np.int32)
         words = [leaf[:count] for leaf in self._words[0]]
-        images = drawing.whole(
+        images = drawing.draw_all(
             draw, index, *words, together=config.together, title=f"sample {title}", progress=self._progress
         )
         drawing.check_finite(images, index, title)

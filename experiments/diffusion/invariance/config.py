@@ -73,7 +73,7 @@ def check(config: Config) -> None:
     ranges.known("samplers", config.samplers, catalogue.METHODS)
     if all(catalogue.METHODS[name].learned_variance for name in config.samplers):
         raise ConfigError(
-            f"--samplers {ranges.shown(config.samplers)}: at least one must do without a learned variance"
+            f"--samplers {ranges.as_typed(config.samplers)}: at least one must do without a learned variance"
         )
     ranges.at_most("alone", config.alone, "samples", config.samples)
     ranges.at_most("samples", config.samples, "crowd", config.crowd)

@@ -38,7 +38,7 @@ def check(config: Config) -> None:
     image_training.check_side(config.pixels, "pixels.", config.resolutions[0] // costs.FACTOR)
     if config.fractions[-1] != 1:
         raise ConfigError(
-            f"--fractions {ranges.shown(config.fractions)}: the last must be 1, which is all of --seconds"
+            f"--fractions {ranges.as_typed(config.fractions)}: the last must be 1, which is all of --seconds"
         )
     ranges.at_most("draw-size", config.draw_size, "samples", config.samples)
     ranges.at_most("samples", config.samples, "pictures", config.pictures)

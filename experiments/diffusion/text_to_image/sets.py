@@ -43,7 +43,7 @@ def check(config: Config) -> None:
     image_training.check(config.shapes, "shapes.", images=config.scenes)
     ranges.rising("scales", config.scales)
     if len(config.scales) < 2:
-        raise ConfigError(f"--scales {ranges.shown(config.scales)}: a trend needs two of them")
+        raise ConfigError(f"--scales {ranges.as_typed(config.scales)}: a trend needs two of them")
     ranges.at_most("repeated", config.repeated, "prompts", config.prompts)
     ranges.at_most("shown", config.shown, "prompts", config.prompts)
     for steps in config.explored_steps:

@@ -78,7 +78,7 @@ def check(config: Config) -> None:
     image_training.check(config)
     ranges.among("early", config.early, "parts", config.parts)
     if list(config.parts) != sorted(config.parts) or config.parts[-1] != config.train_steps:
-        raise ConfigError(f"--parts {ranges.shown(config.parts)} must ascend to --train-steps {config.train_steps}")
+        raise ConfigError(f"--parts {ranges.as_typed(config.parts)} must ascend to --train-steps {config.train_steps}")
     if both := set(config.seeds) & set(config.control_seeds):
         raise ConfigError(f"--control-seeds {min(both)} is one of --seeds: a control needs others")
     if config.warmup >= config.parts[0]:

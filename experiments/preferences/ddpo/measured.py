@@ -214,7 +214,7 @@ class _Measure:
 
     def _drawn(self, title: str, count: int, draw: Any, others: bool) -> Any:
         index, prompt = self._numbers(count, others)
-        samples = drawing.whole(
+        samples = drawing.draw_all(
             draw, index, prompt, together=self._of.together, title=f"sample {title}", progress=self._progress
         )
         drawing.check_finite(samples[0], index, title)

@@ -74,11 +74,11 @@ def check(config: Config) -> None:
     if config.width % config.heads or (config.width // config.heads) % 2:
         raise ConfigError(f"--heads {config.heads} must divide --width {config.width} into even parts")
     if any(later >= earlier for earlier, later in zip(config.betas, config.betas[1:], strict=False)):
-        raise ConfigError(f"--betas {ranges.shown(config.betas)}: each number must be below the one before")
+        raise ConfigError(f"--betas {ranges.as_typed(config.betas)}: each number must be below the one before")
     ranges.among("beta", config.beta, "betas", config.betas)
     if config.small_beta >= config.betas[-1]:
         raise ConfigError(
-            f"--small-beta {config.small_beta} must be below the last of --betas {ranges.shown(config.betas)}"
+            f"--small-beta {config.small_beta} must be below the last of --betas {ranges.as_typed(config.betas)}"
         )
     ranges.at_most("reward-batch", config.reward_batch, "rankings", config.rankings)
     for name in ("sft_steps", "reward_steps", "dpo_steps"):

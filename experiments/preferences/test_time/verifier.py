@@ -77,7 +77,7 @@ def scores(
     texts = answers.as_text(config, np.repeat(pairs, count, 0), answers_given.reshape(-1))
     judge = functools.partial(_program(train.network(config, config.small)), params)
     index = np.arange(len(texts))
-    odds = drawing.whole(
+    odds = drawing.draw_all(
         lambda _, rows: judge(rows), index, texts, together=TOGETHER, title="verify", progress=progress
     )
     return np.where(answers_given >= 0, odds.reshape(-1, count), -np.inf)

@@ -86,12 +86,12 @@ def check(config: Config) -> None:
     for name in ("sizes", "halves", "copies"):
         ranges.rising(name, getattr(config, name))
         if len(getattr(config, name)) < 2:
-            words = f"--{name} {ranges.shown(getattr(config, name))} must be two or more"
+            words = f"--{name} {ranges.as_typed(getattr(config, name))} must be two or more"
             raise ConfigError(f"{words}: what grows with them is asked for")
     for size in (*config.halves, config.inside):
         ranges.among("inside" if size == config.inside else "halves", size, "sizes", config.sizes)
     if 2 * config.halves[-1] > IMAGES:
-        words = f"--halves {ranges.shown(config.halves)}: two disjoint sets of the last"
+        words = f"--halves {ranges.as_typed(config.halves)}: two disjoint sets of the last"
         raise ConfigError(f"{words} need more than {IMAGES} digits")
     if len(config.copies) * config.copied > config.inside:
         raise ConfigError(f"--copied {config.copied} of each of --copies are more than --inside {config.inside}")

@@ -66,7 +66,7 @@ class WatermarkPrograms:
 
     def _parts(self, title: str, program: Any, index: np.ndarray, images: np.ndarray) -> np.ndarray:
         options: Any = {"together": self._config.together, "title": title, "progress": self._progress}
-        return drawing.finite(drawing.whole(program, index, images, **options), title)
+        return drawing.finite(drawing.draw_all(program, index, images, **options), title)
 
     def _denoise(self, params: Params) -> Any:
         return self._model.denoiser(params, NO_LABEL)

@@ -69,7 +69,7 @@ def check(config: Config) -> None:
     ranges.rising("widths", config.widths)
     if len(config.widths) < 2:
         raise ConfigError(
-            f"--widths {ranges.shown(config.widths)} must be two or more: what grows with them is asked for"
+            f"--widths {ranges.as_typed(config.widths)} must be two or more: what grows with them is asked for"
         )
     if config.warmup >= config.train_steps:
         raise ConfigError(

@@ -113,10 +113,12 @@ def _check_sweep(name: str, settings: Sweep) -> None:
     ranges.rising(f"{name}.budgets", settings.budgets)
     if len(settings.budgets) < 2:
         raise ConfigError(
-            f"--{name}.budgets {ranges.shown(settings.budgets)} must be two or more: what grows with them is asked for"
+            f"--{name}.budgets {ranges.as_typed(settings.budgets)} must be two or more: what grows with them is asked for"
         )
     if len(settings.widths) != len(settings.depths):
-        both = f"--{name}.widths {ranges.shown(settings.widths)} and --{name}.depths {ranges.shown(settings.depths)}"
+        both = (
+            f"--{name}.widths {ranges.as_typed(settings.widths)} and --{name}.depths {ranges.as_typed(settings.depths)}"
+        )
         raise ConfigError(f"{both} must be as many: one of each for every network")
 
 

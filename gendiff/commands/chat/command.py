@@ -134,7 +134,7 @@ def _turn(
     """One question and its answer, which is shown as it comes. The conversation with both, and what the model has read
     of it.
     """
-    given: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "temperature": options.temperature,
         "top_p": options.top_p,
         "max_tokens": options.max_tokens,
@@ -145,9 +145,9 @@ def _turn(
     writer.begin()
     try:
         if options.plain:
-            reply = chat.complete(key, text, memory=None, on_token=writer, **given)
+            reply = chat.complete(key, text, memory=None, on_token=writer, **arguments)
         else:
-            reply = chat.answer(key, messages, memory, on_token=writer, **given)
+            reply = chat.answer(key, messages, memory, on_token=writer, **arguments)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     writer.end()

@@ -20,10 +20,12 @@ def call(options: CopiesOptions, catalogue: Catalogue, progress: Progress) -> No
         text_findings.report(options, out, progress)
         return
     measured = picture_sets.feature_function(options)
-    given = (
-        run_samples.place(options, catalogue, progress) if copies_options.is_run(options.samples) else options.samples
+    inputs = (
+        run_samples.folder_of(options, catalogue, progress)
+        if copies_options.is_run(options.samples)
+        else options.samples
     )
-    samples = picture_sets.read_samples(given, options, measured, progress)
+    samples = picture_sets.read_samples(inputs, options, measured, progress)
     train = picture_sets.read_data("train", options.train, options, samples.shape, measured, progress)
     held_out, equal = None, 0
     if options.held_out is not None:
@@ -38,39 +40,41 @@ def call(options: CopiesOptions, catalogue: Catalogue, progress: Progress) -> No
             report = findings.compare(samples, train, held_out, options)
         except ValueError as error:
             raise DataError(f"{options.train}: {error}") from error
-    found = findings.findings(report, samples, train, held_out, equal, options)
+    result = findings.findings(report, samples, train, held_out, equal, options)
     out.mkdir(parents=True, exist_ok=True)
-    json_files.write(out / JSON, found)
-    _write_page(out, found, report, samples, train)
-    _print(found, out)
+    json_files.write(out / JSON, result)
+    _write_page(out, result, report, samples, train)
+    _print(result, out)
 
 
-def _write_page(out: Path, found: Findings, report: MemorisationReport, samples: PictureSet, train: PictureSet) -> None:
+def _write_page(
+    out: Path, result: Findings, report: MemorisationReport, samples: PictureSet, train: PictureSet
+) -> None:
     rows = [
         (samples.picture(row), *(train.picture(each) for each in report.nearest[row, :2])) for row, _ in report.pairs
     ]
     copies_page.write(
         out / PAGE,
         "picture_copies.html",
-        found=found,
-        sentences=list(findings.sentences(found)),
-        table=copies_page.shares([found.whole, *found.classes], beside=found.held_out is not None),
+        found=result,
+        sentences=list(findings.sentences(result)),
+        table=copies_page.shares([result.whole, *result.classes], beside=result.held_out is not None),
         pairs=[
-            (pair, [copies_page.shown(image) for image in images])
-            for pair, images in zip(found.pairs, rows, strict=True)
+            (pair, [copies_page.embedded(image) for image in images])
+            for pair, images in zip(result.pairs, rows, strict=True)
         ],
     )
 
 
-def _print(found: Findings, out: Path) -> None:
-    for sentence in findings.sentences(found):
+def _print(result: Findings, out: Path) -> None:
+    for sentence in findings.sentences(result):
         print(sentence)
-    for pair in found.pairs[:5]:
+    for pair in result.pairs[:5]:
         if pair.copy:
             print(f"  {pair.sample}  is a near-copy of  {pair.training}  (ratio {pair.ratio:.3f})")
-    if found.duplicates_n or found.near_duplicates_n:
+    if result.duplicates_n or result.near_duplicates_n:
         print(
-            f"The training set repeats itself: {found.duplicates_n} pictures equal and {found.near_duplicates_n} "
+            f"The training set repeats itself: {result.duplicates_n} pictures equal and {result.near_duplicates_n} "
             "nearly equal another."
         )
     print(f"page: {out / PAGE}", flush=True)

@@ -33,7 +33,7 @@ def write(file: Path, template: str, **content: Any) -> Path:
     return json_files.write_bytes(file, page.encode())
 
 
-def shown(image: np.ndarray) -> dict[str, Any]:
+def embedded(image: np.ndarray) -> dict[str, Any]:
     """A picture (h, w, c) uint8 as the template takes it."""
     from PIL import Image
 

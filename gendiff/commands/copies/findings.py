@@ -80,14 +80,14 @@ def compare(
 ) -> MemorisationReport:
     """The report of the library. ValueError for fewer than 3 different training pictures."""
     names = _class_names(samples)
-    own, beside = (None if each is None or not names else _numbers(each, names) for each in (samples, held_out))
+    numbers, beside = (None if each is None or not names else _numbers(each, names) for each in (samples, held_out))
     return memorisation.memorisation_report(
         samples.rows,
         train.rows,
         None if held_out is None else held_out.rows,
         threshold=options.threshold,
         copies=options.pairs,
-        labels=own,
+        labels=numbers,
         held_out_labels=beside,
     )
 
@@ -137,22 +137,22 @@ def findings(
     )
 
 
-def sentences(found: Findings) -> Iterator[str]:
+def sentences(result: Findings) -> Iterator[str]:
     """The rates in plain words."""
-    whole = found.whole
+    full = result.whole
     yield (
-        f"{round(whole.rate[0] * whole.n)} of {whole.n} samples ({percent(whole.rate)}) are near-copies: their nearest "
-        f"training picture is less than {found.threshold:g} times as far away as the second-nearest."
+        f"{round(full.rate[0] * full.n)} of {full.n} samples ({percent(full.rate)}) are near-copies: their nearest "
+        f"training picture is less than {result.threshold:g} times as far away as the second-nearest."
     )
-    if whole.held_out_rate is None or whole.excess is None:
+    if full.held_out_rate is None or full.excess is None:
         yield NO_HELD_OUT
         return
-    n = found.held_out_n or 0
+    n = result.held_out_n or 0
     yield (
-        f"{round(whole.held_out_rate[0] * n)} of {n} held-out pictures ({percent(whole.held_out_rate)}) look like "
-        f"near-copies, though they cannot be copies. The difference is {points(whole.excess)}."
+        f"{round(full.held_out_rate[0] * n)} of {n} held-out pictures ({percent(full.held_out_rate)}) look like "
+        f"near-copies, though they cannot be copies. The difference is {points(full.excess)}."
     )
-    yield reading(whole.excess, "samples are near-copies")
+    yield reading(full.excess, "samples are near-copies")
 
 
 def reading(excess: Number, what: str) -> str:

@@ -40,8 +40,8 @@ class PictureSet:
 
     def name(self, row: int) -> str:
         """The name within the set."""
-        place = random_access.printable(self.place)
-        return self.source.name(int(row)).removeprefix(f"{place}{os.sep}").removeprefix(f"{place}: ")
+        path = random_access.printable(self.place)
+        return self.source.name(int(row)).removeprefix(f"{path}{os.sep}").removeprefix(f"{path}: ")
 
     def classes(self) -> list[str | None]:
         """The name of each picture's class, None where it has none."""
@@ -82,21 +82,21 @@ def feature_function(options: CopiesOptions) -> Features:
     return image_features.function(FeatureOptions(options.features, options.inception_weights, options.resize))
 
 
-def read_samples(place: str, options: CopiesOptions, measured: Features, progress: Progress) -> PictureSet:
+def read_samples(location: str, options: CopiesOptions, measured: Features, progress: Progress) -> PictureSet:
     """The samples. Raises DataError and ConfigError as `data.sources.open` would, in the words of the command line."""
-    path = Path(place).expanduser()
+    path = Path(location).expanduser()
     if shards.is_folder(path):
-        found = shards.existing(path)
-        shards.check_complete(found, read=False)
-        return _read("samples", str(found.folder), _of_shards(found), measured, progress)
+        folder = shards.existing(path)
+        shards.check_complete(folder, read=False)
+        return _read("samples", str(folder.folder), _of_shards(folder), measured, progress)
     with image_features.option_errors():
         listed = path.is_dir() and (path / sample_files.SETTINGS).is_file()
         source = _of_sample_files(path, options) if listed else _opened(path, options, options.size, options.mode)
-    return _read("samples", place, source, measured, progress)
+    return _read("samples", location, source, measured, progress)
 
 
 def read_data(
-    title: str, place: str, options: CopiesOptions, like: tuple[int, ...], measured: Features, progress: Progress
+    title: str, location: str, options: CopiesOptions, like: tuple[int, ...], measured: Features, progress: Progress
 ) -> PictureSet:
     """Training or held-out pictures at the size and in the colours of the samples. Raises as `read_samples`, and for
     another size.
@@ -104,12 +104,12 @@ def read_data(
     height, width, channels = like
     size = height if height == width else options.size
     with image_features.option_errors():
-        source = _opened(Path(place).expanduser(), options, size, "L" if channels == 1 else "RGB")
-    read = _read(title, place, source, measured, progress)
+        source = _opened(Path(location).expanduser(), options, size, "L" if channels == 1 else "RGB")
+    read = _read(title, location, source, measured, progress)
     if read.shape != like:
         sizes = [f"{across} × {down}" for down, across, _ in (read.shape, like)]
         raise DataError(
-            f"{place}: pictures have {sizes[0]} pixels, and the samples {sizes[1]}: make all of one size with --size N"
+            f"{location}: pictures have {sizes[0]} pixels, and the samples {sizes[1]}: make all of one size with --size N"
         )
     return read
 
@@ -117,9 +117,9 @@ def read_data(
 def without(held_out: PictureSet, train: PictureSet) -> tuple[PictureSet, int]:
     """The held-out pictures that equal no training picture, and how many do. DataError where none is left."""
     known = set(train.source.digests())
-    kept = np.array([row for row, digest in enumerate(held_out.source.digests()) if digest not in known], np.int64)
-    equal = len(held_out.source) - len(kept)
-    if not kept.size:
+    remaining = np.array([row for row, digest in enumerate(held_out.source.digests()) if digest not in known], np.int64)
+    equal = len(held_out.source) - len(remaining)
+    if not remaining.size:
         raise DataError(
             f"{held_out.place}: all {equal} held-out pictures equal training pictures of {train.place}: give others, "
             "or none"
@@ -127,7 +127,7 @@ def without(held_out: PictureSet, train: PictureSet) -> tuple[PictureSet, int]:
     if not equal:
         return held_out, 0
     return dataclasses.replace(
-        held_out, source=random_access.subset(held_out.source, kept), rows=held_out.rows[kept]
+        held_out, source=random_access.subset(held_out.source, remaining), rows=held_out.rows[remaining]
     ), equal
 
 
@@ -141,8 +141,8 @@ def _of_sample_files(path: Path, options: CopiesOptions) -> Source:
     """A folder that `sample` wrote: a picture's label stands in its name, and the file with the settings is no
     picture.
     """
-    given = {"size": options.size, "background": options.background, "on_bad": options.on_bad_image}
-    source = image_folder.source(path, mode=options.mode or "RGB", conditional="none", **given)  # type: ignore[arg-type]
+    settings = {"size": options.size, "background": options.background, "on_bad": options.on_bad_image}
+    source = image_folder.source(path, mode=options.mode or "RGB", conditional="none", **settings)  # type: ignore[arg-type]
     rows = np.array(
         [row for row, file in enumerate(source.files) if Path(file).name != sample_files.SETTINGS], np.int64
     )
@@ -153,15 +153,15 @@ def _of_sample_files(path: Path, options: CopiesOptions) -> Source:
     return dataclasses.replace(random_access.subset(source, rows), labels=labels)
 
 
-def _of_shards(place: Shards) -> Source:
-    labels = np.concatenate([classes for _, classes in place])
-    print_of = random_access.fingerprint("shards", str(place.folder), place.manifest.num)
+def _of_shards(folder: Shards) -> Source:
+    labels = np.concatenate([classes for _, classes in folder])
+    print_of = random_access.fingerprint("shards", str(folder.folder), folder.manifest.num)
     return ShardPictures(
-        labels=labels, classes=place.manifest.classes, fingerprint=print_of, examples=Examples(place), place=place
+        labels=labels, classes=folder.manifest.classes, fingerprint=print_of, examples=Examples(folder), place=folder
     )
 
 
-def _read(title: str, place: str, source: Source, measured: Features, progress: Progress) -> PictureSet:
+def _read(title: str, location: str, source: Source, measured: Features, progress: Progress) -> PictureSet:
     """Reads every picture once. DataError for pictures that cannot be read, unless they are skipped, and for mixed
     sizes.
     """
@@ -180,17 +180,17 @@ def _read(title: str, place: str, source: Source, measured: Features, progress: 
     with progress.task(title, len(source)) as task:
         for begin in range(0, len(source), TOGETHER):
             block = range(begin, min(begin + TOGETHER, len(source)))
-            found = list(map(look, block)) if serial else random_access.in_threads(look, block)
-            looks += [seen for seen, _ in found]
-            images = [image for _, image in found if image is not None]
+            results = list(map(look, block)) if serial else random_access.in_threads(look, block)
+            looks += [entry for entry, _ in results]
+            images = [image for _, image in results if image is not None]
             first = images[0].shape if first is None and images else first
             if alike := [image for image in images if image.shape == first]:
                 parts.append(features.extract(measured, np.stack(alike), batch=TOGETHER))
             task.update(block.stop)
     with image_features.option_errors():
-        settled = random_access.checked(source, looks)
-    for message in settled.skipped[:5]:
+        readable = random_access.checked(source, looks)
+    for message in readable.skipped[:5]:
         progress.line(f"left out: {image_features.translated(message)}")
-    if len(settled.skipped) > 5:
-        progress.line(f"left out: {len(settled.skipped)} pictures of {place} in all")
-    return PictureSet(place, settled, np.concatenate(parts))
+    if len(readable.skipped) > 5:
+        progress.line(f"left out: {len(readable.skipped)} pictures of {location} in all")
+    return PictureSet(location, readable, np.concatenate(parts))

@@ -10,7 +10,7 @@ from gendiff.runs.progress import Progress
 from gendiff.runs.registry import Catalogue
 
 
-def place(options: CopiesOptions, catalogue: Catalogue, progress: Progress) -> str:
+def folder_of(options: CopiesOptions, catalogue: Catalogue, progress: Progress) -> str:
     """The folder of samples. Fresh ones go where `sample RUN` puts them. ConfigError where a sample needs more words
     than a number.
     """
@@ -28,6 +28,6 @@ def place(options: CopiesOptions, catalogue: Catalogue, progress: Progress) -> s
         )
     run_folder.existing(folder.path, writable=True)
     compile_cache.use(say=progress.line)
-    drawn = command.options(num=options.num or DRAWN)
-    command.call(configuration.restore(stored, experiment.config, folder), folder, drawn, progress)
+    chosen = command.options(num=options.num or DRAWN)
+    command.call(configuration.restore(stored, experiment.config, folder), folder, chosen, progress)
     return str(samples)

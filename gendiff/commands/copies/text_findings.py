@@ -85,25 +85,25 @@ class Words:
     @property
     def median(self) -> int:
         """Of the lengths."""
-        return int(np.median([len(of) for of in self.ids]))
+        return int(np.median([len(ids) for ids in self.ids]))
 
 
 def report(options: CopiesOptions, out: Path, progress: Progress) -> None:
     """Compares, and leaves copies.html and copies.json. Raises DataError for texts that cannot be read, and too few."""
     known: dict[str, int] = {}
-    samples, train = (_read(place, options, known) for place in (options.samples, options.train))
+    samples, train = (_read(location, options, known) for location in (options.samples, options.train))
     held_out = None if options.held_out is None else _read(options.held_out, options, known)
     with progress.phase("compare"):
-        found = text_copies.text_copies(
+        copies = text_copies.text_copies(
             samples.ids, train.ids, None if held_out is None else held_out.ids, tokens=options.span
         )
-    order = np.argsort(-found.spans.length, kind="stable")[: options.pairs]
-    rows = [int(row) for row in order if found.spans.length[row]]
-    content = _findings(options, found, samples, train, held_out, rows)
+    order = np.argsort(-copies.spans.length, kind="stable")[: options.pairs]
+    rows = [int(row) for row in order if copies.spans.length[row]]
+    content = _findings(options, copies, samples, train, held_out, rows)
     out.mkdir(parents=True, exist_ok=True)
     json_files.write(out / JSON, content)
     beside = [
-        (samples.parts(row, *_at(found, row)), train.parts(int(found.spans.document[row]), *_in(found, row)))
+        (samples.parts(row, *_at(copies, row)), train.parts(int(copies.spans.document[row]), *_in(copies, row)))
         for row in rows
     ]
     sentences = list(_sentences(content))
@@ -122,29 +122,29 @@ def report(options: CopiesOptions, out: Path, progress: Progress) -> None:
     print(f"page: {out / PAGE}", flush=True)
 
 
-def _read(place: str, options: CopiesOptions, known: dict[str, int]) -> Words:
-    return Words(texts.read(Path(place).expanduser()), options.unit, known)
+def _read(location: str, options: CopiesOptions, known: dict[str, int]) -> Words:
+    return Words(texts.read(Path(location).expanduser()), options.unit, known)
 
 
-def _at(found: TextCopies, row: int) -> tuple[int, int]:
-    return int(found.spans.start[row]), int(found.spans.length[row])
+def _at(copies: TextCopies, row: int) -> tuple[int, int]:
+    return int(copies.spans.start[row]), int(copies.spans.length[row])
 
 
-def _in(found: TextCopies, row: int) -> tuple[int, int]:
-    return int(found.spans.place[row]), int(found.spans.length[row])
+def _in(copies: TextCopies, row: int) -> tuple[int, int]:
+    return int(copies.spans.place[row]), int(copies.spans.length[row])
 
 
 def _findings(
-    options: CopiesOptions, found: TextCopies, samples: Words, train: Words, held_out: Words | None, rows: list[int]
+    options: CopiesOptions, copies: TextCopies, samples: Words, train: Words, held_out: Words | None, rows: list[int]
 ) -> TextFindings:
     def span(row: int) -> Span:
-        length = int(found.spans.length[row])
+        length = int(copies.spans.length[row])
         return Span(
             sample=samples.documents.names[row],
-            training=train.documents.names[int(found.spans.document[row])],
+            training=train.documents.names[int(copies.spans.document[row])],
             length=length,
-            held_by=int(found.held_by[row]) if length >= options.span else None,
-            text=samples.parts(row, *_at(found, row))[1],
+            held_by=int(copies.held_by[row]) if length >= options.span else None,
+            text=samples.parts(row, *_at(copies, row))[1],
         )
 
     return TextFindings(
@@ -157,33 +157,33 @@ def _findings(
         span=options.span,
         lengths=(samples.median, None if held_out is None else held_out.median),
         whole=Share(
-            "all", len(samples.ids), found.rate.number, *map(findings.number, (found.held_out_rate, found.excess))
+            "all", len(samples.ids), copies.rate.number, *map(findings.number, (copies.held_out_rate, copies.excess))
         ),
         spans=tuple(map(span, rows)),
     )
 
 
-def _sentences(found: TextFindings) -> Iterator[str]:
-    whole = found.whole
+def _sentences(result: TextFindings) -> Iterator[str]:
+    full = result.whole
     yield (
-        f"{round(whole.rate[0] * whole.n)} of {whole.n} texts ({findings.percent(whole.rate)}) hold at least "
-        f"{found.span} {found.unit} in a row that also stand in a training text."
+        f"{round(full.rate[0] * full.n)} of {full.n} texts ({findings.percent(full.rate)}) hold at least "
+        f"{result.span} {result.unit} in a row that also stand in a training text."
     )
-    if whole.held_out_rate is None or whole.excess is None:
+    if full.held_out_rate is None or full.excess is None:
         yield (
             "There are no held-out texts, so it is not known how many fresh texts share so much by chance, such as a "
             "quotation. Nothing is said of whether the texts copy more than that: look at the spans."
         )
         return
-    n = found.held_out_n or 0
+    n = result.held_out_n or 0
     yield (
-        f"{round(whole.held_out_rate[0] * n)} of {n} held-out texts ({findings.percent(whole.held_out_rate)}) do. The "
-        f"difference is {findings.points(whole.excess)}."
+        f"{round(full.held_out_rate[0] * n)} of {n} held-out texts ({findings.percent(full.held_out_rate)}) do. The "
+        f"difference is {findings.points(full.excess)}."
     )
-    yield findings.reading(whole.excess, "texts share such spans")
-    own, beside = found.lengths
-    if beside is not None and not 0.5 <= own / max(beside, 1) <= 2:
+    yield findings.reading(full.excess, "texts share such spans")
+    median, beside = result.lengths
+    if beside is not None and not 0.5 <= median / max(beside, 1) <= 2:
         yield (
-            f"The median text has {own} {found.unit} and the median held-out text {beside}: longer texts have more "
+            f"The median text has {median} {result.unit} and the median held-out text {beside}: longer texts have more "
             "chances of a long span, so compare texts of one length."
         )

@@ -24,9 +24,9 @@ def by_part(model: Opened, progress: Progress) -> dict[str, Params]:
         with progress.phase(f"read {name}"):
             parts[name] = jax.block_until_ready(model.part_params(name, _into(lost)))
         if lost:
-            every = packed_reading.together(lost)
+            total = packed_reading.together(lost)
             progress.line(
-                f"{name}: {every.numbers:,} numbers as {model.storage}, off by {every.relative:.2%} of their root mean "
+                f"{name}: {total.numbers:,} numbers as {model.storage}, off by {total.relative:.2%} of their root mean "
                 "square"
             )
     return parts
@@ -36,6 +36,6 @@ def _into(lost: list[Rounding]) -> OnPacked:
     return lambda _, rounding: lost.append(rounding)
 
 
-def whole(model: Opened, progress: Progress) -> dict[str, Any]:
+def for_pipeline(model: Opened, progress: Progress) -> dict[str, Any]:
     """As pipelines take them."""
     return stable_diffusion.arranged(by_part(model, progress))

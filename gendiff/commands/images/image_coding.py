@@ -34,7 +34,7 @@ def check(option: str, learning: Learning, factor: int) -> None:
     """ConfigError where the numbers of a training have too few channels for a factor of downsampling."""
     if levels(factor) > len(learning.channels):
         needed = f"a factor of {factor} needs {levels(factor)} of them"
-        raise ConfigError(f"--{option}.channels {ranges.shown(learning.channels)}: {needed}, one per size")
+        raise ConfigError(f"--{option}.channels {ranges.as_typed(learning.channels)}: {needed}, one per size")
 
 
 def levels(factor: int) -> int:
@@ -79,9 +79,9 @@ def fit(
 ) -> None:
     """Train by any loss with the numbers of a training. start: key -> parameters."""
     numbers: dict[str, Any] = {"steps": learning.train_steps, "batch": learning.batch}
-    every: dict[str, Any] = {"checkpoint_every": learning.checkpoint_every, "log_every": learning.log_every}
+    intervals: dict[str, Any] = {"checkpoint_every": learning.checkpoint_every, "log_every": learning.log_every}
     program = training_loop.compile_loss(loss, image_training.optimizer(learning), start, folder, ema=(learning.ema,))
-    training_loop.train(program, data, seed=seed, folder=folder, progress=progress, **numbers, **every)
+    training_loop.train(program, data, seed=seed, folder=folder, progress=progress, **numbers, **intervals)
 
 
 def restore(learning: Learning, coder: Autoencoder, folder: RunFolder, seed: int) -> Params:
@@ -118,7 +118,7 @@ class Coder:
         return np.clip(self._whole("decode", functools.partial(self._decode, params), latents), -1, 1)
 
     def _whole(self, title: str, half: Callable[[Any], Any], values: np.ndarray) -> Any:
-        return drawing.whole(half, values, together=self._together, title=title, progress=self._progress)
+        return drawing.draw_all(half, values, together=self._together, title=title, progress=self._progress)
 
 
 def normalized(

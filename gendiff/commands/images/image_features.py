@@ -71,8 +71,8 @@ def function(options: FeatureOptions) -> Features:
         return lambda images: plain(np.asarray(scaling.to_unit(images, 256)))
     network = networks.Inception("fid")
     like = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), jnp.zeros((1, 299, 299, 3))))
-    place = Path(options.inception_weights)
-    stored = (torch_archive if place.suffix.lower() in files.PICKLED else files).load(place)
+    file = Path(options.inception_weights)
+    stored = (torch_archive if file.suffix.lower() in files.PICKLED else files).load(file)
     params = torchvision_inception.params(stored, like)
     return features.inception(networks.pure(network), params, resize=options.resize)
 
@@ -103,8 +103,8 @@ def classifier() -> Features:
 
 def of_drawn(measured: Features, images: np.ndarray) -> np.ndarray:
     """(n, d) features of pictures (n, h, w, c) in about [-1, 1], which are clipped and rounded as a screen would."""
-    seen = np.asarray(scaling.from_unit(np.clip(images, -1.0, 1.0), 256))
-    return features.extract(measured, seen, batch=TOGETHER)
+    rounded = np.asarray(scaling.from_unit(np.clip(images, -1.0, 1.0), 256))
+    return features.extract(measured, rounded, batch=TOGETHER)
 
 
 def summary(measured: Features, images: Iterator[np.ndarray]) -> Running:

@@ -13,7 +13,7 @@ from gendiff.commands import drawing_options
 from gendiff.commands.images import image_training, sample_archives, sample_scores, sampling_options
 from gendiff.commands.images.image_model import Model
 from gendiff.commands.images.sample_files import SampleFiles
-from gendiff.commands.images.sampling_options import SampleOptions, SettledOptions
+from gendiff.commands.images.sampling_options import ResolvedOptions, SampleOptions
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.data import scaling
@@ -54,32 +54,32 @@ def _sample(
     """
     sampling_options.check(options)
     trained = ranges.trained_seed(options.trained_seed, configuration.seeds(config) or (0,))
-    config = dtypes.settled(config, progress, options.dtype)
-    of = config if described is None else described(config, folder)
-    model = model_of(of)
-    settled = sampling_options.settled(sampling_options.numbered(options, model.names, model.num_classes), model)
+    config = dtypes.resolve(config, progress, options.dtype)
+    description = config if described is None else described(config, folder)
+    model = model_of(description)
+    resolved = sampling_options.resolve(sampling_options.numbered(options, model.names, model.num_classes), model)
     if options.out is not None and "://" in options.out:
         raise ConfigError(f"--out {options.out} is a URL: write to a local file and copy it")
     settings = {
-        "options": sampling_options.settings(settled),
+        "options": sampling_options.settings(resolved),
         "trained_seed": trained,
         "checkpoint": training_loop.newest_step(folder, trained),
         "run": config,
     }
 
     # the latter of one of several sets
-    if not any((place / results.FILE).exists() for place in (folder.path, folder.path.parent)):
+    if not any((parent / results.FILE).exists() for parent in (folder.path, folder.path.parent)):
         progress.line(
             f"note: the run has no results yet; the samples come from its network at step {settings['checkpoint']}"
         )
-    make = functools.partial(drawer, model_of, of, folder, settled, trained, say=progress.line)
+    make = functools.partial(drawer, model_of, description, folder, resolved, trained, say=progress.line)
     if sampling_options.sharded(options):
-        _fill_shards(model, make, folder, settled, settings, progress)
+        _fill_shards(model, make, folder, resolved, settings, progress)
         return
     if distributed.share(options.distributed, options.processes, options.process)[1] > 1:
         raise ConfigError("several processes would draw the same samples: give --shard-size, or --distributed off")
     index = sampling_options.indices(options)
-    labels = sampling_options.labels(settled, model.num_classes, index)
+    labels = sampling_options.labels(resolved, model.num_classes, index)
     out = folder.path / "samples" if options.out is None else Path(options.out).expanduser().absolute()
     files = SampleFiles(out, model.shape, settings, options.force, model.names)
     draw = make()
@@ -89,41 +89,41 @@ def _sample(
     if missing.size:
         progress.line("compiling …")
         todo = index[missing], labels[missing]
-        for place, images in drawing.parts(draw, *todo, together=options.together, title="sample", progress=progress):
-            drawing.check_finite(images, todo[0][place])
+        for rows, images in drawing.parts(draw, *todo, together=options.together, title="sample", progress=progress):
+            drawing.check_finite(images, todo[0][rows])
             if model.levels is not None:
                 images = np.asarray(scaling.round_to_levels(images, model.levels))
-            files.write(images, *(each[place] for each in todo))
+            files.write(images, *(each[rows] for each in todo))
     files.finish(index, labels)
-    steps = formatting.amount(settled.steps, "step")
+    steps = formatting.amount(resolved.steps, "step")
     progress.line(
-        f"{formatting.amount(len(index), 'sample')}, {steps} of {settled.sampler}, guidance {options.guidance:g}: {out}"
+        f"{formatting.amount(len(index), 'sample')}, {steps} of {resolved.sampler}, guidance {options.guidance:g}: {out}"
     )
 
 
 def drawer(
     model_of: Callable[[Any], Model],
-    of: Any,
+    description: Any,
     folder: RunFolder,
     options: SampleOptions,
     trained: int,
     *,
     say: Callable[[str], Any] | None = None,
 ) -> Callable[..., Any]:
-    """(index, label) -> images, compiled once. of: what `model_of` takes. trained: the seed of the network. Raises as
+    """(index, label) -> images, compiled once. description: what `model_of` takes. trained: the seed of the network. Raises as
     `_sample` does.
 
     say: is told of a length that the run did not track.
     """
     devices.local()
-    model = model_of(of)
+    model = model_of(description)
     _check_belongs(model, folder, trained)
     guided = model.num_classes > 0 and options.guidance != 1.0
     # before the checkpoint is read: it may refuse
-    settled, between = sampling_options.settled(options, model), (options.sigma_min, options.sigma_max)
-    how = settled.steps, settled.sampler, settled.eta, guided, settled.grid, between
-    draw = drawing_options.label_program(model_of, of, *how)
-    temperature = model.temperature if settled.temperature is None else settled.temperature
+    resolved, between = sampling_options.resolve(options, model), (options.sigma_min, options.sigma_max)
+    how = resolved.steps, resolved.sampler, resolved.eta, guided, resolved.grid, between
+    draw = drawing_options.label_program(model_of, description, *how)
+    temperature = model.temperature if resolved.temperature is None else resolved.temperature
     numbers = jax.random.key(options.seed), jnp.float32(options.guidance), jnp.float32(temperature)
     return functools.partial(draw, _params(model, folder, options, trained, say or (lambda line: None)), *numbers)
 
@@ -133,11 +133,11 @@ def _check_belongs(model: Model, folder: RunFolder, trained: int) -> None:
     takes.
     """
     with Checkpoints(folder.checkpoints(trained), read_only=True) as store:
-        written, place = store.written_with()["description"], f"step {store.latest()} of {store.path}"
+        written, source = store.written_with()["description"], f"step {store.latest()} of {store.path}"
     expected = image_training.description(model)
     if written and expected:
         stored, now = ({name: each[name] for name in ("schedule", "parameterization")} for each in (written, expected))
-        compatibility.compare_config(place, stored, now, ())
+        compatibility.compare_config(source, stored, now, ())
 
 
 def _params(model: Model, folder: RunFolder, options: SampleOptions, trained: int, say: Callable[[str], Any]) -> Params:
@@ -156,7 +156,7 @@ def _fill_shards(
     model: Model,
     draw: Callable[[], Callable[..., Any]],
     folder: RunFolder,
-    options: SettledOptions,
+    options: ResolvedOptions,
     settings: dict[str, Any],
     progress: Progress,
 ) -> None:
@@ -166,44 +166,46 @@ def _fill_shards(
     """
     if len(model.shape) != 3:
         raise ConfigError(f"--shard-size: samples of shape {model.shape} are no images (h, w, c)")
-    place, notes = shards.create(options.out or "", _manifest(model, folder, options, settings))
+    archive, notes = shards.create(options.out or "", _manifest(model, folder, options, settings))
     for note in notes:
         progress.line(note)
     if options.verify:
-        shards.check_complete(place)
-        progress.line(f"all {place.manifest.count} shards of {place.folder} are complete: {place.manifest.num} samples")
+        shards.check_complete(archive)
+        progress.line(
+            f"all {archive.manifest.count} shards of {archive.folder} are complete: {archive.manifest.num} samples"
+        )
         return
     process, processes = distributed.share(options.distributed, options.processes, options.process)
-    wanted = shards.chosen(options.shards, place.manifest.count, process, processes)
-    todo = [number for number in wanted if place.problem(number)]
+    chosen = shards.chosen(options.shards, archive.manifest.count, process, processes)
+    todo = [number for number in chosen if archive.problem(number)]
     progress.line(
-        f"{formatting.amount(len(wanted), 'shard')} of {formatting.amount(place.manifest.shard_size, 'sample')}, "
-        f"{len(wanted) - len(todo)} complete already: {place.folder}"
+        f"{formatting.amount(len(chosen), 'shard')} of {formatting.amount(archive.manifest.shard_size, 'sample')}, "
+        f"{len(chosen) - len(todo)} complete already: {archive.folder}"
     )
     if todo:
         drawing.into_shards(
             draw(),
-            place,
+            archive,
             todo,
             labels=lambda index: sampling_options.labels(options, model.num_classes, index),
             pixels=lambda images: as_bytes(images, model.levels),
             together=options.together,
             progress=progress,
         )
-    if place.all_complete(verified=set(wanted)):
-        place.tidy()
+    if archive.all_complete(verified=set(chosen)):
+        archive.tidy()
         progress.line(
-            f"all {place.manifest.num} samples are there; `finalize {options.out} --to NAME.npz` makes one file of them"
+            f"all {archive.manifest.num} samples are there; `finalize {options.out} --to NAME.npz` makes one file of them"
         )
 
 
 def as_bytes(images: np.ndarray, levels: int | None) -> np.ndarray:
     """uint8 values of images in [-1, 1], which are first rounded to the data's levels."""
-    seen = images if levels is None else scaling.round_to_levels(images, levels)
-    return np.asarray(scaling.from_unit(np.asarray(seen), 256))
+    rounded = images if levels is None else scaling.round_to_levels(images, levels)
+    return np.asarray(scaling.from_unit(np.asarray(rounded), 256))
 
 
-def _manifest(model: Model, folder: RunFolder, options: SettledOptions, settings: dict[str, Any]) -> Manifest:
+def _manifest(model: Model, folder: RunFolder, options: ResolvedOptions, settings: dict[str, Any]) -> Manifest:
     known = drawing_options.sampler(options.sampler, options.eta, model.schedule)
     about = {
         "label": "in turn" if options.label is None else options.label,

@@ -129,7 +129,7 @@ def check_side(config: Recipe, within: str, side: int) -> None:
     """ConfigError where images of `side` pixels cannot be halved as often as the U-Net does."""
     if side % 2 ** (len(config.channels) - 1):
         raise ConfigError(
-            f"--{within}channels {ranges.shown(config.channels)}: {side}×{side} cannot be halved so often; give fewer"
+            f"--{within}channels {ranges.as_typed(config.channels)}: {side}×{side} cannot be halved so often; give fewer"
         )
 
 
@@ -154,8 +154,8 @@ def unet(
         gendiff/networks/layers/convolution.py).
     dtype: that it computes in. second_time: whether it is told one. fields: of Model.
     """
-    of: dict[str, Any] = {"shape": (8, 8, 1), "num_classes": digits.CLASSES, "levels": digits.LEVELS} | fields
-    classes, names = of["num_classes"], tuple(map(str, range(of["num_classes"])))
+    settings: dict[str, Any] = {"shape": (8, 8, 1), "num_classes": digits.CLASSES, "levels": digits.LEVELS} | fields
+    classes, names = settings["num_classes"], tuple(map(str, range(settings["num_classes"])))
     network = networks.UNet(
         channels=config.channels,
         blocks=config.blocks,
@@ -167,8 +167,8 @@ def unet(
         dtype=dtypes.of_network(dtype),
         second_time=second_time,
     )
-    init = _init(network, (1, *of["shape"]))
-    return Model(networks.pure(network), init, schedule, parameterization, names=names, ema=config.ema, **of)
+    init = _init(network, (1, *settings["shape"]))
+    return Model(networks.pure(network), init, schedule, parameterization, names=names, ema=config.ema, **settings)
 
 
 @functools.lru_cache  # one object, so that all trainings of a network share a compiled start

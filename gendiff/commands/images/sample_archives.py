@@ -30,16 +30,16 @@ class FinalizeOptions:
     """
 
 
-def finalize(place: Shards, options: FinalizeOptions, progress: Progress) -> None:
+def finalize(samples: Shards, options: FinalizeOptions, progress: Progress) -> None:
     """Raises ConfigError for another ending, DataError where a shard is not complete; then nothing is written."""
     out = Path(options.to).expanduser().absolute()
     if out.suffix not in _WRITERS:
         raise ConfigError(f"--to {options.to}: give a name that ends in {', '.join(_WRITERS)}")
     if not out.parent.is_dir():
         raise ConfigError(f"--to {options.to}: there is no folder {out.parent}")
-    shards.check_complete(place, read=False)
-    _WRITERS[out.suffix](place, out)
-    progress.line(f"{formatting.amount(place.manifest.num, 'sample')}: {out}")
+    shards.check_complete(samples, read=False)
+    _WRITERS[out.suffix](samples, out)
+    progress.line(f"{formatting.amount(samples.manifest.num, 'sample')}: {out}")
 
 
 COMMAND = Command(FinalizeOptions, finalize)
@@ -63,18 +63,18 @@ class Examples(Sequence[Example]):
         return Example(*(array[row] for array in self._arrays))
 
 
-def _write_tar(place: Shards, out: Path) -> None:
+def _write_tar(samples: Shards, out: Path) -> None:
     with files.replacing(out) as file, tarfile.open(fileobj=file, mode="w") as archive:
-        for index, (image, label) in enumerate(Examples(place)):
-            name = f"{sample_files.name(index, int(label), place.manifest.classes)}.png"
+        for index, (image, label) in enumerate(Examples(samples)):
+            name = f"{sample_files.name(index, int(label), samples.manifest.classes)}.png"
             content = image_files.to_png(name, image)
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
 
 
-def _write_array_record(place: Shards, out: Path) -> None:
-    array_records.write(out, Examples(place), classes=place.manifest.classes)
+def _write_array_record(samples: Shards, out: Path) -> None:
+    array_records.write(out, Examples(samples), classes=samples.manifest.classes)
 
 
 _WRITERS: dict[str, Callable[[Shards, Path], None]] = {

@@ -56,7 +56,7 @@ class Scores:
     seconds: float
 
 
-def evaluate(place: Shards, options: ScoreOptions, progress: Progress) -> None:
+def evaluate(samples: Shards, options: ScoreOptions, progress: Progress) -> None:
     """Prints the scores and writes scores.json beside the shards.
 
     Raises ConfigError for options that do not fit, DataError where a shard is not complete or the reference is no such
@@ -64,39 +64,39 @@ def evaluate(place: Shards, options: ScoreOptions, progress: Progress) -> None:
     """
     if options.reference is None and options.save_statistics is None:
         raise ConfigError("evaluate SAMPLES needs --reference PICTURES, --save-statistics FILE.npz, or both")
-    shards.check_complete(place, read=False)
+    shards.check_complete(samples, read=False)
     measured = image_features.function(options)
     begin, fitted, count = time.monotonic(), None, None
     if options.reference is not None:
         path = Path(options.reference).expanduser()
         with image_features.option_errors():
             fitted, count = image_features.reference(
-                path, measured, place.manifest.shape, options.background, options.on_bad_image
+                path, measured, samples.manifest.shape, options.background, options.on_bad_image
             )
-    with progress.task("features", place.manifest.count) as task:
+    with progress.task("features", samples.manifest.count) as task:
 
         def images() -> Iterator[np.ndarray]:
-            for number, (batch, _) in enumerate(place):
+            for number, (batch, _) in enumerate(samples):
                 yield batch
                 task.update(number + 1)
 
-        own = frechet.finish(image_features.summary(measured, images()))
+        statistics = frechet.finish(image_features.summary(measured, images()))
     if options.save_statistics is not None:
-        statistics_files.save(options.save_statistics, own)
-    if fitted is not None and fitted.mean.shape != own.mean.shape:
+        statistics_files.save(options.save_statistics, statistics)
+    if fitted is not None and fitted.mean.shape != statistics.mean.shape:
         raise ConfigError(
-            f"{options.reference} has {len(fitted.mean)} features, and --features {options.features} {len(own.mean)}"
+            f"{options.reference} has {len(fitted.mean)} features, and --features {options.features} {len(statistics.mean)}"
         )
     scores = Scores(
-        n=place.manifest.num,
+        n=samples.manifest.num,
         reference_n=count,
         features=f"{options.features}, {options.resize}" if options.features == "inception" else options.features,
-        dimensions=len(own.mean),
+        dimensions=len(statistics.mean),
         reference=options.reference,
-        frechet=None if fitted is None else frechet.frechet_distance(fitted, own),
+        frechet=None if fitted is None else frechet.frechet_distance(fitted, statistics),
         seconds=round(time.monotonic() - begin, 3),
     )
-    json_files.write(place.folder / SCORES, scores)
+    json_files.write(samples.folder / SCORES, scores)
     print(f"{scores.n} samples, {scores.dimensions} features ({scores.features})", flush=True)
     if scores.frechet is not None:
         behind = "" if count is None else f", {count} images"

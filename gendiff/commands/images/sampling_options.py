@@ -93,7 +93,7 @@ class SampleOptions(RunOptions, SteppedOptions):
 
 
 @dataclasses.dataclass(frozen=True)
-class SettledOptions(SampleOptions):
+class ResolvedOptions(SampleOptions):
     """Options of which no default is open; see `settled`."""
 
     steps: int = MANY["steps"]
@@ -106,8 +106,8 @@ def sharded(options: SampleOptions) -> bool:
     they exclude.
     """
     if options.shard_size is None:
-        if given := [f"--{name}" for name in ("shards", "verify") if getattr(options, name)]:
-            raise ConfigError(f"{given[0]} belongs to --shard-size: say how many samples a shard holds")
+        if excluded := [f"--{name}" for name in ("shards", "verify") if getattr(options, name)]:
+            raise ConfigError(f"{excluded[0]} belongs to --shard-size: say how many samples a shard holds")
         return False
     if options.num is None or options.out is None or options.index is not None or options.force:
         raise ConfigError("--shard-size needs --num N and --out FOLDER, and takes neither --index nor --force")
@@ -177,16 +177,16 @@ def labels(options: SampleOptions, num_classes: int, index: np.ndarray) -> np.nd
     return np.full(index.shape, options.label, np.int32)
 
 
-def settled(options: SampleOptions, model: Model) -> "SettledOptions":
+def resolve(options: SampleOptions, model: Model) -> "ResolvedOptions":
     """The options with what the defaults say in place of None; a temperature that is still None is the model's own."""
     free = options.sampler is None and options.grid is None and options.eta is None
     enough = options.steps is None or options.steps >= LEAST_FEW
     default = FEW if free and enough and model.levels is not None else MANY
-    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
-    return SettledOptions(**given | {name: value for name, value in default.items() if given[name] is None})
+    values = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    return ResolvedOptions(**values | {name: value for name, value in default.items() if values[name] is None})
 
 
-def settings(options: SettledOptions) -> dict[str, Any]:
+def settings(options: ResolvedOptions) -> dict[str, Any]:
     """What a sample depends on beside its index and label. Those of grid and average are left out where nothing was
     chosen.
     """
@@ -194,5 +194,5 @@ def settings(options: SettledOptions) -> dict[str, Any]:
         ("steps", "guidance", "sampler", "eta", "temperature", "seed"),
         ("grid", "sigma_min", "sigma_max", "ema"),
     )
-    names = [*always, *(name for name in chosen if getattr(options, name) != getattr(SettledOptions, name))]
+    names = [*always, *(name for name in chosen if getattr(options, name) != getattr(ResolvedOptions, name))]
     return {name: getattr(options, name) for name in names}

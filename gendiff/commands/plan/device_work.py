@@ -73,16 +73,16 @@ class Planned:
     counted: float
 
 
-def planned(options: PlanOptions, of: Devices) -> Planned:
+def planned(options: PlanOptions, machine: Devices) -> Planned:
     """From shapes alone: nothing is computed. ConfigError for a network that is unknown or does not fit the shape."""
-    config = Config(network=options.network, dtype=of.dtype, remat=options.remat)  # type: ignore[arg-type]  # no `auto`
+    config = Config(network=options.network, dtype=machine.dtype, remat=options.remat)  # type: ignore[arg-type]  # no `auto`
     data = Data("", "", 0, 0, 0, options.shape, 256, tuple(map(str, range(options.classes))))
-    network = named_networks.build(options.network, data.shape, options.classes, of.dtype, options.remat)
+    network = named_networks.build(options.network, data.shape, options.classes, machine.dtype, options.remat)
     model = plan.at_once(facts.model(Described(config, data)))
-    cost, batch = plan.cost(config, model), options.batch // of.parts
+    cost, batch = plan.cost(config, model), options.batch // machine.parts
     forward = float(accounting.count(network, *_inputs(model, 1), embeddings=True).forward_flops) * batch
     state, params = (
-        NUMBER * count * cost.parameters / of.shards for count in (plan.STATE + plan.MOMENTS[config.optimizer], 1)
+        NUMBER * count * cost.parameters / machine.shards for count in (plan.STATE + plan.MOMENTS[config.optimizer], 1)
     )
     # all of it is read and written
     step = Work(3 * forward, FORWARD[options.remat] * forward, state, cost.kept, batch, 2 * state)
@@ -92,24 +92,24 @@ def planned(options: PlanOptions, of: Devices) -> Planned:
     return Planned(config, model, cost.parameters, step, evaluation, cost.flops * batch)
 
 
-def compiled_step(of: Planned) -> Compiled:
+def compiled_step(job: Planned) -> Compiled:
     """The training step of one device, with AdamW and one average."""
     mesh = sharding.mesh(devices=jax.local_devices()[:1])
-    options: dict[str, Any] = {"ema": (of.config.ema,), "compiler_options": devices.compiler_options(libraries=False)}
+    options: dict[str, Any] = {"ema": (job.config.ema,), "compiler_options": devices.compiler_options(libraries=False)}
     optimizer = optimizers.adamw(1e-4, warmup=1, total=2)
-    run = training.compile_loss(plan.loss(of.config, of.model), optimizer, of.model.init, mesh, **options)
-    inputs: Any = _inputs(of.model, of.step.batch)
+    run = training.compile_loss(plan.loss(job.config, job.model), optimizer, job.model.init, mesh, **options)
+    inputs: Any = _inputs(job.model, job.step.batch)
     step: Any = run.step  # jitted
     return _compiled(
         step.lower(jax.eval_shape(run.fresh, jax.random.key(0)), Batch(clean=inputs[0], condition=inputs[2:]))
     )
 
 
-def compiled_evaluation(of: Planned, guided: bool) -> Compiled:
+def compiled_evaluation(job: Planned, guided: bool) -> Compiled:
     """The network on the samples of one device."""
-    params = jax.eval_shape(of.model.init, jax.random.key(0))
-    predict: Any = devices.jit(of.model.predict, libraries=False)
-    return _compiled(predict.lower(params, *_inputs(of.model, of.evaluation.batch * (2 if guided else 1))))
+    params = jax.eval_shape(job.model.init, jax.random.key(0))
+    predict: Any = devices.jit(job.model.predict, libraries=False)
+    return _compiled(predict.lower(params, *_inputs(job.model, job.evaluation.batch * (2 if guided else 1))))
 
 
 def _compiled(lowered: Any) -> Compiled:

@@ -32,11 +32,11 @@ def call(options: PlanOptions, catalogue: Catalogue, progress: Progress) -> None
     ranges.check(options)
     devices.only_cpu()
     compile_cache.use(say=progress.line)
-    of = plan_options.devices(options)
+    machine = plan_options.devices(options)
     progress.line(f"tracing {options.network} …")
-    planned = device_work.planned(options, of)
-    device = of.one.times(flops=options.flops_share, bandwidth=options.bandwidth_share)
-    for line in lines(options, of, planned, device):
+    planned = device_work.planned(options, machine)
+    device = machine.one.times(flops=options.flops_share, bandwidth=options.bandwidth_share)
+    for line in lines(options, machine, planned, device):
         print(line, flush=True)
     if options.compiled:
         progress.line("compiling for this CPU …")
@@ -46,21 +46,21 @@ def call(options: PlanOptions, catalogue: Catalogue, progress: Progress) -> None
             print(of_compiled("evaluation", evaluation, planned.evaluation, device), flush=True)
 
 
-def lines(options: PlanOptions, of: Devices, planned: Planned, device: Accelerator) -> list[str]:
+def lines(options: PlanOptions, machine: Devices, planned: Planned, device: Accelerator) -> list[str]:
     """All but what takes a compiler. device: one of them, at the shares of its rates that are reached."""
-    step, evaluation, one, scaled = planned.step, planned.evaluation, of.one, formatting.scaled
+    step, evaluation, one, scaled = planned.step, planned.evaluation, machine.one, formatting.scaled
     taken = roofline.program_time(evaluation.flops, evaluation.moved, device) * options.steps
-    kept = _seconds(roofline.program_time(step.flops, 2 * step.memory, device))
-    many = f"{of.parts} × {one.name}" if of.parts > 1 else one.name
+    seconds = _seconds(roofline.program_time(step.flops, 2 * step.memory, device))
+    many = f"{machine.parts} × {one.name}" if machine.parts > 1 else one.name
     height, width, channels = options.shape
     return [
-        f"{options.network} in {of.dtype} on {many}: {planned.parameters / 1e6:.1f} M parameters, {height} × {width} × "
+        f"{options.network} in {machine.dtype} on {many}: {planned.parameters / 1e6:.1f} M parameters, {height} × {width} × "
         f"{channels}, {options.classes or 'no'} classes, batch {options.batch}"
-        + (f", {step.batch} per device" if of.parts > 1 else ""),
+        + (f", {step.batch} per device" if machine.parts > 1 else ""),
         f"one device: {scaled(one.flops, 'FLOP/s')}, {scaled(one.bandwidth, 'B/s')}, {_memory(one)} ({one.source})",
         *([] if device.flops == one.flops and device.bandwidth == one.bandwidth else [_reached(options)]),
         _bound("training step", step, device, options.batch),
-        f"  {kept} if what the backward pass needs passes through memory too",
+        f"  {seconds} if what the backward pass needs passes through memory too",
         f"  memory: {scaled(step.fixed, 'B')} for parameters, moments, average and gradient, and at most "
         f"{scaled(step.memory - step.fixed, 'B')} for the backward pass{_largest(step, one)}",
         f"  XLA counts {scaled(planned.counted, 'FLOP')} in the gradient before it optimises, with all that is no "
@@ -71,7 +71,7 @@ def lines(options: PlanOptions, of: Devices, planned: Planned, device: Accelerat
         f"  memory: {scaled(evaluation.fixed, 'B')} for parameters and "
         f"{scaled(evaluation.memory - evaluation.fixed, 'B')} for samples; activations come on top, and --compiled "
         "estimates them",
-        *_notes(of, planned),
+        *_notes(machine, planned),
     ]
 
 
@@ -113,12 +113,12 @@ def _largest(work: Work, device: Accelerator) -> str:
     return f"; the largest batch per device is {roofline.largest_batch(work.fixed, work.each, device)}"
 
 
-def _notes(of: Devices, planned: Planned) -> list[str]:
-    notes = ["what devices send to each other takes no time here"] if of.parts > 1 else []
+def _notes(machine: Devices, planned: Planned) -> list[str]:
+    notes = ["what devices send to each other takes no time here"] if machine.parts > 1 else []
     for title, work in (("training", planned.step), ("drawing", planned.evaluation)):
-        if work.memory > of.one.memory:
+        if work.memory > machine.one.memory:
             smaller = "a smaller --batch, --remat all or more devices"
-            cure = smaller if work.fixed < of.one.memory else "--mesh fsdp=N, which splits the parameters"
+            cure = smaller if work.fixed < machine.one.memory else "--mesh fsdp=N, which splits the parameters"
             notes.append(
                 f"{title} does not fit: it needs {formatting.scaled(work.memory, 'B')} per device; give {cure}"
             )

@@ -53,7 +53,7 @@ def call(options: FitOptions, catalogue: Catalogue, progress: Progress) -> None:
     budgets = options.flops or (10 * top, 100 * top)
     with progress.phase("fit"):
         try:
-            found = three_fits.fit_all(
+            fitted = three_fits.fit_all(
                 read.points,
                 budgets,
                 dropped=options.drop_largest,
@@ -63,11 +63,11 @@ def call(options: FitOptions, catalogue: Catalogue, progress: Progress) -> None:
             )
         except DataError as error:
             raise DataError(f"{options.data}: {error}") from error
-    content = _content(options, read, budgets, found)
+    content = _content(options, read, budgets, fitted)
     out.mkdir(parents=True, exist_ok=True)
     json_files.write(out / JSON, content)
-    shown = _plots(read, found, out)
-    _print(content, shown, out)
+    plots = _plots(read, fitted, out)
+    _print(content, plots, out)
 
 
 COMMAND = Tool(FitOptions, call, "Which scaling laws fit a table of trainings?")
@@ -86,7 +86,7 @@ def _check(options: FitOptions) -> Path:
     return run_folder.for_findings(Path("runs", "scaling-fit-data") if options.out is None else options.out, JSON)
 
 
-def _content(options: FitOptions, read: Read, budgets: tuple[float, ...], found: Found) -> Fits:
+def _content(options: FitOptions, read: Read, budgets: tuple[float, ...], fitted: Found) -> Fits:
     points = read.points
     return Fits(
         data=options.data,
@@ -100,32 +100,32 @@ def _content(options: FitOptions, read: Read, budgets: tuple[float, ...], found:
         resamples=options.resamples,
         seed=options.seed,
         budgets=budgets,
-        fits=found.fits,
-        findings=three_fits.doubts(found, points, options.drop_largest, read.lines),
+        fits=fitted.fits,
+        findings=three_fits.doubts(fitted, points, options.drop_largest, read.lines),
     )
 
 
-def _plots(read: Read, found: Found, out: Path) -> list[Figure]:
-    shown = []
-    if found.isoflop is not None:
+def _plots(read: Read, fitted: Found, out: Path) -> list[Figure]:
+    plots = []
+    if fitted.isoflop is not None:
         caption = "Losses of the table, the parabola of each budget, and its minimum."
-        shown.append(loss_plots.isoflop(read.points, found.isoflop, out / "isoflop.png", caption))
-    if found.parametric is not None:
-        law = found.parametric.law
-        laws = {"best sizes": law} if found.isoflop is None else {"approach 3": law, "approach 2": found.isoflop}
+        plots.append(loss_plots.isoflop(read.points, fitted.isoflop, out / "isoflop.png", caption))
+    if fitted.parametric is not None:
+        law = fitted.parametric.law
+        laws = {"best sizes": law} if fitted.isoflop is None else {"approach 3": law, "approach 2": fitted.isoflop}
         caption = "Loss as approach 3 predicts it, the trainings of the table, and the best sizes."
-        shown.append(loss_plots.surface(law, out / "surface.png", caption, optima=laws, points=read.points))
-    return shown
+        plots.append(loss_plots.surface(law, out / "surface.png", caption, optima=laws, points=read.points))
+    return plots
 
 
-def _print(content: Fits, shown: list[Figure], out: Path) -> None:
+def _print(content: Fits, plots: list[Figure], out: Path) -> None:
     names = ", ".join(f"{kind} from {column!r}" for kind, column in content.columns.items())
     print(f"{content.points} trainings ({names})")
     for doubt in content.findings:
         print(f"finding: {doubt.says}{_places(doubt.lines)}")
     for table in three_fits.tables(content):
         print("\n" + "\n".join(report.table_lines(table)))
-    print(f"\nfits: {out / JSON}" + "".join(f"\nplot: {out / figure.file}" for figure in shown), flush=True)
+    print(f"\nfits: {out / JSON}" + "".join(f"\nplot: {out / figure.file}" for figure in plots), flush=True)
 
 
 def _places(lines: tuple[int, ...]) -> str:

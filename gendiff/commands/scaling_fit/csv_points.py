@@ -55,35 +55,35 @@ def read(path: str | os.PathLike[str]) -> Read:
     columns and empty lines are passed over. Raises DataError, with path, line and column, for anything that is missing,
     doubled or no number above 0.
     """
-    place = os.fspath(path)
-    rows = _rows(place)
+    file = os.fspath(path)
+    rows = _rows(file)
     header_line, header = rows[0]
-    at = _columns(place, header_line, header)
+    at = _columns(file, header_line, header)
     numbers = {kind: np.empty(len(rows) - 1) for kind in at}
     for number, (line, cells) in enumerate(rows[1:]):
         if len(cells) != len(header):
-            raise DataError(f"{place}: line {line} has {len(cells)} cells, and the header names {len(header)} columns")
+            raise DataError(f"{file}: line {line} has {len(cells)} cells, and the header names {len(header)} columns")
         for kind, column in at.items():
-            numbers[kind][number] = _number(place, line, header[column].strip(), cells[column].strip())
+            numbers[kind][number] = _number(file, line, header[column].strip(), cells[column].strip())
     lines = np.array([line for line, _ in rows[1:]], np.int64)
     try:
         points = fits.points(numbers["parameters"], numbers.get("tokens"), numbers["loss"], numbers.get("flops"))
     except ValueError as error:
-        raise DataError(f"{place}: {error}") from error
+        raise DataError(f"{file}: {error}") from error
     return Read(points, {kind: header[column].strip() for kind, column in at.items()}, lines)
 
 
-def _rows(place: str) -> list[tuple[int, list[str]]]:
+def _rows(file: str) -> list[tuple[int, list[str]]]:
     """(line, cells) of every line that is not empty; the header and one more at least."""
     try:
-        size = Path(place).stat().st_size
+        size = Path(file).stat().st_size
         if size > LARGEST:
-            raise DataError(f"{place}: has {size} bytes, more than {LARGEST}: one line per training is expected")
-        text = Path(place).read_bytes().decode("utf-8-sig")
+            raise DataError(f"{file}: has {size} bytes, more than {LARGEST}: one line per training is expected")
+        text = Path(file).read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise DataError(f"{place}: cannot be read ({error.strerror})") from error
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{place}: byte {error.start} is no UTF-8: save it as CSV in UTF-8") from error
+        raise DataError(f"{file}: byte {error.start} is no UTF-8: save it as CSV in UTF-8") from error
     first = next(filter(str.strip, text.splitlines()), "")
     delimiter = max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -93,32 +93,32 @@ def _rows(place: str) -> list[tuple[int, list[str]]]:
             if any(cell.strip() for cell in cells):
                 rows.append((reader.line_num, cells))
     except csv.Error as error:
-        raise DataError(f"{place}: line {reader.line_num} is no CSV ({error})") from error
+        raise DataError(f"{file}: line {reader.line_num} is no CSV ({error})") from error
     if len(rows) < 2:
         raise DataError(
-            f"{place}: holds {'a header and no line below it' if rows else 'nothing'}: one line per training is needed"
+            f"{file}: holds {'a header and no line below it' if rows else 'nothing'}: one line per training is needed"
         )
     return rows
 
 
-def _columns(place: str, line: int, header: list[str]) -> dict[str, int]:
+def _columns(file: str, line: int, header: list[str]) -> dict[str, int]:
     """Where each kind of number stands."""
     plain = [_plain(name) for name in header]
-    found: dict[str, int] = {}
+    by_kind: dict[str, int] = {}
     for kind, names in SPELLINGS.items():
         known = {_plain(name) for name in names}
         columns = [column for column, name in enumerate(plain) if name in known]
         if len(columns) > 1:
             both = " and ".join(repr(header[column].strip()) for column in columns[:2])
-            raise DataError(f"{place}: line {line} names {kind} twice, {both}: leave one column")
+            raise DataError(f"{file}: line {line} names {kind} twice, {both}: leave one column")
         if columns:
-            found[kind] = columns[0]
-    missing = [kind for kind in ("parameters", "loss") if kind not in found]
-    if "tokens" not in found and "flops" not in found:
+            by_kind[kind] = columns[0]
+    missing = [kind for kind in ("parameters", "loss") if kind not in by_kind]
+    if "tokens" not in by_kind and "flops" not in by_kind:
         missing.insert(1, "tokens or flops")
     if missing:
-        raise DataError(f"{place}: line {line} names no column of {missing[0]}; {_hint(missing[0], header)}")
-    return found
+        raise DataError(f"{file}: line {line} names no column of {missing[0]}; {_hint(missing[0], header)}")
+    return by_kind
 
 
 def _hint(missing: str, header: list[str]) -> str:
@@ -126,13 +126,13 @@ def _hint(missing: str, header: list[str]) -> str:
     names = [name for kind in missing.split(" or ") for name in SPELLINGS[kind]]
     near = difflib.get_close_matches(missing, [name.strip().lower() for name in header], n=1)
     there = ", ".join(name.strip() for name in header)[:80]
-    asked = f"is it {near[0]!r}? " if near else ""
-    return f"{asked}call it one of: {', '.join(names)} (the columns are: {there})"
+    question = f"is it {near[0]!r}? " if near else ""
+    return f"{question}call it one of: {', '.join(names)} (the columns are: {there})"
 
 
-def _number(place: str, line: int, column: str, cell: str) -> float:
+def _number(file: str, line: int, column: str, cell: str) -> float:
     """A finite number above 0."""
-    where = f"{place}: line {line}, column {column!r}"
+    where = f"{file}: line {line}, column {column!r}"
     try:
         value = float(cell)
     except ValueError:

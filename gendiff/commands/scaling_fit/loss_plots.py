@@ -68,11 +68,13 @@ def isoflop(points: Points, fit: IsoFlopFit, path: Path, caption: str) -> Figure
     """
     members = []
     for number, profile in enumerate(fit.profiles):
-        of = points.take(profile.rows)
+        profile_points = points.take(profile.rows)
         mark = (float(fit.minima[number]), float(fit.losses[number])) if fit.interior[number] else None
-        dense = np.geomspace(of.parameters.min(), of.parameters.max(), 60)
+        dense = np.geomspace(profile_points.parameters.min(), profile_points.parameters.max(), 60)
         curve: tuple[Any, Any] = (dense, profile.loss(dense)) if np.isfinite(profile.parabola).all() else ((), ())
-        members.append(Member(float(fit.budgets[number]), of.parameters, of.loss, *curve, mark=mark))
+        members.append(
+            Member(float(fit.budgets[number]), profile_points.parameters, profile_points.loss, *curve, mark=mark)
+        )
     return families.families(
         members,
         path,

@@ -100,41 +100,41 @@ def fit_all(
     note: Callable[[str], object],
 ) -> Found:
     """Every approach by itself. Raises DataError, with each reason, where none of them can fit these points."""
-    kept = points.without_largest(dropped)
-    isoflop, reason = _tried(fits.fit_isoflop, kept)
+    remaining = points.without_largest(dropped)
+    isoflop, reason = _tried(fits.fit_isoflop, remaining)
     parametric, parametric_reason = _tried(lambda table: fits.fit_parametric(table, drop_largest=dropped), points)
     ways: dict[str, tuple[Any, str, Points, Any]] = {
-        "envelope": (*_tried(fits.fit_envelope, kept), kept, fits.fit_envelope),
-        "isoflop": (isoflop, reason, kept, fits.fit_isoflop),
+        "envelope": (*_tried(fits.fit_envelope, remaining), remaining, fits.fit_envelope),
+        "isoflop": (isoflop, reason, remaining, fits.fit_isoflop),
         "parametric": (parametric, parametric_reason, points, parametric),
-        "varpro": (*_tried(fits.fit_varpro, kept), kept, fits.fit_varpro),
+        "varpro": (*_tried(fits.fit_varpro, remaining), remaining, fits.fit_varpro),
     }
-    every = []
+    all_fits = []
     for name, (fitted, refused, table, way) in ways.items():
         if not refused:  # a refusal is named once, below the table or in the error
             note(f"{LABELS[name]}: fitted, and now resampled")
-        every.append(_side(name, fitted, refused, table, way, budgets, resamples, seed))
-    if all(fit.refused for fit in every):
-        raise DataError("; ".join(f"{LABELS[fit.approach]}: {fit.refused}" for fit in every))
-    exponents = {LABELS[fit.approach]: fit.constants["exponent"] for fit in every if not fit.refused}
-    return Found(tuple(every), isoflop, parametric, fits.check_sweep(kept, parametric, exponents))
+        all_fits.append(_side(name, fitted, refused, table, way, budgets, resamples, seed))
+    if all(fit.refused for fit in all_fits):
+        raise DataError("; ".join(f"{LABELS[fit.approach]}: {fit.refused}" for fit in all_fits))
+    exponents = {LABELS[fit.approach]: fit.constants["exponent"] for fit in all_fits if not fit.refused}
+    return Found(tuple(all_fits), isoflop, parametric, fits.check_sweep(remaining, parametric, exponents))
 
 
-def doubts(found: Found, points: Points, dropped: int, lines: np.ndarray) -> tuple[Doubt, ...]:
+def doubts(fitted: Found, points: Points, dropped: int, lines: np.ndarray) -> tuple[Doubt, ...]:
     """The findings with the lines of their runs. lines: (n,) of all points."""
     left = lines[points.smallest_losses(dropped)]
-    return tuple(Doubt(each.kind, each.says, tuple(int(left[row]) for row in each.rows)) for each in found.findings)
+    return tuple(Doubt(each.kind, each.says, tuple(int(left[row]) for row in each.rows)) for each in fitted.findings)
 
 
-def tables(found: Fits) -> tuple[Table, ...]:
+def tables(content: Fits) -> tuple[Table, ...]:
     """The frontiers of all approaches, and the constants of those that fit a surface."""
-    fitted = [fit for fit in found.fits if not fit.refused]
-    best = tuple(f"best size at {budget:.3g}" for budget in found.budgets)
+    fitted = [fit for fit in content.fits if not fit.refused]
+    best = tuple(f"best size at {budget:.3g}" for budget in content.budgets)
     rows = [
         (LABELS[fit.approach], *map(_cell, (fit.constants["exponent"], *fit.best)), _minimum(fit)) for fit in fitted
     ]
     note = "N = coefficient · C^exponent. " + " ".join(
-        f"{LABELS[fit.approach]}: {fit.refused}." for fit in found.fits if fit.refused
+        f"{LABELS[fit.approach]}: {fit.refused}." for fit in content.fits if fit.refused
     )
     frontier = Table(
         "The best number of parameters",
@@ -173,7 +173,7 @@ def _side(
         return Fit(name, refused, {}, (), None, 0)
     converged = bool(fitted.converged) if isinstance(fitted, SurfaceFit) else None
     try:
-        drawn = fits.bootstrap(table, way, resamples=resamples, seed=seed)
+        resampled = fits.bootstrap(table, way, resamples=resamples, seed=seed)
     except ValueError:  # a fit whose resamples cannot be fitted has no interval
         constants = {key: _without(value) for key, value in fitted.constants.items()}
         frontier = fitted if isinstance(fitted, EnvelopeFit | IsoFlopFit) else fitted.frontier
@@ -185,9 +185,14 @@ def _side(
             converged,
             0,
         )
-    constants = {key: drawn.interval(key) for key in drawn.whole}
+    constants = {key: resampled.interval(key) for key in resampled.whole}
     return Fit(
-        name, "", constants, tuple(drawn.optimum(budget) for budget in budgets), converged, resamples - drawn.refused
+        name,
+        "",
+        constants,
+        tuple(resampled.optimum(budget) for budget in budgets),
+        converged,
+        resamples - resampled.refused,
     )
 
 

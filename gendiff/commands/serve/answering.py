@@ -91,7 +91,7 @@ class PictureAnswer:
         """Nothing more is drawn. It changes nothing where all is drawn, and may be called twice."""
         self.left |= self._scheduler.cancel(self._ticket)
 
-    async def whole(self, gone: Callable[[], Awaitable[object]]) -> dict[str, Any] | None:
+    async def json_body(self, gone: Callable[[], Awaitable[object]]) -> dict[str, Any] | None:
         """The body of the answer once all pictures are there; None where the client has left."""
         pictures: dict[int, str] = {}
         async with contextlib.aclosing(self.events(gone)) as events:
@@ -104,7 +104,7 @@ class PictureAnswer:
 
     async def streamed(self, gone: Callable[[], Awaitable[object]]) -> AsyncIterator[bytes]:
         """Server-sent events, the last of which has the picture, or says why there is none."""
-        told = 0
+        sent_previews = 0
         try:
             async with contextlib.aclosing(self.events(gone)) as events:
                 async for event in events:
@@ -112,8 +112,8 @@ class PictureAnswer:
                     if isinstance(event, Finished):
                         yield sent(COMPLETED, body)
                     elif isinstance(event, Preview):
-                        yield sent(PARTIAL, body | {"partial_image_index": told, "step": event.step})
-                        told += 1
+                        yield sent(PARTIAL, body | {"partial_image_index": sent_previews, "step": event.step})
+                        sent_previews += 1
         except ApiError as refused:
             yield sent(ERROR, refused.body)
 

@@ -72,8 +72,8 @@ Event = Preview | Finished | Failed
 class Full(Exception):
     """There is no room in the queue. seconds: after which it is worth asking again."""
 
-    def __init__(self, taken: int, places: int, wanted: int, seconds: int) -> None:
-        super().__init__(f"{taken} of {places} places are taken, and this needs {wanted}: ask again in {seconds} s")
+    def __init__(self, taken: int, places: int, requested: int, seconds: int) -> None:
+        super().__init__(f"{taken} of {places} places are taken, and this needs {requested}: ask again in {seconds} s")
         self.seconds = seconds
 
 

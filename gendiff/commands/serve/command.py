@@ -52,20 +52,20 @@ def call(options: ServeOptions, catalogue: object, progress: Progress) -> None:
     check(options)
     from gendiff.commands.serve import signalled_server  # needs the extra
 
-    with listening(options.host, options.port) as place:
+    with listening(options.host, options.port) as listener:
         devices.local()
-        host, port = place.getsockname()[:2]
+        host, port = listener.getsockname()[:2]
         app, batcher = _app(options, host, progress)
-        shown = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         progress.line(
-            f"{shown}/ draws on a page; POST {shown}/v1/images/generations; {shown}/metrics and /healthz. Ctrl-C ends "
+            f"{address}/ draws on a page; POST {address}/v1/images/generations; {address}/metrics and /healthz. Ctrl-C ends "
             "it"
         )
         if not is_loopback(host):
             progress.line(
                 f"note: {host} is open to whoever reaches this machine: there is no password, and no encryption"
             )
-        signalled_server.run(app, place, lambda: batcher.close("the server is stopping"))
+        signalled_server.run(app, listener, lambda: batcher.close("the server is stopping"))
 
 
 COMMAND = Tool(
@@ -91,21 +91,21 @@ def listening(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        place = socket.socket(family, kind, protocol)
+        listener = socket.socket(family, kind, protocol)
     except OSError as error:
         raise ConfigError(
             f"--host {host}: {error.strerror or error}: give an address of this machine, such as 127.0.0.1"
         ) from error
     try:
-        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        place.bind(address)
-        place.listen(128)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
     except OSError as error:
-        place.close()
+        listener.close()
         raise ConfigError(
             f"--host {host} --port {port}: {error.strerror or error}: choose another one, or --port 0"
         ) from error
-    return place
+    return listener
 
 
 def is_loopback(host: str) -> bool:

@@ -72,8 +72,8 @@ class CompiledSlots:
 
     def enter(self, slot: int, request: ImageRequest, words: ReadTexts, index: int) -> None:
         """As `batching.StepProgram`."""
-        given = words.prompt, words.negative, self._numbers(request, index)
-        self._fixed, self._states = self._enter(self._params, self._fixed, self._states, np.int32(slot), *given)
+        inputs = words.prompt, words.negative, self._numbers(request, index)
+        self._fixed, self._states = self._enter(self._params, self._fixed, self._states, np.int32(slot), *inputs)
 
     def step(self, slots: Sequence[int], done: Sequence[int]) -> list[bool]:
         """As `batching.StepProgram`. It returns when the step is done."""
@@ -131,10 +131,10 @@ def _row(
     served: ServedNetwork, params: Params, prompt: Any, negative: Any, numbers: SlotNumbers
 ) -> tuple[Fixed, State]:
     """One picture before its first step, as `diffusion.sample` begins."""
-    told, away = served.encode(params, prompt, negative)
+    condition, away = served.encode(params, prompt, negative)
     noise = sampling.first_noise(numbers.keys, served.shape, numbers.levels.sigma.dtype)
     x = served.temperature * numbers.levels.sigma[0] * noise
-    return Fixed(told, away, numbers), served.sampler.init(x)
+    return Fixed(condition, away, numbers), served.sampler.init(x)
 
 
 def _entered(
@@ -148,7 +148,7 @@ def _entered(
     numbers: SlotNumbers,
 ) -> tuple[Fixed, State]:
     row = _row(served, params, prompt, negative, numbers)
-    return jax.tree.map(lambda every, one: every.at[slot].set(one), (fixed, states), row)
+    return jax.tree.map(lambda rows, one: rows.at[slot].set(one), (fixed, states), row)
 
 
 def _stepped(
@@ -166,7 +166,7 @@ def _stepped(
     chosen, before = jax.tree.map(lambda leaf: leaf[rows], (fixed, states))
     after = jax.vmap(one)(chosen, before, done)
     finite = jnp.isfinite(after.x).reshape(len(rows), -1).all(axis=1)
-    return jax.tree.map(lambda every, new: every.at[rows].set(new), states, after), finite
+    return jax.tree.map(lambda old, new: old.at[rows].set(new), states, after), finite
 
 
 def _shown(served: ServedNetwork, params: Params, states: State, slot: Any) -> Any:

@@ -37,7 +37,7 @@ def read(options: ModelOptions, folder: Path, name: str | None, progress: Progre
         pipeline = model.pipeline(SOME, options.height, options.width, sampler=chosen)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return dataclasses.replace(served(model, pipeline), params=folder_params.whole(model, progress))
+    return dataclasses.replace(served(model, pipeline), params=folder_params.for_pipeline(model, progress))
 
 
 def served(model: Opened, pipeline: PromptPipeline) -> ServedNetwork:
@@ -48,8 +48,8 @@ def served(model: Opened, pipeline: PromptPipeline) -> ServedNetwork:
         return ReadTexts(_read("prompt", model.prompt, prompt), _read("negative_prompt", model.negative, negative))
 
     def encode(params: Params, prompt: Prompt, negative: Prompt) -> tuple[Any, Any]:
-        told, away = pipeline.conditions(params, prompt, negative)
-        return told, away
+        condition, away = pipeline.conditions(params, prompt, negative)
+        return condition, away
 
     rows, columns, _ = latent.shape
     return ServedNetwork(
@@ -77,5 +77,5 @@ def _read(field: str, encode: Any, text: str) -> Prompt:
     try:
         return encode(text, too_long="error")
     except ValueError as error:
-        told = str(error).partition(", or take too_long")[0]  # which no request can
-        raise ApiError(f"{field}: {told}", field=field) from error
+        reason = str(error).partition(", or take too_long")[0]  # which no request can
+        raise ApiError(f"{field}: {reason}", field=field) from error

@@ -77,8 +77,8 @@ def call(options: LoadOptions, catalogue: object, progress: Progress) -> None:
             raise ConfigError(f"--{name} {getattr(options, name)} is outside 1 … {most}")
     if absent():
         raise ConfigError(absent())
-    found = measured(options, progress)
-    for line in table(found):
+    loads = measured(options, progress)
+    for line in table(loads):
         print(line)
 
 
@@ -102,12 +102,12 @@ def measured(options: LoadOptions, progress: Progress) -> dict[int, list[Load]]:
         for size in sizes:
             with progress.phase(f"start a server that draws {size} at a time"):
                 addresses[size] = servers.enter_context(_server(options, size))
-        found: dict[int, list[Load]] = {size: [] for size in sizes}
+        results: dict[int, list[Load]] = {size: [] for size in sizes}
         for number in range(options.rounds):
             for size in sizes if number % 2 == 0 else sizes[::-1]:
-                found[size].append(_measured(options, addresses[size]))
-                progress.line(f"{size} at a time: {found[size][-1].rate:.2f} pictures per second")
-    return found
+                results[size].append(_measured(options, addresses[size]))
+                progress.line(f"{size} at a time: {results[size][-1].rate:.2f} pictures per second")
+    return results
 
 
 def read(report: str) -> Load:
@@ -137,11 +137,11 @@ COLUMNS = (
 )
 
 
-def rows(found: Mapping[int, Sequence[Load]]) -> Iterator[tuple[str, ...]]:
+def rows(results: Mapping[int, Sequence[Load]]) -> Iterator[tuple[str, ...]]:
     """Of the measurements of each number of slots, the cells of COLUMNS: medians over the rounds; least and most
     pictures per second.
     """
-    for size, loads in found.items():
+    for size, loads in results.items():
         rates, turns = (
             [load.rate for load in loads],
             sum(load.steps for load in loads) / max(1.0, sum(load.turns for load in loads)),
@@ -152,12 +152,12 @@ def rows(found: Mapping[int, Sequence[Load]]) -> Iterator[tuple[str, ...]]:
         yield f"{size}", f"{statistics.median(rates):.2f}", spread, f"{turns:.2f}", *waits, *lost
 
 
-def table(found: Mapping[int, Sequence[Load]]) -> Iterator[str]:
+def table(results: Mapping[int, Sequence[Load]]) -> Iterator[str]:
     """`rows` as Markdown, and the ratio of the pictures per second."""
     yield f"| {' | '.join(COLUMNS)} |"
     yield f"|{'---|' * len(COLUMNS)}"
-    yield from (f"| {' | '.join(cells)} |" for cells in rows(found))
-    rates = {size: [load.rate for load in loads] for size, loads in found.items()}
+    yield from (f"| {' | '.join(cells)} |" for cells in rows(results))
+    rates = {size: [load.rate for load in loads] for size, loads in results.items()}
     if len(rates) == 2 and min(rates[1]) > 0:
         together = next(size for size in rates if size != 1)
         ratios = [many / one for many, one in zip(rates[together], rates[1], strict=True)]

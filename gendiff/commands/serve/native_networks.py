@@ -26,17 +26,17 @@ def read(file: Path, sampler: str | None) -> ServedNetwork:
     Raises as `published.read` does, and ConfigError for a sampler that is none.
     """
     texts.check()
-    given, about = published.read(file)
-    return served(given, file.stem, about.data, frozenset(about.words), sampler)
+    trained, about = published.read(file)
+    return served(trained, file.stem, about.data, frozenset(about.words), sampler)
 
 
-def served(given: Trained, name: str, about: str, known: Collection[str], sampler: str | None) -> ServedNetwork:
+def served(trained: Trained, name: str, about: str, known: Collection[str], sampler: str | None) -> ServedNetwork:
     """known: the words of the training captions."""
-    schedule, usual = given.model.schedule, options.sampling(sampler, None, None)
-    pipeline = given.pipeline(drawing_options.sampler(usual.sampler, None, schedule))
+    schedule, usual = trained.model.schedule, options.sampling(sampler, None, None)
+    pipeline = trained.pipeline(drawing_options.sampler(usual.sampler, None, schedule))
 
     def grid(steps: int) -> Level:
-        return drawing.visited_levels(given, dataclasses.replace(usual, steps=steps))
+        return drawing.visited_levels(trained, dataclasses.replace(usual, steps=steps))
 
     def encode(params: Any, prompt: Tokens, negative: Tokens) -> tuple[Any, Any]:
         return pipeline.encoded(params, prompt), pipeline.encoded(params, negative)
@@ -47,10 +47,10 @@ def served(given: Trained, name: str, about: str, known: Collection[str], sample
     return ServedNetwork(
         name=name,
         about=about,
-        width=given.side,
-        height=given.side,
+        width=trained.side,
+        height=trained.side,
         shape=pipeline.shape,
-        params=given.params,
+        params=trained.params,
         sampler=pipeline.sampler,
         grid=grid,
         usual_steps=usual.steps,
@@ -59,7 +59,7 @@ def served(given: Trained, name: str, about: str, known: Collection[str], sample
         encode=encode,
         guided=pipeline.guided,
         decode=decode,
-        temperature=given.model.temperature,
+        temperature=trained.model.temperature,
     )
 
 

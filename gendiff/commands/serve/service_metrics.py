@@ -38,7 +38,7 @@ class _Totals:
         batcher, totals = self._batcher, self._batcher.totals
         yield GaugeMetricFamily("gendiff_pictures_waiting", "Pictures in the queue", batcher.waiting)
         yield GaugeMetricFamily("gendiff_pictures_drawing", "Pictures being drawn together now", batcher.drawing)
-        for name, told, value in (
+        for name, help_text, value in (
             ("orders", "Requests that were queued", totals.requests),
             ("orders_full", "Requests that found no room", totals.full),
             ("orders_cancelled", "Requests whose client left before the end", totals.cancelled),
@@ -48,4 +48,4 @@ class _Totals:
             ("steps", "Steps of single pictures; divided by turns, how many are drawn together", totals.rows),
             ("turn_seconds", "Seconds of these calls", totals.spent),
         ):
-            yield CounterMetricFamily(f"gendiff_{name}", told, value)
+            yield CounterMetricFamily(f"gendiff_{name}", help_text, value)

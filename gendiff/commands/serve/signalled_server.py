@@ -56,7 +56,7 @@ def config(app: Any) -> uvicorn.Config:
     log_config: None, as uvicorn's own closes every handler of the process, whose streams may be others' (absl's closes
         its own).
     """
-    own: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "loop": "asyncio",
         "ws": "none",
         "lifespan": "on",
@@ -65,17 +65,21 @@ def config(app: Any) -> uvicorn.Config:
         "log_config": None,
     }
     return uvicorn.Config(
-        app, proxy_headers=False, server_header=False, timeout_graceful_shutdown=LAST_SECONDS + SPARE_SECONDS, **own
+        app,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=LAST_SECONDS + SPARE_SECONDS,
+        **settings,
     )
 
 
-def run(app: Any, place: socket.socket, give_up: Callable[[], None]) -> None:
+def run(app: Any, listener: socket.socket, give_up: Callable[[], None]) -> None:
     """Serve at a socket that listens, until a signal. SIGINT is the end that a person wants; any other one raises
     Preempted.
 
     give_up: called where requests go on for LAST_SECONDS after the signal. It must end them.
     """
     server = SignalledServer(config(app), give_up)
-    server.run(sockets=[place])
+    server.run(sockets=[listener])
     if server.ended_by not in ("", signal.Signals.SIGINT.name):
         raise Preempted(server.ended_by, "requests that were begun are answered")

@@ -57,7 +57,7 @@ def web_app(served: ServedNetwork, batcher: Batcher, limits: Limits, hosts: Coll
             )
             if image_request.stream:
                 return _EventStream(answer, request, count)
-            body = await answer.whole(lambda: _gone(request))
+            body = await answer.json_body(lambda: _gone(request))
         except ApiError as refused:
             count(refused.status)
             raise
@@ -81,7 +81,7 @@ def web_app(served: ServedNetwork, batcher: Batcher, limits: Limits, hosts: Coll
         )
 
     @app.get("/metrics")
-    async def told() -> Response:
+    async def prometheus() -> Response:
         return Response(metrics(), media_type=service_metrics.CONTENT_TYPE)
 
     @app.get("/")
@@ -132,9 +132,9 @@ def _answer_errors(app: FastAPI) -> None:
 
 async def _body(request: Request) -> bytes:
     """The body of a request, read no further than it may be long."""
-    given = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if given != "application/json":  # so that a browser asks first before a page of another site may send one
-        raise ApiError(f"Content-Type = {given[:60]!r} must be application/json", status=415)
+    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if content_type != "application/json":  # so that a browser asks first before a page of another site may send one
+        raise ApiError(f"Content-Type = {content_type[:60]!r} must be application/json", status=415)
     body = b""
     async for chunk in request.stream():
         body += chunk

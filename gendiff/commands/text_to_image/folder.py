@@ -74,7 +74,7 @@ def draw(chosen: CommandOptions, folder: Path, progress: Progress) -> None:
     job = prepare(chosen, model, refiner, progress, control)
     params = (
         _read(model, chosen, control, progress),
-        *([] if refiner is None else [folder_params.whole(refiner, progress)]),
+        *([] if refiner is None else [folder_params.for_pipeline(refiner, progress)]),
     )
     if chosen.export is not None:
 

@@ -83,14 +83,19 @@ STUDY = Study(
     ),
     controls=tuple(
         control(
-            *(f"{name}: {of}", "frechet"),
+            *(f"{name}: {treatment}", "frechet"),
             against=name,
             by=">=",
-            statement=f"{name}: {of}, less the samples: {_DISTANCE}",
+            statement=f"{name}: {treatment}, less the samples: {_DISTANCE}",
             id=f"{name}-{id}-frechet",
         )
         for name in SETS
-        for of, id in ((UNTRAINED, "untrained"), (GAUSSIAN, "gaussian"), (ONE_STEP, "one-step"), (MEAN, "mean-picture"))
+        for treatment, id in (
+            (UNTRAINED, "untrained"),
+            (GAUSSIAN, "gaussian"),
+            (ONE_STEP, "one-step"),
+            (MEAN, "mean-picture"),
+        )
     ),
     answer=ANSWER,
     more={"typed": "train", "meshes": MESHES, "prepare": prepare.COMMAND, "processes": True}

@@ -28,7 +28,7 @@ FILE = "data.json"
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What the pictures are. place: as `opened_pictures.place`. training, held_out, skipped: how many pictures."""
+    """What the pictures are. place: as `opened_pictures.resolve_path`. training, held_out, skipped: how many pictures."""
 
     place: str
     fingerprint: str
@@ -66,8 +66,8 @@ class Described:
     data: Data
 
 
-def of(config: Config, path: str, pictures: Pictures) -> Data:
-    """Of opened pictures."""
+def summarize(config: Config, path: str, pictures: Pictures) -> Data:
+    """The facts of opened images."""
     return Data(
         place=path,
         fingerprint=pictures.fingerprint,
@@ -93,7 +93,8 @@ def labels(config: Config) -> tuple[str, ...]:
     equal.
     """
     names = tuple(
-        name if name in SETS else opened_pictures.place(name).rsplit("/", 1)[1] or "pictures" for name in config.data
+        name if name in SETS else opened_pictures.resolve_path(name).rsplit("/", 1)[1] or "pictures"
+        for name in config.data
     )
     if not all(config.data) or len(set(names)) < len(names):
         raise ConfigError(
@@ -136,15 +137,15 @@ def settle(folder: RunFolder, facts: Facts) -> Facts:
 
 def chosen(config: Config, folder: RunFolder) -> dict[str, str]:
     """What was taken for the fields of the configuration that are None; of several sets, for each."""
-    of = {name: read(place) for name, place in places(config, folder)}
+    sets = {name: read(set_folder) for name, set_folder in places(config, folder)}
     texts: dict[str, dict[str, str]] = {
-        "size": {name: str(min(facts.data.shape[:2])) for name, facts in of.items()},
-        "mode": {name: "L" if facts.data.shape[2] == 1 else "RGB" for name, facts in of.items()},
-        "held_out": {name: f"{facts.data.held_out} pictures" for name, facts in of.items()},
-        "steps": {name: str(facts.numbers.steps) for name, facts in of.items()},
-        "batch": {name: str(facts.numbers.batch) for name, facts in of.items()},
-        "learning_rate": {name: f"{facts.numbers.learning_rate:g}" for name, facts in of.items()},
-        "preview_every": {name: str(facts.numbers.preview_every) for name, facts in of.items()},
+        "size": {name: str(min(facts.data.shape[:2])) for name, facts in sets.items()},
+        "mode": {name: "L" if facts.data.shape[2] == 1 else "RGB" for name, facts in sets.items()},
+        "held_out": {name: f"{facts.data.held_out} pictures" for name, facts in sets.items()},
+        "steps": {name: str(facts.numbers.steps) for name, facts in sets.items()},
+        "batch": {name: str(facts.numbers.batch) for name, facts in sets.items()},
+        "learning_rate": {name: f"{facts.numbers.learning_rate:g}" for name, facts in sets.items()},
+        "preview_every": {name: str(facts.numbers.preview_every) for name, facts in sets.items()},
     }
 
     def text(values: dict[str, str]) -> str:
@@ -176,15 +177,15 @@ def described(config: Config, folder: RunFolder) -> Described:
             f"the run has a change and no network: draw with text-to-image --model {config.model} --lora {files}"
         )
     if len(config.data) > 1:
-        each = ", ".join(str(place.path) for _, place in places(config, folder))
+        each = ", ".join(str(set_folder.path) for _, set_folder in places(config, folder))
         raise ConfigError(f"{folder.path} holds networks of several sets, each in a run folder of its own: {each}")
     return Described(config, read(folder).data)
 
 
 @functools.lru_cache  # one object, so that all that is compiled for it is compiled once
-def model(of: Described) -> Model:
+def model(description: Described) -> Model:
     """The network and what its output means."""
-    config, data = of.config, of.data
+    config, data = description.config, description.data
     network = named_networks.build(config.network, data.shape, len(data.classes), config.dtype, config.remat)
     return Model(
         networks.pure(network),

@@ -93,7 +93,7 @@ class OneSet:
 
     def judge(self) -> list[Measured]:
         """A row of each set of pictures; committed sets have two controls more."""
-        config, committed, shown, further = self.config, self.entry in SETS, list[Figure](), list[Table]()
+        config, committed, plots, further = self.config, self.entry in SETS, list[Figure](), list[Table]()
         with self.progress.phase("measure real pictures"):
             measures = Measures(config, self.training, self.held_out)
             rows = [self._row("real training pictures", measures.real, len(some(self.training, config.samples)))]
@@ -109,29 +109,33 @@ class OneSet:
             with self.progress.phase("sample", seed=seed):
                 samples = self._draw(params, config.samples, f"seed {seed}", self._checkpoint(seed))
                 fresh = meshes.placed(self.model.init(jax.random.key(seed)), params)
-                drawn = {
+                samples_of = {
                     UNTRAINED: self._draw(fresh, config.controls, "an untrained network", seed)
                 }  # there, so that one program serves both
                 if committed:
-                    of = self._checkpoint(seed), ONE_STEP
-                    drawn[ONE_STEP] = self._draw(params, config.controls, f"seed {seed}, {ONE_STEP}", of, steps=1)
+                    identity = self._checkpoint(seed), ONE_STEP
+                    samples_of[ONE_STEP] = self._draw(
+                        params, config.controls, f"seed {seed}, {ONE_STEP}", identity, steps=1
+                    )
             with self.progress.phase("judge", seed=seed):
                 rows.append(self._row("", measures.measure(samples), len(samples), seed))
-                rows += [self._row(name, measures.measure(images), len(images), seed) for name, images in drawn.items()]
+                rows += [
+                    self._row(name, measures.measure(images), len(images), seed) for name, images in samples_of.items()
+                ]
                 if seed == config.seeds[0]:
-                    shown += self._figures(measures, samples, params)
+                    plots += self._figures(measures, samples, params)
             if seed == config.seeds[0] and self.folder.snapshots(seed).is_dir():
                 with self.progress.phase("averages of other lengths", seed=seed):
                     figure, table = self._lengths(measures, params, seed)
-                shown, further = [*shown, figure], [table]
+                plots, further = [*plots, figure], [table]
         distances: dict[str, Any] = {self._label(row): row.measures["frechet"] for row in rows}
         caption = (
             f"{self._words}Fréchet distance of every set to held-out pictures; the floor, 1, is training pictures."
         )
-        shown.append(
+        plots.append(
             figures.bars(distances, self._file("frechet"), caption, x_label="Fréchet distance, in floors", log=True)
         )
-        arrays = {"figures": shown, "tables": [self._facts_table(), *self._tables(rows), *further]}
+        arrays = {"figures": plots, "tables": [self._facts_table(), *self._tables(rows), *further]}
         return [*rows[:-1], dataclasses.replace(rows[-1], arrays=arrays)]
 
     def _row(self, name: str, numbers: dict[str, Number], n: int, seed: int | None = None) -> Measured:
@@ -150,14 +154,14 @@ class OneSet:
         if stored.place not in SETS and not Path(stored.place).exists():
             raise DataError(f"{stored.place}: the pictures are gone, and judging needs them; `sample` does not")
         pictures = opened_pictures.open_pictures(config, stored.place, self.run)
-        facts.check_same(stored, facts.of(config, stored.place, pictures), self.folder)
+        facts.check_same(stored, facts.summarize(config, stored.place, pictures), self.folder)
         return pictures
 
-    def _draw(self, params: Params, count: int, title: str, of: Any, steps: int | None = None) -> np.ndarray:
+    def _draw(self, params: Params, count: int, title: str, identity: Any, steps: int | None = None) -> np.ndarray:
         """uint8 samples whose classes are drawn as those of the training pictures are.
 
-        They are kept in shards until the judge has ended, so that an interrupted one goes on from there. of: what tells
-        the parameters.
+        They are kept in shards until the judge has ended, so that an interrupted one goes on from there. identity: of the
+        parameters.
         """
         config = self.config
         program = drawing_options.label_program(
@@ -169,22 +173,22 @@ class OneSet:
         labels = self._labels(count)
         together = min(config.together, count)
         size = together * -(-count // (together * SHARDS))
-        settings = json_files.encode({"of": of, "run": config, "pictures": self.facts.data.fingerprint})
+        settings = json_files.encode({"of": identity, "run": config, "pictures": self.facts.data.fingerprint})
         manifest = Manifest(
             "images", count, min(size, count), self.model.shape, self.model.names, settings, {"versions": versions()}
         )
         name = hashlib.sha256(json.dumps([settings, count]).encode()).hexdigest()[:16]
-        place, notes = shards.create(self.folder.path / SAMPLES / name, manifest)
+        archive, notes = shards.create(self.folder.path / SAMPLES / name, manifest)
         for note in notes:
             self.progress.line(note)
-        todo = list(place.incomplete())
+        todo = list(archive.incomplete())
         if done := count - sum(len(manifest.ids(number)) for number in todo):
             self.progress.line(f"sample {title}: {done} of {count} samples are there already")
         if todo:
             options: dict[str, Any] = {"together": together, "progress": self.progress, "title": title}
             options |= {"labels": lambda index: labels[index], "pixels": opened_pictures.as_bytes}
-            drawing.into_shards(draw, place, todo, **options)
-        return np.concatenate([images for images, _ in place])
+            drawing.into_shards(draw, archive, todo, **options)
+        return np.concatenate([images for images, _ in archive])
 
     def _labels(self, count: int) -> np.ndarray:
         return np.random.default_rng(SEED).choice(self.labels, count).astype(np.int32)
@@ -195,15 +199,15 @@ class OneSet:
 
     def _gaussian(self, count: int) -> np.ndarray:
         pixels, labels = self.training.astype(np.float32) / 127.5 - 1, np.zeros(len(self.training), np.int32)
-        drawn = baselines.gaussian_per_class(pixels, labels, np.random.default_rng(SEED), np.zeros(count, np.int32))
-        return opened_pictures.as_bytes(drawn)
+        samples = baselines.gaussian_per_class(pixels, labels, np.random.default_rng(SEED), np.zeros(count, np.int32))
+        return opened_pictures.as_bytes(samples)
 
     def _figures(self, measures: Measures, samples: np.ndarray, params: Params) -> list[Figure]:
         config, words = self.config, self._words
         report = measures.memorisation(samples)
         order = np.argsort(report.ratios, kind="stable")[:COPIES]
         beside = np.stack(
-            [samples[order], *(self.training[report.nearest[order, place]] for place in range(2))], axis=1
+            [samples[order], *(self.training[report.nearest[order, number]] for number in range(2))], axis=1
         )
         order = np.random.default_rng(SEED).permutation(len(self.held_out))
         sides = {
@@ -240,31 +244,33 @@ class OneSet:
         of_class = {
             name: np.flatnonzero(labels == number) for number, name in enumerate(self.model.names) if number in labels
         }
-        if shown := dict(itertools.islice(of_class.items(), ACROSS)):
-            down = min(GRID // ACROSS, *map(len, shown.values()))
-            rows, columns = np.stack([each[:down] for each in shown.values()], axis=1).reshape(-1), len(shown)
-            caption = f"{caption} Columns: {', '.join(shown)}."
+        if by_class := dict(itertools.islice(of_class.items(), ACROSS)):
+            down = min(GRID // ACROSS, *map(len, by_class.values()))
+            rows, columns = np.stack([each[:down] for each in by_class.values()], axis=1).reshape(-1), len(by_class)
+            caption = f"{caption} Columns: {', '.join(by_class)}."
         return figures.grid(pictures[rows], columns, self._file(file), f"{self._words}{caption}")
 
     def _lengths(self, measures: Measures, like: Params, seed: int) -> tuple[Figure, Table]:
         """How near samples come by averages of other lengths, made from the snapshots. like: lies on the devices as
         they shall.
         """
-        found, rows = list[Number](), list[tuple[Cell, ...]]()
+        distances, rows = list[Number](), list[tuple[Cell, ...]]()
         for length in LENGTHS:
             params, _, missed = training_loop.restore_length(
                 self.model.init, self.folder, seed=seed, relative_std=length
             )
             count, params = self.config.controls, meshes.placed(params, like)
-            of = self._checkpoint(seed), length
-            numbers = measures.measure(self._draw(params, count, f"seed {seed}, average of length {length:g}", of))
-            found.append(numbers["frechet"])
+            identity = self._checkpoint(seed), length
+            numbers = measures.measure(
+                self._draw(params, count, f"seed {seed}, average of length {length:g}", identity)
+            )
+            distances.append(numbers["frechet"])
             rows.append((length, count, numbers["frechet"], _cell(numbers["recall"]), missed))
         caption = (
             f"{self._words}Fréchet distance of samples by averages of the parameters of any length, made from "
             "snapshots, with intervals."
         )
-        curve = figures.Curve("averages", LENGTHS, *([each[place] for each in found] for place in range(3)))
+        curve = figures.Curve("averages", LENGTHS, *([each[end] for each in distances] for end in range(3)))
         words = "length of the average, as a share of the training"
         columns = ("length", "n", "Fréchet / floor", "recall", "share of the average that snapshots miss")
         table = Table(
@@ -273,9 +279,9 @@ class OneSet:
             tuple(rows),
             "`sample RUN --ema LENGTH` draws by one.",
         )
-        place = self._file("ema_lengths")
+        file = self._file("ema_lengths")
         return figures.curves(
-            [curve], place, caption, x_label=words, y_label="Fréchet distance, in floors", log_x=True
+            [curve], file, caption, x_label=words, y_label="Fréchet distance, in floors", log_x=True
         ), table
 
     def _some(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -290,9 +296,14 @@ class OneSet:
         for row in rows:
             name, numbers = self._label(row), row.measures
             first.append(
-                (name, row.n, numbers["frechet"], *(_cell(numbers[of]) for of in ("precision", "recall", "excess")))
+                (
+                    name,
+                    row.n,
+                    numbers["frechet"],
+                    *(_cell(numbers[column]) for column in ("precision", "recall", "excess")),
+                )
             )
-            rest.append((name, *(_cell(numbers[of]) for of in ("distance", "kernel", "copies"))))
+            rest.append((name, *(_cell(numbers[column]) for column in ("distance", "kernel", "copies"))))
         columns = ("set", "n", "Fréchet / floor", "precision", "recall", "near-copies above held-out")
         return [
             Table(f"{self._words}How near, {against}", columns, tuple(first), " ".join(self._remarks()), main=True),

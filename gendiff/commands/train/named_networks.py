@@ -35,9 +35,9 @@ def build(name: str, shape: tuple[int, ...], classes: int, dtype: str = "float32
         "remat": REMAT[remat],
     }
     if name in UNETS:
-        given, blocks = UNETS[name]
+        listed, blocks = UNETS[name]
         count = _levels(shape[:2])
-        channels = (given + given[-1:] * count)[:count]
+        channels = (listed + listed[-1:] * count)[:count]
         head_size = min(32, channels[-1])
         return networks.UNet(
             channels, blocks, (), head_size=head_size, groups=8, attention_levels=(count - 1,), **settings

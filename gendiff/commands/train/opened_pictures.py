@@ -52,7 +52,7 @@ class Pictures:
         return random_access.fingerprint(self.training.fingerprint, self.held_out.fingerprint)
 
 
-def place(name: str) -> str:
+def resolve_path(name: str) -> str:
     """Where the data lie: the name of a committed set, or an absolute path. A URL stays as it is, and no source opens
     it.
     """
@@ -60,7 +60,7 @@ def place(name: str) -> str:
 
 
 def open_pictures(config: Config, path: str, folder: RunFolder | None) -> Pictures:
-    """The pictures at a `place`, all of them decoded once. folder: of the run, which keeps them for the next start
+    """The pictures at a path of `resolve_path`, all of them decoded once. folder: of the run, which keeps them for the next start
     unless there is a `cache`, and lists the bad ones; None lists nothing.
 
     Raises DataError for missing, empty and damaged data and for too few pictures, and ConfigError for options out of
@@ -118,8 +118,10 @@ def as_bytes(images: np.ndarray, levels: int = 256) -> np.ndarray:
     """uint8 of whole values 0 … levels - 1, or of floats, which are clipped to [-1, 1]."""
     if images.dtype == np.uint8 and levels == 256:
         return images
-    whole = np.issubdtype(images.dtype, np.integer)
-    unit = np.asarray(scaling.to_unit(images, levels)) if whole else np.clip(np.asarray(images, np.float32), -1.0, 1.0)
+    integers = np.issubdtype(images.dtype, np.integer)
+    unit = (
+        np.asarray(scaling.to_unit(images, levels)) if integers else np.clip(np.asarray(images, np.float32), -1.0, 1.0)
+    )
     return np.asarray(scaling.from_unit(unit, 256))
 
 
@@ -138,7 +140,7 @@ def batches(
 
 
 def prepare(config: Config, path: str, progress: Progress) -> Source:
-    """Decodes the pictures at a `place` into `config.cache`. Raises as `open_pictures` does."""
+    """Decodes the pictures at a path of `resolve_path` into `config.cache`. Raises as `open_pictures` does."""
     with image_features.option_errors():
         source = _listed(config, path)
         with progress.task("pictures", len(source)) as task:
@@ -165,8 +167,8 @@ def _write(messages: Sequence[str], path: str, file: Path | None) -> None:
     """The list of bad pictures at a path, below those of other sets; no file where there are none."""
     if file is not None and distributed.first():
         stored = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        shown = random_access.printable(path)
-        lines = [line for line in stored if not line.startswith((f"{shown}/", f"{shown}: "))] + list(messages)
+        readable = random_access.printable(path)
+        lines = [line for line in stored if not line.startswith((f"{readable}/", f"{readable}: "))] + list(messages)
         file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         if not lines:
             file.unlink()
@@ -241,5 +243,5 @@ def small(images: np.ndarray) -> np.ndarray:
     count, height, width, channels = images.shape
     square = max(1, min(height, width) // SMALL)
     down, across = height // square, width // square
-    kept = images[:, : down * square, : across * square].astype(np.float64)
-    return kept.reshape(count, down, square, across, square, channels).mean(axis=(2, 4)).reshape(count, -1) / 255
+    cropped = images[:, : down * square, : across * square].astype(np.float64)
+    return cropped.reshape(count, down, square, across, square, channels).mean(axis=(2, 4)).reshape(count, -1) / 255

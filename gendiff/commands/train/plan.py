@@ -123,11 +123,11 @@ def check(config: Config) -> None:
     image_features.function(config)
     facts.labels(config)
     for name in config.data:
-        if name not in SETS and not os.path.lexists(place := opened_pictures.place(name)):
-            _refuse_missing(place)
+        if name not in SETS and not os.path.lexists(path := opened_pictures.resolve_path(name)):
+            _refuse_missing(path)
 
 
-def numbers(config: Config, data: Data, of: Cost, platform: str, devices: int = 1) -> Numbers:
+def numbers(config: Config, data: Data, cost: Cost, platform: str, devices: int = 1) -> Numbers:
     """What the configuration says, and what it leaves open by rule. ConfigError for a batch that pictures or devices do
     not allow.
     """
@@ -142,7 +142,7 @@ def numbers(config: Config, data: Data, of: Cost, platform: str, devices: int = 
     if batch % devices:
         raise ConfigError(f"--batch {batch} is no multiple of the {devices} devices")
     passes = PASSES * data.training / batch
-    affordable = CPU_FLOPS / max(of.flops * batch, 1.0)
+    affordable = CPU_FLOPS / max(cost.flops * batch, 1.0)
     free = min(affordable, passes) if cpu else min(max(passes, ACCELERATOR_STEPS), MOST_STEPS)
     steps = config.steps or max(FEWEST_STEPS, int(free) // 100 * 100)
     rate = config.learning_rate or (1e-3 if config.network.startswith(SMALL) else 2e-4)
@@ -155,13 +155,13 @@ def _bytes(tree: Any) -> int:
     )
 
 
-def _refuse_missing(place: str) -> None:
+def _refuse_missing(name: str) -> None:
     """The error of the library for a path where nothing is, with what was probably meant."""
-    path = Path(place)
+    path = Path(name)
     beside = [*SETS, *(each.name for each in path.parent.iterdir())] if path.parent.is_dir() else SETS
     near = difflib.get_close_matches(path.name, beside, n=1)
     try:
-        sources.open(place)
+        sources.open(name)
     except DataError as error:
         raise DataError(f"{error}; did you mean {near[0]!r}?" if near else str(error)) from None
 
@@ -202,7 +202,7 @@ def of_data(data: Data, pictures: Pictures) -> list[str]:
 def of_training(config: Config, data: Data, cost: Cost, numbers: Numbers, devices: int) -> list[str]:
     """Lines on the network and what it costs."""
     further = MOMENTS[config.optimizer] + (FURTHER if config.ema_snapshots else 0)
-    state, kept = 4 * (STATE + further) * cost.parameters, cost.kept * numbers.batch / devices
+    state, activations = 4 * (STATE + further) * cost.parameters, cost.kept * numbers.batch / devices
     passes = numbers.steps * numbers.batch / data.training
     stored = 4 * (STORED + further) * KEPT * cost.parameters
     count = config.ema_snapshots
@@ -218,7 +218,7 @@ def of_training(config: Config, data: Data, cost: Cost, numbers: Numbers, device
         )
     flops, memory, kept_memory, disk = (
         formatting.scaled(value, unit)
-        for value, unit in ((cost.flops * numbers.batch, "FLOP"), (state, "B"), (kept, "B"), (stored, "B"))
+        for value, unit in ((cost.flops * numbers.batch, "FLOP"), (state, "B"), (activations, "B"), (stored, "B"))
     )
     return [
         f"{config.network}: {cost.parameters / 1e6:.2f} M parameters, {numbers.steps} steps of {numbers.batch} "
@@ -234,9 +234,9 @@ def of_training(config: Config, data: Data, cost: Cost, numbers: Numbers, device
 def dry_run(config: Config, progress: Progress) -> None:
     """Prints the plan of each set of pictures. It decodes the pictures, traces the network, and computes nothing."""
     for name in config.data:
-        path = opened_pictures.place(name)
+        path = opened_pictures.resolve_path(name)
         pictures = opened_pictures.open_pictures(config, path, None)
-        data = facts.of(config, path, pictures)
+        data = facts.summarize(config, path, pictures)
         costs = cost(config, facts.model(Described(config, data)))
         lines = of_data(data, pictures)
         for platform in ("cpu", "accelerator") if None in (config.steps, config.batch) else ("cpu",):
@@ -251,14 +251,14 @@ def pace(steps: int, progress: Progress) -> Callable[[int, Mapping[str, Any]], N
     """An `on_step` that says once, after the first ten steps of this process, how long a step takes and how much time
     is left.
     """
-    seen: list[float] = []
+    seconds: list[float] = []
 
     def on_step(step: int, metrics: Mapping[str, Any]) -> None:
-        if len(seen) > 10:
+        if len(seconds) > 10:
             return
-        seen.append(time.monotonic())
-        if len(seen) == 11:
-            each = (seen[-1] - seen[0]) / 10
+        seconds.append(time.monotonic())
+        if len(seconds) == 11:
+            each = (seconds[-1] - seconds[0]) / 10
             progress.line(f"{each:.3g} s per step, {formatting.duration(each * (steps - step))} left")
 
     return on_step

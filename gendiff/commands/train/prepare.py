@@ -41,9 +41,11 @@ def prepare(options: PrepareOptions, progress: Progress) -> None:
     if options.data == "textures":
         raise ConfigError("--data textures: they are cut from photographs in seconds, so there is nothing to prepare")
     config = Config(**vars(options) | {"data": (options.data,)})
-    pictures = opened_pictures.prepare(config, opened_pictures.place(options.data), progress)
+    pictures = opened_pictures.prepare(config, opened_pictures.resolve_path(options.data), progress)
     left_out = f", {len(pictures.skipped)} left out" if pictures.skipped else ""
-    progress.line(f"{formatting.amount(len(pictures), 'picture')}{left_out}: {opened_pictures.place(options.cache)}")
+    progress.line(
+        f"{formatting.amount(len(pictures), 'picture')}{left_out}: {opened_pictures.resolve_path(options.cache)}"
+    )
 
 
 COMMAND = Command(PrepareOptions, prepare)

@@ -43,9 +43,9 @@ class Previews:
     """Grids and the page of one training. `on_step` and `on_state` are those of `training.fit`."""
 
     def __init__(
-        self, config: Config, of: Described, numbers: Numbers, pictures: Pictures, folder: RunFolder, seed: int
+        self, config: Config, described: Described, numbers: Numbers, pictures: Pictures, folder: RunFolder, seed: int
     ) -> None:
-        self._config, self._of, self._numbers, self._folder, self._seed = config, of, numbers, folder, seed
+        self._config, self._of, self._numbers, self._folder, self._seed = config, described, numbers, folder, seed
         self._pictures = pictures.training
         self._written = self._began = time.monotonic()
         self._first: int | None = None
@@ -67,9 +67,9 @@ class Previews:
             return
         samples = self._draw(state.ema)
         if np.isfinite(samples).all():
-            seen = opened_pictures.as_bytes(samples)
+            pixels = opened_pictures.as_bytes(samples)
             figures.grid(
-                self._beside(seen), min(ACROSS, len(seen)), file(self._folder, self._seed, step), "", ground=255
+                self._beside(pixels), min(ACROSS, len(pixels)), file(self._folder, self._seed, step), "", ground=255
             )
         self._write(step)
 
@@ -90,7 +90,7 @@ class Previews:
         """Rows of samples, each followed by the row of their nearest training pictures."""
         rows, small = self._searched
         _, nearest = neighbours.nearest(opened_pictures.small(samples), small, 1)
-        known = np.stack([self._picture(int(rows[place])) for place in nearest[:, 0]])
+        known = np.stack([self._picture(int(rows[row])) for row in nearest[:, 0]])
         across = min(ACROSS, len(samples))
         parts = [each[begin : begin + across] for begin in range(0, len(samples), across) for each in (samples, known)]
         blank = np.full((-len(samples) % across, *samples.shape[1:]), 255, np.uint8)
@@ -111,7 +111,7 @@ def file(folder: RunFolder, seed: int, step: int) -> Path:
     return folder.path / FOLDER / f"seed_{seed}_step_{step:07d}.png"
 
 
-def write_page(folder: RunFolder, of: Described, numbers: Numbers, seed: int, step: int, each: float) -> Path:
+def write_page(folder: RunFolder, described: Described, numbers: Numbers, seed: int, step: int, each: float) -> Path:
     """The page after so many steps. each: seconds per step; 0 while that is unknown."""
     lines = folder.read_metrics(seed)
     loss = [
@@ -124,8 +124,8 @@ def write_page(folder: RunFolder, of: Described, numbers: Numbers, seed: int, st
         loader=jinja2.FileSystemLoader(templates), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     page = loader.get_template(FILE).render(
-        data=of.data,
-        config=of.config,
+        data=described.data,
+        config=described.config,
         numbers=numbers,
         step=step,
         seed=seed,
@@ -148,8 +148,8 @@ def _grids(folder: Path, seed: int, step: int) -> list[tuple[int, str]]:
     out.
     """
     matches = (re.fullmatch(rf"seed_{seed}_step_(\d+)\.png", path.name) for path in folder.glob("*.png"))
-    found = sorted((int(match[1]), match[0]) for match in matches if match)
-    return [each for each in reversed(found) if each[0] <= step][:MOST]
+    grids = sorted((int(match[1]), match[0]) for match in matches if match)
+    return [each for each in reversed(grids) if each[0] <= step][:MOST]
 
 
 def _curve(loss: list[tuple[int, float]]) -> dict[str, object] | None:
@@ -162,7 +162,7 @@ def _curve(loss: list[tuple[int, float]]) -> dict[str, object] | None:
     x = WIDTH * (steps - steps[0]) / max(steps[-1] - steps[0], 1)
     y = HEIGHT * np.log(high / values) / max(np.log(high / low), 1e-9)
     points = " ".join(f"{across:.1f},{down:.1f}" for across, down in zip(x, y, strict=True))
-    first, last = (formatting.number(int(loss[place][0])) for place in (0, -1))
+    first, last = (formatting.number(int(loss[end][0])) for end in (0, -1))
     return {
         "points": points,
         "low": formatting.number(low),

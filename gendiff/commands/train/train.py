@@ -61,13 +61,15 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """One network per set of pictures and seed. All sets are opened before the first training."""
     platform, devices = plan.devices()
     planned = []
-    for entry, (name, place) in zip(config.data, facts.places(config, folder), strict=True):
-        path = opened_pictures.place(entry)
+    for entry, (name, set_folder) in zip(config.data, facts.places(config, folder), strict=True):
+        path = opened_pictures.resolve_path(entry)
         with progress.phase(f"open {name}"):
             pictures = opened_pictures.open_pictures(config, path, folder)
-        data = facts.of(config, path, pictures)
+        data = facts.summarize(config, path, pictures)
         cost = plan.cost(config, facts.model(Described(config, data)))
-        planned.append(Planned(name, place, pictures, data, plan.numbers(config, data, cost, platform, devices), cost))
+        planned.append(
+            Planned(name, set_folder, pictures, data, plan.numbers(config, data, cost, platform, devices), cost)
+        )
     for entry, each in zip(config.data, planned, strict=True):
         facts.begin(folder, each.place, config, entry)
         numbers = facts.settle(each.place, Facts(each.data, each.numbers)).numbers
@@ -79,26 +81,26 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
             _one_set(config, dataclasses.replace(each, numbers=numbers), progress)
 
 
-def _one_set(config: Config, of: Planned, progress: Progress) -> None:
-    described = Described(config, of.data)
+def _one_set(config: Config, planned: Planned, progress: Progress) -> None:
+    described = Described(config, planned.data)
     network = facts.model(described)
     rules = transformer.TENSOR_PARALLEL if config.network.startswith("dit-") else ()
-    share = sharding.share(meshes.build(of.place.mesh, rules))
+    share = sharding.share(meshes.build(planned.place.mesh, rules))
     for seed in config.seeds:
-        with opened_pictures.batches(of.pictures, of.numbers.batch, seed, config.flip, share) as batches:
-            previews = Previews(config, described, of.numbers, of.pictures, of.place, seed)
+        with opened_pictures.batches(planned.pictures, planned.numbers.batch, seed, config.flip, share) as batches:
+            previews = Previews(config, described, planned.numbers, planned.pictures, planned.place, seed)
             options: dict[str, Any] = {
                 "batch": None,
-                "fingerprint": of.pictures.fingerprint,
+                "fingerprint": planned.pictures.fingerprint,
                 "loss": plan.loss(config, network),
                 "ema_warm_up": True,
-                "on_step": _both(plan.pace(of.numbers.steps, progress), previews.on_step),
+                "on_step": _both(plan.pace(planned.numbers.steps, progress), previews.on_step),
                 "on_state": previews.on_state,
                 "rules": rules,
-            } | _snapshots(config, of.numbers)
-            data_of = _as_batch(batches, of.data.classes)
+            } | _snapshots(config, planned.numbers)
+            data_of = _as_batch(batches, planned.data.classes)
             image_training.train(
-                _learning(config, of.numbers), network, data_of, of.place, progress, seeds=[seed], **options
+                _learning(config, planned.numbers), network, data_of, planned.place, progress, seeds=[seed], **options
             )
 
 

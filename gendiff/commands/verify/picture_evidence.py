@@ -30,17 +30,17 @@ def lines(path: Path) -> Iterator[str]:
         yield "metadata and content credentials: only those of PNG and JPEG are read"
         return
     try:
-        found = metadata.read(path)
+        records = metadata.read(path)
     except ImportError as error:
         raise ConfigError(str(error)) from error
-    yield f"{found.format}, {found.size[0]} × {found.size[1]} pixels"
-    if found.settings is None:
+    yield f"{records.format}, {records.size[0]} × {records.size[1]} pixels"
+    if records.settings is None:
         yield f"metadata: no settings of {metadata.ENTRY}"
     else:
         yield f"metadata: settings of {metadata.ENTRY}, which anybody can write:"
-        for name, value in found.settings.items():
+        for name, value in records.settings.items():
             yield f"  {name}: {_short(value)}"
-    for name, text in found.others.items():
+    for name, text in records.others.items():
         yield f"  {name} (another program's): {_short(text)}"
     yield from _credentials(path)
 
@@ -59,33 +59,33 @@ def watermark(path: Path, file: Path) -> Iterator[str]:
         return
     pixels = image_files.read(path, mode="L" if mark.shape[-1] == 1 else "RGB")
     watermark_files.load_image(file, shape=pixels.shape)
-    seen = np.asarray(scaling.to_unit(pixels, 256), np.float32)[None]
-    found = image_detection.detect(jax.random.key(SEED), mark, seen, np.zeros(1, np.int32), keys=KEYS)
+    images = np.asarray(scaling.to_unit(pixels, 256), np.float32)[None]
+    detection = image_detection.detect(jax.random.key(SEED), mark, images, np.zeros(1, np.int32), keys=KEYS)
     yield (
-        f"watermark {file}: {kind}, p = {found.p[0]:.3g} (its rank among {KEYS} fresh keys, so none is below "
+        f"watermark {file}: {kind}, p = {detection.p[0]:.3g} (its rank among {KEYS} fresh keys, so none is below "
         f"{1 / (KEYS + 1):g})"
     )
     if isinstance(mark, BitMark) and len(mark.bits) > 1:
-        bits = image_detection.read_bits(mark, seen)
+        bits = image_detection.read_bits(mark, images)
         yield f"  {bits.matches[0]} of {len(mark.bits)} bits agree, p = {bits.p[0]:.3g}"
 
 
 def _credentials(path: Path) -> Iterator[str]:
     try:
-        found = content_credentials.read(path)
+        credentials = content_credentials.read(path)
     except ImportError as error:
         yield f"content credentials (C2PA): not read; {error}"
         return
-    if found is None:
+    if credentials is None:
         yield "content credentials (C2PA): none"
         return
-    yield f"content credentials (C2PA): {found.state}: {STATES.get(found.state, 'a state that is not known here')}"
-    yield f"  signed as {found.issuer!r} by {found.generator!r}"
-    for source in found.sources:
+    yield f"content credentials (C2PA): {credentials.state}: {STATES.get(credentials.state, 'a state that is not known here')}"
+    yield f"  signed as {credentials.issuer!r} by {credentials.generator!r}"
+    for source in credentials.sources:
         yield f"  origin: {source.rsplit('/', 1)[-1]}"
-    for name, value in (found.settings or {}).items():
+    for name, value in (credentials.settings or {}).items():
         yield f"  {name}: {_short(value)}"
-    for problem in found.problems:
+    for problem in credentials.problems:
         yield f"  problem: {problem}"
 
 

@@ -31,9 +31,9 @@ def tokenizer(model: str | None) -> Tokens:
             "--mark of a text needs --model smollm2, bytes or PATH: a watermark lies in the choice of tokens"
         )
     if model == BYTES:
-        return Tokens(lambda given: np.frombuffer(given.encode(), np.uint8).astype(np.int32), (256, 257))
-    found = models.tokenizer(model)
-    return Tokens(found.encode, (found.size, int(found.size * PADDED)))
+        return Tokens(lambda string: np.frombuffer(string.encode(), np.uint8).astype(np.int32), (256, 257))
+    tokens = models.tokenizer(model)
+    return Tokens(tokens.encode, (tokens.size, int(tokens.size * PADDED)))
 
 
 def watermark(path: Path, file: Path, tokens: Tokens) -> Iterator[str]:
@@ -45,9 +45,9 @@ def watermark(path: Path, file: Path, tokens: Tokens) -> Iterator[str]:
             "the mark"
         )
     ids = np.asarray(tokens.encode(text.read(path).texts[0]), np.int32)[None]
-    found = text_detection.detect(mark, ids)
-    scored = f"{found.scored[0]} of {ids.shape[1]} tokens scored"
-    yield f"watermark {file}: {type(mark).__name__}, {scored}, z = {found.z[0]:.2f}, p = {found.p[0]:.3g}"
+    detection = text_detection.detect(mark, ids)
+    scored = f"{detection.scored[0]} of {ids.shape[1]} tokens scored"
+    yield f"watermark {file}: {type(mark).__name__}, {scored}, z = {detection.z[0]:.2f}, p = {detection.p[0]:.3g}"
     yield from _window(mark, ids)
 
 

@@ -48,11 +48,14 @@ class AboutClips:
 def restore(config: Config, folder: RunFolder, attention: str, seed: int) -> Params:
     """The averages of a run that clips come from. Raises as `training_loop.restore_ema` does."""
     return training_loop.restore_ema(
-        functools.partial(networks.init, config, attention), place(folder, attention), seed=seed, decay=config.ema
+        functools.partial(networks.init, config, attention),
+        training_folder(folder, attention),
+        seed=seed,
+        decay=config.ema,
     )
 
 
-def place(folder: RunFolder, attention: str) -> RunFolder:
+def training_folder(folder: RunFolder, attention: str) -> RunFolder:
     """Where a training keeps its checkpoints and metrics."""
     return folder.inside(attention)
 
@@ -60,7 +63,7 @@ def place(folder: RunFolder, attention: str) -> RunFolder:
 def publish(config: Config, folder: RunFolder, progress: Progress) -> None:
     """Leave the causal network of the first seed in the run folder."""
     params = restore(config, folder, CAUSAL, config.seeds[0])
-    step = training_loop.newest_step(place(folder, CAUSAL), config.seeds[0])
+    step = training_loop.newest_step(training_folder(folder, CAUSAL), config.seeds[0])
     path = folder.path / NAME
     write(path, config, params, config.seeds[0], step)
     progress.line(f"{path.name}: {path.stat().st_size / 10**6:.1f} MB")
@@ -86,9 +89,13 @@ def read(path: Path) -> tuple[Config, Params, AboutClips]:
     about, arrays = read_about(path), files.load(path)
     network_files.check_whole(path, arrays, about)
     config = json_files.decode(Config, about.config, f"{path}: config")
-    wanted = jax.eval_shape(functools.partial(networks.init, config, CAUSAL), jax.random.key(0))
-    network_files.check_parameters(path, arrays, trees.paths(wanted))
-    return config, jax.tree.unflatten(jax.tree.structure(wanted), [arrays[name] for name in trees.paths(wanted)]), about
+    expected = jax.eval_shape(functools.partial(networks.init, config, CAUSAL), jax.random.key(0))
+    network_files.check_parameters(path, arrays, trees.paths(expected))
+    return (
+        config,
+        jax.tree.unflatten(jax.tree.structure(expected), [arrays[name] for name in trees.paths(expected)]),
+        about,
+    )
 
 
 def read_about(path: Path) -> AboutClips:

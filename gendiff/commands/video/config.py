@@ -110,4 +110,4 @@ def check(config: Config) -> None:
         values = getattr(config, name)
         ranges.rising(name, values)
         if len(values) < 2:
-            raise ConfigError(f"--{name} {ranges.shown(values)} must be two or more: an exponent is fitted to them")
+            raise ConfigError(f"--{name} {ranges.as_typed(values)} must be two or more: an exponent is fitted to them")

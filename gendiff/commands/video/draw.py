@@ -146,18 +146,24 @@ def clips(config: Config, attention: str, params: Params, options: ClipOptions, 
     else:
         part = functools.partial(draws.clips_at_once(config, attention, steps), params, key, 1.0, 1.0)
     together = min(config.together, options.num)
-    found = drawing.whole(part, index, labels, together=together, title=f"{attention} attention", progress=progress)
-    drawing.check_finite(found, index)
-    return draws.seen(found)
+    samples = drawing.draw_all(
+        part, index, labels, together=together, title=f"{attention} attention", progress=progress
+    )
+    drawing.check_finite(samples, index)
+    return draws.to_levels(samples)
 
 
 def _write(
     config: Config, attention: str, params: Params, options: ClipOptions, file: Path, progress: Progress
 ) -> None:
-    drawn = clips(config, attention, params, options, progress)
+    samples = clips(config, attention, params, options, progress)
     file.parent.mkdir(parents=True, exist_ok=True)
-    clip_files.write_clip(file, clip_files.sheet(drawn, columns=min(options.columns, len(drawn)), gap=GAP), scale=SCALE)
-    progress.line(f"{formatting.amount(len(drawn), 'clip')} of {formatting.amount(drawn.shape[1], 'frame')}: {file}")
+    clip_files.write_clip(
+        file, clip_files.sheet(samples, columns=min(options.columns, len(samples)), gap=GAP), scale=SCALE
+    )
+    progress.line(
+        f"{formatting.amount(len(samples), 'clip')} of {formatting.amount(samples.shape[1], 'frame')}: {file}"
+    )
 
 
 SAMPLE = SampleCommand(SampleOptions, _sample)

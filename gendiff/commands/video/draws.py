@@ -87,9 +87,9 @@ def next_frame(
     """The last frame of clips (b, frames, side, side, 1) whose other frames are known, without a cache: each call
     computes all frames.
     """
-    given = denoiser.from_network(networks.predict(config, CAUSAL), params, networks.FORM, label)
+    conditional = denoiser.from_network(networks.predict(config, CAUSAL), params, networks.FORM, label)
     known = jnp.arange(config.frames) < config.frames - 1
-    held = video.known_frames(given, before, known, networks.SCHEDULE.clean)
+    held = video.known_frames(conditional, before, known, networks.SCHEDULE.clean)
     return sampling.sample(key, held, samplers.ddim(), grids.trailing(networks.SCHEDULE, steps), shape(config), index)[
         :, -1
     ]
@@ -121,9 +121,9 @@ def long_clips(
     def draw(index: jax.Array, label: jax.Array) -> np.ndarray:
         cache, parts = empty(config, len(index)), []
         for _ in range(times):
-            drawn = program(params, key, index, label, jnp.float32(noise), cache)
-            cache = drawn.cache
-            parts.append(np.asarray(drawn.frames))
+            block = program(params, key, index, label, jnp.float32(noise), cache)
+            cache = block.cache
+            parts.append(np.asarray(block.frames))
         return np.concatenate(parts, 1)
 
     return _drawn(config, draw, count, title, progress)
@@ -137,18 +137,16 @@ def rollouts(config: Config) -> Any:
     return networks.jit(functools.partial(rollout, config, config.sampling_steps, config.frames))
 
 
-def seen(given: np.ndarray) -> np.ndarray:
-    """Clips as every measure sees them: rounded to the levels of digits, which takes faint noise from a black
-    ground.
-    """
-    return np.asarray(scaling.round_to_levels(given, digits.LEVELS))
+def to_levels(samples: np.ndarray) -> np.ndarray:
+    """Clips rounded to the levels of digits, as all measures take them: no faint noise on a black ground."""
+    return np.asarray(scaling.round_to_levels(samples, digits.LEVELS))
 
 
 def _drawn(config: Config, draw: Any, count: int, title: str, progress: Progress) -> np.ndarray:
     """draw: (index, label) -> clips."""
     index = np.arange(count, dtype=np.int32)
-    found = drawing.whole(
+    samples = drawing.draw_all(
         draw, index, labels(count), together=min(config.together, count), title=title, progress=progress
     )
-    drawing.check_finite(found, index, title)
-    return np.asarray(found)
+    drawing.check_finite(samples, index, title)
+    return np.asarray(samples)

@@ -29,7 +29,7 @@ def network(config: Config, attention: str) -> networks.VideoTransformer:
     """The network of an attention. The causal one works frame by frame, and sees as many frames as a training clip
     has.
     """
-    seen: dict[str, Any] = {"block": 1, "window": config.frames} if attention == CAUSAL else {}
+    causal: dict[str, Any] = {"block": 1, "window": config.frames} if attention == CAUSAL else {}
     return networks.VideoTransformer(
         patch=PATCH,
         width=config.width,
@@ -40,7 +40,7 @@ def network(config: Config, attention: str) -> networks.VideoTransformer:
         attention=attention,
         rotary_base=ROTARY_BASE,
         added_positions=True,
-        **seen,
+        **causal,
     )
 
 
@@ -57,9 +57,9 @@ def example(
     training clips.
     """
     frames, side = frames or config.frames, side or config.side
-    told = (clips, frames) if attention == CAUSAL else (clips,)
+    times = (clips, frames) if attention == CAUSAL else (clips,)
     x = jax.ShapeDtypeStruct((clips, frames, side, side, 1), np.float32)
-    return x, jax.ShapeDtypeStruct(told, np.float32), jax.ShapeDtypeStruct((clips,), np.int32)
+    return x, jax.ShapeDtypeStruct(times, np.float32), jax.ShapeDtypeStruct((clips,), np.int32)
 
 
 def init(config: Config, attention: str, key: jax.Array) -> Any:
@@ -71,10 +71,10 @@ def loss(config: Config, attention: str) -> Loss:
     """The error of the network's own target: at one level per clip, or for the causal network at one per frame
     (Diffusion Forcing).
     """
-    asked = predict(config, attention)
+    apply = predict(config, attention)
     if attention == CAUSAL:
-        return video.diffusion_forcing(asked, SCHEDULE, FORM, drop_condition=0.0)
-    return objectives.denoising(asked, SCHEDULE, FORM, levels=weighting.stratified_levels(), drop_condition=0.0)
+        return video.diffusion_forcing(apply, SCHEDULE, FORM, drop_condition=0.0)
+    return objectives.denoising(apply, SCHEDULE, FORM, levels=weighting.stratified_levels(), drop_condition=0.0)
 
 
 def libraries() -> bool:
@@ -97,8 +97,8 @@ def forward_flops(config: Config, attention: str, frames: int, side: int) -> flo
     pairs = {FULL: config.depth * frames * tokens, CAUSAL: config.depth * frames * tokens}
     pairs[FACTORISED] = (config.depth - half) * tokens + half * frames
     each = config.depth * (8 + 4 * EXPANSION) * width**2 + 4 * PATCH**2 * width + 4 * width * pairs[attention]
-    told = 2 * (FREQUENCIES + width) * width + (12 * config.depth + 4) * width**2
-    return float(frames * tokens * each + (frames if attention == CAUSAL else 1) * told)
+    conditioning = 2 * (FREQUENCIES + width) * width + (12 * config.depth + 4) * width**2
+    return float(frames * tokens * each + (frames if attention == CAUSAL else 1) * conditioning)
 
 
 def steps(config: Config, attention: str) -> int:

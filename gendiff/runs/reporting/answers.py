@@ -107,7 +107,7 @@ def fill(text: str, outcome: Results, numbers: Mapping[str, Cell]) -> str:
     """
     means = {id: summary.number for id, summary in verdicts.by_id(outcome.claims).items()}
 
-    def shown(match: re.Match[str]) -> str:
+    def formatted(match: re.Match[str]) -> str:
         name, spec = match[1], match[2] or ""
         if name in numbers:
             value: Any = _cell(outcome, numbers[name])
@@ -118,7 +118,7 @@ def fill(text: str, outcome: Results, numbers: Mapping[str, Cell]) -> str:
             raise NotMeasuredError(f"the answer of {outcome.name} {names}")
         return _shown(value, spec, name) if isinstance(value, int | float | tuple) else str(value)
 
-    return _NUMBER.sub(shown, text)
+    return _NUMBER.sub(formatted, text)
 
 
 def _role(id: str, roles: Mapping[str, str]) -> dict[str, Any]:

@@ -42,10 +42,10 @@ def contours(
     axes = figure.add_subplot()
     plots.style(axes)
     scale = families.colours(levels)
-    drawn = axes.contour(
+    lines = axes.contour(
         x, y, surface, levels=list(levels), colors=[scale.to_rgba(level) for level in levels], linewidths=1.1
     )
-    axes.clabel(drawn, fmt="%g", fontsize=7)
+    axes.clabel(lines, fmt="%g", fontsize=7)
     for line in dashed:
         axes.plot(line.x, line.y, **plots.DASHED | {"linewidth": 0.8, "alpha": 0.7})
         inside = (np.asarray(line.y) <= y[-1]) & (np.asarray(line.y) >= y[0])

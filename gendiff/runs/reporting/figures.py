@@ -38,13 +38,13 @@ def to_pixels(images: ArrayLike, levels: int = 256) -> np.ndarray:
     bad = ~np.isfinite(array)
     if bad.any():
         where = np.unique(np.argwhere(bad)[:, 0]).tolist() if array.ndim else [0]
-        shown = ", ".join(map(str, where[:5])) + (", …" if len(where) > 5 else "")
+        listed = ", ".join(map(str, where[:5])) + (", …" if len(where) > 5 else "")
         raise ValueError(
-            f"images of shape {array.shape} have {int(bad.sum())} values that are not finite, in images {shown}"
+            f"images of shape {array.shape} have {int(bad.sum())} values that are not finite, in images {listed}"
         )
     if array.size and array.min() >= 0 and array.max() > 1 and np.array_equal(array, np.round(array)):
-        found = f"whole numbers in [{array.min():g}, {array.max():g}] as floats"
-        raise ValueError(f"images hold {found}: scale them to [-1, 1], or pass integers and levels")
+        got = f"whole numbers in [{array.min():g}, {array.max():g}] as floats"
+        raise ValueError(f"images hold {got}: scale them to [-1, 1], or pass integers and levels")
     return np.round((np.clip(array, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
 
 
@@ -130,9 +130,9 @@ def explorer(
             f"pictures must be (*axes, n, h, w, c) with at least one axis and none empty, got shape {pixels.shape}"
         )
     _check_colours(colours)
-    shown = Explorer(path.name, caption, tuple(axes), tuple(start))
+    result = Explorer(path.name, caption, tuple(axes), tuple(start))
     _sprite(pixels.reshape(-1, *pixels.shape[-4:]), path, columns, colours=colours)
-    return shown
+    return result
 
 
 def letters(size: int) -> Any:
@@ -249,7 +249,7 @@ def _save(pixels: np.ndarray, path: Path, entries: Mapping[str, str] | None = No
         information.add_itxt(name, text)
     if colours is None:
         opaque = bool((pixels[..., -1] == 255).all())  # then L or RGB, which more programs read
-        drawn = (
+        image = (
             np.squeeze(pixels[..., :-1], -1)
             if opaque and pixels.shape[-1] == 2
             else pixels[..., :-1]
@@ -257,7 +257,7 @@ def _save(pixels: np.ndarray, path: Path, entries: Mapping[str, str] | None = No
             else pixels
         )
         with files.replacing(path) as file:
-            Image.fromarray(drawn).save(file, format="PNG", optimize=True, pnginfo=information)
+            Image.fromarray(image).save(file, format="PNG", optimize=True, pnginfo=information)
         return path
     nearest = (
         Image.fromarray(pixels)

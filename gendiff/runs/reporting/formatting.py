@@ -104,10 +104,12 @@ def duration(seconds: float) -> str:
     """As in "0.4 s", "48 s", "12 min 5 s", "2 h 3 min"."""
     if seconds < 10:
         return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 120:
-        return f"{whole} s"
-    return f"{whole // 60} min {whole % 60} s" if whole < 7200 else f"{whole // 3600} h {whole // 60 % 60} min"
+    rounded = round(seconds)
+    if rounded < 120:
+        return f"{rounded} s"
+    return (
+        f"{rounded // 60} min {rounded % 60} s" if rounded < 7200 else f"{rounded // 3600} h {rounded // 60 % 60} min"
+    )
 
 
 def planned(operations: float) -> str:

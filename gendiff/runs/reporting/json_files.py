@@ -43,10 +43,10 @@ def encode(value: Any) -> Any:
     )
 
 
-def decode(kind: type[T], data: Any, place: str) -> T:
+def decode(kind: type[T], data: Any, source: str) -> T:
     """`data` (as json.loads gives it) as a dataclass, or any type that its annotations may name.
 
-    Raises DataError that starts with `place` and names the field, what it needs and what it holds. Every field without
+    Raises DataError that starts with `source` and names the field, what it needs and what it holds. Every field without
     a default is needed, and every other field is refused.
     """
     try:
@@ -57,8 +57,8 @@ def decode(kind: type[T], data: Any, place: str) -> T:
     except msgspec.ValidationError as error:
         reason, _, field = str(error).partition(" - at `$")
         field = field.rstrip("`").lstrip(".")
-        raise DataError(f"{place}: {field + ': ' if field else ''}{reason}") from error
-    _refuse_unknown(data, encode(value), place, "")
+        raise DataError(f"{source}: {field + ': ' if field else ''}{reason}") from error
+    _refuse_unknown(data, encode(value), source, "")
     return value
 
 
@@ -66,14 +66,14 @@ def read(path: str | os.PathLike[str], kind: type[T]) -> T:
     """The dataclass that the file holds. Raises DataError, which starts with the path, for a missing, broken or wrong
     file.
     """
-    place = os.fspath(path)
+    source = os.fspath(path)
     try:
         data = msgspec.json.decode(Path(path).read_bytes())
     except OSError as error:
-        raise DataError(f"{place}: cannot be read ({error.strerror})") from error
+        raise DataError(f"{source}: cannot be read ({error.strerror})") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{place}: is not valid JSON ({error})") from error
-    return decode(kind, data, place)
+        raise DataError(f"{source}: is not valid JSON ({error})") from error
+    return decode(kind, data, source)
 
 
 def write(path: str | os.PathLike[str], value: Any) -> Path:
@@ -103,17 +103,17 @@ def _with_non_finite(data: Any) -> Any:
     return float(data) if isinstance(data, str) and data in NON_FINITE else data
 
 
-def _refuse_unknown(data: Any, known: Any, place: str, field: str) -> None:
+def _refuse_unknown(data: Any, known: Any, source: str, field: str) -> None:
     """DataError for an entry that decoding has passed over: what it kept is in `known`."""
     if isinstance(data, list):
-        for number, (entry, kept) in enumerate(zip(data, known, strict=False)):
-            _refuse_unknown(entry, kept, place, f"{field}[{number}]")
+        for number, (entry, known_entry) in enumerate(zip(data, known, strict=False)):
+            _refuse_unknown(entry, known_entry, source, f"{field}[{number}]")
     elif isinstance(data, dict):
         for name, entry in data.items():
             path = f"{field}.{name}" if field else name
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
                 raise DataError(
-                    f"{place}: {path}: is no known field" + (f"; did you mean {near[0]!r}?" if near else "")
+                    f"{source}: {path}: is no known field" + (f"; did you mean {near[0]!r}?" if near else "")
                 )
-            _refuse_unknown(entry, known[name], place, path)
+            _refuse_unknown(entry, known[name], source, path)

@@ -43,14 +43,14 @@ def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice
     """Makes report.html of a run folder from its results.json, the pictures named there and every other denoising*.png;
     returns its path.
 
-    outcome: takes the place of results.json. notice: a sentence below the question. The file needs no other file and no
+    outcome: takes the folder of results.json. notice: a sentence below the question. The file needs no other file and no
         network.
     Raises DataError, naming the file, where results or a figure are missing or broken.
     """
-    place = Path(folder)
-    outcome = results.read(place) if outcome is None else outcome
+    folder = Path(folder)
+    outcome = results.read(folder) if outcome is None else outcome
     listed = [each.file for each in outcome.explorers], [each.file for each in outcome.figures]
-    sprites = [path.name for path in sorted(place.glob(SPRITES)) if path.name not in listed[0] + listed[1]]
+    sprites = [path.name for path in sorted(folder.glob(SPRITES)) if path.name not in listed[0] + listed[1]]
     # counted down the page
     numbers = {file: number for number, file in enumerate(dict.fromkeys(listed[0] + sprites + listed[1]), 1)}
     loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
@@ -60,9 +60,9 @@ def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice
         notice=notice or _notice(outcome),
         facts=_facts(outcome),
         numbers=numbers,
-        explorers=[_explorer(place / each.file, each, numbers[each.file]) for each in outcome.explorers],
-        scrubbers=[_scrubber(place / file, numbers[file]) for file in sprites],
-        figures=[_figure(place / each.file, each.caption, numbers[each.file]) for each in outcome.figures],
+        explorers=[_explorer(folder / each.file, each, numbers[each.file]) for each in outcome.explorers],
+        scrubbers=[_scrubber(folder / file, numbers[file]) for file in sprites],
+        figures=[_figure(folder / each.file, each.caption, numbers[each.file]) for each in outcome.figures],
         tables=list(map(_table, outcome.tables)),
         pairs_of=_flat,
         config=_config(outcome),
@@ -72,10 +72,10 @@ def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice
         ],
         tone=verdicts.tone,
         RULE=RULE,
-        words=words.of(outcome),
+        words=words.used_in(outcome),
         formatting=formatting,
     )
-    return json_files.write_bytes(place / FILE, page.encode())
+    return json_files.write_bytes(folder / FILE, page.encode())
 
 
 def table_text(outcome: Results, notice: str = "") -> str:
@@ -128,10 +128,10 @@ def table_text(outcome: Results, notice: str = "") -> str:
 
 def table_lines(table: Table) -> Iterator[str]:
     """Title, columns side by side, and the note."""
-    shown = _table(table)
+    layout = _table(table)
     columns = [
         [name, *(" ".join(filter(None, cell)) for cell in cells)]
-        for name, *cells in zip(table.columns, *shown["rows"], strict=True)
+        for name, *cells in zip(table.columns, *layout["rows"], strict=True)
     ]
     widths = [max(map(len, column)) for column in columns]
     yield table.title
@@ -158,33 +158,33 @@ def _figure(path: Path, caption: str, number: int) -> dict[str, Any]:
     return {"number": number, "caption": caption, "data": data, "wide": wide}
 
 
-def _explorer(path: Path, shown: Explorer, number: int) -> dict[str, Any]:
+def _explorer(path: Path, explorer: Explorer, number: int) -> dict[str, Any]:
     """A picture with a slider per axis. Raises DataError for a sprite without its layout, or of another size than the
     axes.
     """
     layout = _sprite_layout(path)
-    sizes = [len(axis.values) for axis in shown.axes]
+    sizes = [len(axis.values) for axis in explorer.axes]
     if layout["count"] != math.prod(sizes):
         raise DataError(
             f"{path}: holds {layout['count']} pictures for axes of {' × '.join(map(str, sizes))} values; one each is "
             "needed"
         )
     axes: list[dict[str, Any]] = []
-    for place, (axis, start) in enumerate(zip(shown.axes, shown.start, strict=True)):
+    for position, (axis, start) in enumerate(zip(explorer.axes, explorer.start, strict=True)):
         texts = [value if isinstance(value, str) else formatting.setting(value) for value in axis.values]
         axes.append(
             {
-                "id": f"figure-{number}-axis-{place}",
+                "id": f"figure-{number}-axis-{position}",
                 "label": axis.label,
                 "texts": texts,
                 "text": texts[start],
                 "start": start,
-                "stride": math.prod(sizes[place + 1 :]),
+                "stride": math.prod(sizes[position + 1 :]),
                 "all_fit": len(texts) * 2 + sum(map(len, texts)) <= LONGEST_SCALE,
             }
         )
     first = sum(axis["start"] * axis["stride"] for axis in axes)
-    return _part(layout, first) | _figure(path, shown.caption, number) | {"axes": axes}
+    return _part(layout, first) | _figure(path, explorer.caption, number) | {"axes": axes}
 
 
 def _scrubber(path: Path, number: int) -> dict[str, Any]:
@@ -196,9 +196,9 @@ def _scrubber(path: Path, number: int) -> dict[str, Any]:
     return _part(layout, last) | _figure(path, caption, number) | {"last": last, "labels": json.dumps(layout["labels"])}
 
 
-def _part(layout: dict[str, Any], shown: int) -> dict[str, Any]:
-    """The layout, with where in the sheet the part with the number `shown` lies."""
-    row, column = divmod(shown, layout["columns"])
+def _part(layout: dict[str, Any], value: int) -> dict[str, Any]:
+    """The layout, with where in the sheet the part with the number `value` lies."""
+    row, column = divmod(value, layout["columns"])
     rows = math.ceil(layout["count"] / layout["columns"])
     return layout | {"left": column * layout["width"], "top": row * layout["height"], "rows": rows}
 

@@ -158,11 +158,11 @@ class Results:
                 f"verdict = {self.verdict!r} contradicts the claims, which give {right}; build results with "
                 "results.conclude"
             )
-        shown = [each.file for each in self.explorers] + [each.file for each in self.figures]
+        files = [each.file for each in self.explorers] + [each.file for each in self.figures]
         for claim in self.claims:
-            if claim.figure and claim.figure not in shown:
+            if claim.figure and claim.figure not in files:
                 raise ValueError(
-                    f"figure = {claim.figure!r} of claim {claim.id!r} is none of {', '.join(shown) or 'no figures'}"
+                    f"figure = {claim.figure!r} of claim {claim.id!r} is none of {', '.join(files) or 'no figures'}"
                 )
 
     @property
@@ -201,25 +201,25 @@ def conclude(
     smoke: bool = False,
     named: bool = True,
     chosen: Mapping[str, str] | None = None,
-    **shown: Any,
+    **parts: Any,
 ) -> Results:
     """Results with the verdict that their claims give; none unless `named`: `config`, a frozen dataclass or a dict, is
     a named preset.
 
-    shown: figures, tables, explorers, checkpoints.
+    parts: figures, tables, explorers, checkpoints.
     """
-    given = tuple(claims)
+    all_claims = tuple(claims)
     return Results(
         name=name,
         question=question,
-        verdict=_verdict(given, smoke) if smoke or named else "NONE",
+        verdict=_verdict(all_claims, smoke) if smoke or named else "NONE",
         smoke=smoke,
         config=json_files.encode(config),
         seeds=tuple(int(seed) for seed in seeds),
         seconds={stage: float(spent) for stage, spent in seconds.items()},
-        claims=given,
+        claims=all_claims,
         chosen=dict(chosen or {}),
-        **{kind: tuple(each) for kind, each in shown.items()},  # type: ignore[arg-type]  # of which each is a field
+        **{kind: tuple(each) for kind, each in parts.items()},  # type: ignore[arg-type]  # of which each is a field
         **environment,
     )
 

@@ -38,15 +38,15 @@ def measure(
     rng = np.random.default_rng(SEED)
     means = np.stack([table.mean(axis=1) for table in tables])
     each = spearman(scales, means)
-    drawn = np.empty(resamples)
+    statistics = np.empty(resamples)
     for number in range(resamples):
         chosen = [tables[seed] for seed in rng.integers(len(tables), size=len(tables))]
         rows = [table[:, rng.integers(table.shape[1], size=table.shape[1])] for table in chosen]
-        drawn[number] = spearman(scales, np.stack([row.mean(axis=1) for row in rows])).mean()
-    low, high = np.quantile(drawn, (0.025, 0.975))
+        statistics[number] = spearman(scales, np.stack([row.mean(axis=1) for row in rows])).mean()
+    low, high = np.quantile(statistics, (0.025, 0.975))
     value = float(each.mean())
     shuffled = np.stack(
-        [spearman(scales, rng.permuted(np.broadcast_to(of, (permutations, len(of))), axis=1)) for of in means]
+        [spearman(scales, rng.permuted(np.broadcast_to(mean, (permutations, len(mean))), axis=1)) for mean in means]
     )
     as_far = np.sum(sign * shuffled.mean(axis=0) >= sign * value - 1e-9)
     return Trend((value, float(low), float(high)), tuple(map(float, each)), float((1 + as_far) / (1 + permutations)))

@@ -21,7 +21,7 @@ WORDS: Mapping[str, str] = {
 """Each word, as it stands in statements, tables and captions, and what it means."""
 
 
-def of(outcome: Results) -> dict[str, str]:
+def used_in(outcome: Results) -> dict[str, str]:
     """The words that claims, figures and tables use, with what they mean."""
     captions = [each.caption for each in outcome.figures] + [each.caption for each in outcome.explorers]
     columns = itertools.chain.from_iterable((table.title, *table.columns) for table in outcome.tables)

@@ -84,8 +84,8 @@ def test_one_prompt_is_answered_in_the_template_or_as_plain_text_and_the_speed_i
 def test_without_a_prompt_the_person_begins(tiny, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("hello\n"))
     assert run("--max-tokens", "4") == 0
-    said = capsys.readouterr().out
-    assert said.count("tokens read") == 1 and command.QUESTION not in said
+    output = capsys.readouterr().out
+    assert output.count("tokens read") == 1 and command.QUESTION not in output
 
 
 def test_an_interrupted_conversation_says_that_nothing_is_saved(tiny, capsys, monkeypatch):
@@ -95,18 +95,20 @@ def test_an_interrupted_conversation_says_that_nothing_is_saved(tiny, capsys, mo
 
     monkeypatch.setattr(sys, "stdin", Interrupted())
     assert run() == 42
-    said = capsys.readouterr().err
-    assert "interrupted by SIGTERM: nothing of the conversation is saved, run the same command to begin another" in said
+    output = capsys.readouterr().err
+    assert (
+        "interrupted by SIGTERM: nothing of the conversation is saved, run the same command to begin another" in output
+    )
 
 
 def test_the_demo_asks_a_question_in_two_ways_and_what_is_typed_goes_on_from_there(tiny, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("\nand then?\n/new\nand then?\n"))
     assert run("--demo", "--max-tokens", "4") == 0
-    said = capsys.readouterr().out
-    assert said.index("as plain text: What is the capital of France?") < said.index(
+    output = capsys.readouterr().out
+    assert output.index("as plain text: What is the capital of France?") < output.index(
         "in the chat template: What is the capital of France?"
     )
-    read = [int(line.split("[")[1].split()[0]) for line in said.splitlines() if "tokens read" in line]
+    read = [int(line.split("[")[1].split()[0]) for line in output.splitlines() if "tokens read" in line]
     assert len(read) == 4 and read[0] == len(b"What is the capital of France?") and read[1] == read[0] + 1
     # the second turn read what was new, /new forgot
     assert read[3] == len(b"and then?\n") <= read[2] < read[1] + read[3] + 5
@@ -122,9 +124,9 @@ def test_in_a_terminal_a_text_that_does_not_fit_is_told_and_the_conversation_goe
     monkeypatch.setattr(quantised, "quantise", lambda params, rules: rounded.append(rules) or params)
     monkeypatch.setattr(sys, "stdin", Terminal(typed))
     assert run("--max-tokens", "4", "--weights", "int8") == 0
-    said = capsys.readouterr().out
-    assert "more than the 256 of the model" in said or "leave no room" in said
-    assert "the conversation goes on" in said and said.count("tokens read") == 1
+    output = capsys.readouterr().out
+    assert "more than the 256 of the model" in output or "leave no room" in output
+    assert "the conversation goes on" in output and output.count("tokens read") == 1
     monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
     assert run("--max-tokens", "4", "--weights", "int8") == 2  # a script is told by its exit code
     assert [repr(rules) for rules in rounded] == [repr(quantised.linear(quantised.int8(), tables=True))] * 2
@@ -195,30 +197,30 @@ def test_without_the_package_of_the_weights_the_command_that_brings_it_is_told(c
 def test_characters_of_several_tokens_are_shown_when_they_are_whole():
     stream = io.StringIO()
     writer = Writer(language.tokens.plain(), stream)
-    shown = []
+    pieces = []
     for byte in "é€".encode():
         writer(np.array([0]), np.array([0]), np.array([byte]))
-        shown.append(stream.getvalue())
+        pieces.append(stream.getvalue())
     writer(np.array([0]), np.array([-1]), np.array([-1]))  # a text that has ended
     writer.end()
-    assert shown == ["", "é", "é", "é", "é€"] and stream.getvalue() == "é€\n"
+    assert pieces == ["", "é", "é", "é", "é€"] and stream.getvalue() == "é€\n"
 
 
 def test_questions_that_are_asked_at_once_are_answered_as_alone(monkeypatch):
     monkeypatch.setattr(models.steps, "jit", quickly)
     chat, key = models.tiny(), jax.random.key(0)
     options = {"max_tokens": 6, "on_token": writer(chat.tokenizer.pieces)}
-    asked = ["a", "How many?", "a longer question than the others"]
-    alone = [chat.answer(key, [{"role": "user", "content": text}], **options) for text in asked]
-    begun = [chat.complete(key, text, **options).text for text in asked]
-    assert models.answers(chat, asked, 6) == [(reply.text, reply.finished) for reply in alone]
-    assert [answer.text for answer in models.answers(chat, asked, 6, template=False)] == begun
+    texts = ["a", "How many?", "a longer question than the others"]
+    alone = [chat.answer(key, [{"role": "user", "content": text}], **options) for text in texts]
+    begins = [chat.complete(key, text, **options).text for text in texts]
+    assert models.answers(chat, texts, 6) == [(reply.text, reply.finished) for reply in alone]
+    assert [answer.text for answer in models.answers(chat, texts, 6, template=False)] == begins
     assert len({reply.text for reply in alone}) > 1
 
 
 def test_answers_count_as_whole_words_and_symbols_with_their_capitals():
-    asked = questions.questions()
-    assert len(asked) == len({question for question, _ in asked}) == 100 and all(answers for _, answers in asked)
+    texts = questions.questions()
+    assert len(texts) == len({question for question, _ in texts}) == 100 and all(answers for _, answers in texts)
     assert questions.holds("It is paris, of course.", ("Paris",)) and not questions.holds("Parish", ("Paris",))
     assert questions.holds("Au (gold)", ("Au",)) and not questions.holds("au revoir", ("Au",))
 

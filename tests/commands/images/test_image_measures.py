@@ -17,8 +17,8 @@ def test_no_interval_of_precision_and_recall_vanishes_where_a_draw_could_be_the_
     rng = np.random.default_rng(0)
     real = rng.integers(0, 256, (90, 4, 4, 1)).astype(np.uint8)
     measures = Measures(Config(features="pixels", samples=30, control_samples=30, draw_size=400), real[:30], real[30:])
-    for of in (measures.real, measures.measure(rng.integers(0, 256, (30, 4, 4, 1)).astype(np.uint8))):
-        assert all(of[name][1] < of[name][2] for name in ("precision", "recall"))
+    for measure in (measures.real, measures.measure(rng.integers(0, 256, (30, 4, 4, 1)).astype(np.uint8))):
+        assert all(measure[name][1] < measure[name][2] for name in ("precision", "recall"))
 
 
 def test_claims_are_of_committed_sets_and_a_control_that_is_as_near_as_the_samples_fails():

@@ -72,10 +72,10 @@ def photographs(folder, count=40, damaged=2):
     """Pictures of two classes, dark and light, of several kinds and sizes; some of them damaged."""
     rng = np.random.default_rng(0)
     for i in range(count):
-        place = folder / ("dark" if i % 2 else "light") / f"{i}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
+        path = folder / ("dark" if i % 2 else "light") / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
         pixels = rng.integers(0, 100, (9 + i % 3, 12, 3)).astype(np.uint8) + np.uint8(100 * (i % 2 == 0))
-        Image.fromarray(pixels).convert("L" if i % 5 == 0 else "RGB").save(place)
+        Image.fromarray(pixels).convert("L" if i % 5 == 0 else "RGB").save(path)
     for i in range(damaged):
         (folder / "dark" / f"damaged_{i}.jpg").write_text("no picture")
     return folder
@@ -149,7 +149,7 @@ def test_progress_shows_the_loss_and_every_grid_and_stops_reading_itself_again(t
         )
 
 
-def kept(folder):
+def files_left(folder):
     """What may not depend on how often a run was killed."""
     grids = {path.name: path.read_bytes() for path in (folder / "progress").iterdir()}
     averages = {length: restored(folder, length) for length in (None, 0.05, 0.07)}
@@ -158,11 +158,11 @@ def kept(folder):
 
 def restored(folder, length=None):
     """The bytes of an average: the run's own, or that of a length that its snapshots give."""
-    place = RunFolder(folder)
-    config = configuration.restore(configuration.read(place), Config, place)
-    init = facts.model(facts.described(config, place)).init
-    of_length = length and training_loop.restore_length(init, place, seed=0, relative_std=length)
-    average = of_length[0] if of_length else training_loop.restore_ema(init, place, seed=0)
+    path = RunFolder(folder)
+    config = configuration.restore(configuration.read(path), Config, path)
+    init = facts.model(facts.described(config, path)).init
+    of_length = length and training_loop.restore_length(init, path, seed=0, relative_std=length)
+    average = of_length[0] if of_length else training_loop.restore_ema(init, path, seed=0)
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(average)]
 
 
@@ -172,10 +172,10 @@ def test_a_run_that_died_between_grids_ends_as_one_that_did_not(photos, trained,
     class Died(BaseException):
         pass
 
-    drawn = preview.Previews.on_state
+    on_state = preview.Previews.on_state
 
     def dies(self, step, state):
-        drawn(self, step, state)
+        on_state(self, step, state)
         if step == 5:
             raise Died
 
@@ -184,7 +184,7 @@ def test_a_run_that_died_between_grids_ends_as_one_that_did_not(photos, trained,
         patched.setattr(preview.Previews, "on_state", dies)
         run(*command(photos, out, "--on-bad-image", "skip"))
     assert run(*command(photos, out, "--on-bad-image", "skip")) == 0
-    assert kept(out) == kept(trained)
+    assert files_left(out) == files_left(trained)
 
 
 def test_the_same_command_leaves_a_finished_run_alone(photos, trained, capsys):
@@ -203,8 +203,8 @@ def test_samples_need_no_pictures_and_know_the_names_of_the_classes(trained, pho
         run("sample", str(alone), "--num", "3", "--steps", "2", "--label", "light", "--out", str(tmp_path / "x.npz"))
         == 0
     )
-    with np.load(tmp_path / "x.npz") as drawn:
-        assert drawn["images"].shape == (3, 8, 8, 3) and drawn["labels"].tolist() == [1, 1, 1]
+    with np.load(tmp_path / "x.npz") as on_state:
+        assert on_state["images"].shape == (3, 8, 8, 3) and on_state["labels"].tolist() == [1, 1, 1]
     assert run("report", str(alone)) == 0
 
 
@@ -298,12 +298,12 @@ def test_what_cannot_be_learned_from_is_said_before_anything_is_compiled(case, t
         shutil.rmtree(photos)
     out = tmp_path / "run"
     assert run(*command(make(photos), out, *options)) == code
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     assert (
-        words in told.err
-        and len(told.err.splitlines()) <= 12
-        and "compiling" not in told.out
-        and "train:" not in told.out
+        words in output.err
+        and len(output.err.splitlines()) <= 12
+        and "compiling" not in output.out
+        and "train:" not in output.out
     )
     if case not in ("damaged pictures", "all damaged", "transparent pictures"):
         assert not out.exists()
@@ -337,11 +337,11 @@ def test_a_wrong_value_is_one_line_with_what_the_option_takes_and_an_example(wor
 
 def test_a_misspelt_path_of_data_is_said_before_anything_else(photos, tmp_path, capsys):
     assert run(*command(photos.with_name(photos.name + "x"), tmp_path / "run")) == 65
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     assert (
-        "no such file or folder" in told.err
-        and f"did you mean '{photos.name}'?" in told.err
-        and not told.out
+        "no such file or folder" in output.err
+        and f"did you mean '{photos.name}'?" in output.err
+        and not output.out
         and not (tmp_path / "run").exists()
     )
 
@@ -371,10 +371,10 @@ def test_all_bad_pictures_are_counted_by_reason_and_listed_in_a_file_that_is_nam
     assert skipping.listed == file and skipping.enlarged == (16, 11), (
         "9 or 10 of 12 pixels, and not the skipped one of 4"
     )
-    told = plan.of_data(facts.of(config, str(photos), skipping), skipping)
+    output = plan.of_data(facts.summarize(config, str(photos), skipping), skipping)
     assert (
-        told[1] == "8 skipped: not a whole image (7), has transparent pixels (1)"
-        and told[5] == f"  all of them: {file}"
+        output[1] == "8 skipped: not a whole image (7), has transparent pixels (1)"
+        and output[5] == f"  all of them: {file}"
     )
     file.write_text(f"{photos}2/a.png: of another set\n" + file.read_text())
     opened_pictures.open_pictures(
@@ -390,10 +390,10 @@ def test_all_bad_pictures_are_counted_by_reason_and_listed_in_a_file_that_is_nam
 def test_several_sets_have_run_folders_of_their_own(tmp_path):
     folder = RunFolder(tmp_path)
     both, one = Config(), Config(data=("textures",))
-    assert [(name, place.path) for name, place in facts.places(both, folder)] == [
+    assert [(name, path.path) for name, path in facts.places(both, folder)] == [
         (name, folder.path / name) for name in ("emoji", "textures")
     ]
-    assert [place.path for _, place in facts.places(one, folder)] == [tmp_path]
+    assert [path.path for _, path in facts.places(one, folder)] == [tmp_path]
     with pytest.raises(ConfigError, match="run folder of its own"):
         facts.described(both, folder)
     with pytest.raises(ConfigError, match="last names differ"):
@@ -428,13 +428,15 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing(photos, tmp_path, capsys):
     out = tmp_path / "run"
     options = ("--network", "dit-tiny/4", "--on-bad-image", "skip", "--dry-run", "--out", str(out))
     assert run("run", "images", "--data", str(photos), *options) == 0
-    told = capsys.readouterr().out
-    assert not out.exists() and "32 pictures to learn from and 8 held out, 64 × 64 × 3, 2 classes (dark, light)" in told
-    assert "2 skipped: not a whole image (2)" in told and "note: 32 pictures are few" in told
-    assert "note: 40 of 40 pictures are smaller than 64 pixels and are enlarged" in told
+    output = capsys.readouterr().out
+    assert (
+        not out.exists() and "32 pictures to learn from and 8 held out, 64 × 64 × 3, 2 classes (dark, light)" in output
+    )
+    assert "2 skipped: not a whole image (2)" in output and "note: 32 pictures are few" in output
+    assert "note: 40 of 40 pictures are smaller than 64 pixels and are enlarged" in output
     words = ("on a CPU: dit-tiny/4", "on an accelerator: dit-tiny/4", "FLOP per step", "memory per device")
-    assert [each for each in words if each not in told] == []
-    memory = re.findall(r"memory per device: ([0-9.]+) (\w+)", told)[0]
+    assert [each for each in words if each not in output] == []
+    memory = re.findall(r"memory per device: ([0-9.]+) (\w+)", output)[0]
     assert run("run", "images", "--data", str(photos), *options, "--optimizer", "muon") == 0
     value, unit = re.findall(r"memory per device: ([0-9.]+) (\w+)", capsys.readouterr().out)[0]
     assert (float(value), unit) == (pytest.approx(float(memory[0]) * 4 / 5, rel=0.02), memory[1])
@@ -488,4 +490,4 @@ def test_a_process_that_is_killed_and_started_again_ends_as_one_that_was_not(pho
     killed.wait()
     assert not (out / "results.json").exists()
     subprocess.run(words, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"JAX_PLATFORMS": "cpu"})
-    assert kept(out) == kept(trained)
+    assert files_left(out) == files_left(trained)

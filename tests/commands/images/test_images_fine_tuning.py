@@ -59,7 +59,7 @@ def model(tmp_path_factory):
 
 
 def config(photos, folder, **changes):
-    own = {
+    settings = {
         "data": (str(photos),),
         "model": str(folder),
         "lora": 2,
@@ -69,7 +69,7 @@ def config(photos, folder, **changes):
         "together": 4,
         "sampling_steps": 2,
     }
-    return Config(**own | changes)
+    return Config(**settings | changes)
 
 
 def run(*words):
@@ -84,7 +84,7 @@ def test_a_job_has_the_change_of_attention_alone_and_the_numbers_that_follow_fro
     change = trees.paths(jax.eval_shape(job.init, jax.random.key(0)), is_leaf=lambda leaf: isinstance(leaf, LowRank))
     layers = ("qkv", "output", "cross_query", "cross_key_value", "cross_output")
     places = ("down_0_0_attention", "middle_attention", "up_0_0_attention", "up_0_1_attention")
-    assert set(change) == {f"{place}/block_0/{layer}/kernel" for place in places for layer in layers}
+    assert set(change) == {f"{path}/block_0/{layer}/kernel" for path in places for layer in layers}
     assert (job.facts.training, job.facts.held_out, job.facts.size) == (10, 2, 16)
     assert (job.facts.numbers.steps, job.facts.numbers.batch, job.facts.numbers.learning_rate) == (400, 4, 1e-4)
     assert set(job.training.captions) == {"a red cat", "a dog"} and job.training.pictures([0, 1]).shape == (
@@ -102,7 +102,7 @@ def test_a_job_has_the_change_of_attention_alone_and_the_numbers_that_follow_fro
 @pytest.mark.slow
 def test_the_loss_has_a_gradient_of_every_second_factor(photos, model):
     job = jobs.prepared(config(photos, model), None, QUIET)
-    params = folder_params.whole(job.model, QUIET)["network"]
+    params = folder_params.for_pipeline(job.model, QUIET)["network"]
     rng = np.random.default_rng(0)
     batch = {
         "mean": rng.normal(size=(4, 8, 8, 4)).astype(np.float32),
@@ -117,28 +117,28 @@ def test_the_loss_has_a_gradient_of_every_second_factor(photos, model):
 
 
 def test_the_parameters_of_the_model_are_no_constants_of_the_step():
-    seen = []
+    shapes = []
 
     class Step:
         def __call__(self, *arguments):
-            seen.append(arguments)
+            shapes.append(arguments)
 
         lower = __call__
 
     step = train.WithFrozen(Step(), ("params", "empty"))
     step("state", "batch")
     step.lower("state", "batch")
-    assert seen == [("state", "batch", "params", "empty")] * 2
+    assert shapes == [("state", "batch", "params", "empty")] * 2
 
 
 def test_a_run_goes_on_with_the_same_pictures_captions_and_model_only(model, tmp_path):
-    place, folder = photographs(tmp_path / "photos"), RunFolder(tmp_path / "run")
+    path, folder = photographs(tmp_path / "photos"), RunFolder(tmp_path / "run")
     folder.path.mkdir()
-    first = jobs.prepared(config(place, model), folder, QUIET)
-    assert jobs.prepared(config(place, model), folder, QUIET).facts == first.facts
-    (place / "1.txt").write_text("a red dog")
+    first = jobs.prepared(config(path, model), folder, QUIET)
+    assert jobs.prepared(config(path, model), folder, QUIET).facts == first.facts
+    (path / "1.txt").write_text("a red dog")
     with pytest.raises(DataError, match="the pictures or captions changed since this run began"):
-        jobs.prepared(config(place, model), folder, QUIET)
+        jobs.prepared(config(path, model), folder, QUIET)
 
 
 def checked(**changes):
@@ -210,10 +210,10 @@ def test_a_run_learns_resumes_bitwise_judges_and_leaves_a_file_that_text_to_imag
 ):
     monkeypatch.setattr(devices, "jit", lambda draw, libraries=True, **options: quickly(draw, **options))
     words = ("run", "images", "--data", photos, "--model", model, *NUMBERS, *FAST)
-    whole, halves = tmp_path / "whole", tmp_path / "halves"
-    assert run(*words, "--out", whole) == 0
-    outcome = json.loads((whole / "results.json").read_text())
-    assert outcome["verdict"] == "NONE" and {"captions.png", "loss.png"} <= {path.name for path in whole.iterdir()}
+    full, halves = tmp_path / "whole", tmp_path / "halves"
+    assert run(*words, "--out", full) == 0
+    outcome = json.loads((full / "results.json").read_text())
+    assert outcome["verdict"] == "NONE" and {"captions.png", "loss.png"} <= {path.name for path in full.iterdir()}
     errors, learned = outcome["tables"][:2]
     assert [row[0] for row in errors["rows"]] == [
         "the model as it was",
@@ -223,24 +223,24 @@ def test_a_run_learns_resumes_bitwise_judges_and_leaves_a_file_that_text_to_imag
     assert ["rank", 2] in learned["rows"] and ["pictures to learn from", 10] in learned["rows"]
 
     job, opened = jobs.prepared(config(photos, model, ema=0.5), None, QUIET), open_model(model)
-    tree = lora_files.load(jobs.learned_file(RunFolder(whole), 0), adapters.adaptable(opened))["unet"]
-    own = train.averaged(job, RunFolder(whole), 0)
-    for path, leaf in trees.paths(own).items():
+    tree = lora_files.load(jobs.learned_file(RunFolder(full), 0), adapters.adaptable(opened))["unet"]
+    settings = train.averaged(job, RunFolder(full), 0)
+    for path, leaf in trees.paths(settings).items():
         np.testing.assert_array_equal(trees.paths(tree)[path], leaf)
-    ups = [np.abs(leaf).max() for path, leaf in trees.paths(own).items() if path.endswith("up")]
+    ups = [np.abs(leaf).max() for path, leaf in trees.paths(settings).items() if path.endswith("up")]
     assert min(ups) > 0
 
-    shutil.copytree(whole, halves)
+    shutil.copytree(full, halves)
     for file in ("results.json", "report.html", "lora_seed_0.safetensors"):
         (halves / file).unlink()
-    last = [place for place in (halves / "checkpoints" / "seed_0").iterdir() if place.name.endswith("6")]
+    last = [entry for entry in (halves / "checkpoints" / "seed_0").iterdir() if entry.name.endswith("6")]
     assert len(last) == 1
     shutil.rmtree(last[0])
     assert run(*words, "--out", halves) == 0
-    first, second = ((place / "lora_seed_0.safetensors").read_bytes() for place in (whole, halves))
+    first, second = ((entry / "lora_seed_0.safetensors").read_bytes() for entry in (full, halves))
     assert first == second
 
-    drawn = (
+    images = (
         "text-to-image",
         "--model",
         model,
@@ -256,10 +256,10 @@ def test_a_run_learns_resumes_bitwise_judges_and_leaves_a_file_that_text_to_imag
         "1",
     )
     pictures = []
-    for name, more in (("plain", ()), ("changed", ("--lora", f"{whole / 'lora_seed_0.safetensors'}:8"))):
+    for name, more in (("plain", ()), ("changed", ("--lora", f"{full / 'lora_seed_0.safetensors'}:8"))):
         out = tmp_path / f"{name}.png"
-        assert run(*drawn, *more, "--compile-cache", "none", "--out", out) == 0
+        assert run(*images, *more, "--compile-cache", "none", "--out", out) == 0
         with Image.open(out) as picture:
             pictures.append(np.asarray(picture.convert("RGB"), np.int32))
     assert np.abs(pictures[0] - pictures[1]).max() > 0
-    assert run("sample", whole) != 0 and "--lora" in "".join(capsys.readouterr())
+    assert run("sample", full) != 0 and "--lora" in "".join(capsys.readouterr())

@@ -58,11 +58,13 @@ def test_a_smoke_run_learns_the_classes(photos, tmp_path, capsys):
 )
 def test_the_plan_of_a_preset_names_its_network_and_what_it_costs(preset, options, parameters, photos, capsys):
     assert plan(photos, preset, *options) == 0
-    shown = capsys.readouterr().out
+    output = capsys.readouterr().out
     config = PRESETS[preset]
-    millions = float(shown.split(" M parameters")[0].split(": ")[-1])
-    assert abs(millions - parameters) < 0.03 * parameters, shown
-    assert f"{config.size} × {config.size} × 3" in shown and f"{config.steps} steps of {config.batch} pictures" in shown
+    millions = float(output.split(" M parameters")[0].split(": ")[-1])
+    assert abs(millions - parameters) < 0.03 * parameters, output
+    assert (
+        f"{config.size} × {config.size} × 3" in output and f"{config.steps} steps of {config.batch} pictures" in output
+    )
 
 
 def test_compute_and_remat_reach_the_network_and_leave_its_parameters_alone():

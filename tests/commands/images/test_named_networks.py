@@ -10,8 +10,8 @@ def test_a_unet_halves_the_picture_until_8_pixels(shape, levels):
 
 
 def test_a_side_that_cannot_be_halved_is_told_with_one_that_can():
-    told = "17 × 17 pixels cannot be halved: the network has 1 level, and --size 16 would have 2"
-    assert named_networks.remark("unet-small", (17, 17, 3)) == told
+    sentence = "17 × 17 pixels cannot be halved: the network has 1 level, and --size 16 would have 2"
+    assert named_networks.remark("unet-small", (17, 17, 3)) == sentence
     assert "25 × 25 pixels" in named_networks.remark("unet-small", (50, 50, 3))
     assert [named_networks.remark("unet-small", (side, side, 3)) for side in (7, 8, 16, 28, 32, 64)] == [""] * 6
     assert named_networks.remark("dit-tiny/1", (17, 17, 3)) == ""

@@ -29,9 +29,9 @@ SETS = ("--samples", "30", "--control-samples", "40", "--together", "8")
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    place = tmp_path_factory.mktemp("trained")
-    assert run(*command(photographs(place / "photos", damaged=0), place / "run", *SETS)) == 0
-    return place / "run"
+    folder = tmp_path_factory.mktemp("trained")
+    assert run(*command(photographs(folder / "photos", damaged=0), folder / "run", *SETS)) == 0
+    return folder / "run"
 
 
 def test_the_functions_of_an_opened_run_draw_what_sample_draws(trained, tmp_path):
@@ -50,7 +50,9 @@ def test_the_functions_of_an_opened_run_draw_what_sample_draws(trained, tmp_path
 @pytest.mark.fault("other shape, structure or dtype on restore")
 def test_parameters_of_another_parameterization_are_refused_by_sample(trained, tmp_path, monkeypatch, capsys):
     other = {"parameterization": parameterization.velocity(), "schedule": schedules.cosine(1000)}
-    monkeypatch.setattr(image_training, "description", lambda of: described(dataclasses.replace(of, **other)))
+    monkeypatch.setattr(
+        image_training, "description", lambda description: described(dataclasses.replace(description, **other))
+    )
     assert run("sample", str(trained), "--num", "1", "--out", str(tmp_path / "drawn.npz")) == 65
     message = capsys.readouterr().err
     assert "parameterization.name" in message and "velocity" in message and len(message) < 1000
@@ -64,8 +66,8 @@ def judged(folder):
 
 @pytest.mark.fault("SIGTERM while sampling")
 def test_an_interrupted_judgement_goes_on_with_the_samples_that_it_has(trained, tmp_path, monkeypatch, capsys):
-    place, write, written = tmp_path / "run", Shards.write, []
-    shutil.copytree(trained, place)
+    folder, write, written = tmp_path / "run", Shards.write, []
+    shutil.copytree(trained, folder)
 
     def counted(self, number, *arguments):
         write(self, number, *arguments)
@@ -74,12 +76,12 @@ def test_an_interrupted_judgement_goes_on_with_the_samples_that_it_has(trained, 
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(Shards, "write", counted)
-    assert run("evaluate", str(place)) == 42 and written == [0, 1, 2, 3, 0]
-    (place / "results.json").unlink()  # as if it had been the first
-    assert run("train", *command(tmp_path, place)[2:], *SETS, "--data", str(trained.parent / "photos")) == 0
+    assert run("evaluate", str(folder)) == 42 and written == [0, 1, 2, 3, 0]
+    (folder / "results.json").unlink()  # as if it had been the first
+    assert run("train", *command(tmp_path, folder)[2:], *SETS, "--data", str(trained.parent / "photos")) == 0
     assert written == [0, 1, 2, 3, 0, 1, 2, 3] + 5 * [0, 1, 2, 3]
-    assert "30 of 30 samples are there already" in (said := capsys.readouterr().out) and "8 of 30" in said
-    assert judged(place) == judged(trained) and not (place / ".judged").exists()
+    assert "30 of 30 samples are there already" in (output := capsys.readouterr().out) and "8 of 30" in output
+    assert judged(folder) == judged(trained) and not (folder / ".judged").exists()
 
 
 def test_a_control_has_no_more_samples_than_what_it_controls(trained):

@@ -48,9 +48,9 @@ def test_orders_of_unequal_steps_share_turns_and_each_ends_at_its_own():
     short, long, other = (submit(steps=steps, seed=seed) for steps, seed in ((2, 1), (5, 2), (3, 3)))
     assert turns(batcher) == 5 and batcher.totals.rows == 2 + 5 + 3 and batcher.totals.pictures == 3
     for (ticket, events), after in ((short, 2), (long, 5), (other, 3)):
-        (drawn,) = events
-        assert isinstance(drawn, Finished) and ticket.over
-        np.testing.assert_array_equal(drawn.picture, expected(ticket.request, 0, after))
+        (event,) = events
+        assert isinstance(event, Finished) and ticket.over
+        np.testing.assert_array_equal(event.picture, expected(ticket.request, 0, after))
     assert [len(slots) for slots in program.turns] == [3, 3, 2, 1, 1]
 
 
@@ -88,21 +88,21 @@ def test_an_order_that_finds_no_room_is_refused_whole_and_told_when_to_come_agai
 def test_the_wait_is_told_by_the_mean_turn_of_late_and_never_below_a_second_or_above_ten_minutes():
     batcher, program, submit = rig(slots=1, room=1, seconds=0.01)
 
-    def told():
+    def seconds():
         with pytest.raises(Full) as full:
             submit(n=3)
         return full.value.seconds
 
-    assert told() == 1
+    assert seconds() == 1
     submit(n=2, steps=100)
     batcher.turn()
-    assert told() == 2  # 199 steps of 0.01 s
+    assert seconds() == 2  # 199 steps of 0.01 s
     program.seconds = 1.01
     batcher.turn()
-    assert told() == 22  # 198 of 0.9 · 0.01 + 0.1 · 1.01 s
+    assert seconds() == 22  # 198 of 0.9 · 0.01 + 0.1 · 1.01 s
     program.seconds = 1000.0
     batcher.turn()
-    assert told() == 600
+    assert seconds() == 600
 
 
 def test_free_slots_are_room_too():
@@ -116,11 +116,11 @@ def test_free_slots_are_room_too():
 def test_what_nobody_waits_for_leaves_slots_and_queue_and_is_not_told():
     batcher, program, submit = rig(slots=2)
     gone, events = submit(n=4, steps=5, seed=1)
-    _, kept = submit(steps=2, seed=2)
+    _, others = submit(steps=2, seed=2)
     batcher.turn()
     assert batcher.cancel(gone) and not batcher.cancel(gone)
     assert batcher.drawing == 0 and batcher.waiting == 1 and batcher.totals.cancelled == 1
-    assert turns(batcher) == 2 and events == [] and len(kept) == 1
+    assert turns(batcher) == 2 and events == [] and len(others) == 1
     assert [len(slots) for slots in program.turns] == [2, 1, 1]
 
 
@@ -130,7 +130,7 @@ def test_who_leaves_while_a_step_is_computed_is_not_told_what_it_brought(seed):
     """Neither the preview nor that it is not finite."""
     batcher, program, submit = rig(slots=2, spoilt=(1,))
     gone, events = submit(steps=4, stream=True, previews=3, seed=seed)
-    _, kept = submit(steps=4, seed=2)
+    _, others = submit(steps=4, seed=2)
     batcher.turn()
     events.clear()
     step = program.step
@@ -140,7 +140,7 @@ def test_who_leaves_while_a_step_is_computed_is_not_told_what_it_brought(seed):
         return step(*slots)
 
     program.step = left
-    assert turns(batcher) == 3 and events == [] and [type(event) for event in kept] == [Finished]
+    assert turns(batcher) == 3 and events == [] and [type(event) for event in others] == [Finished]
     assert (batcher.totals.cancelled, batcher.totals.failed, batcher.totals.pictures) == (1, 0, 1)
 
 
@@ -189,12 +189,12 @@ def test_a_closed_batcher_tells_all_that_wait_and_takes_no_more():
 
 def test_orders_from_many_threads_end_once_each_whatever_is_cancelled_beside_them():
     batcher, _, submit = rig(slots=3, room=1000, seconds=0.0)
-    given, running = [], threading.Event()
+    submitted, running = [], threading.Event()
 
     def give(seed):
         for number in range(20):
             ticket, events = submit(n=1 + number % 3, steps=1 + (seed + number) % 4, seed=seed)
-            given.append((ticket, events))
+            submitted.append((ticket, events))
             if number % 5 == 4:
                 batcher.cancel(ticket)
 
@@ -208,8 +208,10 @@ def test_orders_from_many_threads_end_once_each_whatever_is_cancelled_beside_the
     running.set()
     taking.join()
     turns(batcher)
-    assert len(given) == 80 and batcher.drawing == batcher.waiting == 0
-    for ticket, events in given:
+    assert len(submitted) == 80 and batcher.drawing == batcher.waiting == 0
+    for ticket, events in submitted:
         assert ticket.over and len(events) <= ticket.request.n
-    whole = sum(len(events) == ticket.request.n for ticket, events in given)
-    assert whole + batcher.totals.cancelled == 80 and batcher.totals.pictures == sum(len(events) for _, events in given)
+    complete = sum(len(events) == ticket.request.n for ticket, events in submitted)
+    assert complete + batcher.totals.cancelled == 80 and batcher.totals.pictures == sum(
+        len(events) for _, events in submitted
+    )

@@ -29,8 +29,8 @@ SPOILT = "!"
 
 def linear(params, x, t, text):
     """The text moves the picture, and one sign spoils it."""
-    told = jnp.where(text.mask[..., None], text.tokens, 0).astype(x.dtype).sum((1, 2))
-    return x * params["factor"] - jnp.where(text.mask.any(-1), told, -0.2)[:, None, None, None]
+    condition = jnp.where(text.mask[..., None], text.tokens, 0).astype(x.dtype).sum((1, 2))
+    return x * params["factor"] - jnp.where(text.mask.any(-1), condition, -0.2)[:, None, None, None]
 
 
 def encode(params, ids, mask):
@@ -61,8 +61,8 @@ def served(pipeline):
     def encoded(params, *texts):
         return tuple(pipeline.encoded(params, text) for text in texts)
 
-    own = pipeline.sampler, grid, MOST, MOST, read, encoded, pipeline.guided, decoded
-    return ServedNetwork("fake", "", 4, 4, SHAPE, PARAMS, *own)
+    fields = pipeline.sampler, grid, MOST, MOST, read, encoded, pipeline.guided, decoded
+    return ServedNetwork("fake", "", 4, 4, SHAPE, PARAMS, *fields)
 
 
 MIXED = (
@@ -82,20 +82,20 @@ def test_a_picture_is_that_of_the_pipeline_alone_and_three_programs_draw_every_m
         "ddim of eta 1": samplers.ddim(1.0),
     }[name]
     pipeline = TextToImage(encode, linear, diffusion.parameterization.flow(), sampler, SHAPE, decode)
-    made = []
+    compiled = []
 
     def jit(function, libraries=True, **options):
-        made.append(Traced(function, jit=quickly, **options))
-        return made[-1]
+        compiled.append(Traced(function, jit=quickly, **options))
+        return compiled[-1]
 
     monkeypatch.setattr(devices, "jit", jit)
     programs = CompiledSlots(served(pipeline), 3, MOST)
     programs.sizes = (1, 3)  # two pictures fill three places
     programs.warm()
-    batcher, told = Batcher(programs, 8), []
+    batcher, condition = Batcher(programs, 8), []
     for number, request in enumerate(MIXED):
         words, events = read(request.prompt, request.negative), []
-        told.append((request, words, events))
+        condition.append((request, words, events))
         batcher.submit(request, words, events.append)
         for _ in range(number):  # so that they come while others are being drawn
             batcher.turn()
@@ -106,15 +106,15 @@ def test_a_picture_is_that_of_the_pipeline_alone_and_three_programs_draw_every_m
     def alone(seed, prompt, negative, scale, levels, index, num_steps):
         return pipeline(PARAMS, jax.random.key(seed), prompt, negative, scale, levels, index, num_steps=num_steps)
 
-    for request, words, events in told:
+    for request, words, events in condition:
         levels = diffusion.grids.padded(diffusion.grids.trailing(SCHEDULE, request.steps), MOST)
         numbers = np.float32(request.guidance), levels, np.arange(2, dtype=np.int32), np.int32(request.steps)
-        wanted = np.asarray(alone(np.uint32(request.seed), words.prompt, words.negative, *numbers))
+        reference = np.asarray(alone(np.uint32(request.seed), words.prompt, words.negative, *numbers))
         assert [(type(event), event.index) for event in events] == [(Finished, index) for index in range(request.n)]
         for event in events:
-            np.testing.assert_allclose(event.picture, wanted[event.index], atol=1e-5)
-        assert np.abs(wanted[0] - wanted[1]).max() > 0.01
-    assert sum(program.traces for program in made) == 2 + len(programs.sizes)
+            np.testing.assert_allclose(event.picture, reference[event.index], atol=1e-5)
+        assert np.abs(reference[0] - reference[1]).max() > 0.01
+    assert sum(program.traces for program in compiled) == 2 + len(programs.sizes)
 
     spoilt, events = ImageRequest("no" + SPOILT, steps=3), []
     batcher.submit(spoilt, read(spoilt.prompt, ""), events.append)

@@ -27,7 +27,7 @@ from tests.tables import table
 
 MOST = 4
 GRID = functools.partial(grids.trailing, cheap_parts.SCHEDULE)
-DRAW = quickly(lambda pipeline, *given: pipeline(*given))
+DRAW = quickly(lambda pipeline, *arguments: pipeline(*arguments))
 
 
 def read(text, too_long):
@@ -52,15 +52,15 @@ def opened():
     )
 
 
-def drawn(programs, requests, served):
+def images_of(programs, requests, served):
     """The picture of each request, drawn together."""
-    batcher, told = Batcher(programs, 8), []
+    batcher, events = Batcher(programs, 8), []
     for request in requests:
-        told.append([])
-        batcher.submit(request, served.read(request.prompt, request.negative), told[-1].append)
+        events.append([])
+        batcher.submit(request, served.read(request.prompt, request.negative), events[-1].append)
     while batcher.turn():
         pass
-    return [event.picture for (event,) in told]
+    return [event.picture for (event,) in events]
 
 
 @pytest.mark.parametrize("image_size", ["score", pytest.param(False, marks=pytest.mark.slow)])
@@ -72,12 +72,17 @@ def test_a_picture_is_that_of_the_folders_pipeline(lightly, image_size):
         ImageRequest("a red cat", "dog", steps=MOST, guidance=3.0, seed=5),
         ImageRequest("cat", steps=MOST, guidance=0.5, seed=6),
     ]
-    pictures = drawn(CompiledSlots(served, 2, MOST), requests, served)
+    pictures = images_of(CompiledSlots(served, 2, MOST), requests, served)
     for request, picture in zip(requests, pictures, strict=True):
-        own = records.replace(pipeline, latent=records.replace(pipeline.latent, levels=GRID(request.steps)))
+        of_grid = records.replace(pipeline, latent=records.replace(pipeline.latent, levels=GRID(request.steps)))
         texts = read(request.prompt, ""), read(request.negative, "")
         alone = DRAW(
-            own, cheap_parts.PARAMS, jax.random.key(request.seed), *texts, np.float32(request.guidance), np.arange(1)
+            of_grid,
+            cheap_parts.PARAMS,
+            jax.random.key(request.seed),
+            *texts,
+            np.float32(request.guidance),
+            np.arange(1),
         )
         np.testing.assert_allclose(picture, alone[0], atol=1e-5)
 
@@ -102,9 +107,9 @@ def test_a_prompt_of_more_than_one_row_is_refused_with_its_field():
 def test_a_folder_that_cannot_be_served_is_refused_before_its_parameters_are_read(
     monkeypatch, kind, paints, sampler, message
 ):
-    found = opened()
-    found.index.kind, found.paints = kind, paints
-    monkeypatch.setattr(folder_networks.folders, "opened", lambda *given: found)
+    model = opened()
+    model.index.kind, model.paints = kind, paints
+    monkeypatch.setattr(folder_networks.folders, "opened", lambda *arguments: model)
     with pytest.raises(ConfigError, match=message):
         folder_networks.read(ModelOptions(), Path("/models/tiny"), sampler, Progress(quiet=True))
 
@@ -118,7 +123,7 @@ def test_a_tiny_folder_is_read_and_drawn_but_not_at_a_size_that_it_cannot(lightl
     served = folder_networks.read(ModelOptions(), folder, None, Progress(quiet=True))
     programs = CompiledSlots(served, 1, 3)
     programs.warm()
-    first, second = drawn(
+    first, second = images_of(
         programs, [ImageRequest("red cat", steps=3, seed=1), ImageRequest("red dog", steps=2, seed=1)], served
     )
     assert first.shape == (served.height, served.width, 3) == (16, 16, 3) and np.abs(first - second).max() > 0

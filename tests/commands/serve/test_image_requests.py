@@ -32,9 +32,16 @@ def test_without_steps_a_request_takes_those_that_are_usual_for_the_network():
 
 
 def test_every_field_counts_and_null_is_the_same_as_leaving_it_out():
-    own = {"prompt": PROMPT, "n": 1, "size": "32x32", "response_format": "b64_json", "model": "shapes", "stream": True}
-    own |= {"partial_images": 3, "negative_prompt": "a cat", "steps": 7, "guidance": 2, "seed": 2**32 - 1}
-    assert read(own) == ImageRequest(PROMPT, "a cat", 1, 7, 2.0, 2**32 - 1, True, 3)
+    fields = {
+        "prompt": PROMPT,
+        "n": 1,
+        "size": "32x32",
+        "response_format": "b64_json",
+        "model": "shapes",
+        "stream": True,
+    }
+    fields |= {"partial_images": 3, "negative_prompt": "a cat", "steps": 7, "guidance": 2, "seed": 2**32 - 1}
+    assert read(fields) == ImageRequest(PROMPT, "a cat", 1, 7, 2.0, 2**32 - 1, True, 3)
     ends = {"n": (1, 10), "steps": (1, 100), "guidance": (0, 100), "seed": (0, 2**32 - 1)}
     requests = [read({"prompt": "a" * 4000} | {name: values[end] for name, values in ends.items()}) for end in (0, 1)]
     assert [(request.n, request.steps, request.guidance, request.seed) for request in requests] == list(
@@ -43,10 +50,10 @@ def test_every_field_counts_and_null_is_the_same_as_leaving_it_out():
     assert read(dict.fromkeys(image_requests.FIELDS) | {"prompt": PROMPT, "seed": 0}) == ImageRequest(PROMPT)
 
 
-@table(("steps", "previews", "shown"), [(10, 4, {2, 4, 6, 8}), (4, 9, {1, 2, 3}), (1, 3, set()), (30, 0, set())])
-def test_previews_are_spread_over_the_steps_and_the_last_one_is_the_picture(steps, previews, shown):
+@table(("steps", "previews", "expected"), [(10, 4, {2, 4, 6, 8}), (4, 9, {1, 2, 3}), (1, 3, set()), (30, 0, set())])
+def test_previews_are_spread_over_the_steps_and_the_last_one_is_the_picture(steps, previews, expected):
     request = read({"prompt": PROMPT, "steps": steps, "stream": True, "partial_images": previews})
-    assert request.shown_after == shown
+    assert request.shown_after == expected
 
 
 @pytest.mark.fault("serve: a request that is none, or asks for what cannot be drawn")

@@ -17,18 +17,18 @@ Requests/sec:      4.98
 
 
 def test_refused_answers_are_no_pictures():
-    found = load.read(REPORT)
-    assert found.rate == (30 - 10) / 5.0 and (found.broken, found.median, found.p99) == (1, 0.5, 2.0)
+    result = load.read(REPORT)
+    assert result.rate == (30 - 10) / 5.0 and (result.broken, result.median, result.p99) == (1, 0.5, 2.0)
     for report in ("", "Running 1s test", '{"answers": 30}'):
         with pytest.raises(GendiffError, match="wrk has reported nothing that can be read"):
             load.read(report)
 
 
 def test_metrics_with_labels_are_left_out():
-    said = (
+    metrics = (
         'gendiff_steps_total 40.0\n# HELP gendiff_x\ngendiff_request_seconds_count{status="200"} 3.0\npython_info 1.0\n'
     )
-    assert load.totals(said) == {"gendiff_steps_total": 40.0}
+    assert load.totals(metrics) == {"gendiff_steps_total": 40.0}
 
 
 def test_the_ratio_is_the_median_of_the_rounds():

@@ -37,11 +37,11 @@ def server():
     app = web_app.web_app(
         served(), batcher, Limits("fake", SIDE, SIDE, steps=100, usual_steps=30), {*trusted_hosts.LOOPBACK}
     )
-    with command.listening("127.0.0.1", 0) as place:
+    with command.listening("127.0.0.1", 0) as listener:
         running = uvicorn.Server(signalled_server.config(app))  # which takes no signals outside the main thread
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [place]})
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
         thread.start()
-        yield f"http://127.0.0.1:{place.getsockname()[1]}", batcher
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", batcher
         running.should_exit = True
         thread.join()
 
@@ -49,14 +49,14 @@ def server():
 @pytest.fixture
 def opened(browser, server):  # noqa: F811
     """opened(width) -> the page; fails where it complained, or asked another host."""
-    pages, said, asked = [], [], []
+    pages, console, urls = [], [], []
 
     def open_page(width=1280):
         page = browser.new_page(viewport={"width": width, "height": 800})
         page.set_default_timeout(60_000)  # a loaded machine must not fail it
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: console.append(message.text))
+        page.on("pageerror", lambda error: console.append(str(error)))
+        page.on("request", lambda request: urls.append(request.url))
         page.goto(server[0])
         page.get_by_text("pictures of one colour").wait_for()
         pages.append(page)
@@ -65,10 +65,10 @@ def opened(browser, server):  # noqa: F811
     yield open_page
     for page in pages:
         page.close()
-    assert said == [] and all(url.startswith((server[0], "data:")) for url in asked)
+    assert console == [] and all(url.startswith((server[0], "data:")) for url in urls)
 
 
-def drawn(page):
+def images(page):
     page.get_by_role("button", name="Draw").click()
     page.get_by_text("Drawn in").wait_for()
     return page.locator("#picture").get_attribute("src")
@@ -81,7 +81,7 @@ def test_a_picture_is_drawn_shown_on_its_way_and_nothing_is_wider_than_the_scree
     page.get_by_label("Steps").press("Home")
     for _ in range(5):
         page.get_by_label("Steps").press("ArrowRight")
-    last = drawn(page)
+    last = images(page)
     assert page.locator("#picture").evaluate("each => each.decode().then(() => each.naturalWidth)") == SIDE
     assert (
         page.get_by_text("no caption has the word cat").is_visible()
@@ -110,8 +110,8 @@ def test_the_seed_counts_and_another_one_is_drawn_at_once_where_that_is_wanted(o
     page = opened()
     page.get_by_label("Prompt", exact=True).fill("a circle")
     page.get_by_label("Steps").press("Home")
-    first = drawn(page)
-    assert drawn(page) == first
+    first = images(page)
+    assert images(page) == first
     page.get_by_label("Draw again whenever something changes").check()
     page.get_by_label("Seed").fill("5")
     page.get_by_text("seed 5.").wait_for()

@@ -28,47 +28,47 @@ def test_an_order_that_comes_while_a_turn_finds_no_work_is_drawn_at_once():
         def turn(self):
             busy, self.turns = super().turn(), self.turns + 1
             if self.turns == 1:
-                drawing.submit(ImageRequest("a circle", steps=1), None, told.append)
+                drawing.submit(ImageRequest("a circle", steps=1), None, events.append)
             return busy
 
-    told = []
+    events = []
     drawing = SchedulerThread(Late(FakeProgram(1), 8))
     with drawing:
-        waited(lambda: told)
-    assert isinstance(told[0], Finished)
+        waited(lambda: events)
+    assert isinstance(events[0], Finished)
 
 
 def test_errors_that_are_not_in_a_row_are_forgiven(capfd):
-    batcher, told = Batcher(FakeProgram(1, broken=(1,)), 20), []
+    batcher, events = Batcher(FakeProgram(1, broken=(1,)), 20), []
     for number in range(4 * scheduler_thread.MOST_ERRORS):
-        batcher.submit(ImageRequest("a circle", steps=1, seed=number % 2), None, told.append)
+        batcher.submit(ImageRequest("a circle", steps=1, seed=number % 2), None, events.append)
     with SchedulerThread(batcher) as drawing:
-        waited(lambda: len(told) == 4 * scheduler_thread.MOST_ERRORS)
+        waited(lambda: len(events) == 4 * scheduler_thread.MOST_ERRORS)
         assert drawing.healthy
-    assert [event.cause if isinstance(event, Failed) else "drawn" for event in told] == ["drawn", BROKEN] * (
+    assert [event.cause if isinstance(event, Failed) else "drawn" for event in events] == ["drawn", BROKEN] * (
         2 * scheduler_thread.MOST_ERRORS
     )
     capfd.readouterr()
 
 
 def test_a_program_that_only_fails_ends_the_drawing_and_all_that_wait_are_told(capfd):
-    batcher, told = Batcher(FakeProgram(1, broken=(1,)), 20), []
+    batcher, events = Batcher(FakeProgram(1, broken=(1,)), 20), []
     for _ in range(5):
-        batcher.submit(ImageRequest("a circle", seed=1), None, told.append)
+        batcher.submit(ImageRequest("a circle", seed=1), None, events.append)
     with SchedulerThread(batcher) as drawing:
         waited(lambda: not drawing.healthy)
-    assert [event.cause for event in told] == [BROKEN] * scheduler_thread.MOST_ERRORS + [STOPPED] * 2
-    assert told[-1].reason == "the server cannot draw any more: start it again"
+    assert [event.cause for event in events] == [BROKEN] * scheduler_thread.MOST_ERRORS + [STOPPED] * 2
+    assert events[-1].reason == "the server cannot draw any more: start it again"
     assert capfd.readouterr().err.count("RuntimeError: no memory is left") == scheduler_thread.MOST_ERRORS
 
 
 def test_who_waits_at_the_end_is_told_that_the_server_stops():
-    program, told = FakeProgram(1), []
+    program, events = FakeProgram(1), []
     program.open.clear()
     drawing = SchedulerThread(Batcher(program, 8))
     with drawing:
         for _ in range(2):
-            drawing.submit(ImageRequest("a circle", steps=100), None, told.append)
+            drawing.submit(ImageRequest("a circle", steps=100), None, events.append)
         waited(lambda: drawing.batcher.drawing)
         threading.Timer(0.05, program.open.set).start()
-    assert told == [Failed("the server is stopping", STOPPED)] * 2 and not drawing.healthy
+    assert events == [Failed("the server is stopping", STOPPED)] * 2 and not drawing.healthy

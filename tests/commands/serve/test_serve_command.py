@@ -78,8 +78,8 @@ def test_no_request_may_ask_for_more_than_the_network_or_the_queue_takes(monkeyp
         def warm(self):
             assert self.most_steps == 20
 
-    own = dataclasses.replace(served(), most_steps=20, usual_steps=30)
-    monkeypatch.setattr(command, "_served", lambda options, progress: own)
+    network = dataclasses.replace(served(), most_steps=20, usual_steps=30)
+    monkeypatch.setattr(command, "_served", lambda options, progress: network)
     monkeypatch.setattr(compiled_slots, "CompiledSlots", Programs)
     app, batcher = command._app(ServeOptions(together=2, queue=4), "127.0.0.1", Progress(quiet=True))
     (model,) = TestClient(app, base_url="http://127.0.0.1").get("/v1/models").json()["data"]
@@ -117,16 +117,18 @@ def test_a_process_draws_with_the_committed_network_and_ends_by_a_signal(program
         words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            place = next(match[0] for line in process.stdout if (match := re.search(r"http://127\.0\.0\.1:\d+", line)))
+            address = next(
+                match[0] for line in process.stdout if (match := re.search(r"http://127\.0\.0\.1:\d+", line))
+            )
             body = json.dumps({"prompt": "a small red circle at the top left", "steps": 2, "seed": 1}).encode()
             request = urllib.request.Request(
-                f"{place}/v1/images/generations", body, {"Content-Type": "application/json"}
+                f"{address}/v1/images/generations", body, {"Content-Type": "application/json"}
             )
             with urllib.request.urlopen(request, timeout=120) as answer:
                 assert json.load(answer)["data"][0]["b64_json"].startswith("iVBOR")
             process.send_signal(number)
-            _, said = process.communicate(timeout=60)
+            _, output = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert process.returncode == code and "Traceback" not in said
-    assert code == 0 or "requests that were begun are answered" in said
+    assert process.returncode == code and "Traceback" not in output
+    assert code == 0 or "requests that were begun are answered" in output

@@ -54,18 +54,18 @@ def test_after_a_signal_a_request_is_answered_and_one_that_goes_on_is_told_that_
             program.open.set()
 
     before = [signal.getsignal(each) for each in interruption.SIGNALS]
-    with command.listening("127.0.0.1", 0) as place:
-        threads = [threading.Thread(target=ask, args=place.getsockname()[1:]), threading.Thread(target=stop)]
+    with command.listening("127.0.0.1", 0) as listener:
+        threads = [threading.Thread(target=ask, args=listener.getsockname()[1:]), threading.Thread(target=stop)]
         for thread in threads:
             thread.start()
         if number == "SIGTERM":
             with pytest.raises(Preempted, match="SIGTERM"):
-                signalled_server.run(app, place, lambda: batcher.close(REASON))
+                signalled_server.run(app, listener, lambda: batcher.close(REASON))
         else:
-            signalled_server.run(app, place, lambda: batcher.close(REASON))
+            signalled_server.run(app, listener, lambda: batcher.close(REASON))
         for thread in threads:
             thread.join()
-    ((given, body),) = answers
-    assert given == status and (opens or (body["error"]["code"], body["error"]["message"]) == ("stopping", REASON))
+    ((code, body),) = answers
+    assert code == status and (opens or (body["error"]["code"], body["error"]["message"]) == ("stopping", REASON))
     assert [signal.getsignal(each) for each in interruption.SIGNALS] == before
     assert capfd.readouterr().err == "" and batcher.drawing == batcher.waiting == 0

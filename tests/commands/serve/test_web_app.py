@@ -48,7 +48,7 @@ def pixels(text):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
 
 
-def shown(request, index, done=None):
+def pixels_of(request, index, done=None):
     return figures.to_pixels(expected(request, index, done))
 
 
@@ -58,7 +58,7 @@ def test_a_request_is_answered_by_pictures_that_say_how_they_were_drawn(client, 
     body, request = answer.json(), ImageRequest("a red cat", n=3, steps=4, seed=7)
     assert [each["index"] for each in body["data"]] == [0, 1, 2] and isinstance(body["created"], int)
     for each in body["data"]:
-        np.testing.assert_array_equal(pixels(each["b64_json"]), shown(request, each["index"]))
+        np.testing.assert_array_equal(pixels(each["b64_json"]), pixels_of(request, each["index"]))
     assert (body["seed"], body["steps"], body["guidance"], body["size"], body["model"]) == (7, 4, 2.0, "8x8", "fake")
     assert body["notes"] == ["prompt: no caption has the word cat"]
     (tmp_path / "picture.png").write_bytes(base64.b64decode(body["data"][1]["b64_json"]))
@@ -81,24 +81,28 @@ def events(answer):
 def test_a_stream_shows_the_picture_on_its_way_and_then_whole(client):
     answer = client.post(ROUTE, json={"prompt": "a circle", "steps": 6, "seed": 3, "stream": True, "partial_images": 2})
     assert answer.headers["content-type"].startswith("text/event-stream")
-    told, request = events(answer), ImageRequest("a circle", steps=6, seed=3)
-    assert [name for name, _ in told] == ["image_generation.partial_image"] * 2 + ["image_generation.completed"]
-    assert [data.get("step") for _, data in told] == [2, 4, None] and all(data["type"] == name for name, data in told)
-    assert [data.get("partial_image_index") for _, data in told] == [0, 1, None]
-    for (_, data), done in zip(told, (2, 4, 6), strict=True):
-        np.testing.assert_array_equal(pixels(data["b64_json"]), shown(request, 0, done))
+    stream, request = events(answer), ImageRequest("a circle", steps=6, seed=3)
+    assert [name for name, _ in stream] == ["image_generation.partial_image"] * 2 + ["image_generation.completed"]
+    assert [data.get("step") for _, data in stream] == [2, 4, None] and all(
+        data["type"] == name for name, data in stream
+    )
+    assert [data.get("partial_image_index") for _, data in stream] == [0, 1, None]
+    for (_, data), done in zip(stream, (2, 4, 6), strict=True):
+        np.testing.assert_array_equal(pixels(data["b64_json"]), pixels_of(request, 0, done))
 
 
 @pytest.mark.fault("serve: pictures that are not finite", "serve: the program fails")
 def test_what_cannot_be_drawn_is_an_error_and_the_next_request_is_answered(client, capfd):
-    given = {"prompt": "a circle", "steps": 3}
-    spoilt = client.post(ROUTE, json=given | {"seed": 13})
+    fields = {"prompt": "a circle", "steps": 3}
+    spoilt = client.post(ROUTE, json=fields | {"seed": 13})
     assert spoilt.status_code == 422 and spoilt.json()["error"]["code"] == "not_finite"
-    told = events(client.post(ROUTE, json=given | {"seed": 13, "stream": True}))
-    assert [name for name, _ in told] == ["error"] and "not finite" in told[0][1]["error"]["message"]
-    broken = client.post(ROUTE, json=given | {"seed": 14})
+    stream = events(client.post(ROUTE, json=fields | {"seed": 13, "stream": True}))
+    assert [name for name, _ in stream] == ["error"] and "not finite" in stream[0][1]["error"]["message"]
+    broken = client.post(ROUTE, json=fields | {"seed": 14})
     assert broken.status_code == 500 and broken.json()["error"]["type"] == "server_error"
-    assert client.post(ROUTE, json=given | {"seed": 1}).status_code == 200 and client.get("/healthz").status_code == 200
+    assert (
+        client.post(ROUTE, json=fields | {"seed": 1}).status_code == 200 and client.get("/healthz").status_code == 200
+    )
     assert "no memory is left" in capfd.readouterr().err  # which the thread has written before it drew again
 
 
@@ -239,14 +243,17 @@ def test_metrics_count_what_was_asked_and_drawn(client):
     client.post(ROUTE, json={"prompt": "a circle", "n": 2, "steps": 3, "seed": 1})
     client.post(ROUTE, json={"prompt": "", "n": 2})
     text = client.get("/metrics").text
-    said = {
+    expected_lines = {
         "gendiff_pictures_total 2.0",
         "gendiff_steps_total 6.0",
         "gendiff_turns_total 3.0",
         "gendiff_pictures_waiting 0.0",
     }
-    said |= {'gendiff_request_seconds_count{status="200"} 1.0', 'gendiff_request_seconds_count{status="400"} 1.0'}
-    assert said <= set(text.splitlines())
+    expected_lines |= {
+        'gendiff_request_seconds_count{status="200"} 1.0',
+        'gendiff_request_seconds_count{status="400"} 1.0',
+    }
+    assert expected_lines <= set(text.splitlines())
 
 
 @table(

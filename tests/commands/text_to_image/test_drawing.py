@@ -56,8 +56,8 @@ COMPILED = quickly(lambda program, *arguments: program(*arguments))
 
 
 def linear(params, x, t, text):
-    told = jnp.where(text.mask[..., None], text.tokens, 0).astype(x.dtype).mean((1, 2))
-    return x * params["factor"] - jnp.where(text.mask.any(-1), 0.1 + told, 0.0)[:, None, None, None]
+    condition = jnp.where(text.mask[..., None], text.tokens, 0).astype(x.dtype).mean((1, 2))
+    return x * params["factor"] - jnp.where(text.mask.any(-1), 0.1 + condition, 0.0)[:, None, None, None]
 
 
 def read(params, ids, mask):
@@ -72,7 +72,7 @@ MODEL = Model(networks.WithEncoder(read, linear), None, schedules.flow(), parame
 
 
 @pytest.fixture
-def said(monkeypatch):
+def messages(monkeypatch):
     """The lines that are shown."""
     lines = []
     monkeypatch.setattr(Progress, "line", lambda self, text: lines.append(text))
@@ -89,37 +89,39 @@ def network(monkeypatch):
 
     monkeypatch.setattr(networks, "model", lambda config, name="": MODEL)
     monkeypatch.setattr(networks.WithEncoder, "encode", encode)
-    of = Trained(CONFIG, "", {"text": {}, "network": {"factor": jnp.float32(1.0)}})
-    monkeypatch.setattr(train, "restore_all", lambda config, folder, name, seed: of)
+    trained = Trained(CONFIG, "", {"text": {}, "network": {"factor": jnp.float32(1.0)}})
+    monkeypatch.setattr(train, "restore_all", lambda config, folder, name, seed: trained)
     monkeypatch.setattr(sample.training_loop, "newest_step", lambda *_: 7)
-    monkeypatch.setattr(published, "read", lambda file: (of, KNOWN))
+    monkeypatch.setattr(published, "read", lambda file: (trained, KNOWN))
     monkeypatch.setattr(compile_cache, "keeps_all", lambda: True)  # or each draw would be compiled anew
     monkeypatch.setattr(drawing, "_compiled", lambda: COMPILED)
-    return of
+    return trained
 
 
 @pytest.fixture
-def draw(network, said, tmp_path):
+def draw(network, messages, tmp_path):
     """`sample RUN`: (pictures, settings, lines)."""
 
     def call(name="x.png", **options):
-        given = TextOptions(**({"prompt": RED_CIRCLE, "num": 2, "steps": 2, "out": str(tmp_path / name)} | options))
-        sample.COMMAND.call(CONFIG, RunFolder(tmp_path), given, Progress(quiet=True))
-        return *opened(tmp_path / name), said
+        settings = TextOptions(**({"prompt": RED_CIRCLE, "num": 2, "steps": 2, "out": str(tmp_path / name)} | options))
+        sample.COMMAND.call(CONFIG, RunFolder(tmp_path), settings, Progress(quiet=True))
+        return *opened(tmp_path / name), messages
 
     return call
 
 
 @pytest.fixture
-def own(network, said, tmp_path):
+def own_command(network, messages, tmp_path):
     """The command `text-to-image`, likewise."""
 
     def call(name="x.png", **options):
         model = tmp_path / "mine.safetensors"
         model.touch()
-        given = CommandOptions(**({"num": 2, "steps": 2, "out": str(tmp_path / name), "model": str(model)} | options))
-        command.COMMAND.call(given, {}, Progress(quiet=True))
-        return *opened(tmp_path / name), said
+        settings = CommandOptions(
+            **({"num": 2, "steps": 2, "out": str(tmp_path / name), "model": str(model)} | options)
+        )
+        command.COMMAND.call(settings, {}, Progress(quiet=True))
+        return *opened(tmp_path / name), messages
 
     return call
 
@@ -144,14 +146,14 @@ def picture(tmp_path):
 
 
 def test_the_file_holds_the_settings_and_every_option_counts(draw):
-    pictures, settings, said = draw()
+    pictures, settings, messages = draw()
     assert (
         settings["prompt"] == RED_CIRCLE
         and settings["checkpoint"] == 7
         and settings["trained_seed"] == 0
         and "out" not in settings
     )
-    assert not [line for line in said if "note" in line]
+    assert not [line for line in messages if "note" in line]
     for number, change in enumerate(({"prompt": TWO}, {"negative": TWO}, {"guidance": 2.0}, {"seed": 1}, {"steps": 3})):
         assert not np.array_equal(draw(f"{number}.png", **change)[0], pictures), change
     assert np.array_equal(draw("same.png", together=1)[0], pictures)
@@ -159,11 +161,11 @@ def test_the_file_holds_the_settings_and_every_option_counts(draw):
 
 def test_the_settings_in_a_picture_draw_it_again_and_say_what_the_defaults_were(draw):
     for change in ({}, {"steps": 9}, {"sampler": "heun", "levels": "resolved", "steps": 3}):
-        pictures, settings, said = draw(f"{len(change)}.png", **({"steps": None} | change))
+        pictures, settings, messages = draw(f"{len(change)}.png", **({"steps": None} | change))
         again = {name: settings[name] for name in ("sampler", "levels", "steps")}
         assert (
             again == dataclasses.asdict(FROM_NOISE) | change
-            and f"{again['steps']} steps of {again['sampler']}" in said[-1]
+            and f"{again['steps']} steps of {again['sampler']}" in messages[-1]
         )
         assert np.array_equal(draw(f"again{len(change)}.png", **again)[0], pictures)
 
@@ -180,28 +182,28 @@ def test_a_bar_counts_the_steps_and_pictures_are_the_same_beside_it(draw, monkey
     assert counts == [1, 2, 3, 4] and np.array_equal(beside, without)
 
 
-def test_the_own_command_draws_the_same_from_a_file_and_says_which(own, draw):
-    pictures, settings, said = own(prompt=RED_CIRCLE)
+def test_the_own_command_draws_the_same_from_a_file_and_says_which(own_command, draw):
+    pictures, settings, messages = own_command(prompt=RED_CIRCLE)
     assert np.array_equal(pictures, draw("y.png")[0])
     assert (settings["model"], settings["checkpoint"], settings["sha256"]) == ("mine.safetensors", 9, "abc")
-    assert "mine.safetensors: drawings" in said
-    said.clear()
-    own("z.png", prompt="a red square")
-    assert [line for line in said if "no caption of the training has the word square" in line]
+    assert "mine.safetensors: drawings" in messages
+    messages.clear()
+    own_command("z.png", prompt="a red square")
+    assert [line for line in messages if "no caption of the training has the word square" in line]
 
 
-def test_the_gallery_has_a_row_for_each_prompt_which_is_what_the_prompt_gives_alone(own, monkeypatch):
+def test_the_gallery_has_a_row_for_each_prompt_which_is_what_the_prompt_gives_alone(own_command, monkeypatch):
     monkeypatch.setattr(command, "GALLERY", {"": (TWO, RED_CIRCLE)})
-    rows, settings, _ = own(gallery=True, together=3)
-    alone, _, _ = own("y.png", prompt=RED_CIRCLE)
+    rows, settings, _ = own_command(gallery=True, together=3)
+    alone, _, _ = own_command("y.png", prompt=RED_CIRCLE)
     assert settings["prompt"] == [TWO, RED_CIRCLE]
     places = [top for top in range(128, len(rows) - 127) if np.array_equal(rows[top : top + 128, 4:264], alone[:128])]
     assert len(places) == 1 and rows.shape[1] == 268
 
 
-def test_a_sheet_has_a_row_for_each_prompt_and_a_column_for_each_value_of_a_setting(own):
-    sheet, settings, _ = own(prompt=f"{TWO} | {RED_CIRCLE}", sheet="guidance=1,3.5")
-    alone = [own(f"{value}.png", prompt=RED_CIRCLE, num=1, guidance=value)[0][:128] for value in (1.0, 3.5)]
+def test_a_sheet_has_a_row_for_each_prompt_and_a_column_for_each_value_of_a_setting(own_command):
+    sheet, settings, _ = own_command(prompt=f"{TWO} | {RED_CIRCLE}", sheet="guidance=1,3.5")
+    alone = [own_command(f"{value}.png", prompt=RED_CIRCLE, num=1, guidance=value)[0][:128] for value in (1.0, 3.5)]
     assert settings["prompt"] == [TWO, RED_CIRCLE] and settings["guidance"] == [1.0, 3.5]
     row = np.concatenate([alone[0], np.full((128, 4, 3), 255), alone[1]], axis=1)
     assert [
@@ -223,19 +225,19 @@ def test_a_folder_gets_a_file_of_each_picture_with_its_number_and_replaces_only_
 
 
 def test_the_old_name_of_levels_goes_on_and_a_line_says_the_new_one(draw):
-    pictures, settings, said = draw(grid="resolved")
-    assert "note: --grid resolved is --levels resolved now; the old name will go" in said and "grid" not in settings
+    pictures, settings, messages = draw(grid="resolved")
+    assert "note: --grid resolved is --levels resolved now; the old name will go" in messages and "grid" not in settings
     assert np.array_equal(draw("y.png", levels="resolved")[0], pictures)
 
 
 def test_a_picture_to_begin_from_counts_by_its_strength_and_the_file_says_so(draw, picture):
-    whole, settings, _ = draw("0.png", init=picture("cat"), strength=0.0)
+    unchanged, settings, _ = draw("0.png", init=picture("cat"), strength=0.0)
     with Image.open(picture("cat")) as image:
-        assert np.array_equal(whole[:128:32, :128:32], np.asarray(image))
+        assert np.array_equal(unchanged[:128:32, :128:32], np.asarray(image))
     assert settings["init"] == picture("cat") and settings["strength"] == 0.0
     full, half = (draw(f"{share}.png", init=picture("cat"), strength=share)[0] for share in (1.0, 0.5))
     plain, _, _ = draw("plain.png")
-    assert np.array_equal(full, plain) and not np.array_equal(half, plain) and not np.array_equal(half, whole)
+    assert np.array_equal(full, plain) and not np.array_equal(half, plain) and not np.array_equal(half, unchanged)
 
 
 def test_with_a_mask_what_is_black_stays_and_what_is_white_is_drawn(draw, picture):
@@ -249,8 +251,8 @@ def test_with_a_mask_what_is_black_stays_and_what_is_white_is_drawn(draw, pictur
 
 @pytest.mark.fault("text-to-image: a picture or mask that is none, or of another size")
 def test_what_does_not_have_the_size_of_the_network_is_fitted_and_a_line_says_so(draw, picture):
-    _, _, said = draw(init=picture("wide"))
-    assert f"note: --init {picture('wide')} is 8 × 4 pixels: its middle is scaled to 4 × 4" in said
+    _, _, messages = draw(init=picture("wide"))
+    assert f"note: --init {picture('wide')} is 8 × 4 pixels: its middle is scaled to 4 × 4" in messages
 
 
 class Halving:
@@ -273,7 +275,7 @@ class Latent(Trained):
 
 
 def test_a_network_of_latents_encodes_the_picture_and_what_is_kept_comes_back_as_it_was(
-    own, picture, tmp_path, network, monkeypatch
+    own_command, picture, tmp_path, network, monkeypatch
 ):
     latent = Latent(network.config, network.name, network.params | {"decoder": {}})
     monkeypatch.setattr(published, "read", lambda file: (latent, KNOWN))
@@ -281,17 +283,17 @@ def test_a_network_of_latents_encodes_the_picture_and_what_is_kept_comes_back_as
     mask[3, 3] = 255  # one pixel, whose latent is drawn anew
     Image.fromarray(pixels).save(tmp_path / "eight.png")
     Image.fromarray(mask).save(tmp_path / "pixel.png")
-    of = {"prompt": RED_CIRCLE, "init": str(tmp_path / "eight.png")}
-    drawn = own(mask=str(tmp_path / "pixel.png"), **of)[0][:128:16, :128:16]
-    assert np.array_equal((drawn != pixels).any(-1), mask > 0)
-    back = own("y.png", strength=0.0, **of)[0][:128:16, :128:16].astype(float)
+    trained = {"prompt": RED_CIRCLE, "init": str(tmp_path / "eight.png")}
+    image = own_command(mask=str(tmp_path / "pixel.png"), **trained)[0][:128:16, :128:16]
+    assert np.array_equal((image != pixels).any(-1), mask > 0)
+    back = own_command("y.png", strength=0.0, **trained)[0][:128:16, :128:16].astype(float)
     means = pixels.reshape(4, 2, 4, 2, 3).mean((1, 3))
     assert np.abs(back - np.repeat(np.repeat(means, 2, 0), 2, 1)).max() <= 0.5 + 1e-3
 
 
 def test_what_the_encoder_or_the_network_does_not_know_is_said(draw):
-    _, _, said = draw(prompt="a red cat, 猫", negative=" ".join([RED_CIRCLE] * 4))
-    notes = [line for line in said if "note" in line]
+    _, _, messages = draw(prompt="a red cat, 猫", negative=" ".join([RED_CIRCLE] * 4))
+    notes = [line for line in messages if "note" in line]
     assert any("has the words cat, 猫" in note for note in notes) and any(
         "letters that the encoder" in note for note in notes
     )
@@ -367,10 +369,10 @@ def test_a_file_that_is_no_picture_and_a_network_that_gives_nan_are_errors(draw,
         ({"sheet": "steps=2", "export": "x"}, "--sheet draws from noise: leave out --init and --export"),
     ],
 )
-def test_a_network_that_is_not_there_is_named_with_what_makes_one(own, monkeypatch, tmp_path, options, message):
+def test_a_network_that_is_not_there_is_named_with_what_makes_one(own_command, monkeypatch, tmp_path, options, message):
     monkeypatch.setattr(published, "FOLDER", tmp_path / "results")
     with pytest.raises(ConfigError, match=message):
-        own(**({"prompt": RED_CIRCLE} | options))
+        own_command(**({"prompt": RED_CIRCLE} | options))
 
 
 @pytest.mark.fault("text-to-image: another tokenizer, or none")

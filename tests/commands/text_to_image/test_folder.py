@@ -35,7 +35,7 @@ def unread(tmp_path_factory):
 
 
 @pytest.fixture
-def said(monkeypatch):
+def messages(monkeypatch):
     lines = []
     monkeypatch.setattr(Progress, "line", lambda self, text: lines.append(text))
     monkeypatch.setattr(devices, "jit", lambda draw, libraries=True, **options: quickly(draw, **options))
@@ -43,20 +43,20 @@ def said(monkeypatch):
 
 
 @pytest.fixture
-def draw(folders, said, tmp_path):
+def draw(folders, messages, tmp_path):
     """(pictures (rows of the grid), settings, lines)."""
 
-    def call(name, file="x.png", of=folders, **options):
-        given = {
+    def call(name, file="x.png", models=folders, **options):
+        settings = {
             "prompt": "red cat",
             "num": 1,
             "steps": 2,
             "compile_cache": "none",
             "out": str(tmp_path / file),
         } | options
-        folder.draw(CommandOptions(**given), of[name], Progress(quiet=True))
+        folder.draw(CommandOptions(**settings), models[name], Progress(quiet=True))
         with Image.open(tmp_path / file) as image:
-            return np.asarray(image), metadata.read(tmp_path / file).settings, said
+            return np.asarray(image), metadata.read(tmp_path / file).settings, messages
 
     return call
 
@@ -77,13 +77,13 @@ STAGES = ("open", "read text_encoder", "read unet", "read transformer", "read va
 
 @pytest.mark.parametrize("name", [pytest.param("stable", marks=pytest.mark.slow), "dit"])
 def test_a_folder_draws_and_says_its_stages_and_settings(draw, folders, name):
-    asked = {"dit": {"prompt": "", "label": "other name of 3"}, "stable": {"prompt": "red cat"}}[name]
-    image, settings, said = draw(name, **asked)
+    prompt_options = {"dit": {"prompt": "", "label": "other name of 3"}, "stable": {"prompt": "red cat"}}[name]
+    image, settings, messages = draw(name, **prompt_options)
     assert image.shape[0] >= 128 and image.std() > 1  # small pictures are enlarged
     assert (settings["model"], settings["pipeline"]) == (str(folders[name]), FOLDERS[name][0])
-    assert (settings["height"], settings["width"]) == (16, 16) and asked.items() <= settings.items()
+    assert (settings["height"], settings["width"]) == (16, 16) and prompt_options.items() <= settings.items()
     assert settings["sampler"] == "Ddim" and "compile_cache" not in settings
-    stages = [line.split(":")[0] for line in said]
+    stages = [line.split(":")[0] for line in messages]
     parts = {f"read {part}" for part in FOLDERS[name][2]}
     assert [stage for stage in stages if stage in STAGES] == [
         stage for stage in STAGES if stage in parts or "read" not in stage
@@ -101,32 +101,32 @@ def test_a_picture_does_not_depend_on_what_is_drawn_beside_it(draw):
 @pytest.mark.usefixtures("unchecked")  # the number of pictures is a symbol, and the types of shapes say int
 @pytest.mark.parametrize("name", ["stable", "dit", "xl"])
 def test_an_exported_program_draws_what_the_command_draws_from_the_arrays_beside_it(
-    draw, folders, said, tmp_path, name
+    draw, folders, messages, tmp_path, name
 ):
     pytest.importorskip("flatbuffers", reason="needs the extra [experiments]")
-    asked = {
+    prompt_options = {
         "dit": {"prompt": "", "label": "3"},
         "xl": {"prompt": "red cat"},
         "stable": {"prompt": "cat", "negative": "dog"},
     }[name]
-    given = CommandOptions(num=2, steps=2, seed=5, compile_cache="none", export=str(tmp_path / "p"), **asked)
-    folder.draw(given, folders[name], Progress(quiet=True))
-    program = said[-1].split("\n\n")[1]
+    options = CommandOptions(num=2, steps=2, seed=5, compile_cache="none", export=str(tmp_path / "p"), **prompt_options)
+    folder.draw(options, folders[name], Progress(quiet=True))
+    program = messages[-1].split("\n\n")[1]
     assert "gendiff" not in program
     exec(compile(program, "the example", "exec"), {})
     pictures = np.load(tmp_path / "p.npy")
-    image, _, _ = draw(name, num=2, seed=5, **asked)
+    image, _, _ = draw(name, num=2, seed=5, **prompt_options)
     large = np.clip((pictures + 1) * 127.5, 0, 255).repeat(8, 1).repeat(8, 2)
     assert pictures.shape == (2, 16, 16, 3) and np.abs(image[:, :128] - large[0]).max() < 1
     with pytest.raises(ConfigError, match="p.safetensors exists: add --force"):
         (tmp_path / "p").unlink()
-        folder.draw(given, folders[name], Progress(quiet=True))
+        folder.draw(options, folders[name], Progress(quiet=True))
 
 
-def test_a_picture_of_another_size_is_fitted_with_a_note(said, pictures):
-    given = drawing.read_start(CommandOptions(init=pictures("wide")), 16, 16, Progress(quiet=True))
-    assert given.picture.shape == (16, 16, 3) and given.mask is None
-    assert any("32 × 16 pixels: its middle is scaled to 16 × 16" in line for line in said)
+def test_a_picture_of_another_size_is_fitted_with_a_note(messages, pictures):
+    options = drawing.read_start(CommandOptions(init=pictures("wide")), 16, 16, Progress(quiet=True))
+    assert options.picture.shape == (16, 16, 3) and options.mask is None
+    assert any("32 × 16 pixels: its middle is scaled to 16 × 16" in line for line in messages)
     same = drawing.read_start(
         CommandOptions(init=pictures("cat"), mask=pictures("right")), 16, 16, Progress(quiet=True)
     )
@@ -135,10 +135,10 @@ def test_a_picture_of_another_size_is_fitted_with_a_note(said, pictures):
 
 @pytest.mark.slow
 def test_what_a_mask_keeps_is_in_the_file_to_the_pixel(draw, pictures):
-    kept, settings, _ = draw("stable", init=pictures("cat"), mask=pictures("right"), sampler="ddim")
+    masked, settings, _ = draw("stable", init=pictures("cat"), mask=pictures("right"), sampler="ddim")
     with Image.open(pictures("cat")) as image:
         expected = np.asarray(image)[:, :8].repeat(8, 0).repeat(8, 1)
-    assert settings["sampler"] == "ddim" and np.array_equal(kept[:, :64], expected)
+    assert settings["sampler"] == "ddim" and np.array_equal(masked[:, :64], expected)
 
 
 @pytest.mark.slow
@@ -171,18 +171,18 @@ def test_a_picture_is_begun_from_by_its_strength(draw, pictures):
 def test_a_controlnet_follows_its_hint_by_its_scale(draw, pictures, tmp_path):
     control, wide = str(tiny_folders.write_control(tmp_path / "control")), pictures("wide")
     alone, _, _ = draw("stable")
-    followed, settings, said = draw("stable", "followed.png", controlnet=control, hint=wide)
+    followed, settings, messages = draw("stable", "followed.png", controlnet=control, hint=wide)
     unheard, _, _ = draw("stable", "unheard.png", controlnet=control, hint=wide, hint_scale=0.0)
     assert np.array_equal(unheard, alone) and not np.array_equal(followed, alone)
-    assert settings["hint"] == wide and "read controlnet" in " ".join(said)
-    assert any("--hint" in line and "its middle is scaled to 16 × 16" in line for line in said)
+    assert settings["hint"] == wide and "read controlnet" in " ".join(messages)
+    assert any("--hint" in line and "its middle is scaled to 16 × 16" in line for line in messages)
 
 
 @pytest.mark.slow
 def test_a_single_file_of_weights_draws_what_its_folder_draws(draw, unread, tmp_path):
     file = stored(in_one_file("stable"), tmp_path)
-    whole, (single, settings, _) = draw("stable"), draw("stable", "single.png", of=unread, weights=str(file))
-    assert np.array_equal(whole[0], single) and settings["weights"] == str(file)
+    folder_image, (single, settings, _) = draw("stable"), draw("stable", "single.png", models=unread, weights=str(file))
+    assert np.array_equal(folder_image[0], single) and settings["weights"] == str(file)
 
 
 def test_a_single_file_is_inspected_with_the_settings_of_its_folder(unread, tmp_path, capsys):
@@ -238,19 +238,21 @@ def test_a_mistake_is_one_error_that_names_the_option(draw, unread, pictures, na
         "hint": pictures,
         "refiner": lambda name: name if name == "." else str(unread[name]),
     }
-    given = {key: paths[key](value) if key in paths else value for key, value in options.items()}
+    settings = {key: paths[key](value) if key in paths else value for key, value in options.items()}
     with pytest.raises(ConfigError, match=message):
-        draw(name, of=unread, **given)
+        draw(name, models=unread, **settings)
 
 
-def test_a_long_prompt_goes_on_or_loses_its_end_with_a_note(unread, said):
+def test_a_long_prompt_goes_on_or_loses_its_end_with_a_note(unread, messages):
     model = open_model(unread["stable"])
     jobs = {
         how: folder.prepare(CommandOptions(prompt="cat " * 9, too_long=how), model, None, Progress(quiet=True))
         for how in ("warn", "chunks")
     }
     assert [job.words[0].rows for job in jobs.values()] == [1, 2] and jobs["chunks"].words[1].rows == 2
-    assert any("note: --prompt: a prompt has 9 tokens and 7 are read: 'cat cat' does not fit" in line for line in said)
+    assert any(
+        "note: --prompt: a prompt has 9 tokens and 7 are read: 'cat cat' does not fit" in line for line in messages
+    )
 
 
 def test_options_of_folders_are_refused_for_other_models():
@@ -284,9 +286,9 @@ def main(*words):
 
 def test_inspect_says_what_a_folder_holds_and_that_it_can_be_loaded(folders, capsys):
     assert main("inspect", str(folders["stable"])) == 0
-    shown = capsys.readouterr().out
-    assert "StableDiffusionPipeline, pictures of 16 × 16" in shown and "unet: UNet2DConditionModel" in shown
-    assert shown.rstrip().endswith("it can be loaded")
+    output = capsys.readouterr().out
+    assert "StableDiffusionPipeline, pictures of 16 × 16" in output and "unet: UNet2DConditionModel" in output
+    assert output.rstrip().endswith("it can be loaded")
 
 
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
@@ -295,9 +297,9 @@ def test_bad_folders_end_with_65_and_every_problem_is_shown(tmp_path, capsys):
     (model / "unet" / "config.json").write_text("{")
     (model / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"")
     assert main("inspect", str(model)) == 65
-    shown = capsys.readouterr()
-    assert shown.out.count("refused: ") == 2 and "2 parts would be refused" in shown.err
-    drawn = (
+    output = capsys.readouterr()
+    assert output.out.count("refused: ") == 2 and "2 parts would be refused" in output.err
+    image = (
         "text-to-image",
         "--model",
         str(model),
@@ -308,7 +310,7 @@ def test_bad_folders_end_with_65_and_every_problem_is_shown(tmp_path, capsys):
         "--compile-cache",
         "none",
     )
-    assert main(*drawn) == 65
+    assert main(*image) == 65
     assert "unet/config.json: not JSON" in capsys.readouterr().err and not (tmp_path / "x.png").exists()
     assert main("inspect", str(tmp_path / "none")) == 65
 

@@ -33,25 +33,25 @@ UNKNOWN = Trained(CONFIG, networks.EMOJI, {}, Normalisation(0.9, 0.1))
     ],
 )
 def test_what_is_said_holds_and_the_rest_is_the_default(chosen, edited, expected):
-    found = options.sampling(*chosen, edited=edited)
-    assert found == expected
+    result = options.sampling(*chosen, edited=edited)
+    assert result == expected
     # what the settings of a picture say draws it again
-    assert options.sampling(found.sampler, found.levels, found.steps, edited=edited) == found
+    assert options.sampling(result.sampler, result.levels, result.steps, edited=edited) == result
 
 
 def test_the_levels_are_those_of_the_grid_between_the_limits_of_the_data():
-    for given, resolution in ((PIXELS, 2 / 255), (LATENTS, 0.02 * math.sqrt(12))):
-        assert given.resolution == pytest.approx(resolution)
-        schedule, norm = given.model.schedule, math.sqrt(math.prod(given.model.shape))
-        wanted = grids.resolved(schedule, 8, resolution=resolution, norm=norm)
-        found = drawing.visited_levels(given, Sampling("unipc-2", RESOLVED, 8))
-        np.testing.assert_array_equal(found.alpha, wanted.alpha)
-        np.testing.assert_array_equal(found.sigma, wanted.sigma)
+    for limits, resolution in ((PIXELS, 2 / 255), (LATENTS, 0.02 * math.sqrt(12))):
+        assert limits.resolution == pytest.approx(resolution)
+        schedule, norm = limits.model.schedule, math.sqrt(math.prod(limits.model.shape))
+        expected = grids.resolved(schedule, 8, resolution=resolution, norm=norm)
+        result = drawing.visited_levels(limits, Sampling("unipc-2", RESOLVED, 8))
+        np.testing.assert_array_equal(result.alpha, expected.alpha)
+        np.testing.assert_array_equal(result.sigma, expected.sigma)
     trailing = grids.trailing(UNKNOWN.model.schedule, FROM_NOISE.steps)
     np.testing.assert_array_equal(drawing.visited_levels(UNKNOWN, FROM_NOISE).sigma, trailing.sigma)
 
 
-@table(("grid", "given", "message"), [("resolvd", PIXELS, "did you mean"), (RESOLVED, UNKNOWN, "use trailing")])
-def test_a_grid_that_is_none_or_that_the_network_does_not_have_is_refused(grid, given, message):
+@table(("grid", "limits", "message"), [("resolvd", PIXELS, "did you mean"), (RESOLVED, UNKNOWN, "use trailing")])
+def test_a_grid_that_is_none_or_that_the_network_does_not_have_is_refused(grid, limits, message):
     with pytest.raises(ConfigError, match=message):
-        drawing.visited_levels(given, options.sampling(None, grid, 4))
+        drawing.visited_levels(limits, options.sampling(None, grid, 4))

@@ -43,18 +43,18 @@ def encoder(monkeypatch, tmp_path):
     return folder
 
 
-def given(value=0.3, name=networks.FROZEN):
+def trained(value=0.3, name=networks.FROZEN):
     matrices = {"a": np.full((2, 3), value, np.float32), "b": np.eye(2, 3, dtype=np.float32)}
     network = {"params": matrices, "counted": np.arange(2, dtype=np.int32)}
     return Trained(CONFIG, name, {"text": MINI_LM, "network": network})
 
 
-def drawn(params, *, factor=1.0):
+def image(params, *, factor=1.0):
     return factor * np.asarray(params["network"]["params"]["a"], np.float64).reshape(1, 2, 3, 1)
 
 
-def write(path, of=None, draw=drawn):
-    return published.write(path, of or given(), draw, {"red", "a"}, **ORIGIN, trained_seed=0, checkpoint=7)
+def write(path, network=None, draw=image):
+    return published.write(path, network or trained(), draw, {"red", "a"}, **ORIGIN, trained_seed=0, checkpoint=7)
 
 
 @pytest.fixture
@@ -67,13 +67,13 @@ def file(tmp_path):
 def changed(file, arrays=(), about=(), **options):
     """The file with other arrays and another text, and a digest that fits unless told otherwise."""
     with safetensors.safe_open(file, "np") as opened:
-        told = json.loads(opened.metadata()[network_files.ENTRY]) | dict(about)
+        header = json.loads(opened.metadata()[network_files.ENTRY]) | dict(about)
     stored = safetensors.numpy.load_file(file) | dict(arrays)
     stored = {name: array for name, array in stored.items() if array is not None}
-    if options.get("digest", True) and told.get("format") == published.FORMAT:
-        kept = published.json_files.decode(published.About, told, "test")
-        told["sha256"] = network_files.digest(stored, kept)
-    safetensors.numpy.save_file(stored, file, metadata={network_files.ENTRY: json.dumps(told)})
+    if options.get("digest", True) and header.get("format") == published.FORMAT:
+        about_file = published.json_files.decode(published.About, header, "test")
+        header["sha256"] = network_files.digest(stored, about_file)
+    safetensors.numpy.save_file(stored, file, metadata={network_files.ENTRY: json.dumps(header)})
     return file
 
 
@@ -94,22 +94,22 @@ def test_what_is_written_is_read_back_in_half_precision_with_mini_lm_from_its_pa
 
 
 @table(
-    ("of", "draw"),
-    [(given(), lambda params: drawn(params, factor=1000.0)), (given(1e6), drawn)],
+    ("network", "draw"),
+    [(trained(), lambda params: image(params, factor=1000.0)), (trained(1e6), image)],
 )
-def test_single_precision_is_kept_where_half_would_not_do(tmp_path, of, draw):
-    about = write(tmp_path / "x.safetensors", of, draw)
+def test_single_precision_is_kept_where_half_would_not_do(tmp_path, network, draw):
+    about = write(tmp_path / "x.safetensors", network, draw)
     assert about.dtype == "float32" and about.changed == 0.0
     read, _ = published.read(tmp_path / "x.safetensors")
-    assert np.array_equal(read.params["network"]["params"]["a"], of.params["network"]["params"]["a"])
+    assert np.array_equal(read.params["network"]["params"]["a"], network.params["network"]["params"]["a"])
 
 
 def test_the_parameters_of_an_encoder_of_our_own_are_in_the_file(tmp_path, monkeypatch):
     parts = {"text": {"t": np.ones(2, np.float32)}, "network": {"n": np.ones(3, np.float32)}}
     model = dataclasses.replace(linear("ab"), init=lambda key: {part: dict(params) for part, params in parts.items()})
     monkeypatch.setattr(networks, "model", lambda config, name="": model)
-    of = Trained(CONFIG, networks.SCRATCH, parts)
-    write(tmp_path / "x.safetensors", of, lambda params: np.ones((1, 2, 2, 3)) * params["network"]["n"])
+    network = Trained(CONFIG, networks.SCRATCH, parts)
+    write(tmp_path / "x.safetensors", network, lambda params: np.ones((1, 2, 2, 3)) * params["network"]["n"])
     read, about = published.read(tmp_path / "x.safetensors")
     assert np.array_equal(read.params["text"]["t"], [1, 1]) and list(about.encoder) == ["tokenizer.json"]
 

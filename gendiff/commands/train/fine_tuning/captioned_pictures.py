@@ -50,10 +50,10 @@ def opened(config: Config, size: int, progress: Progress) -> tuple[CaptionedPict
 
     Raises DataError for pictures that cannot be read, captions that are missing, and too few pictures.
     """
-    place = Path(config.data[0]).expanduser().absolute()
+    folder = Path(config.data[0]).expanduser().absolute()
     with image_features.option_errors():
         options: dict[str, Any] = {"background": config.background, "on_bad": config.on_bad_image}
-        listed = image_folder.source(place, size=size, mode="RGB", conditional="none", captions=True, **options)
+        listed = image_folder.source(folder, size=size, mode="RGB", conditional="none", captions=True, **options)
         source = random_access.scan(listed)
         for message in source.skipped:
             progress.line(f"left out: {image_features.translated(message)}")
@@ -61,15 +61,17 @@ def opened(config: Config, size: int, progress: Progress) -> tuple[CaptionedPict
         captions = caption_files.read([files[source.name(row)] for row in range(len(source))])
         if len(source) < FEWEST:
             few = f"{len(source)} pictures are too few: at least {FEWEST} are needed"
-            raise DataError(f"{place}: {few}, to learn from some and judge by others")
+            raise DataError(f"{folder}: {few}, to learn from some and judge by others")
         share = max(SHARE, HELD_OUT / len(source)) if config.held_out is None else config.held_out
-        kept, out = held_out.rows(source.digests(), share, seed=SEED)
-    if not len(kept) or len(out) < HELD_OUT:
-        sides = f"leaves {len(kept)} to learn from and {len(out)} held out"
-        raise DataError(f"{place}: --held-out {share:g} of {len(source)} pictures {sides}: 1 and {HELD_OUT} are needed")
+        remaining, out = held_out.rows(source.digests(), share, seed=SEED)
+    if not len(remaining) or len(out) < HELD_OUT:
+        sides = f"leaves {len(remaining)} to learn from and {len(out)} held out"
+        raise DataError(
+            f"{folder}: --held-out {share:g} of {len(source)} pictures {sides}: 1 and {HELD_OUT} are needed"
+        )
     first, second = (
         CaptionedPictures(random_access.subset(source, rows), tuple(captions[row] for row in rows))
-        for rows in (kept, out)
+        for rows in (remaining, out)
     )
     return first, second
 
@@ -97,15 +99,15 @@ def encoded(
         latent, text = encode(params["autoencoder"], pictures), towers(params["text"], prompt)
         return {"mean": latent.mean, "std": latent.std(), "tokens": text.tokens.astype(jnp.float32)}
 
-    made: list[dict[str, np.ndarray]] = []
+    encodings: list[dict[str, np.ndarray]] = []
     with progress.task(title, len(part)) as task:
         for begin in range(0, len(part), several):
             # one shape for all, so that one program serves
             rows = np.minimum(np.arange(begin, begin + several), len(part) - 1)
             some = run(params, part.pictures(rows), _of_rows(prompt, rows))
-            made.append({name: np.asarray(value)[: len(part) - begin] for name, value in some.items()})
+            encodings.append({name: np.asarray(value)[: len(part) - begin] for name, value in some.items()})
             task.update(min(begin + several, len(part)))
-    return {name: np.concatenate([some[name] for some in made]) for name in made[0]}
+    return {name: np.concatenate([some[name] for some in encodings]) for name in encodings[0]}
 
 
 def nothing(model: Opened, towers: TextTowers, params: dict[str, Params]) -> networks.Text:

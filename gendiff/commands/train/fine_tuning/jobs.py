@@ -82,7 +82,7 @@ def prepared(config: Config, folder: RunFolder | None, progress: Progress) -> Jo
             f"--size {size} must be a multiple of {model.multiple}, as "
             f"{max(1, size // model.multiple) * model.multiple} is"
         )
-    opened_pictures.check_apart(opened_pictures.place(config.data[0]), folder)
+    opened_pictures.check_apart(opened_pictures.resolve_path(config.data[0]), folder)
     with progress.phase("open pictures"):
         training, kept_out = captioned_pictures.opened(config, size, progress)
     progress.line(
@@ -126,9 +126,9 @@ def dry_run(config: Config, progress: Progress) -> None:
 def lines(job: Job) -> list[str]:
     """On the training."""
     change, numbers = jax.eval_shape(job.init, jax.random.key(0)), job.facts.numbers
-    whole, own = networks.count(job.like), networks.count(change)
+    total, trained = networks.count(job.like), networks.count(change)
     return [
-        f"rank {job.config.lora}: {own / 1e6:.3g} M parameters learn beside the U-Net's {whole / 1e6:.4g} M, which "
+        f"rank {job.config.lora}: {trained / 1e6:.3g} M parameters learn beside the U-Net's {total / 1e6:.4g} M, which "
         "stay",
         f"{numbers.steps} steps of {numbers.batch} pictures ({numbers.steps * numbers.batch / len(job.training):.3g} "
         f"passes), learning rate {numbers.learning_rate:g}",
@@ -137,14 +137,14 @@ def lines(job: Job) -> list[str]:
 
 def _model(config: Config, progress: Progress) -> Opened:
     devices.local()
-    place = options.folder_of(config)
+    folder = options.folder_of(config)
     try:
-        model = stable_diffusion.open_model(place, dtype=config.dtype, remat=named_networks.REMAT[config.remat])
+        model = stable_diffusion.open_model(folder, dtype=config.dtype, remat=named_networks.REMAT[config.remat])
     except ImportError as error:
         raise ConfigError(str(error)) from error
     if model.index.kind is not model_index.STABLE or model.paints:
         kind = f"{model.index.kind.name}{' for inpainting' if model.paints else ''}"
-        raise ConfigError(f"--model {place}: holds {kind}, and --lora trains Stable Diffusion 1 and 2")
+        raise ConfigError(f"--model {folder}: holds {kind}, and --lora trains Stable Diffusion 1 and 2")
     for note in model.notes:
         progress.line(f"note: {note}")
     return model

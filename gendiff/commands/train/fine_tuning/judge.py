@@ -40,7 +40,7 @@ BEFORE, AFTER, OTHERS = "the model as it was", "with the change", "with the chan
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Figures and tables, and no verdict: the pictures are the user's own."""
     job = jobs.prepared(config, folder, progress)
-    params = folder_params.whole(job.model, progress)
+    params = folder_params.for_pipeline(job.model, progress)
     sides = {"held out": job.held_out, "learned from": job.training}
     with progress.phase("encode"):
         towers, most, together = job.pipeline.towers, config.level_pictures, config.together
@@ -57,11 +57,15 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
         plain = {name: _measured(error, params["network"], none, some, config.together) for name, some in data.items()}
         rows.append((BEFORE, *(_mean(plain[name]) for name in data), None))
         for seed, change in changes.items():
-            own = {
+            losses = {
                 name: _measured(error, params["network"], change, some, config.together) for name, some in data.items()
             }
             rows.append(
-                (_title(seed, AFTER), *(_mean(own[name]) for name in data), _gain(plain["held out"], own["held out"]))
+                (
+                    _title(seed, AFTER),
+                    *(_mean(losses[name]) for name in data),
+                    _gain(plain["held out"], losses["held out"]),
+                )
             )
             shuffled = {name: some | {"tokens": np.roll(some["tokens"], 1, 0)} for name, some in data.items()}
             other = {
@@ -76,10 +80,10 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
                 )
             )
     with progress.phase("sample"):
-        shown = _pictures(job, params, changes[config.seeds[0]], folder, progress)
+        grids = _pictures(job, params, changes[config.seeds[0]], folder, progress)
     curves = [image_training.loss_curve(f"seed {seed}", folder, seed) for seed in config.seeds]
     loss = figures.curves(curves, folder.figure("loss"), "Training loss.", x_label="step", y_label="loss")
-    return Outcome((), (shown, loss), (_table(rows, job), _learned(job)))
+    return Outcome((), (grids, loss), (_table(rows, job), _learned(job)))
 
 
 def _errors(
@@ -126,10 +130,10 @@ def _pictures(job: Job, params: dict[str, Any], change: Params, folder: RunFolde
     after = np.asarray(draw(changed, prompt, negative, index))
     drawing.check_finite(np.concatenate([before, after]), np.arange(2 * count), "pictures of captions")
     rows = np.stack([job.held_out.pictures(range(count)), before, after], 1)
-    said = "; ".join(f"“{caption}”" for caption in captions)
+    quoted = "; ".join(f"“{caption}”" for caption in captions)
     text = (
         "A held-out picture, what the model drew of its caption as it was, and with the change, at guidance "
-        f"{GUIDANCE:g}: {said}."
+        f"{GUIDANCE:g}: {quoted}."
     )
     return figures.grid(rows.reshape(-1, *rows.shape[2:]), 3, folder.figure("captions"), text, scale=1)
 

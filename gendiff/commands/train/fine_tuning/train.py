@@ -48,7 +48,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     job = jobs.prepared(config, folder, progress)
     for line in jobs.lines(job):
         progress.line(line)
-    params, towers = folder_params.whole(job.model, progress), job.pipeline.towers
+    params, towers = folder_params.for_pipeline(job.model, progress), job.pipeline.towers
     with progress.phase("encode"):
         data = captioned_pictures.encoded(
             job.model, towers, params, job.training, config.together, progress, "pictures and captions"
@@ -111,8 +111,8 @@ def loss(job: Job) -> Any:
     def of_change(
         change: Params, key: jax.Array, batch: dict[str, jax.Array], params: Params, empty: networks.Text
     ) -> tuple[jax.Array, Metrics]:
-        own, rest = jax.random.split(key)
-        clean = batch["mean"] + batch["std"] * jax.random.normal(own, batch["mean"].shape, jnp.float32)
+        step_key, rest = jax.random.split(key)
+        clean = batch["mean"] + batch["std"] * jax.random.normal(step_key, batch["mean"].shape, jnp.float32)
         denoising = objectives.denoising(
             latent.predict, schedule, latent.parameterization, drop_condition=drop, null=empty
         )

@@ -119,7 +119,9 @@ def test_runs_of_one_program_have_their_own_seed_and_their_own_pace():
 
     paces, seeds = zip(*train.runs(dataclasses.replace(FEW, seeds=(3, 5))), strict=True)
     assert paces == (0.5, 0.5, 1.0, 1.0) and seeds == (3, 5, 3, 5)
-    run = vmapped_seeds.compile_step(game.noisy(), fresh, seeds, sharding.mesh(), own=(np.array(paces, np.float32),))
+    run = vmapped_seeds.compile_step(
+        game.noisy(), fresh, seeds, sharding.mesh(), arguments=(np.array(paces, np.float32),)
+    )
     states = run.fresh(jax.random.key(0))
     for player in (states.generator, states.critic):
         assert player.optimizer_state.pace.tolist() == list(paces)
