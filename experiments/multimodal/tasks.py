@@ -64,9 +64,7 @@ def scenes(config: Config, seed: int, index: np.ndarray, *, unseen: bool = False
     words, longest = _scene_words()
     texts = [f"{question} {answer}" for question, answer in zip(captioned.questions, captioned.answers, strict=True)]
     prompts = _begun(words.encode(captioned.questions, longest, end=False))
-    return _task(
-        captioned.pictures, SCENE_PATCH, words, prompts, _begun(words.encode(texts, longest)), captioned.answers
-    )
+    return _task(captioned.images, SCENE_PATCH, words, prompts, _begun(words.encode(texts, longest)), captioned.answers)
 
 
 @functools.lru_cache(maxsize=2)
@@ -120,7 +118,7 @@ def _captioned(images: np.ndarray, labels: np.ndarray) -> Task:
     words = word_vocabulary.vocabulary(captioned.texts)  # every digit is there
     texts = _begun(words.encode(captioned.texts, word_vocabulary.longest(captioned.texts)))
     return _task(
-        captioned.pictures, DIGIT_PATCH, words, np.full((len(labels), 1), BEGIN, np.int32), texts, captioned.texts
+        captioned.images, DIGIT_PATCH, words, np.full((len(labels), 1), BEGIN, np.int32), texts, captioned.texts
     )
 
 

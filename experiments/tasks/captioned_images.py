@@ -1,4 +1,4 @@
-"""Pictures with texts, and a question with its answer for each: digits, emoji and scenes of shapes."""
+"""Images with texts, and a question with its answer for each: digits, emoji and scenes of shapes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,16 +15,16 @@ DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "e
 
 
 class CaptionedImages(NamedTuple):
-    """Pictures and what is said of each.
+    """Images with a caption, a question and its answer for each.
 
     Attributes:
-        pictures: in [-1, 1].
+        images: in [-1, 1].
         texts: the caption of each.
         questions: one about each.
         answers: to them.
     """
 
-    pictures: Float32[np.ndarray, "n h w c"]
+    images: Float32[np.ndarray, "n h w c"]
     texts: list[str]
     questions: list[str]
     answers: list[str]

@@ -11,6 +11,8 @@ from gendiff.core import checks
 def batch_at(size: int, batch: int, seed: int, step: int) -> Int32[np.ndarray, "b"]:
     """Find the rows of one step, drawn without replacement within an epoch.
 
+    Also known as: shuffling, deterministic data loader.
+
     An epoch is size // batch steps through one permutation. The last size % batch rows of the permutation sit that
     epoch out; in another epoch others do. The first call of an epoch costs one permutation of `size`; those of the last
     two epochs are kept.

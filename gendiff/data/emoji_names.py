@@ -52,7 +52,7 @@ def keywords(characters: str) -> tuple[str, ...]:
 
 
 def concept(name: str) -> str:
-    """What is left of a caption without the words that tell variants of one drawing apart.
+    """A caption without the words that distinguish variants of one drawing.
 
     Those are who does it, colours, directions, sizes and numbers: "man running facing right" and "woman running" are
     "running", "red heart" and "blue heart" are "heart", all times of day "clock". Where nothing is left the caption

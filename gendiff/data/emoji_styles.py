@@ -105,7 +105,7 @@ def styled(caption: str, style: str) -> str:
 
 
 def plain(caption: str) -> str:
-    """Take the style away again."""
+    """Remove the style from a caption."""
     return caption.partition(MARK)[0]
 
 

@@ -27,6 +27,8 @@ ROOM = 512
 class Memory:
     """What a model has read, so that the next answer reads only what is new.
 
+    Also known as: prefix caching, KV cache.
+
     Attributes:
         tokens: (s,) ids of the tokens in the cache.
         cache: of one text.

@@ -110,6 +110,8 @@ def next_token_and_denoising(
 ) -> Loss:
     """A loss of tokens and images: mean −log p(next token) plus `image_weight` times the mean denoising error.
 
+    Also known as: Transfusion.
+
     The first token of each text is no target, as it has no text before it. So it should be one that begins texts.
 
     Args:

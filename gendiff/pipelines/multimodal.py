@@ -146,6 +146,8 @@ class Multimodal:
     ) -> Generated:
         """Write a text behind each picture and the beginning of that text.
 
+        Also known as: image captioning, visual question answering (VQA).
+
         Args:
             key: one typed key.
             params: of the network.

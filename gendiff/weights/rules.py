@@ -132,6 +132,8 @@ def norm(theirs: str, ours: str) -> tuple[Rule, ...]:
 def to_ours(arrays: Arrays, rules: Iterable[Rule], like: Params, *, maker: Maker | None = None) -> Params:
     """Turn foreign arrays into the parameters of a network of ours, in the dtype of `like`, on JAX's default device.
 
+    Also known as: state-dict conversion, checkpoint conversion.
+
     Args:
         arrays: by their names.
         rules: one for every parameter.

@@ -104,6 +104,8 @@ def open_file(path: str | os.PathLike) -> dict[str, StoredArray]:
 def open_folder(path: str | os.PathLike, stem: str = files.STEM, variant: str | None = None) -> dict[str, StoredArray]:
     """Read what the weights of a folder hold: `stem`.safetensors, or its parts with their index.
 
+    Also known as: sharded checkpoint.
+
     Args:
         path: the folder of one model.
         stem: of the names of its files.

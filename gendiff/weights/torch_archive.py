@@ -80,6 +80,8 @@ class _Tensor(NamedTuple):
 def load(path: str | os.PathLike, part: str | None = None) -> dict[str, np.ndarray]:
     """Read the tensors of one file by name. They are read-only; those that share numbers there share them here.
 
+    Also known as: torch.load with weights_only, state dict.
+
     Args:
         path: a file of `torch.save(model.state_dict())`.
         part: the entry that holds the tensors, as "state_dict" in a checkpoint of a training. None: the file

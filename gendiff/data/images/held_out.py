@@ -47,6 +47,8 @@ def rows(groups: Sequence[bytes], held_out: float = 0.1, *, seed: int) -> tuple[
 def split(source: Source, held_out: float = 0.1, *, seed: int) -> tuple[Source, Source]:
     """Split a source into what is trained on and what is held out.
 
+    Also known as: train/test split, deduplication.
+
     Pictures are taken in the order of SHA-256(seed, digest of the picture) until round(held_out · n) are held out; at
     most that many are, because exact copies are taken together or not at all. So the order of the files does not
     matter, and one more picture moves few others. The split is not stratified by class.

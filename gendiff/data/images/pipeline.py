@@ -152,6 +152,8 @@ def batches(
 ) -> Pipeline:
     """Read batches of a source in the background.
 
+    Also known as: data loader, prefetching.
+
     Each batch is an `Images` with `clean` float32 (batch / processes, h, w, c) in [-1, 1] and `labels` int32. Images
     that are floats in the source, such as latents, stay as they are.
 

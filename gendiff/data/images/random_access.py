@@ -47,6 +47,8 @@ class Example(NamedTuple):
 class Source(abc.ABC):
     """A set of images that are read one at a time. A kind of source defines `image` and `name`.
 
+    Also known as: map-style dataset.
+
     Args:
         labels: (n,) int32, NO_LABEL where there are no classes.
         classes: the name of label 0, 1, …
@@ -80,7 +82,7 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def name(self, i: int) -> str:
-        """What an error calls image i: its path."""
+        """The name of image i in errors: its path."""
 
     def short_side(self, i: int) -> int | None:
         """The shorter side of image i as stored, before any resizing; None where it cannot be read or has no file."""
@@ -106,7 +108,7 @@ class Subset(Source):
         return self.source.image(int(self.rows[i]))
 
     def name(self, i: int) -> str:
-        """What an error calls image i."""
+        """The name of image i in errors."""
         return self.source.name(int(self.rows[i]))
 
     def short_side(self, i: int) -> int | None:

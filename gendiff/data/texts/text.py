@@ -35,7 +35,7 @@ class Documents(NamedTuple):
 
 
 def python_manual() -> Documents:
-    """Return the topics of Python's reference manual, in the order of their names: about 80 texts; some are equal.
+    """Return the topics of Python's reference manual, in the order of their names: about 80 texts; two may be equal.
 
     They are those of the Python that runs, and differ between its versions. Licence: that of Python (PSF).
 
@@ -76,6 +76,8 @@ def python_sources() -> Documents:
 
 def without_copies(documents: Documents, share: float = 0.5) -> Documents:
     """Leave out texts that mostly repeat others: those with more than a share of their long lines in texts before them.
+
+    Also known as: deduplication.
 
     The order is that of the documents. Lines count without the space around them, from 20 letters on, each as often as
     it stands there.

@@ -40,6 +40,8 @@ class TruncationWarning(UserWarning):
 class Tokenizer:
     """Calling it turns texts into `Tokens` of one length. `load` builds it.
 
+    Also known as: byte-pair encoding (BPE), WordPiece.
+
     Attributes:
         library: the `tokenizers.Tokenizer`, without padding or truncation of its own.
         length: tokens of each text.

@@ -45,6 +45,8 @@ def adapted(
 ) -> dict[str, Params]:
     """Return the parameters of parts with a LoRA merged into them; beside packed kernels it stays unmerged.
 
+    Also known as: LoRA merge, fuse_lora.
+
     Several files are merged one after the other. `weights.lora_files.load(path, adaptable(model))` gives the trees
     themselves, and `networks.lora.unmerged` keeps them apart, so that the strength is data.
 

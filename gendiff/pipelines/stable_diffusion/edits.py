@@ -70,6 +70,8 @@ class Inpainting:
 def edit(picture: Any, mask: Any = None, *, first: Count = 0, paste: bool = True) -> Edit:
     """A picture to begin from, checked.
 
+    Also known as: image-to-image, inpainting.
+
     Args:
         picture: as of `Edit`.
         mask: as of `Edit`. Numbers of at least 0.5 count as 1.

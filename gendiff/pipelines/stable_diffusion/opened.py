@@ -139,7 +139,10 @@ class Opened:
     def negative(
         self, texts: str | Sequence[str] = "", *, weighted: bool | None = None, too_long: str | None = None
     ) -> Prompt:
-        """Negative texts, as `prompt` takes them; an empty one becomes zeros where the folder says so."""
+        """Negative texts, as `prompt` takes them; an empty one becomes zeros where the folder says so.
+
+        Also known as: negative prompt.
+        """
         zeros = self.index.kind is model_index.XL and self.index.settings["force_zeros_for_empty_prompt"] is not False
         return self._encoded(texts, weighted, too_long, zeros)
 

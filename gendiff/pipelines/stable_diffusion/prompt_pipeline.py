@@ -165,6 +165,8 @@ def refined(
 ) -> Float[Array, "b h w c"]:
     """Draw with a base down to an entry of the grid, and with a refiner from there, as Stable Diffusion XL does.
 
+    Also known as: ensemble of expert denoisers.
+
     The refiner walks the rest of the base's grid, and its steps go on counting, so no noise is drawn twice.
 
     Args:
@@ -199,6 +201,8 @@ def refined(
 
 def handed_over(pipeline: PromptPipeline, share: float, largest: float = 1000.0) -> int:
     """How many steps of a grid lie in the first `share` of the times, such as 0.8 for Stable Diffusion XL.
+
+    Also known as: denoising_end of diffusers.
 
     Args:
         pipeline: whose grid is asked, with concrete levels.

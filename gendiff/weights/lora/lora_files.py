@@ -39,6 +39,8 @@ STEM, SETTINGS = "adapter_model", "adapter_config.json"
 def load(path: str | os.PathLike, models: Mapping[str, Adaptable]) -> dict[str, Params]:
     """Read a `.safetensors` file, or the folder of an adapter that peft wrote.
 
+    Also known as: adapter weights.
+
     Args:
         path: of the file or the folder.
         models: "unet", "text_encoder" or "text_encoder_2" -> the network, from `lora_layers`. A file that changes

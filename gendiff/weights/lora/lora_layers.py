@@ -34,7 +34,7 @@ class Adaptable(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """Where a layer of theirs lies.
+    """The position of a foreign layer in a network of ours.
 
     Attributes:
         path: of its kernel here.

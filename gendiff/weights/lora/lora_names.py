@@ -1,4 +1,4 @@
-"""How LoRA files call their arrays.
+"""Names of arrays in LoRA files.
 
 The names of kohya, of peft and of diffusers, old and new, each say a network, a layer and a role.
 """

@@ -35,7 +35,7 @@ class Factors(NamedTuple):
 
 
 def shapes(rule: Rule, kernel: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Return the shape of each layer of theirs.
+    """Return the shape of each foreign layer of a kernel.
 
     Args:
         rule: of the kernel.

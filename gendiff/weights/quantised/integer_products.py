@@ -27,7 +27,7 @@ TOGETHER = 16
 
 
 def by_digits(x: jax.Array, weights: jax.Array) -> bool:
-    """Whether that is the form for these activations and weights: int8 on a CPU, in at most 32 bits."""
+    """Whether to multiply these activations and weights by digits: int8 on a CPU, in at most 32 bits."""
     integers = weights.dtype in (jnp.int8, jnp.uint8)
     return integers and x.dtype != jnp.float64 and x.shape[-1] <= LONGEST and jax.default_backend() == "cpu"
 

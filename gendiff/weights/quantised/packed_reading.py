@@ -20,7 +20,7 @@ from gendiff.weights.rules import Maker, Rule
 
 
 class Rounding(NamedTuple):
-    """What packing lost of one array or several.
+    """The rounding error of one packed array or several.
 
     Attributes:
         numbers: how many numbers they are.
@@ -45,7 +45,7 @@ OnPacked = Callable[[str, Rounding], None]
 
 
 def together(roundings: Iterable[Rounding]) -> Rounding:
-    """Return what was lost of all of them."""
+    """Return the rounding error of all of them."""
     return Rounding(*(sum(values) for values in zip(Rounding(0, 0, 0.0, 0.0), *roundings, strict=True)))
 
 

@@ -90,6 +90,8 @@ class Nibbles(Kind):
 def int8(group: int | None = None, *, per_output: bool = True) -> Scaled:
     """One byte per weight, in [−127, 127], with a float32 scale per output.
 
+    Also known as: weight-only quantisation, per-channel quantisation.
+
     Args:
         group: how many inputs share a scale, which divides their number. None: all.
         per_output: False has one scale for the whole array, which one large weight spoils for all others.
@@ -107,6 +109,8 @@ def int8(group: int | None = None, *, per_output: bool = True) -> Scaled:
 def float8() -> Scaled:
     """One byte per weight as float8_e4m3fn, 3 bits of fraction, with a float32 scale per output.
 
+    Also known as: FP8 (E4M3).
+
     References:
         Micikevicius et al., 2022, Table 1 (from memory).
     """
@@ -115,6 +119,8 @@ def float8() -> Scaled:
 
 def int4(group: int | None = 32, *, symmetric: bool = True, scale_dtype: str = "bfloat16") -> Nibbles:
     """Half a byte per weight, with a scale per output and group of inputs: 4.5 bits per weight as it stands here.
+
+    Also known as: 4-bit quantisation, group-wise quantisation.
 
     Args:
         group: how many inputs share a scale, even; None: all. Usual are 32, 64 and 128.

@@ -30,7 +30,7 @@ KINDS: dict[str, tuple[str, ModuleType]] = {
 
 
 class Foreign(NamedTuple):
-    """A model of others.
+    """A foreign language model.
 
     Attributes:
         fields: of `networks.LanguageModel`.

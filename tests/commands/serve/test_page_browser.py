@@ -13,7 +13,7 @@ for package in ("fastapi", "uvicorn", "prometheus_client"):
 
 import uvicorn  # noqa: E402
 
-from gendiff.commands.serve import command, signalled_server, web_app  # noqa: E402
+from gendiff.commands.serve import command, signalled_server, trusted_hosts, web_app  # noqa: E402
 from gendiff.commands.serve.batching import Batcher  # noqa: E402
 from gendiff.commands.serve.image_requests import Limits  # noqa: E402
 from tests.commands.serve.fake_program import SIDE, FakeProgram, served  # noqa: E402

